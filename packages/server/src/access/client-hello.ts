@@ -8,8 +8,8 @@ export interface ClientHello {
 }
 
 /**
- * The most bytes read of a ClientHello, all records together. OpenSSL's own limit is larger than any
- * client's message.
+ * The most bytes read of a ClientHello, all records together. OpenSSL's own limit is larger than
+ * any client's message.
  */
 const bytesMax = 32_768;
 const recordHandshake = 22;

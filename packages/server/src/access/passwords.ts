@@ -9,7 +9,7 @@ import {
 
 /** The most hashes computed at the same time; each takes one of four threads and 32 MiB. */
 const hashesAtOnceMax = 2;
-/** The most waiting hashes of one instance; more are refused, so that guesses cannot fill memory. */
+/** The most waiting hashes of one instance; more are refused: guesses must not fill the memory. */
 const hashesWaitingMax = 256;
 const newHash = { cost: 32_768, blockSize: 8, parallelization: 1 } as const;
 

@@ -70,7 +70,7 @@ export function prepare(
   return { call: call as unknown as Call, list, key, dry };
 }
 
-/** Carries out a call; sends its answer, or that of an earlier one with the same idempotency key. */
+/** Carries out a call; sends its answer, or that of an earlier one with this idempotency key. */
 export async function dispatch(
   parts: DispatchParts,
   served: Served,

@@ -29,7 +29,7 @@ const kinds: Readonly<Record<Makes, Kind>> = {
   token: { type: "Token" },
 };
 
-/** Finds what an earlier call with the same idempotency key made, at any node, or before a crash. */
+/** Finds what an earlier call with this idempotency key made, at any node, or before a crash. */
 export class MadeBefore {
   readonly #view: Pick<SystemView, "get" | "refresh">;
   readonly #handlers: Handlers;

@@ -166,7 +166,7 @@ describe("management", () => {
     });
   });
 
-  test.each([sha, "leader", "holdfast"])("shows a caller named %s as a user, not as a client or the system itself", (name) => {
+  test.each([sha, "leader", "holdfast"])("shows a caller named %s as a user only", (name) => {
     const principal = { ...call.principal, name };
     const about = { id: target, instance };
     const [event] = rendered(

@@ -46,7 +46,7 @@ export function withCallEvidence<Some extends Partial<Handlers>>(
   return Object.fromEntries(wrapped) as Some;
 }
 
-/** Writes pending and the outcome. The caller does not wait, and gets its answer without a store. */
+/** Writes pending and the outcome. The caller does not wait, and is answered without a store. */
 function append(
   call: Call,
   action: ManagementAction,

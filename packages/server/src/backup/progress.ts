@@ -5,8 +5,8 @@ const everyMs = 200;
 const barLength = 30;
 
 /**
- * Shows how far a long command is, on one line of standard error that it overwrites; shows nothing if
- * that is not a terminal.
+ * Shows how far a long command is, on one line of standard error that it overwrites; shows nothing
+ * if that is not a terminal.
  */
 export class Progress implements Disposable {
   readonly #stream: NodeJS.WriteStream;

@@ -1,4 +1,4 @@
-/** Why a node does not start or a command fails: one line that names the cause and how to fix it. */
+/** Why a node does not start or a command fails: one line with the cause and how to fix it. */
 export class OperatorError extends Error {
   override readonly name = "OperatorError";
   /** The name of the exit code that a command ends with; docs/cli.md lists them. */

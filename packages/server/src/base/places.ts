@@ -15,9 +15,9 @@ export interface PlaceLimits {
 }
 
 /**
- * Places of connections whose owner (an instance, a token) is known. An owner at its limit loses its
- * own longest idle connection; when all places are taken, the owner with the most connections loses
- * one. So no owner can keep out another.
+ * Places of connections whose owner (an instance, a token) is known. An owner at its limit loses
+ * its own longest idle connection; when all places are taken, the owner with the most connections
+ * loses one. So no owner can keep out another.
  */
 export class Places<One extends Placed> {
   readonly #limits: PlaceLimits;

@@ -28,7 +28,7 @@ export interface Admitted {
   readonly instance: string | undefined;
   /** `instance` of the query, as an identifier. */
   readonly queried: string | undefined;
-  /** Whose share of this node it uses: an instance's (of all its tokens), a token's, an address's. */
+  /** Whose share of this node it uses: an instance's (all its tokens), a token's, an address's. */
   readonly owner: string;
 }
 

@@ -25,7 +25,7 @@ export interface DenialsOptions {
 
 /** The limit for each caller that has a valid token. */
 const knownSize = { perSecond: 10, burst: 100 };
-/** The limit for all other callers together: retention has room for these events beside the rest. */
+/** The limit for all other callers together: retention has room for these events and the rest. */
 const strangersSize = { perSecond: 1, burst: 100 };
 
 /**

@@ -3,7 +3,7 @@ import { Refused } from "../problem.ts";
 
 /** Finds the instance that a caller names. */
 export interface InstanceNames {
-  /** By identifier, or by the name of an instance that is not deleted; undefined if none matches. */
+  /** By identifier, or by the name of an instance that is not deleted; undefined if none fits. */
   idOf(text: string): string | undefined;
   /** Reads what other nodes wrote a moment ago; never rejects. */
   lookAgain?(): Promise<void>;

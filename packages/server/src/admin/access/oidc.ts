@@ -114,7 +114,7 @@ export class OidcTokens implements ForeignTokens {
     return unreachable ? "unavailable" : "unknown";
   }
 
-  /** Refuses long-lived tokens, and ID tokens: these have the same issuer, audience and signature. */
+  /** Refuses long-lived tokens, and ID tokens, whose issuer, audience and signature are the same. */
   #unfit({ exp = 0 }: JWTPayload, typ: string | undefined): TokenRefusal | undefined {
     const { settings, wallMs } = this.#options;
     if (!settings.tokenTypes.map(mediaType).includes(mediaType(typ))) return "wrongType";

@@ -82,7 +82,7 @@ test.each([
     "half a body",
     `POST /v1/instances HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${manager}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{`,
   ],
-])("a connection with %s is closed at its time-out, although the client keeps it open", async (_, bytes) => {
+])("a connection with %s is closed at its time-out, even if the client waits", async (_, bytes) => {
   const admin = await open({ times: { headersMs: 500, requestMs: 500 } });
   const before = descriptors();
   const sockets = await begun(admin, 12, bytes);

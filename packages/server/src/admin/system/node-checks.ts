@@ -58,7 +58,7 @@ export function clockChecks({ clocks }: SystemSources): Check[] {
   const doubt = clocks.doubt();
   if (doubt !== undefined) {
     const mend =
-      "set the clocks by NTP; HoldfastClockWrong in docs/runbook.md shows how to find the wrong one";
+      "set the clocks by NTP; HoldfastClockWrong in docs/runbook.md says how to find the wrong one";
     return [failed("clock", doubt.reason, mend)];
   }
   const owners = clocks.offsets().map(({ of }) => of);

@@ -112,7 +112,7 @@ async function status(sources: SystemSources): Promise<Status> {
   };
 }
 
-/** At most `closedMax` instances whose root key this region cannot use, or whose keys were shredded. */
+/** Up to `closedMax` instances whose root key is not usable here, or whose keys were shredded. */
 function closedInstances({ view, config }: SystemSources): Status["closedInstances"] {
   const found = view.all("Instance").flatMap((record) => {
     if (record.destroyed !== undefined) return [];

@@ -10,7 +10,7 @@ interface SyslogFiles {
   readonly key: string | undefined;
 }
 
-/** Where the webhook's authorities are, and the secret of the header that authenticates the node. */
+/** Where the webhook's authorities are, and the secret header that authenticates the node. */
 interface WebhookFiles {
   readonly ca: string | undefined;
   readonly header: string;
@@ -33,7 +33,7 @@ export function syslogTls({
   };
 }
 
-/** The header that authenticates the node; an `OperatorError` says what is wrong, without secrets. */
+/** The header that authenticates the node; an `OperatorError` says what is wrong, but no secret. */
 export function webhookSecret(
   { header, secretFile, secretEnv }: Omit<WebhookFiles, "ca">,
   environment: Environment,

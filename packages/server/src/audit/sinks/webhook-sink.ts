@@ -10,7 +10,7 @@ export interface WebhookSinkOptions {
   readonly url: string;
   /** PEM of the authorities that may issue the receiver's certificate; by default the system's. */
   readonly ca: () => string | undefined;
-  /** The header that authenticates the sender; read for each batch, so that the secret may change. */
+  /** The header that authenticates the sender; read for each batch, since the secret may change. */
   readonly authorization: () => Readonly<Record<string, string>>;
   /** The most events in one request. */
   readonly batchMax: number;

@@ -106,8 +106,8 @@ class Followed {
   }
 
   /**
-   * Asks for new events, unless that is under way, or was done less than `everyMs` ago and found all.
-   * Never rejects.
+   * Asks for new events, unless that is under way, or was done less than `everyMs` ago and found
+   * all. Never rejects.
    */
   async ask(everyMs: number): Promise<void> {
     const nowMs = this.#options.monotonicMs();

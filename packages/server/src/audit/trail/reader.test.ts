@@ -64,7 +64,7 @@ const range = (from: number, to: number) =>
   Array.from({ length: to - from + 1 }, (_, at) => from + at);
 
 describe("a list", () => {
-  test.each([1, 2, 7, 1_000])("has the events of all partitions by time, %i per page", async (limit) => {
+  test.each([1, 2, 7, 1_000])("has all partitions' events by time, %i per page", async (limit) => {
     const instances = Array.from({ length: 9 }, () => randomUUID());
     for (const time of range(1, 90)) await append(instances[time % 9] ?? "", [time]);
     await append(systemInstance, range(91, 95));

@@ -51,7 +51,7 @@ export interface TrailNews {
   readonly after: string;
   /** More may be available at once. */
   readonly more: boolean;
-  /** If `lastEventId` is of this store: since when other regions' events may be new to the follower. */
+  /** If `lastEventId` is of this store: from when on other regions' events may be new. */
   readonly sinceMs?: number;
 }
 

@@ -30,7 +30,7 @@ export interface EventWish {
   readonly region?: string | undefined;
 }
 
-/** Marks a region in a cursor that could not be read: it stays out of the list to keep the order. */
+/** Marks a region in a cursor that could not be read: it stays out, to keep the list's order. */
 const left = "-";
 const beginAgain = "it could not be read on an earlier page; begin the list again for its events";
 

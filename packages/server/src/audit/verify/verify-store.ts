@@ -81,8 +81,8 @@ class PartitionCheck {
   }
 
   /**
-   * Where the trail begins: at its base, or where the hard bound cut it off. The leader keeps a point
-   * there if it had chained that far.
+   * Where the trail begins: at its base, or where the hard bound cut it off. The leader keeps a
+   * point there if it had chained that far.
    */
   async #start({ base, dropped }: AuditStanding): Promise<ChainPoint> {
     if (dropped <= base.number) return base;

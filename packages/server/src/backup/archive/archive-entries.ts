@@ -96,7 +96,7 @@ export class EntryParser {
     return this.#bytes;
   }
 
-  /** How many bytes the next entry needs: a large one arrives in many pieces, which are joined once. */
+  /** How many bytes the next entry needs: the many pieces of a large one are joined once. */
   #needed(): number {
     const [first] = this.#pending;
     if (first === undefined || first.length < entryHeaderBytes) return 0;

@@ -34,8 +34,8 @@ export class ArchiveFault extends OperatorError {}
 
 /**
  * An archive has these bytes, the format's number (2 bytes), the header's length (4) and JSON, then
- * chunks of AES-256-GCM in the STREAM construction. Each chunk is 64 KiB and its authentication tag;
- * only the last may be shorter. Its nonce alone marks it as the last.
+ * chunks of AES-256-GCM in the STREAM construction. Each chunk is 64 KiB and its authentication
+ * tag; only the last may be shorter. Its nonce alone marks it as the last.
  */
 export const magic = Buffer.from("HOLDFAST-BACKUP\n", "latin1");
 /** The one format that this release writes and reads. */

@@ -69,7 +69,7 @@ export class ArchiveReader implements AsyncDisposable {
     }
   }
 
-  /** Its entries, authenticated; rejects with an `ArchiveFault` if one was changed or is missing. */
+  /** Its entries, authenticated; rejects with an `ArchiveFault` if one is altered or missing. */
   async *entries(progress: (bytes: number) => void = () => undefined): AsyncGenerator<Entry> {
     const cipher = new ChunkCipher(this.#key, this.header, this.#head);
     const parser = new EntryParser();

@@ -20,7 +20,7 @@ export type SystemStore = Pick<
 
 const replicationId = "archive";
 
-/** An archive's system records as a store in memory; writes, such as a re-wrapped KEK, are not kept. */
+/** An archive's system records as a store in memory; a write, such as a re-wrapped KEK, is lost. */
 export class ArchivedSystem implements SystemStore {
   readonly #records = new Map<string, StoredObject>();
   /** How often a record was written: the change number of the store. */

@@ -49,8 +49,8 @@ export interface DrillReport {
 }
 
 /**
- * Proves that an archive can be restored: reads all of it, restores it into a private Redis and opens
- * a random sample of its keys through the roots of trust. Changes nothing else.
+ * Proves that an archive can be restored: reads all of it, restores it into a private Redis and
+ * opens a random sample of its keys through the roots of trust. Changes nothing else.
  */
 export async function drill(reader: ArchiveReader, options: DrillOptions): Promise<DrillReport> {
   const { machine, progress = () => undefined } = options;
@@ -141,7 +141,7 @@ async function openOne(
   }
 }
 
-/** A random sample of objects that have material, each as likely as the others (Vitter's algorithm R). */
+/** A uniform random sample of the objects that have material (Vitter's algorithm R). */
 class Sample {
   readonly chosen: Pick<ManagedObject, "instance" | "uniqueIdentifier">[] = [];
   readonly #size: number;

@@ -60,7 +60,7 @@ const reservedMs = 10_000;
 /**
  * The only way to restore a deleted instance's objects: into another instance that was created for
  * this, sealed anew under that one's key. They keep their identifiers, objects destroyed one by one
- * stay destroyed, and the old instance stays marked as deleted. May be run again until it is complete.
+ * stay destroyed, and the old instance stays marked as deleted. May be run again until complete.
  */
 export async function restoreIntoNew(
   reader: ArchiveReader,

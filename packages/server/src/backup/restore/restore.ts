@@ -63,9 +63,9 @@ const reservedMs = 10_000;
 const pagesAtOnce = 4;
 
 /**
- * Joins a scanned archive into a store, with the merge that catch-up uses: what is newer in the store
- * stays, destroyed objects stay destroyed, and deleted instances stay deleted. May be run again at
- * any time.
+ * Joins a scanned archive into a store, with the merge that catch-up uses: what is newer in the
+ * store stays, destroyed objects stay destroyed, and deleted instances stay deleted. May be run
+ * again at any time.
  */
 export async function restoreArchive(
   reader: ArchiveReader,
@@ -217,7 +217,7 @@ class Restore {
     return true;
   }
 
-  /** Restores missing statuses of instances. This comes last: none is served before it is complete. */
+  /** Restores missing statuses of instances, last of all: none is served before it is complete. */
   async #statuses({ statuses }: Scanned): Promise<readonly string[]> {
     const { own, timers } = this.#target;
     const restored: string[] = [];
