@@ -96,7 +96,7 @@ function numbers(bytes: Buffer): readonly number[] {
   return Array.from({ length: bytes.length >> 1 }, (_, at) => bytes.readUInt16BE(2 * at));
 }
 
-/** Reads from the front; throws a `RangeError` where bytes are missing. */
+/** Reads from the front; throws a `RangeError` if bytes are missing. */
 class Reader {
   readonly #bytes: Buffer;
   #at = 0;

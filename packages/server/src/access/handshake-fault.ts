@@ -1,7 +1,7 @@
 import type { Suites } from "../base/tls.ts";
 import type { ClientHello } from "./client-hello.ts";
 
-/** Why the handshake with a TLS client failed, where an administrator can fix the cause. */
+/** Why the handshake with a TLS client failed, if an administrator can fix the cause. */
 export const handshakeFaults = [
   "noCommonVersion",
   "noCommonSuite",

@@ -46,7 +46,7 @@ export function loadInstances(declared: readonly DeclaredInstance[]): readonly I
   return instances;
 }
 
-/** The identifier of an instance whose configuration gives none: a UUID (RFC 9562, version 8) made from its name. */
+/** The default identifier of an instance: a UUID (RFC 9562, version 8) made from its name. */
 export function instanceIdOf(name: string): string {
   return hashUuid(`holdfast instance\0${name}`);
 }

@@ -23,7 +23,7 @@ export interface Repeatable {
 interface Kept {
   readonly digest: string;
   readonly untilMs: number;
-  /** Undefined where it was too large or is shown only once. */
+  /** Undefined if it was too large or is shown only once. */
   readonly sent: Promise<Sent | undefined>;
 }
 

@@ -6,7 +6,7 @@ import { madeAlready, mismatch } from "./idempotency.ts";
 /** A kind of record that calls make, and how to read it for the answer to a repetition. */
 interface Kind {
   readonly type: "Instance" | "Certificate" | "Token";
-  /** Absent where the answer holds a secret that was shown once. */
+  /** Absent if the answer holds a secret that is shown only once. */
   readonly read?: (handlers: Handlers, call: Call, id: string) => Promise<unknown>;
 }
 
@@ -56,7 +56,7 @@ export class MadeBefore {
     }
   }
 
-  /** The answer to repeat; undefined where nothing was made yet. */
+  /** The answer to repeat; undefined if nothing was made yet. */
   async #before({ makes, shownOnce }: Route, call: Call): Promise<unknown> {
     if (makes === undefined) return undefined;
     const { type, read } = kinds[makes];

@@ -16,7 +16,7 @@ export interface Schemas {
   readonly query: z.ZodType;
   readonly body: z.ZodType;
   readonly answer: z.ZodType;
-  /** One of the answer's `items`, where it is a list. */
+  /** One of the answer's `items`, if it is a list. */
   readonly item: z.ZodType | undefined;
 }
 

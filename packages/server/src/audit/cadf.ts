@@ -189,7 +189,7 @@ function initiatorOf({ initiator, detail = {} }: AuditEvent): CadfInitiator {
   };
 }
 
-/** Whether a caller acted, who has an address; the system itself has none. */
+/** Whether a caller acted: a caller has an address, the system itself has none. */
 function isCaller(detail: NonNullable<AuditEvent["detail"]>): boolean {
   return textOf(detail[detailNames.remote]) !== "";
 }

@@ -46,7 +46,7 @@ export function withCallEvidence<Some extends Partial<Handlers>>(
   return Object.fromEntries(wrapped) as Some;
 }
 
-/** Writes pending and the outcome. The caller does not wait, and is answered without a store. */
+/** Writes pending and the outcome. The caller does not wait, even if the store is unavailable. */
 function append(
   call: Call,
   action: ManagementAction,

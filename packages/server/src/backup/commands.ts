@@ -99,7 +99,7 @@ export async function createCommand(
   );
 }
 
-/** Proves that a backup can be restored. Writes only audit events to a store that it can reach. */
+/** Proves that a backup can be restored. Writes only audit events, if the store can be reached. */
 export async function verifyCommand(
   configFile: string,
   machine: Machine,

@@ -7,7 +7,7 @@ import { OperatorError } from "./operator-error.ts";
 const mend =
   "run `npm start` in the checkout, which brings it, or put redis-server 7.2 or newer on PATH";
 
-/** The set-up's redis-server, or the first on PATH; throws an `OperatorError` if it will not do. */
+/** The set-up's redis-server, or the first on PATH; `OperatorError` if it is missing or too old. */
 export function findRedisServer(path = "", own = checkout): string {
   // The set-up's own copy comes first: it exists only if the system's was missing or too old.
   const folders = [join(own, ".holdfast", "redis", "bin"), ...path.split(delimiter)];

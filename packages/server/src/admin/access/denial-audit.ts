@@ -5,7 +5,7 @@ import type { TokenRefusal } from "../../management/tokens/bearer.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import { Buckets } from "./buckets.ts";
 
-/** A caller who was refused, or was refused this operation. */
+/** A refused request, and why it was refused. */
 export interface Denial {
   readonly operation: string;
   /** What is wrong with the token, or what its holder may not do. */

@@ -60,7 +60,10 @@ const cooldownMs = 30_000;
 const againMs = 10_000;
 const discovery = z.object({ issuer: z.string(), jwks_uri: z.string().regex(/^https:\/\//) });
 
-/** Tokens of an identity provider: OpenID Connect Core 1.0, 3.1.3.7, and RFC 9068 where they are access tokens. */
+/**
+ * Tokens of an identity provider: OpenID Connect Core 1.0, 3.1.3.7, and RFC 9068 if they are access
+ * tokens.
+ */
 export class OidcTokens implements ForeignTokens {
   readonly #options: OidcOptions;
   #keys: Promise<KeySet> | undefined;
@@ -114,7 +117,7 @@ export class OidcTokens implements ForeignTokens {
     return unreachable ? "unavailable" : "unknown";
   }
 
-  /** Refuses long-lived tokens, and ID tokens, whose issuer, audience and signature are the same. */
+  /** Refuses long-lived tokens and ID tokens, whose issuer, audience and signature are the same. */
   #unfit({ exp = 0 }: JWTPayload, typ: string | undefined): TokenRefusal | undefined {
     const { settings, wallMs } = this.#options;
     if (!settings.tokenTypes.map(mediaType).includes(mediaType(typ))) return "wrongType";

@@ -49,7 +49,11 @@ test.each<[string, string | Buffer, string]>([
   ["another field", '{"inUse": ["a"], "more": 1}', "must be JSON of the form"],
   ["a raw control character", '{"inUse": ["a\u0001"]}', "body.inUse[0]: must be a string"],
   ["an empty identifier", '{"inUse": ["a", ""]}', "body.inUse[1]: must have 1 to 64 characters"],
-  ["a long one", JSON.stringify({ inUse: ["x".repeat(65)] }), "body.inUse[0]: must have 1 to 64"],
+  [
+    "a long identifier",
+    JSON.stringify({ inUse: ["x".repeat(65)] }),
+    "body.inUse[0]: must have 1 to 64",
+  ],
   ["an endless identifier", `{"inUse": ["${"x".repeat(5_000)}`, "body.inUse[0]: must be a string"],
   ["invalid UTF-8", Buffer.from([0x7b, 0xff, 0xfe]), "body: must be JSON in UTF-8"],
   ["a large body", `{"inUse": [${'"aaaaaaa",'.repeat(120_000)}"b"]}`, "the body is too large"],

@@ -48,7 +48,7 @@ export class PartitionWalk {
     return !this.over && this.#at >= this.#waiting.length;
   }
 
-  /** Reads more entries if none wait: more for fewer walks or a higher limit, doubled each time. */
+  /** Reads entries if none wait: first by the limit and the number of walks, then twice as many. */
   async fill(walks: number, limit: number): Promise<void> {
     if (!this.isHungry) return;
     const first = Math.max(chunkMin, Math.ceil(limit / walks));

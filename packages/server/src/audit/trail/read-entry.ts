@@ -6,7 +6,7 @@ import {
   systemInstance,
 } from "@holdfast/engine";
 
-/** The content of an entry; one that does not decode has an event that says so (`audit.damage`). */
+/** The content of an entry; one that does not decode gets an `audit.damage` event. */
 export function readEntry(bytes: Uint8Array): AuditEntryContent {
   try {
     return decodeAudit(bytes);

@@ -36,7 +36,7 @@ const sharedUsualMs = 250;
 const followEntries = 256;
 /** How many bytes an entry's place takes in an answer. */
 const placeBytes = 36;
-/** How long before a follower's last event its stream continues: other events may come late. */
+/** A resumed stream reads other partitions from this long before the follower's last event. */
 const resumeSlackMs = 10_000;
 
 /** Reads the audit trail of a region's own store. */

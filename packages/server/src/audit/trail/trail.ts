@@ -29,7 +29,7 @@ export interface TrailPage {
   readonly entries: readonly TrailEntry[];
   /** The cursor before the first entry. */
   readonly start: string;
-  /** Absent where nothing follows; `timeMs` is about when the next entry was written. */
+  /** Absent if nothing follows; `timeMs` is about when the next entry was written. */
   readonly next?: { readonly cursor: string; readonly timeMs: number };
 }
 

@@ -23,7 +23,7 @@ export interface KeyRingPlace {
 /** A key ring of a command that ends soon. */
 export type CommandKeyRing = Pick<KeyRing, "open" | "seal"> & AsyncDisposable;
 
-/** Seals and opens what is in a store, with the roots of trust of this region in its records. */
+/** Seals and opens what is in a store, with this region's roots of trust in the store's records. */
 export async function keyRingOver(
   store: SystemStore,
   { config, machine, regions }: KeyRingPlace,

@@ -240,7 +240,7 @@ describe("a deleted instance's backup", () => {
     expect(after?.tag).toBe(before?.tag);
   });
 
-  test("is refused by an instance with objects, a missing or an Inactive one, and unless it was deleted", async () => {
+  test("is refused if the new instance has objects, is missing or Inactive, or the old one is not deleted", async () => {
     const { site, file } = await deletedSite();
     await expect(site.restore(file, { into: "nowhere" })).rejects.toThrow(/instance not found/);
     await expect(site.restore(file, { into: deleted })).rejects.toThrow(/instance not found/);

@@ -241,12 +241,12 @@ function newInstanceOf(
   );
   if (found === undefined) {
     throw new ArchiveFault(
-      `--into-new-instance ${into}: instance not found: order and configure it first, so that its keys have a root of trust`,
+      `--into-new-instance ${into}: instance not found: create and configure it first, so that its keys have a root of trust`,
     );
   }
   if (partitionOf(found.record.instance) === partitionOf(deleted)) {
     throw new ArchiveFault(
-      `--into-new-instance ${into}: it shares a partition with the deleted one, whose marks hold the identifiers there: order another one`,
+      `--into-new-instance ${into}: it shares a partition with the deleted one, whose marks hold the identifiers there: create another one`,
     );
   }
   return found;
@@ -269,7 +269,7 @@ async function checkNew(
   const total = Object.values(counts ?? {}).reduce((sum, count) => sum + count, 0);
   if (counts === undefined || total > 0) {
     throw new ArchiveFault(
-      `--into-new-instance ${name}: it has ${counts === undefined ? "uncounted" : total} objects of its own: order a new one`,
+      `--into-new-instance ${name}: it has ${counts === undefined ? "uncounted" : total} objects of its own: create a new one`,
     );
   }
 }

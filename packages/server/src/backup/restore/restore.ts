@@ -296,7 +296,7 @@ export function reportLines(report: RestoreReport, applied: boolean): readonly s
   return lines.length + status.length === 0 ? ["the backup is empty"] : [...lines, ...status];
 }
 
-/** Refuses an archive that lacks damaged records of its store. */
+/** Refuses an archive that lacks records, since these were damaged in its store. */
 export function refuseDamaged({ trailer }: Scanned, file: string): void {
   if (trailer.damaged === 0) return;
   throw new ArchiveFault(

@@ -164,7 +164,7 @@ describe("scheduled backups", () => {
       "notes.txt",
     ];
     for (const name of [one, two, ...others]) await writeFile(join(folder, name), magic);
-    // It has the name of a backup, but is none.
+    // It has the name of a backup, but is not one.
     const strange = "holdfast-a-20250101T000000Z.backup";
     await writeFile(join(folder, strange), "something else");
     const link = "holdfast-a-20250102T000000Z.backup";
