@@ -55,7 +55,7 @@ export class Idempotency {
     this.#monotonicMs = monotonicMs;
   }
 
-  /** The answer of the first call with this key; without one, runs `first`. Keeps no errors. */
+  /** The answer of the first call with this key; runs `first` if this is it. Keeps no errors. */
   async run(
     call: Repeatable,
     first: () => Promise<Sent>,

@@ -75,7 +75,7 @@ export class OidcTokens implements ForeignTokens {
 
   async verify(token: string): Promise<Bearer | TokenRefusal> {
     const { settings, wallMs } = this.#options;
-    // Needs no provider: one that is down must not keep the streams of an expired token open.
+    // Without the provider: one that is down must not keep the streams of an expired token open.
     if (this.#hasEnded(token)) return "expired";
     let keys: KeySet;
     try {
@@ -117,7 +117,10 @@ export class OidcTokens implements ForeignTokens {
     return unreachable ? "unavailable" : "unknown";
   }
 
-  /** Refuses long-lived tokens and ID tokens, whose issuer, audience and signature are the same. */
+  /**
+   * Refuses long-lived tokens, and ID tokens: these have the same issuer, audience and signature,
+   * but are made for somebody else.
+   */
   #unfit({ exp = 0 }: JWTPayload, typ: string | undefined): TokenRefusal | undefined {
     const { settings, wallMs } = this.#options;
     if (!settings.tokenTypes.map(mediaType).includes(mediaType(typ))) return "wrongType";

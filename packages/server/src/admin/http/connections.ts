@@ -91,7 +91,7 @@ export class AdminConnections {
     this.#sweeper = setInterval(() => this.#sweep(), sweepMs).unref();
   }
 
-  /** Notes an admitted request; false if all connections of its owner's share are busy. */
+  /** Notes an admitted request at its connection; false if the owner gets no place for that. */
   admit(socket: Socket, owner: string, response: ServerResponse): boolean {
     const known = this.#known.get(socket) ?? this.#place(socket, owner);
     known?.begin(response);

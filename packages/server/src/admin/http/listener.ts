@@ -47,7 +47,7 @@ const timesUsual = {
 const lookMs = 500;
 const idleMs = 15_000;
 const graceMs = 5000;
-/** The most requests under way at once; most wait for the store, which orders them anyway. */
+/** The most requests under way; they mostly wait for the store, which orders them anyway. */
 const runningMax = 64;
 /** The most followers at the same time; each one reads the store. */
 const streamsMax = 32;

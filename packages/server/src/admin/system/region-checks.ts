@@ -19,7 +19,7 @@ export async function storeChecks(sources: SystemSources): Promise<Check[]> {
   if (lease !== "full") {
     const mend =
       lease === "readOnly"
-        ? "look for the replica that does not answer: changes wait for every replica ever seen; `holdfast store replicas --forget` lowers that"
+        ? "look for the replica that does not answer: changes wait for every replica ever seen; `holdfast store replicas --forget` lowers their number"
         : "check Redis and the network to it; docs/runbook.md says what each reason means";
     return [
       failed(

@@ -24,7 +24,7 @@ export interface FollowOptions {
 const followEveryMs = 500;
 /** How often another region is asked. */
 const askEveryMs = 1_000;
-/** How long before the start a region is read that could not be asked then, since clocks differ. */
+/** A region that cannot be asked at the start is read from this long before it: clocks differ. */
 const lateSlackMs = 10_000;
 /** How far back a follower begins if its last event may be in a region that cannot be asked. */
 const unknownSlackMs = 60_000;
