@@ -4,7 +4,7 @@ import { connect } from "node:tls";
 import { expect, test } from "vitest";
 import { readClientHello } from "./client-hello.ts";
 
-/** What a client really sends first. */
+/** The first bytes that a real client sends. */
 async function helloOf(options: object): Promise<Buffer> {
   const chunks: Buffer[] = [];
   const server = createServer((socket) => {
@@ -23,7 +23,7 @@ async function helloOf(options: object): Promise<Buffer> {
 }
 
 test.each([
-  ["both", {}, 0x03_04, 0x13_01],
+  ["TLS 1.2 and 1.3", {}, 0x03_04, 0x13_01],
   ["TLS 1.2", { maxVersion: "TLSv1.2", ciphers: "AES128-SHA256" }, 0x03_03, 0x00_3c],
   [
     "TLS 1.1",
@@ -31,7 +31,7 @@ test.each([
     0x03_02,
     0xc0_14,
   ],
-])("a client of %s", async (_, options, version, suite) => {
+])("the ClientHello of a client that offers %s is read", async (_, options, version, suite) => {
   const bytes = await helloOf({ ...options, servername: "kms.example" });
   const hello = readClientHello(bytes);
   expect(hello).toMatchObject({ version });
@@ -41,7 +41,7 @@ test.each([
   }
 });
 
-test("a message in many records is read as one", async () => {
+test("a ClientHello split over many records is read as one message", async () => {
   const whole = await helloOf({});
   const body = whole.subarray(5);
   const records: Buffer[] = [];
@@ -56,16 +56,16 @@ test.each([
   ["HTTP", Buffer.from("GET / HTTP/1.1\r\n\r\n")],
   ["an alert", Buffer.from([21, 3, 3, 0, 2, 1, 0])],
   ["a ServerHello", Buffer.from([22, 3, 3, 0, 4, 2, 0, 0, 0])],
-  ["lengths that do not fit", Buffer.from([22, 3, 1, 0, 8, 1, 0, 0, 4, 3, 3, 9, 9])],
+  ["a message with wrong lengths", Buffer.from([22, 3, 1, 0, 8, 1, 0, 0, 4, 3, 3, 9, 9])],
   [
-    "records without end",
+    "an endless series of records",
     Buffer.concat(new Array(32_768 / 8).fill(Buffer.from([22, 3, 1, 0, 3, 1, 255, 255]))),
   ],
 ])("%s is not a ClientHello", (_, bytes) => {
   expect(readClientHello(bytes)).toBeUndefined();
 });
 
-test("any bytes are read, wait for more, or are none", async () => {
+test("a ClientHello with any byte changed never makes the reader throw", async () => {
   const whole = await helloOf({});
   for (let at = 0; at < whole.length; at++) {
     for (const value of [0, 1, 127, 255]) {

@@ -7,7 +7,10 @@ export interface ClientHello {
   readonly suites: readonly number[];
 }
 
-/** A ClientHello has at most so many bytes here, all records together; OpenSSL's own bound is larger than any client's. */
+/**
+ * The most bytes read of a ClientHello, all records together. OpenSSL's own limit is larger than
+ * any client's message.
+ */
 const bytesMax = 32_768;
 const recordHandshake = 22;
 const messageClientHello = 1;
@@ -15,8 +18,9 @@ const extensionVersions = 43;
 const tls13 = 0x03_04;
 
 /**
- * Calls `then` once, when the client's first message has arrived or can be none, with what was read put back; never
- * when the connection ends before. Nothing is decided by what is read here: TLS itself reads it again.
+ * Calls `then` once, when the ClientHello is complete or the bytes cannot be one, after putting the
+ * bytes back. Never calls it if the connection ends first. This decides nothing about the
+ * connection: TLS itself reads the bytes again.
  */
 export function onClientHello(
   socket: Socket,
@@ -44,7 +48,7 @@ export function readClientHello(bytes: Buffer): ClientHello | undefined | "unfin
   return bytes.length < bytesMax ? "unfinished" : undefined;
 }
 
-/** The handshake bytes of all records that have arrived; undefined where they are not handshake records. */
+/** The handshake bytes of all records so far; undefined if one is not a handshake record. */
 function joinRecords(bytes: Buffer): Buffer | undefined {
   const parts: Buffer[] = [];
   for (let at = 0; at < bytes.length; ) {
@@ -67,7 +71,7 @@ function parse(body: Buffer): ClientHello | undefined {
     const suites = numbers(reader.vector(2));
     reader.vector(1);
     const offered = reader.left === 0 ? [] : versionsOf(new Reader(reader.vector(2)));
-    // Values such as 0x0a0a are there to keep servers tolerant (RFC 8701).
+    // Clients send values such as 0x0a0a only to keep servers tolerant (GREASE, RFC 8701).
     const known = offered.filter((version) => version <= tls13);
     return {
       version: known.length === 0 ? Math.min(legacy, tls13 - 1) : Math.max(...known),
@@ -92,7 +96,7 @@ function numbers(bytes: Buffer): readonly number[] {
   return Array.from({ length: bytes.length >> 1 }, (_, at) => bytes.readUInt16BE(2 * at));
 }
 
-/** Reads from the front; throws a `RangeError` where bytes are missing. */
+/** Reads from the front; throws a `RangeError` if bytes are missing. */
 class Reader {
   readonly #bytes: Buffer;
   #at = 0;
@@ -115,7 +119,7 @@ class Reader {
     return this.take(bytes).readUIntBE(0, bytes);
   }
 
-  /** Bytes with their count before them. */
+  /** Bytes preceded by their count. */
   vector(lengthBytes: 1 | 2): Buffer {
     return this.take(this.number(lengthBytes));
   }

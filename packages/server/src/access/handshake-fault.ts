@@ -1,7 +1,7 @@
 import type { Suites } from "../base/tls.ts";
 import type { ClientHello } from "./client-hello.ts";
 
-/** Why no handshake came about with a client that speaks TLS, where an administrator can do something about it. */
+/** Why the handshake with a TLS client failed, if an administrator can fix the cause. */
 export const handshakeFaults = [
   "noCommonVersion",
   "noCommonSuite",
@@ -23,7 +23,10 @@ const suiteFault = /NO_SHARED_CIPHER|SIGNATURE_ALGORITHM|NO_SHARED_GROUP|NO_SUIT
 const trustFault =
   /ALERT_(UNKNOWN_CA|BAD_CERTIFICATE|UNSUPPORTED_CERTIFICATE|CERTIFICATE_(UNKNOWN|EXPIRED|REVOKED))/;
 
-/** What is wrong, by OpenSSL's code and what the client offered; undefined for scans, time-outs and similar failures. */
+/**
+ * The fault, from OpenSSL's error code and the client's offer; undefined for scans, time-outs and
+ * similar failures.
+ */
 export function handshakeFault(
   code: string,
   hello: ClientHello | undefined,

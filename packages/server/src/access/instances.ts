@@ -4,7 +4,7 @@ import { isIssuedBy, readCertificates, signerOf, subjectOf } from "../base/certi
 import { OperatorError } from "../base/operator-error.ts";
 import { type PasswordHash, parsePasswordHash } from "../base/password-hash.ts";
 
-/** A tenant with what opens it: read from the configuration, certificates parsed. */
+/** A tenant and its credentials, read from the configuration; certificates are parsed. */
 export interface Instance {
   readonly id: string;
   readonly name: string;
@@ -24,7 +24,7 @@ interface DeclaredInstance {
   readonly users: readonly { readonly name: string; readonly passwordHash: string }[];
 }
 
-/** Reads the certificates of all instances; throws a `OperatorError` where a certificate opens two of them. */
+/** Reads the certificates of all instances; throws an `OperatorError` if two of them share one. */
 export function loadInstances(declared: readonly DeclaredInstance[]): readonly Instance[] {
   const instances = declared.map((entry, at) => ({
     id: entry.id ?? instanceIdOf(entry.name),
@@ -46,7 +46,7 @@ export function loadInstances(declared: readonly DeclaredInstance[]): readonly I
   return instances;
 }
 
-/** The identifier of an instance whose configuration gives none: a UUID (RFC 9562, version 8) made from its name. */
+/** The default identifier of an instance: a UUID (RFC 9562, version 8) made from its name. */
 export function instanceIdOf(name: string): string {
   return hashUuid(`holdfast instance\0${name}`);
 }

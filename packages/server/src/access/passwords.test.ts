@@ -9,7 +9,7 @@ function usersWith(entries: Record<string, string>): Map<string, PasswordHash> {
 }
 
 describe("passwords", () => {
-  test("a hash made here opens for its password only", async () => {
+  test("a new hash accepts only its own password", async () => {
     const hash = await hashPassword("correct horse");
     expect(hash).toMatch(/^scrypt\$32768\$8\$1\$[\w-]{22}\$[\w-]{43}$/);
     expect(hash).not.toBe(await hashPassword("correct horse"));
@@ -41,7 +41,7 @@ describe("passwords", () => {
     expect(hashed).toBe(4);
   });
 
-  test("checks wait for their turn, and too many are refused rather than answered no", async () => {
+  test("checks wait for their turn, and too many are refused as busy, not as a wrong password", async () => {
     const users = usersWith({ vc: await hashPassword("right") });
     const passwords = new Passwords(2);
     const all = Array.from({ length: 6 }, () => passwords.verify(users, "vc", "right"));
@@ -70,12 +70,12 @@ describe("passwords", () => {
 
   test.each([
     ["clear text", "hunter2"],
-    ["weak", `scrypt$1024$8$1$${"s".repeat(22)}$${"h".repeat(43)}`],
-    ["dear", `scrypt$1048576$8$1$${"s".repeat(22)}$${"h".repeat(43)}`],
-    ["no power of two", `scrypt$32769$8$1$${"s".repeat(22)}$${"h".repeat(43)}`],
-    ["no lanes", `scrypt$32768$8$0$${"s".repeat(22)}$${"h".repeat(43)}`],
-    ["short salt", `scrypt$32768$8$1$ss$${"h".repeat(43)}`],
-  ])("%s is not a hash", (_name, text) => {
+    ["a cost that is too low", `scrypt$1024$8$1$${"s".repeat(22)}$${"h".repeat(43)}`],
+    ["a cost that is too high", `scrypt$1048576$8$1$${"s".repeat(22)}$${"h".repeat(43)}`],
+    ["a cost that is not a power of two", `scrypt$32769$8$1$${"s".repeat(22)}$${"h".repeat(43)}`],
+    ["a parallelization of 0", `scrypt$32768$8$0$${"s".repeat(22)}$${"h".repeat(43)}`],
+    ["a salt that is too short", `scrypt$32768$8$1$ss$${"h".repeat(43)}`],
+  ])("%s makes a hash invalid", (_name, text) => {
     expect(isPasswordHash(text)).toBe(false);
   });
 });

@@ -7,9 +7,9 @@ import {
   type Users,
 } from "../base/password-hash.ts";
 
-/** Hashes at the same time; each takes a thread of four and 32 MiB. */
+/** The most hashes computed at the same time; each takes one of four threads and 32 MiB. */
 const hashesAtOnceMax = 2;
-/** Hashes of one instance that wait; more are refused, so that guessing cannot fill the memory. */
+/** The most waiting hashes of one instance; more are refused: guesses must not fill the memory. */
 const hashesWaitingMax = 256;
 const newHash = { cost: 32_768, blockSize: 8, parallelization: 1 } as const;
 
@@ -18,10 +18,10 @@ export class PasswordsBusy extends Error {
   override readonly name = "PasswordsBusy";
 }
 
-/** Checks user names and passwords against scrypt hashes, a few at a time, the instances that wait in turn. */
+/** Checks user names and passwords against scrypt hashes, a few at a time; instances take turns. */
 export class Passwords {
   readonly #key = randomBytes(32);
-  /** Compared with for an unknown user, so that the time taken reveals nothing. */
+  /** Used for an unknown user, so that the time taken does not reveal whether the user exists. */
   readonly #nobody: PasswordHash = { ...newHash, salt: randomBytes(16), hash: randomBytes(32) };
   readonly #hashes = new Semaphore(hashesAtOnceMax);
   readonly #waitingMax: number;
@@ -37,7 +37,7 @@ export class Passwords {
     return expected !== undefined && timingSafeEqual(actual, expected.hash);
   }
 
-  /** What a connection may keep of a verified password: nothing that reveals it. */
+  /** What a connection may keep of a verified password: a digest that does not reveal it. */
   digest(username: string, password: string): Buffer {
     return createHmac("sha256", this.#key)
       .update(`${Buffer.byteLength(username)} ${username}${password}`)
@@ -52,7 +52,7 @@ export class Passwords {
   }
 }
 
-/** One connection's memory of the password that it showed (no scrypt for every message). */
+/** Remembers the verified password of one connection, so that not every message costs an scrypt. */
 export class RememberedPassword {
   readonly #passwords: Passwords;
   /** The users as they are now. */
@@ -64,7 +64,10 @@ export class RememberedPassword {
     this.#users = users;
   }
 
-  /** As `Passwords.verify`, at once when the same was right before on this connection and no user has changed since. */
+  /**
+   * As `Passwords.verify`, but at once if this connection has verified the same password before and
+   * no user has changed since.
+   */
   async verify(username: string, password: string): Promise<boolean> {
     const users = this.#users();
     const digest = this.#passwords.digest(username, password);

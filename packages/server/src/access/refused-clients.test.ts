@@ -24,7 +24,7 @@ test("the last 100 refused clients are kept, even if a single one connects often
   expect([refused.count, refused.seen]).toEqual([120, 620]);
 });
 
-test("a stranger with ever new certificates displaces no entry of another address", () => {
+test("a client that shows a new certificate each time displaces no entry of another address", () => {
   const refused = new RefusedClients();
   const note = (address: string, fingerprint: string, timeMs: number) =>
     refused.note({ ...strange, remote: `${address} 1`, fingerprint, timeMs });
@@ -37,7 +37,7 @@ test("a stranger with ever new certificates displaces no entry of another addres
   expect(list.filter(({ remote }) => remote.startsWith("2001:"))).toHaveLength(10);
 });
 
-test("behind one address, a client that comes again stays", () => {
+test("a client that connects again is kept, even if many new ones share its address", () => {
   const refused = new RefusedClients();
   const note = (fingerprint: string, timeMs: number) =>
     refused.note({ ...strange, remote: "192.0.2.1 1", fingerprint, timeMs });
@@ -47,7 +47,7 @@ test("behind one address, a client that comes again stays", () => {
   expect(refused.list.map(({ fingerprint }) => fingerprint)).toContain("wanted");
 });
 
-test("the most are kept of many addresses, the newest first", () => {
+test("of clients from more than 100 addresses, the 100 newest are kept", () => {
   const all = Array.from({ length: 300 }, (_, at) => ({
     remote: `192.0.2.${at % 200} 1`,
     times: 1,

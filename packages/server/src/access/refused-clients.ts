@@ -3,10 +3,10 @@ import { originOf } from "@holdfast/regions";
 import { handshakeFaults } from "./handshake-fault.ts";
 import { refusals } from "./trust.ts";
 
-/** Why a client was not let in, or no handshake came about. */
+/** Why a client was refused, or its handshake failed. */
 export const refusalReasons = [...refusals, ...handshakeFaults] as const;
 
-/** A client that was not let in, the last time that it came. */
+/** A refused client, as of its last attempt. */
 export interface RefusedClient {
   readonly timeMs: number;
   readonly reason: (typeof refusalReasons)[number];
@@ -14,20 +14,23 @@ export interface RefusedClient {
   readonly remote: string;
   readonly fingerprint: string;
   readonly subject: string;
-  /** DER, where it showed one that is not larger than a certificate should be. */
+  /** DER; undefined if it showed none, or one larger than `certificateBytesMax`. */
   readonly certificate: Uint8Array | undefined;
-  /** How often it came. */
+  /** How often it was refused for this reason. */
   readonly times: number;
 }
 
 const keptMax = 100;
-/** Of one address, so that a stranger with ever new certificates does not drive out the client that is looked for. */
+/**
+ * The most clients kept per address, so that one that shows a new certificate each time does not
+ * push out the client that an administrator looks for.
+ */
 const keptOfAddress = 10;
 const certificateBytesMax = 8192;
 
 /**
- * The last clients that were not let in, each once: one that tries again and again must not drive out the one that an
- * administrator looks for.
+ * The clients refused last, each listed once: one that tries again and again must not push out the
+ * one that an administrator looks for.
  */
 export class RefusedClients {
   /** Oldest first. */
@@ -35,7 +38,7 @@ export class RefusedClients {
   #count = 0;
   #seen = 0;
 
-  /** Grows with every client that was not among the last ones. */
+  /** Grows with every refused client that is not in the list yet. */
   get count(): number {
     return this.#count;
   }
@@ -70,8 +73,9 @@ export class RefusedClients {
 }
 
 /**
- * Which of the clients, oldest first, are kept: so many of each address, those first that came more than once, then
- * the newest; where that is too much, those go that come last at their address. Answers them oldest first.
+ * Selects the clients to keep. It ranks the clients of each address: those that came more than once
+ * first, then the newest. It keeps at most `keptOfAddress` per address and, if these are more than
+ * `keptMax`, drops the lowest ranks first. Takes and returns clients oldest first.
  */
 export function fairShare<One extends Pick<RefusedClient, "remote" | "times" | "timeMs">>(
   clients: readonly One[],

@@ -37,7 +37,7 @@ function verdict(trust: Trust, certificate: X509Certificate | undefined, atMs = 
 }
 
 describe("trust", () => {
-  test("pinned leaves: dates are checked, purpose and issuer are not", async () => {
+  test("checks the dates of a pinned leaf, but not its purpose and issuer", async () => {
     const odd = await selfSigned(leaf("odd", { purposes: [purposes.serverAuth] }));
     const trust = trustOf(entry("a", [pinned.certificate]), entry("b", [odd.certificate]));
     expect(verdict(trust, parse(pinned))).toBe("a");
@@ -48,7 +48,7 @@ describe("trust", () => {
     expect(verdict(trust, undefined)).toBe("noCertificate");
   });
 
-  test("issued leaves: of which authority decides the instance, whatever the names say", async () => {
+  test("selects the instance of an issued leaf by the authority's signature, not by its name", async () => {
     const trust = trustOf(entry("a", [], [one.certificate]), entry("b", [], [other.certificate]));
     const ofOne = parse(await one.issue(leaf("client")));
     const ofOther = parse(await other.issue(leaf("client")));
@@ -65,17 +65,17 @@ describe("trust", () => {
     ["serverAuth and clientAuth", [purposes.serverAuth, purposes.clientAuth], "a"],
     ["any", ["2.5.29.37.0"], "a"],
     ["serverAuth only", [purposes.serverAuth], "wrongPurpose"],
-  ])("an issued leaf with purpose %s", async (_name, named, expected) => {
+  ])("checks an issued leaf with purpose %s", async (_name, named, expected) => {
     const trust = trustOf(entry("a", [], [one.certificate]));
     const extra = named === undefined ? {} : { purposes: named };
     expect(verdict(trust, parse(await one.issue(leaf("client", extra))))).toBe(expected);
   });
 
-  test("an authority's own certificate is not a client", () => {
+  test("refuses an authority's own certificate as a client certificate", () => {
     expect(verdict(trustOf(entry("a", [], [one.certificate])), parse(one))).toBe("wrongPurpose");
   });
 
-  test("dates of leaf and authority hold for remembered certificates too", async () => {
+  test("checks the dates of leaf and authority for remembered certificates too", async () => {
     const trust = trustOf(entry("a", [], [one.certificate]));
     const client = parse(await one.issue(leaf("client")));
     expect(verdict(trust, client)).toBe("a");
@@ -84,7 +84,7 @@ describe("trust", () => {
     expect(verdict(trust, client)).toBe("a");
   });
 
-  test("what was admitted is re-checked against a newer trust", async () => {
+  test("checks an earlier admission again when the trust has changed", async () => {
     const client = parse(await one.issue(leaf("client")));
     const before = trustOf(entry("a", [], [one.certificate]));
     const admission = before.check(client, nowMs);
@@ -104,7 +104,7 @@ describe("a trust that is changed in place", () => {
     for (const name of ["a", "b"]) trust.setTenant(name, name, new Map());
   };
 
-  test("of two entries of a certificate, the lower rank counts, in whatever order they came", () => {
+  test("uses the entry with the lower rank if a certificate has two, in whatever order they were added", () => {
     for (const order of [
       ["a", "b"],
       ["b", "a"],
@@ -124,7 +124,7 @@ describe("a trust that is changed in place", () => {
     }
   });
 
-  test("what an authority let in ends with it, and is pinned past it", async () => {
+  test("prefers a pin to an authority, and forgets an authority's clients when it is removed", async () => {
     const trust = new Trust();
     tenants(trust);
     const empty = trust.digest;
@@ -143,7 +143,7 @@ describe("a trust that is changed in place", () => {
     trust.remove("authority");
   });
 
-  test("clients that are connected already see the instance's present name and users", () => {
+  test("shows connected clients the instance's current name and users", () => {
     const trust = new Trust();
     tenants(trust);
     trust.pin("pin", "a", facts(), "1");
@@ -160,39 +160,39 @@ describe("a trust that is changed in place", () => {
 describe("instances", () => {
   test.each<[string, () => Promise<ReturnType<typeof entry>[]>]>([
     [
-      "pinned twice",
+      "pinned in both",
       async () => [entry("a", [pinned.certificate]), entry("b", [pinned.certificate])],
     ],
     [
-      "an authority twice",
+      "an authority of both",
       async () => [entry("a", [], [one.certificate]), entry("b", [], [one.certificate])],
     ],
     [
-      "pinned here, issued there",
+      "pinned in one, issued by an authority of the other",
       async () => {
         const { certificate } = await one.issue(leaf("client"));
         return [entry("a", [certificate]), entry("b", [], [one.certificate])];
       },
     ],
-  ])("a certificate opens one instance only (%s)", async (_name, entries) => {
+  ])("are refused if two share a certificate (%s)", async (_name, entries) => {
     const made = await entries();
     expect(() => loadInstances(made)).toThrow(
       /opens both (a and b|b and a); a certificate belongs/,
     );
   });
 
-  test("one certificate twice in one instance is harmless", () => {
+  test("may name the same certificate twice within one instance", () => {
     expect(loadInstances([entry("a", [pinned.certificate, pinned.certificate])])).toHaveLength(1);
   });
 
   test.each<[string, () => ReturnType<typeof entry>, string]>([
     [
-      "no file",
+      "a missing file",
       () => entry("a", ["/nowhere/x.pem"]),
       "instances[0].certificates[0]: /nowhere/x.pem: no such file",
     ],
     [
-      "no PEM",
+      "a file without PEM",
       () => entry("a", [`${import.meta.dirname}/../base/address.ts`]),
       "holds no PEM certificate",
     ],
@@ -211,7 +211,7 @@ describe("instances", () => {
       () => entry("a", ["-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"]),
       "holds a certificate that cannot be read",
     ],
-  ])("%s is a fault that names the setting", (_name, make, message) => {
+  ])("with %s are refused with the name of the setting", (_name, make, message) => {
     expect(() => loadInstances([make()])).toThrow(message);
     try {
       loadInstances([make()]);
@@ -220,7 +220,7 @@ describe("instances", () => {
     }
   });
 
-  test("an identifier made from a name is a UUID that never changes", () => {
+  test("get an identifier from their name: a UUID that never changes", () => {
     expect(instanceIdOf("demo")).toBe("262df6ad-eab2-8dbc-9c19-4cd0413165de");
     expect(instanceIdOf("demo2")).not.toBe(instanceIdOf("demo"));
   });

@@ -3,7 +3,7 @@ import { fingerprintOf, isIssuedBy, purposes, subjectOf } from "../base/certific
 import type { Users } from "../base/password-hash.ts";
 import type { Instance } from "./instances.ts";
 
-/** Why a client is not let in; the words are also a metric's label. */
+/** Why a client is refused; these are also values of a metric label. */
 export const refusals = [
   "noCertificate",
   "unknownCertificate",
@@ -16,14 +16,14 @@ export const refusals = [
 /** One of `refusals`. */
 export type Refusal = (typeof refusals)[number];
 
-/** An instance as those that it lets in see it: `name` and `users` are what they are now. */
+/** An instance as its clients see it: `name` and `users` are always current. */
 export interface Tenant {
   readonly id: string;
   name: string;
   users: Users;
 }
 
-/** A certificate that opens an instance, and from when until when. */
+/** A certificate that opens an instance, with its period of validity. */
 export interface Admission {
   readonly instance: Tenant;
   /** SHA-256 of the certificate, lower-case hex. */
@@ -33,13 +33,13 @@ export interface Admission {
   readonly notAfterMs: number;
 }
 
-/** What is known of a certificate that is accepted as it is. */
+/** What is known of a pinned certificate: one that is accepted as it is. */
 export type Pinned = Omit<Admission, "instance">;
 
 /** A certificate or an authority that opens an instance. */
 interface Opener {
   readonly id: string;
-  /** Of two that open different instances, the one of lower rank counts, the same at every node. */
+  /** Of two that open different instances, the lower rank counts, the same at every node. */
   readonly rank: string;
   readonly tenant: Tenant;
   readonly digest: bigint;
@@ -53,24 +53,24 @@ interface Bound extends Opener {
   readonly authority: X509Certificate;
 }
 
-/** How many verified certificates of authorities are remembered. */
+/** How many verified certificates that authorities issued are remembered. */
 const rememberedMax = 10_000;
 const anyPurpose = "2.5.29.37.0";
-/** What the configuration names comes before what was added. */
+/** Entries of the configuration come before those added later. */
 const declaredRank = "0";
 
 /**
- * Decides which instance a client certificate opens. It never asks OpenSSL's verdict (`authorized`): that one skips
- * resumed sessions and, without `ca`, trusts public authorities. It is changed in place, so that one certificate more
- * costs the same however many there are.
+ * Decides which instance a client certificate opens. It never uses OpenSSL's verdict
+ * (`authorized`): that skips resumed sessions and, without `ca`, trusts public authorities. It is
+ * changed in place, so that adding a certificate costs the same however many there are.
  */
 export class Trust {
   readonly #tenants = new Map<string, Tenant>();
   readonly #openers = new Map<string, Pin | Bound>();
   readonly #pinned = new Map<string, readonly Pin[]>();
-  /** By subject, so that a stranger's certificate costs a look-up and no signature check. */
+  /** By subject, so that an unknown certificate costs a look-up and no signature check. */
   readonly #authorities = new Map<string, readonly Bound[]>();
-  /** What a signature check once proved; in order of insertion, so that the oldest goes first. */
+  /** Results of signature checks, in order of insertion, so that the oldest is dropped first. */
   readonly #verified = new Map<string, { readonly admission: Admission; readonly by: string }>();
   #digest = 0n;
 
@@ -78,12 +78,12 @@ export class Trust {
     for (const instance of instances) this.declare(instance);
   }
 
-  /** Changes whenever a certificate or authority is added or removed: what session tickets are bound to. */
+  /** Changes with every certificate or authority added or removed; binds session tickets. */
   get digest(): string {
     return this.#digest.toString(16);
   }
 
-  /** Trusts an instance of the configuration; answers under which identifiers. */
+  /** Trusts an instance of the configuration; returns the identifiers of its entries. */
   declare({ id, name, users, certificates, authorities }: Instance): readonly string[] {
     this.setTenant(id, name, users);
     const clients = certificates.map((certificate, at) => {
@@ -99,7 +99,7 @@ export class Trust {
     return [...clients, ...bound];
   }
 
-  /** Says how an instance is called and who its users are, from now on and for open connections too. */
+  /** Sets an instance's name and users, for open connections too. */
   setTenant(id: string, name: string, users: Users): void {
     const known = this.#tenants.get(id);
     if (known === undefined) this.#tenants.set(id, { id, name, users });
@@ -119,7 +119,7 @@ export class Trust {
     add(this.#pinned, fingerprint, pin);
   }
 
-  /** Accepts the clients' certificates that an authority issues. */
+  /** Accepts the client certificates that an authority issues. */
   bind(id: string, instance: string, authority: X509Certificate, rank: string): void {
     this.remove(id);
     const digest = digestOf(`${instance} authority ${fingerprintOf(authority)}`);
@@ -127,11 +127,11 @@ export class Trust {
     this.#openers.set(id, bound);
     this.#digest += digest;
     add(this.#authorities, authority.subject, bound);
-    // What another authority of this name proved is proved again.
+    // The new authority may rank before another of this name: everything is checked again.
     this.#verified.clear();
   }
 
-  /** Ends what was pinned or bound under an identifier. */
+  /** Removes the pin or the authority under an identifier. */
   remove(id: string): void {
     const opener = this.#openers.get(id);
     if (opener === undefined) return;
@@ -172,7 +172,7 @@ export class Trust {
 
   #tenant(id: string): Tenant {
     const tenant = this.#tenants.get(id);
-    if (tenant === undefined) throw new RangeError("a certificate of no instance");
+    if (tenant === undefined) throw new RangeError("the certificate's instance is unknown");
     return tenant;
   }
 
@@ -200,7 +200,7 @@ export class Trust {
   }
 }
 
-/** What is kept of a certificate that is accepted as it is. */
+/** What is kept of a pinned certificate. */
 export function pinnedOf(certificate: X509Certificate): Pinned {
   return {
     fingerprint: fingerprintOf(certificate),
@@ -229,12 +229,12 @@ function compare(one: string, other: string): number {
   return one < other ? -1 : 1;
 }
 
-/** Numbers of this size add up to a sum that identifies a set of lines, in any order. */
+/** The sum of the digests of a set of lines identifies the set, whatever the order of the lines. */
 function digestOf(line: string): bigint {
   return BigInt(`0x${hash("sha256", line)}`);
 }
 
-/** An admission holds no longer than the authority that it comes from. */
+/** An admission is valid no longer than the authority that it comes from. */
 function within(admission: Admission, authority: X509Certificate): Admission {
   return {
     ...admission,

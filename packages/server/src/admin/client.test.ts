@@ -44,13 +44,13 @@ describe("the typed client", () => {
     await expect(refused).rejects.toBeInstanceOf(AdminProblem);
   });
 
-  test("the client trusts only its authority", async () => {
+  test("trusts only its own authority", async () => {
     const [admin, other] = [await open(), await open()];
     await using client = new AdminClient({ urls: [admin.url], token: manager, ca: other.ca });
     await expect(client.call("whoAmI", {})).rejects.toMatchObject({ name: "AdminUnreachable" });
   });
 
-  test("the client follows events, and continues where a connection ended", async () => {
+  test("follows events, and continues after a connection ends", async () => {
     const seen: (string | undefined)[] = [];
     const admin = await open({
       handlers: {
@@ -72,7 +72,7 @@ describe("the typed client", () => {
     expect(seen).toEqual([undefined, "1-2"]);
   });
 
-  test("a revoked token ends what it follows", async () => {
+  test("ends an event stream when its token is revoked", async () => {
     const tokens: Record<string, ReturnType<typeof bearer> | "revoked"> = {
       [`hf_gone_${"w".repeat(32)}`]: bearer("viewer"),
     };

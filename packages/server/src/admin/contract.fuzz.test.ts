@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => admin[Symbol.asyncDispose]());
 
-/** Texts that lead programs astray, and any others. */
+/** Texts that often break programs, and any others. */
 const text = fc.oneof(
   fc.string({ maxLength: 40 }),
   fc.string({ unit: "grapheme", maxLength: 20 }),
@@ -31,7 +31,7 @@ const text = fc.oneof(
   ),
 );
 const json = fc.jsonValue({ maxDepth: 4 });
-/** What is nearly right: the names of a schema with any values. */
+/** Nearly valid input: the names of a schema with any values. */
 function near(schema: Route["body"] | undefined): fc.Arbitrary<unknown> {
   const shape = (schema as { readonly shape?: object } | undefined)?.shape;
   if (shape === undefined) return json;
@@ -55,13 +55,13 @@ function request(route: Route) {
   });
 }
 
-/** Lone surrogates have no encoding. */
+/** Lone surrogates cannot be encoded, and are replaced. */
 function escaped(value: string): string {
   return encodeURIComponent(Buffer.from(value).toString());
 }
 
 describe("for any request", () => {
-  test.each(routes)("%s refuses or is reached, and never fails", async (_, route) => {
+  test.each(routes)("%s refuses it or calls its handler, and never fails", async (_, route) => {
     await fc.assert(
       fc.asyncProperty(request(route), async ({ params, query, known, body, headers }) => {
         const parts = [...params];
@@ -77,7 +77,7 @@ describe("for any request", () => {
           headers,
           ...(method === "GET" ? {} : { body }),
         });
-        // The handlers of these tests say `wrongState` when they are reached.
+        // The handlers of these tests answer `wrongState` when they are called.
         expect([400, 404, 405, 409, 412, 413]).toContain(answer.status);
         expect(answer.json["code"]).toMatch(
           /^(invalid|notFound|methodNotAllowed|wrongState|preconditionFailed)$/,
@@ -87,7 +87,7 @@ describe("for any request", () => {
     );
   });
 
-  test("any token is refused quickly, and alike", async () => {
+  test("an unknown token is refused quickly, always with the same answer", async () => {
     const any = fc.oneof(
       fc.string({ unit: fc.constantFrom(..."abcXYZ019-._~+/="), minLength: 1, maxLength: 300 }),
       fc
@@ -133,7 +133,7 @@ describe("the OpenAPI document", () => {
     >;
   };
 
-  test("has every operation once, and no reference that leads nowhere", () => {
+  test("has every operation once, and no broken reference", () => {
     const ids = Object.values(document.paths).flatMap((path) =>
       Object.values(path).map(({ operationId }) => operationId),
     );

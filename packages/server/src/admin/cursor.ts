@@ -4,15 +4,15 @@ import { Refused } from "./problem.ts";
 const checkBytes = 9;
 
 /**
- * A cursor as callers get it: what the handler said, with a check of which list it continues. It is not secret and grants
- * nothing; handlers take what it says as they take any input.
+ * A cursor as callers get it: the handler's text with a checksum of it and of the list that it
+ * continues. It is not secret and grants nothing; handlers must treat its text as untrusted input.
  */
 export function sealCursor(said: string, list: string): string {
   const bytes = Buffer.from(said, "utf8");
   return Buffer.concat([check(bytes, list), bytes]).toString("base64url");
 }
 
-/** What the handler said; a `Refused` where it was made for another list or by somebody else. */
+/** The handler's text; throws a `Refused` if the cursor is not valid for this list. */
 export function openCursor(cursor: string, list: string): string {
   const all = /^[\w-]+$/.test(cursor) ? Buffer.from(cursor, "base64url") : Buffer.alloc(0);
   const bytes = all.subarray(checkBytes);
@@ -25,7 +25,7 @@ export function openCursor(cursor: string, list: string): string {
   });
 }
 
-/** Names a list: the operation, what it is of, and its filters, but neither cursor nor limit. */
+/** Names a list: the operation, its parameters and its filters, but neither cursor nor limit. */
 export function listName(
   operation: string,
   params: object | undefined,

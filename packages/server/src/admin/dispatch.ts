@@ -11,7 +11,7 @@ import type { MadeBefore } from "./made-before.ts";
 import { Refused } from "./problem.ts";
 import { placeOf, type Schemas, validated } from "./validate.ts";
 
-/** What carries requests out. */
+/** What is needed to carry out requests. */
 export interface DispatchParts {
   readonly handlers: Handlers;
   readonly idempotency: Idempotency;
@@ -27,16 +27,16 @@ export interface Served {
   readonly schemas: Schemas;
 }
 
-/** A validated call, and which list it is about. */
+/** A validated call, and the list that it is about. */
 export interface Prepared {
   readonly call: Call;
   readonly list: string;
   readonly key: string | undefined;
-  /** Only what would be refused is found out. */
+  /** The call changes nothing: it only finds out whether it would be refused. */
   readonly dry: boolean;
 }
 
-/** Validates a request that was let in. */
+/** Validates a request whose caller was admitted. */
 export function prepare(
   parts: DispatchParts,
   { operation, route, schemas }: Served,
@@ -70,7 +70,7 @@ export function prepare(
   return { call: call as unknown as Call, list, key, dry };
 }
 
-/** Carries a call out and sends its answer, or that of an earlier one with the same idempotency key. */
+/** Carries out a call; sends its answer, or that of an earlier one with this idempotency key. */
 export async function dispatch(
   parts: DispatchParts,
   served: Served,
@@ -111,7 +111,7 @@ export async function dispatch(
     .send(await printed(sent.body));
 }
 
-/** JSON of an answer, a long list a part at a time. */
+/** The JSON of an answer; a long list is printed in parts, so that other work gets a turn. */
 async function printed(body: unknown): Promise<string> {
   const { items, ...rest } = body as { readonly items?: readonly unknown[] };
   if (items === undefined || items.length <= itemsPerTurn) return JSON.stringify(body);
@@ -124,10 +124,10 @@ async function printed(body: unknown): Promise<string> {
   return `{"items":[${parts.join(",")}]${others && `,${others}`}}`;
 }
 
-/** Items of a list that are looked at in one turn: a page has up to a thousand. */
+/** How many items of a list are handled in one turn of the event loop; a page has up to 1000. */
 const itemsPerTurn = 50;
 
-/** The answer as the contract has it: what the contract does not name goes to nobody. */
+/** The answer as the contract defines it: what the contract does not name is never sent. */
 async function checked(
   { observe }: DispatchParts,
   { operation, schemas }: Served,

@@ -19,7 +19,7 @@ describe("repeated requests", () => {
       headers: { "idempotency-key": key },
     });
 
-  test("are answered as the first, and carried out once", async () => {
+  test("get the answer of the first, and are carried out once", async () => {
     let made = 0;
     const ids: string[] = [];
     const admin = await open({
@@ -47,7 +47,7 @@ describe("repeated requests", () => {
     expect((await post(other, "k1")).json["id"]).toBe(ids[0]);
   });
 
-  test("what another node made meanwhile is answered instead of a conflict", async () => {
+  test("get what another node made meanwhile instead of a conflict", async () => {
     let seen = false;
     const handlers: Partial<Handlers> = {
       createInstance: () => Promise.reject(new ManagementError("conflict", "another was faster")),
@@ -69,7 +69,7 @@ describe("repeated requests", () => {
     });
   });
 
-  test("what failed is tried again", async () => {
+  test("are carried out again if the first one failed", async () => {
     let tries = 0;
     const admin = await open({
       handlers: {
@@ -85,7 +85,7 @@ describe("repeated requests", () => {
     expect(await post(admin, "k")).toMatchObject({ status: 201 });
   });
 
-  test("a secret that was shown once is not shown again", async () => {
+  test("do not show a secret again that was shown once", async () => {
     const token = {
       id: one,
       name: "ci",

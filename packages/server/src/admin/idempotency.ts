@@ -16,14 +16,14 @@ export interface Repeatable {
   readonly principal: Principal;
   readonly params: unknown;
   readonly body: unknown;
-  /** The answer is not kept. */
+  /** The answer holds a secret, and is not kept. */
   readonly shownOnce: boolean;
 }
 
 interface Kept {
   readonly digest: string;
   readonly untilMs: number;
-  /** Undefined where it was too large or is shown only once. */
+  /** Undefined if it was too large or is shown only once. */
   readonly sent: Promise<Sent | undefined>;
 }
 
@@ -32,7 +32,7 @@ const keptMax = 1000;
 const keptBytesMax = 32_768;
 const keyForm = /^[\x21-\x7e]{1,128}$/;
 
-/** The key of a header `Idempotency-Key`; a `Refused` for an invalid one. */
+/** The key of an `Idempotency-Key` header; throws a `Refused` if it is invalid. */
 export function idempotencyKey(header: string | readonly string[] | undefined): string | undefined {
   if (header === undefined) return undefined;
   if (typeof header === "string" && keyForm.test(header)) return header;
@@ -43,8 +43,9 @@ export function idempotencyKey(header: string | readonly string[] | undefined): 
 }
 
 /**
- * What repeated POSTs are answered, at this node, for a day. What a call makes is made under an identifier that comes
- * from the key (`repeatedId`), so that another node, or this one after a crash, makes nothing twice either.
+ * Keeps the answers of POSTs at this node for a day, to answer repetitions. A call makes its record
+ * under an identifier derived from the key (`repeatedId`), so that another node, or this one after
+ * a crash, makes nothing twice either.
  */
 export class Idempotency {
   readonly #monotonicMs: () => number;
@@ -54,7 +55,7 @@ export class Idempotency {
     this.#monotonicMs = monotonicMs;
   }
 
-  /** Answers as the first call with this key was answered, or runs `first`; what that throws is not kept. */
+  /** The answer of the first call with this key; runs `first` if this is it. Keeps no errors. */
   async run(
     call: Repeatable,
     first: () => Promise<Sent>,
@@ -98,7 +99,7 @@ export function madeAlready(): Refused {
   return new Refused({
     code: "madeAlready",
     detail:
-      "an earlier request with this Idempotency-Key was carried out and its answer is not kept: look, and where its secret was lost, delete what it made and make another",
+      "an earlier request with this Idempotency-Key was carried out and its answer is not kept: look at what it made; if its secret was lost, delete that and make another",
   });
 }
 

@@ -15,7 +15,7 @@ const handlers = {
   }),
 };
 
-/** The longest time, in milliseconds of this thread's processor, for which nothing else had a turn. */
+/** The longest turn of the event loop during `work`, in milliseconds of this thread's CPU time. */
 async function longestTurn(work: Promise<unknown>): Promise<number> {
   let [longest, over] = [0, false];
   let before = process.threadCpuUsage();
@@ -43,7 +43,7 @@ function* bodyOf(identifiers: number): Generator<Buffer> {
   yield Buffer.from("]}");
 }
 
-test("forty megabytes of identifiers hold nobody up, and only an operator may send them", async () => {
+test("forty megabytes of identifiers do not block other work, and only an operator may send them", async () => {
   await using site = await openAdminTest({ handlers });
   const send = async (token: string): Promise<{ status: number; text: string }> => {
     const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
@@ -62,11 +62,11 @@ test("forty megabytes of identifiers hold nobody up, and only an operator may se
   const sending = send(tokenOf("operator"));
   const longestMs = await longestTurn(sending);
   expect(JSON.parse((await sending).text)).toMatchObject({ given: 1_000_000 });
-  // Parsed at once it was some seconds.
+  // Parsing it in one turn took some seconds.
   expect(longestMs).toBeLessThan(150);
 });
 
-test("the bytes that a token sends are bounded, and the refusal says how long to wait", async () => {
+test("the bytes that a token sends are limited, and the refusal says how long to wait", async () => {
   await using site = await openAdminTest({
     handlers,
     bodyBytes: { perSecond: 1_000, burst: 5_000 },
@@ -85,7 +85,7 @@ test("the bytes that a token sends are bounded, and the refusal says how long to
   expect((await send("manager")).status).toBe(200);
 });
 
-test("the next request never meets the one whose answer is here", async () => {
+test("a request is never refused because of an earlier one that was already answered", async () => {
   await using site = await openAdminTest({ handlers });
   for (let round = 0; round < 30; round += 1) {
     const sent = await site.ask(path, {

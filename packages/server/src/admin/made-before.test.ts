@@ -22,7 +22,7 @@ test.each([
   ["addCertificate", { name: "other", pem }, false],
   ["adoptCertificate", { name: "vcenter", fingerprint }, true],
   ["adoptCertificate", { name: "vcenter", fingerprint: "g" }, false],
-] as const)("%s of %j repeats what was made: %s", async (operation, body, same) => {
+] as const)("%s with the body %j counts as a repetition: %s", async (operation, body, same) => {
   const readCertificate = async () => ({ id: "c" });
   const view = { get: () => record as never, refresh: async () => undefined };
   const made = new MadeBefore(view, { readCertificate } as unknown as Handlers);

@@ -3,10 +3,10 @@ import { type SystemRecord, systemIdentifier } from "@holdfast/engine";
 import type { SystemView } from "../records/system-view.ts";
 import { madeAlready, mismatch } from "./idempotency.ts";
 
-/** A kind of record that calls make, and the answer to a repetition by reading it. */
+/** A kind of record that calls make, and how to read it for the answer to a repetition. */
 interface Kind {
   readonly type: "Instance" | "Certificate" | "Token";
-  /** Absent where the answer holds a secret that was shown once. */
+  /** Absent if the answer holds a secret that is shown only once. */
   readonly read?: (handlers: Handlers, call: Call, id: string) => Promise<unknown>;
 }
 
@@ -29,7 +29,7 @@ const kinds: Readonly<Record<Makes, Kind>> = {
   token: { type: "Token" },
 };
 
-/** Finds what an earlier call with the same idempotency key made, at whichever node, before a crash or after. */
+/** Finds what an earlier call with this idempotency key made, at any node, or before a crash. */
 export class MadeBefore {
   readonly #view: Pick<SystemView, "get" | "refresh">;
   readonly #handlers: Handlers;
@@ -39,7 +39,7 @@ export class MadeBefore {
     this.#handlers = handlers;
   }
 
-  /** Does a call's work, unless an earlier call made what it makes: that is read and answered instead. */
+  /** Does a call's work; if an earlier call has already made the record, answers that instead. */
   async once(route: Route, call: Call, work: () => Promise<unknown>): Promise<unknown> {
     const before = await this.#before(route, call);
     if (before !== undefined) return before;
@@ -48,7 +48,7 @@ export class MadeBefore {
     } catch (error) {
       const maybe = error instanceof ManagementError && contended.has(error.code);
       if (!maybe || route.makes === undefined) throw error;
-      // Another node may have made it, and this one not have seen it.
+      // Another node may have made it, and this one may not have seen it yet.
       await this.#view.refresh().catch(() => undefined);
       const made = await this.#before(route, call);
       if (made === undefined) throw error;
@@ -56,7 +56,7 @@ export class MadeBefore {
     }
   }
 
-  /** The answer to repeat; undefined where nothing was made yet. */
+  /** The answer to repeat; undefined if nothing was made yet. */
   async #before({ makes, shownOnce }: Route, call: Call): Promise<unknown> {
     if (makes === undefined) return undefined;
     const { type, read } = kinds[makes];
@@ -71,7 +71,7 @@ export class MadeBefore {
   }
 }
 
-/** What is refused where the same is made by another node at this moment. */
+/** Refusals that occur when another node makes the same record at this moment. */
 const contended: ReadonlySet<string> = new Set(["conflict", "nameTaken", "certificateTaken"]);
 
 function readCertificate(handlers: Handlers, call: Call, certificate: string) {
@@ -79,7 +79,7 @@ function readCertificate(handlers: Handlers, call: Call, certificate: string) {
   return handlers.readCertificate(reading<"readCertificate">(call, params));
 }
 
-/** A call of another route, which reads, by the same caller. */
+/** The same caller's call of a route that reads. */
 function reading<Name extends keyof Handlers>(call: Call, params: object) {
   const read = { ...call, params, query: undefined, body: undefined };
   return read as unknown as Parameters<Handlers[Name]>[0];
@@ -89,7 +89,7 @@ function instanceOf({ params }: Call): string {
   return (params as unknown as { readonly instance: string }).instance;
 }
 
-/** Whether it was made under another name, or of another certificate, than is asked for now. */
+/** Whether the record has another name or certificate than this call asks for. */
 function differs(made: SystemRecord<Kind["type"]>, body: unknown): boolean {
   const { name, pem, fingerprint } = (body ?? {}) as Readonly<Record<string, unknown>>;
   if (typeof name === "string" && made.name !== name) return true;

@@ -8,11 +8,11 @@ export interface Problem {
   readonly detail: string;
   readonly extra?: Readonly<Record<string, unknown>>;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Not answered but logged: a fault of this node. */
+  /** Logged, but not sent: a fault of this node. */
   readonly cause?: unknown;
 }
 
-/** Thrown where a request is refused before its handler. */
+/** Thrown if a request is refused before its handler is called. */
 export class Refused extends Error {
   override readonly name = "Refused";
   readonly problem: Problem;
@@ -38,7 +38,7 @@ export function problemDocument(problem: Problem, requestId: string): Record<str
   };
 }
 
-/** What a caller learns of anything that was thrown; nothing of unexpected errors. */
+/** What a caller learns about a thrown error; nothing about unexpected ones. */
 export function problemOf(error: unknown, requestId: string): Problem {
   if (error instanceof Refused) return error.problem;
   if (error instanceof ManagementError) {

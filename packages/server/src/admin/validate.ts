@@ -3,26 +3,26 @@ import { z } from "zod";
 import { Identifiers } from "../management/keys/identifiers.ts";
 import { Refused } from "./problem.ts";
 
-/** What a request asks for, without who sends it. */
+/** What a request asks for, without its caller. */
 export interface Given {
   readonly params: unknown;
   readonly query: unknown;
   readonly body: unknown;
 }
 
-/** The schemas of a route, made once: what it does not name is refused. */
+/** The schemas of a route, made once; fields of a request that they do not name are refused. */
 export interface Schemas {
   readonly params: z.ZodType;
   readonly query: z.ZodType;
   readonly body: z.ZodType;
   readonly answer: z.ZodType;
-  /** One of the answer's `items`, where it is a list. */
+  /** One of the answer's `items`, if it is a list. */
   readonly item: z.ZodType | undefined;
 }
 
 const faultsMax = 10;
 const nothing = z.strictObject({});
-/** A route that takes no body takes an empty one. */
+/** A route that takes no body also accepts an empty one. */
 const noBody = z.union([
   z.undefined(),
   z.null().transform(() => undefined),
@@ -48,7 +48,7 @@ function itemOf(answer: z.ZodType): z.ZodType | undefined {
   return items instanceof z.ZodArray ? (items.element as z.ZodType) : undefined;
 }
 
-/** The request as its handler gets it; a `Refused` that names what is wrong, and never a value. */
+/** The request as its handler gets it; throws a `Refused` that names the faults, but no values. */
 export function validated(schemas: Schemas, given: Given) {
   const faults: { readonly at: string; readonly says: string }[] = [];
   const part = (name: "params" | "query" | "body"): unknown => {

@@ -16,7 +16,7 @@ const sources = ["engine", "regions", "server"].flatMap((name) => {
     .map((file) => readFileSync(join(src, file), "utf8"));
 });
 
-test("every action is a column of an operation or a route, or is named where it is done", () => {
+test("every action is named by an operation, by a route, or by the code that audits it", () => {
   const columns = new Set([
     ...Object.keys(operations).map((name) => operationRow(name)?.audit),
     ...Object.values<Route>(contract).map(({ audit }) => audit),

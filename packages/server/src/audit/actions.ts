@@ -2,22 +2,22 @@ import type { OperationAction } from "@holdfast/kmip";
 
 /** How an action of the audit trail appears in CADF. */
 export interface ActionRow {
-  /** Object type and verb after the service's name, as IBM's events have them, or in their manner where IBM has none. */
+  /** Object type and verb after the service's name: as in IBM's events, or in their style. */
   readonly cadf: string;
-  /** The name of 2019, where it was another. */
+  /** The name of 2019, if it was different. */
   readonly cadf2019?: string;
   /** Completes "vmware-solutions: …". */
   readonly says: string;
   /** The target's type after the service's name. */
   readonly target: string;
-  /** Of keys, and not of the service itself. */
+  /** The action concerns keys, not the service itself. */
   readonly data?: true;
 }
 
 const key = { target: "kmip-key", data: true } as const;
 const attributes = { target: "kmip-key/attributes", data: true } as const;
 
-/** What KMIP clients and planned dates do; the operations' rows name the actions of clients. */
+/** Actions of KMIP clients and planned dates; the operations' rows name those of clients. */
 const keyActions = {
   "kmip-key.create": { cadf: "kmip-key.create", says: "create KMIP key", ...key },
   "kmip-key.register": { cadf: "kmip-key.register", says: "register KMIP key", ...key },
@@ -59,7 +59,7 @@ const sealing = { target: "kmip-sealing-key" } as const;
 const backup = { target: "kmip-backup" } as const;
 const audit = { target: "kmip-audit" } as const;
 
-/** What administrators and leaders do. An instance is a "service" in IBM's events. */
+/** Actions of administrators and leaders. An instance is a "service" in IBM's events. */
 const administration = {
   "instance.create": { cadf: "service.create", says: "create KMIP instance", ...instance },
   "instance.configure": { cadf: "service.configure", says: "configure KMIP instance", ...instance },
@@ -150,5 +150,5 @@ export type ManagementAction = keyof typeof administration;
 /** The name of any action. */
 export type ActionName = ManagementAction | keyof typeof keyActions;
 
-/** Every action that the product leaves evidence of. */
+/** Every action that the product audits. */
 export const actions: Readonly<Record<string, ActionRow>> = { ...keyActions, ...administration };

@@ -1,7 +1,7 @@
 import { type ProblemCode, problems } from "@holdfast/admin";
 import type { AuditEvent } from "@holdfast/engine";
 
-/** HTTP's words for the codes that events have. */
+/** The HTTP reason phrases of the codes in events. */
 export const reasonTypes: Readonly<Record<number, string>> = {
   200: "OK",
   202: "Accepted",
@@ -25,7 +25,7 @@ export const reasonTypes: Readonly<Record<number, string>> = {
   504: "Gateway Timeout",
 };
 
-/** Where an event's code makes it more than `normal`, as IBM's services have it. */
+/** The severities of codes that are not `normal`, as IBM's services set them. */
 const severities: Readonly<Record<number, "warning" | "critical">> = {
   400: "warning",
   401: "critical",
@@ -40,7 +40,7 @@ const severities: Readonly<Record<number, "warning" | "critical">> = {
   507: "critical",
 };
 
-/** KMIP's result reasons (KMIP 2.1, 11.50) and words of the product's own, as HTTP would say them; any other is 400. */
+/** HTTP codes of KMIP's result reasons (KMIP 2.1, 11.50) and the product's own; others are 400. */
 const codes: Readonly<Record<string, number>> = {
   ItemNotFound: 404,
   ObjectNotFound: 404,
@@ -81,7 +81,7 @@ const codes: Readonly<Record<string, number>> = {
   instance: 403,
 };
 
-/** What the code of an action is that failed without one that is known. */
+/** The codes of actions that failed without a known reason. */
 const otherCodes: Readonly<Record<string, number>> = {
   "vmware-solutions.management.authorize": 401,
   "root.fail": 503,
@@ -92,17 +92,17 @@ const otherCodes: Readonly<Record<string, number>> = {
   "backup.verify": 500,
 };
 
-/** The HTTP code that an event has. */
+/** The HTTP code of an event. */
 export function reasonCodeOf({ action, outcome, reason = "" }: AuditEvent): number {
   if (outcome === "success") return 200;
   if (outcome === "pending") return 202;
-  // Nobody knows whether the change is made.
+  // It is not known whether the change was made.
   if (outcome === "unknown") return 504;
   const problem = Object.hasOwn(problems, reason) ? problems[reason as ProblemCode] : undefined;
   return problem?.status ?? ownCode(codes, reason) ?? ownCode(otherCodes, action) ?? 400;
 }
 
-/** How much an event of that code matters. */
+/** The severity of an event with that code. */
 export function severityOf(code: number): "normal" | "warning" | "critical" {
   return severities[code] ?? "normal";
 }

@@ -76,7 +76,7 @@ test.each([
   ["instance.delete", "service.delete", "service.delete"],
   ["vmware-solutions.management.authorize", "management.authorize", "management.authorize"],
   ["of-a-newer.version", "of-a-newer.version", "of-a-newer.version"],
-])("%s by its current name and that of 2019", (action, current, old) => {
+])("%s has its current name and its name of 2019", (action, current, old) => {
   const name = (names: CadfSettings["names"]) =>
     rendered(instance, [kmip(action)], { names })[0]?.action;
   expect([name("current"), name("2019")]).toEqual(
@@ -84,7 +84,7 @@ test.each([
   );
 });
 
-test("pending and outcome are two events of one sequence number", () => {
+test("pending and outcome are two events with one sequence number", () => {
   const events = rendered(instance, [
     kmip("kmip-key.create", { outcome: "pending" }),
     kmip("kmip-key.create", { outcome: "failure", reason: "PermissionDenied" }),
@@ -118,12 +118,12 @@ test.each([
   ["role", 403, "critical"],
   ["__proto__", 400, "warning"],
   ["anything else", 400, "warning"],
-])("%s is code %i and %s", (reason, reasonCode, severity) => {
+])("the reason %s has the code %i and the severity %s", (reason, reasonCode, severity) => {
   const [event] = rendered(instance, [kmip("kmip-key.read", { outcome: "failure", reason })]);
   expect(event).toMatchObject({ reason: { reasonCode, reasonForFailure: reason }, severity });
 });
 
-test("an outcome that the store could not tell is neither success nor failure", () => {
+test("an outcome that the store does not know is neither success nor failure", () => {
   const [event] = rendered(instance, [
     kmip("kmip-key.create", { outcome: "unknown", reason: "GeneralFailure" }),
   ]);
@@ -136,7 +136,7 @@ describe("management", () => {
     requestId,
   };
 
-  test("says who, from where, with what, and to which instance", () => {
+  test("names who acted, from where, with what, and on which instance", () => {
     const events = rendered(
       systemInstance,
       managementEvents(
@@ -166,7 +166,7 @@ describe("management", () => {
     });
   });
 
-  test.each([sha, "leader", "holdfast"])("no caller passes for another by the name %s", (name) => {
+  test.each([sha, "leader", "holdfast"])("shows a caller named %s as a user only", (name) => {
     const principal = { ...call.principal, name };
     const about = { id: target, instance };
     const [event] = rendered(
@@ -180,7 +180,7 @@ describe("management", () => {
     });
   });
 
-  test("a refusal has its problem's code", () => {
+  test("shows a refusal with its problem's code", () => {
     const event = managementEvent(
       call,
       "instance.delete",
@@ -196,7 +196,7 @@ describe("management", () => {
     ]);
   });
 
-  test("an initiator that acts by itself is not shown as a user", () => {
+  test("does not show an initiator inside the system as a user", () => {
     const event = kmip("kmip-key.activate", { initiator: "planned-date" });
     expect(rendered(instance, [event])[0]?.initiator).toMatchObject({
       id: "planned-date",
@@ -204,7 +204,7 @@ describe("management", () => {
     });
   });
 
-  test("an unexpected target cannot break a resource name", () => {
+  test("keeps a resource name well-formed if the target is unexpected", () => {
     const [event] = rendered(instance, [kmip("kmip-key.read", { target: "a:b/c\n" })]);
     expect(event?.target.id.split(":")).toHaveLength(10);
   });
@@ -213,7 +213,7 @@ describe("management", () => {
 test.each([
   [0, "1970-01-01T00:00:00.00+0000"],
   [1_795_000_000_999, "2026-11-18T09:06:40.99+0000"],
-])("%i ms is %s", (timeMs, text) => {
+])("%i ms is printed as %s", (timeMs, text) => {
   expect(cadfTime(timeMs)).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\+0000$/);
   if (timeMs === 0) expect(cadfTime(timeMs)).toBe(text);
 });

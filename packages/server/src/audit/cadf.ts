@@ -6,14 +6,14 @@ import { detailNames } from "./management-event.ts";
 
 /** How events are rendered. */
 export interface CadfSettings {
-  /** The region in whose store the events lie. */
+  /** The region whose store holds the events. */
   readonly region: string;
   /** The account in CRNs. */
   readonly account: string;
   readonly names: "current" | "2019";
 }
 
-/** Where an entry lies in its store. */
+/** The place of an entry in its store. */
 export interface EntryPlace {
   readonly storeId: string;
   readonly partition: number;
@@ -23,13 +23,13 @@ export interface EntryPlace {
 /** A CADF event (DMTF DSP0262) with the fields that IBM's services give it. */
 export type CadfEvent = {
   readonly typeURI: string;
-  /** The same whenever and however often the event is sent. */
+  /** The same each time the event is sent. */
   readonly id: string;
   readonly eventType: "activity";
   /** `YYYY-MM-DDTHH:mm:ss.SS+0000`. */
   readonly eventTime: string;
   readonly action: string;
-  /** `unknown` where the store could not say whether a change was made. */
+  /** `unknown` if the store does not know whether a change was made. */
   readonly outcome: AuditEvent["outcome"];
   readonly message: string;
   readonly severity: "normal" | "warning" | "critical";
@@ -52,7 +52,7 @@ export type CadfEvent = {
   readonly responseData: Readonly<Record<string, string | number>>;
   readonly logSourceCRN: string;
   readonly saveServiceCopy: boolean;
-  /** Where it was written. */
+  /** The region in which it was written. */
   readonly region: string;
   readonly instance: string;
   readonly partition: number;
@@ -76,7 +76,7 @@ type CadfInitiator = {
 
 const service = "vmware-solutions";
 const fingerprint = /^[0-9a-f]{64}$/;
-/** Who acts by itself: no person and no client. */
+/** Initiators inside the system: neither a person nor a client. */
 const internal: ReadonlySet<string> = new Set(["planned-date", "leader", "schedule", "holdfast"]);
 const told: ReadonlySet<string> = new Set([
   detailNames.initiatorId,
@@ -93,7 +93,7 @@ export function renderCadf(
   return events.map((event) => renderEvent(instance, event, place, settings));
 }
 
-/** Names an event for ever. */
+/** A permanent identifier of an event. */
 function eventId(
   { storeId, partition, number }: EntryPlace,
   outcome: AuditEvent["outcome"],
@@ -149,7 +149,7 @@ function renderEvent(
   };
 }
 
-/** An action that no table knows keeps its own name: it may be of a newer version. */
+/** An action that is not in the table keeps its own name: it may come from a newer version. */
 function rowOf(action: string): ActionRow {
   const known = Object.hasOwn(actions, action) ? actions[action] : undefined;
   if (known !== undefined) return known;
@@ -159,10 +159,10 @@ function rowOf(action: string): ActionRow {
 
 function initiatorOf({ initiator, detail = {} }: AuditEvent): CadfInitiator {
   const principal = textOf(detail[detailNames.initiatorId]);
-  // Who speaks by a token is named as somebody chose: never taken for a client, nor for the system itself.
+  // The name of a token's holder is freely chosen: it must not pass for a client or the system.
   if (principal === "" && fingerprint.test(initiator)) {
     const id = `CertificateID-${initiator}`;
-    // No address: clients come over a private network, and IBM's events have none either.
+    // No address: clients connect over a private network, and IBM's events have none either.
     return {
       id,
       name: id,
@@ -189,7 +189,7 @@ function initiatorOf({ initiator, detail = {} }: AuditEvent): CadfInitiator {
   };
 }
 
-/** What the system does by itself comes from no address. */
+/** Whether a caller acted: a caller has an address, the system itself has none. */
 function isCaller(detail: NonNullable<AuditEvent["detail"]>): boolean {
   return textOf(detail[detailNames.remote]) !== "";
 }
@@ -213,7 +213,7 @@ function targetOf(
   };
 }
 
-/** A cloud resource name: its third part says whose cloud it is. */
+/** A cloud resource name; its third part names the cloud. */
 function crn(
   { region, account }: CadfSettings,
   instance: string,

@@ -11,7 +11,7 @@ const principal = {
 const callOf = (params: object, body?: object) =>
   ({ principal, params, body, requestId: "r1" }) as never;
 
-test("a refused call of an administrator leaves evidence, and stays refused", async () => {
+test("a refused call of an administrator leaves audit events, and stays refused", async () => {
   const store = new MemoryOwnStore();
   const refusal = new ManagementError("keysRemain", "3 keys are Active");
   const handlers = withCallEvidence(
@@ -38,7 +38,7 @@ test("a refused call of an administrator leaves evidence, and stays refused", as
   expect(JSON.stringify(store.auditOf(systemInstance))).not.toContain("secret words");
 });
 
-test("a store that is out keeps nobody from being refused", async () => {
+test("a call is refused with its own error even if the store cannot write the audit events", async () => {
   const told: unknown[] = [];
   const refusal = new ManagementError("conflict", "another was faster");
   const store = { appendAudit: () => Promise.reject(new Error("out")) };
@@ -50,7 +50,7 @@ test("a store that is out keeps nobody from being refused", async () => {
   expect(told).toHaveLength(1);
 });
 
-test("reads that are worth an event leave one", async () => {
+test("a read that is audited leaves its events", async () => {
   const store = new MemoryOwnStore();
   const { readCertificate } = withCallEvidence(
     { readCertificate: async () => ({ name: "vc" }) } as unknown as Partial<Handlers>,

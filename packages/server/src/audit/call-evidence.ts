@@ -5,22 +5,22 @@ import { isDryRun } from "../records/dry-run.ts";
 import type { ManagementAction } from "./actions.ts";
 import { type ManagementTarget, managementEvent } from "./management-event.ts";
 
-/** What evidence of calls is written with. */
+/** What is needed to write audit events of calls. */
 export interface CallEvidenceOptions {
   readonly store: Pick<ObjectStore, "appendAudit">;
   readonly clock: Clock;
   readonly observe: NodeObserver;
 }
 
-/** What of a route is about evidence; what is refused of keys, the engine writes. */
+/** The audit columns of a route; the engine audits refused operations on keys. */
 interface Row extends Pick<Route, "method"> {
   readonly audit?: ManagementAction;
   readonly auditsSuccess?: true;
 }
 
 /**
- * The handlers with evidence of what no commit records: refusals (pending and failure, with the refusal's code), and
- * reads that are worth an event.
+ * Makes handlers write audit events of what no commit records: refusals (pending and failure, with
+ * the refusal's code), and reads that are audited (`auditsSuccess`).
  */
 export function withCallEvidence<Some extends Partial<Handlers>>(
   handlers: Some,
@@ -46,7 +46,7 @@ export function withCallEvidence<Some extends Partial<Handlers>>(
   return Object.fromEntries(wrapped) as Some;
 }
 
-/** Pending and the outcome. Nobody waits for it: a store that is out keeps no caller from the answer. */
+/** Writes pending and the outcome. The caller does not wait, even if the store is unavailable. */
 function append(
   call: Call,
   action: ManagementAction,
@@ -66,7 +66,7 @@ function append(
   });
 }
 
-/** The innermost thing that the path names; of what was to be made, its name. */
+/** The innermost object that the path names, or the name of the object to be made. */
 function targetOf({ params, body }: Call): ManagementTarget {
   const named = (params ?? {}) as Readonly<Record<string, string | undefined>>;
   const { name } = (body ?? {}) as { readonly name?: unknown };

@@ -1,7 +1,7 @@
 import type { AuditEvent } from "@holdfast/engine";
 import type { ManagementAction } from "./actions.ts";
 
-/** Who does something and by which call: a `Call` of the API is one. */
+/** Who acts, and by which call: a `Call` of the API is an actor. */
 export interface Actor {
   readonly principal: {
     readonly name: string;
@@ -12,7 +12,7 @@ export interface Actor {
   readonly requestId: string;
 }
 
-/** What something is done to. */
+/** What an action is about. */
 export interface ManagementTarget {
   readonly id: string;
   readonly name?: string;
@@ -20,10 +20,10 @@ export interface ManagementTarget {
   readonly instance?: string;
 }
 
-/** More of an event. */
+/** Further fields of an event. */
 export interface ManagementDetail {
   readonly timeMs: number;
-  /** A problem's code or a few words, of a failure; never a secret. */
+  /** Of a failure: a problem's code or a few words; never a secret. */
   readonly reason?: string;
   readonly detail?: Readonly<Record<string, string | number>>;
 }

@@ -47,7 +47,7 @@ async function faultOf(work: Promise<unknown>): Promise<string> {
 }
 
 describe("an archive", () => {
-  test("an archive returns the records that were written, of any size", async () => {
+  test("returns the records that were written, of any size", async () => {
     const sizes = fc.oneof(
       fc.nat({ max: 40 }),
       fc.integer({ min: chunkBytes - 20, max: chunkBytes + 20 }),
@@ -70,7 +70,7 @@ describe("an archive", () => {
     );
   });
 
-  test("is for its owner alone, has its name only when it is whole, and replaces nothing", async () => {
+  test("is readable by its owner only, gets its name only when it is complete, and replaces nothing", async () => {
     const file = join(folder, "one");
     const writer = await ArchiveWriter.create(file, key, about, systemIds);
     await writer.add(1, new Uint8Array(10));
@@ -82,14 +82,14 @@ describe("an archive", () => {
     expect(await faultOf(write(file, []))).toMatch(/one exists already and is kept/);
   });
 
-  test("that is given up leaves nothing", async () => {
+  test("leaves nothing if it is not finished", async () => {
     const writer = await ArchiveWriter.create(join(folder, "one"), key, about, systemIds);
     await writer.add(1, new Uint8Array(chunkBytes * 3));
     await writer[Symbol.asyncDispose]();
     expect(await readdir(folder)).toEqual([]);
   });
 
-  test("an archive is not written through a symbolic link", async () => {
+  test("is neither written nor read through a symbolic link", async () => {
     const target = join(folder, "target");
     await writeFile(target, "mine");
     await symlink(target, join(folder, "link"));
@@ -98,7 +98,7 @@ describe("an archive", () => {
     expect(await readFile(target, "utf8")).toBe("mine");
   });
 
-  test("whose every byte is changed once is never taken for whole", async () => {
+  test("is refused if any single byte was changed", async () => {
     const file = join(folder, "one");
     await write(file, [Buffer.from("a secret that must not show")]);
     const whole = await readFile(file);
@@ -111,7 +111,7 @@ describe("an archive", () => {
     }
   });
 
-  test("cut anywhere says that its end is missing, or that it is damaged there", async () => {
+  test("is refused as cut short, or as not a backup, wherever it was cut", async () => {
     const file = join(folder, "one");
     await write(file, [new Uint8Array(chunkBytes * 2), new Uint8Array(100)]);
     const whole = await readFile(file);
@@ -125,7 +125,7 @@ describe("an archive", () => {
     }
   });
 
-  test("does not take chunks in another order, twice, or from another archive", async () => {
+  test("is refused if its chunks are in another order, occur twice, or come from another archive", async () => {
     const [file, other] = [join(folder, "one"), join(folder, "two")];
     const bodies = [new Uint8Array(chunkBytes * 3)];
     await write(file, bodies);
@@ -148,7 +148,7 @@ describe("an archive", () => {
     expect(await faultOf(read(file))).toMatch(/damaged/);
   });
 
-  test("under another key says which one it wants", async () => {
+  test("names the key that it needs if it is opened with another one", async () => {
     const file = join(folder, "one");
     await write(file, []);
     const other = { version: 3, key: systemIds.randomBytes(32) };
@@ -156,7 +156,7 @@ describe("an archive", () => {
     expect(await read(file, [other, key])).toEqual([]);
   });
 
-  test("in a folder that cannot be written is refused in one line", async () => {
+  test("is refused with one line if its folder cannot be written", async () => {
     expect(await faultOf(write(join(folder, "no", "one"), []))).toMatch(/no such file or folder/);
     await chmod(folder, 0o500);
     const said = await faultOf(write(join(folder, "one"), []));

@@ -1,6 +1,6 @@
 /**
- * Has `work` done when the process exits before it was taken back: what a signal would leave behind is taken away. Nothing
- * can be awaited then.
+ * Does `work` if the process exits before this is disposed, to remove what a signal would leave
+ * behind. `work` must be synchronous.
  */
 export function atExit(work: () => void): Disposable {
   process.on("exit", work);

@@ -10,7 +10,7 @@ interface BackupFiles {
   readonly directory: string | undefined;
 }
 
-/** Checks the files that the settings of backups name; a `OperatorError` says what is wrong with them. */
+/** Checks the files that the settings of backups name; an `OperatorError` says what is wrong. */
 export async function checkBackup(backup: BackupFiles | undefined): Promise<void> {
   if (backup === undefined) return;
   for (const { key } of await readBackupKeys(backup.keyFile)) key.fill(0);

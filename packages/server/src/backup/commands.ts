@@ -28,18 +28,18 @@ import {
   restoreArchive,
 } from "./restore/restore.ts";
 
-/** What a command says, and whether all is well. */
+/** What a command prints, and whether it succeeded. */
 export interface Said {
   readonly lines: readonly string[];
   readonly ok: boolean;
 }
 
-/** How `backup restore` is meant. */
+/** The options of `backup restore`. */
 export interface RestoreWish {
   /** Without it, only a report is made. */
   readonly apply?: boolean;
   readonly althoughDamaged?: boolean;
-  /** Both together, or none. */
+  /** Both together, or neither. */
   readonly intoNewInstance?: string;
   readonly deletedInstance?: string;
 }
@@ -99,7 +99,7 @@ export async function createCommand(
   );
 }
 
-/** Proves that a backup can be restored. The region's store gets no more of it than evidence, if it can be reached. */
+/** Proves that a backup can be restored. Writes only audit events, if the store can be reached. */
 export async function verifyCommand(
   configFile: string,
   machine: Machine,
@@ -217,14 +217,14 @@ function newInstanceWish(wish: RestoreWish): NewInstanceWish | undefined {
 }
 
 function conclusion(report: RestoreReport, apply: boolean): string {
-  if (!apply) return "nothing was written: give --apply to restore it so";
+  if (!apply) return "nothing was written: give --apply to restore it";
   const { left } = report;
   return left === 0
     ? "the restore is complete; it may be run again"
     : "the restore is not complete";
 }
 
-/** The store of this region; every other one that is not retired must answer, since it may know more. */
+/** The store of this region; any other that is not retired must answer, since it may know more. */
 async function targetOf(opened: OpenedRegions): Promise<RestoreTarget> {
   const { own, peer, timers, observe } = opened;
   const peers: Peer[] = [];
@@ -241,7 +241,7 @@ async function targetOf(opened: OpenedRegions): Promise<RestoreTarget> {
   return { own, peers, timers, observe };
 }
 
-/** Runs with all versions of the backup key, which are overwritten afterwards. */
+/** Runs `work` with all versions of the backup key, and overwrites these afterwards. */
 async function withKeys<Result>(
   keyFile: string,
   work: (keys: Awaited<ReturnType<typeof readBackupKeys>>) => Promise<Result>,
@@ -254,7 +254,7 @@ async function withKeys<Result>(
   }
 }
 
-/** Runs with a line of progress. */
+/** Runs `work` with a line of progress. */
 async function withProgress<Result>(
   { monotonicMs }: Timers,
   work: (show: Show) => Promise<Result>,
@@ -263,7 +263,7 @@ async function withProgress<Result>(
   return await work(progress.show);
 }
 
-/** The group of settings; a `OperatorError` without one. */
+/** The group of settings; throws an `OperatorError` without one. */
 function settingsOf<Settings>({ backup }: { readonly backup: Settings | undefined }): Settings {
   if (backup !== undefined) return backup;
   throw new OperatorError("backup: the configuration has no such group: set backup.keyFile");

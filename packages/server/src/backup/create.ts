@@ -24,7 +24,7 @@ import { ArchiveFault, type BackupKey } from "./archive/archive-format.ts";
 import { ArchiveWriter } from "./archive/archive-writer.ts";
 import { patiently } from "./patiently.ts";
 
-/** What a backup is made of. */
+/** What a backup is made from. */
 export interface BackupSource {
   readonly own: Pick<OwnStore, "storeId" | "position" | "changes" | "countsIn" | "state">;
   readonly statuses: Pick<InstanceStatuses, "status">;
@@ -37,13 +37,13 @@ export interface CreateOptions {
   readonly key: BackupKey;
   readonly ids: Ids;
   readonly clock: Timers;
-  /** Changes that are read and those there are, about. */
+  /** Takes the changes read so far, and about how many there are. */
   readonly progress?: (done: number, of: number) => void;
   /** Ends the work between two pages. */
   readonly signal?: AbortSignal;
 }
 
-/** What became of a backup. */
+/** A backup that was made. */
 export interface Created {
   readonly file: string;
   readonly bytes: number;
@@ -53,8 +53,9 @@ export interface Created {
 const pageRecords = 256;
 const pageBytes = 1 << 20;
 const recordsPerTurn = 32;
-/** A partition that changes faster than it can be read is begun anew after a fail-over, and given up in the end. */
+/** How often a partition is begun; it begins again after each fail-over of the store. */
 const beginningsMax = 8;
+/** How many pages more than changes are read before a partition counts as changing too fast. */
 const pagesBeyondMax = 10_000;
 
 /**
@@ -137,7 +138,7 @@ class Backup {
     throw new ArchiveFault("the store fails over again and again: try again when it is stable");
   }
 
-  /** Undefined where another process has taken over the store: its numbers differ. */
+  /** Undefined if another Redis process has taken over the store: its change numbers differ. */
   async #read(partition: number): Promise<PartitionEnd | undefined> {
     const { own } = this.#source;
     const place = new Place();
@@ -151,7 +152,7 @@ class Backup {
       }
       if (replicationId !== place.replicationId) return undefined;
       await this.#write(page, place);
-      // Nothing follows at this moment: every record is in the archive as it is at this number.
+      // Nothing follows at this moment: the archive has every record as it is at this number.
       if (page.upTo >= page.last) return place.end(partition, page.upTo);
       if (place.isLate()) {
         throw new ArchiveFault(`partition ${partition} changes faster than it can be read`);
@@ -167,7 +168,7 @@ class Backup {
     refuseUnknown(page);
     for (const id of page.damaged) place.damaged.add(id);
     for (const [at, object] of page.objects.entries()) {
-      // A node that makes backups serves clients as well.
+      // Gives clients' requests a turn: a node that makes backups serves clients as well.
       if (at % recordsPerTurn === 0) await setImmediate();
       const record = encodeRecord(object);
       place.digest.update(tagOf(record));
@@ -197,7 +198,7 @@ class Place {
   #pages = 0;
   #pagesMax = 0;
 
-  /** Counts a page; whether it is the first. */
+  /** Counts a page; returns whether it is the first. */
   begin({ replicationId, last }: ChangePage): boolean {
     this.#pages += 1;
     if (this.replicationId !== undefined) return false;
@@ -206,7 +207,7 @@ class Place {
     return true;
   }
 
-  /** Whether there were more pages than there were changes when it began. */
+  /** Whether there were many more pages than there were changes when it began. */
   isLate(): boolean {
     return this.#pages > this.#pagesMax;
   }

@@ -1,6 +1,6 @@
 import { type StoreFailure, StoreUnavailable, type Timers } from "@holdfast/engine";
 
-/** What passes: a lease that lapsed under load, a fail-over. */
+/** Temporary failures: a lease that lapsed under load, a fail-over. */
 const passing: ReadonlySet<StoreFailure> = new Set([
   "noLease",
   "timeout",
@@ -11,7 +11,10 @@ const passing: ReadonlySet<StoreFailure> = new Set([
 const patienceMs = 60_000;
 const pauseMs = 250;
 
-/** Does again what a store refuses for a moment: long work must not end by it. Only for what may be done twice. */
+/**
+ * Repeats work that a store refuses temporarily, so that a long operation does not fail. Only for
+ * work that may be done twice.
+ */
 export async function patiently<Value>(
   { monotonicMs, sleep }: Pick<Timers, "monotonicMs" | "sleep">,
   work: () => Promise<Value>,

@@ -1,12 +1,12 @@
-/** Where progress is shown: a terminal's line, or nowhere. */
+/** Shows progress on a line of a terminal, or nowhere. */
 export type Show = (what: string, done: number, of: number) => void;
 
 const everyMs = 200;
 const barLength = 30;
 
 /**
- * Shows how far a long command is, on one line of standard error that is written over again; shows nothing where that
- * is not a terminal.
+ * Shows how far a long command is, on one line of standard error that it overwrites; shows nothing
+ * if that is not a terminal.
  */
 export class Progress implements Disposable {
   readonly #stream: NodeJS.WriteStream;

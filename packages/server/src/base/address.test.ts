@@ -13,7 +13,7 @@ test.each<[string, { host: string; port: number } | undefined]>([
   ["host:65536", undefined],
   ["user@host:1", undefined],
   ["a b:1", undefined],
-])("%s is read as an address or not", (text, address) => {
+])("%s is read as an address, or is not one", (text, address) => {
   expect(parseAddress(text)).toEqual(address);
   if (address !== undefined) expect(printAddress(address)).toBe(text);
 });
@@ -34,6 +34,6 @@ test.each([
   ["fe80::1", "private"],
   ["8.8.8.8", "public"],
   ["2001:db8::1", "public"],
-] as const)("%s is %s", (ip, reach) => {
+] as const)("the reach of %s is %s", (ip, reach) => {
   expect(reachOf(ip)).toBe(reach);
 });

@@ -35,7 +35,7 @@ export function readCertificates(source: string, setting: string): X509Certifica
   return parseCertificates(readText(source, setting), `${setting}: ${source}`);
 }
 
-/** Reads every certificate of a PEM text; `where` is named in faults. */
+/** Reads every certificate of a PEM text; errors name `where`. */
 export function parseCertificates(pem: string, where: string): X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g);
   if (blocks === null) {
@@ -57,14 +57,14 @@ export function subjectOf(certificate: X509Certificate): string {
   return (certificate.subject ?? "").replaceAll("\n", ", ").slice(0, 256);
 }
 
-/** What people call the curves, where OpenSSL says otherwise. */
+/** The usual names of curves that OpenSSL names differently. */
 const curves: Readonly<Record<string, string>> = {
   prime256v1: "P-256",
   secp384r1: "P-384",
   secp521r1: "P-521",
 };
 
-/** Such as `RSA 2048` and `EC P-256`. */
+/** The type of a certificate's key, such as `RSA 2048` or `EC P-256`. */
 export function keyTypeOf({ publicKey }: X509Certificate): string {
   const { modulusLength, namedCurve } = publicKey.asymmetricKeyDetails ?? {};
   const type = (publicKey.asymmetricKeyType ?? "unknown").toUpperCase();
@@ -81,7 +81,10 @@ export function isIssuedBy(certificate: X509Certificate, authority: X509Certific
   return certificate.checkIssued(authority) && certificate.verify(authority.publicKey);
 }
 
-/** Two certificates of one authority (renewed, cross-signed) sign alike: name and key identify it, not the fingerprint. */
+/**
+ * Identifies an authority by name and key, not by fingerprint: its renewed and cross-signed
+ * certificates sign alike.
+ */
 export function signerOf(authority: X509Certificate): string {
   const key = authority.publicKey.export({ type: "spki", format: "der" });
   return `${authority.subject} ${hash("sha256", key)}`;

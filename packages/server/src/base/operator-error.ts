@@ -1,7 +1,7 @@
-/** Why a node does not start or a command is not done: one line that names what is at fault, and how to fix it. */
+/** Why a node does not start or a command fails: one line with the cause and how to fix it. */
 export class OperatorError extends Error {
   override readonly name = "OperatorError";
-  /** The name of the exit code that a command ends with; docs/cli.md has them. */
+  /** The name of the exit code that a command ends with; docs/cli.md lists them. */
   readonly exit: "wrong" | "again" | "conflicting";
   constructor(message: string, exit: OperatorError["exit"] = "wrong") {
     super(message);
@@ -15,7 +15,7 @@ export function reasonOf(error: unknown): string {
   return text.replace(/\s+/g, " ").trim();
 }
 
-/** The system's code of an error (`ENOENT`, `EADDRINUSE`), where it has one. */
+/** The system's code of an error (`ENOENT`, `EADDRINUSE`), if it has one. */
 export function codeOf(error: unknown): string | undefined {
   const code = error instanceof Error && "code" in error ? error.code : undefined;
   return typeof code === "string" ? code : undefined;

@@ -1,6 +1,6 @@
 import type { z } from "zod";
 
-/** A record's field as JSON; undefined where it is missing, or does not match the schema. */
+/** A record's field as JSON; undefined if it is missing or does not match the schema. */
 export function parsedText<Schema extends z.ZodType>(
   schema: Schema,
   text: string | undefined,

@@ -1,4 +1,4 @@
-/** A scrypt hash, taken apart: `scrypt$N$r$p$salt$hash`, salt and hash in base64url. */
+/** The parts of a scrypt hash: `scrypt$N$r$p$salt$hash`, salt and hash in base64url. */
 export interface PasswordHash {
   readonly cost: number;
   readonly blockSize: number;
@@ -7,16 +7,19 @@ export interface PasswordHash {
   readonly hash: Buffer;
 }
 
-/** The users of an instance with the hashes of their passwords, which may have to be unsealed; a change makes a new one. */
+/**
+ * The users of an instance with the hashes of their passwords, which may have to be unsealed. Each
+ * change of users makes a new object.
+ */
 export interface Users {
   readonly size: number;
   get(username: string): PasswordHash | undefined | Promise<PasswordHash | undefined>;
 }
 
-/** 64 MiB: what one check may take in memory, so that no hash in a configuration exhausts the node. */
+/** 64 MiB: the most memory of one check, so that no hash in a configuration exhausts the node. */
 export const scryptBytesMax = 67_108_864;
 
-/** Takes a hash apart; undefined for other text, and for one too weak (under 16 MiB) or too expensive. */
+/** Reads a hash; undefined for other text, and for one too weak (under 16 MiB) or too expensive. */
 export function parsePasswordHash(text: string): PasswordHash | undefined {
   const match = /^scrypt\$(\d{1,8})\$(\d{1,3})\$(\d{1,2})\$([\w-]{22,88})\$([\w-]{43,88})$/.exec(
     text,

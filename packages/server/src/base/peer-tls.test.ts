@@ -43,7 +43,7 @@ test("a certificate with its region's name is read, with the old and the new aut
   expect(authorities.map(({ subject }) => subject)).toEqual(["CN=Peer CA", "CN=Next peer CA"]);
 });
 
-test("one without purposes will do, as for KMIP clients", async () => {
+test("a certificate without purposes is accepted, as for KMIP clients", async () => {
   write(await authority.issue({ commonName: "a1", ...since, hosts: ["a.peer.holdfast"] }));
   expect(() => readPeerIdentity(tls, "a")).not.toThrow();
 });
@@ -80,11 +80,11 @@ test.each<[string, () => Promise<Issued>, string]>([
     "CN=a1 is not issued by an authority of peer.tls.ca",
   ],
   [
-    "of nobody's",
+    "that is self-signed",
     () => selfSigned({ commonName: "a1", ...since, hosts: ["a.peer.holdfast"] }),
     "CN=a1 is not issued by an authority of peer.tls.ca",
   ],
-])("a certificate %s is refused with one line that says so", async (_what, make, says) => {
+])("a certificate %s is refused with one line that says why", async (_what, make, says) => {
   write(await make());
   const read = () => readPeerIdentity(tls, "a");
   expect(read).toThrow(OperatorError);

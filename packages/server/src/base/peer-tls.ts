@@ -11,14 +11,14 @@ import {
 } from "./certificates.ts";
 import { OperatorError, reasonOf } from "./operator-error.ts";
 
-/** Files with a node's certificate among the regions, its key and the authorities of its peers. */
+/** Files with a node's peer certificate, its key and the authorities of its peers. */
 interface PeerTls {
   readonly ca: string;
   readonly certificate: string;
   readonly key: string;
 }
 
-/** A node's certificate among the regions, with its key and the authorities of its peers; all PEM. */
+/** A node's peer certificate, with its key and the authorities of its peers; all PEM. */
 export interface PeerIdentity {
   readonly ca: string;
   readonly certificate: string;
@@ -69,7 +69,7 @@ function readKey(pem: string, path: string): KeyObject {
   }
 }
 
-/** One region's name and no other: the holder of two could speak for both. */
+/** Requires the name of one region and no other: the holder of two could act for both. */
 function checkName(leaf: X509Certificate, region: string, where: string): void {
   const names = (leaf.subjectAltName ?? "")
     .split(", ")
@@ -94,7 +94,7 @@ function checkPurposes(leaf: X509Certificate, where: string): void {
   );
 }
 
-/** Whether a path of signatures leads from the leaf over its intermediates to an authority. */
+/** Whether a chain of signatures leads from the leaf through its intermediates to an authority. */
 function isTrusted(
   [leaf, ...intermediates]: readonly X509Certificate[],
   authorities: readonly X509Certificate[],

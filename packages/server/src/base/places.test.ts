@@ -16,7 +16,7 @@ class One implements Placed {
   }
 }
 
-test("an owner that has its share gives up its own longest idle one, and nothing where all are busy", () => {
+test("an owner at its limit loses its own longest idle connection, and gets no place if all are busy", () => {
   const places = new Places<One>({ all: 10, ofOwner: 3 });
   const [busy, newer, older] = [new One(false, 1), new One(true, 3), new One(true, 2)];
   for (const one of [busy, newer, older]) expect(places.enter("a", one)).toBe(true);
@@ -27,7 +27,7 @@ test("an owner that has its share gives up its own longest idle one, and nothing
   expect(places.size).toBe(3);
 });
 
-test("when all places are taken, one of the largest owner goes, busy where it must be", () => {
+test("when all places are taken, the largest owner loses a connection, even a busy one if none is idle", () => {
   const places = new Places<One>({ all: 5, ofOwner: 4 });
   const large = [4, 3, 2].map((activeMs) => new One(false, activeMs));
   const small = [new One(true, 0), new One(true, 1)];
@@ -39,7 +39,7 @@ test("when all places are taken, one of the largest owner goes, busy where it mu
   expect(places.size).toBe(5);
 });
 
-test("nobody takes the place of an owner that has no more than himself", () => {
+test("no owner displaces a busy connection of another owner that has no more connections than itself", () => {
   const places = new Places<One>({ all: 2, ofOwner: 2 });
   places.enter("a", new One(false, 1));
   places.enter("b", new One(false, 1));

@@ -1,22 +1,23 @@
 /** A connection that holds a place. */
 export interface Placed {
-  /** Whether it waits for a request, with nothing begun. */
+  /** Whether it waits for a request, and none has begun. */
   readonly idle: boolean;
   /** When something last happened on it, on the monotonic clock. */
   readonly activeMs: number;
-  /** Closes it for another one; it has lost its place already. */
+  /** Closes it to make room for another one; it has already lost its place. */
   displace(): void;
 }
 
-/** How many connections there may be, and how many of one owner. */
+/** The most connections of all owners, and of one owner. */
 export interface PlaceLimits {
   readonly all: number;
   readonly ofOwner: number;
 }
 
 /**
- * Places of connections whose owner (an instance, a token) is known. At an owner's bound its own longest idle
- * connection goes; when all places are taken, one of the owner that has the most. So no owner keeps another one out.
+ * Places of connections whose owner (an instance, a token) is known. An owner at its limit loses
+ * its own longest idle connection; when all places are taken, the owner with the most connections
+ * loses one. So no owner can keep out another.
  */
 export class Places<One extends Placed> {
   readonly #limits: PlaceLimits;
@@ -31,7 +32,7 @@ export class Places<One extends Placed> {
     return this.#size;
   }
 
-  /** Gives a place; false where the owner has its share and none of its connections is idle. */
+  /** Gives a place; false if no connection may be displaced for it. */
   enter(owner: string, one: One): boolean {
     const own = this.#owners.get(owner);
     if (own !== undefined && own.size >= this.#limits.ofOwner) {
@@ -40,7 +41,7 @@ export class Places<One extends Placed> {
       this.#displace(owner, idle);
     } else if (this.#size >= this.#limits.all) {
       const [largest, theirs] = this.#largest(owner);
-      // An owner that has no more than the newcomer's keeps what is busy.
+      // An owner with no more connections than the newcomer's owner keeps its busy ones.
       const mayBeBusy = theirs.size > (own?.size ?? 0);
       const victim = longest(theirs, true) ?? (mayBeBusy ? longest(theirs, false) : undefined);
       if (victim === undefined) return false;
@@ -65,7 +66,7 @@ export class Places<One extends Placed> {
     one.displace();
   }
 
-  /** The owner with the most connections; the given one where others have no more. */
+  /** The owner with the most connections; the given one if no other has more. */
   #largest(preferred: string): readonly [string, ReadonlySet<One>] {
     let largest = preferred;
     let most: ReadonlySet<One> = this.#owners.get(preferred) ?? new Set();
@@ -76,7 +77,7 @@ export class Places<One extends Placed> {
   }
 }
 
-/** The one on which nothing has happened for the longest time. */
+/** The connection on which nothing has happened for the longest time. */
 function longest<One extends Placed>(among: ReadonlySet<One>, idleOnly: boolean): One | undefined {
   let found: One | undefined;
   for (const one of among) {

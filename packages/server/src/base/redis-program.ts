@@ -7,12 +7,12 @@ import { OperatorError } from "./operator-error.ts";
 const mend =
   "run `npm start` in the checkout, which brings it, or put redis-server 7.2 or newer on PATH";
 
-/** The redis-server that the set-up chose, or the first on PATH; a `OperatorError` where none is new enough. */
+/** The set-up's redis-server, or the first on PATH; `OperatorError` if it is missing or too old. */
 export function findRedisServer(path = "", own = checkout): string {
-  // The set-up's own copy comes first: it exists only where the system's was missing or too old.
+  // The set-up's own copy comes first: it exists only if the system's was missing or too old.
   const folders = [join(own, ".holdfast", "redis", "bin"), ...path.split(delimiter)];
   const server = folders.map((folder) => join(folder, "redis-server")).find(isExecutable);
-  if (server === undefined) throw new OperatorError(`redis-server is not there: ${mend}`);
+  if (server === undefined) throw new OperatorError(`redis-server was not found: ${mend}`);
   const { stdout } = spawnSync(server, ["--version"], { encoding: "utf8", timeout: 10_000 });
   const version = /\bv=(\d+)\.(\d+)/.exec(stdout ?? "");
   if (version === null) throw new OperatorError(`${server} does not run: ${mend}`);

@@ -6,14 +6,14 @@ import type { Ids, Timers } from "@holdfast/engine";
 /** A process's environment variables. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** What a command gets of the machine that it runs on. */
+/** What a command uses of the machine that it runs on. */
 export interface Machine {
   readonly environment: Environment;
   readonly clock: Timers;
   readonly ids: Ids;
 }
 
-/** The machine's clocks and waiting. */
+/** The machine's clocks and sleep. */
 export const systemClock: Timers = {
   wallMs: () => Date.now(),
   monotonicMs: () => performance.now(),
@@ -26,7 +26,10 @@ export const systemIds: Ids = {
   randomBytes: (length) => new Uint8Array(randomBytes(length)),
 };
 
-/** This machine, for the files that put a program together (`test/tidy.test.ts` names them); all others get what they need. */
+/**
+ * This machine. Only the files that assemble a program use it (`test/tidy.test.ts` names them); all
+ * others are passed what they need.
+ */
 export const machine: Machine = {
   environment: process.env,
   clock: systemClock,

@@ -13,7 +13,7 @@ import { OperatorError, reasonOf } from "./operator-error.ts";
 /** Which cipher suites are served: with or without those of KMIP's Basic suite. */
 export type Suites = "default" | "kmip-basic";
 
-/** Where a server's certificates and their keys lie, in the same order, and the cipher suites to serve. */
+/** The files of a server's certificates and keys, in the same order, and its cipher suites. */
 interface IdentitySettings {
   readonly certificate: readonly string[];
   readonly key: readonly string[];
@@ -39,7 +39,7 @@ const forwardSecret = [
 /** KMIP 2.1 profiles, 3.1.2: the suites that a TLS 1.2 server of the Basic suite offers. */
 const kmipBasic = ["AES256-SHA256", "AES128-SHA256"];
 
-/** Shared by all nodes: Node's default differs between processes with other arguments, and ends resumption. */
+/** The same at all nodes: Node's default depends on a process's arguments and ends resumption. */
 const sessionIdContext = "holdfast-kmip";
 
 /** Reads the server's certificates; a pair that does not match is refused here, since OpenSSL may not notice. */
@@ -71,7 +71,7 @@ export function readIdentity(tls: IdentitySettings, setting: string = "tls"): Se
   try {
     createSecureContext(contextOptions(identity, tls.suites));
   } catch (error) {
-    // A key that is too short, say, or an intermediate that cannot be read.
+    // For example, a key that is too short, or an intermediate that cannot be read.
     throw new OperatorError(
       `${setting}.certificate: ${tls.certificate.join(", ")}: ${reasonOf(error)}`,
     );
@@ -93,8 +93,9 @@ function readKey(pem: string, what: string): KeyObject {
 }
 
 /**
- * Every option of the endpoint's secure context: `setSecureContext` forgets every option that is not passed again. No `ca`, so that
- * clients are sent no names of authorities; trust is checked by `Trust`.
+ * Every option of the endpoint's secure context: `setSecureContext` forgets every option that is
+ * not passed again. There is no `ca`, so that clients are sent no names of authorities; `Trust`
+ * checks trust.
  */
 export function contextOptions(
   identity: ServerIdentity,
@@ -133,7 +134,7 @@ function decodeSecret(bytes: Buffer): Buffer | undefined {
   return undefined;
 }
 
-/** Session ticket keys (48 bytes) for one set of trusted certificates: another set cannot read the tickets. */
+/** Session ticket keys (48 bytes) for one set of trusted certificates; each set has its own. */
 export function ticketKeys(secret: Buffer, trustDigest: string): Buffer {
   const info = `holdfast tls tickets ${trustDigest}`;
   return Buffer.from(hkdfSync("sha256", createSecretKey(secret), Buffer.alloc(0), info, 48));

@@ -1,2 +1,2 @@
-/** The version of this build; the package's own, held by a test. */
+/** The version of this build; a test checks that it is the package's. */
 export const version = "0.1.0";

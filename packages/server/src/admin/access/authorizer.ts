@@ -7,28 +7,28 @@ import type { Buckets } from "./buckets.ts";
 import type { Denial } from "./denial-audit.ts";
 import type { InstanceNames } from "./instance-names.ts";
 
-/** What decides who may call what. */
+/** The parts that decide who may call what. */
 export interface GateParts {
   readonly authenticate: Authenticate;
   readonly instances: InstanceNames;
   /** By token. */
   readonly requests: Buckets;
-  /** By address, for tokens that speak for nobody. */
+  /** By address, for requests without a valid token. */
   readonly failures: Buckets;
-  /** By address, for what needs no token. */
+  /** By address, for operations that need no token. */
   readonly strangers: Buckets;
   /** Bytes of bodies, by token. */
   readonly bytes: Buckets;
   readonly denied: (denial: Denial) => void;
 }
 
-/** Who was let in, and to which instance where the route is about one. */
+/** An admitted caller, and the instance that the request is about, if any. */
 export interface Admitted {
   readonly principal: Principal;
   readonly instance: string | undefined;
   /** `instance` of the query, as an identifier. */
   readonly queried: string | undefined;
-  /** Whose share of this node it takes: an instance's, with any number of tokens, or else the token's or address's. */
+  /** Whose share of this node it uses: an instance's (all its tokens), a token's, an address's. */
   readonly owner: string;
 }
 
@@ -45,7 +45,7 @@ const refusalWords: Readonly<Record<TokenRefusal, string>> = {
   unavailable: "the token cannot be checked now; try again in a moment",
 };
 
-/** Lets callers in: by token, then role, then instance, so that nobody learns of what he may not see. */
+/** Admits callers by token, then role, then instance; none learns of what it may not see. */
 export class Authorizer {
   readonly #parts: GateParts;
 
@@ -53,7 +53,7 @@ export class Authorizer {
     this.#parts = parts;
   }
 
-  /** Throws a `Refused` where the request is not allowed; its body is not read before. */
+  /** Throws a `Refused` if the request is not allowed, before its body is read. */
   async admit(
     operation: string,
     route: Route,
@@ -76,7 +76,7 @@ export class Authorizer {
     }
     if (bearer.only?.includes(operation) === false) {
       this.#parts.denied({ ...about, principal, reason: "role" });
-      throw forbidden(`this one-time token is good for ${bearer.only.join(", ")} and nothing else`);
+      throw forbidden(`this one-time token allows only ${bearer.only.join(", ")}`);
     }
     if (!reaches(principal.role, route.role)) {
       this.#parts.denied({ ...about, principal, reason: "role" });
@@ -98,7 +98,7 @@ export class Authorizer {
     return { principal, instance, queried, owner: ownerOf(principal, instance ?? queried) };
   }
 
-  /** Whether the token still speaks for the same; asked again and again while a stream is open. */
+  /** Whether the token still has the same rights; called again and again while a stream is open. */
   async stillAdmitted(route: Route, header: string | undefined, was: Principal): Promise<boolean> {
     const bearer = await this.#parts.authenticate(header);
     if (typeof bearer === "string") return bearer === "unavailable";
@@ -106,7 +106,7 @@ export class Authorizer {
     return bearer.id === was.id && same && reaches(bearer.role, route.role);
   }
 
-  /** The one who calls what needs no token. */
+  /** The caller of an operation that needs no token. */
   #nobody(remote: string): Admitted {
     const waitSeconds = this.#parts.strangers.take(originOf(remote));
     if (waitSeconds > 0)
@@ -118,7 +118,7 @@ export class Authorizer {
 
   #unknown(refusal: TokenRefusal, about: Omit<Denial, "reason" | "principal">): Refused {
     const waitSeconds = this.#parts.failures.take(originOf(about.remote));
-    // An address that only guesses: one answer for all, and not audited one by one.
+    // An address that only guesses gets the same answer each time, and no audit event each time.
     if (waitSeconds > 0) return tooMany(waitSeconds, "too many requests without a valid token");
     this.#parts.denied({ ...about, principal: undefined, reason: refusal });
     if (refusal === "unavailable") {
@@ -132,7 +132,7 @@ export class Authorizer {
     });
   }
 
-  /** One that the token is not bound to is answered as one that there is not. */
+  /** An instance that the token is not bound to gets the same answer as one that does not exist. */
   async #instance(
     named: string,
     principal: Principal,
@@ -141,7 +141,7 @@ export class Authorizer {
     const { instances } = this.#parts;
     let id = instances.idOf(named);
     if (id === undefined) {
-      // It may have been ordered at another node a moment ago.
+      // It may have been created at another node a moment ago.
       await instances.lookAgain?.();
       id = instances.idOf(named);
     }
@@ -154,14 +154,14 @@ export class Authorizer {
   }
 }
 
-/** What a body may come to: what the request says, or the most where it does not say. */
+/** The largest size of the body: its Content-Length, or the limit if the request gives none. */
 function bodyBytes({ headers }: FastifyRequest, most: number): number {
   const length = headers["content-length"];
   if (length === undefined) return headers["transfer-encoding"] === undefined ? 0 : most;
   return Math.min(Number(length) || 0, most);
 }
 
-/** A token that is bound to instances takes the share of the one that it asks about. */
+/** A token that is bound to instances uses the share of the one that it asks about. */
 function ownerOf({ id, instances }: Principal, asked: string | undefined): string {
   const instance = instances && (asked ?? instances[0]);
   return instance === undefined ? `token ${id}` : `instance ${instance}`;

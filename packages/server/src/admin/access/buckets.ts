@@ -22,7 +22,7 @@ export class Buckets {
     this.#namesMax = namesMax;
   }
 
-  /** Takes one, or `amount` (at most the burst), from a bucket; the seconds to wait where it has less, else 0. */
+  /** Takes `amount` (at most the burst) from a bucket; returns 0, or the seconds to wait for it. */
   take(name: string, amount = 1): number {
     const { perSecond, burst } = this.#size;
     const nowMs = this.#monotonicMs();
@@ -31,7 +31,7 @@ export class Buckets {
       known === undefined
         ? burst
         : Math.min(burst, known.left + ((nowMs - known.atMs) * perSecond) / 1000);
-    // The one that was used last is last, so that the first is the one to forget.
+    // The bucket used last moves to the end, so that the first is the one to forget.
     this.#buckets.delete(name);
     const taken = filled >= amount;
     this.#buckets.set(name, { left: taken ? filled - amount : filled, atMs: nowMs });

@@ -3,7 +3,7 @@ import type { AuditEvent } from "@holdfast/engine";
 import { expect, test } from "vitest";
 import { type Denial, DenialAudit } from "./denial-audit.ts";
 
-test("strangers neither fill the evidence nor hide what a caller was denied", async () => {
+test("callers without a token can neither fill the audit trail nor hide the denials of a known caller", async () => {
   let nowMs = 0;
   const events: AuditEvent[] = [];
   const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs };

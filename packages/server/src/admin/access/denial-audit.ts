@@ -5,10 +5,10 @@ import type { TokenRefusal } from "../../management/tokens/bearer.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import { Buckets } from "./buckets.ts";
 
-/** Someone who was not let in, or not to this. */
+/** A refused request, and why it was refused. */
 export interface Denial {
   readonly operation: string;
-  /** A token's fault, or what its holder may not do. */
+  /** What is wrong with the token, or what its holder may not do. */
   readonly reason: TokenRefusal | "role" | "scope" | "instance";
   readonly principal: Principal | undefined;
   readonly instance?: string;
@@ -17,20 +17,20 @@ export interface Denial {
 }
 
 export interface DenialsOptions {
-  /** Writes evidence; may reject, since a store that is out keeps nobody from being refused. */
+  /** Writes an audit event; may reject: callers are refused even while the store is unavailable. */
   readonly append: (event: AuditEvent) => Promise<void>;
   readonly observe: NodeObserver;
   readonly clock: Clock;
 }
 
-/** Of each caller that has a token. */
+/** The limit for each caller that has a valid token. */
 const knownSize = { perSecond: 10, burst: 100 };
-/** Of all strangers together: what they make is no more than retention has room for beside everything else. */
+/** The limit for all other callers together: retention has room for these events and the rest. */
 const strangersSize = { perSecond: 1, burst: 100 };
 
 /**
- * Writes evidence of every denial, of so many a second that nobody can fill the log, nor hide behind others' denials; the
- * next one counts those left out.
+ * Writes an audit event of each denial. It limits their rate, so that nobody can fill the log or
+ * hide behind others' denials; the next event counts those left out.
  */
 export class DenialAudit {
   readonly #options: DenialsOptions;
@@ -44,7 +44,7 @@ export class DenialAudit {
     this.#handshakes = new Buckets(strangersSize, options.clock.monotonicMs);
   }
 
-  /** Never throws, and nobody waits for it. */
+  /** Never throws, and does not wait for the write. */
   readonly note = (denial: Denial): void => {
     const { operation, reason, principal, remote, requestId, instance } = denial;
     const name = principal?.name ?? "";

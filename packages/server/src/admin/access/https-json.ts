@@ -2,14 +2,14 @@ import { Agent, request } from "node:https";
 
 /** How a document is fetched. */
 export interface FetchOptions {
-  /** PEM of the authorities that the server's certificate must come from; the system's unless given. */
+  /** PEM of the authorities that may issue the server's certificate; by default the system's. */
   readonly ca?: string;
   readonly timeoutMs: number;
   readonly bytesMax: number;
   readonly signal?: AbortSignal;
 }
 
-/** Fetches a JSON document over HTTPS; follows nowhere, and takes only so much time and so many bytes. */
+/** Fetches a JSON document over HTTPS, with limits of time and size; follows no redirect. */
 export function fetchJson(url: string, options: FetchOptions): Promise<unknown> {
   const { ca, timeoutMs, bytesMax } = options;
   const timeout = AbortSignal.timeout(timeoutMs);
@@ -37,7 +37,7 @@ export function fetchJson(url: string, options: FetchOptions): Promise<unknown> 
         try {
           resolve(JSON.parse(Buffer.concat(chunks).toString("utf8")));
         } catch {
-          reject(new Error(`${url}: answered no JSON`));
+          reject(new Error(`${url}: the answer is not JSON`));
         }
       });
     });

@@ -3,9 +3,9 @@ import { Refused } from "../problem.ts";
 
 /** Finds the instance that a caller names. */
 export interface InstanceNames {
-  /** By identifier, or by name among those that live; undefined without one. */
+  /** By identifier, or by the name of an instance that is not deleted; undefined if none fits. */
   idOf(text: string): string | undefined;
-  /** Sees what other nodes wrote a moment ago; never rejects. */
+  /** Reads what other nodes wrote a moment ago; never rejects. */
   lookAgain?(): Promise<void>;
 }
 

@@ -54,13 +54,13 @@ describe("tokens of an identity provider", () => {
     ["JWT", ["at+jwt"], "wrongType"],
     ["id+jwt", ["JWT"], "wrongType"],
     ["JWT", ["at+jwt", "JWT"], "manager"],
-  ])("of the type %s, where %j are access tokens: %s", async (typ, tokenTypes, outcome) => {
+  ])("with the type %s, where %j are access tokens, give: %s", async (typ, tokenTypes, outcome) => {
     const claims = { roles: ["kmip-managers"] };
     const verified = await tokens({ tokenTypes }).verify(await provider.token({ claims, typ }));
     expect(typeof verified === "string" ? verified : verified.role).toBe(outcome);
   });
 
-  test("that are valid for too long are refused", async () => {
+  test("are refused if they are valid for too long", async () => {
     const known = tokens({ lifetimeMaxSeconds: 600 });
     expect(await known.verify(await provider.token({ expiresIn: 500 }))).toMatchObject({
       role: "operator",
@@ -68,7 +68,7 @@ describe("tokens of an identity provider", () => {
     expect(await known.verify(await provider.token({ expiresIn: 700 }))).toBe("longLived");
   });
 
-  test("speak for their subject, with the highest role that a claim gives", async () => {
+  test("stand for their subject, with the highest role that a claim gives", async () => {
     const known = tokens();
     const claims = {
       preferred_username: "alice@example.com",
@@ -87,7 +87,7 @@ describe("tokens of an identity provider", () => {
     expect(provider.asked).toEqual(["/realm/.well-known/openid-configuration", "/realm/keys"]);
   });
 
-  test("a claim may lie deeper, and its own name may have dots", async () => {
+  test("may have a claim in nested objects, or one whose own name has dots", async () => {
     const deep = tokens({ roleClaim: "realm_access.roles" });
     const claims = { realm_access: { roles: ["kmip-viewers"] } };
     expect(await deep.verify(await provider.token({ claims }))).toMatchObject({ role: "viewer" });
@@ -103,7 +103,7 @@ describe("tokens of an identity provider", () => {
     [["*"], undefined],
     [undefined, []],
     [{ one: true }, []],
-  ])("instances %j bind to %j", async (instances, bound) => {
+  ])("that name the instances %j are bound to %j", async (instances, bound) => {
     const known = tokens({ instancesClaim: "instances" });
     const claims = instances === undefined ? {} : { instances };
     expect(await known.verify(await provider.token({ claims }))).toMatchObject({
@@ -112,7 +112,7 @@ describe("tokens of an identity provider", () => {
   });
 
   test.each<[string, () => Promise<string>, string]>([
-    ["is over", () => provider.token({ expiresIn: -60 }), "expired"],
+    ["has expired", () => provider.token({ expiresIn: -60 }), "expired"],
     ["is for another audience", () => provider.token({ audience: "vcenter" }), "unknown"],
     ["is of another issuer", () => provider.token({ issuer: "https://evil.example" }), "unknown"],
     ["gives no role", () => provider.token({ claims: { roles: ["staff"] } }), "unknown"],
@@ -127,13 +127,13 @@ describe("tokens of an identity provider", () => {
       "unknown",
     ],
     ["has no signature", async () => unsigned(), "unknown"],
-    ["has the public key as secret", () => symmetric(), "unknown"],
-    ["has a bit changed", async () => flipped(await provider.token()), "unknown"],
-  ])("one that %s speaks for nobody", async (_, make, refusal) => {
+    ["is signed with the public key as an HMAC secret", () => symmetric(), "unknown"],
+    ["has changed claims", async () => flipped(await provider.token()), "unknown"],
+  ])("are refused if one %s", async (_, make, refusal) => {
     expect(await tokens().verify(await make())).toBe(refusal);
   });
 
-  test("a new key of the provider is fetched, and unknown ones do not make it asked again and again", async () => {
+  test("are verified with a new key of the provider, and unknown keys do not cause repeated requests", async () => {
     const known = tokens();
     expect(await known.verify(await provider.token())).toMatchObject({ role: "operator" });
     const asked = provider.asked.length;
@@ -145,7 +145,7 @@ describe("tokens of an identity provider", () => {
     expect(await tokens().verify(await provider.token())).toMatchObject({ role: "operator" });
   });
 
-  test("a provider that is down, lies or is another one makes its tokens unavailable, and is reported", async () => {
+  test("cannot be checked while the provider is down or is not the right one, which is reported", async () => {
     provider.broken = true;
     const known = tokens();
     const token = await provider.token();
@@ -177,7 +177,7 @@ function unsigned(): string {
     .encode();
 }
 
-/** HS256 with what everybody can read. */
+/** HS256 with a secret that everybody can read. */
 function symmetric(): Promise<string> {
   return new SignJWT({ sub: "mallory", roles: ["kmip-managers"] })
     .setProtectedHeader({ alg: "HS256", kid: "k1" })

@@ -26,10 +26,10 @@ interface OidcSettings extends Readonly<Record<Role, readonly string[]>> {
   readonly clockToleranceSeconds: number;
 }
 
-/** What tokens of an identity provider are checked with. */
+/** What is needed to check the tokens of an identity provider. */
 export interface OidcOptions {
   readonly settings: OidcSettings;
-  /** PEM of the authorities that its certificate must come from; the system's unless given. */
+  /** PEM of the authorities that may issue its certificate; by default the system's. */
   readonly ca: string | undefined;
   readonly instances: InstanceNames;
   readonly wallMs: () => number;
@@ -39,7 +39,7 @@ export interface OidcOptions {
 
 type KeySet = ReturnType<typeof createRemoteJWKSet>;
 
-/** Signatures with a public key only: a symmetric one could be made with what everybody can read. */
+/** Only public-key signatures: anybody could make a symmetric one with the public key as secret. */
 const algorithms = [
   "RS256",
   "RS384",
@@ -55,12 +55,15 @@ const algorithms = [
 const fetchMs = 5000;
 const bytesMax = 1 << 20;
 const cacheMs = 600_000;
-/** Tokens with a key that is not known make the provider asked again, no more often than this. */
+/** Tokens with an unknown key cause a new request to the provider, no more often than this. */
 const cooldownMs = 30_000;
 const againMs = 10_000;
 const discovery = z.object({ issuer: z.string(), jwks_uri: z.string().regex(/^https:\/\//) });
 
-/** Tokens of an identity provider: OpenID Connect Core 1.0, 3.1.3.7, and RFC 9068 where they are access tokens. */
+/**
+ * Tokens of an identity provider: OpenID Connect Core 1.0, 3.1.3.7, and RFC 9068 if they are access
+ * tokens.
+ */
 export class OidcTokens implements ForeignTokens {
   readonly #options: OidcOptions;
   #keys: Promise<KeySet> | undefined;
@@ -72,7 +75,7 @@ export class OidcTokens implements ForeignTokens {
 
   async verify(token: string): Promise<Bearer | TokenRefusal> {
     const { settings, wallMs } = this.#options;
-    // It says so itself: a provider that is down must not keep its holder's streams open.
+    // Without the provider: one that is down must not keep the streams of an expired token open.
     if (this.#hasEnded(token)) return "expired";
     let keys: KeySet;
     try {
@@ -114,7 +117,10 @@ export class OidcTokens implements ForeignTokens {
     return unreachable ? "unavailable" : "unknown";
   }
 
-  /** An ID token has the same issuer, audience and signature, but was made to be shown to somebody else. */
+  /**
+   * Refuses long-lived tokens, and ID tokens: these have the same issuer, audience and signature,
+   * but are made for somebody else.
+   */
   #unfit({ exp = 0 }: JWTPayload, typ: string | undefined): TokenRefusal | undefined {
     const { settings, wallMs } = this.#options;
     if (!settings.tokenTypes.map(mediaType).includes(mediaType(typ))) return "wrongType";
@@ -125,7 +131,7 @@ export class OidcTokens implements ForeignTokens {
   #bearer(payload: JWTPayload): Bearer | TokenRefusal {
     const { settings } = this.#options;
     const role = roleOf(valuesOf(payload, settings.roleClaim), settings);
-    // Who has no role here is nobody here.
+    // A subject without a role has no access here.
     if (role === undefined) return "unknown";
     const [name = payload.sub ?? ""] = valuesOf(payload, settings.nameClaim);
     return {
@@ -172,7 +178,7 @@ export class OidcTokens implements ForeignTokens {
     });
   }
 
-  /** A provider that gives no answer is not asked by every request. */
+  /** After a failure, the provider is not asked again for `againMs`. */
   async #fetch(url: string): Promise<unknown> {
     const { ca } = this.#options;
     if (this.#waits()) throw new Error("it was asked a moment ago, and did not answer");
@@ -206,7 +212,7 @@ function roleOf(values: readonly string[], settings: OidcOptions["settings"]): R
   return highestFirst.find((role) => settings[role].some((value) => values.includes(value)));
 }
 
-/** The texts of a claim; a name with dots leads into objects, unless the whole of it is a claim. */
+/** The strings of a claim; dots in a name lead into objects, unless the whole name is a claim. */
 function valuesOf(payload: JWTPayload, claim: string): readonly string[] {
   const steps = Object.hasOwn(payload, claim) ? [claim] : claim.split(".");
   let value: unknown = payload;

@@ -48,7 +48,7 @@ async function begun({ url, ca }: Admin, count: number, bytes: string): Promise<
   return await Promise.all(all);
 }
 
-/** Asks on one connection that is kept open. */
+/** Sends requests on one connection that is kept open. */
 function keptAlive({ url, ca }: Admin) {
   const agent = new Agent({ keepAlive: true, maxSockets: 1, ca });
   onTestFinished(() => agent.destroy());
@@ -65,13 +65,13 @@ function keptAlive({ url, ca }: Admin) {
   return { ask, ports };
 }
 
-test("connections that say nothing are gone after their time-out, descriptors and all", async () => {
+test("connections that send nothing are closed at their time-out, and their descriptors are freed", async () => {
   const admin = await open({ times: { handshakeMs: 500 } });
   const before = descriptors();
   const sockets = silent(admin, 100);
   await expect.poll(() => sockets.every(({ closed }) => closed)).toBe(true);
   await expect.poll(() => descriptors()).toBeLessThanOrEqual(before);
-  // A client that the machine kept from its handshake for so long is cut, too, and comes again.
+  // On a slow machine, this client's handshake may time out, too: it tries again.
   const asked = () => admin.ask("/v1/whoami", { token: manager }).catch(() => undefined);
   await expect.poll(asked).toMatchObject({ status: 409 });
 });
@@ -82,12 +82,12 @@ test.each([
     "half a body",
     `POST /v1/instances HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${manager}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{`,
   ],
-])("%s is closed at its time-out, although the client stays", async (_, bytes) => {
+])("a connection with %s is closed at its time-out, even if the client waits", async (_, bytes) => {
   const admin = await open({ times: { headersMs: 500, requestMs: 500 } });
   const before = descriptors();
   const sockets = await begun(admin, 12, bytes);
   expect(sockets.every(({ closed }) => !closed)).toBe(true);
-  // The client's ends are open still.
+  // The client's ends are still open.
   await expect.poll(() => descriptors()).toBeLessThanOrEqual(before + 12);
 });
 
@@ -112,7 +112,7 @@ test("an administrator is served while strangers of the same address flood the p
   expect(kept.ports.size).toBe(1);
 });
 
-test("idle connections of one token do not keep another token out", async () => {
+test("idle connections of one token do not block another token", async () => {
   const admin = await open({ connectionsMax: 16 });
   const head = `GET /v1/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${tokenOf("viewer")}\r\n\r\n`;
   for (let round = 0; round < 5; round++) await begun(admin, 8, head);
@@ -190,7 +190,7 @@ test.each<[string, (token: string) => string, string, string, unknown, number]>(
 test.each([
   ["ERR_HTTP_REQUEST_TIMEOUT", "408 Request Timeout"],
   ["HPE_INVALID_METHOD", "400 Bad Request"],
-])("a request that ends with %s is answered with %s", (code, status) => {
+])("a request that fails with %s is answered with %s", (code, status) => {
   const socket = new PassThrough();
   endBadRequest({ code }, socket as unknown as Socket);
   expect(String(socket.read())).toMatch(new RegExp(`^HTTP/1.1 ${status}\r\n`));

@@ -4,27 +4,30 @@ import type { Socket } from "node:net";
 import { HandshakeLimiter } from "@holdfast/regions";
 import { type Placed, Places } from "../../base/places.ts";
 
-/** What the connections of the management API are bounded by. */
+/** The limits of the connections to the management API. */
 export interface AdminConnectionsOptions {
-  /** Connections on which a token was shown, and as many on which none was; half of either for one owner or address. */
+  /**
+   * The most connections with a valid token, and as many again without one. One owner or address
+   * gets half of either.
+   */
   readonly connectionsMax: number;
   readonly monotonicMs: () => number;
 }
 
-/** How long a connection may stay without a request that was let in. */
+/** How long a connection may stay open until its first admitted request. */
 const strangerMs = 60_000;
 const sweepMs = 1000;
-/** How long a client may take to take some of its answer. */
+/** How long a client may read nothing of its answer. */
 const takeMs = 60_000;
-/** Connections that are being closed still count at the listener. */
+/** Extra room at the listener, where connections that are being closed still count. */
 const closingMax = 256;
-/** How long a client may take to read that its request is wrong. */
+/** How long a client may take to read that its request is invalid. */
 const farewellMs = 1000;
 const closing = "connection: close\r\ncontent-length: 0\r\n\r\n";
 const badRequest = `HTTP/1.1 400 Bad Request\r\n${closing}`;
 const requestTimeout = `HTTP/1.1 408 Request Timeout\r\n${closing}`;
 
-/** A connection on which a token was shown. */
+/** A connection that has shown a valid token. */
 class TokenConnection implements Placed {
   readonly #socket: Socket;
   readonly #monotonicMs: () => number;
@@ -47,7 +50,7 @@ class TokenConnection implements Placed {
     this.#socket.destroy();
   }
 
-  /** Cuts a client that takes nothing of its answer. */
+  /** Disconnects a client that reads nothing of its answer. */
   sweep(nowMs: number): void {
     const unsent = this.#socket.writableLength;
     if (unsent === 0 || unsent !== this.#unsentBytes) this.#unsentSinceMs = nowMs;
@@ -65,8 +68,9 @@ class TokenConnection implements Placed {
 }
 
 /**
- * Who may hold connections to the management API. One that has shown no valid token is a stranger, and strangers
- * displace only strangers; one that has shown a token shares with those of the same owner.
+ * Decides who may hold connections to the management API. A connection that has not shown a valid
+ * token is a stranger, and strangers displace only strangers. A connection that has shown one
+ * shares places with those of the same owner.
  */
 export class AdminConnections {
   readonly #handshakes: HandshakeLimiter;
@@ -81,13 +85,13 @@ export class AdminConnections {
     this.#handshakes = new HandshakeLimiter(bounds, () => undefined);
     this.#places = new Places({ all: connectionsMax, ofOwner: half });
     this.#monotonicMs = monotonicMs;
-    // Reached by connections that are being closed only: those that are open have the bounds above.
+    // Only connections that are being closed reach this: open ones are limited above.
     server.maxConnections = 2 * connectionsMax + closingMax;
     server.on("connection", (socket: Socket) => this.#handshakes.enter(socket, monotonicMs()));
     this.#sweeper = setInterval(() => this.#sweep(), sweepMs).unref();
   }
 
-  /** A request with a token was let in; false where its owner has its share of connections and all of them are busy. */
+  /** Notes an admitted request at its connection; false if the owner gets no place for that. */
   admit(socket: Socket, owner: string, response: ServerResponse): boolean {
     const known = this.#known.get(socket) ?? this.#place(socket, owner);
     known?.begin(response);
@@ -118,7 +122,7 @@ export class AdminConnections {
   }
 }
 
-/** Answers bytes that are not a request, or half of one at its time-out, and closes in any case. */
+/** Answers an invalid request, or a partial one at its time-out, and closes in any case. */
 export function endBadRequest(
   error: { readonly code?: string },
   socket: Socket & { readonly secureConnecting?: boolean },
@@ -127,10 +131,10 @@ export function endBadRequest(
     socket.destroy();
     return;
   }
-  // The client may take nothing.
+  // The client may never read the answer.
   const cut = setTimeout(() => socket.destroy(), farewellMs);
   socket.once("close", () => clearTimeout(cut));
-  // Nothing may follow: a request before it may be answered at the same moment.
+  // Nothing may follow this answer, not even that of an earlier request at the same moment.
   const isLate = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
   socket.end(isLate ? requestTimeout : badRequest, () => socket.destroy());
 }

@@ -18,7 +18,7 @@ const faultOf = (text: string | Buffer, size?: number): Promise<string> =>
     (error: Error) => error.message,
   );
 
-test("a body is read like JSON, in pieces of any size, and compared without case", async () => {
+test("a body is read as JSON, in pieces of any size, and identifiers match whatever their case", async () => {
   const names = ["8F14E45F-CEEA-467A-9575-1C1E0C0A7D11", 'vm "1"\\', "gürtel", "\u{1f512}", "a\tb"];
   const texts = [JSON.stringify({ inUse: names }), JSON.stringify({ inUse: names }, null, 3)];
   texts.push(` {"inUse" :["\\u0067\\u00fcrtel",${JSON.stringify(names).slice(1)}}  `);
@@ -37,28 +37,32 @@ test("a body is read like JSON, in pieces of any size, and compared without case
 });
 
 test.each<[string, string | Buffer, string]>([
-  ["nothing", "", "must be JSON of the form"],
+  ["an empty body", "", "must be JSON of the form"],
   ["another form", '{"used": ["a"]}', "must be JSON of the form"],
   ["a list", '["a"]', "must be JSON of the form"],
   ["an empty list", '{"inUse": []}', "body.inUse: is empty"],
   ["a number", '{"inUse": ["a", 1]}', "body.inUse[1]: must be a string"],
-  ["a comma too many", '{"inUse": ["a",]}', "body.inUse[1]: must be a string"],
-  ["no comma", '{"inUse": ["a" "b"]}', "body.inUse[0]: must be a string"],
-  ["no end", '{"inUse": ["a"', "body.inUse[0]: must be a string"],
-  ["more after it", '{"inUse": ["a"]} x', "must be JSON of the form"],
+  ["an extra comma", '{"inUse": ["a",]}', "body.inUse[1]: must be a string"],
+  ["a missing comma", '{"inUse": ["a" "b"]}', "body.inUse[0]: must be a string"],
+  ["a missing end", '{"inUse": ["a"', "body.inUse[0]: must be a string"],
+  ["text after the end", '{"inUse": ["a"]} x', "must be JSON of the form"],
   ["another field", '{"inUse": ["a"], "more": 1}', "must be JSON of the form"],
   ["a raw control character", '{"inUse": ["a\u0001"]}', "body.inUse[0]: must be a string"],
-  ["an empty one", '{"inUse": ["a", ""]}', "body.inUse[1]: must have 1 to 64 characters"],
-  ["one too long", JSON.stringify({ inUse: ["x".repeat(65)] }), "body.inUse[0]: must have 1 to 64"],
-  ["one without an end", `{"inUse": ["${"x".repeat(5_000)}`, "body.inUse[0]: must be a string"],
-  ["no UTF-8", Buffer.from([0x7b, 0xff, 0xfe]), "body: must be JSON in UTF-8"],
-  ["too large", `{"inUse": [${'"aaaaaaa",'.repeat(120_000)}"b"]}`, "the body is too large"],
-])("refused: %s", async (_name, text, fault) => {
+  ["an empty identifier", '{"inUse": ["a", ""]}', "body.inUse[1]: must have 1 to 64 characters"],
+  [
+    "a long identifier",
+    JSON.stringify({ inUse: ["x".repeat(65)] }),
+    "body.inUse[0]: must have 1 to 64",
+  ],
+  ["an endless identifier", `{"inUse": ["${"x".repeat(5_000)}`, "body.inUse[0]: must be a string"],
+  ["invalid UTF-8", Buffer.from([0x7b, 0xff, 0xfe]), "body: must be JSON in UTF-8"],
+  ["a large body", `{"inUse": [${'"aaaaaaa",'.repeat(120_000)}"b"]}`, "the body is too large"],
+])("%s is refused", async (_name, text, fault) => {
   expect(await faultOf(text, 4_096)).toContain(fault);
   expect(identifierLengthMax).toBe(64);
 });
 
-test("other work has its turn while a large piece is read", async () => {
+test("other work gets its turn while a large piece is read", async () => {
   const text = JSON.stringify({ inUse: Array.from({ length: 30_000 }, (_, at) => `key-${at}`) });
   const turns = await turnsDuring(() => read(text, text.length));
   expect(turns).toBeGreaterThan(text.length / 20_000);

@@ -6,19 +6,19 @@ import {
 } from "../../management/keys/identifiers.ts";
 import { Refused } from "../problem.ts";
 
-/** Bytes that are read in one turn. */
+/** Bytes that are read in one turn of the event loop. */
 const sliceBytes = 16_384;
-/** An element without escapes, as almost all are, and one with them. */
+/** An element without escapes, as almost all are; `element` matches those with escapes, too. */
 const plain = /\s*"([^"\\\p{Cc}]*)"\s*([,\]])/uy;
 const opening = /^\s*\{\s*"inUse"\s*:\s*\[/;
 const element = /\s*(?:"((?:[^"\\\p{Cc}]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*)"\s*([,\]])|\])/uy;
 const closing = /^\s*\}\s*$/;
-/** Text that may wait for its end: an identifier with every character escaped, and some space. */
+/** The most text kept of an unfinished element: every character escaped, and some space. */
 const restMax = 4 * 6 * identifierLengthMax;
 
 /**
- * Reads `{"inUse": ["…", …]}` piece by piece, so that however many identifiers come, other work waits for one piece
- * only. Throws a `Refused` that names the place where the body is anything else.
+ * Reads `{"inUse": ["…", …]}` piece by piece, so that other work waits for one piece only, however
+ * many identifiers there are. For any other body, throws a `Refused` that names the place.
  */
 export async function readIdentifiers(
   body: AsyncIterable<Buffer>,
@@ -53,7 +53,7 @@ function decoded(decode: () => string): string {
   }
 }
 
-/** Where in the body it reads. */
+/** Keeps the position in the body between two pieces. */
 class IdentifierReader {
   readonly #found = new Identifiers(identifiersMax);
   #state: "opening" | "list" | "closing" = "opening";

@@ -35,7 +35,7 @@ describe("the admin API", () => {
     expect(again).toMatchObject({ status: 304, text: "" });
   });
 
-  test("an answer that is not as the contract says is an internal error without a word of it", async () => {
+  test("answers an internal error that reveals nothing if a handler's answer violates the contract", async () => {
     const readInstance = async () => ({ ...instance, status: "s3cret" }) as never;
     const admin = await open({ handlers: { readInstance } });
     const answer = await admin.ask("/v1/instances/kmip-one", { token: manager });
@@ -54,7 +54,7 @@ describe("the admin API", () => {
     [new StoreUnavailable("noLease", "no lease at 10.1.2.3"), 503, { code: "storeUnavailable" }],
     [new StoreUnavailable("noAgreement", "x"), 503, { code: "peerUnreachable" }],
     [new Error("password=hunter2 at /etc/secret"), 500, { code: "internal" }],
-  ])("%s is a problem document", async (error, status, says) => {
+  ])("answers %s with a problem document", async (error, status, says) => {
     const admin = await open({ handlers: { readInstance: () => Promise.reject(error) } });
     const answer = await admin.ask("/v1/instances/kmip-one", { token: manager });
     expect(answer.status).toBe(status);
@@ -83,7 +83,7 @@ describe("the admin API", () => {
     expect(typo.json).toMatchObject({ code: "invalid", detail: expect.stringContaining("forse") });
   });
 
-  test("a path with another method says which it takes, an unknown one is not found", async () => {
+  test("names the methods of a path if the method is wrong, and does not find an unknown path", async () => {
     const admin = await open();
     const wrong = await admin.ask("/v1/instances/kmip-one", {
       method: "PUT",
@@ -99,7 +99,7 @@ describe("the admin API", () => {
     expect(await admin.ask("/v1/instances/%zz", { token: manager })).toMatchObject({ status: 400 });
   });
 
-  test("a bound token sees its instances, and of others not even that they are there", async () => {
+  test("shows a bound token its instances only, and does not reveal that others exist", async () => {
     const bound = `hf_bound_${"y".repeat(32)}`;
     const seen: string[] = [];
     const admin = await open({
@@ -124,7 +124,7 @@ describe("the admin API", () => {
     expect(admin.denials.map(({ reason }) => reason)).toEqual(["instance", "instance", "scope"]);
   });
 
-  test("a token that cannot be looked up now reads and changes nothing", async () => {
+  test("allows reads, but no changes, while a token cannot be looked up", async () => {
     const token = `hf_stale_${"v".repeat(32)}`;
     const admin = await open({ tokens: { [token]: { ...bearer("manager"), stale: true } } });
     expect(await admin.ask("/v1/status", { token })).toMatchObject({ status: 409 });
@@ -134,7 +134,7 @@ describe("the admin API", () => {
     expect(await admin.ask("/v1/tokens", { token })).toMatchObject({ status: 503 });
   });
 
-  test("without a valid token nothing is read; an address that only guesses must wait", async () => {
+  test("refuses requests without a valid token, and makes an address that only guesses wait", async () => {
     const admin = await open({ failures: 3 });
     const statuses: number[] = [];
     for (let at = 0; at < 5; at++) {
@@ -148,7 +148,7 @@ describe("the admin API", () => {
     expect(await admin.ask("/v1/whoami", { token: manager })).toMatchObject({ status: 409 });
   });
 
-  test("an address that asks too often for what needs no token must wait", async () => {
+  test("makes an address wait that asks too often for what needs no token", async () => {
     const admin = await open({ strangers: 3 });
     const statuses: number[] = [];
     for (let at = 0; at < 5; at++) statuses.push((await admin.ask("/v1/openapi.json")).status);
@@ -156,7 +156,7 @@ describe("the admin API", () => {
     expect(await admin.ask("/v1/whoami", { token: manager })).toMatchObject({ status: 409 });
   });
 
-  test("a token that asks too often must wait", async () => {
+  test("makes a token wait that asks too often", async () => {
     const admin = await open({ perSecond: 2 });
     const statuses: number[] = [];
     for (let at = 0; at < 4; at++)
@@ -165,7 +165,7 @@ describe("the admin API", () => {
     expect(statuses).toContain(429);
   });
 
-  test("If-Match reaches the handler without its quotes; one that is none is refused", async () => {
+  test("passes If-Match to the handler without its quotes, and refuses an invalid one", async () => {
     let seen: string | undefined;
     const admin = await open({
       handlers: {
@@ -187,7 +187,7 @@ describe("the admin API", () => {
     expect(await patch("v1")).toMatchObject({ status: 412 });
   });
 
-  test("a long page is answered whole", async () => {
+  test("sends all items of a long page", async () => {
     const items = Array.from({ length: 120 }, (_, at) => ({ ...instance, name: `kmip-${at}` }));
     const admin = await open({ handlers: { listInstances: async () => ({ items, next: "x" }) } });
     const page = await admin.ask("/v1/instances?limit=200", { token: manager });
@@ -196,7 +196,7 @@ describe("the admin API", () => {
     expect((await last.ask("/v1/instances?limit=200", { token: manager })).json).toEqual({ items });
   });
 
-  test("cursors are for one list only", async () => {
+  test("accepts a cursor for its own list only", async () => {
     let seen: string | undefined;
     const admin = await open({
       handlers: {
@@ -220,8 +220,8 @@ describe("the admin API", () => {
   });
 });
 
-describe("a reader of events that takes nothing", () => {
-  test("a slow follower is cut off, and its unsent events do not fill the memory", async () => {
+describe("a follower of events that reads nothing", () => {
+  test("is cut off, and its unsent events do not fill the memory", async () => {
     let told = 0;
     let ended = false;
     const admin = await open({
@@ -254,7 +254,7 @@ describe("a reader of events that takes nothing", () => {
 });
 
 describe("the admin listener", () => {
-  test("shows a new certificate without a restart, and speaks TLS 1.2 at least", async () => {
+  test("shows a new certificate without a restart, and accepts only TLS 1.2 or newer", async () => {
     const admin = await open();
     const serial = () =>
       new Promise<string>((resolve, reject) => {

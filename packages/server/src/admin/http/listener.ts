@@ -19,13 +19,16 @@ import { readIdentifiers } from "./identifier-reader.ts";
 import { Shares } from "./shares.ts";
 import { sendEvents } from "./stream.ts";
 
-/** What the listener is made of. */
+/** The parts and limits of the listener. */
 export interface AdminListenerOptions extends DispatchParts {
   readonly listen: Address;
   readonly identity: ServerIdentity;
   readonly authorizer: Authorizer;
   readonly connectionsMax: number;
-  /** How long a handshake, a request's head, and the whole of it may take, and a stream's reader take nothing. */
+  /**
+   * How long a handshake, a request's headers and a whole request may take, and how long a stream's
+   * reader may take nothing.
+   */
   readonly times?: Partial<typeof timesUsual>;
   readonly requestId: () => string;
   readonly monotonicMs: () => number;
@@ -40,15 +43,15 @@ const timesUsual = {
   requestMs: 30_000,
   stalledMs: 30_000,
 };
-/** How often slow requests are looked for. */
+/** How often the listener looks for slow requests. */
 const lookMs = 500;
 const idleMs = 15_000;
 const graceMs = 5000;
-/** Requests carried out at the same time; what they wait for is mostly the store, which orders them anyway. */
+/** The most requests under way; they mostly wait for the store, which orders them anyway. */
 const runningMax = 64;
-/** Followers at the same time; each one asks the store. */
+/** The most followers at the same time; each one reads the store. */
 const streamsMax = 32;
-/** Requests with a body of many megabytes at the same time, from its first byte on. */
+/** The most requests with a body of many megabytes at the same time, from its first byte on. */
 const largeMax = 2;
 
 const securityHeaders = {
@@ -63,7 +66,7 @@ const securityHeaders = {
 interface Running {
   readonly admitted: Admitted;
   readonly startedMs: number;
-  /** Gives back the places that it holds. */
+  /** Release the places that it holds. */
   readonly releases: (() => void)[];
 }
 
@@ -116,7 +119,7 @@ export class AdminListener {
     this.#app.addHook("onRequest", async (request, reply) => {
       reply.headers({ ...securityHeaders, "x-request-id": request.id });
     });
-    // Before the caller has the answer: its next request must not meet this one.
+    // Before the caller has the answer, so that this request cannot make its next one be refused.
     this.#app.addHook("onSend", async (request) => release(this.#calls.get(request)));
     this.#register();
   }
@@ -138,12 +141,12 @@ export class AdminListener {
     return printAddress({ host: this.#options.listen.host, port });
   }
 
-  /** Connections from now on see this certificate. */
+  /** Shows this certificate to new connections. */
   setIdentity(identity: ServerIdentity): void {
     this.#app.server.setSecureContext(tlsOf(identity));
   }
 
-  /** Ends streams, waits a moment for requests under way, and cuts what is left. */
+  /** Ends streams, waits up to `graceMs` for requests under way, then closes all connections. */
   async close(): Promise<void> {
     for (const stream of this.#streams) stream.abort();
     const cut = setTimeout(() => this.#app.server.closeAllConnections(), graceMs);
@@ -183,7 +186,7 @@ export class AdminListener {
         detail: `this path takes ${allow}`,
         headers: { allow },
       };
-      // Before a body is read.
+      // Answered before a body is read.
       this.#app.route({
         method,
         url,
@@ -214,10 +217,10 @@ export class AdminListener {
 
   async #serve(served: Served, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
     const running = this.#calls.get(request);
-    if (running === undefined) throw new TypeError("a request that nobody let in");
+    if (running === undefined) throw new TypeError("the request was not admitted");
     const ending = new AbortController();
     reply.raw.once("close", () => ending.abort());
-    // Not before the body is here: one that is sent slowly keeps nobody else waiting.
+    // Only once the body is here, so that a body that arrives slowly does not hold a place.
     const shares = served.route.stream === true ? this.#following : this.#running;
     hold(running, shares, "too many requests under way for this instance or token");
     const prepared = prepare(this.#options, served, request, running.admitted, ending.signal);
@@ -269,7 +272,7 @@ export class AdminListener {
     const document = problemDocument(problem, request.id);
     const status = document["status"] as number;
     this.#report(request, status, problem.cause);
-    // What was not read of the body is not waited for, and not taken for the next request.
+    // The rest of an unread body must neither be waited for nor be read as the next request.
     if (!request.raw.complete) reply.header("connection", "close");
     return reply
       .code(status)

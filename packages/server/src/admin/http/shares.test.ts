@@ -11,7 +11,7 @@ test("one owner gets half of the places, and an owner without a place gets one w
   expect(["a", "b", "c", "d", "e", "f"].map(taken)).toEqual([8, 4, 2, 1, 1, 0]);
 });
 
-test("a place that is given back twice is free once", () => {
+test("a place that is released twice is freed once", () => {
   const shares = new Shares(2);
   const give = shares.take("a");
   expect(shares.take("a")).toBeUndefined();

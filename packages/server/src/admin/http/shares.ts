@@ -1,6 +1,6 @@
 /**
- * Room that owners share: each gets a place only while it holds fewer than are free. So one alone holds at most half,
- * two a third each, and an owner without any gets one.
+ * Places that owners share: an owner gets another one only while it holds fewer than are free. So a
+ * single owner holds at most half, two hold a third each, and an owner without any gets a free one.
  */
 export class Shares {
   readonly #places: number;
@@ -11,7 +11,7 @@ export class Shares {
     this.#places = places;
   }
 
-  /** Takes a place; returns how to release it, once, or undefined where this owner gets none. */
+  /** Takes a place; returns a function that releases it, or undefined if this owner gets none. */
   take(owner: string): (() => void) | undefined {
     const own = this.#held.get(owner) ?? 0;
     if (own >= this.#places - this.#taken) return undefined;

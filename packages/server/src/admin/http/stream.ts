@@ -8,11 +8,11 @@ export interface StreamOptions {
   readonly headers: Readonly<Record<string, string>>;
   readonly events: AsyncIterable<unknown>;
   readonly answer: z.ZodType;
-  /** Ends it: the caller is gone, or the node drains. */
+  /** Aborted to end the stream: the caller is gone, or the node drains. */
   readonly ending: AbortController;
-  /** Asked every second; false ends the stream. */
+  /** Called every second; false ends the stream. */
   readonly stillAdmitted: () => Promise<boolean>;
-  /** A reader that takes nothing for so long is cut off, so that it holds no memory. */
+  /** A reader that takes nothing for this long is cut off, so that it holds no memory. */
   readonly stalledMs: number;
 }
 
@@ -20,7 +20,7 @@ const heartbeatMs = 15_000;
 const admittedEveryMs = 1000;
 const retryMs = 2000;
 
-/** Sends Server-Sent Events (WHATWG HTML, 9.2) until they or the caller end. */
+/** Sends Server-Sent Events (WHATWG HTML, 9.2) until they end or the caller leaves. */
 export async function sendEvents(options: StreamOptions): Promise<void> {
   const { response, ending } = options;
   response.writeHead(200, {
@@ -42,7 +42,7 @@ export async function sendEvents(options: StreamOptions): Promise<void> {
     response.write(`retry: ${retryMs}\n\n`);
     await pump(options);
   } catch {
-    // The caller is gone, or the events ended with a fault: it reconnects and gets the error then.
+    // The caller is gone, or the events failed: then it reconnects and gets the error.
   } finally {
     clearInterval(heartbeat);
     clearInterval(watch);
@@ -64,7 +64,7 @@ async function pump(options: StreamOptions): Promise<void> {
       if (!response.write(printEvent(checked.data))) await drained(options);
     }
   } finally {
-    // Not waited for: an iterator that waits for an event does not end before there is one.
+    // Not awaited: an iterator that waits for an event ends only when there is one.
     void Promise.resolve(iterator.return?.()).catch(() => undefined);
   }
 }

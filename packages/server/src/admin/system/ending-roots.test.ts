@@ -21,8 +21,8 @@ function checks(records: readonly Instance[], at = "2026-11-27", type = "local")
   return endingRootChecks({ view, config, wallMs: () => day(at) });
 }
 
-describe("a root of trust that its maker ends", () => {
-  test("is warned of with its dates, for each instance and region", () => {
+describe("a root of trust that its vendor discontinues", () => {
+  test("causes a warning with its dates, for each instance and region", () => {
     const found = checks([
       instance("finance", rootChanges("b", { current: hpcs })),
       instance("trial", rootChanges("a", { current: keyProtect })),
@@ -39,7 +39,7 @@ describe("a root of trust that its maker ends", () => {
     expect(found?.detail).toContain("finance (a)");
   });
 
-  test("counts for instances that name none where the configuration has it", () => {
+  test("is reported for the configuration if that names it", () => {
     expect(checks([], "2026-11-27", "hpcs")[0]?.detail).toContain("the configuration (a)");
   });
 
@@ -49,7 +49,7 @@ describe("a root of trust that its maker ends", () => {
     expect(checks(records, "2027-03-29")[0]?.state).toBe("failed");
   });
 
-  test("is not mentioned where nothing is under it", () => {
+  test("is not mentioned if nothing is under it", () => {
     const gone = instance("gone", rootChanges("a", { current: hpcs }));
     const fact = { region: "a", atMs: 1 } as unknown as NonNullable<Instance["destroyed"]>;
     expect(checks([{ ...gone, destroyed: fact }])).toEqual([]);

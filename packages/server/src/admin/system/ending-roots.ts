@@ -2,7 +2,7 @@ import { type RootKind, rootKinds } from "@holdfast/root-of-trust/kinds";
 import { namedRoots } from "../../records/root-reference.ts";
 import { type Check, failed, type SystemSources, warning } from "./sources.ts";
 
-/** Roots of trust, of instances and of the configuration, that will not be there for long; of both regions. */
+/** Finds discontinued roots of trust, of the configuration and of instances in both regions. */
 export function endingRootChecks({
   view,
   config,

@@ -9,7 +9,7 @@ import { warningsOf } from "./warnings.ts";
 const dayMs = 86_400_000;
 const lowDisk = 0.1;
 
-/** The configuration file as it lies there now. */
+/** Checks the configuration file as it is now. */
 export function configurationChecks({
   configFile,
   config,
@@ -18,7 +18,7 @@ export function configurationChecks({
 }: SystemSources): Check[] {
   const name = "configuration";
   const warnings = warningsOf(config, [], wallMs())
-    // Instances may have been ordered since.
+    // Instances may have been created since.
     .filter(({ message }) => !message.startsWith("no client can connect"))
     .map(({ message, fields }) =>
       warning(name, `${message}${inWords(fields)}`, "see docs/configuration.md"),
@@ -43,7 +43,7 @@ export function configurationChecks({
   }
 }
 
-/** Instances are read again on SIGHUP. */
+/** The settings without instances, which are read again on SIGHUP. */
 function withoutInstances({ instances, ...rest }: SystemSources["config"]): object {
   return { ...rest, instances: instances.length };
 }
@@ -53,23 +53,23 @@ function inWords(fields: Readonly<Record<string, unknown>> = {}): string {
   return pairs.length === 0 ? "" : ` (${pairs.join(", ")})`;
 }
 
-/** Whether this node's clock may decide dates. */
+/** Checks whether this node's clock can be trusted for dates. */
 export function clockChecks({ clocks }: SystemSources): Check[] {
   const doubt = clocks.doubt();
   if (doubt !== undefined) {
     const mend =
-      "set the clocks by NTP; docs/runbook.md has HoldfastClockWrong, and says whose clock is wrong";
+      "set the clocks by NTP; HoldfastClockWrong in docs/runbook.md says how to find the wrong one";
     return [failed("clock", doubt.reason, mend)];
   }
   const owners = clocks.offsets().map(({ of }) => of);
   if (owners.length === 0) {
-    const mend = "look at the store and at the other region: their clocks are heard with them";
+    const mend = "check the store and the other region: the clocks are read from their answers";
     return [warning("clock", "no other clock was heard in the last 30 s", mend)];
   }
   return [ok("clock", `agrees within 60 s with the clock of ${owners.join(" and ")}`)];
 }
 
-/** Every certificate that the node knows by name, and its files. */
+/** Checks every certificate that the node knows, and the certificate files. */
 export function certificateChecks({ readings, wallMs, healthLines }: SystemSources): Check[] {
   const nowMs = wallMs();
   const all = readings.certificates();
@@ -109,7 +109,7 @@ export function certificateChecks({ readings, wallMs, healthLines }: SystemSourc
     : [ok("certificates", `${all.length} are valid for 45 days at least${good}`)];
 }
 
-/** The folders that the node writes to. */
+/** Checks the folders that the node writes to. */
 export async function diskChecks({ config, configFile }: SystemSources): Promise<Check[]> {
   const folders = [...new Set([dirname(configFile), ...(config.backup?.directory ?? [])].flat())];
   return await Promise.all(
@@ -132,7 +132,7 @@ export async function diskChecks({ config, configFile }: SystemSources): Promise
   );
 }
 
-/** Whether somebody can still manage next week. */
+/** Checks whether anybody can still manage the system in a week. */
 export function tokenChecks({ view, config, wallMs }: SystemSources): Check[] {
   const name = "tokens";
   const nowMs = wallMs();
@@ -162,7 +162,7 @@ export function tokenChecks({ view, config, wallMs }: SystemSources): Check[] {
     : [ok(name, says)];
 }
 
-/** What `/readyz?verbose` says of a part. */
+/** What `/readyz?verbose` says about a part. */
 export function lineOf(lines: readonly string[], part: string): string | undefined {
   return lines.find((line) => line.startsWith(`${part}: `))?.slice(part.length + 2);
 }

@@ -8,7 +8,7 @@ const lost = "the key-encryption keys' store cannot be reached";
 
 const order = { keys: "shredded", by: "anna", id: "1", atMs: 0 } as const;
 
-/** What the check of roots of trust says of instances whose keys are in these states. */
+/** What the check of roots of trust says about instances whose keys are in these states. */
 function says(given: Readonly<Record<string, KeyRingStatus["state"]>>): readonly string[] {
   const record = (name: string) => ({
     ...{ name, keys: given[name] === "shredded" ? { a: order } : {} },
@@ -48,7 +48,7 @@ test("the check of roots of trust names an instance whose keys are not open, and
   expect(says({ "kmip-1": "open" })).toEqual([]);
 });
 
-test("the check of the store says whose lease is not there, and of levels only what it knows", async () => {
+test("the check of the store reports a missing lease, and whether the store has caught up", async () => {
   const details = async (own: object) => {
     const healthLines = () => ["store: none (lapsed: full barrier)", "serving: none"];
     const sources = { ...systemClock, own, healthLines } as unknown as Parameters<

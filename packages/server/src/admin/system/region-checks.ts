@@ -5,11 +5,11 @@ import { lineOf } from "./node-checks.ts";
 import { type Check, failed, ok, type SystemSources, warning } from "./sources.ts";
 
 const askMs = 3000;
-/** Which of two writes is the last rests on the regions' clocks. */
+/** Larger differences cause a warning: the regions' clocks decide which of two writes is later. */
 const clockMs = 1000;
 const backupsMissed = 2;
 
-/** The region's own Redis: whether it promises what it takes. */
+/** Checks whether the region's own Redis keeps what it accepts. */
 export async function storeChecks(sources: SystemSources): Promise<Check[]> {
   const { own, healthLines } = sources;
   const name = "store";
@@ -19,7 +19,7 @@ export async function storeChecks(sources: SystemSources): Promise<Check[]> {
   if (lease !== "full") {
     const mend =
       lease === "readOnly"
-        ? "look for the replica that does not answer: changes wait for every replica ever seen; `holdfast store replicas --forget` lowers that"
+        ? "look for the replica that does not answer: changes wait for every replica ever seen; `holdfast store replicas --forget` lowers their number"
         : "check Redis and the network to it; docs/runbook.md says what each reason means";
     return [
       failed(
@@ -67,7 +67,7 @@ export async function storeChecks(sources: SystemSources): Promise<Check[]> {
 const electionMs = 5_000;
 const lookAgainMs = 250;
 
-/** Who leads the region, and the lock masters that decide it. */
+/** Checks who leads the region, and the lock masters that decide it. */
 export async function leaderChecks(sources: SystemSources): Promise<Check[]> {
   const { readings, lockMasters } = sources;
   if (readings.leads() === undefined || lockMasters === undefined) {
@@ -112,7 +112,7 @@ async function electedWithin(
   }
 }
 
-/** The other region, and its clock. */
+/** Checks the other region and its clock. */
 export async function peerChecks(sources: SystemSources): Promise<Check[]> {
   const { peers, readings } = sources;
   if (peers.length === 0) return [ok("peers", "this region is alone")];
@@ -185,7 +185,10 @@ async function behindCheck(
   }
 }
 
-/** Changes of the other region that this one has not read; a partition that was never compared counts all of its. */
+/**
+ * How many changes of the other region this one has not read. In a partition that was never
+ * compared, all changes count.
+ */
 export async function behind(
   own: SystemSources["own"],
   peer: Pick<Peer, "region" | "position">,
@@ -199,10 +202,10 @@ export async function behind(
   }, 0);
 }
 
-/** Roots of trust, and what instances can do with theirs. */
+/** Checks roots of trust, and whether instances can use their keys. */
 export function rootChecks({ readings, healthLines }: SystemSources): Check[] {
   const name = "root of trust";
-  // Several instances may be under one root; its own words begin with its kind.
+  // Several instances may be under one root.
   const seen = new Map<string, number>();
   for (const [, root, works] of readings.roots?.() ?? []) {
     seen.set(root, Math.min(works, seen.get(root) ?? 1));
@@ -233,7 +236,7 @@ export function rootChecks({ readings, healthLines }: SystemSources): Check[] {
   return all.length === 0 ? [ok(name, line)] : all;
 }
 
-/** What to do about an instance's keys that are not open, by what they can be used for. */
+/** What to do about an instance's keys that are not open, by their state. */
 const rootMends: Readonly<Record<string, string>> = {
   grace:
     "correct that before the grace time is over; within a minute after, this check is good again",
@@ -241,7 +244,7 @@ const rootMends: Readonly<Record<string, string>> = {
   shredded: "they stay closed until `holdfast root-of-trust revalidate`",
 };
 
-/** Age of the last good backup of each region. */
+/** Checks the age of the last good backup of this region. */
 export function backupChecks({ readings, config, wallMs }: SystemSources): Check[] {
   const name = "backup";
   const every = readings.backupEveryMs;

@@ -6,7 +6,7 @@ import type { Config } from "../../config/config-table.ts";
 import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
 import type { SystemView } from "../../records/system-view.ts";
 
-/** What the node is asked about itself with. */
+/** What the checks and the status of a node are read from. */
 export interface SystemSources extends Timers {
   readonly configFile: string;
   readonly config: Config;
@@ -17,24 +17,24 @@ export interface SystemSources extends Timers {
   readonly peers: readonly Pick<Peer, "region" | "state" | "hello" | "position">[];
   readonly clocks: Pick<ClockCheck, "offsets" | "doubt">;
   readonly view: Pick<SystemView, "all" | "freshAtMs">;
-  /** What the lock masters say of the leader's lock; undefined where none are named. */
+  /** What the lock masters say about the leader's lock; undefined if none are configured. */
   readonly lockMasters?: (() => Promise<LockLook>) | undefined;
 }
 
-/** One thing that was looked at. */
+/** The result of one check. */
 export type Check = Awaited<ReturnType<Handlers["runChecks"]>>["items"][number];
 
-/** Something that is as it should be. */
+/** The result for something that is in order. */
 export function ok(name: string, detail: string): Check {
   return { name, state: "ok", detail, mend: "" };
 }
 
-/** Something that works and will not for ever, or not as well as it could. */
+/** The result for something that works, but not as well as it could, or not for much longer. */
 export function warning(name: string, detail: string, mend: string): Check {
   return { name, state: "warning", detail, mend };
 }
 
-/** Something that does not work. */
+/** The result for something that does not work. */
 export function failed(name: string, detail: string, mend: string): Check {
   return { name, state: "failed", detail, mend };
 }

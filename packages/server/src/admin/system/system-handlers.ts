@@ -21,7 +21,7 @@ import {
 } from "./region-checks.ts";
 import { type Check, failed, type SystemSources } from "./sources.ts";
 
-/** In the order in which somebody would look. */
+/** In the order in which an operator would look. */
 const looks: readonly (readonly [
   name: string,
   look: (sources: SystemSources) => readonly Check[] | Promise<readonly Check[]>,
@@ -112,7 +112,7 @@ async function status(sources: SystemSources): Promise<Status> {
   };
 }
 
-/** Instances whose root key this region cannot use, or whose keys were shredded: so many at most. */
+/** Up to `closedMax` instances whose root key is not usable here, or whose keys were shredded. */
 function closedInstances({ view, config }: SystemSources): Status["closedInstances"] {
   const found = view.all("Instance").flatMap((record) => {
     if (record.destroyed !== undefined) return [];
@@ -123,7 +123,7 @@ function closedInstances({ view, config }: SystemSources): Status["closedInstanc
   return found.slice(0, closedMax);
 }
 
-/** `up (reason)` without its state. */
+/** The reason in a line such as `up (reason)`. */
 function reasonIn(line: string | undefined): string {
   return /^\S+ \((.*)\)$/.exec(line ?? "")?.[1] ?? "";
 }

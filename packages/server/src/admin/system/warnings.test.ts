@@ -29,7 +29,7 @@ const client = {
 const told = (certificates: Parameters<typeof warningsOf>[1]) =>
   warningsOf(config, certificates, nowMs).map(({ message }) => message);
 
-test("a good configuration deserves none", () => {
+test("a good configuration causes no warning", () => {
   expect(told([client])).toEqual([]);
 });
 
@@ -37,7 +37,7 @@ test.each([
   ["a certificate is not valid yet: is this machine's clock right?", { notBeforeMs: nowMs + 1 }],
   ["a certificate ends soon: issue a new one", { notAfterMs: nowMs + 44 * dayMs }],
   ["a certificate has ended: issue a new one", { notAfterMs: nowMs - 1 }],
-])("%s", (message, dates) => {
+])("the warning is: %s", (message, dates) => {
   expect(told([client, { ...client, kind: "server", owner: "kmip", ...dates }])).toEqual([message]);
 });
 
@@ -45,21 +45,21 @@ test.each([
   ["k", "tls.key"],
   ["t", "tls.ticketKeysFile"],
   ["p", "peer.tls.key"],
-])("a secret that every user can read (%s)", (name, setting) => {
+])("a secret that every user can read causes a warning (%s)", (name, setting) => {
   chmodSync(join(folder, name), 0o644);
   expect(told([client])).toEqual([`every user of this machine can read ${setting}: chmod o-r it`]);
   chmodSync(join(folder, name), 0o640);
   expect(told([client])).toEqual([]);
 });
 
-test("an audit trail without a sink", () => {
+test("an audit trail without a sink causes a warning", () => {
   const bare = { ...config, audit: { ...config.audit, file: undefined } } as typeof config;
   expect(warningsOf(bare, [client], nowMs)).toEqual([
     { message: expect.stringMatching(/^the audit trail is only in the store/) },
   ]);
 });
 
-test("peers' authorities let no client in", () => {
+test("the authorities of peers do not count as authorities of clients", () => {
   const authority = { ...client, kind: "authority" as const };
   expect(told([authority])).toEqual([]);
   expect(told([{ ...authority, owner: "(peer)" }])).toHaveLength(1);

@@ -4,7 +4,7 @@ import { warnBeforeMs } from "../../management/certificates/expiry.ts";
 import { peerOwner } from "../../management/certificates/metric-certificates.ts";
 import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
 
-/** Something that runs, but hardly as it was meant. */
+/** Something that works, but probably not as intended. */
 export interface Warning {
   readonly message: string;
   readonly fields?: Readonly<Record<string, unknown>>;
@@ -12,7 +12,7 @@ export interface Warning {
 
 type Certificates = ReturnType<NodeReadings["certificates"]>;
 
-/** What an operator should know of a configuration that is good. */
+/** What an operator should know about a valid configuration. */
 export function warningsOf(
   config: Config,
   certificates: Certificates,
@@ -25,7 +25,7 @@ export function warningsOf(
   ];
 }
 
-/** That a certificate is not valid yet, ends soon, or has ended. */
+/** Warns of a certificate that is not valid yet, ends soon, or has ended. */
 export function dateWarnings(
   { kind, owner, subject, notBeforeMs, notAfterMs }: Certificates[number],
   nowMs: number,
@@ -68,14 +68,14 @@ function secretFiles({
   ];
 }
 
-/** The others of the machine; a group may be how a container is given its secrets. */
+/** Only other users count: a container may get its secrets by way of a group. */
 const readableByAll = 0o004;
 
 function modeWarnings(setting: string, path: string): Warning[] {
   try {
     if ((statSync(path).mode & readableByAll) === 0) return [];
   } catch {
-    // The reader of the file reports what is wrong.
+    // The code that reads the file reports what is wrong.
     return [];
   }
   return [
@@ -91,7 +91,7 @@ function settingWarnings(config: Config, certificates: Certificates): Warning[] 
   const declares = certificates.some(
     ({ kind, owner }) => kind === "client" || isClients(kind, owner),
   );
-  // With management, they are added there.
+  // With the management API, clients are added there.
   if (!declares && config.admin === undefined) {
     warnings.push({
       message: "no client can connect: instances name no certificates and no authorities",

@@ -10,7 +10,7 @@ export interface PostOptions {
   readonly signal: AbortSignal;
 }
 
-/** What came of it; `says` names the place and never what was sent. */
+/** The result; `says` names the URL, and never what was sent. */
 export interface Posted {
   readonly status: number;
   readonly retryAfterMs: number | undefined;
@@ -19,7 +19,7 @@ export interface Posted {
 
 const unreachable = 503;
 
-/** Posts over HTTPS; follows nowhere, takes nothing of the answer but its status, and never rejects. */
+/** Posts over HTTPS; follows no redirect, reads only the answer's head, and never rejects. */
 export async function httpsPost(url: string, options: PostOptions): Promise<Posted> {
   const { ca, headers, body, timeoutMs } = options;
   const where = whereOf(url);
@@ -51,7 +51,7 @@ export async function httpsPost(url: string, options: PostOptions): Promise<Post
   });
 }
 
-/** Without user, password and query, in which secrets may be. */
+/** The URL without user, password and query, which may hold secrets. */
 function whereOf(url: string): string {
   const { origin, pathname } = new URL(url);
   return `webhook ${origin}${pathname}`;

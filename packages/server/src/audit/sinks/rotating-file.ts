@@ -7,11 +7,11 @@ import { rotatedFiles, rotatedName } from "./rotated-names.ts";
 /** How a file of lines is kept. */
 export interface RotatingFileOptions {
   readonly path: string;
-  /** The file is rotated before it would be larger, */
+  /** The file is rotated before it would be larger than this, */
   readonly bytesMax: number;
-  /** or when it is older. */
+  /** or when it is older than this. */
   readonly ageMs: number;
-  /** So many rotated files are kept. */
+  /** How many rotated files are kept. */
   readonly filesMax: number;
   readonly clock: Pick<Clock, "wallMs">;
 }
@@ -20,7 +20,7 @@ const mode = 0o600;
 const tailBytes = 1 << 16;
 const newline = 0x0a;
 
-/** A file of lines that only its owner may read; what `append` resolved for is on the disk. */
+/** A file of lines that only its owner may read; when `append` resolves, they are on the disk. */
 export class RotatingFile {
   readonly #options: RotatingFileOptions;
   #file: FileHandle | undefined;
@@ -31,7 +31,7 @@ export class RotatingFile {
     this.#options = options;
   }
 
-  /** Writes whole lines; after a failure the file ends with the last whole line before. */
+  /** Writes whole lines; after a failure, the next call first cuts off a partial line. */
   async append(lines: string): Promise<void> {
     const bytes = Buffer.from(lines, "utf8");
     try {
@@ -61,7 +61,7 @@ export class RotatingFile {
     return this.#bytes + more > bytesMax || clock.wallMs() - this.#bornMs > ageMs;
   }
 
-  /** The file at the path, also where somebody else has put the one before aside. */
+  /** The file at the path; a new one if somebody else has renamed or removed it. */
   async #current(): Promise<FileHandle> {
     const file = this.#file;
     if (file !== undefined && (await this.#isInPlace(file))) return file;
@@ -70,7 +70,7 @@ export class RotatingFile {
     this.#file = opened;
     await opened.chmod(mode);
     const { birthtimeMs } = await opened.stat();
-    // Not every file system knows.
+    // Not every file system knows when a file was created.
     this.#bornMs = birthtimeMs > 0 ? birthtimeMs : this.#options.clock.wallMs();
     this.#bytes = await dropHalfLine(opened);
     return opened;
@@ -102,7 +102,7 @@ export class RotatingFile {
   }
 }
 
-/** Cuts off what a crash in the middle of a line has left; answers the file's length. */
+/** Cuts off a partial line that a crash has left; returns the file's length. */
 async function dropHalfLine(file: FileHandle): Promise<number> {
   const { size } = await file.stat();
   const tail = Buffer.alloc(tailBytes);

@@ -11,7 +11,7 @@ interface Proof {
   readonly number: number;
   /** SHA-256(the hash before ‖ number, 6 bytes big-endian ‖ entry), hexadecimal. */
   readonly hash: string;
-  /** The entry as the store has it, base64: what the hash is over. */
+  /** The entry as the store has it, base64; the hash covers it. */
   readonly entry: string;
 }
 
@@ -43,10 +43,10 @@ export interface ShippedText {
   readonly text: string;
 }
 
-/** Entries that are rendered before other work of this node continues. */
+/** How many entries are rendered before other work of this node gets a turn. */
 const entriesAtOnce = 32;
 
-/** All events of some entries, as text. Lets clients' requests continue meanwhile. */
+/** All events of some entries, as text. Gives clients' requests a turn in between. */
 export async function shippedTexts(
   entries: readonly ChainedEntry[],
   settings: CadfSettings,

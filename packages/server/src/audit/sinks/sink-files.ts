@@ -10,7 +10,7 @@ interface SyslogFiles {
   readonly key: string | undefined;
 }
 
-/** Where the webhook's authorities are, and the header's value by which it knows the node. */
+/** Where the webhook's authorities are, and the secret header that authenticates the node. */
 interface WebhookFiles {
   readonly ca: string | undefined;
   readonly header: string;
@@ -18,7 +18,7 @@ interface WebhookFiles {
   readonly secretEnv: string | undefined;
 }
 
-/** The TLS files of the syslog receiver; a `OperatorError` names one that cannot be read. */
+/** The TLS files of the syslog receiver; an `OperatorError` names one that cannot be read. */
 export function syslogTls({
   ca,
   certificate,
@@ -33,7 +33,7 @@ export function syslogTls({
   };
 }
 
-/** The header by which the webhook knows the node; a `OperatorError` says what is missing, and never a secret. */
+/** The header that authenticates the node; an `OperatorError` says what is wrong, but no secret. */
 export function webhookSecret(
   { header, secretFile, secretEnv }: Omit<WebhookFiles, "ca">,
   environment: Environment,
@@ -52,7 +52,7 @@ export function webhookCa({ ca }: Pick<WebhookFiles, "ca">): string | undefined 
   return ca === undefined ? undefined : readText(ca, "audit.webhook.ca");
 }
 
-/** Reads every file and secret that sinks need; a `OperatorError` says what is wrong. */
+/** Reads every file and secret that sinks need; an `OperatorError` says what is wrong. */
 export function checkSinkFiles(
   {
     syslog,

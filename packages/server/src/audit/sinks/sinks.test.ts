@@ -81,7 +81,7 @@ describe("file", () => {
       .split("\n")
       .map((line) => JSON.parse(line).id);
 
-  test("one JSON object a line, which only its owner reads", async () => {
+  test("has one JSON object per line, and only its owner can read it", async () => {
     await writeFile(path, "", { mode: 0o644 });
     await using sink = open();
     const entries = entriesOf(5);
@@ -96,7 +96,7 @@ describe("file", () => {
     });
   });
 
-  test("a file is rotated by size and by age, and only so many rotated files are kept", async () => {
+  test("is rotated by size and by age, and only `filesMax` rotated files are kept", async () => {
     await using sink = open({ bytesMax: 4_000, filesMax: 2, ageMs: 3_600_000 });
     for (const entry of entriesOf(9)) {
       await sink.deliver([entry]);
@@ -117,7 +117,7 @@ describe("file", () => {
     expect(await idsIn()).toHaveLength(1);
   });
 
-  test("writing continues in a new file after somebody else has renamed or removed the file", async () => {
+  test("is created anew after somebody else has renamed or removed it", async () => {
     await using sink = open();
     const entries = entriesOf(3);
     await sink.deliver(entries.slice(0, 1));
@@ -128,7 +128,7 @@ describe("file", () => {
     expect(await idsIn()).toEqual(ids(entries.slice(2)));
   });
 
-  test("half a line that a crash has left is cut off", async () => {
+  test("loses a partial line that a crash has left", async () => {
     const entries = entriesOf(2);
     {
       await using sink = open();
@@ -140,7 +140,7 @@ describe("file", () => {
     expect(await idsIn()).toEqual(ids(entries));
   });
 
-  test("a folder that is missing, or a path that cannot be written, is an error each time", async () => {
+  test("causes an error each time if its folder is missing or its path cannot be written", async () => {
     path = join(folder, "no", "audit.jsonl");
     await using sink = open();
     await expect(sink.deliver(entriesOf(1))).rejects.toThrow("ENOENT");
@@ -174,7 +174,7 @@ describe("syslog over TLS", () => {
 
   const arrived = (count: number) => expect.poll(() => receiver.messages.length).toBe(count);
 
-  test("a message as RFC 5424 has it, each framed by its length, over one connection", async () => {
+  test("sends messages in the form of RFC 5424, each framed by its length, over one connection", async () => {
     await using sink = open();
     const entries = entriesOf(300, { target: "ключ 🗝" });
     await sink.deliver(entries.slice(0, 250), signal);
@@ -197,7 +197,7 @@ describe("syslog over TLS", () => {
     expect(first).toMatch(/^[\x20-\x7e]+$/);
   });
 
-  test("severity follows the event's", async () => {
+  test("sends each message with the severity of its event", async () => {
     await using sink = open({ facility: 10 });
     const failure = { outcome: "failure", reason: "PermissionDenied" } as const;
     await sink.deliver(entriesOf(1, failure), signal);
@@ -205,13 +205,13 @@ describe("syslog over TLS", () => {
     expect(receiver.messages[0]).toMatch(/^<82>1 /);
   });
 
-  test("a connection that was cut is made anew, and nothing is lost", async () => {
+  test("connects again after the connection was cut, and loses nothing", async () => {
     await using sink = open();
     const entries = entriesOf(2);
     await sink.deliver(entries.slice(0, 1), signal);
     await arrived(1);
     receiver.cut();
-    // The first try may find out only when it writes; what rejects is delivered again.
+    // The first try may notice the cut only when it writes; a rejected batch is delivered again.
     await expect
       .poll(() =>
         sink.deliver(entries.slice(1), signal).then(
@@ -224,14 +224,14 @@ describe("syslog over TLS", () => {
     expect(receiver.connections).toBeGreaterThan(1);
   });
 
-  test("a receiver that takes nothing in is given up in time", async () => {
+  test("fails in time if the receiver reads nothing", async () => {
     receiver.deaf = true;
     await using sink = open({ timeoutMs: 300 });
     const large = entriesOf(1_500, { detail: { message: "x".repeat(8_000) } });
     await expect(sink.deliver(large, signal)).rejects.toThrow("took longer than 300 ms");
   });
 
-  test("a receiver with another authority's certificate or name, or none at all, gets nothing", async () => {
+  test("sends nothing to a receiver with another authority's certificate or name, and fails without one", async () => {
     await using wrong = open({ tls: () => ({ ca: strangers }) });
     await expect(wrong.deliver(entriesOf(1), signal)).rejects.toThrow();
     await using named = open({ serverName: "another.example" });
@@ -244,7 +244,7 @@ describe("syslog over TLS", () => {
     expect(receiver.messages).toEqual([]);
   });
 
-  test("shows its certificate where the receiver asks for one, and knows it by its name", async () => {
+  test("shows its certificate if the receiver asks for one, and checks the receiver's name", async () => {
     await using strict = await SyslogReceiver.open(identity(), ca);
     const { certificate: cert, key } = client;
     const address = { host: "127.0.0.1", port: strict.port };
@@ -283,7 +283,7 @@ describe("webhook", () => {
 
   const idsOf = (posts: readonly Post[]) => posts.map(({ events }) => events.map(({ id }) => id));
 
-  test("posts arrays of so many events, with the secret and a key that repeats", async () => {
+  test("posts arrays of `batchMax` events, with the secret and an idempotency key that repeats", async () => {
     const entries = entriesOf(5);
     await open({ batchMax: 2 }).deliver(entries, signal);
     await open({ batchMax: 2 }).deliver(entries, signal);
@@ -301,7 +301,7 @@ describe("webhook", () => {
     expect(keys.slice(0, 3)).toEqual(keys.slice(3));
   });
 
-  test("what passes is tried again, with the same key", async () => {
+  test("tries again after a temporary failure, with the same idempotency key", async () => {
     receiver.answers.push(503, "cut", 429);
     await open().deliver(entriesOf(1), signal);
     expect(receiver.posts).toHaveLength(4);
@@ -314,7 +314,7 @@ describe("webhook", () => {
     [307, 1],
     [500, 4],
   ] as const)(
-    "%i is an error after %i tries, which says where and no secret",
+    "reports the status %i after %i tries, with the URL and without a secret",
     async (status, tries) => {
       receiver.answers.push(...Array.from({ length: tries }, () => status));
       const failure = await open()
@@ -328,13 +328,13 @@ describe("webhook", () => {
     },
   );
 
-  test("what is too large is halved", async () => {
+  test("halves a batch that is too large", async () => {
     receiver.answers.push(413, 413);
     await open().deliver(entriesOf(4), signal);
     expect(idsOf(receiver.posts).map((batch) => batch.length)).toEqual([4, 2, 1, 1, 2]);
   });
 
-  test("no answer is an error in time; a term that ends ends it at once", async () => {
+  test("fails in time without an answer, and at once when its signal is aborted", async () => {
     receiver.answers.push("silent", "silent", "silent", "silent", "silent");
     await expect(open({ timeoutMs: 100 }).deliver(entriesOf(1), signal)).rejects.toThrow(
       "no answer within 100 ms",
@@ -353,7 +353,7 @@ describe("webhook", () => {
     expect(performance.now() - began).toBeGreaterThan(990);
   });
 
-  test("a receiver with another authority's certificate gets nothing", async () => {
+  test("sends nothing to a receiver with another authority's certificate", async () => {
     const failure = await open({ ca: () => strangers })
       .deliver(entriesOf(1), signal)
       .catch((error: Error) => error);
@@ -369,7 +369,7 @@ describe("a webhook's secret", () => {
   });
   afterAll(() => rm(folder, { recursive: true }));
 
-  test("is a file's first line or a variable, and never in a fault", async () => {
+  test("is a file's first line or an environment variable, and never part of an error", async () => {
     const secretFile = join(folder, "secret");
     const of = (secretFile: string | undefined, secretEnv: string | undefined) =>
       webhookSecret({ header: "X-Key", secretFile, secretEnv }, { HOOK: " Splunk 1 " });

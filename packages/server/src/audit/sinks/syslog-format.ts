@@ -1,6 +1,6 @@
 import type { ShippedText } from "./shipped.ts";
 
-/** Who speaks. */
+/** The sender of the messages. */
 export interface SyslogOrigin {
   readonly hostname: string;
   /** RFC 5424, 6.2.1. */

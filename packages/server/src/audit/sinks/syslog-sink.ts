@@ -7,27 +7,27 @@ import type { CadfSettings } from "../cadf.ts";
 import { shippedTexts } from "./shipped.ts";
 import { type SyslogOrigin, syslogFrame } from "./syslog-format.ts";
 
-/** Where syslog goes. */
+/** The syslog receiver, and how to send to it. */
 export interface SyslogSinkOptions extends SyslogOrigin {
   readonly address: Address;
-  /** The name in the receiver's certificate, where it is not the address's. */
+  /** The name in the receiver's certificate, if it is not the address's host. */
   readonly serverName?: string | undefined;
   /** Read for each connection, so that files may change. */
   readonly tls: () => Pick<ConnectionOptions, "ca" | "cert" | "key">;
-  /** How long connecting, and a batch, may take; 10,000 ms unless given. */
+  /** How long a batch may take, connecting included; 10,000 ms unless given. */
   readonly timeoutMs?: number;
-  /** How long a connection must live on after a batch; 250 ms unless given. */
+  /** How long a connection must stay open after a batch; 250 ms unless given. */
   readonly settleMs?: number;
 }
 
 /**
- * Sends audit events to a syslog receiver over TLS. Syslog acknowledges nothing: a batch counts as arrived when the
- * system has taken all of it and the connection has lived on for a moment, in which a receiver that is gone would have
- * said so.
+ * Sends audit events to a syslog receiver over TLS. Syslog acknowledges nothing: a batch counts as
+ * delivered when the operating system has taken all of it and the connection has then stayed open
+ * for a moment, in which an error of a receiver that is gone would have arrived.
  */
 export class SyslogSink implements AuditSink, AsyncDisposable {
   readonly name = "syslog";
-  /** More than others take at once, since each delivery waits for a moment. */
+  /** More than other sinks take at once, since each delivery waits for a moment. */
   readonly batchMax = 2_000;
   readonly #options: SyslogSinkOptions;
   readonly #cadf: CadfSettings;
@@ -84,7 +84,7 @@ export class SyslogSink implements AuditSink, AsyncDisposable {
     });
     this.#socket = socket;
     socket.setKeepAlive(true, 10_000);
-    // Nothing is expected; what comes is thrown away, and an end is noticed.
+    // No data is expected. It is read and discarded, so that the end of the connection is noticed.
     socket.resume();
     socket.on("error", () => undefined);
     await lives(
@@ -96,7 +96,7 @@ export class SyslogSink implements AuditSink, AsyncDisposable {
   }
 }
 
-/** Resolves as `work` does; rejects when the connection ends before. */
+/** Resolves as `work` does; rejects if the connection ends first. */
 async function lives<Result>(
   socket: TLSSocket,
   signal: AbortSignal,

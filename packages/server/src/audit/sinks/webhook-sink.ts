@@ -5,30 +5,30 @@ import type { CadfSettings } from "../cadf.ts";
 import { httpsPost, type Posted } from "./https-post.ts";
 import { type ShippedText, shippedTexts } from "./shipped.ts";
 
-/** Where a webhook is, and how it is spoken to. */
+/** A webhook, and how to send to it. */
 export interface WebhookSinkOptions {
   readonly url: string;
-  /** PEM of the authorities that the receiver's certificate must come from; the system's unless given. */
+  /** PEM of the authorities that may issue the receiver's certificate; by default the system's. */
   readonly ca: () => string | undefined;
-  /** A header by which the receiver knows the sender; read for each batch, so that the secret may change. */
+  /** The header that authenticates the sender; read for each batch, since the secret may change. */
   readonly authorization: () => Readonly<Record<string, string>>;
-  /** Events of one request. */
+  /** The most events in one request. */
   readonly batchMax: number;
-  /** For one request; 10,000 ms unless given. */
+  /** How long one request may take; 10,000 ms unless given. */
   readonly timeoutMs?: number;
-  /** The first pause before another try, which doubles; 250 ms unless given. */
+  /** The first pause before another try; it doubles each time. 250 ms unless given. */
   readonly retryMs?: number;
-  /** A number from 0 to 1. */
+  /** A random number from 0 to 1. */
   readonly chance: () => number;
 }
 
 const triesMax = 4;
 const retryAfterMaxMs = 30_000;
-/** What passes by itself (RFC 9110, 15). */
+/** Temporary failures, which are tried again (RFC 9110, 15). */
 const passing: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]);
 const tooLarge = 413;
 
-/** Posts audit events as JSON arrays to a URL. A 2xx answer says that they have arrived. */
+/** Posts audit events as JSON arrays to a URL. A 2xx answer confirms that they have arrived. */
 export class WebhookSink implements AuditSink {
   readonly name = "webhook";
   readonly #options: WebhookSinkOptions;
@@ -64,13 +64,13 @@ export class WebhookSink implements AuditSink {
     }
   }
 
-  /** A connection that fails is as a 503. */
+  /** A failed connection counts as a 503. */
   async #try(events: readonly ShippedText[], signal: AbortSignal): Promise<Posted> {
     const { url, ca, authorization, timeoutMs = 10_000 } = this.#options;
     const headers = {
       ...authorization(),
       "content-type": "application/json",
-      // The same for the same events, from any node and however often.
+      // The same for the same events, from any node and at each try.
       "idempotency-key": hash("sha256", events.map(({ event }) => event.id).join("\n"), "hex"),
     };
     const body = `[${events.map(({ text }) => text).join(",")}]`;

@@ -5,13 +5,13 @@ import { partitionCount } from "@holdfast/engine";
 /** The order of a list of events. */
 export type EventOrder = "newest" | "oldest";
 
-/** Where a page ended: the last number that was looked at, by partition; a partition that is over is not there. */
+/** Where a page ended: the last number read, by partition; finished partitions are left out. */
 export type Positions = ReadonlyMap<number, number>;
 
 const orders: readonly EventOrder[] = ["newest", "oldest"];
 const storeLength = 3;
 
-/** Writes a cursor: order, a part of the store's name, then for each partition its position and 1, or 0. */
+/** Writes a cursor: order, mark of the store, then the position plus 1, or 0, of each partition. */
 export function writeCursor(storeId: string, order: EventOrder, positions: Positions): string {
   return written([orders.indexOf(order), ...storeMark(storeId)], positions);
 }
@@ -27,19 +27,22 @@ function written(head: readonly number[], positions: Positions): string {
   return Buffer.from(bytes).toString("base64url");
 }
 
-/** Reads a cursor; a `ManagementError` for a cursor of another order or store. */
+/** Reads a cursor; throws a `ManagementError` for one of another order or store. */
 export function readCursor(cursor: string, storeId: string, order: EventOrder): Positions {
   const bytes = Buffer.from(cursor, "base64url");
   if (bytes[0] !== orders.indexOf(order) || !isOf(bytes, storeId)) throw stale();
   return positionsIn(bytes);
 }
 
-/** Whether a cursor is one of this store. */
+/** Whether a cursor belongs to this store. */
 export function isCursorOf(cursor: string, storeId: string): boolean {
   return isOf(Buffer.from(cursor, "base64url"), storeId);
 }
 
-/** The cursor behind these entries, which lie one after the other behind `cursor`; a `ManagementError` for a malformed one. */
+/**
+ * The cursor after these entries, which directly follow `cursor`; throws a `ManagementError` for a
+ * malformed one.
+ */
 export function cursorAfter(
   cursor: string,
   entries: readonly { readonly partition: number; readonly number: number }[],

@@ -1,7 +1,7 @@
 import { partitionCount, partitionOf, sysPartition, systemInstance } from "@holdfast/engine";
 import type { CadfEvent } from "../cadf.ts";
 
-/** Which events are asked for; what is left out says nothing. */
+/** Which events are asked for; a filter that is left out matches all. */
 export interface EventFilters {
   /** Events of these instances, and those of management about them. */
   readonly instances?: readonly string[] | undefined;
@@ -20,13 +20,13 @@ export interface EventFilters {
 
 const service = "vmware-solutions.";
 
-/** The partitions in which events may lie that are asked for. */
+/** The partitions that may have events that are asked for. */
 export function partitionsOf({ instances }: EventFilters): readonly number[] {
   if (instances === undefined) return Array.from({ length: partitionCount + 1 }, (_, at) => at);
   return [...new Set([...instances.map(partitionOf), sysPartition])];
 }
 
-/** Whether an entry may have an event that is asked for; most have not, and need not be rendered. */
+/** Whether an entry may have an event that is asked for; most do not, and need no rendering. */
 export function mayMatch(filters: EventFilters, instance: string, timeMs: number): boolean {
   const { instances, fromMs = 0, toMs = Number.POSITIVE_INFINITY } = filters;
   if (timeMs < fromMs || timeMs > toMs) return false;

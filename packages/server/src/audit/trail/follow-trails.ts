@@ -14,24 +14,25 @@ export interface FollowDeps {
   readonly followMs?: number;
 }
 
-/** How one follows. */
+/** The options of one follower. */
 export interface FollowOptions {
   readonly signal: AbortSignal;
-  /** The identifier of the last event that the follower has; it begins with what is new unless given. */
+  /** The identifier of the follower's last event; without it, the stream begins with new events. */
   readonly lastEventId?: string | undefined;
 }
 
 const followEveryMs = 500;
 /** How often another region is asked. */
 const askEveryMs = 1_000;
-/** Clocks differ: so far before the beginning a region is read that could not be asked then. */
+/** A region that cannot be asked at the start is read from this long before it: clocks differ. */
 const lateSlackMs = 10_000;
-/** So far back a follower begins whose last event may lie in a region that cannot be asked. */
+/** How far back a follower begins if its last event may be in a region that cannot be asked. */
 const unknownSlackMs = 60_000;
 
 /**
- * Events of all regions as they are written, until `signal` is aborted; those of each region's partition in the order of
- * their numbers. What a region wrote while it could not be read comes when it can be read again.
+ * Events of all regions as they are written, until `signal` is aborted; those of each region's
+ * partition in the order of their numbers. What a region wrote while it could not be read follows
+ * when it can be read again.
  */
 export async function* followTrails(
   { trails, cadf, wallMs, monotonicMs, followMs = followEveryMs }: FollowDeps,
@@ -46,7 +47,7 @@ export async function* followTrails(
   const [own, ...others] = all;
   const everyMs = Math.min(askEveryMs, 2 * followMs);
   while (!signal.aborted) {
-    // A region that is slow or cut off holds up nobody, unless it has more events.
+    // A region that is slow or cut off does not delay the others, unless it has more events.
     for (const other of others) {
       const asked = other.ask(everyMs);
       if (other.more) await asked;
@@ -95,7 +96,7 @@ class Followed {
   #askedMs = Number.NEGATIVE_INFINITY;
   #ready: TrailNews | undefined;
   #failure: unknown;
-  /** More events may be there at once. */
+  /** More events may be available at once. */
   more = false;
 
   constructor(trail: Trail, place: NewsPlace, options: FollowedOptions) {
@@ -104,7 +105,10 @@ class Followed {
     this.#options = options;
   }
 
-  /** Asks for what is new, unless that is under way, or was done less than `everyMs` ago and found all. Never rejects. */
+  /**
+   * Asks for new events, unless that is under way, or was done less than `everyMs` ago and found
+   * all. Never rejects.
+   */
   async ask(everyMs: number): Promise<void> {
     const nowMs = this.#options.monotonicMs();
     const isDue = this.more || nowMs - this.#askedMs >= everyMs;
@@ -117,7 +121,7 @@ class Followed {
     await this.#asking;
   }
 
-  /** The events that were found; throws what asking failed with. */
+  /** The events that were found; throws an unexpected error of asking. */
   *take(): Generator<CadfEvent> {
     if (this.#failure !== undefined) throw this.#failure;
     const { filters, cadf } = this.#options;

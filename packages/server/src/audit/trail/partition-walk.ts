@@ -4,8 +4,8 @@ import type { EventFilters } from "./event-filters.ts";
 import { timeOfEntry } from "./read-entry.ts";
 
 /**
- * Entries lie in order of their numbers, and only about in order of time: clocks of nodes differ, and a long request's
- * evidence comes late. So far beyond an asked-for time is looked.
+ * How far beyond a requested time the walk looks. Entries are in order of their numbers, but only
+ * roughly in order of time: clocks of nodes differ, and the events of a long request come late.
  */
 export const slackMs = 60_000;
 
@@ -13,7 +13,7 @@ export const slackMs = 60_000;
 export interface WalkOptions {
   readonly partition: number;
   readonly order: EventOrder;
-  /** The number before the first that is of interest. */
+  /** The number just before the first one to read, in the direction of the walk. */
   readonly position: number;
   readonly filters: Pick<EventFilters, "fromMs" | "toMs">;
 }
@@ -48,7 +48,7 @@ export class PartitionWalk {
     return !this.over && this.#at >= this.#waiting.length;
   }
 
-  /** Reads on where nothing waits; more the less partitions there are, and the more it was asked for. */
+  /** Reads entries if none wait: first by the limit and the number of walks, then twice as many. */
   async fill(walks: number, limit: number): Promise<void> {
     if (!this.isHungry) return;
     const first = Math.max(chunkMin, Math.ceil(limit / walks));
@@ -67,7 +67,7 @@ export class PartitionWalk {
     return this.#waiting[this.#at];
   }
 
-  /** Goes past the next entry. */
+  /** Moves past the next entry. */
   take(): void {
     this.position = this.peek()?.number ?? this.position;
     this.#at += 1;

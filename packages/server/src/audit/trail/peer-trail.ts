@@ -11,10 +11,13 @@ import type { EventFilters } from "./event-filters.ts";
 import type { AuditReader } from "./reader.ts";
 import type { NewsPlace, PageWish, Trail, TrailEntry, TrailNews, TrailPage } from "./trail.ts";
 
-/** For how long another region's answer is waited for. */
+/** How long to wait for another region's answer. */
 const askMs = 3_000;
 
-/** Asks another region about its trail, for a short time: an answer does without it. Rejects with `ManagementError`. */
+/**
+ * Asks another region about its trail, and waits only briefly: the list can leave that region out.
+ * Rejects with a `ManagementError`.
+ */
 export async function askOfTrail<Name extends PeerCommandName>(
   commands: Pick<PeerCommands, "ask">,
   timers: Pick<Timers, "sleep">,

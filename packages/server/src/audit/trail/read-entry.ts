@@ -6,7 +6,7 @@ import {
   systemInstance,
 } from "@holdfast/engine";
 
-/** What an entry says; one that does not decode says that it is damaged. */
+/** The content of an entry; one that does not decode gets an `audit.damage` event. */
 export function readEntry(bytes: Uint8Array): AuditEntryContent {
   try {
     return decodeAudit(bytes);

@@ -64,7 +64,7 @@ const range = (from: number, to: number) =>
   Array.from({ length: to - from + 1 }, (_, at) => from + at);
 
 describe("a list", () => {
-  test.each([1, 2, 7, 1_000])("of all partitions by time, %i a page", async (limit) => {
+  test.each([1, 2, 7, 1_000])("has all partitions' events by time, %i per page", async (limit) => {
     const instances = Array.from({ length: 9 }, () => randomUUID());
     for (const time of range(1, 90)) await append(instances[time % 9] ?? "", [time]);
     await append(systemInstance, range(91, 95));
@@ -75,7 +75,7 @@ describe("a list", () => {
     expect(names(oldest.events)).toEqual(expected);
   });
 
-  test("a list continues at its place while events come in, and shows no event twice", async () => {
+  test("continues at its place while events come in, and shows no event twice", async () => {
     const [one, other] = [randomUUID(), randomUUID()];
     await append(one, range(1, 50));
     await append(other, range(51, 100));
@@ -91,7 +91,7 @@ describe("a list", () => {
 
   test("of an instance has its keys' events and those of management about it", async () => {
     const [one, other] = [randomUUID(), randomUUID()];
-    // In the order of time, as in life: both may lie in one partition.
+    // In the order of time, as in practice: both may be in one partition.
     await append(one, [1]);
     await append(other, [2]);
     const made = { action: "instance.create", detail: { instance: one } } as const;
@@ -103,7 +103,7 @@ describe("a list", () => {
     expect((await all({ instances: [] }, { limit: 10 })).events).toEqual([]);
   });
 
-  test("by time, although clocks differ", async () => {
+  test("is filtered by time, although clocks differ", async () => {
     const hour = 3_600_000;
     const instance = randomUUID();
     const times = range(1, 400).map((at) => at * 60_000 + (at % 3) * 20_000);
@@ -128,7 +128,7 @@ describe("a list", () => {
     ["initiator by fingerprint", { initiator: "cd".repeat(32) }, ["t3"]],
     ["initiator", { initiator: `CertificateID-${sha}` }, ["t4", "t1"]],
     ["name of an initiator", { initiator: "ops" }, ["t2"]],
-  ])("by %s", async (_name, filters, expected) => {
+  ])("is filtered by %s", async (_name, filters, expected) => {
     const instance = randomUUID();
     await append(instance, [1]);
     await append(systemInstance, [2], { initiator: "ops", action: "token.create" });
@@ -137,14 +137,14 @@ describe("a list", () => {
     expect(names((await all(filters, { limit: 10 })).events)).toEqual(expected);
   });
 
-  test("a page without a match ends in bounded time, and says where to continue", async () => {
+  test("ends a page without a match in bounded time, and says where to continue", async () => {
     await append(randomUUID(), range(1, 6_000));
     const { events, pages } = await all({ target: "t1" }, { limit: 10 });
     expect(names(events)).toEqual(["t1"]);
     expect(pages).toBe(2);
   });
 
-  test("a cursor that is none is refused", async () => {
+  test("refuses an invalid cursor", async () => {
     await append(randomUUID(), range(1, 10));
     const { next } = await reader.query({}, { limit: 1 });
     const cursors = ["", "AAAA", `${next}AA`, next?.slice(0, -4) ?? "", "/".repeat(90)];
@@ -162,7 +162,7 @@ describe("a list", () => {
     });
   });
 
-  test("a cursor is short, however much there is", async () => {
+  test("has a short cursor, however many partitions there are", async () => {
     const used = new Set<number>();
     while (used.size < 64) {
       const instance = randomUUID();
@@ -174,7 +174,7 @@ describe("a list", () => {
     expect(next.length).toBeLessThan(360);
   });
 
-  test("a damaged entry is reported as damaged and hides no other", async () => {
+  test("reports a damaged entry as damaged, and shows all others", async () => {
     const instance = randomUUID();
     await append(instance, [1, 2, 3]);
     own.audit.tamper(partitionOf(instance), 2, Buffer.from('{"an":"older form"}'));
@@ -226,7 +226,7 @@ describe("following", () => {
     const { events } = await all({}, { limit: 10, order: "oldest" });
     const rest = await collect({}, 2, async () => undefined, events[2]?.id);
     expect(names(rest)).toEqual(["t4", "t5"]);
-    // One of another store says nothing.
+    // An event identifier of another store is ignored.
     const later = await collect({}, 1, () => append(instance, [6]), "other-3-1-o");
     expect(names(later)).toEqual(["t6"]);
   });
@@ -274,7 +274,7 @@ describe("routes", () => {
     expect(names(await list({ from: "1970-01-01T00:00:00.002Z" }))).toEqual(["t3", "t2"]);
   });
 
-  test("a region that does not exist is refused, and a store that cannot be read is named", async () => {
+  test("a region that does not exist is refused, and a store that cannot be read is reported", async () => {
     await expect(handlers().listEvents(callOf({ region: "b" }))).rejects.toMatchObject({
       code: "invalid",
     });

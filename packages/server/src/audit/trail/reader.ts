@@ -26,24 +26,24 @@ export interface AuditReaderOptions {
   readonly log: AuditLog;
   readonly cadf: CadfSettings;
   readonly clock: Clock;
-  /** For how long followers share what is known of new entries; 250 ms unless given. */
+  /** How long followers share one reading of the standings; 250 ms unless given. */
   readonly sharedMs?: number;
 }
 
-/** Entries that one page looks at, at most. */
+/** The most entries that one page looks at. */
 const entriesPerPage = 5_000;
 const sharedUsualMs = 250;
 const followEntries = 256;
-/** What an entry's place takes in an answer. */
+/** How many bytes an entry's place takes in an answer. */
 const placeBytes = 36;
-/** Before the last event that a follower has, others may lie that came later. */
+/** A resumed stream reads other partitions from this long before the follower's last event. */
 const resumeSlackMs = 10_000;
 
 /** Reads the audit trail of a region's own store. */
 export class AuditReader implements Trail {
   readonly region: string;
   readonly #options: AuditReaderOptions;
-  /** What the last question for standings answers, shared by all followers. */
+  /** The last reading of the standings, shared by all followers. */
   #standings: { readonly atMs: number; readonly answer: Promise<readonly AuditStanding[]> };
 
   constructor(options: AuditReaderOptions) {
@@ -52,7 +52,7 @@ export class AuditReader implements Trail {
     this.#standings = { atMs: Number.NEGATIVE_INFINITY, answer: Promise.resolve([]) };
   }
 
-  /** One page of entries with events that are asked for; `StoreUnavailable` while the store cannot be read. */
+  /** One page of entries with events that are asked for; may reject with `StoreUnavailable`. */
   async page(filters: EventFilters, wish: PageWish): Promise<TrailPage> {
     const { log } = this.#options;
     const { order, cursor } = wish;
@@ -74,7 +74,7 @@ export class AuditReader implements Trail {
     return { ...page, next: { cursor: writeCursor(storeId, order, ends), timeMs } };
   }
 
-  /** Takes entries by time until the page is full, nothing follows, or enough was looked at. */
+  /** Takes entries by time until the page is full, nothing follows, or enough were looked at. */
   async #walked(
     walks: readonly PartitionWalk[],
     filters: EventFilters,
@@ -142,7 +142,7 @@ export class AuditReader implements Trail {
     return positions;
   }
 
-  /** Undefined where there is nothing. */
+  /** Undefined if nothing in the partition can match. */
   async #beginIn(
     partition: number,
     { last, base, dropped }: AuditStanding,
@@ -160,7 +160,7 @@ export class AuditReader implements Trail {
     return start <= last ? start - 1 : undefined;
   }
 
-  /** Where a follower is. In another store than before, all is new. */
+  /** A follower's positions. If the store is not the same as before, all entries are new. */
   async #places(
     standings: readonly AuditStanding[],
     { after, sinceMs, lastEventId }: NewsPlace,
@@ -230,7 +230,7 @@ export class AuditReader implements Trail {
   }
 }
 
-/** The walk that has the next entry of all; each that has none reads on before. */
+/** The walk that has the next entry of all; walks that have none waiting read more first. */
 async function nextWalk(
   walks: readonly PartitionWalk[],
   order: EventOrder,

@@ -3,23 +3,23 @@ import type { EventOrder } from "./event-cursor.ts";
 import { type EventFilters, matches, mayMatch } from "./event-filters.ts";
 import { readEntry, timeOfEntry } from "./read-entry.ts";
 
-/** Entries that are looked at before other work of this node continues. */
+/** How many entries are looked at before other work of this node gets a turn. */
 export const entriesAtOnce = 16;
 
-/** An entry of a region's audit trail, and where it lies. */
+/** An entry of a region's audit trail, and its place. */
 export interface TrailEntry {
   readonly partition: number;
   readonly number: number;
   readonly bytes: Uint8Array;
 }
 
-/** Which page. */
+/** Which page to read. */
 export interface PageWish {
-  /** Most entries. */
+  /** The most entries. */
   readonly limit: number;
   readonly order: EventOrder;
   readonly cursor?: string | undefined;
-  /** Most bytes of all entries; one entry is always answered. */
+  /** The most bytes of all entries together; one entry is always returned. */
   readonly bytesMax?: number;
 }
 
@@ -29,13 +29,13 @@ export interface TrailPage {
   readonly entries: readonly TrailEntry[];
   /** The cursor before the first entry. */
   readonly start: string;
-  /** Absent where nothing follows; `timeMs` is about when the next entry was written. */
+  /** Absent if nothing follows; `timeMs` is about when the next entry was written. */
   readonly next?: { readonly cursor: string; readonly timeMs: number };
 }
 
 /**
- * Where new entries begin: at the `after` of the news before, at a time, or behind the event that a follower has. With
- * none of them, now.
+ * Where new entries begin: at the `after` of the previous news, at a time, or after the event that
+ * a follower has. Without any of these, they begin now.
  */
 export interface NewsPlace {
   readonly after?: string | undefined;
@@ -49,15 +49,15 @@ export interface TrailNews {
   readonly entries: readonly TrailEntry[];
   /** Where the next news begin. */
   readonly after: string;
-  /** More may be there at once. */
+  /** More may be available at once. */
   readonly more: boolean;
-  /** Where `lastEventId` is an event of this store: from when on other regions' events may be new to the follower. */
+  /** If `lastEventId` is of this store: from when on other regions' events may be new. */
   readonly sinceMs?: number;
 }
 
 /**
- * One region's audit trail. Both methods reject with `StoreUnavailable` or a `ManagementError` where it cannot be read,
- * and with `invalid` for a cursor that is not of this trail.
+ * One region's audit trail. Both methods reject with `StoreUnavailable` or a `ManagementError` if
+ * it cannot be read, and with `invalid` for a cursor of another trail.
  */
 export interface Trail {
   readonly region: string;

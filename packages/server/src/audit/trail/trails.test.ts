@@ -15,16 +15,16 @@ import { type EventWish, queryTrails } from "./trails.ts";
 
 const cadfOf = (region: string) => ({ region, account: "acme", names: "current" }) as const;
 const day = 86_400_000;
-/** An answer is waited for until it comes. */
+/** Timers for a wait without a time-out. */
 const patient: Pick<Timers, "sleep"> = { sleep: () => new Promise(() => undefined) };
-/** More entries than one of a peer's answers has. */
+/** More entries than one answer of a peer can hold. */
 const many = 700;
 
 let a: MemoryOwnStore;
 let b: MemoryOwnStore;
 let trails: readonly Trail[];
 let linked: boolean;
-/** Calls that the cut has ended. */
+/** How many calls failed because of the cut. */
 let cutOff: number;
 
 beforeEach(() => {
@@ -85,7 +85,7 @@ const told = (events: readonly CadfEvent[]) =>
   events.map(({ target, outcome }) => `${target.name} ${outcome}`);
 
 describe("a list of two regions' events", () => {
-  test("has all of both by time, each once, in pages of any size, while others are written", async () => {
+  test("has all events of both by time, each once, in pages of any size, while others are written", async () => {
     const place = fc.record({ inA: fc.boolean(), partition: fc.nat(4), gapMs: fc.nat(400_000) });
     const shapes = fc.array(place, { maxLength: 60 });
     await fc.assert(
@@ -115,7 +115,7 @@ describe("a list of two regions' events", () => {
     );
   });
 
-  test("is complete where a peer's answers are full", async () => {
+  test("is complete even if a peer's answers are full", async () => {
     const instance = randomUUID();
     for (let at = 1; at <= many; at += 1) await append(at % 50 === 0 ? a : b, instance, at * 100);
     const { events } = await all({ instances: [instance] }, 1_000);
@@ -124,7 +124,7 @@ describe("a list of two regions' events", () => {
     expect(new Set(told(events)).size).toBe(2 * many);
   });
 
-  test("names the region that each was written in", async () => {
+  test("names the region in which each event was written", async () => {
     await append(a, randomUUID(), 1);
     await append(b, randomUUID(), 2);
     const { events } = await all({}, 10);
@@ -134,7 +134,7 @@ describe("a list of two regions' events", () => {
     expect(told(only.events)).toEqual(["b2 success", "b2 pending"]);
   });
 
-  test("finds one key's event of the other region behind many others", async () => {
+  test("finds one key's event of the other region after many others", async () => {
     const instance = randomUUID();
     await append(b, instance, 1);
     for (let time = 2; time <= 6_000; time += 1) await append(time % 2 ? a : b, instance, time);
@@ -142,7 +142,7 @@ describe("a list of two regions' events", () => {
     expect(told(events)).toEqual(["b1 success", "b1 pending"]);
   });
 
-  test("says which region is missing, and leaves it out to its end", async () => {
+  test("names a missing region, and leaves it out until the list ends", async () => {
     for (const time of [1, 3, 5]) await append(a, randomUUID(), time);
     for (const time of [2, 4, 6]) await append(b, randomUUID(), time);
     const first = await query({}, { limit: 2 });
@@ -157,7 +157,7 @@ describe("a list of two regions' events", () => {
     expect((await all({}, 10)).missing).toEqual([]);
   });
 
-  test("has the other region's events while the own store is out, and is refused without both", async () => {
+  test("has the other region's events while the own store is unavailable, and is refused without both", async () => {
     await append(b, randomUUID(), 1);
     a.setState("none");
     const { events, missing } = await query({}, { limit: 10 });
@@ -173,7 +173,7 @@ describe("a list of two regions' events", () => {
     await expect(query({}, { limit: 1, cursor })).rejects.toMatchObject({ code: "invalid" });
   });
 
-  test("a token that is bound to instances sees no other instance's events, for any answer of the peer", async () => {
+  test("shows a bound token no other instance's events, whatever the peer answers", async () => {
     const [one, other] = [randomUUID(), randomUUID()];
     await append(b, one, 1);
     await append(b, other, 2);
@@ -218,10 +218,10 @@ describe("a stream of two regions' events", () => {
     return { done, events, stop: () => ending.abort() };
   };
 
-  test("tells what either region writes; what was written during a cut comes after it", async () => {
+  test("delivers what either region writes; what was written during a cut follows after it", async () => {
     const { done, events, stop } = following(Number.POSITIVE_INFINITY);
     let now = Date.now();
-    // It begins with what is new, a moment after it was asked for.
+    // The stream begins with new events, a moment after the call.
     const hasBoth = async () => {
       for (const own of [a, b]) await append(own, randomUUID(), now++);
       return new Set(events.map(({ region }) => region)).size;

@@ -30,7 +30,7 @@ export interface EventWish {
   readonly region?: string | undefined;
 }
 
-/** In a cursor, for a region that could not be read; it stays out of that list, whose order would be lost. */
+/** Marks a region in a cursor that could not be read: it stays out, to keep the list's order. */
 const left = "-";
 const beginAgain = "it could not be read on an earlier page; begin the list again for its events";
 
@@ -41,7 +41,7 @@ interface Waiting {
   taken: number;
 }
 
-/** A page of the events of these trails, by time; rejects with `storeUnavailable` where none can be read. */
+/** A page of these trails' events, by time; rejects with `storeUnavailable` if none can be read. */
 export async function queryTrails(
   trails: readonly Trail[],
   filters: EventFilters,
@@ -109,7 +109,7 @@ async function merged(
   return events;
 }
 
-/** The region that has the next entry, which may lie behind its page. */
+/** The region that has the next entry, which may be after its page. */
 function nextOf(all: readonly Waiting[], order: EventOrder): Waiting | undefined {
   let best: { readonly one: Waiting; readonly timeMs: number } | undefined;
   for (const one of all) {
@@ -127,7 +127,7 @@ function timeOfNext({ page, taken }: Waiting): number | undefined {
   return entry === undefined ? page.next?.timeMs : timeOfEntry(entry.bytes);
 }
 
-/** A region's part of the cursor; none where nothing follows. */
+/** A region's part of the cursor; empty if nothing follows. */
 function placeOf({ trail, page, taken }: Waiting): readonly string[] {
   const { entries, start, next } = page;
   if (taken < entries.length) {

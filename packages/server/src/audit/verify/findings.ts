@@ -1,12 +1,12 @@
-/** What a check found, and what it looked at. */
+/** What a check found. */
 export interface Verdict {
-  /** What is wrong, one line each; none = the trail is whole. */
+  /** What is wrong, one line each; if there are none, the trail is intact. */
   readonly findings: readonly string[];
   /** Notes: they report no fault. */
   readonly notes: readonly string[];
 }
 
-/** Gathers findings, so many and no more. */
+/** Collects findings, up to a maximum. */
 export class Findings {
   readonly #most: number;
   readonly #lines: string[] = [];
@@ -31,7 +31,7 @@ export function rangeText(from: number, to: number): string {
   return from === to ? String(from) : `${from} to ${to}`;
 }
 
-/** A partition's name: as the store's keys have it. */
+/** A partition's name, as in the store's keys. */
 export function partitionName(partition: number): string {
   return partition === 64 ? "sys" : `p${String(partition).padStart(2, "0")}`;
 }

@@ -16,7 +16,7 @@ const shape = z.looseObject({
   }),
 });
 
-/** A line of a sink's file, read and held against the entry that it carries. */
+/** A line of a sink's file, read and compared with the entry that it carries. */
 export interface ShippedLine {
   readonly store: string;
   readonly region: string;
@@ -30,7 +30,7 @@ export interface ShippedLine {
   readonly content: AuditEntryContent | undefined;
 }
 
-/** Reads a line; a text says why it is not one, or not what its entry says. */
+/** Reads a line; returns a text if the line is not valid, or differs from its entry. */
 export function readShippedLine(text: string): ShippedLine | string {
   let json: unknown;
   try {
@@ -48,7 +48,7 @@ export function readShippedLine(text: string): ShippedLine | string {
   const found = { store, region, account, partition, number };
   const hash = Buffer.from(holdfast.hash, "hex");
   const content = contentOf(entry);
-  // A damaged entry is reported as such; its bytes are chained all the same.
+  // A damaged entry is reported as such; its bytes are still part of the chain.
   if (content === undefined) return { ...found, hash, entry, part: 0, content };
   const part = content.events.findIndex((event) => event.outcome === outcome);
   const { holdfast: _, ...event } = parsed.data;
@@ -76,7 +76,7 @@ function contentOf(entry: Uint8Array): AuditEntryContent | undefined {
   }
 }
 
-/** As JSON has it. */
+/** The event as JSON represents it. */
 function plain(event: CadfEvent | undefined): unknown {
   return event === undefined ? undefined : JSON.parse(JSON.stringify(event));
 }

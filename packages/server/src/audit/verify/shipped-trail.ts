@@ -9,7 +9,7 @@ import { sameHash } from "@holdfast/regions";
 import { type Findings, partitionName, rangeText } from "./findings.ts";
 import type { ShippedLine } from "./shipped-line.ts";
 
-/** Entries that the store gave up, as an event among them says. */
+/** Entries that the store gave up, as an `audit.drop` event reports. */
 export interface GivenUp {
   readonly store: string;
   readonly partition: number;
@@ -19,12 +19,12 @@ export interface GivenUp {
 
 interface Known {
   readonly hash: Uint8Array;
-  /** Which of its events were seen. */
+  /** Which of its events were seen, one bit each. */
   parts: number;
   readonly partsWanted: number;
 }
 
-/** Where in a file a partition's lines are. */
+/** The last line of a partition in a file, and the numbers seen there. */
 interface Place {
   number: number;
   part: number;
@@ -37,7 +37,7 @@ export class ShippedTrail {
   readonly #partition: number;
   readonly #findings: Findings;
   readonly #known = new Map<number, Known>();
-  /** Whose predecessor has not been seen yet: another node's file may have it. */
+  /** Lines whose predecessor has not been seen yet: another node's file may have it. */
   readonly #waiting = new Map<number, ShippedLine>();
   readonly #places = new Map<string, Place>();
   readonly givenUp: GivenUp[] = [];
@@ -68,7 +68,7 @@ export class ShippedTrail {
     this.#noteGivenUp(line);
   }
 
-  /** Numbers at which the store may keep points. */
+  /** Numbers at which the store may keep chain points. */
   checkpoints(): readonly number[] {
     return [...this.#known.keys()].filter((number) => number % checkpointEvery === 0);
   }
@@ -120,7 +120,7 @@ export class ShippedTrail {
     return true;
   }
 
-  /** The first entry may follow on what the store gave up before anything was chained. */
+  /** The first entry may follow entries that the store gave up before anything was chained. */
   #linksOverGap(number: number, hash: Uint8Array, entry: Uint8Array, start: ChainPoint): boolean {
     const { hash: before } = chainGap(start, number - 1);
     return sameHash(chainHash(before, number, entry), hash);

@@ -8,13 +8,13 @@ import { Findings, partitionName, type Verdict } from "./findings.ts";
 import { readShippedLine, type ShippedLine } from "./shipped-line.ts";
 import { ShippedTrail } from "./shipped-trail.ts";
 
-/** What a check of files looked at. */
+/** What a check of files found, and how much it looked at. */
 export interface FilesVerdict extends Verdict {
   readonly files: number;
   readonly events: number;
 }
 
-/** The store that the files are held against, where it can be asked. */
+/** The store to compare the files with, if it can be read. */
 export interface Against {
   readonly log: AuditLog;
   readonly region: string;
@@ -111,7 +111,7 @@ class FilesCheck {
     return trail;
   }
 
-  /** What files cannot show: that all of them were written anew, or that their end is missing. */
+  /** Finds what files alone cannot show: that all were rewritten, or that their end is missing. */
   async #compare(log: AuditLog): Promise<void> {
     const standings = await log.standings();
     const sink = await log.sinkPoints("file");

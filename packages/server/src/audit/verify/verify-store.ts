@@ -10,10 +10,10 @@ import {
 import { chainPoint, sameHash } from "@holdfast/regions";
 import { Findings, partitionName, rangeText, type Verdict } from "./findings.ts";
 
-/** What a check of the store looked at. */
+/** What a check of the store found, and how much it looked at. */
 export interface StoreVerdict extends Verdict {
   readonly entries: number;
-  /** Written and not chained yet, so nobody would notice a change. */
+  /** Written, but not chained yet: a change to these would not be found. */
   readonly unchained: number;
 }
 
@@ -29,7 +29,7 @@ export async function verifyStore(log: AuditLog): Promise<StoreVerdict> {
     unchained += Math.max(0, last - head.number);
     const name = partitionName(partition);
     if (last < head.number) {
-      // An attacker who cuts the end off sets the count back too.
+      // An attacker who cuts off the end sets back the count, too.
       const range = rangeText(last + 1, head.number);
       findings.add(`${name}: entry ${range}: chained, and beyond the trail's end: removed`);
     }
@@ -47,9 +47,9 @@ class PartitionCheck {
   readonly #log: AuditLog;
   readonly #partition: number;
   readonly #findings: Findings;
-  /** The last point that was found to be right, or taken as such. */
+  /** The last point that was found, or assumed, to be right. */
   #sure = 0;
-  /** What precedes is gone, so nothing can be checked until the next point that is kept. */
+  /** Earlier entries are gone, so nothing can be checked until the next point that is kept. */
   #blind = false;
 
   constructor(log: AuditLog, partition: number, findings: Findings) {
@@ -58,7 +58,7 @@ class PartitionCheck {
     this.#findings = findings;
   }
 
-  /** Answers how many entries it saw. */
+  /** Returns how many entries it saw. */
   async run(standing: AuditStanding): Promise<number> {
     const { head, last } = standing;
     let [point, seen] = [await this.#start(standing), 0];
@@ -80,7 +80,10 @@ class PartitionCheck {
     return seen;
   }
 
-  /** Where the trail begins: at its base, or at the hard bound, where the leader keeps a point if it had come so far. */
+  /**
+   * Where the trail begins: at its base, or where the hard bound cut it off. The leader keeps a
+   * point there if it had chained that far.
+   */
   async #start({ base, dropped }: AuditStanding): Promise<ChainPoint> {
     if (dropped <= base.number) return base;
     const [kept] = await this.#log.points(this.#partition, [dropped]);
@@ -100,7 +103,7 @@ class PartitionCheck {
   }
 
   async #missing(point: ChainPoint, last: number): Promise<ChainPoint> {
-    // Retention may have come meanwhile.
+    // Retention may have removed entries meanwhile.
     const now = (await this.#log.standings())[this.#partition];
     if (Math.max(now?.base.number ?? 0, now?.dropped ?? 0) >= last) {
       this.#blind = true;

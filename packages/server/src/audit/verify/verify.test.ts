@@ -71,10 +71,10 @@ async function entry(number: number): Promise<Uint8Array> {
   return (await own.audit.entries(partition, range))[0]?.bytes ?? new Uint8Array();
 }
 
-describe("the store", () => {
+describe("the check of the store", () => {
   const verify = () => verifyStore(own.audit);
 
-  test("is whole, also after retention, a bound that was reached, and what is not chained", async () => {
+  test("finds no fault after retention, at the hard bound, and in entries that are not chained", async () => {
     await append(600);
     await append(3, systemInstance);
     await chain();
@@ -109,12 +109,12 @@ describe("the store", () => {
       });
       own.audit.tamper(partition, number, kept);
     }
-    // Whatever was put back lies where it lay.
+    // All entries are back in their places.
     expect((await verify()).findings).toEqual([]);
   });
 
   test.each([599, 0])(
-    "finds that its end was cut off, and the count set back to %i",
+    "finds that the end was cut off, and the count set back to %i",
     async (last) => {
       await append(600);
       await chain();
@@ -127,7 +127,7 @@ describe("the store", () => {
     },
   );
 
-  test("finds two that changed places, and tells each fault once", async () => {
+  test("finds two entries that changed places, and reports each fault once", async () => {
     await append(1_000);
     await chain();
     const [one, other] = [await entry(300), await entry(301)];
@@ -143,12 +143,12 @@ describe("the store", () => {
   });
 });
 
-describe("files", () => {
+describe("the check of files", () => {
   const verify = (...more: string[]) => verifyFiles([file, ...more]);
   const lines = async (path = file) => (await readFile(path, "utf8")).trimEnd().split("\n");
   const rewrite = (all: readonly string[], path = file) => writeFile(path, `${all.join("\n")}\n`);
 
-  test("are whole, also rotated, of two leaders, and told again", async () => {
+  test("finds no fault in rotated files, in files of two leaders, and in lines that were sent again", async () => {
     const other = join(folder, "other.jsonl");
     await append(30);
     await append(5, systemInstance);
@@ -163,7 +163,7 @@ describe("files", () => {
     const verdict = await verify(other);
     expect(verdict).toMatchObject({ events: 110, findings: [], notes: [] });
     expect(verdict.files).toBeGreaterThan(2);
-    // A leader that could not note what it had shipped.
+    // As from a leader that could not record what it had shipped.
     await rewrite([...(await lines()), ...(await lines())]);
     expect((await verify(other)).findings).toEqual([]);
     expect((await verifyFiles([other])).notes).toHaveLength(1);
@@ -201,12 +201,12 @@ describe("files", () => {
       (all) => all.toSpliced(20, 0, (all[20] ?? "").replace('"number":', '"number":9')),
     ],
     [
-      "an account is none",
+      "an account is invalid",
       (all) => all.with(21, (all[21] ?? "").replace(/(logSourceCRN":"[^"]*:a\/)acme/, "$1%zz")),
     ],
     ["a line is cut", (all) => all.with(21, (all[21] ?? "").slice(0, 90))],
     ["a line has lost its proof", (all) => all.with(21, '{"action":"x"}')],
-  ])("%s", async (_name, change) => {
+  ])("finds that %s", async (_name, change) => {
     await append(40);
     await chain();
     await ship();
@@ -214,7 +214,7 @@ describe("files", () => {
     expect((await verify()).findings.length).toBeGreaterThan(0);
   });
 
-  test("an entry that was forged with its event, its hash too, does not fit the next", async () => {
+  test("finds an entry whose bytes were changed in all of its lines", async () => {
     await append(4);
     await chain();
     await ship();
@@ -230,7 +230,7 @@ describe("files", () => {
     expect((await verify()).findings.length).toBeGreaterThan(0);
   });
 
-  test("against the store: another chain, and an end that is missing, are found", async () => {
+  test("finds another chain and a missing end by comparing with the store", async () => {
     await append(300);
     await chain();
     await ship();
@@ -254,7 +254,7 @@ describe("files", () => {
     ]);
   });
 
-  test("what the store gave up before it was shipped is not a fault where an event says so", async () => {
+  test("finds no fault in entries that the store gave up before shipping if an event reports it", async () => {
     await append(5);
     await chain();
     await ship();
@@ -270,7 +270,7 @@ describe("files", () => {
     expect(notes).toEqual([expect.stringMatching(/number 6 to \d+: given up by the store/)]);
   });
 
-  test("a file that is not there is said", async () => {
+  test("reports a file that does not exist", async () => {
     await expect(verify()).rejects.toThrow("--file");
     await expect(verifyFiles([join(folder, "no", "file")])).rejects.toThrow("--file");
   });

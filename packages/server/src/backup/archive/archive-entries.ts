@@ -1,8 +1,8 @@
 import type { StateCounts } from "@holdfast/engine";
 
-/** What the parts of an archive are; a number keeps its meaning for ever. */
+/** The kinds of an archive's entries; a number never changes its meaning. */
 export const entryKinds = {
-  /** JSON: `PartitionEntry`. A partition that begins again was read again: nothing of it is taken back. */
+  /** JSON: `PartitionEntry`. A partition that begins again was read again; earlier records stay. */
   partition: 1,
   /** A canonical record. The last of several copies of one is the newest. */
   record: 2,
@@ -39,13 +39,13 @@ export interface PartitionEnd {
   readonly damaged: readonly string[];
 }
 
-/** What the archive must have held, so that none is missing. */
+/** What the archive must contain, so that a missing part is noticed. */
 export interface Trailer {
   readonly entries: number;
   readonly partitions: number;
   readonly records: number;
   readonly damaged: number;
-  /** As the store counted them, by instance; where it had counted them all. */
+  /** As the store counted them, by instance, if it had counted them all. */
   readonly counts: Readonly<Record<string, StateCounts>>;
   readonly finishedMs: number;
 }
@@ -58,7 +58,7 @@ export interface Entry {
 
 /** Bytes before an entry's body: kind (1), length (4). */
 export const entryHeaderBytes = 5;
-/** No record is larger. */
+/** No entry may be larger. */
 const entryBytesMax = 1 << 28;
 
 /** An entry's body in JSON. */
@@ -66,12 +66,12 @@ export function jsonBody(value: PartitionEntry | StatusEntry | PartitionEnd | Tr
   return Buffer.from(JSON.stringify(value), "utf8");
 }
 
-/** Takes the entries out of plaintext that comes in pieces. */
+/** Extracts the entries from plaintext that arrives in pieces. */
 export class EntryParser {
   #pending: Buffer[] = [];
   #bytes = 0;
 
-  /** Entries that are whole with this piece; undefined for a piece that cannot be one. */
+  /** The entries that this piece completes; undefined if the bytes cannot be an entry. */
   push(piece: Buffer): readonly Entry[] | undefined {
     this.#pending.push(piece);
     this.#bytes += piece.length;
@@ -96,7 +96,7 @@ export class EntryParser {
     return this.#bytes;
   }
 
-  /** Bytes before which no entry is whole: a large one comes in many pieces, which are joined once. */
+  /** How many bytes the next entry needs: the many pieces of a large one are joined once. */
   #needed(): number {
     const [first] = this.#pending;
     if (first === undefined || first.length < entryHeaderBytes) return 0;

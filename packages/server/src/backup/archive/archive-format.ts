@@ -9,17 +9,17 @@ import {
 } from "node:crypto";
 import { OperatorError } from "../../base/operator-error.ts";
 
-/** What an archive says of itself in clear; every chunk is bound to it. */
+/** An archive's header, which is not encrypted; every chunk is bound to it. */
 export interface ArchiveHeader {
   readonly createdMs: number;
   readonly region: string;
   readonly storeId: string;
-  /** Release that wrote it. */
+  /** The release that wrote it. */
   readonly holdfast: string;
-  /** Which version of the backup key opens it, and by what that key is known. */
+  /** The version of the backup key that opens it, and a check value that identifies that key. */
   readonly keyVersion: number;
   readonly keyCheck: string;
-  /** 32 random bytes, base64: no two archives have one key. */
+  /** 32 random bytes, base64: no two archives are sealed with the same derived key. */
   readonly salt: string;
 }
 
@@ -33,15 +33,16 @@ export interface BackupKey {
 export class ArchiveFault extends OperatorError {}
 
 /**
- * An archive: these bytes, the format's number (2 bytes), the header's length (4) and JSON, then chunks of AES-256-GCM
- * in the STREAM construction: each of 64 KiB and its authentication tag but the last, whose nonce alone says that it is.
+ * An archive has these bytes, the format's number (2 bytes), the header's length (4) and JSON, then
+ * chunks of AES-256-GCM in the STREAM construction. Each chunk is 64 KiB and its authentication
+ * tag; only the last may be shorter. Its nonce alone marks it as the last.
  */
 export const magic = Buffer.from("HOLDFAST-BACKUP\n", "latin1");
 /** The one format that this release writes and reads. */
 const archiveFormat = 1;
-/** Plaintext of a chunk. */
+/** Bytes of a chunk's plaintext. */
 export const chunkBytes = 64 << 10;
-/** Its authentication tag. */
+/** Bytes of its authentication tag. */
 export const sealBytes = 16;
 /** Bytes before the header's JSON. */
 export const prefixBytes = magic.length + 6;
@@ -125,7 +126,7 @@ export class ChunkCipher {
     return sealed;
   }
 
-  /** Undefined where it is not what was sealed as this chunk, last or not. */
+  /** Opens a chunk; undefined if it was not sealed as this one, and as the last one or not. */
   open(sealed: Buffer, last: boolean): Buffer | undefined {
     const length = sealed.length - sealBytes;
     if (length < 0) return undefined;
@@ -154,14 +155,14 @@ export class ChunkCipher {
   }
 }
 
-/** The end is missing. */
+/** The fault of an archive whose end is missing. */
 export function cutShort(file: string): ArchiveFault {
   return new ArchiveFault(
     `${file}: the backup is cut short: its end is missing, nothing was taken from it; copy it again or use another`,
   );
 }
 
-/** Some of it is not what was written. */
+/** The fault of an archive that is not as it was written. */
 export function altered(file: string, at?: number): ArchiveFault {
   const where = at === undefined ? "its header" : `the part at byte ${at}`;
   return new ArchiveFault(

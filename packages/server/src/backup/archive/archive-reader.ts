@@ -27,7 +27,7 @@ interface SealedChunk {
   readonly at: number;
 }
 
-/** An archive that is read: from the beginning each time it is asked for its entries. */
+/** Reads an archive; each call of `entries` begins at its start. */
 export class ArchiveReader implements AsyncDisposable {
   readonly file: string;
   readonly header: ArchiveHeader;
@@ -69,7 +69,7 @@ export class ArchiveReader implements AsyncDisposable {
     }
   }
 
-  /** Its entries, each authenticated; rejects with an `ArchiveFault` where one is not what was written, or none follows. */
+  /** Its entries, authenticated; rejects with an `ArchiveFault` if one is altered or missing. */
   async *entries(progress: (bytes: number) => void = () => undefined): AsyncGenerator<Entry> {
     const cipher = new ChunkCipher(this.#key, this.header, this.#head);
     const parser = new EntryParser();
@@ -84,7 +84,7 @@ export class ArchiveReader implements AsyncDisposable {
     if (parser.pending > 0) throw altered(this.file, this.size);
   }
 
-  /** Chunks as they lie in the file; at least one. */
+  /** The chunks in the order of the file; at least one. */
   async *#chunks(): AsyncGenerator<SealedChunk> {
     let at = this.#head.length;
     for (let more = true; more; ) {
@@ -106,7 +106,7 @@ export class ArchiveReader implements AsyncDisposable {
     await this.#handle.close();
   }
 
-  /** A chunk that opens as one in the middle, and is the last there is, is where the archive was cut. */
+  /** If the last chunk in the file opens as one in the middle, the archive was cut after it. */
   #fault(cipher: ChunkCipher, sealed: Buffer, last: boolean, at: number): ArchiveFault {
     if (last && (sealed.length < sealBytes || cipher.open(sealed, false) !== undefined)) {
       return cutShort(this.file);

@@ -15,12 +15,12 @@ import {
   keyCheckOf,
 } from "./archive-format.ts";
 
-/** Chunks that are written together. */
+/** How many chunks are written together. */
 const chunksPerWrite = 16;
 
 /**
- * Writes an archive into a file that has its name only once it is whole and on the disk. Never follows a symbolic link,
- * and replaces nothing.
+ * Writes an archive into a file that gets its name only once it is complete and on the disk. Never
+ * follows a symbolic link, and replaces nothing.
  */
 export class ArchiveWriter implements AsyncDisposable {
   readonly #file: string;
@@ -97,7 +97,7 @@ export class ArchiveWriter implements AsyncDisposable {
     await this.#flush();
     try {
       await this.#handle.sync();
-      // Unlike a rename, a link replaces nothing that came there meanwhile.
+      // Unlike a rename, a link does not replace a file that was created meanwhile.
       await link(this.#draft, this.#file).catch(async (error: unknown) => {
         if (codeOf(error) === "EEXIST") throw error;
         await refuseExisting(this.#file);
@@ -123,7 +123,7 @@ export class ArchiveWriter implements AsyncDisposable {
 
   #take(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length; ) {
-      // A chunk is sealed once more follows, since only then it is not the last.
+      // A full chunk is sealed only when more bytes follow: until then it may be the last.
       if (this.#filled === chunkBytes) {
         this.#sealed.push(this.#cipher.seal(this.#plain, false));
         this.#filled = 0;
@@ -174,7 +174,7 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** What the system says of a file, in words. */
+/** A file system's error in words. */
 export function wordsFor(error: unknown): string {
   const words: Readonly<Record<string, string>> = {
     ENOENT: "no such file or folder",

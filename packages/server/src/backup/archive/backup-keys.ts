@@ -13,7 +13,7 @@ type KeySources = Pick<Machine, "clock" | "ids">;
 const giveAll =
   "give this file to every node of the region, and keep a copy where the backups are not";
 
-/** All versions of the backup key, oldest first; the last seals. */
+/** All versions of the backup key, oldest first; the last one seals new backups. */
 export async function readBackupKeys(path: string): Promise<readonly BackupKey[]> {
   const { versions } = await readRootKeys(keyFile(path)).catch(blame);
   return versions;

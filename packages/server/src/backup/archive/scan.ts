@@ -18,7 +18,7 @@ import {
 import { altered, cutShort } from "./archive-format.ts";
 import type { ArchiveReader } from "./archive-reader.ts";
 
-/** An archive that is whole: every chunk was opened, every record decoded and everything counted. */
+/** A complete archive: every chunk was opened, every record decoded and everything counted. */
 export interface Scanned {
   readonly trailer: Trailer;
   readonly ends: readonly PartitionEnd[];
@@ -27,14 +27,14 @@ export interface Scanned {
   readonly system: readonly ManagedObject[];
 }
 
-/** What goes over an archive's objects, some at a time and in their order. */
+/** Handles an archive's objects, a page at a time and in their order. */
 export type EachPage = (objects: readonly ManagedObject[]) => Promise<void>;
 
 const pageRecords = 256;
 
 /**
- * Reads a whole archive and checks that it holds what its writer put there; rejects with an `ArchiveFault`. Nothing is
- * to be taken from an archive before this has resolved.
+ * Reads a whole archive and checks that it holds what its writer put there; rejects with an
+ * `ArchiveFault`. Nothing may be used from an archive before this has resolved.
  */
 export async function scanArchive(
   reader: ArchiveReader,
@@ -46,7 +46,7 @@ export async function scanArchive(
   return scan.result();
 }
 
-/** Goes over the objects of an archive that was scanned before, in pages of at most 256. */
+/** Passes on the objects of an archive that was scanned before, in pages of at most 256. */
 export async function eachPage(reader: ArchiveReader, each: EachPage): Promise<void> {
   let page: ManagedObject[] = [];
   for await (const { kind, body } of reader.entries()) {
@@ -147,7 +147,7 @@ class Scan {
     this.#partition = undefined;
   }
 
-  /** Authenticated, so what a writer of this format put there. */
+  /** Reads JSON that is authenticated, so that a writer of this format put it there. */
   #json<Value>(body: Buffer): Value {
     try {
       return JSON.parse(body.toString("utf8")) as Value;

@@ -34,7 +34,7 @@ test("a view sees the last copy of each record", async () => {
   expect(view.get("Instance", id)?.labels).toEqual({ a: "2" });
 });
 
-test("keys are listed by their instance, over several pages, and may be wrapped anew", async () => {
+test("keys are listed by their instance, over several pages, and can be re-wrapped", async () => {
   const archived = new ArchivedSystem([]);
   const keks = new ObjectKekStore(archived, { clock: systemClock, region: "a" });
   const many = Array.from({ length: 300 }, (_, at) => kek(at));
@@ -48,7 +48,7 @@ test("keys are listed by their instance, over several pages, and may be wrapped 
   expect((await keks.list("i"))[0]?.wraps).toEqual([wrap]);
 });
 
-test("a write that was decided on an older copy is refused", async () => {
+test("a write that is based on an older copy is refused", async () => {
   const object = makeRecord("Instance", ids.uuid(), { instance: "i" }, now);
   const archived = new ArchivedSystem([object]);
   const [before] = await archived.read(systemInstance, [object.uniqueIdentifier]);

@@ -20,10 +20,10 @@ export type SystemStore = Pick<
 
 const replicationId = "archive";
 
-/** System records of an archive as a store: what is written to it, a KEK that was wrapped anew, is gone with it. */
+/** An archive's system records as a store in memory; a write, such as a re-wrapped KEK, is lost. */
 export class ArchivedSystem implements SystemStore {
   readonly #records = new Map<string, StoredObject>();
-  /** How often it was written to: the change number of all records. */
+  /** How often a record was written: the change number of the store. */
   #number = 0;
 
   /** Of several copies of a record the last counts. */
@@ -57,7 +57,7 @@ export class ArchivedSystem implements SystemStore {
     return ids.map((id) => this.#records.get(id));
   }
 
-  /** In the order of the archive. */
+  /** Finds records in the order of the archive. */
   async find(_instance: string, query: FindQuery): Promise<FindPage> {
     const { after = "0", destroyed, limit, live, term } = query;
     const found = [...this.#records.values()].filter(

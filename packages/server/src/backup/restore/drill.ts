@@ -18,7 +18,7 @@ import { type RestoreReport, restoreArchive } from "./restore.ts";
 /** Opens keys of a store through the roots of trust. */
 type OpenKeyRing = (store: OwnStore) => Promise<Pick<KeyRing, "open"> & AsyncDisposable>;
 
-/** Keys that are reported one by one. */
+/** How many keys are reported one by one. */
 const failedTold = 10;
 
 /** How a drill is made. */
@@ -44,13 +44,13 @@ export interface DrillReport {
   readonly opened: number;
   /** Keys that could not be opened, and why. */
   readonly failed: readonly { readonly uniqueIdentifier: string; readonly reason: string }[];
-  /** Nothing that was found speaks against the archive. */
+  /** Whether nothing was found that speaks against the archive. */
   readonly ok: boolean;
 }
 
 /**
- * Proves that an archive can be restored: reads all of it, restores it into a private Redis and opens keys of that at
- * random through the roots of trust. Touches nothing else.
+ * Proves that an archive can be restored: reads all of it, restores it into a private Redis and
+ * opens a random sample of its keys through the roots of trust. Changes nothing else.
  */
 export async function drill(reader: ArchiveReader, options: DrillOptions): Promise<DrillReport> {
   const { machine, progress = () => undefined } = options;
@@ -121,7 +121,7 @@ async function openAll(store: OwnStore, chosen: Chosen, { openKeyRing, progress 
   return { opened, failed };
 }
 
-/** Why a key cannot be opened; undefined where it can. */
+/** Why a key was not opened (`destroyed` is no fault); undefined if it was. */
 async function openOne(
   store: OwnStore,
   keyRing: Pick<KeyRing, "open">,
@@ -141,7 +141,7 @@ async function openOne(
   }
 }
 
-/** Some of many objects that have material, each as likely as the others (Vitter's algorithm R). */
+/** A uniform random sample of the objects that have material (Vitter's algorithm R). */
 class Sample {
   readonly chosen: Pick<ManagedObject, "instance" | "uniqueIdentifier">[] = [];
   readonly #size: number;
@@ -166,7 +166,7 @@ class Sample {
   }
 }
 
-/** A drill's report in lines for people. */
+/** A drill's report as lines of text. */
 export function drillLines(file: string, report: DrillReport, wallMs: number): readonly string[] {
   const { scanned, bytes, restored, counts, instances, keks, opened, failed } = report;
   const { trailer } = scanned;

@@ -16,14 +16,14 @@ import type { SystemStore } from "./archived-system.ts";
 export interface KeyRingPlace {
   readonly config: Config;
   readonly machine: Machine;
-  /** Regions without whose wrap nothing is sealed; this one alone unless given. */
+  /** Regions that must have a wrap before anything is sealed; this one alone unless given. */
   readonly regions?: readonly string[];
 }
 
 /** A key ring of a command that ends soon. */
 export type CommandKeyRing = Pick<KeyRing, "open" | "seal"> & AsyncDisposable;
 
-/** Seals and opens what is in a store, by the roots of trust that its own records name for this region. */
+/** Seals and opens what is in a store, with this region's roots of trust in the store's records. */
 export async function keyRingOver(
   store: SystemStore,
   { config, machine, regions }: KeyRingPlace,

@@ -120,7 +120,7 @@ class Site {
     return file;
   }
 
-  /** As an instance's deletion leaves it. */
+  /** Leaves the store as an instance's deletion does. */
   async delete(): Promise<void> {
     for (const { object } of (
       await this.store.find(deleted, { live: true, destroyed: false, limit: 99 })
@@ -192,7 +192,7 @@ async function deletedSite() {
     material: undefined,
   });
   const file = await site.backup();
-  // After the backup, and before the instance went, although within the same second.
+  // After the backup, and before the instance was deleted.
   await site.change(two, {
     facts: { destroyed: { time: us / 1e6 + 50, region: "a" } },
     material: undefined,
@@ -204,7 +204,7 @@ async function deletedSite() {
 }
 
 describe("a deleted instance's backup", () => {
-  test("lives on in a new instance alone, sealed anew, and what was destroyed by itself does not", async () => {
+  test("is restored into a new instance only, sealed anew; objects destroyed one by one stay destroyed", async () => {
     const { site, file, one, two, three, destroyed } = await deletedSite();
     const told = await site.restore(file, { apply: false });
     expect(told).toMatchObject({ name: "new", restored: 2, destroyed: 2, already: 0, failures: 0 });
@@ -231,7 +231,7 @@ describe("a deleted instance's backup", () => {
     expect(events).toEqual(["backup.restore"]);
   });
 
-  test("may be brought there again, and seals nothing twice", async () => {
+  test("can be restored there again, and seals nothing twice", async () => {
     const { site, file, one } = await deletedSite();
     await site.restore(file);
     const [before] = await site.store.read(fresh, [one.uniqueIdentifier]);
@@ -240,7 +240,7 @@ describe("a deleted instance's backup", () => {
     expect(after?.tag).toBe(before?.tag);
   });
 
-  test("goes nowhere else: not into one that has objects, is not there, or is not open, nor of one that lives", async () => {
+  test("is refused if the new instance has objects, is missing or Inactive, or the old one is not deleted", async () => {
     const { site, file } = await deletedSite();
     await expect(site.restore(file, { into: "nowhere" })).rejects.toThrow(/instance not found/);
     await expect(site.restore(file, { into: deleted })).rejects.toThrow(/instance not found/);
@@ -257,7 +257,7 @@ describe("a deleted instance's backup", () => {
     );
   });
 
-  test("whose root key is gone says so of each object, and makes nothing of it", async () => {
+  test("reports each object as failed if its root key is gone", async () => {
     const { site, file } = await deletedSite();
     root.fail("gone");
     try {

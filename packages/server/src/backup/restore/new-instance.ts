@@ -22,19 +22,19 @@ import type { CommandKeyRing } from "./key-rings.ts";
 import type { RestoreTarget } from "./restore.ts";
 import { systemRecords } from "./system-records.ts";
 
-/** Whose objects are to live on, and where. */
+/** Which deleted instance's objects to restore, and where. */
 export interface NewInstanceWish {
   /** Identifier of the instance that was deleted. */
   readonly deleted: string;
-  /** Name or identifier of the new one, which was ordered for this and has an owner of its own. */
+  /** Name or identifier of the new one, which was created for this and has an owner of its own. */
   readonly into: string;
 }
 
-/** How they are brought there. */
+/** How they are restored there. */
 export interface NewInstanceOptions {
   readonly apply: boolean;
   readonly region: string;
-  /** Opens what is in a store by the roots of trust that it names. */
+  /** Opens what is in a store with the roots of trust that it names. */
   readonly openKeyRing: (store: SystemStore) => Promise<CommandKeyRing>;
   readonly audit: readonly AuditEvent[];
   readonly progress?: (records: number) => void;
@@ -47,9 +47,9 @@ export interface NewInstanceReport {
   readonly restored: number;
   /** Destroyed one by one before the instance was: without material. */
   readonly destroyed: number;
-  /** There already, by an earlier run. */
+  /** Already there, from an earlier run. */
   readonly already: number;
-  /** Could not be opened: their identifiers, the first of them. */
+  /** The first objects that could not be opened, and why. */
   readonly failed: readonly { readonly uniqueIdentifier: string; readonly reason: string }[];
   readonly failures: number;
 }
@@ -58,9 +58,9 @@ const failedMax = 10;
 const reservedMs = 10_000;
 
 /**
- * The one way in which a deleted instance's objects come back: into another instance that was ordered for it, sealed anew
- * under that one's key. Their identifiers stay, what was destroyed by itself stays destroyed, and so does the old
- * instance's mark. May be run again until it is complete.
+ * The only way to restore a deleted instance's objects: into another instance that was created for
+ * this, sealed anew under that one's key. They keep their identifiers, objects destroyed one by one
+ * stay destroyed, and the old instance stays marked as deleted. May be run again until complete.
  */
 export async function restoreIntoNew(
   reader: ArchiveReader,
@@ -153,7 +153,7 @@ class Move {
     this.#options.progress?.(this.#done);
   }
 
-  /** The object in the new instance; undefined where its material does not open. */
+  /** The object in the new instance; undefined if its material cannot be opened. */
   async #sealed(object: ManagedObject): Promise<ManagedObject | undefined> {
     const { old, fresh, from, to } = this.#parts;
     const { uniqueIdentifier, objectType, material } = object;
@@ -184,8 +184,8 @@ class Move {
 }
 
 /**
- * An object with what happened to it after the backup, as the tombs of the deleted instance still show: all but its
- * destruction together with the instance.
+ * An object with what happened to it after the backup, as the tombstones of the deleted instance
+ * still show: all but its destruction together with the instance.
  */
 function afterwards(object: ManagedObject, tombs: readonly ManagedObject[]): ManagedObject {
   let now = object;
@@ -241,18 +241,18 @@ function newInstanceOf(
   );
   if (found === undefined) {
     throw new ArchiveFault(
-      `--into-new-instance ${into}: instance not found: order and configure it first, so that its keys have a root of trust`,
+      `--into-new-instance ${into}: instance not found: create and configure it first, so that its keys have a root of trust`,
     );
   }
   if (partitionOf(found.record.instance) === partitionOf(deleted)) {
     throw new ArchiveFault(
-      `--into-new-instance ${into}: it shares a partition with the deleted one, whose marks hold the identifiers there: order another one`,
+      `--into-new-instance ${into}: it shares a partition with the deleted one, whose marks hold the identifiers there: create another one`,
     );
   }
   return found;
 }
 
-/** It must be empty, but for what an earlier run of the same restore brought. */
+/** Requires it to be empty, except for what an earlier run of the same restore wrote. */
 async function checkNew(
   { own }: RestoreTarget,
   { instance, name, restoredFrom }: SystemRecord<"Instance">,
@@ -269,12 +269,12 @@ async function checkNew(
   const total = Object.values(counts ?? {}).reduce((sum, count) => sum + count, 0);
   if (counts === undefined || total > 0) {
     throw new ArchiveFault(
-      `--into-new-instance ${name}: it has ${counts === undefined ? "uncounted" : total} objects of its own: order a new one`,
+      `--into-new-instance ${name}: it has ${counts === undefined ? "uncounted" : total} objects of its own: create a new one`,
     );
   }
 }
 
-/** Notes in the new instance's record where its objects come from, with the evidence. */
+/** Writes into the new instance's record where its objects come from, with the audit events. */
 async function claim(
   own: OwnStore,
   record: ManagedObject,
@@ -301,7 +301,7 @@ function archivedSystem({ system }: Scanned, deleted: string): ArchivedSystem {
   );
 }
 
-/** Of several copies of a record the last is the newest: the others are passed over. */
+/** Of several copies of a record the last is the newest: the others are skipped. */
 async function copiesOf(reader: ArchiveReader, instance: string) {
   const once = new Set<string>();
   const more = new Map<string, number>();
@@ -322,7 +322,7 @@ async function copiesOf(reader: ArchiveReader, instance: string) {
   };
 }
 
-/** A report in lines for people. */
+/** A report as lines of text. */
 export function newInstanceLines(report: NewInstanceReport, applied: boolean): readonly string[] {
   const { name, restored, destroyed, already, failures, failed } = report;
   const verb = applied ? "were" : "would be";
@@ -334,6 +334,6 @@ export function newInstanceLines(report: NewInstanceReport, applied: boolean): r
     ...failed.map(({ uniqueIdentifier, reason }) => `  ${uniqueIdentifier}: ${reason}`),
     applied
       ? "the deleted instance stays deleted; give the new one's clients their certificates"
-      : "nothing was written: give --apply to restore it so",
+      : "nothing was written: give --apply to restore it",
   ];
 }

@@ -17,7 +17,7 @@ const pollMs = 20;
 const stopMs = 5_000;
 const portTriesMax = 5;
 
-/** A Redis of this process's own, with a store in it, of which nothing remains: only this user can reach its files. */
+/** A Redis of this process alone, with a store. Only this user can read its files; none remain. */
 export class PrivateRedis implements AsyncDisposable {
   readonly store: RedisStore;
   readonly #folder: string;
@@ -31,7 +31,7 @@ export class PrivateRedis implements AsyncDisposable {
     this.#leftover = atExit(() => takeAway(folder, child));
   }
 
-  /** Rejects with a `OperatorError` where no redis-server is found, or it does not start. */
+  /** Rejects with an `OperatorError` if no redis-server is found, or it does not start. */
   static async start(machine: Machine): Promise<PrivateRedis> {
     const { environment, ids } = machine;
     const program = findRedisServer(environment["PATH"]);
@@ -46,7 +46,7 @@ export class PrivateRedis implements AsyncDisposable {
         const store = await openStore(child, port, password, machine).catch(
           async (error: unknown) => {
             await stop(child);
-            // Another process may have been faster at the port.
+            // Another process may have taken the port meanwhile.
             if (tries < portTriesMax && (await wasTaken(folder))) return undefined;
             throw new OperatorError(`a private Redis did not start: ${reasonOf(error)}`);
           },
@@ -68,7 +68,7 @@ export class PrivateRedis implements AsyncDisposable {
   }
 }
 
-/** Of a process that must end: nothing can be awaited. */
+/** Removes all at once: nothing can be awaited in a process that exits. */
 function takeAway(folder: string, child: ChildProcess | undefined): void {
   child?.kill("SIGKILL");
   rmSync(folder, { recursive: true, force: true });
@@ -92,7 +92,7 @@ async function startProcess(
     "auto-aof-rewrite-percentage": "0",
   };
   const file = join(folder, "redis.conf");
-  // Not in arguments, which everybody on the machine can read.
+  // In a file, not in arguments, which everybody on the machine can read.
   const text = Object.entries(settings).map(([name, value]) => `${name} ${value}\n`);
   await writeFile(file, text.join(""), { mode: 0o600 });
   const child = spawn(program, [file], { stdio: ["ignore", "pipe", "pipe"], cwd: folder });
@@ -125,7 +125,7 @@ async function openStore(
     ...connection,
     clock,
     observe: () => undefined,
-    // Nobody else is at it, and a slow disk must not end the drill.
+    // Nobody else uses it, and a slow disk must not end the drill.
     storeLeaseMs: 60_000,
   });
 }

@@ -119,7 +119,7 @@ async function filled(count = 3): Promise<{ site: Site; objects: ManagedObject[]
 }
 
 describe("a backup", () => {
-  test("brings everything into an empty store, also with more than a page of it", async () => {
+  test("restores everything into an empty store, also more than one page", async () => {
     const { site, objects } = await filled(600);
     const file = await site.backup();
     const empty = new Site();
@@ -133,7 +133,7 @@ describe("a backup", () => {
     ]);
   });
 
-  test("tells first what it would do, and writes nothing", async () => {
+  test("reports what a restore would do, and writes nothing, without `apply`", async () => {
     const { site, objects } = await filled();
     const file = await site.backup();
     const empty = new Site();
@@ -145,7 +145,7 @@ describe("a backup", () => {
     expect(reportLines(report, false)[0]).toBe("4 records would be made");
   });
 
-  test("may be restored again, and changes nothing then", async () => {
+  test("can be restored again, which changes nothing", async () => {
     const { site } = await filled();
     const file = await site.backup();
     const empty = new Site();
@@ -155,7 +155,7 @@ describe("a backup", () => {
     expect((await empty.store.position()).numbers).toEqual(before.numbers);
   });
 
-  test("overwrites nothing newer and brings nothing back that was destroyed since", async () => {
+  test("overwrites nothing newer, and restores nothing that was destroyed since", async () => {
     const { site, objects } = await filled();
     const [one, two, three] = objects as [ManagedObject, ManagedObject, ManagedObject];
     const file = await site.backup();
@@ -167,7 +167,7 @@ describe("a backup", () => {
     expect(await site.get(three)).toEqual(three);
   });
 
-  test("honours what another region knows, before anything can be read here", async () => {
+  test("respects what another region knows, before anything can be read here", async () => {
     const { site, objects } = await filled();
     const [one, two] = objects as [ManagedObject, ManagedObject];
     const file = await site.backup();
@@ -182,7 +182,7 @@ describe("a backup", () => {
     expect(await empty.get(two)).toEqual(two);
   });
 
-  test("leaves an instance deleted that was deleted since, and its marks", async () => {
+  test("keeps an instance deleted that was deleted since the backup, and its marks", async () => {
     const { site, objects } = await filled();
     const file = await site.backup();
     const mark = withDestroyed(instanceRecord(instance), { us: 9e6, region: "a" });
@@ -199,7 +199,7 @@ describe("a backup", () => {
     expect(await emptied.get(objects[0] as ManagedObject)).toBeUndefined();
   });
 
-  test("is as the store was at one moment of each partition, while it changes", async () => {
+  test("holds each partition as it was at one moment, even while the store changes", async () => {
     const { site, objects } = await filled(10);
     const changes = site.store.changes.bind(site.store);
     let pages = 0;
@@ -229,7 +229,7 @@ describe("a backup", () => {
     expect(counts?.Active).toBeGreaterThan(0);
   });
 
-  test("that is damaged or cut is refused before the first write", async () => {
+  test("is refused before the first write if it is damaged or cut", async () => {
     const { site } = await filled(300);
     const file = await site.backup();
     const whole = await readFile(file);

@@ -19,30 +19,30 @@ import { eachPage, type Scanned } from "../archive/scan.ts";
 import { patiently } from "../patiently.ts";
 import { systemRecords } from "./system-records.ts";
 
-/** Where an archive is restored into: a region's own store, and the other regions that know more than it. */
+/** What an archive is restored into: a region's own store, and other regions that may know more. */
 export interface RestoreTarget {
   readonly own: OwnStore & Pick<InstanceStatuses, "install" | "status">;
-  /** All that are not retired; every one can be reached. */
+  /** All that are not retired; each of them can be reached. */
   readonly peers: readonly Pick<Peer, "region" | "changes" | "records">[];
   readonly timers: Timers;
   readonly observe: Observer;
 }
 
-/** What becomes of an archive's records. */
+/** How many of an archive's records have which outcome. */
 export interface RestoreReport {
-  /** Not there: they are made. */
+  /** Not in the store: they are made. */
   readonly made: number;
-  /** There, and the archive knows something of them that is not known there. */
+  /** In the store, but the archive knows something of them that is not known there. */
   readonly added: number;
-  /** There, with everything that the archive knows of them. */
+  /** In the store, with everything that the archive knows of them. */
   readonly known: number;
-  /** Of these, destroyed since the backup was made: they stay destroyed. */
+  /** Of both, destroyed since the backup was made: they stay destroyed. */
   readonly destroyed: number;
   /** Of an instance that was deleted: they are not restored. */
   readonly deleted: number;
-  /** Another object has the identifier: both are kept apart, the archive's in quarantine. */
+  /** Another object has the identifier: both are kept, the archive's in quarantine. */
   readonly contradicting: number;
-  /** Held by an agreed operation all the time, or refused: run the restore again. */
+  /** Held by an agreed operation for too long, or refused: run the restore again. */
   readonly left: number;
   /** Instances that get their status back. */
   readonly instances: readonly string[];
@@ -52,19 +52,20 @@ export interface RestoreReport {
 export interface RestoreOptions {
   /** Without it, nothing is written. */
   readonly apply: boolean;
-  /** Evidence of it, written before the first record. */
+  /** Its audit events, written before the first record. */
   readonly audit?: readonly AuditEvent[];
   readonly progress?: (records: number) => void;
 }
 
 const pageRecords = 256;
 const reservedMs = 10_000;
-/** Pages that are joined at the same time: their changes share barriers. */
+/** How many pages are joined at the same time: their changes share barriers. */
 const pagesAtOnce = 4;
 
 /**
- * Joins an archive that was scanned into a store, by the merge that catch-up uses: what is newer there stays, what was
- * destroyed there stays destroyed, and an instance that was deleted stays so. May be run again at any time.
+ * Joins a scanned archive into a store, with the merge that catch-up uses: what is newer in the
+ * store stays, destroyed objects stay destroyed, and deleted instances stay deleted. May be run
+ * again at any time.
  */
 export async function restoreArchive(
   reader: ArchiveReader,
@@ -112,7 +113,7 @@ class Restore {
     return { ...this.#report, instances: await this.#statuses(scanned) };
   }
 
-  /** Instances that were deleted, as the archive or any region knows. */
+  /** Instances that were deleted, according to the archive or any region. */
   async #deletedInstances({ system, statuses }: Scanned): Promise<ReadonlySet<string>> {
     const deleted = new Set<string>();
     const note = (objects: readonly ManagedObject[]): void => {
@@ -159,7 +160,7 @@ class Restore {
     }
     const wanted = objects.filter((object) => this.#needs(object, here, there));
     if (!this.#options.apply || wanted.length === 0) return;
-    // What the other regions know first: nothing is readable here for a moment that was destroyed there.
+    // First what the other regions know: nothing destroyed there may be readable here for a moment.
     const needed = new Set(wanted.map(({ uniqueIdentifier }) => uniqueIdentifier));
     await this.#merge(copies.filter(({ uniqueIdentifier }) => needed.has(uniqueIdentifier)));
     await this.#merge(wanted);
@@ -185,7 +186,7 @@ class Restore {
     return new Map(found.objects.map((object) => [object.uniqueIdentifier, object]));
   }
 
-  /** Counts what becomes of an archive's copy; whether it has to be joined in. */
+  /** Counts the outcome of an archive's copy; returns whether it has to be joined in. */
   #needs(
     object: ManagedObject,
     here: ReadonlyMap<string, ManagedObject>,
@@ -209,14 +210,14 @@ class Restore {
     }
     if (isSame(outcome.object, known)) {
       report.known += 1;
-      // Only the other region may have it yet.
+      // It may be in the other region only.
       return own === undefined;
     }
     report.added += 1;
     return true;
   }
 
-  /** Gives instances that have none their status back, last of all: nobody is served before everything is there. */
+  /** Restores missing statuses of instances, last of all: none is served before it is complete. */
   async #statuses({ statuses }: Scanned): Promise<readonly string[]> {
     const { own, timers } = this.#target;
     const restored: string[] = [];
@@ -230,7 +231,7 @@ class Restore {
   }
 }
 
-/** Runs some work at the same time; the first failure ends it, when all that is under way has ended. */
+/** Runs work at the same time; after a failure, rejects when all that is under way has ended. */
 class Together {
   readonly #most: number;
   readonly #running = new Set<Promise<void>>();
@@ -258,7 +259,7 @@ class Together {
   }
 }
 
-/** The instance of which a record says that it was deleted for ever. */
+/** The instance that a record shows as deleted for good. */
 function deletedInstance(object: ManagedObject): string | undefined {
   const record = readRecord("Instance", object);
   return record?.destroyed === undefined ? undefined : record.instance;
@@ -267,7 +268,7 @@ function deletedInstance(object: ManagedObject): string | undefined {
 function joined(one: ManagedObject | undefined, other: ManagedObject): ManagedObject {
   if (one === undefined) return other;
   const outcome = join(one, other);
-  // Two that contradict each other are apart already, and each keeps its own.
+  // Two regions' copies that contradict each other stay as they are.
   return outcome.kind === "joined" ? outcome.object : one;
 }
 
@@ -275,7 +276,7 @@ function isSame(one: ManagedObject, other: ManagedObject): boolean {
   return recordTag(one) === recordTag(other);
 }
 
-/** A report in lines for people. */
+/** A report as lines of text. */
 export function reportLines(report: RestoreReport, applied: boolean): readonly string[] {
   const verb = applied ? "were" : "would be";
   const rows: readonly (readonly [number, string])[] = [
@@ -295,7 +296,7 @@ export function reportLines(report: RestoreReport, applied: boolean): readonly s
   return lines.length + status.length === 0 ? ["the backup is empty"] : [...lines, ...status];
 }
 
-/** Refuses an archive that was made with a part of its store missing, unless that is meant. */
+/** Refuses an archive that lacks records, since these were damaged in its store. */
 export function refuseDamaged({ trailer }: Scanned, file: string): void {
   if (trailer.damaged === 0) return;
   throw new ArchiveFault(

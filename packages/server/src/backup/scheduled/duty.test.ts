@@ -70,7 +70,7 @@ describe("scheduled backups", () => {
     expect(dueAfter(last, schedule)).toBe(due);
   });
 
-  test("are made when due, kept as many as wanted, and told with evidence", async () => {
+  test("are made when due, kept up to the number wanted, and audited", async () => {
     const leader = new Leader();
     await mkdir(leader.directory);
     await initBackupKey(leader.keyFile, machine);
@@ -98,11 +98,11 @@ describe("scheduled backups", () => {
     expect(events.find(({ action }) => action === "backup.delete")?.target).toBe(
       join(leader.directory, "holdfast-a-20261125T120000Z.backup"),
     );
-    // Another leader goes on where this one was.
+    // Another leader continues where this one stopped.
     expect((await leader.duty().run(context)).done).toBe(0);
   });
 
-  test("that fail are told, tried again later, and cost no backup that is there", async () => {
+  test("that fail are recorded and are tried again later", async () => {
     const leader = new Leader();
     const duty = leader.duty();
     await expect(duty.run(context)).rejects.toThrow(/backup.keyFile: .* is not there/);
@@ -115,7 +115,7 @@ describe("scheduled backups", () => {
     expect(lastGoodMs(await runsOf(leader.store, "a"))).toBeUndefined();
   });
 
-  test("no backup is deleted without evidence, and a deletion that fails has its event", async () => {
+  test("are not deleted without audit events, and a deletion that fails has its event", async () => {
     const leader = new Leader();
     await mkdir(leader.directory);
     await initBackupKey(leader.keyFile, machine);
@@ -127,7 +127,7 @@ describe("scheduled backups", () => {
     expect(await readdir(leader.directory)).toHaveLength(2);
     leader.store.appendAudit = async (instance, events) => {
       await append(instance, events);
-      // Somebody takes the folder away between the event and the deletion.
+      // Somebody replaces the backup by a folder between the event and the deletion.
       if (events[0]?.action === "backup.delete" && events[0].outcome === "pending") {
         const oldest = join(leader.directory, "holdfast-a-20261125T120000Z.backup");
         await rm(oldest);
@@ -143,7 +143,7 @@ describe("scheduled backups", () => {
     });
   });
 
-  test("go on, once, after the clock was set back", async () => {
+  test("continue, with one backup, after the clock was set back", async () => {
     const leader = new Leader();
     await mkdir(leader.directory);
     await initBackupKey(leader.keyFile, machine);
@@ -164,7 +164,7 @@ describe("scheduled backups", () => {
       "notes.txt",
     ];
     for (const name of [one, two, ...others]) await writeFile(join(folder, name), magic);
-    // By name one of them, and yet none.
+    // It has the name of a backup, but is not one.
     const strange = "holdfast-a-20250101T000000Z.backup";
     await writeFile(join(folder, strange), "something else");
     const link = "holdfast-a-20250102T000000Z.backup";

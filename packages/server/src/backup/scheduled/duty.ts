@@ -16,7 +16,7 @@ import { backupName, dueAfter, retire, type Schedule } from "./schedule.ts";
 
 export interface ScheduledBackupsOptions {
   readonly source: BackupSource;
-  /** Where the record of backups lies. */
+  /** The store that holds the record of backups. */
   readonly store: Pick<ObjectStore, "read" | "commit" | "appendAudit">;
   readonly keyFile: string;
   readonly directory: string;
@@ -27,7 +27,7 @@ export interface ScheduledBackupsOptions {
 }
 
 const lookMs = 15_000;
-/** After a backup that failed. */
+/** The pause after a failed backup. */
 const againMs = 10 * 60_000;
 
 /** Makes the region's backups when they are due, and deletes the oldest. */
@@ -62,7 +62,7 @@ export class ScheduledBackups implements Duty {
 
   #isDue({ region, runs }: BackupRuns): boolean {
     const nowMs = this.#options.clock.wallMs();
-    // Those of a clock that was set back since must not end all backups.
+    // Runs from before the clock was set back are in the future: they must not stop all backups.
     const past = runs.filter(({ startedMs }) => startedMs <= nowMs + againMs);
     const [last] = past;
     // A run that failed a moment ago would fail again.
@@ -85,7 +85,7 @@ export class ScheduledBackups implements Duty {
     }
   }
 
-  /** Deletes an old backup between its events: without evidence nothing is deleted. */
+  /** Deletes an old backup between its audit events: without the first one, nothing is deleted. */
   readonly #evident = async (file: string, remove: () => Promise<void>): Promise<void> => {
     const { store, ids, clock } = this.#options;
     const fixed = { action: "backup.delete", initiator: "schedule", target: file } as const;

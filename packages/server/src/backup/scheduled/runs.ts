@@ -18,10 +18,10 @@ export interface BackupRuns {
   readonly runs: readonly BackupRun[];
 }
 
-/** Runs that a record keeps. */
+/** How many runs a record keeps. */
 const slots = 20;
 
-/** What a record of backups says. */
+/** Reads a record of backups. */
 export function readRuns({ region, run }: SystemRecord<"Backup">): BackupRuns {
   const runs = Object.values(run).flatMap((one) => one ?? []);
   return { region, runs: runs.toSorted((one, other) => other.startedMs - one.startedMs) };
@@ -62,7 +62,7 @@ export async function noteRun(
   await updateRecord(store, id, edit, { what, evidence: audit });
 }
 
-/** A place that is free, or else the oldest run's. */
+/** A free slot, or else that of the oldest run. */
 function slotFor(record: SystemRecord<"Backup"> | undefined): number {
   let [oldest, oldestMs] = [0, Number.POSITIVE_INFINITY];
   for (let slot = 0; slot < slots; slot++) {

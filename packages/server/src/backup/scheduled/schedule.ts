@@ -16,7 +16,7 @@ const dayMs = 86_400_000;
 const minuteMs = 60_000;
 const nameForm = /^holdfast-([a-z0-9-]+)-(\d{8}T\d{6}Z)\.backup$/;
 const partialForm = /^holdfast-([a-z0-9-]+)-\d{8}T\d{6}Z\.backup\.[0-9a-f]{8}\.partial$/;
-/** Nobody writes on what has been left alone for so long. */
+/** A partial file that has not changed for so long is no longer being written. */
 const partialAgeMs = 6 * 3_600_000;
 
 /** When to make the backup that follows the one of `lastMs`; at once without one. */
@@ -40,7 +40,7 @@ export function backupName(region: string, wallMs: number): string {
   return `holdfast-${region}-${time}.backup`;
 }
 
-/** A region's scheduled backups in a folder, oldest first: by name, and archives by their first bytes. */
+/** A region's scheduled backups in a folder, oldest first; name and first bytes identify them. */
 export async function backupsIn(folder: string, region: string): Promise<readonly string[]> {
   const names = await readdir(folder).catch((error: unknown) => {
     throw new ArchiveFault(`backup.directory: ${folder}: ${wordsFor(error)}`);
@@ -52,8 +52,8 @@ export async function backupsIn(folder: string, region: string): Promise<readonl
 }
 
 /**
- * Deletes all but the newest `keep` scheduled backups of a region, and what interrupted ones left; answers which. Each
- * backup's deletion is done by `evident`, which calls what it is given.
+ * Deletes all but the newest `keep` scheduled backups of a region, and old partial files of
+ * interrupted ones; returns their names. `evident` deletes each backup by calling its `remove`.
  */
 export async function retire(
   folder: string,
