@@ -68,7 +68,7 @@ export const keyManagerSettings = {
   },
 } as const satisfies KindSettings;
 
-/** What both kinds do alike. */
+/** What both kinds have in common. */
 export function keyManagerKind<Type extends "key-protect" | "hpcs">(type: Type, group: string) {
   return {
     kind: type,
@@ -94,10 +94,10 @@ export function keyManagerKind<Type extends "key-protect" | "hpcs">(type: Type, 
   };
 }
 
-/** What the settings of either are made from. */
+/** The input for the settings of either kind. */
 export type KeyManagerConfigured = Configured<KindValues<typeof keyManagerSettings>, SecretSource>;
 
-/** The settings of either, without its type and key ring. */
+/** The settings of either kind, without type and key ring. */
 export function commonSettings(
   type: "key-protect" | "hpcs",
   { values, holder, named, secret }: KeyManagerConfigured,

@@ -21,7 +21,7 @@ test("a root of trust that opens the keys of every instance is accepted", async 
 });
 
 test("a root key of another region is refused, with the instance and how to fix it", async () => {
-  const ring = ringWith({ "id of two": new SealBroken("a wrapped key is not what was wrapped") });
+  const ring = ringWith({ "id of two": new SealBroken("a wrapped key does not authenticate") });
   const check = checkRoot(ring, instances, "root.key");
   await expect(check).rejects.toThrow(OperatorError);
   await expect(check).rejects.toThrow(
