@@ -14,7 +14,7 @@ interface IbmSettings {
   readonly apiKey: SecretSource;
   /** PEM of the authorities to trust for both hosts; by default the public ones. */
   readonly ca?: string;
-  /** The role that the API key needs: what IBM's own service requires (`manager`, the default), or only what is used. */
+  /** Role that the API key needs: what IBM's own service requires (`manager`, the default), or only what is used. */
   readonly role?: "manager" | "reader";
   /** How long one call may take, including retries. */
   readonly deadlineMs: number;

@@ -86,7 +86,7 @@ describe("the sealing key's commands", () => {
     const config = await configure({ file: "root.key" }, { sealingKeyFile: "sealing.key" });
     const path = join(folder, "sealing.key");
     await expect(checkSealingKey(config, machine)).rejects.toThrow(
-      `sealingKeyFile: sealing key file ${path} is not there`,
+      `sealingKeyFile: sealing key file ${path} does not exist`,
     );
     expect(await initSealingKey(config, machine)).toContain(`${path}: made, with version 1`);
     await expect(initSealingKey(config, machine)).rejects.toThrow(OperatorError);
