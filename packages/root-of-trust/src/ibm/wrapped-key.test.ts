@@ -47,7 +47,7 @@ describe("wrapped keys", () => {
     );
   });
 
-  test.each(["", "no base64!", "QQ", "QR==", "QUJD\n"])("%j is not valid ciphertext", (ciphertext) => {
+  test.each(["", "no base64!", "QQ", "QR==", "QUJD\n"])("%j is not a ciphertext", (ciphertext) => {
     expect(encodeWrapped({ ciphertext, sealed: randomBytes(60) })).toBeUndefined();
   });
 

@@ -62,7 +62,7 @@ describe("a repeated event", () => {
   test.each<[string, (at: number) => NodeEvent]>([
     ["a duty that fails", () => duty(new StoreUnavailable("peerUnreachable", "cut off"))],
     ["a caller at the peer port", (at) => peerRefused(`10.0.0.1:${50_000 + at}`)],
-  ])("is logged once in ten minutes, and then with the number of repetitions: %s", (_name, event) => {
+  ])("is logged once in ten minutes, then with the number of repetitions: %s", (_name, event) => {
     const { log, lines, later } = logAt("info");
     for (let at = 0; at < 100; at++) {
       log.observe(event(at));

@@ -32,7 +32,7 @@ function come(address: string, localAddress: string, bytes = ""): Socket {
   return socket;
 }
 
-test.each(openings)("%s: connections that send nothing or only part of a request are closed", async (_, open) => {
+test.each(openings)("%s: silent and incomplete connections are closed", async (_, open) => {
   const listener = await open(500);
   onTestFinished(() => listener.close());
   const sockets = [
