@@ -43,11 +43,11 @@ const settings = {
   deadlineMs: {
     integer: { min: 100, max: 600_000, default: 10_000 },
     unit: "ms",
-    doc: "How long one call may take, its wait for a turn included.",
+    doc: "How long one call may take, including the wait for a session.",
   },
   inFlightMax: {
     integer: { min: 1, max: 256, default: 8 },
-    doc: "Sessions, and so calls at the same time; more wait.",
+    doc: "Maximum number of sessions, and so of concurrent calls; further calls wait.",
   },
 } as const satisfies KindSettings;
 

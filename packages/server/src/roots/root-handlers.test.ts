@@ -43,7 +43,7 @@ test.each<[object, readonly string[] | undefined, boolean]>([
   [{ file: "key-protect" }, [instance], false],
   [{ env: "HOLDFAST_ROOT_KEY" }, [instance], false],
   [{ file: "key-protect" }, undefined, true],
-])("a root key with the secret %j may be set by a token bound to %j: %s", async (apiKey, instances, may) => {
+])("the secret %j may be given by a token bound to %j: %s", async (apiKey, instances, may) => {
   const principal = { name: "n", id: "t", role: "manager", instances, remote: "192.0.2.1" };
   const root = { type: "key-protect", instanceId: "i", rootKey: "k", apiKey };
   const call = { principal, params: { instance }, body: { regions: { a: root } } };

@@ -190,7 +190,7 @@ function named(region: string, error: unknown): unknown {
   return new ManagementError(error.code, ofRegion(region, error.message), error.extra);
 }
 
-/** The changes of a record to move a region; keys under the target of an incomplete earlier move can still be opened. */
+/** The changes of a record to move a region. Keys under the target of an incomplete earlier move stay accessible. */
 function moved(
   record: SystemRecord<"Instance">,
   region: string,
