@@ -31,7 +31,7 @@ export async function bringRedis() {
       "Redis 7.2 or newer is needed: put redis-server and redis-sentinel on PATH",
     );
   }
-  say("bringing Redis");
+  say("installing Redis");
   rmSync(home, { recursive: true, force: true });
   if (canInstallSystemPackages() && (await aptInstall(["redis-tools"]))) {
     useServerInside("/usr/bin");
@@ -42,7 +42,7 @@ export async function bringRedis() {
     if (redisIsThere()) return;
   }
   rmSync(ownRedisDirectory, { recursive: true, force: true });
-  throw new SetUpError(`Redis 7.2 or newer could not be brought here; ${byHand}`);
+  throw new SetUpError(`Redis 7.2 or newer could not be installed here; ${byHand}`);
 }
 
 /**

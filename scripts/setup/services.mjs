@@ -73,7 +73,7 @@ function hasUnit(unit) {
 /** Gets Prometheus for the dashboards if possible; otherwise the code that needs it says what to do. */
 export async function bringPrometheus() {
   if (findTool("prometheus") !== undefined) return;
-  say("bringing Prometheus");
+  say("installing Prometheus");
   await bringServices(["prometheus"], ["prometheus", "promtool"]);
 }
 

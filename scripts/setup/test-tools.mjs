@@ -102,7 +102,7 @@ export async function bringTestTools() {
   const services = missing.filter((tool) => tool.services !== undefined);
   const others = missing.filter((tool) => tool.services === undefined);
   const mayInstall = canInstallSystemPackages();
-  if (services.length > 0 || (mayInstall && others.length > 0)) say("bringing tools for the tests");
+  if (services.length > 0 || (mayInstall && others.length > 0)) say("installing tools for tests");
   if (services.length > 0) {
     await bringServices(
       packagesOf(services),

@@ -10,7 +10,7 @@ const clock = { wallMs: () => Date.now(), monotonicMs: () => performance.now() }
 const times = { deadlineMs: 10_000, attemptMs: 5000, backOffMs: 4 };
 const never = new AbortController().signal;
 
-describe("repetition", () => {
+describe("retries", () => {
   test("a call that fails temporarily is repeated until it succeeds", async () => {
     const retries = new Retries(clock, ids, times);
     const numbers: number[] = [];
@@ -89,7 +89,7 @@ describe("retry-after", () => {
     ["soon", undefined],
     ["-1", undefined],
     ["99999999999999", undefined],
-  ])("%s", (header, ms) => {
+  ])("of %s is parsed", (header, ms) => {
     expect(retryAfterMs(header, wallMs)).toBe(ms);
   });
 });

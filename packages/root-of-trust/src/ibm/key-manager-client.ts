@@ -168,7 +168,7 @@ export class KeyManagerClient {
   }
 }
 
-/** Returns the token, or why there is none yet. If IAM refuses, it rejects, which ends the call. */
+/** Returns the token, or why there is none yet. Rejects if IAM refuses, which ends the call. */
 async function ended(token: Promise<string>, signal: AbortSignal): Promise<string | Error> {
   let end = (): void => undefined;
   const tooLate = new Promise<Error>((resolve) => {

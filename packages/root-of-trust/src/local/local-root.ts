@@ -214,7 +214,7 @@ export class LocalRoot implements RootOfTrust {
     const found = this.#keys?.versions.find((known) => known.version === version);
     if (found !== undefined) return found;
     const newest = this.#newest().version;
-    // A node with an older copy of the file keeps its open keys for the grace time, until the newer file is there.
+    // A node with an older copy of the file keeps its open keys for the grace time, until it has the newer file.
     if (version > newest) {
       const mend = "copy the newer file to this node";
       throw this.#failure(

@@ -80,7 +80,7 @@ export class Faults {
       case "thaw":
         return part.thaw() ? `${name} runs again (SIGCONT)` : `${name} was not frozen`;
       case "heal":
-        return mend(name, part) ?? `${name} was well`;
+        return mend(name, part) ?? `${name} needs no repair`;
     }
   }
 

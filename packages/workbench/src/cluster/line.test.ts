@@ -121,7 +121,7 @@ describe("a line", () => {
   });
 });
 
-/** Uses events: iterating over a socket destroys it at the end of what it reads, whatever it still has to write. */
+/** Uses events: iterating over a socket destroys it at the end of its input, even if it still has data to write. */
 async function digestOf(socket: Socket): Promise<string> {
   const hash = createHash("sha256");
   socket.on("data", (chunk: Buffer) => hash.update(chunk));

@@ -118,7 +118,7 @@ export class RunningRegion {
     if (!existsSync(folder.initialised) || hasData(folder, "primary")) return;
     if (!hasData(folder, "replica")) {
       throw new OperatorError(
-        `${folder.redis}: the data of this Redis is gone; put it back, or begin anew with \`npx holdfast dev reset --yes\``,
+        `${folder.redis}: the data of this Redis is gone; put it back, or start over with \`npx holdfast dev reset --yes\``,
       );
     }
     promoteReplica(folder);

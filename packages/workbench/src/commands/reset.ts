@@ -19,7 +19,7 @@ export async function reset(
   }
   if (!confirmed) {
     throw new OperatorError(
-      `this deletes every key that the cluster in ${folder.root} holds, and its certificates: say --yes to do it`,
+      `this deletes every key that the cluster in ${folder.root} holds, and its certificates: give --yes to do it`,
     );
   }
   const run = readRun(folder);

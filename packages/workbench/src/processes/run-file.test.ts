@@ -90,7 +90,7 @@ describe("dev reset", () => {
   test("deletes only with --yes, and only the cluster's files", async () => {
     writeFileSync(folder.settings, "{}");
     writeFileSync(join(folder.root, "mine.txt"), "");
-    await expect(reset(folder, false, () => {})).rejects.toThrow(/say --yes/);
+    await expect(reset(folder, false, () => {})).rejects.toThrow(/give --yes/);
     expect(existsSync(folder.regions)).toBe(true);
     expect(await reset(folder, true, () => {})).toBe(0);
     expect(existsSync(folder.regions)).toBe(false);

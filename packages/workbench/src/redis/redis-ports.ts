@@ -44,7 +44,7 @@ export async function settleRedisPorts(
 function refuseOthers(folder: Folder, known: readonly string[], asked: readonly string[]): void {
   if (known.length === 0 || known.join() === asked.join()) return;
   throw new OperatorError(
-    `${folder.root} was begun with ${known.length === 1 ? "one region" : `${known.length} regions`}: start it with --regions ${known.length}, or another in a folder of its own with --dir`,
+    `${folder.root} was created with ${known.length === 1 ? "one region" : `${known.length} regions`}: start it with --regions ${known.length}, or another in a folder of its own with --dir`,
   );
 }
 

@@ -76,7 +76,7 @@ export interface NodeReadings {
     readonly parts: Readonly<Record<string, boolean>>;
   };
   readonly peers: () => readonly { readonly region: string; readonly state: string }[];
-  /** Whether this node leads its region; undefined where it is never a candidate. */
+  /** Whether this node leads its region; undefined if it is never a candidate. */
   readonly leads: () => boolean | undefined;
   /** Quarantined records in the own store; undefined while unknown. */
   readonly quarantined: () => number | undefined;

@@ -30,11 +30,11 @@ export async function adoptRoot(
   try {
     const { name } = await root.describe();
     if (name === lost) {
-      throw new OperatorError(`--lost ${lost}: that is the root key which is configured now`);
+      throw new OperatorError(`--lost ${lost}: this is the root key that is configured now`);
     }
     return await atRegions(configFile, machine, async ({ own, peer, region, timers }) => {
       if (peer === undefined) {
-        throw new OperatorError("peer: is missing: without another region nobody has the keys");
+        throw new OperatorError("peer: is missing: only another region has copies of the keys");
       }
       await met(peer, timers);
       const keks = new ObjectKekStore(own, { clock: timers, region });
