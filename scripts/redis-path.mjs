@@ -33,7 +33,7 @@ export function findExecutable(name, path = process.env["PATH"] ?? "") {
 
 /**
  * Absolute path of `redis-server`, `redis-sentinel` or `redis-cli`. The set-up's own copy comes
- * first: it exists only where the system's was missing or too old.
+ * first: it exists only if the system's was missing or too old.
  * @param {"redis-server" | "redis-sentinel" | "redis-cli"} name
  * @returns {string | undefined}
  */

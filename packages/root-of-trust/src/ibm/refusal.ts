@@ -74,7 +74,7 @@ function meaningOf(refused: Refused, subject: Subject): readonly [Meaning, strin
   const { status, code, genuine } = refused;
   const found = byCode.get(code ?? "") ?? byStatus.get(status);
   if (found === undefined || isPassing(refused)) return ["unavailable", "it is not available now"];
-  // Another server's answer must not close all keys of an instance. A denied access is always taken as it is.
+  // Another server's answer must not close all keys of an instance. Denied access is always reported as such.
   if (found[0] !== "denied" && !genuine) {
     return ["unavailable", "something else answers in its place; check the host name"];
   }

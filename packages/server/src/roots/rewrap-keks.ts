@@ -40,10 +40,9 @@ const leaveAfterMs = 30_000;
 const instancesPerRun = 100;
 
 /**
- * Brings KEKs under the present version of their root key, or under another root key, while the instance is used; nothing
- * that they seal changes. Every step may be the last before a crash: an instance's record names the root of trust that it
- * is moved to before the first wrap is made by it, and the one that it leaves until the last was replaced. The next call
- * for the instance continues.
+ * Wraps KEKs under the current version of their root key, or under another root key, while the instance is in use; the
+ * data that they seal does not change. A crash may follow any step: an instance's record names the new root of trust
+ * before its first wrap, and the old one until its last wrap was replaced. The next call for the instance continues.
  */
 export class RewrapKeks implements Duty {
   readonly name = "rewrap-keks";

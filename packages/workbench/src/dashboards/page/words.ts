@@ -58,7 +58,7 @@ function digits(value: number, most: number): string {
   });
 }
 
-/** The level of a value; undefined where the panel has none. */
+/** The level of a value; undefined if the panel has none. */
 export function levelOf(value: number, { levels }: Panel): Level | undefined {
   return levels?.findLast(([, from]) => from === undefined || value >= from)?.[0];
 }
