@@ -1,4 +1,4 @@
-// All checks without the tests: format, lint, floating promises, types.
+// Runs all checks without the tests: format, lint, floating promises, types.
 
 import { runChecks } from "./checks.mjs";
 

@@ -15,7 +15,7 @@ const checks = [
 ];
 
 /**
- * Runs every check at once, prints a line for each and all that a failed one said.
+ * Runs all checks at the same time, prints a line for each, and the output of each failed one.
  * @returns {Promise<number>} how many failed
  */
 export async function runChecks() {

@@ -1,5 +1,5 @@
-// Makes what docker-compose.yml takes as secrets: `npm run compose-secrets [-- DIRECTORY]`. What is
-// there stays; only the files that Redis and Sentinel read are written anew from the passwords.
+// Creates the secrets for docker-compose.yml: `npm run compose-secrets [-- DIRECTORY]`. Existing files
+// stay; only the files that Redis and Sentinel read are written again from the passwords.
 
 import { spawnSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
@@ -18,7 +18,7 @@ import { node24 } from "./setup/packages.mjs";
 
 const regions = ["a", "b"];
 const peers = ["a/a1", "a/a2", "b/b1", "b/b2"];
-/** Where clients find the regions; the servers' certificate must name them. */
+/** Hosts where clients reach the regions; the servers' certificate must name them. */
 const hosts = [
   process.env["HOLDFAST_ADDRESS_A"] ?? "127.0.1.1",
   process.env["HOLDFAST_ADDRESS_B"] ?? "127.0.2.1",
@@ -32,7 +32,7 @@ mkdirSync(directory, { recursive: true, mode: 0o700 });
 makePki();
 for (const region of regions) makeRegion(join(directory, region));
 const isRoot = process.getuid?.() === 0;
-// A node does not run as root: what root has made is given to the image's own user.
+// A node does not run as root, so files created by root are given to the image's own user.
 if (isRoot) {
   for (const name of readdirSync(directory, { recursive: true, encoding: "utf8" })) {
     chownSync(join(directory, name), 65532, 65532);
@@ -46,7 +46,7 @@ process.stdout.write(`The secrets lie in ${directory}. Begin the stores, once, a
   docker compose up --wait
 `);
 
-/** Certificates of servers, client and peers, and each region's root key and ticket keys. */
+/** Creates certificates of servers, client and peers, and each region's root key and ticket keys. */
 function makePki() {
   const { status } = spawnSync(
     node24,
@@ -63,7 +63,7 @@ function makePki() {
 }
 
 /**
- * The passwords of one region's Redis, and the files made from them.
+ * Creates the passwords of one region's Redis, and the files made from them.
  * @param {string} folder
  */
 function makeRegion(folder) {
@@ -81,11 +81,11 @@ function makeRegion(folder) {
     `sentinel auth-pass holdfast ${passwords.sentinel}`,
     `requirepass ${atSentinel}`,
     `sentinel sentinel-pass ${atSentinel}`,
-    // deploy/redis/start.sh asks who the primary is, with the only password that a Redis has.
+    // deploy/redis/start.sh asks which Redis is the primary, with the only password that a Redis knows.
     `user replica on #${sha256(passwords.replica)} resetkeys resetchannels -@all +sentinel|master`,
   ];
   const replication = ["masteruser replica", `masterauth ${passwords.replica}`];
-  // Redis runs as another user in its container, and the folder keeps everyone else out.
+  // Redis runs as another user in its container; the mode of the folder excludes all other users.
   for (const [name, text] of [
     ["users.acl", users],
     ["replication.conf", `${replication.join("\n")}\n`],
@@ -96,7 +96,7 @@ function makeRegion(folder) {
 }
 
 /**
- * A password that is made once.
+ * A password that is created once.
  * @param {string} file
  */
 function password(file) {
@@ -107,7 +107,7 @@ function password(file) {
 }
 
 /**
- * The shipped users' hashes are zeros, which no password has.
+ * Replaces the hash of a shipped user, which is all zeros and so matches no password.
  * @param {string} users
  * @param {string} user
  * @param {string} secret

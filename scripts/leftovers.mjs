@@ -3,17 +3,17 @@ import { readdirSync, readFileSync } from "node:fs";
 const name = "HOLDFAST_TEST_RUN";
 const value = `${process.pid}-${Date.now()}`;
 
-/** Environment that marks every process of this test run, also those that leave its process group. */
+/** Environment variable that marks every process of this test run, even those that leave its process group. */
 export const mark = { [name]: value };
 
 /**
- * Ends what tests started and did not stop, found by the mark and ended by its process id.
+ * Ends processes that tests started and did not stop: finds them by the mark, and ends them by process id.
  * @returns {number} how many were ended
  */
 export function endLeftovers() {
   /** @type {Set<number>} */
   const ended = new Set();
-  // Again until nothing new shows: a supervisor may start another between the listing and its end.
+  // Repeat until no new process appears: a supervisor may start another one between the listing and its end.
   for (let more = true; more; ) {
     const found = markedProcesses().filter((pid) => !ended.has(pid));
     for (const pid of found) {

@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 
-/** Where the set-up puts Redis when the system has none that is new enough. */
+/** Where the set-up puts Redis if the system has none that is new enough. */
 export const ownRedisDirectory = join(root, ".holdfast", "redis", "bin");
 
 /** Where the set-up puts Valkey under the names of Redis' programs, for tests. */
@@ -18,7 +18,7 @@ export const ownToolsDirectory = join(root, ".holdfast", "tools", "bin");
 const redisVersionMin = "7.2.0";
 
 /**
- * The first executable of that name on a search path.
+ * The first executable with this name on a search path.
  * @param {string} name
  * @param {string} path
  * @returns {string | undefined}
@@ -33,7 +33,7 @@ export function findExecutable(name, path = process.env["PATH"] ?? "") {
 
 /**
  * Absolute path of `redis-server`, `redis-sentinel` or `redis-cli`. The set-up's own copy comes
- * first: it exists only where the system's was missing or too old.
+ * first: it exists only if the system's was missing or too old.
  * @param {"redis-server" | "redis-sentinel" | "redis-cli"} name
  * @returns {string | undefined}
  */
@@ -42,8 +42,8 @@ export function findRedis(name, path = process.env["PATH"] ?? "") {
 }
 
 /**
- * A search path on which `node` is the pinned Node 24 and `redis-server` the one the set-up chose. The tools that it
- * unpacked come last: they are for a system that has none.
+ * A search path on which `node` is the pinned Node 24 and `redis-server` is the one that the set-up chose. The tools
+ * that it unpacked come last: they are for systems without these tools.
  * @param {string} path
  * @returns {string}
  */
@@ -55,7 +55,7 @@ export function pathWithTools(path = process.env["PATH"] ?? "") {
 }
 
 /**
- * The version that a redis-server reports, or undefined where it does not run.
+ * The version that a redis-server reports; undefined if it does not run.
  * @param {string} server
  * @returns {string | undefined}
  */

@@ -1,5 +1,5 @@
-// `node scripts/run.mjs FILE [ARGS]` becomes the pinned Node 24 running FILE, with Redis on PATH.
-// It replaces this process where it can, so that signals and the exit code need no relay.
+// `node scripts/run.mjs FILE [ARGS]` runs FILE with the pinned Node 24, with Redis on PATH.
+// It replaces this process if possible, so that signals and the exit code need no relay.
 
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -9,10 +9,10 @@ import { root, say } from "./setup/common.mjs";
 import { node24 } from "./setup/packages.mjs";
 
 const [file = "", ...args] = process.argv.slice(2);
-// Node 24 calls experimental what we use of it; nobody who starts Holdfast can do anything about it.
+// Node 24 marks features that Holdfast uses as experimental; users of Holdfast can do nothing about it.
 const flags = ["--disable-warning=ExperimentalWarning"];
 const env = {
-  // Half the start of a process is compiling what the last one compiled too.
+  // Without the cache, half of a start is spent compiling the same code as the last time.
   NODE_COMPILE_CACHE: join(root, ".holdfast", "compile-cache"),
   ...process.env,
   PATH: pathWithTools(),
@@ -27,7 +27,7 @@ if (process.execve !== undefined) {
 }
 
 const child = spawn(node24, [...flags, join(root, file), ...args], { env, stdio: "inherit" });
-// A terminal sends SIGINT to the child as well; a second one would mean "at once".
+// A terminal sends SIGINT to the child too; a second SIGINT would mean "end at once".
 process.on("SIGINT", () => process.stdin.isTTY || child.kill("SIGINT"));
 process.on("SIGTERM", () => child.kill("SIGTERM"));
 child.once("error", () => {

@@ -1,6 +1,6 @@
-// Brings what Holdfast needs, and nothing twice: packages, Node 24, Redis, and for tests PyKMIP and
-// OpenSSL. Run before every npm script that needs them; when all is there it only looks.
-// This first file must parse on any Node that knows modules, so that an old one gets a clear line.
+// Installs what Holdfast needs and does not have yet: packages, Node 24, Redis, and for tests PyKMIP and
+// OpenSSL. Runs before every npm script that needs them; if nothing is missing, it only checks.
+// This first file must parse on any Node with modules, so that an old Node prints a clear message.
 
 const nodeMajorMin = 20;
 

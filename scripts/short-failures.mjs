@@ -1,8 +1,8 @@
-/** Lines that one failed test may print, its first and last line included. */
+/** Lines that one failed test may print, including its first and last line. */
 export const failureLinesMax = 30;
 
 /**
- * Cuts the report of each failed test to `failureLinesMax` lines: a value that a test prints may have thousands.
+ * Limits the report of each failed test to `failureLinesMax` lines: a printed value may have thousands.
  * @returns {(line: string) => string[]} what to print for the next line
  */
 export function shortFailures() {

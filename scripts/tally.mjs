@@ -6,9 +6,9 @@ import { readFileSync } from "node:fs";
  */
 
 /**
- * Sums vitest's JSON report and the failed checks. A file that could not be loaded, a run that ended
- * badly with no test to blame, and a missing report are one failure each: nothing red may add up to
- * zero.
+ * Sums up vitest's JSON report and the failed checks. A file that could not be loaded, a run that failed
+ * without a failed test, and a missing report count as one failure each, so that no failed run counts as
+ * zero failures.
  * @param {string} report
  * @param {number} exitCode
  * @param {number} failedChecks

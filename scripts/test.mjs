@@ -1,5 +1,5 @@
-// Checks, then every vitest project, fast ones first. The last line is the sum of all:
-// "N passed, N failed"; skipped tests are listed before it. Arguments go to vitest.
+// Runs the checks, then every vitest project, the fast ones first. The last line is the total:
+// "N passed, N failed"; skipped tests are listed before it. Arguments are passed to vitest.
 
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -56,7 +56,7 @@ for (const [file, tests] of skipped) {
 process.stdout.write(`${passed} passed, ${failed} failed\n`);
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
 
-/** A terminal gets colours, a file does not, also where CI is set. */
+/** A terminal gets colours and a file does not, even if CI is set. */
 function colours() {
   return process.stdout.isTTY ? { FORCE_COLOR: "1" } : { NO_COLOR: "1", FORCE_COLOR: undefined };
 }

@@ -4,10 +4,10 @@ import { type Zippable, zipSync } from "fflate";
 import { root, run, SetUpError } from "../setup/common.mjs";
 import { makeTree, nameOf, type TargetName } from "./tree.ts";
 
-/** A fixed time in archives: the same sources make the same bytes. */
+/** A fixed time for archives, so that the same sources produce the same bytes. */
 const epoch = new Date("2026-01-01T00:00:00Z");
 
-/** Makes `holdfast-VERSION-TARGET.tar.gz` in `out`; answers its path. */
+/** Creates `holdfast-VERSION-TARGET.tar.gz` in `out`; returns its path. */
 export async function makeTarball(target: TargetName, out: string): Promise<string> {
   const name = nameOf(target);
   await makeTree(target, join(out, name));
@@ -17,7 +17,7 @@ export async function makeTarball(target: TargetName, out: string): Promise<stri
   return file;
 }
 
-/** Makes `holdfast-VERSION-TARGET.zip` in `out`, which keeps what is executable; answers its path. */
+/** Creates `holdfast-VERSION-TARGET.zip` in `out`, with executable permissions; returns its path. */
 export async function makeZip(target: TargetName, out: string): Promise<string> {
   const name = nameOf(target);
   await makeTree(target, join(out, name));
@@ -26,7 +26,7 @@ export async function makeZip(target: TargetName, out: string): Promise<string> 
     if (!entry.isFile()) continue;
     const path = join(entry.parentPath, entry.name);
     const { mode } = statSync(path);
-    // The upper half of the attributes is the mode of Unix.
+    // The upper half of the attributes is the Unix mode.
     const options = { os: 3, attrs: mode << 16, mtime: epoch } as const;
     entries[path.slice(out.length + 1)] = [readFileSync(path), options];
   }
@@ -35,7 +35,7 @@ export async function makeZip(target: TargetName, out: string): Promise<string> 
   return file;
 }
 
-/** Runs a program to its end; throws with where its output is when it fails. */
+/** Runs a program to its end; if it fails, throws an error that names its log. */
 export async function must(program: string, args: readonly string[]): Promise<void> {
   mkdirSync(join(root, ".holdfast", "log"), { recursive: true });
   const { ok, log, error } = await run(program, program, args);

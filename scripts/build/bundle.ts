@@ -5,9 +5,8 @@ import { root } from "../setup/common.mjs";
 import { type BundledPackage, licencesOf, packageAt, packagesIn, sbomOf } from "./contents.ts";
 
 /**
- * Makes the bundle of the sources in `from` in `folder`: `holdfast.mjs`, the process for a PKCS#11 token
- * (`host-main.mjs`), the chunks that both load when they need them, source maps, and the Redis scripts. Answers the
- * packages that are in it.
+ * Bundles the sources in `from` into `folder`: `holdfast.mjs`, the process for a PKCS#11 token (`host-main.mjs`), the
+ * chunks that both load on demand, source maps, and the Redis scripts. Returns the packages in the bundle.
  */
 export async function makeBundle(folder: string, from = root): Promise<readonly BundledPackage[]> {
   rmSync(folder, { recursive: true, force: true });
@@ -19,10 +18,10 @@ export async function makeBundle(folder: string, from = root): Promise<readonly 
     },
     outdir: folder,
     outExtension: { ".js": ".mjs" },
-    // All beside each other: the Redis scripts are looked for beside the code that loads them.
+    // All files go into one folder: the code looks for the Redis scripts next to itself.
     chunkNames: "[name]-[hash]",
     bundle: true,
-    // `holdfast --version` need not read what only `serve` uses.
+    // Splitting, so that `holdfast --version` need not read what only `serve` uses.
     splitting: true,
     format: "esm",
     platform: "node",
@@ -34,12 +33,12 @@ export async function makeBundle(folder: string, from = root): Promise<readonly 
     sourcesContent: false,
     // A native add-on.
     external: ["pkcs11js"],
-    // What packages in CommonJS expect to find.
+    // Names that CommonJS packages expect.
     banner: {
       js: [
         'import { createRequire } from "node:module";',
         "const require = createRequire(import.meta.url);",
-        // They look two folders above for their files.
+        // They look for their files two folders above.
         'const __dirname = import.meta.dirname + "/package/build/src";',
       ].join(""),
     },
@@ -54,7 +53,7 @@ export async function makeBundle(folder: string, from = root): Promise<readonly 
   return packagesIn(filesOf(metafile), from);
 }
 
-/** Copies what is not code beside a bundle: licences and the list of its packages (CycloneDX). */
+/** Writes the files for a bundle that are not code: licences and the list of its packages (CycloneDX). */
 export function writeContents(folder: string, packages: readonly BundledPackage[]): void {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, "sbom.cdx.json"), sbomOf(packages));
@@ -64,7 +63,7 @@ export function writeContents(folder: string, packages: readonly BundledPackage[
   }
 }
 
-/** Own packages are those of the sources, also where `node_modules` links to others. */
+/** Resolves Holdfast's own packages to the sources in `from`, even if `node_modules` links to other sources. */
 function ownPackages(from: string): Plugin {
   return {
     name: "own-packages",
@@ -87,7 +86,7 @@ function filesOf({ outputs }: Metafile): readonly string[] {
   return Object.values(outputs).flatMap(({ inputs }) => Object.keys(inputs));
 }
 
-/** Copies the native add-on for PKCS#11, three files of its package, where this machine has built it. */
+/** Copies the native add-on for PKCS#11, three files of its package, if this machine has built it. */
 export function copyAddOn(folder: string): readonly BundledPackage[] {
   const from = join(root, "packages/root-of-trust/node_modules/pkcs11js");
   const built = join("build", "Release", "pkcs11.node");

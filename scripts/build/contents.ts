@@ -4,11 +4,11 @@ import * as Cdx from "@cyclonedx/cyclonedx-library";
 import parseExpression from "spdx-expression-parse";
 import { root } from "../setup/common.mjs";
 
-/** A package whose code is in a bundle, or beside it. */
+/** A package whose code is in a bundle, or next to it. */
 export interface BundledPackage {
   readonly name: string;
   readonly version: string;
-  /** An SPDX expression, as its manifest says. */
+  /** An SPDX expression, from its manifest. */
   readonly license: string;
   readonly folder: string;
 }

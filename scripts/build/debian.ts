@@ -11,7 +11,7 @@ const architectures: Partial<Readonly<Record<TargetName, string>>> = {
 };
 const sources = join(root, "deploy", "debian");
 
-/** Makes `holdfast_VERSION_ARCHITECTURE.deb` in `out` from the files of deploy/debian and deploy/systemd. */
+/** Creates `holdfast_VERSION_ARCHITECTURE.deb` in `out` from the files in deploy/debian and deploy/systemd. */
 export async function makeDeb(
   target: TargetName,
   out: string,

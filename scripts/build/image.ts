@@ -6,25 +6,25 @@ import { must } from "./archives.ts";
 import { productVersion } from "./bundle.ts";
 import { installed, makeTree, ownTarget } from "./tree.ts";
 
-/** Distribution packages that a node needs: the C and C++ libraries of Node, and a shell that sets its limits. */
+/** Distribution packages that a node needs: Node's C and C++ libraries, and a shell that sets its limits. */
 const packages = ["base-files", "base-passwd", "libc6", "libstdc++6", "dash", "netbase", "tzdata"];
 
 /**
- * Builds the image `holdfast:VERSION` with podman or docker; answers its name. `folder` is the build context.
+ * Builds the image `holdfast:VERSION` with podman or docker; returns its name. `folder` is the build context.
  */
 export async function makeImage(folder: string, command: readonly string[] = []): Promise<string> {
   const [program, ...options] = command.length > 0 ? command : [containerProgram()];
   await makeContext(folder);
   const name = `holdfast:${productVersion()}`;
-  // Podman's own format has no health check; docker knows no other one.
+  // Podman's own format has no health check; docker has no other format.
   const format = [program, ...options].includes("podman") ? ["--format=docker"] : [];
   await must(program ?? "", [...options, "build", ...format, "-t", name, folder]);
   return name;
 }
 
 /**
- * Makes what the image is built from: `usr`, `base.tar` and the Dockerfile. The base is made of Debian's packages with
- * mmdebstrap, so nothing is pulled.
+ * Creates the build context of the image: `usr`, `base.tar` and the Dockerfile. mmdebstrap builds the base from Debian
+ * packages, so no image is pulled.
  */
 export async function makeContext(folder: string): Promise<void> {
   if (findExecutable("mmdebstrap") === undefined) {

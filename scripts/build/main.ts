@@ -1,4 +1,4 @@
-// Makes what Holdfast is installed from: `npm run build [-- KIND...]`, into dist/.
+// Builds the installation packages of Holdfast into dist/: `npm run build [-- KIND...]`.
 import { mkdirSync } from "node:fs";
 import { join, relative } from "node:path";
 import { root, SetUpError } from "../setup/common.mjs";
@@ -10,7 +10,7 @@ import { ownTarget } from "./tree.ts";
 
 const out = join(root, "dist");
 
-/** What can be made: each answers the files or folders. */
+/** What can be built; each function returns the files or folders. */
 const kinds: Readonly<Record<string, () => Promise<readonly string[]>>> = {
   bundle: async () => {
     const folder = join(out, "bundle");

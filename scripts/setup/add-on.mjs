@@ -4,21 +4,21 @@ import { findExecutable } from "../redis-path.mjs";
 import { root, run, SetUpError, say } from "./common.mjs";
 import { nodeHeaders, pnpm } from "./packages.mjs";
 
-/** What node-gyp needs, as Debian calls it. */
+/** The Debian packages that node-gyp needs. */
 export const compilerPackages = "g++ make python3";
 
-/** Whether the add-on for PKCS#11 was compiled; the installation leaves it out where no compiler is. */
+/** Whether the add-on for PKCS#11 was compiled; the installation skips it if there is no compiler. */
 export function addOnIsThere() {
   const folder = join(root, "packages/root-of-trust/node_modules/pkcs11js");
   return existsSync(join(folder, "build/Release/pkcs11.node"));
 }
 
-/** Whether it can be. */
+/** Whether it can be compiled. */
 export function canCompile() {
   return compilerPackages.split(" ").every((name) => findExecutable(name) !== undefined);
 }
 
-/** Compiles it where it is missing; says what it needs. */
+/** Compiles it if it is missing; throws a `SetUpError` that names what is needed. */
 export async function bringAddOn() {
   if (addOnIsThere()) return;
   if (!canCompile()) {

@@ -6,10 +6,10 @@ import { fileURLToPath } from "node:url";
 /** The repository's root, with symbolic links resolved by the module loader. */
 export const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 
-/** What is made on this machine and never committed. */
+/** The folder for files that are created on this machine and never committed. */
 export const localDirectory = join(root, ".holdfast");
 
-/** What is missing and how to mend it, in one line: the only kind of error a user sees here. */
+/** Says in one line what is missing and how to fix it: the only kind of error that a user sees here. */
 export class SetUpError extends Error {}
 
 /** @param {string} text */
@@ -18,7 +18,7 @@ export function say(text) {
 }
 
 /**
- * Runs a program with its output in a log file, since it only matters when it fails.
+ * Runs a program with its output in a log file, since the output only matters if it fails.
  * @param {string} log name of the log in `.holdfast/log`
  * @param {string} program
  * @param {readonly string[]} args
@@ -43,7 +43,7 @@ export async function run(log, program, args, options = {}) {
 }
 
 /**
- * The line of a log that most likely says what went wrong: the first that is marked as an error.
+ * The line of a log that most likely says what went wrong: the first that is marked as an error, or else the last.
  * @param {string} file
  */
 function errorIn(file) {

@@ -7,8 +7,8 @@ const lockFile = join(localDirectory, "setup.lock");
 const pollMs = 200;
 
 /**
- * Runs `work` while no other set-up of this folder runs: two npm scripts started together would
- * otherwise install over each other.
+ * Runs `work` while no other set-up of this folder runs: otherwise two npm scripts started at the same
+ * time would install over each other.
  * @param {() => Promise<void>} work
  */
 export async function alone(work) {
@@ -24,7 +24,7 @@ export async function alone(work) {
   }
 }
 
-/** A lock whose owner is gone is taken over, so that a killed set-up blocks nothing. */
+/** Takes the lock, also from an owner that is gone, so that a killed set-up blocks nothing. */
 function takeLock() {
   try {
     writeFileSync(lockFile, String(process.pid), { flag: "wx" });
@@ -39,10 +39,10 @@ function takeLock() {
 function ownerLives() {
   try {
     const owner = Number(readFileSync(lockFile, "utf8"));
-    // Empty for an instant between its creation and the write.
+    // The file is empty for an instant between its creation and the write.
     return owner === 0 || process.kill(owner, 0);
   } catch (error) {
-    // A process of another user lives, though we may not signal it.
+    // EPERM: the owner is a running process of another user.
     return codeOf(error) === "EPERM";
   }
 }

@@ -7,7 +7,7 @@ import { bringPrometheus } from "./services.mjs";
 import { bringTestTools } from "./test-tools.mjs";
 
 /**
- * Brings what is missing; looks only, where nothing is.
+ * Installs what is missing; only checks if nothing is missing.
  * @param {{ forTest: boolean, forPkcs11: boolean, forDashboards: boolean }} options
  * @returns {Promise<number>} the exit code
  */
@@ -30,7 +30,7 @@ export async function setUp({ forTest, forPkcs11, forDashboards }) {
 }
 
 /**
- * One line for what nobody foresaw: a full disk, a folder that may not be written.
+ * One line for an unexpected error: a full disk, a folder without write permission.
  * @param {unknown} error
  */
 function reasonOf(error) {

@@ -4,20 +4,20 @@ import { dirname, join } from "node:path";
 import { findExecutable } from "../redis-path.mjs";
 import { root, run, SetUpError, say } from "./common.mjs";
 
-/** What installs packages. */
+/** The package manager that installs packages. */
 export const pnpm = "pnpm@12.4.2";
 const stampFile = join(root, "node_modules", ".holdfast-stamp");
 
 /** The pinned Node that runs Holdfast; the one that started npm may be older. */
 export const node24 = join(root, "node_modules", `node-linux-${process.arch}`, "bin", "node");
 
-/** True when node_modules is what the lock file says, in this very folder. */
+/** Whether node_modules matches the lock file, and was installed in this same folder. */
 export function packagesAreThere() {
   if (!existsSync(node24) || !existsSync(stampFile)) return false;
   return readFileSync(stampFile, "utf8") === stamp();
 }
 
-/** Installs the locked packages, among them Node 24. */
+/** Installs the locked packages, including Node 24. */
 export async function installPackages() {
   if (process.platform !== "linux" || !["x64", "arm64"].includes(process.arch)) {
     throw new SetUpError(
@@ -39,7 +39,7 @@ export async function installPackages() {
   writeFileSync(stampFile, stamp());
 }
 
-/** Changes with the lock file, with any manifest, and with the folder, since the links are absolute. */
+/** A digest that changes with the lock file, with any manifest, and with the folder, since the links are absolute. */
 function stamp() {
   const manifests = readdirSync(join(root, "packages")).map((name) => `packages/${name}`);
   const files = [
@@ -54,7 +54,7 @@ function stamp() {
   return hash.digest("hex");
 }
 
-/** Native packages compile against the headers of the Node that runs them, which came with it. */
+/** Environment with which native packages compile against the headers that came with the pinned Node. */
 export function nodeHeaders() {
   return { npm_config_nodedir: dirname(dirname(node24)) };
 }

@@ -16,7 +16,7 @@ const programs = /** @type {const} */ (["redis-server", "redis-sentinel", "redis
 const byHand =
   "run: sudo apt-get update && sudo apt-get install -y --no-install-recommends redis-tools";
 
-/** True when a Redis server and Sentinel new enough for WAITAOF can be started. */
+/** Whether a Redis server and a Sentinel that are new enough for WAITAOF can be started. */
 export function redisIsThere() {
   const server = findRedis("redis-server");
   if (server === undefined || findRedis("redis-sentinel") === undefined) return false;
@@ -24,14 +24,14 @@ export function redisIsThere() {
   return version !== undefined && isRedisNewEnough(version);
 }
 
-/** Brings Redis: by apt for root, otherwise unpacked into `.holdfast` without root. */
+/** Installs Redis: with apt for root, otherwise unpacked into `.holdfast`. */
 export async function bringRedis() {
   if (findExecutable("apt-get") === undefined) {
     throw new SetUpError(
       "Redis 7.2 or newer is needed: put redis-server and redis-sentinel on PATH",
     );
   }
-  say("bringing Redis");
+  say("installing Redis");
   rmSync(home, { recursive: true, force: true });
   if (canInstallSystemPackages() && (await aptInstall(["redis-tools"]))) {
     useServerInside("/usr/bin");
@@ -42,12 +42,12 @@ export async function bringRedis() {
     if (redisIsThere()) return;
   }
   rmSync(ownRedisDirectory, { recursive: true, force: true });
-  throw new SetUpError(`Redis 7.2 or newer could not be brought here; ${byHand}`);
+  throw new SetUpError(`Redis 7.2 or newer could not be installed here; ${byHand}`);
 }
 
 /**
- * Debian's redis-tools holds the server too: one program that acts by the name it was started
- * under. The package redis-server would add nothing but that name and a daemon of the system's.
+ * Debian's redis-tools also contains the server: one program whose role depends on the name that it is started
+ * with. The package redis-server would only add that name and a system service.
  * @param {string} binaries
  */
 function useServerInside(binaries) {

@@ -12,7 +12,7 @@ import { makeLauncher, unpack, unpackedProgram } from "./unpack.mjs";
 const home = join(localDirectory, "tools");
 
 /**
- * Where a program is: on PATH, or unpacked here. Debian puts some where only root looks.
+ * Finds a program on PATH or among those unpacked here. Debian puts some into /usr/sbin, which is on root's PATH only.
  * @param {string} name
  */
 export function findTool(name) {
@@ -20,8 +20,8 @@ export function findTool(name) {
 }
 
 /**
- * Brings programs that Debian installs as services of the system. They are unpacked into `.holdfast`: installed, they
- * would start and listen at once.
+ * Gets programs that Debian installs as system services. They are unpacked into `.holdfast`, because an installation
+ * would start them at once.
  * @param {readonly string[]} packages
  * @param {readonly string[]} programs
  */
@@ -38,12 +38,12 @@ const refusal =
   "#!/bin/sh\n# Holdfast's set-up installs packages, and starts no service.\nexit 101\n";
 
 /**
- * Installs packages of Debian's with no service of theirs started, now or at the next boot.
+ * Installs Debian packages without starting their services, now or at the next boot.
  * @param {() => Promise<unknown>} install
- * @param {readonly string[]} units those that would be started at the next boot
+ * @param {readonly string[]} units services that would start at the next boot
  */
 export async function withoutServices(install, units) {
-  // A set-up that was killed leaves its own behind.
+  // A killed set-up may have left its own file.
   const isOwn = !existsSync(policy) || readFileSync(policy, "utf8") === refusal;
   const end = () => isOwn && rmSync(policy, { force: true });
   const stop = () => {
@@ -70,14 +70,14 @@ function hasUnit(unit) {
   return existsSync(`/usr/lib/systemd/system/${unit}.service`);
 }
 
-/** Brings Prometheus for the dashboards where that is possible; who needs it says what to do where not. */
+/** Gets Prometheus for the dashboards if possible; otherwise the code that needs it says what to do. */
 export async function bringPrometheus() {
   if (findTool("prometheus") !== undefined) return;
-  say("bringing Prometheus");
+  say("installing Prometheus");
   await bringServices(["prometheus"], ["prometheus", "promtool"]);
 }
 
-/** Valkey under the names of Redis' programs, in a folder of its own. */
+/** Provides Valkey under the names of Redis' programs, in a separate folder. */
 export function nameValkey() {
   const programs = {
     "redis-server": "valkey-server",

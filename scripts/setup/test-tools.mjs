@@ -8,7 +8,7 @@ const alertmanager = "prometheus-alertmanager";
 const softHsm = "softhsm/libsofthsm2.so";
 
 /**
- * Whether all of these programs are here.
+ * Returns a function that checks whether all these programs are available.
  * @param {readonly string[]} names
  */
 const onPath =
@@ -17,7 +17,7 @@ const onPath =
     names.every((name) => findTool(name) !== undefined);
 
 /**
- * What only tests need: the packages, whether they are there, and what is skipped without them. `services` are programs
+ * Tools that only tests need: the packages, a check for them, and what is skipped without them. `services` are programs
  * of packages that are unpacked, not installed.
  * @type {readonly { aptPackage: string, isThere: () => boolean, without: string, services?: readonly string[] }[]}
  */
@@ -55,7 +55,7 @@ const tools = [
     without: "the tests of the alerts will be skipped",
   },
   {
-    // It runs only where Debian puts its templates.
+    // It runs only if Debian has installed its templates.
     aptPackage: alertmanager,
     isThere: onPath("amtool", alertmanager),
     without: "the tests of the alerts will be skipped",
@@ -94,7 +94,7 @@ const tools = [
   },
 ];
 
-/** Brings the test tools where this user may, and says in one line what is skipped where not. */
+/** Installs the test tools if this user may do so; otherwise prints one line for each skipped group of tests. */
 export async function bringTestTools() {
   const missing = tools.filter((tool) => !tool.isThere());
   const packagesOf = (/** @type {typeof tools} */ some) =>
@@ -102,7 +102,7 @@ export async function bringTestTools() {
   const services = missing.filter((tool) => tool.services !== undefined);
   const others = missing.filter((tool) => tool.services === undefined);
   const mayInstall = canInstallSystemPackages();
-  if (services.length > 0 || (mayInstall && others.length > 0)) say("bringing tools for the tests");
+  if (services.length > 0 || (mayInstall && others.length > 0)) say("installing tools for tests");
   if (services.length > 0) {
     await bringServices(
       packagesOf(services),

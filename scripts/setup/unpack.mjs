@@ -11,12 +11,12 @@ import {
 import { dirname, join } from "node:path";
 import { root, run } from "./common.mjs";
 
-/** What Debian's packages name besides shared libraries, and no program needs. */
+/** Dependencies of Debian packages that are not shared libraries and that no program needs. */
 const notNeeded = /^(fonts-|libjs-|adduser$|lsb-base$)/;
 
 /**
- * Downloads Debian packages, with what this system lacks for them, and unpacks them into `home`. Any user may do that,
- * and nothing is installed: no service starts.
+ * Downloads Debian packages with their missing dependencies, and unpacks them into `home`. Any user may do that.
+ * Nothing is installed, so no service starts.
  * @param {string} home
  * @param {readonly string[]} names
  */
@@ -43,7 +43,7 @@ export async function unpack(home, names) {
 }
 
 /**
- * Without lists of packages apt can neither say what is lacking nor download.
+ * Without package lists apt can neither resolve dependencies nor download.
  * @param {string} folder
  * @param {readonly string[]} names
  * @param {readonly string[]} options
@@ -73,7 +73,7 @@ async function unpackAll(home, downloads) {
 }
 
 /**
- * The unpacked program of that name.
+ * The unpacked program with this name.
  * @param {string} home
  * @param {string} name
  */
@@ -84,8 +84,8 @@ export function unpackedProgram(home, name) {
 }
 
 /**
- * Makes `launcher`, which runs a program under the launcher's own name, since some act by it, and with the shared
- * libraries that were unpacked into `home`.
+ * Creates `launcher`, which runs a program with the shared libraries in `home` and under the launcher's own name, since
+ * the role of some programs depends on it.
  * @param {string} launcher
  * @param {string} program
  * @param {string} home

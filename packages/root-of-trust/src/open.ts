@@ -6,8 +6,8 @@ import { type RootSettings, rootKind } from "./kinds.ts";
 export type OpenRoot = RootOfTrust & AsyncDisposable;
 
 /**
- * Opens a root of trust; each kind's code, and what it depends on, is loaded only when it is asked for. Rejects with a
- * `RootOfTrustError` where it is already known that it would not serve.
+ * Opens a root of trust. Each kind's code and its dependencies are loaded only when they are needed. Rejects with a
+ * `RootOfTrustError` if the root of trust is already known to be unusable.
  */
 export async function openRootOfTrust(
   settings: RootSettings,
@@ -17,7 +17,7 @@ export async function openRootOfTrust(
   return Object.assign(root, { [Symbol.asyncDispose]: () => root.close() });
 }
 
-/** The root keys that these credentials see; `settings` need not name one. */
+/** The root keys that these credentials can see; `settings` need not name one. */
 export async function listRootKeys(
   settings: RootSettings,
   context: RootContext,

@@ -1,19 +1,19 @@
 import { Semaphore } from "@holdfast/engine";
 import { Pool } from "undici";
 
-/** How a server is reached. */
+/** How to reach a server. */
 export interface HttpsTarget {
   /** `https://HOST[:PORT]`. */
   readonly url: string;
   /** PEM of the authorities to trust in place of the well-known ones. */
   readonly ca?: string;
-  /** And so calls in flight; further ones wait their turn within their own time. */
+  /** Maximum number of connections, and so of calls in flight; further calls wait for a free one. */
   readonly connections: number;
-  /** For one call, from when it is its turn. */
+  /** Deadline of one call, without the wait for a free connection. */
   readonly attemptMs: number;
 }
 
-/** What is sent. */
+/** The request to send. */
 export interface HttpsRequest {
   readonly method: "GET" | "POST";
   readonly path: string;
@@ -21,7 +21,7 @@ export interface HttpsRequest {
   readonly body?: string;
 }
 
-/** What came back, of any status. */
+/** The response, with any status. */
 export interface HttpsAnswer {
   readonly status: number;
   readonly body: string;
@@ -32,7 +32,7 @@ const connectMs = 3000;
 /** A page of a thousand keys is about one megabyte. */
 const mostBytes = 16 * 1024 * 1024;
 
-/** Calls one HTTPS server: certificates are always verified, redirects never followed, answers bounded. */
+/** Calls one HTTPS server. Always verifies certificates, never follows redirects, limits the response size. */
 export class HttpsClient {
   readonly #pool: Pool;
   readonly #turns: Semaphore;
@@ -43,7 +43,7 @@ export class HttpsClient {
     this.#attemptMs = attemptMs;
     this.#pool = new Pool(url, {
       connections,
-      // One call at a time on a connection: a slow one never holds up others behind it.
+      // One call at a time per connection: a slow call never delays others behind it.
       pipelining: 1,
       allowH2: false,
       maxResponseSize: mostBytes,
@@ -51,7 +51,7 @@ export class HttpsClient {
     });
   }
 
-  /** Rejects when no whole answer came: cut off, too late, a certificate that is not trusted. */
+  /** Rejects when no complete response arrives: connection lost, timeout, untrusted certificate. */
   async call(request: HttpsRequest, signal: AbortSignal): Promise<HttpsAnswer> {
     const send = () => {
       const late = AbortSignal.timeout(this.#attemptMs);
@@ -60,7 +60,7 @@ export class HttpsClient {
     return await this.#turns.run(send, { signal });
   }
 
-  /** Ends every connection; calls in flight reject. */
+  /** Closes every connection; calls in flight reject. */
   async close(): Promise<void> {
     await this.#pool.destroy();
   }
@@ -75,7 +75,7 @@ export class HttpsClient {
       headers,
       body: body ?? null,
       signal,
-      // The caller's signal is the only bound, so that a call has one deadline and not several.
+      // The caller's signal is the only limit, so that a call has one deadline and not several.
       headersTimeout: 0,
       bodyTimeout: 0,
     });
@@ -88,7 +88,7 @@ export class HttpsClient {
   }
 }
 
-/** Why no answer came, in one word: `ECONNREFUSED`, `ENOTFOUND`, `CERT_HAS_EXPIRED`, `TimeoutError`. */
+/** Why no response arrived, in one word: `ECONNREFUSED`, `ENOTFOUND`, `CERT_HAS_EXPIRED`, `TimeoutError`. */
 export function causeOf(error: unknown): string {
   if (!(error instanceof Error)) return "unknown";
   const code: unknown = Reflect.get(error, "code");

@@ -10,8 +10,8 @@ const clock = { wallMs: () => Date.now(), monotonicMs: () => performance.now() }
 const times = { deadlineMs: 10_000, attemptMs: 5000, backOffMs: 4 };
 const never = new AbortController().signal;
 
-describe("repetition", () => {
-  test("a call that fails in passing is made again until it is done", async () => {
+describe("retries", () => {
+  test("a call that fails temporarily is repeated until it succeeds", async () => {
     const retries = new Retries(clock, ids, times);
     const numbers: number[] = [];
     const answer = await retries.run(async (_, number) => {
@@ -21,7 +21,7 @@ describe("repetition", () => {
     expect([answer, numbers]).toEqual(["answer", [1, 2, 3, 4]]);
   });
 
-  test("a call that is refused for good is not repeated", async () => {
+  test("a call that is refused permanently is not repeated", async () => {
     const retries = new Retries(clock, ids, times);
     let calls = 0;
     const run = retries.run(async () => {
@@ -32,13 +32,13 @@ describe("repetition", () => {
     expect(calls).toBe(1);
   });
 
-  test("the last reason is given when the time is over", async () => {
+  test("a call rejects with the last reason at its deadline", async () => {
     const retries = new Retries(clock, ids, { ...times, deadlineMs: 1_000 });
     const run = retries.run(async (_, number) => ({ again: new Error(`try ${number}`) }), never);
     await expect(run).rejects.toThrow(/^try ([2-9]|[1-9]\d+)$/);
   });
 
-  test("an attempt that hangs is ended when the time of all is over", async () => {
+  test("an attempt that hangs ends at the deadline of the whole call", async () => {
     const retries = new Retries(clock, ids, { ...times, deadlineMs: 60 });
     const run = retries.run(async (signal) => {
       await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
@@ -47,7 +47,7 @@ describe("repetition", () => {
     await expect(run).rejects.toThrow("too late");
   });
 
-  test("an aborted call rejects with the reason, also during a wait", async () => {
+  test("an aborted call rejects with the abort reason, even during a wait", async () => {
     const retries = new Retries(clock, ids, { ...times, backOffMs: 60_000, deadlineMs: 200_000 });
     const ended = new AbortController();
     const run = retries.run(async () => ({ again: new Error("passing") }), ended.signal);
@@ -56,7 +56,7 @@ describe("repetition", () => {
     await fails;
   });
 
-  test("waits differ, and grow", async () => {
+  test("waits are random, and grow", async () => {
     const waits: number[] = [];
     let nowMs = 0;
     const stepping = { ...clock, monotonicMs: () => nowMs };
@@ -89,7 +89,7 @@ describe("retry-after", () => {
     ["soon", undefined],
     ["-1", undefined],
     ["99999999999999", undefined],
-  ])("%s", (header, ms) => {
+  ])("of %s is parsed", (header, ms) => {
     expect(retryAfterMs(header, wallMs)).toBe(ms);
   });
 });

@@ -1,29 +1,29 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Clock, Ids } from "@holdfast/engine";
 
-/** Times of a call: every one in milliseconds. */
+/** Times of a call, in milliseconds. */
 export interface CallTimes {
-  /** For the whole call, its waits and repetitions included. */
+  /** For the whole call, including waits and retries. */
   readonly deadlineMs: number;
-  /** For one attempt, from when it is its turn. */
+  /** For one attempt, without the wait for a free connection. */
   readonly attemptMs: number;
-  /** Longest wait before the first repetition; twice as long before each next one. */
+  /** Longest wait before the first retry; it doubles before each further one. */
   readonly backOffMs: number;
 }
 
-/** Times that suit a key manager in the same region. */
+/** Suitable for a key manager in the same region. */
 export const callTimes: CallTimes = { deadlineMs: 10_000, attemptMs: 4000, backOffMs: 100 };
 
-/** What became of an attempt: an answer for good, or a reason to try again, perhaps not before some time. */
+/** Result of an attempt: a final answer, or a reason to try again, possibly after a minimum wait. */
 export type Outcome<T> =
   | { readonly done: T }
   | { readonly again: Error; readonly afterMs?: number | undefined };
 
 const longestBackOffMs = 2000;
-/** However long a server asks to be left alone, it is asked again after this. */
+/** Limit on the pause that a server can ask for with `retry-after`. */
 const longestRestMs = 10_000;
 
-/** Repeats calls to one server, with jitter, within a deadline, and leaves it alone for as long as it asks for. */
+/** Retries calls to one server, with jitter, within a deadline, and observes its `retry-after`. */
 export class Retries {
   readonly #clock: Clock;
   readonly #ids: Ids;
@@ -36,7 +36,10 @@ export class Retries {
     this.#times = times;
   }
 
-  /** Rejects with the last attempt's reason when the time is over, or with `ended`'s. An attempt's signal is the end of all. */
+  /**
+   * Rejects with the last attempt's reason at the deadline, or with the reason of `ended`. An attempt's signal covers
+   * both.
+   */
   async run<T>(
     attempt: (signal: AbortSignal, number: number) => Promise<Outcome<T>>,
     ended: AbortSignal,
@@ -58,7 +61,7 @@ export class Retries {
     }
   }
 
-  /** Waits for as long as the server asked for; gives up at once where that is after the end. */
+  /** Waits for as long as the server asked; rejects at once if that exceeds the deadline. */
   async #rest(endMs: number, signal: AbortSignal, last: Error | undefined): Promise<void> {
     const waitMs = this.#restUntilMs - this.#clock.monotonicMs();
     if (waitMs <= 0) return;
@@ -74,7 +77,7 @@ export class Retries {
     this.#restUntilMs = Math.max(this.#restUntilMs, untilMs);
   }
 
-  /** Full jitter: anything from nothing to the bound, so that many callers do not come back together. */
+  /** Full jitter: a random wait from 0 to the limit, so that many callers do not retry at the same time. */
   #backOff(number: number): number {
     const bound = Math.min(longestBackOffMs, this.#times.backOffMs * 2 ** (number - 1));
     const [chance = 0, more = 0] = this.#ids.randomBytes(2);

@@ -6,32 +6,32 @@ import { isRecord, parseJson, textOf } from "./json.ts";
 type RootCall = Extract<Event, { readonly type: "rootCall" }>;
 type TokenCall = Omit<RootCall, "type" | "root">;
 
-/** What tokens are fetched with. */
+/** Dependencies for fetching tokens. */
 export interface IamOptions {
   readonly client: HttpsClient;
   readonly retries: Retries;
   readonly clock: Clock;
   readonly apiKey: () => Promise<string>;
   readonly observe: (call: TokenCall) => void;
-  /** Ends everything. */
+  /** Aborts every request. */
   readonly closed: AbortSignal;
 }
 
 interface Token {
   readonly text: string;
-  /** From when a new one is fetched, and when this one ends; monotonic. */
+  /** When to fetch a new one, and when this one expires; monotonic. */
   readonly renewMs: number;
   readonly endMs: number;
 }
 
 const earlyMs = 60_000;
-/** So long a refusal is remembered, so that a service without access does not flood IAM. */
+/** How long to remember a refusal, so that a service ID without access does not flood IAM. */
 const refusalMs = 1000;
-/** So often, at most, a token that is refused is replaced. */
+/** Minimum time between two replacements of a refused token. */
 const replaceMs = 5000;
 const grantType = "urn:ibm:params:oauth:grant-type:apikey";
 
-/** IAM tokens of one service ID: cached, renewed early, fetched once however many ask. */
+/** IAM tokens of one service ID: cached, renewed early, fetched once for concurrent callers. */
 export class IamTokens {
   readonly #options: IamOptions;
   #token: Token | undefined;
@@ -43,7 +43,7 @@ export class IamTokens {
     this.#options = options;
   }
 
-  /** A token that is good now; a renewal that fails does not end one that still is. */
+  /** A valid token. A failed renewal does not invalidate a token that is still valid. */
   async token(): Promise<string> {
     const nowMs = this.#options.clock.monotonicMs();
     const token = this.#token;
@@ -53,8 +53,8 @@ export class IamTokens {
   }
 
   /**
-   * The key manager refused this token. Answers whether another one may be accepted. One that has just taken the place of
-   * another is not: it is the access that is missing, and IAM is not to be flooded for it.
+   * To call when the key manager refused a token. Returns whether a new token may help. If the refused token is itself
+   * a recent replacement, it does not: access is missing, and more requests would only flood IAM.
    */
   reject(text: string): boolean {
     if (this.#token?.text !== text) return true;
@@ -144,19 +144,19 @@ export class IamTokens {
   }
 }
 
-/** Its end is counted from before it was asked for, so that it is never thought to live longer than it does. */
+/** Counts the lifetime from before the request, so that a token is never assumed to live longer than it does. */
 function readToken(content: unknown, startMs: number): Outcome<Token> {
   const text = textOf(content, "access_token");
   const seconds = isRecord(content) ? content["expires_in"] : undefined;
   if (text === undefined || !/^[\x21-\x7e]+$/.test(text) || typeof seconds !== "number") {
-    return { again: new RootOfTrustError("unavailable", "IAM answered no token") };
+    return { again: new RootOfTrustError("unavailable", "IAM's answer has no token") };
   }
   const lifeMs = Math.max(0, seconds * 1000);
   const endMs = startMs + lifeMs;
   return { done: { text, endMs, renewMs: endMs - Math.min(earlyMs, lifeMs / 2) } };
 }
 
-/** What is refused for good is the API key: IAM says 400 where it does not know it. */
+/** A permanent refusal concerns the API key: IAM answers 400 if it does not know the key. */
 function refusal(
   status: number,
   code: string | undefined,
@@ -166,15 +166,15 @@ function refusal(
   const said = [status, code, requestId && `request ${requestId}`].filter(Boolean).join(" ");
   const passing = status === 429 || status === 408 || status >= 500 || status < 400;
   if (passing) {
-    return { again: new RootOfTrustError("unavailable", `IAM gives no token (${said})`), afterMs };
+    return { again: new RootOfTrustError("unavailable", `IAM issues no token (${said})`), afterMs };
   }
-  // Something in IAM's place, such as a proxy, does not speak for IAM.
+  // Another server in IAM's place, such as a proxy, does not speak for IAM.
   if (code === undefined && status !== 401 && status !== 403) {
     return {
       again: new RootOfTrustError("unavailable", `something else answers for IAM (${said})`),
     };
   }
-  throw new RootOfTrustError("denied", `IAM does not take the service ID's API key (${said})`);
+  throw new RootOfTrustError("denied", `IAM does not accept the service ID's API key (${said})`);
 }
 
 function requestIdOf(content: unknown): string {

@@ -24,13 +24,13 @@ interface Attempt {
   readonly number: number;
 }
 
-/** Where a token was refused and another may do. */
+/** The key manager refused the token, and a new one may be accepted. */
 const staleToken = Symbol("stale token");
 
-/** IAM connections: one fetches, and one is left for a second try while the first still hangs. */
+/** IAM connections: one to fetch, one spare for a second try while the first still hangs. */
 const iamConnections = 2;
 
-/** Calls Key Protect or HPCS for one service ID: token, headers, repetition, and what a refusal means. */
+/** Calls Key Protect or HPCS for one service ID: token, headers, retries, and the meaning of refusals. */
 export class KeyManagerClient {
   readonly #settings: KeyManagerSettings;
   readonly #context: RootContext;
@@ -65,7 +65,7 @@ export class KeyManagerClient {
     });
   }
 
-  /** Answers the body of a success; rejects with one of the four failures, or `SealBroken`. */
+  /** Returns the body of a successful response; rejects with one of the four failures, or `SealBroken`. */
   async call(call: ApiCall): Promise<JsonRecord> {
     const correlationId = this.#context.ids.uuid();
     try {
@@ -83,14 +83,14 @@ export class KeyManagerClient {
     }
   }
 
-  /** Ends everything; calls in flight and later ones are `unavailable`. */
+  /** Closes every connection; calls in flight and later calls fail as `unavailable`. */
   async close(): Promise<void> {
     this.#closed.abort(new RootOfTrustError("unavailable", "it is closed"));
     this.#tokens.forget();
     await Promise.all([this.#http.close(), this.#iamHttp.close()]);
   }
 
-  /** One attempt. A token that the key manager does not take is forgotten. */
+  /** One attempt. Discards a token that the key manager does not accept. */
   async #send(
     { call, correlationId, number }: Attempt,
     signal: AbortSignal,
@@ -158,7 +158,7 @@ export class KeyManagerClient {
     return `${this.#settings.kind} ${action} at ${this.#settings.url}, correlation-id ${correlationId}`;
   }
 
-  /** What IAM or the deadline says, as a failure of this call. */
+  /** Turns an error of IAM or of the deadline into a failure of this call. */
   #named(error: unknown, call: ApiCall, correlationId: string): unknown {
     if (!(error instanceof Error) || error.name === "SealBroken") return error;
     const where = this.#where(call, correlationId);
@@ -168,7 +168,7 @@ export class KeyManagerClient {
   }
 }
 
-/** The token, or why there is no token yet; a refusal of IAM rejects, which ends the call. */
+/** Returns the token, or why there is none yet. Rejects if IAM refuses, which ends the call. */
 async function ended(token: Promise<string>, signal: AbortSignal): Promise<string | Error> {
   let end = (): void => undefined;
   const tooLate = new Promise<Error>((resolve) => {

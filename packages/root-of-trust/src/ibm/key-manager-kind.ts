@@ -16,7 +16,7 @@ export const keyManagerSettings = {
   region: {
     text: /^[a-z]{2}-[a-z]{2,10}$/,
     expects: "a region",
-    doc: "IBM's region, such as us-south; with `host`, left out.",
+    doc: "IBM's region, such as us-south; not needed with `host`.",
     optional: true,
   },
   endpoint: {
@@ -55,20 +55,20 @@ export const keyManagerSettings = {
   apiKey: { secret: "the service ID's API key" },
   role: {
     choice: ["manager", "reader"],
-    doc: "What the service ID must be allowed, which is checked: `manager` as IBM asks of KMIP for VMware, or `reader`, which is what is used.",
+    doc: "The role that the service ID must have, which is checked: `manager`, as IBM requires for KMIP for VMware, or `reader`, which is all that Holdfast uses.",
   },
   deadlineMs: {
     integer: { min: 100, max: 600_000, default: 10_000 },
     unit: "ms",
-    doc: "How long one call may take, its repetitions included.",
+    doc: "How long one call may take, including retries.",
   },
   inFlightMax: {
     integer: { min: 1, max: 1024, default: 8 },
-    doc: "Calls at the same time; more wait.",
+    doc: "Maximum number of concurrent calls; further calls wait.",
   },
 } as const satisfies KindSettings;
 
-/** What both kinds do alike. */
+/** What both kinds have in common. */
 export function keyManagerKind<Type extends "key-protect" | "hpcs">(type: Type, group: string) {
   return {
     kind: type,
@@ -94,10 +94,10 @@ export function keyManagerKind<Type extends "key-protect" | "hpcs">(type: Type, 
   };
 }
 
-/** What the settings of either are made from. */
+/** The input for the settings of either kind. */
 export type KeyManagerConfigured = Configured<KindValues<typeof keyManagerSettings>, SecretSource>;
 
-/** The settings of either, without its type and key ring. */
+/** The settings of either kind, without type and key ring. */
 export function commonSettings(
   type: "key-protect" | "hpcs",
   { values, holder, named, secret }: KeyManagerConfigured,

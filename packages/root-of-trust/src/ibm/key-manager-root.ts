@@ -35,7 +35,7 @@ import {
   sealUnder,
 } from "./wrapped-key.ts";
 
-/** Rejects a setting that cannot be, and asks nothing of the network yet. */
+/** Throws on an invalid setting. Does not use the network yet. */
 export function openKeyManager(
   settings: KeyProtectSettings | HpcsSettings,
   context: RootContext,
@@ -43,13 +43,13 @@ export function openKeyManager(
   return new KeyManagerRoot(checkSettings(settings), context);
 }
 
-/** A root key in Key Protect or HPCS. Opening it asks nothing of the network, so a node starts without. */
+/** A root key in Key Protect or HPCS. Opening it does not use the network, so a node can start without it. */
 export class KeyManagerRoot implements RootOfTrust {
   readonly kind: "key-protect" | "hpcs";
   readonly #settings: KeyManagerSettings;
   readonly #context: RootContext;
   readonly #client: KeyManagerClient;
-  /** An alias is resolved once: a wrapped key must not change its root key because an alias moved. */
+  /** An alias is resolved only once: a wrapped key must not change its root key because an alias moved. */
   #keyId: string | undefined;
   #warned: string | undefined;
 
@@ -100,7 +100,7 @@ export class KeyManagerRoot implements RootOfTrust {
   }
 
   async rewrap(blob: Uint8Array, additionalData: Uint8Array): Promise<RootWrap | undefined> {
-    // HPCS would bring anything under the new version: there the seal is looked at on the way.
+    // HPCS would rewrap anything under the new version, so unwrap it here, which verifies the seal.
     if (this.kind === "hpcs") {
       const { plaintext, rewrapped } = await this.unwrap(blob, additionalData);
       plaintext.fill(0);
@@ -124,7 +124,7 @@ export class KeyManagerRoot implements RootOfTrust {
     if (wrong !== undefined) throw new RootOfTrustError(wrong.failure, this.#says(wrong.says));
     if (this.#settings.role === "manager") await this.#checkManager();
     this.#warnOfExpiry(key);
-    // To refuse now what it has wrapped would make a date into the loss of every key.
+    // An expired key still unwraps. Refusing that would lose every key on the expiry date.
     if (!isExpired(key)) await this.probe();
   }
 
@@ -134,14 +134,14 @@ export class KeyManagerRoot implements RootOfTrust {
     const { blob } = await this.wrap(sample, additionalData);
     const { plaintext } = await this.unwrap(blob, additionalData);
     if (plaintext.length === sample.length && timingSafeEqual(sample, plaintext)) return;
-    throw new SealBroken("the root key does not open its own");
+    throw new SealBroken("the root key does not open what it wrapped");
   }
 
   async close(): Promise<void> {
     await this.#client.close();
   }
 
-  /** Reading the instance's policies is what a Manager may and a Writer may not, and it changes nothing. */
+  /** A Manager may read the instance's policies, a Writer may not, and reading changes nothing. */
   async #checkManager(): Promise<void> {
     const call = { action: "instancePolicies", about: "instance", method: "GET" } as const;
     try {
@@ -153,7 +153,7 @@ export class KeyManagerRoot implements RootOfTrust {
     }
   }
 
-  /** Once for each thing to say, so once a day while the date comes near. */
+  /** Warns once per distinct message, so once a day while the date approaches. */
   #warnOfExpiry(key: JsonRecord): void {
     const warning = expiryWarning(key, this.#context.clock.wallMs());
     if (warning !== undefined && warning !== this.#warned) {
@@ -175,7 +175,7 @@ export class KeyManagerRoot implements RootOfTrust {
     return await this.#client.call({ action, about, method: "POST", path, body });
   }
 
-  /** HPCS knows no `aad`: there only the sealing under the data key binds it, as here too. */
+  /** HPCS has no `aad`: only the seal under the data key binds the additional data there. Key Protect has both. */
   #aad(additionalData: Uint8Array): JsonRecord {
     return this.kind === "hpcs" ? {} : { aad: aadOf(additionalData) };
   }
@@ -207,7 +207,7 @@ export class KeyManagerRoot implements RootOfTrust {
   }
 }
 
-/** The API of 2019 has no versions: there all are one. */
+/** The API of 2019 has no versions: there every version is 1. */
 function versionIn(answer: JsonRecord, field: string): string {
   const version = answer[field];
   return (isRecord(version) ? textOf(version, "id") : undefined) ?? "1";

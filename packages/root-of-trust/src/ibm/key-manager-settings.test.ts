@@ -12,13 +12,13 @@ const settings: KeyProtectSettings = {
 };
 
 describe("settings of a key manager", () => {
-  test("HPCS has the default key ring only, Key Protect any or all", () => {
+  test("HPCS uses the default key ring only, Key Protect uses any one or all", () => {
     expect(checkSettings({ ...settings, type: "hpcs" }).keyRing).toBe("default");
     expect(checkSettings(settings).keyRing).toBeUndefined();
     expect(checkSettings({ ...settings, keyRing: "vmware" }).keyRing).toBe("vmware");
   });
 
-  test("as IBM's own service does, Manager is asked for unless it is said otherwise", () => {
+  test("the role Manager is required by default, as in IBM's own service", () => {
     expect(checkSettings(settings).role).toBe("manager");
     expect(checkSettings({ ...settings, role: "reader" }).role).toBe("reader");
   });
@@ -38,7 +38,7 @@ describe("settings of a key manager", () => {
     ["rootKey", "../../instance/policies"],
     ["rootKey", "a key"],
     ["keyRing", "ring\r\nx: y"],
-  ])("%s cannot be %j", (name, value) => {
+  ])("%s rejects %j", (name, value) => {
     expect(() => checkSettings({ ...settings, [name]: value })).toThrow(name);
   });
 });

@@ -9,16 +9,16 @@ interface IbmSettings {
   readonly iamUrl: string;
   /** GUID of the key manager's instance. */
   readonly instanceId: string;
-  /** The root key's identifier or alias; only `listRootKeys` does without. */
+  /** The root key's identifier or alias; only `listRootKeys` works without it. */
   readonly rootKey?: string;
   readonly apiKey: SecretSource;
-  /** PEM of the authorities that both hosts' certificates must come from; left out, the public ones. */
+  /** PEM of the authorities to trust for both hosts; by default the public ones. */
   readonly ca?: string;
-  /** What the API key must be allowed: as IBM's own service asks (`manager`, the default), or only what is used. */
+  /** Role that the API key needs: what IBM's own service requires (`manager`, the default), or only what is used. */
   readonly role?: "manager" | "reader";
-  /** How long one call may take, its repetitions included. */
+  /** How long one call may take, including retries. */
   readonly deadlineMs: number;
-  /** Calls at the same time; more wait. */
+  /** Maximum number of concurrent calls; further calls wait. */
   readonly inFlightMax: number;
 }
 
@@ -28,12 +28,12 @@ export interface KeyProtectSettings extends IbmSettings {
   readonly keyRing?: string;
 }
 
-/** A root key in Hyper Protect Crypto Services, which has the default key ring only. */
+/** A root key in Hyper Protect Crypto Services, always in the default key ring. */
 export interface HpcsSettings extends IbmSettings {
   readonly type: "hpcs";
 }
 
-/** Settings that have been checked. */
+/** Validated settings. */
 export interface KeyManagerSettings {
   readonly kind: "key-protect" | "hpcs";
   readonly instanceId: string;
@@ -48,16 +48,16 @@ export interface KeyManagerSettings {
   readonly times: CallTimes;
 }
 
-/** Checks settings; what cannot be is a `RootOfTrustError` that names the setting. */
+/** Validates settings; throws a `RootOfTrustError` that names the invalid setting. */
 export function checkSettings(settings: KeyProtectSettings | HpcsSettings): KeyManagerSettings {
   const { type: kind, instanceId, rootKey, apiKey, ca, inFlightMax, deadlineMs } = settings;
-  // HPCS: root keys of the default ring only, and without a ring it is looked up in all rings.
+  // HPCS has root keys in the default ring only, and without a ring it would search all rings.
   const keyRing = settings.type === "hpcs" ? "default" : settings.keyRing;
   checked("instanceId", instanceId, guid, "the GUID of the key manager's instance");
   checked("rootKey", rootKey, /^[A-Za-z0-9_-]{2,90}$/, "the id or an alias of a root key");
   checked("keyRing", keyRing, /^[A-Za-z0-9-]{2,100}$/, "the id of a key ring");
   const role = settings.role ?? "manager";
-  // One attempt that hangs leaves time for another.
+  // If one attempt hangs, there is time for another.
   const attemptMs = Math.ceil(Math.min(callTimes.attemptMs, deadlineMs * 0.4));
   const times = { ...callTimes, deadlineMs, attemptMs };
   const urls = { url: origin("url", settings.url), iamUrl: origin("iamUrl", settings.iamUrl) };

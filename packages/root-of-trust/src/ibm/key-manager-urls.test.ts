@@ -4,7 +4,7 @@ import { type KeyManagerPlace, keyManagerUrls } from "./key-manager-urls.ts";
 const instanceId = "12e8c9c2-a162-472d-b7d6-8b9a86b815a6";
 const iamUrl = "https://private.iam.cloud.ibm.com";
 
-describe("where a key manager is reached", () => {
+describe("the URLs of a key manager", () => {
   test.each<[Omit<KeyManagerPlace, "instanceId">, string, string]>([
     [
       { type: "key-protect", region: "us-south" },
@@ -26,7 +26,7 @@ describe("where a key manager is reached", () => {
       `https://${instanceId}.api.eu-es.hs-crypto.appdomain.cloud`,
       "https://iam.cloud.ibm.com",
     ],
-    // Where each instance had a port of its own.
+    // Once, each instance had its own port.
     [
       { type: "hpcs", host: "api.private.us-south.hs-crypto.cloud.ibm.com:8042" },
       "https://api.private.us-south.hs-crypto.cloud.ibm.com:8042",
@@ -41,7 +41,7 @@ describe("where a key manager is reached", () => {
       `https://${instanceId}.api.private.us-south.kms.appdomain.cloud`,
       "https://iam.vpe.example:8443",
     ],
-  ])("%o", (place, url, iam) => {
+  ])("are derived from %o", (place, url, iam) => {
     expect(keyManagerUrls({ ...place, instanceId })).toEqual({ url, iamUrl: iam });
   });
 
@@ -52,7 +52,7 @@ describe("where a key manager is reached", () => {
     ["host", { host: "user@evil.example" }],
     ["iamHost", { region: "us-south", iamHost: "https://evil.example" }],
     ["instanceId", { type: "hpcs", region: "us-south", instanceId: "evil.example/" }],
-  ])("%s is named where it cannot be: %o", (name, place) => {
+  ])("the error names %s if it is invalid: %o", (name, place) => {
     const wrong = () => keyManagerUrls({ type: "key-protect", instanceId, ...place });
     expect(wrong).toThrow(name);
   });

@@ -3,14 +3,14 @@ import { RootOfTrustError } from "@holdfast/engine/errors";
 /** `guid` as IBM writes it. */
 export const guid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** Where a node reaches a key manager of IBM: part of its own configuration, never of a request. */
+/** Where a node reaches an IBM key manager: comes from its own configuration, never from a request. */
 export interface KeyManagerPlace {
   readonly type: "key-protect" | "hpcs";
-  /** GUID of the key manager's instance, which HPCS has in its host names. */
+  /** GUID of the key manager's instance, which is part of HPCS host names. */
   readonly instanceId: string;
-  /** Such as `us-south`; needed where `host` is absent. */
+  /** Such as `us-south`; required if `host` is absent. */
   readonly region?: string | undefined;
-  /** Which of IBM's networks. `private` is the default, and neither ever falls back to the other. */
+  /** Which IBM network to use. `private` is the default; neither ever falls back to the other. */
   readonly endpoint?: "private" | "public" | undefined;
   /** `HOST[:PORT]` in place of the region's: a VPE gateway, VRF, a dedicated instance. `{instanceId}` is replaced. */
   readonly host?: string | undefined;
@@ -20,7 +20,7 @@ export interface KeyManagerPlace {
 
 const hostForm = /^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?$/;
 
-/** The two URLs of a key manager; what cannot be is a `RootOfTrustError` that names the setting. */
+/** The two URLs of a key manager; throws a `RootOfTrustError` that names the invalid setting. */
 export function keyManagerUrls(place: KeyManagerPlace): {
   readonly url: string;
   readonly iamUrl: string;
@@ -49,12 +49,12 @@ function regionHost({ type, region }: KeyManagerPlace, isPrivate: boolean): stri
   return `${isPrivate ? "private." : ""}${region}.kms.cloud.ibm.com`;
 }
 
-/** These go into a header, a path or a host name, and some are named in requests: nothing else passes. */
+/** These values go into a header, a path or a host name, and some come from requests, so they must match `form`. */
 export function checked(name: string, value: string | undefined, form: RegExp, must: string): void {
   if (value !== undefined && !form.test(value)) throw wrong(name, must);
 }
 
-/** A setting that cannot be. */
+/** The error for an invalid setting. */
 export function wrong(name: string, must: string): RootOfTrustError {
   return new RootOfTrustError("denied", `${name}: must be ${must}`);
 }

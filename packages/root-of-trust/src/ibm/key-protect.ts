@@ -12,7 +12,7 @@ const settings = {
   keyRing: {
     text: /^[A-Za-z0-9-]{2,100}$/,
     expects: "2 to 100 letters, digits or hyphens",
-    doc: "The key ring; left out, all that the API key sees.",
+    doc: "The key ring; by default all that the API key can see.",
     optional: true,
   },
 } as const satisfies KindSettings;

@@ -13,18 +13,18 @@ describe("refusals", () => {
     [envelope([]), {}],
     [envelope(["x"]), {}],
     [envelope([{ code: 7 }]), {}],
-  ])("the key manager's own: %s", (body, read) => {
+  ])("the key manager's own error body is recognized: %s", (body, read) => {
     expect(readRefusal(410, body)).toEqual({ status: 410, genuine: true, ...read });
   });
 
   test.each(["", "<html>", "null", "[]", "{}", '{"resources":{}}', '{"resources":[7]}', '"x"'])(
-    "somebody else's: %j",
+    "the body of another server is recognized: %j",
     (body) => {
       expect(readRefusal(404, body)).toEqual({ status: 404, genuine: false });
     },
   );
 
-  test("a code is shown, so it is bounded", () => {
+  test("a code is shown to operators, so its length is limited", () => {
     expect(readRefusal(400, envelope([{ code: "X".repeat(1000) }])).code).toHaveLength(80);
   });
 
@@ -46,16 +46,16 @@ describe("refusals", () => {
     [418, undefined, "key", "unavailable"],
     [429, undefined, "key", "unavailable"],
     [503, "KEY_NOT_FOUND_ERR", "key", "unavailable"],
-    // A code decides before a status does.
+    // A code takes precedence over a status.
     [400, "KEY_DELETED_ERR", "key", "gone"],
-  ])("%i %s about a %s: %s", (status, code, subject, meaning) => {
+  ])("%i %s about a %s means %s", (status, code, subject, meaning) => {
     const refused = { status, genuine: true, ...(code !== undefined && { code }) };
     const error = errorOf(refused, subject, "key-protect unwrap");
     expect("failure" in error ? error.failure : error.name).toBe(meaning);
     expect(error.message).toContain(String(status));
   });
 
-  test("what passes is tried again", () => {
+  test("only temporary failures are retried", () => {
     const passing = [429, 500, 502, 503, 504];
     const all = [400, 401, 404, 409, 410, 422, 501, ...passing];
     expect(all.filter((status) => isPassing({ status, genuine: true }))).toEqual(passing);

@@ -2,9 +2,9 @@ import { type RootKey, RootOfTrustError, type RootOfTrustFailure } from "@holdfa
 import { isRecord, type JsonRecord, textOf } from "./json.ts";
 import type { KeyManagerClient } from "./key-manager-client.ts";
 
-/** Of 5,000 that are allowed: an answer of about one megabyte. */
+/** The API allows 5,000; 1,000 make a response of about one megabyte. */
 const pageKeys = 1000;
-/** HPCS allows 50,000 keys of all kinds; a list without an end is a fault of the other side. */
+/** HPCS allows 50,000 keys of all kinds; a longer list is a fault of the key manager. */
 const mostPages = 200;
 
 const dayMs = 86_400_000;
@@ -17,7 +17,7 @@ const stateNames: Readonly<Record<number, string>> = {
   5: "Destroyed",
 };
 
-/** Every root key that the service ID sees, destroyed ones excepted: what the order form's Retrieve shows. */
+/** Every root key that the service ID can see, except destroyed ones: what Retrieve shows in the order form. */
 export async function listRootKeys(
   client: Pick<KeyManagerClient, "call">,
 ): Promise<readonly RootKey[]> {
@@ -36,7 +36,7 @@ export async function listRootKeys(
       path: `/keys?${query}`,
     });
     const keys = resourcesOf(answer);
-    // A key that was made between two pages moves others to the next one: the same id is the same key.
+    // A key created between two pages moves others to the next page, so remove duplicates by id.
     for (const key of keys.filter(isRootKey)) {
       const id = textOf(key, "id");
       if (id !== undefined) found.set(id, rootKeyOf(id, key));
@@ -47,19 +47,19 @@ export async function listRootKeys(
   throw new RootOfTrustError("unavailable", `the list of root keys is longer than ${most}`);
 }
 
-/** The one key of an answer. */
+/** The only key in a response. */
 export function keyOf(answer: JsonRecord): JsonRecord {
   const [key] = resourcesOf(answer);
   if (key !== undefined) return key;
   throw new RootOfTrustError("unavailable", "the answer holds no key");
 }
 
-/** The version that wraps now; the API of 2019 names none. */
+/** The version that wraps now; the API of 2019 does not return one. */
 export function currentVersionOf(key: JsonRecord): string {
   return textOf(key["keyVersion"], "id") ?? "1";
 }
 
-/** What keeps a key from serving an instance at all; undefined where nothing does. */
+/** Why a key cannot serve an instance at all; undefined if it can. */
 export function keyState(
   key: JsonRecord,
 ): { readonly failure: RootOfTrustFailure; readonly says: string } | undefined {
@@ -71,16 +71,16 @@ export function keyState(
   return { failure: "disabled", says: `the root key is ${name ?? "in an unknown state"}` };
 }
 
-/** Deactivated: it unwraps, for what it has wrapped must not be lost at a date, and wraps no more. */
+/** Deactivated: it still unwraps, so that an expiry date loses no key, but no longer wraps. */
 export function isExpired({ state }: JsonRecord): boolean {
   return state === 3;
 }
 
-/** What to warn of: a root key that has expired, or will within 30 days. */
+/** A warning if the root key has expired, or expires within 30 days. */
 export function expiryWarning(key: JsonRecord, nowMs: number): string | undefined {
   const date = textOf(key, "expirationDate") ?? "";
   if (isExpired(key)) {
-    return "the root key has expired: it still opens keys and wraps none; move its instances to another one";
+    return "the root key has expired: it still opens keys but wraps none; move its instances to another one";
   }
   const days = Math.floor((Date.parse(date) - nowMs) / dayMs);
   return days < 30

@@ -19,7 +19,7 @@ const seed = { seed: 20261125 };
 const bytes = (minLength = 0, maxLength = 300) => fc.uint8Array({ minLength, maxLength });
 
 describe("wrapped keys", () => {
-  test("come back as they were", () => {
+  test("decode to what was encoded", () => {
     fc.assert(
       fc.property(bytes(1), bytes(28), (outer, sealed) => {
         const ciphertext = Buffer.from(outer).toString("base64");
@@ -32,7 +32,7 @@ describe("wrapped keys", () => {
     );
   });
 
-  test("anything else is refused, and never read beyond its end", () => {
+  test("decoding refuses any other bytes, and never reads beyond their end", () => {
     fc.assert(
       fc.property(bytes(), fc.boolean(), (content, ours) => {
         const blob = ours ? Buffer.concat([Buffer.from("HFI1"), content]) : content;
@@ -47,11 +47,11 @@ describe("wrapped keys", () => {
     );
   });
 
-  test.each(["", "no base64!", "QQ", "QR==", "QUJD\n"])("%j is not ciphertext", (ciphertext) => {
+  test.each(["", "no base64!", "QQ", "QR==", "QUJD\n"])("%j is not a ciphertext", (ciphertext) => {
     expect(encodeWrapped({ ciphertext, sealed: randomBytes(60) })).toBeUndefined();
   });
 
-  test("a data key opens what it sealed, for the same additional data only", () => {
+  test("a data key opens what it sealed, with the same additional data only", () => {
     fc.assert(
       fc.property(bytes(), bytes(0, 80), bytes(0, 80), (secret, data, other) => {
         const key = ids.randomBytes(32);
@@ -66,12 +66,12 @@ describe("wrapped keys", () => {
     );
   });
 
-  test.each([0, 16, 31, 33])("%i bytes are no data key", (length) => {
+  test.each([0, 16, 31, 33])("%i bytes are not a valid data key", (length) => {
     const sealed = sealUnder(ids.randomBytes(32), randomBytes(32), randomBytes(8), ids);
     expect(() => openUnder(randomBytes(length), sealed, randomBytes(8))).toThrow(SealBroken);
   });
 
-  test("additional data reaches Key Protect as one text that it takes", () => {
+  test("additional data is sent to Key Protect as one text that it accepts", () => {
     expect(aadOf(randomBytes(500))).toEqual([expect.stringMatching(/^[0-9a-f]{64}$/)]);
   });
 });

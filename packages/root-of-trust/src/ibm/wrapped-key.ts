@@ -2,26 +2,26 @@ import { createCipheriv, createDecipheriv, createHash } from "node:crypto";
 import { type Ids, SealBroken } from "@holdfast/engine";
 
 const algorithm = "aes-256-gcm";
-/** First bytes of every blob: the scheme. */
+/** First bytes of every blob; they identify the scheme. */
 const scheme = Buffer.from("HFI1", "ascii");
 const lengthBytes = 2;
 const headerBytes = scheme.length + lengthBytes;
 const nonceBytes = 12;
 const tagBytes = 16;
 
-/** Bytes of the key that the key manager wraps. */
+/** Length of the key that the key manager wraps. */
 export const dataKeyBytes = 32;
 
-/** A blob's parts: what the key manager made of the data key, and what the data key seals. */
+/** The parts of a blob: the wrapped data key, and what the data key seals. */
 export interface WrappedKey {
-  /** Base64, as the key manager wants it back. */
+  /** Base64, as the key manager expects it. */
   readonly ciphertext: string;
   readonly sealed: Uint8Array;
 }
 
 /**
- * Seals under a data key of its own. What reaches the key manager is the data key alone; what it returns authenticates
- * nothing in HPCS (AES-CBC), so integrity and the additional data are held here, for both key managers alike.
+ * Seals under a separate data key. The key manager receives only the data key. HPCS wraps without authentication
+ * (AES-CBC), so this seal protects integrity and the additional data, for both key managers alike.
  */
 export function sealUnder(
   dataKey: Uint8Array,
@@ -35,7 +35,7 @@ export function sealUnder(
   return Buffer.concat([nonce, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
 }
 
-/** Opens the same; rejects a data key, bytes or additional data that are not those of the sealing. */
+/** Opens what `sealUnder` sealed; throws if data key, bytes or additional data differ. */
 export function openUnder(
   dataKey: Uint8Array,
   sealed: Uint8Array,
@@ -56,12 +56,12 @@ export function openUnder(
   return plaintext;
 }
 
-/** What Key Protect binds too (`aad`): texts of at most 255 characters, so a digest. */
+/** The `aad` that Key Protect also binds: texts of at most 255 characters, so a digest. */
 export function aadOf(additionalData: Uint8Array): readonly string[] {
   return [createHash("sha256").update(scheme).update(additionalData).digest("hex")];
 }
 
-/** Undefined where the ciphertext is not the base64 that the key manager promises. */
+/** Undefined if the ciphertext is not valid base64. */
 export function encodeWrapped({ ciphertext, sealed }: WrappedKey): Uint8Array | undefined {
   const bytes = Buffer.from(ciphertext, "base64");
   const canonical = bytes.length > 0 && bytes.toString("base64") === ciphertext;
@@ -72,18 +72,18 @@ export function encodeWrapped({ ciphertext, sealed }: WrappedKey): Uint8Array | 
   return Buffer.concat([header, bytes, sealed]);
 }
 
-/** Rejects bytes that are not a blob of this scheme. */
+/** Throws on bytes that are not a blob of this scheme. */
 export function decodeWrapped(blob: Uint8Array): WrappedKey {
   const bytes = Buffer.from(blob.buffer, blob.byteOffset, blob.length);
   const ours = bytes.length >= headerBytes && bytes.subarray(0, scheme.length).equals(scheme);
   const end = ours ? headerBytes + bytes.readUInt16BE(scheme.length) : 0;
   if (!ours || end === headerBytes || bytes.length < end + nonceBytes + tagBytes) {
-    throw new SealBroken("not wrapped by a key manager of IBM");
+    throw new SealBroken("not wrapped by an IBM key manager");
   }
   const ciphertext = bytes.toString("base64", headerBytes, end);
   return { ciphertext, sealed: bytes.subarray(end) };
 }
 
 function broken(cause?: unknown): SealBroken {
-  return new SealBroken("a wrapped key is not what was wrapped", { cause });
+  return new SealBroken("a wrapped key does not authenticate", { cause });
 }

@@ -4,12 +4,12 @@ import type { Ids } from "@holdfast/engine";
 const format = "encrypted-1";
 const algorithm = "aes-256-gcm";
 const [keyBytes, saltBytes, nonceBytes, tagBytes] = [32, 16, 12, 16];
-/** About a quarter of a second and 128 MiB for each guess. */
+/** Each guess costs about a quarter of a second and 128 MiB. */
 const cost = { N: 1 << 17, r: 8, p: 1 };
-/** What a file may ask for at most: memory is this machine's. */
+/** The highest cost that a file may set: the memory is this machine's. */
 const costMax = { N: 1 << 20, r: 16, p: 4 } as const;
 
-/** A key file under a passphrase: its content encrypted, with all that is needed to derive the key but the passphrase. */
+/** A key file under a passphrase: the encrypted content, and everything that derives the key except the passphrase. */
 interface EncryptedFile {
   readonly format: typeof format;
   readonly scrypt: { readonly N: number; readonly r: number; readonly p: number };
@@ -50,7 +50,7 @@ export async function encryptVersions(
   return { ...head, ciphertext: Buffer.concat(parts).toString("base64") };
 }
 
-/** Its content again; undefined where the passphrase is another, or the file was altered. */
+/** Decrypts the content; undefined if the passphrase is wrong or the file was altered. */
 export async function decryptVersions(
   file: EncryptedFile,
   passphrase: string,

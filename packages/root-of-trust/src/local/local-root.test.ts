@@ -44,7 +44,7 @@ rootOfTrustConformance(
       close: () => rm(own, { recursive: true }),
     };
   },
-  // Root may read what has no permissions.
+  // Root can read a file without permissions.
   {
     rotates: true,
     failures: isRoot ? ["gone", "unavailable"] : ["gone", "unavailable", "denied"],
@@ -57,8 +57,8 @@ async function versions(): Promise<{ version: number; created: string; key: stri
   return JSON.parse(await readFile(file, "utf8")).versions;
 }
 
-describe("the file", () => {
-  test("is made for its owner only, with one version", async () => {
+describe("the root key file", () => {
+  test("is created for its owner only, with one version", async () => {
     await createLocalRoot(file, sources);
     expect((await stat(file)).mode & 0o777).toBe(0o600);
     expect(await versions()).toEqual([
@@ -71,7 +71,7 @@ describe("the file", () => {
     expect(await readdir(directory)).toEqual(["root.json"]);
   });
 
-  test("has a name that its versions share, no other file has, and that is not part of the key", async () => {
+  test("has a name that all its versions share, that is unique, and that is not part of the key", async () => {
     const nameOf = async (path: string) => (await (await openLocalRoot(path, ids)).describe()).name;
     await createLocalRoot(file, sources);
     const name = await nameOf(file);
@@ -95,7 +95,7 @@ describe("the file", () => {
     expect(await readdir(directory)).toEqual(["root.json"]);
   });
 
-  test("gets versions at its end by rotation, and keeps mode and older keys", async () => {
+  test("gets a new version at its end by each rotation, and keeps mode and older keys", async () => {
     await createLocalRoot(file, sources);
     const [first] = await versions();
     expect(await rotateLocalRoot(file, sources)).toBe(2);
@@ -108,7 +108,7 @@ describe("the file", () => {
     expect(await readdir(directory)).toEqual(["root.json"]);
   });
 
-  test("only one rotation runs at a time: no version is lost, and the second is refused", async () => {
+  test("is rotated by one caller at a time: no version is lost, and a concurrent rotation is refused", async () => {
     await createLocalRoot(file, sources);
     const results = await Promise.allSettled(
       [0, 1, 2, 3].map(() => rotateLocalRoot(file, sources)),
@@ -120,7 +120,7 @@ describe("the file", () => {
     }
   });
 
-  test("the leftover of an interrupted rotation is reported, with how to remove it", async () => {
+  test("cannot be rotated while the draft of an interrupted rotation exists, and the error says to remove it", async () => {
     await createLocalRoot(file, sources);
     await writeFile(`${file}.new`, "");
     await expect(rotateLocalRoot(file, sources)).rejects.toThrow(`${file}.new`);
@@ -129,16 +129,16 @@ describe("the file", () => {
     expect(await rotateLocalRoot(file, sources)).toBe(2);
   });
 
-  test("that is not there cannot be opened or rotated", async () => {
-    const message = `root key file ${file} is not there`;
+  test("cannot be opened or rotated if it does not exist", async () => {
+    const message = `root key file ${file} does not exist`;
     await expect(openLocalRoot(file, ids)).rejects.toThrow(message);
     await expect(rotateLocalRoot(file, sources)).rejects.toThrow(message);
     expect(await readdir(directory)).toEqual([]);
-    await expect(createLocalRoot(join(file, "x", "y"), sources)).rejects.toThrow("is not there");
+    await expect(createLocalRoot(join(file, "x", "y"), sources)).rejects.toThrow("does not exist");
   });
 
   test.each([0o640, 0o604, 0o620, 0o666, 0o601])(
-    "a file with mode %o is refused, with how to fix it",
+    "with mode %o is refused, and the error says how to fix it",
     async (mode) => {
       await createLocalRoot(file, sources);
       await chmod(file, mode);
@@ -148,7 +148,7 @@ describe("the file", () => {
     },
   );
 
-  test("that is a directory is refused", async () => {
+  test("is refused if it is a directory", async () => {
     await mkdir(file);
     await expect(openLocalRoot(file, ids)).rejects.toThrow(RootOfTrustError);
   });
@@ -173,7 +173,7 @@ describe("the file", () => {
     ["a version above 32 bits", { format: 1, versions: [{ ...row, version: 2 ** 32 }] }, "entry 1"],
     ["no date", { format: 1, versions: [{ version: 1, key }] }, "entry 1"],
     ["a version twice", { format: 1, versions: [row, row] }, "entry 2"],
-  ])("with %s is refused, and no key shows", async (_name, content, why) => {
+  ])("with %s is refused, and the error shows no key", async (_name, content, why) => {
     const text = typeof content === "string" ? content : JSON.stringify(content);
     await writeFile(file, text, { mode: 0o600 });
     const error: unknown = await openLocalRoot(file, ids).catch((caught: unknown) => caught);
@@ -184,8 +184,8 @@ describe("the file", () => {
   });
 });
 
-describe("while it runs", () => {
-  test("a rotation is noticed without a restart, at every node", async () => {
+describe("an open local root", () => {
+  test("notices a rotation without a restart, on every node", async () => {
     await createLocalRoot(file, sources);
     const [one, two] = [await openLocalRoot(file, ids), await openLocalRoot(file, ids)];
     const old = await one.wrap(secret, data);
@@ -196,7 +196,7 @@ describe("while it runs", () => {
     expect((await two.unwrap(old.blob, data)).rewrapped?.version).toBe("2");
   });
 
-  test("an outdated copy of the file is not a refusal, and the message says how to fix it", async () => {
+  test("is unavailable, not refused, with an outdated copy of the file, and the message says how to fix it", async () => {
     await createLocalRoot(file, sources);
     const copy = join(directory, "copy.json");
     await writeFile(copy, await readFile(file), { mode: 0o600 });
@@ -204,11 +204,11 @@ describe("while it runs", () => {
     const { blob } = await (await openLocalRoot(file, ids)).wrap(secret, data);
     await expect((await openLocalRoot(copy, ids)).unwrap(blob, data)).rejects.toMatchObject({
       failure: "unavailable",
-      message: expect.stringContaining("version 2 is wanted, 1 is newest"),
+      message: expect.stringContaining("version 2 is needed, but the newest is 1"),
     });
   });
 
-  test("a version that was taken out of the file is gone", async () => {
+  test("reports a version that was removed from the file as gone", async () => {
     await createLocalRoot(file, sources);
     const root = await openLocalRoot(file, ids);
     const { blob } = await root.wrap(secret, data);
@@ -217,7 +217,7 @@ describe("while it runs", () => {
     await expect(root.unwrap(blob, data)).rejects.toMatchObject({ failure: "gone" });
   });
 
-  test("a file that comes back is used again", async () => {
+  test("uses a file again after it was restored", async () => {
     await createLocalRoot(file, sources);
     const root = await openLocalRoot(file, ids);
     const { blob } = await root.wrap(secret, data);
@@ -228,7 +228,7 @@ describe("while it runs", () => {
     expect((await root.unwrap(blob, data)).plaintext).toEqual(secret);
   });
 
-  test("many at once, while it is rotated: nothing is wrapped under a key that is not in the file", async () => {
+  test("never wraps under a key that is not in the file, with many calls during rotations", async () => {
     await createLocalRoot(file, sources);
     const root = await openLocalRoot(file, ids);
     const wraps: Promise<{ blob: Uint8Array }>[] = [];
@@ -243,7 +243,7 @@ describe("while it runs", () => {
   });
 });
 
-test("another root's blob does not open", async () => {
+test("a root does not open another root's blob", async () => {
   await createLocalRoot(file, sources);
   const other = join(directory, "other.json");
   await createLocalRoot(other, sources);
@@ -251,7 +251,7 @@ test("another root's blob does not open", async () => {
   await expect((await openLocalRoot(file, ids)).unwrap(blob, data)).rejects.toThrow(SealBroken);
 });
 
-test("a blob says scheme and version", async () => {
+test("a blob names its scheme and version", async () => {
   await createLocalRoot(file, sources);
   await rotateLocalRoot(file, sources);
   const { blob } = await (await openLocalRoot(file, ids)).wrap(secret, data);
@@ -259,7 +259,7 @@ test("a blob says scheme and version", async () => {
   expect(blob.length).toBe(8 + 12 + 32 + 16);
 });
 
-test("an instance's key ring works with it, through a rotation and a loss", async () => {
+test("an instance's key ring works with a local root, through a rotation and a loss", async () => {
   await createLocalRoot(file, sources);
   const keks = new MemoryKekStore();
   let nowMs = 0;

@@ -30,19 +30,19 @@ import {
 } from "./root-key-file.ts";
 
 const algorithm = "aes-256-gcm";
-/** First bytes of every blob: the scheme. The version of the root key follows. */
+/** First bytes of every blob; they identify the scheme. The version of the root key follows. */
 const scheme = Buffer.from("HFL1", "ascii");
 const headerBytes = scheme.length + 4;
 const nonceBytes = 12;
 const tagBytes = 16;
 
-/** Where a new root key and its date come from. */
+/** The sources of a new root key and its date. */
 export interface LocalRootSources {
   readonly clock: Clock;
   readonly ids: Ids;
 }
 
-/** Makes a file with the first version of a root key, mode 0600; refuses to replace one. */
+/** Creates a file with the first version of a root key, mode 0600; refuses to replace an existing file. */
 export async function createLocalRoot(
   file: string | KeyFile,
   sources: LocalRootSources,
@@ -51,7 +51,7 @@ export async function createLocalRoot(
   await createRootKeys(keyFile(file), first, sources.ids).finally(() => zeroKeys([first]));
 }
 
-/** Adds a version of the root key, which wraps from now on; older ones still unwrap. Answers its number. */
+/** Adds a version of the root key, which wraps from now on; older ones still unwrap. Returns its number. */
 export async function rotateLocalRoot(
   file: string | KeyFile,
   sources: LocalRootSources,
@@ -66,7 +66,7 @@ export async function rotateLocalRoot(
   return made[0]?.version ?? 0;
 }
 
-/** Opens a root of trust that is a file of root keys; rejects with what is wrong with the file. */
+/** Opens a local root of trust; rejects with what is wrong with its file. */
 export async function openLocalRoot(file: string | KeyFile, ids: Ids): Promise<LocalRoot> {
   const path = keyFile(file);
   return new LocalRoot(path, ids, await readRootKeys(path));
@@ -81,12 +81,12 @@ function newVersion(version: number, { clock, ids }: LocalRootSources): RootKeyV
   return { version, created, key: ids.randomBytes(rootKeyBytes) };
 }
 
-/** Wraps with AES-256-GCM under the newest key of a file, which it reads again when it was replaced. */
+/** Wraps with AES-256-GCM under the newest key of a file. Reads the file again after it was replaced. */
 export class LocalRoot implements RootOfTrust {
   readonly kind = "local";
   readonly #file: KeyFile;
   readonly #ids: Ids;
-  /** Never held over an await: a reload zeroes the keys that it replaces. */
+  /** Never keep these in a variable across an await: a reload zeroes the keys that it replaces. */
   #keys: RootKeys | undefined;
   #reloading: Promise<void> | undefined;
   #refused: { readonly tried: string; readonly error: RootOfTrustError } | undefined;
@@ -149,7 +149,7 @@ export class LocalRoot implements RootOfTrust {
     const { blob } = await this.wrap(sample, additionalData);
     const { plaintext } = await this.unwrap(blob, additionalData);
     if (!timingSafeEqual(sample, plaintext))
-      throw new SealBroken("the root key does not open its own");
+      throw new SealBroken("the root key does not open what it wrapped");
   }
 
   async close(): Promise<void> {
@@ -157,7 +157,7 @@ export class LocalRoot implements RootOfTrust {
     this.#forget();
   }
 
-  /** Trying a passphrase is meant to cost much: the same one is not tried again at the same file. */
+  /** A passphrase check is expensive by design, so a refused one is not tried again with the same file. */
   async #read(fingerprint: string): Promise<RootKeys> {
     const text = await this.#file.passphrase?.().catch(() => undefined);
     if (text === undefined) return await readRootKeys(this.#file);
@@ -198,7 +198,7 @@ export class LocalRoot implements RootOfTrust {
     }
   }
 
-  /** Identifies a root key and reveals nothing of it: it is stored beside each wrap, and new versions keep it. */
+  /** Identifies a root key and reveals nothing about it. It is stored with each wrap, and new versions keep it. */
   #identity(): string {
     const key = this.#keys?.versions[0]?.key ?? this.#newest().key;
     return createHmac("sha256", key).update("holdfast root key").digest("hex").slice(0, 16);
@@ -214,12 +214,12 @@ export class LocalRoot implements RootOfTrust {
     const found = this.#keys?.versions.find((known) => known.version === version);
     if (found !== undefined) return found;
     const newest = this.#newest().version;
-    // A node with an older copy of the file keeps its open keys for the grace time, until the newer file is there.
+    // A node with an older copy of the file keeps its open keys for the grace time, until it has the newer file.
     if (version > newest) {
-      const mend = "copy the newer file to it";
+      const mend = "copy the newer file to this node";
       throw this.#failure(
         "unavailable",
-        `version ${version} is wanted, ${newest} is newest; ${mend}`,
+        `version ${version} is needed, but the newest is ${newest}; ${mend}`,
       );
     }
     throw this.#failure("gone", `version ${version} is no longer in it`);
@@ -261,7 +261,7 @@ function decrypt(key: Uint8Array, blob: Uint8Array, additionalData: Uint8Array):
     decipher.final();
   } catch (cause) {
     plaintext.fill(0);
-    throw new SealBroken("a wrapped key is not what was wrapped", { cause });
+    throw new SealBroken("a wrapped key does not authenticate", { cause });
   }
   return plaintext;
 }

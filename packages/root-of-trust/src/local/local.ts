@@ -7,11 +7,11 @@ import type {
   SecretSource,
 } from "../kind.ts";
 
-/** A file of root key versions. */
+/** Settings of a file of root key versions. */
 export interface LocalSettings {
   readonly type: "local";
   readonly file: string;
-  /** What the file is encrypted under; left out, it holds its keys as they are. */
+  /** The passphrase that encrypts the file; without it, the file contains plain keys. */
   readonly passphrase?: SecretSource;
 }
 
@@ -25,7 +25,7 @@ const settings = {
 
 const giveAll = "give this file to every node of the region now, and keep a copy";
 
-/** A file at each node. */
+/** A root key file on each node. */
 export const local = {
   kind: "local",
   settings,

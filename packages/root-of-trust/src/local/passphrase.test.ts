@@ -24,7 +24,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-/** Cheap to guess, so that tests are quick. */
+/** A low cost, so that tests are fast. */
 const scryptN = 1 << 12;
 const under = (text: string) => ({ path, passphrase: async () => text, scryptN });
 
@@ -52,7 +52,7 @@ describe("a root key file under a passphrase", () => {
     await expect(rotateLocalRoot(path, sources)).rejects.toThrow("none is given");
   });
 
-  test("that was plain is encrypted by its next rotation", async () => {
+  test("that was not encrypted is encrypted by its next rotation", async () => {
     await createLocalRoot(path, sources);
     const { blob } = await (await openLocalRoot(path, ids)).wrap(secret, data);
     await rotateLocalRoot(under("correct horse"), sources);
@@ -66,7 +66,7 @@ describe("a root key file under a passphrase", () => {
     expect((await root.unwrap(blob, data)).plaintext).toEqual(secret);
   });
 
-  test("gets another passphrase by a rotation", async () => {
+  test("can get another passphrase by a rotation", async () => {
     await createLocalRoot(under("correct horse"), sources);
     const { blob } = await (await openLocalRoot(under("correct horse"), ids)).wrap(secret, data);
     const newPassphrase = async () => "battery staple";
@@ -78,7 +78,7 @@ describe("a root key file under a passphrase", () => {
     expect((await root.unwrap(blob, data)).plaintext).toEqual(secret);
   });
 
-  test("that was altered, or asks for too much, does not open", async () => {
+  test("does not open if it was altered, or if its scrypt cost is too high", async () => {
     await createLocalRoot(under("correct horse"), sources);
     const made = JSON.parse(await readFile(path, "utf8"));
     const flipped = Buffer.from(made.ciphertext, "base64");
@@ -100,7 +100,7 @@ describe("a root key file under a passphrase", () => {
     }
   });
 
-  test("a wrong passphrase is derived once, refuses every use, and a mended one is noticed", async () => {
+  test("derives from a wrong passphrase once, refuses every use, and notices a corrected one", async () => {
     await createLocalRoot(under("correct horse"), sources);
     let passphrase = "correct horse";
     const root = await openLocalRoot({ path, passphrase: async () => passphrase }, ids);
@@ -114,7 +114,7 @@ describe("a root key file under a passphrase", () => {
     expect((await root.unwrap(blob, data)).plaintext).toEqual(secret);
   });
 
-  test("whose passphrase cannot be read or is empty is said", async () => {
+  test("is refused with the reason if its passphrase cannot be read or is empty", async () => {
     await createLocalRoot(under("correct horse"), sources);
     const unreadable = { path, passphrase: () => Promise.reject(new Error("no such file")) };
     await expect(openLocalRoot(unreadable, ids)).rejects.toThrow(
@@ -123,7 +123,7 @@ describe("a root key file under a passphrase", () => {
     await expect(openLocalRoot(under(""), ids)).rejects.toThrow("its passphrase is empty");
   });
 
-  test("is derived once for all who wait", async () => {
+  test("derives its key once for all concurrent callers", async () => {
     await createLocalRoot(under("correct horse"), sources);
     let asked = 0;
     const counting = {
@@ -141,7 +141,7 @@ describe("a root key file under a passphrase", () => {
 });
 
 describe("a region's sealing key", () => {
-  test("seals for one purpose, through rotations, and tells what has a newer version", async () => {
+  test("seals for one purpose, through rotations, and reseals under a newer version", async () => {
     await createSealingKey(path, sources);
     await using key = await SealingKey.open(path, ids);
     const sealed = await key.seal(secret, data);
@@ -155,7 +155,7 @@ describe("a region's sealing key", () => {
     expect(await key.open(resealed, data)).toEqual({ plaintext: secret });
   });
 
-  test("is not a root of trust, were both the same file", async () => {
+  test("is kept apart from a root of trust, even with the same file", async () => {
     await createSealingKey(path, sources);
     await using key = await SealingKey.open(path, ids);
     const root = await openLocalRoot(path, ids);
@@ -164,7 +164,7 @@ describe("a region's sealing key", () => {
     await expect(root.unwrap(await key.seal(secret, data), data)).rejects.toThrow(SealBroken);
   });
 
-  test("in a file that others may read, or that exists already, is refused by its name", async () => {
+  test("is refused if others may read its file, or if the file exists already, and the error names the file", async () => {
     await createSealingKey(path, sources);
     await expect(createSealingKey(path, sources)).rejects.toThrow(
       `sealing key file ${path} exists already`,

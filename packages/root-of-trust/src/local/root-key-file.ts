@@ -5,7 +5,7 @@ import { type Ids, RootOfTrustError } from "@holdfast/engine";
 import type { SecretSource } from "../kind.ts";
 import { decryptVersions, encryptVersions, isEncrypted } from "./key-file-passphrase.ts";
 
-/** Bytes of a root key. */
+/** Length of a root key. */
 export const rootKeyBytes = 32;
 
 const fileFormat = 1;
@@ -16,32 +16,32 @@ const base64Key = /^[A-Za-z0-9+/]{43}=$/;
 /** A file of key versions. */
 export interface KeyFile {
   readonly path: string;
-  /** What it is called where something is wrong with it; `root key file` unless said. */
+  /** Its name in error messages; `root key file` by default. */
   readonly what?: string;
-  /** What it is encrypted under; left out, it is written as it is, and an encrypted one cannot be read. */
+  /** The passphrase that encrypts it; without it, it is written unencrypted, and an encrypted file cannot be read. */
   readonly passphrase?: SecretSource;
-  /** What it is encrypted under when it is written next, if that is to be another one. */
+  /** The passphrase for the next write, if it changes. */
   readonly newPassphrase?: SecretSource;
-  /** What a guess at the passphrase costs (scrypt's N); 131,072 unless said. */
+  /** The cost of a guess at the passphrase (scrypt's N); 131,072 by default. */
   readonly scryptN?: number;
 }
 
 /** One version of the root key. */
 export interface RootKeyVersion {
-  /** Grows from version to version. */
+  /** Increases with each version. */
   readonly version: number;
-  /** When it was made, ISO 8601. */
+  /** When it was created, ISO 8601. */
   readonly created: string;
   readonly key: Uint8Array;
 }
 
-/** All versions in a file, oldest first, at least one; and what shows that the file was replaced since. */
+/** All versions in a file, oldest first, at least one; and a fingerprint that changes when the file is replaced. */
 export interface RootKeys {
   readonly versions: readonly RootKeyVersion[];
   readonly fingerprint: string;
 }
 
-/** Distinguishes a replaced file from the one that was read. */
+/** A fingerprint that tells a replaced file from the one that was read. */
 export async function fingerprintOf(file: KeyFile): Promise<string> {
   try {
     return fingerprint(await stat(file.path));
@@ -50,7 +50,7 @@ export async function fingerprintOf(file: KeyFile): Promise<string> {
   }
 }
 
-/** Reads a root key file that nobody but its owner may read; every fault is a `RootOfTrustError`. */
+/** Reads a root key file that only its owner may read; every failure is a `RootOfTrustError`. */
 export async function readRootKeys(of: string | KeyFile): Promise<RootKeys> {
   const file = typeof of === "string" ? { path: of } : of;
   try {
@@ -69,7 +69,7 @@ export async function readRootKeys(of: string | KeyFile): Promise<RootKeys> {
   }
 }
 
-/** Makes a root key file, durable and whole or not at all; refuses to replace one. */
+/** Creates a root key file, durably and atomically; refuses to replace an existing file. */
 export async function createRootKeys(
   file: KeyFile,
   first: RootKeyVersion,
@@ -77,7 +77,7 @@ export async function createRootKeys(
 ): Promise<void> {
   await throughDraft(file, async (draft, handle) => {
     await write(file, handle, [first], ids);
-    // Unlike a rename, a link never replaces.
+    // Unlike a rename, a link never replaces a file.
     await link(draft, file.path).catch((error: unknown) => {
       if (codeOf(error) !== "EEXIST") throw error;
       throw new RootOfTrustError("denied", `${nameOf(file)} exists already; it is kept`);
@@ -86,14 +86,14 @@ export async function createRootKeys(
   });
 }
 
-/** Appends a version to a root key file, durable and whole or not at all, one caller at a time. */
+/** Appends a version to a root key file, durably and atomically, one caller at a time. */
 export async function appendRootKey(
   file: KeyFile,
   next: (newest: RootKeyVersion) => RootKeyVersion,
   ids: Ids,
 ): Promise<void> {
   await throughDraft(file, async (draft, handle) => {
-    // Read only now that the draft is ours, so that no other rotation's version is lost.
+    // Read only while this caller owns the draft, so that no other rotation's version is lost.
     const { versions } = await readRootKeys(file);
     const newest = versions.at(-1);
     if (newest === undefined) throw unsound(file, "no version");
@@ -108,7 +108,7 @@ export function zeroKeys(versions: readonly RootKeyVersion[]): void {
   for (const { key } of versions) key.fill(0);
 }
 
-/** Runs `body` with a new file beside `file` that only one caller can have; makes what became of it durable. */
+/** Runs `body` with a new file next to `file` that only one caller can own; makes the result durable. */
 async function throughDraft(
   file: KeyFile,
   body: (draft: string, handle: FileHandle) => Promise<void>,
@@ -191,7 +191,7 @@ async function parse(file: KeyFile, bytes: Buffer): Promise<readonly RootKeyVers
   return versionsOf(file, parsed);
 }
 
-/** Without the parser's own message, which quotes the text, and so keys. */
+/** Drops the parser's own message, which quotes the text, and so keys. */
 function parseJson(bytes: Buffer): unknown {
   try {
     return JSON.parse(bytes.toString("utf8"));
@@ -226,7 +226,7 @@ function versionsOf(file: KeyFile, parsed: unknown): readonly RootKeyVersion[] {
   return rows.map((row: unknown, at) => {
     const parsedRow = parseRow(row);
     if (parsedRow === undefined || parsedRow.version <= previous) {
-      throw unsound(file, `entry ${at + 1} of its versions is not right`);
+      throw unsound(file, `entry ${at + 1} of its versions is invalid`);
     }
     previous = parsedRow.version;
     return parsedRow;
@@ -249,12 +249,12 @@ function field(value: unknown, name: string): unknown {
   return Object.getOwnPropertyDescriptor(value, name)?.value;
 }
 
-/** A failure that only an operator can end. It withdraws no open keys, so it is not a refusal. */
+/** A failure that only an operator can resolve. It closes no open keys, so it is not a refusal. */
 function unsound(file: KeyFile, what: string): RootOfTrustError {
   return new RootOfTrustError("unavailable", `${nameOf(file)}: ${what}`);
 }
 
-/** A key file as errors call it. */
+/** The name of a key file in errors. */
 export function nameOf({ path, what = "root key file" }: KeyFile): string {
   return `${what} ${path}`;
 }
@@ -268,7 +268,7 @@ function failureOf(file: KeyFile, error: unknown): RootOfTrustError {
   const code = codeOf(error);
   const options = { cause: error };
   if (code === "ENOENT" || code === "ENOTDIR") {
-    return new RootOfTrustError("gone", `${nameOf(file)} is not there`, options);
+    return new RootOfTrustError("gone", `${nameOf(file)} does not exist`, options);
   }
   if (code === "EACCES" || code === "EPERM") {
     return new RootOfTrustError("denied", `${nameOf(file)}: access is denied`, options);

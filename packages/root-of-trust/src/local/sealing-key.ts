@@ -8,26 +8,26 @@ import {
 } from "./local-root.ts";
 import type { KeyFile } from "./root-key-file.ts";
 
-/** Keeps what is sealed apart from what a root of trust wraps, were they ever given the same file. */
+/** Keeps sealed data apart from what a root of trust wraps, even if both use the same file. */
 const domain = Buffer.from("holdfast sealing key\0", "ascii");
 
-/** What a sealing key opened; `resealed` is present when there is a newer version of the key. */
+/** The data that a sealing key opened; `resealed` is present if the key has a newer version. */
 export interface Unsealed {
   readonly plaintext: Uint8Array;
   readonly resealed?: Uint8Array;
 }
 
-/** Makes a region's sealing key file, mode 0600; refuses to replace one. */
+/** Creates a region's sealing key file, mode 0600; refuses to replace an existing file. */
 export async function createSealingKey(path: string, sources: LocalRootSources): Promise<void> {
   await createLocalRoot(keyFile(path), sources);
 }
 
-/** Adds a version of the sealing key, which seals from now on; older ones still open. Answers its number. */
+/** Adds a version of the sealing key, which seals from now on; older ones still open. Returns its number. */
 export async function rotateSealingKey(path: string, sources: LocalRootSources): Promise<number> {
   return await rotateLocalRoot(keyFile(path), sources);
 }
 
-/** A region's own key for its own secrets in the store: a file of versions, read again when it was replaced. */
+/** A region's own key for its own secrets in the store: a file of versions, read again after it was replaced. */
 export class SealingKey implements AsyncDisposable {
   readonly #root: LocalRoot;
 
@@ -35,7 +35,7 @@ export class SealingKey implements AsyncDisposable {
     this.#root = root;
   }
 
-  /** Opens the file; rejects with a `RootOfTrustError` that says what is wrong with it, its mode too. */
+  /** Opens the file; rejects with a `RootOfTrustError` that says what is wrong with it, including its mode. */
   static async open(path: string, ids: Ids): Promise<SealingKey> {
     return new SealingKey(await openLocalRoot(keyFile(path), ids));
   }
@@ -45,12 +45,12 @@ export class SealingKey implements AsyncDisposable {
     return (await this.#root.describe()).currentVersion;
   }
 
-  /** Seals bytes, bound to what they are for. */
+  /** Seals bytes, bound to their purpose (`additionalData`). */
   async seal(bytes: Uint8Array, additionalData: Uint8Array): Promise<Uint8Array> {
     return (await this.#root.wrap(bytes, bound(additionalData))).blob;
   }
 
-  /** Opens what was sealed for the same; `SealBroken` where it was not. */
+  /** Opens what was sealed for the same purpose; rejects with `SealBroken` otherwise. */
   async open(sealed: Uint8Array, additionalData: Uint8Array): Promise<Unsealed> {
     const { plaintext, rewrapped } = await this.#root.unwrap(sealed, bound(additionalData));
     return { plaintext, ...(rewrapped && { resealed: rewrapped.blob }) };

@@ -15,7 +15,7 @@ const parts = fc.record({
 });
 
 describe("a blob of a PKCS#11 root", () => {
-  test(`comes apart into what it was made from (seed ${seed})`, () => {
+  test(`is parsed into the parts that it was built from (seed ${seed})`, () => {
     fc.assert(
       fc.property(parts, (given) => {
         expect(parseBlob(printBlob(given))).toEqual(given);
@@ -24,7 +24,7 @@ describe("a blob of a PKCS#11 root", () => {
     );
   });
 
-  test(`of any other bytes is broken (seed ${seed})`, () => {
+  test(`is rejected if it consists of any other bytes (seed ${seed})`, () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (given) => {
         fc.pre(!Buffer.from(given.subarray(0, 4)).equals(Buffer.from("HFP1")));
@@ -34,7 +34,7 @@ describe("a blob of a PKCS#11 root", () => {
     );
   });
 
-  test("of any other length is broken", () => {
+  test("is rejected if it has an invalid length", () => {
     const whole = Buffer.concat([Buffer.from("HFP1"), Buffer.alloc(4 + 16 + 48 + 32)]);
     for (let length = 0; length < whole.length; length++) {
       const ciphertextBytes = length - 56;
@@ -45,7 +45,7 @@ describe("a blob of a PKCS#11 root", () => {
     }
   });
 
-  test(`is authenticated with no two meanings of the same bytes (seed ${seed})`, () => {
+  test(`is authenticated unambiguously: the same bytes always mean the same parts (seed ${seed})`, () => {
     const data = fc.uint8Array({ maxLength: 40 });
     fc.assert(
       fc.property(parts, data, parts, data, (one, its, other, others) => {
@@ -59,7 +59,7 @@ describe("a blob of a PKCS#11 root", () => {
     );
   });
 
-  test("is authenticated with the additional data's length, so that no byte changes sides", () => {
+  test("is authenticated with the length of the additional data, so that no byte can move between the parts", () => {
     const iv = Buffer.alloc(16, 1);
     const whole = { version: 1, iv, ciphertext: Buffer.alloc(16, 2) };
     const moved = { version: 1, iv: whole.ciphertext, ciphertext: Buffer.alloc(0) };
@@ -68,7 +68,7 @@ describe("a blob of a PKCS#11 root", () => {
   });
 });
 
-describe("what a PKCS#11 call returns", () => {
+describe("an error of a PKCS#11 call", () => {
   const error = (code: number) =>
     Object.assign(new Error("CKR_SOMETHING\nmore"), { code, method: "C_Login" });
 
@@ -80,12 +80,12 @@ describe("what a PKCS#11 call returns", () => {
     ["DEVICE_REMOVED", 0x32, "unavailable"],
     ["HOST_MEMORY", 0x02, "unavailable"],
     ["a code of the vendor's", 0x8000_0001, "unavailable"],
-  ])("%s (%i) is %s", (_name, code, failure) => {
+  ])("with code %s (%i) is %s", (_name, code, failure) => {
     expect(failureOf(error(code))).toBe(failure);
     expect(isPinRefused(error(code))).toBe(failure === "denied");
   });
 
-  test("that loses what is known of the token begins anew, a wrong PIN does not", () => {
+  test("resets what is known about the token if that is lost, but not for a wrong PIN", () => {
     const lost = [0x32, 0xb3, 0xe0, 0x101, 0x190, 0x60, 0x82];
     expect(lost.every((code) => isLost(error(code)))).toBe(true);
     expect(isLost(new TokenLost("none"))).toBe(true);
@@ -93,7 +93,7 @@ describe("what a PKCS#11 call returns", () => {
     expect([0x191, 0x100].every((code) => isDone(error(code)))).toBe(true);
   });
 
-  test("is one line with the call's name", () => {
+  test("is shown as one line with the call's name", () => {
     expect(textOf(error(0xa0))).toBe("C_Login: CKR_SOMETHING");
     expect(textOf("no error")).toBe("unknown error");
   });

@@ -1,15 +1,15 @@
 import { BlobBroken } from "./faults.ts";
 
-/** First bytes of every blob: AES-CBC with padding, then HMAC-SHA-256 over all. The root key's version follows. */
+/** First bytes of every blob. They mean AES-CBC with padding, then HMAC-SHA-256. The root key's version follows. */
 const scheme = Buffer.from("HFP1", "ascii");
 const headerBytes = scheme.length + 4;
 const macBytes = 32;
 const blockBytes = 16;
 
-/** Bytes of a blob's initialisation vector. */
+/** Length of a blob's initialisation vector. */
 export const ivBytes = blockBytes;
 
-/** A blob in its parts. */
+/** The parts of a blob. */
 export interface BlobParts {
   readonly version: number;
   readonly iv: Buffer;
@@ -17,19 +17,19 @@ export interface BlobParts {
   readonly mac: Buffer;
 }
 
-/** What the blob's HMAC is made over: all that it says, and the additional data with its length. */
+/** The input of the blob's HMAC: all other parts, and the additional data with its length. */
 export function authenticated(parts: Omit<BlobParts, "mac">, additionalData: Uint8Array): Buffer {
   const length = Buffer.alloc(4);
   length.writeUInt32BE(additionalData.length);
   return Buffer.concat([header(parts.version), length, additionalData, parts.iv, parts.ciphertext]);
 }
 
-/** Puts a blob together. */
+/** Encodes a blob. */
 export function printBlob({ version, iv, ciphertext, mac }: BlobParts): Buffer {
   return Buffer.concat([header(version), iv, ciphertext, mac]);
 }
 
-/** Takes a blob apart; one of another kind of root is broken. */
+/** Decodes a blob; throws `BlobBroken` on a blob of another kind of root. */
 export function parseBlob(bytes: Uint8Array): BlobParts {
   const blob = Buffer.from(bytes);
   const ciphertextBytes = blob.length - headerBytes - ivBytes - macBytes;

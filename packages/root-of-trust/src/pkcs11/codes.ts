@@ -1,7 +1,7 @@
 import type { RootOfTrustFailure } from "@holdfast/engine";
 import { TokenLost } from "./faults.ts";
 
-/** Return values of PKCS#11 3.1, section 6.1 (CKR_…), by what they mean here. */
+/** Return values of PKCS#11 3.1, section 6.1 (CKR_…), grouped by their meaning here. */
 const pinCodes: ReadonlySet<number> = new Set([
   0xa0, // PIN_INCORRECT
   0xa1, // PIN_INVALID
@@ -15,7 +15,7 @@ const disabledCodes: ReadonlySet<number> = new Set([
   0x1b, // ACTION_PROHIBITED
   0x68, // KEY_FUNCTION_NOT_PERMITTED
 ]);
-/** What was known of the token no longer holds: session, login, slot, handles of keys, or the library's own state. */
+/** The known state of the token is lost: session, login, slot, key handles, or the library's own state. */
 const lostCodes: ReadonlySet<number> = new Set([
   0x03, // SLOT_ID_INVALID
   0x05, // GENERAL_ERROR
@@ -35,17 +35,17 @@ const lostCodes: ReadonlySet<number> = new Set([
 const alreadyInitialised = 0x191;
 const alreadyLoggedIn = 0x100;
 
-/** Whether everything known of the token is to be found out again. */
+/** Whether the state of the token must be read again from the start. */
 export function isLost(error: unknown): boolean {
   return error instanceof TokenLost || lostCodes.has(codeOf(error) ?? -1);
 }
 
-/** The token refuses the PIN, which must not be tried again: it counts the tries. */
+/** Whether the token refuses the PIN. Such a PIN must not be tried again: the token counts the tries. */
 export function isPinRefused(error: unknown): boolean {
   return pinCodes.has(codeOf(error) ?? -1);
 }
 
-/** Somebody in this process did it before. */
+/** Whether the process has already done this: initialised the library, or logged in. */
 export function isDone(error: unknown): boolean {
   const code = codeOf(error);
   return code === alreadyInitialised || code === alreadyLoggedIn;

@@ -1,6 +1,6 @@
 import type { RootOfTrustFailure } from "@holdfast/engine";
 
-/** A root of trust's failure, as `RootOfTrustError`, which would bring the whole engine into the token's process. */
+/** Like `RootOfTrustError`, which cannot be used here: it would load the whole engine into the token's process. */
 export class TokenFailure extends Error {
   override readonly name = "TokenFailure";
   readonly failure: RootOfTrustFailure;
@@ -10,17 +10,17 @@ export class TokenFailure extends Error {
   }
 }
 
-/** A blob did not authenticate, as `SealBroken`. */
+/** A blob did not authenticate; like `SealBroken`. */
 export class BlobBroken extends Error {
   override readonly name = "BlobBroken";
 }
 
-/** The token, or the connection to it, is lost: what follows is to begin anew. */
+/** The token, or the connection to it, is lost: start again from the beginning. */
 export class TokenLost extends Error {
   override readonly name = "TokenLost";
 }
 
-/** The token refused this PIN, now or before; or it is not to be asked, as it would be locked. */
+/** The token refused this PIN, now or before; or the PIN was not tried because that could lock the token. */
 export class PinRefused extends Error {
   override readonly name = "PinRefused";
   readonly tried: boolean;

@@ -1,7 +1,6 @@
 /**
- * A process that holds one PKCS#11 token, forked by `host.ts`: a vendor's module that blocks, loses its mind or crashes
- * takes this process with it, and no KMIP connection. Arguments: module, label of the token. It ends when its parent
- * lets go of it.
+ * A process for one PKCS#11 token, forked by `host.ts`: a vendor's module that blocks, misbehaves or crashes affects
+ * only this process, and no KMIP connection. Arguments: module, label of the token. Exits when its parent disconnects.
  */
 import { performance } from "node:perf_hooks";
 import { failureOf, isLost, textOf } from "./codes.ts";
@@ -13,14 +12,14 @@ import { TokenRoot } from "./token-root.ts";
 
 const [, , module = "", label = ""] = process.argv;
 
-/** Answers calls; the library is loaded at the first. */
+/** Handles calls; loads the library at the first one. */
 class Host {
   #library: Library | undefined;
   #opening: Promise<TokenRoot> | undefined;
 
   async serve(request: HostRequest): Promise<void> {
     const answer = await this.#answerTo(request);
-    // Written out before `send` returns; what was secret in it is needed no more.
+    // `send` writes the message before it returns, so secrets in it can be erased now.
     if (process.connected) process.send?.(answer);
     forget(request.args);
     if ("value" in answer) forget(Object.values(answer.value ?? {}));
@@ -30,7 +29,7 @@ class Host {
     try {
       this.#library?.calls.C_Finalize();
     } catch {
-      // It ends with the process.
+      // The library ends with the process.
     }
     process.exit(0);
   }

@@ -4,14 +4,14 @@ import { type Clock, RootOfTrustError, SealBroken, Semaphore } from "@holdfast/e
 import type { HostAnswer, HostFault, HostRequest, TokenOperations } from "./messages.ts";
 import type { Pkcs11Settings } from "./pkcs11.ts";
 
-/** Beside this file: TypeScript in a checkout, `.mjs` in a bundle. */
+/** Next to this file: TypeScript in a checkout, `.mjs` in a bundle. */
 const program = join(import.meta.dirname, `host-main${extname(import.meta.filename)}`);
-/** The pause before the next process: none after a first failure, then longer each time up to the most. */
+/** The pause before the next process starts: none after the first failure, then doubled each time up to the maximum. */
 const pauseMs = 250;
 const pauseMaxMs = 5_000;
-/** How long a process that was let go may take to end. */
+/** How long a disconnected process may take to exit. */
 const endMs = 2_000;
-/** Threads beyond those of the calls in flight, for what else the process does. */
+/** Threads in addition to those of the calls in flight, for other work of the process. */
 const spareThreads = 2;
 
 type Operation = keyof TokenOperations;
@@ -29,7 +29,7 @@ interface Running {
   answers: number;
 }
 
-/** A PIN, and what distinguishes it from another without showing it. */
+/** A PIN, and a digest that identifies it without showing it. */
 export interface HostPin {
   readonly text: string;
   readonly digest: string;
@@ -37,19 +37,19 @@ export interface HostPin {
 
 type Asked = Omit<HostRequest, "id">;
 
-/** Thrown by a call whose process ended under it. */
+/** The process ended during the call. */
 class HostEnded extends Error {
   override readonly name = "HostEnded";
 }
 
-/** The parent's side of the process that holds a token: starts it, bounds what is in flight, replaces it when lost. */
+/** The parent's side of a token's process: starts it, limits calls in flight, replaces it when it is lost. */
 export class Pkcs11Host {
   readonly #settings: Pkcs11Settings;
   readonly #clock: Clock;
   readonly #inFlight: Semaphore;
   readonly #pin: string;
   readonly #pinDigest: string;
-  /** Digests of PINs that tokens refused, kept longer than any host. */
+  /** Digests of PINs that tokens refused; they outlive every host. */
   readonly #refusedPins: Set<string>;
   #running: Running | undefined;
   #closed = false;
@@ -67,7 +67,7 @@ export class Pkcs11Host {
     this.#inFlight = new Semaphore(settings.inFlightMax);
   }
 
-  /** One operation on the token within the deadline, its wait included. */
+  /** Runs one operation on the token within the deadline, including the wait for its turn. */
   async call<Name extends Operation>(
     name: Name,
     ...args: Parameters<TokenOperations[Name]>
@@ -82,7 +82,7 @@ export class Pkcs11Host {
     });
   }
 
-  /** Lets the process end, once what is under way is answered. */
+  /** Ends the process once the calls in flight are answered. */
   async close(): Promise<void> {
     this.#closed = true;
     const running = this.#running;
@@ -93,7 +93,7 @@ export class Pkcs11Host {
     await ended;
   }
 
-  /** Asks once more, of a new process, where the one that was asked ended, or its module has lost the token. */
+  /** Retries once, with a new process, if the process ended or its module lost the token. */
   async #ask(request: Asked, untilMs: number, again = true): Promise<HostAnswer> {
     const running = this.#start();
     try {
@@ -148,7 +148,7 @@ export class Pkcs11Host {
     child.once("exit", (code, signal) =>
       this.#ended(running, `ended with ${signal ?? `exit code ${code}`}`),
     );
-    // A caller that waits for an answer has a timer that keeps the program running.
+    // A caller that waits for an answer has a timer, which keeps the program running.
     child.unref();
     child.channel?.unref();
     return running;
@@ -163,13 +163,13 @@ export class Pkcs11Host {
     try {
       return await new Promise<HostAnswer>((resolve, reject) => {
         timer = setTimeout(() => {
-          // It may be slow, or hang in a call of the module that never ends.
+          // The process may be slow, or hang for ever in a call of the module.
           if (running.answers === answers) this.#kill(running);
           reject(this.#unavailable(this.#tooSlow()));
         }, restMs);
         running.waiting.set(id, { resolve, reject });
         running.child.send({ ...request, id }, (error) => {
-          // It is ending, and its end is reported a moment later.
+          // The process is exiting; its exit event follows.
           if (error !== null) this.#ended(running, "does not listen");
         });
       });
@@ -207,7 +207,7 @@ export class Pkcs11Host {
     this.#notBeforeMs = this.#clock.monotonicMs() + pause;
   }
 
-  /** Lets a process go that gets no more calls, once the last is answered. */
+  /** Disconnects a process that gets no more calls, once its last call is answered. */
   #retire(running: Running): void {
     if (this.#running === running && !this.#closed) return;
     if (running.waiting.size > 0) return;
@@ -227,7 +227,7 @@ export class Pkcs11Host {
   }
 }
 
-/** Nobody waits for it any more; what it opened must not lie about. */
+/** Erases plaintext in an answer that nobody waits for any more. */
 function forgetLate(answer: HostAnswer): void {
   if (!("value" in answer)) return;
   for (const value of Object.values(answer.value ?? {})) {

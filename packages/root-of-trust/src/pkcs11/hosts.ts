@@ -16,15 +16,15 @@ interface Shared {
 }
 
 /**
- * The processes that hold tokens: one for each token and PIN, however many instances have their root key there. A
- * login holds for a whole process, so one with another PIN must not share it: it would get in without the token's consent.
+ * The processes for tokens: one for each token and PIN, however many instances have their root key there. A login is
+ * valid for a whole process, so a root of trust with another PIN must not share it: the token would not check that PIN.
  */
 export class Pkcs11Hosts {
   readonly #shared = new Map<string, Shared>();
-  /** Digests of PINs that tokens refused, kept longer than any host. */
+  /** Digests of PINs that tokens refused; they outlive every host. */
   readonly #refusedPins = new Set<string>();
 
-  /** The token's host, begun by its first user and ended with its last. */
+  /** The token's host. Its first user starts it; it ends when its last user releases it. */
   lease(settings: Pkcs11Settings, clock: Clock, pin: string): HostLease {
     const { module, token, environment, deadlineMs, inFlightMax } = settings;
     const digest = digestOf([module, token, pin]);

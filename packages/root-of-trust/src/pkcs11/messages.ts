@@ -1,6 +1,6 @@
 import type { RootKey, RootOfTrustFailure, RootUnwrap, RootWrap } from "@holdfast/engine";
 
-/** What a token does for a root of trust, in a process of its own. `rootKey` is the label of the key's versions. */
+/** The operations of a token for a root of trust, in its own process. `rootKey` is the label of the key's versions. */
 export interface TokenOperations {
   describe(rootKey: string): Promise<{ readonly identity: string; readonly version: number }>;
   wrap(
@@ -9,7 +9,7 @@ export interface TokenOperations {
     additionalData: Uint8Array,
     iv: Uint8Array,
   ): Promise<RootWrap>;
-  /** `iv` serves where it is wrapped anew. */
+  /** `iv` is for the case that the key is rewrapped. */
   unwrap(
     rootKey: string,
     blob: Uint8Array,
@@ -23,9 +23,9 @@ export interface TokenOperations {
     iv: Uint8Array,
   ): Promise<RootWrap | undefined>;
   rootKeys(): Promise<readonly RootKey[]>;
-  /** Whether the token can do all that is asked of it, and has the key. */
+  /** Rejects unless the token supports the required mechanisms and has the key. */
   check(rootKey: string): Promise<void>;
-  /** Makes the first version of a root key, or the next one; answers its number. */
+  /** Creates the first version of a root key, or the next one; returns its number. */
   addVersion(rootKey: string, first: boolean): Promise<number>;
 }
 
@@ -41,10 +41,10 @@ export interface HostRequest {
 export type HostFault =
   | { readonly kind: "failure"; readonly failure: RootOfTrustFailure; readonly message: string }
   | { readonly kind: "broken"; readonly message: string }
-  /** `tried`: the token itself said so, which it counts; otherwise it was not asked. */
+  /** `tried`: the token itself refused the PIN, and counts that try; otherwise the PIN was not tried. */
   | { readonly kind: "pinRefused"; readonly message: string; readonly tried: boolean };
 
-/** Its answer; `lost` says that this process had better be replaced by a new one. */
+/** The answer to a call; `lost` means that this process should be replaced. */
 export type HostAnswer =
   | { readonly id: number; readonly value: unknown }
   | { readonly id: number; readonly fault: HostFault; readonly lost: boolean };

@@ -13,7 +13,7 @@ export interface Library {
   readonly calls: PKCS11;
 }
 
-/** Loads the optional package and with it a vendor's module, and initialises that: once a process. */
+/** Loads the optional package, and with it a vendor's module, and initialises the module. Call once per process. */
 export async function loadLibrary(module: string): Promise<Library> {
   const native = await loadAddOn();
   const calls = new native.PKCS11();
@@ -23,7 +23,7 @@ export async function loadLibrary(module: string): Promise<Library> {
     throw unusable(`module ${module} cannot be loaded: ${textOf(error)}`);
   }
   try {
-    // Calls come from several threads at a time, and the module is to see to that itself (CKF_OS_LOCKING_OK).
+    // Calls come from several threads at the same time; the module must do the locking (CKF_OS_LOCKING_OK).
     calls.C_Initialize({ flags: native.CKF_OS_LOCKING_OK });
   } catch (error) {
     if (!isDone(error)) throw unusable(`module ${module} does not start: ${textOf(error)}`);
@@ -42,7 +42,7 @@ async function loadAddOn(): Promise<Native> {
   }
 }
 
-/** A failure that only an operator can end. It withdraws no open keys, so it is not a refusal. */
+/** A failure that only an operator can resolve. It closes no open keys, so it is not a refusal. */
 function unusable(what: string): TokenFailure {
   return new TokenFailure("unavailable", `PKCS#11: ${what}`);
 }

@@ -18,7 +18,7 @@ import type { Pkcs11Settings } from "./pkcs11.ts";
 
 const sampleBytes = 32;
 
-/** What a key manager answers in the same case, so that all kinds read alike in metrics. */
+/** The status that a key manager returns in the same case, so that all kinds look alike in metrics. */
 const statuses: Readonly<Record<RootOfTrustFailure | "done" | "broken", number>> = {
   done: 200,
   denied: 403,
@@ -30,7 +30,7 @@ const statuses: Readonly<Record<RootOfTrustFailure | "done" | "broken", number>>
 
 type Pkcs11Context = Required<RootContext>;
 
-/** Opens a root key in a PKCS#11 token, and asks nothing yet: a token that is not there now is found when it is. */
+/** Opens a root key in a PKCS#11 token without using the token yet: an absent token is found once it is present. */
 export async function openPkcs11(
   settings: Pkcs11Settings,
   { pkcs11 = new Pkcs11Hosts(), ...context }: RootContext,
@@ -38,7 +38,7 @@ export async function openPkcs11(
   return new Pkcs11Root(settings, { ...context, pkcs11 });
 }
 
-/** Makes the first version of a root key in a token; refuses where there is one. Answers its number. */
+/** Creates the first version of a root key in a token; refuses if one exists. Returns its number. */
 export async function createPkcs11Root(
   settings: Pkcs11Settings,
   context: RootContext,
@@ -46,7 +46,7 @@ export async function createPkcs11Root(
   return await addVersion(settings, context, true);
 }
 
-/** Makes the next version of a root key, which wraps from then on; older ones still unwrap. Answers its number. */
+/** Creates the next version of a root key, which wraps from then on; older ones still unwrap. Returns its number. */
 export async function rotatePkcs11Root(
   settings: Pkcs11Settings,
   context: RootContext,
@@ -111,11 +111,11 @@ export class Pkcs11Root implements RootOfTrust {
     const { blob } = await this.wrap(sample, additionalData);
     const { plaintext } = await this.unwrap(blob, additionalData);
     if (plaintext.length !== sample.length || !timingSafeEqual(sample, plaintext)) {
-      throw new SealBroken("the root key does not open its own");
+      throw new SealBroken("the root key does not open what it wrapped");
     }
   }
 
-  /** Makes a version of the root key: the first, or the next. */
+  /** Creates a version of the root key: the first, or the next. */
   async addVersion(first: boolean): Promise<number> {
     return await this.#call("addVersion", this.#rootKey(), first);
   }
@@ -146,11 +146,11 @@ export class Pkcs11Root implements RootOfTrust {
     }
   }
 
-  /** The host that logged in, or will, with this PIN: one that was replaced ends the use of the old one's login. */
+  /** The host for this PIN. If the PIN was replaced, this releases the host that logged in with the old one. */
   #hostFor(pin: string): Pkcs11Host {
     if (this.#closed) throw this.#unavailable("closed");
     if (this.#lease?.pin === pin) return this.#lease.host;
-    // It is released only when it is out of use, which need not be waited for.
+    // The old host closes once nothing uses it; do not wait for that.
     void this.#lease?.release();
     const { clock, pkcs11 } = this.#context;
     this.#lease = pkcs11.lease(this.#settings, clock, pin);

@@ -14,14 +14,14 @@ export interface Pkcs11Settings {
   readonly module: string;
   /** The token's label. */
   readonly token: string;
-  /** The label that all versions of the root key share; only `listRootKeys` does without. */
+  /** The label that all versions of the root key share; only `listRootKeys` works without it. */
   readonly rootKey?: string;
   readonly pin: SecretSource;
-  /** What the module sees of the environment: vendors' modules find their own configuration there. */
+  /** Environment of the module's process: vendors' modules find their own configuration there. */
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** How long one call may take, its wait for a session included. */
+  /** How long one call may take, including the wait for a session. */
   readonly deadlineMs: number;
-  /** Sessions, and so calls at the same time; more wait. */
+  /** Maximum number of sessions, and so of concurrent calls; further calls wait. */
   readonly inFlightMax: number;
 }
 
@@ -43,11 +43,11 @@ const settings = {
   deadlineMs: {
     integer: { min: 100, max: 600_000, default: 10_000 },
     unit: "ms",
-    doc: "How long one call may take, its wait for a turn included.",
+    doc: "How long one call may take, including the wait for a session.",
   },
   inFlightMax: {
     integer: { min: 1, max: 256, default: 8 },
-    doc: "Sessions, and so calls at the same time; more wait.",
+    doc: "Maximum number of sessions, and so of concurrent calls; further calls wait.",
   },
 } as const satisfies KindSettings;
 
@@ -67,7 +67,7 @@ export const pkcs11 = {
     rootKey: { doc: "The key's label." },
     pin: { secret: "PIN" },
   },
-  // One token's PIN, tried at another, would cost that one a try.
+  // Trying one token's PIN on another token would cost that token a try.
   holder: { field: "token", word: "token", ownSecret: true },
   onNode: false,
   place: ({ rootKey, token }) => ["pkcs11", `root key ${rootKey} of token ${token}`],

@@ -6,21 +6,21 @@ const pageObjects = 64;
 const objectsMax = 10_000;
 const idBytesMax = 4;
 
-/** One version of a root key: an AES key and an HMAC key of the same label and ID. */
+/** One version of a root key: an AES key and an HMAC key with the same label and ID. */
 export interface KeyPair {
   readonly version: number;
   readonly cipher: Handle;
   readonly mac: Handle;
 }
 
-/** What a token has under a label. */
+/** The versions of a root key that a token has under a label. */
 export interface RootKeyVersions {
   readonly label: string;
-  /** Whole versions, oldest first. */
+  /** Complete versions, oldest first. */
   readonly pairs: readonly KeyPair[];
-  /** IDs of which there are two keys of a kind: which of them is meant is ambiguous. */
+  /** IDs with two keys of the same kind: it is not clear which one is meant. */
   readonly ambiguous: readonly number[];
-  /** The highest ID in use, whole or not. */
+  /** The highest ID in use, complete or not. */
   readonly highest: number;
 }
 
@@ -30,7 +30,7 @@ interface Found {
   readonly handle: Handle;
 }
 
-/** Finds the root keys in a token; all of them, or those of a label. */
+/** Finds the root keys in a token: all of them, or those with a label. */
 export function findRootKeys(
   library: Library,
   session: Handle,
@@ -51,7 +51,7 @@ export function findRootKeys(
   );
 }
 
-/** A root key as administrators see it. */
+/** A root key as shown to administrators. */
 export function rootKeyOf({ label, pairs }: RootKeyVersions): RootKey {
   const newest = pairs.at(-1);
   return {
@@ -115,7 +115,7 @@ function find(
   });
 }
 
-/** A version's number is its keys' ID: 1 to 4 bytes, the highest first; other IDs are not Holdfast's. */
+/** A version's number is its keys' ID: 1 to 4 bytes, big-endian; other IDs are not Holdfast's. */
 function versionOf(id: Buffer | undefined): number | undefined {
   if (id === undefined || id.length === 0 || id.length > idBytesMax) return undefined;
   const version = id.readUIntBE(0, id.length);

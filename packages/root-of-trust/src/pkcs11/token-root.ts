@@ -9,11 +9,11 @@ import { findRootKeys, type KeyPair, type RootKeyVersions, rootKeyOf } from "./t
 
 const keyBytes = 32;
 const macBytes = 32;
-/** What a block cipher's padding adds at most. */
+/** The maximum length that a block cipher's padding adds. */
 const blockBytes = 16;
-/** How long an unwrap counts on what was last found; everything that names or uses the newest version looks again. */
+/** How long an unwrap relies on the last look-up; whatever names or uses the newest version always looks again. */
 const lookAgainMs = 1_000;
-/** Signed by the oldest version: identifies a root key and reveals nothing of it. */
+/** The oldest version signs this text; the result identifies a root key and reveals nothing about it. */
 const identityText = Buffer.from("holdfast root key", "ascii");
 
 interface Known {
@@ -22,7 +22,7 @@ interface Known {
   readonly versions: RootKeyVersions;
 }
 
-/** A root of trust's operations on a token, for one call: with the PIN that came with it. */
+/** A root of trust's operations on a token, for one call and with that call's PIN. */
 export class TokenRoot implements TokenOperations {
   readonly #token: Token;
   readonly #monotonicMs: () => number;
@@ -41,7 +41,7 @@ export class TokenRoot implements TokenOperations {
     this.#pin = pin;
   }
 
-  /** The same with the PIN of another call. */
+  /** The same token with the PIN of another call. */
   withPin(pin: string): TokenRoot {
     return new TokenRoot(this.#token, this.#monotonicMs, pin, this.#known);
   }
@@ -81,7 +81,7 @@ export class TokenRoot implements TokenOperations {
       const pair = versionIn(versions, parts.version);
       const mac = await this.#sign(session, pair.mac, authenticated(parts, additionalData));
       if (mac.length !== parts.mac.length || !timingSafeEqual(mac, parts.mac)) {
-        throw new BlobBroken("a wrapped key is not what was wrapped");
+        throw new BlobBroken("a wrapped key does not authenticate");
       }
       const plaintext = await this.#decrypt(session, pair.cipher, parts);
       const answer = { plaintext, version: String(parts.version) };
@@ -141,7 +141,7 @@ export class TokenRoot implements TokenOperations {
         for (const handle of made) this.#token.library.calls.C_DestroyObject(session, handle);
         throw new TokenFailure(
           "unavailable",
-          `somebody else made version ${version} of root key ${rootKey} at the same time: look and try again`,
+          `another caller created version ${version} of root key ${rootKey} at the same time: check the token and try again`,
         );
       }
       return version;
@@ -213,7 +213,7 @@ export class TokenRoot implements TokenOperations {
     return Buffer.from(await calls.C_SignAsync(session, data, Buffer.alloc(macBytes)));
   }
 
-  /** Makes the HMAC key and the AES key of a version, which never leave the token. */
+  /** Creates the HMAC key and the AES key of a version, which never leave the token. */
   #generate(session: Handle, label: string, version: number): readonly Handle[] {
     const { calls, native } = this.#token.library;
     const id = Buffer.alloc(4);
@@ -257,11 +257,11 @@ function versionIn(versions: RootKeyVersions, version: number): KeyPair {
   if (found !== undefined) return found;
   if (ambiguous.includes(version)) throw twice(label, version);
   const newest = newestOf(versions).version;
-  // A token that is a copy and outdated is to be updated while the node continues for its grace.
+  // An outdated copy of a token can be updated while the node continues within its grace time.
   if (version > newest) {
     throw new TokenFailure(
       "unavailable",
-      `root key ${label}: version ${version} is wanted, ${newest} is newest in this token; copy the newer one to it`,
+      `root key ${label}: version ${version} is needed, but the newest in this token is ${newest}; copy the newer one to it`,
     );
   }
   throw new TokenFailure("gone", `root key ${label}: version ${version} is not in the token`);

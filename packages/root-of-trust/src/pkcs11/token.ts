@@ -8,11 +8,11 @@ const loginRequired = 0x4;
 const pinFinalTry = 0x2_0000;
 const pinLocked = 0x4_0000;
 
-/** One token by its label: sessions, each for one call at a time, and the login that they share. */
+/** One token, found by its label: its sessions, each for one call at a time, and the login that they share. */
 export class Token {
   readonly library: Library;
   readonly label: string;
-  /** Changes whenever everything was forgotten: handles of keys are good for one epoch. */
+  /** Increases whenever the known state is discarded: key handles are valid for one epoch. */
   epoch = 0;
   #slot: Handle | undefined;
   #idle: Handle[] = [];
@@ -24,7 +24,7 @@ export class Token {
     this.label = label;
   }
 
-  /** Runs `body` with a session of its own, logged in; a second time, from the start, where the token had been lost. */
+  /** Runs `body` with its own session, logged in. Runs it a second time, from the start, if the token was lost. */
   async withSession<Result>(
     pin: string,
     body: (session: Handle) => Promise<Result>,
@@ -53,7 +53,7 @@ export class Token {
       sound = true;
       return result;
     } catch (error) {
-      // What has a code of its own ended its operation, and the session can begin the next one.
+      // An error with its own code ended the operation, so the session can be reused.
       sound = !isLost(error) && !(error instanceof TypeError);
       throw error;
     } finally {
@@ -94,14 +94,14 @@ export class Token {
     this.#refusedPin = undefined;
   }
 
-  /** No PIN is tried twice, and the last try is left to people: a locked token costs all of its keys. */
+  /** Never tries a refused PIN twice, and leaves the last try to people: a locked token costs all of its keys. */
   #guard(flags: number, pin: string): void {
     if ((flags & pinLocked) !== 0) {
       throw new PinRefused(`token ${this.label}: its PIN is locked; unlock it by hand`, false);
     }
     if ((flags & pinFinalTry) !== 0) {
       throw new PinRefused(
-        `token ${this.label} has one try of its PIN left, which is not taken: log in once by hand`,
+        `token ${this.label} has only one try of its PIN left, which Holdfast does not use: log in once by hand`,
         false,
       );
     }
@@ -145,12 +145,12 @@ export class Token {
     try {
       this.library.calls.C_CloseSession(session);
     } catch {
-      // It is gone, which is all that was wanted.
+      // The session is already closed.
     }
   }
 }
 
-/** Labels are filled up with blanks (PKCS#11 3.1, CK_TOKEN_INFO). */
+/** Labels are padded with blanks (PKCS#11 3.1, CK_TOKEN_INFO). */
 function unpadded(label: string): string {
   return label.replace(/[ \0]+$/, "");
 }

@@ -2,22 +2,22 @@ import type { Event as EngineEvent } from "@holdfast/engine";
 import type { HandshakeFault } from "../access/handshake-fault.ts";
 import type { Refusal } from "../access/trust.ts";
 
-/** Why a KMIP connection ended; the words are also a metric's label. */
+/** Why a KMIP connection ended; these words are also label values of a metric. */
 export const endings = [
-  /** The client closed it, or it broke. */
+  /** The client closed it, or it was lost. */
   "client",
   "idle",
   /** A request took too long to arrive. */
   "requestDeadline",
-  /** An answer was not taken in time. */
+  /** The client did not read the response in time. */
   "answerDeadline",
-  /** An answer was not made in time: a fault of the node. */
+  /** The node did not produce a response in time: a fault of the node. */
   "stuck",
-  /** Bytes that cannot be the beginning of a message. */
+  /** The bytes received cannot start a message. */
   "unframeable",
-  /** Its certificate expired or is no longer trusted. */
+  /** The client's certificate expired or is no longer trusted. */
   "trustEnded",
-  /** Its place went to another connection: its instance had its share, or all places were taken. */
+  /** Closed to make room for another connection: its instance had used its share, or all places were taken. */
   "displaced",
   "draining",
 ] as const;
@@ -25,7 +25,7 @@ export const endings = [
 /** One of `endings`. */
 export type Ending = (typeof endings)[number];
 
-/** What happens at the edges of the process, beside what the engine reports. */
+/** Events of the server itself, in addition to those of the engine. */
 type EdgeEvent =
   | {
       readonly type: "handshake";
@@ -39,13 +39,13 @@ type EdgeEvent =
     }
   | {
       readonly type: "handshakeFailed";
-      /** OpenSSL's code, or words. */
+      /** OpenSSL's code, or a text. */
       readonly reason: string;
       readonly remote: string;
-      /** What an administrator can do something about. */
+      /** Present if an administrator can fix the cause. */
       readonly fault?: HandshakeFault;
     }
-  /** No place for a connection: `kmip.connectionsMax`, and none of its instance's is idle. */
+  /** No room for a connection: `kmip.connectionsMax` is reached, and its instance has no idle connection. */
   | { readonly type: "connectionDropped" }
   | {
       readonly type: "connectionEnded";
@@ -60,7 +60,7 @@ type EdgeEvent =
       readonly requestBytes: number;
       readonly responseBytes: number;
     }
-  /** The engine broke its promise and rejected; never what a client can cause. */
+  /** The engine rejected, which it must never do; no client can cause this. */
   | { readonly type: "requestFailed"; readonly requestId: string; readonly cause: unknown }
   | { readonly type: "listener"; readonly open: boolean; readonly address: string }
   /** Certificate files were read again. */
@@ -70,10 +70,10 @@ type EdgeEvent =
       readonly loaded: boolean;
       readonly detail: string;
     }
-  /** The admin API answered; `cause` is there for a fault of the node. */
+  /** The admin API answered a request; `cause` is present for a fault of the node. */
   | {
       readonly type: "adminRequest";
-      /** Empty where the path leads nowhere. */
+      /** Empty if no route has this path. */
       readonly operation: string;
       readonly method: string;
       readonly status: number;
@@ -84,7 +84,7 @@ type EdgeEvent =
       readonly requestId: string;
       readonly cause?: unknown;
     }
-  /** The admin API let somebody not in, or not to this. */
+  /** The admin API refused a caller, or refused this operation to the caller. */
   | {
       readonly type: "adminDenied";
       readonly operation: string;
@@ -102,8 +102,8 @@ type EdgeEvent =
       readonly fingerprint: string;
     };
 
-/** Everything that metrics and log listen to. */
+/** Every event that metrics and log receive. */
 export type NodeEvent = EngineEvent | EdgeEvent;
 
-/** Takes events; must not throw. */
+/** Receives events; must not throw. */
 export type NodeObserver = (event: NodeEvent) => void;

@@ -50,7 +50,7 @@ function serve(writes = true): void {
   health.rootOfTrust("ok", "");
 }
 
-test("Check answers for the node, reads and writes, and NOT_FOUND for others", async () => {
+test("Check answers for the node, for reads and for writes, and NOT_FOUND for other services", async () => {
   expect(await check("")).toBe("NOT_SERVING");
   serve();
   expect(await check("")).toBe("SERVING");
@@ -60,7 +60,7 @@ test("Check answers for the node, reads and writes, and NOT_FOUND for others", a
   expect(await check("holdfast.peer")).toBe(5);
 });
 
-test("a node with a peer has a service for it", async () => {
+test("a node with a peer region has a service for it", async () => {
   health.peer("b", "down", "not asked yet");
   expect(await check("holdfast.peer")).toBe("NOT_SERVING");
   health.peer("b", "up", "");
@@ -68,7 +68,7 @@ test("a node with a peer has a service for it", async () => {
   expect(await check("")).toBe("NOT_SERVING");
 });
 
-test("Watch tells changes, and no more than that", async () => {
+test("Watch reports only changes", async () => {
   const seen: string[] = [];
   const stream = client.watch({ service: "" });
   const until = (count: number) => vi.waitFor(() => expect(seen).toHaveLength(count));
@@ -85,7 +85,7 @@ test("Watch tells changes, and no more than that", async () => {
   stream.cancel();
 });
 
-test("Watch tells every change, List all at once", async () => {
+test("Watch reports every change, and List reports all services", async () => {
   const seen: string[] = [];
   const stream = client.watch({ service: "holdfast.write" });
   const three = new Promise<void>((resolve) => {
@@ -110,7 +110,7 @@ test("Watch tells every change, List all at once", async () => {
   });
 });
 
-test("while store and root of trust hang, Check, List and /readyz are answered at once", async () => {
+test("Check, List and /readyz are answered at once while store and root of trust hang", async () => {
   const never = () => new Promise<never>(() => undefined);
   const hour = 3_600_000;
   const store = new StoreProbe({ read: never }, health, systemClock, hour, 10);
@@ -123,14 +123,14 @@ test("while store and root of trust hang, Check, List and /readyz are answered a
   const list = () => new Promise((resolve) => client.list({}, (_error, reply) => resolve(reply)));
   expect(await ready()).toContain("not ready");
   for (const ask of [() => check("holdfast.write"), list, ready]) {
-    // The store's question is never answered: an answer here did not wait for it.
+    // The read from the store never completes, so these answers did not wait for it.
     await ask();
   }
   store.close();
   await http.close();
 });
 
-test("an address in use is a fault that names the setting", async () => {
+test("an address that is in use causes an error that names the setting", async () => {
   const [host, port] = listener.address.split(":") as [string, string];
   await expect(openGrpcHealth({ host, port: Number(port) }, health)).rejects.toThrow(
     `health.listen: ${listener.address} is in use`,

@@ -6,22 +6,22 @@ import type { Health, HealthReport } from "./health.ts";
 import type { OpenListener } from "./http.ts";
 import { boundProbers, listening } from "./probers.ts";
 
-/** How long a connection may stay without a call, and without an answer to a ping. */
+/** How long a connection may stay open without a call, and without an answer to a ping. */
 const idleUsualMs = 30_000;
 
-/** Opens gRPC health v1 (Check, Watch, List). Answers are what was known last. */
+/** Opens gRPC health v1 (Check, Watch, List). Answers come from the last known state. */
 export async function openGrpcHealth(
   listen: Address,
   health: Health,
   idleMs: number = idleUsualMs,
 ): Promise<OpenListener> {
-  // It would print lines of its own beside the one that `listenError` makes.
+  // The library would print its own lines in addition to the one from `listenError`.
   setLogVerbosity(logVerbosity.NONE);
   const service = new HealthImplementation(statuses(health.report()));
   let told = statuses(health.report());
   health.onChange((report) => {
     const now = statuses(report);
-    // Watchers hear changes only.
+    // Notify watchers of changes only.
     for (const [name, status] of Object.entries(now)) {
       if (told[name] !== status) service.setStatus(name, status);
     }
@@ -41,7 +41,7 @@ export async function openGrpcHealth(
   const port = await listening(listener, listen, "health.listen");
   return {
     address: printAddress({ host: listen.host, port }),
-    // Watches never end by themselves, so there is nothing to wait for.
+    // Watches never end by themselves, so do not wait for them.
     close: async () => {
       listener.close();
       server.forceShutdown();

@@ -1,15 +1,15 @@
 import type { Observed } from "./health.ts";
 
-/** What the node says of itself, smoothed. */
+/** The reported abilities of the node, smoothed. */
 interface Said {
   readonly read: boolean;
   readonly write: boolean;
   readonly keysUsable: boolean;
-  /** Why the node wants no traffic, whether or not it could serve. */
+  /** Why the node wants no traffic, even if it could serve. */
   readonly unwanted: "starting" | "opening" | "draining" | undefined;
 }
 
-/** One line a part for `/readyz?verbose`: first what the node can do, and else what keeps it from that. */
+/** The lines of `/readyz?verbose`: first what the node can do, or why not, then one line per part. */
 export function healthLines(observed: Observed, said: Said): readonly string[] {
   const { serving, lease, roundTrip, rootOfTrust, peers, records, certificates, eventLoop } =
     observed;

@@ -12,7 +12,7 @@ function start(settings = {}) {
   health.onChange(({ services }) => {
     told.push(Object.values(services).map(Number).join(""));
   });
-  /** What a region alone hears of its store. */
+  /** Notes the lease of a region's own store in a cluster with only that region. */
   const lease = (state: LeaseState, reason: string) => {
     const serving = {
       from: state === "none" ? "none" : "local",
@@ -33,9 +33,9 @@ function start(settings = {}) {
   return { health, told, at, lease, serving, line };
 }
 
-/** "", read, write as 0 or 1. */
+/** In these tests, a string such as "110" shows the services "", read and write as 0 or 1. */
 describe("health", () => {
-  test("a start waits for nothing but the first lease and the first probe", () => {
+  test("at its start waits only for the first lease and the first probe", () => {
     const { health, at, lease } = start();
     expect(at(0)).toBe("000");
     lease("full", "");
@@ -44,7 +44,7 @@ describe("health", () => {
     expect(at(1)).toBe("111");
   });
 
-  test("a short lapse is not told, a long one is, and coming back takes its time", () => {
+  test("does not report a short lapse, reports a long one, and delays the report of a recovery", () => {
     const { health, told, at, lease } = start();
     health.rootOfTrust("ok", "");
     lease("full", "");
@@ -62,7 +62,7 @@ describe("health", () => {
     expect(told).toEqual(["111", "000", "111"]);
   });
 
-  test("a read lease keeps reads and traffic, and ends changes", () => {
+  test("with a read-only lease still reports reads and traffic, but no changes", () => {
     const { health, at, lease } = start();
     health.rootOfTrust("ok", "");
     lease("full", "");
@@ -71,7 +71,7 @@ describe("health", () => {
     expect(health.report().lines).toContain("store: readOnly (a replica is missing)");
   });
 
-  test("a root of trust out of reach counts after the grace, a refusal soon", () => {
+  test("reports an unreachable root of trust after the grace time, and a refusal soon", () => {
     const { health, at, lease } = start();
     lease("full", "");
     health.rootOfTrust("ok", "");
@@ -86,7 +86,7 @@ describe("health", () => {
     expect(health.report()).toMatchObject({ rootOfTrust: false, lease: "full" });
   });
 
-  test("a node whose own store is out serves from the other region's, probes of its own notwithstanding", () => {
+  test("follows the other region's store while the own store is out, and ignores probes of the own store", () => {
     const { health, at, serving, lease, line } = start();
     health.rootOfTrust("ok", "");
     lease("full", "");
@@ -102,7 +102,7 @@ describe("health", () => {
     expect(line("read")).toBe("read: no (no store: peer b cannot be reached)");
   });
 
-  test("a node whose own store is out while the other region does not serve either can do nothing", () => {
+  test("reports no ability if the own store is out and the other region does not serve either", () => {
     const { health, at, serving, lease, line } = start();
     health.rootOfTrust("ok", "");
     lease("full", "");
@@ -120,7 +120,7 @@ describe("health", () => {
     expect(at(1800)).toBe("111");
   });
 
-  test("a store whose lease lives but that answers no read is not served from", () => {
+  test("reports no ability if the store has a lease but answers no read", () => {
     const { health, at, lease, line } = start();
     health.rootOfTrust("ok", "");
     lease("full", "");
@@ -132,7 +132,7 @@ describe("health", () => {
     expect(at(800)).toBe("111");
   });
 
-  test("the other region is a service of its own, which decides nothing else", () => {
+  test("reports the other region as a separate service, which affects no other service", () => {
     const { health, at, lease, line } = start();
     health.rootOfTrust("ok", "");
     lease("full", "");
@@ -149,7 +149,7 @@ describe("health", () => {
     expect(at(5000)).toBe("1110");
   });
 
-  test("an event loop that stays late sends traffic away, and closes nothing", () => {
+  test("refuses traffic while the event loop stays late, but closes nothing", () => {
     const { health, at, lease } = start();
     health.rootOfTrust("ok", "");
     lease("full", "");
@@ -161,7 +161,7 @@ describe("health", () => {
     expect(at(3300)).toBe("111");
   });
 
-  test("certificate files that are broken are told, and those in use go on", () => {
+  test("reports broken certificate files, and continues with those in use", () => {
     const { health, at, lease, line } = start();
     health.rootOfTrust("ok", "");
     lease("full", "");
@@ -171,7 +171,7 @@ describe("health", () => {
     expect(health.report().parts).toMatchObject({ certificates: false, store: true });
   });
 
-  test("draining is told at once, and the node can still read", () => {
+  test("reports draining at once, and the node can still read", () => {
     const { health, told, at, lease } = start();
     lease("full", "");
     health.rootOfTrust("ok", "");
@@ -182,7 +182,7 @@ describe("health", () => {
     expect(health.report().lines).toContain("draining");
   });
 
-  test("a node that starts wants no traffic, whatever its parts do", () => {
+  test("refuses traffic while the node starts, whatever its parts report", () => {
     const { health, at, lease, line } = start();
     health.starting();
     lease("full", "");
@@ -194,7 +194,7 @@ describe("health", () => {
     expect(at(0)).toBe("111");
   });
 
-  test("a node is told able only once its KMIP listener is open", () => {
+  test("reports abilities only once the KMIP listener is open", () => {
     const { health, at, lease, line } = start();
     lease("full", "");
     health.rootOfTrust("ok", "");
@@ -206,9 +206,9 @@ describe("health", () => {
     expect(at(0)).toBe("111");
   });
 
-  test("whatever happens, what is told has lasted as long as it must (seed 10)", () => {
+  test("reports only states that have lasted long enough, for any sequence of events (seed 10)", () => {
     const step = fc.record({ ms: fc.nat(400), lease: fc.constantFrom<LeaseState>("full", "none") });
-    /** What must be told when the store has been so for so long; undefined = either. */
+    /** What must be reported after the lease has been in this state for `ms`; undefined = either. */
     const due = (lease: LeaseState, ms: number) => {
       if (ms < (lease === "none" ? 500 : 300)) return undefined;
       return lease === "none" ? "000" : "111";

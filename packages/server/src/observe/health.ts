@@ -1,37 +1,37 @@
 import { healthLines } from "./health-lines.ts";
 
-/** What the store lets this node do. */
+/** What the store allows this node to do. */
 export type LeaseState = "full" | "readOnly" | "none";
 
-/** Which store this node serves its clients from, and whether that takes changes. */
+/** Which store this node serves its clients from, and whether that store accepts changes. */
 export interface Serving {
   readonly from: "local" | "remote" | "none";
   readonly writes: boolean;
   readonly reason: string;
 }
 
-/** How long things must have been bad or good before the node says so. */
+/** How long a state must last before the node reports it. */
 export interface HealthSettings {
   readonly downAfterMs: number;
   readonly upAfterMs: number;
-  /** How long the root of trust may be out of reach before reads count as impossible. */
+  /** How long the root of trust may be unreachable before reads count as impossible. */
   readonly rootOfTrustGraceMs: number;
 }
 
-/** Whether a part does its work; `reason` says what is wrong, or how well it does. */
+/** Whether a part works; `reason` says what is wrong, or how well it works. */
 export interface PartState {
   readonly ok: boolean;
   readonly reason: string;
 }
 
-/** What is known of every part, unsmoothed. */
+/** The known state of every part, unsmoothed. */
 export interface Observed {
   readonly serving: Serving;
   readonly lease: { readonly state: LeaseState; readonly reason: string };
-  /** One read of the own store, from time to time. */
+  /** The last probe: one read of the own store, repeated at intervals. */
   readonly roundTrip: PartState;
   readonly rootOfTrust: {
-    /** `degraded`: some instances' cannot be used, and the node serves the others. */
+    /** `degraded`: the roots of trust of some instances cannot be used; the node serves the others. */
     readonly state: "ok" | "degraded" | "unreachable" | "refused" | "unknown";
     readonly reason: string;
     readonly okMs: number;
@@ -40,38 +40,41 @@ export interface Observed {
     string,
     { readonly state: "up" | "down" | "retired"; readonly reason: string }
   >;
-  /** Whether the other region says that it serves from its own store: where it does not, it serves nobody else. */
+  /** Whether the other region serves from its own store, as it reports: only then can it serve this node. */
   readonly remote: PartState;
-  /** Whether it is known who may come in. */
+  /** Whether the system records are known, which say which clients to accept. */
   readonly records: PartState;
-  /** Certificate files as they lie on disk. */
+  /** Certificate files as they are on disk. */
   readonly certificates: PartState;
-  /** How late the event loop's turns were lately, at worst. */
+  /** The worst recent delay of the event loop. */
   readonly eventLoop: PartState;
 }
 
-/** One ability: what it is said to be, and since when it has been otherwise. */
+/** One ability: its reported state, and since when the observed state differs. */
 interface Ability {
   readonly able: boolean;
   readonly otherwiseSinceMs: number | undefined;
 }
 
-/** What probes get, and why. */
+/** What probes get as an answer, and why. */
 export interface HealthReport {
-  /** By name: "" (this node should get traffic), `holdfast.read`, `holdfast.write`, with a peer `holdfast.peer`, with a management API `holdfast.admin`. */
+  /**
+   * By name: "" (this node should get traffic), `holdfast.read`, `holdfast.write`, with a peer `holdfast.peer`, with a
+   * management API `holdfast.admin`.
+   */
   readonly services: Readonly<Record<string, boolean>>;
   readonly lease: LeaseState;
   readonly serving: Serving;
   readonly rootOfTrust: boolean;
   readonly draining: boolean;
-  /** Whether each part does its work now, unsmoothed. */
+  /** Whether each part works now, unsmoothed. */
   readonly parts: Readonly<Record<string, boolean>>;
-  /** One line a part, for `/readyz?verbose`. */
+  /** The lines of `/readyz?verbose`. */
   readonly lines: readonly string[];
 }
 
 const unable: Ability = { able: false, otherwiseSinceMs: undefined };
-/** An event loop that is late for a moment is busy; one that stays late should get no more. */
+/** An event loop that is late for a moment is busy; one that stays late should get no more traffic. */
 const loopDownAfterMs = 3000;
 
 const nothingYet: Observed = {
@@ -91,8 +94,8 @@ const nothingYet: Observed = {
 };
 
 /**
- * What this node can do, from what was last heard of every part. Nobody waits for an answer here: probes in the
- * background bring what they found, and `tick` moves time on.
+ * What this node can do, from the last known state of every part. Nothing here waits for an answer: probes run in the
+ * background and report here, and `tick` checks how long each state has lasted.
  */
 export class Health {
   readonly #settings: HealthSettings;
@@ -102,12 +105,12 @@ export class Health {
   #write: Ability = unable;
   #peer: Ability = unable;
   #loop: Ability = { able: true, otherwiseSinceMs: undefined };
-  /** Before the first "able" nothing is smoothed: a start does not wait. */
+  /** Before the first "able" nothing is smoothed, so that a start does not wait. */
   #everAble = false;
   #everPeer = false;
   #starting = false;
   #shut = false;
-  /** Undefined where the node has no management API. */
+  /** Undefined if the node has no management API. */
   #admin: boolean | undefined;
   #draining = false;
   #reported: string;
@@ -119,18 +122,18 @@ export class Health {
     this.#reported = JSON.stringify(this.#services());
   }
 
-  /** Calls `listener` with every change of what probes get. */
+  /** Calls `listener` whenever the answer to probes changes. */
   onChange(listener: (report: HealthReport) => void): void {
     this.#listeners.push(listener);
   }
 
-  /** Takes what was heard of some parts. */
+  /** Records the state of some parts. */
   note(heard: Partial<Omit<Observed, "rootOfTrust" | "peers">>): void {
     this.#observed = { ...this.#observed, ...heard };
     this.tick();
   }
 
-  /** The outcome of a probe of the root of trust. */
+  /** Records the result of a probe of the root of trust. */
   rootOfTrust(state: "ok" | "degraded" | "unreachable" | "refused", reason: string): void {
     const usable = state === "ok" || state === "degraded";
     const okMs = usable ? this.#monotonicMs() : this.#observed.rootOfTrust.okMs;
@@ -138,14 +141,14 @@ export class Health {
     this.tick();
   }
 
-  /** What is known of another region. A node that hears of one has a service `holdfast.peer`. */
+  /** Records the state of another region. After the first call the node has a service `holdfast.peer`. */
   peer(region: string, state: "up" | "down" | "retired", reason: string): void {
     const peers = new Map(this.#observed.peers).set(region, { state, reason });
     this.#observed = { ...this.#observed, peers };
     this.tick();
   }
 
-  /** The node is not complete yet, and wants no traffic before `started`. */
+  /** The node is still starting, and wants no traffic before `started`. */
   starting(): void {
     this.#starting = true;
     this.tick();
@@ -156,25 +159,25 @@ export class Health {
     this.tick();
   }
 
-  /** Whether the KMIP listener is open: probes get "serving" only once it is. */
+  /** Records whether the KMIP listener is open: probes get "serving" only once it is. */
   listening(open: boolean): void {
     this.#shut = !open;
     this.tick();
   }
 
-  /** Whether the management API is open; a node that hears of it has a service `holdfast.admin`. */
+  /** Records whether the management API is open. After the first call the node has a service `holdfast.admin`. */
   admin(open: boolean): void {
     this.#admin = open;
     this.tick();
   }
 
-  /** From now on this node wants no traffic. */
+  /** This node wants no traffic from now on. */
   drain(): void {
     this.#draining = true;
     this.tick();
   }
 
-  /** Looks at the clock; called several times a second. */
+  /** Checks the clock; called several times a second. */
   tick(): void {
     const nowMs = this.#monotonicMs();
     const { serving, roundTrip, remote, peers, records, eventLoop } = this.#observed;
@@ -200,7 +203,7 @@ export class Health {
     for (const listener of this.#listeners) listener(report);
   }
 
-  /** Whether the node can answer reads; false closes the KMIP listener, draining does not. */
+  /** Whether the node can answer reads. False closes the KMIP listener; draining does not change this. */
   get canRead(): boolean {
     return this.#read.able;
   }
@@ -258,7 +261,7 @@ export class Health {
   }
 }
 
-/** Follows what is observed once it has lasted long enough. */
+/** Adopts an observed state once it has lasted long enough. */
 function settle(
   ability: Ability,
   observed: boolean,

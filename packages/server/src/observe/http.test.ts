@@ -26,7 +26,7 @@ async function get(path: string, method = "GET") {
 }
 
 describe("http", () => {
-  test("/metrics has what Prometheus reads", async () => {
+  test("/metrics returns the Prometheus format", async () => {
     metrics.observe({ type: "connectionDropped" });
     const { status, text, headers } = await get("/metrics");
     expect(status).toBe(200);
@@ -34,13 +34,13 @@ describe("http", () => {
     expect(text).toContain("holdfast_connections_dropped_total 1\n");
   });
 
-  test("/metrics is printed anew after 20 times as long as the last time took", async () => {
+  test("/metrics is printed again only after 20 times the duration of the last printing", async () => {
     let nowMs = 0;
     monotonicMs = () => nowMs++;
     await http.close();
     http = await openHttp(loopback, { metrics, health, monotonicMs });
     const scraped: string[] = [];
-    // Each printing takes one millisecond, and each scrape asks the clock once.
+    // Each printing takes one millisecond, and each scrape reads the clock once.
     while (nowMs < 30) {
       metrics.observe({ type: "connectionDropped" });
       const { text } = await get("/metrics");
@@ -55,11 +55,11 @@ describe("http", () => {
     );
   });
 
-  test("/livez says that the process lives, whatever the store does", async () => {
+  test("/livez reports that the process is alive, whatever the state of the store", async () => {
     expect(await get("/livez")).toMatchObject({ status: 200, text: "ok\n" });
   });
 
-  test("/readyz follows health and says why", async () => {
+  test("/readyz reports the health of the node and the reason", async () => {
     const why = await get("/readyz");
     expect(why.status).toBe(503);
     expect(why.text.split("\n").slice(0, 2)).toEqual([
@@ -103,7 +103,7 @@ describe("http", () => {
     expect((await get(path, method)).status).toBe(status);
   });
 
-  test("what is not HTTP is answered or cut, and the listener stays", async () => {
+  test("a connection that does not send valid HTTP is answered or closed, and the listener stays open", async () => {
     const [host, port] = http.address.split(":");
     for (const bytes of [
       "\0\0\0\0\r\n\r\n",
@@ -118,7 +118,7 @@ describe("http", () => {
     expect((await get("/livez")).status).toBe(200);
   });
 
-  test("an address in use is a fault that names the setting", async () => {
+  test("an address that is in use causes an error that names the setting", async () => {
     const [host, port] = http.address.split(":") as [string, string];
     const second = openHttp({ host, port: Number(port) }, { metrics, health, monotonicMs });
     await expect(second).rejects.toThrow(`http.listen: ${http.address} is in use`);

@@ -9,7 +9,7 @@ import type { Health } from "./health.ts";
 import type { Metrics } from "./metrics/metrics.ts";
 import { boundProbers, listening } from "./probers.ts";
 
-/** A listener that is open: where, and how to end it. */
+/** An open listener: its address, and how to close it. */
 export interface OpenListener {
   readonly address: string;
   close(): Promise<void>;
@@ -23,13 +23,13 @@ interface Reply {
 }
 
 const plain = "text/plain; charset=utf-8";
-/** How long a request may take to arrive, and a connection may stay without one. */
+/** How long a request may take to arrive, and how long a connection may stay open without one. */
 const requestUsualMs = 5000;
-/** For how many times as long as it took to print a text is answered again. */
+/** A text is reused for this many times the duration of its printing. */
 const reuseFactor = 20;
 const reuseMaxMs = 250;
 
-/** Opens `/metrics`, `/livez` and `/readyz`. Every answer is what was known last; none waits for the store. */
+/** Opens `/metrics`, `/livez` and `/readyz`. Every answer comes from the last known state; none waits for the store. */
 export async function openHttp(
   listen: Address,
   parts: {
@@ -63,7 +63,7 @@ export async function openHttp(
     },
     (request, response) => void answer(paths, request, response),
   );
-  // A client that takes nothing of its answer is cut too.
+  // This also closes the connection of a client that does not read its response.
   server.timeout = 2 * requestMs;
   server.on("clientError", (_, socket) => socket.destroy());
   const probers = boundProbers(server);
@@ -79,8 +79,8 @@ export async function openHttp(
 }
 
 /**
- * Prints again only after 20 times as long as the last time took, but at most `reuseMaxMs`: however many scrape, printing
- * takes a small part of the time that KMIP needs.
+ * Reuses a text for 20 times the duration of its printing, but at most for `reuseMaxMs`: however many clients scrape,
+ * printing takes only a small part of the processor's time, which KMIP needs.
  */
 function reused(print: () => Promise<Buffer>, monotonicMs: () => number): () => Promise<Buffer> {
   let text: Promise<Buffer> | undefined;

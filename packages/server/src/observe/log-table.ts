@@ -2,25 +2,25 @@ import { KeyRingUnavailable, type StoreFailure, StoreUnavailable } from "@holdfa
 import { operationRow } from "@holdfast/kmip";
 import type { NodeEvent } from "./events.ts";
 
-/** How much a line matters. */
+/** The severity of a line. */
 export type Level = "debug" | "info" | "warn" | "error";
 
 type EventOf<Type extends NodeEvent["type"]> = Extract<NodeEvent, { readonly type: Type }>;
 
-/** How one kind of event is logged. Only the fields that it names reach a line. */
+/** How one kind of event is logged. A line contains only the fields named here. */
 export interface LogRow<Event> {
   readonly level: (event: Event) => Level;
   readonly message: string | ((event: Event) => string);
   readonly fields: readonly (keyof Event)[];
-  /** Strangers, or clients during an outage, can cause it as often as they like, so its lines are limited. */
+  /** Strangers, or clients during an outage, can cause this event at any rate, so the number of lines is limited. */
   readonly limited?: true | ((event: Event) => boolean);
-  /** What makes two of them the same news: it is logged once in ten minutes, with the number of repetitions. */
+  /** Events with the same value here are logged once in ten minutes, with the number of repetitions. */
   readonly sameAs?: (event: Event) => string;
-  /** A cause is logged without its stack, unless the log is at debug. */
+  /** The cause is logged without its stack, unless the level is debug. */
   readonly brief?: true;
 }
 
-/** Store failures that mean damage or loss, which does not pass by itself. */
+/** Store failures that mean damage or loss, which do not go away by themselves. */
 const damages: ReadonlySet<StoreFailure> = new Set([
   "corrupt",
   "unknownFormat",
@@ -29,25 +29,25 @@ const damages: ReadonlySet<StoreFailure> = new Set([
   "unsafe",
 ]);
 
-/** Outages outside of this node, which pass. */
+/** Whether a cause is a temporary outage outside this node. */
 function isOutage(cause: unknown): boolean {
   if (cause instanceof StoreUnavailable) return !damages.has(cause.failure);
   return cause instanceof KeyRingUnavailable;
 }
 
-/** What the store says of its lease when the node ends. */
+/** The reason that the store gives for the end of its lease when the node stops. */
 const storeCloses = "the store is closing";
 
 const always = (level: Level) => () => level;
 
-/** One row a kind of event; `undefined` = never logged, only counted in metrics. */
+/** One row per kind of event; `undefined` = never logged, only counted in metrics. */
 export const logTable: {
   readonly [Type in NodeEvent["type"]]: LogRow<EventOf<Type>> | undefined;
 } = {
   operation: {
     level: ({ cause, result, operation }) => {
       if (cause !== undefined) return isOutage(cause) ? "warn" : "error";
-      // The success of what changes nothing.
+      // A successful operation that changes nothing.
       return result === "Success" && operationRow(operation)?.changes === false ? "debug" : "info";
     },
     message: ({ cause }) => {
@@ -65,7 +65,7 @@ export const logTable: {
       "durationMs",
       "cause",
     ],
-    // What closed the keys, or the store, is reported by events of their own.
+    // Separate events report why the keys or the store cannot be used.
     limited: ({ cause }) => isOutage(cause),
   },
   request: undefined,
@@ -88,7 +88,7 @@ export const logTable: {
   },
   connectionDropped: {
     level: always("info"),
-    message: "connection dropped: all that kmip.connectionsMax allows are busy",
+    message: "connection dropped: all connections that kmip.connectionsMax allows are busy",
     fields: [],
     limited: true,
   },
@@ -104,7 +104,7 @@ export const logTable: {
   },
   storeCommand: undefined,
   barrier: {
-    // An idle node's barriers hold no change; a short barrier is reported once, by the lease.
+    // An idle node's barriers contain no change; the lease already reports a short barrier once.
     level: ({ full, batch }) => (full || batch === 0 ? "debug" : "warn"),
     message: ({ full }) => (full ? "barrier" : "barrier came back short: the changes may survive"),
     fields: ["durationMs", "batch"],
@@ -206,7 +206,7 @@ export const logTable: {
   },
   auditFault: {
     level: always("error"),
-    message: "the audit trail is not what its chain says: run `holdfast audit verify`",
+    message: "the audit trail does not match its chain: run `holdfast audit verify`",
     fields: ["partition", "reason"],
     limited: true,
   },
@@ -215,7 +215,7 @@ export const logTable: {
     message: "refused at the peer port",
     fields: ["address", "reason"],
     limited: true,
-    // A caller has another port each time.
+    // A caller uses another port each time.
     sameAs: ({ address, reason }) => `${address.replace(/:\d+$/, "")} ${reason}`,
   },
   warning: {
@@ -266,7 +266,7 @@ export const logTable: {
   },
 };
 
-/** Names whose values are never printed, at any place in a line. */
+/** Field names whose values are never printed, anywhere in a line. */
 export const redactedNames: readonly string[] = [
   "password",
   "passwordHash",

@@ -51,7 +51,7 @@ const refused = {
   subject: "CN=x\n",
 } as const;
 
-describe("the same news", () => {
+describe("a repeated event", () => {
   const peerRefused = (address: string): NodeEvent => ({
     type: "peerRefused",
     kind: "stranger",
@@ -62,7 +62,7 @@ describe("the same news", () => {
   test.each<[string, (at: number) => NodeEvent]>([
     ["a duty that fails", () => duty(new StoreUnavailable("peerUnreachable", "cut off"))],
     ["a caller at the peer port", (at) => peerRefused(`10.0.0.1:${50_000 + at}`)],
-  ])("%s is told once in ten minutes, and then how often it came", (_name, event) => {
+  ])("is logged once in ten minutes, then with the number of repetitions: %s", (_name, event) => {
     const { log, lines, later } = logAt("info");
     for (let at = 0; at < 100; at++) {
       log.observe(event(at));
@@ -77,7 +77,7 @@ describe("the same news", () => {
     expect(lines).toHaveLength(3);
   });
 
-  test("has no stack, unless the log is at debug", () => {
+  test("is logged without a stack, unless the level is debug", () => {
     for (const level of ["info", "debug"] as const) {
       const { log, lines } = logAt(level);
       log.observe(duty(new StoreUnavailable("peerUnreachable", "cut off")));
@@ -87,7 +87,7 @@ describe("the same news", () => {
   });
 });
 
-describe("log", () => {
+describe("the log", () => {
   test.each<[string, NodeEvent, string | undefined]>([
     ["a successful read", operation, "debug"],
     ["a change", { ...operation, operation: "Activate" }, "info"],
@@ -102,7 +102,7 @@ describe("log", () => {
     ["a damaged record", failed(new StoreUnavailable("corrupt", "x")), "error"],
     ["an emptied store", failed(new StoreUnavailable("notInitialised", "x")), "error"],
     ["a short barrier", { type: "barrier", durationMs: 1, batch: 2, full: false }, "warn"],
-    ["an idle one", { type: "barrier", durationMs: 1, batch: 0, full: false }, "debug"],
+    ["an idle barrier", { type: "barrier", durationMs: 1, batch: 0, full: false }, "debug"],
     ["a bare TLS connection", { ...refused, outcome: "accepted" }, "debug"],
     ["a failed handshake", { type: "handshakeFailed", reason: "x", remote: "" }, "debug"],
     ["a refused client", refused, "info"],
@@ -120,13 +120,13 @@ describe("log", () => {
     ],
     ["a store without lease", { type: "lease", state: "none", reason: "cut off" }, "warn"],
     ["a store command", { type: "storeCommand", command: "read", durationMs: 1 }, undefined],
-  ])("%s", (_name, event, level) => {
+  ])("has the right level for %s", (_name, event, level) => {
     const { log, lines } = logAt("debug");
     log.observe(event);
     expect(lines.map((line) => line["level"])).toEqual(level === undefined ? [] : [level]);
   });
 
-  test("an outage that every request meets does not fill the log; what each did does", () => {
+  test("limits the lines of an outage that affects every request, but not those of operations", () => {
     const { log, lines } = logAt("info");
     for (let at = 0; at < 200; at += 1) log.observe(failed(new KeyRingUnavailable(true, "x")));
     expect(lines).toHaveLength(50);
@@ -134,7 +134,7 @@ describe("log", () => {
     expect(lines).toHaveLength(250);
   });
 
-  test("a line says who asked what and how it ended", () => {
+  test("has a line for each operation, with the client, the operation and the result", () => {
     const { log, lines } = logAt("info");
     log.observe({ ...operation, operation: "Create", uniqueIdentifier: "u" });
     expect(lines).toEqual([
@@ -156,7 +156,7 @@ describe("log", () => {
     ]);
   });
 
-  test("a line names the instance as well as its identifier", () => {
+  test("shows the name of an instance as well as its identifier", () => {
     const { log, lines } = logAt("debug");
     log.nameInstances([{ id: "i", name: "vcenter" }]);
     log.observe(operation);
@@ -167,19 +167,19 @@ describe("log", () => {
     ]);
   });
 
-  test("a line of another region is still one of this region", () => {
+  test("keeps this region's name in a line about another region", () => {
     const { log, lines } = logAt("info");
     log.observe({ type: "peer", region: "us", state: "down", reason: "no node answers" });
     expect(lines[0]).toMatchObject({ region: "eu", otherRegion: "us", state: "down" });
   });
 
-  test("below the level nothing is made", () => {
+  test("makes no line below its level", () => {
     const { log, lines } = logAt("info");
     log.observe(operation);
     expect(lines).toEqual([]);
   });
 
-  test("a cause is told without its properties, its credentials and its keys", () => {
+  test("shows a cause without its properties, credentials and keys", () => {
     const { log, lines } = logAt("info");
     const inner = Object.assign(new Error("connect redis://u:hunter2@h:1 failed"), {
       code: "ECONN",
@@ -203,7 +203,7 @@ describe("log", () => {
     expect(lines[2]).toMatchObject({ key: "[redacted]", store: { password: "[redacted]" } });
   });
 
-  test("no event has a field of a name that is redacted, nor one that could hold such a field", () => {
+  test("contains no field with a redacted name, and no object that could contain one", () => {
     const rows: (LogRow<never> | undefined)[] = Object.values(logTable);
     const fields = rows.flatMap((row) => row?.fields ?? []);
     expect(fields.length).toBeGreaterThan(20);
@@ -215,7 +215,7 @@ describe("log", () => {
     expect(lines[0]).not.toHaveProperty("detail");
   });
 
-  test("causes that go round in circles end", () => {
+  test("stops at a cause that refers to itself", () => {
     const { log, lines } = logAt("info");
     const cause = new Error("a");
     cause.cause = cause;
@@ -223,7 +223,7 @@ describe("log", () => {
     expect(lines).toHaveLength(1);
   });
 
-  test("lines that strangers cause are limited, and what was left out is told", () => {
+  test("limits lines that strangers cause, and shows how many it left out", () => {
     const { log, lines, later } = logAt("info");
     for (let at = 0; at < 200; at++) log.observe(refused);
     expect(lines).toHaveLength(50);

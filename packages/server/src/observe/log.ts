@@ -4,39 +4,39 @@ import pino, { type DestinationStream, type Logger } from "pino";
 import type { NodeEvent } from "./events.ts";
 import { type Level, type LogRow, logTable, redactedNames } from "./log-table.ts";
 
-/** What a log is made with. */
+/** Options of a log. */
 export interface LogOptions {
   readonly level: Level;
   readonly region: string;
   readonly node: string;
   readonly monotonicMs: () => number;
-  /** Standard output when left out. */
+  /** Standard output by default. */
   readonly destination?: DestinationStream;
 }
 
-/** Lines a second of each kind that strangers or an outage can cause. */
+/** Lines per second of each kind that strangers or an outage can cause. */
 const limitedLinesMax = 50;
 const causeDepthMax = 4;
-/** How long the same news is not logged again, and how many are remembered: strangers cause some of them. */
+/** How long a repeated event is not logged again, and how many are remembered: strangers cause some of them. */
 const sameMs = 10 * 60_000;
 const sameMax = 1000;
-/** Kept for a reader that is slow; further lines are dropped, since a log must not fill the memory. */
+/** Buffer for a slow reader; further lines are dropped, so that the log cannot fill the memory. */
 const unwrittenBytesMax = 8 << 20;
 const closeMs = 1000;
 
-/** The node's log: one JSON object a line. */
+/** The node's log: one JSON object per line. */
 export class Log {
-  /** For events, whose lines hold nothing but what the table names: searching them for secrets costs 20 µs each. */
+  /** For events. Their lines contain only the fields in the table, so they need no search for secrets (20 µs each). */
   readonly #logger: Logger;
   /** For all other lines. */
   readonly #redacting: Logger;
   readonly #monotonicMs: () => number;
   readonly #limits = new Map<string, { sinceMs: number; lines: number; suppressed: number }>();
-  /** News that were logged, the oldest first: when, and how often they came since. */
+  /** Events that were logged, oldest first: when, and how often each was repeated since. */
   readonly #same = new Map<string, { readonly sinceMs: number; times: number }>();
   /** Standard output. */
   readonly #output: ReturnType<typeof pino.destination> | undefined;
-  /** Names of instances by their identifiers. */
+  /** Names of instances by identifier. */
   #instances: ReadonlyMap<unknown, string> = new Map();
   #closed = false;
 
@@ -60,7 +60,7 @@ export class Log {
     this.#redacting = this.#logger.child({}, { redact: { paths, censor: "[redacted]" } });
   }
 
-  /** Takes every event of the node; never throws. */
+  /** Receives every event of the node; never throws. */
   readonly observe = (event: NodeEvent): void => {
     const row = logTable[event.type] as LogRow<NodeEvent> | undefined;
     if (row === undefined || this.#closed) return;
@@ -79,19 +79,19 @@ export class Log {
     this.#logger[level](suppressed > 0 ? { ...line, suppressed } : line, message);
   };
 
-  /** Says how instances are called, for lines that name one. */
+  /** Sets the names of instances, for lines that refer to one. */
   nameInstances(instances: readonly { readonly id: string; readonly name: string }[]): void {
     this.#instances = new Map(instances.map(({ id, name }) => [id, name]));
   }
 
-  /** Logs what is not an event: start and end of the process. */
+  /** Logs a line that is not an event: start and end of the process. */
   say(level: Level, message: string, fields: Readonly<Record<string, unknown>> = {}): void {
     if (!this.#closed) this.#redacting[level](fields, message);
   }
 
   /**
-   * Writes what is still in memory and logs no more; called before the process exits. Its reader may have stopped
-   * or gone, for which the stream's own way to write at exit would wait for ever.
+   * Writes the lines that are still in memory, and logs no more; called before the process exits. The reader may hang
+   * or be gone, and the stream's own flush at exit would then wait for ever.
    */
   async close(): Promise<void> {
     const output = this.#output;
@@ -103,7 +103,7 @@ export class Log {
     output.destroy();
   }
 
-  /** How often the same came since it was logged last; undefined = that was a moment ago, leave this one out. */
+  /** How often the event was repeated since its last line; undefined = that line is recent, so log none now. */
   #repeats(type: string, same: string): number | undefined {
     if (same === "") return 0;
     const key = `${type} ${same}`;
@@ -120,7 +120,7 @@ export class Log {
     return known?.times ?? 0;
   }
 
-  /** How many lines of this kind were left out before this one; undefined = leave this one out too. */
+  /** How many lines of this kind were left out before this one; undefined = leave out this one too. */
   #admit(type: string): number | undefined {
     const nowMs = this.#monotonicMs();
     const limit = this.#limits.get(type) ?? { sinceMs: nowMs, lines: 0, suppressed: 0 };
@@ -162,8 +162,8 @@ function rounded(value: unknown): unknown {
 }
 
 /**
- * An error and its causes without their other properties: those of a Redis reply, say, hold the command with its
- * arguments, password and all.
+ * An error and its causes without their other properties: those of a Redis reply, for example, contain the command with
+ * its arguments, passwords included.
  */
 export function describeCause(cause: unknown, depth: number = 0): unknown {
   if (!(cause instanceof Error)) return scrub(String(cause));
@@ -180,13 +180,13 @@ export function describeCause(cause: unknown, depth: number = 0): unknown {
   };
 }
 
-/** The frames only: before them comes the message once more, with its lines. */
+/** Only the frames: the stack begins with the message, which is logged already. */
 function framesOf(stack: string | undefined): string[] {
   const frames = (stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
   return frames.slice(0, 8).map((frame) => frame.trim());
 }
 
-/** Takes out what must not be in a log even when an error's author put it there. */
+/** Removes secrets that must not be in a log even if an error's message contains them. */
 function scrub(text: string): string {
   return text
     .replaceAll(/:\/\/[^\s/@]*@/g, "://[redacted]@")

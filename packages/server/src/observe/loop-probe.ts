@@ -3,10 +3,10 @@ import type { Health } from "./health.ts";
 
 const everyMs = 1000;
 const resolutionMs = 20;
-/** A turn that late keeps a client waiting longer than it takes to try the next endpoint. */
+/** With such a delay, a client waits longer than it would take to try the next endpoint. */
 const lateMs = 1000;
 
-/** Measures how late the event loop's turns are, and reports it to health. */
+/** Measures the delay of the event loop, and reports it to health. */
 export class LoopProbe {
   readonly #health: Pick<Health, "note">;
   readonly #delays: IntervalHistogram;
@@ -19,7 +19,7 @@ export class LoopProbe {
     this.#timer = setInterval(() => this.look(), intervalMs).unref();
   }
 
-  /** Reports the worst since the last look. */
+  /** Reports the worst delay since the last call. */
   look(): void {
     const ms = Math.max(0, Math.round(this.#delays.max / 1e6 - resolutionMs));
     this.#delays.reset();

@@ -32,7 +32,7 @@ function come(address: string, localAddress: string, bytes = ""): Socket {
   return socket;
 }
 
-test.each(openings)("%s: silent and half-sent connections end by themselves", async (_, open) => {
+test.each(openings)("%s: silent and incomplete connections are closed", async (_, open) => {
   const listener = await open(500);
   onTestFinished(() => listener.close());
   const sockets = [
@@ -44,7 +44,7 @@ test.each(openings)("%s: silent and half-sent connections end by themselves", as
 });
 
 test.each(openings)(
-  "%s: a flood from one address leaves room for the others",
+  "%s: a flood from one address leaves room for other addresses",
   async (name, open) => {
     const listener = await open(60_000);
     onTestFinished(() => listener.close());

@@ -3,16 +3,19 @@ import { HandshakeLimiter } from "@holdfast/regions";
 import { type Address, printAddress } from "../base/address.ts";
 import { listenError } from "../base/listen-error.ts";
 
-/** Connections to a port for probes, which nobody has to say his name at. */
+/** Limits on connections to a port for probes, which need no authentication. */
 const limits = {
   strangers: 128,
   strangersOfAddress: 64,
   handshakeMs: Number.POSITIVE_INFINITY,
 };
-/** Connections that are being closed still count at the listener. */
+/** Connections that are being closed still count for the listener. */
 const closingMax = 128;
 
-/** Bounds the connections of a port for probes: at the bound one of the same address goes, or of the one with the most. */
+/**
+ * Limits the connections to a port for probes. At the limit, it closes a connection of the same address, or of the
+ * address with the most connections.
+ */
 export function boundProbers(server: Server): HandshakeLimiter {
   const probers = new HandshakeLimiter(limits, () => undefined);
   server.maxConnections = limits.strangers + closingMax;
@@ -20,14 +23,14 @@ export function boundProbers(server: Server): HandshakeLimiter {
   return probers;
 }
 
-/** Opens a listener; resolves with its port. Rejects with a `OperatorError` that names the setting. */
+/** Opens a listener; resolves with its port. Rejects with an `OperatorError` that names the setting. */
 export function listening(
   server: Server,
   { host, port }: Address,
   setting: string,
 ): Promise<number> {
   return new Promise((resolve, reject) => {
-    // Stays when the listener is open: a failed accept must not end the process.
+    // This handler stays after the listener is open: a failed accept must not end the process.
     server.on("error", (error) =>
       reject(listenError(setting, printAddress({ host, port }), error)),
     );

@@ -27,24 +27,24 @@ test.each<[string, () => Promise<never[]>, { ok: boolean; reason: unknown }]>([
     { ok: false, reason: "timeout: GET" },
   ],
   [
-    "is not asked for want of a lease",
+    "is not asked because there is no lease",
     async () => {
       throw new StoreUnavailable("noLease", "cut off");
     },
     { ok: true, reason: "not tried: cut off" },
   ],
-])("a store that %s", async (_what, read, expected) => {
+])("the probe reports a store that %s", async (_what, read, expected) => {
   const { noted, note } = listener();
   const probe = new StoreProbe({ read }, { note }, systemClock, 20, hour);
   await probe.run();
-  // A single failure is not news.
+  // A single failure is not reported.
   expect(noted).toHaveLength(expected.ok ? 1 : 0);
   await probe.run();
   probe.close();
   expect(noted.at(-1)).toEqual({ roundTrip: expected });
 });
 
-test("failures between which the store answers are none", async () => {
+test("single failures between successful reads are not reported", async () => {
   const { noted, note } = listener();
   let turn = 0;
   const read = async () => {
@@ -58,7 +58,7 @@ test("failures between which the store answers are none", async () => {
   expect(noted.map(({ roundTrip }) => roundTrip?.ok)).toEqual([true, true, true]);
 });
 
-test("an event loop that is held up is noticed", () => {
+test("a blocked event loop is reported", () => {
   const { noted, note } = listener();
   const probe = new LoopProbe({ note }, hour);
   return new Promise<void>((resolve) => {
@@ -76,7 +76,7 @@ test("an event loop that is held up is noticed", () => {
   });
 });
 
-test("with a frozen store and a root of trust that hangs, health is told from memory", async () => {
+test("health is reported from memory while the store and the root of trust hang", async () => {
   const health = new Health({ downAfterMs: 0, upAfterMs: 0, rootOfTrustGraceMs: hour }, () =>
     performance.now(),
   );
@@ -84,7 +84,7 @@ test("with a frozen store and a root of trust that hangs, health is told from me
   const store = new StoreProbe({ read: never }, health, systemClock, hour, hour);
   void store.run();
   await new Promise((resolve) => setTimeout(resolve, 20));
-  // Neither is asynchronous, so neither can wait for the store.
+  // Neither call is asynchronous, so neither can wait for the store.
   health.tick();
   expect(health.report().lines[0]).toBe("read: no (root of trust unknown: not probed yet)");
   store.close();

@@ -4,14 +4,14 @@ import { rootKind, secretField } from "@holdfast/root-of-trust/kinds";
 import type { RootReference } from "../records/root-reference.ts";
 import { rootProblem } from "./root-problem.ts";
 
-/** A root of trust as an administrator names it. */
+/** A root of trust as an administrator gives it. */
 export type GivenRoot = Call<Contract["configureRoot"]>["body"]["regions"][string];
-/** Where to look root keys up. */
+/** Where to look up root keys. */
 export type GivenLookup = Call<Contract["retrieveRootKeys"]>["body"]["root"];
 
 type GivenSecret = Extract<GivenRoot, { readonly type: "hpcs" }>["apiKey"];
 
-/** The secret of a root of trust as given; undefined for kinds without. */
+/** The given secret of a root of trust; undefined for kinds without a secret. */
 export function givenSecret(given: GivenRoot | GivenLookup): GivenSecret | undefined {
   const field = secretField(rootKind(given.type));
   return field === undefined
@@ -19,13 +19,13 @@ export function givenSecret(given: GivenRoot | GivenLookup): GivenSecret | undef
     : ((given as Readonly<Record<string, unknown>>)[field] as GivenSecret | undefined);
 }
 
-/** Seals a region's own secret for a reference of this region. */
+/** Seals a secret for a reference of this region. */
 export type Sealer = (
   named: Omit<RootReference, "secret">,
   secret: string,
 ) => Promise<{ readonly sealed: string }>;
 
-/** What was given as a record holds it: a secret is sealed before it is put anywhere. */
+/** Converts a given root of trust to its form in a record: a secret is sealed before it is stored anywhere. */
 export async function storedReference(
   given: GivenRoot | GivenLookup,
   seal: Sealer,
@@ -39,12 +39,12 @@ export async function storedReference(
   return { ...named, secret: "value" in secret ? await seal(named, secret.value) : secret };
 }
 
-/** Opens roots of trust for a look, apart from those that serve. */
+/** Opens a root of trust for a check, separate from those in use. */
 export type OpenForLook = (reference: RootReference) => Promise<RootOfTrust>;
 
 /**
- * Whether a root of trust could serve an instance now: permission, the root key's state, and that it wraps and unwraps.
- * Answers its name; what is missing is named by a `ManagementError`.
+ * Checks whether a root of trust could serve an instance now: permission, the root key's state, and that it wraps and
+ * unwraps. Returns its name; throws a `ManagementError` that names what is missing.
  */
 export async function checkRoot(open: OpenForLook, reference: RootReference): Promise<string> {
   return await looking(open, reference, async (root) => {
@@ -58,7 +58,7 @@ export async function checkRoot(open: OpenForLook, reference: RootReference): Pr
   });
 }
 
-/** The root keys that these credentials see. */
+/** The root keys that these credentials can see. */
 export async function listRoots(
   open: OpenForLook,
   reference: RootReference,
@@ -83,7 +83,7 @@ async function looking<Answer>(
   }
 }
 
-/** Distinguishes a key that never was from one that is gone: by the list of keys. */
+/** Uses the list of keys to tell a key that never existed from one that is gone. */
 async function missingKey(
   root: RootOfTrust,
   { rootKey }: RootReference,

@@ -1,6 +1,6 @@
 import type { SystemRecord } from "@holdfast/engine";
 
-/** Why an instance's keys are closed where an administrator shredded them; undefined where nobody did. */
+/** Why an instance's keys are closed, if an administrator shredded them; undefined otherwise. */
 export function shreddedReason(
   { keys }: Pick<SystemRecord<"Instance">, "keys">,
   region: string,

@@ -16,7 +16,7 @@ import { rootProblem } from "./root-problem.ts";
 import type { RootStatus } from "./root-status.ts";
 import type { ValidateRoots } from "./validate-roots.ts";
 
-/** What regions ask of each other about roots of trust. */
+/** The commands that regions send to each other about roots of trust. */
 export type RootPeerHandlers = Pick<
   PeerCommandHandlers,
   "checkRoot" | "rootKeys" | "settleRoot" | "revalidateRoot"
@@ -32,15 +32,15 @@ interface RootPeerDeps {
   };
   readonly refresh: () => Promise<void>;
   readonly status: (instance: string) => RootStatus;
-  /** Opens a root of trust apart from those that serve. */
+  /** Opens a root of trust separately from those in use. */
   readonly open: OpenForLook;
   readonly seal: Sealer;
 }
 
-/** Carries out in this region what administrators order, whichever region they ask. */
+/** Carries out administrators' orders in this region, whichever region they call. */
 export function rootPeerHandlers(deps: RootPeerDeps): RootPeerHandlers {
   const { roots, rewrap, validate, keyRing, status, open } = deps;
-  // Another region's order may not have been seen yet.
+  // This node may not have seen another region's order yet.
   const refresh = () => deps.refresh().catch(() => undefined);
   const stored = (given: GivenRoot | GivenLookup): Promise<RootReference> =>
     storedReference(given, deps.seal).catch((error: unknown) => {
@@ -68,7 +68,7 @@ export function rootPeerHandlers(deps: RootPeerDeps): RootPeerHandlers {
       await refresh();
       try {
         const { current, next } = roots.named(instance);
-        // Its present version is asked for now.
+        // This reads the current version of the root key.
         await (await roots.of(next ?? current)).validate();
         const { rewrapped } = await rewrap.settle(instance, { anySource });
         await validate.one(instance);
@@ -77,7 +77,7 @@ export function rootPeerHandlers(deps: RootPeerDeps): RootPeerHandlers {
         throw rootProblem(error);
       }
     },
-    // For every open key of this node; the others see the order in the instance's record.
+    // This covers every open key of this node; the other nodes see the order in the instance's record.
     revalidateRoot: async ({ instance }) => {
       await refresh();
       await keyRing.revalidate(instance);

@@ -22,7 +22,7 @@ const duty = () =>
     active: () => true,
   });
 
-test("a move names the next, wraps by it, then names it, and forgets the old one after a while", async () => {
+test("a move records the next root, wraps under it, makes it the current one, and drops the old one after a while", async () => {
   await world.instance("i", "x");
   const key = await world.seal("i");
   await world.write("i", order("y"));
@@ -39,7 +39,7 @@ test("a move names the next, wraps by it, then names it, and forgets the old one
 });
 
 test.each(["before the first wrap", "after the wraps, before the record"])(
-  "a crash %s: keys open all the while, and the leader ends it",
+  "after a crash %s keys still open, and the leader completes the move",
   async (moment) => {
     await world.instance("i", "x");
     const key = await world.seal("i");
@@ -60,7 +60,7 @@ test.each(["before the first wrap", "after the wraps, before the record"])(
   },
 );
 
-test("a target that refuses leaves everything as it was, and another order takes over", async () => {
+test("a move to a root of trust that refuses changes nothing, and another order replaces it", async () => {
   await world.instance("i", "x");
   const key = await world.seal("i");
   await world.write("i", order("y"));
@@ -74,7 +74,7 @@ test("a target that refuses leaves everything as it was, and another order takes
   expect(await makers()).toEqual([["x"]]);
 });
 
-test("a root of trust that is lost: from the other region's copy, and only where that is ordered", async () => {
+test("keys under a lost root of trust are restored from the other region's copy, but only by order", async () => {
   await world.instance("i", "x");
   const key = await world.seal("i");
   const [kek] = await world.seeKeks("i");
@@ -92,7 +92,7 @@ test("a root of trust that is lost: from the other region's copy, and only where
   expect(await key.open()).toBe("secret");
 });
 
-test("a new secret for the same root key re-wraps nothing", async () => {
+test("a new secret for the same root key rewraps nothing", async () => {
   await world.instance("i", "x");
   await world.seal("i");
   const reference = { ...namedRoot("x"), secret: { env: "HOLDFAST_ROOT_KEY" } };
@@ -101,7 +101,7 @@ test("a new secret for the same root key re-wraps nothing", async () => {
   expect(named().current).toEqual(reference);
 });
 
-test("after a rotation the leader re-wraps every instance's KEKs, and the report says what is left", async () => {
+test("after a rotation the leader rewraps every instance's KEKs, and the report shows what is left", async () => {
   for (const instance of ["i", "j", "k"]) {
     await world.instance(instance, instance === "k" ? "y" : "x");
     await world.seal(instance);
@@ -123,7 +123,7 @@ test("after a rotation the leader re-wraps every instance's KEKs, and the report
   expect(await duty()).toEqual({ done: 0, left: 0 });
 });
 
-test("instances that name the same root key share it", async () => {
+test("instances that name the same root key share one root of trust", async () => {
   for (const instance of ["i", "j"]) {
     await world.instance(instance, "x");
     await world.seal(instance);

@@ -26,24 +26,23 @@ interface RewrapKeksOptions {
   readonly everyMs: number;
 }
 
-/** What came of bringing an instance's KEKs under its root key. */
+/** The result of rewrapping an instance's KEKs under its root key. */
 export interface Settled {
   readonly rewrapped: number;
-  /** KEKs that others changed meanwhile, or that were not looked at. */
+  /** KEKs that another writer changed meanwhile, or that were not processed. */
   readonly left: number;
 }
 
-/** Nodes whose view is older than this serve nobody: until then a KEK may still be made under the root that was left. */
+/** Nodes with an older view serve no clients; until then a node may still create a KEK under the old root of trust. */
 const leaveAfterMs = 30_000;
 
-/** Instances a run: others' duties want the leader too. */
+/** Instances per run: the leader has other duties too. */
 const instancesPerRun = 100;
 
 /**
- * Brings KEKs under the present version of their root key, or under another root key, while the instance is used; nothing
- * that they seal changes. Every step may be the last before a crash: an instance's record names the root of trust that it
- * is moved to before the first wrap is made by it, and the one that it leaves until the last was replaced. The next call
- * for the instance continues.
+ * Wraps KEKs under the current version of their root key, or under another root key, while the instance is in use; the
+ * data that they seal does not change. A crash may follow any step: an instance's record names the new root of trust
+ * before its first wrap, and the old one until its last wrap was replaced. The next call for the instance continues.
  */
 export class RewrapKeks implements Duty {
   readonly name = "rewrap-keks";
@@ -55,7 +54,7 @@ export class RewrapKeks implements Duty {
     this.everyMs = options.everyMs;
   }
 
-  /** Settles every instance that needs it. */
+  /** Rewraps the KEKs of every instance that needs it. */
   async run({ active }: DutyContext): Promise<DutyResult> {
     const { roots } = this.#options;
     const groups = Map.groupBy(roots.instances(), (instance) => {
@@ -71,7 +70,7 @@ export class RewrapKeks implements Duty {
     };
   }
 
-  /** Instances under one root key, one after another; when it does not answer, no more of them. */
+  /** Processes instances under one root key, one after another; stops if the root of trust fails. */
   async #group(instances: readonly string[], active: () => boolean): Promise<DutyResult> {
     const { roots } = this.#options;
     let [done, left, looked] = [0, 0, 0];
@@ -94,7 +93,7 @@ export class RewrapKeks implements Duty {
     return { done, left };
   }
 
-  /** Whether a KEK of an instance is known to be under another root key or version than this one. */
+  /** Whether an instance has a move in progress, or a KEK under another root key or version than this one. */
   #isUnsettled(
     instance: string,
     root: { readonly name: string; readonly version: string },
@@ -114,8 +113,8 @@ export class RewrapKeks implements Duty {
   }
 
   /**
-   * Brings every KEK of an instance under its root key's present version. With `anySource`, one whose own root of trust is
-   * lost comes from memory or from the other region; a move that was ordered may do so anyway.
+   * Wraps every KEK of an instance under its root key's current version. With `anySource`, a KEK whose own root of
+   * trust is lost comes from memory or from the other region; an ordered move may always do so.
    */
   async settle(
     instance: string,
@@ -128,7 +127,7 @@ export class RewrapKeks implements Duty {
     const results: Rewrapped[] = [];
     let failure: unknown;
     for (const kek of await keks.list(instance)) {
-      // One without a wrap of this region gets it from the other's.
+      // A KEK without a wrap of this region gets one elsewhere, from the other region's wrap.
       if (!kek.wraps.some((wrap) => wrap.region === region)) continue;
       if (how.active?.() === false) return settled(results, 1);
       try {
@@ -143,7 +142,7 @@ export class RewrapKeks implements Duty {
     return done;
   }
 
-  /** Nothing is wrapped by another root of trust any more: the record says so, as far as it says still the same. */
+  /** All KEKs are under the new root of trust: updates the record, unless another order has changed it meanwhile. */
   async #leave(instance: string, moved: RootReference | undefined): Promise<void> {
     const { region, roots, records, clock } = this.#options;
     const named = roots.named(instance);
@@ -159,7 +158,7 @@ export class RewrapKeks implements Duty {
         if (moved === undefined) {
           return kept.length === left.length ? undefined : rootChanges(region, { left: kept });
         }
-        // Another order came in between, and is carried out by itself.
+        // Another order came in between, and is carried out separately.
         if (!sameReference(next, moved)) return undefined;
         const gone = current === undefined ? [] : [{ reference: current, atMs: nowMs }];
         return rootChanges(region, { current: moved, left: [...kept, ...gone] }, { next: true });

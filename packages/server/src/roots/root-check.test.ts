@@ -20,8 +20,8 @@ test("a root of trust that opens the keys of every instance is accepted", async 
   await checkRoot(ringWith({}), instances, "root.key");
 });
 
-test("a root key of another region is refused, with the instance and how to fix it", async () => {
-  const ring = ringWith({ "id of two": new SealBroken("a wrapped key is not what was wrapped") });
+test("a root key of another region is refused, and the error names the instance and how to fix it", async () => {
+  const ring = ringWith({ "id of two": new SealBroken("a wrapped key does not authenticate") });
   const check = checkRoot(ring, instances, "root.key");
   await expect(check).rejects.toThrow(OperatorError);
   await expect(check).rejects.toThrow(
@@ -30,14 +30,14 @@ test("a root key of another region is refused, with the instance and how to fix 
 });
 
 test.each([true, false])(
-  "one that cannot tell now (refused: %s) stops no node",
+  "a root of trust that is unavailable now (refused: %s) does not stop a node",
   async (refused) => {
     const failure = new KeyRingUnavailable(refused, "not now");
     await checkRoot(ringWith({ "id of two": failure }), instances, "root.key");
   },
 );
 
-describe("what the own store has wrapped, before the other region is met", () => {
+describe("the check of the own store's wraps, before contact with the other region", () => {
   const named = (name: string) => {
     const root = new MemoryRootOfTrust(systemIds);
     root.describe = async () => ({ kind: "memory", name, currentVersion: "1" });
@@ -45,7 +45,7 @@ describe("what the own store has wrapped, before the other region is met", () =>
   };
   const [right, wrong] = [named("local 1"), named("local 2")];
 
-  /** Keys of region a, the first of them damaged where asked. */
+  /** Keys of region a; the first one is damaged on request. */
   async function keksOf(count: number, damaged = false) {
     const entries = Array.from({ length: count }, async (_, at) => {
       const [instance, id] = ["i", `00000000-0000-4000-8000-00000000000${at}`];
@@ -58,19 +58,19 @@ describe("what the own store has wrapped, before the other region is met", () =>
     return { all: async () => all };
   }
 
-  test("another root key is refused, with how to fix it", async () => {
+  test("refuses another root key, and says how to fix it", async () => {
     const check = checkRootOfStore(wrong, await keksOf(2), "a", "root.key");
     await expect(check).rejects.toThrow(OperatorError);
     await expect(check).rejects.toThrow(/root\.key opens no key of region a .* same one/);
   });
 
-  test("the right one passes, with damaged wraps too", async () => {
+  test("accepts the right root key, even with damaged wraps", async () => {
     await checkRootOfStore(right, await keksOf(2), "a", "root.key");
     await checkRootOfStore(right, await keksOf(2, true), "a", "root.key");
     await checkRootOfStore(right, await keksOf(1, true), "a", "root.key");
   });
 
-  test("without any wrap to check, the node starts", async () => {
+  test("accepts any root key if there is no wrap to check", async () => {
     await checkRootOfStore(wrong, await keksOf(0), "a", "root.key");
     await checkRootOfStore(wrong, await keksOf(1), "b", "root.key");
     const out = async () => Promise.reject(new StoreUnavailable("timeout", "x"));

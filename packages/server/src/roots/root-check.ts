@@ -10,8 +10,8 @@ import type { Instance } from "../access/instances.ts";
 import { OperatorError } from "../base/operator-error.ts";
 
 /**
- * As `checkRoot`, before the other region was met, whose copies of the keys would hide it: refuses a root of trust that opens
- * nothing of what another one has wrapped for this region. Where the store cannot answer now, the node continues.
+ * Like `checkRoot`, but before contact with the other region, whose copies of the keys would hide the fault: refuses a
+ * root of trust if only another one can open this region's wraps. If the store cannot answer now, the node continues.
  */
 export async function checkRootOfStore(
   root: RootOfTrust,
@@ -19,7 +19,7 @@ export async function checkRootOfStore(
   region: string,
   place: string,
 ): Promise<void> {
-  // Only files are copied by hand; of a key manager's root keys each instance may name its own.
+  // Only key files are copied by hand. With a key manager, each instance may name its own root key.
   if (rootKind(root.kind)?.onNode === false) return;
   const entries = await keks.all().catch(() => []);
   const { name } = await root.describe();
@@ -31,7 +31,7 @@ export async function checkRootOfStore(
       (await root.unwrap(wrap.blob, kekData(instance, kek.id))).plaintext.fill(0);
       return;
     } catch (error) {
-      // A wrap of its own that is damaged is made anew.
+      // A damaged wrap of this same root key does not matter: it will be made again.
       if (!(error instanceof SealBroken) || wrap.rootOfTrust === name) return;
       foreign = wrap.rootOfTrust;
     }
@@ -42,14 +42,14 @@ export async function checkRootOfStore(
   );
 }
 
-/** Whether a root key's name is of a kind that lies on each node. */
+/** Whether a root key's name is of a kind that is copied to each node. */
 function isCopied(name: string): boolean {
   return rootKinds.some(({ kind, onNode }) => onNode && name.startsWith(`${kind} `));
 }
 
 /**
- * Refuses a root of trust under which the store's keys were not made: such a node would look healthy and open no key,
- * and what it sealed no other node could open. Where it is not known now, the node continues.
+ * Refuses a root of trust that did not wrap the store's keys. A node with it would look healthy but open no key, and no
+ * other node could open what it sealed. If this cannot be checked now, the node continues.
  */
 export async function checkRoot(
   keyRing: Pick<KeyRing, "seal">,

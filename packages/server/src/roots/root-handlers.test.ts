@@ -32,7 +32,7 @@ test.each<["open" | "shredded", Role, boolean]>([
   ["open", "manager", true],
   ["shredded", "operator", false],
   ["shredded", "manager", true],
-])("keys that are %s: revalidated by a %s: %s", async (keys, role, may) => {
+])("keys that are %s may be revalidated by a %s: %s", async (keys, role, may) => {
   const done = handlersOf(keys).revalidateRoot(callOf(role));
   if (may) expect(await done).toEqual({ regions: {} });
   else await expect(done).rejects.toThrow(ManagementError);
@@ -43,7 +43,7 @@ test.each<[object, readonly string[] | undefined, boolean]>([
   [{ file: "key-protect" }, [instance], false],
   [{ env: "HOLDFAST_ROOT_KEY" }, [instance], false],
   [{ file: "key-protect" }, undefined, true],
-])("a root key with the secret %j by a token bound to %j: %s", async (apiKey, instances, may) => {
+])("the secret %j may be given by a token bound to %j: %s", async (apiKey, instances, may) => {
   const principal = { name: "n", id: "t", role: "manager", instances, remote: "192.0.2.1" };
   const root = { type: "key-protect", instanceId: "i", rootKey: "k", apiKey };
   const call = { principal, params: { instance }, body: { regions: { a: root } } };

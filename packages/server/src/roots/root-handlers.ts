@@ -13,11 +13,11 @@ export interface RootHandlersDeps {
   readonly roots: Pick<Roots, "record" | "keks" | "instances">;
   readonly orders: RootOrders;
   readonly here: Pick<RootPeerHandlers, "revalidateRoot">;
-  /** As this region knows it. */
+  /** The status as known to this region. */
   readonly status: (instance: string) => RootStatus;
-  /** Whether an instance is one of the configuration file's. */
+  /** Whether an instance is declared in the configuration file. */
   readonly declared: (instance: string) => boolean;
-  /** Called with an instance that was put under roots of trust, and by whom: it may be Installed now. */
+  /** Called after an instance was put under roots of trust, with who did it: the instance may be Installed now. */
   readonly configured?: (
     instance: string,
     call: Parameters<RootHandlers["configureRoot"]>[0],
@@ -41,7 +41,7 @@ const configurable: ReadonlySet<string | undefined> = new Set([
   "Installed",
 ]);
 
-/** The routes of roots of trust. */
+/** The handlers of the routes for roots of trust. */
 export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
   const { orders, roots, region } = deps;
   return {
@@ -106,7 +106,7 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
   };
 }
 
-/** Secrets that nodes find by themselves are everybody's: who is bound to instances could take another tenant's. */
+/** Secrets on the nodes are shared: a token bound to instances could use another tenant's, so this refuses them. */
 function refuseBorrowed({
   principal,
   body,
@@ -118,7 +118,7 @@ function refuseBorrowed({
   });
   if (!borrowed) return;
   const detail =
-    "a token bound to instances gives the secret itself; files and variables of the nodes are for tokens that are bound to none";
+    "a token bound to instances must give the secret itself; only tokens that are not bound may name files and variables of the nodes";
   throw new ManagementError("forbidden", detail);
 }
 
@@ -137,7 +137,7 @@ function statuses(deps: RootHandlersDeps, instance: string): Record<string, Root
   return Object.fromEntries(all);
 }
 
-/** Where another region cannot be asked, its nodes do it once they see the order: the known state is answered. */
+/** If another region cannot be reached, its nodes revalidate once they see the order; this returns its known state. */
 async function revalidated(
   deps: RootHandlersDeps,
   call: Parameters<RootHandlers["revalidateRoot"]>[0],

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { systemRecord } from "../testing/system-records.ts";
 import { RootOrders, type RootOrdersOptions } from "./root-orders.ts";
 
-test("an instance whose deletion began meanwhile gets no root of trust any more", async () => {
+test("an instance whose deletion has begun meanwhile gets no new root of trust", async () => {
   const written: unknown[] = [];
   const record = systemRecord("Instance", { instance: "i", name: "kmip-a", status: "Removing" });
   const records = {

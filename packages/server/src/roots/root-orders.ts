@@ -16,7 +16,7 @@ import type { RootStatus } from "./root-status.ts";
 
 export interface RootOrdersOptions {
   readonly region: string;
-  /** How this region carries out what it would ask of another. */
+  /** Carries out in this region the commands that other regions get over the link. */
   readonly here: RootPeerHandlers;
   readonly commands: Pick<PeerCommands, "others" | "ask">;
   readonly roots: Pick<Roots, "record">;
@@ -25,15 +25,15 @@ export interface RootOrdersOptions {
   readonly newId: () => string;
 }
 
-/** What regions answered, by name. */
+/** A value per region, by the region's name. */
 type ByRegion<Value> = Readonly<Record<string, Value>>;
 
 type Ordering = "configureRoot" | "revalidateRoot" | "rewrapRoot" | "shredInstance";
 
-/** Who gives an order, by which route. */
+/** Who gives an order, and by which route. */
 type Caller<Name extends Ordering = Ordering> = Actor & Pick<Call<Contract[Name]>, "audit">;
 
-/** What administrators order of roots of trust, carried out in every region that it is about. */
+/** Administrators' orders about roots of trust, carried out in every region concerned. */
 export class RootOrders {
   readonly #options: RootOrdersOptions;
 
@@ -41,12 +41,12 @@ export class RootOrders {
     this.#options = options;
   }
 
-  /** This region and the others that are not retired. */
+  /** This region and the other regions that are not retired. */
   get regions(): readonly string[] {
     return [this.#options.region, ...this.#options.commands.others];
   }
 
-  /** Checks each region's root of trust in that region; nothing is changed. A `ManagementError` names what is missing. */
+  /** Checks each region's root of trust in that region; changes nothing. A `ManagementError` names what is missing. */
   async check(given: ByRegion<GivenRoot>): Promise<ByRegion<RootReference>> {
     const unknown = Object.keys(given).find((region) => !this.regions.includes(region));
     if (unknown !== undefined) {
@@ -65,14 +65,14 @@ export class RootOrders {
     });
   }
 
-  /** The fields of a new instance's record under these roots of trust. */
+  /** The fields for the record of a new instance under these roots of trust. */
   newFields(checked: ByRegion<RootReference>): FieldChanges<"Instance"> {
     return merged(
       Object.entries(checked).map(([region, current]) => rootChanges(region, { current })),
     );
   }
 
-  /** Puts an instance under roots of trust that were checked: its KEKs are moved in each region, and nothing else changes. */
+  /** Puts an instance under checked roots of trust: its KEKs are moved in each region, and nothing else changes. */
   async configure(
     actor: Caller<"configureRoot">,
     instance: string,
@@ -83,12 +83,12 @@ export class RootOrders {
     const detail = Object.fromEntries(
       Object.entries(checked).map(([region, { name = "" }]) => [`root.${region}`, name]),
     );
-    // One record for all regions: no region wraps a first KEK before it knows by what.
+    // One record for all regions, so that no region wraps a first KEK before it knows the root of trust for it.
     await records.change(
       "Instance",
       instanceRecordId(instance),
       (record) => {
-        // Its mark, which stays for ever, must not get another key manager's credentials.
+        // The record of a deleted instance stays for ever, so it must not get new credentials.
         if (record.status === "Removing") {
           throw new ManagementError("wrongState", "the instance is Removing");
         }
@@ -101,7 +101,7 @@ export class RootOrders {
     return await this.settle(instance, Object.keys(checked), true);
   }
 
-  /** Brings an instance's KEKs under the root keys that its record names. */
+  /** Rewraps an instance's KEKs under the root keys that its record names. */
   async settle(
     instance: string,
     regions: readonly string[] = this.regions,
@@ -115,7 +115,7 @@ export class RootOrders {
     return { regions: Object.fromEntries(statuses), rewrapped };
   }
 
-  /** The same by an administrator's order, which the other region's plaintext may serve where a root of trust is lost. */
+  /** The same by an administrator's order: if a root of trust is lost, the other region's plaintext may be used. */
   async rewrap(actor: Caller<"rewrapRoot">, instance: string): Promise<number> {
     const { rewrapped } = await this.settle(instance, this.regions, true);
     const detail = { rewrapped };
@@ -124,12 +124,12 @@ export class RootOrders {
     return rewrapped;
   }
 
-  /** Drops an instance's open keys in every region, and opens none until it is revalidated. */
+  /** Drops an instance's open keys in every region, and opens no key until the instance is revalidated. */
   async shred(actor: Caller<"shredInstance">, instance: string): Promise<Applied> {
     return await this.#order(actor, instance, "shredded");
   }
 
-  /** Asks every region's key manager now; what was shredded opens again where it allows that. */
+  /** Asks every region's key manager now; shredded keys open again if it allows this. */
   async revalidate(
     actor: Caller<"revalidateRoot">,
     instance: string,
@@ -184,13 +184,13 @@ export class RootOrders {
   }
 }
 
-/** Another region's refusal names the region; this one's does too, since an order is about both. */
+/** Adds this region's name to a refusal, as in a refusal of another region, since an order concerns both. */
 function named(region: string, error: unknown): unknown {
   if (!(error instanceof ManagementError)) return error;
   return new ManagementError(error.code, ofRegion(region, error.message), error.extra);
 }
 
-/** What of a record changes when a region is to be moved; an earlier move that did not end stays openable. */
+/** The changes of a record to move a region. Keys under the target of an incomplete earlier move stay accessible. */
 function moved(
   record: SystemRecord<"Instance">,
   region: string,
@@ -202,7 +202,7 @@ function moved(
   return rootChanges(region, { next: reference, left: more });
 }
 
-/** The changes for several regions as one. */
+/** Merges the changes for several regions. */
 function merged(all: readonly FieldChanges<"Instance">[]): FieldChanges<"Instance"> {
   const of = (field: "root" | "rootNext" | "rootLeft") =>
     Object.assign({}, ...all.map((one) => one[field]));

@@ -22,12 +22,12 @@ const states: Readonly<Record<RootOfTrustFailure, CrkState>> = {
   gone: "gone",
 };
 
-/** What a failure of a root of trust means for the administrator; other errors stay as they are. */
+/** Converts a failure of a root of trust to an error for the administrator; returns other errors unchanged. */
 export function rootProblem(error: unknown, before = ""): unknown {
   if (error instanceof RootOfTrustError) {
     return new ManagementError(codes[error.failure], before + reasonOf(error));
   }
-  // Settings that this node does not have, said by their names.
+  // Names settings that this node does not have.
   if (error instanceof OperatorError) {
     return new ManagementError("rootUnsupported", before + reasonOf(error));
   }
@@ -43,7 +43,7 @@ export function rootProblem(error: unknown, before = ""): unknown {
   return error;
 }
 
-/** How a root of trust does that failed so; `unreachable` for all other errors. */
+/** The state of a root of trust after a failure; `unreachable` for all other errors. */
 export function crkStateOf(failure: RootOfTrustFailure | undefined): CrkState {
   return failure === undefined ? "unreachable" : states[failure];
 }

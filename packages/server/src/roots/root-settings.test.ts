@@ -45,7 +45,7 @@ function faultsOf(rootOfTrust: object): string[] {
   }
 }
 
-/** The secret that settings lead to. */
+/** The secret that these settings provide. */
 async function secretOf(settings: RootSettings): Promise<string | undefined> {
   if ("pin" in settings) return settings.pin();
   return "apiKey" in settings ? settings.apiKey() : settings.passphrase?.();
@@ -99,7 +99,7 @@ describe("the configuration of roots of trust", () => {
     for (const [at, text] of says.entries()) expect(faults[at]).toContain(text);
   });
 
-  test("with groups beside the default needs in them only what is to be reached", () => {
+  test("needs, in groups other than the default, only where to reach the key manager", () => {
     const config = configOf({
       file: "root.key",
       keyProtect: { region: "eu-de" },
@@ -112,7 +112,7 @@ describe("the configuration of roots of trust", () => {
   });
 });
 
-describe("what a configuration names", () => {
+describe("the files and variables in a configuration", () => {
   test.each<[string, object, string]>([
     ["a PIN file", { pkcs11: { ...hsm, pinFile: "pin" } }, "rootOfTrust.pkcs11.pinFile: "],
     ["a variable", { pkcs11: { ...hsm, pinEnv: "PIN" } }, "rootOfTrust.pkcs11.pinEnv: "],
@@ -123,7 +123,7 @@ describe("what a configuration names", () => {
       { keyProtect: { ...keyProtect, apiKeyFile: "key" } },
       "rootOfTrust.keyProtect.apiKeyFile: ",
     ],
-  ])("is checked: %s that is not there", async (_name, rootOfTrust, says) => {
+  ])("are checked: %s that does not exist is refused", async (_name, rootOfTrust, says) => {
     const config = configOf({ file: "f", ...rootOfTrust });
     await expect(checkRootFiles(config, {})).rejects.toThrow(says);
   });
@@ -132,7 +132,7 @@ describe("what a configuration names", () => {
 describe("the root of trust of an instance", () => {
   const environment = { HOME: "/root", HOLDFAST_ROOT_PIN: "1234", API_KEY: "own-key", PIN: "own" };
 
-  test("that names none is the configuration's, with its secret read when it is wanted", async () => {
+  test("is the configuration's if it names none, and its secret is read whenever it is needed", async () => {
     await writeFile(join(folder, "pass"), "first\nsecond\n");
     const config = configOf({ file: "root.key", passphraseFile: "pass" });
     const settings = rootSettingsOf(config, { environment });
@@ -146,7 +146,7 @@ describe("the root of trust of an instance", () => {
     );
   });
 
-  test("in Key Protect goes by names over the private network, and never to another host", () => {
+  test("in Key Protect is reached over the private network, and never on another host", () => {
     const config = configOf({ file: "f", keyProtect: { ...keyProtect, apiKeyEnv: "API_KEY" } });
     const own = rootSettingsOf(config, { environment }, { type: "key-protect" });
     expect(own).toMatchObject({
@@ -164,13 +164,13 @@ describe("the root of trust of an instance", () => {
       instanceId: other,
       rootKey: "theirs",
     });
-    // The configured ring is of the configured instance.
+    // The configured key ring belongs to the configured instance only.
     expect("keyRing" in theirs).toBe(false);
     const evil = { type: "key-protect", instanceId: "x.evil.example/", rootKey: "k" } as const;
     expect(() => rootSettingsOf(config, { environment }, evil)).toThrow("instanceId");
   });
 
-  test("in HPCS is at the instance's own host", () => {
+  test("in HPCS is reached on the instance's own host", () => {
     const config = configOf({ file: "f", hpcs: { region: "us-east", apiKeyEnv: "API_KEY" } });
     const named = { type: "hpcs", instanceId, rootKey: "crk" } as const;
     expect(rootSettingsOf(config, { environment }, named)).toMatchObject({
@@ -178,7 +178,7 @@ describe("the root of trust of an instance", () => {
     });
   });
 
-  test("in a token gets the configured PIN for the configured token only", async () => {
+  test("in a PKCS#11 token uses the configured PIN for the configured token only", async () => {
     const config = configOf({ file: "f", pkcs11: { ...hsm, pinEnv: "PIN" } });
     const own = rootSettingsOf(config, { environment }, { type: "pkcs11", rootKey: "another" });
     expect(own).toMatchObject({ module: "/opt/vendor.so", token: "one", rootKey: "another" });
@@ -189,7 +189,7 @@ describe("the root of trust of an instance", () => {
     expect(await secretOf(rootSettingsOf(config, { environment }, given))).toBe("1234");
   });
 
-  test("whose vendor's module sees the environment, but no secret of Holdfast's", () => {
+  test("in a PKCS#11 token passes the environment to the vendor's module, but no secret of Holdfast", () => {
     const config = configOf({
       file: "f",
       keyProtect: { ...keyProtect, apiKeyEnv: "API_KEY" },
@@ -199,7 +199,7 @@ describe("the root of trust of an instance", () => {
     expect(settings.type === "pkcs11" && settings.environment).toEqual({ HOME: "/root" });
   });
 
-  test("of a kind that this node has no group for is refused, by the group's name", () => {
+  test("is refused if this node has no group for its kind, and the error names the group", () => {
     const config = configOf({ file: "f" });
     for (const [type, group] of [
       ["key-protect", "keyProtect"],
@@ -217,7 +217,7 @@ describe("a secret that an instance names", () => {
   const environment = { HOLDFAST_ROOT_PIN: "1234", PATH: "/bin" };
   const named = { type: "pkcs11", token: "one", rootKey: "crk" } as const;
 
-  test("in the environment is none of the node's other variables", () => {
+  test("cannot be one of the node's other environment variables", () => {
     const config = configOf({ file: "f", pkcs11: hsm });
     const secret = { env: "PATH" };
     expect(() => rootSettingsOf(config, { environment }, { ...named, secret })).toThrow(
@@ -225,7 +225,7 @@ describe("a secret that an instance names", () => {
     );
   });
 
-  test("in a file is one of the folder for it", async () => {
+  test("in a file must be in the secrets folder", async () => {
     const config = configOf({ file: "f", secretsFolder: "secrets", pkcs11: hsm });
     for (const file of ["../root.key", "/etc/passwd", ".hidden", "a/b", ""]) {
       const secret = { file };
@@ -241,7 +241,7 @@ describe("a secret that an instance names", () => {
     ).toThrow("rootOfTrust.secretsFolder");
   });
 
-  test("is none that the node keeps for itself", () => {
+  test("cannot be one that the node uses for itself", () => {
     const own = { file: "f", passphraseFile: "secrets/root.pass", secretsFolder: "secrets" };
     const wrong = (config: Config, secret: { file: string } | { env: string }) => () =>
       rootSettingsOf(config, { environment }, { ...named, secret });
@@ -254,7 +254,7 @@ describe("a secret that an instance names", () => {
     expect(wrong(byName, { env: "HOLDFAST_ROOT_PASS" })).toThrow("the node's own configuration");
   });
 
-  test("sealed opens for the token that it was sealed for, and no other", async () => {
+  test("opens only for the token that it was sealed for", async () => {
     const file = join(folder, "sealing.key");
     await createSealingKey(file, { clock: systemClock, ids: systemIds });
     await using sealingKey = await SealingKey.open(file, systemIds);

@@ -25,20 +25,20 @@ import type { RootReference } from "../records/root-reference.ts";
 
 type Values = Readonly<Record<string, unknown>>;
 
-/** Where secrets come from. */
+/** The sources of secrets. */
 export interface SecretPlaces {
   readonly environment: Environment;
-  /** The region's sealing key, where it has one. */
+  /** The region's sealing key, if it has one. */
   readonly sealingKey?: SealingKey | undefined;
 }
 
-/** Variables that an instance may name begin so: the rest of a node's environment is not available to it. */
+/** The prefix of variables that an instance may name; the rest of the node's environment is not available to it. */
 const secretVariablePrefix = "HOLDFAST_ROOT_";
 const secretFileForm = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 /**
- * How to open the root of trust that an instance names, or without one the node's own. Hosts, modules and paths come from
- * the configuration alone. A `OperatorError` says what the configuration lacks for it.
+ * The settings to open the root of trust that an instance names, or else the node's own. Hosts, modules and paths come
+ * only from the configuration. An `OperatorError` says what the configuration lacks.
  */
 export function rootSettingsOf(
   config: Config,
@@ -72,7 +72,7 @@ export function rootSettingsOf(
   return settings as RootSettings;
 }
 
-/** Fields of a reference that say which root key. */
+/** The fields of a reference that identify the root key. */
 function namedIn({ reference, holder }: RootKind, from: Values): Record<string, string> {
   return Object.fromEntries(
     Object.entries(reference).flatMap(([name, { secret }]) => {
@@ -90,7 +90,7 @@ function missingSecret(kind: RootKind, holder: string): undefined {
   throw new OperatorError(`${pathOf(kind)}: ${kind.holder?.word} ${holder} has no ${secret} here`);
 }
 
-/** The values, with the text of files of certificates. */
+/** The values, with certificate files replaced by their text. */
 function withTexts(kind: RootKind, values: Values): Values {
   const texts = Object.entries(kind.settings).flatMap(([name, setting]) => {
     const path = values[name];
@@ -102,17 +102,17 @@ function withTexts(kind: RootKind, values: Values): Values {
   return { ...values, ...Object.fromEntries(texts) };
 }
 
-/** A kind's place in the configuration. */
+/** The path of a kind's settings in the configuration. */
 function pathOf({ group }: RootKind): string {
   return group === undefined ? "rootOfTrust" : `rootOfTrust.${group.name}`;
 }
 
-/** The node's own root of trust, as an operator finds it in the configuration. */
+/** The node's own root of trust, as it appears in the configuration. */
 export function defaultRootPlace(config: Config): string {
   return placeOf(rootKind(config.rootOfTrust.type), config).join(": ");
 }
 
-/** The setting that a kind's root key belongs to, and the root key. */
+/** The setting of a kind's root key, and the root key. */
 export function placeOf(
   kind: RootKind,
   { rootOfTrust }: Config,
@@ -121,7 +121,7 @@ export function placeOf(
   return [`rootOfTrust.${setting}`, rootKey];
 }
 
-/** Shared by the roots of trust of a process: its PKCS#11 tokens. */
+/** The dependencies of all roots of trust in a process, with the PKCS#11 hosts that they share. */
 export function rootContext(
   { clock, ids }: Pick<Machine, "clock" | "ids">,
   observe: Observer = () => undefined,
@@ -129,7 +129,7 @@ export function rootContext(
   return { clock, ids, observe, pkcs11: new Pkcs11Hosts() };
 }
 
-/** Opens the node's own root of trust; what is wrong with it is a `OperatorError`. */
+/** Opens the node's own root of trust; throws an `OperatorError` that says what is wrong with it. */
 export async function openDefaultRoot(
   config: Config,
   environment: Environment,
@@ -142,7 +142,7 @@ export async function openDefaultRoot(
   });
 }
 
-/** Reads every file and variable that roots of trust are configured with; what is wrong with one is a `OperatorError`. */
+/** Reads every file and variable in the settings of roots of trust; throws an `OperatorError` if one is invalid. */
 export async function checkRootFiles(config: Config, environment: Environment): Promise<void> {
   for (const kind of rootKinds) {
     const values = kindValues(config.rootOfTrust, kind);
@@ -162,7 +162,7 @@ export async function checkRootFiles(config: Config, environment: Environment): 
   }
 }
 
-/** Opens the region's sealing key, where the configuration has one; what is wrong with its file is a `OperatorError`. */
+/** Opens the region's sealing key, if one is configured; throws an `OperatorError` if its file is invalid. */
 export async function openSealingKey(
   { sealingKeyFile }: Config,
   ids: Ids,
@@ -173,7 +173,7 @@ export async function openSealingKey(
   });
 }
 
-/** What a sealed secret is bound to: the key manager's instance or the token that it opens, and nothing else. */
+/** The additional data of a sealed secret, which binds it to the key manager's instance or token that it opens. */
 function secretBinding(named: RootReference): Uint8Array {
   const { type } = named;
   const { holder } = rootKind(type);
@@ -193,7 +193,7 @@ export async function sealSecret(
   return { sealed: Buffer.from(sealed).toString("base64") };
 }
 
-/** A vendor's module sees the environment, where its own configuration is, but no secret of Holdfast's. */
+/** The environment for a vendor's module, which finds its own configuration there, without Holdfast's secrets. */
 function moduleEnvironment(config: Config, environment: Environment): Environment {
   const secret = new Set(secretVariables(config));
   const entries = Object.entries(environment).filter(
@@ -202,7 +202,7 @@ function moduleEnvironment(config: Config, environment: Environment): Environmen
   return Object.fromEntries(entries);
 }
 
-/** Variables that the configuration names: settings that end in `Env`. */
+/** Variables that the configuration names, in settings that end in `Env`. */
 function secretVariables(settings: object): string[] {
   return Object.entries(settings).flatMap(([name, value]: [string, unknown]) => {
     if (typeof value === "string") return name.endsWith("Env") ? [value] : [];
@@ -210,7 +210,7 @@ function secretVariables(settings: object): string[] {
   });
 }
 
-/** A secret that the configuration places. */
+/** A secret whose source is in the configuration. */
 function configuredSecret(
   kind: RootKind,
   values: Values,
@@ -224,7 +224,7 @@ function configuredSecret(
   return async () => variableOf(`${setting}Env`, variable, environment);
 }
 
-/** A secret that an instance's record places. */
+/** A secret whose source is in an instance's record. */
 function stored(
   { environment, sealingKey }: SecretPlaces,
   config: Config,
@@ -268,7 +268,7 @@ function stored(
   };
 }
 
-/** What the node keeps for itself, such as its root key file's passphrase, is sent to no key manager for an instance. */
+/** Refuses the node's own secrets, such as its root key's passphrase: never send them to an instance's key manager. */
 function refuseOwn(config: Config, isNamed: (text: string) => boolean): void {
   const groups = new Set<string | undefined>(rootKinds.map((kind: RootKind) => kind.group?.name));
   const root = Object.entries(config.rootOfTrust).filter(([name]) => !groups.has(name));
@@ -284,7 +284,7 @@ function textsIn(settings: unknown): readonly string[] {
   return Object.values(settings).flatMap(textsIn);
 }
 
-/** A secret on a file's first line. */
+/** Reads a secret from the first line of a file. */
 export async function firstLine(setting: string, path: string): Promise<string> {
   const text = await readFile(path, "utf8").catch((error: unknown) => {
     throw new OperatorError(`${setting}: ${path}: ${faultOf(error)}`);

@@ -12,10 +12,10 @@ import { namedRoots, type RootFields, shownReference } from "../records/root-ref
 import { shreddedReason } from "./keys-order.ts";
 import type { Roots } from "./open/roots.ts";
 
-/** An instance's root of trust in one region, as the API shows it. */
+/** An instance's root of trust in one region, as shown by the API. */
 export type RootStatus = Reply<Contract["readRoot"]>["regions"][string];
 
-/** From an instance's record; `own` is what this node itself knows, which is newer where it is of this region. */
+/** The status from an instance's record; `own` is what this node itself knows, which is newer for its own region. */
 export function rootStatusOf(
   record: RootFields & Pick<SystemRecord<"Instance">, "state" | "keys">,
   region: string,
@@ -30,7 +30,7 @@ export function rootStatusOf(
     type: current?.type ?? kindUnlessNamed,
     name: current?.name ?? state?.root ?? "",
     origin: current === undefined ? "configuration" : "instance",
-    // An order is true at once, the leader's finding is from its last look.
+    // An order takes effect at once; the leader's finding is from its last check.
     state: shredded === undefined ? (state?.crkState ?? "unchecked") : "shredded",
     reason: shredded ?? reasonOf(state, own),
     version: state?.version ?? "",
@@ -47,12 +47,12 @@ function reasonOf(state: RegionState | undefined, own: KeyRingStatus | undefined
   return `at this node: ${more}`;
 }
 
-/** One line of the report. */
+/** One row of the report. */
 export type ReportRow = Reply<Contract["reportRoots"]>["items"][number];
 
 type Known = Pick<Roots, "record" | "keks" | "instances">;
 
-/** What of an instance's KEKs is wrapped under which version, by region; from what this node sees, asking nobody. */
+/** How many of an instance's KEKs are wrapped under which version, by region; from memory, without any call. */
 export function reportOf(
   roots: Known,
   instance: string,
@@ -74,7 +74,7 @@ export function reportOf(
           : `${wrap.rootOfTrust} ${wrap.rootKeyVersion}`;
       versions[label] = (versions[label] ?? 0) + 1;
     }
-    // What is current is not known before the leader's first look.
+    // The current version is not known before the leader's first check.
     const unknown = state === undefined;
     const stale = wraps.filter(
       (wrap) => !unknown && (wrap.rootOfTrust !== root || wrap.rootKeyVersion !== currentVersion),
@@ -91,7 +91,7 @@ function wrapsOf(keks: readonly WrappedKek[], region: string) {
 
 const states = ["open", "grace", "closed", "shredded"] as const;
 
-/** What is known of a node's roots of trust, without asking anybody. */
+/** The readings of a node's roots of trust, without any call. */
 export function readingsOf({
   region,
   roots,
@@ -104,7 +104,7 @@ export function readingsOf({
   readonly clock: Pick<Clock, "wallMs">;
 }): RootReadings {
   const keyStates = () => {
-    // By the order, which is there also after a restart, when no key was asked for yet.
+    // Use the order in the record: it exists even after a restart, before the first request for a key.
     const shredded = roots.instances().flatMap((instance) => {
       const record = roots.record(instance);
       const reason = record && shreddedReason(record, region);

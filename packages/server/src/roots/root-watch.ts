@@ -19,11 +19,11 @@ interface RootWatchOptions {
   readonly view: Pick<SystemView, "records" | "onChange">;
   readonly health: Pick<Health, "rootOfTrust">;
   readonly clock: Clock;
-  /** How often one that does its work and was not asked anything is asked. */
+  /** How often to probe a root of trust that works and was not used. */
   readonly revalidateMs: number;
 }
 
-/** What of an instance's record this node has acted on. */
+/** The parts of an instance's record that this node has acted on. */
 interface ActedOn {
   readonly order: string | undefined;
   readonly crkState: string | undefined;
@@ -36,8 +36,8 @@ const failedEveryMs = 5_000;
 const revalidationsMax = 8;
 
 /**
- * What each node does by itself: it carries out orders in instances' records, asks again for its open keys when
- * somebody found a root key refused or back, and probes the roots of trust that nobody asks.
+ * Work that each node does by itself: it carries out orders in instances' records, checks its open keys again when a
+ * root key was found refused or usable again, and probes the roots of trust that are not in use.
  */
 export class RootWatch implements Disposable {
   readonly #options: RootWatchOptions;
@@ -53,13 +53,13 @@ export class RootWatch implements Disposable {
     this.#timer = setInterval(() => this.look(), lookEveryMs).unref();
   }
 
-  /** A root of trust began or ceased to do its work: the instances under it are checked at once. */
+  /** Call this when a root of trust starts or stops working: checks the instances under it at once. */
   changed(instances: readonly string[], { ok, failure }: RootHealth): void {
     if (ok !== true && failure === "unavailable") return;
     void this.#revalidate(instances);
   }
 
-  /** A few at a time: thousands may be under one root key, and its key manager serves others too. */
+  /** Checks a few at a time: thousands may be under one root key, and its key manager serves others too. */
   async #revalidate(instances: readonly string[]): Promise<void> {
     const left = [...instances];
     const next = async (): Promise<void> => {
@@ -70,7 +70,7 @@ export class RootWatch implements Disposable {
     await Promise.all(Array.from({ length: revalidationsMax }, next));
   }
 
-  /** Probes each root of trust whose time has come, and reports to health. */
+  /** Probes each root of trust that is due, and reports to health. */
   look(): void {
     const all = this.#options.roots.inUse();
     for (const each of all) if (this.#isDue(each)) void this.#probe(each);
@@ -106,7 +106,7 @@ export class RootWatch implements Disposable {
 
   async #probe({ root }: RootInUse): Promise<void> {
     this.#probing.add(root);
-    // What comes of it is in its health.
+    // The result is in its health.
     await root.validate().catch(() => undefined);
     this.#probing.delete(root);
     this.tell();
@@ -152,8 +152,8 @@ export class RootWatch implements Disposable {
 }
 
 /**
- * How a node's roots of trust do together. A refusal concerns its instance alone, whose clients get it; the node shuts
- * when no root of trust can be reached, or when its own file is not what it was.
+ * The combined state of a node's roots of trust. A refusal concerns only its own instance, whose clients get an error.
+ * The node closes its listener if no root of trust can be reached, or if its own key file is refused.
  */
 export function nodeState(
   all: readonly Pick<RootInUse, "reference" | "root">[],

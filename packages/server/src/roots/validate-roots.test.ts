@@ -14,8 +14,8 @@ afterEach(() => world.roots[Symbol.asyncDispose]());
 
 const stateOf = (instance = "i") => world.recordOf(instance).state["a"];
 
-describe("what the leader writes of an instance", () => {
-  test("usable, with its first KEK made; then each refusal, and back", async () => {
+describe("the leader's record of an instance", () => {
+  test("shows a usable root of trust after the first KEK was created, then each refusal, and the recovery", async () => {
     await world.instance("i", "x");
     await world.validate.all(() => true);
     expect(stateOf()).toMatchObject({
@@ -36,7 +36,7 @@ describe("what the leader writes of an instance", () => {
     expect(stateOf()).toMatchObject({ status: "Installed", crkState: "usable" });
   });
 
-  test("unreachable: Installed within the grace, and until when", async () => {
+  test("shows an unreachable root of trust, and Installed until the end of the grace time", async () => {
     await world.instance("i", "x");
     await world.seal("i");
     await world.validate.all(() => true);
@@ -60,7 +60,7 @@ describe("what the leader writes of an instance", () => {
     expect(stateOf()).toMatchObject({ status: "Inactive", crkState: "unreachable" });
   });
 
-  test("one that was never usable is not Installed, and has no KEK", async () => {
+  test("shows Inactive, without a KEK, if the root of trust was never usable", async () => {
     await world.instance("i", "x");
     world.manager("x").fail("unavailable");
     await world.validate.all(() => true);
@@ -68,7 +68,7 @@ describe("what the leader writes of an instance", () => {
     expect(await world.keks.list("i")).toEqual([]);
   });
 
-  test("the same again is not written before its time", async () => {
+  test("is not written again before its time if nothing changed", async () => {
     await world.instance("i", "x");
     await world.validate.all(() => true);
     await world.seeKeks("i");
@@ -77,7 +77,7 @@ describe("what the leader writes of an instance", () => {
     expect(await world.validate.all(() => true)).toEqual({ done: 1, left: 0 });
   });
 
-  test("one root of trust is asked once for all of its instances", async () => {
+  test("needs only one call to a root of trust for all of its instances", async () => {
     for (const instance of ["i", "j", "k"]) await world.instance(instance, "x");
     let asked = 0;
     const root = world.manager("x");
@@ -94,7 +94,7 @@ describe("what the leader writes of an instance", () => {
   });
 });
 
-describe("what each node does", () => {
+describe("each node", () => {
   function watch(): RootWatch {
     return new RootWatch({
       region: "a",
@@ -110,7 +110,7 @@ describe("what each node does", () => {
     keys: { a: { keys, id, atMs: world.nowMs, by: "somebody" } },
   });
 
-  test("it carries out the orders in the record", async () => {
+  test("carries out the orders in the record", async () => {
     await world.instance("i", "x");
     using _ = watch();
     const key = await world.seal("i");
@@ -120,7 +120,7 @@ describe("what each node does", () => {
     expect(await key.open()).toBe("secret");
   });
 
-  test("it asks again when the leader found the root key refused", async () => {
+  test("checks its keys again when the leader found the root key refused", async () => {
     await world.instance("i", "x");
     using _ = watch();
     const key = await world.seal("i");
@@ -135,7 +135,7 @@ describe("what each node does", () => {
   });
 });
 
-describe("how a node's roots of trust do together", () => {
+describe("the combined state of a node's roots of trust", () => {
   const root = (reference: string | undefined, failure?: RootHealth["failure"], kind = "hpcs") => ({
     reference: reference === undefined ? undefined : namedRoot(reference),
     root: {
@@ -152,11 +152,11 @@ describe("how a node's roots of trust do together", () => {
     ["degraded", [root(undefined, "denied")]],
     ["unreachable", [root("x", "unavailable"), root("y", "unavailable")]],
     ["refused", [root(undefined, "denied", "local"), root("y")]],
-  ])("%s", (state, all) => {
+  ])("is %s", (state, all) => {
     expect(nodeState(all)?.state).toBe(state);
   });
 
-  test("nothing is said before anything was asked", () => {
+  test("is unknown before the first call", () => {
     expect(nodeState([])).toBeUndefined();
   });
 });

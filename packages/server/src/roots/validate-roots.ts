@@ -24,14 +24,14 @@ interface ValidateRootsOptions {
   readonly clock: Clock;
   readonly graceMs: number;
   readonly requestId: () => string;
-  /** Whether this region makes the first KEK of instances: one of all does, so that there is only one. */
+  /** Whether this region creates the first KEK of instances: only one region does, so that there is only one. */
   readonly makesFirst: () => boolean;
-  /** How long a state that stays the same is not written again. */
+  /** How long an unchanged state is not written again. */
   readonly againMs: number;
   readonly everyMs: number;
 }
 
-/** What a root of trust said when it was validated. */
+/** The result of validating a root of trust. */
 interface Finding {
   readonly crkState: CrkState;
   readonly reason: string;
@@ -43,8 +43,8 @@ const nothing = { uniqueIdentifier: "", objectType: 0 };
 const wantsKeys: ReadonlySet<string | undefined> = new Set([undefined, "Configuring", "Installed"]);
 
 /**
- * Asks key managers whether root keys may still be used, and writes what it found into the instances' records, where both
- * regions and every node see it. An instance's first KEK is made here, once its root of trust is usable.
+ * Asks key managers whether root keys may still be used, and writes the results to the instances' records, where both
+ * regions and every node see them. Also creates an instance's first KEK once its root of trust is usable.
  */
 export class ValidateRoots implements Duty {
   readonly name = "validate-roots";
@@ -58,16 +58,16 @@ export class ValidateRoots implements Duty {
 
   async run({ active }: DutyContext): Promise<DutyResult> {
     const { done, left } = await this.all(active);
-    // What could not be written is tried again in its time, not at once.
+    // Records that could not be written are tried again at the next run, not at once.
     return { done: left > 0 ? 0 : done, left };
   }
 
-  /** Validates each root of trust once, and writes the states of its instances; how many could not be written. */
+  /** Validates each root of trust once, and writes the states of its instances; `left` could not be written. */
   async all(active: () => boolean): Promise<DutyResult> {
     const { roots } = this.#options;
     const currentOf = (instance: string) => roots.named(instance).current;
     const groups = Map.groupBy(roots.instances(), (instance) => keyOf(currentOf(instance)));
-    // One that is slow keeps nobody else's waiting.
+    // A slow root of trust does not delay the instances of others.
     const counts = await Promise.all(
       [...groups.values()].map(async (instances) => {
         const finding = await this.#find(currentOf(instances[0] as string));
@@ -131,7 +131,7 @@ export class ValidateRoots implements Duty {
   async #save(instance: string, state: RegionState): Promise<void> {
     const { records, region, roots } = this.#options;
     const known = roots.record(instance)?.state[region];
-    // Watchers of the events must learn of a root key that ceases to serve.
+    // An event must report a root key that stops working.
     const fails = state.crkState !== "usable" && state.crkState !== known?.crkState;
     await records.change(
       "Instance",
@@ -154,7 +154,7 @@ export class ValidateRoots implements Duty {
     });
   }
 
-  /** Root keys are rotated at key managers, in tokens and in files; here it is noticed. */
+  /** Root keys are rotated in key managers, tokens and files; the leader notices it here and reports it. */
   #rotated(instance: string, { root, version }: RegionState): readonly AuditEvent[] {
     const { clock, region } = this.#options;
     const { actor, target } = this.#about(instance);
@@ -192,12 +192,12 @@ export class ValidateRoots implements Duty {
     return { ...base, status: "Installed", reason };
   }
 
-  /** Within the grace it can be used as before. */
+  /** Within the grace time the instance can be used as before. */
   #unreachable(instance: string, base: Omit<RegionState, "status">): RegionState {
     const { keyRing, clock, region, roots, graceMs } = this.#options;
     const known = roots.record(instance)?.state[region];
     const own = keyRing.statusOf(instance);
-    // This node may have no key open while others have: theirs last as long from when it was last reached.
+    // Other nodes may have keys open although this node has none. Their grace time also starts at the last contact.
     const lastMs = roots.ready(instance)?.health.okMs;
     const since =
       lastMs === undefined ? undefined : clock.wallMs() - (clock.monotonicMs() - lastMs);
@@ -211,7 +211,7 @@ export class ValidateRoots implements Duty {
     return { ...base, status: installed ? "Installed" : "Inactive", reason, graceUntilMs };
   }
 
-  /** Makes the first KEK where none exists; why the instance cannot seal yet, if so. */
+  /** Creates the first KEK if none exists. Returns why the instance cannot seal yet, or an empty text. */
   async #provision(instance: string): Promise<string> {
     const { roots, keyRing, region } = this.#options;
     const keks = roots.keks(instance);
@@ -232,7 +232,7 @@ export class ValidateRoots implements Duty {
   }
 }
 
-/** Whether two states say the same, but for when, and how precisely until when. */
+/** Whether two states are equal, except for their times. */
 function sameState(one: RegionState, other: RegionState): boolean {
   const said = ({ atMs: _, graceUntilMs: _until, ...rest }: RegionState): string =>
     JSON.stringify(
@@ -244,7 +244,7 @@ function sameState(one: RegionState, other: RegionState): boolean {
   return said(one) === said(other);
 }
 
-/** Whether the same root key has another version than when it was last seen. */
+/** Whether the same root key has a different version than at the last check. */
 function isRotated(known: RegionState, { root, version, crkState }: RegionState): boolean {
   const seen = known.version !== "" && known.root === root && crkState === "usable";
   return seen && known.version !== version;

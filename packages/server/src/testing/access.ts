@@ -28,7 +28,7 @@ import { has, Presence } from "../records/presence.ts";
 import { instanceRecordId } from "../records/records.ts";
 import { type MemoryRegion, MemoryRegions } from "./memory-regions.ts";
 
-/** Who calls, and what differs from an administrator who may do everything. */
+/** A caller, and how it differs from an administrator who may do everything. */
 export interface Caller {
   readonly role?: Role;
   readonly id?: string;
@@ -36,7 +36,7 @@ export interface Caller {
   readonly newId?: string;
 }
 
-/** What a node of one region has of access management, over a store in memory. */
+/** Access management of a node in one region, over a store in memory. */
 export class TestNode implements AsyncDisposable {
   readonly region: MemoryRegion;
   readonly trust = new Trust();
@@ -46,7 +46,7 @@ export class TestNode implements AsyncDisposable {
   readonly bootstrap: Bootstrap;
   readonly handlers: Partial<Handlers>;
   readonly said: string[] = [];
-  /** How often the trust was said to have changed. */
+  /** How often a change of the trust was reported. */
   changes = 0;
   readonly #opened = new AsyncDisposableStack();
 
@@ -124,7 +124,7 @@ export class TestNode implements AsyncDisposable {
     };
   }
 
-  /** Calls a handler as the listener does, and checks its answer as the listener does. */
+  /** Calls a handler and checks its answer, both as the listener does. */
   async call<Name extends keyof Contract>(
     name: Name,
     given: { readonly params?: object; readonly query?: object; readonly body?: object },
@@ -150,7 +150,7 @@ export class TestNode implements AsyncDisposable {
   }
 }
 
-/** Two regions with a node each, over stores in memory and a link that can be cut. */
+/** Two regions with one node each, over stores in memory and a link that can be cut. */
 export class TestAccess implements AsyncDisposable {
   readonly regions = new MemoryRegions();
   readonly root = new MemoryRootOfTrust(ids);
@@ -182,7 +182,7 @@ export class TestAccess implements AsyncDisposable {
     return [this.a, this.b];
   }
 
-  /** Makes an instance as an order does, seen by both. */
+  /** Creates an instance as an order does; both nodes see it. */
   async instance(
     name: string,
     status: SystemRecord<"Instance">["status"] = "Installed",
@@ -195,7 +195,7 @@ export class TestAccess implements AsyncDisposable {
     return instance;
   }
 
-  /** Both nodes see what is in their region's store, and each region has what the other has, unless they are cut off. */
+  /** Lets the regions exchange changes, unless the link is cut, and refreshes both nodes from their region's store. */
   async see(): Promise<void> {
     await this.regions.level();
     for (const { region } of this.nodes) await region.view.refresh();

@@ -13,13 +13,13 @@ import type { ServerIdentity } from "../base/tls.ts";
 import { authenticator, type Bearer, type TokenRefusal } from "../management/tokens/bearer.ts";
 import type { NodeEvent } from "../observe/events.ts";
 
-/** Instances of the tests, by identifier. */
+/** Names of the tests' instances, by identifier. */
 export const instanceNames: Readonly<Record<string, string>> = {
   "6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a01": "kmip-one",
   "6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a02": "kmip-two",
 };
 
-/** An instance as a handler answers it. */
+/** An instance as a handler returns it. */
 export const sampleInstance = {
   id: "6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a01",
   name: "kmip-one",
@@ -37,7 +37,7 @@ export const sampleInstance = {
   version: "v1",
 };
 
-/** An event as a handler answers it. */
+/** An event as a handler returns it. */
 export const sampleEvent = {
   eventTime: "2026-11-25T00:00:00Z",
   action: "a",
@@ -47,10 +47,10 @@ export const sampleEvent = {
   target: { id: "t" },
 };
 
-/** What a test's listener is made with. */
+/** Options of a test's listener. */
 export interface AdminTestOptions {
   readonly handlers?: Partial<Handlers>;
-  /** By secret, beside those of the roles; looked at again at every request. */
+  /** Tokens by secret, in addition to those of the roles; read again at every request. */
   readonly tokens?: Readonly<Record<string, Bearer | TokenRefusal>>;
   readonly perSecond?: number;
   readonly failures?: number;
@@ -61,7 +61,7 @@ export interface AdminTestOptions {
   readonly times?: Parameters<typeof AdminListener.open>[0]["times"];
 }
 
-/** An answer as it came. */
+/** A response as received. */
 export interface Answered {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
@@ -69,17 +69,17 @@ export interface Answered {
   readonly json: Record<string, unknown>;
 }
 
-/** How a test asks. */
+/** Options of a test's request. */
 export interface Asking {
   readonly method?: string;
   readonly token?: string | undefined;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: unknown;
-  /** The body as it is. */
+  /** The body without encoding. */
   readonly raw?: string | Buffer;
 }
 
-/** Whom a token speaks for. */
+/** The bearer of a token. */
 export function bearer(role: Role, instances?: readonly string[]): Bearer {
   const id = `id-of-${role}${instances === undefined ? "" : "-bound"}`;
   return { id, name: `a ${role}`, role, instances, expiresMs: undefined };
@@ -90,7 +90,7 @@ export function tokenOf(role: string): string {
   return `hf_${role}_${"x".repeat(32)}`;
 }
 
-/** A listener over real TLS, with tokens of all roles and handlers that say that they were reached. */
+/** A listener over real TLS, with tokens of all roles and handlers that report that they were reached. */
 export async function openAdminTest(options: AdminTestOptions = {}) {
   const authority = await createAuthority({
     commonName: "Test CA",
@@ -153,7 +153,7 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
   };
 }
 
-/** The same, closed when `atEnd` says that the test which opened it is over. */
+/** The same, but `atEnd` closes it at the end of the test that opened it. */
 export function openerOf(atEnd: (close: () => Promise<void>) => void) {
   return async (options: AdminTestOptions = {}) => {
     const admin = await openAdminTest(options);
@@ -181,7 +181,7 @@ function reached(): Partial<Handlers> {
   return Object.fromEntries(Object.keys(contract).map((name) => [name, say]));
 }
 
-/** Asks as no typed client would. */
+/** Sends a request that no typed client would send. */
 function ask(url: string, ca: string, path: string, asking: Asking): Promise<Answered> {
   const { method = "GET", token, headers = {}, body, raw } = asking;
   const payload = raw ?? (body === undefined ? undefined : JSON.stringify(body));
@@ -198,7 +198,7 @@ function ask(url: string, ca: string, path: string, asking: Asking): Promise<Ans
             ? {}
             : {
                 "content-type": "application/json",
-                // Node sends none with DELETE.
+                // Node sends no content-length with DELETE.
                 "content-length": String(Buffer.byteLength(payload)),
               }),
           ...headers,

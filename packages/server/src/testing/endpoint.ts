@@ -17,15 +17,15 @@ import { readIdentity } from "../base/tls.ts";
 import { type EndpointOptions, KmipEndpoint } from "../kmip/kmip-endpoint.ts";
 import type { NodeEvent } from "../observe/events.ts";
 
-/** Certificates for one test file, made once. */
+/** Certificates for one test file, created once. */
 export interface TestPki {
   readonly folder: string;
   readonly serverAuthority: Authority;
   readonly server: Issued;
-  /** Issues client certificates of instance `issued`. */
+  /** Issues client certificates for instance `issued`. */
   readonly clientAuthority: Authority;
   readonly issued: Issued;
-  /** A self-signed certificate that opens instance `pinned`. */
+  /** A self-signed certificate that gives access to instance `pinned`. */
   readonly pinned: Issued;
   readonly stranger: Issued;
 }
@@ -33,7 +33,7 @@ export interface TestPki {
 const dayMs = 86_400_000;
 const since = () => ({ notBeforeMs: Date.now() - dayMs, days: 10 });
 
-/** Makes the certificates of a test file. */
+/** Creates the certificates of a test file. */
 export async function makePki(): Promise<TestPki> {
   const serverAuthority = await createAuthority({ commonName: "Server CA", ...since() });
   const clientAuthority = await createAuthority({ commonName: "Client CA", ...since() });
@@ -63,7 +63,7 @@ export function issueServer(
   });
 }
 
-/** Writes a pair into files and gives the settings that name them. */
+/** Writes pairs of certificate and key to files and returns the settings that name them. */
 export function tlsSettings(pki: TestPki, name: string, ...pairs: readonly Issued[]) {
   const write = (kind: string, text: string, at: number) => {
     const path = join(pki.folder, `${name}-${at}.${kind}`);
@@ -87,7 +87,7 @@ export function testInstances(pki: TestPki): readonly Instance[] {
   ]);
 }
 
-/** An endpoint on a free loopback port, with everything that it reported. */
+/** An endpoint on a free loopback port, with all events that it reported. */
 export interface RunningEndpoint extends AsyncDisposable {
   readonly endpoint: KmipEndpoint;
   readonly port: number;
@@ -97,7 +97,7 @@ export interface RunningEndpoint extends AsyncDisposable {
 const limits: EndpointOptions["limits"] = {
   listen: { host: "127.0.0.1", port: 0 },
   connectionsMax: 100,
-  // No time-out ends a connection unless the test sets one: what is cut was cut at once.
+  // No timeout ends a connection unless the test sets one: a closed connection was closed at once.
   handshakeTimeoutMs: 600_000,
   requestBytesMax: 1 << 20,
   requestDeadlineMs: 600_000,
@@ -106,7 +106,7 @@ const limits: EndpointOptions["limits"] = {
   inFlightBytesMax: 1 << 24,
 };
 
-/** Opens an endpoint that answers every request with itself, unless told otherwise. */
+/** Opens an endpoint that answers every request with the request itself by default. */
 export async function startEndpoint(
   pki: TestPki,
   options: Partial<Omit<EndpointOptions, "limits">> & {
@@ -152,7 +152,7 @@ export async function connectTls(
     ...options,
   });
   await once(socket, "secureConnect");
-  // A reset after the handshake is something a test looks for by "close", not an uncaught error.
+  // A test detects a reset after the handshake by "close"; it must not be an uncaught error.
   socket.on("error", () => undefined);
   return socket;
 }
@@ -165,13 +165,13 @@ export async function connectPlain(port: number): Promise<Socket> {
   return socket;
 }
 
-/** A request message of about so many bytes, identified by `mark`. */
+/** A request message of about `bytes` bytes, identified by `mark`. */
 export function message(bytes = 64, mark = 0): Uint8Array {
   const body = new Uint8Array(Math.max(8, bytes - 16)).fill(mark);
   return encode(structure(0x42_0078, [byteString(0x42_0020, body)]));
 }
 
-/** Reads the next `count` messages. Rejects when the connection ends before. */
+/** Reads the next `count` messages. Rejects if the connection ends earlier. */
 export function receive(socket: TLSSocket, count = 1): Promise<Uint8Array[]> {
   const reader = new FrameReader({ frameBytesMax: 1 << 26 });
   const got: Uint8Array[] = [];
@@ -189,14 +189,14 @@ export function receive(socket: TLSSocket, count = 1): Promise<Uint8Array[]> {
   });
 }
 
-/** Sends one message and gives the answer. */
+/** Sends one message and returns the answer. */
 export async function ask(socket: TLSSocket, request: Uint8Array): Promise<Uint8Array> {
   const answer = receive(socket);
   socket.write(request);
   return (await answer)[0] as Uint8Array;
 }
 
-/** How many milliseconds a socket takes to end, its leftover bytes dropped. */
+/** Waits until a socket is closed; drops the bytes that it still receives. */
 export async function untilClosed(socket: Socket): Promise<void> {
   if (!socket.closed) {
     socket.resume();
@@ -205,7 +205,7 @@ export async function untilClosed(socket: Socket): Promise<void> {
   }
 }
 
-/** Waits until a condition holds; fails after five seconds. */
+/** Waits until a condition holds; fails after 120 seconds. */
 export async function until(condition: () => boolean): Promise<void> {
   const endMs = performance.now() + 120_000;
   while (!condition()) {
@@ -214,14 +214,14 @@ export async function until(condition: () => boolean): Promise<void> {
   }
 }
 
-/** Waits for the end of a connection at the server and gives its event. */
+/** Waits for the end of a connection at the server and returns its event. */
 export async function endingOf(running: RunningEndpoint): Promise<NodeEvent | undefined> {
   const find = () => running.events.find(({ type }) => type === "connectionEnded");
   await until(() => find() !== undefined);
   return find();
 }
 
-/** A relay in front of a port, with what the server has sent through it. */
+/** A relay in front of a port, with the bytes that the server has sent through it. */
 export async function startRelay(port: number) {
   const relay = await Relay.open(port);
   const fromServer: Buffer[] = [];

@@ -20,7 +20,7 @@ import { instanceRecordId, Records } from "../records/records.ts";
 import { SystemView } from "../records/system-view.ts";
 import { certificateValues } from "./system-records.ts";
 
-/** A region's own store in memory with its statuses, as Redis has both in one. */
+/** A region's own store in memory with its statuses; Redis also holds both. */
 export class StoreInMemory extends MemoryOwnStore {
   declare readonly instances: MemoryInstanceStore;
 
@@ -37,7 +37,7 @@ export class StoreInMemory extends MemoryOwnStore {
   }
 }
 
-/** One of two regions in memory: its store, and what manages instances there. */
+/** One of two regions in memory: its store, and the parts that manage instances there. */
 export interface MemoryRegion {
   readonly name: string;
   readonly own: StoreInMemory;
@@ -49,7 +49,7 @@ export interface MemoryRegion {
   readonly deletion: Deletion;
   readonly duty: InstancesDuty;
   readonly events: NodeEvent[];
-  /** Called before each step of a deletion here. */
+  /** Called before each step of a deletion in this region. */
   step: (step: DeletionStep) => void;
 }
 
@@ -57,7 +57,7 @@ export interface MemoryRegion {
 export class MemoryRegions implements AsyncDisposable {
   readonly a: MemoryRegion;
   readonly b: MemoryRegion;
-  /** Whether they reach each other. */
+  /** Whether the regions can reach each other. */
   linked = true;
 
   constructor() {
@@ -75,7 +75,7 @@ export class MemoryRegions implements AsyncDisposable {
     return [this.a, this.b];
   }
 
-  /** What both leaders do once; what one of them cannot do now is tried at the next call. */
+  /** Runs the duty of both leaders once; a part that fails is tried again at the next call. */
   async lead(): Promise<void> {
     await this.level();
     for (const { own, duty } of this.both) {
@@ -87,7 +87,7 @@ export class MemoryRegions implements AsyncDisposable {
     }
   }
 
-  /** Brings each region what the other has and it has not. */
+  /** Copies to each region the records that it lacks and the other has. */
   async level(): Promise<void> {
     if (!this.linked) return;
     for (const [to, from] of [this.both, this.both.toReversed()] as [
@@ -185,7 +185,7 @@ export class MemoryRegions implements AsyncDisposable {
     });
   }
 
-  /** What a node's store does with both regions' stores, by the same parts. */
+  /** A node's store over both regions' stores, made of the same parts as in production. */
   #store(name: string, own: StoreInMemory, peer: Peer): MemoryRegion["store"] {
     const merging = { from: peer.region, timers: clock, observe: () => undefined };
     return {
@@ -223,7 +223,7 @@ export class MemoryRegions implements AsyncDisposable {
       reserve: (...given) => crossed(() => there().own.reserve(...given)),
       release: (instance, operation) => crossed(() => there().own.release(instance, operation)),
       write: (instance, changes, audit, operation) =>
-        // As `PeerService` does: the first region's write is the decision, whichever region asks for it.
+        // Like `PeerService`: the first region's write is the decision, whichever region asks for it.
         crossed(() => {
           const joined = instance !== systemInstance || region !== "a";
           return there().own.commit(instance, changes, audit, { operation, joined });

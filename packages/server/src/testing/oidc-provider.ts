@@ -5,7 +5,7 @@ import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from "jose";
 
 type KeyPair = Awaited<ReturnType<typeof generateKeyPair>>;
 
-/** How a token of the tests differs from a good one. */
+/** How a test's token differs from a valid one. */
 export interface TokenOptions {
   readonly claims?: JWTPayload;
   readonly issuer?: string;
@@ -21,9 +21,9 @@ export interface TokenOptions {
 export class OidcProvider implements AsyncDisposable {
   readonly ca: string;
   readonly issuer: string;
-  /** What was asked, by path. */
+  /** The paths of the requests received. */
   readonly asked: string[] = [];
-  /** What discovery says instead; for providers that lie. */
+  /** Replaces fields of the discovery document; for providers that lie. */
   discovery: Readonly<Record<string, unknown>> = {};
   broken = false;
   readonly #server: Server;
@@ -57,7 +57,7 @@ export class OidcProvider implements AsyncDisposable {
     return new OidcProvider(server, authority.certificate, pair);
   }
 
-  /** Signs with another key from now on. */
+  /** Signs with a new key from now on. */
   async rotate(kid: string): Promise<void> {
     this.#key = await generateKeyPair("ES256", { extractable: true });
     this.#kid = kid;

@@ -1,6 +1,6 @@
 import type { NodeReadings } from "../observe/metrics/metric-row.ts";
 
-/** What a scrape reads of a node about which nothing is known yet. */
+/** The readings of a node about which nothing is known yet. */
 export const unknownNode: NodeReadings = {
   build: { version: "1", region: "a", node: "a1" },
   endpoint: () => undefined,

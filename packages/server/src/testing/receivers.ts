@@ -16,7 +16,7 @@ export interface ReceiverIdentity {
 /** How events are rendered in tests of sinks. */
 export const cadf: CadfSettings = { region: "a", account: "acme", names: "current" };
 
-/** Entries as the leader hands them to sinks. */
+/** Entries as the leader gives them to sinks. */
 export function entriesOf(count: number, more: Partial<AuditEvent> = {}): readonly ChainedEntry[] {
   return Array.from({ length: count }, (_, at): ChainedEntry => {
     const event: AuditEvent = {
@@ -33,13 +33,13 @@ export function entriesOf(count: number, more: Partial<AuditEvent> = {}): readon
   });
 }
 
-/** A syslog receiver that reads frames as RFC 5425, 4.3 has them, and nothing else. */
+/** A syslog receiver that accepts only frames as defined in RFC 5425, 4.3. */
 export class SyslogReceiver implements AsyncDisposable {
   readonly messages: string[] = [];
   readonly #server: TlsServer;
   readonly #sockets = new Set<TLSSocket>();
   connections = 0;
-  /** Takes nothing in. */
+  /** Whether it reads nothing. */
   deaf = false;
 
   private constructor(identity: ReceiverIdentity, ca: string | undefined) {
@@ -58,7 +58,7 @@ export class SyslogReceiver implements AsyncDisposable {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Cuts every connection. */
+  /** Closes every connection. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy();
   }
@@ -88,7 +88,7 @@ export class SyslogReceiver implements AsyncDisposable {
   }
 }
 
-/** What came to a webhook. */
+/** A request that a webhook received. */
 export interface Post {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly events: readonly { readonly id: string; readonly target: { readonly name: string } }[];
@@ -97,7 +97,7 @@ export interface Post {
 /** A webhook's receiver over HTTPS. */
 export class WebhookReceiver implements AsyncDisposable {
   readonly posts: Post[] = [];
-  /** Answers of the next requests; 200 when there are none. */
+  /** Responses to the next requests; 200 if there are none. */
   readonly answers: (number | "silent" | "cut")[] = [];
   readonly retryAfter: string | undefined;
   readonly #server: HttpsServer;

@@ -30,7 +30,7 @@ export function namedRoot(rootKey: string): RootReference {
   return { type: "key-protect", instanceId: "m", rootKey, name: rootKey };
 }
 
-/** Roots of trust, key ring and records of one region in memory, with time that a test moves. */
+/** Roots of trust, key ring and records of one region in memory, with a clock that a test sets. */
 export class TestRoots {
   nowMs = 1_800_000_000_000;
   readonly keks = new MemoryKekStore();
@@ -42,7 +42,7 @@ export class TestRoots {
   readonly validate: ValidateRoots;
   readonly opened: string[] = [];
   readonly closed: string[] = [];
-  /** The other region's copy of KEKs, where it has one. */
+  /** The other region's copies of KEKs, if it has any. */
   readonly plain = new Map<string, Uint8Array>();
   readonly view = new TestView();
   readonly #store: MemoryOwnStore;
@@ -104,14 +104,14 @@ export class TestRoots {
     });
   }
 
-  /** The root of trust of a name; made at first need. */
+  /** The root of trust with this name; created at its first use. */
   manager(name: string): MemoryRootOfTrust {
     const found = this.managers.get(name) ?? new MemoryRootOfTrust(ids, name);
     this.managers.set(name, found);
     return found;
   }
 
-  /** Makes an instance, under a root of trust or under the configuration's. */
+  /** Creates an instance, under a named root of trust or the configuration's. */
   async instance(instance: string, under?: string): Promise<void> {
     const now = { us: this.nowMs * 1000, region: "a" };
     const values = {
@@ -125,7 +125,7 @@ export class TestRoots {
     this.view.take([after]);
   }
 
-  /** As if a node had written these fields. */
+  /** Writes these fields as a node would. */
   async write(instance: string, changes: FieldChanges<"Instance">) {
     await this.records.change("Instance", instanceRecordId(instance), () => changes, []);
   }
@@ -136,7 +136,7 @@ export class TestRoots {
     return record;
   }
 
-  /** Lets the view see what the KEK store has. */
+  /** Updates the view from the KEK store. */
   async seeKeks(instance: string): Promise<readonly WrappedKek[]> {
     const list = await this.keks.list(instance);
     const now = { us: this.nowMs * 1000, region: "a" };
@@ -151,7 +151,7 @@ export class TestRoots {
   }
 }
 
-/** A record of no instance, which roots of trust have nothing to do with. */
+/** A record that belongs to no instance, which roots of trust must ignore. */
 export const otherRecord: ManagedObject = makeRecord(
   "Setting",
   randomUUID(),

@@ -9,7 +9,7 @@ import {
 } from "@holdfast/engine";
 import { RecordIndex } from "../records/record-index.ts";
 
-/** A record as it is read from its bytes. */
+/** A record as decoded from its bytes. */
 export function systemRecord<Kind extends KindName>(
   kind: Kind,
   values: NewRecord<Kind>,
@@ -20,7 +20,7 @@ export function systemRecord<Kind extends KindName>(
   return record;
 }
 
-/** What every token's record holds. */
+/** The fields of every token's record. */
 export const tokenValues = {
   hash: "00".repeat(32),
   role: "viewer",
@@ -31,7 +31,7 @@ export const tokenValues = {
   origin: "api",
 } as const;
 
-/** What every certificate's record holds. */
+/** The fields of every certificate's record. */
 export const certificateValues = {
   kind: "client",
   origin: "added",

@@ -1,4 +1,4 @@
-/** Does some work, and counts the turns that the event loop gives to others meanwhile. */
+/** Runs some work, and counts the turns that the event loop gives to other work meanwhile. */
 export async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
   let [turns, over] = [0, false];
   const turn = (): void => {

@@ -14,29 +14,29 @@ import { checkout, codeOf, OperatorError, reasonOf } from "@holdfast/server/base
 /** Where a development cluster keeps its data by default. */
 export const defaultFolder = join(checkout, ".holdfast", "dev");
 
-/** Where everything of one development cluster lies. */
+/** The paths of one development cluster. */
 export interface Folder {
   readonly root: string;
   readonly pki: string;
-  /** One folder a region. */
+  /** One folder per region. */
   readonly regions: string;
   readonly nodes: string;
   readonly log: string;
-  /** What tools read to attach. */
+  /** The file that tools read to connect to the cluster. */
   readonly cluster: string;
-  /** Which processes run, for `dev stop` and the next start. */
+  /** The processes that run, for `dev stop` and the next start. */
   readonly run: string;
-  /** What must be the same at the next start: ports. */
+  /** The settings that must stay the same at the next start: ports. */
   readonly settings: string;
-  /** Where `dev kill` and its like reach the cluster. */
+  /** The socket for `dev kill` and similar commands. */
   readonly control: string;
-  /** The key that the last start made, so that the next can show that it is still there. */
+  /** The key that the last start created, so that the next start can show that it still exists. */
   readonly lastKey: string;
-  /** A token that manages everything, made at the first start. */
+  /** A token that may manage everything, created at the first start. */
   readonly managerToken: string;
 }
 
-/** The paths under a cluster's folder; makes nothing. */
+/** The paths under a cluster's folder; creates nothing. */
 export function folderAt(root: string): Folder {
   return {
     root,
@@ -53,16 +53,16 @@ export function folderAt(root: string): Folder {
   };
 }
 
-/** Where everything of one region lies. */
+/** The paths of one region. */
 export interface RegionFolder {
   readonly redis: string;
   readonly secrets: string;
   readonly log: string;
-  /** Written when the store was initialised. */
+  /** Written once the store is initialised. */
   readonly initialised: string;
 }
 
-/** The paths of a region under a cluster's folder; makes nothing. */
+/** The paths of a region under a cluster's folder; creates nothing. */
 export function regionFolder(folder: Folder, region: string): RegionFolder {
   const root = join(folder.regions, region);
   return {
@@ -73,12 +73,12 @@ export function regionFolder(folder: Folder, region: string): RegionFolder {
   };
 }
 
-/** What clusters kept that knew one region only. */
+/** Paths of earlier clusters, which had one region only. */
 export function oldPaths({ root }: Folder): readonly string[] {
   return ["secrets", "redis", "initialised"].map((name) => join(root, name));
 }
 
-/** Throws a `OperatorError` where this version cannot use the folder's content. */
+/** Throws an `OperatorError` if this version cannot use the folder's content. */
 export function refuseOld(folder: Folder): void {
   if (!oldPaths(folder).some(existsSync)) return;
   throw new OperatorError(
@@ -86,12 +86,12 @@ export function refuseOld(folder: Folder): void {
   );
 }
 
-/** The command that ends what runs in a folder. */
+/** The command that stops the cluster in a folder. */
 export function stopCommand({ root }: Folder): string {
   return root === defaultFolder ? "npm run stop" : `npm run stop -- --dir ${root}`;
 }
 
-/** Makes the folders, open to this user only, since keys lie in them. */
+/** Creates the folders, accessible to this user only, since they contain keys. */
 export function makeFolder(folder: Folder): void {
   for (const path of [folder.root, folder.pki, folder.regions, folder.nodes]) {
     makePrivate(path);
@@ -99,7 +99,7 @@ export function makeFolder(folder: Folder): void {
   makePrivate(folder.log);
 }
 
-/** Makes a folder that only this user can look into; `option` is what a command names it by. */
+/** Creates a folder that only this user can access; `option` is the option by which a command names it. */
 export function makePrivate(path: string, option = "--dir"): void {
   try {
     makeWithParents(path);
@@ -111,7 +111,7 @@ export function makePrivate(path: string, option = "--dir"): void {
   }
 }
 
-/** Not with `recursive`: where a file system answers ENOENT for a new name, as /proc does, Node tries for ever. */
+/** Does not use `recursive`: if a file system answers ENOENT for a new name, as /proc does, Node retries for ever. */
 function makeWithParents(path: string): void {
   if (isFolder(path)) return;
   const parent = dirname(path);
@@ -119,7 +119,7 @@ function makeWithParents(path: string): void {
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
-    // Another process may have been first.
+    // Another process may have created it first.
     if (!isFolder(path)) throw error;
   }
 }
@@ -140,7 +140,7 @@ export function writePrivate(path: string, content: string | Uint8Array): void {
   }
 }
 
-/** The file's content; made and written when there is none. */
+/** The file's content; creates and writes it if the file does not exist. */
 export function readOrMake(path: string, make: () => Uint8Array): Buffer {
   if (!existsSync(path)) {
     makePrivate(dirname(path));
@@ -149,7 +149,7 @@ export function readOrMake(path: string, make: () => Uint8Array): Buffer {
   return readFileSync(path);
 }
 
-/** The content of a JSON file that this program wrote; undefined when it is not there or broken. */
+/** The content of a JSON file that this program wrote; undefined if it does not exist or is broken. */
 export function readJson<Content>(path: string): Content | undefined {
   try {
     return JSON.parse(readFileSync(path, "utf8")) as Content;

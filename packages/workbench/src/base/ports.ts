@@ -2,10 +2,10 @@ import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
 import { type Address, codeOf, OperatorError, printAddress, reasonOf } from "@holdfast/server/base";
 
-/** Below the range that systems hand out for outgoing connections, so that a port stays free between two starts. */
+/** Below the range that systems use for outgoing connections, so that a port stays free between two starts. */
 const portMax = 32_000;
 
-/** Ports free now on an address, the first ones from `from` on. */
+/** The first ports from `from` that are free now on an address. */
 export async function freePorts(host: string, from: number, count: number): Promise<number[]> {
   const found: number[] = [];
   for (let port = from; found.length < count; port++) {
@@ -22,10 +22,10 @@ export async function isFree(address: Address): Promise<boolean> {
   return (await listenFault(address)) === undefined;
 }
 
-/** An address that is about to be listened on, what for, and the options that choose another. */
+/** An address to listen on, its purpose, and the options that choose another one. */
 type Wanted = Address & { readonly what: string; readonly options?: string };
 
-/** Throws a `OperatorError` that names the first of these addresses that cannot be listened on. */
+/** Throws an `OperatorError` that names the first of these addresses that cannot be listened on. */
 export async function checkFree(addresses: readonly Wanted[]): Promise<void> {
   for (const { what, options = "--port and --addresses", ...address } of addresses) {
     const fault = await listenFault(address);

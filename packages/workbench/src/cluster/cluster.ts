@@ -72,7 +72,7 @@ export class Cluster {
     this.faults = new Faults(this.#regions, this.#line);
   }
 
-  /** Starts everything and waits until every node is ready; ends what it started where that fails. */
+  /** Starts everything and waits until every node is ready; if that fails, ends what it started. */
   static async start(options: ClusterOptions, signal: AbortSignal): Promise<Cluster> {
     const { folder, plan } = options;
     const redisProgram = findRedisServer(process.env["PATH"]);
@@ -103,7 +103,7 @@ export class Cluster {
     }
   }
 
-  /** The demo client, and the authority that it trusts. */
+  /** The credentials of the demo client, and the authority that it trusts. */
   get client(): TlsCredentials {
     return {
       ca: readFileSync(this.pki.ca, "utf8"),
@@ -112,14 +112,14 @@ export class Cluster {
     };
   }
 
-  /** Makes a manager token where the folder has none that is valid. */
+  /** Creates a manager token if the folder has no valid one. */
   async ensureManager(signal: AbortSignal): Promise<void> {
     const { folder, plan, pki } = this;
     const ca = readFileSync(pki.ca, "utf8");
     await ensureManager({ folder, nodes: nodesInTurn(plan), ca, signal });
   }
 
-  /** Says in `cluster.json` that the cluster can be used, starts again what ends from now on, and takes commands. */
+  /** Writes `cluster.json`, restarts processes that end from now on, and accepts commands. */
   async ready(carryOut: (request: FaultRequest) => Promise<readonly string[]>): Promise<void> {
     this.#control = await Control.open(this.folder, carryOut);
     for (const part of this.#parts()) part.watch();
@@ -127,12 +127,12 @@ export class Cluster {
     this.#note();
   }
 
-  /** Ends nodes first, then Redis; what it holds stays for the next start. */
+  /** Ends nodes first, then Redis; the data stays for the next start. */
   async stop(): Promise<void> {
     rmSync(this.folder.cluster, { force: true });
     await this.#control?.[Symbol.asyncDispose]();
     await this.#dashboards?.[Symbol.asyncDispose]();
-    // Through an open line the last changes still reach the other region.
+    // With the line open, the last changes still reach the other region.
     this.#line.cut(false);
     await Promise.all(this.#regions.map((region) => region.stopNodes()));
     await this.#line[Symbol.asyncDispose]();
@@ -163,7 +163,7 @@ export class Cluster {
     this.#note();
   }
 
-  /** What each node's configuration names; certificates are made where they are missing. */
+  /** The files that each node's configuration names; creates missing certificates. */
   async #needs(): Promise<NodeNeeds> {
     const { regions } = this.plan;
     const files = new Map<string, RegionFiles>();
@@ -194,7 +194,7 @@ export class Cluster {
     for (const { line, peer } of nodesInTurn(this.plan)) await this.#line.add(line, peer);
   }
 
-  /** Until all nodes are ready at the same time: a node may stop serving once more when it meets the other region. */
+  /** Waits until all nodes are ready at once: a node may stop serving again when it first reaches the other region. */
   async #untilReady(signal: AbortSignal): Promise<void> {
     const deadline = performance.now() + readyTimeoutMs;
     const nodes = nodesInTurn(this.plan);
@@ -224,7 +224,7 @@ export class Cluster {
     return prometheus === undefined ? own : [...own, prometheus];
   }
 
-  /** Writes which processes run, and what tools read to attach. */
+  /** Writes the running processes, and the file that tools read to connect. */
   #note(): void {
     const processes = this.#regions.flatMap(({ parts }) =>
       [...parts].map(([name, { child }]) => ({ name, ...child.identity })),
@@ -279,7 +279,7 @@ function describeNode(node: DevNode, { child }: Supervised) {
     region: node.region,
     node: node.name,
     kmip: printAddress(node.kmip),
-    // Health for probes, in plain text; what the regions say to each other is at `peer`.
+    // Health for probes, without TLS; the regions' own protocol is at `peer`.
     grpc: printAddress(node.health),
     health: printAddress(node.health),
     http: printAddress(node.http),

@@ -7,7 +7,7 @@ import { OperatorError, reasonOf } from "@holdfast/server/base";
 import { type Folder, stopCommand } from "../base/folder.ts";
 import type { FaultRequest } from "./faults.ts";
 
-/** What the running cluster answers to a command. */
+/** The running cluster's answer to a command. */
 interface ControlAnswer {
   readonly lines: readonly string[];
   readonly fault?: string;
@@ -16,7 +16,7 @@ interface ControlAnswer {
 const requestBytesMax = 65_536;
 const answerTimeoutMs = 30_000;
 
-/** The socket by which commands reach a running cluster; only this user can open it, as it can the folder. */
+/** The socket for commands to a running cluster; only this user can open it, like the folder. */
 export class Control implements AsyncDisposable {
   readonly #server: Server;
   readonly #path: SocketPath;
@@ -26,7 +26,7 @@ export class Control implements AsyncDisposable {
     this.#path = path;
   }
 
-  /** Listens, and carries out what is asked. */
+  /** Listens, and carries out requests. */
   static async open(
     folder: Folder,
     carryOut: (request: FaultRequest) => Promise<readonly string[]>,
@@ -68,7 +68,7 @@ async function answer(
   }
 }
 
-/** Asks the cluster that runs in a folder; a `OperatorError` where none does or where it cannot be done. */
+/** Sends a request to the cluster in a folder; throws an `OperatorError` if none runs or if it refuses. */
 export async function ask(folder: Folder, request: FaultRequest): Promise<readonly string[]> {
   const path = SocketPath.existing(folder);
   try {
@@ -99,7 +99,7 @@ function notRunning({ root }: Folder): OperatorError {
   );
 }
 
-/** A socket's path by way of its open folder: the system takes no path of more than 107 bytes. */
+/** A socket's path through its open folder: the system accepts no path of more than 107 bytes. */
 class SocketPath {
   readonly name: string;
   readonly #folder: number;
@@ -109,7 +109,7 @@ class SocketPath {
     this.name = `/proc/self/fd/${this.#folder}/${basename(control)}`;
   }
 
-  /** Throws a `OperatorError` where the folder does not exist. */
+  /** Throws an `OperatorError` if the folder does not exist. */
   static existing(folder: Folder): SocketPath {
     try {
       return new SocketPath(folder);

@@ -6,19 +6,19 @@ import type { RunningRegion } from "./region.ts";
 const faultNames = ["kill", "freeze", "thaw", "cut", "heal"] as const;
 export type FaultName = (typeof faultNames)[number];
 
-/** What is to be done to a running cluster. */
+/** A fault to cause or repair in a running cluster. */
 export interface FaultRequest {
   readonly fault: FaultName;
   /** Names of processes, or `region-a` for all of a region. */
   readonly parts: readonly string[];
-  /** What is killed stays away until it is healed. */
+  /** Whether a killed process stays down until it is healed. */
   readonly stay: boolean;
 }
 
-/** After what time a part that was killed on purpose is started again: long enough to see what happens without it. */
+/** When a deliberately killed part is started again: late enough to see what happens without it. */
 const restMs = 5000;
 
-/** Breaks and mends the parts of a running cluster. */
+/** Breaks and repairs the parts of a running cluster. */
 export class Faults {
   readonly #regions: readonly RunningRegion[];
   readonly #line: Line;
@@ -28,7 +28,7 @@ export class Faults {
     this.#line = line;
   }
 
-  /** What can be named: nodes first, then the regions' Redis processes, then whole regions. */
+  /** The names that can be used: nodes first, then the regions' Redis processes, then whole regions. */
   get names(): readonly string[] {
     const all = this.#regions.map(({ region, parts }) => {
       const nodes = region.nodes.map(({ name }) => name);
@@ -41,7 +41,7 @@ export class Faults {
     ];
   }
 
-  /** Does it, and reports each in one line; a `OperatorError` where it makes no sense. */
+  /** Carries out a request and returns one line per part; throws an `OperatorError` if the request is not valid. */
   async carryOut({ fault, parts: names, stay }: FaultRequest): Promise<readonly string[]> {
     if (fault === "cut" || (fault === "heal" && names.length === 0)) {
       if (names.length > 0) {
@@ -80,7 +80,7 @@ export class Faults {
       case "thaw":
         return part.thaw() ? `${name} runs again (SIGCONT)` : `${name} was not frozen`;
       case "heal":
-        return mend(name, part) ?? `${name} was well`;
+        return mend(name, part) ?? `${name} needs no repair`;
     }
   }
 
@@ -104,7 +104,7 @@ export class Faults {
   }
 }
 
-/** Undoes a freeze and a kill; undefined where there was neither. */
+/** Undoes a freeze and a kill; undefined if there was neither. */
 function mend(name: string, part: Supervised): string | undefined {
   if (part.thaw()) return `${name} runs again (SIGCONT)`;
   return part.revive() ? `${name} is started again` : undefined;

@@ -33,13 +33,13 @@ test.each([
   ["kA", { fault: "kill", parts: ["region-a"], stay: false }],
   ["c", { fault: "cut", parts: [], stay: false }],
   ["h", { fault: "heal", parts: [], stay: false }],
-])("%s asks for one fault", (keys, request) => {
+])("the keys %s request one fault", (keys, request) => {
   const done = pressed([...keys]);
   expect(done.requests).toEqual([request]);
   expect(done.ended).toBe(0);
 });
 
-test("a key that names no part breaks nothing, and is not a command", () => {
+test("after a fault key, a key that names no part breaks nothing and is not a command", () => {
   const done = pressed(["k", "c", "x"]);
   expect(done.requests).toEqual([]);
   expect(done.said).toHaveLength(3);
@@ -48,12 +48,12 @@ test("a key that names no part breaks nothing, and is not a command", () => {
   );
 });
 
-test.each([["q"], ["\u0003"]])("%j ends, also where a part was asked for", (key) => {
+test.each([["q"], ["\u0003"]])("%j ends the cluster, even while a part is expected", (key) => {
   expect(pressed([key]).ended).toBe(1);
   expect(pressed(["k", key]).ended).toBe(1);
 });
 
-test("no small letter and no digit breaks a whole region", () => {
+test("no lower-case letter and no digit breaks a whole region", () => {
   for (const key of "abcdefghijklmnopqrstuvwxyz0123456789") {
     const { requests } = pressed(["k", key]);
     expect(requests.flatMap(({ parts }) => parts)).not.toContain("region-a");

@@ -10,7 +10,7 @@ export interface KeyActions {
   readonly say: (line: string) => void;
 }
 
-/** Faults that a single key begins, and whether they need a name. */
+/** Faults that a single key starts; all but `cut` and `heal` then need the key of a part. */
 const faultKeys: Readonly<Record<string, FaultName>> = {
   k: "kill",
   f: "freeze",
@@ -22,17 +22,17 @@ const faultKeys: Readonly<Record<string, FaultName>> = {
 const help =
   "Keys: k kill · f freeze · t thaw a part · c cut the line between the regions · h heal all · s status · q end";
 
-/** What single keys do, one after another; apart from the terminal, so that it can be tried. */
+/** Interprets single keys, one after another; separate from the terminal, so that it can be tested. */
 export class Keys {
   readonly #actions: KeyActions;
-  /** A fault that waits for the key of a part. */
+  /** A fault that still needs the key of a part. */
   #chosen: FaultName | undefined;
 
   constructor(actions: KeyActions) {
     this.#actions = actions;
   }
 
-  /** A key, as the terminal calls it. */
+  /** Handles a key, as the terminal reports it. */
   press(key: string): void {
     const chosen = this.#chosen;
     this.#chosen = undefined;
@@ -61,12 +61,12 @@ export class Keys {
 }
 
 const region = /^region-(.+)$/;
-/** Of single processes, in order: no letter that begins or ends something, or that a region could have. */
+/** Keys of single processes, in order: no letter of a command, and none that a region's name could have. */
 const processKeys = [..."1234567890", ..."gijlmnoprvwxyz"];
 
 /**
- * The key of each part. A whole region has a capital letter, that of its name: a key that is pressed in a hurry, or the
- * wrong one of two neighbours, breaks one process at most.
+ * The key of each part. A whole region has the capital letter of its name, so a key pressed in a hurry, or the key next
+ * to the intended one, breaks one process at most.
  */
 function partKeys(names: readonly string[]): ReadonlyMap<string, string> {
   const single = names.filter((name) => !region.test(name));
@@ -81,7 +81,7 @@ function partKeys(names: readonly string[]): ReadonlyMap<string, string> {
   return new Map([...keys, ...whole]);
 }
 
-/** Listens to single keys of a terminal; how to stop. Undefined where there is no terminal. */
+/** Listens to single keys of a terminal; returns a function that stops this, or undefined without a terminal. */
 export function listenToKeys(
   input: ReadStream | NodeJS.ReadStream,
   actions: KeyActions,

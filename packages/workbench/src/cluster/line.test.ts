@@ -47,7 +47,7 @@ function other(): Socket {
 }
 
 describe("a line", () => {
-  test.each([0, 40])("takes %i ms each way", async (delayMs) => {
+  test.each([0, 40])("adds %i ms each way", async (delayMs) => {
     const client = await open(delayMs);
     other().on("data", (chunk) => other().write(chunk));
     const tookMs: number[] = [];
@@ -62,7 +62,7 @@ describe("a line", () => {
     client.destroy();
   });
 
-  test("keeps order and every byte, both ways at once, and the ends too", async () => {
+  test("keeps the order and every byte in both directions at once, and passes on the ends", async () => {
     const client = await open(5);
     const sent = [randomBytes(8_000_000), randomBytes(8_000_000)] as const;
     const received = [digestOf(client), digestOf(other())];
@@ -71,7 +71,7 @@ describe("a line", () => {
     expect(await Promise.all(received)).toEqual([sent[1], sent[0]].map(sha256));
   });
 
-  test("holds the sender back where the receiver does not read", async () => {
+  test("holds back the sender while the receiver does not read", async () => {
     const client = await open(1);
     other().pause();
     const bytes = 60_000_000;
@@ -91,7 +91,7 @@ describe("a line", () => {
     client.destroy();
   });
 
-  test("passes nothing while it is cut, and all of it afterwards", async () => {
+  test("passes nothing while it is cut, and everything afterwards", async () => {
     const client = await open(1);
     let text = "";
     other().on("data", (chunk: Buffer) => {
@@ -121,7 +121,7 @@ describe("a line", () => {
   });
 });
 
-/** By events: iterating over a socket destroys it at the end of what it reads, whatever it still has to write. */
+/** Uses events: iterating over a socket destroys it at the end of its input, even if it still has data to write. */
 async function digestOf(socket: Socket): Promise<string> {
   const hash = createHash("sha256");
   socket.on("data", (chunk: Buffer) => hash.update(chunk));

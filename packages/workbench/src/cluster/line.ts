@@ -1,7 +1,7 @@
 import { type Address, OperatorError, printAddress, reasonOf } from "@holdfast/server/base";
 import { Relay } from "@holdfast/testing";
 
-/** The line between two regions: a relay for each node, all with the line's delay, all cut together. */
+/** The line between two regions: one relay per node, all with the same delay, and all cut together. */
 export class Line implements AsyncDisposable {
   readonly #relays: Relay[] = [];
   readonly #delayMs: number;
@@ -11,7 +11,7 @@ export class Line implements AsyncDisposable {
     this.#delayMs = delayMs;
   }
 
-  /** Forwards what connects to `listen`. */
+  /** Forwards connections from `listen` to `target`. */
   async add(listen: Address, target: Address): Promise<void> {
     try {
       this.#relays.push(await Relay.open(target, { listen, delayMs: this.#delayMs }));
@@ -22,7 +22,7 @@ export class Line implements AsyncDisposable {
     }
   }
 
-  /** Cuts or heals; says whether that changed anything. */
+  /** Cuts or heals the line; returns whether that changed anything. */
   cut(cut: boolean): boolean {
     if (this.#cut === cut) return false;
     this.#cut = cut;

@@ -6,7 +6,7 @@ import { OperatorError, printAddress, reasonOf } from "@holdfast/server/base";
 import { type Folder, writePrivate } from "../base/folder.ts";
 import type { DevNode } from "./plan.ts";
 
-/** What the first token is made with. */
+/** Options for the first token. */
 export interface ManagerOptions {
   readonly folder: Folder;
   readonly nodes: readonly DevNode[];
@@ -19,12 +19,12 @@ const withinMs = 60_000;
 const pollMs = 50;
 const days = 366;
 
-/** Where a node writes its one-time token. */
+/** The file to which a node writes its one-time token. */
 export function bootstrapFile(folder: Folder, node: DevNode): string {
   return join(folder.nodes, `${node.name}.one-time-token`);
 }
 
-/** Makes a manager token where the cluster's folder has none that is valid, with the one-time token of a node. */
+/** If the cluster's folder has no valid manager token, creates one with the one-time token of a node. */
 export async function ensureManager(options: ManagerOptions): Promise<void> {
   const { folder, signal } = options;
   const untilMs = performance.now() + withinMs;
@@ -60,7 +60,7 @@ async function isValid({ folder, nodes, ca }: ManagerOptions): Promise<boolean> 
   }
 }
 
-/** Undefined while no node has a one-time token. */
+/** Creates the token; undefined while no node has a one-time token. */
 async function firstToken({ folder, nodes, ca }: ManagerOptions): Promise<string | undefined> {
   for (const node of nodes) {
     const file = bootstrapFile(folder, node);

@@ -6,20 +6,20 @@ import { nodePasswordFile, nodeUser, type RegionRedis, redisHost } from "../redi
 import type { PeerFiles, RegionFiles, ServerFiles } from "./pki.ts";
 import type { DevNode, DevRegion } from "./plan.ts";
 
-/** What a node's configuration is made from. */
+/** The input for a node's configuration. */
 export interface NodeSettings {
   readonly redis: RegionRedis;
   readonly server: ServerFiles;
   readonly files: RegionFiles;
-  /** Where clients connect in its region. */
+  /** Addresses where clients connect in its region. */
   readonly endpoints: readonly string[];
-  /** Where the node writes its one-time token while nobody can manage yet. */
+  /** The file to which the node writes its one-time token while there is no other token. */
   readonly bootstrapFile: string;
-  /** Absent for a region alone. */
+  /** Absent in a cluster with only one region. */
   readonly peer?: { readonly region: DevRegion; readonly ca: string; readonly own: PeerFiles };
 }
 
-/** Where a node's configuration lies. */
+/** The path of a node's configuration. */
 export function nodeConfigFile(folder: Folder, node: DevNode): string {
   return join(folder.nodes, `${node.name}.yaml`);
 }

@@ -31,7 +31,7 @@ function contents(files: object): Record<string, string> {
 }
 
 describe("a development PKI", () => {
-  test("names the servers, and a client that nobody issued", async () => {
+  test("has a server certificate with the hosts' names, and a self-signed client certificate", async () => {
     const files = await ensurePki(folder, hosts);
     const server = new X509Certificate(readFileSync(files.serverCertificate));
     const ca = new X509Certificate(readFileSync(files.ca));
@@ -44,7 +44,7 @@ describe("a development PKI", () => {
     expect(readFileSync(files.ticketKeys)).toHaveLength(48);
   });
 
-  test("has an RSA server certificate beside P-256, for clients whose suites need one", async () => {
+  test("has an RSA server certificate in addition to P-256, for clients whose suites need one", async () => {
     const files = await ensurePki(folder, hosts);
     const ports = { primary: 1, replica: 2, lock: 3 };
     const redis = { folder: { secrets: folder }, ports } as unknown as RegionRedis;
@@ -72,19 +72,19 @@ describe("a development PKI", () => {
     }
   });
 
-  test("is for this user only", async () => {
+  test("is accessible to this user only", async () => {
     await ensurePki(folder, hosts);
     expect(statSync(folder).mode & 0o777).toBe(0o700);
     const modes = readdirSync(folder).map((name) => statSync(join(folder, name)).mode & 0o777);
     expect(new Set(modes)).toEqual(new Set([0o600]));
   });
 
-  test("stays as it is when asked for again", async () => {
+  test("stays as it is on a second call", async () => {
     const before = contents(await ensurePki(folder, hosts));
     expect(contents(await ensurePki(folder, hosts))).toEqual(before);
   });
 
-  test("gets a new server certificate for a new host, and keeps its client", async () => {
+  test("gets a new server certificate for a new host, and keeps its client certificate", async () => {
     const before = contents(await ensurePki(folder, hosts));
     const files = await ensurePki(folder, [...hosts, "127.0.1.3"]);
     const after = contents(files);
@@ -95,7 +95,7 @@ describe("a development PKI", () => {
     expect(server.checkIP("127.0.1.3")).toBe("127.0.1.3");
   });
 
-  test("replaces what is missing", async () => {
+  test("replaces missing files", async () => {
     const files = await ensurePki(folder, hosts);
     const before = contents(files);
     rmSync(files.clientKey);
@@ -126,7 +126,7 @@ describe("the regions' own PKI", () => {
     }
   });
 
-  test("stays as it is when asked for again, and is made anew for a new node", async () => {
+  test("stays as it is on a second call, and is created again for a new node", async () => {
     const { ca, of } = await ensurePeerPki(folder, nodes);
     const before = [ca, of("a1").certificate].map((file) => readFileSync(file, "utf8"));
     await ensurePeerPki(folder, nodes);
@@ -140,7 +140,7 @@ describe("the regions' own PKI", () => {
   });
 });
 
-test("a folder that cannot be made is named with the option that it was given by", async () => {
+test("the error for a folder that cannot be created names the folder and its option", async () => {
   writeFileSync(folder, "");
   await expect(makePki(folder, ["127.0.0.1"], [])).rejects.toThrow(
     /pki: cannot be made: EEXIST.*with --out$/,

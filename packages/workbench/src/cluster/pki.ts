@@ -5,37 +5,37 @@ import { createLocalRoot, createSealingKey } from "@holdfast/root-of-trust";
 import { machine, purposes } from "@holdfast/server/base";
 import { makePrivate, readOrMake, writePrivate } from "../base/folder.ts";
 
-/** Files that servers and clients use, absolute paths. */
+/** Files that servers and clients use; absolute paths. */
 export interface ServerFiles {
   /** The authority that issued the servers' certificate. */
   readonly ca: string;
   readonly caKey: string;
   readonly serverCertificate: string;
   readonly serverKey: string;
-  /** The same with RSA: for clients whose TLS 1.2 suites need it, such as an old vCenter. */
+  /** The same with RSA, for clients whose TLS 1.2 suites need it, such as an old vCenter. */
   readonly serverRsaCertificate: string;
   readonly serverRsaKey: string;
-  /** A self-signed leaf, as vCenter makes one; the servers know it by its fingerprint. */
+  /** A self-signed leaf, as vCenter creates one; the servers know it by its fingerprint. */
   readonly clientCertificate: string;
   readonly clientKey: string;
 }
 
-/** What all nodes of one region share. */
+/** Files that all nodes of one region share. */
 export interface RegionFiles {
   readonly ticketKeys: string;
-  /** The local root of trust: it wraps the keys that seal the objects, so it is never made anew. */
+  /** The local root of trust. It wraps the keys that seal the objects, so it is never created again. */
   readonly rootKey: string;
   /** Seals the secrets of instances' key managers. */
   readonly sealingKey: string;
 }
 
-/** A node's part in the regions' own PKI. */
+/** A node's files in the regions' own PKI. */
 export interface PeerFiles {
   readonly certificate: string;
   readonly key: string;
 }
 
-/** A node that is to have a certificate among the regions. */
+/** A node that needs a certificate for the link between the regions. */
 export interface PeerNode {
   readonly region: string;
   readonly node: string;
@@ -43,12 +43,12 @@ export interface PeerNode {
 
 const days = 3650;
 const renewBeforeMs = 45 * 86_400_000;
-/** A clock that is behind must not find the certificate not yet valid. */
+/** Certificates are backdated, so that they are already valid for a clock that is behind. */
 const backdateMs = 86_400_000;
 
 /**
- * Makes the servers' and the client's certificate where they are missing, expire within 45 days or do not name a host,
- * and leaves the rest alone. Every file can be read by this user only.
+ * Creates the servers' and the client's certificates if they are missing, expire within 45 days or do not name a host,
+ * and leaves the others unchanged. Only this user can read the files.
  */
 export async function ensureServerPki(
   folder: string,
@@ -74,7 +74,7 @@ export async function ensureServerPki(
     await makeServer(files, hosts, nowMs);
   }
   if (!existsSync(files.clientKey) || !serves(files.clientCertificate, [], nowMs)) {
-    // Loaded only where something is issued: it takes as long as the rest of a start.
+    // Loaded only if something is issued: loading takes as long as the rest of a start.
     const { selfSigned } = await import("@holdfast/testing/pki");
     const issued = await selfSigned({
       commonName: "Holdfast demo client",
@@ -88,7 +88,7 @@ export async function ensureServerPki(
   return files;
 }
 
-/** Makes a region's ticket keys, root key and sealing key where they are missing. */
+/** Creates a region's ticket keys, root key and sealing key if they are missing. */
 export async function ensureRegionFiles(folder: string): Promise<RegionFiles> {
   const files = {
     ticketKeys: join(folder, "ticket.keys"),
@@ -116,7 +116,7 @@ export async function ensurePki(
 
 /**
  * The regions' own PKI: an authority that issues nothing else, and a certificate for each node, pinned by the name
- * `REGION.peer.holdfast`. All are made anew where one is missing or expires within 45 days.
+ * `REGION.peer.holdfast`. If one is missing or expires within 45 days, all are created again.
  */
 export async function ensurePeerPki(
   folder: string,
@@ -161,7 +161,7 @@ export async function ensurePeerPki(
   return { ca, caKey, of };
 }
 
-/** The name by which a region's nodes know each other's region. */
+/** The name in the certificates by which nodes recognise a region. */
 function peerName(region: string): string {
   return `${region}.peer.holdfast`;
 }
@@ -197,7 +197,7 @@ function serves(path: string, hosts: readonly string[], nowMs: number): boolean 
   );
 }
 
-/** Makes what nodes and a client need, and for `peers` their own certificates and root keys; the files. */
+/** Creates the files for nodes and a client, and certificates and root keys for `peers`; returns their paths. */
 export async function makePki(
   out: string,
   hosts: readonly string[],

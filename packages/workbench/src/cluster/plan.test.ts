@@ -2,7 +2,7 @@ import { OperatorError } from "@holdfast/server/base";
 import { expect, test } from "vitest";
 import { nodesInTurn, planOf } from "./plan.ts";
 
-test("two regions with two nodes each have addresses of their own, and vCenter takes them in turn", () => {
+test("two regions with two nodes each have separate addresses, and vCenter uses the regions in turn", () => {
   const plan = planOf({ regions: 2, nodes: 2, port: 5696, wan: 40 });
   expect(plan.wanMs).toBe(40);
   expect(
@@ -17,7 +17,7 @@ test("two regions with two nodes each have addresses of their own, and vCenter t
   expect([first?.http.port, first?.health.port, first?.peer.port]).toEqual([9464, 9465, 9443]);
 });
 
-test("another port takes the next five, and addresses are the first region's first", () => {
+test("another port also sets the five ports after it, and the first addresses are those of the first region", () => {
   const addresses = ["127.0.9.1", "127.0.9.2"];
   const [a, b] = planOf({ regions: 2, nodes: 2, port: 100, wan: 0, addresses }).regions;
   expect(a?.nodes.map(({ kmip }) => kmip)).toEqual([{ host: "127.0.9.1", port: 100 }]);
@@ -30,7 +30,7 @@ test("another port takes the next five, and addresses are the first region's fir
 });
 
 test.each([[["127.0.9.1"]], [["127.0.9.1", "127.0.9.1"]]])(
-  "addresses %j do not go together with two regions",
+  "addresses %j are refused with two regions",
   (addresses) => {
     const options = { regions: 2, nodes: 2, port: 100, wan: 0, addresses };
     expect(() => planOf(options)).toThrow(OperatorError);

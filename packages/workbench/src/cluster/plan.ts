@@ -9,7 +9,7 @@ export interface DevNode {
   readonly kmip: Address;
   readonly http: Address;
   readonly health: Address;
-  /** Where it listens for the other region's nodes. */
+  /** Where the node listens for the other region's nodes. */
   readonly peer: Address;
   /** Where the other region's nodes connect: the line's end, which forwards to `peer`. */
   readonly line: Address;
@@ -26,28 +26,28 @@ export interface DevRegion {
 /** What a cluster consists of. */
 export interface Plan {
   readonly regions: readonly DevRegion[];
-  /** Of the line between the regions, each way. */
+  /** Delay of the line between the regions, each way. */
   readonly wanMs: number;
-  /** Prometheus and the page of the dashboards, where they were asked for. */
+  /** Prometheus and the page of the dashboards, if requested. */
   readonly dashboards?: DashboardPlan;
 }
 
 export interface PlanOptions {
   readonly regions: number;
-  /** Of each region. */
+  /** Number of nodes in each region. */
   readonly nodes: number;
   readonly port: number;
   readonly wan: number;
-  /** Of all nodes, the first region's first; loopback ones of our own unless given. */
+  /** Addresses of all nodes, the first region's first; by default separate loopback addresses. */
   readonly addresses?: readonly string[];
-  /** Port of the dashboards' page, or the usual one. */
+  /** Port of the dashboards' page, or `true` for the default one. */
   readonly dashboards?: number | true;
 }
 
 /** The port where vCenter expects KMIP. */
 const kmipPort = 5696;
 
-/** Of the dashboards' page; Prometheus has the next one. */
+/** Default port of the dashboards' page; Prometheus has the next one. */
 const dashboardsPort = 9470;
 
 const usualPorts = {
@@ -59,7 +59,7 @@ const usualPorts = {
   admin: 8443,
 };
 
-/** Regions and nodes with their names and addresses; a `OperatorError` where the options do not go together. */
+/** Regions and nodes with their names and addresses; throws an `OperatorError` if the options do not fit together. */
 export function planOf(options: PlanOptions): Plan {
   const { regions, addresses, wan, dashboards } = options;
   const nodes = addresses === undefined ? options.nodes : addresses.length / regions;
@@ -101,7 +101,7 @@ export function planOf(options: PlanOptions): Plan {
   };
 }
 
-/** All nodes, the regions in turn, as vCenter would be given them. */
+/** All nodes, alternating between the regions, in the order for vCenter's list. */
 export function nodesInTurn({ regions }: Plan): readonly DevNode[] {
   const most = Math.max(...regions.map(({ nodes }) => nodes.length));
   return Array.from({ length: most }, (_, at) =>

@@ -30,7 +30,7 @@ export interface RunningRegionOptions {
   readonly started: () => void;
 }
 
-/** What a node needs beside its region's Redis. */
+/** A node's settings, without its region's Redis. */
 export type NodeNeeds = (node: DevNode) => Omit<NodeSettings, "redis">;
 
 const nodeGraceMs = 15_000;
@@ -58,7 +58,7 @@ export class RunningRegion {
     };
   }
 
-  /** Every process by its name, in the order in which they are to be ended. */
+  /** Every process by its name, in the order in which to end them. */
   get parts(): ReadonlyMap<string, Supervised> {
     const names = [
       ...this.region.nodes.map(({ name }) => name),
@@ -112,13 +112,13 @@ export class RunningRegion {
     for (const role of redisRoles.toReversed()) await this.redisOf(role)?.stop(redisGraceMs);
   }
 
-  /** A primary that has lost its data gets its replica's; where that has none either, it is not begun anew. */
+  /** If the primary has lost its data, it gets its replica's. If both have lost it, the start fails. */
   #replaceLost(): void {
     const { folder, region } = this;
     if (!existsSync(folder.initialised) || hasData(folder, "primary")) return;
     if (!hasData(folder, "replica")) {
       throw new OperatorError(
-        `${folder.redis}: the data of this Redis is gone; put it back, or begin anew with \`npx holdfast dev reset --yes\``,
+        `${folder.redis}: the data of this Redis is gone; put it back, or start over with \`npx holdfast dev reset --yes\``,
       );
     }
     promoteReplica(folder);
@@ -162,14 +162,14 @@ export class RunningRegion {
     started();
   }
 
-  /** Marks the new store as meant to be empty; only ever at a cluster's first start. */
+  /** Marks the new store as meant to be empty; only at a cluster's first start. */
   async #initialiseStore(): Promise<void> {
     if (existsSync(this.folder.initialised)) return;
     const store = (command: string) => runServer(["store", command, ...this.#anyConfig()]);
     try {
       await store("init");
     } catch (error) {
-      // An earlier start that was cut off may have got so far: then the store has its mark, and can be asked.
+      // An interrupted earlier start may have marked the store already: then the store answers a command.
       await store("replicas").catch(() => {
         throw new OperatorError(`the store cannot be initialised: ${reasonOf(error)}`);
       });
@@ -184,7 +184,7 @@ export class RunningRegion {
   }
 }
 
-/** Waits for all, so that none is still on its way when the first failure is reported. */
+/** Waits for all, so that none is still running when the first failure is reported. */
 export async function settled(promises: readonly Promise<void>[]): Promise<void> {
   for (const outcome of await Promise.allSettled(promises)) {
     if (outcome.status === "rejected") throw outcome.reason;

@@ -10,7 +10,7 @@ afterEach(() => {
   for (const server of servers.splice(0)) server.close();
 });
 
-/** A node that says this. */
+/** A node that returns these lines and metrics. */
 async function node(ready: number, lines: readonly string[], metrics: readonly string[]) {
   const server = createServer((request, response) => {
     const isMetrics = request.url === "/metrics";
@@ -65,17 +65,17 @@ test.each([
     [open],
     "serves nothing (retired)",
   ],
-])("a node that answers %i, %j is told as it is", async (status, lines, metrics, words) => {
+])("the summary of a node that answers %i, %j is right", async (status, lines, metrics, words) => {
   const seen = await view(await node(status, lines, metrics));
   expect(inWords(seen)).toBe(words);
   expect(seen.ready).toBe(status === 200);
   expect(seen.leads).toBe(metrics.length === 1 ? undefined : metrics === leads);
 });
 
-test("a node whose KMIP listener is shut is not ready, for any answer of its health", async () => {
+test("a node whose KMIP listener is closed is not ready, whatever its health says", async () => {
   expect((await view(await node(200, well, ["holdfast_listener_open 0"]))).ready).toBe(false);
 });
 
-test("a node that is not there does not answer", async () => {
+test("a node that does not exist does not answer", async () => {
   expect(inWords(await view({ host: "127.0.0.1", port: 1 }))).toBe("does not answer");
 });

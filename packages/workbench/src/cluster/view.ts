@@ -1,20 +1,20 @@
 import { type Address, printAddress } from "@holdfast/server/base";
 
-/** What a node says of itself. */
+/** The state of a node, as it reports it. */
 export interface NodeView {
   /** Whether it answers at all. */
   readonly answers: boolean;
-  /** Whether it is there for clients: it says so, and its KMIP listener is open. */
+  /** Whether it serves clients: it reports so, and its KMIP listener is open. */
   readonly ready: boolean;
   readonly reads: boolean;
-  /** Why it does not read for clients; empty where it does. */
+  /** Why it answers no reads of clients; empty if it does. */
   readonly why?: string;
   readonly writes: boolean;
-  /** Which store it serves from, with the reason where it gives one. */
+  /** Which store it serves from, with the reason if it gives one. */
   readonly serving: string;
-  /** What it knows of the other region; absent in a region alone. */
+  /** What it knows about the other region; absent in a cluster with only one region. */
   readonly peer?: string;
-  /** Undefined where no leader is elected at all. */
+  /** Undefined if no leader is elected at all. */
   readonly leads?: boolean;
   readonly epoch?: number;
 }
@@ -29,7 +29,7 @@ const silent: NodeView = {
 
 const timeoutMs = 1000;
 
-/** Asks a node's `/readyz?verbose` and `/metrics`. */
+/** Reads a node's `/readyz?verbose` and `/metrics`. */
 export async function view(http: Address): Promise<NodeView> {
   try {
     const base = `http://${printAddress(http)}`;
@@ -62,7 +62,7 @@ export async function view(http: Address): Promise<NodeView> {
   }
 }
 
-/** What a node is to its clients, in words. */
+/** A summary, in words, of what a node does for its clients. */
 export function inWords(seen: NodeView): string {
   if (!seen.answers) return "does not answer";
   const { leads, epoch, peer } = seen;

@@ -4,14 +4,14 @@ import { type Folder, oldPaths, stopCommand } from "../base/folder.ts";
 import { isAlive } from "../processes/process-identity.ts";
 import { endLeft, readRun } from "../processes/run-file.ts";
 
-/** Deletes all that a cluster has kept in its folder, keys included; the exit code. */
+/** Deletes everything that a cluster has stored in its folder, including keys; returns the exit code. */
 export async function reset(
   folder: Folder,
   confirmed: boolean,
   say: (line: string) => void,
 ): Promise<number> {
   const { root, ...paths } = folder;
-  // By name: other files in the folder stay.
+  // Deletes by name, so that other files in the folder stay.
   const kept = [...Object.values(paths), ...oldPaths(folder)];
   if (![folder.settings, folder.pki, ...oldPaths(folder)].some(existsSync)) {
     say(`Nothing is kept in ${folder.root}.`);
@@ -19,7 +19,7 @@ export async function reset(
   }
   if (!confirmed) {
     throw new OperatorError(
-      `this deletes every key that the cluster in ${folder.root} holds, and its certificates: say --yes to do it`,
+      `this deletes every key that the cluster in ${folder.root} holds, and its certificates: give --yes to do it`,
     );
   }
   const run = readRun(folder);

@@ -4,7 +4,7 @@ import { planOf } from "../cluster/plan.ts";
 import { report, startDetached } from "../processes/detach.ts";
 import { start } from "./start.ts";
 
-/** What `dev start` was given. */
+/** Options of `dev start`. */
 export interface StartOptions {
   readonly dir?: string;
   readonly port: number;
@@ -14,11 +14,11 @@ export interface StartOptions {
   readonly wan: number;
   readonly dashboards?: number | true;
   readonly detach?: true;
-  /** Set in the process in the background, which reports to the one that started it. */
+  /** Set in the background process, which reports to the process that started it. */
   readonly report?: true;
 }
 
-/** Runs a cluster until a signal ends it, or in the background; the exit code. */
+/** Runs a cluster until a signal ends it, or in the background; returns the exit code. */
 export async function startCluster(
   options: StartOptions,
   say: (line: string) => void,
@@ -48,7 +48,7 @@ export async function startCluster(
   });
 }
 
-/** The options as they were written, for the process in the background. */
+/** The options as given, for the background process. */
 function argumentsOf(options: StartOptions): string[] {
   const { dir, regions, nodes, wan, port, addresses, dashboards } = options;
   return [
@@ -61,7 +61,7 @@ function argumentsOf(options: StartOptions): string[] {
   ];
 }
 
-/** The folder of a cluster; that of the checkout where none is given. */
+/** The folder of a cluster; by default the one in the checkout. */
 export function folderOf(dir: string | undefined): Folder {
   return folderAt(dir === undefined ? defaultFolder : resolve(dir));
 }

@@ -15,20 +15,20 @@ import { leaders, watchNodes } from "./watch.ts";
 export interface StartOptions {
   readonly folder: Folder;
   readonly plan: Plan;
-  /** How this cluster is named on the command line, such as ` --dir /tmp/x`; empty for the default one. */
+  /** Options that name this cluster on the command line, such as ` --dir /tmp/x`; empty for the default one. */
   readonly commandOptions: string;
-  /** It runs in the background: no Ctrl-C reaches it. */
+  /** Whether it runs in the background, where Ctrl-C does not reach it. */
   readonly detached: boolean;
   readonly say: (line: string) => void;
-  /** Called when the sequence has passed. */
+  /** Called when the sequence has succeeded. */
   readonly ready: () => void;
   readonly ending: AbortController;
 }
 
-/** How long the first leaders may take to be elected before the start says "nobody yet". */
+/** How long to wait for the election of the first leaders before the start prints "nobody yet". */
 const leadersWithinMs = 3000;
 
-/** Starts a cluster, plays vCenter's sequence, says what to try, and runs until it is stopped; the exit code. */
+/** Starts a cluster, plays vCenter's sequence, prints what to try, and runs until stopped; returns the exit code. */
 export async function start(options: StartOptions): Promise<number> {
   const { folder, plan, say, ending } = options;
   const { signal } = ending;
@@ -64,12 +64,12 @@ function summary({ regions, wanMs }: Plan): string {
   return `region${regions.length > 1 ? "s" : ""} ${names}, ${each}${nodes[0]} KMIP nodes, Redis with one replica and a lock master${wan}`;
 }
 
-/** What happens by itself is said with the time. */
+/** Adds the time to lines about events that no command caused. */
 function sayWhen(say: (line: string) => void): (line: string) => void {
   return (line) => say(`${new Date().toISOString().slice(11, 23)} ${line}`);
 }
 
-/** Takes commands and keys, and reports changes, until it is stopped. */
+/** Accepts commands and keys, and reports changes, until it is stopped. */
 async function stay(cluster: Cluster, options: StartOptions): Promise<void> {
   const { ending, folder } = options;
   const say = sayWhen(options.say);
@@ -191,7 +191,7 @@ function whatToTry(
   ];
 }
 
-/** What PyKMIP's client reads; without username and password, or it would send empty ones. */
+/** The configuration of PyKMIP's client; without user name and password, because it would send empty ones. */
 function pykmipConfig(
   { kmip }: DevNode,
   pki: { readonly ca: string; readonly clientCertificate: string; readonly clientKey: string },

@@ -17,10 +17,10 @@ interface ClusterNode {
   readonly http: string;
 }
 
-/** As in the scripts of services: 3 where nothing runs (LSB, "program is not running"). */
+/** The exit code if nothing runs, as in service scripts (LSB, "program is not running"). */
 const notRunning = 3;
 
-/** Says what runs in a folder; the exit code is 0 only where all of it does. */
+/** Prints what runs in a folder; returns the exit code, which is 0 only if everything runs. */
 export async function status(folder: Folder, say: (line: string) => void): Promise<number> {
   const run = readRun(folder);
   if (run === undefined || !isAlive(run.supervisor)) {
@@ -50,7 +50,7 @@ function nothingRuns(folder: Folder, run: Run | undefined): string {
 
 type Seen = ClusterNode & NodeView;
 
-/** The file says more of a node, under names that a view has too. */
+/** Reads a node's state. Takes only some fields of the file, because others have the same names as in a view. */
 async function look({ region, node, kmip, http }: ClusterNode): Promise<Seen> {
   return { region, node, kmip, http, ...(await view(parseAddress(http) as Address)) };
 }
@@ -69,7 +69,7 @@ function regionLines(seen: readonly Seen[]): readonly string[] {
   });
 }
 
-/** Empty for a process that is well. */
+/** Empty for a process that runs normally. */
 function conditionOf(identity: ProcessIdentity): string {
   if (!isAlive(identity)) return " ENDED";
   return isFrozen(identity) ? " FROZEN" : "";

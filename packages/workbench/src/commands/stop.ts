@@ -4,10 +4,10 @@ import { isAlive, signal } from "../processes/process-identity.ts";
 import { endLeft, readRun } from "../processes/run-file.ts";
 
 const pollMs = 20;
-/** Longer than nodes and Redis may take together. */
+/** Longer than the stop of nodes and Redis may take together. */
 const giveUpMs = 40_000;
 
-/** Ends the cluster that runs in a folder, and what a killed one has left there; the exit code. */
+/** Ends the cluster that runs in a folder, and processes left by a killed one; returns the exit code. */
 export async function stop(folder: Folder, say: (line: string) => void): Promise<number> {
   const run = readRun(folder);
   if (run === undefined) {

@@ -4,7 +4,7 @@ import { inWords, type NodeView, view } from "../cluster/view.ts";
 
 const intervalMs = 500;
 
-/** Looks at the nodes again and again, and reports changes, until it is stopped. */
+/** Checks the nodes repeatedly, and reports changes, until it is stopped. */
 export async function watchNodes(
   nodes: readonly DevNode[],
   say: (line: string) => void,
@@ -23,7 +23,7 @@ export async function watchNodes(
   }
 }
 
-/** Waits a while until each region has a leader; which node it is, by region. */
+/** Waits for a limited time until each region has a leader; returns the leaders by region. */
 export async function leaders(
   nodes: readonly DevNode[],
   withinMs: number,

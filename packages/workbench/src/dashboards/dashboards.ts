@@ -6,19 +6,19 @@ import { startPrometheus, type Target } from "./prometheus.ts";
 
 const graceMs = 10_000;
 
-/** Where the page of the dashboards is, and Prometheus beside it. */
+/** The addresses of the dashboards' page and of its Prometheus. */
 export interface DashboardPlan {
   readonly page: Address;
   readonly prometheus: Address;
 }
 
-/** Page on a port of 127.0.0.1, Prometheus on the next one. */
+/** The page on a port of 127.0.0.1, Prometheus on the next one. */
 export function dashboardPlan(port: number): DashboardPlan {
   const host = "127.0.0.1";
   return { page: { host, port }, prometheus: { host, port: port + 1 } };
 }
 
-/** Prometheus over a cluster, and the page that draws what it has. */
+/** Prometheus for a cluster, and the page that draws its data. */
 export class Dashboards implements AsyncDisposable {
   readonly prometheus: Supervised;
   readonly #page: PageServer;

@@ -8,14 +8,14 @@ const host = "127.0.0.1";
 
 async function opened() {
   const page = { host, port: await freePort() };
-  // Nothing listens there: Prometheus is gone.
+  // Nothing listens on that port: Prometheus is down.
   const server = await PageServer.open(page, { host, port: await freePort() });
   const ask = (path: string, init: RequestInit = {}) =>
     fetch(`http://${host}:${page.port}${path}`, init);
   return { server, port: page.port, ask };
 }
 
-test("the page loads nothing from elsewhere, and says how its bytes are to be read", async () => {
+test("the page loads nothing from other hosts, and every part has its content type", async () => {
   const { server, ask } = await opened();
   await using _ = server;
   for (const [path, type] of [
@@ -39,7 +39,7 @@ test("the page loads nothing from elsewhere, and says how its bytes are to be re
   expect(script).toContain('from "/uplot.js"');
 });
 
-test("only questions are passed on to Prometheus", async () => {
+test("only queries are passed on to Prometheus", async () => {
   const { server, ask } = await opened();
   await using _ = server;
   const status = async (path: string, init?: RequestInit) => (await ask(path, init)).status;
@@ -50,7 +50,7 @@ test("only questions are passed on to Prometheus", async () => {
   expect(await status("/api/v1/query?query=up")).toBe(502);
 });
 
-test("a page of another name cannot read it", async () => {
+test("a page with another host name cannot read it", async () => {
   const { server, port } = await opened();
   await using _ = server;
   const answer = await new Promise<string>((resolve, reject) => {

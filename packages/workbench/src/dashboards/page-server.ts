@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { dashboards } from "@holdfast/server";
 import { type Address, printAddress, reasonOf } from "@holdfast/server/base";
 
-/** Nothing from elsewhere, and nothing inline. */
+/** Allows nothing from other hosts, and nothing inline. */
 const policy =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -18,7 +18,7 @@ interface Part {
   readonly text: string;
 }
 
-/** The page that draws the dashboards; what it asks of Prometheus is passed on. */
+/** Serves the page that draws the dashboards, and passes its queries on to Prometheus. */
 export class PageServer implements AsyncDisposable {
   readonly #server: Server;
   readonly #parts = partsOf();
@@ -50,7 +50,7 @@ export class PageServer implements AsyncDisposable {
   }
 
   async #answer({ method, headers, url = "/" }: IncomingMessage, response: ServerResponse) {
-    // Another site's page must not reach it under a name that it chose itself.
+    // A page of another site must not reach this server under a host name that points here (DNS rebinding).
     if (headers.host !== this.#host) return say(response, 421, `ask http://${this.#host}/`);
     if (method !== "GET") return say(response, 405, "GET only");
     if (asked.test(url)) return await this.#passOn(url, response);
@@ -67,7 +67,7 @@ export class PageServer implements AsyncDisposable {
   }
 }
 
-/** Everything that the page consists of, by its path. Types are taken out of its TypeScript here: no build, no copy. */
+/** All parts of the page, by path. Types are stripped from its TypeScript here, so there is no build step. */
 function partsOf(): ReadonlyMap<string, Part> {
   const page = (name: string) => readFileSync(join(import.meta.dirname, "page", name), "utf8");
   const uplot = dirname(createRequire(import.meta.url).resolve("uplot"));

@@ -8,7 +8,7 @@ import { type Folder, makePrivate, writePrivate } from "../base/folder.ts";
 import { Child } from "../processes/child.ts";
 import { Supervised } from "../processes/supervised.ts";
 
-/** A node to read. */
+/** A node to scrape. */
 export interface Target {
   readonly region: string;
   readonly name: string;
@@ -19,7 +19,7 @@ const byHand = "sudo apt-get install -y --no-install-recommends prometheus";
 const readyTimeoutMs = 60_000;
 const pollMs = 50;
 
-/** Where Prometheus is; brought by the set-up where this user may. */
+/** The path of Prometheus; the set-up installs it if this user may do so. */
 export function findPrometheus(path = process.env["PATH"] ?? ""): string {
   const found = inPath(path);
   if (found !== undefined) return found;
@@ -45,7 +45,7 @@ function inPath(path: string): string | undefined {
     });
 }
 
-/** Starts Prometheus over the nodes, with the shipped rules; it keeps a day of figures in the cluster's folder. */
+/** Starts Prometheus for the nodes, with the shipped rules; it keeps one day of data in the cluster's folder. */
 export async function startPrometheus(options: {
   readonly program: string;
   readonly folder: Folder;

@@ -31,7 +31,7 @@ async function start(script: string): Promise<Child> {
   return child;
 }
 
-/** A shell that waits, and says so when it can be signalled. */
+/** A shell that waits, and prints a line once it can receive signals. */
 const waits = "echo up; while :; do sleep 0.05; done";
 
 async function untilUp(count = 1): Promise<void> {
@@ -49,14 +49,14 @@ describe("a process of the cluster", () => {
     expect(isAlive(child.identity)).toBe(false);
   });
 
-  test("is ended when it does not listen", async () => {
+  test("is killed if it ignores the request to end", async () => {
     const child = await start(`trap '' TERM; ${waits}`);
     await untilUp();
     await child.stop(50);
     expect(await child.ended).toBe("signal SIGKILL");
   });
 
-  test("leaves its last words, past those of earlier runs", async () => {
+  test("reports the last line of its own run, not of earlier runs", async () => {
     const first = await start("echo the first reason");
     await first.ended;
     const second = await start(`echo '{"level":"info"}'; echo the reason; echo '{"a":1}'`);
@@ -67,7 +67,7 @@ describe("a process of the cluster", () => {
     expect(third.lastWords()).toBeUndefined();
   });
 
-  test("that cannot be started is one clear fault", async () => {
+  test("that cannot be started causes one clear error", async () => {
     const options = {
       name: "x",
       command: join(folder, "gone"),
@@ -80,7 +80,7 @@ describe("a process of the cluster", () => {
 });
 
 describe("a process's identity", () => {
-  test("is that of one process only, even where a number is used again", async () => {
+  test("belongs to one process only, even if a process number is used again", async () => {
     const child = await start(waits);
     await untilUp();
     const { identity } = child;
@@ -117,7 +117,7 @@ describe("a supervised process", () => {
     return { one, said, restarts: () => restarts };
   }
 
-  test("is started again when it is killed, and each end is said", async () => {
+  test("is started again when it is killed, and each end is reported", async () => {
     const { one, said, restarts } = await supervise(() => undefined, []);
     await untilUp();
     const before = one.child.identity;
@@ -130,7 +130,7 @@ describe("a supervised process", () => {
     ]);
   });
 
-  test("is tried again where its start fails", async () => {
+  test("is started again if a start fails", async () => {
     const fails = () => Promise.reject(new OperatorError("no luck"));
     const { one, said, restarts } = await supervise(() => undefined, [() => start(waits), fails]);
     await untilUp();
@@ -139,7 +139,7 @@ describe("a supervised process", () => {
     expect(said[1]).toBe("no luck");
   });
 
-  test("stays down where it must not start again", async () => {
+  test("stays down if it must not be started again", async () => {
     const { one, said, restarts } = await supervise(() => "its data is gone", []);
     await untilUp();
     signal(one.child.identity, "SIGKILL");
@@ -157,7 +157,7 @@ describe("a supervised process", () => {
     expect(restarts()).toBe(0);
   });
 
-  test("is killed for a while, or until it is revived", async () => {
+  test("stays down for a while after a kill, or until it is revived", async () => {
     const { one, said, restarts } = await supervise(() => undefined, []);
     await untilUp();
     await one.kill(50);
@@ -173,7 +173,7 @@ describe("a supervised process", () => {
     expect(said.every((line) => line.startsWith("child runs again"))).toBe(true);
   });
 
-  test("a process is frozen and thawed, and can be ended while it is frozen", async () => {
+  test("can be frozen and thawed, and can be ended while it is frozen", async () => {
     const { one } = await supervise(() => undefined, []);
     await untilUp();
     expect(one.thaw()).toBe(false);

@@ -5,23 +5,23 @@ import { OperatorError } from "@holdfast/server/base";
 import { identityOf, isAlive, type ProcessIdentity, signal } from "./process-identity.ts";
 
 export interface ChildOptions {
-  /** As it is called in messages, such as `node a1`. */
+  /** Its name in messages, such as `node a1`. */
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
-  /** File that its output is appended to. */
+  /** The file to which its output is appended. */
   readonly log: string;
 }
 
 /** Process, role, time and level in front of each line of Redis's log. */
 const redisPrefix = /^\d+:[A-Z] \d+ \w+ \d+ [\d:.]+ [#*.-] /;
 
-/** A process of the cluster. It is in a group of its own, so that Ctrl-C reaches only the one who ends it in order. */
+/** A process of the cluster, in its own process group, so that Ctrl-C reaches only the supervisor, which ends it. */
 export class Child {
   readonly name: string;
   readonly log: string;
   readonly identity: ProcessIdentity;
-  /** Resolves when it has ended, with how. */
+  /** Resolves when the process has ended, with how it ended. */
   readonly ended: Promise<string>;
   #over = false;
   readonly #logStart: number;
@@ -30,7 +30,7 @@ export class Child {
     this.name = options.name;
     this.log = options.log;
     this.#logStart = logStart;
-    // An end within the first instant is reported by `ended` all the same.
+    // If the process ends at once, `ended` still reports it.
     this.identity = identityOf(child.pid ?? 0) ?? { pid: child.pid ?? 0, started: "" };
     this.ended = new Promise((resolve) => {
       child.once("exit", (code, name) => {
@@ -40,7 +40,7 @@ export class Child {
     });
   }
 
-  /** Starts it; throws a `OperatorError` when the system cannot. */
+  /** Starts a process; rejects with an `OperatorError` if the system cannot start it. */
   static async start(options: ChildOptions): Promise<Child> {
     const output = openSync(options.log, "a", 0o600);
     const { size } = statSync(options.log);
@@ -65,7 +65,7 @@ export class Child {
     return !this.#over;
   }
 
-  /** The last line that this run wrote and that is not a JSON log entry: why it did not start. */
+  /** The last line of this run that is not a JSON log entry: usually why it did not start. */
   lastWords(): string | undefined {
     const text = readFileSync(this.log).subarray(this.#logStart).toString("utf8");
     return text
@@ -79,11 +79,11 @@ export class Child {
       .findLast((line) => line !== "" && !line.startsWith("{"));
   }
 
-  /** Asks it to end, and after a while ends it. */
+  /** Asks the process to end, and kills it after the grace time. */
   async stop(graceMs: number): Promise<void> {
     if (this.#over) return;
     signal(this.identity, "SIGTERM");
-    // A frozen one hears nothing.
+    // A frozen process does not handle signals.
     signal(this.identity, "SIGCONT");
     const timer = setTimeout(() => signal(this.identity, "SIGKILL"), graceMs);
     await this.ended;
@@ -91,7 +91,7 @@ export class Child {
   }
 }
 
-/** Ends a process that an earlier run has left, as `Child.stop` does. */
+/** Ends a process left by an earlier run, as `Child.stop` does. */
 export async function stopLeft(identity: ProcessIdentity, graceMs: number): Promise<void> {
   signal(identity, "SIGTERM");
   signal(identity, "SIGCONT");

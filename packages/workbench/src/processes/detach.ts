@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { type Folder, makeFolder } from "../base/folder.ts";
 import { entry } from "./server-command.ts";
 
-/** What the process in the background sends to the one that started it. */
+/** A message from the background process to the process that started it. */
 export type Report = { readonly line: string } | { readonly ready: true };
 
-/** Starts the cluster in a process of its own, shows what it says until it is ready; the exit code. */
+/** Starts the cluster in a separate process, shows its output until it is ready; returns the exit code. */
 export async function startDetached(
   folder: Folder,
   args: readonly string[],
@@ -42,7 +42,7 @@ export async function startDetached(
   });
 }
 
-/** Gives a line or the news that all is ready to the waiting process, which does not wait again. */
+/** Sends a line, or the message that all is ready, to the waiting process, if it still waits. */
 export function report(news: Report): void {
   if (process.connected) process.send?.(news, undefined, undefined, () => {});
 }

@@ -1,16 +1,16 @@
 import { readFileSync } from "node:fs";
 
-/** A process, so that another one that later gets the same number is not taken for it. */
+/** Identifies a process, so that a later process with the same number is not mistaken for it. */
 export interface ProcessIdentity {
   readonly pid: number;
-  /** Ticks from the machine's start to the process's, and which start of the machine. */
+  /** Ticks from the machine's start to the process's, and an identifier of that start of the machine. */
   readonly started: string;
 }
 
-/** Ticks a second in /proc, the same on every Linux that Node runs on. */
+/** Ticks per second in /proc, the same on every Linux that Node runs on. */
 const ticksPerSecond = 100;
 
-/** Who runs under a number now; undefined when nobody does. */
+/** The process that has a number now; undefined if there is none. */
 export function identityOf(pid: number): ProcessIdentity | undefined {
   const ticks = startTicks(pid);
   if (ticks === undefined) return undefined;
@@ -18,34 +18,34 @@ export function identityOf(pid: number): ProcessIdentity | undefined {
   return { pid, started: `${ticks}@${boot}` };
 }
 
-/** Whether this very process still runs. */
+/** Whether exactly this process still runs. */
 export function isAlive(identity: ProcessIdentity): boolean {
   return identityOf(identity.pid)?.started === identity.started;
 }
 
-/** Whether this very process is stopped by a signal. */
+/** Whether exactly this process is stopped by a signal. */
 export function isFrozen({ pid, started }: ProcessIdentity): boolean {
   return identityOf(pid)?.started === started && statFields(pid)?.[0] === "T";
 }
 
-/** Sends a signal to this very process, and to no other that has its number by now. */
+/** Sends a signal to exactly this process, and never to another one that has its number now. */
 export function signal(identity: ProcessIdentity, name: NodeJS.Signals): void {
   if (!isAlive(identity)) return;
   try {
     process.kill(identity.pid, name);
   } catch {
-    // It ended between the look and the signal.
+    // It ended between the check and the signal.
   }
 }
 
-/** How long ago the command was given that this process carries out: its own start, or that of npm above it. */
+/** The age of the command that this process runs: since its own start, or since the start of npm above it. */
 export function commandAgeMs(): number {
   const [uptime = "0"] = readFileSync("/proc/uptime", "utf8").split(" ");
   const ticks = startTicks(npmAbove(process.pid) ?? process.pid) ?? 0;
   return (Number(uptime) - ticks / ticksPerSecond) * 1000;
 }
 
-/** npm, where it runs this process: through a shell, and through one that waits for a process in the background. */
+/** The npm process that runs this process: above a shell, and above a process that waits for the background process. */
 function npmAbove(pid: number): number | undefined {
   let above = parentOf(pid);
   for (let step = 0; step < 4 && above !== undefined; step++) {
@@ -78,7 +78,7 @@ function startTicks(pid: number): number | undefined {
 function statFields(pid: number): readonly string[] | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    // The name, in parentheses, may hold spaces and parentheses itself.
+    // The name, in parentheses, may itself contain spaces and parentheses.
     return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   } catch {
     return undefined;

@@ -39,8 +39,8 @@ async function sleeper() {
   return { identity, ended: once(child, "exit") };
 }
 
-describe("who runs a cluster", () => {
-  test("one process runs a cluster; a second one is refused with the first one's number", async () => {
+describe("a claim to run a cluster", () => {
+  test("succeeds for one process; a second one is refused with the first one's process number", async () => {
     await claim(folder);
     await expect(claim(folder)).rejects.toThrow(
       new RegExp(`already runs in .* \\(process ${process.pid}\\): end it with`),
@@ -49,14 +49,14 @@ describe("who runs a cluster", () => {
     await claim(folder);
   });
 
-  test("ends what a killed one has left, and nothing else", async () => {
+  test("ends the processes left by a killed cluster, and no others", async () => {
     const left = await sleeper();
     const foreign = await sleeper();
     writeRun(folder, {
       supervisor: dead,
       processes: [
         { name: "node a1", ...left.identity },
-        // The number of a process that is somebody else's by now.
+        // A process number that another process has now.
         { name: "node a2", pid: foreign.identity.pid, started: "1@long-ago" },
       ],
     });
@@ -67,19 +67,19 @@ describe("who runs a cluster", () => {
     await foreign.ended;
   });
 
-  test("takes over a file that was cut short", async () => {
+  test("takes over an incomplete file", async () => {
     writeFileSync(folder.run, '{"supervisor":');
     expect((await claim(folder)).supervisor).toEqual(selfIdentity());
   });
 });
 
-describe("a folder that cannot be made", () => {
+describe("a folder that cannot be created", () => {
   test.each([
-    // The kernel answers ENOENT for a new name here, though the parent is there.
+    // The kernel answers ENOENT for a new name here, although the parent exists.
     "/proc/holdfast/deep",
     `${import.meta.filename}/deep`,
     import.meta.filename,
-  ])("%s is one line that names it", (path) => {
+  ])("causes an error of one line that names it: %s", (path) => {
     const make = () => makeFolder(folderAt(path));
     expect(make).toThrow(OperatorError);
     expect(make).toThrow(new RegExp(`^${path.replace("/deep", "")}.*: cannot be made: [^\\n]+$`));
@@ -87,10 +87,10 @@ describe("a folder that cannot be made", () => {
 });
 
 describe("dev reset", () => {
-  test("deletes only when told so, and only what is the cluster's", async () => {
+  test("deletes only with --yes, and only the cluster's files", async () => {
     writeFileSync(folder.settings, "{}");
     writeFileSync(join(folder.root, "mine.txt"), "");
-    await expect(reset(folder, false, () => {})).rejects.toThrow(/say --yes/);
+    await expect(reset(folder, false, () => {})).rejects.toThrow(/give --yes/);
     expect(existsSync(folder.regions)).toBe(true);
     expect(await reset(folder, true, () => {})).toBe(0);
     expect(existsSync(folder.regions)).toBe(false);
@@ -109,7 +109,7 @@ describe("dev reset", () => {
 });
 
 describe("ports", () => {
-  test("that are in use are passed over, and named where they are wanted", async () => {
+  test("that are in use are skipped, or named in an error if they are required", async () => {
     const server = createServer();
     const [port = 0] = await freePorts("127.0.0.1", 21_000, 1);
     server.listen(port, "127.0.0.1");

@@ -9,7 +9,7 @@ interface RunningProcess extends ProcessIdentity {
   readonly name: string;
 }
 
-/** Which processes run, in the order in which they are to be ended. */
+/** The running processes, in the order in which to end them. */
 export interface Run {
   readonly supervisor: ProcessIdentity;
   readonly processes: readonly RunningProcess[];
@@ -18,12 +18,12 @@ export interface Run {
 /** How long a process of an earlier run may take to end by itself. */
 const graceMs = 10_000;
 
-/** What runs in a folder, as far as its file says. */
+/** The processes in a folder, according to its file. */
 export function readRun(folder: Folder): Run | undefined {
   return readJson<Run>(folder.run);
 }
 
-/** Makes this process the one that runs a cluster in the folder; ends what a killed one has left. */
+/** Makes this process the one that runs a cluster in the folder; ends processes left by a killed one. */
 export async function claim(folder: Folder): Promise<Run> {
   const supervisor = identityOf(process.pid);
   if (supervisor === undefined) throw new OperatorError("/proc cannot be read: Linux is needed");
@@ -45,7 +45,7 @@ export async function claim(folder: Folder): Promise<Run> {
   }
 }
 
-/** Ends the processes of a run whose supervisor is gone, and forgets it. */
+/** Ends the processes of a run whose supervisor is gone, and removes its file. */
 export async function endLeft(folder: Folder, run: Run | undefined): Promise<number> {
   const left = (run?.processes ?? []).filter(isAlive);
   for (const process of left) await stopLeft(process, graceMs);
@@ -54,7 +54,7 @@ export async function endLeft(folder: Folder, run: Run | undefined): Promise<num
   return left.length;
 }
 
-/** Notes which processes run now. */
+/** Writes which processes run now. */
 export function writeRun(folder: Folder, run: Run): void {
   writeJson(folder.run, run);
 }

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { checkout, OperatorError } from "@holdfast/server/base";
 
-/** The entry of the command line: nodes are processes of it, and so are the commands for the store. */
+/** The entry of the command line, which runs the nodes and the commands for the store. */
 export const entry = join(checkout, "packages", "cli", "src", "main.ts");
 
-/** Runs a command to its end; rejects with what it said where it fails. */
+/** Runs a command to its end; if it fails, rejects with its output. */
 export async function runServer(args: readonly string[]): Promise<void> {
   const child = spawn(process.execPath, [entry, ...args], {
     stdio: ["ignore", "ignore", "pipe"],

@@ -5,16 +5,16 @@ import { isFrozen, signal } from "./process-identity.ts";
 
 const firstDelayMs = 200;
 const delayMaxMs = 5000;
-/** Who ran for so long is not in a loop of failures. */
+/** A process that ran for this long is not in a loop of failures. */
 const steadyMs = 30_000;
 const timerMaxMs = 2_147_483_647;
 
 export interface SupervisedOptions {
   readonly start: () => Promise<Child>;
-  /** Why it must not be started again, asked each time; undefined when it may. */
+  /** Called before each restart: why it must not be started again; undefined if it may. */
   readonly refusal: () => string | undefined;
   readonly say: (line: string) => void;
-  /** Called when it runs again. */
+  /** Called after each restart. */
   readonly restarted: () => void;
 }
 
@@ -23,7 +23,7 @@ export class Supervised {
   readonly #options: SupervisedOptions;
   #child: Child;
   #stopping = false;
-  /** Somebody asked for its end: from when on it may be started again. */
+  /** Set while it is down on request: when it may be started again. */
   #downUntilMs: number | undefined;
   #wake = new AbortController();
   #delayMs = firstDelayMs;
@@ -33,7 +33,7 @@ export class Supervised {
     this.#child = child;
   }
 
-  /** Starts it for the first time; rejects where that fails. */
+  /** Starts it for the first time; rejects if that fails. */
   static async start(options: SupervisedOptions): Promise<Supervised> {
     return new Supervised(options, await options.start());
   }
@@ -47,7 +47,7 @@ export class Supervised {
     return isFrozen(this.#child.identity) ? "frozen" : "runs";
   }
 
-  /** From now on an end that nobody asked for is followed by a new start. */
+  /** From now on, restarts the process whenever it ends without a request. */
   watch(): void {
     void this.#keep();
   }
@@ -58,7 +58,7 @@ export class Supervised {
     await this.#child.stop(graceMs);
   }
 
-  /** Ends it at once, and starts it again after a while: with `Infinity` only when it is revived. */
+  /** Ends it at once, and starts it again after `restMs`; with `Infinity` only when it is revived. */
   async kill(restMs: number): Promise<void> {
     this.#downUntilMs = performance.now() + restMs;
     this.#wake.abort();
@@ -75,14 +75,14 @@ export class Supervised {
     return true;
   }
 
-  /** Stops it (SIGSTOP); false where it does not run. */
+  /** Stops it (SIGSTOP); false if it does not run. */
   freeze(): boolean {
     const runs = this.state === "runs";
     if (runs) signal(this.#child.identity, "SIGSTOP");
     return runs;
   }
 
-  /** Continues it (SIGCONT); false where it was not frozen. */
+  /** Continues it (SIGCONT); false if it was not frozen. */
   thaw(): boolean {
     const frozen = this.state === "frozen";
     if (frozen) signal(this.#child.identity, "SIGCONT");
@@ -112,7 +112,7 @@ export class Supervised {
     }
   }
 
-  /** Waits as long as somebody wants it down. */
+  /** Waits as long as it must stay down. */
   async #rest(): Promise<void> {
     while (this.#downUntilMs !== undefined && !this.#stopping) {
       const leftMs = this.#downUntilMs - performance.now();
@@ -125,7 +125,7 @@ export class Supervised {
     }
   }
 
-  /** Tries until it runs; false when stopped meanwhile. */
+  /** Tries until it runs; false if it was stopped meanwhile. */
   async #again(afterDelay: boolean): Promise<boolean> {
     for (let waits = afterDelay; ; waits = true) {
       if (waits) {
@@ -139,7 +139,7 @@ export class Supervised {
         this.#options.say(reasonOf(error));
         continue;
       }
-      // Stopped while it started: the caller has stopped the one before.
+      // Stopped during the start: `stop` has ended only the previous process.
       if (this.#stopping) await this.#child.stop(0);
       else this.#options.restarted();
       return !this.#stopping;

@@ -4,14 +4,14 @@ import { defaultFolder, type Folder, readJson, writeJson } from "../base/folder.
 import { freePorts, isFree } from "../base/ports.ts";
 import { partName, type RedisPorts, redisHost, redisRoles } from "./redis.ts";
 
-/** What of a region must be the same at the next start. */
+/** The settings of a region that must stay the same at the next start. */
 export interface RegionSettings {
   readonly redisPorts: RedisPorts;
   /** Addresses of replicas that moved: the store waits for every replica it has ever seen until one is forgotten. */
   readonly forget: readonly string[];
 }
 
-/** What must be the same at the next start, by region. */
+/** The settings that must stay the same at the next start, by region. */
 export interface Settings {
   readonly regions: Readonly<Record<string, RegionSettings>>;
 }
@@ -21,7 +21,7 @@ const portFirst = 16_379;
 const portsPerFolder = 16;
 const foldersMax = 900;
 
-/** The ports of the last start. One that somebody has taken since moves to a free one, which is said. */
+/** The ports of the last start. If another program has taken one since, reports this and uses a free one. */
 export async function settleRedisPorts(
   folder: Folder,
   regions: readonly string[],
@@ -40,17 +40,17 @@ export async function settleRedisPorts(
   return settings;
 }
 
-/** A region left out would be one that the others wait for, and one put in would be unknown to what they keep. */
+/** Refuses other regions: the rest would wait for a removed region, and a new one would not fit the stored data. */
 function refuseOthers(folder: Folder, known: readonly string[], asked: readonly string[]): void {
   if (known.length === 0 || known.join() === asked.join()) return;
   throw new OperatorError(
-    `${folder.root} was begun with ${known.length === 1 ? "one region" : `${known.length} regions`}: start it with --regions ${known.length}, or another in a folder of its own with --dir`,
+    `${folder.root} was created with ${known.length === 1 ? "one region" : `${known.length} regions`}: start it with --regions ${known.length}, or another in a folder of its own with --dir`,
   );
 }
 
 /**
- * Each folder begins at a place of its own: while a Redis is down, its port is free, and another cluster that took it
- * would answer this one's nodes and commands, with "wrong password".
+ * Each folder has its own range of ports: while a Redis is down, its port is free, and another cluster that took it
+ * would answer this cluster's nodes and commands with "wrong password".
  */
 function firstPort({ root }: Folder): number {
   if (root === defaultFolder) return portFirst;
@@ -58,7 +58,7 @@ function firstPort({ root }: Folder): number {
   return portFirst + place * portsPerFolder;
 }
 
-/** `taken` gets the ports that are given out. */
+/** Adds the ports that it assigns to `taken`. */
 async function settleRegion(
   region: string,
   known: RegionSettings | undefined,
@@ -84,7 +84,7 @@ async function settleRegion(
   return { redisPorts: ports as RedisPorts, forget: [...(known?.forget ?? []), ...moved] };
 }
 
-/** Notes that the stores wait for no replica any more that is gone. */
+/** Notes that the stores no longer wait for replicas that moved. */
 export function noteForgotten(folder: Folder, { regions }: Settings): void {
   const known = Object.entries(regions).map(([name, one]) => [name, { ...one, forget: [] }]);
   writeJson(folder.settings, { regions: Object.fromEntries(known) });

@@ -11,12 +11,12 @@ import { Child } from "../processes/child.ts";
 export type RedisRole = "primary" | "replica" | "lock";
 export const redisRoles: readonly RedisRole[] = ["primary", "replica", "lock"];
 
-/** How a Redis of a region is called, in messages and on the command line. */
+/** The name of a region's Redis in messages and on the command line. */
 export function partName(role: RedisRole, region: string): string {
   return `${role === "primary" ? "redis" : role}-${region}`;
 }
 
-/** Redis listens for this machine only. */
+/** Redis listens on this machine only. */
 export const redisHost = "127.0.0.1";
 
 /** Users of deploy/redis/users.acl. */
@@ -34,7 +34,7 @@ export function nodePasswordFile(folder: RegionFolder): string {
   return join(folder.secrets, "redis-password");
 }
 
-/** The configuration and the data folder of each Redis; made before the first is started. */
+/** Creates the configuration and the data folder of each Redis; call this before the first one starts. */
 export function prepareRedis(folder: RegionFolder, ports: RedisPorts): void {
   const node = passwordOf(nodePasswordFile(folder));
   const replication = passwordOf(join(folder.secrets, "redis-replication-password"));
@@ -51,7 +51,7 @@ export function prepareRedis(folder: RegionFolder, ports: RedisPorts): void {
   }
 }
 
-/** The Redis processes of one region: which program, where, and at which ports. */
+/** The Redis processes of one region: program, folder and ports. */
 export interface RegionRedis {
   readonly program: string;
   readonly region: string;
@@ -78,7 +78,7 @@ export async function startRedis(redis: RegionRedis, role: RedisRole): Promise<C
   }
 }
 
-/** Waits until the replica has all that the primary has, and on its own disk: before that no barrier is full. */
+/** Waits until the replica has all data of the primary on its own disk: before that no barrier can be full. */
 export async function untilInStep(replica: Child, redis: RegionRedis): Promise<void> {
   await untilInfo(
     replica,
@@ -117,12 +117,12 @@ async function untilInfo(
   }
 }
 
-/** Marking a new store alone writes more bytes than this; a Redis that was always empty has fewer. */
+/** The mark of a new store alone takes more bytes than this; a Redis that was always empty has fewer. */
 const storeBytesMin = 1024;
 
 /**
- * Whether a Redis has its data: the files that its append-only manifest names are there, and hold more than an empty
- * store. An empty primary would take its emptiness for the truth, and give it to the replica.
+ * Whether a Redis has its data: the files that its append-only manifest names exist, and contain more than an empty
+ * store. A primary without its data would start empty and make its replica empty too.
  */
 export function hasData(folder: RegionFolder, role: RedisRole): boolean {
   const files = join(dataFolder(folder, role), "appendonlydir");
@@ -136,7 +136,7 @@ export function hasData(folder: RegionFolder, role: RedisRole): boolean {
   return sizes.reduce((sum, file) => sum + (file?.size ?? 0), 0) >= storeBytesMin;
 }
 
-/** Makes the replica's data the primary's, whose own is gone; the replica then copies it. None of them may run. */
+/** Gives the replica's data to the primary, which has lost its own; the replica then copies it. Both must be down. */
 export function promoteReplica(folder: RegionFolder): void {
   const primary = dataFolder(folder, "primary");
   if (existsSync(primary)) renameSync(primary, `${primary}-incomplete-${Date.now()}`);
@@ -157,7 +157,7 @@ function passwordOf(file: string): string {
     .trim();
 }
 
-/** The shipped settings, and what is of this machine. */
+/** The shipped settings, with those of this machine. */
 function config(
   folder: RegionFolder,
   ports: RedisPorts,
@@ -174,7 +174,7 @@ function config(
     ["repl-diskless-sync-delay", "0"],
     ["masteruser", replicationUser],
     ["masterauth", secrets.replication],
-    // A lock that is lost with its master only costs work.
+    // A lock that is lost with its master costs only some repeated work.
     ...(role === "lock" ? [["appendonly", "no"]] : []),
   ];
   const text = lines.map(([name, value]) => `${name} "${value}"\n`).join("");
@@ -194,7 +194,7 @@ function usersFrom(shipped: string, passwords: ReadonlyMap<string, string>): str
     .join("\n");
 }
 
-/** What Redis says of itself to the nodes' user; undefined while it does not answer that user. */
+/** The INFO of Redis for the nodes' user; undefined while it does not answer that user. */
 async function readInfo(port: number, password: string): Promise<Info | undefined> {
   const socket = connect({ host: redisHost, port });
   try {

@@ -14,10 +14,10 @@ const connectTimeoutMs = 5000;
 const answerTimeoutMs = 5000;
 const responseBytesMax = 1_048_576;
 
-/** The answer was not what vCenter needs. */
+/** The response does not meet vCenter's needs. */
 export class UnexpectedAnswer extends Error {
   override readonly name = "UnexpectedAnswer";
-  /** Result Reason, where the server said that the operation failed. */
+  /** The Result Reason, if the server reported a failed operation. */
   readonly reason: string | undefined;
   constructor(message: string, reason?: string) {
     super(message);
@@ -25,13 +25,13 @@ export class UnexpectedAnswer extends Error {
   }
 }
 
-/** Who speaks, and who hears of each answer. */
+/** Credentials, and a callback for each response. */
 export interface SessionOptions {
   readonly tls: TlsCredentials;
   readonly answered: () => void;
 }
 
-/** One connection of vCenter's: its first message has no batch item identifier, all later ones count up. */
+/** One connection of vCenter: its first message has no batch item identifier; later identifiers count up. */
 export class VcenterSession implements AsyncDisposable {
   readonly #connection: Connection;
   readonly #answered: () => void;
@@ -43,7 +43,7 @@ export class VcenterSession implements AsyncDisposable {
     this.#answered = options.answered;
   }
 
-  /** Connects, as vCenter also does only to see the server's certificate. */
+  /** Only connects, as vCenter does to see the server's certificate. */
   static async connect(endpoint: string, options: SessionOptions): Promise<VcenterSession> {
     const at = parseEndpoint(endpoint);
     if (at === undefined) throw new TypeError(`${endpoint}: is not an endpoint`);
@@ -52,7 +52,7 @@ export class VcenterSession implements AsyncDisposable {
     return new VcenterSession(connection, options);
   }
 
-  /** Connects and asks for the versions, with which each connection that is used begins. */
+  /** Connects and asks for the versions; every connection that carries messages starts with this. */
   static async begin(endpoint: string, options: SessionOptions): Promise<VcenterSession> {
     const session = await VcenterSession.connect(endpoint, options);
     try {
@@ -87,7 +87,7 @@ export class VcenterSession implements AsyncDisposable {
     return (item.payload as Response<"Create">).uniqueIdentifier;
   }
 
-  /** SHA-256 of the key's bytes, which are not kept. */
+  /** Returns the SHA-256 of the key's bytes, which are not kept. */
   async get(id: string): Promise<string> {
     const [item] = await this.send(vcenterItems.get(id));
     const { object } = item.payload as Response<"Get">;
@@ -104,7 +104,7 @@ export class VcenterSession implements AsyncDisposable {
     return String(attributeValue("State", state.item));
   }
 
-  /** What a destroyed key still answers; 1.1 answers Item Not Found to its Get, as for a key that never was. */
+  /** Whether a key is destroyed: KMIP 1.1 answers Item Not Found to its Get, as for a key that never existed. */
   async isDestroyed(id: string): Promise<boolean> {
     try {
       return (await this.state(id)).startsWith("Destroyed");
@@ -114,13 +114,13 @@ export class VcenterSession implements AsyncDisposable {
     }
   }
 
-  /** How many values a custom attribute has: asking for an absent one is a success. */
+  /** How many values a custom attribute has; a request for an absent one succeeds. */
   async count(id: string, name: string): Promise<number> {
     const [item] = await this.send(vcenterItems.getAttribute(id, name));
     return (item.payload as Response<"GetAttributes">).attributes?.length ?? 0;
   }
 
-  /** Adds all in one batch. */
+  /** Adds all attributes in one batch. */
   async addAttributes(id: string, values: Readonly<Record<string, string>>): Promise<void> {
     await this.send(
       ...Object.entries(values).map(([name, value]) => vcenterItems.addAttribute(id, name, value)),
@@ -139,7 +139,7 @@ export class VcenterSession implements AsyncDisposable {
     const answer = decodeResponse(decode(bytes));
     this.#answered();
     if (answer.version !== "1.1") throw new UnexpectedAnswer(`answered in ${answer.version}`);
-    // A failed operation ends the batch: what it says comes before that others have no answer.
+    // A failed operation ends the batch, so report its error before the missing answers of later operations.
     for (const [at, item] of numbered.entries()) {
       const own = answer.items[at];
       if (own !== undefined) check(item, own);

@@ -4,7 +4,7 @@ import { ConnectionError, type TlsCredentials } from "@holdfast/client";
 import { reasonOf } from "@holdfast/server/base";
 import { UnexpectedAnswer, VcenterSession } from "./vcenter-session.ts";
 
-/** A node as vCenter has it in its list. */
+/** A node as in vCenter's list. */
 interface Kms {
   readonly name: string;
   readonly region: string;
@@ -12,19 +12,19 @@ interface Kms {
   readonly endpoint: string;
 }
 
-/** What one task did at which node. */
+/** The result of one task at one node. */
 export interface StepOutcome {
   readonly step: string;
   readonly node: string;
   readonly region: string;
   readonly result: string;
   readonly ok: boolean;
-  /** The node that gets the same task next, where this one did not answer it. */
+  /** The node that gets the same task next, if this one did not answer it. */
   readonly next?: string;
   readonly ms: number;
 }
 
-/** A key that the sequence made, with the digest of its bytes. */
+/** A key that the sequence created, with the digest of its bytes. */
 export interface MadeKey {
   readonly uniqueIdentifier: string;
   readonly sha256: string;
@@ -33,10 +33,10 @@ export interface MadeKey {
 export interface Play {
   readonly nodes: readonly Kms[];
   readonly tls: TlsCredentials;
-  /** The key of an earlier play: it must still be there, with the same bytes. */
+  /** The key of an earlier run: it must still exist, with the same bytes. */
   readonly earlier?: MadeKey;
   readonly report: (outcome: StepOutcome) => void;
-  /** Called at each answer. */
+  /** Called at each response. */
   readonly answered: () => void;
 }
 
@@ -56,8 +56,8 @@ const product = {
 };
 
 /**
- * Plays vCenter's own sequence: trust, health check, new key over four connections, key needed again. Each task has a
- * connection of its own, and the nodes take turns.
+ * Plays vCenter's own sequence: trust, health check, new key over four connections, key needed again. Each task has its
+ * own connection, and the nodes take turns.
  */
 export async function playVcenter(play: Play): Promise<MadeKey> {
   const turns = new Turns(play);
@@ -70,10 +70,10 @@ export async function playVcenter(play: Play): Promise<MadeKey> {
   return made;
 }
 
-/** A task at one node; `again` when another node was asked before, which may have carried it out. */
+/** A task at one node; `again` is true if another node was asked before, which may have carried it out. */
 type Work = (endpoint: string, again: boolean) => Promise<string>;
 
-/** Gives each task the next node, and the one after it where that does not answer; reports each outcome. */
+/** Gives each task to the next node, or to the one after it if that does not answer; reports each outcome. */
 class Turns {
   readonly #play: Play;
   #turn = 0;
@@ -142,7 +142,7 @@ class Turns {
   }
 }
 
-/** No connection, or General Failure: the node cannot tell now, and another one can. */
+/** No connection, or General Failure: this node cannot answer now, but another one may. */
 function mayBeOnlyThisNode(error: unknown): boolean {
   if (error instanceof UnexpectedAnswer) return error.reason === "GeneralFailure";
   return error instanceof ConnectionError;
@@ -220,7 +220,7 @@ async function describeKey(
   return `${names.join(", ")} added`;
 }
 
-/** A key that was made before: its bytes are the same, unless somebody has destroyed it since. */
+/** Gets a key that was created before: its bytes must be the same, unless somebody has destroyed it since. */
 async function neededAgain(turns: Turns, step: string, key: MadeKey): Promise<void> {
   const { uniqueIdentifier: id } = key;
   await turns.task(step, async (session) => {

@@ -1,13 +1,13 @@
 import { contract } from "@holdfast/admin";
 import { combinations, counter, type EventMetric, fromStart, seconds } from "./metric-row.ts";
 
-/** What events of the admin API move. */
+/** Metrics that events of the admin API change. */
 export const adminMetrics = [
   fromStart(
     counter(
       "holdfast_admin_requests_total",
       "adminRequest",
-      "Requests that the admin API answered, by operation (empty for a path that leads nowhere) and HTTP status.",
+      "Requests that the admin API answered, by operation (empty for an unknown path) and HTTP status.",
       ["operation", "status"],
       ({ operation, status }) => [operation, String(status)],
     ),
@@ -16,7 +16,7 @@ export const adminMetrics = [
   seconds(
     "holdfast_admin_request_seconds",
     "adminRequest",
-    "Time of one request at the admin API, from its head to its answer.",
+    "Time of one request at the admin API, from its headers to the end of its response.",
     ({ durationMs }) => durationMs,
     ["operation"],
     ({ operation }) => [operation],
@@ -24,7 +24,7 @@ export const adminMetrics = [
   counter(
     "holdfast_admin_denied_total",
     "adminDenied",
-    "Requests that the admin API denied: a token that is missing, unknown, expired or revoked, or one that may not do this (role, scope, instance).",
+    "Requests that the admin API denied: the token is missing, unknown, expired or revoked, or may not do this (role, scope, instance).",
     ["reason"],
     ({ reason }) => [reason],
   ),

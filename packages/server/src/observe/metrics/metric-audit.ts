@@ -1,11 +1,11 @@
 import { counter, type EventMetric, lastSaid, none, seconds } from "./metric-row.ts";
 
-/** What events of the audit trail move. */
+/** Metrics that events of the audit trail change. */
 export const auditMetrics = [
   counter(
     "holdfast_audit_shipped_total",
     "auditSink",
-    "Audit entries that a sink was given; each at least once, so a change of leader may count some twice.",
+    "Audit entries delivered to a sink; each at least once, so a change of leader may count some twice.",
     ["sink"],
     ({ sink }) => [sink],
     ({ entries }) => entries,
@@ -13,7 +13,7 @@ export const auditMetrics = [
   seconds(
     "holdfast_audit_ship_seconds",
     "auditSink",
-    "Time of one try to give a sink what it has not.",
+    "Time of one try to deliver audit entries to a sink.",
     ({ durationMs }) => durationMs,
     ["sink", "ok"],
     ({ sink, ok }) => [sink, String(ok)],
@@ -22,7 +22,7 @@ export const auditMetrics = [
     ...lastSaid(
       "holdfast_audit_sink_ok",
       "auditSink",
-      "1 while the last try to give a sink audit entries succeeded. Shown by the leader.",
+      "1 while the last try to deliver audit entries to a sink succeeded. Shown by the leader.",
       ({ ok }) => (ok ? 1 : 0),
       ["sink"],
       ({ sink }) => [sink],
@@ -33,7 +33,7 @@ export const auditMetrics = [
     ...lastSaid(
       "holdfast_audit_sink_behind",
       "auditSink",
-      "Chained audit entries that a sink has not. Shown by the leader.",
+      "Chained audit entries that a sink does not have yet. Shown by the leader.",
       ({ behind }) => behind,
       ["sink"],
       ({ sink }) => [sink],
@@ -44,7 +44,7 @@ export const auditMetrics = [
     ...lastSaid(
       "holdfast_audit_sink_lag_seconds",
       "auditSink",
-      "Age of the oldest audit entry that a sink has not. Shown by the leader.",
+      "Age of the oldest audit entry that a sink does not have yet. Shown by the leader.",
       ({ lagMs }) => lagMs / 1000,
       ["sink"],
       ({ sink }) => [sink],
@@ -54,7 +54,7 @@ export const auditMetrics = [
   counter(
     "holdfast_audit_lost_total",
     "auditLost",
-    "Audit entries that the store gave up at its bound before they were chained or shipped.",
+    "Audit entries that the store dropped at its size limit before they were chained or shipped.",
     none,
     undefined,
     ({ entries }) => entries,
@@ -62,6 +62,6 @@ export const auditMetrics = [
   counter(
     "holdfast_audit_faults_total",
     "auditFault",
-    "Places where the audit trail is not what its chain says. Any is worth an alarm.",
+    "Places where the audit trail does not match its chain. Each is worth an alarm.",
   ),
 ] as const satisfies readonly EventMetric[];

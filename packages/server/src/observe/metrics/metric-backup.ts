@@ -1,6 +1,6 @@
 import type { ReadMetric } from "./metric-row.ts";
 
-/** Metrics of what is kept: objects by state, and backups. */
+/** Metrics of stored data: objects by state, and backups. */
 export const keepingMetrics = [
   {
     type: "gauge",
@@ -19,7 +19,7 @@ export const keepingMetrics = [
   {
     type: "gauge",
     name: "holdfast_backup_last_success_timestamp_seconds",
-    help: "When the last scheduled backup that is whole began; none where there never was one.",
+    help: "When the last complete scheduled backup began; absent if there never was one.",
     labels: ["backup_region"],
     read: ({ backups }) =>
       (backups?.() ?? []).flatMap(({ region, lastMs }) =>
@@ -29,14 +29,14 @@ export const keepingMetrics = [
   {
     type: "gauge",
     name: "holdfast_backup_ok",
-    help: "1 while a region's last scheduled backup is whole, 0 after one that failed; none where there never was one.",
+    help: "1 while a region's last scheduled backup is complete, 0 after one that failed; absent if there never was one.",
     labels: ["backup_region"],
     read: ({ backups }) => (backups?.() ?? []).map(({ region, ok }) => [region, ok ? 1 : 0]),
   },
   {
     type: "gauge",
     name: "holdfast_backup_interval_seconds",
-    help: "From one scheduled backup to the next, as this node is configured; none where none are scheduled.",
+    help: "Time from one scheduled backup to the next, as configured on this node; absent if none are scheduled.",
     labels: ["backup_region"],
     read: ({ backupEveryMs, build: { region } }) =>
       backupEveryMs === undefined ? [] : [[region, backupEveryMs / 1000]],

@@ -1,11 +1,11 @@
 import type { ReadMetric } from "./metric-row.ts";
 
-/** What is read of instances. */
+/** Metrics of instances, read at each scrape. */
 export const instanceMetrics = [
   {
     type: "gauge",
     name: "holdfast_instances",
-    help: "Instances by their status, deleted ones left out. One that stays Configuring waits for a root of trust; one that stays Removing for the other region.",
+    help: "Instances by their status, without deleted ones. One that stays Configuring waits for a root of trust; one that stays Removing waits for the other region.",
     labels: ["status"],
     read: ({ instances }) => [...(instances?.() ?? [])],
   },

@@ -19,13 +19,13 @@ function peersOf(node: NodeReadings): readonly string[] {
   return node.peers().map(({ region }) => region);
 }
 
-/** What events of two regions and of the leader move. */
+/** Metrics that events of the two regions and of the leader change. */
 export const regionMetrics = [
   fromStart(
     counter(
       "holdfast_serving_changes_total",
       "serving",
-      "Changes of the store that clients are served from, by what it is now and whether it takes changes.",
+      "Switches of the store that clients are served from, by the new store and whether it accepts changes.",
       ["from", "writes"],
       ({ from, writes }) => [from, String(writes)],
     ),
@@ -35,7 +35,7 @@ export const regionMetrics = [
     counter(
       "holdfast_peer_changes_total",
       "peer",
-      "Changes of what is known of the other region: up, down or retired.",
+      "Changes of the known state of the other region: up, down or retired.",
       ["peer_region", "state"],
       ({ region, state }) => [region, state],
     ),
@@ -45,7 +45,7 @@ export const regionMetrics = [
     counter(
       "holdfast_pushed_records_total",
       "push",
-      "Changed records acknowledged to clients, by whether the other region had acknowledged them too (shared) or this one alone. Alone ones are lost with this region's store if that is lost for good before the other has caught up.",
+      "Changed records acknowledged to clients, by whether the other region had acknowledged them too (shared) or only this one (alone). Those acknowledged alone are lost if this region's store is lost for good before the other region has caught up.",
       ["peer_region", "result"],
       ({ region, result }) => [region, result],
       ({ records }) => records,
@@ -56,7 +56,7 @@ export const regionMetrics = [
     seconds(
       "holdfast_push_seconds",
       "push",
-      "Time that a change waited for the other region.",
+      "Time that a change waited for the other region's acknowledgement.",
       ({ durationMs }) => durationMs,
       ["peer_region", "result"],
       ({ region, result }) => [region, result],
@@ -75,7 +75,7 @@ export const regionMetrics = [
     counter(
       "holdfast_joins_total",
       "join",
-      "Copies of the other region, by what became of them here.",
+      "Copies received from the other region, by what this region did with them.",
       ["peer_region", "result"],
       ({ region, result }) => [region, result],
     ),
@@ -93,7 +93,7 @@ export const regionMetrics = [
     counter(
       "holdfast_clock_ahead_total",
       "clockAhead",
-      "Stamps of the other region that were ahead of this node's clock.",
+      "Timestamps of the other region that were ahead of this node's clock.",
       ["peer_region"],
       ({ region }) => [region],
     ),
@@ -102,7 +102,7 @@ export const regionMetrics = [
   lastSaid(
     "holdfast_clock_ahead_seconds",
     "clockAhead",
-    "By how much the last such stamp was ahead.",
+    "How far the last such timestamp was ahead.",
     ({ ms }) => ms / 1000,
     ["peer_region"],
     ({ region }) => [region],
@@ -110,7 +110,7 @@ export const regionMetrics = [
   lastSaid(
     "holdfast_clock_offset_seconds",
     "clockOffset",
-    "How far this node's clock is ahead of the store's or another region's, as last heard; negative where it is behind. Beyond 60 s this node decides no date of an object. None while no other clock was heard.",
+    "How far this node's clock is ahead of the store's or another region's, as last reported; negative if it is behind. Beyond 60 s this node decides no date of an object. Absent while no other clock is known.",
     ({ aheadMs }) => aheadMs / 1000,
     ["of"],
     ({ of }) => [of],
@@ -119,7 +119,7 @@ export const regionMetrics = [
     counter(
       "holdfast_agreements_total",
       "agreement",
-      "Operations that all regions must agree on (Destroy): agreed, refused, or with an outcome that is not known yet.",
+      "Operations that all regions must agree on (Destroy): agreed, refused, or with an outcome that is still unknown.",
       ["result"],
       ({ result }) => [result],
     ),
@@ -150,7 +150,7 @@ export const regionMetrics = [
     ...lastSaid(
       "holdfast_leader_epoch",
       "leader",
-      "The leader's epoch; each new leader has a higher one. Shown by the leader.",
+      "The leader's epoch; it increases with each new leader. Shown by the leader.",
       ({ state, epoch }) => (state === "leader" ? epoch : undefined),
     ),
     ofLeader: true,
@@ -166,7 +166,7 @@ export const regionMetrics = [
   counter(
     "holdfast_duty_done_total",
     "duty",
-    "What a leader's duty has done: records joined, reservations resolved, dates written.",
+    "Work that a leader's duty has done: records joined, reservations resolved, dates written.",
     ["duty"],
     ({ duty }) => [duty],
     ({ done }) => done,
@@ -175,7 +175,7 @@ export const regionMetrics = [
     ...lastSaid(
       "holdfast_replication_lag_changes",
       "behind",
-      "Changes of the other region that this one's leader had not looked at when it last asked: that region's position less the cursor. Most of them were pushed. Shown by the leader.",
+      "Changes of the other region that this region's leader had not processed when it last asked: that region's position minus the cursor. Most of them were pushed. Shown by the leader.",
       ({ changes }) => changes,
       ["peer_region"],
       ({ region }) => [region],
@@ -186,7 +186,7 @@ export const regionMetrics = [
     ...lastSaid(
       "holdfast_duplicate_names",
       "duplicateNames",
-      "Names that two live objects of an instance have, since both regions gave them before they heard of each other; Locate answers the newer first. Shown by the leader.",
+      "Names that two live objects of an instance share, because both regions assigned them while they could not reach each other; Locate returns the newer first. Shown by the leader.",
       ({ names }) => names,
     ),
     ofLeader: true,
@@ -195,7 +195,7 @@ export const regionMetrics = [
     ...lastSaid(
       "holdfast_duty_left",
       "duty",
-      "What a leader's duty knows to remain. Shown by the leader.",
+      "Work that a leader's duty still has to do, as far as it knows. Shown by the leader.",
       ({ left }) => left,
       ["duty"],
       ({ duty }) => [duty],
@@ -217,7 +217,7 @@ export const regionMetrics = [
     counter(
       "holdfast_peer_refusals_total",
       "peerRefused",
-      "Callers refused at the peer port: strangers, whose certificate or language is not a peer's; callers whose handshake ended unfinished, as when the line is cut; and floods. The log names them.",
+      "Callers refused at the peer port: strangers, whose certificate or protocol is not a peer's; callers whose handshake did not complete, for example when the connection is lost; and floods. The log names them.",
       ["reason"],
       ({ kind }) => [kind],
     ),

@@ -7,13 +7,13 @@ import {
   type ReadMetric,
 } from "./metric-row.ts";
 
-/** What events of roots of trust move. */
+/** Metrics that events of roots of trust change. */
 export const rootEventMetrics = [
   fromStart(
     counter(
       "holdfast_instance_keys_changes_total",
       "instanceKeys",
-      "What this node can do with an instance's keys changed: into which state, and for which failure of the root of trust.",
+      "Changes of what this node can do with an instance's keys, by the new state and the failure of the root of trust.",
       ["state", "failure"],
       ({ state, failure }) => [state, failure],
     ),
@@ -25,12 +25,12 @@ export const rootEventMetrics = [
   ),
 ] as const satisfies readonly EventMetric[];
 
-/** What is read of roots of trust. */
+/** Metrics of roots of trust, read at each scrape. */
 export const rootReadMetrics = [
   {
     type: "gauge",
     name: "holdfast_root_ok",
-    help: "1 while a root of trust that this node has open did its work when it was last asked.",
+    help: "1 while a root of trust that this node has open worked when it was last used.",
     labels: ["kind", "root"],
     read: ({ roots }) => [...(roots?.() ?? [])],
   },
@@ -44,7 +44,7 @@ export const rootReadMetrics = [
   {
     type: "gauge",
     name: "holdfast_root_grace_left_seconds",
-    help: "Time until the first instance's keys close because its root of trust cannot be reached. Not there while none does.",
+    help: "Time until the first instance's keys close because its root of trust cannot be reached. Absent while none will close.",
     labels: none,
     read: ({ graceLeft }) => {
       const left = graceLeft?.();
@@ -54,7 +54,7 @@ export const rootReadMetrics = [
   {
     type: "gauge",
     name: "holdfast_keks",
-    help: "This region's wraps of key-encryption keys, by whether they are under their root key's present version (current) or an older version or another root key (stale).",
+    help: "This region's wraps of key-encryption keys, by whether they are under their root key's current version (current) or under an older version or another root key (stale).",
     labels: ["under"],
     read: ({ keks }) => [...(keks?.() ?? [])],
   },

@@ -5,7 +5,7 @@ import type { NodeEvent } from "../events.ts";
 type EventType = NodeEvent["type"];
 type EventOf<Type extends EventType> = Extract<NodeEvent, { readonly type: Type }>;
 
-/** A metric that one kind of event moves. */
+/** A metric that one kind of event changes. */
 export interface EventMetric<
   Name extends string = string,
   Kind extends "counter" | "gauge" | "histogram" = "counter" | "gauge" | "histogram",
@@ -17,17 +17,17 @@ export interface EventMetric<
   readonly on: EventType;
   readonly labelValues: (event: never) => readonly string[];
   /**
-   * What a counter goes up by (1 when left out); what a histogram observes, in milliseconds; what a gauge is from now
-   * on (undefined = as it was).
+   * The increment of a counter (1 by default); the value that a histogram observes, in milliseconds; the new value of a
+   * gauge (undefined = unchanged).
    */
   readonly amount?: (event: never, nowMs: () => number) => number | undefined;
-  /** A gauge that is true of a leader only. */
+  /** A gauge that only a leader shows. */
   readonly ofLeader?: true;
-  /** Label values of series that are there before their first event, at 0: a first event is seen as a rise only then. */
+  /** Label values of series that start at 0: otherwise Prometheus does not see their first event as an increase. */
   readonly starts?: (node: NodeReadings) => readonly (readonly string[])[];
 }
 
-/** A metric that is read when it is scraped. */
+/** A metric whose value is read at each scrape. */
 export interface ReadMetric {
   readonly type: "gauge";
   readonly name: string;
@@ -36,28 +36,28 @@ export interface ReadMetric {
   readonly read: (node: NodeReadings) => readonly (readonly [...labels: string[], value: number])[];
 }
 
-/** An instance, what its keys can be used for at this node, and why. */
+/** An instance, the state of its keys on this node, and the reason. */
 interface KeyTrouble {
   readonly name: string;
   readonly state: KeyRingStatus["state"];
   readonly reason: string;
 }
 
-/** What is read of roots of trust. */
+/** Readings of roots of trust. */
 export interface RootReadings {
-  /** Roots of trust that are open: kind, name, and whether they did their work when they were last asked. */
+  /** Open roots of trust: kind, name, and whether they worked when they were last used. */
   readonly roots: () => readonly (readonly [kind: string, name: string, ok: number])[];
   /** Instances by what this node can do with their keys. */
   readonly instanceKeys: () => readonly (readonly [state: KeyRingStatus["state"], count: number])[];
-  /** Instances whose keys this node does not have open as always. */
+  /** Instances whose keys are not in the state `open` on this node. */
   readonly keyTroubles: () => readonly KeyTrouble[];
   /** Seconds until the first instance's keys close because its root of trust cannot be reached; undefined while none does. */
   readonly graceLeft: () => number | undefined;
-  /** This region's wraps of KEKs by whether they are under their root key's present version. */
+  /** This region's wraps of KEKs by whether they are under their root key's current version. */
   readonly keks: () => readonly (readonly [under: string, count: number])[];
 }
 
-/** What a scrape looks at; everything is known without asking anybody. */
+/** The values that a scrape reads; all are in memory, so no request to another system is needed. */
 export interface NodeReadings {
   readonly build: { readonly version: string; readonly region: string; readonly node: string };
   readonly endpoint: () =>
@@ -76,21 +76,21 @@ export interface NodeReadings {
     readonly parts: Readonly<Record<string, boolean>>;
   };
   readonly peers: () => readonly { readonly region: string; readonly state: string }[];
-  /** Whether this node leads its region; undefined where it is never a candidate. */
+  /** Whether this node leads its region; undefined if it is never a candidate. */
   readonly leads: () => boolean | undefined;
-  /** Records set aside in the own store; undefined while that is not known. */
+  /** Quarantined records in the own store; undefined while unknown. */
   readonly quarantined: () => number | undefined;
-  /** What the own store's Redis takes of its machine; undefined while that is not known. */
+  /** The resources that the own store's Redis uses; undefined while unknown. */
   readonly store?: () => StoreUsage | undefined;
-  /** How many lock masters there are and answer; undefined while that is not known, or where none are named. */
+  /** How many lock masters exist, and how many answer; undefined while unknown, or if none are configured. */
   readonly lockMasters?: () => Pick<LockLook, "masters" | "answering"> | undefined;
-  /** Status and how many have it. */
+  /** Number of instances by status. */
   readonly instances?: () => readonly (readonly [status: string, count: number])[];
-  /** Instance, state and how many; at the leader. */
+  /** Number of objects by instance and state; at the leader. */
   readonly objects?: () => readonly (readonly [instance: string, state: string, count: number])[];
-  /** Instance, age (a name of `ages`) and how many; at the leader. */
+  /** Number of objects by instance and age (a name of `ages`); at the leader. */
   readonly objectAges?: () => readonly (readonly [instance: string, age: string, count: number])[];
-  /** When each region's last good backup began, where there was one, and whether the last of all was good. */
+  /** When each region's last good backup began, if there was one, and whether its very last backup was good. */
   readonly backups?: () => readonly {
     readonly region: string;
     readonly lastMs: number | undefined;
@@ -102,18 +102,18 @@ export interface NodeReadings {
   readonly keyTroubles?: RootReadings["keyTroubles"];
   readonly graceLeft?: RootReadings["graceLeft"];
   readonly keks?: RootReadings["keks"];
-  /** End of each certificate's time, milliseconds since the epoch. */
+  /** Validity of each certificate, milliseconds since the epoch. */
   readonly certificates: () => readonly {
     readonly kind: "server" | "client" | "authority" | "peer";
     readonly owner: string;
     readonly subject: string;
-    /** Such as `RSA 2048`, of a certificate in this node's own files. */
+    /** For example `RSA 2048`; present for a certificate in this node's own files. */
     readonly keyType?: string;
     readonly fingerprint: string;
     readonly notBeforeMs: number;
     readonly notAfterMs: number;
   }[];
-  /** How many of all certificates there are by kind and by how near their end is. */
+  /** Number of all certificates by kind and by how soon they expire. */
   readonly certificateCounts?: () => readonly (readonly [
     kind: string,
     expiry: string,
@@ -137,7 +137,7 @@ export function counter<Type extends EventType, const Name extends string>(
   return amount === undefined ? row : { ...row, amount };
 }
 
-/** A counter or histogram whose series are there from the start. */
+/** A counter or histogram whose series exist from the start. */
 export function fromStart<Row extends EventMetric>(
   row: Row,
   starts: NonNullable<EventMetric["starts"]>,
@@ -145,7 +145,7 @@ export function fromStart<Row extends EventMetric>(
   return { ...row, starts };
 }
 
-/** Every combination of label values, one list a label. */
+/** Every combination of label values, from one list per label. */
 export function combinations(
   ...labels: readonly (readonly string[])[]
 ): readonly (readonly string[])[] {
@@ -158,7 +158,7 @@ export function combinations(
 /** A label that is `true` or `false`. */
 export const booleans = ["true", "false"] as const;
 
-/** A gauge that keeps what its last event said. */
+/** A gauge that keeps the value of its last event. */
 export function lastSaid<Type extends EventType, const Name extends string>(
   name: Name,
   on: Type,

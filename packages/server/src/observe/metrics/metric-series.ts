@@ -1,6 +1,6 @@
 import type { MetricValueWithName } from "prom-client";
 
-/** One time series of a histogram: counts per bucket, not yet cumulative. */
+/** One time series of a histogram: counts per bucket, not cumulative. */
 class Buckets {
   readonly counts: Float64Array;
   sum = 0;
@@ -9,7 +9,7 @@ class Buckets {
   }
 }
 
-/** More combinations of labels than that are counted as "other": no client may fill our memory with names. */
+/** Further combinations of labels are counted as "other", so that no client can fill the memory with names. */
 const seriesMax = 2000;
 
 interface Printed {
@@ -23,8 +23,8 @@ interface Printed {
 type Node<Cell> = Map<string, Node<Cell>> | Cell;
 
 /**
- * The series of one metric, found by their labels. Recording costs a few look-ups; what prom-client wants to hear is
- * made when it is scraped.
+ * The series of one metric, found by their labels. Recording costs a few look-ups; the values for prom-client are built
+ * at each scrape.
  */
 abstract class Series<Cell> {
   readonly name: string;
@@ -47,7 +47,7 @@ abstract class Series<Cell> {
     labels: Record<string, string>,
   ): MetricValueWithName<string>[];
 
-  /** Finds the series of these label values, and makes it the first time. */
+  /** Finds the series with these label values, or creates it. */
   protected cell(values: readonly string[]): Cell {
     let node = this.#root;
     for (let at = 0; at < values.length; at++) {
@@ -60,18 +60,18 @@ abstract class Series<Cell> {
     return node as Cell;
   }
 
-  /** Shows the series of these label values before anything is recorded. */
+  /** Creates the series with these label values before anything is recorded. */
   start(values: readonly string[]): void {
     this.cell(values);
   }
 
-  /** Forgets every series. */
+  /** Removes every series. */
   clear(): void {
     this.#cells = [];
     this.#root = this.#labels.length === 0 ? this.#make([]) : new Map();
   }
 
-  /** What prom-client's registry calls. */
+  /** Called by prom-client's registry. */
   async get(): Promise<Printed> {
     const values = this.#cells.flatMap(({ values: labelValues, cell }) => {
       const labels = Object.fromEntries(
@@ -128,7 +128,7 @@ export class CounterSeries extends Series<{ value: number }> {
   }
 }
 
-/** A gauge with labels that keeps what was last said; without labels nothing is shown before that. */
+/** A gauge with labels that keeps its last value; without labels it shows nothing before the first one. */
 export class GaugeSeries extends Series<{ value: number | undefined }> {
   protected override readonly type = "gauge";
 
@@ -145,7 +145,7 @@ export class GaugeSeries extends Series<{ value: number | undefined }> {
   }
 }
 
-/** Upper bounds in seconds, from a read in memory to a time-out. */
+/** Upper bounds in seconds, from a read in memory to a timeout. */
 const secondsBuckets = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 ] as const;

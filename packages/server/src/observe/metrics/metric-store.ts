@@ -20,32 +20,32 @@ function ofStore<const Name extends string>(
   };
 }
 
-/** What Redis servers say of themselves when they are looked at, every 10 s. */
+/** Metrics that Redis servers report about themselves; read every 10 s. */
 export const storeMetrics = [
   ofStore(
     "holdfast_store_memory_used_bytes",
-    "Memory that the own store's Redis uses, looked at every 10 s. Not there while it does not answer.",
+    "Memory that the own store's Redis uses, read every 10 s. Absent while it does not answer.",
     ({ usedBytes }) => usedBytes,
   ),
   ofStore(
     "holdfast_store_memory_max_bytes",
-    "The own store's `maxmemory`: at it Redis takes no changes. Not there where none is set.",
+    "The own store's `maxmemory`: at this limit Redis accepts no changes. Absent if none is set.",
     ({ maxBytes }) => (maxBytes === 0 ? undefined : maxBytes),
   ),
   ofStore(
     "holdfast_store_aof_bytes",
-    "Disk that the append-only file of the own store's Redis takes; writing it anew needs as much again. Not there while Redis does not answer.",
+    "Disk space of the append-only file of the own store's Redis; a rewrite needs as much again. Absent while Redis does not answer.",
     ({ aofBytes }) => aofBytes,
   ),
   ofStore(
     "holdfast_store_disk_ok",
-    "1 while the own store's Redis could write its append-only file, and write it anew, when it last tried. Not there while Redis does not answer. How long a write takes is `holdfast_barrier_seconds`: Redis itself does not tell.",
+    "1 while the own store's Redis could write and rewrite its append-only file when it last tried. Absent while Redis does not answer. For how long a write takes see `holdfast_barrier_seconds`: Redis itself does not report it.",
     ({ diskOk }) => (diskOk ? 1 : 0),
   ),
   {
     type: "gauge",
     name: "holdfast_lock_masters",
-    help: "Lock masters of the leader's election, by whether they answer (yes) or not (no), looked at every 10 s. Not there where none are named.",
+    help: "Lock masters of the leader's election, by whether they answer (yes) or not (no), read every 10 s. Absent if none are configured.",
     labels: ["answers"],
     read: ({ lockMasters }) => {
       const look = lockMasters?.();

@@ -26,7 +26,7 @@ const moved = [
   counter(
     "holdfast_requests_total",
     "operation",
-    "KMIP operations answered, one a batch item.",
+    "KMIP operations answered, one per batch item.",
     ["operation", "version", "result"],
     ({ operation, version, result }) => [operation, version, result],
   ),
@@ -41,7 +41,7 @@ const moved = [
   seconds(
     "holdfast_request_seconds",
     "request",
-    "Time from a request's last byte to its answer, for a whole message.",
+    "Time from a request's last byte to its response, for a whole message.",
     ({ durationMs }) => durationMs,
   ),
   counter(
@@ -55,7 +55,7 @@ const moved = [
   counter(
     "holdfast_response_bytes_total",
     "request",
-    "Bytes of answers.",
+    "Bytes of responses.",
     none,
     undefined,
     ({ responseBytes }) => responseBytes,
@@ -63,13 +63,13 @@ const moved = [
   counter(
     "holdfast_request_failures_total",
     "requestFailed",
-    "Requests that a fault of the node left without an answer. Always worth a report.",
+    "Requests that got no response because of a fault of the node. Each is worth a bug report.",
   ),
   fromStart(
     counter(
       "holdfast_handshakes_total",
       "handshake",
-      "TLS handshakes completed, by whether the client was let in and, if not, why.",
+      "TLS handshakes completed, by whether the client was accepted and, if not, why.",
       ["outcome", "resumed", "protocol"],
       ({ outcome, resumed, protocol }) => [outcome, String(resumed), protocol],
     ),
@@ -90,7 +90,7 @@ const moved = [
     counter(
       "holdfast_handshake_failures_total",
       "handshakeFailed",
-      "TLS handshakes that did not complete, by what an administrator can do something about; `other` is scans, time-outs and the like.",
+      "TLS handshakes that did not complete, by causes that an administrator can fix; `other` is scans, timeouts and the like.",
       ["reason"],
       ({ fault }) => [fault ?? "other"],
     ),
@@ -99,7 +99,7 @@ const moved = [
   counter(
     "holdfast_connections_dropped_total",
     "connectionDropped",
-    "Connections refused although their client was let in: `kmip.connectionsMax`, or half of it for one instance, and all of them busy.",
+    "Connections closed although their client was accepted: `kmip.connectionsMax`, or half of it for one instance, was reached, and all of them were busy.",
   ),
   fromStart(
     counter(
@@ -152,7 +152,7 @@ const moved = [
     counter(
       "holdfast_locks_total",
       "lock",
-      "Locks asked for: acquired, given up after waiting (contended), or not to be had (unavailable).",
+      "Locks requested: acquired, given up after waiting (contended), or not obtainable (unavailable).",
       ["result"],
       ({ result }) => [result],
     ),
@@ -161,7 +161,7 @@ const moved = [
   counter(
     "holdfast_cas_conflicts_total",
     "casConflict",
-    "Changes that found the record changed by another and began again.",
+    "Changes that were retried because another change had modified the record.",
     ["operation"],
     ({ operation }) => [operation],
   ),
@@ -169,7 +169,7 @@ const moved = [
     counter(
       "holdfast_covered_reads_total",
       "coveredRead",
-      "Reads, by whether they had to wait until what they read was durable.",
+      "Reads, by whether they had to wait until the data was durable.",
       ["waited"],
       ({ waited }) => [String(waited)],
     ),
@@ -189,17 +189,17 @@ const moved = [
   seconds(
     "holdfast_root_call_seconds",
     "rootCall",
-    "Time of one call to a key manager or to IAM (`token`), each repetition by itself; status 0: no answer came.",
+    "Time of one call to a key manager or to IAM (`token`), each retry counted separately; status 0: no response.",
     ({ durationMs }) => durationMs,
     ["root", "action", "status"],
     ({ root, action, status }) => [root, action, String(status)],
   ),
-  counter("holdfast_warnings_total", "warning", "Warnings; the log has their words."),
+  counter("holdfast_warnings_total", "warning", "Warnings; the log has their text."),
   fromStart(
     counter(
       "holdfast_certificate_reloads_total",
       "certificate",
-      "Certificate files read again, by what they are for and whether they are in use now.",
+      "Certificate files read again, by purpose and whether they are in use now.",
       ["purpose", "loaded"],
       ({ purpose, loaded }) => [purpose, String(loaded)],
     ),
@@ -214,7 +214,7 @@ const moved = [
     counter(
       "holdfast_listener_changes_total",
       "listener",
-      "The KMIP listener opened or shut.",
+      "How often the KMIP listener opened or closed.",
       ["open"],
       ({ open }) => [String(open)],
     ),
@@ -239,7 +239,7 @@ const scraped = [
   {
     type: "gauge",
     name: "holdfast_handshakes_in_progress",
-    help: "TLS handshakes under way now.",
+    help: "TLS handshakes in progress now.",
     labels: none,
     read: ({ endpoint }) => [[endpoint()?.handshakeCount ?? 0]],
   },
@@ -282,14 +282,14 @@ const scraped = [
   {
     type: "gauge",
     name: "holdfast_part_ok",
-    help: "1 while a part did its work when it was last looked at; `/readyz?verbose` has the words.",
+    help: "1 while a part worked when it was last checked; `/readyz?verbose` shows the details.",
     labels: ["part"],
     read: ({ health }) => Object.entries(health().parts).map(([part, ok]) => [part, ok ? 1 : 0]),
   },
   {
     type: "gauge",
     name: "holdfast_peer_up",
-    help: "1 while the other region can be asked: pushes wait for it. Not there while it is retired.",
+    help: "1 while the other region can be reached: pushes wait for it. Absent while it is retired.",
     labels: ["peer_region"],
     read: ({ peers }) =>
       peers()
@@ -299,7 +299,7 @@ const scraped = [
   {
     type: "gauge",
     name: "holdfast_leader",
-    help: "1 while this node leads its region; summed over a region's nodes it should be 1. Not there in a region with Sentinels that names no lock masters.",
+    help: "1 while this node leads its region; the sum over a region's nodes should be 1. Absent in a region with Sentinels but without configured lock masters.",
     labels: none,
     read: ({ leads }) => {
       const leader = leads();
@@ -310,7 +310,7 @@ const scraped = [
   {
     type: "gauge",
     name: "holdfast_quarantined_records",
-    help: "Records set aside in the own store because they do not decode or differ where no change is possible. Any is worth a look.",
+    help: "Records in quarantine in the own store because they cannot be decoded, or differ in data that cannot change. Each is worth a check.",
     labels: none,
     read: ({ quarantined }) => {
       const count = quarantined();
@@ -320,14 +320,14 @@ const scraped = [
   {
     type: "gauge",
     name: "holdfast_root_of_trust_ok",
-    help: "1 while every root of trust that this node has open did its work when it was last asked.",
+    help: "1 while every root of trust that this node has open worked when it was last used.",
     labels: none,
     read: ({ health }) => [[health().rootOfTrust ? 1 : 0]],
   },
   {
     type: "gauge",
     name: "holdfast_certificate_not_after_seconds",
-    help: "When a certificate ends, seconds since the epoch: the server's, the peers', and the instances'; of more than 1,000, those that end first.",
+    help: "When a certificate expires, seconds since the epoch: the server's, the peers', and the instances'; if there are more than 1,000, those that expire first.",
     labels: ["kind", "owner", "subject", "fingerprint"],
     read: ({ certificates }) =>
       certificates().map(({ kind, owner, subject, fingerprint, notAfterMs }) => [
@@ -338,7 +338,7 @@ const scraped = [
   {
     type: "gauge",
     name: "holdfast_certificates",
-    help: "Certificates by kind and by how near their end is: valid, in45days, in7days, in1day, expired, notYetValid.",
+    help: "Certificates by kind and by how soon they expire: valid, in45days, in7days, in1day, expired, notYetValid.",
     labels: ["kind", "expiry"],
     read: ({ certificateCounts }) => certificateCounts?.() ?? [],
   },
@@ -351,26 +351,26 @@ const scraped = [
   },
 ] as const satisfies readonly ReadMetric[];
 
-/** Every metric that events move: a row says which event, which labels and how much. */
+/** Every metric that events change: a row says which event, which labels and by how much. */
 export const eventMetrics: readonly EventMetric[] = moved;
 
-/** Every metric that is read when it is scraped. */
+/** Every metric whose value is read at each scrape. */
 export const readMetrics: readonly ReadMetric[] = scraped;
 
-/** Metrics of the process that prom-client makes itself and that operators of Holdfast look at. */
+/** Metrics of the process that come from prom-client and that operators of Holdfast use. */
 export const processMetrics = [
   [
     "nodejs_eventloop_lag_p50_seconds",
-    "Half of the event loop's turns were later than this since the last scrape.",
+    "Half of the event loop's turns were delayed by more than this since the last scrape.",
   ],
   [
     "nodejs_eventloop_lag_p99_seconds",
-    "One turn in a hundred was later than this since the last scrape.",
+    "One turn in a hundred was delayed by more than this since the last scrape.",
   ],
-  ["nodejs_eventloop_lag_max_seconds", "The latest turn since the last scrape."],
+  ["nodejs_eventloop_lag_max_seconds", "The longest delay of a turn since the last scrape."],
   ["process_cpu_seconds_total", "CPU time used."],
   ["process_resident_memory_bytes", "Memory held."],
-  ["nodejs_heap_size_used_bytes", "Memory that JavaScript objects take."],
+  ["nodejs_heap_size_used_bytes", "Memory that JavaScript objects use."],
   ["nodejs_external_memory_bytes", "Memory of buffers outside that heap."],
   ["process_open_fds", "File descriptors open."],
   ["process_max_fds", "File descriptors that the system allows."],
@@ -381,9 +381,9 @@ type Row = (typeof moved)[number] | (typeof scraped)[number];
 type ProcessName = (typeof processMetrics)[number][0];
 type NameOf<Kind> = Extract<Row, { readonly type: Kind }>["name"];
 
-/** Names of metrics that only rise. */
+/** Names of metrics that only increase. */
 export type CounterName = NameOf<"counter"> | Extract<ProcessName, `${string}_total`>;
-/** Names of metrics that rise and fall. */
+/** Names of metrics that increase and decrease. */
 export type GaugeName = NameOf<"gauge"> | Exclude<ProcessName, `${string}_total`>;
 /** Names of histograms, without `_bucket`. */
 export type HistogramName = NameOf<"histogram">;

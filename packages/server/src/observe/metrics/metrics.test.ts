@@ -174,12 +174,12 @@ describe("metrics", () => {
       { type: "listener", open: true, address: "" },
       ['holdfast_listener_changes_total{open="true"} 1'],
     ],
-  ])("an event moves its metrics: %o", async (event, expected) => {
+  ])("an event changes its metrics: %o", async (event, expected) => {
     const lines = await linesAfter(event);
     for (const line of expected) expect(lines).toContain(line);
   });
 
-  test("who leads no more shows nothing that only a leader knows", async () => {
+  test("a node that no longer leads shows no gauge of a leader", async () => {
     const duty = { type: "duty", duty: "dates", durationMs: 1, done: 0, left: 3 } as const;
     const leads: NodeEvent[] = [
       { type: "leader", state: "leader", epoch: 7, reason: "" },
@@ -261,11 +261,11 @@ describe("metrics", () => {
     ]) {
       expect(lines).toContain(line);
     }
-    // An operator's decision is nothing to be woken for.
+    // An operator retired this region, so no alert must fire for it.
     expect(lines.some((line) => line.startsWith('holdfast_peer_up{peer_region="d"}'))).toBe(false);
   });
 
-  test("series whose labels are known are there at 0 before their first event", async () => {
+  test("series with known labels exist at 0 before their first event", async () => {
     const metrics = new Metrics(Date.now);
     metrics.watch({ ...unknownNode, peers: () => [{ region: "b", state: "up" }] });
     const before = await metrics.print();
@@ -288,7 +288,7 @@ describe("metrics", () => {
     );
   });
 
-  test("every metric of the tables is printed, and nothing else of ours", async () => {
+  test("every metric in the tables is printed, and no other Holdfast metric", async () => {
     const text = (await linesAfter(operation)).join("\n");
     const named = [...eventMetrics, ...readMetrics].map(({ name }) => name);
     const printed = [...text.matchAll(/^# TYPE (holdfast_\w+) /gm)].map(([, name]) => name);
@@ -296,7 +296,7 @@ describe("metrics", () => {
     for (const [name] of processMetrics) expect(text).toContain(`# TYPE ${name} `);
   });
 
-  test("label values that never end are counted as other", async () => {
+  test("label values beyond the limit are counted as other", async () => {
     const events = Array.from({ length: 3000 }, (_, at) => ({
       ...operation,
       operation: `Op${at}`,
@@ -310,7 +310,7 @@ describe("metrics", () => {
   });
 });
 
-test("names of metrics are types: one that does not exist does not compile", () => {
+test("the names of metrics are types: an unknown name does not compile", () => {
   const counter: CounterName = "holdfast_requests_total";
   const gauge: GaugeName = "holdfast_leader";
   const histogram: HistogramName = "holdfast_request_seconds";

@@ -13,12 +13,12 @@ export class Metrics {
   readonly #registry = new Registry();
   readonly #records = new Map<NodeEvent["type"], Recorder[]>();
   readonly #series = new Map<string, CounterSeries | GaugeSeries | SecondsSeries>();
-  /** Gauges of a leader, which say nothing once it leads no more. */
+  /** Gauges of a leader, which are cleared once this node no longer leads. */
   readonly #leaders: GaugeSeries[] = [];
-  /** Where `NodeReadings` come from; they are complete only when the node is. */
+  /** The source of readings; undefined until the node is complete. */
   #readings: NodeReadings | undefined;
 
-  /** `wallMs` tells when something last was. */
+  /** `wallMs` gives the time for gauges that hold a timestamp. */
   constructor(wallMs: () => number) {
     this.#wallMs = wallMs;
     for (const row of eventMetrics) {
@@ -36,14 +36,14 @@ export class Metrics {
     collectDefaultMetrics({ register: this.#registry });
   }
 
-  /** Takes every event of the node; never throws. */
+  /** Receives every event of the node; never throws. */
   readonly observe = (event: NodeEvent): void => {
     const records = this.#records.get(event.type);
     if (records === undefined) return;
     for (let at = 0; at < records.length; at++) (records[at] as Recorder)(event);
   };
 
-  /** Says what gauges read from now on, and shows the series whose labels are known by it. */
+  /** Sets the source that gauges read from now on, and creates the series whose labels it determines. */
   watch(readings: NodeReadings): void {
     this.#readings = readings;
     for (const { starts, name } of eventMetrics) {
@@ -55,7 +55,7 @@ export class Metrics {
     return this.#registry.contentType;
   }
 
-  /** The metrics in Prometheus's text format. Requests are served between one metric and the next. */
+  /** The metrics in Prometheus's text format. Other requests are served between two metrics. */
   async print(): Promise<string> {
     const texts: string[] = [];
     for (const { name } of this.#registry.getMetricsAsArray()) {
@@ -91,7 +91,7 @@ export class Metrics {
 
   #register<Series extends CounterSeries | GaugeSeries | SecondsSeries>(series: Series): Series {
     this.#series.set(series.name, series);
-    // The registry asks a metric for its name and `get` only; the declared type is that of prom-client's own classes.
+    // The registry only uses a metric's name and `get`; the declared type is that of prom-client's own classes.
     this.#registry.registerMetric(series as unknown as Metric);
     return series;
   }

@@ -2,15 +2,15 @@ import type { GaugeName } from "../metrics/metric-table.ts";
 import { type Dashboard, noneIsUsual } from "./panel-row.ts";
 import { gauge, max, min, promql, sum } from "./promql.ts";
 
-/** Objects of the chosen instances by a label, as one region's store counts them. */
+/** Objects of the chosen instances by a label, as counted by one region's store. */
 const keysBy = (metric: GaugeName, label: string) =>
   sum(max(gauge(metric, 'kmip_instance=~"$kmip_instance"'), "kmip_instance", label), label);
 
-/** The instances that clients belong to, their keys and certificates. */
+/** Instances of clients, their keys and certificates. */
 export const instances: Dashboard = {
   id: "instances",
   title: "Instances",
-  says: "What each KMIP instance keeps, and which certificates end next.",
+  says: "What each KMIP instance stores, and which certificates expire next.",
   variables: ["region", "kmip_instance"],
   groups: [
     {
@@ -18,7 +18,7 @@ export const instances: Dashboard = {
       panels: [
         {
           title: "Instances that are not installed",
-          says: "Configuring waits for a root of trust, Removing for the other region; either for ten minutes is stuck.",
+          says: "Configuring waits for a root of trust, Removing waits for the other region; after ten minutes either is stuck.",
           unit: "count",
           kind: "stat",
           width: 8,
@@ -32,7 +32,7 @@ export const instances: Dashboard = {
         },
         {
           title: "Instances in use",
-          says: "Instances that clients can use; fewer than yesterday means that somebody removed one.",
+          says: "Instances that clients can use; fewer than yesterday means that somebody deleted one.",
           unit: "count",
           kind: "stat",
           width: 8,
@@ -40,7 +40,7 @@ export const instances: Dashboard = {
         },
         {
           title: "Keys",
-          says: "Objects of the chosen instances that are not destroyed, as one region's store counts them.",
+          says: "Objects of the chosen instances that are not destroyed, as counted by one region's store.",
           unit: "count",
           kind: "stat",
           width: 8,
@@ -59,7 +59,7 @@ export const instances: Dashboard = {
         },
         {
           title: "Keys by state",
-          says: "Objects by KMIP State; Compromised and Deactivated ones that grow are re-keyed machines, or somebody's mistake.",
+          says: "Objects by KMIP State; growing numbers of Compromised and Deactivated objects mean rekeyed machines, or a mistake.",
           unit: "count",
           kind: "time",
           width: 12,
@@ -72,7 +72,7 @@ export const instances: Dashboard = {
         },
         {
           title: "Keys by age",
-          says: "Objects that are not destroyed, by the months since they were made; old ones that grow are keys that nobody rotates.",
+          says: "Objects that are not destroyed, by the months since their creation; a growing number of old ones means that nobody rotates them.",
           unit: "count",
           kind: "time",
           width: 12,
@@ -106,7 +106,7 @@ export const instances: Dashboard = {
       panels: [
         {
           title: "Certificates, the first to end on top",
-          says: "Days until each certificate ends; below 45 renew it, at 0 clients or nodes are refused.",
+          says: "Days until each certificate expires; renew it below 45, at 0 clients or nodes are refused.",
           unit: "days",
           kind: "table",
           width: 12,
@@ -121,7 +121,7 @@ export const instances: Dashboard = {
         },
         {
           title: "Certificates by how near their end is",
-          says: "Certificates that nodes know, by the time that is left; everything but valid needs somebody.",
+          says: "Certificates that nodes know, by the time left; everything except valid needs action.",
           unit: "count",
           kind: "time",
           width: 12,

@@ -1,11 +1,11 @@
 import { type Dashboard, noneIsGood } from "./panel-row.ts";
 import { gauge, happens, promql, quantile, rate, rise, sum } from "./promql.ts";
 
-/** What clients ask, and what they get. */
+/** Requests of clients, and their results. */
 export const kmip: Dashboard = {
   id: "kmip",
   title: "KMIP",
-  says: "What clients ask, how fast they are answered, and who is refused.",
+  says: "What clients request, how fast they get responses, and who is refused.",
   variables: ["region", "node"],
   groups: [
     {
@@ -13,7 +13,7 @@ export const kmip: Dashboard = {
       panels: [
         {
           title: "Operations",
-          says: "KMIP operations answered each second, one a batch item; compare with an hour ago when something seems wrong.",
+          says: "KMIP operations answered per second, one per batch item; compare with an hour ago if something seems wrong.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -23,7 +23,7 @@ export const kmip: Dashboard = {
         },
         {
           title: "Failures by Result Reason",
-          says: "Operations each second that did not succeed; GeneralFailure is the service's own fault, the others mostly the client's.",
+          says: "Operations per second that did not succeed; GeneralFailure is the service's own fault, the others are mostly the client's.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -37,7 +37,7 @@ export const kmip: Dashboard = {
         },
         {
           title: "Duration by operation, slowest of a hundred",
-          says: "Time in the engine that 99 of 100 operations stay below; changes wait for Redis' disk and the other region, reads do not.",
+          says: "99 of 100 operations take less time than this in the engine; changes wait for Redis' disk and the other region, reads do not.",
           unit: "seconds",
           kind: "time",
           width: 12,
@@ -50,7 +50,7 @@ export const kmip: Dashboard = {
         },
         {
           title: "Whole requests",
-          says: "From a request's last byte to its answer; a rise here but not by operation is a busy node.",
+          says: "From a request's last byte to its response; a rise here but not by operation means a busy node.",
           unit: "seconds",
           kind: "time",
           width: 12,
@@ -61,7 +61,7 @@ export const kmip: Dashboard = {
         },
         {
           title: "Without an answer",
-          says: "Requests in the last hour that a fault of a node left without an answer; any is worth a report.",
+          says: "Requests in the last hour that got no response because of a fault of a node; each is worth a bug report.",
           unit: "count",
           kind: "stat",
           width: 6,
@@ -70,7 +70,7 @@ export const kmip: Dashboard = {
         },
         {
           title: "Share that succeeds",
-          says: "Operations that succeed; clients that ask for keys that are not there lower it too, so see the Result Reasons.",
+          says: "Operations that succeed; requests for keys that do not exist lower it too, so check the Result Reasons.",
           unit: "share",
           kind: "stat",
           width: 6,
@@ -84,7 +84,7 @@ export const kmip: Dashboard = {
         },
         {
           title: "Protocol versions",
-          says: "Operations each second by KMIP version; vCenter speaks 1.1, so another one is another client.",
+          says: "Operations per second by KMIP version; vCenter uses 1.1, so another version means another client.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -99,7 +99,7 @@ export const kmip: Dashboard = {
       panels: [
         {
           title: "TLS handshakes",
-          says: "Handshakes each second; full ones cost a node about ten times a resumed one, so a flood of them slows everybody.",
+          says: "Handshakes per second; a full one costs a node about ten times as much as a resumed one, so a flood of them slows everybody.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -113,7 +113,7 @@ export const kmip: Dashboard = {
         },
         {
           title: "Handshake duration, slowest of a hundred",
-          says: "From a TCP connection to the end of its handshake; beyond 250 ms clients notice.",
+          says: "From the TCP connection to the end of its handshake; clients notice more than 250 ms.",
           unit: "seconds",
           kind: "time",
           width: 12,
@@ -130,7 +130,7 @@ export const kmip: Dashboard = {
         },
         {
           title: "Share of resumed handshakes",
-          says: "Clients that keep sessions cost less; ESXi hosts do not resume, so a low share alone is not a fault.",
+          says: "Clients that resume sessions cost less; ESXi hosts do not resume, so a low share alone is not a fault.",
           unit: "share",
           kind: "stat",
           width: 6,
@@ -144,7 +144,7 @@ export const kmip: Dashboard = {
         },
         {
           title: "Open connections",
-          says: "KMIP connections open now; a steady rise without more requests is a client that leaks them.",
+          says: "KMIP connections open now; a steady rise without more requests means a client that leaks them.",
           unit: "count",
           kind: "stat",
           width: 6,
@@ -152,7 +152,7 @@ export const kmip: Dashboard = {
         },
         {
           title: "Refused clients",
-          says: "Clients with an unknown, expired or wrong certificate, each second; `holdfast refused list` names them.",
+          says: "Clients per second with an unknown, expired or wrong certificate; `holdfast refused list` names them.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -166,7 +166,7 @@ export const kmip: Dashboard = {
         },
         {
           title: "Unfinished handshakes, dropped connections, wrong passwords",
-          says: "Each second: scans and clients without a common TLS suite; connections beyond `kmip.connectionsMax`; user names or passwords that are wrong.",
+          says: "Per second: scans and clients without a common TLS suite; connections beyond `kmip.connectionsMax`; wrong user names or passwords.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -184,7 +184,7 @@ export const kmip: Dashboard = {
         },
         {
           title: "How connections end",
-          says: "Ended connections each second by reason; `client` and `idle` are usual, `stuck` is a fault of the node.",
+          says: "Ended connections per second by reason; `client` and `idle` are usual, `stuck` is a fault of the node.",
           unit: "perSecond",
           kind: "time",
           width: 12,

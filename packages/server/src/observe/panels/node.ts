@@ -1,11 +1,11 @@
 import { type Dashboard, yesIsGood } from "./panel-row.ts";
 import { gauge, happens, max, min, promql, quantile, rate, sum } from "./promql.ts";
 
-/** The process of each node, and its leader's work. */
+/** The process of each node, and the work of its region's leader. */
 export const node: Dashboard = {
   id: "node",
   title: "Node",
-  says: "What each process does: whether it keeps up, what it holds, and the work of its region's leader.",
+  says: "What each process does: whether it keeps up, what it uses, and the work of its region's leader.",
   variables: ["region", "node"],
   groups: [
     {
@@ -13,7 +13,7 @@ export const node: Dashboard = {
       panels: [
         {
           title: "Parts that do not work",
-          says: "Parts of a node that failed when last looked at; `/readyz?verbose` of that node says why.",
+          says: "Parts of a node that failed when last checked; `/readyz?verbose` of that node says why.",
           unit: "none",
           kind: "table",
           width: 12,
@@ -23,7 +23,7 @@ export const node: Dashboard = {
         },
         {
           title: "Releases",
-          says: "What each node runs; more than one version for longer than an upgrade is a node that was forgotten.",
+          says: "The version of each node; more than one version for longer than an upgrade means a forgotten node.",
           unit: "none",
           kind: "table",
           width: 12,
@@ -43,7 +43,7 @@ export const node: Dashboard = {
         },
         {
           title: "Running for",
-          says: "Time since each process started; short times that nobody explains are crashes.",
+          says: "Time since each process started; unexplained short times mean crashes.",
           unit: "seconds",
           kind: "stat",
           width: 12,
@@ -61,7 +61,7 @@ export const node: Dashboard = {
       panels: [
         {
           title: "Event loop: latest turn of a hundred",
-          says: "How late the node comes to its work; over 100 ms clients notice, a second for three seconds takes it out of service.",
+          says: "Delay of the event loop; clients notice more than 100 ms, and a second of delay for three seconds takes the node out of service.",
           unit: "seconds",
           kind: "time",
           width: 12,
@@ -71,7 +71,7 @@ export const node: Dashboard = {
         },
         {
           title: "Processor",
-          says: "Processor cores used; one JavaScript thread does the work, so a node near 1 needs a second node.",
+          says: "Processor cores used; one JavaScript thread does the work, so a node near 1 needs another node beside it.",
           unit: "count",
           kind: "time",
           width: 12,
@@ -79,7 +79,7 @@ export const node: Dashboard = {
         },
         {
           title: "Memory",
-          says: "Memory that each process holds; a rise over days with the same load is a leak.",
+          says: "Memory that each process uses; a rise over days with the same load means a leak.",
           unit: "bytes",
           kind: "time",
           width: 12,
@@ -89,7 +89,7 @@ export const node: Dashboard = {
         },
         {
           title: "JavaScript heap",
-          says: "Memory of objects; it goes up and down with garbage collection, its lower edge should be level.",
+          says: "Memory of objects; it rises and falls with garbage collection, and its lower edge should stay level.",
           unit: "bytes",
           kind: "time",
           width: 12,
@@ -99,7 +99,7 @@ export const node: Dashboard = {
         },
         {
           title: "Connections",
-          says: "KMIP connections open at each node; at `kmip.connectionsMax` idle ones lose their place, then new ones are dropped.",
+          says: "KMIP connections open at each node; at `kmip.connectionsMax` idle ones are closed, then new ones are dropped.",
           unit: "count",
           kind: "time",
           width: 12,
@@ -107,7 +107,7 @@ export const node: Dashboard = {
         },
         {
           title: "Handshakes under way",
-          says: "TLS handshakes not finished; many for seconds are a flood, or clients behind a bad line.",
+          says: "TLS handshakes in progress; many for seconds mean a flood, or clients with a bad connection.",
           unit: "count",
           kind: "time",
           width: 12,
@@ -117,7 +117,7 @@ export const node: Dashboard = {
         },
         {
           title: "Requests and answers in memory",
-          says: "Bytes of large requests and answers not taken yet; at `kmip.inFlightBytesMax` the node reads no more of them.",
+          says: "Bytes of large requests, and of responses that clients have not read yet; at `kmip.inFlightBytesMax` the node reads no more requests.",
           unit: "bytes",
           kind: "time",
           width: 12,
@@ -125,7 +125,7 @@ export const node: Dashboard = {
         },
         {
           title: "File descriptors, share of the limit",
-          says: "Open files and connections; at 100% the node accepts no connection, raise LimitNOFILE before 80%.",
+          says: "Open files and connections; at 100% the node accepts no connection, so raise LimitNOFILE before 80%.",
           unit: "share",
           kind: "time",
           width: 12,
@@ -139,7 +139,7 @@ export const node: Dashboard = {
         },
         {
           title: "Traffic",
-          says: "Bytes each second of KMIP requests and answers.",
+          says: "Bytes per second of KMIP requests and responses.",
           unit: "bytesPerSecond",
           kind: "time",
           width: 12,
@@ -150,7 +150,7 @@ export const node: Dashboard = {
         },
         {
           title: "Warnings in the log",
-          says: "Warnings each second; the log of that node has the words.",
+          says: "Warnings per second; the log of that node has their text.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -163,7 +163,7 @@ export const node: Dashboard = {
       panels: [
         {
           title: "Duration, slowest of a hundred",
-          says: "Time of one run of each duty; one that takes minutes holds nothing up but itself.",
+          says: "Time of one run of each duty; a slow duty delays nothing but itself.",
           unit: "seconds",
           kind: "time",
           width: 12,
@@ -174,7 +174,7 @@ export const node: Dashboard = {
         },
         {
           title: "Runs that failed",
-          says: "Runs each second that failed, by duty; the log has the reason, and each is tried again.",
+          says: "Failed runs per second by duty; the log has the reason, and each is retried.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -193,7 +193,7 @@ export const node: Dashboard = {
       panels: [
         {
           title: "Management API",
-          says: "Requests each second by HTTP status; 500 is a fault of the node, 401 and 403 are refused tokens.",
+          says: "Requests per second by HTTP status; 500 is a fault of the node, 401 and 403 are refused tokens.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -203,7 +203,7 @@ export const node: Dashboard = {
         },
         {
           title: "Denied at the management API",
-          says: "Requests each second with a token that is missing, wrong or not allowed this; many are somebody who tries.",
+          says: "Requests per second whose token is missing, wrong or not allowed to do this; many mean somebody who guesses tokens.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -214,7 +214,7 @@ export const node: Dashboard = {
         },
         {
           title: "Audit entries not yet at their sink",
-          says: "Age of the oldest entry that a sink lacks; it grows while the sink is out, and entries wait in the store.",
+          says: "Age of the oldest entry that a sink does not have; it grows while the sink is down, and entries wait in the store.",
           unit: "seconds",
           kind: "time",
           width: 12,
@@ -225,7 +225,7 @@ export const node: Dashboard = {
         },
         {
           title: "Audit entries lost or altered",
-          says: "Entries given up at the store's bound, and places where the chain does not fit; any is an incident.",
+          says: "Entries dropped at the store's size limit, and places where the trail does not match its chain; each is an incident.",
           unit: "perSecond",
           kind: "time",
           width: 12,

@@ -1,29 +1,29 @@
 import type { CounterName, HistogramName } from "../metrics/metric-table.ts";
 
-/** What the service promises to its clients, and how it is counted. */
+/** A promise of the service to its clients, and how it is measured. */
 export interface Objective<Id extends string = string> {
   readonly id: Id;
   readonly title: string;
   /** The promise in one sentence. */
   readonly says: string;
-  /** The share that must be good, over `periodDays`. */
+  /** The share of events that must be good, over `periodDays`. */
   readonly objective: number;
-  /** What is counted each second over a window, such as `5m`. */
+  /** Bad events, and below all events, per second over a window such as `5m`. */
   readonly errors: (window: string) => string;
   readonly total: (window: string) => string;
   readonly alert: string;
-  /** What its alert says in one line. */
+  /** The text of its alert, in one line. */
   readonly burns: string;
 }
 
-/** The span that an error budget is for. */
+/** The period of an error budget. */
 export const periodDays = 30;
 
-/** Result Reasons that are the service's own fault, in the names of KMIP 1.x and 2.x. */
+/** Result Reasons that mean a fault of the service, with the names of KMIP 1.x and 2.x. */
 const ownFaults =
   "GeneralFailure|InternalServerError|ServerLimitExceeded|WrappingObjectDestroyed|ProtectionStorageUnavailable";
 
-/** Seconds that are buckets of our histograms. */
+/** Bucket bounds of the histograms that objectives use, in seconds. */
 type Bucket = 0.05 | 0.25;
 
 function requests(operation: string, result: string, window: string): string {
@@ -84,10 +84,10 @@ export const objectives = [
   },
 ] as const satisfies readonly Objective[];
 
-/** Names an objective. */
+/** The identifier of an objective. */
 export type ObjectiveId = (typeof objectives)[number]["id"];
 
-/** How sloth's rules name an objective. */
+/** The name of an objective in sloth's rules. */
 export function slothId(id: ObjectiveId): string {
   return `holdfast-${id}`;
 }

@@ -17,7 +17,7 @@ import {
 
 const kept: readonly Panel[] = objectives.map(({ id, title, says, objective }) => ({
   title,
-  says: `${says} The value is of the last five minutes; red is below the objective.`,
+  says: `${says} The value covers the last five minutes; red means below the objective.`,
   unit: "share",
   kind: "stat",
   width: 6,
@@ -30,7 +30,7 @@ const kept: readonly Panel[] = objectives.map(({ id, title, says, objective }) =
 export const overview: Dashboard = {
   id: "overview",
   title: "Overview",
-  says: "Is Holdfast healthy? The first row is what clients see, the second the parts of the service.",
+  says: "Is Holdfast healthy? The first row shows what clients see, the second shows the parts of the service.",
   variables: ["region"],
   groups: [
     { title: "Do clients get their keys? (both regions)", panels: kept },
@@ -39,7 +39,7 @@ export const overview: Dashboard = {
       panels: [
         {
           title: "Nodes that do not answer",
-          says: "Nodes that Prometheus cannot read; any is a node, or its network, that is down.",
+          says: "Nodes that Prometheus cannot read; each means that a node or its network is down.",
           unit: "count",
           kind: "stat",
           width: 4,
@@ -48,13 +48,13 @@ export const overview: Dashboard = {
         },
         {
           title: "Leaders",
-          says: "Nodes that lead their region; anything but one for longer than an election is bad: dates, backups and catch-up wait.",
+          says: "Nodes that lead their region; any number but one for longer than an election is bad: dates, backups and catch-up wait.",
           unit: "count",
           kind: "stat",
           width: 4,
           queries: [
             {
-              // A region that is gone says nothing of its leader, and is not to vanish here.
+              // A region without any node reports no leader, and must not vanish from this panel.
               expr: promql`${sum(gauge("holdfast_leader"), "region")} or (${sum(up, "region")} == 0)`,
               legend: "region {{region}}",
             },
@@ -63,7 +63,7 @@ export const overview: Dashboard = {
         },
         {
           title: "Nodes not on their own store",
-          says: "Nodes that serve from the other region's store, or from none; any means that a region's own store is out.",
+          says: "Nodes that serve from the other region's store, or from none; each means that a region's own store is down.",
           unit: "count",
           kind: "stat",
           width: 4,
@@ -77,7 +77,7 @@ export const overview: Dashboard = {
         },
         {
           title: "Sees the other region",
-          says: "Whether every node of a region reaches the other one; while not, changes are acknowledged by one region alone.",
+          says: "Whether every node of a region reaches the other region; if not, changes are acknowledged by one region alone.",
           unit: "yes",
           kind: "stat",
           width: 4,
@@ -88,7 +88,7 @@ export const overview: Dashboard = {
         },
         {
           title: "First certificate ends",
-          says: "Days until the first certificate of servers, peers or clients ends; below 45 renew it, before vSAN warns at 30.",
+          says: "Days until the first certificate of servers, peers or clients expires; renew it below 45, before vSAN warns at 30.",
           unit: "days",
           kind: "stat",
           width: 4,
@@ -132,7 +132,7 @@ export const overview: Dashboard = {
         },
         {
           title: "Error budgets: how fast they burn",
-          says: "1 spends a 30-day budget in 30 days; 6 for six hours or 14.4 for one hour pages somebody.",
+          says: "At 1, a 30-day budget lasts 30 days; 6 for six hours or 14.4 for one hour pages somebody.",
           unit: "count",
           kind: "time",
           width: 12,
@@ -147,7 +147,7 @@ export const overview: Dashboard = {
       panels: [
         {
           title: "Requests",
-          says: "KMIP operations answered each second; a sudden end while vCenter runs is an outage.",
+          says: "KMIP operations answered per second; a sudden drop to zero while vCenter runs means an outage.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -157,7 +157,7 @@ export const overview: Dashboard = {
         },
         {
           title: "Slowest of a hundred",
-          says: "99 of 100 are faster; Get beyond 50 ms and handshakes beyond 250 ms miss their objective.",
+          says: "99 of 100 are faster than this; Get beyond 50 ms and handshakes beyond 250 ms miss their objective.",
           unit: "seconds",
           kind: "time",
           width: 12,
@@ -175,7 +175,7 @@ export const overview: Dashboard = {
         },
         {
           title: "Changes that only one region has",
-          says: "Changes each second acknowledged by one region alone; they are lost if its store is lost before the other catches up.",
+          says: "Changes per second acknowledged by one region alone; they are lost if its store is lost before the other region catches up.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -189,7 +189,7 @@ export const overview: Dashboard = {
         },
         {
           title: "Error budgets: what is left",
-          says: "The share of the 30-day error budget that is left; at 0 the objective is missed, so make no risky change.",
+          says: "The share of the 30-day error budget that is left; near 0 make no risky change, at 0 the objective is missed.",
           unit: "share",
           kind: "time",
           width: 12,

@@ -1,11 +1,11 @@
 declare const made: unique symbol;
 
-/** PromQL that the functions of `promql.ts` made, so that it names only metrics that exist. */
+/** PromQL made by the functions of `promql.ts`, so that it names only existing metrics. */
 export type PromQl = string & { readonly [made]: true };
 
 /**
- * What a value is of; `share` is 0 to 1, `yes` is 1 or 0, `days` and `seconds` are spans of time, `none` is not shown:
- * the labels say it all.
+ * The unit of a value: `share` is 0 to 1, `yes` is 1 or 0, `days` and `seconds` are durations. A value with the unit
+ * `none` is not shown, because its labels contain all the information.
  */
 export type Unit =
   | "count"
@@ -18,10 +18,10 @@ export type Unit =
   | "yes"
   | "none";
 
-/** How a value looks: good is green, and every panel says in words what is bad. */
+/** The colour of a value: good is green, and the text of every panel says what is bad. */
 export type Level = "good" | "warn" | "bad";
 
-/** One expression, and how its series are called: text with `{{label}}` in it. */
+/** One expression, and the name of its series: text that may contain `{{label}}`. */
 export interface Query {
   readonly expr: PromQl;
   readonly legend: string;
@@ -30,18 +30,18 @@ export interface Query {
 /** A panel of a dashboard. */
 export interface Panel {
   readonly title: string;
-  /** One sentence for somebody who was woken up: what it is, and what is bad. */
+  /** One sentence for the person on call: what the panel shows, and what is bad. */
   readonly says: string;
   readonly unit: Unit;
   readonly kind: "time" | "stat" | "table";
-  /** Of 24 columns. */
+  /** In columns, of 24. */
   readonly width: 4 | 6 | 8 | 12 | 24;
   readonly queries: readonly Query[];
-  /** From which value on which level holds; the first has none, it holds below all others. */
+  /** Levels, each with the value from which it applies; the first has no value, and applies below all others. */
   readonly levels?: readonly [readonly [Level], ...(readonly [Level, from: number])[]];
-  /** Of a table: the labels that are columns, before the value. */
+  /** For a table: the labels shown as columns, before the value. */
   readonly columns?: readonly string[];
-  /** Why it may be empty while all is well; it says so instead of "no data". */
+  /** Why the panel may be empty while all is well; shown instead of "no data". */
   readonly quiet?: string;
 }
 
@@ -51,12 +51,12 @@ export interface PanelGroup {
   readonly panels: readonly Panel[];
 }
 
-/** What a reader chooses in a dashboard. */
+/** What a reader can choose in a dashboard. */
 export type Variable = "region" | "node" | "kmip_instance";
 
 /** A page of panels. */
 export interface Dashboard {
-  /** In addresses and file names. */
+  /** Used in URLs and file names. */
   readonly id: string;
   readonly title: string;
   readonly says: string;
@@ -64,10 +64,10 @@ export interface Dashboard {
   readonly groups: readonly PanelGroup[];
 }
 
-/** Anything is bad. */
+/** Any value above 0 is bad. */
 export const noneIsGood = [["good"], ["bad", 1]] as const;
 
-/** Anything is worth a look. */
+/** Any value above 0 is worth a check. */
 export const noneIsUsual = [["good"], ["warn", 1]] as const;
 
 /** 1 is good. */

@@ -2,13 +2,13 @@ import type { CounterName, GaugeName, HistogramName } from "../metrics/metric-ta
 import { type ObjectiveId, slothId } from "./objectives.ts";
 import type { PromQl } from "./panel-row.ts";
 
-/** What a dashboard's variables choose; every target has these labels. */
+/** The selection by a dashboard's variables; every target has these labels. */
 const scope = 'region=~"$region",node=~"$node"';
 
-/** Grafana's own: at least four scrapes. */
+/** Grafana's own variable: at least four scrape intervals. */
 const usualRange = "$__rate_interval";
 
-/** PromQL of parts that are PromQL, numbers, or a list of labels. */
+/** Builds PromQL from parts that are PromQL, numbers, or a list of labels. */
 export function promql(
   texts: TemplateStringsArray,
   ...parts: readonly (PromQl | number)[]
@@ -19,22 +19,22 @@ export function promql(
   return String.raw({ raw: texts }, ...parts) as PromQl;
 }
 
-/** A gauge of the chosen regions and nodes, where its labels match. */
+/** A gauge of the chosen regions and nodes, with matching labels. */
 export function gauge(name: GaugeName, where = ""): PromQl {
   return selector(name, where);
 }
 
-/** How much a counter rises each second. */
+/** The increase of a counter per second. */
 export function rate(name: CounterName, where = "", range = usualRange): PromQl {
   return `rate(${selector(name, where)}[${range}])` as PromQl;
 }
 
-/** How often a histogram's thing happens each second. */
+/** The number of a histogram's observations per second. */
 export function happens(name: HistogramName, where = "", range = usualRange): PromQl {
   return `rate(${selector(`${name}_count`, where)}[${range}])` as PromQl;
 }
 
-/** By how much a counter rose in a time such as `1h`. */
+/** The increase of a counter over a time such as `1h`. */
 export function rise(name: CounterName, range: string, where = ""): PromQl {
   return `increase(${selector(name, where)}[${range}])` as PromQl;
 }
@@ -50,17 +50,17 @@ export function quantile(
   return `histogram_quantile(${share}, sum by (${["le", ...by].join(", ")}) (${buckets}))` as PromQl;
 }
 
-/** Adds up, over everything or for each combination of labels. */
+/** The sum, over everything or for each combination of labels. */
 export function sum(expression: PromQl, ...by: readonly string[]): PromQl {
   return over("sum", expression, by);
 }
 
-/** The highest. */
+/** The maximum, over everything or for each combination of labels. */
 export function max(expression: PromQl, ...by: readonly string[]): PromQl {
   return over("max", expression, by);
 }
 
-/** The lowest. */
+/** The minimum, over everything or for each combination of labels. */
 export function min(expression: PromQl, ...by: readonly string[]): PromQl {
   return over("min", expression, by);
 }
@@ -68,7 +68,7 @@ export function min(expression: PromQl, ...by: readonly string[]): PromQl {
 /** 1 for each node that Prometheus could read, 0 for each that it could not. */
 export const up = selector("up", 'job="holdfast"');
 
-/** 1 for each alert that fires; the watchdog fires always. */
+/** 1 for each firing alert, without the watchdog, which always fires. */
 export const firing =
   'ALERTS{alertstate="firing",alertname=~"Holdfast.*",alertname!="HoldfastWatchdog"}' as PromQl;
 

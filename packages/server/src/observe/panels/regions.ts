@@ -1,11 +1,11 @@
 import { type Dashboard, noneIsGood, noneIsUsual } from "./panel-row.ts";
 import { gauge, max, min, promql, quantile, rate, sum } from "./promql.ts";
 
-/** What the two regions have of each other. */
+/** The state of each region as seen by the other. */
 export const regions: Dashboard = {
   id: "regions",
   title: "Regions",
-  says: "Whether the regions hear each other, and what one has that the other lacks.",
+  says: "Whether the regions reach each other, and what one region has that the other lacks.",
   variables: ["region", "node"],
   groups: [
     {
@@ -13,7 +13,7 @@ export const regions: Dashboard = {
       panels: [
         {
           title: "Sees the other region",
-          says: "By node, whether the other region can be asked; while not, it acknowledges changes alone after a short wait.",
+          says: "Whether each node can reach the other region; if not, it acknowledges changes alone after a short wait.",
           unit: "yes",
           kind: "time",
           width: 12,
@@ -23,7 +23,7 @@ export const regions: Dashboard = {
         },
         {
           title: "Store that nodes serve from",
-          says: "Nodes by the store that they read: own is usual, other means that a region's own store is out, none refuses clients.",
+          says: "Nodes by the store that they read: own is usual, other means that a region's own store is down, and none means that the node refuses clients.",
           unit: "count",
           kind: "time",
           width: 12,
@@ -35,7 +35,7 @@ export const regions: Dashboard = {
         },
         {
           title: "Leaders",
-          says: "Nodes that lead, by region; anything but one for longer than an election is bad.",
+          says: "Nodes that lead, by region; any number but one for longer than an election is bad.",
           unit: "count",
           kind: "time",
           width: 12,
@@ -43,7 +43,7 @@ export const regions: Dashboard = {
         },
         {
           title: "Elections",
-          says: "How the part of each node in its region's leadership changes, each second; more than a few an hour is a lock master or network that comes and goes.",
+          says: "Changes per second of each node's role in its region's leadership; more than a few per hour mean an unstable lock master or network.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -58,7 +58,7 @@ export const regions: Dashboard = {
       panels: [
         {
           title: "Changes behind",
-          says: "Changes of the other region that the leader had not looked at; it returns to near zero within seconds, or catch-up is stuck; while the regions are apart it keeps its last value.",
+          says: "Changes of the other region that the leader had not processed; it must return to near zero within seconds, or catch-up is stuck; while the regions are disconnected it keeps its last value.",
           unit: "count",
           kind: "time",
           width: 12,
@@ -71,7 +71,7 @@ export const regions: Dashboard = {
         },
         {
           title: "Seconds since the other region was heard",
-          says: "Time since a node of this region could last ask the other one, within six hours; what that region changed since then is missing here.",
+          says: "Time since a node of this region could last reach the other one, within six hours; what that region has changed since then is missing here.",
           unit: "seconds",
           kind: "time",
           width: 12,
@@ -85,7 +85,7 @@ export const regions: Dashboard = {
         },
         {
           title: "Changes acknowledged",
-          says: "Changes each second that clients were told of: in both regions, or in one alone, which is lost with that region's store.",
+          says: "Changes per second acknowledged to clients: by both regions, or by one alone, which are lost with that region's store.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -102,7 +102,7 @@ export const regions: Dashboard = {
         },
         {
           title: "Wait for the other region, slowest of a hundred",
-          says: "Time that a change waits for the other region; it is the line's round trip and the other store's disk.",
+          says: "Time that a change waits for the other region: the network round trip and the other store's disk.",
           unit: "seconds",
           kind: "time",
           width: 12,
@@ -116,7 +116,7 @@ export const regions: Dashboard = {
         },
         {
           title: "Last change acknowledged alone",
-          says: "Time since a change was last in one region only; recent means that the regions were apart just now.",
+          says: "Time since a change was last acknowledged by one region only; a short time means that the regions were disconnected just now.",
           unit: "seconds",
           kind: "stat",
           width: 6,
@@ -131,7 +131,7 @@ export const regions: Dashboard = {
         },
         {
           title: "Left to catch up",
-          says: "Records that a leader still has to compare or copy after the regions were apart; it must fall.",
+          says: "Records that a leader still has to compare or copy after the regions were disconnected; the number must fall.",
           unit: "count",
           kind: "stat",
           width: 6,
@@ -145,7 +145,7 @@ export const regions: Dashboard = {
         },
         {
           title: "Copies of the other region, by what became of them",
-          says: "Each second; written and same are usual, quarantined and unreadable are damaged records.",
+          says: "Copies per second; written and same are usual, quarantined and unreadable mean damaged records.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -158,7 +158,7 @@ export const regions: Dashboard = {
       panels: [
         {
           title: "Open reservations",
-          says: "Operations such as Destroy that wait for an outcome; any for minutes means that the other region cannot be asked.",
+          says: "Operations such as Destroy that wait for an outcome; one that waits for minutes means that the other region cannot be reached.",
           unit: "count",
           kind: "stat",
           width: 6,
@@ -186,7 +186,7 @@ export const regions: Dashboard = {
         },
         {
           title: "Names given twice",
-          says: "Names that both regions gave while apart; Locate answers the newer first, rename one of each pair.",
+          says: "Names that both regions assigned while disconnected; Locate returns the newer first; rename one of each pair.",
           unit: "count",
           kind: "stat",
           width: 6,
@@ -197,7 +197,7 @@ export const regions: Dashboard = {
         },
         {
           title: "Refused at the peer port",
-          says: "Callers each second that are no peer of this region; strangers are somebody who should not be there.",
+          says: "Callers per second that are not a peer of this region; strangers should not be able to reach this port.",
           unit: "perSecond",
           kind: "stat",
           width: 6,
@@ -205,7 +205,7 @@ export const regions: Dashboard = {
         },
         {
           title: "Agreements",
-          says: "Operations each second that all regions must agree on; refused ones are usual, unknown ones wait for the leader.",
+          says: "Operations per second that all regions must agree on; refused ones are usual, unknown ones wait for the leader.",
           unit: "perSecond",
           kind: "time",
           width: 12,

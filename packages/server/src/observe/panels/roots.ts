@@ -15,7 +15,7 @@ export const rootsOfTrust: Dashboard = {
       panels: [
         {
           title: "Roots of trust",
-          says: "Whether each root of trust did its work when a node last asked; no starts the grace period of its instances.",
+          says: "Whether each root of trust worked when a node last used it; no starts the grace time of its instances.",
           unit: "yes",
           kind: "table",
           width: 12,
@@ -30,7 +30,7 @@ export const rootsOfTrust: Dashboard = {
         },
         {
           title: "Instances by what becomes of their keys",
-          says: "Most that any node reports: open is usual, grace ends by itself or closes, closed and shredded give clients no key.",
+          says: "The highest number that any node reports: open is usual, grace returns to open or ends in closed, and with closed and shredded clients get no key.",
           unit: "count",
           kind: "time",
           width: 12,
@@ -38,7 +38,7 @@ export const rootsOfTrust: Dashboard = {
         },
         {
           title: "Grace that is left",
-          says: "Time until the first instance's keys close because its root of trust is out of reach; at 0 its machines cannot start.",
+          says: "Time until the first instance's keys close because its root of trust is unreachable; at 0 its machines cannot start.",
           unit: "seconds",
           kind: "stat",
           width: 6,
@@ -50,7 +50,7 @@ export const rootsOfTrust: Dashboard = {
         },
         {
           title: "Instances without keys",
-          says: "Instances whose keys are closed or shredded at some node; their clients get no key there.",
+          says: "Instances whose keys are closed or shredded on some node; their clients get no key from that node.",
           unit: "count",
           kind: "stat",
           width: 6,
@@ -67,7 +67,7 @@ export const rootsOfTrust: Dashboard = {
         },
         {
           title: "Wraps under an old root key",
-          says: "Key-encryption keys not yet under the present version of their root key; after a rotation it falls to 0 by itself.",
+          says: "Key-encryption keys not yet under the current version of their root key; after a rotation the number falls to 0 by itself.",
           unit: "count",
           kind: "stat",
           width: 6,
@@ -81,7 +81,7 @@ export const rootsOfTrust: Dashboard = {
         },
         {
           title: "Wraps under the present root key",
-          says: "Key-encryption keys that are where they should be, one or more an instance.",
+          says: "Key-encryption keys under the current version of their root key, one or more per instance.",
           unit: "count",
           kind: "stat",
           width: 6,
@@ -99,7 +99,7 @@ export const rootsOfTrust: Dashboard = {
       panels: [
         {
           title: "Unwraps",
-          says: "Keys opened at a root of trust each second, by whether it worked; failed ones for longer than a moment are bad.",
+          says: "Keys per second that a root of trust unwrapped or failed to unwrap; failures for longer than a moment are bad.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -121,7 +121,7 @@ export const rootsOfTrust: Dashboard = {
         },
         {
           title: "Calls to key managers",
-          says: "Calls each second by what was asked and the HTTP status; 0 means no answer, 401 and 403 are missing permissions, 429 is a quota.",
+          says: "Calls per second by action and HTTP status; 0 means no response, 401 and 403 mean missing permissions, 429 means a quota.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -135,7 +135,7 @@ export const rootsOfTrust: Dashboard = {
         },
         {
           title: "Call duration, slowest of a hundred",
-          says: "Time of a call to a key manager, by root of trust; seconds mean that nodes start slowly and grace is near.",
+          says: "Time of a call to a key manager, by root of trust; if calls take seconds, nodes start slowly and the grace time is near.",
           unit: "seconds",
           kind: "time",
           width: 12,
@@ -146,7 +146,7 @@ export const rootsOfTrust: Dashboard = {
         },
         {
           title: "Changes of instances' keys",
-          says: "Each second, by the new state and the failure behind it; denied and disabled are somebody's doing, unavailable is the network.",
+          says: "Changes per second by the new state and the failure behind it; somebody caused denied and disabled, the network causes unavailable.",
           unit: "perSecond",
           kind: "time",
           width: 12,

@@ -1,11 +1,11 @@
 import { type Dashboard, yesIsGood } from "./panel-row.ts";
 import { gauge, happens, max, min, promql, quantile, rate, sum } from "./promql.ts";
 
-/** Redis as the nodes see it. */
+/** Redis as seen by the nodes. */
 export const store: Dashboard = {
   id: "store",
   title: "Store",
-  says: "Redis as the nodes see it: whether it takes changes, how long it takes, and how much room is left.",
+  says: "Redis as seen by the nodes: whether it accepts changes, how long it takes, and how much room is left.",
   variables: ["region", "node"],
   groups: [
     {
@@ -13,7 +13,7 @@ export const store: Dashboard = {
       panels: [
         {
           title: "Store lease",
-          says: "Nodes by what their store lets them do: full is usual, read only means that a replica is missing, none that Redis does not answer.",
+          says: "Nodes by what their store allows: full is usual, read only means that a replica is missing, none means that Redis does not answer.",
           unit: "count",
           kind: "time",
           width: 12,
@@ -25,7 +25,7 @@ export const store: Dashboard = {
         },
         {
           title: "Changes of the lease",
-          says: "Each second, by the new state; a lease that comes and goes is a slow disk, a slow replica, or a Redis that is restarted.",
+          says: "Changes per second by the new state; an unstable lease means a slow disk, a slow replica, or a Redis that is restarted.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -35,7 +35,7 @@ export const store: Dashboard = {
         },
         {
           title: "Barriers that came back short",
-          says: "Barriers each second that did not reach every copy: a replica is missing or slow, and clients are told that nothing is sure.",
+          says: "Barriers per second that did not reach every copy: a replica is missing or slow, and clients get a failure although the change may survive.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -49,7 +49,7 @@ export const store: Dashboard = {
         },
         {
           title: "Locks",
-          says: "Locks asked for each second; contended ones are clients at the same key, unavailable ones are lock masters that are gone.",
+          says: "Locks requested per second; contended means that clients use the same key, unavailable means that lock masters are down.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -62,7 +62,7 @@ export const store: Dashboard = {
       panels: [
         {
           title: "Barrier: time until a change is on disk",
-          says: "Fsync of the primary and its replicas, as changes wait for it; beyond 100 ms look at the disks.",
+          says: "Time that changes wait for the fsync of the primary and its replicas; beyond 100 ms check the disks.",
           unit: "seconds",
           kind: "time",
           width: 12,
@@ -79,7 +79,7 @@ export const store: Dashboard = {
         },
         {
           title: "Changes that share a barrier",
-          says: "Changes for each fsync; it rises with load, and then durable changes cost less each.",
+          says: "Changes per fsync; the number rises with load, and then each durable change costs less.",
           unit: "count",
           kind: "time",
           width: 12,
@@ -92,7 +92,7 @@ export const store: Dashboard = {
         },
         {
           title: "Commands, slowest of a hundred",
-          says: "Time of a command or script at Redis; all slow is Redis or its machine, one slow is that script.",
+          says: "Time of a command or script at Redis; if all are slow, the cause is Redis or its machine, if one is slow, it is that script.",
           unit: "seconds",
           kind: "time",
           width: 12,
@@ -102,7 +102,7 @@ export const store: Dashboard = {
         },
         {
           title: "Commands",
-          says: "Commands and scripts each second at Redis.",
+          says: "Commands and scripts per second at Redis.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -112,7 +112,7 @@ export const store: Dashboard = {
         },
         {
           title: "Changes begun again",
-          says: "Changes each second that found the record changed by another node; many mean clients that fight over the same keys.",
+          says: "Changes per second that found the record modified by another node; many mean that clients change the same keys at the same time.",
           unit: "perSecond",
           kind: "time",
           width: 12,
@@ -126,7 +126,7 @@ export const store: Dashboard = {
         },
         {
           title: "Reads that wait for the disk",
-          says: "Share of reads of something so new that its barrier was not back; high values mean slow disks.",
+          says: "Share of reads of data so new that its barrier had not completed; high values mean slow disks.",
           unit: "share",
           kind: "time",
           width: 12,
@@ -144,7 +144,7 @@ export const store: Dashboard = {
       panels: [
         {
           title: "Redis memory, share of maxmemory",
-          says: "At 100% Redis takes no changes, and no key can be made; raise `maxmemory` in time.",
+          says: "At 100% Redis accepts no changes, and no key can be created; raise `maxmemory` in time.",
           unit: "share",
           kind: "time",
           width: 12,
@@ -158,7 +158,7 @@ export const store: Dashboard = {
         },
         {
           title: "Redis memory",
-          says: "Memory that Redis uses, about 1.5 KB a key with vCenter's attributes.",
+          says: "Memory that Redis uses, about 1.5 KB per key with vCenter's attributes.",
           unit: "bytes",
           kind: "time",
           width: 12,
@@ -171,7 +171,7 @@ export const store: Dashboard = {
         },
         {
           title: "Redis writes its disk",
-          says: "Whether Redis could write its append-only file when it last tried; no means a full or broken disk, and no change is taken.",
+          says: "Whether Redis could write its append-only file when it last tried; no means a full or broken disk, and Redis accepts no change.",
           unit: "yes",
           kind: "stat",
           width: 6,
@@ -182,7 +182,7 @@ export const store: Dashboard = {
         },
         {
           title: "Lock masters that do not answer",
-          says: "Lock masters of the leader's election that are gone; with half of them gone no leader can be elected.",
+          says: "Lock masters of the leader's election that do not answer; without more than half of them no leader can be elected.",
           unit: "count",
           kind: "stat",
           width: 6,
@@ -196,7 +196,7 @@ export const store: Dashboard = {
         },
         {
           title: "Append-only file",
-          says: "Disk that Redis' file takes; writing it anew needs as much again, so keep twice this free.",
+          says: "Disk space of Redis' append-only file; a rewrite needs as much again, so keep twice this much free.",
           unit: "bytes",
           kind: "time",
           width: 12,

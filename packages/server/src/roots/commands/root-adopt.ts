@@ -17,8 +17,8 @@ import { atRegions, met } from "../../store/region-commands.ts";
 import { defaultRootPlace, openDefaultRoot, rootContext } from "../root-settings.ts";
 
 /**
- * Puts the keys of a region whose configured root key is lost for good under the one that is configured now, with the
- * other region's copies. Instances whose records name a root of trust are moved by the API instead.
+ * After a region's configured root key is lost for good, wraps the region's keys under the root key that is configured
+ * now, using the other region's copies. For instances whose records name a root of trust, the API does this instead.
  */
 export async function adoptRoot(
   configFile: string,
@@ -30,11 +30,11 @@ export async function adoptRoot(
   try {
     const { name } = await root.describe();
     if (name === lost) {
-      throw new OperatorError(`--lost ${lost}: that is the root key which is configured now`);
+      throw new OperatorError(`--lost ${lost}: this is the root key that is configured now`);
     }
     return await atRegions(configFile, machine, async ({ own, peer, region, timers }) => {
       if (peer === undefined) {
-        throw new OperatorError("peer: is missing: without another region nobody has the keys");
+        throw new OperatorError("peer: is missing: only another region has copies of the keys");
       }
       await met(peer, timers);
       const keks = new ObjectKekStore(own, { clock: timers, region });
@@ -48,7 +48,7 @@ export async function adoptRoot(
           );
         });
       }
-      // The region's nodes may serve from the other one's store at first.
+      // At first the region's nodes may serve from the other region's store, so it needs the new wraps too.
       const ids = theirs.map(({ kek }) => kek.id);
       const records = await own.read(systemInstance, ids);
       await peer.push(records.flatMap((found) => found?.object ?? []));
@@ -59,7 +59,7 @@ export async function adoptRoot(
   }
 }
 
-/** The KEKs that the lost root key has wrapped for the configuration's instances. */
+/** The KEKs that the lost root key wrapped for instances under the configuration's root of trust. */
 async function under(
   own: RedisStore,
   region: string,

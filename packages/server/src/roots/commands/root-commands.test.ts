@@ -35,8 +35,8 @@ async function configure(rootOfTrust: object, more: object = {}): Promise<string
   return file;
 }
 
-describe("the root key's commands", () => {
-  test("make the file once, and rotate it under another passphrase", async () => {
+describe("the root key commands", () => {
+  test("create the file once, and rotate it under another passphrase", async () => {
     const config = await configure({ file: "root.key", passphraseEnv: "PASS" });
     const path = join(folder, "root.key");
     const environment = { PASS: "first" };
@@ -61,10 +61,10 @@ describe("the root key's commands", () => {
     expect(said).toContain(`${path}: version 2 wraps from now on`);
     const root = await openLocalRoot({ path, passphrase: async () => "second" }, systemIds);
     expect(await root.describe()).toMatchObject({ currentVersion: "2" });
-    // Deriving from a passphrase costs much, and more on a busy machine.
+    // Key derivation from a passphrase is expensive, and slower on a busy machine.
   });
 
-  test("send whose root key is a key manager's to the key manager", async () => {
+  test("refer to the key manager if the root key is in one", async () => {
     const keyProtect = {
       region: "eu-de",
       instanceId: "0a1b2c3d-0000-4000-8000-000000000001",
@@ -81,12 +81,12 @@ describe("the root key's commands", () => {
   });
 });
 
-describe("the sealing key's commands", () => {
-  test("make, check and rotate the file, and say what is wrong with it", async () => {
+describe("the sealing key commands", () => {
+  test("create, check and rotate the file, and say what is wrong with it", async () => {
     const config = await configure({ file: "root.key" }, { sealingKeyFile: "sealing.key" });
     const path = join(folder, "sealing.key");
     await expect(checkSealingKey(config, machine)).rejects.toThrow(
-      `sealingKeyFile: sealing key file ${path} is not there`,
+      `sealingKeyFile: sealing key file ${path} does not exist`,
     );
     expect(await initSealingKey(config, machine)).toContain(`${path}: made, with version 1`);
     await expect(initSealingKey(config, machine)).rejects.toThrow(OperatorError);
@@ -97,7 +97,7 @@ describe("the sealing key's commands", () => {
     expect(await readFile(path, "utf8")).toContain('"versions"');
   });
 
-  test("need the setting", async () => {
+  test("require the setting", async () => {
     const config = await configure({ file: "root.key" });
     for (const command of [checkSealingKey, initSealingKey, rotateSealing]) {
       await expect(command(config, machine)).rejects.toThrow("sealingKeyFile: is missing");

@@ -9,7 +9,7 @@ import { firstLine, placeOf, rootContext, rootSettingsOf } from "../root-setting
 
 const giveAll = "give this file to every node of the region now, and keep a copy";
 
-/** Makes the first version of the configured root key of a kind; answers what to do then. */
+/** Creates the first version of the configured root key of a kind; returns what to do next. */
 export async function initRoot(
   configFile: string,
   machine: Machine,
@@ -23,7 +23,7 @@ export async function initRoot(
   return await kind.init.run(settings, rootContext(machine)).catch(blame(placeOf(kind, config)[0]));
 }
 
-/** Adds a version to the configured root key, where that is done here; answers what to do then. */
+/** Adds a version to the configured root key, if its kind supports this; returns what to do next. */
 export async function rotateRoot(
   configFile: string,
   machine: Machine,
@@ -43,19 +43,19 @@ export async function rotateRoot(
     newPassphraseFile === undefined
       ? undefined
       : () => firstLine("--new-passphrase-file", newPassphraseFile);
-  // The command line is at fault then, and not the root of trust.
+  // Read the passphrase first: if this fails, the error is in the command line, not in the root of trust.
   await passphrase?.();
   return await kind.rotate(settings, rootContext(machine), passphrase).catch(blame(setting));
 }
 
-/** Makes the configured sealing key file. */
+/** Creates the configured sealing key file. */
 export async function initSealingKey(configFile: string, machine: Machine): Promise<string> {
   const file = sealingKeyFile(configFile);
   await createSealingKey(file, machine).catch(blame("sealingKeyFile"));
   return `${file}: made, with version 1; ${giveAll}`;
 }
 
-/** Adds a version to the configured sealing key, with evidence in the region's store where that can be reached. */
+/** Adds a version to the configured sealing key, with evidence in the region's store if that can be reached. */
 export async function rotateSealing(configFile: string, machine: Machine): Promise<string> {
   const file = sealingKeyFile(configFile);
   const version = await withEvidenceIfReached(
@@ -68,7 +68,7 @@ export async function rotateSealing(configFile: string, machine: Machine): Promi
   return `${file}: version ${version} seals from now on; ${giveAll}`;
 }
 
-/** Checks whether the configured sealing key file is sound: its mode, its content, and that it opens what it seals. */
+/** Checks the configured sealing key file: its mode, its content, and that it opens what it seals. */
 export async function checkSealingKey(configFile: string, { ids }: Machine): Promise<string> {
   const file = sealingKeyFile(configFile);
   await using key = await SealingKey.open(file, ids).catch(blame("sealingKeyFile"));

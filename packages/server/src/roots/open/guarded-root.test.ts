@@ -20,7 +20,7 @@ beforeEach(() => {
   told = [];
 });
 
-test("wrapped bytes are unwrapped, and health is reported only when it changes", async () => {
+test("a guarded root wraps and unwraps, and reports its health only when it changes", async () => {
   const guarded = guard();
   expect(guarded.health.ok).toBeUndefined();
   const { blob } = await guarded.wrap(Buffer.alloc(32, 7), data);
@@ -38,7 +38,7 @@ test("wrapped bytes are unwrapped, and health is reported only when it changes",
   ]);
 });
 
-test("a call to a root of trust that hangs ends in time, and no more calls are sent", async () => {
+test("a call to a root of trust that hangs ends at the deadline, and no more calls are sent", async () => {
   let calls = 0;
   root.validate = () => {
     calls += 1;
@@ -53,7 +53,7 @@ test("a call to a root of trust that hangs ends in time, and no more calls are s
   expect(guarded.health).toMatchObject({ ok: false, failure: "unavailable" });
 });
 
-test("calls that wait take their turn when one ends", async () => {
+test("waiting calls start when another call ends", async () => {
   let running = 0;
   let most = 0;
   root.validate = async () => {
@@ -68,7 +68,7 @@ test("calls that wait take their turn when one ends", async () => {
   expect(guarded.inFlight).toBe(0);
 });
 
-test("a secret that cannot be read refuses nobody", async () => {
+test("a secret that cannot be read makes the root unavailable, not refused", async () => {
   root.unwrap = () => Promise.reject(new OperatorError("the secret: no such file"));
   const failure = guard().unwrap(new Uint8Array(), data);
   await expect(failure).rejects.toBeInstanceOf(RootOfTrustError);
@@ -78,13 +78,13 @@ test("a secret that cannot be read refuses nobody", async () => {
   });
 });
 
-test("a wrap that is none says nothing against the root of trust", async () => {
+test("an invalid wrap does not affect the health of the root of trust", async () => {
   const guarded = guard();
   await expect(guarded.unwrap(Buffer.alloc(60), data)).rejects.toBeInstanceOf(SealBroken);
   expect(guarded.health.ok).toBe(true);
 });
 
-test("several that need its name at once ask once", async () => {
+test("several callers that need the name at the same time cause one call", async () => {
   let asked = 0;
   const { describe } = root;
   root.describe = async () => {

@@ -12,36 +12,36 @@ import {
 } from "@holdfast/engine";
 import { reasonOf } from "../../base/operator-error.ts";
 
-/** What a root of trust was last like. */
+/** The last known health of a root of trust. */
 export interface RootHealth {
   /** Undefined before the first answer. */
   readonly ok: boolean | undefined;
   readonly failure: RootOfTrustFailure | undefined;
   readonly reason: string;
-  /** When it last did its work: monotonic. */
+  /** When it last worked: monotonic. */
   readonly okMs: number | undefined;
-  /** When it was last asked anything: monotonic. */
+  /** When it was last called: monotonic. */
   readonly askedMs: number | undefined;
 }
 
-/** How a root of trust is guarded. */
+/** Options of a guarded root of trust. */
 export interface GuardOptions {
   readonly clock: Clock;
-  /** Called when it begins or ceases to work. */
+  /** Called when it starts or stops working. */
   readonly changed: (health: RootHealth) => void;
-  /** Calls at the same time; 8 unless given. */
+  /** Maximum number of concurrent calls; 8 by default. */
   readonly inFlightMax?: number;
-  /** Calls that may wait for those; 4,096 unless given. */
+  /** Maximum number of waiting calls; 4,096 by default. */
   readonly waitingMax?: number;
-  /** How long a call may take, its wait included; 15,000 unless given. */
+  /** How long a call may take, including its wait; 15,000 by default. */
   readonly deadlineMs?: number;
 }
 
 const describedForMs = 1_000;
 
 /**
- * A root of trust that is never asked for more than a few things at a time, always answers in a bounded time, and says
- * how it does: one that hangs keeps only its own instances waiting.
+ * A root of trust with limits on concurrent calls and on their duration, which reports its health. One that hangs
+ * delays only its own instances.
  */
 export class GuardedRoot implements RootOfTrust {
   readonly #root: RootOfTrust;
@@ -71,7 +71,7 @@ export class GuardedRoot implements RootOfTrust {
     return this.#health;
   }
 
-  /** What it last said of itself; undefined before. */
+  /** Its last description; undefined before the first one. */
   get lastDescription(): RootDescription | undefined {
     return this.#described?.told;
   }
@@ -80,7 +80,7 @@ export class GuardedRoot implements RootOfTrust {
     return this.#inFlight;
   }
 
-  /** Several that need it at once ask once. */
+  /** Returns a recent description, or asks for a new one. */
   async describe(): Promise<RootDescription> {
     const { clock } = this.#options;
     const known = this.#described;
@@ -107,7 +107,7 @@ export class GuardedRoot implements RootOfTrust {
     return this.#guarded(() => this.#root.rootKeys());
   }
 
-  /** What it says of itself is asked for anew afterwards: its key may have been rotated. */
+  /** Afterwards the description is requested again: the root key may have been rotated. */
   async validate(): Promise<void> {
     await this.#guarded(() => this.#root.validate());
     if (this.#described !== undefined) {
@@ -131,11 +131,11 @@ export class GuardedRoot implements RootOfTrust {
       return answer;
     } catch (error) {
       if (error instanceof SealBroken) {
-        // An answer too, about what was handed to it.
+        // This is an answer too: the fault is in the input, not in the root of trust.
         this.#note({ ok: true, failure: undefined, reason: "", okMs: clock.monotonicMs() });
         throw error;
       }
-      // Such as a secret's file that is not there: nobody refused anything.
+      // For example, the file of a secret does not exist. That is not a refusal.
       const told =
         error instanceof RootOfTrustError
           ? error
@@ -145,7 +145,7 @@ export class GuardedRoot implements RootOfTrust {
     }
   }
 
-  /** A call that is given up keeps its place, so that no more are sent after those that hang. */
+  /** A call that timed out keeps its slot until it ends, so that no more calls are sent while others hang. */
   async #inTurn<Answer>(call: () => Promise<Answer>): Promise<Answer> {
     const { waitingMax = 4096 } = this.#options;
     if (this.#turns.waiting() >= waitingMax) {

@@ -26,7 +26,7 @@ function world() {
   return { roots, opened, closed, time, state };
 }
 
-test("one for all who name the same, whatever was learnt of it", async () => {
+test("references to the same root of trust share one, even if only one of them has its name", async () => {
   const { roots, opened } = world();
   const { name: _, ...bare } = namedRoot("x");
   const all = await Promise.all([roots.of(namedRoot("x")), roots.of(bare), roots.of(undefined)]);
@@ -36,7 +36,7 @@ test("one for all who name the same, whatever was learnt of it", async () => {
   expect(roots.all()).toHaveLength(2);
 });
 
-test("an opening that fails is tried again at the next need", async () => {
+test("a failed opening is tried again at the next use", async () => {
   const { roots, state } = world();
   state.fails = true;
   await expect(roots.of(namedRoot("x"))).rejects.toThrow("not now");
@@ -44,7 +44,7 @@ test("an opening that fails is tried again at the next need", async () => {
   await expect(roots.of(namedRoot("x"))).resolves.toBeDefined();
 });
 
-test("one that nobody names any more is closed after a while, unless somebody comes back", async () => {
+test("a root of trust that no record names any more is closed after a while, unless it is used again", async () => {
   const { roots, closed, time } = world();
   await roots.of(namedRoot("x"));
   await roots.of(namedRoot("y"));

@@ -3,12 +3,12 @@ import { type RootReference, referenceText } from "../../records/root-reference.
 import { GuardedRoot, type RootHealth } from "./guarded-root.ts";
 
 interface RootPoolOptions {
-  /** Opens what a reference names; undefined is the configuration's own root of trust. */
+  /** Opens the root of trust of a reference; undefined is the configuration's own root of trust. */
   readonly open: (reference: RootReference | undefined) => Promise<RootOfTrust>;
   readonly clock: Clock;
-  /** Called when a root of trust begins or ceases to work. */
+  /** Called when a root of trust starts or stops working. */
   readonly changed: (key: string, health: RootHealth) => void;
-  /** How long one that nobody names any more stays open for those who use it still; 30,000 unless given. */
+  /** How long a root of trust that no record names any more stays open for calls in progress; 30,000 by default. */
   readonly lingerMs?: number;
 }
 
@@ -19,7 +19,7 @@ interface Opened {
   unusedSinceMs: number | undefined;
 }
 
-/** Roots of trust that are open, one for all who name the same. */
+/** Open roots of trust, shared by all references to the same one. */
 export class RootPool implements AsyncDisposable {
   readonly #options: RootPoolOptions;
   readonly #opened = new Map<string, Opened>();
@@ -28,7 +28,7 @@ export class RootPool implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** The one of a reference, opened where it is not; an opening that fails is tried again at the next need. */
+  /** The root of trust of a reference, opened if needed. A failed opening is tried again at the next use. */
   of(reference: RootReference | undefined): Promise<GuardedRoot> {
     const key = keyOf(reference);
     const known = this.#opened.get(key);
@@ -48,19 +48,19 @@ export class RootPool implements AsyncDisposable {
     return root;
   }
 
-  /** The one of a reference if it is open. */
+  /** The root of trust of a reference if it is open. */
   ready(reference: RootReference | undefined): GuardedRoot | undefined {
     return this.#opened.get(keyOf(reference))?.ready;
   }
 
-  /** Those that are open, with what they were opened for. */
+  /** The open roots of trust with their references. */
   all(): readonly { readonly reference: RootReference | undefined; readonly root: GuardedRoot }[] {
     return [...this.#opened.values()].flatMap(({ reference, ready }) =>
       ready === undefined ? [] : [{ reference, root: ready }],
     );
   }
 
-  /** Closes the roots of trust whose references are not among these keys, after a while. */
+  /** Closes, after a while, the roots of trust whose references are not among these keys. */
   async keep(used: ReadonlySet<string>): Promise<void> {
     const { clock, lingerMs = 30_000 } = this.#options;
     const nowMs = clock.monotonicMs();
@@ -91,7 +91,7 @@ export class RootPool implements AsyncDisposable {
   }
 }
 
-/** What was learnt of a root of trust does not make it another. */
+/** The key that identifies a root of trust, without the name in its reference, which is only known after opening. */
 export function keyOf(reference: RootReference | undefined): string {
   if (reference === undefined) return "";
   const { name: _, ...rest } = reference;

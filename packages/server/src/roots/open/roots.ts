@@ -15,26 +15,26 @@ import { keyOf, RootPool } from "./root-pool.ts";
 interface RootsOptions {
   readonly region: string;
   readonly view: Pick<SystemView, "records" | "of" | "onChange" | "refresh" | "freshAtMs">;
-  /** Opens what a reference names; undefined is the configuration's own root of trust. */
+  /** Opens the root of trust of a reference; undefined is the configuration's own root of trust. */
   readonly open: (reference: RootReference | undefined) => Promise<RootOfTrust>;
   readonly clock: Clock;
-  /** Called when a root of trust begins or ceases to work, with the instances under it. */
+  /** Called when a root of trust starts or stops working, with the instances under it. */
   readonly changed?: (instances: readonly string[], health: RootHealth) => void;
 }
 
-/** A root of trust that is open, and for whom. */
+/** An open root of trust, and the instances under it. */
 export interface RootInUse {
-  /** Undefined: the configuration's. */
+  /** Undefined: the configuration's root of trust. */
   readonly reference: RootReference | undefined;
   readonly root: GuardedRoot;
   readonly instances: readonly string[];
 }
 
-/** An instance's record, and what it names for this region. */
+/** An instance's record, and the roots of trust that it names for this region. */
 interface Seen {
   readonly record: SystemRecord<"Instance">;
   readonly named: NamedRoots;
-  /** Of the references. */
+  /** The keys of the references. */
   readonly keys: readonly string[];
 }
 
@@ -42,7 +42,7 @@ const noRoots: NamedRoots = { current: undefined, next: undefined, left: [] };
 const lookAgainMs = 1_000;
 const trimEveryMs = 10_000;
 
-/** Which root of trust serves which instance in this region, each opened once for all instances that name the same. */
+/** Which root of trust serves which instance in this region. Each is opened once for all instances that name it. */
 export class Roots implements AsyncDisposable {
   readonly #options: RootsOptions;
   readonly #pool: RootPool;
@@ -72,7 +72,7 @@ export class Roots implements AsyncDisposable {
   async rootOf(instance: string, madeBy?: string): Promise<GuardedRoot> {
     await this.#seen();
     const named = this.named(instance);
-    // What is made from now on need not be moved.
+    // New keys go directly under the next root of trust, so they need not be moved.
     if (madeBy === undefined) return await this.#pool.of(named.next ?? named.current);
     return (
       (await this.#madeBy(named, madeBy)) ??
@@ -81,12 +81,12 @@ export class Roots implements AsyncDisposable {
     );
   }
 
-  /** What an instance's record names for this region. */
+  /** The roots of trust that an instance's record names for this region. */
   named(instance: string): NamedRoots {
     return this.#instances.get(instance)?.named ?? noRoots;
   }
 
-  /** An instance's record, unless it was deleted or has not been seen. */
+  /** An instance's record; undefined if it was deleted or has not been seen. */
   record(instance: string): SystemRecord<"Instance"> | undefined {
     return this.#instances.get(instance)?.record;
   }
@@ -96,12 +96,12 @@ export class Roots implements AsyncDisposable {
     return [...this.#instances.keys()];
   }
 
-  /** KEKs of an instance, as this node sees them. */
+  /** KEKs of an instance, as known to this node. */
   keks(instance: string): readonly WrappedKek[] {
     return [...this.#options.view.of("Kek", instance).values()].map((kek) => wrappedKek(kek).kek);
   }
 
-  /** The root of trust of a reference, shared by all that name the same. */
+  /** The root of trust of a reference, shared by all references to the same one. */
   of(reference: RootReference | undefined): Promise<GuardedRoot> {
     return this.#pool.of(reference);
   }
@@ -111,7 +111,7 @@ export class Roots implements AsyncDisposable {
     return this.#pool.ready(this.named(instance).current);
   }
 
-  /** Roots of trust that are open, whether or not anybody is under them. */
+  /** Open roots of trust, with or without instances under them. */
   inUse(): readonly RootInUse[] {
     return this.#pool
       .all()
@@ -124,14 +124,14 @@ export class Roots implements AsyncDisposable {
     await this.#pool[Symbol.asyncDispose]();
   }
 
-  /** Before the first look at the records nobody knows which root of trust is an instance's. */
+  /** Reads the records before the first use: they say which root of trust an instance has. */
   async #seen(): Promise<void> {
     if (this.#options.view.freshAtMs === undefined) await this.#options.view.refresh();
   }
 
-  /** By the names that are known; only where none fits are those asked that have not said theirs. */
+  /** Searches the known names first. Only if none matches, it asks the roots of trust whose names are unknown. */
   async #madeBy(named: NamedRoots, name: string): Promise<GuardedRoot | undefined> {
-    // The configuration's is asked last: an instance may have come from there.
+    // The configuration's root of trust comes last: an instance may have been moved from there.
     const all = [...references(named), { reference: undefined }];
     const known = all.find((reference) => this.#nameOf(reference) === name);
     if (known !== undefined) return await this.#pool.of(known.reference);
@@ -147,7 +147,7 @@ export class Roots implements AsyncDisposable {
     return reference?.name ?? this.#pool.ready(reference)?.lastDescription?.name;
   }
 
-  /** Another node may have moved the instance a moment ago. */
+  /** Reads the records again: another node may have just moved the instance. */
   async #lookAgain(instance: string, madeBy: string): Promise<GuardedRoot | undefined> {
     const { clock, view } = this.#options;
     if (clock.monotonicMs() - this.#lookedMs < lookAgainMs) return undefined;
@@ -185,7 +185,7 @@ export class Roots implements AsyncDisposable {
   }
 }
 
-/** All that an instance's record names for a region, the present one first. */
+/** All roots of trust that an instance's record names for a region, the current one first. */
 function references({ current, next, left }: NamedRoots) {
   return [
     { reference: current },

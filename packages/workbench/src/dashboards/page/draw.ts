@@ -3,12 +3,12 @@ import uPlot from "uplot";
 import type { Line, Lines, Sample } from "./prometheus.ts";
 import { inWords, levelOf, marks } from "./words.ts";
 
-/** Okabe and Ito's colours, which nearly everybody can tell apart, made to stand out on light and on dark ground. */
+/** Okabe and Ito's colours, which nearly everybody can distinguish, adapted to a light and a dark background. */
 const palettes = {
   light: ["#0072b2", "#d55e00", "#008a63", "#b04a87", "#8a6d00", "#2a9fd6", "#5b5b5b", "#7a3e00"],
   dark: ["#4fb3ea", "#ff9345", "#2fd0a0", "#e39cc7", "#f0e442", "#9ad7fa", "#c2c2c2", "#e69f00"],
 } as const;
-/** After eight colours the lines are dashed. */
+/** Dashes of the lines, which repeat the colours after the first eight. */
 const dashes: readonly number[][] = [[], [6, 4], [2, 3], [10, 3, 2, 3]];
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -39,10 +39,10 @@ export function element<Name extends keyof HTMLElementTagNameMap>(
   return made;
 }
 
-/** A line without a value at so many of the last times has ended. */
+/** A line without a value at this many of the last times has ended. */
 const recent = 4;
 
-/** Lines over time, with a legend that shows the values at the pointer, or the last ones. */
+/** Draws lines over time, with a legend that shows the values at the pointer, or the last ones. */
 export function drawLines(body: HTMLElement, panel: Panel, { times, lines }: Lines): () => void {
   const chart = element("div", { className: "chart" });
   const legend = element("ul", { className: "legend" });
@@ -126,7 +126,7 @@ function optionsOf(
   };
 }
 
-/** 1, 2 and 5 of each power of ten below a minute, then what clocks have. */
+/** Axis steps: 1, 2 and 5 times each power of ten below a minute, then the steps of clocks and calendars. */
 const secondSteps = [
   ...[-6, -5, -4, -3, -2, -1, 0, 1].flatMap((power) => [1, 2, 5].map((one) => one * 10 ** power)),
   ...[60, 120, 300, 600, 1800, 3600, 7200, 21_600, 43_200, 86_400, 604_800, 2_592_000],
@@ -143,7 +143,7 @@ function clock(seconds: number): string {
   });
 }
 
-/** From 0, with room above; a flat line at 0 lies at the bottom. */
+/** The range of an axis: from 0, with room above; a flat line at 0 is at the bottom. */
 function rangeOf(unit: Panel["unit"], low: number | null, high: number | null): [number, number] {
   if (unit === "yes") return [-0.1, 1.1];
   const bottom = Math.min(0, low ?? 0);
@@ -163,7 +163,7 @@ function hooksOf(
   };
 }
 
-/** A thin line where a value becomes better or worse. */
+/** Draws a thin line at each value where the level changes. */
 function drawLevels(plot: uPlot, { levels }: Panel): void {
   const { ctx, bbox, scales } = plot;
   const { min, max } = scales["y"] ?? {};
@@ -183,7 +183,7 @@ function drawLevels(plot: uPlot, { levels }: Panel): void {
   }
 }
 
-/** Values in large letters. */
+/** Draws values in large letters. */
 export function drawStats(body: HTMLElement, panel: Panel, samples: readonly Sample[]): void {
   const sorted = samples.toSorted((one, other) => one.name.localeCompare(other.name));
   const list = sorted.map(({ name, value }) =>
@@ -192,13 +192,13 @@ export function drawStats(body: HTMLElement, panel: Panel, samples: readonly Sam
   body.replaceChildren(element("dl", { className: "stats" }, ...list));
 }
 
-/** Rows of labels, the value last. */
+/** Draws rows of labels, with the value last. */
 export function drawTable(body: HTMLElement, panel: Panel, samples: readonly Sample[]): void {
   const { columns = [], unit } = panel;
   const heads = unit === "none" ? columns : [...columns, "value"];
   const head = element("tr", {}, ...heads.map((text) => element("th", { text })));
   const order = ({ labels }: Sample) => columns.map((label) => labels[label] ?? "").join(" ");
-  // Where there are values, their order is the expression's.
+  // If there are values, they keep the order of the expression.
   const sorted =
     unit === "none"
       ? samples.toSorted((one, other) => order(one).localeCompare(order(other)))
@@ -228,7 +228,7 @@ function leveled<Made extends HTMLElement>(made: Made, value: number, panel: Pan
   return made;
 }
 
-/** Redraws when light turns to dark. */
+/** Redraws when the colour scheme changes between light and dark. */
 export function onTheme(redraw: () => void): void {
   dark.addEventListener("change", redraw);
 }

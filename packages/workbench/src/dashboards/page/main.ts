@@ -19,9 +19,9 @@ const form = place("choices");
 const main = place("dashboard");
 const dashboards = (await (await fetch("/dashboards.json")).json()) as readonly Dashboard[];
 
-/** What is shown now; a later one ends it. */
+/** What is shown now; showing another dashboard aborts it. */
 const now = { shown: new AbortController(), panels: [] as readonly Shown[] };
-/** What a reader has chosen, also for the next dashboard. */
+/** The reader's choices, which stay for the next dashboard. */
 const chosen = new Map<string, string>();
 
 function place(id: string): HTMLElement {
@@ -80,7 +80,7 @@ function tabOf({ id, title }: Dashboard, isCurrent: boolean): HTMLElement {
   return tab;
 }
 
-/** The selects of a dashboard's variables, and of the time. */
+/** Draws the selects for a dashboard's variables and for the time range. */
 async function offer({ variables: names }: Dashboard): Promise<void> {
   const selects = await Promise.all(
     names.map(async (name) => {
@@ -118,7 +118,7 @@ interface Shown {
   readonly panel: Panel;
   readonly section: HTMLElement;
   readonly body: HTMLElement;
-  /** Draws again what was drawn last. */
+  /** Draws the last content again. */
   draw: () => void;
   clear: () => void;
 }
@@ -149,7 +149,7 @@ async function refresh(one: Shown, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** Text with `code` in it. */
+/** Text in which `code` is marked. */
 function withCode(text: string): readonly Node[] {
   return text
     .split("`")
@@ -158,7 +158,7 @@ function withCode(text: string): readonly Node[] {
     );
 }
 
-/** Asks for what a panel shows; how to draw it, or undefined where there is nothing. */
+/** Queries a panel's data; returns a function that draws it, or undefined if there is none. */
 async function drawn(one: Shown): Promise<(() => void) | undefined> {
   const { panel, body } = one;
   if (panel.kind === "time") {
@@ -175,7 +175,7 @@ async function drawn(one: Shown): Promise<(() => void) | undefined> {
   return () => (panel.kind === "stat" ? drawStats : drawTable)(body, panel, samples);
 }
 
-/** Words in place of figures. */
+/** Shows text in place of values. */
 function say(one: Shown, state: string, text = one.panel.quiet ?? "no data"): void {
   one.clear();
   one.clear = () => undefined;

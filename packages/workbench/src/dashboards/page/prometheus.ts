@@ -36,10 +36,10 @@ interface Vector {
   }[];
 }
 
-/** Answers to what is asked often: `$name` of a dashboard's variables, as regular expressions. */
+/** Values for `$name`, the variables of a dashboard, as regular expressions. */
 export type Choices = Readonly<Record<string, string>>;
 
-/** Scrapes are two seconds apart here; a rate needs several. */
+/** Scrapes are two seconds apart here, and a rate needs several. */
 const rateSecondsMin = 15;
 const points = 240;
 

@@ -5,7 +5,7 @@ const minute = 60 * second;
 const hour = 60 * minute;
 const day = 24 * hour;
 
-/** A value in words of its unit, short enough for an axis. */
+/** A value with its unit, short enough for an axis. */
 export function inWords(value: number, unit: Unit): string {
   if (!Number.isFinite(value)) return "–";
   switch (unit) {
@@ -49,7 +49,7 @@ function bytes(value: number): string {
   return `${digits(value / 1024 ** at, 3)} ${names[at]}`;
 }
 
-/** At most so many digits that say something; never in scientific notation. */
+/** At most `most` significant digits; never in scientific notation. */
 function digits(value: number, most: number): string {
   if (Math.abs(value) < 1e-6) return "0";
   return Number(value.toPrecision(most)).toLocaleString("en", {
@@ -58,12 +58,12 @@ function digits(value: number, most: number): string {
   });
 }
 
-/** The level of a value; undefined where the panel has none. */
+/** The level of a value; undefined if the panel has none. */
 export function levelOf(value: number, { levels }: Panel): Level | undefined {
   return levels?.findLast(([, from]) => from === undefined || value >= from)?.[0];
 }
 
-/** A mark beside a value, so that colour is not all that tells. */
+/** A mark next to a value, so that the level does not depend on colour alone. */
 export const marks: Readonly<Record<Level, string>> = { good: "✓", warn: "!", bad: "✗" };
 
 /** `{{label}}` replaced by the label's value. */
