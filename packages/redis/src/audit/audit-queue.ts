@@ -25,7 +25,7 @@ export class AuditQueue {
   #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | undefined;
-  /** The last try could not append every event. */
+  /** Whether the last try could not append every event. */
   #late = false;
 
   constructor(context: StoreContext, sessions: PrimarySessions) {

@@ -59,7 +59,7 @@ export class Formats {
     );
   }
 
-  /** Throws at a write by a node whose format is not agreed on yet. */
+  /** Throws for a write by a node whose format is not agreed on yet. */
   requireAgreed(): void {
     if (this.known === undefined || this.known.required >= this.#own) return;
     throw new StoreUnavailable(

@@ -354,7 +354,10 @@ export class GroupCommit {
     if (this.#parts.covered.raise(partition, number)) this.#unnoted.set(partition, number);
   }
 
-  /** Notes what is covered, for the other nodes' reads. A lost note only costs a marker. */
+  /**
+   * Notes what is covered, for the other nodes' reads: now, or with the next batch. A lost note
+   * only costs a marker.
+   */
   async #note(): Promise<void> {
     const line = this.#noteLine();
     if (line === undefined) return;

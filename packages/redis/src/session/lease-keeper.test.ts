@@ -52,7 +52,7 @@ test("in a long outage a few requests wait, and the others are refused at once",
   win();
   await sleep(1);
   expect(early).toEqual(Array.from({ length: 100 }, () => true));
-  // The next outage begins anew.
+  // In the next outage the waits start again.
   keeper.apply({ type: "ended", connection: 1, reason: "lost" });
   const again = waiting(100);
   await sleep(1);

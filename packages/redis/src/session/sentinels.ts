@@ -24,7 +24,7 @@ async function connect(settings: ConnectionSettings, address: string): Promise<C
   );
 }
 
-/** What one Sentinel says of the primary; `asked` is when it was asked. */
+/** What one Sentinel says about the primary; `asked` is when it was asked. */
 export function readHearing(answer: unknown, asked: Moment): Hearing | undefined {
   if (!Array.isArray(answer)) return undefined;
   const fields = readPairs(answer);

@@ -111,7 +111,7 @@ describe("a copy whose seal is broken", () => {
     expect(a.store.serving().from).toBe("remote");
     const found = await time.until(get(a.store, key));
     expect(found?.object.material).toEqual(broken);
-    if (found === undefined) throw new Error("not there");
+    if (found === undefined) throw new Error("not found");
     const object = (await time.until(a.store.heal(instance, found, opens)))?.object;
     expect(object?.material).toEqual(sound);
     expect((await copyOf(b, key))?.material).toEqual(broken);

@@ -290,7 +290,7 @@ test("a survivor with old data, which knows nothing of a rejoin, hears of it bef
   const { regions, b, time, link } = await retired();
   b.own.setState("none");
   link.open = true;
-  // What the other region says of itself by now.
+  // What the other region says about itself by now.
   const { hello } = b.other.peer;
   Object.assign(b.other.peer, { hello: async () => ({ ...(await hello()), generation: 2 }) });
   await time.pass(6_000);

@@ -2,7 +2,7 @@ import { constants, createPrivateKey, type KeyObject, X509Certificate } from "no
 import { createSecureContext, type SecureContext, type SecureContextOptions } from "node:tls";
 
 /**
- * A node's certificate for other regions, its key, and the authorities that issue them, all PEM.
+ * A node's peer certificate, its key, and the authorities that issue peer certificates, all PEM.
  */
 export interface PeerTls {
   /** The peers' certificate authorities: while one is being replaced, the old and the new one. */

@@ -61,7 +61,7 @@ export class RegionRecords {
 
   /**
    * The records as last read. A change that depends on which regions there are carries them, so
-   * that a node that was paused meanwhile changes nothing by what it knew before.
+   * that a node that was paused meanwhile changes nothing on the basis of old records.
    */
   get given(): readonly GivenRecord[] {
     return this.#given;

@@ -20,7 +20,7 @@ export type Others = "absent" | "unknown" | "down" | "up";
 /** What the decision depends on. */
 export interface ServingState {
   readonly lease: StoreState;
-  /** The id of the store that was last seen with a lease. */
+  /** The id of the store, as last known. */
   readonly storeId: string | undefined;
   /** Grows with every outage: answers from before the last one do not count. */
   readonly outage: number;

@@ -208,7 +208,7 @@ describe("a cut in the middle", () => {
     ),
   );
 
-  test.each(cuts)("%s %s asked by region %s leaves no contradiction", async (when, method, name) => {
+  test.each(cuts)("%s %s of region %s leaves no contradiction", async (when, method, name) => {
     const { regions, a, b, key, link } = await world();
     if (method === "release") {
       // Nothing is released where all goes well.
@@ -230,7 +230,7 @@ describe("a cut in the middle", () => {
     );
     // Acknowledged only if both have it.
     if (outcome === "committed") expect(destroyed).toEqual([true, true]);
-    // Refused as not agreed only if nobody has it.
+    // Refused as not agreed only if neither has it.
     if (outcome === "noAgreement") expect(destroyed).toEqual([false, false]);
     // A region without the other's copy holds the record, and asks the other.
     if (destroyed[0] !== destroyed[1]) {

@@ -282,7 +282,10 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     await this.#watch.close();
   }
 
-  /** Then the own store is asked even without a lease: it waits a moment for one, and knows best why it has none. */
+  /**
+   * A region alone asks its own store even without a lease: that waits for one, and knows why it
+   * has none.
+   */
   #isAlone(): boolean {
     const { peers, region } = this.#options;
     return peers.length === 0 && !this.records.isRetired(region);

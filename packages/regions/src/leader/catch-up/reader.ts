@@ -95,7 +95,10 @@ export class PeerReader {
     this.#marks.forget();
   }
 
-  /** Pulls every partition up to `position`; nothing is left when all of it is in the own store, durably. */
+  /**
+   * Pulls every partition up to `position`; `left` is 0 when all of it is in the own store,
+   * durably.
+   */
   async pullAll(position: StorePosition, context: DutyContext): Promise<DutyResult> {
     const { replicationId, numbers } = position;
     const total = { done: 0, left: 0 };
