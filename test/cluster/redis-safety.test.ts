@@ -197,7 +197,7 @@ describe("initialisation", () => {
     await group.primary.command("flushall");
     await expect(initialiseStore({ ...options, replicas: 2 })).rejects.toMatchObject({
       failure: "barrierShort",
-      message: expect.stringMatching(/is marked as store \w{32}, but 1 of 2 replicas have it/),
+      message: expect.stringMatching(/is marked as store \w{32}, but only 1 of 2 replicas have it/),
     });
     expect(await initialiseStore({ ...options, replicas: 2 })).toMatchObject({ already: true });
   });

@@ -293,7 +293,7 @@ describe("an emptied Redis is not a store in which nothing is found", () => {
     );
     await redis.restart({ empty: true });
     const made = await initialiseStore({ address: redis.address, ids: systemIds });
-    const message = `this node began with store ${began}, Redis ${redis.address} holds store ${made.storeId}; restore the data of ${began}, or restart the node if ${made.storeId} is meant`;
+    const message = `this node began with store ${began}, but Redis ${redis.address} holds store ${made.storeId}; restore the data of ${began}, or restart the node if ${made.storeId} is meant`;
     await until("it is refused for what it is", async () => {
       const read = store.read(instance, [uniqueIdentifier]);
       const failure = await read.then(

@@ -18,20 +18,21 @@ const waitMs = 10_000;
 export interface InitialisedStore {
   readonly storeId: string;
   readonly address: string;
-  /** Replicas that hold it; of a store that was there already, nothing is known. */
+  /** Replicas that hold it; 0 for a store that existed before, where they are not counted. */
   readonly replicas: number;
-  /** Whether it was a store before, and nothing was done. */
+  /** Whether the store existed before and was not marked again. */
   readonly already: boolean;
 }
 
 /**
- * Marks an empty Redis as a store (`holdfast store init`). Rejects with `StoreUnavailable` where it is unsafe, or holds
- * keys of something else, or where another member still holds a store or does not answer.
+ * Marks an empty Redis as a store (`holdfast store init`). Rejects with `StoreUnavailable` where it
+ * is unsafe or holds keys of another program, or where another member still holds a store or does
+ * not answer.
  */
 export function initialiseStore(
   options: RedisConnectionOptions & {
     readonly ids: Pick<Ids, "randomBytes">;
-    /** Whose store it becomes; whose it must be where it is one already. */
+    /** The region that will own the store, or must own it where there is one already. */
     readonly region?: string;
     /** Further addresses that may hold the store, beside the primary's replicas and what the Sentinels know. */
     readonly members?: readonly string[];
@@ -63,7 +64,7 @@ export function initialiseStore(
     const required = Math.max(settings.replicas, replicas.length);
     await barrier(connection, required, (have) =>
       have < required
-        ? `is marked as store ${made}, but ${have} of ${required} replicas have it on their disk yet: it is served only once they have; start them, you need not mark it again`
+        ? `is marked as store ${made}, but only ${have} of ${required} replicas have it on their disk: it is served only once all have it; start them, you need not mark it again`
         : `is marked as store ${made}, but does not have it on its own disk yet`,
     );
     return { storeId: made, address, replicas: required, already: false };
@@ -93,8 +94,9 @@ export function listReplicas(options: RedisConnectionOptions): Promise<readonly 
 }
 
 /**
- * An operator's word that a replica is gone for good: barriers no longer wait for it. False where it was not known;
- * rejects while it is connected or a Sentinel lists it, since it would be known again at once.
+ * Forgets a replica that is gone for good, as the operator says: barriers no longer wait for it.
+ * False where it was not known; rejects while it is connected or a Sentinel lists it, since it
+ * would be added again at once.
  */
 export function forgetReplica(options: RedisConnectionOptions, replica: string): Promise<boolean> {
   return withPrimary(options, async (connection) => {
@@ -143,14 +145,14 @@ async function checkMarker(connection: Connection): Promise<void> {
   throw notInitialised(connection.address);
 }
 
-/** The id of the store that is there. */
+/** The id of the store in this Redis; undefined where there is none. */
 async function markerOf(connection: Connection): Promise<string | undefined> {
-  // A key of another program may have any type: GET would refuse it, and MGET answers nothing for it.
+  // A key of another program may have any type: GET would refuse it, and MGET answers null for it.
   const values = await connection.call("mget", partitionKeys(sysPartition).head);
   return readPartitionHead((values as readonly (Buffer | null)[])[0])?.storeId;
 }
 
-/** Never an advice to empty it: the keys may be somebody's. */
+/** Never advises to empty it: another program may need the keys. */
 function foreignKeys(address: string, count: number): StoreUnavailable {
   return new StoreUnavailable(
     "unsafe",

@@ -6,7 +6,10 @@ import type { ConnectionSettings } from "./connection/options.ts";
 import { readPartitionHead } from "./connection/record-header.ts";
 import { sentinelMembers } from "./session/sentinels.ts";
 
-/** How often a member is asked before it counts as silent: a Sentinel that sets a replica right closes its connections. */
+/**
+ * How often a member is tried before it counts as silent: a Sentinel that reconfigures a replica
+ * closes its connections.
+ */
 const attempts = 4;
 const pauseMs = 500;
 

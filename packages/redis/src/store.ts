@@ -19,19 +19,34 @@ import type { StoreContext } from "./session/primary-session.ts";
 import { PrimarySessions } from "./session/primary-sessions.ts";
 import { SentinelWatch } from "./session/sentinels.ts";
 
-/** A region's own store in Redis. Dispose it to close it: what is under way is waited for. */
+/**
+ * A region's own store in Redis. Disposing closes it, after what is under way has ended or a
+ * bounded time.
+ */
 export interface RedisStore extends OwnStore, InstanceStatuses, AsyncDisposable {
   /** The audit trail, for readers and for the leader. */
   readonly audit: RedisAuditLog;
-  /** Memory of the primary now; undefined where it does not say. Asks Redis: not for every request. */
+  /**
+   * Memory and disk use of the primary now; undefined where Redis does not say. Asks Redis, so do
+   * not call it for every request.
+   */
   usage(): Promise<StoreUsage | undefined>;
-  /** Whether this node's Redis user may read the password of replication, with which one replaces a replica. */
+  /**
+   * Whether this node's Redis user may read the replication password, with which one can take the
+   * place of a replica.
+   */
   showsReplicationPassword(): Promise<boolean>;
-  /** Which formats of records the region's nodes read, as was last heard; undefined before the store was reached. */
+  /**
+   * Which formats of records the region's nodes read, as last heard; undefined before the store was
+   * reached.
+   */
   formats(): RecordFormats | undefined;
   /** What the clock of Redis showed when it was last heard. */
   clockReading(): ClockReading | undefined;
-  /** Requires a format of every node. False where one that was heard lately does not read it; rejects as other writes. */
+  /**
+   * Requires a format of every node. False where a recently heard node does not read it; rejects
+   * like other writes.
+   */
   requireFormat(format: number, epoch: number): Promise<boolean>;
 }
 
@@ -59,7 +74,10 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<RedisS
   }
 }
 
-/** Puts the parts together; each is the store's way of some of its port's methods, which are their properties. */
+/**
+ * Puts the parts together. Each part implements some of the port's methods, as own properties, so
+ * that they can be spread.
+ */
 function storeOf(context: StoreContext, sessions: PrimarySessions): RedisStore {
   const { lease, sentinels } = context;
   const leader = new LeaderRecords(context, sessions);

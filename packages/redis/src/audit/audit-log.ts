@@ -21,14 +21,17 @@ import { Answers, refuseDeposed } from "../session/answers.ts";
 import type { StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 
-/** Bytes from which an answer is full: everyone else waits while it is put together. */
+/** An answer of this many bytes is full: every other client waits while Redis builds it. */
 const bytesPerPage = 1 << 18;
 const hashLength = 32;
 const pointLength = 18 + hashLength;
 const sinkPointLength = 6 + hashLength;
 const sys = partitionKeys(sysPartition);
 
-/** The audit trail in Redis: entries, the points of the leader's chain, and up to where sinks have them. */
+/**
+ * The audit trail in Redis: entries, the points of the leader's chain, and how far each sink has
+ * received them.
+ */
 export class RedisAuditLog implements AuditLog {
   readonly #context: StoreContext;
   readonly #sessions: PrimarySessions;

@@ -3,9 +3,9 @@ import { partitionKeys } from "../connection/keys.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 
-/** How long events gather before they are appended. */
+/** How long events are collected before they are appended. */
 const batchMs = 20;
-/** And how long until the next try when Redis takes none. */
+/** How long until the next try when Redis accepts none. */
 const retryMs = 250;
 const entriesPerScript = 500;
 
@@ -15,8 +15,9 @@ interface Waiting {
 }
 
 /**
- * Audit events that belong to no change. They are gathered for a moment and appended together; while Redis takes none they
- * wait, a bounded number of them, and what is lost then is said.
+ * Audit events that belong to no change. They are collected for a moment and appended together.
+ * While Redis accepts none, a bounded number of them wait; older ones are dropped, and a warning
+ * says how many.
  */
 export class AuditQueue {
   readonly #context: StoreContext;
@@ -24,7 +25,7 @@ export class AuditQueue {
   #waiting: Waiting[] = [];
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | undefined;
-  /** Redis took none at the last try. */
+  /** Whether the last try could not append every event. */
   #late = false;
 
   constructor(context: StoreContext, sessions: PrimarySessions) {
@@ -51,7 +52,7 @@ export class AuditQueue {
     this.#schedule(batchMs);
   };
 
-  /** Appends what waits, if Redis takes it. */
+  /** Appends what waits, if Redis accepts it; the rest is lost, with a warning. */
   async drain(): Promise<void> {
     clearTimeout(this.#timer);
     await this.#flushing;
@@ -73,7 +74,7 @@ export class AuditQueue {
   }
 
   async #flush(): Promise<void> {
-    // The local disk is enough: nothing is promised by these events.
+    // The local disk is enough: these events promise nothing to a client.
     const session = this.#sessions.now("read");
     this.#late = session === undefined;
     if (session === undefined || this.#waiting.length === 0) return;
@@ -124,14 +125,14 @@ export class AuditQueue {
   }
 }
 
-/** One argument, since one for each entry costs more than the entry. */
+/** All entries as one argument, since an argument for each costs more than the entry itself. */
 function together(entries: readonly Buffer[]): Buffer {
   return Buffer.concat(
     entries.flatMap((entry) => [Buffer.of(entry.length >> 8, entry.length & 0xff), entry]),
   );
 }
 
-/** The entries of each partition, in order, in portions that one script takes. */
+/** The entries of each partition, in order, in portions small enough for one script. */
 function portions(
   waiting: readonly Waiting[],
 ): readonly { readonly partition: number; readonly entries: readonly Buffer[] }[] {

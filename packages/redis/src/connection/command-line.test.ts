@@ -10,14 +10,14 @@ describe("commandBytes", () => {
     ["no argument", "ping", [], "*1\r\n$4\r\nping\r\n"],
     ["text", "get", ["key"], "*2\r\n$3\r\nget\r\n$3\r\nkey\r\n"],
     [
-      "nothing as text or bytes",
+      "empty text and empty bytes",
       "x",
       ["", Buffer.alloc(0)],
       "*3\r\n$1\r\nx\r\n$0\r\n\r\n$0\r\n\r\n",
     ],
     ["text of more bytes than letters", "x", ["äöü"], "*2\r\n$1\r\nx\r\n$6\r\näöü\r\n"],
     ["ten bytes", "x", ["0123456789"], "*2\r\n$1\r\nx\r\n$10\r\n0123456789\r\n"],
-  ])("%s", (_name, name, args, expected) => {
+  ])("encodes a command with %s", (_name, name, args, expected) => {
     expect(commandBytes(name, args).toString()).toBe(expected);
   });
 
@@ -27,7 +27,7 @@ describe("commandBytes", () => {
     fc.uint8Array({ maxLength: 120 }).map((bytes) => Buffer.from(bytes)),
   );
 
-  test(`any command is what ioredis makes of it (seed ${seed})`, () => {
+  test(`encodes any command as ioredis does (seed ${seed})`, () => {
     fc.assert(
       fc.property(fc.constantFrom("mget", "evalsha"), fc.array(argument), (name, args) => {
         const theirs = Buffer.from(new Command(name, [...args]).toWritable(undefined as never));

@@ -3,7 +3,9 @@ import { Command } from "ioredis";
 /** An argument of a command: text, or bytes. */
 export type Argument = string | Buffer;
 
-/** A command whose bytes are put together at once; ioredis takes nine times as long over one of many arguments. */
+/**
+ * A command that encodes its bytes at once; for many arguments, ioredis takes nine times as long.
+ */
 export class Line extends Command {
   readonly #bytes: Buffer;
 
@@ -48,7 +50,7 @@ function digitsOf(number: number): number {
   return digits;
 }
 
-/** Writes a bulk string and gives the offset after it. */
+/** Writes a bulk string and returns the offset after it. */
 function writeBulk(bytes: Buffer, start: number, arg: Argument): number {
   const length = lengthOf(arg);
   bytes[start] = dollar;

@@ -14,7 +14,7 @@ describe("addresses", () => {
     ["127.0.0.1:6379", "127.0.0.1", 6379],
     ["redis.example:1", "redis.example", 1],
     ["[::1]:6379", "::1", 6379],
-  ])("%s", (text, host, port) => {
+  ])("%s is parsed, and formatted as the same text", (text, host, port) => {
     expect(parseAddress(text)).toEqual({ host, port });
     expect(formatAddress(host, port)).toBe(text);
   });
@@ -26,18 +26,18 @@ describe("addresses", () => {
     },
   );
 
-  test("an IPv4 address in IPv6 form is the same address", () => {
+  test("an IPv4 address in IPv6 form is formatted as IPv4", () => {
     expect(formatAddress("::ffff:10.0.0.1", 1)).toBe("10.0.0.1:1");
   });
 });
 
-test("defaults follow the lease", () => {
+test("the default of markerMs is a quarter of the lease", () => {
   const options = { address: "a:1", clock: {} as never, observe: () => undefined };
   expect(storeSettings(options)).toMatchObject({ storeLeaseMs: 1_000, markerMs: 250, replicas: 0 });
   expect(storeSettings({ ...options, storeLeaseMs: 400 })).toMatchObject({ markerMs: 100 });
 });
 
-describe("the failure that an error of Redis means", () => {
+describe("storeFailure", () => {
   const reply = (message: string) => Object.assign(new Error(message), { name: "ReplyError" });
   test.each([
     ["OOM command not allowed when used memory > 'maxmemory'.", "full", "maxmemory"],
@@ -52,7 +52,7 @@ describe("the failure that an error of Redis means", () => {
     ["NOAUTH Authentication required.", "unsafe", "password"],
     ["WRONGPASS invalid username-password pair", "unsafe", "password"],
     ["ERR user_script:9: counter change is not a number script: x", "badReply", "failed"],
-  ])("%s", (message, failure, said) => {
+  ])("translates the error of Redis: %s", (message, failure, said) => {
     const error = storeFailure(reply(message), "a:1");
     expect(error).toBeInstanceOf(StoreUnavailable);
     expect(error.failure).toBe(failure);
@@ -60,7 +60,7 @@ describe("the failure that an error of Redis means", () => {
     expect(error.message).toContain(said);
   });
 
-  test("of ioredis and the network", () => {
+  test("translates errors of ioredis and the network", () => {
     expect(storeFailure(new Error("Command timed out"), "a:1").failure).toBe("timeout");
     expect(storeFailure(new Error("connect ECONNREFUSED"), "a:1").failure).toBe("noLease");
     expect(storeFailure("odd", "a:1").failure).toBe("noLease");
@@ -68,7 +68,7 @@ describe("the failure that an error of Redis means", () => {
     expect(storeFailure(own, "a:1")).toBe(own);
   });
 
-  test("the arguments of a command are not kept on it", () => {
+  test("does not keep the arguments of a command", () => {
     const secret = Object.assign(reply("WRONGPASS x"), { command: { args: ["user", "s3cret"] } });
     const error = storeFailure(secret, "a:1");
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain("s3cret");
@@ -76,8 +76,8 @@ describe("the failure that an error of Redis means", () => {
   });
 });
 
-describe("the replicas that count", () => {
-  test("every one ever seen, until the store forgets it", () => {
+describe("the required replicas", () => {
+  test("include every one ever seen, until the store forgets it", () => {
     const replicas = new ReplicaSet("p:1", 1);
     expect(replicas.required).toBe(1);
     expect(replicas.see(["a:1", "b:1", "p:1"])).toEqual(["a:1", "b:1"]);
@@ -93,7 +93,7 @@ describe("the replicas that count", () => {
     expect(replicas.version).toBe("3");
   });
 
-  test("a former replica that was promoted does not wait for itself; the setting is the least", () => {
+  test("do not include the promoted replica itself, and are never fewer than the setting", () => {
     const replicas = new ReplicaSet("a:1", 0);
     replicas.load(["a:1", "b:1"], "1");
     expect(replicas.required).toBe(1);
@@ -101,8 +101,8 @@ describe("the replicas that count", () => {
   });
 });
 
-describe("answers", () => {
-  test("ROLE of a primary, without what only copies the data", () => {
+describe("reading an answer", () => {
+  test("of ROLE leaves out programs that copy the data but are not a Redis", () => {
     const replicas = [
       ["10.0.0.1", "6379", "5"],
       ["10.0.0.2", "0", "5"],
@@ -115,7 +115,7 @@ describe("answers", () => {
     expect(readRole(null)).toEqual({ primary: false, replicas: [] });
   });
 
-  test("of scripts and lists", () => {
+  test("of a script or a list refuses anything else", () => {
     expect(readReply([Buffer.from("conflict"), 7, 1])).toEqual({
       result: "conflict",
       number: 7,
@@ -127,7 +127,7 @@ describe("answers", () => {
     expect(() => readPairs(null)).toThrow("did not answer a list");
   });
 
-  test("a Sentinel's, counted from when it was asked", () => {
+  test("of a Sentinel counts the time of its last ping from when it was asked", () => {
     const asked = { monotonicMs: 1_000, wallMs: 2_000 };
     const said = ["ip", "10.0.0.1", "port", "6379", "last-ok-ping-reply", "300"];
     expect(readHearing([...said, "num-other-sentinels", "2"], asked)).toEqual({
@@ -141,7 +141,7 @@ describe("answers", () => {
 });
 
 describe("headers", () => {
-  test("of a record and of a partition", () => {
+  test("are read from a record and from a partition", () => {
     const value = Buffer.alloc(40, 1);
     expect(readRecordHeader(value)).toEqual({
       tag: "01".repeat(16),
@@ -172,7 +172,7 @@ describe("reading INFO", () => {
     ["8.0.2", "cluster_enabled:1\r\n", "Cluster"],
     ["8.0.2", "aof_enabled:0\r\n", "appendonly"],
     ["8.0.2", "maxmemory_policy:allkeys-lru\r\n", "maxmemory-policy noeviction"],
-  ])("version %s %j", (version, more, wrong) => {
+  ])("finds what is wrong: version %s %j", (version, more, wrong) => {
     const found = wrongInfo(info(version, more));
     if (wrong === undefined) expect(found).toBeUndefined();
     else expect(found).toContain(wrong);

@@ -15,9 +15,9 @@ export type CommandLine = readonly [name: string, ...args: Argument[]];
 export type Outcome = { readonly value: unknown } | { readonly error: unknown };
 
 /**
- * One socket to one Redis process. It never reconnects and never sends anything twice: what was asked on it is answered
- * on it or fails with it. ioredis would resend a WAITAOF on a new connection, where Redis answers at once that all is
- * covered, since nothing was written there.
+ * One socket to one Redis process. It never reconnects and never sends anything twice: a command is
+ * answered on this socket or fails with it. ioredis would resend a WAITAOF on a new connection,
+ * where Redis answers at once that everything is covered, since nothing was written there.
  */
 export class Connection {
   /** Address of the process at the other end: as a Sentinel names it, otherwise as the socket sees it. */
@@ -128,7 +128,7 @@ export class Connection {
     return first.value;
   }
 
-  /** Ends it at once; everything unanswered on it fails. */
+  /** Closes it at once; every command without an answer fails. */
   destroy(reason: string): void {
     if (!this.#open) return;
     this.#open = false;
@@ -155,7 +155,7 @@ export class Connection {
 /** ioredis's options with answers in the shapes of RESP 2. */
 type LegacyOptions = RedisOptions & { readonly replyMapping: "legacy" };
 
-/** `disconnect` alone waits for the peer's end of the stream. */
+/** `disconnect` alone waits until the peer closes its end of the stream. */
 function drop(redis: Redis): void {
   redis.disconnect();
   redis.stream?.destroy();

@@ -18,18 +18,21 @@ const meanings: Readonly<Record<string, readonly [StoreFailure, string]>> = {
   NOAUTH: ["unsafe", "Redis requires a user name and password"],
   WRONGPASS: [
     "unsafe",
-    "Redis refuses the user name or password; is it this store's Redis, or has another program its port?",
+    "Redis refuses the user name or password; is it this store's Redis, or does another program use its port?",
   ],
   APPENDONLY: ["unsafe", "appendonly is no, which loses data: set appendonly yes"],
-  WRONGTYPE: ["badReply", "a key of the store holds another type than it should"],
+  WRONGTYPE: ["badReply", "a key of the store holds a value of the wrong type"],
 };
 
-/** What a script's command that the user may not call is answered with. */
+/** How Redis answers when a script calls a command that the user may not call. */
 const forbidden = /^ERR (?:ACL failure in script|The user executing the script can't)/;
 
 const timedOut = "Command timed out";
 
-/** Whether ioredis gave up waiting, which leaves the connection open and out of step. */
+/**
+ * Whether ioredis stopped waiting. The connection is still open, but its answers no longer match
+ * its commands.
+ */
 export function isTimeout(error: unknown): boolean {
   return error instanceof Error && error.message === timedOut;
 }
@@ -39,14 +42,16 @@ export function isNoScript(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith("NOSCRIPT");
 }
 
-/** Whether Redis answered the error, so that the connection is in step. */
+/**
+ * Whether Redis itself answered with the error: the connection's answers still match its commands.
+ */
 export function isReply(error: unknown): boolean {
   return error instanceof Error && error.name === "ReplyError";
 }
 
 /**
- * What the store says for an error of Redis, ioredis or the network. Its cause is the message alone, since ioredis hangs
- * the command's arguments, passwords too, on its errors.
+ * The store's error for an error of Redis, ioredis or the network. Its cause keeps only the
+ * message, since ioredis adds the command's arguments to its errors, passwords included.
  */
 export function storeFailure(error: unknown, address: string): StoreUnavailable {
   if (error instanceof StoreUnavailable) return error;

@@ -12,7 +12,7 @@ import {
 
 const seed = 20260202;
 
-test("prefixes", () => {
+test("a partition's prefix is its number in braces, or {sys}", () => {
   expect(partitionPrefix(0)).toBe("{p00}:");
   expect(partitionPrefix(63)).toBe("{p63}:");
   expect(partitionPrefix(sysPartition)).toBe("{sys}:");
@@ -38,7 +38,7 @@ test(`an identifier is read from its key (seed ${seed})`, () => {
   );
 });
 
-test(`every term lies in a bucket that can be named (seed ${seed})`, () => {
+test(`every term lies in a bucket that bucketKey names (seed ${seed})`, () => {
   const buckets = new Set(Array.from({ length: bucketCount }, (_, at) => bucketKey("{p00}:", at)));
   expect(buckets.size).toBe(bucketCount);
   fc.assert(
@@ -49,7 +49,7 @@ test(`every term lies in a bucket that can be named (seed ${seed})`, () => {
   );
 });
 
-test(`no other text has a key (seed ${seed})`, () => {
+test(`a text that is not a lower-case UUID has no key (seed ${seed})`, () => {
   fc.assert(
     fc.property(fc.uuid(), fc.nat({ max: 35 }), fc.string({ maxLength: 1 }), (uuid, at, text) => {
       const changed = uuid.slice(0, at) + text + uuid.slice(at + 1);
@@ -64,12 +64,12 @@ test(`no other text has a key (seed ${seed})`, () => {
 });
 
 describe("instances do not share keys", () => {
-  test("a colon does not lead into another instance's blocks", () => {
+  test("a colon is escaped, so that it never leads into another instance's blocks", () => {
     expect(instanceKeys("{p00}:", "a:0").live).toBe("{p00}:l:a%3A0");
     expect(instanceKeys("{sys}:", "a\ud800b").status).toBe("{sys}:s:a%EF%BF%BDb");
   });
 
-  test(`any two have different keys (seed ${seed})`, () => {
+  test(`any two instances have different keys (seed ${seed})`, () => {
     fc.assert(
       fc.property(fc.string(), fc.string(), (a, b) => {
         fc.pre(a !== b);

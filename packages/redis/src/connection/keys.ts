@@ -6,7 +6,7 @@ export function partitionPrefix(partition: number): string {
   return partition === sysPartition ? "{sys}:" : `{p${String(partition).padStart(2, "0")}}:`;
 }
 
-/** The keys of a partition that no instance or object has part in. */
+/** The keys of a partition that do not depend on an instance or an object. */
 export interface PartitionKeys {
   readonly prefix: string;
   /** Store id (16 bytes, the initialisation marker) and covered change number (6 bytes). */
@@ -23,13 +23,13 @@ export interface PartitionKeys {
   readonly chain: string;
   /** Prefix of records; the identifier's 16 bytes follow. */
   readonly record: string;
-  /** Hash: identifier → the agreed operation that holds it; `reserved.lua` says the value. */
+  /** Hash: identifier → the agreed operation that holds it; `reserved.lua` describes the value. */
   readonly reserved: string;
-  /** Hash: region → up to where its changes of this partition were read. */
+  /** Hash: region → up to which number its changes of this partition were read. */
   readonly cursors: string;
-  /** Hash: how many objects there are by state and month; `states.lua` says the fields. */
+  /** Hash: how many objects there are by state and month; `states.lua` describes the fields. */
   readonly states: string;
-  /** Hash: what was put aside; `redis-quarantine.ts` says the names. */
+  /** Hash: what was put aside; `objects/quarantine.ts` describes the fields. */
   readonly quarantine: string;
 }
 
@@ -59,19 +59,25 @@ export const sysKeys = {
   /** Hash: address of every replica ever seen → when it was first seen. */
   replicas: "{sys}:replicas",
   replicasVersion: "{sys}:replicas-version",
-  /** The region whose store it is: two regions have each a Redis of their own. */
+  /** The region that owns the store: each region has its own Redis. */
   region: "{sys}:region",
   /** The highest epoch of a leader that the store has seen. */
   epoch: "{sys}:epoch",
-  /** Hash: which format of records nodes read, and which is required of them; `formats.lua` says the fields. */
+  /**
+   * Hash: which record format each node reads, and which one is required; `formats.lua` describes
+   * the fields.
+   */
   formats: "{sys}:formats",
-  /** Hash: the last resync that was `asked` for, and the last that was `reached`. */
+  /**
+   * Hash: the last resync that was `asked` for, the last that was `reached`, and the one that the
+   * last loss asked for (`lost`).
+   */
   levels: "{sys}:levels",
-  /** Hash: sink and partition → up to where the audit was given to it. */
+  /** Hash: sink and partition → up to which entry the sink has received the audit trail. */
   auditSinks: "{sys}:audit-sinks",
 } as const;
 
-/** Where `rehearse.lua` tries what the user may do. */
+/** Keys on which `rehearse.lua` tries what the user may do. */
 export const scratchKeys = ["{sys}:scratch", "{p00}:scratch"] as const;
 
 /** The keys of every partition, `{sys}` last. */
@@ -98,7 +104,7 @@ export function instanceKeys(prefix: string, instance: string): InstanceKeys {
   };
 }
 
-/** Without `:`, which separates the block's number. */
+/** Escapes `:`, which separates the block's number. */
 function escaped(instance: string): string {
   return encodeURIComponent(Buffer.from(instance, "utf8").toString("utf8"));
 }
@@ -114,7 +120,10 @@ export function recordKey(prefix: string, identifier: string): Buffer | undefine
   return writeUuid(identifier, key, start) ? key : undefined;
 }
 
-/** The record's key of an identifier that is one of this store's; anything else is a `RangeError`. */
+/**
+ * The record's key of an identifier of this store; throws a `RangeError` for anything but a
+ * lower-case UUID.
+ */
 export function ownRecordKey(prefix: string, identifier: string): Buffer {
   const key = recordKey(prefix, identifier);
   if (key === undefined) throw new RangeError(`${identifier} is not a lower-case UUID`);

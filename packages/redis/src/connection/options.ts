@@ -1,7 +1,7 @@
 import type { ConnectionOptions } from "node:tls";
 import { type Clock, type Observer, recordFormat } from "@holdfast/engine";
 
-/** How a Redis is reached and spoken to. Addresses are `host:port`; an IPv6 host is in brackets. */
+/** How to connect to a Redis. Addresses are `host:port`; an IPv6 host is in brackets. */
 export interface RedisConnectionOptions {
   /** The store's address where nothing promotes a replica, or something other than Sentinel does. */
   readonly address?: string;
@@ -20,7 +20,7 @@ export interface RedisConnectionOptions {
   readonly replicas?: number;
   /** Default 2,000. */
   readonly connectTimeoutMs?: number;
-  /** After which a command's connection is destroyed. Default 1,500. */
+  /** How long a command may take before its connection is destroyed. Default 1,500. */
   readonly commandTimeoutMs?: number;
   /** Trusts the settings of a Redis that shows them neither in INFO nor by CONFIG GET. Default false. */
   readonly assumeSafe?: boolean;
@@ -30,35 +30,51 @@ export interface RedisConnectionOptions {
 export interface RedisStoreOptions extends RedisConnectionOptions {
   readonly clock: Clock;
   readonly observe: Observer;
-  /** Whose store it must be; one that no region has used yet becomes this one's. Not asked unless given. */
+  /**
+   * The region that must own the store; a store without an owner becomes this region's. Not checked
+   * unless given.
+   */
   readonly region?: string;
   /** How long a full barrier lets a node use the store, counted from its beginning. Default 1,000. */
   readonly storeLeaseMs?: number;
-  /** A marker is written when nothing was for so long. Default a quarter of the lease. */
+  /**
+   * A marker is written when nothing else was written for this long. Default a quarter of the
+   * lease.
+   */
   readonly markerMs?: number;
   /** How long a change waits for its barrier. Default 1,000. */
   readonly barrierTimeoutMs?: number;
-  /** How long a request waits for a lease that is not there. Default 500. */
+  /** How long a request waits when there is no lease. Default 500. */
   readonly leaseWaitMs?: number;
   /** Something other than Sentinel may promote a replica: no read lease then. Default false. */
   readonly externalFailover?: boolean;
-  /** Events kept in a partition's audit stream, about. Default 1,000,000. */
+  /** About how many events a partition's audit stream keeps. Default 1,000,000. */
   readonly auditEntriesMax?: number;
   /** Events that may wait in memory to be appended. Default 10,000. */
   readonly auditQueueMax?: number;
-  /** From how many entries a term may be found too common to narrow a walk. Default 1,000. */
+  /**
+   * A term with at least this many entries may count as too common to narrow a search. Default
+   * 1,000.
+   */
   readonly commonTermMin?: number;
   /** How often the settings of Redis and the Sentinels are checked again. Default 2,000. */
   readonly settingsCheckMs?: number;
   /** The newest format of records that this release reads and writes; `recordFormat` unless a test says otherwise. */
   readonly recordFormat?: number;
-  /** How often a node notes that in the store; it counts for three times as long. Default 10,000. */
+  /**
+   * How often a node notes its format in the store; the note counts for three times as long.
+   * Default 10,000.
+   */
   readonly formatsEveryMs?: number;
-  /** Resolves `open` although Redis cannot be reached yet; an unsafe one is refused all the same. Default false. */
+  /**
+   * `openRedisStore` resolves although Redis cannot be reached yet; it still refuses an unsafe
+   * Redis. Default false.
+   */
   readonly openUnreachable?: boolean;
   /**
-   * There is another region that has the data too, so another store may take the place of the one that was lost; with
-   * `openUnreachable`, an emptied one may too. Default false: what this one promised would be "not found".
+   * Another region has the data too, so another store may replace the one that was lost; with
+   * `openUnreachable`, an emptied one may too. Default false: objects that the lost store promised
+   * would be "not found".
    */
   readonly allowOtherStore?: boolean;
 }

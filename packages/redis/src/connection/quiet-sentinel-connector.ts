@@ -4,9 +4,10 @@ import { formatAddress } from "./options.ts";
 type AnyMethod = (...args: unknown[]) => unknown;
 
 /**
- * ioredis's connector, changed in two ways. Its connections that listen for `+switch-master` have no listener for errors:
- * ioredis would write a line to the console for every try to reach a Sentinel that is down. And it says the address that
- * the Sentinel gave, which may be a host name: by that name Sentinels and replicas are known, not by the socket's address.
+ * ioredis's connector with two changes. Connections that listen for `+switch-master` get a listener
+ * for errors: without one, ioredis writes a line to the console for every failed try to reach a
+ * Sentinel. And it reports the address that the Sentinel gave, which may be a host name: Sentinels
+ * and replicas are known by that name, not by the socket's address.
  */
 export function quietSentinelConnector(onPrimary: (address: string) => void) {
   return class extends SentinelConnector {

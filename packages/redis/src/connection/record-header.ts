@@ -5,7 +5,7 @@ export interface RecordHeader {
   readonly tag: Tag;
   /** Number of the last change that a client was promised, or is about to be. */
   readonly promised: number;
-  /** Creation counter, by which Locate answers newest first. */
+  /** Creation counter; Locate uses it to answer newest first. */
   readonly created: number;
   /** Number under which the record lies in `changes`. */
   readonly changed: number;
@@ -45,7 +45,10 @@ export function isReserved(value: Buffer): boolean {
 
 const reservedMark = 2 ** 47;
 
-/** A partition's head: whose store it is, and what it is known to have covered. */
+/**
+ * A partition's head: the store's id, and up to which change number the partition is known to be
+ * covered.
+ */
 export interface PartitionHead {
   readonly storeId: string;
   readonly covered: number;

@@ -26,7 +26,7 @@ export function readRole(value: unknown): Role {
     primary,
     replicas: replicas
       .map(([host, port]) => [String(host), Number(port)] as const)
-      // A port of 0 belongs to something that copies the data and is not a Redis.
+      // Port 0 belongs to a program that copies the data and is not a Redis.
       .flatMap(([host, port]) => (port > 0 ? [formatAddress(host, port)] : [])),
   };
 }

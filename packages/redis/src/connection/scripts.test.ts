@@ -39,7 +39,7 @@ test("scripts that free memory or fence run when memory is full, and scripts tha
     "set-level",
     "set-status",
   ]);
-  // And what only reads must.
+  // Scripts that only read must run then too.
   expect(reading.filter((name) => !allowed.includes(name))).toEqual([]);
   expect(reading).toContain("find");
 });
@@ -54,13 +54,13 @@ test("rehearse calls every command that a script calls", () => {
   }
 });
 
-describe("a header that disagrees with its row is refused", () => {
+describe("the header of a script is compared with its row", () => {
   const header = (keys: string, flags = " flags=allow-oom") =>
     `#!lua${flags}\n-- x.lua  Says.\n-- KEYS  ${keys}\n-- →     {"committed", 1} | {"notInitialised"}\nreturn`;
   test.each<[string, ScriptName, string, string | undefined]>([
-    ["right", "set-status", header("1 head  2 counters  3 status"), undefined],
-    ["a key too few", "set-status", header("1 head  2 counters"), "different keys"],
-    ["another key", "set-status", header("1 head  2 counters  3 names"), "different keys"],
+    ["the same", "set-status", header("1 head  2 counters  3 status"), undefined],
+    ["a missing key", "set-status", header("1 head  2 counters"), "different keys"],
+    ["a different key", "set-status", header("1 head  2 counters  3 names"), "different keys"],
     ["open end", "set-status", header("1 head  2 counters  3 status  4.. x"), "different keys"],
     [
       "a key beyond the row",
@@ -81,7 +81,7 @@ describe("a header that disagrees with its row is refused", () => {
   });
 });
 
-test("a call with another number of keys is refused", () => {
+test("a call with the wrong number of keys is refused", () => {
   expect(scriptArguments(scripts.marker, ["a", "b", "c", "d"], ["x"])).toEqual([
     scripts.marker.sha,
     "4",

@@ -14,7 +14,7 @@ interface ScriptRow {
    * reads, frees, fences, or writes a bounded amount.
    */
   readonly full: { readonly runs: boolean; readonly why: string };
-  /** The script of which this one is a copy that differs in its flags alone. */
+  /** The script that this one copies; only the flags differ. */
   readonly copyOf?: string;
 }
 
@@ -60,7 +60,7 @@ const rows = {
     ...commit,
     copyOf: "commit",
     ...runs(
-      "an object has five lifecycle facts, each of bounded size; Revoke and Destroy free memory; a joined change that lets no record grow is taken, else the region could not be level",
+      "an object has five lifecycle facts, each of bounded size; Revoke and Destroy free memory; a joined change that lets no record grow is accepted, else the region could not be level",
     ),
   },
   "append-audit": {
@@ -68,7 +68,7 @@ const rows = {
     more: false,
     results: committed,
     ...refused(
-      "entries grow without a bound; a read whose evidence may wait is answered all the same",
+      "entries grow without a bound; a read whose evidence may wait is still answered then",
     ),
   },
   "audit-entries": { keys: [...partition, "audit"], more: false, results: found, ...reads },
@@ -86,7 +86,7 @@ const rows = {
     keys: ["head", "epoch", "sinks"],
     more: false,
     results: fenced,
-    ...runs("retention waits for it: one point of fixed size a sink and partition"),
+    ...runs("retention waits for it: one point of fixed size per sink and partition"),
   },
   find: {
     keys: [...partition, "live", "destroyed", "reserved", "bucket"],
@@ -98,14 +98,14 @@ const rows = {
     keys: [...partition, "status"],
     more: false,
     results: committed,
-    ...runs("deleting an instance frees its objects; one word an instance"),
+    ...runs("deleting an instance frees its objects; one word per instance"),
   },
 
   reserve: {
     keys: ["head", "reserved"],
     more: true,
     results: [...committed, "held", "tooMany", "superseded"],
-    ...runs("a Destroy begins with it; at most 20,000 short holds a partition, which end"),
+    ...runs("a Destroy begins with it; at most 20,000 short-lived holds per partition"),
   },
   release: {
     keys: ["head", "epoch", "reserved"],
@@ -140,7 +140,7 @@ const rows = {
     more: false,
     results: committed,
     ...runs(
-      "a node that starts needs it, and a full store is taken for level no more: two counters",
+      "a node that starts needs it, and a full store must stop counting as level: two counters",
     ),
   },
   "set-level": {
@@ -187,7 +187,7 @@ const rows = {
     keys: ["head", "formats"],
     more: false,
     results: committed,
-    ...runs("a node that starts needs it: one short field a node"),
+    ...runs("a node that starts needs it: one short field per node"),
   },
   "require-format": {
     keys: ["head", "epoch", "formats"],
@@ -211,7 +211,7 @@ const rows = {
     keys: [],
     more: true,
     results: ["committed"],
-    ...runs("reads need it: six bytes a partition, which are there already"),
+    ...runs("reads need it: six bytes per partition, which exist already"),
   },
   initialise: {
     keys: ["beat", "replicas-version"],
@@ -229,7 +229,7 @@ const rows = {
     keys: ["head", "replicas", "replicas-version"],
     more: false,
     results: committed,
-    ...runs("it frees"),
+    ...runs("it frees memory"),
   },
 } as const satisfies Record<string, ScriptRow>;
 
@@ -240,7 +240,7 @@ export type ScriptName = keyof typeof rows;
 export interface Script {
   readonly name: ScriptName;
   readonly source: string;
-  /** By which EVALSHA names it. */
+  /** SHA-1 of the source, by which EVALSHA names it. */
   readonly sha: string;
 }
 
@@ -265,7 +265,7 @@ export function loadScripts(directory = join(import.meta.dirname, "lua")): Scrip
   return Object.fromEntries(entries) as Scripts;
 }
 
-/** Throws where the header of `text` does not say the keys of the row. */
+/** Throws where the header of `text` disagrees with the row: in its flags, keys or results. */
 export function checkScript(name: ScriptName, text: string): void {
   const { full, keys, more, results }: ScriptRow = rows[name];
   if (/^#!lua flags=\S*allow-oom/.test(text) !== full.runs) {

@@ -1,4 +1,4 @@
-/** What `INFO` says of a Redis process, as far as the store asks. */
+/** The parts of a Redis process's `INFO` that the store uses. */
 export interface ServerInfo {
   /** Random at each start of the process. */
   readonly runId: string;
@@ -33,18 +33,20 @@ export function readServerInfo(text: string): ServerInfo {
   };
 }
 
-/** What a Redis process takes of its machine, in bytes, as `INFO memory` and `INFO persistence` say. */
+/**
+ * Memory and disk that a Redis process uses, in bytes, from `INFO memory` and `INFO persistence`.
+ */
 export interface StoreUsage {
   readonly usedBytes: number;
   /** `maxmemory`; 0 where none is set. */
   readonly maxBytes: number;
-  /** Of the append-only file. */
+  /** Size of the append-only file. */
   readonly aofBytes: number;
-  /** Whether the last append to the append-only file, and the last time that it was written anew, succeeded. */
+  /** Whether the last append to the append-only file and its last rewrite succeeded. */
   readonly diskOk: boolean;
 }
 
-/** Reads the text of both; undefined where the numbers are not there. */
+/** Reads the text of both; undefined where a number is missing. */
 export function readUsage(text: string): StoreUsage | undefined {
   const said = (field: string) => new RegExp(`^${field}:(\\w+)\r?$`, "m").exec(text)?.[1];
   const number = (field: string) => Number(said(field) ?? Number.NaN);

@@ -3,12 +3,13 @@ import { isReply } from "./failure.ts";
 
 /** Fewer commands than this are not worth MULTI. */
 const commandsMin = 4;
-/** More would keep everyone else waiting. */
+/** More would make every other client wait too long. */
 const commandsMax = 128;
 
 /**
- * Sends commands in one write, inside MULTI and EXEC. Redis flushes its AOF after every 16 KB of commands it reads; in a
- * transaction it flushes once. Each command succeeds or fails by itself, as without.
+ * Sends commands in one write, inside MULTI and EXEC. Redis flushes its AOF after every 16 KB of
+ * commands it reads; in a transaction it flushes once. Each command succeeds or fails by itself, as
+ * it does without a transaction.
  */
 export async function sendTogether(
   connection: Connection,
@@ -31,7 +32,10 @@ export async function sendTogether(
   return resendAborted(connection, lines, outcomes);
 }
 
-/** One transaction's outcomes; undefined for what was not run because another command was refused beforehand. */
+/**
+ * One transaction's outcomes; undefined for a command that did not run because Redis refused to
+ * queue another one.
+ */
 function read(queued: readonly Outcome[], exec: Outcome | undefined): (Outcome | undefined)[] {
   if (exec !== undefined && "value" in exec && Array.isArray(exec.value)) {
     return exec.value.map((value) => (value instanceof Error ? { error: value } : { value }));

@@ -14,7 +14,10 @@ export interface RedisLeaderLockOptions {
   readonly resource?: string;
 }
 
-/** How many lock masters there are and answer, and whether a majority of all holds the lock for somebody. */
+/**
+ * How many lock masters exist and how many answer, and whether a majority of all of them holds the
+ * lock.
+ */
 export interface LockLook {
   readonly masters: number;
   readonly answering: number;
@@ -37,7 +40,10 @@ const options: Options = {
 export class RedisLeaderLock implements AsyncDisposable {
   readonly #masters: readonly LockMaster[];
   readonly #redlock: Redlock;
-  /** redlock releases what it fails to extend; but its holder continues to lead until its time is over, and tries again. */
+  /**
+   * redlock releases a lock that it fails to extend. This one does not: the holder continues to
+   * lead until its time is over, and tries again.
+   */
   readonly #extender: Redlock;
   readonly #resource: string;
   #lock: Lock | undefined;
@@ -54,14 +60,17 @@ export class RedisLeaderLock implements AsyncDisposable {
     }
   }
 
-  /** Resolves when the lock masters are connected, or after a bounded time: those that are not are tried again. */
+  /**
+   * Resolves when the lock masters are connected, or after a bounded time; it keeps trying to reach
+   * the others.
+   */
   static async open(given: RedisLeaderLockOptions): Promise<RedisLeaderLock> {
     const lock = new RedisLeaderLock(given);
     await Promise.all(lock.#masters.map((master) => master.connected()));
     return lock;
   }
 
-  /** What the lock masters say now, without taking part. */
+  /** What the lock masters say now; does not try to take the lock. */
   async look(): Promise<LockLook> {
     const held = await Promise.all(this.#masters.map((master) => master.holds(this.#resource)));
     const holding = held.filter((one) => one === true).length;
@@ -72,14 +81,20 @@ export class RedisLeaderLock implements AsyncDisposable {
     };
   }
 
-  /** Whether it is held now, for `ttlMs` from when the lock masters got to know. */
+  /**
+   * Tries to take the lock for `ttlMs`, counted from when the lock masters receive it; answers
+   * whether it is held.
+   */
   async acquire(ttlMs: number): Promise<boolean> {
     const lock = await this.#redlock.lock(this.#resource, ttlMs).catch(() => undefined);
     if (lock !== undefined) this.#lock = lock;
     return lock !== undefined;
   }
 
-  /** Whether it is held for `ttlMs` more. Where not, it lasts as long as it did before. */
+  /**
+   * Tries to extend the lock to `ttlMs` from now; answers whether it did. If not, the lock ends
+   * when it did before.
+   */
   async extend(ttlMs: number): Promise<boolean> {
     const lock = this.#lock;
     if (lock === undefined) return false;

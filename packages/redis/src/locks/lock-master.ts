@@ -5,12 +5,12 @@ import type { LockCallback, LockClient } from "redlock";
 import { isTimeout } from "../connection/failure.ts";
 
 const reconnectMs = 200;
-/** With the commands that redlock's own scripts use. */
+/** Uses only commands that redlock's own scripts use. */
 const heldScript = `if redis.call("get", KEYS[1]) then return 1 end return 0`;
 
 /**
- * Scripts of redlock that run when a lock master is at `maxmemory`: a lock is small and ends by itself, and a store that
- * is its own lock master needs a leader to free memory.
+ * Scripts of redlock that run when a lock master is at `maxmemory`: a lock is small and expires by
+ * itself, and a store that is its own lock master needs a leader to free memory.
  */
 export const runWhenFull = {
   lockScript: allowOom,
@@ -21,7 +21,10 @@ function allowOom(script: string): string {
   return `#!lua flags=allow-oom\n${script}`;
 }
 
-/** One lock master. A command that takes too long costs its connection, which is made again in the background. */
+/**
+ * One lock master. A command that takes too long ends the connection, which is opened again in the
+ * background.
+ */
 export class LockMaster implements LockClient {
   readonly #redis: Redis;
 
@@ -50,7 +53,7 @@ export class LockMaster implements LockClient {
     for (let tries = 0; tries < 20 && !this.ready; tries += 1) await delay(25);
   }
 
-  /** Whether somebody holds a lock here; undefined where it does not answer. */
+  /** Whether the resource is locked here; undefined where the lock master does not answer. */
   async holds(resource: string): Promise<boolean | undefined> {
     try {
       return (await this.#redis.call("eval", heldScript, "1", resource)) === 1;
@@ -79,7 +82,7 @@ export class LockMaster implements LockClient {
   #call(name: string, args: readonly unknown[], done: LockCallback): void {
     this.#redis.call(name, args.map(String)).then(
       (result) => {
-        // Its own answer is a promise that redlock handles, and must not become ours.
+        // `done` returns a promise that redlock handles; it must not become part of ours.
         done(null, result);
       },
       (error: Error) => {

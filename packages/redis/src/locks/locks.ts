@@ -5,7 +5,9 @@ import { LockMaster, runWhenFull } from "./lock-master.ts";
 
 /** Settings of the locks. */
 export interface RedisLocksOptions {
-  /** URLs of the lock masters, `redis://` or `rediss://`: one, three or five servers that know nothing of each other. */
+  /**
+   * URLs of the lock masters, `redis://` or `rediss://`: one, three or five independent servers.
+   */
   readonly urls: readonly string[];
   readonly observe: Observer;
   /** Authorities and client certificate for `rediss://`; the system's authorities unless given. */
@@ -19,13 +21,13 @@ export interface RedisLocksOptions {
 }
 
 const retryDelayMs = 20;
-/** Tries after which it is looked again whether enough lock masters can be asked at all. */
+/** After this many tries it checks again whether enough lock masters are connected. */
 const triesPerRound = 5;
 const retryJitterMs = 15;
 
 /**
- * Locks on redlock. They order contenders and save work; a lock that cannot be had never stops anyone, since the record's
- * tag decides.
+ * Locks on redlock. They order contenders and save work. A caller that cannot get a lock continues
+ * without it, since the record's tag decides.
  */
 export class RedisLocks implements Locks, AsyncDisposable {
   readonly #masters: readonly LockMaster[];
@@ -53,7 +55,10 @@ export class RedisLocks implements Locks, AsyncDisposable {
     this.#redlock.on("clientError", () => undefined);
   }
 
-  /** Resolves when the lock masters are connected, or after a bounded time: those that are not are tried again. */
+  /**
+   * Resolves when the lock masters are connected, or after a bounded time; it keeps trying to reach
+   * the others.
+   */
   static async open(options: RedisLocksOptions): Promise<RedisLocks> {
     const locks = new RedisLocks(options);
     await Promise.all(locks.#masters.map((master) => master.connected()));
@@ -70,7 +75,7 @@ export class RedisLocks implements Locks, AsyncDisposable {
     }
   }
 
-  /** Releases what is held and closes the connections. */
+  /** Waits for releases under way and closes the connections. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#releases);
     for (const master of this.#masters) master.close();

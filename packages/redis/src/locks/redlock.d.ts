@@ -1,6 +1,6 @@
-/** redlock 4.2.0 ships no types; what is used of it. */
+/** redlock 4.2.0 ships no types; these are the parts that are used. */
 declare module "redlock" {
-  /** What redlock asks of a client: scripts with a callback. */
+  /** What redlock calls on a client: scripts with a callback. */
   export interface LockClient {
     evalsha(sha: string, args: readonly unknown[], done: LockCallback): void;
     eval(args: readonly unknown[], done: LockCallback): void;
@@ -10,7 +10,7 @@ declare module "redlock" {
   export interface Lock {
     unlock(): Promise<void>;
   }
-  /** Gives a script in place of redlock's own. */
+  /** Returns the script to use in place of redlock's own. */
   export type OwnScript = (script: string) => string;
   export interface Options {
     readonly driftFactor: number;

@@ -15,10 +15,13 @@ import type { PrimarySession, StoreContext } from "../session/primary-session.ts
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 import { decodeStored } from "./decoded-records.ts";
 
-/** Records in one answer of `changes.lua`, and bytes of them: everyone else waits while it runs. */
+/**
+ * Most records in one answer of `changes.lua`, and most bytes: every other client waits while it
+ * runs.
+ */
 const recordsPerScript = 256;
 const bytesPerScript = 1 << 18;
-/** What one page may gather from several such answers. */
+/** The most that one page collects from several such answers. */
 const recordsPerPage = 4_096;
 const bytesPerPage = 8 << 20;
 /** Entries that one `leaves.lua` looks at, and leaves in one page. */
@@ -172,7 +175,7 @@ export class Changes {
     });
   }
 
-  /** Those of the keys that exist although MGET says nothing of them. */
+  /** Those of the keys that exist although MGET answers null for them. */
   async #ofAnotherType(
     session: PrimarySession,
     keys: readonly Buffer[],
@@ -186,7 +189,7 @@ export class Changes {
   }
 }
 
-/** Records by what can be read of them. */
+/** Records, sorted by whether they can be read. */
 class FoundRecords {
   readonly objects: ManagedObject[] = [];
   readonly damaged: string[] = [];

@@ -30,13 +30,13 @@ import {
 } from "../connection/keys.ts";
 import type { Reply } from "../connection/replies.ts";
 
-/** What `commit.lua` gets, and how to read its answer. */
+/** The input of `commit.lua`, and how to read its answer. */
 export interface CommitPlan {
   readonly keys: readonly Argument[];
   readonly args: readonly Argument[];
   /**
-   * Made in a full memory too: every change is small and of lifecycle facts alone, of which an object has five, or is
-   * joined and lets no record grow.
+   * Runs in a full memory too: every change is small and changes only lifecycle facts, of which an
+   * object has five, or is joined and lets no record grow.
    */
   readonly bounded: boolean;
   /** The outcome that an answer means. */
@@ -129,8 +129,9 @@ function plan(
 }
 
 /**
- * By how many bytes a change lets a record grow; infinite for one that may be made repeatedly. What a node reports of
- * itself replaces its earlier report: a full region that could not join it would never be in sync.
+ * By how many bytes a change lets a record grow; infinite for a change that may be repeated. What a
+ * node reports of itself replaces its earlier report: a full region that could not join it would
+ * never be in sync.
  */
 function boundedGrowth({ before, after }: Row, bytes: number, joined: boolean): number {
   const { object } = before ?? {};
@@ -142,23 +143,25 @@ function boundedGrowth({ before, after }: Row, bytes: number, joined: boolean): 
   return factsAlone || (joined && growth <= 0) ? growth : Number.POSITIVE_INFINITY;
 }
 
-/** The key of a record that must be as given; it lies in `{sys}`. */
+/** The key of a record that must still have its given tag; it lies in `{sys}`. */
 export function givenKey({ uniqueIdentifier }: GivenRecord): Buffer {
   return ownRecordKey(systemRecord, uniqueIdentifier);
 }
 
-/** The tag that it must have, as its first bytes have it. */
+/** The tag that it must have, in the form of the record's first bytes. */
 export function givenTag({ tag }: GivenRecord): Buffer {
   return Buffer.from(tag, "hex");
 }
 
-/** Which statuses of an instance refuse a commit: the system's own records belong to none. */
+/**
+ * Which statuses of an instance refuse a commit: the system's own records belong to no instance.
+ */
 function refusing(instance: string, joined: boolean): "open" | "known" | "none" {
   if (instance === systemInstance) return "none";
   return joined ? "known" : "open";
 }
 
-/** Answers what `boundedGrowth` does. */
+/** Adds a change to the arguments; returns its `boundedGrowth`. */
 function pushRow(
   args: Argument[],
   row: Row,
@@ -195,13 +198,13 @@ export function monthDigits(object: ManagedObject): string {
 interface TermChange {
   readonly before: ManagedObject | undefined;
   readonly after: ManagedObject;
-  /** From the live to the destroyed ones. */
+  /** Whether the object moves between the live and the destroyed ones. */
   readonly moved: boolean;
   /** A join claims no names. */
   readonly joined: boolean;
 }
 
-/** What becomes of each term: `commit.lua` says the letters. */
+/** What becomes of each term: `commit.lua` describes the letters. */
 function termLines(
   { before, after, moved, joined }: TermChange,
   buckets: Pick<Buckets, "place">,
@@ -231,7 +234,7 @@ const joinLetters = {
   kept: { plain: undefined, unique: undefined },
 } as const;
 
-/** The terms of an object that is put into an index anew, as `repair.lua` wants them. */
+/** The terms of an object that is indexed again, as `repair.lua` expects them. */
 export function repairLines(
   after: ManagedObject,
   prefix: string,

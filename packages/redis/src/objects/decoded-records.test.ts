@@ -25,7 +25,7 @@ function flipped(value: Buffer, at: number): Buffer {
 }
 
 describe("decoded records", () => {
-  test("the same bytes are the same object, regardless of the promised change", () => {
+  test("the same bytes decode to the same object, regardless of the promised change", () => {
     const records = new DecodedRecords();
     const first = records.decode(identifier, storedValue(object));
     expect(first.object).toEqual(object);
@@ -42,7 +42,7 @@ describe("decoded records", () => {
     expect(records.decode(identifier, storedValue(object))).toBe(first);
   });
 
-  test("a newer record is never the older object", () => {
+  test("a newer record never decodes to the older object", () => {
     const records = new DecodedRecords();
     const newer = { ...object, facts: { destroyed: { time: 1, region: "a" } } };
     records.decode(identifier, storedValue(object));
@@ -51,8 +51,8 @@ describe("decoded records", () => {
   });
 
   test.each([
-    ["first time", false],
-    ["after the whole record", true],
+    ["decoded first", false],
+    ["decoded after the intact record", true],
   ])("every altered byte of tag or record is refused: %s", (_name, before) => {
     const records = new DecodedRecords();
     const value = storedValue(object);
@@ -75,11 +75,11 @@ describe("decoded records", () => {
     expect(() => new DecodedRecords().decode(identifier, value)).toThrow(corrupt);
   });
 
-  test("without an identifier, any whole record is taken", () => {
+  test("without an identifier, any complete record is accepted", () => {
     expect(decodeStored(storedValue(object)).object.uniqueIdentifier).toBe(identifier);
   });
 
-  test("only so many are remembered: the one used lately stays, the others go", () => {
+  test("a bounded number is remembered: a recently used one stays, others are dropped", () => {
     const records = new DecodedRecords();
     const used = records.decode(identifier, storedValue(object));
     const first = numbered(0);

@@ -8,19 +8,23 @@ interface Known {
 }
 
 const tagLength = 16;
-/** Of each of two generations; the older one goes when the younger is full. */
+/** Per generation, of two; when the younger one is full, the older one is dropped. */
 const entriesMax = 2048;
 const valueBytesMax = 4096;
 
 /**
- * Decodes the values of records, and remembers the last ones by their bytes: a value that Redis has just answered again
- * is the same object. Nothing is ever taken from here that was not read from Redis for this very request.
+ * Decodes the values of records, and remembers the last ones by their bytes: a value that Redis has
+ * just answered again is the same object. It only answers with bytes that were read from Redis for
+ * this very request.
  */
 export class DecodedRecords {
   #young = new Map<string, Known>();
   #old = new Map<string, Known>();
 
-  /** The object in the value of a record that lay under this identifier; rejects bytes that are not a whole record of it. */
+  /**
+   * The object in the value of the record with this identifier; throws on bytes that are not a
+   * complete record of it.
+   */
   decode(identifier: string, value: Buffer): StoredObject {
     const young = this.#young.get(identifier);
     const known = young ?? this.#old.get(identifier);
@@ -53,7 +57,7 @@ export function decodeStored(value: Buffer, identifier?: string): StoredObject {
     throw new StoreUnavailable("corrupt", "a stored record is not the one that its tag names");
   }
   const object = decodeRecord(bytes, header.tag);
-  // A whole record under a wrong key would be handed out, and changed, as another object.
+  // A complete record under a wrong key would be served, and changed, as another object.
   if (identifier !== undefined && object.uniqueIdentifier !== identifier) {
     throw new StoreUnavailable("corrupt", "a record lies under another object's key");
   }

@@ -29,16 +29,22 @@ import { commitPlan, servedPlan } from "./commit-plan.ts";
 import { DecodedRecords, decodeStored } from "./decoded-records.ts";
 import { readHold } from "./reservations.ts";
 
-/** Records in one answer of `find.lua`, which keeps everyone else waiting while it runs. */
+/** Most records in one answer of `find.lua`: every other client waits while it runs. */
 const pageMax = 256;
-/** Bytes after which such an answer ends: a hundred large objects in one would cost everyone their time-out. */
+/**
+ * Bytes after which such an answer ends: with a hundred large objects in one, every other client
+ * would time out.
+ */
 const pageBytesMax = 1 << 18;
-/** Pages at the same time: of a hundred, the last would come after its time-out, and everything else with it. */
+/**
+ * Most pages at the same time: of a hundred, the last ones would time out, and every other command
+ * with them.
+ */
 const pagesAtOnce = 2;
-/** How often a record is read whose reservation ends between two questions. */
+/** How often a record is read at most while its reservation ends between two commands. */
 const readsMax = 4;
 
-/** A record's value, and the highest change number that an answer with it rests on. */
+/** Objects, and the highest change number on which an answer with them depends. */
 interface Found {
   readonly objects: (OwnStoredObject | undefined)[];
   readonly promised: number;
@@ -76,7 +82,7 @@ export class RedisObjects {
     );
   };
 
-  /** Undefined where a reservation that was seen had ended when it was asked for. */
+  /** Undefined where a reservation ended before its operation could be looked up. */
   async #read(
     instance: string,
     ids: readonly string[],
@@ -100,7 +106,10 @@ export class RedisObjects {
     return keys.map((key) => (key === undefined ? undefined : objects[next++]));
   }
 
-  /** Puts the operations that hold them at the objects of these indexes; false where one has ended meanwhile. */
+  /**
+   * Adds to the objects of these indexes the operations that hold them; false where one has ended
+   * meanwhile.
+   */
   async #name(
     session: PrimarySession,
     partition: number,
@@ -212,7 +221,9 @@ export class RedisObjects {
     this.#context.observe({ type: "storeCommand", command, durationMs: this.#now() - started });
   }
 
-  /** MGET answers nothing for a key of another type, and a wrong "not found" could not be taken back. */
+  /**
+   * MGET answers null for a key of the wrong type, and a wrong "not found" could not be taken back.
+   */
   async #checkMissing(
     session: PrimarySession,
     partition: number,
@@ -225,7 +236,7 @@ export class RedisObjects {
     this.#answers.assert(session);
     const created = values.filter((value) => value !== null).length;
     if (created >= existing) return;
-    throw new StoreUnavailable("corrupt", "a record's key holds another type than it should");
+    throw new StoreUnavailable("corrupt", "a record's key holds a value of the wrong type");
   }
 }
 
@@ -265,7 +276,10 @@ function foundIn(
   return { objects, promised, reserved };
 }
 
-/** The objects, those with the operation that holds them which a page says to be held: index and operation by turns. */
+/**
+ * The objects, each with the operation that holds it, if any; `holds` has index and operation in
+ * turn.
+ */
 function withHolders(
   objects: readonly (OwnStoredObject | undefined)[],
   holds: readonly unknown[],

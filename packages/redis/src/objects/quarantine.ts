@@ -32,7 +32,7 @@ type QuarantineOptions = Parameters<OwnStore["quarantine"]>[3];
 /** Blocks of an index, and buckets of terms, that one script looks through. */
 const blocksPerScript = 32;
 const bucketsPerScript = 64;
-/** Of each record and kind; a peer cannot fill the store with ever other copies. */
+/** Copies per record and kind, so that a peer cannot fill the store with more and more copies. */
 const slots = 4;
 const triesMax = 4;
 
@@ -45,13 +45,14 @@ interface Damage {
   readonly keys: PartitionKeys;
   readonly instance: string;
   readonly uniqueIdentifier: string;
-  /** What lies there now; empty where nothing does that can be read. */
+  /** The value there now; empty where there is none that can be read. */
   readonly value: Buffer;
 }
 
 /**
- * What was put aside since it does not decode, or contradicts what is there: a hash of identifier (16 bytes), `o` for an
- * own record or `c` for another region's copy, and a slot → one line of JSON that says why and when, then the bytes.
+ * What was put aside because it does not decode or contradicts the stored record. A hash:
+ * identifier (16 bytes), `o` for an own record or `c` for another region's copy, and a slot → one
+ * line of JSON that says why and when, then the bytes.
  */
 export class Quarantine {
   readonly #context: StoreContext;
@@ -64,7 +65,7 @@ export class Quarantine {
     this.#answers = new Answers(context, sessions);
   }
 
-  /** See `OwnStore.quarantine`. A record that is whole is not replaced: somebody repaired it meanwhile. */
+  /** See `OwnStore.quarantine`. An intact record is not replaced: it was repaired meanwhile. */
   readonly quarantine = async (
     instance: string,
     uniqueIdentifier: string,
@@ -129,7 +130,10 @@ export class Quarantine {
     ];
   }
 
-  /** What lies in a record's place; undefined where it is whole. Rejects where it is whole and of an unknown format. */
+  /**
+   * The value of a damaged record; undefined where it is intact. Rejects where it is intact and of
+   * an unknown format.
+   */
   async #damage(instance: string, uniqueIdentifier: string): Promise<Damage | undefined> {
     const session = await this.#writing();
     const partition = partitionOf(instance);
@@ -147,7 +151,10 @@ export class Quarantine {
     return { session, partition, keys, instance, uniqueIdentifier, value };
   }
 
-  /** False where the record is another by now; rejects where the replacement lacks what the indexes know of it. */
+  /**
+   * False where the record has changed meanwhile; rejects where the replacement lacks what the
+   * indexes know of it.
+   */
   async #repair(
     damage: Damage,
     replacement: ManagedObject,
@@ -155,7 +162,7 @@ export class Quarantine {
   ): Promise<boolean> {
     const { session, partition, keys, instance, uniqueIdentifier, value } = damage;
     if (replacement.instance !== instance || replacement.uniqueIdentifier !== uniqueIdentifier) {
-      throw new RangeError("a record can be replaced by another copy of it only");
+      throw new RangeError("a record can only be replaced by another copy of it");
     }
     const { live, destroyed } = instanceKeys(keys.prefix, instance);
     const changes = await this.#traces(damage, keys.changes);
@@ -208,7 +215,10 @@ export class Quarantine {
     return found;
   }
 
-  /** Entries of terms that the damaged record left, by its creation counters; their buckets are added to the keys. */
+  /**
+   * Entries of terms that the damaged record left, found by its creation counters; adds their
+   * buckets to the keys.
+   */
   async #staleTerms(
     { session, keys }: Damage,
     created: readonly string[],
@@ -237,7 +247,10 @@ export class Quarantine {
   }
 }
 
-/** The last state of a damaged record, as the entries say that it left: a replacement must not take it back. */
+/**
+ * Throws where a replacement would take back the last state that the entries of a damaged record
+ * show.
+ */
 function requireLastState(
   replacement: ManagedObject,
   changes: readonly Trace[],

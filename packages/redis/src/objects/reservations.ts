@@ -15,7 +15,7 @@ import type { StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 import { givenKey, givenTag } from "./commit-plan.ts";
 
-/** What holds a record: `reserved.lua` says the bytes. */
+/** What holds a record: `reserved.lua` describes the bytes. */
 interface Hold {
   readonly sinceMs: number;
   readonly operation: string;
@@ -35,7 +35,7 @@ export function readHold(value: Buffer): Hold {
 
 const head = partitionKeys(sysPartition).head;
 
-/** What agreed operations hold. */
+/** The records that agreed operations hold. */
 export class Reservations {
   readonly #context: StoreContext;
   readonly #sessions: PrimarySessions;

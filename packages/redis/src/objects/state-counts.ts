@@ -18,7 +18,7 @@ import type { PrimarySessions } from "../session/primary-sessions.ts";
 import { monthDigits, stateDigit } from "./commit-plan.ts";
 import { decodeStored } from "./decoded-records.ts";
 
-/** Records, and bytes of them, that one step looks at. */
+/** Most records, and most bytes, that one step looks at. */
 const recordsPerStep = 128;
 const bytesPerStep = 1 << 18;
 
@@ -32,7 +32,7 @@ const fieldForm = /^(\d)(\d{4})(.*)$/s;
 
 /** The progress of a recount. */
 interface Place {
-  /** Empty where it is yet to begin. */
+  /** Empty before the recount begins. */
   readonly at: string;
 }
 
@@ -41,7 +41,7 @@ export class RedisStateCounts {
   readonly #context: StoreContext;
   readonly #sessions: PrimarySessions;
   readonly #answers: Answers;
-  /** As this process knows; another may be further. */
+  /** As far as this process knows; another one may be further. */
   readonly #places = new Map<number, Place>();
 
   constructor(context: StoreContext, sessions: PrimarySessions) {
@@ -87,7 +87,7 @@ export class RedisStateCounts {
     const args = [at, String(page.upTo), ...page.lines];
     const reply = await session.groupCommit.submit(script, partition, scriptKeys, args);
     if (reply.result === "conflict") {
-      // Another leader continued, or a record was repaired.
+      // Another leader continued the recount, or a record was repaired.
       this.#places.set(partition, { at: String(reply.rest[0]) });
       return { done: 0, left: 1, wrong: 0 };
     }
@@ -97,7 +97,10 @@ export class RedisStateCounts {
     return { done: page.lines.length / 3, left, wrong: wrong ?? 0 };
   };
 
-  /** Some changed records: number, identifier and tag, state and instance of each. What is damaged is left out. */
+  /**
+   * Some changed records: number, identifier and tag, state and instance of each. Damaged records
+   * are left out.
+   */
   async #page(partition: number, after: string) {
     const { head, counters, changes, record } = keysOf(partition);
     const args = [after, String(recordsPerStep), String(bytesPerStep), record];
@@ -122,7 +125,7 @@ function lineOf(id: Buffer, value: Buffer): Argument[] {
     const member = Buffer.concat([id, Buffer.from(tag, "hex"), Buffer.from(state)]);
     return [String(header.changed), member, `${state}${monthDigits(object)}${object.instance}`];
   } catch (error) {
-    // A record of another release's format would be left out of the counts.
+    // Otherwise a record of another release's format would be left out of the counts.
     if (error instanceof StoreUnavailable && error.failure === "corrupt") return [];
     throw error;
   }

@@ -8,7 +8,7 @@ import { notInitialised, otherStore } from "./group-commit.ts";
 import type { PrimarySession, StoreContext } from "./primary-session.ts";
 import type { PrimarySessions } from "./primary-sessions.ts";
 
-/** What a script for reading answered: `number` and `rest` as its header says, without the head. */
+/** What a read script answered: `number` and `rest` as its header describes, without the head. */
 export interface Answer {
   readonly session: PrimarySession;
   readonly number: number;
@@ -16,7 +16,10 @@ export interface Answer {
   readonly rest: readonly unknown[];
 }
 
-/** Answers of Redis that may be used: they came within the lease, from this store, and nothing can take them back. */
+/**
+ * Answers of Redis that may be used: they came within the lease, from this store, and no fail-over
+ * can take them back.
+ */
 export class Answers {
   readonly #context: StoreContext;
   readonly #sessions: PrimarySessions;
@@ -31,7 +34,10 @@ export class Answers {
     return this.#sessions.now("read") ?? (await this.#sessions.require("read"));
   }
 
-  /** Runs a script for reading; one session for those that belong together. Covering the answer is the caller's. */
+  /**
+   * Runs a read script; calls that belong together pass one session. The caller must cover the
+   * answer.
+   */
   async ask(
     name: ScriptName,
     keys: readonly Argument[],
@@ -56,7 +62,7 @@ export class Answers {
     return { session: used, number, head, rest: rest.slice(1) };
   }
 
-  /** Refuses an answer that came when the lease was over, or from an emptied or another store. */
+  /** Refuses an answer that came after the lease ended, or from an emptied or another store. */
   check(session: PrimarySession, head: PartitionHead | undefined): asserts head is PartitionHead {
     this.#sessions.assert(session, "read");
     if (head?.storeId === session.storeId) return;
@@ -85,12 +91,12 @@ export class Answers {
     this.#sessions.assert(session, "read");
   }
 
-  /** Refuses what came when the lease was over. */
+  /** Refuses an answer that came after the lease ended. */
   assert(session: PrimarySession): void {
     this.#sessions.assert(session, "read");
   }
 
-  /** Names the process that counts, and its data. */
+  /** Identifies the process that gives out the change numbers, and its data. */
   replicationId({ storeId, runId }: PrimarySession): string {
     return `${storeId}-${runId}`;
   }
@@ -100,7 +106,7 @@ export class Answers {
   }
 }
 
-/** Refuses a script's word that another leader has come. */
+/** Throws where a script answered that there is a newer leader. */
 export function refuseDeposed(result: string, epoch: number): void {
   if (result !== "deposed") return;
   throw new StoreUnavailable("deposed", `epoch ${epoch} is over: the store has seen a higher one`);

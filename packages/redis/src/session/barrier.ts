@@ -19,12 +19,13 @@ const firstWaitMs = 8;
 const nudgeMs = 2;
 
 /**
- * Waits until the last write of a connection is acknowledged by `required` replicas, or until `waitMs` is over. Rejects
- * where the connection fails or leads to a replica.
+ * Waits until the last write of a connection is acknowledged by `required` replicas, or until
+ * `waitMs` is over. Rejects where the connection fails or leads to a replica.
  *
- * It asks several times: a replica that finds a write and the question for it in one read answers before it has flushed
- * the write, and says nothing more for a second unless it is asked again. And Redis looks for times that are over only
- * when something wakes it, which is what `nudge` does, on another connection.
+ * It asks several times: a replica that finds a write and the request to acknowledge it in one read
+ * answers before it has flushed the write, and sends nothing more for a second unless it is asked
+ * again. And Redis notices expired time-outs only when something wakes it; `nudge` does that, on
+ * another connection.
  */
 export async function acknowledged(
   connection: Connection,
@@ -49,7 +50,8 @@ export async function acknowledged(
     }
     const [onDisk = 0, onReplicas = 0] = (counts as readonly unknown[]).map(Number);
     const done = onDisk >= 1 && onReplicas >= required;
-    // What can have been counted is connected, so it is in this list, which is younger than the counts.
+    // Every replica that can have been counted is connected, so it is in this list, which is newer
+    // than the counts.
     if (done || left <= 0) return { local: onDisk >= 1, replicas: onReplicas, connected };
   }
 }

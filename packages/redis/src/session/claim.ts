@@ -5,8 +5,8 @@ import { readReply } from "../connection/replies.ts";
 import type { Scripts } from "../connection/scripts.ts";
 
 /**
- * Makes a store a region's where it is nobody's yet. Refuses another region's: what one region keeps there alone would
- * count as kept in both.
+ * Assigns a store without an owner to a region. Refuses another region's store: data that is only
+ * there would count as kept in both regions.
  */
 export async function claim(
   connection: Connection,

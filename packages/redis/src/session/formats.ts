@@ -9,11 +9,11 @@ import type { Reply } from "../connection/replies.ts";
 export interface RecordFormats {
   /** What is written, and every node must read. */
   readonly required: number;
-  /** The newest that every node of the region reads that was heard lately. */
+  /** The newest that every recently heard node of the region reads. */
   readonly common: number;
 }
 
-/** A silent node counts no more after so many times that it should have been heard. */
+/** A silent node stops counting after so many missed notes. */
 const silentTimes = 3;
 
 /** This process's part in agreeing on a format of records: what it reads, and what it last heard. */
@@ -22,7 +22,7 @@ export class Formats {
   known: RecordFormats | undefined;
   readonly everyMs: number;
   readonly #own: number;
-  /** Host, process and format: a node that starts again is another one. */
+  /** Host, process and format: a restarted node counts as a new one. */
   readonly #node: string;
 
   constructor({ recordFormat, formatsEveryMs }: StoreSettings) {
@@ -43,14 +43,14 @@ export class Formats {
     return { keys, args: [String(epoch), String(format), this.#silentMs] };
   }
 
-  /** Takes the answer of `formats.lua`; rejects where the store needs a newer node. */
+  /** Takes the answer of `formats.lua`; throws where the store needs a newer node. */
   take({ rest }: Reply, address: string): void {
     const [required, common] = rest.map(Number);
     this.check(required, address);
     this.known = { required: required ?? 0, common: common ?? 0 };
   }
 
-  /** Rejects where the store needs a node that reads a newer format. */
+  /** Throws where the store needs a node that reads a newer format. */
   check(required: unknown, address: string): void {
     if (Number(required) <= this.#own) return;
     throw new StoreUnavailable(
@@ -59,7 +59,7 @@ export class Formats {
     );
   }
 
-  /** Rejects a write by a node whose format is not agreed on yet. */
+  /** Throws for a write by a node whose format is not agreed on yet. */
   requireAgreed(): void {
     if (this.known === undefined || this.known.required >= this.#own) return;
     throw new StoreUnavailable(

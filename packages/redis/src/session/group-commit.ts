@@ -17,13 +17,13 @@ import type { ReplicaSet } from "./replica-set.ts";
 export interface GroupCommitSettings {
   readonly markerMs: number;
   readonly barrierTimeoutMs: number;
-  /** How long one round of the barrier waits; several of them make up a change's time. */
+  /** How long one round of the barrier waits; a change may wait for several rounds. */
   readonly sliceMs: number;
 }
 
 export interface GroupCommitParts {
   readonly connection: Connection;
-  /** By which the lease knows the connection. */
+  /** The number by which the lease knows the connection. */
   readonly number: number;
   readonly storeId: string;
   readonly scripts: Scripts;
@@ -31,7 +31,7 @@ export interface GroupCommitParts {
   readonly covered: CoveredNumbers;
   readonly lease: LeaseKeeper;
   readonly observe: Observer;
-  /** A replica that nobody saw before is connected. */
+  /** Called when replicas are connected that were never seen before. */
   readonly onReplicas: (addresses: readonly string[]) => void;
   /** Wakes Redis on another connection. */
   readonly nudge: () => void;
@@ -46,7 +46,7 @@ interface Job {
   readonly partition: number;
   readonly bytes: number;
   readonly deadlineMs: number;
-  /** Resolves although a replica is short: nothing is promised by it. */
+  /** Resolves even if a replica lacks it: it promises nothing to a client. */
   readonly localEnough: boolean;
   readonly written: (() => void) | undefined;
   readonly resolve: (reply: Reply) => void;
@@ -56,7 +56,7 @@ interface Job {
 
 /** How a script is to be run. */
 export interface SubmitOptions {
-  /** The local disk is enough: nothing is promised by it. */
+  /** The local disk is enough: it promises nothing to a client. */
   readonly localEnough?: boolean;
   /** Called when the script has answered that it wrote, before the barrier. */
   readonly written?: (() => void) | undefined;
@@ -70,22 +70,23 @@ const loadsMax = 3;
 const bare = { line: undefined, bytes: 0, localEnough: false, written: undefined } as const;
 
 /**
- * Runs write scripts and promises them: all that wait go out in one write, each batch ends with a marker, and when every
- * answer is in, one WAITAOF on the same connection covers them all (group commit). The next batch collects meanwhile.
+ * Runs write scripts and promises their changes (group commit). All scripts that wait go out in one
+ * write, and each batch ends with a marker. When every answer is in, one WAITAOF on the same
+ * connection covers them all. The next batch is collected meanwhile.
  */
 export class GroupCommit {
   readonly #parts: GroupCommitParts;
   readonly #settings: GroupCommitSettings;
   readonly #head = partitionKeys(sysPartition).head;
   readonly #token = Buffer.alloc(8);
-  /** Partition → covered number that the store is yet to note. */
+  /** Partition → covered number that is not noted in the store yet. */
   readonly #unnoted = new Map<number, number>();
   #queue: Job[] = [];
   /** Answered, but not yet covered. */
   #carried: Job[] = [];
   #wake: (() => void) | undefined;
   #failure: StoreUnavailable | undefined;
-  /** Resolves when it can do no more, with the reason. */
+  /** Resolves, with the reason, when it has ended. */
   readonly ended: Promise<StoreUnavailable>;
 
   constructor(parts: GroupCommitParts, settings: GroupCommitSettings) {
@@ -182,7 +183,7 @@ export class GroupCommit {
       this.#wake = () => {
         clearTimeout(timer);
         this.#wake = undefined;
-        // Everything else that this turn of the event loop submits goes with it.
+        // Everything else that this turn of the event loop submits goes into the same batch.
         setImmediate(resolve);
       };
     });
@@ -213,7 +214,7 @@ export class GroupCommit {
     else this.#postpone(local);
   }
 
-  /** Sends the batch and its marker, and takes every answer in. */
+  /** Sends the batch and its marker, and handles every answer. */
   async #write(jobs: readonly Job[]): Promise<void> {
     const withLine = jobs.filter((job) => job.line !== undefined);
     const lines = withLine.flatMap((job) => (job.line === undefined ? [] : [job.line]));
@@ -226,7 +227,9 @@ export class GroupCommit {
     await this.#readMarker(outcomes.at(-1));
   }
 
-  /** Resends what Redis did not know, and the marker after it: WAITAOF is not out yet. */
+  /**
+   * Resends scripts that Redis did not know, and the marker after them: WAITAOF was not sent yet.
+   */
   async #send(lines: readonly CommandLine[]): Promise<readonly Outcome[]> {
     const { connection } = this.#parts;
     let outcomes = await sendTogether(connection, lines);
@@ -245,7 +248,7 @@ export class GroupCommit {
     return outcomes;
   }
 
-  /** Loads every script: one that is unknown says that all are. */
+  /** Loads every script: if one is unknown, all are. */
   async #load(): Promise<void> {
     const { connection, scripts } = this.#parts;
     const loads = Object.values(scripts).map(
@@ -351,7 +354,10 @@ export class GroupCommit {
     if (this.#parts.covered.raise(partition, number)) this.#unnoted.set(partition, number);
   }
 
-  /** Notes what is covered for the other nodes' reads: now, or before the next batch. Losing it costs a marker. */
+  /**
+   * Notes what is covered, for the other nodes' reads: now, or with the next batch. A lost note
+   * only costs a marker.
+   */
   async #note(): Promise<void> {
     const line = this.#noteLine();
     if (line === undefined) return;
@@ -399,7 +405,7 @@ export function otherStore(
       : `store ${found}; restore the data of ${began}, or restart the node if ${found} is meant`;
   return new StoreUnavailable(
     "notInitialised",
-    `this node began with store ${began}, Redis ${address} holds ${mend}`,
+    `this node began with store ${began}, but Redis ${address} holds ${mend}`,
   );
 }
 

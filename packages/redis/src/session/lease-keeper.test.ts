@@ -39,7 +39,7 @@ test("a wait ends as soon as the need is met", async () => {
   expect(await keeper.wait("write", waitMs)).toBe(true);
 });
 
-test("in an outage that lasts a few wait, and the others are refused at once", async () => {
+test("in a long outage a few requests wait, and the others are refused at once", async () => {
   waiting(1);
   nowMs += waitMs - 1;
   const early = waiting(100);
@@ -52,18 +52,18 @@ test("in an outage that lasts a few wait, and the others are refused at once", a
   win();
   await sleep(1);
   expect(early).toEqual(Array.from({ length: 100 }, () => true));
-  // The next outage begins anew.
+  // In the next outage the waits start again.
   keeper.apply({ type: "ended", connection: 1, reason: "lost" });
   const again = waiting(100);
   await sleep(1);
   expect(again).toEqual([]);
 });
 
-test("without an end each waits a bounded time", async () => {
+test("each request waits a bounded time when the outage does not end", async () => {
   expect(await keeper.wait("read", 20)).toBe(false);
 });
 
-test("listeners hear of a lapse that is over when anybody looks, and survive one that fails", () => {
+test("listeners hear of a lapse that is already over, even if another listener fails", () => {
   const heard: string[] = [];
   keeper.onState(() => {
     throw new Error("listener");

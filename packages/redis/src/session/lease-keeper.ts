@@ -12,7 +12,7 @@ import {
 /** What a request needs of the store. */
 export type Need = "read" | "write";
 
-/** So many still wait for the end of an outage that lasts; more would make others wait behind them. */
+/** At most so many requests wait in a long outage; more would make others wait behind them. */
 const waitersMax = 64;
 
 type LeaseListener = (state: LeaseState, reason: string) => void;
@@ -73,7 +73,10 @@ export class LeaseKeeper {
     this.#update();
   }
 
-  /** Calls `listener` at each change of the state, a lapse that is over at once too; answers how to stop that. */
+  /**
+   * Calls `listener` at each change of the state, even for a lapse that ends at once; returns a
+   * function that stops it.
+   */
   onState(listener: LeaseListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -93,7 +96,10 @@ export class LeaseKeeper {
     }
   }
 
-  /** Resolves as soon as `need` is met, or with false after `waitMs`; at once where many have waited as long already. */
+  /**
+   * Resolves as soon as `need` is met, or with false after `waitMs`; with false at once where the
+   * outage already lasts that long and many wait.
+   */
   wait(need: Need, waitMs: number): Promise<boolean> {
     if (permits(this.state(), need)) return Promise.resolve(true);
     const nowMs = this.#clock.monotonicMs();

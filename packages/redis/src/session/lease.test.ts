@@ -31,13 +31,13 @@ function leaseOf(...events: readonly LeaseEvent[]): Lease {
 const connected: LeaseEvent = { type: "connected", holder };
 const lost: LeaseEvent = { type: "ended", connection: 1, reason: "lost" };
 
-describe("states", () => {
+describe("the state of the lease", () => {
   test.each<[string, readonly LeaseEvent[], LeaseRules, Moment, string]>([
     ["never connected", [], rules("nobody"), after(0), "none"],
     ["connected, no barrier", [connected], rules("nobody"), after(0), "none"],
     ["full barrier", [connected, barrier(0, true, true)], rules("nobody"), after(999), "full"],
     [
-      "counted from its beginning",
+      "full barrier, counted from its beginning",
       [connected, barrier(0, true, true)],
       rules("nobody"),
       after(1_000),
@@ -51,7 +51,7 @@ describe("states", () => {
       "none",
     ],
     [
-      "the monotonic clock does",
+      "the monotonic clock runs out first",
       [connected, barrier(0, true, true)],
       rules("nobody"),
       after(1_000, 10),
@@ -129,7 +129,7 @@ describe("states", () => {
       "full",
     ],
     [
-      "and when the full one is over",
+      "short after full, when the full one is over",
       [connected, barrier(0, true, true), barrier(900, true, false)],
       rules("nobody"),
       after(1_001),
@@ -150,7 +150,7 @@ describe("states", () => {
       "none",
     ],
     [
-      "two of three",
+      "two of three heard it",
       [connected, barrier(0, true, false), heard("s1", 0), heard("s2", 0)],
       rules("sentinels"),
       after(1),
@@ -205,7 +205,7 @@ const connectionNumber = fc.integer({ min: 1, max: 3 });
 const address = fc.constantFrom("a:1", "b:1");
 const ageMs = fc.integer({ min: 0, max: 1_500 });
 
-/** Events in time, the clocks running apart now and then. */
+/** Events in order of time; the two clocks drift apart now and then. */
 const story: fc.Arbitrary<readonly Timed[]> = fc
   .array(
     fc.record({
@@ -271,7 +271,7 @@ function young(moment: Moment, now: Moment): boolean {
   );
 }
 
-/** The rule of the design, read off the whole history. */
+/** The rule of the design, computed from the whole history. */
 function allowed(history: readonly LeaseEvent[], now: Moment): "full" | "readOnly" | "none" {
   const since = history.findLastIndex((event) => event.type === "connected");
   const begin = history[since];

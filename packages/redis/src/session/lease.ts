@@ -52,7 +52,7 @@ export type LeaseEvent =
       readonly began: Moment;
       readonly local: boolean;
       readonly replicas: boolean;
-      /** Where it does not cover every replica: which. */
+      /** Which replicas it does not cover, where there are any. */
       readonly lacking?: string;
     }
   /** The connection was lost, or the process behind it is no longer this store's primary. */
@@ -68,7 +68,9 @@ export const noLease: Lease = {
   reason: "not connected yet",
 };
 
-/** The lease after an event. What another connection than the holder's won or lost does not matter. */
+/**
+ * The lease after an event. Barriers and ends of connections other than the holder's do not matter.
+ */
 export function step(lease: Lease, event: LeaseEvent): Lease {
   switch (event.type) {
     case "connected":
@@ -119,7 +121,7 @@ export function stateAt(
     : { state: "none", remainingMs: Number.POSITIVE_INFINITY };
 }
 
-/** Whichever of the two clocks runs out first. */
+/** The time left by the clock that runs out first. */
 function remaining(began: Moment | undefined, rules: LeaseRules, now: Moment): number {
   if (began === undefined) return 0;
   const passed = Math.max(now.monotonicMs - began.monotonicMs, now.wallMs - began.wallMs);

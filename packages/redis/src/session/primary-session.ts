@@ -34,7 +34,7 @@ export interface StoreContext {
 const replicaCheckMs = 500;
 const heads = allPartitions.map(({ head }) => head);
 
-/** The time with one primary process: its connections, and what is known of it only. */
+/** The time with one primary process: its connections, and what holds for that process only. */
 export class PrimarySession {
   readonly runId: string;
   readonly address: string;
@@ -42,7 +42,7 @@ export class PrimarySession {
   readonly covered = new CoveredNumbers();
   readonly replicas: ReplicaSet;
   readonly groupCommit: GroupCommit;
-  /** Resolves when its primary is lost, deposed, or turns out to be no store. */
+  /** Resolves when its primary is lost or deposed, or turns out to hold no store. */
   readonly ended: Promise<StoreUnavailable>;
   readonly #context: StoreContext;
   #reader: Reader | undefined;
@@ -100,8 +100,8 @@ export class PrimarySession {
   }
 
   /**
-   * Connects to the primary and checks it, its replicas and its marker, which must be `began`'s where that is given;
-   * rejects with `StoreUnavailable`.
+   * Connects to the primary and checks it, its replicas and its marker, which must name store
+   * `began` where that is given; rejects with `StoreUnavailable`.
    */
   static async open(
     context: StoreContext,
@@ -154,8 +154,8 @@ export class PrimarySession {
   }
 
   /**
-   * Reads with the connection for reads, waiting a bounded time for it; once more with the next one where it is lost
-   * meanwhile. Rejects with `StoreUnavailable`.
+   * Reads with the connection for reads, for which it waits a bounded time; if that one is lost
+   * meanwhile, reads once more with the next one. Rejects with `StoreUnavailable`.
    */
   async reading<Answer>(work: (reader: Reader) => Promise<Answer>): Promise<Answer> {
     const reader = this.reader ?? (await this.#readerSoon());
@@ -180,7 +180,7 @@ export class PrimarySession {
     throw new StoreUnavailable("noLease", `no connection for reads to Redis ${this.address}`);
   }
 
-  /** Ends it where a setting is changed so that data could be lost. */
+  /** Ends the session when a setting changes so that data could be lost. */
   #watch(): void {
     const { settings, sentinels } = this.#context;
     watchSettings({
@@ -223,7 +223,7 @@ export class PrimarySession {
     }
   }
 
-  /** Ends the session where a replica that was not known would lose data. */
+  /** Ends the session if a new replica would lose data. */
   #meet(connected: readonly string[]): void {
     this.#note();
     warnUnreachable(this.#context, connected).catch((error: unknown) => {
@@ -231,7 +231,7 @@ export class PrimarySession {
     });
   }
 
-  /** Notes which format this node reads, and hears what the others do. */
+  /** Notes which format this node reads, and hears which ones the others read. */
   #noteFormat(): void {
     const { scripts, formats, observe } = this.#context;
     const { keys, args } = formats.asking;
@@ -259,7 +259,7 @@ export class PrimarySession {
   }
 }
 
-/** Finds a permission that is missing before it stops a change midway. */
+/** Finds a missing permission before it stops a change midway. */
 async function rehearse(connection: Connection, scripts: Scripts): Promise<void> {
   await connection.run(scripts.rehearse, scratchKeys, []);
   const [key] = scratchKeys;
@@ -276,7 +276,7 @@ async function rehearse(connection: Connection, scripts: Scripts): Promise<void>
   }
 }
 
-/** What Sentinels count to the store; refuses Sentinels that are not safe. */
+/** The addresses that Sentinels count as part of the store; refuses Sentinels that are not safe. */
 async function membersOf(
   sentinels: SentinelWatch,
   settings: StoreSettings,

@@ -6,7 +6,10 @@ import { PrimarySession, type StoreContext } from "./primary-session.ts";
 
 /** Failures that only an operator can end. */
 const settled: ReadonlySet<string> = new Set(["unsafe", "notInitialised", "badReply"]);
-/** And where the other region serves meanwhile: an emptied store is marked anew and filled from there. */
+/**
+ * The same where the other region serves meanwhile: an emptied store is marked again and filled
+ * from there.
+ */
 const settledWithPeer: ReadonlySet<string> = new Set(["unsafe", "badReply"]);
 const backoffMs = [50, 100, 200, 400] as const;
 
@@ -25,7 +28,7 @@ export class PrimarySessions implements AsyncDisposable {
     this.#context = context;
   }
 
-  /** Opens the first session and waits for its lease. `RedisStoreOptions` names its errors. */
+  /** Opens the first session and waits for its lease. `openRedisStore` names its errors. */
   async start(): Promise<void> {
     const { settings, lease } = this.#context;
     try {
@@ -60,7 +63,7 @@ export class PrimarySessions implements AsyncDisposable {
     return session;
   }
 
-  /** Ask this before using an answer of the store: it may have come too late. */
+  /** Call this before using an answer of the store: it may have come too late. */
   assert(session: PrimarySession, need: Need): void {
     if (!this.#context.lease.allows(need, session.runId)) throw this.#why(need);
   }

@@ -4,7 +4,7 @@ import type { Connection } from "../connection/connection.ts";
 import { partitionKeys } from "../connection/keys.ts";
 import { type PartitionHead, readPartitionHead } from "../connection/record-header.ts";
 
-/** The values of some keys of a partition, and the partition's head, of one moment. */
+/** The values of some keys of a partition, and the partition's head, all read at one moment. */
 export interface Values {
   readonly head: PartitionHead | undefined;
   readonly values: readonly (Buffer | null)[];
@@ -18,7 +18,10 @@ interface Waiting {
   readonly reject: (error: unknown) => void;
 }
 
-/** Of one MGET: as many large records are a second's work, and everyone's commands wait behind it. */
+/**
+ * Most keys in one MGET: with as many large records it takes a second, and all other commands wait
+ * behind it.
+ */
 const keysMax = 64;
 
 /** Reads that go into one MGET. */
@@ -27,7 +30,7 @@ class Gathering {
   readonly waiting: Waiting[] = [];
   readonly #headAt = new Map<number, number>();
 
-  /** A partition's head, which is read once. */
+  /** The index of a partition's head, which is read once. */
   headAt(partition: number, name: string): number {
     const known = this.#headAt.get(partition);
     if (known !== undefined) return known;
@@ -38,15 +41,16 @@ class Gathering {
 }
 
 /**
- * Gathers reads into one MGET, so that a read costs a key and not a command: those of one turn of the event loop, and
- * while an MGET is under way those that come until it is answered.
+ * Collects reads into one MGET, so that a read costs a key and not a command. It takes the reads of
+ * one turn of the event loop or, while another MGET is under way, those that come until that one is
+ * answered.
  */
 export class Reader {
   readonly connection: Connection;
   readonly #heads: readonly string[];
   readonly #observe: (durationMs: number) => void;
   readonly #now: () => number;
-  /** What is to be sent, one after another. */
+  /** What is still to be sent, one after another. */
   readonly #gatherings: Gathering[] = [];
   #underWay = false;
 
@@ -98,7 +102,7 @@ export class Reader {
     this.connection.call("mget", ...keys).then(
       (answer) => {
         this.#observe(this.#now() - sent);
-        // Before the answers are looked at: Redis works meanwhile.
+        // Sent before the answers are handled, so that Redis works meanwhile.
         this.#flush();
         this.#settle(waiting, answer as readonly (Buffer | null)[]);
       },

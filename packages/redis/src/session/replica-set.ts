@@ -1,6 +1,6 @@
 /**
- * The replicas that a barrier must cover: every one ever seen, since any of them might be promoted (or was counted by
- * WAITAOF in place of one that will be). Only an operator takes one away.
+ * The replicas that a barrier must cover: every one ever seen, since any of them might be promoted
+ * (or was counted by WAITAOF in place of one that will be). Only an operator removes one.
  */
 export class ReplicaSet {
   readonly #own: string;
@@ -8,7 +8,7 @@ export class ReplicaSet {
   readonly #known = new Set<string>();
   /** Seen but not yet noted in the store. */
   readonly #fresh = new Set<string>();
-  /** As the store counts its changes of the set. */
+  /** The store's version number of the set. */
   version: string | undefined;
 
   /** `own` is the primary's address: a former replica that was promoted cannot acknowledge itself. */
@@ -22,7 +22,7 @@ export class ReplicaSet {
     return Math.max(this.#leastReplicas, this.#known.size - (this.#known.has(this.#own) ? 1 : 0));
   }
 
-  /** Takes in what was seen; answers the addresses that are new. */
+  /** Adds the addresses that were seen; returns those that are new. */
   see(addresses: readonly string[]): readonly string[] {
     const added = addresses.filter((address) => !this.#known.has(address) && address !== this.#own);
     for (const address of added) {
@@ -32,7 +32,7 @@ export class ReplicaSet {
     return added;
   }
 
-  /** Takes over the store's list, at this version of it. What was seen and not yet noted stays. */
+  /** Takes over the store's list in this version. Replicas not yet noted in the store stay. */
   load(addresses: readonly string[], version: string): void {
     this.#known.clear();
     for (const address of [...addresses, ...this.#fresh]) this.#known.add(address);
@@ -51,7 +51,7 @@ export class ReplicaSet {
     return `too late from one of ${others.join(", ")}`;
   }
 
-  /** What the store is yet to note. */
+  /** Replicas not yet noted in the store. */
   get fresh(): readonly string[] {
     return [...this.#fresh];
   }

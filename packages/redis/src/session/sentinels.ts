@@ -5,10 +5,10 @@ import { type ConnectionSettings, formatAddress } from "../connection/options.ts
 import { readPairs } from "../connection/replies.ts";
 import type { Hearing } from "./lease.ts";
 
-/** How often a Sentinel is asked by a caller that needs one answer. */
+/** How often Sentinels are asked while a caller needs only one answer. */
 const onceMs = 2_000;
 
-/** Speaks to one Sentinel. */
+/** Connects to one Sentinel. */
 async function connect(settings: ConnectionSettings, address: string): Promise<Connection> {
   const { username: _u, password: _p, tls: _t, ...rest } = settings;
   const { sentinelUsername, sentinelPassword, sentinelTls } = settings;
@@ -24,7 +24,7 @@ async function connect(settings: ConnectionSettings, address: string): Promise<C
   );
 }
 
-/** What one Sentinel says of the primary; `asked` is when it was asked. */
+/** What one Sentinel says about the primary; `asked` is when it was asked. */
 export function readHearing(answer: unknown, asked: Moment): Hearing | undefined {
   if (!Array.isArray(answer)) return undefined;
   const fields = readPairs(answer);
@@ -43,15 +43,21 @@ export function readHearing(answer: unknown, asked: Moment): Hearing | undefined
 export interface SentinelSurvey {
   /** Every address that any of them knows as primary or replica. */
   readonly members: readonly string[];
-  /** The shortest time after which one of them takes the primary for lost. */
+  /** The shortest time after which one of them considers the primary lost. */
   readonly downAfterMs: number;
-  /** A quorum with which a replica may be promoted while a majority still hears the primary; undefined where none is. */
+  /**
+   * A quorum with which a replica may be promoted while a majority still hears the primary;
+   * undefined where there is none.
+   */
   readonly weak: Quorum | undefined;
 }
 
 interface Quorum {
   readonly quorum: number;
-  /** How many Sentinels there are, by the configuration or by what that one knows. */
+  /**
+   * How many Sentinels there are, by the configuration or by what that Sentinel knows, whichever is
+   * more.
+   */
   readonly sentinels: number;
 }
 
@@ -62,14 +68,20 @@ function fieldsOf(outcome: Outcome | undefined): readonly ReadonlyMap<string, st
   return value.some(Array.isArray) ? value.map(readPairs) : [readPairs(value)];
 }
 
-/** A quorum that leaves a majority of the Sentinels which may still hear the primary when another is promoted. */
+/**
+ * The quorum, if it is so small that a majority of the Sentinels may still hear the primary when
+ * another is promoted.
+ */
 function weakQuorum(fields: ReadonlyMap<string, string>, configured: number): Quorum | undefined {
   const quorum = Number(fields.get("quorum") ?? 0);
   const sentinels = Math.max(configured, Number(fields.get("num-other-sentinels") ?? 0) + 1);
   return quorum * 2 < sentinels ? { quorum, sentinels } : undefined;
 }
 
-/** Asks every Sentinel over and over whom it takes for the primary, and when it last heard it (the read lease). */
+/**
+ * Asks every Sentinel again and again which address is the primary, and when it last heard it (the
+ * read lease).
+ */
 export class SentinelWatch implements AsyncDisposable {
   readonly #settings: ConnectionSettings;
   readonly #stop = new AbortController();
@@ -183,7 +195,7 @@ export async function sentinelMembers(settings: ConnectionSettings): Promise<rea
   return (await sentinels.survey()).members;
 }
 
-/** Waits, but not for something that is stopped. */
+/** Waits, but returns at once when `signal` aborts. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await delay(ms, undefined, { signal, ref: false }).catch(() => undefined);
 }

@@ -28,7 +28,7 @@ export async function checkSettings(
   if (wrong !== undefined) throw new StoreUnavailable("unsafe", `Redis ${address}: ${wrong}`);
 }
 
-/** What is wrong by `INFO` alone, which no service forbids. */
+/** What `INFO` alone shows to be wrong; no hosted Redis forbids `INFO`. */
 export function wrongInfo(info: ServerInfo): string | undefined {
   const [major = 0, minor = 0] = info.version.split(".").map(Number);
   if (major < versionMin[0] || (major === versionMin[0] && minor < versionMin[1])) {
@@ -49,7 +49,8 @@ async function wrongSetting(
 ): Promise<string | undefined> {
   const [outcome] = await connection.batch([["config", "GET", ...Object.keys(needed)]]);
   if (outcome === undefined || "error" in outcome) {
-    // The shipped users may not, since the settings include the replication password.
+    // The shipped users may not call CONFIG GET, since the settings include the replication
+    // password.
     const info = connection.open
       ? readServerInfo(String(await connection.call("info")))
       : undefined;
@@ -77,7 +78,7 @@ function wanted(): string {
     .join(", ");
 }
 
-/** Checks replicas at their own addresses; answers those that could not be reached. */
+/** Checks replicas at their own addresses; returns those that could not be reached. */
 export async function checkReplicas(
   settings: ConnectionSettings,
   addresses: readonly string[],

@@ -27,7 +27,7 @@ export async function watchSettings(store: WatchedStore): Promise<void> {
     try {
       await checkAgain(store);
     } catch (error) {
-      // The users of a lost or late connection notice by themselves.
+      // The users of a lost or late connection notice that by themselves.
       const wrong = !(error instanceof StoreUnavailable) || error.failure === "unsafe";
       if (wrong && !over()) throw error;
     }

@@ -9,14 +9,14 @@ import {
   writeUuid,
 } from "@holdfast/engine";
 
-/** Regions that are cut off from each other fill a record each for itself, up to `registersMax`. */
+/** Regions that are cut off from each other may each fill a record up to `registersMax`. */
 const registersOfAll = 8 * registersMax;
-/** A record numbers them in one byte. */
+/** A record numbers its regions in one byte. */
 const regionsOfAll = 256;
 
 /**
- * Why a copy of another region is not taken: no region makes such a record, and one that grew so by joining could not be
- * written, or not be read again. Undefined for a copy that is.
+ * Why another region's copy is refused: no region makes such a record, and one that grew so large
+ * by joining could not be written, or not be read again. Undefined for a copy that is accepted.
  */
 export function refusalOf(object: ManagedObject): string | undefined {
   if (!writeUuid(object.uniqueIdentifier, new Uint8Array(16), 0)) {

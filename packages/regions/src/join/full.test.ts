@@ -25,7 +25,7 @@ describe("a level store without room", () => {
     return objects.map(({ object }) => object.uniqueIdentifier).toSorted();
   }
 
-  test("a full region lets the other region make changes that need room, and is level again when it has them", async () => {
+  test("lets the other region make changes that need room, and is level again when it has them", async () => {
     const regions = await regionsWithInstance();
     const { a, b, time } = regions;
     const [before, there, here] = [newKey(regions), newKey(regions), newKey(regions)];
@@ -59,7 +59,7 @@ describe("a level store without room", () => {
     await regions.close();
   });
 
-  test("is noted by the other region's push, before that is acknowledged", async () => {
+  test("is no longer level before it answers a push that it has no room for", async () => {
     const regions = await regionsWithInstance();
     const { a, b, time } = regions;
     fill(a.own);
@@ -76,7 +76,7 @@ describe("a level store without room", () => {
     await regions.close();
   });
 
-  test("refuses with the reason where the other region cannot help: it has no room either, is cut off, or both must have it", async () => {
+  test("refuses with the reason where the other region cannot help: it is full too, is cut off, or both regions must have the change", async () => {
     const regions = await regionsWithInstance();
     const { a, b, time, link } = regions;
     const key = newKey(regions);
@@ -114,7 +114,7 @@ describe("a level store without room", () => {
     await strict.close();
   });
 
-  test("continues with its own data where each region lacks something of the other's", async () => {
+  test("serves its own data where each region lacks something that the other has", async () => {
     const regions = await regionsWithInstance();
     const { a, b, time } = regions;
     const [one, other] = [newKey(regions), newKey(regions)];
@@ -145,7 +145,7 @@ describe("a level store without room", () => {
     await regions.close();
   });
 
-  test("has evidence that a read waits for written by the other region", async () => {
+  test("lets the other region write the audit event that a read waits for", async () => {
     const regions = await regionsWithInstance();
     const { a, time } = regions;
     a.own.appendAudit = async () => {

@@ -8,8 +8,8 @@ export function isFull(error: unknown): error is StoreUnavailable {
 }
 
 /**
- * Writes what another region has into the own store. Where the store has no room, it lacks something: no node takes it
- * for level any more, before the caller gets its answer.
+ * Writes another region's data into the own store. A store without room then lacks something: it
+ * stops counting as level, for every node, before the caller gets its answer.
  */
 export async function losingLevel<Result>(
   own: Pick<LeaderStore, "loseLevel">,
@@ -24,8 +24,9 @@ export async function losingLevel<Result>(
 }
 
 /**
- * The own store has no room, and wrote nothing: another region that has room does the work. What this one cannot take of
- * it ends its level, which is seen here before the client gets its answer.
+ * Lets another region with room do the work, where the own store has no room and wrote nothing. If
+ * the own store cannot take the result, it is no longer level; this node sees that before the
+ * client gets its answer.
  */
 export async function doneElsewhere<Result>(
   full: StoreUnavailable,

@@ -46,7 +46,7 @@ async function healed({ store }: TestRegion, key: ManagedObject) {
 }
 
 describe("a copy whose seal is broken", () => {
-  test("is replaced by the other region's, with what each knows besides, and put aside", async () => {
+  test("is put aside and replaced by the other region's copy, joined with the facts of both", async () => {
     const { a, b } = regions;
     const key = await keyWith(broken, sound);
     const before = await must(a.own, key);
@@ -59,7 +59,7 @@ describe("a copy whose seal is broken", () => {
     expect(await a.own.quarantined()).toBe(1);
   });
 
-  test("gets nothing of a copy that does not open either, or that cannot be asked for", async () => {
+  test("is not replaced by a copy that does not open either, or that cannot be reached", async () => {
     const { a, b, link, time } = regions;
     const key = await keyWith(broken, broken2);
     expect(await healed(a, key)).toBeUndefined();
@@ -73,7 +73,7 @@ describe("a copy whose seal is broken", () => {
     expect((await copyOf(a, other))?.material).toEqual(broken);
   });
 
-  test("is never replaced by one that differs in anything that is not sealed", async () => {
+  test("is never replaced by a copy that differs in a part that is not sealed", async () => {
     const { a } = regions;
     const key = newKey(regions, { material: broken });
     await put(a, key);
@@ -82,7 +82,7 @@ describe("a copy whose seal is broken", () => {
     expect((await copyOf(a, key))?.material).toEqual(broken);
   });
 
-  test("is destroyed where the other region's is", async () => {
+  test("is destroyed where the other region's copy is destroyed", async () => {
     const { a, b } = regions;
     const key = await keyWith(broken, sound);
     await b.own.commit(instance, [adding(await must(b.own, key), "destroyed", activated)], []);
@@ -90,7 +90,7 @@ describe("a copy whose seal is broken", () => {
     expect(await copyOf(a, key)).toMatchObject({ facts: { destroyed: activated } });
   });
 
-  test("is answered without being replaced while the own store takes no writes, or another writer was faster", async () => {
+  test("is healed in the answer, but not replaced, while the own store takes no writes or another writer was faster", async () => {
     const { a } = regions;
     const key = await keyWith(broken, sound);
     const commit = a.own.commit.bind(a.own);
@@ -102,7 +102,7 @@ describe("a copy whose seal is broken", () => {
     expect((await copyOf(a, key))?.material).toEqual(sound);
   });
 
-  test("of the region that serves another's clients is answered from the own copy", async () => {
+  test("that came from the region that serves this one's clients is healed in the answer from the own copy", async () => {
     const { a, b, time } = regions;
     const key = await keyWith(sound, broken);
     a.own.setState("none");
@@ -111,14 +111,14 @@ describe("a copy whose seal is broken", () => {
     expect(a.store.serving().from).toBe("remote");
     const found = await time.until(get(a.store, key));
     expect(found?.object.material).toEqual(broken);
-    if (found === undefined) throw new Error("not there");
+    if (found === undefined) throw new Error("not found");
     const object = (await time.until(a.store.heal(instance, found, opens)))?.object;
     expect(object?.material).toEqual(sound);
     expect((await copyOf(b, key))?.material).toEqual(broken);
   });
 });
 
-describe("a change of a record of which one region's copy has a broken seal", () => {
+describe("a change of a record whose copy in one region has a broken seal", () => {
   async function changed(key: ManagedObject) {
     const { a, time } = regions;
     const before = await must(a.own, key);
@@ -126,7 +126,7 @@ describe("a change of a record of which one region's copy has a broken seal", ()
     return await time.until(a.store.commit(instance, [change], []));
   }
 
-  test("is in both regions, each with the material that it had; the broken copy is replaced at the next look", async () => {
+  test("is made in both regions, each with the material that it had; the next merge replaces the broken copy", async () => {
     const { a, b, time: timers } = regions;
     const key = await keyWith(broken, sound);
     expect(await changed(key)).toEqual({ kind: "committed", regions: ["a", "b"] });
@@ -152,7 +152,7 @@ describe("a change of a record of which one region's copy has a broken seal", ()
   test.each<[string, SealedMaterial, SealedMaterial | undefined]>([
     ["both are broken", broken, broken2],
     ["the other one has no material", broken, undefined],
-  ])("is this region's alone where %s, and nothing is replaced", async (_, inA, inB) => {
+  ])("is made in this region only where %s, and nothing is replaced", async (_, inA, inB) => {
     const { a, b } = regions;
     const key = newKey(regions, { material: inA });
     await put(a, key);
@@ -161,7 +161,7 @@ describe("a change of a record of which one region's copy has a broken seal", ()
     expect((await copyOf(b, key))?.material).toEqual(inB);
   });
 
-  test("is this region's alone while the key is closed: nobody can know which copy is true", async () => {
+  test("is made in this region only while the key is closed: which copy is true is unknown", async () => {
     const key = await keyWith(broken, sound);
     closed = true;
     expect(await changed(key)).toEqual({ kind: "committed", regions: ["a"] });

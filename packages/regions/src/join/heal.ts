@@ -28,8 +28,8 @@ export interface Found {
 export type OpenedJoin = JoinOutcome & { readonly replaces?: boolean };
 
 /**
- * The join of two copies that differ only in what is sealed, where all of it opens in one of them and not in the other.
- * Undefined for any others, and while the instance's key is closed.
+ * The join of two copies that differ only in what is sealed, where all of it opens in one of them
+ * and not in the other. Undefined for any other copies, and while the instance's key is closed.
  */
 export async function joinOpened(
   first: ManagedObject,
@@ -52,8 +52,9 @@ export async function joinOpened(
 }
 
 /**
- * An object whose sealed parts do not open, joined with a copy of which all do: everything but these is what a join makes
- * of both. Undefined where no copy opens; one that cannot be asked for counts as none.
+ * An object whose sealed parts do not open, joined with a copy whose sealed parts all do: these
+ * come from the copy, everything else is the join of both. Undefined where no copy opens; a source
+ * that cannot be reached counts as one without a copy.
  */
 export async function openingCopy(
   instance: string,
@@ -83,7 +84,10 @@ async function copyIn(
   }
 }
 
-/** Keeps a copy of the own store whose seals are broken, before one of another region takes its place. */
+/**
+ * Keeps in quarantine a copy of the own store whose seals are broken, before another region's copy
+ * takes its place.
+ */
 export async function putBrokenAside(
   own: OwnStore,
   broken: ManagedObject,
@@ -95,8 +99,9 @@ export async function putBrokenAside(
 }
 
 /**
- * Puts the broken copy of the own store aside, and what was found in its place. Where that cannot be written now, or a
- * writer was faster, the answer is as true without: the next reader tries again.
+ * Puts the broken copy of the own store aside, and writes what was found in its place. If that
+ * cannot be written now, or another writer was faster, the answer is still true; the next reader
+ * tries again.
  */
 export async function replaceBroken(
   own: OwnStore,

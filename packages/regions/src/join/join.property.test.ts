@@ -85,7 +85,7 @@ describe.each([
     });
   });
 
-  test("with itself, or with what it was made of, is itself", () => {
+  test("with itself, or with a copy that it was made of, changes nothing", () => {
     holds((a, b) => {
       expect(tag(joined(a, a))).toBe(tag(a));
       expect(tag(joined(joined(a, b), a))).toBe(tag(joined(a, b)));
@@ -93,7 +93,7 @@ describe.each([
     });
   });
 
-  test("is the same whether their bytes are known or not", () => {
+  test("is the same whether the bytes of the copies are known or not", () => {
     const known = (object: ManagedObject) => decodeRecord(encodeRecord({ ...object }));
     holds((a, b) => {
       const both = tag(joined(a, b));
@@ -103,7 +103,7 @@ describe.each([
     });
   });
 
-  test("takes nothing back: neither state, nor facts, nor dates", () => {
+  test("never takes back a state, a fact or a date", () => {
     holds((a, b) => {
       const both = joined(a, b);
       for (const one of [a, b]) {
@@ -120,7 +120,7 @@ describe.each([
     });
   });
 
-  test("gives a destroyed copy its material never back", () => {
+  test("never gives a destroyed copy its material back", () => {
     holds((a, b, c) => {
       const destroyed = settled({
         ...b,
@@ -151,7 +151,7 @@ test("the earliest fact wins with its details; ties go by region, then by bytes"
   expect(early).toEqual({ time: 1, region: "b", message: "early", reasonCode: 1, occurred: 5 });
 });
 
-test("a register is its last writer's, a deletion too; other origins are other registers", () => {
+test("the last writer of a register wins, a deletion too; another origin is another register", () => {
   const register = { tag: 0x420056, index: 0, origin: "a", key: "" } as const;
   const value = (text: string) => ({ tag: 0x420056, type: 7, value: text }) as const;
   const having = (...registers: ManagedObject["registers"]) => ({ ...base, registers });
@@ -177,7 +177,7 @@ const groupChange = fc.record({
 });
 const group = { tag: 0x420056, key: "" };
 
-/** A copy after changes by a writer, and the values that it has acknowledged and not changed since. */
+/** A copy after changes by a writer. */
 function changed(
   copy: ManagedObject,
   writer: string,
@@ -186,7 +186,7 @@ function changed(
   let { registers } = copy;
   for (const [step, { kind, text, at }] of changes.entries()) {
     const now = { us: step, region: "a", origin: `${writer} ${step}` };
-    // Texts name their writer, so that a value that is lost is not hidden by one that is alike.
+    // Texts name their writer, so that a lost value is not hidden by an equal one.
     const value = { tag: group.tag, type: 7, value: `${writer} ${text}${step}` } as const;
     const { index = -1 } = currentValues(registers, group)[at] ?? {};
     if (kind === "add") registers = addValue(registers, group, value, now)?.registers ?? registers;
@@ -201,7 +201,7 @@ function changed(
 const textsOf = ({ registers }: ManagedObject) =>
   currentValues(registers, group).map(({ value }) => String(value.value));
 
-test("one process that adds at two stores in turn, of which neither knows of the other, loses neither value", () => {
+test("one process that adds a value in each of two stores, which do not know each other's, loses neither value", () => {
   const writer = new Writer({ randomBytes });
   const [a, b] = ["x", "y"].map((text) => {
     const value = { tag: group.tag, type: 7, value: text } as const;
@@ -246,7 +246,7 @@ test.each<[string, Partial<ManagedObject>]>([
     { material: { kekId: "k", nonce: new Uint8Array(12), ciphertext: new Uint8Array() } },
   ],
   ["material", { material: undefined }],
-])("copies with another %s are never chosen between", (name, part) => {
+])("the join chooses neither of two copies with a different %s", (name, part) => {
   for (const outcome of [join(base, { ...base, ...part }), join({ ...base, ...part }, base)]) {
     expect(outcome.kind).toBe("conflict");
     expect(outcome.kind === "conflict" && outcome.reason).toContain(name);

@@ -13,13 +13,13 @@ import {
   type StoredObject,
 } from "@holdfast/engine";
 
-/** What two copies of a record amount to. */
+/** What the join of two copies of a record results in. */
 export type JoinOutcome =
   | { readonly kind: "joined"; readonly object: ManagedObject }
   /** Their immutable parts differ, so that neither may be chosen. */
   | { readonly kind: "conflict"; readonly reason: string };
 
-/** A stamp that is ahead of this node's clock, and whose. */
+/** A region whose stamp is ahead of this node's clock, and by how much. */
 export interface Ahead {
   readonly region: string;
   readonly ms: number;
@@ -27,7 +27,10 @@ export interface Ahead {
 
 type Compare<Value> = (a: Value, b: Value) => number;
 
-/** What the join compares when everything else is equal: the canonical bytes of an object with nothing else in it. */
+/**
+ * An object with nothing else in it, whose canonical bytes the join compares when everything else
+ * is equal.
+ */
 const bare: ManagedObject = {
   uniqueIdentifier: "",
   instance: "",
@@ -43,9 +46,9 @@ const bare: ManagedObject = {
 const toleranceMs = 1_000;
 
 /**
- * The only merge in the system: commutative, associative, idempotent, and nothing in it ever goes back. Facts are
- * united (the earliest wins), a register is its last writer's, the date of the last change is the largest, and a
- * destroyed copy takes the material with it.
+ * The only merge in the system: commutative, associative, idempotent, and nothing in it ever goes
+ * back. It unites the facts (the earliest wins), keeps each register's last write and the latest
+ * date of the last change, and drops the material if either copy is destroyed.
  */
 export function join(a: ManagedObject, b: ManagedObject): JoinOutcome {
   if (a === b || areKnownAlike(a, b)) return { kind: "joined", object: settled(a) };
@@ -71,7 +74,7 @@ export function storedOf(object: ManagedObject): StoredObject {
   return { object, tag: recordTag(object) };
 }
 
-/** The join of any number of copies; undefined of none. */
+/** The join of any number of copies; undefined for none. */
 export function joinAll(copies: readonly ManagedObject[]): JoinOutcome | undefined {
   const [first, ...others] = copies;
   let outcome: JoinOutcome | undefined = first && { kind: "joined", object: settled(first) };
@@ -88,7 +91,10 @@ export function settled(object: ManagedObject): ManagedObject {
     : { ...object, material: undefined };
 }
 
-/** The stamp of an object that is furthest ahead of a clock, if any is by more than clocks differ. */
+/**
+ * The stamp of an object that is furthest ahead of a clock, if it is ahead by more than clocks
+ * differ.
+ */
 export function clockAhead(object: ManagedObject, wallMs: number): Ahead | undefined {
   let ahead: Ahead | undefined;
   for (const { stamp } of object.registers) {
@@ -98,7 +104,7 @@ export function clockAhead(object: ManagedObject, wallMs: number): Ahead | undef
   return ahead;
 }
 
-/** Which part that never changes is another in both copies. */
+/** Which immutable part differs between the copies. */
 function differenceOf(a: ManagedObject, b: ManagedObject, destroyed: boolean): string | undefined {
   if (a.uniqueIdentifier !== b.uniqueIdentifier) return "the identifier differs";
   if (a.instance !== b.instance) return "the instance differs";

@@ -15,10 +15,10 @@ const instance = "instance";
 const destroyed = { destroyed: { time: 9, region: "b" } };
 const activated = { activated: { time: 8, region: "b" } };
 
-/** An own store that counts what is asked of it. */
+/** An own store that records its calls. */
 class Counted extends MemoryOwnStore {
   readonly calls: string[] = [];
-  /** As Redis is at `maxmemory`: nothing new is taken. */
+  /** Like Redis at `maxmemory`: nothing new is accepted. */
   full = false;
   override read(...given: Parameters<MemoryOwnStore["read"]>) {
     this.calls.push(`read ${given[1].length}`);
@@ -61,7 +61,7 @@ test("new records take one commit and no read", async () => {
   expect(own.calls).toEqual(["commit 2"]);
 });
 
-test("a record that is there already is read, which covers it, and not written again", async () => {
+test("a record that exists already is read, which covers it, and not written again", async () => {
   const { own, results } = await world();
   await results([key(1)]);
   expect(await results([key(1)])).toEqual(["same"]);
@@ -70,7 +70,7 @@ test("a record that is there already is read, which covers it, and not written a
   expect(objects.length).toBeLessThanOrEqual(1);
 });
 
-test("a full store: what it has needs no room, and facts are written beside a record that is refused", async () => {
+test("a full store accepts what it has already, and writes facts although it refuses a new record", async () => {
   const { own, results, get } = await world();
   await results([key(1), key(2)]);
   own.full = true;
@@ -83,7 +83,7 @@ test("a full store: what it has needs no room, and facts are written beside a re
   expect(await results([key(3), ...facts])).toEqual(["written", "same", "same"]);
 });
 
-test("a changed record is joined: facts of both are there", async () => {
+test("a changed record is joined and has the facts of both", async () => {
   const { own, results, get } = await world();
   const register = sampleRegister(groupItem("g"), 5);
   await results([key(1, { registers: [register] })]);
@@ -105,7 +105,7 @@ test("a late copy of a destroyed record changes nothing, and brings no material 
   expect(await get(id1)).toMatchObject({ material: undefined, facts: destroyed });
 });
 
-test("another immutable part is put aside and reported; the own record stays", async () => {
+test("a copy with another immutable part is put aside and reported; the own record stays", async () => {
   const { own, events, results, get } = await world();
   await results([key(1)]);
   expect(await results([key(1, { objectType: 4 }), key(2)])).toEqual(["quarantined", "written"]);
@@ -122,7 +122,7 @@ test("two copies of one record in one merge become one, in any order", async () 
   expect(await results([key(3), key(3, { objectType: 4 })])).toEqual(["written", "quarantined"]);
 });
 
-test("a record that does not decode is replaced by the copy, its bytes kept", async () => {
+test("a record that does not decode is replaced by the copy, and its bytes are kept", async () => {
   const { own, results, get } = await world();
   await results([key(1), key(2)]);
   own.damage(id1);
@@ -131,7 +131,7 @@ test("a record that does not decode is replaced by the copy, its bytes kept", as
   expect(await own.quarantined()).toBe(1);
 });
 
-test("a copy without the last state of a damaged record is put aside, and nothing takes its place", async () => {
+test("a copy without the last state of a damaged record is put aside and does not replace it", async () => {
   const { own, results, get } = await world();
   const deactivated = { ...activated, deactivated: { time: 1_700_000_009, region: "a" } };
   await results([key(1, { facts: deactivated }), key(2)]);
@@ -145,7 +145,7 @@ test("a copy without the last state of a damaged record is put aside, and nothin
   expect((await get(id1))?.facts).toEqual(elsewhere);
 });
 
-test("a record of a newer format is left as it is, and holds up no other", async () => {
+test("a record of a newer format is left as it is, and does not stop the others", async () => {
   const { own, events, results, get } = await world();
   await results([key(1), key(2)]);
   own.damage(id1, true);
@@ -156,7 +156,7 @@ test("a record of a newer format is left as it is, and holds up no other", async
   expect(events).toContainEqual({ type: "join", region: "b", result: "unreadable" });
 });
 
-test("a record that somebody repaired meanwhile is joined with, not taken for the copy", async () => {
+test("a record that was repaired meanwhile is joined with the copy, not replaced by it", async () => {
   const { own, results, get } = await world();
   await results([key(1, { facts: activated })]);
   own.damage(id1);
@@ -176,14 +176,14 @@ test("a record that somebody repaired meanwhile is joined with, not taken for th
   expect((await get(id1))?.facts).toMatchObject({ ...served, ...destroyed });
 });
 
-describe("a record that no region makes is refused, the others are written", () => {
+describe("a record that no region makes is refused and the others are written", () => {
   const registers = (from: number, region = "a", length = 5_000) =>
     Array.from({ length }, (_, at) => ({
       ...sampleRegister(groupItem("g"), 5, "", from + at),
       stamp: { us: 5, region: `${region}${at % 200}` },
     }));
 
-  test("under an identifier that no store has", async () => {
+  test("if its identifier is malformed", async () => {
     const { own, events, results } = await world();
     expect(await results([key(1, { uniqueIdentifier: "key" }), key(2)])).toEqual([
       "refused",
@@ -196,7 +196,7 @@ describe("a record that no region makes is refused, the others are written", () 
     });
   });
 
-  test("with ever more attributes, or regions", async () => {
+  test("if it has too many attributes or regions", async () => {
     const { results, get } = await world();
     const many = key(1, { registers: registers(0) });
     expect(await results([many])).toEqual(["written"]);
@@ -214,7 +214,7 @@ describe("a record that no region makes is refused, the others are written", () 
     ]);
   });
 
-  test("as destroyed, of the system's: a KEK's record closes every key of its instance", async () => {
+  test("if it is a destroyed system record: that of a KEK closes every key of its instance", async () => {
     const { own, results } = await world();
     for (const objectType of [recordKinds.Kek.type, recordKinds.Region.type, 2, 0x8000ffff]) {
       const kek = { ...sampleObject(systemInstance, randomUUID()), objectType };
@@ -225,7 +225,7 @@ describe("a record that no region makes is refused, the others are written", () 
     }
   });
 
-  test("but what management deletes is", async () => {
+  test("but not if it is a destroyed record of a kind that management deletes", async () => {
     const { results } = await world();
     const { Instance, Certificate, Token, User, Authority, Setting, Backup } = recordKinds;
     const kinds = [Instance, Certificate, Token, User, Authority, Setting, Backup];
@@ -238,7 +238,7 @@ describe("a record that no region makes is refused, the others are written", () 
     }
   });
 
-  test("what a record names as a region is cut for the metrics", async () => {
+  test("and a region name in a record is cut for the metrics", async () => {
     const { events, results } = await world();
     const stamp = { us: 2 ** 52, region: "x".repeat(5_000) };
     await results([key(1, { registers: [{ ...sampleRegister(groupItem("g"), 5), stamp }] })]);
@@ -276,7 +276,7 @@ describe("a record that an agreed operation holds", () => {
     expect(time.monotonicMs() - started).toBeLessThan(700);
   });
 
-  test("is not there yet, and is not made past the reservation", async () => {
+  test("is not created while the reservation lasts", async () => {
     const { own, results, get } = await world();
     await own.reserve(instance, [id1], "operation");
     expect(await results([key(1)])).toEqual(["reserved"]);
@@ -284,7 +284,7 @@ describe("a record that an agreed operation holds", () => {
   });
 });
 
-test("a writer in between is joined with, not written over", async () => {
+test("the change of a writer in between is joined, not overwritten", async () => {
   const { own, results, get } = await world();
   await results([key(1, { registers: [sampleRegister(groupItem("g"), 5)] })]);
   const read = own.read.bind(own);
@@ -306,7 +306,7 @@ test("a writer in between is joined with, not written over", async () => {
   expect(await results([key(1, { facts: destroyed })])).toEqual(["written"]);
 });
 
-test("records of a deleted instance are refused, but for those that are destroyed", async () => {
+test("records of a deleted instance are refused, except destroyed ones", async () => {
   const { own, results, get } = await world();
   expect(await results([key(1)])).toEqual(["written"]);
   own.instances.statusOf = () => "Deleted";
@@ -321,7 +321,7 @@ test("records of a deleted instance are refused, but for those that are destroye
   expect(await results([key(1, { facts: destroyed })])).toEqual(["written"]);
 });
 
-test("many records of many instances go in commits of at most 64", async () => {
+test("many records of many instances are written in commits of at most 64", async () => {
   const { own, results } = await world();
   await own.instances.ensure("second", "second");
   const many = Array.from({ length: 150 }, (_, at) => key(at));
@@ -331,7 +331,7 @@ test("many records of many instances go in commits of at most 64", async () => {
   expect(own.calls.toSorted()).toEqual(["commit 22", "commit 3", "commit 64", "commit 64"]);
 });
 
-test("an identifier of another instance of the partition is put aside", async () => {
+test("a copy with an identifier of another instance of the partition is put aside", async () => {
   const { own, results } = await world();
   await results([key(1)]);
   const { partitionOf } = await import("@holdfast/engine");
@@ -342,7 +342,7 @@ test("an identifier of another instance of the partition is put aside", async ()
   expect(await results([key(1, { instance: twin ?? "" })])).toEqual(["quarantined"]);
 });
 
-test("a clock of another region that is ahead is reported, and its stamp is taken", async () => {
+test("a clock of another region that is ahead is reported, and its stamp is accepted", async () => {
   const { time, events, results } = await world();
   const us = (time.wallMs() + 60_000) * 1_000;
   const register = { ...sampleRegister(groupItem("g"), us), stamp: { us, region: "b" } };

@@ -23,7 +23,10 @@ export type MergeResult =
   | "same"
   /** An agreed operation holds the record. */
   | "reserved"
-  /** Its immutable part is another one, or it lacks the last state of a damaged own record; the copy is put aside. */
+  /**
+   * Its immutable part differs, or it lacks the last state of a damaged own record; the copy is put
+   * aside.
+   */
   | "quarantined"
   /** The instance was deleted, or no region makes such a record. */
   | "refused"
@@ -41,27 +44,28 @@ export interface MergeOptions {
   readonly from: string;
   readonly timers: Timers;
   readonly observe: Observer;
-  /** How long a record is waited for that an agreed operation holds; 0 unless said. */
+  /** How long to wait for a record that an agreed operation holds; 0 unless given. */
   readonly reservedMs?: number;
   /** How two copies become one; `join` in the product. */
   readonly join?: typeof join;
-  /** By which copies that differ in what is sealed become one all the same. */
+  /** Decides between copies that differ in what is sealed. */
   readonly opens?: Opens | undefined;
 }
 
 /** Names of regions are DNS labels. */
 const regionNameMax = 63;
-/** How often a merge begins anew where a writer was faster. */
+/** How often a merge starts again because another writer was faster. */
 const attemptsMax = 32;
-/** Records in one script, which keeps everyone else waiting while it runs. */
+/** Most records in one script: every other client waits while it runs. */
 const recordsPerCommit = 64;
 /** How long between two looks at a record that an agreed operation holds. */
 const reservedPauseMs = 50;
 
 /**
- * Joins copies of another region into the own store, in one commit an instance (of at most 64 records). A new record,
- * which is what pushes carry most, takes one round trip. The results are in the order of the objects. Rejects with
- * `StoreUnavailable` where the store cannot tell; what was written by then stays.
+ * Joins copies of another region into the own store, in one commit per instance (of at most 64
+ * records). A new record, which most pushes carry, takes one round trip. The results are in the
+ * order of the objects. Rejects with `StoreUnavailable` where the store fails; what was written by
+ * then stays.
  */
 export async function mergeInto(
   own: OwnStore,
@@ -90,12 +94,15 @@ function warnOfClocks(objects: readonly ManagedObject[], options: MergeOptions):
     const ahead = clockAhead(object, now);
     if (ahead !== undefined && ahead.ms > (furthest?.ms ?? 0)) furthest = ahead;
   }
-  // The region that a record names becomes a label of a metric.
+  // The region that a record names becomes a label of a metric, so its length is bounded.
   const region = furthest?.region.slice(0, regionNameMax) ?? "";
   if (furthest !== undefined) options.observe({ type: "clockAhead", ms: furthest.ms, region });
 }
 
-/** Objects of one instance each; two copies of one record stay in order, in the same batch. */
+/**
+ * Batches of objects of one instance each; two copies of one record stay in order, in the same
+ * batch.
+ */
 function batches(objects: readonly ManagedObject[]): readonly (readonly ManagedObject[])[] {
   return grouped(objects, ({ instance }) => instance).flatMap((group) => {
     if (group.length <= recordsPerCommit) return [group];
@@ -121,7 +128,7 @@ function grouped<Value>(
   return [...groups.values()];
 }
 
-/** A record that is still to be joined: its copies as given, and what they amount to together. */
+/** A record that is still to be joined: its copies as given, and their join. */
 interface Pending {
   readonly id: string;
   readonly given: readonly ManagedObject[];
@@ -174,7 +181,10 @@ class InstanceMerge {
     return this.#results;
   }
 
-  /** Two copies of one record in one merge are one copy; where they cannot be, each is one of its own. */
+  /**
+   * Joins two copies of one record in one merge into one; copies that cannot be joined stay
+   * separate.
+   */
   #add(object: ManagedObject): void {
     const id = object.uniqueIdentifier;
     const earlier = this.#pending.get(id);
@@ -183,14 +193,15 @@ class InstanceMerge {
       return;
     }
     const outcome = this.#join(earlier.object, object);
-    // Copies that differ from the first are put aside in the second pass, which reads the record that the first one made.
+    // Copies that differ from the first are put aside in the second pass, which reads the record
+    // that the first pass made.
     const key = outcome.kind === "joined" ? id : `${id}\0${this.#pending.size}`;
     const given = outcome.kind === "joined" ? [...earlier.given, object] : [object];
     const together = outcome.kind === "joined" ? outcome.object : settled(object);
     this.#pending.set(key, { id: key, given, object: together });
   }
 
-  /** Reads, joins and writes once; answers the records that an agreed operation holds. */
+  /** Reads, joins and writes once; returns the records that an agreed operation holds. */
   async #pass(): Promise<readonly Pending[]> {
     const pending = this.#distinct();
     const unknown = pending.filter(({ object }) => !this.#trusting || !looksNew(object));
@@ -210,7 +221,7 @@ class InstanceMerge {
     return [...held, ...(await this.#write(planned))];
   }
 
-  /** What is pending, one a record. */
+  /** What is pending, one copy per record. */
   #distinct(): readonly Pending[] {
     const byId = new Map<string, Pending>();
     for (const each of this.#pending.values()) {
@@ -252,7 +263,10 @@ class InstanceMerge {
     return { pending, change: { kind: "update", before: copy, after: stored.object }, stored };
   }
 
-  /** The join of the own copy and another; of two that differ in what is sealed, with what opens. */
+  /**
+   * The join of the own copy and another; where they differ in what is sealed, with the parts that
+   * open.
+   */
   async #joined(own: ManagedObject, other: ManagedObject): Promise<OpenedJoin> {
     const outcome = this.#join(own, other);
     const { opens } = this.#options;
@@ -260,7 +274,7 @@ class InstanceMerge {
     return (await joinOpened(own, other, opens)) ?? outcome;
   }
 
-  /** Settles a record that is not taken as it is, or would be after the join. */
+  /** Settles a record as refused where no region makes such an object. */
   #refuses(pending: Pending, object: ManagedObject): boolean {
     const reason = refusalOf(object);
     if (reason === undefined) return false;
@@ -272,8 +286,8 @@ class InstanceMerge {
   }
 
   /**
-   * The own bytes are unusable: they are put aside, and the copy takes their place if it has the last state that the
-   * store knows of the record. Read again, since somebody may have been faster.
+   * Puts the damaged own bytes aside; the copy takes their place if it has the last state that the
+   * store knows of the record. The record is read again, since another writer may have been faster.
    */
   async #repair(pending: Pending): Promise<undefined> {
     const { object } = pending;
@@ -294,7 +308,9 @@ class InstanceMerge {
     this.#trusting = false;
   }
 
-  /** Answers a record that an agreed operation holds although it is not there. */
+  /**
+   * Writes the changes; returns a record that an agreed operation holds although it does not exist.
+   */
   async #write(planned: readonly Planned[]): Promise<readonly Pending[]> {
     if (planned.length === 0) return [];
     const changes = planned.map(({ change }) => change);
@@ -322,8 +338,9 @@ class InstanceMerge {
   }
 
   /**
-   * A full store refuses records that need room, and has many of the others: those are read first, then each change is
-   * written alone, since facts are taken. Throws where a record is refused alone.
+   * A full store refuses records that need room, but it has many of the others already: all are
+   * read first, then each change is written alone, since facts are accepted. Throws where a record
+   * is refused alone.
    */
   async #writeFull(
     planned: readonly Planned[],
@@ -347,7 +364,7 @@ class InstanceMerge {
     return held;
   }
 
-  /** A deleted instance takes what is destroyed, once nothing else comes with it. */
+  /** A deleted instance accepts destroyed records in a commit that has no others. */
   #closed(planned: readonly Planned[]): void {
     const live = planned.filter(({ stored }) => stored.object.facts.destroyed === undefined);
     const refused = live.length > 0 ? live : planned;
@@ -373,7 +390,7 @@ class InstanceMerge {
     return [];
   }
 
-  /** A record that is there, and not to be read in this instance, may be another instance's. */
+  /** A record that exists but cannot be read in this instance may be another instance's. */
   async #foreign(pending: Pending): Promise<void> {
     const { uniqueIdentifier } = pending.object;
     const found = await this.#own.records(partitionOf(this.#instance), [uniqueIdentifier]);
@@ -391,7 +408,10 @@ class InstanceMerge {
   }
 }
 
-/** Nobody changed it since it was made, as far as it shows; reading first would cost a new key a round trip. */
+/**
+ * Whether the record shows no change since it was created; reading first would cost a new key a
+ * round trip.
+ */
 function looksNew({ facts, registers }: ManagedObject): boolean {
   const { served, deactivated, compromised, destroyed } = facts;
   if (served ?? deactivated ?? compromised ?? destroyed) return false;

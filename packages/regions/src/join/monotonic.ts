@@ -3,9 +3,9 @@ import { refusalOf } from "./acceptable.ts";
 import { join, settled, storedOf } from "./join.ts";
 
 /**
- * Whether a change is one that a join could make, but for attributes: nothing that never changes is another, no fact is
- * taken back, and what is destroyed has no material. What was before must be what its tag says, since the store compares
- * tags alone.
+ * Whether a change is one that a join could make, except for attributes: no immutable part differs,
+ * no fact is taken back, and a destroyed record has no material. The object before the change must
+ * match its tag, since the store compares only tags.
  */
 function onlyGrows(change: Change): boolean {
   const { after } = change;
@@ -22,8 +22,8 @@ function onlyGrows(change: Change): boolean {
 }
 
 /**
- * Refuses what another region may not ask of this one's store, however far it is trusted. Records of another instance are
- * left to the store, to which they are as if they were not there.
+ * Refuses changes that another region may not make in this one's store, however far it is trusted.
+ * Records of another instance are left to the store, which treats them as missing.
  */
 export function assertMonotonic(
   instance: string,

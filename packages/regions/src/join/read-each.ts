@@ -1,6 +1,9 @@
 import { type OwnStore, type OwnStoredObject, StoreUnavailable } from "@holdfast/engine";
 
-/** A copy of the own store, "none", that it does not decode, or that this node does not know its format. */
+/**
+ * A copy in the own store; "damaged" if it does not decode, "unknown" if this node does not know
+ * its format, undefined if there is none.
+ */
 export type OwnCopy = OwnStoredObject | "damaged" | "unknown" | undefined;
 
 /** Reads as `OwnStore.read` does, but one record that cannot be read does not hide the others. */
@@ -27,18 +30,21 @@ export async function readEach(
   );
 }
 
-/** Whether a store failed since a record of it is damaged. */
+/** Whether a store failed because one of its records is damaged. */
 export function isCorrupt(error: unknown): boolean {
   return error instanceof StoreUnavailable && error.failure === "corrupt";
 }
 
-/** The own record is whole, and only a newer node can read it: no other copy may be answered in its place. */
+/**
+ * The own record is intact, and only a newer node can read it: no other copy may be answered in its
+ * place.
+ */
 export function unknownFormat(): StoreUnavailable {
   const message = "the own record is of a format that this node does not know: upgrade this node";
   return new StoreUnavailable("unknownFormat", message);
 }
 
-/** What a failed read says of a record; throws where it says nothing of it. */
+/** What a failed read says about a record; throws where it says nothing about it. */
 function unreadable(error: unknown): "damaged" | "unknown" {
   if (isCorrupt(error)) return "damaged";
   if (error instanceof StoreUnavailable && error.failure === "unknownFormat") return "unknown";

@@ -96,7 +96,7 @@ test("a KEK that one region made is wrapped by the other, and both seal with it"
   expect((await regions.b.ring.seal(binding, secret)).kekId).toBe(sealed.kekId);
 });
 
-test("two made at the same time are joined as a set, and both regions choose the same", async () => {
+test("two KEKs made at the same time are both kept, and both regions choose the same one", async () => {
   const sealing = [regions.a.ring.seal(binding, secret), regions.b.ring.seal(binding, secret)];
   await time.run(100);
   for (let rounds = 0; rounds < 3; rounds += 1) await round();
@@ -137,7 +137,7 @@ test("a KEK that cannot be fetched is tried again, and reported", async () => {
   expect(await duty.run(context)).toEqual({ done: 0, left: 0 });
 });
 
-test("a pushed record is adopted at once by the node that saw it, and asked for once", async () => {
+test("a pushed KEK is adopted at once by the node that saw it, and fetched once", async () => {
   const sealing = regions.a.ring.seal(binding, secret).catch(() => undefined);
   await time.run(100);
   const [record] = (await recordsOf(regions.a.own, systemInstance)).values();
@@ -150,7 +150,7 @@ test("a pushed record is adopted at once by the node that saw it, and asked for 
   await sealing;
 });
 
-test("of an instance that is deleted none is adopted, and one whose wraps were erased is not missed", async () => {
+test("a KEK of a deleted instance is not adopted, and one whose wraps were erased does not count as missing", async () => {
   const sealing = regions.a.ring.seal(binding, secret).catch(() => undefined);
   await time.run(100);
   const [kek] = (await recordsOf(regions.a.own, systemInstance)).values();
@@ -166,7 +166,7 @@ test("of an instance that is deleted none is adopted, and one whose wraps were e
   await duty.consider(kek);
   expect(regions.a.peer.calls.get("kek")).toBeUndefined();
 
-  // Dropped after all: what waited is adopted.
+  // The deletion was dropped: the KEK that waited is adopted.
   const [before] = await own.read(systemInstance, [instance.uniqueIdentifier]);
   if (before === undefined) throw new Error("no record");
   const open = changeRecord("Instance", removing, { status: "Installed" }, now(3));

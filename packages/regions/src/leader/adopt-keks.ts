@@ -66,13 +66,18 @@ export class AdoptKeks implements Duty {
     return { done, left: this.#left() + unread };
   }
 
-  /** Those of an instance that is being deleted wait: the deletion may be dropped. */
+  /**
+   * How many KEKs lack the wrap. Those of an instance that is being deleted wait: the deletion may
+   * be dropped.
+   */
   #left(): number {
     const open = [...this.#missing.values()].filter(({ instance }) => !this.#closed.has(instance));
     return open.length;
   }
 
-  /** A record was pushed: gives it this region's wrap at once where it is a KEK without. Never rejects. */
+  /**
+   * Called with a pushed record: a KEK without this region's wrap gets it at once. Never rejects.
+   */
   async consider(object: ManagedObject): Promise<void> {
     this.#close(object);
     const entry = this.#lacking(object);
@@ -92,7 +97,10 @@ export class AdoptKeks implements Duty {
     else this.#missing.set(object.uniqueIdentifier, entry);
   }
 
-  /** One without any wrap is erased for ever: its instance was deleted. */
+  /**
+   * A KEK without this region's wrap. One without any wrap is erased for ever: its instance was
+   * deleted.
+   */
   #lacking(object: ManagedObject): KekEntry | undefined {
     if (object.facts.destroyed !== undefined) return undefined;
     const entry = readKekRecord(object);
@@ -101,7 +109,7 @@ export class AdoptKeks implements Duty {
     return own ? undefined : entry;
   }
 
-  /** Of an instance whose deletion is decided, no wrap is made any more. */
+  /** Makes no more wraps for an instance whose deletion is decided. */
   #close(object: ManagedObject): void {
     const record = readRecord("Instance", object);
     if (record === undefined) return;

@@ -5,7 +5,7 @@ import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 export interface FormatRecords {
   /** Undefined before the store was reached. */
   formats(): { readonly required: number; readonly common: number } | undefined;
-  /** False where a node that was heard lately does not read it. */
+  /** False where a recently heard node does not read it. */
   requireFormat(format: number, epoch: number): Promise<boolean>;
 }
 

@@ -32,7 +32,7 @@ function planned(dates: { readonly activation?: number; readonly deactivation?: 
   return objectOf({ registers });
 }
 
-/** One run of the duty, which waits by `Timers`. */
+/** One run of the duty, which waits with `Timers`. */
 async function run(): Promise<{ readonly done: number; readonly left: number }> {
   const running = duty.run(termOf(1));
   let over = false;
@@ -65,7 +65,7 @@ test("writes nothing while the clocks disagree, and everything afterwards", asyn
   expect(await stateIn(object)).toBe("Active");
 });
 
-test("writes each fact when its date has come, dated as planned, with its evidence", async () => {
+test("writes each fact when its date has come, dated as planned, with its audit event", async () => {
   const object = planned({ activation: start + 10, deactivation: start + 20 });
   await put(own, [object, objectOf()]);
   expect(await run()).toEqual({ done: 0, left: 0 });
@@ -104,7 +104,7 @@ test("follows a date that was changed, and forgets one that was deleted", async 
   expect([await stateIn(moved), await stateIn(deleted)]).toEqual(["Active", "PreActive"]);
 });
 
-test("costs one question while nothing changes and nothing is due", async () => {
+test("reads no changes while nothing changes and nothing is due", async () => {
   await put(own, [planned({ activation: start + 1_000 })]);
   await run();
   const changes = own.changes.bind(own);
@@ -117,7 +117,7 @@ test("costs one question while nothing changes and nothing is due", async () => 
   expect(pages).toBe(0);
 });
 
-test("keeps the earliest in mind and finds the others by looking again", async () => {
+test("remembers the earliest dates and finds the others by reading again", async () => {
   duty = new DueDates({ region, own, store: own, timers: time, plannedMax: 10 });
   const objects = Array.from({ length: 40 }, (_, at) => planned({ activation: start + 10 + at }));
   await put(own, objects);
@@ -138,7 +138,7 @@ test("a record that an agreed operation holds is tried again", async () => {
   expect(await run()).toEqual({ done: 1, left: 0 });
 });
 
-test("after a fail-over everything is looked at again", async () => {
+test("after a fail-over everything is read again", async () => {
   const object = planned({ activation: start + 5 });
   await put(own, [object]);
   await run();
@@ -154,10 +154,10 @@ describe("the next date", () => {
   test.each<
     [string, Partial<ManagedObject> & Pick<ManagedObject, "registers">, number | undefined]
   >([
-    ["none planned", { registers: [] }, undefined],
-    ["activation first", planned({ activation: 5, deactivation: 9 }), 5],
+    ["is none where none is planned", { registers: [] }, undefined],
+    ["is the activation first", planned({ activation: 5, deactivation: 9 }), 5],
     [
-      "deactivation once it is active",
+      "is the deactivation once the object is active",
       {
         ...planned({ activation: 5, deactivation: 9 }),
         facts: { activated: { time: 5, region } },
@@ -165,14 +165,14 @@ describe("the next date", () => {
       9,
     ],
     [
-      "none once it is destroyed",
+      "is none once the object is destroyed",
       {
         ...planned({ activation: 5, deactivation: 9 }),
         facts: { destroyed: { time: 5, region } },
       },
       undefined,
     ],
-    ["none for an object that was never active", planned({ deactivation: 9 }), undefined],
+    ["is none for an object that was never active", planned({ deactivation: 9 }), undefined],
   ])("%s", (_name, more, at) => {
     expect(nextDate(objectOf(more), region)).toBe(at);
   });

@@ -17,14 +17,17 @@ import { giveWay } from "./pace.ts";
 
 export interface DueDatesOptions {
   readonly region: string;
-  /** Where changed records are looked through. */
+  /** The store whose changed records are searched for dates. */
   readonly own: OwnStore;
   /** Through which facts are written, so that they reach the other region too. */
   readonly store: ObjectStore;
   readonly timers: Timers;
   /** Why this node's clock may not decide a date; see `Clock.doubt`. */
   readonly doubt?: () => ClockDoubt | undefined;
-  /** Dates that are kept in mind; 50,000 unless given. The later ones are found by looking through everything again. */
+  /**
+   * How many dates are remembered; 50,000 unless given. Later ones are found by reading everything
+   * again.
+   */
   readonly plannedMax?: number;
 }
 
@@ -50,7 +53,7 @@ export class DueDates implements Duty {
   readonly #planned = new Map<string, Planned>();
   /** No date comes before this time. */
   #earliest = Number.POSITIVE_INFINITY;
-  /** From then on there are dates that had no room. */
+  /** From this time on there are dates that were not remembered for lack of room. */
   #horizon = Number.POSITIVE_INFINITY;
 
   constructor(options: DueDatesOptions) {
@@ -124,7 +127,7 @@ export class DueDates implements Duty {
     const evidence = eventsOf(object, after.facts, this.#options.timers.wallMs());
     const outcome = await store.commit(instance, [{ kind: "update", before, after }], evidence);
     if (outcome.kind === "conflict" || outcome.kind === "reserved") return false;
-    // What is planned after it comes with the change itself.
+    // The feed brings the next planned date with the change itself.
     this.#planned.delete(key);
     return true;
   }
@@ -143,7 +146,7 @@ export function nextDate(object: ManagedObject, region: string): number | undefi
     .find((at) => due(object.facts, planned, at, region) !== object.facts);
 }
 
-/** The same evidence that an operation leaves which sees a date first. */
+/** The same audit events that an operation writes when it is the first to see a date. */
 function eventsOf(
   { facts: old, uniqueIdentifier: target }: ManagedObject,
   facts: Facts,

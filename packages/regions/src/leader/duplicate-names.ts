@@ -47,7 +47,7 @@ export class DuplicateNames implements Duty {
   }
 
   async run(context: DutyContext): Promise<DutyResult> {
-    // While many wait, the feed does too: it is where they come from.
+    // While many names wait, the feed waits too, since it brings more of them.
     const room = Math.min(recordsPerRun, waitingMax - this.#waiting.size);
     const unread = await this.#feed.follow(room, context, (object) => this.#note(object));
     this.#runs += 1;
@@ -64,7 +64,7 @@ export class DuplicateNames implements Duty {
     }
     const left = unread + this.#waiting.size;
     this.#report(left);
-    // Never at once again: nothing waits for it.
+    // `done` is 0, so that the duty does not run again at once: nothing waits for it.
     return { done: 0, left };
   }
 

@@ -7,11 +7,14 @@ export interface DutyLoopOptions {
   readonly observe: Observer;
   /** A random number from 0 to 1, so that the loops of several regions do not run in step. */
   readonly chance: () => number;
-  /** The store refused the epoch: the term is over. */
+  /** Called when the store refused the epoch: the term is over. */
   readonly deposed: (reason: string) => void;
 }
 
-/** How long a duty rests after a failure at least, and how long it may say nothing while nothing happens. */
+/**
+ * How long a duty rests after a failure, at least and at most, and while it may not run; and how
+ * long it reports nothing while nothing happens.
+ */
 const failureRestMs = 500;
 const failureRestMaxMs = 10_000;
 const inactiveRestMs = 100;
@@ -46,7 +49,7 @@ export class DutyLoop {
     }
   }
 
-  /** Answers how long to rest. */
+  /** Runs the duty once; returns how long to rest. */
   async #once(context: DutyContext): Promise<number> {
     const { timers, observe, deposed } = this.#options;
     const startedMs = timers.monotonicMs();
@@ -60,7 +63,7 @@ export class DutyLoop {
       if (cause instanceof StoreUnavailable && cause.failure === "deposed") {
         deposed("the store knows a higher epoch");
       }
-      // A run that the end of its term broke off did not fail.
+      // A run that was interrupted by the end of its term did not fail.
       if (!context.active()) return inactiveRestMs;
       const durationMs = timers.monotonicMs() - startedMs;
       observe({

@@ -104,7 +104,7 @@ describe("election", () => {
     expect(node.runs.length).toBeGreaterThan(0);
   });
 
-  test("an epoch that takes longer than the lease elects nobody, and gives the lock back", async () => {
+  test("a node whose epoch takes longer than the lease is not elected, and gives the lock back", async () => {
     let slow = true;
     own = await openStore({ barrier: () => (slow ? time.sleep(6_000) : Promise.resolve()) });
     const node = start("n1");
@@ -133,7 +133,7 @@ describe("election", () => {
     expect(overlong).toEqual([]);
   });
 
-  test("a node whose store has no lease is no candidate, and its leader does nothing without one", async () => {
+  test("a node whose store has no lease is not a candidate, and a leader without one does nothing", async () => {
     own.setState("none");
     const node = start("n1");
     await time.run(3_000);
@@ -155,7 +155,7 @@ describe("election", () => {
     expect(lock.holder).toBeUndefined();
   });
 
-  test("lock masters that are away for less than the lease end nothing, longer ones do", async () => {
+  test("an outage of the lock masters ends a term only if it is longer than the lease", async () => {
     const node = start("n1");
     await time.run(1_000);
     lock.away = true;
@@ -173,7 +173,7 @@ describe("election", () => {
 });
 
 describe("takeover", () => {
-  test("within 8 s of a leader that is stopped, which does nothing when it resumes", async () => {
+  test("happens within 8 s after a leader is stopped, which does nothing when it resumes", async () => {
     start("n1");
     await time.run(1_000);
     start("n2");
@@ -226,7 +226,7 @@ describe("takeover", () => {
     expect(old.leader.epoch).toBeUndefined();
   });
 
-  test("a leader that the store refuses leads no more, although it has the lock", async () => {
+  test("a leader that the store refuses stops leading, although it has the lock", async () => {
     const node = start("n1", async ({ epoch }) => {
       await own.setLevel(0, epoch);
       return { done: 0, left: 0 };
@@ -240,7 +240,7 @@ describe("takeover", () => {
     expect(node.leader.epoch).toBe(3);
   });
 
-  test("at once when the leader closes", async () => {
+  test("happens at once when the leader closes", async () => {
     const first = start("n1");
     await time.run(1_000);
     const second = start("n2");
@@ -255,7 +255,7 @@ describe("takeover", () => {
     expect(states(first).at(-1)).toBe("follower 1");
   });
 
-  test("a run that does not end keeps close waiting for a bounded time, and the lock not at all", async () => {
+  test("a run that does not end delays close for a bounded time, and the release of the lock not at all", async () => {
     const first = start("n1", () => new Promise(() => undefined));
     await time.run(1_000);
     start("n2");

@@ -31,11 +31,11 @@ export interface LeaderOptions {
   readonly rules?: LeaderRules;
 }
 
-/** How often a follower asks for the lock: with the lease, this is what a takeover takes. */
+/** How often a follower asks for the lock; a takeover takes this long after the lease. */
 const campaignEveryMs = 400;
 /** How long `close` waits for runs that are under way; their writes are refused once another leads. */
 const closeWaitMs = 2_000;
-/** How long an answer of the lock masters is waited for. */
+/** How long to wait for an answer of the lock masters. */
 const lockWaitMs = 1_000;
 
 /**

@@ -29,16 +29,16 @@ const locked: Step = [{ type: "locked", asked: start }, after(5)];
 const elected: Step = [{ type: "epoch", epoch: 7 }, after(10)];
 const tick = { type: "tick" } as const;
 
-describe("states", () => {
+describe("the state of the lease", () => {
   test.each<[string, readonly Step[], Moment, LeaderLease["state"], number | undefined]>([
     ["nothing yet", [], after(0), "follower", undefined],
     ["the lock alone is not enough", [locked], after(20), "standing", undefined],
     ["the lock and a durable epoch", [locked, elected], after(20), "leader", 7],
     ["an epoch without the lock", [elected], after(20), "follower", undefined],
-    ["to its last moment", [locked, elected], after(leaseMs - 1), "leader", 7],
-    ["counted from when it asked", [locked, elected], after(leaseMs), "follower", undefined],
-    ["the wall clock first", [locked, elected], after(20, leaseMs), "follower", undefined],
-    ["the monotonic clock first", [locked, elected], after(leaseMs, 20), "follower", undefined],
+    ["a lease in its last moment", [locked, elected], after(leaseMs - 1), "leader", 7],
+    ["counted from the request", [locked, elected], after(leaseMs), "follower", undefined],
+    ["the wall clock ran out", [locked, elected], after(20, leaseMs), "follower", undefined],
+    ["monotonic clock ran out", [locked, elected], after(leaseMs, 20), "follower", undefined],
     ["a wall clock that goes back", [locked, elected], after(20, -60_000), "leader", 7],
     [
       "renewed",
@@ -107,7 +107,7 @@ describe("states", () => {
     expect(actingEpoch(lease, now)).toBe(epoch);
   });
 
-  test("a leader that was paused for longer than its lease leads no more, even without an event", () => {
+  test("a leader that was paused for longer than its lease stops leading, even without an event", () => {
     const lease = leaseOf(locked, elected);
     expect(lease.state).toBe("leader");
     expect(actingEpoch(lease, after(60_000))).toBeUndefined();
@@ -172,7 +172,7 @@ class World {
     else this.#doAt(this.nodes[action.node] as Model, action);
   }
 
-  /** Epochs in which somebody acts now. */
+  /** Epochs in which a node acts now. */
   acting(): readonly number[] {
     return this.nodes.flatMap((each) => actingEpoch(each.lease, momentOf(each)) ?? []);
   }
@@ -247,7 +247,7 @@ function momentOf({ monotonicMs, wallMs }: Model): Moment {
 }
 
 describe(`three nodes, under any sequence of events (seed ${seed})`, () => {
-  test("no two act in one epoch, though the lock is lost and clocks lie", () => {
+  test("no two act in one epoch, even if the lock is lost and clocks are wrong", () => {
     let acted = 0;
     const any = fc.oneof(
       { weight: 8, arbitrary: plain },
@@ -273,7 +273,7 @@ describe(`three nodes, under any sequence of events (seed ${seed})`, () => {
   test.each([
     ["wall clocks jump", jump],
     ["hosts sleep", suspend],
-  ] as const)("at most one acts at any moment while the lock is kept, though %s", (_name, odd) => {
+  ] as const)("at most one acts at any moment while the lock is kept, even if %s", (_name, odd) => {
     let acted = 0;
     const any = fc.oneof({ weight: 8, arbitrary: plain }, { weight: 1, arbitrary: odd });
     fc.assert(

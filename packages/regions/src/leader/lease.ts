@@ -1,6 +1,6 @@
 import type { Moment } from "@holdfast/engine";
 
-/** How long a lease lasts and how often it is asked for anew. */
+/** How long a lease lasts and how often it is renewed. */
 export interface LeaderRules {
   readonly leaseMs: number;
   readonly renewMs: number;
@@ -9,7 +9,7 @@ export interface LeaderRules {
 /** A lease of 5 s, renewed every 1.5 s: two renewals may fail before it runs out. */
 export const leaderRules: LeaderRules = { leaseMs: 5_000, renewMs: 1_500 };
 
-/** Who a node is among those of its region. Pure data. */
+/** A node's role in its region. Pure data. */
 export type LeaderLease =
   | { readonly state: "follower"; readonly reason: string }
   /** It has the lock, but no epoch that is known to be durable: it does nothing yet. */
@@ -31,8 +31,8 @@ export type LeaderEvent =
 export const noLeadership: LeaderLease = { state: "follower", reason: "not elected yet" };
 
 /**
- * The lease after an event at `now`. An expired lease stays expired: a leader that was paused must win the
- * lock anew, with another epoch.
+ * The lease after an event at `now`. An expired lease stays expired: a leader that was paused must
+ * win the lock again, with another epoch.
  */
 export function leaseStep(
   lease: LeaderLease,
@@ -51,7 +51,7 @@ export function leaseStep(
       return expired({ state: "standing", asked: event.asked }, now, rules);
     case "extended":
       if (present.state === "follower") return present;
-      // Answers may come in another order than they were asked for.
+      // Answers may come in another order than their requests.
       return isLater(event.asked, present.asked) ? { ...present, asked: event.asked } : present;
     case "epoch":
       if (present.state !== "standing") return present;
@@ -68,7 +68,10 @@ export function actingEpoch(
   return lease.state === "leader" && remainingMs(lease, now, rules) > 0 ? lease.epoch : undefined;
 }
 
-/** How long a lease lasts unless something happens: whichever of the clocks runs out first; 0 for a follower. */
+/**
+ * How long a lease lasts unless something happens, by the clock that runs out first; 0 for a
+ * follower.
+ */
 export function remainingMs(
   lease: LeaderLease,
   now: Moment,

@@ -1,6 +1,9 @@
 import type { Timers } from "@holdfast/engine";
 
-/** Lateness of the event loop that clients do not feel, and the longest rest that more of it leads to. */
+/**
+ * Lateness of the event loop that clients do not notice, and the longest rest that more of it
+ * causes.
+ */
 const tolerableMs = 5;
 const restMaxMs = 25;
 
@@ -15,7 +18,10 @@ export async function giveWay(timers: Timers): Promise<void> {
   if (lateMs > tolerableMs) await timers.sleep(Math.min(lateMs, restMaxMs));
 }
 
-/** Runs `work` for each item, at most `width` at a time; rejects with the first failure when none runs any more. */
+/**
+ * Runs `work` for each item, at most `width` at a time; rejects with the first failure when no work
+ * runs any more.
+ */
 export async function forEachLimit<Item>(
   items: readonly Item[],
   width: number,

@@ -75,7 +75,7 @@ test("a reservation whose operation may still run is kept", async () => {
 });
 
 test.each([-3_600_000, 3_600_000])(
-  "a clock that is off by %i ms where it was reserved changes nothing of that",
+  "a clock that is off by %i ms on the node that reserved does not matter",
   async (ms) => {
     stores = { ...stores, a: await openStore({ wallMs: () => time.wallMs() + ms }) };
     await put(stores.a, [object]);
@@ -85,7 +85,7 @@ test.each([-3_600_000, 3_600_000])(
 );
 
 describe("the first region", () => {
-  test("drops what was not decided, without asking anybody", async () => {
+  test("drops what was not decided, without asking another region", async () => {
     await reserve("a");
     peers.b.now = "down";
     expect(await run(await watching("a"), "a")).toEqual({ done: 1, left: 0 });
@@ -96,7 +96,7 @@ describe("the first region", () => {
 });
 
 describe("a later region", () => {
-  test("drops what the first has not decided, and cannot any more", async () => {
+  test("drops what the first region has not decided, and can no longer decide", async () => {
     await reserve("a");
     await reserve("b");
     expect(await run(await watching("b"), "b")).toEqual({ done: 1, left: 0 });
@@ -109,7 +109,7 @@ describe("a later region", () => {
     expect((await stores.a.commit("i", [change], [], { operation })).kind).toBe("reservationLost");
   });
 
-  test("joins in what the first has decided", async () => {
+  test("joins what the first region has decided", async () => {
     await reserve("a");
     await reserve("b");
     await decide();
@@ -120,7 +120,7 @@ describe("a later region", () => {
     expect(await stores.b.reservations()).toEqual([]);
   });
 
-  test("asks the first to release before it looks at its copy", async () => {
+  test("asks the first region to release before it reads that region's copy", async () => {
     await reserve("a");
     await reserve("b");
     const duty = await watching("b");
@@ -135,7 +135,7 @@ describe("a later region", () => {
     expect((await copyIn("b"))?.facts).toEqual({ destroyed });
   });
 
-  test("leaves it while the first cannot be asked, and does not fail the others for it", async () => {
+  test("keeps the reservation while the first region cannot be reached", async () => {
     await reserve("b");
     peers.a.now = "down";
     const duty = await watching("b");
@@ -152,7 +152,7 @@ describe("a later region", () => {
     expect(peers.a.calls.size).toBe(0);
   });
 
-  test("joins in a record that it does not have", async () => {
+  test("joins a record that it does not have", async () => {
     const fresh = objectOf({ facts: { activated } });
     await put(stores.a, [fresh]);
     await stores.b.reserve("i", [object.uniqueIdentifier, fresh.uniqueIdentifier], operation);

@@ -18,7 +18,10 @@ export interface ResolveOptions {
   readonly own: OwnStore;
   readonly peers: readonly Peer[];
   readonly timers: Timers;
-  /** For how long a leader has seen a reservation that nobody can be at work on any more; 5,000 unless given. */
+  /**
+   * How long a leader must have seen a reservation before it counts as abandoned; 5,000 unless
+   * given.
+   */
   readonly abandonedMs?: number;
 }
 
@@ -27,17 +30,19 @@ const abandonedAfterMs = 5_000;
 const triesMax = 8;
 
 /**
- * Ends reservations whose agreed operation nobody carries on. In the first region, in the order of names, one that
- * still exists was not decided, since the decision ends it: it is dropped. In every later region it is made sure first that no
- * earlier one can decide any more; then what they have is joined in.
+ * Ends reservations whose agreed operation was abandoned. In the first region, in the order of
+ * names, a reservation that still exists was not decided, since the decision ends it: it is
+ * dropped. Every later region first makes sure that no earlier one can still decide; then it joins
+ * what they have.
  */
 export class ResolveReservations implements Duty {
   readonly name = "reservations";
   readonly everyMs = resolveEveryMs;
   readonly #options: ResolveOptions;
   /**
-   * Operation and instance → when this leader first saw it: monotonic. By the clock of the node that reserved, one that is
-   * behind would have its operations broken off under its hands, and one that is ahead would keep them for ever.
+   * Operation and instance → when this leader first saw it, by the monotonic clock. The clock of
+   * the node that reserved does not count: if it were behind, operations that still run would be
+   * ended; if it were ahead, they would be kept for ever.
    */
   #seen: ReadonlyMap<string, number> = new Map();
 
@@ -56,7 +61,7 @@ export class ResolveReservations implements Duty {
         await this.#resolve(reservation, context);
         done += 1;
       } catch (error) {
-        // One that must wait for another region does not hold up the others.
+        // One that must wait for another region does not delay the others.
         if (!(error instanceof StoreUnavailable) || error.failure === "deposed") throw error;
         failures.push(error);
       }
@@ -82,7 +87,7 @@ export class ResolveReservations implements Duty {
     for (const peer of earlier.toSorted((a, b) => (a.region < b.region ? -1 : 1))) {
       await peer.release(instance, operation);
     }
-    // Only now is this certain: every decision was made before the releases.
+    // Only now are the copies certain: every decision was made before the releases.
     for (const peer of earlier) copies.push(await peer.fetch(instance, ids));
     for (let tries = 0; tries < triesMax; tries += 1) {
       const changes = await this.#changes(reservation, copies);
@@ -99,7 +104,7 @@ export class ResolveReservations implements Duty {
     throw new StoreUnavailable("reserved", `operation ${operation} is not resolved yet`);
   }
 
-  /** What makes the own copies the joins of all. */
+  /** The changes that make the own copies the joins of all copies. */
   async #changes(
     { instance, ids }: Reservation,
     copies: readonly (readonly (OwnStoredObject | undefined)[])[],
@@ -123,7 +128,7 @@ function changeOf(
     ({ object }) => object,
   );
   const outcome = joinAll(objects);
-  // The puller puts copies aside that cannot be joined.
+  // Catch-up puts aside copies that cannot be joined.
   if (outcome?.kind !== "joined") return [];
   const after = outcome.object;
   if (before === undefined) return [{ kind: "create", after }];

@@ -1,6 +1,6 @@
 import type { Timers } from "@holdfast/engine";
 
-/** A sleep that can be ended early, also before it began. */
+/** A sleep that can be ended early, even before it begins. */
 export class Nap {
   readonly #timers: Timers;
   #sleeping: AbortController | undefined;

@@ -68,7 +68,7 @@ describe("retire", () => {
     await regions.close();
   });
 
-  test("ends the moment that the region is back: nothing more is destroyed without it", async () => {
+  test("ends as soon as the region is back: nothing more is destroyed without it", async () => {
     const { regions, b, time } = await retired();
     const key = newKey(regions);
     await put(b, key);
@@ -97,7 +97,7 @@ describe("retire", () => {
 });
 
 describe("a retired region", () => {
-  test("continues with its own data once the one that stayed is lost for good, when an operator says so", async () => {
+  test("continues with its own data when an operator says that the region that stayed is lost for good", async () => {
     const { regions, a, b, time, link } = await retired();
     link.open = true;
     await time.pass(1_500);
@@ -126,7 +126,7 @@ describe("a retired region", () => {
     await regions.close();
   });
 
-  test("stops serving at its first contact, and stays so in a cut", async () => {
+  test("stops serving at its first contact, and does not serve when the link is cut again", async () => {
     const { regions, a, time, link } = await retired();
     expect(a.store.serving().from).toBe("local");
     link.open = true;
@@ -140,13 +140,14 @@ describe("a retired region", () => {
     link.open = false;
     await time.pass(10_000);
     expect(a.store.serving().from).toBe("none");
-    // It was written down: another node of the region sees it without having met the other region.
+    // The retirement is stored: another node of the region sees it without a contact to the other
+    // region.
     await a.store.records.refresh();
     expect(a.store.records.of("a").retired).toBe(1);
     await regions.close();
   });
 
-  test("is given nothing by the region that stays, and its pushes are still joined", async () => {
+  test("gets nothing from the region that stays, and its pushes are still joined", async () => {
     const { regions, a, b, time, link } = await retired();
     const alone = newKey(regions);
     await time.until(a.store.commit(instance, [creation(alone)], []));
@@ -262,7 +263,7 @@ describe("rejoin", () => {
     await regions.close();
   });
 
-  test("ends that each region retired the other, one after the other", async () => {
+  test("brings both regions back, one after the other, where each retired the other", async () => {
     const { regions, a, b, time, link } = await retired();
     await time.until(retireRegion("b", true, toolsOf(regions, a)));
     const [ofA, ofB] = [newKey(regions), newKey(regions)];
@@ -289,7 +290,7 @@ test("a survivor with old data, which knows nothing of a rejoin, hears of it bef
   const { regions, b, time, link } = await retired();
   b.own.setState("none");
   link.open = true;
-  // What the other region says of itself by now.
+  // What the other region says about itself by now.
   const { hello } = b.other.peer;
   Object.assign(b.other.peer, { hello: async () => ({ ...(await hello()), generation: 2 }) });
   await time.pass(6_000);

@@ -19,7 +19,7 @@ import { pushToAll } from "../store/push.ts";
 /** An operator's request that is refused; the message says what to do. */
 export class RegionRefused extends Error {
   override readonly name = "RegionRefused";
-  /** Whether the state of the regions is at fault, or what was asked for. */
+  /** Whether the state of the regions is the reason, or the request itself. */
   readonly by: "state" | "request";
   constructor(message: string, by: "state" | "request" = "state") {
     super(message);
@@ -40,9 +40,9 @@ export interface RegionTools {
 const pushTimeoutMs = 2_000;
 
 /**
- * Declares another region lost: from then on nobody waits for its agreement or its "no". The operator must know
- * that no client reaches that region any more, since a region that is cut off does not hear of it. The region that
- * answers is not lost, and not retired.
+ * Declares another region lost: from then on nothing waits for its agreement or its "not found".
+ * The operator must know that no client reaches that region any more, since a region that is cut
+ * off does not hear of it. A region that answers is not lost, and is not retired.
  */
 export async function retireRegion(
   lost: string,
@@ -88,7 +88,7 @@ export async function retireRegion(
   return await entryOf(own, lost);
 }
 
-/** A region's record as the own store has it; the first generation, never retired, without a record. */
+/** A region's record as the own store has it; without one, the first generation, never retired. */
 export async function entryOf(own: OwnStore, region: string): Promise<RegionEntry> {
   const [copy] = await own.read(systemInstance, [regionIdentifier(region)]);
   const entry = copy && readRecord("Region", copy.object);
@@ -129,7 +129,7 @@ export async function changeRegion(
   return record;
 }
 
-/** Whether any node of a region answers, even if only that its store cannot tell. */
+/** Whether any node of a region answers, even if only that its store is unavailable. */
 export async function answers(peer: Peer): Promise<boolean> {
   try {
     await peer.hello();

@@ -30,7 +30,7 @@ export interface RejoinResult {
   readonly generation: number;
   readonly pushed: number;
   readonly pulled: number;
-  /** Records that could not become one with the survivor's, and were put aside there. */
+  /** Records that could not be joined with the survivor's, and were put aside there. */
   readonly quarantined: number;
 }
 
@@ -87,7 +87,7 @@ export async function rejoinRegion(
   };
 }
 
-/** The region that stayed was lost too, as an operator said here. */
+/** Whether the region that stayed was lost too, as an operator said here. */
 async function isLost(survivor: Peer, { own }: RegionTools): Promise<boolean> {
   return isRetiredEntry(await entryOf(own, survivor.region)) && !(await answers(survivor));
 }
@@ -112,7 +112,7 @@ async function checkRetired(survivor: Peer, { region, own }: RegionTools): Promi
   if (!retired) {
     throw new RegionRefused(`region ${survivor.region} has not retired ${region}: nothing to do`);
   }
-  // Where each retired the other, neither serves, and one of them must be the first.
+  // Where each retired the other, neither serves, and one of them must rejoin first.
   const both = isRetiredEntry(await entryOf(own, survivor.region));
   if (!hello.serving && !both) {
     throw new RegionRefused(
@@ -145,7 +145,7 @@ async function pushAll(
   return { records, quarantined };
 }
 
-/** Pushes until nothing is held by an agreed operation; answers how many were put aside. */
+/** Pushes until nothing is held by an agreed operation; returns how many were put aside. */
 async function pushPage(
   survivor: Peer,
   objects: readonly ManagedObject[],
@@ -166,7 +166,7 @@ async function pushPage(
   return quarantined;
 }
 
-/** Joins in what the survivor has, of change numbers after `from` and up to `to` at least. */
+/** Joins what the survivor has, for change numbers after `from` and at least up to `to`. */
 async function pullAll(
   survivor: Peer,
   from: StorePosition | undefined,

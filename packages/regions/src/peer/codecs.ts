@@ -60,10 +60,10 @@ interface Changes {
   readonly audit: readonly AuditEvent[];
 }
 
-/** An outcome that this release does not know is undefined: nothing may be taken for granted then. */
+/** An outcome that this release does not know is undefined: nothing may be assumed then. */
 type KnownOutcome = CommitOutcome | undefined;
 
-/** What is asked by each method, and what is answered. */
+/** Each method's request and reply. */
 interface Exchanges {
   hello: [{ readonly region: string; readonly wallMs: number }, PeerHello & Versions];
   fetch: [Ids, Copies];
@@ -86,7 +86,7 @@ interface Exchanges {
     },
     LeafPage,
   ];
-  /** `answered`: of how many of the first identifiers this is. */
+  /** `answered`: how many of the first identifiers this answers. */
   records: [
     { readonly partition: number; readonly ids: readonly string[] },
     RecordsAnswer & { readonly answered: number },
@@ -141,7 +141,10 @@ const outcome: Codecs["commit"]["reply"] = [
   commitOutcomeOf,
 ];
 
-/** One row a method, which both ends use: how its request and its reply become messages, and are read. */
+/**
+ * One row per method, which both ends use: how its request and its reply become messages, and are
+ * read.
+ */
 const codecs: Codecs = {
   hello: {
     request: [
@@ -386,7 +389,7 @@ export function encodeRequest<Name extends UnaryName>(
   return encodeMessage(input, create(input, codec.request[0](request)));
 }
 
-/** A request; rejects one that no node of a region would send by `InvalidRequest`. */
+/** A request; throws `InvalidRequest` for one that no node of a region would send. */
 export function decodeRequest<Name extends UnaryName>(
   name: Name,
   bytes: Uint8Array,

@@ -25,7 +25,7 @@ async function filesOf(directory: string): Promise<ReadonlyMap<string, string>> 
   return new Map(await Promise.all(read));
 }
 
-test("the generated code is that of peer.proto: `npm run proto` makes it", async () => {
+test("the generated code matches peer.proto: `npm run proto` makes it", async () => {
   const fresh = await mkdtemp(join(tmpdir(), "holdfast-proto-"));
   try {
     await buf("generate", "--output", fresh);
@@ -37,13 +37,13 @@ test("the generated code is that of peer.proto: `npm run proto` makes it", async
   }
 });
 
-test("peer.proto keeps to its own rules", async () => {
+test("peer.proto follows its own rules", async () => {
   await buf("lint");
   const text = await readFile(join(regions, "proto/holdfast/peer/v1/peer.proto"), "utf8");
   // An enum's generated code is not erasable, and an unknown number would read as the first one.
   expect(text).not.toMatch(/^\s*enum\s/m);
 });
 
-test("peer.proto still says what version 2 said", async () => {
+test("peer.proto is compatible with version 2", async () => {
   await buf("breaking", "--against", "src/peer/testdata/v2.binpb");
 });

@@ -4,7 +4,10 @@ import type { ReplyOf } from "./codecs.ts";
 import { plain } from "./status.ts";
 import { checkVersions } from "./versions.ts";
 
-/** What the other region says of itself; rejects another region, and one that speaks no version of ours. */
+/**
+ * What the other region says about itself; throws for another region, and for one that speaks no
+ * version of ours.
+ */
 export function helloOf(reply: ReplyOf<"hello">, region: string): PeerHello {
   if (reply.region !== region) {
     throw new StoreUnavailable(

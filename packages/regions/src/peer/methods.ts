@@ -18,7 +18,7 @@ export type UnaryName = {
   [Name in MethodName]: Methods[Name]["methodKind"] extends "unary" ? Name : never;
 }[MethodName];
 
-/** Bytes of a message; what is sent was made by `toBinary`, what came is a view of the received bytes. */
+/** Bytes of a message: a view of what `toBinary` made. */
 export function encodeMessage<Desc extends DescMessage>(
   schema: Desc,
   message: MessageShape<Desc>,
@@ -43,8 +43,8 @@ export function decodeMessage<Desc extends DescMessage>(
 }
 
 /**
- * Throws where there are too many: a field may take two bytes, and what is made of it fifty times as much. Answers how
- * many there are.
+ * Counts fields. Throws where there are too many: a field may take two bytes, and what is decoded
+ * from it fifty times as much.
  */
 function countFields(schema: DescMessage, bytes: Uint8Array, before: number): number {
   const reader = new BinaryReader(bytes);

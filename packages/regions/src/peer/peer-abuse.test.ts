@@ -18,7 +18,7 @@ import { outcomeOf } from "./wire.ts";
 const hello = framed(encodeMessage(peerMethods.hello.input, create(peerMethods.hello.input, {})));
 
 describe("an authenticated peer that sends nonsense", () => {
-  test("the last stamp that there is would forbid every later write: such a record is not read", async () => {
+  test("the largest possible stamp would prevent every later write: such a record is not read", async () => {
     const store = new TestPeerStore("b");
     const stamped = (us: number) =>
       encodeRecord({
@@ -69,7 +69,7 @@ describe("an authenticated peer that sends nonsense", () => {
   test.each([
     ["a message that is too large", "Fetch", framed(Buffer.alloc(300_000)), "8"],
     ["a length of 4 GiB", "Fetch", Buffer.from("00ffffffff00", "hex"), "8"],
-    ["no message", "Fetch", Buffer.alloc(0), "12"],
+    ["a call without a message", "Fetch", Buffer.alloc(0), "12"],
     ["bytes that are not a message", "Fetch", framed(Buffer.from("ffffffffff", "hex")), "3"],
     ["text that is not UTF-8", "Fetch", framed(Buffer.from("0a02c328", "hex")), "3"],
     ["an unknown method", "Explode", framed(Buffer.alloc(3)), "12"],
@@ -86,10 +86,10 @@ describe("an authenticated peer that sends nonsense", () => {
       framed(Buffer.from("10ffffffffffffffffff011801", "hex")),
       "3",
     ],
-    ["a page of nothing", "Changes", framed(Buffer.alloc(0)), "3"],
+    ["a page of size 0", "Changes", framed(Buffer.alloc(0)), "3"],
     ["a mask of another length", "Leaves", framed(Buffer.from("12020102", "hex")), "3"],
     ["a malformed batch", "Push", framed(Buffer.from("ff", "hex")), "3"],
-  ])("%s", async (_, method, body, code) => {
+  ])("%s is refused", async (_, method, body, code) => {
     await using all = await rawServer();
     expect((await all.client.call(method, body)).status).toBe(code);
     expect((await all.client.call("Hello", hello)).status).toBe("0");
@@ -97,14 +97,14 @@ describe("an authenticated peer that sends nonsense", () => {
     await all.works();
   });
 
-  test("a malformed deadline", async () => {
+  test("a malformed deadline is refused", async () => {
     await using all = await rawServer();
     const reply = await all.client.call("Hello", hello, { "grpc-timeout": "soon" });
     expect(reply.status).toBe("13");
     await all.works();
   });
 
-  test("a record that cannot be read is not a reason to refuse the others of its batch", async () => {
+  test("a record that cannot be read does not prevent the others of its batch", async () => {
     await using all = await rawServer();
     const good = encodeRecord(testObject(testId(7)));
     const body = framed(pushBatch(4, [good, randomBytes(100), good, Buffer.alloc(0)]));
@@ -143,7 +143,7 @@ describe("an authenticated peer that sends nonsense", () => {
     await all.works();
   });
 
-  test("random bytes to every method", async () => {
+  test("random bytes to every method are refused or answered", async () => {
     await using all = await rawServer();
     for (const { name } of Object.values(peerMethods)) {
       for (let round = 0; round < 8; round += 1) {
@@ -156,7 +156,7 @@ describe("an authenticated peer that sends nonsense", () => {
   });
 });
 
-describe("an authenticated peer that takes what it can", () => {
+describe("an authenticated peer that uses too much", () => {
   test("calls that never end are ended", async () => {
     await using all = await rawServer({ callMs: 300 });
     const stream = all.client.session.request({
@@ -175,7 +175,7 @@ describe("an authenticated peer that takes what it can", () => {
     await all.works();
   });
 
-  test("only so many calls at once", async () => {
+  test("more calls at once than the limit are refused", async () => {
     await using all = await rawServer({ calls: 4, callMs: 2_000 });
     let release = () => {};
     const released = new Promise<void>((resolve) => {
@@ -203,7 +203,7 @@ describe("an authenticated peer that takes what it can", () => {
     await all.works();
   });
 
-  test("only so many streams of pushes", async () => {
+  test("more streams of pushes than the limit are refused", async () => {
     await using all = await rawServer({ pushStreams: 2 });
     const open = () =>
       all.client.session.request({
@@ -241,7 +241,7 @@ describe("an authenticated peer that takes what it can", () => {
     await all.works();
   });
 
-  test("replies that are not taken do not pile up", async () => {
+  test("replies that the peer does not read do not pile up", async () => {
     await using all = await rawServer({ repliesBytes: 4_000_000 });
     const object = testObject(testId(1), { bytes: 900_000 });
     all.store.fetch = async () => [{ object, tag: "00".repeat(16) }];
@@ -272,7 +272,7 @@ describe("an authenticated peer that takes what it can", () => {
     await all.works();
   });
 
-  test("replies that were taken make room", async () => {
+  test("replies that the peer has read make room", async () => {
     await using all = await rawServer({ repliesBytes: 100_000 });
     const object = testObject(testId(1), { bytes: 90_000 });
     all.store.fetch = async () => [{ object, tag: "00".repeat(16) }];
@@ -371,7 +371,7 @@ describe("decoding", () => {
     );
   });
 
-  test("frames are as the test takes them apart", () => {
+  test("the test splits frames correctly", () => {
     expect(messagesOf(Buffer.concat([framed(Buffer.of(1, 2)), framed(Buffer.alloc(0))]))).toEqual([
       Buffer.of(1, 2),
       Buffer.alloc(0),
@@ -379,7 +379,7 @@ describe("decoding", () => {
   });
 });
 
-test("the port outlives connections that are cut in the middle of anything", async () => {
+test("the peer port survives connections that are cut at any moment", async () => {
   await using all = await rawServer();
   for (let round = 0; round < 20; round += 1) {
     using client = new RawClient(

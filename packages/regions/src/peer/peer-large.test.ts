@@ -34,7 +34,7 @@ describe("on a connection for large messages", () => {
     await all.works();
   });
 
-  test("only so many messages at once, and nobody else is held up", async () => {
+  test("more messages at once than the limit are refused, and other calls are not delayed", async () => {
     await using all = await rawServer({ largeCalls: 2, largeMs: 60_000 });
     using large = new RawClient(all.address, all.peers.authority.node("a"), "large");
     using other = new RawClient(all.address, all.peers.authority.node("a"), "large");
@@ -75,7 +75,7 @@ describe("on a connection for large messages", () => {
     await all.works();
   });
 
-  test("replies that are not taken wait, and do not pile up", async () => {
+  test("replies that the peer does not read wait, and do not pile up", async () => {
     await using all = await rawServer({
       largeCalls: 4,
       largeMs: 60_000,
@@ -106,7 +106,7 @@ describe("on a connection for large messages", () => {
       stream.end(fetch);
       return stream;
     });
-    // One is on its way; the others that are taken at all wait for it.
+    // One is being sent; the others that are accepted at all wait for it.
     await eventually(() => asked >= 4);
     await setTimeout(200);
     expect(asked).toBeLessThanOrEqual(5);

@@ -109,7 +109,7 @@ describe("a frozen node", () => {
     first.relay.cut(false);
   });
 
-  test("that may still reserve ends the operation, which is tried under another name", async () => {
+  test("that may still reserve makes the client end the operation, which can be tried under another name", async () => {
     await using all = await nodes();
     const { first } = await all.first();
     first.relay.cut(true);
@@ -121,7 +121,7 @@ describe("a frozen node", () => {
     first.relay.cut(false);
   });
 
-  test("many pushes in flight all arrive", async () => {
+  test("does not lose any of many pushes in flight", async () => {
     await using all = await nodes();
     const { first } = await all.first();
     const pushes: Promise<unknown>[] = [];
@@ -152,7 +152,7 @@ describe("a frozen node", () => {
     expect(all.states).toEqual([]);
   });
 
-  test("hello that hangs in the store does not take the node out", async () => {
+  test("a hello that hangs in the store does not make the node count as gone", async () => {
     await using all = await nodes();
     const { first } = await all.first();
     first.store.before = async (method) => {
@@ -164,7 +164,7 @@ describe("a frozen node", () => {
 });
 
 describe("availability", () => {
-  test("opens when every node is silent, answers at once then, and closes again", async () => {
+  test("goes down when every node is silent, refuses at once then, and comes up again", async () => {
     await using all = await nodes();
     for (const { relay } of all.nodes) relay.cut(true);
     await expect(all.client.push([testObject(testId(1))])).rejects.toThrow();
@@ -184,17 +184,17 @@ describe("availability", () => {
     expect(states[1]?.reason).toMatch(/no answer for \d+ ms; .*no answer for \d+ ms/);
   });
 
-  test("opens at once when every node refuses", async () => {
+  test("goes down at once when every node refuses", async () => {
     await using all = await nodes();
     for (const { server, relay } of all.nodes) {
       await relay[Symbol.asyncDispose]();
       await server.close();
     }
     await eventually(() => all.client.state() === "down");
-    await expect(all.client.hello()).rejects.toThrow(/connection (refused|was broken off)/);
+    await expect(all.client.hello()).rejects.toThrow(/connection (refused|was lost)/);
   });
 
-  test("a node that leaves gracefully takes nothing with it", async () => {
+  test("is not affected, and no call fails, when a node leaves gracefully", async () => {
     await using all = await nodes();
     const { first } = await all.first();
     let done = false;
@@ -222,10 +222,10 @@ describe("availability", () => {
 });
 
 describe("a change that may have been made", () => {
-  test("is found to be made", async () => {
+  test("counts as made when the record shows it", async () => {
     await using all = await nodes();
     const { first } = await all.first();
-    // Made, and then the node freezes before it says so.
+    // The change is made, and then the node freezes before it answers.
     first.store.before = async (method) => {
       if (method === "committed") {
         first.relay.cut(true);
@@ -238,7 +238,7 @@ describe("a change that may have been made", () => {
     first.relay.cut(false);
   });
 
-  test("is not known where the record has changed again", async () => {
+  test("counts as unknown where the record has changed again", async () => {
     await using all = await nodes();
     const { first } = await all.first();
     const after = testObject(testId(1));
@@ -256,7 +256,7 @@ describe("a change that may have been made", () => {
     first.relay.cut(false);
   });
 
-  test("a conflict is one where nobody else was asked", async () => {
+  test("is a conflict for certain where no other node was asked", async () => {
     await using all = await nodes();
     const after = testObject(testId(1));
     await all.own.commit("one", [{ kind: "create", after }], []);
@@ -265,7 +265,7 @@ describe("a change that may have been made", () => {
     });
   });
 
-  test("a node without its lease sends on to the next", async () => {
+  test("is requested from the next node where one has no lease", async () => {
     await using all = await nodes();
     const { first, second } = await all.first();
     first.store.before = () => {
@@ -294,7 +294,7 @@ describe("a change that may have been made", () => {
 });
 
 describe("deadlines", () => {
-  test("a store that never answers", async () => {
+  test("end calls to a store that never answers", async () => {
     await using all = await nodes({ callMs: 500 });
     for (const { store } of all.nodes) {
       store.before = (method) => (method === "hello" ? undefined : new Promise(() => undefined));

@@ -69,7 +69,7 @@ const strangers: readonly [string, ConnectionOptions, RegExp][] = [
   ],
   ["this region itself", as(authority.node("b")), /does not name a\.peer\.holdfast/],
   [
-    "one that has ended",
+    "an expired certificate",
     as(await authority.issue("x", ["a.peer.holdfast"], { endsMs: Date.now() - 1_000 })),
     /CERT_HAS_EXPIRED/,
   ],
@@ -82,12 +82,12 @@ const strangers: readonly [string, ConnectionOptions, RegExp][] = [
       maxVersion: "TLSv1.1",
       ciphers: "ALL@SECLEVEL=0",
     },
-    /no TLS handshake came about/,
+    /the TLS handshake failed/,
   ],
 ];
 
-describe("who is refused at the peer port, and why", () => {
-  test.each(strangers)("%s", async (_, options, reason) => {
+describe("the peer port", () => {
+  test.each(strangers)("refuses a connection, and says why: %s", async (_, options, reason) => {
     await using all = await server();
     await refused(all.port, options);
     await eventually(() => refusals(all.peers).length > 0);
@@ -96,7 +96,7 @@ describe("who is refused at the peer port, and why", () => {
     expect(all.server.connections("a")).toBe(0);
   });
 
-  test.each(["TLSv1.2", "TLSv1.3"] as const)("%s is welcome", async (version) => {
+  test.each(["TLSv1.2", "TLSv1.3"] as const)("accepts %s", async (version) => {
     await using all = await server();
     const tls = authority.node("a");
     const socket = connectTls({
@@ -115,7 +115,7 @@ describe("who is refused at the peer port, and why", () => {
     expect(all.peers.events).toEqual([]);
   });
 
-  test("a session is never resumed", async () => {
+  test("never resumes a session", async () => {
     await using all = await server();
     const options = {
       host: "127.0.0.1",
@@ -145,13 +145,13 @@ describe("who is refused at the peer port, and why", () => {
       "plaintext",
       "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
       600_000,
-      /no TLS handshake came about/,
+      /the TLS handshake failed/,
       "stranger",
     ],
-    ["garbage", "\0".repeat(100_000), 600_000, /no TLS handshake came about/, "stranger"],
+    ["garbage", "\0".repeat(100_000), 600_000, /the TLS handshake failed/, "stranger"],
     ["half a record", "\x16\x03\x01", 200, /^the TLS handshake took too long$/, "unfinished"],
-    ["silence", "", 200, /^the TLS handshake took too long$/, "unfinished"],
-  ])("%s", async (_, text, handshakeMs, reason, kind) => {
+    ["nothing", "", 200, /^the TLS handshake took too long$/, "unfinished"],
+  ])("refuses a connection that sends %s", async (_, text, handshakeMs, reason, kind) => {
     await using all = await server({ handshakeMs });
     const socket = connectTcp(all.port, "127.0.0.1", () => socket.write(text));
     socket.on("error", () => undefined);
@@ -162,7 +162,7 @@ describe("who is refused at the peer port, and why", () => {
     ]);
   });
 
-  test("a flood of silent connections does not keep a peer out", async () => {
+  test("accepts a peer during a flood of silent connections", async () => {
     await using all = await server({ handshakeMs: 600_000 });
     const sockets = Array.from({ length: 300 }, () => {
       const socket = connectTcp(all.port, "127.0.0.1");
@@ -176,7 +176,7 @@ describe("who is refused at the peer port, and why", () => {
     expect(new Set(refusals(all.peers))).toEqual(new Set(["too many unfinished handshakes"]));
   });
 
-  test("a region has so many connections", async () => {
+  test("limits the connections of a region", async () => {
     await using peers = new TestPeers(authority);
     const { server: opened } = await peers.serve(new TestPeerStore("b"), {
       limits: { connections: 2 },
@@ -215,7 +215,7 @@ describe("a client", () => {
     await expect(client.hello()).rejects.toThrow("region b cannot be asked");
   });
 
-  test("does not take a region that answers for another one", async () => {
+  test("does not accept a region that answers for another one", async () => {
     await using peers = new TestPeers(authority);
     const { address } = await peers.serve(new TestPeerStore("elsewhere"));
     const client = peers.connect([address]);
@@ -242,7 +242,7 @@ describe("certificates that change", () => {
     for (const [ofServer, ofClient] of steps) {
       opened.setTls(ofServer);
       client.setTls(ofClient);
-      // Two probes, so that nothing of before is left.
+      // Two probes, so that nothing from before is left.
       for (let call = 0; call < 20; call += 1) {
         expect((await client.hello()).region).toBe("b");
         await setTimeout(20);
@@ -251,7 +251,7 @@ describe("certificates that change", () => {
     expect(refusals(peers)).toEqual([]);
   });
 
-  test("whose authority is no longer trusted is cut off", async () => {
+  test("a peer whose authority is no longer trusted is cut off", async () => {
     const [before, after] = [await testAuthority("old"), await testAuthority("new")];
     await using peers = new TestPeers(before);
     const { server: opened, address } = await peers.serve(new TestPeerStore("b"), {
@@ -285,7 +285,7 @@ describe("certificates that change", () => {
     expect((await client.hello()).region).toBe("b");
   });
 
-  test("the first end counts", async () => {
+  test("the earliest expiry counts", async () => {
     const endsMs = Math.floor(Date.now() / 1000) * 1000 + 86_400_000;
     const tls = await authority.issue("x", ["a.peer.holdfast"], { endsMs });
     expect(readPeerTls(tls).notAfterMs).toBe(endsMs);

@@ -1,7 +1,9 @@
 import { constants, createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { createSecureContext, type SecureContext, type SecureContextOptions } from "node:tls";
 
-/** A node's certificate among the regions and who issues them, all PEM. */
+/**
+ * A node's peer certificate, its key, and the authorities that issue peer certificates, all PEM.
+ */
 export interface PeerTls {
   /** The peers' certificate authorities: while one is being replaced, the old and the new one. */
   readonly ca: string;
@@ -10,13 +12,16 @@ export interface PeerTls {
   readonly key: string;
 }
 
-/** What was read of a `PeerTls`, each part checked. */
+/** A `PeerTls` that was read, each part checked. */
 export interface PeerIdentity {
   readonly authorities: readonly X509Certificate[];
   readonly leaf: X509Certificate;
   readonly context: SecureContext;
   readonly contextOptions: SecureContextOptions;
-  /** When the first of the certificates ends: the leaf or an authority. Milliseconds since the epoch. */
+  /**
+   * When the first of the certificates expires: the leaf or an authority. Milliseconds since the
+   * epoch.
+   */
   readonly notAfterMs: number;
 }
 
@@ -41,7 +46,10 @@ export function peerName(region: string): string {
   return `${region}.peer.holdfast`;
 }
 
-/** What a connection is for: a node bounds large messages apart, so that they hold up nothing else. */
+/**
+ * What a connection is for: a node limits large messages separately, so that they delay nothing
+ * else.
+ */
 export type MessageSize = "small" | "large";
 
 /** The TLS server name of a connection. The one for large messages is in no certificate. */
@@ -49,7 +57,7 @@ export function serverName(region: string, size: MessageSize): string {
   return size === "small" ? peerName(region) : `large.${peerName(region)}`;
 }
 
-/** What a connection is for whose client asked for a server name. */
+/** What a connection is for, by the server name that its client asked for. */
 export function sizeFor(name: unknown): MessageSize {
   return typeof name === "string" && /^large\.[^.]+\.peer\.holdfast$/.test(name)
     ? "large"
@@ -61,7 +69,7 @@ export function readPeerTls(tls: PeerTls): PeerIdentity {
   const authorities = certificatesOf(tls.ca, "peer CA");
   const [leaf] = certificatesOf(tls.certificate, "peer certificate");
   if (leaf === undefined) throw new Error("the peer certificate holds no certificate");
-  // OpenSSL takes a key of another kind without a word, and then every handshake fails.
+  // OpenSSL accepts a key of another type without an error, and then every handshake fails.
   if (!leaf.checkPrivateKey(keyOf(tls.key))) {
     throw new Error("the peer key is not the key of the peer certificate");
   }
@@ -108,7 +116,7 @@ function certificatesOf(pem: string, what: string): readonly X509Certificate[] {
 
 /** DNS names of a Subject Alternative Name as Node writes it. */
 export function dnsNamesOf(subjectAltName: string | undefined): readonly string[] {
-  // Node quotes a name that holds anything unusual; such a one is never a peer's.
+  // Node quotes a name that holds anything unusual; such a name is never a peer's.
   return (subjectAltName ?? "")
     .split(", ")
     .flatMap((name) => (name.startsWith("DNS:") ? [name.slice(4).toLowerCase()] : []));

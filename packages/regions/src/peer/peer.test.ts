@@ -53,7 +53,7 @@ const audit: AuditEvent = {
 };
 
 describe("every method", () => {
-  test("manage, bounded both ways", async () => {
+  test("manage limits the size of its request and its reply", async () => {
     await using all = await pair();
     all.store.managed = (command) => Buffer.concat([command, Buffer.from("!")]);
     expect(Buffer.from(await all.client.manage(Buffer.from("{}"))).toString()).toBe("{}!");
@@ -62,7 +62,7 @@ describe("every method", () => {
     await expect(all.client.manage(new Uint8Array(1))).rejects.toThrow("cannot be read");
   });
 
-  test("hello", async () => {
+  test("hello answers, for a retired region too", async () => {
     await using all = await pair();
     const hello = {
       ...{ region: "b", generation: 3, retired: 2, serving: true },
@@ -97,7 +97,7 @@ describe("every method", () => {
     expect(await all.client.push(objects)).toEqual(outcomes);
   });
 
-  test("remote store", async () => {
+  test("the methods of the remote store answer as the store does", async () => {
     await using all = await pair();
     const { remote } = all.client;
     const before = stored(testObject(testId(1)));
@@ -118,7 +118,7 @@ describe("every method", () => {
     expect(all.own.auditOf("one").at(-1)).toEqual({ ...audit, target: "t", reason: "why" });
   });
 
-  test("catch-up", async () => {
+  test("the methods of catch-up answer as the store does", async () => {
     await using all = await pair();
     const objects = [1, 2, 3].map((number) => testObject(testId(number)));
     for (const after of objects) await all.own.commit("one", [{ kind: "create", after }], []);
@@ -138,7 +138,7 @@ describe("every method", () => {
     expect(await all.client.records(partition, ids)).toEqual(await all.own.records(partition, ids));
   });
 
-  test("agreed operations", async () => {
+  test("the methods of agreed operations reserve, write and release", async () => {
     await using all = await pair();
     const before = stored(testObject(testId(1)));
     await all.own.commit("one", [{ kind: "create", after: before.object }], []);
@@ -224,7 +224,7 @@ describe("failures", () => {
     "retired",
   ];
 
-  test.each(failures)("%s arrives as it is", async (failure) => {
+  test.each(failures)("%s arrives as the same failure", async (failure) => {
     await using all = await pair();
     all.store.before = () => {
       throw new StoreUnavailable(failure, "the store\nsays this: ü");
@@ -241,7 +241,7 @@ describe("failures", () => {
     ).toBe(false);
   });
 
-  test("a root of trust that refuses", async () => {
+  test("the refusal of a root of trust arrives as one", async () => {
     await using all = await pair();
     all.store.before = () => {
       throw new KeyRingUnavailable(true, "disabled");
@@ -251,7 +251,7 @@ describe("failures", () => {
     expect(error).toMatchObject({ refused: true });
   });
 
-  test("an unexpected error is reported here and not there", async () => {
+  test("an unexpected error is reported in its own region only", async () => {
     await using all = await pair();
     all.store.before = () => {
       throw new TypeError("secret of region b");
@@ -268,7 +268,7 @@ describe("failures", () => {
     expect(warnings.map(({ cause }) => String(cause))).toContain("TypeError: secret of region b");
   });
 
-  test("an answer that says less than was asked is not an answer", async () => {
+  test("an answer that does not fit the request is refused", async () => {
     await using all = await pair();
     all.store.fetch = async () => [];
     await expect(all.client.fetch("one", [testId(1)])).rejects.toThrow("answered another request");
@@ -276,11 +276,11 @@ describe("failures", () => {
     await expect(all.client.fetch("one", [testId(1)])).rejects.toThrow("answered another request");
   });
 
-  test("a change of another instance is not taken", async () => {
+  test("a change of another instance is refused", async () => {
     await using all = await pair();
     const after = testObject(testId(1), { instance: "two" });
     await expect(all.client.remote.commit("one", [{ kind: "create", after }], [])).rejects.toThrow(
-      "region b does not take commit: a change is of another instance",
+      "region b does not accept commit: a change is of another instance",
     );
   });
 });
@@ -332,7 +332,7 @@ describe("what does not fit one message", () => {
     expect(records.damaged).toEqual([testId(0), testId(17)]);
   });
 
-  test("many at once wait for each other", async () => {
+  test("many large messages at once wait for each other", async () => {
     await using all = await pair();
     const objects = Array.from({ length: 12 }, (_, at) =>
       testObject(testId(at), { bytes: 1_000_000 }),
@@ -343,7 +343,7 @@ describe("what does not fit one message", () => {
     expect(made).toEqual(objects.map(() => ({ kind: "committed" })));
   });
 
-  test("a large push that is being joined does not hold up small ones", async () => {
+  test("a large push that is being joined does not delay small ones", async () => {
     await using all = await pair();
     let letGo = () => {};
     const free = new Promise<void>((resolve) => {

@@ -17,7 +17,9 @@ import { decodeMessage, encodeMessage, type MethodName, peerMethods } from "./me
 import { faultOf } from "./status.ts";
 import { commonVersion } from "./versions.ts";
 
-/** What version 2 said and was answered, one exchange a method, in the order in which it said it. */
+/**
+ * What version 2 sent and was answered, one exchange per method, in the order in which it was sent.
+ */
 const recorded: Readonly<Record<string, { readonly request: string; readonly reply: string }>> =
   JSON.parse(await readFile(join(import.meta.dirname, "testdata", "v2.json"), "utf8"));
 
@@ -33,7 +35,7 @@ test("every method of version 2 was recorded", () => {
   );
 });
 
-test("an older peer asks, and is answered as it was", async () => {
+test("an older peer gets the same answers as before", async () => {
   const instances = new MemoryInstanceStore();
   await instances.ensure("one", "one");
   const store = new TestPeerStore(
@@ -74,8 +76,8 @@ const older: RawAnswer = (method) => {
   return exchange === undefined ? undefined : bytes(exchange.reply);
 };
 
-describe("an older peer answers", () => {
-  test("what it was recorded to answer", async () => {
+describe("an older peer", () => {
+  test("is understood when it answers as recorded", async () => {
     await using all = await withServer(older);
     await eventually(() => all.client.state() === "up");
     const { client } = all;
@@ -112,7 +114,7 @@ describe("an older peer answers", () => {
     expect(found.objects).toEqual([there]);
   });
 
-  test("and what it does not know is reported in plain words", async () => {
+  test("that does not know a method is reported in plain words", async () => {
     await using all = await withServer((method, request) =>
       method === "Records" ? undefined : older(method, request),
     );
@@ -129,7 +131,7 @@ describe("a newer peer", () => {
   /** A field that this release does not know, a string and a number, behind what it does. */
   const unknown = Buffer.from([0xfa, 0x3f, 3, 1, 2, 3, 0xf0, 0x3f, 7]);
 
-  test("may say more", async () => {
+  test("may send more fields", async () => {
     await using all = await withServer((method, request) => {
       if (method === "Hello") {
         const reply = create(peerMethods.hello.output, {
@@ -203,7 +205,7 @@ describe("a newer peer", () => {
     },
   );
 
-  test("its failure of an unknown name promises nothing", () => {
+  test("that answers with an unknown failure promises nothing", () => {
     const metadata = new Metadata();
     metadata.set("holdfast-failure", "onFire");
     const error: ServiceError = Object.assign(new Error("x"), {
@@ -228,10 +230,10 @@ test.each([
     "Client network socket disconnected before secure TLS connection was established",
     "it closed the connection before the TLS handshake ended",
   ],
-  ["read ECONNRESET", "the connection was broken off"],
-  ["Connection dropped", "the connection was broken off"],
+  ["read ECONNRESET", "the connection was lost"],
+  ["Connection dropped", "the connection was lost"],
   ["certificate has expired", "certificate has expired"],
-])("that no connection came about is reported in plain words: %s", (words, reason) => {
+])("a failed connection is reported in plain words: %s", (words, reason) => {
   const details = `No connection established. Last error: Error: ${words}. Resolution note: `;
   const metadata = new Metadata();
   const error = Object.assign(new Error("x"), { code: status.UNAVAILABLE, details, metadata });
@@ -243,8 +245,8 @@ test.each([
   [{ protocolMin: 1, protocolMax: 9 }, 2],
   [{ protocolMin: 1, protocolMax: 1 }, undefined],
   [{ protocolMin: 3, protocolMax: 9 }, undefined],
-  // Before there was a version.
+  // From before there were versions.
   [{ protocolMin: 0, protocolMax: 0 }, undefined],
-])("common version with %j", (theirs, version) => {
+])("commonVersion finds the common version with %j", (theirs, version) => {
   expect(commonVersion(theirs)).toBe(version);
 });

@@ -1,6 +1,6 @@
 import { recordBytesMax } from "@holdfast/engine";
 
-/** Bounds of what one region's nodes together can make a node hold and do. */
+/** Bounds on what one region's nodes together can make a node hold and do. */
 export interface ServerLimits {
   readonly connections: number;
   /** Calls at once, on all connections. */
@@ -14,22 +14,28 @@ export interface ServerLimits {
   /** The same on a connection for large messages. */
   readonly largeRequestBytes: number;
   readonly largeReplyBytes: number;
-  /** Larger replies that have not been taken; others are to be asked for on a connection for large messages. */
+  /**
+   * Larger replies that the peer has not read; others must be requested on a connection for large
+   * messages.
+   */
   readonly repliesBytes: number;
-  /** The same on connections for large messages, where they wait; one that is larger waits for all others. */
+  /**
+   * The same on connections for large messages, where replies wait; one that is larger waits for
+   * all others.
+   */
   readonly largeRepliesBytes: number;
   /** Pushed records that are being joined. */
   readonly pushBytes: number;
-  /** A unary call, regardless of its caller's deadline. */
+  /** How long a unary call may take, regardless of its caller's deadline. */
   readonly callMs: number;
   readonly largeMs: number;
   readonly handshakeMs: number;
-  /** Connections that have not shown who they are, from everywhere and from one address. */
+  /** Connections that have not authenticated, in all and from one address. */
   readonly strangers: number;
   readonly strangersOfAddress: number;
 }
 
-/** What is in force where nothing else is given. */
+/** The defaults. */
 export const serverLimits: ServerLimits = {
   connections: 32,
   calls: 512,
@@ -50,10 +56,10 @@ export const serverLimits: ServerLimits = {
   strangersOfAddress: 32,
 };
 
-/** Replies up to here are not counted. */
+/** Replies up to this size are not counted. */
 export const smallReplyBytes = 16 * 1024;
 
-/** Bytes that are held at once; one larger than all there is passes when nothing else is held. */
+/** Limits the bytes that are held at once; more than the limit passes when nothing else is held. */
 export class ByteBudget {
   readonly #max: number;
   readonly #waiting: (() => boolean)[] = [];
@@ -71,7 +77,7 @@ export class ByteBudget {
     return this.#held >= this.#max;
   }
 
-  /** Takes what is there already. */
+  /** Counts bytes that are held already. */
   take(bytes: number): void {
     this.#held += bytes;
   }

@@ -1,22 +1,22 @@
 import { Metadata, type ServiceError, type StatusObject, status } from "@grpc/grpc-js";
 import { KeyRingUnavailable, type StoreFailure, StoreUnavailable } from "@holdfast/engine";
 
-/** Trailers with what the status code cannot say. */
+/** Trailers for what the status code cannot express. */
 const failureKey = "holdfast-failure";
 const largeKey = "holdfast-large";
 const keyRingKey = "holdfast-key-ring";
 
-/** A request that the answering side refuses from every caller: the caller's fault. */
+/** A request that the answering side refuses from every caller: the request is wrong. */
 export class InvalidRequest extends Error {
   override readonly name = "InvalidRequest";
 }
 
-/** A reply that is larger than one message may be: to be asked for as a large message. */
+/** A reply that is larger than one message may be: it must be requested as a large message. */
 export class ReplyTooLarge extends Error {
   override readonly name = "ReplyTooLarge";
 }
 
-/** What became of a call to one node. */
+/** Why a call to one node brought no reply. */
 export type CallFault =
   /** The node answered, with its store's failure. */
   | { readonly kind: "answered"; readonly error: StoreUnavailable | KeyRingUnavailable }
@@ -24,7 +24,7 @@ export type CallFault =
   | { readonly kind: "notSent"; readonly reason: string }
   /** No answer came: what was asked may have been done. */
   | { readonly kind: "unknown"; readonly reason: string }
-  /** The answer has to be asked for as a large message. */
+  /** The answer must be requested as a large message. */
   | { readonly kind: "large" };
 
 /** A call to one node that brought no reply. */
@@ -60,18 +60,23 @@ function isFailure(name: string): name is StoreFailure {
   return Object.hasOwn(failures, name);
 }
 
-/** The store's failure as it came; one that this release does not know counts as "cannot be asked". */
+/**
+ * The store's failure as it came; one that this release does not know counts as `peerUnreachable`.
+ */
 export function failureFrom(name: string, message: string, region: string): StoreUnavailable {
   const failure = isFailure(name) ? name : "peerUnreachable";
   return new StoreUnavailable(failure, ofRegion(region, plain(message)));
 }
 
-/** Says which region a message is about, unless it begins with that. */
+/** Puts the region before a message, unless it begins with that. */
 export function ofRegion(region: string, message: string): string {
   return message.startsWith(`region ${region}`) ? message : `region ${region}: ${message}`;
 }
 
-/** One line of printable ASCII: what a header can carry, and nothing that a log could be fooled with. */
+/**
+ * One line of printable ASCII: what a header can carry, and nothing that could forge a line of a
+ * log.
+ */
 export function plain(text: string): string {
   return text.replace(/[^ -~]+/g, " ").slice(0, 300);
 }
@@ -101,7 +106,7 @@ export function statusOf(error: unknown, unexpected: (error: unknown) => void): 
 /** What a status that is not OK means for the caller. */
 export function faultOf(error: ServiceError, region: string, method: string): CallFault {
   const { code, details } = error;
-  // A status that grpc-js made itself may come without any.
+  // A status that grpc-js made itself may come without metadata.
   const metadata: Metadata | undefined = error.metadata;
   const trailer = (key: string) => metadata?.get(key)[0]?.toString();
   const answered = (failure: StoreFailure, message: string): CallFault => ({
@@ -125,7 +130,7 @@ export function faultOf(error: ServiceError, region: string, method: string): Ca
     );
   }
   if (code === status.INVALID_ARGUMENT) {
-    return answered("corrupt", `does not take ${method}: ${plain(details)}`);
+    return answered("corrupt", `does not accept ${method}: ${plain(details)}`);
   }
   if (code === status.UNAVAILABLE) {
     // What grpc-js says where it could not connect; anything else counts as "may have been sent".
@@ -136,7 +141,7 @@ export function faultOf(error: ServiceError, region: string, method: string): Ca
   return { kind: "unknown", reason: late ? "no answer in time" : plain(details) };
 }
 
-/** What the words of grpc-js, Node and the system say, for people. */
+/** Plain words for the messages of grpc-js, Node and the system. */
 const connectionFaults: readonly (readonly [RegExp, string])[] = [
   [/\bECONNREFUSED\b/, "connection refused: nothing listens there"],
   [/\b(EHOSTUNREACH|ENETUNREACH|ETIMEDOUT)\b/, "no route to the host: check address and route"],
@@ -145,10 +150,10 @@ const connectionFaults: readonly (readonly [RegExp, string])[] = [
     /socket disconnected before secure TLS/,
     "it closed the connection before the TLS handshake ended",
   ],
-  [/\b(ECONNRESET|EPIPE)\b|socket hang up|\bConnection dropped\b/, "the connection was broken off"],
+  [/\b(ECONNRESET|EPIPE)\b|socket hang up|\bConnection dropped\b/, "the connection was lost"],
 ];
 
-/** The first that fits; else what grpc-js wraps into its own words. */
+/** The first that matches; else the error that grpc-js wraps in its own message. */
 function connectionFault(details: string): string {
   const known = connectionFaults.find(([pattern]) => pattern.test(details));
   if (known !== undefined) return known[1];

@@ -19,7 +19,7 @@ export function commonVersion(theirs: Versions): number | undefined {
   return newest >= Math.max(protocolMin, theirs.protocolMin) ? newest : undefined;
 }
 
-/** Rejects a side that speaks no version of ours. */
+/** Throws for a side that speaks no version of ours. */
 export function checkVersions(region: string, theirs: Versions): void {
   if (commonVersion(theirs) !== undefined) return;
   const { protocolMin: oldest, protocolMax: newest } = theirs;

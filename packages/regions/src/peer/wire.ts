@@ -69,12 +69,15 @@ export function numberOf(value: bigint): number {
   return Number(value);
 }
 
-/** Bytes of their own: what was received is a view of a larger buffer, which would stay alive. */
+/** A copy of bytes: what was received is a view of a larger buffer, which would stay in memory. */
 export function ownBytes(bytes: Uint8Array): Uint8Array {
   return Uint8Array.from(bytes);
 }
 
-/** A record of the other side. Copied, since its parts are views of its bytes and may live long. */
+/**
+ * A record of the other side. Its bytes are copied, since its parts are views of them and may live
+ * long.
+ */
 function objectOf(record: Uint8Array): ManagedObject {
   const object = decodeRecord(Buffer.from(record));
   if (object.registers.every(({ stamp }) => stamp.us <= stampMax)) return object;
@@ -91,8 +94,8 @@ export function readableObject(record: Uint8Array): ManagedObject | undefined {
 }
 
 /**
- * Those of the records that can be read, and the others. Rejects with `StoreUnavailable("unknownFormat")` where one of
- * another release does not even say which it is.
+ * The records that can be read, and the others. Throws `StoreUnavailable("unknownFormat")` where
+ * one of another release does not even show its identifier.
  */
 export function readableObjects(records: readonly Uint8Array[]): RecordsAnswer {
   const objects: ManagedObject[] = [];
@@ -229,7 +232,7 @@ export function outcomeMessage(outcome: CommitOutcome): CommitReply {
   }
 }
 
-/** Undefined for an outcome that this release does not know: nothing may be taken for granted then. */
+/** Undefined for an outcome that this release does not know: nothing may be assumed then. */
 export function commitOutcomeOf(reply: CommitReply): CommitOutcome | undefined {
   const { kind, id: uniqueIdentifier, name, operation } = reply;
   switch (kind) {

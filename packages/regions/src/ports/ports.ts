@@ -9,7 +9,7 @@ import type {
   ReserveOutcome,
 } from "@holdfast/engine";
 
-/** What became of a pushed record at the other region, once that is durable there. */
+/** The outcome of a pushed record in the other region, once it is durable there. */
 export type PushOutcome =
   /** The other region's own store has it, or something that contains it. */
   | "durable"
@@ -17,12 +17,15 @@ export type PushOutcome =
   | "reserved"
   /** Its immutable part differs from the other region's; both are kept apart and reported. */
   | "quarantined"
-  /** The instance was deleted there: the record is of no use any more. */
+  /** The instance was deleted there, or no region makes such a record. */
   | "refused"
-  /** The node there knows the format of this record, or of its own, not: nothing is promised. */
+  /**
+   * The node there does not know the format of this record, or of its own copy: nothing is
+   * promised.
+   */
   | "unread";
 
-/** What a region says of itself when it is met. */
+/** What a region says about itself at each contact. */
 export interface PeerHello {
   readonly region: string;
   /** Grows each time the region rejoins; a retired generation never serves again. */
@@ -37,16 +40,17 @@ export interface PeerHello {
 }
 
 /**
- * What one region answers to another, from its own store and never through a third. Every method rejects with
- * `StoreUnavailable` in a bounded time: `peerUnreachable` where the region cannot be asked, and the serving store's own
- * failure where it answers "cannot tell". `fetch` (for a record that is not there), `reserve` and `remote` need a
- * region that serves from its own store; the others a lease only, level or not.
+ * What one region answers to another, from its own store and never through a third. Every method
+ * rejects with `StoreUnavailable` in a bounded time: `peerUnreachable` where the region cannot be
+ * asked, and the serving store's own failure where it cannot answer. `fetch` (for a record that
+ * does not exist), `reserve` and `remote` need a region that serves from its own store; the others
+ * need only a lease, level or not.
  */
 export interface PeerStore extends ReplicationSource {
   hello(): Promise<PeerHello>;
   /** Joins records into the own store; in the order of the records. */
   push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]>;
-  /** Copies of the own store; undefined is a "no" that counts. */
+  /** Copies of the own store; undefined is a "not found" that counts. */
   fetch(
     instance: string,
     ids: readonly string[],
@@ -54,7 +58,10 @@ export interface PeerStore extends ReplicationSource {
 
   /** Step 1 of an agreed operation. */
   reserve(instance: string, ids: readonly string[], operation: string): Promise<ReserveOutcome>;
-  /** Step 3: makes the changes if the reservation still exists. `conflict` where a copy is another than the one read. */
+  /**
+   * Step 3: makes the changes if the reservation still exists. `conflict` where a copy differs from
+   * the one that was read.
+   */
   write(
     instance: string,
     changes: readonly Change[],
@@ -70,8 +77,8 @@ export interface PeerStore extends ReplicationSource {
   kek(instance: string, kekId: string): Promise<Uint8Array>;
 
   /**
-   * A command of the other region's management, and what came of it: JSON, at most `manageBytes` each way. Several nodes
-   * may do it, one after the other or at once.
+   * Runs a command of the other region's management, and returns its result: JSON, at most
+   * `manageBytes` each way. Several nodes may do it, one after the other or at once.
    */
   manage(command: Uint8Array): Promise<Uint8Array>;
 
@@ -79,17 +86,17 @@ export interface PeerStore extends ReplicationSource {
   readonly remote: ObjectStore;
 }
 
-/** Bytes of a command of management, and of what is answered, at most. */
+/** Most bytes of a command of management, and of its result. */
 export const manageBytes = 64 * 1024;
 
-/** Whether another region can be asked. A retired one counts as not there. */
+/** Whether another region can be asked. A retired one is not used. */
 export type PeerState = "up" | "down" | "retired";
 
 /** Another region, through whichever of its nodes answers. */
 export interface Peer extends PeerStore {
   readonly region: string;
-  /** What was last known; never waits. A background probe moves it. */
+  /** What was last known; never waits. A background probe updates it. */
   state(): PeerState;
-  /** Calls `listener` at each change; answers how to stop that. */
+  /** Calls `listener` at each change; returns a function that stops it. */
   onState(listener: (state: PeerState, reason: string) => void): () => void;
 }

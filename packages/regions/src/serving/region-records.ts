@@ -22,7 +22,7 @@ export function regionIdentifier(region: string): string {
   return systemIdentifier("Region", region);
 }
 
-/** A region of which nothing is written: the first generation, never retired. */
+/** A region without a record: the first generation, never retired. */
 function unwritten(region: string): RegionEntry {
   return { region, generation: 1, retired: 0 };
 }
@@ -31,13 +31,18 @@ function givenRecord(region: string, copy: StoredObject | undefined): GivenRecor
   return { uniqueIdentifier: regionIdentifier(region), tag: copy?.tag ?? "" };
 }
 
-/** What the own store says of the regions, as last read, and what another region said of this one. */
+/**
+ * What the own store says about the regions, as last read, and what another region said about this
+ * one.
+ */
 export class RegionRecords {
   readonly region: string;
   readonly #own: OwnStore;
   readonly #regions: readonly string[];
   readonly #entries = new Map<string, RegionEntry>();
-  /** Region → the generation that it said it is of: its record may be younger than the own store's data. */
+  /**
+   * Region → the generation that it said it has: its record may be newer than the own store's data.
+   */
   readonly #generations = new Map<string, number>();
   #heard = 0;
   #given: readonly GivenRecord[];
@@ -55,8 +60,8 @@ export class RegionRecords {
   }
 
   /**
-   * The records as last read. A change that is decided by which regions there are carries them, so that a node that was
-   * paused meanwhile changes nothing by what it knew before.
+   * The records as last read. A change that depends on which regions there are carries them, so
+   * that a node that was paused meanwhile changes nothing on the basis of old records.
    */
   get given(): readonly GivenRecord[] {
     return this.#given;
@@ -67,7 +72,10 @@ export class RegionRecords {
     return this.#entries.get(region) ?? unwritten(region);
   }
 
-  /** Whether a region is retired, as far as is known; of this region, also by what another one said. */
+  /**
+   * Whether a region is retired, as far as is known; for this region, also by what another one
+   * said.
+   */
   isRetired(region: string): boolean {
     const entry = this.of(region);
     const retired = region === this.region ? Math.max(entry.retired, this.#heard) : entry.retired;
@@ -75,7 +83,7 @@ export class RegionRecords {
     return isRetiredEntry({ region, generation, retired });
   }
 
-  /** Another region said which generation it is of, and which one of this region it retired. */
+  /** Notes which generation another region said it has, and which one of this region it retired. */
   heard({ region, generation, retired }: RegionEntry): void {
     this.#generations.set(region, generation);
     this.#heard = Math.max(this.#heard, retired);

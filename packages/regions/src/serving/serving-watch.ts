@@ -26,7 +26,7 @@ export interface ServingWatchOptions {
   readonly records: RegionRecords;
   readonly timers: Timers;
   readonly observe: Observer;
-  /** How long after the start another region is waited for before it counts as unreachable. */
+  /** How long after the start to wait for another region before it counts as unreachable. */
   readonly graceMs: number;
   /** How a state becomes a decision; `serving` in the product. */
   readonly decide?: typeof serving;
@@ -35,7 +35,7 @@ export interface ServingWatchOptions {
 const tickMs = 100;
 /** How soon a node sees that the store lost its level. */
 const levelMs = 200;
-/** How old may be what the records of regions say. */
+/** How old the records of regions, as last read, may be. */
 const recordsMs = 1_000;
 /** How often a region that is up is asked whether it retired this one. */
 const helloMs = 5_000;
@@ -53,9 +53,9 @@ export class ServingWatch {
   readonly #decide: typeof serving;
   readonly #listeners = new Set<(serving: Serving) => void>();
   readonly #running = new Map<Task, Promise<void>>();
-  /** When each region was last heard to be what it was taken for; none of a region that is not up. */
+  /** When each region last answered `hello`; nothing for a region that is not up. */
   readonly #met = new Map<Peer, number>();
-  /** Since when each region that this one's clients would be served from has said that it does not serve. */
+  /** Since when each region that would serve this one's clients has said that it does not serve. */
   readonly #idle = new Map<Peer, number>();
   /** When each region was last asked, with any result. */
   readonly #asked = new Map<Peer, number>();
@@ -95,7 +95,10 @@ export class ServingWatch {
     return this.#state.level;
   }
 
-  /** The other regions, without those that were retired: by the records, which a peer's own state only follows. */
+  /**
+   * The other regions, without those that are retired by the records, which a peer's own state only
+   * follows.
+   */
   others(): readonly Peer[] {
     const { peers } = this.#options;
     return peers.some((peer) => this.#isRetired(peer))
@@ -103,27 +106,27 @@ export class ServingWatch {
       : peers;
   }
 
-  /** Another region did not serve although it is up. */
+  /** Notes that another region did not serve although it is up. */
   refused(): Serving {
     this.#apply({ type: "refused" });
     return this.now();
   }
 
-  /** Looks at once whether the own store is still level. */
+  /** Checks at once whether the own store is still level. */
   async levelNow(): Promise<void> {
-    // One that is under way may have looked too early.
+    // A check that is under way may have read the levels too early.
     await this.#running.get("level");
     this.#task("level", () => this.#level());
     await this.#running.get("level");
   }
 
-  /** Calls `listener` at each change; answers how to stop that. */
+  /** Calls `listener` at each change; returns a function that stops it. */
   onServing(listener: (serving: Serving) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  /** Ends what happens in the background. */
+  /** Ends the work in the background. */
   async close(): Promise<void> {
     for (const unsubscribe of this.#unsubscribe) unsubscribe();
     this.#over.abort();
@@ -175,7 +178,8 @@ export class ServingWatch {
     const waiting = timers.monotonicMs() - this.#started < graceMs;
     const others = this.others();
     if (others.length === 0) {
-      // One that is back may have retired this one, whose data are old: it is asked before it is taken for gone.
+      // A retired region that is back may have retired this one, whose data are old: it is asked
+      // before it counts as gone.
       const asked = peers.every((peer) => this.#asked.has(peer));
       return asked || !waiting ? "absent" : "unknown";
     }
@@ -202,13 +206,13 @@ export class ServingWatch {
       this.#task("records", () => this.#refresh());
     }
     const { level, lease, others } = this.#state;
-    // With nobody else there is nothing that it could lack.
+    // Without other regions there is nothing that it could lack.
     if (lease !== "full" || (level && others === "absent")) return;
     if (level && timers.monotonicMs() - this.#levelsAt < levelMs) return;
     this.#task("level", () => this.#level());
   }
 
-  /** One of each kind at a time. */
+  /** Runs one task of each kind at a time. */
   #task(name: Task, work: () => Promise<void>): void {
     if (this.#running.has(name) || this.#over.signal.aborted) return;
     const run = work()
@@ -242,12 +246,16 @@ export class ServingWatch {
   }
 
   #mustGreet(peer: Peer, now: number): boolean {
-    // A retired one is asked from time to time whether it is back, which the own store's data may not know.
+    // A retired one is asked from time to time whether it is back, which the own store's data may
+    // not show.
     if (this.#isRetired(peer)) return now - (this.#asked.get(peer) ?? longAgo) >= helloMs;
     return peer.state() === "up" && now - (this.#met.get(peer) ?? longAgo) >= helloMs;
   }
 
-  /** A region is met once it said that it did not retire this one. */
+  /**
+   * Asks each region that is due whether it retired this one; one that is up counts as met once it
+   * answered.
+   */
   async #greet(): Promise<void> {
     const { peers, timers } = this.#options;
     const now = timers.monotonicMs();
@@ -281,7 +289,7 @@ export class ServingWatch {
     if (this.#met.has(peer) && [...this.#met.keys()].every(long)) this.#apply({ type: "refused" });
   }
 
-  /** Writes down what the other region said, so that it holds after a restart in a cut too. */
+  /** Stores what the other region said, so that it holds after a restart in a cut too. */
   async #keepRetired(peer: Peer): Promise<void> {
     const { own, records, timers, observe } = this.#options;
     if (own.state() !== "full") return;

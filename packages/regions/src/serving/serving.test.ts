@@ -56,7 +56,7 @@ test.each<[string, string, ServingState]>([
   expect(served(state)).toBe(expected);
 });
 
-test("every lapse is an outage: what was level is not any more, and is asked for anew", () => {
+test("every lapse is an outage: a level store is no longer level, and needs a new resync", () => {
   const level = levelled(after(full, others("up")));
   expect(mustRequestResync(level)).toBe(false);
   for (const event of [lapse, short]) {
@@ -111,7 +111,7 @@ function lost(state: ServingState, reached = 1): ServingState {
   return serveStep(state, { type: "levels", outage, reached, lost: 2 });
 }
 
-test("a store that had no room for what another region made is level no more, until that is in it", () => {
+test("a store that had no room for another region's change is no longer level, until it has it", () => {
   const level = levelled(after(full, others("up")));
   expect(lost(level, 2)).toMatchObject({ level: true });
   const lacking = lost(level);
@@ -119,7 +119,7 @@ test("a store that had no room for what another region made is level no more, un
   expect(mustRequestResync(lacking)).toBe(false);
   expect(lost(lacking)).toBe(lacking);
   expect(served(lost(lacking, 2))).toBe("local writes");
-  // As in a cut it serves what it has, until somebody else serves who has more.
+  // As in a cut it serves what it has, until another region that has more serves.
   const cut = serveStep(lacking, others("down"));
   expect(served(cut)).toBe("local writes through");
   const met = serveStep(cut, others("up"));
@@ -127,11 +127,11 @@ test("a store that had no room for what another region made is level no more, un
   const { outage } = met;
   const more = serveStep(met, { type: "levels", outage, reached: 1, lost: 3 });
   expect(serving(more)).toMatchObject({ from: "remote", agrees: true });
-  // After an outage nobody knows what it has.
+  // After an outage it is not known what it has.
   expect(serving([lapse, full].reduce(serveStep, lacking)).agrees).toBe(false);
 });
 
-test("a store that is not level agrees to nothing, unless that is for want of room", () => {
+test("a store that is not level agrees to nothing, unless it only lacked room", () => {
   const state = after(full, others("up"));
   const { outage } = state;
   const asked = serveStep(state, { type: "levels", outage, request: 3, reached: 1, lost: 0 });
@@ -140,7 +140,7 @@ test("a store that is not level agrees to nothing, unless that is for want of ro
   expect(serving(lost(asked, 2))).toMatchObject({ from: "remote", agrees: false });
 });
 
-test("a region that was level with nobody else loses its level as any other", () => {
+test("a region that was level without other regions loses its level like any other", () => {
   const alone = after(full, others("absent"));
   const met = serveStep(alone, others("up"));
   expect(served(lost(met, 2))).toBe("local writes");
@@ -189,7 +189,7 @@ function check(state: ServingState, reachedIn: number): void {
   expect(serveStep(state, { type: "others", others: state.others })).toBe(state);
 }
 
-test("in every history: no lease, no own store; not level, not the own store alone", () => {
+test("in every history the own store serves only with a lease, and alone only if it is level", () => {
   fc.assert(
     fc.property(fc.array(events, { maxLength: 30 }), (history) => {
       let state = servingAtStart;

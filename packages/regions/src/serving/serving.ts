@@ -6,8 +6,8 @@ export interface Serving {
   readonly writes: boolean;
   readonly reason: string;
   /**
-   * The own store serves although it is not level: what another region has is looked at with every read, so that nothing
-   * that was answered there is unseen here.
+   * The own store serves although it is not level: every read also asks another region, so that
+   * nothing that was answered there is missed here.
    */
   readonly through: boolean;
   /** The own store takes part in what all regions agree on. */
@@ -17,20 +17,23 @@ export interface Serving {
 /** The other regions as one: there are none (or all are retired), not met yet since the start, unreachable, or up. */
 export type Others = "absent" | "unknown" | "down" | "up";
 
-/** What the decision rests on. */
+/** What the decision depends on. */
 export interface ServingState {
   readonly lease: StoreState;
-  /** Names the data of the store that had the last full lease. */
+  /** The id of the store, as last known. */
   readonly storeId: string | undefined;
   /** Grows with every outage: answers from before the last one do not count. */
   readonly outage: number;
   /** This outage's request for a resync, once the store has it. */
   readonly request: number | undefined;
-  /** The own store has all that another region had when it came back, and took everything that it sent since. */
+  /**
+   * The own store has all that another region had when it came back, and accepted everything that
+   * it sent since.
+   */
   readonly level: boolean;
   /** It had no room for something that is not in it yet. */
   readonly lacking: boolean;
-  /** The own store serves as in a cut; so it stays until it is level, or has another outage. */
+  /** The own store serves as in a cut, until it is level or has another outage. */
   readonly asInCut: boolean;
   /** The others did not serve when they were asked to, since they were last met. */
   readonly refused: boolean;
@@ -53,7 +56,7 @@ export type ServingEvent =
   | { readonly type: "refused" }
   | { readonly type: "retired"; readonly retired: boolean };
 
-/** A node at its start: an outage that nobody saw the beginning of. */
+/** A node at its start: an outage whose beginning nobody saw. */
 export const servingAtStart: ServingState = {
   lease: "none",
   storeId: undefined,
@@ -109,7 +112,7 @@ function levelChange(
   return { request, level, lacking, asInCut: state.asInCut && !over };
 }
 
-/** A lease that ends is an outage, and so are data other than those that were known. */
+/** A lease that ends is an outage, and so is another store than the known one. */
 function leaseChange(
   state: ServingState,
   { lease, storeId }: Extract<ServingEvent, { readonly type: "lease" }>,
@@ -131,7 +134,7 @@ function anotherOutage({ outage }: ServingState): Partial<ServingState> {
 function consequenceOf(state: ServingState): Partial<ServingState> {
   if (state.level) return nothingLacks;
   if (state.lease !== "full") return { asInCut: false };
-  // With nobody else there is nothing to be level with.
+  // Without other regions there is nothing to be level with.
   if (state.others === "absent") return { ...nothingLacks, level: true };
   return state.others === "down" ? { asInCut: true } : {};
 }
@@ -160,7 +163,8 @@ export function serving(state: ServingState): Serving {
       writes: true,
       reason: `${why}: another region serves`,
       through: false,
-      // Else nothing could be destroyed to make room. An agreement joins all copies, and needs that there are.
+      // Else nothing could be destroyed to make room. An agreement joins all copies, and needs them
+      // to exist.
       agrees: lacking,
     };
   }

@@ -106,7 +106,7 @@ describe.each(["a", "b"] as const)("an agreed operation of region %s", (name) =>
     await regions.close();
   });
 
-  test("joins copies that differ and decides anew, on the whole truth", async () => {
+  test("joins copies that differ, and decides again on the joined copy", async () => {
     const { regions, a, b, key, time } = await world();
     const other = regions[name === "a" ? "b" : "a"];
     const before = await must(other.own, key);
@@ -134,7 +134,7 @@ describe.each(["a", "b"] as const)("an agreed operation of region %s", (name) =>
     await regions.close();
   });
 
-  test("waits for another one that holds the record, gives up what it has meanwhile, and ends", async () => {
+  test("waits for another one that holds the record, releases its own reservations meanwhile, and ends", async () => {
     const { regions, a, b, key, time } = await world({ reservedMs: 1_000 });
     await b.own.reserve(instance, [key.uniqueIdentifier], "other");
     const before = await must(a.own, key);
@@ -208,7 +208,7 @@ describe("a cut in the middle", () => {
     ),
   );
 
-  test.each(cuts)("%s %s, of an operation of region %s", async (when, method, name) => {
+  test.each(cuts)("%s %s of region %s leaves no contradiction", async (when, method, name) => {
     const { regions, a, b, key, link } = await world();
     if (method === "release") {
       // Nothing is released where all goes well.
@@ -230,7 +230,7 @@ describe("a cut in the middle", () => {
     );
     // Acknowledged only if both have it.
     if (outcome === "committed") expect(destroyed).toEqual([true, true]);
-    // Refused as not agreed only if nobody has it.
+    // Refused as not agreed only if neither has it.
     if (outcome === "noAgreement") expect(destroyed).toEqual([false, false]);
     // A region without the other's copy holds the record, and asks the other.
     if (destroyed[0] !== destroyed[1]) {
@@ -242,7 +242,7 @@ describe("a cut in the middle", () => {
   });
 });
 
-test("while it is under way, no read sees the later region's copy without the first one's", async () => {
+test("while an agreed operation is under way, no read sees the later region's copy without the first one's", async () => {
   const { regions, a, b, key, link, time } = await world();
   link.delayMs = 40;
   const states = new Set<string>();
@@ -272,7 +272,7 @@ test("while it is under way, no read sees the later region's copy without the fi
   await regions.close();
 });
 
-test("of two system records that claim the same, made in two regions at once, exactly one is made", async () => {
+test("when two regions make system records with the same claim at once, exactly one is made", async () => {
   const { regions, a, b, time } = await world();
   const claiming = (region: TestRegion, claim: string) => {
     const values = {

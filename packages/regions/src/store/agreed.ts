@@ -23,19 +23,20 @@ export interface AgreementOptions {
   readonly timers: Timers;
   readonly ids: Ids;
   readonly observe: Observer;
-  /** How long records are waited for that another agreed operation holds. */
+  /** How long to wait for records that another agreed operation holds. */
   readonly reservedMs: number;
 }
 
 type Copies = readonly (StoredObject | undefined)[];
 
-/** Between two tries to reserve what another operation holds. */
+/** The pause between two tries to reserve what another operation holds. */
 const heldPauseMs = 100;
 
 /**
- * An agreed operation: every region's own store reserves the records, all copies are compared with what was decided
- * on, and then each writes, in the order of the sites; the first write is the decision. `conflict` where a copy was
- * another one: the join of all is everywhere by then, and the decision is to be made anew.
+ * An agreed operation: every region's own store reserves the records, all copies are compared with
+ * what was decided on, and then each writes, in the order of the sites; the first write is the
+ * decision. `conflict` where a copy was another one: by then every region has the join of all, and
+ * the decision must be made again.
  */
 export async function agreedCommit(
   sites: readonly AgreementSite[],
@@ -94,7 +95,7 @@ class Agreement {
     const { timers, ids, reservedMs } = this.#options;
     const until = timers.monotonicMs() + reservedMs;
     for (;;) {
-      // A new identifier for each try: what is late of an earlier one must not mean this one.
+      // A new identifier for each try: a late request of an earlier try must not apply to this one.
       this.#operation = ids.uuid();
       if (await this.#tryReserve()) return;
       if (timers.monotonicMs() >= until) {
@@ -113,7 +114,7 @@ class Agreement {
         await this.#release(this.#sites.slice(0, at));
         return false;
       } catch (error) {
-        // The one that failed may have reserved all the same.
+        // The one that failed may have reserved nevertheless.
         await this.#release(this.#sites.slice(0, at + 1));
         throw refusal(site.region, error);
       }
@@ -121,7 +122,7 @@ class Agreement {
     return true;
   }
 
-  /** Gives up the reservations; one that cannot be reached is left to the region's leader. */
+  /** Releases the reservations; where a region cannot be reached, that is left to its leader. */
   async #release(sites: readonly AgreementSite[]): Promise<void> {
     const operation = this.#operation;
     await Promise.all(
@@ -150,7 +151,7 @@ class Agreement {
     }
   }
 
-  /** A record of which some region has another copy than the one that was decided on. */
+  /** A record of which a region has another copy than the one that was decided on. */
   #otherCopy(copies: readonly Copies[]): string | undefined {
     const decidedOn = this.#wanted.changes.filter((change) => change.kind === "update");
     return decidedOn.find(({ before }, at) => copies.some((site) => site[at]?.tag !== before.tag))
@@ -222,7 +223,9 @@ class Agreement {
     }
   }
 
-  /** Makes what is decided in a later region; where the reservation there has ended, by joining it in. */
+  /**
+   * Makes the decided change in a later region; where the reservation there has ended, by a join.
+   */
   async #follow(site: AgreementSite, write: () => Promise<CommitOutcome>): Promise<boolean> {
     try {
       const outcome = await write();
@@ -239,7 +242,7 @@ class Agreement {
   }
 }
 
-/** The change by which a region's copies become a record; none where they have it. */
+/** The change that turns a region's copy into a record; none where it is that already. */
 function changeTo(stored: StoredObject, copies: Copies): readonly Change[] {
   const { uniqueIdentifier } = stored.object;
   const before = copies.find((copy) => copy?.object.uniqueIdentifier === uniqueIdentifier);
@@ -248,7 +251,7 @@ function changeTo(stored: StoredObject, copies: Copies): readonly Change[] {
   return [{ kind: "update", before, after: stored.object }];
 }
 
-/** Nothing was decided: the region that could not take part is named. */
+/** Nothing was decided: the error names the region that could not take part. */
 function refusal(region: string, error: unknown): StoreUnavailable {
   const { failure, message } = failureIn(error);
   if (failure === "corrupt") return new StoreUnavailable("corrupt", message, { cause: error });

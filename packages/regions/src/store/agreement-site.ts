@@ -27,12 +27,12 @@ export interface AgreementSite {
     operation: string,
   ): Promise<CommitOutcome>;
   release(instance: string, operation: string): Promise<number>;
-  /** Joins records in; true where that is durable. */
+  /** Joins records; true where that is durable. */
   merge(objects: readonly ManagedObject[]): Promise<boolean>;
 }
 
 export interface OwnSiteOptions {
-  /** Claims names, before anything is decided. */
+  /** Whether it is the first region in order, which claims names before anything is decided. */
   readonly first: boolean;
   /** The regions' records as they were when it was decided who must agree. */
   readonly given: readonly GivenRecord[];
@@ -54,7 +54,7 @@ export function ownSite(
         return await own.commit(instance, changes, audit, { operation, joined: !first, given });
       } catch (error) {
         if (failureIn(error).failure !== "superseded") throw error;
-        // Nothing was written, and what was reserved was so for other regions.
+        // Nothing was written, and the reservations were made for other regions than there are now.
         const uniqueIdentifier = changes[0]?.after.uniqueIdentifier ?? "";
         return { kind: "reservationLost", uniqueIdentifier };
       }
@@ -101,10 +101,10 @@ export function requireAll(others: readonly Peer[]): void {
   throw new StoreUnavailable("noAgreement", `region ${missing.region} cannot be reached`);
 }
 
-/** Between two tries of a change of a record that is held. */
+/** The pause between two tries of a change of a record that is held. */
 const reservedPauseMs = 50;
 
-/** An agreed operation that holds a record is waited for: it ends soon, or is resolved. */
+/** Waits for an agreed operation that holds a record: it ends soon, or is resolved. */
 export async function untilFree(
   attempt: () => Promise<CommitOutcome>,
   reservedMs: number,

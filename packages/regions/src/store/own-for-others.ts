@@ -14,11 +14,11 @@ import {
 } from "@holdfast/engine";
 import type { RegionalStore } from "./regional-store.ts";
 
-/** What another region is held to; both throw `StoreUnavailable`. */
+/** The rules for requests of another region; both throw `StoreUnavailable`. */
 export interface RulesForOthers {
-  /** The own store serves, with writes. */
+  /** Requires that the own store serves, with writes. */
   readonly requireServing: () => void;
-  /** The changes take nothing back. */
+  /** Requires that the changes take nothing back. */
   readonly refuse: (instance: string, changes: readonly Change[]) => void;
 }
 
@@ -69,7 +69,7 @@ export class OwnForOthers implements ObjectStore {
 
   async find(instance: string, query: FindQuery): Promise<FindPage> {
     this.#rules.requireServing();
-    // A record that is held is found as it is here: it must not hide the others.
+    // A held record is answered as it is here: it must not hide the others.
     return await this.#own.find(instance, query);
   }
 
@@ -83,7 +83,10 @@ export class OwnForOthers implements ObjectStore {
   }
 }
 
-/** A record that an agreed operation holds needs the other region, whose store is why this one is asked. */
+/**
+ * Refuses a record that an agreed operation holds: it needs the other region, whose own store
+ * cannot be used.
+ */
 function free<Copy extends OwnStoredObject | undefined>(copy: Copy): Copy {
   if (copy?.reserved === undefined) return copy;
   throw new StoreUnavailable("reserved", "an agreed operation holds the record");

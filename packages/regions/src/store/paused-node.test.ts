@@ -8,8 +8,8 @@ import { copyOf, type TestRegion, toolsOf } from "../testing/test-regions.ts";
 const fact = { time: 9, region: "b" };
 
 /**
- * Stops a node of a region before its next commit to the own store: everything is decided by then. Answers when it is
- * there, and how to let it go on.
+ * Stops a node of a region before its next commit to the own store: everything is decided by then.
+ * Returns when it has stopped there, and how to resume it.
  */
 function paused({ own }: TestRegion) {
   const [gate, reached] = [signal(), signal()];
@@ -91,7 +91,7 @@ test("where all can be reached, the paused node decides again, with the region t
   await regions.close();
 });
 
-test("a late write of an agreed operation of before a retirement and a rejoin decides nothing", async () => {
+test("a late write of an agreed operation from before a retirement and a rejoin decides nothing", async () => {
   const regions = await regionsWithInstance();
   const { a, b, time } = regions;
   const key = newKey(regions);

@@ -74,7 +74,7 @@ test("answers the outcome of each pushed record, in order, and reports durable o
   await regions.close();
 });
 
-test("a store that is out takes no pushes, and says so at once; a moment's lapse is not an outage", async () => {
+test("a store without a lease refuses pushes at once; a short lapse is not an outage", async () => {
   const { regions, b, time, service } = await world();
   for (const state of ["none", "readOnly"] as const) {
     b.own.setState(state);
@@ -95,7 +95,7 @@ test("a store that is out takes no pushes, and says so at once; a moment's lapse
 });
 
 describe("a store with a lease that does not serve", () => {
-  test("takes pushes, and answers what it has", async () => {
+  test("accepts pushes, and answers what it has", async () => {
     const { regions, b, service, unlevel } = await world();
     const key = newKey(regions);
     unlevel();
@@ -114,7 +114,7 @@ describe("a store with a lease that does not serve", () => {
     await regions.close();
   });
 
-  test("cannot say no, cannot agree, and serves no clients of another", async () => {
+  test("cannot answer a miss, cannot agree, and serves no clients of another region", async () => {
     const { regions, b, service, unlevel } = await world();
     const key = newKey(regions);
     await put(b, key);
@@ -135,7 +135,7 @@ describe("a store with a lease that does not serve", () => {
     await regions.close();
   });
 
-  test("for reads only serves no clients of another either", async () => {
+  test("and that serves only reads serves no clients of another region either", async () => {
     const { regions, b, service } = await world();
     const key = newKey(regions);
     await put(b, key);
@@ -162,7 +162,7 @@ test("nothing is forwarded: a miss, a read or a fetch is answered without asking
   await regions.close();
 });
 
-test("an agreed operation holds a record against reads of the other region's clients", async () => {
+test("the other region's clients cannot read a record that an agreed operation holds", async () => {
   const { regions, b, service } = await world();
   const key = newKey(regions);
   await put(b, key);
@@ -186,7 +186,7 @@ test("an agreed operation holds a record against reads of the other region's cli
   await regions.close();
 });
 
-test("a region gone bad alters no immutable part, takes no fact back and gives no material back", async () => {
+test("a compromised region cannot change an immutable part, take a fact back or bring material back", async () => {
   const { regions, b, service } = await world();
   const [key, dead] = [newKey(regions), newKey(regions)];
   await put(b, key);
@@ -201,7 +201,7 @@ test("a region gone bad alters no immutable part, takes no fact back and gives n
     { kind: "update", before, after: { ...key, material: forged } },
     { kind: "update", before, after: { ...key, material: undefined } },
     { kind: "update", before, after: { ...key, objectType: 4 } },
-    // What was before is said to be what the change needs; only its tag is the record's.
+    // The object before is said to be what the change needs; only its tag is the record's.
     {
       kind: "update",
       before: { object: { ...key, material: forged }, tag: before.tag },
@@ -245,7 +245,7 @@ test("a change for the other region's client is made here and pushed back", asyn
   await regions.close();
 });
 
-test("a KEK is given to a region that is not retired", async () => {
+test("a KEK is given only to a region that is not retired", async () => {
   const { regions, b, service } = await world();
   expect(Buffer.from(await service.kek("i", "k")).toString()).toBe("i k");
   b.store.records.isRetired = (region) => region === "a";

@@ -41,7 +41,7 @@ export interface PeerServiceOptions {
   readonly kek: (instance: string, kekId: string) => Promise<Uint8Array>;
   /** Decides between copies that differ in what is sealed. */
   readonly opens?: Opens;
-  /** What the other region's management asks of this one's. */
+  /** Runs a command of the other region's management. */
   readonly manage?: (command: Uint8Array) => Promise<Uint8Array>;
   /** The newest format of records that every node of this region reads; this release's own unless given. */
   readonly recordFormat?: () => number;
@@ -49,7 +49,10 @@ export interface PeerServiceOptions {
   readonly pushed?: (objects: readonly ManagedObject[]) => void;
 }
 
-/** A store without a full lease for longer takes no pushes: the pushing region must not wait for it with every change. */
+/**
+ * A store without a full lease for longer than this refuses pushes: the pushing region must not
+ * wait for it with every change.
+ */
 const pushGraceMs = 250;
 
 /** The outcome of a merge, as the pusher gets it. */
@@ -108,7 +111,7 @@ export class PeerService implements PeerStore {
     ids: readonly string[],
   ): Promise<readonly (OwnStoredObject | undefined)[]> {
     const copies = await this.#options.own.read(instance, ids);
-    // A store that does not serve may lack what it should have: its "no" does not count.
+    // A store that does not serve may lack what it should have: its "not found" does not count.
     if (copies.includes(undefined)) this.#requireLocal();
     return copies;
   }
@@ -150,8 +153,8 @@ export class PeerService implements PeerStore {
   ): Promise<CommitOutcome> {
     const { own, asking, observe, region } = this.#options;
     assertMonotonic(instance, changes, asking, observe);
-    // Where this region is the first in order, its write is the decision: what a system record claims is decided on here,
-    // whichever region asks for it.
+    // Where this region is the first in order, its write is the decision: what a system record
+    // claims is decided here, whichever region asks for it.
     const decides = instance === systemInstance && region < asking;
     return await own.commit(instance, changes, audit, { operation, joined: !decides });
   }

@@ -17,7 +17,7 @@ export interface PushOptions {
   readonly timeoutMs: number;
 }
 
-/** Between two tries of a record that an agreed operation holds over there. */
+/** The pause between two tries of a record that an agreed operation holds in the other region. */
 const reservedPauseMs = 50;
 
 /**
@@ -65,7 +65,10 @@ function aloneIfLate(error: unknown): false {
   throw error;
 }
 
-/** A record that an agreed operation holds over there is pushed again: the operation ends soon. */
+/**
+ * Pushes a record again that an agreed operation holds in the other region: the operation ends
+ * soon.
+ */
 async function untilAnswered(
   peer: Peer,
   objects: readonly ManagedObject[],
@@ -92,7 +95,7 @@ async function pushOnce(
   try {
     return await peer.push(objects);
   } catch (cause) {
-    // The change is made by now: its client gets a success, also if this fails.
+    // The change is made by now: its client gets a success, even if this fails.
     if (!(cause instanceof StoreUnavailable)) {
       observe({ type: "warning", message: `a push to region ${peer.region} failed`, cause });
     }

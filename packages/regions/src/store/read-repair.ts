@@ -15,13 +15,13 @@ import { failureIn } from "../ports/waiting.ts";
 
 export interface ReadRepairOptions {
   readonly own: OwnStore;
-  /** The other regions whose "no" is needed. */
+  /** The other regions whose "not found" is needed. */
   readonly others: readonly Peer[];
   readonly timers: Timers;
   readonly observe: Observer;
 }
 
-/** What the own store said of records. */
+/** What the own store said about records. */
 export interface OwnAnswer {
   readonly instance: string;
   readonly ids: readonly string[];
@@ -49,10 +49,12 @@ export function isOpen(copy: OwnCopy): boolean {
 }
 
 /**
- * Answers what the own store alone cannot decide, from the copies of the other regions: a record that is not there is
- * there if any of them has it, and "not found" needs a "no" of each; one that an agreed operation holds is what all
- * copies amount to; one that does not decode is repaired; one of an unknown format fails the read. With `through`, every record is looked at elsewhere too, as
- * far as others can be asked. What is found is joined into the own store where that can be written.
+ * Answers what the own store alone cannot decide, from the copies of the other regions: a record
+ * that the own store lacks is taken from any of them, and "not found" needs a "not found" of each;
+ * one that an agreed operation holds is the join of all copies; one that does not decode is
+ * repaired; one of an unknown format fails the read. With `through`, the others are asked for every
+ * record, as far as they can be. What is found is joined into the own store where that can be
+ * written.
  */
 export async function readRepair(
   answer: OwnAnswer,
@@ -121,7 +123,7 @@ async function settle(
   return stored.tag === copy.tag ? copy : await taken(stored, found.from, options);
 }
 
-/** Nobody who could be asked has it. */
+/** The answer for a record that no region that could be asked has. */
 function absent(copy: "damaged" | undefined, unasked: string | undefined): undefined {
   if (copy === "damaged") {
     throw new StoreUnavailable("corrupt", "a record does not decode, and no region has a copy");
@@ -138,7 +140,10 @@ function joined(copies: readonly ManagedObject[]): StoredObject {
   throw new StoreUnavailable("corrupt", message);
 }
 
-/** Joins what was found into the own store; where that cannot be written now, the answer is as true without. */
+/**
+ * Joins what was found into the own store; where that cannot be written now, the answer is still
+ * true.
+ */
 async function taken(
   stored: StoredObject,
   from: string,
@@ -154,7 +159,9 @@ async function taken(
   }
 }
 
-/** Puts a copy in the place of the damaged own one. Without that nothing says that it is not an older state. */
+/**
+ * Puts a copy in the place of the damaged own one. Only that shows that it is not an older state.
+ */
 async function repaired(
   stored: StoredObject,
   from: string,
@@ -166,7 +173,7 @@ async function repaired(
   throw new StoreUnavailable("corrupt", message);
 }
 
-/** A copy that is one. */
+/** A copy that can be read, or none; throws for one that cannot. */
 function intact(copy: OwnCopy): OwnStoredObject | undefined {
   if (copy === "unknown") throw unknownFormat();
   if (copy !== "damaged") return copy;

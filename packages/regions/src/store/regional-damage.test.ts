@@ -74,7 +74,7 @@ test("a record of a newer format is never answered with another region's copy, n
   expect(await a.own.quarantined()).toBe(0);
 });
 
-test("two regions that both lose their leases at once, and cannot be levelled, do not wait for each other", async () => {
+test("two regions that both lose their leases at once, and cannot become level, do not wait for each other", async () => {
   const regions = await regionsWithInstance();
   const { a, b, time } = regions;
   const serving = () => [a, b].map(({ store }) => store.serving().from);
@@ -84,7 +84,7 @@ test("two regions that both lose their leases at once, and cannot be levelled, d
   }
   await time.pass(200);
   expect(serving()).toEqual(["remote", "remote"]);
-  // No client asks: where neither serves, listeners are shut.
+  // No client asks: where neither serves, listeners are closed.
   await time.pass(20_000);
   expect(serving()).toContain("local");
   const key = newKey(regions);

@@ -56,7 +56,7 @@ describe("a change", () => {
     await regions.close();
   });
 
-  test("is acknowledged alone at once in a cut, and after the time-out where nobody answers", async () => {
+  test("is acknowledged by this region alone: in a cut at once, without an answer after the time-out", async () => {
     const regions = await regionsWithInstance({ pushTimeoutMs: 500 });
     const { a, time, link } = regions;
     a.other.before = async (method) => {
@@ -71,7 +71,7 @@ describe("a change", () => {
     expect(pushes(a.events)).toEqual(["alone", "alone"]);
   });
 
-  test("is an error without acknowledgement where that is required, and refused unmade in a cut", async () => {
+  test("fails without an acknowledgement where that is required, and is not made at all in a cut", async () => {
     const regions = await regionsWithInstance({ peerAcknowledgement: "required" });
     const { a, b, time, link } = regions;
     b.own.setState("readOnly");
@@ -117,7 +117,7 @@ describe("a change", () => {
     await free;
   });
 
-  test("whose record is held over there is pushed again until it is free", async () => {
+  test("whose record is held in the other region is pushed again until it is free", async () => {
     const regions = await regionsWithInstance();
     const { a, b, time } = regions;
     const key = newKey(regions);
@@ -152,7 +152,8 @@ describe("a record that the own store does not have", () => {
     await expect(time.until(get(a.store, key))).rejects.toEqual(failing("peerUnreachable"));
     link.open = true;
     await time.pass(200);
-    // A region that does not serve from its own store cannot say "no": it may lack what it should have.
+    // A region that does not serve from its own store cannot answer "not found": it may lack what
+    // it should have.
     b.own.setState("none");
     b.own.setState("full");
     await expect(time.until(get(a.store, key))).rejects.toEqual(failing("peerUnreachable"));
@@ -176,7 +177,7 @@ describe("a record that the own store does not have", () => {
     expect((await time.until(get(a.store, key)))?.object).toEqual(key);
   });
 
-  test("a region alone says no by itself", async () => {
+  test("is not found by a region alone, which asks nobody else", async () => {
     const time = new TestTime();
     const own = new MemoryOwnStore();
     await own.instances.ensure(instance, instance);
@@ -194,7 +195,7 @@ describe("a record that the own store does not have", () => {
     await time.until(store[Symbol.asyncDispose]());
   });
 
-  test("a region alone asks its own store although it has no lease: it says best why", async () => {
+  test("is requested from the own store of a region alone, even without a lease: it knows best why", async () => {
     const time = new TestTime();
     const own = new MemoryOwnStore();
     const ids = { uuid: () => "", randomBytes: () => new Uint8Array(1) };
@@ -221,7 +222,7 @@ describe("a record that the own store does not have", () => {
 });
 
 describe("a record that an agreed operation holds", () => {
-  test("is what both copies amount to, and nothing is written", async () => {
+  test("is the join of both copies, and nothing is written", async () => {
     const regions = await regionsWithInstance();
     const { a, b, time, link } = regions;
     const key = newKey(regions);
@@ -287,7 +288,7 @@ describe("while the own store has no lease", () => {
     await regions.close();
   });
 
-  test("a miss there needs the own store's no as well", async () => {
+  test("a miss there needs a miss in the own store as well", async () => {
     const regions = await regionsWithInstance();
     const { a, b, time, link } = regions;
     const key = newKey(regions);
@@ -326,7 +327,7 @@ describe("while the own store has no lease", () => {
     await regions.close();
   });
 
-  test("a request that meets the end of the lease continues in the other region", async () => {
+  test("a request during which the lease ends continues in the other region", async () => {
     const regions = await regionsWithInstance();
     const { a, b, time } = regions;
     const key = newKey(regions);
@@ -356,8 +357,8 @@ describe("while the own store has no lease", () => {
   });
 });
 
-describe("back to the own store", () => {
-  test("only once it is level: what was changed meanwhile is never unseen", async () => {
+describe("the return to the own store", () => {
+  test("happens only once it is level, so that no change made meanwhile is missed", async () => {
     const regions = await regionsWithInstance();
     const { a, time } = regions;
     const key = newKey(regions);
@@ -378,7 +379,7 @@ describe("back to the own store", () => {
     await regions.close();
   });
 
-  test("as in a cut where the other region is out of reach; once it is back, its copies are seen", async () => {
+  test("happens as in a cut where the other region is out of reach; once that is back, its copies are seen", async () => {
     const regions = await regionsWithInstance();
     const { a, time, link } = regions;
     const key = newKey(regions);
@@ -396,7 +397,7 @@ describe("back to the own store", () => {
     await time.until(a.store.commit(instance, [creation(alone)], []));
     link.open = true;
     await time.pass(500);
-    // Not level yet: what either region acknowledged is seen all the same.
+    // Not level yet: what either region acknowledged is seen nevertheless.
     expect(a.store.serving()).toMatchObject({ from: "local", through: true });
     expect((await time.until(must(a.store, key))).object.facts.activated).toEqual(activation);
     expect((await time.until(must(a.store, alone))).object).toEqual(alone);
@@ -405,7 +406,7 @@ describe("back to the own store", () => {
     await regions.close();
   });
 
-  test("two regions of which neither is level serve, each looking at the other", async () => {
+  test("happens in two regions of which neither is level, each reading from the other too", async () => {
     const regions = new TestRegions();
     const { a, b, time } = regions;
     for (const { own } of [a, b]) await own.instances.ensure(instance, instance);
@@ -419,7 +420,7 @@ describe("back to the own store", () => {
     await regions.close();
   });
 
-  test("at the start, the other region is waited for a moment before it counts as lost", async () => {
+  test("waits a moment at the start for the other region, before that counts as lost", async () => {
     const regions = new TestRegions({ graceMs: 1_500 });
     const { a, time, link } = regions;
     link.open = false;
@@ -431,7 +432,7 @@ describe("back to the own store", () => {
   });
 });
 
-test("on the happy path a read asks the own store and nobody else", async () => {
+test("in normal operation a read asks only the own store", async () => {
   const regions = await regionsWithInstance();
   const { a, time, link } = regions;
   link.delayMs = 40;

@@ -53,7 +53,7 @@ export interface RegionalStoreOptions {
   readonly pushTimeoutMs?: number;
   /** How long a change waits for an agreed operation that holds its record. */
   readonly reservedMs?: number;
-  /** How long after the start another region is waited for before it counts as unreachable. */
+  /** How long after the start to wait for another region before it counts as unreachable. */
   readonly graceMs?: number;
   readonly parts?: Partial<RegionalParts>;
 }
@@ -67,14 +67,14 @@ export interface RegionalHealth {
   readonly peers: readonly { readonly region: string; readonly state: PeerState }[];
 }
 
-/** How often a change is decided that finds other regions than it was decided for. */
+/** How often a change is decided at most when the regions change meanwhile. */
 const triesMax = 4;
 
 type Committed = Extract<CommitOutcome, { readonly kind: "committed" }>;
 
 /**
- * The store that the engine sees: the region's own, or the other region's while the own one cannot be used. What two
- * regions make of one promise is decided here and in the files beside.
+ * The store that the engine sees: the region's own, or the other region's while the own one cannot
+ * be used. How two regions keep one promise is decided here and in the files beside.
  */
 export class RegionalStore implements ObjectStore, AsyncDisposable {
   readonly records: RegionRecords;
@@ -109,7 +109,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     return this.#watch.now();
   }
 
-  /** Calls `listener` at each change of `serving()`; answers how to stop that. */
+  /** Calls `listener` at each change of `serving()`; returns a function that stops it. */
   onServing(listener: (serving: Serving) => void): () => void {
     return this.#watch.onServing(listener);
   }
@@ -282,7 +282,10 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     await this.#watch.close();
   }
 
-  /** Then the own store is asked even without a lease: it waits a moment for one, and knows best why it has none. */
+  /**
+   * A region alone asks its own store even without a lease: that waits for one, and knows why it
+   * has none.
+   */
   #isAlone(): boolean {
     const { peers, region } = this.#options;
     return peers.length === 0 && !this.records.isRetired(region);
@@ -360,7 +363,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     const ids = changes.map(({ after }) => after.uniqueIdentifier);
     const found = await peer.remote.read(instance, ids);
     if (!areMade(changes, found)) return outcome;
-    // It is there by the first try's push, and not known to be here.
+    // It is there by the first try's push; whether it is here is not known.
     return { ...this.#acknowledged(false, []), regions: [peer.region] };
   }
 
@@ -409,7 +412,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     if (!agrees) throw new StoreUnavailable("noAgreement", reason);
     const { region, timers, ids, observe } = this.#options;
     await this.#othersNow();
-    // Of one moment: the regions that are asked, and what the store must still say of them.
+    // From one moment: the regions that are asked, and what the store must still say of them.
     const [others, { given }] = [this.#watch.others(), this.records];
     if (others.length === 0) return await this.#commitOwn(instance, changes, audit);
     requireAll(others);

@@ -13,7 +13,7 @@ import { type OwnCopy, readEach, unknownFormat } from "../join/read-each.ts";
 import type { Peer, PushOutcome } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 
-/** What the region that serves this one's clients said of records. */
+/** What the region that serves this one's clients said about records. */
 export interface RemoteAnswer {
   readonly instance: string;
   readonly ids: readonly string[];
@@ -22,7 +22,10 @@ export interface RemoteAnswer {
 
 const ownCursor = "own:";
 
-/** A page of the own store; its cursor says whose it is, since another store's would pass over objects. */
+/**
+ * A page of the own store; its cursor names its store, since another store's cursor would skip
+ * objects.
+ */
 export async function toLocal(
   own: OwnStore,
   instance: string,
@@ -51,7 +54,10 @@ function continued(query: FindQuery, mark: string): FindQuery {
   throw new StoreUnavailable("noLease", message);
 }
 
-/** Whether an earlier try of a commit made its changes: every try sends the same bytes, and no two make one identifier. */
+/**
+ * Whether an earlier try of a commit made its changes: every try sends the same bytes, and no two
+ * commits make the same identifier.
+ */
 export function areMade(
   changes: readonly Change[],
   found: readonly (StoredObject | undefined)[],
@@ -63,8 +69,9 @@ export function areMade(
 }
 
 /**
- * What the serving region does not have may be in the own store, which does not serve but may be readable, or in a
- * third region. It is joined into the serving store; "not found" needs a "no" of each.
+ * What the serving region does not have may be in the own store, which does not serve but may be
+ * readable, or in a third region. It is joined into the serving store; "not found" needs a "not
+ * found" of each.
  */
 export async function settledThere(
   { instance, ids, found }: RemoteAnswer,
@@ -96,7 +103,7 @@ async function answered(ask: () => Promise<readonly OwnCopy[]>): Promise<Answer>
   }
 }
 
-/** A copy that somebody has; undefined where no region has one. */
+/** A copy of any region; undefined where no region has one. */
 function elsewhere(answers: readonly Answer[], at: number): StoredObject | undefined {
   if (answers.some((answer) => answer?.[at] === "unknown")) throw unknownFormat();
   for (const answer of answers) {
@@ -109,7 +116,7 @@ function elsewhere(answers: readonly Answer[], at: number): StoredObject | undef
   throw new StoreUnavailable("peerUnreachable", message);
 }
 
-/** Where the serving store has no room for it, the answer is as true without. */
+/** Joins a record into the serving store; where that has no room, the answer is still true. */
 async function joinedThere(serving: Peer, stored: StoredObject): Promise<StoredObject> {
   let outcome: PushOutcome | undefined;
   try {
@@ -119,6 +126,6 @@ async function joinedThere(serving: Peer, stored: StoredObject): Promise<StoredO
     throw error;
   }
   if (outcome === "durable") return storedOf(stored.object);
-  const message = `region ${serving.region}, which serves, did not take a record: ${outcome}`;
+  const message = `region ${serving.region}, which serves, did not accept a record: ${outcome}`;
   throw new StoreUnavailable("peerUnreachable", message);
 }

@@ -48,11 +48,11 @@ export async function must(
   key: { readonly uniqueIdentifier: string },
 ): Promise<StoredObject> {
   const stored = await get(store, key);
-  if (stored === undefined) throw new Error(`${key.uniqueIdentifier} is not there`);
+  if (stored === undefined) throw new Error(`${key.uniqueIdentifier} does not exist`);
   return stored;
 }
 
-/** Puts a record into one region's store, past all rules. */
+/** Puts a record into one region's store, bypassing all rules. */
 export async function put({ own }: TestRegion, object: ManagedObject): Promise<void> {
   const outcome = await own.commit(instance, [creation(object)], []);
   if (outcome.kind !== "committed") throw new Error(outcome.kind);

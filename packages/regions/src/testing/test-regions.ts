@@ -8,11 +8,11 @@ import { PeerService } from "../store/peer-service.ts";
 import { RegionalStore, type RegionalStoreOptions } from "../store/regional-store.ts";
 import { TestTime } from "./test-time.ts";
 
-/** What lies between two regions; both ways. */
+/** The link between two regions, both ways. */
 class TestLink {
   readonly #listeners = new Set<() => void>();
   #open = true;
-  /** What a call takes, each way. */
+  /** How long a call takes, each way. */
   delayMs = 0;
 
   get open(): boolean {
@@ -110,7 +110,7 @@ export type TestOptions = Partial<Omit<RegionalStoreOptions, "own" | "peers" | "
   readonly opens?: Opens;
 };
 
-/** Two regions of one node each, in one process and in time of their own. */
+/** Two regions of one node each, in one process and with a clock of their own. */
 export class TestRegions {
   readonly time = new TestTime();
   readonly link = new TestLink();
@@ -168,7 +168,7 @@ export class TestRegions {
     return `00000000-0000-4000-8000-${String(this.#ids).padStart(12, "0")}`;
   }
 
-  /** What both leaders do: all that the other has is joined in, and the store is level. */
+  /** Does what both leaders do: joins all that the other region has, and makes the store level. */
   async bothLevel(): Promise<void> {
     await this.time.until(Promise.all([level(this.a, this.time), level(this.b, this.time)]));
     await this.time.pass(200);
@@ -203,7 +203,9 @@ async function level({ own, other, events }: TestRegion, time: TestTime): Promis
   await own.setLevel(asked, epoch);
 }
 
-/** Has a store refuse what needs memory, as a full Redis does; answers how to make room. */
+/**
+ * Makes a store refuse what needs memory, as a full Redis does; returns a function that makes room.
+ */
 export function fill(own: MemoryOwnStore): () => void {
   const { commit } = own;
   own.commit = async (...given) => {
@@ -216,7 +218,7 @@ export function fill(own: MemoryOwnStore): () => void {
   };
 }
 
-/** An object as a region's store has it, past all rules. */
+/** An object as a region's store has it, bypassing all rules. */
 export async function copyOf(
   { own }: TestRegion,
   { instance, uniqueIdentifier }: ManagedObject,

@@ -40,7 +40,7 @@ export class TestTime implements Timers {
       this.#sleepers.add(sleeper);
     });
 
-  /** What `work` comes to; time advances from one sleeper to the next until then. */
+  /** The result of `work`; time advances from one sleeper to the next until then. */
   async until<Result>(work: Promise<Result>): Promise<Result> {
     let over = false;
     const end = () => {
@@ -49,8 +49,8 @@ export class TestTime implements Timers {
     work.then(end, end);
     await quiet();
     for (let steps = 0; !over; steps++) {
-      if (steps > 100_000) throw new Error("waited for in vain");
-      if (!this.#next(Number.POSITIVE_INFINITY)) throw new Error("nobody waits, and nothing came");
+      if (steps > 100_000) throw new Error("the work did not end");
+      if (!this.#next(Number.POSITIVE_INFINITY)) throw new Error("no result, and nothing sleeps");
       await quiet();
     }
     return await work;

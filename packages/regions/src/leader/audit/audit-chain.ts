@@ -16,7 +16,7 @@ import { chainPoint } from "./audit-points.ts";
 
 export interface AuditChainOptions {
   readonly log: AuditLog;
-  /** Where it leaves evidence of its own. */
+  /** Where it writes its own audit events. */
   readonly store: Pick<ObjectStore, "appendAudit">;
   readonly timers: Timers;
   readonly observe: Observer;
@@ -26,8 +26,9 @@ const chainEveryMs = 1_000;
 const partitionsAtOnce = 8;
 
 /**
- * Chains the audit trail: SHA-256 over the entries of each partition in the order of their numbers. Only what is covered
- * is chained, since a fail-over may give the numbers of the rest again.
+ * Chains the audit trail: SHA-256 over the entries of each partition in the order of their numbers.
+ * Only what is covered is chained, since after a fail-over the numbers of the rest may be used
+ * again.
  */
 export class AuditChain implements Duty {
   readonly name = "audit-chain";
@@ -64,7 +65,8 @@ export class AuditChain implements Duty {
       if (entry.number !== before.number + 1) break;
       points.push(chainPoint(before, entry));
     }
-    // What the store gave up is the trail's new beginning; of what somebody took away, what was before it is still there.
+    // After entries that the store dropped, the trail has a new beginning. Before entries that
+    // somebody removed, the earlier ones still exist.
     const base = gap !== undefined && gap.number <= standing.dropped ? gap : undefined;
     if (!(await log.extend(partition, head, points, epoch, base))) return 0;
     if (gap !== undefined) await this.#tellGap(partition, head.number + 1, gap.number, base);

@@ -22,7 +22,7 @@ const partition = partitionOf(instance);
 let time: VirtualTime;
 let own: MemoryOwnStore;
 let events: Event[];
-/** Set, barriers do not come back. */
+/** While it is set, barriers fail. */
 let cut: boolean;
 
 beforeEach(() => {
@@ -77,7 +77,7 @@ async function append(count: number, of: string = instance): Promise<void> {
   await own.appendAudit(of, all);
 }
 
-/** One run of a duty, which may wait by `Timers`. */
+/** One run of a duty, which may wait with `Timers`. */
 async function run(duty: Duty, epoch = 1): Promise<DutyResult> {
   const running = duty.run(termOf(epoch));
   let over = false;
@@ -120,7 +120,7 @@ const upTo = (last: number, first = 1) =>
   Array.from({ length: last - first + 1 }, (_, at) => first + at);
 
 describe("the chain", () => {
-  test("takes in every partition's entries in order, and continues where it stopped", async () => {
+  test("includes every partition's entries in order, and continues where it stopped", async () => {
     await append(300);
     await append(2, systemInstance);
     expect(await run(chain())).toEqual({ done: 302, left: 0 });
@@ -136,7 +136,7 @@ describe("the chain", () => {
     expect((await standing()).head.number).toBe(301);
   });
 
-  test("takes in only what is covered: a fail-over gives the other numbers again", async () => {
+  test("includes only covered entries: after a fail-over the other numbers are used again", async () => {
     await append(3);
     await run(chain());
     cut = true;
@@ -151,7 +151,7 @@ describe("the chain", () => {
     expect(await computed()).toBe(hex((await standing()).head.hash));
   });
 
-  test("continues after what the store gave up, and leaves evidence of it", async () => {
+  test("continues after entries that the store dropped, and writes an audit event about them", async () => {
     await append(2_000);
     expect((await standing()).dropped).toBe(768);
     await run(chain());
@@ -168,7 +168,7 @@ describe("the chain", () => {
     ]);
   });
 
-  test("reports what somebody removed before it was chained", async () => {
+  test("reports entries that somebody removed before they were chained", async () => {
     await append(5);
     await run(chain());
     await append(5);
@@ -201,7 +201,7 @@ describe("shipping", () => {
     expect(sink.got.at(-1)).toMatchObject({ number: 1_201, partition, storeId: "memory" });
   });
 
-  test("at least once: what did not arrive, or was not noted, comes again", async () => {
+  test("delivers at least once: entries that did not arrive, or were not noted, come again", async () => {
     const sink = new MemorySink();
     const other = new MemorySink("other");
     await append(3);
@@ -224,7 +224,7 @@ describe("shipping", () => {
     expect(hex(sink.got[2]?.hash ?? Buffer.of(1))).toBe(hex(sink.got[5]?.hash ?? Buffer.of(2)));
   });
 
-  test("reports what was given up before the sink had it, and continues", async () => {
+  test("reports entries that were dropped before the sink had them, and continues", async () => {
     const sink = new MemorySink();
     await append(10);
     await run(chain());
@@ -258,7 +258,7 @@ describe("shipping", () => {
 });
 
 describe("retention", () => {
-  test("by age: the chain continues from where the rest begins", async () => {
+  test("removes entries by age, and the chain continues where the rest begins", async () => {
     await append(300);
     await time.run(10_000);
     await append(5);
@@ -272,7 +272,7 @@ describe("retention", () => {
     expect(await run(retention({ ageMs: 9_000 }))).toMatchObject({ done: 0 });
   });
 
-  test("by size", async () => {
+  test("removes entries by size", async () => {
     await append(600);
     await run(chain());
     const { head } = await standing();
@@ -282,7 +282,7 @@ describe("retention", () => {
     expect(done).toBeLessThanOrEqual(301);
   });
 
-  test("entries that are not chained, or that a sink lacks, are kept", async () => {
+  test("keeps entries that are not chained, or that a sink lacks", async () => {
     const [fast, slow] = [new MemorySink("fast"), new MemorySink("slow")];
     await append(10);
     await run(chain());
@@ -298,7 +298,7 @@ describe("retention", () => {
     expect((await run(retention({ ageMs: 1 }))).done).toBe(10);
   });
 
-  test("beyond the hard bound what a sink has not goes too, and that is reported", async () => {
+  test("also removes entries that a sink lacks beyond the hard bound, and that is reported", async () => {
     const slow = new MemorySink("slow");
     await append(10);
     await run(chain());
@@ -318,7 +318,7 @@ describe("retention", () => {
     expect(events).toContainEqual(expect.objectContaining({ type: "auditLost" }));
   });
 
-  test("entries at the beginning that differ from those that were chained are kept, as evidence", async () => {
+  test("keeps, as evidence, entries at the beginning that differ from those that were chained", async () => {
     await append(300);
     await run(chain());
     await time.run(10_000);
@@ -327,7 +327,7 @@ describe("retention", () => {
     expect(events).toContainEqual(expect.objectContaining({ type: "auditFault", partition }));
   });
 
-  test("begins where the store gave up, too", async () => {
+  test("also begins where the store dropped entries", async () => {
     for (let round = 0; round < 9; round += 1) {
       await append(250);
       await run(chain());

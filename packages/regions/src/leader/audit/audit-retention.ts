@@ -14,9 +14,9 @@ export interface AuditRetentionOptions {
   readonly log: AuditLog;
   readonly timers: Timers;
   readonly observe: Observer;
-  /** What no sink has yet stays. */
+  /** What one of these sinks lacks stays. */
   readonly sinks: readonly string[];
-  /** Older entries go. */
+  /** Older entries are removed. */
   readonly ageMs: number;
   /** Asked at each run. */
   readonly bounds: () => Promise<AuditBounds>;
@@ -24,20 +24,23 @@ export interface AuditRetentionOptions {
 
 /** Bytes of all entries together; each counts `entryOverhead` more than it has. */
 interface AuditBounds {
-  /** Beyond it the oldest go that every sink has. */
+  /** Beyond it, the oldest entries that every sink has are removed. */
   readonly bytesMax: number;
-  /** Beyond it the oldest go, also those that no sink has: the store must not fill up. */
+  /**
+   * Beyond it, the oldest entries are removed even if a sink lacks them: the store must not fill
+   * up.
+   */
   readonly hardMax: number;
 }
 
 /** Bytes that the store needs for each entry, in addition to the entry itself. */
 const entryOverhead = 64;
 
-/** Whether an entry, with the point after it and the one before, stays. */
+/** Whether an entry stays, given the point after it and the one before. */
 type Until = (point: ChainPoint, before: ChainPoint) => boolean;
 
 const retainEveryMs = 60_000;
-/** Pages of one run; the rest is for the next. */
+/** Most pages of one run; the next run does the rest. */
 const pagesPerRun = 64;
 
 /** Removes the oldest audit entries by age and by size; the chain continues from where the rest begins. */
@@ -45,7 +48,7 @@ export class AuditRetention implements Duty {
   readonly name = "audit-retention";
   readonly everyMs = retainEveryMs;
   readonly #options: AuditRetentionOptions;
-  /** Partitions whose beginning is not what the chain says: evidence that stays. */
+  /** Partitions whose first entries are not those that were chained: they stay, as evidence. */
   readonly #faulty = new Set<number>();
 
   constructor(options: AuditRetentionOptions) {
@@ -97,14 +100,14 @@ export class AuditRetention implements Duty {
     return limits;
   }
 
-  /** Where a partition's trail begins, also where the store gave entries up by itself. */
+  /** Where a partition's trail begins, even if the store dropped entries by itself. */
   async #base(partition: number, { base, dropped, head }: AuditStanding): Promise<ChainPoint> {
     if (dropped <= base.number || dropped > head.number) return base;
     const [kept] = await this.#options.log.points(partition, [dropped]);
     return kept ?? base;
   }
 
-  /** The point up to which one page may go; undefined where nothing may. */
+  /** The point up to which one page may be removed; undefined where nothing may. */
   async #page(
     partition: number,
     base: ChainPoint,
@@ -135,7 +138,10 @@ export class AuditRetention implements Duty {
   }
 }
 
-/** Cuts until all together are no larger than `most`; the largest first, since room matters more than age. */
+/**
+ * Removes entries until all partitions together have at most `most` bytes; the largest partition
+ * first, since room matters more than age.
+ */
 async function cutBySize(
   standings: readonly AuditStanding[],
   bases: ReadonlyMap<number, ChainPoint>,
@@ -155,7 +161,7 @@ async function cutBySize(
   }
 }
 
-/** Bytes of all entries up to a point, gone ones included. */
+/** Bytes of all entries up to a point, removed ones included. */
 function sizeAt({ bytes, number }: ChainPoint): number {
   return bytes + number * entryOverhead;
 }

@@ -23,16 +23,19 @@ export interface ChainedEntry extends AuditEntry {
 /** Where audit entries go. */
 export interface AuditSink {
   readonly name: string;
-  /** Entries of one delivery; 500 unless given. */
+  /** Most entries of one delivery; 500 unless given. */
   readonly batchMax?: number;
-  /** Resolves when they have arrived; rejects in a bounded time where they have not, and gets the same ones again. */
+  /**
+   * Resolves when the entries have arrived; rejects within a bounded time where they have not, and
+   * then gets the same ones again.
+   */
   deliver(entries: readonly ChainedEntry[], signal: AbortSignal): Promise<void>;
 }
 
 export interface AuditShipOptions {
   readonly log: AuditLog;
   readonly sink: AuditSink;
-  /** Where it leaves evidence of its own. */
+  /** Where it writes its own audit events. */
   readonly store: Pick<ObjectStore, "appendAudit">;
   readonly timers: Timers;
   readonly observe: Observer;
@@ -50,14 +53,15 @@ interface Batch {
 }
 
 /**
- * Gives a sink the chained entries, each at least once: up to where it has them is noted in the store when they have
- * arrived. A sink that is out holds up nobody else, and what waits for it waits in the store.
+ * Gives a sink the chained entries, each at least once: when they have arrived, the store notes up
+ * to where the sink has them. A sink that is down delays nothing else, and its entries wait in the
+ * store.
  */
 export class AuditShip implements Duty {
   readonly name: string;
   readonly everyMs = shipEveryMs;
   readonly #options: AuditShipOptions;
-  /** Where the next batch begins to look, so that no partition waits for another. */
+  /** The partition with which the next batch begins, so that no partition waits for another. */
   #turn = 0;
 
   constructor(options: AuditShipOptions) {
@@ -198,7 +202,9 @@ export class AuditShip implements Duty {
   }
 }
 
-/** Those of all partitions in order of time, those of one in the order of their numbers. */
+/**
+ * Entries of all partitions in order of time; those of one partition in the order of their numbers.
+ */
 function inOrder(entries: readonly ChainedEntry[]): readonly ChainedEntry[] {
   const latest = new Map<number, number>();
   const timed = entries.map((entry) => {

@@ -14,7 +14,10 @@ export interface Comparison {
   readonly active: () => boolean;
 }
 
-/** First bytes whose leaves are compared together: fewer where there are many leaves, since the own ones are in memory. */
+/**
+ * How many first bytes have their leaves compared together: fewer where there are many leaves,
+ * since the own ones are kept in memory.
+ */
 const bytesAtFirst = 8;
 const leavesMany = 20_000;
 const leavesFew = 4_000;
@@ -22,8 +25,9 @@ const leavesFew = 4_000;
 const idsPerFetch = 200;
 
 /**
- * Compares two regions' digests of a partition and hands `each` the identifiers of what the other region has and the own
- * store has not, or not so. True when all of it was looked at.
+ * Compares two regions' digests of a partition and hands `each` the identifiers of records that the
+ * other region has and the own store lacks or has in another version. True when everything was
+ * compared.
  */
 export async function differing(
   comparison: Comparison,
@@ -45,7 +49,7 @@ export async function differing(
   return true;
 }
 
-/** Answers how many leaves the own store has. */
+/** Compares the leaves of some first bytes; returns how many leaves the own store has. */
 async function compareLeaves(
   { own, peer, partition, unjoinable }: Comparison,
   mask: Uint8Array,

@@ -6,15 +6,15 @@ const pageBytes = 256 << 10;
 /** What a feed reads: a region's own store, or another region's through the peer protocol. */
 type Source = Pick<ReplicationSource, "position" | "changes">;
 
-/** How far a partition was followed. A restart forgets it, also while a page is read. */
+/** How far a partition was followed. A restart forgets it, even while a page is read. */
 interface Place {
   readonly replicationId: string;
   number: number;
 }
 
 /**
- * Follows what changes in the own store, a partition at a time and from the beginning: cheap once it has been through,
- * since a record has one entry however often it changes.
+ * Follows what changes in the own store, one partition at a time and from the beginning: cheap
+ * after the first pass, since a record has one entry however often it changes.
  */
 export class OwnFeed {
   readonly #own: Source;
@@ -26,12 +26,14 @@ export class OwnFeed {
     this.#partitions = partitions;
   }
 
-  /** Begins anew. */
+  /** Begins again at the start. */
   restart(): void {
     this.#places.clear();
   }
 
-  /** Hands over at most about `limit` changed records; answers how many changes are not looked at yet. */
+  /**
+   * Hands over at most about `limit` changed records; returns how many changes are not read yet.
+   */
   async follow(
     limit: number,
     context: { readonly active: () => boolean },
@@ -54,7 +56,7 @@ export class OwnFeed {
     return left;
   }
 
-  /** Answers how many records there were; undefined where the place leads nowhere any more. */
+  /** Returns how many records there were; undefined where the place is no longer valid. */
   async #page(
     partition: number,
     place: Place,

@@ -39,7 +39,7 @@ function readerOf(): PeerReader {
   return new PeerReader({ peer, own, timers: time, observe: (event) => events.push(event) });
 }
 
-/** Runs work that waits by `Timers`. */
+/** Runs work that waits with `Timers`. */
 async function timed<Result>(work: Promise<Result>): Promise<Result> {
   let over = false;
   const result = work.finally(() => {
@@ -101,7 +101,7 @@ describe("catch-up", () => {
     });
   });
 
-  test("a record that an agreed operation holds is not passed over, and holds up no other", async () => {
+  test("does not skip a record that an agreed operation holds, and does not delay the others", async () => {
     const [held, other] = [objectOf(), objectOf()];
     await put(own, [held]);
     await put(peer.store, [{ ...held, facts: { activated } }, other]);
@@ -119,7 +119,7 @@ describe("catch-up", () => {
     expect(await own.cursor(partition, "b")).toEqual({ replicationId: "b b1", number: 3 });
   });
 
-  test("the next leader reads records again that were held", async () => {
+  test("reads records that were held again with the next leader", async () => {
     const held = objectOf();
     await put(own, [held]);
     await put(peer.store, [{ ...held, facts: { activated } }]);
@@ -145,7 +145,7 @@ describe("catch-up", () => {
     );
   });
 
-  test.each(["own", "peer"])("a newer format in the %s store: never level", async (side) => {
+  test.each(["own", "peer"])("is never level with a newer format in the %s store", async (side) => {
     const [newer, other] = [objectOf(), objectOf()];
     await put(own, [newer]);
     await put(peer.store, [{ ...newer, facts: { activated } }, other]);
@@ -161,7 +161,7 @@ describe("catch-up", () => {
     expect(await own.quarantined()).toBe(0);
   });
 
-  test("another process at the other side: digests decide, and only what differs is fetched", async () => {
+  test("compares digests when the other side has another process, and fetches only what differs", async () => {
     const objects = Array.from({ length: 300 }, () => objectOf());
     await put(peer.store, objects);
     await caughtUp();
@@ -180,7 +180,7 @@ describe("catch-up", () => {
     expect(peer.calls.get("digests")).toBeUndefined();
   });
 
-  test("leaves that another process counted say nothing of the own ones", async () => {
+  test("does not compare with leaves that another process numbered", async () => {
     const leaves = (replicationId: string) => ({
       leaves: async () => ({ replicationId, last: 0, leaves: [], next: undefined }),
     });
@@ -197,7 +197,7 @@ describe("catch-up", () => {
     expect(await missing("b b2")).toBeUndefined();
   });
 
-  test("a set that ends before the cursor, though the same process counts: digests", async () => {
+  test("compares digests when the changes end before the cursor, although the process is the same", async () => {
     await put(peer.store, [objectOf(), objectOf(), objectOf()]);
     await caughtUp();
     await own.setCursor(partition, "b", { replicationId: "b b1", number: 9 }, epoch);
@@ -217,7 +217,7 @@ describe("catch-up", () => {
     expect(await own.cursor(partition, "b")).toBeUndefined();
   });
 
-  test("a lapse of the lease while pages come: what was read counts for nothing", async () => {
+  test("ignores what was read when the lease lapses while pages come", async () => {
     await put(
       peer.store,
       Array.from({ length: 3_000 }, () => objectOf()),
@@ -279,7 +279,7 @@ describe("catch-up", () => {
     await expectEqual();
   });
 
-  test("nothing is asked of a region that is down", async () => {
+  test("asks nothing of a region that is down", async () => {
     peer.now = "down";
     expect(await caughtUp()).toEqual({ done: 0, left: 0 });
     expect(peer.calls.size).toBe(0);
@@ -300,7 +300,7 @@ describe("digests", () => {
     expect(await check()).toEqual({ done: 0, left: 0 });
   });
 
-  test("records that only this region has are ignored", async () => {
+  test("ignore records that only this region has", async () => {
     await put(own, [objectOf()]);
     expect(await check()).toEqual({ done: 0, left: 0 });
     expect(peer.calls.get("records")).toBeUndefined();
@@ -324,7 +324,7 @@ describe("resync", () => {
   const level = (context = termOf(epoch)) => timed(new Resync(own, [reader]).run(context));
   const check = () => timed(digestCheck(own, [reader]).run(termOf(epoch)));
 
-  test("reaches a request once everything up to a position read after it is in the own store", async () => {
+  test("reaches a request once the own store has everything up to a position read after it", async () => {
     await put(
       peer.store,
       Array.from({ length: 1_500 }, () => objectOf()),
@@ -339,7 +339,7 @@ describe("resync", () => {
     expect(peer.calls.size).toBe(0);
   });
 
-  test("ends where a catch-up finds no room, and is back once there is room", async () => {
+  test("is needed again when a catch-up finds no room, and reaches the level once there is room", async () => {
     const asked = await own.requestResync();
     await level();
     const empty = fill(own);
@@ -368,7 +368,7 @@ describe("resync", () => {
     expect(await own.levels()).toMatchObject({ asked: first + 1, reached: first });
   });
 
-  test("reaches nothing while the other region cannot be asked, or holds something back", async () => {
+  test("reaches nothing while the other region cannot be asked, or a record is held", async () => {
     await own.requestResync();
     peer.now = "down";
     await expect(level()).rejects.toMatchObject({ failure: "peerUnreachable" });
@@ -384,7 +384,7 @@ describe("resync", () => {
     expect((await own.levels()).reached).toBe(1);
   });
 
-  test("a region without others, or whose others are retired, is level at once", async () => {
+  test("is done at once in a region without others, or whose others are retired", async () => {
     await own.requestResync();
     await timed(new Resync(own, []).run(termOf(epoch)));
     expect((await own.levels()).reached).toBe(1);
@@ -394,7 +394,7 @@ describe("resync", () => {
     expect((await own.levels()).reached).toBe(2);
   });
 
-  test("a store that lost what it had read reads it again", async () => {
+  test("reads everything again into a store that lost what it had", async () => {
     const objects = Array.from({ length: 50 }, () => objectOf());
     await put(peer.store, objects);
     await caughtUp();
@@ -409,7 +409,7 @@ describe("resync", () => {
     await expectEqual();
   });
 
-  test("an outage that only another node saw: what the leader remembers counts for nothing", async () => {
+  test("ignores what the leader remembers after an outage that only another node saw", async () => {
     await put(peer.store, [objectOf()]);
     await caughtUp();
     await own.setCursor(partition, "b", { replicationId: "b b1", number: 0 }, epoch);
@@ -419,7 +419,7 @@ describe("resync", () => {
     expect(peer.calls.get("changes")).toBe(1);
   });
 
-  test("the end of the term leaves the request to the next leader", async () => {
+  test("leaves the request to the next leader when the term ends", async () => {
     await put(
       peer.store,
       Array.from({ length: 3_000 }, () => objectOf()),
@@ -434,7 +434,7 @@ describe("resync", () => {
     expect((await own.levels()).reached).toBe(0);
   });
 
-  test("pages overlap with the joining, at 80 ms a round trip", async () => {
+  test("reads the next page while it joins the last one, at 80 ms per round trip", async () => {
     await put(
       peer.store,
       Array.from({ length: 6_000 }, () => objectOf()),
@@ -443,7 +443,7 @@ describe("resync", () => {
     peer.delayMs = 80;
     const startedMs = time.monotonicMs();
     await level();
-    // Six pages and a position one after another, and nothing that waits besides.
+    // Six pages and a position one after another, and no other wait.
     expect(time.monotonicMs() - startedMs).toBeLessThan(8 * 80 + 100);
   });
 });

@@ -29,16 +29,16 @@ export interface PeerReaderOptions {
 }
 
 /**
- * A page fits one answer of the peer protocol (1 MiB), keeps neither event loop for long, and its round trip hides behind
- * the joining of the page before.
+ * A page fits one answer of the peer protocol (1 MiB), blocks neither event loop for long, and is
+ * fetched while the page before it is joined.
  */
 const pageRecords = 1_000;
 const pageBytes = 768 << 10;
-/** Records joined in one step: a store's script for more of them would hold up its clients. */
+/** Records joined in one step: a script for more of them would delay the store's clients. */
 const mergeRecords = 128;
 const mergeWidth = 4;
 const partitionsAtOnce = 6;
-/** How often a long pull notes how far it came. */
+/** How often a long pull saves how far it came. */
 const saveEveryMs = 1_000;
 
 const unjoinableMax = 10_000;
@@ -51,7 +51,7 @@ interface Comparing {
 
 /** How far the changes of one partition were read. */
 interface Place {
-  /** The own store's data that the place belongs to. */
+  /** The own store to whose data the place belongs. */
   readonly storeId: string | undefined;
   /** The cursor as the own store has it. */
   saved: PeerCursor | undefined;
@@ -59,15 +59,15 @@ interface Place {
   replicationId: string | undefined;
   number: number;
   /**
-   * Read, but held by an agreed operation, or of a format that one of the nodes does not know: the cursor stays before
-   * them until they are joined.
+   * Records that were read, but are held by an agreed operation, or of a format that one of the
+   * nodes does not know: the cursor stays before them until they are joined.
    */
   readonly held: Set<string>;
 }
 
 /**
- * Reads another region's changes into the own store, a partition at a time, from where it was left. Used by the
- * leader's duties alone, whose epoch its cursors carry.
+ * Reads another region's changes into the own store, a partition at a time, from where it stopped.
+ * Only the leader's duties use it; its cursors carry their epoch.
  */
 export class PeerReader {
   readonly #options: PeerReaderOptions;
@@ -86,13 +86,19 @@ export class PeerReader {
     return this.#options.peer;
   }
 
-  /** Goes back to what the own store says: after an outage it alone knows what it has. */
+  /**
+   * Forgets every place, so that the own store's cursors count: after an outage only the store
+   * knows what it has.
+   */
   forget(): void {
     this.#places.clear();
     this.#marks.forget();
   }
 
-  /** Pulls every partition up to `position`; nothing is left when all of it is in the own store, durably. */
+  /**
+   * Pulls every partition up to `position`; `left` is 0 when all of it is in the own store,
+   * durably.
+   */
   async pullAll(position: StorePosition, context: DutyContext): Promise<DutyResult> {
     const { replicationId, numbers } = position;
     const total = { done: 0, left: 0 };
@@ -125,7 +131,7 @@ export class PeerReader {
     return total;
   }
 
-  /** Without asking anybody. */
+  /** Whether a partition was read up to a position, without asking the other region. */
   #reached(partition: number, { replicationId, numbers }: StorePosition): boolean {
     // Nothing was ever written there.
     if (numbers[partition] === 0) return true;
@@ -177,7 +183,7 @@ export class PeerReader {
     return { done, left: left + place.held.size };
   }
 
-  /** Where this partition was read up to: what the own store says decides. */
+  /** Up to where this partition was read; the own store's cursor decides. */
   async #place(partition: number): Promise<Place> {
     const { own, peer } = this.#options;
     const saved = await own.cursor(partition, peer.region);
@@ -197,8 +203,9 @@ export class PeerReader {
   }
 
   /**
-   * Whether the cursor says nothing of the changes that the other region has now: another process counts there, or its
-   * set ends before the cursor. At a first contact everything is read, from the beginning.
+   * Whether the cursor does not apply to the changes that the other region has now: another process
+   * numbers them, or they end before the cursor. At a first contact everything is read, from the
+   * beginning.
    */
   async #isElsewhere(partition: number, place: Place, target: PeerCursor): Promise<boolean> {
     if (place.replicationId === undefined) {
@@ -213,7 +220,7 @@ export class PeerReader {
     return page.replicationId !== place.replicationId || page.last < place.number;
   }
 
-  /** Reads a few changes, of which most were pushed: only the others are fetched. */
+  /** Reads a few changes, most of which were pushed: fetches only the others. */
   async #readTail(
     partition: number,
     place: Place,
@@ -277,12 +284,14 @@ export class PeerReader {
 
   #page(partition: number, after: number): Promise<ChangePage> {
     const page = this.#options.peer.changes(partition, after, pageRecords, pageBytes);
-    // The waiting caller gets the failure, which may come before anybody waits.
+    // The caller that awaits the page gets the failure, which may come before that.
     page.catch(() => undefined);
     return page;
   }
 
-  /** Joins a page into the own store; answers the identifiers that are held, or cannot be read here. */
+  /**
+   * Joins a page into the own store; returns the identifiers that are held, or cannot be read here.
+   */
   async #join(page: RecordsAnswer): Promise<readonly string[]> {
     const { own, peer, observe, timers, join, opens } = this.#options;
     const options = { from: peer.region, timers, observe, opens, ...(join && { join }) };
@@ -303,7 +312,7 @@ export class PeerReader {
     return held;
   }
 
-  /** Once a record: it is tried again and again. */
+  /** Once per record, since it is tried again and again. */
   #tellUnknown(ids: readonly string[]): void {
     const { observe, peer } = this.#options;
     for (const id of ids) {
@@ -315,7 +324,7 @@ export class PeerReader {
     }
   }
 
-  /** Tries once more what was held; answers how much of it is joined now. */
+  /** Tries once more what was held; returns how much of it is joined now. */
   async #retryHeld(partition: number, place: Place): Promise<number> {
     const before = place.held.size;
     for (const ids of slices([...place.held], mergeRecords)) {
@@ -326,7 +335,7 @@ export class PeerReader {
     return before - place.held.size;
   }
 
-  /** Fetches what differs; what is held stays so in the place. */
+  /** Fetches what differs; the place keeps what is held. */
   async #compare(partition: number, place: Place, { active }: DutyContext): Promise<Comparing> {
     const { peer, own, timers } = this.#options;
     const unjoinable = this.#unjoinable;
@@ -358,7 +367,9 @@ export class PeerReader {
   }
 }
 
-/** Whether a page continues from a place: the same process counts, and it has entries. */
+/**
+ * Whether a page continues from a place: the same process numbers the changes, and it has entries.
+ */
 function continues(page: ChangePage, { replicationId, number }: Place): boolean {
   return page.replicationId === replicationId && page.upTo > number;
 }

@@ -3,7 +3,7 @@ import { losingLevel } from "../../join/full.ts";
 import type { Duty, DutyContext, DutyResult } from "../duty.ts";
 import type { PeerReader } from "./reader.ts";
 
-/** How soon a node's request is seen: the own store serves again no sooner. */
+/** How soon the leader sees a node's request: the own store does not serve again sooner. */
 const resyncEveryMs = 200;
 const catchUpEveryMs = 500;
 const digestsEveryMs = 60_000;

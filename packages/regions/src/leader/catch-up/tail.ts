@@ -13,16 +13,19 @@ export interface TailComparison {
   readonly unjoinable: Unjoinable;
 }
 
-/** Changes that are compared at most; with more, or where more than this is missing, whole pages are read. */
+/**
+ * Most changes that are compared, and most that may be missing; with more, whole pages are read.
+ */
 export const tailMax = 4_000;
 const missingMax = 500;
 
 const everything = new Uint8Array(32).fill(0xff);
 
 /**
- * Identifiers of what another region changed and the own store has not, by identifier and tag alone: nearly all of it was
- * pushed, and need not be sent and read a second time. Undefined where reading pages costs less, or where another process
- * counts there. It is complete up to any position that was read before.
+ * Identifiers of records that another region changed and the own store lacks, by identifier and tag
+ * alone: nearly all were pushed, and need not be sent and read a second time. Undefined where
+ * reading pages costs less, or where another process numbers the changes there. The result is
+ * complete up to any position that was read before.
  */
 export async function missingInTail(
   comparison: TailComparison,
@@ -43,7 +46,7 @@ export async function missingInTail(
   return missing.length > missingMax ? undefined : [...new Set(missing)];
 }
 
-/** All pages to the end; undefined where they are too many. */
+/** All pages to the end; undefined where there are too many. */
 async function leavesAfter(
   store: Pick<ReplicationSource, "leaves">,
   partition: number,
@@ -70,7 +73,10 @@ export class TailMarks {
   #older: StorePosition | undefined;
   #newer: StorePosition | undefined;
 
-  /** A push may be here before the position that covers it: the mark is the one before the last. */
+  /**
+   * A push may arrive before the position that covers it, so the mark is the position before the
+   * last.
+   */
   note(position: StorePosition): void {
     this.#older = this.#newer;
     this.#newer = position;

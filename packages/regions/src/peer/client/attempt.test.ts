@@ -57,14 +57,14 @@ function settle() {
 const turn = () => setTimeout(0);
 
 describe("several nodes", () => {
-  test("the first answers", async () => {
+  test("the first node answers", async () => {
     const { asked, result } = nodes(2);
     asked[0]?.answer("a");
     expect(await result).toEqual({ result: "a", doubt: false });
     expect(asked).toHaveLength(1);
   });
 
-  test("the next is asked when one fails, and may have doubts", async () => {
+  test("the next is asked when one fails, and its answer may be in doubt", async () => {
     for (const [error, doubt] of [
       ["undone", false],
       ["unknown", true],
@@ -88,7 +88,7 @@ describe("several nodes", () => {
     }
   });
 
-  test("one that stalled and then fails is not followed twice", async () => {
+  test("the next is asked only once when one stalls and then fails", async () => {
     const { asked, result } = nodes(3);
     asked[0]?.stall();
     await turn();
@@ -102,7 +102,7 @@ describe("several nodes", () => {
     expect((await result).result).toBe("c");
   });
 
-  test("a failure that is every node's ends it", async () => {
+  test("a failure that every node would give ends the request", async () => {
     const { asked, result } = nodes(3);
     asked[0]?.fail("final");
     await expect(result).rejects.toBe("final");
@@ -119,7 +119,7 @@ describe("several nodes", () => {
     await expect(result).rejects.toBe("informative");
   });
 
-  test("waits for one that stalled when the others have failed", async () => {
+  test("one that stalled is waited for when the others have failed", async () => {
     const { asked, result } = nodes(2);
     asked[0]?.stall();
     await turn();
@@ -133,7 +133,7 @@ describe("several nodes", () => {
 describe("bounds", () => {
   const never = new AbortController().signal;
 
-  test("bytes are given in order; one larger than all there is passes alone", async () => {
+  test("bytes are reserved in order; more than the whole budget passes alone", async () => {
     const budget = new ByteBudget(10);
     const order: string[] = [];
     const ask = (name: string, bytes: number, signal = never) =>
@@ -152,7 +152,7 @@ describe("bounds", () => {
     expect(budget.held).toBe(0);
   });
 
-  test("who gives up does not keep the others waiting", async () => {
+  test("a caller that gives up does not keep the others waiting", async () => {
     const budget = new ByteBudget(10);
     const over = new AbortController();
     await budget.reserve(8, never);
@@ -166,7 +166,7 @@ describe("bounds", () => {
     expect(budget.held).toBe(0);
   });
 
-  test("slots are handed on in order, and waited for only so long", async () => {
+  test("slots are passed on in order, and callers wait a bounded time for them", async () => {
     const time = new TestTime();
     const slots = new Semaphore(1);
     const enter = (waitMs: number) => acquireWithin(slots, waitMs, 2, time);

@@ -1,13 +1,16 @@
-/** Something asked of one node. */
+/** A request to one node. */
 export interface Attempt<Result> {
   /** Rejects with `CallFailed`. */
   readonly result: Promise<Result>;
-  /** Calls `listener` once when nothing has been heard of the node for too long; the attempt continues. */
+  /**
+   * Calls `listener` once when nothing has been heard from the node for too long; the attempt
+   * continues.
+   */
   readonly onStall: (listener: () => void) => void;
   readonly cancel: () => void;
 }
 
-/** An attempt that has not ended, as its node watches over it. */
+/** An attempt that has not ended, as its node link tracks it. */
 export class Pending {
   readonly sinceMs: number;
   readonly endsMs: number;
@@ -33,16 +36,16 @@ export class Pending {
   }
 }
 
-/** What several nodes made of one request. */
+/** The answer to a request that several nodes may have received. */
 export interface Answered<Result> {
   readonly result: Result;
-  /** Another node may have done it too, or may do it yet. */
+  /** Another node may have done it too, or may still do it. */
   readonly doubt: boolean;
 }
 
-/** How several nodes' failures are taken. */
+/** How the failures of several nodes are judged. */
 export interface Judge {
-  /** No other node would answer otherwise. */
+  /** No other node would answer differently. */
   readonly final: (error: unknown) => boolean;
   /** The node has certainly not done it. */
   readonly undone: (error: unknown) => boolean;
@@ -51,8 +54,8 @@ export interface Judge {
 }
 
 /**
- * Asks one node after the other, the next one when the one before fails or stalls, and takes the first answer. Rejects
- * with an error that is every node's, or where none answers.
+ * Asks one node after the other, the next one when the one before fails or stalls, and takes the
+ * first answer. Rejects with an error that every node would give, or where none answers.
  */
 export function acrossNodes<Node, Result>(
   nodes: readonly Node[],
@@ -122,7 +125,7 @@ class Across<Node, Result> {
     if (!this.#judge.undone(error)) this.#doubt = true;
     this.#failure = this.#failure === undefined ? error : this.#judge.better(this.#failure, error);
     if (this.#judge.final(error)) this.#end(() => this.#reject(error));
-    // One that stalled has been followed already.
+    // After one that stalled, the next was asked already.
     else if (!stalled || this.#running.size === 0) this.next();
   }
 

@@ -13,10 +13,10 @@ import { type Answered, acrossNodes, type Judge } from "./attempt.ts";
 import type { PeerClientTimes } from "./client-times.ts";
 import type { NodeLink } from "./node-link.ts";
 
-/** Calls at once to one region: fewer than it takes, so that several of our nodes have room. */
+/** Calls at once to one region: fewer than it accepts, so that several of our nodes have room. */
 const callsMax = 128;
 const queueMax = 4_096;
-/** Of those with large messages, and as many pushes of them: fewer than a node takes. */
+/** Calls with large messages at once, and as many pushes: fewer than a node accepts. */
 export const largeMax = 2;
 /** A larger request travels as a large message. */
 const requestMax: number = serverLimits.requestBytes - 1_024;
@@ -30,7 +30,7 @@ const regional: ReadonlySet<StoreFailure> = new Set([
   "retired",
 ]);
 
-/** Which nodes of the region to ask, the best first; rejects without any. */
+/** Which nodes of the region to ask, the best first; throws without any. */
 export type Choose = () => readonly NodeLink[];
 
 /** Calls to a region, through whichever of its nodes answers. */
@@ -162,7 +162,10 @@ function isLarge(error: unknown): boolean {
   return error instanceof CallFailed && error.fault.kind === "large";
 }
 
-/** Asks for many records: each answer has as many of the first as fit a message, and the others are asked for again. */
+/**
+ * Asks for many records: each answer has as many of the first ones as fit a message, and the others
+ * are requested again.
+ */
 export async function inPages<Result>(
   ids: readonly string[],
   ask: (ids: readonly string[]) => Promise<readonly Result[]>,
@@ -172,7 +175,7 @@ export async function inPages<Result>(
   return results;
 }
 
-/** How several nodes' failures are taken. */
+/** How the failures of several nodes are judged. */
 export const judge: Judge = {
   final: (error) => {
     if (!(error instanceof CallFailed)) return true;
@@ -184,7 +187,7 @@ export const judge: Judge = {
       : regional.has(fault.error.failure);
   },
   undone: (error) => error instanceof CallFailed && error.fault.kind === "notSent",
-  // A node's own word says more than that another was not reached.
+  // What a node answered says more than that another one was not reached.
   better: (before, after) =>
     after instanceof CallFailed && after.fault.kind === "answered" ? after : before,
 };

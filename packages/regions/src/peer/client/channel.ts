@@ -24,7 +24,7 @@ export function openChannel(
 ): Client {
   const name = peerName(region);
   const credentials = ChannelCredentials.createFromSecureContext(identity.context, {
-    // Exactly that name: a wildcard would open every region.
+    // Exactly that name: a wildcard would match every region.
     checkServerIdentity: (_host: string, certificate: PeerCertificate) =>
       dnsNamesOf(certificate.subjectaltname).includes(name.toLowerCase())
         ? undefined
@@ -33,7 +33,7 @@ export function openChannel(
   return new Client(address, credentials, {
     "grpc.ssl_target_name_override": serverName(region, size),
     "grpc.default_authority": name,
-    // One connection a client, so that a new one has the new certificates.
+    // One connection per client, so that a new one has the new certificates.
     "grpc.use_local_subchannel_pool": 1,
     "grpc.initial_reconnect_backoff_ms": reconnectMs,
     "grpc.max_reconnect_backoff_ms": reconnectMaxMs,

@@ -6,15 +6,18 @@ export interface PeerClientTimes {
   readonly largeMs: number;
   /** Between two probes of a node. */
   readonly probeMs: number;
-  /** Nothing heard of a node for so long while it was asked something: what it was asked is asked of the next one too. */
+  /** When a node that was asked something is silent for this long, the next node is asked too. */
   readonly stallMs: number;
-  /** Nothing heard of a node for so long while it was asked something: it counts as gone. */
+  /** When a node that was asked something is silent for this long, it counts as gone. */
   readonly downAfterMs: number;
-  /** A node that is gone is connected to anew so often: a connection that lost its packets would wait for long. */
+  /**
+   * How often a node that is gone gets a new connection: one that lost its packets would wait too
+   * long.
+   */
   readonly renewMs: number;
 }
 
-/** What is in force where nothing else is given. */
+/** The defaults. */
 export const peerClientTimes: PeerClientTimes = {
   callMs: 2_000,
   largeMs: 20_000,

@@ -13,10 +13,10 @@ import type { PeerClientTimes } from "./client-times.ts";
 import { PushStream } from "./push-stream.ts";
 
 const tickMs = 25;
-/** A node that was asked something and is silent for so long is asked for a sign of life. */
+/** A node that was asked something and is silent for this long is probed. */
 const quietMs = 75;
 const lagMs = 150;
-/** A node whose store failed is asked after the others for so long. */
+/** For this long, a node whose store failed is asked after the others. */
 const unwillingMs = 1_000;
 const same = (bytes: Buffer): Buffer => bytes;
 
@@ -26,14 +26,15 @@ export interface NodeLinkOptions {
   readonly ownRegion: string;
   readonly timers: Timers;
   readonly times: PeerClientTimes;
-  /** The node came, went, or has room for pushes again. */
+  /** Called when the node came, went, or has room for pushes again. */
   readonly changed: () => void;
   readonly met: (hello: PeerHello, roundTripMs: number) => void;
 }
 
 /**
- * One node of another region: its connection, and whether it lives. That is judged by whether anything is heard of it
- * while it is asked something, which distinguishes a slow store from a frozen process.
+ * One node of another region: its connection, and whether it is alive. It is alive if anything is
+ * heard from it while it is asked something, which distinguishes a slow store from a frozen
+ * process.
  */
 export class NodeLink {
   readonly #options: NodeLinkOptions;
@@ -78,12 +79,12 @@ export class NodeLink {
     return this.#tried;
   }
 
-  /** Asked something, and silent for long enough that others are asked first. */
+  /** Whether it was asked something and has been silent for so long that others are asked first. */
   get stalled(): boolean {
     return this.#silentMs() > this.#stallMs;
   }
 
-  /** Its store failed a moment ago: others are asked first. */
+  /** Whether its store failed a moment ago, so that others are asked first. */
   get unwilling(): boolean {
     return this.#timers.monotonicMs() < this.#unwillingUntilMs;
   }
@@ -111,7 +112,7 @@ export class NodeLink {
     for (const pending of [...this.#pending]) pending.expire();
   }
 
-  /** Asks a unary method, whose request and reply are of that size. */
+  /** Calls a unary method whose request and reply are of that size. */
   ask(
     name: UnaryName,
     request: Buffer,
@@ -132,7 +133,7 @@ export class NodeLink {
           else settle(this.#fault(error, name, size));
         },
       );
-      // The node lives, even if its store takes long to say the rest: it can be asked again.
+      // The node is alive, even if its store takes long to answer: it can be probed again.
       if (name === "hello") {
         call.on("metadata", () => {
           this.#heard();
@@ -143,7 +144,7 @@ export class NodeLink {
     });
   }
 
-  /** Pushes an encoded batch of that number; a large one on a stream of its own. */
+  /** Pushes the encoded batch with this number; a large one on its own stream. */
   push(id: number, batch: Buffer, endsMs: number, size: MessageSize): Attempt<PushReply> {
     return this.#attempt(endsMs, (settle) => {
       const stream = size === "small" ? this.#pushes : this.#openPushes(size);
@@ -187,7 +188,9 @@ export class NodeLink {
     );
   }
 
-  /** Begins something that is watched over until it settles; `begin` answers how to cancel it. */
+  /**
+   * Begins a request that is tracked until it settles; `begin` returns a function that cancels it.
+   */
   #attempt<Result>(
     endsMs: number,
     begin: (settle: (outcome: Result | CallFailed) => void) => () => void,
@@ -215,7 +218,7 @@ export class NodeLink {
     try {
       cancel = begin(finish);
     } catch (error) {
-      // grpc-js throws where the connection was given up.
+      // grpc-js throws where the connection was closed.
       finish(new CallFailed({ kind: "notSent", reason: reasonOf(error) }));
     }
     void this.#watch();
@@ -238,7 +241,7 @@ export class NodeLink {
     const failed = error as ServiceError;
     const fault = faultOf(failed, this.#options.region, method);
     const broken = fault.kind !== "answered" && failed.code === status.UNAVAILABLE;
-    // A connection for large messages says nothing of the other one.
+    // A connection for large messages says nothing about the other one.
     if (broken && size === "small") this.#gone(fault);
     return new CallFailed(fault);
   }
@@ -270,7 +273,7 @@ export class NodeLink {
     return Math.max(this.#options.times.stallMs, 2 * this.#roundTripMs + quietMs);
   }
 
-  /** While something is asked: asks for a sign of life, reports stalls, ends what takes too long. */
+  /** While something is asked: probes a silent node, reports stalls, ends what takes too long. */
   async #watch(): Promise<void> {
     if (this.#watching) return;
     this.#watching = true;
@@ -311,7 +314,7 @@ export class NodeLink {
     }
   }
 
-  /** Asks for a sign of life, unless that is under way. */
+  /** Probes the node, unless a probe is under way. */
   #ask(now: number): void {
     if (this.#probe !== undefined && this.#pending.has(this.#probe)) return;
     const { ownRegion, timers, times } = this.#options;
@@ -321,7 +324,7 @@ export class NodeLink {
     attempt.result.then(
       (reply) => this.#meet(reply, now),
       (error: unknown) => {
-        // A store that cannot say anything is still a node that lives.
+        // A node whose store fails is still alive.
         if (error instanceof CallFailed && error.fault.kind === "answered") this.#come();
       },
     );

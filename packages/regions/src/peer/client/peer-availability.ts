@@ -52,7 +52,10 @@ export class PeerAvailability<Link extends LinkState> {
     for (const listener of [...this.#listeners]) listener(state, reason);
   }
 
-  /** The nodes that live: the one before first, those that do not answer now at the end. Throws without any. */
+  /**
+   * The nodes that are alive: the one that was asked first last time comes first, those that do not
+   * answer now come last. Throws without any.
+   */
   choose(evenRetired = false): readonly Link[] {
     if (this.#retired && !evenRetired) throw this.#unreachable("an operator retired it");
     const living = this.#links.filter((link) => link.alive);

@@ -33,10 +33,10 @@ import { PeerAvailability } from "./peer-availability.ts";
 import { PushSender } from "./push-sender.ts";
 import { RemoteStore, settled, slotsOf } from "./remote-store.ts";
 
-/** What management asks may itself ask a key manager; the other side ends a call after 15 s. */
+/** A management request may itself call a key manager; the other side ends a call after 15 s. */
 const manageMs = 14_000;
 const digestBytes = 256 * 16;
-/** A page of more would not fit one message. */
+/** A larger page would not fit one message. */
 const pageBytes = serverLimits.replyBytes - 64 * 1024;
 
 export interface PeerClientOptions {
@@ -51,7 +51,7 @@ export interface PeerClientOptions {
   readonly times?: Partial<PeerClientTimes>;
 }
 
-/** What a region said when it was last met. */
+/** What a region said at the last contact. */
 export interface LastHello {
   readonly hello: PeerHello;
   /** Monotonic clock when the answer came. */
@@ -106,17 +106,19 @@ export class PeerClient implements Peer, AsyncDisposable {
     this.remote = new RemoteStore(region, this.#calls);
   }
 
-  /** Begins to probe at once; never waits. Throws one line where the certificates are wrong. */
+  /**
+   * Begins to probe at once; never waits. Throws a one-line error where the certificates are wrong.
+   */
   static open(options: PeerClientOptions): PeerClient {
     return new PeerClient(options);
   }
 
-  /** When the first of its certificates ends, milliseconds since the epoch. */
+  /** When the first of its certificates expires, milliseconds since the epoch. */
   get notAfterMs(): number {
     return this.#identity.notAfterMs;
   }
 
-  /** What the region said last; undefined until it was met. */
+  /** What the region said last; undefined before the first contact. */
   get lastHello(): LastHello | undefined {
     return this.#lastHello;
   }
@@ -126,14 +128,17 @@ export class PeerClient implements Peer, AsyncDisposable {
     return this.#links.filter((link) => link.alive).length;
   }
 
-  /** Takes other certificates, with new connections. Throws one line and keeps what it has where these are wrong. */
+  /**
+   * Uses other certificates, with new connections. Throws a one-line error and keeps the old ones
+   * where these are wrong.
+   */
   setTls(tls: PeerTls): void {
     const identity = readPeerTls(tls);
     this.#identity = identity;
     for (const link of this.#links) link.setIdentity(identity);
   }
 
-  /** A retired region counts as not there; only `hello` is asked of it. */
+  /** A retired region is not used; only `hello` is asked of it. */
   setRetired(retired: boolean): void {
     this.#availability.setRetired(retired);
   }
@@ -146,7 +151,7 @@ export class PeerClient implements Peer, AsyncDisposable {
     return this.#availability.onState(listener);
   }
 
-  /** Calls `listener` at each answer of a probe; answers how to stop that. */
+  /** Calls `listener` at each answer of a probe; returns a function that stops it. */
   onHello(listener: (hello: PeerHello) => void): () => void {
     this.#meetings.add(listener);
     return () => void this.#meetings.delete(listener);
@@ -211,7 +216,8 @@ export class PeerClient implements Peer, AsyncDisposable {
   ): Promise<ReserveOutcome> {
     const { result, doubt } = await this.#calls.asked("reserve", { instance, ids, operation });
     if (result.kind === "held" || !doubt) return result;
-    // Another node may do it again when the leaders have ended the operation, and its reservation would seem to exist.
+    // Another node may reserve again after the leaders have ended the operation, which would then
+    // seem to hold the records.
     await this.release(instance, operation);
     return { kind: "held", uniqueIdentifier: ids[0] ?? "", operation };
   }
@@ -262,7 +268,7 @@ export class PeerClient implements Peer, AsyncDisposable {
     this.#pushes.proceed();
   }
 
-  /** What the clocks of its nodes showed when they were last met. */
+  /** What the clocks of its nodes showed at the last contact. */
   clockReadings(): readonly ClockReading[] {
     return [...this.#clocks.values()];
   }

@@ -10,12 +10,12 @@ import { type Calls, type Choose, judge, largeMax } from "./calls.ts";
 import type { PeerClientTimes } from "./client-times.ts";
 import type { NodeLink } from "./node-link.ts";
 
-/** What is larger travels by itself, as a large message. */
+/** A larger push travels by itself, as a large message. */
 const batchBytes = 192 * 1024;
 const batchRecords = 512;
 const flyingBytes = 4 * 1024 * 1024;
 const queueBytes = 32 * 1024 * 1024;
-/** Around a record in a message. */
+/** Bytes around a record in a message. */
 const recordOverhead = 8;
 
 interface LaneRules {
@@ -45,7 +45,7 @@ interface Item {
   readonly reject: (error: unknown) => void;
 }
 
-/** Pushes records to a region; large ones on their own, so that they hold up no others. */
+/** Pushes records to a region; large ones on their own, so that they delay no others. */
 export class PushSender {
   readonly #choose: Choose;
   readonly #small: Lane;
@@ -65,7 +65,7 @@ export class PushSender {
 
   async push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {
     if (objects.length === 0) return [];
-    // Fails at once where no node is there.
+    // Fails at once where no node can be reached.
     this.#choose();
     const records = objects.map(encodeRecord);
     const bytes = records.reduce((sum, record) => sum + record.length + recordOverhead, 0);
@@ -154,7 +154,7 @@ class Lane {
     }
   }
 
-  /** As many of the first as fit a batch and are allowed under way. */
+  /** As many of the first items as fit a batch and may be under way. */
   #take(): readonly Item[] {
     const { batchRecords, flyingBytes, flyingBatches } = this.#rules;
     if (this.#flyingBatches >= flyingBatches) return [];

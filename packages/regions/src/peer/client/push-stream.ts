@@ -3,7 +3,10 @@ import type { PushReply } from "../../gen/holdfast/peer/v1/peer_pb.ts";
 
 type Answer = (answer: PushReply | Error) => void;
 
-/** A stream of batches to one node, opened with the first one and again after it broke; answers come by number. */
+/**
+ * A stream of batches to one node, opened with the first one and again after it broke; answers are
+ * matched by number.
+ */
 export class PushStream {
   readonly #open: () => ClientDuplexStream<Buffer, Buffer>;
   readonly #decode: (bytes: Buffer) => PushReply;
@@ -23,12 +26,12 @@ export class PushStream {
     this.#drained = drained;
   }
 
-  /** The node does not take more for now. */
+  /** Whether the node accepts no more for now. */
   get blocked(): boolean {
     return this.#blocked;
   }
 
-  /** Answers how to give the batch up. */
+  /** Sends a batch; returns a function that gives it up. */
   send(id: number, batch: Buffer, answer: Answer): () => void {
     this.#call ??= this.#start();
     this.#waiting.set(id, answer);

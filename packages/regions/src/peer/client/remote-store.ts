@@ -18,7 +18,10 @@ import { type Calls, inPages } from "./calls.ts";
 
 type Slots = readonly (OwnStoredObject | undefined)[];
 
-/** Checks that the first identifiers have their answers, and at least one: the others are asked for again. */
+/**
+ * Checks that at least one of the first identifiers is answered, each with its own record; the
+ * others are requested again.
+ */
 export function slotsOf(found: Slots, ids: readonly string[], region: string): Slots {
   if (found.length > ids.length || found.length === 0) {
     throw new StoreUnavailable("peerUnreachable", `region ${region} answered another request`);
@@ -30,8 +33,9 @@ export function slotsOf(found: Slots, ids: readonly string[], region: string): S
 }
 
 /**
- * What became of a change that several nodes may have been asked for. Where one of them may have made it before another
- * refused it, the records decide: the change was made if they are what it makes of them.
+ * The outcome of a change that several nodes may have been asked to make. Where one of them may
+ * have made it before another refused it, the records decide: the change was made if they match its
+ * result.
  */
 export async function settled(
   { result: outcome, doubt }: Answered<ReplyOf<"commit">>,

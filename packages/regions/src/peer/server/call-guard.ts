@@ -13,7 +13,7 @@ const sweepMs = 250;
 const pushPath = pathOf(peerMethods.push);
 const kekPath = pathOf(peerMethods.kek);
 
-/** What a `CallGuard` keeps to. */
+/** The limits of a `CallGuard`. */
 export interface CallLimits {
   /** Calls at once; streams of pushes are not counted. */
   readonly calls: number;
@@ -121,8 +121,8 @@ function refuse(call: ServerInterceptingCallInterface): ServerInterceptingCall {
 }
 
 /**
- * Zeroes a reply once it was written, and grpc-js's own copy of it: that is made by the reply's `copy`. What Node and
- * OpenSSL encrypted from cannot be reached.
+ * Zeroes a reply once it was written, and grpc-js's own copy of it: that is made by the reply's
+ * `copy`. The buffers from which Node and OpenSSL encrypted cannot be reached.
  */
 function zeroing(responder: ResponderBuilder): ResponderBuilder {
   const written: Uint8Array[] = [];

@@ -49,7 +49,7 @@ async function listener(limits: { strangers: number; strangersOfAddress: number 
   return { strangers, refused, entered, come };
 }
 
-test("at an address's bound a silent one goes first, then the oldest", async () => {
+test("at the limit of an address a silent connection is closed first, then the oldest", async () => {
   const { strangers, come } = await listener({ strangers: 10, strangersOfAddress: 2 });
   const spoke = await come("127.0.0.2", "x");
   const silent = await come("127.0.0.2");
@@ -62,7 +62,7 @@ test("at an address's bound a silent one goes first, then the oldest", async () 
   expect(strangers.size).toBe(2);
 });
 
-test("at the bound of all, one of the address with the most goes", async () => {
+test("at the limit of all, a connection of the address with the most is closed", async () => {
   const { strangers, refused, come } = await listener({ strangers: 4, strangersOfAddress: 3 });
   const lonely = await come("127.0.0.2");
   const flood = [await come("127.0.0.3"), await come("127.0.0.3"), await come("127.0.0.3")];
@@ -83,7 +83,7 @@ test("where every address has one, the newcomer stays", async () => {
   expect(newcomer.closed).toBe(false);
 });
 
-test("a flood that sends the beginning of a message is not looked through for each newcomer", async () => {
+test("a flood that sends the beginning of a message is not searched for each newcomer", async () => {
   const { strangers, come, entered } = await listener({ strangers: 100, strangersOfAddress: 40 });
   let looks = 0;
   const looked = (socket: Socket | undefined) => {

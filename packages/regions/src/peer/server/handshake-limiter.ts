@@ -1,7 +1,7 @@
 import { isIPv6, type Socket } from "node:net";
 import type { PeerRefusal } from "@holdfast/engine";
 
-/** A connection that has not shown whose it is. */
+/** A connection that has not authenticated. */
 interface Stranger {
   readonly socket: Socket;
   readonly address: string;
@@ -10,10 +10,12 @@ interface Stranger {
   cut: boolean;
 }
 
-/** Those of one origin, in order of arrival. */
+/** The connections of one origin, in order of arrival. */
 class Origin {
   readonly #silent = new Set<Stranger>();
-  /** Were seen to have sent something: a flood of them is not looked through again and again. */
+  /**
+   * Those known to have sent something, so that a flood of them is not searched again and again.
+   */
   readonly #heard = new Set<Stranger>();
 
   get size(): number {
@@ -45,7 +47,7 @@ class Origin {
   }
 }
 
-/** Bounds of connections that have not shown whose they are. */
+/** Limits for connections that have not authenticated. */
 export interface HandshakeLimits {
   readonly strangers: number;
   readonly strangersOfAddress: number;
@@ -53,21 +55,24 @@ export interface HandshakeLimits {
   readonly handshakeMs: number;
 }
 
-/** What is known of a connection from its beginning, also when its socket has no address any more. */
+/**
+ * What is known of a connection from its beginning, even when its socket has no address any more.
+ */
 export interface Arrival {
   readonly address: string;
   readonly port: number;
   readonly sinceMs: number;
-  /** It was cut for another one, or took too long. */
+  /** It was closed to make room for another one, or took too long. */
   readonly cut: boolean;
 }
 
 const tooMany = "too many unfinished handshakes";
 
 /**
- * Connections that have not shown whose they are. At a bound one is cut: of the same address, or of the address that
- * has the most; first one that has sent nothing, then the oldest. So a flood does not keep others out, and silent
- * connections do not keep a client out that shares their address, as behind a proxy.
+ * Connections that have not authenticated. At a limit one is closed: of the same address, or of the
+ * address that has the most; first one that has sent nothing, then the oldest. So a flood does not
+ * keep others out, and silent connections do not keep out a client that shares their address, as
+ * behind a proxy.
  */
 export class HandshakeLimiter {
   readonly #limits: HandshakeLimits;
@@ -108,18 +113,25 @@ export class HandshakeLimiter {
     if (crowded !== undefined) this.#cut(crowded.expendable(stranger), tooMany, "flood");
   }
 
-  /** It is known whose connection it is, or it has failed. False when it was cut before, or has left already. */
+  /**
+   * Called when a connection has authenticated or failed. False when it was closed before, or has
+   * left already.
+   */
   leave(socket: Socket): boolean {
     const stranger = this.#strangerOf(socket);
     return stranger !== undefined && this.#drop(stranger);
   }
 
-  /** When and from where a connection came, raw or with TLS upon it; also after it has left or ended. */
+  /**
+   * When and from where a connection came, raw or with TLS on top; also after it has left or ended.
+   */
   arrival(socket: Socket): Arrival | undefined {
     return this.#strangerOf(socket);
   }
 
-  /** Cuts those that have taken too long: a handshake's own time-out starts again at every byte. */
+  /**
+   * Closes those that have taken too long: a handshake's own time-out starts again at every byte.
+   */
   sweep(nowMs: number): void {
     for (const same of [...this.#origins.values()]) {
       for (const stranger of same.all()) {
@@ -165,8 +177,8 @@ export class HandshakeLimiter {
 }
 
 /**
- * What counts as one address: of IPv6 the network (/64), since one machine has all of its addresses; an IPv4 address
- * that is written as IPv6 (::ffff:a.b.c.d) is itself.
+ * What counts as one address: for IPv6 the network (/64), since one machine has all of its
+ * addresses; for an IPv4 address that is written as IPv6 (::ffff:a.b.c.d), the IPv4 address.
  */
 export function originOf(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];

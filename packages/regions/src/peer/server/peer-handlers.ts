@@ -6,7 +6,7 @@ import { serverLimits } from "../server-limits.ts";
 import { InvalidRequest } from "../status.ts";
 import { protocolMax, protocolMin } from "../versions.ts";
 
-/** What may be asked for in one call. */
+/** The most that may be requested in one call. */
 const idsMax = 10_000;
 const pageMax = 10_000;
 /** A find may always answer fewer. */
@@ -18,7 +18,10 @@ const operationMax = 64;
 const instanceMax = 256;
 /** Records are read in parts, so that they need not all be held at once. */
 const partIds = 64;
-/** A page of records ends before it is larger: it fits a message unless one record alone does not. */
+/**
+ * A page of records ends before it is larger, so that it fits a message unless one record alone
+ * does not.
+ */
 const pageBytes = serverLimits.replyBytes - 64 * 1024;
 
 type Handlers = {
@@ -28,7 +31,7 @@ type Handlers = {
   ) => Promise<ReplyOf<Name>>;
 };
 
-/** One row a method: what is asked, of what a region's store answers. */
+/** One row per method: how a region's store answers its request. */
 const handlers: Handlers = {
   hello: async (store) => ({ ...(await store.hello()), protocolMin, protocolMax }),
   fetch: (store, { instance, ids }) => firstCopies(ids, (some) => store.fetch(instance, some)),
@@ -108,7 +111,10 @@ function bounded(ids: readonly string[]): readonly string[] {
   return ids;
 }
 
-/** Without a name, nothing holds the records: the store would take it for an ordinary change. */
+/**
+ * Without a name, nothing holds the records: the store would treat the request as an ordinary
+ * change.
+ */
 function named(operation: string): string {
   if (operation === "" || operation.length > operationMax) {
     throw new InvalidRequest("the operation's identifier is empty or not a UUID");
@@ -125,7 +131,7 @@ async function firstCopies(
   );
 }
 
-/** What there is of the first identifiers, one each: as many as fit a page, and at least one. */
+/** What was found for the first identifiers, one each: as many as fit a page, and at least one. */
 async function firstOf<Found>(
   ids: readonly string[],
   read: (ids: readonly string[]) => Promise<readonly Found[]>,
@@ -148,13 +154,13 @@ function partitionOf(partition: number): number {
   return partition;
 }
 
-/** Where a page ended before. */
+/** Checks a cursor, which says where a page ended before. */
 function checkCursor(after: string): void {
   if (!/^\d{1,15}$/.test(after))
     throw new InvalidRequest("the search cursor was not issued by this store");
 }
 
 function pageSize(limit: number): number {
-  if (limit === 0) throw new InvalidRequest("a page of nothing");
+  if (limit === 0) throw new InvalidRequest("the page size is 0");
   return Math.min(limit, pageMax);
 }

@@ -24,14 +24,14 @@ export interface PeerServerOptions {
   readonly tls: PeerTls;
   /** Regions whose nodes may connect. */
   readonly peers: readonly string[];
-  /** What answers a region's nodes; called once a region. */
+  /** What answers a region's nodes; called once per region. */
   readonly store: (region: string) => PeerStore;
   readonly timers: Timers;
   readonly observe: Observer;
   readonly limits?: Partial<ServerLimits>;
 }
 
-/** Why somebody is refused: in words, and as one of the kinds that are counted. */
+/** Why a connection is refused: in words, and as one of the kinds that are counted. */
 interface Refused {
   readonly reason: string;
   readonly kind: PeerRefusal;
@@ -44,8 +44,8 @@ interface Connection {
 }
 
 /**
- * Answers the nodes of other regions: gRPC over mutual TLS, each region's name pinned. Everybody else is refused and
- * named in a `peerRefused` event.
+ * Answers the nodes of other regions: gRPC over mutual TLS, each region's name pinned. Every other
+ * connection is refused and named in a `peerRefused` event.
  */
 export class PeerServer implements AsyncDisposable {
   readonly #options: PeerServerOptions;
@@ -77,7 +77,7 @@ export class PeerServer implements AsyncDisposable {
       ...this.#identity.contextOptions,
       ALPNProtocols: ["h2"],
       requestCert: true,
-      // Checked here instead, so that who is refused can be named.
+      // Checked here instead, so that the event can name the client that is refused.
       rejectUnauthorized: false,
       handshakeTimeout: this.#limits.handshakeMs,
     });
@@ -104,7 +104,7 @@ export class PeerServer implements AsyncDisposable {
     return address;
   }
 
-  /** When the first of its certificates ends, milliseconds since the epoch. */
+  /** When the first of its certificates expires, milliseconds since the epoch. */
   get notAfterMs(): number {
     return this.#identity.notAfterMs;
   }
@@ -115,8 +115,8 @@ export class PeerServer implements AsyncDisposable {
   }
 
   /**
-   * Takes other certificates; connections of authorities that are no longer trusted are cut. Throws one line and keeps
-   * what it has where these are wrong.
+   * Uses other certificates; closes connections of authorities that are no longer trusted. Throws a
+   * one-line error and keeps the old ones where these are wrong.
    */
   setTls(tls: PeerTls): void {
     const identity = readPeerTls(tls);
@@ -125,7 +125,10 @@ export class PeerServer implements AsyncDisposable {
     this.#check();
   }
 
-  /** Takes no new connections, gives calls in flight so long to end, then cuts. */
+  /**
+   * Accepts no new connections, gives calls in flight `graceMs` to end, then closes every
+   * connection.
+   */
   async close(graceMs = 0): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
@@ -175,7 +178,7 @@ export class PeerServer implements AsyncDisposable {
   }
 
   #welcome(socket: TLSSocket): void {
-    // A cut connection reports itself by an event that nobody waits for.
+    // A connection that is cut emits an error, which would be thrown without a listener.
     socket.on("error", () => undefined);
     if (!this.#handshakes.leave(socket)) return void socket.destroy();
     const certificate = socket.getPeerX509Certificate();
@@ -221,7 +224,7 @@ export class PeerServer implements AsyncDisposable {
     this.#options.observe({ type: "peerRefused", address: address ?? "unknown", ...refused });
   }
 
-  /** Cuts connections whose certificate would be refused now. */
+  /** Closes connections whose certificate would be refused now. */
   #check(): void {
     const { authorities } = this.#identity;
     const now = this.#options.timers.wallMs();
@@ -259,9 +262,10 @@ function handshakeFault(error: Error & { code?: string }): Refused {
     return { reason: "the TLS handshake took too long", kind: "unfinished" };
   }
   if (code === "ECONNRESET") {
-    return { reason: "it left before the TLS handshake had ended", kind: "unfinished" };
+    return { reason: "it closed the connection during the TLS handshake", kind: "unfinished" };
   }
-  const reason = `no TLS handshake came about (${plain(code ?? error.message)})`;
-  // A code of the system, such as EPIPE, is about the line; OpenSSL's are about what the caller sent.
+  const reason = `the TLS handshake failed (${plain(code ?? error.message)})`;
+  // A system code, such as EPIPE, is about the connection; OpenSSL's are about what the caller
+  // sent.
   return code?.startsWith("ERR_") === false ? { reason, kind: "unfinished" } : stranger(reason);
 }

@@ -12,9 +12,9 @@ import type { ByteBudget } from "../server-limits.ts";
 import { plain } from "../status.ts";
 import { outcomeNumber, readableObject } from "../wire.ts";
 
-/** Records of one batch: one of them that cannot be read takes some microseconds. */
+/** Most records of one batch: each that cannot be read takes some microseconds. */
 const batchRecordsMax = 4_096;
-/** Replies that a pusher has not taken; beyond that it is not listened to. */
+/** Most replies that a pusher has not read; with more, nothing further is read from it. */
 const repliesMax = 10_000;
 
 export interface PushContext {
@@ -24,7 +24,7 @@ export interface PushContext {
   readonly unexpected: (error: unknown) => void;
 }
 
-/** Joins a batch of records; never rejects for what the store says. */
+/** Joins a batch of records; never rejects for a failure of the store. */
 export async function joinBatch(
   { store, unexpected }: PushContext,
   id: number,
@@ -52,12 +52,15 @@ export async function joinBatch(
   }
 }
 
-/** How a stream ends with a status in grpc-js. */
+/** An error that ends a stream of grpc-js with a status. */
 function invalid(details: string): Error {
   return Object.assign(new Error(details), { code: status.INVALID_ARGUMENT, details });
 }
 
-/** One region's node's stream of batches: joined as they come, answered as they are durable. */
+/**
+ * The stream of batches from a node of a region: joined as they come, answered when they are
+ * durable.
+ */
 export class PushReceiver {
   readonly #call: ServerDuplexStream<Buffer, Buffer>;
   readonly #context: PushContext;
@@ -65,7 +68,7 @@ export class PushReceiver {
   #open = 0;
   #ended = false;
 
-  /** `resumed`: who is called when there may be room again. */
+  /** `resumed`: what is called when there may be room again. */
   constructor(
     call: ServerDuplexStream<Buffer, Buffer>,
     context: PushContext,
@@ -82,7 +85,7 @@ export class PushReceiver {
       this.#endIfDone();
     });
     call.on("close", () => resumed.delete(this.#resume));
-    // Nothing more can be said to a stream that broke; its end is seen as "close".
+    // Nothing more can be sent on a stream that broke; its end is seen as "close".
     call.on("error", () => undefined);
   }
 

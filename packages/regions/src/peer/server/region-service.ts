@@ -21,7 +21,10 @@ import { PushReceiver } from "./push-receiver.ts";
 const keepaliveMs = 2_000;
 const keepaliveWaitMs = 4_000;
 const idleMs = 120_000;
-/** What HTTP/2 itself may hold for a connection, in megabytes: replies that are not taken, above all. */
+/**
+ * What HTTP/2 itself may hold for a connection, in megabytes: above all, replies that the peer does
+ * not read.
+ */
 const sessionMemory: Readonly<Record<MessageSize, number>> = { small: 16, large: 96 };
 
 /** What answers the connections for messages of one size. */
@@ -31,7 +34,7 @@ interface Endpoint {
   readonly inject: (socket: TLSSocket) => void;
 }
 
-/** Answers one region's nodes; connections are handed to it once it is known whose they are. */
+/** Answers one region's nodes; it gets connections once they have authenticated. */
 export class RegionService {
   readonly #store: PeerStore;
   readonly #limits: ServerLimits;
@@ -51,7 +54,7 @@ export class RegionService {
     this.#store = store;
     this.#limits = limits;
     this.#unexpected = unexpected;
-    // One each: else a large batch that is being joined would hold up the small ones.
+    // One each: else a large batch that is being joined would delay the small ones.
     this.#pushBudgets = {
       small: new ByteBudget(limits.pushBytes),
       large: new ByteBudget(limits.pushBytes),
@@ -101,7 +104,7 @@ export class RegionService {
       "grpc-node.max_session_memory": sessionMemory[size],
     });
     this.#register(server, size);
-    // TLS ended before: the certificate decided which region's service this is.
+    // TLS was terminated before: the certificate decided which region's service this is.
     const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
     widenWindows(server);
     return { guard, server, inject: (socket) => injector.injectConnection(socket) };
@@ -128,7 +131,7 @@ export class RegionService {
     call: ServerUnaryCall<Buffer, Buffer>,
     reply: sendUnaryData<Buffer>,
   ): Promise<void> {
-    // Says at once that this node lives, however long its store takes.
+    // Shows at once that this node is alive, however long its store takes.
     if (name === "hello") call.sendMetadata(new Metadata());
     try {
       const bytes = await answer(name, this.#store, call.request);
@@ -140,12 +143,15 @@ export class RegionService {
     }
   }
 
-  /** Counts a larger reply until it was taken or its call is over; refuses one that has no room. */
+  /**
+   * Counts a larger reply until the peer has read it or its call is over; refuses one that has no
+   * room.
+   */
   #hold(bytes: number, call: ServerUnaryCall<Buffer, Buffer>): void {
     if (bytes <= smallReplyBytes) return;
     if (bytes > this.#limits.replyBytes || this.#replyBudget.full) throw new ReplyTooLarge();
     this.#replyBudget.take(bytes);
-    // Which grpc-js also says of a call that ended well.
+    // grpc-js also emits this for a call that succeeded.
     call.once("cancelled", () => this.#replyBudget.release(bytes));
   }
 

@@ -121,7 +121,7 @@ export class VirtualProcess {
     while (this.#stopped !== undefined) await this.#stopped;
   }
 
-  /** What this process asks of others. */
+  /** The lock as this process uses it: requests and answers wait while it is stopped. */
   lock(lock: LeaderLock): LeaderLock {
     const asked = async <Result>(work: () => Promise<Result>): Promise<Result> => {
       await this.running();

@@ -110,7 +110,7 @@ function refused(): StoreUnavailable {
   return new StoreUnavailable("peerUnreachable", "the other region cannot be asked");
 }
 
-/** A term that lasts, for duties that are run by hand. */
+/** A term that does not end, for duties that are run by hand. */
 export function termOf(epoch: number): DutyContext {
   return { epoch, signal: new AbortController().signal, active: () => true };
 }

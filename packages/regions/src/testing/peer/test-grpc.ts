@@ -29,7 +29,7 @@ export function messagesOf(body: Buffer): readonly Buffer[] {
   return messages;
 }
 
-/** What came of a raw call. */
+/** The result of a raw call. */
 export interface RawReply {
   readonly status: string;
   readonly message: string;
@@ -94,7 +94,10 @@ export class RawClient implements Disposable {
 /** Answers a method's request; undefined for one that it does not have. */
 export type RawAnswer = (method: string, request: Buffer) => Uint8Array | undefined;
 
-/** A server of another release: answers message by message, and UNIMPLEMENTED where it has nothing to say. */
+/**
+ * A server of another release: answers message by message, and UNIMPLEMENTED where it has no
+ * answer.
+ */
 export class RawServer implements AsyncDisposable {
   readonly #server: Http2SecureServer;
 

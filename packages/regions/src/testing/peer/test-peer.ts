@@ -43,7 +43,10 @@ export function testId(number: number): string {
   return `${number.toString(16).padStart(8, "0")}-0000-4000-8000-000000000000`;
 }
 
-/** A region's own store as another region sees it, without joining: what `PeerServer` needs, and nothing decided. */
+/**
+ * A region's own store as another region sees it, without joining: what `PeerServer` needs, without
+ * decisions.
+ */
 export class TestPeerStore implements PeerStore {
   readonly own: OwnStore;
   readonly region: string;
@@ -195,7 +198,10 @@ export class TestPeers implements AsyncDisposable {
     this.#over = true;
   }
 
-  /** Lets time pass as on the wall, but little of it in one turn: what came meanwhile is read before more passes. */
+  /**
+   * Lets real time pass, but little of it in one turn: what came meanwhile is read before more
+   * passes.
+   */
   async #tick(): Promise<void> {
     while (!this.#over) {
       const before = performance.now();

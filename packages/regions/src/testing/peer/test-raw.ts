@@ -4,7 +4,7 @@ import type { ServerLimits } from "../../peer/server-limits.ts";
 import { RawClient } from "./test-grpc.ts";
 import { TestPeerStore, TestPeers, testId, testObject } from "./test-peer.ts";
 
-/** A server, and somebody with a peer's certificate who does as it likes. */
+/** A server, and a client with a peer's certificate that can send anything. */
 export async function rawServer(limits: Partial<ServerLimits> = {}) {
   const store = new TestPeerStore("b");
   const peers = new TestPeers();
