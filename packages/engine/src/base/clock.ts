@@ -1,4 +1,4 @@
-/** Wall clock in milliseconds since the epoch; monotonic clock in milliseconds since any start. */
+/** Wall clock in milliseconds since the epoch; monotonic clock in milliseconds since an arbitrary start. */
 export interface Clock {
   readonly wallMs: () => number;
   readonly monotonicMs: () => number;
@@ -12,13 +12,13 @@ export interface Moment {
   readonly wallMs: number;
 }
 
-/** A clock, and waiting by it, so that the simulator can own both. */
+/** A clock, and a sleep that follows it, so that the simulator can control both. */
 export interface Timers extends Clock {
   /** Resolves after `ms`; rejects at once when `signal` is aborted. */
   readonly sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
 }
 
-/** Clocks disagree. */
+/** This node's clock disagrees with another. */
 export interface ClockDoubt {
   /** The latest of the other clocks, seconds: a date that is not due by it has not come, regardless of this node's clock. */
   readonly latestSeconds: number;
