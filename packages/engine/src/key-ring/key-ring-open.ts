@@ -87,7 +87,7 @@ export class OpenKeks {
     return ageMs < kekCacheMs || ((kek.unreachable || kek.asking) && ageMs < graceMs);
   }
 
-  /** Whether it has not been needed for the longest time that it may be used. */
+  /** Whether nobody has needed it for longer than it may be used. */
   isIdle(kek: OpenKek): boolean {
     const { clock, kekCacheMs, graceMs } = this.#times;
     return clock.monotonicMs() - kek.usedMs >= Math.max(kekCacheMs, graceMs);

@@ -2,8 +2,8 @@ import { KeyRingUnavailable, RootOfTrustError, SealBroken } from "../base/errors
 import type { RootOfTrustFailure } from "../ports/keys.ts";
 
 /**
- * What this node can do with an instance's keys: `open` after the root of trust last opened one; `grace` while open ones
- * are used although it cannot be reached; `closed` when none can be used; `shredded` by an administrator.
+ * What this node can do with an instance's keys: `open` after the root of trust last opened one; `grace` while open
+ * ones are used although it cannot be reached; `closed` when none can be used; `shredded` by an administrator.
  */
 export interface KeyRingStatus {
   readonly state: "open" | "grace" | "closed" | "shredded";

@@ -10,8 +10,8 @@ import { kekBytes, kekCheck, kekData } from "./seal.ts";
 
 export interface KekWrapsOptions {
   /**
-   * The root of trust that wraps an instance's KEKs in this region from now on. With `madeBy`, the one of that name, which
-   * opens what it wrapped before the instance was moved; if there is none of that name, the present one.
+   * The root of trust that wraps an instance's KEKs in this region from now on. With `madeBy`, the one of that name,
+   * which opens what it wrapped before the instance was moved; if there is none of that name, the present one.
    */
   readonly rootOf: (instance: string, madeBy?: string) => RootOfTrust | Promise<RootOfTrust>;
   readonly keks: KekStore;
@@ -32,7 +32,7 @@ export interface UnwrappedKek {
   readonly known: readonly WrappedKek[];
 }
 
-/** The result for a KEK: under another root of trust, under another version, unchanged, or another writer was faster. */
+/** The result for a KEK: under another root of trust, under another version, unchanged, or lost to another writer. */
 export type Rewrapped = "moved" | "rewrapped" | "same" | "raced";
 
 /** The KEK if it is open in memory. */
@@ -52,7 +52,7 @@ export class KekWraps {
     return this.#options.keks.list(instance);
   }
 
-  /** Makes an instance's first KEK, unless another node is faster; `proven` if another region may seal with it first. */
+  /** Makes an instance's first KEK, unless another node is faster; `proven` if another region may seal first. */
   async make(instance: string, proven: boolean): Promise<void> {
     const { rootOf, keks, clock, ids, region } = this.#options;
     const root = await rootOf(instance);
@@ -86,8 +86,8 @@ export class KekWraps {
   }
 
   /**
-   * Opens a KEK. If this region's wrap is malformed, whether the store or another region damaged it, wraps the KEK again.
-   * A wrap of another root of trust stays: a node with the wrong one must not take the KEK from all others.
+   * Opens a KEK. If this region's wrap is malformed, whether the store or another region damaged it, wraps the KEK
+   * again. A wrap of another root of trust stays: a node with the wrong one must not take the KEK from all others.
    */
   async open(instance: string, id: string, held: Held): Promise<UnwrappedKek> {
     const { rootOf, region, observe, fetchPlain } = this.#options;

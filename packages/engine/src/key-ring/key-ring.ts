@@ -22,7 +22,7 @@ import { nonceBytes, openMaterial, sealMaterial } from "./seal.ts";
 
 /** Dependencies of an `InstanceKeyRing`, and for how long it trusts them. */
 export interface KeyRingOptions extends KekWrapsOptions {
-  /** How long an open KEK is used after the root of trust last opened it. Re-opened in the background after half of it. */
+  /** How long an open KEK is used after the root of trust last opened it. Re-opened in the background at half. */
   readonly kekCacheMs: number;
   /** The same while the root of trust cannot be reached. */
   readonly graceMs: number;
@@ -215,7 +215,7 @@ export class InstanceKeyRing implements KeyRing {
       this.#refuseShredded(instance);
       let keks = await this.#wraps.list(instance);
       if (keks.length === 0) {
-        // The only region opens it before it seals; if there are others, one may seal with it before this one opened it.
+        // A single region opens it before it seals; with others, one may seal with it before this region opened it.
         await this.#wraps.make(instance, !this.#isAlone());
         // Another node may have been first; its KEK is the one that counts.
         keks = await this.#wraps.list(instance);

@@ -21,8 +21,8 @@ const algorithms: Readonly<Record<string, AsymmetricKey["algorithm"]>> = {
 const fixedLengths: Readonly<Record<string, number>> = { ed25519: 256, ed448: 456 };
 
 /**
- * The largest DER of a key that is parsed, in bytes; RSA of 16384 bits takes 9,300. Node converts the exponent of an RSA
- * key to a bigint byte by byte, which takes minutes for an exponent of a megabyte.
+ * The largest DER of a key that is parsed, in bytes; RSA of 16384 bits takes 9,300. Node converts the exponent of an
+ * RSA key to a bigint byte by byte, which takes minutes for an exponent of a megabyte.
  */
 export const keyDerBytesMax = 16_384;
 

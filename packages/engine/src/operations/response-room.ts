@@ -52,8 +52,8 @@ export class ResponseRoom {
 }
 
 /**
- * The Server Correlation Value of a response (KMIP 2.1, 9.10). In 1.4 and 2.0 it is sent only to clients that send their own
- * correlation value: PyKMIP, which speaks up to 2.0, refuses a response that has it.
+ * The Server Correlation Value of a response (KMIP 2.1, 9.10). In 1.4 and 2.0 only clients that send their own
+ * correlation value get it: PyKMIP, which speaks up to 2.0, refuses a response that has it.
  */
 export function serverCorrelation(
   version: Version,

@@ -20,7 +20,8 @@ const claimed = (Object.keys(enumerations.ProfileName) as ProfileName[]).filter(
 
 /**
  * The profiles that the server implements completely: those of 1.x, if the listener offers the cipher suites that they
- * require, and none of 2.x, since Baseline Server 2.x requires operations that do not exist here yet (KMIP Profiles 2.1, 5.2).
+ * require, and none of 2.x, since Baseline Server 2.x requires operations that do not exist here yet (KMIP Profiles
+ * 2.1, 5.2).
  */
 export function profilesOf(
   version: Version,
