@@ -40,7 +40,7 @@ const homes = {
   CryptographicAlgorithm: "fixed",
   CryptographicLength: "fixed",
   KeyFormatType: "fixed",
-  /** Only where the material is not secret; else it is sealed (`object-digest.ts`). */
+  /** Only if the material is not secret; else it is sealed (`object-digest.ts`). */
   Digest: "fixed",
   /** Present, and False, only when a key was registered without its value. */
   KeyValuePresent: "fixed",

@@ -32,7 +32,7 @@ export type SinkPoint = Pick<ChainPoint, "number" | "hash">;
 
 /**
  * The audit trail of a region's own store, by partition. Every implementation passes `auditLogConformance`. All methods
- * reject with `StoreUnavailable`; those with an epoch also, with `deposed`, where the store has seen a higher one.
+ * reject with `StoreUnavailable`; those with an epoch also, with `deposed`, if the store has seen a higher one.
  */
 export interface AuditLog {
   /** Identifies the store's data; a chain belongs to one store. */

@@ -1,6 +1,6 @@
 /**
- * Words that events repeat, each encoded as its index in this list, in one byte. Only append to the list, since entries
- * of older versions are kept. A word that is not listed is written out.
+ * Words that events repeat, each encoded as a marker byte and its index in this list, one byte. Only append to the
+ * list, since entries of older versions are kept. A word that is not listed is written out.
  */
 export const auditWords: readonly string[] = [
   "kmip-key.create",

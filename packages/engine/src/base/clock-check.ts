@@ -8,7 +8,7 @@ export interface ClockReading {
   readonly atMs: number;
 }
 
-/** How far another clock is from this node's; positive where this node's is ahead. */
+/** How far another clock is from this node's; positive if this node's is ahead. */
 export interface ClockOffset {
   readonly of: string;
   readonly aheadMs: number;

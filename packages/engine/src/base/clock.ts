@@ -2,7 +2,7 @@
 export interface Clock {
   readonly wallMs: () => number;
   readonly monotonicMs: () => number;
-  /** Why the wall clock may not decide that a date has come; absent where it is not compared with any other. */
+  /** Why the wall clock may not decide that a date has come; absent if it is not compared with any other. */
   readonly doubt?: () => ClockDoubt | undefined;
 }
 

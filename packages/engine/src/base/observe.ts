@@ -91,7 +91,7 @@ export type Event =
       readonly region: string;
       readonly result: "written" | "same" | "reserved" | "quarantined" | "refused" | "unreadable";
     }
-  /** How far this node's clock is ahead of another, `of`; negative where it is behind. */
+  /** How far this node's clock is ahead of another, `of`; negative if it is behind. */
   | { readonly type: "clockOffset"; readonly of: string; readonly aheadMs: number }
   /** A stamp of another region is ahead of this node's clock. */
   | { readonly type: "clockAhead"; readonly region: string; readonly ms: number }

@@ -3,7 +3,7 @@ import { hash } from "node:crypto";
 const hexValues = new Map(
   [..."0123456789abcdef"].map((digit, value) => [digit.charCodeAt(0), value]),
 );
-/** Value by character code; 255 where it is not a lower-case hexadecimal digit. */
+/** Value by character code; 255 if it is not a lower-case hexadecimal digit. */
 const nibbles = Uint8Array.from({ length: 128 }, (_, code) => hexValues.get(code) ?? 255);
 const dash = 0x2d;
 

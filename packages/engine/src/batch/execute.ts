@@ -57,7 +57,7 @@ export const defaultSettings: EngineSettings = {
 interface Envelope {
   readonly version: Version;
   readonly requestId: string;
-  /** Absent where the request could not be read. */
+  /** Absent if the request could not be read. */
   readonly header?: RequestHeader;
 }
 

@@ -236,7 +236,7 @@ describe("a wrap that another region wrote over this one's, and that does not op
     return kek.id;
   }
 
-  test("is made anew from the other region's KEK, which is zeroed", async () => {
+  test("is replaced by a new wrap of the other region's KEK, which is zeroed", async () => {
     const sealed = await ringOf("a", () => ["a"]).seal(binding, secret);
     await adoptAll();
     const id = await broken();
@@ -253,7 +253,7 @@ describe("a wrap that another region wrote over this one's, and that does not op
     expect((await keks.list("i"))[0]?.id).toBe(id);
   });
 
-  test("is made anew from the open KEK, regardless of the other region", async () => {
+  test("is replaced by a new wrap of the open KEK, regardless of the other region", async () => {
     const refuses = () => Promise.reject(new KeyRingUnavailable(false, "not given"));
     const ring = ringOf("a", () => ["a"], refuses);
     const sealed = await ring.seal(binding, secret);

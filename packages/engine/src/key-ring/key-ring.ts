@@ -22,7 +22,10 @@ import { nonceBytes, openMaterial, sealMaterial } from "./seal.ts";
 
 /** Dependencies of an `InstanceKeyRing`, and for how long it trusts them. */
 export interface KeyRingOptions extends KekWrapsOptions {
-  /** How long an open KEK is used after the root of trust last opened it. Re-opened in the background at half. */
+  /**
+   * How long an open KEK is used after the root of trust last opened it. After half of this time it is re-opened in the
+   * background.
+   */
   readonly kekCacheMs: number;
   /** The same while the root of trust cannot be reached. */
   readonly graceMs: number;

@@ -28,7 +28,7 @@ function contains(wanted: Item, value: Item): boolean {
   return (wanted.value & ~value.value) === 0;
 }
 
-/** Whether two items are equal; a structure needs to have only the fields that the filter has. */
+/** Whether two items are equal; a structure must have at least the fields that the filter has. */
 function equalOrPart(wanted: Item, value: Item): boolean {
   return wanted.type === ItemType.Structure
     ? fieldsMatch(wanted, value, equalOrPart)

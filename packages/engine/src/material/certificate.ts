@@ -11,7 +11,7 @@ import {
   relativeNames,
 } from "./distinguished-name.ts";
 
-/** The parts of a certificate that become attributes. */
+/** The parts of a certificate that are read, in DER. */
 interface Parts {
   readonly serialNumber: Der;
   readonly signatureAlgorithm: string;

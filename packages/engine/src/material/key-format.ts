@@ -21,7 +21,7 @@ export interface StatedKey {
 
 /**
  * The attributes that the server derives from a new object and never changes: algorithm, length, Key Format Type,
- * Key Value Present, Digest where the material is not secret, and those of a certificate (KMIP 2.1, 4.7 to 4.28).
+ * Key Value Present, Digest if the material is not secret, and those of a certificate (KMIP 2.1, 4.7 to 4.28).
  */
 export function describeObject(
   type: ObjectTypeName,

@@ -78,7 +78,7 @@ describe("Create", () => {
     ["HMAC_SHA1", undefined, 20],
     ["HMAC_SHA256", 512, 64],
     ["HMAC_SHA512", undefined, 64],
-  ] as const)("makes a key of %s with %s bits in %i bytes", async (algorithm, length, bytes) => {
+  ] as const)("makes a key for %s of %s bits in %i bytes", async (algorithm, length, bytes) => {
     const { uniqueIdentifier } = await create("1.4", {
       CryptographicAlgorithm: algorithm,
       ...(length === undefined ? {} : { CryptographicLength: length }),

@@ -60,7 +60,7 @@ export interface RootKey {
   readonly keyRing?: string;
   /** As the root of trust calls it: `Active`, `Suspended`, `Deactivated`, `Destroyed`. */
   readonly state: string;
-  /** Whether an instance can be moved to it now. */
+  /** Whether it can become an instance's root key now. */
   readonly usable: boolean;
   readonly currentVersion?: string;
   readonly createdMs?: number;

@@ -224,7 +224,7 @@ export interface QuarantineStore {
  * they cannot answer or cannot promise; what resolves is durable, what is returned is covered.
  *
  * Methods with an `epoch` are for the leader alone: they reject with `StoreUnavailable("deposed")` and write nothing
- * where the store has seen a higher epoch.
+ * if the store has seen a higher epoch.
  */
 export interface OwnStore
   extends ObjectStore,

@@ -4,7 +4,7 @@ import { recordTags } from "./record-tags.ts";
 
 const fingerprintForm = /^[0-9a-f]{64}$/;
 
-/** The item with the fingerprint of an object's creator; none if that is not a SHA-256. It is the last of `fixed`. */
+/** The item with the fingerprint of an object's creator; none if that is not a SHA-256. Its tag is above all others. */
 export function creatorItems(fingerprint: string): readonly Item[] {
   if (!fingerprintForm.test(fingerprint)) return [];
   return [byteString(recordTags.Creator, Buffer.from(fingerprint, "hex"))];

@@ -134,7 +134,7 @@ export interface DatedNow {
   readonly doubt: ClockDoubt | undefined;
 }
 
-/** What `due` returns. While clocks disagree, throws `clockDoubt` if a date has come by another node's clock. */
+/** What `due` returns. While clocks disagree, throws `clockDoubt` if a date has come by another clock. */
 export function dueSurely(
   facts: Facts,
   planned: PlannedDates,

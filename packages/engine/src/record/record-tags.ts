@@ -47,7 +47,7 @@ export const recordTags = {
   AttributeTag: 0x54001e,
   /** In Fixed: the sealed Digest Values of an object whose material is secret (`object-digest.ts`). */
   SealedDigest: 0x54001f,
-  /** The instance that a system record is about (`system-record.ts`), as are the tags up to DocumentField. */
+  /** The instance that a system record is about (`system-record.ts`). Tags up to DocumentField are for these too. */
   OfInstance: 0x540020,
   /** Milliseconds since the epoch. */
   MadeMs: 0x540021,

@@ -411,7 +411,7 @@ test("attributes that are added one by one cannot make an object too large to be
   await engine.ask("2.1", "GetAttributes", { uniqueIdentifier, references: [] });
 });
 
-test("a change updates Last Change Date, and no change does not", async () => {
+test("a change updates Last Change Date, and a request that changes nothing does not", async () => {
   const changed = async () => {
     const references = [reference("LastChangeDate")];
     const answer = await engine.ask("1.0", "GetAttributes", { uniqueIdentifier, references });

@@ -77,7 +77,7 @@ export class MemoryAudit implements AuditLog {
       .flatMap((content) => (content.instance === instance ? content.events : []));
   }
 
-  /** Replaces or removes an entry, as somebody would do who hides something. */
+  /** Replaces or removes an entry, as somebody would do to hide something. */
   tamper(partition: number, number: number, bytes: Uint8Array | undefined): void {
     const { entries } = this.#trail(partition);
     if (bytes === undefined) entries.delete(number);
