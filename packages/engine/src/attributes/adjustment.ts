@@ -13,7 +13,7 @@ import {
 
 type Adjustment = Request<"AdjustAttribute">["adjustmentType"];
 
-/** What an attribute without a value counts as: 0, or False (KMIP 2.1, 6.1.3). */
+/** The value assumed for an attribute that has none: 0, or False (KMIP 2.1, 6.1.3). */
 export function unset(tag: number): Item {
   const type = attributeByTag(tag)?.type.itemType;
   if (type === ItemType.Integer || type === ItemType.Interval) return { tag, type, value: 0 };
@@ -22,7 +22,7 @@ export function unset(tag: number): Item {
   throw wrongType();
 }
 
-/** The item after an adjustment, by 1 unless said otherwise (KMIP 2.1, 11.1). */
+/** The item after an adjustment. The amount defaults to 1 (KMIP 2.1, 11.1). */
 export function adjusted(item: Item, how: Adjustment, by: Item | undefined): Item {
   switch (how) {
     case "Increment":
@@ -48,7 +48,7 @@ function negated(item: Item): Item {
   throw wrongType();
 }
 
-/** By how much: a value of the attribute's own type, or seconds for a date. */
+/** The amount of the adjustment: a value of the attribute's own type, or seconds for a date. */
 function amount(item: Item, by: Item | undefined): bigint {
   if (by === undefined) return 1n;
   const isSeconds = item.type === ItemType.DateTime && by.type === ItemType.Interval;
@@ -56,7 +56,7 @@ function amount(item: Item, by: Item | undefined): bigint {
   return numberOf(by);
 }
 
-/** Numbers that an item holds as such, and those that it holds as a bigint. */
+/** Items that hold a number, and items that hold a bigint. */
 type Small = Integer | Interval;
 type Large = LongInteger | DateTime | DateTimeExtended;
 
@@ -85,7 +85,7 @@ function withNumber(item: Item, number: bigint): Item {
 }
 
 const long = [-(2n ** 63n), 2n ** 63n - 1n] as const;
-/** Dates are kept as numbers of seconds. */
+/** Dates are stored as a JavaScript number of seconds. */
 const dates = [BigInt(Number.MIN_SAFE_INTEGER), BigInt(Number.MAX_SAFE_INTEGER)] as const;
 const ranges = {
   [ItemType.Integer]: [-(2n ** 31n), 2n ** 31n - 1n],
@@ -102,5 +102,5 @@ function inRange(type: keyof typeof ranges, number: bigint): bigint {
 }
 
 function wrongType(): KmipError {
-  return new KmipError("invalidDataType", "the attribute's type cannot be adjusted so");
+  return new KmipError("invalidDataType", "the attribute's type does not support this adjustment");
 }

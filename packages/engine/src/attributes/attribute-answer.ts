@@ -3,7 +3,10 @@ import type { Item } from "@holdfast/ttlv";
 import type { ManagedObject } from "../record/record.ts";
 import { attributeValues } from "./attribute-view.ts";
 
-/** What an attribute operation answers: 1.x the attribute with its index, 2.x the identifier alone (KMIP 1.4, 4.14). */
+/**
+ * The response of an attribute operation: in 1.x the identifier and the attribute with its index, in 2.x only the
+ * identifier (KMIP 1.4, 4.14).
+ */
 export function attributeAnswer(
   uniqueIdentifier: string,
   attribute: Attribute | undefined,
@@ -14,7 +17,7 @@ export function attributeAnswer(
     : { uniqueIdentifier };
 }
 
-/** The same for a value that was written: as the object has it now. */
+/** The same after a write: with the value as the object has it now. */
 export function writtenAnswer(
   object: ManagedObject,
   item: Item,

@@ -29,10 +29,10 @@ export interface Changed {
   readonly index: number;
 }
 
-/** Values that one Vendor Attribute, or any other attribute, may have. */
+/** Most values of one attribute. Each Vendor Attribute counts by itself. */
 const instancesMax = 256;
 
-/** Adds a value (KMIP 2.1, 6.1.2). A value that a multi-valued attribute has already is not added twice. */
+/** Adds a value (KMIP 2.1, 6.1.2). A value that a multi-valued attribute already has is not added again. */
 export function withAdded(object: ManagedObject, given: Item, context: OperationContext): Changed {
   const name = referenceOf(given);
   const row = requireAllowed(object, name, "add", context.version);
@@ -50,7 +50,7 @@ export function withAdded(object: ManagedObject, given: Item, context: Operation
   const held = values.find(({ value }) => sameItem(value, item));
   if (held !== undefined) return { object, index: held.index };
   if (values.length >= instancesMax) {
-    throw new KmipError("tooManyAttributes", `${row.name} has ${instancesMax} values at most`);
+    throw new KmipError("tooManyAttributes", `${row.name} can have at most ${instancesMax} values`);
   }
   const { registers, register } = written(
     addValue(object.registers, name, item, { ...nowOf(context), origin: context.writer.next() }),
@@ -93,12 +93,12 @@ export function withDeleted(
   return { ...object, registers: result.registers };
 }
 
-/** True for two items that are the same on the wire. */
+/** True if two items have the same encoding. */
 export function sameItem(a: Item, b: Item): boolean {
   return Buffer.compare(encode(a), encode(b)) === 0;
 }
 
-/** The value as it is kept. */
+/** The value in the form that is stored. */
 export function kept(item: Item, context: OperationContext): Item {
   const [first] = normalised(item, { resolve: (reference) => context.objects.resolve(reference) });
   return first ?? item;
@@ -108,7 +108,7 @@ function nowOf({ nowUs, region }: OperationContext): Now {
   return { us: nowUs, region };
 }
 
-/** The object with new registers, of which one attribute's changed, and the facts that its dates then make true. */
+/** The object after a change of one attribute's registers, with the facts that its dates now make true. */
 function withRegisters(
   object: ManagedObject,
   registers: readonly Register[],
@@ -123,12 +123,12 @@ function withRegisters(
 
 function written(result: Written | undefined): Written {
   if (result === undefined) {
-    throw new KmipError("tooManyAttributes", "the object has as many attributes as it can");
+    throw new KmipError("tooManyAttributes", "the object has the maximum number of attributes");
   }
   return result;
 }
 
-/** A Name is unique regardless of its type, within the object too; `index` is the value that it takes the place of. */
+/** A Name is unique regardless of its type, also within the object. `index` is that of the value it replaces. */
 function requireNewName(object: ManagedObject, item: Item, index: number | undefined): void {
   if (item.tag !== attributes.Name.tag) return;
   const { value: wanted } = attributeValue("Name", item);
@@ -139,7 +139,7 @@ function requireNewName(object: ManagedObject, item: Item, index: number | undef
   if (taken) throw new KmipError("nonUniqueName", "the object has this Name already");
 }
 
-/** What a Boolean forgets when it changes: it was not always so (KMIP 2.1, 4.3 and 4.33). */
+/** Sets Always Sensitive or Never Extractable to False once it is untrue (KMIP 2.1, 4.3 and 4.33). */
 function forgotten(registers: readonly Register[], item: Item, now: Now): readonly Register[] {
   const tag = lostBy(item);
   if (tag === undefined) return registers;

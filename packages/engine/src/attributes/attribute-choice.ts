@@ -12,7 +12,7 @@ import { kept, sameItem } from "./attribute-change.ts";
 import { type AttributeAction, requireAllowed } from "./attribute-rules.ts";
 import { attributeValues } from "./attribute-view.ts";
 
-/** The values of an attribute that a client may change so; throws when it may not, or when the attribute has none. */
+/** The values of an attribute; throws if a client may not change it by `action`, or if it has no value. */
 export function valuesToChange(
   object: ManagedObject,
   reference: AttributeReference,
@@ -27,13 +27,13 @@ export function valuesToChange(
   return values;
 }
 
-/** The 1.x value of an Attribute Index (KMIP 1.4, 4.15 and 4.16). */
+/** The index, if the attribute has a value with this 1.x Attribute Index; else throws (KMIP 1.4, 4.15 and 4.16). */
 export function valueAtIndex(values: readonly Attribute[], index: number): number {
   if (values.some((value) => value.index === index)) return index;
   throw notFound("the attribute has no value with this Attribute Index");
 }
 
-/** The index of a 2.x Current Attribute, or of the only value when none is said (KMIP 2.1, 6.1.34). */
+/** The index of a 2.x Current Attribute or, if the request has none, of the only value (KMIP 2.1, 6.1.34). */
 export function currentIndex(
   values: readonly Attribute[],
   current: Item | undefined,
@@ -52,7 +52,7 @@ export function currentIndex(
   return found.index;
 }
 
-/** References as identifiers, Usage Limits without what is left of them. */
+/** The item as it is compared: a Link with its object's identifier, Usage Limits without their Count. */
 function comparable(item: Item, context: OperationContext): Item {
   const { Link, UsageLimits } = attributes;
   return item.type === ItemType.Structure && (item.tag === Link.tag || item.tag === UsageLimits.tag)

@@ -4,13 +4,13 @@ import { type TagName, tags } from "@holdfast/kmip";
  * Where an attribute's value lives in a `ManagedObject`.
  *
  * - `object`: computed from the object's own fields: `uniqueIdentifier`, `objectType`, `lastChange`, or a constant.
- * - `facts`: from `facts`. A planned Activation or Deactivation Date is a register until the fact is there; the fact
+ * - `facts`: from `facts`. A planned Activation or Deactivation Date is a register until the fact exists; the fact
  *   then hides the register.
- * - `fixed`: an item in `fixed`, set by the server once and never changed. Original Creation Date and Random Number
- *   Generator of a registered object are given by the client, then or later, and are registers.
+ * - `fixed`: an item in `fixed`, set once by the server and never changed. Of a registered object, the client sets
+ *   Original Creation Date and Random Number Generator, at registration or later; these are registers.
  * - `registers`: everything that a client may add, set, modify or delete, and what follows from it. Without a register
- *   Sensitive, Always Sensitive and Never Extractable are False and Extractable is True. Usage Limits has no Usage
- *   Limits Count: it is the total, since no operation allocates any use.
+ *   Sensitive, Always Sensitive and Never Extractable are False and Extractable is True. Usage Limits is stored without
+ *   its Usage Limits Count: that always equals the total, since no operation allocates usage.
  */
 export type AttributeHome = "object" | "facts" | "fixed" | "registers";
 
@@ -40,9 +40,9 @@ const homes = {
   CryptographicAlgorithm: "fixed",
   CryptographicLength: "fixed",
   KeyFormatType: "fixed",
-  /** Only where the material is not secret; else it is sealed (`object-digest.ts`). */
+  /** Only if the material is not secret; else it is sealed (`object-digest.ts`). */
   Digest: "fixed",
-  /** Only there, and False, when a key was registered without its value. */
+  /** Present, and False, only when a key was registered without its value. */
   KeyValuePresent: "fixed",
   RandomNumberGenerator: "fixed",
   OpaqueDataType: "fixed",
@@ -61,7 +61,7 @@ const byTag: ReadonlyMap<number, AttributeHome> = new Map(
   Object.entries(homes).map(([name, home]) => [tags[name as keyof typeof homes].tag, home]),
 );
 
-/** The home of an attribute by its tag; registers for all that are not named above. */
+/** The home of an attribute by its tag; `registers` for all that are not listed above. */
 export function homeOf(tag: number): AttributeHome {
   const certificateField =
     tag >= tags.CertificateSubjectCN.tag && tag <= tags.CertificateIssuerDNQualifier.tag;

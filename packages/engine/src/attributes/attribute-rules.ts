@@ -15,7 +15,7 @@ import type { ManagedObject } from "../record/record.ts";
 /** What an attribute operation does to one value. */
 export type AttributeAction = "add" | "modify" | "delete";
 
-/** The row of an attribute that a client may change so (KMIP 2.1, 4, the rules of each attribute); throws otherwise. */
+/** The row of an attribute; throws if a client may not change it by `action` (KMIP 2.1, 4: each attribute's rules). */
 export function requireAllowed(
   object: ManagedObject,
   { tag, key }: AttributeReference,
@@ -37,7 +37,7 @@ export function requireAllowed(
   }
   if (!attributeVisible(tag, version, objectTypeName(object.objectType))) {
     const fault = action === "add" ? "invalidAttribute" : "attributeNotFound";
-    throw new KmipError(fault, `${row.name} is not for this object`);
+    throw new KmipError(fault, `${row.name} does not apply to this object`);
   }
   return row;
 }
@@ -50,7 +50,7 @@ const dateStates: ReadonlyMap<number, readonly State[]> = new Map([
 ]);
 
 /**
- * Refuses a change of a date that plans a transition in a state that is past it, or once the date has come
+ * Refuses to change the date of a planned transition once the object's state is past it, or once the date has come
  * (KMIP 2.1, 4.1, 4.18, 4.40 and 4.41).
  */
 export function requirePlannable(object: ManagedObject, tag: number, nowSeconds: number): void {

@@ -102,7 +102,7 @@ function flag(
   return (object) => registerValue(object, a[name].tag) ?? attributeItem(name, otherwise);
 }
 
-/** The Usage Limits with what is left of them: all, since no operation allocates any use (KMIP 2.1, 4.59). */
+/** The Usage Limits with their Count: the total, since no operation allocates usage (KMIP 2.1, 4.59). */
 function usageLimits(object: ManagedObject): Item | undefined {
   const item = registerValue(object, a.UsageLimits.tag);
   if (item === undefined) return undefined;
@@ -110,7 +110,7 @@ function usageLimits(object: ManagedObject): Item | undefined {
   return attributeItem("UsageLimits", { total, count: total, unit });
 }
 
-/** The reason of the latest revocation that gave one: a compromise's over a deactivation's. */
+/** The reason given for the compromise or, if there is none, for the deactivation. */
 function revocationReason({ facts }: ManagedObject): Item | undefined {
   const revocation =
     facts.compromised?.reasonCode === undefined ? facts.deactivated : facts.compromised;
@@ -131,15 +131,15 @@ function revocationReason({ facts }: ManagedObject): Item | undefined {
 const customTag = a.VendorAttribute.tag;
 
 /**
- * 1.x shows only what a client named `x-…` or the server `y-…`, since other vendors have no name there, and only values
- * of types that it has.
+ * Whether the version can show an item. 1.x shows only Vendor Attributes of a client (`x-…`) or the server (`y-…`),
+ * since it cannot name those of other vendors, and only values whose type it has.
  */
 function named(item: Item, version: Version): boolean {
   if (item.tag !== customTag || !isVersion1(version)) return true;
   return /^[xy]\0./s.test(vendorKeyOf(item)) && !isNew(item);
 }
 
-/** Date-Time Extended came with 2.0. */
+/** True for a type that 1.x does not have: Date-Time Extended came with 2.0. */
 function isNew(item: Item): boolean {
   return item.type === ItemType.Structure
     ? item.value.some(isNew)
@@ -147,8 +147,8 @@ function isNew(item: Item): boolean {
 }
 
 /**
- * The values of one attribute as the version shows them, by index; none when the object has none or the version does
- * not have the attribute.
+ * The values of one attribute as the version shows them, with their indexes; none if the object has none or the
+ * version does not have the attribute.
  */
 export function attributeValues(
   object: ManagedObject,
@@ -178,7 +178,7 @@ const shownAlways = new Set<number>([
   a.LastChangeDate.tag,
 ]);
 
-/** Computed attributes exist for the object types of the table only: one object of another must not fail a search. */
+/** Computed attributes exist only for the table's object types: an object of another type must not fail a search. */
 function applies(object: ManagedObject, tag: number, version: Version): boolean {
   if (shownAlways.has(tag)) return true;
   const type = knownObjectTypeName(object.objectType);

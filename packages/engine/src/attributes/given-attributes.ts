@@ -17,26 +17,26 @@ import { compareRegisters } from "../record/register-codec.ts";
 import { registersMax } from "../record/registers.ts";
 import { homeOf } from "./attribute-home.ts";
 
-/** For whom attributes of a new object are sorted. */
+/** The new object, and the request's context, for which `sortGiven` sorts attributes. */
 export interface GivenFor {
   readonly version: Version;
   readonly objectType: ObjectTypeName;
-  /** True when the server makes the object, and so knows its age and its random number generator itself. */
+  /** True when the server generates the object, and so knows its creation date and random number generator. */
   readonly made: boolean;
   readonly stamp: Stamp;
   readonly resolve: (reference: IdentifierReference) => string;
 }
 
-/** What a request says of a new object. */
+/** A request's attributes of a new object, sorted. */
 export interface Given {
   readonly registers: readonly Register[];
-  /** Values for attributes that the server sets itself, to be compared with its own. */
+  /** The request's values of attributes that the server sets itself, to be compared with the server's. */
   readonly stated: readonly Item[];
   /** False when the client says that the object was served already (KMIP 2.1, 4.24). */
   readonly fresh: boolean;
 }
 
-/** Sorts the attributes of a new object by their homes; refuses those that a client cannot give. */
+/** Sorts the attributes of a new object by their homes; refuses those that a client cannot set. */
 export function sortGiven(given: readonly Attribute[], target: GivenFor): Given {
   const kept: Item[] = [];
   const stated: Item[] = [];
@@ -56,12 +56,12 @@ export function sortGiven(given: readonly Attribute[], target: GivenFor): Given 
   return { registers: registersOf(kept, target.stamp), stated, fresh };
 }
 
-/** The value of an attribute that the server sets itself, as the request says it. */
+/** The request's value of an attribute that the server sets itself. */
 export function statedItem(given: Given, tag: number): Item | undefined {
   return given.stated.find((item) => item.tag === tag);
 }
 
-/** Refuses what a request says of the server's own attributes unless it is what the server says. */
+/** Refuses the request's values of attributes that the server sets, unless they equal the server's values. */
 export function checkStated(given: Given, fixed: readonly Item[]): void {
   for (const item of given.stated) {
     const wire = encode(item);
@@ -78,7 +78,7 @@ export function checkStated(given: Given, fixed: readonly Item[]): void {
 function checkMay(item: Item, { version, objectType }: GivenFor): void {
   const row = attributeByTag(item.tag);
   if (row === undefined || !attributeVisible(item.tag, version, objectType)) {
-    throw new KmipError("invalidAttribute", `${row?.name ?? "?"} is not for ${objectType}`);
+    throw new KmipError("invalidAttribute", `${row?.name ?? "?"} does not apply to ${objectType}`);
   }
   const home = homeOf(item.tag);
   const serversOwn = item.tag === attributes.VendorAttribute.tag && isServerVendor(item);
@@ -87,12 +87,12 @@ function checkMay(item: Item, { version, objectType }: GivenFor): void {
   }
 }
 
-/** `y` means the 1.x attributes that the server makes (KMIP 2.1, 4.60). */
+/** Vendor `y` marks the 1.x attributes that the server makes (KMIP 2.1, 4.60). */
 function isServerVendor(item: Item): boolean {
   return vendorKeyOf(item).startsWith("y\0");
 }
 
-/** Age and generator of a registered object are what the client says; all else in `fixed` the server knows. */
+/** The client sets creation date and generator of a registered object; the server knows all else in `fixed`. */
 function isStated(tag: number, made: boolean): boolean {
   if (homeOf(tag) !== "fixed") return false;
   const { OriginalCreationDate, RandomNumberGenerator } = attributes;
@@ -108,7 +108,7 @@ function negativeTotal(): KmipError {
   return new KmipError("invalidAttributeValue", "Usage Limits Total must not be negative");
 }
 
-/** A value as it is kept, and what follows from it. */
+/** A value in the form that is stored, and the values that follow from it. */
 export function normalised(item: Item, { resolve }: Pick<GivenFor, "resolve">): readonly Item[] {
   switch (item.tag) {
     case attributes.Link.tag: {
@@ -143,7 +143,7 @@ export function normalised(item: Item, { resolve }: Pick<GivenFor, "resolve">): 
   }
 }
 
-/** One register a value, in order; a repeated value is kept once. */
+/** One register per value, in order; a repeated value is kept once. */
 function registersOf(items: readonly Item[], stamp: Stamp): readonly Register[] {
   const registers: Register[] = [];
   const indexes = new Map<string, number>();
@@ -166,10 +166,10 @@ function registersOf(items: readonly Item[], stamp: Stamp): readonly Register[] 
   return registers.toSorted(compareRegisters);
 }
 
-/** Bytes that the attributes of one object may take, so that its record stays one that every read can carry. */
+/** Most bytes that the attributes of one object may take, so that every read can carry its record. */
 const attributeBytesMax = 1 << 20;
 
-/** Refuses more than an object may hold; what it once held counts by its name. */
+/** Refuses attributes larger than an object may hold; a deleted value counts the length of its name. */
 export function checkSize(registers: readonly Register[]): void {
   let bytes = 0;
   for (const { key, value } of registers) {
@@ -182,21 +182,21 @@ export function checkSize(registers: readonly Register[]): void {
   );
 }
 
-/** The one date that changed, and when the object became Active, where it did. */
+/** The date that changed, and when the object became Active, if it did. */
 interface DateChange {
   readonly tag: number;
   readonly activated: number | undefined;
 }
 
 const { ActivationDate, DeactivationDate, ProcessStartDate, ProtectStopDate } = attributes;
-/** Which date must not be before which (KMIP 2.1, 4.18, 4.40 and 4.41). */
+/** Pairs of dates whose second must not be before the first (KMIP 2.1, 4.18, 4.40 and 4.41). */
 const orderedDates = [
   [ActivationDate, ProcessStartDate],
   [ProtectStopDate, DeactivationDate],
   [ActivationDate, DeactivationDate],
 ] as const;
 
-/** Refuses dates that contradict each other; where one changed, those that contradict it. */
+/** Refuses dates that contradict each other; after a change, only those that contradict the changed date. */
 export function checkDates(registers: readonly Register[], change?: DateChange): void {
   const date = (tag: number): bigint | undefined => {
     const activated = tag === ActivationDate.tag ? change?.activated : undefined;

@@ -12,7 +12,7 @@ export interface ChainPoint {
   readonly timeMs: number;
 }
 
-/** Every so many entries the leader keeps a point, so that a chain can be checked in parts and cut off at its beginning. */
+/** The leader keeps a point after so many entries, so that a chain can be checked in parts and trimmed at its start. */
 export const checkpointEvery = 256;
 
 /** Where a partition's chain begins: different for every partition. */
@@ -30,7 +30,7 @@ export function chainHash(before: Uint8Array, number: number, entry: Uint8Array)
   return Uint8Array.from(hash.digest());
 }
 
-/** The hash after entries that were given up unread: SHA-256(hash before ‖ last number, 6 bytes ‖ "given up"). */
+/** The hash after entries that were dropped unread: SHA-256(hash before ‖ last number, 6 bytes ‖ "given up"). */
 export function chainGap(before: ChainPoint, last: number): ChainPoint {
   return {
     ...before,

@@ -3,16 +3,16 @@ import { uuidText, writeUuid } from "../base/uuid.ts";
 import type { AuditEvent } from "./audit-event.ts";
 import { auditWords } from "./audit-words.ts";
 
-/** What an entry of the audit trail says: one event, or pending and outcome of one action. */
+/** The content of an audit trail entry: one event, or the pending and outcome events of one action. */
 export interface AuditEntryContent {
   readonly instance: string;
   readonly events: readonly AuditEvent[];
 }
 
 /*
- * An entry: format (1 byte), flags (1), time in milliseconds (6), then texts: instance, action, initiator, request, and
- * where their flags are set target, reason and detail (JSON). A text: one byte that is the length of the UTF-8 bytes that
- * follow, or one of `kinds`.
+ * An entry: format (1 byte), flags (1), time in milliseconds (6), then texts: instance, action, initiator, request and,
+ * if their flags are set, target, reason and detail (JSON). A text begins with one byte: the length of the UTF-8 bytes
+ * that follow, or one of `kinds`.
  */
 const format = 1;
 const headerLength = 8;
@@ -21,7 +21,7 @@ const outcomeMask = 0x03;
 const flags = { pair: 0x04, target: 0x08, reason: 0x10, detail: 0x20 } as const;
 const kinds = { uuid: 0xf0, sha256: 0xf1, word: 0xf2, long: 0xf3 } as const;
 const shortMax = 0xef;
-/** Longer texts are cut, so that no event makes a script that delays all other clients. */
+/** Longer texts are cut, so that no event makes a script slow enough to delay all other clients. */
 const longMax = 0x1fff;
 const timeMax = 2 ** 48 - 1;
 const hex64 = /^[0-9a-f]{64}$/;
@@ -30,7 +30,7 @@ const wordNumbers: ReadonlyMap<string, number> = new Map(
   auditWords.map((word, number) => [word, number]),
 );
 
-/** The entries of an instance's events. Pending and outcome that follow each other and differ in nothing else share one. */
+/** The entries of an instance's events. A pending event and its outcome share one if they differ in nothing else. */
 export function encodeAudit(instance: string, events: readonly AuditEvent[]): readonly Buffer[] {
   const entries: Buffer[] = [];
   for (let at = 0; at < events.length; at += 1) {
@@ -43,7 +43,7 @@ export function encodeAudit(instance: string, events: readonly AuditEvent[]): re
   return entries;
 }
 
-/** What an entry says; `StoreUnavailable("corrupt")` for malformed bytes. */
+/** Decodes an entry; throws `StoreUnavailable("corrupt")` for malformed bytes. */
 export function decodeAudit(entry: Uint8Array): AuditEntryContent {
   const reader = new EntryReader(entry);
   const { flag } = reader;
@@ -117,7 +117,7 @@ function encodeText(text: string): Buffer {
   return Buffer.concat([Buffer.of(kinds.long, bytes.length >> 8, bytes.length & 0xff), bytes]);
 }
 
-/** A detail that is too long is left out, and says so: half of it would not be JSON. */
+/** A detail that is too long is replaced by its length: half of it would not be JSON. */
 function encodeDetail(detail: NonNullable<AuditEvent["detail"]>): string {
   const text = JSON.stringify(detail);
   return Buffer.byteLength(text) <= longMax ? text : JSON.stringify({ tooLong: text.length });

@@ -1,6 +1,6 @@
 /**
- * Words that events repeat, each written as one byte: its place in the list. The list only ever grows at its end, since
- * entries of older versions are kept; a word that is not here is written out.
+ * Words that events repeat, each encoded as a marker byte and its index in this list, one byte. Only append to the
+ * list, since entries of older versions are kept. A word that is not listed is written out.
  */
 export const auditWords: readonly string[] = [
   "kmip-key.create",

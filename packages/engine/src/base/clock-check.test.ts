@@ -7,7 +7,7 @@ import { ClockCheck } from "./clock-check.ts";
 const start = 1_780_000_000;
 const key = aesKey();
 
-/** Seconds by which each clock is ahead of the true time; a clock that is absent was never heard. */
+/** Seconds by which each clock is ahead of the true time; a clock that is absent was never read. */
 interface Ahead {
   own: number;
   store?: number;
@@ -18,7 +18,7 @@ interface Ahead {
 let ahead: Ahead;
 /** True time, seconds, and the monotonic clock with it. */
 let now: number;
-/** When the other clocks were heard last. */
+/** When the other clocks were last read. */
 let heard: number | undefined;
 let check: ClockCheck;
 let engine: TestEngine;
@@ -68,8 +68,8 @@ test("clocks that agree decide a date", async () => {
   expect(await stateStored(id)).toBe("Active");
 });
 
-describe("this node's clock alone is wrong", () => {
-  test("59 s ahead: it decides", async () => {
+describe("when only this node's clock is wrong", () => {
+  test("a clock 59 s ahead decides a date", async () => {
     const id = await planned(30);
     ahead.own = 59;
     expect(check.doubt()).toBeUndefined();
@@ -77,7 +77,7 @@ describe("this node's clock alone is wrong", () => {
     expect(await stateStored(id)).toBe("Active");
   });
 
-  test("61 s ahead: a date that has not come by the others is not decided, and all is answered", async () => {
+  test("a clock 61 s ahead does not decide a date that has not come by the others, and all requests work", async () => {
     const id = await planned(30);
     ahead.own = 61;
     expect(check.doubt()).toMatchObject({
@@ -93,7 +93,7 @@ describe("this node's clock alone is wrong", () => {
     expect(await stateStored(id)).toBe("Active");
   });
 
-  test("61 s ahead or behind: a date that has come by the others is not decided, but Get answers", async () => {
+  test("a clock 61 s ahead or behind does not decide a date that has come by the others, but Get works", async () => {
     for (const own of [61, -61]) {
       ahead.own = 0;
       const id = await planned(30);
@@ -109,7 +109,7 @@ describe("this node's clock alone is wrong", () => {
     }
   });
 
-  test("no date, or one that is decided already: every operation works", async () => {
+  test("every operation works without a date, or with one that is decided already", async () => {
     const { uniqueIdentifier } = await engine.ask("2.1", "Create", key);
     const id = await planned(0);
     ahead.own = 3_600;
@@ -126,7 +126,7 @@ test("a new object whose date has come by another clock is refused", async () =>
   expect(await planned(90)).toBeDefined();
 });
 
-test("the store's clock alone is wrong: nothing is decided where it says so", async () => {
+test("a date that has come only by the store's wrong clock is not decided", async () => {
   const id = await planned(30);
   ahead.store = 61;
   expect(check.doubt()?.reason).toContain("61 s behind the clock of the store");
@@ -138,14 +138,14 @@ test("the store's clock alone is wrong: nothing is decided where it says so", as
   expect(await stateStored(id)).toBe("PreActive");
 });
 
-test("of the other region's nodes the nearest counts", () => {
+test("of the other region's clocks, the one nearest to this node's counts", () => {
   ahead.peers = [-3_600, -59];
   expect(check.doubt()).toBeUndefined();
   ahead.peers = [-3_600, -61];
   expect(check.doubt()?.reason).toContain("61 s ahead of the clock of region b");
 });
 
-test("the other region is unreachable: the store's clock decides alone", async () => {
+test("the store's clock decides alone while the other region is unreachable", async () => {
   ahead.peers = [-3_600];
   const id = await planned(60);
   heard = now;

@@ -1,28 +1,28 @@
 import type { Clock, ClockDoubt } from "./clock.ts";
 
-/** What another clock showed, and when that was by this node's monotonic clock. */
+/** The time that another clock showed, and when it did by this node's monotonic clock. */
 export interface ClockReading {
-  /** Whose clock: the store's, or a region's. A region has several, of which the nearest counts. */
+  /** The clock's owner: the store or a region. A region has several clocks; the one nearest to this node's counts. */
   readonly of: string;
   readonly wallMs: number;
   readonly atMs: number;
 }
 
-/** How far another clock is from this node's; positive where this node's is ahead. */
+/** How far another clock is from this node's; positive if this node's is ahead. */
 export interface ClockOffset {
   readonly of: string;
   readonly aheadMs: number;
 }
 
-/** Clocks that differ by more decide nothing. */
+/** While clocks differ by more, no date is decided. */
 const toleranceMs = 60_000;
 
-/** A clock that was not heard for so long does not count: its store or region cannot be reached. */
+/** A reading older than this does not count: its store or region cannot be reached. */
 const readingAgeMaxMs = 30_000;
 
 /**
- * Compares this node's wall clock with others. The monotonic clock adds the time since a reading, so that a jump of the
- * wall clock shows before the next reading.
+ * Compares this node's wall clock with others. The monotonic clock measures the time since a reading, so that a jump of
+ * the wall clock is noticed before the next reading.
  */
 export class ClockCheck {
   readonly #clock: Clock;
@@ -33,7 +33,7 @@ export class ClockCheck {
     this.#readings = readings;
   }
 
-  /** One offset for each owner of clocks that was heard lately; of its clocks the nearest counts. */
+  /** One offset for each owner of clocks with a recent reading: that of its clock nearest to this node's. */
   offsets(): readonly ClockOffset[] {
     const [wallMs, monotonicMs] = [this.#clock.wallMs(), this.#clock.monotonicMs()];
     const nearest = new Map<string, number>();

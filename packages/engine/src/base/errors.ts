@@ -1,25 +1,25 @@
-/** Why a store did not answer; the client learns little of it (`failure.ts`). */
+/** Why a store did not answer. The client learns little about it (`failure.ts`). */
 export type StoreFailure =
   /** No lease: cut off, deposed, frozen, or lapsed. */
   | "noLease"
-  /** The barrier came back short: the change may survive, nothing was promised. */
+  /** The barrier does not cover every required copy: the change may survive, but nothing was promised. */
   | "barrierShort"
   | "timeout"
   /** Memory full: reads still work. */
   | "full"
   /** No initialisation marker: an empty or wrong Redis. */
   | "notInitialised"
-  /** A record whose bytes are not those that its tag names, or do not decode. Nothing else is called so. */
+  /** Damaged or impossible data, such as a record whose bytes do not match its tag or do not decode. */
   | "corrupt"
-  /** A whole record of a format, or with fields, that this node does not know: never repaired, never replaced. */
+  /** An intact record with a format or fields that this node does not know: never repaired, never replaced. */
   | "unknownFormat"
-  /** Redis answered with an error or a value that this node does not understand; it says nothing of any record. */
+  /** Redis answered with an error or a value that this node does not understand. It says nothing about any record. */
   | "badReply"
   /** A date has come, and this node's clock disagrees with the store's or the other region's. */
   | "clockDoubt"
-  /** The setting of a Redis loses data. */
+  /** A setting of Redis could lose data. */
   | "unsafe"
-  /** Another region would have to be asked and cannot be reached: its copy may exist, or be newer. */
+  /** Another region must be asked and cannot be reached: it may have a copy, or a newer one. */
   | "peerUnreachable"
   /** Every region must agree to this change, and one cannot be reached. */
   | "noAgreement"
@@ -27,12 +27,12 @@ export type StoreFailure =
   | "reserved"
   /** Another leader has a higher epoch. */
   | "deposed"
-  /** The regions are others than those that the change was decided for; nothing was written. */
+  /** The regions have changed since the change was decided; nothing was written. */
   | "superseded"
   /** The region was retired by an operator: it must rejoin before it serves. */
   | "retired";
 
-/** The store cannot answer or cannot promise. Never to be taken for "not found". */
+/** The store cannot answer or cannot promise. Never treat this as "not found". */
 export class StoreUnavailable extends Error {
   override readonly name = "StoreUnavailable";
   readonly failure: StoreFailure;
@@ -45,7 +45,7 @@ export class StoreUnavailable extends Error {
 /** The message of `StoreUnavailable("superseded")`, the same for every store. */
 export const supersededMessage = "the regions have changed since this was decided; try again";
 
-/** Rejects what would be incomplete without records of a format that this node does not know. */
+/** Throws if there are records of a format that this node does not know: without them a result is incomplete. */
 export function refuseUnknown({ unknown }: { readonly unknown: readonly string[] }): void {
   const [first] = unknown;
   if (first === undefined) return;
@@ -76,7 +76,7 @@ export class KeysShredded extends KeyRingUnavailable {
   }
 }
 
-/** The region has no KEK of this name: it is not here yet, or what names it was altered. */
+/** The region has no KEK with this id: it has not arrived yet, or the id in the sealed material was altered. */
 export class UnknownKek extends KeyRingUnavailable {}
 
 /** Sealed material did not authenticate. */

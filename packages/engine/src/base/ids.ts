@@ -1,4 +1,4 @@
-/** Where identifiers and secret bytes come from: a cryptographic source in the product. */
+/** The source of identifiers and secret bytes: a cryptographic one in the product. */
 export interface Ids {
   /** A random UUID, lower case, 36 characters. */
   readonly uuid: () => string;

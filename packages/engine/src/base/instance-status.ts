@@ -11,7 +11,7 @@ export const instanceStatuses = [
 /** An instance's status. */
 export type InstanceStatus = (typeof instanceStatuses)[number];
 
-/** How a region's root of trust does for an instance. */
+/** The states of a region's root of trust for an instance. */
 export const crkStates = [
   "usable",
   "unreachable",

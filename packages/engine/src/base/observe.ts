@@ -1,13 +1,13 @@
 /**
- * Who was refused at the peer port: a stranger; a caller whose handshake ended unfinished, as when the line
- * is cut; or one of more callers than there is room for.
+ * Whom the peer port refuses: a caller that is not a known peer; a caller that did not finish its handshake,
+ * for example because the connection was cut; or callers beyond the limit.
  */
 export const peerRefusals = ["stranger", "unfinished", "flood"] as const;
 
 /** One of `peerRefusals`. */
 export type PeerRefusal = (typeof peerRefusals)[number];
 
-/** What happened, for metrics, log and traces; one typed stream. Never carries key material. */
+/** What happened, for metrics, log and traces, as one typed stream. Never carries key material. */
 export type Event =
   | {
       readonly type: "operation";
@@ -41,22 +41,22 @@ export type Event =
       readonly type: "instanceKeys";
       readonly instance: string;
       readonly state: "open" | "grace" | "closed" | "shredded";
-      /** The root of trust's failure; `none` where it was none of its. */
+      /** The root of trust's failure; `none` if it did not fail. */
       readonly failure: "unavailable" | "denied" | "disabled" | "gone" | "none";
       readonly reason: string;
     }
   | { readonly type: "unwrap"; readonly durationMs: number; readonly ok: boolean }
-  /** A call to a key manager, or to what gives access to it; each repetition by itself. */
+  /** A call to a key manager, or to the service that grants access to it; each retry is an event of its own. */
   | {
       readonly type: "rootCall";
       /** Its kind, such as `key-protect`. */
       readonly root: string;
       readonly action: string;
-      /** HTTP status; 0 where no answer came. */
+      /** HTTP status; 0 if there was no response. */
       readonly status: number;
-      /** The other side's code for what was wrong. */
+      /** The other side's error code. */
       readonly code?: string;
-      /** What the other side and its own events know the call by; the same for all repetitions. */
+      /** Identifies the call for the other side and in its own events; the same for all retries. */
       readonly correlationId: string;
       readonly attempt: number;
       readonly durationMs: number;
@@ -70,14 +70,14 @@ export type Event =
       readonly writes: boolean;
       readonly reason: string;
     }
-  /** Whether another region can be reached: pushes wait for it only then. */
+  /** Whether another region can be reached: pushes wait for it only if it can. */
   | {
       readonly type: "peer";
       readonly region: string;
       readonly state: "up" | "down" | "retired";
       readonly reason: string;
     }
-  /** What became of a change's push: acknowledged by both regions, or by this one alone. */
+  /** The result of a change's push: acknowledged by both regions, or by this one alone. */
   | {
       readonly type: "push";
       readonly region: string;
@@ -85,13 +85,13 @@ export type Event =
       readonly records: number;
       readonly durationMs: number;
     }
-  /** A copy from another region was joined with the own one. */
+  /** A copy from another region was joined with the region's own copy. */
   | {
       readonly type: "join";
       readonly region: string;
       readonly result: "written" | "same" | "reserved" | "quarantined" | "refused" | "unreadable";
     }
-  /** How far this node's clock is ahead of another, `of`; negative where it is behind. */
+  /** How far this node's clock is ahead of another, `of`; negative if it is behind. */
   | { readonly type: "clockOffset"; readonly of: string; readonly aheadMs: number }
   /** A stamp of another region is ahead of this node's clock. */
   | { readonly type: "clockAhead"; readonly region: string; readonly ms: number }
@@ -116,27 +116,27 @@ export type Event =
       readonly left: number;
       readonly cause?: unknown;
     }
-  /** Changes of another region that the leader found and had not looked at: that region's position less the cursor. */
+  /** Changes of another region that the leader has not processed yet: that region's position minus the cursor. */
   | { readonly type: "behind"; readonly region: string; readonly changes: number }
-  /** How many Names two live objects have, as the leader last counted. */
+  /** The number of Names that two live objects share, as the leader last counted. */
   | { readonly type: "duplicateNames"; readonly names: number }
-  /** A sink was given audit entries, or could not be; `behind` counts those that it has not. */
+  /** A sink received audit entries, or could not; `behind` counts those that it has not received yet. */
   | {
       readonly type: "auditSink";
       readonly sink: string;
       readonly ok: boolean;
       readonly entries: number;
       readonly behind: number;
-      /** Age of the oldest that it has not. */
+      /** Age of the oldest entry that it has not received yet. */
       readonly lagMs: number;
       readonly durationMs: number;
       readonly cause?: unknown;
     }
-  /** Audit entries were given up, at the bound of what the store keeps. */
+  /** Audit entries were dropped, at the limit of what the store keeps. */
   | { readonly type: "auditLost"; readonly entries: number; readonly reason: string }
-  /** The audit trail is not what the chain says: somebody changed it, or the store is damaged. */
+  /** The audit trail does not match its chain: somebody changed it, or the store is damaged. */
   | { readonly type: "auditFault"; readonly partition: number; readonly reason: string }
-  /** Somebody was refused at the peer port. */
+  /** The peer port refused a caller. */
   | {
       readonly type: "peerRefused";
       readonly address: string;

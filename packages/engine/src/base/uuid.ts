@@ -3,13 +3,13 @@ import { hash } from "node:crypto";
 const hexValues = new Map(
   [..."0123456789abcdef"].map((digit, value) => [digit.charCodeAt(0), value]),
 );
-/** Value by character code; 255 where it is not a lower-case hexadecimal digit. */
+/** Value by character code; 255 if it is not a lower-case hexadecimal digit. */
 const nibbles = Uint8Array.from({ length: 128 }, (_, code) => hexValues.get(code) ?? 255);
 const dash = 0x2d;
 
 /**
- * Writes the 16 bytes of a lower-case UUID (RFC 9562, 4) at a place; false, with the place in any state, where the text is
- * none. Every record and every key of one passes here.
+ * Writes the 16 bytes of a lower-case UUID (RFC 9562, 4) at `start`; false if the text is not a valid one, and the 16
+ * bytes are then undefined. Runs for every record and every record's key, so it must be fast.
  */
 export function writeUuid(text: string, target: Uint8Array, start: number): boolean {
   if (text.length !== 36) return false;

@@ -1,11 +1,11 @@
 import { KmipError, operationRow, type RequestMessage } from "@holdfast/kmip";
 
-/** Who asks: the instance that the certificate belongs to, and how its users' passwords are verified. */
+/** The caller: the instance that the certificate belongs to, and how its users' passwords are verified. */
 export interface Client {
   readonly instance: string;
   /** Fingerprint of the certificate; the name of an administrator who acts for the instance. */
   readonly fingerprint: string;
-  /** What the evidence of each operation says in addition, for an administrator. */
+  /** Additional detail in the evidence of each operation, for an administrator. */
   readonly evidence?: Readonly<Record<string, string>>;
   /** Absent when the instance has no users: a Credential is then accepted and ignored. */
   readonly verifyPassword?: ((username: string, password: string) => Promise<boolean>) | undefined;
@@ -14,8 +14,8 @@ export interface Client {
 type Credential = RequestMessage["header"]["credentials"][number];
 
 /**
- * Refuses a message whose credentials do not satisfy the instance; nothing is awaited where there is nothing to
- * verify. Per message, since a client may give a Credential in some requests of a connection and not in others.
+ * Refuses a message whose credentials the instance does not accept; undefined, with nothing to await, if there is
+ * nothing to verify. Per message, since a client may send a Credential in some requests of a connection only.
  */
 export function authenticate(client: Client, message: RequestMessage): Promise<void> | undefined {
   const verify = client.verifyPassword;
@@ -26,7 +26,7 @@ export function authenticate(client: Client, message: RequestMessage): Promise<v
   return verifyAll(credentials, verify);
 }
 
-/** All credentials of a message must be satisfied (KMIP 2.1, 9.4). */
+/** All credentials of a message must be valid (KMIP 2.1, 9.4). */
 async function verifyAll(
   credentials: readonly Credential[],
   verify: NonNullable<Client["verifyPassword"]>,

@@ -35,7 +35,7 @@ const anyEvent: fc.Arbitrary<AuditEvent> = fc.record(
 ) as fc.Arbitrary<AuditEvent>;
 
 describe("an audit entry", () => {
-  test("an entry decodes to the events that it was made from", () => {
+  test("decodes to the events that it was made from", () => {
     fc.assert(
       fc.property(text, fc.array(anyEvent, { maxLength: 5 }), (instance, some) => {
         const events = some.flatMap((event): AuditEvent[] => {
@@ -67,7 +67,7 @@ describe("an audit entry", () => {
     expect(auditTimeOf(entries[0] ?? Buffer.alloc(0))).toBe(event.time);
   });
 
-  test("an entry that is cut short, or is garbage, is refused", () => {
+  test("is refused if it is cut short or garbage", () => {
     fc.assert(
       fc.property(anyEvent, fc.nat(), (event, cut) => {
         const [entry = Buffer.alloc(0)] = encodeAudit("i", [event]);
@@ -88,7 +88,7 @@ describe("an audit entry", () => {
     );
   });
 
-  test("a text that is longer than the limit is cut", () => {
+  test("cuts a text that is longer than the limit", () => {
     const long = "x".repeat(100_000);
     const event = { time: 1, outcome: "failure", initiator: long, requestId: long } as const;
     const detail = { long };

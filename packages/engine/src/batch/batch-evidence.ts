@@ -10,7 +10,7 @@ export class BatchEvidence {
   readonly #version: Version;
   readonly #origin: Origin;
   readonly #auditBase: AuditBase;
-  /** Reads and refusals, handed over at the end of the message. */
+  /** Evidence of reads and refusals, handed to the store at the end of the message. */
   readonly #evidence: AuditEvent[] = [];
 
   constructor(parts: BatchParts, { version }: RequestMessage, origin: Origin) {
@@ -40,7 +40,7 @@ export class BatchEvidence {
     await this.#parts.store.appendAudit(this.#origin.client.instance, events, true);
   }
 
-  /** Reports a final answer to the observer, and keeps its evidence if its change did not carry it. */
+  /** Reports a final answer to the observer, and keeps its evidence unless it was committed with its change. */
   report({ answer, audit, startedMs, cause }: Done): void {
     const { observe } = this.#parts;
     const result =
@@ -60,13 +60,13 @@ export class BatchEvidence {
     });
     if (audit.written) return;
     if (result === "Success") this.#evidence.push(...audit.outcomeEvents("success"));
-    // A change whose barrier came back short may survive.
+    // A change that its barrier does not cover may survive.
     else if (cause instanceof StoreUnavailable && operationRow(answer.operation)?.changes) {
       this.#evidence.push(...audit.outcomeEvents("unknown", result));
     } else this.#evidence.push(...audit.outcomeEvents("failure", result));
   }
 
-  /** Evidence that no change carried; the answer does not wait for it. */
+  /** Writes the evidence that no change carried; the response does not wait for it. */
   handOver(): void {
     if (this.#evidence.length === 0) return;
     const { observe, store } = this.#parts;

@@ -31,7 +31,7 @@ export class BatchItems {
   readonly #room: ResponseRoom;
   readonly #isUndo: boolean;
 
-  /** With `refusal` every item is refused by it. */
+  /** With `refusal`, every item is refused with it. */
   constructor(
     parts: BatchParts,
     message: RequestMessage,
@@ -63,7 +63,7 @@ export class BatchItems {
     this.#room = new ResponseRoom(message, origin.requestId, settings.responseBytesMax);
   }
 
-  /** Carries out the item at a position of the batch; a failure is its answer. */
+  /** Carries out the item at a position of the batch; a failure becomes its answer. */
   async carryOut(item: RequestItem, position: number): Promise<Done> {
     const startedMs = this.#parts.clock.monotonicMs();
     const audit = this.#evidence.begin(item);
@@ -132,7 +132,7 @@ export class BatchItems {
     }
   }
 
-  /** Encoded at once, so that what the version cannot say is the item's failure (KMIP 1.4, 11.12). */
+  /** Encodes at once, so that a value which the version cannot express fails its own item (KMIP 1.4, 11.12). */
   #answerOf(item: RequestItem, operation: ImplementedOperation, payload: object): ResponseItem {
     const { response }: OperationRow = operations[operation];
     const tag = tags.ResponsePayload.tag;
@@ -149,7 +149,7 @@ export class BatchItems {
     return cause === undefined ? done : { ...done, cause };
   }
 
-  /** A read is evidence itself; with strict audit it is durable before the answer goes out. */
+  /** A read leaves evidence too; with strict audit it is durable before the response is sent. */
   async #makeDurable(audit: ItemAudit): Promise<void> {
     if (audit.written) return;
     await this.#evidence.append(audit.outcomeEvents("success"));
@@ -157,7 +157,7 @@ export class BatchItems {
   }
 }
 
-/** What every answer repeats of its request; the identifier byte for byte, and none where there was none. */
+/** What every answer repeats from its request; the batch item's identifier byte for byte, if it has one. */
 function echoOf({ operation, operationCode, uniqueBatchItemId }: RequestItem) {
   return {
     ...(operation === undefined ? {} : { operation }),

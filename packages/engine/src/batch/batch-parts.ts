@@ -12,7 +12,7 @@ import type { Writer } from "../record/registers.ts";
 import type { Client } from "./access.ts";
 import type { ItemAudit } from "./item-audit.ts";
 
-/** What a batch is carried out with. */
+/** The dependencies of a batch. */
 export interface BatchParts {
   readonly store: ObjectStore;
   readonly locks: Locks;
@@ -26,15 +26,15 @@ export interface BatchParts {
   readonly handlers: Handlers;
 }
 
-/** Whose message it is. */
+/** The client and the request that a message came with. */
 export interface Origin {
   readonly client: Client;
   readonly requestId: string;
-  /** Since the message came, however often its batch is decided anew. */
+  /** Counts from the arrival of the message, also when its batch is decided again. */
   readonly pace: Pace;
 }
 
-/** An answer, and what is reported of it when it is final. */
+/** An answer, and what is reported about it when it is final. */
 export interface Done {
   readonly answer: ResponseItem;
   readonly audit: ItemAudit;

@@ -50,7 +50,7 @@ describe("the batch item identifier", () => {
     ["empty", new Uint8Array()],
     ["text", Buffer.from("QLKC\x01\0\0\0", "latin1")],
     ["binary of 40 bytes", Uint8Array.from({ length: 40 }, (_, at) => 255 - at)],
-  ])("%s comes back as it was", async (_name, uniqueBatchItemId) => {
+  ])("(%s) is returned unchanged", async (_name, uniqueBatchItemId) => {
     const item = { operation: "Query", payload: { queryFunctions: ["QueryObjects"] } } as const;
     const request = encodeRequest({
       version: "1.1",
@@ -72,7 +72,7 @@ describe("Batch Error Continuation", () => {
   ];
 
   test.each([
-    ["not said", {}, ["Create Success", "Get OperationFailed ItemNotFound"], 1],
+    ["without an option", {}, ["Create Success", "Get OperationFailed ItemNotFound"], 1],
     [
       "Stop",
       { batchErrorContinuationOption: "Stop" },
@@ -91,7 +91,7 @@ describe("Batch Error Continuation", () => {
       ["Create OperationUndone", "Get OperationFailed ItemNotFound"],
       0,
     ],
-  ] as const)("%s", async (_name, header, expected, objects) => {
+  ] as const)("%s gives the expected results", async (_name, header, expected, objects) => {
     expect(shown(await send(items(), header))).toEqual(expected);
     expect(await stored()).toHaveLength(objects);
   });
@@ -113,7 +113,7 @@ describe("Batch Error Continuation", () => {
 describe("Undo", () => {
   const header = { batchErrorContinuationOption: "Undo" } as const;
 
-  test("a batch that goes through is made whole, with its evidence", async () => {
+  test("commits a batch without failures as a whole, with its evidence", async () => {
     const items = await send(
       [
         ["Create", aesKey({ Name: named("n") })],
@@ -136,7 +136,7 @@ describe("Undo", () => {
     ]);
   });
 
-  test("reads in the batch see its changes, nobody else does before the end", async () => {
+  test("shows its changes to reads in the batch, and to nobody else before the end", async () => {
     const { uniqueIdentifier } = await engine.ask("1.4", "Create", aesKey());
     const seen: number[] = [];
     const read = engine.store.read.bind(engine.store);
@@ -167,7 +167,7 @@ describe("Undo", () => {
     expect(object?.material).toBeUndefined();
   });
 
-  test("Locate in the batch finds what it made, renamed and destroyed", async () => {
+  test("lets Locate in the batch find what the batch made, renamed and destroyed", async () => {
     const { uniqueIdentifier: old } = await engine.ask("2.1", "Create", aesKey());
     const { uniqueIdentifier: gone } = await engine.ask(
       "2.1",
@@ -193,7 +193,7 @@ describe("Undo", () => {
     expect(items[5]?.payload).toMatchObject({ uniqueIdentifiers: [made, old] });
   });
 
-  test("the changes of an undone batch are gone, and its evidence says so", async () => {
+  test("discards the changes of an undone batch, and records this in its evidence", async () => {
     const { uniqueIdentifier } = await engine.ask("1.4", "Create", aesKey());
     const before = await stored();
     const items = await send(
@@ -216,7 +216,7 @@ describe("Undo", () => {
     ]);
   });
 
-  test("an undone item keeps its payload", async () => {
+  test("keeps the payload of an undone item", async () => {
     const { uniqueIdentifier } = await engine.ask("2.1", "Create", aesKey());
     const [activated] = await send(
       [
@@ -229,7 +229,7 @@ describe("Undo", () => {
     expect(activated).toMatchObject({ status: "OperationUndone", payload: { uniqueIdentifier } });
   });
 
-  test("a Name that is taken undoes the batch, and the item that took it says why", async () => {
+  test("undoes a batch if a Name is taken, and the item that wants the Name reports why", async () => {
     await engine.ask("2.1", "Create", aesKey({ Name: named("n") }));
     const items = await send(
       [
@@ -247,7 +247,7 @@ describe("Undo", () => {
     expect(await stored()).toHaveLength(1);
   });
 
-  test("two items of one batch cannot take one Name", async () => {
+  test("refuses the same Name for two items of one batch", async () => {
     const twice: readonly TestItem[] = [
       ["Create", aesKey({ Name: named("n") })],
       ["Create", aesKey({ Name: named("n") })],
@@ -258,7 +258,7 @@ describe("Undo", () => {
     expect(await stored()).toEqual([]);
   });
 
-  test("another writer that is faster makes the batch be decided anew", async () => {
+  test("decides the batch again when another writer was faster", async () => {
     const { uniqueIdentifier } = await engine.ask("1.4", "Create", aesKey());
     const commit = engine.store.commit.bind(engine.store);
     let raced = false;
@@ -286,7 +286,7 @@ describe("Undo", () => {
     expect(await stored()).toHaveLength(1);
   });
 
-  test("a store that cannot say whether it is done calls no item undone", async () => {
+  test("calls no item undone if the store cannot tell whether it made the changes", async () => {
     engine.store.commit = async () => {
       throw new StoreUnavailable("barrierShort", "one of two");
     };
@@ -311,7 +311,7 @@ describe("Undo", () => {
     ]);
   });
 
-  test("a store that always says conflict ends in an error, not in a loop", async () => {
+  test("ends in an error, not in a loop, if the store always reports a conflict", async () => {
     engine.store.commit = async () => ({ kind: "conflict", uniqueIdentifier: "x" });
     const items = await send(
       [
@@ -325,7 +325,7 @@ describe("Undo", () => {
 });
 
 describe("the ID Placeholder", () => {
-  test("Create, Register and a Locate of one fill it", async () => {
+  test("is set by Create, by Register and by a Locate with one match", async () => {
     const items = await send([
       ["Create", aesKey()],
       ["Get", {}],
@@ -336,13 +336,13 @@ describe("the ID Placeholder", () => {
     expect(activated).toBe(created);
   });
 
-  test("it ends with its batch", async () => {
+  test("ends with its batch", async () => {
     await engine.ask("1.4", "Create", aesKey());
     expect(await engine.reason("1.4", "Get", {})).toBe("ItemNotFound");
     expect(await engine.reason("2.1", "Get", {})).toBe("ObjectNotFound");
   });
 
-  test("a Check that denies empties it", async () => {
+  test("is cleared by a Check that denies", async () => {
     const items = await send(
       [
         ["Create", aesKey()],
@@ -363,7 +363,7 @@ describe("the ID Placeholder", () => {
     ["Create", aesKey({ CryptographicLength: 100 })],
     ["Register", { objectType: "SymmetricKey", attributes: attributeSet({}) }],
     ["Locate", { maximumItems: -1 }],
-  ])("a %s that fails empties it: what follows is not done to an older object", async (...item) => {
+  ])("is cleared by a failed %s, so that later items change no older object", async (...item) => {
     const items = await send([["Create", aesKey()], item, ["Destroy", {}]], {
       batchErrorContinuationOption: "Continue",
     });
@@ -372,7 +372,7 @@ describe("the ID Placeholder", () => {
     expect(made?.facts.destroyed).toBeUndefined();
   });
 
-  test("2.x names it, an operation of the batch, or a position", async () => {
+  test("can be referenced in 2.x, as can an operation of the batch or a position", async () => {
     const references = [
       { special: "IDPlaceholder" },
       { special: "Create" },
@@ -406,7 +406,7 @@ describe("the ID Placeholder", () => {
 });
 
 describe("Batch Order", () => {
-  test.each([undefined, true, false])("%s: items are done in their order", async (order) => {
+  test.each([undefined, true, false])("%s: items are carried out in their order", async (order) => {
     const header = order === undefined ? {} : { batchOrderOption: order };
     const items = await send(
       [
@@ -431,11 +431,11 @@ describe("Maximum Response Size", () => {
   test.each([
     [256, "Query OperationFailed ResponseTooLarge"],
     [2048, "Query Success"],
-  ])("%i bytes", async (maximumResponseSize, expected) => {
+  ])("of %i bytes is enforced", async (maximumResponseSize, expected) => {
     expect(shown(await send([query], { maximumResponseSize }))).toEqual([expected]);
   });
 
-  test("no response that succeeds is larger", async () => {
+  test("is not exceeded by any successful response", async () => {
     for (let size = 200; size < 1200; size += 8) {
       const request = encodeRequest({
         version: "1.4",
@@ -449,13 +449,13 @@ describe("Maximum Response Size", () => {
     }
   });
 
-  test("an operation that changes something is refused before it is carried out, not after", async () => {
+  test("refuses an operation that changes something before it is carried out, not afterwards", async () => {
     const items = await send([["Create", aesKey()]], { maximumResponseSize: 300 });
     expect(shown(items)).toEqual(["Create OperationFailed ResponseTooLarge"]);
     expect(await stored()).toEqual([]);
   });
 
-  test("a batch stops where its answers would get too large", async () => {
+  test("stops a batch before its answers get too large", async () => {
     const create: TestItem = ["Create", aesKey()];
     const items = await send([create, query, query, create], { maximumResponseSize: 1000 });
     expect(shown(items)).toEqual([
@@ -466,7 +466,7 @@ describe("Maximum Response Size", () => {
     expect(await stored()).toHaveLength(1);
   });
 
-  test("an Undo batch that answers too much does nothing", async () => {
+  test("undoes an Undo batch whose answers get too large", async () => {
     const items = await send([["Create", aesKey()], query, query], {
       maximumResponseSize: 1000,
       batchErrorContinuationOption: "Undo",
@@ -479,7 +479,7 @@ describe("Maximum Response Size", () => {
     expect(await stored()).toEqual([]);
   });
 
-  test("the server's own limit holds for a single answer, too", async () => {
+  test("has a limit of the server's own, also for a single answer", async () => {
     engine = await testEngine({ responseBytesMax: 400 });
     expect(shown(await send([query]))).toEqual(["Query OperationFailed ResponseTooLarge"]);
   });

@@ -3,12 +3,12 @@ import { BatchEvidence } from "./batch-evidence.ts";
 import { BatchItems } from "./batch-items.ts";
 import type { BatchParts, Done, Origin } from "./batch-parts.ts";
 
-/** How often an Undo batch is decided anew where another writer was faster. */
+/** How often an Undo batch is decided at most while other writers are faster. */
 const attemptsMax = 8;
 
 /**
  * Carries out the items of a message in their order and answers them (KMIP 2.1, 8 and 9.6; KMIP 1.4, 11.43). With
- * `refusal` every item is refused by it, as the continuation option says.
+ * `refusal`, every item is refused with it, as the continuation option requires.
  */
 export async function runBatch(
   parts: BatchParts,
@@ -39,7 +39,7 @@ class Batch {
     this.#items = new BatchItems(parts, message, origin, this.#evidence, refusal);
   }
 
-  /** Stop and Continue: each item is done and stays done. */
+  /** Stop and Continue: each item takes effect at once and is never undone. */
   async inOrder(): Promise<readonly ResponseItem[]> {
     const answers: ResponseItem[] = [];
     const goesOn = this.#message.header.batchErrorContinuationOption === "Continue";
@@ -69,7 +69,7 @@ class Batch {
     return all.map(({ answer }) => answer);
   }
 
-  /** Undo that never got through. */
+  /** The answers of an Undo batch for which another writer was faster at every attempt. */
   busy(): readonly ResponseItem[] {
     const error = new KmipError(
       "generalFailure",
@@ -81,7 +81,7 @@ class Batch {
     return this.#undone([done]);
   }
 
-  /** Makes the staged changes; what comes back otherwise are the items up to the one that was refused. */
+  /** Commits the staged changes; returns the items up to a refused one, or "again" when another writer was faster. */
   async #commit(all: readonly Done[]): Promise<readonly Done[] | "again" | undefined> {
     const reads = all.flatMap(({ audit }) => (audit.staged ? [] : audit.outcomeEvents("success")));
     try {
@@ -93,7 +93,7 @@ class Batch {
       for (const { audit } of all) audit.written = true;
       return undefined;
     } catch (error) {
-      // The store cannot say whether it is done: then no item may be called undone.
+      // The store cannot tell whether it made the changes, so no item may be called undone.
       return all.map((done, position) => this.#failedDone(done, position, error));
     }
   }
@@ -109,7 +109,7 @@ class Batch {
     return item === undefined ? done : this.#items.failed(item, done.audit, done.startedMs, error);
   }
 
-  /** Items that succeeded before another failed were done on the overlay only. */
+  /** Reports items that succeeded before another failed as undone: they changed only the overlay. */
   #undone(all: readonly Done[]): readonly ResponseItem[] {
     const answers = all.map((done): ResponseItem => {
       const { status } = done.answer;

@@ -73,7 +73,7 @@ describe("versions", () => {
 
   // PyKMIP, which speaks up to 2.0, refuses a response that has one.
   test.each(versions)(
-    "the Server Correlation Value is in KMIP %s from 2.1, or from 1.4 where the client sends its own",
+    "KMIP %s has the Server Correlation Value from 2.1, or from 1.4 if the client sends its own",
     async (version) => {
       const { serverCorrelationValue } = await execute(hello(version));
       expect(serverCorrelationValue).toBe(version === "2.1" ? "request-1" : undefined);
@@ -112,7 +112,7 @@ describe("messages that cannot be read", () => {
     expect(response.items).toMatchObject([{ reason: "CodecError" }]);
   });
 
-  test("a header that is wrong refuses the message, in its version", async () => {
+  test("a message with a wrong header is refused in its version", async () => {
     const item = decode(hello("1.2"));
     const bytes = encode({ ...item, value: (item.value as Item[]).slice(0, 1) } as Item);
     const response = await execute(bytes);
@@ -120,7 +120,7 @@ describe("messages that cannot be read", () => {
     expect(response.items).toMatchObject([{ status: "OperationFailed", reason: "InvalidMessage" }]);
   });
 
-  test(`nothing in the bytes makes it reject, and every answer can be read (seed ${seed})`, async () => {
+  test(`no bytes make the engine reject, and every response can be read (seed ${seed})`, async () => {
     const requests = await Promise.all(versions.map(async (version) => hello(version)));
     const broken = fc
       .tuple(
@@ -192,7 +192,7 @@ describe("credentials", () => {
     expect((await execute(create(header), withUsers)).items).toMatchObject(items);
   });
 
-  test("features may be asked for without a Credential, but not with a wrong one", async () => {
+  test("features can be queried without a Credential, but not with a wrong one", async () => {
     expect((await execute(hello("1.1"), withUsers)).items).toMatchObject([{ status: "Success" }]);
     const wrong = encodeRequest({
       version: "1.1",
@@ -215,7 +215,7 @@ describe("credentials", () => {
   });
 });
 
-describe("failures inside", () => {
+describe("internal failures", () => {
   const secret = "hunter2 0123456789abcdef";
   const failing = (error: unknown): Promise<TestEngine> =>
     testEngine({
@@ -266,13 +266,13 @@ describe("failures inside", () => {
     expect(events).toMatchObject([{ operation: "Create", result: reason, cause: error }]);
   });
 
-  test.each(versions)("an unknown error in KMIP %s", async (version) => {
+  test.each(versions)("an unknown error has its reason in KMIP %s", async (version) => {
     const subject = await failing(new Error(secret));
     const reason = isVersion1(version) ? "GeneralFailure" : "InternalServerError";
     expect(await subject.reason(version, "Create", aesKey())).toBe(reason);
   });
 
-  test.each(versions)("a root key that is gone, to a Get of KMIP %s", async (version) => {
+  test.each(versions)("a Get of KMIP %s reports a deleted root key", async (version) => {
     const { uniqueIdentifier } = await engine.ask("1.1", "Create", aesKey());
     engine.keyRing.drop();
     const cause = new RootOfTrustError("gone", secret);
@@ -315,7 +315,7 @@ describe("failures inside", () => {
     );
   });
 
-  test("with strict evidence a read whose evidence is lost is not answered", async () => {
+  test("with strict evidence, a read whose evidence is lost fails", async () => {
     const subject = await testEngine({ auditReads: "strict" });
     const { uniqueIdentifier } = await subject.ask("1.1", "Create", aesKey());
     await subject.ask("1.1", "Get", { uniqueIdentifier });
@@ -341,7 +341,7 @@ describe("header options", () => {
     ["2.1", "Prohibited", undefined],
     ["1.4", "Optional", undefined],
   ] as const)(
-    "KMIP %s, Asynchronous Indicator %s",
+    "KMIP %s: Asynchronous Indicator %s is accepted or refused",
     async (version, asynchronousIndicator, reason) => {
       const request = encodeRequest({ version, header: { asynchronousIndicator }, items: [query] });
       const { items } = await execute(encode(request));
@@ -374,7 +374,7 @@ describe("header options", () => {
     ]);
   });
 
-  test.each([0, -1])("Maximum Response Size %i is not a size", async (maximumResponseSize) => {
+  test.each([0, -1])("Maximum Response Size %i is refused", async (maximumResponseSize) => {
     const request = encodeRequest({
       version: "1.2",
       header: { maximumResponseSize },
@@ -385,7 +385,7 @@ describe("header options", () => {
 });
 
 describe("events", () => {
-  test("one an operation, with what metrics and log need", async () => {
+  test("are one per operation, with what metrics and log need", async () => {
     const { uniqueIdentifier } = await engine.ask("1.1", "Create", aesKey());
     await engine.reason("1.1", "Get", { uniqueIdentifier: "none" });
     expect(engine.events.filter(({ type }) => type === "operation")).toEqual([
@@ -408,7 +408,7 @@ describe("events", () => {
     ]);
   });
 
-  test("an unknown operation has one, too", async () => {
+  test("report an unknown operation, too", async () => {
     const payload = structure(0x420079, [byteString(0x420043, Uint8Array.of(1))]);
     const version = structure(0x420069, [integer(0x42006a, 1), integer(0x42006b, 1)]);
     const header = structure(0x420077, [version, integer(0x42000d, 1)]);

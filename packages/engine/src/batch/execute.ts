@@ -26,7 +26,7 @@ import { runBatch } from "./batch.ts";
 import type { BatchParts } from "./batch-parts.ts";
 import { failureOf } from "./failure.ts";
 
-/** What an engine is made of. */
+/** The dependencies and settings of an engine. */
 export interface EngineOptions extends Partial<Omit<EngineSettings, "interop">> {
   readonly store: ObjectStore;
   readonly locks: Locks;
@@ -35,14 +35,14 @@ export interface EngineOptions extends Partial<Omit<EngineSettings, "interop">> 
   readonly ids: Ids;
   readonly observe: Observer;
   readonly region: string;
-  /** This process, as it names the values that it adds. */
+  /** Names the values that this process adds. */
   readonly writer: Writer;
   readonly interop: boolean;
   /** Bounds of the decoder. */
   readonly limits?: Limits;
 }
 
-/** Settings where the options do not say otherwise. */
+/** Settings that apply unless the options override them. */
 export const defaultSettings: EngineSettings = {
   interop: false,
   auditReads: "batched",
@@ -57,11 +57,11 @@ export const defaultSettings: EngineSettings = {
 interface Envelope {
   readonly version: Version;
   readonly requestId: string;
-  /** Absent where the request could not be read. */
+  /** Absent if the request could not be read. */
   readonly header?: RequestHeader;
 }
 
-/** Answers KMIP requests: bytes in, bytes out, and nothing in the bytes makes it reject. */
+/** Answers KMIP requests: bytes in, bytes out. No request bytes make it reject. */
 export class Engine {
   readonly #parts: BatchParts;
   readonly #limits: Limits;
@@ -142,7 +142,7 @@ export class Engine {
     return { status: "OperationFailed", reason, message };
   }
 
-  /** Encodes the answers. One that is too large is refused; in a batch of several that was found out item by item. */
+  /** Encodes the answers. One that is too large is refused; a batch of several items has already checked each item. */
   #respond(envelope: Envelope, items: readonly ResponseItem[]): Uint8Array {
     try {
       return this.#encode(envelope, items);
@@ -189,7 +189,7 @@ function credentialRefusal(
   );
 }
 
-/** The version of a request that cannot be read, where its first bytes are those of a header; else the oldest. */
+/** The version of a request that cannot be read, if its first bytes are those of a header; else the oldest. */
 function versionIn(request: Uint8Array): Version {
   if (request.length < 56) return "1.0";
   const bytes = new DataView(request.buffer, request.byteOffset, request.byteLength);

@@ -17,7 +17,7 @@ import {
 import { failureBehind } from "../key-ring/key-ring-status.ts";
 import type { RootOfTrustFailure } from "../ports/keys.ts";
 
-/** What the client gets of a failure, and what is only logged. */
+/** What the client learns about a failure, and what is only logged. */
 export interface Failure {
   readonly reason: NonNullable<ResponseItem["reason"]>;
   readonly message: string;
@@ -41,7 +41,7 @@ const storeMessages: Partial<Record<StoreFailure, string>> = {
   reserved: "cannot tell: an operation that all regions agree on is under way here; try again",
 };
 
-/** The one place where an exception becomes a Result Reason. Only a `KmipError` chooses its own words. */
+/** The one place where an exception becomes a Result Reason. Only a `KmipError` sets its own message. */
 export function failureOf(
   error: unknown,
   version: Version,
@@ -76,14 +76,14 @@ export function failureOf(
   };
 }
 
-/** Where the root of trust refuses. */
+/** Messages for refusals of the root of trust. */
 const rootMessages: Partial<Record<RootOfTrustFailure, string>> = {
   gone: "the instance's keys are shredded in this region: its root key is deleted, and without it they cannot come back; try the other region, if there is one",
   disabled: "the instance's root key is disabled: its keys open again once it is enabled",
   denied: "this service has no permission to use the instance's root key",
 };
 
-/** Refused by the root of trust is Permission Denied, unreachable is "cannot tell". */
+/** A refusal of the root of trust is Permission Denied; if it is unreachable, the answer is "cannot tell". */
 function keyRingFailure(
   error: KeyRingUnavailable,
   version: Version,

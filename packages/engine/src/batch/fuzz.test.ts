@@ -85,7 +85,7 @@ function has(version: Version, operation: ImplementedOperation): boolean {
   return within(version, row.since, row.until);
 }
 
-/** A batch of everything that a version has, in one of the three ways to go on after an error. */
+/** A batch of everything that a version has, with one of the three continuation options. */
 function batch(version: Version, option: "Stop" | "Continue" | "Undo"): Uint8Array {
   const items = samples
     .filter(([operation]) => has(version, operation))
@@ -105,7 +105,7 @@ const requests = versions.flatMap((version) =>
   (["Continue", "Undo", "Stop"] as const).map((option) => batch(version, option)),
 );
 
-test("the samples have every operation", () => {
+test("the samples include every operation", () => {
   const all = Object.keys(operations).filter((operation) => {
     const row: OperationRow = operations[operation as ImplementedOperation];
     return row.request !== undefined;
@@ -114,7 +114,7 @@ test("the samples have every operation", () => {
   expect(all.filter((operation) => !sampled.has(operation))).toEqual([]);
 });
 
-test("whole batches of every version are answered item by item", async () => {
+test("complete batches of every version are answered item by item", async () => {
   const engine = await testEngine({ interop: true });
   for (const version of versions) {
     const bytes = await engine.engine.execute(batch(version, "Continue"), engine.client, "r");
@@ -125,7 +125,7 @@ test("whole batches of every version are answered item by item", async () => {
   }
 });
 
-test(`broken batches are answered, and nothing in them is an internal error (seed ${seed})`, async () => {
+test(`broken batches are answered, and none causes an internal error (seed ${seed})`, async () => {
   const engine = await testEngine({ interop: true });
   const edit = fc.tuple(
     fc.nat(10_000),

@@ -10,7 +10,7 @@ export interface AuditBase {
   readonly requestId: string;
 }
 
-/** The evidence of one item of a batch, as it gathers. */
+/** The evidence of one item of a batch, collected while it runs. */
 export class ItemAudit {
   /** The object that the item is about. */
   target: string | undefined;
@@ -31,24 +31,24 @@ export class ItemAudit {
     this.#detail = { ...this.#detail, ...detail };
   }
 
-  /** Pending and outcome, to be committed together with the change. */
+  /** The pending and outcome events, to be committed together with the change. */
   changeEvents(): readonly AuditEvent[] {
     return this.outcomeEvents("success");
   }
 
-  /** The same for a staged change, once. */
+  /** The same for a staged change; empty after the first call. */
   stagedEvents(): readonly AuditEvent[] {
     if (this.staged) return [];
     this.staged = true;
     return this.changeEvents();
   }
 
-  /** Pending and the outcome of a read, or of what was refused. Nothing for items that leave no evidence. */
+  /** The pending and outcome events of a read or a refused item. Empty for items that leave no evidence. */
   outcomeEvents(outcome: AuditEvent["outcome"], reason?: string): readonly AuditEvent[] {
     return [...this.#event("pending"), ...this.#event(outcome, reason)];
   }
 
-  /** What planned dates brought about, found by any reader. */
+  /** Events of the transitions that planned dates caused; any reader may find them. */
   dateEvents({ facts: old, uniqueIdentifier }: ManagedObject, facts: Facts): readonly AuditEvent[] {
     const actions = {
       activated: "kmip-key.activate",

@@ -3,13 +3,13 @@ import type { Change, FindQuery, StoredObject } from "../ports/objects.ts";
 import type { ManagedObject } from "../record/record.ts";
 
 interface Staged {
-  /** The stored object that was changed; none where the batch made it. */
+  /** The stored object that was changed; undefined if the batch made it. */
   readonly before: StoredObject | undefined;
   readonly object: ManagedObject;
   readonly position: number;
 }
 
-/** What an Undo batch has decided and nobody else sees. */
+/** The changes of an Undo batch, which nobody else sees yet. */
 export class Overlay {
   readonly #staged = new Map<string, Staged>();
   readonly #evidence: AuditEvent[] = [];
@@ -23,7 +23,7 @@ export class Overlay {
     return this.#evidence;
   }
 
-  /** One change a staged object, from what is stored to what the batch made of it. */
+  /** One change per staged object: from the stored object to the batch's version of it. */
   changes(): readonly Change[] {
     return [...this.#staged.values()].map(({ before, object }) =>
       before === undefined
@@ -38,7 +38,7 @@ export class Overlay {
     return staged && { object: staged.object, tag: "" };
   }
 
-  /** Stages an object as the item at `position` leaves it; `before` is what is stored of it. */
+  /** Stages an object as the item at `position` leaves it; `before` is the stored object. */
   put(
     before: StoredObject | undefined,
     object: ManagedObject,
@@ -57,12 +57,12 @@ export class Overlay {
     return this.#staged.get(identifier)?.position;
   }
 
-  /** A walk that also meets objects which only their staged form makes match. */
+  /** A wider query, which also finds objects that match only in their staged form. */
   widened({ limit, after }: FindQuery): FindQuery {
     return { limit, live: true, destroyed: true, ...(after === undefined ? {} : { after }) };
   }
 
-  /** A page with staged objects in the place of stored ones, and those that the batch made first. */
+  /** A page with staged objects in place of stored ones. Objects that the batch made come first. */
   laidOver(query: FindQuery, objects: readonly StoredObject[]): readonly StoredObject[] {
     const made = query.after === undefined ? this.#made() : [];
     const seen = objects.map((stored) => this.get(stored.object.uniqueIdentifier) ?? stored);

@@ -14,9 +14,9 @@ function isKnown(code: number, version: Version): boolean {
   );
 }
 
-// As Go clients' `Query().All()` asks, in any version.
+// Go clients' `Query().All()` asks like this, in any version.
 test.each(versions)(
-  "in KMIP %s all functions at once are answered as those it knows",
+  "KMIP %s answers a request for all functions with those that it knows",
   async (version) => {
     const { ask } = await testEngine();
     const query = (numbers: readonly number[]) =>

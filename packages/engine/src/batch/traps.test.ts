@@ -8,8 +8,8 @@ import { type TestEngine, testEngine } from "../testing/test-engine.ts";
 import type { Client } from "./access.ts";
 
 /*
- * The traps that KMIP servers are known to have fallen into with vSphere and other clients, as far as they are the
- * engine's. Those of connections (13 to 15, 17 to 20) are in the server's `kmip-endpoint.vsphere-traps.test.ts`, those
+ * Known mistakes of KMIP servers with vSphere and other clients ("traps"), as far as they concern the
+ * engine. Those of connections (13 to 15, 17 to 20) are in the server's `kmip-endpoint.vsphere-traps.test.ts`, those
  * that need a whole region (26, 29) in `test/cluster/region-load.test.ts`.
  */
 
@@ -42,7 +42,7 @@ async function create(): Promise<string> {
   return (await engine.ask("1.1", "Create", aesKey())).uniqueIdentifier;
 }
 
-test("trap 1: the answer has the request's version, though newer ones were discovered", async () => {
+test("trap 1: the response has the request's version, even after newer ones were discovered", async () => {
   const connection = new VcenterConnection();
   await answer(connection.hello());
   const bytes = Buffer.from(await answer(connection.create())).toString("hex");
@@ -82,7 +82,7 @@ test("trap 3: no attribute is newer than the version", async () => {
   }
 });
 
-test("trap 4: Register answers its identifier and nothing else", async () => {
+test("trap 4: Register returns its identifier and nothing else", async () => {
   for (const version of versions) {
     const object = objectItem("SymmetricKey", {
       keyBlock: {
@@ -99,14 +99,14 @@ test("trap 4: Register answers its identifier and nothing else", async () => {
   }
 });
 
-test("trap 5: Discover Versions has 1.1, newest first, all when nothing is asked", async () => {
+test("trap 5: Discover Versions includes 1.1, newest first, and lists all if asked for none", async () => {
   const { versions: list } = await engine.ask("1.1", "DiscoverVersions", { versions: [] });
   const numbers = list.map(({ major, minor }) => major * 10 + minor);
   expect(numbers).toContain(11);
   expect(numbers).toEqual(numbers.toSorted((a, b) => b - a));
 });
 
-test("trap 6: no batch item identifier is made up, and one that is there stays binary", async () => {
+test("trap 6: no batch item identifier is made up, and a given one stays binary", async () => {
   const connection = new VcenterConnection();
   const first = tagsIn(decode(await answer(connection.hello())));
   expect(first.has(tags.UniqueBatchItemID.tag)).toBe(false);
@@ -114,21 +114,21 @@ test("trap 6: no batch item identifier is made up, and one that is there stays b
   expect(second.includes(Buffer.from("514c4b4301000000", "hex"))).toBe(true);
 });
 
-test("trap 7: a custom attribute that is not there is Success without it", async () => {
+test("trap 7: a request for a custom attribute that does not exist succeeds without it", async () => {
   const uniqueIdentifier = await create();
   const request = { uniqueIdentifier, references: [custom("Product_Version")] };
   const { attributes } = await engine.ask("1.1", "GetAttributes", request);
   expect(attributes).toEqual([]);
 });
 
-test("trap 8: the State can be asked for alone", async () => {
+test("trap 8: the State can be requested alone", async () => {
   const uniqueIdentifier = await create();
   const request = { uniqueIdentifier, references: [reference("State")] };
   const { attributes } = await engine.ask("1.1", "GetAttributes", request);
   expect(attributes.map(({ item }) => item.value)).toEqual([1]);
 });
 
-test("trap 9: custom texts are added three in a batch, many and long ones, index 0", async () => {
+test("trap 9: many long custom texts can be added, three in a batch, with index 0", async () => {
   const uniqueIdentifier = await create();
   const texts = Array.from({ length: 60 }, (_, at) => [`name ${at}`, "ü".repeat(512)] as const);
   for (let at = 0; at < texts.length; at += 3) {
@@ -162,7 +162,7 @@ test("trap 10: a key stays Pre-Active until it is activated, and activating it t
   expect(await state()).toBe("Active");
 });
 
-test("trap 11: a Get that asks for nothing gets the key Raw and unwrapped", async () => {
+test("trap 11: a Get without options returns the key Raw and unwrapped", async () => {
   const uniqueIdentifier = await create();
   for (const version of versions) {
     const { object } = await engine.ask(version, "Get", { uniqueIdentifier });
@@ -173,7 +173,7 @@ test("trap 11: a Get that asks for nothing gets the key Raw and unwrapped", asyn
   }
 });
 
-test("trap 12: an Operation Policy Name goes round", async () => {
+test("trap 12: an Operation Policy Name is returned as it was given", async () => {
   const key = aesKey({ OperationPolicyName: "default" });
   const { uniqueIdentifier } = await engine.ask("1.0", "Create", key);
   const request = { uniqueIdentifier, references: [reference("OperationPolicyName")] };
@@ -183,7 +183,7 @@ test("trap 12: an Operation Policy Name goes round", async () => {
   }
 });
 
-test("trap 16: another certificate of the instance uses the same keys, one of another instance does not", async () => {
+test("trap 16: another certificate of the instance can use the same keys, one of another instance cannot", async () => {
   const uniqueIdentifier = await create();
   const get = [["Get", { uniqueIdentifier }]] as const;
   const second = { instance: "i", fingerprint: "rotated" };
@@ -194,7 +194,7 @@ test("trap 16: another certificate of the instance uses the same keys, one of an
   ]);
 });
 
-test("trap 21: what was answered is seen by the very next request", async () => {
+test("trap 21: the very next request sees what was answered before", async () => {
   const connection = new VcenterConnection();
   for (let count = 0; count < 20; count++) {
     const uniqueIdentifier = await create();
@@ -207,7 +207,7 @@ test("trap 21: what was answered is seen by the very next request", async () => 
   }
 });
 
-test("trap 22: a missing password is reported plainly, and only where the instance has users", async () => {
+test("trap 22: a missing password is reported clearly, and only if the instance has users", async () => {
   const withUsers = { ...engine.client, verifyPassword: async () => false };
   const { items } = await engine.sendAs(withUsers, "1.1", [["Create", aesKey()]]);
   expect(items).toMatchObject([
@@ -234,7 +234,7 @@ test("trap 23: a Credential may come in some messages and not in others", async 
   }
 });
 
-test("trap 24: keys that pile up are found by what vSphere wrote to them", async () => {
+test("trap 24: keys that accumulate can be found by the attributes that vSphere gave them", async () => {
   const wanted = await create();
   await create();
   const item = vendor("Identifier", "vm-uuid-1");
@@ -264,7 +264,7 @@ test("trap 27: an identifier is 36 characters and never changes", async () => {
   }
 });
 
-test("trap 28: header options that nobody sends have safe defaults", async () => {
+test("trap 28: header options that are not sent have safe defaults", async () => {
   const { items } = await engine.send("1.1", [
     ["Create", aesKey()],
     ["Activate", {}],
@@ -272,7 +272,7 @@ test("trap 28: header options that nobody sends have safe defaults", async () =>
     ["Destroy", {}],
     ["Get", {}],
   ]);
-  // In order, at once, without limit of size, and stopped at the first failure.
+  // In order, at once, without a size limit, and stopped at the first failure.
   expect(items.map(({ operation, status }) => `${operation} ${status}`)).toEqual([
     "Create Success",
     "Activate Success",

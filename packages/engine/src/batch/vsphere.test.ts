@@ -101,7 +101,7 @@ const place = {
   "x-Name": "vm-1",
 };
 
-/** Connection 2 or 4: each attribute is asked for alone and is not there, then all three are added at once. */
+/** Connection 2 or 4: each attribute is requested alone and does not exist, then all three are added at once. */
 async function describeKey(
   connection: VcenterConnection,
   id: string,
@@ -121,7 +121,7 @@ const keyMaterial = (bytes: Uint8Array) =>
   values(bytes, 0x42000f, 0x42007c, 0x42008f, 0x420040, 0x420045, 0x420043)[0] as Uint8Array;
 
 describe("a new key", () => {
-  test("as 7.0.3 makes it, over four connections", async () => {
+  test("can be made as 7.0.3 does it, over four connections", async () => {
     const [first, second, third, fourth] = Array.from({ length: 4 }, () => new VcenterConnection());
     if (!first || !second || !third || !fourth) throw new Error("four connections");
     for (const connection of [first, second, third, fourth]) await answer(connection.hello());
@@ -147,7 +147,7 @@ describe("a new key", () => {
     expect(attributeValues(await answer(again.getAttribute(id, "State")))).toEqual([2]);
   });
 
-  test("as 8.0.1 makes it, with a password in some requests only", async () => {
+  test("can be made as 8.0.1 does it, with a password in some requests only", async () => {
     const login = { username: "vcenter", password: "pässword" };
     const connection = new VcenterConnection();
     const id = uniqueIdentifier(await answer(connection.create(login)));
@@ -165,7 +165,7 @@ describe("a new key", () => {
     }
   });
 
-  test("the answer to Create is its two fields and nothing else", async () => {
+  test("has two fields in the response to Create, and nothing else", async () => {
     const created = await answer(new VcenterConnection().create());
     const id = uniqueIdentifier(created);
     expect(Buffer.from(created).toString("hex")).toBe(

@@ -54,7 +54,7 @@ describe("without a lock", () => {
     expect(await Promise.all(both)).toEqual([{ uniqueIdentifier }, { uniqueIdentifier }]);
   });
 
-  test("of Activate and Destroy one wins, and the other is refused", async () => {
+  test("one of Activate and Destroy wins, and the other is refused", async () => {
     const subject = await testEngine({ locks: noLocks });
     const uniqueIdentifier = await created({}, subject);
     const reasons = await Promise.all([
@@ -85,7 +85,7 @@ test("lifecycle transitions hold the object's lock, attribute changes and reads 
   expect(held).toEqual([`i/${uniqueIdentifier}`]);
 });
 
-test("a store that always says conflict ends in an error that is not Not Found", async () => {
+test("a store that always reports a conflict causes an error that is not Not Found", async () => {
   const uniqueIdentifier = await created();
   engine.store.commit = async () => ({ kind: "conflict", uniqueIdentifier });
   expect(await engine.reason("2.1", "Activate", { uniqueIdentifier })).toBe("GeneralFailure");
@@ -99,7 +99,7 @@ test("an instance that is not open takes no changes and can still be read", asyn
   expect(await engine.reason("1.1", "Get", { uniqueIdentifier })).toBeUndefined();
 });
 
-test("an identifier that cannot be one is asked of no store, and cut in events", async () => {
+test("an impossible identifier is not looked up in the store, and is cut in events", async () => {
   const asked: string[] = [];
   const read = engine.store.read.bind(engine.store);
   engine.store.read = (instance, ids) => {
@@ -131,7 +131,7 @@ test("a transition that meets a planned date takes the lock once", async () => {
 });
 
 describe("planned dates", () => {
-  test("the first reader of a date that has come writes the fact before answering", async () => {
+  test("are written as facts by the first reader after they have come, before it answers", async () => {
     const activation = engine.now + 10;
     const uniqueIdentifier = await created({ ActivationDate: activation });
     expect((await stored(uniqueIdentifier)).facts).toEqual({});
@@ -145,7 +145,7 @@ describe("planned dates", () => {
     );
   });
 
-  test("they decide what an operation may do", async () => {
+  test("decide what an operation may do", async () => {
     const dates = { ActivationDate: engine.now + 10, DeactivationDate: engine.now + 20 };
     const uniqueIdentifier = await created(dates);
     engine.now += 15;
@@ -161,7 +161,7 @@ describe("planned dates", () => {
     });
   });
 
-  test("in an Undo batch they are staged like all else", async () => {
+  test("are staged in an Undo batch like all changes", async () => {
     const uniqueIdentifier = await created({ ActivationDate: engine.now + 10 });
     engine.now += 60;
     const { items } = await engine.send(
@@ -184,7 +184,7 @@ test("an object of another instance is answered like an unknown one", async () =
   expect(await ask(uniqueIdentifier)).toEqual(await ask("00000000-0000-4000-8000-000000000000"));
 });
 
-test("an Undo batch that holds a Destroy is agreed on by every region, and one without is not", async () => {
+test("an Undo batch with a Destroy needs the agreement of every region, and one without does not", async () => {
   const made = await engine.ask("1.1", "Create", aesKey());
   const commit = engine.store.commit.bind(engine.store);
   const agreed: boolean[] = [];

@@ -22,15 +22,15 @@ import type { BatchReferences } from "./batch-references.ts";
 import type { ItemAudit } from "./item-audit.ts";
 import { Overlay } from "./overlay.ts";
 
-/** How often a change is decided anew where another writer was faster. */
+/** How often a change is decided at most while other writers are faster. */
 const attemptsMax = 64;
 
 /** No object has a longer identifier; a request may hold any text. */
 const identifierLengthMax = 255;
 
 /**
- * What became of staged changes: done; nothing to do; another writer was faster, so that the batch must be decided
- * anew; or refused because of the item at a position.
+ * The result of a commit of staged changes: done; nothing to do; another writer was faster, so that the batch must be
+ * decided again; or refused because of the item at a position.
  */
 export type StagedOutcome =
   | "done"
@@ -38,7 +38,7 @@ export type StagedOutcome =
   | "again"
   | { readonly position: number; readonly error: KmipError | StoreUnavailable };
 
-/** What a working set needs of the engine. */
+/** What a working set needs from the engine. */
 export interface WorkingSetOptions {
   readonly store: ObjectStore;
   readonly locks: Locks;
@@ -55,7 +55,7 @@ export interface WorkingSetOptions {
 export interface CurrentItem extends DatedNow {
   readonly operation: OperationName;
   readonly audit: ItemAudit;
-  /** Position in the batch, by which a name found taken at the end is reported at the right item. */
+  /** Position in the batch, so that a name conflict found at the commit is reported at the right item. */
   readonly position: number;
 }
 
@@ -72,7 +72,7 @@ export class WorkingSet implements Objects {
     this.#overlay = options.staged ? new Overlay() : undefined;
   }
 
-  /** Says which item of the batch is carried out from now on. */
+  /** Sets the item of the batch that is carried out from now on. */
   begin(item: CurrentItem): void {
     this.#item = item;
   }
@@ -128,7 +128,7 @@ export class WorkingSet implements Objects {
 
   async find(query: FindQuery): Promise<FindPage> {
     const { store, instance, pace } = this.#options;
-    // A search may be long.
+    // A search may take long.
     pace.check();
     const overlay = this.#overlay?.isEmpty === false ? this.#overlay : undefined;
     const page = await store.find(instance, overlay?.widened(query) ?? query);
@@ -140,7 +140,7 @@ export class WorkingSet implements Objects {
     return { ...page, objects: overlay?.laidOver(query, objects) ?? objects };
   }
 
-  /** Makes all staged changes at once, together with their evidence and what else there is of it. */
+  /** Makes all staged changes at once, together with their evidence and the batch's other `evidence`. */
   async commit(evidence: readonly AuditEvent[]): Promise<StagedOutcome> {
     const overlay = this.#overlay;
     if (overlay === undefined || overlay.isEmpty) return "untouched";
@@ -156,7 +156,7 @@ export class WorkingSet implements Objects {
     return { position: overlay.positionOf(taken) ?? 0, error: refusalOf(outcome) };
   }
 
-  /** Runs `body` with the object's lock; at once where this batch holds it, or changes an overlay only. */
+  /** Runs `body` with the object's lock; at once if this batch holds it already, or changes only an overlay. */
   #holding<Result>(identifier: string, body: () => Promise<Result>): Promise<Result> {
     if (this.#overlay !== undefined || this.#held === identifier) return body();
     const { locks, instance } = this.#options;
@@ -200,7 +200,7 @@ export class WorkingSet implements Objects {
 
   #dueFacts({ facts, registers }: ManagedObject): ManagedObject["facts"] {
     const item = this.#current();
-    // What Get hands out does not depend on dates: a wrong clock must not keep a machine from its key.
+    // What Get returns does not depend on dates: a wrong clock must not keep a machine from its key.
     if (item.doubt !== undefined && item.operation === "Get") return facts;
     return dueSurely(facts, plannedDates(registers), item, this.#options.region);
   }
@@ -226,7 +226,7 @@ export class WorkingSet implements Objects {
     });
   }
 
-  /** The object after what its dates brought about, and the evidence of it; the same object where that is nothing. */
+  /** The object after the transitions that its dates caused, and their evidence; the same object if there are none. */
   #dated({ object }: StoredObject) {
     const facts = this.#dueFacts(object);
     if (facts === object.facts) return { after: object, evidence: [] };
@@ -278,7 +278,7 @@ function busy(): KmipError {
   );
 }
 
-/** A key is never destroyed on half the truth: every region agrees to it. */
+/** Every region must agree to the destruction of a key, so that it is never decided on incomplete knowledge. */
 function optionsFor(changes: readonly Change[]): CommitOptions {
   const agreed = changes.some(
     ({ after, ...change }) =>

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { FairQueue } from "./fair-queue.ts";
 
-test("owners come in turn, each owner's entries in their order", () => {
+test("owners take turns, and each owner's entries leave in order", () => {
   const queue = new FairQueue<string, string>();
   for (const entry of ["a1", "a2", "a3", "b1", "c1", "c2"]) queue.push(entry[0] ?? "", entry);
   expect(queue.sizeOf("a")).toBe(3);

@@ -1,6 +1,6 @@
-/** Entries that wait: each owner's in their order, the owners in turn. */
+/** Waiting entries: each owner's entries leave in order, and the owners take turns. */
 export class FairQueue<Owner, Entry> {
-  /** Whose turn it is comes first. */
+  /** The owner whose turn it is comes first. */
   readonly #queues = new Map<Owner, Entry[]>();
   #size = 0;
 
@@ -8,7 +8,7 @@ export class FairQueue<Owner, Entry> {
     return this.#size;
   }
 
-  /** How many entries of an owner wait. */
+  /** The number of an owner's waiting entries. */
   sizeOf(owner: Owner): number {
     return this.#queues.get(owner)?.length ?? 0;
   }

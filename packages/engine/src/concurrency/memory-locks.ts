@@ -1,11 +1,11 @@
 import type { Observer } from "../base/observe.ts";
 import type { Locks } from "./locks.ts";
 
-/** Locks within one process, where no lock masters are configured. */
+/** Locks within one process, for use without lock masters. */
 export class MemoryLocks implements Locks {
   readonly #waitMs: number;
   readonly #observe: Observer;
-  /** Resource → resolves when its last holder so far is done. */
+  /** Resource → resolves when all that hold it or wait for it so far are done. */
   readonly #tails = new Map<string, Promise<void>>();
 
   constructor(options: { readonly waitMs?: number; readonly observe?: Observer } = {}) {

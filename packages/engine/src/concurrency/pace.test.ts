@@ -14,7 +14,7 @@ const creates = (count: number): readonly TestItem[] =>
   Array.from({ length: count }, () => ["Create", aesKey()] as const);
 const everything = { live: true, destroyed: true, limit: 100 };
 
-test("a batch ends in time: with Stop at the item that came too late", async () => {
+test("a batch with Stop ends in time, at the item that came too late", async () => {
   const engine = await testEngine({ clock: readingClock(1000) });
   const { items } = await engine.send("1.4", creates(40));
   const made = items.slice(0, -1);
@@ -23,7 +23,7 @@ test("a batch ends in time: with Stop at the item that came too late", async () 
   expect((await engine.store.find("i", everything)).objects).toHaveLength(made.length);
 });
 
-test("a batch ends in time: with Continue all that came too late are refused", async () => {
+test("a batch with Continue ends in time: all items that came too late are refused", async () => {
   const engine = await testEngine({ clock: readingClock(1000) });
   const { items } = await engine.send("2.1", creates(40), {
     batchErrorContinuationOption: "Continue",
@@ -47,7 +47,7 @@ test("a search ends in time", async () => {
   expect(await engine.reason("2.1", "Locate", {})).toBe("ServerLimitExceeded");
 });
 
-test("others have their turn within a batch that waits for nothing", async () => {
+test("others get their turn during a batch that waits for nothing", async () => {
   const engine = await testEngine({ clock: readingClock(6) });
   const answered = engine.send("2.1", creates(40), { batchErrorContinuationOption: "Undo" });
   let turns = 0;
@@ -65,7 +65,7 @@ test("others have their turn within a batch that waits for nothing", async () =>
   expect(turns).toBeGreaterThan(20);
 });
 
-test("of many long-running messages one continues in each turn of the event loop, the instances in turn", async () => {
+test("each turn of the event loop continues one of many long-running messages, and instances take turns", async () => {
   const roundRobin = new RoundRobin();
   const order: string[] = [];
   const perTurn: number[] = [];

@@ -2,12 +2,12 @@ import { KmipError } from "@holdfast/kmip";
 import type { Clock } from "../base/clock.ts";
 import { FairQueue } from "./fair-queue.ts";
 
-/** Longer than any client waits; the server gives a connection up at twice this. */
+/** Longer than any client waits; the server closes a connection after twice this time. */
 const messageMs = 30_000;
 /** How long one message may keep all others waiting. */
 const turnMs = 10;
 
-/** Long-running messages: each turn of the event loop continues one of them, the instances in turn. */
+/** Long-running messages: each turn of the event loop continues one of them, and the instances take turns. */
 export class RoundRobin {
   readonly #waiting = new FairQueue<string, () => void>();
 
@@ -26,7 +26,7 @@ export class RoundRobin {
   }
 }
 
-/** One message among others: how long it may take, and when others have their turn. */
+/** How long one message may take, and when it lets others run. */
 export class Pace {
   readonly #clock: Clock;
   readonly #roundRobin: RoundRobin;
@@ -50,7 +50,7 @@ export class Pace {
     throw new KmipError("serverLimitExceeded", `${limit}: request less at a time`);
   }
 
-  /** Called between two items, which need not have waited for anything: lets other messages continue. */
+  /** Called between two items, which may never have awaited anything: lets other messages continue. */
   async next(): Promise<void> {
     this.check();
     if (this.#clock.monotonicMs() < this.#turnEndMs) return;

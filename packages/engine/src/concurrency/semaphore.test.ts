@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { Semaphore } from "./semaphore.ts";
 
-test("few run at once, owners in turn, each owner's in their order", async () => {
+test("few run at once, owners take turns, and each owner's work runs in order", async () => {
   const semaphore = new Semaphore(2);
   const begun: string[] = [];
   let running = 0;
@@ -34,7 +34,7 @@ test("few run at once, owners in turn, each owner's in their order", async () =>
   ]);
 });
 
-test("no more at a time than allowed, in the order in which they came", async () => {
+test("no more run at a time than allowed, and they run in the order in which they came", async () => {
   const semaphore = new Semaphore(3);
   const order: number[] = [];
   let [now, most] = [0, 0];
@@ -53,7 +53,7 @@ test("no more at a time than allowed, in the order in which they came", async ()
   expect(order).toEqual(Array.from({ length: 20 }, (_, at) => at));
 });
 
-test("a failure gives the permit to the next", async () => {
+test("a failure passes the permit to the next", async () => {
   const semaphore = new Semaphore(1);
   const failed = semaphore.run(() => Promise.reject(new Error("no")));
   const next = semaphore.run(async () => "yes");

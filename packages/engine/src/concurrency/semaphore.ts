@@ -1,13 +1,13 @@
 import { FairQueue } from "./fair-queue.ts";
 
-/** Whose turn it is, and how long the wait for it may be. */
+/** Who waits for a permit, and what ends the wait early. */
 export interface SemaphoreWait {
-  /** Owners get permits in turn; waits without one are one owner's. */
+  /** Owners take turns; waits without an owner count as one owner's. */
   readonly owner?: unknown;
   readonly signal?: AbortSignal;
 }
 
-/** At most so many permits at a time. Waits end in their order, their owners in turn. */
+/** Grants a limited number of permits at a time. Each owner's waits end in order, and the owners take turns. */
 export class Semaphore {
   readonly #queue = new FairQueue<unknown, () => void>();
   #free: number;
@@ -16,7 +16,7 @@ export class Semaphore {
     this.#free = permits;
   }
 
-  /** How many of an owner wait. */
+  /** The number of an owner's waits. */
   waiting(owner?: unknown): number {
     return this.#queue.sizeOf(owner);
   }
@@ -46,7 +46,7 @@ export class Semaphore {
     });
   }
 
-  /** Gives a permit back: to the next that waits, if any. */
+  /** Returns a permit, which passes to the next wait, if any. */
   release(): void {
     const enter = this.#queue.shift();
     if (enter === undefined) this.#free += 1;

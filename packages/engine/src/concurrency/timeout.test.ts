@@ -7,7 +7,7 @@ const timers = {
 };
 const never = new Promise<never>(() => undefined);
 
-test("work in time is what it resolves to, and its timer ends", async () => {
+test("work that ends in time gives its result, and the timer ends", async () => {
   let ended: AbortSignal | undefined;
   const sleep = (ms: number, signal?: AbortSignal) => {
     ended = signal;
@@ -17,7 +17,7 @@ test("work in time is what it resolves to, and its timer ends", async () => {
   expect(ended?.aborted).toBe(true);
 });
 
-test("work that fails fails as it does, and work that takes too long with TimedOut", async () => {
+test("work that fails rejects with its own error, and work that takes too long with TimedOut", async () => {
   await expect(withTimeout(timers, 60_000, Promise.reject(new Error("no")))).rejects.toThrow("no");
   await expect(withTimeout(timers, 1, never)).rejects.toThrow(
     new TimedOut("no answer within 1 ms"),

@@ -1,11 +1,11 @@
 import type { Timers } from "../base/clock.ts";
 
-/** Thrown where something took too long. */
+/** Thrown when something took too long. */
 export class TimedOut extends Error {
   override readonly name = "TimedOut";
 }
 
-/** What `work` resolves to; rejects with `TimedOut` after `ms`. The work itself is not cancelled. */
+/** Resolves to the result of `work`; rejects with `TimedOut` after `ms`. The work itself is not cancelled. */
 export async function withTimeout<Result>(
   { sleep }: Pick<Timers, "sleep">,
   ms: number,

@@ -52,7 +52,7 @@ beforeEach(() => {
   meanwhile = async () => undefined;
 });
 
-/** Region b hands its copy of what region a made to its own root of trust, and the other way round. */
+/** Each region wraps what the other region made under its own root of trust. */
 async function adoptAll(): Promise<boolean[]> {
   const adopted: boolean[] = [];
   for (const { id, wraps } of await keks.list("i")) {
@@ -81,7 +81,7 @@ describe("a KEK of two regions", () => {
     expect(Buffer.from(await ringOf("a").open(binding, back))).toEqual(secret);
   });
 
-  test("if the other region does not answer, the wait is bounded, reported, and not begun again", async () => {
+  test("is awaited for a bounded time if the other region does not answer, and this is reported once", async () => {
     const ring = ringOf("a");
     const startedMs = nowMs;
     await expect(ring.seal(binding, secret)).rejects.toThrow(
@@ -96,12 +96,12 @@ describe("a KEK of two regions", () => {
     await expect(ring.seal(binding, secret)).resolves.toBeDefined();
   });
 
-  test("another key than the one that was made is neither wrapped nor opened", async () => {
+  test("is neither wrapped nor opened if it is not the original key", async () => {
     await expect(ringOf("a").seal(binding, secret)).rejects.toThrow("waits for region b");
     const [kek] = await keks.list("i");
     const id = kek?.id ?? "";
     const wrong = async () => randomBytes(32);
-    await expect(ringOf("b").adopt("i", id, wrong)).rejects.toThrow("not the one that was made");
+    await expect(ringOf("b").adopt("i", id, wrong)).rejects.toThrow("not the original key");
     expect((await keks.list("i"))[0]?.wraps).toHaveLength(1);
     await adoptAll();
     const sealed = await ringOf("a").seal(binding, secret);
@@ -110,16 +110,16 @@ describe("a KEK of two regions", () => {
     const made = await roots["b"]?.wrap(randomBytes(32), Buffer.from(`12:holdfast-kek1:i36:${id}`));
     if (wrap === undefined || made === undefined) throw new Error("not wrapped");
     await keks.rewrap("i", id, wrap.blob, { ...wrap, blob: made.blob });
-    await expect(ringOf("b").open(binding, sealed)).rejects.toThrow("not the one that was made");
+    await expect(ringOf("b").open(binding, sealed)).rejects.toThrow("not the original key");
   });
 
-  test("a KEK that this region has not wrapped is waited for as well", async () => {
+  test("is awaited as well if this region has not wrapped it", async () => {
     await expect(ringOf("b").seal(binding, secret)).rejects.toThrow("waits for region a");
     await expect(ringOf("a").seal(binding, secret)).rejects.toThrow("waits for region a");
     expect(await keks.list("i")).toHaveLength(1);
   });
 
-  test("an older one that both have wrapped seals while a newer one waits", async () => {
+  test("seals if both have wrapped it, while a newer one waits", async () => {
     meanwhile = async () => void (await adoptAll());
     const { kekId } = await ringOf("a").seal(binding, secret);
     nowMs += 1_000;
@@ -132,7 +132,7 @@ describe("a KEK of two regions", () => {
     expect((await ringOf("b").seal(binding, secret)).kekId).toBe(kekId);
   });
 
-  test("two made at the same time: both regions choose the same", async () => {
+  test("is the same choice of both regions if two were made at the same time", async () => {
     const pair = [
       { id: randomUUID(), region: "a" },
       { id: randomUUID(), region: "b" },
@@ -160,7 +160,7 @@ describe("a KEK of two regions", () => {
     }
   });
 
-  test("a region that is required from now on is waited for, also by a ring that sealed before", async () => {
+  test("waits for a region that is required from now on, also in a ring that sealed before", async () => {
     let required: readonly string[] = ["a"];
     const ring = ringOf("a", () => required);
     const first = await ring.seal(binding, secret);
@@ -216,7 +216,7 @@ describe("adopting", () => {
     expect((await keks.list("i"))[0]?.wraps).toHaveLength(1);
   });
 
-  test("no KEK of another instance, or without this region's wrap, is handed out", async () => {
+  test("no KEK of another instance, or without this region's wrap, is given to another region", async () => {
     await ringOf("a", () => ["a"]).seal(binding, secret);
     const [kek] = await keks.list("i");
     const id = kek?.id ?? "";
@@ -236,7 +236,7 @@ describe("a wrap that another region wrote over this one's, and that does not op
     return kek.id;
   }
 
-  test("is made anew from the other region's KEK, which is zeroed", async () => {
+  test("is replaced by a new wrap of the other region's KEK, which is zeroed", async () => {
     const sealed = await ringOf("a", () => ["a"]).seal(binding, secret);
     await adoptAll();
     const id = await broken();
@@ -253,7 +253,7 @@ describe("a wrap that another region wrote over this one's, and that does not op
     expect((await keks.list("i"))[0]?.id).toBe(id);
   });
 
-  test("is made anew from the open KEK, regardless of the other region", async () => {
+  test("is replaced by a new wrap of the open KEK, regardless of the other region", async () => {
     const refuses = () => Promise.reject(new KeyRingUnavailable(false, "not given"));
     const ring = ringOf("a", () => ["a"], refuses);
     const sealed = await ring.seal(binding, secret);
@@ -263,7 +263,7 @@ describe("a wrap that another region wrote over this one's, and that does not op
     expect(Buffer.from(await ringOf("a").open(binding, sealed))).toEqual(secret);
   });
 
-  test("stays as it is where another root of trust made it: this node has the wrong one", async () => {
+  test("stays as it is if another root of trust made it: this node has the wrong one", async () => {
     const sealed = await ringOf("a", () => ["a"]).seal(binding, secret);
     await adoptAll();
     const [before] = await keks.list("i");
@@ -278,7 +278,7 @@ describe("a wrap that another region wrote over this one's, and that does not op
     expect(Buffer.from(await ringOf("a").open(binding, sealed))).toEqual(secret);
   });
 
-  test("stays broken where the other region gives another key", async () => {
+  test("stays broken if the other region gives another key", async () => {
     const sealed = await ringOf("a", () => ["a"]).seal(binding, secret);
     await broken();
     const other = ringOf("a", undefined, async () => randomBytes(32));

@@ -70,7 +70,7 @@ beforeEach(() => {
   ring = makeRing();
 });
 
-describe("each instance has its own root of trust", () => {
+describe("with a root of trust of its own for each instance", () => {
   test("the refusal of one closes its instance and no other", async () => {
     const sealed = { i: await ring.seal(i, secret), j: await ring.seal(j, secret) };
     root("x").fail("disabled");
@@ -104,7 +104,7 @@ describe("each instance has its own root of trust", () => {
 });
 
 describe("status", () => {
-  test("a grace says until when, and is over then", async () => {
+  test("shows when a grace period ends, and it then ends", async () => {
     const sealed = await ring.seal(i, secret);
     const validatedMs = nowMs;
     root("x").fail("unavailable");
@@ -127,7 +127,7 @@ describe("status", () => {
     expect([...ring.statuses()]).toMatchObject([["i", { state: "open" }]]);
   });
 
-  test("of an instance that is deleted is forgotten, also what an older question finds then", async () => {
+  test("of a deleted instance is forgotten, also what an older request finds afterwards", async () => {
     await ring.seal(i, secret);
     root("x").fail("unavailable");
     nowMs += kekCacheMs / 2;
@@ -141,7 +141,7 @@ describe("status", () => {
     expect([...ring.statuses()]).toEqual([]);
   });
 
-  test("each change is reported once, and a lasting failure once a minute", async () => {
+  test("changes are reported once each, and a lasting failure once a minute", async () => {
     await ring.seal(i, secret);
     root("x").fail("unavailable");
     for (const startMs = nowMs; nowMs < startMs + 40_000; nowMs += 500) {
@@ -155,7 +155,7 @@ describe("status", () => {
 });
 
 describe("shred", () => {
-  test("opens nothing until it is taken back, regardless of the root of trust", async () => {
+  test("keeps all keys closed until it is undone, regardless of the root of trust", async () => {
     const sealed = await ring.seal(i, secret);
     const other = await ring.seal(j, secret);
     ring.shred("i");
@@ -174,7 +174,7 @@ describe("shred", () => {
     expect(Buffer.from(await ring.open(i, sealed))).toEqual(secret);
   });
 
-  test("a load that was under way does not bring the key back", async () => {
+  test("is not undone by a load that was under way", async () => {
     const sealed = await ring.seal(i, secret);
     const fresh = makeRing();
     const opening = fresh.open(i, sealed);
@@ -184,7 +184,7 @@ describe("shred", () => {
   });
 
   test.each(["shred", "forget"] as const)(
-    "nor does another region get a key that it asked for before: %s",
+    "or another drop gives no key to another region that asked for it before: %s",
     async (how) => {
       const { kekId } = await ring.seal(i, secret);
       const asking = ring.plaintextFor("i", kekId);
@@ -207,7 +207,7 @@ describe("revalidate", () => {
     expect(Buffer.from(await ring.open(i, sealed))).toEqual(secret);
   });
 
-  test("does not take the answer to an older question", async () => {
+  test("ignores the answer to an older request", async () => {
     const sealed = await ring.seal(i, secret);
     nowMs += kekCacheMs / 2;
     const { unwrap } = root("x");
@@ -229,8 +229,8 @@ describe("revalidate", () => {
   });
 });
 
-describe("another root key", () => {
-  test("a new version wraps, and the record is proven before the old wrap goes", async () => {
+describe("a change of the root key", () => {
+  test("to a new version wraps the KEK again, and a stale second attempt changes nothing", async () => {
     await ring.seal(i, secret);
     const before = await onlyKek("i");
     expect(await ring.rewrap("i", before, root("x"), false)).toBe("same");
@@ -240,7 +240,7 @@ describe("another root key", () => {
     expect(await ring.rewrap("i", before, root("x"), false)).toBe("raced");
   });
 
-  test("another root of trust: moved online, and the old wrap opens until then", async () => {
+  test("to another root of trust needs no downtime: the old wrap opens until then", async () => {
     const sealed = await ring.seal(i, secret);
     serving["i"] = "y";
     const between = makeRing();
@@ -252,7 +252,7 @@ describe("another root key", () => {
     expect((await onlyKek("i")).id).toBe(sealed.kekId);
   });
 
-  test("a refusal of the root of trust that is left closes what it has wrapped only", async () => {
+  test("leaves a key open when the old root of trust then refuses", async () => {
     const sealed = await ring.seal(i, secret);
     await ring.rewrap("i", await onlyKek("i"), root("y"), false);
     await ring.revalidate("i");
@@ -261,7 +261,7 @@ describe("another root key", () => {
     expect(ring.open(i, sealed)).toBeInstanceOf(Uint8Array);
   });
 
-  test("the old one is lost: from the open key or the other region, where that is ordered", async () => {
+  test("can use the other region's key if the old root of trust is lost and that is ordered", async () => {
     const sealed = await ring.seal(i, secret);
     const plain = await ring.plaintextFor("i", sealed.kekId);
     root("x").fail("gone");
@@ -281,7 +281,7 @@ describe("another root key", () => {
     expect(Buffer.from(await makeRing().open(i, sealed))).toEqual(secret);
   });
 
-  test("a root of trust that does not unwrap what it wrapped gets no KEK", async () => {
+  test("is refused for a root of trust that does not unwrap what it wrapped", async () => {
     const sealed = await ring.seal(i, secret);
     const before = await onlyKek("i");
     const liar: RootOfTrust = root("y");

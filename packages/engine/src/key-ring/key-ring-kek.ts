@@ -4,7 +4,7 @@ import type { RootOfTrust } from "../ports/keys.ts";
 import type { KekWrap, WrappedKek } from "../system/wrapped-kek.ts";
 import { kekBytes, kekCheck, kekData } from "./seal.ts";
 
-/** A KEK for which region's root of trust. */
+/** Names a KEK, and the region whose root of trust wraps it. */
 export interface KekName {
   readonly instance: string;
   readonly id: string;
@@ -22,7 +22,7 @@ export async function wrapKek(
   return { region, rootOfTrust: name, rootKeyVersion: version, blob };
 }
 
-/** The same, and unwraps it once: other regions rely on a wrap that is in a record. */
+/** The same, and unwraps it once as a proof: other regions rely on a wrap that is in a record. */
 export async function wrapProven(
   root: RootOfTrust,
   name: KekName,
@@ -40,7 +40,7 @@ export async function wrapProven(
   return wrap;
 }
 
-/** Refuses bytes that are not the KEK that was made under this id: its material would open in one region only. */
+/** Refuses bytes that are not the original KEK with this id: what they seal would open in one region only. */
 export function checkKek(
   key: Uint8Array | KeyObject,
   instance: string,
@@ -48,17 +48,17 @@ export function checkKek(
 ): void {
   const found = kekCheck(key, instance, id);
   if (found.length === check.length && timingSafeEqual(found, check)) return;
-  throw new SealBroken(`key-encryption key ${id} is not the one that was made`);
+  throw new SealBroken(`key-encryption key ${id} is not the original key`);
 }
 
-/** The wrap that a region has of a KEK. */
+/** A region's wrap of a KEK. */
 export function wrapOf({ wraps }: WrappedKek, region: string): KekWrap | undefined {
   return wraps.find((wrap) => wrap.region === region);
 }
 
 /**
- * The KEK that seals: of those that every region has wrapped, the newest, so that all nodes of all regions that see the
- * same KEKs choose the same.
+ * The KEK that seals: the newest of those that every region has wrapped, so that all nodes of all regions that see the
+ * same KEKs choose the same one.
  */
 export function sealingKek(
   keks: readonly WrappedKek[],
@@ -70,7 +70,7 @@ export function sealingKek(
   return newest;
 }
 
-/** Regions whose wrap is waited for: those of the KEK that lacks fewest. */
+/** Regions whose wrap is awaited: those that are missing from the KEK with the fewest missing. */
 export function awaitedRegions(
   keks: readonly WrappedKek[],
   regions: readonly string[],

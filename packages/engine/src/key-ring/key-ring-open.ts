@@ -2,8 +2,8 @@ import type { KeyObject } from "node:crypto";
 import type { Clock } from "../base/clock.ts";
 
 /**
- * A KEK in memory. `key` is gone once it was dropped; its bytes lie outside the heap, and Node zeroes them when it frees
- * them.
+ * A KEK in memory. `key` is undefined once it was dropped; its bytes are outside the heap, and Node zeroes them when it
+ * frees them.
  */
 export interface OpenKek {
   readonly instance: string;
@@ -11,17 +11,17 @@ export interface OpenKek {
   key: KeyObject | undefined;
   /** The root of trust that opened it. */
   madeBy: string;
-  /** When the root of trust last opened it, or rather when it was asked to: monotonic. */
+  /** When the root of trust was asked to open it, the last time that it did: monotonic. */
   validatedMs: number;
   /** When it was last needed: monotonic. */
   usedMs: number;
-  /** The root of trust could not be reached the last time. */
+  /** True if the root of trust could not be reached the last time. */
   unreachable: boolean;
-  /** The root of trust is being asked, and was asked in time. */
+  /** True while the root of trust is being asked, if that began while the KEK could be used. */
   asking: boolean;
 }
 
-/** For how long open KEKs are trusted. */
+/** How long open KEKs are trusted. */
 export interface OpenTimes {
   readonly clock: Clock;
   readonly kekCacheMs: number;
@@ -32,7 +32,7 @@ export interface OpenTimes {
 export class OpenKeks {
   readonly #times: OpenTimes;
   readonly #keks = new Map<string, OpenKek>();
-  /** Grow with every drop, so that a load begun before it does not bring the key back. */
+  /** Drops by instance. They are counted so that a load that began before a drop does not bring the key back. */
   readonly #drops = new Map<string, number>();
   #dropsOfAll = 0;
 
@@ -71,14 +71,14 @@ export class OpenKeks {
     return this.#times.clock.monotonicMs() - kek.validatedMs;
   }
 
-  /** Whether half of its time is over: then it is opened again. */
+  /** Whether half of its time has passed: then it is opened again. */
   isDue(kek: OpenKek): boolean {
     return this.ageMs(kek) >= this.#times.kekCacheMs / 2;
   }
 
   /**
-   * Whether it may be used: within its time, and within the grace while the root of trust cannot be reached, or has not
-   * answered yet what it was asked in time.
+   * Whether it may be used: within its time, and within the grace period while the root of trust cannot be reached, or
+   * has not yet answered a request that was made in time.
    */
   inTime(kek: OpenKek): boolean {
     const { kekCacheMs, graceMs } = this.#times;
@@ -87,7 +87,7 @@ export class OpenKeks {
     return ageMs < kekCacheMs || ((kek.unreachable || kek.asking) && ageMs < graceMs);
   }
 
-  /** Whether it was not needed for longer than it may be used. */
+  /** Whether nobody has needed it for longer than it may be used. */
   isIdle(kek: OpenKek): boolean {
     const { clock, kekCacheMs, graceMs } = this.#times;
     return clock.monotonicMs() - kek.usedMs >= Math.max(kekCacheMs, graceMs);

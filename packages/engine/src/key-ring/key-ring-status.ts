@@ -2,12 +2,12 @@ import { KeyRingUnavailable, RootOfTrustError, SealBroken } from "../base/errors
 import type { RootOfTrustFailure } from "../ports/keys.ts";
 
 /**
- * What this node can do with an instance's keys: `open` after the root of trust last opened one; `grace` while open ones
- * are used although it cannot be asked; `closed` when none can be used; `shredded` by an administrator.
+ * What this node can do with an instance's keys: `open` after the root of trust last opened one; `grace` while open
+ * ones are used although it cannot be reached; `closed` when none can be used; `shredded` by an administrator.
  */
 export interface KeyRingStatus {
   readonly state: "open" | "grace" | "closed" | "shredded";
-  /** The root of trust's failure, where it was that. */
+  /** The root of trust's failure, if that is the cause. */
   readonly failure?: RootOfTrustFailure;
   readonly reason: string;
   /** Wall clock. */
@@ -16,7 +16,7 @@ export interface KeyRingStatus {
   readonly graceUntilMs?: number;
 }
 
-/** What a user of the key ring gets: refused, cannot be reached, or altered. */
+/** The error for a caller of the key ring: refused, unreachable, or altered. */
 export function keyRingFault(cause: unknown): KeyRingUnavailable | SealBroken {
   if (cause instanceof KeyRingUnavailable || cause instanceof SealBroken) return cause;
   if (cause instanceof RootOfTrustError && cause.failure !== "unavailable") {
@@ -33,7 +33,7 @@ export function failureBehind(error: unknown): RootOfTrustFailure | undefined {
   return error instanceof KeyRingUnavailable ? failureBehind(error.cause) : undefined;
 }
 
-/** The same with the root of trust's own words. */
+/** The message of an error of the key ring, with the root of trust's own message if it has one. */
 export function reasonBehind(error: KeyRingUnavailable | SealBroken): string {
   const { cause } = error;
   return cause instanceof RootOfTrustError ? `${error.message}: ${cause.message}` : error.message;

@@ -10,8 +10,8 @@ import { kekBytes, kekCheck, kekData } from "./seal.ts";
 
 export interface KekWrapsOptions {
   /**
-   * The root of trust that wraps an instance's KEKs in this region from now on; with `madeBy`, the one of that name, which
-   * opens what it has wrapped before the instance was moved, and without one of that name, the same.
+   * The root of trust that wraps an instance's KEKs in this region from now on. With `madeBy`, the one of that name,
+   * which opens what it wrapped before the instance was moved; if there is none of that name, the present one.
    */
   readonly rootOf: (instance: string, madeBy?: string) => RootOfTrust | Promise<RootOfTrust>;
   readonly keks: KekStore;
@@ -19,20 +19,20 @@ export interface KekWrapsOptions {
   readonly ids: Ids;
   readonly observe: Observer;
   readonly region: string;
-  /** Asks another region for a KEK whose wrap of this region is not one; its bytes are zeroed after use. */
+  /** Asks another region for a KEK whose wrap for this region is not valid; its bytes are zeroed after use. */
   readonly fetchPlain?: (instance: string, kekId: string) => Promise<Uint8Array>;
 }
 
-/** A KEK from its wrap. */
+/** A KEK that was unwrapped. */
 export interface UnwrappedKek {
   readonly key: KeyObject;
-  /** The root of trust whose wrap it was. */
+  /** The root of trust that made the wrap. */
   readonly madeBy: string;
   /** All KEKs of its instance. */
   readonly known: readonly WrappedKek[];
 }
 
-/** What became of a KEK's wrap: another root of trust has it, another version of the same, or it was so already. */
+/** The result for a KEK: under another root of trust, under another version, unchanged, or lost to another writer. */
 export type Rewrapped = "moved" | "rewrapped" | "same" | "raced";
 
 /** The KEK if it is open in memory. */
@@ -52,7 +52,7 @@ export class KekWraps {
     return this.#options.keks.list(instance);
   }
 
-  /** Makes an instance's first KEK, unless another node is faster; `proven` where another region may seal with it first. */
+  /** Makes an instance's first KEK, unless another node is faster; `proven` if another region may seal first. */
   async make(instance: string, proven: boolean): Promise<void> {
     const { rootOf, keks, clock, ids, region } = this.#options;
     const root = await rootOf(instance);
@@ -63,12 +63,12 @@ export class KekWraps {
       const check = kekCheck(key, instance, id);
       await keks.add(instance, { id, createdMs: clock.wallMs(), check, wraps: [wrap] }, true);
     } finally {
-      // It comes back through the root of trust, which so proves that it can be opened before it seals anything.
+      // The root of trust must unwrap it before it seals anything, which proves that it can be opened.
       key.fill(0);
     }
   }
 
-  /** Gives a KEK this region's first wrap; false where it has one. */
+  /** Gives a KEK this region's first wrap; false if it has one. */
   async adopt(
     instance: string,
     kekId: string,
@@ -86,8 +86,8 @@ export class KekWraps {
   }
 
   /**
-   * Opens a KEK. Where a wrap is malformed, in the store or in another region, the KEK is wrapped
-   * anew. A wrap of another root of trust stays: a node that was given the wrong one must not take the KEK from all others.
+   * Opens a KEK. If this region's wrap is malformed, whether the store or another region damaged it, wraps the KEK
+   * again. A wrap of another root of trust stays: a node with the wrong one must not take the KEK from all others.
    */
   async open(instance: string, id: string, held: Held): Promise<UnwrappedKek> {
     const { rootOf, region, observe, fetchPlain } = this.#options;
@@ -109,9 +109,9 @@ export class KekWraps {
   }
 
   /**
-   * Brings this region's wrap of a KEK under `target`'s present version, and proves that it opens before the old one is
-   * replaced. The key comes from the root of trust that wrapped it; where an administrator orders it (`anySource`), else
-   * from memory or the other region: that root of trust may be lost.
+   * Re-wraps a KEK for this region under `target`'s current version, and proves that the wrap opens before it replaces
+   * the old one. The key comes from the root of trust that wrapped it. If that fails, as it may be lost, and an
+   * administrator orders it (`anySource`), the key comes from memory or the other region.
    */
   async rewrap(
     instance: string,
@@ -175,7 +175,7 @@ export class KekWraps {
     return await fetchPlain(instance, kek.id);
   }
 
-  /** Gives a KEK this region's wrap in place of `old`, and zeroes its bytes; false where others were faster. */
+  /** Gives a KEK this region's wrap in place of `old`, and zeroes its bytes; false if another writer was faster. */
   async #wrapAnew(
     root: RootOfTrust,
     of: { readonly instance: string; readonly kek: WrappedKek; readonly old: Uint8Array },
@@ -211,7 +211,7 @@ export class KekWraps {
     return { key, madeBy: wrap.rootOfTrust, known };
   }
 
-  /** What the root of trust makes of this region's wrap. */
+  /** This region's wrap, unwrapped by its root of trust. */
   async #unwrapped(instance: string, id: string) {
     const { rootOf, region } = this.#options;
     const known = await this.list(instance);

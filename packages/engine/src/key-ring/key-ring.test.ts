@@ -19,7 +19,7 @@ const binding: SealBinding = { instance: "i", uniqueIdentifier: "u", objectType:
 let nowMs: number;
 let keks: MemoryKekStore;
 let root: MemoryRootOfTrust;
-/** Keys as the root of trust handed them out. */
+/** Keys as the root of trust returned them. */
 let handedOut: Uint8Array[];
 let events: Event[];
 
@@ -73,7 +73,7 @@ function isZero(bytes: Uint8Array | undefined): boolean {
 }
 
 describe("seal and open", () => {
-  test(`any material comes back, at once while the KEK is in memory (seed ${seed})`, async () => {
+  test(`return any material, without a promise while the KEK is in memory (seed ${seed})`, async () => {
     const ring = makeRing();
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async (plaintext) => {
@@ -85,7 +85,7 @@ describe("seal and open", () => {
     );
   });
 
-  test("the material does not show, and two seals of it differ", async () => {
+  test("hide the material, and two seals of it differ", async () => {
     const ring = makeRing();
     const [first, second] = [await ring.seal(binding, secret), await ring.seal(binding, secret)];
     expect(Buffer.from(first.ciphertext).includes(secret.subarray(0, 8))).toBe(false);
@@ -93,7 +93,7 @@ describe("seal and open", () => {
     expect(Buffer.from(first.nonce)).not.toEqual(Buffer.from(second.nonce));
   });
 
-  test("a ring that is new opens what another sealed, through the root of trust", async () => {
+  test("a new ring opens what another ring sealed, through the root of trust", async () => {
     const sealed = await makeRing().seal(binding, secret);
     const opened = makeRing().open(binding, sealed);
     expect(opened).toBeInstanceOf(Promise);
@@ -103,13 +103,13 @@ describe("seal and open", () => {
   test.each<[string, Partial<SealBinding>]>([
     ["identifier", { uniqueIdentifier: "v" }],
     ["object type", { objectType: 3 }],
-  ])("another %s is SealBroken", async (_name, other) => {
+  ])("throw SealBroken for another %s", async (_name, other) => {
     const ring = makeRing();
     const sealed = await ring.seal(binding, secret);
     expect(() => ring.open({ ...binding, ...other }, sealed)).toThrow(SealBroken);
   });
 
-  test("another instance does not have the KEK", async () => {
+  test("fail for another instance, which does not have the KEK", async () => {
     const ring = makeRing();
     const sealed = await ring.seal(binding, secret);
     await expect(ring.open({ ...binding, instance: "j" }, sealed)).rejects.toThrow(
@@ -117,7 +117,7 @@ describe("seal and open", () => {
     );
   });
 
-  test("any byte changed, and anything cut short, is SealBroken", async () => {
+  test("throw SealBroken for any changed byte, and for anything cut short", async () => {
     const ring = makeRing();
     const sealed = await ring.seal(binding, secret);
     const broken: SealedMaterial[] = [
@@ -140,7 +140,7 @@ describe("seal and open", () => {
 });
 
 describe("KEKs", () => {
-  test("each instance gets one KEK at its first need, wrapped, and the same at every node", async () => {
+  test("are made at first need, one per instance, wrapped, and the same at every node", async () => {
     const rings = [makeRing(), makeRing(), makeRing()];
     const sealed = await Promise.all(
       rings.flatMap((ring) => [ring.seal(binding, secret), ring.seal(binding, secret)]),
@@ -157,7 +157,7 @@ describe("KEKs", () => {
     expect((await keks.list("j"))[0]?.id).not.toBe(kek?.id);
   });
 
-  test("many at once ask the root of trust once", async () => {
+  test("ask the root of trust once when many callers need one", async () => {
     const sealed = await makeRing().seal(binding, secret);
     const ring = makeRing();
     events = [];
@@ -165,7 +165,7 @@ describe("KEKs", () => {
     expect(unwraps()).toEqual([true]);
   });
 
-  test("a wrap moved to another KEK or instance does not open", async () => {
+  test("do not open with a wrap that was moved from another KEK or instance", async () => {
     await makeRing().seal(binding, secret);
     const [kek] = await keks.list("i");
     if (kek === undefined) throw new Error("no KEK");
@@ -175,7 +175,7 @@ describe("KEKs", () => {
     );
   });
 
-  test("one that another region wrapped is not for this one", async () => {
+  test("cannot be used here if only another region has wrapped them", async () => {
     const sealed = await makeRing("b").seal(binding, secret);
     const ring = makeRing("a");
     await expect(ring.open(binding, sealed)).rejects.toThrow("not wrapped for this region");
@@ -183,7 +183,7 @@ describe("KEKs", () => {
     expect(await keks.list("i")).toHaveLength(1);
   });
 
-  test("the newest seals, every one opens", async () => {
+  test("all open, and the newest one seals", async () => {
     const ring = makeRing();
     const old = await ring.seal(binding, secret);
     const key = randomBytes(32);
@@ -198,7 +198,7 @@ describe("KEKs", () => {
     expect(Buffer.from(await ring.open(binding, made))).toEqual(secret);
   });
 
-  test("after a rotation of the root the wrap is replaced, and the next node needs no other", async () => {
+  test("get a new wrap after a rotation of the root key, and the next node keeps it", async () => {
     const sealed = await makeRing().seal(binding, secret);
     root.rotate();
     await makeRing().open(binding, sealed);
@@ -264,7 +264,7 @@ describe("time", () => {
     await expect(ring.open(binding, sealed)).rejects.toMatchObject({ refused: true });
   });
 
-  test.each(["denied", "disabled", "gone"] as const)("%s: dropped at once", async (failure) => {
+  test.each(["denied", "disabled", "gone"] as const)("%s: drops a KEK at once", async (failure) => {
     const ring = makeRing();
     const sealed = await ring.seal(binding, secret);
     root.fail(failure);
@@ -279,7 +279,7 @@ describe("time", () => {
     expect(Buffer.from(await ring.open(binding, sealed))).toEqual(secret);
   });
 
-  test("cannot be reached: continues for the grace, tries again, then stops", async () => {
+  test("unreachable: keeps a KEK for the grace period, tries again, then closes it", async () => {
     const ring = makeRing();
     const sealed = await ring.seal(binding, secret);
     root.fail("unavailable");
@@ -296,7 +296,7 @@ describe("time", () => {
     expect(Buffer.from(await ring.open(binding, sealed))).toEqual(secret);
   });
 
-  test("cannot be reached at first: closed, and asked at most once a second", async () => {
+  test("unreachable at first: leaves keys closed, and is asked at most once a second", async () => {
     const sealed = await makeRing().seal(binding, secret);
     const ring = makeRing();
     root.fail("unavailable");
@@ -307,7 +307,7 @@ describe("time", () => {
     expect(unwraps()).toEqual([false]);
   });
 
-  test("back within the grace: the time starts anew", async () => {
+  test("reachable again within the grace period: the time starts again", async () => {
     const ring = makeRing();
     const sealed = await ring.seal(binding, secret);
     root.fail("unavailable");
@@ -341,14 +341,14 @@ describe("drop", () => {
     await settle();
   });
 
-  test("the bytes that the root of trust hands out are zeroed as soon as the key is made", async () => {
+  test("the bytes that the root of trust returns are zeroed as soon as the key is made", async () => {
     const ring = makeRing();
     const sealed = await ring.seal(binding, secret);
     expect(handedOut.map(isZero)).toEqual([true]);
     expect(Buffer.from(await ring.open(binding, sealed))).toEqual(secret);
   });
 
-  test("a load that was under way does not bring the key back, and nothing is sealed with zeroes", async () => {
+  test("is not undone by a load that was under way, and nothing is sealed with zeroes", async () => {
     const sealed = await makeRing().seal(binding, secret);
     const ring = makeRing();
     const opening = ring.open(binding, sealed);

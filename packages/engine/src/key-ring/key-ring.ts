@@ -22,18 +22,21 @@ import { nonceBytes, openMaterial, sealMaterial } from "./seal.ts";
 
 /** Dependencies of an `InstanceKeyRing`, and for how long it trusts them. */
 export interface KeyRingOptions extends KekWrapsOptions {
-  /** How long an open KEK is used after the root of trust last opened it. Re-opened in the background at half of it. */
+  /**
+   * How long an open KEK is used after the root of trust last opened it. After half of this time it is re-opened in the
+   * background.
+   */
   readonly kekCacheMs: number;
-  /** How long after that last time it is used while the root of trust cannot be reached. */
+  /** The same while the root of trust cannot be reached. */
   readonly graceMs: number;
-  /** Regions without whose wrap a KEK seals nothing, this one among them; this one alone unless given. */
+  /** Regions, including this one, that must have wrapped a KEK before it seals; this one alone unless given. */
   readonly requiredRegions?: () => readonly string[];
-  /** How long a seal waits for their wraps, counted from when one was first missed; 3,000 unless given. */
+  /** How long a seal waits for their wraps, counted from when one was first found missing; 3,000 unless given. */
   readonly exchangeWaitMs?: number;
   readonly sleep?: (ms: number) => Promise<void>;
 }
 
-/** A load that failed; until then nobody asks again, which spares a key manager in trouble. */
+/** A failed load. Nobody tries again before `untilMs`, which spares a key manager in trouble. */
 interface Failure {
   readonly untilMs: number;
   readonly error: KeyRingUnavailable | SealBroken;
@@ -46,7 +49,7 @@ interface Sealing {
 }
 
 const retryMaxMs = 1_000;
-/** Loads under way beyond which a sweep begins none: what it leaves is opened when it is needed. */
+/** A sweep begins no load while so many are under way: what it leaves is opened when it is needed. */
 const sweepLoadsMax = 256;
 const warnAgainMs = 60_000;
 const exchangeWaitDefaultMs = 3_000;
@@ -61,15 +64,15 @@ export class InstanceKeyRing implements KeyRing {
   readonly #wraps: KekWraps;
   readonly #open: OpenKeks;
   readonly #sealing = new Map<string, Sealing>();
-  /** Instance → when a wrap of another region was first missed: monotonic. */
+  /** Instance → when a wrap of another region was first found missing: monotonic. */
   readonly #missedMs = new Map<string, number>();
   readonly #loads = new Map<string, Promise<OpenKek>>();
-  /** Instance → by KEK. */
+  /** Instance → KEK's id → failure. */
   readonly #failures = new Map<string, Map<string, Failure>>();
   readonly #resolutions = new Map<string, Promise<OpenKek>>();
   readonly #shredded = new Set<string>();
   readonly #statuses = new Map<string, KeyRingStatus>();
-  /** Instance → when a failure was last warned of: monotonic. */
+  /** Instance → when the last warning of a failure was reported: monotonic. */
   readonly #warnedMs = new Map<string, number>();
 
   constructor(options: KeyRingOptions) {
@@ -100,7 +103,7 @@ export class InstanceKeyRing implements KeyRing {
     else this.#failures.delete(instance);
   }
 
-  /** Forgets an instance that is deleted, with what was found of its keys. */
+  /** Forgets a deleted instance and all that is known about its keys. */
   forget(instance: string): void {
     this.drop(instance);
     this.#shredded.delete(instance);
@@ -137,7 +140,7 @@ export class InstanceKeyRing implements KeyRing {
     );
   }
 
-  /** The last known state of an instance's keys; undefined where none was needed yet. */
+  /** The last known state of an instance's keys; undefined if none was needed yet. */
   statusOf(instance: string): KeyRingStatus | undefined {
     const status = this.#statuses.get(instance);
     if (status?.graceUntilMs === undefined || this.#options.clock.wallMs() < status.graceUntilMs) {
@@ -146,7 +149,7 @@ export class InstanceKeyRing implements KeyRing {
     return { ...status, state: "closed" };
   }
 
-  /** The same of every instance. */
+  /** The same for every instance. */
   statuses(): ReadonlyMap<string, KeyRingStatus> {
     return new Map(
       [...this.#statuses.keys()].flatMap((instance) => {
@@ -157,8 +160,8 @@ export class InstanceKeyRing implements KeyRing {
   }
 
   /**
-   * Re-opens what is in use, so that a refusal is noticed and a grace begins at a recent answer although nobody asks
-   * for a key; forgets what nobody needed for long. Called a few times within `kekCacheMs`.
+   * Re-opens KEKs in use, so that a refusal is noticed and a grace period begins at a recent answer even if nobody asks
+   * for a key; forgets KEKs that nobody needed for long. Called a few times within `kekCacheMs`.
    */
   sweep(): void {
     for (const kek of this.#open.all()) {
@@ -169,7 +172,7 @@ export class InstanceKeyRing implements KeyRing {
 
   /**
    * Wraps another region's KEK under this region's root of trust and opens it once, so that this region may seal and open
-   * with it. `fetchPlain` answers its bytes, which are zeroed. False where the region has its wrap already.
+   * with it. `fetchPlain` returns its bytes, which are zeroed. False if the region has its wrap already.
    */
   adopt(instance: string, kekId: string, fetchPlain: () => Promise<Uint8Array>): Promise<boolean> {
     return this.#wraps.adopt(instance, kekId, fetchPlain);
@@ -191,7 +194,7 @@ export class InstanceKeyRing implements KeyRing {
     }
   }
 
-  /** Brings this region's wrap of a KEK under `target`'s present version: see `KekWraps.rewrap`. */
+  /** Re-wraps a KEK for this region under `target`'s current version: see `KekWraps.rewrap`. */
   rewrap(
     instance: string,
     kek: WrappedKek,
@@ -215,7 +218,7 @@ export class InstanceKeyRing implements KeyRing {
       this.#refuseShredded(instance);
       let keks = await this.#wraps.list(instance);
       if (keks.length === 0) {
-        // A region alone opens it before it seals; another region may seal with it before this one opened it.
+        // A single region opens it before it seals; with others, one may seal with it before this region opened it.
         await this.#wraps.make(instance, !this.#isAlone());
         // Another node may have been first; its KEK is the one that counts.
         keks = await this.#wraps.list(instance);
@@ -229,7 +232,7 @@ export class InstanceKeyRing implements KeyRing {
     }
   }
 
-  /** The id of a KEK that every region has wrapped; waits for that, for a bounded time. */
+  /** The id of a KEK that every region has wrapped; waits a bounded time for one. */
   async #whole(instance: string, known: readonly WrappedKek[]): Promise<string> {
     const { clock, sleep = delay, exchangeWaitMs = exchangeWaitDefaultMs } = this.#options;
     for (let list = known; ; list = await this.#wraps.list(instance)) {
@@ -243,7 +246,7 @@ export class InstanceKeyRing implements KeyRing {
     }
   }
 
-  /** Notes the KEK that seals; undefined where none is wrapped by every region. */
+  /** Notes the KEK that seals; undefined if none is wrapped by every region. */
   #noteSealing(instance: string, keks: readonly WrappedKek[]): string | undefined {
     const kek = sealingKek(keks, this.#required());
     if (kek === undefined) return undefined;
@@ -323,8 +326,8 @@ export class InstanceKeyRing implements KeyRing {
   }
 
   /**
-   * A refusal drops every KEK of the instance that the same root of trust has wrapped; where the root of trust cannot be
-   * reached, one in grace continues.
+   * A refusal drops every KEK of the instance that the same root of trust has wrapped; if the root of trust cannot be
+   * reached, a KEK stays in use for its grace period.
    */
   #failed(instance: string, id: string, cause: unknown, drops: number): OpenKek {
     const { clock, kekCacheMs } = this.#options;
@@ -345,7 +348,7 @@ export class InstanceKeyRing implements KeyRing {
     throw error;
   }
 
-  /** A refusal of one KEK: those under the same root key go with it; where that is not known, all are asked for. */
+  /** After the refusal of a KEK: forgets those under the same root key; if that is not known, loads all again. */
   #dropWith(instance: string, refused: OpenKek | undefined): void {
     for (const kek of this.#open.of(instance)) {
       if (refused === undefined) this.#load(instance, kek.id).catch(() => undefined);
@@ -376,7 +379,7 @@ export class InstanceKeyRing implements KeyRing {
     observe({ type: "warning", message, cause: error.cause ?? error });
   }
 
-  /** Notes what an instance's keys can be used for; whether that is news. */
+  /** Notes the state of an instance's keys; true if it has changed. */
   #note(instance: string, status: Omit<KeyRingStatus, "sinceMs">): boolean {
     const known = this.#statuses.get(instance);
     const same = known?.state === status.state && known.failure === status.failure;
@@ -393,7 +396,7 @@ function entry(instance: string, id: string): string {
   return `${id} ${instance}`;
 }
 
-/** The key of a KEK that was just loaded; it may have been dropped before its user got to run. */
+/** The key of a KEK that was just loaded; it may have been dropped before its caller got to run. */
 function keyOf(kek: OpenKek): KeyObject {
   if (kek.key !== undefined) return kek.key;
   throw dropped();
@@ -403,7 +406,7 @@ function dropped(): KeyRingUnavailable {
   return new KeyRingUnavailable(false, "the instance's keys were dropped meanwhile");
 }
 
-/** Runs `body` unless it runs already for this key; then its answer is shared. */
+/** Runs `body`, unless it already runs for this key; then its result is shared. */
 function singleFlight<Answer>(
   flights: Map<string, Promise<Answer>>,
   key: string,

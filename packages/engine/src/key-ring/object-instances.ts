@@ -7,7 +7,7 @@ import { systemInstance } from "../system/partition.ts";
 import { changeRecord, makeRecord, readRecord, systemIdentifier } from "../system/system-record.ts";
 import { nowOf, type SystemWriter } from "./object-kek-store.ts";
 
-/** Instances: named in system records, which travel between regions; the status lies in the region's own store. */
+/** Instances: their names are in system records, which regions share; their status is in the region's own store. */
 export class ObjectInstances implements InstanceStore {
   readonly #store: ObjectStore;
   readonly #statuses: InstanceStatuses;
@@ -19,7 +19,7 @@ export class ObjectInstances implements InstanceStore {
     this.#writer = writer;
   }
 
-  /** See `InstanceStore.ensure`. A store that only reads answers for an instance that is known already. */
+  /** See `InstanceStore.ensure`. A store that can only be read answers for an instance that it already knows. */
   async ensure(instance: string, name: string): Promise<InstanceStatus> {
     if (instance === systemInstance) throw new RangeError(`${instance} is not an instance`);
     try {
@@ -36,7 +36,7 @@ export class ObjectInstances implements InstanceStore {
 
   async #name(instance: string, name: string): Promise<void> {
     const id = systemIdentifier("Instance", instance);
-    // Made without reading first: while another region cannot be asked, "not there" cannot be known.
+    // Made without reading first: while another region cannot be reached, nobody knows that a record does not exist.
     const after = makeRecord("Instance", id, { instance, name }, nowOf(this.#writer));
     const made = await this.#store.commit(systemInstance, [{ kind: "create", after }], []);
     if (made.kind === "committed") return;

@@ -16,7 +16,7 @@ import {
   withKekWrap,
 } from "../system/wrapped-kek.ts";
 
-/** Who writes system records, and by which clock. */
+/** The region that writes system records, and its clock. */
 export interface SystemWriter {
   readonly clock: Clock;
   readonly region: string;
@@ -25,10 +25,10 @@ export interface SystemWriter {
 type RecordStore = Pick<ObjectStore, "read" | "find" | "commit">;
 
 const pageMax = 256;
-/** KEKs of a store at most: another region that goes bad must not fill this one's memory with more. */
+/** Most KEKs of a store: a faulty or compromised region must not fill this one's memory. */
 const keksMax = 10_000;
 
-/** Wrapped KEKs as system records of any object store, so that they travel between regions as objects do. */
+/** Wrapped KEKs as system records of any object store, which regions share as they share objects. */
 export class ObjectKekStore implements KekStore {
   readonly #store: RecordStore;
   readonly #writer: SystemWriter;
@@ -71,7 +71,7 @@ export class ObjectKekStore implements KekStore {
     const edit = (before: StoredObject | undefined) => {
       const entry = before && readKekRecord(before.object);
       if (before === undefined || entry?.instance !== instance) return undefined;
-      // A node that had its bytes when it was erased cannot bring it back.
+      // A node that had its bytes when it was erased must not bring it back.
       if (hasErasedWraps(before.object)) return undefined;
       const old = entry.kek.wraps.find(({ region }) => region === replacement.region);
       if (Buffer.compare(old?.blob ?? new Uint8Array(), expected) !== 0) return undefined;
@@ -97,7 +97,7 @@ export class ObjectKekStore implements KekStore {
   }
 }
 
-/** What a write of system records takes as its stamp. */
+/** The stamp for a write of system records. */
 export function nowOf({ clock, region }: SystemWriter): Now {
   return { us: Math.floor(clock.wallMs() * 1_000), region };
 }

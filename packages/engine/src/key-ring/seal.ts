@@ -14,7 +14,7 @@ const checkBytes = 16;
 
 /**
  * Seals material with AES-256-GCM under a KEK, bound to the object that it belongs to. The key is a
- * `KeyObject` here and below, since Node takes five times as long over a cipher whose key comes as bytes.
+ * `KeyObject` here and below, since Node takes five times as long to make a cipher from a key in bytes.
  */
 export function sealMaterial(
   kek: { readonly id: string; readonly key: KeyObject },
@@ -30,7 +30,7 @@ export function sealMaterial(
   return { kekId: kek.id, nonce, ciphertext };
 }
 
-/** The inverse of `sealMaterial`. Anything altered, or bound to something else, is `SealBroken`. */
+/** The inverse of `sealMaterial`. Throws `SealBroken` for anything altered, or bound to something else. */
 export function openMaterial(
   key: KeyObject,
   binding: SealBinding,
@@ -47,7 +47,7 @@ export function openMaterial(
   decipher.setAuthTag(ciphertext.subarray(length));
   const plaintext = decipher.update(ciphertext.subarray(0, length));
   try {
-    // GCM is a stream: all of the plaintext is there, and `final` only says whether it is the true one.
+    // GCM is a stream mode: the plaintext is complete here, and `final` only verifies it.
     decipher.final();
   } catch (cause) {
     plaintext.fill(0);
@@ -61,7 +61,7 @@ export function kekData(instance: string, kekId: string): Uint8Array {
   return lengthPrefixed("holdfast-kek", [instance, kekId]);
 }
 
-/** Identifies a KEK without revealing anything of it: HMAC-SHA-256 under it, cut to 16 bytes (RFC 2104, 5). */
+/** Identifies a KEK without revealing anything about it: HMAC-SHA-256 under it, cut to 16 bytes (RFC 2104, 5). */
 export function kekCheck(key: Uint8Array | KeyObject, instance: string, kekId: string): Uint8Array {
   const data = lengthPrefixed("holdfast-kek-check", [instance, kekId]);
   return createHmac("sha256", key).update(data).digest().subarray(0, checkBytes);
@@ -77,7 +77,7 @@ function bindingData(binding: SealBinding): Uint8Array {
   ]);
 }
 
-/** Texts so joined that no two lists give the same bytes. */
+/** Joins texts so that no two lists give the same bytes. */
 function lengthPrefixed(purpose: string, texts: readonly string[]): Uint8Array {
   let joined = `${purpose.length}:${purpose}`;
   for (const text of texts) joined += `${text.length}:${text}`;

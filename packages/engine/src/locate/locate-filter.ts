@@ -16,25 +16,25 @@ import type { ManagedObject } from "../record/record.ts";
 import { termFor } from "../system/index-terms.ts";
 import { dateMatches, noDate, valueMatches } from "./locate-match.ts";
 
-/** What Locate looks for. */
+/** The criteria of a Locate request. */
 export interface LocateFilter {
-  /** Objects of which storage: those that are online, those that were destroyed. None is archived yet. */
+  /** Which objects to look at: those that are online, those that were destroyed. None is archived yet. */
   readonly live: boolean;
   readonly destroyed: boolean;
   /** An identifier that every match has, so that nothing else need be looked at; null when nothing can match. */
   readonly uniqueIdentifier: string | null | undefined;
-  /** Index terms that every match has, those first that few objects share. */
+  /** Index terms that every match has. Those that few objects share come first. */
   readonly terms: readonly string[];
-  /** Whether an object is one of those, its Digest left aside. */
+  /** Whether an object matches, regardless of its Digest. */
   readonly matches: (object: ManagedObject) => boolean;
-  /** Whether its Digest is one that is wanted; undefined where none is. The object must come `withDigests`. */
+  /** Whether its Digest matches; undefined if none is wanted. The object must come from `withDigests`. */
   readonly digestMatches: ((object: ManagedObject) => boolean) | undefined;
 }
 
-/** What a filter is read with. */
+/** What is needed to read a filter. */
 interface FilterFor {
   readonly version: Version;
-  /** The identifier of the object that a reference names; throws without one. */
+  /** The identifier of the object that a reference names; throws if there is none. */
   readonly resolve: (reference: IdentifierReference) => string;
 }
 
@@ -43,7 +43,7 @@ type Test = (object: ManagedObject) => boolean;
 /** Storage Status Mask (KMIP 2.1, 12.3). */
 const storage = { online: 0x01, destroyed: 0x04 } as const;
 
-/** Each is compared with every attribute of every object on the way. */
+/** Each criterion is compared with the attributes of every object that the search looks at. */
 const criteriaMax = 64;
 
 /** Reads the criteria of a Locate request (KMIP 2.1, 6.1.28); refuses criteria that cannot be searched for. */
@@ -58,7 +58,7 @@ export function locateFilter(request: Request<"Locate">, target: FilterFor): Loc
   const wanted: Item[] = [];
   const dates = new Map<number, bigint[]>();
   let possible = true;
-  // An Attribute Index says nothing here (KMIP 1.4, 4.9).
+  // An Attribute Index has no meaning here (KMIP 1.4, 4.9).
   for (const { item } of criteria) {
     const resolved = withIdentifier(checked(item, target.version), target);
     if (resolved === undefined) possible = false;
@@ -83,7 +83,7 @@ export function locateFilter(request: Request<"Locate">, target: FilterFor): Loc
   };
 }
 
-/** Attributes that the server alone sets, and never does yet. */
+/** Attributes that only the server sets, and that it does not set yet. */
 const neverSet: ReadonlySet<number> = new Set([
   attributes.ArchiveDate.tag,
   attributes.RotateDate.tag,
@@ -95,7 +95,7 @@ function checked(item: Item, version: Version): Item {
   const row = attributeByTag(item.tag);
   if (row === undefined || neverSet.has(item.tag)) {
     const name = row?.name ?? "an attribute";
-    throw new KmipError("unsupportedAttribute", `${name} is not kept in KMIP ${version}`);
+    throw new KmipError("unsupportedAttribute", `${name} is not supported in KMIP ${version}`);
   }
   return item;
 }
@@ -104,7 +104,7 @@ function isVendor({ tag }: Item): boolean {
   return tag === attributes.VendorAttribute.tag;
 }
 
-/** Fresh members of a group (KMIP 2.1, 11.38); which one is the default is chosen among all that match. */
+/** Fresh members of a group (KMIP 2.1, 11.38). The default member is chosen later, among all that match. */
 function memberTests(
   { objectGroupMember }: Request<"Locate">,
   wanted: readonly Item[],
@@ -132,7 +132,7 @@ function valueTest(wanted: Item, version: Version): Test {
     attributeValues(object, reference, version).some(({ item }) => valueMatches(wanted, item));
 }
 
-/** One date is met exactly, two are the limits of a range. */
+/** One date must match exactly, two are the limits of a range. */
 function dateTest(tag: number, given: readonly bigint[], version: Version): Test {
   if (given.length > 2) {
     const name = attributeByTag(tag)?.name ?? "a date";
@@ -144,7 +144,7 @@ function dateTest(tag: number, given: readonly bigint[], version: Version): Test
   return (object) => dateMatches(least, most, attributeValues(object, reference, version)[0]?.item);
 }
 
-/** The item with the identifier that it refers to; undefined without one. */
+/** The item with its reference resolved to an identifier; undefined if it refers to no object. */
 function withIdentifier(item: Item, { resolve }: FilterFor): Item | undefined {
   const text = (part: Item): Item => {
     if (part.type === ItemType.TextString) return part;
@@ -168,7 +168,7 @@ function identifierIn(wanted: readonly Item[]): string | undefined {
   return item?.type === ItemType.TextString ? item.value : undefined;
 }
 
-/** The fewer objects share a value of the attribute, the earlier. */
+/** Indexed attributes: the fewer objects share a value of an attribute, the earlier it comes. */
 const narrowing: readonly number[] = [
   attributes.Name.tag,
   attributes.AlternativeName.tag,

@@ -1,10 +1,10 @@
 import { attributes, tags } from "@holdfast/kmip";
 import { bigIntegerToBigint, type Item, ItemType } from "@holdfast/ttlv";
 
-/** The greatest Date-Time: what a date that an object does not have counts as (KMIP 2.1, 6.1.28). */
+/** The greatest Date-Time, assumed for a date that an object does not have (KMIP 2.1, 6.1.28). */
 export const noDate = 0x7fff_ffff_ffff_ffffn;
 
-/** Whether one value of an object is what a filter asks for (KMIP 2.1, 6.1.28). */
+/** Whether one value of an object matches the value in a filter (KMIP 2.1, 6.1.28). */
 export function valueMatches(wanted: Item, value: Item): boolean {
   switch (wanted.tag) {
     case attributes.CryptographicUsageMask.tag:
@@ -16,19 +16,19 @@ export function valueMatches(wanted: Item, value: Item): boolean {
   }
 }
 
-/** Whether an object's date, or the lack of it, lies within the limits, both included. */
+/** Whether an object's date (`noDate` if it has none) is within the limits, both included. */
 export function dateMatches(least: bigint, most: bigint, value: Item | undefined): boolean {
   const date = value?.type === ItemType.DateTime ? value.value : noDate;
   return least <= date && date <= most;
 }
 
-/** All bits that are wanted must be there; there may be more. */
+/** All wanted bits must be set; others may be set too. */
 function contains(wanted: Item, value: Item): boolean {
   if (wanted.type !== ItemType.Integer || value.type !== ItemType.Integer) return false;
   return (wanted.value & ~value.value) === 0;
 }
 
-/** Equal; of a structure, only the fields that the filter has need to be there. */
+/** Whether two items are equal; a structure must have at least the fields that the filter has. */
 function equalOrPart(wanted: Item, value: Item): boolean {
   return wanted.type === ItemType.Structure
     ? fieldsMatch(wanted, value, equalOrPart)
@@ -44,7 +44,7 @@ function fieldsMatch(wanted: Item, value: Item, compare: Compare): boolean {
   );
 }
 
-/** A field of Usage Limits: the amounts may be larger than wanted, the unit is the same. */
+/** A field of Usage Limits: the amounts may be larger than wanted, the unit must be equal. */
 function atLeast(wanted: Item, value: Item): boolean {
   const { UsageLimitsCount, UsageLimitsTotal } = tags;
   const amount = wanted.tag === UsageLimitsCount.tag || wanted.tag === UsageLimitsTotal.tag;

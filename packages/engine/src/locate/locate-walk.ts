@@ -7,22 +7,22 @@ import type { Objects } from "../ports/operation-context.ts";
 import type { ManagedObject } from "../record/record.ts";
 import type { LocateFilter } from "./locate-filter.ts";
 
-/** Records that a store hands out at a time: some milliseconds of work. */
+/** Most records that are read at a time: some milliseconds of work. */
 const pageMax = 128;
-/** The least that is read at once, also of each of several index terms to find one that few objects share. */
+/** Fewest records read at a time, and how many are read of each of several index terms to find a rare one. */
 const probeMax = 32;
 
-/** How a walk goes. */
+/** Options of a walk. */
 interface WalkOptions {
   /** How many matches are wanted; may be infinite. */
   readonly wanted: number;
-  /** Objects that are walked through at most. */
+  /** Most objects that the walk looks at; no limit if undefined. */
   readonly walkMax: number | undefined;
-  /** By which objects are opened where a Digest is wanted. */
+  /** Opens objects if a Digest is wanted. */
   readonly keyRing: KeyRing;
 }
 
-/** Objects that match, as they are found. */
+/** A group of matching objects. */
 export interface Matches {
   readonly objects: readonly ManagedObject[];
   /** True when the walk would be refused if it had to continue. */
@@ -34,7 +34,7 @@ interface Walked {
   readonly atLimit: boolean;
 }
 
-/** The objects that match, newest first, in groups; other work gets its turn between the groups. */
+/** The objects that match, newest first, in groups; other work can run between the groups. */
 export async function* matchesOf(
   objects: Objects,
   filter: LocateFilter,
@@ -52,7 +52,7 @@ export async function* matchesOf(
   }
 }
 
-/** Those with the Digest that is wanted. */
+/** The objects with the wanted Digest. */
 async function byDigest(
   objects: readonly ManagedObject[],
   { digestMatches }: LocateFilter,
@@ -67,8 +67,8 @@ async function byDigest(
 }
 
 /**
- * The default member of an object group: the one that was waiting longest to be served, and when all were, the oldest
- * (KMIP 2.1, 6.1.28, leaves it to the server).
+ * The default member of an object group: the oldest that was never served or, if all were served, the oldest
+ * (KMIP 2.1, 6.1.28, leaves the choice to the server).
  */
 export async function* defaultMember(members: AsyncIterable<Matches>): AsyncGenerator<Matches> {
   let oldest: ManagedObject | undefined;
@@ -112,7 +112,7 @@ async function* walk(
   }
 }
 
-/** The first term that few objects share, else all of them. */
+/** The first term that few objects share, else all terms. */
 async function narrowest(
   objects: Objects,
   query: Pick<FindQuery, "live" | "destroyed">,

@@ -22,7 +22,7 @@ import { type TestEngine, testEngine } from "../testing/test-engine.ts";
 const seed = 6_128;
 const now = 1_780_000_000;
 
-/** An object in plain words, from which both the record and what is expected of Locate are made. */
+/** A simple model of an object, from which both the record and the expected result of Locate are made. */
 interface Model {
   readonly id: string;
   readonly secret: boolean;
@@ -66,7 +66,7 @@ const models: fc.Arbitrary<readonly Model[]> = fc
   )
   .map((all) => all.map((one, at) => ({ ...one, name: uniqueName(all, one, at) })));
 
-/** A live object's Name is its own. */
+/** The Name of a live object is unique. */
 function uniqueName(all: readonly Omit<Model, "id">[], one: Omit<Model, "id">, at: number) {
   return all.slice(0, at).some(({ name }) => name === one.name) ? undefined : one.name;
 }
@@ -125,7 +125,7 @@ function recordOf(model: Model): ManagedObject {
   };
 }
 
-/** One criterion: the items that say it, and what it means of a model. */
+/** One criterion: its items, and whether a model satisfies it. */
 interface Criterion {
   readonly attribute: AttributeName;
   readonly items: readonly Item[];
@@ -141,7 +141,7 @@ const one = <N extends AttributeName>(
 const noDate = 2n ** 63n - 1n;
 const limit = fc.oneof(seconds.map(BigInt), fc.constant(noDate));
 
-/** A date once or twice. */
+/** One date, or two that are a range. */
 const dates = fc
   .record({
     attribute: fc.constantFrom("ActivationDate" as const, "InitialDate" as const),
@@ -221,7 +221,7 @@ const requests = fc.constantFrom(...versions).chain((version) =>
     criteria: fc
       .uniqueArray(criteriaOf(version), {
         maxLength: 3,
-        // Several values of an attribute with one value are not a contradiction here, several dates are a range.
+        // Several values of a single-valued attribute may be asked for; of a date, several values are a range.
         selector: ({ attribute }) => (attribute.endsWith("Date") ? attribute : {}),
       })
       .map((all) =>
@@ -246,7 +246,7 @@ function payloadOf({ version, criteria, mask, maximum, offset, fresh }: Asked): 
   };
 }
 
-/** What Locate must find: every object looked at, newest first. */
+/** What Locate must find: checks every object, newest first. */
 function naive(all: readonly Model[], asked: Asked): readonly string[] {
   const { storageStatusMask: mask = 1, ...payload } = payloadOf(asked);
   const { maximumItems, offsetItems = 0, objectGroupMember } = payload;
@@ -273,7 +273,7 @@ async function filled(all: readonly Model[]): Promise<TestEngine> {
 }
 
 describe(`Locate (seed ${seed})`, () => {
-  test("finds what a look at every object finds", async () => {
+  test("finds the same as a check of every object", async () => {
     expect(Object.keys(stateValues)).toEqual(expect.arrayContaining([...states]));
     await fc.assert(
       fc.asyncProperty(models, fc.array(requests, { maxLength: 8 }), async (all, list) => {

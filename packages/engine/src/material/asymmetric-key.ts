@@ -2,10 +2,10 @@ import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import type { AttributeValue, KeyBlock, ObjectTypeName } from "@holdfast/kmip";
 import { ItemType } from "@holdfast/ttlv";
 
-/** What an asymmetric key says of itself. */
+/** Algorithm and length of an asymmetric key. */
 export interface AsymmetricKey {
   readonly algorithm: AttributeValue<"CryptographicAlgorithm">;
-  /** Bits; undefined where the platform does not say. */
+  /** Bits; undefined if the platform does not tell. */
   readonly length: number | undefined;
 }
 
@@ -21,24 +21,24 @@ const algorithms: Readonly<Record<string, AsymmetricKey["algorithm"]>> = {
 const fixedLengths: Readonly<Record<string, number>> = { ed25519: 256, ed448: 456 };
 
 /**
- * Bytes of a key's DER that are looked into; RSA of 16384 bits takes 9,300. Node turns the exponent of an RSA key into
- * a bigint byte by byte, which takes minutes where somebody made it a megabyte long.
+ * The largest DER of a key that is parsed, in bytes; RSA of 16384 bits takes 9,300. Node converts the exponent of an
+ * RSA key to a bigint byte by byte, which takes minutes for an exponent of a megabyte.
  */
 export const keyDerBytesMax = 16_384;
 
-/** Algorithm and length of a key that the platform read; undefined for kinds that KMIP has no word for. */
+/** Algorithm and length of a key that the platform parsed; undefined for kinds that KMIP has no name for. */
 export function asymmetricKey(key: KeyObject | undefined): AsymmetricKey | undefined {
   const type = key?.asymmetricKeyType ?? "";
   const algorithm = algorithms[type];
   if (algorithm === undefined) return undefined;
   const { modulusLength, namedCurve } = key?.asymmetricKeyDetails ?? {};
-  // Names of curves say their length: prime256v1, secp521r1, brainpoolP384r1.
+  // Names of curves contain their length: prime256v1, secp521r1, brainpoolP384r1.
   const curve = /\d{3}/.exec(namedCurve ?? "")?.[0];
   const length = modulusLength ?? fixedLengths[type] ?? (curve && Number(curve));
   return { algorithm, length: length === "" ? undefined : length };
 }
 
-/** What the Key Material of a Public or Private Key in a DER format says (KMIP 2.1, 3.1). */
+/** Algorithm and length from the Key Material of a Public or Private Key in a DER format (KMIP 2.1, 3.1). */
 export function keyInBlock(type: ObjectTypeName, block: KeyBlock): AsymmetricKey | undefined {
   const { keyFormatType, keyValue: value, keyWrappingData: wrapping } = block;
   if (value === undefined || value instanceof Uint8Array || wrapping !== undefined)
@@ -51,7 +51,7 @@ export function keyInBlock(type: ObjectTypeName, block: KeyBlock): AsymmetricKey
     if (type === "PublicKey") return asymmetricKey(publicKey(keyFormatType, der));
     return type === "PrivateKey" ? asymmetricKey(privateKey(keyFormatType, der)) : undefined;
   } catch {
-    // Not in that format, or encrypted: then the request must say what it is.
+    // Not in that format, or encrypted: then the request must state algorithm and length.
     return undefined;
   }
 }

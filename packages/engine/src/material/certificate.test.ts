@@ -103,7 +103,7 @@ describe("attributes read from a certificate", () => {
     ]);
   });
 
-  test("one with a key on a curve", () => {
+  test("include algorithm and length of a key on a curve", () => {
     const found = described(testCertificate({ issuer, subject, serialNumber, key: "ec" }));
     expect(found).toMatchObject({
       CryptographicAlgorithm: ["ECDSA"],
@@ -150,7 +150,7 @@ describe("input that is not a certificate", () => {
 
 describe("DER", () => {
   test.each(["2.5.4.3", "1.2.840.113549.1.1.11", "0.9.2342.19200300.100.1.25", "2.999.1"])(
-    "object identifier %s",
+    "reads object identifier %s",
     (dotted) => {
       const [value] = derValues(oid(dotted));
       expect(value && objectIdentifier(value.content)).toBe(dotted);
@@ -183,8 +183,8 @@ describe("DER", () => {
   });
 });
 
-describe("a certificate that is made to be work", () => {
-  test("with an exponent of 300,000 bytes is described without its key, which is not looked into", () => {
+describe("a certificate that is made to be expensive", () => {
+  test("with an exponent of 300,000 bytes is described without its key, which is not parsed", () => {
     const algorithm = der(0x30, oid("1.2.840.113549.1.1.1"), der(0x05));
     const key = (bytes: number) =>
       der(0x30, algorithm, der(0x03, Buffer.of(0), rsaWithExponent(bytes)));
@@ -196,7 +196,7 @@ describe("a certificate that is made to be work", () => {
     expect(large).not.toHaveProperty("CryptographicAlgorithm");
   });
 
-  test("a certificate with too many names is refused", () => {
+  test("with too many names is refused", () => {
     const many = (count: number) =>
       Array.from({ length: count }, (): readonly [string, string] => ["2.5.4.11", "OU"]);
     const withNames = (units: number, dnsNames: readonly string[]) =>

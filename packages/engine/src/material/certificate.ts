@@ -11,7 +11,7 @@ import {
   relativeNames,
 } from "./distinguished-name.ts";
 
-/** What a certificate says of itself, in DER. */
+/** The parts of a certificate that are read, in DER. */
 interface Parts {
   readonly serialNumber: Der;
   readonly signatureAlgorithm: string;
@@ -46,7 +46,7 @@ const signatureAlgorithms: Readonly<
   "2.16.840.1.101.3.4.3.16": "SHA3_512WithRSAEncryption",
 };
 
-/** Each becomes an attribute or a part of one, which every read of the object carries. */
+/** Most names in a certificate: each becomes an attribute or a part of one, which every read of the object carries. */
 const namesMax = 10_000;
 
 const extensions = { subjectAlternativeName: "2.5.29.17", issuerAlternativeName: "2.5.29.18" };
@@ -107,7 +107,7 @@ function read(value: Uint8Array): { parts: Parts; key: KeyObject | undefined } {
   }
 }
 
-/** A key of a kind that the platform does not know leaves its attributes out. */
+/** The public key; undefined, and without attributes, if the platform does not know its kind. */
 function publicKeyOf(certificate: X509Certificate): KeyObject | undefined {
   try {
     return certificate.publicKey;
@@ -159,7 +159,7 @@ function alternativeNames(list: Der | undefined, wanted: string): readonly Uint8
   return [];
 }
 
-/** KMIP 2.1, 4.13 and 4.15: of the public key inside. */
+/** The attributes of the certificate's public key (KMIP 2.1, 4.13 and 4.15). */
 function keyItems(key: KeyObject | undefined): readonly Item[] {
   const known = asymmetricKey(key);
   if (known === undefined) return [];

@@ -50,14 +50,14 @@ function derValue(bytes: Uint8Array, at: number): Der {
   return { tag, content: bytes.subarray(start, end), encoded: bytes.subarray(at, end) };
 }
 
-/** The one value that `bytes` must be, with this tag. */
+/** The only value in `bytes`, which must have this tag. */
 export function derOne(bytes: Uint8Array, tag: number): Der {
   const [value, ...more] = derValues(bytes);
   if (value?.tag !== tag || more.length > 0) throw new DerError(`not one value of tag ${tag}`);
   return value;
 }
 
-/** An object identifier in dots (X.690, 8.19). */
+/** An object identifier in dotted form (X.690, 8.19). */
 export function objectIdentifier(content: Uint8Array): string {
   const parts: number[] = [];
   let part = 0;

@@ -1,6 +1,6 @@
 import { type Der, derOne, derTags, derText, derValues, objectIdentifier } from "./der.ts";
 
-/** One attribute of a distinguished name: its object identifier in dots and its text. */
+/** One attribute of a distinguished name: its object identifier in dotted form and its text. */
 export interface NameAttribute {
   readonly type: string;
   readonly text: string;
@@ -23,14 +23,14 @@ const nameAttributes = {
 } as const;
 export type NameAttributeName = (typeof nameAttributes)[keyof typeof nameAttributes];
 
-/** KMIP's word for an attribute of a name; undefined where it has none. */
+/** KMIP's name for an attribute of a name; undefined if it has none. */
 export function nameAttributeOf(type: string): NameAttributeName | undefined {
   return Object.hasOwn(nameAttributes, type)
     ? nameAttributes[type as keyof typeof nameAttributes]
     : undefined;
 }
 
-/** How the text form calls an attribute (RFC 2253, 2.3, and what everyone says for e-mail). */
+/** An attribute's keyword in the text form (RFC 2253, 2.3, and the usual keyword for e-mail). */
 const keywords: Readonly<Partial<Record<NameAttributeName, string>>> = {
   CN: "CN",
   O: "O",

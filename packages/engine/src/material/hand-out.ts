@@ -15,7 +15,7 @@ import type { ManagedObject } from "../record/record.ts";
 type Asked = Request<"Get">;
 type KeyFormatType = NonNullable<Asked["keyFormatType"]>;
 
-/** The object's structure as a Get asks for it, or the fault that says why not (KMIP 2.1, 6.1.19.1). */
+/** The object's structure in the form that a Get asks for; throws if that is not possible (KMIP 2.1, 6.1.19.1). */
 export function handOut(object: ManagedObject, kept: Item, asked: Asked): Item {
   const { keyCompressionType, keyFormatType, keyWrapType, keyWrappingSpecification } = asked;
   if (keyWrappingSpecification !== undefined) {
@@ -51,7 +51,7 @@ function flag({ registers }: ManagedObject, tag: number): boolean | undefined {
   return undefined;
 }
 
-/** What objects without a Key Block may be asked as (KMIP 2.1, Table 81). */
+/** The formats in which a client may ask for objects without a Key Block (KMIP 2.1, Table 81). */
 const formats: Readonly<Partial<Record<ObjectTypeName, readonly KeyFormatType[]>>> = {
   Certificate: ["X_509", "Raw"],
   CertificateRequest: ["PKCS_10"],
@@ -67,14 +67,14 @@ function withoutKeyBlock(type: ObjectTypeName, kept: Item, asked: Asked): Item {
   return kept;
 }
 
-/** A key that came wrapped goes out wrapped: the server does not unwrap (KMIP 2.1, 11.29). */
+/** A key that was registered wrapped is returned wrapped: the server does not unwrap (KMIP 2.1, 11.29). */
 function checkWrapType({ keyWrappingData }: KeyBlock, asked: Asked["keyWrapType"]): void {
   if (asked === undefined || asked === "AsRegistered") return;
   if (asked === "NotWrapped" && keyWrappingData === undefined) return;
   throw new KmipError("keyWrapTypeNotSupported", "the key cannot be given in this Key Wrap Type");
 }
 
-/** Points are handed out as they were registered; without a word they are uncompressed (KMIP 2.1, 3.1). */
+/** Points are returned as they were registered; the default is uncompressed (KMIP 2.1, 3.1). */
 function checkCompression(
   type: ObjectTypeName,
   { keyCompressionType }: KeyBlock,
@@ -88,7 +88,7 @@ function checkCompression(
 function converted(type: ObjectTypeName, block: KeyBlock, format: KeyFormatType): KeyBlock {
   const symmetric = type === "SymmetricKey" ? inKeyFormat(block, format) : undefined;
   if (symmetric !== undefined) return symmetric;
-  // The bytes of a secret are the same under both names.
+  // The bytes of a secret are the same in both formats.
   const either = [block.keyFormatType, format].every((one) => one === "Raw" || one === "Opaque");
   if (type === "SecretData" && either) return { ...block, keyFormatType: format };
   throw formatNotSupported();

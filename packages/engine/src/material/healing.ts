@@ -6,15 +6,15 @@ import type { ManagedObject } from "../record/record.ts";
 import { openObject } from "./material.ts";
 import { sealedDigestOf, withDigests } from "./object-digest.ts";
 
-/** What a stored object was when work on it succeeded, and what that came to. */
+/** The stored object on which the work succeeded, and the result. */
 export interface Healed<Result> {
   readonly stored: StoredObject;
   readonly result: Result;
 }
 
 /**
- * Works on an object's sealed parts. Where they do not open, another region's copy of which all open is worked on, and
- * takes its place: AES-GCM proves which copy is true. Throws as `work` did without one.
+ * Runs `work` on an object's sealed parts. If they do not open, another region's copy whose parts all open replaces the
+ * object, and `work` runs on that: AES-GCM proves which copy is intact. Without such a copy, throws what `work` threw.
  */
 export async function healing<Result>(
   { keyRing, objects }: Pick<OperationContext, "keyRing" | "objects">,
@@ -31,7 +31,7 @@ export async function healing<Result>(
   }
 }
 
-/** Whether all that is sealed in an object is what was sealed. */
+/** Whether all sealed parts of an object open. */
 export async function opens(
   keyRing: Pick<KeyRing, "open">,
   object: ManagedObject,
@@ -47,7 +47,7 @@ export async function opens(
   }
 }
 
-/** Whether what is sealed, or the name of the key that sealed it, may be altered. */
+/** Whether a sealed part, or the id of the KEK that sealed it, may have been altered. */
 function isBroken(error: unknown): boolean {
   return error instanceof SealBroken || error instanceof UnknownKek;
 }

@@ -13,15 +13,15 @@ import { keyInBlock } from "./asymmetric-key.ts";
 import { certificateItems } from "./certificate.ts";
 import { certificateFormat, digestItems, isDigestSecret } from "./object-digest.ts";
 
-/** What the request says of a key, in addition to its Key Block. */
+/** What the request states about a key, in addition to its Key Block. */
 export interface StatedKey {
   readonly algorithm?: AttributeValue<"CryptographicAlgorithm"> | undefined;
   readonly length?: number | undefined;
 }
 
 /**
- * The attributes that the server reads off a new object, to be kept for ever: algorithm, length, Key Format Type,
- * Key Value Present, Digest where the material is not secret, and those of a certificate (KMIP 2.1, 4.7 to 4.28).
+ * The attributes that the server derives from a new object and never changes: algorithm, length, Key Format Type,
+ * Key Value Present, Digest if the material is not secret, and those of a certificate (KMIP 2.1, 4.7 to 4.28).
  */
 export function describeObject(
   type: ObjectTypeName,
@@ -34,7 +34,7 @@ export function describeObject(
 
 type Describe = (type: ObjectTypeName, object: Item, stated: StatedKey) => readonly Item[];
 
-/** Objects that are no keys. */
+/** Objects that are not keys. */
 const describers: Readonly<Partial<Record<ObjectTypeName, Describe>>> = {
   Template: () => [],
   Certificate: (_type, object) => describeCertificate(object),
@@ -75,10 +75,10 @@ function describeKey(type: ObjectTypeName, object: Item, stated: StatedKey): rea
   ];
 }
 
-/** Types that say what they are (KMIP 2.1, 6.1.43); the parts of a key may leave it to the whole. */
+/** Types that must have algorithm and length (KMIP 2.1, 6.1.43); the parts of a split key need not. */
 const isKey: ReadonlySet<ObjectTypeName> = new Set(["SymmetricKey", "PublicKey", "PrivateKey"]);
 
-/** From the Key Block or the request; where both are silent, from the key itself (KMIP 2.1, 3.1). */
+/** From the Key Block or the request; if neither states it, from the key itself (KMIP 2.1, 3.1). */
 function keyNumbers(type: ObjectTypeName, block: KeyBlock, stated: StatedKey): StatedKey {
   const algorithm = agreed(block.cryptographicAlgorithm, stated.algorithm);
   const length = agreed(block.cryptographicLength, stated.length);
@@ -91,7 +91,7 @@ function keyNumbers(type: ObjectTypeName, block: KeyBlock, stated: StatedKey): S
   };
 }
 
-/** What Key Block and attributes say must be the same (KMIP 2.1, 6.1.43). */
+/** Key Block and attributes must state the same value (KMIP 2.1, 6.1.43). */
 function agreed<Value>(inBlock: Value | undefined, stated: Value | undefined): Value | undefined {
   if (inBlock !== undefined && stated !== undefined && inBlock !== stated) {
     throw new KmipError("invalidAttributeValue", "an attribute does not agree with the Key Block");
@@ -107,7 +107,7 @@ function lengthOf({ keyValue: value, keyWrappingData: wrapping }: KeyBlock): num
   return value.keyMaterial.value.length * 8;
 }
 
-/** An AES key is as long as it says; other algorithms count parity bits, or do not. */
+/** Checks only AES keys: with other algorithms, the length may or may not count parity bits. */
 function checkLength(
   block: KeyBlock,
   algorithm: StatedKey["algorithm"],

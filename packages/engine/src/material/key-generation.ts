@@ -5,11 +5,11 @@ type Algorithm = AttributeValue<"CryptographicAlgorithm">;
 
 /** How keys of an algorithm are made. */
 interface Generation {
-  /** Bits where the request does not say. */
+  /** Bits unless the request states a length. */
   readonly length: number;
-  /** Lengths in bits that can be made, and how many bytes such a key has; none given: any multiple of 8. */
+  /** Lengths in bits that can be made, with the bytes of such a key; any multiple of 8 if absent. */
   readonly bytesOf?: Readonly<Record<number, number>>;
-  /** Cryptographic Usage Mask where the request gives none. */
+  /** Cryptographic Usage Mask unless the request states one. */
   readonly usage: number;
 }
 
@@ -20,7 +20,7 @@ const hmac = (length: number): Generation => ({ length, usage: usages.mac });
 const generations: Readonly<Partial<Record<Algorithm, Generation>>> = {
   AES: { length: 256, bytesOf: { 128: 16, 192: 24, 256: 32 }, usage: usages.encryptDecrypt },
   DES3: { length: 168, bytesOf: { 112: 16, 168: 24 }, usage: usages.encryptDecrypt },
-  /** Only because profile Symmetric Key Foundry has optional test cases with it. */
+  /** Supported only because the profile Symmetric Key Foundry has optional test cases with it. */
   SKIPJACK: { length: 80, bytesOf: { 80: 10 }, usage: usages.encryptDecrypt },
   HMAC_SHA1: hmac(160),
   HMAC_SHA224: hmac(224),
@@ -34,11 +34,11 @@ const generations: Readonly<Partial<Record<Algorithm, Generation>>> = {
   HMAC_SHA3_512: hmac(512),
 };
 
-/** Bounds of keys whose length is free, and of secrets, in bits. */
+/** Bounds, in bits, of keys without a list of lengths, and of secrets. */
 const freeLengths = { min: 64, max: 65_536 };
 const secretLengths = { min: 8, max: 65_536, usual: 256 };
 
-/** What a client gets where its request leaves the choice to the server (KMIP 2.1, 7.11). */
+/** What a client gets if its request leaves the choice to the server (KMIP 2.1, 7.11). */
 export const symmetricDefaults = {
   algorithm: "AES",
   length: 256,

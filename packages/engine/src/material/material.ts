@@ -14,7 +14,7 @@ export function sealObject(
   return keyRing.seal(binding, encode(object));
 }
 
-/** The managed object's structure in clear; at once when the instance's key is in memory. */
+/** The managed object's structure in clear; not a promise when the instance's key is in memory. */
 export function openObject(
   keyRing: Pick<KeyRing, "open">,
   object: ManagedObject,

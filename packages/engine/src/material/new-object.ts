@@ -21,13 +21,13 @@ export interface NewObject {
   /** The structure as registered or made; a key may have come without its value (KMIP 2.1, 4.27). */
   readonly material: Item;
   readonly given: Given;
-  /** Attributes that the server read off the object. */
+  /** Attributes that the server derived from the object. */
   readonly described: readonly Item[];
   /** True when the server made the material. */
   readonly made: boolean;
 }
 
-/** For whom `sortGiven` sorts, in an operation that makes a new object. */
+/** The target of `sortGiven`, in an operation that makes a new object. */
 export function givenFor(
   context: OperationContext,
   objectType: ObjectTypeName,
@@ -43,7 +43,7 @@ export function givenFor(
   };
 }
 
-/** Stores a new object with what the server sets for it (KMIP 2.1, 4), and answers its identifier. */
+/** Stores a new object with what the server sets for it (KMIP 2.1, 4), and returns its identifier. */
 export async function storeNew(context: OperationContext, fresh: NewObject): Promise<string> {
   const { ids, instance, keyRing, nowSeconds, objects } = context;
   const { given, material } = fresh;
@@ -53,7 +53,7 @@ export async function storeNew(context: OperationContext, fresh: NewObject): Pro
   const uniqueIdentifier = ids.uuid();
   const objectType = enumerationValue("ObjectType", fresh.objectType);
   const binding = { instance, uniqueIdentifier, objectType };
-  // Identifier and what is sealed are made together, once: every retry sends the same bytes.
+  // The identifier and the sealed parts are made together, once, so that every retry sends the same bytes.
   const [sealed, digest] = await Promise.all([
     sealObject(keyRing, binding, material),
     sealDigests(keyRing, binding, digestItems(fresh.objectType, material)),
@@ -70,7 +70,7 @@ export async function storeNew(context: OperationContext, fresh: NewObject): Pro
   return uniqueIdentifier;
 }
 
-/** With the Digests that the record does not keep, where the request states one. */
+/** Adds the Digests that the record does not keep in clear, if the request states one. */
 function withStatedDigests(
   { given, material, objectType }: NewObject,
   described: readonly Item[],
@@ -102,17 +102,17 @@ function factsOf(context: OperationContext, given: Given): Facts {
   return given.fresh ? facts : { ...facts, served: { time: nowSeconds, region } };
 }
 
-/** Protection Storage Mask's bit for keys that software keeps (KMIP 2.1, 12.2). */
+/** Protection Storage Mask's bit for keys that software protects (KMIP 2.1, 12.2). */
 export const softwareProtection = 0x01;
 
-/** Refuses a request whose Protection Storage Masks none of ours satisfies (KMIP 2.1, 7.33). */
+/** Refuses a request if the server satisfies none of its Protection Storage Masks (KMIP 2.1, 7.33). */
 export function checkProtection(asked: { readonly masks: readonly number[] } | undefined): void {
   if (asked === undefined || asked.masks.length === 0) return;
   if (asked.masks.some((mask) => (mask & ~softwareProtection) === 0)) return;
   throw new KmipError("protectionStorageUnavailable", "objects are protected by software only");
 }
 
-/** Adds a usage mask where the request gives none, since every key has one (KMIP 2.1, 4 and 4.17). */
+/** Adds a usage mask if the request states none, since every key has one (KMIP 2.1, 4 and 4.17). */
 export function withUsageMask(given: Given, mask: number, target: GivenFor): Given {
   const { tag } = attributes.CryptographicUsageMask;
   if (given.registers.some((register) => register.tag === tag)) return given;

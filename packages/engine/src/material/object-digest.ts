@@ -47,7 +47,7 @@ export function digestItems(type: ObjectTypeName, object: Item): readonly Item[]
   return block === undefined ? [] : keyDigests(type, block);
 }
 
-/** Digests of objects that are no keys. */
+/** Digests of objects that are not keys. */
 const digestsOfNoKey: Readonly<Partial<Record<ObjectTypeName, (object: Item) => readonly Item[]>>> =
   {
     Template: () => [],
@@ -60,12 +60,12 @@ const digestsOfNoKey: Readonly<Partial<Record<ObjectTypeName, (object: Item) => 
     OpaqueObject: (object) => [digestItem(objectValue("OpaqueObject", object).opaqueDataValue)],
   };
 
-/** Whether the Digest of this type is never stored or shown in clear: a weak secret could be guessed by it. */
+/** Whether the Digest of this type is never stored or shown in clear: it would help to guess a weak secret. */
 export function isDigestSecret(type: ObjectTypeName): boolean {
   return !publicTypes.has(type);
 }
 
-/** The item that keeps an object's Digest Values: sealed, and so of no use for guessing a weak secret. */
+/** The item that keeps an object's Digest Values, sealed so that they do not help to guess a weak secret. */
 export async function sealDigests(
   keyRing: Pick<KeyRing, "seal">,
   binding: SealBinding,
@@ -77,7 +77,7 @@ export async function sealDigests(
   return [materialItem(sealed, recordTags.SealedDigest)];
 }
 
-/** The item that keeps an object's sealed Digest Values, where it has one. */
+/** The item that keeps an object's sealed Digest Values, if it has one. */
 export function sealedDigestOf({ fixed }: Pick<ManagedObject, "fixed">): Item | undefined {
   return fixed.find(({ tag }) => tag === recordTags.SealedDigest);
 }
@@ -98,7 +98,7 @@ export function withoutSealedDigest(fixed: readonly Item[]): readonly Item[] {
 
 /**
  * The object with the Digest attributes that its record keeps sealed. An object that was restored into another instance
- * has none sealed: they are computed from its material, until it is destroyed. Throws what `KeyRing.open` throws.
+ * has no sealed ones: they are computed from its material, until it is destroyed. Throws what `KeyRing.open` throws.
  */
 export async function withDigests(
   keyRing: Pick<KeyRing, "open">,
@@ -134,7 +134,7 @@ async function openedDigests(
   return digestItems(type, await openObject(keyRing, object));
 }
 
-/** The same; without Digest while the server cannot open it (KMIP 2.1, 4.21). */
+/** The same, but without the Digest while the server cannot open it (KMIP 2.1, 4.21). */
 export async function withDigestsIfOpen(
   keyRing: Pick<KeyRing, "open">,
   object: ManagedObject,
@@ -153,7 +153,7 @@ export function isDigest({ tag }: { readonly tag: number }): boolean {
 }
 
 /**
- * Digests of an unwrapped key: in its own format, and in the default format where the server can make that
+ * Digests of an unwrapped key: in its own format, and in the default format if the server can make that
  * (KMIP 2.1, 4.21 and 4.26).
  */
 function keyDigests(type: ObjectTypeName, block: KeyBlock): readonly Item[] {

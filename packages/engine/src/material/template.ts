@@ -14,12 +14,12 @@ import { termFor } from "../system/index-terms.ts";
 import { healing } from "./healing.ts";
 import { openObject } from "./material.ts";
 
-/** Objects looked through for one name; a join may have left several with it. */
+/** Most objects that are checked for one name; a join may have left several with it. */
 const foundMax = 16;
 
 /**
- * The attributes of a request together with those of the Templates that it names: of single values the last counts,
- * the request's own most; of multi-valued attributes all (KMIP 1.4, 4).
+ * The attributes of a request together with those of the Templates that it names. Of a single-valued attribute the last
+ * value counts, and the request's own before all; of a multi-valued attribute all values count (KMIP 1.4, 4).
  */
 export function withTemplates(
   context: OperationContext,

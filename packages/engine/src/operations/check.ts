@@ -6,7 +6,7 @@ import { requireLifecycle } from "../record/lifecycle-refusal.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { valueAt } from "../record/registers.ts";
 
-/** Whether an object may be used so; a denial empties the ID Placeholder (KMIP 2.1, 6.1.7). */
+/** Checks whether an object may be used as requested; a denial clears the ID Placeholder (KMIP 2.1, 6.1.7). */
 export const check: Handler<"Check"> = async (context, request) => {
   const { object } = await context.objects.load(request.uniqueIdentifier);
   requireLifecycle(object, context.version);
@@ -42,7 +42,7 @@ function allows({ registers }: ManagedObject, wanted: number): boolean {
   return item?.type === ItemType.Integer && (wanted & ~item.value) === 0;
 }
 
-/** What the object's usage limits allow (KMIP 2.1, 4.59); without limits as much as is wanted. */
+/** What the object's usage limits allow (KMIP 2.1, 4.59); without limits, all that is wanted. */
 function remaining({ registers }: ManagedObject, wanted: bigint): bigint {
   const limits = valueAt(registers, { tag: tags.UsageLimits.tag, key: "" });
   if (limits?.type !== ItemType.Structure) return wanted;

@@ -55,8 +55,8 @@ function register<N extends AttributeName>(
   return found?.value && attributeValue(name, found.value);
 }
 
-describe("Create makes a key", () => {
-  test.each(versions)("an AES key in KMIP %s", async (version) => {
+describe("Create", () => {
+  test.each(versions)("makes an AES key in KMIP %s", async (version) => {
     const answer = await create(version, {
       CryptographicAlgorithm: "AES",
       CryptographicLength: 256,
@@ -78,7 +78,7 @@ describe("Create makes a key", () => {
     ["HMAC_SHA1", undefined, 20],
     ["HMAC_SHA256", 512, 64],
     ["HMAC_SHA512", undefined, 64],
-  ] as const)("%s of %s bits has %i bytes", async (algorithm, length, bytes) => {
+  ] as const)("makes a key for %s of %s bits in %i bytes", async (algorithm, length, bytes) => {
     const { uniqueIdentifier } = await create("1.4", {
       CryptographicAlgorithm: algorithm,
       ...(length === undefined ? {} : { CryptographicLength: length }),
@@ -90,7 +90,7 @@ describe("Create makes a key", () => {
     if (length !== undefined) expect(block?.cryptographicLength).toBe(length);
   });
 
-  test("every byte of a 3DES key has odd parity", async () => {
+  test("gives every byte of a 3DES key odd parity", async () => {
     const { uniqueIdentifier } = await create("1.0", { CryptographicAlgorithm: "DES3" });
     const { object } = await engine.ask("1.0", "Get", { uniqueIdentifier });
     const key = plainKeyOf(
@@ -100,7 +100,7 @@ describe("Create makes a key", () => {
     expect(ones).toEqual(Array(24).fill(1));
   });
 
-  test("keys differ", async () => {
+  test("makes keys that differ", async () => {
     const keys = new Set<string>();
     for (let count = 0; count < 50; count++) {
       const { uniqueIdentifier } = await create("1.1", { CryptographicAlgorithm: "AES" });
@@ -110,7 +110,7 @@ describe("Create makes a key", () => {
     expect(keys.size).toBe(50);
   });
 
-  test.each(["1.4", "2.0", "2.1"] as const)("Secret Data in KMIP %s", async (version) => {
+  test.each(["1.4", "2.0", "2.1"] as const)("makes Secret Data in KMIP %s", async (version) => {
     const { uniqueIdentifier, objectType } = await create(
       version,
       { CryptographicLength: 80 },
@@ -124,7 +124,7 @@ describe("Create makes a key", () => {
     expect(fixed(await stored(uniqueIdentifier), "CryptographicLength")).toBe(80);
   });
 
-  test("in 2.x the format may be chosen", async () => {
+  test("makes the requested format in 2.x", async () => {
     const { uniqueIdentifier } = await create("2.1", {
       CryptographicAlgorithm: "AES",
       KeyFormatType: "TransparentSymmetricKey",
@@ -146,7 +146,7 @@ describe("Create makes a key", () => {
 });
 
 describe("attributes that the server sets at Create", () => {
-  test("dates, generator and the like", async () => {
+  test("include dates and the random number generator", async () => {
     const { uniqueIdentifier } = await engine.ask("2.1", "Create", aesKey());
     const object = await stored(uniqueIdentifier);
     expect(fixed(object, "InitialDate")).toBe(engine.now);
@@ -158,7 +158,7 @@ describe("attributes that the server sets at Create", () => {
     expect(object).toMatchObject({ facts: {}, lastChange: engine.now, instance: "i" });
   });
 
-  test("a usage mask where none is given, fit for the algorithm", async () => {
+  test("include a usage mask that fits the algorithm if none is given", async () => {
     const masks = { AES: 0x0c, DES3: 0x0c, HMAC_SHA256: 0x180 } as const;
     for (const [CryptographicAlgorithm, mask] of Object.entries(masks)) {
       const { uniqueIdentifier } = await create("1.1", {
@@ -168,7 +168,7 @@ describe("attributes that the server sets at Create", () => {
     }
   });
 
-  test("a new sensitive key is Always Sensitive, and one that is not extractable is Never Extractable", async () => {
+  test("include Always Sensitive for a sensitive key, and Never Extractable for a non-extractable one", async () => {
     const { uniqueIdentifier } = await create("2.1", { Sensitive: true, Extractable: false });
     const object = await stored(uniqueIdentifier);
     expect(register(object, "AlwaysSensitive")).toBe(true);
@@ -181,14 +181,14 @@ describe("attributes that the server sets at Create", () => {
     [-5, "activated"],
     [0, "activated"],
     [5, undefined],
-  ] as const)("an Activation Date %i s from now", async (offset, fact) => {
+  ] as const)("include the State for an Activation Date %i s from now", async (offset, fact) => {
     const time = engine.now + offset;
     const { uniqueIdentifier } = await create("2.1", { ActivationDate: time });
     const { facts } = await stored(uniqueIdentifier);
     expect(facts).toEqual(fact === undefined ? {} : { [fact]: { time, region: "r" } });
   });
 
-  test("the material lies in the record sealed, never in clear", async () => {
+  test("the material is sealed in the record, never in clear", async () => {
     const { uniqueIdentifier } = await engine.ask("1.1", "Create", aesKey());
     const { object } = await engine.ask("1.1", "Get", { uniqueIdentifier });
     const key = object && plainKeyOf(keyBlockOf(object) ?? { keyFormatType: "Raw" });
@@ -211,7 +211,7 @@ describe("Create refuses", () => {
 
   test.each<[string, object, string, string]>([
     [
-      "a length that AES has not",
+      "a length that AES does not have",
       { CryptographicAlgorithm: "AES", CryptographicLength: 100 },
       "InvalidField",
       "InvalidAttributeValue",
@@ -291,14 +291,14 @@ describe("Create refuses", () => {
     ).toEqual([]);
   });
 
-  test("two values where there is one only", async () => {
+  test("two values of a single-valued attribute", async () => {
     const attributes = repeated("ContactInformation", ["a", "b"]);
     const payload = { objectType: "SymmetricKey", attributes };
     expect(await engine.reason("1.4", "Create", payload)).toBe("InvalidField");
     expect(await engine.reason("2.1", "Create", payload)).toBe("AttributeSingleValued");
   });
 
-  test("more values than an object holds; a repeated value is kept once", async () => {
+  test("more values than an object can hold, where a repeated value counts once", async () => {
     const payload = (values: readonly string[]) => ({
       objectType: "SymmetricKey",
       attributes: repeated("ObjectGroup", values),
@@ -315,7 +315,7 @@ describe("Create refuses", () => {
     ]);
   });
 
-  test("a Name that a live object holds; destroyed ones give it free", async () => {
+  test("a Name that a live object has, but not that of a destroyed one", async () => {
     const key = aesKey({ Name: named("n") });
     const { uniqueIdentifier } = await engine.ask("1.1", "Create", key);
     expect(await engine.reason("1.1", "Create", key)).toBe("InvalidField");
@@ -324,7 +324,7 @@ describe("Create refuses", () => {
     expect(await engine.reason("2.1", "Create", key)).toBeUndefined();
   });
 
-  test.each(versions)("KMIP %s: object types that are not made", async (version) => {
+  test.each(versions)("object types that it cannot make in KMIP %s", async (version) => {
     const reason = isVersion1(version) ? "InvalidField" : "InvalidObjectType";
     for (const type of ["PublicKey", "PrivateKey", "Certificate", "OpaqueObject", "SplitKey"]) {
       expect(await refusal(version, {}, type)).toBe(reason);
@@ -339,7 +339,7 @@ describe("Create refuses", () => {
     [[2, 1], undefined],
     [[2], "ProtectionStorageUnavailable"],
     [[3, 4], "ProtectionStorageUnavailable"],
-  ] as const)("protection storage masks %j", async (masks, reason) => {
+  ] as const)("storage masks %j unless software protection is enough", async (masks, reason) => {
     const payload = { ...aesKey(), protectionStorageMasks: { masks } };
     expect(await engine.reason("2.1", "Create", payload)).toBe(reason);
   });
@@ -358,7 +358,7 @@ describe("Templates", () => {
     await engine.ask("1.2", "Register", { ...template(name, given), object });
   }
 
-  test("the last one counts for single values, the request most; of many all", async () => {
+  test("set single values by the last one, or the request, and multiple values by all", async () => {
     await registerTemplate("t1", {
       CryptographicAlgorithm: "AES",
       CryptographicLength: 128,
@@ -383,7 +383,7 @@ describe("Templates", () => {
     expect(groups.map(({ value }) => value?.value)).toEqual(["g1", "g2", "g3"]);
   });
 
-  test("thousands of names of a large one do not gather millions of attributes", async () => {
+  test("do not give millions of attributes for thousands of names of a large one", async () => {
     const groups = Array.from({ length: 4000 }, (_, at) => `g${at}`);
     const object = objectItem("Template", {
       attributes: groups.flatMap((group) => attributeSet({ ObjectGroup: group }).attributes),
@@ -397,7 +397,7 @@ describe("Templates", () => {
     expect(reason).toBe("IndexOutOfBounds");
   });
 
-  test("one that is not there, or was destroyed, or is not a Template", async () => {
+  test("are refused if they do not exist, were destroyed or are not Templates", async () => {
     await engine.ask("1.2", "Create", aesKey({ Name: named("a key") }));
     for (const name of ["nothing", "a key"]) {
       const attributes = { attributes: [], templateNames: [name] };

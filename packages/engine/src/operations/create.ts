@@ -63,7 +63,7 @@ function createKey(context: OperationContext, given: Given, target: GivenFor): P
   });
 }
 
-/** OASIS's test cases make Secret Data a Password of Key Format Type Opaque. */
+/** In OASIS's test cases, created Secret Data is a Password with Key Format Type Opaque. */
 const secretFormat = "Opaque";
 
 function createSecret(context: OperationContext, given: Given): Promise<string> {

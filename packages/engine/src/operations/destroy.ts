@@ -2,7 +2,7 @@ import type { Handler } from "../ports/operation-context.ts";
 import { transition } from "../record/lifecycle.ts";
 import { refuseTransition } from "../record/lifecycle-refusal.ts";
 
-/** Destroys the material and keeps what describes it (KMIP 2.1, 6.1.15). */
+/** Destroys the material and keeps the attributes (KMIP 2.1, 6.1.15). */
 export const destroy: Handler<"Destroy"> = async (context, { uniqueIdentifier }) => {
   const { nowSeconds, region } = context;
   const { uniqueIdentifier: destroyed } = await context.objects.change(

@@ -50,7 +50,7 @@ async function block(uniqueIdentifier: string, asked: object = {}): Promise<KeyB
   return object && keyBlockOf(object);
 }
 
-test("a key without its value is not handed out before 1.2, where none is without", async () => {
+test("a key without its value is not returned before 1.2, where every key has one", async () => {
   const uniqueIdentifier = await registered({ keyFormatType: "Raw", ...aes });
   for (const version of versions) {
     const expected = ["1.0", "1.1"].includes(version) ? "IllegalOperation" : undefined;
@@ -66,7 +66,7 @@ describe("key formats", () => {
     ["a transparent key", transparent, undefined, "TransparentSymmetricKey"],
     ["a transparent key", transparent, "Raw", "Raw"],
     ["a wrapped key", wrapped, "Raw", "Raw"],
-  ] as const)("%s %# asked as %s", async (_name, keyBlock, keyFormatType, expected) => {
+  ] as const)("%s is returned (case %#)", async (_name, keyBlock, keyFormatType, expected) => {
     const uniqueIdentifier = await registered(keyBlock);
     const got = await block(uniqueIdentifier, keyFormatType === undefined ? {} : { keyFormatType });
     expect(got?.keyFormatType).toBe(expected);
@@ -78,7 +78,7 @@ describe("key formats", () => {
   test.each([
     [raw, { keyFormatType: "PKCS_8" }],
     [wrapped, { keyFormatType: "TransparentSymmetricKey" }],
-  ] as const)("a format that cannot be made", async (keyBlock, asked) => {
+  ] as const)("a format that cannot be made is refused", async (keyBlock, asked) => {
     const uniqueIdentifier = await registered(keyBlock);
     for (const version of versions) {
       expect(await engine.reason(version, "Get", { uniqueIdentifier, ...asked })).toBe(
@@ -87,7 +87,7 @@ describe("key formats", () => {
     }
   });
 
-  test("a secret is the same as Raw and as Opaque", async () => {
+  test("a secret can be returned as Raw and as Opaque", async () => {
     const { uniqueIdentifier } = await engine.ask("2.1", "Create", {
       objectType: "SecretData",
       attributes: attributeSet({}),
@@ -96,7 +96,7 @@ describe("key formats", () => {
     expect((await block(uniqueIdentifier, { keyFormatType: "Raw" }))?.keyFormatType).toBe("Raw");
   });
 
-  test("a certificate is X.509, an opaque object Opaque, and nothing else", async () => {
+  test("an opaque object is returned as Opaque, and in no other format", async () => {
     const object = objectItem("OpaqueObject", { opaqueDataType: 0x80000001, opaqueDataValue: key });
     const request = { objectType: "OpaqueObject", attributes: attributeSet({}), object };
     const answer = await engine.ask("1.4", "Register", request);
@@ -121,13 +121,13 @@ describe("further fields of a Get request", () => {
     ["a wrapped key, as registered", wrapped, asRegistered, undefined],
     ["a wrapped key, not wrapped", wrapped, unwrapped, "KeyWrapTypeNotSupported"],
     [
-      "compression of what is not a public key",
+      "compression of a key that is not public",
       raw,
       uncompressed,
       "KeyCompressionTypeNotSupported",
     ],
-    ["wrapping on the way out", raw, wrapping, "FeatureNotSupported"],
-  ])("%s", async (_name, keyBlock, asked, reason) => {
+    ["wrapping by the server", raw, wrapping, "FeatureNotSupported"],
+  ])("are accepted or refused: %s", async (_name, keyBlock, asked, reason) => {
     const uniqueIdentifier = await registered(keyBlock);
     expect(await engine.reason("2.1", "Get", { uniqueIdentifier, ...asked })).toBe(reason);
   });
@@ -170,7 +170,7 @@ describe("objects that Get does not return", () => {
     expect(await engine.reason("2.1", "Get", answer)).toBe("InvalidObjectType");
   });
 
-  test('altered material is "cannot tell" where no other copy opens, and nothing of it is shown', async () => {
+  test('altered material gives "cannot tell" if no other copy opens, and none of it is shown', async () => {
     const { uniqueIdentifier } = await engine.ask("1.1", "Create", aesKey());
     const [found] = await engine.store.read("i", [uniqueIdentifier]);
     if (found?.object.material === undefined) throw new Error("not stored");
@@ -186,7 +186,7 @@ describe("objects that Get does not return", () => {
     ]);
   });
 
-  test("altered material is answered from another copy that opens", async () => {
+  test("altered material is replaced by another copy that opens", async () => {
     const { uniqueIdentifier } = await engine.ask("1.1", "Create", aesKey());
     const sound = await engine.ask("1.1", "Get", { uniqueIdentifier });
     const [found] = await engine.store.read("i", [uniqueIdentifier]);
@@ -216,7 +216,7 @@ describe("objects that Get does not return", () => {
 describe("Fresh", () => {
   const served = async (id: string) => (await engine.store.read("i", [id]))[0]?.object.facts.served;
 
-  test("the first Get notes that the object was served, later ones leave it", async () => {
+  test("changes with the first Get, and later ones leave it", async () => {
     const { uniqueIdentifier } = await engine.ask("1.1", "Create", aesKey());
     expect(await served(uniqueIdentifier)).toBeUndefined();
     const first = engine.now;
@@ -226,13 +226,13 @@ describe("Fresh", () => {
     expect(await served(uniqueIdentifier)).toEqual({ time: first, region: "r" });
   });
 
-  test("a refused Get serves nothing", async () => {
+  test("does not change with a refused Get", async () => {
     const uniqueIdentifier = await registered(raw, { Sensitive: true });
     await engine.reason("2.1", "Get", { uniqueIdentifier });
     expect(await served(uniqueIdentifier)).toBeUndefined();
   });
 
-  test("a Get that loses the race, or cannot note it, still answers", async () => {
+  test("does not fail a Get that loses the race or cannot note it", async () => {
     const { uniqueIdentifier } = await engine.ask("1.1", "Create", aesKey());
     engine.store.markServed = async () => false;
     const { object } = await engine.ask("1.1", "Get", { uniqueIdentifier });
@@ -240,7 +240,7 @@ describe("Fresh", () => {
   });
 });
 
-test("a key that the version has no words for is refused alone, and reported to the observer", async () => {
+test("a key that the version cannot express fails its own item, and is reported to the observer", async () => {
   const keyMaterial = structure(0x420043, [
     enumeration(tags.RecommendedCurve.tag, 7),
     byteString(tags.QString.tag, new Uint8Array(65)),

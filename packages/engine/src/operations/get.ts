@@ -19,7 +19,7 @@ const typesOf: ReadonlyMap<Version, ReadonlySet<ObjectTypeName>> = new Map(
   versions.map((version) => [version, new Set(objectTypesOf(version))]),
 );
 
-/** Hands out an object, as it was registered or in another format that says the same (KMIP 2.1, 6.1.19). */
+/** Returns an object as it was registered, or in another format with the same content (KMIP 2.1, 6.1.19). */
 export const get: Handler<"Get"> = async (context, request) => {
   const found = await context.objects.load(request.uniqueIdentifier);
   const objectType = objectTypeName(found.object.objectType);
@@ -40,7 +40,7 @@ export const get: Handler<"Get"> = async (context, request) => {
   return { objectType, uniqueIdentifier: object.uniqueIdentifier, object: answer };
 };
 
-/** Whether a key's structure has a Key Block, and in it no Key Value. */
+/** Whether a key's structure has a Key Block without a Key Value. */
 function lacksKeyValue(object: Item): boolean {
   const block = partOf(object, tags.KeyBlock.tag);
   return block !== undefined && partOf(block, tags.KeyValue.tag) === undefined;

@@ -82,7 +82,7 @@ function reasonFor(version: Version, step: Step, result: string): string | undef
 }
 
 describe.each(["1.1", "2.1"] as const)("KMIP %s", (version) => {
-  test.each(table)("%s, %s: %s", async (state, step, result) => {
+  test.each(table)("in state %s, step %s gives: %s", async (state, step, result) => {
     const uniqueIdentifier = await inState(state);
     const before = await facts(uniqueIdentifier);
     const reason = reasonFor(version, step, result);
@@ -94,7 +94,7 @@ describe.each(["1.1", "2.1"] as const)("KMIP %s", (version) => {
 });
 
 describe("Activate", () => {
-  test("of an Active object leaves its date, and says Success", async () => {
+  test("of an Active object keeps its date, and succeeds", async () => {
     const uniqueIdentifier = await inState("Active");
     const before = await engine.store.read("i", [uniqueIdentifier]);
     engine.now += 100;
@@ -120,7 +120,7 @@ describe("Activate", () => {
 });
 
 describe("Revoke", () => {
-  test("keeps reason, message and when it happened", async () => {
+  test("keeps reason, message and date of occurrence", async () => {
     const uniqueIdentifier = await inState("Active");
     await engine.ask("2.1", "Revoke", {
       uniqueIdentifier,
@@ -136,7 +136,7 @@ describe("Revoke", () => {
     });
   });
 
-  test("a compromise of unknown date is as old as the object", async () => {
+  test("takes the object's age for a compromise of unknown date", async () => {
     const uniqueIdentifier = await inState("PreActive");
     const created = engine.now;
     engine.now += 50;
@@ -144,7 +144,7 @@ describe("Revoke", () => {
     expect((await facts(uniqueIdentifier)).compromised?.occurred).toBe(created);
   });
 
-  test("an occurrence date without a compromise is refused", async () => {
+  test("refuses an occurrence date without a compromise", async () => {
     const uniqueIdentifier = await inState("Active");
     const request = {
       uniqueIdentifier,
@@ -156,7 +156,7 @@ describe("Revoke", () => {
 });
 
 describe("Destroy", () => {
-  test("takes the material and leaves the rest", async () => {
+  test("removes the material and keeps the rest", async () => {
     const uniqueIdentifier = await inState("PreActive");
     const [before] = await engine.store.read("i", [uniqueIdentifier]);
     await take("1.1", uniqueIdentifier, "destroy");
@@ -176,7 +176,7 @@ describe("objects without a State", () => {
     object: objectItem("Template", { attributes: attributeSet({ ObjectGroup: "g" }).attributes }),
   };
 
-  test("a Template is destroyed, and nothing else", async () => {
+  test("a Template can be destroyed, and nothing else", async () => {
     const { uniqueIdentifier } = await engine.ask("1.4", "Register", template);
     expect(await take("1.4", uniqueIdentifier, "activate")).toBe("IllegalOperation");
     expect(await take("1.4", uniqueIdentifier, "compromise")).toBe("IllegalOperation");
@@ -207,7 +207,7 @@ describe("Check", () => {
     [{ usageLimitsCount: 101n }, "UsageLimitExceeded"],
     [{ leaseTime: 3600 }, undefined],
     [{ leaseTime: 3601 }, "PermissionDenied"],
-  ])("case %#", async (asked, reason) => {
+  ])("allows or denies case %#", async (asked, reason) => {
     const { uniqueIdentifier } = await engine.ask("2.1", "Create", aesKey({ UsageLimits: limits }));
     const request = { uniqueIdentifier, ...asked };
     expect(await engine.reason("2.1", "Check", request)).toBe(reason);
@@ -217,7 +217,7 @@ describe("Check", () => {
     }
   });
 
-  test("an object without limits may be used without limit", async () => {
+  test("allows any use of an object without limits", async () => {
     const { uniqueIdentifier } = await engine.ask("2.1", "Create", aesKey());
     const usageLimitsCount = 2n ** 62n;
     expect(await engine.ask("2.1", "Check", { uniqueIdentifier, usageLimitsCount })).toEqual({

@@ -40,7 +40,7 @@ describe("members of an object group", () => {
     given: Criteria = group,
   ) => (await objects.locate(version, given, { objectGroupMember })).labels;
 
-  test("fresh ones are those that were not served", async () => {
+  test("are fresh if they were not served", async () => {
     await serve("second");
     for (const version of versions.slice(1)) {
       expect(await members("GroupMemberFresh", version)).toEqual(["third", "first"]);
@@ -48,7 +48,7 @@ describe("members of an object group", () => {
     expect(await members("GroupMemberFresh", "2.1", [])).toEqual(["outside", "third", "first"]);
   });
 
-  test("the default is served in turn, the oldest first", async () => {
+  test("are the default in turn, the oldest first", async () => {
     for (const label of ["first", "second", "third"]) {
       expect(await members("GroupMemberDefault")).toEqual([label]);
       expect(await members("GroupMemberDefault", "1.1")).toEqual([label]);
@@ -68,7 +68,7 @@ describe("the ID Placeholder after Locate", () => {
 
   const pair = [is("ObjectGroup", "pair")];
 
-  /** What a Get without identifier then gets, in a batch that made an object before. */
+  /** What a Get without identifier then returns, in a batch that made an object before. */
   async function then(version: Version, locate: Partial<Request<"Locate">>) {
     const { items } = await objects.engine.send(version, [
       ["Create", aesKey()],
@@ -79,7 +79,7 @@ describe("the ID Placeholder after Locate", () => {
     return objects.labelOf(uniqueIdentifierOf(answer)) ?? answer?.reason;
   }
 
-  test.each(versions)("in %s is set by one hit and emptied by none or several", async (version) => {
+  test.each(versions)("in %s is set by one match, cleared by none or several", async (version) => {
     const nothing = isVersion1(version) ? "ItemNotFound" : "ObjectNotFound";
     expect(await then(version, { attributes: [is("Name", named("a"))] })).toBe("a");
     expect(await then(version, { attributes: pair })).toBe(nothing);
@@ -95,7 +95,7 @@ describe("the ID Placeholder after Locate", () => {
     }
   });
 
-  test("may be looked for itself, and finds nothing when it is empty", async () => {
+  test("can be searched for, and finds nothing when it is empty", async () => {
     const reference = (one: IdentifierReference) => is("UniqueIdentifier", one);
     const placeholder = reference({ special: "IDPlaceholder" });
     const { items } = await objects.engine.send("2.1", [
@@ -127,7 +127,7 @@ describe("many objects", () => {
     }
   }
 
-  test("are all found, and their number is answered where it is soon known", async () => {
+  test("are all found, and their number is returned if it is known soon", async () => {
     await fill();
     const all = await objects.locate("2.1", []);
     expect(new Set(all.uniqueIdentifiers).size).toBe(count);
@@ -139,7 +139,7 @@ describe("many objects", () => {
     expect(inGroup.locatedItems).toBe(count / 7);
   });
 
-  test("leave other work its turn", async () => {
+  test("let other work run", async () => {
     await fill();
     let turns = 0;
     const count = (): void => {
@@ -174,7 +174,7 @@ describe("many objects", () => {
     expect(some.uniqueIdentifiers).toHaveLength(100);
   });
 
-  test("are refused where the answer would be too large", async () => {
+  test("are refused if the response would be too large", async () => {
     await fill({ responseBytesMax: 20_000 });
     expect(await objects.engine.reason("2.1", "Locate", { attributes: [] })).toBe(
       "ResponseTooLarge",

@@ -19,7 +19,7 @@ let objects: LabelledObjects;
 
 const now = 1_780_000_000;
 
-/** From the oldest to the newest. */
+/** Makes the objects, from the oldest to the newest. */
 async function makeObjects(): Promise<void> {
   objects = await LabelledObjects.make();
   await objects.add(
@@ -69,7 +69,7 @@ const live = ["linked", "policy", "limited", "planned", "plain"];
 
 interface Row {
   readonly what: string;
-  /** From its first version on; all where absent. */
+  /** From its first version on; all if absent. */
   readonly in?: readonly [since: Version, until?: Version];
   readonly filter: () => Criteria;
   readonly finds: readonly string[];
@@ -78,7 +78,7 @@ interface Row {
 const rows: readonly Row[] = [
   { what: "no attribute", filter: () => [], finds: live },
   { what: "a Name", filter: () => [is("Name", named("plain"))], finds: ["plain"] },
-  { what: "a Name that nothing has", filter: () => [is("Name", named("none"))], finds: [] },
+  { what: "a Name that no object has", filter: () => [is("Name", named("none"))], finds: [] },
   {
     what: "a Name of another type",
     filter: () => [is("Name", { value: "plain", type: "URI" })],
@@ -101,7 +101,7 @@ const rows: readonly Row[] = [
     finds: ["plain"],
   },
   {
-    what: "a Unique Identifier and what does not fit it",
+    what: "a Unique Identifier and a Name that does not belong to it",
     filter: () => [
       is("UniqueIdentifier", objects.identifierOf("plain")),
       is("Name", named("linked")),
@@ -117,7 +117,7 @@ const rows: readonly Row[] = [
     finds: [],
   },
   {
-    what: "a Unique Identifier of nothing",
+    what: "a Unique Identifier that no object has",
     filter: () => [is("UniqueIdentifier", "00000000-0000-0000-0000-000000000000")],
     finds: [],
   },
@@ -127,7 +127,7 @@ const rows: readonly Row[] = [
     finds: live,
   },
   {
-    what: "an Object Type that nothing is",
+    what: "an Object Type that no object has",
     filter: () => [is("ObjectType", "SecretData")],
     finds: [],
   },
@@ -145,12 +145,12 @@ const rows: readonly Row[] = [
   { what: "State Active", filter: () => [is("State", "Active")], finds: ["limited"] },
   { what: "State Destroyed", filter: () => [is("State", "Destroyed")], finds: [] },
   {
-    what: "two values of an attribute that has one",
+    what: "two values of a single-valued attribute",
     filter: () => [is("State", "Active"), is("State", "PreActive")],
     finds: [],
   },
   {
-    what: "a usage mask with a bit more than some have",
+    what: "a usage mask with a bit that some do not have",
     filter: () => [is("CryptographicUsageMask", 0x08)],
     finds: live.filter((label) => label !== "planned"),
   },
@@ -217,7 +217,7 @@ const rows: readonly Row[] = [
     finds: ["plain"],
   },
   {
-    what: "Cryptographic Parameters that are not there",
+    what: "Cryptographic Parameters that no object has",
     filter: () => [is("CryptographicParameters", { paddingMethod: "PKCS5", keyRoleType: "KEK" })],
     finds: [],
   },
@@ -266,7 +266,7 @@ const rows: readonly Row[] = [
     finds: ["linked", "plain"],
   },
   {
-    what: "a date that no version sets yet by its absence and a name",
+    what: "the absence of a date, and a Name",
     filter: () => [date("DestroyDate", never), is("Name", named("plain"))],
     finds: ["plain"],
   },
@@ -290,7 +290,7 @@ const rows: readonly Row[] = [
     finds: ["plain"],
   },
   {
-    what: "Sensitive where it never was set",
+    what: "Sensitive that was never set",
     in: ["1.4"],
     filter: () => [is("Sensitive", true)],
     finds: [],
@@ -336,7 +336,7 @@ describe("Locate", () => {
     expect(labels).toEqual(["plain"]);
   });
 
-  test("refuses what it cannot look for, with the version's reason", async () => {
+  test("refuses what it cannot search for, with the version's reason", async () => {
     const reasonOf = async (version: Version, given: Criteria, more: object = {}) =>
       objects.engine.reason(version, "Locate", { ...more, attributes: given });
     for (const version of versions) {
@@ -359,7 +359,7 @@ describe("Locate", () => {
     expect(await reasonOf("2.1", [is("RotateLatest", true)])).toBe("InvalidAttribute");
   });
 
-  test("looks into the storage that is asked for", async () => {
+  test("searches the storage that is asked for", async () => {
     const gone = [is("Name", named("gone"))];
     const rowsOfStorage: readonly [number, readonly string[]][] = [
       [0, []],
@@ -386,7 +386,7 @@ describe("Locate", () => {
     expect(asked.labels).toEqual(["gone"]);
   });
 
-  test("answers a page of the matches and counts all of them", async () => {
+  test("returns a page of the matches and counts all of them", async () => {
     const pages: readonly [maximumItems: number | undefined, offsetItems: number | undefined][] = [
       [undefined, undefined],
       [2, undefined],
@@ -410,7 +410,7 @@ describe("Locate", () => {
     }
   });
 
-  test("compares no object with thousands of attributes", async () => {
+  test("refuses more than 64 attributes, so that no object is compared with thousands", async () => {
     const reason = (version: Version, count: number) =>
       objects.engine.reason(version, "Locate", {
         attributes: Array.from({ length: count }, () => is("CryptographicUsageMask", 4)),
@@ -420,7 +420,7 @@ describe("Locate", () => {
     expect(await reason("2.1", 65)).toBe("ServerLimitExceeded");
   });
 
-  test("Locate does not find objects of another instance", async () => {
+  test("does not find objects of another instance", async () => {
     const other = { instance: "j", fingerprint: "fp" };
     const { items } = await objects.engine.sendAs(other, "2.1", [
       ["Locate", { attributes: [is("UniqueIdentifier", objects.identifierOf("plain"))] }],

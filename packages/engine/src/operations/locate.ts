@@ -4,15 +4,15 @@ import { defaultMember, type Matches, matchesOf } from "../locate/locate-walk.ts
 import type { Handler } from "../ports/operation-context.ts";
 import { tooLarge } from "./response-room.ts";
 
-/** Groups of objects that are still looked at, once the answer is full, to count those that match. */
+/** Groups of objects that are still looked at once the page is full, to count the matches. */
 const countedGroups = 2;
 /** Bytes that one located identifier takes in a response. */
 const identifierBytes = 48;
 
-/** Which of the matches are answered. */
+/** Which of the matches are returned. */
 interface Page {
   readonly offset: number;
-  /** Infinite when the request does not say. */
+  /** Infinite unless the request states it. */
   readonly maximum: number;
 }
 
@@ -29,7 +29,7 @@ export const locate: Handler<"Locate"> = async ({ objects, ...context }, request
   });
   const found = request.objectGroupMember === "GroupMemberDefault" ? defaultMember(all) : all;
   const { located, uniqueIdentifiers } = await collect(found, page, {
-    // Before 1.3 the answer has no place for their number.
+    // Before 1.3 the response has no field for their number.
     groupsAfter: within(version, "1.3") ? countedGroups : 0,
     answeredMax: settings.responseBytesMax / identifierBytes,
   });
@@ -53,7 +53,7 @@ function notNegative(name: string, value: number | undefined): number | undefine
   throw new KmipError("invalidField", `${name} must not be negative`);
 }
 
-/** The identifiers of a page of the matches, and how many matches there are where that was soon found out. */
+/** The identifiers of a page of the matches, and the number of all matches if that was found soon enough. */
 async function collect(
   found: AsyncIterable<Matches>,
   { maximum, offset }: Page,

@@ -20,7 +20,7 @@ import { interop } from "./server/interop.ts";
 import { log } from "./server/log.ts";
 import { query } from "./server/query.ts";
 
-/** A handler for every operation that has a request in the table; the compiler names a missing one. */
+/** A handler for every operation that has a request in the table; the compiler reports a missing one. */
 export type Handlers = { readonly [N in ImplementedOperation]: Handler<N> };
 
 /** The engine's operations. */

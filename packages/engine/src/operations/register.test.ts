@@ -101,7 +101,7 @@ function all<N extends AttributeName>(object: ManagedObject, named: N): Attribut
   );
 }
 
-/** The Digest attributes as a client is shown them. */
+/** The Digest attributes as a client sees them. */
 async function digests({ uniqueIdentifier }: ManagedObject): Promise<AttributeValue<"Digest">[]> {
   const references = [{ tag: attributes.Digest.tag, key: "" }];
   const answer = await engine.ask("2.1", "GetAttributes", { uniqueIdentifier, references });
@@ -112,7 +112,7 @@ const wire = (item: Item | undefined) => item && Buffer.from(encode(item)).toStr
 const sha256 = (bytes: Uint8Array) => Uint8Array.from(createHash("sha256").update(bytes).digest());
 
 describe.each(versions)("KMIP %s", (version) => {
-  test.each(objectTypesOf(version))("%s is kept as it came and comes back so", async (type) => {
+  test.each(objectTypesOf(version))("%s is stored and returned unchanged", async (type) => {
     const answer = await engine.ask(version, "Register", payload(type));
     expect(Object.keys(answer)).toEqual(["uniqueIdentifier"]);
     const got = await engine.ask(version, "Get", answer);
@@ -166,7 +166,7 @@ describe("attributes that the server reads from a registered object", () => {
     ["Certificate", 1],
     ["CertificateRequest", 1],
   ])(
-    "%s: %i of its digests are in clear in its record, each is answered and found",
+    "%s: %i of its digests are in clear in its record, and each is returned and found",
     async (type, kept) => {
       const object = await registered(type);
       expect(all(object, "Digest")).toHaveLength(kept);
@@ -186,10 +186,10 @@ describe("attributes that the server reads from a registered object", () => {
       expect(
         Buffer.from(encodeRecord(object)).includes(Buffer.from(digest?.digestValue ?? key16)),
       ).toBe(kept > 0);
-      // What was registered is known by its digest after its end (OASIS SKLC-O-1).
+      // A destroyed object still has its Digest (OASIS SKLC-O-1).
       await engine.ask("2.1", "Destroy", { uniqueIdentifier });
       expect(await digests(object)).toEqual([digest]);
-      // A client may say the digest of what it brings, if it is true.
+      // A client may state the Digest of what it registers, if it is correct.
       const said = (value: AttributeValue<"Digest">) => payload(type, { Digest: value });
       if (digest === undefined) throw new Error("no digest");
       await engine.ask("2.1", "Register", said(digest));
@@ -252,7 +252,7 @@ describe("attributes that the server reads from a registered object", () => {
     expect(all(object, "InitialDate")).toEqual([engine.now]);
   });
 
-  test("a key without its value says so, and its structure is kept", async () => {
+  test("a key without its value is marked so, and its structure is kept", async () => {
     const object = objectItem("SymmetricKey", { keyBlock: { keyFormatType: "Raw", ...aes } });
     const location = { value: "elsewhere", type: "UninterpretedTextString" } as const;
     const kept = await registered("SymmetricKey", { KeyValueLocation: location }, object);
@@ -282,7 +282,7 @@ describe("attributes that the server reads from a registered object", () => {
     ]);
   });
 
-  test("a client says how old its key is and how it came about; not served is fresh", async () => {
+  test("a client can state the age and the generator of its key, and whether it is Fresh", async () => {
     const rng = { rngAlgorithm: "FIPS186_2" } as const;
     const kept = await registered("SymmetricKey", {
       OriginalCreationDate: 1000,
@@ -296,7 +296,7 @@ describe("attributes that the server reads from a registered object", () => {
     expect(served.facts.served).toEqual({ time: engine.now, region: "r" });
   });
 
-  test("a link may point at the batch", async () => {
+  test("a Link may refer to an object of the batch", async () => {
     const { items } = await engine.send("2.1", [
       ["Register", payload("PublicKey")],
       [
@@ -345,7 +345,7 @@ describe("Register refuses", () => {
       "InvalidAttributeValue",
     ],
     [
-      "a key that does not say what it is",
+      "a key without algorithm and length",
       payload("SymmetricKey", {}, objectItem("SymmetricKey", { keyBlock: other })),
       "InvalidMessage",
       "InvalidMessage",
@@ -391,12 +391,12 @@ describe("Register refuses", () => {
     expect(page.objects).toEqual([]);
   });
 
-  test("no object at all", async () => {
+  test("a request without an object", async () => {
     const { object: _, ...request } = payload("SymmetricKey");
     expect(await engine.reason("2.1", "Register", request)).toBe("InvalidMessage");
   });
 
-  test("a request may state attributes that the server computes, if they are equal", async () => {
+  test("attributes that the server computes, unless they are equal", async () => {
     await registered("Certificate", {
       CertificateType: "X_509",
       CertificateLength: certificate.length,
@@ -411,7 +411,7 @@ describe("Register refuses", () => {
     expect(await engine.reason("2.0", "Register", request)).toBe("NonUniqueNameAttribute");
   });
 
-  test("a Template's Name inside it, from 1.2; in 1.0 it counts", async () => {
+  test("a Template's Name inside it, from 1.2; in 1.0 the Name counts", async () => {
     const object = objectItem("Template", {
       attributes: attributeSet({ Name: named("t") }).attributes,
     });
@@ -427,7 +427,7 @@ describe("Register refuses", () => {
   });
 });
 
-test("everything that is accepted can be read again, also where larger requests are allowed", async () => {
+test("everything that is accepted can be read again, also if larger requests are allowed", async () => {
   const bytesMax = 32 << 20;
   const { engine: large, client } = await testEngine({ limits: { ...defaultLimits, bytesMax } });
   const ask = async (operation: "Register" | "Get", asked: object) => {
@@ -459,7 +459,7 @@ test("an object whose record would not fit a message between regions is refused"
   expect(await reason(10_500_000)).toBe("ServerLimitExceeded");
 });
 
-test("the attributes of a new object have a limit together", async () => {
+test("the attributes of a new object have a common size limit", async () => {
   engine = await testEngine({ limits: { ...defaultLimits, bytesMax: 4 << 20 } });
   const reason = (bytes: number) => {
     const half = "c".repeat(bytes / 2);
@@ -470,7 +470,7 @@ test("the attributes of a new object have a limit together", async () => {
   expect(await reason(1_100_000)).toBe("IndexOutOfBounds");
 });
 
-test("a key with an exponent of 300,000 bytes is not looked into: it must say itself what it is", async () => {
+test("a key with an exponent of 300,000 bytes is not parsed: the request must state algorithm and length", async () => {
   const keyBlock = {
     keyFormatType: "PKCS_1",
     keyValue: material(rsaWithExponent(300_000)),

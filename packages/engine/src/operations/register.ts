@@ -18,7 +18,7 @@ import { checkProtection, givenFor, storeNew } from "../material/new-object.ts";
 import { withTemplates } from "../material/template.ts";
 import type { Handler } from "../ports/operation-context.ts";
 
-/** Keeps an object that the client made, as it came (KMIP 2.1, 6.1.43). */
+/** Stores an object that the client made, unchanged (KMIP 2.1, 6.1.43). */
 export const register: Handler<"Register"> = async (context, request) => {
   const { object } = request;
   if (object === undefined) throw new KmipError("missingField", "the object is missing");
@@ -49,7 +49,7 @@ function statedKey(given: Given): StatedKey {
   };
 }
 
-/** What follows from the object itself. */
+/** Attributes that follow from the object itself. */
 function implied(object: Item, version: Version): readonly Attribute[] {
   return objectTypeOf(object) === "Template"
     ? ownNames(object, version)

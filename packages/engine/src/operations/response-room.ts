@@ -9,19 +9,19 @@ import {
 } from "@holdfast/kmip";
 import { encodedLength, type Item } from "@holdfast/ttlv";
 
-/** Answers to operations that change something are at most this long, without what they echo of the request. */
+/** Longest answer to an operation that changes something, without what it echoes from the request. */
 const changeAnswerBytes = 512;
 
 /**
  * How much a response may still grow (KMIP 2.1, 9.12). An operation that changes something is refused before it is
- * done when its answer might not fit; a read is refused after it.
+ * carried out if its answer might not fit; a read is refused afterwards.
  */
 export class ResponseRoom {
   readonly #version: Version;
   readonly #correlation: string | undefined;
   readonly #headerBytes: number;
   #free: number;
-  /** False for the usual message, one item without a limit of the client: `execute` looks at the whole. */
+  /** False for the usual message, one item without a size limit of the client: `execute` checks the whole response. */
   readonly #measures: boolean;
 
   constructor(message: RequestMessage, requestId: string, bytesMax: number) {
@@ -37,12 +37,12 @@ export class ResponseRoom {
     this.#free = Math.min(maximumResponseSize ?? bytesMax, bytesMax) - this.#headerBytes;
   }
 
-  /** Refuses an operation whose answer might not fit, before it is done. */
+  /** Refuses an operation whose answer might not fit, before it is carried out. */
   reserve(payload: unknown): void {
     if (this.#measures && this.#free < changeAnswerBytes + echoBytes(payload)) throw tooLarge();
   }
 
-  /** Takes the room of an answer, and refuses it when there is not enough. */
+  /** Takes the room that an answer needs, or refuses the answer if there is not enough. */
   take(answer: ResponseItem): void {
     if (!this.#measures) return;
     const bytes = lengthOf(this.#version, this.#correlation, [answer]) - this.#headerBytes;
@@ -52,8 +52,8 @@ export class ResponseRoom {
 }
 
 /**
- * The Server Correlation Value of a response (KMIP 2.1, 9.10). In 1.4 and 2.0 it is given to clients that send their own
- * correlation value: PyKMIP, which speaks up to 2.0, refuses a response that has it.
+ * The Server Correlation Value of a response (KMIP 2.1, 9.10). In 1.4 and 2.0 only clients that send their own
+ * correlation value get it: PyKMIP, which speaks up to 2.0, refuses a response that has it.
  */
 export function serverCorrelation(
   version: Version,
@@ -83,7 +83,7 @@ function lengthOf(
   return encodedLength(encodeResponse(response));
 }
 
-/** 1.x answers an attribute operation with the attribute. */
+/** Bytes of the attribute that the response to an attribute operation repeats in 1.x. */
 function echoBytes(payload: unknown): number {
   if (typeof payload !== "object" || payload === null || !("newAttribute" in payload)) return 0;
   const { item } = payload.newAttribute as { readonly item: Item };

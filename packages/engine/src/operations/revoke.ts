@@ -5,7 +5,7 @@ import { revokeEvent, transition } from "../record/lifecycle.ts";
 import { refuseTransition, requireRevocable } from "../record/lifecycle-refusal.ts";
 import type { Revocation } from "../record/record.ts";
 
-/** Deactivates an Active object, or compromises one of any state (KMIP 2.1, 6.1.44). */
+/** Deactivates an Active object, or compromises one in any state (KMIP 2.1, 6.1.44). */
 export const revoke: Handler<"Revoke"> = async (context, request) => {
   const { nowSeconds: time, region, version } = context;
   const { revocationReason, compromiseOccurrenceDate } = request;

@@ -30,7 +30,7 @@ test(`digests do not depend on the order, and a leaf twice cancels out (seed ${s
   );
 });
 
-test(`the mask asks for what differs, and for nothing that has no difference (seed ${seed})`, () => {
+test(`the mask asks for what differs, and for nothing else (seed ${seed})`, () => {
   fc.assert(
     fc.property(leaves, leaves, (common, only) => {
       const mask = differingMask(digestsOf(common), digestsOf([...common, ...only]));

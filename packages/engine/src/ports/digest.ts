@@ -2,13 +2,13 @@ import type { Leaf } from "./own-store.ts";
 
 const bytesPerDigest = 16;
 
-/** The first byte of an identifier (a UUID), by which digests and leaves are kept apart. */
+/** The first byte of an identifier (a UUID), by which digests and leaves are grouped. */
 export function firstByteOf(uniqueIdentifier: string): number {
   const byte = Number.parseInt(uniqueIdentifier.slice(0, 2), 16);
   return Number.isNaN(byte) ? 0 : byte;
 }
 
-/** Digests as `OwnStore.digests` answers them, of the leaves given. */
+/** The digests of the given leaves, as `OwnStore.digests` returns them. */
 export function digestsOf(leaves: Iterable<Leaf>): Uint8Array {
   const digests = new Uint8Array(256 * bytesPerDigest);
   for (const { uniqueIdentifier, tag } of leaves) {
@@ -23,7 +23,7 @@ export function digestsOf(leaves: Iterable<Leaf>): Uint8Array {
 
 /**
  * The mask of `OwnStore.leaves` for the bytes whose digests differ: bit `byte & 7` of its byte `byte >> 3`. Undefined
- * where none do.
+ * if none differ.
  */
 export function differingMask(one: Uint8Array, other: Uint8Array): Uint8Array | undefined {
   const mask = new Uint8Array(32);

@@ -3,8 +3,8 @@ import type { Change } from "./objects.ts";
 import type { OwnCommitOptions } from "./own-store.ts";
 
 /**
- * Whether an instance takes changes in a status: a client's while it is Installed, joins unless it is Deleted. Of a
- * deleted one only objects are taken that are destroyed, so that both regions' copies become the same.
+ * Whether an instance with a status takes changes: a client's if it is Installed, joins unless it is Deleted. In a
+ * Deleted one, a join may only write destroyed objects, so that both regions' copies become the same.
  */
 export function instanceTakes(
   status: InstanceStatus | undefined,

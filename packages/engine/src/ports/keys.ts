@@ -4,18 +4,18 @@ import type { KekWrap, WrappedKek } from "../system/wrapped-kek.ts";
 /** Seals and opens material for an instance. Rejects with `KeyRingUnavailable` or, for altered data, `SealBroken`. */
 export interface KeyRing {
   seal(binding: SealBinding, plaintext: Uint8Array): Promise<SealedMaterial>;
-  /** Synchronous result when the KEK is in memory, since every Get passes here. */
+  /** Synchronous result when the KEK is in memory, since every Get calls this. */
   open(binding: SealBinding, sealed: SealedMaterial): Uint8Array | Promise<Uint8Array>;
 }
 
-/** Where wrapped KEKs live (partition `{sys}`). Every implementation passes `kekStoreConformance`. */
+/** The store of wrapped KEKs (partition `{sys}`). Every implementation passes `kekStoreConformance`. */
 export interface KekStore {
   list(instance: string): Promise<readonly WrappedKek[]>;
   /** Durable when it resolves. With `onlyIfNone`, false when the instance has a KEK already. */
   add(instance: string, kek: WrappedKek, onlyIfNone: boolean): Promise<boolean>;
   /**
-   * Replaces one region's wrap if its blob is still `expected`, or gives the region its first where `expected` is empty;
-   * durable when it resolves true. False where it is another, and where the KEK is not known.
+   * Replaces one region's wrap if its blob is still `expected`, or gives the region its first if `expected` is empty;
+   * durable when it resolves true. False if the blob is another one, or if the KEK is not known.
    */
   rewrap(
     instance: string,
@@ -44,7 +44,7 @@ export interface RootUnwrap {
   readonly rewrapped?: RootWrap;
 }
 
-/** A root of trust as it says itself: `name` identifies its root key and is stored beside each wrap. */
+/** A root of trust's own description: `name` identifies its root key and is stored beside each wrap. */
 export interface RootDescription {
   readonly kind: string;
   readonly name: string;
@@ -53,22 +53,22 @@ export interface RootDescription {
 
 /** A root key that a root of trust offers. */
 export interface RootKey {
-  /** What an instance's reference names. */
+  /** The id in an instance's reference. */
   readonly id: string;
   readonly name: string;
   readonly aliases: readonly string[];
   readonly keyRing?: string;
   /** As the root of trust calls it: `Active`, `Suspended`, `Deactivated`, `Destroyed`. */
   readonly state: string;
-  /** Whether an instance can be put under it now. */
+  /** Whether it can become an instance's root key now. */
   readonly usable: boolean;
   readonly currentVersion?: string;
   readonly createdMs?: number;
 }
 
 /**
- * Who wraps KEKs: one root key of one root of trust. Rejects with `RootOfTrustError` whose `failure` distinguishes retry from
- * refusal, or with `SealBroken` for a blob that is not what it wrapped. Every implementation passes
+ * One root key of one root of trust, which wraps KEKs. Rejects with `RootOfTrustError` whose `failure` distinguishes
+ * retry from refusal, or with `SealBroken` for a blob that it did not wrap. Every implementation passes
  * `rootOfTrustConformance`.
  */
 export interface RootOfTrust {
@@ -77,14 +77,14 @@ export interface RootOfTrust {
   describe(): Promise<RootDescription>;
   wrap(plaintext: Uint8Array, additionalData: Uint8Array): Promise<RootWrap>;
   unwrap(blob: Uint8Array, additionalData: Uint8Array): Promise<RootUnwrap>;
-  /** Brings a blob under the current version; undefined where it is. Its plaintext stays in the root where that can do it. */
+  /** Re-wraps a blob under the current version, inside the root of trust if it can; undefined if it is current. */
   rewrap(blob: Uint8Array, additionalData: Uint8Array): Promise<RootWrap | undefined>;
-  /** The root keys that its credentials see, of which it need not be one. */
+  /** The root keys that its credentials can list; its own need not be among them. */
   rootKeys(): Promise<readonly RootKey[]>;
   /** Resolves when the credentials' permission and the root key's state let it serve an instance. */
   validate(): Promise<void>;
-  /** Wraps and unwraps random bytes; resolves when the root of trust does its work. */
+  /** Wraps and unwraps random bytes; resolves if the root of trust does its work. */
   probe(): Promise<void>;
-  /** Forgets secrets and ends connections; later calls are `unavailable`. Any number of times. */
+  /** Forgets secrets and ends connections; later calls are `unavailable`. May be called any number of times. */
   close(): Promise<void>;
 }

@@ -1,7 +1,7 @@
 import type { AuditEvent } from "../audit/audit-event.ts";
 import type { ManagedObject, Tag } from "../record/record.ts";
 
-/** A record as the store holds it; `tag` is the version that an update names. */
+/** A record as the store holds it; `tag` is the version that an update replaces. */
 export interface StoredObject {
   readonly object: ManagedObject;
   readonly tag: Tag;
@@ -16,7 +16,7 @@ export type Change =
 export type CommitOutcome =
   | {
       readonly kind: "committed";
-      /** The regions that acknowledged it, where that is known: in these it is durable. */
+      /** The regions that acknowledged it, if that is known: in these it is durable. */
       readonly regions?: readonly string[];
     }
   /** The record's tag is no longer the one that `before` carries, or a created identifier exists. */
@@ -25,9 +25,9 @@ export type CommitOutcome =
   | { readonly kind: "nameTaken"; readonly uniqueIdentifier: string; readonly name: string }
   /** The instance is not Installed. */
   | { readonly kind: "instanceClosed" }
-  /** An agreed operation holds the record; only a region's own store answers this. */
+  /** An agreed operation holds the record; only a region's own store returns this. */
   | { readonly kind: "reserved"; readonly uniqueIdentifier: string; readonly operation: string }
-  /** The reservation under which to write has ended; only a region's own store answers this. */
+  /** The reservation under which to write has ended; only a region's own store returns this. */
   | { readonly kind: "reservationLost"; readonly uniqueIdentifier: string };
 
 /** How a change is made. */
@@ -58,13 +58,13 @@ export interface FindPage {
 }
 
 /**
- * Where managed objects live. Every implementation passes `objectStoreConformance`.
+ * The store of managed objects. Every implementation passes `objectStoreConformance`.
  *
- * Everything that `read` and `find` answer is *covered*: no fail-over can take it back.
+ * Everything that `read` and `find` return is *covered*: no fail-over can lose it.
  * Every method rejects with `StoreUnavailable` when it cannot answer or cannot promise, within a bounded time.
  */
 export interface ObjectStore {
-  /** One round trip; the answers are in the order of the identifiers. Objects of other instances are undefined. */
+  /** One round trip; the results are in the order of the identifiers. Objects of other instances are undefined. */
   read(instance: string, ids: readonly string[]): Promise<readonly (StoredObject | undefined)[]>;
   /**
    * All changes or none, in one atomic step, with the audit events; resolves when durable (after the barrier).
@@ -77,13 +77,13 @@ export interface ObjectStore {
     options?: CommitOptions,
   ): Promise<CommitOutcome>;
   /**
-   * Notes that an object was served (Fresh): compare-and-set without barrier, which leaves the
-   * promised change number alone. False when it lost the race or could not be done; never rejects.
+   * Notes that an object was served (Fresh): compare-and-set without barrier, which does not change the
+   * promised change number. False if it lost the race or could not be done; never rejects.
    */
   markServed(instance: string, before: StoredObject, after: ManagedObject): Promise<boolean>;
   /**
-   * The object of a copy that `opens` does not hold of, by another copy that it holds of; that takes the broken one's
-   * place where it can be written. Undefined without one; absent where the store has no other copies.
+   * Another copy of a broken object: one for which `opens` is true. It replaces the broken one if it can be written.
+   * Undefined if there is no such copy; the method is absent if the store has no other copies.
    */
   heal?(
     instance: string,
@@ -92,6 +92,6 @@ export interface ObjectStore {
   ): Promise<StoredObject | undefined>;
   /** Newest first by creation counter; a page at a time. */
   find(instance: string, query: FindQuery): Promise<FindPage>;
-  /** Refusals and reads. Batched; resolves when handed over, or when durable if `strict`. */
+  /** Appends evidence of refusals and reads. Batched; resolves when handed over, or when durable if `strict`. */
   appendAudit(instance: string, events: readonly AuditEvent[], strict: boolean): Promise<void>;
 }

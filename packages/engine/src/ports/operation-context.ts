@@ -12,7 +12,7 @@ import type { Writer } from "../record/registers.ts";
 import type { KeyRing } from "./keys.ts";
 import type { FindPage, FindQuery, StoredObject } from "./objects.ts";
 
-/** What an operator may set about the engine's answers. */
+/** The engine's settings that an operator may change. */
 export interface EngineSettings {
   /** True makes Interop available, for conformance runs only (KMIP 2.1, 6.1.26). */
   readonly interop: boolean;
@@ -21,11 +21,11 @@ export interface EngineSettings {
   readonly vendorIdentification: string;
   /** Query's Server Version. */
   readonly serverVersion: string;
-  /** True when the listener offers the cipher suites that the KMIP profiles demand, so that Query may name them. */
+  /** True if the listener offers the cipher suites that the KMIP profiles require, so that Query may list them. */
   readonly profileSuites: boolean;
   readonly batchItemsMax: number;
   readonly responseBytesMax: number;
-  /** Objects that one Locate looks at, at most; no bound when absent. */
+  /** Most objects that one Locate looks at; no limit if absent. */
   readonly locateWalkMax?: number;
 }
 
@@ -50,21 +50,21 @@ export interface ChangeOptions {
 /**
  * The objects of the client's instance as this batch sees them. In a batch with the Undo option changes are staged on
  * an overlay, reads see them, and one commit at the end makes them; in every other batch each change is durable when
- * its promise resolves. Planned dates that have passed are written as facts before an object is handed out.
+ * its promise resolves. Planned dates that have passed are written as facts before an object is returned.
  */
 export interface Objects {
-  /** The identifier of the object that a request refers to; the ID Placeholder when it is absent. Throws when empty. */
+  /** The identifier of the object that a request refers to; the ID Placeholder if absent. Throws if that is empty. */
   resolve(reference: IdentifierReference | undefined): string;
   /**
-   * Reads one object; `objectNotFound` when the instance has none. Destroyed objects are handed out too: look at
+   * Reads one object; `objectNotFound` when the instance has none. Destroyed objects are returned too: check
    * `facts.destroyed`.
    */
   load(reference: IdentifierReference | undefined): Promise<StoredObject>;
   /** Stores a new object with its audit event. Throws `nonUniqueName` when a Name is taken. */
   create(object: ManagedObject): Promise<void>;
   /**
-   * Read, decide, compare-and-set by tag, again where another writer was faster (bounded). Answers the object as it
-   * is then. A Name that another object holds throws `nonUniqueName`.
+   * Reads, decides, and compares and sets by tag; again if another writer was faster, a bounded number of times.
+   * Returns the object afterwards. Throws `nonUniqueName` if another object has the Name.
    */
   change(
     reference: IdentifierReference | undefined,
@@ -72,8 +72,8 @@ export interface Objects {
     options?: ChangeOptions,
   ): Promise<ManagedObject>;
   /**
-   * Another copy of an object whose sealed parts do not open, of which `opens` holds; undefined without one, or
-   * none can be asked for.
+   * Another copy, for which `opens` is true, of an object whose sealed parts do not open; undefined if there is none
+   * or if no copy can be asked for.
    */
   heal(
     broken: StoredObject,
@@ -91,7 +91,7 @@ export interface OperationContext {
   readonly version: Version;
   readonly instance: string;
   readonly region: string;
-  /** This process, as it names the values that it adds. */
+  /** Names the values that this process adds. */
   readonly writer: Writer;
   /** Fingerprint of the client's certificate. */
   readonly fingerprint: string;

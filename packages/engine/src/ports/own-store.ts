@@ -24,7 +24,7 @@ export interface OwnFindPage extends FindPage {
   readonly objects: readonly OwnStoredObject[];
 }
 
-/** A system record on which a change rests: what it said is still so while it has this tag, empty where it is not there. */
+/** A system record that a change depends on: unchanged while it has this tag, which is empty if it does not exist. */
 export interface GivenRecord {
   readonly uniqueIdentifier: string;
   readonly tag: Tag | "";
@@ -44,7 +44,7 @@ export interface OwnCommitOptions extends CommitOptions {
    * `reservationLost`; all of its reservations in the partition end in the same step.
    */
   readonly operation?: string;
-  /** Where one of these is another by now, nothing is written: rejects with `StoreUnavailable("superseded")`. */
+  /** If one of these has changed, nothing is written: rejects with `StoreUnavailable("superseded")`. */
   readonly given?: readonly GivenRecord[];
 }
 
@@ -64,7 +64,7 @@ export type ReserveOutcome =
 
 /** A store's change numbers by partition (64 and `{sys}`), all of them covered. */
 export interface StorePosition {
-  /** Names the process that counts: another one may give the same numbers to other changes. */
+  /** Identifies the process that counts: another one may give the same numbers to other changes. */
   readonly replicationId: string;
   readonly numbers: readonly number[];
 }
@@ -73,13 +73,13 @@ export interface StorePosition {
 export interface ChangePage {
   readonly replicationId: string;
   readonly objects: readonly ManagedObject[];
-  /** Records that do not decode, which are reported and passed over. */
+  /** Records that do not decode, which are reported and skipped. */
   readonly damaged: readonly string[];
   /** Records of a format that the reading node does not know: the page was not read completely. */
   readonly unknown: readonly string[];
   /** Change number up to which the page is complete. */
   readonly upTo: number;
-  /** Change number of the partition: `upTo` where nothing follows. */
+  /** Change number of the partition: `upTo` if nothing follows. */
   readonly last: number;
 }
 
@@ -115,31 +115,31 @@ export interface InstanceCounts {
   readonly months: ReadonlyMap<number, number>;
 }
 
-/** How far counting anew has come. */
+/** The progress of a recount. */
 export interface Recount {
-  /** Records that were looked at now. */
+  /** Records that this call has looked at. */
   readonly done: number;
-  /** Changes that are not looked at yet; 0 when the counts are those of all records. */
+  /** Changes that were not looked at yet; 0 when the counts include all records. */
   readonly left: number;
-  /** Counts that were wrong and are set right. */
+  /** Counts that were wrong and are corrected. */
   readonly wrong: number;
 }
 
-/** Up to where a region has read another region's changes of a partition. */
+/** How far a region has read another region's changes of a partition. */
 export interface PeerCursor {
   readonly replicationId: string;
   readonly number: number;
 }
 
-/** The last resync that was asked for in this store, and the last one that it has reached. */
+/** The number of the last resync that was requested in this store, and of the last one that it has completed. */
 export interface Levels {
   readonly asked: number;
   readonly reached: number;
-  /** The resync that the last loss of its level asked for: earlier ones do not count any more. */
+  /** The resync that `loseLevel` last requested: earlier ones no longer count. */
   readonly lost: number;
 }
 
-/** What agreed operations hold. */
+/** The records that agreed operations hold. */
 export interface ReservationStore {
   /** All or none; the same operation may reserve again. Records need not exist. `given` is as in `commit`. */
   reserve(
@@ -163,50 +163,50 @@ export interface ReplicationSource {
   digests(partition: number): Promise<Uint8Array>;
   /**
    * Identifiers and tags whose first byte has its bit set in `mask`: 256 bits, of byte `b` the bit `1 << (b & 7)` of
-   * `mask[b >> 3]`. In the order of `changes`: `after`, like `next`, is a change number, and only later ones are answered.
+   * `mask[b >> 3]`. In the order of `changes`: `after`, like `next`, is a change number; only later ones are returned.
    */
   leaves(partition: number, mask: Uint8Array, after: number | undefined): Promise<LeafPage>;
 
-  /** Covered copies of a partition, where the instance is not known: what `leaves` differ in. At most 1,000 identifiers. */
+  /** Covered copies of a partition, of any instance: those in which `leaves` differ. At most 1,000 identifiers. */
   records(partition: number, ids: readonly string[]): Promise<RecordsAnswer>;
 }
 
 /** How many objects are in each state. */
 export interface StateCountStore {
   /**
-   * Kept as numbers, not found by looking. Undefined while a store's records are being counted for the first time, and
-   * where a number cannot be right: `recount` corrects it.
+   * Kept as counters, so that no records are read. Undefined while a store's records are being counted for the first
+   * time, and if a number cannot be right: `recount` corrects it.
    */
   counts(instance: string): Promise<StateCounts | undefined>;
-  /** The same of all instances that have objects in a partition, by month too. */
+  /** The same for all instances that have objects in a partition, by month too. */
   countsIn(partition: number): Promise<ReadonlyMap<string, InstanceCounts> | undefined>;
-  /** Counts some more of a partition's records anew, beginning again once all were counted. */
+  /** Recounts some more of a partition's records, and begins again once all were counted. */
   recount(partition: number): Promise<Recount>;
 }
 
-/** What a region's leader keeps: how far it has read, how level the store is, its epoch. */
+/** What a region's leader keeps: how far it has read, whether the store is level, its epoch. */
 export interface LeaderStore {
   cursor(partition: number, peer: string): Promise<PeerCursor | undefined>;
   setCursor(partition: number, peer: string, cursor: PeerCursor, epoch: number): Promise<void>;
 
   /** Asks the leader to resync the store; returns the number of the request. */
   requestResync(): Promise<number>;
-  /** The store could not take what another region has: no node takes it for level before it was levelled anew. */
+  /** Notes that the store could not take what another region has: it is not level again before another resync. */
   loseLevel(): Promise<void>;
   levels(): Promise<Levels>;
   setLevel(reached: number, epoch: number): Promise<void>;
 
-  /** A new leader's epoch: durable before it is answered, and never answered twice. */
+  /** A new leader's epoch: durable before it is returned, and never returned twice. */
   newEpoch(): Promise<number>;
 }
 
-/** Where records go that do not decode, or contradict what is there. */
+/** The quarantine for records that do not decode, or that contradict what the store has. */
 export interface QuarantineStore {
   /**
-   * Puts a record's present bytes, or `copy` where the fault is in what another region sent, aside and reports it;
-   * with `replacement`, that is written in the place of a record that does not decode. Rejects with `corrupt` where the
-   * replacement lacks the last state that the store knows of the record, and with `unknownFormat` where the record is
-   * whole and of a format that this node does not know; nothing is replaced then.
+   * Sets aside a record's present bytes, or `copy` if the fault is in what another region sent, and reports it. A
+   * `replacement` is written in place of a record that does not decode. Rejects with `corrupt` if the replacement lacks
+   * the last state that the store knows of the record, and with `unknownFormat` if the record is intact and of a format
+   * that this node does not know; nothing is replaced then.
    */
   quarantine(
     instance: string,
@@ -214,17 +214,17 @@ export interface QuarantineStore {
     reason: string,
     options: { readonly copy?: Uint8Array; readonly replacement?: ManagedObject },
   ): Promise<void>;
-  /** How many records lie in quarantine. */
+  /** How many records are in quarantine. */
   quarantined(): Promise<number>;
 }
 
 /**
- * A region's own store, as the region's nodes, its leader and the other region use it, each a part of it. Every
- * implementation passes `ownStoreConformance`. All methods reject with `StoreUnavailable` within a bounded time when they
- * cannot answer or cannot promise; what resolves is durable, what is answered is covered.
+ * A region's own store. The region's nodes, its leader and the other region each use a part of it. Every
+ * implementation passes `ownStoreConformance`. All methods reject with `StoreUnavailable` within a bounded time when
+ * they cannot answer or cannot promise; what resolves is durable, what is returned is covered.
  *
  * Methods with an `epoch` are for the leader alone: they reject with `StoreUnavailable("deposed")` and write nothing
- * where the store has seen a higher epoch.
+ * if the store has seen a higher epoch.
  */
 export interface OwnStore
   extends ObjectStore,
@@ -235,10 +235,10 @@ export interface OwnStore
     QuarantineStore {
   /** What the lease allows at this moment. */
   state(): StoreState;
-  /** Names the store's data: another one has other data. Undefined while it has not been reached. */
+  /** Identifies the store's data: another id means other data. Undefined until the store was reached. */
   readonly storeId: string | undefined;
 
-  /** Calls `listener` at each change of the state, also one that is over at once; answers how to stop that. */
+  /** Calls `listener` at each change of the state, even a very short one; returns a function that stops that. */
   onState(listener: (state: StoreState, reason: string) => void): () => void;
 
   read(instance: string, ids: readonly string[]): Promise<readonly (OwnStoredObject | undefined)[]>;

@@ -7,7 +7,7 @@ const states = Object.keys(stateValues) as readonly State[];
 /** A month is written with four digits. */
 const monthMax = 9_999;
 
-/** Counts of every state, those that are not given 0. */
+/** Counts of every state; 0 for those that are not given. */
 export function stateCounts(given: Partial<StateCounts> = {}): StateCounts {
   const entries = states.map((state) => [state, given[state] ?? 0] as const);
   return Object.fromEntries(entries) as Record<State, number>;
@@ -20,7 +20,7 @@ export function monthOf(timeMs: number): number {
   return Number.isNaN(month) ? 0 : Math.min(Math.max(0, month), monthMax);
 }
 
-/** The month of an object's Initial Date, by which it is counted; 0 where it has none. */
+/** The month of an object's Initial Date, by which it is counted; 0 if it has none. */
 export function initialMonth(object: Pick<ManagedObject, "fixed">): number {
   return monthOf((initialDate(object) ?? 0) * 1_000);
 }
@@ -32,13 +32,13 @@ export interface Counted {
   readonly month: number;
 }
 
-/** What is counted of an object. */
+/** How an object is counted. */
 export function countedOf(object: ManagedObject): Counted {
   const { instance, facts } = object;
   return { instance, state: stateOf(facts), month: initialMonth(object) };
 }
 
-/** Counts of objects, or of several of one kind at once, by instance. */
+/** Counts objects by instance, one or several alike at a time. */
 export class CountsByInstance {
   readonly #counts = new Map<
     string,

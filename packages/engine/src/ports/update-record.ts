@@ -22,7 +22,7 @@ export interface UpdateOptions {
   readonly refused?: (outcome: CommitOutcome) => Error;
 }
 
-/** A record after an update, and the store's outcome, which is undefined where nothing was written. */
+/** A record after an update, and the store's outcome, which is undefined if nothing was written. */
 export interface Updated<After extends ManagedObject | undefined> {
   readonly record: After;
   readonly outcome: Extract<CommitOutcome, { readonly kind: "committed" }> | undefined;
@@ -31,8 +31,8 @@ export interface Updated<After extends ManagedObject | undefined> {
 const triesMax = 16;
 
 /**
- * The compare-and-set loop for system records. `edit` gets what the store has and answers what it is to have; it runs again
- * when another change was faster. Nothing is written where it answers undefined or the record that it got.
+ * The compare-and-set loop for system records. `edit` gets the stored record and returns the new one; it runs again
+ * when another change was faster. Nothing is written if it returns undefined or the record that it got.
  */
 export async function updateRecord<After extends ManagedObject | undefined>(
   store: Pick<ObjectStore, "read" | "commit">,

@@ -4,13 +4,13 @@ import { recordTags } from "./record-tags.ts";
 
 const fingerprintForm = /^[0-9a-f]{64}$/;
 
-/** What a record keeps of the certificate that made it; nothing where that is not a SHA-256. Its tag is above all attributes'. */
+/** The item with the fingerprint of an object's creator; none if that is not a SHA-256. Its tag is above all others. */
 export function creatorItems(fingerprint: string): readonly Item[] {
   if (!fingerprintForm.test(fingerprint)) return [];
   return [byteString(recordTags.Creator, Buffer.from(fingerprint, "hex"))];
 }
 
-/** Fingerprint of the certificate that made an object; undefined where the record does not say. */
+/** Fingerprint of the certificate that made an object; undefined if the record does not have it. */
 export function creatorOf({ fixed }: Pick<ManagedObject, "fixed">): string | undefined {
   const item = fixed.at(-1);
   if (item?.tag !== recordTags.Creator || item.type !== ItemType.ByteString) return undefined;

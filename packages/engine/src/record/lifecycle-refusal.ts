@@ -9,7 +9,7 @@ export function requireLifecycle(object: ManagedObject, version: Version): void 
   if (!attributeVisible(attributes.State.tag, version, type)) throw wrongType(type);
 }
 
-/** Refuses to revoke what cannot be revoked: a Template (KMIP 1.4, 11.21). */
+/** Refuses to revoke an object that cannot be revoked: a Template (KMIP 1.4, 11.21). */
 export function requireRevocable(object: ManagedObject, version: Version): void {
   const type = objectTypeName(object.objectType);
   if (!attributeVisible(attributes.RevocationReason.tag, version, type)) throw wrongType(type);

@@ -17,7 +17,7 @@ const at = (time: number) => ({ time, region: "a" });
 const events: readonly LifecycleEvent[] = ["activate", "deactivate", "compromise", "destroy"];
 const states = Object.keys(stateValues) as readonly State[];
 
-/** Facts that bring about each state. */
+/** Facts that lead to each state. */
 const examples: Readonly<Record<State, Facts>> = {
   PreActive: {},
   Active: { activated: at(1) },
@@ -71,11 +71,11 @@ describe("transition: every cell", () => {
     ["DestroyedCompromised", "compromise", "refused"],
     ["DestroyedCompromised", "destroy", "refused"],
   ];
-  test("the table is whole", () => {
+  test("the table is complete", () => {
     expect(cells.length).toBe(states.length * events.length);
   });
 
-  test.each(cells)("%s, %s: %s", (state, event, expected) => {
+  test.each(cells)("in state %s, event %s gives: %s", (state, event, expected) => {
     const facts = examples[state];
     const result = transition(facts, event, at(9));
     if (expected === "already" || expected === "refused") {
@@ -169,18 +169,18 @@ describe("due", () => {
     ],
     ["a compromised object", { compromised: at(5) }, 99, { compromised: at(5) }],
     ["a destroyed object", { destroyed: at(5) }, 99, { destroyed: at(5) }],
-  ])("%s", (_name, facts, now, expected) => {
+  ])("gives the expected facts: %s", (_name, facts, now, expected) => {
     const result = due(facts, planned, now, "b");
     expect(result).toEqual(expected);
     // The caller sees by identity that there is nothing to write.
     expect(result === facts).toBe(JSON.stringify(expected) === JSON.stringify(facts));
   });
 
-  test("a deactivation date does not move an object that was never active", () => {
+  test("does not deactivate an object that was never active", () => {
     expect(due({}, { deactivation: 1 }, 99, "b")).toEqual({});
   });
 
-  test("twice is once", () => {
+  test("changes nothing the second time", () => {
     const once = due({}, planned, 99, "b");
     expect(due(once, planned, 99, "c")).toBe(once);
   });
@@ -193,7 +193,7 @@ test.each([
   [4, "deactivate"],
   [7, "deactivate"],
   [0x80000001, "deactivate"],
-])("Revocation Reason Code %i: %s", (reasonCode, event) => {
+])("Revocation Reason Code %i means: %s", (reasonCode, event) => {
   expect(revokeEvent(reasonCode)).toBe(event);
 });
 
@@ -202,6 +202,6 @@ test.each([
   [11, false],
   [10, true],
   [9, true],
-])("hasPassed(%s) at 10: %s", (date, expected) => {
+])("hasPassed(%s) at 10 is %s", (date, expected) => {
   expect(hasPassed(date, 10)).toBe(expected);
 });

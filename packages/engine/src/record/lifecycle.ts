@@ -39,7 +39,7 @@ const factOf = {
   destroy: "destroyed",
 } as const;
 
-/** The State that facts amount to, in any order. */
+/** The State that follows from the facts, in whatever order they came. */
 export function stateOf(facts: Facts): State {
   if (facts.destroyed !== undefined) {
     return facts.compromised === undefined ? "Destroyed" : "DestroyedCompromised";
@@ -49,7 +49,7 @@ export function stateOf(facts: Facts): State {
   return facts.activated === undefined ? "PreActive" : "Active";
 }
 
-/** The facts that an object in a state has at least. */
+/** The facts that an object in a state must have. */
 const factsIn: Readonly<Record<State, readonly (keyof Facts)[]>> = {
   PreActive: [],
   Active: ["activated"],
@@ -59,7 +59,7 @@ const factsIn: Readonly<Record<State, readonly (keyof Facts)[]>> = {
   DestroyedCompromised: ["destroyed", "compromised"],
 };
 
-/** Rejects, with `StoreUnavailable("corrupt")`, a copy in the place of a damaged record that was last in this state. */
+/** Throws `StoreUnavailable("corrupt")` for a copy that lacks facts of the damaged record's last known state. */
 export function requireState({ facts, uniqueIdentifier }: ManagedObject, last: State): void {
   if (factsIn[last].every((fact) => facts[fact] !== undefined)) return;
   throw new StoreUnavailable(
@@ -68,7 +68,7 @@ export function requireState({ facts, uniqueIdentifier }: ManagedObject, last: S
   );
 }
 
-/** What became of an event; `state` is the one that the object is in afterwards. */
+/** The result of an event; `state` is the object's state afterwards. */
 export type Transition =
   | { readonly kind: "changed"; readonly state: State; readonly facts: Facts }
   | { readonly kind: "already"; readonly state: State }
@@ -105,7 +105,7 @@ export interface PlannedDates {
 }
 
 /**
- * The facts that dates have made true by `nowSeconds`, dated as planned; the same object where there is nothing new.
+ * The facts that dates have made true by `nowSeconds`, dated as planned; the same object if there is nothing new.
  * An object that its dates took through Active to Deactivated gets both facts at once.
  */
 export function due(
@@ -134,7 +134,7 @@ export interface DatedNow {
   readonly doubt: ClockDoubt | undefined;
 }
 
-/** What `due` answers. While clocks disagree, a date that has come by another clock than this node's throws `clockDoubt`. */
+/** What `due` returns. While clocks disagree, throws `clockDoubt` if a date has come by another clock. */
 export function dueSurely(
   facts: Facts,
   planned: PlannedDates,

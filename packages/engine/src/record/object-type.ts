@@ -15,7 +15,7 @@ export function objectTypeName(value: number): ObjectTypeName {
   return name;
 }
 
-/** The same; undefined where another region's record has a type that this release does not know. */
+/** The same; undefined if another region's record has a type that this release does not know. */
 export function knownObjectTypeName(value: number): ObjectTypeName | undefined {
   return names.get(value);
 }

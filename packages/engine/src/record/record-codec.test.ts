@@ -33,7 +33,7 @@ const seed = 20260101;
 const instance = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
 const identifier = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
 
-/** What vCenter's Create leaves: an AES-256 key with usage mask Encrypt, Decrypt. */
+/** What vCenter's Create makes: an AES-256 key with usage mask Encrypt, Decrypt. */
 function vSphereKey(customs: readonly (readonly [string, string])[]): ManagedObject {
   return {
     ...sampleObject(instance, identifier, [
@@ -51,7 +51,7 @@ function vSphereKey(customs: readonly (readonly [string, string])[]): ManagedObj
   };
 }
 
-test(`any object comes back as it was (seed ${seed})`, () => {
+test(`any object is decoded unchanged (seed ${seed})`, () => {
   fc.assert(
     fc.property(anyManagedObject, (object) => {
       const back = decodeRecord(encodeRecord(object));
@@ -86,7 +86,7 @@ test(`the order of registers and of regions does not matter (seed ${seed})`, () 
 describe("garbage is StoreUnavailable and nothing else", () => {
   function isObjectOrCorrupt(bytes: Uint8Array): void {
     try {
-      // An edited object is encoded anew: what decodes has no other bytes than these.
+      // An edited object is encoded again: what decodes has no other bytes than these.
       expect(Buffer.from(encodeRecord({ ...decodeRecord(bytes) }))).toEqual(Buffer.from(bytes));
     } catch (error) {
       expect(error).toBeInstanceOf(StoreUnavailable);
@@ -158,7 +158,7 @@ describe("bytes that are not canonical are not a record", () => {
 
   test.each<[string, readonly Item[]]>([
     [
-      "a region that nothing names",
+      "a listed region that is not used",
       fields.toSpliced(at(recordTags.Fixed), 0, textString(recordTags.Region, "zz")),
     ],
     ["a stamp twice", withRegisters([stamp, ...registers])],
@@ -190,14 +190,14 @@ describe("bytes that are not canonical are not a record", () => {
     expect(() => decodeRecord(bytes)).toThrow("does not decode");
   });
 
-  test("the same fields are one", () => {
+  test("but canonical ones with the same fields are", () => {
     const bytes = encode(structure(recordTags.Record, withRegisters(registers)));
     expect(bytes).toEqual(Uint8Array.from(encodeRecord(object)));
     expect(decodeRecord(bytes).uniqueIdentifier).toBe(identifier);
   });
 });
 
-test(`an object is encoded once, and one that was edited is encoded anew (seed ${seed})`, () => {
+test(`an object is encoded once, and an edited one is encoded again (seed ${seed})`, () => {
   fc.assert(
     fc.property(anyManagedObject, fc.nat(), (object, lastChange) => {
       const bytes = encodeRecord(object);
@@ -228,7 +228,7 @@ describe("a record that another release wrote is unknown, and not corrupt", () =
     }
   };
 
-  test.each([0, recordFormat + 1, 2 ** 31 - 1])("format %i", (format) => {
+  test.each([0, recordFormat + 1, 2 ** 31 - 1])("in format %i", (format) => {
     const items = [integer(recordTags.Format, format), ...fields.slice(1)];
     expect(failureOf(items)).toBe("unknownFormat");
     expect(identifierIn(encode(structure(recordTags.Record, items)))).toBe(identifier);
@@ -238,18 +238,18 @@ describe("a record that another release wrote is unknown, and not corrupt", () =
     const strange = integer(0x5400ff, 1);
     for (const at of [...fields.keys(), fields.length]) {
       const failure = failureOf(fields.toSpliced(at, 0, strange));
-      // An optional field is looked for by its tag; among registers, any tag of ours must be a known one.
+      // An optional field is found by its tag; among registers, any tag of ours must be a known one.
       expect(failure, `before field ${at}`).toBe("unknownFormat");
     }
   });
 
-  test("a field of this format that is missing, or of another type, is damage", () => {
+  test("but one that lacks a field of this format, or has it with another type, is damaged", () => {
     expect(failureOf(fields.slice(0, -1))).toBe("corrupt");
     expect(failureOf([fields[0] as Item, integer(recordTags.UniqueIdentifier, 1)])).toBe("corrupt");
   });
 });
 
-test("two registers with one identity are a mistake of the caller", () => {
+test("two registers with one identity are the caller's mistake", () => {
   const twice = sampleRegister(integer(0x42002c, 12), 1);
   expect(() => encodeRecord(sampleObject(instance, identifier, [twice, twice]))).toThrow(
     RangeError,
@@ -266,12 +266,12 @@ test("the tag is 32 hexadecimal digits of the whole record's SHA-256", () => {
   expect(tagOf(new Uint8Array())).toBe("e3b0c44298fc1c149afbf4c8996fb924");
 });
 
-describe("size", () => {
-  test("a fresh AES-256 key of vSphere", () => {
+describe("the size of a record", () => {
+  test("is 368 bytes for a new AES-256 key of vSphere", () => {
     expect(encodeRecord(vSphereKey([])).length).toBe(368);
   });
 
-  test("with the six custom attributes of vSphere", () => {
+  test("is 800 bytes with the six custom attributes of vSphere", () => {
     const customs = [
       ["Product_Version", "7.0.3 build-19480866"],
       ["Vendor", "VMware, Inc."],

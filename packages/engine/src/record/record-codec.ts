@@ -45,15 +45,15 @@ export const storedLimits: Limits = { depthMax: 64, bytesMax: 1 << 28, itemsMax:
 type RegionNumber = (region: string) => number;
 type RegionName = (region: number) => string;
 
-/** Bytes of an object's record, and its tag once it was asked for. */
+/** Bytes of an object's record, and its tag once it was needed. */
 interface Encoded {
   readonly bytes: Uint8Array;
   tag: Tag | undefined;
 }
 
 /**
- * What is known of objects, so that a record is encoded once on its way to stores and regions. An object never changes:
- * one that was edited is another object, which is not here yet. Record bytes are shared, so nobody may write to them.
+ * The encoded records of objects, so that a record is encoded once on its way to stores and regions. An object never
+ * changes: an edited one is another object, which has no entry yet. Record bytes are shared: nobody may write to them.
  */
 const known = new WeakMap<ManagedObject, Encoded>();
 
@@ -81,7 +81,7 @@ export function recordTag(object: ManagedObject): Tag {
   return encoded.tag;
 }
 
-/** Whether two objects have the same record, as far as both were encoded or decoded: false says nothing. */
+/** True if two objects were encoded or decoded and have the same record; false proves nothing. */
 export function areKnownAlike(a: ManagedObject, b: ManagedObject): boolean {
   const [one, other] = [known.get(a), known.get(b)];
   return one !== undefined && other !== undefined && Buffer.compare(one.bytes, other.bytes) === 0;
@@ -108,9 +108,9 @@ function encodeAnew(object: ManagedObject): Uint8Array {
 }
 
 /**
- * The object of a record, whose bytes are the canonical ones. A whole record of another format, or with more fields, is
- * `StoreUnavailable("unknownFormat")`; anything else that is not exactly a record is `StoreUnavailable("corrupt")`.
- * `tag` is the tag of the bytes, where that was computed.
+ * The object of a record, whose bytes are the canonical ones. Throws `StoreUnavailable("unknownFormat")` for an intact
+ * record of another format or with more fields, and `StoreUnavailable("corrupt")` for anything else that is not exactly
+ * a record. `tag` is the tag of the bytes, if that was computed.
  */
 export function decodeRecord(bytes: Uint8Array, tag?: Tag): ManagedObject {
   try {
@@ -127,7 +127,7 @@ export function decodeRecord(bytes: Uint8Array, tag?: Tag): ManagedObject {
   }
 }
 
-/** The identifier in a record of any format that names it as this one does; undefined where it cannot be found. */
+/** The identifier in a record of any format that has it under the same tag; undefined if it cannot be found. */
 export function identifierIn(bytes: Uint8Array): string | undefined {
   try {
     const root = decode(bytes, storedLimits);
@@ -144,7 +144,7 @@ export function tagOf(recordBytes: Uint8Array): Tag {
   return hash("sha256", recordBytes, "hex").slice(0, 32);
 }
 
-/** Every region that something in the object names by number, in order. */
+/** Every region that a fact or a register names by its number, sorted. */
 function regionsOf(object: ManagedObject): readonly string[] {
   const { served, activated, deactivated, compromised, destroyed } = object.facts;
   const facts = [served, activated, deactivated, compromised, destroyed];
@@ -156,7 +156,7 @@ function regionsOf(object: ManagedObject): readonly string[] {
   return [...regions].toSorted();
 }
 
-/** The item of what was sealed; of an object's material unless another tag is given. */
+/** The item for sealed data: an object's material, unless another tag is given. */
 export function materialItem(material: SealedMaterial, tag: number = tags.Material): Item {
   const { kekId, nonce, ciphertext } = material;
   const kek = uuidBytes(kekId);
@@ -290,7 +290,7 @@ function readRecord(root: Item): ManagedObject {
   const lastChange = safe(typed(reader.item(tags.LastChange), ItemType.DateTime));
   const registers = registersOf(typed(reader.item(tags.Registers), ItemType.Structure), nameOf);
   reader.end();
-  if (named.size !== regions.length) throw new RecordError("nothing names a region");
+  if (named.size !== regions.length) throw new RecordError("a listed region is not used");
   return {
     uniqueIdentifier,
     instance,

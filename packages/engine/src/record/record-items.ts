@@ -2,12 +2,12 @@ import { type Item, ItemType } from "@holdfast/ttlv";
 import { uuidText, writeUuid } from "../base/uuid.ts";
 import { recordTags } from "./record-tags.ts";
 
-/** What a record's bytes do not say; only the codec sees it. */
+/** Bytes that are not a valid record. Only the codec sees this error. */
 export class RecordError extends Error {
   override readonly name = "RecordError";
 }
 
-/** A record that is whole, but of a format or with fields that this release does not know. */
+/** An intact record of a format, or with fields, that this release does not know. */
 export class UnknownFormat extends RecordError {}
 
 const knownTags: ReadonlySet<number> = new Set(Object.values(recordTags));
@@ -48,7 +48,7 @@ export function pairOf(item: Item): readonly [value: number, region: number] {
   return [safe(item.value >> 8n), Number(item.value & 0xffn)];
 }
 
-/** A bigint that a double holds. */
+/** A bigint as a number, which must be a safe integer. */
 export function safe(value: bigint): number {
   const double = Number(value);
   if (!Number.isSafeInteger(double)) throw new RecordError("a number is too large");

@@ -13,7 +13,7 @@ function ofBytes(bytes: number, text = "") {
   return { ...sampleObject("one", identifier, registers), material };
 }
 
-test("a new object has a largest size, and attributes do not take it beyond", () => {
+test("a new object has a maximum size, and attributes cannot take it beyond", () => {
   const object = ofBytes(10_400_000);
   checkRecordSize({ after: object });
   expect(() => checkRecordSize({ after: ofBytes(10_500_000) })).toThrow("at most 10485760 bytes");
@@ -49,7 +49,7 @@ describe("an object that is larger, as a join of two regions may leave it", () =
   });
 });
 
-test("another region takes the join of two copies that two regions filled", () => {
+test("a region takes the join of two copies that two regions filled", () => {
   const filled = 10_485_000;
   const object = ofBytes(1);
   const copy = (tag: number) => sampleRegister(textString(tag, "t".repeat(filled)), 1);
@@ -58,7 +58,7 @@ test("another region takes the join of two copies that two regions filled", () =
   expect(encodeRecord(joined).length).toBeLessThan(recordBytesMax);
 });
 
-test("changes of one batch have a largest size together", () => {
+test("the changes of one batch have a common maximum size", () => {
   const object = ofBytes(10_000_000);
   const change = { before: { object }, after: { ...object, lastChange: 7 } };
   expect(tooLargeTogether([change])).toBeUndefined();

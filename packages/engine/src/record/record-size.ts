@@ -2,16 +2,16 @@ import { KmipError } from "@holdfast/kmip";
 import type { ManagedObject } from "./record.ts";
 import { encodeRecord } from "./record-codec.ts";
 
-/** The largest record that a client makes. One request of 8 MiB always fits. */
+/** The largest record that a client can make. One request of 8 MiB always fits. */
 const clientRecordBytesMax = 10 << 20;
-/** By how much a fact or a deleted value may let a larger record grow: what must always be possible is small. */
+/** How much a fact or a deleted value may add to a larger record: these must always be possible, and are small. */
 const factBytesMax = 64 << 10;
 /**
- * The largest record that a region takes of another: two regions that were cut off from each other may each have filled
- * their copy, and the join holds both, and the facts of both.
+ * The largest record that a region takes from another: two regions that were cut off from each other may each have
+ * filled their copy, and the join holds the values and the facts of both.
  */
 export const recordBytesMax = 2 * clientRecordBytesMax + (1 << 20);
-/** Records of one commit, before and after, which travel as one message between regions. */
+/** Most bytes of one commit's records, before and after, which are one message between regions. */
 const commitBytesMax = 2 * recordBytesMax;
 
 /** A record's change, as far as its size matters. */
@@ -21,9 +21,9 @@ interface Sized {
 }
 
 /**
- * Refuses an object that would not fit a message between regions. One that is larger already takes facts, and loses
- * values. It takes no value in place of another: the other region may have made room for its own meanwhile, and the
- * join would hold all of them.
+ * Refuses an object that would not fit a message between regions. One that is already larger still takes facts and
+ * loses values, but takes no new value in place of another: the other region may have made room for its own value
+ * meanwhile, and the join would hold all of them.
  */
 export function checkRecordSize({ before, after }: Sized): void {
   const bytes = encodeRecord(after).length;
@@ -44,7 +44,7 @@ function addsNoValue(before: ManagedObject, after: ManagedObject): boolean {
   return after.registers.every((register) => register.value === undefined || kept.has(register));
 }
 
-/** Why changes cannot be made together; undefined where they can. */
+/** Why changes cannot be made together; undefined if they can. */
 export function tooLargeTogether(changes: readonly Sized[]): KmipError | undefined {
   if (changes.length < 2) return undefined;
   let bytes = 0;

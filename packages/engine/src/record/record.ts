@@ -13,15 +13,15 @@ export interface Stamp {
   readonly region: string;
 }
 
-/** Something that happened to an object and is never taken back. `time` in seconds since the epoch. */
+/** Something that happened to an object and is never undone. `time` in seconds since the epoch. */
 export interface Fact {
   readonly time: number;
   readonly region: string;
 }
 
 /**
- * The region in the fact of an object that was destroyed together with its instance. So the fact differs from every other
- * fact of the same second, and a restore into a new instance leaves it out.
+ * The region in the fact of an object that was destroyed together with its instance. This makes the fact differ from
+ * every other fact of the same second, and a restore into a new instance leaves it out.
  */
 export const deletionRegion = "(deletion)";
 
@@ -43,8 +43,8 @@ export interface Facts {
 }
 
 /**
- * One attribute value. A multi-valued attribute has one register a value; the identifier never moves and a deleted
- * value leaves its register without `value`, so that an index is not reused.
+ * One attribute value. A multi-valued attribute has one register per value; a register's identity never changes, and a
+ * deleted value leaves its register without `value`, so that an index is not reused.
  */
 export interface Register {
   /** The attribute's tag (`attributes` table), Vendor Attribute for custom ones. */
@@ -52,8 +52,8 @@ export interface Register {
   /** The 1.x Attribute Index; 0 for single-valued attributes. With `tag`, vendor name and `origin` it identifies the register. */
   readonly index: number;
   /**
-   * Names the addition (`Writer`): nodes of one region, and one node in turn, add values at two stores. Empty for a
-   * single-valued attribute, whose one register all writers write, and for values that the object was made with.
+   * Names the addition (`Writer`), since nodes of one region, and one node in turn, add values at two stores. Empty for
+   * a single-valued attribute, whose only register all writers write, and for values that the object was made with.
    */
   readonly origin: string;
   /** For Vendor Attribute: `vendorIdentification` NUL `attributeName`; else empty. Kept when the value is deleted. */
@@ -74,6 +74,6 @@ export interface ManagedObject {
   readonly material: SealedMaterial | undefined;
   readonly facts: Facts;
   readonly registers: readonly Register[];
-  /** Last Change Date, seconds: the largest of both copies on a join. */
+  /** Last Change Date, seconds: a join takes the later one of both copies. */
   readonly lastChange: number;
 }

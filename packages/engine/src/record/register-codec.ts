@@ -20,8 +20,8 @@ function compareText(a: string, b: string): number {
 }
 
 /**
- * Registers as items. Stamp and origin are said once for all that share them, and an attribute's value names its own
- * attribute, so that a register of a new object costs no more than its value.
+ * Registers as items. Stamp and origin are written once for all that share them, and an attribute's value names its own
+ * attribute, so that a register of a new object takes no more bytes than its value.
  */
 export function registerItems(
   registers: readonly Register[],
@@ -58,7 +58,7 @@ function pushValue(items: Item[], register: Register): void {
   else items.push(shortForm(tag, key, value) ?? longForm(tag, value));
 }
 
-/** The item that holds an attribute's value, where its tag names the attribute too; else undefined. */
+/** The item that holds an attribute's value, if its tag names the attribute too; else undefined. */
 function shortForm(tag: number, key: string, value: Item): Item | undefined {
   const vendor = tag === vendorTags.VendorAttribute ? vendorOf(value) : undefined;
   if (vendor?.key === key) return vendor.value;
@@ -69,7 +69,7 @@ function longForm(tag: number, value: Item): Item {
   return structure(tags.AnyValue, [integer(tags.AttributeTag, tag), value]);
 }
 
-/** Tags that mean something else among registers: ours, and the one that a vendor's value goes by. */
+/** Tags that mean something else among registers: ours, and the one of a vendor attribute's value. */
 function isOwn(tag: number): boolean {
   return tag >= 0x540000 || tag === vendorTags.AttributeValue;
 }

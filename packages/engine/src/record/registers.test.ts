@@ -58,7 +58,7 @@ test("an index is not reused, even that of the last value or of all", () => {
   expect(texts(added(deleteValues(registers, group, at(3)), "d"))).toEqual([[3, "d"]]);
 });
 
-test("attributes and keys do not touch each other", () => {
+test("attributes and keys do not affect each other", () => {
   const first = addValue(added([], "a"), custom, integer(1, 1), by(1));
   const second = addValue(first?.registers ?? [], { ...custom, key: "x\0B" }, integer(1, 2), by(1));
   const registers = second?.registers ?? [];
@@ -81,7 +81,7 @@ test("modify keeps index and origin, and changes nothing else", () => {
   expect(written?.registers).toEqual([registers[0], written?.register]);
 });
 
-test("there is nothing to modify or delete at an index without value", () => {
+test("nothing can be modified or deleted at an index without value", () => {
   const registers = deleteValue(added([], "a"), group, 0, at(2))?.registers ?? [];
   expect(modifyValue(registers, group, 0, text("b"), at(3))).toBeUndefined();
   expect(deleteValue(registers, group, 0, at(3))).toBeUndefined();
@@ -99,7 +99,7 @@ test("a single value is set, set again, deleted and set again in one register", 
   ]);
 });
 
-test("set goes over the first value of an attribute that has several", () => {
+test("set replaces the first value of an attribute that has several", () => {
   const registers = deleteValue(added([], "a", "b", "c"), group, 0, at(2))?.registers ?? [];
   expect(texts(setValue(registers, group, text("B"), at(3))?.registers ?? [])).toEqual([
     [1, "B"],
@@ -137,7 +137,7 @@ describe("values that two writers of one region added at the same index", () => 
     expect(texts(deleteValue(left, group, second, by(4))?.registers ?? [])).toEqual([]);
   });
 
-  test("are one value where they are alike: modified and deleted as one", () => {
+  test("count as one value if they are equal: modified and deleted as one", () => {
     const registers = both("x", "x");
     expect(texts(registers)).toEqual([[0, "x"]]);
     expect(texts(modifyValue(registers, group, 0, text("y"), by(2))?.registers ?? [])).toEqual([
@@ -149,7 +149,7 @@ describe("values that two writers of one region added at the same index", () => 
   });
 });
 
-test("no two values have the same origin, of whichever start of a process", () => {
+test("no two values have the same origin, even from different starts of a process", () => {
   const writers = Array.from({ length: 100 }, () => new Writer({ randomBytes }));
   const origins = writers.flatMap((writer) => [writer.next(), writer.next(), writer.next()]);
   expect(new Set(origins).size).toBe(300);
@@ -160,7 +160,7 @@ describe("stamps", () => {
     [5, 9, 9],
     [9, 5, 10],
     [9, 9, 10],
-  ])("over %i at %i: %i", (old, now, expected) => {
+  ])("of a write over %i at %i are %i", (old, now, expected) => {
     const registers = setValue([], mask, integer(mask.tag, 1), at(old))?.registers ?? [];
     const stamp = at(expected, "b");
     const value = integer(mask.tag, 2);
@@ -202,7 +202,7 @@ test("plannedDates reads the four dates", () => {
   expect(plannedDates([])).toEqual({});
 });
 
-test(`any sequence: registers stay in order, none vanishes, no index comes back, stamps grow (seed ${seed})`, () => {
+test(`in any sequence, registers stay in order, none vanishes, no index is reused, stamps grow (seed ${seed})`, () => {
   const step = fc.record({
     kind: fc.constantFrom("add", "modify", "delete", "deleteAll", "set"),
     index: fc.nat({ max: 4 }),

@@ -4,7 +4,7 @@ import type { PlannedDates } from "./lifecycle.ts";
 import type { Register, Stamp } from "./record.ts";
 import { compareRegisters } from "./register-codec.ts";
 
-/** Registers of one object at most, those of deleted values included. */
+/** Most registers of one object, those of deleted values included. */
 export const registersMax = 1_000;
 
 /** Which attribute: its tag and, for Vendor Attribute, its key; empty otherwise. */
@@ -13,17 +13,17 @@ export interface RegisterName {
   readonly key: string;
 }
 
-/** A clock reading in microseconds and the region that writes; what a write takes as its stamp at least. */
+/** A clock reading in microseconds and the region that writes: the lowest stamp that a write takes. */
 export type Now = Stamp;
 
-/** The same with what only the value that is added has (`Writer`). */
+/** The same, with the origin of the value that is added (`Writer`). */
 export interface OriginNow extends Now {
   readonly origin: string;
 }
 
 /**
  * Names the values that a process adds: 64 random bits of its start and a number that counts up. A process may write to
- * two stores in turn, and the second need not have what the first took: so no two values that it adds share a name.
+ * two stores in turn, and the second may lack what the first took, so no two values that it adds may share a name.
  */
 export class Writer {
   readonly #start: string;
@@ -54,13 +54,13 @@ export interface CurrentValue {
   readonly register: Register;
 }
 
-/** An object's own indexes are lower: it has fewer registers, and each index is one more than the highest before. */
+/** Stored indexes are lower: an object has fewer registers, and each index is one more than the highest before. */
 const indexStep = 1 << 20;
 
 /**
  * The values of an object now, in order. Writers that knew nothing of each other may have given the same index to
- * different values: the first keeps it, the others are shown at `indexStep` more. What several writers added alike is
- * one value.
+ * different values: the first keeps it, the others are shown at `indexStep` more. Equal values that several writers
+ * added count as one.
  */
 export function valuesOf(registers: readonly Register[]): readonly CurrentValue[] {
   const values: CurrentValue[] = [];
@@ -98,7 +98,7 @@ function distinct(values: readonly CurrentValue[]): readonly CurrentValue[] {
   });
 }
 
-/** The value of an attribute at an index, 0 unless said. */
+/** The value of an attribute at an index, 0 by default. */
 export function valueAt(
   registers: readonly Register[],
   name: RegisterName,
@@ -124,7 +124,7 @@ export function addValue(
   return write(registers, { ...name, index, origin: now.origin, value, stamp });
 }
 
-/** Replaces the value at an index; undefined without one. */
+/** Replaces the value at an index; undefined if there is none. */
 export function modifyValue(
   registers: readonly Register[],
   name: RegisterName,
@@ -139,8 +139,8 @@ export function modifyValue(
 }
 
 /**
- * Gives an attribute its one value, over its first value if it has any; undefined when the object is full. A register
- * made here has no origin, so that all writers write the same one.
+ * Gives an attribute its one value, in place of its first value if it has any; undefined when the object is full. A
+ * register made here has no origin, so that all writers write the same one.
  */
 export function setValue(
   registers: readonly Register[],
@@ -157,7 +157,7 @@ export function setValue(
   return write(registers, { ...name, index: 0, origin: "", value, stamp });
 }
 
-/** Deletes the value at an index and keeps its register; undefined without one. */
+/** Deletes the value at an index and keeps its register; undefined if there is none. */
 export function deleteValue(
   registers: readonly Register[],
   name: RegisterName,
@@ -170,7 +170,7 @@ export function deleteValue(
   return write(others, { ...old.register, value: undefined, stamp: stampAfter(old.register, now) });
 }
 
-/** Deletes what other writers added alike: it is the same value, and must not show in its place. */
+/** Deletes equal values that other writers added: they are the same value, and must not show in its place. */
 function withoutCopies(
   registers: readonly Register[],
   { register, value }: CurrentValue,
@@ -197,7 +197,7 @@ export function deleteValues(
   );
 }
 
-/** The stamp of a write over `old`: later than it even where this node's clock is behind. */
+/** The stamp of a write over `old`: later than the old one even if this node's clock is behind. */
 export function stampAfter(old: Register, now: Now): Stamp {
   return { us: Math.max(now.us, old.stamp.us + 1), region: now.region };
 }
@@ -228,14 +228,14 @@ function hasValue(register: Register): boolean {
   return register.value !== undefined;
 }
 
-/** Whether two items, or none, have the same bytes. */
+/** Whether two items have the same bytes, or both are undefined. */
 export function isSameItem(one: Item | undefined, other: Item | undefined): boolean {
   if (one === undefined || other === undefined || one === other) return one === other;
   if (one.tag !== other.tag || one.type !== other.type) return false;
   return Buffer.compare(encode(one), encode(other)) === 0;
 }
 
-/** Puts a register in its place, over the one of the same identity. */
+/** Puts a register in its place, instead of the one with the same identity. */
 function write(registers: readonly Register[], register: Register): Written {
   const { tag, key, index, origin, value, stamp } = register;
   const written: Register = { tag, key, index, origin, value, stamp };

@@ -11,6 +11,6 @@ export interface SealBinding {
   readonly instance: string;
   readonly uniqueIdentifier: string;
   readonly objectType: number;
-  /** What of the object is sealed; its material where absent. */
+  /** The part of the object that is sealed; its material if absent. */
   readonly part?: "digest";
 }

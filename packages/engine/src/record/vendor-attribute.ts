@@ -38,7 +38,7 @@ function isText(
   return item?.tag === tag && item.type === ItemType.TextString;
 }
 
-/** The inverse of `vendorOf`. A key without NUL is all vendor. */
+/** The inverse of `vendorOf`. A key without NUL is only a Vendor Identification. */
 export function vendorItem(vendor: VendorValue): Item {
   const [vendorIdentification, ...name] = vendor.key.split("\0");
   return {

@@ -16,7 +16,7 @@ export interface Field<Value> {
   /** The item's own tag; a field without one is kept under its name. */
   readonly tag?: number | undefined;
   readonly item: (tag: number, value: Value) => Item;
-  /** Undefined for an item that is not such a value; throws where the whole record is not valid then. */
+  /** Undefined for an item that is not such a value; throws if the whole record is then not valid. */
   readonly read: (item: Item) => Value | undefined;
 }
 
@@ -25,7 +25,7 @@ export interface Optional<Value> extends Field<Value> {
   readonly optional: true;
 }
 
-/** A field with a value also where nobody wrote one. */
+/** A field that has a value even if nobody wrote one. */
 export interface Defaulted<Value> extends Field<Value> {
   readonly otherwise: Value;
 }
@@ -45,7 +45,7 @@ export interface AnyField {
   readonly keyed?: true;
 }
 
-/** A text, of a form if one is given. */
+/** A text, which must match `form` if that is given. */
 export function text(of: { readonly tag?: number; readonly form?: RegExp } = {}): Field<string> {
   const { tag, form } = of;
   const read = (item: Item) => {
@@ -108,7 +108,7 @@ export function flag(tag: number): Field<boolean> {
   return { tag, item: boolean, read: (item) => typed(item, ItemType.Boolean) };
 }
 
-/** A KEK as one region's root of trust wrapped it. `blob` says its own scheme and root key version. */
+/** A KEK as one region's root of trust wrapped it. `blob` contains its own scheme and root key version. */
 export interface Wrap {
   readonly rootOfTrust: string;
   readonly rootKeyVersion: string;

@@ -172,7 +172,7 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
   },
 };
 
-/** Bytes and index terms of records, as they are since format 1. */
+/** Bytes and index terms of records, as they have been since format 1. */
 const golden: unknown = JSON.parse(
   await readFile(join(import.meta.dirname, "testdata", "records-1.json"), "utf8"),
 );
@@ -181,7 +181,7 @@ test("every kind of system record has an example", () => {
   expect(Object.keys(recordKinds).filter((kind) => records[kind] === undefined)).toEqual([]);
 });
 
-test("every kind of record has the bytes and the terms that it had", () => {
+test("every kind of record keeps its bytes and its terms", () => {
   const now = Object.entries(records).map(([name, make]) => {
     const record = make();
     const bytes = encodeRecord(record);

@@ -45,7 +45,7 @@ describe("termFor", () => {
     ["a custom attribute without value", vendor()],
     ["a name that is not a structure", textString(0x420053, "key-1")],
     ["a group that is not text", integer(0x420056, 1)],
-  ])("none for %s", (_name, item) => {
+  ])("gives no term for %s", (_name, item) => {
     expect(termFor(item)).toBeUndefined();
   });
 
@@ -57,14 +57,14 @@ describe("termFor", () => {
     ]);
   }
 
-  test("a name's type does not matter, its value and the kind of attribute do", () => {
+  test("ignores a name's type, but not its value or the kind of attribute", () => {
     const uri = structure(0x420053, [textString(0x420055, "k"), enumeration(0x420054, 2)]);
     expect(termFor(uri)).toBe(termFor(nameItem("k")));
     const all = [nameItem("k"), nameItem("K"), groupItem("k"), alternativeItem("k", 1)];
     expect(new Set(all.map(termFor)).size).toBe(all.length);
   });
 
-  test("fields do not run into one another", () => {
+  test("keeps fields apart", () => {
     expect(termFor(applicationItem("a1", "b"))).not.toBe(termFor(applicationItem("a", "1b")));
     expect(termFor(customItem("a", "1:b"))).not.toBe(termFor(customItem("a1", ":b")));
   });
@@ -82,7 +82,7 @@ describe("indexTerms", () => {
   const object = sampleObject("i", "u", registers);
   const [first, second, group] = [nameItem("key-1"), nameItem("key-2"), groupItem("group")];
 
-  test("one entry a term, names unique", () => {
+  test("has one entry per term, and names are unique", () => {
     expect(indexTerms(object)).toEqual([
       { term: termFor(first), unique: true },
       { term: termFor(second), unique: true },
@@ -90,7 +90,7 @@ describe("indexTerms", () => {
     ]);
   });
 
-  test("a destroyed object holds no name but is still found by it", () => {
+  test("keeps a destroyed object's name as a term that is not unique", () => {
     const destroyed = { ...object, facts: { destroyed: { time: 1, region: "a" } } };
     expect(indexTerms(destroyed)).toEqual(
       indexTerms(object).map(({ term }) => ({ term, unique: false })),
@@ -102,7 +102,7 @@ describe("indexTerms", () => {
     expect(nameOfTerm(object, "n?")).toBe("");
   });
 
-  test(`any object: the same terms before and after the store (seed ${seed})`, () => {
+  test(`gives any object the same terms before and after it is stored (seed ${seed})`, () => {
     fc.assert(
       fc.property(anyManagedObject, (any) => {
         const terms = new Set(indexTerms(any).map(({ term }) => term));

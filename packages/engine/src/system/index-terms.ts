@@ -14,14 +14,14 @@ export interface IndexTerm {
   readonly unique: boolean;
 }
 
-/** 128 bits: two names share a term only if someone spent 2^64 hashes on it, in an instance of its own. */
+/** 128 bits: two names share a term only if a client spent 2^64 hashes on it, and only in its own instance. */
 const uniqueLength = 22;
-/** 60 bits: what shares such a term by accident is filtered out afterwards. */
+/** 60 bits: objects that share such a term by accident are filtered out afterwards. */
 const plainLength = 10;
 
 const nameTag = 0x420053;
 
-/** How the item of an attribute becomes the parts of its term; undefined where it does not narrow a walk. */
+/** How the item of an attribute becomes the parts of its term; undefined if it does not narrow a walk. */
 const indexed: Readonly<
   Record<number, { letter: string; parts: (item: Item) => readonly string[] | undefined }>
 > = {
@@ -44,7 +44,7 @@ const indexed: Readonly<
   },
 };
 
-/** The term under which objects with this attribute value are found; undefined without one. */
+/** The term under which objects with this attribute value are found; undefined if there is none. */
 export function termFor(item: Item): string | undefined {
   const row = indexed[item.tag];
   const parts = row?.parts(item);
@@ -71,7 +71,7 @@ export function indexTerms(object: ManagedObject): readonly IndexTerm[] {
   return [...terms.values()];
 }
 
-/** The name in `object`, or a system record's claim, behind a unique term, for an error that says it. */
+/** The name in `object`, or a system record's claim, behind a unique term, for use in an error. */
 export function nameOfTerm(object: ManagedObject, term: string): string {
   if (object.instance === systemInstance) {
     return claimsOf(object).find((claim) => claimTerm(object, claim) === term) ?? "";
@@ -88,7 +88,7 @@ export function kekTerm(instance: string): string {
   return `k${hash("sha256", instance, "base64url").slice(0, plainLength)}`;
 }
 
-/** The terms of a system record: a KEK's, of which one may be the first of its instance, and those of its claims. */
+/** The terms of a system record: those of a KEK, with a unique one for an instance's first KEK, or of its claims. */
 function systemTerms(record: ManagedObject): readonly IndexTerm[] {
   const kek = readRecord("Kek", record);
   if (kek === undefined) {
@@ -110,7 +110,7 @@ function text(item: Item): readonly string[] | undefined {
   return item.type === ItemType.TextString ? [item.value] : undefined;
 }
 
-/** The text fields with these tags; undefined unless all are there. */
+/** The text fields with these tags; undefined unless all exist. */
 function texts(item: Item, tags: readonly number[]): readonly string[] | undefined {
   if (item.type !== ItemType.Structure) return undefined;
   const found = tags.flatMap((tag) => {

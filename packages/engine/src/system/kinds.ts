@@ -16,26 +16,26 @@ import {
   wrap,
 } from "./fields.ts";
 
-/** What there is to know of a kind of system record. */
+/** The definition of a kind of system record. */
 interface RecordKind {
   /** The object type, in the range that KMIP leaves to extensions (KMIP 2.1, 11.39). */
   readonly type: number;
-  /** What never changes, alike in every region. */
+  /** The part that never changes and is the same in every region. */
   readonly fixed: Readonly<Record<string, AnyField>>;
   /** Registers: the last writer of each wins, in all regions. */
   readonly fields: Readonly<Record<string, AnyField>>;
-  /** What a record may claim: of one claim and its values there is at most one live record in the store. */
+  /** What a record may claim: at most one live record in the store has the same claim with the same values. */
   readonly claims?: readonly string[];
-  /** Whether a record is deleted for ever by its destroyed fact. One such fact about a KEK would close all its keys. */
+  /** Whether a destroyed fact deletes a record for ever. One such fact about a KEK would close all keys under it. */
   readonly deletable: boolean;
-  /** The records of an instance, found by their `instance`, go with it. */
+  /** Records with this value belong to an instance, by their `instance`, and are deleted with it. */
   readonly belongsTo?: "instance";
-  /** The fixed field by which records are found too. */
+  /** A fixed field by which records can be found. */
   readonly key?: string;
 }
 
 const sha256 = text({ form: /^[0-9a-f]{64}$/ });
-/** Every kind keeps it in the same register. */
+/** Every kind keeps its name in the same register. */
 const name = defaulted(text({ tag: tags.InstanceName }), "");
 const wantedStatus = oneOf(["Inactive", "Configuring", "Installed", "Removing"]);
 
@@ -46,7 +46,7 @@ const generationMax = 2 ** 32;
 export type Removal = z.output<typeof removal>;
 const removal = z.object({
   id: z.string(),
-  /** `reserved`: it may still be dropped. `decided`: any leader finishes it. */
+  /** `reserved`: it may still be cancelled. `decided`: any leader finishes it. */
   phase: z.enum(["reserved", "decided"]),
   force: z.boolean(),
   atMs: z.number(),
@@ -54,29 +54,29 @@ const removal = z.object({
   byId: z.string(),
 });
 
-/** How a region's root of trust does for an instance. */
+/** The state of a region's root of trust for an instance. */
 export type CrkState = z.output<typeof crkState>;
 const crkState = z.enum(crkStates);
 
-/** What a region's leader last found of an instance. */
+/** What a region's leader last found out about an instance. */
 export type RegionState = z.output<typeof regionState>;
 const regionState = z.object({
   status: z.enum(instanceStatuses),
-  /** Why it is not Installed there, or what is about to end; empty where nothing is wrong. */
+  /** Why it is not Installed there, or what is about to end; empty if nothing is wrong. */
   reason: z.string(),
   atMs: z.number(),
-  /** The root of trust's own name; empty while it has not said it. */
+  /** The root of trust's own name; empty until it has returned it. */
   root: z.string(),
   crkState,
   version: z.string(),
   graceUntilMs: z.number().optional(),
 });
 
-/** What an administrator last ordered of a region's open keys of an instance. */
+/** An administrator's last order about a region's open keys of an instance. */
 export type KeysOrder = z.output<typeof keysOrder>;
 const keysOrder = z.object({
   keys: z.enum(["open", "shredded"]),
-  /** Another with each order, so that every node carries each out. */
+  /** A new one for each order, so that every node carries out each order. */
   id: z.string(),
   atMs: z.number(),
   by: z.string(),
@@ -94,12 +94,12 @@ const backupRun = z.object({
   reason: z.string(),
 });
 
-/** A reference to a root of trust, of which the kinds of root of trust know the form. */
+/** A reference to a root of trust. Its form depends on the kind of root of trust. */
 const rootReference = json(z.unknown());
 
 /**
- * Every kind of system record. They belong to `systemInstance` and travel between regions as every object does; codec,
- * index, claims and what a deletion takes along follow from a kind's row.
+ * Every kind of system record. They belong to `systemInstance` and regions share them like every object; codec,
+ * index, claims and what is deleted with an instance follow from a kind's row.
  */
 export const recordKinds = {
   Instance: {
@@ -109,18 +109,18 @@ export const recordKinds = {
       name,
       description: defaulted(text(), ""),
       labels: defaulted(json(z.record(z.string(), z.string())), {}),
-      /** Undefined for an instance of the configuration. */
+      /** Undefined for an instance that the configuration declares. */
       createdMs: number,
       createdBy: defaulted(text(), ""),
-      /** What an administrator wants of it; an instance of the configuration has none. */
+      /** The status that an administrator wants; undefined for an instance that the configuration declares. */
       status: wantedStatus,
       configuredMs: number,
       removal: json(removal),
-      /** The status before the deletion that may still be dropped. */
+      /** The status before the deletion that may still be cancelled. */
       removedFrom: wantedStatus,
       /** The deleted instance whose objects a restore brought here. */
       restoredFrom: text(),
-      /** By region: the root of trust, the one it is being moved to, those that it left. */
+      /** By region: the root of trust, the one that the instance is being moved to, those that it left. */
       root: keyed(rootReference),
       rootNext: keyed(rootReference),
       rootLeft: keyed(rootReference),
@@ -136,7 +136,7 @@ export const recordKinds = {
       instance: text({ tag: tags.OfInstance }),
       createdMs: long(tags.MadeMs),
       check: bytes(tags.KekCheck),
-      /** Whether it was made since its instance had none; then it is the only such. */
+      /** Whether it was made because its instance had none; an instance has only one such KEK. */
       first: flag(tags.FirstKek),
     },
     fields: { wraps: keyed(wrap) },
@@ -175,10 +175,10 @@ export const recordKinds = {
     },
     fields: {
       name,
-      /** The last reported warning of its end: how many days before. */
+      /** The last warning of its expiry that was reported: how many days before. */
       expiryTold: defaulted(number, Number.POSITIVE_INFINITY),
     },
-    /** Its name in the instance; itself, and of an authority who signs, in the system. */
+    /** Its name in the instance; in the system, the certificate itself and, for an authority, who signs with it. */
     claims: ["name", "certificate", "signer"],
     deletable: true,
     belongsTo: "instance",
@@ -187,7 +187,7 @@ export const recordKinds = {
   Token: {
     type: 0x80000005,
     fixed: {
-      /** SHA-256 of the token: of 256 random bits, which nobody finds by trying. */
+      /** SHA-256 of the token, which is 256 random bits and cannot be guessed. */
       hash: sha256,
       role: oneOf(["viewer", "operator", "manager"]),
       /** Identifiers; left out = all. */
@@ -199,7 +199,7 @@ export const recordKinds = {
       origin: oneOf(["api", "bootstrap"]),
     },
     fields: { name },
-    /** `first`: of one-time tokens that are used at several nodes at once, one makes a token. */
+    /** `first`: if one-time tokens are used at several nodes at once, only one of them makes a token. */
     claims: ["name", "first"],
     deletable: true,
     key: "hash",

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { partitionCount, partitionOf, sysPartition, systemInstance } from "./partition.ts";
 
 test.each([
-  // Never to be changed: an instance's records lie where these numbers say. By hand from FNV-1a's published vectors.
+  // Never change these: they say where an instance's records are. Computed by hand from FNV-1a's published vectors.
   ["", 0x811c9dc5 % 64],
   ["a", 0xe40c292c % 64],
   ["foobar", 0xbf9cf968 % 64],
@@ -13,7 +13,7 @@ test.each([
   expect(partitionOf(instance)).toBe(partition);
 });
 
-test("partitions are hit evenly", () => {
+test("instances are spread evenly over the partitions", () => {
   const counts = new Array<number>(partitionCount).fill(0);
   for (let i = 0; i < 6_400; i += 1) {
     const partition = partitionOf(`instance-${i}`);

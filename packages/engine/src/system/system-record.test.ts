@@ -41,7 +41,7 @@ kekStoreConformance("ObjectKekStore", async () => ({
   close: async () => undefined,
 }));
 
-/** Through the record's bytes. */
+/** The record after it was encoded and decoded. */
 function stored(record: ManagedObject): ManagedObject {
   return decodeRecord(encodeRecord(record));
 }
@@ -67,7 +67,7 @@ test("a system record decodes to the fields that it was made from", () => {
   expect(readRecord("Region", retire(forever, 1))).toMatchObject({ retired: 1 });
 });
 
-test("each kind is read as its own only, and no object as any", async () => {
+test("each kind is read only as itself, and an object of a client as no kind", async () => {
   const instance = randomUUID();
   const record = kekRecord({ instance, kek }, false, now);
   expect(readRecord("Instance", record)).toBeUndefined();
@@ -77,7 +77,7 @@ test("each kind is read as its own only, and no object as any", async () => {
   expect(indexTerms({ ...record, fixed: [] })).toEqual([]);
 });
 
-test("identifiers are UUIDs of version 8, one a name and type", () => {
+test("identifiers are UUIDs of version 8, one per name and type", () => {
   const ids = [
     systemIdentifier("Region", "a"),
     systemIdentifier("Region", "b"),
@@ -88,7 +88,7 @@ test("identifiers are UUIDs of version 8, one a name and type", () => {
   expect(systemIdentifier("Region", "a")).toBe(ids[0]);
 });
 
-test("a KEK is found by its instance; the first of an instance claims that", () => {
+test("a KEK is found by its instance, and an instance's first KEK claims to be the first", () => {
   const record = kekRecord({ instance: "i", kek }, true, now);
   const [term, claim] = indexTerms(record);
   expect(term).toEqual({ term: kekTerm("i"), unique: false });
@@ -110,7 +110,7 @@ test("a wrap of the same region replaces the one before it, with a later stamp",
   ]);
 });
 
-test("an invalid wrap does not close the others", () => {
+test("an invalid wrap does not affect the others", () => {
   const record = kekRecord({ instance: "i", kek }, false, now);
   const [own, other] = record.registers;
   if (own === undefined || other === undefined) throw new Error("no registers");
@@ -119,7 +119,7 @@ test("an invalid wrap does not close the others", () => {
   expect(readKekRecord(stored(broken))?.kek.wraps).toEqual([kek.wraps[0]]);
 });
 
-test("KEKs of all instances, oldest first, many pages of them", async () => {
+test("KEKs of all instances are listed oldest first, over many pages", async () => {
   const keks = new ObjectKekStore(new MemoryOwnStore(), writer);
   const ids = Array.from({ length: 300 }, () => randomUUID());
   for (const [at, id] of ids.entries()) {
@@ -130,7 +130,7 @@ test("KEKs of all instances, oldest first, many pages of them", async () => {
   expect(await keks.list("i1")).toHaveLength(100);
 });
 
-test("an instance is named once and renamed, and keeps its status", async () => {
+test("an instance is named, is renamed, and keeps its status", async () => {
   const store = new MemoryOwnStore();
   const instances = new ObjectInstances(store, store.instances, writer);
   const id = systemIdentifier("Instance", "i");
@@ -152,7 +152,7 @@ test("an instance is named once and renamed, and keeps its status", async () => 
   await expect(instances.ensure(systemInstance, "x")).rejects.toThrow(RangeError);
 });
 
-test("no client reaches the system's records", async () => {
+test("no client can reach the system records", async () => {
   const { sendAs } = await testEngine();
   const client = { instance: systemInstance, fingerprint: "fp" };
   const { items } = await sendAs(client, "1.1", [["Locate", { attributes: [] }]]);
@@ -178,7 +178,7 @@ describe("a record with claims", () => {
       at(5_000_000),
     );
 
-  test("survives the store's form", () => {
+  test("is decoded unchanged", () => {
     const record = decodeRecord(encodeRecord(made()));
     expect(readAnyRecord(record)).toEqual({
       ...{ type: "Authority", id, destroyed: undefined, ...authority, key: "sealed" },
@@ -186,7 +186,7 @@ describe("a record with claims", () => {
     expect(claimsOf(record)).toEqual(["instance i", "instance j"]);
   });
 
-  test("has its fields set anew and deleted one by one", () => {
+  test("has its fields set and deleted one by one", () => {
     const changed = changeRecord(
       "Authority",
       made(),
@@ -198,7 +198,7 @@ describe("a record with claims", () => {
     expect(changed.lastChange).toBe(6);
   });
 
-  test("claims what it says until it is deleted", () => {
+  test("has its claims until it is deleted", () => {
     const terms = indexTerms(made());
     expect(terms.map(({ unique }) => unique)).toEqual([true, true]);
     expect(new Set(terms.map(({ term }) => term)).size).toBe(2);
@@ -208,7 +208,7 @@ describe("a record with claims", () => {
     expect(withDestroyed(gone, at(10_000_000))).toBe(gone);
   });
 
-  test.each(["{", "{}", "7", ""])("that are not valid claims nothing: %s", (claims) => {
+  test.each(["{", "{}", "7", ""])("that are not valid has no claims: %s", (claims) => {
     const registers = made().registers.map((register) =>
       register.key === "claims"
         ? { ...register, value: textString(recordTags.DocumentField, claims) }
@@ -218,7 +218,7 @@ describe("a record with claims", () => {
   });
 });
 
-test("a field whose value is not valid counts as not there, and another's stays", () => {
+test("a field whose value is not valid counts as missing, and other fields stay", () => {
   const record = makeRecord("Instance", randomUUID(), { instance: "i", name: "n" }, now);
   const bad = {
     origin: "",
@@ -236,7 +236,7 @@ test("a field whose value is not valid counts as not there, and another's stays"
   expect([read?.createdMs, read?.status]).toEqual([undefined, undefined]);
 });
 
-test("a record without a part that never changes is not valid", () => {
+test("a record that lacks a fixed field is not valid", () => {
   const record = makeRecord("User", randomUUID(), { instance: "i", name: "n" }, now);
   expect(readAnyRecord(record)).toMatchObject({ type: "User", instance: "i", name: "n" });
   expect(readAnyRecord({ ...record, fixed: record.fixed.slice(2) })).toBeUndefined();

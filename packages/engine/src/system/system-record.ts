@@ -12,7 +12,7 @@ type Value<Of> = Of extends { readonly read: (item: Item) => infer Read }
   ? Exclude<Read, undefined>
   : never;
 
-/** What never changes of a record. */
+/** The part of a record that never changes. */
 type Fixed<Kind extends KindName> = {
   readonly [Name in keyof Row<Kind>["fixed"]]: Row<Kind>["fixed"][Name] extends Optional<infer _>
     ? Value<Row<Kind>["fixed"][Name]> | undefined
@@ -39,13 +39,13 @@ export type SystemRecord<Kind extends KindName = KindName> = {
   readonly [Each in Kind]: {
     readonly type: Each;
     readonly id: string;
-    /** Deleted for ever, and where and when. */
+    /** Where and when the record was deleted for ever; undefined if it was not. */
     readonly destroyed: Fact | undefined;
   } & Fixed<Each> &
     Fields<Each>;
 }[Kind];
 
-/** Fields to set anew, of which `undefined` deletes one; of a keyed field the keys that are named. */
+/** Fields to set; `undefined` deletes one. In a keyed field, only the keys that are named change. */
 export type FieldChanges<Kind extends KindName> = {
   readonly [Name in keyof Row<Kind>["fields"]]?: Fields<Kind>[Name] | undefined;
 } & {
@@ -65,7 +65,7 @@ const kindOfType = new Map<number, KindName>(
   kindNames.map((kind) => [recordKinds[kind].type, kind]),
 );
 
-/** The identifier of the one record of this kind that speaks of `name`: UUID version 8 (RFC 9562, 5.8) of its SHA-256. */
+/** The identifier of the one record of this kind about `name`: UUID version 8 (RFC 9562, 5.8) of its SHA-256. */
 export function systemIdentifier(kind: KindName, name: string): string {
   return hashUuid(`${recordKinds[kind].type}\0${name}`);
 }
@@ -95,7 +95,7 @@ export function makeRecord<Kind extends KindName>(
   return changeRecord(kind, bare, values, now);
 }
 
-/** A record with these fields set anew. */
+/** A record with these fields set. */
 export function changeRecord<Kind extends KindName>(
   kind: Kind,
   record: ManagedObject,
@@ -143,7 +143,7 @@ export function withDestroyed(record: ManagedObject, now: Now): ManagedObject {
   return { ...record, facts: { ...record.facts, destroyed }, lastChange };
 }
 
-/** What a record of this kind holds; undefined for any other, and for one that is not valid. */
+/** What a record of this kind holds; undefined for a record of another kind, and for one that is not valid. */
 export function readRecord<Kind extends KindName>(
   kind: Kind,
   record: ManagedObject,
@@ -154,8 +154,8 @@ export function readRecord<Kind extends KindName>(
 }
 
 /**
- * What a system record of any kind holds; undefined where it is not valid: what another release or a faulty region sent
- * must not close the keys of everyone.
+ * What a system record of any kind holds; undefined if it is not valid: a record that another release or a faulty
+ * region sent must not close the keys of all instances.
  */
 export function readAnyRecord(record: ManagedObject): SystemRecord | undefined {
   const kind = kindOf(record);
@@ -203,7 +203,7 @@ function fixedItems(rows: Rows, values: Readonly<Record<string, unknown>>): Item
   });
 }
 
-/** Undefined where one is missing or not valid. */
+/** Undefined if one is missing or not valid. */
 function readFixed(rows: Rows, items: readonly Item[]): Record<string, unknown> | undefined {
   const found = isTagged(rows) ? taggedItems(rows, items) : pairsOf(items);
   if (found === undefined) return undefined;

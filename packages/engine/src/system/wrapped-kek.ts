@@ -12,25 +12,25 @@ export interface KekWrap extends Wrap {
 export interface WrappedKek {
   readonly id: string;
   readonly createdMs: number;
-  /** Key check value (`kekCheck`): a region that is handed another key notices before it seals anything with it. */
+  /** Key check value (`kekCheck`): a region that gets another key notices before it seals anything with it. */
   readonly check: Uint8Array;
   readonly wraps: readonly KekWrap[];
 }
 
-/** A KEK and whose it is. */
+/** A KEK and the instance that it belongs to. */
 export interface KekEntry {
   readonly instance: string;
   readonly kek: WrappedKek;
 }
 
-/** A new KEK's record; `first` where it was made since its instance has none. */
+/** A new KEK's record; `first` if it was made because its instance has none. */
 export function kekRecord({ instance, kek }: KekEntry, first: boolean, now: Now): ManagedObject {
   const { id, createdMs, check } = kek;
   const wraps = Object.fromEntries(kek.wraps.map(({ region, ...wrap }) => [region, wrap]));
   return makeRecord("Kek", id, { instance, createdMs, check, first, wraps }, now);
 }
 
-/** A KEK's record with a region's wrap, over the one that the region had. */
+/** A KEK's record with a region's wrap, in place of the one that the region had. */
 export function withKekWrap(
   record: ManagedObject,
   { region, ...wrap }: KekWrap,
@@ -39,7 +39,7 @@ export function withKekWrap(
   return changeRecord("Kek", record, { wraps: { [region]: wrap } }, now);
 }
 
-/** A KEK's record without any region's wrap: nothing that the KEK seals can be opened by it. The same where it has none. */
+/** A KEK's record without any region's wrap: it can no longer open what the KEK sealed. The same if it has none. */
 export function withoutKekWraps(record: ManagedObject, now: Now): ManagedObject {
   const wraps = wrapsOf(record).flatMap(({ key, value }) =>
     value === undefined ? [] : [[key, undefined] as const],
@@ -48,13 +48,13 @@ export function withoutKekWraps(record: ManagedObject, now: Now): ManagedObject 
   return changeRecord("Kek", record, { wraps: Object.fromEntries(wraps) }, now);
 }
 
-/** Whether every wrap that a KEK ever had was taken away: its instance was deleted. */
+/** Whether every wrap that a KEK ever had was removed, because its instance was deleted. */
 export function hasErasedWraps(record: ManagedObject): boolean {
   const wraps = wrapsOf(record);
   return wraps.length > 0 && wraps.every(({ value }) => value === undefined);
 }
 
-/** What a KEK's record says; undefined for any other record. */
+/** What a KEK's record holds; undefined for any other record. */
 export function readKekRecord(record: ManagedObject): KekEntry | undefined {
   const read = readRecord("Kek", record);
   return read && wrappedKek(read);

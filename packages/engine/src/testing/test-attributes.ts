@@ -17,7 +17,7 @@ export function attributeSet(
   return { attributes, templateNames: [] };
 }
 
-/** An AES-256 key for Encrypt and Decrypt, with what else is given. */
+/** An AES-256 key for Encrypt and Decrypt, with the given attributes. */
 export function aesKey(given: Parameters<typeof attributeSet>[0] = {}) {
   const attributes = attributeSet({
     CryptographicAlgorithm: "AES",

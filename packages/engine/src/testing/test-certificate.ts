@@ -26,7 +26,7 @@ export function oid(dotted: string): Buffer {
   return der(0x06, Buffer.from(bytes));
 }
 
-/** A Name whose attributes are `[object identifier, text, DER tag]`, one a relative name. */
+/** A Name whose attributes are `[object identifier, text, DER tag]`, one per relative name. */
 export function nameDer(attributes: readonly (readonly [string, string, number?])[]): Buffer {
   return der(
     0x30,
@@ -39,7 +39,7 @@ export function nameDer(attributes: readonly (readonly [string, string, number?]
   );
 }
 
-/** What a test certificate says. */
+/** The contents of a test certificate. */
 export interface TestCertificate {
   readonly issuer: Buffer;
   readonly subject: Buffer;

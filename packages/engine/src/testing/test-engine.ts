@@ -42,13 +42,13 @@ export interface TestEngine {
     items: readonly TestItem[],
     header?: TestHeader,
   ): Promise<ResponseMessage>;
-  /** Sends one operation and answers its payload; what failed is thrown as `reason: message`. */
+  /** Sends one operation and returns its payload; throws a failure as `reason: message`. */
   ask<N extends ImplementedOperation>(
     version: Version,
     operation: N,
     payload: unknown,
   ): Promise<Response<N>>;
-  /** Sends one operation and answers its Result Reason; undefined for a success. */
+  /** Sends one operation and returns its Result Reason; undefined for a success. */
   reason(
     version: Version,
     operation: ImplementedOperation,
@@ -56,7 +56,7 @@ export interface TestEngine {
   ): Promise<string | undefined>;
 }
 
-/** An item of a message: payload by operation, numbered from 1 where there are several. */
+/** An item of a message: payload by operation, numbered from 1 if there are several. */
 export type TestItem = readonly [operation: ImplementedOperation, payload: unknown];
 export type TestHeader = Partial<Omit<RequestHeader, "batchCount">>;
 

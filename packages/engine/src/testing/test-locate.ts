@@ -11,7 +11,7 @@ import { dateTime, type Item, structure } from "@holdfast/ttlv";
 import type { EngineOptions } from "../batch/execute.ts";
 import { type TestEngine, testEngine } from "./test-engine.ts";
 
-/** Attributes that are looked for. */
+/** Attributes to search for. */
 export type Criteria = NonNullable<Request<"Locate">["attributes"]>;
 
 /** An attribute of a request by name and value. */
@@ -73,7 +73,7 @@ export class LabelledObjects {
     return [...this.#identifiers].find(([, known]) => known === uniqueIdentifier)?.[0];
   }
 
-  /** What Locate answers, with labels. */
+  /** What Locate returns, with labels. */
   async locate(version: Version, criteria: Criteria, more: Partial<Request<"Locate">> = {}) {
     const answer = await this.engine.ask(version, "Locate", { ...more, attributes: criteria });
     const labels = answer.uniqueIdentifiers.map((one) => this.labelOf(one) ?? "?");

@@ -64,7 +64,7 @@ async function items(of: AttributeReference): Promise<readonly Item[]> {
   return answer.attributes.map(({ item }) => item);
 }
 
-describe("Adjust Attribute of a value that is there", () => {
+describe("Adjust Attribute of an existing value", () => {
   const rows: readonly (readonly [string, Item, How, Item | undefined, Item])[] = [
     ["Integer by 1", integer(0, 5), "Increment", undefined, integer(0, 6)],
     ["Integer by 3", integer(0, 5), "Increment", integer(0, 3), integer(0, 8)],
@@ -101,7 +101,7 @@ describe("Adjust Attribute of a value that is there", () => {
     ["Boolean", boolean(0, true), "Negate", undefined, boolean(0, false)],
   ];
 
-  test.each(rows)("%s", async (_, before, how, by, after) => {
+  test.each(rows)("adjusts %s", async (_, before, how, by, after) => {
     await add(holding(before));
     expect(await adjust(counter, how, by)).toBeUndefined();
     expect(await items(counter)).toEqual([holding(after)]);
@@ -147,7 +147,7 @@ describe("Adjust Attribute of a value that is there", () => {
 });
 
 describe.each(["2.0", "2.1"] as const)("Adjust Attribute in %s", (version) => {
-  test("takes an absent number for 0 and an absent Boolean for False", async () => {
+  test("treats an absent number as 0 and an absent Boolean as False", async () => {
     const period = reference("ProtectionPeriod");
     expect(await adjust(period, "Increment", interval(0, 60), version)).toBeUndefined();
     expect(await items(period)).toEqual([attributeItem("ProtectionPeriod", 60)]);
@@ -155,14 +155,14 @@ describe.each(["2.0", "2.1"] as const)("Adjust Attribute in %s", (version) => {
     expect(await items(reference("Sensitive"))).toEqual([attributeItem("Sensitive", true)]);
   });
 
-  test("refuses an absent value of another type, and a vendor's of an unknown one", async () => {
+  test("refuses an absent value of another type, and an absent Vendor Attribute, whose type is unknown", async () => {
     const types = [reference("ContactInformation"), reference("UsageLimits"), counter];
     for (const one of [...types, reference("ProtectStopDate")]) {
       expect(await adjust(one, "Increment", undefined, version)).toBe("InvalidDataType");
     }
   });
 
-  test("moves a date that is planned, by the rules of such dates", async () => {
+  test("changes a planned date, by the rules of such dates", async () => {
     const stop = reference("ProtectStopDate");
     await add(attributeItem("ProtectStopDate", engine.now + 100));
     expect(await adjust(stop, "Increment", interval(0, 50), version)).toBeUndefined();
@@ -172,7 +172,7 @@ describe.each(["2.0", "2.1"] as const)("Adjust Attribute in %s", (version) => {
     expect(await adjust(stop, "Increment", undefined, version)).toBe(passed);
   });
 
-  test("refuses what is read only, has several values or is not there", async () => {
+  test("refuses an attribute that is read only, has several values or does not exist", async () => {
     for (const name of ["State", "CryptographicLength", "LeaseTime", "Fresh"] as const) {
       expect(await adjust(reference(name), "Increment", undefined, version)).toBe(
         "ReadOnlyAttribute",

@@ -25,7 +25,7 @@ export const adjustAttribute: Handler<"AdjustAttribute"> = async (context, reque
   return { uniqueIdentifier };
 };
 
-/** Of a Vendor Attribute, what it holds is adjusted. */
+/** The attribute after its adjustment; in a Vendor Attribute, the value that it holds is adjusted. */
 function adjustedAttribute(item: Item, request: Request<"AdjustAttribute">): Item {
   const { adjustmentType, adjustmentValue } = request;
   const vendor = item.tag === attributes.VendorAttribute.tag ? vendorOf(item) : undefined;

@@ -59,7 +59,7 @@ async function groups(): Promise<readonly (readonly [number, unknown])[]> {
 }
 
 describe("Attribute Index in 1.x", () => {
-  test.each(older)("in %s is given by the server, and never twice", async (version) => {
+  test.each(older)("in %s is assigned by the server, and never twice", async (version) => {
     const added = [];
     for (const group of ["a", "b", "c"]) added.push(await add(version, is("ObjectGroup", group)));
     expect(added.map(({ attribute }) => attribute?.index ?? 0)).toEqual([0, 1, 2]);
@@ -75,13 +75,13 @@ describe("Attribute Index in 1.x", () => {
     ]);
   });
 
-  test.each(older)("in %s must not be said of a new attribute", async (version) => {
+  test.each(older)("in %s must not be given for a new attribute", async (version) => {
     for (const index of [0, 1]) {
       expect(await rawAdd(version, index)).toBe("InvalidField");
     }
   });
 
-  test.each(older)("in %s says which value is modified, 0 unless said", async (version) => {
+  test.each(older)("in %s selects the value that is modified, 0 by default", async (version) => {
     for (const group of ["a", "b"]) await add(version, is("ObjectGroup", group));
     expect(await modify(version, { ...is("ObjectGroup", "B"), index: 1 })).toBeUndefined();
     expect(await modify(version, is("ObjectGroup", "A"))).toBeUndefined();
@@ -92,7 +92,7 @@ describe("Attribute Index in 1.x", () => {
     ]);
   });
 
-  test.each(older)("in %s says which value is deleted", async (version) => {
+  test.each(older)("in %s selects the value that is deleted", async (version) => {
     for (const group of ["a", "b"]) await add(version, is("ObjectGroup", group));
     await add(version, is("ContactInformation", "Joe"));
     const group = { reference: reference("ObjectGroup") };
@@ -113,7 +113,7 @@ describe("Attribute Index in 1.x", () => {
     expect(await remove(version, { reference: { tag: 0, key: "Shoe Size" } })).toBe("ItemNotFound");
   });
 
-  /** An index of 0 does not travel from our own encoder. */
+  /** Our own encoder does not write an index of 0. */
   async function rawAdd(version: Version, index: number): Promise<string | undefined> {
     const payload = { uniqueIdentifier, newAttribute: { ...is("ObjectGroup", "a"), index: 1 } };
     const request = encodeRequest({ version, items: [{ operation: "AddAttribute", payload }] });
@@ -133,7 +133,7 @@ describe("Attribute Index in 1.x", () => {
 describe.each(newer)("a value in %s", (version) => {
   const group = (value: string) => is("ObjectGroup", value);
 
-  test("is answered with the identifier alone", async () => {
+  test("is added with only the identifier in the response", async () => {
     expect(await add(version, group("a"))).toEqual({ uniqueIdentifier });
   });
 
@@ -187,7 +187,7 @@ describe.each(newer)("a value in %s", (version) => {
     expect(await remove(version, { currentAttribute: other })).toBeUndefined();
   });
 
-  test("of Usage Limits is the current one with and without what is left", async () => {
+  test("of Usage Limits is the current one with and without its count", async () => {
     const limits = (total: bigint, count?: bigint) =>
       is("UsageLimits", { total, unit: "Byte", ...(count === undefined ? {} : { count }) });
     expect(await refusedAdd(version, limits(-1n))).toBe("InvalidField");
@@ -198,7 +198,7 @@ describe.each(newer)("a value in %s", (version) => {
     expect(await indexed(reference("UsageLimits"))).toEqual([[0, limits(30n, 30n).item]]);
   });
 
-  test("that links to an object of the batch is kept as that object's identifier", async () => {
+  test("that links to an object of the batch is stored as that object's identifier", async () => {
     const link = (linkedObjectIdentifier: string | { special: "Create" }) =>
       is("Link", { type: "ParentLink", linkedObjectIdentifier });
     const { items } = await engine.send(version, [
@@ -216,7 +216,7 @@ describe.each(newer)("a value in %s", (version) => {
 describe.each(versions)("in %s", (version) => {
   const of = (v1: string, v2: string) => (isVersion1(version) ? v1 : v2);
 
-  test("a value that is there already is not added twice", async () => {
+  test("a value that exists already is not added again", async () => {
     await add(version, site("Rome"));
     await add(version, site("Madrid"));
     const { attribute } = await add(version, site("Madrid"));
@@ -224,7 +224,7 @@ describe.each(versions)("in %s", (version) => {
     expect(await indexed(sites)).toHaveLength(2);
   });
 
-  test("a Name is there once, in the object and in the instance", async () => {
+  test("a Name is unique in the object and in the instance", async () => {
     const name = (value: string, type: "URI" | "UninterpretedTextString" = "URI") =>
       is("Name", { value, type });
     const taken = of("IllegalOperation", "NonUniqueNameAttribute");
@@ -254,7 +254,7 @@ describe.each(versions)("in %s", (version) => {
     expect(await refusedAdd(version, namespace)).toBe("ApplicationNamespaceNotSupported");
   });
 
-  test("Usage Limits are answered with their count, all of it", async () => {
+  test("Usage Limits are returned with a count that equals the total", async () => {
     const limits = (count?: bigint) =>
       is("UsageLimits", { total: 9n, unit: "Byte", ...(count === undefined ? {} : { count }) });
     const { attribute } = await add(version, limits(5n));
@@ -308,7 +308,7 @@ describe("dates", () => {
     ["Compromised", [revoke("KeyCompromise")], []],
   ];
 
-  test.each(steps)("in state %s", async (_, reached, changeable) => {
+  test.each(steps)("can change in state %s if it allows", async (_, reached, changeable) => {
     for (const step of reached) await step();
     const fixed = [
       ["1.0", "PermissionDenied"],
@@ -335,7 +335,7 @@ describe("dates", () => {
     expect(await modify("2.1", date("ProtectStopDate", 99))).toBeUndefined();
   });
 
-  test("make a state at once where they are past", async () => {
+  test("set the state at once if they are past", async () => {
     await add("2.1", date("ActivationDate", -10));
     expect(await state()).toBe(2);
     await add("2.1", date("DeactivationDate", -5));
@@ -353,7 +353,7 @@ describe("dates", () => {
     expect(await refusedAdd("2.1", date("ProtectStopDate", 200))).toBeUndefined();
   });
 
-  test("are measured by when the object became Active, and only where one changes", async () => {
+  test("are compared with the time when the object became Active, and only if one changes", async () => {
     await add("2.1", date("ActivationDate", 100));
     await activate();
     expect(await refusedAdd("2.1", date("DeactivationDate", 50))).toBeUndefined();
@@ -367,7 +367,7 @@ describe("dates", () => {
   });
 });
 
-describe("what was always so", () => {
+describe("Always Sensitive and Never Extractable", () => {
   const booleans = ["Sensitive", "AlwaysSensitive", "Extractable", "NeverExtractable"] as const;
 
   async function shown(): Promise<readonly unknown[]> {
@@ -376,7 +376,7 @@ describe("what was always so", () => {
     return answer.attributes.map(({ item }) => item.value);
   }
 
-  test("Sensitive and Extractable forget it, and do not learn it again", async () => {
+  test("become False when Sensitive or Extractable changes, and never True again", async () => {
     expect(await shown()).toEqual([false, false, true, false]);
     const made = await engine.ask("2.1", "Create", aesKey({ Sensitive: true, Extractable: false }));
     uniqueIdentifier = made.uniqueIdentifier;
@@ -393,7 +393,7 @@ describe("what was always so", () => {
   });
 });
 
-test("attributes that come one by one do not make an object that is too large to be read", async () => {
+test("attributes that are added one by one cannot make an object too large to be read", async () => {
   const large = (name: string, bytes = 300_000) => ({
     item: vendorAttribute("x", name, textString(0, "v".repeat(bytes))),
   });
@@ -402,7 +402,7 @@ test("attributes that come one by one do not make an object that is too large to
   expect(await modify("1.4", large("a", 500_000))).toBe("IndexOutOfBounds");
   expect(await modify("1.4", large("a", 10))).toBeUndefined();
   expect(await refusedAdd("2.1", large("d"))).toBeUndefined();
-  // Of a value that was deleted its name stays.
+  // The name of a deleted value stays.
   const long = (letter: string) => letter.repeat(100_000);
   expect(await refusedAdd("2.1", large(long("p"), 10))).toBeUndefined();
   const key = `x\0${long("p")}`;
@@ -411,7 +411,7 @@ test("attributes that come one by one do not make an object that is too large to
   await engine.ask("2.1", "GetAttributes", { uniqueIdentifier, references: [] });
 });
 
-test("a change is in Last Change Date, and no change is not", async () => {
+test("a change updates Last Change Date, and a request that changes nothing does not", async () => {
   const changed = async () => {
     const references = [reference("LastChangeDate")];
     const answer = await engine.ask("1.0", "GetAttributes", { uniqueIdentifier, references });
@@ -427,7 +427,7 @@ test("a change is in Last Change Date, and no change is not", async () => {
   expect(await changed()).toBe(engine.now - 7);
 });
 
-test("objects that are not there", async () => {
+test("an object that does not exist is refused", async () => {
   uniqueIdentifier = "none";
   for (const version of versions) {
     const reason = isVersion1(version) ? "ItemNotFound" : "ObjectNotFound";

@@ -127,7 +127,7 @@ function inVersion(version: Version) {
     return answer.attributes;
   }
 
-  /** Does it and compares the reason with the table; answers whether it was done. */
+  /** Tries an action and compares the reason with the table; returns whether it succeeded. */
   async function tried(
     action: keyof typeof operationOf,
     row: AttributeRow,

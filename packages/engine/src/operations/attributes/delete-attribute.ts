@@ -12,7 +12,7 @@ import { withDeleted } from "../../attributes/attribute-change.ts";
 import { currentIndex, valueAtIndex, valuesToChange } from "../../attributes/attribute-choice.ts";
 import type { Handler, OperationContext } from "../../ports/operation-context.ts";
 
-/** Deletes one value, or with a 2.x reference all of an attribute's (KMIP 2.1, 6.1.13; KMIP 1.4, 4.16). */
+/** Deletes one value or, with a 2.x reference, all values of an attribute (KMIP 2.1, 6.1.13; KMIP 1.4, 4.16). */
 export const deleteAttribute: Handler<"DeleteAttribute"> = async (context, request) => {
   const { version } = context;
   const current = request.currentAttribute?.item;
@@ -30,7 +30,7 @@ export const deleteAttribute: Handler<"DeleteAttribute"> = async (context, reque
   return attributeAnswer(uniqueIdentifier, deleted, version);
 };
 
-/** The indexes of the values that a request means. */
+/** The indexes of the values that a request selects. */
 function indexesOf(
   { attributeIndex, currentAttribute }: Request<"DeleteAttribute">,
   reference: AttributeReference,
@@ -45,7 +45,7 @@ function indexesOf(
   return values.flatMap(({ index }) => index ?? []);
 }
 
-/** 1.0 wants an index of several values and none where there can be one only (KMIP 1.0, 11.16). */
+/** 1.0 requires an index if there are several values, and none for a single-valued attribute (KMIP 1.0, 11.16). */
 function checkIndex(
   index: number | undefined,
   { tag }: AttributeReference,

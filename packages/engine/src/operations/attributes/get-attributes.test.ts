@@ -46,7 +46,7 @@ async function namesOf(version: Version, uniqueIdentifier: string): Promise<read
   return [...new Set(items.map(({ tag }) => attributeNameOf(tag) ?? "?"))].toSorted();
 }
 
-/** What every version shows of a new key, and what each adds. */
+/** The attributes of a new key that every version shows, and those that each version adds. */
 const shown: readonly (readonly [Version, readonly TagName[]])[] = [
   [
     "1.0",
@@ -72,14 +72,14 @@ const shown: readonly (readonly [Version, readonly TagName[]])[] = [
 ];
 
 describe("Get Attributes", () => {
-  test.each(versions)("in %s shows of a new key what the version has", async (version) => {
+  test.each(versions)("in %s shows the version's attributes of a new key", async (version) => {
     const until = shown.findIndex(([one]) => one === version) + 1;
     const expected = shown.slice(0, until).flatMap(([, names]) => names);
     expect(await namesOf(version, await created())).toEqual(expected.toSorted());
   });
 
   test.each(versions)(
-    "in %s answers the identifier alone where nothing is there",
+    "in %s returns only the identifier if no attribute exists",
     async (version) => {
       const uniqueIdentifier = await created();
       const absent = [
@@ -90,7 +90,7 @@ describe("Get Attributes", () => {
     },
   );
 
-  test("a name that no 1.x has finds nothing there", async () => {
+  test("finds nothing by a name that no 1.x version has", async () => {
     const uniqueIdentifier = await created();
     const unknown = { tag: 0, key: "Shoe Size" };
     for (const version of versions.filter(isVersion1)) {
@@ -100,14 +100,14 @@ describe("Get Attributes", () => {
     }
   });
 
-  test.each(versions)("in %s the same name twice is an error, but for 1.0", async (version) => {
+  test.each(versions)("in %s refuses the same name twice, except in 1.0", async (version) => {
     const uniqueIdentifier = await created();
     const references = [reference("State"), reference("State")];
     const reason = await engine.reason(version, "GetAttributes", { uniqueIdentifier, references });
     expect(reason).toBe(version === "1.0" ? undefined : "InvalidMessage");
   });
 
-  test("an object that is not there", async () => {
+  test("refuses an object that does not exist", async () => {
     const payload = { uniqueIdentifier: "none", references: [] };
     for (const version of versions) {
       const reason = isVersion1(version) ? "ItemNotFound" : "ObjectNotFound";
@@ -117,14 +117,14 @@ describe("Get Attributes", () => {
     }
   });
 
-  test("the Short Unique Identifier is the hash of the identifier", async () => {
+  test("returns the hash of the identifier as Short Unique Identifier", async () => {
     const uniqueIdentifier = await created();
     const [item] = await itemsOf("2.1", uniqueIdentifier, reference("ShortUniqueIdentifier"));
     const expected = createHash("sha256").update(uniqueIdentifier).digest();
     expect(Buffer.compare(item?.value as Uint8Array, expected)).toBe(0);
   });
 
-  test("all values of an attribute are answered, by index", async () => {
+  test("returns all values of an attribute, by index", async () => {
     const uniqueIdentifier = await created({ Name: named("a"), ObjectGroup: "one" });
     const newAttribute = { item: attributeItem("ObjectGroup", "two") };
     await engine.ask("1.2", "AddAttribute", { uniqueIdentifier, newAttribute });
@@ -136,14 +136,14 @@ describe("Get Attributes", () => {
     ]);
   });
 
-  test("Usage Limits say what is left: all", async () => {
+  test("returns Usage Limits with a count that equals the total", async () => {
     const uniqueIdentifier = await created({ UsageLimits: { total: 10n, unit: "Byte" } });
     const limits = () => itemsOf("2.1", uniqueIdentifier, reference("UsageLimits"));
     const full = attributeItem("UsageLimits", { total: 10n, count: 10n, unit: "Byte" });
     expect(await limits()).toEqual([full]);
   });
 
-  test("a date that came true hides the one that was planned", async () => {
+  test("returns the actual date instead of the planned one", async () => {
     const uniqueIdentifier = await created({ ActivationDate: engine.now + 100 });
     const date = () => itemsOf("1.0", uniqueIdentifier, reference("ActivationDate"));
     expect(await date()).toEqual([attributeItem("ActivationDate", engine.now + 100)]);
@@ -151,7 +151,7 @@ describe("Get Attributes", () => {
     expect(await date()).toEqual([attributeItem("ActivationDate", engine.now)]);
   });
 
-  test("the Revocation Reason is the compromise's over the deactivation's", async () => {
+  test("returns the Revocation Reason of the compromise instead of the deactivation's", async () => {
     const uniqueIdentifier = await created({ ActivationDate: engine.now });
     const reason = () => itemsOf("1.4", uniqueIdentifier, reference("RevocationReason"));
     expect(await reason()).toEqual([]);
@@ -163,7 +163,7 @@ describe("Get Attributes", () => {
     expect(await reason()).toEqual([attributeItem("RevocationReason", compromise)]);
   });
 
-  test("1.x sees the Vendor Attributes that it can name and whose values it can say", async () => {
+  test("returns in 1.x only the Vendor Attributes whose names and values it can express", async () => {
     const uniqueIdentifier = await created();
     const values = [
       vendorAttribute("x", "Site", textString(0, "Madrid")),

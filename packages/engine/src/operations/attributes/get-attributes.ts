@@ -24,7 +24,7 @@ export const getAttributes: Handler<"GetAttributes"> = async (context, request) 
   return { uniqueIdentifier, attributes };
 };
 
-/** With its Digest where that is asked for: by its name it must be answered, among all it may be absent. */
+/** Adds the Digest if it is asked for: by its name it must be returned, among all attributes it may be absent. */
 async function completed(
   { keyRing }: OperationContext,
   object: ManagedObject,

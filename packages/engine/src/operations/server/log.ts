@@ -5,7 +5,7 @@ const messageLengthMax = 1024;
 
 /** Keeps a client's message in the audit trail (KMIP 2.1, 6.1.29). */
 export const log: Handler<"Log"> = ({ note }, { logMessage }) => {
-  // By code points, so that no half of a pair is left.
+  // Cut between code points, so that no surrogate pair is split.
   const start = [...logMessage.slice(0, 2 * messageLengthMax)];
   note({ message: start.slice(0, messageLengthMax).join("") });
   return {};

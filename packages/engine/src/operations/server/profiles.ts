@@ -4,7 +4,7 @@ import type { EngineSettings } from "../../ports/operation-context.ts";
 type Profile = Response<"Query">["profiles"][number];
 type ProfileName = keyof (typeof enumerations)["ProfileName"];
 
-/** What a server profile is called in each version, without its version. */
+/** The names of the server profiles, without their version. */
 const families = [
   "BaselineServerTLSV1_2",
   "SymmetricKeyLifecycleServer",
@@ -19,8 +19,9 @@ const claimed = (Object.keys(enumerations.ProfileName) as ProfileName[]).filter(
 );
 
 /**
- * The profiles that are whole: those of 1.x where the listener offers the cipher suites that they demand, and none of
- * 2.x, since Baseline Server 2.x demands operations that are not there yet (KMIP Profiles 2.1, 5.2).
+ * The profiles that the server implements completely: those of 1.x, if the listener offers the cipher suites that they
+ * require, and none of 2.x, since Baseline Server 2.x requires operations that do not exist here yet (KMIP Profiles
+ * 2.1, 5.2).
  */
 export function profilesOf(
   version: Version,

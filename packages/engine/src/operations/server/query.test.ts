@@ -27,7 +27,7 @@ describe("Discover Versions", () => {
     ],
     [["9.31"], []],
     [["9.31", "1.2"], ["1.2"]],
-  ])("%j: %j", async (asked, answered) => {
+  ])("answers %j with %j", async (asked, answered) => {
     for (const version of versions.filter((one) => within(one, "1.1"))) {
       const answer = await engine.ask(version, "DiscoverVersions", { versions: asked.map(parts) });
       expect(answer).toEqual({ versions: answered.map(parts) });
@@ -59,7 +59,7 @@ describe("Query", () => {
     "Query",
   ];
 
-  test.each(versions)("KMIP %s: the operations are those that are there", async (version) => {
+  test.each(versions)("KMIP %s: lists the operations that exist", async (version) => {
     const { operations } = await ask(version, "QueryOperations");
     const expected = [
       ...always,
@@ -69,7 +69,7 @@ describe("Query", () => {
     expect([...operations].toSorted()).toEqual(expected.toSorted());
   });
 
-  test("Interop is named only where it is available", async () => {
+  test("lists Interop only if it is available", async () => {
     const begin = { interopFunction: "Begin", interopIdentifier: "BL-M-1-21" };
     expect(await engine.reason("2.1", "Interop", begin)).toBe("OperationNotSupported");
     engine = await testEngine({ interop: true });
@@ -82,13 +82,13 @@ describe("Query", () => {
     );
   });
 
-  test.each(versions)("KMIP %s: all its object types", async (version) => {
+  test.each(versions)("KMIP %s: lists all its object types", async (version) => {
     const { objectTypes } = await ask(version, "QueryObjects");
     expect(objectTypes).toEqual(objectTypesOf(version));
     expect(objectTypes.includes("Template")).toBe(isVersion1(version));
   });
 
-  test.each(versions)("KMIP %s: vendor and server", async (version) => {
+  test.each(versions)("KMIP %s: names vendor and server", async (version) => {
     const answer = await ask(version, "QueryServerInformation");
     expect(answer.vendorIdentification).toBe("Holdfast");
     expect(answer.serverInformation).toBeDefined();
@@ -98,7 +98,7 @@ describe("Query", () => {
     expect(answer.operations).toEqual([]);
   });
 
-  test("name spaces, extensions, attestation, validations and registration: none", async () => {
+  test("lists no name spaces, extensions, attestation, validations or registration", async () => {
     const answer = await ask(
       "1.4",
       "QueryApplicationNamespaces",
@@ -111,7 +111,7 @@ describe("Query", () => {
     expect(Object.values(answer).flat()).toEqual([]);
   });
 
-  test("generator and capabilities", async () => {
+  test("returns generator and capabilities", async () => {
     const answer = await ask("1.4", "QueryRNGs", "QueryCapabilities");
     expect(answer.rngParameters).toEqual([{ rngAlgorithm: "Unspecified" }]);
     expect(answer.capabilities).toMatchObject([
@@ -125,7 +125,7 @@ describe("Query", () => {
     ]);
   });
 
-  test("profiles only where all is there that they demand", async () => {
+  test("lists profiles only if the server has everything that they require", async () => {
     const names = async (version: Version) =>
       (await ask(version, "QueryProfiles")).profiles.map(({ profileName }) => profileName);
     expect(await names("1.4")).toEqual([]);
@@ -137,7 +137,7 @@ describe("Query", () => {
     expect(await names("1.4")).not.toContain("CompleteServerTLSV1_2KMIPV1_4");
   });
 
-  test("2.x: what a key gets that a client does not ask for, and where it lies", async () => {
+  test("2.x: returns the default attributes of a key and its storage protection", async () => {
     const answer = await ask("2.1", "QueryDefaultsInformation", "QueryStorageProtectionMasks");
     expect(answer.protectionStorageMasks).toEqual({ masks: [1] });
     const defaults = answer.defaultsInformation;
@@ -150,7 +150,7 @@ describe("Query", () => {
     expect(values).toEqual([3, 256, 0x0c]);
   });
 
-  test("several functions are answered together, one that a version lacks is an error", async () => {
+  test("answers several functions together, and refuses one that a version lacks", async () => {
     const answer = await ask("1.0", "QueryOperations", "QueryObjects", "QueryOperations");
     expect(answer.objectTypes.length).toBeGreaterThan(0);
     expect(new Set(answer.operations).size).toBe(answer.operations.length);
@@ -158,7 +158,7 @@ describe("Query", () => {
 });
 
 describe("Log", () => {
-  test("the message is evidence, cut to a limit", async () => {
+  test("keeps the message as evidence, cut to a limit", async () => {
     expect(await engine.ask("2.1", "Log", { logMessage: "hello 🗝" })).toEqual({});
     await engine.ask("2.0", "Log", { logMessage: "🗝".repeat(2000) });
     const [first, , , second] = engine.store.auditOf("i");

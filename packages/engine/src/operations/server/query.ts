@@ -36,7 +36,7 @@ const nothing = {
   clientRegistrationMethods: [],
 } satisfies Response<"Query">;
 
-/** One row a function. Those that have nothing to say are here, too. */
+/** One row per function, including those with an empty answer. */
 const functions: Readonly<Record<string, (context: OperationContext) => Answer>> = {
   QueryOperations: (context) => ({ operations: operationsOf(context) }),
   QueryObjects: ({ version }) => ({ objectTypes: objectTypesOf(version) }),
@@ -50,11 +50,11 @@ const functions: Readonly<Record<string, (context: OperationContext) => Answer>>
   }),
   /** No Application Data is made for any namespace. */
   QueryApplicationNamespaces: () => ({}),
-  /** No tag of the extension range is spoken. */
+  /** Messages use no tags of the extension range. */
   QueryExtensionList: () => ({}),
   QueryExtensionMap: () => ({}),
   QueryAttestationTypes: () => ({}),
-  /** The source of random bytes is given to the engine from outside. */
+  /** The engine does not know its source of random bytes, which the caller provides. */
   QueryRNGs: () => ({ rngParameters: [{ rngAlgorithm: "Unspecified" }] }),
   QueryValidations: () => ({}),
   QueryProfiles: ({ settings, version }) => ({ profiles: profilesOf(version, settings) }),
@@ -88,7 +88,7 @@ function operationsOf({ settings, version }: OperationContext): readonly Impleme
   });
 }
 
-/** What a new object gets that a client does not ask for (KMIP 2.1, 7.11). */
+/** The attributes that a new object gets by default (KMIP 2.1, 7.11). */
 function defaults(): Item {
   const { algorithm, length, usage } = symmetricDefaults;
   const attributes = structure(tags.Attributes.tag, [

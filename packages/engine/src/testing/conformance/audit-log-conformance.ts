@@ -7,7 +7,7 @@ import type { AuditEntry, AuditLog, AuditStanding } from "../../audit/audit-log.
 import type { OwnStore } from "../../ports/own-store.ts";
 import { partitionOf } from "../../system/partition.ts";
 
-/** An audit trail to test, and the store in which it lies; about 512 entries of a partition are kept. */
+/** An audit trail to test, and the store that holds it; about 512 entries of a partition are kept. */
 export interface AuditLogSubject {
   readonly subject: AuditLog;
   readonly store: Pick<OwnStore, "appendAudit" | "newEpoch">;
@@ -92,14 +92,14 @@ export function auditLogConformance(name: string, open: () => Promise<AuditLogSu
     });
     afterAll(() => opened.close());
 
-    test("begins at its store's own place", async () => {
+    test("begins at a point that is its store's own", async () => {
       const t = trail();
       const start = chainStart(t.log.storeId ?? "", t.partition);
       expect(await t.standing()).toEqual({ last: 0, dropped: 0, base: start, head: start });
       expect(await t.after(0)).toEqual([]);
     });
 
-    test("numbers entries without gaps, and answers them in both directions, a page at a time", async () => {
+    test("numbers entries without gaps, and returns them in both directions, a page at a time", async () => {
       const t = trail();
       await t.append(10, 20, 30);
       await t.append(40);
@@ -119,7 +119,7 @@ export function auditLogConformance(name: string, open: () => Promise<AuditLogSu
       expect((await t.standing()).last).toBe(4);
     });
 
-    test("finds where a time begins", async () => {
+    test("finds the first entry since a time", async () => {
       const t = trail();
       expect(await t.log.seek(t.partition, 5)).toBe(1);
       await t.append(...Array.from({ length: 100 }, (_, at) => 10 * (at + 1)));
@@ -127,7 +127,7 @@ export function auditLogConformance(name: string, open: () => Promise<AuditLogSu
       expect(await Promise.all(found)).toEqual([1, 1, 2, 50, 100, 101]);
     });
 
-    test("the chain moves on from where it is, and keeps points to begin at", async () => {
+    test("extends its chain only from the head, and keeps points to begin at", async () => {
       const t = trail();
       await t.append(...Array.from({ length: 300 }, (_, at) => at));
       const epoch = await t.epoch();
@@ -139,7 +139,7 @@ export function auditLogConformance(name: string, open: () => Promise<AuditLogSu
       expect(await t.log.points(t.partition, [255, 256])).toEqual([undefined, points[255]]);
     });
 
-    test("is cut off at its beginning, and continues", async () => {
+    test("can be trimmed at its beginning, and continues", async () => {
       const t = trail();
       await t.append(...Array.from({ length: 300 }, (_, at) => at));
       const epoch = await t.epoch();
@@ -161,7 +161,7 @@ export function auditLogConformance(name: string, open: () => Promise<AuditLogSu
       expect((await t.standing()).last).toBe(301);
     });
 
-    test("a leader of an older epoch writes nothing", async () => {
+    test("refuses all writes of a leader of an older epoch", async () => {
       const t = trail();
       await t.append(1);
       const old = await t.epoch();
@@ -184,7 +184,7 @@ export function auditLogConformance(name: string, open: () => Promise<AuditLogSu
       expect((await t.log.sinkPoints("fenced")).size).toBe(0);
     });
 
-    test("remembers up to where each sink has each partition", async () => {
+    test("remembers how far each sink has received each partition", async () => {
       const t = trail();
       const epoch = await t.epoch();
       const point = (number: number) => ({ number, hash: new Uint8Array(32).fill(number) });
@@ -208,7 +208,7 @@ export function auditLogConformance(name: string, open: () => Promise<AuditLogSu
       expect([...(await t.log.sinkPoints(other)).keys()]).toEqual([3]);
     });
 
-    test("gives up the oldest entries beyond its bound, and the chain continues after them", async () => {
+    test("drops the oldest entries beyond its limit, and the chain continues after them", async () => {
       const t = trail();
       for (let round = 0; round < 12; round += 1) {
         await t.append(...Array.from({ length: 100 }, (_, at) => at));

@@ -35,7 +35,7 @@ export function kekStoreConformance(name: string, open: () => Promise<KekStoreSu
       expect(await store.list(other)).toEqual([]);
     });
 
-    test("only if none: the first is added, the second is not", async () => {
+    test("with onlyIfNone, the first KEK is added and the second is not", async () => {
       const instance = randomUUID();
       const [first, second] = [kek(["a"]), kek(["a"])];
       expect(await store.add(instance, first, true)).toBe(true);
@@ -43,7 +43,7 @@ export function kekStoreConformance(name: string, open: () => Promise<KekStoreSu
       expect(byId(await store.list(instance))).toEqual(byId([first]));
     });
 
-    test("only if none: of many at once one wins", async () => {
+    test("with onlyIfNone, one of many concurrent additions wins", async () => {
       const instance = randomUUID();
       const keks = [0, 1, 2, 3, 4].map(() => kek(["a"]));
       const added = await Promise.all(keks.map((made) => store.add(instance, made, true)));
@@ -67,7 +67,7 @@ export function kekStoreConformance(name: string, open: () => Promise<KekStoreSu
       expect(byId(await store.list(instance))).toEqual(byId([after, untouched]));
     });
 
-    test("rewrap gives a region its first wrap where none is expected, once", async () => {
+    test("rewrap gives a region its first wrap if none is expected, once", async () => {
       const instance = randomUUID();
       const made = kek(["a"]);
       await store.add(instance, made, true);
@@ -78,7 +78,7 @@ export function kekStoreConformance(name: string, open: () => Promise<KekStoreSu
       expect(byId(await store.list(instance))).toEqual(byId([after]));
     });
 
-    test("of many first wraps by many regions none is lost", async () => {
+    test("none of many first wraps by many regions is lost", async () => {
       const instance = randomUUID();
       const made = kek([]);
       await store.add(instance, made, true);
@@ -90,7 +90,7 @@ export function kekStoreConformance(name: string, open: () => Promise<KekStoreSu
       expect(byId(await store.list(instance))).toEqual(byId([{ ...made, wraps }]));
     });
 
-    test("rewrap of a KEK that is not there is false, and adds nothing", async () => {
+    test("rewrap of a KEK that does not exist returns false, and adds nothing", async () => {
       const instance = randomUUID();
       const blob = randomBytes(8);
       expect(await store.rewrap(instance, randomUUID(), blob, wrap("a", "2"))).toBe(false);

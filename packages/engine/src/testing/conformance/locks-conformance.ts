@@ -22,7 +22,7 @@ export function locksConformance(name: string, open: () => Promise<LocksSubject>
       await opened?.close();
     });
 
-    test("one holder of a resource at a time, and every contender in the end", async () => {
+    test("a resource has one holder at a time, and every contender gets it in the end", async () => {
       const resource = randomUUID();
       let inside = 0;
       let most = 0;
@@ -41,7 +41,7 @@ export function locksConformance(name: string, open: () => Promise<LocksSubject>
       expect(most).toBe(1);
     });
 
-    test("resources do not hinder each other", async () => {
+    test("resources do not block each other", async () => {
       const [outer, inner] = [randomUUID(), randomUUID()];
       const startedMs = performance.now();
       const answer = await locks.withLock(outer, () => locks.withLock(inner, async () => "both"));
@@ -68,7 +68,7 @@ export function locksConformance(name: string, open: () => Promise<LocksSubject>
       const contended = new Promise<void>((resolve) => {
         contend = resolve;
       });
-      // A deadlock unless the contender's wait is bounded.
+      // This deadlocks unless the contender's wait is bounded.
       const held = locks.withLock(resource, () => contended);
       await sleep(20);
       await locks.withLock(resource, async () => contend());

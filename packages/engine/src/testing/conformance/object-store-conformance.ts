@@ -47,7 +47,7 @@ function readsAndWrites(world: Make): void {
     expect(Buffer.from(encodeRecord(stored.object))).toEqual(Buffer.from(encodeRecord(object)));
   });
 
-  test("answers are in the order of the identifiers, absent ones undefined", async () => {
+  test("results are in the order of the identifiers, and undefined for absent objects", async () => {
     const w = await world();
     const [a, b] = [w.object(), w.object()];
     await w.create(a, b);
@@ -62,7 +62,7 @@ function readsAndWrites(world: Make): void {
     expect(await w.store.read(w.instance, [])).toEqual([]);
   });
 
-  test("a created identifier is not created again, and stays as it was", async () => {
+  test("an existing identifier is not created again, and its object stays as it was", async () => {
     const w = await world();
     const stored = await w.created(w.object());
     const { uniqueIdentifier } = stored.object;
@@ -73,7 +73,7 @@ function readsAndWrites(world: Make): void {
     expect((await w.get(uniqueIdentifier)).tag).toBe(stored.tag);
   });
 
-  test("an update by the current tag is written, by an older one refused", async () => {
+  test("an update by the current tag is written, and one by an older tag is refused", async () => {
     const w = await world();
     const first = await w.created(w.object());
     const { uniqueIdentifier } = first.object;
@@ -88,7 +88,7 @@ function readsAndWrites(world: Make): void {
     expect((await w.get(uniqueIdentifier)).object.lastChange).toBe(2);
   });
 
-  test("an update of an object that is not there is a conflict", async () => {
+  test("an update of an object that does not exist is a conflict", async () => {
     const w = await world();
     const object = w.object();
     const before = { object, tag: tagOf(encodeRecord(object)) };
@@ -100,7 +100,7 @@ function readsAndWrites(world: Make): void {
     expect(await w.maybe(uniqueIdentifier)).toBeUndefined();
   });
 
-  test("of many updates by one tag exactly one is written", async () => {
+  test("exactly one of many updates by the same tag is written", async () => {
     const w = await world();
     const before = await w.created(w.object());
     const outcomes = await Promise.all(
@@ -121,7 +121,7 @@ function readsAndWrites(world: Make): void {
     expect(await w.audit()).toEqual(["create", "update", "update"]);
   });
 
-  test("another instance's object is answered as not found", async () => {
+  test("another instance's object is not found", async () => {
     const [mine, other] = [await world(), await world()];
     const stored = await mine.created(mine.named("shared name"));
     const { uniqueIdentifier } = stored.object;
@@ -153,7 +153,7 @@ function readsAndWrites(world: Make): void {
 }
 
 function uniqueNames(world: Make): void {
-  test("a name is taken once in an instance", async () => {
+  test("a name is unique in an instance", async () => {
     const w = await world();
     const first = await w.created(w.named("n"));
     const second = w.named("n");
@@ -194,7 +194,7 @@ function uniqueNames(world: Make): void {
     expect(await w.create(w.named("n"))).toMatchObject({ kind: "committed" });
   });
 
-  test("a name is free again when its object is destroyed, and finds both", async () => {
+  test("a name is free again when its object is destroyed, and then finds both objects", async () => {
     const w = await world();
     const old = await w.created(w.named("n"));
     const { material: _, ...rest } = old.object;
@@ -292,7 +292,7 @@ function allOrNone(world: Make): void {
 }
 
 function finds(world: Make): void {
-  test("newest first, in the order of creation, regardless of later changes", async () => {
+  test("objects are found newest first, in the order of creation, regardless of later changes", async () => {
     const w = await world();
     const [a, b, c] = [w.object(), w.object(), w.object()];
     await w.create(a, b);
@@ -304,7 +304,7 @@ function finds(world: Make): void {
     expect(await w.find({ limit: 1 })).toEqual(newest);
   });
 
-  test("a term finds what has the value now", async () => {
+  test("a term finds the objects that have the value now", async () => {
     const w = await world();
     const group = (text: string, us: number) => [sampleRegister(groupItem(text), us)];
     const custom = customItem("Identifier", "vm-1");
@@ -321,7 +321,7 @@ function finds(world: Make): void {
     expect(await w.find({ term: termFor(groupItem("unknown")) ?? "" })).toEqual([]);
   });
 
-  test("live, destroyed or both", async () => {
+  test("live objects, destroyed objects or both are found", async () => {
     const w = await world();
     const stored = await w.created(w.object());
     const { object: live } = await w.created(w.object());
@@ -334,7 +334,7 @@ function finds(world: Make): void {
   });
 
   test.each([1, 2, 3, 7])(
-    "pages of %i hold every object once though others arrive",
+    "pages of %i have every object once even if others are created",
     async (limit) => {
       const w = await world();
       const objects = [0, 1, 2, 3, 4, 5].map(() => w.object());
@@ -390,7 +390,7 @@ function served(world: Make): void {
     expect(await w.find({ term: termFor(nameItem("n")) ?? "" })).toHaveLength(1);
   });
 
-  test("marking an object that is not there is false, and makes nothing", async () => {
+  test("marking an object that does not exist returns false, and makes nothing", async () => {
     const w = await world();
     const object = w.object();
     const before = { object, tag: tagOf(encodeRecord(object)) };
@@ -411,7 +411,7 @@ function evidence(world: Make): void {
     expect(await w.opened.auditOf(w.instance)).toEqual(events);
   });
 
-  test("events without a change", async () => {
+  test("events without a change are kept", async () => {
     const w = await world();
     const { target: _, detail: __, ...bare } = auditEvent("refused");
     await w.store.appendAudit(w.instance, [bare, auditEvent("second")], true);

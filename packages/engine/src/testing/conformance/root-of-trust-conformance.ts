@@ -10,13 +10,13 @@ export interface RootOfTrustSubject {
   close(): Promise<void>;
   /** Makes a new version of the root key. */
   rotate?(): Promise<void>;
-  /** Brings about a failure, where one can. */
+  /** Causes a failure, if possible. */
   readonly fail?: Readonly<Partial<Record<RootOfTrustFailure, () => Promise<void>>>>;
-  /** Ends the failure, where that can be. */
+  /** Ends the failure, if possible. */
   mend?(failure: RootOfTrustFailure): Promise<void>;
 }
 
-/** What a subject can bring about. */
+/** What a subject can cause. */
 export interface RootOfTrustAbilities {
   readonly rotates: boolean;
   readonly failures: readonly RootOfTrustFailure[];
@@ -29,10 +29,10 @@ type Open = () => Promise<RootOfTrustSubject>;
 const data = Buffer.from("instance 1");
 const mendedWithinMs = 20_000;
 const againMs = 50;
-/** Of a blob's bytes, as many as may say which version of the key it is under. */
+/** Most bytes of a blob that may name the version of its key. */
 const versionBytesMax = 8;
 
-/** What every `RootOfTrust` does; `can` says what the subject can bring about. */
+/** What every `RootOfTrust` does; `can` says what the subject can cause. */
 export function rootOfTrustConformance(name: string, open: Open, can: RootOfTrustAbilities): void {
   describe(`${name} as a root of trust`, () => {
     let opened: RootOfTrustSubject;
@@ -65,13 +65,13 @@ function wraps(root: () => RootOfTrust): void {
     expect(await root().rewrap(blob, data)).toBeUndefined();
   });
 
-  test.each([0, 1, 31, 33, 64])("%i bytes of additional data", async (length) => {
+  test.each([0, 1, 31, 33, 64])("%i bytes of additional data are accepted", async (length) => {
     const [secret, other] = [randomBytes(32), randomBytes(length)];
     const { blob } = await root().wrap(secret, other);
     expect(Buffer.from((await root().unwrap(blob, other)).plaintext)).toEqual(secret);
   });
 
-  test("neither the secret nor a repetition shows", async () => {
+  test("a blob shows neither the secret nor a repetition", async () => {
     const secret = randomBytes(32);
     const [first, second] = [await root().wrap(secret, data), await root().wrap(secret, data)];
     for (const form of ["latin1", "hex", "base64"] as const) {
@@ -81,7 +81,7 @@ function wraps(root: () => RootOfTrust): void {
     expect(Buffer.from(first.blob)).not.toEqual(Buffer.from(second.blob));
   });
 
-  test("the caller's bytes stay unchanged, and answered bytes are shared with nobody", async () => {
+  test("the caller's bytes stay unchanged, and returned bytes are shared with nobody", async () => {
     const [secret, bound] = [randomBytes(32), Buffer.from(data)];
     const before = Buffer.from(secret);
     const { blob } = await root().wrap(secret, bound);
@@ -93,7 +93,7 @@ function wraps(root: () => RootOfTrust): void {
     expect(Buffer.from((await root().unwrap(blob, bound)).plaintext)).toEqual(before);
   });
 
-  test("many at the same time, each its own", async () => {
+  test("many calls at the same time get their own results", async () => {
     const secrets = Array.from({ length: 32 }, () => randomBytes(32));
     const opened = await Promise.all(
       secrets.map(async (secret, at) => {
@@ -115,7 +115,7 @@ function refusesOthers(root: () => RootOfTrust): void {
     }
   });
 
-  test("a blob with any byte changed is a broken seal, or under a version that is not there", async () => {
+  test("a blob with any byte changed is a broken seal, or under a version that does not exist", async () => {
     const { blob } = await root().wrap(randomBytes(32), data);
     let notThere = 0;
     for (let at = 0; at < blob.length; at++) {
@@ -215,7 +215,7 @@ function fails(opened: () => RootOfTrustSubject, can: RootOfTrustAbilities): voi
     () => root.validate(),
   ];
 
-  test.each(can.failures)("%s: every use says so, and nothing of the secret", async (failure) => {
+  test.each(can.failures)("%s: every use reports it and hides the secret", async (failure) => {
     const { subject, fail } = opened();
     const secret = randomBytes(32);
     const { blob } = await subject.wrap(secret, data);

@@ -159,7 +159,7 @@ async function both<Answer>(
   return [await run(model), await run(subject)];
 }
 
-/** Tag and true hash of what a store answered: both must agree. */
+/** Tag and actual hash of what a store returned: both must agree. */
 function fingerprint(stored: StoredObject | undefined): string | undefined {
   return stored && `${stored.tag} ${tagOf(encodeRecord(stored.object))}`;
 }

@@ -73,7 +73,7 @@ export class World {
 
   async get(id: string): Promise<StoredObject> {
     const stored = await this.maybe(id);
-    if (stored === undefined) throw new Error(`${id} is not there`);
+    if (stored === undefined) throw new Error(`${id} does not exist`);
     return stored;
   }
 

@@ -12,7 +12,7 @@ import {
 import { partitionCount, partitionOf } from "../../system/partition.ts";
 import type { MemoryJournal } from "./memory-journal.ts";
 
-/** What the trail asks of the store in which it lies. */
+/** What the trail needs from the store that holds it. */
 export interface MemoryAuditHost {
   readonly storeId: string;
   readonly journal: MemoryJournal;
@@ -63,7 +63,7 @@ export class MemoryAudit implements AuditLog {
     }
   }
 
-  /** Forgets everything, as a store does that is emptied. */
+  /** Forgets everything, like a store that is emptied. */
   empty(): void {
     this.#trails = emptyTrails();
     this.#sinks = new Map();
@@ -77,7 +77,7 @@ export class MemoryAudit implements AuditLog {
       .flatMap((content) => (content.instance === instance ? content.events : []));
   }
 
-  /** Puts other bytes in an entry's place, or takes it away, as somebody would who covers up. */
+  /** Replaces or removes an entry, as somebody would do to hide something. */
   tamper(partition: number, number: number, bytes: Uint8Array | undefined): void {
     const { entries } = this.#trail(partition);
     if (bytes === undefined) entries.delete(number);
@@ -201,7 +201,7 @@ export class MemoryAudit implements AuditLog {
     journal.set(trail.points, "base", base);
   }
 
-  /** The hard bound, as the scripts keep it. */
+  /** Enforces the hard limit, as the scripts do. */
   #bound(trail: Trail, number: number): void {
     const { journal } = this.#host();
     const upTo = number - Math.ceil(this.#kept / checkpointEvery) * checkpointEvery;

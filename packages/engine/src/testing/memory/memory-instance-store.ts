@@ -34,7 +34,7 @@ export class MemoryInstanceStore implements InstanceStore, InstanceStatuses {
     return this.#statuses.get(instance);
   }
 
-  /** What an administrator does to an instance. */
+  /** Sets an instance's status, as an administrator does. */
   setStatus(instance: string, status: InstanceStatus): void {
     this.#statuses.set(instance, status);
   }

@@ -1,4 +1,4 @@
-/** Remembers how to take back what was written and is not covered yet, as a fail-over does. */
+/** Remembers how to undo what was written and is not covered yet, as a fail-over does. */
 export class MemoryJournal {
   #undo: (() => void)[] = [];
   #forgotten = 0;
@@ -22,12 +22,12 @@ export class MemoryJournal {
     this.#undo.push(() => map.set(key, old));
   }
 
-  /** How much was ever written. */
+  /** The number of writes so far. */
   get position(): number {
     return this.#forgotten + this.#undo.length;
   }
 
-  /** What was written before `position` is covered. */
+  /** Notes that everything written before `position` is covered. */
   forget(position: number): void {
     const count = position - this.#forgotten;
     if (count <= 0) return;
@@ -35,7 +35,7 @@ export class MemoryJournal {
     this.#forgotten = position;
   }
 
-  /** Takes back everything that is not covered. */
+  /** Undoes everything that is not covered. */
   takeBack(): void {
     for (const undo of this.#undo.toReversed()) undo();
     this.#undo = [];

@@ -46,11 +46,11 @@ export interface MemoryOwnStoreOptions {
   readonly instances?: MemoryInstanceStore;
   readonly storeId?: string;
   readonly replicationId?: string;
-  /** When a reservation began. */
+  /** The clock by which reservations begin. */
   readonly wallMs?: () => number;
   /** Audit entries kept in a partition, about; 1,000,000 unless given. */
   readonly auditEntriesMax?: number;
-  /** Waits until what was written is durable; rejects with `StoreUnavailable` where that is not known. */
+  /** Waits until what was written is durable; rejects with `StoreUnavailable` if that is not known. */
   readonly barrier?: () => Promise<void>;
 }
 
@@ -94,9 +94,9 @@ export class MemoryOwnStore implements OwnStore {
     this.audit = new MemoryAudit(host, options.auditEntriesMax ?? 1_000_000);
   }
 
-  // What happens to it.
+  // What a test does to it.
 
-  /** Gives it another lease. */
+  /** Sets what its lease allows. */
   setState(state: StoreState, reason = "set"): void {
     if (state === this.#state) return;
     this.#state = state;
@@ -112,7 +112,7 @@ export class MemoryOwnStore implements OwnStore {
     for (const partition of this.#partitions) partition.covered = partition.number("change");
   }
 
-  /** Its data are gone and it is initialised again. */
+  /** Deletes its data and initialises it again. */
   empty(storeId: string, replicationId: string): void {
     this.#era += 1;
     this.#storeId = storeId;
@@ -125,7 +125,7 @@ export class MemoryOwnStore implements OwnStore {
     this.instances.clear();
   }
 
-  /** Makes a record one that does not decode; with `newer`, a whole one of the next format. */
+  /** Damages a record so that it does not decode; with `newer`, makes it an intact one of the next format. */
   damage(uniqueIdentifier: string, newer = false): void {
     for (const { rows } of this.#partitions) {
       const row = rows.get(uniqueIdentifier);
@@ -356,7 +356,7 @@ export class MemoryOwnStore implements OwnStore {
     return { done: 0, left: 0, wrong: 0 };
   }
 
-  // The leader's.
+  // What the leader keeps.
   async cursor(partition: number, peer: string): Promise<PeerCursor | undefined> {
     this.#require("read");
     const cursor = this.#at(partition).cursors.get(peer);

@@ -54,7 +54,7 @@ export class MemoryPartition {
   readonly rows = new Map<string, MemoryRow>();
   readonly holds = new Map<string, MemoryHold>();
   readonly cursors = new Map<string, PeerCursor>();
-  /** Up to which change number all is covered. */
+  /** The change number up to which everything is covered. */
   covered = 0;
   /** Instance and unique term → identifiers of the objects that hold it. */
   readonly #holders = new Map<string, readonly string[]>();
@@ -69,7 +69,7 @@ export class MemoryPartition {
     return this.#numbers.get(counter) ?? 0;
   }
 
-  /** Rows by the number of their last change, of numbers above `after`. */
+  /** Rows whose last change has a number above `after`, in the order of these numbers. */
   changedAfter(after: number): readonly (readonly [string, MemoryRow])[] {
     return [...this.rows]
       .filter(([, row]) => row.changed > after)
@@ -88,14 +88,14 @@ export class MemoryPartition {
     );
   }
 
-  /** Refuses a change that rests on other records than there are. */
+  /** Refuses a change if a record that it depends on has changed. */
   requireGiven(given: readonly GivenRecord[] = []): void {
     const isOther = ({ uniqueIdentifier: id, tag }: GivenRecord) =>
       (this.rows.get(id)?.tag ?? "") !== tag;
     if (given.some(isOther)) throw new StoreUnavailable("superseded", supersededMessage);
   }
 
-  /** Writes an object that nothing refuses; what it was before is as it was where the tag is the same. */
+  /** Writes an object that nothing refuses; writes nothing if the tag is the same. */
   write(object: ManagedObject, promises: boolean): void {
     const { uniqueIdentifier: id, instance } = object;
     const bytes = encodeRecord(object);
@@ -179,7 +179,7 @@ export class MemoryPartition {
     return undefined;
   }
 
-  /** Decided on what the changes leave together: one may free the name that another takes. */
+  /** Decides by the result of all changes together: one may free the name that another takes. */
   #nameTaken(instance: string, changes: readonly Change[], { joined }: OwnCommitOptions): Refusal {
     if (joined === true) return undefined;
     const among = new Set(changes.map(({ after }) => after.uniqueIdentifier));
@@ -238,7 +238,7 @@ export class FoundRows {
   }
 }
 
-/** Whether a row does not decode; throws where it is of an unknown format, or the replacement lacks its last state. */
+/** Whether a row does not decode; throws if it is of an unknown format, or the replacement lacks its last state. */
 export function isDamaged(row: MemoryRow, replacement?: ManagedObject): boolean {
   try {
     storedIn(row);
@@ -254,7 +254,7 @@ function isCorrupt(error: unknown): boolean {
   return error instanceof StoreUnavailable && error.failure === "corrupt";
 }
 
-/** The object of a row; throws where its bytes are not those that its tag names. */
+/** The object of a row; throws if its bytes do not match its tag. */
 export function storedIn(row: MemoryRow): StoredObject {
   if (tagOf(row.bytes) !== row.tag) {
     throw new StoreUnavailable("corrupt", "a stored record is not the one that its tag names");

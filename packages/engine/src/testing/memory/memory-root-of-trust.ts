@@ -18,7 +18,7 @@ export class MemoryRootOfTrust implements RootOfTrust {
     this.rotate();
   }
 
-  /** Every use fails so from now on; undefined ends it. */
+  /** Makes every use fail like this from now on; undefined ends it. */
   fail(failure: RootOfTrustFailure | undefined): void {
     this.#failure = failure;
   }

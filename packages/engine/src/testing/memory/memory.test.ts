@@ -73,7 +73,7 @@ rootOfTrustConformance(
   },
 );
 
-test("changes that a caller makes to answered bytes do not reach the store", async () => {
+test("changes that a caller makes to returned bytes do not reach the store", async () => {
   const { subject, instances } = await openStore();
   await instances.ensure("i", "i");
   const after = sampleObject("i", randomUUID());
@@ -95,7 +95,7 @@ test("an instance that is being removed takes no changes and is still read", asy
   expect((await subject.read("i", [after.uniqueIdentifier]))[0]?.object.instance).toBe("i");
 });
 
-test("locks say who had to give up waiting", async () => {
+test("locks report who had to give up waiting", async () => {
   const events: Event[] = [];
   const locks = new MemoryLocks({ waitMs: 20, observe: (event) => events.push(event) });
   let end: () => void = () => undefined;

@@ -58,7 +58,7 @@ export function joins(world: Make): void {
     expect(await w.create(w.named("n"))).toEqual({ kind: "committed" });
   });
 
-  test("the tag decides, as everywhere", async () => {
+  test("the tag decides, as in every commit", async () => {
     const w = await world();
     const stored = await w.created();
     const { uniqueIdentifier } = stored.object;
@@ -89,7 +89,7 @@ export function joins(world: Make): void {
     },
   );
 
-  test("a deleted instance takes no joins either, but of objects that are destroyed", async () => {
+  test("a deleted instance takes no joins either, except of destroyed objects", async () => {
     const w = await world();
     const stored = await w.created();
     await w.opened.setStatus(w.instance, "Deleted");
@@ -104,7 +104,7 @@ export function joins(world: Make): void {
     expect(await w.found({ live: true, destroyed: false })).toEqual([]);
   });
 
-  test("an instance's status moves from what it was said to be, and never from Deleted", async () => {
+  test("an instance's status changes only from an expected one, and never from Deleted", async () => {
     const { opened, instance } = await world();
     const { instances } = opened;
     expect(await instances.move(instance, [undefined, "Removing"], "Inactive")).toBe("Installed");
@@ -130,7 +130,7 @@ export function joins(world: Make): void {
 
 /** When the push to the other region may begin. */
 export function written(world: Make): void {
-  test("is called once, when the change is there and before it is durable", async () => {
+  test("is called once, when the change is written and before it is durable", async () => {
     const w = await world();
     const after = w.object();
     const order: string[] = [];
@@ -146,7 +146,7 @@ export function written(world: Make): void {
     expect(await read).toBe(after.uniqueIdentifier);
   });
 
-  test("is called once for several changes, and for one that is so already", async () => {
+  test("is called once for several changes, and for one that changes nothing", async () => {
     const w = await world();
     let calls = 0;
     const count = {

@@ -9,7 +9,7 @@ type Make = () => Promise<OwnWorld>;
 const at = { time: 1, region: "a" };
 const stepsMax = 1_000;
 
-/** Numbers of objects by state, kept and not found by looking. */
+/** Numbers of objects by state, which the store keeps as counters. */
 export function counting(world: Make): void {
   test("an instance without objects has none in any state", async () => {
     const w = await world();
@@ -19,7 +19,7 @@ export function counting(world: Make): void {
     expect((await w.store.countsIn(w.partition))?.has(other.instance)).toBe(false);
   });
 
-  test("follow every way that an object may take", async () => {
+  test("follow an object through every transition", async () => {
     const w = await world();
     const expected = async (given: Partial<StateCounts>): Promise<void> => {
       expect(await w.store.counts(w.instance)).toEqual(stateCounts(given));
@@ -69,7 +69,7 @@ export function counting(world: Make): void {
     expect(await w.store.counts(w.instance)).toEqual(stateCounts({ Deactivated: 1 }));
   });
 
-  test("are the same after they were counted anew, also while objects change", async () => {
+  test("are the same after a recount, also while objects change", async () => {
     const w = await world();
     const ids: string[] = [];
     for (let made = 0; made < 5; made++) ids.push((await w.created()).object.uniqueIdentifier);

@@ -7,7 +7,7 @@ import { failureOf, idsOf, type OwnWorld } from "./own-world-conformance.ts";
 
 type Make = () => Promise<OwnWorld>;
 
-/** A system record on which changes rest, at two times. */
+/** A system record that changes depend on, at two times. */
 async function twice({ store }: OwnWorld): Promise<readonly [StoredObject, StoredObject]> {
   const after = makeRecord(
     "Setting",
@@ -17,7 +17,7 @@ async function twice({ store }: OwnWorld): Promise<readonly [StoredObject, Store
   );
   const read = async (): Promise<StoredObject> => {
     const [stored] = await store.read(systemInstance, [after.uniqueIdentifier]);
-    if (stored === undefined) throw new Error("a system record is not there");
+    if (stored === undefined) throw new Error("a system record does not exist");
     return stored;
   };
   await store.commit(systemInstance, [{ kind: "create", after }], []);
@@ -31,9 +31,9 @@ function given({ object, tag }: StoredObject) {
   return [{ uniqueIdentifier: object.uniqueIdentifier, tag }];
 }
 
-/** Changes that rest on system records: a node that was paused does nothing by what it knew before. */
+/** Changes that depend on system records: a node that was paused changes nothing by outdated knowledge. */
 export function resting(world: Make): void {
-  test("a change is made while what it rests on is as it was, and refused afterwards", async () => {
+  test("a change is made while the record that it depends on is unchanged, and refused afterwards", async () => {
     const w = await world();
     const [old, now] = await twice(w);
     const made = await w.created(w.object(), { given: given(now) });
@@ -48,7 +48,7 @@ export function resting(world: Make): void {
     });
   });
 
-  test("a record that was not there may rest a change, until it is made", async () => {
+  test("a change may depend on a record that does not exist, until that is made", async () => {
     const w = await world();
     const [, now] = await twice(w);
     const absent = { uniqueIdentifier: randomUUID(), tag: "" } as const;
@@ -57,7 +57,7 @@ export function resting(world: Make): void {
     expect(await failureOf(w.update(made, { lastChange: 7 }, { given: none }))).toBe("superseded");
   });
 
-  test("a reservation too, and a write under one", async () => {
+  test("a reservation, and a write under one, may depend on a record too", async () => {
     const w = await world();
     const [old, now] = await twice(w);
     const made = await w.created();

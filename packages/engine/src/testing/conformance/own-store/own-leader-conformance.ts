@@ -65,7 +65,7 @@ export function leading(world: Make): void {
     expect(await w.store.newEpoch()).toBeGreaterThan(own + 5);
   });
 
-  test("resync requests are counted, and those that were reached", async () => {
+  test("requested resyncs are counted, and so are completed ones", async () => {
     const { store } = await world();
     const epoch = await store.newEpoch();
     const requests = await Promise.all([
@@ -85,7 +85,7 @@ export function leading(world: Make): void {
     expect(await store.requestResync()).toBe(asked + 1);
   });
 
-  test("losing the level is a resync request by itself, which is reached like any other", async () => {
+  test("losing the level requests a resync, which is completed like any other", async () => {
     const { store } = await world();
     const epoch = await store.newEpoch();
     const asked = await store.requestResync();
@@ -101,7 +101,7 @@ export function leading(world: Make): void {
 
 /** Records that do not decode. */
 export function damaged(world: Make): void {
-  test("a damaged record is said to be so, and never that it is not there", async () => {
+  test("a damaged record is reported as damaged, and never as missing", async () => {
     const w = await world();
     const before = await w.number();
     const [bad, good] = [await w.created(), await w.created()];
@@ -118,7 +118,7 @@ export function damaged(world: Make): void {
     expect(await w.leaves()).toContainEqual({ uniqueIdentifier, tag: bad.tag });
   });
 
-  test("pages pass over damaged records, however small they are", async () => {
+  test("pages skip damaged records, however small the pages are", async () => {
     const w = await world();
     const before = await w.number();
     const stored = [await w.created(), await w.created(), await w.created(), await w.created()];
@@ -141,7 +141,7 @@ export function damaged(world: Make): void {
     expect(await failureOf(w.maybe(uniqueIdentifier))).toBe("corrupt");
   });
 
-  test("another region's copy is put aside, and the own record is untouched", async () => {
+  test("another region's copy is set aside, and the region's own record is unchanged", async () => {
     const w = await world();
     const stored = await w.created();
     const { uniqueIdentifier } = stored.object;
@@ -152,7 +152,7 @@ export function damaged(world: Make): void {
     expect((await w.get(uniqueIdentifier)).tag).toBe(stored.tag);
   });
 
-  test("a whole copy takes its place, in every index", async () => {
+  test("an intact copy replaces a damaged record, in every index", async () => {
     const w = await world();
     const start = await w.number();
     const [bad, other] = [await w.created(w.named("old")), await w.created()];
@@ -183,7 +183,7 @@ export function damaged(world: Make): void {
     expect(await w.update(now, { lastChange: 6 })).toEqual({ kind: "committed" });
   });
 
-  test("a copy that is destroyed takes its place among the destroyed", async () => {
+  test("a destroyed copy replaces a damaged record, among the destroyed ones", async () => {
     const w = await world();
     const bad = await w.created(w.named("n"));
     const { uniqueIdentifier } = bad.object;
@@ -196,7 +196,7 @@ export function damaged(world: Make): void {
     expect(await w.create(w.named("n"))).toEqual({ kind: "committed" });
   });
 
-  test("a record that is whole is not replaced: somebody was faster", async () => {
+  test("an intact record is not replaced, since somebody was faster", async () => {
     const w = await world();
     const stored = await w.created();
     const { uniqueIdentifier } = stored.object;
@@ -221,7 +221,7 @@ export function damaged(world: Make): void {
     expect(await w.update(now, destroyed, { operation: "one" })).toEqual({ kind: "committed" });
   });
 
-  test("only a copy that has its last state takes its place", async () => {
+  test("only a copy that has its last state replaces a damaged record", async () => {
     const w = await world();
     const bad = await w.created();
     const { uniqueIdentifier } = bad.object;
@@ -240,7 +240,7 @@ export function damaged(world: Make): void {
     expect((await w.get(uniqueIdentifier)).object.facts).toEqual(elsewhere);
   });
 
-  test("a whole record of a newer format is neither damaged nor replaced", async (context) => {
+  test("an intact record of a newer format is neither damaged nor replaced", async (context) => {
     const w = await world();
     const { upgrade } = w.opened;
     if (upgrade === undefined) return context.skip("this store keeps no bytes");

@@ -23,7 +23,7 @@ export function changes(world: Make): void {
     expect(others(after.numbers)).toEqual(others(before.numbers));
   });
 
-  test("changed records are answered in the order of their last change, each once", async () => {
+  test("changed records are returned in the order of their last change, each once", async () => {
     const w = await world();
     const before = await w.number();
     const [a, b, c] = [await w.created(), await w.created(), await w.created()];
@@ -65,7 +65,7 @@ export function changes(world: Make): void {
     expect(pages.length).toBe(Math.ceil(7 / limit));
   });
 
-  test("a page ends at about its bytes, after one record at least", async () => {
+  test("a page ends at about its limit of bytes, after at least one record", async () => {
     const w = await world();
     const before = await w.number();
     const large = [sampleRegister(groupItem("g".repeat(100_000)), 1)];
@@ -75,7 +75,7 @@ export function changes(world: Make): void {
     expect(await w.pages(before, 100, 1 << 20)).toHaveLength(1);
   });
 
-  test("nothing follows the last change, and less than nothing a number of another store", async () => {
+  test("nothing follows the last change, or a higher number of another store", async () => {
     const w = await world();
     await w.created();
     const last = await w.number();
@@ -86,7 +86,7 @@ export function changes(world: Make): void {
     expect(beyond.upTo).toBeGreaterThanOrEqual(last);
   });
 
-  test("a destroyed record is answered without its material", async () => {
+  test("a destroyed record is returned without its material", async () => {
     const w = await world();
     const stored = await w.created();
     const before = await w.number();
@@ -96,7 +96,7 @@ export function changes(world: Make): void {
     expect(page?.objects[0]?.material).toBeUndefined();
   });
 
-  test("the system's records are answered like any other, and need no status", async () => {
+  test("system records are returned like any other, and need no status", async () => {
     const w = await world();
     const before = (await w.store.position()).numbers[sysPartition] ?? 0;
     const region = { region: randomUUID(), generation: 1, retired: 0 };
@@ -112,7 +112,7 @@ export function changes(world: Make): void {
     expect(await w.store.release(systemInstance, "one")).toBe(1);
   });
 
-  test("changes that come together are answered whole", async () => {
+  test("changes that are made at the same time are all returned", async () => {
     const w = await world();
     const before = await w.number();
     const made = Array.from({ length: 20 }, () => w.object());
@@ -148,7 +148,7 @@ export function digests(world: Make): void {
     expect(Buffer.from(whole).equals(Buffer.from(digestsOf(leaves)))).toBe(true);
   });
 
-  test("a record that comes back to what it was has the digest that it had", async () => {
+  test("a record with its former content again has its former digest again", async () => {
     const w = await world();
     const stored = await w.created();
     const before = await w.store.digests(w.partition);
@@ -175,7 +175,7 @@ export function digests(world: Make): void {
     expect(await w.leaves(new Uint8Array(32))).toEqual([]);
   });
 
-  test("leaves come after a change number", async () => {
+  test("leaves begin after a change number", async () => {
     const w = await world();
     await w.created();
     const before = await w.number();
@@ -188,7 +188,7 @@ export function digests(world: Make): void {
     expect(page.replicationId).toBe((await w.store.position()).replicationId);
   });
 
-  test("records are answered by identifier, whosever they are", async () => {
+  test("records are returned by identifier, whatever instance they belong to", async () => {
     const w = await world();
     const n = await w.neighbour();
     const [a, b] = [await w.created(), await n.created()];
@@ -206,7 +206,7 @@ export function digests(world: Make): void {
     });
   });
 
-  test("as many records as a page of leaves differ in, and no more than a thousand", async () => {
+  test("records are returned for as many identifiers as a page of leaves has, and at most a thousand", async () => {
     const w = await world();
     const stored = await Promise.all(Array.from({ length: 150 }, () => w.created()));
     const { objects } = await w.store.records(w.partition, idsOf(...stored));

@@ -6,9 +6,9 @@ type Make = () => Promise<OwnWorld>;
 
 const reserved = { kind: "reserved" } as const;
 
-/** How records are reserved and set free. */
+/** How records are reserved and released. */
 export function reserving(world: Make): void {
-  test("all records or none", async () => {
+  test("reserves all records or none", async () => {
     const w = await world();
     const [a, b, c] = [await w.created(), await w.created(), await w.created()];
     expect(await w.reserve(idsOf(a, b), "one")).toEqual(reserved);
@@ -32,7 +32,7 @@ export function reserving(world: Make): void {
     expect(await w.store.release(w.instance, "one")).toBe(2);
   });
 
-  test("says whose it is, which instance's, and since when", async () => {
+  test("records its operation, its instance, and since when", async () => {
     const w = await world();
     const a = await w.created();
     const operation = randomUUID();
@@ -81,7 +81,7 @@ export function reserving(world: Make): void {
     });
   });
 
-  test("of two operations that want each other's records one gets them", async () => {
+  test("only one of several operations that want the same records gets them", async () => {
     const w = await world();
     const ids = idsOf(await w.created(), await w.created(), await w.created());
     const outcomes = await Promise.all([
@@ -108,9 +108,9 @@ export function reserving(world: Make): void {
   });
 }
 
-/** What a reservation does to those who read and change the record. */
+/** What a reservation means for readers and writers of the record. */
 export function held(world: Make): void {
-  test("every other change is refused, whole commits with it, and nothing is written", async () => {
+  test("refuses every other change and its whole commit, and nothing is written", async () => {
     const w = await world();
     const [a, b] = [await w.created(), await w.created()];
     const { uniqueIdentifier } = a.object;
@@ -128,7 +128,7 @@ export function held(world: Make): void {
     expect(await w.update(b, { lastChange: 4 })).toEqual({ kind: "committed" });
   });
 
-  test("it is not marked as served", async () => {
+  test("is not marked as served", async () => {
     const w = await world();
     const a = await w.created();
     const after = { ...a.object, facts: { served: { time: 1, region: "a" } } };
@@ -139,7 +139,7 @@ export function held(world: Make): void {
     expect(await w.store.markServed(w.instance, a, after)).toBe(true);
   });
 
-  test("read and find say who holds it, and nothing of its neighbours", async () => {
+  test("is returned by read and find with its holder, and its neighbours without", async () => {
     const w = await world();
     const [a, b] = [await w.created(), await w.created()];
     const operation = randomUUID();
@@ -173,7 +173,7 @@ export function held(world: Make): void {
     expect((await w.get(a.object.uniqueIdentifier)).tag).toBe(a.tag);
   });
 
-  test("its changes are still answered, and it is found under its terms", async () => {
+  test("is still among the changes, and is found under its terms", async () => {
     const w = await world();
     const before = await w.number();
     const a = await w.created(w.named("n"));
@@ -239,7 +239,7 @@ export function agreed(world: Make): void {
     );
   });
 
-  test("by an older tag it is a conflict, and the reservations stay", async () => {
+  test("a write by an older tag is a conflict, and the reservations stay", async () => {
     const w = await world();
     const a = await w.created();
     await w.update(a, { lastChange: 2 });
@@ -251,7 +251,7 @@ export function agreed(world: Make): void {
     expect(await w.heldBy("one")).toEqual(idsOf(a));
   });
 
-  test("one that changes nothing ends its reservations too", async () => {
+  test("a write that changes nothing ends its reservations too", async () => {
     const w = await world();
     const a = await w.created();
     await w.reserve(idsOf(a), "one");
@@ -277,7 +277,7 @@ export function agreed(world: Make): void {
     expect(await w.reservations()).toEqual([]);
   });
 
-  test("of a write under an operation and its release, one wins whole", async () => {
+  test("either a write under an operation or its release wins completely", async () => {
     const w = await world();
     for (let round = 0; round < 10; round += 1) {
       const a = await w.created();

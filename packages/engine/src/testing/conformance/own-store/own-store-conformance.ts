@@ -19,7 +19,7 @@ export function ownStoreConformance(name: string, open: () => Promise<OwnStoreSu
     });
     const world = (): Promise<OwnWorld> => OwnWorld.make(opened);
 
-    test("says what it allows, and names its data", async () => {
+    test("reports what it allows, and identifies its data", async () => {
       const { store } = await world();
       expect(store.state()).toBe("full");
       expect(store.storeId).toMatch(/./);
@@ -30,7 +30,7 @@ export function ownStoreConformance(name: string, open: () => Promise<OwnStoreSu
     describe("reserving", () => reserving(world));
     describe("a reserved record", () => held(world));
     describe("agreed writes", () => agreed(world));
-    describe("resting on system records", () => resting(world));
+    describe("depending on system records", () => resting(world));
     describe("changes", () => changes(world));
     describe("digests", () => digests(world));
     describe("counts", () => counting(world));

@@ -21,9 +21,9 @@ export interface OwnStoreSubject {
   readonly instances: InstanceStatuses;
   /** What an administrator does to an instance. */
   setStatus(instance: string, status: InstanceStatus): Promise<void>;
-  /** Changes a record's bytes so that it does not decode; everything else that the store keeps of it stays. */
+  /** Changes a record's bytes so that it does not decode; everything else that the store keeps about it stays. */
   damage(instance: string, uniqueIdentifier: string): Promise<void>;
-  /** Gives a record the number of the next format, and the tag of what it is then; absent where a store has no bytes. */
+  /** Gives a record the number of the next format, and the tag to match; absent if a store has no bytes. */
   upgrade?(instance: string, uniqueIdentifier: string): Promise<void>;
   close(): Promise<void>;
 }
@@ -105,7 +105,7 @@ export class OwnWorld {
 
   async get(id: string): Promise<OwnStoredObject> {
     const stored = await this.maybe(id);
-    if (stored === undefined) throw new Error(`${id} is not there`);
+    if (stored === undefined) throw new Error(`${id} does not exist`);
     return stored;
   }
 
