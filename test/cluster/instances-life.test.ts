@@ -39,7 +39,7 @@ afterAll(async () => {
   await both?.[Symbol.asyncDispose]();
 });
 
-/** A node's management API with retries: on a busy machine regions may lose each other for a moment. */
+/** A node's management API, with retries: on a busy machine a region may lose the other briefly. */
 function at(node: string): Pick<AdminClient, "call"> {
   const client = once(node);
   const call = (...given: readonly unknown[]): Promise<unknown> =>

@@ -121,7 +121,7 @@ describe("a node", () => {
     region.redis.primary.signal("SIGSTOP");
     try {
       await until("not ready", async () => !(await node.ready()));
-      // The listener closes a moment after health changes; until then a node may accept a connection.
+      // The listener closes a moment after health changes; until then it may accept a connection.
       await until("connections are refused", () =>
         region.connect(instance).then(
           (late) => late[Symbol.asyncDispose]().then(() => false),
