@@ -16,35 +16,35 @@ import { ClientsOfAll, credentialsOf } from "../support/two-regions-clients.ts";
 import { vitalsOf } from "../support/vitals.ts";
 import { type AlertWorld, certificateDays, connectionsMax, instance } from "./world.ts";
 
-/** Ends a fault; the caller starts the processes again that the fault killed. */
+/** Ends a fault; the caller then restarts the processes that the fault killed. */
 type Mend = () => Promise<void> | void;
 
-/** One fault and what it must raise: exactly these alerts, and no others. */
+/** One fault and the alerts that it must raise: exactly these, and no others. */
 export interface Fault {
   readonly name: string;
   /** What happens, for people. */
   readonly text: string;
   /** `NAME WHAT`: the alert and the node, region, certificate owner or backup that it is about. */
   readonly alerts: readonly string[];
-  /** Seconds within which all of them arrive, with the times as they are shipped. */
+  /** Seconds within which all of them arrive, with the shipped times. */
   readonly boundS: number;
-  /** The largest factor by which times may be shorter, since the duration of the fault itself is not scaled. */
+  /** The largest factor by which times may be divided: the fault's own duration is not scaled. */
   readonly factorMax?: number;
   readonly make: (world: AlertWorld) => Promise<Mend>;
 }
 
 const nothing: Mend = () => undefined;
 
-/** By how much the clock of a node is wrong. */
+/** How far the clock of a node is wrong. */
 const skewMs = 45_000;
 
 /** The header of a request message, which says that 256 bytes follow. */
 const halfRequest = Buffer.from("4200780100000100", "hex");
 
-/** A node is called by its address here, which its certificate need not name. */
+/** This test connects to a node by its address, which its certificate need not name. */
 const checkServerIdentity = () => undefined;
 
-/** In the order in which they are made: those that leave a trace come last. */
+/** In the order in which they are made: those with lasting effects come last. */
 export const faults: readonly Fault[] = [
   {
     name: "kill-node",
@@ -190,7 +190,7 @@ export const faults: readonly Fault[] = [
     boundS: 90,
     make: async ({ both }) => {
       const { primary } = both.b.redis;
-      // Random bytes, so that the file is not smaller than they are.
+      // Random bytes, so that compression cannot make the file smaller than the limit.
       await primary.command("set", "holdfast-test-filler", randomBytes(8 << 20));
       await rewritten(primary, "ok");
       limitFiles(primary, 4 << 20);
@@ -363,7 +363,7 @@ function replicaOf(both: TwoRegions, region: "a" | "b"): RedisServer {
   return replica;
 }
 
-/** The node that leads a region, as those other than `without` say. */
+/** The node that leads a region, according to all nodes except `without`. */
 async function leaderOf(both: TwoRegions, region: "a" | "b", without = ""): Promise<string> {
   let leader = "";
   await until(`a leader of region ${region}`, async () => {
@@ -377,7 +377,7 @@ async function leaderOf(both: TwoRegions, region: "a" | "b", without = ""): Prom
   return leader;
 }
 
-/** Stops a Redis for a moment again and again, as a disk that is too slow does. */
+/** Stops a Redis briefly again and again, like a disk that is too slow. */
 function pulse(server: RedisServer, stoppedMs: number, runningMs: number): Mend {
   const ended = new AbortController();
   const pulses = (async () => {
@@ -401,12 +401,12 @@ async function memory(primary: RedisServer, bytes: string): Promise<Mend> {
   };
 }
 
-/** How large a file the process may write: beyond that a write fails, as on a full disk. */
+/** Limits the size of the process's files: a write beyond it fails, as on a full disk. */
 function limitFiles({ pid }: RedisServer, bytes: number | "unlimited"): void {
   execFileSync("prlimit", ["--pid", `${pid}`, `--fsize=${bytes}:unlimited`]);
 }
 
-/** Has Redis write its append-only file anew, and waits for how that ends. */
+/** Makes Redis rewrite its append-only file, and waits for this result. */
 async function rewritten(server: RedisServer, status: "ok" | "err"): Promise<void> {
   await server.command("bgrewriteaof");
   await until(`the append-only file: ${status}`, async () => {
@@ -415,7 +415,7 @@ async function rewritten(server: RedisServer, status: "ok" | "err"): Promise<voi
   });
 }
 
-/** Gives region a another peer certificate; mending puts a long one in its place. */
+/** Gives region a another peer certificate; the returned function replaces it with a long one. */
 async function withPeerCertificate({ both }: AlertWorld, days: number): Promise<Mend> {
   const write = async (lasts: number) => {
     const { certificate, key } = await both.peerAuthority.issue({

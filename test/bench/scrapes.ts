@@ -7,11 +7,11 @@ import type { LoadPlan, LoadResult } from "./load-plan.ts";
 import type { LoadSide } from "./load-rows.ts";
 import type { Extent } from "./options.ts";
 
-/** KMIP Get by turns alone and beside a storm of scrapes. */
+/** KMIP Get, in turn alone and during many scrapes. */
 export interface ScrapeFigures {
   readonly before: readonly LoadResult[];
   readonly beside: readonly LoadResult[];
-  /** Scrapes that were answered, and the bytes of one. */
+  /** The number of answered scrapes, and the bytes of one. */
   readonly scrapes: number;
   readonly bytes: number;
 }
@@ -55,7 +55,7 @@ export async function measureScrapes(
   return { before, beside, scrapes, bytes };
 }
 
-/** Scrapes at a fixed rate until it is ended; answers how many bytes each answer had. */
+/** Scrapes at a fixed rate until it is stopped; returns the size of each answer in bytes. */
 async function scrapeAll(
   http: { readonly host: string; readonly port: number },
   signal: AbortSignal,
@@ -81,7 +81,7 @@ function scrape(http: { readonly host: string; readonly port: number }): Promise
   });
 }
 
-/** How much slower Gets are beside scrapes: their p99. */
+/** How much slower Gets are during scrapes, by their p99. */
 export function scrapeRatio(figures: ScrapeFigures | undefined): number | undefined {
   const p99 = (rounds: readonly LoadResult[] | undefined) => latencyMs(rounds, 0.99);
   const [before, beside] = [p99(figures?.before), p99(figures?.beside)];
