@@ -21,7 +21,7 @@ interface GetFigures {
 interface RootFault {
   readonly what: string;
   readonly gets: readonly GetFigures[];
-  /** The time until every node of the region refused; the next one: until all answered again. */
+  /** The time until every node of the region refused, and (`openMs`) until all answered again. */
   readonly closedMs?: number;
   readonly openMs?: number;
 }
