@@ -42,11 +42,11 @@ export interface MatrixReport {
   readonly outcomes: readonly Outcome[];
 }
 
-/** How long, in shipped seconds, the run then watches for other alerts, which would be consequences. */
+/** How long, in shipped seconds, the run then watches for further alerts. */
 const settleS = 75;
 const isDog = ({ alert }: Arrival) => alert === "HoldfastWatchdog";
 
-/** Makes each fault in a cluster of processes under load, and notes which alerts arrive and when. */
+/** Makes each fault in a cluster under load, and notes which alerts arrive and when. */
 export async function runMatrix(
   options: MatrixOptions,
   say: (line: string) => void,

@@ -36,7 +36,7 @@ export function of(name: string, labels: Readonly<Record<string, string>> = {}):
   return `${name}{${all.map(([label, value]) => `${label}="${value}"`).join(",")}}`;
 }
 
-/** The buckets of a histogram: observations are first fast, later slow (between `under` and `le`). */
+/** A histogram's buckets: observations are first fast, later slow (between `under` and `le`). */
 export function slows(
   name: string,
   labels: Readonly<Record<string, string>>,

@@ -48,7 +48,7 @@ export async function startAlertWorld(): Promise<AlertWorld> {
       {
         replicas: 1,
         days: certificateDays,
-        // A busy machine may delay a push more than the line does; one that waits too long is alone.
+        // A busy machine may delay a push more than the line does; a change may then be alone.
         settings: { backup, kmip: { connectionsMax }, peer: { pushTimeoutMs: 10_000 } },
         only: { a: audit("a"), b: audit("b") },
         prepare: async ({ a }) => {

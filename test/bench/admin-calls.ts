@@ -119,7 +119,7 @@ function half(keys: readonly string[], which: 0 | 1): readonly string[] {
   return which === 0 ? keys.slice(0, middle) : keys.slice(middle);
 }
 
-/** An operation's heaviest calls, and one with the largest body; new routes are included as well. */
+/** An operation's heaviest calls, and one with the largest body; this includes new routes. */
 export function callsOf(
   operation: keyof Contract,
   targets: AdminTargets,

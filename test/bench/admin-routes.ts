@@ -97,7 +97,7 @@ export async function measureAdmin(
   return { keys: extent.adminKeys, routes };
 }
 
-/** Measures again if connections were refused or reset: a node without a lease closes its listener. */
+/** Measures again after refused or reset connections: a node without a lease closes its listener. */
 async function insist(
   generator: LoadGenerator,
   plan: LoadPlan,

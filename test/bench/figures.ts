@@ -62,7 +62,7 @@ export function rateRatio(
   return pairedRatio(rates(figures?.sides.holdfast), rates(figures?.sides[other]));
 }
 
-/** The processor time per operation of Holdfast's node, divided by that of another side's server. */
+/** Processor time per operation of Holdfast's node, divided by that of another side's server. */
 export function cpuRatio(
   figures: LoadFigures | undefined,
   other: Side["name"],

@@ -9,7 +9,7 @@ import { Contexts, identifierIn, refusalIn, Wire } from "./wire.ts";
 /** The instances of the measured region; the last two are empty until their bytes are counted. */
 export const instances = ["bench", "created", "described"] as const;
 
-/** Starts the measured region: two nodes with defaults, and a Redis with a replica, so barriers too. */
+/** Starts the measured region: two nodes with defaults, and a Redis with a replica. */
 export function startMeasured(): Promise<Region> {
   return startRegion({ instances, nodes: 2, replicas: 1, settings: { log: { level: "info" } } });
 }

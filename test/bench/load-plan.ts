@@ -25,7 +25,7 @@ export interface LoadPlan {
   /** Connections at the same time; each takes the next target when it connects. */
   readonly connections: number;
   readonly targets: readonly Target[];
-  /** Whether operations are exchanges on a kept connection; otherwise each exchange connects again. */
+  /** Whether operations use a kept connection; otherwise each exchange connects again. */
   readonly persistent: boolean;
   /** They take turns on whichever connection is free. */
   readonly operations: readonly (readonly Exchange[])[];
@@ -34,7 +34,7 @@ export interface LoadPlan {
   readonly measureMs: number;
   /** This many operations end the measurement, too. */
   readonly operationsMax?: number;
-  /** The rate at which operations begin, over all connections; undefined means as fast as possible. */
+  /** The rate at which operations begin, over all connections; as fast as possible unless given. */
   readonly ratePerSecond?: number;
   /** Processes whose processor time is read at the start and the end of the measurement. */
   readonly pids: Readonly<Record<string, readonly number[]>>;

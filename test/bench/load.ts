@@ -167,7 +167,7 @@ export class Load {
     }
   }
 
-  /** Sends each message once the one before is answered; returns the identifier from the answers. */
+  /** Sends each message after the answer to the one before; returns the identifier from answers. */
   async #exchangeAll(
     wire: Wire,
     messages: readonly Prepared[],

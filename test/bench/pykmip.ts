@@ -26,7 +26,7 @@ export function pykmipVersion(): string | undefined {
   return status === 0 ? stdout.trim() : undefined;
 }
 
-/** PyKMIP's server with SQLite in its own folder, with TLS 1.2, the only version that it supports. */
+/** PyKMIP's server with SQLite in its own folder; it supports only TLS 1.2. */
 export class PykmipServer implements AsyncDisposable {
   readonly target: Target;
   readonly #folder: string;

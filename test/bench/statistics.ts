@@ -27,7 +27,7 @@ export class Histogram {
     for (const [bucket, count] of other.toJSON()) this.#add(bucket, count);
   }
 
-  /** The microseconds that `share` (0 to 1) of the durations do not exceed; undefined if there are none. */
+  /** The microseconds that `share` (0 to 1) of the durations do not exceed; undefined without any. */
   percentile(share: number): number | undefined {
     if (this.#total === 0) return undefined;
     const wanted = Math.max(1, Math.ceil(share * this.#total));

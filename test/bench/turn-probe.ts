@@ -1,6 +1,6 @@
 import { createServer } from "node:net";
 
-/** Preloaded into a node (`--import`): reports the longest event loop turn since the last question. */
+/** Preloaded into a node (`--import`): reports the longest event loop turn since the last request. */
 const everyMs = 1;
 let longestUs = 0;
 let before = process.threadCpuUsage();

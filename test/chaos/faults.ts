@@ -211,7 +211,7 @@ async function primaryOf({ redis }: Region): Promise<RedisServer> {
   return redis.primary;
 }
 
-/** Makes a Redis that comes back follow the primary that the Sentinels name, as a supervisor does. */
+/** Makes a returned Redis follow the primary that the Sentinels name, as a supervisor does. */
 async function follow(server: RedisServer, region: Region): Promise<void> {
   const primary = await primaryOf(region);
   if (primary === server) return;

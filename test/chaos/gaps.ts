@@ -62,7 +62,7 @@ export function longest(gaps: readonly Gap[], passes: (gap: Gap) => boolean = ()
   return { writeMs: of("write"), readMs: of("read") };
 }
 
-/** The longest gaps by kind of fault; only of faults without overlap, which show one fault's cost. */
+/** The longest gaps by kind of fault; only faults without overlap show the cost of one. */
 export function longestByFault(
   gaps: readonly Gap[],
   made: readonly Made[],

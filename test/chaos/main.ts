@@ -9,7 +9,7 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** Runs, reports and judges; a signal ends the run after its current step. Returns the exit code. */
+/** Runs and reports; a signal ends the run after its current step. Returns the exit code. */
 async function main(args: readonly string[]): Promise<number> {
   const stopping = stopSignal();
   const options = optionsOf(args);

@@ -51,12 +51,12 @@ export interface Step {
   readonly calmMs: number;
 }
 
-/** Kinds with a bound for the longest gap; they come first alone, so that a short run checks them. */
+/** Kinds with a bounded longest gap; they come first alone, so that a short run checks them. */
 const boundedFirst: readonly FaultKind[] = ["kill-node", "kill-redis", "kill-region"];
 /** A lost store needs an intact other region: these never come with another fault. */
 const alwaysAlone: ReadonlySet<FaultKind> = new Set(["flush"]);
 
-/** An endless plan, the same for the same seed: first each kind alone in random order, then mixtures. */
+/** An endless plan from a seed: first each kind alone in random order, then mixtures. */
 export function* planOf(seed: number, kinds: readonly FaultKind[]): Generator<Step, never> {
   const random = seeded(seed);
   const first = boundedFirst.filter((kind) => kinds.includes(kind));

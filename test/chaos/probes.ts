@@ -8,7 +8,7 @@ import type { Entry, History } from "./history.ts";
 const patience: Patience = { connectTimeoutMs: 1_000, requestTimeoutMs: 1_500 };
 const restMs = 30;
 
-/** Clients that repeat one operation at endpoint after endpoint; a time without success is a gap. */
+/** Clients that repeat one operation at each endpoint in turn; a time without success is a gap. */
 export class Probes {
   readonly #clients: Clients;
   readonly #history: History;

@@ -32,7 +32,7 @@ export interface ChaosReport {
   readonly recoveryMs: Readonly<
     Record<string, { readonly longest: number; readonly median: number }>
   >;
-  /** The longest time in which this program itself did not run; it may cause gaps of that length. */
+  /** The longest time in which this program itself did not run; it may cause gaps that long. */
   readonly stallMs: number;
   readonly loadAverage: number;
 }

@@ -18,7 +18,7 @@ const restMs = 40;
 /** A vCenter step gives up after this many attempts. */
 const triesMax = 60;
 
-/** vCenter-like clients: they make keys over four connections, read and end keys, at each endpoint. */
+/** vCenter-like clients: they make keys over four connections, read and end keys. */
 export class Workload {
   readonly #clients: Clients;
   readonly #history: History;
@@ -111,7 +111,7 @@ export class Workload {
     return true;
   }
 
-  /** Compromises a key, or destroys a compromised one; only once: a lost answer leaves the result open. */
+  /** Compromises a key, or destroys a compromised one; once, since a lost answer proves nothing. */
   async #move(entry: Entry): Promise<void> {
     if (entry.held || entry.destroyed) return;
     const uniqueIdentifier = entry.id;
@@ -175,7 +175,7 @@ export function noteLook(
     history.sawBytes(entry, digestOf(hexOf(key.payload as Response<"Get">)), moment);
     return true;
   }
-  // A destroyed object has no bytes; a Destroy in progress may remove them after the read of the state.
+  // A destroyed object has no bytes; a Destroy may remove them after the read of the state.
   const mayBeGone = entry.tried >= rankOf("Destroyed");
   const gone = key.reason === "ItemNotFound" || key.reason === "ObjectDestroyed";
   if (!gone || !mayBeGone) {

@@ -101,7 +101,7 @@ async function statesOf(page: Page): Promise<readonly PanelState[]> {
   );
 }
 
-/** The panels of a dashboard that show neither figures nor, if they are untouched, their quiet text. */
+/** The panels without figures, except untouched ones with their quiet text. */
 async function wrongOf(page: Page, { id, groups }: Dashboard): Promise<readonly string[]> {
   const shown = await statesOf(page);
   return groups
@@ -299,7 +299,7 @@ describe.skipIf(missing.length > 0)(
   },
 );
 
-/** What the management API answers to a token that nobody made. */
+/** The management API's answer to an unknown token. */
 async function strangerAt({ nodes: [node], ca }: ClusterFile): Promise<string> {
   const ask = `fetch("https://${node?.admin}/v1/instances", { headers: { authorization: "Bearer stranger" } }).then(({ status }) => console.log(status))`;
   const { stdout } = spawnSync("node", ["-e", ask], {

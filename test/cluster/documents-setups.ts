@@ -14,7 +14,7 @@ export interface Place {
 /** Text of a page → what is run in its place. */
 export type Words = Readonly<Record<string, string>>;
 
-/** What a page needs besides the files that every page has. */
+/** What a page needs in addition to the files that every page has. */
 interface Setup {
   /** The instance exists before the first block. */
   readonly ordered?: true;

@@ -77,7 +77,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** A token with a root key; its module is told by the environment where its tokens are. */
+/** Makes a token with a root key; the module finds its tokens through the environment. */
 async function makeToken(): Promise<void> {
   hsm = await SoftHsm.open();
   process.env["SOFTHSM2_CONF"] = hsm.environment["SOFTHSM2_CONF"] ?? "";

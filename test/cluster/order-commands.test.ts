@@ -147,7 +147,7 @@ describe("exit codes", () => {
     }
   });
 
-  test("are 2 when a secret is given as an argument", async () => {
+  test("are 2 for a secret as an argument", async () => {
     const root = "a:key-protect,instanceId=i,rootKey=k,apiKey=very-secret";
     const said = await run(["instance", "order", "--root", root]);
     expect(said.code).toBe(2);

@@ -17,7 +17,7 @@ import { patient } from "../support/root-regions.ts";
 import { hasSoftHsm, softHsmMissing } from "../support/softhsm.ts";
 
 const times = { kekCacheMs: 3_000, graceMs: 20_000, revalidateMs: 1_000, deadlineMs: 4_000 };
-/** What a busy node answers that lost its lease: it accepts no connections until it has it again. */
+/** Answers of a busy node without a lease: it accepts no connections until it has one again. */
 const passes = /try again|no answer within|connection refused|connection was reset/;
 const kinds = orderedKinds.filter((kind) => kind !== "pkcs11" || hasSoftHsm());
 if (!hasSoftHsm()) test.skip(softHsmMissing, () => {});

@@ -159,7 +159,7 @@ describe("a frozen replica", () => {
           store.commit(instance, [{ kind: "update", before: stale, after: covered.object }], []),
         status: () => store.install(instance),
         release: () => store.release(instance, "unknown"),
-        // If only this Redis had it, a fail-over would drop it; then a Destroy could win over an Activate.
+        // A fail-over could drop it if only this Redis had it; a Destroy could win over an Activate.
         reservation: () => store.reserve(instance, [covered.object.uniqueIdentifier], "operation"),
         audit: () => store.appendAudit(instance, [auditEvent()], true),
       };

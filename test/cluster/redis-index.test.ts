@@ -90,7 +90,7 @@ async function rawOf(redis: RedisServer, key: Buffer): Promise<Raw> {
   };
 }
 
-/** The entries of a sorted set in blocks, as `score member`; its directory names exactly its blocks. */
+/** A sorted set's entries by blocks, as `score member`; its directory names exactly its blocks. */
 async function blocksOf(
   redis: RedisServer,
   base: string,
@@ -166,7 +166,7 @@ async function checkInstances(
   }
 }
 
-/** Each term of each object has one entry: creation counter and whether destroyed. No others exist. */
+/** Each term of each object has one entry, and there are no others: creation counter, destroyed. */
 async function checkTerms(
   redis: RedisServer,
   own: readonly Buffer[],

@@ -36,7 +36,7 @@ async function lockGroup(waitMs = 2_000): Promise<LockGroup> {
   return { masters, locks, results, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-/** Contenders of both nodes for one resource; returns how many were inside at once, and the time. */
+/** Contenders of both nodes for one resource; returns the most inside at once, and the time. */
 async function contend(locks: readonly Locks[], contenders: number) {
   const resource = randomUUID();
   let inside = 0;

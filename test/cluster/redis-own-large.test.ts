@@ -62,7 +62,7 @@ test("a large partition is answered in pages that delay no other client", async 
   expect(leaves.map(({ uniqueIdentifier }) => uniqueIdentifier)).toEqual(ids);
   const digests = Buffer.from(await store.digests(partition));
   expect(digests.equals(Buffer.from(digestsOf(leaves)))).toBe(true);
-  // The work for a page is bounded. Its time is only printed, since it depends on the machine's load.
+  // The work for a page is bounded. Its time depends on the machine's load, so it is only printed.
   process.stdout.write(`    tenth longest command: ${await busyMs(redis)} ms\n`);
 });
 

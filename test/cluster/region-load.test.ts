@@ -139,7 +139,7 @@ describe("under load, nothing that was acknowledged is lost", () => {
   });
 });
 
-/** Reads one key in a loop with a client that uses the other node if one fails; no read may fail. */
+/** Reads a key in a loop with a client that uses the other node if one fails; no read may fail. */
 async function readAtEither(): Promise<{ stop(): Promise<number> }> {
   const targets = [0, 1].map((at) => region.target(instance, at));
   const [tls] = targets;

@@ -88,7 +88,7 @@ function looksWhereItIs(haystacks: readonly Haystack[], id: string): void {
   expect(told.length).toBeGreaterThan(4);
 }
 
-/** Makes objects of several types with known bytes; destroys one. Returns the identifier of another. */
+/** Makes objects of several types with known bytes; destroys one. Returns one that stays. */
 async function keepAndUse(client: KmipClient): Promise<string> {
   const keys = ["a key", "a destroyed key"].map((name) => remember(name, randomBytes(32)));
   const described = { item: attributeItem("ContactInformation", "no secret: rack 12") };

@@ -101,7 +101,7 @@ test(`in ${flows} new-key flows over four endpoints, with 40 ms each way between
     while (begun < flows) {
       const turns = new Turns(both.endpoints, tls, begun++);
       await flow(turns).catch((error: unknown) => {
-        // A busy machine may not answer in time. Such a flow proves nothing, and another replaces it.
+        // A busy machine may not answer in time. Such a flow proves nothing; another replaces it.
         if (isUnanswered(error) && unanswered++ < flows / 10) begun -= 1;
         else violations.push(String(error));
       });

@@ -209,7 +209,7 @@ export class Comparer {
     return this.#attributeSet(expected.children, actual.children, path);
   }
 
-  /** Compares attributes as a set: in any order, and with more of them unless the request named some. */
+  /** Compares attributes in any order; more of them are allowed unless the request named some. */
   #attributeSet(
     wanted: readonly Element[],
     got: readonly Element[],
@@ -281,7 +281,7 @@ export class Comparer {
       : difference(path, `is ${show(actual)}, not ${show(expected)}`);
   }
 
-  /** Compares an identifier that the document prints: it is the requested one, or the server's own. */
+  /** Compares an identifier that the document prints: the requested one, or the server's own. */
   #literalIdentifier(got: string, path: string): Difference | undefined {
     const asked = child(child(this.#asked, "RequestPayload"), "UniqueIdentifier")?.value;
     return asked === undefined || asked === got
@@ -321,7 +321,7 @@ export function dateKey(text: string): string {
   return String(Date.parse(text));
 }
 
-/** `Cryptographic Length`, `x ID` or `CryptographicLength`: the name that identifies an attribute. */
+/** The name that identifies an attribute: `Cryptographic Length`, `x ID`, `CryptographicLength`. */
 function attributeKey(element: Element): string {
   if (element.name !== "Attribute") return element.name;
   const vendor = child(element, "VendorIdentification")?.value;

@@ -12,7 +12,7 @@ export interface Element {
   readonly children: readonly Element[];
 }
 
-/** Replaces runs of white space; they mean nothing in older documents' names, masks and messages. */
+/** Replaces runs of white space, meaningless in older documents' names, masks and messages. */
 export function collapse(text: string): string {
   return text.replace(/\s+/g, " ").trim();
 }

@@ -123,7 +123,7 @@ function scalar(element: Element, attributeName: Element | undefined): Element {
     const written = parseElement(toXml(fromXml(writeElement(around))));
     return written.children.at(-1) ?? element;
   } catch (error) {
-    // Some values of the documents are in no table (PKCS#11 functions): they are compared as printed.
+    // Some values are in no table (PKCS#11 functions): they are compared as printed.
     if (error instanceof XmlError) return element;
     throw error;
   }

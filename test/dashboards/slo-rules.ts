@@ -18,7 +18,7 @@ export const burns = { critical: [fast, steady], warning: [slow] } as const;
 const windows = ["5m", "30m", "1h", "6h", "3d"] as const;
 const period = `${periodDays}d`;
 
-/** `deploy/prometheus/slo.yaml`: sloth's rules for the objectives, and two burn-rate alerts for each. */
+/** `deploy/prometheus/slo.yaml`: sloth's rules for objectives, and two burn-rate alerts for each. */
 export function sloRules(): string {
   const groups = objectives.flatMap((objective) => [
     { name: `sloth-slo-sli-recordings-${slothId(objective.id)}`, rules: recordings(objective) },
@@ -37,7 +37,7 @@ function labelsOf({ id }: (typeof objectives)[number]) {
   return { sloth_id: slothId(id), sloth_service: "holdfast", sloth_slo: id };
 }
 
-/** Without requests there is no ratio: 0/0 would be NaN, and so would every average that contains it. */
+/** Without requests there is no ratio: 0/0 would be NaN, and so would every average with it. */
 function recordings(row: (typeof objectives)[number]) {
   const labels = labelsOf(row);
   const ratios = windows.map((window) => ({

@@ -32,7 +32,7 @@ interface Series {
 
 type Row = (typeof objectives)[number];
 
-/** Requests of one objective: a fixed number per step, and the share of bad ones by spans of steps. */
+/** Requests of one objective: a fixed number per step; each span has its share of bad ones. */
 function seriesOf({ id }: Row, spans: readonly (readonly [steps: number, bad: number])[]) {
   const total = 100_000;
   // No counter begins at 0: Prometheus extrapolates differently near 0.
@@ -73,7 +73,7 @@ function inSeconds(window: string): number {
   return Number.parseInt(window, 10) * secondsOf[window.slice(-1) as keyof typeof secondsOf];
 }
 
-/** The alert fires half a long window after a fault's start, not earlier; it ends a short window after it. */
+/** The alert fires half a long window after a fault's start, and ends a short window after it. */
 function testOf(row: Row, severity: string, { long, short, factor }: Burn) {
   const step = stepOf[long] * minute;
   const steps = inSeconds(long) / step;

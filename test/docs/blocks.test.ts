@@ -93,7 +93,7 @@ test("every holdfast command of a block exists, and so do its options", () => {
 const inPage = /`((?:npx )?holdfast [a-z][^`\n\\]*)/g;
 const inCode = /(?:\\|^[^\n`]*(?:"|\*|\/\/)[^\n`]*)`((?:npx )?holdfast [a-z][^`\n\\]*)/gm;
 
-/** The `holdfast` commands in a page outside of its blocks, or in a source file's texts and comments. */
+/** The `holdfast` commands in a page's text outside of blocks, or in a source file's texts. */
 function named(path: string): readonly string[] {
   const text = readFileSync(join(root, path), "utf8").replace(/^ *```[\s\S]*?^ *```$/gm, "");
   return [...text.matchAll(path.endsWith(".ts") ? inCode : inPage)].map(([, line = ""]) => line);

@@ -13,7 +13,7 @@ import { prometheusRule } from "./prometheus-rule.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 
-/** Every document and deployed file that is made from tables in the code, by path (`npm run docs`). */
+/** Every document and deployed file that `npm run docs` makes from tables in the code, by path. */
 export const documents: Readonly<Record<string, () => string>> = {
   "docs/alerts.md": alerts,
   "docs/api.md": api,

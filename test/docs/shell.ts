@@ -3,7 +3,7 @@ export type Words = readonly string[];
 
 const separators = new Set(["|", "||", "&&", ";", "&", "(", ")", "$("]);
 
-/** The simple commands of a shell text, also inside `$(…)`. Comments are left out; nothing is expanded. */
+/** The simple commands of a shell text, also inside `$(…)`, without comments and expansions. */
 function commandsOf(text: string): readonly Words[] {
   const lines = text.replace(/\\\n/g, " ").split("\n");
   return lines.flatMap((line) => simpleCommands(tokens(line)));

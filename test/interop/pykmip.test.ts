@@ -12,7 +12,7 @@ if (!there) test.skip(pykmipMissing, () => {});
 
 const versions = ["1.0", "1.1", "1.2", "1.3", "1.4", "2.0"] as const;
 const oldest = ["1.0"];
-/** The attributes of a new key that PyKMIP can decode; it fails on an attribute that it does not know. */
+/** The attributes of a new key that PyKMIP can decode; it fails on unknown attributes. */
 const known = [
   "Cryptographic Algorithm",
   "Cryptographic Length",

@@ -41,7 +41,7 @@ const credentialHeader = `
           4200a1 07 0000000a 6f70656e736573616d65 000000000000
     42000d 02 00000004 00000001 00000000`;
 
-/** A message with one operation; its length includes the credential in the header, if there is one. */
+/** A message with one operation; its length includes a credential in the header. */
 function one(length: number, item: string, credential = false): string {
   const total = (length + (credential ? 0x50 : 0)).toString(16).padStart(8, "0");
   const header = credential ? credentialHeader : requestHeader("00000001");

@@ -283,7 +283,7 @@ describe("the demonstration's sequence", () => {
     const { ca, certificate, key } = region.target("vcenter");
     const [one, two] = [region.node(0), region.node(1)];
     await using unsteady = await Relay.open(one.kmip);
-    // The server's data passes; of five pieces of data from clients, the fourth cuts the connection.
+    // The server's data passes; of five pieces of client data, the fourth cuts the connection.
     let flights = 0;
     unsteady.watch = (_, way) => {
       if (way === "back") return "pass";

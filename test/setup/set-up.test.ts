@@ -100,7 +100,7 @@ describe("a missing part is reported in one line with how to get it, and the exi
     expect(code).toBe(1);
   });
 
-  test("Redis, where there is no apt", () => {
+  test("Redis, without apt", () => {
     npxThatInstalls();
     const { code, lines } = setUp();
     expect(lines.at(-1)).toMatch(/^set-up: Redis 7\.2 or newer is needed: put .* on PATH$/);

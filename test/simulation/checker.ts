@@ -113,7 +113,7 @@ export class Checker {
     }
   }
 
-  /** Forgets a destruction that only the lost store had, even if it was seen; both have acknowledged ones. */
+  /** Forgets a destruction that only the lost store had; both regions have acknowledged ones. */
   #forgetDestroyed(elsewhere: (id: string) => ManagedObject | undefined): void {
     for (const id of [...this.#destroyed.keys()]) {
       const other = elsewhere(id);

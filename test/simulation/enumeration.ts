@@ -57,7 +57,7 @@ interface Failed {
   readonly trace: readonly string[];
 }
 
-/** One execution: it follows its prefix, and then always takes the first step, up to a known state. */
+/** Follows the prefix, and then always takes the first step, up to a known state. */
 async function execute(
   { plan, flaw, key }: Start,
   prefix: readonly number[],
@@ -94,7 +94,7 @@ interface Path {
   from: string | undefined;
 }
 
-/** Records the current state as a successor of the one before; returns whether it was visited before. */
+/** Records the current state as a successor of the last one; returns whether it is known. */
 function isKnown(path: Path): boolean {
   const { world, graph, open, prefix, chosen, from } = path;
   const state = world.state();

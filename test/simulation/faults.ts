@@ -133,7 +133,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
 };
 
-/** Loses a region's store or puts back an old copy; once per history: two regions must not both fail. */
+/** Loses a region's store or puts back an old copy; once per history, so one region stays intact. */
 export function loseStore(world: World, random: Random, copies: Copies): string | undefined {
   const group = random.pick(world.groups);
   const other = world.groups.find((each) => each !== group);

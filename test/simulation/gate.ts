@@ -157,7 +157,7 @@ export class GateKeeper implements Keeper, Session {
   }
 }
 
-/** An actor's clock: it moves when a wait's end is chosen. A wait of `endlessMs` never ends by itself. */
+/** An actor's clock: it moves when a wait's end is chosen. A wait of `endlessMs` never ends. */
 export function gateTimers(
   gate: Gate,
   actor: string,

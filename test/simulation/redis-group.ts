@@ -17,7 +17,7 @@ export interface SentinelAnswer {
   readonly members: readonly string[];
 }
 
-/** One region's Redis: a primary, its replicas, and Sentinels (in one place) that promote a replica. */
+/** One region's Redis: a primary, its replicas, and Sentinels (in one place). */
 export class RedisGroup {
   readonly region: string;
   readonly processes: readonly RedisProcess[];
@@ -31,7 +31,7 @@ export class RedisGroup {
   #downAfterMs = downAfterMs;
   /** Process → since when it does not follow the named primary, although it could. */
   readonly #pretendsMs = new Map<string, number>();
-  /** How often all data was lost or replaced by an old copy: what only this store had may be gone. */
+  /** How often all data was lost or replaced by an old copy: data of only this store may be gone. */
   losses = 0;
   promotions = 0;
 

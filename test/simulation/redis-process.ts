@@ -25,7 +25,7 @@ export interface Neighbours {
 /** How long a primary's writes take to a replica's disk. */
 const replicationMs = 1;
 
-/** One Redis process: its keys, its log since it began to count, and how much of that is on disk. */
+/** One Redis process: its keys, its log since it began to count, and the part of it on disk. */
 export class RedisProcess {
   readonly name: string;
   readonly #scheduler: Scheduler;
@@ -66,7 +66,7 @@ export class RedisProcess {
     return this.#log.length;
   }
 
-  /** Handles something from a connection: `run` once the process gets to it, `refused` if it is gone. */
+  /** Handles something from a connection: calls `run`, or `refused` if the process is gone. */
   receive(runId: string | undefined, run: () => void, refused: () => void): void {
     const arrived = (): void => {
       if (this.state === "down" || (runId !== undefined && runId !== this.runId)) refused();

@@ -40,7 +40,7 @@ type Fault =
 
 type Outcome<Value> = { readonly value: Value } | { readonly fault: Fault };
 
-/** Another region over the simulated network, through any node that answers, like `PeerClient` over gRPC. */
+/** Another region over the simulated network, through any node that answers: like `PeerClient`. */
 export class SimPeer implements Peer {
   readonly region: string;
   readonly remote: ObjectStore;

@@ -88,7 +88,7 @@ export class SimStore implements OwnStore {
   readonly #audits: boolean;
   readonly #partitions: number;
 
-  /** `numbers`: change numbers of objects that were read, for the fault that uses them as versions. */
+  /** `numbers`: change numbers of objects that were read, for the flaw that uses them as versions. */
   constructor(
     keeper: Keeper,
     numbers: WeakMap<ManagedObject, number>,

@@ -51,7 +51,7 @@ const local: Serving = {
   agrees: true,
 };
 
-/** Two regions in which a key is destroyed, activated, read and resolved, with a cut, in any order. */
+/** Two regions: a key is destroyed, activated, read and resolved, with a cut, in any order. */
 export class SmallWorld {
   readonly gate = new Gate();
   readonly checker = new Checker(["a", "b"]);
@@ -245,7 +245,7 @@ export class SmallWorld {
     return { own, store, timers, ids, observe };
   }
 
-  /** The other region's service while the link is up; a call during a cut may be carried out all the same. */
+  /** The other region's service while the link is up; a call that a cut fails may still be done. */
   #peer(region: RegionName, service: PeerStore): Peer {
     const gone = () => new StoreUnavailable("peerUnreachable", "cut");
     const wrapped = new Proxy(service, {

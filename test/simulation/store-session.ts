@@ -41,7 +41,7 @@ export interface SubmitOptions {
   readonly early?: ((value: unknown) => boolean) | undefined;
 }
 
-/** A session with one primary: changes in batches, each with a marker and a barrier (group commit). */
+/** A session with one primary: group commit in batches, each with a marker and a barrier. */
 export class StoreSession {
   readonly process: RedisProcess;
   readonly runId: string;
@@ -161,7 +161,7 @@ export class StoreSession {
     else this.#postpone();
   }
 
-  /** Sends the batch with its marker, waits for all answers, and only then asks whether it is durable. */
+  /** Sends the batch with its marker, waits for all answers, and then asks whether it is durable. */
   async #write(jobs: readonly Job[]): Promise<Counts> {
     const note = [...this.#unnoted];
     this.#unnoted = new Map();

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 
 const setpriv = "/usr/bin/setpriv";
 
-/** Starts a program that the kernel kills when this process ends; `rights` are options of `setpriv`. */
+/** Starts a program that ends with this process, however it ends; `rights`: `setpriv` options. */
 export function spawnBound(
   command: string,
   args: readonly string[],

@@ -14,7 +14,7 @@ export interface KmipTarget {
 const answerTimeoutMs = 15_000;
 const frameBytesMax = 16 * 1_048_576;
 
-/** A mutual-TLS connection that sends KMIP bytes and waits for as many answers, without our codec. */
+/** A mutual-TLS connection that sends KMIP bytes and waits for as many answers; no codec. */
 export class KmipSocket implements AsyncDisposable {
   readonly socket: TLSSocket;
   readonly #reader = new FrameReader({ frameBytesMax });

@@ -13,7 +13,7 @@ import { openStore, systemClock, systemIds } from "./redis-store.ts";
 /** One line of output of a leader's process. */
 export interface LeaderLine {
   readonly at: number;
-  /** `leader`: its state in the election; `write`: the result of a write; `stands`: it is a candidate. */
+  /** `leader`: state in the election; `write`: result of a write; `stands`: it is a candidate. */
   readonly type: "leader" | "write" | "stands";
   readonly state: string;
   readonly epoch: number;

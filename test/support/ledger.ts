@@ -52,7 +52,7 @@ export class Ledger {
     entry.rank = Math.max(entry.rank, rank);
   }
 
-  /** Compares an answer with what was known before the request; returns whether there was an answer. */
+  /** Compares an answer with what was known before; returns whether there was an answer. */
   compare(
     entry: Entry,
     before: number,

@@ -110,7 +110,7 @@ export class SoftHsm implements AsyncDisposable {
     return true;
   }
 
-  /** Sets the slow module's delay per encryption and signature, its result code, and whether it hangs. */
+  /** Sets the slow module's delay per encryption and signature, result code, and whether it hangs. */
   async faults({ delayMs = 0, code = 0, hang = false }): Promise<void> {
     await writeFile(this.#faultsFile, `${delayMs} ${code} ${hang ? 1 : 0}\n`);
   }

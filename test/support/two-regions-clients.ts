@@ -35,7 +35,7 @@ export class ClientsOfAll implements AsyncDisposable {
   }
 }
 
-/** Starts two regions, and once all nodes are healthy, clients of their first instance at each node. */
+/** Starts two regions, and, once they are healthy, a client of their first instance at each node. */
 export async function startWithClients(
   shape: Parameters<typeof startTwoRegions>[0],
 ): Promise<{ readonly both: TwoRegions; readonly clients: ClientsOfAll }> {
@@ -71,7 +71,7 @@ export function credentialsOf(both: TwoRegions, instance: string): TlsCredential
   return { ca, certificate, key };
 }
 
-/** The result for a client: `answered`, a reason with its message, or a failure of the connection. */
+/** A client's result: `answered`, a reason with its message, or a failure of the connection. */
 export async function told(work: Promise<unknown>): Promise<string> {
   try {
     await work;
@@ -83,7 +83,7 @@ export async function told(work: Promise<unknown>): Promise<string> {
   }
 }
 
-/** Retries until success; rejects with the last failure after the time. Returns how long it took. */
+/** Retries until success, and returns the time; later it rejects with the last failure. */
 export async function insist(work: () => Promise<unknown>, withinMs = 120_000): Promise<number> {
   const began = performance.now();
   for (;;) {

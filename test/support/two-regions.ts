@@ -115,7 +115,7 @@ export class TwoRegions implements AsyncDisposable {
     await this.#apply();
   }
 
-  /** Kills with SIGKILL: `a1` a node, `redis-a` a primary, `lock-a` the lock masters, `a` a region. */
+  /** kill -9 of `a1` (a node), `redis-a` (a primary), `lock-a` (lock masters) or `a` (a region). */
   async kill(name: string): Promise<void> {
     await Promise.all(partsOf(this, name).map((part) => part.kill()));
   }
@@ -158,7 +158,7 @@ export class TwoRegions implements AsyncDisposable {
   }
 }
 
-/** The processes that a name stands for. */
+/** The processes of a name. */
 function partsOf(both: TwoRegions, name: string): readonly (NodeProcess | RedisServer)[] {
   const [, kind, regionName, place] = /^(?:(redis|lock)-)?([ab])(\d*)$/.exec(name) ?? [];
   if (regionName !== "a" && regionName !== "b") throw new Error(`no part ${name}`);

@@ -83,7 +83,7 @@ export async function caughtUp(both: TwoRegions, withinMs?: number): Promise<voi
           const each = await Promise.all(
             nodes.map((node) => vitalsOf(node).catch(() => undefined)),
           );
-          // A catch-up that began before this call may end after it, so it must end two seconds later.
+          // A catch-up that began before may end after this call, so wait for one two seconds later.
           return each.some((one) => one?.leads && one.lag === 0 && one.caughtUpAt > since + 2);
         }),
       );

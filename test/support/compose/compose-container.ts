@@ -178,7 +178,7 @@ export class ComposeContainer {
     ];
     const environment = { ...this.#image.environment, ...this.service.environment };
     return [
-      // bwrap is the first process in the namespace: all others end with it, even under another user.
+      // bwrap is the namespace's first process: all others end with it, even under another user.
       ...["--die-with-parent", "--unshare-pid", "--clearenv"],
       ...machine(),
       ...(this.#image.isNode ? nodeImage(this.#place.image) : []),

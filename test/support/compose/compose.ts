@@ -23,7 +23,7 @@ const healthPauseMs = 300;
 
 type Variables = Readonly<Record<string, string>>;
 
-/** Does what `docker compose` does with docker-compose.yml, on a separate host with plain processes. */
+/** Does what `docker compose` does, on a separate host with plain processes. */
 export class Compose implements AsyncDisposable {
   readonly host: ComposeHost;
   /** The folder into which `npm run compose-secrets` put the secrets. */
@@ -84,7 +84,7 @@ export class Compose implements AsyncDisposable {
     return container;
   }
 
-  /** Starts a service's dependencies, runs it to its end, and returns output and exit code (`docker compose run --rm NAME`). */
+  /** Like `docker compose run --rm NAME`, dependencies included; returns output and exit code. */
   async run(name: string, variables: Variables): Promise<{ code: number | null; log: string }> {
     const service = this.#service(name, variables);
     await this.#meet(service, this.#beginner(variables));
@@ -125,7 +125,7 @@ export class Compose implements AsyncDisposable {
     return service;
   }
 
-  /** A function that starts a service once, after its dependencies; new settings make it restart. */
+  /** A function that starts a service once, after its dependencies; new settings restart it. */
   #beginner(variables: Variables): (name: string) => Promise<void> {
     const under = new Map<string, Promise<void>>();
     const begin = (name: string): Promise<void> => {

@@ -26,7 +26,7 @@ export function wrap(call: Call): Answer {
   return { status: 200, body: { ...made, ciphertext, keyVersion: { id: version.id } } };
 }
 
-/** Unwraps; if the key was rotated since, the answer also has a ciphertext under the newest version. */
+/** Unwraps; after a rotation the answer also has a ciphertext under the newest version. */
 export function unwrap(call: Call): Answer {
   const what = "Unwrap with key could not be performed";
   const { key, plaintext, version, aad } = opened(call, what);

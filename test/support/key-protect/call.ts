@@ -87,7 +87,7 @@ export function tooEarly(what: string): Refusal {
   });
 }
 
-/** The caller by its token in the header; every refusal has the same text, as in the key manager. */
+/** The caller by its token; every refusal has the same text, as in the key manager. */
 export function callerOf(
   world: World,
   headers: Call["headers"],

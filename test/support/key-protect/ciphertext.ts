@@ -72,7 +72,7 @@ export function isNewest(key: Key, version: Version): boolean {
   return newestOf(key).id === version.id;
 }
 
-/** Decodes standard base64 with padding; refuses others with the position of the first wrong byte. */
+/** Decodes standard base64 with padding; a refusal names the position of the first wrong byte. */
 export function base64Field(what: string, name: string, text: unknown, must: string): Buffer {
   if (typeof text !== "string") throw badField(what, name, must);
   const wrong = /^[A-Za-z0-9+/]*/.exec(text)?.[0].length ?? 0;
@@ -83,7 +83,7 @@ export function base64Field(what: string, name: string, text: unknown, must: str
   return Buffer.from(text, "base64");
 }
 
-/** Identifies material, not a key: two keys with the same material open each other's ciphertexts. */
+/** Identifies material, not a key: keys with the same material open each other's ciphertexts. */
 function handleOf({ material }: Version): string {
   const hex = createHash("sha256").update(`handle ${material}`).digest("hex");
   return [8, 12, 16, 20, 32].map((end, at) => hex.slice([0, 8, 12, 16, 20][at], end)).join("-");

@@ -2,7 +2,7 @@
 export interface Fault {
   /** The faulty service: the key manager itself (default), or IAM. */
   readonly at?: "kms" | "iam";
-  /** Only this action, such as `wrap` or `keys.list` (see `routes.ts`); all actions unless given. */
+  /** Only this action, such as `wrap` or `keys.list` (see `routes.ts`); all unless given. */
   readonly action?: string;
   /** How often; until healed unless given. */
   readonly times?: number;
@@ -14,7 +14,7 @@ export interface Fault {
   readonly code?: string;
   /** The header `retry-after` of that answer. */
   readonly retryAfter?: string;
-  /** The body of that answer: the envelope (default), nothing, or that of a proxy or a broken server. */
+  /** The body of that answer: the envelope (default), none, or that of a proxy or broken server. */
   readonly body?: "envelope" | "none" | "html" | "truncated" | "huge";
   /** Cuts the connection: before the call is carried out, or after it and before the answer. */
   readonly cut?: "before" | "after";

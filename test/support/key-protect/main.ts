@@ -74,7 +74,7 @@ function faulty(at: "kms" | "iam") {
   };
 }
 
-/** A call ends before its answer is sent, so the next one on the connection does not overlap with it. */
+/** A call ends before its answer is sent, so that the connection's next call does not overlap. */
 function leaving(): () => void {
   let left = false;
   return () => {

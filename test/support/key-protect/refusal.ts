@@ -34,7 +34,7 @@ const statusTexts: Readonly<Record<number, string>> = {
   504: "Gateway Timeout",
 };
 
-/** The envelope of an error. Without a code it has no `reasons`, like all errors of 2019 and every 401. */
+/** The envelope of an error. Without a code it has no `reasons`, like errors of 2019 and each 401. */
 export function errorBody(status: number, what: string, { code, message, target }: RefusalText) {
   const said = `${statusTexts[status] ?? "Error"}: ${what}`;
   const resource =
