@@ -86,7 +86,7 @@ describe("targets", () => {
   test.each([
     ["at the limit", 25, true],
     ["beyond it", 26, false],
-  ])("at most: %s", (_name, us, met) => {
+  ])("with an upper limit are judged %s", (_name, us, met) => {
     const figures = load("get", 32, { holdfast: [round(50, us)], bare: [round(50, 10)] });
     const [verdict] = verdictOf({ loads: [figures] }, /server CPU/);
     expect(verdict?.met).toBe(met);
@@ -95,7 +95,7 @@ describe("targets", () => {
   test.each([
     ["at the limit", 1000, true],
     ["below it", 999, false],
-  ])("at least: %s", (_name, operations, met) => {
+  ])("with a lower limit are judged %s", (_name, operations, met) => {
     const sides = { holdfast: [round(operations, 1)], pykmip: [round(20, 1)] };
     const [verdict] = verdictOf({ loads: [load("get", 32, sides)] }, /Get.*PyKMIP/);
     expect(verdict?.met).toBe(met);

@@ -11,7 +11,7 @@ describe("median", () => {
     ["of an odd number, unsorted", [9, 1, 5], 5],
     ["of an even number", [10, 1, 2, 3], 2.5],
     ["of numbers, not of their texts", [100, 20, 3], 20],
-  ])("%s", (_name, values, expected) => {
+  ])("is computed %s", (_name, values, expected) => {
     expect(median(values)).toBe(expected);
   });
 });
@@ -22,7 +22,7 @@ describe("pairedRatio", () => {
     ["of the rounds that both have", [10, 20], [5], 2],
     ["without a round that counted nothing", [10, 30], [0, 10], 3],
     ["of nothing", [], [1], undefined],
-  ])("%s", (_name, ours, theirs, expected) => {
+  ])("is computed %s", (_name, ours, theirs, expected) => {
     expect(pairedRatio(ours, theirs)).toBe(expected);
   });
 });

@@ -136,7 +136,7 @@ describe("verdict", () => {
       /^gap of 3001 ms for kill -9 of everything of a region/,
     ],
     ["nothing done", { acknowledgedShared: 0 }, /^nothing was acknowledged/],
-  ])("%s", (_, change, expected) => {
+  ])("is right: %s", (_, change, expected) => {
     const faults = faultsOf({ ...good, ...change });
     if (expected === undefined) expect(faults).toEqual([]);
     else expect(faults).toEqual([expect.stringMatching(expected)]);
@@ -148,6 +148,6 @@ test.each([
   [["--only", "cut,earthquake"], /no earthquake/],
   [["--seed", "-1"], /seed/],
   [["--fast"], /fast/],
-])("refuses %j", (args, expected) => {
+])("the command line refuses %j", (args, expected) => {
   expect(() => readOptions(args, kinds)).toThrow(expected);
 });

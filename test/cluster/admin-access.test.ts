@@ -129,7 +129,7 @@ describe("the access matrix", () => {
   });
 
   test.each(routes.map(([operation, route], place) => [operation, route, place] as const))(
-    "%s",
+    "holds for %s",
     async (operation, route, place) => {
       const source = from(place);
       const found: Record<string, unknown> = {};

@@ -109,7 +109,7 @@ const verify = () =>
     ...["--file", join(region.folder, "audit.jsonl")],
   );
 
-test("events of vCenter's keys reach file, webhook and API, even if a sink is out and a leader dies", async () => {
+test("events of vCenter's keys reach file, webhook and API, even if a sink fails and a leader dies", async () => {
   const first = await play(...region.nodes);
   await until("the file has it", async () => has(await inFile(), first, "kmip-key.read success"));
   await until("the webhook has it", () => has(received, first, "kmip-key.read success"));

@@ -91,7 +91,7 @@ async function emptyStore(region: "a" | "b"): Promise<void> {
   expect((await holdfast("store", "init", "--config", config)).code).toBe(0);
 }
 
-test("both regions are lost: one is restored alone, and the other one joins it empty", async () => {
+test("after the loss of both regions one is restored alone, and the other one joins it empty", async () => {
   await Promise.all([both.kill("a"), both.kill("b")]);
   await emptyStore("a");
   // As docs/disaster-recovery.md says: until the other region is retired, it waits for its answer.

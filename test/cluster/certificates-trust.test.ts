@@ -274,7 +274,7 @@ describe("a certificate", () => {
     }
   });
 
-  test("that is deleted gives no more access at any node, on open connections and resumed sessions either", async () => {
+  test("that is deleted ends access at every node, on open connections and resumed sessions too", async () => {
     const id = await instanceOf("kmip-aa");
     const shown = await client("kmipClient5");
     const params = { instance: id };

@@ -8,7 +8,7 @@ const atLeast = { steps: 4, shared: 101 };
 const minutes = 1;
 const seed = 3;
 
-test(`${minutes} minutes of faults, seed ${seed}: nothing acknowledged is lost, no state goes back`, {
+test(`in ${minutes} minutes of faults (seed ${seed}) nothing acknowledged is lost, and no state goes back`, {
   timeout: 1_200_000,
 }, async () => {
   const options = {

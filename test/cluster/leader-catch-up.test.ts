@@ -218,7 +218,7 @@ describe("a leader that reads another region's store", () => {
     await regions.expectEqual();
   });
 
-  test("is refused once another leader has an epoch", async () => {
+  test("is refused once another leader has a newer epoch", async () => {
     await using regions = await Regions.start();
     await regions.put(regions.b, 1);
     await regions.run("catch-up");

@@ -103,7 +103,7 @@ test("a minority of dead lock masters does not matter, a majority does", async (
   await c.one.release();
 });
 
-test("of ten nodes that ask at once at most one leads, with one lock master too", async () => {
+test("at most one of ten nodes that ask at once leads, even with a single lock master", async () => {
   await using c = await contest(1);
   const urls = c.masters.map(({ address }) => `redis://${address}`);
   const locks = await Promise.all(Array.from({ length: 10 }, () => RedisLeaderLock.open({ urls })));

@@ -110,7 +110,7 @@ describe("the peer port refuses strangers, and log and metric name them:", () =>
     await worksOn();
   });
 
-  test("the peer itself is answered", async () => {
+  test("the peer itself gets answers", async () => {
     expect(await call(await issuePeer(both.peerAuthority, "b"))).toMatch(/^answered/);
   });
 

@@ -52,7 +52,7 @@ function vendorValue(fields: unknown): unknown {
   return value?.value;
 }
 
-test("two nodes of one region add values at two stores at the same time: both values stay, at every endpoint", {
+test("values that two nodes of one region add at two stores at the same time both stay, at every endpoint", {
   timeout: 300_000,
 }, async () => {
   // On a busy machine changes may be acknowledged alone; such changes need not be visible at once.

@@ -75,7 +75,7 @@ test.each<[string, Element, Element, RegExp | undefined]>([
     answer('<InitialDate type="DateTime" value="2026-01-01T00:01:00Z"/>'),
     /60 s from/,
   ],
-])("%s", (_name, expected, actual, message) => {
+])("compares %s", (_name, expected, actual, message) => {
   const found = compare(expected, actual);
   if (message === undefined) expect(found).toBeUndefined();
   else expect(`${found?.path} ${found?.message}`).toMatch(message);

@@ -146,7 +146,7 @@ describe("faults between a node and its key manager", () => {
     [{ status: 404 }, "gone"],
     [{ status: 409 }, "disabled"],
     [{ status: 410 }, "gone"],
-  ] satisfies [Fault, string][])("%o is %s", async (fault, failure) => {
+  ] satisfies [Fault, string][])("%o makes a call fail as %s", async (fault, failure) => {
     await manager.switch(fault);
     // A failure without retries gets a long deadline, so that a busy machine cannot run into it.
     await using root = await open({ deadlineMs: failure === "unavailable" ? 200 : 10_000 });

@@ -175,7 +175,7 @@ describe.skipIf(!there)("PyKMIP over TLS (needs PyKMIP)", () => {
   test.each([
     ["TLSv1_2", "TLSv1.2"],
     ["TLSv1_3", "TLSv1.3"],
-  ] as const)("%s", async (tls, agreed) => {
+  ] as const)("uses %s", async (tls, agreed) => {
     await using pykmip = await python.open(region.target("plain", 0), { version: "1.1", tls });
     expect(pykmip.tls).toBe(agreed);
     const uid = (await pykmip.call("create", { bits: 256 })) as string;

@@ -101,7 +101,7 @@ async function describeKey(id: string, names: readonly string[], add: (n: number
 const product = ["x-Product_Version", "x-Vendor", "x-Product"] as const;
 const machine = ["x-Identifier", "x-Component", "x-Name"] as const;
 
-test("a) trust: versions twice, then the server's name, with bare connections in between", async () => {
+test("a) trust works: versions twice, then the server's name, with bare connections in between", async () => {
   for (const node of [0, 1]) await bareConnect(node);
   await using versions = await Task.begin();
   expect(await versions.send(bytes.discoverVersions(1))).toBe(bytes.answers.discoverVersions(1));
@@ -112,7 +112,7 @@ test("a) trust: versions twice, then the server's name, with bare connections in
   for (const node of [0, 1]) await bareConnect(node);
 });
 
-test("b) health: a bare connection and two Discover Versions at each node", async () => {
+test("b) health works: a bare connection and two Discover Versions at each node", async () => {
   for (const node of [0, 1]) {
     await bareConnect(node);
     await using task = await Task.begin("vcenter", node);
@@ -120,7 +120,7 @@ test("b) health: a bare connection and two Discover Versions at each node", asyn
   }
 });
 
-test("c) a new key of 7.0.3 over four connections, d) the key needed again", async () => {
+test("c) a new key of 7.0.3 over four connections works, and d) so does the key needed again", async () => {
   const id = await create();
   await describeKey(id, product, (n) => bytes.addProduct(n, id));
   await using third = await Task.begin();
@@ -141,7 +141,7 @@ test("c) a new key of 7.0.3 over four connections, d) the key needed again", asy
 });
 
 test.each(["vcenter", "named"])(
-  "c) the order of 8.0.1, with a credential in some requests (%s)",
+  "c) the order of 8.0.1 works, with a credential in some requests (%s)",
   async (instance) => {
     await using task = await Task.begin(instance);
     await using other = await Task.begin(instance);

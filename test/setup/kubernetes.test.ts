@@ -97,7 +97,7 @@ function built(folder: string): readonly ApiObject[] {
 
 describe.skipIf(!hasKubectl)("every object of deploy/kubernetes (needs kubectl)", () => {
   test.each(["base", "region-a", "region-b"])(
-    "%s: is accepted by the API, and has no unknown fields",
+    "(%s) is accepted by the API, and has no unknown fields",
     (folder) => {
       const objects = built(folder);
       expect(objects.length).toBeGreaterThan(5);

@@ -8,7 +8,7 @@ const longMs = 600_000;
 
 describe("Destroy, Activate, a leader, a cut and a read in every order", () => {
   test.each(plans)(
-    "$name",
+    "break no promise: $name",
     async ({ plan, large }) => {
       const found = await enumerate(plan, large ? { statesMax: partMax } : {});
       const { states, interleavings, executions } = found;
@@ -20,7 +20,7 @@ describe("Destroy, Activate, a leader, a cut and a read in every order", () => {
     longMs,
   );
 
-  test("finds a Destroy without agreement", async () => {
+  test("reveal a Destroy without agreement", async () => {
     const flaw = "Destroy with preferred instead of agreement";
     const plan = {
       destroyer: "a",
