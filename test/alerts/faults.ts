@@ -98,7 +98,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "cut-one-way",
-    text: "region a's nodes do not reach region b's; b's reach a's",
+    text: "region a's nodes cannot reach region b's; b's can reach a's",
     alerts: ["HoldfastOtherRegionUnreachable a"],
     boundS: 120,
     make: async ({ both }) => {
@@ -148,7 +148,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "slow-disk",
-    text: "a replica's disk is slow: it stands still for 0.4 s again and again",
+    text: "a replica's disk is slow: it stops for 0.4 s again and again",
     alerts: ["HoldfastStoreSlow a"],
     boundS: 300,
     make: async ({ both }) => pulse(replicaOf(both, "a"), 400, 150),
@@ -173,7 +173,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "disk-full",
-    text: "a region's primary Redis cannot append to its file: it ends itself",
+    text: "a region's primary Redis cannot append to its file and ends",
     alerts: ["HoldfastStoreCarriedByOtherRegion a"],
     boundS: 90,
     make: async ({ both }) => {
@@ -185,7 +185,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "disk-nearly-full",
-    text: "a region's Redis cannot write its append-only file anew",
+    text: "a region's Redis cannot rewrite its append-only file",
     alerts: ["HoldfastStoreDisk b"],
     boundS: 90,
     make: async ({ both }) => {
@@ -270,7 +270,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "audit-sink-away",
-    text: "the folder of an audit sink's file is gone at a region's nodes",
+    text: "the folder of an audit sink's file is missing at a region's nodes",
     alerts: ["HoldfastAuditSinkOut a"],
     boundS: 240,
     make: async ({ folder }) => {
@@ -280,7 +280,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "stranger",
-    text: "somebody without a certificate of the other region calls at the peer port",
+    text: "a client without a certificate of the other region connects to the peer port",
     alerts: ["HoldfastStrangersAtPeerPort a1"],
     boundS: 60,
     make: async ({ both }) => {
@@ -330,7 +330,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "damaged-record",
-    text: "a record in a region's Redis is overwritten with noise",
+    text: "a record in a region's Redis is overwritten with random bytes",
     alerts: ["HoldfastRecordsInQuarantine a"],
     boundS: 90,
     make: async ({ both, anyObject }) => {
@@ -347,7 +347,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "backup-fails",
-    text: "the folder for backups is gone at a region's nodes",
+    text: "the folder for backups is missing at a region's nodes",
     alerts: ["HoldfastBackupFails a", "HoldfastBackupFails b"],
     boundS: 240,
     make: async ({ folder }) => {
