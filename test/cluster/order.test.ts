@@ -212,7 +212,7 @@ function theOne(kind: OrderedKind): Ordered {
 }
 
 describe("IBM's order and then vCenter's sequence", () => {
-  test.each(kinds)("work with %s roots in one step and in two, by the command line and by REST", async (kind) => {
+  test.each(kinds)("work with %s roots in one step and in two, by CLI and REST", async (kind) => {
     const [first] = await Promise.all([order("cli 2019", kind), order("rest now", kind)]);
     ordered.set(kind, first);
     await Promise.all([order("cli now", kind), order("rest 2019", kind)]);
@@ -288,7 +288,7 @@ describe("an order that cannot be carried out", () => {
     return said.err;
   }
 
-  test.each(Object.entries(refusals))("for %s is refused, and names it", async (_, [makeKey, wanted]) => {
+  test.each(Object.entries(refusals))("for %s is refused by name", async (_, [makeKey, wanted]) => {
     const key = await makeKey();
     const { instanceId } = site.roots.managers.a;
     const of = `a:key-protect,instanceId=${instanceId},rootKey=${key},apiKey=@${site.file("a.key")}`;
@@ -387,7 +387,7 @@ test("doctor names the instances under HPCS, with the dates", async () => {
 });
 
 describe("deleting an instance", () => {
-  test.each(kinds)("(%s) is refused while a key is Active; if it is forced, access ends", async (kind) => {
+  test.each(kinds)("(%s) is refused while a key is Active; force ends access", async (kind) => {
     const one = theOne(kind);
     const { nodes } = site.roots.both;
     const open = await Promise.all(nodes.map((node) => opened(node, one.vcenter)));

@@ -169,7 +169,7 @@ describe("a frozen replica", () => {
     },
   );
 
-  test.each([1, 20])("makes the barrier short even if SCRIPT FLUSH ran before %i changes", async (count) => {
+  test.each([1, 20])("is not hidden by SCRIPT FLUSH before %i changes", async (count) => {
     await using f = await frozen((group) => group.primary.command("script", "flush"));
     const commits = Array.from({ length: count }, () => failureOf(create(f.store, f.instance)));
     for (const failure of await Promise.all(commits)) expect(failure).toBe("barrierShort");

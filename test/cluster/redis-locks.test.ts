@@ -144,7 +144,7 @@ async function increment(store: RedisStore, locks: Locks, instance: string, id: 
 }
 
 describe("correctness does not depend on the lock", () => {
-  test.each(["locks that always succeed", "real locks"])("no change is lost with %s", async (which) => {
+  test.each(["locks that always succeed", "real locks"])("%s lose no change", async (which) => {
     await using redis = await RedisServer.start();
     await using first = await openNewStore({ address: redis.address });
     await using second = await openStore({ address: redis.address });

@@ -305,7 +305,7 @@ describe("a record that is damaged, gone or of another type", () => {
     ["of another type", () => ["lpush", Buffer.from("x")]],
   ];
 
-  test.each(kinds)("(%s) is replaced by a whole copy, in every index too", async (_name, damage) => {
+  test.each(kinds)("(%s) is replaced by a whole copy in every index", async (_name, damage) => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
     const { store } = opened;

@@ -95,7 +95,7 @@ describe("a damaged record", () => {
     await primary().command("set", victim.key, value);
   }
 
-  test.each(damages)("(%s) gets the answer "cannot tell", and everything else still works", async (_, damage) => {
+  test.each(damages)("(%s) is answered with cannot tell, and all else works", async (_, damage) => {
     await damage(victim.value);
     const [one, two] = all.clients;
     if (one === undefined || two === undefined) throw new Error("two nodes");

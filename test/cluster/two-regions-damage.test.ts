@@ -195,7 +195,7 @@ describe("a record whose tag is right and whose sealed material does not open", 
     ["its ciphertext", 40],
     ["its nonce", 20],
     ["its key's identifier", 3],
-  ])("because of one bit of %s is answered and healed from the region whose copy opens", async (_, at) => {
+  ])("because of one bit of %s is answered and healed from the other region", async (_, at) => {
     const { primary } = both.a.redis;
     const id = await createKey(clients.at("a1"));
     await insist(() => clients.at("b1").activate({ uniqueIdentifier: id }));
@@ -234,7 +234,7 @@ describe("a record whose tag is right and whose sealed material does not open", 
     expect(await stateOf(clients.at("a2"), id)).toBe("Active");
   });
 
-  test("gets "cannot tell", and is not replaced, if the other region is cut off or its copy is broken too", async () => {
+  test("is answered with cannot tell, and not replaced, if the other region is cut off or its copy is broken too", async () => {
     const id = await createKey(clients.at("a1"));
     await caughtUp(both);
     const bytes = await keyBytes(clients.at("b1"), id);
@@ -271,7 +271,7 @@ describe("a record whose tag is right and whose sealed material does not open", 
   });
 });
 
-test("after FLUSHALL of a region's store its nodes serve from the other one, never answer "not found", and fill it once it is initialised", async () => {
+test("after FLUSHALL of a region's store its nodes serve from the other one, never say not found, and fill it once it is initialised", async () => {
   const ids = await Promise.all(Array.from({ length: 30 }, () => createKey(clients.at("a1"))));
   const bytes = await Promise.all(ids.map((id) => keyBytes(clients.at("b1"), id)));
   await caughtUp(both);

@@ -116,7 +116,7 @@ describe("deploy/kubernetes", () => {
   const [container] = pod.containers;
 
   test.each(["a", "b"])(
-    "region %s has a valid configuration, made of mounted files",
+    "has a valid configuration of region %s, and mounts all of its files",
     (region) => {
       const path = `deploy/kubernetes/region-${region}/holdfast.yaml`;
       const text = read(path).replaceAll("POD_NAME", "node-0").replaceAll("POD_IP", "10.1.2.3");

@@ -110,7 +110,7 @@ describe("docker-compose.yml", () => {
     }
   });
 
-  test.each(["a", "b"])("has all parts of region %s, whose Redis no other region can reach", (region) => {
+  test.each(["a", "b"])("has all parts of region %s, and its Redis is private", (region) => {
     const parts = ["redis", "replica", "lock", "sentinel", "haproxy"];
     const own = services.filter(([name]) =>
       parts.some((part) => name.startsWith(`${part}-${region}`)),

@@ -23,7 +23,7 @@ const two: ReturnType<typeof tally>["skipped"] = [["a.test.ts", ["test 2", "test
 
 test.each<[string, unknown[], number, number, ReturnType<typeof tally>]>([
   ["passed tests", [green], 0, 0, { passed: 2, failed: 0, skipped: two }],
-  ["a failed test", [green, file("failed", "failed")], 1, 0, { passed: 2, failed: 1, skipped: two }],
+  ["a failure", [green, file("failed", "failed")], 1, 0, { passed: 2, failed: 1, skipped: two }],
   [
     "a file that does not load",
     [green, file("failed")],
