@@ -25,7 +25,7 @@ async function main(args: readonly string[]): Promise<number> {
     await writeFile(options.json, `${JSON.stringify(report, undefined, 1)}\n`);
   }
   const wrong = faultsOf(report, { times: true });
-  say(wrong.length === 0 ? "exactly the expected alerts came" : `FAILED: ${wrong.join("; ")}`);
+  say(wrong.length === 0 ? "exactly the expected alerts arrived" : `FAILED: ${wrong.join("; ")}`);
   return wrong.length === 0 ? 0 : 1;
 }
 

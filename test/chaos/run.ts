@@ -175,7 +175,7 @@ class Run {
     }
     const within = longest(this.#gaps.all, (gap) => gap.toMs >= fromMs);
     this.#say(
-      `  well again ${Math.round(recoveredMs - mendedMs)} ms after it was mended; longest gap: write ${within.writeMs} ms, read ${within.readMs} ms`,
+      `  healthy again ${Math.round(recoveredMs - mendedMs)} ms after the faults ended; longest gap: write ${within.writeMs} ms, read ${within.readMs} ms`,
     );
     await sleep(step.calmMs);
   }

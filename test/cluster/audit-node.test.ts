@@ -138,7 +138,7 @@ test("events of vCenter's keys reach file, webhook and API, even if a sink fails
     }
   })().catch(() => undefined);
   // A stream has only the events after its connection.
-  await until("a follower sees something", async () => {
+  await until("a follower gets an event", async () => {
     if (followed.length === 0) await play(region.node(0));
     return followed.length > 0;
   });

@@ -95,7 +95,7 @@ test("a key that was made in one region has its events and its history at the ot
     const listed = await at(asked, "events", "--target", id, "--wide");
     expect(listed).toMatchObject({ code: 0, err: "" });
     expect(listed.out).toMatch(/kmip-key\.create/);
-    await eventually(`${asked} shows who`, async () => {
+    await eventually(`${asked} shows who made it`, async () => {
       const { history } = await admin(asked).call("readKey", { params: { instance, key: id } });
       return history.map(({ what, region: where, by }) => [what, where, by?.length]);
     }, [["created", region, 64]]);
