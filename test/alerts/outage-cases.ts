@@ -247,7 +247,7 @@ export const outageCases: readonly RuleCase[] = [
   },
   {
     alert: "HoldfastDutyFails",
-    name: "it succeeded before, and now fails",
+    name: "it succeeded before, but no longer does",
     input: {
       [of("holdfast_duty_success_timestamp_seconds", { duty: "due-dates" })]: "300x200",
       [of("holdfast_duty_success_timestamp_seconds", { duty: "audit-ship-file" })]: "0x200",

@@ -22,7 +22,7 @@ async function main(args: readonly string[]): Promise<number> {
     await writeFile(options.json, `${JSON.stringify(report, undefined, 1)}\n`);
   }
   const faults = faultsOf(report);
-  say(faults.length === 0 ? "nothing was lost, and no gap was too long" : `FAILED: ${faults.join("; ")}`);
+  say(faults.length === 0 ? "nothing lost, no gap too long" : `FAILED: ${faults.join("; ")}`);
   return faults.length === 0 ? 0 : 1;
 }
 

@@ -43,7 +43,7 @@ describe.skipIf(!hasHaproxy())("HAProxy in front of two nodes (needs haproxy)", 
     await until("node-1 is in again", async () => (await haproxy.up())[0] === true);
   });
 
-  test(`in a rolling restart of both at ${perSecond} requests/s, none fails with one retry`, async () => {
+  test(`in a rolling restart of both at ${perSecond} requests/s, no request fails with one retry`, async () => {
     const client = new PacedClient(throughHaproxy());
     const running = client.run();
     // It counts answers, not time: a busy machine sends fewer requests per second.

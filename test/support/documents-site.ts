@@ -149,7 +149,7 @@ export class DocumentsSite implements AsyncDisposable {
       H: `${this.urls[0]}/v1`,
       KP: this.keyProtect.url,
       IAM: this.keyProtect.iamUrl,
-      // For calls without an own authority: the calls to IBM's services.
+      // For calls that name no authority: those to IBM's services.
       CURL_CA_BUNDLE: this.keyProtect.caFile,
       NODE_COMPILE_CACHE: join(root, ".holdfast/compile-cache"),
       ...(this.hsm === undefined
