@@ -16,35 +16,35 @@ import { ClientsOfAll, credentialsOf } from "../support/two-regions-clients.ts";
 import { vitalsOf } from "../support/vitals.ts";
 import { type AlertWorld, certificateDays, connectionsMax, instance } from "./world.ts";
 
-/** Ends a fault; the caller starts the processes again that the fault killed. */
+/** Ends a fault; the caller then restarts the processes that the fault killed. */
 type Mend = () => Promise<void> | void;
 
-/** One fault and what it must raise: exactly these alerts, and no others. */
+/** One fault and the alerts that it must raise: exactly these, and no others. */
 export interface Fault {
   readonly name: string;
   /** What happens, for people. */
   readonly text: string;
   /** `NAME WHAT`: the alert and the node, region, certificate owner or backup that it is about. */
   readonly alerts: readonly string[];
-  /** Seconds within which all of them arrive, with the times as they are shipped. */
+  /** Seconds within which all of them arrive, with the shipped times. */
   readonly boundS: number;
-  /** The largest factor by which times may be shorter, since the duration of the fault itself is not scaled. */
+  /** The largest factor by which times may be divided: the fault's own duration is not scaled. */
   readonly factorMax?: number;
   readonly make: (world: AlertWorld) => Promise<Mend>;
 }
 
 const nothing: Mend = () => undefined;
 
-/** By how much the clock of a node is wrong. */
+/** How far the clock of a node is wrong. */
 const skewMs = 45_000;
 
 /** The header of a request message, which says that 256 bytes follow. */
 const halfRequest = Buffer.from("4200780100000100", "hex");
 
-/** A node is called by its address here, which its certificate need not name. */
+/** This test connects to a node by its address, which its certificate need not name. */
 const checkServerIdentity = () => undefined;
 
-/** In the order in which they are made: those that leave a trace come last. */
+/** In the order in which they are made: those with lasting effects come last. */
 export const faults: readonly Fault[] = [
   {
     name: "kill-node",
@@ -98,7 +98,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "cut-one-way",
-    text: "region a's nodes do not reach region b's; b's reach a's",
+    text: "region a's nodes cannot reach region b's; b's can reach a's",
     alerts: ["HoldfastOtherRegionUnreachable a"],
     boundS: 120,
     make: async ({ both }) => {
@@ -148,7 +148,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "slow-disk",
-    text: "a replica's disk is slow: it stands still for 0.4 s again and again",
+    text: "a replica's disk is slow: it stops for 0.4 s again and again",
     alerts: ["HoldfastStoreSlow a"],
     boundS: 300,
     make: async ({ both }) => pulse(replicaOf(both, "a"), 400, 150),
@@ -173,7 +173,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "disk-full",
-    text: "a region's primary Redis cannot append to its file: it ends itself",
+    text: "a region's primary Redis cannot append to its file and ends",
     alerts: ["HoldfastStoreCarriedByOtherRegion a"],
     boundS: 90,
     make: async ({ both }) => {
@@ -185,12 +185,12 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "disk-nearly-full",
-    text: "a region's Redis cannot write its append-only file anew",
+    text: "a region's Redis cannot rewrite its append-only file",
     alerts: ["HoldfastStoreDisk b"],
     boundS: 90,
     make: async ({ both }) => {
       const { primary } = both.b.redis;
-      // Random bytes, so that the file is not smaller than they are.
+      // Random bytes, so that compression cannot make the file smaller than the limit.
       await primary.command("set", "holdfast-test-filler", randomBytes(8 << 20));
       await rewritten(primary, "ok");
       limitFiles(primary, 4 << 20);
@@ -271,7 +271,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "audit-sink-away",
-    text: "the folder of an audit sink's file is gone at a region's nodes",
+    text: "the folder of an audit sink's file is missing at a region's nodes",
     alerts: ["HoldfastAuditSinkOut a"],
     boundS: 240,
     make: async ({ folder }) => {
@@ -281,7 +281,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "stranger",
-    text: "somebody without a certificate of the other region calls at the peer port",
+    text: "a client without a certificate of the other region connects to the peer port",
     alerts: ["HoldfastStrangersAtPeerPort a1"],
     boundS: 60,
     make: async ({ both }) => {
@@ -331,7 +331,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "damaged-record",
-    text: "a record in a region's Redis is overwritten with noise",
+    text: "a record in a region's Redis is overwritten with random bytes",
     alerts: ["HoldfastRecordsInQuarantine a"],
     boundS: 90,
     make: async ({ both, anyObject }) => {
@@ -348,7 +348,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: "backup-fails",
-    text: "the folder for backups is gone at a region's nodes",
+    text: "the folder for backups is missing at a region's nodes",
     alerts: ["HoldfastBackupFails a", "HoldfastBackupFails b"],
     boundS: 240,
     make: async ({ folder }) => {
@@ -377,7 +377,7 @@ async function leaderOf(both: TwoRegions, region: "a" | "b"): Promise<string> {
   return leader;
 }
 
-/** Stops a Redis for a moment again and again, as a disk that is too slow does. */
+/** Stops a Redis briefly again and again, like a disk that is too slow. */
 function pulse(server: RedisServer, stoppedMs: number, runningMs: number): Mend {
   const ended = new AbortController();
   const pulses = (async () => {
@@ -401,12 +401,12 @@ async function memory(primary: RedisServer, bytes: string): Promise<Mend> {
   };
 }
 
-/** How large a file the process may write: beyond that a write fails, as on a full disk. */
+/** Limits the size of the process's files: a write beyond it fails, as on a full disk. */
 function limitFiles({ pid }: RedisServer, bytes: number | "unlimited"): void {
   execFileSync("prlimit", ["--pid", `${pid}`, `--fsize=${bytes}:unlimited`]);
 }
 
-/** Has Redis write its append-only file anew, and waits for how that ends. */
+/** Makes Redis rewrite its append-only file, and waits for this result. */
 async function rewritten(server: RedisServer, status: "ok" | "err"): Promise<void> {
   await server.command("bgrewriteaof");
   await until(`the append-only file: ${status}`, async () => {
@@ -415,7 +415,7 @@ async function rewritten(server: RedisServer, status: "ok" | "err"): Promise<voi
   });
 }
 
-/** Gives region a another peer certificate; mending puts a long one in its place. */
+/** Gives region a another peer certificate; the returned function replaces it with a long one. */
 async function withPeerCertificate({ both }: AlertWorld, days: number): Promise<Mend> {
   const write = async (lasts: number) => {
     const { certificate, key } = await both.peerAuthority.issue({

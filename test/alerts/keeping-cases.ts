@@ -14,7 +14,7 @@ import {
 
 const dayS = 86_400;
 
-/** Of roots of trust, of what is kept, and of access. */
+/** Cases for roots of trust, for backups, audit and certificates, and for access. */
 export const keepingCases: readonly RuleCase[] = [
   {
     alert: "HoldfastRootOfTrust",
@@ -89,7 +89,7 @@ export const keepingCases: readonly RuleCase[] = [
   ),
   {
     alert: "HoldfastBackupOld",
-    name: "the last one is two intervals old",
+    name: "the last good backup is two intervals old",
     input: {
       [of("holdfast_backup_last_success_timestamp_seconds", { backup_region: "a" })]: "300x200",
       [of("holdfast_backup_interval_seconds", { backup_region: "a" })]: "600x200",
@@ -101,7 +101,7 @@ export const keepingCases: readonly RuleCase[] = [
   },
   {
     alert: "HoldfastBackupOld",
-    name: "there never was one",
+    name: "there never was a good backup",
     input: { [of("holdfast_backup_interval_seconds", { backup_region: "a" })]: "_x21 600x200" },
     trueAt: faultS,
     after: 900,
@@ -127,7 +127,7 @@ export const keepingCases: readonly RuleCase[] = [
   },
   {
     alert: "HoldfastAuditSinkOut",
-    name: "it is too slow",
+    name: "the sink is too slow",
     input: {
       [of("holdfast_audit_sink_ok", { sink: "webhook" })]: known,
       [of("holdfast_audit_sink_lag_seconds", { sink: "webhook" })]: turns(300, 301),
@@ -185,7 +185,7 @@ export const keepingCases: readonly RuleCase[] = [
   },
   {
     alert: "HoldfastAdminApiFails",
-    name: "the first fault makes the series",
+    name: "the first fault creates the series",
     input: {
       [of("up")]: known,
       [of("holdfast_admin_requests_total", { operation: "createToken", status: "500" })]:
@@ -198,7 +198,7 @@ export const keepingCases: readonly RuleCase[] = [
   },
 ];
 
-/** A certificate that every node shows, whose time runs out below `days`. */
+/** A certificate that every node reports, which expires in less than `days`. */
 function certificate(
   alert: string,
   days: number,

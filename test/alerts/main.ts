@@ -15,7 +15,7 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** Runs the matrix and judges it; a signal ends it in order after its present fault. The exit code. */
+/** Runs and checks the matrix; a signal ends it after the current fault. Returns the exit code. */
 async function main(args: readonly string[]): Promise<number> {
   const stopping = stopSignal();
   const options = optionsOf(args);
@@ -25,7 +25,7 @@ async function main(args: readonly string[]): Promise<number> {
     await writeFile(options.json, `${JSON.stringify(report, undefined, 1)}\n`);
   }
   const wrong = faultsOf(report, { times: true });
-  say(wrong.length === 0 ? "exactly the expected alerts came" : `FAILED: ${wrong.join("; ")}`);
+  say(wrong.length === 0 ? "exactly the expected alerts arrived" : `FAILED: ${wrong.join("; ")}`);
   return wrong.length === 0 ? 0 : 1;
 }
 

@@ -7,27 +7,27 @@ import { type Arrival, Monitoring } from "./monitoring.ts";
 import { type AlertWorld, startAlertWorld } from "./world.ts";
 
 export interface MatrixOptions {
-  /** Names of faults; all when empty. */
+  /** Names of faults; empty means all. */
   readonly only: readonly string[];
-  /** By how much times are shorter than shipped. */
+  /** The shipped times are divided by this. */
   readonly factor: number;
-  /** How long a healthy cluster under load is watched first, in minutes. */
+  /** How many minutes a healthy cluster under load is watched first. */
   readonly healthyMinutes: number;
 }
 
-/** An alert that came, and after how many seconds. */
+/** An alert that arrived, and after how many seconds. */
 interface Came {
   readonly alert: string;
   readonly about: string;
   readonly seconds: number;
 }
 
-/** What one fault raised. */
+/** The alerts that one fault raised. */
 interface Outcome {
   readonly fault: string;
   readonly text: string;
   readonly boundSeconds: number;
-  /** There where times were less shorter than in the rest of the report. */
+  /** Present where the factor was smaller than in the rest of the report. */
   readonly factor?: number;
   readonly expected: readonly string[];
   readonly came: readonly Came[];
@@ -37,16 +37,16 @@ export interface MatrixReport {
   readonly format: 1;
   readonly factor: number;
   readonly healthyMinutes: number;
-  /** Alerts of the healthy cluster; must be none. */
+  /** Alerts of the healthy cluster; there must be none. */
   readonly healthy: readonly Came[];
   readonly outcomes: readonly Outcome[];
 }
 
-/** A cause must be known for so long, in shipped seconds, without another alert: all of its consequences had their time. */
+/** How long, in shipped seconds, the run then watches for further alerts. */
 const settleS = 75;
 const isDog = ({ alert }: Arrival) => alert === "HoldfastWatchdog";
 
-/** Makes each fault in a cluster of its own processes under load, and notes which alerts arrive and when. */
+/** Makes each fault in a cluster under load, and notes which alerts arrive and when. */
 export async function runMatrix(
   options: MatrixOptions,
   say: (line: string) => void,
@@ -68,12 +68,12 @@ export async function runMatrix(
   return { format: 1, factor, healthyMinutes, healthy, outcomes };
 }
 
-/** An alert and what it is about, as faults list those that they expect. */
+/** An alert and its subject, in the form in which faults list the alerts that they expect. */
 function nameOf({ alert, about }: Came): string {
   return `${alert} ${about}`.trim();
 }
 
-/** What is wrong with a report; bounds in time are judged only where asked for. */
+/** What is wrong with a report; time bounds are checked only if `times` is set. */
 export function faultsOf(
   { healthy, outcomes }: MatrixReport,
   { times }: { readonly times: boolean },
@@ -160,7 +160,7 @@ function arrivalsOf(
     }));
 }
 
-/** One line of what a fault raised. */
+/** One line about the alerts that a fault raised. */
 function outcomeLine(outcome: Outcome): string {
   const { came } = outcome;
   const wrong = faultsOf(

@@ -11,13 +11,13 @@ import type { NodeProcess } from "../support/node-process.ts";
 import { scaled } from "./scale.ts";
 
 const shipped = join(import.meta.dirname, "../../deploy/prometheus");
-/** Where the shipped alertmanager.yml sends. */
+/** The receiver to which the shipped alertmanager.yml sends. */
 const receiver = "http://127.0.0.1:9095";
 
-/** A notification of an alert that fires. */
+/** A notification of a firing alert. */
 export interface Arrival {
   readonly alert: string;
-  /** The node, region, backup or certificate that it is about. */
+  /** Its subject: a node, region, backup or certificate. */
   readonly about: string;
   readonly atMs: number;
 }
@@ -30,11 +30,11 @@ interface Target {
 type Labels = Readonly<Record<string, string>>;
 
 /**
- * A Prometheus and an Alertmanager of their own, with the shipped files over these nodes, and what receives the
- * notifications. They look every second; other times are `factor` times shorter than shipped.
+ * A Prometheus and an Alertmanager with the shipped files for these nodes, and a receiver of the
+ * notifications. They scrape every second; the other shipped times are divided by `factor`.
  */
 export class Monitoring implements AsyncDisposable {
-  /** In the order in which they came, each once. */
+  /** In order of arrival, each once. */
   readonly arrivals: Arrival[] = [];
   readonly #targets: readonly Target[];
   readonly #stack = new AsyncDisposableStack();
@@ -44,7 +44,7 @@ export class Monitoring implements AsyncDisposable {
     this.#targets = targets;
   }
 
-  /** Resolves when every target is scraped, and the watchdog's notification has come. */
+  /** Resolves once every target is scraped and the watchdog's notification has arrived. */
   static async start(targets: readonly Target[], factor: number): Promise<Monitoring> {
     const monitoring = new Monitoring(targets);
     try {
@@ -56,7 +56,7 @@ export class Monitoring implements AsyncDisposable {
     }
   }
 
-  /** Alerts that fire or are about to, silenced ones too, as Prometheus sees them; without the watchdog. */
+  /** Prometheus' firing and pending alerts, silenced ones included, without the watchdog. */
   async raised(): Promise<readonly string[]> {
     const { alerts } = await this.#ask<{
       readonly alerts: readonly { readonly labels: Labels }[];
@@ -97,7 +97,7 @@ export class Monitoring implements AsyncDisposable {
     );
   }
 
-  /** The shipped configuration with these nodes as targets and a look every second. */
+  /** The shipped configuration with these nodes as targets and a scrape every second. */
   #configuration(text: string, managerPort: number): string {
     const config = parse(text);
     const second = { scrape_interval: "1s", scrape_timeout: "1s", evaluation_interval: "1s" };
@@ -136,7 +136,7 @@ export class Monitoring implements AsyncDisposable {
     return healthy.length === this.#targets.length;
   }
 
-  /** Asks Prometheus' API; for a moment after its start it may not be ready yet. */
+  /** Asks Prometheus' API until it answers: it may not be ready just after its start. */
   async #ask<Data>(path: string): Promise<Data> {
     let data: Data | undefined;
     await until(`Prometheus to answer ${path}`, async () => {
@@ -172,7 +172,7 @@ export class Monitoring implements AsyncDisposable {
     }
   }
 
-  /** What an alert is about, in one word. */
+  /** The subject of an alert in one word. */
   #about(labels: Labels): string {
     const node = this.#targets.find(
       ({ node: { host, http } }) => labels["instance"] === `${host}:${http}`,

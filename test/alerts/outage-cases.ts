@@ -12,7 +12,7 @@ import {
   warning,
 } from "./rule-case.ts";
 
-/** Of outages, serving, stores and regions. */
+/** Cases for outages, serving, stores and regions. */
 export const outageCases: readonly RuleCase[] = [
   {
     alert: "HoldfastWatchdog",
@@ -168,7 +168,7 @@ export const outageCases: readonly RuleCase[] = [
   },
   {
     alert: "HoldfastAcknowledgedAlone",
-    name: "the first alone changes make the series",
+    name: "the first alone changes create the series",
     input: {
       [of("up")]: known,
       [of("holdfast_pushed_records_total", { peer_region: "b", result: "alone" })]: "_x21 40x200",
@@ -201,7 +201,7 @@ export const outageCases: readonly RuleCase[] = [
   },
   {
     alert: "HoldfastNoLeader",
-    name: "the leader is gone with its node, and with it all of its series",
+    name: "the leader is gone with its node, and so are all of its series",
     input: {
       [of("holdfast_leader")]: "1x20 stale",
       [of("holdfast_build_info", { node: "a1", version: "1" })]: "1x20 stale",
@@ -213,7 +213,7 @@ export const outageCases: readonly RuleCase[] = [
   },
   {
     alert: "HoldfastNoLeader",
-    name: "the leader's series are not scraped any more, and nobody says that they ended",
+    name: "the leader's series are no longer scraped, without a staleness marker",
     input: {
       [of("holdfast_leader")]: "1x20 _x200",
       [of("holdfast_build_info", { node: "a1", version: "1" })]: "1x20 _x200",
@@ -247,7 +247,7 @@ export const outageCases: readonly RuleCase[] = [
   },
   {
     alert: "HoldfastDutyFails",
-    name: "it succeeded, and does no more",
+    name: "it succeeded before, but no longer does",
     input: {
       [of("holdfast_duty_success_timestamp_seconds", { duty: "due-dates" })]: "300x200",
       [of("holdfast_duty_success_timestamp_seconds", { duty: "audit-ship-file" })]: "0x200",

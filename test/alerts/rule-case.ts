@@ -1,31 +1,31 @@
-/** One alert as promtool tries it: what Prometheus has scraped, and what must follow from it. */
+/** One test of an alert with promtool: the scraped series, and the alert that must follow. */
 export interface RuleCase {
   readonly alert: string;
-  /** What is special about it, where an alert is tried in several ways. */
+  /** What is special about this case, if an alert has several. */
   readonly name?: string;
   /** Series → values in promtool's notation, one every 15 s. */
   readonly input: Readonly<Record<string, string>>;
   /** When the condition becomes true, in seconds. */
   readonly trueAt: number;
-  /** For how many seconds it must then be true until the alert fires: what the file promises. */
+  /** For how many seconds it must then hold until the alert fires, as the rule file promises. */
   readonly after: number;
   /** All labels but `alertname`. */
   readonly labels: Readonly<Record<string, string>>;
   readonly summary: string;
 }
 
-/** How long all is well at first. */
+/** How many seconds all is healthy at first. */
 export const beforeS = 300;
 /** The first scrape after `beforeS`. */
 export const faultS = beforeS + 15;
 
-/** Labels of severity. */
+/** Severity labels. */
 export const warning = { severity: "warning" };
 export const critical = { severity: "critical" };
 /** Labels of node a1. */
 export const target = { job: "holdfast", instance: "a1", region: "a" };
 
-/** Well for 300 s, and something else from then on. */
+/** Healthy for 300 s, and another value from then on. */
 export function turns(well: string | number, ill: string | number): string {
   return `${well}x20 ${ill}x200`;
 }
@@ -36,7 +36,7 @@ export function of(name: string, labels: Readonly<Record<string, string>> = {}):
   return `${name}{${all.map(([label, value]) => `${label}="${value}"`).join(",")}}`;
 }
 
-/** The buckets of a histogram whose observations are quick first and slow, between `under` and `le`, later. */
+/** A histogram's buckets: observations are first fast, later slow (between `under` and `le`). */
 export function slows(
   name: string,
   labels: Readonly<Record<string, string>>,

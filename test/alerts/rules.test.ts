@@ -14,7 +14,7 @@ import { scaled } from "./scale.ts";
 const folder = join(import.meta.dirname, "../../deploy/prometheus");
 const rulesFile = join(folder, "alerts.yaml");
 const stepS = 15;
-/** At least one for every alert. */
+/** At least one case for every alert. */
 const ruleCases = [...outageCases, ...keepingCases];
 
 interface Alert {
@@ -29,11 +29,11 @@ const alerts: readonly Alert[] = parse(readFileSync(rulesFile, "utf8")).groups.f
 );
 const names = alerts.map(({ alert }) => alert);
 
-/** Tests with promtool, or says with which command it comes. */
+/** A test that needs promtool; it is skipped if promtool is not installed. */
 const withPromtool = test.skipIf(spawnSync("promtool", ["--version"]).error !== undefined);
 const needs = "(needs promtool: sudo apt-get install -y --no-install-recommends prometheus)";
 
-/** A test of promtool: one step before nothing fires, and then exactly this. */
+/** A promtool test: one step earlier nothing fires, and then exactly this alert does. */
 function promtoolTest({ alert, name = "", input, trueAt, after, labels, summary }: RuleCase) {
   const runbook_url = `https://holdfast.example/docs/runbook.md#${alert.toLowerCase()}`;
   const at = trueAt + after;
@@ -51,7 +51,7 @@ function promtoolTest({ alert, name = "", input, trueAt, after, labels, summary 
   };
 }
 
-/** What promtool says of these cases with a rule file. */
+/** Runs promtool on these cases with a rule file. */
 function promtool(file: string, cases: readonly RuleCase[]) {
   const work = mkdtempSync(join(tmpdir(), "holdfast-promtool-"));
   onTestFinished(() => rmSync(work, { recursive: true, force: true }));
@@ -68,7 +68,7 @@ function promtool(file: string, cases: readonly RuleCase[]) {
   return { status, text: stdout + stderr };
 }
 
-test("every alert is tried, and only alerts that there are", () => {
+test("every alert has a case, and every case is about an existing alert", () => {
   const tried = new Set(ruleCases.map(({ alert }) => alert));
   expect(names.length).toBeGreaterThan(30);
   expect(new Set(names).size).toBe(names.length);
@@ -86,11 +86,11 @@ test("every alert has a severity, and a link to its section of the runbook", () 
   }
 });
 
-withPromtool(`every alert fires when it promises, and not one step before ${needs}`, () => {
+withPromtool(`every alert fires at its promised time, and not one step before ${needs}`, () => {
   expect(promtool(rulesFile, ruleCases)).toMatchObject({ status: 0 });
 });
 
-withPromtool(`an alert that fires later than it promises is noticed ${needs}`, () => {
+withPromtool(`an alert that fires later than promised makes the test fail ${needs}`, () => {
   const work = mkdtempSync(join(tmpdir(), "holdfast-promtool-"));
   onTestFinished(() => rmSync(work, { recursive: true, force: true }));
   const late = join(work, "late.yaml");
@@ -99,7 +99,7 @@ withPromtool(`an alert that fires later than it promises is noticed ${needs}`, (
   expect(promtool(late, gone)).toMatchObject({ status: 1 });
 });
 
-withPromtool(`the shipped files are taken by promtool and amtool ${needs}`, () => {
+withPromtool(`promtool and amtool accept the shipped files ${needs}`, () => {
   const run = (program: string, ...args: readonly string[]) =>
     spawnSync(program, args, { encoding: "utf8" });
   const lint = ["--lint=all", "--lint-fatal"];
@@ -110,7 +110,7 @@ withPromtool(`the shipped files are taken by promtool and amtool ${needs}`, () =
   if (error === undefined) expect(status).toBe(0);
 });
 
-test("the results in the documents are of faults and alerts that there are, and as expected", () => {
+test("the results in the documents are as expected, and about existing faults and alerts", () => {
   const file = join(import.meta.dirname, "results.json");
   const report = JSON.parse(readFileSync(file, "utf8")) as MatrixReport;
   expect(faultsOf(report, { times: true })).toEqual([]);
@@ -126,14 +126,14 @@ test("the results in the documents are of faults and alerts that there are, and 
   }
 });
 
-test("times are scaled, and limits in expressions are not", () => {
+test("scaling changes times, but not limits in expressions", () => {
   const text = "for: 1m\ngroup_wait: 30s\nexpr: increase(x[5m] offset 5m) > 600";
   expect(scaled(text, 4)).toBe(
     "for: 15000ms\ngroup_wait: 7500ms\nexpr: increase(x[75000ms] offset 75000ms) > 600",
   );
 });
 
-test("who is silenced, and by whom, are alerts that there are", () => {
+test("silencing rules name only existing alerts", () => {
   const { inhibit_rules: inhibitions, route } = parse(
     readFileSync(join(folder, "alertmanager.yml"), "utf8"),
   );

@@ -1,9 +1,9 @@
 const seconds = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 
 /**
- * Makes the times of a rule file or of Alertmanager's settings `factor` times shorter: how long a condition must hold, over
- * which time an increase is taken, and what Alertmanager waits. Limits within an expression stay. That the true times are
- * kept is proved by `rules.test.ts`.
+ * Divides the times in a rule file or in Alertmanager's settings by `factor`: how long a condition must hold, over which
+ * time an increase is taken, and how long Alertmanager waits. Limits within an expression stay. `rules.test.ts` proves
+ * that alerts keep the true times.
  */
 export function scaled(text: string, factor: number): string {
   const shorter = (time: string, unit: string) => {

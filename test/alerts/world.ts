@@ -10,20 +10,20 @@ import { startRootRegions } from "../support/root-regions.ts";
 import type { TwoRegions } from "../support/two-regions.ts";
 import { ClientsOfAll } from "../support/two-regions-clients.ts";
 
-/** The instance whose clients make load. */
+/** The instance of the clients that make load. */
 export const instance = "vcenter";
 /** How long the peers' certificates are valid. */
 export const certificateDays = 400;
-/** What a node lets in at the same time, half of it for one instance. */
+/** How many connections a node accepts at the same time; half of them for one instance. */
 export const connectionsMax = 64;
 
-/** Two regions under load, with everything that a fault may concern. */
+/** Two regions under load, with everything that a fault may affect. */
 export interface AlertWorld extends AsyncDisposable {
   readonly both: TwoRegions;
   readonly managers: { readonly a: KeyManager; readonly b: KeyManager };
-  /** Where audit events (`audit-REGION`) and backups (`backups`) go. */
+  /** The folder for audit events (`audit-REGION`) and backups (`backups`). */
   readonly folder: string;
-  /** An object that was acknowledged. */
+  /** The identifier of an acknowledged object. */
   readonly anyObject: () => string;
 }
 
@@ -48,7 +48,7 @@ export async function startAlertWorld(): Promise<AlertWorld> {
       {
         replicas: 1,
         days: certificateDays,
-        // A busy machine is slower than the line between regions, and a change that waits too long is alone.
+        // A busy machine may delay a push more than the line does; a change may then be alone.
         settings: { backup, kmip: { connectionsMax }, peer: { pushTimeoutMs: 10_000 } },
         only: { a: audit("a"), b: audit("b") },
         prepare: async ({ a }) => {

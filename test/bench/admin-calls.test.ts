@@ -14,10 +14,10 @@ const targets: AdminTargets = {
 const all = Object.keys(contract) as (keyof Contract)[];
 const firstOf = (operation: keyof Contract) => callsOf(operation, targets, 0);
 
-test.each(all)("%s has a heaviest call that its contract takes", (operation) => {
+test.each(all)("%s has heaviest calls that its contract accepts", (operation) => {
   const route: Route = contract[operation];
   const calls = firstOf(operation);
-  // The last of those with a body is the largest body, which is none of the contract's.
+  // The last call with a body has the largest body, which does not match the contract.
   const made = heaviest[operation]?.(targets, 0).length ?? 1;
   expect(calls.length).toBeGreaterThanOrEqual(made);
   for (const call of calls.slice(0, made)) {
@@ -31,7 +31,7 @@ test.each(all)("%s has a heaviest call that its contract takes", (operation) => 
 
 const withBody = all.filter((operation) => "body" in contract[operation]);
 
-test.each(withBody)("%s has a call with a body about as large as it may be", (operation) => {
+test.each(withBody)("%s has a call with a body of about the maximum size", (operation) => {
   const { bodyMax = 262_144 }: Route = contract[operation];
   const bytes = Buffer.byteLength(JSON.stringify(firstOf(operation).at(-1)?.body));
   expect(bytes).toBeLessThanOrEqual(bodyMax);

@@ -5,15 +5,15 @@ export interface AdminCall {
   readonly params?: Readonly<Record<string, string>>;
   readonly query?: Readonly<Record<string, string | number>>;
   readonly body?: unknown;
-  /** Nothing is written. */
+  /** A dry run: nothing is written. */
   readonly dryRun?: true;
 }
 
-/** What there is to ask for. */
+/** The objects that calls ask for. */
 export interface AdminTargets {
   /** The instance with many keys. */
   readonly instance: string;
-  /** Another instance, to which anything may be done. */
+  /** Another instance, which calls may change in any way. */
   readonly spare: string;
   /** Identifiers of keys that may be revoked and destroyed. */
   readonly keys: readonly string[];
@@ -22,11 +22,11 @@ export interface AdminTargets {
   readonly csr: string;
 }
 
-/** The heaviest calls of a route; `number` tells the calls of a route apart. */
+/** The heaviest calls of a route; `number` makes them differ from earlier calls. */
 type Heaviest = (targets: AdminTargets, number: number) => readonly AdminCall[];
 
 const pageMax = 1_000;
-/** Unless a route says otherwise. */
+/** The largest body, unless a route sets another size. */
 const bodyMax = 262_144;
 const identifiersMax = 1_000_000;
 
@@ -34,13 +34,13 @@ const longText = "x".repeat(1_024);
 const labels = Object.fromEntries(
   Array.from({ length: 32 }, (_, at) => [`label-${at}`, "x".repeat(256)]),
 );
-/** As large as a PEM text may be. */
+/** A PEM text of about the maximum size. */
 const longPem = `-----BEGIN CERTIFICATE-----\n${"A".repeat(65_000)}\n-----END CERTIFICATE-----\n`;
 const local = { regions: { a: { type: "local" } } };
 const nobody = "nobody";
 
 let inUse: readonly string[] | undefined;
-/** As many identifiers as may be given; made once. */
+/** The maximum number of identifiers in a call; made once. */
 function identifiers(): readonly string[] {
   inUse ??= Array.from(
     { length: identifiersMax },
@@ -49,7 +49,7 @@ function identifiers(): readonly string[] {
   return inUse;
 }
 
-/** Routes whose heaviest call is not the largest page, or the largest body. */
+/** Routes whose heaviest calls are not just the largest page or the largest body. */
 export const heaviest: Readonly<Partial<Record<keyof Contract, Heaviest>>> = {
   listKeys: () => [
     { query: { limit: pageMax } },
@@ -119,7 +119,7 @@ function half(keys: readonly string[], which: 0 | 1): readonly string[] {
   return which === 0 ? keys.slice(0, middle) : keys.slice(middle);
 }
 
-/** The heaviest calls of an operation, and one with the largest body that it takes: a new route is among them by itself. */
+/** An operation's heaviest calls, and one with the largest body; this includes new routes. */
 export function callsOf(
   operation: keyof Contract,
   targets: AdminTargets,
@@ -140,7 +140,7 @@ export function callsOf(
   return [...calls, { ...calls[0], params: calls[0]?.params ?? common, body: { padding } }];
 }
 
-/** Path and query of a call; parameters that it lacks name nothing. */
+/** Path and query of a call; parameters that it lacks get a value that does not exist. */
 export function pathOf(operation: keyof Contract, { params = {}, query = {} }: AdminCall): string {
   const { path }: Route = contract[operation];
   const filled = path.replaceAll(/\{(\w+)\}/g, (_, name: string) =>

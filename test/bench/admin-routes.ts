@@ -19,20 +19,20 @@ import type { LoadGenerator } from "./load-generator.ts";
 import type { LoadPlan, LoadResult } from "./load-plan.ts";
 import type { Extent } from "./options.ts";
 
-/** KMIP Get before and beside the heaviest calls of one route. */
+/** KMIP Get before and during the heaviest calls of one route. */
 interface RouteFigures {
   readonly operation: string;
-  /** HTTP status → calls that were answered so; 0: the connection was closed. */
+  /** HTTP status → number of calls with it; 0: the connection was closed. */
   readonly statuses: Readonly<Record<number, number>>;
   readonly before: LoadResult;
   readonly beside: LoadResult;
-  /** Processor milliseconds of the longest turn of the node's event loop, before and beside. */
+  /** The longest turn of the node's event loop, before and during the calls, in processor ms. */
   readonly turnMs: { readonly before: number; readonly beside: number };
-  /** How often the node shut its listener or reset connections, so that a measurement began anew. */
+  /** How often the node closed its listener or reset connections: the measurement then restarts. */
   readonly interruptions: number;
 }
 
-/** What the management API costs the clients of KMIP. */
+/** The cost of the management API for KMIP clients. */
 export interface AdminFigures {
   readonly keys: number;
   /** In the order of the contract. */
@@ -44,13 +44,13 @@ const spare = "spare";
 const getKeys = 100;
 const getConnections = 16;
 const getsPerSecond = 400;
-/** Callers of a route at the same time, with one token. */
+/** How many callers use a route at the same time, with one token. */
 const callers = 4;
 const refusedPauseMs = 20;
 const interruptionsMax = 10;
 const limitMs = 600_000;
 
-/** Measures Get at a fixed rate, by turns alone and beside each operation of the contract. */
+/** Measures Get at a fixed rate, in turn alone and during each operation of the contract. */
 export async function measureAdmin(
   generator: LoadGenerator,
   extent: Extent,
@@ -76,12 +76,12 @@ export async function measureAdmin(
     pids: {},
   };
   const targets = await fill(region, admin, extent.adminKeys, signal);
-  // As many events as keys; the compiler sees the load, too.
+  // This makes as many events as keys; it also warms up the compiler.
   const { ratePerSecond: _, ...unlimited } = plan;
   await generator.load({ ...unlimited, measureMs: limitMs, operationsMax: extent.adminKeys });
   const routes: RouteFigures[] = [];
   for (const operation of Object.keys(contract) as (keyof Contract)[]) {
-    // Of its own, since calls and bytes of each token are bounded.
+    // Each operation has its own token, since calls and bytes per token are limited.
     const body = { name: `bench-${operation}`, role: "manager" as const };
     const { secret } = await admin.call<"createToken">("createToken", { body });
     using route = new RouteCallers(region, secret, operation, targets);
@@ -97,7 +97,7 @@ export async function measureAdmin(
   return { keys: extent.adminKeys, routes };
 }
 
-/** Measures again where connections were refused or reset: a node without a lease shuts its listener. */
+/** Measures again after refused or reset connections: a node without a lease closes its listener. */
 async function insist(
   generator: LoadGenerator,
   plan: LoadPlan,
@@ -113,7 +113,7 @@ async function insist(
   }
 }
 
-/** What the probe in the node answers. */
+/** Asks the probe in the node. */
 async function longestTurnMs(socketFile: string): Promise<number> {
   return Number(await text(connect(socketFile))) / 1000;
 }
@@ -141,7 +141,7 @@ function startManaged(turns: string): Promise<Region> {
   });
 }
 
-/** Loads keys, makes the spare instance, and answers what there is. */
+/** Loads keys, makes the spare instance, and returns what calls can ask for. */
 async function fill(
   region: Region,
   admin: AdminClient,
@@ -157,7 +157,7 @@ async function fill(
   await until("the spare instance is Installed", async () => {
     return (await admin.call("readInstance", { params })).status === "Installed";
   });
-  // The newest ones are those just loaded.
+  // The newest keys are the ones just loaded.
   const { items } = await admin.call("listKeys", { params: { instance }, query: { limit: 1_000 } });
   const { certificate } = await selfSigned({
     commonName: "bench",
@@ -199,7 +199,7 @@ class RouteCallers implements Disposable {
     this.#token = token;
     this.#operation = operation;
     this.#targets = targets;
-    // Made before it is measured: a million identifiers take a while.
+    // Made before the measurement: a million identifiers take a while.
     for (const { body } of callsOf(operation, targets, 0)) this.#bytesOf(body);
   }
 
@@ -224,7 +224,7 @@ class RouteCallers implements Disposable {
       const number = this.#begun++;
       for (const call of callsOf(this.#operation, this.#targets, number)) {
         const status = await this.#ask(call).catch(() => 0);
-        // What was cut off at the end says nothing, unless it is a stream.
+        // A call that the end cut off does not count, unless it is a stream.
         if (signal.aborted && contract[this.#operation].path !== contract.followEvents.path) return;
         this.#statuses[status] = (this.#statuses[status] ?? 0) + 1;
         if (status === 429 || status === 0) await sleep(refusedPauseMs);
@@ -246,7 +246,7 @@ class RouteCallers implements Disposable {
       const sent = request(url, { method, agent: this.#agent, headers, signal }, (response) => {
         const { statusCode = 0 } = response;
         response.on("end", () => resolve(statusCode));
-        // A stream is cut off at the end.
+        // The end of the measurement cuts off a stream.
         response.on("error", () => resolve(statusCode));
         response.resume();
       });

@@ -5,9 +5,9 @@ import { contextOptions } from "@holdfast/server";
 import { answerKey, type BareAnswer, type BareRequest } from "./bare.ts";
 
 /**
- * The least that a Node process can do for a KMIP client: mutual TLS with the endpoint's own options, the length of a
- * request read, and bytes that a real node once answered sent back. It asks for the client's certificate and does not
- * look at it.
+ * The least that a Node process can do for a KMIP client: it uses mutual TLS with the endpoint's options, reads the
+ * length of a request, and sends back bytes that a real node once answered. It asks for the client's certificate but
+ * does not check it.
  */
 const headerBytes = 8;
 
@@ -31,7 +31,7 @@ async function serve({ certificate, key, answers }: BareRequest): Promise<BareAn
   return { port: (server.address() as AddressInfo).port };
 }
 
-/** One answer for each whole request. */
+/** Sends one answer for each complete request. */
 function answerAll(socket: TLSSocket, known: ReadonlyMap<number, Buffer>): void {
   let rest: Buffer = Buffer.alloc(0);
   socket.on("error", () => socket.destroy());

@@ -1,6 +1,6 @@
 import { HelperProcess } from "./helper-process.ts";
 
-/** What the bare server is given; PEM text. */
+/** The input of the bare server; certificates and keys are PEM text. */
 export interface BareRequest {
   readonly certificate: string;
   readonly key: string;
@@ -8,13 +8,13 @@ export interface BareRequest {
   readonly answers: readonly (readonly [request: string, answer: string])[];
 }
 
-/** What it answers once it listens. */
+/** Its answer once it listens. */
 export type BareAnswer = { readonly port: number } | { readonly error: string };
 
-/** Where the first operation's code ends, in messages whose header has version and batch count only. */
+/** The position of the first operation's code, if the header has only version and batch count. */
 const operationAt = 91;
 
-/** What tells requests apart without reading them: length and first operation. Enough for equal amounts of work. */
+/** Distinguishes requests without decoding: by length and first operation. That fits the work. */
 export function answerKey(request: Buffer): number {
   return request.length * 256 + (request[operationAt] ?? 0);
 }

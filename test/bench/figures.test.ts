@@ -14,7 +14,7 @@ import type { Results } from "./results.ts";
 import { Histogram } from "./statistics.ts";
 import { judge } from "./targets.ts";
 
-/** A round of operations that took `us` each, in one second unless given. */
+/** A round of operations of `us` microseconds each, measured for one second unless given. */
 function round(operations: number, us: number, given: Partial<LoadResult> = {}): LoadResult {
   const histogram = new Histogram();
   for (let at = 0; at < operations; at++) histogram.record(us);
@@ -43,34 +43,34 @@ const verdictOf = (results: Partial<Results>, text: RegExp) =>
 describe("figures of rounds", () => {
   const rounds = [round(100, 10), round(300, 20, { seconds: 2, failures: 2 }), round(200, 30)];
 
-  test("the rate is the median round's", () => {
+  test("have the rate of the median round", () => {
     expect(rate(rounds)).toBe(150);
   });
 
-  test("processor time is that of all rounds, by operation", () => {
+  test("have the processor time per operation over all rounds", () => {
     expect(cpuUs(rounds, "server")).toBeCloseTo((100 * 10 + 300 * 20 + 200 * 30) / 600, 6);
     expect(loadCpuUs(rounds)).toBeCloseTo(1.5e6 / 600, 6);
     expect(cpuUs(rounds, "redis")).toBeUndefined();
   });
 
-  test("latency is that of all operations together", () => {
+  test("have the latency of all operations together", () => {
     expect(latencyMs(rounds, 0.1)).toBeCloseTo(0.01, 3);
     expect(latencyMs(rounds, 0.5)).toBeCloseTo(0.02, 3);
     expect(latencyMs(rounds, 1)).toBeCloseTo(0.03, 3);
   });
 
-  test("failures are summed up", () => {
+  test("have the sum of all failures", () => {
     expect(failures(rounds)).toBe(2);
   });
 
-  test("of no rounds there are none", () => {
+  test("are undefined without rounds", () => {
     expect(rate(undefined)).toBeUndefined();
     expect(cpuUs([], "server")).toBeUndefined();
     expect(latencyMs(undefined, 0.5)).toBeUndefined();
     expect(rateRatio(load("get", 1, { holdfast: rounds }), "bare")).toBeUndefined();
   });
 
-  test("ratios compare Holdfast with the other", () => {
+  test("have ratios that compare Holdfast with the other side", () => {
     const figures = load("get", 1, { holdfast: [round(50, 30)], bare: [round(100, 10)] });
     expect(rateRatio(figures, "bare")).toBe(0.5);
     expect(cpuRatio(figures, "bare")).toBeCloseTo(3, 6);
@@ -78,7 +78,7 @@ describe("figures of rounds", () => {
 });
 
 describe("targets", () => {
-  test("what was not measured is neither met nor missed", () => {
+  test("are neither met nor missed without a measurement", () => {
     expect(judge(nothing).map(({ met }) => met)).toEqual(judge(nothing).map(() => undefined));
     expect(judge(nothing).length).toBeGreaterThanOrEqual(8);
   });
@@ -86,7 +86,7 @@ describe("targets", () => {
   test.each([
     ["at the limit", 25, true],
     ["beyond it", 26, false],
-  ])("at most: %s", (_name, us, met) => {
+  ])("with an upper limit are judged %s", (_name, us, met) => {
     const figures = load("get", 32, { holdfast: [round(50, us)], bare: [round(50, 10)] });
     const [verdict] = verdictOf({ loads: [figures] }, /server CPU/);
     expect(verdict?.met).toBe(met);
@@ -95,19 +95,19 @@ describe("targets", () => {
   test.each([
     ["at the limit", 1000, true],
     ["below it", 999, false],
-  ])("at least: %s", (_name, operations, met) => {
+  ])("with a lower limit are judged %s", (_name, operations, met) => {
     const sides = { holdfast: [round(operations, 1)], pykmip: [round(20, 1)] };
     const [verdict] = verdictOf({ loads: [load("get", 32, sides)] }, /Get.*PyKMIP/);
     expect(verdict?.met).toBe(met);
   });
 
-  test("another number of connections is not looked at", () => {
+  test("ignore another number of connections", () => {
     const figures = load("get", 8, { holdfast: [round(50, 1)], bare: [round(50, 10)] });
     const verdicts = verdictOf({ loads: [figures] }, /Get/);
     expect(verdicts.filter(({ measured }) => measured !== undefined)).toEqual([]);
   });
 
-  test("memory of an idle connection is the median of Holdfast's rounds, in thousands of bytes", () => {
+  test("use the median of Holdfast's rounds for the memory of an idle connection, in thousands of bytes", () => {
     const memory = (side: "holdfast" | "bare", bytesAfter: number) =>
       ({ side, connections: 100, bytesBefore: 1_000_000, bytesAfter }) as const;
     const idleMemory = [
@@ -119,7 +119,7 @@ describe("targets", () => {
     expect(verdict).toMatchObject({ measured: 65, met: false });
   });
 
-  test("stored bytes are those of one object, without streams", () => {
+  test("count the stored bytes of one object, without streams", () => {
     const stored = (objects: "created" | "described", bytes: number) =>
       ({ objects, title: "", count: 10, bytes, streamBytes: 99_999 }) as const;
     const storedBytes = [stored("created", 7_000), stored("described", 13_000)];
@@ -129,7 +129,7 @@ describe("targets", () => {
     ]);
   });
 
-  test("the start is the median of the warm ones", () => {
+  test("use the median of the warm starts", () => {
     const startUp = {
       npmFirstAnswerMs: [9000, 4000, 3000],
       npmReadyMs: [],

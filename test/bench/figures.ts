@@ -4,15 +4,15 @@ import { Histogram, median, pairedRatio } from "./statistics.ts";
 
 /** One kind of load at one number of connections, on every side. */
 export interface LoadFigures {
-  /** As given to `--only`. */
+  /** The name for `--only`. */
   readonly name: string;
   readonly title: string;
   readonly connections: number;
-  /** Rounds in the order in which they ran, of each side that ran. */
+  /** The rounds of each side that ran, in order. */
   readonly sides: Readonly<Partial<Record<Side["name"], readonly LoadResult[]>>>;
 }
 
-/** Operations a second, round by round. */
+/** Operations per second, round by round. */
 function rates(rounds: readonly LoadResult[] | undefined): number[] {
   return (rounds ?? []).map(({ operations, seconds }) => operations / seconds);
 }
@@ -22,7 +22,7 @@ export function rate(rounds: readonly LoadResult[] | undefined): number | undefi
   return median(rates(rounds));
 }
 
-/** Microseconds of processor time an operation, over all rounds. */
+/** Microseconds of processor time per operation, over all rounds. */
 export function cpuUs(
   rounds: readonly LoadResult[] | undefined,
   process: string,
@@ -32,14 +32,14 @@ export function cpuUs(
   return operations === 0 || Number.isNaN(seconds) ? undefined : (seconds / operations) * 1e6;
 }
 
-/** Microseconds of processor time an operation costs the load generator. */
+/** Microseconds of the load generator's processor time per operation. */
 export function loadCpuUs(rounds: readonly LoadResult[] | undefined): number | undefined {
   const operations = sum(rounds, (round) => round.operations);
   const seconds = sum(rounds, (round) => round.loadCpuSeconds);
   return operations === 0 ? undefined : (seconds / operations) * 1e6;
 }
 
-/** Milliseconds that `share` of all operations did not exceed. */
+/** The latency in milliseconds that `share` of all operations did not exceed. */
 export function latencyMs(
   rounds: readonly LoadResult[] | undefined,
   share: number,
@@ -54,7 +54,7 @@ export function failures(rounds: readonly LoadResult[] | undefined): number {
   return sum(rounds, (round) => round.failures);
 }
 
-/** How many times as many operations a second Holdfast does as another side, paired round by round. */
+/** Holdfast's operations per second divided by another side's, paired round by round. */
 export function rateRatio(
   figures: LoadFigures | undefined,
   other: Side["name"],
@@ -62,7 +62,7 @@ export function rateRatio(
   return pairedRatio(rates(figures?.sides.holdfast), rates(figures?.sides[other]));
 }
 
-/** How many times the server's processor time of another side Holdfast's node takes an operation. */
+/** Processor time per operation of Holdfast's node, divided by that of another side's server. */
 export function cpuRatio(
   figures: LoadFigures | undefined,
   other: Side["name"],

@@ -3,14 +3,14 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { isRunning, kill } from "../support/child.ts";
 
-/** A process of the bench's own, which answers one request at a time and ends with the bench. */
+/** A helper process of the bench. It answers one request at a time and ends with the bench. */
 export class HelperProcess<Request, Answer> implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #name: string;
 
   constructor(file: string, signal?: AbortSignal) {
     this.#name = file;
-    // Node's own options, such as those of a profile, are not for this process.
+    // Node's options, such as those for a profile, must not apply to this process.
     const env = { ...process.env, NODE_OPTIONS: "" };
     this.#child = fork(join(import.meta.dirname, file), [], {
       env,

@@ -6,15 +6,15 @@ import { create, get, newKey } from "./messages.ts";
 import type { Side } from "./sides.ts";
 import { Contexts, identifierIn, refusalIn, Wire } from "./wire.ts";
 
-/** The instances of the region that is measured; the last two are empty until their bytes are counted. */
+/** The instances of the measured region; the last two are empty until their bytes are counted. */
 export const instances = ["bench", "created", "described"] as const;
 
-/** Starts the region that is measured: two nodes with their defaults over a Redis with a replica, barrier and all. */
+/** Starts the measured region: two nodes with defaults, and a Redis with a replica. */
 export function startMeasured(): Promise<Region> {
   return startRegion({ instances, nodes: 2, replicas: 1, settings: { log: { level: "info" } } });
 }
 
-/** The region as a side; with `nodes: 1`, all load goes to the first node. */
+/** The region as a side; with `nodes` 1, all load goes to the first node. */
 export function holdfastSide(region: Region, nodes: 1 | 2): Side {
   const { redis } = region;
   const serving = region.nodes.slice(0, nodes);
@@ -41,7 +41,7 @@ export function pkiOf(region: Region) {
   };
 }
 
-/** A Get for each of so many keys, which are made for it. */
+/** Makes so many keys, and returns a Get for each. */
 export async function makeKeys(target: Target, count: number): Promise<Message[]> {
   const wire = await Wire.open(target, new Contexts());
   try {
@@ -53,7 +53,7 @@ export async function makeKeys(target: Target, count: number): Promise<Message[]
   }
 }
 
-/** What a real node answers to everything that the bench sends: request and answer, in base64. */
+/** A real node's answers to everything that the bench sends: request and answer, in base64. */
 export async function record(
   target: Target,
   gets: readonly Message[],

@@ -9,7 +9,7 @@ import type { Extent } from "./options.ts";
 import { residentBytes } from "./process-figures.ts";
 import type { Side } from "./sides.ts";
 
-/** Resident memory of a fresh process before and after connections that then do nothing. */
+/** Resident memory of a new process before and after opening connections that then stay idle. */
 export interface IdleMemory {
   readonly side: Side["name"];
   readonly connections: number;
@@ -18,7 +18,7 @@ export interface IdleMemory {
 }
 
 const settleMs = 2000;
-/** What the bench needs besides connections. */
+/** Open files that the bench needs besides connections. */
 const filesBesides = 300;
 
 /** Measures the second node and the bare server in turn, each as a new process. */
@@ -54,7 +54,7 @@ async function hold(pid: number, target: Target, connections: number, generator:
   return { connections, bytesBefore, bytesAfter };
 }
 
-/** How many files a process may open, once it has raised its limit as far as it may. */
+/** How many files a process may open once it has raised its limit to the maximum. */
 function openFilesMax(): number {
   const limits = readFileSync("/proc/self/limits", "latin1");
   const hard = /^Max open files\s+\S+\s+(\d+)/m.exec(limits)?.[1];

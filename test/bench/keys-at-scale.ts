@@ -15,7 +15,7 @@ import { layRegion, type Region } from "../support/region.ts";
 import type { Extent } from "./options.ts";
 import { median } from "./statistics.ts";
 
-/** How long one of each takes with so many keys in the instance; medians, milliseconds. */
+/** The time of each operation with so many keys in the instance; medians in milliseconds. */
 interface KeysTimes {
   readonly keys: number;
   readonly pageMs: number;
@@ -25,15 +25,15 @@ interface KeysTimes {
   readonly locateMs: number;
 }
 
-/** What many keys cost. */
+/** The cost of many keys. */
 export interface KeysFigures {
   readonly few: KeysTimes;
   readonly many: KeysTimes;
   readonly loadSeconds: number;
-  /** Of Redis's memory, records and indexes. */
+  /** Redis memory for records and indexes. */
   readonly bytesPerKey: number;
   readonly backup: { readonly seconds: number; readonly bytes: number };
-  /** The drill: read, restored into an empty store, keys opened. */
+  /** The restore drill: a backup is read and restored into an empty store, and keys are opened. */
   readonly restoreSeconds: number;
 }
 
@@ -45,8 +45,8 @@ const pageRounds = 60;
 const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 
 /**
- * Loads many keys by `holdfast dev load` into one region and few into another, and has both do the same by turns, so that
- * what else the machine does hits both.
+ * Loads many keys with `holdfast dev load` into one region and few into another, and lets both do the same in turn, so
+ * that other work of the machine affects both.
  */
 export async function measureKeys(
   { loadedKeys }: Extent,
@@ -84,7 +84,7 @@ export async function measureKeys(
   };
 }
 
-/** A region with so many keys, and who asks it. */
+/** A region with so many keys, and its clients. */
 class KeysSide implements AsyncDisposable {
   readonly keys: number;
   readonly region: Region;
@@ -141,12 +141,12 @@ class KeysSide implements AsyncDisposable {
   }
 
   async locate(): Promise<void> {
-    // Numbers begin at 0 again with each load.
+    // The numbers start at 0 with each load.
     const number = Math.floor(Math.random() * (this.keys - fewKeys || this.keys));
     const attributes = [{ item: called(number) }];
     const { uniqueIdentifiers } = await this.#kmip.locate({ attributes, maximumItems: 1 });
     const [id] = uniqueIdentifiers;
-    if (id === undefined) throw new Error(`load-${number} is not located`);
+    if (id === undefined) throw new Error(`Locate did not find load-${number}`);
     this.#located.push(id);
   }
 
@@ -170,7 +170,7 @@ class KeysSide implements AsyncDisposable {
   }
 }
 
-/** Without replicas, whose barrier is measured elsewhere. */
+/** A region without replicas: their barrier is measured elsewhere. */
 function layKeys(keyFile: string): Promise<Region> {
   return layRegion({
     instances: [instance],
@@ -199,7 +199,7 @@ async function timesOf(...sides: readonly KeysSide[]): Promise<[KeysTimes, KeysT
   return [few, many];
 }
 
-/** By turns, the first third unseen. */
+/** Measures both sides in turn, and ignores the first third. */
 async function medians(
   count: number,
   sides: readonly KeysSide[],
@@ -222,7 +222,7 @@ function called(number: number) {
   return vendorItem({ key: vendorKey("x", "Identifier"), value });
 }
 
-/** How long a command says that it took, without its process's start. */
+/** The duration that a command prints, without the start of its process. */
 function secondsIn(said: string): number {
   return Number(/ in ([\d.]+) s/.exec(said)?.[1] ?? Number.NaN);
 }
@@ -241,7 +241,7 @@ async function usedBytes(redis: RedisServer): Promise<number> {
   return bytes;
 }
 
-/** Runs one of the server's own commands, however long that takes. */
+/** Runs one of the server's commands without a time limit. */
 export async function command(args: readonly string[], signal: AbortSignal): Promise<string> {
   const child = spawn(process.execPath, [entry, ...args], {
     stdio: ["ignore", "pipe", "pipe"],

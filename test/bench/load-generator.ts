@@ -1,11 +1,11 @@
 import { HelperProcess } from "./helper-process.ts";
 import type { HoldPlan, LoadAnswer, LoadPlan, LoadRequest, LoadResult } from "./load-plan.ts";
 
-/** Makes load from a process of its own, so that its work is not counted as the server's. */
+/** Makes load from its own process, so that its work is not counted as the server's. */
 export class LoadGenerator implements AsyncDisposable {
   readonly #process: HelperProcess<LoadRequest, LoadAnswer>;
 
-  /** The signal ends it, and with it whatever waits for its answer. */
+  /** The signal ends it, and rejects everything that waits for its answer. */
   constructor(signal: AbortSignal) {
     this.#process = new HelperProcess("load-process.ts", signal);
   }

@@ -7,17 +7,17 @@ export interface Target {
   readonly key: string;
 }
 
-/** A request made beforehand. */
+/** A prepared request. */
 export interface Message {
-  /** Base64, as it goes between processes. */
+  /** Base64, for the transfer between processes. */
   readonly bytes: string;
-  /** Where a Unique Identifier of 36 characters is put in, which an earlier answer gave. */
+  /** Positions for a Unique Identifier of 36 characters that an earlier answer gave. */
   readonly idsAt: readonly number[];
-  /** Where ten digits are put in that no other operation has. */
+  /** Positions for ten digits that no other operation has. */
   readonly numbersAt: readonly number[];
 }
 
-/** The messages of one connection, each sent when the one before is answered. */
+/** The messages of one connection; each is sent once the one before is answered. */
 export type Exchange = readonly Message[];
 
 /** What to do, and for how long. */
@@ -25,28 +25,28 @@ export interface LoadPlan {
   /** Connections at the same time; each takes the next target when it connects. */
   readonly connections: number;
   readonly targets: readonly Target[];
-  /** Whether each operation is one exchange on a connection that stays; otherwise each exchange connects anew. */
+  /** Whether operations use a kept connection; otherwise each exchange connects again. */
   readonly persistent: boolean;
-  /** They take turns, whichever connection is free. */
+  /** They take turns on whichever connection is free. */
   readonly operations: readonly (readonly Exchange[])[];
   readonly warmMs: number;
-  /** At most this long is measured. */
+  /** The maximum time of the measurement. */
   readonly measureMs: number;
-  /** Ends the measurement, too. */
+  /** This many operations end the measurement, too. */
   readonly operationsMax?: number;
-  /** Operations begin at this rate, all connections together; as fast as they are answered unless given. */
+  /** The rate at which operations begin, over all connections; as fast as possible unless given. */
   readonly ratePerSecond?: number;
-  /** Processes whose processor time is read at the begin and the end of the measurement. */
+  /** Processes whose processor time is read at the start and the end of the measurement. */
   readonly pids: Readonly<Record<string, readonly number[]>>;
 }
 
-/** What was seen while it was measured. */
+/** The result of a measurement. */
 export interface LoadResult {
   readonly operations: number;
   readonly failures: number;
   readonly firstFailure?: string;
   readonly seconds: number;
-  /** Microseconds of one operation, as a histogram's JSON. */
+  /** Microseconds per operation, as a histogram's JSON. */
   readonly histogram: readonly (readonly [bucket: number, count: number])[];
   readonly cpuSeconds: Readonly<Record<string, number>>;
   /** Processor time of the load generator itself. */
@@ -60,13 +60,13 @@ export interface HoldPlan {
   readonly message: Message;
 }
 
-/** What the bench asks of its load generator, one at a time. */
+/** A request of the bench to its load generator, one at a time. */
 export type LoadRequest =
   | { readonly do: "load"; readonly plan: LoadPlan }
   | { readonly do: "hold"; readonly plan: HoldPlan }
   | { readonly do: "release" };
 
-/** What it answers. */
+/** The load generator's answer. */
 export type LoadAnswer =
   | { readonly result: LoadResult }
   | { readonly held: number }

@@ -2,10 +2,10 @@ import { Load } from "./load.ts";
 import type { HoldPlan, LoadAnswer, LoadRequest } from "./load-plan.ts";
 import { Contexts, Wire } from "./wire.ts";
 
-/** Handshakes under way at the same time. */
+/** The maximum number of handshakes at the same time. */
 const openingMax = 32;
 
-/** The load generator's process: it does what it is asked, one thing at a time, and ends with its parent. */
+/** The load generator's process: it carries out one request at a time, and ends with its parent. */
 const held: Wire[] = [];
 
 async function hold({ connections, target, message }: HoldPlan): Promise<number> {

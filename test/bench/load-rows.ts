@@ -5,7 +5,7 @@ import { create, discoverVersions, newKey } from "./messages.ts";
 import type { Extent, Part } from "./options.ts";
 import type { Side } from "./sides.ts";
 
-/** A side with the keys that it is asked for. */
+/** A side, with the keys that clients ask it for. */
 export interface LoadSide extends Side {
   readonly gets: readonly Message[];
 }
@@ -47,7 +47,7 @@ export const loadRows: readonly LoadRow[] = [
     title: "vCenter's new key, four connections",
     connections: [1, 8],
     persistent: false,
-    // PyKMIP knows neither Add Attribute nor attributes that begin with x-.
+    // PyKMIP supports neither Add Attribute nor attributes that begin with x-.
     operations: ({ name }) => (name === "pykmip" ? undefined : [newKey]),
   },
 ];

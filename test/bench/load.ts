@@ -4,12 +4,12 @@ import { Histogram } from "./statistics.ts";
 import { Contexts, identifierIn, refusalIn, Wire } from "./wire.ts";
 
 const failuresMax = 200;
-/** PyKMIP's server lets five connections wait to be accepted. */
+/** PyKMIP's server has a backlog of five connections. */
 const openingMax = 4;
 
 interface Prepared extends Omit<Message, "bytes"> {
   readonly bytes: Buffer;
-  /** Whether its answer may hold the identifier that a later message needs. */
+  /** Whether its answer may have the identifier that a later message needs. */
   readonly teaches: boolean;
 }
 
@@ -22,7 +22,7 @@ export class Load {
   readonly #histogram = new Histogram();
   readonly #done: Promise<void>;
   #endEarly: () => void = () => undefined;
-  /** How many connections, operations and numbers have been given out. */
+  /** How many connections, operations and numbers have been used. */
   #opened = 0;
   #begun = 0;
   #number = 0;
@@ -102,7 +102,7 @@ export class Load {
     return Array.from({ length: this.#plan.connections }, () => () => this.#converse());
   }
 
-  /** The operation whose turn it is: every one of them comes up, whoever asks. */
+  /** The next operation in turn, whichever connection asks. */
   #nextOperation(): readonly (readonly Prepared[])[] {
     this.#begun += 1;
     return this.#operations[this.#begun % this.#operations.length] ?? [];
@@ -117,7 +117,7 @@ export class Load {
     return wire;
   }
 
-  /** The first exchange of each operation on the same connection, until it is over. */
+  /** Sends the first exchange of each operation on one connection, until the end. */
   async #repeat(first: Wire): Promise<void> {
     let wire = first;
     while (!this.#over) {
@@ -145,7 +145,7 @@ export class Load {
     if (atMs > now) await sleep(atMs - now);
   }
 
-  /** New connections, until it is over. */
+  /** Opens a new connection for each exchange, until the end. */
   async #converse(): Promise<void> {
     while (!this.#over) {
       const sinceMs = performance.now();
@@ -167,7 +167,7 @@ export class Load {
     }
   }
 
-  /** Sends each message when the one before is answered; answers the identifier learnt on the way. */
+  /** Sends each message after the answer to the one before; returns the identifier from answers. */
   async #exchangeAll(
     wire: Wire,
     messages: readonly Prepared[],

@@ -4,13 +4,13 @@ import { join } from "node:path";
 import type { Region } from "../support/region.ts";
 import { pykmipVersion } from "./pykmip.ts";
 
-/** What a figure means nothing without. */
+/** The facts about the machine that every figure depends on. */
 export interface Machine {
   readonly processor: string;
   readonly cores: number;
   readonly memoryBytes: number;
   readonly kernel: string;
-  /** Of the last minute, before anything was measured. */
+  /** The average of the last minute before the first measurement. */
   readonly loadAverage: number;
   readonly commit: string | undefined;
   readonly node: string;
@@ -19,7 +19,7 @@ export interface Machine {
   readonly pykmip: string | undefined;
 }
 
-/** Reads it from the machine and the processes that run. */
+/** Reads the facts from the machine and the running processes. */
 export async function describeMachine(region: Region): Promise<Machine> {
   const git = spawnSync("git", ["describe", "--always", "--dirty"], {
     encoding: "utf8",

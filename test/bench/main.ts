@@ -23,19 +23,19 @@ import { measureStoredBytes } from "./stored-bytes.ts";
 import { judge } from "./targets.ts";
 import { measureTwoRegions } from "./two-regions.ts";
 
-/** Of a cluster of a thousand encrypted machines; every Get is for the next of them. */
+/** The keys of a cluster with a thousand encrypted machines; each Get asks for the next key. */
 const keys = 1000;
 
 function say(line = ""): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** What is compared, all of it running. */
+/** The running servers that are compared. */
 interface Stage {
   readonly region: Region;
   readonly generator: LoadGenerator;
   readonly bareRequest: BareRequest;
-  /** In the order in which they take turns; the first is the first node alone. */
+  /** In the order of their turns; the first side is the first node alone. */
   readonly sides: readonly LoadSide[];
   /** Both nodes. */
   readonly whole: LoadSide;
@@ -79,7 +79,7 @@ async function measureLoads(stage: Stage, { only, extent }: Options): Promise<Lo
   const rows = loadRows.filter(({ name }) => only.has(name));
   if (rows.length > 0) say(loadHead());
   for (const row of rows) {
-    // vCenter takes its nodes in turn; everything else compares one process with one process.
+    // vCenter uses its nodes in turn; all other rows compare one process with one process.
     const ours = row.name === "new-key" ? stage.whole : stage.sides.slice(0, 1);
     const sides = [ours, stage.sides.slice(1)].flat();
     const report = (figures: LoadFigures) => {
@@ -143,7 +143,7 @@ async function run(options: Options, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** Profiles or measures; a signal ends it in order, with nothing left running. The exit code. */
+/** Profiles or measures; a signal ends it and leaves nothing running. Returns the exit code. */
 async function main(args: readonly string[]): Promise<number> {
   const ending = stopSignal();
   try {

@@ -2,9 +2,9 @@ import { batchItemId, type VcenterItem, vcenterItems, vcenterMessage } from "@ho
 import type { Exchange, Message } from "./load-plan.ts";
 import { identifiersIn, positionsOf } from "./wire.ts";
 
-/** Stands in a request for an identifier that an earlier answer gives; as long as one. */
+/** The placeholder for an identifier from an earlier answer; it has the same length. */
 const identifierToCome = "00000000-0000-0000-0000-000000000000";
-/** Stands in a request for ten digits of its own. */
+/** The placeholder in a request for ten unique digits. */
 const numberToCome = "##########";
 const machine = {
   "x-Identifier": `52a1b2c3-d4e5-f607-1829-3a${numberToCome}`,
@@ -28,7 +28,7 @@ export function get(id: string): Message {
   return messageOf([vcenterItems.get(id)]);
 }
 
-/** What vCenter sends to have a new key and describe it, on four connections one after another. */
+/** vCenter's messages to make a key and describe it, on four connections one after another. */
 export const newKey: readonly Exchange[] = [
   exchange([vcenterItems.create()]),
   exchange(...described(product)),
@@ -40,7 +40,7 @@ export const newKey: readonly Exchange[] = [
   exchange(...described(machine)),
 ];
 
-/** Asks for the attributes one by one, then adds all in one batch. */
+/** Asks for each attribute, then adds all of them in one batch. */
 function described(values: Readonly<Record<string, string>>): readonly (readonly VcenterItem[])[] {
   const names = Object.keys(values);
   return [

@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 
-/** What can be measured, in this order; names are those of `--only`. */
+/** What can be measured, in this order; these are the names for `--only`. */
 const parts = [
   "get",
   "create",
@@ -24,26 +24,26 @@ export type Part = (typeof parts)[number];
 /** How much is measured. */
 export interface Extent {
   readonly rounds: number;
-  /** Once for each kind of load and side, so that the compiler has seen it. */
+  /** The warm-up for each kind of load and side, for the compiler. */
   readonly warmUpMs: number;
-  /** At the begin of each round. */
+  /** The warm-up at the start of each round. */
   readonly warmMs: number;
   readonly measureMs: number;
   readonly idleConnections: number;
   readonly idleRounds: number;
   readonly storedObjects: number;
   readonly starts: number;
-  /** What the other region lacks after a cut, or altogether. */
+  /** How many objects the other region lacks after a cut, or if it is empty. */
   readonly replicatedObjects: number;
   readonly cutMs: number;
   readonly lagMs: number;
-  /** In one instance. */
+  /** The number of keys in one instance. */
   readonly loadedKeys: number;
   /** How long a key manager is down. */
   readonly rootOutMs: number;
-  /** Keys that are made while root keys rotate. */
+  /** How many keys are made while root keys rotate. */
   readonly rootCreations: number;
-  /** In the instance whose management is called. */
+  /** The number of keys in the instance for calls of the management API. */
   readonly adminKeys: number;
 }
 

@@ -1,4 +1,4 @@
-/** What `node --cpu-prof` writes, as far as it is read here. */
+/** The parts of the output of `node --cpu-prof` that are read here. */
 export interface CpuProfile {
   readonly nodes: readonly {
     readonly id: number;
@@ -10,7 +10,7 @@ export interface CpuProfile {
     readonly children?: readonly number[];
   }[];
   readonly samples: readonly number[];
-  /** Microseconds, as all times here. */
+  /** In microseconds, like all times here. */
   readonly timeDeltas: readonly number[];
 }
 
@@ -19,8 +19,8 @@ type Frame = CpuProfile["nodes"][number]["callFrame"];
 const functionsMax = 40;
 
 /**
- * Where the time went that was not idle, in the last part of a profile: by package and folder of the server, with what Node's own code and
- * native code did for it, and by function, each with its own time only.
+ * Sums up the time that was not idle in the last part of a profile: by package and folder of the server, each with the
+ * Node code and native code that it called, and by function, each with its own time only.
  */
 export function summarise(profile: CpuProfile, lastUs: number): string[] {
   const frames = new Map(profile.nodes.map(({ id, callFrame }) => [id, callFrame]));
@@ -46,7 +46,7 @@ export function summarise(profile: CpuProfile, lastUs: number): string[] {
   return ["by package:", ...lines(byOwner), "by function:", ...lines(byFunction)];
 }
 
-/** Whose each call is: the package's that made it, however far up. */
+/** The owner of each call: the nearest package above it in the stack. */
 function ownersOf({ nodes }: CpuProfile): Map<number, string> {
   const byId = new Map(nodes.map((node) => [node.id, node]));
   const owners = new Map<number, string>();

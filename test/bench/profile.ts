@@ -9,7 +9,7 @@ const keys = 1000;
 const warmMs = 10_000;
 const measureMs = 10_000;
 
-/** Profiles the first node while 32 connections send Get to it, and tells where the time went. */
+/** Profiles the first node while 32 connections send Get to it, and reports where the time went. */
 export async function profileGets(
   directory: string,
   signal: AbortSignal,
@@ -34,7 +34,7 @@ export async function profileGets(
     pids: side.pids(),
   });
   const { pid } = region.node(0);
-  // Asked to end, and not killed, a node writes its profile.
+  // A node writes its profile if it is stopped, not killed.
   await Promise.all(region.nodes.map((node) => node.stop()));
   const file = (await readdir(folder)).find((name) => name.includes(`.${pid}.`));
   if (file === undefined) throw new Error(`the node left no profile in ${folder}`);

@@ -11,14 +11,14 @@ import { Contexts, positionsOf, refusalIn, Wire } from "./wire.ts";
 
 const python = "/usr/bin/python3";
 const startMs = 20_000;
-/** Any text string; PyKMIP's identifiers are short numbers. */
+/** A Unique Identifier of any length; PyKMIP's identifiers are short numbers. */
 const uniqueIdentifier = Buffer.from("42009407", "hex");
 
-/** Where Debian's PyKMIP is missing: how to get it. */
+/** How to install Debian's PyKMIP if it is missing. */
 export const pykmipMissing =
   "PyKMIP is not installed: skipped (sudo apt-get install python3-pykmip)";
 
-/** The installed version; undefined when there is none. */
+/** The installed version; undefined if PyKMIP is not installed. */
 export function pykmipVersion(): string | undefined {
   if (!existsSync(python)) return undefined;
   const code = "import importlib.metadata as m, kmip; print(m.version('PyKMIP'))";
@@ -26,7 +26,7 @@ export function pykmipVersion(): string | undefined {
   return status === 0 ? stdout.trim() : undefined;
 }
 
-/** PyKMIP's server with SQLite in a folder of its own, on TLS 1.2, the only version that it speaks. */
+/** PyKMIP's server with SQLite in its own folder; it supports only TLS 1.2. */
 export class PykmipServer implements AsyncDisposable {
   readonly target: Target;
   readonly #folder: string;
@@ -62,7 +62,7 @@ export class PykmipServer implements AsyncDisposable {
     return this.#child?.pid ?? 0;
   }
 
-  /** A Get for a key that is made for it. */
+  /** Makes a key, and returns a Get for it. */
   async makeKey(getOf: (id: string) => Message): Promise<Message> {
     const wire = await Wire.open(this.target, new Contexts());
     try {
@@ -99,7 +99,7 @@ export class PykmipServer implements AsyncDisposable {
     const settings = {
       hostname: this.target.host,
       port: this.target.port,
-      // Debian's patch hands the two to Python the wrong way round.
+      // Debian's patch gives these two to Python in the wrong order.
       certificate_path: key,
       key_path: certificate,
       ca_path: client,
@@ -117,7 +117,7 @@ export class PykmipServer implements AsyncDisposable {
   async #boot(): Promise<void> {
     const script = join(import.meta.dirname, "pykmip-server.py");
     const args = ["-W", "ignore", script, join(this.#folder, "server.conf")];
-    // In a group of its own: it starts helpers, and ends them all with itself when its input is closed.
+    // It has its own process group: it starts helpers, and ends with them when its input is closed.
     const child = spawn(python, [...args, join(this.#folder, "log")], {
       stdio: ["pipe", "ignore", "ignore"],
       detached: true,

@@ -20,7 +20,7 @@ export function machineLine(machine: Machine): string {
   return `${processor}, ${cores} cores, ${memory}, Linux ${kernel}; ${versions}`;
 }
 
-/** One measured load, a line for each side. */
+/** One measured load, with a line for each side. */
 export function loadLines(figures: LoadFigures): string[] {
   return sideNames.flatMap((side) => {
     const cells = loadCells(figures, side);
@@ -28,7 +28,7 @@ export function loadLines(figures: LoadFigures): string[] {
   });
 }
 
-/** The head over `loadLines`. */
+/** The heading for `loadLines`. */
 export function loadHead(): string {
   const cells = [
     ...["", "server", "op/s", "p50 ms", "p99 ms"],
@@ -88,7 +88,7 @@ export function otherLines(results: Results): string[] {
   return lines;
 }
 
-/** What two regions cost, and how fast they come together. */
+/** The cost of two regions, and how fast they catch up. */
 function regionLines({ creates, lag, catchUp, refill }: TwoRegionsFigures): string[] {
   const lines = creates.map(({ wanMs, connections, result, barrierMs, shared, alone }) => {
     const where = wanMs === undefined ? "a region alone" : `two regions, ${wanMs} ms each way`;
@@ -122,14 +122,14 @@ export function verdictLines(verdicts: readonly Verdict[]): string[] {
   });
 }
 
-/** Three digits that count, or all of a larger number. */
+/** Three significant digits, or all digits of a larger number. */
 function number(value: number | undefined): string {
   if (value === undefined || Number.isNaN(value)) return "–";
   if (Math.abs(value) >= 100) return Math.round(value).toLocaleString("en");
   return value === 0 ? "0" : String(Number(value.toPrecision(3)));
 }
 
-/** A negative width is that of a column set to the left. */
+/** A row of a table; a negative width means a left-aligned column. */
 function row(cells: readonly string[], widths: readonly number[]): string {
   const padded = cells.map((cell, at) => {
     const width = widths[at] ?? 0;

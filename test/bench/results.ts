@@ -8,7 +8,7 @@ import type { StartUp } from "./start-up.ts";
 import type { StoredBytes } from "./stored-bytes.ts";
 import type { TwoRegionsFigures } from "./two-regions.ts";
 
-/** Everything that one run has measured; what was not asked for is empty or absent. */
+/** Everything that one run measured; parts that were not selected are empty or absent. */
 export interface Results {
   readonly loads: readonly LoadFigures[];
   readonly idleMemory: readonly IdleMemory[];

@@ -7,7 +7,7 @@ import { ClientsOfAll } from "../support/two-regions-clients.ts";
 import { allWell } from "../support/vitals.ts";
 import type { Extent } from "./options.ts";
 
-/** What Gets were answered during a time, at the region whose root of trust is in trouble. */
+/** The answers to Gets during some time, in the region with the faulty root of trust. */
 interface GetFigures {
   readonly when: "before" | "during" | "after";
   readonly count: number;
@@ -17,24 +17,24 @@ interface GetFigures {
   readonly p99Ms: number;
 }
 
-/** One thing that happened to a root of trust. */
+/** One fault of a root of trust. */
 interface RootFault {
   readonly what: string;
   readonly gets: readonly GetFigures[];
-  /** Until every node of the region answered otherwise, and until all answered again. */
+  /** The time until every node of the region refused, and (`openMs`) until all answered again. */
   readonly closedMs?: number;
   readonly openMs?: number;
 }
 
-/** What came of a rotation while keys were made. */
+/** The result of a rotation while keys were made. */
 interface RotationFigures {
   readonly creations: number;
   readonly lost: number;
-  /** Until no KEK was under the old version. */
+  /** The time until no KEK was under the old version. */
   readonly rewrappedMs: number;
 }
 
-/** What faults of roots of trust cost. */
+/** The cost of faults of roots of trust. */
 export interface RootsFigures {
   readonly faults: readonly RootFault[];
   readonly rotation: RotationFigures;
@@ -52,7 +52,7 @@ interface Stage {
   readonly signal: AbortSignal;
 }
 
-/** Two regions under stand-ins of Key Protect and HPCS; what happens to a's shows in Gets at a's nodes. */
+/** Measures Gets in region a while its stand-in of Key Protect fails; region b is under HPCS. */
 export async function measureRoots(
   { rootOutMs, rootCreations }: Extent,
   signal: AbortSignal,
@@ -128,7 +128,7 @@ async function closes(stage: Stage, what: string, { begin, end }: Trouble): Prom
   return { what, gets: [before, during, after], closedMs, openMs };
 }
 
-/** Gets at both nodes of region a, one after another at each. */
+/** Sends Gets to both nodes of region a, one after another at each. */
 async function gets(
   { clients, keys, signal }: Stage,
   when: GetFigures["when"],
@@ -173,7 +173,7 @@ async function answers({ clients, keys }: Stage, open: boolean): Promise<void> {
   }
 }
 
-/** Nothing that was acknowledged may be lost while every KEK goes under a new version. */
+/** Rotates the root keys: no acknowledged key may be lost while all KEKs get a new version. */
 async function rotation(
   { roots, clients, signal }: Stage,
   creations: number,
@@ -187,7 +187,7 @@ async function rotation(
         if (error instanceof ConnectionError || error instanceof KmipClientError) return undefined;
         throw error;
       });
-      // What was not acknowledged may have been made, and counts as nothing.
+      // A key that was not acknowledged may exist, but does not count.
       if (id === undefined) await sleep(restMs);
       else made.push(id);
     }
@@ -203,7 +203,7 @@ async function rotation(
       "every KEK is under the new version",
       async () => {
         const { items } = await roots.admin("a1").call("reportRoots", {});
-        // All under one, and that one not the old one.
+        // All KEKs are under one version, which is not the old one.
         return items.every(
           ({ stale, versions }) =>
             stale === 0 && Object.keys(versions).every((version) => !before.includes(version)),
@@ -224,7 +224,7 @@ async function rotation(
   };
 }
 
-/** For people. */
+/** The figures as lines of text. */
 export function rootsLines({ faults, rotation }: RootsFigures): readonly string[] {
   const { creations, lost, rewrappedMs } = rotation;
   return [

@@ -9,13 +9,13 @@ import type { LoadSide } from "./load-rows.ts";
 import type { Extent } from "./options.ts";
 import type { TextAnswer, TextRequest } from "./text-server.ts";
 
-/** KMIP Get by turns alone, beside a storm of scrapes, and beside the same storm on another process. */
+/** KMIP Get, in turn alone, during many scrapes, and during as many scrapes of another process. */
 export interface ScrapeFigures {
   readonly before: readonly LoadResult[];
   readonly beside: readonly LoadResult[];
   /** What the scraper itself costs on this machine: it scrapes a process that sends a fixed text of the same size. */
   readonly control: readonly LoadResult[];
-  /** Scrapes that were answered, and the bytes of one. */
+  /** The number of answered scrapes, and the bytes of one. */
   readonly scrapes: number;
   readonly bytes: number;
 }
@@ -65,7 +65,7 @@ export async function measureScrapes(
   return { before, beside, control, scrapes: scrapes / 2, bytes };
 }
 
-/** Scrapes at a fixed rate until it is ended; answers how many bytes each answer had. */
+/** Scrapes at a fixed rate until it is stopped; returns the size of each answer in bytes. */
 async function scrapeAll(
   http: { readonly host: string; readonly port: number },
   signal: AbortSignal,
@@ -91,7 +91,7 @@ function scrape(http: { readonly host: string; readonly port: number }): Promise
   });
 }
 
-/** How much slower Gets are beside scrapes of this node than beside scrapes of another process: their p99. */
+/** How much slower Gets are during scrapes of this node than during scrapes of another process, by their p99. */
 export function scrapeRatio(figures: ScrapeFigures | undefined): number | undefined {
   const p99 = (rounds: readonly LoadResult[] | undefined) => latencyMs(rounds, 0.99);
   const [control, beside] = [p99(figures?.control), p99(figures?.beside)];

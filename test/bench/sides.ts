@@ -1,10 +1,10 @@
 import type { LoadPlan, Target } from "./load-plan.ts";
 
-/** A server that is measured. */
+/** A measured server. */
 export interface Side {
   readonly name: "holdfast" | "bare" | "pykmip";
-  /** Its addresses; clients take them in turn. */
+  /** Its addresses; clients use them in turn. */
   readonly targets: readonly Target[];
-  /** Whose processor time is read: `server`, and what stands behind it. */
+  /** The processes whose processor time is read: `server`, and those behind it. */
   readonly pids: () => LoadPlan["pids"];
 }

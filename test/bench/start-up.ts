@@ -19,16 +19,16 @@ import { Contexts, Wire } from "./wire.ts";
 export interface StartUp {
   /** `npm start` in a folder where it ran before, to the first answered request. */
   readonly npmFirstAnswerMs: readonly number[];
-  /** The same, until vCenter's whole sequence has passed and the cluster says that it is ready. */
+  /** The same, until vCenter's whole sequence succeeded and the cluster says that it is ready. */
   readonly npmReadyMs: readonly number[];
-  /** A node's own process, over a store that runs. */
+  /** A node's process alone, with a running store. */
   readonly nodes: Readonly<Record<(typeof forms)[number], NodeStarts>>;
 }
 
 interface NodeStarts {
-  /** To the first answered request. */
+  /** The time to the first answered request. */
   readonly firstAnswerMs: readonly number[];
-  /** Resident memory of a node that has served one client, and then nobody. */
+  /** Resident memory of an idle node that has served one client before. */
   readonly idleBytes: readonly number[];
 }
 
@@ -50,7 +50,7 @@ export async function measureStartUp(
 ): Promise<StartUp> {
   const folder = await mkdtemp(join(tmpdir(), "holdfast-bench-start-"));
   try {
-    // The first start makes certificates and an empty store; those after it are the warm ones.
+    // The first start makes certificates and an empty store; the later starts are warm.
     await start(folder, signal);
     const npmFirstAnswerMs: number[] = [];
     const npmReadyMs: number[] = [];
@@ -90,7 +90,7 @@ async function startNode(node: NodeProcess, target: Target): Promise<number> {
   return firstAnswerMs;
 }
 
-/** One `npm start` of a cluster in a folder and on a port of its own, ended again. */
+/** Runs `npm start` once for a cluster with its own folder and port, and ends it again. */
 async function start(
   folder: string,
   signal: AbortSignal,
@@ -122,7 +122,7 @@ async function answers(folder: string, port: number, sinceMs: number) {
   return { firstAnswerMs, readyMs: performance.now() - sinceMs };
 }
 
-/** Asks for the versions until somebody answers. */
+/** Asks for the versions until a node answers. */
 async function firstAnswer(targetOf: () => Target | undefined, sinceMs: number): Promise<number> {
   const contexts = new Contexts();
   let target: Target | undefined;
@@ -153,7 +153,7 @@ async function pause(sinceMs: number): Promise<void> {
   await sleep(pollMs);
 }
 
-/** What the cluster writes for tools that attach. */
+/** The file that the cluster writes for tools that attach. */
 function clusterFile(folder: string) {
   const path = join(folder, "cluster.json");
   if (!existsSync(path)) return undefined;
@@ -181,7 +181,7 @@ function targetIn(folder: string, port: number): Target | undefined {
   };
 }
 
-/** In a group of its own, and ended with the bench in whatever way that ends. */
+/** Starts npm in its own process group; it ends with the bench, however the bench ends. */
 function spawnNpm(args: readonly string[]): ChildProcess {
   const setpriv = "/usr/bin/setpriv";
   const command = existsSync(setpriv) ? [setpriv, "--pdeathsig", "SIGTERM", "npm"] : ["npm"];
@@ -189,7 +189,7 @@ function spawnNpm(args: readonly string[]): ChildProcess {
   return spawn(file, [...first, ...args], { cwd: root, stdio: "ignore", detached: true });
 }
 
-/** Ends the cluster and whatever of it is left. */
+/** Ends the cluster and its remaining processes. */
 async function stop(folder: string, started: ChildProcess): Promise<void> {
   const stopping = spawnNpm(["stop", "--", "--dir", folder]);
   await once(stopping, "exit");

@@ -11,7 +11,7 @@ describe("median", () => {
     ["of an odd number, unsorted", [9, 1, 5], 5],
     ["of an even number", [10, 1, 2, 3], 2.5],
     ["of numbers, not of their texts", [100, 20, 3], 20],
-  ])("%s", (_name, values, expected) => {
+  ])("is computed %s", (_name, values, expected) => {
     expect(median(values)).toBe(expected);
   });
 });
@@ -22,7 +22,7 @@ describe("pairedRatio", () => {
     ["of the rounds that both have", [10, 20], [5], 2],
     ["without a round that counted nothing", [10, 30], [0, 10], 3],
     ["of nothing", [], [1], undefined],
-  ])("%s", (_name, ours, theirs, expected) => {
+  ])("is computed %s", (_name, ours, theirs, expected) => {
     expect(pairedRatio(ours, theirs)).toBe(expected);
   });
 });
@@ -32,7 +32,7 @@ describe("histogram", () => {
     expect(new Histogram().percentile(0.5)).toBeUndefined();
   });
 
-  test("tells the share that is not exceeded", () => {
+  test("gives the duration that a share does not exceed", () => {
     const histogram = new Histogram();
     for (let us = 1; us <= 1000; us++) histogram.record(us);
     for (const share of [0.01, 0.5, 0.99, 1]) {
@@ -44,7 +44,7 @@ describe("histogram", () => {
 
   const durations = fc.array(fc.double({ min: 0.01, max: 6e7, noNaN: true }), { minLength: 1 });
 
-  test(`a percentile is within one per cent of the sorted values (seed ${seed})`, () => {
+  test(`has percentiles within one per cent of the sorted values (seed ${seed})`, () => {
     fc.assert(
       fc.property(durations, fc.double({ min: 0, max: 1, noNaN: true }), (values, share) => {
         const histogram = new Histogram();
@@ -59,7 +59,7 @@ describe("histogram", () => {
     );
   });
 
-  test(`merging counts as one histogram does, over JSON too (seed ${seed})`, () => {
+  test(`counts the same when merged, through JSON too (seed ${seed})`, () => {
     fc.assert(
       fc.property(durations, durations, (first, second) => {
         const [one, other, both] = [new Histogram(), new Histogram(), new Histogram()];

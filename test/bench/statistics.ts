@@ -1,4 +1,4 @@
-/** Buckets grow by one per cent, so that a percentile is at most that far off. */
+/** Buckets grow by one per cent, so a percentile is wrong by at most that. */
 const growth = Math.log(1.01);
 
 /** Counts durations in buckets of equal ratio; small enough to send from one process to another. */
@@ -6,7 +6,7 @@ export class Histogram {
   readonly #counts: number[] = [];
   #total = 0;
 
-  /** Takes back what `toJSON` gave. */
+  /** Makes a histogram from the output of `toJSON`. */
   static of(buckets: readonly (readonly [bucket: number, count: number])[]): Histogram {
     const histogram = new Histogram();
     for (const [bucket, count] of buckets) histogram.#add(bucket, count);
@@ -17,17 +17,17 @@ export class Histogram {
     return this.#total;
   }
 
-  /** Counts one duration; all below one microsecond are one. */
+  /** Counts one duration; durations below one microsecond count as one. */
   record(us: number): void {
     this.#add(us <= 1 ? 0 : Math.round(Math.log(us) / growth), 1);
   }
 
-  /** Adds what another one counted. */
+  /** Adds the counts of another histogram. */
   merge(other: Histogram): void {
     for (const [bucket, count] of other.toJSON()) this.#add(bucket, count);
   }
 
-  /** The duration, in microseconds, that `share` (0 to 1) of those counted do not exceed; undefined when none is. */
+  /** The microseconds that `share` (0 to 1) of the durations do not exceed; undefined without any. */
   percentile(share: number): number | undefined {
     if (this.#total === 0) return undefined;
     const wanted = Math.max(1, Math.ceil(share * this.#total));
@@ -53,7 +53,7 @@ export class Histogram {
   }
 }
 
-/** The middle value, or the mean of the two in the middle; undefined of nothing. */
+/** The middle value, or the mean of the two in the middle; undefined for an empty list. */
 export function median(values: readonly number[]): number | undefined {
   const sorted = [...values].sort((a, b) => a - b);
   const half = sorted.length / 2;
@@ -63,8 +63,8 @@ export function median(values: readonly number[]): number | undefined {
 }
 
 /**
- * How many times `ours` is `theirs`: the median of the ratios round by round, since the two measured one after the
- * other saw the same machine; undefined where no round has both.
+ * The ratio of `ours` to `theirs`: the median of the ratios round by round, since two rounds measured one after the
+ * other saw the same machine; undefined if no round has both.
  */
 export function pairedRatio(
   ours: readonly number[],

@@ -6,18 +6,18 @@ import type { Exchange } from "./load-plan.ts";
 import { create, newKey } from "./messages.ts";
 import type { Extent } from "./options.ts";
 
-/** What objects of one kind take in Redis. */
+/** How much memory objects of one kind take in Redis. */
 export interface StoredBytes {
   readonly objects: "created" | "described";
   readonly title: string;
   readonly count: number;
   /** Records and indexes. */
   readonly bytes: number;
-  /** The audit streams, which grow with operations and not with objects. */
+  /** The audit streams, which grow with operations, not with objects. */
   readonly streamBytes: number;
 }
 
-/** Objects, their bytes, and those of streams since the last time. */
+/** The number of objects, their bytes, and the bytes of streams since the last count. */
 interface Holding {
   readonly count: number;
   readonly bytes: number;
@@ -51,7 +51,7 @@ const kinds: readonly (Pick<StoredBytes, "objects" | "title"> & {
   },
 ];
 
-/** Makes objects of each kind in an instance of their own and reads how Redis's memory grows. */
+/** Makes objects of each kind in their own instance, and reads how Redis's memory grows. */
 export async function measureStoredBytes(
   region: Region,
   generator: LoadGenerator,
@@ -89,7 +89,7 @@ function instanceOf(objects: StoredBytes["objects"]): string {
   return found;
 }
 
-/** Counts the objects, and the bytes with and without the streams, which are emptied for it. */
+/** Counts the objects, and the bytes with and without the streams, which it empties. */
 async function holding(redis: RedisServer): Promise<Holding> {
   const count = (await keysOf(redis, "MATCH", "{p*}:o:*")).length;
   const all = await usedBytes(redis);
@@ -100,7 +100,7 @@ async function holding(redis: RedisServer): Promise<Holding> {
   return { count, bytes, streamBytes: all - bytes };
 }
 
-/** Memory in use, without what is no data but a connection's or the log's buffer. */
+/** The memory for data, without the buffers of connections and of the append-only file. */
 async function usedBytes(redis: RedisServer): Promise<number> {
   let bytes = Number(await redis.info("used_memory"));
   for (const buffer of buffers) bytes -= Number(await redis.info(buffer));

@@ -9,13 +9,13 @@ import type { Transfer } from "./two-regions.ts";
 interface Target {
   readonly text: string;
   readonly unit: string;
-  /** A figure meets the target on this side of the limit, the limit included. */
+  /** On this side of the limit, limit included, a figure meets the target. */
   readonly bound: "at most" | "at least";
   readonly limit: number;
   readonly measured: (results: Results) => number | undefined;
 }
 
-/** A target and what came of it; `met` is undefined where nothing was measured. */
+/** A target and its result; `met` is undefined if nothing was measured. */
 export interface Verdict {
   readonly text: string;
   readonly unit: string;
@@ -25,7 +25,7 @@ export interface Verdict {
   readonly met: boolean | undefined;
 }
 
-/** What Holdfast should reach, against servers measured in the same run. */
+/** The figures that Holdfast should reach, compared with servers measured in the same run. */
 const targets: readonly Target[] = [
   {
     text: "Get, 32 connections: server CPU of the bare server's",
@@ -145,7 +145,7 @@ const targets: readonly Target[] = [
   ),
 ];
 
-/** Of 100,000 keys at least: fewer say nothing of the target. */
+/** Only for at least 100,000 keys: fewer say nothing about the target. */
 function keysRatio(
   keys: KeysFigures | undefined,
   time: "pageMs" | "getMs" | "locateMs",
@@ -154,16 +154,16 @@ function keysRatio(
   return keys.many[time] / keys.few[time];
 }
 
-/** What a Create of one client takes beyond what it must wait for. */
+/** The time of one client's Create beyond what it must wait for. */
 function beyondBarrierMs({ twoRegions }: Results, wanMs: number): number | undefined {
   const found = twoRegions?.creates.find((one) => one.wanMs === wanMs && one.connections === 1);
   const p50Ms = found === undefined ? undefined : latencyMs([found.result], 0.5);
   if (found === undefined || p50Ms === undefined) return undefined;
-  // The push waits beside the barrier: only the longer of both must be waited for, and both is what is allowed.
+  // Push and barrier run at the same time, so only the longer wait is needed; the sum is allowed.
   return p50Ms - 2 * wanMs - found.barrierMs;
 }
 
-/** Of a whole transfer only: fewer objects say nothing of the target. */
+/** Only for a whole transfer: fewer objects say nothing about the target. */
 function secondsOf(transfer: Transfer | undefined): number | undefined {
   return transfer === undefined || transfer.objects < 50_000 ? undefined : transfer.seconds;
 }
@@ -190,7 +190,7 @@ function bytesOf({ storedBytes }: Results, objects: StoredBytes["objects"]): num
   return found === undefined ? undefined : found.bytes / found.count;
 }
 
-/** Of thousands of bytes. */
+/** In thousands of bytes. */
 function idleKilobytes({ idleMemory }: Results): number | undefined {
   const each = idleMemory
     .filter(({ side }) => side === "holdfast")

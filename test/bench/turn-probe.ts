@@ -1,11 +1,11 @@
 import { createServer } from "node:net";
 
-/** Preloaded into a node (`--import`): tells on a socket what the longest turn of its event loop was since it was last asked. */
+/** Preloaded into a node (`--import`): reports the longest event loop turn since the last request. */
 const everyMs = 1;
 let longestUs = 0;
 let before = process.threadCpuUsage();
 setInterval(() => {
-  // Processor time and no clock's: the bench's own processes want the same cores.
+  // It measures processor time, not clock time: the bench's processes use the same cores.
   const { user, system } = process.threadCpuUsage(before);
   longestUs = Math.max(longestUs, user + system);
   before = process.threadCpuUsage();

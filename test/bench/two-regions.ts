@@ -16,35 +16,35 @@ const instance = "bench";
 const lagRate = 1000;
 const limitMs = 600_000;
 
-/** Creates in one region while the other acknowledges, or of a region alone. */
+/** Creates in one region that the other acknowledges, or in a region alone. */
 interface RegionsCreate {
   /** Undefined for a region alone. */
   readonly wanMs: number | undefined;
   readonly connections: number;
   readonly result: LoadResult;
-  /** Mean time of the own store's barrier meanwhile. */
+  /** Mean time of the own store's barrier during the measurement. */
   readonly barrierMs: number;
   readonly shared: number;
   readonly alone: number;
 }
 
-/** When what one region had acknowledged was in the other one's store. */
+/** How late the changes that one region acknowledged were in the other one's store. */
 interface RegionsLag {
   readonly perSecond: number;
-  /** From the acknowledgement, in milliseconds; 0 where it was there already. */
+  /** Milliseconds after the acknowledgement; 0 if it was already there. */
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly samples: number;
   readonly alone: number;
 }
 
-/** How long the other region took to have what it lacked. */
+/** The time until the other region had what it lacked. */
 export interface Transfer {
   readonly objects: number;
   readonly seconds: number;
 }
 
-/** What two regions cost and how fast they come together. */
+/** The cost of two regions, and how fast they catch up. */
 export interface TwoRegionsFigures {
   readonly creates: readonly RegionsCreate[];
   readonly lag?: RegionsLag;
@@ -52,7 +52,7 @@ export interface TwoRegionsFigures {
   readonly refill?: Transfer;
 }
 
-/** Measures what is asked for of two regions with one node each; `alone` is a region without a peer. */
+/** Measures the selected parts of two regions with one node each; `alone` has no peer. */
 export async function measureTwoRegions(
   alone: Region,
   generator: LoadGenerator,
@@ -73,7 +73,7 @@ export async function measureTwoRegions(
     if (has("regions-lag")) figures.lag = await measureLag(both, generator, extent);
   }
   if (moved) {
-    // Stores of their own, so that as many objects are moved as are asked for.
+    // New stores, so that exactly the given number of objects is moved.
     await using both = await startPair();
     if (has("regions-catch-up")) figures.catchUp = await measureCatchUp(both, generator, extent);
     if (has("regions-refill")) figures.refill = await measureRefill(both, generator, extent);
@@ -115,7 +115,7 @@ async function measureCreates(
   const measure = async (region: Region, wanMs: number | undefined, connections: number) => {
     const [node] = region.nodes;
     if (node === undefined) throw new Error("a region without nodes");
-    // The node that is asked, and the one that is told.
+    // The node that clients ask, and the node that gets the changes.
     const peers = wanMs === undefined ? [] : both.b.nodes.map(({ pid }) => pid);
     const pids = { server: [node.pid], peer: peers };
     const before = { barrier: await barrierOf(region), vitals: await vitalsOf(node) };
@@ -146,7 +146,7 @@ async function measureCreates(
   return found;
 }
 
-/** Seconds and number of full barriers of a region's first node. */
+/** The total seconds and the number of full barriers of a region's first node. */
 async function barrierOf(region: Region): Promise<{ sum: number; count: number }> {
   const text = (await region.nodes[0]?.metrics()) ?? "";
   const value = (what: string) =>
@@ -158,7 +158,7 @@ async function barrierOf(region: Region): Promise<{ sum: number; count: number }
   return { sum: value("sum"), count: value("count") };
 }
 
-/** Makes keys beside a load of Creates, and looks how late each is in the other region's Redis. */
+/** Makes keys during a load of Creates, and checks how late each is in the other region's Redis. */
 async function measureLag(
   both: TwoRegions,
   generator: LoadGenerator,
@@ -188,7 +188,7 @@ async function measureLag(
   };
 }
 
-/** Looks for each of its keys in the other region's Redis, from its acknowledgement on. */
+/** Makes keys, and looks for each in the other region's Redis after its acknowledgement. */
 async function sampleLags(both: TwoRegions, forMs: number): Promise<Histogram> {
   const lags = new Histogram();
   const prefix = await partitionOf(both.a.redis.primary);
@@ -227,7 +227,7 @@ async function measureCatchUp(
   await generator.load(creating(both.a, { operationsMax: 1 }));
   await both.cut();
   const sinceMs = performance.now();
-  // Creates wait for the other region until its node knows that it is out of reach.
+  // Creates wait for the other region until the node knows that it cannot be reached.
   await sleep(2000);
   await generator.load(creating(both.a, { connections: 64, operationsMax: replicatedObjects }));
   await sleep(Math.max(0, sinceMs + cutMs - performance.now()));
@@ -274,12 +274,12 @@ async function sameIn(both: TwoRegions, prefix: string): Promise<void> {
   );
 }
 
-/** Records of a partition in a region's store, each of which it has counted when it came. */
+/** The records of a partition in a region's store, by its own counter. */
 async function countIn({ redis }: Region, prefix: string): Promise<number> {
   return Number(await redis.primary.command("hget", `${prefix}:counters`, "created"));
 }
 
-/** Prefix of the partition that the instance lies in: the one with records. */
+/** The prefix of the instance's partition: the one with records. */
 async function partitionOf(redis: RedisServer): Promise<string> {
   const { prefix } = await fullest(redis);
   if (prefix === "") throw new Error("no partition has a record");

@@ -6,7 +6,7 @@ const answerMs = 20_000;
 const headerBytes = 8;
 const identifierLength = 36;
 
-/** Result Status (KMIP 2.1, 11.47) as it lies on the wire; its value follows. */
+/** Result Status (KMIP 2.1, 11.47) in its encoded form; its value follows. */
 const resultStatus = Buffer.from("42007f0500000004", "hex");
 /** Result Message (KMIP 2.1, 11.48), a text string; its length follows. */
 const resultMessage = Buffer.from("42007d07", "hex");
@@ -27,7 +27,7 @@ export class Contexts {
   }
 }
 
-/** A mutual-TLS connection that costs as little as it can: one message out, one back, no decoding. */
+/** A mutual-TLS connection with the least cost: one message out, one back, no decoding. */
 export class Wire {
   readonly #socket: TLSSocket;
   #chunks: Buffer[] = [];
@@ -62,12 +62,12 @@ export class Wire {
     });
   }
 
-  /** Nothing will be sent for a while, and that is not a fault. */
+  /** Turns off the timeout: the connection may now be idle. */
   rest(): void {
     this.#socket.setTimeout(0);
   }
 
-  /** Says goodbye and does not wait for the answer. */
+  /** Ends the connection without waiting for the other side. */
   end(): void {
     this.#socket.end();
   }
@@ -108,7 +108,7 @@ function isWhole(bytes: Buffer): boolean {
   return bytes.length >= headerBytes && bytes.length >= headerBytes + bytes.readUInt32BE(4);
 }
 
-/** What the first failed item of an answer says; undefined when every item says Success, and there is one. */
+/** The message of the first failed item; undefined if there are items and all have Success. */
 export function refusalIn(answer: Buffer): string | undefined {
   let at = answer.indexOf(resultStatus);
   if (at < 0) return "the answer has no result";
@@ -128,12 +128,12 @@ function messageIn(bytes: Buffer): string {
   return `refused: ${bytes.toString("utf8", textAt, textAt + bytes.readUInt32BE(at + 4))}`;
 }
 
-/** Where in a message Unique Identifiers of 36 characters begin. */
+/** The positions in a message at which Unique Identifiers of 36 characters begin. */
 export function identifiersIn(message: Buffer): number[] {
   return positionsOf(message, uniqueIdentifier).map((at) => at + uniqueIdentifier.length);
 }
 
-/** Where in a message some bytes begin, again and again. */
+/** All positions in a message at which some bytes begin. */
 export function positionsOf(message: Buffer, bytes: Buffer): number[] {
   const found: number[] = [];
   for (let at = message.indexOf(bytes); at >= 0; at = message.indexOf(bytes, at + bytes.length)) {

@@ -5,11 +5,11 @@ import type { Endpoint } from "./clients.ts";
 import type { Entry, History } from "./history.ts";
 import { noteLook } from "./workload.ts";
 
-/** Objects in one message. */
+/** The number of objects in one message. */
 const together = 20;
 const triesMax = 50;
 
-/** Reads every object at every endpoint; what is not answered in the end is missing. */
+/** Reads every object at every endpoint; an object without an answer at the end is missing. */
 export async function checkAll(endpoints: readonly Endpoint[], history: History): Promise<void> {
   await Promise.all(endpoints.map((endpoint) => checkAt(endpoint, history)));
 }
@@ -36,7 +36,7 @@ async function checkAt(endpoint: Endpoint, history: History): Promise<void> {
   for (const { id } of left) history.violation("missing", `${id} at ${endpoint.node}: no answer`);
 }
 
-/** Which of them were answered. */
+/** Reads some objects, and returns those that were answered. */
 async function look(
   client: KmipClient,
   endpoint: Endpoint,

@@ -6,20 +6,20 @@ import type { KmipTarget } from "../support/kmip-socket.ts";
 import type { RegionName, TwoRegions } from "../support/two-regions.ts";
 import type { History, Moment } from "./history.ts";
 
-/** A node as clients have it in their list. */
+/** A node in the clients' list. */
 export interface Endpoint {
   readonly node: string;
   readonly region: RegionName;
   readonly target: KmipTarget;
 }
 
-/** How long a client that tries the next endpoint waits for one. */
+/** How long a client waits for an endpoint before it tries the next one. */
 export interface Patience {
   readonly connectTimeoutMs: number;
   readonly requestTimeoutMs: number;
 }
 
-/** What came of a task at one endpoint. */
+/** The result of a task at one endpoint. */
 export type Outcome<Answer> =
   | { readonly kind: "done"; readonly answer: Answer; readonly moment: Moment }
   /** No answer, or "cannot tell": a fault may cause that. */
@@ -28,7 +28,7 @@ export type Outcome<Answer> =
   /** The object's state does not allow it. */
   | { readonly kind: "denied"; readonly moment: Moment };
 
-/** All endpoints of one instance, the regions in turn. */
+/** All endpoints of one instance, alternating between the regions. */
 export function endpointsOf(both: TwoRegions, instance: string): readonly Endpoint[] {
   return both.nodes.map((node) => {
     const region = both.regionOf(node);
@@ -37,7 +37,7 @@ export function endpointsOf(both: TwoRegions, instance: string): readonly Endpoi
   });
 }
 
-/** Carries out tasks at endpoints, each on a connection of its own, and counts what came of them. */
+/** Carries out tasks at endpoints, each on its own connection, and counts the results. */
 export class Clients {
   /** `Create Success`, `Get lost`, … → how often. */
   readonly operations = new Map<string, number>();
@@ -52,7 +52,7 @@ export class Clients {
     this.#patience = patience;
   }
 
-  /** The endpoint whose turn it is. */
+  /** The next endpoint in turn. */
   next(): Endpoint {
     this.#turn = (this.#turn + 1) % this.endpoints.length;
     const endpoint = this.endpoints[this.#turn];
@@ -60,7 +60,7 @@ export class Clients {
     return endpoint;
   }
 
-  /** A task in vCenter's own messages. */
+  /** Runs a task with vCenter's own messages. */
   vcenter<Answer>(
     name: string,
     endpoint: Endpoint,
@@ -74,7 +74,7 @@ export class Clients {
     });
   }
 
-  /** A task of a client that speaks KMIP 1.4. */
+  /** Runs a task with a KMIP 1.4 client. */
   plain<Answer>(
     name: string,
     endpoint: Endpoint,
@@ -126,12 +126,12 @@ export class Clients {
   }
 }
 
-/** Key bytes as they are compared: vCenter's session gives them so. */
+/** The digest of key bytes, in the form in which vCenter's session returns it. */
 export function digestOf(hex: string): string {
   return createHash("sha256").update(Buffer.from(hex, "hex")).digest("hex");
 }
 
-/** Whether the server said that it cannot tell or cannot promise. */
+/** Whether the server answered that it cannot tell or cannot promise. */
 export function isRefused({ status, reason }: ResponseItem): boolean {
   return status !== "Success" && reason === "GeneralFailure";
 }

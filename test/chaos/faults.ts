@@ -9,35 +9,35 @@ import type { RegionName, TwoRegions } from "../support/two-regions.ts";
 import type { PacketFilter } from "./packet-filter.ts";
 import type { FaultKind, PlannedFault } from "./plan.ts";
 
-/** What faults are made with, and who hears of them. */
+/** What faults need, and the functions that report them. */
 export interface FaultContext {
   readonly both: TwoRegions;
   readonly filter: PacketFilter;
   /** The program of the other version. */
   readonly other: string | undefined;
-  /** An identifier of an object that was acknowledged. */
+  /** The identifier of an acknowledged object. */
   readonly anyObject: (dice: number) => string | undefined;
   /** Reads an object at every endpoint of a region, as clients do. */
   readonly readAt: (region: RegionName, id: string) => Promise<void>;
-  /** A process was killed at this moment. */
+  /** Reports that a process was killed at this moment. */
   readonly died: (node: NodeProcess) => void;
-  /** A region's store lost everything. */
+  /** Reports that a region's store lost everything. */
   readonly emptied: (region: RegionName) => void;
-  /** A time begins, or ends, in which no two regions can agree. */
+  /** Reports that a time begins or ends in which the regions cannot agree. */
   readonly isolated: (name: string, isolated: boolean) => void;
-  /** Something that must come true once every node is well again, before another fault comes. */
+  /** Adds a check that must become true once every node is healthy again, before the next fault. */
   readonly afterwards: (what: string, check: () => Promise<boolean>) => void;
   readonly stopped: AbortSignal;
 }
 
-/** Ends a fault; what it killed is started again by `revive`. */
+/** Ends a fault; `revive` restarts what it killed. */
 type Mend = () => Promise<void> | void;
 
 type Maker = (fault: PlannedFault, region: Region, context: FaultContext) => Promise<Mend>;
 
 const promotionMs = 8_000;
 
-/** How each kind is made. */
+/** How to make each kind of fault. */
 export const makers: Readonly<Record<FaultKind, Maker>> = {
   "kill-node": async ({ node: at }, region, context) => {
     await killNode(region.node(at), context);
@@ -101,7 +101,7 @@ export const makers: Readonly<Record<FaultKind, Maker>> = {
   "cut-one-way": async (_fault, region, { both, isolated }) => {
     await both.cut(region.name === "a" ? "a→b" : "b→a");
     return async () => {
-      // It may have made the second half of a cut in both ways.
+      // Together with another one-way cut it may have been a cut in both ways.
       isolated("cut", false);
       await both.heal();
     };
@@ -145,7 +145,7 @@ export const makers: Readonly<Record<FaultKind, Maker>> = {
     if (id === undefined || record === undefined) return () => undefined;
     const noise = randomBytes(record.value.length);
     await primary.command("set", record.key, noise).catch(() => undefined);
-    // Damage shows when the record is read. Were the other region's copy lost before, nobody could repair it.
+    // Damage is found when the record is read: before the other region's copy can be lost too.
     afterwards(`${id} repaired in region ${region.name}`, async () => {
       await readAt(region.name as RegionName, id);
       const [now] = await (await primaryOf(region)).buffers("mget", record.key);
@@ -175,7 +175,7 @@ export const makers: Readonly<Record<FaultKind, Maker>> = {
   },
 };
 
-/** Starts again whatever does not run, as a supervisor does; nodes are not waited for. */
+/** Restarts everything that does not run, as a supervisor does; does not wait for nodes. */
 export async function revive(both: TwoRegions): Promise<void> {
   for (const region of both.regions) {
     const dead = serversOf(region).filter(({ running }) => !running);
@@ -200,7 +200,7 @@ function serversOf({ redis, lockMasters }: Region): readonly RedisServer[] {
   return [redis.primary, ...redis.replicas, ...redis.sentinels, ...lockMasters];
 }
 
-/** The Redis that a Sentinel names as primary; the first where none can be asked. */
+/** The Redis that a Sentinel names as primary; the first server if no Sentinel answers. */
 async function primaryOf({ redis }: Region): Promise<RedisServer> {
   for (const sentinel of redis.sentinels) {
     if (!sentinel.running) continue;
@@ -211,7 +211,7 @@ async function primaryOf({ redis }: Region): Promise<RedisServer> {
   return redis.primary;
 }
 
-/** What a supervisor does with a Redis that comes back: it follows whom the Sentinels name, if that is another. */
+/** Makes a returned Redis follow the primary that the Sentinels name, as a supervisor does. */
 async function follow(server: RedisServer, region: Region): Promise<void> {
   const primary = await primaryOf(region);
   if (primary === server) return;

@@ -1,14 +1,14 @@
-/** A time in which a client that tries endpoint after endpoint got nothing done. */
+/** A time in which a client had no success, although it tried endpoint after endpoint. */
 export interface Gap {
   readonly kind: "read" | "write";
   readonly fromMs: number;
   readonly toMs: number;
 }
 
-/** A fault that was made, and when everything was well again. */
+/** A fault that was made, and when everything was healthy again. */
 export interface Made {
   readonly kind: string;
-  /** Whether no other fault was in force at any time of this one. */
+  /** Whether no other fault overlapped with this one. */
   readonly single: boolean;
   readonly fromMs: number;
   readonly recoveredMs: number;
@@ -20,20 +20,20 @@ export interface Longest {
   readonly readMs: number;
 }
 
-/** Shorter ones are how long a request takes. */
+/** Shorter times are normal request times. */
 const gapMinMs = 100;
 
-/** Notes the times between one success and the next. */
+/** Records the times between one success and the next. */
 export class Gaps {
   readonly all: Gap[] = [];
   readonly #last = new Map<string, number>();
 
-  /** A client begins, or rests: the time until its next success is not a gap. */
+  /** A client begins or rests now; a gap is counted from here. */
   rests(client: string, atMs: number): void {
     this.#last.set(client, atMs);
   }
 
-  /** A client got something done. */
+  /** A client had a success. */
   succeeded(client: string, kind: Gap["kind"], atMs: number): void {
     const last = this.#last.get(client);
     if (last !== undefined && atMs - last >= gapMinMs) {
@@ -42,13 +42,13 @@ export class Gaps {
     this.#last.set(client, atMs);
   }
 
-  /** Gaps that have not ended yet end here. */
+  /** Ends all open gaps. */
   ended(kinds: ReadonlyMap<string, Gap["kind"]>, atMs: number): void {
     for (const [client, kind] of kinds) this.succeeded(client, kind, atMs);
   }
 }
 
-/** The longest gaps of those that pass. */
+/** The longest of the gaps that pass the filter. */
 export function longest(gaps: readonly Gap[], passes: (gap: Gap) => boolean = () => true): Longest {
   const of = (kind: Gap["kind"]) =>
     Math.round(
@@ -62,7 +62,7 @@ export function longest(gaps: readonly Gap[], passes: (gap: Gap) => boolean = ()
   return { writeMs: of("write"), readMs: of("read") };
 }
 
-/** The longest gaps by kind of fault, of those faults that came alone: only they say what one fault costs. */
+/** The longest gaps by kind of fault; only faults without overlap show the cost of one. */
 export function longestByFault(
   gaps: readonly Gap[],
   made: readonly Made[],

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { type Circumstances, History, type Moment, type ViolationKind } from "./history.ts";
 import { Intervals } from "./intervals.ts";
 
-/** Times from 0 to 100 are shared; later ones may be alone. */
+/** Changes from 0 to 100 are shared; later ones may be alone. */
 const calm: Circumstances = {
   shared: (_, toMs) => toMs <= 100,
   disturbed: { a: new Intervals(), b: new Intervals() },
@@ -23,7 +23,7 @@ function during(fromMs: number, toMs: number): Intervals {
 
 type Play = (history: History) => void;
 
-/** A key of region a, made at a time, active from 10 ms later. */
+/** A key of region a that is made at a given time, and active from 10 ms later. */
 function active(history: History, madeMs = 10) {
   const entry = history.created("k", at("a1", madeMs));
   entry.tried = 1;
@@ -33,7 +33,7 @@ function active(history: History, madeMs = 10) {
 
 const cases: readonly [string, Play, Partial<Circumstances>, readonly ViolationKind[]][] = [
   ["nothing wrong", (h) => h.sawState(active(h), 1, at("b1", 30)), {}, []],
-  ["an identifier twice", (h) => [active(h), active(h)], {}, ["wrongAnswer"]],
+  ["an identifier given twice", (h) => [active(h), active(h)], {}, ["wrongAnswer"]],
   [
     "a shared state that the other region does not show",
     (h) => h.sawState(active(h), 0, at("b1", 30)),
@@ -53,7 +53,7 @@ const cases: readonly [string, Play, Partial<Circumstances>, readonly ViolationK
     ["backwardsInStore"],
   ],
   [
-    "the same while its nodes may have served from elsewhere",
+    "the same, while its nodes may have served from the other store",
     (h) => h.sawState(active(h, 200), 0, at("a2", 230)),
     { disturbed: { a: during(220, 225), b: new Intervals() } },
     [],
@@ -72,7 +72,7 @@ const cases: readonly [string, Play, Partial<Circumstances>, readonly ViolationK
   ],
   ["a state never asked for", (h) => h.sawState(active(h), 3, at("a1", 30)), {}, ["wrongAnswer"]],
   [
-    "destroyed by nobody",
+    "destroyed without a Destroy",
     (h) => h.sawState(active(h), 4, at("a1", 30)),
     {},
     ["destroyedWithoutAgreement"],
@@ -84,7 +84,7 @@ const cases: readonly [string, Play, Partial<Circumstances>, readonly ViolationK
     ["destroyedWithoutAgreement"],
   ],
   [
-    "a Destroy under way when the cut began",
+    "a Destroy in progress when the cut began",
     (h) => h.reached(active(h), 4, at("a1", 119)),
     { isolated: during(119.5, 140) },
     [],
@@ -125,7 +125,7 @@ const cases: readonly [string, Play, Partial<Circumstances>, readonly ViolationK
   ],
 ];
 
-describe("contradictions in a history", () => {
+describe("contradictions are found in a history with", () => {
   test.each(cases)("%s", (_, play, circumstances, expected) => {
     const history = new History();
     play(history);
@@ -134,7 +134,7 @@ describe("contradictions in a history", () => {
   });
 });
 
-test("acknowledged shared for certain, and perhaps alone", () => {
+test("a history counts changes as certainly shared, or perhaps alone", () => {
   const history = new History();
   history.created("k", at("a1", 10));
   history.created("l", at("a1", 99.5));

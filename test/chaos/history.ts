@@ -1,50 +1,50 @@
 import type { RegionName } from "../support/two-regions.ts";
 import type { Intervals } from "./intervals.ts";
 
-/** Place in an object's life at which it is destroyed; see `rankOf`. */
+/** The rank of a destroyed object; see `rankOf`. */
 const destroyed = 4;
 
-/** When and where a client asked. */
+/** When and where a client sent a request. */
 export interface Moment {
-  /** Of the endpoint that was asked. */
+  /** The region of the endpoint. */
   readonly region: RegionName;
   readonly node: string;
   readonly beganMs: number;
   readonly endedMs: number;
 }
 
-/** Something that a client knows of an object's state: acknowledged to it, or shown to it. */
+/** A state of an object that a client knows, because it was acknowledged or shown. */
 interface Known extends Moment {
   readonly rank: number;
   readonly acknowledged: boolean;
 }
 
-/** What is known of one object. */
+/** What is known about one object. */
 export interface Entry {
   readonly id: string;
-  /** In hex, from the first Get. */
+  /** The key bytes in hex, from the first Get. */
   bytes: string | undefined;
   readonly known: Known[];
-  /** The latest state that anybody asked for. */
+  /** The latest state that any client asked for. */
   tried: number;
-  /** A transition got no clear answer, or one is under way: it is left alone. */
+  /** A transition got no clear answer or is in progress: no other one is sent. */
   held: boolean;
-  /** Some client was told that its Destroy was done. */
+  /** A Destroy of it was acknowledged to some client. */
   destroyed: boolean;
 }
 
 /** Kinds of broken promise; every one must be zero. */
 export const violationKinds = [
-  /** Not readable in the end, at some endpoint. */
+  /** An object that cannot be read at some endpoint at the end. */
   "missing",
   "changedBytes",
-  /** A state that its own region's store had shown, or acknowledged, and showed no longer. */
+  /** A state that its own region's store acknowledged or showed, and then no longer showed. */
   "backwardsInStore",
-  /** A state that both regions had acknowledged, and that some endpoint did not show. */
+  /** A state that both regions acknowledged, but that some endpoint did not show. */
   "backwardsShared",
   "wrongNotFound",
   "destroyedWithoutAgreement",
-  /** Material that was answered after a Destroy was acknowledged. */
+  /** Key material that was answered after an acknowledged Destroy. */
   "readAfterDestroy",
   /** An answer that no fault excuses. */
   "wrongAnswer",
@@ -57,7 +57,7 @@ export interface Violation {
   readonly text: string;
 }
 
-/** What has to be known of the run before something that looks wrong is. */
+/** Facts about the run that decide whether a suspicion is a violation. */
 export interface Circumstances {
   /** Times for which it is certain that no change was acknowledged by one region alone. */
   readonly shared: (fromMs: number, toMs: number) => boolean;
@@ -65,14 +65,14 @@ export interface Circumstances {
   readonly disturbed: Readonly<Record<RegionName, Intervals>>;
   /** By region: times at which its store was emptied. */
   readonly emptied: Readonly<Record<RegionName, readonly number[]>>;
-  /** Times in which no two regions could agree on anything. */
+  /** Times in which the regions could not agree on anything. */
   readonly isolated: Intervals;
 }
 
-/** A suspicion, judged when the circumstances are known. */
+/** A suspicion; it is judged once the circumstances are known. */
 type Suspicion = (circumstances: Circumstances) => Violation | undefined;
 
-/** Everything that clients were told, and what does not fit together. */
+/** Everything that clients were answered, and the contradictions in it. */
 export class History {
   readonly entries = new Map<string, Entry>();
   readonly #violations: Violation[] = [];
@@ -123,12 +123,12 @@ export class History {
         backwards(entry, known, { ...moment, rank }, circumstances),
       );
     }
-    // What was known before and is higher says more; one of each state and region is enough.
+    // Higher states known before say more; one entry for each state and region is enough.
     const told = entry.known.some((one) => one.rank === rank && one.region === moment.region);
     if (!told) entry.known.push({ ...moment, rank, acknowledged: false });
   }
 
-  /** An answer held these bytes. */
+  /** An answer had these bytes. */
   sawBytes(entry: Entry, bytes: string, moment: Moment): void {
     entry.bytes ??= bytes;
     if (bytes !== entry.bytes) this.violation("changedBytes", `${entry.id} at ${moment.node}`);
@@ -139,7 +139,7 @@ export class History {
     if (gone) this.violation("readAfterDestroy", `${entry.id} at ${moment.node}`);
   }
 
-  /** The object was answered as if there were none. */
+  /** The answer was that the object does not exist. */
   notFound(entry: Entry, moment: Moment, inTheEnd: boolean): void {
     const text = `${entry.id} at ${moment.node}`;
     const kind = inTheEnd ? "missing" : "wrongNotFound";
@@ -152,25 +152,25 @@ export class History {
     this.#violations.push({ kind, text });
   }
 
-  /** Violations of a kind that are certain already. */
+  /** How many violations of a kind are already certain. */
   count(kind: ViolationKind): number {
     return this.#violations.filter((one) => one.kind === kind).length;
   }
 
-  /** What was acknowledged by both regions for certain, and what perhaps by one alone. */
+  /** How many changes both regions certainly acknowledged, and how many perhaps one alone. */
   acknowledged({ shared }: Circumstances): { readonly shared: number; readonly alone: number } {
     const certain = this.#acknowledged.filter(({ beganMs, endedMs }) => shared(beganMs, endedMs));
     return { shared: certain.length, alone: this.#acknowledged.length - certain.length };
   }
 
-  /** All that is wrong. */
+  /** All violations. */
   judge(circumstances: Circumstances): readonly Violation[] {
     const judged = this.#suspicions.map((suspicion) => suspicion(circumstances));
     return [...this.#violations, ...judged.filter((one) => one !== undefined)];
   }
 }
 
-/** A lower state than was known before. */
+/** Whether a state is lower than one that was known before. */
 function backwards(
   entry: Entry,
   known: Known,
@@ -188,7 +188,7 @@ function backwards(
   return whole ? { kind: "backwardsInStore", text } : undefined;
 }
 
-/** Whether the only region that had acknowledged the object has lost its store since. */
+/** Whether the only region that acknowledged the object lost its store afterwards. */
 function isExcused(entry: Entry, moment: Moment, circumstances: Circumstances): boolean {
   const [created] = entry.known;
   if (created === undefined) return false;

@@ -1,15 +1,15 @@
-/** From and to on the monotonic clock; an open one has no end yet. */
+/** Start and end on the monotonic clock; an open interval has no end yet. */
 export interface Interval {
   readonly fromMs: number;
   readonly toMs: number;
 }
 
-/** Times in which something held, some of which may still be open. */
+/** Times in which something was true; some may still be open. */
 export class Intervals {
   readonly #closed: Interval[] = [];
   readonly #open = new Map<string, number>();
 
-  /** Begins one under a name; one that is open already goes on. */
+  /** Begins an interval under a name; one that is already open continues. */
   begin(name: string, atMs: number): void {
     if (!this.#open.has(name)) this.#open.set(name, atMs);
   }
@@ -29,12 +29,12 @@ export class Intervals {
     this.#closed.push({ fromMs, toMs });
   }
 
-  /** Whether any of them has a moment in common with this time. */
+  /** Whether any of them overlaps with this time. */
   touches(fromMs: number, toMs: number): boolean {
     return this.#all().some((one) => one.fromMs <= toMs && one.toMs >= fromMs);
   }
 
-  /** Whether one of them holds all of this time. */
+  /** Whether one of them contains all of this time. */
   covers(fromMs: number, toMs: number): boolean {
     return this.#all().some((one) => one.fromMs <= fromMs && one.toMs >= toMs);
   }

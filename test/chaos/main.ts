@@ -9,7 +9,7 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** Runs, reports and judges; a signal ends the run in order after its present step. The exit code. */
+/** Runs and reports; a signal ends the run after its current step. Returns the exit code. */
 async function main(args: readonly string[]): Promise<number> {
   const stopping = stopSignal();
   const options = optionsOf(args);
@@ -22,7 +22,7 @@ async function main(args: readonly string[]): Promise<number> {
     await writeFile(options.json, `${JSON.stringify(report, undefined, 1)}\n`);
   }
   const faults = faultsOf(report);
-  say(faults.length === 0 ? "nothing lost, nothing too long" : `FAILED: ${faults.join("; ")}`);
+  say(faults.length === 0 ? "nothing lost, no gap too long" : `FAILED: ${faults.join("; ")}`);
   return faults.length === 0 ? 0 : 1;
 }
 

@@ -8,7 +8,7 @@ import { Sharing } from "./sharing.ts";
 
 const everyMs = 400;
 
-/** Looks at all nodes' metrics all the time, and keeps the circumstances in which answers are judged. */
+/** Reads all nodes' metrics continuously, and records the circumstances for judging answers. */
 export class Monitor implements AsyncDisposable {
   readonly #sharing: Sharing;
   readonly #disturbed = { a: new Intervals(), b: new Intervals() };
@@ -35,7 +35,7 @@ export class Monitor implements AsyncDisposable {
     };
   }
 
-  /** Records that nodes counted as acknowledged alone. */
+  /** How many records the nodes counted as acknowledged alone. */
   get aloneRecords(): number {
     return this.#sharing.aloneRecords;
   }
@@ -44,12 +44,12 @@ export class Monitor implements AsyncDisposable {
     this.#sharing.died(node, performance.now());
   }
 
-  /** A fault begins that may have the region's nodes serve from elsewhere. */
+  /** A fault begins after which the region's nodes may serve from the other store. */
   disturb(region: RegionName): void {
     this.#disturbed[region].begin("fault", performance.now());
   }
 
-  /** Every node is well again. */
+  /** Every node is healthy again. */
   settle(atMs: number): void {
     for (const region of regionNames) this.#disturbed[region].endAll(atMs);
   }
@@ -60,7 +60,7 @@ export class Monitor implements AsyncDisposable {
 
   /** A time begins or ends in which the regions cannot agree. */
   isolate(name: string, isolated: boolean): void {
-    // A moment later: what the nodes had sent each other before may still arrive.
+    // It begins a moment later: messages that nodes sent before may still arrive.
     if (isolated) this.#isolated.begin(name, performance.now() + arrivalMs);
     else this.#isolated.end(name, performance.now());
   }
@@ -78,7 +78,7 @@ export class Monitor implements AsyncDisposable {
       if (vitals !== undefined) {
         this.#sharing.looked(node.name, beganMs, { atMs: performance.now(), alone: vitals.alone });
       }
-      // A node that served from elsewhere in between may do so again until all are well.
+      // A node that served from the other store in between may do so again until all are healthy.
       if (vitals === undefined || !isWell(vitals) || changes !== vitals.servingChanges) {
         this.#disturbed[region].begin(`node ${node.name}`, beganMs - everyMs - sampleMs);
       }
@@ -93,7 +93,7 @@ export class Monitor implements AsyncDisposable {
   }
 }
 
-/** What is on its way between the regions when they are cut off has arrived by then. */
+/** Messages that are on their way when the regions are cut off arrive within this time. */
 const arrivalMs = 300;
-/** How long a look at the metrics may have taken before. */
+/** How long the previous reading of the metrics may have taken. */
 const sampleMs = 200;

@@ -1,25 +1,25 @@
 import { parseArgs } from "node:util";
 
-/** What a run is asked to do. */
+/** The options of a run. */
 export interface ChaosOptions {
   readonly minutes: number;
-  /** Decides which faults come, where, in which order and for how long. */
+  /** Decides which faults are made, where, in which order and for how long. */
   readonly seed: number;
   readonly json: string | undefined;
   /** Delay each way between the regions. */
   readonly wanMs: number;
   readonly workers: number;
-  /** Only faults of these kinds; all when empty. */
+  /** Only faults of these kinds; empty means all. */
   readonly only: readonly string[];
-  /** The program of another version, which nodes become and cease to be (`replace-node`). */
+  /** The program of another version, to which nodes change and back (`replace-node`). */
   readonly other: string | undefined;
-  /** Goes on beyond its minutes until so many steps are made, and then so many changes acknowledged by both regions. */
+  /** The run goes on until it made so many steps, and both regions acknowledged so many changes. */
   readonly atLeast?: { readonly steps: number; readonly shared: number };
 }
 
 export const usage = `usage: npm run chaos -- [--minutes M] [--seed N] [--json FILE] [--wan MS] [--workers N] [--only KIND[,KIND]] [--other FILE]
   --minutes M     how long (default 10)
-  --seed N        the same seed brings the same faults in the same order (default 1)
+  --seed N        the same seed makes the same faults in the same order (default 1)
   --json FILE     the report as JSON
   --wan MS        delay each way between the regions (default 40)
   --workers N     vCenter-like clients at the same time (default 4)

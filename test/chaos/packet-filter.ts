@@ -3,12 +3,12 @@ import { existsSync } from "node:fs";
 import { userInfo } from "node:os";
 
 const prefix = "holdfast_chaos_";
-/** Groups above those that machines give to people and services. */
+/** Group IDs above those of users and services. */
 const firstGroup = 1_870_000;
 
-/** Cuts a process off from ports of this machine without a word, by the group that its sockets belong to (nftables). */
+/** Drops a process's packets to ports of this machine, by the group of its sockets (nftables). */
 export class PacketFilter implements Disposable {
-  /** Why there is none; undefined where there is. */
+  /** Why no filter is available; undefined if one is. */
   readonly missing: string | undefined;
   readonly #table = `${prefix}${process.pid}`;
 
@@ -27,13 +27,13 @@ export class PacketFilter implements Disposable {
     return this.missing === undefined ? firstGroup + n : undefined;
   }
 
-  /** Drops what processes of the group send to these ports. */
+  /** Drops packets from processes of the group to these ports. */
   cut(group: number, ports: readonly number[]): void {
     const list = ports.join(", ");
     nft(`add rule inet ${this.#table} out meta skgid ${group} tcp dport { ${list} } drop`);
   }
 
-  /** Lets everything through again. */
+  /** Lets all packets pass again. */
   heal(): void {
     nft(`flush chain inet ${this.#table} out`);
   }
@@ -43,7 +43,7 @@ export class PacketFilter implements Disposable {
   }
 }
 
-/** Takes away the tables of runs that were killed. */
+/** Removes the tables of killed runs. */
 function removeLeftovers(): void {
   const tables = spawnSync("nft", ["list tables"], { encoding: "utf8" }).stdout;
   for (const [table, pid] of tables.matchAll(new RegExp(`${prefix}(\\d+)`, "g"))) {

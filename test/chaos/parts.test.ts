@@ -13,12 +13,12 @@ describe("plan", () => {
     return Array.from({ length: count }, () => plan.next().value);
   };
 
-  test("the same seed, the same faults; another seed, others", () => {
+  test("has the same faults for the same seed, and others for another seed", () => {
     expect(steps(7, 40)).toEqual(steps(7, 40));
     expect(steps(7, 40)).not.toEqual(steps(8, 40));
   });
 
-  test("the kinds whose gap is bounded come alone within five steps, every kind in due course", () => {
+  test("has each kind with a bounded gap alone within five steps, and every kind later", () => {
     const single = (some: Step[]) =>
       some.flatMap(({ faults }) => (faults.length === 1 ? faults.map(({ kind }) => kind) : []));
     for (let seed = 0; seed < 50; seed++) {
@@ -29,7 +29,7 @@ describe("plan", () => {
     }
   });
 
-  test("a lost store comes with no other fault", () => {
+  test("never has a lost store together with another fault", () => {
     for (const { faults } of steps(3, 300)) {
       if (faults.some(({ kind }) => kind === "flush")) expect(faults).toHaveLength(1);
     }
@@ -37,7 +37,7 @@ describe("plan", () => {
 });
 
 describe("gaps", () => {
-  test("the time in which a client gets no answer is a gap, and the time in which it rests is not", () => {
+  test("are the times in which a client gets no answer, not those in which it rests", () => {
     const gaps = new Gaps();
     gaps.rests("w", 0);
     gaps.succeeded("w", "write", 50);
@@ -49,7 +49,7 @@ describe("gaps", () => {
     expect(longest(gaps.all)).toEqual({ writeMs: 850, readMs: 700 });
   });
 
-  test("belong to a fault that came alone", () => {
+  test("belong to a fault that was made alone", () => {
     const made = (kind: string, single: boolean, fromMs: number, recoveredMs: number): Made => ({
       kind,
       single,
@@ -63,11 +63,11 @@ describe("gaps", () => {
   });
 });
 
-describe("shared for certain", () => {
+describe("changes are certainly shared", () => {
   const look = (sharing: Sharing, node: string, atMs: number, alone: number) =>
     sharing.looked(node, atMs, { atMs: atMs + 5, alone });
 
-  test("only between looks that saw the same count at every node", () => {
+  test("only between samples with the same count at every node", () => {
     const sharing = new Sharing(["a1", "b1"], 0);
     for (const atMs of [100, 200, 300]) look(sharing, "a1", atMs, atMs > 200 ? 1 : 0);
     for (const atMs of [150, 290]) look(sharing, "b1", atMs, 0);
@@ -78,7 +78,7 @@ describe("shared for certain", () => {
     expect(sharing.aloneRecords).toBe(1);
   });
 
-  test("not in the last moments of a process that died, but while it was dead", () => {
+  test("while a process is dead, but not in the last moments before its death", () => {
     const sharing = new Sharing(["a1"], 0);
     look(sharing, "a1", 100, 0);
     sharing.died("a1", 150);
@@ -87,7 +87,7 @@ describe("shared for certain", () => {
     expect(sharing.certain(160, 390)).toBe(true);
   });
 
-  test("a process that began anew has counted from nothing", () => {
+  test("not if a restarted process, which counts from 0 again, reports alone records", () => {
     const sharing = new Sharing(["a1"], 0);
     look(sharing, "a1", 100, 5);
     sharing.died("a1", 150);
@@ -136,7 +136,7 @@ describe("verdict", () => {
       /^gap of 3001 ms for kill -9 of everything of a region/,
     ],
     ["nothing done", { acknowledgedShared: 0 }, /^nothing was acknowledged/],
-  ])("%s", (_, change, expected) => {
+  ])("is right: %s", (_, change, expected) => {
     const faults = faultsOf({ ...good, ...change });
     if (expected === undefined) expect(faults).toEqual([]);
     else expect(faults).toEqual([expect.stringMatching(expected)]);
@@ -148,6 +148,6 @@ test.each([
   [["--only", "cut,earthquake"], /no earthquake/],
   [["--seed", "-1"], /seed/],
   [["--fast"], /fast/],
-])("refuses %j", (args, expected) => {
+])("the command line refuses %j", (args, expected) => {
   expect(() => readOptions(args, kinds)).toThrow(expected);
 });

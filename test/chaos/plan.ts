@@ -1,7 +1,7 @@
 import { seeded } from "../support/random.ts";
 import type { RegionName } from "../support/two-regions.ts";
 
-/** Every kind of fault, with what a plan needs to know of it. */
+/** Every kind of fault, with what a plan needs to know about it. */
 export const faultKinds = {
   "kill-node": { ms: [1_000, 3_000], text: "kill -9 of a node" },
   "freeze-node": { ms: [3_000, 8_000], text: "SIGSTOP of a node, longer than its lease" },
@@ -11,21 +11,21 @@ export const faultKinds = {
     ms: [1_000, 4_000],
     text: "SIGSTOP of a Redis primary past its replica's promotion, then SIGCONT",
   },
-  failover: { ms: [1_000, 2_000], text: "fail-over that a Sentinel is told to make" },
+  failover: { ms: [1_000, 2_000], text: "SENTINEL FAILOVER of a region's Redis" },
   partition: { ms: [2_000, 6_000], text: "one node cut off from its Redis and Sentinels" },
   cut: { ms: [2_000, 8_000], text: "the regions cut off from each other" },
-  "cut-one-way": { ms: [2_000, 6_000], text: "one region's nodes do not reach the other's" },
+  "cut-one-way": { ms: [2_000, 6_000], text: "one region's nodes cannot reach the other's" },
   "reset-links": {
     ms: [500, 1_500],
-    text: "every connection between the regions reset, over and over",
+    text: "every connection between the regions reset again and again",
   },
   "kill-region": { ms: [3_000, 6_000], text: "kill -9 of everything of a region" },
   "full-memory": { ms: [2_000, 5_000], text: "a Redis whose memory is full" },
-  "corrupt-record": { ms: [500, 1_000], text: "a record overwritten with noise" },
+  "corrupt-record": { ms: [500, 1_000], text: "a record overwritten with random bytes" },
   flush: { ms: [1_000, 3_000], text: "FLUSHALL of a region's store, then `store init`" },
   "replace-node": {
     ms: [500, 1_500],
-    text: "a node drained, and started again as the other version",
+    text: "a node drained and restarted as the other version",
   },
   "kill-locks": { ms: [2_000, 6_000], text: "kill -9 of a region's lock masters" },
 } as const;
@@ -36,27 +36,27 @@ export type FaultKind = keyof typeof faultKinds;
 export interface PlannedFault {
   readonly kind: FaultKind;
   readonly region: RegionName;
-  /** Which node of the region, where it is about one. */
+  /** The node of the region, if the fault is about one. */
   readonly node: number;
-  /** After the step's begin. */
+  /** The time after the start of the step. */
   readonly atMs: number;
   readonly forMs: number;
-  /** A number in [0, 1) for whatever else there is to decide. */
+  /** A number in [0, 1) for other choices. */
   readonly dice: number;
 }
 
-/** Faults that overlap; before the next step everything is mended. */
+/** Faults that overlap; all of them end before the next step. */
 export interface Step {
   readonly faults: readonly PlannedFault[];
   readonly calmMs: number;
 }
 
-/** Kinds whose longest gap is bounded; they come first alone, so that a short run judges them too. */
+/** Kinds with a bounded longest gap; they come first alone, so that a short run checks them. */
 const boundedFirst: readonly FaultKind[] = ["kill-node", "kill-redis", "kill-region"];
-/** A store that is lost needs the other region whole: never together with another fault. */
+/** A lost store needs an intact other region: these never come with another fault. */
 const alwaysAlone: ReadonlySet<FaultKind> = new Set(["flush"]);
 
-/** Steps without end, the same for the same seed: first each kind alone, in random order, then mixtures. */
+/** An endless plan from a seed: first each kind alone in random order, then mixtures. */
 export function* planOf(seed: number, kinds: readonly FaultKind[]): Generator<Step, never> {
   const random = seeded(seed);
   const first = boundedFirst.filter((kind) => kinds.includes(kind));
@@ -64,7 +64,7 @@ export function* planOf(seed: number, kinds: readonly FaultKind[]): Generator<St
     kinds.filter((kind) => !first.includes(kind)),
     random,
   );
-  // After each bounded kind one mixture, so that a run of minutes has overlaps as well.
+  // One mixture after each bounded kind, so that a run of minutes has overlaps too.
   for (const kind of shuffled(first, random)) {
     yield step([kind], random);
     if (others.length > 0) yield step(mixture(kinds, random), random);

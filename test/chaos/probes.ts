@@ -4,11 +4,11 @@ import { type Clients, digestOf, type Patience } from "./clients.ts";
 import type { Gap, Gaps } from "./gaps.ts";
 import type { Entry, History } from "./history.ts";
 
-/** Long enough for a request between regions, short enough to go on to the next endpoint. */
+/** Long enough for a request between regions, short enough to try the next endpoint soon. */
 const patience: Patience = { connectTimeoutMs: 1_000, requestTimeoutMs: 1_500 };
 const restMs = 30;
 
-/** Clients that do one thing again and again at endpoint after endpoint: how long nothing succeeds is a gap. */
+/** Clients that repeat one operation at each endpoint in turn; a time without success is a gap. */
 export class Probes {
   readonly #clients: Clients;
   readonly #history: History;
@@ -17,7 +17,7 @@ export class Probes {
   readonly #loops: readonly Promise<void>[];
   #stopped = false;
 
-  /** `known` is an object that reads ask for. */
+  /** `known` is the object that the reads get. */
   constructor(clients: Clients, history: History, gaps: Gaps, known: Entry, each: number) {
     this.#clients = clients;
     this.#history = history;
@@ -44,7 +44,7 @@ export class Probes {
         kind === "write" ? await this.#write(endpoint) : await this.#read(endpoint, known);
       if (done) this.#gaps.succeeded(name, kind, performance.now());
       failed = done ? 0 : failed + 1;
-      // Goes on at once to the endpoints that it has not tried.
+      // It tries the other endpoints at once before it rests.
       if (done || failed % endpoints.length === 0) await sleep(restMs);
     }
   }

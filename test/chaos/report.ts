@@ -2,14 +2,14 @@ import type { Longest } from "./gaps.ts";
 import { type Violation, type ViolationKind, violationKinds } from "./history.ts";
 import { type FaultKind, faultKinds } from "./plan.ts";
 
-/** What a run came to, as JSON. */
+/** The result of a run, as JSON. */
 export interface ChaosReport {
   readonly format: 1;
   readonly seed: number;
   readonly minutes: number;
   readonly wanMs: number;
   readonly steps: number;
-  /** Faults made, by kind. */
+  /** The number of faults, by kind. */
   readonly faults: Readonly<Record<string, number>>;
   /** Kinds that this machine cannot make, with the reason. */
   readonly notAvailable: Readonly<Record<string, string>>;
@@ -17,27 +17,27 @@ export interface ChaosReport {
   /** Requests of clients by operation and result. */
   readonly operations: Readonly<Record<string, number>>;
   readonly acknowledgedShared: number;
-  /** At most so many: those for which it is not certain that both regions had acknowledged them. */
+  /** An upper bound: changes for which it is not certain that both regions acknowledged them. */
   readonly acknowledgedAlone: number;
   /** Records that the nodes counted as acknowledged by one region alone. */
   readonly aloneRecords: number;
   /** Broken promises; every one must be 0. */
   readonly violations: Readonly<Record<ViolationKind, number>>;
-  /** What they are, one line each; the first hundred. */
+  /** The first hundred violations, one line each. */
   readonly violationTexts: readonly string[];
   readonly longestGap: Longest;
-  /** Of faults that came alone. */
+  /** Only of faults that were made alone. */
   readonly longestGapByFault: Readonly<Record<string, Longest>>;
   /** From the end of a step's faults until every endpoint reads and writes from its own store. */
   readonly recoveryMs: Readonly<
     Record<string, { readonly longest: number; readonly median: number }>
   >;
-  /** The longest that this program itself did not run: gaps are no shorter than that. */
+  /** The longest time in which this program itself did not run; it may cause gaps that long. */
   readonly stallMs: number;
   readonly loadAverage: number;
 }
 
-/** Longest gaps that a fault alone may cause, in milliseconds. */
+/** The longest gaps that a single fault may cause, in milliseconds. */
 const gapBounds: Readonly<Partial<Record<FaultKind, number>>> = {
   "kill-node": 1_000,
   "kill-redis": 1_000,
@@ -53,14 +53,14 @@ export function countViolations(
   return Object.fromEntries(entries) as Record<ViolationKind, number>;
 }
 
-/** A line for each kind of promise that was broken. */
+/** A line for each kind of broken promise. */
 export function violationsOf({ violations }: ChaosReport): readonly string[] {
   return violationKinds
     .filter((kind) => violations[kind] > 0)
     .map((kind) => `${kind}: ${violations[kind]}`);
 }
 
-/** A line for everything that the run must not show; none where all is well. */
+/** A line for each result that fails the run. */
 export function faultsOf(report: ChaosReport): readonly string[] {
   const slow = Object.entries(gapBounds).flatMap(([kind, boundMs]) => {
     const gap = report.longestGapByFault[kind];
@@ -74,7 +74,7 @@ export function faultsOf(report: ChaosReport): readonly string[] {
   return [...violationsOf(report), ...slow, ...idle];
 }
 
-/** The report for a person. */
+/** The report as lines of text. */
 export function reportLines(report: ChaosReport): readonly string[] {
   const { longestGap, faults, longestGapByFault, recoveryMs } = report;
   const operations = Object.entries(report.operations).map(([name, count]) => `${count} × ${name}`);

@@ -53,7 +53,7 @@ async function startCluster(options: ChaosOptions, filter: PacketFilter): Promis
   }
 }
 
-/** One run and everything that it remembers. */
+/** One run and its state. */
 class Run {
   readonly #options: ChaosOptions;
   readonly #both: TwoRegions;
@@ -153,7 +153,7 @@ class Run {
     return entry;
   }
 
-  /** Makes the faults of a step, mends them, and waits until all is well. */
+  /** Makes the faults of a step, ends them, and waits until all is healthy. */
   async #step(step: Step): Promise<void> {
     this.#steps += 1;
     const fromMs = performance.now();
@@ -175,7 +175,7 @@ class Run {
     }
     const within = longest(this.#gaps.all, (gap) => gap.toMs >= fromMs);
     this.#say(
-      `  well again ${Math.round(recoveredMs - mendedMs)} ms after it was mended; longest gap: write ${within.writeMs} ms, read ${within.readMs} ms`,
+      `  healthy again ${Math.round(recoveredMs - mendedMs)} ms after the faults ended; longest gap: write ${within.writeMs} ms, read ${within.readMs} ms`,
     );
     await sleep(step.calmMs);
   }

@@ -1,19 +1,19 @@
-/** What one look at a node's metrics told. */
+/** The result of reading a node's metrics once. */
 export interface Sample {
   readonly atMs: number;
-  /** Records acknowledged by one region alone, since the node's process began. */
+  /** Records that one region acknowledged alone since the start of the node's process. */
   readonly alone: number;
 }
 
 /**
- * Knows for which times it is certain that no node acknowledged a change by its region alone: a counter that did not
- * move between two looks at it, or a process that did not live.
+ * Knows the times for which it is certain that no node acknowledged a change alone: its counter did not
+ * change between two readings, or its process did not run.
  */
 export class Sharing {
-  /** By node: times that are certain, in their order, adjoining ones together. */
+  /** By node: the certain times in order, with adjacent ones merged. */
   readonly #quiet = new Map<string, { fromMs: number; toMs: number }[]>();
   readonly #last = new Map<string, Sample>();
-  /** Of all nodes' processes, those that have ended included. */
+  /** The count of all nodes' processes, ended ones included. */
   aloneRecords = 0;
 
   constructor(nodes: readonly string[], atMs: number) {
@@ -23,16 +23,16 @@ export class Sharing {
     }
   }
 
-  /** `beganMs` is when the metrics were asked for, `sample.atMs` when they came. */
+  /** `beganMs` is the time of the request for metrics, `sample.atMs` that of the answer. */
   looked(node: string, beganMs: number, sample: Sample): void {
     const last = this.#last.get(node);
     if (last !== undefined && last.alone === sample.alone) this.#add(node, last.atMs, beganMs);
     if (last !== undefined) this.aloneRecords += Math.max(0, sample.alone - last.alone);
-    // Counted from the question: what happened while the answer was made may be in it or not.
+    // The next time begins at the request: changes during the answer may or may not be in it.
     this.#last.set(node, { atMs: beganMs, alone: sample.alone });
   }
 
-  /** The process has ended: nobody will know what it did since the last look. */
+  /** The process has ended: what it did since the last reading stays unknown. */
   died(node: string, atMs: number): void {
     this.#last.set(node, { atMs, alone: 0 });
   }

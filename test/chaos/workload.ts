@@ -15,16 +15,16 @@ const ranks = {
   destroyed: rankOf("DestroyedCompromised"),
 };
 const restMs = 40;
-/** A step of vCenter's is given up after so many endpoints. */
+/** A vCenter step gives up after this many attempts. */
 const triesMax = 60;
 
-/** vCenter-like clients: new keys over four connections, reads, and ends of keys, at all endpoints in turn. */
+/** vCenter-like clients: they make keys over four connections, read and end keys. */
 export class Workload {
   readonly #clients: Clients;
   readonly #history: History;
   readonly #random: () => number;
   readonly #workers: readonly Promise<void>[];
-  /** Objects that their maker has finished with. */
+  /** Objects that their maker has completed. */
   readonly #finished: Entry[] = [];
   #stopped = false;
 
@@ -35,12 +35,12 @@ export class Workload {
     this.#workers = Array.from({ length: workers }, () => this.#work());
   }
 
-  /** An object that was made, for whoever needs one. */
+  /** Any completed object. */
   any(dice: number): Entry | undefined {
     return this.#finished[Math.floor(dice * this.#finished.length)];
   }
 
-  /** Ends the load; what is under way is waited for. */
+  /** Ends the load, and waits for operations in progress. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all(this.#workers);
@@ -57,7 +57,7 @@ export class Workload {
     }
   }
 
-  /** Tries endpoint after endpoint until one has done it; undefined when it is given up. */
+  /** Tries endpoint after endpoint until one succeeds; undefined if it gives up. */
   async #persist<Answer>(
     name: string,
     entry: Entry | undefined,
@@ -69,7 +69,7 @@ export class Workload {
       if (outcome.kind === "notFound" && entry !== undefined) {
         this.#history.notFound(entry, outcome.moment, false);
       }
-      // Nobody who is refused connections hammers.
+      // Like real clients, it does not retry without a pause.
       await sleep(20);
     }
     return undefined;
@@ -111,7 +111,7 @@ export class Workload {
     return true;
   }
 
-  /** Compromises a key, or destroys it where it is; asked once, since a lost answer leaves it open what was done. */
+  /** Compromises a key, or destroys a compromised one; once, since a lost answer proves nothing. */
   async #move(entry: Entry): Promise<void> {
     if (entry.held || entry.destroyed) return;
     const uniqueIdentifier = entry.id;
@@ -126,7 +126,7 @@ export class Workload {
     const name = isCompromised ? "Destroy" : "Revoke";
     const outcome: Outcome<unknown> = await this.#clients.plain(name, this.#clients.next(), send);
     if (outcome.kind === "notFound") this.#history.notFound(entry, outcome.moment, false);
-    // Only an Active key is refused its Destroy: an endpoint that does not know yet that it was compromised.
+    // Destroy is denied only for an Active key: this endpoint does not know the compromise yet.
     if (outcome.kind === "denied" && isCompromised) {
       this.#history.sawState(entry, ranks.active, outcome.moment);
     } else if (outcome.kind === "denied") {
@@ -138,7 +138,7 @@ export class Workload {
   }
 }
 
-/** Reads state and bytes of an object at an endpoint and notes them; false where it was not answered. */
+/** Reads state and bytes of an object at an endpoint and records them; false without an answer. */
 export async function readAt(
   clients: Clients,
   history: History,
@@ -151,7 +151,7 @@ export async function readAt(
   return noteLook(history, entry, outcome.answer, outcome.moment, inTheEnd);
 }
 
-/** Notes what a look at an object showed; false where a part was not answered. */
+/** Records what a read of an object showed; false if a part was not answered. */
 export function noteLook(
   history: History,
   entry: Entry,
@@ -175,7 +175,7 @@ export function noteLook(
     history.sawBytes(entry, digestOf(hexOf(key.payload as Response<"Get">)), moment);
     return true;
   }
-  // A destroyed object has no bytes, and one whose Destroy is under way may have lost them since its state was read.
+  // A destroyed object has no bytes; a Destroy may remove them after the read of the state.
   const mayBeGone = entry.tried >= rankOf("Destroyed");
   const gone = key.reason === "ItemNotFound" || key.reason === "ObjectDestroyed";
   if (!gone || !mayBeGone) {

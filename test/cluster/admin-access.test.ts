@@ -20,19 +20,19 @@ import { openStore } from "../support/redis-store.ts";
 import { type Region, startRegion } from "../support/region.ts";
 
 const routes = Object.entries(contract) as [string, Route][];
-/** No route knows it: whoever is let in is told so, and nothing is carried out. */
+/** No route knows this parameter: a caller with access gets a 400, and nothing is carried out. */
 const unknownQuery = "matrix=1";
 
 let region: Region;
 let client: AdminClient;
 let manager: string;
-/** By what kind of token it is. */
+/** Kind of token → its secret. */
 const tokens: Record<string, string | undefined> = {};
 const ids: { own: string; foreign: string } = { own: "", foreign: "" };
 let origin = "";
 const sources: RawHttps[] = [];
 
-/** Each operation comes from an address of its own, since one address may fail only so often. */
+/** Each operation comes from its own address, since the failures of one address are limited. */
 function from(place: number): RawHttps {
   const made = new RawHttps(origin, region.ca, `127.0.${1 + (place >> 7)}.${1 + (place & 127)}`);
   sources.push(made);
@@ -45,7 +45,7 @@ async function makeToken(name: string, role: Role, instances?: string[]): Promis
   return (await client.call("createToken", { body })).secret;
 }
 
-/** A token whose time is over, as only the store's own record can say. */
+/** An expired token. Only a record that is written directly to the store can be one. */
 async function expiredToken(): Promise<string> {
   const secret = `hf_${randomBytes(32).toString("base64url")}`;
   const values = {
@@ -123,19 +123,19 @@ function pathOf({ path }: Route): string {
 }
 
 describe("the access matrix", () => {
-  test("the matrix is about every operation", () => {
+  test("covers every operation", () => {
     expect(routes.length).toBeGreaterThan(35);
     expect(Object.keys(tokens)).toHaveLength(14);
   });
 
   test.each(routes.map(([operation, route], place) => [operation, route, place] as const))(
-    "%s",
+    "holds for %s",
     async (operation, route, place) => {
       const source = from(place);
       const found: Record<string, unknown> = {};
       const wanted: Record<string, unknown> = {};
       for (const [kind, token] of Object.entries(tokens)) {
-        // The list of identifiers is read before the query is looked at.
+        // The list of identifiers is read before the query is checked.
         const given = operation === "reportOrphans" ? '{"inUse":["a"]}' : "{}";
         const body = route.body === undefined ? undefined : given;
         const answer = await source.ask({ method: route.method, path: pathOf(route), token, body });
@@ -149,7 +149,7 @@ describe("the access matrix", () => {
     },
   );
 
-  test("another token's instance is answered like an unknown one", async () => {
+  test("an instance of another token gets the same answer as an unknown instance", async () => {
     const source = from(200);
     const token = tokens["manager, bound to another"];
     const ask = async (instance: string) => {
@@ -188,11 +188,11 @@ describe("every operation that reads", () => {
       method === "GET" && stream !== true && !/\{(?!instance)/.test(path),
   );
 
-  test.each(reads)("%s answers as the contract says", async (_, route) => {
+  test.each(reads)("%s returns what the contract says", async (_, route) => {
     const source = from(201);
     const path = route.path.replace("{instance}", "own");
     const answer = await source.ask({ method: "GET", path, token: manager });
-    // A thing that an instance need not have is not there.
+    // Not every instance has this part; then the answer is "not found".
     if (answer.status === 404) expect(answer.json["code"]).toBe("notFound");
     else {
       expect({ ...answer, text: "" }).toMatchObject({ status: 200 });
@@ -205,7 +205,7 @@ describe("malformed requests", () => {
   const put = (body: string, path = "/v1/instances/own/users/u") =>
     from(202).ask({ method: "PUT", path, token: manager, body });
 
-  test("a body that is too large, and what would reach into objects' prototypes", async () => {
+  test("a body that is too large, or that would change the prototypes of objects, is refused", async () => {
     const large = JSON.stringify({ password: "x".repeat(300_000) });
     expect(await put(large)).toMatchObject({ status: 413, json: { code: "tooLarge" } });
     for (const body of [
@@ -235,25 +235,25 @@ describe("malformed requests", () => {
     "/v1/tokens/",
     "/v1/instances?limit=-1",
     "/v1/instances?limit=1&limit=2",
-  ])("%s leads nowhere", async (path) => {
+  ])("%s reaches no route", async (path) => {
     const answer = await from(203).ask({ method: "GET", path, token: tokens["viewer"] });
     expect([400, 403, 404, 405]).toContain(answer.status);
     expect(answer.headers["content-type"]).toContain("application/problem+json");
   });
 
-  test("names and cursors without end", async () => {
+  test("names and cursors that are too long are refused", async () => {
     const ask = (path: string) => from(203).ask({ method: "GET", path, token: manager });
     expect(await ask(`/v1/instances/${"a".repeat(5000)}`)).toMatchObject({ status: 404 });
     expect(await ask(`/v1/instances?cursor=${"A".repeat(8000)}`)).toMatchObject({ status: 400 });
   });
 
   test.each([
-    ["two lengths", "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"],
+    ["two Content-Length headers", "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"],
     ["a length and chunks", "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
     ["chunks under another name", "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"],
-    ["a header that is not a header", "X: 1\r\n Folded: 2\r\nBad Header: 3\r\n\r\n"],
-    ["headers without end", `X: ${"a".repeat(40_000)}\r\n\r\n`],
-  ])("%s: refused, and the connection ends", async (_, rest) => {
+    ["an invalid header", "X: 1\r\n Folded: 2\r\nBad Header: 3\r\n\r\n"],
+    ["headers that are too long", `X: ${"a".repeat(40_000)}\r\n\r\n`],
+  ])("a request with %s is refused, and the connection ends", async (_, rest) => {
     const head = `POST /v1/checks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${manager}\r\n`;
     const smuggled = "GET /v1/tokens HTTP/1.1\r\nHost: x\r\n\r\n";
     const text = await exchange(`${head}${rest}${smuggled}`);
@@ -261,14 +261,14 @@ describe("malformed requests", () => {
     expect(text).not.toContain("items");
   });
 
-  test("plain HTTP gets nothing", async () => {
+  test("plain HTTP gets no answer", async () => {
     const answer = fetch(origin.replace("https:", "http:"), { signal: AbortSignal.timeout(5000) });
     await expect(answer).rejects.toThrow();
   });
 });
 
-describe("a node that runs", () => {
-  test("tells events as they happen, until the token is revoked", async () => {
+describe("a running node", () => {
+  test("streams events as they happen, until the token is revoked", async () => {
     const follower = adminClient(
       { node: region.node(0), ca: region.ca },
       await makeToken("f", "viewer"),
@@ -281,7 +281,7 @@ describe("a node that runs", () => {
       }
     })();
     const refused = expect(followed).rejects.toMatchObject({ code: "unauthenticated" });
-    await until("an event is told", async () => {
+    await until("an event arrives", async () => {
       if (actions.length === 0) await makeToken(`seen ${randomUUID().slice(0, 8)}`, "viewer");
       return actions.some((action) => /kmip-token\.create success$/.test(action));
     });
@@ -290,7 +290,7 @@ describe("a node that runs", () => {
     await follower[Symbol.asyncDispose]();
   });
 
-  test("uses certificate files that have changed, for who connects from then on", async () => {
+  test("uses changed certificate files for new connections", async () => {
     const { certificate, key } = await selfSigned({
       commonName: "another",
       hosts: ["127.0.0.1"],
@@ -316,7 +316,7 @@ function shownName(): Promise<string> {
   });
 }
 
-/** Everything that comes back for some bytes until the connection ends. */
+/** Sends some bytes and returns everything that comes back until the connection ends. */
 function exchange(bytes: string): Promise<string> {
   const { hostname: host, port } = new URL(origin);
   return new Promise((resolve, reject) => {

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { faultsOf, runMatrix } from "../alerts/matrix.ts";
 import { say } from "../support/load.ts";
 
-/** Times are that many times shorter than shipped. */
+/** The times in the rules are divided by this. */
 const factor = 6;
 const only = ["kill-node", "freeze-redis", "cut", "kill-region"];
 
@@ -16,7 +16,7 @@ test.skipIf(missing.length > 0)(
   async () => {
     const options = { only, factor, healthyMinutes: 0 };
     const report = await runMatrix(options, say, new AbortController().signal);
-    // After how many seconds each comes is judged by `npm run alerts`, on a machine that does nothing else.
+    // `npm run alerts` checks how soon each alert fires, on a machine that does nothing else.
     expect(faultsOf(report, { times: false })).toEqual([]);
     expect(report.outcomes.map(({ fault }) => fault)).toEqual(only);
   },

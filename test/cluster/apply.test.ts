@@ -21,7 +21,7 @@ function apply(file: string, ...more: readonly string[]) {
   return site.settled("apply", "-f", file, ...more);
 }
 
-/** Declares an instance whose secrets lie in files beside the declaration. */
+/** Declares an instance whose secrets are in files next to the declaration. */
 async function declared(kind: OrderedKind, name: string): Promise<string> {
   const { regions } = await site.rootFor(kind);
   const secretFile = kind === "hpcs" ? "b.key" : kind === "pkcs11" ? "pin" : "a.key";
@@ -48,7 +48,7 @@ async function installed(instance: string): Promise<void> {
   });
 }
 
-/** What a move of the root of trust would change: its events, and the roots that the nodes have open. */
+/** What a move of the root of trust would change: its events, and the nodes' open roots. */
 async function moves(): Promise<readonly unknown[]> {
   const query = { action: "vmware-solutions.kmip-root-key.set", limit: 1000 };
   const events = () => admin().call<"listEvents">("listEvents", { query });
@@ -94,7 +94,7 @@ test("a dry run refuses what apply would refuse, with the same exit code", async
   const [dry, real] = [await apply(file, "--dry-run"), await apply(file)];
   expect(dry.code).toBe(2);
   expect(dry.err).toMatch(/^holdfast: \+ instance wrong .*nothing was changed\n$/);
-  // Each question has identifiers of its own.
+  // Each request has its own identifiers.
   const bare = (text: string) =>
     text.replace(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, "ID");
   expect([real.code, bare(real.err)]).toEqual([dry.code, bare(dry.err)]);

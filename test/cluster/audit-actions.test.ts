@@ -21,7 +21,7 @@ import { allWell } from "../support/vitals.ts";
 
 const instance = "declared";
 const times = { kekCacheMs: 3_000, graceMs: 20_000, revalidateMs: 1_000, deadlineMs: 4_000 };
-/** The least that may be set, so that the bound is reached soon. */
+/** The smallest value allowed, so that the limit is reached soon. */
 const entriesMax = 1_000;
 
 let site: OrderRegions;
@@ -43,7 +43,7 @@ beforeAll(async () => {
   await writeFile(configOf("a1"), stringify({ ...config, backup, audit: { entriesMax } }));
   await both().kill("a1");
   await holdfast("backup", "key", "init", "--config", configOf("a1"));
-  // An older backup, which goes when the scheduled one is made.
+  // An older backup, which is deleted when the scheduled one is made.
   await holdfast("backup", "create", file("older"), "--config", configOf("a1"));
   await copyFile(file("older"), file("backups/holdfast-a-20200101T000000Z.backup"));
   await both().node("a1").start();
@@ -122,7 +122,7 @@ async function altered(node: string, change: Readonly<Record<string, unknown>>):
   return path;
 }
 
-/** Region a has no leader meanwhile, so that nothing is chained. */
+/** Runs `work` while region a has no leader, so that no event is chained. */
 async function unled(work: () => Promise<void>): Promise<void> {
   const leads = async () => /^holdfast_leader 1$/m.test(await both().node("a1").metrics());
   both().freeze("lock-a");
@@ -136,7 +136,7 @@ async function unled(work: () => Promise<void>): Promise<void> {
 
 type Outcome = "success" | "failure";
 
-/** What brings an action about, and how it ends; both ways where `then` does it again. */
+/** What causes an action, and its outcomes; both, where `act` succeeds and fails. */
 interface Trigger {
   readonly outcomes: readonly Outcome[];
   readonly act: () => Promise<unknown>;
@@ -154,7 +154,7 @@ const rootParams = async () => ({ params: { instance: await ordered("tenant") } 
 const command = async (code: number, ...args: readonly string[]) =>
   expect(await holdfast(...args)).toMatchObject({ code });
 
-/** One row an action. Rows run in this order: what ends something stands last. */
+/** One row for each action. Rows run in this order: those that end something come last. */
 const triggers: Readonly<Record<ActionName, Trigger>> = {
   "kmip-key.create": well(key),
   "kmip-key.register": well(async () => {
@@ -205,7 +205,7 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
   "certificate.issue": well(async () =>
     admin.call("issuePair", { ...(await rootParams()), body: { name: "pair", days: 365 } }),
   ),
-  // It ends in two days.
+  // It expires in two days.
   "certificate.expire": well(() => certificateOf("vcenter")),
   "certificate.delete": well(async () => {
     const certificate = await certificateOf("vcenter");
@@ -265,7 +265,7 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     await command(0, "backup", "create", file("one"), "--config", config);
     await command(2, "backup", "create", file("absent/one"), "--config", config);
   }),
-  // The scheduled backup made room; a failure needs a disk that does not delete, as in duty.test.ts.
+  // The scheduled backup deleted it; a failure needs a disk that deletes nothing: duty.test.ts.
   "backup.delete": well(async () => undefined),
   "backup.verify": bothWays(async () => {
     await command(0, "backup", "verify", file("older"), "--config", configOf("a1"));
@@ -287,7 +287,7 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
       const one = await key();
       for (let given = 0; given < 2 * entriesMax + 500; given += 50) {
         const gets = Array.from({ length: 50 }, () => client.get(one));
-        // On a busy machine the store may not answer for a moment: what was answered has its event.
+        // On a busy machine the store may not answer for a moment: each answered Get has its event.
         await Promise.allSettled(gets);
       }
     }),
@@ -325,7 +325,7 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
   }),
 };
 
-/** False where a busy machine could not tell or promise anything for a moment: it is tried again. */
+/** False if a busy node asked to try again: the caller repeats the action. */
 async function done(act: () => Promise<unknown>): Promise<boolean> {
   try {
     await act();
@@ -336,7 +336,7 @@ async function done(act: () => Promise<unknown>): Promise<boolean> {
   }
 }
 
-test("every action has a row here", () => {
+test("every action has a row in this test", () => {
   expect(Object.keys(triggers).toSorted()).toEqual(Object.keys(actions).toSorted());
 });
 

@@ -31,7 +31,7 @@ async function chain(store: RedisStore, told: Event[] = []): Promise<void> {
   await duty.run({ epoch, signal: new AbortController().signal, active: () => true });
 }
 
-/** The hash over everything that the store has, and what it says. */
+/** The hash computed again over the stored entries, and the head that the store has. */
 async function recomputed(log: AuditLog, partition: number) {
   const { base, head } = (await log.standings())[partition] ?? {};
   if (base === undefined || head === undefined) throw new Error("no trail");
@@ -45,7 +45,7 @@ async function recomputed(log: AuditLog, partition: number) {
   return { head, hash, actions, numbers: entries.map(({ number }) => number) };
 }
 
-test("entries that a fail-over takes back were not chained, and entries with the reused numbers are", async () => {
+test("entries that a fail-over takes back are not chained, and later entries with their numbers are", async () => {
   await using group = await startGroup({ replicas: 1 });
   const { primary, replicas } = group;
   const [replica] = replicas;
@@ -60,12 +60,12 @@ test("entries that a fail-over takes back were not chained, and entries with the
     await chain(store);
     expect((await recomputed(store.audit, partition)).head.number).toBe(20);
     const epoch = await store.newEpoch();
-    // The replica is no longer one: what comes now is on one disk only.
+    // It stops being a replica: what is written now is on one disk only.
     await replica.command("replicaof", "no", "one");
     await until("only reads are promised", () => store.state() === "readOnly");
     await store.appendAudit(instance, events(5, "lost"), false);
     const last = async () => (await store.audit.standings())[partition]?.last;
-    await until("they are there", async () => (await last()) === 25);
+    await until("they are stored", async () => (await last()) === 25);
     const duty = new AuditChain({ log: store.audit, store, timers, observe: () => undefined });
     const term = { epoch, signal: new AbortController().signal, active: () => true };
     await expect(duty.run(term)).rejects.toMatchObject({ name: "StoreUnavailable" });

@@ -109,7 +109,7 @@ const verify = () =>
     ...["--file", join(region.folder, "audit.jsonl")],
   );
 
-test("events of vCenter's keys reach file, webhook and API, even if a sink is out and a leader dies", async () => {
+test("events of vCenter's keys reach file, webhook and API, even if a sink fails and a leader dies", async () => {
   const first = await play(...region.nodes);
   await until("the file has it", async () => has(await inFile(), first, "kmip-key.read success"));
   await until("the webhook has it", () => has(received, first, "kmip-key.read success"));
@@ -137,17 +137,17 @@ test("events of vCenter's keys reach file, webhook and API, even if a sink is ou
       followed.push(event as unknown as Shipped);
     }
   })().catch(() => undefined);
-  // It begins with what is new when it is connected.
-  await until("a follower sees something", async () => {
+  // A stream has only the events after its connection.
+  await until("a follower gets an event", async () => {
     if (followed.length === 0) await play(region.node(0));
     return followed.length > 0;
   });
 
-  // One sink is out: clients and the other sink notice nothing.
+  // One sink fails: clients and the other sink are not affected.
   webhookStatus = 503;
   const second = await play(...region.nodes);
-  await until("the webhook is told to be out", async () => (await sinkOk("webhook")) === "0");
-  await until("the file goes on", async () => has(await inFile(), second, "kmip-key.read success"));
+  await until("the webhook is reported failing", async () => (await sinkOk("webhook")) === "0");
+  await until("the file has it", async () => has(await inFile(), second, "kmip-key.read success"));
   expect(await sinkOk("file")).toBe("1");
   expect(about(received, second)).toEqual([]);
   await until("a follower sees it", () => has(followed, second, "kmip-key.read success"));
@@ -159,7 +159,7 @@ test("events of vCenter's keys reach file, webhook and API, even if a sink is ou
   webhookStatus = 200;
   const third = await play(...region.nodes.filter(({ running }) => running));
   for (const key of [second, third]) {
-    await until("all is told", () => has(received, key, "kmip-key.read success"));
+    await until("every event is delivered", () => has(received, key, "kmip-key.read success"));
   }
   await until("the file has it", async () => has(await inFile(), third, "kmip-key.read success"));
   expect(new Set(about(received, second))).toEqual(new Set(about(await inFile(), second)));
@@ -171,7 +171,7 @@ test("events of vCenter's keys reach file, webhook and API, even if a sink is ou
   });
 });
 
-test("an event that was taken out of Redis, and one out of the file, are found", async () => {
+test("the removal of an event from Redis or from the file is detected", async () => {
   const { primary } = region.redis;
   const keys = (await primary.command("keys", "{p*}:audit")) as string[];
   const [stream = ""] = keys;

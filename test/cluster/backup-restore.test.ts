@@ -50,7 +50,7 @@ async function backup(verb: string, file: string, ...more: readonly string[]) {
   return await holdfast("backup", verb, join(folder, file), "--config", config(), ...more);
 }
 
-test("a backup of a region that works on is proved, restored over it, and into an empty store", async () => {
+test("a backup of a running region is verified, and restored over its data and into an empty store", async () => {
   await using client = await clientOf(region, instance, 0);
   const keys = new Map<string, string>();
   for (let made = 0; made < 20; made++) {
@@ -81,7 +81,7 @@ test("a backup of a region that works on is proved, restored over it, and into a
   expect(drill.out).toMatch(/objects: 20 Pre-Active, 1 Active\n/);
   expect(drill.out).toMatch(/this backup can be restored\n$/);
 
-  // What happened since stays.
+  // Changes after the backup stay.
   await client.destroy({ uniqueIdentifier: gone });
   const since = await createKey(client);
   keys.set(since, await keyBytes(client, since));
@@ -94,7 +94,7 @@ test("a backup of a region that works on is proved, restored over it, and into a
   expect(await stateOf(client, gone)).toBe("Destroyed");
   for (const [key, value] of keys) expect(await keyBytes(client, key)).toBe(value);
 
-  // The disk is lost: an empty store, initialised anew.
+  // The disk is lost: an empty store is initialised.
   expect((await backup("create", "two")).code).toBe(0);
   await Promise.all(region.nodes.map((node) => node.stop()));
   await region.redis.primary.restart({ empty: true });
@@ -109,13 +109,13 @@ test("a backup of a region that works on is proved, restored over it, and into a
   expect(await stateOf(again, id)).toBe("Active");
 });
 
-test("an archive that is cut or altered is refused, by every command and before any write", async () => {
+test("every command refuses a truncated or altered archive before any write", async () => {
   const whole = await readFile(join(folder, "one"));
   const middle = Buffer.from(whole);
   middle[whole.length >> 1] = (middle[whole.length >> 1] ?? 0) ^ 0x40;
   await writeFile(join(folder, "cut"), whole.subarray(0, whole.length - 7), { mode: 0o600 });
   await writeFile(join(folder, "altered"), middle, { mode: 0o600 });
-  // Leaders go on with what is theirs; objects are what a restore would write.
+  // Leaders keep writing their own keys; a restore would write objects.
   const objects = () => region.redis.primary.command("keys", "{p??}:o:*") as Promise<unknown[]>;
   const before = (await objects()).length;
   const [verified, restored] = await Promise.all([
@@ -131,7 +131,7 @@ test("an archive that is cut or altered is refused, by every command and before 
   expect(before).toBeGreaterThan(0);
 });
 
-test("the leader makes backups by schedule, and says how old the last is", async () => {
+test("the leader makes scheduled backups, and reports the age of the last one", async () => {
   let name = "";
   await until("a scheduled backup", async () => {
     const names = await readdir(join(folder, "scheduled"));

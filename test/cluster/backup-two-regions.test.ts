@@ -41,7 +41,7 @@ async function backup(verb: string, ...more: readonly string[]) {
   return await holdfast("backup", ...verb.split(" "), ...more, "--config", config);
 }
 
-/** What the own store of region a says of an object, whatever the other region knows. */
+/** An object's state in the store of region a alone, whatever the other region knows. */
 async function inStoreA(id: string) {
   await using opened = await openStore({ address: both.a.redis.primary.address, region: "a" });
   const all = await Promise.all(
@@ -50,14 +50,14 @@ async function inStoreA(id: string) {
   return all.flatMap(({ objects }) => objects)[0];
 }
 
-test("an empty store takes from a backup what the other region does not know better", async () => {
+test("an empty store takes from a backup only objects that the other region has no newer state of", async () => {
   expect((await backup("key init")).code).toBe(0);
   const [kept, gone] = [await createKey(client), await createKey(client)];
   await caughtUp(both);
   const file = join(folder, "one");
   Object.assign(made, { file, kept, gone, bytes: await keyBytes(client, kept) });
   expect(await backup("create", file)).toMatchObject({ code: 0, err: "" });
-  // Destroyed by both regions; then one of them loses its disk.
+  // Both regions destroy it; then one of them loses its disk.
   await client.destroy({ uniqueIdentifier: gone });
   await both.kill("a");
   const { primary } = both.a.redis;
@@ -73,7 +73,7 @@ test("an empty store takes from a backup what the other region does not know bet
   expect(other?.facts.destroyed).toBeDefined();
   expect(other?.material).toBeUndefined();
 
-  // Who cannot be asked may know more: nothing is restored then.
+  // A region that cannot be asked may know more: then nothing is restored.
   await both.kill("b");
   const alone = await backup("restore", file, "--apply");
   expect(alone).toMatchObject({ code: 3, out: "" });
@@ -91,10 +91,10 @@ async function emptyStore(region: "a" | "b"): Promise<void> {
   expect((await holdfast("store", "init", "--config", config)).code).toBe(0);
 }
 
-test("both regions are lost: one is restored alone, and the other one joins it empty", async () => {
+test("after the loss of both regions one is restored alone, and the other one joins it empty", async () => {
   await Promise.all([both.kill("a"), both.kill("b")]);
   await emptyStore("a");
-  // As docs/disaster-recovery.md has it: without the retirement it waits for the other region's word.
+  // As docs/disaster-recovery.md says: until the other region is retired, it waits for its answer.
   expect(await backup("restore", made.file, "--apply")).toMatchObject({ code: 3 });
   const region = async (node: string, ...args: readonly string[]) =>
     holdfast("region", ...args, "--config", both.node(node).configFile);

@@ -25,9 +25,9 @@ const day = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
 let both: TwoRegions;
 let folder: string;
 let token: string;
-/** One a node and token: a node lets an address have some connections only. */
+/** One per node and token: a node limits the connections of an address. */
 const clients = new Map<string, AdminClient>();
-/** Name → bytes that must be nowhere but where they belong. */
+/** Name → bytes that must be only where they belong. */
 const secrets = new Map<string, Uint8Array>();
 
 const client = (commonName: string): Promise<Issued> => selfSigned({ commonName, ...day });
@@ -62,7 +62,7 @@ afterAll(async () => {
 const ordered = new Map<string, Promise<string>>();
 const local = { type: "local" as const };
 
-/** An Installed instance, ordered once, as every node sees it. */
+/** The identifier of an Installed instance that every node sees; it is ordered only once. */
 function instanceOf(name: string): Promise<string> {
   const known = ordered.get(name) ?? order(name);
   ordered.set(name, known);
@@ -81,7 +81,7 @@ async function order(name: string): Promise<string> {
   return id;
 }
 
-/** Connects and asks for the versions; rejects where the node does not let the client in. */
+/** Connects and asks for the versions; rejects if the node refuses the client. */
 async function greet(node: NodeProcess, shown: Issued): Promise<KmipSocket> {
   const { certificate, key } = shown;
   const target = { host: node.host, port: node.kmip, ca: both.a.ca, certificate, key };
@@ -114,7 +114,7 @@ async function everywhere(letIn: boolean, shown: Issued): Promise<void> {
       return performance.now() - startedMs;
     }),
   );
-  // A second on a machine that has nothing else to do.
+  // About a second on an idle machine.
   say(`let ${letIn ? "in" : "nobody in"} at all nodes after ${Math.round(Math.max(...took))} ms`);
 }
 
@@ -135,7 +135,7 @@ async function play(shown: Issued): Promise<void> {
   });
 }
 
-/** Tries again while a busy machine makes a region seem out of reach: what is agreed on is made once. */
+/** Retries while a region seems unreachable on a busy machine; an agreed change is made once. */
 async function agreed<Result>(
   work: (options: AdminCallOptions) => Promise<Result>,
 ): Promise<Result> {
@@ -163,7 +163,7 @@ function add(node: string, instance: string, name: string, { certificate: pem }:
 const problem = (code: string) => expect.objectContaining({ code });
 
 describe("the first manager token", () => {
-  test("is made by one of the nodes' one-time tokens, used in both regions at once", async () => {
+  test("is made with only one of the nodes' one-time tokens, if they are used in both regions at once", async () => {
     const nodes = ["a1", "b1"] as const;
     const oneTimeTokens = await Promise.all(nodes.map((name) => oneTimeToken(both.node(name))));
     const oneTime = nodes.map((name, place) => at(name, oneTimeTokens[place]));
@@ -190,7 +190,7 @@ describe("the first manager token", () => {
   });
 });
 
-describe("vCenter's four ways to be trusted", () => {
+describe("vCenter is trusted by", () => {
   test("its own self-signed certificate, pasted", async () => {
     const id = await instanceOf("kmip-aa");
     const shown = await client("kmipClient1");
@@ -204,7 +204,7 @@ describe("vCenter's four ways to be trusted", () => {
     await play(shown);
   });
 
-  test("an authority that is bound to the instance", async () => {
+  test("the certificate of an authority that is bound to the instance", async () => {
     const id = await instanceOf("kmip-aa");
     const vmca = await createAuthority({ commonName: "VMCA", ...day });
     const body = { name: "vmca", kind: "authority" as const, pem: vmca.certificate };
@@ -218,14 +218,14 @@ describe("vCenter's four ways to be trusted", () => {
     await everywhere(false, shown);
   });
 
-  test("a request that the instance's own authority signs", async () => {
+  test("a certificate that the instance's own authority signs for its request", async () => {
     const id = await instanceOf("kmip-aa");
     const subject = ["-subj", "/O=VMware/CN=kmipClient3"];
     const made = ["-newkey", "rsa:2048", "-nodes", "-keyout", "k", "-out", "r"];
     execFileSync("openssl", ["req", "-new", ...made, ...subject], { cwd: folder, stdio: "ignore" });
     const csr = readFileSync(join(folder, "r"), "utf8");
     const key = readFileSync(join(folder, "k"), "utf8");
-    // Two regions that make the authority at once have one.
+    // If two regions make the authority at once, both have the same one.
     const sign = (node: string, name: string) =>
       agreed((options) =>
         at(node).call(
@@ -245,7 +245,7 @@ describe("vCenter's four ways to be trusted", () => {
     expect(certificate).toBe(one.authority);
   });
 
-  test("a pair that is made for it, whose key is kept nowhere", async () => {
+  test("a certificate that is issued with its private key, which is stored nowhere", async () => {
     const id = await instanceOf("kmip-aa");
     const made = await agreed((options) =>
       at("b1").call("issuePair", { params: { instance: id }, body: { name: "pair" } }, options),
@@ -274,7 +274,7 @@ describe("a certificate", () => {
     }
   });
 
-  test("that is deleted ends access at every node: open connections and resumed sessions too", async () => {
+  test("that is deleted ends access at every node, on open connections and resumed sessions too", async () => {
     const id = await instanceOf("kmip-aa");
     const shown = await client("kmipClient5");
     const params = { instance: id };
@@ -299,12 +299,12 @@ describe("a certificate", () => {
     await everywhere(true, shown);
   });
 
-  test("of a client that was refused at one node is adopted at another", async () => {
+  test("of a client that one node refused can be adopted at another node", async () => {
     const id = await instanceOf("kmip-aa");
     const shown = await client("kmipClient6");
     expect(await isLetIn(both.node("b2"), shown)).toBe(false);
     const fingerprint = sha256(shown);
-    await until("a1 hears of it", async () => {
+    await until("a1 lists it", async () => {
       const { items } = await at("a1").call("listRefused", { query: {} });
       const found = items.find((one) => one.fingerprint === fingerprint);
       return found?.node === "b2" && found.adoptable;
@@ -316,7 +316,7 @@ describe("a certificate", () => {
     await everywhere(true, shown);
   });
 
-  test("is not added while the other region cannot be reached, and deleted all the same", async () => {
+  test("cannot be added while the other region cannot be reached, but can be deleted", async () => {
     const id = await instanceOf("kmip-aa");
     const params = { instance: id };
     const [shown, later] = await Promise.all([client("kmipClient7"), client("kmipClient8")]);
@@ -334,7 +334,7 @@ describe("a certificate", () => {
     });
     expect(regions).toEqual({ a: "applied", b: "pending" });
     for (const node of both.a.nodes) {
-      await until(`${node.name} lets it in no more`, async () => !(await isLetIn(node, shown)));
+      await until(`${node.name} no longer lets it in`, async () => !(await isLetIn(node, shown)));
     }
     expect(await isLetIn(both.node("b1"), shown)).toBe(true);
     await both.heal();
@@ -349,7 +349,7 @@ test("a user makes every node demand a password, on open connections too", async
   const params = { instance: id };
   await add("a1", id, "users", shown);
   await everywhere(true, shown);
-  // One in each region, since each password that is tried takes a while.
+  // One in each region, since each password check takes a while.
   const open = await Promise.all(["a1", "b2"].map((name) => greet(both.node(name), shown)));
   const create = async (socket: KmipSocket, password?: string): Promise<boolean> =>
     succeeded(await socket.exchange(creation(password)));
@@ -362,8 +362,8 @@ test("a user makes every node demand a password, on open connections too", async
     secrets.set(password, Buffer.from(password));
     await at(node).call("setUser", { params: user, body: { password } });
     for (const socket of open) {
-      // What was remembered of the one before is forgotten.
-      await until("the old way in is shut", async () => !(await create(socket, before)));
+      // What was cached about the previous one is discarded.
+      await until("the old password is refused", async () => !(await create(socket, before)));
       expect(await create(socket, password)).toBe(true);
       expect(await create(socket, "open sesame 1999")).toBe(false);
     }
@@ -391,7 +391,7 @@ function succeeded(answer: Uint8Array): boolean {
   return items.every(({ status }) => status === "Success");
 }
 
-test("a token that is revoked is good for nothing in either region", async () => {
+test("a revoked token is refused in both regions", async () => {
   const { secret, token: made } = await at("a1").call("createToken", {
     body: { name: "ci", role: "viewer" },
   });
@@ -428,7 +428,7 @@ test("no token, private key or password is in any store, log or metric", async (
   }
   expect(secrets.size).toBeGreaterThan(7);
   expect(findSecrets(haystacks, secrets)).toEqual([]);
-  // The control: what is not secret is found.
+  // The control: a value that is not secret is found.
   const found = findSecrets(haystacks, new Map([["name", Buffer.from("kmipClient6")]])).join("\n");
   for (const place of ["appendonly.aof", "dump.rdb", "keys of", ".log"]) {
     expect(found).toContain(place);
@@ -440,7 +440,7 @@ function remember(name: string, secret: string): void {
   secrets.set(`${name}, bare`, Buffer.from(secret.slice(3), "base64url"));
 }
 
-/** Makes a connection, resumed where there is a session, and says whether the node answered on it. */
+/** Connects, resuming a session if there is one, and says whether the node answered. */
 async function sessionOf(
   { host, kmip: port }: NodeProcess,
   { certificate: cert, key }: Issued,

@@ -3,12 +3,12 @@ import { reportLines, violationsOf } from "../chaos/report.ts";
 import { runChaos } from "../chaos/run.ts";
 import { say } from "../support/load.ts";
 
-/** A busy machine takes longer for them. */
+/** The run goes on until it has done these; a busy machine takes longer. */
 const atLeast = { steps: 4, shared: 101 };
 const minutes = 1;
 const seed = 3;
 
-test(`${minutes} minutes of faults, seed ${seed}: nothing acknowledged is lost, no state goes back`, {
+test(`in ${minutes} minutes of faults (seed ${seed}) nothing acknowledged is lost, and no state goes back`, {
   timeout: 1_200_000,
 }, async () => {
   const options = {
@@ -25,6 +25,6 @@ test(`${minutes} minutes of faults, seed ${seed}: nothing acknowledged is lost, 
   for (const line of reportLines(report)) say(line);
   expect(violationsOf(report)).toEqual([]);
   expect(report.acknowledgedShared).toBeGreaterThanOrEqual(atLeast.shared);
-  // How long gaps are is judged by `npm run chaos`, on a machine that does nothing else.
+  // `npm run chaos` checks how long gaps are, on a machine that does nothing else.
   expect(report.steps).toBeGreaterThanOrEqual(atLeast.steps);
 });

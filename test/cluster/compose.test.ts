@@ -19,7 +19,7 @@ const missing = [
   ...(process.getuid?.() === 0 ? [] : ["root"]),
   ...(canIsolate() ? [] : ["the right to make namespaces"]),
 ];
-/** KMIP of each region, where docker-compose.yml publishes it. */
+/** The KMIP address of each region that docker-compose.yml publishes. */
 const endpoints = { a: "127.0.1.1:5696", b: "127.0.2.1:5696" };
 const cli = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 const prometheus = "http://127.0.0.1:9090/api/v1";
@@ -34,21 +34,21 @@ function canIsolate(): boolean {
 let compose: Compose;
 let earlier: MadeKey | undefined;
 
-/** Plays vCenter's sequence through the HAProxy of each region; the key of the last play must be there. */
+/** Plays vCenter's sequence through the HAProxy of each region; the last play's key must exist. */
 async function play(): Promise<readonly string[]> {
   const { made, steps } = await compose.play({ endpoints, ...(earlier && { earlier }) });
   earlier = made;
   return steps;
 }
 
-/** The metrics of a node, as its region's network has them. */
+/** The metrics of a node, read from its region's network. */
 async function metricsOf(node: string): Promise<string> {
   const { networks } = compose.container(node).service;
   const address = networks[`region-${node[0]}`];
   return (await compose.host.fetch(undefined, `http://${address}:9464/metrics`)) ?? "";
 }
 
-/** The nodes of a region that say that they lead it. */
+/** The nodes of a region whose metrics say that they lead it. */
 async function leadersOf(region: string): Promise<readonly string[]> {
   const leads = [1, 2].map(async (at) => {
     const node = `${region}${at}`;
@@ -57,7 +57,7 @@ async function leadersOf(region: string): Promise<readonly string[]> {
   return (await Promise.all(leads)).flat();
 }
 
-/** The command line on the host. */
+/** Runs the command line on the host. */
 function holdfast(...args: readonly string[]) {
   return compose.host.run(undefined, [process.execPath, cli, ...args]);
 }
@@ -78,7 +78,7 @@ describe.skipIf(missing.length > 0)(
       await compose?.[Symbol.asyncDispose]();
     });
 
-    test("begins its stores and starts as deploy/compose/README.md says", async () => {
+    test("initialises its stores and starts as deploy/compose/README.md says", async () => {
       for (const region of ["a", "b"]) {
         const { code, log } = await compose.run(`store-init-${region}`, { HOLDFAST_INIT: "1" });
         expect(code, log).toBe(0);
@@ -88,7 +88,7 @@ describe.skipIf(missing.length > 0)(
       say(`all healthy ${((performance.now() - began) / 1000).toFixed(1)} s after up`);
       const { services } = compose.read();
       const left = [...services.values()].filter(({ name }) => !compose.started.includes(name));
-      // Grafana cannot be had here; the others run once, by hand.
+      // Grafana is not available here; the other two run once, by hand.
       expect(Object.keys(notHere)).toEqual(["grafana/grafana"]);
       expect(left.map(({ name }) => name)).toEqual(["store-init-a", "store-init-b", "grafana"]);
       expect(compose.started.length).toBe(24);
@@ -123,7 +123,7 @@ describe.skipIf(missing.length > 0)(
       await expect.poll(alerts).toContain("HoldfastWatchdog");
     });
 
-    test("lets the host manage it: the first token, and the doctor finds nothing wrong", async () => {
+    test("can be managed from the host: it gives the first token, and doctor finds nothing wrong", async () => {
       const folder = mkdtempSync(join(tmpdir(), "holdfast-manage-"));
       try {
         const read = `require("fs").readFileSync("/run/holdfast/one-time-token", "utf8")`;
@@ -152,7 +152,7 @@ describe.skipIf(missing.length > 0)(
       }
     });
 
-    test("publishes KMIP alone, and keeps a region's Redis from the other one", async () => {
+    test("publishes only KMIP, and no region can reach the Redis of the other one", async () => {
       const connects = async (where: string, host: string, port: number) => {
         const program = `require("net").connect(${port}, "${host}").on("connect", () => process.exit(0)).on("error", () => process.exit(1)); setTimeout(() => process.exit(2), 3000)`;
         const { code } = await compose.host.run(where, [process.execPath, "-e", program]);
@@ -169,12 +169,12 @@ describe.skipIf(missing.length > 0)(
       expect(published.toSorted()).toEqual(["127.0.0.1:3000", ...Object.values(endpoints)]);
     });
 
-    test("a region has a leader while one of its lock masters is gone, none while two are, and one again", async () => {
+    test("a region has a leader while one of three lock masters is down, none while two are, and one again", async () => {
       await until("a leader", async () => (await leadersOf("a")).length === 1);
       const [first = ""] = await leadersOf("a");
       const second = first === "a1" ? "a2" : "a1";
       await compose.container("lock-a1").kill();
-      // The other node can only lead if it wins an election with two of the three.
+      // The other node can lead only if it wins an election at two of the three lock masters.
       await compose.container(first).kill();
       await until(`${second} leads`, async () => (await leadersOf("a"))[0] === second);
       await expect
@@ -191,7 +191,7 @@ describe.skipIf(missing.length > 0)(
       await until(`${first} is healthy`, () => compose.container(first).healthy());
     });
 
-    test("the replica is promoted when the primary is gone, and every key is still there", async () => {
+    test("the replica is promoted when the primary is down, and every key is still there", async () => {
       await compose.container("redis-b").kill();
       const replica = compose.container("replica-b");
       await until("the promotion", () => replica.log.includes("MASTER MODE enabled"));
@@ -202,7 +202,7 @@ describe.skipIf(missing.length > 0)(
       );
     });
 
-    describe("a setting that is wrong or missing is named in one line", () => {
+    describe("one line names a setting that is wrong or missing:", () => {
       const without =
         (name: string, value?: string) =>
         ({ environment }: Service): Partial<Service> => {

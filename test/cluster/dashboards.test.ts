@@ -20,11 +20,11 @@ const missing = [
   ...["prometheus", "tmux"].filter((program) => spawnSync(program, ["-V"]).error !== undefined),
 ];
 
-/** Loopback addresses of this process alone. */
+/** Loopback addresses that only this process uses. */
 const network = `127.${1 + ((process.pid >> 8) % 250)}.${process.pid & 255}`;
 const addresses = [11, 12, 13, 14].map((host) => `${network}.${host}`);
 
-/** Panels that this test makes no fault for: they keep the words of their row. */
+/** Panels for which this test makes no fault: they keep the text of the `quiet` field. */
 const untouched = new Set([
   "overview: Age of the last backup",
   "roots: Grace that is left",
@@ -41,7 +41,7 @@ interface ClusterFile {
   readonly clientKey: string;
 }
 
-/** A port whose next one is free too. */
+/** A free port, where the next port is free too. */
 async function freePair(): Promise<number> {
   for (;;) {
     const first = createServer();
@@ -62,7 +62,7 @@ async function freePair(): Promise<number> {
   }
 }
 
-/** Clients that come and go, make keys, read them, and ask for some that are not there. */
+/** Clients that connect and leave, make keys, read them, and ask for some that do not exist. */
 async function load(file: ClusterFile, signal: AbortSignal): Promise<void> {
   const tls: TlsCredentials = {
     ca: readFileSync(file.ca, "utf8"),
@@ -101,7 +101,7 @@ async function statesOf(page: Page): Promise<readonly PanelState[]> {
   );
 }
 
-/** What is wrong with a dashboard now; each panel has its figures, or the words of its row where no fault was made. */
+/** The panels without figures, except untouched ones with their quiet text. */
 async function wrongOf(page: Page, { id, groups }: Dashboard): Promise<readonly string[]> {
   const shown = await statesOf(page);
   return groups
@@ -198,7 +198,7 @@ describe.skipIf(missing.length > 0)(
       rmSync(folder, { recursive: true, force: true });
     });
 
-    test("holdfast top prints what the nodes say, once", async () => {
+    test("holdfast top prints the state of the nodes once", async () => {
       await expect
         .poll(async () => (await holdfast("top", "--once", "--dev", folder)).out, { interval: 500 })
         .toMatch(/4 of 4 nodes answer.*\na1 +a +serves +own .*\nGet +[1-9]/s);
@@ -226,7 +226,7 @@ describe.skipIf(missing.length > 0)(
         await expect
           .poll(async () => await (await fetch(`${base}api/v1/query?query=${inReach}`)).text())
           .toMatch(/,"4"\]/);
-        // Changes are acknowledged alone, and a node is gone; a stranger tries the management API.
+        // Changes are acknowledged alone, a node is down, and an unknown token is used at the API.
         expect((await holdfast("dev", "cut", "--dir", folder)).code).toBe(0);
         expect((await holdfast("dev", "kill", "b2", "--stay", "--dir", folder)).code).toBe(0);
         expect(await strangerAt(file())).toBe("401");
@@ -248,7 +248,7 @@ describe.skipIf(missing.length > 0)(
           await expect.poll(wrong, { timeout: 240_000, interval: 500 }).toEqual([]);
         }
 
-        // A variable narrows what is shown.
+        // A variable filters what is shown.
         await page.goto(`${base}#node`);
         await page.getByLabel("Node").selectOption("a1");
         await expect
@@ -260,7 +260,7 @@ describe.skipIf(missing.length > 0)(
       }
     });
 
-    test("holdfast top shows a node that dies, fits its terminal, and leaves it as it was", async () => {
+    test("holdfast top shows a node that dies, fits its terminal, and restores it at its end", async () => {
       await holdfast("dev", "heal", "--dir", folder);
       const terminal = new Terminal(folder, "NO_COLOR=1");
       try {
@@ -288,7 +288,7 @@ describe.skipIf(missing.length > 0)(
       expect((await holdfast("top", "--once", "--dev", folder)).code).toBe(1);
     });
 
-    test("holdfast top has colour where nothing speaks against it", async () => {
+    test("holdfast top uses colours unless something forbids them", async () => {
       const terminal = new Terminal(folder, "TERM=screen");
       try {
         await expect.poll(() => terminal.screen).toContain("\x1b[31m");
@@ -299,7 +299,7 @@ describe.skipIf(missing.length > 0)(
   },
 );
 
-/** What the management API answers to a token that nobody made. */
+/** The management API's answer to an unknown token. */
 async function strangerAt({ nodes: [node], ca }: ClusterFile): Promise<string> {
   const ask = `fetch("https://${node?.admin}/v1/instances", { headers: { authorization: "Bearer stranger" } }).then(({ status }) => console.log(status))`;
   const { stdout } = spawnSync("node", ["-e", ask], {

@@ -60,7 +60,7 @@ async function untilChecks(name: string, wanted: RegExp): Promise<void> {
   });
 }
 
-test("doctor tells a lock master that is gone, and a region without a leader", async () => {
+test("doctor reports a lock master that is down, and a region without a leader", async () => {
   await untilChecks("leader", /^ok: this node leads/);
   await untilChecks("lock masters", /^ok: all 3 answer/);
   const [one, two] = region.lockMasters;
@@ -119,7 +119,7 @@ test("a shredded instance is shown as shredded everywhere, and as open again aft
   expect(await metric()).toBe("0");
 }, 300_000);
 
-/** Asks until this is answered: on a busy machine an answer may be to try again. A wrong one does not get right by waiting. */
+/** Asks until the answer is as expected: a busy node may answer that the client must try again. */
 async function answers(ask: () => Promise<string>, expected: string): Promise<void> {
   await until(expected, async () => {
     const answer = await ask().catch((error: Error) => error);
@@ -139,11 +139,11 @@ test("a node whose clock is wrong decides no date and says so; the other node co
     await right.addAttribute({ uniqueIdentifier, newAttribute: { item } });
     return uniqueIdentifier;
   };
-  // Both have come by the wrong clock.
+  // By the wrong clock, both dates have come.
   const [later, soon] = [await planned(1_800), await planned(10)];
   const bytes = await keyBytes(right, soon);
   expect(await stateOf(early, later)).toBe("PreActive");
-  // The wrong one alone, leader and all.
+  // Now only the node with the wrong clock runs, and it leads.
   await other.kill();
   const doubt = /this node's clock is 3\d{3} s ahead of the clock of the store/;
   const offset = async () =>

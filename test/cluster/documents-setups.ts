@@ -5,18 +5,18 @@ import { createAuthority, selfSigned } from "@holdfast/testing/pki";
 import type { DocumentsSite } from "../support/documents-site.ts";
 import { patient } from "../support/root-regions.ts";
 
-/** Where a page's blocks run, and its own instance's name. */
+/** The folder in which a page's blocks run, and the name of the page's own instance. */
 export interface Place {
   readonly folder: string;
   readonly instance: string;
 }
 
-/** What stands in a page's text, and what is run in its place. */
+/** Text of a page → what is run in its place. */
 export type Words = Readonly<Record<string, string>>;
 
-/** What a page needs besides the files that every page has. */
+/** What a page needs in addition to the files that every page has. */
 interface Setup {
-  /** The instance is there before the first block. */
+  /** The instance exists before the first block. */
   readonly ordered?: true;
   /** After each block the instance has no certificates: the blocks are alternatives. */
   readonly alternatives?: true;
@@ -25,7 +25,7 @@ interface Setup {
 
 const when = { notBeforeMs: Date.now() - 3_600_000, days: 30 };
 
-/** By page, in the order in which they run: what breaks the cluster comes last. */
+/** By page, in the order in which they run: pages that break the cluster come last. */
 export const setups: Readonly<Record<string, Setup>> = {
   "docs/api.md": {},
   "docs/quick-start.md": {},
@@ -46,7 +46,7 @@ export const setups: Readonly<Record<string, Setup>> = {
   "README.md": {},
 };
 
-/** Writes the files that pages name, and answers what every page's words stand for. */
+/** Writes the files that pages name, and returns the words that every page needs. */
 export async function fillPlace(site: DocumentsSite, { folder, instance }: Place): Promise<Words> {
   const { keyProtect: manager, cluster, urls } = site;
   const token = (await readFile(cluster.managerToken, "utf8")).trim();
@@ -106,7 +106,7 @@ async function done(site: DocumentsSite, script: string, folder: string): Promis
   return out.trim();
 }
 
-/** A client that is refused, for `certificate adopt`. */
+/** Makes a client that is refused, for `certificate adopt`. */
 async function stranger(site: DocumentsSite, { folder }: Place): Promise<Words> {
   const { certificate, key } = await selfSigned({ commonName: "stranger", ...when });
   await writeFile(join(folder, "stranger.pem"), certificate);
@@ -116,7 +116,7 @@ async function stranger(site: DocumentsSite, { folder }: Place): Promise<Words> 
   return { SHA256: fingerprint256.replaceAll(":", "").toLowerCase() };
 }
 
-/** A key of the instance, and the list of what is in use. */
+/** Makes a key of the instance, and the list of keys in use. */
 async function keyOfTheInstance(site: DocumentsSite, { folder, instance }: Place): Promise<Words> {
   const issue = `holdfast authority issue ${instance} --name client --pem-out client.pem --key-out client.key`;
   await done(site, issue, folder);
@@ -160,7 +160,7 @@ async function token(site: DocumentsSite, { folder }: Place): Promise<Words> {
   return {};
 }
 
-/** A node's configuration under the name that pages give it, and where that node listens. */
+/** Copies a node's configuration to the name that pages use, and returns where the node listens. */
 export async function nodeConfiguration(site: DocumentsSite, { folder }: Place): Promise<Words> {
   await site.writeConfig(join(folder, "holdfast.yaml"), () => undefined);
   const [node] = site.cluster.nodes;
@@ -174,7 +174,7 @@ async function backupKey(site: DocumentsSite, { folder }: Place): Promise<Words>
   return {};
 }
 
-/** A key of the demonstration's instance; the page makes its own certificate. */
+/** Makes a key of the demonstration's instance; the page makes its own certificate. */
 async function demoKey(site: DocumentsSite, { folder }: Place): Promise<Words> {
   await rm(join(folder, "vcenter.pem"));
   return { ID: await done(site, "holdfast kmip create --name known --activate", folder) };

@@ -27,7 +27,7 @@ afterAll(async () => {
   await site?.[Symbol.asyncDispose]();
 }, 60_000);
 
-test("every page that is to run has a set-up", () => {
+test("every page that must run has a set-up", () => {
   expect(Object.keys(setups).toSorted()).toEqual([...pagesThatRun].toSorted());
 });
 
@@ -43,15 +43,15 @@ describe("docs/runbook.md", () => {
     await site.ready();
   }, 180_000);
 
-  // They look, and change nothing: each is run once, on a cluster that is well.
+  // These commands change nothing: each is run once, on a healthy cluster.
   const all = alertSections().flatMap(({ alert, confirmations }) =>
     confirmations.map((confirmation) => ({ alert, ...confirmation })),
   );
   test.each([...Map.groupBy(all, ({ command }) => command)])(
-    "%s runs, and prints what the page looks for",
+    "%s runs, and prints what the page expects",
     async (command, alerts) => {
       const { code, out, err } = await site.shell(replaced(command, words), place.folder);
-      // An empty list is what they say on a cluster that is well.
+      // On a healthy cluster they print an empty list.
       expect({ code, err }).toEqual({
         code: 0,
         err: expect.stringMatching(/^(holdfast: no (certificates|backups|events)\n)?$/),
@@ -84,14 +84,14 @@ describe.each(pages)("%s", (page, setup) => {
     await writeFile(join(place.folder, "instances.yaml"), lastYaml(blocks, words));
   }, 180_000);
 
-  // The lines of a page build on each other: what comes after a failure tells nothing.
+  // The blocks of a page depend on each other: the results after a failure mean nothing.
   let failed = false;
 
   const able = runnable.filter(({ text }) => !text.includes("python3") || hasPykmip());
   if (able.length < runnable.length) test.skip(`one block: ${pykmipMissing}`, () => {});
 
   test.each(able.map((block) => ({ block, line: block.line })))(
-    "the block in line $line",
+    "the block in line $line runs",
     async ({ block }) => {
       expect(failed).toBe(false);
       failed = true;
@@ -109,7 +109,7 @@ describe.each(pages)("%s", (page, setup) => {
   );
 });
 
-/** A block with its words replaced; one that breaks the cluster in lines, since healing takes a moment. */
+/** A block with its words replaced; in lines if it heals the cluster, which takes a moment. */
 function scriptsOf({ text }: Block, words: Words): readonly string[] {
   const script = replaced(text, words);
   return script.includes("dev heal") ? script.split("\n") : [script];
@@ -122,7 +122,7 @@ function replaced(text: string, words: Words): string {
   }, text);
 }
 
-/** The last block of YAML, which a page with commands after it tells to save. */
+/** The last YAML block, which a page tells the reader to save before its commands. */
 function lastYaml(blocks: readonly Block[], words: Words): string {
   const { text = "" } = blocks.findLast(({ language }) => language === "yaml") ?? {};
   return replaced(text, words);

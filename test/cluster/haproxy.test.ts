@@ -11,7 +11,7 @@ import { type Region, startRegion } from "../support/region.ts";
 const instance = "vcenter";
 const perSecond = 200;
 
-test.skipIf(!hasHaproxy())("haproxy -c takes the shipped file (needs haproxy)", () => {
+test.skipIf(!hasHaproxy())("haproxy -c accepts the shipped file (needs haproxy)", () => {
   expect(checkConfig(haproxyConfig)).toMatchObject({ ok: true });
 });
 
@@ -29,7 +29,7 @@ describe.skipIf(!hasHaproxy())("HAProxy in front of two nodes (needs haproxy)", 
     await region?.[Symbol.asyncDispose]();
   });
 
-  test("takes a frozen node out and in again, by its gRPC health", async () => {
+  test("removes a frozen node and adds it again, by its gRPC health", async () => {
     region.node(0).signal("SIGSTOP");
     const frozen = performance.now();
     await until("node-1 is out", async () => (await haproxy.up())[0] === false);
@@ -43,10 +43,10 @@ describe.skipIf(!hasHaproxy())("HAProxy in front of two nodes (needs haproxy)", 
     await until("node-1 is in again", async () => (await haproxy.up())[0] === true);
   });
 
-  test(`rolling restart of both at ${perSecond} requests/s: none fails with one retry`, async () => {
+  test(`in a rolling restart of both at ${perSecond} requests/s, no request fails with one retry`, async () => {
     const client = new PacedClient(throughHaproxy());
     const running = client.run();
-    // A count and not a time: a busy machine sends fewer requests a second.
+    // It counts answers, not time: a busy machine sends fewer requests per second.
     const more = async (count: number) => {
       const goal = client.answered + count;
       await until(
@@ -76,7 +76,7 @@ describe.skipIf(!hasHaproxy())("HAProxy in front of two nodes (needs haproxy)", 
   }
 });
 
-/** Sends Creates at a steady pace: most over connections that it keeps, some over one of their own, as vCenter does. */
+/** Sends Creates at a steady rate, most on kept connections, some on new ones, as vCenter does. */
 class PacedClient {
   readonly #target: KmipTarget;
   readonly #kept: KmipSocket[] = [];
@@ -90,7 +90,7 @@ class PacedClient {
     this.#target = target;
   }
 
-  /** Resolves with how long it ran, when stopped and everything is answered. */
+  /** Resolves once it is stopped and everything is answered, with the time that it ran. */
   async run(): Promise<number> {
     const began = performance.now();
     const waiting: Promise<void>[] = [];

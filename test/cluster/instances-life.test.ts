@@ -39,7 +39,7 @@ afterAll(async () => {
   await both?.[Symbol.asyncDispose]();
 });
 
-/** The management API of a node: on a busy machine a region may lose the other for a moment. */
+/** A node's management API, with retries: on a busy machine a region may lose the other briefly. */
 function at(node: string): Pick<AdminClient, "call"> {
   const client = once(node);
   const call = (...given: readonly unknown[]): Promise<unknown> =>
@@ -47,7 +47,7 @@ function at(node: string): Pick<AdminClient, "call"> {
   return { call: call as AdminClient["call"] };
 }
 
-/** The same, asked once. */
+/** The same without retries. */
 function once(node: string): AdminClient {
   const known = admins.get(node);
   if (known !== undefined) return known;
@@ -57,7 +57,7 @@ function once(node: string): AdminClient {
   return made;
 }
 
-/** A client that the node lets in, once it does. */
+/** A client of a node; waits until the node accepts it. */
 async function clientOf(node: NodeProcess, { certificate, key }: Issued): Promise<KmipClient> {
   const endpoints = [`${node.host}:${node.kmip}`];
   let client: KmipClient | undefined;
@@ -71,7 +71,7 @@ async function clientOf(node: NodeProcess, { certificate, key }: Issued): Promis
   return client;
 }
 
-/** An Installed instance, and a client certificate of it that every node lets in. */
+/** Orders an instance, and connects a client of it at every node. */
 async function ordered(name: string) {
   const { id } = await at("a1").call("createInstance", { body: { name, rootOfTrust } });
   await seenBy("b1", id);
@@ -82,7 +82,7 @@ async function ordered(name: string) {
   return { id, shown, clients };
 }
 
-/** A node hears of another's writes within a moment. */
+/** Waits until a node has seen the instance, which another node may have written. */
 async function seenBy(node: string, instance: string): Promise<void> {
   const read = () => at(node).call("readInstance", { params: { instance } });
   await until(`${node} sees it`, () =>
@@ -120,7 +120,7 @@ async function wrapsIn(store: RedisStore, instance: string): Promise<number> {
 }
 
 describe("an order", () => {
-  test("without roots of trust is Inactive, is configured later, and serves in both regions", async () => {
+  test("without roots of trust is Inactive; once it is configured, it serves in both regions", async () => {
     const made = await at("a1").call("createInstance", { body: { labels: { site: "x" } } });
     expect(made).toMatchObject({ status: "Inactive", origin: "order", labels: { site: "x" } });
     expect(made.name).toMatch(/^kmip-[a-z]{2,}$/);
@@ -151,7 +151,7 @@ describe("an order", () => {
     expect(items).toEqual([]);
   });
 
-  test("under a name that another has is refused, whichever region asks", async () => {
+  test("under the name of another instance is refused, whichever region asks", async () => {
     const { id, version } = await at("a1").call("createInstance", { body: { name: "mine" } });
     const again = at("b1").call("createInstance", { body: { name: "mine" } });
     await expect(again).rejects.toEqual(problem("nameTaken"));
@@ -178,7 +178,7 @@ describe("an order", () => {
 });
 
 describe("a deletion", () => {
-  test("is refused while there are keys, and then takes access, keys and objects with it", async () => {
+  test("is refused while there are keys; later it ends access and erases keys and objects", async () => {
     const { id, clients } = await ordered("doomed");
     const params = { instance: id };
     const [first, other] = clients as [KmipClient, KmipClient];
@@ -205,7 +205,7 @@ describe("a deletion", () => {
       regions: { a: "applied", b: "applied" },
     });
     expect(answer.warning).toContain("never be decrypted");
-    // Every node hears of it within a second.
+    // Every node learns of it within a second.
     for (const client of clients) {
       const refuses = () =>
         client.get({ uniqueIdentifier: key }).then(
@@ -230,11 +230,11 @@ describe("a deletion", () => {
     });
     const gone = at("b1").call("deleteInstance", { params, query: {} });
     await expect(gone).rejects.toEqual(problem("notFound"));
-    // The name and the certificate are free again.
+    // The name and the certificate can be used again.
     await ordered("doomed");
   });
 
-  test("races with creations that are refused, or erased too", async () => {
+  test("refuses creations that happen at the same time, or erases what they made", async () => {
     const { id, clients } = await ordered("raced");
     const made: string[] = [];
     let over = false;
@@ -285,7 +285,7 @@ describe("a deletion", () => {
     expect(await inStores((store) => store.status(id))).toEqual(["Installed", "Installed"]);
   });
 
-  test("that its node left half done is finished by the leaders, or dropped where keys are Active", async () => {
+  test("that a dead node left unfinished is finished by the leaders, or dropped where keys are Active", async () => {
     const half = async (name: string, phase: "reserved" | "decided") => {
       const { id, clients } = await ordered(name);
       const [client] = clients as [KmipClient];

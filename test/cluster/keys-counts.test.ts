@@ -21,7 +21,7 @@ function statesOf(instance: string): string {
   return `{p${String(partitionOf(instance)).padStart(2, "0")}}:counts`;
 }
 
-/** Counts a partition anew, with `between` after each step; answers how many counts were wrong. */
+/** Recounts a partition, with `between` after each step; returns how many counts were wrong. */
 async function recounted(instance: string, between = async () => {}): Promise<number> {
   for (;;) {
     const { left, wrong } = await opened.store.recount(partitionOf(instance));
@@ -34,7 +34,7 @@ async function counts(instance: string): Promise<StateCounts | undefined> {
   return await opened.store.counts(instance);
 }
 
-test("a store from before there were counts says so until its objects are counted", async () => {
+test("a store from before there were counts gives none until its objects are counted", async () => {
   const { store } = opened;
   const instance = await installed(store);
   for (let made = 0; made < 300; made++) await create(store, instance);
@@ -44,7 +44,7 @@ test("a store from before there were counts says so until its objects are counte
   expect(await counts(instance)).toBeUndefined();
   let changed = 0;
   const wrong = await recounted(instance, async () => {
-    // Objects change meanwhile: those that were counted already, and those that were not.
+    // Objects change meanwhile, both before and after they are counted.
     const [before] = await store.read(instance, [early.uniqueIdentifier]);
     if (before === undefined) throw new Error("it is gone");
     const facts = changed % 2 === 0 ? { activated: at } : { activated: at, deactivated: at };
@@ -64,7 +64,7 @@ test("a store from before there were counts says so until its objects are counte
   expect(await recounted(instance)).toBe(0);
 });
 
-test("a wrong count, of whatever kind, is found and set right; it stops no change", async () => {
+test("a wrong count, of whatever kind, is found and corrected, and prevents no change", async () => {
   const { store } = opened;
   const instance = await installed(store);
   const month = String(initialMonth(await create(store, instance))).padStart(4, "0");
@@ -86,7 +86,7 @@ test("a wrong count, of whatever kind, is found and set right; it stops no chang
   expect(await counts(instance)).toEqual(stateCounts({ PreActive: 2 }));
 });
 
-test("a record that was repaired is counted anew, with all of its partition", async () => {
+test("a repaired record is counted again, with its whole partition", async () => {
   const { store } = opened;
   const instance = await installed(store);
   const object = await create(store, instance);

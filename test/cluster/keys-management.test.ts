@@ -55,7 +55,7 @@ async function order(name: string): Promise<string> {
   return id;
 }
 
-/** A client that the instance lets in. */
+/** A client of the instance; waits until the node accepts it. */
 async function clientFor(instance: string, { certificate, key }: Issued): Promise<KmipClient> {
   const body = { name: "vcenter", pem: certificate };
   await admin.call("addCertificate", { params: { instance }, body });
@@ -76,7 +76,7 @@ async function shown(commonName: string): Promise<Issued> {
   return await selfSigned({ commonName, notBeforeMs: Date.now() - 60_000, days: 2 });
 }
 
-test("keys are searched, shown, changed and counted; a deleted instance's live on in a new one alone", async () => {
+test("keys are searched, shown, changed and counted; those of a deleted instance come back only in a new one", async () => {
   const instance = await order("kmip-1");
   const client = await clientFor(instance, await shown("vcenter"));
   const [one = "", two = "", three = ""] = [
@@ -134,7 +134,7 @@ test("keys are searched, shown, changed and counted; a deleted instance's live o
   });
   expect(orphans.items.map(({ id }) => id)).toEqual([three]);
 
-  // The instance is deleted, and its backup restored: it stays deleted.
+  // The instance is deleted, and its backup is restored: it stays deleted.
   await expect(admin.call("deleteInstance", { params: { instance }, query: {} })).rejects.toEqual(
     problem("keysRemain"),
   );
@@ -149,7 +149,7 @@ test("keys are searched, shown, changed and counted; a deleted instance's live o
     /3 records belong to an instance that was deleted, and are not restored/,
   );
 
-  // By the explicit override, and nowhere but into a new one.
+  // With the explicit override it is restored, but only into a new instance.
   let fresh = await order("kmip-2");
   for (let tries = 3; partitionOf(fresh) === partitionOf(instance); tries++) {
     fresh = await order(`kmip-${tries}`);

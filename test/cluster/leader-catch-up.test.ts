@@ -21,7 +21,7 @@ const timers: Timers = {
   sleep: (ms, signal) => sleep(ms, undefined, signal && { signal }),
 };
 
-/** Two regions' stores in Redis servers of their own, and the leader of `a`, which reads `b`. */
+/** The stores of two regions, each in its own Redis, and the leader of `a`, which reads `b`. */
 class Regions implements AsyncDisposable {
   readonly instance = randomUUID();
   readonly calls = new Map<string, number>();
@@ -76,7 +76,7 @@ class Regions implements AsyncDisposable {
     return digestCheck(this.a, readers).run(this.#context);
   }
 
-  /** From now on another leader does it, who knows nothing but what the store says. */
+  /** From now on another leader runs the duties, and knows only what is in the store. */
   async nextLeader(): Promise<void> {
     this.#reader = this.#newReader();
     this.#context = await this.#newContext();
@@ -89,7 +89,7 @@ class Regions implements AsyncDisposable {
   }
 
   #newReader(): PeerReader {
-    // What a leader asks of another region is what that region's own store answers.
+    // The other region answers a leader's questions from its own store.
     const peer = new Proxy(this.b, {
       get: (store, name) => {
         if (name === "region") return "b";
@@ -118,7 +118,7 @@ class Regions implements AsyncDisposable {
     return objects;
   }
 
-  /** Both stores have the same records, byte for byte. */
+  /** Expects that both stores have the same records, byte for byte. */
   async expectEqual(): Promise<void> {
     const partition = partitionOf(this.instance);
     const [a, b] = await Promise.all([this.a.digests(partition), this.b.digests(partition)]);
@@ -135,7 +135,7 @@ class Regions implements AsyncDisposable {
 }
 
 describe("a leader that reads another region's store", () => {
-  test("catch-up fills an empty store, continues from the cursor, and asks for nothing twice", async () => {
+  test("fills an empty store by catch-up, continues from the cursor, and asks for nothing twice", async () => {
     await using regions = await Regions.start();
     await regions.put(regions.b, 5_000);
     await regions.a.requestResync();
@@ -151,7 +151,7 @@ describe("a leader that reads another region's store", () => {
     await regions.expectEqual();
   });
 
-  test("compares digests once another process counts there, and fetches only what differs", async () => {
+  test("compares digests once another process numbers the changes, and fetches only what differs", async () => {
     await using regions = await Regions.start();
     await regions.put(regions.b, 1_000);
     await regions.run("catch-up");
@@ -169,7 +169,7 @@ describe("a leader that reads another region's store", () => {
     expect(regions.calls.get("digests")).toBeUndefined();
   });
 
-  test("reads everything again for an own store that lost its data", async () => {
+  test("reads everything again after its own store lost its data", async () => {
     await using regions = await Regions.start();
     await regions.put(regions.b, 500);
     await regions.run("catch-up");
@@ -185,7 +185,7 @@ describe("a leader that reads another region's store", () => {
     await regions.expectEqual();
   });
 
-  test("finds by digests what no cursor tells, and holds back what is reserved", async () => {
+  test("finds by digests what the cursor skips, and does not write reserved objects", async () => {
     await using regions = await Regions.start();
     const [first] = await regions.put(regions.b, 50);
     await regions.run("catch-up");
@@ -218,7 +218,7 @@ describe("a leader that reads another region's store", () => {
     await regions.expectEqual();
   });
 
-  test("is refused once another leader has an epoch", async () => {
+  test("is refused once another leader has a newer epoch", async () => {
     await using regions = await Regions.start();
     await regions.put(regions.b, 1);
     await regions.run("catch-up");

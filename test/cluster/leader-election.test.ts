@@ -10,7 +10,7 @@ interface Election extends AsyncDisposable {
   readonly second: LeaderProcess;
 }
 
-/** A store, three lock masters, and two processes of which the first leads and has written. */
+/** A store, three lock masters, and two processes. The first one leads and has written. */
 async function elected(): Promise<Election> {
   await using stack = new AsyncDisposableStack();
   const redis = stack.use(await RedisServer.start());
@@ -42,8 +42,8 @@ function statesOf({ lines }: LeaderProcess): readonly string[] {
   return lines.flatMap(({ type, state }) => (type === "leader" ? [state] : []));
 }
 
-describe("another node leads", () => {
-  test("of a leader that is killed", async () => {
+describe("another node takes over", () => {
+  test("from a leader that is killed", async () => {
     await using election = await elected();
     const { first, second } = election;
     const killedMs = Date.now();
@@ -52,7 +52,7 @@ describe("another node leads", () => {
     expect(statesOf(second)).toEqual(["standing", "leader"]);
   });
 
-  test("of one that is stopped, whose next write is refused by its epoch when it resumes", async () => {
+  test("from a leader that is stopped; its next write after it resumes is refused by its epoch", async () => {
     await using election = await elected();
     const { first, second } = election;
     const from = first.lines.length;
@@ -71,7 +71,7 @@ describe("another node leads", () => {
   });
 });
 
-test("at once where a leader closes, as it does when its node drains", async () => {
+test("another node leads at once when a leader closes, as it does when its node drains", async () => {
   await using election = await elected();
   const { first, second } = election;
   const closingMs = Date.now();

@@ -30,9 +30,9 @@ let manager: KeyManager;
 let hsm: SoftHsm | undefined;
 let client: AdminClient;
 let source: RawHttps;
-/** Name → bytes that must be nowhere. */
+/** Name → bytes that must not be found anywhere. */
 const secrets = new Map<string, Uint8Array>();
-/** What the API answered, and what the command line printed. */
+/** The API's answers, and the output of the command line. */
 const told: string[] = [];
 /** Arguments of every process that was seen. */
 const seen = new Set<string>();
@@ -77,7 +77,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** A token with a root key; its module is told by the environment where its tokens are. */
+/** Makes a token with a root key; the module finds its tokens through the environment. */
 async function makeToken(): Promise<void> {
   hsm = await SoftHsm.open();
   process.env["SOFTHSM2_CONF"] = hsm.environment["SOFTHSM2_CONF"] ?? "";
@@ -99,7 +99,7 @@ async function settings(): Promise<Readonly<Record<string, Readonly<Record<strin
     audit: {
       reads: "strict",
       file: { path: join(folder, "audit.jsonl") },
-      // Nobody listens: what the sink says of that goes into the log.
+      // Nothing listens there: the sink's errors go into the log.
       webhook: { url: `https://127.0.0.1:${await freePort()}/`, secretFile },
     },
     backup: { keyFile: join(folder, "backup-key.json") },
@@ -147,7 +147,7 @@ test("no secret of the management plane is in Redis, logs, metrics, answers, eve
   looksWhereItIs(haystacks, id);
 });
 
-/** The control: what is not secret is found in each kind of place. */
+/** The control: a value that is not secret is found in each kind of place. */
 function looksWhereItIs(haystacks: readonly Haystack[], id: string): void {
   const control = new Map([["control", Buffer.from(id)]]);
   const found = findSecrets(haystacks, control).join("\n");
@@ -158,7 +158,7 @@ function looksWhereItIs(haystacks: readonly Haystack[], id: string): void {
   expect(arguments_.join("\n")).toContain("arguments: raw");
 }
 
-/** Instances with everything in them that has a secret. Answers the identifier of the first. */
+/** Makes instances with every kind of secret. Returns the identifier of the first one. */
 async function fillInstances(): Promise<string> {
   const { instanceId } = manager;
   const rootKey = await manager.createRootKey("of the instance");
@@ -180,7 +180,7 @@ async function fillInstances(): Promise<string> {
   rememberPrivateKey(await readFile(join(folder, "esx.key"), "utf8"));
   await keepKey(instance);
   await rememberKeks(instance, rootKey);
-  // Whatever else is a private key: of the instances' own authorities, which nobody is ever given.
+  // All other private keys: those of the instances' own authorities, which nobody ever gets.
   secrets.set("a PEM private key", Buffer.from("PRIVATE KEY-----"));
   const pkcs8 = "020100301306072a8648ce3d020106082a8648ce3d030107";
   secrets.set("a DER private key", Buffer.from(pkcs8, "hex"));

@@ -23,7 +23,7 @@ import { type Region, startRegion } from "../support/region.ts";
 const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 const instance = "demo";
 
-/** Runs a command to its end. */
+/** Runs a command and waits for its end. */
 function run(...args: readonly string[]) {
   return new Promise<{ out: string; err: string; code: number }>((resolve) => {
     execFile(process.execPath, [entry, ...args], (error, out, err) => {
@@ -94,7 +94,7 @@ describe("a node", () => {
     await node.start();
   });
 
-  test("answers a request over TLS, counts it, and logs changes with who made them", async () => {
+  test("answers a request over TLS, counts it, and logs who made each change", async () => {
     const client = await openClient();
     const id = await createKey(client);
     expect(await keyBytes(client, id)).toMatch(/^[0-9a-f]{64}$/);
@@ -114,14 +114,14 @@ describe("a node", () => {
     });
   });
 
-  test("refuses connections while its Redis is frozen, keeps those it has, and comes back", async () => {
+  test("refuses connections while its Redis is frozen, keeps open ones, and accepts new ones afterwards", async () => {
     const node = region.node(0);
     const kept = await region.connect(instance);
     await kept.exchange(discoverVersions());
     region.redis.primary.signal("SIGSTOP");
     try {
       await until("not ready", async () => !(await node.ready()));
-      // The listener shuts a moment after health says so; until then a connection may still come in.
+      // The listener closes a moment after health changes; until then it may accept a connection.
       await until("connections are refused", () =>
         region.connect(instance).then(
           (late) => late[Symbol.asyncDispose]().then(() => false),
@@ -141,7 +141,7 @@ describe("a node", () => {
     await kept[Symbol.asyncDispose]();
   });
 
-  test("reads its instances again on SIGHUP: who is new comes in, who is gone is cut off", async () => {
+  test("reads its instances again on SIGHUP: accepts new clients and cuts off removed ones", async () => {
     const node = region.node(0);
     const target = region.target(instance);
     const newcomer = await selfSigned({
@@ -178,7 +178,7 @@ describe("a node", () => {
     await writeFile(configFile(), before);
   });
 
-  test("SIGHUP cuts off who is gone although Redis is frozen", async () => {
+  test("cuts off removed clients on SIGHUP even if Redis is frozen", async () => {
     const before = await readFile(configFile(), "utf8");
     const old = await region.connect(instance);
     await old.exchange(discoverVersions());
@@ -203,7 +203,7 @@ describe("a node", () => {
     });
   });
 
-  test("a second node on the same port is refused, with code 2", async () => {
+  test("refuses to start on a port in use, with code 2", async () => {
     const { err, code } = await run("serve", "--config", configFile());
     const { host, http } = region.node(0);
     expect(err).toBe(
@@ -212,7 +212,7 @@ describe("a node", () => {
     expect(code).toBe(2);
   });
 
-  test("SIGTERM: what is asked is answered, connections close cleanly, and it exits with 0", async () => {
+  test("answers open requests on SIGTERM, closes connections cleanly, and exits with 0", async () => {
     const node = region.node(0);
     const idle = await region.connect(instance);
     await idle.exchange(discoverVersions());
@@ -236,7 +236,7 @@ describe("a node", () => {
   });
 });
 
-/** The configuration of a node that starts, opens the store, and ends: its root key is another one. */
+/** The configuration of a node with another root key: it starts, opens the store, and ends. */
 async function strangerConfig() {
   const path = join(region.folder, "stranger.yaml");
   const file = join(region.folder, "stranger.json");
@@ -247,7 +247,7 @@ async function strangerConfig() {
   return { path, file, config };
 }
 
-test("a node with another root key than the store's keys were made under is refused, with code 2", async () => {
+test("a node whose root key is not the one of the store's keys refuses to start, with code 2", async () => {
   const { path, file, config } = await strangerConfig();
   const { err, code } = await run("serve", "--config", path);
   const [before = "", after] = err.split(/local [0-9a-f]+/);
@@ -286,7 +286,7 @@ describe("a start at a Redis", () => {
     return path;
   }
 
-  test("that is not a store yet says what to run; store init makes it one, once", async () => {
+  test("that is not a store yet says what to run; store init makes it a store, once", async () => {
     await using redis = await RedisServer.start();
     const path = await configAt(redis);
     const refused = await run("serve", "--config", path);
@@ -319,7 +319,7 @@ describe("a start at a Redis", () => {
     expect(code).toBe(2);
   });
 
-  test("that speaks TLS under a private authority serves as store and as lock master", async () => {
+  test("that speaks TLS under a private authority can use it as store and as lock master", async () => {
     const since = { notBeforeMs: Date.now() - 60_000, days: 1 };
     const authority = await createAuthority({ commonName: "Redis CA", ...since });
     const issued = await authority.issue({ commonName: "redis", hosts: ["127.0.0.1"], ...since });
@@ -361,7 +361,7 @@ describe("a start at a Redis", () => {
     expect(await node.metrics()).toContain('holdfast_locks_total{result="acquired"} 1\n');
   });
 
-  test("store replicas lists what changes wait for, and forgets only what is gone", async () => {
+  test("store replicas lists the replicas that changes wait for, and forgets only one that is not connected", async () => {
     const path = configFile();
     const listed = await run("store", "replicas", "--config", path);
     expect(listed.out).toMatch(/^127\.0\.0\.1:\d+ connected, known since 20/);

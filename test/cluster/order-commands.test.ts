@@ -15,7 +15,7 @@ let region: Region;
 let folder: string;
 let token: string;
 let vcenter: Issued;
-/** Where the user's site is. */
+/** The options that name the user's site. */
 let site: readonly string[];
 
 beforeAll(async () => {
@@ -48,12 +48,12 @@ async function write(name: string, content: string): Promise<string> {
   return file(name);
 }
 
-/** Runs a command as a user whose profiles lie in the folder. */
+/** Runs a command as a user whose profiles are in the folder. */
 function run(args: readonly string[], { env, ...more }: Surroundings = {}): Promise<Said> {
   return commandLine(args, { env: { XDG_CONFIG_HOME: folder, ...env }, ...more });
 }
 
-/** Runs a command that must succeed; answers what it printed. */
+/** Runs a command that must succeed; returns what it printed. */
 async function out(...args: readonly string[]): Promise<string> {
   const said = await run(args);
   if (said.code !== 0) throw new Error(`${args.join(" ")}: exit ${said.code}: ${said.err}`);
@@ -61,7 +61,7 @@ async function out(...args: readonly string[]): Promise<string> {
 }
 
 describe("profiles", () => {
-  test("name sites; the one in use is asked", async () => {
+  test("name sites; commands ask the site of the profile in use", async () => {
     const elsewhere = ["elsewhere", "--url", "https://127.0.0.1:9", ...site.slice(2)];
     await out("profile", "add", ...elsewhere, "--no-test");
     expect(await out("profile", "add", "here", ...site)).toMatch(
@@ -85,7 +85,7 @@ describe("profiles", () => {
 describe("profile add", () => {
   const wrong = (...args: readonly string[]) => run(["profile", "add", "new", ...args]);
 
-  test("asks the nodes with the authority and the token first, and keeps nothing that fails", async () => {
+  test("first asks the nodes with the authority and the token, and stores no profile that fails", async () => {
     const [, address = "", , , , tokenFile = ""] = site;
     const [ca, badToken] = [file("ca.pem"), await write("no-token", "hf_nothing\n")];
     const cases: readonly (readonly [code: number, words: string, args: readonly string[]])[] = [
@@ -126,7 +126,7 @@ describe("profile add", () => {
 });
 
 describe("exit codes", () => {
-  test("tell what kind of failure it is, in one line", async () => {
+  test("tell the kind of failure, with a message of one line", async () => {
     const wrong = await write("wrong-token", "hf_nothing\n");
     const cases: readonly (readonly [code: number, args: readonly string[]])[] = [
       [2, ["instance", "list", "--status", "Nonsense"]],
@@ -147,7 +147,7 @@ describe("exit codes", () => {
     }
   });
 
-  test("no secret can be an argument", async () => {
+  test("are 2 for a secret as an argument", async () => {
     const root = "a:key-protect,instanceId=i,rootKey=k,apiKey=very-secret";
     const said = await run(["instance", "order", "--root", root]);
     expect(said.code).toBe(2);
@@ -172,7 +172,7 @@ const declaration = () => ({
 });
 
 describe("apply", () => {
-  test("prints the plan, makes it so, and has nothing to do the second time", async () => {
+  test("prints the plan, carries it out, and has nothing to do the second time", async () => {
     const path = await write("instances.yaml", stringify(declaration()));
     const plan = await out("apply", "-f", path, "--dry-run");
     expect(plan).toBe(
@@ -193,7 +193,7 @@ describe("apply", () => {
     expect(JSON.parse(shown)).toMatchObject({ status: "Installed", certificates: 1, users: 1 });
   });
 
-  test("deletes what is not declared with --prune and a confirmation only", async () => {
+  test("deletes what is not declared only with --prune and a confirmation", async () => {
     const empty = await write("empty.yaml", stringify({ instances: [] }));
     expect(await out("apply", "-f", empty)).toBe(
       "  instance applied is not declared, and stays as it is\nnothing to do: the service is as declared\n",
@@ -239,13 +239,13 @@ describe("what people read", () => {
     expect((await stat(file("made-1"))).mode & 0o777).toBe(0o600);
     const listed = await out("events", "--limit", "50");
     expect(listed).toMatch(/^TIME +OUTCOME +ACTION +WHO +TARGET +INSTANCE +SEVERITY .*\n/);
-    // What was begun and what came of it are one line.
+    // The start of an action and its result are one line.
     expect(listed.match(/^.* token-1 .*$/gm)).toHaveLength(1);
     expect(listed).not.toContain("pending");
     expect(heard + listed).not.toContain(secret);
   });
 
-  test("doctor reports what is well and what to fix", async () => {
+  test("doctor reports what is healthy and what to fix", async () => {
     const said = await run(["doctor"]);
     expect([0, 1]).toContain(said.code);
     expect(said.out).toMatch(/^STATE +CHECK +DETAIL +MEND\n/);
@@ -258,7 +258,7 @@ describe("what people read", () => {
     for (const { state, mend } of items) if (state !== "ok") expect(mend).not.toBe("");
   });
 
-  test("certificate server has the fingerprints that vCenter and OpenSSL show of the node", async () => {
+  test("certificate server shows the same fingerprints of the node as vCenter and OpenSSL", async () => {
     const served = new X509Certificate(await readFile(join(region.folder, "server.pem")));
     const listed = await out("certificate", "server");
     expect(listed).toContain(` ${served.fingerprint} `);
@@ -303,7 +303,7 @@ describe("what people read", () => {
     expect(await out("complete", "--", "instance", "")).toContain("order");
   });
 
-  test("completion knows the instances of the site, and waits for no site that is out", async () => {
+  test("completion knows the instances of the site, and does not wait for a site that is down", async () => {
     expect(await out("complete", "--", "instance", "show", "")).toMatch(/^declared\b/m);
     expect(await out("complete", "--", "key", "list", "decl")).toMatch(/^declared\b/m);
     const env = { HOLDFAST_URL: "https://127.0.0.1:9", HOLDFAST_TOKEN: "hf_none" };

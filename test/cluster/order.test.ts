@@ -17,12 +17,12 @@ import { patient } from "../support/root-regions.ts";
 import { hasSoftHsm, softHsmMissing } from "../support/softhsm.ts";
 
 const times = { kekCacheMs: 3_000, graceMs: 20_000, revalidateMs: 1_000, deadlineMs: 4_000 };
-/** What a node answers that is too busy to hold its lease: it takes no connections until it has it again. */
+/** Answers of a busy node without a lease: it accepts no connections until it has one again. */
 const passes = /try again|no answer within|connection refused|connection was reset/;
 const kinds = orderedKinds.filter((kind) => kind !== "pkcs11" || hasSoftHsm());
 if (!hasSoftHsm()) test.skip(softHsmMissing, () => {});
 
-/** An instance that was ordered, whose vCenter has a key in it. */
+/** An ordered instance in which its vCenter has made a key. */
 interface Ordered {
   readonly name: string;
   readonly kind: OrderedKind;
@@ -34,7 +34,7 @@ interface Ordered {
 }
 
 let site: OrderRegions;
-/** By kind, the one that was ordered by the command line in one step. */
+/** By kind, the instance that was ordered by the command line in one step. */
 const ordered = new Map<OrderedKind, Ordered>();
 
 beforeAll(async () => {
@@ -48,7 +48,7 @@ afterAll(async () => {
   await site?.[Symbol.asyncDispose]();
 });
 
-/** How an instance may be ordered: who orders, and whether in one step as in 2019 or in several as now. */
+/** How an instance is ordered: by what, and in one step as in 2019 or in several as now. */
 type Way = "cli 2019" | "cli now" | "rest 2019" | "rest now";
 
 const orders: Readonly<Record<Way, (name: string, root: OrderedRoot) => Promise<void>>> = {
@@ -88,7 +88,7 @@ const orders: Readonly<Record<Way, (name: string, root: OrderedRoot) => Promise<
   },
 };
 
-/** What makes a repetition harmless. */
+/** The option that makes a repetition harmless. */
 function once(what: string): readonly string[] {
   return ["--idempotency-key", what.replaceAll(" ", "-")];
 }
@@ -133,7 +133,7 @@ async function order(way: Way, kind: OrderedKind): Promise<Ordered> {
   return made;
 }
 
-/** vCenter's sequence over all nodes. A busy machine may say that it cannot tell; vCenter's user tries again too. */
+/** vCenter's sequence at all nodes, until it succeeds: busy nodes may answer "cannot tell". */
 async function play(vcenter: Issued): Promise<MadeKey> {
   const nodes = site.roots.both.nodes.map((node) => ({
     name: node.name,
@@ -165,7 +165,7 @@ async function session(node: NodeProcess, vcenter: Issued): Promise<VcenterSessi
   return await VcenterSession.begin(endpointOf(node), { tls, answered: () => undefined });
 }
 
-/** A connection, once the node takes one. */
+/** A connection; waits until the node accepts one. */
 async function opened(node: NodeProcess, vcenter: Issued): Promise<VcenterSession> {
   const found: VcenterSession[] = [];
   const open = async () => {
@@ -185,7 +185,7 @@ async function letsIn(node: NodeProcess, vcenter: Issued): Promise<boolean> {
   }
 }
 
-/** The digest of the key's bytes as a node gives them, or the reason why it does not; `shut` without a connection. */
+/** The digest of the key's bytes at a node, or why it refuses them; `shut` without a connection. */
 async function get(node: NodeProcess, { vcenter, key }: Ordered): Promise<string> {
   try {
     await using open = await session(node, vcenter);
@@ -211,8 +211,8 @@ function theOne(kind: OrderedKind): Ordered {
   return one;
 }
 
-describe("IBM's order, then vCenter's sequence", () => {
-  test.each(kinds)("%s: in one step and in two, by the command line and by REST", async (kind) => {
+describe("IBM's order and then vCenter's sequence", () => {
+  test.each(kinds)("work with %s roots in one step and in two, by CLI and REST", async (kind) => {
     const [first] = await Promise.all([order("cli 2019", kind), order("rest now", kind)]);
     ordered.set(kind, first);
     await Promise.all([order("cli now", kind), order("rest 2019", kind)]);
@@ -234,7 +234,7 @@ async function reportOf({ name }: Ordered): Promise<readonly ReportRow[]> {
   return (items as readonly ReportRow[]).filter((row) => row.name === name);
 }
 
-/** Whether each region wraps under another version than before, and under that one alone. */
+/** Whether each region wraps only under one version, which is not the one before. */
 function allNew(rows: readonly ReportRow[], before: readonly ReportRow[]): boolean {
   const isNew = ({ region, currentVersion, stale }: ReportRow) =>
     stale === 0 &&
@@ -260,9 +260,9 @@ async function rotateIn(manager: "a" | "b", { keys }: OrderedRoot): Promise<void
   for (const key of Object.values(keys)) await site.roots.managers[manager].change(key, "rotate");
 }
 
-describe("an order that cannot be filled", () => {
+describe("an order that cannot be carried out", () => {
   const refusals = {
-    "no such root key": [
+    "an unknown root key": [
       async () => "6ba7b810-9dad-41d1-80b4-00c04fd430c8",
       /region a: .*6ba7b810-9dad-41d1-80b4-00c04fd430c8/,
     ],
@@ -288,14 +288,14 @@ describe("an order that cannot be filled", () => {
     return said.err;
   }
 
-  test.each(Object.entries(refusals))("%s: names it", async (_, [makeKey, wanted]) => {
+  test.each(Object.entries(refusals))("for %s is refused by name", async (_, [makeKey, wanted]) => {
     const key = await makeKey();
     const { instanceId } = site.roots.managers.a;
     const of = `a:key-protect,instanceId=${instanceId},rootKey=${key},apiKey=@${site.file("a.key")}`;
     expect(await refused(of)).toMatch(wanted);
   });
 
-  test("a wrong API key: names it, and never shows it", async () => {
+  test("with a wrong API key is refused, names the setting, and never shows the key", async () => {
     const { instanceId } = site.roots.managers.a;
     const file = await site.write("wrong.key", "not-the-API-key-of-anybody\n");
     const key = site.roots.rootKeys.a;
@@ -306,7 +306,7 @@ describe("an order that cannot be filled", () => {
     expect(said).not.toContain("not-the-API-key");
   });
 
-  test("no root of trust for a region: names the region", async () => {
+  test("without a root of trust for a region is refused, and names the region", async () => {
     const args = ["instance", "order", "--name", "never", "--root", "a:local"];
     const said = await site.settled(...args);
     expect(said.code).not.toBe(0);
@@ -315,7 +315,7 @@ describe("an order that cannot be filled", () => {
     expect(items).toEqual([]);
   });
 
-  test("root keys are listed before the order", async () => {
+  test("can be prevented: root-of-trust retrieve lists the root keys before it", async () => {
     const { instanceId } = site.roots.managers.a;
     const root = `a:key-protect,instanceId=${instanceId},apiKey=@${site.file("a.key")}`;
     const { code, out } = await site.run(["root-of-trust", "retrieve", "--root", root]);
@@ -325,8 +325,8 @@ describe("an order that cannot be filled", () => {
   });
 });
 
-describe("what is done to a root key", () => {
-  test.each(kinds)("%s: a rotation is seen in the report, and no key is lost", async (kind) => {
+describe("after a change of a root key", () => {
+  test.each(kinds)("(%s) the report shows a rotation, and no key is lost", async (kind) => {
     const one = theOne(kind);
     const before = await reportOf(one);
     expect(before.map(({ region }) => region).toSorted()).toEqual(["a", "b"]);
@@ -342,7 +342,7 @@ describe("what is done to a root key", () => {
     await eachAnswers("", one, one.sha256);
   });
 
-  test("disabled, its region refuses the keys; enabled again, it serves", async () => {
+  test("its region refuses the keys while it is disabled, and serves once it is enabled", async () => {
     const one = theOne("key-protect");
     const { a } = site.roots.managers;
     await a.change(one.root.keys.a, "disable");
@@ -356,7 +356,7 @@ describe("what is done to a root key", () => {
     await eachAnswers("a", one, one.sha256);
   });
 
-  test("deleted, its region refuses the keys for good", async () => {
+  test("its region refuses the keys for good once it is deleted", async () => {
     const one = theOne("hpcs");
     await site.roots.managers.b.change(one.root.keys.b, "delete");
     const { regions } = await site.done("root-of-trust", "revalidate", one.name);
@@ -365,7 +365,7 @@ describe("what is done to a root key", () => {
     await eachAnswers("a", one, one.sha256);
   });
 
-  test("shredded, both regions refuse the keys until it is validated again", async () => {
+  test("both regions refuse the keys of a shredded instance until it is validated again", async () => {
     const one = theOne("local");
     const unsure = await site.run(["root-of-trust", "shred", one.name]);
     expect(unsure).toMatchObject({ code: 2 });
@@ -376,7 +376,7 @@ describe("what is done to a root key", () => {
   });
 });
 
-test("doctor tells, with the dates, which instances are under HPCS", async () => {
+test("doctor names the instances under HPCS, with the dates", async () => {
   const one = theOne("hpcs");
   await until("doctor tells", async () => {
     const { out } = await site.run(["doctor", "--json"]);
@@ -387,7 +387,7 @@ test("doctor tells, with the dates, which instances are under HPCS", async () =>
 });
 
 describe("deleting an instance", () => {
-  test.each(kinds)("%s: is refused while a key is Active; forced, access ends", async (kind) => {
+  test.each(kinds)("(%s) is refused while a key is Active; force ends access", async (kind) => {
     const one = theOne(kind);
     const { nodes } = site.roots.both;
     const open = await Promise.all(nodes.map((node) => opened(node, one.vcenter)));

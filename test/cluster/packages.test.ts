@@ -18,7 +18,7 @@ const run = promisify(execFile);
 
 let region: Region;
 let out: string;
-/** The key of the last play: the next one, by another installation, must find it. */
+/** The key of the last play: the next play, with another installation, must find it. */
 let earlier: MadeKey | undefined;
 
 beforeAll(async () => {
@@ -31,7 +31,7 @@ afterAll(async () => {
   if (out !== undefined) await rm(out, { recursive: true, force: true });
 });
 
-/** Runs the region's node by `program` and plays vCenter's sequence with it. */
+/** Runs the region's node with `program` and plays vCenter's sequence with it. */
 async function playWith(program: readonly string[]): Promise<void> {
   const node = region.node(0);
   node.program = program;
@@ -60,7 +60,7 @@ async function giveTo(uid: number, folder: string): Promise<void> {
   for (const name of await readdir(folder)) await chown(join(folder, name), uid, uid);
 }
 
-test("the tarball runs where it is unpacked, says what is in it, and has no development cluster", async () => {
+test("the tarball runs where it is unpacked, lists its contents, and has no development cluster", async () => {
   const file = await makeTarball(ownTarget, join(out, "made"));
   const folder = join(out, "unpacked");
   await run("mkdir", [folder]);

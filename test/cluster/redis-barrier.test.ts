@@ -16,7 +16,7 @@ import {
   systemIds,
 } from "../support/redis-store.ts";
 
-/** What a rejected store call says. */
+/** The failure of a rejected store call. */
 async function failureOf(call: Promise<unknown>): Promise<string> {
   try {
     return `resolved: ${JSON.stringify(await call)}`;
@@ -61,12 +61,12 @@ async function frozen(prepare?: (group: RedisGroup) => Promise<unknown>): Promis
   };
 }
 
-/** The control of every test here: without a write of its own a connection is told that all is covered. */
+/** The control of every test here: a connection without own writes gets "all is covered". */
 async function falseAnswer(primary: RedisServer): Promise<number[]> {
   return (await primary.command("waitaof", 1, 1, 300)) as number[];
 }
 
-test("a lease counts from the beginning of its barrier: one that took longer gives none", async () => {
+test("a lease counts from the beginning of its barrier: a barrier that took longer gives no lease", async () => {
   await using redis = await RedisServer.start();
   let aheadMs = 0;
   const clock = {
@@ -84,20 +84,20 @@ test("a lease counts from the beginning of its barrier: one that took longer giv
   await using _opened = opened;
   const instance = await installed(opened.store);
   redis.signal("SIGSTOP");
-  // Under way from here on, until Redis goes on: a barrier of its own, or the one before it.
+  // From here on a barrier waits until Redis continues: this write's own, or the one before it.
   const made = failureOf(create(opened.store, instance));
   await sleep(20);
   aheadMs = jumpMs;
   redis.signal("SIGCONT");
   await until("the barrier came back", () => states.length > 0);
   expect(states).toEqual(["none"]);
-  // The next one was quick.
+  // The next barrier is quick.
   await inState(opened.store, "full");
   await made;
 });
 
 describe("a frozen replica", () => {
-  test("no change is promised and covered records are read; after the thaw all continues", async () => {
+  test("stops all promises of changes; covered records are read, and after the thaw all continues", async () => {
     await using f = await frozen();
     const { store, instance, group, covered } = f;
     expect(await falseAnswer(group.primary)).toEqual([1, 1]);
@@ -109,7 +109,7 @@ describe("a frozen replica", () => {
     expect(await failureOf(create(store, instance))).toBe("noLease");
     const read = await store.read(instance, [covered.object.uniqueIdentifier]);
     expect(read[0]?.tag).toBe(covered.tag);
-    // It lies in Redis, but a fail-over could take it back.
+    // It is in Redis, but a fail-over could take it back.
     expect(await failureOf(store.read(instance, [after.uniqueIdentifier]))).toBe("barrierShort");
     expect(await failureOf(store.find(instance, { live: true, destroyed: false, limit: 9 }))).toBe(
       "barrierShort",
@@ -121,7 +121,7 @@ describe("a frozen replica", () => {
     await create(store, instance);
   });
 
-  test("another node, whose connections only read, does not answer what is not covered", async () => {
+  test("keeps another node, whose connections only read, from answering what is not covered", async () => {
     await using f = await frozen();
     await using other = await openStore({ address: f.group.primary.address, leaseWaitMs: 2_000 });
     f.group.replicas[0]?.signal("SIGCONT");
@@ -146,9 +146,9 @@ describe("a frozen replica", () => {
   });
 
   test.each(["already so", "conflict", "status", "release", "reservation", "audit"])(
-    "a script that writes nothing or little is not taken for covered: %s",
+    "makes the barrier short even for a script that writes nothing or little: %s",
     async (kind) => {
-      // Until everything is acknowledged that was written on the connection so far.
+      // Wait until every earlier write on the connection is acknowledged.
       await using f = await frozen(() => sleep(400));
       const { store, instance, covered } = f;
       const stale = { ...covered, tag: "0".repeat(32) };
@@ -159,7 +159,7 @@ describe("a frozen replica", () => {
           store.commit(instance, [{ kind: "update", before: stale, after: covered.object }], []),
         status: () => store.install(instance),
         release: () => store.release(instance, "unknown"),
-        // Held in this region's memory alone, a fail-over would drop it, and a Destroy could be decided over an Activate.
+        // A fail-over could drop it if only this Redis had it; a Destroy could win over an Activate.
         reservation: () => store.reserve(instance, [covered.object.uniqueIdentifier], "operation"),
         audit: () => store.appendAudit(instance, [auditEvent()], true),
       };
@@ -169,7 +169,7 @@ describe("a frozen replica", () => {
     },
   );
 
-  test.each([1, 20])("SCRIPT FLUSH before %i changes does not hide it", async (count) => {
+  test.each([1, 20])("is not hidden by SCRIPT FLUSH before %i changes", async (count) => {
     await using f = await frozen((group) => group.primary.command("script", "flush"));
     const commits = Array.from({ length: count }, () => failureOf(create(f.store, f.instance)));
     for (const failure of await Promise.all(commits)) expect(failure).toBe("barrierShort");
@@ -201,9 +201,9 @@ test("after SCRIPT FLUSH the scripts are loaded again and nothing fails", async 
   }
 });
 
-describe("a connection that is cut between the script and its barrier", () => {
+describe("a connection that is lost", () => {
   test.each(["cut", "hold"] as const)(
-    "%s: the change is not promised, and the store recovers",
+    "between the script and its barrier (%s) promises no change, and the store recovers",
     async (how) => {
       await using group = await startGroup({ replicas: 1 });
       await using proxy = await Relay.open(group.primary.port);
@@ -220,7 +220,7 @@ describe("a connection that is cut between the script and its barrier", () => {
       };
       const failure = await failureOf(store.commit(instance, [{ kind: "create", after }], []));
       expect(["noLease", "timeout"]).toContain(failure);
-      // The trap: the script ran, and a WAITAOF sent again on a new connection answers that all is covered.
+      // The trap: the script ran, and WAITAOF on a new connection would answer that all is covered.
       expect(scripts).toBe(1);
       expect(await exists(group.primary, after.uniqueIdentifier)).toBe(true);
       expect(await falseAnswer(group.primary)).toEqual([1, 1]);
@@ -232,7 +232,7 @@ describe("a connection that is cut between the script and its barrier", () => {
     },
   );
 
-  test("a connection for reads that hangs is replaced, and the lease stays", async () => {
+  test("because it hangs is replaced, and the lease stays if it is only for reads", async () => {
     await using redis = await RedisServer.start();
     await using proxy = await Relay.open(redis.port);
     await using opened = await openNewStore({ address: proxy.address, commandTimeoutMs: 500 });
@@ -252,7 +252,7 @@ describe("a connection that is cut between the script and its barrier", () => {
     expect(opened.events.filter(({ type }) => type === "lease")).toHaveLength(1);
   });
 
-  test("CLIENT KILL ends the lease at once; a killed connection for reads does not", async () => {
+  test("by CLIENT KILL ends the lease at once, unless it is only for reads", async () => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
     const { store, events } = opened;
@@ -271,7 +271,7 @@ describe("a connection that is cut between the script and its barrier", () => {
 });
 
 describe("every replica ever seen counts", () => {
-  test("a foreign replica of priority 0 does not stand in for the promotable one", async () => {
+  test("a foreign replica of priority 0 does not replace the promotable one", async () => {
     await using primary = await RedisServer.start();
     await using promotable = await RedisServer.start({ replicaOf: primary });
     await using _foreign = await RedisServer.start({
@@ -288,7 +288,7 @@ describe("every replica ever seen counts", () => {
     expect(await failureOf(create(opened.store, instance))).toBe("barrierShort");
   });
 
-  test("one that was lost is waited for until an operator forgets it, at every node", async () => {
+  test("every node waits for a lost replica until an operator forgets it", async () => {
     await using primary = await RedisServer.start();
     const options = { address: primary.address };
     await using opened = await openNewStore(options);
@@ -316,7 +316,7 @@ describe("every replica ever seen counts", () => {
     await create(other.store, instance);
   });
 
-  test("as many as are configured, although none was ever seen", async () => {
+  test("configured replicas count too, even if none was ever seen", async () => {
     await using redis = await RedisServer.start();
     await initialiseStore({ address: redis.address, ids: systemIds });
     await using opened = await openStore({ address: redis.address, replicas: 1 });
@@ -324,7 +324,7 @@ describe("every replica ever seen counts", () => {
     expect(await failureOf(opened.store.install("i"))).toBe("noLease");
   });
 
-  test("where something else may promote a replica, a short barrier allows no reads", async () => {
+  test("if another system may promote a replica, a short barrier allows no reads", async () => {
     await using group = await startGroup({ replicas: 1 });
     await using opened = await openNewStore({
       address: group.primary.address,
@@ -338,7 +338,7 @@ describe("every replica ever seen counts", () => {
   });
 });
 
-test("a frozen primary: an error instead of a wait without end, and service after the thaw", async () => {
+test("a frozen primary gives an error instead of an endless wait, and service after the thaw", async () => {
   await using redis = await RedisServer.start();
   await using opened = await openNewStore({ address: redis.address });
   const { store } = opened;
@@ -373,7 +373,7 @@ test("kill -9 and restart under load loses nothing that was acknowledged", async
   await until("some are acknowledged", () => acknowledged.length > 200);
   await group.primary.restart();
   const before = acknowledged.length;
-  await until("it goes on", () => acknowledged.length > before + 200);
+  await until("changes are acknowledged again", () => acknowledged.length > before + 200);
   running = false;
   await Promise.all(writers);
   const read = await store.read(instance, acknowledged);
@@ -385,7 +385,7 @@ function auditEvent() {
   return { ...fixed, requestId: randomUUID() };
 }
 
-/** Whether a record lies in Redis, promised or not. */
+/** Whether a record is in Redis, promised or not. */
 async function exists(redis: RedisServer, uniqueIdentifier: string): Promise<boolean> {
   const client = new Redis(redis.port, redis.host, { lazyConnect: true, retryStrategy: null });
   try {

@@ -12,7 +12,7 @@ async function readOne(store: RedisStore, instance: string, id: string): Promise
   return stored;
 }
 
-/** Reads over and over; keeps when each read ended and what it saw. */
+/** Reads in a loop; keeps when each read ended and what it saw. */
 function readForEver(store: RedisStore, instance: string, id: string) {
   const seen: { readonly endedMs: number; readonly answer: number | "absent" | "unavailable" }[] =
     [];
@@ -30,7 +30,7 @@ function readForEver(store: RedisStore, instance: string, id: string) {
       await sleep(2);
     }
   };
-  // Two at a time: one that hangs on the frozen process and one that finds out.
+  // Two at a time: one may hang on the frozen process, and the other one still reads.
   const loops = Promise.all([loop(), loop()]);
   return {
     seen,
@@ -47,9 +47,9 @@ test("a deposed primary that thaws after its replica's promotion answers no requ
   const sentinels = group.sentinels.map(({ address }) => address);
   const options = { sentinels, name: sentinelName };
   await using usual = await openNewStore(options);
-  // Its connections outlast the freeze, so that only the lease keeps it from believing what they say then.
+  // Its connections outlast the freeze: only the lease keeps it from believing a stale answer.
   await using patient = await openStore({ ...options, commandTimeoutMs: 60_000 });
-  // And one that knows no Sentinel: nobody tells it to let go of its connections.
+  // And one that knows no Sentinel: nothing tells it to close its connections.
   const plain = { address: primary.address, externalFailover: true, commandTimeoutMs: 60_000 };
   await using blind = await openStore(plain);
   const instance = await installed(usual.store);
@@ -62,7 +62,7 @@ test("a deposed primary that thaws after its replica's promotion answers no requ
   primary.signal("SIGSTOP");
   await until("a promotion", async () => (await group.promoted()) !== primary.address);
   const promoted = await group.promoted();
-  // Somebody changes the object where it now lives, and is told that it is done.
+  // A client changes the object at the promoted primary, and the change is acknowledged.
   await using writer = await openStore({ address: promoted });
   const before = await readOne(writer.store, instance, id);
   const after = { ...before.object, lastChange: 2_000_000_000 };
@@ -108,7 +108,7 @@ test("after a fail-over without the old primary there are reads, and no writes u
   const { store } = opened;
   const instance = await installed(store);
   const made = await Promise.all(Array.from({ length: 20 }, () => create(store, instance)));
-  // What is covered is noted behind the promise, a moment later.
+  // The covered number is noted a moment after the promise.
   await sleep(100);
   await group.primary.kill();
   await until("reads", async () => {
@@ -125,7 +125,7 @@ test("after a fail-over without the old primary there are reads, and no writes u
   await create(store, instance);
 });
 
-test("a change number given twice by a fail-over does not let a late writer overwrite", async () => {
+test("a late writer overwrites nothing, even if a fail-over gave the same change number twice", async () => {
   await using primary = await RedisServer.start();
   await using link = await Relay.open(primary.port);
   await using replica = await RedisServer.start({ replicaOf: link });
@@ -160,7 +160,7 @@ test("a change number given twice by a fail-over does not let a late writer over
   expect((await readOne(second.store, instance, id)).object.lastChange).toBe(222);
 });
 
-test("Sentinels that name hosts: the read lease holds, and a forgotten replica stays forgotten", async () => {
+test("with Sentinels that use host names, the read lease holds, and a forgotten replica stays forgotten", async () => {
   const announce = (server: { readonly port: number }) => ({
     "replica-announce-ip": "localhost",
     "replica-announce-port": String(server.port),
@@ -188,7 +188,7 @@ test("Sentinels that name hosts: the read lease holds, and a forgotten replica s
   const { uniqueIdentifier } = await create(store, instance);
   await replica.kill();
   await until("a read lease", () => store.state() === "readOnly");
-  // Sentinel is heard once a second, and a read waits for that.
+  // The node asks Sentinel once a second; this reads for longer than that.
   for (let i = 0; i < 60; i += 1) {
     expect((await store.read(instance, [uniqueIdentifier]))[0]).toBeDefined();
     await sleep(20);

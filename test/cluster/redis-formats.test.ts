@@ -28,7 +28,7 @@ afterAll(async () => {
   await redis?.[Symbol.asyncDispose]();
 });
 
-test("a node of a newer format reads, and writes nothing before every node reads that format", async () => {
+test("a node of a newer format reads, but does not write that format before every node reads it", async () => {
   const object = await create(old.store, instance);
   await using newer = await openAs(2);
   const read = async () => (await newer.store.read(instance, [object.uniqueIdentifier]))[0];
@@ -45,20 +45,20 @@ test("a node of a newer format reads, and writes nothing before every node reads
   expect(newer.store.formats()).toEqual({ required: 1, common: 1 });
   expect(await newer.store.requireFormat(2, epoch)).toBe(false);
   await old[Symbol.asyncDispose]();
-  // What is silent counts no more.
+  // A silent node no longer counts.
   await until("only the newer node counts", async () => newer.store.formats()?.common === 2);
   const next = await newer.store.newEpoch();
   expect(await newer.store.requireFormat(2, next)).toBe(true);
   await until("the format required", async () => newer.store.formats()?.required === 2);
   expect(await change()).toEqual({ kind: "committed" });
 
-  // From now on an older node does not start, and says why in one line.
+  // From now on an older node does not start, and one line says why.
   await expect(openAs(1)).rejects.toThrow(
     /needs nodes that read record format 2, and this release reads formats up to 1: upgrade this node/,
   );
 });
 
-test("a running node that the store has left behind stops within its lease", async () => {
+test("a running node that does not know the required format stops within its lease", async () => {
   await using newer = await openAs(2);
   await redis.command("hset", "{sys}:formats", "required", "3");
   await until("the lease ended", async () => newer.store.state() === "none");

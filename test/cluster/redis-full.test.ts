@@ -15,7 +15,7 @@ import { allWell, caughtUp, vitalsOf } from "../support/vitals.ts";
 const instance = "vcenter";
 const patientMs = 120_000;
 
-/** Sets `maxmemory` below what is used, so that Redis takes nothing that needs memory. */
+/** Sets `maxmemory` below the used memory, so that Redis refuses what needs memory. */
 async function fill(redis: RedisServer): Promise<void> {
   await redis.command("config", "set", "maxmemory", "1mb");
   await expect(redis.command("set", "x", "1")).rejects.toThrow("OOM");
@@ -29,7 +29,7 @@ async function usedBytes(redis: RedisServer): Promise<number> {
   return Number(/^used_memory:(\d+)/m.exec(String(await redis.command("info", "memory")))?.[1]);
 }
 
-/** An object whose material is large, so that its end can be seen in Redis. */
+/** Registers an object that is so large that its deletion shows in the memory of Redis. */
 async function registerLarge(client: KmipClient): Promise<string> {
   const opaqueDataValue = Buffer.alloc(300_000, 7);
   const answer = await client.register({
@@ -54,24 +54,24 @@ async function opened(redis: RedisServer) {
   return { ...store, id, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
 }
 
-/** Holds an object as a Destroy does whose node died before it decided. */
+/** Reserves an object, like a Destroy whose node died before the decision. */
 async function holdIn(redis: RedisServer, uniqueIdentifier: string): Promise<void> {
   await using own = await opened(redis);
   const outcome = await own.store.reserve(own.id, [uniqueIdentifier], "interrupted");
   expect(outcome).toEqual({ kind: "reserved" });
 }
 
-/** Waits until the store itself holds the object no more. */
+/** Waits until the object is no longer reserved in the store itself. */
 async function untilReleased(redis: RedisServer, uniqueIdentifier: string): Promise<void> {
   await using own = await opened(redis);
   const released = async () => {
     const [copy] = await own.store.read(own.id, [uniqueIdentifier]);
     return copy !== undefined && copy.reserved === undefined;
   };
-  await until("the hold ended", released, patientMs);
+  await until("the reservation ended", released, patientMs);
 }
 
-/** Waits until the store has what so many nodes tell of themselves: a full one could not take it. */
+/** Waits until so many nodes have registered in the store: a full one would refuse them. */
 async function untilTold(redis: RedisServer, nodes: number): Promise<void> {
   await using own = await opened(redis);
   const everything = { live: true, destroyed: false, limit: 100 };
@@ -80,10 +80,10 @@ async function untilTold(redis: RedisServer, nodes: number): Promise<void> {
     const settings = objects.filter(({ object }) => kindOf(object) === "Setting");
     return settings.length >= nodes;
   };
-  await until("every node told of itself", told, patientMs);
+  await until("every node registered", told, patientMs);
 }
 
-/** Waits until every node serves from its own store since that is level, and not as in a cut. */
+/** Waits until every node serves from its own store because it is level, not because of a cut. */
 async function allLevel(both: TwoRegions): Promise<void> {
   const level = async ({ nodes }: TwoRegions) => {
     const lines = await Promise.all(
@@ -95,7 +95,7 @@ async function allLevel(both: TwoRegions): Promise<void> {
   await allWell(both, patientMs);
 }
 
-/** Evidence of some megabytes; answers the stream's key. */
+/** Writes some megabytes of audit events; returns the stream's key. */
 async function growTrail(redis: RedisServer): Promise<string> {
   await using own = await opened(redis);
   const fixed = { action: "kmip-key.read", outcome: "success", initiator: "test" } as const;
@@ -106,7 +106,7 @@ async function growTrail(redis: RedisServer): Promise<string> {
   return `{p${String(partitionOf(own.id)).padStart(2, "0")}}:audit`;
 }
 
-test("two regions, one Redis full while it is level: its nodes hand on what needs room, and show all; with room it is level again", async () => {
+test("two regions, one Redis full while level: its nodes let the other region make changes and show all; with room it is level again", async () => {
   await using both = await startTwoRegions({ instances: [instance], nodes: 2, replicas: 0 });
   await allLevel(both);
   await using clients = await ClientsOfAll.open(both, instance);
@@ -115,7 +115,7 @@ test("two regions, one Redis full while it is level: its nodes hand on what need
     const id = await createKey(clients.at(node));
     keys.set(id, await keyBytes(clients.at(node), id));
   };
-  // What a client was refused may be made all the same.
+  // A change that a client was refused may be made all the same.
   const allFound = async (node: string) => {
     const { uniqueIdentifiers } = await clients.at(node).locate({ attributes: [] });
     expect(uniqueIdentifiers, node).toEqual(expect.arrayContaining([...keys.keys()]));
@@ -147,7 +147,7 @@ test("two regions, one Redis full while it is level: its nodes hand on what need
   );
   await expect(primary.command("set", "x", "1")).rejects.toThrow("OOM");
 
-  // In a cut it has what it has, and says what it cannot do.
+  // In a cut it still serves what it has, and refuses changes because the store is full.
   const [old = ""] = keys.keys();
   await both.cut();
   await insist(async () => {
@@ -173,7 +173,7 @@ test("two regions, one Redis full while it is level: its nodes hand on what need
   }
 }, 600_000);
 
-test("two regions, one Redis full: its nodes start and lead, Destroy frees, a hold ends, and what it lacks comes once there is room", async () => {
+test("two regions, one Redis full: its nodes start and lead, Destroy frees memory, a reservation ends, and missing changes come once there is room", async () => {
   await using both = await startTwoRegions({ instances: [instance], nodes: 2, replicas: 0 });
   await allLevel(both);
   await using clients = await ClientsOfAll.open(both, instance);
@@ -192,7 +192,7 @@ test("two regions, one Redis full: its nodes start and lead, Destroy frees, a ho
   await untilReleased(primary, held ?? "");
   await insist(() => keyBytes(clients.at("a1"), held ?? ""), patientMs);
 
-  // It lacks nothing, so its own store takes part in what both regions agree on.
+  // It lacks nothing, so its own store takes part in agreed operations.
   const before = await usedBytes(primary);
   await insist(() => clients.at("a1").destroy({ uniqueIdentifier: large }), patientMs);
   await until(
@@ -212,7 +212,7 @@ test("two regions, one Redis full: its nodes start and lead, Destroy frees, a ho
   }
   await expect(primary.command("set", "x", "1")).rejects.toThrow("OOM");
 
-  // What the other region makes now is not in the full store, which is not level before there is room.
+  // The full store does not get what the other region makes now; it is level only with room again.
   let lacking = "";
   await insist(async () => {
     lacking = await createKey(clients.at("b1"));
@@ -241,7 +241,7 @@ async function restartAndLead({ a }: TwoRegions): Promise<void> {
   await until("a leader in a", leads, patientMs);
 }
 
-test("a region alone, its only Redis full and its own lock master: nodes start and read, a leader trims, and all is well with room", async () => {
+test("a region alone, its only Redis full and also its lock master: a node starts and reads, a leader trims, and with room it works again", async () => {
   await using region = await startRegion({ instances: [instance], nodes: 1, replicas: 0 });
   const { primary } = region.redis;
   const { host, kmip } = region.node(0);
@@ -270,7 +270,7 @@ test("a region alone, its only Redis full and its own lock master: nodes start a
     },
     patientMs,
   );
-  // Nothing is raised or restarted: the leader frees what is beyond the trail's share.
+  // Without more memory or a restart, the leader frees what exceeds the trail's share.
   await until("the trail trimmed", async () => (await entries()) < before / 2, 180_000);
   await insist(() => createKey(client), patientMs);
   await primary.command("config", "set", "maxmemory", "1mb");
@@ -281,7 +281,7 @@ test("a region alone, its only Redis full and its own lock master: nodes start a
   await createKey(client);
 }, 600_000);
 
-test("a trail that could take more than its share of maxmemory is refused at the start", async () => {
+test("a node refuses to start if its audit trail could take more than its share of maxmemory", async () => {
   await using region = await layRegion({
     instances: [instance],
     nodes: 1,

@@ -32,7 +32,7 @@ import {
 
 const headerLength = 34;
 
-/** A record as it lies in Redis. */
+/** A record as it is stored in Redis. */
 interface Raw {
   readonly id: Buffer;
   readonly tag: Buffer;
@@ -42,7 +42,7 @@ interface Raw {
   readonly object: ManagedObject;
 }
 
-/** Checks that every index says what the records say, and nothing else. */
+/** Checks that every index has exactly what the records say. */
 async function checkIndexes(redis: RedisServer): Promise<number> {
   const keys = await redis.buffers("keys", "{p*");
   const names = keys.map((key) => key.toString("latin1"));
@@ -90,7 +90,7 @@ async function rawOf(redis: RedisServer, key: Buffer): Promise<Raw> {
   };
 }
 
-/** The entries of a sorted set in blocks, as `score member`; its directory names exactly the blocks that are there. */
+/** A sorted set's entries by blocks, as `score member`; its directory names exactly its blocks. */
 async function blocksOf(
   redis: RedisServer,
   base: string,
@@ -166,7 +166,7 @@ async function checkInstances(
   }
 }
 
-/** Every term of every object has one entry, with its creation counter and whether it is destroyed; no other entry is there. */
+/** Each term of each object has one entry, and there are no others: creation counter, destroyed. */
 async function checkTerms(
   redis: RedisServer,
   own: readonly Buffer[],
@@ -233,7 +233,7 @@ async function change(store: RedisStore, instance: string, id: string, index: nu
   }
 }
 
-test("a term that is too common is not kept any more, and still finds everything", async () => {
+test("a term that is too common is no longer kept, and a search for it still finds everything", async () => {
   await using redis = await RedisServer.start();
   await using opened = await openNewStore({ address: redis.address, commonTermMin: 20 });
   const { store } = opened;
@@ -254,7 +254,7 @@ test("a term that is too common is not kept any more, and still finds everything
   expect(entries.toSorted()).toEqual([21, 3]);
   expect(await findAll(store, instance, common)).toEqual(ids);
   expect(await findAll(store, instance, rare)).toEqual(ids.filter((_, at) => at % 20 === 19));
-  // What was kept is taken out when its object changes.
+  // The entries that exist are removed when their object changes.
   const [first] = await store.read(instance, [ids.at(-1) ?? ""]);
   if (first === undefined) throw new Error("not found");
   const after = { ...first.object, registers: [] };
@@ -280,7 +280,7 @@ async function findAll(store: RedisStore, instance: string, item: ReturnType<typ
   return found;
 }
 
-test("an index over many blocks is walked to its end, newest first, destroyed ones among the live", async () => {
+test("an index over many blocks is read to its end, newest first, with destroyed objects among live ones", async () => {
   await using redis = await RedisServer.start();
   await using opened = await openNewStore({ address: redis.address });
   const { store } = opened;
@@ -345,7 +345,7 @@ test("audit events of reads are appended together, also while writes are not pro
   await store.appendAudit(instance, [event("while short")], false);
   await until("it is appended", async () => (await actions()).includes("while short"));
   expect(await actions()).toHaveLength(41);
-  // While Redis is away they wait, and what does not fit is said to be lost.
+  // While Redis is down they wait; those that do not fit are reported as lost.
   group.primary.signal("SIGSTOP");
   await until("no lease", () => store.state() === "none");
   for (let i = 0; i < 60; i += 1) await store.appendAudit(instance, [event(`late ${i}`)], false);
@@ -358,7 +358,7 @@ test("audit events of reads are appended together, also while writes are not pro
   );
 });
 
-test("the audit stream is cut to about the configured number of entries, and its numbers continue", async () => {
+test("the audit stream is trimmed to about the configured number of entries, and its numbers continue", async () => {
   await using redis = await RedisServer.start();
   await using opened = await openNewStore({ address: redis.address, auditEntriesMax: 100 });
   const instance = await installed(opened.store);
@@ -375,7 +375,7 @@ test("the audit stream is cut to about the configured number of entries, and its
   expect(last[0]?.[0]).toBe("1000-0");
 });
 
-test("what is under way when the store is closed is finished", async () => {
+test("operations in progress are finished when the store is closed", async () => {
   await using redis = await RedisServer.start();
   const opened = await openNewStore({ address: redis.address });
   const { store } = opened;
@@ -391,7 +391,7 @@ test("what is under way when the store is closed is finished", async () => {
 });
 
 storeModel(
-  "RedisStore, whose indexes are looked at in the end,",
+  "RedisStore, whose indexes are checked at the end,",
   async () => {
     const redis = await RedisServer.start();
     const opened = await openNewStore({ address: redis.address });
@@ -409,9 +409,9 @@ storeModel(
   { seed: 20260204, numRuns: 15 },
 );
 
-// Every reservation has ended by then, and with it its mark in the record.
+// When the indexes are checked, every reservation and its mark in the record have ended.
 ownStoreModel(
-  "RedisStore, whose indexes are looked at in the end,",
+  "RedisStore, whose indexes are checked at the end,",
   async () => {
     const redis = await RedisServer.start();
     const opened = await openNewStore({ address: redis.address });

@@ -22,7 +22,7 @@ test("a page of large objects ends early, so that it delays no other client", as
   expect((await store.find(instance, { ...query, after })).objects).toHaveLength(2);
 });
 
-test("reads that come together share an answer, but none that keeps everyone waiting", async () => {
+test("reads at the same time share an answer, in groups so small that nobody waits long", async () => {
   await using redis = await RedisServer.start();
   await using opened = await openNewStore({ address: redis.address });
   const { store } = opened;

@@ -41,7 +41,7 @@ test("one node holds the lock, extends it and hands it over", async () => {
   expect(await c.other.acquire(5_000)).toBe(true);
 });
 
-test("two regions at the same lock masters have each a leader", async () => {
+test("two regions at the same lock masters each have a leader", async () => {
   await using stack = new AsyncDisposableStack();
   const master = stack.use(await RedisServer.start({ config: { appendonly: "no" } }));
   const open = async (resource: string) =>
@@ -58,7 +58,7 @@ test("two regions at the same lock masters have each a leader", async () => {
   expect(await again.acquire(5_000)).toBe(false);
 });
 
-test("an extension holds beyond the first time; a holder that vanished does not", async () => {
+test("an extended lock outlasts its first time; the lock of a holder that vanished ends", async () => {
   await using c = await contest();
   expect(await c.one.acquire(600)).toBe(true);
   await sleep(300);
@@ -68,7 +68,7 @@ test("an extension holds beyond the first time; a holder that vanished does not"
   await until("its time is over", () => c.other.acquire(5_000));
 });
 
-test("a paused holder takes nothing from its successor", async () => {
+test("a paused holder does not take the lock from its successor", async () => {
   await using c = await contest();
   expect(await c.one.acquire(200)).toBe(true);
   await sleep(300);
@@ -80,7 +80,7 @@ test("a paused holder takes nothing from its successor", async () => {
   expect(await c.other.extend(5_000)).toBe(true);
 });
 
-test("an extension that fails leaves the lock as it was: its holder still leads, and tries again", async () => {
+test("a failed extension leaves the lock as it was: its holder still leads, and tries again", async () => {
   await using c = await contest();
   expect(await c.one.acquire(20_000)).toBe(true);
   const value = await valueAt(c.masters[0]);
@@ -103,7 +103,7 @@ test("a minority of dead lock masters does not matter, a majority does", async (
   await c.one.release();
 });
 
-test("of ten nodes that ask at once at most one leads, with one lock master too", async () => {
+test("at most one of ten nodes that ask at once leads, even with a single lock master", async () => {
   await using c = await contest(1);
   const urls = c.masters.map(({ address }) => `redis://${address}`);
   const locks = await Promise.all(Array.from({ length: 10 }, () => RedisLeaderLock.open({ urls })));

@@ -36,7 +36,7 @@ async function lockGroup(waitMs = 2_000): Promise<LockGroup> {
   return { masters, locks, results, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-/** Contenders from both nodes on one resource; answers how many were inside at once, and the time it took. */
+/** Contenders of both nodes for one resource; returns the most inside at once, and the time. */
 async function contend(locks: readonly Locks[], contenders: number) {
   const resource = randomUUID();
   let inside = 0;
@@ -60,14 +60,14 @@ async function once(locks: Locks): Promise<void> {
 }
 
 describe("three lock masters", () => {
-  test("contention from two nodes: one at a time, and everybody has a turn", async () => {
+  test("let contenders of two nodes in one at a time, and everybody has a turn", async () => {
     await using group = await lockGroup(10_000);
     expect((await contend(group.locks, 12)).most).toBe(1);
     expect(group.results).toEqual(Array(12).fill("acquired"));
   });
 
   test.each(["killed", "paused"] as const)(
-    "one %s: it still locks, and nothing hangs",
+    "still lock with one %s, and nothing hangs",
     async (how) => {
       await using group = await lockGroup(10_000);
       const [first] = group.masters;
@@ -79,7 +79,7 @@ describe("three lock masters", () => {
     },
   );
 
-  test("two lost: the body still runs, at once, and reports it", async () => {
+  test("do not lock with two lost: the body still runs, at once, and this is reported", async () => {
     await using group = await lockGroup();
     const [first, second] = group.masters;
     await first?.kill();
@@ -96,7 +96,7 @@ describe("three lock masters", () => {
     });
   });
 
-  test("a holder that does not end delays no contender for longer than the wait", async () => {
+  test("delay no contender for longer than the wait if a holder does not end", async () => {
     await using group = await lockGroup(300);
     const [mine, other] = group.locks;
     const resource = randomUUID();
@@ -109,7 +109,7 @@ describe("three lock masters", () => {
     await holder;
   });
 
-  test("a full lock master still gives locks, which are small and end by themselves", async () => {
+  test("a full lock master still gives locks, which are small and expire", async () => {
     await using redis = await RedisServer.start({ config: { maxmemory: "100kb" } });
     const results: string[] = [];
     await using locks = await RedisLocks.open({
@@ -124,7 +124,7 @@ describe("three lock masters", () => {
   });
 });
 
-/** Locks that anybody gets at any time. */
+/** Locks that everybody always gets. */
 const noLocks: Locks = { withLock: (_resource, body) => body() };
 
 /** Adds one to the object's number as a lifecycle transition does: lock, read, decide, compare-and-set. */
@@ -143,8 +143,8 @@ async function increment(store: RedisStore, locks: Locks, instance: string, id: 
   }
 }
 
-describe("correctness does not rest on the lock", () => {
-  test.each(["locks that always succeed", "real locks"])("%s: no change is lost", async (which) => {
+describe("correctness does not depend on the lock", () => {
+  test.each(["locks that always succeed", "real locks"])("%s lose no change", async (which) => {
     await using redis = await RedisServer.start();
     await using first = await openNewStore({ address: redis.address });
     await using second = await openStore({ address: redis.address });
@@ -165,7 +165,7 @@ describe("correctness does not rest on the lock", () => {
     const [stored] = await first.store.read(instance, [id]);
     expect(stored?.object.lastChange).toBe(lastChange + 24);
     const total = conflicts.reduce((sum, each) => sum + each, 0);
-    // What the lock is for: nobody works in vain.
+    // The purpose of the lock: no attempt is wasted.
     if (which === "real locks") expect(total).toBe(0);
     else expect(total).toBeGreaterThan(0);
   });

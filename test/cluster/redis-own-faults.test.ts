@@ -34,8 +34,8 @@ function hearing(store: RedisStore): StoreState[] {
   return heard;
 }
 
-describe("a fail-over", () => {
-  test("to a replica counts under another name; the data keep theirs", async () => {
+describe("a store", () => {
+  test("counts under a new replication ID after a fail-over to a replica, and keeps its store ID", async () => {
     await using group = await startGroup({ replicas: 1 });
     await using opened = await openNewStore({ address: group.primary.address });
     const { store } = opened;
@@ -46,7 +46,7 @@ describe("a fail-over", () => {
     if (replica === undefined) throw new Error("no replica");
     await replica.command("replicaof", "no", "one");
     await using promoted = await openStore({ address: replica.address, replicas: 0 });
-    // It still waits for the replica that it was itself, and for nobody else.
+    // The only known replica is this server itself, and no barrier waits for that.
     await inState(promoted.store, "full");
     const second = await promoted.store.position();
     expect(second.numbers).toEqual(first.numbers);
@@ -56,7 +56,7 @@ describe("a fail-over", () => {
     expect(page.replicationId).toBe(second.replicationId);
   });
 
-  test("a restart counts under another name too", async () => {
+  test("counts under a new replication ID after a restart too", async () => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
     const { store } = opened;
@@ -70,7 +70,7 @@ describe("a fail-over", () => {
     expect((await store.position()).numbers).toEqual(before.numbers);
   });
 
-  test("reservations, cursors, levels and epochs survive kill -9", async () => {
+  test("keeps reservations, cursors, levels and epochs after kill -9", async () => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
     const { store } = opened;
@@ -97,7 +97,7 @@ describe("a fail-over", () => {
 });
 
 describe("a frozen replica", () => {
-  test("a store does not answer change numbers that a fail-over could take back", async () => {
+  test("keeps a store from answering change numbers that a fail-over could take back", async () => {
     await using group = await startGroup({ replicas: 1 });
     await using opened = await openNewStore({ address: group.primary.address });
     const { store } = opened;
@@ -127,7 +127,7 @@ describe("a frozen replica", () => {
     ]) {
       expect(await failureOf(call())).toBe("barrierShort");
     }
-    // What is covered is told all the same.
+    // Covered changes are answered all the same.
     const page = await store.changes(partition, number - 1, 1, 1_000_000);
     expect(page).toMatchObject({ upTo: number, last: number + 1 });
     expect(page.objects).toHaveLength(1);
@@ -166,7 +166,7 @@ test("reservations are bounded, and ending them makes room", async () => {
   expect(await store.reserve(instance, [randomUUID()], "three")).toEqual({ kind: "reserved" });
 });
 
-describe("leaders at two nodes", () => {
+describe("with leaders at two nodes", () => {
   test("a leader that was paused makes no more writes of any kind", async () => {
     await using redis = await RedisServer.start();
     await using one = await openNewStore({ address: redis.address });
@@ -192,8 +192,8 @@ describe("leaders at two nodes", () => {
   });
 });
 
-describe("another store in the place of a lost one, where another region has the data", () => {
-  test("FLUSHALL and init: a new id, listeners hear of it, and the old epoch says nothing", async () => {
+describe("with another store in the place of a lost one, and the data in another region", () => {
+  test("FLUSHALL and init give a new ID, listeners hear of it, and the old epoch is refused", async () => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address, allowOtherStore: true });
     const { store } = opened;
@@ -260,7 +260,7 @@ describe("another store in the place of a lost one, where another region has the
     expect((await store.position()).numbers).toHaveLength(sysPartition + 1);
   });
 
-  test("restored data of another time are another process's numbers", async () => {
+  test("a new store's change numbers have another replication ID", async () => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address, allowOtherStore: true });
     const { store } = opened;
@@ -273,7 +273,7 @@ describe("another store in the place of a lost one, where another region has the
 });
 
 describe("listeners", () => {
-  test("hear of a lapse, and no more when they have stopped", async () => {
+  test("hear when a lease lapses, and hear nothing after they are removed", async () => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
     const { store } = opened;
@@ -294,7 +294,7 @@ describe("listeners", () => {
   });
 });
 
-describe("a record that is damaged beyond its bytes", () => {
+describe("a record that is damaged, gone or of another type", () => {
   type Damage = (value: Buffer) => readonly [command: string, ...args: Buffer[]];
   const kinds: readonly (readonly [string, Damage])[] = [
     ["cut short", (value) => ["set", value.subarray(0, 20)]],
@@ -305,7 +305,7 @@ describe("a record that is damaged beyond its bytes", () => {
     ["of another type", () => ["lpush", Buffer.from("x")]],
   ];
 
-  test.each(kinds)("%s: a whole copy takes its place in every index", async (_name, damage) => {
+  test.each(kinds)("(%s) is replaced by a whole copy in every index", async (_name, damage) => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
     const { store } = opened;
@@ -353,7 +353,7 @@ describe("a record that is damaged beyond its bytes", () => {
   });
 });
 
-/** The same bytes with every number of the header 0. */
+/** The same bytes with every number in the header set to 0. */
 function zeroed(value: Buffer): Buffer {
   return Buffer.concat([Buffer.alloc(34), value.subarray(34)]);
 }

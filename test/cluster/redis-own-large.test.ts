@@ -8,7 +8,7 @@ import { installed, openNewStore } from "../support/redis-store.ts";
 
 const perCommit = 250;
 
-/** Fills an instance as another region does; answers identifiers in order of creation. */
+/** Fills an instance as another region does; returns identifiers in order of creation. */
 async function fill(store: RedisStore, instance: string, count: number): Promise<string[]> {
   const ids: string[] = [];
   for (let made = 0; made < count; made += perCommit) {
@@ -21,7 +21,7 @@ async function fill(store: RedisStore, instance: string, count: number): Promise
   return ids;
 }
 
-/** How long scripts kept Redis busy at most, in milliseconds; a few may have lost their processor meanwhile. */
+/** The tenth longest script in milliseconds; the longest ones may have waited for the processor. */
 async function busyMs(redis: RedisServer): Promise<number> {
   const entries = (await redis.command("slowlog", "get", "1000")) as [number, number, number][];
   const longest = entries
@@ -62,7 +62,7 @@ test("a large partition is answered in pages that delay no other client", async 
   expect(leaves.map(({ uniqueIdentifier }) => uniqueIdentifier)).toEqual(ids);
   const digests = Buffer.from(await store.digests(partition));
   expect(digests.equals(Buffer.from(digestsOf(leaves)))).toBe(true);
-  // A page is a bounded piece of work; how long it takes is printed, since a busy machine decides that.
+  // The work for a page is bounded. Its time depends on the machine's load, so it is only printed.
   process.stdout.write(`    tenth longest command: ${await busyMs(redis)} ms\n`);
 });
 

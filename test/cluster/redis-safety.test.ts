@@ -20,7 +20,7 @@ import {
 
 const unsafe = { failure: "unsafe" };
 
-describe("a Redis that would lose data is refused, with the setting and how to fix it", () => {
+describe("a Redis that would lose data is refused, with the setting and how to fix it:", () => {
   test.each([
     ["appendonly", "no", "set appendonly yes"],
     ["appendfsync", "everysec", "set appendfsync always"],
@@ -41,7 +41,7 @@ describe("a Redis that would lose data is refused, with the setting and how to f
     });
   });
 
-  test("a replica's settings are checked too, also of a replica that connects later", async () => {
+  test("a replica with such settings, even if it connects later", async () => {
     await using primary = await RedisServer.start();
     await using opened = await openNewStore({ address: primary.address });
     const config = { appendfsync: "everysec" };
@@ -51,10 +51,10 @@ describe("a Redis that would lose data is refused, with the setting and how to f
     await expect(opened.store.read("x", [randomUUID()])).rejects.toMatchObject(said);
     await expect(openStore({ address: primary.address })).rejects.toMatchObject(said);
     await replica.command("config", "set", "appendfsync", "always");
-    await until("it is mended", () => opened.store.state() === "full");
+    await until("it is corrected", () => opened.store.state() === "full");
   });
 
-  test("a setting that is changed for the worse is seen on the next connection", async () => {
+  test("an unsafe change of a setting, which is seen on the next connection", async () => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
     await redis.command("config", "set", "appendfsync", "no");
@@ -66,7 +66,7 @@ describe("a Redis that would lose data is refused, with the setting and how to f
   });
 
   test("Redis Cluster", async () => {
-    // Else it takes the port that is 10,000 higher, whoever has that.
+    // Otherwise it takes the port that is 10,000 higher, even if another process uses it.
     const config = { "cluster-enabled": "yes", "cluster-port": String(await freePort()) };
     await using redis = await RedisServer.start({ config });
     await expect(initialiseStore({ address: redis.address, ids: systemIds })).rejects.toMatchObject(
@@ -92,7 +92,7 @@ const safe: Readonly<Record<string, string>> = {
 };
 
 describe("initialisation", () => {
-  test("a Redis without a store is not served, and is one after store init", async () => {
+  test("makes a store of a Redis that nodes refused before", async () => {
     await using redis = await RedisServer.start();
     const options = { address: redis.address };
     await expect(openStore(options)).rejects.toMatchObject({
@@ -105,7 +105,7 @@ describe("initialisation", () => {
     expect(opened.store.storeId).toBe(made.storeId);
   });
 
-  test("a store is one region's: a node of another one is refused by name", async () => {
+  test("binds the store to one region: a node of another region is refused, with both names", async () => {
     await using redis = await RedisServer.start();
     const options = { address: redis.address };
     await initialiseStore({ ...options, region: "a", ids: systemIds });
@@ -130,7 +130,7 @@ describe("initialisation", () => {
     expect(again.store.state()).toBe("full");
   });
 
-  test("finds a store that is there, and is refused where there is any other key", async () => {
+  test("finds an existing store, and is refused if there is any other key", async () => {
     await using redis = await RedisServer.start();
     const options = { address: redis.address, ids: systemIds };
     await redis.command("set", "somebody's", "key");
@@ -175,7 +175,7 @@ describe("initialisation", () => {
     expect(await empty.command("dbsize")).toBe(0);
     const given = { address: empty.address, ids: systemIds, members: [replica.address] };
     await expect(initialiseStore(given)).rejects.toMatchObject(held);
-    // A replica without its primary answers only INFO.
+    // A replica without its primary answers little more than INFO.
     await replica.command("config", "set", "replica-serve-stale-data", "no");
     await replica.command("replicaof", "127.0.0.1", await freePort());
     await expect(initialiseStore(given)).rejects.toMatchObject({
@@ -190,7 +190,7 @@ describe("initialisation", () => {
     expect(await initialiseStore(options)).toMatchObject({ already: false, replicas: 1 });
   });
 
-  test("says which replicas hold it; one that does not acknowledge is an error", async () => {
+  test("says which replicas hold the store; a replica that does not acknowledge is an error", async () => {
     await using group = await startGroup({ replicas: 1 });
     const options = { address: group.primary.address, ids: systemIds };
     expect(await initialiseStore(options)).toMatchObject({ replicas: 1 });
@@ -203,7 +203,7 @@ describe("initialisation", () => {
   });
 });
 
-describe("an address that leads nowhere", () => {
+describe("an address without a store", () => {
   test("is an error within a bounded time, unless the node may wait for it", async () => {
     const port = await freePort();
     const options = { address: `127.0.0.1:${port}` };
@@ -218,7 +218,7 @@ describe("an address that leads nowhere", () => {
     await until("it is found", () => opened.store.state() === "full");
   });
 
-  test("a replica is not a store", async () => {
+  test("is refused if it is a replica", async () => {
     await using group = await startGroup({ replicas: 1 });
     const address = group.replicas[0]?.address ?? "";
     await expect(initialiseStore({ address, ids: systemIds })).rejects.toThrow("is a replica");
@@ -236,12 +236,12 @@ describe("an address that leads nowhere", () => {
     [{ sentinels: [], name: "n" }, "sentinels"],
     [{ address: "nonsense" }, '"nonsense" is not host:port'],
     [{ address: "a:70000" }, "is not host:port"],
-  ])("options %j", async (options, said) => {
+  ])("options %j are refused", async (options, said) => {
     await expect(openStore(options)).rejects.toThrow(said);
   });
 });
 
-/** Starts with the ACL file that is shipped, passwords filled in. */
+/** Starts a Redis with the shipped ACL file, with passwords filled in. */
 async function withUsers(replicaOf?: RedisServer): Promise<RedisServer> {
   const server = await RedisServer.start({
     client: { username: "tester", password: "test" },
@@ -278,7 +278,7 @@ objectStoreConformance("RedisStore with the shipped users", async () => {
 });
 
 describe("the shipped users", () => {
-  test("operators' commands, KEKs and locks work, and the user may no more", async () => {
+  test("may run operators' commands and use KEKs and locks, and nothing more", async () => {
     await using primary = await withUsers();
     const options = { address: primary.address, ...user };
     await using opened = await openNewStore(options);
@@ -308,7 +308,7 @@ describe("the shipped users", () => {
     expect(results).toEqual(["acquired", "acquired"]);
   });
 
-  test("no other command is allowed, and no other user is let in", async () => {
+  test("may run no other command, and no other user can log in", async () => {
     await using redis = await withUsers();
     await using opened = await openNewStore({ address: redis.address, ...user });
     await create(opened.store, await installed(opened.store));
@@ -341,7 +341,7 @@ describe("the shipped users", () => {
     }
   });
 
-  test("the shipped file lets no user in", async () => {
+  test("cannot log in with the file as it is shipped", async () => {
     const file = join(import.meta.dirname, "../../deploy/redis/users.acl");
     await using redis = await RedisServer.start();
     const loaded = join(redis.directory, "users.acl");
@@ -356,7 +356,7 @@ describe("the shipped users", () => {
     await expect(openStore({ address: locked.address })).rejects.toMatchObject(unsafe);
   });
 
-  test("the settings are checked without CONFIG: by INFO, and by what WAITAOF counts", async () => {
+  test("need no CONFIG: the settings are checked by INFO and WAITAOF", async () => {
     await using redis = await withUsers();
     const options = { address: redis.address, ...user };
     await using opened = await openNewStore(options);
@@ -378,7 +378,7 @@ describe("the shipped users", () => {
     await until("the lease is full again", () => opened.store.state() === "full");
   });
 
-  test("a missing permission is named, with how to fix it", async () => {
+  test("are told which permission is missing, and how to fix it", async () => {
     await using redis = await withUsers();
     const options = { address: redis.address, ...user };
     await initialiseStore({ ...options, ids: systemIds });
@@ -397,7 +397,7 @@ describe("the shipped users", () => {
 });
 
 describe("TLS", () => {
-  test("to Redis, its replicas, Sentinels and lock masters; a stranger's certificate is refused", async () => {
+  test("works to Redis, its replicas, Sentinels and lock masters; an unknown certificate is refused", async () => {
     const notBeforeMs = Date.now() - 60_000;
     const authority = await createAuthority({ commonName: "ca", notBeforeMs, days: 1 });
     const issued = await authority.issue({

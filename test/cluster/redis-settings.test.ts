@@ -19,7 +19,7 @@ describe("a setting that is changed later is noticed: nothing is promised until 
     await until("no lease", () => store.state() === "none");
     const told = () =>
       events.slice(before).find((event) => event.type === "lease" && event.state === "none");
-    await until("the reason is told", () => told() !== undefined);
+    await until("the reason is reported", () => told() !== undefined);
     expect(told()).toMatchObject({ reason: expect.stringMatching(reason) });
     await expect(store.install(randomUUID())).rejects.toMatchObject({
       message: expect.stringMatching(reason),

@@ -17,7 +17,7 @@ import {
 const everything = { live: true, destroyed: true, limit: 50 };
 
 describe("a full memory", () => {
-  test("a full memory refuses writes clearly and still answers reads, until there is room again", async () => {
+  test("refuses writes clearly and still answers reads, until there is room again", async () => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
     const { store } = opened;
@@ -45,7 +45,7 @@ describe("a full memory", () => {
     expect((await store.read(instance, [held]))[0]?.reserved).toBe("operation");
     expect(await store.release(instance, "operation")).toBe(1);
     expect((await store.read(instance, [held]))[0]?.reserved).toBeUndefined();
-    // Longer than a lease lasts: its markers are written although memory is full.
+    // For longer than a lease: its markers are written even if memory is full.
     await until("a lease's time", async () => {
       expect(store.state()).toBe("full");
       expect((await store.read(instance, ids))[0]?.tag).toBe(stored.tag);
@@ -57,7 +57,7 @@ describe("a full memory", () => {
     expect(opened.events.filter(({ type }) => type === "lease")).toHaveLength(1);
   });
 
-  test("lets a leader work, holds begin and end, the audit be trimmed, and what is done be ended", async () => {
+  test("still lets a leader work, reservations begin and end, the audit be trimmed, and keys be destroyed", async () => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
     const { store } = opened;
@@ -116,10 +116,10 @@ describe("a full memory", () => {
     await expect(
       store.commit(instance, [{ kind: "create", after: fresh }], []),
     ).rejects.toMatchObject({ failure: "full" });
-    // Nothing of it is written: whoever was refused may have it made elsewhere.
+    // Nothing of it is written: the client may make the refused change in the other region.
     const ids = [tomb.object.uniqueIdentifier, fresh.uniqueIdentifier];
     expect(await store.read(instance, ids)).toEqual([tomb, undefined]);
-    // One that replaces a value is taken where it comes from the other region.
+    // A change that replaces a value is accepted if it comes from the other region.
     const after = { ...tomb.object, lastChange: tomb.object.lastChange + 1 };
     const replaced = [{ kind: "update", before: tomb, after }] as const;
     await expect(store.commit(instance, replaced, [])).rejects.toMatchObject({ failure: "full" });
@@ -127,7 +127,7 @@ describe("a full memory", () => {
     expect(joined.kind).toBe("committed");
   });
 
-  test("a read of what is not covered yet still gets its barrier", async () => {
+  test("still gives a read of uncovered records its barrier", async () => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
     const instance = await installed(opened.store);
@@ -140,7 +140,7 @@ describe("a full memory", () => {
   });
 });
 
-describe("a key of the wrong type leaves no half of a change", () => {
+describe("a damaged Redis key", () => {
   const wrong = [
     ["head", "{p*}:head"],
     ["counters", "{p*}:counters"],
@@ -156,7 +156,7 @@ describe("a key of the wrong type leaves no half of a change", () => {
     ["record", "{p*}:o:*"],
   ] as const;
 
-  test.each(wrong)("%s", async (_name, pattern) => {
+  test.each(wrong)("of the wrong type (%s) leaves no half of a change", async (_name, pattern) => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
     const { store } = opened;
@@ -184,7 +184,7 @@ describe("a key of the wrong type leaves no half of a change", () => {
     const changed = { ...object, lastChange: 99, registers: [sampleRegister(nameItem("m"), 2)] };
     const gone = { ...changed, facts: { destroyed: { time: 1, region: "a" } } };
     const other = sampleObject(instance, randomUUID());
-    // Alone, and among others that are sent together.
+    // Alone, and together with others.
     for (const after of [changed, gone]) {
       const commits = await Promise.allSettled([
         store.commit(
@@ -205,7 +205,7 @@ describe("a key of the wrong type leaves no half of a change", () => {
     }
     const is = await everythingIn(redis);
     const own = ([name]: readonly [string, string]) => name.startsWith(prefix ?? "");
-    // Other instances may fall into the same partition and grow its counters; nothing of this one may have changed.
+    // Other instances may share the partition and change its counters; this one must not change.
     const stable = (all: ReadonlyMap<string, string>) =>
       [...all].filter(own).filter(([name]) => !name.includes("}:s:") || name.includes(instance));
     expect(stable(is)).toEqual(stable(was));
@@ -218,7 +218,7 @@ describe("a key of the wrong type leaves no half of a change", () => {
     });
   });
 
-  test("a record's key of another type is not taken for a record that is not there", async () => {
+  test("in place of a record is not answered as an absent record", async () => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
     const instance = await installed(opened.store);
@@ -235,7 +235,7 @@ describe("a key of the wrong type leaves no half of a change", () => {
     ["cut short", (bytes: Buffer) => bytes.subarray(0, 20)],
     ["one byte of the record changed", (bytes: Buffer) => flip(bytes, bytes.length - 3)],
     ["one byte of its tag changed", (bytes: Buffer) => flip(bytes, 3)],
-  ])("a damaged record is said to be corrupt: %s", async (_name, damage) => {
+  ])("in place of a record is reported as corrupt: %s", async (_name, damage) => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
     const instance = await installed(opened.store);
@@ -252,7 +252,7 @@ describe("a key of the wrong type leaves no half of a change", () => {
   });
 });
 
-describe("an emptied Redis is not a store in which nothing is found", () => {
+describe("a store without its data never answers \"not found\":", () => {
   test("FLUSHALL", async () => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
@@ -279,7 +279,7 @@ describe("an emptied Redis is not a store in which nothing is found", () => {
     expect((await redis.command("dbsize")) as number).toBe(0);
   });
 
-  test("another store in its place is refused until the node's own is back", async () => {
+  test("another store in its place, which is refused until the node's own is back", async () => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
     const { store } = opened;
@@ -294,7 +294,7 @@ describe("an emptied Redis is not a store in which nothing is found", () => {
     await redis.restart({ empty: true });
     const made = await initialiseStore({ address: redis.address, ids: systemIds });
     const message = `this node began with store ${began}, but Redis ${redis.address} holds store ${made.storeId}; restore the data of ${began}, or restart the node if ${made.storeId} is meant`;
-    await until("it is refused for what it is", async () => {
+    await until("it is refused with the reason", async () => {
       const read = store.read(instance, [uniqueIdentifier]);
       const failure = await read.then(
         () => new Error("answered"),
@@ -308,11 +308,11 @@ describe("an emptied Redis is not a store in which nothing is found", () => {
       message,
     });
     expect(store.state()).toBe("none");
-    // What is started now takes it: an operator's word that it is meant.
+    // A node that starts now accepts it: with the restart the operator confirms it.
     await using restarted = await openStoreOf(redis);
     expect(restarted.store.storeId).toBe(made.storeId);
     await redis.command("flushall");
-    // The marker last: with it the node goes on.
+    // The marker comes last: once it is there, the node continues.
     const isMarker = ([key]: readonly [Buffer, Buffer]) => key.toString() === "{sys}:head";
     for (const [key, bytes] of kept.toSorted((a, b) => Number(isMarker(a)) - Number(isMarker(b)))) {
       await redis.command("restore", key, 0, bytes);
@@ -358,7 +358,7 @@ function flip(bytes: Buffer, at: number): Buffer {
   return copy;
 }
 
-/** Every key's content, but the covered numbers and beats that go on by themselves. */
+/** Every key's content, except the covered numbers and beats, which change by themselves. */
 async function everythingIn(redis: RedisServer): Promise<ReadonlyMap<string, string>> {
   const all = new Map<string, string>();
   for (const key of await redis.buffers("keys", "*")) {
@@ -369,7 +369,7 @@ async function everythingIn(redis: RedisServer): Promise<ReadonlyMap<string, str
   return all;
 }
 
-/** As if the node that committed had died before it noted what is covered. */
+/** Erases the covered numbers, as if the committing node had died before it noted them. */
 async function forgetCovered(redis: RedisServer): Promise<void> {
   for (const key of await redis.buffers("keys", "{p*}:head")) {
     const head = (await redis.buffers("getrange", key, 0, 15)) as unknown as Buffer;

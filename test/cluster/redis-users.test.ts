@@ -8,7 +8,7 @@ import { create, installed, openNewStore, openStore } from "../support/redis-sto
 
 const shipped = join(import.meta.dirname, "../../deploy/redis/users.acl");
 const user = { username: "holdfast", password: "pw" };
-/** Asks whether Redis is up, which the node's user may not. */
+/** A user that may ask whether Redis is up; the node's user may not. */
 const client = { username: "tester", password: "test" };
 let folder = "";
 let aclfile = "";
@@ -26,7 +26,7 @@ afterAll(async () => {
 });
 
 describe("the shipped users as Redis's own ACL file", () => {
-  // Redis replays its append-only file as the default user, and checks it at each transaction in there.
+  // Redis replays its append-only file as the default user, and checks its rights per transaction.
   test("let a restarted Redis keep every record", async () => {
     await using redis = await RedisServer.start({ config: { aclfile }, client });
     const options = { address: redis.address, ...user };
@@ -43,7 +43,7 @@ describe("the shipped users as Redis's own ACL file", () => {
     expect(stored?.object.uniqueIdentifier).toBe(id);
   });
 
-  test("nodes may not read the replication password; a user that may is detected", async () => {
+  test("keep the replication password from nodes; a user that can read it is detected", async () => {
     const config = { aclfile, masterauth: "s3cret" };
     await using redis = await RedisServer.start({ config, client });
     await using opened = await openNewStore({ address: redis.address, ...user });
@@ -54,7 +54,7 @@ describe("the shipped users as Redis's own ACL file", () => {
     expect(await wide.store.showsReplicationPassword()).toBe(false);
   });
 
-  test("the operator's user may do what the runbook says, and reads neither keys nor passwords", async () => {
+  test("let the operator do what the runbook says, but read neither keys nor passwords", async () => {
     await using redis = await RedisServer.start({ config: { aclfile }, client });
     const may = async (...command: readonly string[]) =>
       (await redis.command("acl", "dryrun", "operator", ...command)) === "OK";
@@ -84,7 +84,7 @@ describe("the shipped users as Redis's own ACL file", () => {
     }
   });
 
-  test("a user has two passwords while one is replaced, and open stores stay", async () => {
+  test("can have two passwords while one is replaced, and open stores stay open", async () => {
     const changing = join(folder, "changing.acl");
     const before = await readFile(aclfile, "utf8");
     await writeFile(changing, before);
@@ -99,7 +99,7 @@ describe("the shipped users as Redis's own ACL file", () => {
     await using _before = await openStore(options);
   });
 
-  test("no client gets in without a password, for any rights of the default user", async () => {
+  test("let no client in without a password, whatever rights the default user has", async () => {
     await using redis = await RedisServer.start({ config: { aclfile }, client });
     for (const nobody of [{}, { username: "default", password: "" }, { password: "pw" }]) {
       await expect(openStore({ address: redis.address, ...nobody })).rejects.toThrow();

@@ -11,7 +11,7 @@ import { allRefuse, during, ms } from "../support/region-watch.ts";
 
 const instance = "vcenter";
 
-/** A region with some keys in it, and a client of each node. */
+/** A region with some keys, and a client of each node. */
 interface Stocked extends AsyncDisposable {
   readonly region: Region;
   readonly clients: readonly KmipClient[];
@@ -38,7 +38,7 @@ async function stocked(count: number): Promise<Stocked> {
   return { region, clients, keys, [Symbol.asyncDispose]: () => kept.disposeAsync() };
 }
 
-/** What a client was told; anything but a clear "cannot tell" or the end of the connection is wrong here. */
+/** The answer to a client; only a clear "cannot tell" or a closed connection is right here. */
 async function told(work: Promise<unknown>): Promise<string> {
   try {
     await work;
@@ -67,9 +67,9 @@ describe("a damaged record", () => {
     ["nothing", (_) => set(Buffer.alloc(0))],
     ["too short for its header", (value) => set(value.subarray(0, 20))],
     ["cut in the middle", (value) => set(value.subarray(0, value.length / 2))],
-    ["noise", (value) => set(randomBytes(value.length))],
+    ["random bytes", (value) => set(randomBytes(value.length))],
     [
-      "noise after its header",
+      "random bytes after its header",
       (value) => set(Buffer.concat([value.subarray(0, 34), randomBytes(300)])),
     ],
     [
@@ -95,7 +95,7 @@ describe("a damaged record", () => {
     await primary().command("set", victim.key, value);
   }
 
-  test.each(damages)("%s: cannot tell, and everything else still works", async (_, damage) => {
+  test.each(damages)("(%s) is answered with cannot tell, and all else works", async (_, damage) => {
     await damage(victim.value);
     const [one, two] = all.clients;
     if (one === undefined || two === undefined) throw new Error("two nodes");
@@ -125,7 +125,7 @@ describe("a damaged record", () => {
   });
 });
 
-describe("a store that lost its data never says that an object does not exist", () => {
+describe("a store that lost its data never says that an object does not exist:", () => {
   const losses: readonly [string, (primary: RedisServer) => Promise<unknown>][] = [
     ["FLUSHALL", (primary) => primary.command("flushall")],
     ["a restart with an empty disk", (primary) => primary.restart({ empty: true })],
@@ -138,7 +138,7 @@ describe("a store that lost its data never says that an object does not exist", 
     const answers = new Map<string, number>();
     const note = (answer: string) => answers.set(answer, (answers.get(answer) ?? 0) + 1);
     const lost = performance.now();
-    // Asked before and all the while, since the moment between the loss and its discovery matters most.
+    // Ask before and during the loss: the moment between the loss and its discovery matters most.
     const asking = during(2_500, async () => {
       const asked = clients.flatMap((client) =>
         ids.flatMap((id) => [
@@ -170,7 +170,7 @@ describe("a store that lost its data never says that an object does not exist", 
       answer === "answered" ||
       answer === "ConnectionError" ||
       /^GeneralFailure: cannot tell/.test(answer) ||
-      // Destroy of an Active key, while the store was whole.
+      // Destroy of an Active key, before the loss.
       /^(PermissionDenied|WrongKeyLifecycleState): /.test(answer)
     );
   }

@@ -24,7 +24,7 @@ afterAll(async () => {
   await region?.[Symbol.asyncDispose]();
 });
 
-test("a primary frozen past its replica's promotion, then thawed: no stale answer, nothing lost", async () => {
+test("a primary that thaws after its replica's promotion causes no stale answer and no loss", async () => {
   await using load = await Load.start(region, { instance });
   await load.more("write", 60);
   const old = region.redis.primary;
@@ -35,20 +35,20 @@ test("a primary frozen past its replica's promotion, then thawed: no stale answe
     say(`promoted after ${ms(performance.now() - frozen)}`);
     const read = await load.recovered("read", performance.now());
     say(`both nodes read again ${ms(read)} after that`);
-    // The frozen one was a copy of every change: without it the nodes acknowledge none.
+    // The frozen server had a copy of every change: without it the nodes acknowledge no change.
     await sleep(300);
     const { write } = load.done;
     await sleep(1_000);
     expect(load.done.write).toBe(write);
-    // An operator gives it up, so that there are acknowledged changes that it has not seen.
+    // An operator forgets it, so that changes are acknowledged that it has not seen.
     const forgotten = performance.now();
     await giveUp(old);
-    say(`both nodes write ${ms(await load.recovered("write", forgotten))} after it is given up`);
+    say(`both nodes write ${ms(await load.recovered("write", forgotten))} after it is forgotten`);
     await load.more("write", 60);
   } finally {
     old.signal("SIGCONT");
   }
-  // It takes itself for the primary still, and answers. Each answer to the load is compared with what was acknowledged.
+  // It still acts as primary and answers. Each answer is compared with the acknowledged changes.
   await load.more("read", 150);
   expect(await old.info("role")).toBe("master");
   const back = performance.now();
@@ -65,7 +65,7 @@ test("a primary frozen past its replica's promotion, then thawed: no stale answe
   expect(load.ledger.violations).toEqual([]);
 });
 
-/** What an operator does for a Redis that will not come back. */
+/** Does what an operator does when a Redis will not come back. */
 async function giveUp(gone: RedisServer): Promise<void> {
   const { sentinels } = region.redis;
   for (const sentinel of sentinels) await sentinel.command("sentinel", "reset", sentinelName);

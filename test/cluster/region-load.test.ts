@@ -19,7 +19,7 @@ afterAll(async () => {
   await region?.[Symbol.asyncDispose]();
 });
 
-// A node that lost its store opens its listener again when it has been well for a while, not at its first answer.
+// A node that lost its store opens its listener again only after it has been healthy for a while.
 beforeEach(() => allLetIn(region, instance));
 
 describe("under load, nothing that was acknowledged is lost", () => {
@@ -45,7 +45,7 @@ describe("under load, nothing that was acknowledged is lost", () => {
     say(`${what}: both nodes read after ${ms(read)}, write after ${ms(write)}`);
   }
 
-  test("kill -9 of a node: the other node continues, and the killed one comes back", async () => {
+  test("after kill -9 of a node: the other node continues, and the killed one comes back", async () => {
     const reader = await readAtEither();
     const killed = performance.now();
     await region.node(0).kill();
@@ -58,7 +58,7 @@ describe("under load, nothing that was acknowledged is lost", () => {
     await nothingIsLost();
   });
 
-  test("kill -9 of Redis, and its restart with the data that it had (trap 26)", async () => {
+  test("after kill -9 of Redis and a restart with its data (trap 26)", async () => {
     await region.redis.primary.kill();
     await allRefuse(region, instance);
     await region.redis.primary.restart();
@@ -66,7 +66,7 @@ describe("under load, nothing that was acknowledged is lost", () => {
     await nothingIsLost();
   });
 
-  test("Redis stopped for 3 s: both nodes refuse connections meanwhile (trap 29)", async () => {
+  test("while Redis is stopped for 3 s: both nodes refuse connections (trap 29)", async () => {
     const { primary } = region.redis;
     const stopped = performance.now();
     primary.signal("SIGSTOP");
@@ -84,7 +84,7 @@ describe("under load, nothing that was acknowledged is lost", () => {
     await nothingIsLost();
   });
 
-  test("a frozen replica: reads still work, no change is acknowledged", async () => {
+  test("while a replica is frozen: reads still work, and no change is acknowledged", async () => {
     const [replica] = region.redis.replicas;
     replica?.signal("SIGSTOP");
     try {
@@ -105,7 +105,7 @@ describe("under load, nothing that was acknowledged is lost", () => {
     await nothingIsLost();
   });
 
-  test("a full Redis: reads still work, changes are refused clearly, and work again once there is room", async () => {
+  test("while Redis is full: reads still work, and changes are refused clearly until there is room", async () => {
     const { primary } = region.redis;
     await primary.command("config", "set", "maxmemory", "1mb");
     try {
@@ -126,7 +126,7 @@ describe("under load, nothing that was acknowledged is lost", () => {
     await nothingIsLost();
   });
 
-  test("SIGTERM: the node drains and ends with code 0", async () => {
+  test("after SIGTERM: the node drains and ends with code 0", async () => {
     const began = performance.now();
     const code = await region.node(0).stop();
     say(`SIGTERM under load: the node ended after ${ms(performance.now() - began)}`);
@@ -139,7 +139,7 @@ describe("under load, nothing that was acknowledged is lost", () => {
   });
 });
 
-/** Reads one key again and again with a client that goes to the other node where one fails; no read may fail. */
+/** Reads a key in a loop with a client that uses the other node if one fails; no read may fail. */
 async function readAtEither(): Promise<{ stop(): Promise<number> }> {
   const targets = [0, 1].map((at) => region.target(instance, at));
   const [tls] = targets;
@@ -171,7 +171,7 @@ async function readAtEither(): Promise<{ stop(): Promise<number> }> {
   };
 }
 
-test("a node stopped for longer than its lease answers nothing stale when it continues", async () => {
+test("a node that was stopped for longer than its lease gives no stale answer when it continues", async () => {
   await using one = await clientOf(region, instance, 0);
   await using two = await clientOf(region, instance, 1);
   const ids = await Promise.all(Array.from({ length: 8 }, () => createKey(one)));
@@ -185,7 +185,7 @@ test("a node stopped for longer than its lease answers nothing stale when it con
   for (const state of await Promise.all(asked)) expect(state).toMatch(/^Active$|cannot tell/);
 });
 
-test("SIGTERM: a request in flight is answered, and its change is kept", async () => {
+test("at SIGTERM a request in progress is answered, and its change is kept", async () => {
   const node = region.node(0);
   const client = await clientOf(region, instance, 0);
   await createKey(client);

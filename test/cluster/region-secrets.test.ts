@@ -25,9 +25,9 @@ const password = `Correct-Horse-${randomBytes(6).toString("hex")}`;
 const wrongPassword = `Wrong-Horse-${randomBytes(6).toString("hex")}`;
 
 let region: Region;
-/** Name → bytes that must be nowhere. */
+/** Name → bytes that must not be found anywhere. */
 const secrets = new Map<string, Uint8Array>();
-/** What clients were told. */
+/** The answers to clients. */
 const told: string[] = [];
 
 beforeAll(async () => {
@@ -74,7 +74,7 @@ test("no key, secret or password is in Redis, its files, logs, metrics or errors
   looksWhereItIs(haystacks, id);
 });
 
-/** The control: what is not secret is found in each kind of place, in the forms that are looked for. */
+/** The control: a value that is not secret is found in each kind of place, in every form. */
 function looksWhereItIs(haystacks: readonly Haystack[], id: string): void {
   const raw = Buffer.from(id.replaceAll("-", ""), "hex");
   const found = (secret: Uint8Array) =>
@@ -88,7 +88,7 @@ function looksWhereItIs(haystacks: readonly Haystack[], id: string): void {
   expect(told.length).toBeGreaterThan(4);
 }
 
-/** Objects of several types with known bytes; one is destroyed. Answers the identifier of one that stays. */
+/** Makes objects of several types with known bytes; destroys one. Returns one that stays. */
 async function keepAndUse(client: KmipClient): Promise<string> {
   const keys = ["a key", "a destroyed key"].map((name) => remember(name, randomBytes(32)));
   const described = { item: attributeItem("ContactInformation", "no secret: rack 12") };
@@ -126,7 +126,7 @@ async function keepAndUse(client: KmipClient): Promise<string> {
   return id;
 }
 
-/** What KMIP still answers a client of the instance. */
+/** The digest of an object, which clients of the instance may get. */
 async function digestOf(client: KmipClient, uniqueIdentifier: string): Promise<unknown[]> {
   const references = [{ tag: attributes.Digest.tag, key: "" }];
   const answer = await client.getAttributes({ uniqueIdentifier, references });
@@ -135,7 +135,7 @@ async function digestOf(client: KmipClient, uniqueIdentifier: string): Promise<u
   );
 }
 
-/** What the management API shows of objects is among the answers that are searched. */
+/** Adds what the management API shows of objects to the answers that are searched. */
 async function readOverApi(keys: readonly string[]): Promise<void> {
   const target = { node: region.node(0), ca: region.ca };
   await using admin = adminClient(target, await firstToken(target));
@@ -146,7 +146,7 @@ async function readOverApi(keys: readonly string[]): Promise<void> {
   }
 }
 
-/** Of a weak secret a digest is as good as the secret itself. */
+/** The digests of the secrets: a weak secret can be guessed from its digest. */
 function digests(): ReadonlyMap<string, Uint8Array> {
   return new Map([...secrets].map(([name, secret]) => [`digest of ${name}`, sha256(secret)]));
 }
@@ -169,7 +169,7 @@ async function failWithSecrets(client: KmipClient): Promise<void> {
   await refused(register({ keyFormatType: "Raw", keyValue, cryptographicAlgorithm: "AES" }));
   await refused(register({ keyFormatType: "TransparentSymmetricKey", keyValue }));
   await refused(registerKey(client, key, [{ item: attributeItem("State", "Active") }]));
-  // Bytes that are not a message any more, with the key in them.
+  // A broken message with the key in it.
   const bytes = encode(encodeRequest({ version: "1.4", items: [registering(key)] }));
   const at = Buffer.from(bytes).indexOf(key);
   for (const cut of [at - 4, at - 8]) {
@@ -197,7 +197,7 @@ function registering(key: Uint8Array) {
   };
 }
 
-/** A right password and a wrong one. */
+/** Logs in with the right password and with a wrong one. */
 async function logIn(): Promise<void> {
   remember("the password", text(password));
   remember("a wrong password", text(wrongPassword));

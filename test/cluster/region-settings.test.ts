@@ -38,7 +38,7 @@ describe("the server's certificate on a running node", () => {
     writeFileSync(file("server-key.pem"), key);
   }
 
-  /** Whether a client that trusts the other authority only is let in. */
+  /** Whether a client that trusts only the other authority can connect. */
   async function servesAnother(): Promise<boolean> {
     try {
       const target = { ...region.target(instance), ca: another.certificate };
@@ -53,7 +53,7 @@ describe("the server's certificate on a running node", () => {
   const node = () => region.node(0);
   const refusals = () => node().logText().split('"certificate refused"').length - 1;
 
-  test("a certificate is replaced when its files change; connections stay; a wrong pair is refused and the old one kept", async () => {
+  test("is replaced when its files change, and connections stay; a wrong pair is refused and the old one kept", async () => {
     await using before = await clientOf(region, instance, 0);
     const id = await createKey(before);
     expect(await servesAnother()).toBe(false);
@@ -84,7 +84,7 @@ describe("the server's certificate on a running node", () => {
 
 describe("a log without a reader", () => {
   test.each(["gone", "stuck"])(
-    "its reader is %s: the node continues to serve, and ends on SIGTERM",
+    "(its reader is %s) does not stop a node from serving, or from ending on SIGTERM",
     async (reader) => {
       const config = parse(readFileSync(region.node(0).configFile, "utf8"));
       const [kmip, http, health] = [await freePort(), await freePort(), await freePort()];
@@ -121,7 +121,7 @@ describe("a log without a reader", () => {
   );
 });
 
-// Most of the time goes into starting processes, so several at once.
+// Starting processes takes most of the time, so several run at once.
 describe.concurrent("a fault in the configuration ends the start with one line that names it, and the documented code", () => {
   type Config = Record<string, Record<string, unknown>> & {
     instances: { name: string; certificates: string[] }[];
@@ -139,13 +139,13 @@ describe.concurrent("a fault in the configuration ends the start with one line t
       /kmip\.listen .*allowPublic: true/,
     ],
     [
-      "nobody at the store's address",
+      "a store address without a Redis",
       async (c) => set(c, "store", "address", `127.0.0.1:${await freePort()}`),
       /store\.address: 127\.0\.0\.1:\d+: .*start it, or correct the address/,
       3,
     ],
     [
-      "Sentinels that are not there",
+      "Sentinels that do not answer",
       async (c) => {
         set(c, "store", "address", undefined);
         set(c, "store", "sentinels", [`127.0.0.1:${await freePort()}`]);
@@ -188,7 +188,7 @@ describe.concurrent("a fault in the configuration ends the start with one line t
       /^holdfast: instances/,
     ],
     [
-      "a password hash that is none",
+      "an invalid password hash",
       (c) =>
         Object.assign(first(c), { users: [{ name: "ada", passwordHash: "hunter2-in-clear" }] }),
       /instances\[0\]\.users\[0\]\.passwordHash must be/,
@@ -214,7 +214,7 @@ describe.concurrent("a fault in the configuration ends the start with one line t
     expect(code).toBe(documented);
   });
 
-  test("no file", async () => {
+  test("a missing file", async () => {
     const { code, err } = await serve(file("none.yaml"));
     expect(err).toMatch(/none\.yaml: no such file/);
     expect(code).toBe(2);
@@ -231,7 +231,7 @@ describe.concurrent("a fault in the configuration ends the start with one line t
   }
 });
 
-/** Whoever signed the server's certificate by now. */
+/** All authorities that may have signed the server's certificate so far. */
 function authorities(): readonly string[] {
   return [region.ca, another.certificate];
 }

@@ -53,9 +53,9 @@ afterAll(async () => {
   await rm(`${region?.folder}-lost`, { recursive: true, force: true });
 });
 
-test("an empty machine with what docs/backup.md lists, and nothing else, gives every key back", async () => {
+test("every key is restored on an empty machine from what docs/backup.md lists, and nothing else", async () => {
   const node = region.node(0);
-  // What stays with the administrators: vCenter's certificate, a manager's token, the authority.
+  // What the administrators keep: vCenter's certificate, a manager's token, the authority.
   const vcenter = await selfSigned({
     ...{ commonName: "vCenter", notBeforeMs: Date.now() - 60_000, days: 2 },
   });
@@ -94,7 +94,7 @@ test("an empty machine with what docs/backup.md lists, and nothing else, gives e
   });
 }, 180_000);
 
-/** An instance whose API key is only in the store, sealed under the sealing key. */
+/** Orders an instance whose API key is only in the store, sealed under the sealing key. */
 async function order(node: NodeProcess, certificate: string): Promise<void> {
   const { instanceId, apiKey } = manager;
   const rootKey = await manager.createRootKey("of the instance");
@@ -117,7 +117,7 @@ async function makeKeys(node: NodeProcess, issued: Pair): Promise<Map<string, st
 }
 
 /**
- * Copies the files of the settings that the page says to keep, and the configuration with their new places. Answers the
+ * Copies the files of the settings that the page says to keep, and the configuration with their new places. Returns the
  * new configuration file.
  */
 async function keepWhatIsListed(configFile: string): Promise<string> {

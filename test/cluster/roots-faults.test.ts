@@ -12,7 +12,7 @@ const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 let roots: RootRegions;
 let clients: ClientsOfAll;
-/** One key, made before anything went wrong. */
+/** A key that was made before any fault. */
 let key: string;
 
 beforeAll(async () => {
@@ -26,7 +26,7 @@ afterAll(async () => {
   await roots?.[Symbol.asyncDispose]();
 });
 
-/** What a Get of a key is answered by a node: `Success`, or the reason. */
+/** A node's answer to a Get of a key: `Success`, or the reason. */
 async function get(node: string, id = key): Promise<string> {
   const { key: answer } = await look(clients.at(node), id);
   return answer.status === "Success" ? "Success" : (answer.reason ?? "none");
@@ -38,7 +38,7 @@ async function eachAnswers(nodes: readonly string[], answer: string): Promise<vo
   }
 }
 
-/** The region's state as its leader wrote it, seen at a node of the other one too. */
+/** The region's state as its leader wrote it, read at a node of either region. */
 async function stateOf(region: string, node = "b1"): Promise<string | undefined> {
   const { regions } = await roots.admin(node).call("readRoot", { params: { instance } });
   return regions[region]?.state;
@@ -62,13 +62,13 @@ const nodesOf = { a: ["a1", "a2"], b: ["b1", "b2"] } as const;
 const all = [...nodesOf.a, ...nodesOf.b];
 
 describe("a key manager that cannot be reached", () => {
-  test("service continues within the grace time, which is shown, then stops, and comes back by itself", async () => {
+  test("does not stop service within the grace time, which is shown; then service stops, and comes back by itself", async () => {
     await eachAnswers(all, "Success");
     await stateIs("a", "usable");
     await roots.managers.a.kill();
     const startedMs = performance.now();
     const answers = new Set<string>();
-    // Longer than open keys are trusted without a word from the key manager.
+    // For longer than open keys are used without an answer from the key manager.
     while (performance.now() - startedMs < 2 * times.kekCacheMs) {
       for (const node of nodesOf.a) answers.add(await get(node));
       await sleep(20);
@@ -93,7 +93,7 @@ describe("a key manager that cannot be reached", () => {
     await stateIs("a", "usable");
   });
 
-  test("a root of trust that hangs delays no other instance", async () => {
+  test("because it hangs stops no Get within the grace time", async () => {
     await roots.managers.a.switch({ hang: true });
     const startedMs = performance.now();
     let slowestMs = 0;
@@ -114,7 +114,7 @@ describe("a root key that is refused", () => {
     ["disabled", "enable"],
     ["denied", undefined],
   ] as const)(
-    "%s: that region answers Permission Denied, the other continues, and service comes back",
+    "(%s) makes its region answer Permission Denied; the other continues, and service comes back",
     async (state, back) => {
       const { a } = roots.managers;
       if (state === "disabled") await a.change(roots.rootKeys.a, "disable");
@@ -130,7 +130,7 @@ describe("a root key that is refused", () => {
     },
   );
 
-  test("deleted: at once after revalidate, at every node of the region", async () => {
+  test("because it is deleted makes every node of its region refuse at once after revalidate", async () => {
     const { a } = roots.managers;
     await a.change(roots.rootKeys.a, "delete");
     const { regions } = await roots.admin("b1").call("revalidateRoot", { params: { instance } });
@@ -145,8 +145,8 @@ describe("a root key that is refused", () => {
   });
 });
 
-describe("orders", () => {
-  test("shred: both regions refuse at once, until revalidate", async () => {
+describe("an operator's command", () => {
+  test("to shred makes both regions refuse at once, until revalidate", async () => {
     const { regions } = await roots
       .admin("a2")
       .call("shredInstance", { params: { instance }, body: { name: instance } });
@@ -157,7 +157,7 @@ describe("orders", () => {
     await eachAnswers(all, "Success");
   });
 
-  test("rotation while keys are made: all KEKs are re-wrapped and nothing is lost", async () => {
+  test("to rotate, while keys are made, re-wraps all KEKs, and nothing is lost", async () => {
     const { a, b } = roots.managers;
     const made: string[] = [];
     let rotating = true;

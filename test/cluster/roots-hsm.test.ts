@@ -19,7 +19,7 @@ const phaseMs = 1_500;
 const context = { clock: systemClock, ids: systemIds, observe: () => undefined };
 
 let hsm: SoftHsm;
-/** Whether the slow module stands in front of the HSM, which takes a compiler. */
+/** Whether the slow module is loaded in front of the HSM's module; it needs a compiler. */
 let slow: boolean;
 let region: Region;
 let clients: readonly KmipClient[];
@@ -34,7 +34,7 @@ beforeAll(async () => {
   await createPkcs11Root(hsm.settings(), context);
   const pinFile = join(hsm.directory, "pin");
   await writeFile(pinFile, `${hsm.pin}\n`, { mode: 0o600 });
-  // The module finds its own configuration in the node's environment, as on any machine.
+  // The module finds its configuration in the node's environment, as on any machine.
   Object.assign(process.env, hsm.environment);
   const { module, token } = hsm;
   const pkcs11 = { module, token, rootKey: "crk", pinFile, deadlineMs: 2_000 };
@@ -54,7 +54,7 @@ afterAll(async () => {
   process.env = before;
 });
 
-/** Gets of all instances' keys for a while: each must be answered with its key. Prints the times and returns the median, ms. */
+/** Gets the keys of all instances for a while. Prints the times and returns the median in ms. */
 async function gets(name: string): Promise<number> {
   const untilMs = performance.now() + phaseMs;
   const times: number[] = [];

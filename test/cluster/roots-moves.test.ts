@@ -47,7 +47,7 @@ async function makeAt(node: string): Promise<void> {
   made.set(id, await keyBytes(made1, id));
 }
 
-/** Every key that was acknowledged comes back at every node. */
+/** Expects that every node returns every acknowledged key. */
 async function allThere(nodes: readonly string[] = ["a1", "b1"]): Promise<void> {
   for (const node of nodes) {
     const asking = await at(node);
@@ -55,7 +55,7 @@ async function allThere(nodes: readonly string[] = ["a1", "b1"]): Promise<void> 
   }
 }
 
-/** Has every node open its keys anew, by whatever wraps them now. */
+/** Makes every node open its keys again, with the root keys that wrap them now. */
 async function reopened(): Promise<void> {
   await patient(() => roots.admin("b1").call("revalidateRoot", { params: { instance } }));
 }
@@ -176,7 +176,7 @@ test("an instance under two key managers serves, its API key sealed and never sh
   }
 });
 
-/** A root key in the key manager of region a, whose API key is a file at the nodes. */
+/** A root key in the key manager of region a; the nodes have its API key in a file. */
 const under = (rootKey: string) => ({
   type: "key-protect" as const,
   instanceId: roots.managers.a.instanceId,
@@ -184,7 +184,7 @@ const under = (rootKey: string) => ({
   apiKey: { file: "key-protect" },
 });
 
-test("moved to another root key and another kind, online: no key is made anew", async () => {
+test("an instance is moved online to another root key and another kind, and no key is made again", async () => {
   const { a } = roots.managers;
   const old = (await report("a"))?.root.split("/").at(-1) ?? "";
   const other = await a.createRootKey("the next");
@@ -199,11 +199,11 @@ test("moved to another root key and another kind, online: no key is made anew", 
         body: { regions: { a: under(other) } },
       }),
     );
-    // By this call, or by the leader, who looks after it too.
+    // By this call, or by the leader, which re-wraps too.
     expect(moved.rewrapped).toBeLessThanOrEqual(1);
     expect(moved.regions["a"]?.name).toContain(other);
     await underNew(other);
-    // Its wraps are the new key's: the old one is of no use any more.
+    // The KEK is wrapped under the new root key: the old one is no longer needed.
     await a.change(old, "delete");
     const second = await patient(() =>
       roots.admin("a1").call<"configureRoot">("configureRoot", {
@@ -223,9 +223,9 @@ test("moved to another root key and another kind, online: no key is made anew", 
   expect((await report("a"))?.stale).toBe(0);
 });
 
-test("a root key that is lost for good: moved to another with the other region's copy", async () => {
+test("an instance whose root key is lost for good is moved to another with the other region's copy", async () => {
   const { a, b } = roots.managers;
-  // Both are under one root key of a now: b goes back to its own first.
+  // Both regions are under one root key of a now: first b gets its own again.
   const backAgain = await b.createRootKey("back again");
   await patient(() =>
     roots.admin("a1").call<"configureRoot">("configureRoot", {
@@ -261,14 +261,14 @@ test("a root key that is lost for good: moved to another with the other region's
       },
     }),
   );
-  // By this call, or by the leader, who looks after it too.
+  // By this call, or by the leader, which re-wraps too.
   expect(rewrapped).toBeLessThanOrEqual(1);
   await underNew(found);
   await until("a1 opens it again", async () => (await keyBytes(asking, first)) === made.get(first));
   await allThere();
 });
 
-test("the configuration's root key is lost for good: `root adopt` puts its keys under another", async () => {
+test("`root adopt` puts keys under another root key after the configuration's one is lost for good", async () => {
   const { a } = roots.managers;
   await using clients = await ClientsOfAll.open(roots.both, "declared");
   const id = await createKey(clients.at("b1"));

@@ -18,13 +18,13 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 interface Loss {
-  /** Whether the replica has been promoted before, and the first primary has joined it. */
+  /** Whether the replica is promoted before, and the first primary joins it. */
   readonly swapped?: true;
-  /** What stops. */
+  /** The members that stop. */
   readonly stop: readonly ContainerName[];
-  /** Whose volumes are lost then. */
+  /** The members that lose their volumes then. */
   readonly lose: readonly ContainerName[];
-  /** Who starts again, in this order; each has `gapMs` to come up before the next one. */
+  /** The members that start again, in this order; each has `gapMs` before the next one starts. */
   readonly start: readonly ContainerName[];
   readonly gapMs?: number;
   readonly environment?: Readonly<Record<string, string>>;
@@ -78,7 +78,7 @@ const losses: Readonly<Record<string, Loss>> = {
     lose: ["replica"],
     start: ["replica"],
   },
-  "the promoted member's volume, everything restarted, it first": {
+  "the promoted member's volume, everything restarted, this member first": {
     swapped: true,
     stop: all,
     lose: ["replica"],
@@ -127,7 +127,7 @@ async function swap(store: ShippedStore): Promise<void> {
   await store.recovered();
 }
 
-describe("no acknowledged data is lost with", () => {
+describe("no acknowledged data is lost after the loss of", () => {
   test.concurrent.for(Object.entries(losses))("%s", async ([, loss], { expect }) => {
     await using store = new ShippedStore(secrets);
     await store.begin();
@@ -142,7 +142,7 @@ describe("no acknowledged data is lost with", () => {
     expect(await store.agreed()).toBe(true);
   });
 
-  test.concurrent("the primary's append-only folder, of a store whose Sentinels began first", async () => {
+  test.concurrent("the primary's append-only folder, if the Sentinels were started first", async () => {
     await using store = new ShippedStore(secrets);
     await store.begin({ sentinelsFirst: true });
     await store.kill("primary");
@@ -167,7 +167,7 @@ describe("no acknowledged data is lost with", () => {
     expect(store.cli("replica", "sentinel", "config", "rewrite")).toBe("OK");
     await store.recovered();
     expect(await store.role("replica")).toBe("master");
-    // Both remember who is the primary now.
+    // Both remember which member is the primary now.
     await store.kill("primary", "replica");
     for (const member of store.members) await member.start();
     await store.recovered();
@@ -185,7 +185,7 @@ describe("no acknowledged data is lost with", () => {
     expect(store.containers.primary.log).toContain("what was incomplete is in");
   });
 
-  test.concurrent("a primary that was away during a fail-over, and has older data", async () => {
+  test.concurrent("the primary during a fail-over, if it comes back with older data", async () => {
     await using store = new ShippedStore(secrets);
     await store.begin();
     await store.kill("primary");
@@ -195,7 +195,7 @@ describe("no acknowledged data is lost with", () => {
     await store.recovered();
   });
 
-  test.concurrent("a primary that was away, and Sentinels that start after it", async () => {
+  test.concurrent("the primary and then the Sentinels, if they come back after it", async () => {
     await using store = new ShippedStore(secrets);
     await store.begin();
     await store.kill("primary");
@@ -209,7 +209,7 @@ describe("no acknowledged data is lost with", () => {
   });
 });
 
-test.concurrent("with TLS: members, Sentinels and clients speak nothing else; a lost volume, a promotion, a renewed certificate", async ({
+test.concurrent("with TLS, members, Sentinels and clients speak nothing else, through a lost volume, a promotion and a renewed certificate", async ({
   expect,
 }) => {
   await using store = new ShippedStore(secrets);
@@ -224,7 +224,7 @@ test.concurrent("with TLS: members, Sentinels and clients speak nothing else; a 
   for (const { address } of store.members) {
     const plain = connect({ host: address, port: 6379 }).on("error", () => undefined);
     plain.write("PING\r\n");
-    // It is reset, or closed after an alert.
+    // The connection is reset, or closed after an alert.
     await new Promise((resolve) => plain.once("close", resolve));
     expect(plain.bytesRead).toBeLessThan(20);
   }
@@ -249,7 +249,7 @@ test.concurrent("a member whose address changes is known by the address that it 
   expect(await store.replicas()).toEqual([`${address}:6379`]);
 });
 
-/** What a Kubernetes Service does: passes connections to wherever the member is now. */
+/** Forwards connections to the member's current address, as a Kubernetes Service does. */
 async function forward(from: string, to: string) {
   const sockets = new Set<Socket>();
   const server = createServer((client) => {
@@ -314,7 +314,7 @@ describe("an empty primary does not start", () => {
     await store.says("primary", "INIT=1 needs MEMBERS");
   });
 
-  test.concurrent("over a snapshot that Redis would not read", async () => {
+  test.concurrent("over a snapshot that Redis cannot read", async () => {
     await using store = new ShippedStore(secrets);
     const { primary, replica } = store.containers;
     await replica.start();
@@ -326,7 +326,7 @@ describe("an empty primary does not start", () => {
     await store.says("primary", "holds an incomplete store");
   });
 
-  test.concurrent("as the one that a member with data follows", async () => {
+  test.concurrent("if a member with data would follow it", async () => {
     await using store = new ShippedStore(secrets);
     await store.begin();
     await store.kill(...all);

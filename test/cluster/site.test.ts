@@ -12,7 +12,7 @@ describe("the site of the documents", () => {
 
   beforeAll(() => {
     const vitepress = join(root, "docs/node_modules/vitepress/bin/vitepress.js");
-    // A link that leads nowhere fails the build.
+    // A broken link fails the build.
     built = spawnSync(process.execPath, [vitepress, "build", "docs", "--outDir", site], {
       cwd: root,
       encoding: "utf8",
@@ -24,12 +24,12 @@ describe("the site of the documents", () => {
 
   afterAll(() => rmSync(site, { recursive: true, force: true }));
 
-  test("it is built without an error", () => {
+  test("is built without an error", () => {
     expect(built.status, String(built.stderr)).toBe(0);
     expect(`${built.stdout}${built.stderr}`).not.toMatch(/Error/);
   });
 
-  test("it has every document, and its sidebar leads to each", () => {
+  test("has every document, and its sidebar has a link to each", () => {
     const index = readFileSync(join(site, "index.html"), "utf8");
     const documents = readdirSync(join(root, "docs")).filter((name) => name.endsWith(".md"));
     const missing = documents
@@ -41,7 +41,7 @@ describe("the site of the documents", () => {
     }
   });
 
-  test("its pages load nothing from elsewhere", () => {
+  test("loads nothing from other hosts", () => {
     const loading = /<(?:script|img|link|iframe)[^>]+(?:src|href)="(?:https?:)?\/\/[^"]*"/g;
     const foreign = pages.flatMap((page) => readFileSync(join(site, page), "utf8").match(loading));
     expect(foreign.filter(Boolean)).toEqual([]);

@@ -17,10 +17,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
 const root = join(import.meta.dirname, "..", "..");
 const nodes = ["a1", "a2", "b1", "b2"];
-/** Loopback addresses of this process alone, so that two runs of this test do not meet. */
+/** Loopback addresses that only this process uses, so that two runs of this test do not collide. */
 const network = `127.${1 + ((process.pid >> 8) % 250)}.${process.pid & 255}`;
 const addresses = [1, 2, 3, 4].map((host) => `${network}.${host}`);
-/** Nodes, and of each of the two regions a Redis, its replica and a lock master. */
+/** The nodes, and in each of the two regions a Redis, its replica and a lock master. */
 const processes = nodes.length + 2 * 3;
 const port = 25_696;
 const startMs = 300_000;
@@ -64,7 +64,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** The command line as `npx holdfast` runs it. */
+/** Runs the command line like `npx holdfast`. */
 function holdfast(...args: readonly string[]) {
   const { status, stdout, stderr } = spawnSync(
     join(root, "node_modules", ".bin", "holdfast"),
@@ -74,7 +74,7 @@ function holdfast(...args: readonly string[]) {
   return { status, stdout, stderr };
 }
 
-/** A KMIP operation at the cluster of this test, which must succeed. */
+/** Runs a KMIP operation at this test's cluster, which must succeed. */
 function kmip(...args: readonly string[]): string {
   const { status, stdout, stderr } = holdfast("kmip", ...args, "--dev", folder);
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
@@ -85,7 +85,7 @@ const where = (at = folder, list = addresses, kmipPort = port) => [
   ...["--dir", at, "--addresses", list.join(","), "--port", String(kmipPort)],
 ];
 
-/** What `npm start` runs. */
+/** Starts the program that `npm start` runs. */
 function startCluster(args: readonly string[] = where()) {
   const child = spawn(
     "node",
@@ -132,7 +132,7 @@ function runs(pid: number): boolean {
   }
 }
 
-/** The bytes of a key, by way of a file that only this user can read. */
+/** The bytes of a key, through a file that only this user can read. */
 function bytesOf(id: string): Buffer {
   const file = join(folder, `${id}.key`);
   kmip("get", id, "--out", file);
@@ -148,14 +148,14 @@ function allFiles(path: string): readonly string[] {
     .map((entry) => join(entry.parentPath, entry.name));
 }
 
-test("npm start, Ctrl-C, npm start: every key is still there", async () => {
+test("after npm start, Ctrl-C and npm start every key is still there", async () => {
   const first = startCluster();
   await untilReady(first);
   const { out } = first.output;
   const steps = out
     .split("\n")
     .filter((line) => /^ {2}(trust|health|new key|key needed)/.test(line))
-    // A busy machine may make a node miss an answer; the next one gives it then.
+    // On a busy machine a node may not answer in time; then the next one does.
     .filter((line) => !line.includes("no answer, next is "));
   expect(steps.length).toBe(23);
   expect(steps.filter((line) => line.includes("FAILED"))).toEqual([]);
@@ -203,7 +203,7 @@ test("npm start, Ctrl-C, npm start: every key is still there", async () => {
   second.child.kill("SIGTERM");
   expect(await second.ended).toBe(0);
 
-  // Nothing that lies on disk holds a key in clear.
+  // No file on disk holds a key in clear.
   const leaking = allFiles(folder).filter((file) => {
     const content = readFileSync(file);
     return content.includes(bytes) || content.includes(bytes.toString("hex"));
@@ -212,7 +212,7 @@ test("npm start, Ctrl-C, npm start: every key is still there", async () => {
 });
 
 describe("in the background", () => {
-  test("start --detach returns when ready, stop ends it", () => {
+  test("start --detach returns when the cluster is ready, and stop ends it", () => {
     expect(holdfast("dev", "status", "--dir", folder).status).toBe(3);
     const started = holdfast("dev", "start", "--detach", ...where());
     expect(started).toMatchObject({ status: 0, stderr: "" });
@@ -236,7 +236,7 @@ describe("in the background", () => {
 });
 
 describe("kill -9", () => {
-  test("of a node and of the primary: both come back, and no key is lost", async () => {
+  test("of a node and of the primary loses no key, and both come back", async () => {
     const cluster = startCluster();
     await untilReady(cluster);
     const id = kmip("create");
@@ -261,7 +261,7 @@ describe("kill -9", () => {
     expect(await cluster.ended).toBe(0);
   });
 
-  test("after kill -9 of the supervisor, the next start ends the processes that it left", async () => {
+  test("of the supervisor leaves processes, which the next start ends", async () => {
     const killed = startCluster();
     await untilReady(killed);
     const left = pids();
@@ -278,8 +278,8 @@ describe("kill -9", () => {
   });
 });
 
-describe("faults that are made on purpose", () => {
-  test("the other region carries a frozen store, a cut ends agreement, heal repairs everything", async () => {
+describe("dev makes faults:", () => {
+  test("the other region serves for a frozen store, a cut stops agreed operations, and heal repairs everything", async () => {
     const cluster = startCluster([...where(), "--wan", "10"]);
     await untilReady(cluster);
     expect(clusterFile()?.wanMs).toBe(10);
@@ -326,8 +326,8 @@ describe("faults that are made on purpose", () => {
   });
 });
 
-describe("a start that cannot be", () => {
-  test("for data of one region's time is refused, and nothing is touched", () => {
+describe("dev start", () => {
+  test("refuses data from before there were two regions, and touches nothing", () => {
     const old = mkdtempSync(join(tmpdir(), "holdfast-old-"));
     try {
       mkdirSync(join(old, "redis", "primary"), { recursive: true });
@@ -343,7 +343,7 @@ describe("a start that cannot be", () => {
     }
   });
 
-  test("for a port in use is one line, and leaves nothing", async () => {
+  test("fails with one line if a port is in use, and leaves nothing behind", async () => {
     const server = createServer();
     server.listen(port, addresses[1]);
     await once(server, "listening");
@@ -358,7 +358,7 @@ describe("a start that cannot be", () => {
     }
   });
 
-  test("but for Redis's ports: they move, and the store waits for no replica that is gone", async () => {
+  test("moves Redis to other ports if its ports are in use, and the store waits for no replica that is gone", async () => {
     expect(holdfast("dev", "start", "--detach", ...where()).status).toBe(0);
     const id = kmip("create");
     const before = clusterFile()?.redis.map(({ address }) => address) ?? [];
@@ -381,9 +381,9 @@ describe("a start that cannot be", () => {
     }
   });
 
-  test("but for a primary's data that is gone: the replica's is used, and copied back", () => {
+  test("uses the replica's data if the primary's is gone, and copies it back", () => {
     expect(holdfast("dev", "start", "--detach", ...where()).status).toBe(0);
-    // These only region a has: its replica's disk is the last copy.
+    // Only region a has these keys: its replica's disk is the last copy.
     expect(holdfast("dev", "cut", "--dir", folder).status).toBe(0);
     const ids = Array.from({ length: 3 }, () => kmip("create"));
     expect(holdfast("dev", "stop", "--dir", folder).status).toBe(0);
@@ -395,7 +395,7 @@ describe("a start that cannot be", () => {
     for (const id of ids) expect(bytesOf(id).length).toBe(32);
   });
 
-  test("for data that is gone is refused, not begun anew", () => {
+  test("refuses to start with an empty store if a region's data is gone", () => {
     for (const role of ["primary", "replica"]) {
       rmSync(join(folder, "regions", "a", "redis", role), { recursive: true });
     }
@@ -404,7 +404,7 @@ describe("a start that cannot be", () => {
     expect(stderr).toMatch(/^[^\n]*the data of this Redis is gone; [^\n]*dev reset --yes[^\n]*\n$/);
   });
 
-  test("reset begins anew, when it is confirmed", () => {
+  test("starts with an empty store after a confirmed reset", () => {
     expect(holdfast("dev", "reset", "--dir", folder).status).toBe(2);
     expect(holdfast("dev", "reset", "--dir", folder, "--yes").status).toBe(0);
     expect(holdfast("dev", "start", "--detach", ...where()).status).toBe(0);
@@ -412,12 +412,12 @@ describe("a start that cannot be", () => {
   });
 });
 
-test("two clusters side by side know nothing of each other", async () => {
+test("two clusters on one machine do not know of each other", async () => {
   const other = mkdtempSync(join(tmpdir(), "holdfast-other-"));
   try {
     expect(holdfast("dev", "start", "--detach", ...where()).status).toBe(0);
     const id = kmip("create");
-    // The port of a Redis that is down is free, and must not become another cluster's.
+    // The port of a Redis that is down is free, but another cluster must not take it.
     expect(holdfast("dev", "kill", "redis-b", "--stay", "--dir", folder).status).toBe(0);
     const second = where(other, [`${network}.5`, `${network}.6`], port + 10);
     expect(holdfast("dev", "start", "--detach", ...second).status).toBe(0);

@@ -22,7 +22,7 @@ beforeAll(async () => {
 });
 afterAll(() => region?.[Symbol.asyncDispose]());
 
-/** Everything in the region's folder that must not leave it. */
+/** Everything secret in the region's folder. */
 async function secretsIn(folder: string): Promise<readonly string[]> {
   const names = await readdir(folder);
   const secret = names.filter((name) => /key|root|tickets|token/.test(name));

@@ -35,10 +35,10 @@ afterAll(async () => {
 
 beforeEach(() => allWell(both));
 
-describe("a record of one region is damaged: it is repaired from the other, and never answered as absent", () => {
+describe("a damaged record is repaired from the other region, and never answered as absent:", () => {
   const damages: readonly [string, (value: Buffer) => Buffer][] = [
-    ["noise", (value) => randomBytes(value.length)],
-    ["nothing", () => Buffer.alloc(0)],
+    ["random bytes", (value) => randomBytes(value.length)],
+    ["no bytes", () => Buffer.alloc(0)],
     ["cut in the middle", (value) => value.subarray(0, value.length / 2)],
     ["one bit changed", (value) => flipped(value, Math.floor(value.length * 0.8))],
   ];
@@ -59,13 +59,13 @@ describe("a record of one region is damaged: it is repaired from the other, and 
         expect(await stateOf(clients.at(node), id)).toBe("Active");
       });
     }
-    say(`right again ${ms(performance.now() - damaged)} after the damage`);
+    say(`correct again ${ms(performance.now() - damaged)} after the damage`);
     const isSetAside = async () => {
       const vitals = await Promise.all(both.a.nodes.map(vitalsOf));
       return vitals.some(({ quarantined }) => quarantined > 0);
     };
     await until("the damaged record counted", isSetAside);
-    // Repaired in the store, not only in the answer.
+    // The store is repaired, not only the answer.
     await both.cut();
     try {
       await insist(async () => expect(await keyBytes(clients.at("a2"), id)).toBe(bytes));
@@ -74,7 +74,7 @@ describe("a record of one region is damaged: it is repaired from the other, and 
     }
   });
 
-  test("no client has read it: the leader still finds it", async () => {
+  test("the leader finds it even if no client reads it", async () => {
     const { primary } = both.b.redis;
     const id = await createKey(clients.at("a1"));
     const bytes = await keyBytes(clients.at("b1"), id);
@@ -82,17 +82,17 @@ describe("a record of one region is damaged: it is repaired from the other, and 
     const { key, value } = await recordOf(primary, id);
     await primary.command("set", key, randomBytes(value.length));
     await both.cut();
-    // Cut off, region b cannot tell; it never says that there is none.
+    // When it is cut off, region b answers "cannot tell", never "not found".
     expect(await told(keyBytes(clients.at("b1"), id))).toMatch(/^GeneralFailure: cannot tell/);
     await both.heal();
     await insist(async () => expect(await keyBytes(clients.at("b2"), id)).toBe(bytes));
   });
 });
 
-describe("the other region's copy is older than what a record of this region last was", () => {
+describe("a record that is newer than the other region's copy", () => {
   const deactivate = { revocationReason: { code: "CessationOfOperation" } } as const;
 
-  /** Revokes; a try whose answer was lost may have done it. */
+  /** Revokes a key; an attempt whose answer was lost may have succeeded. */
   async function revoked(node: string, id: string): Promise<void> {
     await insist(async () => {
       if ((await stateOf(clients.at(node), id)) === "Deactivated") return;
@@ -107,7 +107,7 @@ describe("the other region's copy is older than what a record of this region las
     await insist(() => clients.at("b1").activate({ uniqueIdentifier: id }));
     await caughtUp(both);
     await both.cut();
-    // What is pushed before the cut is known may arrive when it is over.
+    // A push that starts before a node knows of the cut may arrive after its end.
     const isCut = async () => !(await Promise.all(both.nodes.map(vitalsOf))).some((v) => v.peerUp);
     await until("every node knows of the cut", isCut, 60_000);
     await revoked("a1", id);
@@ -121,7 +121,7 @@ describe("the other region's copy is older than what a record of this region las
     return { id, value, bytes, putBack };
   }
 
-  /** For a while, nobody in region a is told the older state, whatever is asked. */
+  /** Expects that for a while no request in region a gets the older state. */
   async function cannotTell(id: string): Promise<void> {
     for (let times = 0; times < 10; times++) {
       for (const node of ["a1", "a2"]) {
@@ -138,18 +138,18 @@ describe("the other region's copy is older than what a record of this region las
     }
   }
 
-  test("its format is newer than this node knows: not repaired, not overwritten, not level", async () => {
+  test("and has an unknown format is not repaired or overwritten, and the region is not level", async () => {
     const aside = await setAside(both.a.redis.primary);
     const { id, value, bytes, putBack } = await revokedAlone(newerValue);
     try {
       await cannotTell(id);
-      // A change in the other region is pushed, and must not take the record's place either.
+      // A change in the other region is pushed, but must not replace the record either.
       await revoked("b1", id);
       await cannotTell(id);
       expect(await bytes()).toEqual(newerValue(value));
       expect(await setAside(both.a.redis.primary)).toBe(aside);
     } finally {
-      // A node that knows the format would read it: all is as it was. Until then no region is level.
+      // Puts the record back, as if the nodes knew the format. Until then no region is level.
       await putBack();
     }
     for (const node of ["a1", "a2", "b1", "b2"]) {
@@ -157,7 +157,7 @@ describe("the other region's copy is older than what a record of this region las
     }
   });
 
-  test("it is damaged: not repaired before the other region's copy has its last state", async () => {
+  test("and is damaged is not repaired before the other region's copy has its last state", async () => {
     const { id } = await revokedAlone((value) => flipped(value, value.length - 10));
     await cannotTell(id);
     await revoked("b2", id);
@@ -171,7 +171,7 @@ describe("the other region's copy is older than what a record of this region las
 });
 
 describe("a record whose tag is right and whose sealed material does not open", () => {
-  /** Where the item of the sealed material begins. */
+  /** The position at which the item of the sealed material begins. */
   function materialAt(record: Buffer): number {
     const at = record.indexOf(Buffer.from([0x54, 0x00, 0x08, 0x08]));
     if (at < 0) throw new Error("the record has no material");
@@ -183,7 +183,7 @@ describe("a record whose tag is right and whose sealed material does not open", 
     return value.subarray(at, at + 8 + value.readUInt32BE(at + 4));
   }
 
-  /** Changes one bit of the sealed material, and makes the tag anew. */
+  /** Changes one bit of the sealed material, and computes the tag again. */
   function broken(value: Buffer, at: number): Buffer {
     const record = Buffer.from(value.subarray(34));
     const place = materialAt(record) + 8 + at;
@@ -195,7 +195,7 @@ describe("a record whose tag is right and whose sealed material does not open", 
     ["its ciphertext", 40],
     ["its nonce", 20],
     ["its key's identifier", 3],
-  ])("one bit of %s: answered and healed from the region whose copy opens", async (_, at) => {
+  ])("because of one bit of %s is answered and healed from the other region", async (_, at) => {
     const { primary } = both.a.redis;
     const id = await createKey(clients.at("a1"));
     await insist(() => clients.at("b1").activate({ uniqueIdentifier: id }));
@@ -206,7 +206,7 @@ describe("a record whose tag is right and whose sealed material does not open", 
     for (const node of ["a1", "a2"]) {
       await insist(async () => expect(await keyBytes(clients.at(node), id)).toBe(bytes));
     }
-    // In the store, and not only in the answer.
+    // The store is healed, not only the answer.
     await both.cut();
     try {
       await insist(async () => expect(await keyBytes(clients.at("a2"), id)).toBe(bytes));
@@ -216,7 +216,7 @@ describe("a record whose tag is right and whose sealed material does not open", 
     }
   });
 
-  test("a change comes first: it is in both regions, and the record is whole again, before anybody has asked for the key", async () => {
+  test("is healed by a change before any client asks for the key, and the change is in both regions", async () => {
     const { primary } = both.a.redis;
     const id = await createKey(clients.at("b1"));
     await caughtUp(both);
@@ -234,14 +234,14 @@ describe("a record whose tag is right and whose sealed material does not open", 
     expect(await stateOf(clients.at("a2"), id)).toBe("Active");
   });
 
-  test("the other region is cut off, or its copy is broken too: cannot tell, and nothing is replaced", async () => {
+  test("is answered with cannot tell, and not replaced, if the other region is cut off or its copy is broken too", async () => {
     const id = await createKey(clients.at("a1"));
     await caughtUp(both);
     const bytes = await keyBytes(clients.at("b1"), id);
     const places = await Promise.all(
       [both.a, both.b].map(async ({ redis: { primary } }, at) => {
         const place = { primary, ...(await recordOf(primary, id)) };
-        // Two that are broken in the same way would be the same copy.
+        // Two copies that are broken in the same way would be equal.
         return { ...place, is: broken(place.value, 40 + at) };
       }),
     );
@@ -271,7 +271,7 @@ describe("a record whose tag is right and whose sealed material does not open", 
   });
 });
 
-test("FLUSHALL of a region's store under its nodes: served from the other one, never not found; initialised, it fills itself", async () => {
+test("after FLUSHALL of a region's store its nodes serve from the other one, never say not found, and fill it once it is initialised", async () => {
   const ids = await Promise.all(Array.from({ length: 30 }, () => createKey(clients.at("a1"))));
   const bytes = await Promise.all(ids.map((id) => keyBytes(clients.at("b1"), id)));
   await caughtUp(both);
@@ -313,7 +313,7 @@ test("FLUSHALL of a region's store under its nodes: served from the other one, n
   }
 });
 
-/** How many records a store has in quarantine: nodes look only every ten seconds. */
+/** How many records a store has in quarantine; the nodes' metric may be ten seconds old. */
 async function setAside(redis: RedisServer): Promise<number> {
   const partitions = Array.from({ length: 64 }, (_, at) => String(at).padStart(2, "0"));
   const counts = partitions.map((name) => redis.command("hlen", `{p${name}}:quarantine`));

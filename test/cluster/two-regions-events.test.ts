@@ -42,7 +42,7 @@ function admin(node: string): AdminClient {
   return admins.get(node) as AdminClient;
 }
 
-/** A new key's identifier; a node that just lost the other region cannot tell for a moment. */
+/** Makes a key; a node that just lost the other region answers "cannot tell" for a moment. */
 async function keyAt(node: string): Promise<string> {
   let id = "";
   await insist(async () => {
@@ -51,7 +51,7 @@ async function keyAt(node: string): Promise<string> {
   return id;
 }
 
-/** The command line, at one node. */
+/** Runs the command line at one node. */
 function at(node: string, ...args: readonly string[]) {
   const { host, admin: port } = both.node(node);
   const site = ["--url", `https://${host}:${port}`, "--ca", join(folder, "ca.pem")];
@@ -61,7 +61,7 @@ function at(node: string, ...args: readonly string[]) {
 const events = (node: string, query: object) =>
   admin(node).call<"listEvents">("listEvents", { query: { limit: 100, ...query } });
 
-/** What was done to a key, as a node tells it, and which regions are missing there. */
+/** The events of a key as a node lists them, and the regions that are missing in the list. */
 async function toldOf(node: string, target: string) {
   const { items, missing = [] } = await events(node, { target });
   const done = items
@@ -70,7 +70,7 @@ async function toldOf(node: string, target: string) {
   return { done, missing: missing.map(({ region }) => region) };
 }
 
-/** Waits until a node answers so; what it answers while regions lose and find each other is asked again. */
+/** Waits until a node gives this answer; it asks again while regions lose and find each other. */
 async function eventually<Answer>(what: string, ask: () => Promise<Answer>, wanted: Answer) {
   await until(what, async () => {
     const answer = await ask().catch((error: unknown) => {
@@ -95,7 +95,7 @@ test("a key that was made in one region has its events and its history at the ot
     const listed = await at(asked, "events", "--target", id, "--wide");
     expect(listed).toMatchObject({ code: 0, err: "" });
     expect(listed.out).toMatch(/kmip-key\.create/);
-    await eventually(`${asked} shows who`, async () => {
+    await eventually(`${asked} shows who made it`, async () => {
       const { history } = await admin(asked).call("readKey", { params: { instance, key: id } });
       return history.map(({ what, region: where, by }) => [what, where, by?.length]);
     }, [["created", region, 64]]);
@@ -106,7 +106,7 @@ test("a key that was made in one region has its events and its history at the ot
   }
 });
 
-test("pages at either node have all events of both regions, each once, in order", async () => {
+test("the pages of either node have all events of both regions, each once, in order", async () => {
   for (let count = 0; count < 4; count += 1) {
     for (const node of ["a1", "b1"]) await keyAt(node);
   }
@@ -128,7 +128,7 @@ test("pages at either node have all events of both regions, each once, in order"
   expect(all[1]).toEqual(all[0]);
 });
 
-test("during a cut: the own events, and which are missing; after it all, the stream too", async () => {
+test("during a cut a node lists its own region's events and names the missing region; after it lists and streams all", async () => {
   using stopping = new DisposableStack();
   const ending = new AbortController();
   stopping.defer(() => ending.abort());
@@ -140,7 +140,7 @@ test("during a cut: the own events, and which are missing; after it all, the str
     }
   })();
   following.catch(() => undefined);
-  // The stream begins with what is new, a moment after it was asked for.
+  // The stream has only new events, and begins a moment after the request.
   const made: string[] = [];
   const hasOne = async () => {
     made.push(await keyAt("b1"));

@@ -28,7 +28,7 @@ afterAll(async () => {
   await both?.[Symbol.asyncDispose]();
 });
 
-/** What a node says of itself, part by part. */
+/** A node's report about itself, part by part. */
 async function verbose(node: NodeProcess): Promise<string> {
   return (await fetch(`http://${node.host}:${node.http}/readyz?verbose`)).text();
 }
@@ -44,7 +44,7 @@ async function metric(node: NodeProcess, name: string): Promise<string[]> {
   return (await node.metrics()).split("\n").filter((line) => line.startsWith(name));
 }
 
-/** What this test needs of the server's gRPC library. */
+/** The parts of the server's gRPC library that this test uses. */
 interface Grpc {
   readonly credentials: { createInsecure(): object };
   makeClientConstructor(
@@ -68,7 +68,7 @@ const ofServer = createRequire(join(import.meta.dirname, "../../packages/server/
 const grpc = ofServer("@grpc/grpc-js") as Grpc;
 const { service } = ofServer("grpc-health-check") as { readonly service: object };
 
-/** What the gRPC health service lists, and how long the answers took, sorted. */
+/** The statuses that the gRPC health service lists, and the sorted times of the answers. */
 async function listed(node: NodeProcess, times = 1) {
   const Client = grpc.makeClientConstructor(service, "Health");
   const client = new Client(`${node.host}:${node.health}`, grpc.credentials.createInsecure());
@@ -92,10 +92,10 @@ async function listed(node: NodeProcess, times = 1) {
   return { statuses, took: took.toSorted((a, b) => a - b) };
 }
 
-test("every node lists its four services, and says how its parts are", async () => {
+test("every node lists its four services, and reports the state of its parts", async () => {
   const services = ["", "holdfast.read", "holdfast.write", "holdfast.peer"];
   for (const node of both.nodes) {
-    // The regions may still be finding each other.
+    // The regions may not have found each other yet.
     let statuses: Record<string, string> = {};
     await until(`${node.name} serves`, async () => {
       ({ statuses } = await listed(node));
@@ -111,7 +111,7 @@ test("every node lists its four services, and says how its parts are", async () 
 
 test("region status shows both regions", async () => {
   const args = ["region", "status", "--config", both.node("b1").configFile];
-  // A busy machine may take a region's lease for a moment, and both say so.
+  // On a busy machine a region may lose its lease for a moment, and both report it.
   await until("both regions serve", async () => {
     const { out, err, code } = await holdfast(...args);
     expect({ err, code }).toEqual({ err: "", code: 0 });
@@ -120,7 +120,7 @@ test("region status shows both regions", async () => {
   });
 });
 
-test("a short barrier names the replica, and the other region's store serves", async () => {
+test("a short barrier is reported with its replica, and the nodes serve from the other region's store", async () => {
   const [replica] = both.a.redis.replicas;
   const node = both.node("a1");
   await replica?.kill();
@@ -141,7 +141,7 @@ test("with a frozen Redis, probes are answered at once", async () => {
   both.freeze("redis-a");
   try {
     await lineIs(node, /\nserving: the other region's store/);
-    // Redis answers nothing while this is asked: the answer comes from memory.
+    // Redis is frozen during these requests: the answers come from memory.
     const { took, statuses } = await listed(node, 41);
     say(`List while Redis is frozen: p50 ${ms(took[20] ?? 0)}`);
     expect(statuses["holdfast.read"]).toBe("SERVING");
@@ -151,7 +151,7 @@ test("with a frozen Redis, probes are answered at once", async () => {
   await allWell(both);
 });
 
-test("a node starts while its own Redis is gone: the other region serves", async () => {
+test("a node starts while its own Redis is down, and serves from the other region's store", async () => {
   await both.kill("redis-a");
   const node = both.node("a2");
   await node.kill();
@@ -163,7 +163,7 @@ test("a node starts while its own Redis is gone: the other region serves", async
   await createKey(clients.at("a2"));
 });
 
-test("a node that can serve from no store lets no client in until it can", async () => {
+test("a node that can use no store accepts no client until it can use one", async () => {
   const node = both.node("b1");
   await both.cut();
   both.freeze("redis-b");
@@ -181,7 +181,7 @@ test("a node that can serve from no store lets no client in until it can", async
   await insist(() => createKey(clients.at("b1")));
 });
 
-test("with both stores frozen no node lets a client in, though the regions reach each other", async () => {
+test("with both stores frozen no node accepts a client, even if the regions reach each other", async () => {
   for (const { name } of both.regions) both.freeze(`redis-${name}`);
   try {
     for (const node of both.nodes) {
@@ -204,7 +204,7 @@ test.each([
   [["redis-a", "redis-b", "a1", "a2", "b1", "b2"]],
   [["redis-a", "redis-b", "a1", "b1"]],
   [["redis-a", "a1", "b2"]],
-])("%j frozen past their leases: afterwards every node serves again", async (parts) => {
+])("with %j frozen past their leases, every node serves again afterwards", async (parts) => {
   for (const part of parts) both.freeze(part);
   await sleep(pastLeasesMs);
   for (const part of parts) both.thaw(part);
@@ -212,7 +212,7 @@ test.each([
   for (const { name } of both.nodes) await insist(() => createKey(clients.at(name)));
 });
 
-test("SIGTERM: the leader hands over at once, and the node exits with 0", async () => {
+test("on SIGTERM the leader hands over at once, and the node exits with 0", async () => {
   const leads = async (node: NodeProcess) => (await vitalsOf(node)).leads;
   const [one, other] = both.a.nodes as [NodeProcess, NodeProcess];
   await until("a leader", async () => (await leads(one)) || (await leads(other)));
@@ -254,7 +254,7 @@ test("peer certificates and their authority are replaced without a restart or a 
   await allWell(both);
   for (const node of both.nodes) {
     await createKey(clients.at(node.name));
-    // Connections of the old authority are cut when it goes; nobody else is turned away.
+    // Connections under the old authority are cut when it is removed; no others are refused.
     const refused = node
       .logText()
       .split("\n")
@@ -268,7 +268,7 @@ test("peer certificates and their authority are replaced without a restart or a 
   expect(alone).toEqual([true, true, true, true]);
 });
 
-test("after a power cut nodes may be up before any Redis: probes are answered, and all is as before", async () => {
+test("after a power cut nodes that start before any Redis answer probes, and later all works as before", async () => {
   const id = await createKey(clients.at("a1"));
   const bytes = await keyBytes(clients.at("b1"), id);
   await Promise.all([both.kill("a"), both.kill("b")]);

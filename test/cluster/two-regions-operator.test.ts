@@ -27,7 +27,7 @@ afterAll(async () => {
   await both?.[Symbol.asyncDispose]();
 });
 
-/** A node's configuration, for a command. */
+/** The file of a node's configuration, for a command. */
 function configOf(node: string): string {
   return both.node(node).configFile;
 }
@@ -45,7 +45,7 @@ async function keysMadeAt(node: string, count: number): Promise<Map<string, stri
   return made;
 }
 
-test("a region whose disks are lost: an empty store fills itself from the other region", async () => {
+test("after a region's disks are lost, its empty store fills itself from the other region", async () => {
   const keys = await keysMadeAt("b1", 200);
   await caughtUp(both);
   await both.kill("b");
@@ -57,7 +57,7 @@ test("a region whose disks are lost: an empty store fills itself from the other 
   expect(init).toMatchObject({ code: 0 });
   const began = performance.now();
   await Promise.all(both.b.nodes.map((node) => node.start()));
-  // Served at once, from the other region's store as long as its own is not full.
+  // Its nodes serve at once: from the other region's store until their own has everything.
   for (const [id, bytes] of [...keys].slice(0, 20)) {
     await insist(async () => expect(await keyBytes(clients.at("b1"), id)).toBe(bytes));
   }
@@ -77,14 +77,14 @@ test("a region whose disks are lost: an empty store fills itself from the other 
   await allWell(both);
 });
 
-describe("a region is lost for good, retired, and returns with its old data", () => {
+describe("a region is lost for good, retired, and returns with its old data:", () => {
   const revocationReason = { code: "KeyCompromise" } as const;
   let shared: string[];
   let alone: Map<string, string>;
 
   beforeAll(async () => {
     shared = [...(await keysMadeAt("a1", 3)).keys()];
-    // What only the lost region has acknowledged must come back with it.
+    // Keys that only the lost region acknowledged must come back with it.
     await both.cut();
     alone = new Map();
     await insist(async () => {
@@ -101,21 +101,21 @@ describe("a region is lost for good, retired, and returns with its old data", ()
     expect(out).toMatch(/\bb\b.*(down|unreachable|not)/i);
   });
 
-  test("nothing is destroyed before an operator has decided", async () => {
+  test("nothing is destroyed before the operator decides", async () => {
     const [id = ""] = shared;
     expect(await told(clients.at("a1").destroy({ uniqueIdentifier: id }))).toMatch(
       /^GeneralFailure: .*region/,
     );
   });
 
-  test("retire wants the operator's word that its endpoints are off", async () => {
+  test("retire needs the operator's confirmation that its endpoints are off", async () => {
     const refused = await holdfast("region", "retire", "b", "--config", configOf("a1"));
     say(`${refused.out}${refused.err}`.trim());
     expect(refused.code).not.toBe(0);
     expect(refused.err).toMatch(/endpoints/);
   });
 
-  test("retired: the survivor decides alone", async () => {
+  test("after retire the surviving region decides alone", async () => {
     const done = await holdfast(
       ...["region", "retire", "b", "--endpoints-are-off", "b", "--config", configOf("a1")],
     );
@@ -127,7 +127,7 @@ describe("a region is lost for good, retired, and returns with its old data", ()
     await insist(() => createKey(clients.at("a2")));
   });
 
-  test("a retired region that comes back with its old data serves nobody", async () => {
+  test("the retired region serves no client when it comes back with its old data", async () => {
     await Promise.all(
       [both.b.redis.primary, ...both.b.redis.replicas, ...both.b.lockMasters].map((one) =>
         one.restart(),
@@ -152,7 +152,7 @@ describe("a region is lost for good, retired, and returns with its old data", ()
     expect(await both.node("b1").ready()).toBe(false);
   });
 
-  test("rejoin: what it alone had is not lost, and what was destroyed stays so", async () => {
+  test("after rejoin the keys that it alone had are not lost, and destroyed ones stay destroyed", async () => {
     const done = await holdfast("region", "rejoin", "--config", configOf("b1"));
     say(`${done.out}${done.err}`.trim());
     expect(done).toMatchObject({ code: 0 });
@@ -172,7 +172,7 @@ describe("a region is lost for good, retired, and returns with its old data", ()
       expect(await told(keyBytes(client, third))).toBe("answered");
       for (const [id, bytes] of alone) expect(await keyBytes(client, id)).toBe(bytes);
     }
-    // Agreed again, by both.
+    // Both regions agree on it again.
     await clients.at("b2").destroy({ uniqueIdentifier: third });
     for (const client of clients.all) expect(await stateOf(client, third)).toBe("Destroyed");
     const vitals = await Promise.all(both.nodes.map(vitalsOf));

@@ -16,11 +16,11 @@ const product = {
   "x-Product": "VMware vSphere",
 };
 
-/** Each task of vCenter's has a connection of its own, and the endpoints take turns. */
+/** Each vCenter task has its own connection, and the endpoints take turns. */
 class Turns {
   readonly #endpoints: readonly string[];
   readonly #tls: ReturnType<typeof credentialsOf>;
-  /** Begins anywhere, so that each step of a flow meets each endpoint. */
+  /** Begins at any endpoint, so that each step of a flow runs at each endpoint. */
   #turn: number;
 
   constructor(endpoints: readonly string[], tls: ReturnType<typeof credentialsOf>, first: number) {
@@ -38,7 +38,7 @@ class Turns {
   }
 }
 
-/** vCenter's new key, and the key needed again; throws at the first answer that lacks what was written before. */
+/** Makes a key and reads it again as vCenter does; throws if an answer lacks an earlier write. */
 async function flow(turns: Turns): Promise<void> {
   const id = await turns.task((session) => session.create());
   await turns.task((session) => describeKey(session, id, product));
@@ -66,7 +66,7 @@ async function flow(turns: Turns): Promise<void> {
   });
 }
 
-/** No connection, or an answer that promises nothing and asks to try again. */
+/** Whether there was no connection, or the answer was "cannot tell", which asks to try again. */
 function isUnanswered(error: unknown): boolean {
   return (
     error instanceof ConnectionError ||
@@ -86,8 +86,8 @@ async function describeKey(
   await session.addAttributes(id, values);
 }
 
-test(`${flows} new-key flows over four endpoints with 40 ms each way between the regions: each step sees the ones before`, async () => {
-  // A machine that is too busy would have changes acknowledged alone, which need not show at once.
+test(`in ${flows} new-key flows over four endpoints, with 40 ms each way between the regions, each step sees the ones before`, async () => {
+  // On a busy machine changes may be acknowledged alone; such changes need not be visible at once.
   const settings = { peer: { pushTimeoutMs: 5_000 } };
   const shape = { instances: [instance], replicas: 1, wanMs: 40, settings };
   await using both = await startTwoRegions(shape);
@@ -101,7 +101,7 @@ test(`${flows} new-key flows over four endpoints with 40 ms each way between the
     while (begun < flows) {
       const turns = new Turns(both.endpoints, tls, begun++);
       await flow(turns).catch((error: unknown) => {
-        // A busy machine may not answer in time. Such a flow saw nothing, and another takes its place.
+        // A busy machine may not answer in time. Such a flow proves nothing; another replaces it.
         if (isUnanswered(error) && unanswered++ < flows / 10) begun -= 1;
         else violations.push(String(error));
       });

@@ -7,7 +7,7 @@ import { allWell } from "../support/vitals.ts";
 
 const instance = "vcenter";
 
-test("acknowledgement required: nothing is acknowledged by one region alone, and reads still work", async () => {
+test("with acknowledgement: required no change is acknowledged by one region alone, and reads still work", async () => {
   const settings = { peer: { acknowledgement: "required" } };
   const shape = { instances: [instance], replicas: 0, nodes: 1, settings };
   await using both = await startTwoRegions(shape);
@@ -20,7 +20,7 @@ test("acknowledgement required: nothing is acknowledged by one region alone, and
     expect(await told(clients.at("a1").activate({ uniqueIdentifier: id }))).toMatch(
       /^GeneralFailure: /,
     );
-    // Until its node knows that the line is down, and after.
+    // Before the node knows that the line is down, and after.
     for (let round = 0; round < 12; round++) {
       for (const node of ["a1", "b1"]) {
         expect(await told(createKey(clients.at(node)))).toMatch(/^GeneralFailure: /);

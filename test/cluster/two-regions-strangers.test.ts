@@ -30,7 +30,7 @@ afterAll(async () => {
   await both?.[Symbol.asyncDispose]();
 });
 
-/** What becomes of somebody who calls a method of the peer protocol at a1. */
+/** Calls a method of the peer protocol at a1, and returns how that ends. */
 function call(who: Partial<Issued>, path = "/holdfast.peer.v1.Peer/Hello"): Promise<string> {
   return new Promise((resolve) => {
     const session = connectHttp2(`https://127.0.0.1:${both.node("a1").peer}`, {
@@ -75,7 +75,7 @@ async function refusals(): Promise<number> {
   );
 }
 
-/** Both regions work together still: what one makes the other shows, and nothing was acknowledged alone. */
+/** Expects that both regions still work together, and that no change was acknowledged alone. */
 async function worksOn(): Promise<void> {
   const before = await vitalsOf(both.node("a1"));
   const id = await createKey(clients.at("a1"));
@@ -83,7 +83,7 @@ async function worksOn(): Promise<void> {
   expect((await vitalsOf(both.node("a1"))).alone).toBe(before.alone);
 }
 
-describe("strangers at the peer port are refused, and named in log and metric", () => {
+describe("the peer port refuses strangers, and log and metric name them:", () => {
   const strangers: readonly [string, () => Promise<Partial<Issued>>][] = [
     ["no certificate", async () => ({})],
     [
@@ -110,7 +110,7 @@ describe("strangers at the peer port are refused, and named in log and metric", 
     await worksOn();
   });
 
-  test("the peer itself is answered", async () => {
+  test("the peer itself gets answers", async () => {
     expect(await call(await issuePeer(both.peerAuthority, "b"))).toMatch(/^answered/);
   });
 
@@ -127,7 +127,7 @@ describe("strangers at the peer port are refused, and named in log and metric", 
     expect(await Promise.race([closed, sleep(20_000).then(() => false)])).toBe(true);
   });
 
-  test("a flood of silent connections: the peer still works, the memory does not grow", async () => {
+  test("a flood of silent connections; the peer still works, and the memory does not grow", async () => {
     const node = both.node("a1");
     const memory = async () =>
       Number(/^process_resident_memory_bytes (\S+)/m.exec(await node.metrics())?.[1]);
@@ -148,7 +148,7 @@ describe("strangers at the peer port are refused, and named in log and metric", 
   });
 });
 
-test("peer certificates and their authority are replaced without a restart, old and new overlapping", async () => {
+test("peer certificates and their authority are replaced without a restart, while old and new overlap", async () => {
   const next = await createPeerAuthority();
   const write = (region: "a" | "b", name: string, text: string) =>
     writeFile(join(both.region(region).folder, name), text, { mode: 0o600 });
@@ -173,7 +173,7 @@ test("peer certificates and their authority are replaced without a restart, old 
     await step();
     for (const node of both.nodes) node.signal("SIGHUP");
     await sleep(1_000);
-    // Connections that were there would hide a mistake.
+    // Existing connections would hide a mistake.
     await both.reset();
     await allWell(both, 15_000);
     await worksOn();

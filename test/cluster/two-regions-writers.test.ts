@@ -13,7 +13,7 @@ const instance = "vcenter";
 const rounds = 10;
 const site = { tag: attributes.VendorAttribute.tag, key: "x\0Site" };
 
-/** Puts a relay between a node and its region's Redis; answers what cuts and heals it. */
+/** Puts a relay between a node and its region's Redis; returns what cuts and heals the relay. */
 async function relayed(both: TwoRegions, name: string): Promise<(cut: boolean) => Promise<void>> {
   const node = both.node(name);
   const { port } = both.regionOf(node).redis.primary;
@@ -52,10 +52,10 @@ function vendorValue(fields: unknown): unknown {
   return value?.value;
 }
 
-test("two nodes of one region add values at two stores at the same time: both values stay, at every endpoint", {
+test("values that two nodes of one region add at two stores at the same time both stay, at every endpoint", {
   timeout: 300_000,
 }, async () => {
-  // A machine that is too busy would have changes acknowledged alone, which need not show at once.
+  // On a busy machine changes may be acknowledged alone; such changes need not be visible at once.
   const settings = { peer: { pushTimeoutMs: 5_000 } };
   const shape = { instances: [instance], settings, unstarted: true };
   await using both = await startTwoRegions(shape);
@@ -107,7 +107,7 @@ test("two nodes of one region add values at two stores at the same time: both va
   await allWell(both);
   await everywhere();
 
-  // Each value can be named by its index: what is deleted at one endpoint is gone at every endpoint, the other stays.
+  // A client can name each value by its index: deleted at one endpoint, it is gone at all of them.
   const [key = ""] = keys;
   const reference = { tag: attributes.Name.tag, key: "" };
   const before = await a2.call("GetAttributes", { uniqueIdentifier: key, references: [reference] });

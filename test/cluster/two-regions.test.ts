@@ -35,7 +35,7 @@ afterAll(async () => {
 
 beforeEach(() => allWell(both));
 
-/** Everything of an object at every endpoint. */
+/** All data of an object at every endpoint. */
 async function everywhere(id: string): Promise<string[]> {
   return Promise.all(
     clients.all.map(async (client) => `${await stateOf(client, id)} ${await keyBytes(client, id)}`),
@@ -49,7 +49,7 @@ async function activeKey(node: string): Promise<string> {
   return id;
 }
 
-test("all four endpoints show at once what one of them has acknowledged", async () => {
+test("all four endpoints show at once what one of them acknowledged", async () => {
   for (const [at, maker] of clients.all.entries()) {
     const id = await createKey(maker);
     const bytes = new Set(await Promise.all(clients.all.map((client) => keyBytes(client, id))));
@@ -60,21 +60,21 @@ test("all four endpoints show at once what one of them has acknowledged", async 
   }
 });
 
-test("each region wraps the keys' key under its own root: both open what either has sealed", async () => {
+test("each region wraps the KEK under its own root, and both open what either one sealed", async () => {
   const roots = both.regions.map(({ folder }) => folder);
   expect(roots[0]).not.toBe(roots[1]);
   const made = await Promise.all(["a1", "b1"].map(activeKey));
   for (const id of made) expect(new Set(await everywhere(id)).size).toBe(1);
 });
 
-test("an identifier that never was: not found, by both regions' word", async () => {
+test("an identifier that never existed is not found, because both regions say so", async () => {
   for (const client of clients.all) {
     expect(await told(keyBytes(client, randomUUID()))).toMatch(/^ItemNotFound/);
   }
 });
 
-describe("a region's Redis is lost", () => {
-  test("its nodes serve from the other region's, and from their own only once that is level", async () => {
+describe("when a region's Redis is lost", () => {
+  test("its nodes serve from the other region's, and from their own only once it is level", async () => {
     const before = await activeKey("a1");
     const bytes = await keyBytes(clients.at("a1"), before);
     await both.kill("redis-a");
@@ -83,7 +83,7 @@ describe("a region's Redis is lost", () => {
     say(`both nodes write again ${ms(performance.now() - killed)} after their Redis was killed`);
     for (const node of both.a.nodes) expect((await vitalsOf(node)).from).toBe("remote");
     expect(await keyBytes(clients.at("a1"), before)).toBe(bytes);
-    // Changed where the lost store does not hear of it: it must not be asked before it does.
+    // A change that the lost store does not get: it must not be used before it has it.
     const made = await activeKey("a2");
     await clients.at("b1").revoke({ uniqueIdentifier: before, revocationReason });
     const seen = new Set<string>();
@@ -128,7 +128,7 @@ describe("a region's Redis is lost", () => {
   });
 });
 
-test("a whole region is killed: the other continues, and gives it everything when it is back", async () => {
+test("when a whole region is killed, the other continues, and gives it everything when it is back", async () => {
   const before = await activeKey("b1");
   await both.kill("b");
   const killed = performance.now();
@@ -145,15 +145,15 @@ test("a whole region is killed: the other continues, and gives it everything whe
   );
   await both.restart("b");
   await allWell(both);
-  say(`all is well ${ms(performance.now() - killed)} after the kill`);
+  say(`all nodes are healthy ${ms(performance.now() - killed)} after the kill`);
   for (const id of made) expect(new Set(await everywhere(id)).size).toBe(1);
   expect(await everywhere(before)).toEqual(Array(4).fill(expect.stringMatching(/^Compromised /)));
   const alone = await Promise.all(both.a.nodes.map(async (node) => (await vitalsOf(node)).alone));
   expect(Math.max(...alone)).toBeGreaterThan(0);
 });
 
-describe("the regions are cut off from each other", () => {
-  test("both take writes, neither says Item Not Found, nothing is destroyed; then all comes together", async () => {
+describe("when the regions are cut off from each other", () => {
+  test("both take writes, neither answers Item Not Found, and nothing is destroyed; later all is merged", async () => {
     const shared = await activeKey("a1");
     await clients.at("a1").revoke({ uniqueIdentifier: shared, revocationReason });
     await both.cut();
@@ -192,7 +192,7 @@ describe("the regions are cut off from each other", () => {
   });
 
   test.each(["a→b", "b→a"] as const)(
-    "only %s: nothing is lost, nothing is not found",
+    "only %s, nothing is lost, and nothing is answered as not found",
     async (way) => {
       const id = await activeKey("a1");
       await both.cut(way);
@@ -218,7 +218,7 @@ describe("the regions are cut off from each other", () => {
   );
 });
 
-describe("Destroy is agreed", () => {
+describe("Destroy is an agreed operation:", () => {
   test("after Destroy is acknowledged, no endpoint has the bytes", async () => {
     for (const [at, destroyer] of clients.all.entries()) {
       const id = await createKey(clients.all[(at + 1) % 4] ?? destroyer);
@@ -230,7 +230,7 @@ describe("Destroy is agreed", () => {
     }
   });
 
-  test("two regions destroy the same keys at the same time", async () => {
+  test("two regions can destroy the same keys at the same time", async () => {
     const ids = await Promise.all(Array.from({ length: 20 }, () => createKey(clients.at("a1"))));
     const answers = await Promise.all(
       ids.flatMap((uniqueIdentifier) =>
@@ -245,11 +245,11 @@ describe("Destroy is agreed", () => {
     }
   });
 
-  test("kill -9 of the node that coordinates: the leaders finish or drop what it left", async () => {
+  test("after kill -9 of the coordinating node, the leaders finish or drop what it left", async () => {
     await both.delay(40);
     const ids = await Promise.all(Array.from({ length: 30 }, () => createKey(clients.at("a2"))));
     await Promise.all(ids.map((id) => keyBytes(clients.at("b2"), id)));
-    // Begun one after another, so that the kill finds them at every step.
+    // They start one after another, so that the kill hits them at every step.
     const answers = ids.map(async (uniqueIdentifier, at) => {
       await sleep(at * 30);
       return told(clients.at("a1").destroy({ uniqueIdentifier }));
@@ -274,7 +274,7 @@ describe("Destroy is agreed", () => {
     );
     await both.delay(0);
     await both.restart("a1");
-    // What was left alone can be destroyed after all.
+    // Keys that were not destroyed can be destroyed now.
     for (const uniqueIdentifier of ids) {
       await insist(async () => {
         if ((await stateOf(clients.at("b1"), uniqueIdentifier)) !== "Destroyed") {

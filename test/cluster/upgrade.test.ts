@@ -7,12 +7,12 @@ import { say } from "../support/load.ts";
 const previous = await makePrevious();
 const other = typeof previous === "string" ? undefined : previous.program;
 const why = typeof previous === "string" ? previous : previous.commit.slice(0, 8);
-/** A busy machine takes longer for them. */
+/** The run goes on until it has done these; a busy machine takes longer. */
 const atLeast = { steps: 4, shared: 51 };
 const minutes = 0.5;
 
 describe.skipIf(other === undefined)(`needs the version before this one (${why}): it`, () => {
-  test("runs beside this one on the same data, and nodes change to it and back: nothing is lost", {
+  test("runs with this one on the same data, and nothing is lost while nodes change to it and back", {
     timeout: 1_200_000,
   }, async () => {
     const shape = { minutes, seed: 1, json: undefined, wanMs: 10, workers: 4 };

@@ -3,10 +3,10 @@ import { type Element, mapValues, walk } from "./element.ts";
 const placeholder = /^\$([A-Z][A-Z0-9_]*)$/;
 const now = /^\$NOW(?:([+-])(\d+))?$/;
 
-/** Seconds that a date taken from `$NOW` may be off. */
+/** How many seconds a date from `$NOW` may differ. */
 export const nowToleranceSeconds = 5;
 
-/** `$NOW`, `$NOW-3600` in seconds since the epoch; undefined for other texts. */
+/** `$NOW`, `$NOW-3600` and so on in seconds since the epoch; undefined for other texts. */
 export function nowSeconds(text: string, atMs: number): number | undefined {
   const match = now.exec(text);
   if (match === null) return undefined;
@@ -14,24 +14,24 @@ export function nowSeconds(text: string, atMs: number): number | undefined {
   return Math.floor(atMs / 1000) + shift;
 }
 
-/** An element's name as placeholders are named: `UniqueIdentifier` becomes `UNIQUE_IDENTIFIER`. */
+/** An element's name in a placeholder's form: `UniqueIdentifier` becomes `UNIQUE_IDENTIFIER`. */
 function snake(name: string): string {
   return name.replace(/([a-z0-9])([A-Z])/g, "$1_$2").toUpperCase();
 }
 
-/** Values of placeholders: bound at first sight in an answer, the same ever after. */
+/** Values of placeholders: their first occurrence in an answer binds them for good. */
 export class Bindings {
   readonly #bound = new Map<string, string>();
   /** The last answer's value of every scalar, by its snake-case name. */
   readonly #last = new Map<string, string>();
   readonly #fresh: () => string;
 
-  /** `fresh` makes what the client itself invents (`$UNIQUE_IDENTIFIER_RANDOM_n`). */
+  /** `fresh` makes the values that the client itself chooses (`$UNIQUE_IDENTIFIER_RANDOM_n`). */
   constructor(fresh: () => string) {
     this.#fresh = fresh;
   }
 
-  /** The placeholder's name when the text is one (dates from `$NOW` are not). */
+  /** The name of the placeholder, if the text is one (dates from `$NOW` are not). */
   static nameOf(text: string | undefined): string | undefined {
     if (text === undefined || now.test(text)) return undefined;
     return placeholder.exec(text)?.[1];
@@ -45,14 +45,14 @@ export class Bindings {
     this.#bound.set(name, value);
   }
 
-  /** Remembers an answer, for placeholders that a request shows first. */
+  /** Remembers an answer, for placeholders whose first occurrence is in a request. */
   remember(answer: Element): void {
     for (const element of walk(answer)) {
       if (element.value !== undefined) this.#last.set(snake(element.name), element.value);
     }
   }
 
-  /** The request as it is sent. */
+  /** The request with values in place of placeholders. */
   substitute(request: Element, atMs: number): Element {
     return mapValues(request, (text) => {
       const seconds = nowSeconds(text, atMs);

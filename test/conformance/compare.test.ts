@@ -45,7 +45,7 @@ test.each<[string, Element, Element, RegExp | undefined]>([
   ["the same answer", material("00"), material("00"), undefined],
   ["other bytes of a registered key", material("00"), material("01"), /KeyMaterial is 01/],
   [
-    "a field too many",
+    "an additional field",
     answer(""),
     answer('<LeaseTime type="Interval" value="1"/>'),
     /LeaseTime 1 of them/,
@@ -70,23 +70,23 @@ test.each<[string, Element, Element, RegExp | undefined]>([
     undefined,
   ],
   [
-    "a date outside it",
+    "a date outside the tolerance",
     answer('<InitialDate type="DateTime" value="$NOW"/>'),
     answer('<InitialDate type="DateTime" value="2026-01-01T00:01:00Z"/>'),
     /60 s from/,
   ],
-])("%s", (_name, expected, actual, message) => {
+])("compares %s", (_name, expected, actual, message) => {
   const found = compare(expected, actual);
   if (message === undefined) expect(found).toBeUndefined();
   else expect(`${found?.path} ${found?.message}`).toMatch(message);
 });
 
-test("material of a server-made object is its own, its length is not", () => {
+test("material of a server-made object may differ, but its length may not", () => {
   expect(compare(material("00"), material("01"), { serverMade: ["a"] })).toBeUndefined();
   expect(compare(material("00"), material("0101"), { serverMade: ["a"] })).toBeDefined();
 });
 
-test("a placeholder keeps the value that it was bound to", () => {
+test("a placeholder keeps its bound value", () => {
   const expected = answer(
     '<UniqueIdentifier type="TextString" value="$UNIQUE_IDENTIFIER_0"/><CorrelationValue type="TextString" value="$UNIQUE_IDENTIFIER_0"/>',
   );

@@ -2,20 +2,20 @@ import { Bindings, nowSeconds, nowToleranceSeconds } from "./bindings.ts";
 import { demanded } from "./demands.ts";
 import { child, childrenOf, collapse, type Element, walk } from "./element.ts";
 
-/** Where an answer departs from the document. */
+/** A difference between an answer and the document. */
 export interface Difference {
   readonly path: string;
   readonly message: string;
 }
 
-/** What a comparison knows besides the two answers. */
+/** What a comparison needs besides the two answers. */
 export interface Comparison {
   readonly bindings: Bindings;
   readonly nowMs: number;
   readonly version: string;
   readonly family: string | undefined;
   readonly request: Element;
-  /** Dates, as `name value`, that some request of the file fixed. */
+  /** Dates, as `name value`, that a request of the file set. */
   readonly datesSent: ReadonlySet<string>;
   /** Identifiers of objects that the server made: their material and digests are its own. */
   readonly serverMade: ReadonlySet<string>;
@@ -31,7 +31,7 @@ const freeValues = new Set([
   "VendorIdentification in Query",
 ]);
 
-/** Items that may be there or not. */
+/** Items that are optional. */
 const freePresence = new Set([
   "ServerCorrelationValue",
   "ClientCorrelationValue",
@@ -42,7 +42,7 @@ const freePresence = new Set([
   "MessageExtension",
 ]);
 
-/** Attributes that a server gives by its own policy. */
+/** Attributes that a server sets by its own policy. */
 const freeAttributes = new Set(["Object Group", "ObjectGroup"]);
 
 const material = new Set(["KeyMaterial", "Key", "DigestValue"]);
@@ -125,7 +125,7 @@ export class Comparer {
     return undefined;
   }
 
-  /** All children of one name, in order, on both sides. */
+  /** Compares all children of one name on both sides, in order. */
   #named(expected: Element, actual: Element, name: string, path: string): Difference | undefined {
     const wanted = childrenOf(expected, name);
     const got = childrenOf(actual, name);
@@ -150,7 +150,7 @@ export class Comparer {
     return undefined;
   }
 
-  /** 1.x: an answer may leave the Template-Attribute out. */
+  /** In 1.x an answer may leave out the Template-Attribute. */
   #freeTemplate(name: string): boolean {
     return this.#context.version.startsWith("1.") && name === "TemplateAttribute";
   }
@@ -185,7 +185,7 @@ export class Comparer {
     return this.#subset(must, got, path);
   }
 
-  /** Every wanted element is among the others, in whatever order. */
+  /** Compares lists where every wanted element must be among the others, in any order. */
   #subset(
     wanted: readonly Element[],
     got: readonly Element[],
@@ -209,7 +209,7 @@ export class Comparer {
     return this.#attributeSet(expected.children, actual.children, path);
   }
 
-  /** Attributes match as a set: order is free, and so are more of them unless the request named some. */
+  /** Compares attributes in any order; more of them are allowed unless the request named some. */
   #attributeSet(
     wanted: readonly Element[],
     got: readonly Element[],
@@ -281,7 +281,7 @@ export class Comparer {
       : difference(path, `is ${show(actual)}, not ${show(expected)}`);
   }
 
-  /** An identifier that the document prints instead of a placeholder: the one asked for, else the server's own. */
+  /** Compares an identifier that the document prints: the requested one, or the server's own. */
   #literalIdentifier(got: string, path: string): Difference | undefined {
     const asked = child(child(this.#asked, "RequestPayload"), "UniqueIdentifier")?.value;
     return asked === undefined || asked === got
@@ -316,12 +316,12 @@ export class Comparer {
   }
 }
 
-/** A date as it is remembered: the same moment in whatever zone. */
+/** A date in a form that is the same for all time zones. */
 export function dateKey(text: string): string {
   return String(Date.parse(text));
 }
 
-/** `Cryptographic Length`, `x ID` or `CryptographicLength`: what makes two attributes the same one. */
+/** The name that identifies an attribute: `Cryptographic Length`, `x ID`, `CryptographicLength`. */
 function attributeKey(element: Element): string {
   if (element.name !== "Attribute") return element.name;
   const vendor = child(element, "VendorIdentification")?.value;

@@ -9,10 +9,10 @@ const folder = corpusFolder(undefined, root);
 const paths = findCorpusFiles(folder, undefined);
 
 const list = join(folder, "foundation-cases.txt");
-/** Files that the corpus itself lists as those to pass. */
+/** The files that must pass, according to the corpus. */
 const listed = existsSync(list) ? readFileSync(list, "utf8").split(/\s+/).filter(Boolean) : [];
 
-/** Cases by which the page of vSphere's features says that an operation was shown. */
+/** Cases that the page of vSphere's features names as proof of an operation. */
 const named = new Set(
   readFileSync(join(root, "docs/vsphere-compatibility.md"), "utf8").match(
     /\b(SKFF|SKLC|SASED)-M-\d+-\d\d\b|\bTC_\d+_\d\d\b/g,
@@ -23,7 +23,7 @@ const named = new Set(
 const whole = /\/(BL|SKLC|SKFF|SASED|TL)-[MO]-/;
 
 test.skipIf(paths.length === 0)(
-  `every document below ${folder} passes, or fails for what it is known to lack (needs KMIP_CORPUS)`,
+  `every document below ${folder} passes, or fails for a known missing feature (needs KMIP_CORPUS)`,
   async () => {
     const files = paths.map((path) => readCorpusFile(folder, path));
     const report = await runOnOwnServer(groupFiles(files));

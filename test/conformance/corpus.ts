@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join, relative, resolve } from "node:path";
 import { child, type Element, parseElement } from "./element.ts";
 
-/** One exchange: what a client sends and what the document says that a server answers. */
+/** One exchange: a client's request, and the server's answer according to the document. */
 export interface Exchange {
   readonly request: Element;
   readonly response: Element | undefined;
@@ -27,7 +27,7 @@ export interface Group {
   readonly files: readonly CorpusFile[];
 }
 
-/** The corpus folder: `--corpus`, else `KMIP_CORPUS`, else `../shared/oasis` beside the project. */
+/** The corpus folder: `--corpus`, or `KMIP_CORPUS`, or `../shared/oasis` next to the project. */
 export function corpusFolder(option: string | undefined, root: string): string {
   return resolve(option ?? process.env["KMIP_CORPUS"] ?? join(root, "../shared/oasis"));
 }
@@ -87,7 +87,7 @@ export function findCorpusFiles(folder: string, include: RegExp | undefined): st
     .map((path) => relative(folder, join(folder, path)));
 }
 
-/** Test cases that go on where the one before stopped. */
+/** Test cases that continue from the one before. */
 const chains = /^TC[-_](CREG|OTP)\b/;
 
 function groupName(file: CorpusFile): string {
@@ -96,7 +96,7 @@ function groupName(file: CorpusFile): string {
   return chain === undefined ? file.path : `${chain} ${file.version}`;
 }
 
-/** Files by instance: a family and version, a chain, or one test case alone. */
+/** Groups the files by instance: a family and version, a chain, or a single test case. */
 export function groupFiles(files: readonly CorpusFile[]): Group[] {
   const groups = new Map<string, CorpusFile[]>();
   for (const file of files) {
@@ -108,7 +108,7 @@ export function groupFiles(files: readonly CorpusFile[]): Group[] {
   return [...groups].map(([name, members]) => ({ name, files: members }));
 }
 
-/** True when the file's answers depend on what else the instance holds. */
+/** Whether the file's answers depend on other objects of the instance. */
 export function needsEmptyInstance(file: CorpusFile): boolean {
   return file.operations.includes("Locate");
 }

@@ -1,6 +1,6 @@
 /**
- * What a profile demands of Query's lists (KMIP Profiles 1.4 and 2.1, section 5; KMIP 1.0, 12.1). A sample answer may
- * show more; a test case demands nothing.
+ * What a profile requires in Query's lists (KMIP Profiles 1.4 and 2.1, section 5; KMIP 1.0, 12.1). A sample answer may
+ * show more; a test case requires nothing.
  */
 const baseline = [
   "Locate",

@@ -1,9 +1,9 @@
 import { parseXml, XmlElement } from "@rgrove/parse-xml";
 
-/** One TTLV item as KMIP XML shows it (KMIP Additional Message Encodings 1.0, 4). */
+/** One TTLV item in the form of KMIP XML (KMIP Additional Message Encodings 1.0, 4). */
 export interface Element {
   readonly name: string;
-  /** Item type; "Structure" when the XML names none. */
+  /** Item type; "Structure" if the XML names none. */
   readonly type: string;
   /** The text of a scalar; undefined for a structure. */
   readonly value: string | undefined;
@@ -12,7 +12,7 @@ export interface Element {
   readonly children: readonly Element[];
 }
 
-/** Runs of white space carry no meaning in the older documents' names, masks and messages. */
+/** Replaces runs of white space, meaningless in older documents' names, masks and messages. */
 export function collapse(text: string): string {
   return text.replace(/\s+/g, " ").trim();
 }
@@ -58,12 +58,12 @@ export function writeElement(element: Element): string {
   return `<${element.name}${tag}${type} value="${escaped(element.value ?? "")}"/>`;
 }
 
-/** The first child of a name. */
+/** The first child with a name. */
 export function child(element: Element | undefined, name: string): Element | undefined {
   return element?.children.find((one) => one.name === name);
 }
 
-/** All children of a name. */
+/** All children with a name. */
 export function childrenOf(element: Element | undefined, name: string): readonly Element[] {
   return element?.children.filter((one) => one.name === name) ?? [];
 }

@@ -83,7 +83,7 @@ class Replay {
   }
 }
 
-/** Attribute names with runs of spaces, as the older documents print them, mean the plain ones. */
+/** Removes runs of spaces from attribute names, as older documents print them. */
 function withPlainNames(message: Element): Element {
   return mapValues(message, (text, element) =>
     element.name === "AttributeName" || element.type === "Integer" ? collapse(text) : text,
@@ -91,8 +91,8 @@ function withPlainNames(message: Element): Element {
 }
 
 /**
- * The document's answer in the spelling of our own XML writer, so that both sides read alike: placeholders stand in
- * for themselves, every other scalar goes through the codec.
+ * The document's answer in the form of our own XML writer, so that both sides are written alike: placeholders stay as
+ * they are, and every other scalar goes through the codec.
  */
 export function canonical(expected: Element): Element {
   return withPlainNames(expected).children.length === 0
@@ -110,7 +110,7 @@ function siblings(children: readonly Element[]): readonly Element[] {
 
 function scalar(element: Element, attributeName: Element | undefined): Element {
   if (element.value?.startsWith("$") === true) return element;
-  // An Attribute Value is read by the name beside it.
+  // The Attribute Name next to it decides how an Attribute Value is read.
   const inside = attributeName === undefined ? [element] : [attributeName, element];
   const around: Element = {
     name: "Attribute",
@@ -123,7 +123,7 @@ function scalar(element: Element, attributeName: Element | undefined): Element {
     const written = parseElement(toXml(fromXml(writeElement(around))));
     return written.children.at(-1) ?? element;
   } catch (error) {
-    // The documents have values that no table lists (PKCS#11 functions): those are compared as printed.
+    // Some values are in no table (PKCS#11 functions): they are compared as printed.
     if (error instanceof XmlError) return element;
     throw error;
   }
@@ -135,8 +135,8 @@ function plain(element: Element): string | undefined {
 }
 
 /**
- * Replays one file on a connection of its own; answers the first difference as a line, or undefined. `serverMade`
- * gathers what the server made in the files of one instance.
+ * Replays one file on its own connection; returns the first difference as a line, or undefined. `serverMade`
+ * collects what the server made in the files of one instance.
  */
 export async function replay(
   file: CorpusFile,

@@ -6,18 +6,18 @@ import { lackOf } from "./lacking.ts";
 import { replay } from "./replay.ts";
 import { type FileReport, type Report, reportOf } from "./verdict.ts";
 
-/** A running server, and as whom to connect. */
+/** A running server, and the credentials for the connection. */
 export type Place = KmipTarget;
 
-/** Groups at a time: they share nothing, and most of a replay is waiting for the disk. */
+/** How many groups run at the same time: they share nothing, and mostly wait for the disk. */
 const parallelGroups = 8;
 
-/** An instance's name for a group: what a configuration accepts, whatever the group is called. */
+/** An instance name for a group, in the form that a configuration accepts. */
 function instanceName(group: Group): string {
   return `g-${createHash("sha256").update(group.name).digest("hex").slice(0, 16)}`;
 }
 
-/** A file that fails for what it is known to lack is skipped, and says so; one that passes has passed. */
+/** A file that fails for a known missing feature counts as skipped, with that reason. */
 function verdictOf(file: CorpusFile, difference: string | undefined): FileReport {
   const base = { file: file.path, version: file.version, profile: file.family ?? "test case" };
   if (difference === undefined) return { ...base, verdict: "passed", detail: "" };
@@ -36,12 +36,12 @@ async function runGroup(group: Group, target: KmipTarget): Promise<FileReport[]>
   return reports;
 }
 
-/** Every group in an instance of its own, on a server of our own with a real Redis. */
+/** Runs every group in its own instance, on our own server with a real Redis. */
 export async function runOnOwnServer(groups: readonly Group[]): Promise<Report> {
   await using region = await startRegion({
     instances: groups.map(instanceName),
     nodes: 1,
-    // A machine that is busy with other work must not end the one node's lease.
+    // Other work of the machine must not end the lease of the only node.
     settings: { kmip: { interop: true }, store: { leaseMs: 60_000 } },
   });
   const reports: FileReport[][] = groups.map(() => []);
@@ -55,7 +55,7 @@ export async function runOnOwnServer(groups: readonly Group[]): Promise<Report> 
   return reportOf(reports.flat());
 }
 
-/** All files in one instance of a running server; says which ones would need an empty one. */
+/** Runs all files in one instance of a running server; marks those that need an empty instance. */
 export async function runOnEndpoint(groups: readonly Group[], place: Place): Promise<Report> {
   const reports: FileReport[] = [];
   for (const group of groups) {

@@ -1,4 +1,4 @@
-/** How a file went. */
+/** The verdict on a file. */
 type Verdict = "passed" | "failed" | "skipped";
 
 export interface FileReport {
@@ -55,7 +55,7 @@ function table(title: string, rows: Readonly<Record<string, Readonly<Totals>>>):
   return [title, ...lines];
 }
 
-/** The report as a person reads it. */
+/** The report as text. */
 export function printReport(report: Report): string {
   const files = report.files.map(
     (file) =>

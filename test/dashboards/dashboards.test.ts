@@ -16,7 +16,7 @@ const queries = panels.flatMap(({ id, title, kind, columns, queries }) =>
   queries.map((query) => ({ where: `${id}: ${title}`, kind, columns, ...query })),
 );
 
-/** Labels of each metric by every name that its series have. */
+/** Every series name of each metric, with the metric's labels. */
 const labelsOf = new Map<string, readonly string[]>([
   ...[...eventMetrics, ...readMetrics].flatMap(({ name, labels }) =>
     ["", "_count", "_sum", "_bucket"].map(
@@ -27,7 +27,7 @@ const labelsOf = new Map<string, readonly string[]>([
   ["up", ["job"]],
   ["ALERTS", ["alertname", "alertstate", "severity"]],
 ]);
-/** What every target has. */
+/** The labels that every target has. */
 const target = ["region", "node"];
 const sloth = ["sloth_id", "sloth_service", "sloth_slo"];
 
@@ -41,7 +41,7 @@ function selectorsIn(expr: string): readonly (readonly [name: string, labels: st
 }
 
 describe("panels", () => {
-  test("name metrics and labels that there are", () => {
+  test("name only existing metrics and labels", () => {
     const wrong = queries.flatMap(({ where, expr, legend, columns = [] }) => {
       const selectors = selectorsIn(expr);
       const known = (name: string) =>
@@ -60,26 +60,26 @@ describe("panels", () => {
     expect(queries.length).toBeGreaterThan(80);
   });
 
-  test("say in one sentence what they are", () => {
+  test("describe themselves in one sentence", () => {
     const wrong = panels.filter(
       ({ says, title }) => !/^[A-Z0-9`].*\.$/s.test(says) || title.endsWith("."),
     );
     expect(wrong.map(({ title }) => title)).toEqual([]);
   });
 
-  test("have a title of their own in their dashboard", () => {
+  test("have a unique title in their dashboard", () => {
     const names = panels.map(({ id, title }) => `${id}: ${title}`);
     expect(names.filter((name, at) => names.indexOf(name) < at)).toEqual([]);
   });
 
-  test("of tables name their columns, and only those", () => {
+  test("with tables name their columns, and no others", () => {
     const wrong = panels.filter(
       ({ kind, columns }) => (kind === "table") !== (columns !== undefined),
     );
     expect(wrong).toEqual([]);
   });
 
-  test.skipIf(!hasPromtool)("hold PromQL that Prometheus reads (needs promtool)", () => {
+  test.skipIf(!hasPromtool)("have PromQL that Prometheus accepts (needs promtool)", () => {
     const folder = mkdtempSync(join(tmpdir(), "holdfast-panels-"));
     try {
       const rules = queries.map(({ expr }, at) => ({
@@ -129,7 +129,7 @@ describe.each(Object.entries(grafanaFiles))("%s", (_path, make) => {
     }
   });
 
-  test("lays its panels side by side, none over another", () => {
+  test("lays out its panels without overlap", () => {
     const cells = made.panels.flatMap(({ title, gridPos: { x, y, w, h } }) => {
       expect(x + w, title).toBeLessThanOrEqual(24);
       return Array.from({ length: w * h }, (_, at) => `${x + (at % w)},${y + Math.floor(at / w)}`);
@@ -137,7 +137,7 @@ describe.each(Object.entries(grafanaFiles))("%s", (_path, make) => {
     expect(new Set(cells).size).toBe(cells.length);
   });
 
-  test("has every variable that its queries name", () => {
+  test("has every variable that its queries use", () => {
     const names = new Set(made.templating.list.map(({ name }) => name));
     const used = made.panels.flatMap(({ targets = [] }) =>
       targets.flatMap(({ expr }) => [...expr.matchAll(/\$(\w+)/g)].map(([, name = ""]) => name)),
@@ -147,7 +147,7 @@ describe.each(Object.entries(grafanaFiles))("%s", (_path, make) => {
   });
 });
 
-test("deploy/grafana holds the dashboards that the tables make, and no others", () => {
+test("deploy/grafana has exactly the dashboards that the tables make", () => {
   const files = readdirSync(join(root, "deploy/grafana/dashboards"));
   expect(files.sort()).toEqual(dashboards.map(({ id }) => `${id}.json`).sort());
 });

@@ -40,14 +40,14 @@ const units: Readonly<Record<Unit, string>> = {
   none: "none",
 };
 
-/** Colours that people who see red and green alike can tell apart by how bright they are. */
+/** Colours that differ in brightness, for people who cannot tell red from green. */
 const colours: Readonly<Record<Level, string>> = {
   good: "#1a9e77",
   warn: "#e6a000",
   bad: "#c22d4e",
 };
 
-/** Where a variable's choices come from. */
+/** The source of a variable's choices. */
 const choices = {
   region: { label: "Region", query: "label_values(holdfast_build_info, region)" },
   node: { label: "Node", query: `label_values(holdfast_build_info{region=~"$region"}, node)` },
@@ -79,7 +79,7 @@ function grafana({ id, title, says, variables, groups }: Dashboard): unknown {
       new DatasourceVariableBuilder("datasource").label("Prometheus").type("prometheus"),
     );
   for (const name of ["region", "node", "kmip_instance"] as const) {
-    // Expressions name region and node always; where there is nothing to choose, it is all of them.
+    // Expressions always name region and node; without a choice, they match all of them.
     const shown = variables.includes(name);
     if (!shown && name === "kmip_instance") continue;
     builder.withVariable(variable(name, shown));

@@ -1,7 +1,7 @@
 import { type Objective, objectives, periodDays, slothId } from "@holdfast/server";
 import { stringify } from "yaml";
 
-/** A pair of windows: the budget burns where both have more errors than `factor` times what the objective allows. */
+/** A pair of windows: the budget burns if both have over `factor` times the allowed errors. */
 export interface Burn {
   readonly long: "1h" | "6h" | "3d";
   readonly short: "5m" | "30m" | "6h";
@@ -12,13 +12,13 @@ const fast: Burn = { long: "1h", short: "5m", factor: 14.4 };
 const steady: Burn = { long: "6h", short: "30m", factor: 6 };
 const slow: Burn = { long: "3d", short: "6h", factor: 1 };
 
-/** What wakes somebody, and what waits for the morning, by the severity of `alerts.yaml`. */
+/** The burn rates by severity, as in `alerts.yaml`: `critical` pages a person, `warning` waits. */
 export const burns = { critical: [fast, steady], warning: [slow] } as const;
 
 const windows = ["5m", "30m", "1h", "6h", "3d"] as const;
 const period = `${periodDays}d`;
 
-/** `deploy/prometheus/slo.yaml`: what sloth would make of the objectives, and two burn-rate alerts each. */
+/** `deploy/prometheus/slo.yaml`: sloth's rules for objectives, and two burn-rate alerts for each. */
 export function sloRules(): string {
   const groups = objectives.flatMap((objective) => [
     { name: `sloth-slo-sli-recordings-${slothId(objective.id)}`, rules: recordings(objective) },
@@ -37,7 +37,7 @@ function labelsOf({ id }: (typeof objectives)[number]) {
   return { sloth_id: slothId(id), sloth_service: "holdfast", sloth_slo: id };
 }
 
-/** Without requests there is no ratio: 0/0 would be NaN, and would spoil every average that it is part of. */
+/** Without requests there is no ratio: 0/0 would be NaN, and so would every average with it. */
 function recordings(row: (typeof objectives)[number]) {
   const labels = labelsOf(row);
   const ratios = windows.map((window) => ({
@@ -87,7 +87,7 @@ function alerts(row: (typeof objectives)[number]) {
   }));
 }
 
-/** The labels of the windows differ, and would keep their series from meeting. */
+/** The condition of a burn; it drops the label of the window, since the two series must match. */
 function burning({ id, objective }: (typeof objectives)[number], burn: Burn): string {
   const allowed = `${burn.factor} * ${Number((1 - objective).toFixed(6))}`;
   return [burn.short, burn.long]

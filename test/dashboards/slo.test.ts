@@ -22,7 +22,7 @@ const groupNames = groups.map(({ name }) => name);
 const minute = 60;
 const secondsOf = { m: minute, h: 60 * minute, d: 24 * 60 * minute } as const;
 
-/** Minutes from one sample to the next: few, since every rule is evaluated at each. */
+/** Minutes between samples. Samples must be few, since every rule is evaluated at each. */
 const stepOf = { "1h": 1, "6h": 5, "3d": 30 } as const;
 
 interface Series {
@@ -32,10 +32,10 @@ interface Series {
 
 type Row = (typeof objectives)[number];
 
-/** Requests of one objective: `total` a step, of which a share is bad, as lists of `[steps, bad share]`. */
+/** Requests of one objective: a fixed number per step; each span has its share of bad ones. */
 function seriesOf({ id }: Row, spans: readonly (readonly [steps: number, bad: number])[]) {
   const total = 100_000;
-  // No counter begins at 0: near it, Prometheus extrapolates by another rule.
+  // No counter begins at 0: Prometheus extrapolates differently near 0.
   const start = 1_000_000;
   const rising = (series: string, share: (bad: number) => number): Series => {
     let value = start;
@@ -58,7 +58,7 @@ function seriesOf({ id }: Row, spans: readonly (readonly [steps: number, bad: nu
       return [
         rising(`${name},result="Success"}`, (bad) => 1 - bad),
         rising(`${name},result="GeneralFailure"}`, (bad) => bad),
-        // The client's own fault is an answer.
+        // A client's own fault counts as an answer.
         rising(`${name},result="ItemNotFound"}`, () => 0),
       ];
     }
@@ -73,14 +73,14 @@ function inSeconds(window: string): number {
   return Number.parseInt(window, 10) * secondsOf[window.slice(-1) as keyof typeof secondsOf];
 }
 
-/** The alert fires half a long window after a fault begins, not one step earlier, and ends a short window after it. */
+/** The alert fires half a long window after a fault's start, and ends a short window after it. */
 function testOf(row: Row, severity: string, { long, short, factor }: Burn) {
   const step = stepOf[long] * minute;
   const steps = inSeconds(long) / step;
   const half = steps / 2;
-  // So many errors that half a window of them is just beyond what the alert allows.
+  // So many errors that half a window of them just exceeds what the alert allows.
   const bad = (factor * (1 - row.objective) * steps) / (half - 0.5);
-  // Six hours of health at least: the other pair of the same alert must stay below its bound.
+  // At least six healthy hours: the other pair of windows of this alert must stay below its limit.
   const before = Math.max(steps, inSeconds("6h") / step) + 1;
   const [during, after] = [half + 10, inSeconds(short) / step + 5];
   const at = (steps: number) => `${((before + steps) * step) / minute}m`;
@@ -106,7 +106,7 @@ function testOf(row: Row, severity: string, { long, short, factor }: Burn) {
 }
 
 test.skipIf(!hasPromtool)(
-  "each alert fires in its time, not before and not for ever (needs promtool)",
+  "each alert fires on time, not earlier, and ends (needs promtool)",
   () => {
     const folder = mkdtempSync(join(tmpdir(), "holdfast-slo-"));
     try {
@@ -124,7 +124,7 @@ test.skipIf(!hasPromtool)(
           stringify({
             rule_files: [file],
             evaluation_interval: interval,
-            // Else groups are in any order, and an alert may be a step late.
+            // Otherwise groups run in any order, and an alert may be a step late.
             group_eval_order: groupNames,
             tests: own,
           }),

@@ -3,9 +3,9 @@ import { join } from "node:path";
 
 /** A command that confirms an alert. */
 interface Confirmation {
-  /** With `FILE` and `INSTANCE` as the page has them. */
+  /** The command as it is on the page, with `FILE` and `INSTANCE`. */
   readonly command: string;
-  /** What it prints, by the page: the other words in code behind it. */
+  /** What it prints according to the page: the other words in backticks after it. */
   readonly shows: readonly string[];
 }
 
@@ -16,7 +16,7 @@ export interface AlertSection {
   readonly confirmations: readonly Confirmation[];
 }
 
-/** The sections of docs/runbook.md that have an alert's name, in order. */
+/** The sections of docs/runbook.md that are named after alerts, in order. */
 export function alertSections(): readonly AlertSection[] {
   const page = readFileSync(join(import.meta.dirname, "../../docs/runbook.md"), "utf8");
   const [alerts = ""] = page.split(/^# Planned work$/m);

@@ -5,7 +5,7 @@ import type { MatrixReport } from "../alerts/matrix.ts";
 import { code, madeFrom, table } from "./markdown.ts";
 
 const file = join(import.meta.dirname, "../../deploy/prometheus/alerts.yaml");
-/** What `npm run alerts -- --json` wrote. */
+/** The output file of `npm run alerts -- --json`. */
 const results = join(import.meta.dirname, "../alerts/results.json");
 
 interface Rule {
@@ -45,7 +45,7 @@ export function alerts(): string {
   ].join("\n");
 }
 
-/** Which faults raised what. */
+/** Which faults raised which alerts. */
 function measured({ factor, healthyMinutes, healthy, outcomes }: MatrixReport): readonly string[] {
   const rows = outcomes.map(({ text, factor: own, came }) => [
     own === undefined ? text : `${text} (times ${own} times shorter)`,

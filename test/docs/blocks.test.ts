@@ -13,7 +13,7 @@ const programs =
   /^\s*(\$ )?(sudo |npx )?(holdfast|npm|npx|curl|jq|ibmcloud|docker|openssl|git|kubectl)\s/m;
 const blocks = pages.flatMap((page) => blocksOf(page));
 
-/** What of a block nobody sees to; undefined where it is run, or says why it is not. */
+/** What is wrong with a block; undefined if a test runs it, or if it says why not. */
 function unseen({ page, line, language, text, mark }: Block): string | undefined {
   const at = `${page}:${line}`;
   if (!languages.has(language)) return `${at}: no known kind of block: ${language}`;
@@ -28,28 +28,28 @@ function unseen({ page, line, language, text, mark }: Block): string | undefined
   return pagesThatRun.includes(page) ? undefined : `${at}: is not run, and does not say why`;
 }
 
-test("every block of commands is run by a test, or says why not", () => {
+test("a test runs every block of commands, or the block says why not", () => {
   expect(blocks.length).toBeGreaterThan(60);
   expect(blocks.flatMap((block) => unseen(block) ?? [])).toEqual([]);
 });
 
-describe("the rule itself", () => {
+describe("this check", () => {
   const page = "docs/quick-start.md";
   test.each<[string, string, RegExp | undefined]>([
-    ["a page that is run", "```\nholdfast whoami\n```", undefined],
+    ["a page that a test runs", "```\nholdfast whoami\n```", undefined],
     ["a reason", "<!-- not run: needs a vCenter -->\n```powershell\nGet-VM\n```", undefined],
     ["no reason", "<!-- not run: -->\n```\nls\n```", /no reason/],
     ["PowerShell without a mark", "```powershell\nGet-VM\n```", /does not say so/],
-    ["commands that are called text", "```text\nholdfast whoami\n```", /is text/],
+    ["commands in a block of text", "```text\nholdfast whoami\n```", /is text/],
     ["an unknown kind", "```bahs\nls\n```", /no known kind/],
-  ])("%s", (_, text, said) => {
+  ])("gives the right result for %s", (_, text, said) => {
     const [block] = blocksOf(page, text);
     const found = block === undefined ? "no block" : unseen(block);
     if (said === undefined) expect(found).toBeUndefined();
     else expect(found).toMatch(said);
   });
 
-  test("a page that nothing runs needs a reason", () => {
+  test("wants a reason from a page that no test runs", () => {
     const [block] = blocksOf("docs/other.md", "```\nls\n```");
     expect(block && unseen(block)).toMatch(/does not say why/);
   });
@@ -66,7 +66,7 @@ describe("the rule itself", () => {
     ["sudo holdfast store inti --config a.yaml", /no command inti/],
     ["cat x | jq -r .a > y && holdfast whoami extra", /1 arguments, of at most 0/],
   ])(
-    "%s",
+    "gives the right result for: %s",
     (line, said) => {
       const [words = []] = holdfastCommands(line);
       const found = wrongIn(words, { sketch: false });
@@ -89,11 +89,11 @@ test("every holdfast command of a block exists, and so do its options", () => {
   expect(wrong).toEqual([]);
 }, 120_000);
 
-// In code an unescaped backtick stands within quotes or a comment, or else begins a template of its own.
+// In code an unescaped backtick is inside quotes or a comment, or else it begins a template.
 const inPage = /`((?:npx )?holdfast [a-z][^`\n\\]*)/g;
 const inCode = /(?:\\|^[^\n`]*(?:"|\*|\/\/)[^\n`]*)`((?:npx )?holdfast [a-z][^`\n\\]*)/gm;
 
-/** The `holdfast` commands that a page names outside of its blocks, or a source file in its texts and comments. */
+/** The `holdfast` commands in a page's text outside of blocks, or in a source file's texts. */
 function named(path: string): readonly string[] {
   const text = readFileSync(join(root, path), "utf8").replace(/^ *```[\s\S]*?^ *```$/gm, "");
   return [...text.matchAll(path.endsWith(".ts") ? inCode : inPage)].map(([, line = ""]) => line);

@@ -6,13 +6,13 @@ const root = join(import.meta.dirname, "..", "..");
 /** A fenced block of a page. */
 export interface Block {
   readonly page: string;
-  /** Of the opening fence, from 1. */
+  /** The line of the opening fence, counted from 1. */
   readonly line: number;
-  /** What stands after the opening fence; empty where nothing does. */
+  /** The text after the opening fence; may be empty. */
   readonly language: string;
   /** Without the fences, and without the indentation of the opening one. */
   readonly text: string;
-  /** The text of the comment in the line before the fence, without `<!--` and `-->`. */
+  /** The comment in the line before the fence, without `<!--` and `-->`. */
   readonly mark: string;
 }
 

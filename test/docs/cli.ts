@@ -58,7 +58,7 @@ function section(command: Command, above: string): readonly string[] {
   ].filter((part) => part !== "");
 }
 
-/** Said once, above. */
+/** Whether an option names the site: the page explains those once, above. */
 function isSite(long: string | undefined): boolean {
   return ["--profile", "--url", "--ca", "--token-file", "--dev", "--json"].includes(long ?? "");
 }

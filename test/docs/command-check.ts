@@ -5,12 +5,12 @@ type Command = Awaited<ReturnType<typeof createProgram>>;
 
 interface Option {
   readonly long: string;
-  /** Whether one follows, and the ones that there are; empty: any. */
+  /** Whether a value follows, and the allowed values; none means any. */
   readonly value: boolean;
   readonly among: Words;
 }
 
-/** What can be given to a command. */
+/** The options and arguments of a command. */
 interface Takes {
   /** By its long and short names. */
   readonly options: ReadonlyMap<string, Option>;
@@ -27,8 +27,8 @@ const known = new Map<string, Takes>();
 const placeholder = /^[A-Z0-9_-]+$|^\$/;
 
 /**
- * What is wrong with the arguments of a `holdfast` command line; undefined where nothing is. A sketch in running text
- * may leave out what is needed.
+ * What is wrong with the arguments of a `holdfast` command line; undefined if nothing is. A sketch in running text
+ * may leave out required parts.
  */
 export function wrongIn(
   words: Words,
@@ -50,7 +50,7 @@ export function wrongIn(
   return wrongArguments(rest, takes, sketch, name);
 }
 
-/** Arguments and options, each option with the value that stands behind it. */
+/** Arguments and options, each option with its value. */
 function sorted(rest: Words, { options }: Takes) {
   const args: string[] = [];
   const given: (readonly [word: string, option: Option | undefined, value: string | undefined])[] =
@@ -58,7 +58,7 @@ function sorted(rest: Words, { options }: Takes) {
   const left = [...rest];
   for (let next = left.shift(); next !== undefined; next = left.shift()) {
     if (!next.startsWith("-") || next === "-") {
-      // What a variable holds is not known.
+      // The value of a variable is unknown.
       if (!next.startsWith("$")) args.push(next);
       continue;
     }

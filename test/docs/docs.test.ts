@@ -13,7 +13,7 @@ import { holdfastCommands } from "./shell.ts";
 const root = join(import.meta.dirname, "..", "..");
 
 test.each(Object.entries(documents))(
-  "%s is what the tables say (else: npm run docs)",
+  "%s is up to date with the tables (if not: npm run docs)",
   (path, make) => {
     expect(readFileSync(join(root, path), "utf8")).toBe(make());
   },
@@ -22,11 +22,11 @@ test.each(Object.entries(documents))(
 test.each([
   "deploy/holdfast.example.yaml",
   ...["a1", "a2", "b1", "b2"].map((node) => `deploy/compose/${node}.yaml`),
-])("%s is a good configuration", (path) => {
+])("%s is a valid configuration", (path) => {
   expect(parseConfig(readFileSync(join(root, path), "utf8"), path)).toBeTypeOf("object");
 });
 
-test("the runbook has a section for every alert, and for none that there is not", () => {
+test("the runbook has a section for every alert, and for no other", () => {
   const alerts = readFileSync(join(root, "deploy/prometheus/alerts.yaml"), "utf8");
   const named = [...alerts.matchAll(/- alert: (\w+)/g)].map(([, name]) => name);
   const told = alertSections().map(({ alert }) => alert);
@@ -51,8 +51,8 @@ test("every alert's section says what users notice, one command that confirms it
   expect(wrong).toEqual([]);
 });
 
-test("alerts and runbook name metrics that there are", () => {
-  // Prometheus makes these three of a histogram.
+test("alerts and runbook name only existing metrics", () => {
+  // Prometheus makes these three series from a histogram.
   const suffixes = { counter: [""], gauge: [""], histogram: ["", "_bucket", "_sum", "_count"] };
   const known = new Set(
     [...eventMetrics, ...readMetrics].flatMap(({ name, type }) =>
@@ -84,7 +84,7 @@ test("backup.md says of every file that a node reads whether a restore needs it"
   const isFile = /\.(key|json|pem)$/;
   const settings = [...(all ?? [])].filter((name) => name.includes(".") && !isFile.test(name));
   expect(settings.filter((name) => !configuration().includes(`\`${name}\``))).toEqual([]);
-  // What the newcomer's restore lacked, and what else nothing can make anew.
+  // Nothing can make these again: without them a restore is useless.
   for (const name of ["sealingKeyFile", "rootOfTrust.file", "backup.keyFile"]) {
     expect(kept).toContain(name);
   }
@@ -132,7 +132,7 @@ test.each(["README.md", "docs/quick-start.md", "docs/run-a-node.md"])(
   },
 );
 
-test("links to a section lead to a heading that is there", () => {
+test("links to a section lead to an existing heading", () => {
   const anchors = (path: string) =>
     [...readFileSync(path, "utf8").matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
       heading

@@ -13,7 +13,7 @@ import { prometheusRule } from "./prometheus-rule.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 
-/** Every document and deployed file that is made from the tables of the code, by its path; `npm run docs` writes them. */
+/** Every document and deployed file that `npm run docs` makes from tables in the code, by path. */
 export const documents: Readonly<Record<string, () => string>> = {
   "docs/alerts.md": alerts,
   "docs/api.md": api,
@@ -24,7 +24,7 @@ export const documents: Readonly<Record<string, () => string>> = {
   "docs/openapi.json": openApiJson,
   "docs/slo.md": sloPage,
   "deploy/prometheus/slo.yaml": sloRules,
-  // After the rules that it is made from.
+  // It comes after the rules that it is made from.
   "deploy/kubernetes/components/prometheus-operator/rules.yaml": prometheusRule,
   ...grafanaFiles,
 };

@@ -10,7 +10,7 @@ import {
 } from "@holdfast/kmip";
 import { madeFrom, table } from "./markdown.ts";
 
-/** Where Holdfast departs from a specification, or chose where one leaves it open. */
+/** Where Holdfast deviates from a specification, or makes a choice that it leaves open. */
 const decisions: readonly (readonly [string, string])[] = [
   [
     "Activate of an Active object",

@@ -4,7 +4,7 @@ export function table(heads: readonly string[], rows: readonly (readonly string[
   return [line(heads), `|${" --- |".repeat(heads.length)}`, ...rows.map(line)].join("\n");
 }
 
-/** Says at the top of a document that it is made, and how. */
+/** The comment at the top of a generated document, which says how it is made. */
 export function madeFrom(source: string): string {
   return `<!-- Made from ${source} by \`npm run docs\`; a test compares them. -->`;
 }

@@ -1,7 +1,7 @@
 import { eventMetrics, processMetrics, readMetrics } from "@holdfast/server";
 import { code, madeFrom, table } from "./markdown.ts";
 
-/** The reference of what `/metrics` shows. */
+/** The reference of the metrics of `/metrics`. */
 export function metrics(): string {
   const rows = [...eventMetrics, ...readMetrics].map(({ name, type, labels, help }) => [
     code(name),

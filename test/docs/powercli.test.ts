@@ -13,7 +13,7 @@ const codes = [
   ...blocks.map(({ page, line, text }) => ({ where: `${page}:${line}`, text })),
 ];
 
-// PowerCLI cannot run here. These are the traps that have made such a text lose data, or do nothing.
+// PowerCLI cannot run here. These mistakes have made such scripts lose data, or do nothing.
 const traps = [
   {
     trap: "a property that a machine does not have",
@@ -22,7 +22,7 @@ const traps = [
   { trap: "$host, PowerShell's own variable", form: /\$host\b/i },
   { trap: "> writes UTF-16 in Windows PowerShell 5.1", form: /[^=-]>>?\s*[\w.$]/ },
   {
-    trap: "a file that is not written as ASCII",
+    trap: "a file that is not written in ASCII",
     form: /(Out-File|Set-Content|Add-Content)(?!.*-Encoding ascii)/,
   },
 ];
@@ -32,13 +32,13 @@ test.each(codes)("the PowerCLI of $where avoids known traps", ({ text }) => {
   expect(traps.filter(({ form }) => form.test(code)).map(({ trap }) => trap)).toEqual([]);
 });
 
-test("a machine is re-keyed with its disks left alone where they are not encrypted", () => {
+test("re-keying a machine does not touch its disks if they are not encrypted", () => {
   const rekeys = blocks.filter(({ text }) => /Set-VM .*-KeyProvider/.test(text));
   expect(rekeys.length).toBeGreaterThan(0);
   for (const { text } of rekeys) expect(text).toContain("-SkipHardDisks");
 });
 
-test("the script is ASCII, and the pages give it the parameters that it has", () => {
+test("the script is ASCII, and the pages use only parameters that it has", () => {
   expect(script).toMatch(/^[\n\x20-\x7e]+$/);
   const [, declared = ""] = /^param\(([\s\S]*?)^\)/m.exec(script) ?? [];
   const names = [...declared.matchAll(/\]\$(\w+)/g)].map(([, name]) => name);
@@ -52,7 +52,7 @@ test("the script is ASCII, and the pages give it the parameters that it has", ()
   }
 });
 
-test("the script looks at everything that has a key, and stops where it saw too little", () => {
+test("the script reads everything that has a key, and stops if it could not read enough", () => {
   const places = [
     ["a machine's and a template's home", "$Config.KeyId"],
     ["a disk and its parents", "$backing = $backing.Parent"],

@@ -6,7 +6,7 @@ export function fileSettings(): readonly string[] {
   return [...rows].map(([, name = ""]) => name);
 }
 
-/** What a section of a page names in backticks, up to the given text or else to the section's end. */
+/** The names in backticks in a section of a page, up to the given text or to the section's end. */
 export function settingsIn(page: string, heading: string, end = ""): ReadonlySet<string> {
   const [, section = ""] = page.split(`\n## ${heading}\n`);
   const [whole = ""] = section.split("\n## ");

@@ -1,15 +1,15 @@
-/** A simple command of a shell text: its words, without quotes, redirections and assignments before it. */
+/** The words of a simple shell command, without quotes, redirections and leading assignments. */
 export type Words = readonly string[];
 
 const separators = new Set(["|", "||", "&&", ";", "&", "(", ")", "$("]);
 
-/** The simple commands of a shell text, those inside of `$(…)` too. Comments are left out; nothing is expanded. */
+/** The simple commands of a shell text, also inside `$(…)`, without comments and expansions. */
 function commandsOf(text: string): readonly Words[] {
   const lines = text.replace(/\\\n/g, " ").split("\n");
   return lines.flatMap((line) => simpleCommands(tokens(line)));
 }
 
-/** The arguments of every `holdfast` that a shell text runs. */
+/** The arguments of every `holdfast` command in a shell text. */
 export function holdfastCommands(text: string): readonly Words[] {
   return commandsOf(text).flatMap((words) => {
     const at = words.findIndex((word) => !["sudo", "npx", "$"].includes(word));

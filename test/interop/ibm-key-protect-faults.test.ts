@@ -44,14 +44,14 @@ describe("faults between a node and its key manager", () => {
     return (await manager.calls()).calls.filter((call) => call.at === at).length;
   }
 
-  test("a token is fetched once however many calls need it, and kept", async () => {
+  test("a token is fetched once, however many calls need it, and kept", async () => {
     await using root = await open();
     await Promise.all(Array.from({ length: 30 }, () => root.wrap(secret, data)));
     await root.describe();
     expect(await counted("iam")).toBe(1);
   });
 
-  test("a token is renewed a minute before its end; where IAM is away it is used to its end", async () => {
+  test("a token is renewed a minute before its end; if IAM is down, it is used to its end", async () => {
     let aheadMs = 0;
     const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
     await using root = await open({ clock });
@@ -74,7 +74,7 @@ describe("faults between a node and its key manager", () => {
     await root.describe();
   });
 
-  test("a token that is no longer taken is replaced, once", async () => {
+  test("a token that is no longer accepted is replaced, once", async () => {
     await using root = await open();
     await root.describe();
     await manager.revokeTokens();
@@ -91,11 +91,11 @@ describe("faults between a node and its key manager", () => {
     for (let call = 0; call < 10; call++) {
       expect(await failureOf(root.describe())).toMatchObject({ failure: "denied" });
     }
-    // It is not the token's fault: IAM is not asked again and again.
+    // The token is not the cause, so IAM is not asked again and again.
     expect(events.filter(({ action }) => action === "token")).toHaveLength(2);
   });
 
-  test("an API key that was replaced is read again", async () => {
+  test("a replaced API key is read again", async () => {
     let apiKey = "not known to IAM";
     await using root = await open({ apiKey: async () => `${apiKey}\n` });
     await expect(root.describe()).rejects.toMatchObject({ failure: "denied" });
@@ -104,7 +104,7 @@ describe("faults between a node and its key manager", () => {
     await until("access with the new API key", () => works(root));
   });
 
-  test("an API key that cannot be read is not a refusal", async () => {
+  test("an API key that cannot be read makes the key manager unavailable, not denied", async () => {
     await using root = await open({ apiKey: () => Promise.reject(new Error("no such file")) });
     await expect(root.describe()).rejects.toMatchObject({ failure: "unavailable" });
   });
@@ -129,7 +129,7 @@ describe("faults between a node and its key manager", () => {
     [{ status: 200, body: "huge" }, "unavailable"],
     [{ status: 302, body: "none" }, "unavailable"],
     [{ status: 400, code: "INVALID_FIELD_ERR" }, "unavailable"],
-    // Not the key manager's own words: a proxy, or another server at this name.
+    // Not an answer of the key manager itself: a proxy, or another server at this name.
     [{ status: 404, body: "html" }, "unavailable"],
     [{ status: 409, body: "none" }, "unavailable"],
     [{ status: 410, body: "html" }, "unavailable"],
@@ -142,20 +142,20 @@ describe("faults between a node and its key manager", () => {
     [{ status: 410, code: "KEY_DELETED_ERR" }, "gone"],
     [{ status: 409, code: "KEY_ACTION_INVALID_STATE_ERR" }, "disabled"],
     [{ status: 400, code: "KEY_EXPIRED_ERR" }, "disabled"],
-    // As in 2019, without a code.
+    // Without a code, as in 2019.
     [{ status: 404 }, "gone"],
     [{ status: 409 }, "disabled"],
     [{ status: 410 }, "gone"],
-  ] satisfies [Fault, string][])("%o is %s", async (fault, failure) => {
+  ] satisfies [Fault, string][])("%o makes a call fail as %s", async (fault, failure) => {
     await manager.switch(fault);
-    // What is not tried again is not to be taken for what is, on a machine that is busy.
+    // A failure without retries gets a long deadline, so that a busy machine cannot run into it.
     await using root = await open({ deadlineMs: failure === "unavailable" ? 200 : 10_000 });
     const error = await root.wrap(secret, data).catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(RootOfTrustError);
     expect(error).toMatchObject({ failure });
   });
 
-  test("a whole call ends at its deadline, and the next one serves", async () => {
+  test("a whole call ends at its deadline, and the next one succeeds", async () => {
     await using root = await open({ deadlineMs: 400 });
     await manager.switch({ hang: true });
     await expect(root.wrap(secret, data)).rejects.toMatchObject({ failure: "unavailable" });
@@ -163,7 +163,7 @@ describe("faults between a node and its key manager", () => {
     await until("service again", () => works(root));
   });
 
-  test("one attempt that hangs leaves time for another", async () => {
+  test("an attempt that hangs leaves time for another one", async () => {
     await using root = await open({ deadlineMs: 4000 });
     await root.describe();
     await manager.switch({ hang: true, times: 1 });
@@ -174,7 +174,7 @@ describe("faults between a node and its key manager", () => {
     ]);
   });
 
-  test("left alone for as long as it asks for, but not for ever", async () => {
+  test("a key manager gets no calls for as long as it asks for, within limits", async () => {
     let aheadMs = 0;
     const clock = { ...systemClock, monotonicMs: () => systemClock.monotonicMs() + aheadMs };
     await using root = await open({ clock, deadlineMs: 5000 });
@@ -197,7 +197,7 @@ describe("faults between a node and its key manager", () => {
     { cut: "after" },
     { at: "iam", status: 500 },
     { at: "iam", cut: "before" },
-  ] satisfies Fault[])("%o once or twice is not noticed", async (fault) => {
+  ] satisfies Fault[])("a call succeeds although %o happens twice", async (fault) => {
     await using root = await open();
     await manager.switch({ ...fault, times: 2 });
     const began = performance.now();
@@ -208,13 +208,13 @@ describe("faults between a node and its key manager", () => {
     expect(tries.map(({ attempt }) => attempt)).toEqual([1, 2, 3]);
   });
 
-  test("many that are refused for being too many come through, spread over time", async () => {
+  test("many calls that are refused as too many succeed, spread over time", async () => {
     await using root = await open();
     await manager.switch({ status: 429, times: 20 });
     await Promise.all(Array.from({ length: 20 }, () => root.wrap(secret, data)));
   });
 
-  test("no more calls at a time than allowed; the others wait within their deadline", async () => {
+  test("no more calls run at a time than allowed; the others wait within their deadline", async () => {
     await using root = await open({ inFlightMax: 3 });
     await root.describe();
     await manager.calls({ reset: true });
@@ -231,7 +231,7 @@ describe("faults between a node and its key manager", () => {
     }
   });
 
-  test("a process that is killed or frozen is unavailable, and then serves again", async () => {
+  test("a key manager that is killed or frozen is unavailable, and later serves again", async () => {
     await using root = await open();
     await using hasty = await open({ deadlineMs: 300 });
     const { blob } = await root.wrap(secret, data);
@@ -247,7 +247,7 @@ describe("faults between a node and its key manager", () => {
     expect(Buffer.from((await root.unwrap(blob, data)).plaintext)).toEqual(Buffer.from(secret));
   });
 
-  test("a certificate that is not trusted ends it", async () => {
+  test("a certificate that is not trusted makes the key manager unavailable", async () => {
     const other = await startKeyManager({ kind: "key-protect" });
     await using root = await open({ ca: other.ca, deadlineMs: 300 });
     await other.close();
@@ -255,7 +255,7 @@ describe("faults between a node and its key manager", () => {
     expect(await counted("kms")).toBe(0);
   });
 
-  test("closed, it is unavailable at once, and what waits ends", async () => {
+  test("a closed root is unavailable at once, and its waiting calls end", async () => {
     await using root = await open();
     await root.describe();
     await manager.switch({ hang: true });
@@ -270,7 +270,7 @@ describe("faults between a node and its key manager", () => {
     await root.close();
   });
 
-  test("each call's correlation id is reported, the same for its repetitions, and no secret", async () => {
+  test("each call's correlation ID is reported, the same for its retries, and no secret", async () => {
     await using root = await open();
     await manager.switch({ action: "wrap", status: 500, times: 1 });
     await root.wrap(secret, data);

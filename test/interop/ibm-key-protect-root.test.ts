@@ -23,7 +23,7 @@ describe.each(["key-protect", "hpcs"] as const)("the stand-in of %s", (kind) => 
         subject: root,
         rotate: () => manager.change(rootKey, "rotate"),
         fail: {
-          // 501 is not tried again, so that the test need not wait for the deadline.
+          // 501 is not retried, so the test need not wait for the deadline.
           unavailable: () => manager.switch({ status: 501 }),
           denied: () => manager.role("None"),
           disabled: () => manager.change(rootKey, "disable"),

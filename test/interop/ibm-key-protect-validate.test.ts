@@ -28,7 +28,7 @@ describe.each(["key-protect", "hpcs"] as const)("a root key in %s", (kind) => {
     return openRoot(manager, { rootKey, ...options });
   }
 
-  test("rewrap brings a wrapped key under the new version, and says where it is", async () => {
+  test("rewrap moves a wrapped key to the new version, and returns that version", async () => {
     await using root = await open();
     const before = await root.wrap(secret, data);
     expect(await root.rewrap(before.blob, data)).toBeUndefined();
@@ -44,7 +44,7 @@ describe.each(["key-protect", "hpcs"] as const)("a root key in %s", (kind) => {
     expect(opens).not.toHaveProperty("rewrapped");
   });
 
-  test("an alias is resolved once; moving it changes nothing for what is wrapped", async () => {
+  test("an alias is resolved once; moving it does not affect wrapped keys", async () => {
     const alias = `crk-${kind}`;
     const first = await manager.createRootKey("first", { alias });
     await using root = await open({ rootKey: alias });
@@ -57,12 +57,12 @@ describe.each(["key-protect", "hpcs"] as const)("a root key in %s", (kind) => {
   });
 
   describe("validation", () => {
-    test("a sound one", async () => {
+    test("of a valid root key succeeds", async () => {
       await using root = await open();
       await root.validate();
     });
 
-    test("a service ID with too small a role is denied, unless less is asked for", async () => {
+    test("denies a service ID whose role is too small, unless a smaller role is configured", async () => {
       await manager.role("Writer");
       await using root = await open();
       await expect(root.validate()).rejects.toMatchObject({
@@ -79,13 +79,13 @@ describe.each(["key-protect", "hpcs"] as const)("a root key in %s", (kind) => {
       ["disable", "disabled"],
       ["delete", "gone"],
       ["purge", "gone"],
-    ] as const)("a root key after %s is %s", async (change, failure) => {
+    ] as const)("after %s says that the root key is %s", async (change, failure) => {
       await manager.change(rootKey, change);
       await using root = await open();
       await expect(root.validate()).rejects.toMatchObject({ failure });
     });
 
-    test("one that expires opens what it wrapped, wraps no more, and is warned of", async () => {
+    test("warns of an expired root key, which unwraps but no longer wraps", async () => {
       const expirationDate = new Date(Date.now() + 60_000).toISOString();
       const expiring = await manager.createRootKey("expiring", { expirationDate });
       const warnings: string[] = [];
@@ -109,7 +109,7 @@ describe.each(["key-protect", "hpcs"] as const)("a root key in %s", (kind) => {
       expect(listed).toMatchObject({ state: "Deactivated", usable: false });
     });
 
-    test("a standard key is denied", async () => {
+    test("denies a standard key", async () => {
       const standard = await manager.createRootKey("standard", { extractable: true });
       await using root = await open({ rootKey: standard });
       await expect(root.validate()).rejects.toMatchObject({ failure: "denied" });
@@ -117,7 +117,7 @@ describe.each(["key-protect", "hpcs"] as const)("a root key in %s", (kind) => {
     });
 
     test.each(kind === "hpcs" ? [kind] : [])(
-      "%s: an instance that is not initialised is unavailable",
+      "(%s) says that an instance that is not initialised is unavailable",
       async () => {
         await manager.settings({ initialised: false });
         await using root = await open({ deadlineMs: 300 });
@@ -129,7 +129,7 @@ describe.each(["key-protect", "hpcs"] as const)("a root key in %s", (kind) => {
     );
   });
 
-  test("root keys are listed over several pages, with what can be said of each", async () => {
+  test("root keys are listed over several pages, with the state of each", async () => {
     const names = Array.from({ length: 2003 }, (_, at) => `many ${at}`);
     const made = await manager.createKeys(names);
     await manager.createKeys(["standard"], { extractable: true });
@@ -154,7 +154,7 @@ describe.each(["key-protect", "hpcs"] as const)("a root key in %s", (kind) => {
     });
   });
 
-  test("key rings: Key Protect looks in the named ring, HPCS only in the default ring", async () => {
+  test("Key Protect searches the named key ring, HPCS only the default ring", async () => {
     const ring = `ring-${kind}`;
     await manager.createRing(ring);
     const inRing = await manager.createRootKey("in a ring", { ring });

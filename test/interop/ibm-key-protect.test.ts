@@ -8,8 +8,8 @@ import { type KeyManager, startKeyManager } from "../support/key-protect/index.t
 type Sdk = InstanceType<typeof KeyProtect>;
 
 /**
- * IBM's own client against the stand-in: what holds for it holds for the product's client too, since both are written
- * to IBM's API and not to each other.
+ * IBM's own client against the stand-in. If it works with it, the stand-in follows IBM's API, to which the product's
+ * client is written too.
  */
 describe.each(["key-protect", "hpcs"] as const)(
   "IBM's Node SDK with the stand-in of %s",
@@ -79,7 +79,7 @@ describe.each(["key-protect", "hpcs"] as const)(
       await expect(wrap(standard)).rejects.toSatisfy(refusedWith(400, "KEY_ROOT_REQ_ERR"));
     });
 
-    test("wraps what is given, and makes a key where nothing is", async () => {
+    test("wraps a given key, and makes one if none is given", async () => {
       const id = await create({});
       const plaintext = randomBytes(32).toString("base64");
       const given = await wrap(id, { plaintext });
@@ -91,7 +91,7 @@ describe.each(["key-protect", "hpcs"] as const)(
       expect(opened).toEqual({ plaintext: made.plaintext, keyVersion: expect.anything() });
     });
 
-    test("refuses what it did not wrap, and what is not base64", async () => {
+    test("refuses ciphertexts of another key, and texts that are not base64", async () => {
       const [one, other] = [await create({}), await create({})];
       const { ciphertext } = await wrap(one);
       await expect(unwrap(other, { ciphertext })).rejects.toSatisfy(
@@ -105,7 +105,7 @@ describe.each(["key-protect", "hpcs"] as const)(
       );
     });
 
-    test("additional data", async () => {
+    test("checks additional data, which HPCS refuses", async () => {
       const id = await create({});
       const aad = ["instance", "key"];
       if (kind === "hpcs") {
@@ -119,7 +119,7 @@ describe.each(["key-protect", "hpcs"] as const)(
       );
     });
 
-    test("rotates; an old ciphertext opens and comes back under the new version", async () => {
+    test("rotates; an old ciphertext opens, and comes back wrapped under the new version", async () => {
       const id = await create({});
       const old = await wrap(id);
       await expect(sdk.rotateKey({ id, bluemixInstance })).rejects.toSatisfy(
@@ -140,7 +140,7 @@ describe.each(["key-protect", "hpcs"] as const)(
       expect(versions.result.metadata).toMatchObject({ collectionTotal: 2 });
     });
 
-    test("an imported key is rotated with material, and another with the same opens its ciphertext", async () => {
+    test("rotates an imported key with material; another key with the same material opens its ciphertext", async () => {
       const payload = randomBytes(32).toString("base64");
       const [id, rebuilt] = [await create({ payload }), await create({ payload })];
       await manager.settings({ rotationMs: 0 });
@@ -191,7 +191,7 @@ describe.each(["key-protect", "hpcs"] as const)(
       await expect(metadataOf(id)).rejects.toSatisfy(refusedWith(404, "KEY_NOT_FOUND_ERR"));
     });
 
-    test("a deletion that two people must agree to", async () => {
+    test("deletes a key only with two people's agreement, if its policy says so", async () => {
       const id = await create({});
       await expect(sdk.setKeyForDeletion({ id, bluemixInstance })).rejects.toSatisfy(
         refusedWith(409, "NOT_DUAL_AUTH_ERR"),
@@ -228,7 +228,7 @@ describe.each(["key-protect", "hpcs"] as const)(
       expect(seen).toEqual(expect.arrayContaining(made));
     });
 
-    test("aliases and key rings", async () => {
+    test("supports aliases and key rings", async () => {
       const alias = `alias-${randomBytes(4).toString("hex")}`;
       const keyRingId = `ring-${randomBytes(4).toString("hex")}`;
       await sdk.createKeyRing({ bluemixInstance, keyRingId });
@@ -256,7 +256,7 @@ describe.each(["key-protect", "hpcs"] as const)(
       await sdk.deleteKeyRing({ bluemixInstance, keyRingId });
     });
 
-    test("an unknown API key, an old token, and another instance are refused", async () => {
+    test("refuses an unknown API key, an old token, and another instance", async () => {
       await expect(client("unknown").getKeys({ bluemixInstance })).rejects.toThrow(
         /BXNIM0415E|found/,
       );
@@ -270,7 +270,7 @@ describe.each(["key-protect", "hpcs"] as const)(
     });
 
     test.each(kind === "hpcs" ? [kind] : [])(
-      "%s: an instance that is not initialised refuses every key call",
+      "(%s) refuses every key call of an instance that is not initialised",
       async () => {
         await manager.settings({ initialised: false });
         await expect(sdk.getKeys({ bluemixInstance })).rejects.toSatisfy(
@@ -281,7 +281,7 @@ describe.each(["key-protect", "hpcs"] as const)(
       },
     );
 
-    test("what was answered is there after the process was killed", async () => {
+    test("keeps everything that it answered if the process is killed", async () => {
       const id = await create({});
       const { ciphertext, plaintext } = await wrap(id);
       await manager.restart();
@@ -290,7 +290,7 @@ describe.each(["key-protect", "hpcs"] as const)(
   },
 );
 
-/** The SDK itself looks at the status only; the code stands in the body. */
+/** The SDK itself reads only the status; the code is in the body. */
 function refusedWith(status: number, code: string | undefined) {
   return (error: unknown): boolean => {
     const { status: said, body } = error as { readonly status?: number; readonly body?: unknown };

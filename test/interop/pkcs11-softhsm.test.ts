@@ -22,7 +22,7 @@ import { hasSoftHsm, SoftHsm, tokenHosts } from "../support/softhsm.ts";
 
 const there = hasSoftHsm();
 
-/** One for the file, as a node has one: refused PINs are remembered there. */
+/** One for the whole file, as in a node: it remembers refused PINs. */
 const context = {
   clock: systemClock,
   ids: systemIds,
@@ -34,10 +34,10 @@ const secret = Buffer.alloc(32, 7);
 const [deviceRemoved, keyFunctionNotPermitted] = [0x32, 0x68];
 
 let hsm: SoftHsm;
-/** Whether the slow module stands in front of the HSM, which takes a compiler. */
+/** Whether the slow module is loaded in front of the HSM's module; it needs a compiler. */
 let slow: boolean;
 let keys = 0;
-/** Keeps the token's process, so that not every test starts one. */
+/** Keeps the token's process running, so that tests need not start their own. */
 let held: RootOfTrust;
 
 beforeAll(async () => {
@@ -52,7 +52,7 @@ afterAll(async () => {
   expect(tokenHosts()).toEqual([]);
 });
 
-/** Makes a root key of its own in the token, and opens it. */
+/** Makes a new root key in the token, and opens it. */
 async function openKey(
   given: Partial<Pkcs11Settings> = {},
   within: RootContext = context,
@@ -63,7 +63,7 @@ async function openKey(
   return { root: await openPkcs11(settings, within), settings };
 }
 
-/** Ends the processes that hold tokens, as a crash of the vendor's module would. */
+/** Kills the processes that use tokens, as a crash of the vendor's module would. */
 function crash(): void {
   for (const pid of tokenHosts()) process.kill(pid, "SIGKILL");
 }
@@ -109,7 +109,7 @@ if (there) {
 }
 
 describe.runIf(there)("a root key in a PKCS#11 token (needs SoftHSM)", () => {
-  test("is listed, and made once only", async () => {
+  test("is listed, and made only once", async () => {
     const { root, settings } = await openKey();
     const { rootKey: _, ...unnamed } = settings;
     const listed = await listRootKeys(unnamed, context);
@@ -131,7 +131,7 @@ describe.runIf(there)("a root key in a PKCS#11 token (needs SoftHSM)", () => {
     await root.close();
   });
 
-  test("that is rotated by several at once has no version twice", async () => {
+  test("that is rotated several times at once gets no version twice", async () => {
     const { root, settings } = await openKey();
     const old = await root.wrap(secret, data);
     const { pkcs11: _, ...own } = context;
@@ -149,7 +149,7 @@ describe.runIf(there)("a root key in a PKCS#11 token (needs SoftHSM)", () => {
     await root.close();
   });
 
-  test("tells of its calls as key managers do", async () => {
+  test("reports its calls as key managers do", async () => {
     const told: string[] = [];
     const observe = (event: Event) => {
       if (event.type === "rootCall") told.push(`${event.root} ${event.action} ${event.status}`);
@@ -163,7 +163,7 @@ describe.runIf(there)("a root key in a PKCS#11 token (needs SoftHSM)", () => {
     expect(told).toEqual(["pkcs11 wrap 200", "pkcs11 unwrap 422", "pkcs11 describe 0"]);
   });
 
-  test("another root key's blob is a broken seal", async () => {
+  test("reports another root key's blob as a broken seal", async () => {
     const [{ root }, { root: other }] = [await openKey(), await openKey()];
     const { blob } = await other.wrap(secret, data);
     await expect(root.unwrap(blob, data)).rejects.toMatchObject({ name: "SealBroken" });
@@ -171,7 +171,7 @@ describe.runIf(there)("a root key in a PKCS#11 token (needs SoftHSM)", () => {
     await Promise.all([root.close(), other.close()]);
   });
 
-  test("shares one process with its neighbours, which ends with the last of them", async () => {
+  test("shares one process with other root keys, which ends with the last of them", async () => {
     const before = tokenHosts();
     const own = { ...context, pkcs11: new Pkcs11Hosts() };
     const [{ root }, { root: other }] = [await openKey({}, own), await openKey({}, own)];
@@ -183,7 +183,7 @@ describe.runIf(there)("a root key in a PKCS#11 token (needs SoftHSM)", () => {
     expect(tokenHosts()).toEqual(before);
   });
 
-  test("a crash of the vendor's module is one call more, not a failure", async () => {
+  test("repeats a call after a crash of the vendor's module, without a failure", async () => {
     const { root } = await openKey();
     const { blob } = await root.wrap(secret, data);
     for (let round = 0; round < 3; round++) {
@@ -203,7 +203,7 @@ describe.runIf(there)("the operator's commands (needs SoftHSM)", () => {
     process.env = before;
   });
 
-  test("make the keys in the token once, and rotate them; the PIN is in a file", async () => {
+  test("make the keys in the token once, and rotate them, with the PIN in a file", async () => {
     Object.assign(process.env, hsm.environment);
     const config = join(hsm.directory, "node.json");
     await writeFile(join(hsm.directory, "pin"), `${hsm.pin}\n`);
@@ -233,7 +233,7 @@ describe.runIf(there)("the operator's commands (needs SoftHSM)", () => {
 });
 
 describe.runIf(there)("an operator's mistake is reported in one line (needs SoftHSM)", () => {
-  test("a module that is not there", async () => {
+  test("a module that does not exist", async () => {
     await using root = await openRootOfTrust(
       hsm.settings({ module: "/nowhere/libvendor.so" }),
       context,
@@ -241,7 +241,7 @@ describe.runIf(there)("an operator's mistake is reported in one line (needs Soft
     await expect(root.describe()).rejects.toThrow(/PKCS#11: module \/nowhere\/libvendor\.so /);
   });
 
-  test("pkcs11js that was not built", async () => {
+  test("a pkcs11js that was not built", async () => {
     const hook = `import { registerHooks } from "node:module"; registerHooks({ resolve(name, context, next) { if (name === "pkcs11js") throw new Error("no build"); return next(name, context); } });`;
     const environment = {
       ...hsm.environment,
@@ -254,7 +254,7 @@ describe.runIf(there)("an operator's mistake is reported in one line (needs Soft
     });
   });
 
-  test("a token that is not there, and two of one label", async () => {
+  test("a token that does not exist, and two tokens with one label", async () => {
     await using absent = await openRootOfTrust(hsm.settings({ token: "nobody" }), context);
     await expect(absent.describe()).rejects.toMatchObject({
       failure: "unavailable",
@@ -274,8 +274,8 @@ describe.runIf(there)("an operator's mistake is reported in one line (needs Soft
   });
 });
 
-describe.runIf(there)("an HSM that is slow, hangs or loses its token (needs SoftHSM)", () => {
-  test("a wrong PIN is tried once for all callers, and a corrected one at once (needs a C compiler)", async ({
+describe.runIf(there)("with an HSM that is slow, hangs or loses its token (needs SoftHSM)", () => {
+  test("a wrong PIN is tried only once for all callers, and a corrected one at once (needs a C compiler)", async ({
     skip,
   }) => {
     skip(!slow, "needs a C compiler");
@@ -302,7 +302,7 @@ describe.runIf(there)("an HSM that is slow, hangs or loses its token (needs Soft
     await Promise.all(roots.map((root) => root.close()));
   });
 
-  test("at 20 ms a call, the node's event loop and files wait for nothing (needs a C compiler)", async ({
+  test("calls of 20 ms delay neither the node's event loop nor its file access (needs a C compiler)", async ({
     skip,
   }) => {
     skip(!slow, "needs a C compiler");
@@ -336,12 +336,12 @@ describe.runIf(there)("an HSM that is slow, hangs or loses its token (needs Soft
     process.stdout.write(
       `slow HSM: ${calls} unwraps of 2 x 20 ms in ${tookMs.toFixed(0)} ms, event loop p50 ${loopMs.toFixed(1)} ms, p99 ${(loop.percentile(99) / 1e6).toFixed(1)} ms, stat p50 ${fileMs.toFixed(1)} ms\n`,
     );
-    // Calls on this thread would let nothing else run before all of them are done.
+    // Calls on this thread would block everything else until all of them are done.
     expect(files.length).toBeGreaterThan(10);
     await root.close();
   });
 
-  test("a call that never ends is given up in time, and its process replaced (needs a C compiler)", async ({
+  test("a call that never ends fails in time, and its process is replaced (needs a C compiler)", async ({
     skip,
   }) => {
     skip(!slow, "needs a C compiler");
@@ -356,7 +356,7 @@ describe.runIf(there)("an HSM that is slow, hangs or loses its token (needs Soft
     await root.close();
   });
 
-  test("a removed device is unavailable, and used again when it is back (needs a C compiler)", async ({
+  test("a removed device is unavailable, and is used again when it is back (needs a C compiler)", async ({
     skip,
   }) => {
     skip(!slow, "needs a C compiler");

@@ -12,7 +12,7 @@ if (!there) test.skip(pykmipMissing, () => {});
 
 const versions = ["1.0", "1.1", "1.2", "1.3", "1.4", "2.0"] as const;
 const oldest = ["1.0"];
-/** What PyKMIP can decode of the attributes that a new key has; it gives up at one that it does not know. */
+/** The attributes of a new key that PyKMIP can decode; it fails on unknown attributes. */
 const known = [
   "Cryptographic Algorithm",
   "Cryptographic Length",
@@ -42,7 +42,7 @@ afterAll(async () => {
   await region?.[Symbol.asyncDispose]();
 });
 
-/** How an operation failed. */
+/** The error with which an operation failed. */
 async function failureOf(work: Promise<unknown>): Promise<PykmipError> {
   const error = await work.then(
     () => undefined,
@@ -55,7 +55,7 @@ async function failureOf(work: Promise<unknown>): Promise<PykmipError> {
 describe.skipIf(!there).each(versions)("PyKMIP in KMIP %s (needs PyKMIP)", (version) => {
   const v2 = version.startsWith("2");
 
-  test("makes a key, uses it and destroys it; our own client sees the same at the other node", async () => {
+  test("makes, uses and destroys a key; our own client sees the same at the other node", async () => {
     await using pykmip = await python.open(region.target("plain", 0), { version });
     const name = `key ${randomUUID()}`;
     const uid = (await pykmip.call("create", { bits: 256, name })) as string;
@@ -140,7 +140,7 @@ describe.skipIf(!there).each(versions)("PyKMIP in KMIP %s (needs PyKMIP)", (vers
     expect(answer.vendor).toBe("Holdfast");
   });
 
-  // KMIP 1.0 has no Discover Versions.
+  // Discover Versions does not exist in KMIP 1.0.
   const discovers = oldest.includes(version) ? [] : ["all versions, newest first"];
   test.each(discovers)("discovers %s", async () => {
     await using pykmip = await python.open(region.target("plain", 1), { version });
@@ -149,14 +149,14 @@ describe.skipIf(!there).each(versions)("PyKMIP in KMIP %s (needs PyKMIP)", (vers
 
   test.each([
     ["a user name and password", ["username=vcenter", "password=secret"]],
-    ["empty ones", ["username=", "password="]],
-  ])("may send %s where the instance has no users", async (_, lines) => {
+    ["an empty user name and password", ["username=", "password="]],
+  ])("may send %s if the instance has no users", async (_, lines) => {
     await using pykmip = await python.open(region.target("plain", 0), { version, lines });
     const uid = (await pykmip.call("create", { bits: 256 })) as string;
     expect(await pykmip.call("get", { uid })).toBe(await keyBytes(own, uid));
   });
 
-  test("is let in with the right user name and password only, where the instance has users", async () => {
+  test("is accepted only with the right user name and password if the instance has users", async () => {
     const open = (...lines: string[]) => python.open(region.target("named", 0), { version, lines });
     await using right = await open("username=ada", "password=lovelace");
     const uid = (await right.call("create", { bits: 256 })) as string;
@@ -175,7 +175,7 @@ describe.skipIf(!there)("PyKMIP over TLS (needs PyKMIP)", () => {
   test.each([
     ["TLSv1_2", "TLSv1.2"],
     ["TLSv1_3", "TLSv1.3"],
-  ] as const)("%s", async (tls, agreed) => {
+  ] as const)("uses %s", async (tls, agreed) => {
     await using pykmip = await python.open(region.target("plain", 0), { version: "1.1", tls });
     expect(pykmip.tls).toBe(agreed);
     const uid = (await pykmip.call("create", { bits: 256 })) as string;

@@ -1,5 +1,5 @@
 /*
- * Messages as vCenter sends them and the answers that it needs, byte by byte, apart from every encoder of this
+ * Messages as vCenter sends them, and the answers that it needs, byte by byte. They do not use any encoder of this
  * repository: tag, type, length and value of each item are written out.
  */
 
@@ -8,7 +8,7 @@ function hex(...parts: readonly string[]): string {
   return parts.join("").replaceAll(/\s/g, "");
 }
 
-/** A text in hex, padded to whole eight bytes. */
+/** A text in hex, padded to a multiple of eight bytes. */
 function text(value: string): string {
   const bytes = Buffer.from(value, "utf8");
   return Buffer.concat([bytes, Buffer.alloc((8 - (bytes.length % 8)) % 8)]).toString("hex");
@@ -41,7 +41,7 @@ const credentialHeader = `
           4200a1 07 0000000a 6f70656e736573616d65 000000000000
     42000d 02 00000004 00000001 00000000`;
 
-/** A message with one operation; `headed` makes it as long as the header with the credential is longer. */
+/** A message with one operation; its length includes a credential in the header. */
 function one(length: number, item: string, credential = false): string {
   const total = (length + (credential ? 0x50 : 0)).toString(16).padStart(8, "0");
   const header = credential ? credentialHeader : requestHeader("00000001");
@@ -81,7 +81,7 @@ export const queryServerInformation = (n: number): string =>
          420074 05 00000004 00000003 00000000`,
   );
 
-/** Create: Symmetric Key, AES, Encrypt and Decrypt, 256 bits; nothing else. */
+/** Create: only Symmetric Key, AES, Encrypt and Decrypt, 256 bits. */
 export const create = (n: number, credential = false): string =>
   one(
     0x130,
@@ -222,7 +222,7 @@ const allVersions = [
   versionItem(1, 0),
 ].join("");
 
-/** The answers. Without a Unique Batch Item ID in the request there is none in the answer. */
+/** The answers. An answer has a Unique Batch Item ID only if the request has one. */
 export const answers = {
   first: answer(
     0x198,
@@ -268,7 +268,7 @@ export const answers = {
          42005c 05 00000004 00000012 00000000 ${batchItemId(n)} ${success}
          42007c 01 00000030 ${uniqueIdentifier(id)}`,
     ),
-  /** An attribute that is not there: a success without an attribute. */
+  /** An attribute that does not exist: success without an attribute. */
   absent: (n: number, id: string): string =>
     answer(
       0xc0,
@@ -289,7 +289,7 @@ export const answers = {
     ),
 } as const;
 
-/** The time of an answer is its own; all else is compared. */
+/** An answer with its time set to zero; everything else is compared. */
 export function masked(bytes: Uint8Array): string {
   const copy = Buffer.from(bytes);
   const timeStamp = copy.indexOf(Buffer.from("4200920900000008", "hex"));

@@ -7,7 +7,7 @@ const id = randomUUID();
 const machine = randomUUID();
 const { addAttribute } = vcenterItems;
 
-/** Of the bytes with a credential. */
+/** The credential in the bytes. */
 const login = { username: "vcenter", password: "opensesame" };
 
 /** Items with the identifiers of a connection from `n` on. */
@@ -21,7 +21,7 @@ function credited(n: number, item: VcenterItem): Uint8Array {
   return vcenterMessage([{ ...item, uniqueBatchItemId: batchItemId(n) }], login);
 }
 
-// The sequence that `npm start` plays is made by the encoder; the bytes here are written by hand.
+// The encoder makes the sequence that `npm start` plays; the bytes here are written by hand.
 test.each<[string, Uint8Array, string]>([
   ["the first message", vcenterMessage([vcenterItems.discoverVersions()]), bytes.firstMessage],
   ["Discover Versions", numbered(1, vcenterItems.discoverVersions()), bytes.discoverVersions(1)],

@@ -24,7 +24,7 @@ afterAll(async () => {
   await region?.[Symbol.asyncDispose]();
 });
 
-/** One connection of vCenter's: each task has its own, and the nodes take turns. */
+/** One vCenter connection: each task has its own, and the nodes take turns. */
 class Task implements AsyncDisposable {
   static #turn = 0;
   readonly #socket: KmipSocket;
@@ -33,14 +33,14 @@ class Task implements AsyncDisposable {
     this.#socket = socket;
   }
 
-  /** Connects to the next node, or the given one, and asks for the versions. */
+  /** Connects to the next node or to the given one, and asks for the versions. */
   static async begin(instance = "vcenter", node = Task.#turn++): Promise<Task> {
     const task = new Task(await region.connect(instance, node));
     expect(await task.send(bytes.firstMessage)).toBe(bytes.answers.first);
     return task;
   }
 
-  /** Sends hex and answers hex, without the time. */
+  /** Sends hex and returns the answer in hex, without the time. */
   async send(message: string): Promise<string> {
     return bytes.masked(await this.exchange(message));
   }
@@ -86,7 +86,7 @@ async function create(node?: number): Promise<string> {
   return id;
 }
 
-/** Asks for the attributes one by one, none of which is there, and adds all in one batch. */
+/** Asks for each attribute, none of which exists, and adds all of them in one batch. */
 async function describeKey(id: string, names: readonly string[], add: (n: number) => string) {
   await using task = await Task.begin();
   for (const [at, name] of names.entries()) {
@@ -101,7 +101,7 @@ async function describeKey(id: string, names: readonly string[], add: (n: number
 const product = ["x-Product_Version", "x-Vendor", "x-Product"] as const;
 const machine = ["x-Identifier", "x-Component", "x-Name"] as const;
 
-test("a) trust: versions twice, then the server's name, with bare connections in between", async () => {
+test("a) trust works: versions twice, then the server's name, with bare connections in between", async () => {
   for (const node of [0, 1]) await bareConnect(node);
   await using versions = await Task.begin();
   expect(await versions.send(bytes.discoverVersions(1))).toBe(bytes.answers.discoverVersions(1));
@@ -112,7 +112,7 @@ test("a) trust: versions twice, then the server's name, with bare connections in
   for (const node of [0, 1]) await bareConnect(node);
 });
 
-test("b) health: a bare connection and two Discover Versions at each node", async () => {
+test("b) health works: a bare connection and two Discover Versions at each node", async () => {
   for (const node of [0, 1]) {
     await bareConnect(node);
     await using task = await Task.begin("vcenter", node);
@@ -120,7 +120,7 @@ test("b) health: a bare connection and two Discover Versions at each node", asyn
   }
 });
 
-test("c) a new key of 7.0.3 over four connections, d) the key needed again", async () => {
+test("c) a new key of 7.0.3 over four connections works, and d) so does the key needed again", async () => {
   const id = await create();
   await describeKey(id, product, (n) => bytes.addProduct(n, id));
   await using third = await Task.begin();
@@ -141,7 +141,7 @@ test("c) a new key of 7.0.3 over four connections, d) the key needed again", asy
 });
 
 test.each(["vcenter", "named"])(
-  "c) the order of 8.0.1, with a credential in some requests (%s)",
+  "c) the order of 8.0.1 works, with a credential in some requests (%s)",
   async (instance) => {
     await using task = await Task.begin(instance);
     await using other = await Task.begin(instance);
@@ -158,7 +158,7 @@ test.each(["vcenter", "named"])(
       );
     }
     expect(await task.send(bytes.activate(3, id, true))).toBe(bytes.answers.activate(3, id));
-    // The published example shows none here. An instance with users needs one in each request.
+    // The published example has no credential here. An instance with users needs it every time.
     const added = await task.exchange(bytes.addProduct(4, id));
     if (instance === "named") {
       expect(reasons(added)).toEqual([authenticationNotSuccessful]);
@@ -170,7 +170,7 @@ test.each(["vcenter", "named"])(
   },
 );
 
-test("a key is there at the other node 0.04 s after its Create, and its attributes too (trap 21)", async () => {
+test("a key and its attributes exist at the other node 0.04 s after its Create (trap 21)", async () => {
   for (let turn = 0; turn < 10; turn++) {
     const id = await create(turn);
     await sleep(40);
@@ -183,7 +183,7 @@ test("a key is there at the other node 0.04 s after its Create, and its attribut
   }
 });
 
-test("two hosts activate one key at two nodes at the same time: both succeed", async () => {
+test("two hosts that activate one key at two nodes at the same time both succeed", async () => {
   for (let turn = 0; turn < 10; turn++) {
     const id = await create();
     await using one = await Task.begin("vcenter", 0);
@@ -204,7 +204,7 @@ test("two vCenters of one instance make keys in parallel and see each other's", 
 });
 
 describe("the credential", () => {
-  test("the user of another instance, a wrong user and no user are refused; the right user is let in", async () => {
+  test("of another instance, with a wrong password or missing is refused; the right one is accepted", async () => {
     const id = idOf(await (await Task.begin("named")).exchange(bytes.create(1, true)));
     for (const node of [0, 1]) {
       await using right = await Task.begin("named", node);
@@ -224,7 +224,7 @@ describe("the credential", () => {
 });
 
 describe("connections without a message", () => {
-  test("20 bare ones and 20 failed handshakes in a burst ban nobody and are not errors in the log (traps 13, 14)", async () => {
+  test("do not ban a client and log no errors: 20 bare ones and 20 failed handshakes in a burst (traps 13, 14)", async () => {
     const stranger = await selfSigned({
       commonName: "not trusted yet",
       notBeforeMs: Date.now() - 3_600_000,
@@ -241,7 +241,7 @@ describe("connections without a message", () => {
       expect(await task.send(bytes.discoverVersions(1))).toBe(bytes.answers.discoverVersions(1));
     }
     for (const node of region.nodes) {
-      // The log is written behind the answers.
+      // The log is written after the answers.
       for (const message of ["handshake failed", "client refused"]) {
         await until(message, () => node.logText().includes(`"msg":"${message}"`));
       }
@@ -255,12 +255,12 @@ describe("connections without a message", () => {
   });
 });
 
-/** TCP, TLS and the end. */
+/** Opens a TCP and TLS connection and ends it. */
 async function bareConnect(node: number): Promise<void> {
   await using _ = await region.connect("vcenter", node);
 }
 
-/** A client that the server does not know yet: the handshake may succeed for it, but no message is answered. */
+/** A client that the server does not know yet: its handshake may succeed, but it gets no answer. */
 async function unknownClient(node: number, certificate: string, key: string): Promise<void> {
   const target = { ...region.target("vcenter", node), certificate, key };
   const answered = KmipSocket.open(target).then(async (socket) => {
@@ -279,11 +279,11 @@ async function brokenHandshake(node: number): Promise<void> {
 }
 
 describe("the demonstration's sequence", () => {
-  test("vCenter continues at the next node where one refuses or loses connections, and reports it", async () => {
+  test("continues at the next node if one refuses or loses connections, and reports it", async () => {
     const { ca, certificate, key } = region.target("vcenter");
     const [one, two] = [region.node(0), region.node(1)];
     await using unsteady = await Relay.open(one.kmip);
-    // The server's first flight passes; what the client sends after its own is lost every other time.
+    // The server's data passes; of five pieces of client data, the fourth cuts the connection.
     let flights = 0;
     unsteady.watch = (_, way) => {
       if (way === "back") return "pass";
@@ -310,7 +310,7 @@ describe("the demonstration's sequence", () => {
     expect(steps.filter((step) => step.endsWith("next undefined"))).toEqual([]);
   });
 
-  test("fails when the server answers something else than a key", async () => {
+  test("fails if the server answers anything but a key", async () => {
     const { ca } = region.target("vcenter");
     const { certificate, key } = region.target("other");
     const node = region.node(0);

@@ -39,7 +39,7 @@ describe("deploy/haproxy", () => {
     .split("\n")
     .map((line) => line.trim());
 
-  test("asks for gRPC health by a request that is what its comments say", () => {
+  test("asks for gRPC health with a request that matches its comments", () => {
     const sent = lines
       .filter((line) => line.startsWith("tcp-check send-binary "))
       .map((line) => Buffer.from(line.split(" ")[2] ?? "", "hex"));
@@ -47,7 +47,7 @@ describe("deploy/haproxy", () => {
     const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     expect(bytes.subarray(0, preface.length).toString("latin1")).toBe(preface);
     const frames = framesOf(bytes.subarray(preface.length));
-    // SETTINGS; HEADERS that end the headers; DATA that ends the stream (RFC 9113, 6).
+    // SETTINGS; HEADERS with END_HEADERS; DATA with END_STREAM (RFC 9113, 6).
     expect(frames.map(({ type, flags, stream }) => [type, flags, stream])).toEqual([
       [4, 0, 0],
       [1, 4, 1],
@@ -59,11 +59,11 @@ describe("deploy/haproxy", () => {
     for (const text of ["/grpc.health.v1.Health/Check", "application/grpc", "te\btrailers"]) {
       expect(headers).toContain(text);
     }
-    // A message that is not compressed and has no bytes: HealthCheckRequest with service "".
+    // An uncompressed, empty message: HealthCheckRequest with service "".
     expect([...(frames[2]?.payload ?? [])]).toEqual([0, 0, 0, 0, 0]);
   });
 
-  test("goes to the ports on which a node listens", () => {
+  test("uses the ports on which a node listens", () => {
     const servers = lines.filter((line) => line.startsWith("server "));
     expect(servers).toHaveLength(2);
     for (const server of servers) {
@@ -77,7 +77,7 @@ describe("deploy/envoy", () => {
   const config = parse(read("deploy/envoy/envoy.yaml"));
   const [cluster] = config.static_resources.clusters;
 
-  test("goes to the ports on which a node listens, and asks its gRPC health", () => {
+  test("uses the ports on which a node listens, and asks its gRPC health", () => {
     const [listener] = config.static_resources.listeners;
     expect(listener.address.socket_address.port_value).toBe(ports.kmip);
     expect(cluster.health_checks[0].grpc_health_check).toEqual({});
@@ -91,14 +91,14 @@ describe("deploy/envoy", () => {
     }
   });
 
-  test("sends to the cluster that it has, and keeps connections longer than a node does", () => {
+  test("routes to a cluster that it defines, and keeps connections longer than a node does", () => {
     const proxy = config.static_resources.listeners[0].filter_chains[0].filters[0].typed_config;
     expect(proxy.cluster).toBe(cluster.name);
     expect(Number.parseInt(proxy.idle_timeout, 10)).toBeGreaterThan(900);
   });
 
   const file = join(root, "deploy/envoy/envoy.yaml");
-  test.skipIf(!runs("envoy", "--version").there)("is taken by envoy (needs envoy)", () => {
+  test.skipIf(!runs("envoy", "--version").there)("is accepted by envoy (needs envoy)", () => {
     expect(runs("envoy", "--mode", "validate", "-c", file)).toMatchObject({ status: 0 });
   });
 });
@@ -116,7 +116,7 @@ describe("deploy/kubernetes", () => {
   const [container] = pod.containers;
 
   test.each(["a", "b"])(
-    "region %s: a good configuration, from files that are mounted",
+    "has a valid configuration of region %s, and mounts all of its files",
     (region) => {
       const path = `deploy/kubernetes/region-${region}/holdfast.yaml`;
       const text = read(path).replaceAll("POD_NAME", "node-0").replaceAll("POD_IP", "10.1.2.3");
@@ -143,7 +143,7 @@ describe("deploy/kubernetes", () => {
     },
   );
 
-  test("ports and probes are those on which a node listens", () => {
+  test("uses the ports and probes of a node", () => {
     const named = container.ports.map(
       ({ name, containerPort }: { name: string; containerPort: number }) => [name, containerPort],
     );
@@ -176,7 +176,7 @@ describe("deploy/kubernetes", () => {
     try {
       writeFileSync(join(TEMPLATE, "holdfast.yaml"), "node: POD_NAME\nkmip: POD_IP:5696\n");
       writeFileSync(join(SECRETS, "sealing.key"), "secret", { mode: 0o440 });
-      // Kubernetes keeps versions of a secret in folders of such names.
+      // Kubernetes keeps the versions of a secret in folders with such names.
       mkdirSync(join(SECRETS, "..data"));
       const pod = { POD_NAME: "node-0", POD_IP: "10.1.2.3" };
       const { status, stderr } = spawnSync(process.execPath, ["-e", ...args], {
@@ -193,7 +193,7 @@ describe("deploy/kubernetes", () => {
     }
   });
 
-  test("a pod has time to leave: preStop, drain and some room", () => {
+  test("gives a pod time to stop: preStop, drain and some reserve", () => {
     const { drainMs } = parseConfig(read("deploy/holdfast.example.yaml"), "example");
     const needed = container.lifecycle.preStop.sleep.seconds + drainMs / 1000;
     expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(needed + 5);

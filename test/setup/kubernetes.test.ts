@@ -25,7 +25,7 @@ const kindOf = ({ apiVersion, kind }: ApiObject): Kind | undefined => {
   return found?.apiVersion === apiVersion ? found : undefined;
 };
 
-/** What an API server would refuse of these objects, each in one line that begins with the object's kind and name. */
+/** What an API server would refuse in these objects, in lines that begin with kind and name. */
 function refusals(objects: readonly ApiObject[]): readonly string[] {
   const title = ({ kind, metadata: { name } }: ApiObject) => `${kind} ${name}`;
   const unknown = objects.filter((one) => kindOf(one) === undefined);
@@ -37,7 +37,7 @@ function refusals(objects: readonly ApiObject[]): readonly string[] {
   ];
 }
 
-/** Fields that the API does not have: the compiler refuses them in an object that is written out. */
+/** Fields that the API does not have: the compiler refuses them in an object literal. */
 function unknownFields(objects: readonly ApiObject[]): readonly (readonly [ApiObject, string])[] {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-kubernetes-"));
   try {
@@ -63,7 +63,7 @@ function unknownFields(objects: readonly ApiObject[]): readonly (readonly [ApiOb
     if ((status === 0) !== (found.length === 0)) throw new Error(stdout);
     return found.flatMap(([, line = "", said = ""]) => {
       const object = objects[Number(line) - 2];
-      // It names fields as they are written here, in quotation marks of their own.
+      // The compiler puts its own quotation marks around the quoted fields here.
       return object === undefined ? [] : [[object, said.replaceAll(/'"|"'/g, "'")] as const];
     });
   } finally {
@@ -97,13 +97,13 @@ function built(folder: string): readonly ApiObject[] {
 
 describe.skipIf(!hasKubectl)("every object of deploy/kubernetes (needs kubectl)", () => {
   test.each(["base", "region-a", "region-b"])(
-    "%s: is one that the API takes, with no field that it does not know",
+    "(%s) is accepted by the API, and has no unknown fields",
     (folder) => {
       const objects = built(folder);
       expect(objects.length).toBeGreaterThan(5);
       expect(refusals(objects)).toEqual([]);
       if (folder === "base") return;
-      // All that is exported as a kind is checked here, and nothing lies in another namespace.
+      // Every exported kind occurs here, and no object is in another namespace.
       expect(new Set(objects.map(({ kind }) => kind))).toEqual(new Set(Object.keys(kinds)));
       const spaces = objects.map(
         ({ kind, metadata }) => kind !== "Namespace" && metadata.namespace,
@@ -112,7 +112,7 @@ describe.skipIf(!hasKubectl)("every object of deploy/kubernetes (needs kubectl)"
     },
   );
 
-  test("a misspelt field, a value of another type and one that is missing are refused", () => {
+  test("with a misspelt field, a value of another type or a missing value is refused", () => {
     const objects = built("region-a");
     const planted: readonly (readonly [string, RegExp, string, RegExp])[] = [
       ["StatefulSet", /"readinessProbe"/, '"readinesProbe"', /'readinesProbe' does not exist/],

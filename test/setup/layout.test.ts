@@ -10,7 +10,7 @@ function read(file: string): string {
   return readFileSync(join(root, file), "utf8");
 }
 
-test("the top-level names are the agreed ones", () => {
+test("the top level has only the agreed files and folders", () => {
   const local = new Set([".git", ".holdfast", "coverage", "dist", "node_modules"]);
   const found = readdirSync(root).filter((name) => !local.has(name));
   expect(found.sort()).toEqual(
@@ -24,7 +24,7 @@ test("the top-level names are the agreed ones", () => {
   );
 });
 
-test("all packages have the version of the whole, and its licence", () => {
+test("all packages have the version and licence of the project", () => {
   const { version } = JSON.parse(read("package.json"));
   const manifests = readdirSync(join(root, "packages")).map((name) =>
     JSON.parse(read(`packages/${name}/package.json`)),
@@ -34,7 +34,7 @@ test("all packages have the version of the whole, and its licence", () => {
   expect(read("CHANGELOG.md")).toContain(`## ${version}`);
 });
 
-test("every script that starts a program sets up first", () => {
+test("every script that starts a program runs the set-up first", () => {
   const { scripts } = JSON.parse(read("package.json"));
   const bare = Object.keys(scripts)
     .filter((name) => !name.startsWith("pre"))
@@ -54,7 +54,7 @@ interface Service {
   readonly volumes: readonly string[];
 }
 
-/** `source` of each secret of a service by the name of its file. */
+/** File name → `source` of each secret of a service. */
 function secretsOf({ secrets = [] }: Service): ReadonlyMap<string, string> {
   return new Map(
     secrets.map((one) => (typeof one === "string" ? [one, one] : [one.target, one.source])),
@@ -76,7 +76,7 @@ describe("docker-compose.yml", () => {
   };
   const at = (name: string, network: string) => service(name).networks?.[network]?.ipv4_address;
 
-  test("runs the image that the build makes, and mounts files and volumes that are there", () => {
+  test("runs the image that the build makes, and mounts only existing files and volumes", () => {
     const mounted = services.flatMap(([, { volumes }]) =>
       volumes.map((volume) => volume.split(":")[0] as string),
     );
@@ -87,7 +87,7 @@ describe("docker-compose.yml", () => {
     expect(volumes.toSorted()).toEqual(Object.keys(compose.volumes).toSorted());
   });
 
-  test("gives every service addresses of its own and every secret a use", () => {
+  test("gives every service its own addresses, and has no unused secret", () => {
     const addresses = services.flatMap(([, { networks }]) =>
       Object.values(networks ?? {}).map(({ ipv4_address }) => ipv4_address),
     );
@@ -96,7 +96,7 @@ describe("docker-compose.yml", () => {
     expect([...used].sort()).toEqual(Object.keys(compose.secrets).sort());
   });
 
-  test("Prometheus scrapes every node, and reaches Alertmanager and Grafana in its own network", () => {
+  test("lets Prometheus scrape every node, and reach Alertmanager and Grafana in its own network", () => {
     const { scrape_configs } = parse(read("deploy/prometheus/prometheus.yml"));
     const scraped = scrape_configs[0].static_configs.map(
       ({ targets, labels }: { targets: string[]; labels: { region: string; node: string } }) => [
@@ -110,7 +110,7 @@ describe("docker-compose.yml", () => {
     }
   });
 
-  test.each(["a", "b"])("region %s is complete and its Redis private to it", (region) => {
+  test.each(["a", "b"])("has all parts of region %s, and its Redis is private", (region) => {
     const parts = ["redis", "replica", "lock", "sentinel", "haproxy"];
     const own = services.filter(([name]) =>
       parts.some((part) => name.startsWith(`${part}-${region}`)),
@@ -144,7 +144,7 @@ describe("docker-compose.yml", () => {
     });
   });
 
-  test("publishes KMIP of each region and Grafana on loopback, and nothing else", () => {
+  test("publishes only KMIP of each region and Grafana, on loopback", () => {
     const published = services.flatMap(([name, { ports = [] }]) =>
       ports.map((port) => [name, port]),
     );
@@ -160,7 +160,7 @@ describe("docker-compose.yml", () => {
   });
 
   test.each(nodes)(
-    "%s listens, finds its region and its peers, and reads secrets where the compose file puts them",
+    "gives %s its addresses, its region and peers, and the secrets that its configuration names",
     (name, node) => {
       const config = parse(read(`deploy/compose/${name}.yaml`));
       const [region, other] = name.startsWith("a") ? ["a", "b"] : ["b", "a"];
@@ -198,7 +198,7 @@ describe("docker-compose.yml", () => {
     },
   );
 
-  test("runs a Redis that keeps what it acknowledged", () => {
+  test("runs a Redis that keeps what it acknowledges", () => {
     const settings = read("deploy/redis/redis.conf").split("\n");
     expect(settings).toEqual(
       expect.arrayContaining([

@@ -9,7 +9,7 @@ const root = join(import.meta.dirname, "../..");
 const run = join(root, "scripts/run.mjs");
 const folder = join(root, ".holdfast", `test-run-${process.pid}`);
 const program = join(folder, "program.ts");
-/** As `run.mjs` takes it: from the root. */
+/** The path for `run.mjs`, relative to the root. */
 const name = program.slice(root.length + 1);
 
 beforeAll(() => {
@@ -27,7 +27,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-test("run.mjs passes arguments and the exit code, on Node 24", () => {
+test("run.mjs passes on arguments and the exit code, with Node 24", () => {
   const { status, stdout } = spawnSync(process.execPath, [run, name, "--detach", "a b"], {
     encoding: "utf8",
   });
@@ -40,7 +40,7 @@ test("run.mjs passes arguments and the exit code, on Node 24", () => {
   expect(status).toBe(5);
 });
 
-test("run.mjs passes signals", async () => {
+test("run.mjs passes on signals", async () => {
   const child = spawn(process.execPath, [run, name, "stay"], {
     stdio: ["ignore", "pipe", "inherit"],
   });
@@ -49,14 +49,14 @@ test("run.mjs passes signals", async () => {
   expect(await once(child, "exit")).toEqual([7, null]);
 });
 
-test("run.mjs names a file that is not there", () => {
+test("run.mjs names a file that does not exist", () => {
   const { status, stderr } = spawnSync(process.execPath, [run, "test/none.ts"], {
     encoding: "utf8",
   });
   expect([status, stderr]).toEqual([1, "set-up: test/none.ts is not in this checkout\n"]);
 });
 
-test("processes that a test leaves behind are ended, also in a session of their own", async () => {
+test("processes that a test leaves behind are ended, even in their own session", async () => {
   const env = { ...process.env, ...mark };
   const forever = ["-e", "process.stdout.write('up'); setInterval(() => undefined, 1000)"];
   const left = spawn(process.execPath, forever, {

@@ -18,7 +18,7 @@ import { packagesAreThere } from "../../scripts/setup/packages.mjs";
 const root = join(import.meta.dirname, "../..");
 const node = process.execPath;
 
-/** A checkout of its own in which only the programs written below are on PATH. */
+/** A separate checkout, in which only the programs below are on PATH. */
 let checkout: string;
 
 beforeEach(() => {
@@ -51,7 +51,7 @@ function setUp(...nodeArgs: string[]): { code: number | null; lines: string[] } 
   return { code: status, lines: stderr.trim().split("\n") };
 }
 
-/** Installs nothing but a Node, and notes that it was called. */
+/** An `npx` that installs only a Node, and records its calls. */
 function npxThatInstalls(): void {
   const bin = `node_modules/node-linux-${process.arch}/bin`;
   program("npx", `echo "$@" >>calls; /bin/mkdir -p ${bin}; /bin/ln -sf ${node} ${bin}/node`);
@@ -67,7 +67,7 @@ function calls(): number {
   return existsSync(file) ? readFileSync(file, "utf8").trim().split("\n").length : 0;
 }
 
-describe("a missing part is reported in one line with how to get it, and the exit code is 1", () => {
+describe("a missing part is reported in one line with how to get it, and the exit code is 1:", () => {
   test("a Node that is too old", () => {
     const pretend = `Object.defineProperty(process.versions, "node", { value: "18.20.4" });`;
     const { code, lines } = setUp("-e", `${pretend} import("./scripts/setup.mjs")`);
@@ -100,7 +100,7 @@ describe("a missing part is reported in one line with how to get it, and the exi
     expect(code).toBe(1);
   });
 
-  test("Redis, where there is no apt", () => {
+  test("Redis, without apt", () => {
     npxThatInstalls();
     const { code, lines } = setUp();
     expect(lines.at(-1)).toMatch(/^set-up: Redis 7\.2 or newer is needed: put .* on PATH$/);
@@ -132,7 +132,7 @@ describe("packages are installed once", () => {
     redis("7.10.1");
   });
 
-  test("a second run prints and does nothing", () => {
+  test("and a second run prints and does nothing", () => {
     expect(setUp().code).toBe(0);
     expect(readFileSync(join(checkout, "calls"), "utf8")).toBe(
       "-y pnpm@12.4.2 install --frozen-lockfile\n",
@@ -152,9 +152,9 @@ describe("packages are installed once", () => {
     expect(calls()).toBe(2);
   });
 
-  test("though a killed set-up left its lock", () => {
+  test("even if a killed set-up left its lock", () => {
     mkdirSync(join(checkout, ".holdfast"));
-    // Above the largest process id that Linux gives out.
+    // Above the largest process ID of Linux.
     writeFileSync(join(checkout, ".holdfast/setup.lock"), "4194305");
     expect(setUp().code).toBe(0);
     expect(readdirSync(join(checkout, ".holdfast"))).not.toContain("setup.lock");
@@ -186,7 +186,7 @@ describe("a program that Debian installs as a service", () => {
     );
   });
 
-  test("is unpacked and not installed, with the libraries that it lacks, by any user", () => {
+  test("is unpacked, not installed, with its missing libraries, and needs no root", () => {
     expect(setUp("scripts/setup.mjs", "--for=dashboards").code).toBe(0);
     const asked = readFileSync(join(checkout, "apt"), "utf8").trim().split("\n");
     expect(asked.filter((line) => !line.includes("--simulate"))).toEqual([
@@ -198,14 +198,14 @@ describe("a program that Debian installs as a service", () => {
     expect(libraries).toBe(join(checkout, ".holdfast/tools/files/usr/lib/x86_64-linux-gnu"));
   });
 
-  test("is brought once", () => {
+  test("is downloaded only once", () => {
     setUp("scripts/setup.mjs", "--for=dashboards");
     rmSync(join(checkout, "apt"));
     expect(setUp("scripts/setup.mjs", "--for=dashboards")).toEqual({ code: 0, lines: [""] });
     expect(existsSync(join(checkout, "apt"))).toBe(false);
   });
 
-  test("is not brought where there is one", () => {
+  test("is not downloaded if it is installed", () => {
     program("prometheus", "");
     expect(setUp("scripts/setup.mjs", "--for=dashboards").code).toBe(0);
     expect(existsSync(launcher())).toBe(false);
@@ -213,7 +213,7 @@ describe("a program that Debian installs as a service", () => {
 });
 
 describe("the scripts", () => {
-  test("need no package: they import from Node and from each other", () => {
+  test("need no packages: they import only from Node and from each other", () => {
     const seen = new Set<string>();
     const foreign: string[] = [];
     const visit = (file: string): void => {
@@ -232,9 +232,9 @@ describe("the scripts", () => {
     expect([...seen]).toContain(join(root, "scripts/setup/unpack.mjs"));
   });
 
-  // A checkout that was installed by hand has no stamp, and a test must not install over it.
+  // A checkout that was installed by hand has no stamp; a test must not overwrite it.
   test.skipIf(!packagesAreThere())(
-    "find that all is there, and say and install nothing (needs a set-up checkout)",
+    "print and install nothing if everything is installed (needs a set-up checkout)",
     () => {
       const { status, stderr } = spawnSync(node, ["scripts/setup.mjs"], {
         cwd: root,

@@ -22,8 +22,8 @@ const green = file("passed", "passed", "passed", "pending", "todo");
 const two: ReturnType<typeof tally>["skipped"] = [["a.test.ts", ["test 2", "test 3"]]];
 
 test.each<[string, unknown[], number, number, ReturnType<typeof tally>]>([
-  ["all green", [green], 0, 0, { passed: 2, failed: 0, skipped: two }],
-  ["a red test", [green, file("failed", "failed")], 1, 0, { passed: 2, failed: 1, skipped: two }],
+  ["passed tests", [green], 0, 0, { passed: 2, failed: 0, skipped: two }],
+  ["a failure", [green, file("failed", "failed")], 1, 0, { passed: 2, failed: 1, skipped: two }],
   [
     "a file that does not load",
     [green, file("failed")],
@@ -32,7 +32,7 @@ test.each<[string, unknown[], number, number, ReturnType<typeof tally>]>([
     { passed: 2, failed: 1, skipped: two },
   ],
   [
-    "a failed hook after green tests",
+    "a failed hook after passed tests",
     [file("failed", "passed")],
     1,
     0,
@@ -41,13 +41,13 @@ test.each<[string, unknown[], number, number, ReturnType<typeof tally>]>([
   ["an unhandled error", [green], 1, 0, { passed: 2, failed: 1, skipped: two }],
   ["two failed checks", [green], 0, 2, { passed: 2, failed: 2, skipped: two }],
   ["no test at all", [], 1, 0, { passed: 0, failed: 1, skipped: [] }],
-])("%s", (_name, testResults, exitCode, failedChecks, expected) => {
+])("counts %s", (_name, testResults, exitCode, failedChecks, expected) => {
   const report = join(directory, "report.json");
   writeFileSync(report, JSON.stringify({ testResults }));
   expect(tally(report, exitCode, failedChecks)).toEqual(expected);
 });
 
-test("a report that was never written", () => {
+test("counts a report that was never written as a failure", () => {
   expect(tally(join(directory, "none.json"), 137, 0)).toEqual({
     passed: 0,
     failed: 1,
@@ -55,7 +55,7 @@ test("a report that was never written", () => {
   });
 });
 
-test("a long failure is cut, everything else passes", () => {
+test("cuts a long failure, and passes on everything else", () => {
   const long = Array.from({ length: 200 }, (_, at) => `property ${at}`);
   const lines = [
     " FAIL  unit  a.test.ts > one",

@@ -10,13 +10,13 @@ const root = join(import.meta.dirname, "../..");
 test
   .skipIf(!hasAll("systemd-analyze"))
   .each(["deploy/systemd/holdfast.service", "deploy/redis/holdfast-redis@.service"])(
-  "%s is a good unit (needs systemd, and root)",
+  "%s is a valid unit (needs systemd, and root)",
   (path) => {
     const folder = mkdtempSync(join(tmpdir(), "holdfast-unit-"));
     try {
       const text = readFileSync(join(root, path), "utf8");
       const file = join(folder, basename(path).replace("@", "@redis"));
-      // The program is where a package or an administrator puts it.
+      // The program's path depends on the installation, so the test uses another program.
       writeFileSync(file, text.replace(/^(ExecStart=)\/\S+/m, "$1/bin/true"));
       const { status, stderr } = spawnSync("systemd-analyze", ["verify", file], {
         encoding: "utf8",

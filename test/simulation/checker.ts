@@ -1,10 +1,10 @@
 import { type Change, type ManagedObject, stateValues } from "@holdfast/engine";
 import { type Acknowledged, contains, noteOf, rankOf, valuesOf } from "./ledger.ts";
 
-/** What a client was answered. */
+/** The answer to a client. */
 export type Answer =
   | { readonly kind: "done" }
-  /** State and attributes, or the material where that was asked for. */
+  /** State and attributes; `material` is the answer to a Get. */
   | {
       readonly kind: "read";
       readonly rank: number;
@@ -15,7 +15,7 @@ export type Answer =
   | { readonly kind: "notFound" }
   | { readonly kind: "refused"; readonly reason: string };
 
-/** One operation of a client, as the checker looks at it. */
+/** One operation of a client, in the form that the checker needs. */
 export interface Observation {
   readonly node: string;
   readonly operation: string;
@@ -23,35 +23,35 @@ export interface Observation {
   readonly askedMs: number;
   readonly answeredMs: number;
   readonly answer: Answer;
-  /** The region whose store served it all the time; undefined where it changed meanwhile. */
+  /** The region whose store served it; undefined if more than one store was read. */
   readonly store: string | undefined;
 }
 
-/** A promise that was broken. */
+/** A broken promise. */
 export class Violation extends Error {
   override readonly name = "Violation";
 }
 
-/** Holds every answer that clients got against what they were promised. */
+/** Compares every answer to clients with the promises made to them. */
 export class Checker {
   readonly #regions: readonly string[];
   readonly #changes = new Map<string, Acknowledged[]>();
-  /** Region and object → the highest rank that its store has shown, and when that was answered. */
+  /** Region and object → the rising ranks that its store has shown, and when. */
   readonly #shown = new Map<string, { readonly rank: number; readonly atMs: number }[]>();
-  /** Object → since when anybody was shown that it is destroyed. */
+  /** Object → when a client was first shown that it is destroyed. */
   readonly #destroyed = new Map<string, number>();
   /** Object and text → the writes that replaced it. */
   readonly #replaced = new Map<string, Acknowledged[]>();
-  /** Text → how often a commit of it was begun: a request that is not sure decides anew, and may write it again. */
+  /** Text → how often its commit was begun: a request without a clear result may write it again. */
   readonly #tried = new Map<string, number>();
-  /** Object and text → what somebody tried to put in its place. */
+  /** Object and text → the texts that clients tried to put in its place. */
   readonly #successors = new Map<string, string[]>();
   /** Region, object and text → when its store showed it. */
   readonly #notes = new Map<string, number>();
   readonly #epochs = new Map<string, unknown>();
   /** Region → how often its store was lost. */
   readonly #losses = new Map<string, number>();
-  /** Region → until when its store may have been behind what it had before it was lost. */
+  /** Region → the time until which its store may lack what it had before it was lost. */
   readonly #behindMs = new Map<string, number>();
   acknowledged = { shared: 0, alone: 0 };
   looks = 0;
@@ -85,7 +85,7 @@ export class Checker {
     }
   }
 
-  /** A client was answered. */
+  /** A client got an answer. */
   observe(seen: Observation): void {
     this.looks += 1;
     const { answer, id } = seen;
@@ -98,7 +98,7 @@ export class Checker {
     if (answer.kind === "read") this.#read(seen, answer);
   }
 
-  /** A region's store was lost: what only it had is gone, where `elsewhere` does not have it. */
+  /** A region's store was lost: what only it had is gone, unless `elsewhere` has it. */
   lost(region: string, elsewhere: (id: string) => ManagedObject | undefined): void {
     this.#losses.set(region, (this.#losses.get(region) ?? 0) + 1);
     this.#behindMs.set(region, Number.POSITIVE_INFINITY);
@@ -113,7 +113,7 @@ export class Checker {
     }
   }
 
-  /** A destruction that only the lost store had is gone with it, whoever saw it; one that was acknowledged both have. */
+  /** Forgets a destruction that only the lost store had; both regions have acknowledged ones. */
   #forgetDestroyed(elsewhere: (id: string) => ManagedObject | undefined): void {
     for (const id of [...this.#destroyed.keys()]) {
       const other = elsewhere(id);
@@ -124,7 +124,7 @@ export class Checker {
     }
   }
 
-  /** A region's store has all that the other region had. */
+  /** A region's store now has everything that the other region had. */
   level(region: string, nowMs: number): void {
     if (this.#behindMs.get(region) === Number.POSITIVE_INFINITY) {
       this.#behindMs.set(region, nowMs);
@@ -141,9 +141,9 @@ export class Checker {
     this.#epochs.set(key, leader);
   }
 
-  /** What is in a store now. */
+  /** Checks an object that is in a store now. */
   inspect(region: string, object: ManagedObject): void {
-    // An old copy that was put back in a cut knows nothing of a Destroy, and takes changes as it always did.
+    // An old copy that was put back during a cut lacks a Destroy, and still accepts changes.
     if (this.#losses.size > 0) return;
     const { activated, deactivated, compromised, destroyed } = object.facts;
     const active =
@@ -152,7 +152,7 @@ export class Checker {
     throw new Violation(`${object.uniqueIdentifier} was destroyed while active, in ${region}`);
   }
 
-  /** At the end, when everything is healed: every region has everything that was acknowledged and not lost. */
+  /** Checks at the end, after healing, that a region has everything acknowledged and not lost. */
   settle(region: string, record: (id: string) => ManagedObject | undefined): void {
     for (const change of this.#all()) {
       if (change.lost || contains(record(change.id), change)) continue;
@@ -187,7 +187,7 @@ export class Checker {
   #read(seen: Observation, { rank, note, values }: Answer & { readonly kind: "read" }): void {
     const destroyed = rank >= stateValues.Destroyed;
     if (!destroyed && (this.#destroyed.get(seen.id) ?? Number.POSITIVE_INFINITY) < seen.askedMs) {
-      this.#fail("a destroyed object is none any more", seen);
+      this.#fail("a destroyed object is no longer destroyed", seen);
     }
     if (destroyed) this.#shownDestroyed(seen.id, seen.answeredMs);
     for (const change of this.#changes.get(seen.id) ?? []) {
@@ -202,9 +202,9 @@ export class Checker {
     this.#notBackwards(seen, rank);
   }
 
-  /** A write that replaced what it read stays: the text that it replaced does not come back. */
+  /** A text that a write has replaced must not come back. */
   #notReplaced(seen: Observation, note: string): void {
-    // A text that was written again is at two places in the order of writes.
+    // A text that was written twice has two positions in the order of writes.
     if ((this.#tried.get(note) ?? 0) > 1) return;
     for (const by of this.#replaced.get(`${seen.id} ${note}`) ?? []) {
       if (this.#mustShow(by, seen)) {
@@ -214,8 +214,8 @@ export class Checker {
   }
 
   /**
-   * A store that was put back to an old copy does not know it, and in a cut nobody tells it: until it was level it may
-   * show what that copy has.
+   * A store with an old copy does not know that it is old, and cannot learn it during a cut: until it is level, it may
+   * show what the copy has.
    */
   #isBehind({ store, askedMs }: Observation): boolean {
     return [...this.#behindMs].some(
@@ -223,7 +223,7 @@ export class Checker {
     );
   }
 
-  /** Shared changes show everywhere; others in the store that has them, while it is not lost. */
+  /** Shared changes must show everywhere; others in the stores that have them, unless lost. */
   #mustShow(change: Acknowledged, { askedMs, store }: Observation): boolean {
     if (change.lost || change.atMs >= askedMs) return false;
     return change.shared || (store !== undefined && change.regions.has(store));
@@ -243,11 +243,11 @@ export class Checker {
     }
   }
 
-  /** What a store has shown in the place of a text, the same store does not take back. */
+  /** Once a store has shown a later text, it must not show the earlier one again. */
   #noteNotBackwards(seen: Observation, note: string): void {
     const { store, id, askedMs, answeredMs } = seen;
     if (store === undefined) return;
-    // A text that was written again is at two places in the order of writes.
+    // A text that was written twice has two positions in the order of writes.
     const isOnce = (text: string): boolean => (this.#tried.get(text) ?? 0) <= 1;
     const later = this.#successors.get(`${id} ${note}`) ?? [];
     const shown = later.find(

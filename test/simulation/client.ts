@@ -22,10 +22,10 @@ import { decode, encode, type Item } from "@holdfast/ttlv";
 import type { Answer } from "./checker.ts";
 import { valueTags, valueText } from "./ledger.ts";
 
-/** The instance of all histories; it lies in partition 0, the only one that they use. */
+/** The instance of all histories; it is in partition 0, the only one that they use. */
 export const instance = "instance-153";
 
-/** What a client may ask for. */
+/** The requests that a client may send. */
 export type Wish =
   | { readonly kind: "create" }
   | { readonly kind: "get"; readonly id: string }
@@ -38,32 +38,32 @@ export type Wish =
   | { readonly kind: "name"; readonly id: string; readonly text: string }
   | { readonly kind: "locate" };
 
-/** A change that the store took, as the engine gave it. */
+/** A change that the engine committed and the store accepted. */
 interface Made {
   readonly before: ManagedObject | undefined;
   readonly after: ManagedObject;
 }
 
-/** What a request came to. */
+/** The result of a request. */
 export interface Reply {
   readonly answer: Answer;
   readonly id: string;
   readonly made: readonly Made[];
-  /** What was read last, on which an answer rests that changed nothing. */
+  /** The object that was read last: an answer that changes nothing is based on it. */
   readonly rests: ManagedObject | undefined;
 }
 
-/** What a client needs of a node. */
+/** The parts of a node that a client needs. */
 export interface ClientParts extends Omit<EngineOptions, "interop"> {
-  /** Told of what is about to be committed, whatever comes of it. */
+  /** Called before each commit, whatever its result. */
   readonly tried: (change: Change) => void;
-  /** Changes what the engine commits: a fault that is put in. */
+  /** Alters what the engine commits: a planted fault. */
   readonly alter?: ((changes: readonly Change[]) => readonly Change[]) | undefined;
 }
 
 const version = "2.1";
 
-/** Sends one request to an engine of its own on a node's store, so that what it did is known to be its doing. */
+/** Sends one request to its own engine on a node's store, so that its changes are known. */
 export async function ask(parts: ClientParts, wish: Wish): Promise<Reply> {
   const { alter, store, tried, ...rest } = parts;
   const made: Made[] = [];
@@ -87,7 +87,7 @@ interface Watching {
   readonly alter: ClientParts["alter"];
 }
 
-/** The store as the engine sees it, with what it committed noted. */
+/** The engine's store, which records what the engine committed. */
 function watched(store: ObjectStore, { made, read, tried, alter }: Watching): ObjectStore {
   return {
     read: async (...args) => {
@@ -168,7 +168,7 @@ const looked = [
   ...valueTags.map((tag) => ({ tag, key: "" })),
 ];
 
-/** Reasons by which a KMIP 2.1 client takes an object for lost. */
+/** Reasons for which a KMIP 2.1 client believes that an object is lost. */
 const absent = new Set(["ItemNotFound", "ObjectNotFound"]);
 
 function answerOf(wish: Wish, item: ResponseItem): Answer {

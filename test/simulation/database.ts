@@ -11,13 +11,13 @@ import {
   type Tag,
 } from "@holdfast/engine";
 
-/** Where a value lies; `Value` is only for the compiler. */
+/** The key of a value; `Value` is only for the compiler. */
 export interface Key<Value> {
   readonly name: string;
   readonly value?: Value;
 }
 
-/** A record in a store, with what is local to it. */
+/** A record in a store, with its local data. */
 export interface Row {
   readonly object: ManagedObject;
   readonly tag: Tag;
@@ -25,7 +25,7 @@ export interface Row {
   readonly created: number;
   /** Change number. */
   readonly number: number;
-  /** Its bytes do not decode. */
+  /** The bytes do not decode. */
   readonly damaged?: boolean;
 }
 
@@ -35,7 +35,7 @@ export interface Counters {
   readonly created: number;
 }
 
-/** An agreed operation's hold on one record. */
+/** An agreed operation's reservation of one record. */
 export interface Hold {
   readonly operation: string;
   readonly instance: string;
@@ -43,10 +43,10 @@ export interface Hold {
   readonly sinceMs: number;
 }
 
-/** What one script changed, so that it can be repeated elsewhere and taken back. */
+/** The changes of one script, so that they can be repeated elsewhere and undone. */
 export type Entry = readonly (readonly [key: string, before: unknown, after: unknown])[];
 
-/** Counts what lies in no partition's records: levels, cursors, reservations. */
+/** The partition number that counts changes outside of records: levels, cursors, reservations. */
 export const metaPartition = -1;
 
 const none: Counters = { change: 0, promised: 0, created: 0 };
@@ -67,11 +67,11 @@ export const keys = {
   }),
 };
 
-/** Rows and holds of a partition; small in a simulation, so that a list will do. */
+/** The rows of a partition; there are few in a simulation, so a list is enough. */
 type Rows = readonly Row[];
 type Holds = readonly Hold[];
 
-/** The keys of one Redis process, read by scripts and changed by them whole or not at all. */
+/** The keys of one Redis process; a script changes them completely or not at all. */
 export class Tables {
   readonly #cells: Map<string, unknown>;
   readonly #full: boolean;
@@ -82,7 +82,7 @@ export class Tables {
     this.#full = full;
   }
 
-  /** Refuses what needs memory where there is none, before anything is written. */
+  /** Refuses a script that needs memory if memory is full, before anything is written. */
   requireRoom(): void {
     if (this.#full) throw new StoreUnavailable("full", "no room");
   }
@@ -96,7 +96,7 @@ export class Tables {
     put(this.#cells, key.name, value);
   }
 
-  /** What was changed through this view. */
+  /** The changes that were made through this view. */
   entry(): Entry {
     return this.#changed;
   }
@@ -105,7 +105,7 @@ export class Tables {
     return this.get(keys.counters(partition)) ?? none;
   }
 
-  /** Counts a change of something that is not a record, so that reads of it know what they wait for. */
+  /** Counts a change outside of records, so that reads of it know which number they wait for. */
   count(): void {
     const { change, created } = this.counters(metaPartition);
     const next = change + 1;
@@ -117,7 +117,7 @@ export class Tables {
     return this.get(rowsKey(partition)) ?? [];
   }
 
-  /** The record of an identifier in the partition of an instance, whosever it is. */
+  /** The record of an identifier in an instance's partition, even if another instance owns it. */
   row(instance: string, id: string): Row | undefined {
     return this.rows(partitionOf(instance)).find(({ object }) => object.uniqueIdentifier === id);
   }
@@ -142,7 +142,7 @@ export class Tables {
     return this.holds().find((hold) => hold.instance === instance && hold.id === id);
   }
 
-  /** What is known before any instance is never closed. */
+  /** The system instance, which exists before any other, is never closed. */
   statusOf(instance: string): InstanceStatus | undefined {
     if (instance === systemInstance) return "Installed";
     return this.get(keys.status(instance)) as InstanceStatus | undefined;
@@ -155,12 +155,12 @@ function rowsKey(partition: number): Key<Rows> {
   return { name: `r/${partition}` };
 }
 
-/** Repeats what a script did. */
+/** Repeats the changes of a script. */
 export function redo(cells: Map<string, unknown>, entry: Entry): void {
   for (const [key, , after] of entry) put(cells, key, after);
 }
 
-/** Takes back what a script did last. */
+/** Undoes the changes of the last script. */
 export function undo(cells: Map<string, unknown>, entry: Entry): void {
   for (const [key, before] of entry.toReversed()) put(cells, key, before);
 }

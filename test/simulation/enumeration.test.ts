@@ -2,13 +2,13 @@ import { describe, expect, test } from "vitest";
 import { enumerate } from "./enumeration.ts";
 import { plans } from "./plans.ts";
 
-/** The largest plans are looked at in part, unless the environment asks for more; `npm run simulate -- --enumerate`. */
+/** Large plans are enumerated only in part, unless SIMULATION_STATES is larger (`--enumerate`). */
 const partMax = Number(process.env["SIMULATION_STATES"] ?? 800);
 const longMs = 600_000;
 
 describe("Destroy, Activate, a leader, a cut and a read in every order", () => {
   test.each(plans)(
-    "$name",
+    "break no promise: $name",
     async ({ plan, large }) => {
       const found = await enumerate(plan, large ? { statesMax: partMax } : {});
       const { states, interleavings, executions } = found;
@@ -20,7 +20,7 @@ describe("Destroy, Activate, a leader, a cut and a read in every order", () => {
     longMs,
   );
 
-  test("a Destroy without agreement is found", async () => {
+  test("reveal a Destroy without agreement", async () => {
     const flaw = "Destroy with preferred instead of agreement";
     const plan = {
       destroyer: "a",

@@ -3,28 +3,28 @@ import type { Flaw } from "./flaws.ts";
 import { settled } from "./scheduler.ts";
 import { type Plan, SmallWorld } from "./small-world.ts";
 
-/** What became of an enumeration. */
+/** The result of an enumeration. */
 export interface Enumerated {
   /** Different states that were reached. */
   readonly states: number;
-  /** Orders of all steps, those that lead through the same states included. */
+  /** The number of orders of all steps, including those through the same states. */
   readonly interleavings: bigint;
   readonly executions: number;
-  /** True where `statesMax` was reached before the end. */
+  /** True if `statesMax` was reached before the end. */
   readonly cutShort: boolean;
   readonly failure: unknown;
   /** The steps that led to the failure. */
   readonly trace: readonly string[];
 }
 
-/** A state's successors, once it was looked at. */
+/** The successors of each visited state. */
 type Graph = Map<string, string[]>;
 
 const stepsMax = 200;
 
 /**
- * Every order of the steps of a plan, depth first: each execution follows a prefix of choices and then always takes the
- * first. Where a state was seen before, what follows from it is known: an actor depends on nothing but what it was told.
+ * Tries every order of the steps of a plan, depth first: each execution follows a prefix of choices and then always
+ * takes the first step. It stops at a known state: an actor depends only on what it was told.
  */
 export async function enumerate(
   plan: Plan,
@@ -57,7 +57,7 @@ interface Failed {
   readonly trace: readonly string[];
 }
 
-/** One execution: along its prefix, and from there always the first step, until nothing is new any more. */
+/** Follows the prefix, and then always takes the first step, up to a known state. */
 async function execute(
   { plan, flaw, key }: Start,
   prefix: readonly number[],
@@ -83,7 +83,7 @@ async function execute(
   return { failure: new Error(`not at its end after ${stepsMax} steps`), trace };
 }
 
-/** Where an execution is. */
+/** The position of an execution. */
 interface Path {
   readonly world: SmallWorld;
   readonly graph: Graph;
@@ -94,7 +94,7 @@ interface Path {
   from: string | undefined;
 }
 
-/** Notes the present state as one that follows from the one before; whether it was looked at already. */
+/** Records the current state as a successor of the last one; returns whether it is known. */
 function isKnown(path: Path): boolean {
   const { world, graph, open, prefix, chosen, from } = path;
   const state = world.state();
@@ -127,7 +127,7 @@ function summary(graph: Graph, executions: number) {
   };
 }
 
-/** How many orders of steps lead from a state to an end; no state is reached twice in one of them. */
+/** How many orders of steps lead from a state to an end; none of them reaches a state twice. */
 function ways(state: string, graph: Graph, counts: Map<string, bigint>): bigint {
   const known = counts.get(state);
   if (known !== undefined) return known;

@@ -6,7 +6,7 @@ import type { RedisProcess } from "./redis-process.ts";
 import { initialise } from "./scripts.ts";
 import type { World } from "./world.ts";
 
-/** A fault that begins, and how it ends. */
+/** A fault that has begun, and how to end it. */
 interface Begun {
   readonly what: string;
   readonly end?: () => void;
@@ -14,7 +14,7 @@ interface Begun {
 
 type Fault = (world: World, random: Random) => Begun | undefined;
 
-/** What can go wrong, by name; chosen by chance, overlapping as it comes. */
+/** The faults by name; they are chosen at random, and may overlap. */
 export const faults: Readonly<Record<string, Fault>> = {
   "cut between the regions": (world) => {
     const [a, b] = [namesOf(world, "a"), namesOf(world, "b")];
@@ -133,7 +133,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
 };
 
-/** The store of one region is lost or put back: at most once a history, since no two regions fail for good. */
+/** Loses a region's store or puts back an old copy; once per history, so one region stays intact. */
 export function loseStore(world: World, random: Random, copies: Copies): string | undefined {
   const group = random.pick(world.groups);
   const other = world.groups.find((each) => each !== group);
@@ -147,7 +147,7 @@ export function loseStore(world: World, random: Random, copies: Copies): string 
     return fresh;
   });
   if (cells !== undefined) return `${group.region}: an old copy`;
-  // A node stays with the store that it began with: an operator restarts it.
+  // A node keeps to the store that it started with, so an operator restarts it.
   for (const node of world.nodes) {
     if (node.region !== group.region || !node.lives) continue;
     node.kill();
@@ -156,7 +156,7 @@ export function loseStore(world: World, random: Random, copies: Copies): string 
   return `${group.region}: empty, initialised anew`;
 }
 
-/** Copies that an operator may put back, by region. */
+/** By region: copies that an operator may put back. */
 export type Copies = Map<string, ReadonlyMap<string, unknown>>;
 
 function kill(world: World, random: Random, forget: boolean): Begun | undefined {

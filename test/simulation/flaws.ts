@@ -9,7 +9,7 @@ import {
 import type { Peer, PeerStore, RegionalParts, RegionalStore } from "@holdfast/regions";
 import type { StoreFlaw } from "./scripts.ts";
 
-/** Faults that can be put into a simulation; none of them can be switched on in the product. */
+/** Faults that can be planted in a simulation; none of them can be switched on in the product. */
 export type Flaw =
   | StoreFlaw
   | "Item Not Found on an unreachable peer"
@@ -19,9 +19,9 @@ export type Flaw =
   | "last writer wins without the stamp rule"
   | "a region as the writer of a value";
 
-/** The kind of fault that brings each flaw out; any kind will do for the others. */
+/** The kind of fault that reveals each flaw; any kind reveals the others. */
 export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
-  // A fail-over hands out the same number twice.
+  // A fail-over gives the same number twice.
   "a counter as version": "primary lost while its replica is behind",
   "acknowledge before the barrier": "primary lost while its replica is behind",
   "no-change answered without a barrier": "primary lost while its replica is behind",
@@ -33,7 +33,7 @@ export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
   "a region as the writer of a value": "node cut from its Redis",
 };
 
-/** How a node's parts are replaced by faulty ones; those of "no flaw" are the parts themselves. */
+/** Functions that replace a node's parts by faulty ones; without a flaw they return the parts. */
 export interface Flaws {
   readonly store: ReadonlySet<StoreFlaw>;
   readonly numbers: WeakMap<ManagedObject, number>;
@@ -42,12 +42,12 @@ export interface Flaws {
   readonly peer: (peer: Peer) => Peer;
   readonly service: (service: PeerStore, store: RegionalStore, peers: readonly Peer[]) => PeerStore;
   readonly client: (store: ObjectStore) => ObjectStore;
-  /** What names the values that a process adds. */
+  /** The name for the values that a process adds. */
   readonly writer: (own: Writer, region: string) => Writer;
   readonly alter: (changes: readonly Change[], region: string, wallMs: number) => readonly Change[];
 }
 
-/** The parts of a node with one flaw, or without. */
+/** The parts of a node with one flaw, or with none. */
 export function flawsOf(flaw: Flaw | undefined): Flaws {
   const sound: Flaws = {
     store: new Set(),
@@ -67,7 +67,7 @@ export function flawsOf(flaw: Flaw | undefined): Flaws {
     : { ...sound, ...faulty };
 }
 
-/** What a flaw replaces; those of the store are in the store itself. */
+/** The parts that each flaw replaces; flaws of the store are in the store itself. */
 const faultyParts: Readonly<Record<Flaw, Partial<Flaws> | "store">> = {
   "no tag check": "store",
   "a counter as version": "store",
@@ -137,7 +137,7 @@ function storeThatIsLevel(own: OwnStore): OwnStore {
   });
 }
 
-/** Stamps are what the clock says, whatever they replace. */
+/** Stamps come only from the clock, even if they replace a later one. */
 function clockStamps(
   changes: readonly Change[],
   region: string,

@@ -6,21 +6,21 @@ import type { Answer, StoreFlaw } from "./scripts.ts";
 import type { Keeper, Session } from "./sim-store.ts";
 import type { SubmitOptions } from "./store-session.ts";
 
-/** Something that one actor can do next. */
+/** A step that one actor can take next. */
 export interface Step {
   readonly actor: string;
   readonly label: string;
   readonly run: () => void;
 }
 
-/** Where every step waits until it is chosen: what remains between two of them runs by itself. */
+/** Every step waits here until it is chosen; everything between two steps runs by itself. */
 export class Gate {
   #waiting: Step[] = [];
-  /** Actor → everything that it was told so far, on which alone depends what it does next. */
+  /** Actor → everything that it was told so far; its next steps depend only on that. */
   readonly #told = new Map<string, string>();
   taken = 0;
 
-  /** Waits to be chosen; `work` is then done in one step, and what it answers is told to the actor. */
+  /** Waits until it is chosen; then runs `work` in one step, and tells the actor the result. */
   pass<Value>(
     actor: string,
     label: string,
@@ -47,7 +47,7 @@ export class Gate {
     });
   }
 
-  /** What can be done now, in an order that depends on the actors alone. */
+  /** The possible next steps, in an order that depends only on the actors. */
   get steps(): readonly Step[] {
     return this.#waiting.toSorted((one, other) => (nameOf(one) < nameOf(other) ? -1 : 1));
   }
@@ -58,13 +58,13 @@ export class Gate {
     step.run();
   }
 
-  /** Names the state of all actors. */
+  /** A name for the state of all actors. */
   state(): string {
     const told = [...this.#told].toSorted(([a], [b]) => (a < b ? -1 : 1));
     return `${told.map(([actor, what]) => `${actor}:${what}`).join()} ${this.steps.map(nameOf).join()}`;
   }
 
-  /** An actor was told something that is not a step of its own. */
+  /** Adds a result to what an actor was told. */
   #tell(actor: string, label: string, value: unknown): void {
     const before = this.#told.get(actor) ?? "";
     const text = JSON.stringify(value, (_key, part: unknown) =>
@@ -78,12 +78,12 @@ function nameOf({ actor, label }: Step): string {
   return `${actor} ${label}`;
 }
 
-/** A short name of a text. */
+/** A short name for a text. */
 export function shortHash(text: string): string {
   return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }
 
-/** One actor's way to a region's store in which every step is durable at once. */
+/** One actor's access to a region's store, in which every step is durable at once. */
 export class GateKeeper implements Keeper, Session {
   readonly flaws: ReadonlySet<StoreFlaw>;
   readonly storeId: string;
@@ -92,7 +92,7 @@ export class GateKeeper implements Keeper, Session {
   readonly #cells: Map<string, unknown>;
   readonly #background: () => boolean;
 
-  /** While `background` says so, steps are taken at once: they are of no interest. */
+  /** While `background` returns true, steps run at once: their order is not of interest. */
   constructor(
     gate: Gate,
     actor: string,
@@ -136,7 +136,7 @@ export class GateKeeper implements Keeper, Session {
   assert(): void {}
 
   async tryWrite(): Promise<boolean> {
-    // Fresh is of no interest here.
+    // The Fresh attribute is not of interest here.
     return false;
   }
 
@@ -157,7 +157,7 @@ export class GateKeeper implements Keeper, Session {
   }
 }
 
-/** An actor's clock: it moves when the actor's waiting is chosen to be over. A wait of `endlessMs` is never over by itself. */
+/** An actor's clock: it moves when a wait's end is chosen. A wait of `endlessMs` never ends. */
 export function gateTimers(
   gate: Gate,
   actor: string,
@@ -169,7 +169,7 @@ export function gateTimers(
     wallMs: () => 1_780_000_000_000 + nowMs,
     monotonicMs: () => nowMs,
     sleep: (ms, signal) => {
-      // What watches in the background has seen what it looks for, and looks no more.
+      // Background watchers have already seen what they wait for, and never continue.
       if (background() || ms === 100 || ms === endlessMs) return new Promise(() => undefined);
       if (signal?.aborted === true) return Promise.reject(new Error("called off"));
       const over = (): void => {

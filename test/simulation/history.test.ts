@@ -2,11 +2,11 @@ import { describe, expect, test } from "vitest";
 import { flawNames, focusOf } from "./flaws.ts";
 import { type HistoryOptions, type HistoryResult, runHistory } from "./history.ts";
 
-/** Histories from seed 1 on of the product as it is. */
+/** The number of histories of the unchanged product, from seed 1 on. */
 const histories = 150;
-/** Within so many every planted fault shows; with today's code within 47. */
+/** Every planted fault must show within so many histories; with today's code 47 are enough. */
 const faultyMax = 400;
-/** So long, on a machine that is busy with other things. */
+/** The timeout, for a machine that is busy with other work. */
 const longMs = 900_000;
 
 async function firstFailure(
@@ -25,7 +25,7 @@ function told(result: HistoryResult | undefined): string {
   return `seed ${result.seed}: ${String(result.failure)}\n${result.lines.slice(-60).join("\n")}`;
 }
 
-test("a seed is a history: the same one each time, whatever ran before", async () => {
+test("a seed always makes the same history, whatever ran before", async () => {
   const first = [];
   for (const seed of [3, 11, 12]) first.push((await runHistory(seed)).digest);
   for (const [at, seed] of [3, 11, 12].entries()) {
@@ -43,14 +43,14 @@ test(
   longMs,
 );
 
-describe("a fault that is put in is found by chance", () => {
+describe("a planted fault is found by random histories:", () => {
   test.each(flawNames)(
     "%s",
     async (flaw) => {
       const focus = focusOf[flaw];
       const found = await firstFailure({ flaw, focus }, faultyMax);
       expect(found?.failure, `not found in ${faultyMax} histories`).toBeDefined();
-      // The product as it is survives as many of the same.
+      // The unchanged product breaks no promise in as many of the same histories.
       const more = focus !== undefined || (found?.seed ?? 0) > histories;
       const sound = more ? await firstFailure({ focus }, found?.seed ?? 0) : undefined;
       expect(sound === undefined, told(sound)).toBe(true);

@@ -7,12 +7,12 @@ import type { SimNode } from "./node.ts";
 import type { Random } from "./random.ts";
 import { World } from "./world.ts";
 
-/** What became of a history. */
+/** The result of a history. */
 export interface HistoryResult {
   readonly seed: number;
-  /** Why it failed; undefined for one without violation. */
+  /** Why it failed; undefined if there was no violation. */
   readonly failure: unknown;
-  /** Names everything that happened in it. */
+  /** A hash of everything that happened in it. */
   readonly digest: string;
   readonly lines: readonly string[];
   readonly events: number;
@@ -25,12 +25,12 @@ export interface HistoryResult {
   readonly promotions: number;
 }
 
-/** By then everything serves. */
+/** By this time everything serves. */
 const startMs = 800;
-/** What is special about a history. */
+/** The options of a history. */
 export interface HistoryOptions {
   readonly flaw?: Flaw | undefined;
-  /** The one kind of fault that it has, instead of any. */
+  /** The only kind of fault that it has, instead of all kinds. */
   readonly focus?: string | undefined;
 }
 
@@ -80,7 +80,7 @@ class History {
     const failed = (): boolean => this.#world.failure !== undefined;
     await scheduler.run(startMs, failed);
     for (let client = 0; client < 3; client += 1) void this.#client();
-    // Who only looks is not held up by what waits, and so sees what others never would.
+    // Readers do not wait for changes, and so see states that other clients never see.
     const readers = this.#focus === undefined ? 0 : 3;
     for (let reader = 0; reader < readers; reader += 1) void this.#reader();
     const count = this.#random.below(6);
@@ -109,7 +109,7 @@ class History {
     };
   }
 
-  /** One client after the other request, each at an endpoint by chance. */
+  /** Sends one request after another, each to a random endpoint. */
   async #client(): Promise<void> {
     this.#clients += 1;
     const { scheduler, nodes } = this.#world;
@@ -122,7 +122,7 @@ class History {
     this.#clients -= 1;
   }
 
-  /** Values are often added at both nodes of a region at once: each may write to another store. */
+  /** Often adds values at both nodes of a region at once: each node may write to another store. */
   #sent(node: SimNode, wish: Wish): readonly Promise<void>[] {
     const sent = [this.#request(node, wish)];
     if (wish.kind !== "add" && wish.kind !== "name") return sent;
@@ -167,7 +167,7 @@ class History {
   #wish(): Wish {
     const random = this.#random;
     if (this.#objects.length === 0 || random.chance(0.1)) return { kind: "create" };
-    // Mostly those that others are at, too.
+    // Mostly objects that other clients use, too.
     const id = random.pick(this.#objects.slice(-3));
     const chance = random.below(100);
     if (chance < 30) return { kind: "look", id };
@@ -232,7 +232,7 @@ class History {
     trace.line("fault", "all healed");
   }
 
-  /** Everything comes back, and both regions have the same. */
+  /** Waits until everything serves again and both regions have the same records. */
   async #settle(failed: () => boolean): Promise<void> {
     const { scheduler, trace } = this.#world;
     const endMs = scheduler.nowMs + settleMaxMs;
@@ -247,7 +247,7 @@ class History {
     }
   }
 
-  /** What is not as it will be in the end. */
+  /** What has not settled yet. */
   #open(): string | undefined {
     const { nodes, groups } = this.#world;
     if (this.#clients > 0) return "clients are at work";
@@ -273,7 +273,7 @@ class History {
     return aside === undefined ? undefined : "a record was put aside";
   }
 
-  /** Every object at every endpoint, and every acknowledgement in every region. */
+  /** Reads every object at every endpoint, and checks every acknowledgement in every region. */
   async #lookAtAll(failed: () => boolean): Promise<void> {
     const world = this.#world;
     const { scheduler, nodes, groups, checker } = world;

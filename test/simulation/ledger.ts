@@ -6,12 +6,12 @@ import { tagOfObject } from "./scripts.ts";
 /** The attribute that clients write: the tag of Contact Information, one value for all regions. */
 const noteTag = 0x420022;
 
-/** How far an object is in its life: it never gets less, since facts are never taken back. */
+/** How far an object is in its life; this never decreases, since facts are never removed. */
 export function rankOf(object: ManagedObject): number {
   return stateValues[stateOf(object.facts)];
 }
 
-/** The text that a client wrote last, as a record has it, and how late that write counts. */
+/** The text that a client wrote last, as in the record, and the stamp of that write. */
 export function noteOf(object: ManagedObject): { readonly text: string; readonly us: number } {
   const register = object.registers.find(({ tag }) => tag === noteTag);
   const text = register?.value?.value;
@@ -21,29 +21,29 @@ export function noteOf(object: ManagedObject): { readonly text: string; readonly
 /** The tags of Name and of Object Group. */
 export const valueTags = [0x420053, 0x420056] as const;
 
-/** The values that clients added to an object; none of them is ever deleted. */
+/** The values that clients added to an object; clients never delete one. */
 export function valuesOf(object: ManagedObject): readonly string[] {
   return object.registers.flatMap(({ tag, value }) =>
     value !== undefined && valueTags.some((each) => each === tag) ? valueText(value) : [],
   );
 }
 
-/** What a Name or an Object Group says. */
+/** The text of a Name or an Object Group. */
 export function valueText({ value }: Item): string {
   const text = Array.isArray(value) ? (value as readonly Item[])[0]?.value : value;
   return typeof text === "string" ? text : "";
 }
 
-/** A change that a client was told to be done. */
+/** A change that was acknowledged to a client. */
 export interface Acknowledged {
   readonly kind: "create" | "state" | "note" | "value";
   readonly id: string;
   readonly atMs: number;
-  /** The object as the change left it. */
+  /** The object after the change. */
   readonly object: ManagedObject;
-  /** The regions whose own stores made it or took it in before it was acknowledged. */
+  /** The regions whose own stores had it before it was acknowledged. */
   readonly regions: ReadonlySet<string>;
-  /** True where every region had it then. */
+  /** True if every region had it then. */
   shared: boolean;
   /** True once the only store that had it was lost. */
   lost: boolean;
@@ -58,11 +58,11 @@ export function contains(object: ManagedObject | undefined, change: Acknowledged
   return noteOf(object).us >= noteOf(change.object).us;
 }
 
-/** Who has which form of which record durably, as the regions' own answers say. */
+/** Which region has which state of a record durably, according to the regions' answers. */
 export class Durability {
   readonly #regions = new Map<string, Set<string>>();
 
-  /** A region said that it has this record durably. */
+  /** A region reported that it has this record durably. */
   note(region: string, object: ManagedObject): void {
     const key = keyOf(object);
     const known = this.#regions.get(key) ?? new Set();

@@ -2,10 +2,10 @@ import type { Timers } from "@holdfast/engine";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 
-/** Wall clocks begin here. */
+/** The wall clocks' time at the start. */
 const epochMs = 1_780_000_000_000;
 
-/** One start of a node's process: what was set off in it dies with it. */
+/** One run of a node's process: everything that it started ends with it. */
 export class Life {
   readonly machine: Machine;
 
@@ -17,7 +17,7 @@ export class Life {
     return this.machine.life !== this;
   }
 
-  /** Something comes to this process: at once, when it is thawed, or never when it is gone. */
+  /** Runs something in this process: now, once it is thawed, or never if it has ended. */
   run(what: () => void): void {
     if (this.over) return;
     if (this.machine.frozen) {
@@ -28,12 +28,12 @@ export class Life {
     }
   }
 
-  /** Something that this process does after a time; answers how to call it off. */
+  /** Runs something in this process after a time; returns a function that cancels it. */
   after(ms: number, what: () => void): () => void {
     return this.machine.scheduler.after(ms, () => this.run(what));
   }
 
-  /** A promise for what comes from outside; `begin` gets how to settle it. */
+  /** A promise for something from outside; `begin` gets the functions that settle it. */
   wait<Value>(
     begin: (resolve: (value: Value) => void, reject: (error: unknown) => void) => void,
   ): Promise<Value> {
@@ -45,7 +45,7 @@ export class Life {
     });
   }
 
-  /** The timers that the product's code gets. */
+  /** The timers for the product's code. */
   readonly timers: Timers = {
     wallMs: () => this.machine.wallMs(),
     monotonicMs: () => this.machine.monotonicMs(),
@@ -71,12 +71,12 @@ export class Life {
   }
 }
 
-/** A machine with two clocks, on which a process lives, freezes, dies and starts again. */
+/** A machine with two clocks, on which a process runs, freezes, dies and restarts. */
 export class Machine {
   readonly name: string;
   readonly scheduler: Scheduler;
   readonly random: Random;
-  /** How far the wall clock is ahead. */
+  /** How far ahead the wall clock is. */
   skewMs = 0;
   life: Life | undefined;
   #frozen = false;
@@ -117,7 +117,7 @@ export class Machine {
     this.#frozen = true;
   }
 
-  /** Everything that came meanwhile comes now, in its order. */
+  /** Everything that arrived meanwhile runs now, in order. */
   thaw(): void {
     this.#frozen = false;
     const held = this.#held;

@@ -41,7 +41,7 @@ function tell(title: string, counts: ReadonlyMap<string, number>): void {
   for (const [name, count] of sorted) say(`  ${String(count).padStart(8)}  ${name}`);
 }
 
-// Traces of errors are for whoever looks at one history; making them costs all others a tenth of their time.
+// Stack traces help only with a single history; they would cost all others a tenth of their time.
 if (!values.trace) Error.stackTraceLimit = 0;
 
 async function enumerateAll(): Promise<void> {

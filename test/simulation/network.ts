@@ -1,27 +1,27 @@
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 
-/** How the network behaves. */
+/** The behaviour of the network. */
 export interface NetworkRules {
-  /** One way, between regions. */
+  /** The delay one way between regions. */
   readonly farMs: number;
-  /** Chance that a message is lost although nothing is cut. */
+  /** The probability that a message is lost without a cut. */
   readonly loss: number;
-  /** Chance that a message is much later than others. */
+  /** The probability that a message is much later than others. */
   readonly late: number;
 }
 
 const retryMs = 400;
 const retries = 8;
 
-/** Messages between places: late, in another order, lost, and nothing through a cut. */
+/** Messages between places: they may be late, out of order or lost; none passes a cut. */
 export class Network {
   readonly #scheduler: Scheduler;
   readonly #random: Random;
   rules: NetworkRules;
-  /** `from>to`, as often as something cuts it. */
+  /** `from>to` → how many cuts are on this way. */
   readonly #cuts = new Map<string, number>();
-  /** Messages that were lost. */
+  /** The number of lost messages. */
   lost = 0;
 
   constructor(scheduler: Scheduler, random: Random, rules: NetworkRules) {
@@ -34,7 +34,7 @@ export class Network {
     return (this.#cuts.get(`${from}>${to}`) ?? 0) === 0;
   }
 
-  /** Cuts the ways from each of `from` to each of `to`; answers what heals them. */
+  /** Cuts the ways from each of `from` to each of `to`; returns a function that heals them. */
   cut(from: readonly string[], to: readonly string[], bothWays: boolean): () => void {
     const ways = from.flatMap((one) => to.map((other) => `${one}>${other}`));
     const back = from.flatMap((one) => to.map((other) => `${other}>${one}`));
@@ -45,7 +45,7 @@ export class Network {
     };
   }
 
-  /** Sends a message; what is cut is lost, or comes late once the cut is healed. */
+  /** Sends a message; in a cut it is lost, or arrives late once the cut is healed. */
   send(from: string, to: string, arrive: () => void): void {
     const { loss, late, farMs } = this.rules;
     const random = this.#random;

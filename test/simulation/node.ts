@@ -32,9 +32,9 @@ import { SimStore } from "./sim-store.ts";
 import { StoreKeeper } from "./store-keeper.ts";
 import { StoreLink } from "./store-link.ts";
 
-/** What nodes tell the history that they are part of. */
+/** The events that nodes report to their history. */
 export interface NodeListener {
-  /** A region's own store says that it has these records durably. */
+  /** A region's own store has these records durably. */
   durable(region: string, objects: readonly StoredObject["object"][]): void;
   /** A region's own store was read. */
   read(region: string, ids: readonly string[]): void;
@@ -45,7 +45,7 @@ export interface NodeListener {
   crashed(error: unknown): void;
 }
 
-/** What a node is made of. */
+/** The parts of a node. */
 export interface NodeOptions {
   readonly machine: Machine;
   readonly region: string;
@@ -58,7 +58,7 @@ export interface NodeOptions {
   readonly listener: NodeListener;
 }
 
-/** A node of a region, with the product's own code in it. */
+/** A node of a region that runs the product's own code. */
 export class SimNode {
   readonly machine: Machine;
   readonly region: string;
@@ -71,7 +71,7 @@ export class SimNode {
     this.region = options.region;
   }
 
-  /** What it answers to the other region's nodes, while it lives. */
+  /** Its service for the other region's nodes, while it runs. */
   get service(): PeerStore | undefined {
     return this.#parts?.service;
   }
@@ -80,7 +80,7 @@ export class SimNode {
     return this.#parts?.store;
   }
 
-  /** What a client needs of it; undefined while it is down. */
+  /** Its parts that a client needs; undefined while it is down. */
   get client(): ClientParts | undefined {
     return this.#parts?.client;
   }
@@ -162,7 +162,7 @@ interface LeaderParts {
   readonly observe: (event: Event) => void;
 }
 
-/** The duties of design section 7 that change what other regions or clients see. */
+/** Starts the leader's duties that change what other regions or clients see. */
 function startLeader(
   life: Life,
   { region, lock }: NodeOptions,
@@ -179,7 +179,7 @@ function startLeader(
   new Leader({ lock: lock(life), own, timers, ids, observe, duties });
 }
 
-/** The own store with what it made durable, and what leaders wrote, told. */
+/** The own store, which reports what it made durable and what leaders wrote. */
 function watched(store: OwnStore, life: Life, { region, listener }: NodeOptions): OwnStore {
   const leads = (epoch: number): void => listener.led(region, epoch, life);
   return new Proxy(store, {
@@ -200,7 +200,7 @@ function watched(store: OwnStore, life: Life, { region, listener }: NodeOptions)
         return async (...args: Parameters<OwnStore["read"]>) => {
           const found = await target.read(...args);
           listener.read(region, args[1]);
-          // What is answered is covered.
+          // Everything that it answers is covered.
           listener.durable(
             region,
             found.flatMap((stored) => stored?.object ?? []),
@@ -223,7 +223,7 @@ function watched(store: OwnStore, life: Life, { region, listener }: NodeOptions)
   });
 }
 
-/** Material in the clear: what seals it is not part of what is simulated. */
+/** Material in clear: the simulation does not include sealing. */
 export const keyRing: KeyRing = {
   seal: async (_binding, plaintext) => ({
     kekId: "00000000-0000-4000-8000-000000000000",

@@ -7,7 +7,7 @@ export interface NamedPlan {
   readonly large: boolean;
 }
 
-/** What is enumerated, the smallest first. */
+/** The plans to enumerate, the smallest first. */
 export const plans: readonly NamedPlan[] = [
   {
     name: "Destroy and Activate",
@@ -15,7 +15,7 @@ export const plans: readonly NamedPlan[] = [
     large: false,
   },
   {
-    name: "Destroy and Activate, the other way round",
+    name: "Destroy and Activate, in the opposite regions",
     plan: { destroyer: "b", activator: "a", cut: false, slow: true },
     large: false,
   },

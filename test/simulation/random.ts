@@ -1,4 +1,4 @@
-/** Seeded chance (sfc32): the same seed gives the same numbers for ever, on every machine. */
+/** Seeded random numbers (sfc32): the same seed always gives the same numbers, on every machine. */
 export class Random {
   #a: number;
   #b: number;
@@ -55,7 +55,7 @@ export class Random {
     return [...parts, hex.slice(20)].join("-");
   }
 
-  /** Another source, so that one part's use of chance does not move another's. */
+  /** Another source, so that one part's random numbers do not depend on another part's use. */
   fork(): Random {
     return new Random(this.bits() + 2 ** 32 * (this.bits() & 0xfffff));
   }

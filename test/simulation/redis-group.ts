@@ -6,18 +6,18 @@ import type { Scheduler } from "./scheduler.ts";
 import { initialise } from "./scripts.ts";
 
 const pollMs = 250;
-/** Above the store lease, as the start of the product demands. */
+/** Longer than the store lease, as the product requires at its start. */
 const downAfterMs = 1_500;
 
-/** What a node hears from the Sentinels. */
+/** The Sentinels' answer to a node. */
 export interface SentinelAnswer {
   readonly address: string;
-  /** How long ago they heard that address. */
+  /** How long ago they got that address. */
   readonly sinceMs: number;
   readonly members: readonly string[];
 }
 
-/** One region's Redis: a primary, its replicas, and Sentinels (as one place) that promote one of them. */
+/** One region's Redis: a primary, its replicas, and Sentinels (in one place). */
 export class RedisGroup {
   readonly region: string;
   readonly processes: readonly RedisProcess[];
@@ -29,9 +29,9 @@ export class RedisGroup {
   #named: RedisProcess;
   #heardMs = 0;
   #downAfterMs = downAfterMs;
-  /** Since when a process that is not named has called itself a primary. */
+  /** Process → since when it does not follow the named primary, although it could. */
   readonly #pretendsMs = new Map<string, number>();
-  /** How often all data was lost or put back to an old copy: what only this store had may be gone. */
+  /** How often all data was lost or replaced by an old copy: data of only this store may be gone. */
   losses = 0;
   promotions = 0;
 
@@ -61,7 +61,7 @@ export class RedisGroup {
     this.#named = this.process(0);
   }
 
-  /** Makes it a store of these instances, and begins to watch over it. */
+  /** Initialises the store for these instances, and starts the Sentinels. */
   begin(storeId: string, instances: readonly string[]): void {
     const primary = this.process(0);
     const tables = new Tables(primary.cells);
@@ -84,12 +84,12 @@ export class RedisGroup {
     return this.processes.find((process) => process.name === name);
   }
 
-  /** The primary, as whoever was promoted last. */
+  /** The primary: the process that was promoted last. */
   get primary(): RedisProcess {
     return this.#named;
   }
 
-  /** What the Sentinels say. */
+  /** Asks the Sentinels. */
   ask(): SentinelAnswer {
     return {
       address: this.#named.name,
@@ -98,7 +98,7 @@ export class RedisGroup {
     };
   }
 
-  /** All its processes begin anew with other data, as an operator has it who puts a copy back, or starts afresh. */
+  /** Restarts all processes with other data: an operator's old copy, or an empty store. */
   replaceData(make: () => ReadonlyMap<string, unknown>): void {
     this.losses += 1;
     const cells = make();
@@ -152,7 +152,7 @@ export class RedisGroup {
     this.#downAfterMs = downAfterMs + this.#random.between(0, 1_000);
   }
 
-  /** A process that does not follow the named primary is made to, after a time. */
+  /** Makes a process follow the named primary after a time, if it does not. */
   #lead(process: RedisProcess): void {
     const named = this.#named;
     if (process === named) return;

@@ -2,30 +2,30 @@ import { type Entry, redo, Tables, undo } from "./database.ts";
 import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 
-/** What waits for replicas: a connection's WAITAOF. */
+/** A connection's WAITAOF, which waits for replicas. */
 interface Waiting {
   readonly offset: number;
   readonly required: number;
   readonly done: (counts: Counts) => void;
 }
 
-/** What a WAITAOF answers, and the replicas that can have been counted. */
+/** The answer of a WAITAOF, and the replicas that it may have counted. */
 export interface Counts {
   readonly local: boolean;
   readonly replicas: number;
   readonly connected: readonly string[];
 }
 
-/** How the processes of a group see each other. */
+/** Which processes of a group reach or follow each other. */
 export interface Neighbours {
   readonly open: (from: string, to: string) => boolean;
   readonly replicasOf: (primary: RedisProcess) => readonly RedisProcess[];
 }
 
-/** How long a primary's writes are on their way to a replica's disk. */
+/** How long a primary's writes take to a replica's disk. */
 const replicationMs = 1;
 
-/** One Redis process: its keys, what it wrote since it began to count, and what of that is on its disk. */
+/** One Redis process: its keys, its log since it began to count, and the part of it on disk. */
 export class RedisProcess {
   readonly name: string;
   readonly #scheduler: Scheduler;
@@ -33,14 +33,14 @@ export class RedisProcess {
   readonly #neighbours: Neighbours;
   state: "up" | "frozen" | "down" = "up";
   role: "primary" | "replica";
-  /** Names this start of the process. */
+  /** A name for this run of the process. */
   runId = "";
-  /** Names whoever counts the changes: another one after each promotion and each restart. */
+  /** The ID under which changes are counted; it is new after each promotion and each restart. */
   replicationId = "";
-  /** Whose writes a replica repeats, and up to where. */
+  /** The primary whose writes a replica repeats. */
   source: RedisProcess | undefined;
   cells = new Map<string, unknown>();
-  /** It takes nothing that needs memory. */
+  /** True: it refuses everything that needs memory. */
   full = false;
   #log: Entry[] = [];
   #durable = 0;
@@ -61,12 +61,12 @@ export class RedisProcess {
     this.#begin();
   }
 
-  /** How much it has written or repeated since it began to count. */
+  /** The number of writes, own and repeated, since it began to count. */
   get offset(): number {
     return this.#log.length;
   }
 
-  /** Something arrives on a connection; `run` when the process comes to it, `refused` when there is none. */
+  /** Handles something from a connection: calls `run`, or `refused` if the process is gone. */
   receive(runId: string | undefined, run: () => void, refused: () => void): void {
     const arrived = (): void => {
       if (this.state === "down" || (runId !== undefined && runId !== this.runId)) refused();
@@ -76,7 +76,7 @@ export class RedisProcess {
     else arrived();
   }
 
-  /** Runs a script whole. */
+  /** Runs a whole script. */
   execute<Value>(script: (tables: Tables) => Value): Value {
     const tables = new Tables(this.cells, this.full);
     const value = script(tables);
@@ -88,7 +88,7 @@ export class RedisProcess {
     return value;
   }
 
-  /** Answers when `required` replicas have what was written up to `offset`, or after `waitMs`. */
+  /** Answers once `required` replicas have everything up to `offset`, or after `waitMs`. */
   waitAof(
     offset: number,
     required: number,
@@ -131,7 +131,7 @@ export class RedisProcess {
     this.#feed();
   }
 
-  /** Ends it; with `forget`, what no barrier made durable may be gone from its disk. */
+  /** Kills it; with `forget`, writes that no barrier made durable may be missing on its disk. */
   kill(forget: boolean): void {
     this.state = "down";
     this.#waiting = [];
@@ -143,7 +143,7 @@ export class RedisProcess {
     while (this.#log.length > keep) undo(this.cells, this.#log.pop() ?? []);
   }
 
-  /** Starts it with what its disk has. */
+  /** Starts it with the data of its disk. */
   restart(): void {
     if (this.state !== "down") return;
     this.state = "up";
@@ -163,7 +163,7 @@ export class RedisProcess {
     this.#count();
   }
 
-  /** Becomes a replica of `source` with a copy of what that has now. */
+  /** Becomes a replica of `source`, with a copy of its current data. */
   follow(source: RedisProcess): void {
     this.role = "replica";
     this.source = source;
@@ -175,7 +175,7 @@ export class RedisProcess {
     source.#settle();
   }
 
-  /** Repeats what its primary wrote meanwhile. */
+  /** Repeats its primary's new writes. */
   pull(): void {
     const source = this.source;
     if (source === undefined || this.state !== "up" || source.state !== "up") return;
@@ -196,7 +196,7 @@ export class RedisProcess {
     this.#count();
   }
 
-  /** What was there before is all durable. */
+  /** Begins to count again: all existing data is durable. */
   #count(): void {
     this.#log = [];
     this.#durable = 0;

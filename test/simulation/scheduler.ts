@@ -1,13 +1,13 @@
 interface Scheduled {
   readonly atMs: number;
   readonly order: number;
-  /** Absent where it was called off. */
+  /** Undefined if it was cancelled. */
   run: (() => void) | undefined;
 }
 
 /**
- * Virtual time: what is to happen, in the order of its time. Between two events everything that the first one set off
- * runs to its end, so that a history depends on its seed and on nothing else.
+ * Virtual time: runs events in the order of their times. Between two events, everything that the first one started
+ * runs to its end, so that a history depends only on its seed.
  */
 export class Scheduler {
   readonly #heap: Scheduled[] = [];
@@ -20,7 +20,7 @@ export class Scheduler {
     return this.#nowMs;
   }
 
-  /** Something that happens after `delayMs`; answers how to call it off. */
+  /** Runs something after `delayMs`; returns a function that cancels it. */
   after(delayMs: number, run: () => void): () => void {
     this.#order += 1;
     const entry: Scheduled = {
@@ -34,12 +34,12 @@ export class Scheduler {
     };
   }
 
-  /** Says that this event sets something off that has to run to its end before the next one. */
+  /** Declares that this event starts something that must run to its end before the next event. */
   stir(): void {
     this.#stirred = true;
   }
 
-  /** Lets time pass until `untilMs`, or until `done`. */
+  /** Lets time pass until `untilMs`, or until `done` returns true. */
   async run(untilMs: number, done: () => boolean = () => false): Promise<void> {
     await settled();
     for (;;) {

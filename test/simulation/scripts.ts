@@ -20,7 +20,7 @@ import {
 } from "@holdfast/engine";
 import { keys, type Row, type Tables } from "./database.ts";
 
-/** Faults of a store that can be put into a simulation, to see that it finds them. */
+/** Faults of a store that can be planted in a simulation, to prove that it finds them. */
 export type StoreFlaw =
   | "no tag check"
   | "a counter as version"
@@ -28,17 +28,17 @@ export type StoreFlaw =
   | "no-change answered without a barrier"
   | "WAITAOF on another connection";
 
-/** How a commit is made. */
+/** The input of a commit. */
 export interface CommitRequest {
   readonly instance: string;
   readonly changes: readonly Change[];
   readonly options: OwnCommitOptions;
   readonly flaws: ReadonlySet<StoreFlaw>;
-  /** Change numbers of the records as they were read: for the flaw that takes them for versions. */
+  /** Change numbers of the records that were read, for the flaw that uses them as versions. */
   readonly numberRead: (object: ManagedObject) => number | undefined;
 }
 
-/** What a script answers, and up to which change number of the partition it rests on. */
+/** A script's answer, and the partition's change number that must be covered for it. */
 export interface Answer<Value> {
   readonly value: Value;
   readonly number: number;
@@ -46,7 +46,7 @@ export interface Answer<Value> {
 
 const tags = new WeakMap<ManagedObject, string>();
 
-/** The tag of an object's record, computed once an object. */
+/** The tag of an object's record, computed once per object. */
 export function tagOfObject(object: ManagedObject): string {
   const known = tags.get(object);
   if (known !== undefined) return known;
@@ -55,7 +55,7 @@ export function tagOfObject(object: ManagedObject): string {
   return tag;
 }
 
-/** All changes of one commit, or none; everything is checked before the first is written. */
+/** Makes all changes of one commit, or none: everything is checked before the first write. */
 export function commit(tables: Tables, request: CommitRequest): Answer<CommitOutcome> {
   if (!request.changes.every((change) => isBounded(change, request.options))) tables.requireRoom();
   requireGiven(tables, request.options.given);
@@ -73,7 +73,7 @@ export function commit(tables: Tables, request: CommitRequest): Answer<CommitOut
   return { value: { kind: "committed" }, number: tables.counters(partition).promised };
 }
 
-/** Made in a full store too: a change of facts alone, or a joined one that lets no record grow. */
+/** Whether a full store accepts it: a change of facts only, or a join that grows no record. */
 function isBounded(change: Change, { joined }: OwnCommitOptions): boolean {
   if (change.kind === "create") return false;
   const { before, after } = change;
@@ -81,7 +81,7 @@ function isBounded(change: Change, { joined }: OwnCommitOptions): boolean {
   return joined === true && encodeRecord(after).length <= encodeRecord(before.object).length;
 }
 
-/** Refuses a change that rests on other system records than there are. */
+/** Refuses a change that is based on outdated system records. */
 export function requireGiven(tables: Tables, given: readonly GivenRecord[] = []): void {
   const isOther = ({ uniqueIdentifier, tag }: GivenRecord) =>
     (tables.row(systemInstance, uniqueIdentifier)?.tag ?? "") !== tag;
@@ -143,7 +143,7 @@ function fits(change: Change, row: Row | undefined, request: CommitRequest): boo
   return row.tag === change.before.tag;
 }
 
-/** Names are decided on what the changes leave together; what a join left to two, each may keep. */
+/** Checks Names after all changes together; a Name that a join left with two objects may stay. */
 function nameTaken(tables: Tables, request: CommitRequest): CommitOutcome | undefined {
   if (request.options.joined === true) return undefined;
   const changed = new Set(request.changes.map(({ after }) => after.uniqueIdentifier));
@@ -176,7 +176,7 @@ function uniqueTerms(object: ManagedObject): readonly string[] {
   return terms;
 }
 
-/** Puts a record in its place; a change that is `promised` is one that reads must wait for. */
+/** Writes a record; reads must wait until a `promised` change is covered. */
 export function write(tables: Tables, object: ManagedObject, promised: boolean): void {
   const tag = tagOfObject(object);
   const old = tables.row(object.instance, object.uniqueIdentifier);
@@ -200,7 +200,7 @@ export function write(tables: Tables, object: ManagedObject, promised: boolean):
   });
 }
 
-/** Notes that an object was served; leaves the promised change number alone. */
+/** Records that an object was served; does not change the promised change number. */
 export function served(tables: Tables, tagBefore: string, after: ManagedObject): boolean {
   const { instance, uniqueIdentifier } = after;
   if (tables.statusOf(instance) !== "Installed") return false;
@@ -210,7 +210,7 @@ export function served(tables: Tables, tagBefore: string, after: ManagedObject):
   return true;
 }
 
-/** All or none; the same operation may reserve again. */
+/** Reserves all records or none; the same operation may reserve again. */
 export function reserve(
   tables: Tables,
   instance: string,
@@ -231,7 +231,7 @@ export function reserve(
   return { kind: "reserved" };
 }
 
-/** Ends an operation's reservations in an instance; tells how many there were. */
+/** Ends an operation's reservations in an instance; returns how many there were. */
 export function end(tables: Tables, instance: string, operation: string): number {
   const holds = tables.holds();
   const left = holds.filter((hold) => hold.operation !== operation || hold.instance !== instance);
@@ -239,7 +239,7 @@ export function end(tables: Tables, instance: string, operation: string): number
   return holds.length - left.length;
 }
 
-/** What is to be put aside, and what takes the record's place. */
+/** A record or copy for quarantine, and the replacement of the record. */
 export interface Aside {
   readonly instance: string;
   readonly id: string;
@@ -247,7 +247,7 @@ export interface Aside {
   readonly replacement: ManagedObject | undefined;
 }
 
-/** Puts a record's bytes aside where they do not decode, or a copy that another region sent. */
+/** Puts a record that does not decode, or a copy from another region, into quarantine. */
 export function putAside(tables: Tables, { instance, id, copy, replacement }: Aside): void {
   const row = tables.row(instance, id);
   const name = copy === undefined ? (row?.tag ?? "") : Buffer.from(copy).toString("hex");
@@ -262,7 +262,7 @@ export function putAside(tables: Tables, { instance, id, copy, replacement }: As
   if (replacement !== undefined && !isWhole) write(tables, replacement, true);
 }
 
-/** A new store's first keys. */
+/** Writes the first keys of a new store. */
 export function initialise(tables: Tables, storeId: string, instances: readonly string[]): void {
   tables.set(keys.storeId, storeId);
   for (const instance of instances) {

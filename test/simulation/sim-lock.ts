@@ -2,7 +2,7 @@ import type { LeaderLock } from "@holdfast/regions";
 import type { Life } from "./machine.ts";
 import type { Network } from "./network.ts";
 
-/** A region's lock masters as one place, which may be asked by name, and forgets at the end of a lease. */
+/** A region's lock masters in one place: it answers by name, and forgets a lease at its end. */
 export class SimLock {
   readonly #network: Network;
   readonly #place: string;
@@ -14,7 +14,7 @@ export class SimLock {
     this.#place = `${region}:lock`;
   }
 
-  /** The lock as one node sees it. */
+  /** The lock for one node. */
   of(life: Life): LeaderLock {
     return {
       acquire: (ttlMs) => this.#ask(life, () => this.#take(life, ttlMs, false)),

@@ -14,25 +14,25 @@ const attemptMs = 450;
 const probeMs = 400;
 const downAfterMs = 1_000;
 
-/** A node of the other region: its machine, and what it answers while it lives. */
+/** A node of the other region: its machine, and its service while it runs. */
 interface PeerNode {
   readonly machine: Machine;
   readonly service: PeerStore | undefined;
 }
 
-/** What a `SimPeer` works with. */
+/** The options of a `SimPeer`. */
 export interface SimPeerOptions {
   readonly life: Life;
   readonly network: Network;
   readonly region: string;
   readonly nodes: readonly PeerNode[];
-  /** Tells of each record that the other region said to have durably. */
+  /** Called for each record that the other region reports as durable. */
   readonly pushed: (region: string, object: ManagedObject) => void;
-  /** Tells of an error that no store ever answers: a fault of the code. */
+  /** Called for an error that no store returns: a bug. */
   readonly crashed: (error: unknown) => void;
 }
 
-/** Why an attempt at one node brought nothing. */
+/** Why an attempt at one node failed. */
 type Fault =
   | { readonly kind: "notSent" }
   | { readonly kind: "unknown" }
@@ -40,7 +40,7 @@ type Fault =
 
 type Outcome<Value> = { readonly value: Value } | { readonly fault: Fault };
 
-/** Another region over the simulated network, through whichever of its nodes answers: what `PeerClient` is over gRPC. */
+/** Another region over the simulated network, through any node that answers: like `PeerClient`. */
 export class SimPeer implements Peer {
   readonly region: string;
   readonly remote: ObjectStore;
@@ -48,7 +48,7 @@ export class SimPeer implements Peer {
   readonly #listeners = new Set<(state: PeerState, reason: string) => void>();
   #state: PeerState = "down";
   #heardMs = Number.NEGATIVE_INFINITY;
-  /** Where the next call begins. */
+  /** The node at which the next call begins. */
   #next: number;
 
   constructor(options: SimPeerOptions) {
@@ -100,7 +100,7 @@ export class SimPeer implements Peer {
   }
 
   digests(partition: number) {
-    // Histories use one partition only.
+    // Histories use only one partition.
     if (partition > 0) return Promise.resolve(noDigests);
     return this.#call(true, (peer) => peer.digests(partition));
   }
@@ -138,7 +138,7 @@ export class SimPeer implements Peer {
     return this.#call(true, (peer) => peer.manage(command));
   }
 
-  /** One node after another; `again` where it does no harm that two of them do it. */
+  /** Tries one node after another; `again` means that two nodes may carry it out without harm. */
   async #call<Value>(again: boolean, work: (peer: PeerStore) => Promise<Value>): Promise<Value> {
     const { nodes } = this.#options;
     let failure = this.#unreachable();
@@ -201,7 +201,7 @@ export class SimPeer implements Peer {
     return new StoreUnavailable("peerUnreachable", `region ${this.region} does not answer`);
   }
 
-  /** Asks one node over and over whether it is there. */
+  /** Probes one node again and again. */
   #probe(at: number): void {
     const { life } = this.#options;
     const ask = async (): Promise<void> => {

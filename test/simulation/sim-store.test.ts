@@ -10,7 +10,7 @@ import { SimStore } from "./sim-store.ts";
 import { StoreKeeper } from "./store-keeper.ts";
 import { StoreLink } from "./store-link.ts";
 
-/** A region's store on a primary and a replica, with time that passes for as long as it is open. */
+/** A region's store on a primary and a replica; time passes while it is open. */
 async function open() {
   const scheduler = new Scheduler();
   const random = new Random(1);

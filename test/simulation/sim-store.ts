@@ -49,16 +49,16 @@ import type { SubmitOptions } from "./store-session.ts";
 
 const leavesMax = 1_000;
 const recordsMax = 1_000;
-/** Of a partition without records. */
+/** The digests of a partition without records. */
 export const noDigests = new Uint8Array(256 * 16);
 
-/** Where changes are submitted, and reads wait until what they rest on is covered. */
+/** Takes changes, and lets reads wait until the changes that they saw are covered. */
 export interface Session {
   submit<Value>(script: (tables: Tables) => Answer<Value>, options: SubmitOptions): Promise<Value>;
   cover(numbers: ReadonlyMap<number, number>): Promise<void>;
 }
 
-/** A node's way to its region's store, with the lease on it; `StoreKeeper` on a simulated Redis. */
+/** A node's access to its region's store, with its lease; `StoreKeeper` on a simulated Redis. */
 export interface Keeper {
   readonly flaws: ReadonlySet<StoreFlaw>;
   readonly storeId: string | undefined;
@@ -73,22 +73,22 @@ export interface Keeper {
   tryWrite(script: (tables: Tables) => boolean): Promise<boolean>;
 }
 
-/** What a simulated store leaves out to be quick. */
+/** The parts that a simulated store may leave out to be fast. */
 export interface SimStoreOptions {
-  /** Keeps evidence. */
+  /** Whether it keeps audit events. */
   readonly audits?: boolean;
-  /** How many partitions its position tells of. */
+  /** The number of partitions in its position. */
   readonly partitions?: number;
 }
 
-/** A region's own store on a simulated Redis: what `RedisStore` is on a real one. */
+/** A region's own store on a simulated Redis, like `RedisStore` on a real one. */
 export class SimStore implements OwnStore {
   readonly #keeper: Keeper;
   readonly #numbers: WeakMap<ManagedObject, number>;
   readonly #audits: boolean;
   readonly #partitions: number;
 
-  /** `numbers`: change numbers at which objects were read, for the fault that takes them for versions. */
+  /** `numbers`: change numbers of objects that were read, for the flaw that uses them as versions. */
   constructor(
     keeper: Keeper,
     numbers: WeakMap<ManagedObject, number>,
@@ -424,7 +424,7 @@ export class SimStore implements OwnStore {
     return session.submit(script, options);
   }
 
-  /** Answers what a script finds when no fail-over can take it back. */
+  /** Returns the result of a script once no fail-over can take it back. */
   async #covered<Value>(script: Finding<Value>): Promise<Value> {
     const { session, value } = await this.#keeper.read((tables, { replicationId }) => {
       const found = script(tables, replicationId);
@@ -443,13 +443,13 @@ export class SimStore implements OwnStore {
 
 interface Found<Value> {
   readonly value: Value;
-  /** By partition, up to where it rests on changes. */
+  /** By partition, the change number that must be covered. */
   readonly numbers: readonly (readonly [number, number])[];
 }
 
 type Finding<Value> = (tables: Tables, replicationId: string) => Found<Value>;
 
-/** Refuses a leader that is none any more; before anything is written. */
+/** Refuses a deposed leader before anything is written. */
 function fence(tables: Tables, epoch: number | undefined): void {
   const seen = tables.get(keys.epoch) ?? 0;
   if (epoch === undefined || epoch === seen) return;
@@ -457,13 +457,13 @@ function fence(tables: Tables, epoch: number | undefined): void {
   tables.set(keys.epoch, epoch);
 }
 
-/** The answer of a script that changed something that is not a record. */
+/** The answer of a script that changed something other than a record. */
 function counted<Value>(tables: Tables, value: Value): Answer<Value> {
   tables.count();
   return { value, number: tables.counters(metaPartition).change };
 }
 
-/** What was found that is not a record. */
+/** A result that is not a record. */
 function meta<Value>(tables: Tables, value: Value): Found<Value> {
   return { value, numbers: [[metaPartition, tables.counters(metaPartition).change]] };
 }
@@ -479,7 +479,7 @@ function changedAfter(tables: Tables, partition: number, after: number): readonl
     .toSorted((a, b) => a.number - b.number);
 }
 
-/** At most `limit` rows and about `bytesMax` bytes, but one at least. */
+/** At most `limit` rows and about `bytesMax` bytes, but at least one row. */
 function filled(rows: readonly Row[], limit: number, bytesMax: number): readonly Row[] {
   let bytes = 0;
   const end = rows.findIndex(({ object }, at) => {

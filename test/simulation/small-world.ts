@@ -29,7 +29,7 @@ import { SimStore } from "./sim-store.ts";
 
 type RegionName = "a" | "b";
 
-/** Who does what where; each of them on a node of its own. */
+/** The actors, and their regions; each has its own node. */
 export interface Plan {
   readonly destroyer?: RegionName;
   readonly activator?: RegionName;
@@ -37,7 +37,7 @@ export interface Plan {
   readonly reader?: RegionName;
   /** Whether the link between the regions may be cut. */
   readonly cut: boolean;
-  /** Whether a push may be too slow although nothing is cut. */
+  /** Whether a push may be too slow without a cut. */
   readonly slow: boolean;
 }
 
@@ -51,7 +51,7 @@ const local: Serving = {
   agrees: true,
 };
 
-/** Two regions in which one key is destroyed, activated, read and resolved, and the link may be cut, in any order. */
+/** Two regions: a key is destroyed, activated, read and resolved, with a cut, in any order. */
 export class SmallWorld {
   readonly gate = new Gate();
   readonly checker = new Checker(["a", "b"]);
@@ -74,7 +74,7 @@ export class SmallWorld {
     }
   }
 
-  /** A key as a client makes it. */
+  /** Makes a key as a client does. */
   async make(): Promise<ManagedObject> {
     await ask(this.#node("maker", "a").client, { kind: "create" });
     const [row] = new Tables(this.#cells.a).rows(partitionOf(instance));
@@ -82,7 +82,7 @@ export class SmallWorld {
     return row.object;
   }
 
-  /** Gives both regions the key, and lets everyone begin. */
+  /** Gives both regions the key, and starts all actors. */
   async begin(plan: Plan, created: ManagedObject): Promise<void> {
     const id = created.uniqueIdentifier;
     this.#id = id;
@@ -117,7 +117,7 @@ export class SmallWorld {
     await settled();
   }
 
-  /** Names everything that what may happen from now on depends on. */
+  /** A name for the state on which all further steps depend. */
   state(): string {
     const stores = (["a", "b"] as const).map((region) => {
       const tables = new Tables(this.#cells[region]);
@@ -129,7 +129,7 @@ export class SmallWorld {
     );
   }
 
-  /** What must hold whenever anything is looked at. */
+  /** Checks what must always be true. */
   inspect(): void {
     const [a, b] = (["a", "b"] as const).map(
       (region) => new Tables(this.#cells[region]).row(instance, this.#id)?.object,
@@ -141,7 +141,7 @@ export class SmallWorld {
     if (both.kind === "joined") this.checker.inspect("a and b together", both.object);
   }
 
-  /** Clients' answers so far, for whoever reads a trace. */
+  /** The clients' answers so far, for traces. */
   get answers(): readonly string[] {
     return this.#answers;
   }
@@ -153,7 +153,7 @@ export class SmallWorld {
     wish: Wish,
   ): Promise<void> {
     try {
-      // Whoever reads asks at a moment of its own, since what was acknowledged before must be seen.
+      // The reader's question is its own step: everything acknowledged before it must be seen.
       const asks = actor === "reader";
       const askedMs = asks ? await this.gate.pass(actor, "asks", () => this.gate.taken) : 0;
       const { answer, made, id } = await ask(client, wish);
@@ -245,7 +245,7 @@ export class SmallWorld {
     return { own, store, timers, ids, observe };
   }
 
-  /** The other region's service as long as there is a link; what is under way when it is cut may be done all the same. */
+  /** The other region's service while the link is up; a call that a cut fails may still be done. */
   #peer(region: RegionName, service: PeerStore): Peer {
     const gone = () => new StoreUnavailable("peerUnreachable", "cut");
     const wrapped = new Proxy(service, {
@@ -276,7 +276,7 @@ interface SmallNode {
   readonly client: ClientParts;
 }
 
-/** What a service needs no other region for. */
+/** A peer for the service itself, which never uses the other region. */
 function unreachable(region: RegionName): Peer {
   const peer = {
     region,

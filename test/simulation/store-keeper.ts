@@ -23,7 +23,7 @@ const waitSliceMs = 100;
 
 type Listener = (state: StoreState, reason: string) => void;
 
-/** A node's lease on its region's store: the product's state machine, fed by sessions with the primary. */
+/** A node's lease on its region's store: the product's state machine, with input from sessions. */
 export class StoreKeeper implements SessionListener, Keeper {
   readonly life: Life;
   readonly flaws: ReadonlySet<StoreFlaw>;
@@ -62,7 +62,7 @@ export class StoreKeeper implements SessionListener, Keeper {
     return { monotonicMs: machine.monotonicMs(), wallMs: machine.wallMs() };
   }
 
-  /** The session that may be used, after a bounded time. */
+  /** Waits, for a bounded time, for a usable session. */
   async require(need: "read" | "write"): Promise<StoreSession> {
     for (let slice = 0; slice < waitSlices; slice += 1) {
       const session = this.#allowed(need);
@@ -74,7 +74,7 @@ export class StoreKeeper implements SessionListener, Keeper {
     return session;
   }
 
-  /** Reads on a connection of its own; the answer counts only while the lease holds. */
+  /** Reads on a separate connection; the answer is valid only while the lease holds. */
   async read<Value>(
     script: (tables: Tables, process: RedisProcess) => Value,
   ): Promise<ReadAnswer<Value>> {
@@ -100,13 +100,13 @@ export class StoreKeeper implements SessionListener, Keeper {
     return { session, value: found.value };
   }
 
-  /** Refuses what came when the lease was over. */
+  /** Refuses an answer that came after the end of the lease. */
   assert(session: Session, need: "read" | "write"): void {
     if (this.#allowed(need) === session) return;
     throw new StoreUnavailable("noLease", this.#lease.reason);
   }
 
-  /** Writes without a barrier, on the connection for reads; false where it cannot be done. */
+  /** Writes without a barrier on the connection for reads; false if that is not possible. */
   async tryWrite(script: (tables: Tables) => boolean): Promise<boolean> {
     const session = this.#allowed("write");
     if (session === undefined) return false;
@@ -174,7 +174,7 @@ export class StoreKeeper implements SessionListener, Keeper {
     }
   }
 
-  /** What ran out before this event is told first. */
+  /** Reports first what expired before this event. */
   #apply(event: LeaseEvent): void {
     this.#tell();
     this.#lease = step(this.#lease, event);
@@ -193,7 +193,7 @@ export class StoreKeeper implements SessionListener, Keeper {
   }
 }
 
-/** What was read, and with whom. */
+/** The result of a read, and its session. */
 export interface ReadAnswer<Value> {
   readonly session: StoreSession;
   readonly value: Value;

@@ -4,10 +4,10 @@ import type { Network } from "./network.ts";
 import type { RedisGroup, SentinelAnswer } from "./redis-group.ts";
 import type { RedisProcess } from "./redis-process.ts";
 
-/** After this a command is given up and its connection destroyed. */
+/** After this time a command fails and its connection is destroyed. */
 const commandTimeoutMs = 1_200;
 
-/** A node's ways to its region's Redis and Sentinels. */
+/** A node's connections to its region's Redis and Sentinels. */
 export class StoreLink {
   readonly life: Life;
   readonly group: RedisGroup;
@@ -20,8 +20,8 @@ export class StoreLink {
   }
 
   /**
-   * Has a process do something and takes the answer back. What was sent may be done although it is given up. `runId`
-   * is the process of the connection: another one answers nothing.
+   * Runs something in a process and returns its answer. A command that fails by timeout may still be done. `runId`
+   * names the process of the connection: another one does not answer.
    */
   call<Value>(
     process: RedisProcess,

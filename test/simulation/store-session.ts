@@ -4,19 +4,19 @@ import type { Counts, RedisProcess } from "./redis-process.ts";
 import type { Answer, StoreFlaw } from "./scripts.ts";
 import type { StoreLink } from "./store-link.ts";
 
-/** As in the product. */
+/** The same as in the product. */
 const markerMs = 250;
 const sliceMs = 250;
 const barrierTimeoutMs = 1_000;
 
-/** What a barrier found, for the lease. */
+/** The result of a barrier, for the lease. */
 export interface BarrierResult {
   readonly beganMs: { readonly monotonicMs: number; readonly wallMs: number };
   readonly local: boolean;
   readonly replicas: boolean;
 }
 
-/** What a session reports. */
+/** The events of a session. */
 export interface SessionListener {
   barrier(session: StoreSession, result: BarrierResult): void;
   ended(session: StoreSession, failure: StoreUnavailable): void;
@@ -37,16 +37,16 @@ export interface SubmitOptions {
   readonly partition: number;
   /** Called once it is written. */
   readonly written?: (() => void) | undefined;
-  /** Whether the answer may go out before the barrier: a fault that is put in. */
+  /** Whether the answer may be sent before the barrier: a planted fault. */
   readonly early?: ((value: unknown) => boolean) | undefined;
 }
 
-/** The time with one primary process: changes in batches, each with a marker and one barrier (group commit). */
+/** A session with one primary: group commit in batches, each with a marker and a barrier. */
 export class StoreSession {
   readonly process: RedisProcess;
   readonly runId: string;
   readonly storeId: string;
-  /** By partition, up to which change number all is known to be covered. */
+  /** By partition, the change number up to which everything is known to be covered. */
   readonly covered = new Map<number, number>();
   readonly #link: StoreLink;
   readonly #members: readonly string[];
@@ -94,7 +94,7 @@ export class StoreSession {
     return new StoreSession(link, process, found, parts, said.members);
   }
 
-  /** Begins its batches; resolves when it is over. */
+  /** Starts its batches; resolves at its end. */
   async run(): Promise<void> {
     while (this.#over === undefined) {
       try {
@@ -106,7 +106,7 @@ export class StoreSession {
     }
   }
 
-  /** Ends it; what waits fails. */
+  /** Ends it; everything that waits fails. */
   end(failure: StoreUnavailable): void {
     if (this.#over !== undefined) return;
     this.#over = failure;
@@ -161,7 +161,7 @@ export class StoreSession {
     else this.#postpone();
   }
 
-  /** Sends the batch with its marker, takes every answer in, and only then asks whether it is durable. */
+  /** Sends the batch with its marker, waits for all answers, and then asks whether it is durable. */
   async #write(jobs: readonly Job[]): Promise<Counts> {
     const note = [...this.#unnoted];
     this.#unnoted = new Map();
@@ -186,7 +186,7 @@ export class StoreSession {
     return { ...counts, replicas: this.#required() };
   }
 
-  /** In the process: every script by itself, then the marker. */
+  /** Runs in the process: each script, and then the marker. */
   #batch(jobs: readonly Job[], note: readonly (readonly [number, number])[]): BatchAnswer {
     const { process } = this;
     if (note.length > 0) process.execute((tables) => noteCovered(tables, this.storeId, note));
@@ -231,7 +231,7 @@ export class StoreSession {
     this.#unnoted.set(partition, number);
   }
 
-  /** Jobs that are not covered yet go into the next barrier too, until their time is over. */
+  /** Moves jobs that are not covered yet to the next barrier, until their time is over. */
   #postpone(): void {
     const now = this.#link.life.machine.monotonicMs();
     const carried = this.#carried;
@@ -242,7 +242,7 @@ export class StoreSession {
     }
   }
 
-  /** Every replica ever seen, whoever may be promoted; a process does not acknowledge itself. */
+  /** The number of replicas ever seen, without the primary: a process cannot acknowledge itself. */
   #required(): number {
     const known = new Set([...this.#replicas, ...this.#members]);
     known.delete(this.process.name);
@@ -273,7 +273,7 @@ export class StoreSession {
   }
 }
 
-/** What a session works with. */
+/** The parts of a session. */
 export interface SessionParts {
   readonly listener: SessionListener;
   readonly flaws: ReadonlySet<StoreFlaw>;
@@ -300,7 +300,7 @@ function foundIn(process: RedisProcess): Found | undefined {
   });
 }
 
-/** Up to where other nodes' reads need not wait; never goes back. */
+/** Records the number up to which other nodes' reads need not wait; it never decreases. */
 function noteCovered(
   tables: Tables,
   storeId: string,

@@ -3,7 +3,7 @@ import type { Event } from "@holdfast/engine";
 
 const linesMax = 4_000;
 
-/** What happened in a history, line by line, and a hash of it all. */
+/** The events of a history, line by line, and a hash of them. */
 export class Trace {
   readonly #now: () => number;
   readonly #hash = createHash("sha256");
@@ -28,7 +28,7 @@ export class Trace {
     return this.#lines;
   }
 
-  /** Names everything that happened; ends the trace. */
+  /** The hash of everything that happened; ends the trace. */
   digest(): string {
     return this.#hash.digest("hex").slice(0, 16);
   }

@@ -14,20 +14,20 @@ import { Scheduler } from "./scheduler.ts";
 import { SimLock } from "./sim-lock.ts";
 import { Trace } from "./trace.ts";
 
-/** What a world is made of. */
+/** The options of a world. */
 export interface WorldOptions {
   readonly seed: number;
   readonly flaw?: Flaw | undefined;
-  /** One way between the regions. */
+  /** The delay one way between the regions. */
   readonly farMs: number;
   readonly replicas: number;
-  /** Whether a change that only one region has is acknowledged. */
+  /** Whether a change may be acknowledged if only one region has it. */
   readonly acknowledgement: PeerAcknowledgement;
 }
 
 const regionNames = ["a", "b"] as const;
 
-/** Two regions of two nodes, each region with its Redis, and what watches over them. */
+/** Two regions of two nodes, each region with its Redis, and the checks on them. */
 export class World implements NodeListener {
   readonly scheduler = new Scheduler();
   readonly random: Random;
@@ -37,9 +37,9 @@ export class World implements NodeListener {
   readonly checker = new Checker(regionNames);
   readonly durability = new Durability();
   readonly trace: Trace;
-  /** What ended the history. */
+  /** The failure that ended the history. */
   failure: unknown;
-  /** What is being asked for, and the regions whose stores were read for it. */
+  /** Open requests, and the regions whose stores were read for each. */
   readonly #requests = new Set<{ readonly id: string; readonly regions: Set<string> }>();
   readonly #required: boolean;
   readonly pushes = { shared: 0, alone: 0 };
@@ -108,7 +108,7 @@ export class World implements NodeListener {
     this.failure ??= error;
   }
 
-  /** Runs a check; what it throws ends the history. */
+  /** Runs a check; an error that it throws ends the history. */
   guard(check: () => void): void {
     try {
       check();
@@ -123,12 +123,12 @@ export class World implements NodeListener {
     return found;
   }
 
-  /** A record as a region's named primary has it now, covered or not. */
+  /** A record in a region's named primary now, covered or not. */
   record(region: string, id: string): ManagedObject | undefined {
     return new Tables(this.group(region).primary.cells).row(instance, id)?.object;
   }
 
-  /** A record that no fail-over of its region can take back, as far as its store has noted. */
+  /** A record that no fail-over of its region can take back, according to its store. */
   covered(region: string, id: string): ManagedObject | undefined {
     const tables = new Tables(this.group(region).primary.cells);
     const row = tables.row(instance, id);
@@ -136,7 +136,7 @@ export class World implements NodeListener {
     return row !== undefined && row.promised <= covered ? row.object : undefined;
   }
 
-  /** A client's request to a node, with everything that follows from its answer checked. */
+  /** Sends a client's request to a node, and checks the answer. */
   async request(node: SimNode, wish: Wish): Promise<Reply | undefined> {
     const { client } = node;
     const { life } = node.machine;
@@ -164,7 +164,7 @@ export class World implements NodeListener {
       this.trace.line(node.machine.name, `${describe(wish)} → no answer`);
       return undefined;
     }
-    // Where several were read it is not known which of them answered.
+    // If several stores were read, it is unknown which of them answered.
     const [store, ...others] = asked.regions;
     const seen = { askedMs, store: others.length === 0 ? store : undefined };
     this.trace.line(
@@ -207,7 +207,7 @@ export class World implements NodeListener {
     }
   }
 
-  /** "It is so already" promises as much as the change that made it so. */
+  /** An "already done" promises as much as the change that did it. */
   #already(object: ManagedObject, store: string): Acknowledged {
     const regions = new Set([...this.durability.of(object), store]);
     const shared = regions.size === regionNames.length;
@@ -223,7 +223,7 @@ export class World implements NodeListener {
     const shared = regions.size === regionNames.length;
     const atMs = this.scheduler.nowMs;
     const change = { kind, id, atMs, object, regions, shared, lost: false } as const;
-    // A region that had it already by another way says nothing of it.
+    // A region that already has it by another way does not report it.
     const agreed = wish.kind === "destroy";
     for (const region of agreed ? regionNames : []) {
       if (contains(this.record(region, id), change)) regions.add(region);
@@ -247,7 +247,7 @@ export class World implements NodeListener {
   }
 }
 
-/** What a wish changes, where that is not a fact. */
+/** The kind of change of each wish that does not change a fact. */
 const kinds: Readonly<Partial<Record<Wish["kind"], Acknowledged["kind"]>>> = {
   create: "create",
   note: "note",
@@ -255,14 +255,14 @@ const kinds: Readonly<Partial<Record<Wish["kind"], Acknowledged["kind"]>>> = {
   name: "value",
 };
 
-/** vCenter's patience is longer; a history's is not. */
+/** Shorter than vCenter's timeout, since a history is short. */
 const clientTimeoutMs = 6_000;
 
 function describe(wish: Wish): string {
   return "text" in wish ? `${wish.kind} ${wish.text}` : wish.kind;
 }
 
-/** Whether an error is a promise that was broken, and not a fault of the simulator. */
+/** Whether an error is a broken promise, and not a bug of the simulator. */
 export function isViolation(error: unknown): error is Violation {
   return error instanceof Violation;
 }

@@ -3,10 +3,10 @@ import { AdminClient } from "@holdfast/admin";
 import { until } from "@holdfast/testing";
 import type { NodeProcess } from "./node-process.ts";
 
-/** How the management API of a node is reached. */
+/** How to reach the management API of a node. */
 export interface AdminTarget {
   readonly node: NodeProcess;
-  /** PEM of whoever issued the node's certificate. */
+  /** PEM of the authority that issued the node's certificate. */
   readonly ca: string;
 }
 
@@ -15,7 +15,7 @@ export function adminClient({ node, ca }: AdminTarget, token: string): AdminClie
   return new AdminClient({ urls: [`https://${node.host}:${node.admin}`], token, ca });
 }
 
-/** The one-time token that a node has written. */
+/** Waits for the one-time token of a node, and returns it. */
 export async function oneTimeToken(node: NodeProcess): Promise<string> {
   let token = "";
   await until(`the one-time token of ${node.name}`, async () => {
@@ -25,7 +25,7 @@ export async function oneTimeToken(node: NodeProcess): Promise<string> {
   return token;
 }
 
-/** Makes the first manager token by a node's one-time token. */
+/** Makes the first manager token with a node's one-time token. */
 export async function firstToken(target: AdminTarget, name = "test"): Promise<string> {
   await using client = adminClient(target, await oneTimeToken(target.node));
   const { secret } = await client.call("createToken", { body: { name, role: "manager" } });

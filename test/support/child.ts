@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 
 const setpriv = "/usr/bin/setpriv";
 
-/** Starts a program that the kernel kills when this process ends in whatever way; `rights` are options of `setpriv`. */
+/** Starts a program that ends with this process, however it ends; `rights`: `setpriv` options. */
 export function spawnBound(
   command: string,
   args: readonly string[],
@@ -20,7 +20,7 @@ export function isRunning(child: ChildProcess | undefined): boolean {
   return child?.exitCode === null && child.signalCode === null;
 }
 
-/** kill -9, frozen or not, and waits until it is gone. */
+/** Kills a process with SIGKILL, frozen or not, and waits for its end. */
 export async function kill(child: ChildProcess | undefined): Promise<void> {
   if (child === undefined || !isRunning(child)) return;
   const gone = once(child, "exit");

@@ -13,20 +13,20 @@ export interface Said {
   readonly err: string;
 }
 
-/** What a user gives besides the arguments. */
+/** The input of a command apart from its arguments. */
 export interface Surroundings {
   readonly env?: NodeJS.ProcessEnv;
-  /** The folder that it runs in. */
+  /** The folder in which it runs. */
   readonly cwd?: string;
-  /** What standard input holds; nothing unless given. */
+  /** The text on standard input; empty unless given. */
   readonly input?: string;
-  /** Ends the command as Ctrl-C does. */
+  /** Ends the command like Ctrl-C. */
   readonly signal?: AbortSignal;
-  /** Hears of each piece of standard output. */
+  /** Called with each piece of standard output. */
   readonly heard?: (text: string) => void;
 }
 
-/** The command line as a user has it: `packages/cli`'s own entry, in a process of its own. */
+/** Runs the command line as a user does: `packages/cli`'s entry, in its own process. */
 export async function commandLine(
   args: readonly string[],
   { env = {}, cwd, input = "", signal, heard }: Surroundings = {},

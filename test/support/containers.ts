@@ -3,15 +3,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { findExecutable } from "../../scripts/redis-path.mjs";
 
-/** Podman with its own storage, which ends with it. */
+/** Podman with its own storage, which is removed with it. */
 export class Podman implements Disposable {
   readonly #folder = mkdtempSync(join(tmpdir(), "holdfast-podman-"));
-  /** The command, to which a subcommand is added. */
+  /** The command without a subcommand. */
   readonly command: readonly string[];
 
   constructor() {
     const settings = join(this.#folder, "containers.conf");
-    // Podman's own limits are above what a small machine allows.
+    // Podman's default limits are higher than a small machine allows.
     const limits = 'default_ulimits = ["nofile=20000:20000", "nproc=20000:20000"]';
     writeFileSync(settings, `[containers]\n${limits}\n`);
     this.command = [
@@ -29,7 +29,7 @@ export class Podman implements Disposable {
   }
 }
 
-/** Whether this is root and has the programs: what packages are built and installed with. */
+/** Whether this process is root and has the programs for building and installing packages. */
 export function hasAll(...programs: readonly string[]): boolean {
   return process.getuid?.() === 0 && programs.every((name) => findExecutable(name) !== undefined);
 }

@@ -16,7 +16,7 @@ const cli = join(root, "packages/cli/src/main.ts");
 const boundMs = 150_000;
 const readyMs = 90_000;
 
-/** What is read of `cluster.json`. */
+/** The parts of `cluster.json` that are read. */
 interface Cluster {
   readonly nodes: readonly {
     readonly node: string;
@@ -28,15 +28,15 @@ interface Cluster {
 }
 
 /**
- * A development cluster whose nodes also reach the stand-ins for Key Protect and HPCS, and a token of SoftHSM where there
- * is one; and a shell in which `holdfast` and `npx holdfast` are this checkout's.
+ * A development cluster whose nodes also reach the stand-ins for Key Protect and HPCS, and a SoftHSM token if it is
+ * installed; and a shell in which `holdfast` and `npx holdfast` are this checkout's.
  */
 export class DocumentsSite implements AsyncDisposable {
   readonly folder: string;
   readonly keyProtect: KeyManager;
   readonly hpcs: KeyManager;
   readonly hsm: SoftHsm | undefined;
-  /** Of the development cluster. */
+  /** The folder of the development cluster. */
   readonly dev: string;
   readonly #resources: AsyncDisposableStack;
   cluster: Cluster = { nodes: [], ca: "", managerToken: "" };
@@ -90,12 +90,12 @@ export class DocumentsSite implements AsyncDisposable {
     return this.#admin;
   }
 
-  /** Of the nodes' management APIs. */
+  /** The URLs of the nodes' management APIs. */
   get urls(): readonly string[] {
     return this.cluster.nodes.map(({ admin }) => `https://${admin}`);
   }
 
-  /** A folder in which a page's blocks run; its `.holdfast` is the cluster's. */
+  /** Makes a folder in which a page's blocks run; its `.holdfast` is the cluster's. */
   async place(name: string): Promise<string> {
     const path = join(this.folder, name);
     await mkdir(path);
@@ -103,7 +103,7 @@ export class DocumentsSite implements AsyncDisposable {
     return path;
   }
 
-  /** The first node's configuration with other settings, as a file. */
+  /** Writes a file with the first node's configuration and changed settings. */
   async writeConfig(
     path: string,
     change: (config: Record<string, unknown>) => void,
@@ -113,7 +113,7 @@ export class DocumentsSite implements AsyncDisposable {
     await writeFile(path, stringify(config));
   }
 
-  /** Runs a shell text in a folder, as a user does; it ends at the first command that fails. */
+  /** Runs a shell script in a folder, as a user does; it ends at the first failed command. */
   async shell(script: string, folder: string): Promise<Said> {
     const child = spawn("bash", ["-euo", "pipefail", "-c", script], {
       cwd: folder,
@@ -149,7 +149,7 @@ export class DocumentsSite implements AsyncDisposable {
       H: `${this.urls[0]}/v1`,
       KP: this.keyProtect.url,
       IAM: this.keyProtect.iamUrl,
-      // Of calls that name no authority: those of IBM's.
+      // For calls that name no authority: those to IBM's services.
       CURL_CA_BUNDLE: this.keyProtect.caFile,
       NODE_COMPILE_CACHE: join(root, ".holdfast/compile-cache"),
       ...(this.hsm === undefined
@@ -159,8 +159,8 @@ export class DocumentsSite implements AsyncDisposable {
   }
 
   /**
-   * `holdfast` of this checkout; what it does to a development cluster, it does to this one. On a busy machine a store may
-   * have no lease for a moment: what the service says to try again (exit code 3, 503) is tried again.
+   * `holdfast` of this checkout; its development cluster is this one. On a busy machine a store may have no lease for a
+   * moment, so a command that should be tried again (exit code 3, 503) is retried.
    */
   async #makePrograms(): Promise<void> {
     const bin = join(this.folder, "bin");
@@ -170,7 +170,7 @@ export class DocumentsSite implements AsyncDisposable {
       "code=0",
       "for try in $(seq 60); do",
       `  "${process.execPath}" "${cli}" "$@" && exit 0 || code=$?`,
-      // What was healed takes a moment to be back, and status says so until then.
+      // Healed parts take a moment to come back; until then status reports them.
       '  case "$code $1 $2" in "3 "*|"1 dev status") ;; *) exit $code ;; esac',
       "  sleep 1",
       "done",

@@ -4,10 +4,10 @@ import { delimiter, join } from "node:path";
 import { freePort, until } from "@holdfast/testing";
 import { kill } from "./child.ts";
 
-/** The file that is shipped. */
+/** The shipped file. */
 export const haproxyConfig = join(import.meta.dirname, "../../deploy/haproxy/haproxy.cfg");
 
-/** Debian puts it where only root looks. */
+/** Finds HAProxy, which Debian installs outside of users' PATH. */
 function program(): string | undefined {
   const folders = [...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"];
   return folders.map((folder) => join(folder, "haproxy")).find(existsSync);
@@ -17,7 +17,7 @@ export function hasHaproxy(): boolean {
   return program() !== undefined;
 }
 
-/** What `haproxy -c` says of a file. */
+/** The result of `haproxy -c` for a file. */
 export function checkConfig(file: string): { readonly ok: boolean; readonly says: string } {
   const { status, stderr, stdout } = spawnSync(program() ?? "haproxy", ["-c", "-f", file], {
     encoding: "utf8",
@@ -25,7 +25,7 @@ export function checkConfig(file: string): { readonly ok: boolean; readonly says
   return { ok: status === 0, says: `${stdout}${stderr}`.trim() };
 }
 
-/** Where HAProxy finds a node. */
+/** A node's addresses for HAProxy. */
 export interface BehindHaproxy {
   readonly host: string;
   readonly kmip: number;
@@ -51,7 +51,7 @@ export class Haproxy implements AsyncDisposable {
     }
   }
 
-  /** Starts it and waits until it has found both nodes serving. */
+  /** Starts it and waits until both nodes are up for it. */
   static async start(first: BehindHaproxy, second: BehindHaproxy): Promise<Haproxy> {
     const [port, metricsPort] = [await freePort(), await freePort()];
     const env = {
@@ -77,7 +77,7 @@ export class Haproxy implements AsyncDisposable {
     return this.#log;
   }
 
-  /** Whether each node gets connections; at the start HAProxy takes every node for good until it has checked it. */
+  /** Whether each node gets connections; HAProxy considers a node up until its first check. */
   async up(): Promise<readonly boolean[]> {
     try {
       const answer = await fetch(`http://${this.host}:${this.#metricsPort}/metrics`);

@@ -13,13 +13,13 @@ import {
 } from "@holdfast/kmip";
 import { byteString } from "@holdfast/ttlv";
 
-/** A State as KMIP names it (KMIP 2.1, 4.57). */
+/** The name of a State in KMIP (KMIP 2.1, 4.57). */
 export type State = EnumerationText<"State">;
 
 const usage: Attribute = { item: attributeItem("CryptographicUsageMask", 0x0c) };
 const aes: Attribute = { item: attributeItem("CryptographicAlgorithm", "AES") };
 
-/** Has the server make a key of 256 bits; answers its identifier. */
+/** Creates a key of 256 bits at the server; returns its identifier. */
 export async function createKey(client: KmipClient, options?: CallOptions): Promise<string> {
   const length: Attribute = { item: attributeItem("CryptographicLength", 256) };
   const attributes = { attributes: [aes, length, usage], templateNames: [] };
@@ -27,7 +27,7 @@ export async function createKey(client: KmipClient, options?: CallOptions): Prom
   return answer.uniqueIdentifier;
 }
 
-/** Gives the server a key of the test's own; answers its identifier. */
+/** Registers a key of the test at the server; returns its identifier. */
 export async function registerKey(
   client: KmipClient,
   key: Uint8Array,
@@ -51,7 +51,7 @@ export async function keyBytes(client: KmipClient, id: string): Promise<string> 
   return hexOf(await client.get({ uniqueIdentifier: id }));
 }
 
-/** The bytes in hex of what Get answered. */
+/** The key bytes in an answer of Get, in hex. */
 export function hexOf({ object }: Response<"Get">): string {
   const block = object === undefined ? undefined : keyBlockOf(object);
   const key = block === undefined ? undefined : plainKeyOf(block);
@@ -66,30 +66,30 @@ export async function stateOf(client: KmipClient, id: string): Promise<State> {
   );
 }
 
-/** What to ask of Get Attributes to learn the State. */
+/** The reference of Get Attributes for the State. */
 const stateReference = { tag: tags.State.tag, key: "" };
 
-/** The State that Get Attributes answered. */
+/** The State in an answer of Get Attributes. */
 export function stateIn({ attributes }: Response<"GetAttributes">): State {
   const state = attributes.find(({ item }) => item.tag === tags.State.tag);
   if (state === undefined) throw new Error("Get Attributes answered no State");
   return attributeValue("State", state.item) as State;
 }
 
-/** State and bytes of an object; each part says why where it failed. */
+/** State and bytes of an object; a failed part has the reason. */
 export interface Look {
   readonly state: ResponseItem;
   readonly key: ResponseItem;
 }
 
-/** Looks at one object, in one message. */
+/** Reads one object, in one message. */
 export async function look(client: KmipClient, id: string): Promise<Look> {
   const [one] = await lookAtAll(client, [id]);
   if (one === undefined) throw new Error("two operations, fewer answers");
   return one;
 }
 
-/** Looks at several objects in one message; the answers are in the order of the identifiers. */
+/** Reads several objects in one message; the answers are in the order of the identifiers. */
 export async function lookAtAll(client: KmipClient, ids: readonly string[]): Promise<Look[]> {
   const references = [stateReference];
   const { items } = await client.request(

@@ -2,7 +2,7 @@ import { once } from "node:events";
 import { connect, type TLSSocket } from "node:tls";
 import { FrameReader } from "@holdfast/ttlv";
 
-/** Where and as whom to connect. Certificates and keys are PEM text. */
+/** The address and credentials for a connection. Certificates and keys are PEM text. */
 export interface KmipTarget {
   readonly host: string;
   readonly port: number;
@@ -14,7 +14,7 @@ export interface KmipTarget {
 const answerTimeoutMs = 15_000;
 const frameBytesMax = 16 * 1_048_576;
 
-/** One mutual-TLS connection that sends KMIP bytes and waits for as many answers; nothing of ours in between. */
+/** A mutual-TLS connection that sends KMIP bytes and waits for as many answers; no codec. */
 export class KmipSocket implements AsyncDisposable {
   readonly socket: TLSSocket;
   readonly #reader = new FrameReader({ frameBytesMax });
@@ -43,13 +43,13 @@ export class KmipSocket implements AsyncDisposable {
     return kmip;
   }
 
-  /** Sends one message and answers the next one that comes. */
+  /** Sends one message and returns the next one that arrives. */
   async exchange(request: Uint8Array): Promise<Uint8Array> {
     this.socket.write(request);
     return this.next();
   }
 
-  /** The next message; rejects when the connection ends or nothing comes in time. */
+  /** The next message; rejects if the connection ends or nothing arrives in time. */
   async next(): Promise<Uint8Array> {
     const deadline = Date.now() + answerTimeoutMs;
     for (;;) {

@@ -10,10 +10,10 @@ import { until } from "@holdfast/testing";
 import { kill } from "./child.ts";
 import { openStore, systemClock, systemIds } from "./redis-store.ts";
 
-/** What a leader's process says, one line each. */
+/** One line of output of a leader's process. */
 export interface LeaderLine {
   readonly at: number;
-  /** `leader`: its part in the election; `write`: what became of a write that carries the epoch; `stands`: from now on. */
+  /** `leader`: state in the election; `write`: result of a write; `stands`: it is a candidate. */
   readonly type: "leader" | "write" | "stands";
   readonly state: string;
   readonly epoch: number;
@@ -24,10 +24,10 @@ const timers: Timers = {
   ...systemClock,
   sleep: (ms, signal) => sleep(ms, undefined, signal && { signal }),
 };
-/** How long the duty holds its decision before it writes: time to stop the process in between. */
+/** How long the duty waits between decision and write: time to stop the process. */
 const decidedMs = 400;
 
-/** A process that stands for election over a real store and real lock masters, with one duty that writes. */
+/** A candidate process with a real store and real lock masters, and one duty that writes. */
 export class LeaderProcess implements AsyncDisposable {
   readonly lines: LeaderLine[] = [];
   readonly #child: ReturnType<typeof spawn>;
@@ -41,7 +41,7 @@ export class LeaderProcess implements AsyncDisposable {
     }
   }
 
-  /** Resolves with the first line from `from` on that is so. */
+  /** Resolves with the first matching line from `from` on. */
   async says(what: string, wanted: Partial<LeaderLine>, from = 0): Promise<LeaderLine> {
     let found: LeaderLine | undefined;
     await until(what, async () => {
@@ -74,7 +74,7 @@ function say(line: Omit<LeaderLine, "at">): void {
   process.stdout.write(`${JSON.stringify({ at: Date.now(), ...line })}\n`);
 }
 
-/** Decides, waits, and writes whatever it knows by then, until the store accepts or refuses it. */
+/** Decides, waits, and then writes until the store accepts or refuses it. */
 async function write(store: RedisStore, { epoch }: DutyContext): Promise<void> {
   say({ type: "write", state: "decided", epoch });
   await sleep(decidedMs);
@@ -85,7 +85,7 @@ async function write(store: RedisStore, { epoch }: DutyContext): Promise<void> {
     } catch (error) {
       if (!(error instanceof StoreUnavailable)) throw error;
       say({ type: "write", state: error.failure, epoch });
-      // Anything else is the lapse of the store's lease, which a process that was stopped finds first.
+      // Other failures mean that the store's lease lapsed, which a stopped process finds first.
       if (error.failure === "deposed") throw error;
       await sleep(20);
     }

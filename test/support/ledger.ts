@@ -1,7 +1,7 @@
 import type { Response, ResponseItem } from "@holdfast/kmip";
 import { hexOf, type State, stateIn } from "./keys.ts";
 
-/** How far along its life a state is; no object ever goes back (KMIP 2.1, 4.57, figure 1). */
+/** States in the order of an object's life; no object goes back (KMIP 2.1, 4.57, figure 1). */
 const ranks: Readonly<Record<string, number>> = {
   PreActive: 0,
   Active: 1,
@@ -12,29 +12,29 @@ const ranks: Readonly<Record<string, number>> = {
 };
 const destroyed = 4;
 
-/** The place of a state in an object's life. */
+/** The position of a state in an object's life. */
 export function rankOf(state: State): number {
   const rank = ranks[state];
   if (rank === undefined) throw new Error(`an unknown state: ${state}`);
   return rank;
 }
 
-/** What is known of one object. */
+/** What is known about one object. */
 export interface Entry {
   readonly id: string;
   /** Its bytes in hex, from Register or the first Get. */
   bytes: string | undefined;
   /** The latest state that the server acknowledged or showed. */
   rank: number;
-  /** The latest state that anybody asked for; not known to have been reached. */
+  /** The latest state that a client asked for; the object may not have reached it. */
   tried: number;
-  /** A transition got no clear answer, or one is under way. */
+  /** A transition got no clear answer, or one is in progress. */
   held: boolean;
-  /** What the transition that got no clear answer asked for. */
+  /** The state that the transition without a clear answer asked for. */
   unanswered?: number;
 }
 
-/** Remembers what the server acknowledged and notes what contradicts it. */
+/** Remembers what the server acknowledged, and records contradictions. */
 export class Ledger {
   readonly entries = new Map<string, Entry>();
   /** Contradictions, one line each. */
@@ -52,7 +52,7 @@ export class Ledger {
     entry.rank = Math.max(entry.rank, rank);
   }
 
-  /** Compares an answer with what was known before it was asked for; tells whether it answered at all. */
+  /** Compares an answer with what was known before; returns whether there was an answer. */
   compare(
     entry: Entry,
     before: number,
@@ -63,14 +63,14 @@ export class Ledger {
     return this.#bytes(entry, before, where, seen.key) && known;
   }
 
-  /** Objects that a request changed though it was not answered, which a drain must not do. */
+  /** Objects that a request without an answer has changed; a drain must not do this. */
   doneUnanswered(): readonly string[] {
     return [...this.entries.values()]
       .filter(({ rank, unanswered }) => unanswered !== undefined && rank >= unanswered)
       .map(({ id }) => id);
   }
 
-  /** The object was answered as if there were none. */
+  /** The answer was that the object does not exist. */
   missing(entry: Entry, where: string): void {
     this.violations.push(`${entry.id}: not found ${where}`);
   }
@@ -109,7 +109,7 @@ export class Ledger {
   }
 }
 
-/** Whether the server said that it cannot tell or cannot promise. */
+/** Whether the server answered that it cannot tell or cannot promise. */
 function isRefused({ status, reason }: ResponseItem): boolean {
   return status !== "Success" && reason === "GeneralFailure";
 }

@@ -7,7 +7,7 @@ import { type Entry, Ledger, rankOf } from "./ledger.ts";
 import { seeded } from "./random.ts";
 import type { Region } from "./region.ts";
 
-/** No request may take longer, whatever happens to the region. */
+/** The longest time for a request, whatever happens to the region. */
 export const answerBoundMs = 5_000;
 
 const active = rankOf("Active");
@@ -23,15 +23,15 @@ type Kind = "read" | "write";
 
 /**
  * Makes, reads, activates, revokes and destroys keys at all nodes in turn, and remembers what was acknowledged. Each
- * answer is compared with what was acknowledged before it was asked for.
+ * answer is compared with what was acknowledged before its request.
  */
 export class Load implements AsyncDisposable {
   readonly ledger = new Ledger();
-  /** How often each kind of failure was answered. */
+  /** How often each kind of failure occurred. */
   readonly failures = new Map<string, number>();
-  /** Acknowledged requests. */
+  /** The number of acknowledged requests. */
   readonly done = { read: 0, write: 0 };
-  /** The longest that a request took. */
+  /** The longest time of a request. */
   slowestMs = 0;
   readonly #clients: readonly KmipClient[];
   readonly #restMs: number;
@@ -68,19 +68,19 @@ export class Load implements AsyncDisposable {
     return performance.now() - sinceMs;
   }
 
-  /** Lets it run until so many more requests of a kind are acknowledged. */
+  /** Waits until so many more requests of a kind are acknowledged. */
   async more(kind: Kind, count: number): Promise<void> {
     const goal = this.done[kind] + count;
     await until(`${count} more ${kind}s`, () => this.done[kind] >= goal);
   }
 
-  /** Ends the load; requests under way are waited for. */
+  /** Ends the load, and waits for requests in progress. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all(this.#workers);
   }
 
-  /** Reads every object back at every node; what contradicts the acknowledgements is in the ledger. */
+  /** Reads every object at every node; the ledger records contradictions. */
   async check(): Promise<void> {
     const all = [...this.ledger.entries.values()];
     await Promise.all(
@@ -155,7 +155,7 @@ export class Load implements AsyncDisposable {
     const client = this.#client(at);
     const request = { uniqueIdentifier: entry.id };
     const [to, send] = this.#transition(entry, client, request);
-    // Activating an Active key changes nothing, so that it may succeed where only reads do.
+    // Activating an Active key changes nothing, so it may succeed when only reads do.
     const kind = to > entry.rank ? "write" : "read";
     entry.tried = Math.max(entry.tried, to);
     entry.held = true;
@@ -186,7 +186,7 @@ export class Load implements AsyncDisposable {
     return [to, () => client.destroy(request)];
   }
 
-  /** Runs one request; undefined where it failed in a way that a fault of the region may cause. */
+  /** Runs one request; undefined if it failed in a way that a fault of the region may cause. */
   async #attempt<Answer>(
     kind: Kind,
     at: number,
@@ -202,7 +202,7 @@ export class Load implements AsyncDisposable {
       const what = allowed(error);
       if (what === undefined) this.ledger.violations.push(`${kind} at node ${at}: ${error}`);
       else this.#failed(`${kind}: ${what}`);
-      // Nobody who is refused connections hammers.
+      // Like real clients, it does not retry without a pause.
       await sleep(20);
       return undefined;
     } finally {
@@ -218,7 +218,7 @@ export class Load implements AsyncDisposable {
     this.failures.set(what, (this.failures.get(what) ?? 0) + 1);
   }
 
-  /** Any object but those at the end of their life, which are left for the check. */
+  /** A random object, except those at the end of their life, which are left for the check. */
   #pick(): Entry | undefined {
     const all = [...this.ledger.entries.values()];
     const entry = all[Math.floor(this.#random() * all.length)];
@@ -255,7 +255,7 @@ export function say(line: string): void {
   process.stdout.write(`    ${line}\n`);
 }
 
-/** What a failure is called that a broken region may answer; undefined for any other. */
+/** The name of a failure that a broken region may cause; undefined for any other. */
 function allowed(error: unknown): string | undefined {
   if (error instanceof ConnectionError) return error.failure;
   if (error instanceof KmipClientError && error.reason === "GeneralFailure") {

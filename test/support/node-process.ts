@@ -21,19 +21,19 @@ export class NodeProcess implements AsyncDisposable {
   readonly kmip: number;
   readonly http: number;
   readonly health: number;
-  /** Where the other region's nodes connect; 0 in a region alone. */
+  /** The port for the other region's nodes; 0 in a region alone. */
   readonly peer: number;
-  /** The management API's port; 0 where it has none. */
+  /** The management API's port; 0 if it has none. */
   admin = 0;
-  /** A group of its own for the process, by which a packet filter knows its traffic. */
+  /** The process's own group, by which a packet filter recognises its traffic. */
   groupId: number | undefined;
-  /** The command that runs: this checkout, a bundle, or what a package has installed. */
+  /** The command to run: this checkout, a bundle, or an installed package. */
   program = ownProgram;
-  /** By how much its wall clock is ahead; read at its start. */
+  /** How far its wall clock is ahead; read at its start. */
   clockAheadMs = 0;
   readonly logFile: string;
   readonly configFile: string;
-  /** Where it writes its one-time token. */
+  /** The file to which it writes its one-time token. */
   readonly bootstrapFile: string;
   #child: ChildProcess | undefined;
 
@@ -78,7 +78,7 @@ export class NodeProcess implements AsyncDisposable {
     const args = [...clock, ...first, "serve", "--config", this.configFile];
     const group =
       this.groupId === undefined ? [] : ["--regid", `${this.groupId}`, "--clear-groups"];
-    // Half the start of a process is compiling what the last one compiled too.
+    // Half the start of a process is compiling the same code as the last one.
     const env = {
       NODE_COMPILE_CACHE: compileCache,
       ...process.env,
@@ -90,7 +90,7 @@ export class NodeProcess implements AsyncDisposable {
     this.#child = child;
   }
 
-  /** Whether `/readyz` says so. */
+  /** Whether `/readyz` says that it is ready. */
   async ready(): Promise<boolean> {
     try {
       return (await this.#fetch("readyz")).ok;
@@ -104,14 +104,14 @@ export class NodeProcess implements AsyncDisposable {
     return (await this.#fetch("metrics")).text();
   }
 
-  /** What `/readyz?verbose` says, a line a part. */
+  /** The lines of `/readyz?verbose`, one for each part. */
   async details(): Promise<readonly string[]> {
     return (await (await this.#fetch("readyz?verbose")).text()).split("\n");
   }
 
   #fetch(path: string): Promise<Response> {
     const signal = AbortSignal.timeout(answerMs);
-    // What a node has just done shows in metrics that are printed for this request.
+    // This makes the node print new metrics, which include what it has just done.
     const headers = { "cache-control": "no-cache" };
     return fetch(`http://${this.host}:${this.http}/${path}`, { signal, headers });
   }
@@ -129,12 +129,12 @@ export class NodeProcess implements AsyncDisposable {
     process.kill(this.pid, signal);
   }
 
-  /** kill -9, and waits until it is gone. */
+  /** Kills it with SIGKILL, and waits for its end. */
   kill(): Promise<void> {
     return kill(this.#child);
   }
 
-  /** SIGTERM; answers the exit code. */
+  /** Ends it with SIGTERM; returns the exit code. */
   async stop(): Promise<number | null> {
     const child = this.#child;
     if (child === undefined || !isRunning(child)) return child?.exitCode ?? null;

@@ -14,11 +14,11 @@ import { hasSoftHsm, SoftHsm } from "./softhsm.ts";
 export const orderedKinds = ["local", "key-protect", "hpcs", "pkcs11"] as const;
 export type OrderedKind = (typeof orderedKinds)[number];
 
-/** A root key for each region, as REST and as the command line give it. */
+/** A root key for each region, in the form of REST and of the command line. */
 export interface OrderedRoot {
   readonly regions: Readonly<Record<"a" | "b", Readonly<Record<string, unknown>>>>;
   readonly options: readonly string[];
-  /** Its identifier or label by region; empty where it has none. */
+  /** Its identifier or label by region; empty if it has none. */
   readonly keys: { readonly a: string; readonly b: string };
 }
 
@@ -54,7 +54,7 @@ export class OrderRegions implements AsyncDisposable {
     const hsm = hasSoftHsm() ? stack.use(await SoftHsm.open()) : undefined;
     const { deadlineMs } = times;
     const pkcs11 = hsm === undefined ? {} : { pkcs11: { module: hsm.module, deadlineMs } };
-    // Its module is told where its tokens are by the environment, as on any machine.
+    // The module finds its tokens through the environment, as on any machine.
     const before = process.env["SOFTHSM2_CONF"];
     if (hsm !== undefined) process.env["SOFTHSM2_CONF"] = hsm.environment["SOFTHSM2_CONF"] ?? "";
     stack.defer(() => {
@@ -75,7 +75,7 @@ export class OrderRegions implements AsyncDisposable {
     return new OrderRegions(roots, folder, hsm, stack.move());
   }
 
-  /** The user's commands go to these regions. */
+  /** Adds the profile by which the user's commands reach these regions. */
   async #addProfile(): Promise<void> {
     const urls = this.roots.both.nodes.flatMap(({ name }) => ["--url", this.url(name)]);
     const files = ["--ca", this.file("ca.pem"), "--token-file", this.file("token")];
@@ -103,14 +103,14 @@ export class OrderRegions implements AsyncDisposable {
     return `https://${host}:${admin}`;
   }
 
-  /** Runs a command as the user, whose profiles lie in the folder. */
+  /** Runs a command as the user, whose profiles are in the folder. */
   run(args: readonly string[], { env, ...more }: Surroundings = {}): Promise<Said> {
     return commandLine(args, { env: { XDG_CONFIG_HOME: this.folder, ...env }, ...more });
   }
 
   /**
-   * Runs a command, and again while it ends with code 3, which says to try again: on a busy machine the regions may lose
-   * each other for a moment.
+   * Runs a command, and repeats it while it ends with code 3, which means to try again: on a busy machine the regions may
+   * lose each other for a moment.
    */
   async settled(...args: readonly string[]): Promise<Said> {
     let said: Said = { code: null, out: "", err: "" };
@@ -121,7 +121,7 @@ export class OrderRegions implements AsyncDisposable {
     return said;
   }
 
-  /** Runs a command that must succeed; answers what it printed as JSON. */
+  /** Runs a command that must succeed; returns its output as JSON. */
   async done(...args: readonly string[]): Promise<Readonly<Record<string, unknown>>> {
     const said = await this.settled(...args, "--json");
     if (said.code !== 0) {

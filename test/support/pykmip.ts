@@ -15,13 +15,13 @@ export function hasPykmip(): boolean {
   return spawnSync(python, ["-c", "import kmip"], { stdio: "ignore" }).status === 0;
 }
 
-/** What to do where it is not. */
+/** How to install it. */
 export const pykmipMissing = "PyKMIP is missing: apt-get install -y python3-pykmip, as root";
 
-/** The operation failed, with KMIP's reason, or PyKMIP itself did. */
+/** A failure of the operation, with KMIP's reason, or of PyKMIP itself. */
 export class PykmipError extends Error {
   override readonly name = "PykmipError";
-  /** `failure` for a KMIP result, else the Python exception's class. */
+  /** `failure` for a KMIP result, otherwise the class of the Python exception. */
   readonly kind: string;
   readonly reason: string | undefined;
   constructor(error: {
@@ -35,10 +35,10 @@ export class PykmipError extends Error {
   }
 }
 
-/** How PyKMIP is configured. */
+/** The configuration of PyKMIP. */
 export interface PykmipOptions {
   readonly version: string;
-  /** Lines of its configuration file, such as `username=`; left out, no credential is sent. */
+  /** Lines of its configuration file, such as `username=`; without them it sends no credential. */
   readonly lines?: readonly string[];
   /** The only version of TLS. */
   readonly tls?: "TLSv1_2" | "TLSv1_3";
@@ -66,7 +66,7 @@ export class PykmipProcess implements AsyncDisposable {
     return new PykmipProcess(child, createInterface(child.stdout), folder);
   }
 
-  /** Connects a client; rejects where the server is not verified. */
+  /** Connects a client; rejects if the server cannot be verified. */
   async open(target: KmipTarget, options: PykmipOptions): Promise<Pykmip> {
     this.#sessions += 1;
     const session = this.#sessions;
@@ -102,7 +102,7 @@ export class PykmipProcess implements AsyncDisposable {
 
 /** A PyKMIP client with one connection. */
 export class Pykmip implements AsyncDisposable {
-  /** The version of TLS that was agreed on. */
+  /** The negotiated version of TLS. */
   readonly tls: string;
   readonly #process: PykmipProcess;
   readonly #session: number;

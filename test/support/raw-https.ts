@@ -1,6 +1,6 @@
 import { Agent, request } from "node:https";
 
-/** An answer as it came. */
+/** An answer, unchecked. */
 export interface RawAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
@@ -8,7 +8,7 @@ export interface RawAnswer {
   readonly text: string;
 }
 
-/** A request as no typed client would send it. */
+/** A request that a typed client may be unable to send. */
 export interface RawRequest {
   readonly method: string;
   readonly path: string;
@@ -17,7 +17,7 @@ export interface RawRequest {
   readonly body?: string | undefined;
 }
 
-/** HTTPS from one address of this machine, on connections that are kept. */
+/** HTTPS from one address of this machine, with kept connections. */
 export class RawHttps implements Disposable {
   readonly #agent: Agent;
   readonly #origin: string;

@@ -1,6 +1,6 @@
 import type { RedisServer } from "./redis.ts";
 
-/** An object's record: key prefix of its partition and the identifier's 16 bytes. */
+/** An object's record, whose key is its partition's prefix and the identifier's 16 bytes. */
 export async function recordOf(
   redis: RedisServer,
   id: string,

@@ -25,10 +25,10 @@ export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
 };
 
-/** Where identifiers and a store's id come from. */
+/** The source of identifiers and of a store's ID. */
 export const systemIds = { uuid: () => randomUUID(), randomBytes: (n: number) => randomBytes(n) };
 
-/** A store and what it told its observer. */
+/** A store and the events that its observer got. */
 export interface OpenStore extends AsyncDisposable {
   readonly store: RedisStore;
   readonly events: readonly Event[];
@@ -38,7 +38,7 @@ export interface OpenStore extends AsyncDisposable {
 export type OpenOptions = Omit<RedisStoreOptions, "clock" | "observe"> &
   Partial<Pick<RedisStoreOptions, "clock" | "observe">>;
 
-/** Opens a store that is initialised already. */
+/** Opens an initialised store. */
 export async function openStore(options: OpenOptions): Promise<OpenStore> {
   const events: Event[] = [];
   const store = await openRedisStore({
@@ -55,14 +55,14 @@ export async function openNewStore(options: OpenOptions): Promise<OpenStore> {
   return openStore(options);
 }
 
-/** An instance that is installed, and a short way to make objects in it. */
+/** Installs a new instance, and returns its identifier. */
 export async function installed(store: RedisStore): Promise<string> {
   const instance = randomUUID();
   await store.install(instance);
   return instance;
 }
 
-/** Creates an object and answers it. */
+/** Creates an object and returns it. */
 export async function create(store: RedisStore, instance: string): Promise<ManagedObject> {
   const after = sampleObject(instance, randomUUID());
   const outcome = await store.commit(instance, [{ kind: "create", after }], []);
@@ -72,7 +72,7 @@ export async function create(store: RedisStore, instance: string): Promise<Manag
 
 type AuditStream = readonly (readonly [id: Buffer, fields: readonly [Buffer, Buffer]])[];
 
-/** Every audit event of an instance, oldest first, as the streams of all partitions hold them. */
+/** Every audit event of an instance in the streams of all partitions, oldest first. */
 export async function auditOf(
   redis: RedisServer,
   instance: string,
@@ -95,7 +95,7 @@ function prefixOf(instance: string): string {
   return partition === sysPartition ? "{sys}:" : `{p${String(partition).padStart(2, "0")}}:`;
 }
 
-/** Where a record lies, and its bytes: header and record. */
+/** The key of a record, and its bytes: header and record. */
 export async function recordOf(
   redis: RedisServer,
   instance: string,
@@ -115,7 +115,7 @@ export async function setStatus(
   await redis.command("set", `${prefixOf(instance)}s:${encodeURIComponent(instance)}`, status);
 }
 
-/** A record's value as a node of the next release would have written it: another format, and the tag of that. */
+/** A record's value as written by the next release: another format, and the tag for it. */
 export function newerValue(value: Buffer): Buffer {
   const record = newerRecord(value.subarray(34));
   return Buffer.concat([Buffer.from(tagOf(record), "hex"), value.subarray(16, 34), record]);

@@ -8,7 +8,7 @@ import { Redis } from "ioredis";
 import { valkeyDirectory } from "../../scripts/redis-path.mjs";
 import { isRunning, kill, spawnBound } from "./child.ts";
 
-/** Settings with which a Redis keeps what it acknowledged; `config` of a server may change them. */
+/** Settings with which a Redis keeps what it acknowledges; a server's `config` may change them. */
 const safe: Readonly<Record<string, string>> = {
   appendonly: "yes",
   appendfsync: "always",
@@ -18,7 +18,7 @@ const safe: Readonly<Record<string, string>> = {
   "repl-timeout": "60",
 };
 
-/** Where the programs of the store are: Valkey's, under the names of Redis', in the vitest project `valkey`. */
+/** The folder of Valkey's programs, under the names of Redis', in the vitest project `valkey`. */
 export const storePrograms: string | undefined =
   process.env["HOLDFAST_STORE"] === "valkey" ? valkeyDirectory : undefined;
 
@@ -26,10 +26,10 @@ function serverProgram(): string {
   return storePrograms === undefined ? findRedisServer() : join(storePrograms, "redis-server");
 }
 
-/** How a Redis process is started. */
+/** The options of a Redis process. */
 export interface RedisOptions {
   readonly host?: string;
-  /** A free one unless given. */
+  /** A free port unless given. */
   readonly port?: number;
   /** Directives of redis.conf, added to those of a safe store. */
   readonly config?: Readonly<Record<string, string>>;
@@ -40,7 +40,7 @@ export interface RedisOptions {
   readonly client?: ClientOptions;
 }
 
-/** What the test's own client needs to be let in. */
+/** The credentials of the test's own client. */
 export interface ClientOptions {
   readonly username?: string;
   readonly password?: string;
@@ -48,8 +48,8 @@ export interface ClientOptions {
 }
 
 /**
- * A real Redis process in a directory of its own. Disposing it kills it and removes the directory; the kernel kills it
- * too when the test process ends in whatever way.
+ * A real Redis process in its own directory. Disposing it kills it and removes the directory; the kernel also kills it
+ * when the test process ends in any way.
  */
 export class RedisServer implements AsyncDisposable {
   readonly host: string;
@@ -114,7 +114,7 @@ export class RedisServer implements AsyncDisposable {
     return this.#connected().call(name, ...args.map(argument));
   }
 
-  /** The same for a list of bytes. */
+  /** The same for a list of byte strings. */
   async buffers(name: string, ...args: (string | number | Buffer)[]): Promise<Buffer[]> {
     return (await this.#connected().callBuffer(name, ...args.map(argument))) as Buffer[];
   }
@@ -149,7 +149,7 @@ export class RedisServer implements AsyncDisposable {
     process.kill(this.pid, signal);
   }
 
-  /** kill -9, and waits until it is gone. */
+  /** Kills it with SIGKILL, and waits for its end. */
   async kill(): Promise<void> {
     const child = this.#child;
     this.#client?.disconnect();
@@ -159,7 +159,7 @@ export class RedisServer implements AsyncDisposable {
     await kill(child);
   }
 
-  /** Starts it again where it was killed, with its data unless `empty`. */
+  /** Restarts it at the same address, with its data unless `empty`. */
   async restart({ empty = false }: { readonly empty?: boolean } = {}): Promise<void> {
     await this.kill();
     if (empty) {
@@ -213,7 +213,7 @@ export class RedisServer implements AsyncDisposable {
     await until(`Redis ${this.address}`, async () => {
       if (child.exitCode !== null) throw new Error(`redis-server ended: see ${this.directory}/log`);
       const answer = await this.command("ping").catch((error: Error) => error.message);
-      // A server that lets the test not in has started too.
+      // A server that refuses the test's login has started too.
       return /^(PONG|NOAUTH|WRONGPASS)/.test(String(answer));
     });
   }
@@ -266,7 +266,7 @@ export interface RedisGroup extends AsyncDisposable {
   promoted(): Promise<string>;
 }
 
-/** Starts a primary with replicas in step and, if asked for, Sentinels that know them all. */
+/** Starts a primary with replicas in step and, if wanted, Sentinels that know all of them. */
 export async function startGroup(options: {
   readonly replicas: number;
   readonly sentinels?: number;

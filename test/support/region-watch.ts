@@ -4,7 +4,7 @@ import { answerBoundMs, clientOf } from "./load.ts";
 import type { NodeProcess } from "./node-process.ts";
 import type { Region } from "./region.ts";
 
-/** Waits until nobody can connect to any node (trap 29: vCenter goes on to its next server only then). */
+/** Waits until all nodes refuse connections (trap 29: only then vCenter tries its next server). */
 export async function allRefuse(region: Region, instance: string): Promise<void> {
   await until(
     "all KMIP listeners shut",
@@ -16,7 +16,7 @@ export async function allRefuse(region: Region, instance: string): Promise<void>
   );
 }
 
-/** Waits until every node lets clients in. */
+/** Waits until every node accepts clients. */
 export async function allLetIn(region: Region, instance: string): Promise<void> {
   await until("all KMIP listeners open", async () => {
     const tried = region.nodes.map((_, at) => connects(region, instance, at));
@@ -24,7 +24,7 @@ export async function allLetIn(region: Region, instance: string): Promise<void> 
   });
 }
 
-/** Waits until nodes say that their lease is of this kind. */
+/** Waits until nodes report this kind of lease. */
 export async function leaseIs(nodes: readonly NodeProcess[], state: string): Promise<void> {
   const row = `holdfast_store_lease{state="${state}"} 1`;
   await until(`lease ${state}`, async () => {
@@ -33,7 +33,7 @@ export async function leaseIs(nodes: readonly NodeProcess[], state: string): Pro
   });
 }
 
-/** Runs `work` again and again for a time. */
+/** Repeats `work` for some time. */
 export async function during(forMs: number, work: () => Promise<void>): Promise<void> {
   const end = performance.now() + forMs;
   while (performance.now() < end) {
@@ -42,12 +42,12 @@ export async function during(forMs: number, work: () => Promise<void>): Promise<
   }
 }
 
-/** A time as tests print it. */
+/** A time in the form that tests print. */
 export function ms(time: number): string {
   return `${Math.round(time)} ms`;
 }
 
-/** What becomes of a connection; "cut" is one that came while the listener was shutting. */
+/** The result of a connection; "cut" is one that arrived while the listener was closing. */
 async function connects(
   region: Region,
   instance: string,

@@ -13,36 +13,36 @@ import { NodeProcess } from "./node-process.ts";
 import { type RedisGroup, RedisServer, sentinelName, startGroup } from "./redis.ts";
 import { systemClock, systemIds } from "./redis-store.ts";
 
-/** When certificates begin and end. */
+/** The validity of certificates. */
 function lasting(days = 2) {
   return { notBeforeMs: Date.now() - 3_600_000, days };
 }
 
-/** Whom clients trust and whom nodes let in, the same in all regions. */
+/** The authority that clients trust, and the clients that nodes accept; the same in all regions. */
 export interface Tenancy {
   readonly authority: Authority;
-  /** By instance. */
+  /** Instance → client certificate. */
   readonly clients: ReadonlyMap<string, Issued>;
 }
 
-/** What a region needs to know of the other one. */
+/** What a region needs to know about the other one. */
 interface PeerOptions {
   readonly region: string;
-  /** Where this region's nodes find the other's. */
+  /** The addresses of the other region's nodes. */
   readonly addresses: readonly string[];
-  /** Where this region's nodes listen for the other's, one each. */
+  /** The ports on which this region's nodes listen for the other region, one each. */
   readonly ports: readonly number[];
-  /** Issues the certificates with which regions know each other. */
+  /** The authority for the certificates with which regions authenticate each other. */
   readonly authority: Authority;
 }
 
-/** What a test's region is made of. */
+/** The options of a test's region. */
 export interface RegionOptions {
-  /** `a` unless given; nodes are called after it. */
+  /** `a` unless given; nodes are named after it. */
   readonly name?: string;
   readonly tenancy?: Tenancy;
   readonly peer?: PeerOptions;
-  /** How many lock masters of their own; the store itself unless given. */
+  /** The number of separate lock masters; the store itself is the lock master unless given. */
   readonly lockMasters?: number;
   /** Names of the instances; each has one pinned client certificate. */
   readonly instances: readonly string[];
@@ -54,11 +54,11 @@ export interface RegionOptions {
   readonly downAfterMs?: number;
   /** Directives of redis.conf. */
   readonly redisConfig?: Readonly<Record<string, string>>;
-  /** Settings of the nodes that differ, merged into a group of settings. */
+  /** Changed settings of the nodes, merged into groups of settings. */
   readonly settings?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-  /** Nodes have the management API, and write a one-time token. */
+  /** Whether nodes have the management API, and write a one-time token. */
   readonly admin?: boolean;
-  /** How long certificates last; 2 days unless given. */
+  /** How many days certificates are valid; 2 unless given. */
   readonly days?: number;
   /** The setting `store.replicas`; the number of replicas unless given. */
   readonly replicasRequired?: number;
@@ -98,7 +98,7 @@ export class Region implements AsyncDisposable {
     return node;
   }
 
-  /** How a client of an instance reaches a node. */
+  /** The address of a node, with the credentials of an instance's client. */
   target(instance: string, at = 0): KmipTarget {
     const client = this.#clients.get(instance);
     if (client === undefined) throw new Error(`no instance ${instance}`);
@@ -106,7 +106,7 @@ export class Region implements AsyncDisposable {
     return { host, port, ca: this.ca, certificate: client.certificate, key: client.key };
   }
 
-  /** A connection of an instance's client to a node. */
+  /** Connects an instance's client to a node. */
   connect(instance: string, at = 0): Promise<KmipSocket> {
     return KmipSocket.open(this.target(instance, at));
   }
@@ -128,7 +128,7 @@ export async function startRegion(options: RegionOptions): Promise<Region> {
   return region;
 }
 
-/** Everything of a region but its nodes' processes, which are yet to be started. */
+/** Makes a whole region without starting its nodes. */
 export async function layRegion(options: RegionOptions): Promise<Region> {
   const { name = "a", replicas = 1 } = options;
   await using stack = new AsyncDisposableStack();
@@ -174,7 +174,7 @@ function startLockMasters(count: number, stack: AsyncDisposableStack): Promise<R
   return Promise.all(Array.from({ length: count }, start));
 }
 
-/** An authority for servers, and a certificate for each instance's client. */
+/** Makes an authority for servers, and a certificate for each instance's client. */
 export async function createTenancy(instances: readonly string[], days?: number): Promise<Tenancy> {
   const authority = await createAuthority({ commonName: "Test CA", ...lasting(days) });
   const clients = new Map<string, Issued>();
@@ -184,12 +184,12 @@ export async function createTenancy(instances: readonly string[], days?: number)
   return { authority, clients };
 }
 
-/** An authority for the certificates with which regions know each other. */
+/** Makes the authority for the certificates with which regions authenticate each other. */
 export function createPeerAuthority(days?: number): Promise<Authority> {
   return createAuthority({ commonName: "Test peer CA", ...lasting(days) });
 }
 
-/** A certificate of a region, as the other one knows it. */
+/** Issues the peer certificate of a region. */
 export function issuePeer(authority: Authority, region: string, days?: number): Promise<Issued> {
   return authority.issue({
     commonName: `region ${region}`,
@@ -199,7 +199,7 @@ export function issuePeer(authority: Authority, region: string, days?: number): 
   });
 }
 
-/** Writes a file that only its owner may read; answers its path. */
+/** Writes a file that only its owner may read; returns its path. */
 async function secretFile(
   folder: string,
   name: string,
@@ -210,7 +210,7 @@ async function secretFile(
   return path;
 }
 
-/** The group `peer` of the settings, without where a node listens. */
+/** The group `peer` of the settings, without a node's address. */
 async function writePeer(
   folder: string,
   region: string,
@@ -260,7 +260,7 @@ async function writeShared(
   };
 }
 
-/** What `holdfast hash-password` prints, made apart from it. */
+/** A hash like that of `holdfast hash-password`, from separate code. */
 function hashOf(password: string): string {
   const salt = randomBytes(16);
   const hash = scryptSync(password, salt, 32, { N: 16_384, r: 8, p: 1 });
@@ -274,7 +274,7 @@ function storeOf(redis: RedisGroup, options: RegionOptions): object {
     : { sentinels: redis.sentinels.map((one) => one.address), name: sentinelName, replicas };
 }
 
-/** The group `admin` of a node's settings: with the certificate of the KMIP endpoint. */
+/** The group `admin` of a node's settings, with the certificate of the KMIP endpoint. */
 function adminOf(node: NodeProcess, shared: Readonly<Record<string, unknown>>): object {
   const { certificate, key } = shared["tls"] as { readonly certificate: string; key: string };
   return {

@@ -1,19 +1,19 @@
 import { Relay, type RelayState } from "@holdfast/testing";
 
-/** What the parent asks of the relays, which are known by their ports. */
+/** A request of the parent to a relay, which is identified by its port. */
 export type RelayRequest = { readonly id: number; readonly port: number } & (
   | { readonly do: "open"; readonly targetPort: number }
   | { readonly do: "set"; readonly state: RelayState }
   | { readonly do: "reset" }
 );
 
-/** `error` is absent where it was done. */
+/** `error` is absent after success. */
 export interface RelayAnswer {
   readonly id: number;
   readonly error?: string;
 }
 
-/** Relays in a process of their own, so that a busy test does not add to their delay. */
+/** Relays run in their own process, so that a busy test does not add to their delay. */
 const relays = new Map<number, Relay>();
 
 async function carryOut(request: RelayRequest): Promise<void> {

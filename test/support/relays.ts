@@ -7,7 +7,7 @@ import type { RelayAnswer, RelayRequest } from "./relay-process.ts";
 
 type Wish<Request> = Request extends RelayRequest ? Omit<Request, "id"> : never;
 
-/** TCP relays on loopback, all in one process of their own. */
+/** TCP relays on loopback, all in one separate process. */
 export class Relays implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #waiting = new Map<number, (answer: RelayAnswer) => void>();
@@ -25,7 +25,7 @@ export class Relays implements AsyncDisposable {
     return this.#child.pid ?? 0;
   }
 
-  /** Opens one to a port of 127.0.0.1; answers its own. */
+  /** Opens a relay to a port of 127.0.0.1; returns the relay's port. */
   async open(targetPort: number): Promise<number> {
     const port = await freePort();
     await this.#ask({ do: "open", port, targetPort });
@@ -36,7 +36,7 @@ export class Relays implements AsyncDisposable {
     await Promise.all(ports.map((port) => this.#ask({ do: "set", port, state })));
   }
 
-  /** Ends every connection through these. */
+  /** Ends every connection through these relays. */
   async reset(ports: readonly number[]): Promise<void> {
     await Promise.all(ports.map((port) => this.#ask({ do: "reset", port })));
   }

@@ -10,7 +10,7 @@ import { systemClock, systemIds } from "./redis-store.ts";
 import { startTwoRegions, type TwoRegions, type TwoRegionsOptions } from "./two-regions.ts";
 import { allWell } from "./vitals.ts";
 
-/** For how long nodes trust what key managers told them. */
+/** How long nodes rely on answers of key managers. */
 export interface RootTimes {
   readonly kekCacheMs: number;
   readonly graceMs: number;
@@ -18,7 +18,7 @@ export interface RootTimes {
   readonly deadlineMs: number;
 }
 
-/** Two regions, each under a root key of its own key manager: Key Protect in a, HPCS in b. */
+/** Two regions, each under a root key in its own key manager: Key Protect in a, HPCS in b. */
 export interface RootRegions extends AsyncDisposable {
   readonly both: TwoRegions;
   readonly managers: { readonly a: KeyManager; readonly b: KeyManager };
@@ -35,7 +35,7 @@ export async function startRootRegions(
   nodes = 2,
   /** Further settings of `rootOfTrust`, in both regions. */
   more: Readonly<Record<string, unknown>> = {},
-  /** What else differs from two regions without replicas, and what is to be done before their nodes start. */
+  /** Other differences from two regions without replicas, and work before their nodes start. */
   {
     prepare,
     ...shape
@@ -99,7 +99,7 @@ export async function startRootRegions(
   if (first === undefined) throw new Error("no node");
   const { ca } = both.a;
   let token = "";
-  // A busy machine's first answer may be lost, or come before the node has seen its own record.
+  // On a busy machine the first answer may be lost, or come before the node sees its own record.
   await until("the first token", async () => {
     try {
       token = await firstToken({ node: first, ca });

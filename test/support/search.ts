@@ -2,13 +2,13 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { RedisServer } from "./redis.ts";
 
-/** A place to look in: its name and all of its bytes. */
+/** A place to search: its name and all of its bytes. */
 export interface Haystack {
   readonly name: string;
   readonly bytes: Buffer;
 }
 
-/** Every way in which bytes could have been written down. */
+/** Every form in which bytes could have been written. */
 function formsOf(secret: Uint8Array): ReadonlyMap<string, Buffer> {
   const bytes = Buffer.from(secret);
   const hex = bytes.toString("hex");
@@ -20,7 +20,7 @@ function formsOf(secret: Uint8Array): ReadonlyMap<string, Buffer> {
     ["a spaced list of numbers", Buffer.from([...bytes].join(", "))],
     ["backwards", Buffer.from(bytes).reverse()],
   ]);
-  // Inside a longer text base64 begins at one of three places.
+  // Inside a longer base64 text, bytes may begin at one of three positions.
   for (const skip of [0, 1, 2]) {
     const whole = bytes.subarray(skip, skip + 3 * Math.floor((bytes.length - skip) / 3));
     forms.set(`base64 +${skip}`, Buffer.from(whole.toString("base64")));
@@ -29,7 +29,7 @@ function formsOf(secret: Uint8Array): ReadonlyMap<string, Buffer> {
   return forms;
 }
 
-/** `place: form of secret` of every find. */
+/** `place: form of secret` for every match. */
 export function findSecrets(
   haystacks: readonly Haystack[],
   secrets: ReadonlyMap<string, Uint8Array>,
@@ -43,7 +43,7 @@ export function findSecrets(
   );
 }
 
-/** Everything that a Redis has: the files in its directory, and the value of every key in whatever type. */
+/** All data of a Redis: the files in its directory, and the value of every key of any type. */
 export async function haystacksOf(redis: RedisServer): Promise<Haystack[]> {
   const files = readdirSync(redis.directory, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
@@ -59,7 +59,7 @@ export async function haystacksOf(redis: RedisServer): Promise<Haystack[]> {
   return [...files, { name: `keys of ${redis.address}`, bytes: Buffer.concat(values) }];
 }
 
-/** The commands that read everything of a key. */
+/** The commands that read all data of a key. */
 function readsOf(type: string): readonly (readonly [string, ...(string | number)[]])[] {
   switch (type) {
     case "string":

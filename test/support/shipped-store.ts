@@ -17,10 +17,10 @@ const root = join(import.meta.dirname, "../..");
 const shipped = join(root, "deploy", "redis");
 /** How long a restarted container stays down, as with Docker's `restart: unless-stopped`. */
 const restartMs = 200;
-/** A fail-over, a full copy and a restart on a busy machine. */
+/** Enough for a fail-over, a full copy and a restart on a busy machine. */
 const recoverMs = 90_000;
 
-/** One container of docker-compose.yml: `deploy/redis/start.sh` with a volume and an address of its own. */
+/** A container of docker-compose.yml: `deploy/redis/start.sh` with its own volume and address. */
 export class Container {
   readonly name: string;
   readonly address: string;
@@ -38,12 +38,12 @@ export class Container {
     this.environment = environment;
   }
 
-  /** What the script and Redis wrote. */
+  /** The output of the script and of Redis. */
   get log(): string {
     return existsSync(`${this.data}.log`) ? readFileSync(`${this.data}.log`, "utf8") : "";
   }
 
-  /** Starts it, and again whenever it ends by itself. */
+  /** Starts it, and restarts it whenever it ends by itself. */
   async start(more: Readonly<Record<string, string>> = {}): Promise<void> {
     this.#wanted = true;
     await mkdir(this.data, { recursive: true });
@@ -62,7 +62,7 @@ export class Container {
     });
   }
 
-  /** kill -9, and waits until nothing of it runs. */
+  /** Kills it with SIGKILL, and waits until none of its processes runs. */
   async kill(): Promise<void> {
     this.#wanted = false;
     const child = this.#child;
@@ -78,7 +78,7 @@ export class Container {
     await gone;
   }
 
-  /** Its volume is lost. */
+  /** Loses its volume. */
   async lose(): Promise<void> {
     await rm(this.data, { recursive: true, force: true });
   }
@@ -87,13 +87,13 @@ export class Container {
 /** A container of the store. */
 export type ContainerName = "primary" | "replica" | "sentinel1" | "sentinel2" | "sentinel3";
 
-/** A region's store as docker-compose.yml has it: two Redis, three Sentinels, the shipped files. */
+/** A region's store as in docker-compose.yml: two Redis, three Sentinels, the shipped files. */
 export class ShippedStore implements AsyncDisposable {
   readonly containers: Readonly<Record<ContainerName, Container>>;
   readonly #folder: string;
   readonly #secrets: string;
   readonly keys: string[] = [];
-  /** The authority that Redis and Sentinels are trusted by; undefined without TLS. */
+  /** The authority of the Redis and Sentinel certificates; undefined without TLS. */
   #ca: string | undefined;
 
   /** `secrets` is a region's folder of `npm run compose-secrets`. */
@@ -101,7 +101,7 @@ export class ShippedStore implements AsyncDisposable {
     this.#secrets = secrets;
     const folder = mkdtempSync(join(tmpdir(), "holdfast-shipped-"));
     this.#folder = folder;
-    // No two tests at once take the same of these.
+    // Two tests at the same time must not use the same addresses.
     const subnet = `127.${randomInt(100, 250)}.${randomInt(0, 256)}`;
     const links = { "redis-users": "users.acl", "redis-replication": "replication.conf" };
     for (const [name, file] of Object.entries({ ...links, sentinel: "sentinel.conf" })) {
@@ -138,7 +138,7 @@ export class ShippedStore implements AsyncDisposable {
     return [sentinel1, sentinel2, sentinel3];
   }
 
-  /** Makes certificates for every container and lets each speak TLS only; before the first start. */
+  /** Makes certificates for every container, which then uses only TLS; before the first start. */
   async encrypt(): Promise<void> {
     const since = { notBeforeMs: Date.now() - 60_000, days: 1 };
     const authority = await createAuthority({ commonName: "Redis CA", ...since });
@@ -161,7 +161,7 @@ export class ShippedStore implements AsyncDisposable {
     throw new Error("the store has no certificates");
   };
 
-  /** Replaces a member's certificate, and has the operator's user name the files again. */
+  /** Replaces a member's certificate, and sets the files again as the operator's user. */
   async renewCertificate(name: "primary" | "replica"): Promise<void> {
     const container = this.containers[name];
     await this.#renew(container);
@@ -171,7 +171,7 @@ export class ShippedStore implements AsyncDisposable {
     if (answer !== "OK") throw new Error(answer);
   }
 
-  /** The serial number of the certificate that a member shows to a new connection. */
+  /** The serial number of the certificate that a member uses for a new connection. */
   async serial(name: "primary" | "replica"): Promise<string> {
     const socket = connectTls({ host: this.containers[name].address, port: 6379, ca: this.#ca });
     try {
@@ -257,7 +257,7 @@ export class ShippedStore implements AsyncDisposable {
     await this.acknowledge(50);
   }
 
-  /** A command as the runbook has it, at a member: `redis-cli --user USER …`. */
+  /** Runs a command of the runbook at a member: `redis-cli --user USER …`. */
   cli(name: "primary" | "replica", user: string, ...command: readonly string[]): string {
     const REDISCLI_AUTH = this.#password(
       `redis-${user === "replica" ? "replication" : user}-password`,
@@ -273,7 +273,7 @@ export class ShippedStore implements AsyncDisposable {
     return stdout.trim();
   }
 
-  /** How many of the acknowledged keys a member has; -1 where it does not answer. */
+  /** How many of the acknowledged keys a member has; -1 if it does not answer. */
   async held(name: "primary" | "replica"): Promise<number> {
     return this.#held(this.containers[name]);
   }
@@ -305,7 +305,7 @@ export class ShippedStore implements AsyncDisposable {
     this.keys.push(...names);
   }
 
-  /** A Redis of the shipped users at a member's address that somebody has started by hand, without any data. */
+  /** Starts an empty Redis with the shipped users at a member's address, as if started by hand. */
   async emptyRedisAt(name: "primary" | "replica"): Promise<RedisServer> {
     return RedisServer.start({
       host: this.containers[name].address,
@@ -407,7 +407,7 @@ export class ShippedStore implements AsyncDisposable {
     return readFileSync(join(this.#secrets, file), "utf8").trim();
   }
 
-  /** Waits for a state; where it does not come, the error has the members' last lines. */
+  /** Waits for a state; if it is not reached, the error has the members' last lines. */
   async until(what: string, condition: () => Promise<boolean> | boolean): Promise<void> {
     try {
       await until(what, condition, recoverMs);
@@ -424,7 +424,7 @@ function newNames(count: number): readonly string[] {
   return Array.from({ length: count }, () => `{p00}:o:${randomBytes(8).toString("hex")}`);
 }
 
-/** Makes the secrets as an operator does; answers region a's folder of them. */
+/** Makes the secrets as an operator does; returns the folder of region a's secrets. */
 export function composeSecrets(folder: string): string {
   const script = join(root, "scripts", "compose-secrets.mjs");
   const { status, stderr } = spawnSync(process.execPath, [script, folder], { encoding: "utf8" });

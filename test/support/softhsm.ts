@@ -13,7 +13,7 @@ const addOn = join(
   "../../packages/root-of-trust/node_modules/pkcs11js/build/Release/pkcs11.node",
 );
 
-/** Where Debian and its neighbours put the module. */
+/** Finds the module in the folders of Debian and similar distributions. */
 function softHsmModule(): string | undefined {
   const folders = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].filter(existsSync);
   const nested = folders.flatMap((folder) =>
@@ -26,13 +26,13 @@ function softHsmModule(): string | undefined {
     .find(existsSync);
 }
 
-/** Whether tokens can be made here, and the add-on that calls them was compiled. */
+/** Whether this machine can make tokens, and has the compiled add-on that calls them. */
 export function hasSoftHsm(): boolean {
   if (softHsmModule() === undefined || !existsSync(addOn)) return false;
   return spawnSync("softhsm2-util", ["--version"]).status === 0;
 }
 
-/** Builds the module that slows another one down, in a folder; undefined where there is no compiler. */
+/** Builds the module that slows down another one, in a folder; undefined without a compiler. */
 function buildSlowHsm(directory: string): string | undefined {
   const source = join(import.meta.dirname, "slow-hsm.c");
   const module = join(directory, "slow-hsm.so");
@@ -43,7 +43,7 @@ function buildSlowHsm(directory: string): string | undefined {
   return undefined;
 }
 
-/** Processes that hold tokens for this one. */
+/** Child processes that use tokens for this process. */
 export function tokenHosts(): readonly number[] {
   return readdirSync("/proc")
     .map(Number)
@@ -67,7 +67,7 @@ function procFile(pid: number, name: string): string {
   }
 }
 
-/** SoftHSM with a folder of its own for its tokens. */
+/** SoftHSM with its own folder for tokens. */
 export class SoftHsm implements AsyncDisposable {
   readonly directory: string;
   environment: Readonly<Record<string, string>>;
@@ -97,7 +97,7 @@ export class SoftHsm implements AsyncDisposable {
     return hsm;
   }
 
-  /** Puts the slow module in front, which does what `faults` says from then on; false where it cannot be built. */
+  /** Loads the slow module in front, which then follows `faults`; false if it cannot be built. */
   slowDown(): boolean {
     const slow = buildSlowHsm(this.directory);
     if (slow === undefined) return false;
@@ -110,12 +110,12 @@ export class SoftHsm implements AsyncDisposable {
     return true;
   }
 
-  /** What the slow module does: delay of each encryption and signature, code that all answer, search without end. */
+  /** Sets the slow module's delay per encryption and signature, result code, and whether it hangs. */
   async faults({ delayMs = 0, code = 0, hang = false }): Promise<void> {
     await writeFile(this.#faultsFile, `${delayMs} ${code} ${hang ? 1 : 0}\n`);
   }
 
-  /** How many logins the slow module has seen. */
+  /** The number of logins through the slow module. */
   logins(): number {
     const file = `${this.#faultsFile}.logins`;
     return existsSync(file) ? readFileSync(file).length : 0;
@@ -127,13 +127,13 @@ export class SoftHsm implements AsyncDisposable {
     this.#util(["--init-token", "--free", "--label", label, ...pins]);
   }
 
-  /** Takes the tokens out of their reader. */
+  /** Removes the tokens. */
   async takeOut(): Promise<void> {
     await rename(this.#tokens, `${this.#tokens}.out`);
     await mkdir(this.#tokens);
   }
 
-  /** Puts them back. */
+  /** Puts the removed tokens back. */
   async putBack(): Promise<void> {
     await rm(this.#tokens, { recursive: true });
     await rename(`${this.#tokens}.out`, this.#tokens);
@@ -146,7 +146,7 @@ export class SoftHsm implements AsyncDisposable {
     this.addToken(this.token);
   }
 
-  /** Puts everything back that a test did to the HSM. */
+  /** Reverts everything that a test did to the HSM. */
   async restore(): Promise<void> {
     await this.faults({});
     if (existsSync(`${this.#tokens}.out`)) await this.putBack();

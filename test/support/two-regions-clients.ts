@@ -35,7 +35,7 @@ export class ClientsOfAll implements AsyncDisposable {
   }
 }
 
-/** Starts two regions, and clients of their first instance at each node once all are at their best. */
+/** Starts two regions, and, once they are healthy, a client of their first instance at each node. */
 export async function startWithClients(
   shape: Parameters<typeof startTwoRegions>[0],
 ): Promise<{ readonly both: TwoRegions; readonly clients: ClientsOfAll }> {
@@ -49,7 +49,7 @@ export async function startWithClients(
   }
 }
 
-/** Opens a client of one node, which connects again by itself. */
+/** Opens a client of one node, which reconnects by itself. */
 async function clientAt(
   both: TwoRegions,
   instance: string,
@@ -65,13 +65,13 @@ async function clientAt(
   });
 }
 
-/** As whom an instance's client comes; the same at all nodes. */
+/** The credentials of an instance's client, the same at all nodes. */
 export function credentialsOf(both: TwoRegions, instance: string): TlsCredentials {
   const { ca, certificate, key } = both.a.target(instance);
   return { ca, certificate, key };
 }
 
-/** What a client was told: `answered`, a reason with its message, or that the connection was of no use. */
+/** A client's result: `answered`, a reason with its message, or a failure of the connection. */
 export async function told(work: Promise<unknown>): Promise<string> {
   try {
     await work;
@@ -83,7 +83,7 @@ export async function told(work: Promise<unknown>): Promise<string> {
   }
 }
 
-/** Tries until it is answered; rejects with the last failure when the time is over. Answers how long it took. */
+/** Retries until success, and returns the time; later it rejects with the last failure. */
 export async function insist(work: () => Promise<unknown>, withinMs = 120_000): Promise<number> {
   const began = performance.now();
   for (;;) {

@@ -10,28 +10,28 @@ import { Relays } from "./relays.ts";
 export const regionNames = ["a", "b"] as const;
 export type RegionName = (typeof regionNames)[number];
 
-/** What two regions of a test are made of. */
+/** The options of a test's two regions. */
 export interface TwoRegionsOptions extends Omit<RegionOptions, "name" | "tenancy" | "peer"> {
   /** Delay each way between the regions. */
   readonly wanMs?: number;
-  /** Settings of one region only, over those of both. */
+  /** Settings of only one region, which override those of both. */
   readonly only?: Readonly<Partial<Record<RegionName, RegionOptions["settings"]>>>;
-  /** Leaves the nodes unstarted. */
+  /** Does not start the nodes. */
   readonly unstarted?: boolean;
 }
 
-/** Which way: connections that a region's nodes open, or both. */
+/** The direction: connections that one region's nodes open, or both. */
 export type Way = "a→b" | "b→a" | "both";
 
 /**
- * Two regions of real processes. Their nodes reach each other through relays only, one before each node, which delay
- * and can be cut.
+ * Two regions of real processes. Their nodes reach each other only through relays, one in front of each node, which
+ * add a delay and can be cut.
  */
 export class TwoRegions implements AsyncDisposable {
   readonly a: Region;
   readonly b: Region;
   readonly relays: Relays;
-  /** Has issued the regions' certificates. */
+  /** The authority that issued the regions' certificates. */
   readonly peerAuthority: Authority;
   readonly #links: Readonly<Record<RegionName, readonly number[]>>;
   readonly #resources: AsyncDisposableStack;
@@ -43,7 +43,7 @@ export class TwoRegions implements AsyncDisposable {
     readonly b: Region;
     readonly relays: Relays;
     readonly peerAuthority: Authority;
-    /** By region: the relays before its nodes. */
+    /** By region: the relays in front of its nodes. */
     readonly links: Readonly<Record<RegionName, readonly number[]>>;
     readonly wanMs: number;
     readonly resources: AsyncDisposableStack;
@@ -61,7 +61,7 @@ export class TwoRegions implements AsyncDisposable {
     return [this.a, this.b];
   }
 
-  /** All nodes, the regions in turn, as vCenter would be given them. */
+  /** All nodes, alternating between the regions, as in vCenter's list. */
   get nodes(): readonly NodeProcess[] {
     const count = Math.max(this.a.nodes.length, this.b.nodes.length);
     return Array.from({ length: count }, (_, at) => [this.a.nodes[at], this.b.nodes[at]])
@@ -85,19 +85,19 @@ export class TwoRegions implements AsyncDisposable {
     return found;
   }
 
-  /** `host:port` of all nodes for clients, the regions in turn. */
+  /** `host:port` of all nodes for clients, alternating between the regions. */
   get endpoints(): readonly string[] {
     return this.nodes.map((node) => `${node.host}:${node.kmip}`);
   }
 
-  /** Nothing passes from one region to the other any more, and nobody is told. */
+  /** Cuts the line between the regions without an error; data waits until `heal`. */
   async cut(way: Way = "both"): Promise<void> {
     if (way !== "b→a") this.#cut["a→b"] = true;
     if (way !== "a→b") this.#cut["b→a"] = true;
     await this.#apply();
   }
 
-  /** What was sent meanwhile arrives. */
+  /** Ends the cut: what was sent meanwhile arrives. */
   async heal(): Promise<void> {
     this.#cut["a→b"] = false;
     this.#cut["b→a"] = false;
@@ -115,22 +115,22 @@ export class TwoRegions implements AsyncDisposable {
     await this.#apply();
   }
 
-  /** kill -9. `a1` is a node, `redis-a` a region's primary, `lock-a` its lock masters, `a` all of the region. */
+  /** kill -9 of `a1` (a node), `redis-a` (a primary), `lock-a` (lock masters) or `a` (a region). */
   async kill(name: string): Promise<void> {
     await Promise.all(partsOf(this, name).map((part) => part.kill()));
   }
 
-  /** SIGSTOP. */
+  /** Freezes with SIGSTOP. */
   freeze(name: string): void {
     for (const part of partsOf(this, name)) part.signal("SIGSTOP");
   }
 
-  /** SIGCONT. */
+  /** Thaws with SIGCONT. */
   thaw(name: string): void {
     for (const part of partsOf(this, name)) part.signal("SIGCONT");
   }
 
-  /** Starts again what was killed, with the data that it had, and waits until it answers. */
+  /** Restarts what was killed, with its data, and waits until it answers. */
   async restart(name: string): Promise<void> {
     const parts = partsOf(this, name);
     const servers = parts.filter((part) => part instanceof RedisServer);
@@ -158,7 +158,7 @@ export class TwoRegions implements AsyncDisposable {
   }
 }
 
-/** The processes that a name stands for. */
+/** The processes of a name. */
 function partsOf(both: TwoRegions, name: string): readonly (NodeProcess | RedisServer)[] {
   const [, kind, regionName, place] = /^(?:(redis|lock)-)?([ab])(\d*)$/.exec(name) ?? [];
   if (regionName !== "a" && regionName !== "b") throw new Error(`no part ${name}`);
@@ -206,7 +206,7 @@ export async function startTwoRegions(options: TwoRegionsOptions): Promise<TwoRe
   return both;
 }
 
-/** Waits for both even where one fails, so that what the other made is known and can be ended. */
+/** Waits for both even if one fails, so that the result of the other can be ended. */
 async function all<Part>(work: readonly [Promise<Part>, Promise<Part>]): Promise<[Part, Part]> {
   await Promise.allSettled(work);
   return Promise.all(work);
@@ -220,7 +220,7 @@ function openAll(relays: Relays, ports: readonly number[]): Promise<number[]> {
   return Promise.all(ports.map((port) => relays.open(port)));
 }
 
-/** Settings of the second over those of the first, group by group. */
+/** Merges settings group by group; the second ones override the first. */
 function merged(
   first: RegionOptions["settings"] = {},
   second: RegionOptions["settings"] = {},

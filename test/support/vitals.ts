@@ -2,27 +2,27 @@ import { until } from "@holdfast/testing";
 import type { NodeProcess } from "./node-process.ts";
 import type { TwoRegions } from "./two-regions.ts";
 
-/** What a node says of itself in its metrics. */
+/** What a node's metrics say about it. */
 export interface Vitals {
-  /** The store that its clients are served from. */
+  /** The store from which it serves its clients. */
   readonly from: "local" | "remote" | "none";
   readonly lease: "full" | "readOnly" | "none";
   /** Whether the other region can be asked. */
   readonly peerUp: boolean;
   readonly leads: boolean;
-  /** Since its process began: records acknowledged by both regions, and by this one alone. */
+  /** Records since its start that both regions acknowledged, and (`alone`) only this one. */
   readonly shared: number;
   readonly alone: number;
   /** How often `from` has changed. */
   readonly servingChanges: number;
-  /** Wall clock, seconds, of the last catch-up that succeeded; 0 where it does not lead. */
+  /** The wall clock time of the last successful catch-up in seconds; 0 if it does not lead. */
   readonly caughtUpAt: number;
-  /** Changes of the other region that are not here yet, as far as its leader knows. */
+  /** The number of the other region's changes that are not here yet, as far as its leader knows. */
   readonly lag: number;
   readonly quarantined: number;
 }
 
-/** Reads a node's metrics; rejects where it does not answer. */
+/** Reads a node's metrics; rejects if it does not answer. */
 export async function vitalsOf(node: NodeProcess): Promise<Vitals> {
   const rows = seriesIn(await node.metrics());
   const one = (name: string, labels = "") => rows.get(name)?.get(labels) ?? 0;
@@ -47,12 +47,12 @@ export async function vitalsOf(node: NodeProcess): Promise<Vitals> {
   };
 }
 
-/** Whether a node is at its best: ready, over its region's own store, with the other region in reach. */
+/** Whether a node is healthy: a full lease on its own region's store, and a peer in reach. */
 export function isWell({ from, lease, peerUp }: Vitals): boolean {
   return from === "local" && lease === "full" && peerUp;
 }
 
-/** Waits until every node of both regions is at its best; says which are not. */
+/** Waits until every node of both regions is healthy; a failure names the others. */
 export async function allWell(both: TwoRegions, withinMs?: number): Promise<void> {
   const check = async () => {
     const states = await Promise.all(
@@ -72,7 +72,7 @@ export async function allWell(both: TwoRegions, withinMs?: number): Promise<void
   await until("every node well", check, withinMs);
 }
 
-/** Waits until each region's leader has caught up with what the other had when this was called. */
+/** Waits until each region's leader has caught up with what the other region has now. */
 export async function caughtUp(both: TwoRegions, withinMs?: number): Promise<void> {
   const since = Date.now() / 1000;
   await until(
@@ -83,7 +83,7 @@ export async function caughtUp(both: TwoRegions, withinMs?: number): Promise<voi
           const each = await Promise.all(
             nodes.map((node) => vitalsOf(node).catch(() => undefined)),
           );
-          // A run that began before it was called may end after it: two seconds more are asked for.
+          // A catch-up that began before may end after this call, so wait for one two seconds later.
           return each.some((one) => one?.leads && one.lag === 0 && one.caughtUpAt > since + 2);
         }),
       );

@@ -12,21 +12,21 @@ import { type Image, imageOf } from "./images.ts";
 /** How long a container stays down before Docker starts it again, in milliseconds. */
 const restartMs = 200;
 const logMax = 100_000;
-/** Where a node's own files are in the sandbox. */
+/** The path of a node's files in the sandbox. */
 const imageRoot = "/image";
 
-/** What containers need of this machine. */
+/** The parts of this machine that containers need. */
 export interface ContainerPlace {
   readonly host: ComposeHost;
-  /** For volumes and what is writable. */
+  /** The folder for volumes and writable paths. */
   readonly folder: string;
   /** The files of the node's image. */
   readonly image: string;
 }
 
 /**
- * A service as a plain process: its command with its environment, its files at their paths, in its network, as its user,
- * with no more rights than the file gives it.
+ * A service as a plain process: its command runs with its environment and files, in its network, as its user, and with
+ * only the rights that the file gives it.
  */
 export class ComposeContainer {
   readonly service: Service;
@@ -50,7 +50,7 @@ export class ComposeContainer {
     return isRunning(this.#child);
   }
 
-  /** Starts it, and again whenever it ends by itself where the service says so. */
+  /** Starts it, and restarts it whenever it ends by itself, if the service says so. */
   start(): void {
     this.#wanted = true;
     this.#prepare();
@@ -75,7 +75,7 @@ export class ComposeContainer {
     });
   }
 
-  /** Starts it and waits until it ends; the exit code. */
+  /** Starts it and waits until it ends; returns the exit code. */
   async finish(): Promise<number | null> {
     this.start();
     const child = this.#child;
@@ -83,7 +83,7 @@ export class ComposeContainer {
     return child?.exitCode ?? null;
   }
 
-  /** Whether its health check says so; without one, whether it runs. */
+  /** Whether its health check succeeds, or without a check, whether it runs. */
   async healthy(): Promise<boolean> {
     const { health } = this.service;
     const check = health === undefined ? this.#image.health : ["sh", "-c", health];
@@ -91,7 +91,7 @@ export class ComposeContainer {
     return (await this.exec(check)).code === 0;
   }
 
-  /** `docker compose exec`: a command of the container's with its files, network and rights. */
+  /** Like `docker compose exec`: runs a command with the container's files, network and rights. */
   async exec(
     command: readonly string[],
   ): Promise<{ readonly code: number | null; readonly out: string }> {
@@ -104,7 +104,7 @@ export class ComposeContainer {
     return { code: child.exitCode, out };
   }
 
-  /** SIGTERM to its command, and waits until it has ended. */
+  /** Sends SIGTERM to its command, and waits until it has ended. */
   async stop(): Promise<void> {
     this.#wanted = false;
     const child = this.#child;
@@ -116,7 +116,7 @@ export class ComposeContainer {
     await ended;
   }
 
-  /** kill -9, and it is not started again. */
+  /** Kills it with SIGKILL, and does not restart it. */
   async kill(): Promise<void> {
     this.#wanted = false;
     await kill(this.#child);
@@ -136,7 +136,7 @@ export class ComposeContainer {
     return this.service.user ?? this.#image.user;
   }
 
-  /** Volumes and what is writable, which belong to the user. */
+  /** Makes volumes and writable paths, which the user owns. */
   #prepare(): void {
     const [uid = 0, gid = 0] = this.#user.split(":").map(Number);
     for (const path of this.service.temporary) {
@@ -161,7 +161,7 @@ export class ComposeContainer {
     return join(this.#place.folder, "temporary", this.service.name, path);
   }
 
-  /** Options of bwrap: what the command sees. */
+  /** Options of bwrap: the files that the command sees. */
   #sandbox(): readonly string[] {
     const prefix = this.#image.isNode ? imageRoot : "";
     const binds = [
@@ -178,7 +178,7 @@ export class ComposeContainer {
     ];
     const environment = { ...this.#image.environment, ...this.service.environment };
     return [
-      // bwrap is the first process in there, and nothing outlives that: the command itself would, once it has another user.
+      // bwrap is the namespace's first process: all others end with it, even under another user.
       ...["--die-with-parent", "--unshare-pid", "--clearenv"],
       ...machine(),
       ...(this.#image.isNode ? nodeImage(this.#place.image) : []),
@@ -192,7 +192,7 @@ export class ComposeContainer {
     ];
   }
 
-  /** What gives up rights, becomes the user and enters the image. */
+  /** The command that drops rights, changes to the user and enters the image. */
   #rights(): readonly string[] {
     const [uid, gid] = this.#user.split(":");
     const drop = (kept: string) =>
@@ -224,7 +224,7 @@ function nodeImage(folder: string): readonly string[] {
   return ["--bind", folder, imageRoot, "--proc", proc, "--dev", dev];
 }
 
-/** bwrap itself would make them for root alone. */
+/** Makes the parent folders: bwrap itself would make them only for root. */
 function parents(path: string): readonly string[] {
   const names = path.split("/").slice(1, -1);
   return names.flatMap((_, at) => ["--dir", `/${names.slice(0, at + 1).join("/")}`]);

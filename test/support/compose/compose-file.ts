@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { parse } from "yaml";
 
-/** A folder or file of the host, or a named volume, and where the container has it. */
+/** A folder or file of the host, or a named volume, and its path in the container. */
 interface Mount {
   readonly kind: "bind" | "volume";
   readonly from: string;
@@ -22,7 +22,7 @@ export interface Service {
   readonly temporary: readonly string[];
   /** Its address in each network. */
   readonly networks: Readonly<Record<string, string>>;
-  /** The service whose network it has; itself unless given. */
+  /** The service whose network it uses; itself unless given. */
   readonly networkOf: string;
   readonly ports: readonly { readonly host: string; readonly port: number; readonly to: number }[];
   /** `UID:GID`; the image's own unless given. */
@@ -30,14 +30,14 @@ export interface Service {
   readonly readOnly: boolean;
   readonly capabilities: boolean;
   readonly restarts: boolean;
-  /** A command of the shell that says whether it is healthy. */
+  /** A shell command that checks whether it is healthy. */
   readonly health: string | undefined;
-  /** What must be there before it starts: healthy, or only started. */
+  /** The services that must be healthy, or only started, before it starts. */
   readonly dependsOn: Readonly<Record<string, "service_healthy" | "service_started">>;
   readonly profiles: readonly string[];
 }
 
-/** docker-compose.yml as Compose reads it. */
+/** docker-compose.yml in the form in which Compose reads it. */
 export interface ComposeFile {
   readonly services: ReadonlyMap<string, Service>;
   /** The subnet of each network, such as 10.1.2.0/24. */
@@ -77,7 +77,7 @@ interface RawFile {
   readonly secrets: Readonly<Record<string, { readonly file: string }>>;
 }
 
-/** What a service may say. Another key is refused: it would be passed over here. */
+/** The known keys of a service. Other keys are refused, since they would be ignored here. */
 const known: ReadonlySet<string> = new Set<keyof RawService>([
   ...(["image", "pull_policy", "command", "environment", "volumes", "secrets"] as const),
   ...(["tmpfs", "networks", "network_mode", "ports", "user", "read_only", "cap_drop"] as const),
@@ -101,7 +101,7 @@ export function readCompose(
   return { services: new Map(services), networks: new Map(networks) };
 }
 
-/** Every text with its variables filled in: `${NAME:-usual}`; `$$` is a dollar sign. */
+/** Fills in the variables of every text: `${NAME:-default}`; `$$` is a dollar sign. */
 function filled(value: unknown, variables: Readonly<Record<string, string>>): unknown {
   if (typeof value === "string") {
     return value.replace(/\$\$|\$\{(\w+):-([^}]*)\}/g, (all, name: string, usual: string) =>

@@ -14,8 +14,8 @@ interface Ran {
 }
 
 /**
- * A host of its own for the containers of a compose file: a network namespace with a bridge for each network, and in it
- * one namespace for each service, with the addresses of the file. Nothing of it is seen outside, and nothing is left.
+ * A separate host for the containers of a compose file: a network namespace with a bridge for each network, and in it
+ * one namespace for each service, with the addresses of the file. It is not visible outside, and leaves nothing behind.
  */
 export class ComposeHost implements AsyncDisposable {
   readonly #holder: ChildProcess;
@@ -57,7 +57,7 @@ export class ComposeHost implements AsyncDisposable {
     return spawnBound("nsenter", [`--net=${net}`, ...command], { stdio });
   }
 
-  /** Runs a program there to its end. */
+  /** Runs a program there and waits for its end. */
   async run(where: string | undefined, command: readonly string[]): Promise<Ran> {
     const child = this.spawn(where, command, ["ignore", "pipe", "pipe"]);
     const { stdout, stderr } = child;
@@ -70,7 +70,7 @@ export class ComposeHost implements AsyncDisposable {
     return { code: child.exitCode, out, err };
   }
 
-  /** The body of a URL as JSON or text; undefined where nothing answers there. */
+  /** The body of a URL as text; undefined without a successful answer. */
   async fetch(where: string | undefined, url: string): Promise<string | undefined> {
     const program = `fetch(${JSON.stringify(url)}).then(async (answer) => { process.stdout.write(await answer.text()); process.exit(answer.ok ? 0 : 1); }, () => process.exit(2))`;
     const { code, out } = await this.run(where, [process.execPath, "-e", program]);

@@ -18,15 +18,15 @@ import type { PlayAnswer, PlayOrder } from "./play.ts";
 const root = join(import.meta.dirname, "../../..");
 const path = join(root, "docker-compose.yml");
 
-/** Between two checks of a container's health, in milliseconds. */
+/** The pause between two health checks of a container, in milliseconds. */
 const healthPauseMs = 300;
 
 type Variables = Readonly<Record<string, string>>;
 
-/** What `docker compose` does with docker-compose.yml, on a host of its own and with plain processes. */
+/** Does what `docker compose` does, on a separate host with plain processes. */
 export class Compose implements AsyncDisposable {
   readonly host: ComposeHost;
-  /** Where `npm run compose-secrets` has put the secrets. */
+  /** The folder into which `npm run compose-secrets` put the secrets. */
   readonly secrets: string;
   readonly #place: ContainerPlace;
   readonly #containers = new Map<string, ComposeContainer>();
@@ -55,7 +55,7 @@ export class Compose implements AsyncDisposable {
     return compose;
   }
 
-  /** The file with the secrets' folder and these variables in the environment. */
+  /** Reads the file with the secrets' folder and these variables in the environment. */
   read(variables: Variables = {}): ComposeFile {
     return readCompose(path, { HOLDFAST_SECRETS: this.secrets, ...variables });
   }
@@ -71,7 +71,7 @@ export class Compose implements AsyncDisposable {
     return [...this.#containers.values()].filter((one) => one.running).map(nameOf);
   }
 
-  /** A container of its own, in the network of a service that may run too, with what the file does not say so. */
+  /** Another container in the network of a service, which may run too, with these changes. */
   changed(name: string, change: Partial<Service>): ComposeContainer {
     const service = {
       ...this.#service(name, {}),
@@ -84,7 +84,7 @@ export class Compose implements AsyncDisposable {
     return container;
   }
 
-  /** Starts what a service depends on, then runs the service to its end (`docker compose run --rm NAME`). Answers output and exit code. */
+  /** Like `docker compose run --rm NAME`, dependencies included; returns output and exit code. */
   async run(name: string, variables: Variables): Promise<{ code: number | null; log: string }> {
     const service = this.#service(name, variables);
     await this.#meet(service, this.#beginner(variables));
@@ -92,7 +92,7 @@ export class Compose implements AsyncDisposable {
     return { code: await container.finish(), log: container.log };
   }
 
-  /** `docker compose up --wait`. */
+  /** Like `docker compose up --wait`. */
   async up(variables: Variables = {}): Promise<void> {
     const { services } = this.read(variables);
     const names = [...services.values()]
@@ -125,7 +125,7 @@ export class Compose implements AsyncDisposable {
     return service;
   }
 
-  /** What starts a service once, after what it depends on; one that runs with other settings is made anew. */
+  /** A function that starts a service once, after its dependencies; new settings restart it. */
   #beginner(variables: Variables): (name: string) => Promise<void> {
     const under = new Map<string, Promise<void>>();
     const begin = (name: string): Promise<void> => {
@@ -138,7 +138,7 @@ export class Compose implements AsyncDisposable {
     return begin;
   }
 
-  /** Starts what a service depends on, and waits until it is as the file demands. */
+  /** Starts a service's dependencies, and waits until they are as the file requires. */
   async #meet({ dependsOn }: Service, begin: (name: string) => Promise<void>): Promise<void> {
     await Promise.all(
       Object.entries(dependsOn).map(async ([name, condition]) => {

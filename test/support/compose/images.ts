@@ -5,22 +5,22 @@ import { ownRedisDirectory, ownToolsDirectory } from "../../../scripts/redis-pat
 const root = join(import.meta.dirname, "../../..");
 const dockerfile = readFileSync(join(root, "deploy/Dockerfile"), "utf8");
 
-/** What an image of docker-compose.yml is here. */
+/** How an image of docker-compose.yml runs here. */
 export interface Image {
-  /** What it runs, before the command. */
+  /** Its entry point, before the command. */
   readonly entry: readonly string[];
   readonly command: readonly string[];
   /** `UID:GID`. */
   readonly user: string;
   readonly health?: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
-  /** Whether it is the image of a node, whose files are its own; the others run the programs of this machine. */
+  /** Whether it is a node's image, with its own files; other images use this machine's programs. */
   readonly isNode: boolean;
 }
 
 const PATH = [ownRedisDirectory, ownToolsDirectory, "/usr/bin", "/usr/sbin", "/bin"].join(":");
 
-/** The list in an instruction of the node's Dockerfile. */
+/** The list of an instruction in the node's Dockerfile. */
 function instruction(name: string): readonly string[] {
   const [, list] =
     new RegExp(`^${name} (?:.*\\\\\\n +CMD )?(\\[.*\\])$`, "m").exec(dockerfile) ?? [];
@@ -46,14 +46,14 @@ const images: Readonly<Record<string, Image>> = {
     environment: { PATH: "/usr/bin:/bin", NODE_ENV: "production" },
     isNode: true,
   },
-  // The image's entry point leaves root behind; deploy/redis/start.sh does without it.
+  // The image's entry point would drop root; deploy/redis/start.sh does not use it.
   redis: program("0:0", []),
   haproxy: program("99:99", ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]),
   "prom/prometheus": program("65534:65534", ["prometheus"]),
   "prom/alertmanager": program("65534:65534", ["prometheus-alertmanager"]),
 };
 
-/** The image of that name and tag. */
+/** The image with this name and tag. */
 export function imageOf(reference: string): Image {
   const name = reference.split(":")[0] as string;
   const image = images[name];

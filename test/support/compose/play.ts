@@ -2,13 +2,13 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type MadeKey, playVcenter } from "@holdfast/workbench";
 
-/** What to play: at which endpoints, and as whom. */
+/** What to play: the endpoints, and the credentials. */
 export interface PlayOrder {
-  /** `host:port` of each region, as vCenter has them in its list. */
+  /** `host:port` of each region, as in vCenter's list. */
   readonly endpoints: Readonly<Record<string, string>>;
-  /** Where ca.pem, client.pem and client.key are. */
+  /** The folder of ca.pem, client.pem and client.key. */
   readonly secrets: string;
-  /** A key that must still be there. */
+  /** A key that must still exist. */
   readonly earlier?: MadeKey;
 }
 

@@ -1,7 +1,7 @@
 import { parseAddress } from "@holdfast/server/base";
 import { Relay } from "@holdfast/testing";
 
-/** Relays each first address of the arguments to the one that follows, as Docker does with published ports. */
+/** Relays each pair's first address to the second one, like Docker's published ports. */
 const addresses = process.argv.slice(2).map((text) => {
   const address = parseAddress(text);
   if (address === undefined) throw new Error(`${text} is no address`);

@@ -7,7 +7,7 @@ import { type Key, newestOf, newVersion, nowMs, stateOf } from "./world.ts";
 const [active, deactivated] = [1, 3];
 const weekMs = 7 * 86_400_000;
 
-/** Wraps what is given, or 32 new random bytes, which is the only case that answers a plaintext. */
+/** Wraps the given plaintext, or 32 new random bytes; only then the answer has the plaintext. */
 export function wrap(call: Call): Answer {
   const what = "Wrap with key could not be performed";
   const key = rootKeyOf(call, what, [active]);
@@ -26,7 +26,7 @@ export function wrap(call: Call): Answer {
   return { status: 200, body: { ...made, ciphertext, keyVersion: { id: version.id } } };
 }
 
-/** Unwraps; where the key has been rotated since, it also answers a ciphertext under the newest version. */
+/** Unwraps; after a rotation the answer also has a ciphertext under the newest version. */
 export function unwrap(call: Call): Answer {
   const what = "Unwrap with key could not be performed";
   const { key, plaintext, version, aad } = opened(call, what);
@@ -37,7 +37,7 @@ export function unwrap(call: Call): Answer {
   return { status: 200, body: { ...body, ciphertext, rewrappedKeyVersion: { id: newest.id } } };
 }
 
-/** Brings a ciphertext under the newest version. */
+/** Wraps the content of a ciphertext under the newest version. */
 export function rewrap(call: Call): Answer {
   const { key, plaintext, version, aad } = opened(call, "Rewrap with key could not be performed");
   const newest = newestOf(key);
@@ -46,7 +46,7 @@ export function rewrap(call: Call): Answer {
   return { status: 200, body: { ciphertext, ...versions } };
 }
 
-/** Makes a new version: material comes with an imported key, and only with one. */
+/** Makes a new version; an imported key needs new material, and other keys must not have it. */
 export function rotate(call: Call): Answer {
   const what = "Action could not be performed on key";
   const { world } = call;
@@ -80,7 +80,7 @@ export function rotate(call: Call): Answer {
   return { status: 204 };
 }
 
-/** Adds a version, whatever the rules say. */
+/** Adds a version without checking the rules. */
 export function addVersion(world: Call["world"], key: Key, material?: string): void {
   key.versions.push(newVersion(world, material));
   key.rotatedMs = nowMs(world);
@@ -104,7 +104,7 @@ export function enable(call: Call): Answer {
   return move(call, 2, 1, "Key is not in suspended state: Key could not be enabled");
 }
 
-/** First half of a deletion that needs two people. */
+/** The first half of a deletion that needs two people. */
 export function setForDeletion(call: Call): Answer {
   const what = "Key could not be set for deletion";
   const key = dualAuthKey(call, what);
@@ -118,13 +118,13 @@ export function unsetForDeletion(call: Call): Answer {
   return { status: 204 };
 }
 
-/** Nothing is registered with a key here, so nothing is told. */
+/** Does nothing: the stand-in has no registrations to notify. */
 export function sync(call: Call): Answer {
   keyOf(call, "Key could not be synced");
   return { status: 204 };
 }
 
-/** The body where it is an object with no other fields than these; undefined where none came. */
+/** The body, which must be an object with only these fields; undefined without a body. */
 function bodyOf(
   { body }: Call,
   what: string,

@@ -2,19 +2,19 @@ import { timingSafeEqual } from "node:crypto";
 import { Refusal } from "./refusal.ts";
 import { type ApiKey, type Key, nowMs, type Role, roles, stateOf, type World } from "./world.ts";
 
-/** A call that has been let in. */
+/** An authorised call. */
 export interface Call {
   readonly world: World;
-  /** The parts of the path that a route names, in its order. */
+  /** The parameters in the path, in the order of the route. */
   readonly path: readonly string[];
   readonly query: URLSearchParams;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  /** Undefined where no body came. */
+  /** Undefined without a body. */
   readonly body: unknown;
   readonly caller: ApiKey;
 }
 
-/** A body is sent as JSON; without one the status stands alone. */
+/** The body is sent as JSON; without one only the status is sent. */
 export interface Answer {
   readonly status: number;
   readonly body?: unknown;
@@ -27,7 +27,7 @@ export function headerOf({ headers }: Pick<Call, "headers">, name: string): stri
   return typeof value === "string" ? value : undefined;
 }
 
-/** The key of the path, by id or alias, in the ring of the header where one is named. */
+/** The key in the path, by ID or alias, in the header's ring if it names one. */
 export function keyOf(call: Call, what: string): Key {
   const { world, path } = call;
   const [name = ""] = path;
@@ -40,7 +40,7 @@ export function keyOf(call: Call, what: string): Key {
   return found;
 }
 
-/** The same where it must be a root key in one of these states. */
+/** The same, but it must be a root key in one of these states. */
 export function rootKeyOf(call: Call, what: string, states: readonly number[]): Key {
   const key = keyOf(call, what);
   const state = stateOf(call.world, key);
@@ -87,7 +87,7 @@ export function tooEarly(what: string): Refusal {
   });
 }
 
-/** Who calls: the token of the header; refuses it with the one thing that the key manager says about it. */
+/** The caller by its token; every refusal has the same text, as in the key manager. */
 export function callerOf(
   world: World,
   headers: Call["headers"],
@@ -103,7 +103,7 @@ export function callerOf(
   return caller;
 }
 
-/** Whether a role may do what another one is needed for. */
+/** Whether a role includes the needed role. */
 export function mayDo(role: Role, needed: Role): boolean {
   return roles.indexOf(role) >= roles.indexOf(needed);
 }

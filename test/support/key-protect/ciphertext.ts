@@ -13,8 +13,8 @@ interface Parts {
 }
 
 /**
- * Encrypts under a version of a root key; base64 of a JSON text, as the key manager's. HPCS has AES-CBC with padding,
- * which notices little of what is changed; Key Protect has AES-GCM.
+ * Encrypts under a version of a root key; returns base64 of a JSON text, like the key manager. HPCS uses AES-CBC with
+ * padding, which detects few changes; Key Protect uses AES-GCM.
  */
 export function encrypt(
   { kind }: World,
@@ -39,7 +39,7 @@ export function encrypt(
   return Buffer.from(JSON.stringify({ ...parts, version: format, handle })).toString("base64");
 }
 
-/** Decrypts what any version of the key has encrypted; refuses what none has. */
+/** Decrypts with the version that encrypted it; refuses a ciphertext that no version made. */
 export function decrypt(
   { kind }: World,
   key: Key,
@@ -72,7 +72,7 @@ export function isNewest(key: Key, version: Version): boolean {
   return newestOf(key).id === version.id;
 }
 
-/** Bytes of standard base64 with padding; refuses the field otherwise, with the place of the first wrong byte. */
+/** Decodes standard base64 with padding; a refusal names the position of the first wrong byte. */
 export function base64Field(what: string, name: string, text: unknown, must: string): Buffer {
   if (typeof text !== "string") throw badField(what, name, must);
   const wrong = /^[A-Za-z0-9+/]*/.exec(text)?.[0].length ?? 0;
@@ -83,7 +83,7 @@ export function base64Field(what: string, name: string, text: unknown, must: str
   return Buffer.from(text, "base64");
 }
 
-/** Tells material, not a key: two keys with the same imported material open each other's. */
+/** Identifies material, not a key: keys with the same material open each other's ciphertexts. */
 function handleOf({ material }: Version): string {
   const hex = createHash("sha256").update(`handle ${material}`).digest("hex");
   return [8, 12, 16, 20, 32].map((end, at) => hex.slice([0, 8, 12, 16, 20][at], end)).join("-");
@@ -98,7 +98,7 @@ function gcm(bits: number): "aes-128-gcm" | "aes-192-gcm" | "aes-256-gcm" {
   return bits === 192 ? "aes-192-gcm" : "aes-256-gcm";
 }
 
-/** Only the very text that was given out, so that no byte of it can be changed unnoticed. */
+/** Accepts only exactly the text that was returned, so that every changed byte is detected. */
 function read(text: string): Parts {
   const what = "Unwrap with key could not be performed";
   const bytes = base64Field(

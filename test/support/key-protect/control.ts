@@ -4,7 +4,7 @@ import { destroy, keyFrom } from "./keys.ts";
 import { addAlias } from "./rings.ts";
 import { type Key, nowMs, type Role, type Settings, type World } from "./world.ts";
 
-/** A call that was answered, or was not. */
+/** A call, answered or not. */
 export interface SeenCall {
   readonly at: "kms" | "iam";
   readonly action: string;
@@ -13,7 +13,7 @@ export interface SeenCall {
   readonly keyRing?: string;
 }
 
-/** What calls have come since the last reset. */
+/** The calls since the last reset. */
 export interface Seen {
   calls: SeenCall[];
   inFlight: number;
@@ -31,7 +31,7 @@ export interface NewKeys {
   readonly expirationDate?: string;
 }
 
-/** What happens to a key, whatever the rules of the API say. */
+/** A change of a key that ignores the rules of the API. */
 export type KeyChange =
   | "rotate"
   | "disable"
@@ -41,7 +41,7 @@ export type KeyChange =
   | "purge"
   | "dropAliases";
 
-/** What a test can bring about beside the API. */
+/** The commands of tests outside of the API. */
 export type Command =
   | { readonly do: "createKeys"; readonly keys: NewKeys }
   | { readonly do: "change"; readonly id: string; readonly change: KeyChange }
@@ -55,7 +55,7 @@ export type Command =
   | { readonly do: "advance"; readonly ms: number }
   | { readonly do: "calls"; readonly reset: boolean };
 
-/** Carries out a command; answers what there is to say. */
+/** Carries out a command; returns its answer. */
 export function carryOut(
   command: Command,
   { world, faults, seen }: { world: World; faults: Faults; seen: Seen },

@@ -1,24 +1,24 @@
-/** What goes wrong with calls, until it is healed or has happened so often. */
+/** A fault of calls; it ends when it is healed or has happened so often. */
 export interface Fault {
-  /** The key manager itself (default), or IAM. */
+  /** The faulty service: the key manager itself (default), or IAM. */
   readonly at?: "kms" | "iam";
-  /** Only this action, such as `wrap` or `keys.list` (`routes.ts` names them); all without it. */
+  /** Only this action, such as `wrap` or `keys.list` (see `routes.ts`); all unless given. */
   readonly action?: string;
-  /** How often; without it until healed. */
+  /** How often; until healed unless given. */
   readonly times?: number;
-  /** Waits before anything else. */
+  /** The wait before anything else. */
   readonly delayMs?: number;
-  /** Answers this status and does nothing. */
+  /** The status of an answer instead of carrying out the call. */
   readonly status?: number;
-  /** `reasons[0].code` of that answer, or IAM's `errorCode`; without it there are no reasons. */
+  /** `reasons[0].code` of that answer, or IAM's `errorCode`; unless given, there are no reasons. */
   readonly code?: string;
-  /** Header `retry-after` of that answer. */
+  /** The header `retry-after` of that answer. */
   readonly retryAfter?: string;
-  /** What stands in that answer: the key manager's envelope (default), nothing, or what a proxy or a broken one would say. */
+  /** The body of that answer: the envelope (default), none, or that of a proxy or broken server. */
   readonly body?: "envelope" | "none" | "html" | "truncated" | "huge";
-  /** The connection ends: before anything was done, or after it was done and before the answer. */
+  /** Cuts the connection: before the call is carried out, or after it and before the answer. */
   readonly cut?: "before" | "after";
-  /** Nothing is ever answered. */
+  /** The call is never answered. */
   readonly hang?: true;
 }
 
@@ -34,7 +34,7 @@ export class Faults {
     this.#list = [];
   }
 
-  /** The first that concerns a call, which counts as one time. */
+  /** The first fault that applies to a call; counts it as one time. */
   take(at: "kms" | "iam", action: string): Fault | undefined {
     const found = this.#list.find(
       ({ fault, left }) =>

@@ -4,7 +4,7 @@ import { nowMs, type World } from "./world.ts";
 
 const grant = "urn:ibm:params:oauth:grant-type:apikey";
 
-/** A token for an API key: `POST /identity/token`, or the older `/oidc/token`. */
+/** Issues a token for an API key: `POST /identity/token`, or the older `/oidc/token`. */
 export function issueToken(world: World, form: URLSearchParams): Answer {
   if (form.get("grant_type") !== grant) {
     return refusal("BXNIM0102E", "Provided grant_type is not supported");
@@ -28,7 +28,7 @@ export function issueToken(world: World, form: URLSearchParams): Answer {
   };
 }
 
-/** Whose a token is; undefined where it is not one, or no longer. */
+/** The owner of a token; undefined if it is invalid or expired. */
 export function subjectOf(world: World, token: string, atMs: number): string | undefined {
   const [head = "", claims = "", signature = ""] = token.split(".");
   const [given, own] = [Buffer.from(signature), Buffer.from(sign(world, `${head}.${claims}`))];
@@ -41,7 +41,7 @@ export function subjectOf(world: World, token: string, atMs: number): string | u
   return exp * 1000 > atMs && iat >= world.tokensFromMs ? sub : undefined;
 }
 
-/** An error of IAM, which has a form of its own. */
+/** An error of IAM, in its own form. */
 export function iamError(errorCode: string, errorMessage: string) {
   const context = { requestId: randomUUID(), requestType: "incoming.Identity_Token" };
   return { errorCode, errorMessage, context };

@@ -21,7 +21,7 @@ import {
 const entry = join(import.meta.dirname, "main.ts");
 const dayMs = 86_400_000;
 
-/** Starts a stand-in for Key Protect or HPCS, with IAM, in a process of its own. */
+/** Starts a stand-in for Key Protect or HPCS, with IAM, in its own process. */
 export async function startKeyManager(options: {
   readonly kind: KeyManagerKind;
 }): Promise<KeyManager> {
@@ -41,12 +41,12 @@ export async function startKeyManager(options: {
   return manager;
 }
 
-/** A stand-in that runs, or has been killed and can run again with all that it had. */
+/** A stand-in, which can be killed and restarted with all its data. */
 export class KeyManager implements AsyncDisposable {
   readonly kind: KeyManagerKind;
   readonly instanceId = randomUUID();
   readonly apiKey: string = randomBytes(33).toString("base64url");
-  /** PEM of the authority that both listeners' certificates come from, and the same as a file. */
+  /** PEM of the authority of both listeners' certificates; `caFile` is the same as a file. */
   readonly ca: string;
   readonly caFile: string;
   /** `host:port` of the key manager and of IAM, for settings; the URLs are for clients. */
@@ -83,20 +83,20 @@ export class KeyManager implements AsyncDisposable {
     if (news !== "ready") throw new Error(`the key manager did not start: exit ${String(news)}`);
   }
 
-  /** At once, in the middle of whatever it does; from then on connections are refused. */
+  /** Kills it at once, also during a call; from then on connections are refused. */
   async kill(): Promise<void> {
     const child = this.#child;
     this.#child = undefined;
     await kill(child);
   }
 
-  /** Kills it where it runs, and starts it with all that it had, faults excepted. */
+  /** Kills it if it runs, and starts it with all its data, but without faults. */
   async restart(): Promise<void> {
     await this.kill();
     await this.start();
   }
 
-  /** Connections are taken by the kernel, and nothing answers. */
+  /** Freezes it: the kernel accepts connections, but nothing answers. */
   freeze(): void {
     this.#child?.kill("SIGSTOP");
   }
@@ -105,7 +105,7 @@ export class KeyManager implements AsyncDisposable {
     this.#child?.kill("SIGCONT");
   }
 
-  /** Makes a root key (or what the options say); answers its id. */
+  /** Makes a root key (or another key by the options); returns its ID. */
   async createRootKey(name = "root key", options: Omit<NewKeys, "names"> = {}): Promise<string> {
     const [id = ""] = await this.createKeys([name], options);
     return id;
@@ -118,7 +118,7 @@ export class KeyManager implements AsyncDisposable {
     return (await this.#tell({ do: "createKeys", keys: { ...options, names } })) as string[];
   }
 
-  /** Changes a key at once, whatever the API's rules about times and states. */
+  /** Changes a key at once, without the API's rules about times and states. */
   async change(id: string, change: KeyChange): Promise<void> {
     await this.#tell({ do: "change", id, change });
   }
@@ -127,7 +127,7 @@ export class KeyManager implements AsyncDisposable {
     await this.#tell({ do: "createRing", id });
   }
 
-  /** Switches a fault on; several hold together, the first that fits a call counts. */
+  /** Switches on a fault; with several faults, the first that applies to a call counts. */
   async switch(fault: Fault): Promise<void> {
     await this.#tell({ do: "fault", fault });
   }
@@ -141,27 +141,27 @@ export class KeyManager implements AsyncDisposable {
     await this.#tell({ do: "settings", settings });
   }
 
-  /** What the service ID may do from now on. */
+  /** Changes the role of the service ID. */
   async role(role: Role): Promise<void> {
     await this.#tell({ do: "role", role });
   }
 
-  /** The service ID's API key is another one; the old one is unknown to IAM. */
+  /** Replaces the service ID's API key; IAM no longer knows the old one. */
   async replaceApiKey(apiKey: string): Promise<void> {
     await this.#tell({ do: "apiKey", old: this.apiKey, new: apiKey });
   }
 
-  /** No token that was issued before is taken any more. */
+  /** Revokes all tokens that were issued before. */
   async revokeTokens(): Promise<void> {
     await this.#tell({ do: "revokeTokens" });
   }
 
-  /** Puts its clock forward. */
+  /** Sets its clock forward. */
   async advance(ms: number): Promise<void> {
     await this.#tell({ do: "advance", ms });
   }
 
-  /** The calls since the last reset, and how many there were at the same time. */
+  /** The calls since the last reset, and the most that ran at the same time. */
   async calls(
     options: { readonly reset?: boolean } = {},
   ): Promise<{ readonly calls: readonly SeenCall[]; readonly mostInFlight: number }> {

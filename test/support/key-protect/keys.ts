@@ -20,13 +20,13 @@ const createFields = [
   "tags",
 ];
 
-/** Number of keys in a header. */
+/** The number of keys, in a header. */
 export function headKeys(call: Call): Answer {
   const { total } = pageOf(call);
   return { status: 200, headers: { "key-total": String(total) } };
 }
 
-/** A page of keys; destroyed ones only where they are asked for. */
+/** A page of keys; destroyed ones only if the query asks for them. */
 export function listKeys(call: Call): Answer {
   const { keys, total } = pageOf(call);
   const asked = call.query.get("totalCount") === "true" && { totalCount: total };
@@ -80,7 +80,7 @@ export function patchKey(call: Call): Answer {
   return { status: 200, body: envelope("key", [keyText(call.world, key)]) };
 }
 
-/** Destroys a key, which can be had back for 30 days. */
+/** Destroys a key, which can be restored for 30 days. */
 export function deleteKey(call: Call): Answer {
   const { world, caller } = call;
   const what = "Key could not be deleted";
@@ -99,7 +99,7 @@ export function deleteKey(call: Call): Answer {
   return { status: 200, body: envelope("key", [keyText(world, key)]) };
 }
 
-/** Destroys, whatever the rules say. */
+/** Destroys a key without checking the rules. */
 export function destroy(world: World, key: Key, by: string): void {
   key.state = 5;
   key.deletedMs = nowMs(world);
@@ -108,7 +108,7 @@ export function destroy(world: World, key: Key, by: string): void {
   key.aliases = [];
 }
 
-/** Has a destroyed root key back. */
+/** Restores a destroyed root key. */
 export function restoreKey(call: Call): Answer {
   const { world } = call;
   const what = "Key could not be restored";
@@ -137,7 +137,7 @@ export function restoreKey(call: Call): Answer {
   return { status: 201, body: envelope("key", [keyText(world, key)]) };
 }
 
-/** Forgets a destroyed key. */
+/** Removes a destroyed key for good. */
 export function purgeKey(call: Call): Answer {
   const { world } = call;
   const what = "Key could not be purged";
@@ -180,7 +180,7 @@ export function keyFrom(
   const { expirationDate, payload } = fields;
   const name = textField(fields, "name", 90) ?? "";
   const description = textField(fields, "description", 240);
-  // A key that names neither is a standard key, as with IBM.
+  // A key without this field is a standard key, as with IBM.
   const extractable = fields["extractable"] !== false;
   const expiresMs = expirationDate === undefined ? undefined : Date.parse(String(expirationDate));
   if (expiresMs !== undefined && !(expiresMs > nowMs(world))) {
@@ -226,7 +226,7 @@ function dualAuthPolicy(world: World): boolean {
   return (policy?.["policy_data"] as { enabled?: boolean } | undefined)?.enabled === true;
 }
 
-/** The one resource of a request's envelope. */
+/** The single resource of a request's envelope. */
 function resourceOf({ body }: Call, what: string): Readonly<Record<string, unknown>> {
   if (body === undefined) {
     throw new Refusal(400, what, { code: "NO_BODY_ERR", message: "Missing body in request" });

@@ -14,8 +14,8 @@ import { type Route, routeOf } from "./routes.ts";
 import { readWorld, worldFile, writeWorld } from "./world.ts";
 
 /**
- * A key manager of IBM as its clients see it: IAM and Key Protect or HPCS over TLS, and one more listener by which a
- * test changes things. What it knows lies in a file, so that it can be killed and started again.
+ * An IBM key manager as its clients see it: IAM and Key Protect or HPCS over TLS, and another listener for commands of
+ * tests. Its data are in a file, so that it can be killed and restarted.
  */
 const [folder = ".", ports = "0,0,0"] = process.argv.slice(2);
 const file = join(folder, worldFile);
@@ -23,7 +23,7 @@ const world = readWorld(file);
 const faults = new Faults();
 const seen: Seen = { calls: [], inFlight: 0, mostInFlight: 0 };
 
-/** An answer that is sent as it stands. */
+/** An answer that may have a raw body. */
 interface Reply extends Answer {
   readonly raw?: string;
 }
@@ -55,7 +55,7 @@ async function kms(request: IncomingMessage, body: string, route?: Route): Promi
   return answer;
 }
 
-/** A listener of IAM or of the key manager, where faults can be switched on. */
+/** A listener of IAM or of the key manager, with faults. */
 function faulty(at: "kms" | "iam") {
   return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const body = await text(request).catch(() => "");
@@ -74,7 +74,7 @@ function faulty(at: "kms" | "iam") {
   };
 }
 
-/** A call is over before its answer is on the way, lest the next one on the connection be counted beside it. */
+/** A call ends before its answer is sent, so that the connection's next call does not overlap. */
 function leaving(): () => void {
   let left = false;
   return () => {
@@ -91,7 +91,7 @@ function seenCall(at: "kms" | "iam", action: string, request: IncomingMessage) {
   return { at, action, correlationId, ...(keyRing !== undefined && { keyRing }) };
 }
 
-/** Undefined where nothing is done and nothing answered. */
+/** The reply; undefined if nothing is done and answered. */
 async function replyOf(
   fault: Fault | undefined,
   at: "kms" | "iam",
@@ -111,7 +111,7 @@ async function answerOf(serve: Handle, request: IncomingMessage, body: string): 
   }
 }
 
-/** What is answered in place of doing anything. */
+/** The answer of a fault, instead of carrying out the call. */
 function broken(at: "kms" | "iam", { status = 500, code, retryAfter, body }: Fault): Reply {
   const headers = retryAfter === undefined ? {} : { "retry-after": retryAfter };
   if (body === "none") return { status, headers };

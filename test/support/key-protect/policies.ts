@@ -10,7 +10,7 @@ export function getPolicies(call: Call): Answer {
   return { status: 200, body: envelope("policy", policiesOf(call, key)) };
 }
 
-/** Two people for a deletion cannot be taken back to one. */
+/** Sets policies; a deletion policy of two people cannot be changed back to one. */
 export function putPolicies(call: Call): Answer {
   const what = "Key policies could not be updated";
   const key = keyOf(call, what);
@@ -54,7 +54,7 @@ function policiesOf({ world, query }: Call, key: Key) {
   return asked === "rotation" ? rotation : [dual, ...rotation];
 }
 
-/** Policies of the instance; the keys that are there already keep theirs. */
+/** Policies of the instance; existing keys keep theirs. */
 export function getInstancePolicies({ world, query }: Call): Answer {
   const asked = query.get("policy");
   const found = world.policies.filter((one) => asked === null || one["policy_type"] === asked);
@@ -89,13 +89,13 @@ export function allowedIpPort(): Answer {
   return { status: 200, body: envelope("allowed_ip_metadata", [{ private_endpoint_port: 443 }]) };
 }
 
-/** Nothing registers itself with a key here. */
+/** Lists no registrations: nothing registers with a key here. */
 export function listRegistrations(call: Call): Answer {
   if (call.path.length > 0) keyOf(call, "Registrations could not be retrieved");
   return { status: 200, body: envelope("registration", []) };
 }
 
-/** A key pair under which material can be sent. */
+/** Makes a key pair for the encryption of imported material. */
 export function postImportToken({ world, body }: Call): Answer {
   const what = "Import token could not be created";
   const asked = (body ?? {}) as { expiration?: number; maxAllowedRetrievals?: number };

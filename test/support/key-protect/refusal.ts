@@ -1,16 +1,16 @@
-/** What a refusal says beside its status. */
+/** The text of a refusal, next to its status. */
 export interface RefusalText {
   readonly code?: string;
   readonly message?: string;
   readonly target?: { readonly type: "field" | "query_param"; readonly name: string };
 }
 
-/** A call is refused: thrown by a handler, made into an answer by the server. */
+/** A refused call: a handler throws it, and the server turns it into an answer. */
 export class Refusal extends Error {
   override readonly name = "Refusal";
   readonly status: number;
   readonly text: RefusalText;
-  /** `what` names the thing that failed, such as `Key could not be retrieved`. */
+  /** `what` says what failed, such as `Key could not be retrieved`. */
   constructor(status: number, what: string, text: RefusalText = {}) {
     super(what);
     this.status = status;
@@ -34,7 +34,7 @@ const statusTexts: Readonly<Record<number, string>> = {
   504: "Gateway Timeout",
 };
 
-/** The envelope of an error. Without a code it has no `reasons`, as every error of 2019 and each 401 of today. */
+/** The envelope of an error. Without a code it has no `reasons`, like errors of 2019 and each 401. */
 export function errorBody(status: number, what: string, { code, message, target }: RefusalText) {
   const said = `${statusTexts[status] ?? "Error"}: ${what}`;
   const resource =
@@ -58,7 +58,7 @@ export function errorBody(status: number, what: string, { code, message, target 
   };
 }
 
-/** 400 that names the field. */
+/** A 400 that names the field. */
 export function badField(what: string, name: string, must: string): Refusal {
   return new Refusal(400, what, {
     code: "INVALID_FIELD_ERR",
@@ -67,7 +67,7 @@ export function badField(what: string, name: string, must: string): Refusal {
   });
 }
 
-/** 400 that names the parameter of the query. */
+/** A 400 that names the parameter of the query. */
 export function badQuery(name: string, must: string): Refusal {
   return new Refusal(400, "Query could not be read", {
     code: "INVALID_QUERY_PARAM_ERR",
@@ -76,7 +76,7 @@ export function badQuery(name: string, must: string): Refusal {
   });
 }
 
-/** 400: the body itself. */
+/** A 400 about the body itself. */
 export function badBody(what: string, message: string): Refusal {
   return new Refusal(400, what, { code: "BAD_BODY_ERR", message });
 }

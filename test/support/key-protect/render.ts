@@ -1,11 +1,11 @@
 import { type Key, newestOf, nowMs, stateOf, type Version, type World } from "./world.ts";
 
-/** `collectionType` of a thing. */
+/** The `collectionType` of a kind of resource. */
 export function mediaType(of: string): string {
   return `application/vnd.ibm.kms.${of}+json`;
 }
 
-/** The envelope of what is answered. */
+/** The envelope of an answer. */
 export function envelope(of: string, resources: readonly unknown[], more: object = {}) {
   return {
     metadata: { collectionType: mediaType(of), collectionTotal: resources.length, ...more },
@@ -18,13 +18,13 @@ export function dateText(ms: number): string {
   return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
 }
 
-/** Cloud resource name of a key. */
+/** The cloud resource name of a key. */
 export function crnOf({ kind, region, account, instanceId }: World, id: string): string {
   const service = kind === "hpcs" ? "hs-crypto" : "kms";
   return `crn:v1:bluemix:public:${service}:${region}:a/${account}:${instanceId}:key:${id}`;
 }
 
-/** A version, as it stands in answers. */
+/** A version, in the form of answers. */
 export function versionText({ id, createdMs }: Version) {
   return { id, creationDate: dateText(createdMs) };
 }

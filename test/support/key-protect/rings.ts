@@ -10,7 +10,7 @@ const reserved = new Set(
 );
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** Gives a key one more alias; at most five, each in use once. */
+/** Adds an alias to a key; a key has at most five, and each alias is unique. */
 export function addAlias(world: World, key: Key, alias: string): void {
   const what = "Key alias could not be created";
   const sound = /^[A-Za-z0-9_-]{2,90}$/.test(alias) && !uuid.test(alias) && !reserved.has(alias);
@@ -82,7 +82,7 @@ export function createRing({ world, path, caller }: Call): Answer {
   return { status: 201 };
 }
 
-/** Only an empty ring can be deleted, and never the default one. */
+/** Deletes a ring, which must be empty and not the default one. */
 export function deleteRing({ world, path }: Call): Answer {
   const what = "Key ring could not be deleted";
   const [id = ""] = path;

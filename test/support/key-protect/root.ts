@@ -3,7 +3,7 @@ import { openRootOfTrust } from "@holdfast/root-of-trust";
 import { systemClock, systemIds } from "../redis-store.ts";
 import type { KeyManager } from "./index.ts";
 
-/** What a test may set of a root key in a stand-in. */
+/** The options of a root key in a stand-in. */
 export interface RootOptions {
   readonly rootKey?: string;
   readonly keyRing?: string;

@@ -35,11 +35,11 @@ import {
 import { createAlias, createRing, deleteAlias, deleteRing, listRings } from "./rings.ts";
 import type { Role } from "./world.ts";
 
-/** A call that the key manager knows. */
+/** A call that the key manager supports. */
 export interface Route {
   readonly action: string;
   readonly role: Role;
-  /** The parts of the path that stand for something. */
+  /** The parameters in the path. */
   readonly path: readonly string[];
   readonly handle: (call: Call) => Answer;
 }
@@ -97,7 +97,7 @@ const routes = rows.map(([method, path, action, role, handle]) => ({
   handle,
 }));
 
-/** `POST /keys/{id}?action=wrap`: the form of 2019, which is still served. */
+/** Actions of `POST /keys/{id}?action=wrap`: the form of 2019, which still works. */
 const old = ["wrap", "unwrap", "rewrap", "rotate"];
 
 /** The route of a request; undefined where there is none. */

@@ -3,7 +3,7 @@ import { badQuery } from "./refusal.ts";
 import { dateText } from "./render.ts";
 import { type Key, stateOf, type World } from "./world.ts";
 
-/** What a list answers, and how many there are in all. */
+/** The keys of a page, and the total number of keys. */
 export function pageOf(call: Call): { readonly keys: readonly Key[]; readonly total: number } {
   const { world, query } = call;
   const limit = numberOf(call, "limit", 200, 1, 5000);
@@ -36,7 +36,7 @@ function numberOf({ query }: Call, name: string, absent: number, least: number, 
   return value;
 }
 
-/** `not:exact:name:text` and the like; without a place both name and aliases are searched. */
+/** A search such as `not:exact:name:text`; it covers name and aliases unless it names one. */
 function searchOf(text: string | null): (key: Key) => boolean {
   if (text === null) return () => true;
   const words = new Set<string>();

@@ -1,24 +1,24 @@
 import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 
-/** Which of IBM's key managers is played. */
+/** The kind of IBM key manager. */
 export type KeyManagerKind = "key-protect" | "hpcs";
 
-/** Roles of a service ID, each with what the one before may. */
+/** Roles of a service ID; each includes the ones before. */
 export const roles = ["None", "Reader", "ReaderPlus", "Writer", "Manager"] as const;
 export type Role = (typeof roles)[number];
 
 /** 0 Pre-activation, 1 Active, 2 Suspended, 3 Deactivated, 5 Destroyed. */
 export type State = 0 | 1 | 2 | 3 | 5;
 
-/** Material of a root key, base64; the newest one wraps. */
+/** A version of a root key with its material in base64; the newest one wraps. */
 export interface Version {
   readonly id: string;
   readonly createdMs: number;
   readonly material: string;
 }
 
-/** A root key or, where `extractable`, a standard key. */
+/** A root key, or a standard key if `extractable`. */
 export interface Key {
   readonly id: string;
   readonly name: string;
@@ -27,13 +27,13 @@ export interface Key {
   readonly imported: boolean;
   readonly createdMs: number;
   readonly createdBy: string;
-  /** Of a standard key, base64. */
+  /** The payload of a standard key in base64. */
   readonly payload?: string;
   readonly expiresMs?: number;
   keyRing: string;
   aliases: string[];
   state: State;
-  /** Last change of its state or of its versions. */
+  /** The time of the last change of its state or versions. */
   changedMs: number;
   rotatedMs?: number;
   deletedMs?: number;
@@ -50,28 +50,28 @@ export interface ApiKey {
   role: Role;
 }
 
-/** What a test may change while it runs. */
+/** Settings that a test may change at any time. */
 export interface Settings {
   initialised: boolean;
-  /** Life of an IAM token. */
+  /** The lifetime of an IAM token. */
   tokenSeconds: number;
-  /** Least time between two rotations of a key. */
+  /** The minimum time between two rotations of a key. */
   rotationMs: number;
-  /** Least time between a change of a key's state and the next. */
+  /** The minimum time between two changes of a key's state. */
   settleMs: number;
   purgeMs: number;
 }
 
-/** All that a key manager remembers. */
+/** All data of a key manager. */
 export interface World {
   readonly kind: KeyManagerKind;
   readonly instanceId: string;
   readonly region: string;
   readonly account: string;
   readonly tokenSecret: string;
-  /** Tokens that were issued before are no longer taken. */
+  /** Tokens that were issued before this time are invalid. */
   tokensFromMs: number;
-  /** Added to the clock. */
+  /** The offset of its clock. */
   aheadMs: number;
   settings: Settings;
   apiKeys: ApiKey[];
@@ -93,7 +93,7 @@ interface ImportToken {
 
 const hourMs = 3_600_000;
 
-/** A key manager as it is delivered: no keys, one ring, one service ID with everything. */
+/** A new key manager: no keys, one ring, one service ID with all rights. */
 export function newWorld(kind: KeyManagerKind, instanceId: string, apiKey: string): World {
   return {
     kind,
@@ -117,12 +117,12 @@ export function newWorld(kind: KeyManagerKind, instanceId: string, apiKey: strin
   };
 }
 
-/** The clock of a key manager, which a test may put forward. */
+/** The clock of a key manager, which a test may set forward. */
 export function nowMs(world: World): number {
   return Date.now() + world.aheadMs;
 }
 
-/** The state at this moment: a date that has passed deactivates. */
+/** The state now: a key is deactivated once its expiration date has passed. */
 export function stateOf(world: World, key: Key): State {
   const expired = key.expiresMs !== undefined && key.expiresMs <= nowMs(world);
   return expired && key.state !== 5 ? 3 : key.state;
@@ -135,7 +135,7 @@ export function newestOf(key: Key): Version {
   return newest;
 }
 
-/** A new version with material that is given, base64, or made. */
+/** A new version with the given material in base64, or with new material. */
 export function newVersion(world: World, material?: string): Version {
   return {
     id: randomUUID(),
@@ -144,15 +144,15 @@ export function newVersion(world: World, material?: string): Version {
   };
 }
 
-/** The file in a key manager's folder that holds all it knows. */
+/** The file with all data in a key manager's folder. */
 export const worldFile = "world.json";
 
-/** Reads what the process before left in a file. */
+/** Reads the data that the process before wrote to a file. */
 export function readWorld(file: string): World {
   return JSON.parse(readFileSync(file, "utf8")) as World;
 }
 
-/** Writes all, so that nothing that was answered is lost when the process is killed. */
+/** Writes all data, so that a kill of the process loses nothing that it answered. */
 export function writeWorld(file: string, world: World): void {
   writeFileSync(`${file}.new`, JSON.stringify(world), { mode: 0o600 });
   renameSync(`${file}.new`, file);
