@@ -252,7 +252,7 @@ describe("a damaged Redis key", () => {
   });
 });
 
-describe("a store without its data never answers \"not found\":", () => {
+describe('a store without its data never answers "not found":', () => {
   test("FLUSHALL", async () => {
     await using redis = await RedisServer.start();
     await using opened = await openNewStore({ address: redis.address });
