@@ -184,7 +184,7 @@ describe("shred", () => {
   });
 
   test.each(["shred", "forget"] as const)(
-    "or another drop gives no key to another region that asked for it before: %s",
+    "or a similar drop gives no key to a region that asked before it: %s",
     async (how) => {
       const { kekId } = await ring.seal(i, secret);
       const asking = ring.plaintextFor("i", kekId);
