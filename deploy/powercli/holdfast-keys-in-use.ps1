@@ -3,7 +3,7 @@
   Lists every vSphere key in use, or proves that nothing uses an old key provider any more.
 
 .DESCRIPTION
-  Reads only; changes nothing in vCenter. It looks at virtual machines and templates (home, each virtual
+  It only reads, and changes nothing in vCenter. It looks at virtual machines and templates (home, each virtual
   disk with its parents, each snapshot), hosts, clusters, vSAN (KEK and host key), first-class disks, and
   the keys that vCenter itself lists.
 
@@ -16,13 +16,13 @@
   of first-class disks, memory dumps that were made under an earlier host key.
 
   Not run by the project's tests: they have no vCenter and no PowerCLI. Written for PowerCLI 13 and vCenter
-  8.0 or newer. Run it with a role that can read everything: a permission that is missing hides keys.
+  8.0 or newer. Run it with a role that can read everything: a missing permission hides keys.
 
 .PARAMETER VCenter
   The vCenters whose keys are in the instance: all of them, by the names given to Connect-VIServer.
 
 .PARAMETER KeysFile
-  Writes the identifiers of all keys in use to this file, one a line: for `holdfast key orphans --in-use`.
+  Writes the identifiers of all keys in use to this file, one on each line: for `holdfast key orphans --in-use`.
 
 .PARAMETER OldProvider
   Fails if anything still uses the key provider of this name, and shows what.
@@ -31,7 +31,7 @@
   Needed with OldProvider: at least one thing must use this provider, or the check proves nothing.
 
 .PARAMETER AcceptUnread
-  Patterns of what could not be read and what you have looked at yourself, for instance 'datastore iso:*'.
+  Patterns of objects that could not be read and that you have checked yourself, for instance 'datastore iso:*'.
 
 .EXAMPLE
   Connect-VIServer vc1.example, vc2.example
@@ -64,7 +64,7 @@ function Add-KeyUse([string]$Kind, [string]$Name, $Key) {
   if ($Key) { Add-Use $Kind $Name $Key.KeyId $Key.ProviderId.Id }
 }
 
-# Runs a step. What it cannot read is kept, and ends the script at the end.
+# Runs a step. Objects that it cannot read are noted, and make the script fail at the end.
 function Read-Part([string]$What, [scriptblock]$Step) {
   try { & $Step } catch { $unread.Add("${What}: $($_.Exception.Message)") }
 }
@@ -202,7 +202,7 @@ foreach ($server in $connected) {
   }
 }
 
-# 3. Say what was looked at. Nothing seen, or something unread, proves nothing.
+# 3. Print what was examined. If nothing was seen, or something was not read, nothing is proven.
 Write-Host "Looked at $($connected.Count) vCenters: $($seen.machines) machines, $($seen.templates) templates, $($seen.snapshots) snapshots, $($seen.disks) disks, $($seen.hosts) hosts, $($seen.clusters) clusters ($($seen.vsan) with vSAN), $($seen.datastores) datastores, $($seen.fcds) first-class disks."
 $unread | ForEach-Object { Write-Warning "not read: $_" }
 $open = @($unread | Where-Object { $text = $_; -not ($AcceptUnread | Where-Object { $text -like $_ }) })

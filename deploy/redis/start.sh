@@ -1,20 +1,20 @@
 #!/bin/sh
 # Starts a Redis or a Sentinel of docker-compose.yml. A member without data only joins: it never starts as an empty
-# primary, which would give its emptiness to its replicas.
+# primary, since its replicas would become empty too.
 #
 #   ROLE       primary, replica, lock or sentinel; primary and replica as at the store's first start
 #   ADDRESS    its own address, to which it binds
-#   ANNOUNCE   the address at which the others find it and know it; default ADDRESS. It must stay the same.
+#   ANNOUNCE   the address at which the others reach and identify it; default ADDRESS. It must stay the same.
 #   PRIMARY    the primary's address at the store's first start
-#   MEMBERS    addresses of every Redis of the store, its own may be among them
+#   MEMBERS    addresses of every Redis of the store; its own may be among them
 #   SENTINELS  addresses of every Sentinel of the store
-#   INIT       1 begins a new store at its primary, once every other member answers that it is empty
-#   WAIT       for how many seconds it waits for others before it exits with 1; default 60
-#   TLS        a folder with ca.pem, redis.pem and redis.key: every connection is TLS then, of all parts of the store;
+#   INIT       1 creates a new store at its primary, once every other member answers that it is empty
+#   WAIT       how many seconds it waits for others before it exits with 1; default 60
+#   TLS        a folder with ca.pem, redis.pem and redis.key: then every connection of the store uses TLS;
 #              a client's certificate is checked if it shows one
 #
-# The configuration is made in the data folder once. Redis and Sentinel keep in it who is the primary, and the
-# Sentinels are asked at each start.
+# The script makes the configuration in the data folder once. Redis and Sentinel record in it which member is the
+# primary, and the script asks the Sentinels at each start.
 set -eu
 trap 'exit 143' TERM INT
 data=${DATA:-/data} shipped=${SHIPPED:-/etc/redis} secrets=${SECRETS:-/run/secrets}
@@ -43,7 +43,7 @@ esac
 secret() { sed -n "s/^$1  *//p" "$secrets/$2"; }
 has() { case " $1 " in *" $2 "*) ;; *) return 1 ;; esac; }
 
-# ask HOST PORT USER PASSWORD COMMAND...: prints the answer, or why there is none.
+# ask HOST PORT USER PASSWORD COMMAND...: prints the answer, or the reason why there is none.
 ask() {
   host=$1 port=$2 user=$3 password=$4
   shift 4
@@ -60,7 +60,7 @@ state_of() {
     *role:slave*) kind=replica ;;
     *) echo silent && return ;;
   esac
-  # One that still loads or copies has data too.
+  # A member that is still loading or copying has data too.
   if printf '%s\n' "$info" | grep -Eq '^(db[0-9]+:|loading:1|master_sync_in_progress:1)'; then
     echo "$kind-data"
   else
@@ -68,8 +68,8 @@ state_of() {
   fi
 }
 
-# Sets named to the primary of the newest configuration (newest) if a majority of the Sentinels answers, and used to
-# yes where one of them has seen a replica or a fail-over.
+# Sets `newest` to the primary with the newest configuration epoch, `named` to the same if a majority of the Sentinels
+# answers, and `used` to yes if one of them has seen a replica or a fail-over.
 ask_sentinels() {
   named='' newest='' used='' epoch=-1 answers=0 all=0
   for each in ${SENTINELS:-}; do
@@ -85,7 +85,7 @@ ask_sentinels() {
 }
 value() { printf '%s\n' "$answer" | sed -n "/^$1\$/{n;p;q;}"; }
 
-# Sorts the other members by what they are.
+# Sorts the other members by their state.
 ask_members() {
   primaries='' copies='' empty_primaries='' silent='' asked=''
   for each in ${MEMBERS:-} $PRIMARY $newest $(configured); do
@@ -102,8 +102,8 @@ ask_members() {
 # The primary that the configuration of an earlier start names.
 configured() { if [ -s "$conf" ]; then sed -n 's/^replicaof \([^ ]*\) .*/\1/p' "$conf"; fi; }
 
-# What the data folder holds: data, empty, or broken (pieces that Redis would not read). Marking a new store alone
-# writes more than 1 KiB; a Redis that was always empty has less.
+# What the data folder holds: data, empty, or broken (pieces that Redis would not read). Initialising a new
+# store writes more than 1 KiB; a Redis that was always empty has less.
 find_data() {
   have=empty manifest=$aof/appendonly.aof.manifest
   if [ -s "$manifest" ]; then
@@ -118,7 +118,7 @@ find_data() {
   if [ -n "$(find "$data/dump.rdb" "$aof" -type f -size +1 2>/dev/null)" ]; then have=broken; fi
 }
 
-# Sets target to the address of the primary, its own for a primary; or why to what it waits for.
+# Sets `target` to the address of the primary (a primary's own address), or `why` to what this member waits for.
 decide() {
   target='' why='' begins=''
   ask_sentinels
@@ -184,12 +184,12 @@ decide_init() {
 # Writes the configuration from the standard input.
 write_conf() {
   (umask 077 && cat >"$conf.new" && mv "$conf.new" "$conf")
-  # The image's own entry leaves root behind; without it (outside the image) Redis is started directly.
+  # The image's entry point drops root; without it (outside the image) Redis is started directly.
   if [ -n "$entry" ] && [ "$(id -u)" = 0 ]; then chown redis "$conf"; fi
 }
 entry=$(command -v docker-entrypoint.sh || true)
 
-# The lines of a configuration that say at which port it listens, and how.
+# The lines of a configuration for the port, with or without TLS.
 port_conf() {
   if [ -z "${TLS:-}" ]; then
     echo "port $1"
@@ -212,7 +212,7 @@ redis_conf() {
     echo "include $secrets/redis-replication"
     echo "dir $data"
     echo "aclfile $secrets/redis-users"
-    # A lock that is lost with its master only costs work.
+    # Losing a lock with its master only costs work.
     if [ "$ROLE" = lock ]; then echo "appendonly no"; fi
   fi
   echo "bind $ADDRESS"
@@ -248,7 +248,7 @@ set_aside() {
   say "what was incomplete is in $folder"
 }
 
-# Runs Redis so that no Sentinel promotes it, until it has the primary's data on its disk.
+# Runs Redis with priority 0, so that no Sentinel promotes it, until it has the primary's data on its disk.
 join() {
   redis_conf "$target" | write_conf
   ${entry:+"$entry"} redis-server "$conf" --replica-priority 0 &
