@@ -41,7 +41,7 @@ export const keepingCases: readonly RuleCase[] = [
     trueAt: 915,
     after: 0,
     labels: { ...critical, region: "a" },
-    summary: "Region a closes keys in 44m 45s: a key manager cannot be reached",
+    summary: "Region a stops using open keys in 44m 45s: it cannot reach a key manager",
   },
   {
     alert: "HoldfastKeysClosed",
@@ -50,7 +50,7 @@ export const keepingCases: readonly RuleCase[] = [
     after: 30,
     labels: { ...critical, region: "a" },
     summary:
-      "Region a opens no keys of 3 instances; their roots of trust refuse, or have been out of reach too long",
+      "Region a cannot open the keys of 3 instances; their roots of trust refuse, or have been unreachable for too long",
   },
   {
     alert: "HoldfastInstanceShredded",
@@ -67,7 +67,8 @@ export const keepingCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 900,
     labels: { ...warning, region: "a" },
-    summary: "4 key-encryption keys of region a are still under an old version or another root key",
+    summary:
+      "4 key-encryption keys of region a are still wrapped under an old version of the root key, or under another root key",
   },
   {
     alert: "HoldfastInstanceStuck",
@@ -97,7 +98,7 @@ export const keepingCases: readonly RuleCase[] = [
     trueAt: 300 + 2 * 600 + 15,
     after: 900,
     labels: { ...warning, backup_region: "a" },
-    summary: "Region a has had no good backup for two intervals",
+    summary: "Region a has had no successful backup for two intervals",
   },
   {
     alert: "HoldfastBackupOld",
@@ -106,7 +107,7 @@ export const keepingCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 900,
     labels: { ...warning, backup_region: "a" },
-    summary: "Region a has had no good backup for two intervals",
+    summary: "Region a has had no successful backup for two intervals",
   },
   {
     alert: "HoldfastBackupFails",
@@ -143,7 +144,7 @@ export const keepingCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 0,
     labels: { ...critical, ...target },
-    summary: "Audit entries were given up before they were chained or shipped (a1)",
+    summary: "Audit entries were discarded before they were chained or shipped (a1)",
   },
   {
     alert: "HoldfastAuditFault",
@@ -152,7 +153,7 @@ export const keepingCases: readonly RuleCase[] = [
     after: 0,
     labels: { ...critical, ...target },
     summary:
-      "The audit trail is not what its chain says: somebody changed it, or the store is damaged (a1)",
+      "The audit trail does not match its chain: somebody changed it, or the store is damaged (a1)",
   },
   {
     alert: "HoldfastStrangersAtAdminApi",
@@ -171,7 +172,7 @@ export const keepingCases: readonly RuleCase[] = [
     trueAt: faultS + 6 * 15,
     after: 0,
     labels: { ...warning, ...target },
-    summary: "More than twenty wrong user names or passwords at node a1 in five minutes",
+    summary: "Node a1 refused more than twenty user names or passwords in five minutes",
   },
   {
     alert: "HoldfastAdminApiFails",
@@ -181,7 +182,7 @@ export const keepingCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 0,
     labels: { ...warning, region: "a", instance: "a1", operation: "createToken" },
-    summary: "A fault of node a1 answered createToken with an internal error",
+    summary: "Node a1 answered createToken with an internal error",
   },
   {
     alert: "HoldfastAdminApiFails",
@@ -194,7 +195,7 @@ export const keepingCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 0,
     labels: { ...warning, region: "a", instance: "a1", operation: "createToken" },
-    summary: "A fault of node a1 answered createToken with an internal error",
+    summary: "Node a1 answered createToken with an internal error",
   },
 ];
 
@@ -214,6 +215,6 @@ function certificate(
     trueAt: faultS,
     after: 0,
     labels: { ...severity, ...labels },
-    summary: `Certificate CN=vc (client of vcenter) ends in ${left}`,
+    summary: `Certificate CN=vc (client of vcenter) expires in ${left}`,
   };
 }

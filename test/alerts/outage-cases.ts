@@ -66,7 +66,7 @@ export const outageCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 30,
     labels: { ...critical, ...target },
-    summary: "Node a1 refuses clients: it can read from no store, or not unwrap keys",
+    summary: "Node a1 refuses clients: it can read from no store, or cannot unwrap keys",
   },
   {
     alert: "HoldfastStoreCarriedByOtherRegion",
@@ -78,7 +78,7 @@ export const outageCases: readonly RuleCase[] = [
     after: 30,
     labels: { ...critical, region: "a" },
     summary:
-      "Region a serves from the other region's store: its own Redis or a replica of it is out, full, or not level yet",
+      "Region a serves from the other region's store: its own Redis or a replica of it is down, full, or not level yet",
   },
   {
     alert: "HoldfastReadsOnly",
@@ -90,7 +90,7 @@ export const outageCases: readonly RuleCase[] = [
     after: 30,
     labels: { ...critical, region: "a" },
     summary:
-      "Region a takes no changes: its store's barrier is short and no other store is in reach",
+      "Region a accepts no changes: a replica of its store does not acknowledge them, and no other store can be reached",
   },
   {
     alert: "HoldfastConnectionsDropped",
@@ -98,7 +98,8 @@ export const outageCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 0,
     labels: { ...warning, ...target },
-    summary: "Node a1 dropped connections of clients: all that kmip.connectionsMax allows are busy",
+    summary:
+      "Node a1 dropped client connections: all connections that kmip.connectionsMax allows are busy",
   },
   {
     alert: "HoldfastRequestsUnanswered",
@@ -106,7 +107,7 @@ export const outageCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 0,
     labels: { ...critical, ...target },
-    summary: "A fault of node a1 left requests without an answer",
+    summary: "Node a1 left requests unanswered because of an internal fault",
   },
   {
     alert: "HoldfastStoreMemory",
@@ -117,7 +118,7 @@ export const outageCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 30,
     labels: { ...warning, region: "a" },
-    summary: "The store's Redis of region a uses 80% of maxmemory; at 100% it takes no changes",
+    summary: "The store's Redis of region a uses 80% of maxmemory; at 100% it accepts no changes",
   },
   {
     alert: "HoldfastStoreDisk",
@@ -126,7 +127,7 @@ export const outageCases: readonly RuleCase[] = [
     after: 30,
     labels: { ...critical, region: "a" },
     summary:
-      "The store's Redis of region a could not write its append-only file: its disk is full or fails",
+      "The store's Redis of region a could not write its append-only file: its disk is full or failing",
   },
   {
     alert: "HoldfastStoreSlow",
@@ -135,7 +136,7 @@ export const outageCases: readonly RuleCase[] = [
     after: 120,
     labels: { ...warning, region: "a" },
     summary:
-      "One change in twenty of region a waits longer than 487.5ms until it is on the disks of its store",
+      "One in twenty changes of region a takes longer than 487.5ms to reach the disks of its store",
   },
   {
     alert: "HoldfastRecordsInQuarantine",
@@ -143,7 +144,7 @@ export const outageCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 0,
     labels: { ...critical, region: "a" },
-    summary: "2 records of region a are set aside",
+    summary: "2 records of region a are in quarantine",
   },
   {
     alert: "HoldfastOtherRegionUnreachable",
@@ -164,7 +165,7 @@ export const outageCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 60,
     labels: { ...warning, ...target, peer_region: "b", result: "alone" },
-    summary: "Node a1 acknowledged changes that region b has not got yet",
+    summary: "Node a1 acknowledged changes that region b does not have yet",
   },
   {
     alert: "HoldfastAcknowledgedAlone",
@@ -176,7 +177,7 @@ export const outageCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 60,
     labels: { ...warning, ...target, peer_region: "b", result: "alone" },
-    summary: "Node a1 acknowledged changes that region b has not got yet",
+    summary: "Node a1 acknowledged changes that region b does not have yet",
   },
   {
     alert: "HoldfastBehind",
@@ -184,7 +185,7 @@ export const outageCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 120,
     labels: { ...warning, ...target, peer_region: "b" },
-    summary: "1001 changes of region b are not here yet (a1)",
+    summary: "Node a1 has not read 1001 changes of region b yet",
   },
   {
     alert: "HoldfastNoLeader",
@@ -197,7 +198,7 @@ export const outageCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 60,
     labels: { ...critical, region: "a" },
-    summary: "Region a has 0 leaders, not one",
+    summary: "Region a has 0 leaders instead of one",
   },
   {
     alert: "HoldfastNoLeader",
@@ -209,7 +210,7 @@ export const outageCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 60,
     labels: { ...critical, region: "a" },
-    summary: "Region a has 0 leaders, not one",
+    summary: "Region a has 0 leaders instead of one",
   },
   {
     alert: "HoldfastNoLeader",
@@ -221,7 +222,7 @@ export const outageCases: readonly RuleCase[] = [
     trueAt: beforeS + 60,
     after: 60,
     labels: { ...critical, region: "a" },
-    summary: "Region a has 0 leaders, not one",
+    summary: "Region a has 0 leaders instead of one",
   },
   {
     alert: "HoldfastLeaderFlaps",
@@ -243,7 +244,7 @@ export const outageCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 60,
     labels: { ...warning, region: "a" },
-    summary: "1 lock masters of region a do not answer; without a majority nobody can be elected",
+    summary: "1 lock masters of region a do not answer; without a majority no leader can be elected",
   },
   {
     alert: "HoldfastDutyFails",
@@ -300,6 +301,7 @@ export const outageCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 60,
     labels: { ...critical, region: "a", instance: "a1" },
-    summary: "The clock of a1 is 31 s away from another one; beyond 60 s it decides no date",
+    summary:
+      "The clock of a1 differs from another clock by 31 s; beyond 60 s the node decides no planned date",
   },
 ];
