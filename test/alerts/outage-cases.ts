@@ -244,7 +244,8 @@ export const outageCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 60,
     labels: { ...warning, region: "a" },
-    summary: "1 lock masters of region a do not answer; without a majority no leader can be elected",
+    summary:
+      "1 lock masters of region a do not answer; without a majority no leader can be elected",
   },
   {
     alert: "HoldfastDutyFails",

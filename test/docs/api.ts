@@ -20,13 +20,13 @@ export function api(): string {
     "",
     "## Operations",
     "",
-    "The least role that may call each; `bound` tokens may too where the operation is about their instances. Parameters, bodies and answers are in [openapi.json](openapi.json).",
+    "`role` is the lowest role that may call the operation. Where `bound` says yes, tokens that are bound to instances may call it for their instances. [openapi.json](openapi.json) has the parameters, bodies and responses.",
     ...tags.flatMap((tag) => [
       "",
       `### ${tag}`,
       "",
       table(
-        ["operation", "request", "role", "bound", "does"],
+        ["operation", "request", "role", "bound", "purpose"],
         routes.flatMap(([operation, { method, path, role, scope, summary, tag: of }]) =>
           of === tag
             ? [
@@ -45,7 +45,7 @@ export function api(): string {
     "",
     "## Errors",
     "",
-    "A refusal is a problem document (RFC 9457, `application/problem+json`). `code` never changes its meaning: programs look at it. `detail` is one line for people, with the mend. `instance` names the request in the node's log and in the audit events.",
+    "An error is a problem document (RFC 9457, `application/problem+json`). The meaning of a `code` never changes, so programs can rely on it. `detail` is one line for people: what is wrong and how to fix it. `instance` is the identifier of the request in the node's log and in the audit events.",
     "",
     table(
       ["code", "status", "means"],
@@ -58,33 +58,33 @@ export function api(): string {
 }
 
 const introduction = [
-  "Each node has it where its configuration has the group [`admin`](configuration.md#admin): HTTPS only, TLS 1.2 or newer, on an address of its own. All nodes of both regions answer the same. Audit events (`/v1/events`, and who did what in a key's `history`) lie in the region that wrote them: a node asks the other region for its events, and the field `missing` names a region that could not be asked, see [audit.md](audit.md). It is served as OpenAPI 3.1 at `/v1/openapi.json`, the only path that needs no token; `holdfast` and `AdminClient` of `packages/admin` are made from the same contract.",
+  "A node serves the management API if its configuration has the group [`admin`](configuration.md#admin): HTTPS only, TLS 1.2 or newer, on its own address. All nodes of both regions give the same answers. Each region stores its own audit events (`/v1/events`, and who did what in a key's `history`): a node asks the other region for its events, and the field `missing` names a region that could not be asked, see [audit.md](audit.md). The OpenAPI 3.1 description is at `/v1/openapi.json`, the only path that needs no token. `holdfast` and `AdminClient` of `packages/admin` use the same contract.",
   "",
   "## Tokens",
   "",
-  "Every request carries `Authorization: Bearer TOKEN`. A token has one of three roles, each with all that those before it may: **viewer** reads; **operator** manages certificates, users and keys; **manager** manages instances, roots of trust and tokens. It may be bound to instances: then it sees these alone, every other is answered as one that there is not, and what is about the whole system is refused. A revoked token ends within a second at every node, open event streams included.",
+  "Every request carries `Authorization: Bearer TOKEN`. A token has one of three roles, and each role includes the rights of those before it: **viewer** reads; **operator** manages certificates, users and keys; **manager** manages instances, roots of trust and tokens. A token may be bound to instances. Then it has access to these instances only: any other instance is answered as if it did not exist, and operations on the whole system are refused. A revoked token stops working within a second at every node, and its open event streams end.",
   "",
-  "Tokens of an identity provider (OpenID Connect) are taken beside Holdfast's own where [`admin.oidc`](configuration.md#adminoidc) is set: signed with a public-key algorithm by a key of the issuer, for the audience, not expired. A claim gives the role; whoever has none is nobody. Another claim may bind the token to instances; where that is set, a token without it is bound to none.",
+  "With [`admin.oidc`](configuration.md#adminoidc), nodes also accept tokens of an identity provider (OpenID Connect). Such a token must be signed with a public-key algorithm by a key of the issuer, be for the audience, and not be expired. A claim gives the role; a token without a role is refused. Another claim can bind the token to instances; if that claim is configured, a token without it has access to no instance.",
   "",
-  "Denials are audit events: ten a second at most, and the next event counts those left out. An address may send twenty requests without a valid token, then one a second. A token may make `admin.requestsPerSecond`.",
+  "Denied requests are audit events: at most ten a second, and the next event counts those left out. An address may send twenty requests without a valid token, then one a second. The limit for each token is `admin.requestsPerSecond`.",
   "",
   "## Requests",
   "",
-  "- Bodies are JSON (`Content-Type: application/json`), 256 KiB at most unless the operation says otherwise. What the contract does not name, in body or query, is refused.",
-  "- `{instance}` is an identifier, or the name of an instance that is not deleted.",
-  "- `GET /v1/…` of a list answers a page: `items`, and `next` where there is more; send it as `cursor`, with the same filters. A page may be short and have a `next`.",
-  "- Where an answer has an `ETag`, a change may send it as `If-Match`; what has changed meanwhile is `preconditionFailed`. A GET may send it as `If-None-Match`.",
-  '- Operations that `holdfast apply` uses take the header `Dry-Run: true`: the request is validated and checked as always, and nothing is written. The answer is 200 and `{ "dryRun": true }`, or the refusal that the request would get; no event is left.',
-  "- A POST that makes or changes something may send an `Idempotency-Key` (1 to 128 visible ASCII characters, such as a UUID). What it makes is made under an identifier that comes from the token, the operation, the instance and that key, so that a repetition at whichever node of either region, after a crash too, makes nothing twice: it is answered with what is there. The node that answered also keeps its last thousand answers of up to 32 KiB each for 24 hours, and refuses a key with another body. Secrets that are shown once are never kept: the repetition of such a request is `madeAlready`.",
-  "- Changes answer `regions`: which regions have them now. Instances, certificates, users and tokens are read from what the node holds in memory, also while no store can be read: a token that was valid then may read on after ten seconds, and change nothing. Writes are `storeUnavailable` where neither region's store takes them.",
+  "- Bodies are JSON (`Content-Type: application/json`), 256 KiB at most unless the operation says otherwise. Fields and query parameters that are not in the contract are refused.",
+  "- `{instance}` is the identifier of an instance, or the name of an instance that is not deleted.",
+  "- `GET /v1/…` of a list returns a page: `items`, and `next` if there are more. Send `next` as `cursor`, with the same filters. A short page may also have a `next`.",
+  "- If a response has an `ETag`, a change can send it as `If-Match`; if the resource has changed since, the answer is `preconditionFailed`. A GET can send it as `If-None-Match`.",
+  '- Operations that `holdfast apply` uses accept the header `Dry-Run: true`: the request is validated and checked as usual, but nothing is written, not even an audit event. The answer is 200 and `{ "dryRun": true }`, or the error that the request would get.',
+  "- A POST that creates or changes something can send an `Idempotency-Key` (1 to 128 visible ASCII characters, such as a UUID). The identifier of a new resource is made from the token, the operation, the instance and that key. A repetition at any node of either region, even after a crash, therefore creates nothing twice: the answer is the resource that exists. The node that answered also keeps its last thousand answers of up to 32 KiB each for 24 hours, and refuses the same key with another body. Secrets that are shown once are never kept: the repetition of such a request is answered `madeAlready`.",
+  "- The answer to a change has `regions`: the regions that have the change now. Instances, certificates, users and tokens are read from the node's memory, so this works while no store can be read. If that lasts longer than ten seconds, a token that was valid before can still read, but can change nothing. Writes are answered `storeUnavailable` if neither region's store accepts them.",
 ];
 
 const after = [
-  "Every operation may answer `invalid`, `unauthenticated`, `forbidden`, `tooMany` (with `Retry-After`) and `internal`.",
+  "Every operation can answer `invalid`, `unauthenticated`, `forbidden`, `tooMany` (with `Retry-After`) and `internal`.",
   "",
   "## Events as they happen",
   "",
-  "`GET /v1/events/stream` answers Server-Sent Events. A comment comes every 15 s. A reader that takes nothing for 30 s is cut off. After a connection ended, send the last `id` as `Last-Event-ID`; `AdminClient.follow` does. The stream has both regions' events; those of a region that is cut off come when it can be asked again.",
+  "`GET /v1/events/stream` sends Server-Sent Events, and a comment every 15 s. The node closes the connection of a client that reads nothing for 30 s. To continue after a connection has ended, send the last `id` as `Last-Event-ID`, as `AdminClient.follow` does. The stream has both regions' events; if a region cannot be reached, its events follow when it can be reached again.",
   "",
   "## From a shell",
   "",

@@ -41,10 +41,10 @@ export async function storeChecks(sources: SystemSources): Promise<Check[]> {
   return [
     safe,
     quarantined === 0
-      ? ok("quarantine", "no record is set aside")
+      ? ok("quarantine", "no record is in quarantine")
       : warning(
           "quarantine",
-          `${quarantined} records are set aside`,
+          `${quarantined} records are in quarantine`,
           "docs/runbook.md: a record that does not decode, or differs where no change is possible",
         ),
     reservations.length === 0
@@ -88,7 +88,7 @@ export async function leaderChecks(sources: SystemSources): Promise<Check[]> {
       ? ok("lock masters", masters === 1 ? "the only lock master answers" : `all ${masters} answer`)
       : answering > masters / 2
         ? warning("lock masters", gone, mend)
-        : failed("lock masters", `${gone}: nobody can be elected`, mend);
+        : failed("lock masters", `${gone}: no leader can be elected`, mend);
   if (readings.leads() === true) return [ok("leader", "this node leads its region"), all];
   if (held) return [ok("leader", "another node leads the region"), all];
   const nobody = failed(
