@@ -4,16 +4,16 @@ import { defineConfig } from "vitepress";
 
 const root = join(import.meta.dirname, "../..");
 
-/** A page of a path through the documents: its title there, and its file in docs/. */
+/** An entry of the sidebar: its title, and the page's file in docs/. */
 const page = (text: string, name: string) => ({ text, link: `/docs/${name}` });
 
-/** One path for each kind of reader. */
+/** The sidebar: one group for each kind of reader. */
 const paths = [
   {
     text: "vSphere administrator",
     items: [
       page("Why a key manager", "why-a-key-manager"),
-      page("Which vSphere", "vsphere-compatibility"),
+      page("vSphere compatibility", "vsphere-compatibility"),
       page("Quick start", "quick-start"),
       page("Certificates", "certificates"),
       page("vCenter's alarms", "vcenter-alarms"),
@@ -54,11 +54,11 @@ const paths = [
       page("Root key: HSM", "root-of-trust-pkcs11"),
       page("Root key: file", "root-of-trust-local"),
       page("Dependencies", "dependencies"),
-      { text: "Report a hole", link: "/SECURITY" },
+      { text: "Report a vulnerability", link: "/SECURITY" },
     ],
   },
   {
-    text: "Look up",
+    text: "Reference",
     items: [
       page("Command line", "cli"),
       page("Management API", "api"),
@@ -79,7 +79,7 @@ const paths = [
   },
 ];
 
-/** Files of the repository that pages link to, and kinds of files that are no pages. */
+/** Files of the repository that pages link to; below, extensions of files that are not pages. */
 const files = ["deploy", "docs/openapi.json", "packages/regions/proto", "LICENSE"];
 process.env["VITE_EXTRA_EXTENSIONS"] = "cfg,proto,ps1,sh";
 
@@ -95,7 +95,7 @@ export default defineConfig({
   cleanUrls: false,
   markdown: {
     headers: { level: [2, 3] },
-    // Two braces are Prometheus' here, and nothing for Vue to fill in.
+    // Double braces are Prometheus templates here, not Vue expressions.
     config: (md) => {
       const content: NonNullable<typeof md.renderer.rules.text> = (tokens, at) =>
         md.utils.escapeHtml(tokens[at]?.content ?? "").replaceAll("{{", "&#123;&#123;");
@@ -109,7 +109,7 @@ export default defineConfig({
     nav: paths.map(({ text, items: [first] }) => ({ text, link: first?.link ?? "/" })),
     outline: [2, 3],
   },
-  // A link that leads nowhere fails the build. This one leads to a file that has no extension.
+  // A dead link fails the build. This link is valid, but its file has no extension.
   ignoreDeadLinks: ["./LICENSE"],
   buildEnd: ({ outDir }) => {
     for (const name of files) {

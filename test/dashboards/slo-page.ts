@@ -14,29 +14,29 @@ type AlertName = (typeof objectives)[number]["alert"];
 const sections: Readonly<Record<AlertName, Section>> = {
   HoldfastGetFails: {
     notice:
-      "Encrypted machines do not power on or migrate, and vSAN hosts do not mount their disks after a reboot. Running machines go on.",
+      "Encrypted machines do not power on or migrate, and vSAN hosts do not mount their disks after a reboot. Running machines continue.",
     confirm:
-      "The dashboard KMIP says which Result Reason; `holdfast doctor` says which part of which node is at fault.",
-    act: "Look for other alerts first: a store, a root of trust or a region that is out is the usual cause, and has a section of its own in [runbook.md](runbook.md). One node only: take it out of the load balancer and restart it. All nodes since an upgrade: go back to the release before.",
+      "The dashboard KMIP shows the Result Reason; `holdfast doctor` shows which part of which node is at fault.",
+    act: "Look for other alerts first: the usual cause is that a store, a root of trust or a region is down, and [runbook.md](runbook.md) has a section for each. If only one node is affected: take it out of the load balancer and restart it. If all nodes are affected since an upgrade: go back to the previous release.",
   },
   HoldfastCreateFails: {
-    notice: "vCenter cannot encrypt new machines or re-key old ones. Keys that exist are served.",
+    notice: "vCenter cannot encrypt new machines or re-key old ones. Existing keys are served.",
     confirm:
-      "The dashboard Store says whether Redis takes changes; `holdfast doctor` names the store, a full memory or disk, and the other region.",
-    act: "A short barrier: bring back the missing replica. Memory full: raise `maxmemory`. Only instances of one root of trust: see HoldfastRootOfTrust in [runbook.md](runbook.md).",
+      "The dashboard Store shows whether Redis accepts changes; `holdfast doctor` checks the store, its memory and disk, and the other region.",
+    act: "If a replica is missing: start it. If memory is full: raise `maxmemory`. If only instances of one root of trust are affected: see HoldfastRootOfTrust in [runbook.md](runbook.md).",
   },
   HoldfastGetSlow: {
     notice: "Powering on many encrypted machines at once takes longer; nothing fails yet.",
     confirm:
-      "The dashboard Node: event loop and processor near 1 core mean too little of them. The dashboard Store: slow commands mean Redis or its machine. `holdfast status` says whether a region serves from the other one's store, which adds the line's round trip to each Get.",
-    act: "Add a node to the region, or move what else runs on its machine. Where a store is out: bring it back.",
+      "The dashboard Node: if the event loop is late, or the processor is near 1 core, the node lacks CPU. The dashboard Store: if commands are slow, the cause is Redis or its machine. `holdfast status` shows whether a region serves from the other one's store, which adds the line's round trip to each Get.",
+    act: "Add a node to the region, or move other programs off its machine. If a store is down: start it.",
   },
   HoldfastHandshakesSlow: {
     notice:
-      "vCenter shows the key provider as slow or unreachable for moments; hosts that boot together wait for each other.",
+      "vCenter shows the key provider as slow or unreachable for short times; hosts that boot at the same time wait for each other.",
     confirm:
-      "The dashboard KMIP: many full handshakes at once, or unfinished ones, are a flood of clients; the dashboard Node: an event loop that is late is a node with too much work.",
-    act: "Find the client that connects again and again (the log of a node has its address) and stop it. Otherwise add a node.",
+      "The dashboard KMIP: many full or unfinished handshakes at once mean a flood of clients. The dashboard Node: a late event loop means that the node is overloaded.",
+    act: "Find the client that connects again and again (the node's log has its address) and stop it. If there is none, add a node.",
   },
 };
 
@@ -56,7 +56,7 @@ export function sloPage(): string {
     ]),
   );
   return [
-    "# What clients can expect",
+    "# Service level objectives",
     "",
     madeFrom("`test/dashboards/slo-page.ts` and the objectives that it names"),
     "",
@@ -64,19 +64,19 @@ export function sloPage(): string {
     "",
     table(["objective", "share", "promise"], objectiveRows),
     "",
-    "A request counts as failed when the fault is the service's own: Result Reasons GeneralFailure, InternalServerError, ServerLimitExceeded, WrappingObjectDestroyed and ProtectionStorageUnavailable. A key that is not there, or a client that may not have it, is an answer. So is a refusal by a root of trust (PermissionDenied): an administrator disabled or shredded that instance's keys, and [runbook.md](runbook.md) has its alerts.",
+    "A request counts as failed if the service caused the failure: Result Reasons GeneralFailure, InternalServerError, ServerLimitExceeded, WrappingObjectDestroyed and ProtectionStorageUnavailable. If a key does not exist, or a client may not have it, the request has not failed. The same holds if a root of trust refuses (PermissionDenied): an administrator has disabled or shredded that instance's keys, and [runbook.md](runbook.md) has the alerts for that.",
     "",
-    "What these figures do not see: a client that reaches no node at all. vCenter then goes to its next key server, and `HoldfastNodeGone` and its like fire. Requests that a fault left without any answer have no operation; `HoldfastRequestsUnanswered` fires for the first one.",
+    "These figures do not count clients that reach no node at all. vCenter then tries its next key server, and alerts such as `HoldfastNodeGone` fire. They also do not count requests that a fault left unanswered, since these have no operation; `HoldfastRequestsUnanswered` fires for the first one.",
     "",
     "## How fast the budget burns",
     "",
-    "The error budget is what an objective leaves: 0.01% of all Gets in 30 days. An alert fires when it burns so fast that it matters, in a long window (it is no blip) and in a short one (it still goes on).",
+    "The error budget is the share of requests that may fail: for Get, 0.01% in 30 days. An alert fires if the budget burns too fast both in a long window (the problem is not just a short one) and in a short window (the problem still exists).",
     "",
-    table(["severity", "both windows", "faster than planned", "budget that is gone"], burnRows),
+    table(["severity", "windows", "burn rate", "budget used"], burnRows),
     "",
-    "`critical` wakes somebody, `warning` waits for the morning. The rules are in [slo.yaml](../deploy/prometheus/slo.yaml), under the names that [sloth](https://sloth.dev) gives; to change an objective, change its row and run `npm run docs`.",
+    "`critical` pages somebody; `warning` can wait until working hours. The rules are in [slo.yaml](../deploy/prometheus/slo.yaml), under the names that [sloth](https://sloth.dev) uses. To change an objective, change its row and run `npm run docs`.",
     "",
-    "Without requests there is no figure, and no alert. Where a month has few requests, one failure may spend the whole budget: then look at the cause, and wait for the windows to pass.",
+    "Without requests there is no figure, and no alert. If a month has few requests, one failure can use up the whole budget: then find the cause, and wait until the failure is outside the windows.",
     "",
     ...Object.entries(sections).flatMap(([alert, section]) => [
       `## ${alert}`,
@@ -86,7 +86,7 @@ export function sloPage(): string {
     ]),
     "## Loading the rules",
     "",
-    "`rule_files` of Prometheus names two files: [alerts.yaml](../deploy/prometheus/alerts.yaml) and [slo.yaml](../deploy/prometheus/slo.yaml). Load them where nodes of both regions are scraped, or in each region: then each Prometheus has the figures of its own region.",
+    "`rule_files` of Prometheus names two files: [alerts.yaml](../deploy/prometheus/alerts.yaml) and [slo.yaml](../deploy/prometheus/slo.yaml). Load them in one Prometheus that scrapes the nodes of both regions, or in one in each region: then each has the figures of its own region.",
     "",
     `The dashboards in ${code("deploy/grafana/")} show the figures; ${code("npm start -- --dashboards")} shows them on this machine.`,
     "",

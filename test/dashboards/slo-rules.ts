@@ -1,7 +1,7 @@
 import { type Objective, objectives, periodDays, slothId } from "@holdfast/server";
 import { stringify } from "yaml";
 
-/** A pair of windows: the budget burns if both have over `factor` times the allowed errors. */
+/** A pair of windows: the alert fires if both have more than `factor` times the allowed errors. */
 export interface Burn {
   readonly long: "1h" | "6h" | "3d";
   readonly short: "5m" | "30m" | "6h";
@@ -12,7 +12,7 @@ const fast: Burn = { long: "1h", short: "5m", factor: 14.4 };
 const steady: Burn = { long: "6h", short: "30m", factor: 6 };
 const slow: Burn = { long: "3d", short: "6h", factor: 1 };
 
-/** The burn rates by severity, as in `alerts.yaml`: `critical` pages a person, `warning` waits. */
+/** The burn rates by severity, as in `alerts.yaml`: `critical` pages a person; `warning` can wait. */
 export const burns = { critical: [fast, steady], warning: [slow] } as const;
 
 const windows = ["5m", "30m", "1h", "6h", "3d"] as const;
@@ -87,7 +87,7 @@ function alerts(row: (typeof objectives)[number]) {
   }));
 }
 
-/** The condition of a burn; it drops the label of the window, since the two series must match. */
+/** The condition of a burn. It drops the label of the window, since the two series must match. */
 function burning({ id, objective }: (typeof objectives)[number], burn: Burn): string {
   const allowed = `${burn.factor} * ${Number((1 - objective).toFixed(6))}`;
   return [burn.short, burn.long]

@@ -15,7 +15,7 @@ interface Rule {
   readonly annotations: { readonly summary: string };
 }
 
-/** The reference of alerts. */
+/** The reference of the alerts. */
 export function alerts(): string {
   const { groups } = parse(readFileSync(file, "utf8")) as {
     readonly groups: readonly { readonly rules: readonly Rule[] }[];
@@ -33,13 +33,13 @@ export function alerts(): string {
     "",
     madeFrom("`deploy/prometheus/alerts.yaml` and `test/alerts/results.json`"),
     "",
-    "`deploy/prometheus` has what Prometheus and Alertmanager need: `prometheus.yml` scrapes the nodes of both regions as one job, `alerts.yaml` has the rules, `alertmanager.yml` says where alerts go and which silences which. For the Prometheus Operator see [Kubernetes](../deploy/kubernetes/README.md). What to do at each alert is in the [runbook](runbook.md).",
+    "`deploy/prometheus` has the files for Prometheus and Alertmanager: `prometheus.yml` scrapes the nodes of both regions as one job, `alerts.yaml` has the rules, `alertmanager.yml` says where alerts go and which silences which. For the Prometheus Operator see [Kubernetes](../deploy/kubernetes/README.md). What to do at each alert is in the [runbook](runbook.md).",
     "",
-    "One cause raises one alert: a region that is gone, and not its nodes, its leader and the other region's view of it as well. So that a cause is known before its consequences are sent, Alertmanager waits 30 s (`group_wait`) before it sends. Each alert fires once its condition has held for the time below, and is sent 30 s later; a scrape and an evaluation, 15 s each, come on top.",
+    "One cause raises one alert: if a region is down, you get one alert for the region, and none for its nodes, its leader or the other region's view of it. Alertmanager waits 30 s (`group_wait`) before it sends an alert, so that it knows the cause before it would send the consequences. Each alert fires once its condition has held for the time below, and is sent 30 s later. A scrape and an evaluation add up to 15 s each.",
     "",
-    "Certificates: the first alert comes 45 days before the end, since vCenter and vSAN themselves warn 30 days before.",
+    "The first alert for a certificate comes 45 days before it expires; vCenter and vSAN warn 30 days before.",
     "",
-    table(["alert", "severity", "after", "says"], rows),
+    table(["alert", "severity", "after", "summary"], rows),
     "",
     ...measured(JSON.parse(readFileSync(results, "utf8")) as MatrixReport),
   ].join("\n");
@@ -54,14 +54,14 @@ function measured({ factor, healthyMinutes, healthy, outcomes }: MatrixReport): 
   ]);
   const scale =
     factor === 1
-      ? "with the times as shipped"
-      : `with every time of the rules and of Alertmanager ${factor} times shorter than shipped, which is why the seconds are few; \`promtool\` proves the shipped times`;
+      ? "with the shipped times"
+      : `with all times of the rules and of Alertmanager ${factor} times shorter than shipped, so the seconds below are few; \`promtool\` tests the shipped times`;
   return [
     "## What each fault raises",
     "",
-    `\`npm run alerts\` makes each of these faults in two regions of real processes under load, with a Prometheus that looks every second and an Alertmanager with the shipped files, and notes which alerts arrive at a receiver: these and no others. The table was made ${scale}. ${healthyMinutes === 0 ? "" : `Before the faults, ${healthy.length === 0 ? "no alert" : `${healthy.length} alerts`} came in ${healthyMinutes} minutes of the healthy regions under load.`}`.trimEnd(),
+    `\`npm run alerts\` causes each of these faults in two regions of real processes under load, with a Prometheus that scrapes every second and an Alertmanager with the shipped files. It records which alerts arrive at a receiver: these and no others. The table was made ${scale}. ${healthyMinutes === 0 ? "" : `Before the faults, ${healthy.length === 0 ? "no alert" : `${healthy.length} alerts`} arrived in ${healthyMinutes} minutes in which the regions were healthy and under load.`}`.trimEnd(),
     "",
-    table(["fault", "alerts that arrive, and where", "after s"], rows),
+    table(["fault", "alerts that arrive, and where", "after (s)"], rows),
     "",
   ];
 }

@@ -6,7 +6,7 @@ const program = await createProgram();
 type Command = typeof program;
 type Option = Command["options"][number];
 
-/** `docs/cli.md`: every command of the command line, from the commands themselves. */
+/** `docs/cli.md`: every command of the command line, made from the program itself. */
 export function commandLine(): string {
   const parts = program.commands.filter(isShown).flatMap((command) => section(command, "holdfast"));
   return `${[intro, ...parts].join("\n\n")}\n`;
@@ -29,15 +29,15 @@ ${exitCodeRows}
 
 **Which service.** \`--url\`, \`--ca\` and \`--token-file\` name it; or the environment: \`HOLDFAST_URL\`
 (several, separated by commas), \`HOLDFAST_CA\`, \`HOLDFAST_TOKEN\`; or a profile of \`holdfast profile add\`,
-which \`--profile\`, \`HOLDFAST_PROFILE\` or \`holdfast profile use\` choose. With none of these the development
-cluster of the checkout is asked (\`--dev FOLDER\`: another one). A token is never an argument, since others who list processes would see it.
+which \`--profile\`, \`HOLDFAST_PROFILE\` or \`holdfast profile use\` choose. Without these, commands use the development
+cluster of the checkout (\`--dev FOLDER\`: another one). A token is never an argument, since anyone who can list processes would see it.
 
-**At a terminal** each line of a list fits: the most important columns stay, names replace identifiers and
-fingerprints, and a last line names the columns that were cut. \`--wide\`, a pipe and a file have every column in full, under the same
-headings each time. Times are UTC. The start and the outcome of an action are one line of \`holdfast events\`.
+**At a terminal** each line of a list fits the width: the most important columns stay, names replace identifiers and
+fingerprints, and a last line names the columns that were left out. With \`--wide\`, in a pipe or in a file, the list has every column in full, always under the same
+headings. Times are UTC. \`holdfast events\` shows the start and the outcome of an action on one line.
 
-**For scripts.** \`--json\` prints what the API answers, with \`--all\` one item a line. Lists answer a page; \`--all\`
-goes through every page.
+**For scripts.** \`--json\` prints the API's answer; with \`--all\` one item per line. A list prints one page; \`--all\`
+prints every page.
 
 **Completion.** \`source <(holdfast complete bash)\`, or \`zsh\`, or \`holdfast complete fish | source\`.`;
 
@@ -54,18 +54,18 @@ function section(command: Command, above: string): readonly string[] {
     `## ${path}`,
     `\`${[path, ...words].join(" ")}\``,
     command.description(),
-    ...(rows.length === 0 ? [] : [table(["option", "is"], rows)]),
+    ...(rows.length === 0 ? [] : [table(["option", "meaning"], rows)]),
   ].filter((part) => part !== "");
 }
 
-/** Whether an option names the site: the page explains those once, above. */
+/** Whether an option selects the service: the page explains these options once, at its start. */
 function isSite(long: string | undefined): boolean {
   return ["--profile", "--url", "--ca", "--token-file", "--dev", "--json"].includes(long ?? "");
 }
 
 function optionText({ description, argChoices, mandatory }: Option): string {
   const choices = argChoices === undefined ? "" : argChoices.join(", ");
-  return [description, choices, mandatory ? "**needed**" : ""]
+  return [description, choices, mandatory ? "**required**" : ""]
     .filter((part) => part !== "")
     .join("; ");
 }

@@ -14,7 +14,7 @@ import { madeFrom, table } from "./markdown.ts";
 const decisions: readonly (readonly [string, string])[] = [
   [
     "Activate of an Active object",
-    "Success, nothing changed, in every version. The specifications ask for an error; two hosts that race to activate one key would then lose a virtual machine's start.",
+    "Succeeds and changes nothing, in every version. The specifications demand an error; but then a virtual machine would fail to start if two hosts activated one key at the same time.",
   ],
   [
     "Credentials",
@@ -22,24 +22,24 @@ const decisions: readonly (readonly [string, string])[] = [
   ],
   [
     "Access",
-    "A client certificate belongs to one instance and may use all of its objects. An object of another instance is answered exactly as an unknown one.",
+    "A client certificate belongs to one instance and may use all of its objects. The answer for an object of another instance is exactly that for an unknown object.",
   ],
   [
     "Create without a Cryptographic Usage Mask",
-    "Accepted; Encrypt and Decrypt (MAC Generate and Verify for HMAC keys) are assumed.",
+    "Accepted; the default is Encrypt and Decrypt (for HMAC keys MAC Generate and MAC Verify).",
   ],
   [
     "Asynchronous operations",
-    "None. Asynchronous Indicator Mandatory is refused with Feature Not Supported; any other value is answered at once.",
+    "Not supported. A request with Asynchronous Indicator Mandatory is refused with Feature Not Supported; any other value gets a synchronous answer.",
   ],
-  ["Batch Order Option", "Items are always carried out in their order."],
+  ["Batch Order Option", "Items are always processed in their order."],
   [
     "ID Placeholder",
-    "Emptied by a Create, Register or Locate that fails, so that what follows is not done to an older object.",
+    "A Create, Register or Locate that fails clears it, so that later items do not act on an older object.",
   ],
   [
     "Limits",
-    "A message holds at most 1000 items and takes at most 30 s; a search has at most 64 attributes; the attributes of an object take at most 1 MiB together, and are at most 1000; a certificate has at most 10,000 names. Beyond: Server Limit Exceeded (1.x: General Failure; Index Out Of Bounds for attributes; Invalid Field for a certificate).",
+    "A message has at most 1000 items and takes at most 30 s; a search has at most 64 attributes; an object has at most 1000 attributes, of at most 1 MiB together; a certificate has at most 10,000 names. Beyond these limits: Server Limit Exceeded (1.x: General Failure; Index Out Of Bounds for attributes; Invalid Field for a certificate).",
   ],
   [
     "Unknown tags",
@@ -47,32 +47,32 @@ const decisions: readonly (readonly [string, string])[] = [
   ],
   [
     "Vendor Attributes of other vendors than x and y",
-    "Have no name in 1.x, and are left out of 1.x answers.",
+    "They have no name in 1.x, so 1.x answers leave them out.",
   ],
   [
     "Key formats",
-    "The Key Block is kept as registered. Get converts between Raw and Transparent Symmetric Key only; any other format than the registered one is Key Format Type Not Supported.",
+    "The Key Block is stored as registered. Get converts between Raw and Transparent Symmetric Key only; a request for any other format than the registered one gets Key Format Type Not Supported.",
   ],
   [
     "Wrapped keys",
-    "A key registered wrapped is handed out wrapped. Get with a Key Wrapping Specification is Feature Not Supported.",
+    "A key that was registered wrapped is returned wrapped. Get with a Key Wrapping Specification gets Feature Not Supported.",
   ],
   ["Lease Time", "Always 3600 seconds, in every version."],
   [
     "Server Correlation Value",
-    "In 1.4 and 2.0 only for clients that send a correlation value of their own, since PyKMIP refuses a response that has one it did not expect; in 2.1 always.",
+    "In 1.4 and 2.0 sent only to clients that send their own correlation value, since PyKMIP refuses a response with an unexpected one; in 2.1 always sent.",
   ],
   [
     "Interop",
-    "Only where the setting `kmip.interop` is on, which is for conformance runs; otherwise Operation Not Supported and absent from Query (KMIP 2.1, 6.1.26). Begin and End change nothing; Reset is refused.",
+    "Available only if the setting `kmip.interop` is on, which is for conformance runs; otherwise Operation Not Supported, and Query does not list it (KMIP 2.1, 6.1.26). Begin and End change nothing; Reset is refused.",
   ],
   [
     "Query Profiles",
-    "Names only what is whole: profiles of 1.x where the listener offers the cipher suites that they demand (`tls.suites: kmip-basic`); no profile of 2.x, since Baseline Server 2.x demands Import, Export, Set Endpoint Role and server-to-client operations.",
+    "Names only profiles that are supported completely: those of 1.x, if the listener offers the cipher suites that they demand (`tls.suites: kmip-basic`); none of 2.x, since Baseline Server 2.x demands Import, Export, Set Endpoint Role and server-to-client operations.",
   ],
   [
     '"Not found" and "cannot tell"',
-    "Item Not Found (2.x: Object Not Found) is answered only when the store says so with a valid lease. Anything else is General Failure with a message: vSphere takes Item Not Found for a lost key.",
+    "Item Not Found (2.x: Object Not Found) is answered only when the store says so with a valid lease. Anything else is General Failure with a message: vSphere treats a key as lost when the answer is Item Not Found.",
   ],
 ];
 
@@ -110,13 +110,13 @@ function objectRows(): string[][] {
 /** docs/kmip-support.md. */
 export function kmipSupport(): string {
   return [
-    "# What Holdfast speaks of KMIP",
+    "# KMIP support",
     "",
     madeFrom(
       "packages/kmip/src/{messages/operations,attributes/attributes,messages/objects}.ts and test/docs/kmip-support.ts",
     ),
     "",
-    `Versions ${versions.join(", ")}, as binary TTLV over mutual TLS 1.2 or 1.3. An answer is in the version of its request and holds nothing newer. \`npm run conformance\` replays the OASIS documents against a server and prints a verdict for each.`,
+    `Versions ${versions.join(", ")}, as binary TTLV over mutual TLS 1.2 or 1.3. A response has the version of its request and contains nothing newer. \`npm run conformance\` replays the OASIS test cases against a server and prints a result for each.`,
     "",
     "## Decisions and deviations",
     "",
@@ -124,19 +124,19 @@ export function kmipSupport(): string {
     "",
     "## Operations",
     "",
-    "✓ carried out; – known, answered Operation Not Supported; empty: the version does not have it.",
+    "✓ supported; – known, but answered with Operation Not Supported; empty: not in this version.",
     "",
     table(["operation", "code", ...versions], operationRows()),
     "",
     "## Object types",
     "",
-    "Every one can be registered, read, located and destroyed. Made by the server: Symmetric Key (AES 128, 192 and 256; 3DES of length 112 and 168; HMAC keys) and, from 1.4, Secret Data.",
+    "Clients can register, read, locate and destroy objects of every type. The server can create Symmetric Key (AES 128, 192 and 256; 3DES of length 112 and 168; HMAC keys) and, from 1.4, Secret Data.",
     "",
     table(["object type", ...versions], objectRows()),
     "",
     "## Attributes",
     "",
-    "Custom attributes of 1.x (`x-…`) and Vendor Attributes of 2.x are the same thing; every object may have at least 50 of at least 512 characters.",
+    "Custom attributes of 1.x (`x-…`) and Vendor Attributes of 2.x are the same thing; every object can have at least 50 of them, each of at least 512 characters.",
     "",
     table(["attribute", ...versions, "values", "first set by", "a client may"], attributeRows()),
     "",

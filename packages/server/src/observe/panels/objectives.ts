@@ -8,11 +8,12 @@ export interface Objective<Id extends string = string> {
   readonly says: string;
   /** The share of events that must be good, over `periodDays`. */
   readonly objective: number;
-  /** Bad events, and below all events, per second over a window such as `5m`. */
+  /** Bad events per second over a window such as `5m`. */
   readonly errors: (window: string) => string;
+  /** All events per second over the window. */
   readonly total: (window: string) => string;
   readonly alert: string;
-  /** The text of its alert, in one line. */
+  /** The start of its alert's summary. */
   readonly burns: string;
 }
 
@@ -54,7 +55,7 @@ function availability<const Id extends string>(
     errors: (window) => requests(operation, `,result=~"${ownFaults}"`, window),
     total: (window) => requests(operation, "", window),
     alert: `Holdfast${operation}Fails`,
-    burns: `${operation} fails for clients so often that its error budget (objective ${percent}) burns`,
+    burns: `${operation} fails for clients so often that its error budget (objective ${percent}) will be used up`,
   };
 }
 
@@ -70,7 +71,7 @@ export const objectives = [
     errors: (window) => slower("holdfast_operation_seconds", 'operation="Get"', 0.05, window),
     total: (window) => times("holdfast_operation_seconds", 'operation="Get"', window),
     alert: "HoldfastGetSlow",
-    burns: "Get takes over 50 ms so often that its error budget (objective 99%) burns",
+    burns: "Get takes over 50 ms so often that its error budget (objective 99%) will be used up",
   },
   {
     id: "handshake-latency",
@@ -80,7 +81,8 @@ export const objectives = [
     errors: (window) => slower("holdfast_handshake_seconds", "", 0.25, window),
     total: (window) => times("holdfast_handshake_seconds", "", window),
     alert: "HoldfastHandshakesSlow",
-    burns: "TLS handshakes take over 250 ms so often that their error budget (objective 99%) burns",
+    burns:
+      "TLS handshakes take over 250 ms so often that their error budget (objective 99%) will be used up",
   },
 ] as const satisfies readonly Objective[];
 
