@@ -11,7 +11,7 @@
 #   INIT       1 creates a new store at its primary, once every other member answers that it is empty
 #   WAIT       how many seconds it waits for others before it exits with 1; default 60
 #   TLS        a folder with ca.pem, redis.pem and redis.key: then every connection of the store uses TLS;
-#              a client's certificate is checked if it shows one
+#              a client's certificate is checked if the client presents one
 #
 # The script makes the configuration in the data folder once. Redis and Sentinel record in it which member is the
 # primary, and the script asks the Sentinels at each start.
@@ -156,9 +156,9 @@ decide_without_data() {
   elif [ $# -gt 1 ]; then
     why="$* are all primaries with data: start a majority of the Sentinels, or stop the wrong ones"
   elif [ -n "$copies" ]; then
-    why="this member has no data,$copies has, as a replica: the Sentinels promote it; without them do so (docs/runbook.md, A Redis lost its disk)"
+    why="this member has no data, but$copies has, as a replica: the Sentinels promote it; without Sentinels promote it yourself (docs/runbook.md, A Redis lost its disk)"
   elif [ "$have" = broken ]; then
-    refuse "$data holds an incomplete store and no member that answers has a whole one: restore it (docs/backup.md)"
+    refuse "$data holds an incomplete store and no member that answers has a complete one: restore it (docs/backup.md)"
   elif [ "${INIT:-}" = 1 ] && [ "$ROLE" = primary ]; then
     decide_init
   elif [ "$ROLE" = replica ] && [ "$named" != "$self" ]; then
@@ -175,7 +175,7 @@ decide_init() {
   if [ -n "$silent$empty_primaries" ]; then
     why="INIT=1 waits until every other member answers as an empty replica: start or correct$silent$empty_primaries"
   elif [ -n "$used" ] && [ ! -s "$manifest" ]; then
-    refuse "INIT=1 is for a new store, and the Sentinels have seen this one: restore it (docs/backup.md), or begin anew with empty volumes for the Sentinels too"
+    refuse "INIT=1 is for a new store, and the Sentinels have seen this one: restore it (docs/backup.md), or start over with empty volumes, for the Sentinels too"
   else
     target=$self begins=yes
   fi
@@ -245,7 +245,7 @@ set_aside() {
   for each in "$aof" "$data/dump.rdb"; do
     if [ -e "$each" ]; then mv "$each" "$folder/"; fi
   done
-  say "what was incomplete is in $folder"
+  say "moved the incomplete data to $folder"
 }
 
 # Runs Redis with priority 0, so that no Sentinel promotes it, until it has the primary's data on its disk.
@@ -268,7 +268,7 @@ join() {
     done
   done
   trap - TERM INT
-  say "it has what $target has, and restarts as a replica that can be promoted"
+  say "this member has all data of $target, and restarts as a replica that can be promoted"
   kill -TERM "$child"
   wait "$child" || true
 }

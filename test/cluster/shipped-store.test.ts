@@ -160,7 +160,7 @@ describe("no acknowledged data is lost after the loss of", () => {
     await primary.kill();
     await primary.lose();
     await primary.start({ INIT: "1" });
-    await store.says("primary", "the Sentinels promote it; without them do so");
+    await store.says("primary", "the Sentinels promote it; without Sentinels promote it yourself");
     expect(await store.role("primary")).toBeUndefined();
     expect(store.cli("replica", "replica", "info", "keyspace")).toMatch(/^db0:keys=50,/m);
     expect(store.cli("replica", "sentinel", "replicaof", "no", "one")).toBe("OK");
@@ -182,7 +182,7 @@ describe("no acknowledged data is lost after the loss of", () => {
     await rm(join(data, "appendonlydir", "appendonly.aof.1.incr.aof"));
     await store.containers.primary.start();
     await store.recovered();
-    expect(store.containers.primary.log).toContain("what was incomplete is in");
+    expect(store.containers.primary.log).toContain("moved the incomplete data to");
   });
 
   test.concurrent("the primary during a fail-over, if it comes back with older data", async () => {

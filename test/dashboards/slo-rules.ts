@@ -12,7 +12,7 @@ const fast: Burn = { long: "1h", short: "5m", factor: 14.4 };
 const steady: Burn = { long: "6h", short: "30m", factor: 6 };
 const slow: Burn = { long: "3d", short: "6h", factor: 1 };
 
-/** The burn rates by severity, as in `alerts.yaml`: `critical` pages a person; `warning` can wait. */
+/** The burn rates by severity, as in `alerts.yaml`: `critical` pages a person, `warning` waits. */
 export const burns = { critical: [fast, steady], warning: [slow] } as const;
 
 const windows = ["5m", "30m", "1h", "6h", "3d"] as const;

@@ -27,14 +27,16 @@ that says what is wrong and what to do; the exit code says which kind of failure
 |---|---|
 ${exitCodeRows}
 
-**Which service.** \`--url\`, \`--ca\` and \`--token-file\` name it; or the environment: \`HOLDFAST_URL\`
+**Which service.** \`--url\`, \`--ca\` and \`--token-file\` select it; or the environment: \`HOLDFAST_URL\`
 (several, separated by commas), \`HOLDFAST_CA\`, \`HOLDFAST_TOKEN\`; or a profile of \`holdfast profile add\`,
-which \`--profile\`, \`HOLDFAST_PROFILE\` or \`holdfast profile use\` choose. Without these, commands use the development
-cluster of the checkout (\`--dev FOLDER\`: another one). A token is never an argument, since anyone who can list processes would see it.
+which \`--profile\`, \`HOLDFAST_PROFILE\` or \`holdfast profile use\` selects. Without these, commands use the development
+cluster of the checkout (\`--dev FOLDER\`: another one). A token is never an argument, since anyone who can list processes
+would see it.
 
 **At a terminal** each line of a list fits the width: the most important columns stay, names replace identifiers and
-fingerprints, and a last line names the columns that were left out. With \`--wide\`, in a pipe or in a file, the list has every column in full, always under the same
-headings. Times are UTC. \`holdfast events\` shows the start and the outcome of an action on one line.
+fingerprints, and a last line names the columns that were left out. With \`--wide\`, in a pipe or in a file, the
+list has every column in full, always under the same headings. Times are UTC. \`holdfast events\` shows the start and the
+outcome of an action on one line.
 
 **For scripts.** \`--json\` prints the API's answer; with \`--all\` one item per line. A list prints one page; \`--all\`
 prints every page.

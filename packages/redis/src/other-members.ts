@@ -48,7 +48,7 @@ async function refuseOver(
   try {
     const { keys } = member.info;
     if (keys === 0) return;
-    // A replica without its primary answers only INFO.
+    // A replica that has lost its primary answers only INFO.
     const head = await member.call("get", partitionKeys(sysPartition).head).catch(() => null);
     const id = readPartitionHead(head as Buffer | null)?.storeId;
     const what = id === undefined ? `${keys} keys` : `store ${id} (${keys} keys)`;

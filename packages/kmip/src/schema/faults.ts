@@ -73,7 +73,7 @@ export const faults = {
     v1: "ApplicationNamespaceNotSupported",
     v2: "ApplicationNamespaceNotSupported",
   },
-  /** Adjust of a type that does not allow this adjustment. */
+  /** Adjust of an attribute whose type does not allow this adjustment. */
   invalidDataType: { v1: "InvalidField", v2: "InvalidDataType" },
   numericRange: { v1: "InvalidField", v2: "NumericRange" },
 

@@ -36,7 +36,7 @@ export interface GroupCommitParts {
   /** Wakes Redis on another connection. */
   readonly nudge: () => void;
   readonly formats: Pick<Formats, "check">;
-  /** Gets the time of Redis, in milliseconds since the epoch. */
+  /** Called with the time of Redis, in milliseconds since the epoch. */
   readonly onTime: (wallMs: number) => void;
 }
 
@@ -130,7 +130,7 @@ export class GroupCommit {
     return this.#queue.length === 0 && this.#carried.length === 0;
   }
 
-  /** Ends it and its connection; what waits fails with `failure`. */
+  /** Ends the group commit and its connection; waiting jobs fail with `failure`. */
   end(failure: StoreUnavailable): void {
     if (this.#failure !== undefined) return;
     this.#failure = failure;
@@ -338,7 +338,7 @@ export class GroupCommit {
     if (this.#queue.length === 0) void this.#note();
   }
 
-  /** Jobs that are not covered yet go into the next barrier too, until their time is over. */
+  /** Jobs that are not covered yet wait for the next barrier too, until their deadline. */
   #postpone(local: boolean): void {
     const now = this.#now();
     const carried = this.#carried;

@@ -191,7 +191,7 @@ export class PrimarySession {
     }).catch((error: unknown) => this.end(storeFailure(error, this.address)));
   }
 
-  /** Ends it; what waits fails. */
+  /** Ends the session; waiting scripts fail with `failure`. */
   end(failure: StoreUnavailable): void {
     this.groupCommit.end(failure);
   }

@@ -94,6 +94,6 @@ function refuseIssued(issuing: Instance, other: Instance): void {
 
 function shared(certificate: X509Certificate, one: Instance, other: Instance): OperatorError {
   return new OperatorError(
-    `instances: the certificate ${subjectOf(certificate)} (SHA-256 ${certificate.fingerprint256}) opens both ${one.name} and ${other.name}; a certificate belongs to one instance only`,
+    `instances: the certificate ${subjectOf(certificate)} (SHA-256 ${certificate.fingerprint256}) gives access to both ${one.name} and ${other.name}; a certificate belongs to one instance only`,
   );
 }

@@ -177,7 +177,7 @@ describe("instances", () => {
   ])("are refused if two share a certificate (%s)", async (_name, entries) => {
     const made = await entries();
     expect(() => loadInstances(made)).toThrow(
-      /opens both (a and b|b and a); a certificate belongs/,
+      /gives access to both (a and b|b and a); a certificate belongs/,
     );
   });
 

@@ -38,7 +38,7 @@ const leaseWords: Readonly<Record<StoreState, string>> = {
 /** Clocks this far apart are reported, since they decide which of two writes is the last. */
 const clockMs = 1000;
 
-/** Lines about both regions: who serves, how far this one has read the other, and what is held or in quarantine. */
+/** Lines about both regions: who serves, what was read of the other, and held or quarantined records. */
 export async function regionStatus(sources: StatusSources): Promise<readonly string[]> {
   const { region, own, address, entryOf, peer } = sources;
   const [levels, reservations, quarantined, cursors, met] = await Promise.all([
