@@ -77,7 +77,7 @@ function settings(prefix: string, rows: SettingRows): string {
   const lines = Object.entries(rows).flatMap(([name, row]) =>
     row.kind === "setting" ? [line(`${prefix}${name}`, row)] : [],
   );
-  return table(["setting", "is", "default", "for"], lines);
+  return table(["setting", "value", "default", "meaning"], lines);
 }
 
 function line(name: string, setting: Setting<unknown>): readonly string[] {

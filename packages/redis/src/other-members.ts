@@ -15,7 +15,7 @@ const pauseMs = 500;
 
 /**
  * Asks every other member that is known (replicas of this empty primary, what the Sentinels know, `given` addresses)
- * whether it still holds a store. Rejects with `StoreUnavailable("unsafe")` where one does, or does not answer.
+ * whether it still holds a store. Rejects with `StoreUnavailable("unsafe")` if one does, or does not answer.
  */
 export async function refuseOverStore(
   own: string,

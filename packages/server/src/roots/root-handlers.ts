@@ -56,7 +56,7 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
       const { instance } = call.params;
       const { status } = found(deps, instance);
       if (deps.declared(instance)) {
-        const detail = "its root of trust is the configuration's: rootOfTrust of every node";
+        const detail = "its root of trust is set in the configuration: rootOfTrust of every node";
         throw new ManagementError("declared", detail);
       }
       if (!configurable.has(status)) {

@@ -69,7 +69,7 @@ export function planOf(options: PlanOptions): Plan {
     new Set(addresses).size !== (addresses?.length ?? 0)
   ) {
     throw new OperatorError(
-      `--addresses: give as many for each of the ${regions} regions, no two alike, such as 127.0.1.1,127.0.1.2,127.0.2.1,127.0.2.2`,
+      `--addresses: give the same number for each of the ${regions} regions, all different, such as 127.0.1.1,127.0.1.2,127.0.2.1,127.0.2.2`,
     );
   }
   const ports = portsFrom(options.port);

@@ -172,7 +172,7 @@ export const regions: Dashboard = {
         },
         {
           title: "Records in quarantine",
-          says: "Records set aside as damaged or in conflict; any is bad, and the log names them as `quarantined`.",
+          says: "Records in quarantine because they are damaged or in conflict; any is bad, and the log names them as `quarantined`.",
           unit: "count",
           kind: "stat",
           width: 6,
