@@ -86,7 +86,7 @@ export interface RootKind {
   /** The group of settings below `rootOfTrust`; without it, the settings are in `rootOfTrust` itself. */
   readonly group?: { readonly name: string; readonly doc: string };
   readonly settings: KindSettings;
-  /** The fields of a reference besides `type`. `rootKey` names the root key. */
+  /** The fields of a reference except `type`. `rootKey` names the root key. */
   readonly reference: Readonly<Record<string, ReferenceField>>;
   /** The field of a reference that names what holds the root keys; a sealed secret is bound to its value. */
   readonly holder?: {

@@ -83,7 +83,7 @@ export interface ObjectStore {
   markServed(instance: string, before: StoredObject, after: ManagedObject): Promise<boolean>;
   /**
    * Another copy of a broken object: one for which `opens` is true. It replaces the broken one if it can be written.
-   * Undefined if there is no such copy; the method is absent if the store has no other copies.
+   * Undefined if no other copy opens; the method is absent if the store has no other copies.
    */
   heal?(
     instance: string,

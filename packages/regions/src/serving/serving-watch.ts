@@ -253,8 +253,8 @@ export class ServingWatch {
   }
 
   /**
-   * Asks each region that is due whether it retired this one; one that is up counts as met once it
-   * answered.
+   * Asks each region whose turn has come whether it retired this one; one that is up counts as met
+   * once it answered.
    */
   async #greet(): Promise<void> {
     const { peers, timers } = this.#options;

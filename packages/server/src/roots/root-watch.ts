@@ -70,7 +70,7 @@ export class RootWatch implements Disposable {
     await Promise.all(Array.from({ length: revalidationsMax }, next));
   }
 
-  /** Probes each root of trust that is due, and reports to health. */
+  /** Probes each root of trust whose time has come, and reports to health. */
   look(): void {
     const all = this.#options.roots.inUse();
     for (const each of all) if (this.#isDue(each)) void this.#probe(each);

@@ -121,7 +121,7 @@ async function openAll(store: OwnStore, chosen: Chosen, { openKeyRing, progress 
   return { opened, failed };
 }
 
-/** Why a key was not opened (`destroyed` is no fault); undefined if it was. */
+/** Why a key was not opened (`destroyed` is not a fault); undefined if it was. */
 async function openOne(
   store: OwnStore,
   keyRing: Pick<KeyRing, "open">,
