@@ -25,13 +25,19 @@ export type TargetName = keyof typeof targets;
 /** The target for this machine. */
 export const ownTarget = `linux-${process.arch}` as TargetName;
 
-/** The script that starts the program: no core dump, which would contain keys, and no inspector by a signal. */
+/**
+ * Options of Node: no inspector by a signal, and at most 4 MiB for each half of the young objects. With Node's own limit an
+ * idle node takes 25 MB more memory and a busy one 110 MB more, and is not faster.
+ */
+export const nodeOptions = ["--disable-sigusr1", "--max-semi-space-size=4"];
+
+/** The script that starts the program, without core dumps, which would contain keys. */
 function launcher(lib: string): string {
   return `#!/bin/sh
 # Holdfast with the Node that came with it.
 ulimit -c 0
 lib=${lib}
-exec "$lib/node" --disable-sigusr1 "$lib/holdfast.mjs" "$@"
+exec "$lib/node" ${nodeOptions.join(" ")} "$lib/holdfast.mjs" "$@"
 `;
 }
 
