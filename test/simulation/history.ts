@@ -5,6 +5,8 @@ import { type Copies, faults, loseStore } from "./faults.ts";
 import type { Flaw } from "./flaws.ts";
 import type { SimNode } from "./node.ts";
 import type { Random } from "./random.ts";
+import type { StoryEvent } from "./story/events.ts";
+import type { Step } from "./story/recorder.ts";
 import { World } from "./world.ts";
 
 /** The result of a history. */
@@ -23,6 +25,8 @@ export interface HistoryResult {
   readonly answers: ReadonlyMap<string, number>;
   readonly acknowledged: { readonly shared: number; readonly alone: number };
   readonly promotions: number;
+  /** What the story and the page tell; empty where it was not recorded. */
+  readonly steps: readonly Step[];
 }
 
 /** By this time everything serves. */
@@ -32,6 +36,8 @@ export interface HistoryOptions {
   readonly flaw?: Flaw | undefined;
   /** The only kind of fault that it has, instead of all kinds. */
   readonly focus?: string | undefined;
+  /** Writes down what happens, for a story. */
+  readonly recorded?: boolean | undefined;
 }
 
 const settleMaxMs = 120_000;
@@ -57,28 +63,29 @@ class History {
   readonly #copies: Copies = new Map();
   readonly #busyMs: number;
   readonly #focus: string | undefined;
+  readonly #begin: Extract<StoryEvent, { readonly kind: "begin" }>;
   #clients = 0;
   #texts = 0;
 
-  constructor(seed: number, { flaw, focus }: HistoryOptions) {
+  constructor(seed: number, { flaw, focus, recorded }: HistoryOptions) {
     this.#seed = seed;
     this.#focus = focus;
     const chooser = seed % 7;
-    this.#world = new World({
-      seed,
-      flaw,
-      farMs: chooser === 0 ? 40 : 4,
-      replicas: chooser === 1 ? 0 : 1,
-      acknowledgement: chooser === 2 ? "required" : "preferred",
-    });
+    const farMs = chooser === 0 ? 40 : 4;
+    const replicas = chooser === 1 ? 0 : 1;
+    const required = chooser === 2;
+    const acknowledgement = required ? "required" : "preferred";
+    this.#begin = { kind: "begin", seed, farMs, replicas, required, flaw };
+    this.#world = new World({ seed, flaw, farMs, replicas, acknowledgement, recorded });
     this.#random = this.#world.random.fork();
     this.#busyMs = this.#random.between(4_000, 12_000);
   }
 
   async run(): Promise<void> {
-    const { scheduler } = this.#world;
+    const { scheduler, recorder } = this.#world;
     const failed = (): boolean => this.#world.failure !== undefined;
     await scheduler.run(startMs, failed);
+    recorder?.tell(this.#begin);
     for (let client = 0; client < 3; client += 1) void this.#client();
     // Readers do not wait for changes, and so see states that other clients never see.
     const readers = this.#focus === undefined ? 0 : 3;
@@ -90,12 +97,18 @@ class History {
     if (failed()) return;
     this.#heal();
     await this.#settle(failed);
-    if (!failed()) await this.#lookAtAll(failed);
+    if (failed()) return;
+    recorder?.tell({ kind: "settled" });
+    recorder?.beginChecks();
+    await this.#lookAtAll(failed);
+    if (!failed()) recorder?.endChecks();
   }
 
   result(): HistoryResult {
-    const { scheduler, trace, checker, failure, groups } = this.#world;
+    const { scheduler, trace, checker, failure, groups, recorder } = this.#world;
+    recorder?.end();
     return {
+      steps: recorder?.steps ?? [],
       seed: this.#seed,
       failure,
       lines: trace.lines,
@@ -196,6 +209,7 @@ class History {
       if (begun === undefined) return;
       this.#count(this.#faults, name);
       this.#world.trace.line("fault", `${name}: ${begun.what}`);
+      this.#world.recorder?.tell({ kind: "fault", name, what: begun.what });
       const { end } = begun;
       if (end === undefined) return;
       this.#begun.add(end);
@@ -207,6 +221,7 @@ class History {
     if (!this.#begun.delete(end)) return;
     this.#world.trace.line("fault", `${name}: ${what}: over`);
     end();
+    this.#world.recorder?.tell({ kind: "faultOver", name, what });
   }
 
   #planLoss(): void {
@@ -221,6 +236,8 @@ class History {
       if (what === undefined) return;
       this.#count(this.#faults, what.includes("old") ? "old copy put back" : "store emptied");
       this.#world.trace.line("fault", `store lost: ${what}`);
+      const [region = ""] = what;
+      this.#world.recorder?.tell({ kind: "storeLost", region, copy: what.includes("old") });
     });
   }
 
@@ -230,6 +247,7 @@ class History {
     const { network, trace } = this.#world;
     network.rules = { ...network.rules, loss: 0, late: 0 };
     trace.line("fault", "all healed");
+    this.#world.recorder?.tell({ kind: "healed" });
   }
 
   /** Waits until everything serves again and both regions have the same records. */
@@ -242,7 +260,7 @@ class History {
       if (open === undefined) return;
       if (scheduler.nowMs > endMs) {
         trace.line("end", open);
-        this.#world.failure ??= new Violation(`not settled after ${settleMaxMs} ms: ${open}`);
+        this.#world.fail(new Violation(`not settled after ${settleMaxMs} ms: ${open}`));
       }
     }
   }

@@ -11,6 +11,15 @@ export interface NetworkRules {
   readonly late: number;
 }
 
+/** A message that arrived or was lost, for a story. */
+export interface Message {
+  readonly from: string;
+  readonly to: string;
+  readonly kind: string;
+  readonly sentMs: number;
+  readonly lost: boolean;
+}
+
 const retryMs = 400;
 const retries = 8;
 
@@ -23,6 +32,8 @@ export class Network {
   readonly #cuts = new Map<string, number>();
   /** The number of lost messages. */
   lost = 0;
+  /** Told of each message whose kind is known. */
+  watch: ((message: Message) => void) | undefined;
 
   constructor(scheduler: Scheduler, random: Random, rules: NetworkRules) {
     this.#scheduler = scheduler;
@@ -45,25 +56,31 @@ export class Network {
     };
   }
 
-  /** Sends a message; in a cut it is lost, or arrives late once the cut is healed. */
-  send(from: string, to: string, arrive: () => void): void {
+  /** Sends a message; in a cut it is lost, or arrives late once the cut is healed. `kind` is for a story. */
+  send(from: string, to: string, arrive: () => void, kind?: string): void {
     const { loss, late, farMs } = this.rules;
     const random = this.#random;
+    const sentMs = this.#scheduler.nowMs;
+    const over = (lost: boolean): void => {
+      if (kind !== undefined) this.watch?.({ from, to, kind, sentMs, lost });
+      if (lost) this.lost += 1;
+      else arrive();
+    };
     if (random.chance(loss)) {
-      this.lost += 1;
+      over(true);
       return;
     }
     const far = from[0] !== to[0];
     const base = far ? farMs : 0.2;
     const extra = random.chance(late) ? random.between(50, 1_500) : random.between(0, far ? 8 : 1);
-    this.#carry(from, to, base + extra, arrive, random.chance(0.5) ? retries : 0);
+    this.#carry(from, to, base + extra, over, random.chance(0.5) ? retries : 0);
   }
 
-  #carry(from: string, to: string, ms: number, arrive: () => void, left: number): void {
+  #carry(from: string, to: string, ms: number, over: (lost: boolean) => void, left: number): void {
     const attempt = (): void => {
-      if (this.open(from, to)) arrive();
-      else if (left > 0) this.#carry(from, to, retryMs, arrive, left - 1);
-      else this.lost += 1;
+      if (this.open(from, to)) over(false);
+      else if (left > 0) this.#carry(from, to, retryMs, over, left - 1);
+      else over(true);
     };
     this.#scheduler.after(ms, attempt);
   }

@@ -34,6 +34,8 @@ export class RedisGroup {
   /** How often all data was lost or replaced by an old copy: data of only this store may be gone. */
   losses = 0;
   promotions = 0;
+  /** Told of each promotion. */
+  promoted: ((process: string) => void) | undefined;
 
   constructor(
     region: string,
@@ -50,6 +52,8 @@ export class RedisGroup {
       open: (from: string, to: string) => network.open(from, to),
       replicasOf: (primary: RedisProcess) =>
         this.processes.filter(({ source, state }) => source === primary && state !== "down"),
+      copied: (from: string, to: string) =>
+        network.watch?.({ from, to, kind: "copy", sentMs: scheduler.nowMs, lost: false }),
     };
     const make = (at: number) =>
       new RedisProcess(`${region}:redis${at}`, at === 0 ? "primary" : "replica", {
@@ -150,6 +154,7 @@ export class RedisGroup {
     this.#named = best;
     this.#heardMs = this.#scheduler.nowMs;
     this.#downAfterMs = downAfterMs + this.#random.between(0, 1_000);
+    this.promoted?.(best.name);
   }
 
   /** Makes a process follow the named primary after a time, if it does not. */

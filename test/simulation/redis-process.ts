@@ -20,6 +20,8 @@ export interface Counts {
 export interface Neighbours {
   readonly open: (from: string, to: string) => boolean;
   readonly replicasOf: (primary: RedisProcess) => readonly RedisProcess[];
+  /** Told that a replica repeated something. */
+  readonly copied: (from: string, to: string) => void;
 }
 
 /** How long a primary's writes take to a replica's disk. */
@@ -181,6 +183,7 @@ export class RedisProcess {
     if (source === undefined || this.state !== "up" || source.state !== "up") return;
     if (this.replicationId !== source.replicationId) return;
     if (!this.#neighbours.open(source.name, this.name)) return;
+    if (this.#log.length < source.#log.length) this.#neighbours.copied(source.name, this.name);
     for (let at = this.#log.length; at < source.#log.length; at += 1) {
       const entry = source.#log[at] ?? [];
       redo(this.cells, entry);

@@ -56,11 +56,12 @@ export class SimPeer implements Peer {
     this.region = options.region;
     this.#next = options.life.machine.random.below(options.nodes.length);
     this.remote = {
-      read: (...args) => this.#call(true, ({ remote }) => remote.read(...args)),
-      commit: (...args) => this.#call(false, ({ remote }) => remote.commit(...args)),
+      read: (...args) => this.#call(true, ({ remote }) => remote.read(...args), "remote read"),
+      commit: (...args) =>
+        this.#call(false, ({ remote }) => remote.commit(...args), "remote commit"),
       markServed: (...args) =>
         this.#call(false, ({ remote }) => remote.markServed(...args)).catch(() => false),
-      find: (...args) => this.#call(true, ({ remote }) => remote.find(...args)),
+      find: (...args) => this.#call(true, ({ remote }) => remote.find(...args), "find"),
       appendAudit: (...args) => this.#call(true, ({ remote }) => remote.appendAudit(...args)),
     };
     for (const at of options.nodes.keys()) this.#probe(at);
@@ -80,7 +81,7 @@ export class SimPeer implements Peer {
   }
 
   async push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {
-    const outcomes = await this.#call(true, (peer) => peer.push(objects));
+    const outcomes = await this.#call(true, (peer) => peer.push(objects), "push");
     for (const [at, object] of objects.entries()) {
       if (outcomes[at] === "durable") this.#options.pushed(this.region, object);
     }
@@ -88,7 +89,7 @@ export class SimPeer implements Peer {
   }
 
   fetch(instance: string, ids: readonly string[]) {
-    return this.#call(true, (peer) => peer.fetch(instance, ids));
+    return this.#call(true, (peer) => peer.fetch(instance, ids), "fetch");
   }
 
   position() {
@@ -114,7 +115,7 @@ export class SimPeer implements Peer {
   }
 
   reserve(instance: string, ids: readonly string[], operation: string) {
-    return this.#call(true, (peer) => peer.reserve(instance, ids, operation));
+    return this.#call(true, (peer) => peer.reserve(instance, ids, operation), "reserve");
   }
 
   write(
@@ -123,11 +124,15 @@ export class SimPeer implements Peer {
     audit: readonly AuditEvent[],
     operation: string,
   ) {
-    return this.#call(false, (peer) => peer.write(instance, changes, audit, operation));
+    return this.#call(
+      false,
+      (peer) => peer.write(instance, changes, audit, operation),
+      "agreed write",
+    );
   }
 
   release(instance: string, operation: string) {
-    return this.#call(true, (peer) => peer.release(instance, operation));
+    return this.#call(true, (peer) => peer.release(instance, operation), "release");
   }
 
   kek(instance: string, kekId: string) {
@@ -138,13 +143,17 @@ export class SimPeer implements Peer {
     return this.#call(true, (peer) => peer.manage(command));
   }
 
-  /** Tries one node after another; `again` means that two nodes may carry it out without harm. */
-  async #call<Value>(again: boolean, work: (peer: PeerStore) => Promise<Value>): Promise<Value> {
+  /** Tries one node after another; `again` means that two nodes may carry it out without harm. `kind` is for a story. */
+  async #call<Value>(
+    again: boolean,
+    work: (peer: PeerStore) => Promise<Value>,
+    kind?: string,
+  ): Promise<Value> {
     const { nodes } = this.#options;
     let failure = this.#unreachable();
     for (let turn = 0; turn < nodes.length; turn += 1) {
       const at = (this.#next + turn) % nodes.length;
-      const outcome = await this.#attempt(at, work);
+      const outcome = await this.#attempt(at, work, kind);
       if ("value" in outcome) {
         this.#next = at;
         return outcome.value;
@@ -155,7 +164,11 @@ export class SimPeer implements Peer {
     throw failure;
   }
 
-  #attempt<Value>(at: number, work: (peer: PeerStore) => Promise<Value>): Promise<Outcome<Value>> {
+  #attempt<Value>(
+    at: number,
+    work: (peer: PeerStore) => Promise<Value>,
+    kind?: string,
+  ): Promise<Outcome<Value>> {
     const { life, network, nodes } = this.#options;
     const node = nodes[at];
     const from = life.machine.name;
@@ -171,11 +184,12 @@ export class SimPeer implements Peer {
           callOff();
           resolve(outcome);
         });
-      network.send(from, to, () => {
+      const come = (): void => {
         const { life: there } = node.machine;
         if (there === undefined) back({ fault: { kind: "notSent" } });
         else there.run(() => this.#serve(node.service, work, back));
-      });
+      };
+      network.send(from, to, come, kind);
     });
   }
 

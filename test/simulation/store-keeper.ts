@@ -90,6 +90,7 @@ export class StoreKeeper implements SessionListener, Keeper {
             storeId: tables.get({ name: "store" }) as string | undefined,
           })),
         ),
+      "read",
     );
     this.assert(session, "read");
     if (found.storeId !== session.storeId) {

@@ -21,12 +21,14 @@ export class StoreLink {
 
   /**
    * Runs something in a process and returns its answer. A command that fails by timeout may still be done. `runId`
-   * names the process of the connection: another one does not answer.
+   * names the process of the connection: another one does not answer. `kind` is for
+   * a story.
    */
   call<Value>(
     process: RedisProcess,
     runId: string | undefined,
     work: (answer: (value: Value) => void) => void,
+    kind?: string,
   ): Promise<Value> {
     const { name } = this.life.machine;
     return this.life.wait((resolve, reject) => {
@@ -47,7 +49,7 @@ export class StoreLink {
           back(() => reject(error));
         }
       };
-      this.#network.send(name, process.name, () => process.receive(runId, come, refused));
+      this.#network.send(name, process.name, () => process.receive(runId, come, refused), kind);
     });
   }
 

@@ -169,6 +169,7 @@ export class StoreSession {
       this.process,
       this.runId,
       (answer) => answer(this.process.role === "primary" ? this.#batch(jobs, note) : undefined),
+      jobs.length > 0 ? "write" : undefined,
     );
     if (done === undefined) throw new StoreUnavailable("noLease", "that is a replica now");
     if (done.storeId !== this.storeId) throw otherStore();

@@ -12,6 +12,8 @@ import { Random } from "./random.ts";
 import { RedisGroup } from "./redis-group.ts";
 import { Scheduler } from "./scheduler.ts";
 import { SimLock } from "./sim-lock.ts";
+import { storyEventOf } from "./story/product-events.ts";
+import { Recorder } from "./story/recorder.ts";
 import { Trace } from "./trace.ts";
 
 /** The options of a world. */
@@ -23,6 +25,8 @@ export interface WorldOptions {
   readonly replicas: number;
   /** Whether a change may be acknowledged if only one region has it. */
   readonly acknowledgement: PeerAcknowledgement;
+  /** Writes down what happens, for a story. */
+  readonly recorded?: boolean | undefined;
 }
 
 const regionNames = ["a", "b"] as const;
@@ -37,6 +41,7 @@ export class World implements NodeListener {
   readonly checker = new Checker(regionNames);
   readonly durability = new Durability();
   readonly trace: Trace;
+  readonly recorder: Recorder | undefined;
   /** The failure that ended the history. */
   failure: unknown;
   /** Open requests, and the regions whose stores were read for each. */
@@ -44,7 +49,7 @@ export class World implements NodeListener {
   readonly #required: boolean;
   readonly pushes = { shared: 0, alone: 0 };
 
-  constructor({ seed, flaw, farMs, replicas, acknowledgement }: WorldOptions) {
+  constructor({ seed, flaw, farMs, replicas, acknowledgement, recorded }: WorldOptions) {
     this.#required = acknowledgement === "required";
     this.random = new Random(seed);
     const { scheduler } = this;
@@ -74,7 +79,12 @@ export class World implements NodeListener {
           }),
       );
     });
-    for (const group of this.groups) group.begin(`store of ${group.region}`, [instance]);
+    this.recorder = recorded === true ? new Recorder(this) : undefined;
+    for (const group of this.groups) {
+      const { region } = group;
+      group.promoted = (process) => this.recorder?.tell({ kind: "promotion", region, process });
+      group.begin(`store of ${region}`, [instance]);
+    }
     for (const node of this.nodes) node.start();
   }
 
@@ -102,10 +112,19 @@ export class World implements NodeListener {
       this.checker.level(node[0] ?? "", this.scheduler.nowMs);
     }
     this.trace.event(node, event);
+    const told = storyEventOf(node, event);
+    if (told !== undefined) this.recorder?.tell(told);
   }
 
   crashed(error: unknown): void {
-    this.failure ??= error;
+    this.fail(error);
+  }
+
+  /** Ends the history. */
+  fail(error: unknown): void {
+    if (this.failure !== undefined) return;
+    this.failure = error;
+    this.recorder?.failed(error);
   }
 
   /** Runs a check; an error that it throws ends the history. */
@@ -113,7 +132,7 @@ export class World implements NodeListener {
     try {
       check();
     } catch (error) {
-      this.failure ??= error;
+      this.fail(error);
     }
   }
 
@@ -160,6 +179,7 @@ export class World implements NodeListener {
       });
     });
     this.#requests.delete(asked);
+    this.#tell(node, wish, reply, askedMs);
     if (reply === undefined) {
       this.trace.line(node.machine.name, `${describe(wish)} → no answer`);
       return undefined;
@@ -173,6 +193,17 @@ export class World implements NodeListener {
     );
     this.guard(() => this.#check(node, wish, reply, seen));
     return reply;
+  }
+
+  #tell(node: SimNode, wish: Wish, reply: Reply | undefined, askedMs: number): void {
+    const { recorder } = this;
+    if (recorder === undefined) return;
+    const made = reply?.answer.kind === "done" ? reply.made.at(-1)?.after : undefined;
+    const regions = made === undefined ? [] : [...this.#acknowledged(wish, made).regions];
+    const key = recorder.nameOf(reply?.id ?? ("id" in wish ? wish.id : ""));
+    const text = "text" in wish ? wish.text : undefined;
+    const about = { node: node.machine.name, wish: wish.kind, key, text };
+    recorder.tell({ kind: "request", ...about, answer: reply?.answer, regions }, askedMs);
   }
 
   #check(

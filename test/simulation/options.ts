@@ -1,0 +1,105 @@
+import { parseArgs } from "node:util";
+import { faults } from "./faults.ts";
+import { type Flaw, flawNames } from "./flaws.ts";
+
+/** What `npm run simulate` was asked for. */
+export interface Options {
+  readonly seed: number;
+  readonly histories: number;
+  readonly flaw: Flaw | undefined;
+  readonly focus: string | undefined;
+  readonly trace: boolean;
+  readonly enumerate: boolean;
+  readonly states: number;
+  readonly story: boolean;
+  /** How many events a story has at most. */
+  readonly limit: number;
+  /** Where the page goes that plays the history. */
+  readonly html: string | undefined;
+}
+
+/** A command line that does not fit; its message is one line. */
+export class BadOption extends Error {
+  override readonly name = "BadOption";
+}
+
+const numberMax = Number.MAX_SAFE_INTEGER;
+
+/** Reads a command line; throws `BadOption` with one line that says what does not fit. */
+export function parseOptions(args: readonly string[]): Options {
+  const values = valuesOf(args);
+  const { trace, enumerate, story, html } = values;
+  const told = story || html !== undefined;
+  if (told && enumerate)
+    throw new BadOption("--story and --html tell of a history, not of --enumerate");
+  if (told && values.histories !== undefined) {
+    throw new BadOption("--story and --html tell of one history: leave out --histories");
+  }
+  if (values.limit !== undefined && !story) throw new BadOption("--limit belongs to --story");
+  if (values.states !== undefined && !enumerate) {
+    throw new BadOption("--states belongs to --enumerate");
+  }
+  return {
+    seed: whole("--seed", values.seed ?? "1", 0, numberMax),
+    histories: told ? 1 : whole("--histories", values.histories ?? "2000", 1, numberMax),
+    flaw: oneOf("--flaw", values.flaw, flawNames),
+    focus: oneOf("--focus", values.focus, Object.keys(faults)),
+    trace,
+    enumerate,
+    states:
+      values.states === undefined
+        ? Number.POSITIVE_INFINITY
+        : whole("--states", values.states, 1, numberMax),
+    story,
+    limit: whole("--limit", values.limit ?? "80", 1, 100_000),
+    html: html === "" ? empty("--html") : html,
+  };
+}
+
+function valuesOf(args: readonly string[]) {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        histories: { type: "string" },
+        seed: { type: "string" },
+        flaw: { type: "string" },
+        focus: { type: "string" },
+        trace: { type: "boolean", default: false },
+        enumerate: { type: "boolean", default: false },
+        states: { type: "string" },
+        story: { type: "boolean", default: false },
+        limit: { type: "string" },
+        html: { type: "string" },
+      },
+    });
+    return values;
+  } catch (error) {
+    const [line = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+    throw new BadOption(line);
+  }
+}
+
+function whole(name: string, text: string, low: number, high: number): number {
+  const value = Number(text);
+  if (/^\d+$/.test(text) && value >= low && value <= high) return value;
+  const range = high === numberMax ? `from ${low} on` : `from ${low} to ${high}`;
+  throw new BadOption(`${name} is a whole number ${range}, not ${JSON.stringify(text)}`);
+}
+
+function oneOf<Name extends string>(
+  option: string,
+  text: string | undefined,
+  names: readonly Name[],
+): Name | undefined {
+  if (text === undefined) return undefined;
+  const found = names.find((name) => name === text);
+  if (found !== undefined) return found;
+  throw new BadOption(
+    `${option} ${JSON.stringify(text)} is not known; there are: ${names.join("; ")}`,
+  );
+}
+
+function empty(option: string): never {
+  throw new BadOption(`${option} needs the name of a file`);
+}

@@ -1,0 +1,107 @@
+import { placeName } from "./names.ts";
+
+/** How a fault is told; `what` is what `faults.ts` says of it. */
+export interface FaultTelling {
+  readonly begins: (what: string) => string;
+  /** Why it matters. */
+  readonly why: string;
+  /** Absent where it has no end. */
+  readonly ends?: (what: string) => string;
+}
+
+const noAnswer =
+  "A node that cannot reach the other region acknowledges changes alone, or refuses them: the setting decides.";
+
+/** One row for each fault of `faults.ts`. */
+export const faultTellings: Readonly<Record<string, FaultTelling>> = {
+  "cut between the regions": {
+    begins: () => "the line between the regions is cut",
+    why: `Neither region can know whether the other one is dead or only unreachable. ${noAnswer}`,
+    ends: () => "the line between the regions is back",
+  },
+  "cut one way": {
+    begins: (what) => {
+      const [from = "", to = ""] = what.split(" > ");
+      return `messages from ${placeName(from)} to ${placeName(to)} are lost; the other way is open`;
+    },
+    why: "Requests arrive and their answers do not, or the other way round: what was done is not known.",
+    ends: () => "the line between the regions works both ways again",
+  },
+  "node cut from its Redis": {
+    begins: (what) => `${placeName(what)} is cut off from the Redis of its region`,
+    why: "It may not answer from memory: its lease on the store ends, and it asks the other region instead.",
+    ends: (what) => `${placeName(what)} reaches its Redis again`,
+  },
+  "replica cut off": {
+    begins: (what) => `the replica of region ${what} is cut off from its primary`,
+    why: "A change that only the primary has would be lost with it, so the region acknowledges nothing by itself.",
+    ends: (what) => `the replica of region ${what} reaches its primary again`,
+  },
+  "primary lost while its replica is behind": {
+    begins: (what) =>
+      `${placeName(what)}, a primary, is cut off from its replica and is about to lose its last writes`,
+    why: "The worst moment for a fail-over: the replica that takes over lacks the newest writes.",
+    ends: (what) => `${placeName(what)} may start again`,
+  },
+  "cut between the regions, and a store frozen after it": {
+    begins: (what) =>
+      `the line between the regions is cut, and ${placeName(what)} is about to hang`,
+    why: "When the line is back, one region's store hangs: a node must not take the other region for the truth too early.",
+    ends: (what) => `${placeName(what)} runs again, and the line is back`,
+  },
+  "primary cut off with a node": {
+    begins: (what) =>
+      `${what.split("+").map(placeName).join(" and ")} are cut off from the rest of their region`,
+    why: "Two primaries may run at once; only the one that has its replicas may acknowledge.",
+    ends: (what) => `${what.split("+").map(placeName).join(" and ")} are back`,
+  },
+  "Sentinels cut off from nodes": {
+    begins: (what) => `Sentinel and the nodes of region ${what} do not reach each other`,
+    why: "The nodes would not hear of a new primary, so they may not trust the old one for long.",
+    ends: (what) => `the nodes of region ${what} hear Sentinel again`,
+  },
+  "Redis frozen": {
+    begins: (what) => `${placeName(what)} hangs`,
+    why: "It may wake up later and believe that no time has passed.",
+    ends: (what) => `${placeName(what)} runs again`,
+  },
+  "Redis killed": {
+    begins: (what) => `${placeName(what)} dies`,
+    why: "What it acknowledged is on its disk and on its replica's.",
+    ends: (what) => `${placeName(what)} starts again with what is on its disk`,
+  },
+  "Redis killed, its last writes gone": {
+    begins: (what) =>
+      `${placeName(what)} dies, and writes that no barrier had made durable are gone`,
+    why: "Only writes that nobody was told of may be lost here.",
+    ends: (what) => `${placeName(what)} starts again with what is on its disk`,
+  },
+  "Redis full": {
+    begins: (what) => `the Redis of region ${what} is full`,
+    why: "Changes that need room go to the other region; reads and Destroy still work.",
+    ends: (what) => `the Redis of region ${what} has room again`,
+  },
+  "node frozen": {
+    begins: (what) => `${placeName(what)} hangs`,
+    why: "When it wakes up, it must not act on what was true before.",
+    ends: (what) => `${placeName(what)} runs again`,
+  },
+  "node killed": {
+    begins: (what) => `${placeName(what)} dies`,
+    why: "Nodes keep nothing themselves: clients go to another one.",
+    ends: (what) => `${placeName(what)} starts again`,
+  },
+  "clock jump": {
+    begins: (what) => {
+      const [node = "", ms = ""] = what.split(/ by | ms$/);
+      const seconds = (Number(ms) / 1_000).toFixed(1).replace(/^(?=\d)/, "+");
+      return `the clock of ${placeName(node)} jumps; it is now ${seconds} s off`;
+    },
+    why: "Of two writes to one attribute the later one must win, whatever one clock says.",
+  },
+  "slow network": {
+    begins: () => "messages are late, out of order, or lost, everywhere",
+    why: "A request may be done although its answer never comes.",
+    ends: () => "the network is as quick as before",
+  },
+};

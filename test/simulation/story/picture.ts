@@ -1,0 +1,122 @@
+import { partitionOf, stateOf, stateValues } from "@holdfast/engine";
+import { instance } from "../client.ts";
+import { Tables } from "../database.ts";
+import type { SimNode } from "../node.ts";
+import type { RedisGroup } from "../redis-group.ts";
+import type { RedisProcess } from "../redis-process.ts";
+import type { StoryEvent } from "./events.ts";
+import type { KeyNames } from "./names.ts";
+import type { RecordedWorld } from "./recorder.ts";
+
+/** One letter for each state, by its number. */
+const stateLetters = "?PADCXX";
+
+interface NodeState {
+  /** The process that this was said of: what another one said is over. */
+  readonly life: object | undefined;
+  from: string;
+  writes: boolean;
+  leads: boolean;
+}
+
+/** What a world looks like, place by place, and what of it is new. */
+export class Picture {
+  readonly #world: RecordedWorld;
+  readonly #names: KeyNames;
+  readonly #nodes = new Map<string, NodeState>();
+  #last: ReadonlyMap<string, string> = new Map();
+
+  constructor(world: RecordedWorld, names: KeyNames) {
+    this.#world = world;
+    this.#names = names;
+  }
+
+  /** Answers whether the node was so already. */
+  note(event: Extract<StoryEvent, { readonly kind: "serving" | "leader" }>): boolean {
+    const node = this.#world.nodes.find(({ machine }) => machine.name === event.node);
+    if (node === undefined) return false;
+    const state = this.#stateOf(node);
+    if (event.kind === "leader") {
+      const leads = event.state === "leader";
+      const same = state.leads === leads;
+      state.leads = leads;
+      return same;
+    }
+    const { from, writes } = event;
+    const same = state.from === from && state.writes === writes;
+    state.from = from;
+    state.writes = writes;
+    return same;
+  }
+
+  /** Every place that looks different than at the last call. */
+  changes(): Readonly<Record<string, string>> {
+    const now = new Map<string, string>();
+    for (const node of this.#world.nodes) now.set(node.machine.name, this.#node(node));
+    for (const group of this.#world.groups) this.#group(group, now);
+    this.#links(now);
+    const changed = [...now].filter(([place, look]) => this.#last.get(place) !== look);
+    this.#last = now;
+    return Object.fromEntries(changed);
+  }
+
+  #stateOf(node: SimNode): NodeState {
+    const { name, life } = node.machine;
+    const known = this.#nodes.get(name);
+    if (known !== undefined && known.life === life) return known;
+    const fresh = { life, from: "none", writes: false, leads: false };
+    this.#nodes.set(name, fresh);
+    return fresh;
+  }
+
+  #node(node: SimNode): string {
+    const { from, writes, leads } = this.#stateOf(node);
+    const { frozen } = node.machine;
+    const life = node.lives ? (frozen ? "frozen" : "up") : "down";
+    return [life, from, writes ? "writes" : "", leads ? "leads" : ""].join("/");
+  }
+
+  #group(group: RedisGroup, now: Map<string, string>): void {
+    for (const process of group.processes) {
+      const named = process === group.primary;
+      const stale = process.role === "primary" ? "stale" : "replica";
+      const role = named ? "primary" : stale;
+      const full = process.full ? "full" : "";
+      now.set(process.name, [process.state, role, full, this.#keysIn(process)].join("/"));
+    }
+  }
+
+  #keysIn({ cells }: RedisProcess): string {
+    return new Tables(cells)
+      .rows(partitionOf(instance))
+      .filter(({ object }) => object.instance === instance)
+      .map(({ object }) => {
+        const number = this.#names.of(object.uniqueIdentifier).slice("key ".length);
+        return `${number}${stateLetters[stateValues[stateOf(object.facts)]] ?? "?"}`;
+      })
+      .join(",");
+  }
+
+  /** Each line that the page draws: open, or cut one way or both ways. */
+  #links(now: Map<string, string>): void {
+    const { network, nodes, groups } = this.#world;
+    const cut = (one: readonly string[], other: readonly string[]): string => {
+      const ways = (from: readonly string[], to: readonly string[]) =>
+        from.every((each) => to.every((there) => !network.open(each, there)));
+      return `${ways(one, other) ? ">" : ""}${ways(other, one) ? "<" : ""}`;
+    };
+    const names = (region: string) =>
+      nodes.filter((node) => node.region === region).map(({ machine }) => machine.name);
+    now.set("a~b", cut(names("a"), names("b")));
+    for (const { region, processes, sentinel } of groups) {
+      const [first, second] = processes.map(({ name }) => name);
+      for (const node of names(region)) {
+        for (const { name } of processes) now.set(`${node}~${name}`, cut([node], [name]));
+        now.set(`${node}~${sentinel}`, cut([node], [sentinel]));
+      }
+      for (const { name } of processes) now.set(`${sentinel}~${name}`, cut([sentinel], [name]));
+      if (first === undefined || second === undefined) continue;
+      now.set(`${first}~${second}`, cut([first], [second]));
+    }
+  }
+}

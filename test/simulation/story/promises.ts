@@ -1,0 +1,56 @@
+/** A promise that the checker holds, by the words of its violations. */
+export interface SimulatedPromise {
+  readonly id: string;
+  /** What is counted; it stays at 0. */
+  readonly counted: string;
+  /** The promise itself. */
+  readonly promise: string;
+  readonly violation: RegExp;
+}
+
+/** What is counted in a story, the first that fits counts; the last one takes what none above does. */
+export const promises: readonly SimulatedPromise[] = [
+  {
+    id: "not-found",
+    counted: 'Answers "not found" for a key that exists',
+    promise: '"Not found" is never answered for a key that a client was given',
+    violation: /^"not found" for /,
+  },
+  {
+    id: "destroyed",
+    counted: "Destroyed keys that came back, or keys destroyed against the rules",
+    promise: "A destroyed key never comes back, and no key is destroyed while it is active",
+    violation: /destroyed|is acknowledged, and not durable in/,
+  },
+  {
+    id: "backwards",
+    counted: "Answers that went back in time",
+    promise: "What a region's store has shown, it does not take back",
+    violation: /was shown by the same store|is seen, which /,
+  },
+  {
+    id: "lost",
+    counted: "Acknowledged changes that were lost",
+    promise: "Nothing acknowledged is lost",
+    violation: /is gone|is not seen|is not in \w+ at the end/,
+  },
+  {
+    id: "leaders",
+    counted: "Terms with two leaders",
+    promise: "No two leaders of a region act in one term",
+    violation: /^two leaders /,
+  },
+  {
+    id: "other",
+    counted: "Other broken promises",
+    promise: "Everything is ready again after the faults end, and nothing fails in another way",
+    violation: /./,
+  },
+];
+
+/** The promise that a violation breaks. */
+export function brokenBy(message: string): SimulatedPromise {
+  const broken = promises.find(({ violation }) => violation.test(message)) ?? promises.at(-1);
+  if (broken === undefined) throw new RangeError("there are no promises");
+  return broken;
+}

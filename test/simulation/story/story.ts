@@ -1,0 +1,71 @@
+import { promises } from "./promises.ts";
+import type { Step } from "./recorder.ts";
+
+/** The events of a short story: at most `limit`, those that matter most, in their order. */
+export function chosen(steps: readonly Step[], limit: number): readonly Step[] {
+  const broken = steps.find(({ breaks }) => breaks !== undefined);
+  const weightOf = ({ weight, key, acknowledged }: Step): number =>
+    broken?.key !== undefined && key === broken.key && acknowledged !== undefined ? 0 : weight;
+  const taken = new Set<Step>();
+  for (const weight of [0, 1, 2, 3]) {
+    const among = steps.filter((step) => weightOf(step) === weight);
+    const room = limit - taken.size;
+    // What leads to a broken promise is nearer to its end.
+    const some = broken === undefined ? spread(among, room) : among.slice(-Math.max(1, room));
+    if (room > 0) for (const step of some) taken.add(step);
+  }
+  return steps.filter((step) => taken.has(step));
+}
+
+function spread<Item>(items: readonly Item[], count: number): readonly Item[] {
+  if (items.length <= count) return items;
+  return Array.from(
+    { length: Math.max(0, count) },
+    (_, at) => items[Math.floor((at * items.length) / count)] as Item,
+  );
+}
+
+/** A step, with the reason where it was not given before. */
+export interface StoryLine {
+  readonly at: string;
+  readonly who: string;
+  readonly text: string;
+}
+
+/** The lines of a story: each reason is given once. */
+export function storyLines(steps: readonly Step[], limit: number): readonly StoryLine[] {
+  const given = new Set<string>();
+  return chosen(steps, limit).map(({ atMs, who, what, why }) => {
+    const isNew = why !== "" && !given.has(why);
+    given.add(why);
+    const at = `${(atMs / 1_000).toFixed(3)} s`;
+    return { at, who, text: isNew ? `${what}. ${why}` : `${what}.` };
+  });
+}
+
+/** A history in plain English: one event per line, and the promises at its end. */
+export function storyText(steps: readonly Step[], limit: number): readonly string[] {
+  const lines = storyLines(steps, limit).map(
+    ({ at, who, text }) => `${at.padStart(9)}  ${who.padEnd(21)}  ${text}`,
+  );
+  const left = steps.length - lines.length;
+  const omitted =
+    left > 0
+      ? [`(${left} of ${steps.length} events are left out; --limit ${steps.length} prints all)`]
+      : [];
+  return [...lines, ...omitted, "", ...promiseLines(steps)];
+}
+
+function promiseLines(steps: readonly Step[]): readonly string[] {
+  const count = (kind: Step["acknowledged"]) =>
+    steps.filter(({ acknowledged }) => acknowledged === kind).length;
+  const [shared, alone] = [count("shared"), count("alone")];
+  return [
+    "Promises:",
+    `${String(shared + alone).padStart(6)}  acknowledged changes: ${shared} by both regions, ${alone} by one region alone`,
+    ...promises.map(({ id, counted }) => {
+      const broken = steps.filter(({ breaks }) => breaks === id).length;
+      return `${String(broken).padStart(6)}  ${counted.slice(0, 1).toLowerCase()}${counted.slice(1)}`;
+    }),
+  ];
+}
