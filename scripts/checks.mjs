@@ -12,6 +12,10 @@ const checks = [
     name: "types of the dashboards' page",
     command: ["tsc", "-p", "packages/workbench/src/dashboards/page"],
   },
+  {
+    name: "types of the page that plays a history",
+    command: ["tsc", "-p", "test/simulation/story/page"],
+  },
 ];
 
 /**

@@ -1,9 +1,10 @@
-import { writeSync } from "node:fs";
+import { writeFileSync, writeSync } from "node:fs";
 import { enumerate } from "./enumeration.ts";
 import { type HistoryResult, runHistory } from "./history.ts";
 import { BadOption, type Options, parseOptions } from "./options.ts";
 import { plans } from "./plans.ts";
 import { storyText } from "./story/story.ts";
+import { pageOf } from "./story/write-page.ts";
 import { isViolation } from "./world.ts";
 
 const say = (text: string): void => void writeSync(1, `${text}\n`);
@@ -13,9 +14,13 @@ function readOptions(): Options {
     return parseOptions(process.argv.slice(2));
   } catch (error) {
     if (!(error instanceof BadOption)) throw error;
-    writeSync(2, `${error.message}\n`);
-    process.exit(2);
+    return refuse(error.message);
   }
+}
+
+function refuse(line: string): never {
+  writeSync(2, `${line}\n`);
+  process.exit(2);
 }
 
 function add(to: Map<string, number>, from: ReadonlyMap<string, number>): void {
@@ -86,15 +91,31 @@ async function runAll({ seed: first, histories, flaw, focus, trace }: Options): 
   return !failed;
 }
 
-/** One history as a story; whether it broke no promise. */
-async function tellHistory({ seed, flaw, focus, story, limit }: Options): Promise<boolean> {
+/** One history as a story, as a page or both; whether it broke no promise. */
+async function tellHistory({ seed, flaw, focus, ...asked }: Options): Promise<boolean> {
+  const { story, limit, html } = asked;
   const { steps, failure } = await runHistory(seed, { flaw, focus, recorded: true });
   if (story) for (const line of storyText(steps, limit)) say(line);
+  if (html !== undefined) {
+    writePage(html, await pageOf(`Holdfast under faults: history ${seed}`, steps));
+    const size = `${steps.length} events, ${failure === undefined ? "no" : "a"} broken promise`;
+    say(`${html}: history ${seed}, ${size}; open it in a browser`);
+  }
   return failure === undefined;
+}
+
+function writePage(file: string, page: string): void {
+  try {
+    writeFileSync(file, page);
+  } catch (error) {
+    const [reason = ""] = (error instanceof Error ? error.message : String(error)).split(",");
+    refuse(`cannot write ${file}: ${reason}`);
+  }
 }
 
 const options = readOptions();
 // Stack traces help only with a single history; they would cost all others a tenth of their time.
 if (!options.trace) Error.stackTraceLimit = 0;
-const work = options.enumerate ? enumerateAll : options.story ? tellHistory : runAll;
+const isTold = options.story || options.html !== undefined;
+const work = options.enumerate ? enumerateAll : isTold ? tellHistory : runAll;
 process.exitCode = (await work(options)) ? 0 : 1;

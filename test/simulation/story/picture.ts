@@ -91,9 +91,11 @@ export class Picture {
       .rows(partitionOf(instance))
       .filter(({ object }) => object.instance === instance)
       .map(({ object }) => {
-        const number = this.#names.of(object.uniqueIdentifier).slice("key ".length);
-        return `${number}${stateLetters[stateValues[stateOf(object.facts)]] ?? "?"}`;
+        const number = Number(this.#names.of(object.uniqueIdentifier).slice("key ".length));
+        return { number, letter: stateLetters[stateValues[stateOf(object.facts)]] ?? "?" };
       })
+      .toSorted((one, other) => one.number - other.number)
+      .map(({ number, letter }) => `${number}${letter}`)
       .join(",");
   }
 

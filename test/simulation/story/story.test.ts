@@ -92,5 +92,5 @@ test("a broken promise is told where it happens, with what led to it", async () 
   const made = story.findIndex((line) => line.includes(`makes ${broken?.key} `));
   expect(made, story.join("\n")).toBeGreaterThan(0);
   expect(made).toBeLessThan(at);
-  expect(story.slice(-promises.length).join("\n")).toMatch(/^ +1 {2}answers "not found"/m);
+  expect(story.slice(-promises.length).join("\n")).toMatch(/^ +1 {2}wrong answers "not found"/m);
 });

@@ -1,18 +1,22 @@
 import { promises } from "./promises.ts";
 import type { Step } from "./recorder.ts";
+import { weights } from "./tellings.ts";
 
 /** The events of a short story: at most `limit`, those that matter most, in their order. */
 export function chosen(steps: readonly Step[], limit: number): readonly Step[] {
+  if (steps.length <= limit) return steps;
   const broken = steps.find(({ breaks }) => breaks !== undefined);
-  const weightOf = ({ weight, key, acknowledged }: Step): number =>
-    broken?.key !== undefined && key === broken.key && acknowledged !== undefined ? 0 : weight;
+  const weightOf = ({ weight, key }: Step): number =>
+    broken?.key !== undefined && key === broken.key ? 0 : weight;
   const taken = new Set<Step>();
-  for (const weight of [0, 1, 2, 3]) {
+  for (const weight of weights) {
     const among = steps.filter((step) => weightOf(step) === weight);
     const room = limit - taken.size;
-    // What leads to a broken promise is nearer to its end.
-    const some = broken === undefined ? spread(among, room) : among.slice(-Math.max(1, room));
-    if (room > 0) for (const step of some) taken.add(step);
+    if (room <= 0) break;
+    // What leads to a broken promise is nearer to its end, and must not hide among other reads.
+    const isApart = broken !== undefined && weight >= 3;
+    const some = broken === undefined ? spread(among, room) : among.slice(-room);
+    if (!isApart) for (const step of some) taken.add(step);
   }
   return steps.filter((step) => taken.has(step));
 }
@@ -26,14 +30,14 @@ function spread<Item>(items: readonly Item[], count: number): readonly Item[] {
 }
 
 /** A step, with the reason where it was not given before. */
-export interface StoryLine {
+interface StoryLine {
   readonly at: string;
   readonly who: string;
   readonly text: string;
 }
 
 /** The lines of a story: each reason is given once. */
-export function storyLines(steps: readonly Step[], limit: number): readonly StoryLine[] {
+function storyLines(steps: readonly Step[], limit: number): readonly StoryLine[] {
   const given = new Set<string>();
   return chosen(steps, limit).map(({ atMs, who, what, why }) => {
     const isNew = why !== "" && !given.has(why);

@@ -4,11 +4,12 @@ import { capital, placeName, stateName } from "./names.ts";
 import { brokenBy } from "./promises.ts";
 import { isNotable, requestText, requestWhy, wishTellings } from "./request-tellings.ts";
 
-/** How much an event matters to somebody who reads a short story: 0 is always told, 3 is a detail. */
-type Weight = 0 | 1 | 2 | 3;
+/** How much an event matters to somebody who reads a short story: 0 is always told, 4 is a detail. */
+export const weights = [0, 1, 2, 3, 4] as const;
+type Weight = (typeof weights)[number];
 
 /** How an event looks on the page. */
-export type Tone = "client" | "system" | "fault" | "repair" | "broken";
+type Tone = "client" | "system" | "fault" | "repair" | "broken";
 
 interface Telling<Fields> {
   readonly who: (fields: Fields) => string;
@@ -35,7 +36,7 @@ export interface Told {
 const nodeOf = ({ node }: { readonly node: string }): string => `node ${node}`;
 const atNode = ({ node }: { readonly node: string }): readonly string[] => [node];
 const system = (): Tone => "system";
-const detail = (): Weight => 3;
+const detail = (): Weight => 4;
 const always = (): Weight => 0;
 
 /** Every place that the words of a fault name. */
@@ -57,6 +58,15 @@ const servingReasons: Readonly<Record<string, string>> = {
   "own store for reads only: its barrier is short, and no other region is in reach":
     "its Redis does not reach its replica, and the other region does not answer",
 };
+
+/** A violation's message without what only a programmer reads. */
+function inWords(message: string): string {
+  return message
+    .replace(/ answered \{.*\}$/, "")
+    .replace(" (store undefined)", "")
+    .replace(" ms,", " ms")
+    .replace(/rank (\d)/g, (rank, value) => `${rank} (${stateName(Number(value))})`);
+}
 
 /** One row for each kind of event: what the story and the page say of it. */
 const tellings: { readonly [Kind in EventKind]: Telling<EventFields[Kind]> } = {
@@ -146,7 +156,7 @@ const tellings: { readonly [Kind in EventKind]: Telling<EventFields[Kind]> } = {
         ? `stores a copy that region ${region} sent`
         : `got a copy from region ${region}: ${result}`,
     why: () => "Copies are joined: nothing that either region knows is taken back.",
-    weight: ({ result }) => (result === "written" ? 3 : 1),
+    weight: ({ result }) => (result === "written" ? 4 : 1),
     tone: system,
     places: atNode,
   },
@@ -172,7 +182,7 @@ const tellings: { readonly [Kind in EventKind]: Telling<EventFields[Kind]> } = {
       state === "leader"
         ? "The leader brings the region level with the other one, and ends what a dead node began."
         : "The store refuses what an old leader still writes.",
-    weight: ({ state }) => (state === "standing" ? 3 : 2),
+    weight: ({ state }) => (state === "standing" ? 4 : 2),
     tone: system,
     places: atNode,
   },
@@ -256,14 +266,8 @@ const tellings: { readonly [Kind in EventKind]: Telling<EventFields[Kind]> } = {
   },
   violation: {
     who: () => "VIOLATION",
-    what: ({ message }) => `a promise is broken: "${brokenBy(message).promise}"`,
-    why: ({ message }) => {
-      const said = message.replace(
-        /rank (\d)/g,
-        (rank, value) => `${rank} (${stateName(Number(value))})`,
-      );
-      return `The checker says: ${capital(said)}.`;
-    },
+    what: ({ message }) => `a promise is broken: ${brokenBy(message).promise}`,
+    why: ({ message }) => `The checker says: ${capital(inWords(message))}.`,
     weight: always,
     tone: () => "broken",
     places: ({ message }) => placesIn(/ at ([ab]\d) /.exec(message)?.[1] ?? ""),
