@@ -6,8 +6,11 @@ import { weights } from "./tellings.ts";
 export function chosen(steps: readonly Step[], limit: number): readonly Step[] {
   if (steps.length <= limit) return steps;
   const broken = steps.find(({ breaks }) => breaks !== undefined);
-  const weightOf = ({ weight, key }: Step): number =>
-    broken?.key !== undefined && key === broken.key ? 0 : weight;
+  const again = repeated(steps);
+  const weightOf = (step: Step): number => {
+    if (broken?.key !== undefined && step.key === broken.key) return 0;
+    return step.weight + (again.has(step) ? 1 : 0);
+  };
   const taken = new Set<Step>();
   for (const weight of weights) {
     const among = steps.filter((step) => weightOf(step) === weight);
@@ -19,6 +22,22 @@ export function chosen(steps: readonly Step[], limit: number): readonly Step[] {
     if (!isApart) for (const step of some) taken.add(step);
   }
   return steps.filter((step) => taken.has(step));
+}
+
+/** How often the same matters. */
+const sameMax = 3;
+
+/** Answers to clients of a kind that was told often enough before. */
+function repeated(steps: readonly Step[]): ReadonlySet<Step> {
+  const counts = new Map<string, number>();
+  return new Set(
+    steps.filter(({ kind, why, weight }) => {
+      if (kind !== "request" || weight > 2) return false;
+      const count = (counts.get(why) ?? 0) + 1;
+      counts.set(why, count);
+      return count > sameMax;
+    }),
+  );
 }
 
 function spread<Item>(items: readonly Item[], count: number): readonly Item[] {

@@ -48,7 +48,7 @@ function placesIn(what: string): readonly string[] {
 const servingReasons: Readonly<Record<string, string>> = {
   "own store is not level yet": "its own store must first catch up with what it missed",
   "no lease on the own store": "it can no longer be sure of its own Redis",
-  "the barrier of the own store is short": "its own Redis does not reach its replica",
+  "the barrier of the own store is short": "its own Redis has no confirmation from its replica",
   "own store had no room for all": "its own store was full, and lacks changes",
   "own store, not level yet: no other region can serve":
     "that may lack changes, but the other region does not answer either",
@@ -56,7 +56,7 @@ const servingReasons: Readonly<Record<string, string>> = {
   "no lease on the own store, and no other region in reach":
     "it cannot be sure of its own Redis, and the other region does not answer",
   "own store for reads only: its barrier is short, and no other region is in reach":
-    "its Redis does not reach its replica, and the other region does not answer",
+    "its Redis has no confirmation from its replica, and the other region does not answer",
 };
 
 /** A violation's message without what only a programmer reads. */
@@ -151,12 +151,15 @@ const tellings: { readonly [Kind in EventKind]: Telling<EventFields[Kind]> } = {
   },
   join: {
     who: nodeOf,
-    what: ({ region, result }) =>
-      result === "written"
-        ? `stores a copy that region ${region} sent`
-        : `got a copy from region ${region}: ${result}`,
+    what: ({ region, result }) => {
+      const copy = `a copy that region ${region} sent`;
+      if (result === "written") return `stores ${copy}`;
+      return result === "reserved"
+        ? `cannot take ${copy} now: both regions are about to agree on that key`
+        : `does not take ${copy}: ${result}`;
+    },
     why: () => "Copies are joined: nothing that either region knows is taken back.",
-    weight: ({ result }) => (result === "written" ? 4 : 1),
+    weight: ({ result }) => (result === "written" || result === "reserved" ? 4 : 1),
     tone: system,
     places: atNode,
   },

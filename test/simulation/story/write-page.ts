@@ -42,8 +42,9 @@ function historyOf(title: string, steps: readonly Step[]): PageHistory {
     title,
     promises: promises.map(({ id, counted, short }) => ({ id, counted, short })),
     steps: steps.map((step) => {
-      const { atMs, who, what, why, tone, places, arrows, changed, acknowledged, breaks } = step;
-      const told = { who, what, why, tone, places, arrows, changed, acknowledged, breaks };
+      const { atMs, who, what, why, tone, places, arrows, changed, ...rest } = step;
+      const { key, acknowledged, breaks } = rest;
+      const told = { who, what, why, tone, places, arrows, changed, key, acknowledged, breaks };
       return { atMs: Math.round(atMs * 10) / 10, main: main.has(step), ...told };
     }),
   };

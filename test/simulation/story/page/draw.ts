@@ -53,7 +53,8 @@ function part(name: string, box: Box, layout: Layout, shown: Shown): readonly SV
   if (look === undefined) return [];
   const before = shown.before?.looks.get(name);
   if (name.includes("redis")) {
-    return [drawRedis(name, box, { look, before, here, keysInRow: layout.keysInRow })];
+    const about = shown.step.key?.replace("key ", "");
+    return [drawRedis(name, box, { look, before, here, about, keysInRow: layout.keysInRow })];
   }
   return [drawNode(name, box, { look, here })];
 }
@@ -121,7 +122,8 @@ function arrow(boxes: ReadonlyMap<string, Box>, { from, to, lost }: PageArrow, a
   const one = boxes.get(from);
   const other = boxes.get(to);
   if (one === undefined || other === undefined) return svg("g", {});
-  const way = wayOf(one, other, lost);
+  const [a, b] = [boxes.get("a")?.x ?? 0, boxes.get("b")?.x ?? 0];
+  const way = wayOf(one, other, lost, (a + b) / 2);
   return svg(
     "g",
     { class: lost ? "arrow lost" : "arrow" },
@@ -131,7 +133,7 @@ function arrow(boxes: ReadonlyMap<string, Box>, { from, to, lost }: PageArrow, a
 }
 
 /** Straight, but over the heads of what stands between; what is lost ends half-way. */
-function wayOf(one: Box, other: Box, lost: boolean): string {
+function wayOf(one: Box, other: Box, lost: boolean, between: number): string {
   const isFar = one.y === other.y && Math.abs(one.x - other.x) > 1.5 * one.width;
   if (!isFar) {
     const [x1, y1] = edge(one, other, 1);
@@ -140,7 +142,7 @@ function wayOf(one: Box, other: Box, lost: boolean): string {
     return `M${x1} ${y1}L${x2} ${y2}`;
   }
   const y = one.y - one.height / 2;
-  const x2 = lost ? (one.x + other.x) / 2 : other.x;
+  const x2 = lost ? between : other.x;
   const y2 = lost ? y - 36 : y - 3;
   return `M${one.x} ${y}C${one.x} ${y - 48} ${x2} ${y - 48} ${x2} ${y2}`;
 }

@@ -17,6 +17,8 @@ export interface PageStep {
   readonly places: readonly string[];
   readonly arrows: readonly PageArrow[];
   readonly changed: Readonly<Record<string, string>>;
+  /** The key that it is about. */
+  readonly key?: string | undefined;
   readonly acknowledged?: "shared" | "alone" | undefined;
   readonly breaks?: string | undefined;
 }

@@ -132,7 +132,7 @@ function count(index: number): void {
     item.dataset["promise"] = id;
     return item;
   });
-  const text = `Changes acknowledged (by one region alone: ${scene.alone})`;
+  const text = `Changes acknowledged (${scene.alone} by one region alone)`;
   const total = counter(acknowledged, [text, "changes acknowledged"], "total");
   find("counters").replaceChildren(total, ...counters);
 }
@@ -149,6 +149,8 @@ function counter(
 function go(place: number): void {
   stop();
   show(place, true);
+  // On a small screen the drawing may be out of sight.
+  if (narrow.matches) find("stage").scrollIntoView({ block: "start" });
 }
 
 function stop(): void {

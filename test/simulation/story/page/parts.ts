@@ -42,6 +42,8 @@ interface RedisLook {
   readonly look: string;
   readonly before: string | undefined;
   readonly here: boolean;
+  /** Number of the key that the step is about. */
+  readonly about: string | undefined;
   readonly keysInRow: number;
 }
 
@@ -52,20 +54,19 @@ const rowsMax = 3;
 export function drawRedis(
   name: string,
   box: Box,
-  { look, before, here, keysInRow }: RedisLook,
+  { look, before, here, about, keysInRow }: RedisLook,
 ): SVGElement {
   const [state = "", role = "", full = "", keys = ""] = look.split("/");
   const { x, y, width, height } = box;
   const left = x - width / 2;
   const top = y - height / 2;
-  const words =
-    lives[state] ?? (full === "" ? (role === "stale" ? "believes it is primary" : "") : "full");
+  const words = lives[state] ?? full;
   const known = new Set((before?.split("/")[3] ?? keys).split(","));
   const list = keys === "" ? [] : keys.split(",");
   const shown = list.slice(-keysInRow * rowsMax);
   const step = (width - 20) / keysInRow;
   const chips = shown.map((key, at) =>
-    chip(key, !known.has(key), {
+    chip(key, !known.has(key) || key.slice(0, -1) === about, {
       x: left + 10 + (at % keysInRow) * step,
       y: top + 46 + Math.floor(at / keysInRow) * (keyHeight + 3),
       width: step - 4,
@@ -83,7 +84,7 @@ export function drawRedis(
     svg(
       "text",
       { x: left + width - 10, y: top + 20, class: "note end" },
-      role === "primary" ? "primary" : "replica",
+      role === "stale" ? "old primary" : role,
     ),
     svg("text", { x: left + 10, y: top + 38, class: "note bad" }, words),
     ...chips,
@@ -135,7 +136,7 @@ export function legendParts(): readonly (readonly [SVGElement, string])[] {
     [of("A"), "active"],
     [of("D"), "revoked"],
     [of("X"), "destroyed"],
-    [of("A", true), "new or changed"],
+    [of("A", true), "new, changed or asked for"],
   ];
 }
 
