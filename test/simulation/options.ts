@@ -2,7 +2,7 @@ import { parseArgs } from "node:util";
 import { faults } from "./faults.ts";
 import { type Flaw, flawNames } from "./flaws.ts";
 
-/** What `npm run simulate` was asked for. */
+/** The options of `npm run simulate`. */
 export interface Options {
   readonly seed: number;
   readonly histories: number;
@@ -12,9 +12,9 @@ export interface Options {
   readonly enumerate: boolean;
   readonly states: number;
   readonly story: boolean;
-  /** How many events a story has at most. */
+  /** The maximum number of events in a story. */
   readonly limit: number;
-  /** Where the page goes that plays the history. */
+  /** The file for the page that plays the history. */
   readonly html: string | undefined;
 }
 
@@ -25,7 +25,7 @@ export class BadOption extends Error {
 
 const numberMax = Number.MAX_SAFE_INTEGER;
 
-/** Reads a command line; throws `BadOption` with one line that says what does not fit. */
+/** Reads a command line; throws `BadOption` if it does not fit. */
 export function parseOptions(args: readonly string[]): Options {
   const values = valuesOf(args);
   const { trace, enumerate, story, html } = values;

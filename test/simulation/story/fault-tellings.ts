@@ -1,6 +1,6 @@
 import { placeName } from "./names.ts";
 
-/** How a fault is told; `what` is what `faults.ts` says of it. */
+/** The words for a fault; `what` is the text that `faults.ts` gives it. */
 export interface FaultTelling {
   readonly begins: (what: string) => string;
   /** Why it matters. */
@@ -24,7 +24,7 @@ export const faultTellings: Readonly<Record<string, FaultTelling>> = {
       const [from = "", to = ""] = what.split(" > ");
       return `messages from ${placeName(from)} to ${placeName(to)} are lost; the other way is open`;
     },
-    why: "Requests arrive and their answers do not, or the other way round: what was done is not known.",
+    why: "Requests arrive and their answers do not, or the other way round: a node cannot know whether its request was carried out.",
     ends: () => "the line between the regions works both ways again",
   },
   "node cut from its Redis": {
@@ -46,7 +46,7 @@ export const faultTellings: Readonly<Record<string, FaultTelling>> = {
   "cut between the regions, and a store frozen after it": {
     begins: (what) =>
       `the line between the regions is cut, and ${placeName(what)} is about to hang`,
-    why: "When the line is back, one region's store hangs: a node must not take the other region for the truth too early.",
+    why: "When the line is back, one region's store hangs: a node must not trust the other region too early.",
     ends: (what) => `${placeName(what)} runs again, and the line is back`,
   },
   "primary cut off with a node": {

@@ -13,7 +13,7 @@ const root = join(import.meta.dirname, "..", "..", "..");
 const browser = "/usr/bin/chromium";
 const missing = existsSync(browser) ? [] : ["chromium"];
 
-test("a file that cannot be written is refused in one line", () => {
+test("refuses a file that it cannot write, in one line", () => {
   const main = ["scripts/run.mjs", "test/simulation/main.ts"];
   const file = join(tmpdir(), "holdfast-no-such-folder", "page.html");
   const { status, stderr, stdout } = spawnSync("node", [...main, "--html", file], {
@@ -29,7 +29,7 @@ describe.skipIf(missing.length > 0)(
   () => {
     let folder = "";
     let chrome: Browser | undefined;
-    /** What a page must not say or ask for. */
+    /** Console messages, errors and requests: none is expected. */
     const told: string[] = [];
 
     async function open(name: string, text: string): Promise<Page> {
@@ -46,7 +46,7 @@ describe.skipIf(missing.length > 0)(
       return page;
     }
 
-    /** Promise → what its counter says. */
+    /** Promise → the text of its counter. */
     const countersOf = (page: Page): Promise<Readonly<Record<string, string>>> =>
       page.$$eval("#counters [data-promise]", (items) =>
         Object.fromEntries(
@@ -104,7 +104,7 @@ describe.skipIf(missing.length > 0)(
       await page.locator("#list button").nth(5).click();
       expect(await page.getByLabel("Event", { exact: true }).inputValue()).toBe("5");
 
-      // Every control can be reached, and says what it is.
+      // Every control has a name.
       const nameless = await page.$$eval("button, input, select", (controls) =>
         controls
           .filter((control) => {

@@ -7,7 +7,7 @@ export interface Arrow {
   readonly lost: boolean;
 }
 
-/** Longer ago than any request lasts. */
+/** Longer than any request lasts. */
 const keptMs = 8_000;
 const arrowsMax = 12;
 
@@ -16,7 +16,7 @@ const changeKinds = new Set([
   ...["write", "copy", "push", "fetch", "remote commit", "reserve", "agreed write", "release"],
 ]);
 
-/** Which messages led to an answer. */
+/** Finds the messages that led to an answer. */
 export class Paths {
   #messages: Message[] = [];
 
@@ -24,7 +24,7 @@ export class Paths {
     network.watch = (message) => this.#note(message);
   }
 
-  /** What a node, and the nodes that it asked, sent since a time, each way once. */
+  /** The messages that a node, and the nodes that it asked, sent since a time; each way once. */
   since(sinceMs: number, node: string, changes: boolean): readonly Arrow[] {
     const kinds = changes ? changeKinds : readKinds;
     const recent = this.#messages.filter(
@@ -44,7 +44,7 @@ export class Paths {
   #note(message: Message): void {
     this.#messages.push(message);
     const [first] = this.#messages;
-    // Tidied from time to time only: this is called for each message.
+    // Cleaned up only now and then, since this runs for each message.
     if (first === undefined || first.sentMs > message.sentMs - 2 * keptMs) return;
     this.#messages = this.#messages.filter(({ sentMs }) => sentMs > message.sentMs - keptMs);
   }

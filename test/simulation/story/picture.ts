@@ -12,14 +12,14 @@ import type { RecordedWorld } from "./recorder.ts";
 const stateLetters = "?PADCXX";
 
 interface NodeState {
-  /** The process that this was said of: what another one said is over. */
+  /** The process that this state belongs to; a restart begins a new one. */
   readonly life: object | undefined;
   from: string;
   writes: boolean;
   leads: boolean;
 }
 
-/** What a world looks like, place by place, and what of it is new. */
+/** The state of each place in a world, and which of them changed. */
 export class Picture {
   readonly #world: RecordedWorld;
   readonly #names: KeyNames;
@@ -31,7 +31,7 @@ export class Picture {
     this.#names = names;
   }
 
-  /** Answers whether the node was so already. */
+  /** Takes a node's event in; returns true if the node was in that state already. */
   note(event: Extract<StoryEvent, { readonly kind: "serving" | "leader" }>): boolean {
     const node = this.#world.nodes.find(({ machine }) => machine.name === event.node);
     if (node === undefined) return false;
@@ -49,7 +49,7 @@ export class Picture {
     return same;
   }
 
-  /** Every place that looks different than at the last call. */
+  /** The places whose state differs from the last call. */
   changes(): Readonly<Record<string, string>> {
     const now = new Map<string, string>();
     for (const node of this.#world.nodes) now.set(node.machine.name, this.#node(node));
@@ -99,7 +99,7 @@ export class Picture {
       .join(",");
   }
 
-  /** Each line that the page draws: open, or cut one way or both ways. */
+  /** The state of each line that the page draws: open, or cut one way or both ways. */
   #links(now: Map<string, string>): void {
     const { network, nodes, groups } = this.#world;
     const cut = (one: readonly string[], other: readonly string[]): string => {

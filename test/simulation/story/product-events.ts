@@ -1,7 +1,7 @@
 import type { Event } from "@holdfast/engine";
 import type { StoryEvent } from "./events.ts";
 
-/** What the product's own events are in a story; those that are not listed are left out. */
+/** The story's event for each event of the product; a type without a row is left out. */
 const rows: {
   readonly [Type in Event["type"]]?: (
     node: string,
@@ -23,7 +23,7 @@ const rows: {
   warning: (node, { message }) => ({ kind: "warning", node, message }),
 };
 
-/** The event that a story tells when a node says this; nothing where it is left out. */
+/** The story's event for an event of a node; undefined if the story leaves it out. */
 export function storyEventOf(node: string, event: Event): StoryEvent | undefined {
   const row = rows[event.type] as ((at: string, of: Event) => StoryEvent | undefined) | undefined;
   return row?.(node, event);

@@ -1,7 +1,7 @@
-/** A promise that the checker holds, by the words of its violations. */
+/** A promise that the checker tests, with the words of its violations. */
 export interface SimulatedPromise {
   readonly id: string;
-  /** What is counted; it stays at 0. */
+  /** The label of its counter, which must stay at 0. */
   readonly counted: string;
   /** The same for a small screen. */
   readonly short: string;
@@ -10,7 +10,7 @@ export interface SimulatedPromise {
   readonly violation: RegExp;
 }
 
-/** What is counted in a story, the first that fits counts; the last one takes what none above does. */
+/** The counted promises. A violation counts for the first one that fits; the last one takes all others. */
 export const promises: readonly SimulatedPromise[] = [
   {
     id: "not-found",

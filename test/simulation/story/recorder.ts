@@ -10,7 +10,7 @@ import { brokenBy } from "./promises.ts";
 import { wishTellings } from "./request-tellings.ts";
 import { type Told, tell } from "./tellings.ts";
 
-/** What a recorder looks at. */
+/** The parts of a world that a recorder reads. */
 export interface RecordedWorld {
   readonly scheduler: { readonly nowMs: number };
   readonly network: Network;
@@ -28,13 +28,13 @@ export interface Step extends Told {
   readonly acknowledged: "shared" | "alone" | undefined;
   /** The messages that led to it. */
   readonly arrows: readonly Arrow[];
-  /** What looks different than at the step before. */
+  /** The places that look different from the step before, with their new state. */
   readonly changed: Readonly<Record<string, string>>;
   /** The promise that it breaks. */
   readonly breaks: string | undefined;
 }
 
-/** Writes down what happens in a world, without any influence on it. */
+/** Records the events of a world without any influence on it. */
 export class Recorder {
   readonly #world: RecordedWorld;
   readonly #names = new KeyNames();
@@ -42,7 +42,7 @@ export class Recorder {
   readonly #picture: Picture;
   readonly #steps: Step[] = [];
   #open = false;
-  /** While every key is read at the end: those answers are counted, not told. */
+  /** True while every key is read at the end: those answers are counted, not told. */
   #checking = false;
   #checked = 0;
 
@@ -60,7 +60,7 @@ export class Recorder {
     return id === "" ? undefined : this.#names.of(id);
   }
 
-  /** Something happened; before the history begins, only what it leaves is noted. */
+  /** Records an event; before the history begins, only the state that it leaves counts. */
   tell(happened: StoryEvent, askedMs = this.#world.scheduler.nowMs): void {
     const event = this.#noted(happened);
     if (event.kind === "begin") this.#open = true;
@@ -91,7 +91,7 @@ export class Recorder {
     this.tell({ kind: "violation", message });
   }
 
-  /** From here on every key is read at every node. */
+  /** From now on every key is read at every node. */
   beginChecks(): void {
     this.#checking = true;
   }

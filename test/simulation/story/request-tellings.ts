@@ -6,7 +6,7 @@ import { stateName } from "./names.ts";
 
 type Request = EventFields["request"];
 
-/** What a client asks for, and what it has when that is done. */
+/** The words for a wish: as a request, and as a thing that was done. */
 interface WishTelling {
   readonly asks: (request: Request) => string;
   readonly done: (request: Request) => string;
@@ -19,7 +19,7 @@ function keyOf({ key }: Request): string {
   return key ?? noKey;
 }
 
-/** One row for each wish of a client. */
+/** One row for each kind of wish. */
 export const wishTellings: Readonly<Record<Wish["kind"], WishTelling>> = {
   create: {
     asks: () => "make a key",
@@ -73,7 +73,7 @@ export const wishTellings: Readonly<Record<Wish["kind"], WishTelling>> = {
   },
 };
 
-/** What a client was told, in words. */
+/** A request and its answer, in words. */
 export function requestText(request: Request): string {
   const { wish, node, answer } = request;
   const { asks, done } = wishTellings[wish];
@@ -150,12 +150,12 @@ function refusedWhy(reason: string): string {
     return '"Cannot tell" is safe: the client asks again. "Not found" would make it believe that its key is gone.';
   }
   if (reason.includes("Destroyed") || reason.includes("destroyed")) {
-    return "Destroyed is for ever, at every node.";
+    return "A destroyed key stays destroyed, at every node.";
   }
   return "The state of the key does not allow this: an ordinary answer.";
 }
 
-/** Whether a request had to do with a fault, and so belongs in a short story. */
+/** True if a fault shows in the answer, so that a short story needs it. */
 export function isNotable({ answer, regions, wish }: Request): boolean {
   if (answer === undefined) return true;
   if (answer.kind === "notFound") return true;

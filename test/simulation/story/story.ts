@@ -16,7 +16,7 @@ export function chosen(steps: readonly Step[], limit: number): readonly Step[] {
     const among = steps.filter((step) => weightOf(step) === weight);
     const room = limit - taken.size;
     if (room <= 0) break;
-    // What leads to a broken promise is nearer to its end, and must not hide among other reads.
+    // A broken promise is explained by the last events, and must not be lost among unrelated reads.
     const isApart = broken !== undefined && weight >= 3;
     const some = broken === undefined ? spread(among, room) : among.slice(-room);
     if (!isApart) for (const step of some) taken.add(step);
@@ -24,10 +24,10 @@ export function chosen(steps: readonly Step[], limit: number): readonly Step[] {
   return steps.filter((step) => taken.has(step));
 }
 
-/** How often the same matters. */
+/** How often a short story tells the same kind of answer. */
 const sameMax = 3;
 
-/** Answers to clients of a kind that was told often enough before. */
+/** Answers to clients whose reason was given often enough before. */
 function repeated(steps: readonly Step[]): ReadonlySet<Step> {
   const counts = new Map<string, number>();
   return new Set(

@@ -46,7 +46,7 @@ function placesIn(what: string): readonly string[] {
 
 /** The reasons that a node gives, in words that need no glossary. */
 const servingReasons: Readonly<Record<string, string>> = {
-  "own store is not level yet": "its own store must first catch up with what it missed",
+  "own store is not level yet": "its own store must first catch up",
   "no lease on the own store": "it can no longer be sure of its own Redis",
   "the barrier of the own store is short": "its own Redis has no confirmation from its replica",
   "own store had no room for all": "its own store was full, and lacks changes",
@@ -59,7 +59,7 @@ const servingReasons: Readonly<Record<string, string>> = {
     "its Redis has no confirmation from its replica, and the other region does not answer",
 };
 
-/** A violation's message without what only a programmer reads. */
+/** A violation's message without the details for programmers. */
 function inWords(message: string): string {
   return message
     .replace(/ answered \{.*\}$/, "")
@@ -68,7 +68,7 @@ function inWords(message: string): string {
     .replace(/rank (\d)/g, (rank, value) => `${rank} (${stateName(Number(value))})`);
 }
 
-/** One row for each kind of event: what the story and the page say of it. */
+/** One row for each kind of event: the words of the story and of the page. */
 const tellings: { readonly [Kind in EventKind]: Telling<EventFields[Kind]> } = {
   begin: {
     who: () => "start",
@@ -183,8 +183,8 @@ const tellings: { readonly [Kind in EventKind]: Telling<EventFields[Kind]> } = {
     },
     why: ({ state }) =>
       state === "leader"
-        ? "The leader brings the region level with the other one, and ends what a dead node began."
-        : "The store refuses what an old leader still writes.",
+        ? "The leader brings the region up to date, and finishes or drops operations that a dead node began."
+        : "The store refuses writes of an old leader.",
     weight: ({ state }) => (state === "standing" ? 4 : 2),
     tone: system,
     places: atNode,
@@ -216,7 +216,7 @@ const tellings: { readonly [Kind in EventKind]: Telling<EventFields[Kind]> } = {
   faultOver: {
     who: () => "repair",
     what: ({ name, what }) => faultTellings[name]?.ends?.(what) ?? `${name}: ${what} is over`,
-    why: () => "Whoever was away must first catch up with what it missed.",
+    why: () => "A part that was away must first catch up.",
     weight: always,
     tone: () => "repair",
     places: ({ what }) => placesIn(what),
@@ -228,7 +228,7 @@ const tellings: { readonly [Kind in EventKind]: Telling<EventFields[Kind]> } = {
         ? `an operator puts an old copy of the data back into the Redis of region ${region}`
         : `region ${region} loses all disks of its Redis, and begins with an empty store`,
     why: () =>
-      "Everything that both regions had must come back from the other one. What only this region had is lost: the known limit.",
+      "Everything that both regions had must come back from the other one. Changes that only this region had are lost: the known limit.",
     weight: always,
     tone: () => "fault",
     places: ({ region }) => [region],
@@ -245,7 +245,7 @@ const tellings: { readonly [Kind in EventKind]: Telling<EventFields[Kind]> } = {
   healed: {
     who: () => "repair",
     what: () => "all faults end; clients stop",
-    why: () => "From here on everything must become ready again by itself.",
+    why: () => "From now on everything must become ready again by itself.",
     weight: always,
     tone: () => "repair",
     places: () => ["a", "b"],

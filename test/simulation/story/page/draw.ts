@@ -3,7 +3,7 @@ import type { Box, Layout } from "./layout.ts";
 import { drawNode, drawRedis, drawSentinel } from "./parts.ts";
 import { svg } from "./svg.ts";
 
-/** What is drawn: a step, the scene after it and the one before. */
+/** A step, the scene after it and the one before. */
 export interface Shown {
   readonly step: PageStep;
   readonly scene: Scene;
@@ -107,7 +107,7 @@ function line([x1, y1]: Point, [x2, y2]: Point, look: string, kind = ""): readon
   return [drawn, cross];
 }
 
-/** Where the way to another box leaves a box. */
+/** The point at which the line to another box leaves a box. */
 function edge(box: Box, to: Box, gap = 0): Point {
   const dx = to.x - box.x;
   const dy = to.y - box.y;
@@ -132,7 +132,7 @@ function arrow(boxes: ReadonlyMap<string, Box>, { from, to, lost }: PageArrow, a
   );
 }
 
-/** Straight, but over the heads of what stands between; what is lost ends half-way. */
+/** A straight line, or an arc over the boxes between; a lost message ends half-way. */
 function wayOf(one: Box, other: Box, lost: boolean, between: number): string {
   const isFar = one.y === other.y && Math.abs(one.x - other.x) > 1.5 * one.width;
   if (!isFar) {
@@ -166,7 +166,7 @@ function arrowHeads(): SVGElement {
   );
 }
 
-/** Lets a dot travel along each arrow, one after the other. */
+/** Moves a dot along each arrow, one after the other. */
 export function animate(target: SVGElement, totalMs: number): void {
   const dots = [...target.querySelectorAll<SVGElement>(".dot")];
   const each = totalMs / Math.max(1, (dots.length + 1) / 2);
@@ -181,7 +181,7 @@ export function animate(target: SVGElement, totalMs: number): void {
   }
 }
 
-/** The scene in words, for those who do not see it. */
+/** The scene in words, for screen readers. */
 function describe({ looks }: Scene): string {
   const parts = [...looks].flatMap(([place, look]) => {
     if (place.includes("~")) return look === "" ? [] : [`${place.replace("~", " to ")} cut`];

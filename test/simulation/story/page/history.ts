@@ -5,25 +5,25 @@ export interface PageArrow {
   readonly lost: boolean;
 }
 
-/** One event, in words, with what looks different after it. */
+/** One event in words, with the places that look different after it. */
 export interface PageStep {
   readonly atMs: number;
   readonly who: string;
   readonly what: string;
   readonly why: string;
-  /** Whether it is told without being asked for details. */
+  /** False for a detail, which is listed only on request. */
   readonly main: boolean;
   readonly tone: "client" | "system" | "fault" | "repair" | "broken";
   readonly places: readonly string[];
   readonly arrows: readonly PageArrow[];
   readonly changed: Readonly<Record<string, string>>;
-  /** The key that it is about. */
+  /** Name of the key that it is about. */
   readonly key?: string | undefined;
   readonly acknowledged?: "shared" | "alone" | undefined;
   readonly breaks?: string | undefined;
 }
 
-/** A promise, and what is counted of it. */
+/** A promise with the labels of its counter. */
 interface PagePromise {
   readonly id: string;
   readonly counted: string;
@@ -37,7 +37,7 @@ export interface PageHistory {
   readonly steps: readonly PageStep[];
 }
 
-/** What everything looks like after a step, and what was counted until then. */
+/** The state of all places after a step, and the counts up to it. */
 export interface Scene {
   readonly looks: ReadonlyMap<string, string>;
   readonly shared: number;

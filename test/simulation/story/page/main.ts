@@ -18,9 +18,9 @@ const speed = find("speed") as HTMLSelectElement;
 const play = find("play") as HTMLButtonElement;
 const broken = find("broken") as HTMLButtonElement;
 
-/** The steps that are listed, as places in all of them. */
+/** Indexes of the listed steps. */
 let listed: readonly number[] = [];
-/** Where in `listed` the page is. */
+/** The current index in `listed`. */
 let at = 0;
 let timer: number | undefined;
 
@@ -40,7 +40,7 @@ function timeOf({ atMs }: PageStep): string {
   return `${(atMs / 1_000).toFixed(3)} s`;
 }
 
-/** Who did what; what has no doer begins with itself. */
+/** A whole sentence: with its subject, if it has one. */
 function sentence({ who, what }: PageStep): string {
   if (who === "client") return `A client ${what}`;
   return firstUpper(/^(node|Sentinel) /.test(who) ? `${who} ${what}` : what);
@@ -50,7 +50,7 @@ function firstUpper(text: string): string {
   return `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`;
 }
 
-/** Lists the steps that were asked for, and stays where it was. */
+/** Lists the steps, with details or without, and stays at the same event. */
 function fill(): void {
   const stay = listed[at] ?? 0;
   listed = history.steps.flatMap(({ main }, place) => (main || all.checked ? [place] : []));
@@ -71,7 +71,7 @@ function entry(place: number): HTMLLIElement {
   return element("li", step.tone, button);
 }
 
-/** Faults, and a broken promise, are seen on the seek bar. */
+/** Marks faults and a broken promise on the seek bar. */
 function mark(place: number): readonly HTMLElement[] {
   const { tone } = stepAt(place);
   if (tone !== "fault" && tone !== "broken") return [];
@@ -121,7 +121,7 @@ function caption(step: PageStep): void {
   find("caption").className = step.tone;
 }
 
-/** What was counted until a step. */
+/** Shows the counters up to a step. */
 function count(index: number): void {
   const scene = scenes[index];
   if (scene === undefined) return;
@@ -165,12 +165,12 @@ function start(): void {
   if (at >= listed.length - 1) show(0, true);
   play.textContent = "Pause";
   play.setAttribute("aria-label", "Pause");
-  // Whoever listens is not told of each event while they run.
+  // A screen reader is not interrupted by each event while the history plays.
   find("caption").setAttribute("aria-live", "off");
   next();
 }
 
-/** Goes on as soon as the text was read. */
+/** Shows the next step after the time that reading takes. */
 function next(): void {
   const { what, why } = stepAt(at);
   const readMs = 900 + 22 * (what.length + why.length / 2);
@@ -186,7 +186,7 @@ function toggle(): void {
   else stop();
 }
 
-/** Where the page goes to show what was broken. */
+/** Goes to the step that broke a promise. */
 function goToBroken(): void {
   const place = listed.findIndex((index) => index >= brokenAt);
   go(place);

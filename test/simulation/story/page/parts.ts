@@ -3,7 +3,7 @@ import { svg } from "./svg.ts";
 
 const lives: Readonly<Record<string, string>> = { down: "dead", frozen: "hangs" };
 
-/** Words for where a node serves from, and whether that is as usual. */
+/** Words for the store that a node serves from, and their tone. */
 function servingOf(region: string, from: string, writes: string): readonly [string, string] {
   const other = region === "a" ? "b" : "a";
   if (from === "none") return ['answers "cannot tell"', "bad"];
@@ -11,7 +11,7 @@ function servingOf(region: string, from: string, writes: string): readonly [stri
   return writes === "" ? ["own store, reads only", "warn"] : ["uses its own store", "good"];
 }
 
-/** A node with what it does now. */
+/** A node, with the store that it serves from. */
 export function drawNode(
   name: string,
   box: Box,
@@ -37,7 +37,7 @@ export function drawNode(
   );
 }
 
-/** What a Redis looks like. */
+/** How to draw a Redis. */
 interface RedisLook {
   readonly look: string;
   readonly before: string | undefined;
@@ -92,7 +92,7 @@ export function drawRedis(
   );
 }
 
-/** A key as a store has it: its number, its state, and whether that is new. */
+/** A key in a store: its number and state, highlighted if new. */
 function chip(
   key: string,
   isNew: boolean,
@@ -112,7 +112,7 @@ function chip(
   );
 }
 
-/** Who decides which Redis is the primary. */
+/** The Sentinels of a region, drawn as one. */
 export function drawSentinel({ x, y, width, height }: Box, here: boolean): SVGElement {
   return svg(
     "g",
@@ -122,7 +122,7 @@ export function drawSentinel({ x, y, width, height }: Box, here: boolean): SVGEl
   );
 }
 
-/** The key of the drawing: each state of a key, and what colours mean. */
+/** The legend: each state of a key. */
 export function legendParts(): readonly (readonly [SVGElement, string])[] {
   const box = { x: 1, y: 1, width: 26, height: 22 };
   const of = (state: string, isNew = false) =>
