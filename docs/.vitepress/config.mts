@@ -47,7 +47,7 @@ const paths = [
     text: "Security officer",
     items: [
       page("Guarantees", "guarantees"),
-      page("One history", "history"),
+      page("One simulated history", "simulation"),
       page("Threat model", "threat-model"),
       page("Audit trail", "audit"),
       page("Root key: Key Protect", "root-of-trust-key-protect"),

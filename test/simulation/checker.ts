@@ -55,6 +55,8 @@ export class Checker {
   readonly #behindMs = new Map<string, number>();
   acknowledged = { shared: 0, alone: 0 };
   looks = 0;
+  /** Acknowledged changes that only a lost store had: the known limit. */
+  lostAlone = 0;
 
   constructor(regions: readonly string[]) {
     this.#regions = regions;
@@ -109,7 +111,10 @@ export class Checker {
     for (const change of this.#all()) {
       if (change.shared || !change.regions.has(region)) continue;
       if (contains(elsewhere(change.id), change)) change.shared = true;
-      else change.lost = true;
+      else {
+        change.lost = true;
+        this.lostAlone += 1;
+      }
     }
   }
 

@@ -237,7 +237,9 @@ class History {
       this.#count(this.#faults, what.includes("old") ? "old copy put back" : "store emptied");
       this.#world.trace.line("fault", `store lost: ${what}`);
       const [region = ""] = what;
-      this.#world.recorder?.tell({ kind: "storeLost", region, copy: what.includes("old") });
+      const changes = this.#world.checker.lostAlone;
+      const lost = { region, copy: what.includes("old"), changes };
+      this.#world.recorder?.tell({ kind: "storeLost", ...lost });
     });
   }
 

@@ -54,7 +54,12 @@ export interface EventFields {
   readonly warning: { readonly node: string; readonly message: string };
   readonly fault: { readonly name: string; readonly what: string };
   readonly faultOver: { readonly name: string; readonly what: string };
-  readonly storeLost: { readonly region: string; readonly copy: boolean };
+  readonly storeLost: {
+    readonly region: string;
+    readonly copy: boolean;
+    /** How many acknowledged changes only this store had. */
+    readonly changes: number;
+  };
   /** Sentinel makes a replica the primary. */
   readonly promotion: { readonly region: string; readonly process: string };
   readonly healed: object;
@@ -66,6 +71,8 @@ export interface EventFields {
   readonly end: {
     readonly shared: number;
     readonly alone: number;
+    /** How many of these were lost with the only store that had them. */
+    readonly lostAlone: number;
     readonly violation: string | undefined;
   };
 }

@@ -35,7 +35,7 @@ export const promises: readonly SimulatedPromise[] = [
   },
   {
     id: "lost",
-    counted: "Acknowledged changes lost",
+    counted: "Acknowledged changes wrongly lost",
     short: "changes lost",
     promise: "Nothing acknowledged is lost",
     violation: /is gone|is not seen|is not in \w+ at the end/,

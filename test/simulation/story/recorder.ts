@@ -45,6 +45,8 @@ export class Recorder {
   /** True while every key is read at the end: those answers are counted, not told. */
   #checking = false;
   #checked = 0;
+  /** Acknowledged changes that were lost with the only store that had them. */
+  #lostAlone = 0;
 
   constructor(world: RecordedWorld) {
     this.#world = world;
@@ -105,10 +107,12 @@ export class Recorder {
     const count = (by: Step["acknowledged"]) =>
       this.#steps.filter(({ acknowledged }) => acknowledged === by).length;
     const violation = this.#steps.find(({ breaks }) => breaks !== undefined)?.what;
-    this.tell({ kind: "end", shared: count("shared"), alone: count("alone"), violation });
+    const counts = { shared: count("shared"), alone: count("alone"), lostAlone: this.#lostAlone };
+    this.tell({ kind: "end", ...counts, violation });
   }
 
   #noted(event: StoryEvent): StoryEvent {
+    if (event.kind === "storeLost") this.#lostAlone = event.changes;
     if (event.kind === "leader") this.#picture.note(event);
     return event.kind === "serving" ? { ...event, again: this.#picture.note(event) } : event;
   }

@@ -28,13 +28,13 @@ const samples: { readonly [Kind in EventKind]: EventFields[Kind] } = {
   warning: { node: "a1", message: "the disk is slow" },
   fault: { name: "node killed", what: "a1" },
   faultOver: { name: "node killed", what: "a1" },
-  storeLost: { region: "a", copy: false },
+  storeLost: { region: "a", copy: false, changes: 2 },
   promotion: { region: "a", process: "a:redis1" },
   healed: {},
   settled: {},
   checked: { answers: 8 },
   violation: { message: '"not found" for the create of rank 1' },
-  end: { shared: 1, alone: 0, violation: undefined },
+  end: { shared: 1, alone: 0, lostAlone: 0, violation: undefined },
 };
 
 describe("tells every event", () => {

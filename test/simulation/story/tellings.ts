@@ -227,8 +227,13 @@ const tellings: { readonly [Kind in EventKind]: Telling<EventFields[Kind]> } = {
       copy
         ? `an operator puts an old copy of the data back into the Redis of region ${region}`
         : `region ${region} loses all disks of its Redis, and begins with an empty store`,
-    why: () =>
-      "Everything that both regions had must come back from the other one. Changes that only this region had are lost: the known limit.",
+    why: ({ changes }) => {
+      const limit = "Changes that only this region had are lost: that is the known limit";
+      const many = changes === 1 ? "this is 1 change" : `these are ${changes} changes`;
+      const lost =
+        changes === 0 ? "No acknowledged change was in this region alone" : `${limit}, and ${many}`;
+      return `Everything that both regions had must come back from the other one. ${lost}.`;
+    },
     weight: always,
     tone: () => "fault",
     places: ({ region }) => [region],
@@ -277,10 +282,12 @@ const tellings: { readonly [Kind in EventKind]: Telling<EventFields[Kind]> } = {
   },
   end: {
     who: () => "end",
-    what: ({ shared, alone, violation }) =>
-      violation === undefined
-        ? `no promise was broken; ${shared + alone} changes were acknowledged, ${alone} of them by one region alone`
-        : `the history ends here, with ${shared + alone} changes acknowledged`,
+    what: ({ shared, alone, lostAlone, violation }) => {
+      const all = shared + alone;
+      if (violation !== undefined) return `the history ends here, with ${all} changes acknowledged`;
+      const limit = lostAlone === 0 ? "" : `; of these, ${lostAlone} went with its store`;
+      return `no promise was broken; ${all} changes were acknowledged, ${alone} of them by one region alone${limit}`;
+    },
     why: () => "",
     weight: always,
     tone: ({ violation }) => (violation === undefined ? "repair" : "broken"),

@@ -188,8 +188,7 @@ function toggle(): void {
 
 /** Goes to the step that broke a promise. */
 function goToBroken(): void {
-  const place = listed.findIndex((index) => index >= brokenAt);
-  go(place);
+  go(listed.findIndex((index) => index >= brokenAt));
 }
 
 const keys: Readonly<Record<string, () => void>> = {
@@ -231,7 +230,11 @@ function begin(): void {
   fill();
   if (brokenAt < 0) return;
   broken.hidden = false;
-  goToBroken();
+  // Without scrolling, so that the counters are seen first.
+  show(
+    listed.findIndex((index) => index >= brokenAt),
+    false,
+  );
 }
 
 begin();
