@@ -1,0 +1,80 @@
+import {
+  type ChangeOperation,
+  type ClientHistory,
+  isChange,
+  type StoreEvent,
+} from "./operation.ts";
+
+type Loss = Extract<StoreEvent, { readonly event: "storeLost" }>;
+type SetOperation = Extract<ChangeOperation, { readonly operation: "SetAttribute" }>;
+
+/** By when changes have happened for certain, in which region. */
+export class ChangeTimes {
+  readonly losses: readonly Loss[];
+  /** Changes that may have happened. */
+  readonly changes: readonly ChangeOperation[];
+  readonly #regions: readonly string[];
+  readonly #convergedMs: readonly number[];
+  readonly #sets: readonly SetOperation[];
+
+  constructor({ regions, operations, events }: ClientHistory) {
+    const inOrder = events.toSorted((one, other) => one.at - other.at);
+    this.losses = inOrder.filter((one) => one.event === "storeLost");
+    this.#convergedMs = inOrder.filter((one) => one.event === "converged").map(({ at }) => at);
+    this.#regions = regions;
+    this.changes = operations.filter(isChange).filter(({ outcome }) => outcome !== "refused");
+    this.#sets = this.changes.filter((one) => one.operation === "SetAttribute");
+  }
+
+  /**
+   * By when a region has a change, for what is read after `fromMs`; infinite if it may never have it. Without a region:
+   * by when every region has it.
+   */
+  byMs(one: ChangeOperation, region: string | undefined, fromMs: number): number {
+    const { acknowledged = [], return: returnedMs } = one;
+    if (one.outcome !== "done" || returnedMs === undefined) return Infinity;
+    if (this.#isShared(one)) return returnedMs;
+    if (this.#isLost(one, fromMs)) return Infinity;
+    if (region !== undefined && acknowledged.includes(region)) return returnedMs;
+    return this.#spreadMs(one);
+  }
+
+  /** By when some region has an object that was made. */
+  existsByMs(one: ChangeOperation, fromMs: number): number {
+    if (one.outcome !== "done" || one.return === undefined) return Infinity;
+    return !this.#isShared(one) && this.#isLost(one, fromMs) ? Infinity : one.return;
+  }
+
+  /** Values of the same attribute that were not certainly written before, or not certainly before or after. */
+  others(one: SetOperation): { readonly rivals: Set<string>; readonly successors: Set<string> } {
+    const endMs = this.byMs(one, undefined, -Infinity);
+    const all = this.#sets.filter((each) => each !== one && each.attribute === one.attribute);
+    const later = all.filter((each) => this.byMs(each, undefined, -Infinity) >= one.call);
+    const rivals = later.filter(({ call }) => call <= endMs);
+    const valuesOf = (some: readonly SetOperation[]) => new Set(some.map(({ value }) => value));
+    return { rivals: valuesOf(rivals), successors: valuesOf(later) };
+  }
+
+  #isShared({ acknowledged = [] }: ChangeOperation): boolean {
+    return this.#regions.every((region) => acknowledged.includes(region));
+  }
+
+  /** When the regions that did not acknowledge it had it all the same. */
+  #spreadMs(one: ChangeOperation): number {
+    const { return: returnedMs = Infinity } = one;
+    const atMs = this.#convergedMs.find((ms) => ms >= returnedMs) ?? Infinity;
+    return atMs === Infinity || this.#isLost(one, atMs) ? Infinity : atMs;
+  }
+
+  /** Whether a store that may have been the only one with the change had lost its data by then. */
+  #isLost(one: ChangeOperation, byMs: number): boolean {
+    const { acknowledged = [], call, return: returnedMs = Infinity } = one;
+    return this.losses.some(
+      ({ at, region }) =>
+        at >= call &&
+        at <= byMs &&
+        (acknowledged.length === 0 || acknowledged.includes(region)) &&
+        !this.#convergedMs.some((ms) => ms >= returnedMs && ms <= at),
+    );
+  }
+}

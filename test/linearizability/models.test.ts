@@ -1,0 +1,90 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { isLegal } from "./brute-force.ts";
+import { check, type Model, type Timed } from "./checker.ts";
+import { commonModel } from "./common-model.ts";
+import { states } from "./operation.ts";
+import { regionModel } from "./region-model.ts";
+import type { Step } from "./step.ts";
+
+const value = fc.constantFrom("v1" as const, "v2" as const);
+const event = fc.constantFrom("activate", "deactivate", "compromise", "destroy");
+const values = fc.subarray(["v1", "v2"]);
+/** What else may be shown when a value was set. */
+const others = {
+  v1: { rivals: new Set(["v2"]), successors: new Set(["v2"]) },
+  v2: { rivals: new Set<string>(), successors: new Set(["v1"]) },
+};
+const attribute = fc.constantFrom("x-set", "x-many");
+
+/** Changes and answers, so that some histories are legal. */
+const step: fc.Arbitrary<Step> = fc.oneof(
+  fc.record({ kind: fc.constant("event" as const), event, isDecided: fc.boolean() }),
+  fc.record({ kind: fc.constantFrom("add" as const, "delete" as const), attribute, value }),
+  fc
+    .record({ attribute, value })
+    .map((one) => ({ kind: "set" as const, ...one, ...others[one.value] })),
+  fc.record({
+    kind: fc.constant("look" as const),
+    state: fc.option(fc.constantFrom(...states), { nil: undefined }),
+    attributes: fc.oneof(
+      fc.constant({}),
+      fc.record({ "x-set": values }),
+      fc.record({ "x-many": values }),
+    ),
+  }),
+  fc.record({ kind: fc.constant("material" as const), digest: fc.constantFrom("d1", "d2") }),
+  fc.record({ kind: fc.constant("locate" as const), found: fc.boolean() }),
+  fc.record({ kind: fc.constant("absent" as const), orDestroyed: fc.boolean() }),
+  fc.constant({ kind: "gone" as const }),
+  fc.constant({ kind: "list" as const }),
+  fc.record({ kind: fc.constant("refused" as const), event }),
+);
+
+const changing = new Set<Step["kind"]>(["create", "list", "event", "add", "delete", "set"]);
+
+const operation: fc.Arbitrary<Timed<Step>> = fc
+  .record({
+    step,
+    callMs: fc.integer({ min: 2, max: 10 }),
+    tookMs: fc.integer({ min: 0, max: 8 }),
+    fate: fc.constantFrom("sure", "sure", "perhaps", "at any time"),
+  })
+  .map(({ step: one, callMs, tookMs, fate }) => {
+    const optional = fate !== "sure" && changing.has(one.kind);
+    const returnMs = optional && fate === "at any time" ? Infinity : callMs + tookMs;
+    return { step: one, callMs, returnMs, optional };
+  });
+
+const create: Timed<Step> = {
+  step: { kind: "create", isListed: false },
+  callMs: 0,
+  returnMs: 4,
+  optional: false,
+};
+
+function compare<State>(model: Model<State, Step>): Record<"legal" | "illegal", number> {
+  const counts = { legal: 0, illegal: 0 };
+  fc.assert(
+    fc.property(fc.array(operation, { minLength: 1, maxLength: 5 }), (some) => {
+      const operations = [create, ...some];
+      const expected = isLegal(model, operations) ? "legal" : "illegal";
+      counts[expected] += 1;
+      expect(check(model, operations).kind).toBe(expected);
+    }),
+    { seed: 12, numRuns: 5_000 },
+  );
+  return counts;
+}
+
+describe("the same answer as from trying every order, on 5,000 small histories of an object", () => {
+  test("in one region", () => {
+    const { legal, illegal } = compare(regionModel);
+    expect(Math.min(legal, illegal)).toBeGreaterThan(500);
+  });
+
+  test("at any endpoint", () => {
+    const { legal, illegal } = compare(commonModel);
+    expect(Math.min(legal, illegal)).toBeGreaterThan(500);
+  });
+});

@@ -1,0 +1,83 @@
+import type { LifecycleEvent } from "./lifecycle.ts";
+import type { State } from "./operation.ts";
+
+/** Attribute → its values. */
+export type Values = Readonly<Record<string, readonly string[]>>;
+
+/** What an operation does to one copy of an object, or what it shows of it. */
+export type Step =
+  /** `isListed`: a search of this copy finds the object from then on. */
+  | { readonly kind: "create"; readonly isListed: boolean }
+  /** From now on a search finds the object. */
+  | { readonly kind: "list" }
+  /** `isDecided`: the state of this copy must permit it. */
+  | { readonly kind: "event"; readonly event: LifecycleEvent; readonly isDecided: boolean }
+  | { readonly kind: "add"; readonly attribute: string; readonly value: string }
+  | { readonly kind: "delete"; readonly attribute: string; readonly value: string }
+  | {
+      readonly kind: "set";
+      readonly attribute: string;
+      readonly value: string;
+      /** Values that may stay in its place, since they were written at the same time. */
+      readonly rivals: ReadonlySet<string>;
+      /** Values that may be shown when it was done, since they are not known to be older. */
+      readonly successors: ReadonlySet<string>;
+    }
+  | {
+      readonly kind: "look";
+      readonly state?: State | undefined;
+      readonly attributes: Values;
+      /** What it shows that nobody had asked for by then. */
+      readonly unasked?: string | undefined;
+    }
+  | { readonly kind: "material"; readonly digest: string }
+  | { readonly kind: "locate"; readonly found: boolean }
+  /** "Not found". `orDestroyed`: a destroyed object is answered in the same way. */
+  | { readonly kind: "absent"; readonly orDestroyed: boolean }
+  /** "The object was destroyed." */
+  | { readonly kind: "gone" }
+  /** The state does not permit it. */
+  | { readonly kind: "refused"; readonly event: LifecycleEvent };
+
+export type StepOf<Kind extends Step["kind"]> = Extract<Step, { readonly kind: Kind }>;
+export type ValueStep = StepOf<"add" | "delete" | "set">;
+
+export function nameOf(step: Step): string {
+  if (step.kind === "event") return `${step.kind} ${step.event} ${step.isDecided}`;
+  if (step.kind === "add" || step.kind === "delete" || step.kind === "set") {
+    return `${step.kind} ${step.attribute} ${step.value}`;
+  }
+  return step.kind;
+}
+
+/** Steps that are as possible after an event as before it. */
+const unaffected: ReadonlySet<Step["kind"]> = new Set(["create", "list", "add", "delete", "set"]);
+
+/** Whether `step` may be possible only after a change. */
+export function needs(step: Step, change: Step): boolean {
+  if (change.kind === "event") {
+    return step.kind === "look" ? step.state !== undefined : !unaffected.has(step.kind);
+  }
+  if (change.kind !== "add" && change.kind !== "delete" && change.kind !== "set") return true;
+  if (step.kind !== "look") return false;
+  const isShown = step.attributes[change.attribute]?.includes(change.value);
+  return isShown === (change.kind !== "delete");
+}
+
+/** Whether it changes nothing later if it changes nothing now: facts stay, values may come again. */
+export function isSettled({ kind }: Step): boolean {
+  return kind !== "add" && kind !== "delete" && kind !== "set";
+}
+
+/** Attributes as one text, the same for equal values in any order. */
+export function textOfValues(values: Values): string {
+  return Object.entries(values)
+    .filter(([, all]) => all.length > 0)
+    .map(([attribute, all]) => `${attribute} ${all.toSorted().join(", ")}`)
+    .toSorted()
+    .join("; ");
+}
+
+export function haveSame(one: readonly string[], other: readonly string[]): boolean {
+  return one.length === other.length && one.every((value) => other.includes(value));
+}
