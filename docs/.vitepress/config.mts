@@ -74,6 +74,7 @@ const paths = [
       { text: "Contributing", link: "/CONTRIBUTING" },
       page("Architecture", "architecture"),
       page("Protocol between regions", "peer-protocol"),
+      page("Histories of chaos runs", "histories"),
       page("Performance", "performance"),
       { text: "Changelog", link: "/CHANGELOG" },
     ],

@@ -1,6 +1,7 @@
 import { writeFile } from "node:fs/promises";
+import { checkFile } from "../linearizability/check-file.ts";
 import { stopSignal } from "../support/stop-signal.ts";
-import { type ChaosOptions, readOptions, usage } from "./options.ts";
+import { checkedFile, readOptions, usage } from "./options.ts";
 import { faultKinds } from "./plan.ts";
 import { faultsOf, reportLines } from "./report.ts";
 import { runChaos } from "./run.ts";
@@ -11,9 +12,10 @@ function say(line: string): void {
 
 /** Runs and reports; a signal ends the run after its current step. Returns the exit code. */
 async function main(args: readonly string[]): Promise<number> {
-  const stopping = stopSignal();
-  const options = optionsOf(args);
+  const options = understood(() => checkedFile(args) ?? readOptions(args, Object.keys(faultKinds)));
   if (options === undefined) return 2;
+  if (typeof options === "string") return await checkHistory(options);
+  const stopping = stopSignal();
   const { minutes, seed, wanMs } = options;
   say(`chaos: ${minutes} minutes, seed ${seed}, ${wanMs} ms each way between the regions`);
   const report = await runChaos(options, say, stopping);
@@ -26,9 +28,19 @@ async function main(args: readonly string[]): Promise<number> {
   return faults.length === 0 ? 0 : 1;
 }
 
-function optionsOf(args: readonly string[]): ChaosOptions | undefined {
+async function checkHistory(path: string): Promise<number> {
   try {
-    return readOptions(args, Object.keys(faultKinds));
+    return await checkFile(path, say);
+  } catch (error) {
+    process.stderr.write(`chaos: ${(error as Error).message}\n`);
+    return 2;
+  }
+}
+
+/** What the command line asks for; says so if it does not fit. */
+function understood<Asked>(read: () => Asked): Asked | undefined {
+  try {
+    return read();
   } catch (error) {
     process.stderr.write(`chaos: ${(error as Error).message}\n${usage}\n`);
     return undefined;

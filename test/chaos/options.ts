@@ -18,13 +18,22 @@ export interface ChaosOptions {
 }
 
 export const usage = `usage: npm run chaos -- [--minutes M] [--seed N] [--json FILE] [--wan MS] [--workers N] [--only KIND[,KIND]] [--other FILE]
+       npm run chaos -- --check FILE
   --minutes M     how long (default 10)
   --seed N        the same seed makes the same faults in the same order (default 1)
   --json FILE     the report as JSON
+  --check FILE    runs nothing; decides whether such a history is linearizable
   --wan MS        delay each way between the regions (default 40)
   --workers N     vCenter-like clients at the same time (default 4)
   --only KIND     only faults of these kinds
   --other FILE    a bundle of another version, for the kind replace-node`;
+
+/** Whether to check a history instead of a run: the file, if so. Nothing may be asked for besides. */
+export function checkedFile(args: readonly string[]): string | undefined {
+  if (!args.some((arg) => arg === "--check" || arg.startsWith("--check="))) return undefined;
+  const { values } = parseArgs({ args: [...args], options: { check: { type: "string" } } });
+  return values.check;
+}
 
 /** Reads the command line; throws a `RangeError` or Node's own error with what is wrong with it. */
 export function readOptions(args: readonly string[], kinds: readonly string[]): ChaosOptions {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { Gaps, longest, longestByFault, type Made } from "./gaps.ts";
-import { readOptions } from "./options.ts";
+import { checkedFile, readOptions } from "./options.ts";
 import { type FaultKind, faultKinds, planOf, type Step } from "./plan.ts";
 import { type ChaosReport, countViolations, faultsOf } from "./report.ts";
 import { Sharing } from "./sharing.ts";
@@ -148,6 +148,8 @@ test.each([
   [["--only", "cut,earthquake"], /no earthquake/],
   [["--seed", "-1"], /seed/],
   [["--fast"], /fast/],
+  [["--check", "a", "--seed", "1"], /--seed/],
+  [["--check"], /--check/],
 ])("the command line refuses %j", (args, expected) => {
-  expect(() => readOptions(args, kinds)).toThrow(expected);
+  expect(() => checkedFile(args) ?? readOptions(args, kinds)).toThrow(expected);
 });
