@@ -52,6 +52,8 @@ async function look(
   const moment = { node, region, beganMs, endedMs: performance.now() };
   return entries.map((entry, place) => {
     const seen = looks[place];
-    return seen !== undefined && noteLook(history, entry, seen, moment, true);
+    if (seen === undefined) return false;
+    history.recorder.look(`reader at ${node}`, entry.id, seen, moment);
+    return noteLook(history, entry, seen, moment, true);
   });
 }

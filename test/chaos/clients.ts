@@ -136,6 +136,13 @@ export function isRefused({ status, reason }: ResponseItem): boolean {
   return status !== "Success" && reason === "GeneralFailure";
 }
 
+/** Why the server refused; undefined where it did not, or cannot tell. */
+export function reasonOf(error: unknown): string | undefined {
+  const isAnswer = error instanceof KmipClientError || error instanceof UnexpectedAnswer;
+  const reason = isAnswer ? error.reason : undefined;
+  return reason === "GeneralFailure" ? undefined : reason;
+}
+
 function kindOf(error: unknown): string {
   if (error instanceof ConnectionError) return error.failure;
   if (error instanceof KmipClientError) return error.reason ?? error.status;

@@ -1,5 +1,6 @@
 import type { RegionName } from "../support/two-regions.ts";
 import type { Intervals } from "./intervals.ts";
+import { Recorder } from "./recorder.ts";
 
 /** The rank of a destroyed object; see `rankOf`. */
 const destroyed = 4;
@@ -49,6 +50,10 @@ export const violationKinds = [
   /** An answer that no fault excuses. */
   "wrongAnswer",
   "notRecovered",
+  /** Answers about an object that no order of the operations explains. */
+  "notLinearizable",
+  /** Too many orders to try: nobody knows whether one of them explains the answers. */
+  "undecided",
 ] as const;
 export type ViolationKind = (typeof violationKinds)[number];
 
@@ -75,6 +80,7 @@ type Suspicion = (circumstances: Circumstances) => Violation | undefined;
 /** Everything that clients were answered, and the contradictions in it. */
 export class History {
   readonly entries = new Map<string, Entry>();
+  readonly recorder = new Recorder();
   readonly #violations: Violation[] = [];
   readonly #suspicions: Suspicion[] = [];
   readonly #acknowledged: Moment[] = [];

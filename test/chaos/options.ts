@@ -11,17 +11,20 @@ export interface ChaosOptions {
   readonly workers: number;
   /** Only faults of these kinds; empty means all. */
   readonly only: readonly string[];
+  /** Where the clients' history is written. */
+  readonly history?: string | undefined;
   /** The program of another version, to which nodes change and back (`replace-node`). */
   readonly other: string | undefined;
   /** The run goes on until it made so many steps, and both regions acknowledged so many changes. */
   readonly atLeast?: { readonly steps: number; readonly shared: number };
 }
 
-export const usage = `usage: npm run chaos -- [--minutes M] [--seed N] [--json FILE] [--wan MS] [--workers N] [--only KIND[,KIND]] [--other FILE]
+export const usage = `usage: npm run chaos -- [--minutes M] [--seed N] [--json FILE] [--history FILE] [--wan MS] [--workers N] [--only KIND[,KIND]] [--other FILE]
        npm run chaos -- --check FILE
   --minutes M     how long (default 10)
   --seed N        the same seed makes the same faults in the same order (default 1)
   --json FILE     the report as JSON
+  --history FILE  every operation of the clients, as docs/histories.md describes
   --check FILE    runs nothing; decides whether such a history is linearizable
   --wan MS        delay each way between the regions (default 40)
   --workers N     vCenter-like clients at the same time (default 4)
@@ -43,6 +46,7 @@ export function readOptions(args: readonly string[], kinds: readonly string[]): 
       minutes: { type: "string", default: "10" },
       seed: { type: "string", default: "1" },
       json: { type: "string" },
+      history: { type: "string" },
       wan: { type: "string", default: "40" },
       workers: { type: "string", default: "4" },
       only: { type: "string", multiple: true, default: [] },
@@ -58,6 +62,7 @@ export function readOptions(args: readonly string[], kinds: readonly string[]): 
     minutes: numberOf("--minutes", values.minutes, 0.2, 1440),
     seed: numberOf("--seed", values.seed, 0, 2 ** 32),
     json: values.json,
+    history: values.history,
     wanMs: numberOf("--wan", values.wan, 0, 1000),
     workers: numberOf("--workers", values.workers, 1, 64),
     only,

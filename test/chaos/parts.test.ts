@@ -110,6 +110,7 @@ describe("verdict", () => {
     operations: {},
     acknowledgedShared: 1,
     acknowledgedAlone: 0,
+    linearizability: { objects: 1, operations: 1 },
     aloneRecords: 0,
     violations: countViolations([]),
     violationTexts: [],

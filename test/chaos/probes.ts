@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { createKey, keyBytes } from "../support/keys.ts";
-import { type Clients, digestOf, type Patience } from "./clients.ts";
+import { type Clients, digestOf, type Endpoint, type Patience } from "./clients.ts";
 import type { Gap, Gaps } from "./gaps.ts";
 import type { Entry, History } from "./history.ts";
 
@@ -41,7 +41,9 @@ export class Probes {
       const endpoint = endpoints[turn % endpoints.length];
       if (endpoint === undefined) return;
       const done =
-        kind === "write" ? await this.#write(endpoint) : await this.#read(endpoint, known);
+        kind === "write"
+          ? await this.#write(name, endpoint)
+          : await this.#read(name, endpoint, known);
       if (done) this.#gaps.succeeded(name, kind, performance.now());
       failed = done ? 0 : failed + 1;
       // It tries the other endpoints at once before it rests.
@@ -49,16 +51,19 @@ export class Probes {
     }
   }
 
-  async #write(endpoint: Clients["endpoints"][number]): Promise<boolean> {
+  async #write(name: string, endpoint: Endpoint): Promise<boolean> {
     const outcome = await this.#clients.plain("Create", endpoint, createKey, patience);
-    if (outcome.kind === "done") this.#history.created(outcome.answer, outcome.moment);
-    return outcome.kind === "done";
+    if (outcome.kind !== "done") return false;
+    this.#history.created(outcome.answer, outcome.moment);
+    this.#history.recorder.outcome(name, outcome.answer, { operation: "Create" }, outcome);
+    return true;
   }
 
-  async #read(endpoint: Clients["endpoints"][number], known: Entry): Promise<boolean> {
+  async #read(name: string, endpoint: Endpoint, known: Entry): Promise<boolean> {
     const get = (client: Parameters<typeof keyBytes>[0]) => keyBytes(client, known.id);
     const outcome = await this.#clients.plain("Get", endpoint, get, patience);
     if (outcome.kind === "notFound") this.#history.notFound(known, outcome.moment, false);
+    this.#history.recorder.got(name, known.id, outcome);
     if (outcome.kind !== "done") return false;
     this.#history.sawBytes(known, digestOf(outcome.answer), outcome.moment);
     return true;

@@ -19,6 +19,8 @@ export interface ChaosReport {
   readonly acknowledgedShared: number;
   /** An upper bound: changes for which it is not certain that both regions acknowledged them. */
   readonly acknowledgedAlone: number;
+  /** What was checked for an order that explains all answers. */
+  readonly linearizability: { readonly objects: number; readonly operations: number };
   /** Records that the nodes counted as acknowledged by one region alone. */
   readonly aloneRecords: number;
   /** Broken promises; every one must be 0. */
@@ -83,6 +85,7 @@ export function reportLines(report: ChaosReport): readonly string[] {
   return [
     `${report.steps} steps, ${report.objects} objects; acknowledged by both regions ${report.acknowledgedShared}, perhaps by one alone ${report.acknowledgedAlone}; records that the nodes counted as alone ${report.aloneRecords}`,
     `operations: ${operations.join("; ")}`,
+    `looked for an order of ${report.linearizability.operations} operations on ${report.linearizability.objects} objects; not linearizable ${report.violations.notLinearizable}, undecided ${report.violations.undecided}`,
     `longest gap: ${gaps(longestGap)}; this program itself did not run for ${report.stallMs} ms`,
     ...Object.entries(faults).map(([kind, count]) => {
       const recovery = recoveryMs[kind];

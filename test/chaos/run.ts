@@ -2,6 +2,8 @@ import { loadavg } from "node:os";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { until } from "@holdfast/testing";
+import { writeHistory } from "../linearizability/history-file.ts";
+import { type Judgement, judge } from "../linearizability/judge.ts";
 import { createKey, keyBytes } from "../support/keys.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { type RegionName, startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
@@ -108,9 +110,21 @@ class Run {
     });
     this.#delay.disable();
     await this.end();
+    await this.#converge();
     this.#say(`reading ${this.#history.entries.size} objects at every endpoint`);
     await checkAll(this.#clients.endpoints, this.#history);
-    return this.#report();
+    return await this.#report();
+  }
+
+  /** From now on both regions must show every acknowledged change. */
+  async #converge(): Promise<void> {
+    if (this.#gaveUp) return;
+    try {
+      await caughtUp(this.#both, recoveryMaxMs);
+      this.#history.recorder.converged();
+    } catch (error) {
+      this.#history.violation("notRecovered", `in the end: ${(error as Error).message}`);
+    }
   }
 
   /** Ends load, probes and monitor. */
@@ -150,6 +164,10 @@ class Run {
     if (made.kind !== "done") throw new Error("the first key could not be made");
     const entry = this.#history.created(made.answer.id, made.moment);
     entry.bytes = digestOf(made.answer.bytes);
+    const { recorder } = this.#history;
+    const { id, bytes } = made.answer;
+    recorder.outcome("first", id, { operation: "Create" }, made);
+    recorder.got("first", id, { ...made, answer: bytes });
     return entry;
   }
 
@@ -227,14 +245,28 @@ class Run {
     if (entry === undefined) return;
     const endpoints = this.#clients.endpoints.filter((one) => one.region === region);
     await Promise.all(
-      endpoints.map((endpoint) => readAt(this.#clients, this.#history, entry, endpoint)),
+      endpoints.map((endpoint) => {
+        const asker = { client: `looker at ${endpoint.node}`, endpoint };
+        return readAt(this.#clients, this.#history, entry, asker);
+      }),
     );
   }
 
-  #report(): ChaosReport {
+  /** Whether some order explains all answers. */
+  async #linearizability(): Promise<Judgement> {
+    const history = this.#history.recorder.history(this.#monitor.circumstances);
+    if (this.#options.history !== undefined) await writeHistory(this.#options.history, history);
+    const judgement = judge(history);
+    for (const text of judgement.violations) this.#history.violation("notLinearizable", text);
+    for (const text of judgement.undecided) this.#history.violation("undecided", text);
+    return judgement;
+  }
+
+  async #report(): Promise<ChaosReport> {
     const { seed, minutes, wanMs } = this.#options;
     const circumstances = this.#monitor.circumstances;
     const { shared, alone } = this.#history.acknowledged(circumstances);
+    const { objects, operations } = await this.#linearizability();
     const violations = this.#history.judge(circumstances);
     const gaps = this.#gaps.all;
     return {
@@ -249,6 +281,7 @@ class Run {
       operations: Object.fromEntries([...this.#clients.operations].sort()),
       acknowledgedShared: shared,
       acknowledgedAlone: alone,
+      linearizability: { objects, operations },
       aloneRecords: this.#monitor.aloneRecords,
       violations: countViolations(violations),
       violationTexts: violations.slice(0, textsMax).map(({ kind, text }) => `${kind}: ${text}`),

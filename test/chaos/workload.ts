@@ -6,8 +6,9 @@ import type { VcenterSession } from "@holdfast/workbench";
 import { hexOf, look, stateIn } from "../support/keys.ts";
 import { rankOf } from "../support/ledger.ts";
 import { seeded } from "../support/random.ts";
-import { type Clients, digestOf, type Endpoint, isRefused, type Outcome } from "./clients.ts";
+import { type Clients, digestOf, isRefused, type Outcome } from "./clients.ts";
 import type { Entry, History, Moment } from "./history.ts";
+import type { Asked, Asker } from "./recorder.ts";
 
 const ranks = {
   active: rankOf("Active"),
@@ -32,7 +33,7 @@ export class Workload {
     this.#clients = clients;
     this.#history = history;
     this.#random = seeded(seed);
-    this.#workers = Array.from({ length: workers }, () => this.#work());
+    this.#workers = Array.from({ length: workers }, (_, at) => this.#work(`worker ${at + 1}`));
   }
 
   /** Any completed object. */
@@ -46,25 +47,31 @@ export class Workload {
     await Promise.all(this.#workers);
   }
 
-  async #work(): Promise<void> {
+  async #work(client: string): Promise<void> {
     while (!this.#stopped) {
       const dice = this.#random();
       const entry = this.any(this.#random());
-      if (entry === undefined || dice < 0.4) await this.#newKey();
-      else if (dice < 0.85) await readAt(this.#clients, this.#history, entry, this.#clients.next());
-      else await this.#move(entry);
+      if (entry === undefined || dice < 0.4) await this.#newKey(client);
+      else if (dice < 0.85) {
+        const asker = { client, endpoint: this.#clients.next() };
+        await readAt(this.#clients, this.#history, entry, asker);
+      } else await this.#move(client, entry);
       await sleep(restMs);
     }
   }
 
   /** Tries endpoint after endpoint until one succeeds; undefined if it gives up. */
   async #persist<Answer>(
+    client: string,
     name: string,
     entry: Entry | undefined,
-    work: (session: VcenterSession) => Promise<Answer>,
+    work: (session: VcenterSession, asker: Asker) => Promise<Answer>,
   ): Promise<{ readonly answer: Answer; readonly moment: Moment } | undefined> {
     for (let left = triesMax; left > 0 && !this.#stopped; left--) {
-      const outcome = await this.#clients.vcenter(name, this.#clients.next(), work);
+      const asker = { client, endpoint: this.#clients.next() };
+      const outcome = await this.#clients.vcenter(name, asker.endpoint, (session) =>
+        work(session, asker),
+      );
       if (outcome.kind === "done") return outcome;
       if (outcome.kind === "notFound" && entry !== undefined) {
         this.#history.notFound(entry, outcome.moment, false);
@@ -75,56 +82,117 @@ export class Workload {
     return undefined;
   }
 
-  async #newKey(): Promise<void> {
+  async #newKey(client: string): Promise<void> {
     const history = this.#history;
-    const made = await this.#persist("Create", undefined, (session) => session.create());
+    const made = await this.#persist(client, "Create", undefined, (session) => session.create());
     if (made === undefined) return;
     const id = made.answer;
     const entry = history.created(id, made.moment);
+    history.recorder.outcome(client, id, { operation: "Create" }, { kind: "done", ...made });
     const product = { "x-Vendor": "VMware, Inc.", "x-Product": "VMware vSphere" };
-    if (!(await this.#describe(entry, product))) return;
+    if (!(await this.#describe(client, entry, product))) return;
+    if (!(await this.#activate(client, entry))) return;
+    const machine = { "x-Identifier": randomUUID(), "x-Component": "Virtual Machine" };
+    if (await this.#describe(client, entry, machine)) this.#finished.push(entry);
+  }
+
+  async #activate(client: string, entry: Entry): Promise<boolean> {
+    const { id } = entry;
+    const history = this.#history;
+    const { recorder } = history;
     entry.tried = ranks.active;
     const seen = { bytes: "", state: "" };
-    const activated = await this.#persist("Get and Activate", entry, async (session) => {
-      seen.bytes = await session.get(id);
-      seen.state = await session.state(id);
-      await session.activate(id);
-    });
-    if (activated === undefined) return;
+    const activated = await this.#persist(
+      client,
+      "Get and Activate",
+      entry,
+      async (session, asker) => {
+        const get = () => session.get(id);
+        const look = () => session.state(id);
+        const activate = () => session.activate(id);
+        seen.bytes = await recorder.watch(asker, id, { operation: "Get" }, get, (digest) => ({
+          digest,
+        }));
+        const looked = { operation: "GetAttributes" } as const;
+        seen.state = await recorder.watch(asker, id, looked, look, (state) => ({
+          state,
+        }));
+        await recorder.watch(asker, id, { operation: "Activate" }, activate);
+      },
+    );
+    if (activated === undefined) return false;
     history.sawBytes(entry, seen.bytes, activated.moment);
     history.sawState(entry, rankOf(seen.state as never), activated.moment);
     history.reached(entry, ranks.active, activated.moment);
-    const machine = { "x-Identifier": randomUUID(), "x-Component": "Virtual Machine" };
-    if (await this.#describe(entry, machine)) this.#finished.push(entry);
+    return true;
   }
 
-  async #describe(entry: Entry, values: Readonly<Record<string, string>>): Promise<boolean> {
-    const described = await this.#persist("AddAttribute", entry, async (session) => {
+  async #describe(
+    client: string,
+    entry: Entry,
+    values: Readonly<Record<string, string>>,
+  ): Promise<boolean> {
+    const { id } = entry;
+    const { recorder } = this.#history;
+    const described = await this.#persist(client, "AddAttribute", entry, async (session, asker) => {
       const lacking: [string, string][] = [];
       for (const [name, value] of Object.entries(values)) {
-        if ((await session.count(entry.id, name)) === 0) lacking.push([name, value]);
+        const count = () => session.count(id, name);
+        const looked = { operation: "GetAttributes" } as const;
+        const found = await recorder.watch(asker, id, looked, count, (many) => ({
+          attributes: { [name]: many === 0 ? [] : [value] },
+        }));
+        if (found === 0) lacking.push([name, value]);
       }
-      if (lacking.length > 0) await session.addAttributes(entry.id, Object.fromEntries(lacking));
+      if (lacking.length > 0) await this.#add(session, asker, id, lacking);
     });
     if (described === undefined) return false;
     this.#history.changed(described.moment);
     return true;
   }
 
+  /** Adds values in one message; where that fails, it is not known which were added. */
+  async #add(
+    session: VcenterSession,
+    { client, endpoint: { node, region } }: Asker,
+    id: string,
+    values: readonly (readonly [string, string])[],
+  ): Promise<void> {
+    const beganMs = performance.now();
+    const note = (outcome: "done" | "unknown"): void => {
+      const moment = { node, region, beganMs, endedMs: performance.now() };
+      for (const [attribute, value] of values) {
+        const content = { operation: "AddAttribute", attribute, value, outcome } as const;
+        this.#history.recorder.note(client, id, moment, content);
+      }
+    };
+    try {
+      await session.addAttributes(id, Object.fromEntries(values));
+      note("done");
+    } catch (error) {
+      note("unknown");
+      throw error;
+    }
+  }
+
   /** Compromises a key, or destroys a compromised one; once, since a lost answer proves nothing. */
-  async #move(entry: Entry): Promise<void> {
+  async #move(client: string, entry: Entry): Promise<void> {
     if (entry.held || entry.destroyed) return;
     const uniqueIdentifier = entry.id;
     const isCompromised = entry.tried >= ranks.compromised;
     const to = isCompromised ? ranks.destroyed : ranks.compromised;
     entry.held = true;
     entry.tried = to;
-    const send = (client: KmipClient) =>
+    const send = (session: KmipClient) =>
       isCompromised
-        ? client.destroy({ uniqueIdentifier })
-        : client.revoke({ uniqueIdentifier, revocationReason: { code: "KeyCompromise" } });
+        ? session.destroy({ uniqueIdentifier })
+        : session.revoke({ uniqueIdentifier, revocationReason: { code: "KeyCompromise" } });
     const name = isCompromised ? "Destroy" : "Revoke";
     const outcome: Outcome<unknown> = await this.#clients.plain(name, this.#clients.next(), send);
+    const asked: Asked = isCompromised
+      ? { operation: "Destroy" }
+      : { operation: "Revoke", compromise: true };
+    this.#history.recorder.outcome(client, entry.id, asked, outcome);
     if (outcome.kind === "notFound") this.#history.notFound(entry, outcome.moment, false);
     // Destroy is denied only for an Active key: this endpoint does not know the compromise yet.
     if (outcome.kind === "denied" && isCompromised) {
@@ -143,12 +211,12 @@ export async function readAt(
   clients: Clients,
   history: History,
   entry: Entry,
-  endpoint: Endpoint,
-  inTheEnd = false,
+  { client, endpoint }: Asker,
 ): Promise<boolean> {
-  const outcome = await clients.plain("Get", endpoint, (client) => look(client, entry.id));
+  const outcome = await clients.plain("Get", endpoint, (session) => look(session, entry.id));
   if (outcome.kind !== "done") return false;
-  return noteLook(history, entry, outcome.answer, outcome.moment, inTheEnd);
+  history.recorder.look(client, entry.id, outcome.answer, outcome.moment);
+  return noteLook(history, entry, outcome.answer, outcome.moment, false);
 }
 
 /** Records what a read of an object showed; false if a part was not answered. */

@@ -1,0 +1,96 @@
+import { KmipClientError } from "@holdfast/client";
+import { expect, test } from "vitest";
+import { judge } from "../linearizability/judge.ts";
+import type { Circumstances, Moment } from "./history.ts";
+import { Intervals } from "./intervals.ts";
+import { Recorder } from "./recorder.ts";
+
+/** Changes until 100 are shared; region a is disturbed from 200 to 300. */
+function circumstances(emptiedMs: readonly number[] = []): Circumstances {
+  const a = new Intervals();
+  a.add(200, 300);
+  return {
+    shared: (_, toMs) => toMs <= 100,
+    disturbed: { a, b: new Intervals() },
+    emptied: { a: emptiedMs, b: [] },
+    isolated: new Intervals(),
+  };
+}
+
+function at(node: string, beganMs: number): Moment {
+  const region = node.startsWith("a") ? "a" : "b";
+  return { node, region, beganMs, endedMs: beganMs + 1 };
+}
+
+const done = (moment: Moment) => ({ kind: "done", answer: undefined, moment }) as const;
+const failed = (moment: Moment) => ({ kind: "failed", moment }) as const;
+
+test("knows the store and who acknowledged only where that is certain", () => {
+  const recorder = new Recorder();
+  const outcome = (moment: Moment) =>
+    recorder.outcome("c", "k", { operation: "Revoke", compromise: true }, done(moment));
+  for (const moment of [at("a1", 10), at("a1", 150), at("a1", 250)]) outcome(moment);
+  recorder.outcome("c", "k", { operation: "Destroy" }, done(at("a1", 260)));
+  recorder.outcome("c", "k", { operation: "Destroy" }, failed(at("b1", 270)));
+  const { operations, events } = recorder.history(circumstances([400]));
+  const short = operations.map((one) => [
+    one.store,
+    one.outcome,
+    "acknowledged" in one ? one.acknowledged : undefined,
+  ]);
+  expect(short).toEqual([
+    ["a", "done", ["a", "b"]],
+    ["a", "done", ["a"]],
+    [undefined, "done", []],
+    [undefined, "done", ["a", "b"]],
+    ["b", "unknown", undefined],
+  ]);
+  expect(events).toEqual([{ event: "storeLost", region: "a", at: 400, levelAt: 400 }]);
+});
+
+test("an Activate that may only have found the work of an earlier one is not shared for certain", () => {
+  const recorder = new Recorder();
+  const activate = { operation: "Activate" } as const;
+  recorder.outcome("c", "k", activate, failed(at("a1", 10)));
+  recorder.outcome("c", "k", activate, done(at("b1", 20)));
+  recorder.outcome("c", "other", activate, done(at("b1", 20)));
+  const told = recorder
+    .history(circumstances())
+    .operations.flatMap((one) => ("acknowledged" in one ? [one.acknowledged] : []));
+  expect(told).toEqual([["b"], ["a", "b"]]);
+});
+
+test("watches a request: done, refused, and not known", async () => {
+  const recorder = new Recorder();
+  const target = { host: "h", port: 1 } as never;
+  const asker = { client: "c", endpoint: { node: "a1", region: "a", target } } as const;
+  const watch = (work: () => Promise<string>) =>
+    recorder.watch(asker, "k", { operation: "Get" }, work, (digest) => ({ digest }));
+  await watch(async () => "d");
+  for (const reason of ["ObjectDestroyed", "GeneralFailure"]) {
+    const failure = { operation: "Get", status: "OperationFailed", reason, message: "" } as const;
+    const error = new KmipClientError(failure);
+    const rejected = () => Promise.reject(error);
+    await expect(watch(rejected)).rejects.toBe(error);
+  }
+  const { operations } = recorder.history(circumstances());
+  expect(operations).toMatchObject([
+    { operation: "Get", object: "k", client: "c", node: "a1", outcome: "done", digest: "d" },
+    { outcome: "refused", reason: "ObjectDestroyed" },
+    { outcome: "unknown" },
+  ]);
+});
+
+test("a shared change that an endpoint does not show is found", () => {
+  const recorder = new Recorder();
+  recorder.outcome("c", "k", { operation: "Create" }, done(at("a1", 10)));
+  recorder.outcome("c", "k", { operation: "Activate" }, done(at("a1", 20)));
+  const look = { operation: "GetAttributes", outcome: "done" } as const;
+  recorder.note("r", "k", at("b1", 30), { ...look, state: "Active" });
+  expect(judge(recorder.history(circumstances())).violations).toEqual([]);
+  recorder.note("r", "k", at("b1", 40), { ...look, state: "PreActive" });
+  expect(judge(recorder.history(circumstances())).violations).toEqual([
+    expect.stringMatching(/^object k in the store of region b: no order explains GetAttributes/),
+    expect.stringMatching(/^object k at any endpoint: no order explains GetAttributes by r at b1/),
+  ]);
+});

@@ -1,0 +1,152 @@
+import type { Response, ResponseItem } from "@holdfast/kmip";
+import {
+  type ClientHistory,
+  isChange,
+  type Operation,
+  type StoreEvent,
+} from "../linearizability/operation.ts";
+import { hexOf, type Look, stateIn } from "../support/keys.ts";
+import { regionNames } from "../support/two-regions.ts";
+import { digestOf, type Endpoint, isRefused, type Outcome, reasonOf } from "./clients.ts";
+import type { Circumstances, Moment } from "./history.ts";
+
+/** What is known of a request only when the run is over, or follows from who asked when. */
+type Later = "object" | "client" | "node" | "region" | "store" | "call" | "return" | "acknowledged";
+type Without<One, Names extends PropertyKey> = One extends unknown ? Omit<One, Names> : never;
+type Content = Without<Operation, Later>;
+/** What is asked, without what came of it. */
+export type Asked = Without<Content, "outcome" | "reason">;
+
+/** Who asks, and where. */
+export interface Asker {
+  readonly client: string;
+  readonly endpoint: Endpoint;
+}
+
+/** Notes every request of the clients, for the check that some order explains all answers. */
+export class Recorder {
+  readonly #operations: Operation[] = [];
+  readonly #convergedMs: number[] = [];
+
+  /** Notes one request and what came of it. */
+  note(client: string, object: string, moment: Moment, content: Content): void {
+    const { node, region, beganMs, endedMs } = moment;
+    const who = { object, client, node, region, call: beganMs, return: endedMs };
+    this.#operations.push({ ...content, ...who } as Operation);
+  }
+
+  /** Notes a task that is one request. */
+  outcome(client: string, object: string, asked: Asked, outcome: Outcome<unknown>): void {
+    const came = cameOf[outcome.kind];
+    this.note(client, object, outcome.moment, { ...asked, ...came } as Content);
+  }
+
+  /** Notes a Get of key bytes. */
+  got(client: string, object: string, outcome: Outcome<string>): void {
+    const shown = outcome.kind === "done" ? { digest: digestOf(outcome.answer) } : {};
+    const content = { operation: "Get", ...cameOf[outcome.kind], ...shown } as const;
+    this.note(client, object, outcome.moment, content);
+  }
+
+  /** Carries out a request that is one of several of a task, and notes it. */
+  async watch<Answer>(
+    { client, endpoint: { node, region } }: Asker,
+    object: string,
+    asked: Asked,
+    work: () => Promise<Answer>,
+    shown: (answer: Answer) => object = () => ({}),
+  ): Promise<Answer> {
+    const beganMs = performance.now();
+    const note = (content: object): void => {
+      const moment = { node, region, beganMs, endedMs: performance.now() };
+      this.note(client, object, moment, { ...asked, ...content } as Content);
+    };
+    try {
+      const answer = await work();
+      note({ outcome: "done", ...shown(answer) });
+      return answer;
+    } catch (error) {
+      const reason = reasonOf(error);
+      note(reason === undefined ? { outcome: "unknown" } : { outcome: "refused", reason });
+      throw error;
+    }
+  }
+
+  /** Notes what a look showed. */
+  look(client: string, object: string, { state, key }: Look, moment: Moment): void {
+    this.#item(client, object, moment, state, "GetAttributes", (payload) => ({
+      state: stateIn(payload as Response<"GetAttributes">),
+    }));
+    this.#item(client, object, moment, key, "Get", (payload) => ({
+      digest: digestOf(hexOf(payload as Response<"Get">)),
+    }));
+  }
+
+  /** Both regions have everything that either had acknowledged. */
+  converged(): void {
+    this.#convergedMs.push(performance.now());
+  }
+
+  /** The history, when the circumstances of all of it are known. */
+  history(circumstances: Circumstances): ClientHistory {
+    const doubtful = new Set<string>();
+    const operations = this.#operations
+      .toSorted((one, other) => one.call - other.call)
+      .map((one): Operation => {
+        const found = withStores(one, circumstances, doubtful.has(one.object));
+        // One that finds it done already says as much as the one that did it, which may have been alone.
+        if (one.operation === "Activate" && one.outcome === "unknown") doubtful.add(one.object);
+        return found;
+      });
+    const converged = this.#convergedMs.map((at): StoreEvent => ({ event: "converged", at }));
+    const lost = regionNames.flatMap((region) =>
+      // It is not served from before it is level: the other region is in reach.
+      circumstances.emptied[region].map(
+        (at): StoreEvent => ({ event: "storeLost", region, at, levelAt: at }),
+      ),
+    );
+    return { regions: regionNames, operations, events: [...converged, ...lost] };
+  }
+
+  #item(
+    client: string,
+    object: string,
+    moment: Moment,
+    item: ResponseItem,
+    operation: "GetAttributes" | "Get",
+    shown: (payload: unknown) => object,
+  ): void {
+    if (isRefused(item)) return;
+    const { status, reason = "none", payload } = item;
+    const came =
+      status === "Success"
+        ? { outcome: "done", ...shown(payload) }
+        : { outcome: "refused", reason };
+    this.note(client, object, moment, { operation, ...came } as Content);
+  }
+}
+
+const cameOf = {
+  done: { outcome: "done" },
+  failed: { outcome: "unknown" },
+  notFound: { outcome: "refused", reason: "ItemNotFound" },
+  denied: { outcome: "refused", reason: "PermissionDenied" },
+} as const;
+
+/** An operation with the store that served it, and the regions that acknowledged it, as far as they are certain. */
+function withStores(
+  one: Operation,
+  { disturbed, shared }: Circumstances,
+  isDoubtful: boolean,
+): Operation {
+  const { call, return: returned = call } = one;
+  const region = regionNames.find((name) => name === one.region);
+  const isOwn = region !== undefined && !disturbed[region].touches(call, returned);
+  const store = isOwn ? { store: region } : {};
+  if (!isChange(one) || one.outcome !== "done") return { ...one, ...store };
+  const isShared = shared(call, returned) && !(one.operation === "Activate" && isDoubtful);
+  // Destroy is done in both regions, or not at all.
+  const acknowledged =
+    isShared || one.operation === "Destroy" ? [...regionNames] : isOwn ? [region] : [];
+  return { ...one, ...store, acknowledged };
+}
