@@ -1,7 +1,7 @@
 import {
   type ChangeOperation,
   type ClientHistory,
-  isChange,
+  mayBeMade,
   type StoreEvent,
 } from "./operation.ts";
 
@@ -22,7 +22,7 @@ export class ChangeTimes {
     this.losses = inOrder.filter((one) => one.event === "storeLost");
     this.#convergedMs = inOrder.filter((one) => one.event === "converged").map(({ at }) => at);
     this.#regions = regions;
-    this.changes = operations.filter(isChange).filter(({ outcome }) => outcome !== "refused");
+    this.changes = operations.filter(mayBeMade);
     this.#sets = this.changes.filter((one) => one.operation === "SetAttribute");
   }
 

@@ -26,6 +26,7 @@ const register: Model<State, Step> = {
   needs: (step, earlier) =>
     step.kind === "read" &&
     (earlier.kind === "write" ? step.value === earlier.value : earlier.kind === "raise"),
+  areOrdered: (one, other) => one.kind !== "raise" && other.kind !== "raise",
   isSettled: ({ kind }) => kind !== "write",
 };
 

@@ -7,8 +7,10 @@ export interface Model<State, Step> {
   readonly key: (state: State) => string;
   /** Equal for steps that do the same in every state. */
   readonly name: (step: Step) => string;
-  /** Whether `step` may be possible only after `earlier`. A step that may never have happened is tried only if so. */
+  /** Whether `step` may be possible only after `earlier`. */
   readonly needs: (step: Step, earlier: Step) => boolean;
+  /** Whether the order of two changes matters, where neither needs the other. */
+  readonly areOrdered: (one: Step, other: Step) => boolean;
   /** Whether a step that changes nothing now would change nothing later either. */
   readonly isSettled: (step: Step) => boolean;
 }
@@ -184,24 +186,31 @@ class Search<State, Step> {
     });
   }
 
-  /** Pending operations that have to be tried before the goal. */
+  /** Pending operations that have to be tried before the goal; all others can wait. */
   #candidates({ early, spent }: Configuration<State>, goal: number): Numbers {
-    const left = [...this.#pending].filter((at) => !early.includes(at) && !spent.includes(at));
-    const certain = left.filter((at) => !this.#of(at).optional);
+    const isLeft = (at: number): boolean =>
+      at !== goal && !early.includes(at) && !spent.includes(at);
+    const left = [...this.#pending].filter(isLeft);
+    const certain = [...left.filter((at) => !this.#of(at).optional), goal];
     const names = new Set<string>();
-    const optional = left.filter((at) => {
-      const { step, returnMs } = this.#of(at);
-      if (!this.#of(at).optional || at === goal) return false;
-      const isNeeded = [...certain, goal].some((by) => this.#model.needs(this.#of(by).step, step));
-      if (!isNeeded) return false;
-      if (Number.isFinite(returnMs)) return true;
+    return left.filter((at) => {
+      const { step, optional, returnMs } = this.#of(at);
+      if (!certain.some((by) => by !== at && this.#isBefore(at, by))) return false;
+      if (!optional || Number.isFinite(returnMs)) return true;
       // Of several that do the same, and may do it at any time, the first is as good as any.
       const name = this.#model.name(step);
       if (names.has(name)) return false;
       names.add(name);
       return true;
     });
-    return [...certain.filter((at) => at !== goal), ...optional];
+  }
+
+  /** Whether it may make a difference that one operation happens before another. */
+  #isBefore(at: number, by: number): boolean {
+    const { step, optional } = this.#of(at);
+    const { step: next } = this.#of(by);
+    // One that may happen never can also happen later.
+    return this.#model.needs(next, step) || (!optional && this.#model.areOrdered(step, next));
   }
 
   #of(at: number): Timed<Step> {

@@ -1,6 +1,7 @@
 import type { Model } from "./checker.ts";
 import { bits, canHave, type Facts, isDestroyed } from "./lifecycle.ts";
 import {
+  areOrdered,
   isSettled,
   nameOf,
   needs,
@@ -42,6 +43,7 @@ export const commonModel: Model<Common, Step> = {
     `${one.exists} ${one.isDestroyed} ${one.facts} ${one.digest} ${textOfValues(one.attributes)} / ${textOfValues(one.deleted)}`,
   name: nameOf,
   needs,
+  areOrdered,
   isSettled,
 };
 

@@ -116,6 +116,20 @@ const cases: readonly [string, readonly Operation[], readonly StoreEvent[], "leg
       "illegal",
     ],
     [
+      "a refused write that a retry of the node may have made",
+      [
+        ask("a1", 10, 11, {
+          ...add("v"),
+          outcome: "refused",
+          reason: "IllegalOperation",
+          tries: 1,
+        }),
+        ask("a1", 20, 21, look("v")),
+      ],
+      [],
+      "legal",
+    ],
+    [
       "a Destroy without an answer, shown in one region and not in the other",
       [
         ask("a1", 10, undefined, { operation: "Destroy", ...noAnswer }),

@@ -1,6 +1,6 @@
 import { check, type Verdict } from "./checker.ts";
 import { type Common, commonModel, textOfCommon } from "./common-model.ts";
-import { type ClientHistory, isChange, type Operation } from "./operation.ts";
+import { type ClientHistory, isChange, type Operation, type StoreEvent } from "./operation.ts";
 import { type Copy, regionModel, textOfCopy } from "./region-model.ts";
 import { textOfValues } from "./step.ts";
 import { type Placed, type View, viewsOf } from "./views.ts";
@@ -25,7 +25,8 @@ export function judge(history: ClientHistory, budget?: number): Judgement {
   const undecided: string[] = [];
   const objects = Map.groupBy(history.operations, ({ object }) => object);
   for (const [object, operations] of objects) {
-    for (const view of viewsOf({ ...history, operations })) {
+    const events = eventsWithin(operations, history.events);
+    for (const view of viewsOf({ ...history, operations, events })) {
       const title = `object ${object} ${placeOf(view)}`;
       const found = textOf(view, budget);
       if (found === "unknown") undecided.push(`${title}: too many orders to try`);
@@ -33,6 +34,15 @@ export function judge(history: ClientHistory, budget?: number): Judgement {
     }
   }
   return { objects: objects.size, operations: history.operations.length, violations, undecided };
+}
+
+/** Without the losses before its first operation: those took nothing of it. */
+function eventsWithin(
+  operations: readonly Operation[],
+  events: readonly StoreEvent[],
+): readonly StoreEvent[] {
+  const firstMs = operations.reduce((ms, { call }) => Math.min(ms, call), Infinity);
+  return events.filter((one) => one.event !== "storeLost" || (one.levelAt ?? Infinity) >= firstMs);
 }
 
 function placeOf({ region }: View): string {

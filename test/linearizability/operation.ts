@@ -37,7 +37,7 @@ const change = {
   ...common,
   /** Regions that had the change durably before the answer; both for one that is shared. */
   acknowledged: z.array(name).optional(),
-  /** How often the node may have made it, by retries of its own; 1 if absent. */
+  /** How often the node may have made it, by retries of its own. Absent: once if it is done, never if it is refused. */
   tries: z.int().min(1).optional(),
 };
 const value = { attribute: name, value: name };
@@ -91,6 +91,11 @@ export function readRecord(record: unknown): Operation | StoreEvent {
   if (data === undefined) throw new RangeError(textOf(error));
   if ("operation" in data) requireWhole(data);
   return data;
+}
+
+/** Whether it may have changed the object. A node whose first try was made may refuse the second because of it. */
+export function mayBeMade(one: Operation): one is ChangeOperation {
+  return isChange(one) && (one.outcome !== "refused" || one.tries !== undefined);
 }
 
 /** Whether it changes the object when it is done. */

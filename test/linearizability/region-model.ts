@@ -1,6 +1,7 @@
 import type { Model } from "./checker.ts";
 import { bits, type Facts, isPermitted, stateOf } from "./lifecycle.ts";
 import {
+  areOrdered,
   haveSame,
   isSettled,
   nameOf,
@@ -31,6 +32,7 @@ export const regionModel: Model<Copy, Step> = {
     `${exists} ${isListed} ${facts} ${digest} ${textOfValues(attributes)}`,
   name: nameOf,
   needs,
+  areOrdered,
   isSettled,
 };
 

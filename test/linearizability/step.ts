@@ -64,6 +64,19 @@ export function needs(step: Step, change: Step): boolean {
   return isShown === (change.kind !== "delete");
 }
 
+/** Whether the order of two changes of one value matters, or that of a read and what it does not show. */
+export function areOrdered(one: Step, other: Step): boolean {
+  const isRead = (step: Step): boolean => !unaffected.has(step.kind) && step.kind !== "event";
+  if (isRead(one) || isRead(other)) return true;
+  if (!isValue(one) || !isValue(other)) return false;
+  const isSame = one.kind === "set" || other.kind === "set" || one.value === other.value;
+  return one.attribute === other.attribute && isSame;
+}
+
+function isValue(step: Step): step is ValueStep {
+  return step.kind === "add" || step.kind === "delete" || step.kind === "set";
+}
+
 /** Whether it changes nothing later if it changes nothing now: facts stay, values may come again. */
 export function isSettled({ kind }: Step): boolean {
   return kind !== "add" && kind !== "delete" && kind !== "set";

@@ -4,7 +4,7 @@ import type { LifecycleEvent } from "./lifecycle.ts";
 import {
   type ChangeOperation,
   type ClientHistory,
-  isChange,
+  mayBeMade,
   type Operation,
   type State,
 } from "./operation.ts";
@@ -58,7 +58,7 @@ class Viewer {
 
   /** The steps that an operation is in this view; none if it has no part in it. */
   placed(one: Operation): readonly Placed[] {
-    if (isChange(one) && one.outcome !== "refused") return this.#changes(one);
+    if (mayBeMade(one)) return this.#changes(one);
     const step = this.#shown(one);
     if (step === undefined || one.return === undefined) return [];
     const { fromMs, toMs } = this.#epoch;
@@ -76,40 +76,35 @@ class Viewer {
 
   #changes(one: ChangeOperation): readonly Placed[] {
     const step = this.#changeStep(one);
-    const byMs = this.#byMs(one);
-    const place = (placed: Step, returnMs: number, optional: boolean): Placed => ({
-      step: placed,
-      of: one,
-      callMs: one.call,
-      returnMs,
-      optional,
-    });
-    const optional = byMs === Infinity;
     if (step === undefined) return [];
-    if (this.#region === undefined) {
-      // Where it is not certain that both regions have it, every endpoint may show it or not.
-      const isExact = one.operation === "Create" || one.operation === "Destroy";
-      return isExact || !optional ? [place(step, byMs, optional)] : [];
-    }
-    const listedMs = this.#times.byMs(one, this.#region, this.#epoch.fromMs);
-    if (one.operation === "Create" && listedMs > byMs && listedMs < Infinity) {
-      return [place(step, byMs, optional), place({ kind: "list" }, listedMs, false)];
-    }
-    if (one.operation !== "SetAttribute") return [place(step, byMs, optional)];
-    const retries = Array.from({ length: (one.tries ?? 1) - 1 }, () =>
-      place(step, optional ? Infinity : (one.return ?? Infinity), true),
-    );
-    return [place(step, byMs, optional), ...retries];
-  }
-
-  /** When it has happened here for certain; infinite if it may never happen. */
-  #byMs(one: ChangeOperation): number {
     const { fromMs } = this.#epoch;
     // An object exists everywhere as soon as it exists in one region: the others ask before they say "not found".
-    const isCreate = one.operation === "Create";
-    return isCreate
-      ? this.#times.existsByMs(one, fromMs)
-      : this.#times.byMs(one, this.#region, fromMs);
+    const byMs =
+      one.operation === "Create"
+        ? this.#times.existsByMs(one, fromMs)
+        : this.#times.byMs(one, this.#region, fromMs);
+    const placed = { step, of: one, callMs: one.call, returnMs: byMs, optional: byMs === Infinity };
+    return this.#region === undefined
+      ? commonPlaces(placed)
+      : [placedHere(placed), ...this.#more(placed, this.#region)];
+  }
+
+  /** What else a change may be in a region: its arrival in searches, and what retries made of it. */
+  #more(placed: Placed & { readonly of: ChangeOperation }, region: string): readonly Placed[] {
+    const { of, returnMs } = placed;
+    const { operation, tries = 1, return: returnedMs = Infinity } = of;
+    if (operation === "Create") {
+      const listedMs = this.#times.byMs(of, region, this.#epoch.fromMs);
+      const isLate = listedMs > returnMs && listedMs < Infinity;
+      return isLate ? [{ ...placed, step: { kind: "list" }, returnMs: listedMs }] : [];
+    }
+    if (operation !== "SetAttribute") return [];
+    const untilMs = placed.optional ? Infinity : returnedMs;
+    return Array.from({ length: tries - 1 }, () => ({
+      ...placed,
+      returnMs: untilMs,
+      optional: true,
+    }));
   }
 
   #changeStep(one: ChangeOperation): Step | undefined {
@@ -187,6 +182,22 @@ class Viewer {
     }
     return undefined;
   }
+}
+
+/** A change in a region's view. One of a value that arrives later may be lost to another value. */
+function placedHere(placed: Placed): Placed {
+  const { of, returnMs } = placed;
+  const isLate = of.operation === "SetAttribute" && returnMs > (of.return ?? Infinity);
+  return isLate ? { ...placed, returnMs: Infinity, optional: true } : placed;
+}
+
+/** A change in the view of all endpoints: each may show it or not before it is certain that all do. */
+function commonPlaces(placed: Placed): readonly Placed[] {
+  const { of, returnMs, optional } = placed;
+  if (of.operation === "Create" || of.operation === "Destroy") return [placed];
+  if (optional) return [];
+  const isLate = returnMs > (of.return ?? Infinity);
+  return [isLate ? { ...placed, callMs: returnMs } : placed];
 }
 
 /** What must have happened to an object that shows a State. */

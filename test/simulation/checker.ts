@@ -1,4 +1,4 @@
-import { type Change, type ManagedObject, stateValues } from "@holdfast/engine";
+import { type Change, type ManagedObject, type State, stateValues } from "@holdfast/engine";
 import { type Acknowledged, contains, noteOf, rankOf, valuesOf } from "./ledger.ts";
 
 /** The answer to a client. */
@@ -7,11 +7,12 @@ export type Answer =
   /** State and attributes; `material` is the answer to a Get. */
   | {
       readonly kind: "read";
+      readonly state: State;
       readonly rank: number;
       readonly note: string;
       readonly values: readonly string[];
     }
-  | { readonly kind: "material" }
+  | { readonly kind: "material"; readonly digest: string }
   | { readonly kind: "notFound" }
   | { readonly kind: "refused"; readonly reason: string };
 
@@ -69,6 +70,11 @@ export class Checker {
     if (change.kind === "create") return;
     const key = `${change.after.uniqueIdentifier} ${noteOf(change.before.object).text}`;
     this.#successors.set(key, [...(this.#successors.get(key) ?? []), text]);
+  }
+
+  /** How often a commit of a text was begun. */
+  triesOf(text: string): number {
+    return this.#tried.get(text) ?? 0;
   }
 
   /** A change was acknowledged. `before` is the object that it changed. */
@@ -210,7 +216,7 @@ export class Checker {
   /** A text that a write has replaced must not come back. */
   #notReplaced(seen: Observation, note: string): void {
     // A text that was written twice has two positions in the order of writes.
-    if ((this.#tried.get(note) ?? 0) > 1) return;
+    if (this.triesOf(note) > 1) return;
     for (const by of this.#replaced.get(`${seen.id} ${note}`) ?? []) {
       if (this.#mustShow(by, seen)) {
         this.#fail(`${note} is seen, which ${describe(by)} replaced`, seen);
@@ -253,7 +259,7 @@ export class Checker {
     const { store, id, askedMs, answeredMs } = seen;
     if (store === undefined) return;
     // A text that was written twice has two positions in the order of writes.
-    const isOnce = (text: string): boolean => (this.#tried.get(text) ?? 0) <= 1;
+    const isOnce = (text: string): boolean => this.triesOf(text) <= 1;
     const later = this.#successors.get(`${id} ${note}`) ?? [];
     const shown = later.find(
       (text) => isOnce(text) && (this.#notes.get(`${store} ${id} ${text}`) ?? answeredMs) < askedMs,

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import {
   type Change,
   type CommitOptions,
@@ -6,6 +7,7 @@ import {
   type EngineOptions,
   type ManagedObject,
   type ObjectStore,
+  type State,
   stateValues,
 } from "@holdfast/engine";
 import {
@@ -16,9 +18,11 @@ import {
   decodeResponse,
   encodeRequest,
   type ImplementedOperation,
+  type Response,
   type ResponseItem,
 } from "@holdfast/kmip";
 import { decode, encode, type Item } from "@holdfast/ttlv";
+import { hexOf } from "../support/keys.ts";
 import type { Answer } from "./checker.ts";
 import { valueTags, valueText } from "./ledger.ts";
 
@@ -49,6 +53,8 @@ export interface Reply {
   readonly answer: Answer;
   readonly id: string;
   readonly made: readonly Made[];
+  /** How often a commit was begun for it. */
+  readonly tries: number;
   /** The object that was read last: an answer that changes nothing is based on it. */
   readonly rests: ManagedObject | undefined;
 }
@@ -68,7 +74,12 @@ export async function ask(parts: ClientParts, wish: Wish): Promise<Reply> {
   const { alter, store, tried, ...rest } = parts;
   const made: Made[] = [];
   const read: ManagedObject[] = [];
-  const watching = watched(store, { made, read, tried, alter });
+  let tries = 0;
+  const begun = (change: Change): void => {
+    tries += 1;
+    tried(change);
+  };
+  const watching = watched(store, { made, read, tried: begun, alter });
   const engine = new Engine({ ...rest, store: watching, interop: false });
   const [operation, payload] = requestOf(wish);
   const request = encode(encodeRequest({ version, items: [{ operation, payload }] }));
@@ -77,7 +88,7 @@ export async function ask(parts: ClientParts, wish: Wish): Promise<Reply> {
   const item = items[0];
   if (item === undefined) throw new Error("no answer");
   const id = "id" in wish ? wish.id : createdIn(item);
-  return { answer: answerOf(wish, item), id, made, rests: read.at(-1) };
+  return { answer: answerOf(wish, item), id, made, tries, rests: read.at(-1) };
 }
 
 interface Watching {
@@ -179,8 +190,15 @@ function answerOf(wish: Wish, item: ResponseItem): Answer {
       ? { kind: "notFound" }
       : { kind: "refused", reason: `${reason}: ${item.message}` };
   }
-  if (wish.kind === "get") return { kind: "material" };
+  if (wish.kind === "get") return { kind: "material", digest: digestOf(item) };
   return wish.kind === "look" ? lookOf(item) : { kind: "done" };
+}
+
+/** Of the key material, which is in no trace. */
+function digestOf({ payload }: ResponseItem): string {
+  return createHash("sha256")
+    .update(hexOf(payload as Response<"Get">))
+    .digest("hex");
 }
 
 function lookOf({ payload }: ResponseItem): Answer {
@@ -189,9 +207,11 @@ function lookOf({ payload }: ResponseItem): Answer {
   const state = of(attributes.State.tag);
   const note = of(attributes.ContactInformation.tag);
   if (state === undefined) throw new Error("an object without a State");
+  const named = attributeValue("State", state) as State;
   return {
     kind: "read",
-    rank: stateValues[attributeValue("State", state) as keyof typeof stateValues],
+    state: named,
+    rank: stateValues[named],
     values: given
       .map(({ item }) => item)
       .filter(({ tag }) => valueTags.some((each) => each === tag))

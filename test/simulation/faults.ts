@@ -140,6 +140,7 @@ export function loseStore(world: World, random: Random, copies: Copies): string 
   if (other === undefined) return undefined;
   const cells = random.chance(0.5) ? copies.get(group.region) : undefined;
   world.checker.lost(group.region, (id) => world.covered(other.region, id));
+  world.operations.lost(group.region, world.scheduler.nowMs);
   group.replaceData(() => {
     if (cells !== undefined) return cells;
     const fresh = new Map<string, unknown>();

@@ -1,3 +1,4 @@
+import { judge } from "../linearizability/judge.ts";
 import { Violation } from "./checker.ts";
 import { instance, type Wish } from "./client.ts";
 import { keys, Tables } from "./database.ts";
@@ -82,7 +83,7 @@ class History {
   }
 
   async run(): Promise<void> {
-    const { scheduler, recorder } = this.#world;
+    const { scheduler, recorder, operations } = this.#world;
     const failed = (): boolean => this.#world.failure !== undefined;
     await scheduler.run(startMs, failed);
     recorder?.tell(this.#begin);
@@ -98,10 +99,21 @@ class History {
     this.#heal();
     await this.#settle(failed);
     if (failed()) return;
+    // A moment before the last look, so that it does not overlap with it.
+    operations.converged(scheduler.nowMs - 1);
     recorder?.tell({ kind: "settled" });
     recorder?.beginChecks();
     await this.#lookAtAll(failed);
+    if (!failed()) this.#world.guard(() => this.#requireOrder());
     if (!failed()) recorder?.endChecks();
+  }
+
+  /** Some order of all requests must explain all answers. */
+  #requireOrder(): void {
+    const { checker, operations } = this.#world;
+    const { violations, undecided } = judge(operations.history((text) => checker.triesOf(text)));
+    const [first] = [...violations, ...undecided];
+    if (first !== undefined) throw new Violation(first);
   }
 
   result(): HistoryResult {

@@ -8,6 +8,7 @@ import { type Acknowledged, contains, Durability } from "./ledger.ts";
 import { Machine } from "./machine.ts";
 import { Network } from "./network.ts";
 import { type NodeListener, SimNode } from "./node.ts";
+import { OperationLog } from "./operation-log.ts";
 import { Random } from "./random.ts";
 import { RedisGroup } from "./redis-group.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -39,6 +40,7 @@ export class World implements NodeListener {
   readonly groups: readonly RedisGroup[];
   readonly nodes: readonly SimNode[];
   readonly checker = new Checker(regionNames);
+  readonly operations = new OperationLog(regionNames);
   readonly durability = new Durability();
   readonly trace: Trace;
   readonly recorder: Recorder | undefined;
@@ -110,6 +112,7 @@ export class World implements NodeListener {
     if (event.type === "push") this.pushes[event.result] += event.records;
     if (event.type === "serving" && event.reason === "own store") {
       this.checker.level(node[0] ?? "", this.scheduler.nowMs);
+      this.operations.level(node[0] ?? "", this.scheduler.nowMs);
     }
     this.trace.event(node, event);
     const told = storyEventOf(node, event);
@@ -181,6 +184,7 @@ export class World implements NodeListener {
     this.#requests.delete(asked);
     this.#tell(node, wish, reply, askedMs);
     if (reply === undefined) {
+      this.#note(node, wish, { id: asked.id, askedMs, store: undefined }, undefined);
       this.trace.line(node.machine.name, `${describe(wish)} → no answer`);
       return undefined;
     }
@@ -191,6 +195,7 @@ export class World implements NodeListener {
       node.machine.name,
       `${describe(wish)} ${reply.id.slice(0, 8)} → ${JSON.stringify(reply.answer)} (${seen.store})`,
     );
+    this.#note(node, wish, { id: reply.id, ...seen }, reply);
     this.guard(() => this.#check(node, wish, reply, seen));
     return reply;
   }
@@ -204,6 +209,28 @@ export class World implements NodeListener {
     const text = "text" in wish ? wish.text : undefined;
     const about = { node: node.machine.name, wish: wish.kind, key, text };
     recorder.tell({ kind: "request", ...about, answer: reply?.answer, regions }, askedMs);
+  }
+
+  #note(
+    node: SimNode,
+    wish: Wish,
+    asked: { readonly id: string; readonly askedMs: number; readonly store: string | undefined },
+    reply: Reply | undefined,
+  ): void {
+    const answer = reply?.answer;
+    const answeredMs = this.scheduler.nowMs;
+    const acknowledged = reply === undefined ? [] : this.#holders(wish, reply, asked.store);
+    const { name } = node.machine;
+    const tries = reply?.tries ?? 0;
+    this.operations.note({ ...asked, node: name, wish, answeredMs, answer, acknowledged, tries });
+  }
+
+  /** The regions that have what a client was told to be done. */
+  #holders(wish: Wish, { made, rests }: Reply, store: string | undefined): readonly string[] {
+    const [change] = made;
+    if (change !== undefined) return [...this.#acknowledged(wish, change.after).regions];
+    const isKnown = rests !== undefined && store !== undefined;
+    return isKnown ? [...this.#already(rests, store).regions] : [];
   }
 
   #check(

@@ -1,0 +1,139 @@
+import type { ClientHistory, Operation, StoreEvent } from "../linearizability/operation.ts";
+import type { Answer } from "./checker.ts";
+import type { Wish } from "./client.ts";
+
+/** A request of a client, when it is over or was given up. */
+export interface Request {
+  readonly node: string;
+  readonly wish: Wish;
+  /** Of the object; empty where none is known. */
+  readonly id: string;
+  readonly askedMs: number;
+  readonly answeredMs: number;
+  readonly answer: Answer | undefined;
+  /** The region whose store served it all the time, where one did. */
+  readonly store: string | undefined;
+  /** Regions that had the change when it was answered. */
+  readonly acknowledged: readonly string[];
+  /** How often a commit was begun for it. */
+  readonly tries: number;
+}
+
+/** What a client writes, as attributes of the history. */
+const attributes = { note: "Contact Information", values: "Name and Object Group" } as const;
+
+/** Notes all requests, for the check that some order explains all answers. */
+export class OperationLog {
+  readonly #regions: readonly string[];
+  readonly #operations: Operation[] = [];
+  readonly #events: StoreEvent[] = [];
+
+  constructor(regions: readonly string[]) {
+    this.#regions = regions;
+  }
+
+  /** A request was answered, or given up. */
+  note(request: Request): void {
+    const { wish, id, node, answer, store } = request;
+    const asked = askedOf(wish);
+    if (asked === undefined || id === "") return;
+    const outcome = outcomeOf(answer);
+    const who = { object: id, client: `client ${this.#operations.length + 1}`, node };
+    const when = {
+      call: request.askedMs,
+      ...(answer !== undefined && { return: request.answeredMs }),
+    };
+    const { acknowledged, tries } = request;
+    const refused = tries > 0 ? { tries } : {};
+    const told = {
+      ...(outcome.outcome === "done" && shownOf(answer, { acknowledged })),
+      ...(outcome.outcome === "refused" && refused),
+    };
+    const region = node.slice(0, 1);
+    const where = { region, ...(store !== undefined && { store }) };
+    this.#operations.push({
+      ...asked,
+      ...who,
+      ...where,
+      ...when,
+      ...outcome,
+      ...told,
+    } as Operation);
+  }
+
+  /** A region's store lost data at this time. */
+  lost(region: string, at: number): void {
+    this.#events.push({ event: "storeLost", region, at });
+  }
+
+  /** A region's store has all that the other region has. */
+  level(region: string, levelAt: number): void {
+    const at = this.#events.findLastIndex(
+      (one) => one.event === "storeLost" && one.region === region,
+    );
+    const lost = this.#events[at];
+    if (lost?.event !== "storeLost" || lost.levelAt !== undefined) return;
+    this.#events[at] = { ...lost, levelAt };
+  }
+
+  /** Both regions are the same. */
+  converged(at: number): void {
+    this.#events.push({ event: "converged", at });
+  }
+
+  /** The history; `triesOf` says how often a commit of a text was begun. */
+  history(triesOf: (text: string) => number): ClientHistory {
+    const operations = this.#operations.map((one): Operation => {
+      if (one.operation !== "SetAttribute") return one;
+      const tries = triesOf(one.value);
+      return tries > 1 ? { ...one, tries } : one;
+    });
+    return { regions: this.#regions, operations, events: this.#events };
+  }
+}
+
+/** A wish as an operation; a search is about no object. */
+function askedOf(wish: Wish): object | undefined {
+  switch (wish.kind) {
+    case "create":
+      return { operation: "Create" };
+    case "get":
+      return { operation: "Get" };
+    case "look":
+      return { operation: "GetAttributes" };
+    case "activate":
+      return { operation: "Activate" };
+    case "revoke":
+      return { operation: "Revoke", compromise: wish.compromised };
+    case "destroy":
+      return { operation: "Destroy" };
+    case "note":
+      return { operation: "SetAttribute", attribute: attributes.note, value: wish.text };
+    case "add":
+    case "name":
+      return { operation: "AddAttribute", attribute: attributes.values, value: wish.text };
+    case "locate":
+      return undefined;
+  }
+}
+
+/** "Cannot tell" is a General Failure. */
+const unsure = /^GeneralFailure\b/;
+
+function outcomeOf(answer: Answer | undefined): Pick<Operation, "outcome" | "reason"> {
+  if (answer === undefined) return { outcome: "unknown" };
+  if (answer.kind === "notFound") return { outcome: "refused", reason: "ObjectNotFound" };
+  if (answer.kind !== "refused") return { outcome: "done" };
+  if (unsure.test(answer.reason)) return { outcome: "unknown" };
+  return { outcome: "refused", reason: answer.reason.split(":")[0] ?? "" };
+}
+
+function shownOf(answer: Answer | undefined, done: object): object {
+  if (answer?.kind === "material") return { digest: answer.digest };
+  if (answer?.kind !== "read") return done;
+  const note = answer.note === "" ? [] : [answer.note];
+  return {
+    state: answer.state,
+    attributes: { [attributes.note]: note, [attributes.values]: answer.values },
+  };
+}
