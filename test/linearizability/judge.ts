@@ -67,11 +67,11 @@ function verdictText<State>(
   const states = [...new Set(before.map(describe))];
   const more = states.length > statesMax ? ` (and ${states.length - statesMax} more)` : "";
   const possible = `${states.slice(0, statesMax).join(" or ")}${more}`;
-  const told = placed
-    .map(({ of }) => of)
-    .filter((of, place, all) => isChange(of) && of !== at.of && all.indexOf(of) === place)
-    .filter(({ call }) => call <= at.returnMs)
-    .toSorted((one, other) => one.call - other.call)
+  const answer = operationText(at.of);
+  const told = changesBefore(placed, at)
+    .filter(
+      (one) => !("value" in one) || isWordOf(answer, one.value) !== isWordOf(possible, one.value),
+    )
     .slice(-toldMax)
     .map(operationText);
   const why =
@@ -79,7 +79,20 @@ function verdictText<State>(
       ? `before it, the object could only be: ${possible}`
       : `nobody had asked for ${unasked}`;
   const changes = told.length === 0 ? "" : `; changes: ${told.join("; ")}`;
-  return `no order explains ${operationText(at.of)}; ${why}${changes}`;
+  return `no order explains ${answer}; ${why}${changes}`;
+}
+
+/** Changes that may have happened before an answer, by their calls. */
+function changesBefore(placed: readonly Placed[], at: Placed): readonly Operation[] {
+  const all = new Set(placed.filter(({ callMs }) => callMs <= at.returnMs).map(({ of }) => of));
+  return [...all]
+    .filter((one) => isChange(one) && one !== at.of)
+    .toSorted((one, other) => one.call - other.call);
+}
+
+/** Values that are shown as expected explain nothing. */
+function isWordOf(text: string, word: string): boolean {
+  return ` ${text} `.replaceAll(/[,;:]/g, " ").includes(` ${word} `);
 }
 
 /** An operation in words. */
