@@ -1,6 +1,12 @@
 import { check, type Verdict } from "./checker.ts";
 import { type Common, commonModel, textOfCommon } from "./common-model.ts";
-import { type ClientHistory, isChange, type Operation, type StoreEvent } from "./operation.ts";
+import {
+  type ClientHistory,
+  isChange,
+  mayBeMade,
+  type Operation,
+  type StoreEvent,
+} from "./operation.ts";
 import { type Copy, regionModel, textOfCopy } from "./region-model.ts";
 import { textOfValues } from "./step.ts";
 import { type Placed, type View, viewsOf } from "./views.ts";
@@ -86,7 +92,7 @@ function verdictText<State>(
 function changesBefore(placed: readonly Placed[], at: Placed): readonly Operation[] {
   const all = new Set(placed.filter(({ callMs }) => callMs <= at.returnMs).map(({ of }) => of));
   return [...all]
-    .filter((one) => isChange(one) && one !== at.of)
+    .filter((one) => one !== at.of && (mayBeMade(one) || (isChange(one) && "value" in one)))
     .toSorted((one, other) => one.call - other.call);
 }
 

@@ -13,6 +13,7 @@ export type Answer =
       readonly values: readonly string[];
     }
   | { readonly kind: "material"; readonly digest: string }
+  | { readonly kind: "located"; readonly ids: readonly string[] }
   | { readonly kind: "notFound" }
   | { readonly kind: "refused"; readonly reason: string };
 

@@ -191,6 +191,10 @@ function answerOf(wish: Wish, item: ResponseItem): Answer {
       : { kind: "refused", reason: `${reason}: ${item.message}` };
   }
   if (wish.kind === "get") return { kind: "material", digest: digestOf(item) };
+  if (wish.kind === "locate") {
+    const { uniqueIdentifiers } = item.payload as Response<"Locate">;
+    return { kind: "located", ids: uniqueIdentifiers ?? [] };
+  }
   return wish.kind === "look" ? lookOf(item) : { kind: "done" };
 }
 

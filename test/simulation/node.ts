@@ -38,6 +38,8 @@ export interface NodeListener {
   durable(region: string, objects: readonly StoredObject["object"][]): void;
   /** A region's own store was read. */
   read(region: string, ids: readonly string[]): void;
+  /** A region's own store was searched. */
+  searched(region: string): void;
   /** A change is about to be committed for a client. */
   tried(change: Change): void;
   led(region: string, epoch: number, life: Life): void;
@@ -206,6 +208,13 @@ function watched(store: OwnStore, life: Life, { region, listener }: NodeOptions)
             found.flatMap((stored) => stored?.object ?? []),
           );
           return found;
+        };
+      }
+      if (name === "find") {
+        return async (...args: Parameters<OwnStore["find"]>) => {
+          const page = await target.find(...args);
+          listener.searched(region);
+          return page;
         };
       }
       if (name === "setCursor" || name === "setLevel" || name === "release") {

@@ -26,6 +26,7 @@ const attributes = { note: "Contact Information", values: "Name and Object Group
 export class OperationLog {
   readonly #regions: readonly string[];
   readonly #operations: Operation[] = [];
+  readonly #objects = new Set<string>();
   readonly #events: StoreEvent[] = [];
 
   constructor(regions: readonly string[]) {
@@ -34,11 +35,23 @@ export class OperationLog {
 
   /** A request was answered, or given up. */
   note(request: Request): void {
-    const { wish, id, node, answer, store } = request;
+    const { wish, id, answer } = request;
     const asked = askedOf(wish);
-    if (asked === undefined || id === "") return;
+    if (answer?.kind === "located") {
+      // Of objects whose Create was not answered nobody knows.
+      for (const each of this.#objects) {
+        this.#add(request, each, { operation: "Locate", found: answer.ids.includes(each) });
+      }
+    } else if (asked !== undefined && id !== "") {
+      if (wish.kind === "create") this.#objects.add(id);
+      this.#add(request, id, asked);
+    }
+  }
+
+  #add(request: Request, object: string, asked: object): void {
+    const { node, answer, store } = request;
     const outcome = outcomeOf(answer);
-    const who = { object: id, client: `client ${this.#operations.length + 1}`, node };
+    const who = { object, client: `client ${this.#operations.length + 1}`, node };
     const when = {
       call: request.askedMs,
       ...(answer !== undefined && { return: request.answeredMs }),
@@ -92,7 +105,7 @@ export class OperationLog {
   }
 }
 
-/** A wish as an operation; a search is about no object. */
+/** A wish as an operation on one object; a search is none. */
 function askedOf(wish: Wish): object | undefined {
   switch (wish.kind) {
     case "create":
@@ -129,6 +142,7 @@ function outcomeOf(answer: Answer | undefined): Pick<Operation, "outcome" | "rea
 }
 
 function shownOf(answer: Answer | undefined, done: object): object {
+  if (answer?.kind === "located") return {};
   if (answer?.kind === "material") return { digest: answer.digest };
   if (answer?.kind !== "read") return done;
   const note = answer.note === "" ? [] : [answer.note];

@@ -32,6 +32,14 @@ export interface WorldOptions {
 
 const regionNames = ["a", "b"] as const;
 
+/** A request that is under way. */
+interface Asked {
+  readonly id: string;
+  readonly searches: boolean;
+  /** Regions whose stores answered it. */
+  readonly regions: Set<string>;
+}
+
 /** Two regions of two nodes, each region with its Redis, and the checks on them. */
 export class World implements NodeListener {
   readonly scheduler = new Scheduler();
@@ -47,7 +55,7 @@ export class World implements NodeListener {
   /** The failure that ended the history. */
   failure: unknown;
   /** Open requests, and the regions whose stores were read for each. */
-  readonly #requests = new Set<{ readonly id: string; readonly regions: Set<string> }>();
+  readonly #requests = new Set<Asked>();
   readonly #required: boolean;
   readonly pushes = { shared: 0, alone: 0 };
 
@@ -98,6 +106,10 @@ export class World implements NodeListener {
     for (const request of this.#requests) {
       if (ids.includes(request.id)) request.regions.add(region);
     }
+  }
+
+  searched(region: string): void {
+    for (const request of this.#requests) if (request.searches) request.regions.add(region);
   }
 
   tried(change: Change): void {
@@ -164,7 +176,8 @@ export class World implements NodeListener {
     const { life } = node.machine;
     if (client === undefined || life === undefined) return undefined;
     const askedMs = this.scheduler.nowMs;
-    const asked = { id: "id" in wish ? wish.id : "", regions: new Set<string>() };
+    const id = "id" in wish ? wish.id : "";
+    const asked: Asked = { id, searches: wish.kind === "locate", regions: new Set<string>() };
     this.#requests.add(asked);
     const reply = await new Promise<Reply | undefined>((resolve) => {
       life.run(() => {

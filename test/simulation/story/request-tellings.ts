@@ -80,6 +80,7 @@ export function requestText(request: Request): string {
   if (answer === undefined) return `asks node ${node} to ${asks(request)}, and gets no answer`;
   switch (answer.kind) {
     case "done":
+    case "located":
     case "material":
       return `${done(request)} through node ${node}`;
     case "read":
@@ -114,6 +115,7 @@ export function requestWhy(request: Request): string {
   }
   switch (answer.kind) {
     case "done":
+    case "located":
       return doneWhy(wish, regions);
     case "material":
       return "A host needs these bytes to unlock its machines.";
