@@ -1,4 +1,5 @@
 export type { RedisConnectionOptions, RedisStoreOptions } from "./connection/options.ts";
+export { loadScripts, type Script, type ScriptName } from "./connection/scripts.ts";
 export type { StoreUsage } from "./connection/server-info.ts";
 export {
   forgetReplica,

@@ -1,5 +1,5 @@
 import { type Ids, partitionCount, StoreUnavailable, sysPartition } from "@holdfast/engine";
-import { Connection } from "./connection/connection.ts";
+import { type Connection, runScript } from "./connection/connection.ts";
 import { partitionKeys, sysKeys } from "./connection/keys.ts";
 import { connectionSettings, type RedisConnectionOptions } from "./connection/options.ts";
 import { readPartitionHead } from "./connection/record-header.ts";
@@ -52,7 +52,7 @@ export function initialiseStore(
     const keys = [sysKeys.beat, sysKeys.replicasVersion, ...heads];
     const scripts = loadScripts();
     const { region } = options;
-    const reply = readReply(await connection.run(scripts.initialise, keys, [storeId]));
+    const reply = readReply(await runScript(connection, scripts.initialise, keys, [storeId]));
     const found = reply.result === "committed" ? undefined : await markerOf(connection);
     const isStore = reply.result === "committed" || found !== undefined;
     if (isStore && region !== undefined) await claim(connection, scripts, region);
@@ -108,7 +108,7 @@ export function forgetReplica(options: RedisConnectionOptions, replica: string):
     const head = partitionKeys(sysPartition).head;
     const keys = [head, sysKeys.replicas, sysKeys.replicasVersion];
     const script = loadScripts()["forget-replica"];
-    const { rest } = readReply(await connection.run(script, keys, [replica]));
+    const { rest } = readReply(await runScript(connection, script, keys, [replica]));
     await barrier(connection, 0, () => "does not have it on its own disk yet");
     return rest[0] === 1;
   });
@@ -120,7 +120,7 @@ async function withPrimary<Result>(
 ): Promise<Result> {
   const settings = { ...connectionSettings(options) };
   const patient = { ...settings, commandTimeoutMs: waitMs + settings.commandTimeoutMs };
-  const connection = await Connection.toPrimary(patient, "operator");
+  const connection = await settings.connections.toPrimary(patient, "operator");
   try {
     if (connection.info.role !== "master") {
       throw new StoreUnavailable("noLease", `Redis ${connection.address} is a replica`);

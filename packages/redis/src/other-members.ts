@@ -1,9 +1,9 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { StoreUnavailable, sysPartition } from "@holdfast/engine";
-import { Connection } from "./connection/connection.ts";
+import type { Connection } from "./connection/connection.ts";
 import { partitionKeys } from "./connection/keys.ts";
 import type { ConnectionSettings } from "./connection/options.ts";
 import { readPartitionHead } from "./connection/record-header.ts";
+import { sleep } from "./connection/timers.ts";
 import { sentinelMembers } from "./session/sentinels.ts";
 
 /**
@@ -64,10 +64,10 @@ async function refuseOver(
 async function reach(address: string, settings: ConnectionSettings): Promise<Connection> {
   for (let attempt = 1; attempt < attempts; attempt++) {
     try {
-      return await Connection.to(settings, address, "check");
+      return await settings.connections.to(settings, address, "check");
     } catch {
-      await delay(pauseMs);
+      await sleep(settings.timers, pauseMs);
     }
   }
-  return Connection.to(settings, address, "check");
+  return settings.connections.to(settings, address, "check");
 }

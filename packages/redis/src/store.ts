@@ -57,8 +57,8 @@ export interface RedisStore extends OwnStore, InstanceStatuses, AsyncDisposable 
 export async function openRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
   const settings = storeSettings(options);
   const scripts = loadScripts();
-  const { clock, observe } = settings;
-  const lease = new LeaseKeeper(rulesOf(settings), clock, observe);
+  const { clock, observe, timers } = settings;
+  const lease = new LeaseKeeper(rulesOf(settings), clock, observe, timers);
   const sentinels = settings.sentinels && watch(settings, lease);
   const formats = new Formats(settings);
   const time = { last: undefined };

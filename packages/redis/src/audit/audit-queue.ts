@@ -23,7 +23,7 @@ export class AuditQueue {
   readonly #context: StoreContext;
   readonly #sessions: PrimarySessions;
   #waiting: Waiting[] = [];
-  #timer: NodeJS.Timeout | undefined;
+  #cancel: (() => void) | undefined;
   #flushing: Promise<void> | undefined;
   /** Whether the last try could not append every event. */
   #late = false;
@@ -54,23 +54,23 @@ export class AuditQueue {
 
   /** Appends what waits, if Redis accepts it; the rest is lost, with a warning. */
   async drain(): Promise<void> {
-    clearTimeout(this.#timer);
+    this.#cancel?.();
     await this.#flushing;
     await this.#flush();
-    clearTimeout(this.#timer);
+    this.#cancel?.();
     if (this.#waiting.length > 0) this.#lost(this.#waiting.length);
     this.#waiting = [];
   }
 
   #schedule(ms: number): void {
-    if (this.#timer !== undefined || this.#flushing !== undefined) return;
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
+    if (this.#cancel !== undefined || this.#flushing !== undefined) return;
+    this.#cancel = this.#context.settings.timers.after(ms, () => {
+      this.#cancel = undefined;
       this.#flushing = this.#flush().finally(() => {
         this.#flushing = undefined;
         if (this.#waiting.length > 0) this.#schedule(this.#late ? retryMs : batchMs);
       });
-    }, ms);
+    });
   }
 
   async #flush(): Promise<void> {

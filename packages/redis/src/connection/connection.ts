@@ -1,12 +1,8 @@
-import { StoreUnavailable } from "@holdfast/engine";
-import { Redis, type RedisOptions } from "ioredis";
-import { type Argument, Line } from "./command-line.ts";
-import { isNoScript, isReply, isTimeout, storeFailure } from "./failure.ts";
-import { type ConnectionSettings, formatAddress, parseAddress } from "./options.ts";
-import { quietSentinelConnector } from "./quiet-sentinel-connector.ts";
+import type { Argument } from "./command-line.ts";
+import { isNoScript, storeFailure } from "./failure.ts";
+import type { ConnectionSettings } from "./options.ts";
 import { type Script, scriptArguments } from "./scripts.ts";
 import type { ServerInfo } from "./server-info.ts";
-import { readServerInfo } from "./server-info.ts";
 
 /** A command: its name and arguments. */
 export type CommandLine = readonly [name: string, ...args: Argument[]];
@@ -14,204 +10,44 @@ export type CommandLine = readonly [name: string, ...args: Argument[]];
 /** An answer, or the error in its place. */
 export type Outcome = { readonly value: unknown } | { readonly error: unknown };
 
-/**
- * One socket to one Redis process. It never reconnects and never sends anything twice: a command is
- * answered on this socket or fails with it. ioredis would resend a WAITAOF on a new connection,
- * where Redis answers at once that everything is covered, since nothing was written there.
- */
-export class Connection {
+/** One connection to one Redis process. It never reconnects and never sends anything twice. */
+export interface Connection {
   /** Address of the process at the other end: as a Sentinel names it, otherwise as the socket sees it. */
   readonly address: string;
   readonly info: ServerInfo;
   /** Resolves, with the reason, when the connection has ended. */
   readonly closed: Promise<string>;
-  readonly #redis: Redis;
-  #reason = "";
-  #open = true;
-
-  private constructor(redis: Redis, address: string, info: ServerInfo) {
-    this.#redis = redis;
-    this.address = address;
-    this.info = info;
-    this.closed = new Promise((resolve) => {
-      const end = (): void => {
-        this.destroy("Redis closed the connection");
-        resolve(this.#reason);
-      };
-      if (redis.status === "end") end();
-      else redis.once("end", end);
-    });
-  }
-
-  /** Connects to the store's primary, through Sentinel where there is one; rejects with `StoreUnavailable`. */
-  static toPrimary(
-    settings: ConnectionSettings,
-    purpose: string,
-    attempt = 0,
-  ): Promise<Connection> {
-    let named: string | undefined;
-    const options = primaryOptions(settings, purpose, attempt, (address) => {
-      named = address;
-    });
-    return Connection.#connect(options, settings, describe(settings), () => named);
-  }
-
-  /** Connects to one address, in any role. */
-  static to(settings: ConnectionSettings, address: string, purpose: string): Promise<Connection> {
-    const options = { ...commonOptions(settings, purpose), ...parseAddress(address) };
-    return Connection.#connect(options, settings, address);
-  }
-
-  static async #connect(
-    options: LegacyOptions,
-    settings: ConnectionSettings,
-    target: string,
-    named: () => string | undefined = () => undefined,
-  ): Promise<Connection> {
-    const redis = new Redis(options);
-    let lastError: unknown;
-    redis.on("error", (error: unknown) => {
-      lastError ??= error;
-    });
-    const late = setTimeout(() => {
-      lastError ??= new StoreUnavailable("timeout", `Redis ${target} did not answer in time`);
-      drop(redis);
-    }, settings.connectTimeoutMs);
-    try {
-      await redis.connect();
-      const { remoteAddress, remotePort } = redis.stream;
-      const address = named() ?? formatAddress(remoteAddress ?? target, remotePort ?? 0);
-      const info = readServerInfo(String(await redis.info()));
-      return new Connection(redis, address, info);
-    } catch (error) {
-      drop(redis);
-      throw storeFailure(lastError ?? error, target);
-    } finally {
-      clearTimeout(late);
-    }
-  }
-
   /** Whether it can still be used. */
-  get open(): boolean {
-    return this.#open;
-  }
-
+  readonly open: boolean;
   /** Sends one command; bytes come back as `Buffer`. Rejects with `StoreUnavailable`. */
-  async call(...[name, ...args]: CommandLine): Promise<unknown> {
-    const outcome = await this.#outcome(this.#send(name, args));
-    if ("error" in outcome) throw storeFailure(outcome.error, this.address);
-    return outcome.value;
-  }
-
+  call(...line: CommandLine): Promise<unknown>;
   /** Sends commands in one write; the answers are in their order. Never rejects. */
-  batch(commands: readonly CommandLine[]): Promise<readonly Outcome[]> {
-    const { stream } = this.#redis;
-    stream.cork();
-    const outcomes = commands.map(([name, ...args]) => this.#outcome(this.#send(name, args)));
-    stream.uncork();
-    return Promise.all(outcomes);
-  }
-
-  /** Runs a script, loading it where Redis does not know it. Not for a connection that carries a barrier. */
-  async run(
-    script: Script,
-    keys: readonly Argument[],
-    args: readonly Argument[],
-  ): Promise<unknown> {
-    const line: CommandLine = ["evalsha", ...scriptArguments(script, keys, args)];
-    const [first] = await this.batch([line]);
-    if (first !== undefined && "error" in first && isNoScript(first.error)) {
-      await this.call("script", "LOAD", script.source);
-      return this.call(...line);
-    }
-    if (first === undefined || "error" in first) throw storeFailure(first?.error, this.address);
-    return first.value;
-  }
-
+  batch(commands: readonly CommandLine[]): Promise<readonly Outcome[]>;
   /** Closes it at once; every command without an answer fails. */
-  destroy(reason: string): void {
-    if (!this.#open) return;
-    this.#open = false;
-    this.#reason = reason;
-    drop(this.#redis);
+  destroy(reason: string): void;
+}
+
+/** Opens connections: all that the store knows of the network. The simulation has its own. */
+export interface Connections {
+  /** Connects to the store's primary, through Sentinel where there is one; rejects with `StoreUnavailable`. */
+  toPrimary(settings: ConnectionSettings, purpose: string, attempt?: number): Promise<Connection>;
+  /** Connects to one address, in any role. */
+  to(settings: ConnectionSettings, address: string, purpose: string): Promise<Connection>;
+}
+
+/** Runs a script, loading it where Redis does not know it. Not for a connection that carries a barrier. */
+export async function runScript(
+  connection: Connection,
+  script: Script,
+  keys: readonly Argument[],
+  args: readonly Argument[],
+): Promise<unknown> {
+  const line: CommandLine = ["evalsha", ...scriptArguments(script, keys, args)];
+  const [first] = await connection.batch([line]);
+  if (first !== undefined && "error" in first && isNoScript(first.error)) {
+    await connection.call("script", "LOAD", script.source);
+    return connection.call(...line);
   }
-
-  #send(name: string, args: readonly Argument[]): Promise<unknown> {
-    return this.#redis.sendCommand(new Line(name, args)) as Promise<unknown>;
-  }
-
-  #outcome(answer: Promise<unknown>): Promise<Outcome> {
-    return answer.then(
-      (value) => ({ value }),
-      (error: unknown) => {
-        if (isTimeout(error)) this.destroy("a command timed out");
-        else if (!isReply(error)) this.destroy("the connection was lost");
-        return { error };
-      },
-    );
-  }
-}
-
-/** ioredis's options with answers in the shapes of RESP 2. */
-type LegacyOptions = RedisOptions & { readonly replyMapping: "legacy" };
-
-/** `disconnect` alone waits until the peer closes its end of the stream. */
-function drop(redis: Redis): void {
-  redis.disconnect();
-  redis.stream?.destroy();
-}
-
-function describe(settings: ConnectionSettings): string {
-  return settings.address ?? `${settings.name} of the Sentinels ${settings.sentinels?.join(", ")}`;
-}
-
-function commonOptions(settings: ConnectionSettings, purpose: string): LegacyOptions {
-  return {
-    lazyConnect: true,
-    retryStrategy: null,
-    autoResendUnfulfilledCommands: false,
-    maxRetriesPerRequest: 0,
-    enableOfflineQueue: false,
-    protocol: 2,
-    replyMapping: "legacy",
-    disableClientInfo: true,
-    connectionName: `holdfast-${purpose}`,
-    connectTimeout: settings.connectTimeoutMs,
-    commandTimeout: settings.commandTimeoutMs,
-    maxLoadingRetryTime: 200,
-    ...(settings.username !== undefined && { username: settings.username }),
-    ...(settings.password !== undefined && { password: settings.password }),
-    ...(settings.tls !== undefined && { tls: settings.tls }),
-  };
-}
-
-/** Each attempt asks another Sentinel first, and leaves time to ask them all. */
-function primaryOptions(
-  settings: ConnectionSettings,
-  purpose: string,
-  attempt: number,
-  onPrimary: (address: string) => void,
-): LegacyOptions {
-  const common = commonOptions(settings, purpose);
-  const { sentinels, connectTimeoutMs } = settings;
-  if (sentinels === undefined) return { ...common, ...parseAddress(settings.address ?? "") };
-  const first = attempt % sentinels.length;
-  const eachMs = Math.ceil(connectTimeoutMs / (sentinels.length + 1));
-  return {
-    ...common,
-    connectTimeout: eachMs,
-    Connector: quietSentinelConnector(onPrimary),
-    sentinels: [...sentinels.slice(first), ...sentinels.slice(0, first)].map(parseAddress),
-    name: settings.name,
-    role: "master",
-    failoverDetector: true,
-    sentinelRetryStrategy: () => null,
-    sentinelReconnectStrategy: () => 1_000,
-    sentinelCommandTimeout: eachMs,
-    updateSentinels: false,
-    ...(settings.tls !== undefined && { enableTLSForSentinelMode: true }),
-    ...(settings.sentinelTls !== undefined && { sentinelTLS: settings.sentinelTls }),
-    ...(settings.sentinelUsername !== undefined && { sentinelUsername: settings.sentinelUsername }),
-    ...(settings.sentinelPassword !== undefined && { sentinelPassword: settings.sentinelPassword }),
-  };
+  if (first === undefined || "error" in first) throw storeFailure(first?.error, connection.address);
+  return first.value;
 }

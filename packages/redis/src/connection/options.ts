@@ -1,5 +1,9 @@
 import type { ConnectionOptions } from "node:tls";
 import { type Clock, type Observer, recordFormat } from "@holdfast/engine";
+import { parseAddress } from "./address.ts";
+import type { Connections } from "./connection.ts";
+import { redisConnections } from "./redis-connection.ts";
+import { nodeTimers, type StoreTimers } from "./timers.ts";
 
 /** How to connect to a Redis. Addresses are `host:port`; an IPv6 host is in brackets. */
 export interface RedisConnectionOptions {
@@ -24,6 +28,10 @@ export interface RedisConnectionOptions {
   readonly commandTimeoutMs?: number;
   /** Trusts the settings of a Redis that shows them neither in INFO nor by CONFIG GET. Default false. */
   readonly assumeSafe?: boolean;
+  /** How it connects; ioredis unless the simulation says otherwise. */
+  readonly connections?: Connections;
+  /** How it waits; Node's timers unless the simulation says otherwise. */
+  readonly timers?: StoreTimers;
 }
 
 /** Settings of a store; an absent setting has the default that its comment states. */
@@ -84,6 +92,8 @@ type Defaulted =
   | "connectTimeoutMs"
   | "commandTimeoutMs"
   | "assumeSafe"
+  | "connections"
+  | "timers"
   | "storeLeaseMs"
   | "markerMs"
   | "barrierTimeoutMs"
@@ -106,7 +116,13 @@ export type StoreSettings = Omit<RedisStoreOptions, Defaulted> &
 export type ConnectionSettings = Omit<RedisConnectionOptions, ConnectionDefaulted> &
   Required<Pick<RedisConnectionOptions, ConnectionDefaulted>>;
 
-type ConnectionDefaulted = "replicas" | "connectTimeoutMs" | "commandTimeoutMs" | "assumeSafe";
+type ConnectionDefaulted =
+  | "replicas"
+  | "connectTimeoutMs"
+  | "commandTimeoutMs"
+  | "assumeSafe"
+  | "connections"
+  | "timers";
 
 /** Fills in the defaults of a connection; a contradiction is a `RangeError` that names the option. */
 export function connectionSettings(options: RedisConnectionOptions): ConnectionSettings {
@@ -125,6 +141,8 @@ export function connectionSettings(options: RedisConnectionOptions): ConnectionS
     connectTimeoutMs: 2_000,
     commandTimeoutMs: 1_500,
     assumeSafe: false,
+    connections: redisConnections,
+    timers: nodeTimers,
     ...options,
   };
 }
@@ -149,27 +167,4 @@ export function storeSettings(options: RedisStoreOptions): StoreSettings {
     ...connectionSettings(options),
     storeLeaseMs,
   };
-}
-
-/** A host and a port. */
-export interface HostPort {
-  readonly host: string;
-  readonly port: number;
-}
-
-/** Reads `host:port`; anything else is a `RangeError` that quotes it. */
-export function parseAddress(address: string): HostPort {
-  const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(address);
-  const host = match?.[1] ?? match?.[2];
-  const port = Number(match?.[3]);
-  if (host === undefined || !(port >= 1 && port <= 65_535)) {
-    throw new RangeError(`redis: ${JSON.stringify(address)} is not host:port`);
-  }
-  return { host, port };
-}
-
-/** Writes `host:port`, an IPv6 host in brackets and an IPv4 one in IPv6 form as IPv4. */
-export function formatAddress(host: string, port: number): string {
-  const plain = host.startsWith("::ffff:") ? host.slice("::ffff:".length) : host;
-  return plain.includes(":") ? `[${plain}]:${port}` : `${plain}:${port}`;
 }

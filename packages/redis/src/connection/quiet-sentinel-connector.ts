@@ -1,5 +1,5 @@
 import { type Redis, SentinelConnector } from "ioredis";
-import { formatAddress } from "./options.ts";
+import { formatAddress } from "./address.ts";
 
 type AnyMethod = (...args: unknown[]) => unknown;
 

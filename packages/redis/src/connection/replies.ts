@@ -1,5 +1,5 @@
 import { StoreUnavailable } from "@holdfast/engine";
-import { formatAddress } from "./options.ts";
+import { formatAddress } from "./address.ts";
 import type { Role } from "./server-info.ts";
 
 /** What a script answered: its result, a change number, and the other values that its header lists. */

@@ -12,6 +12,7 @@ import {
   type StoredObject,
   StoreUnavailable,
 } from "@holdfast/engine";
+import { runScript } from "../connection/connection.ts";
 import {
   allPartitions,
   instanceKeys,
@@ -174,7 +175,12 @@ export class RedisObjects {
       const keys = keysOf(partitionOf(instance));
       const planned = { ...settings, storeId: session.storeId };
       const plan = servedPlan(keys, instance, before, after, planned);
-      const answer = await session.reader.connection.run(scripts.commit, plan.keys, plan.args);
+      const answer = await runScript(
+        session.reader.connection,
+        scripts.commit,
+        plan.keys,
+        plan.args,
+      );
       return readReply(answer).result === "committed";
     } catch {
       return false;

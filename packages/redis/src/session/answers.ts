@@ -1,5 +1,6 @@
 import { StoreUnavailable } from "@holdfast/engine";
 import type { Argument } from "../connection/command-line.ts";
+import { runScript } from "../connection/connection.ts";
 import type { PartitionHead } from "../connection/record-header.ts";
 import { readPartitionHead } from "../connection/record-header.ts";
 import { readReply } from "../connection/replies.ts";
@@ -47,7 +48,7 @@ export class Answers {
     const used = session ?? (await this.session());
     const started = this.#now();
     const answer = await used.reading(({ connection }) =>
-      connection.run(this.#context.scripts[name], keys, args),
+      runScript(connection, this.#context.scripts[name], keys, args),
     );
     const durationMs = this.#now() - started;
     this.#context.observe({ type: "storeCommand", command: name, durationMs });

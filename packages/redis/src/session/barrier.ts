@@ -24,25 +24,25 @@ const nudgeMs = 2;
  *
  * It asks several times: a replica that finds a write and the request to acknowledge it in one read
  * answers before it has flushed the write, and sends nothing more for a second unless it is asked
- * again. And Redis notices expired time-outs only when something wakes it; `nudge` does that, on
- * another connection.
+ * again. And Redis notices expired time-outs only when something wakes it; `nudgeAfter` does that
+ * after a while, on another connection.
  */
 export async function acknowledged(
   connection: Connection,
   required: number,
   waitMs: number,
-  nudge: () => void,
+  nudgeAfter: (ms: number) => () => void,
 ): Promise<Acknowledged> {
   let left = Math.ceil(waitMs);
   for (let ms = firstWaitMs; ; ms *= 2) {
     const time = Math.max(1, Math.min(ms, left));
     left -= time;
-    const wake = setTimeout(nudge, time + nudgeMs);
+    const cancelNudge = nudgeAfter(time + nudgeMs);
     const answers = await connection.batch([
       ["waitaof", "1", String(required), String(time)],
       ["role"],
     ]);
-    clearTimeout(wake);
+    cancelNudge();
     const [counts, role] = answers.map((outcome) => answerOf(outcome, connection));
     const { primary, replicas: connected } = readRole(role);
     if (!primary) {

@@ -1,5 +1,5 @@
 import { StoreUnavailable, sysPartition } from "@holdfast/engine";
-import type { Connection } from "../connection/connection.ts";
+import { type Connection, runScript } from "../connection/connection.ts";
 import { partitionKeys, sysKeys } from "../connection/keys.ts";
 import { readReply } from "../connection/replies.ts";
 import type { Scripts } from "../connection/scripts.ts";
@@ -14,7 +14,7 @@ export async function claim(
   region: string,
 ): Promise<void> {
   const keys = [partitionKeys(sysPartition).head, sysKeys.region];
-  const { rest } = readReply(await connection.run(scripts.claim, keys, [region]));
+  const { rest } = readReply(await runScript(connection, scripts.claim, keys, [region]));
   const owner = rest[0] === undefined ? region : String(rest[0]);
   if (owner === region) return;
   throw new StoreUnavailable(

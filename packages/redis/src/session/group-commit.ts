@@ -6,6 +6,7 @@ import { isNoScript, isReply, storeFailure } from "../connection/failure.ts";
 import { partitionKeys, sysKeys } from "../connection/keys.ts";
 import { type Reply, readPairs, readReply } from "../connection/replies.ts";
 import { type Script, type Scripts, scriptArguments } from "../connection/scripts.ts";
+import type { StoreTimers } from "../connection/timers.ts";
 import { sendTogether } from "../connection/transaction.ts";
 import { acknowledged } from "./barrier.ts";
 import type { CoveredNumbers } from "./covered.ts";
@@ -36,6 +37,7 @@ export interface GroupCommitParts {
   /** Wakes Redis on another connection. */
   readonly nudge: () => void;
   readonly formats: Pick<Formats, "check">;
+  readonly timers: StoreTimers;
   /** Called with the time of Redis, in milliseconds since the epoch. */
   readonly onTime: (wallMs: number) => void;
 }
@@ -179,12 +181,13 @@ export class GroupCommit {
   /** Waits until something is submitted, or it is time for a marker. */
   #idle(): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, this.#settings.markerMs);
+      const { timers } = this.#parts;
+      const cancel = timers.after(this.#settings.markerMs, resolve);
       this.#wake = () => {
-        clearTimeout(timer);
+        cancel();
         this.#wake = undefined;
         // Everything else that this turn of the event loop submits goes into the same batch.
-        setImmediate(resolve);
+        timers.soon(resolve);
       };
     });
   }
@@ -312,9 +315,10 @@ export class GroupCommit {
 
   /** Whether everything written on this connection is on every disk that counts. */
   async #barrier(began: Moment): Promise<{ readonly local: boolean; readonly full: boolean }> {
-    const { connection, replicas, lease, number, onReplicas, nudge } = this.#parts;
+    const { connection, replicas, lease, number, onReplicas, nudge, timers } = this.#parts;
     const { sliceMs } = this.#settings;
-    const found = await acknowledged(connection, replicas.required, sliceMs, nudge);
+    const nudgeAfter = (ms: number): (() => void) => timers.after(ms, nudge);
+    const found = await acknowledged(connection, replicas.required, sliceMs, nudgeAfter);
     const added = replicas.see(found.connected);
     if (added.length > 0) onReplicas(added);
     const { local } = found;

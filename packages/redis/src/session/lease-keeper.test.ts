@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeEach, expect, test } from "vitest";
+import { nodeTimers } from "../connection/timers.ts";
 import { LeaseKeeper } from "./lease-keeper.ts";
 
 const waitMs = 200;
@@ -10,7 +11,7 @@ beforeEach(() => {
   nowMs = 1_000;
   const clock = { monotonicMs: () => nowMs, wallMs: () => nowMs };
   const rules = { storeLeaseMs: 1_000, promotion: "nobody", sentinels: 0 } as const;
-  keeper = new LeaseKeeper(rules, clock, () => undefined);
+  keeper = new LeaseKeeper(rules, clock, () => undefined, nodeTimers);
   return () => keeper.dispose();
 });
 

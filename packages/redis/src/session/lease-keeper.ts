@@ -1,4 +1,5 @@
 import type { Clock, Moment, Observer } from "@holdfast/engine";
+import type { StoreTimers } from "../connection/timers.ts";
 import {
   type Lease,
   type LeaseEvent,
@@ -20,7 +21,7 @@ type LeaseListener = (state: LeaseState, reason: string) => void;
 interface Waiter {
   readonly need: Need;
   readonly resolve: (allowed: boolean) => void;
-  readonly timer: NodeJS.Timeout;
+  readonly cancel: () => void;
 }
 
 /** Holds the lease: feeds it events, reports changes to the observer and wakes waiting requests. */
@@ -36,13 +37,15 @@ export class LeaseKeeper {
   /** What listeners heard last; unlike the observer they hear of every lapse at once. */
   #heard: LeaseState = "none";
   readonly #listeners = new Set<LeaseListener>();
-  #expiry: NodeJS.Timeout | undefined;
-  #lapse: NodeJS.Timeout | undefined;
+  readonly #timers: StoreTimers;
+  #cancelExpiry: (() => void) | undefined;
+  #cancelLapse: (() => void) | undefined;
 
-  constructor(rules: LeaseRules, clock: Clock, observe: Observer) {
+  constructor(rules: LeaseRules, clock: Clock, observe: Observer, timers: StoreTimers) {
     this.#rules = rules;
     this.#clock = clock;
     this.#observe = observe;
+    this.#timers = timers;
   }
 
   /** Both clocks now. */
@@ -109,21 +112,21 @@ export class LeaseKeeper {
       return Promise.resolve(false);
     }
     return new Promise((resolve) => {
-      const timer = setTimeout(() => {
+      const cancel = this.#timers.after(waitMs, () => {
         this.#waiters.delete(waiter);
         resolve(false);
-      }, waitMs);
-      const waiter: Waiter = { need, resolve, timer };
+      });
+      const waiter: Waiter = { need, resolve, cancel };
       this.#waiters.add(waiter);
     });
   }
 
   /** Stops its timers and refuses waiting requests. */
   dispose(): void {
-    clearTimeout(this.#expiry);
-    clearTimeout(this.#lapse);
-    for (const { timer, resolve } of this.#waiters) {
-      clearTimeout(timer);
+    this.#cancelExpiry?.();
+    this.#cancelLapse?.();
+    for (const { cancel, resolve } of this.#waiters) {
+      cancel();
       resolve(false);
     }
     this.#waiters.clear();
@@ -134,31 +137,33 @@ export class LeaseKeeper {
   #update(): void {
     this.#hear();
     const { state, remainingMs } = stateAt(this.#lease, this.#rules, this.now());
-    clearTimeout(this.#expiry);
+    this.#cancelExpiry?.();
     if (Number.isFinite(remainingMs)) {
-      this.#expiry = setTimeout(() => this.#update(), Math.ceil(remainingMs) + 1).unref();
+      const ms = Math.ceil(remainingMs) + 1;
+      this.#cancelExpiry = this.#timers.after(ms, () => this.#update(), true);
     }
     for (const need of this.#unmetSinceMs.keys()) {
       if (permits(state, need)) this.#unmetSinceMs.delete(need);
     }
     for (const waiter of this.#waiters) {
       if (!permits(state, waiter.need)) continue;
-      clearTimeout(waiter.timer);
+      waiter.cancel();
       this.#waiters.delete(waiter);
       waiter.resolve(true);
     }
     if (this.#lease.holder !== undefined && rank[state] < rank[this.#reported]) {
       // The next marker may be a moment late, and Sentinels are heard once a second: not worth an alarm yet.
-      this.#lapse ??= setTimeout(() => this.#reportLapse(), this.#rules.storeLeaseMs / 4).unref();
+      const ms = this.#rules.storeLeaseMs / 4;
+      this.#cancelLapse ??= this.#timers.after(ms, () => this.#reportLapse(), true);
       return;
     }
-    clearTimeout(this.#lapse);
-    this.#lapse = undefined;
+    this.#cancelLapse?.();
+    this.#cancelLapse = undefined;
     this.#report(state, this.#lease.reason);
   }
 
   #reportLapse(): void {
-    this.#lapse = undefined;
+    this.#cancelLapse = undefined;
     this.#report(this.state(), `lapsed: ${this.#lease.reason}`);
   }
 

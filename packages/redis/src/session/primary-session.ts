@@ -1,12 +1,12 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { type ClockReading, type Observer, StoreUnavailable, sysPartition } from "@holdfast/engine";
-import { type CommandLine, Connection } from "../connection/connection.ts";
+import { type CommandLine, type Connection, runScript } from "../connection/connection.ts";
 import { storeFailure } from "../connection/failure.ts";
 import { allPartitions, scratchKeys, sysKeys } from "../connection/keys.ts";
 import type { StoreSettings } from "../connection/options.ts";
 import { readPartitionHead } from "../connection/record-header.ts";
 import { readPairs, readReply, readRole } from "../connection/replies.ts";
 import type { Scripts } from "../connection/scripts.ts";
+import { repeat, sleep } from "../connection/timers.ts";
 import { claim } from "./claim.ts";
 import { CoveredNumbers } from "./covered.ts";
 import type { Formats } from "./formats.ts";
@@ -80,6 +80,7 @@ export class PrimarySession {
         onReplicas,
         nudge,
         formats: context.formats,
+        timers: settings.timers,
         onTime: (wallMs) => {
           context.time.last = { of: "the store", wallMs, atMs: lease.now().monotonicMs };
         },
@@ -90,10 +91,11 @@ export class PrimarySession {
         sliceMs: settings.storeLeaseMs / 4,
       },
     );
-    const noting = setInterval(() => this.#noteFormat(), context.formats.everyMs).unref();
+    const { everyMs } = context.formats;
+    const stopNoting = repeat(settings.timers, everyMs, () => this.#noteFormat());
     this.ended = this.groupCommit.ended.then((failure) => {
       this.#over = true;
-      clearInterval(noting);
+      stopNoting();
       this.#reader?.connection.destroy(failure.message);
       return failure;
     });
@@ -109,7 +111,7 @@ export class PrimarySession {
     began?: string,
   ): Promise<PrimarySession> {
     const { settings, sentinels } = context;
-    const connection = await Connection.toPrimary(settings, "commit", number);
+    const connection = await settings.connections.toPrimary(settings, "commit", number);
     try {
       const { address, info } = connection;
       if (info.role !== "master") {
@@ -123,7 +125,7 @@ export class PrimarySession {
       await rehearse(connection, context.scripts);
       if (settings.region !== undefined) await claim(connection, context.scripts, settings.region);
       const { keys, args } = context.formats.asking;
-      const formats = await connection.run(context.scripts.formats, keys, args);
+      const formats = await runScript(connection, context.scripts.formats, keys, args);
       context.formats.take(readReply(formats), address);
       const replicas = new ReplicaSet(address, settings.replicas);
       const version = String(await connection.call("get", sysKeys.replicasVersion));
@@ -133,7 +135,7 @@ export class PrimarySession {
       replicas.see(connected);
       if (sentinels !== undefined) replicas.see(await membersOf(sentinels, settings));
       const checked = warnUnreachable(context, connected);
-      await Promise.race([checked, delay(replicaCheckMs, undefined, { ref: false })]);
+      await Promise.race([checked, sleep(settings.timers, replicaCheckMs, { background: true })]);
       const reading = await openReader(settings, info.runId);
       // From here on nothing is awaited: requests that the first barrier wakes must find the session in place.
       const session = new PrimarySession(context, connection, number, storeId, replicas);
@@ -175,7 +177,7 @@ export class PrimarySession {
       const { reader } = this;
       if (reader !== undefined) return reader;
       if (this.#over || lease.now().monotonicMs > deadline) break;
-      await delay(5);
+      await sleep(settings.timers, 5);
     }
     throw new StoreUnavailable("noLease", `no connection for reads to Redis ${this.address}`);
   }
@@ -198,7 +200,7 @@ export class PrimarySession {
 
   /** Takes a connection for reads; when it is lost, opens another. */
   #use(connection: Connection): void {
-    const { lease, observe } = this.#context;
+    const { lease, observe, settings } = this.#context;
     if (this.#over) {
       connection.destroy("the session is over");
       return;
@@ -208,17 +210,19 @@ export class PrimarySession {
       heads,
       () => lease.now().monotonicMs,
       (durationMs) => observe({ type: "storeCommand", command: "read", durationMs }),
+      settings.timers,
     );
     void connection.closed.then(() => this.#reopenReader());
   }
 
   async #reopenReader(): Promise<void> {
+    const { settings } = this.#context;
     while (!this.#over) {
       try {
-        this.#use(await openReader(this.#context.settings, this.runId));
+        this.#use(await openReader(settings, this.runId));
         return;
       } catch {
-        await delay(50);
+        await sleep(settings.timers, 50);
       }
     }
   }
@@ -261,7 +265,7 @@ export class PrimarySession {
 
 /** Finds a missing permission before it stops a change midway. */
 async function rehearse(connection: Connection, scripts: Scripts): Promise<void> {
-  await connection.run(scripts.rehearse, scratchKeys, []);
+  await runScript(connection, scripts.rehearse, scratchKeys, []);
   const [key] = scratchKeys;
   const lines: readonly CommandLine[] = [
     ["multi"],
@@ -288,7 +292,7 @@ async function membersOf(
 
 /** A connection for reads must lead to the same process as the group commit's. */
 async function openReader(settings: StoreSettings, runId: string): Promise<Connection> {
-  const connection = await Connection.toPrimary(settings, "read");
+  const connection = await settings.connections.toPrimary(settings, "read");
   if (connection.info.runId === runId) return connection;
   connection.destroy("another process");
   throw new StoreUnavailable("noLease", `Redis ${connection.address} is another process now`);

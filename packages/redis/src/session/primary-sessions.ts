@@ -1,6 +1,6 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { StoreUnavailable } from "@holdfast/engine";
 import { storeFailure } from "../connection/failure.ts";
+import { sleep } from "../connection/timers.ts";
 import type { Need } from "./lease-keeper.ts";
 import { PrimarySession, type StoreContext } from "./primary-session.ts";
 
@@ -70,10 +70,10 @@ export class PrimarySessions implements AsyncDisposable {
 
   /** Waits until nothing is under way, for a bounded time, and closes. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const { clock, barrierTimeoutMs } = this.#context.settings;
+    const { clock, timers, barrierTimeoutMs } = this.#context.settings;
     const deadline = clock.monotonicMs() + barrierTimeoutMs;
     while (this.#current?.groupCommit.idle === false && clock.monotonicMs() < deadline) {
-      await delay(5);
+      await sleep(timers, 5);
     }
     this.#stop.abort();
     this.#current?.end(closing());
@@ -102,7 +102,7 @@ export class PrimarySessions implements AsyncDisposable {
         this.#failure = storeFailure(error, "");
         const ms = backoffMs[failed] ?? 500;
         failed += 1;
-        await delay(ms, undefined, { signal, ref: false }).catch(() => undefined);
+        await sleep(this.#context.settings.timers, ms, { signal, background: true });
       }
       this.#current = undefined;
     }

@@ -3,6 +3,7 @@ import type { Argument } from "../connection/command-line.ts";
 import type { Connection } from "../connection/connection.ts";
 import { partitionKeys } from "../connection/keys.ts";
 import { type PartitionHead, readPartitionHead } from "../connection/record-header.ts";
+import type { StoreTimers } from "../connection/timers.ts";
 
 /** The values of some keys of a partition, and the partition's head, all read at one moment. */
 export interface Values {
@@ -50,6 +51,7 @@ export class Reader {
   readonly #heads: readonly string[];
   readonly #observe: (durationMs: number) => void;
   readonly #now: () => number;
+  readonly #timers: Pick<StoreTimers, "soon">;
   /** What is still to be sent, one after another. */
   readonly #gatherings: Gathering[] = [];
   #underWay = false;
@@ -59,17 +61,19 @@ export class Reader {
     heads: readonly string[],
     now: () => number,
     observe: (durationMs: number) => void,
+    timers: Pick<StoreTimers, "soon">,
   ) {
     this.connection = connection;
     this.#heads = heads;
     this.#now = now;
     this.#observe = observe;
+    this.#timers = timers;
   }
 
   /** Reads keys of a partition; rejects with `StoreUnavailable`. */
   read(partition: number, keys: readonly Argument[]): Promise<Values> {
     return new Promise((resolve, reject) => {
-      if (this.#gatherings.length === 0 && !this.#underWay) setImmediate(() => this.#flush());
+      if (this.#gatherings.length === 0 && !this.#underWay) this.#timers.soon(() => this.#flush());
       const gathering = this.#open();
       const name = this.#heads[partition] ?? partitionKeys(partition).head;
       const head = gathering.headAt(partition, name);

@@ -1,8 +1,9 @@
-import { setTimeout as delay } from "node:timers/promises";
 import type { Moment } from "@holdfast/engine";
-import { Connection, type Outcome } from "../connection/connection.ts";
-import { type ConnectionSettings, formatAddress } from "../connection/options.ts";
+import { formatAddress } from "../connection/address.ts";
+import type { Connection, Outcome } from "../connection/connection.ts";
+import type { ConnectionSettings } from "../connection/options.ts";
 import { readPairs } from "../connection/replies.ts";
+import { sleep } from "../connection/timers.ts";
 import type { Hearing } from "./lease.ts";
 
 /** How often Sentinels are asked while a caller needs only one answer. */
@@ -12,7 +13,7 @@ const onceMs = 2_000;
 async function connect(settings: ConnectionSettings, address: string): Promise<Connection> {
   const { username: _u, password: _p, tls: _t, ...rest } = settings;
   const { sentinelUsername, sentinelPassword, sentinelTls } = settings;
-  return Connection.to(
+  return settings.connections.to(
     {
       ...rest,
       ...(sentinelUsername !== undefined && { username: sentinelUsername }),
@@ -158,8 +159,13 @@ export class SentinelWatch implements AsyncDisposable {
       if (connection !== undefined) await listen(connection);
       this.#open.delete(address);
       connection?.destroy("the Sentinel was lost");
-      await pause(500, signal);
+      await this.#pause(500);
     }
+  }
+
+  /** Waits, but returns at once when the watch ends. */
+  #pause(ms: number): Promise<void> {
+    return sleep(this.#settings.timers, ms, { signal: this.#stop.signal, background: true });
   }
 
   /** Asks one Sentinel until it is lost. */
@@ -177,7 +183,7 @@ export class SentinelWatch implements AsyncDisposable {
       const hearing =
         answer !== undefined && "value" in answer ? readHearing(answer.value, asked) : undefined;
       if (hearing !== undefined) report(hearing);
-      await pause(pollMs, signal);
+      await this.#pause(pollMs);
     }
   }
 }
@@ -193,9 +199,4 @@ export async function sentinelMembers(settings: ConnectionSettings): Promise<rea
     () => undefined,
   );
   return (await sentinels.survey()).members;
-}
-
-/** Waits, but returns at once when `signal` aborts. */
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await delay(ms, undefined, { signal, ref: false }).catch(() => undefined);
 }

@@ -1,5 +1,5 @@
 import { StoreUnavailable } from "@holdfast/engine";
-import { Connection } from "../connection/connection.ts";
+import type { Connection } from "../connection/connection.ts";
 import type { ConnectionSettings } from "../connection/options.ts";
 import { readPairs } from "../connection/replies.ts";
 import { readServerInfo, type ServerInfo } from "../connection/server-info.ts";
@@ -86,7 +86,9 @@ export async function checkReplicas(
   const unreachable: string[] = [];
   await Promise.all(
     addresses.map(async (address) => {
-      const connection = await Connection.to(settings, address, "check").catch(() => undefined);
+      const connection = await settings.connections
+        .to(settings, address, "check")
+        .catch(() => undefined);
       if (connection === undefined) {
         unreachable.push(address);
         return;

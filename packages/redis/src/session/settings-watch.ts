@@ -1,8 +1,8 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { StoreUnavailable } from "@holdfast/engine";
 import type { Connection } from "../connection/connection.ts";
 import type { StoreSettings } from "../connection/options.ts";
 import { readRole } from "../connection/replies.ts";
+import { sleep } from "../connection/timers.ts";
 import type { SentinelSurvey, SentinelWatch } from "./sentinels.ts";
 import { checkReplicas, checkSettings } from "./settings-check.ts";
 
@@ -22,7 +22,7 @@ export interface WatchedStore {
 export async function watchSettings(store: WatchedStore): Promise<void> {
   const { settings, over } = store;
   for (;;) {
-    await delay(settings.settingsCheckMs, undefined, { ref: false });
+    await sleep(settings.timers, settings.settingsCheckMs, { background: true });
     if (over()) return;
     try {
       await checkAgain(store);

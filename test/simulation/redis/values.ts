@@ -1,0 +1,135 @@
+import { type Bytes, CommandError, errors } from "./reply.ts";
+import { SortedSet } from "./sorted-set.ts";
+
+/** An entry of a stream: its identifier's two numbers, and its fields and values by turns. */
+export interface StreamEntry {
+  readonly ms: number;
+  readonly seq: number;
+  readonly fields: readonly Bytes[];
+}
+
+/** A stream; it remembers its last identifier when it is empty. */
+export interface Stream {
+  entries: StreamEntry[];
+  lastMs: number;
+  lastSeq: number;
+}
+
+type Value =
+  | { readonly type: "string"; text: Bytes }
+  | { readonly type: "hash"; readonly fields: Map<Bytes, Bytes> }
+  | { readonly type: "zset"; readonly set: SortedSet }
+  | { readonly type: "stream"; readonly stream: Stream };
+
+/** The keys of one Redis, in memory. */
+export class Keyspace {
+  readonly #values = new Map<Bytes, Value>();
+  /** How often something was changed; Redis repeats a command to its replicas only if it changed something. */
+  changes = 0;
+
+  get size(): number {
+    return this.#values.size;
+  }
+
+  keys(): readonly Bytes[] {
+    return [...this.#values.keys()];
+  }
+
+  has(key: Bytes): boolean {
+    return this.#values.has(key);
+  }
+
+  typeOf(key: Bytes): Value["type"] | "none" {
+    return this.#values.get(key)?.type ?? "none";
+  }
+
+  clear(): void {
+    this.#values.clear();
+    this.changes += 1;
+  }
+
+  delete(key: Bytes): boolean {
+    const gone = this.#values.delete(key);
+    if (gone) this.changes += 1;
+    return gone;
+  }
+
+  text(key: Bytes): Bytes | undefined {
+    return this.#of(key, "string")?.text;
+  }
+
+  setText(key: Bytes, text: Bytes): void {
+    this.#values.set(key, { type: "string", text });
+    this.changes += 1;
+  }
+
+  hash(key: Bytes): ReadonlyMap<Bytes, Bytes> | undefined {
+    return this.#of(key, "hash")?.fields;
+  }
+
+  setField(key: Bytes, field: Bytes, value: Bytes): void {
+    this.#made(key, "hash", () => ({ type: "hash", fields: new Map() })).fields.set(field, value);
+    this.changes += 1;
+  }
+
+  deleteField(key: Bytes, field: Bytes): boolean {
+    const fields = this.#of(key, "hash")?.fields;
+    if (fields?.delete(field) !== true) return false;
+    this.changes += 1;
+    if (fields.size === 0) this.#values.delete(key);
+    return true;
+  }
+
+  sortedSet(key: Bytes): SortedSet | undefined {
+    return this.#of(key, "zset")?.set;
+  }
+
+  /** Adds a member or changes its score; tells whether it is new. */
+  addMember(key: Bytes, score: number, member: Bytes): boolean {
+    const { set } = this.#made(key, "zset", () => ({ type: "zset", set: new SortedSet() }));
+    const before = set.scoreOf(member);
+    if (before === score) return false;
+    set.put(score, member);
+    this.changes += 1;
+    return before === undefined;
+  }
+
+  deleteMember(key: Bytes, member: Bytes): boolean {
+    const set = this.sortedSet(key);
+    if (set?.delete(member) !== true) return false;
+    this.changes += 1;
+    if (set.size === 0) this.#values.delete(key);
+    return true;
+  }
+
+  stream(key: Bytes): Stream | undefined {
+    return this.#of(key, "stream")?.stream;
+  }
+
+  /** The stream of a key that is about to be written. */
+  newStream(key: Bytes): Stream {
+    const make = (): Value & { type: "stream" } => ({
+      type: "stream",
+      stream: { entries: [], lastMs: 0, lastSeq: 0 },
+    });
+    return this.#made(key, "stream", make).stream;
+  }
+
+  #of<Type extends Value["type"]>(key: Bytes, type: Type): (Value & { type: Type }) | undefined {
+    const value = this.#values.get(key);
+    if (value !== undefined && value.type !== type) throw new CommandError(errors.wrongType);
+    return value as (Value & { type: Type }) | undefined;
+  }
+
+  #made<Type extends Value["type"]>(
+    key: Bytes,
+    type: Type,
+    make: () => Value & { type: Type },
+  ): Value & { type: Type } {
+    const found = this.#of(key, type);
+    if (found !== undefined) return found;
+    const made = make();
+    this.#values.set(key, made);
+    return made;
+  }
+}
