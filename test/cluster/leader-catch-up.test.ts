@@ -45,9 +45,14 @@ class Regions implements AsyncDisposable {
 
   static async start(): Promise<Regions> {
     const servers = { a: await RedisServer.start(), b: await RedisServer.start() };
+    // The duties are tested here, not the lease: on a busy machine it must not end in the middle of one.
+    const patient = {
+      ...{ storeLeaseMs: 10_000, barrierTimeoutMs: 60_000 },
+      ...{ commandTimeoutMs: 60_000, leaseWaitMs: 60_000 },
+    };
     const opened = {
-      a: await openNewStore({ address: servers.a.address, allowOtherStore: true }),
-      b: await openNewStore({ address: servers.b.address }),
+      a: await openNewStore({ ...patient, address: servers.a.address, allowOtherStore: true }),
+      b: await openNewStore({ ...patient, address: servers.b.address }),
     };
     const regions = new Regions(servers, opened);
     await regions.a.install(regions.instance);

@@ -17,8 +17,8 @@ const root = join(import.meta.dirname, "../..");
 const shipped = join(root, "deploy", "redis");
 /** How long a restarted container stays down, as with Docker's `restart: unless-stopped`. */
 const restartMs = 200;
-/** Enough for a fail-over, a full copy and a restart on a busy machine. */
-const recoverMs = 90_000;
+/** Enough for a Sentinel's second try of a fail-over, a full copy and a restart on a busy machine. */
+const recoverMs = 300_000;
 
 /** A container of docker-compose.yml: `deploy/redis/start.sh` with its own volume and address. */
 export class Container {
