@@ -70,13 +70,13 @@ export async function create(store: RedisStore, instance: string): Promise<Manag
   return after;
 }
 
+/** A Redis to which a test sends commands of its own; in the simulation it is none of the processes here. */
+type Redis = Pick<RedisServer, "command" | "buffers">;
+
 type AuditStream = readonly (readonly [id: Buffer, fields: readonly [Buffer, Buffer]])[];
 
 /** Every audit event of an instance in the streams of all partitions, oldest first. */
-export async function auditOf(
-  redis: RedisServer,
-  instance: string,
-): Promise<readonly AuditEvent[]> {
+export async function auditOf(redis: Redis, instance: string): Promise<readonly AuditEvent[]> {
   const keys = (await redis.command("keys", "{p*}:audit")) as string[];
   const events: AuditEvent[] = [];
   for (const key of keys) {
@@ -97,7 +97,7 @@ function prefixOf(instance: string): string {
 
 /** The key of a record, and its bytes: header and record. */
 export async function recordOf(
-  redis: RedisServer,
+  redis: Redis,
   instance: string,
   uniqueIdentifier: string,
 ): Promise<{ readonly key: Buffer; readonly value: Buffer }> {
@@ -108,7 +108,7 @@ export async function recordOf(
 
 /** Gives an instance a status, as administration does. */
 export async function setStatus(
-  redis: RedisServer,
+  redis: Redis,
   instance: string,
   status: InstanceStatus,
 ): Promise<void> {

@@ -1,6 +1,14 @@
+export type {
+  CommandLine,
+  Connection as StoreConnection,
+  Connections as StoreConnections,
+  Outcome,
+} from "./connection/connection.ts";
+export { storeFailure } from "./connection/failure.ts";
 export type { RedisConnectionOptions, RedisStoreOptions } from "./connection/options.ts";
 export { loadScripts, type Script, type ScriptName } from "./connection/scripts.ts";
-export type { StoreUsage } from "./connection/server-info.ts";
+export { readServerInfo, type ServerInfo, type StoreUsage } from "./connection/server-info.ts";
+export type { StoreTimers } from "./connection/timers.ts";
 export {
   forgetReplica,
   type InitialisedStore,

@@ -1,0 +1,125 @@
+import {
+  auditLogConformance,
+  auditLogKept,
+  objectStoreConformance,
+  ownStoreConformance,
+  ownStoreModel,
+  storeModel,
+} from "@holdfast/engine/testing";
+import { initialiseStore, openRedisStore, type RedisStoreOptions } from "@holdfast/redis";
+import { auditOf, newerValue, recordOf, setStatus } from "../../support/redis-store.ts";
+import { Machine } from "../machine.ts";
+import { Network } from "../network.ts";
+import { Random } from "../random.ts";
+import { Scheduler, settled } from "../scheduler.ts";
+import { LuaMachine } from "./lua-machine.ts";
+import { Member } from "./member.ts";
+import type { Reply } from "./reply.ts";
+import { connectionsOf, timersOf } from "./sim-connection.ts";
+
+const lua = await LuaMachine.create();
+
+/** Commands of the test itself, which take no time. */
+function directly(member: Member) {
+  const session = member.redis.connect();
+  const buffers = (reply: Reply): unknown => {
+    if (typeof reply === "string") return Buffer.from(reply, "latin1");
+    return Array.isArray(reply) ? reply.map(buffers) : reply;
+  };
+  const ask = (words: readonly (string | number | Buffer)[]): Reply =>
+    session.execute(
+      words.map((word) => (Buffer.isBuffer(word) ? word.toString("latin1") : String(word))),
+    );
+  return {
+    command: async (name: string, ...args: (string | number | Buffer)[]): Promise<unknown> => {
+      if (name !== "keys") return ask([name, ...args]);
+      const [prefix = "", end = ""] = String(args[0]).split("*");
+      return member.redis.data.keys().filter((key) => key.startsWith(prefix) && key.endsWith(end));
+    },
+    buffers: async (name: string, ...args: (string | number | Buffer)[]): Promise<Buffer[]> =>
+      buffers(ask([name, ...args])) as Buffer[],
+  };
+}
+
+/** Lets virtual time pass while the test waits for the store. */
+function pump(scheduler: Scheduler): () => Promise<void> {
+  let open = true;
+  const pumping = (async () => {
+    while (open) {
+      await scheduler.run(scheduler.nowMs + 10);
+      await settled();
+    }
+  })();
+  return async () => {
+    open = false;
+    await pumping;
+  };
+}
+
+/** The real store, on virtual time, with a primary and a replica that run the real scripts. */
+async function openWith(settings: Pick<RedisStoreOptions, "auditEntriesMax">) {
+  const scheduler = new Scheduler();
+  const random = new Random(1);
+  const network = new Network(scheduler, random.fork(), { farMs: 5, loss: 0, late: 0 });
+  const life = new Machine("a1", scheduler, random.fork()).start();
+  const { timers: clock } = life;
+  const members = ["a-redis-1:1", "a-redis-2:1"].map(
+    (address) =>
+      new Member({ scheduler, lua, wallMs: clock.wallMs, address, runId: `run of ${address}` }),
+  );
+  const [primary, replica] = members;
+  if (primary === undefined || replica === undefined) throw new Error("no members");
+  replica.follow(primary);
+  const options = {
+    address: primary.address,
+    replicas: 1,
+    timers: timersOf(life),
+    connections: connectionsOf({
+      life,
+      network,
+      member: (address) => members.find((member) => member.address === address),
+    }),
+  };
+  const stop = pump(scheduler);
+  await initialiseStore({
+    ...options,
+    ids: { randomBytes: (count) => Buffer.from(random.bytes(count)) },
+  });
+  const subject = await openRedisStore({
+    ...options,
+    ...settings,
+    clock,
+    observe: () => undefined,
+  });
+  const redis = directly(primary);
+  return {
+    subject,
+    instances: { ...subject, ensure: (instance: string) => subject.install(instance) },
+    setStatus: (instance: string, status: Parameters<typeof setStatus>[2]) =>
+      setStatus(redis, instance, status),
+    damage: async (instance: string, id: string): Promise<void> => {
+      const { key, value } = await recordOf(redis, instance, id);
+      await redis.command("set", key, value.subarray(0, value.length - 8));
+    },
+    upgrade: async (instance: string, id: string): Promise<void> => {
+      const { key, value } = await recordOf(redis, instance, id);
+      await redis.command("set", key, newerValue(value));
+    },
+    auditOf: (instance: string) => auditOf(redis, instance),
+    close: async (): Promise<void> => {
+      await subject[Symbol.asyncDispose]();
+      await stop();
+    },
+  };
+}
+
+const open = () => openWith({});
+
+objectStoreConformance("RedisStore over the model of Redis", open);
+ownStoreConformance("RedisStore over the model of Redis", open);
+storeModel("RedisStore over the model of Redis", open, { numRuns: 25 });
+ownStoreModel("RedisStore over the model of Redis", open, { numRuns: 25 });
+auditLogConformance("RedisStore over the model of Redis", async () => {
+  const { subject, close } = await openWith({ auditEntriesMax: auditLogKept });
+  return { subject: subject.audit, store: subject, close };
+});

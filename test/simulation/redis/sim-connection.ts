@@ -1,0 +1,191 @@
+import { StoreUnavailable } from "@holdfast/engine";
+import {
+  type CommandLine,
+  type Outcome,
+  readServerInfo,
+  type ServerInfo,
+  type StoreConnection,
+  type StoreConnections,
+  type StoreTimers,
+  storeFailure,
+} from "@holdfast/redis";
+import type { Life } from "../machine.ts";
+import type { Network } from "../network.ts";
+import type { Member, MemberConnection } from "./member.ts";
+import { type Bytes, Failure, type Reply, Status } from "./reply.ts";
+
+/** What a node's process needs to reach members. */
+export interface Place {
+  readonly life: Life;
+  readonly network: Network;
+  /** The member at an address; undefined where nothing listens. */
+  readonly member: (address: string) => Member | undefined;
+}
+
+/** The store's timers in a process of the simulation. */
+export function timersOf(life: Life): StoreTimers {
+  return {
+    after: (ms, run) => life.after(ms, run),
+    soon: (run) => {
+      life.after(0, run);
+    },
+  };
+}
+
+/** Connections of a node's process over the simulated network. */
+export function connectionsOf(place: Place): StoreConnections {
+  const to: StoreConnections["to"] = (settings, address) =>
+    SimConnection.open(place, address, settings.connectTimeoutMs, settings.commandTimeoutMs);
+  return {
+    to,
+    toPrimary: (settings, purpose) => to(settings, settings.address ?? "", purpose),
+  };
+}
+
+/** Messages of one direction, in the order in which they were sent: TCP's order. */
+class Pipe {
+  #sent = 0;
+  #arrived = 0;
+  readonly #early = new Map<number, () => void>();
+  readonly #send: (arrive: () => void) => void;
+
+  constructor(send: (arrive: () => void) => void) {
+    this.#send = send;
+  }
+
+  send(arrive: () => void): void {
+    const number = this.#sent;
+    this.#sent += 1;
+    this.#send(() => {
+      this.#early.set(number, arrive);
+      for (let next = this.#early.get(this.#arrived); next !== undefined; ) {
+        this.#early.delete(this.#arrived);
+        this.#arrived += 1;
+        next();
+        next = this.#early.get(this.#arrived);
+      }
+    });
+  }
+}
+
+/** One connection of the store to a member: a command is answered on it or fails with it. */
+class SimConnection implements StoreConnection {
+  readonly address: string;
+  readonly closed: Promise<string>;
+  info: ServerInfo = readServerInfo("");
+  open = true;
+  readonly #life: Life;
+  readonly #commandTimeoutMs: number;
+  readonly #member: MemberConnection;
+  readonly #there: Pipe;
+  readonly #back: Pipe;
+  readonly #failing = new Set<(error: Error) => void>();
+  #end: (reason: string) => void = () => undefined;
+
+  private constructor(place: Place, member: Member, commandTimeoutMs: number) {
+    const { life, network } = place;
+    const { name } = life.machine;
+    this.address = member.address;
+    this.#life = life;
+    this.#commandTimeoutMs = commandTimeoutMs;
+    this.#member = member.connect();
+    this.#there = new Pipe((arrive) => network.send(name, member.address, arrive));
+    this.#back = new Pipe((arrive) => network.send(member.address, name, () => life.run(arrive)));
+    this.closed = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+  }
+
+  /** Connects, and asks for INFO within the time. */
+  static async open(
+    place: Place,
+    address: string,
+    connectTimeoutMs: number,
+    commandTimeoutMs: number,
+  ): Promise<SimConnection> {
+    const member = place.member(address);
+    if (member === undefined) {
+      throw new StoreUnavailable("noLease", `no connection to Redis ${address}`);
+    }
+    const connection = new SimConnection(place, member, commandTimeoutMs);
+    const [info] = await connection.#batch([["info"]], connectTimeoutMs);
+    if (info === undefined || "error" in info) throw storeFailure(info?.error, address);
+    connection.info = readServerInfo(String(info.value));
+    return connection;
+  }
+
+  async call(...line: CommandLine): Promise<unknown> {
+    const [outcome] = await this.batch([line]);
+    if (outcome === undefined || "error" in outcome) {
+      throw storeFailure(outcome?.error, this.address);
+    }
+    return outcome.value;
+  }
+
+  batch(lines: readonly CommandLine[]): Promise<readonly Outcome[]> {
+    return this.#batch(lines, this.#commandTimeoutMs);
+  }
+
+  destroy(reason: string): void {
+    if (!this.open) return;
+    this.open = false;
+    for (const fail of [...this.#failing]) fail(new Error("Connection is closed."));
+    this.#end(reason);
+  }
+
+  #batch(lines: readonly CommandLine[], timeoutMs: number): Promise<readonly Outcome[]> {
+    return new Promise((resolve) => {
+      const outcomes: Outcome[] = [];
+      const fail = (error: Error): void => settle(lines.map((_, at) => outcomes[at] ?? { error }));
+      const settle = (all: readonly Outcome[]): void => {
+        callOff();
+        this.#failing.delete(fail);
+        resolve(all);
+      };
+      const callOff = this.#life.after(timeoutMs, () => {
+        fail(new Error("Command timed out"));
+        this.destroy("a command timed out");
+      });
+      this.#failing.add(fail);
+      if (!this.open) {
+        fail(new Error("Connection is closed."));
+        return;
+      }
+      const take = (reply: Reply): void => {
+        if (!this.open) return;
+        outcomes.push(outcomeOf(reply));
+        if (outcomes.length === lines.length) settle(outcomes);
+      };
+      this.#there.send(() => {
+        for (const line of lines) {
+          this.#member.ask(line.map(bytesOf), (reply) => this.#back.send(() => take(reply)));
+        }
+      });
+    });
+  }
+}
+
+function bytesOf(word: string | Buffer): Bytes {
+  return typeof word === "string"
+    ? Buffer.from(word, "utf8").toString("latin1")
+    : word.toString("latin1");
+}
+
+/** An error that Redis itself answered. */
+class ReplyError extends Error {
+  override readonly name = "ReplyError";
+}
+
+function outcomeOf(reply: Reply): Outcome {
+  return reply instanceof Failure
+    ? { error: new ReplyError(reply.text) }
+    : { value: readValue(reply) };
+}
+
+/** An answer as ioredis gives it: bytes as `Buffer`. */
+function readValue(reply: Reply): unknown {
+  if (typeof reply === "string") return Buffer.from(reply, "latin1");
+  if (reply instanceof Status) return reply.text;
+  if (reply instanceof Failure) return new ReplyError(reply.text);
+  return reply === null || typeof reply === "number" ? reply : reply.map(readValue);
+}
