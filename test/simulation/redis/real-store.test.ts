@@ -64,8 +64,7 @@ async function openWith(settings: Pick<RedisStoreOptions, "auditEntriesMax">) {
   const life = new Machine("a1", scheduler, random.fork()).start();
   const { timers: clock } = life;
   const members = ["a-redis-1:1", "a-redis-2:1"].map(
-    (address) =>
-      new Member({ scheduler, lua, wallMs: clock.wallMs, address, runId: `run of ${address}` }),
+    (address) => new Member({ scheduler, lua, wallMs: clock.wallMs, address }),
   );
   const [primary, replica] = members;
   if (primary === undefined || replica === undefined) throw new Error("no members");

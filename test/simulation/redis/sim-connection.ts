@@ -104,7 +104,7 @@ class SimConnection implements StoreConnection {
     commandTimeoutMs: number,
   ): Promise<SimConnection> {
     const member = place.member(address);
-    if (member === undefined) {
+    if (member?.up !== true) {
       throw new StoreUnavailable("noLease", `no connection to Redis ${address}`);
     }
     const connection = new SimConnection(place, member, commandTimeoutMs);
@@ -157,6 +157,10 @@ class SimConnection implements StoreConnection {
         if (outcomes.length === lines.length) settle(outcomes);
       };
       this.#there.send(() => {
+        if (!this.#member.open) {
+          this.#back.send(() => this.destroy("Redis closed the connection"));
+          return;
+        }
         for (const line of lines) {
           this.#member.ask(line.map(bytesOf), (reply) => this.#back.send(() => take(reply)));
         }

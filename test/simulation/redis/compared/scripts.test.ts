@@ -100,9 +100,14 @@ test("an operation holds at most 20,000 records of a partition", async () => {
   const choose = new Choices([50]);
   prepare(choose);
   const holds = Array.from({ length: 19_999 }, (_, n) => [`id ${n}`, "\0\0\0\0\0\0\0\x01xi"]);
+  // So many fields are slow in a hash that keeps their order.
+  const bound = (fields: string) => ["CONFIG", "SET", "hash-max-listpack-entries", fields];
+  await both.arrange(bound("512"));
   both.execute(["HSET", at.reserved, ...holds.flat()]);
   for (const last of [1, 2, 3]) call("reserve", new Choices([0, 0, 0, 0, last]));
+  both.execute(["DEL", at.reserved]);
   await both.compare();
+  await both.arrange(bound("100000"));
 });
 
 test(`${sequences} random sequences of calls (seed ${seed}): every script answers in the model as in Redis`, async () => {
