@@ -143,6 +143,10 @@ function withStores(
   const region = regionNames.find((name) => name === one.region);
   const isOwn = region !== undefined && !disturbed[region].touches(call, returned);
   const store = isOwn ? { store: region } : {};
+  if (isChange(one) && one.outcome === "refused" && one.reason !== "ItemNotFound") {
+    // A node may try twice, and the second try may be refused because the first one was made. Clients do not see that.
+    return { ...one, ...store, tries: 2 };
+  }
   if (!isChange(one) || one.outcome !== "done") return { ...one, ...store };
   const isShared = shared(call, returned) && !(one.operation === "Activate" && isDoubtful);
   // Destroy is done in both regions, or not at all.
