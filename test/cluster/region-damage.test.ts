@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type KmipClient, KmipClientError } from "@holdfast/client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { keyBytes, registerKey, stateOf } from "../support/keys.ts";
+import { answered, keyBytes, registerKey, stateOf } from "../support/keys.ts";
 import { clientOf, say } from "../support/load.ts";
 import { recordOf } from "../support/record.ts";
 import type { RedisServer } from "../support/redis.ts";
@@ -30,9 +30,9 @@ async function stocked(count: number): Promise<Stocked> {
   if (first === undefined) throw new Error("no node");
   for (let left = count; left > 0; left--) {
     const key = randomBytes(32);
-    const id = await registerKey(first, key);
+    const id = await answered(() => registerKey(first, key));
     keys.set(id, key.toString("hex"));
-    await first.activate({ uniqueIdentifier: id });
+    await answered(() => first.activate({ uniqueIdentifier: id }));
   }
   const kept = stack.move();
   return { region, clients, keys, [Symbol.asyncDispose]: () => kept.disposeAsync() };

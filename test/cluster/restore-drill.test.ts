@@ -2,7 +2,7 @@ import { copyFile, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from 
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { KmipClient, KmipClientError } from "@holdfast/client";
+import { KmipClient } from "@holdfast/client";
 import { until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -11,7 +11,7 @@ import { fileSettings, settingsIn } from "../docs/settings.ts";
 import { firstToken } from "../support/admin-api.ts";
 import { commandLine, holdfast } from "../support/command-line.ts";
 import { type KeyManager, startKeyManager } from "../support/key-protect/index.ts";
-import { createKey, keyBytes } from "../support/keys.ts";
+import { answered, createKey, keyBytes } from "../support/keys.ts";
 import { NodeProcess } from "../support/node-process.ts";
 import { RedisServer } from "../support/redis.ts";
 import { layRegion, type Region } from "../support/region.ts";
@@ -175,21 +175,6 @@ async function write(name: string, content: string): Promise<string> {
 async function must(...args: readonly string[]): Promise<void> {
   const { code, out, err } = await settled(() => holdfast(...args));
   if (code !== 0) throw new Error(`holdfast ${args.join(" ")}: exit ${code}: ${err}${out}`);
-}
-
-/** Asks again while the node answers "cannot tell", as it may for a moment on a busy machine. */
-async function answered<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
-  const answers: Answer[] = [];
-  await until("an answer", async () => {
-    try {
-      answers.push(await ask());
-      return true;
-    } catch (error) {
-      if (error instanceof KmipClientError && error.reason === "GeneralFailure") return error;
-      throw error;
-    }
-  });
-  return answers[0] as Answer;
 }
 
 /** Runs a command again while the store has no lease, as it may be for a moment on a busy machine. */

@@ -1,4 +1,4 @@
-import type { CallOptions, KmipClient } from "@holdfast/client";
+import { type CallOptions, type KmipClient, KmipClientError } from "@holdfast/client";
 import {
   type Attribute,
   attributeItem,
@@ -11,6 +11,7 @@ import {
   type ResponseItem,
   tags,
 } from "@holdfast/kmip";
+import { until } from "@holdfast/testing";
 import { byteString } from "@holdfast/ttlv";
 
 /** The name of a State in KMIP (KMIP 2.1, 4.57). */
@@ -25,6 +26,21 @@ export async function createKey(client: KmipClient, options?: CallOptions): Prom
   const attributes = { attributes: [aes, length, usage], templateNames: [] };
   const answer = await client.create({ objectType: "SymmetricKey", attributes }, options);
   return answer.uniqueIdentifier;
+}
+
+/** Asks again while the node answers "cannot tell", as it may for a moment on a busy machine. */
+export async function answered<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+  const answers: Answer[] = [];
+  await until("an answer", async () => {
+    try {
+      answers.push(await ask());
+      return true;
+    } catch (error) {
+      if (error instanceof KmipClientError && error.reason === "GeneralFailure") return error;
+      throw error;
+    }
+  });
+  return answers[0] as Answer;
 }
 
 /** Registers a key of the test at the server; returns its identifier. */
