@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { RouteRequest as Asked, Contract } from "@holdfast/admin";
 import { rotateLocalRoot } from "@holdfast/root-of-trust";
-import { until } from "@holdfast/testing";
+import { answerOf, until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { type MadeKey, playVcenter, UnexpectedAnswer, VcenterSession } from "@holdfast/workbench";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -142,17 +142,8 @@ async function play(vcenter: Issued): Promise<MadeKey> {
   }));
   const tls = { ca: site.roots.both.a.ca, ...vcenter };
   const nothing = () => undefined;
-  const made: MadeKey[] = [];
-  await until("vCenter's sequence", async () => {
-    try {
-      made.push(await playVcenter({ nodes, tls, report: nothing, answered: nothing }));
-      return true;
-    } catch (error) {
-      if (!passes.test(String(error))) throw error;
-      return error as Error;
-    }
-  });
-  return made[0] as MadeKey;
+  const sequence = () => playVcenter({ nodes, tls, report: nothing, answered: nothing });
+  return await answerOf("vCenter's sequence", sequence, (error) => passes.test(String(error)));
 }
 
 function endpointOf({ host, kmip }: NodeProcess): string {
@@ -167,13 +158,8 @@ async function session(node: NodeProcess, vcenter: Issued): Promise<VcenterSessi
 
 /** A connection; waits until the node accepts one. */
 async function opened(node: NodeProcess, vcenter: Issued): Promise<VcenterSession> {
-  const found: VcenterSession[] = [];
-  const open = async () => {
-    found.push(await session(node, vcenter));
-    return true;
-  };
-  await until(`${node.name} lets vCenter in`, () => open().catch((error: Error) => error));
-  return found[0] as VcenterSession;
+  const open = () => session(node, vcenter);
+  return await answerOf(`${node.name} lets vCenter in`, open, () => true);
 }
 
 async function letsIn(node: NodeProcess, vcenter: Issued): Promise<boolean> {

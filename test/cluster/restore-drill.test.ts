@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { KmipClient } from "@holdfast/client";
-import { until } from "@holdfast/testing";
+import { answerOf } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
@@ -156,15 +156,8 @@ type Pair = Pick<Issued, "certificate" | "key">;
 
 async function connect(node: NodeProcess, tls: Pair): Promise<KmipClient> {
   const endpoints = [`${node.host}:${node.kmip}`];
-  let connected: KmipClient | undefined;
-  await until("a connection", async () => {
-    connected = await KmipClient.connect({ endpoints, tls: { ca: region.ca, ...tls } }).catch(
-      () => undefined,
-    );
-    return connected !== undefined;
-  });
-  if (connected === undefined) throw new Error("no client");
-  return connected;
+  const open = () => KmipClient.connect({ endpoints, tls: { ca: region.ca, ...tls } });
+  return await answerOf("a connection", open, () => true);
 }
 
 async function write(name: string, content: string): Promise<string> {

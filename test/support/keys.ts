@@ -11,7 +11,7 @@ import {
   type ResponseItem,
   tags,
 } from "@holdfast/kmip";
-import { until } from "@holdfast/testing";
+import { answerOf } from "@holdfast/testing";
 import { byteString } from "@holdfast/ttlv";
 
 /** The name of a State in KMIP (KMIP 2.1, 4.57). */
@@ -29,18 +29,10 @@ export async function createKey(client: KmipClient, options?: CallOptions): Prom
 }
 
 /** Asks again while the node answers "cannot tell", as it may for a moment on a busy machine. */
-export async function answered<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
-  const answers: Answer[] = [];
-  await until("an answer", async () => {
-    try {
-      answers.push(await ask());
-      return true;
-    } catch (error) {
-      if (error instanceof KmipClientError && error.reason === "GeneralFailure") return error;
-      throw error;
-    }
-  });
-  return answers[0] as Answer;
+export function answered<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+  const passes = (error: unknown) =>
+    error instanceof KmipClientError && error.reason === "GeneralFailure";
+  return answerOf("an answer", ask, passes);
 }
 
 /** Registers a key of the test at the server; returns its identifier. */

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AdminClient } from "@holdfast/admin";
 import { createSealingKey } from "@holdfast/root-of-trust";
-import { until } from "@holdfast/testing";
+import { answerOf, until } from "@holdfast/testing";
 import { adminClient, firstToken } from "./admin-api.ts";
 import { type KeyManager, startKeyManager } from "./key-protect/index.ts";
 import { systemClock, systemIds } from "./redis-store.ts";
@@ -127,17 +127,9 @@ export async function startRootRegions(
 const passing = new Set(["peerUnreachable", "storeUnavailable", "rootUnavailable"]);
 
 /** Asks again while the regions find each other: on a busy machine one may lose the other for a moment. */
-export async function patient<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
-  const answers: Answer[] = [];
-  await until("an answer", async () => {
-    try {
-      answers.push(await ask());
-      return true;
-    } catch (error) {
-      const { code } = error as { readonly code?: unknown };
-      if (typeof code !== "string" || !passing.has(code)) throw error;
-      return error as Error;
-    }
+export function patient<Answer>(ask: () => Promise<Answer>): Promise<Answer> {
+  return answerOf("an answer", ask, (error) => {
+    const { code } = error as { readonly code?: unknown };
+    return typeof code === "string" && passing.has(code);
   });
-  return answers[0] as Answer;
 }

@@ -1,6 +1,6 @@
 export { freePort } from "./free-port.ts";
 export { Relay, type RelayState } from "./relay.ts";
-export { type ConditionResult, until } from "./until.ts";
+export { answerOf, type ConditionResult, until } from "./until.ts";
 export {
   batchItemId,
   type Login,

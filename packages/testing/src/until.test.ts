@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type ConditionResult, until } from "./until.ts";
+import { answerOf, type ConditionResult, until } from "./until.ts";
 
 test("until waits for the value true and no other", async () => {
   const answers: ConditionResult[] = [false, "not yet", new Error("busy"), true];
@@ -23,4 +23,16 @@ test("the error of a timeout has at most 30 lines", async () => {
 test("an error of the condition ends the wait", async () => {
   const broken = until("a state", () => Promise.reject(new Error("broken")));
   await expect(broken).rejects.toThrow("broken");
+});
+
+test("answerOf asks again after an error that passes, and ends at any other", async () => {
+  const errors = ["busy", "busy", "broken"];
+  const ask = async () => {
+    const message = errors.shift();
+    if (message !== undefined) throw new Error(message);
+    return "an answer";
+  };
+  const passes = (error: unknown) => String(error) === "Error: busy";
+  await expect(answerOf("a state", ask, passes)).rejects.toThrow("broken");
+  await expect(answerOf("a state", ask, passes)).resolves.toBe("an answer");
 });

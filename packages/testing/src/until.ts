@@ -8,6 +8,28 @@ const linesMax = 30;
 /** `true` ends the wait; the error of a timeout contains any other result. */
 export type ConditionResult = boolean | string | Error;
 
+/**
+ * Asks until there is an answer, and returns it. Asks again after an error for which `passes` is true; any other error ends
+ * the wait at once.
+ */
+export async function answerOf<Answer>(
+  what: string,
+  ask: () => Promise<Answer>,
+  passes: (error: unknown) => boolean,
+): Promise<Answer> {
+  const answers: Answer[] = [];
+  await until(what, async () => {
+    try {
+      answers.push(await ask());
+      return true;
+    } catch (error) {
+      if (!passes(error)) throw error;
+      return error as Error;
+    }
+  });
+  return answers[0] as Answer;
+}
+
 /** Waits until `condition` returns true. An error that it throws ends the wait at once. */
 export async function until(
   what: string,
