@@ -1,15 +1,13 @@
 import type { Model } from "./checker.ts";
 import { bits, canHave, type Facts, isDestroyed } from "./lifecycle.ts";
 import {
-  areOrdered,
-  isSettled,
-  nameOf,
-  needs,
+  rules,
   type Step,
   type StepOf,
   textOfValues,
   type ValueStep,
   type Values,
+  when,
 } from "./step.ts";
 
 /** What every region must show of an object: a destruction exactly, everything else at least. */
@@ -41,10 +39,7 @@ export const commonModel: Model<Common, Step> = {
   next,
   key: (one) =>
     `${one.exists} ${one.isDestroyed} ${one.facts} ${one.digest} ${textOfValues(one.attributes)} / ${textOfValues(one.deleted)}`,
-  name: nameOf,
-  needs,
-  areOrdered,
-  isSettled,
+  ...rules,
 };
 
 /** The same in words. */
@@ -143,8 +138,4 @@ function changed(one: Common, step: ValueStep): readonly Common[] {
     successors: { ...one.successors, [attribute]: step.successors },
   };
   return others.some((other) => step.rivals.has(other)) ? [set, one] : [set];
-}
-
-function when<Copied>(holds: boolean, copy: Copied): readonly Copied[] {
-  return holds ? [copy] : [];
 }

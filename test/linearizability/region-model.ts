@@ -1,16 +1,14 @@
 import type { Model } from "./checker.ts";
 import { bits, type Facts, isPermitted, stateOf } from "./lifecycle.ts";
 import {
-  areOrdered,
   haveSame,
-  isSettled,
-  nameOf,
-  needs,
+  rules,
   type Step,
   type StepOf,
   textOfValues,
   type ValueStep,
   type Values,
+  when,
 } from "./step.ts";
 
 /** One region's copy of an object. */
@@ -30,10 +28,7 @@ export const regionModel: Model<Copy, Step> = {
   next,
   key: ({ exists, isListed, facts, attributes, digest }) =>
     `${exists} ${isListed} ${facts} ${digest} ${textOfValues(attributes)}`,
-  name: nameOf,
-  needs,
-  areOrdered,
-  isSettled,
+  ...rules,
 };
 
 /** A copy in words. */
@@ -109,8 +104,4 @@ function changed(copy: Copy, step: ValueStep): readonly Copy[] {
   if (step.kind === "delete") return [having(others)];
   const mayStay = others.some((one) => step.rivals.has(one));
   return mayStay ? [having([value]), copy] : [having([value])];
-}
-
-function when<Copied>(holds: boolean, copy: Copied): readonly Copied[] {
-  return holds ? [copy] : [];
 }

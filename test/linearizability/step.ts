@@ -42,30 +42,27 @@ export type Step =
 export type StepOf<Kind extends Step["kind"]> = Extract<Step, { readonly kind: Kind }>;
 export type ValueStep = StepOf<"add" | "delete" | "set">;
 
-export function nameOf(step: Step): string {
+function nameOf(step: Step): string {
   if (step.kind === "event") return `${step.kind} ${step.event} ${step.isDecided}`;
-  if (step.kind === "add" || step.kind === "delete" || step.kind === "set") {
-    return `${step.kind} ${step.attribute} ${step.value}`;
-  }
-  return step.kind;
+  return isValue(step) ? `${step.kind} ${step.attribute} ${step.value}` : step.kind;
 }
 
 /** Steps that are as possible after an event as before it. */
 const unaffected: ReadonlySet<Step["kind"]> = new Set(["create", "list", "add", "delete", "set"]);
 
 /** Whether `step` may be possible only after a change. */
-export function needs(step: Step, change: Step): boolean {
+function needs(step: Step, change: Step): boolean {
   if (change.kind === "event") {
     return step.kind === "look" ? step.state !== undefined : !unaffected.has(step.kind);
   }
-  if (change.kind !== "add" && change.kind !== "delete" && change.kind !== "set") return true;
+  if (!isValue(change)) return true;
   if (step.kind !== "look") return false;
   const isShown = step.attributes[change.attribute]?.includes(change.value);
   return isShown === (change.kind !== "delete");
 }
 
 /** Whether the order of two changes of one value matters, or that of a read and what it does not show. */
-export function areOrdered(one: Step, other: Step): boolean {
+function areOrdered(one: Step, other: Step): boolean {
   const isRead = (step: Step): boolean => !unaffected.has(step.kind) && step.kind !== "event";
   if (isRead(one) || isRead(other)) return true;
   if (!isValue(one) || !isValue(other)) return false;
@@ -78,8 +75,16 @@ function isValue(step: Step): step is ValueStep {
 }
 
 /** Whether it changes nothing later if it changes nothing now: facts stay, values may come again. */
-export function isSettled({ kind }: Step): boolean {
-  return kind !== "add" && kind !== "delete" && kind !== "set";
+function isSettled(step: Step): boolean {
+  return !isValue(step);
+}
+
+/** How the steps relate to each other, in every model of an object. */
+export const rules = { name: nameOf, needs, areOrdered, isSettled };
+
+/** The state that a step leads to if it is possible. */
+export function when<State>(isPossible: boolean, state: State): readonly State[] {
+  return isPossible ? [state] : [];
 }
 
 /** Attributes as one text, the same for equal values in any order. */
