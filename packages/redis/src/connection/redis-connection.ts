@@ -6,8 +6,7 @@ import type { CommandLine, Connection, Connections, Outcome } from "./connection
 import { isReply, isTimeout, storeFailure } from "./failure.ts";
 import type { ConnectionSettings } from "./options.ts";
 import { quietSentinelConnector } from "./quiet-sentinel-connector.ts";
-import type { ServerInfo } from "./server-info.ts";
-import { readServerInfo } from "./server-info.ts";
+import { readServerInfo, type ServerInfo } from "./server-info.ts";
 
 /**
  * One socket to one Redis process. It never reconnects and never sends anything twice: a command is
@@ -15,10 +14,8 @@ import { readServerInfo } from "./server-info.ts";
  * where Redis answers at once that everything is covered, since nothing was written there.
  */
 class RedisConnection implements Connection {
-  /** Address of the process at the other end: as a Sentinel names it, otherwise as the socket sees it. */
   readonly address: string;
   readonly info: ServerInfo;
-  /** Resolves, with the reason, when the connection has ended. */
   readonly closed: Promise<string>;
   readonly #redis: Redis;
   #reason = "";
@@ -38,7 +35,6 @@ class RedisConnection implements Connection {
     });
   }
 
-  /** Connects to the store's primary, through Sentinel where there is one; rejects with `StoreUnavailable`. */
   static toPrimary(
     settings: ConnectionSettings,
     purpose: string,
@@ -51,7 +47,6 @@ class RedisConnection implements Connection {
     return RedisConnection.#connect(options, settings, describe(settings), () => named);
   }
 
-  /** Connects to one address, in any role. */
   static to(
     settings: ConnectionSettings,
     address: string,
@@ -90,19 +85,16 @@ class RedisConnection implements Connection {
     }
   }
 
-  /** Whether it can still be used. */
   get open(): boolean {
     return this.#open;
   }
 
-  /** Sends one command; bytes come back as `Buffer`. Rejects with `StoreUnavailable`. */
   async call(...[name, ...args]: CommandLine): Promise<unknown> {
     const outcome = await this.#outcome(this.#send(name, args));
     if ("error" in outcome) throw storeFailure(outcome.error, this.address);
     return outcome.value;
   }
 
-  /** Sends commands in one write; the answers are in their order. Never rejects. */
   batch(commands: readonly CommandLine[]): Promise<readonly Outcome[]> {
     const { stream } = this.#redis;
     stream.cork();
@@ -111,7 +103,6 @@ class RedisConnection implements Connection {
     return Promise.all(outcomes);
   }
 
-  /** Closes it at once; every command without an answer fails. */
   destroy(reason: string): void {
     if (!this.#open) return;
     this.#open = false;
@@ -136,10 +127,7 @@ class RedisConnection implements Connection {
 }
 
 /** Connections by ioredis. */
-export const redisConnections: Connections = {
-  toPrimary: (settings, purpose, attempt) => RedisConnection.toPrimary(settings, purpose, attempt),
-  to: (settings, address, purpose) => RedisConnection.to(settings, address, purpose),
-};
+export const redisConnections: Connections = RedisConnection;
 
 /** ioredis's options with answers in the shapes of RESP 2. */
 type LegacyOptions = RedisOptions & { readonly replyMapping: "legacy" };
