@@ -43,7 +43,7 @@ esac
 secret() { sed -n "s/^$1  *//p" "$secrets/$2"; }
 has() { case " $1 " in *" $2 "*) ;; *) return 1 ;; esac; }
 
-# ask HOST PORT USER PASSWORD COMMAND...: prints the answer, or the reason why there is none.
+# ask HOST PORT USER PASSWORD COMMAND...: prints the answer, or the error.
 ask() {
   host=$1 port=$2 user=$3 password=$4
   shift 4

@@ -36,7 +36,7 @@ const sections: Readonly<Record<AlertName, Section>> = {
       "vCenter shows the key provider as slow or unreachable for short times; hosts that boot at the same time wait for each other.",
     confirm:
       "The dashboard KMIP: many full or unfinished handshakes at once mean a flood of clients. The dashboard Node: a late event loop means that the node is overloaded.",
-    act: "Find the client that connects again and again (the node's log has its address) and stop it. If there is none, add a node.",
+    act: "Find the client that connects again and again (the node's log has its address) and stop it. If no client does this, add a node.",
   },
 };
 

@@ -20,7 +20,7 @@ export function addCompletion(program: Command, instances: readonly string[]): v
 
 /**
  * The names of instances, if the shell completes an instance's name. They come from the site that
- * commands use without options; there are none if it does not answer.
+ * commands use without options; an empty list if it does not answer.
  */
 export async function instancesFor(args: readonly string[]): Promise<readonly string[]> {
   const [first, dashes, ...words] = args;

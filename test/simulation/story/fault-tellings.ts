@@ -94,10 +94,10 @@ export const faultTellings: Readonly<Record<string, FaultTelling>> = {
   "clock jump": {
     begins: (what) => {
       const [node = "", ms = ""] = what.split(/ by | ms$/);
-      const seconds = (Number(ms) / 1_000).toFixed(1).replace(/^(?=\d)/, "+");
-      return `the clock of ${placeName(node)} jumps; it is now ${seconds} s off`;
+      const seconds = (Math.abs(Number(ms)) / 1_000).toFixed(1);
+      return `the clock of ${placeName(node)} jumps; it is now ${seconds} s ${Number(ms) < 0 ? "slow" : "fast"}`;
     },
-    why: "Of two writes to one attribute the later one must win, whatever one clock says.",
+    why: "The later of two writes to one attribute must win, even if a clock is wrong.",
   },
   "slow network": {
     begins: () => "messages are late, out of order, or lost, everywhere",

@@ -19,7 +19,7 @@ const reasons: readonly (readonly [RegExp, string])[] = [
   [/^ERR_SSL_.*(WRONG_VERSION_NUMBER|PACKET_LENGTH|HTTP_REQUEST)/, "no TLS server answers there"],
 ];
 
-/** The words for a code; undefined if there are none. */
+/** The text for a code; undefined if the code has no text. */
 export function reasonOfCode(code: string): string | undefined {
   return reasons.find(([pattern]) => pattern.test(code))?.[1];
 }

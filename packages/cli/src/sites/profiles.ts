@@ -28,7 +28,7 @@ export function profilesFile(): string {
   return join(home, "holdfast", "profiles.json");
 }
 
-/** Reads the profiles; there are none if the file does not exist. */
+/** Reads the profiles; a missing file has no profiles. */
 export function readProfiles(file = profilesFile()): Profiles {
   if (!existsSync(file)) return { profiles: {} };
   try {

@@ -110,7 +110,7 @@ function usageLimits(object: ManagedObject): Item | undefined {
   return attributeItem("UsageLimits", { total, count: total, unit });
 }
 
-/** The reason given for the compromise or, if there is none, for the deactivation. */
+/** The Revocation Reason of the compromise; if it has no reason, that of the deactivation. */
 function revocationReason({ facts }: ManagedObject): Item | undefined {
   const revocation =
     facts.compromised?.reasonCode === undefined ? facts.deactivated : facts.compromised;

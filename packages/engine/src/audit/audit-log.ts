@@ -39,7 +39,7 @@ export interface AuditLog {
   readonly storeId: string | undefined;
   standings(): Promise<readonly AuditStanding[]>;
   entries(partition: number, range: AuditRange): Promise<readonly AuditEntry[]>;
-  /** About the number of the first entry since `timeMs`, as clocks differ; one above the last if there is none. */
+  /** About the number of the first entry since `timeMs`, as clocks differ; one above the last if no entry is that new. */
   seek(partition: number, timeMs: number): Promise<number>;
   /** The points that are stored at these numbers. */
   points(

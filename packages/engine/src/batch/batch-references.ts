@@ -20,7 +20,7 @@ export class BatchReferences implements Placeholder {
     this.#produced.push({ operation, uniqueIdentifier });
   }
 
-  /** The identifier of the object that a request refers to; throws if there is none. */
+  /** The identifier of the object that a request refers to; throws if it refers to no object. */
   resolve(reference: IdentifierReference | undefined): string {
     if (typeof reference === "string") return reference;
     const identifier = this.#referenced(reference);

@@ -226,7 +226,7 @@ export class WorkingSet implements Objects {
     });
   }
 
-  /** The object after the transitions that its dates caused, and their evidence; the same object if there are none. */
+  /** The object after the transitions that its dates caused, and their evidence; the same object if no date has come. */
   #dated({ object }: StoredObject) {
     const facts = this.#dueFacts(object);
     if (facts === object.facts) return { after: object, evidence: [] };

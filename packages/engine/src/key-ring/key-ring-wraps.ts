@@ -11,7 +11,7 @@ import { kekBytes, kekCheck, kekData } from "./seal.ts";
 export interface KekWrapsOptions {
   /**
    * The root of trust that wraps an instance's KEKs in this region from now on. With `madeBy`, the one of that name,
-   * which opens what it wrapped before the instance was moved; if there is none of that name, the present one.
+   * which opens what it wrapped before the instance was moved; if no root of trust has that name, the present one.
    */
   readonly rootOf: (instance: string, madeBy?: string) => RootOfTrust | Promise<RootOfTrust>;
   readonly keks: KekStore;

@@ -34,7 +34,7 @@ export interface LocateFilter {
 /** What is needed to read a filter. */
 interface FilterFor {
   readonly version: Version;
-  /** The identifier of the object that a reference names; throws if there is none. */
+  /** The identifier of the object that a reference names; throws if it names no object. */
   readonly resolve: (reference: IdentifierReference) => string;
 }
 

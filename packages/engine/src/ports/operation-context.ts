@@ -72,8 +72,8 @@ export interface Objects {
     options?: ChangeOptions,
   ): Promise<ManagedObject>;
   /**
-   * Another copy, for which `opens` is true, of an object whose sealed parts do not open; undefined if there is none
-   * or if no copy can be asked for.
+   * Another copy, for which `opens` is true, of an object whose sealed parts do not open; undefined if no other
+   * copy opens, or if no copy can be asked for.
    */
   heal(
     broken: StoredObject,

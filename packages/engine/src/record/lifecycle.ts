@@ -39,7 +39,7 @@ const factOf = {
   destroy: "destroyed",
 } as const;
 
-/** The State that follows from the facts, in whatever order they came. */
+/** The State that follows from the facts; their order does not matter. */
 export function stateOf(facts: Facts): State {
   if (facts.destroyed !== undefined) {
     return facts.compromised === undefined ? "Destroyed" : "DestroyedCompromised";
