@@ -31,7 +31,7 @@ const context = {
 };
 const data = Buffer.from("instance");
 const secret = Buffer.alloc(32, 7);
-const [deviceRemoved, keyFunctionNotPermitted] = [0x32, 0x68];
+const [deviceRemoved, keyFunctionNotPermitted, userPinNotInitialized] = [0x32, 0x68, 0x102];
 
 let hsm: SoftHsm;
 /** Whether the slow module is loaded in front of the HSM's module; it needs a compiler. */
@@ -300,6 +300,23 @@ describe.runIf(there)("with an HSM that is slow, hangs or loses its token (needs
     for (const root of roots) await root.probe();
     expect(hsm.logins() - before).toBe(2);
     await Promise.all(roots.map((root) => root.close()));
+  });
+
+  test("a PIN that a token without one did not check is tried again (needs a C compiler)", async ({
+    skip,
+  }) => {
+    skip(!slow, "needs a C compiler");
+    const { root: made, settings } = await openKey();
+    const { blob } = await made.wrap(secret, data);
+    await made.close();
+    const root = await openPkcs11(settings, context);
+    await hsm.faults({ code: userPinNotInitialized });
+    // The next process logs in anew.
+    crash();
+    await expect(root.unwrap(blob, data)).rejects.toMatchObject({ failure: "unavailable" });
+    await hsm.faults({});
+    await comesBack(root, blob);
+    await root.close();
   });
 
   test("calls of 20 ms delay neither the node's event loop nor its file access (needs a C compiler)", async ({

@@ -36,8 +36,8 @@ static rv before(int slow) {
     struct timespec time = { delay / 1000, (delay % 1000) * 1000000L };
     nanosleep(&time, NULL);
   }
-  /* CKR_KEY_FUNCTION_NOT_PERMITTED is a matter of keys alone. */
-  return slow || code != 0x68 ? (rv)code : 0;
+  /* CKR_KEY_FUNCTION_NOT_PERMITTED is a matter of keys alone, CKR_USER_PIN_NOT_INITIALIZED one of the login. */
+  return code != 0x102 && (slow || code != 0x68) ? (rv)code : 0;
 }
 
 #define FRONT(name, index, slow) \
@@ -59,6 +59,9 @@ static rv front_login(any a, any b, any c, any d, any e, any f) {
     fputc('.', file);
     fclose(file);
   }
+  long delay, code, hang;
+  faults(&delay, &code, &hang);
+  if (code == 0x102) return (rv)code;
   return real->at[login](a, b, c, d, e, f);
 }
 

@@ -75,7 +75,7 @@ describe("an error of a PKCS#11 call", () => {
   test.each<[string, number, string]>([
     ["PIN_INCORRECT", 0xa0, "denied"],
     ["PIN_LOCKED", 0xa4, "denied"],
-    ["USER_PIN_NOT_INITIALIZED", 0x102, "denied"],
+    ["USER_PIN_NOT_INITIALIZED", 0x102, "unavailable"],
     ["KEY_FUNCTION_NOT_PERMITTED", 0x68, "disabled"],
     ["DEVICE_REMOVED", 0x32, "unavailable"],
     ["HOST_MEMORY", 0x02, "unavailable"],
@@ -86,7 +86,7 @@ describe("an error of a PKCS#11 call", () => {
   });
 
   test("resets what is known about the token if that is lost, but not for a wrong PIN", () => {
-    const lost = [0x32, 0xb3, 0xe0, 0x101, 0x190, 0x60, 0x82];
+    const lost = [0x32, 0xb3, 0xe0, 0x101, 0x102, 0x190, 0x60, 0x82];
     expect(lost.every((code) => isLost(error(code)))).toBe(true);
     expect(isLost(new TokenLost("none"))).toBe(true);
     expect([0xa0, 0xa4, 0x68, 0x40].some((code) => isLost(error(code)))).toBe(false);

@@ -8,7 +8,6 @@ const pinCodes: ReadonlySet<number> = new Set([
   0xa2, // PIN_LEN_RANGE
   0xa3, // PIN_EXPIRED
   0xa4, // PIN_LOCKED
-  0x102, // USER_PIN_NOT_INITIALIZED
   0x103, // USER_TYPE_INVALID
 ]);
 const disabledCodes: ReadonlySet<number> = new Set([
@@ -30,6 +29,7 @@ const lostCodes: ReadonlySet<number> = new Set([
   0xe0, // TOKEN_NOT_PRESENT
   0xe1, // TOKEN_NOT_RECOGNIZED
   0x101, // USER_NOT_LOGGED_IN
+  0x102, // USER_PIN_NOT_INITIALIZED: no PIN was tried; SoftHSM answers so while another process writes the token
   0x190, // CRYPTOKI_NOT_INITIALIZED
 ]);
 const alreadyInitialised = 0x191;
