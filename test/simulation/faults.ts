@@ -1,9 +1,6 @@
-import { instance } from "./client.ts";
-import { Tables } from "./database.ts";
 import type { Random } from "./random.ts";
-import type { RedisGroup } from "./redis-group.ts";
-import type { RedisProcess } from "./redis-process.ts";
-import { initialise } from "./scripts.ts";
+import type { Copy, Member } from "./store/member.ts";
+import type { RedisGroup } from "./store/redis-group.ts";
 import type { World } from "./world.ts";
 
 /** A fault that has begun, and how to end it. */
@@ -27,8 +24,8 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "node cut from its Redis": (world, random) => {
     const node = random.pick(world.nodes);
-    const { processes } = world.group(node.region);
-    const places = processes.map(({ name }) => name);
+    const { members } = world.group(node.region);
+    const places = members.map(({ name }) => name);
     return { what: node.machine.name, end: world.network.cut([node.machine.name], places, true) };
   },
   "replica cut off": (world, random) => {
@@ -78,27 +75,42 @@ export const faults: Readonly<Record<string, Fault>> = {
     const [primary, ...others] = byRole(group);
     if (primary === undefined || others.length === 0) return undefined;
     const nodes = namesOf(world, group.region);
-    const beyond = [...others.map(({ name }) => name), group.sentinel, ...nodes.slice(1)];
+    const beyond = [...others.map(({ name }) => name), ...sentinelsOf(group), ...nodes.slice(1)];
     const near = [primary.name, ...nodes.slice(0, 1)];
     return { what: near.join("+"), end: world.network.cut(near, beyond, true) };
   },
   "Sentinels cut off from nodes": (world, random) => {
     const group = random.pick(world.groups);
-    const end = world.network.cut([group.sentinel], namesOf(world, group.region), true);
+    const end = world.network.cut(sentinelsOf(group), namesOf(world, group.region), true);
     return { what: group.region, end };
   },
   "Redis frozen": (world, random) => {
-    const process = random.pick(random.pick(world.groups).processes);
+    const process = random.pick(random.pick(world.groups).members);
     if (process.state !== "up") return undefined;
     process.freeze();
     return { what: process.name, end: () => process.thaw() };
   },
+  "slow disk": (world, random) => {
+    const member = random.pick(random.pick(world.groups).members);
+    member.fsyncMs = random.between(20, 1_500);
+    const end = (): void => {
+      member.fsyncMs = 0;
+    };
+    return { what: member.name, end };
+  },
+  "one Sentinel cut off": (world, random) => {
+    const group = random.pick(world.groups);
+    const [first, ...others] = sentinelsOf(group).toSorted(() => random.below(3) - 1);
+    if (first === undefined) return undefined;
+    const beyond = [...others, ...group.members.map(({ name }) => name)];
+    return { what: first, end: world.network.cut([first], beyond, true) };
+  },
   "Redis killed": (world, random) => kill(world, random, false),
   "Redis killed, its last writes gone": (world, random) => kill(world, random, true),
   "Redis full": (world, random) => {
-    const { region, processes } = random.pick(world.groups);
+    const { region, members } = random.pick(world.groups);
     const set = (full: boolean): void => {
-      for (const process of processes) process.full = full;
+      for (const { redis } of members) redis.full = full;
     };
     set(true);
     return { what: region, end: () => set(false) };
@@ -138,38 +150,32 @@ export function loseStore(world: World, random: Random, copies: Copies): string 
   const group = random.pick(world.groups);
   const other = world.groups.find((each) => each !== group);
   if (other === undefined) return undefined;
-  const cells = random.chance(0.5) ? copies.get(group.region) : undefined;
+  const copy = random.chance(0.5) ? copies.get(group.region) : undefined;
   world.checker.lost(group.region, (id) => world.covered(other.region, id));
   world.operations.lost(group.region, world.scheduler.nowMs);
-  group.replaceData(() => {
-    if (cells !== undefined) return cells;
-    const fresh = new Map<string, unknown>();
-    initialise(new Tables(fresh), `store ${random.uuid()}`, [instance]);
-    return fresh;
-  });
-  if (cells !== undefined) return `${group.region}: an old copy`;
-  // A node keeps to the store that it started with, so an operator restarts it.
-  for (const node of world.nodes) {
-    if (node.region !== group.region || !node.lives) continue;
-    node.kill();
-    node.start();
-  }
+  group.replaceData(copy ?? []);
+  if (copy !== undefined) return `${group.region}: an old copy`;
+  world.initialise(group);
   return `${group.region}: empty, initialised anew`;
 }
 
 /** By region: copies that an operator may put back. */
-export type Copies = Map<string, ReadonlyMap<string, unknown>>;
+export type Copies = Map<string, Copy>;
 
 function kill(world: World, random: Random, forget: boolean): Begun | undefined {
-  const process = random.pick(random.pick(world.groups).processes);
+  const process = random.pick(random.pick(world.groups).members);
   if (process.state !== "up") return undefined;
   process.kill(forget && process.role === "primary");
   return { what: process.name, end: () => process.restart() };
 }
 
-function byRole(group: RedisGroup): readonly RedisProcess[] {
-  const { primary, processes } = group;
-  return [primary, ...processes.filter((process) => process !== primary)];
+function byRole(group: RedisGroup): readonly Member[] {
+  const { primary, members } = group;
+  return [primary, ...members.filter((member) => member !== primary)];
+}
+
+function sentinelsOf(group: RedisGroup): readonly string[] {
+  return group.sentinels.map(({ name }) => name);
 }
 
 function namesOf(world: World, region: string): readonly string[] {

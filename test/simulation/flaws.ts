@@ -6,12 +6,18 @@ import {
   StoreUnavailable,
   type Writer,
 } from "@holdfast/engine";
+import type { CommandLine, StoreConnection, StoreConnections } from "@holdfast/redis";
 import type { Peer, PeerStore, RegionalParts, RegionalStore } from "@holdfast/regions";
-import type { StoreFlaw } from "./scripts.ts";
+import { lookAt } from "./look.ts";
+import type { Member } from "./store/member.ts";
 
 /** Faults that can be planted in a simulation; none of them can be switched on in the product. */
 export type Flaw =
-  | StoreFlaw
+  | "no tag check"
+  | "a counter as version"
+  | "acknowledge before the barrier"
+  | "no-change answered without a barrier"
+  | "WAITAOF on another connection"
   | "Item Not Found on an unreachable peer"
   | "a fetch answered through the remote store"
   | "Destroy with preferred instead of agreement"
@@ -35,10 +41,13 @@ export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
 
 /** Functions that replace a node's parts by faulty ones; without a flaw they return the parts. */
 export interface Flaws {
-  readonly store: ReadonlySet<StoreFlaw>;
-  readonly numbers: WeakMap<ManagedObject, number>;
+  /** What really runs in place of a script. */
+  readonly edited: ((source: string) => string) | undefined;
+  /** The connections of the region's own store. */
+  readonly connections: (made: StoreConnections) => StoreConnections;
   readonly parts: Partial<RegionalParts>;
-  readonly own: (own: OwnStore) => OwnStore;
+  /** `primary` is the primary of the region's Redis. */
+  readonly own: (own: OwnStore, primary: () => Member) => OwnStore;
   readonly peer: (peer: Peer) => Peer;
   readonly service: (service: PeerStore, store: RegionalStore, peers: readonly Peer[]) => PeerStore;
   readonly client: (store: ObjectStore) => ObjectStore;
@@ -50,8 +59,8 @@ export interface Flaws {
 /** The parts of a node with one flaw, or with none. */
 export function flawsOf(flaw: Flaw | undefined): Flaws {
   const sound: Flaws = {
-    store: new Set(),
-    numbers: new WeakMap(),
+    edited: undefined,
+    connections: (made) => made,
     parts: {},
     own: (own) => own,
     peer: (peer) => peer,
@@ -60,20 +69,16 @@ export function flawsOf(flaw: Flaw | undefined): Flaws {
     writer: (own) => own,
     alter: (changes) => changes,
   };
-  if (flaw === undefined) return sound;
-  const faulty = faultyParts[flaw];
-  return faulty === "store"
-    ? { ...sound, store: new Set([flaw as StoreFlaw]) }
-    : { ...sound, ...faulty };
+  return flaw === undefined ? sound : { ...sound, ...faultyParts[flaw] };
 }
 
-/** The parts that each flaw replaces; flaws of the store are in the store itself. */
-const faultyParts: Readonly<Record<Flaw, Partial<Flaws> | "store">> = {
-  "no tag check": "store",
-  "a counter as version": "store",
-  "acknowledge before the barrier": "store",
-  "no-change answered without a barrier": "store",
-  "WAITAOF on another connection": "store",
+/** The parts that each flaw replaces. */
+const faultyParts: Readonly<Record<Flaw, Partial<Flaws>>> = {
+  "no tag check": { edited: commitsOverAnything },
+  "a counter as version": { own: storeWithNumbers },
+  "acknowledge before the barrier": { connections: connectionsThatDoNotWait },
+  "no-change answered without a barrier": { connections: connectionsThatShowAllAsCovered },
+  "WAITAOF on another connection": { connections: connectionsThatWaitElsewhere },
   "Item Not Found on an unreachable peer": { peer: peerThatHasNothing },
   "a fetch answered through the remote store": { service: serviceThatForwards },
   "Destroy with preferred instead of agreement": { client: storeWithoutAgreement },
@@ -151,4 +156,93 @@ function clockStamps(
     );
     return { ...change, after: { ...change.after, registers } };
   });
+}
+
+/** `commit.lua` without the comparison of tags. */
+function commitsOverAnything(source: string): string {
+  const check = "if string.sub(header, 1, 16) ~= change.before then return false end";
+  return source.replace(check, 'if (header == "") ~= (change.before == "") then return false end');
+}
+
+/** A store that takes a change if the record has the change number that was read, whatever it contains. */
+function storeWithNumbers(own: OwnStore, primary: () => Member): OwnStore {
+  const numbers = new WeakMap<ManagedObject, number>();
+  const now = ({ instance, uniqueIdentifier }: ManagedObject) =>
+    lookAt(primary(), instance, uniqueIdentifier);
+  return replaced(own, {
+    read: async (instance: string, ids: readonly string[]) => {
+      const found = await own.read(instance, ids);
+      for (const stored of found) {
+        if (stored !== undefined) numbers.set(stored.object, now(stored.object)?.number ?? 0);
+      }
+      return found;
+    },
+    commit: (...[instance, changes, ...rest]: Parameters<OwnStore["commit"]>) => {
+      const altered = changes.map((change) => {
+        const stored = change.kind === "create" ? undefined : now(change.before.object);
+        if (change.kind === "create" || stored === undefined) return change;
+        const same = numbers.get(change.before.object) === stored.number;
+        return same ? { ...change, before: { ...change.before, tag: stored.tag } } : change;
+      });
+      return own.commit(instance, altered, ...rest);
+    },
+  });
+}
+
+/** Connections of which each batch goes through `batch`. */
+function connectionsWith(
+  made: StoreConnections,
+  batch: (
+    connection: StoreConnection,
+    lines: readonly CommandLine[],
+    settings: Parameters<StoreConnections["to"]>[0],
+  ) => ReturnType<StoreConnection["batch"]>,
+): StoreConnections {
+  const wrapped = (connection: StoreConnection, settings: Parameters<StoreConnections["to"]>[0]) =>
+    replaced(connection, { batch: (lines) => batch(connection, lines, settings) });
+  return {
+    to: async (settings, ...rest) => wrapped(await made.to(settings, ...rest), settings),
+    toPrimary: async (settings, ...rest) =>
+      wrapped(await made.toPrimary(settings, ...rest), settings),
+  };
+}
+
+function isBarrier([name]: CommandLine): boolean {
+  return name === "waitaof";
+}
+
+function connectionsThatDoNotWait(made: StoreConnections): StoreConnections {
+  return connectionsWith(made, async (connection, lines) => {
+    const outcomes = [...(await connection.batch(lines.filter((line) => !isBarrier(line))))];
+    return lines.map((line) =>
+      isBarrier(line) ? { value: [1, Number(line[2])] } : (outcomes.shift() ?? { error: "none" }),
+    );
+  });
+}
+
+/** Redis answers at once that everything is covered on a connection that has written nothing. */
+function connectionsThatWaitElsewhere(made: StoreConnections): StoreConnections {
+  return connectionsWith(made, async (connection, lines, settings) => {
+    if (!lines.some(isBarrier)) return connection.batch(lines);
+    const other = await made.to(settings, connection.address, "barrier").catch(() => connection);
+    const outcomes = await other.batch(lines);
+    if (other !== connection) other.destroy("asked");
+    return outcomes;
+  });
+}
+
+/** Bytes of a partition's head: a store's identifier (16) and the number up to which all is covered (6). */
+const headLength = 22;
+
+function connectionsThatShowAllAsCovered(made: StoreConnections): StoreConnections {
+  const covered = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(covered);
+    if (!Buffer.isBuffer(value) || value.length !== headLength) return value;
+    return Buffer.concat([value.subarray(0, 16), Buffer.alloc(6, 0x7f)]);
+  };
+  return connectionsWith(made, async (connection, lines) =>
+    (await connection.batch(lines)).map((outcome) =>
+      "value" in outcome ? { value: covered(outcome.value) } : outcome,
+    ),
+  );
 }

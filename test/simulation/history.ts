@@ -1,11 +1,12 @@
 import { judge } from "../linearizability/judge.ts";
 import { Violation } from "./checker.ts";
 import { instance, type Wish } from "./client.ts";
-import { keys, Tables } from "./database.ts";
 import { type Copies, faults, loseStore } from "./faults.ts";
 import type { Flaw } from "./flaws.ts";
+import { contentOf, openIn } from "./look.ts";
 import type { SimNode } from "./node.ts";
-import type { Random } from "./random.ts";
+import { type Plan, type PlannedFault, type PlannedLoss, planOf } from "./plan.ts";
+import { Random } from "./random.ts";
 import type { StoryEvent } from "./story/events.ts";
 import type { Step } from "./story/recorder.ts";
 import { World } from "./world.ts";
@@ -41,20 +42,29 @@ export interface HistoryOptions {
   readonly recorded?: boolean | undefined;
 }
 
-const settleMaxMs = 120_000;
+/** Within this time after all faults everything must be ready again. */
+const settleMaxMs = 60_000;
 
 /** Runs the history of a seed, to its end or to the first violation. */
 export async function runHistory(
   seed: number,
   options: HistoryOptions = {},
 ): Promise<HistoryResult> {
-  const history = new History(seed, options);
+  return runPlan(planOf(seed, options.focus), options);
+}
+
+/** Runs the history of a plan, to its end or to the first violation. */
+export async function runPlan(
+  plan: Plan,
+  options: Omit<HistoryOptions, "focus"> = {},
+): Promise<HistoryResult> {
+  const history = new History(plan, options);
   await history.run();
   return history.result();
 }
 
 class History {
-  readonly #seed: number;
+  readonly #plan: Plan;
   readonly #world: World;
   readonly #random: Random;
   readonly #objects: string[] = [];
@@ -62,24 +72,17 @@ class History {
   readonly #answers = new Map<string, number>();
   readonly #begun = new Set<() => void>();
   readonly #copies: Copies = new Map();
-  readonly #busyMs: number;
-  readonly #focus: string | undefined;
   readonly #begin: Extract<StoryEvent, { readonly kind: "begin" }>;
   #clients = 0;
   #texts = 0;
 
-  constructor(seed: number, { flaw, focus, recorded }: HistoryOptions) {
-    this.#seed = seed;
-    this.#focus = focus;
-    const chooser = seed % 7;
-    const farMs = chooser === 0 ? 40 : 4;
-    const replicas = chooser === 1 ? 0 : 1;
-    const required = chooser === 2;
+  constructor(plan: Plan, { flaw, recorded }: HistoryOptions) {
+    this.#plan = plan;
+    const { seed, farMs, replicas, required } = plan;
     const acknowledgement = required ? "required" : "preferred";
     this.#begin = { kind: "begin", seed, farMs, replicas, required, flaw };
     this.#world = new World({ seed, flaw, farMs, replicas, acknowledgement, recorded });
     this.#random = this.#world.random.fork();
-    this.#busyMs = this.#random.between(4_000, 12_000);
   }
 
   async run(): Promise<void> {
@@ -87,14 +90,12 @@ class History {
     const failed = (): boolean => this.#world.failure !== undefined;
     await scheduler.run(startMs, failed);
     recorder?.tell(this.#begin);
-    for (let client = 0; client < 3; client += 1) void this.#client();
-    // Readers do not wait for changes, and so see states that other clients never see.
-    const readers = this.#focus === undefined ? 0 : 3;
+    const { clients, readers, busyMs, faults: planned, loss } = this.#plan;
+    for (let client = 0; client < clients; client += 1) void this.#client();
     for (let reader = 0; reader < readers; reader += 1) void this.#reader();
-    const count = this.#random.below(6);
-    for (let fault = 0; fault < count; fault += 1) this.#planFault();
-    if (this.#focus === undefined && this.#random.chance(0.12)) this.#planLoss();
-    await scheduler.run(startMs + this.#busyMs, failed);
+    for (const fault of planned) this.#planFault(fault);
+    if (loss !== undefined) this.#planLoss(loss);
+    await scheduler.run(startMs + busyMs, failed);
     if (failed()) return;
     this.#heal();
     await this.#settle(failed);
@@ -121,7 +122,7 @@ class History {
     recorder?.end();
     return {
       steps: recorder?.steps ?? [],
-      seed: this.#seed,
+      seed: this.#plan.seed,
       failure,
       lines: trace.lines,
       digest: trace.digest(),
@@ -138,7 +139,7 @@ class History {
   async #client(): Promise<void> {
     this.#clients += 1;
     const { scheduler, nodes } = this.#world;
-    const endMs = startMs + this.#busyMs;
+    const endMs = startMs + this.#plan.busyMs;
     while (scheduler.nowMs < endMs && this.#world.failure === undefined) {
       const wish = this.#wish();
       await Promise.all(this.#sent(this.#random.pick(nodes), wish));
@@ -161,7 +162,7 @@ class History {
   async #reader(): Promise<void> {
     this.#clients += 1;
     const { scheduler, nodes } = this.#world;
-    const endMs = startMs + this.#busyMs;
+    const endMs = startMs + this.#plan.busyMs;
     while (scheduler.nowMs < endMs && this.#world.failure === undefined) {
       const id = this.#objects.at(-1 - this.#random.below(3));
       if (id !== undefined) await this.#request(this.#random.pick(nodes), { kind: "look", id });
@@ -211,21 +212,18 @@ class History {
     return `n${this.#texts}`;
   }
 
-  #planFault(): void {
-    const random = this.#random;
-    const { scheduler } = this.#world;
-    const names = Object.keys(faults);
-    const name = this.#focus ?? random.pick(names);
-    scheduler.after(random.between(0, this.#busyMs * 0.9), () => {
-      const begun = faults[name]?.(this.#world, random);
+  #planFault({ name, atMs, lastsMs, seed }: PlannedFault): void {
+    const { scheduler, trace, recorder } = this.#world;
+    scheduler.after(atMs, () => {
+      const begun = faults[name]?.(this.#world, new Random(seed));
       if (begun === undefined) return;
       this.#count(this.#faults, name);
-      this.#world.trace.line("fault", `${name}: ${begun.what}`);
-      this.#world.recorder?.tell({ kind: "fault", name, what: begun.what });
+      trace.line("fault", `${name}: ${begun.what}`);
+      recorder?.tell({ kind: "fault", name, what: begun.what });
       const { end } = begun;
       if (end === undefined) return;
       this.#begun.add(end);
-      scheduler.after(random.between(100, 6_000), () => this.#end(name, begun.what, end));
+      scheduler.after(lastsMs, () => this.#end(name, begun.what, end));
     });
   }
 
@@ -236,12 +234,11 @@ class History {
     this.#world.recorder?.tell({ kind: "faultOver", name, what });
   }
 
-  #planLoss(): void {
-    const random = this.#random;
+  #planLoss({ atMs, copyAtMs, seed }: PlannedLoss): void {
+    const random = new Random(seed);
     const { scheduler, groups } = this.#world;
-    const atMs = random.between(1_000, this.#busyMs);
-    scheduler.after(random.between(0, atMs), () => {
-      for (const { region, primary } of groups) this.#copies.set(region, new Map(primary.cells));
+    scheduler.after(copyAtMs, () => {
+      for (const { region, primary } of groups) this.#copies.set(region, primary.copy);
     });
     scheduler.after(atMs, () => {
       const what = loseStore(this.#world, random, this.#copies);
@@ -261,7 +258,26 @@ class History {
     const { network, trace } = this.#world;
     network.rules = { ...network.rules, loss: 0, late: 0 };
     trace.line("fault", "all healed");
+    this.#remain();
     this.#world.recorder?.tell({ kind: "healed" });
+  }
+
+  /** Takes away for good what the plan says. */
+  #remain(): void {
+    const { nodes, groups, network, trace } = this.#world;
+    const { remains } = this.#plan;
+    if (remains === "nothing") return;
+    trace.line("fault", `${remains} stays away`);
+    if (remains === "a node") {
+      const node = this.#random.pick(nodes);
+      node.stop();
+      return;
+    }
+    const { sentinels, members } = this.#random.pick(groups);
+    const [away, ...others] = sentinels.map(({ name }) => name);
+    const rest = [...others, ...members, ...nodes.map(({ machine }) => machine)];
+    const beyond = rest.map((one) => (typeof one === "string" ? one : one.name));
+    if (away !== undefined) network.cut([away], beyond, true);
   }
 
   /** Waits until everything serves again and both regions have the same records. */
@@ -283,26 +299,20 @@ class History {
   #open(): string | undefined {
     const { nodes, groups } = this.#world;
     if (this.#clients > 0) return "clients are at work";
-    for (const { store, machine } of nodes) {
+    for (const { store, machine, stopped } of nodes) {
+      if (stopped) continue;
       const serving = store?.serving();
       if (serving?.from !== "local" || !serving.writes) {
         return `${machine.name} serves from ${serving?.from}: ${serving?.reason}`;
       }
     }
-    const tables = groups.map(({ primary }) => new Tables(primary.cells));
-    const held = tables.find((each) => each.holds().length > 0);
-    if (held !== undefined) return `held: ${JSON.stringify(held.holds())}`;
-    const [one, other] = tables.map((each) =>
-      each
-        .rows(0)
-        .filter(({ object }) => object.instance === instance)
-        .map(({ object, tag }) => `${object.uniqueIdentifier} ${tag}`)
-        .toSorted()
-        .join(),
-    );
-    if (one !== other) return "the regions differ";
-    const aside = tables.find((each) => (each.get(keys.quarantine) ?? []).length > 0);
-    return aside === undefined ? undefined : "a record was put aside";
+    for (const { region, primary } of groups) {
+      const { reserved, aside } = openIn(primary);
+      if (reserved > 0) return `${reserved} records are reserved in ${region}`;
+      if (aside > 0) return `${aside} records are in quarantine in ${region}`;
+    }
+    const [one, other] = groups.map(({ primary }) => contentOf(primary, instance));
+    return one === other ? undefined : "the regions differ";
   }
 
   /** Reads every object at every endpoint, and checks every acknowledgement in every region. */
@@ -314,7 +324,7 @@ class History {
     }
     let left = 0;
     for (const id of this.#objects) {
-      for (const node of nodes) {
+      for (const node of nodes.filter(({ stopped }) => !stopped)) {
         for (const kind of ["look", "get"] as const) {
           left += 1;
           void this.#request(node, { kind, id }).then(() => {

@@ -1,7 +1,6 @@
 import type { ManagedObject } from "@holdfast/engine";
-import { stateOf, stateValues } from "@holdfast/engine";
+import { encodeRecord, stateOf, stateValues, tagOf } from "@holdfast/engine";
 import type { Item } from "@holdfast/ttlv";
-import { tagOfObject } from "./scripts.ts";
 
 /** The attribute that clients write: the tag of Contact Information, one value for all regions. */
 const noteTag = 0x420022;
@@ -73,6 +72,15 @@ export class Durability {
   of(object: ManagedObject): ReadonlySet<string> {
     return new Set(this.#regions.get(keyOf(object)));
   }
+}
+
+const tags = new WeakMap<ManagedObject, string>();
+
+/** The tag of an object's record, computed once per object. */
+function tagOfObject(object: ManagedObject): string {
+  const known = tags.get(object) ?? tagOf(encodeRecord(object));
+  tags.set(object, known);
+  return known;
 }
 
 function keyOf(object: ManagedObject): string {

@@ -1,7 +1,9 @@
 import { writeFileSync, writeSync } from "node:fs";
+import { Coverage, coverageLines } from "./coverage.ts";
 import { enumerate } from "./enumeration.ts";
-import { type HistoryResult, runHistory } from "./history.ts";
+import { type HistoryResult, runHistory, runPlan } from "./history.ts";
 import { BadOption, type Options, parseOptions } from "./options.ts";
+import { planLines, planOf, shrunk } from "./plan.ts";
 import { plans } from "./plans.ts";
 import { storyText } from "./story/story.ts";
 import { pageOf } from "./story/write-page.ts";
@@ -49,46 +51,83 @@ async function enumerateAll({ flaw, states: statesMax }: Options): Promise<boole
   return true;
 }
 
-function printTrace({ seed, lines, failure, digest }: HistoryResult): void {
-  for (const line of lines) say(line);
+function printTrace({ seed, lines, failure, digest }: HistoryResult, whole: boolean): void {
+  if (whole) for (const line of lines) say(line);
   if (failure === undefined) say(`seed ${seed}: no violation, trace ${digest}`);
   else if (isViolation(failure)) say(`seed ${seed}: VIOLATION: ${failure.message}`);
   else say(`seed ${seed}: ${failure instanceof Error ? failure.stack : String(failure)}`);
 }
 
-/** One history after the other, until one breaks a promise; whether none did. */
-async function runAll({ seed: first, histories, flaw, focus, trace }: Options): Promise<boolean> {
-  const faults = new Map<string, number>();
-  const answers = new Map<string, number>();
-  const totals = { shared: 0, alone: 0, events: 0, virtualMs: 0, promotions: 0, done: 0 };
-  const startedMs = performance.now();
-  let failed = false;
-  for (let seed = first; seed < first + histories && !failed; seed += 1) {
-    const result = await runHistory(seed, { flaw, focus });
-    totals.done += 1;
-    totals.shared += result.acknowledged.shared;
-    totals.alone += result.acknowledged.alone;
-    totals.events += result.events;
-    totals.virtualMs += result.virtualMs;
-    totals.promotions += result.promotions;
-    add(faults, result.faults);
-    add(answers, result.answers);
-    failed = result.failure !== undefined;
-    if (totals.done % 1_000 === 0) say(`${totals.done} histories`);
-    if (failed || trace) printTrace(result);
+/** Looks for the shortest history that breaks a promise as this seed does, and tells its story. */
+async function tellShortest(seed: number, { flaw, focus, limit }: Options): Promise<void> {
+  const fails = async (plan: ReturnType<typeof planOf>): Promise<boolean> =>
+    isViolation((await runPlan(plan, { flaw })).failure);
+  const plan = await shrunk(planOf(seed, focus), fails);
+  say(`the shortest history of seed ${seed} that breaks a promise:`);
+  for (const line of planLines(plan)) say(`  ${line}`);
+  const { steps } = await runPlan(plan, { flaw, recorded: true });
+  for (const line of storyText(steps, limit)) say(line);
+}
+
+/** What many histories had together. */
+class Totals {
+  readonly #faults = new Map<string, number>();
+  readonly #answers = new Map<string, number>();
+  readonly #startedMs = performance.now();
+  #shared = 0;
+  #alone = 0;
+  #events = 0;
+  #virtualMs = 0;
+  #promotions = 0;
+  done = 0;
+
+  get minutes(): number {
+    return (performance.now() - this.#startedMs) / 60_000;
   }
-  const seconds = (performance.now() - startedMs) / 1_000;
-  tell("faults", faults);
-  tell("answers", answers);
-  say(
-    `acknowledged: ${totals.shared} shared, ${totals.alone} alone; ${totals.promotions} promotions`,
-  );
-  const rate = Math.round((totals.done / seconds) * 60);
-  const hours = (totals.virtualMs / 3_600_000).toFixed(1);
-  say(
-    `${totals.done} histories in ${seconds.toFixed(1)} s: ${rate} a minute; ${totals.events} events, ${hours} h`,
-  );
-  return !failed;
+
+  add(result: HistoryResult): void {
+    this.done += 1;
+    this.#shared += result.acknowledged.shared;
+    this.#alone += result.acknowledged.alone;
+    this.#events += result.events;
+    this.#virtualMs += result.virtualMs;
+    this.#promotions += result.promotions;
+    add(this.#faults, result.faults);
+    add(this.#answers, result.answers);
+  }
+
+  say(): void {
+    const { minutes, done } = this;
+    tell("faults", this.#faults);
+    tell("answers", this.#answers);
+    say(
+      `acknowledged: ${this.#shared} shared, ${this.#alone} alone; ${this.#promotions} promotions`,
+    );
+    const hours = (this.#virtualMs / 3_600_000).toFixed(1);
+    say(
+      `${done} histories in ${(minutes * 60).toFixed(1)} s: ${Math.round(done / minutes)} a minute; ${this.#events} events, ${hours} h`,
+    );
+  }
+}
+
+/** One history after the other, until one breaks a promise; whether none did. */
+async function runAll(options: Options): Promise<boolean> {
+  const { seed: first, histories, minutes, flaw, focus, trace } = options;
+  const coverage = options.coverage ? await Coverage.begin() : undefined;
+  const totals = new Totals();
+  let failure: unknown;
+  for (let seed = first; seed < first + histories && totals.minutes < minutes; seed += 1) {
+    const result = await runHistory(seed, { flaw, focus });
+    totals.add(result);
+    ({ failure } = result);
+    if (totals.done % 1_000 === 0) say(`${totals.done} histories`);
+    if (trace || failure !== undefined) printTrace(result, trace || !isViolation(failure));
+    if (failure !== undefined) break;
+  }
+  if (isViolation(failure)) await tellShortest(first + totals.done - 1, options);
+  totals.say();
+  if (coverage !== undefined) for (const line of coverageLines(await coverage.end())) say(line);
+  return failure === undefined;
 }
 
 /** One history as a story, as a page or both; whether it broke no promise. */

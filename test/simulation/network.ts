@@ -7,7 +7,7 @@ export interface NetworkRules {
   readonly farMs: number;
   /** The probability that a message is lost without a cut. */
   readonly loss: number;
-  /** The probability that a message is much later than others. */
+  /** The probability that a message between regions is much later than others; inside a region it is a tenth. */
   readonly late: number;
 }
 
@@ -72,7 +72,9 @@ export class Network {
     }
     const far = from[0] !== to[0];
     const base = far ? farMs : 0.2;
-    const extra = random.chance(late) ? random.between(50, 1_500) : random.between(0, far ? 8 : 1);
+    const extra = random.chance(far ? late : late / 10)
+      ? random.between(50, 1_500)
+      : random.between(0, far ? 8 : 1);
     this.#carry(from, to, base + extra, over, random.chance(0.5) ? retries : 0);
   }
 

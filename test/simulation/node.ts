@@ -8,6 +8,7 @@ import {
   type StoredObject,
   Writer,
 } from "@holdfast/engine";
+import { openRedisStore, type RedisStore } from "@holdfast/redis";
 import {
   catchUp,
   digestCheck,
@@ -26,11 +27,9 @@ import type { ClientParts } from "./client.ts";
 import type { Flaws } from "./flaws.ts";
 import type { Life, Machine } from "./machine.ts";
 import type { Network } from "./network.ts";
-import type { RedisGroup } from "./redis-group.ts";
 import { SimPeer } from "./sim-peer.ts";
-import { SimStore } from "./sim-store.ts";
-import { StoreKeeper } from "./store-keeper.ts";
-import { StoreLink } from "./store-link.ts";
+import type { RedisGroup } from "./store/redis-group.ts";
+import { connectionsOf, timersOf } from "./store/sim-connection.ts";
 
 /** The events that nodes report to their history. */
 export interface NodeListener {
@@ -66,6 +65,8 @@ export class SimNode {
   readonly region: string;
   readonly #options: NodeOptions;
   #parts: Parts | undefined;
+  /** Whether its process has ended for good. */
+  stopped = false;
 
   constructor(options: NodeOptions) {
     this.#options = options;
@@ -88,16 +89,30 @@ export class SimNode {
   }
 
   get lives(): boolean {
-    return this.#parts !== undefined;
+    return this.machine.life !== undefined;
   }
 
+  /** Starts its process, which has its parts once its store is open; a process that ends is started again. */
   start(): void {
-    this.#parts = makeParts(this.machine.start(), this.#options);
+    if (this.stopped) return;
+    const life = this.machine.start();
+    openStore(life, this.#options).then(
+      (store) => {
+        this.#parts = makeParts(life, this.#options, store);
+      },
+      () => life.after(restartMs, () => this.start()),
+    );
   }
 
   kill(): void {
     this.machine.kill();
     this.#parts = undefined;
+  }
+
+  /** Ends its process for good. */
+  stop(): void {
+    this.stopped = true;
+    this.kill();
   }
 }
 
@@ -107,7 +122,28 @@ interface Parts {
   readonly client: ClientParts;
 }
 
-function makeParts(life: Life, options: NodeOptions): Parts {
+/** How long it takes until a process that ended is started again. */
+const restartMs = 1_000;
+
+/** Opens the region's own store as a node does that has a peer. */
+function openStore(life: Life, options: NodeOptions): Promise<RedisStore> {
+  const { region, group, network, flaws, listener, machine } = options;
+  return openRedisStore({
+    ...group.address,
+    region,
+    replicas: group.members.length - 1,
+    clock: life.timers,
+    timers: timersOf(life),
+    observe: (event) => listener.event(machine.name, event),
+    openUnreachable: true,
+    allowOtherStore: true,
+    connections: flaws.connections(
+      connectionsOf({ life, network, server: (address) => group.server(address) }),
+    ),
+  });
+}
+
+function makeParts(life: Life, options: NodeOptions, opened: RedisStore): Parts {
   const { region, group, network, flaws, listener, machine } = options;
   const { timers } = life;
   const random = machine.random.fork();
@@ -116,9 +152,7 @@ function makeParts(life: Life, options: NodeOptions): Parts {
     randomBytes: (length) => random.bytes(length),
   };
   const observe = (event: Event): void => listener.event(machine.name, event);
-  const keeper = new StoreKeeper(new StoreLink(life, group, network), flaws.store);
-  const simulated = new SimStore(keeper, flaws.numbers, { partitions: 1 });
-  const own = flaws.own(watched(simulated, life, options));
+  const own = flaws.own(watched(opened, life, options), () => group.primary);
   const peers = options.others().map(({ region: name, nodes }) => {
     const pushed = (by: string, object: StoredObject["object"]) => listener.durable(by, [object]);
     const { crashed } = listener;

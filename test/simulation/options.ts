@@ -8,6 +8,10 @@ export interface Options {
   readonly histories: number;
   readonly flaw: Flaw | undefined;
   readonly focus: string | undefined;
+  /** No new history is begun after so many minutes. */
+  readonly minutes: number;
+  /** Whether to count which lines of the product and of Lua the histories reach. */
+  readonly coverage: boolean;
   readonly trace: boolean;
   readonly enumerate: boolean;
   readonly states: number;
@@ -28,20 +32,19 @@ const numberMax = Number.MAX_SAFE_INTEGER;
 /** Reads a command line; throws `BadOption` if it does not fit. */
 export function parseOptions(args: readonly string[]): Options {
   const values = valuesOf(args);
-  const { trace, enumerate, story, html } = values;
+  const { trace, enumerate, story, html, coverage, minutes } = values;
   const told = story || html !== undefined;
-  if (told && enumerate)
-    throw new BadOption("--story and --html tell of a history, not of --enumerate");
-  if (told && values.histories !== undefined) {
-    throw new BadOption("--story and --html tell of one history: leave out --histories");
-  }
-  if (values.limit !== undefined && !story) throw new BadOption("--limit belongs to --story");
-  if (values.states !== undefined && !enumerate) {
-    throw new BadOption("--states belongs to --enumerate");
+  for (const [isWrong, message] of contradictions(values, told)) {
+    if (isWrong) throw new BadOption(message);
   }
   return {
     seed: whole("--seed", values.seed ?? "1", 0, numberMax),
-    histories: told ? 1 : whole("--histories", values.histories ?? "2000", 1, numberMax),
+    histories: told
+      ? 1
+      : whole("--histories", values.histories ?? historiesIn(minutes), 1, numberMax),
+    minutes:
+      minutes === undefined ? Number.POSITIVE_INFINITY : whole("--minutes", minutes, 1, 10_000),
+    coverage,
     flaw: oneOf("--flaw", values.flaw, flawNames),
     focus: oneOf("--focus", values.focus, Object.keys(faults)),
     trace,
@@ -56,6 +59,30 @@ export function parseOptions(args: readonly string[]): Options {
   };
 }
 
+function contradictions(
+  { histories, minutes, coverage, enumerate, story, limit, states }: ReturnType<typeof valuesOf>,
+  told: boolean,
+): readonly (readonly [isWrong: boolean, message: string])[] {
+  return [
+    [told && enumerate, "--story and --html tell of a history, not of --enumerate"],
+    [
+      told && histories !== undefined,
+      "--story and --html tell of one history: leave out --histories",
+    ],
+    [
+      told && (minutes !== undefined || coverage),
+      "--minutes and --coverage belong to many histories",
+    ],
+    [limit !== undefined && !story, "--limit belongs to --story"],
+    [states !== undefined && !enumerate, "--states belongs to --enumerate"],
+  ];
+}
+
+/** Without a number: 2,000, or as many as there is time for. */
+function historiesIn(minutes: string | undefined): string {
+  return minutes === undefined ? "2000" : String(numberMax);
+}
+
 function valuesOf(args: readonly string[]) {
   try {
     const { values } = parseArgs({
@@ -65,6 +92,8 @@ function valuesOf(args: readonly string[]) {
         seed: { type: "string" },
         flaw: { type: "string" },
         focus: { type: "string" },
+        minutes: { type: "string" },
+        coverage: { type: "boolean", default: false },
         trace: { type: "boolean", default: false },
         enumerate: { type: "boolean", default: false },
         states: { type: "string" },

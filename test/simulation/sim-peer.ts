@@ -8,8 +8,8 @@ import {
 import type { Peer, PeerHello, PeerState, PeerStore, PushOutcome } from "@holdfast/regions";
 import type { Life, Machine } from "./machine.ts";
 import type { Network } from "./network.ts";
-import { noDigests } from "./sim-store.ts";
 
+const noDigests = new Uint8Array(256 * 16);
 const attemptMs = 450;
 const probeMs = 400;
 const downAfterMs = 1_000;

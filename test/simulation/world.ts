@@ -1,18 +1,19 @@
-import { type Change, type Event, type ManagedObject, partitionOf } from "@holdfast/engine";
+import type { Change, Event, ManagedObject } from "@holdfast/engine";
 import type { PeerAcknowledgement } from "@holdfast/regions";
 import { Checker, Violation } from "./checker.ts";
 import { ask, instance, type Reply, type Wish } from "./client.ts";
-import { keys, Tables } from "./database.ts";
 import { type Flaw, flawsOf } from "./flaws.ts";
 import { type Acknowledged, contains, Durability } from "./ledger.ts";
+import { lookAt } from "./look.ts";
 import { Machine } from "./machine.ts";
 import { Network } from "./network.ts";
 import { type NodeListener, SimNode } from "./node.ts";
 import { OperationLog } from "./operation-log.ts";
 import { Random } from "./random.ts";
-import { RedisGroup } from "./redis-group.ts";
 import { Scheduler } from "./scheduler.ts";
 import { SimLock } from "./sim-lock.ts";
+import { initialised } from "./store/operator.ts";
+import { RedisGroup } from "./store/redis-group.ts";
 import { storyEventOf } from "./story/product-events.ts";
 import { Recorder } from "./story/recorder.ts";
 import { Trace } from "./trace.ts";
@@ -67,11 +68,12 @@ export class World implements NodeListener {
     const rules = { farMs, loss: 0, late: 0.01 };
     this.network = new Network(scheduler, this.random.fork(), rules);
     const { network } = this;
-    this.groups = regionNames.map(
-      (region) =>
-        new RedisGroup(region, replicas, { scheduler, network, random: this.random.fork() }),
-    );
     const flaws = flawsOf(flaw);
+    this.groups = regionNames.map((region) => {
+      const { edited } = flaws;
+      const random = this.random.fork();
+      return new RedisGroup(region, replicas, { scheduler, network, random, edited });
+    });
     this.nodes = this.groups.flatMap((group) => {
       const lock = new SimLock(group.region, network);
       return [1, 2].map(
@@ -93,7 +95,7 @@ export class World implements NodeListener {
     for (const group of this.groups) {
       const { region } = group;
       group.promoted = (process) => this.recorder?.tell({ kind: "promotion", region, process });
-      group.begin(`store of ${region}`, [instance]);
+      this.initialise(group);
     }
     for (const node of this.nodes) node.start();
   }
@@ -151,6 +153,13 @@ export class World implements NodeListener {
     }
   }
 
+  /** An operator marks an empty Redis as a region's store. */
+  initialise(group: RedisGroup): void {
+    const { scheduler, network } = this;
+    const machine = new Machine(`${group.region}-operator`, scheduler, this.random.fork());
+    initialised(group, machine, network).catch((error: unknown) => this.crashed(error));
+  }
+
   group(region: string): RedisGroup {
     const found = this.groups.find((each) => each.region === region);
     if (found === undefined) throw new RangeError(`no region ${region}`);
@@ -159,15 +168,13 @@ export class World implements NodeListener {
 
   /** A record in a region's named primary now, covered or not. */
   record(region: string, id: string): ManagedObject | undefined {
-    return new Tables(this.group(region).primary.cells).row(instance, id)?.object;
+    return lookAt(this.group(region).primary, instance, id)?.object;
   }
 
   /** A record that no fail-over of its region can take back, according to its store. */
   covered(region: string, id: string): ManagedObject | undefined {
-    const tables = new Tables(this.group(region).primary.cells);
-    const row = tables.row(instance, id);
-    const covered = tables.get(keys.covered(partitionOf(instance))) ?? 0;
-    return row !== undefined && row.promised <= covered ? row.object : undefined;
+    const found = lookAt(this.group(region).primary, instance, id);
+    return found?.covered === true ? found.object : undefined;
   }
 
   /** Sends a client's request to a node, and checks the answer. */
@@ -281,31 +288,35 @@ export class World implements NodeListener {
   /** An "already done" promises as much as the change that did it. */
   #already(object: ManagedObject, store: string): Acknowledged {
     const regions = new Set([...this.durability.of(object), store]);
-    const shared = regions.size === regionNames.length;
-    const id = object.uniqueIdentifier;
-    const atMs = this.scheduler.nowMs;
-    return { kind: "state", id, atMs, object, regions, shared, lost: false };
+    return this.#known("state", object, regions);
   }
 
   #acknowledged(wish: Wish, object: ManagedObject): Acknowledged {
     const regions = new Set(this.durability.of(object));
-    const kind = kinds[wish.kind] ?? "state";
-    const id = object.uniqueIdentifier;
-    const shared = regions.size === regionNames.length;
-    const atMs = this.scheduler.nowMs;
-    const change = { kind, id, atMs, object, regions, shared, lost: false } as const;
     // A region that already has it by another way does not report it.
-    const agreed = wish.kind === "destroy";
-    for (const region of agreed ? regionNames : []) {
-      if (contains(this.record(region, id), change)) regions.add(region);
+    const change = this.#change("state", object, regions);
+    for (const region of wish.kind === "destroy" ? regionNames : []) {
+      if (contains(this.record(region, change.id), change)) regions.add(region);
     }
+    return this.#known(kinds[wish.kind] ?? "state", object, regions);
+  }
+
+  #change(kind: Acknowledged["kind"], object: ManagedObject, regions: Set<string>): Acknowledged {
+    const shared = regions.size === regionNames.length;
+    const id = object.uniqueIdentifier;
+    return { kind, id, atMs: this.scheduler.nowMs, object, regions, shared, lost: false };
+  }
+
+  /** A change that these regions had; without a region that has lost it since. */
+  #known(kind: Acknowledged["kind"], object: ManagedObject, regions: Set<string>): Acknowledged {
+    const change = this.#change(kind, object, regions);
+    const { id, shared } = change;
     // What a store made just before it was lost may be acknowledged afterwards.
     for (const region of [...regions]) {
       const gone = this.group(region).losses > 0 && !contains(this.record(region, id), change);
       if (gone && !shared) regions.delete(region);
     }
-    const lost = regions.size === 0;
-    return { ...change, shared: regions.size === regionNames.length, lost };
+    return { ...this.#change(kind, object, regions), lost: regions.size === 0 };
   }
 
   #othersOf(region: string) {

@@ -29,15 +29,22 @@ interface Functions {
   readonly _lua_getfield: (state: number, table: number, name: number) => void;
   readonly _lua_setfield: (state: number, table: number, name: number) => void;
   readonly _lua_setfenv: (state: number, index: number) => number;
+  readonly _lua_sethook: (state: number, hook: number, mask: number, count: number) => number;
   readonly _malloc: (bytes: number) => number;
   readonly _free: (at: number) => void;
-  readonly addFunction: (callback: (state: number) => number, signature: string) => number;
+  readonly addFunction: (
+    callback: (state: number, more: number) => number | undefined,
+    signature: string,
+  ) => number;
   readonly HEAPU8: Uint8Array;
 }
 
 /** Types of Lua values. */
 export const luaTypes = { nil: 0, boolean: 1, number: 3, string: 4, table: 5 } as const;
 const globalsIndex = -10_002;
+/** `LUA_MASKLINE`, and where `lua_Debug` has the number of the line. */
+const lineMask = 4;
+const currentLine = 20;
 /** The table of what JavaScript refers to. */
 const registry = -10_000;
 
@@ -64,6 +71,15 @@ export class LuaApi {
   static async open(): Promise<LuaApi> {
     const lua = await Lua.create({});
     return new LuaApi(lua.luaApi.module as unknown as Functions);
+  }
+
+  /** Calls `reached` before each line that runs. */
+  watchLines(reached: (line: number) => void): void {
+    const hook = this.#c.addFunction((_state, info) => {
+      reached(this.#bytes().readInt32LE(info + currentLine));
+      return undefined;
+    }, "vii");
+    this.#c._lua_sethook(this.#state, hook, lineMask, 0);
   }
 
   get top(): number {

@@ -17,6 +17,11 @@ export class LuaMachine {
   readonly #globals: number;
   readonly #environment: number;
   readonly #handler: number;
+  /** Source → what it was compiled to. */
+  readonly #loaded = new Map<string, Loaded>();
+  readonly #sources: string[] = [];
+  /** The source of the script that runs. */
+  #source = "";
   #caller: Caller = () => new Failure("ERR no script runs");
   /** A fault of the model itself, which a script must not swallow. */
   #fault: { readonly error: unknown } | undefined;
@@ -55,8 +60,20 @@ export class LuaMachine {
     return new LuaMachine(await LuaApi.open());
   }
 
+  /** Source of each script that has run → the lines that were reached, from now on. */
+  watchLines(): ReadonlyMap<string, ReadonlySet<number>> {
+    const reached = new Map<string, Set<number>>();
+    this.#lua.watchLines((line) => {
+      const lines = reached.get(this.#source) ?? new Set();
+      reached.set(this.#source, lines.add(line));
+    });
+    return reached;
+  }
+
   /** Compiles a script; a `Failure` where it is no Lua. */
   load(source: string): Loaded | Failure {
+    const known = this.#loaded.get(source);
+    if (known !== undefined) return known;
     const lua = this.#lua;
     lua.top = 0;
     // The line with the flags goes, its end stays: so lines keep their numbers.
@@ -65,13 +82,17 @@ export class LuaMachine {
     }
     lua.pushKept(this.#environment);
     lua.setEnvironment();
-    return lua.keep();
+    const loaded = lua.keep();
+    this.#loaded.set(source, loaded);
+    this.#sources[loaded] = source;
+    return loaded;
   }
 
   /** Runs a script that was loaded, and answers as EVALSHA does. */
   run(script: Loaded, sha: string, keys: readonly Bytes[], args: readonly Bytes[], caller: Caller) {
     const lua = this.#lua;
     this.#caller = caller;
+    this.#source = this.#sources[script] ?? "";
     lua.top = 0;
     lua.pushKept(this.#globals);
     this.#pushList(keys);

@@ -34,7 +34,9 @@ export interface Surroundings {
   /** The server's wall clock. */
   readonly wallMs: () => number;
   /** Told each command that changed data, in order: what goes into the AOF and to replicas. */
-  readonly changed?: (line: readonly Bytes[]) => void;
+  readonly changed?: ((line: readonly Bytes[]) => void) | undefined;
+  /** What really runs in place of a script: a planted fault. */
+  readonly edited?: ((source: string) => string) | undefined;
 }
 
 /** A Redis server: its data, its scripts, and which commands it refuses. */
@@ -109,7 +111,8 @@ export class RedisModel {
     const [, flags] = /^#!lua(?: flags=(\S*))?\n/.exec(source) ?? [];
     if (!source.startsWith("#!lua")) throw new NotModelled("scripts without #!lua");
     const sha = hash("sha1", Buffer.from(source, "latin1"));
-    const loaded = this.#surroundings.lua.load(source);
+    const { lua, edited } = this.#surroundings;
+    const loaded = lua.load(edited?.(source) ?? source);
     if (loaded instanceof Failure) return loaded;
     const has = (flag: string): boolean => flags?.split(",").includes(flag) ?? false;
     this.#scripts.set(sha, { loaded, noWrites: has("no-writes"), allowOom: has("allow-oom") });

@@ -9,7 +9,7 @@ export interface Scored {
 /** A sorted set: by score, then by the members' bytes. */
 export class SortedSet {
   readonly #scores = new Map<Bytes, number>();
-  readonly #entries: Scored[] = [];
+  #entries: Scored[] = [];
 
   get size(): number {
     return this.#entries.length;
@@ -18,6 +18,13 @@ export class SortedSet {
   /** In order, lowest first. */
   get entries(): readonly Scored[] {
     return this.#entries;
+  }
+
+  copy(): SortedSet {
+    const made = new SortedSet();
+    made.#entries = [...this.#entries];
+    for (const { score, member } of made.#entries) made.#scores.set(member, score);
+    return made;
   }
 
   scoreOf(member: Bytes): number | undefined {

@@ -48,6 +48,13 @@ export class Keyspace {
     this.changes += 1;
   }
 
+  /** Takes what another one has now. */
+  copy(other: Keyspace): void {
+    this.#values.clear();
+    for (const [key, value] of other.#values) this.#values.set(key, copied(value));
+    this.changes += 1;
+  }
+
   delete(key: Bytes): boolean {
     const gone = this.#values.delete(key);
     if (gone) this.changes += 1;
@@ -131,5 +138,18 @@ export class Keyspace {
     const made = make();
     this.#values.set(key, made);
     return made;
+  }
+}
+
+function copied(value: Value): Value {
+  switch (value.type) {
+    case "string":
+      return { ...value };
+    case "hash":
+      return { type: "hash", fields: new Map(value.fields) };
+    case "zset":
+      return { type: "zset", set: value.set.copy() };
+    case "stream":
+      return { type: "stream", stream: { ...value.stream, entries: [...value.stream.entries] } };
   }
 }

@@ -1,9 +1,9 @@
-import { partitionOf, stateOf, stateValues } from "@holdfast/engine";
+import { stateOf, stateValues } from "@holdfast/engine";
 import { instance } from "../client.ts";
-import { Tables } from "../database.ts";
+import { objectsIn } from "../look.ts";
 import type { SimNode } from "../node.ts";
-import type { RedisGroup } from "../redis-group.ts";
-import type { RedisProcess } from "../redis-process.ts";
+import type { Member } from "../store/member.ts";
+import type { RedisGroup } from "../store/redis-group.ts";
 import type { StoryEvent } from "./events.ts";
 import type { KeyNames } from "./names.ts";
 import type { RecordedWorld } from "./recorder.ts";
@@ -77,22 +77,20 @@ export class Picture {
   }
 
   #group(group: RedisGroup, now: Map<string, string>): void {
-    for (const process of group.processes) {
-      const named = process === group.primary;
-      const stale = process.role === "primary" ? "stale" : "replica";
+    for (const member of group.members) {
+      const named = member === group.primary;
+      const stale = member.role === "primary" ? "stale" : "replica";
       const role = named ? "primary" : stale;
-      const full = process.full ? "full" : "";
-      now.set(process.name, [process.state, role, full, this.#keysIn(process)].join("/"));
+      const full = member.redis.full ? "full" : "";
+      now.set(member.name, [member.state, role, full, this.#keysIn(member)].join("/"));
     }
   }
 
-  #keysIn({ cells }: RedisProcess): string {
-    return new Tables(cells)
-      .rows(partitionOf(instance))
-      .filter(({ object }) => object.instance === instance)
-      .map(({ object }) => {
-        const number = Number(this.#names.of(object.uniqueIdentifier).slice("key ".length));
-        return { number, letter: stateLetters[stateValues[stateOf(object.facts)]] ?? "?" };
+  #keysIn(member: Member): string {
+    return objectsIn(member, instance)
+      .map(({ uniqueIdentifier, facts }) => {
+        const number = Number(this.#names.of(uniqueIdentifier).slice("key ".length));
+        return { number, letter: stateLetters[stateValues[stateOf(facts)]] ?? "?" };
       })
       .toSorted((one, other) => one.number - other.number)
       .map(({ number, letter }) => `${number}${letter}`)
@@ -110,13 +108,15 @@ export class Picture {
     const names = (region: string) =>
       nodes.filter((node) => node.region === region).map(({ machine }) => machine.name);
     now.set("a~b", cut(names("a"), names("b")));
-    for (const { region, processes, sentinel } of groups) {
-      const [first, second] = processes.map(({ name }) => name);
+    for (const { region, members, sentinels } of groups) {
+      const [first, second] = members.map(({ name }) => name);
+      const watchers = sentinels.map(({ name }) => name);
+      const drawn = `${region}:sentinel`;
       for (const node of names(region)) {
-        for (const { name } of processes) now.set(`${node}~${name}`, cut([node], [name]));
-        now.set(`${node}~${sentinel}`, cut([node], [sentinel]));
+        for (const { name } of members) now.set(`${node}~${name}`, cut([node], [name]));
+        now.set(`${node}~${drawn}`, cut([node], watchers));
       }
-      for (const { name } of processes) now.set(`${sentinel}~${name}`, cut([sentinel], [name]));
+      for (const { name } of members) now.set(`${drawn}~${name}`, cut(watchers, [name]));
       if (first === undefined || second === undefined) continue;
       now.set(`${first}~${second}`, cut([first], [second]));
     }

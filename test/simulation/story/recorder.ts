@@ -1,7 +1,7 @@
 import { Violation } from "../checker.ts";
 import type { Network } from "../network.ts";
 import type { SimNode } from "../node.ts";
-import type { RedisGroup } from "../redis-group.ts";
+import type { RedisGroup } from "../store/redis-group.ts";
 import type { EventKind, StoryEvent } from "./events.ts";
 import { KeyNames } from "./names.ts";
 import { type Arrow, Paths } from "./paths.ts";

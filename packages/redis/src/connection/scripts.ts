@@ -247,8 +247,16 @@ export interface Script {
 /** All scripts, loaded and checked against their rows. */
 export type Scripts = Readonly<Record<ScriptName, Script>>;
 
-/** Reads the scripts; throws where a header and its row disagree. */
-export function loadScripts(directory = join(import.meta.dirname, "lua")): Scripts {
+let shipped: Scripts | undefined;
+
+/** The scripts, which are read once; throws where a header and its row disagree. */
+export function loadScripts(): Scripts {
+  shipped ??= readScripts(join(import.meta.dirname, "lua"));
+  return shipped;
+}
+
+/** Reads the scripts of a folder; throws where a header and its row disagree. */
+export function readScripts(directory: string): Scripts {
   const read = (file: string): string => readFileSync(join(directory, file), "utf8");
   const names = Object.keys(rows) as ScriptName[];
   const entries = names.map((name) => {

@@ -5,8 +5,8 @@ import { expect, test } from "vitest";
 import { Machine } from "../machine.ts";
 import { Network } from "../network.ts";
 import { Random } from "../random.ts";
+import { LuaMachine } from "../redis/lua-machine.ts";
 import { Scheduler } from "../scheduler.ts";
-import { LuaMachine } from "./lua-machine.ts";
 import { Member } from "./member.ts";
 import { connectionsOf, timersOf } from "./sim-connection.ts";
 
@@ -22,19 +22,24 @@ class History {
   readonly wrong: unknown[] = [];
   #primary: Member;
   #replica: Member;
+  /** The replica that gets nothing from its primary, which has not noticed yet. */
+  #stalled: string | undefined;
   refused = 0;
 
   constructor(seed: number) {
     this.random = new Random(seed);
-    const member = (address: string): Member =>
+    const member = (name: string): Member =>
       new Member({
         scheduler: this.scheduler,
+        random: this.random.fork(),
         lua,
         wallMs: () => 1_790_000_000_000 + this.scheduler.nowMs,
-        address,
+        name,
+        address: `${name}:1`,
+        neighbours: { open: (_from, to) => to !== this.#stalled },
       });
-    this.#primary = member("a-redis-1:1");
-    this.#replica = member("a-redis-2:1");
+    this.#primary = member("a-redis-1");
+    this.#replica = member("a-redis-2");
     this.#replica.follow(this.#primary);
   }
 
@@ -51,7 +56,7 @@ class History {
       connections: connectionsOf({
         life,
         network,
-        member: (address) =>
+        server: (address) =>
           address === "the-primary:1"
             ? this.#primary
             : members.find((one) => one.address === address),
@@ -92,14 +97,15 @@ class History {
   #failOver(): void {
     const old = this.#primary;
     const { random } = this;
-    this.#replica.stalled = random.chance(0.7);
+    this.#stalled = random.chance(0.7) ? this.#replica.name : undefined;
     const killMs = random.between(0, 300);
-    this.scheduler.after(killMs, () => old.kill(random.below(4)));
+    this.scheduler.after(killMs, () => old.kill(true));
     this.scheduler.after(killMs + random.between(0, 300), () => {
       this.#replica.promote();
       this.#primary = this.#replica;
     });
     this.scheduler.after(killMs + random.between(400, 900), () => {
+      this.#stalled = undefined;
       old.restart();
       old.follow(this.#primary);
       this.#replica = old;

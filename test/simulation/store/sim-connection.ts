@@ -11,15 +11,15 @@ import {
 } from "@holdfast/redis";
 import type { Life } from "../machine.ts";
 import type { Network } from "../network.ts";
-import type { Member, MemberConnection } from "./member.ts";
-import { type Bytes, Failure, type Reply, Status } from "./reply.ts";
+import { type Bytes, Failure, type Reply, Status } from "../redis/reply.ts";
+import type { Server, ServerConnection } from "./server.ts";
 
-/** What a node's process needs to reach members. */
+/** What a node's process needs to reach members and Sentinels. */
 export interface Place {
   readonly life: Life;
   readonly network: Network;
-  /** The member at an address; undefined where nothing listens. */
-  readonly member: (address: string) => Member | undefined;
+  /** The server at an address; undefined where there is none. */
+  readonly server: (address: string) => Server | undefined;
 }
 
 /** The store's timers in a process of the simulation. */
@@ -38,8 +38,37 @@ export function connectionsOf(place: Place): StoreConnections {
     SimConnection.open(place, address, settings.connectTimeoutMs, settings.commandTimeoutMs);
   return {
     to,
-    toPrimary: (settings, purpose) => to(settings, settings.address ?? "", purpose),
+    toPrimary: async (settings, purpose, attempt = 0) => {
+      const { sentinels, address } = settings;
+      if (sentinels === undefined) return await to(settings, address ?? "", purpose);
+      const first = attempt % sentinels.length;
+      const order = [...sentinels.slice(first), ...sentinels.slice(0, first)];
+      for (const sentinel of order) {
+        const named = await namedBy(sentinel, settings, to);
+        if (named !== undefined) return await to(settings, named, purpose);
+      }
+      throw new StoreUnavailable("noLease", "no Sentinel answers");
+    },
   };
+}
+
+type Settings = Parameters<StoreConnections["to"]>[0];
+
+/** The primary that a Sentinel names; undefined where it does not answer. */
+async function namedBy(
+  sentinel: string,
+  settings: Settings,
+  to: StoreConnections["to"],
+): Promise<string | undefined> {
+  try {
+    const connection = await to(settings, sentinel, "sentinel");
+    const answer = await connection.call("sentinel", "get-master-addr-by-name", "holdfast");
+    connection.destroy("asked");
+    return (answer as readonly Buffer[]).map(String).join(":");
+  } catch (error) {
+    if (error instanceof StoreUnavailable) return undefined;
+    throw error;
+  }
 }
 
 /** Messages of one direction, in the order in which they were sent: TCP's order. */
@@ -68,7 +97,7 @@ class Pipe {
   }
 }
 
-/** One connection of the store to a member: a command is answered on it or fails with it. */
+/** One connection to a member or a Sentinel: a command is answered on it or fails with it. */
 class SimConnection implements StoreConnection {
   readonly address: string;
   readonly closed: Promise<string>;
@@ -76,21 +105,23 @@ class SimConnection implements StoreConnection {
   open = true;
   readonly #life: Life;
   readonly #commandTimeoutMs: number;
-  readonly #member: MemberConnection;
+  readonly #server: ServerConnection;
   readonly #there: Pipe;
   readonly #back: Pipe;
   readonly #failing = new Set<(error: Error) => void>();
   #end: (reason: string) => void = () => undefined;
 
-  private constructor(place: Place, member: Member, commandTimeoutMs: number) {
+  private constructor(place: Place, server: Server, commandTimeoutMs: number) {
     const { life, network } = place;
     const { name } = life.machine;
-    this.address = member.address;
+    this.address = server.address;
     this.#life = life;
     this.#commandTimeoutMs = commandTimeoutMs;
-    this.#member = member.connect();
-    this.#there = new Pipe((arrive) => network.send(name, member.address, arrive));
-    this.#back = new Pipe((arrive) => network.send(member.address, name, () => life.run(arrive)));
+    this.#there = new Pipe((arrive) => network.send(name, server.name, arrive));
+    this.#back = new Pipe((arrive) => network.send(server.name, name, () => life.run(arrive)));
+    this.#server = server.connect(() => {
+      this.#back.send(() => this.destroy("Redis closed the connection"));
+    });
     this.closed = new Promise((resolve) => {
       this.#end = resolve;
     });
@@ -103,13 +134,16 @@ class SimConnection implements StoreConnection {
     connectTimeoutMs: number,
     commandTimeoutMs: number,
   ): Promise<SimConnection> {
-    const member = place.member(address);
-    if (member?.up !== true) {
+    const server = place.server(address);
+    if (server?.listens !== true) {
       throw new StoreUnavailable("noLease", `no connection to Redis ${address}`);
     }
-    const connection = new SimConnection(place, member, commandTimeoutMs);
+    const connection = new SimConnection(place, server, commandTimeoutMs);
     const [info] = await connection.#batch([["info"]], connectTimeoutMs);
-    if (info === undefined || "error" in info) throw storeFailure(info?.error, address);
+    if (info === undefined || "error" in info) {
+      connection.destroy("no answer");
+      throw storeFailure(info?.error, address);
+    }
     connection.info = readServerInfo(String(info.value));
     return connection;
   }
@@ -129,6 +163,7 @@ class SimConnection implements StoreConnection {
   destroy(reason: string): void {
     if (!this.open) return;
     this.open = false;
+    this.#server.close();
     for (const fail of [...this.#failing]) fail(new Error("Connection is closed."));
     this.#end(reason);
   }
@@ -151,21 +186,33 @@ class SimConnection implements StoreConnection {
         fail(new Error("Connection is closed."));
         return;
       }
-      const take = (reply: Reply): void => {
-        if (!this.open) return;
-        outcomes.push(outcomeOf(reply));
-        if (outcomes.length === lines.length) settle(outcomes);
-      };
       this.#there.send(() => {
-        if (!this.#member.open) {
-          this.#back.send(() => this.destroy("Redis closed the connection"));
-          return;
-        }
-        for (const line of lines) {
-          this.#member.ask(line.map(bytesOf), (reply) => this.#back.send(() => take(reply)));
-        }
+        this.#ask(lines, (reply) => {
+          if (!this.open) return;
+          outcomes.push(outcomeOf(reply));
+          if (outcomes.length === lines.length) settle(outcomes);
+        });
       });
     });
+  }
+
+  /** Runs commands at the server. Answers that are ready together come back in one message. */
+  #ask(lines: readonly CommandLine[], take: (reply: Reply) => void): void {
+    let ready: Reply[] = [];
+    let together = true;
+    const send = (): void => {
+      const replies = ready;
+      ready = [];
+      if (replies.length > 0) this.#back.send(() => replies.forEach(take));
+    };
+    for (const line of lines) {
+      this.#server.ask(line.map(bytesOf), (reply) => {
+        ready.push(reply);
+        if (!together) send();
+      });
+    }
+    together = false;
+    send();
   }
 }
 

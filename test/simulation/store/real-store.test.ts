@@ -11,10 +11,10 @@ import { auditOf, newerValue, recordOf, setStatus } from "../../support/redis-st
 import { Machine } from "../machine.ts";
 import { Network } from "../network.ts";
 import { Random } from "../random.ts";
+import { LuaMachine } from "../redis/lua-machine.ts";
+import type { Reply } from "../redis/reply.ts";
 import { Scheduler, settled } from "../scheduler.ts";
-import { LuaMachine } from "./lua-machine.ts";
 import { Member } from "./member.ts";
-import type { Reply } from "./reply.ts";
 import { connectionsOf, timersOf } from "./sim-connection.ts";
 
 const lua = await LuaMachine.create();
@@ -63,8 +63,16 @@ async function openWith(settings: Pick<RedisStoreOptions, "auditEntriesMax">) {
   const network = new Network(scheduler, random.fork(), { farMs: 5, loss: 0, late: 0 });
   const life = new Machine("a1", scheduler, random.fork()).start();
   const { timers: clock } = life;
-  const members = ["a-redis-1:1", "a-redis-2:1"].map(
-    (address) => new Member({ scheduler, lua, wallMs: clock.wallMs, address }),
+  const members = ["a-redis-1", "a-redis-2"].map(
+    (name) =>
+      new Member({
+        scheduler,
+        random: random.fork(),
+        lua,
+        wallMs: clock.wallMs,
+        name,
+        address: `${name}:1`,
+      }),
   );
   const [primary, replica] = members;
   if (primary === undefined || replica === undefined) throw new Error("no members");
@@ -76,7 +84,7 @@ async function openWith(settings: Pick<RedisStoreOptions, "auditEntriesMax">) {
     connections: connectionsOf({
       life,
       network,
-      member: (address) => members.find((member) => member.address === address),
+      server: (address) => members.find((member) => member.address === address),
     }),
   };
   const stop = pump(scheduler);

@@ -1,0 +1,82 @@
+import { decodeRecord, type ManagedObject, partitionOf, type Tag } from "@holdfast/engine";
+import {
+  allPartitions,
+  partitionKeys,
+  recordKey,
+} from "../../packages/redis/src/connection/keys.ts";
+import {
+  readPartitionHead,
+  readRecordHeader,
+  recordHeaderLength,
+} from "../../packages/redis/src/connection/record-header.ts";
+import type { Member } from "./store/member.ts";
+
+/** A record as it lies in a member's data. */
+export interface LookedAt {
+  readonly object: ManagedObject;
+  readonly tag: Tag;
+  /** The number of its last change. */
+  readonly number: number;
+  /** Whether the store has noted that no failover can take it back. */
+  readonly covered: boolean;
+}
+
+/** Reads a record straight from a member's data, without the store; undefined where there is none. */
+export function lookAt(member: Member, instance: string, id: string): LookedAt | undefined {
+  const partition = partitionOf(instance);
+  const { head, record } = partitionKeys(partition);
+  const key = recordKey(record, id)?.toString("latin1");
+  const value = key === undefined ? undefined : textOf(member, key);
+  const header = value && readRecordHeader(value);
+  if (value === undefined || header === undefined) return undefined;
+  const object = decodeRecord(value.subarray(recordHeaderLength), header.tag);
+  const covered = readPartitionHead(textOf(member, head))?.covered ?? 0;
+  const { tag, changed: number, promised } = header;
+  return { object, tag, number, covered: promised <= covered };
+}
+
+/** Every record of an instance in a member's data. */
+export function objectsIn(member: Member, instance: string): readonly ManagedObject[] {
+  return recordsIn(member, instance).flatMap((value) => {
+    const header = readRecordHeader(value);
+    if (header === undefined) return [];
+    const object = decodeRecord(value.subarray(recordHeaderLength), header.tag);
+    return object.instance === instance ? [object] : [];
+  });
+}
+
+/** A text that two members share if they have the same records. */
+export function contentOf(member: Member, instance: string): string {
+  const { record } = partitionKeys(partitionOf(instance));
+  return member.redis.data
+    .keys()
+    .filter((key) => key.startsWith(record))
+    .map((key) => {
+      const tag = textOf(member, key)?.toString("hex", 0, 16);
+      return `${Buffer.from(key, "latin1").toString("hex")} ${tag}`;
+    })
+    .toSorted()
+    .join();
+}
+
+/** How many records are reserved, and how many are in quarantine. */
+export function openIn(member: Member): { readonly reserved: number; readonly aside: number } {
+  const sizeOf = (key: string): number => member.redis.data.hash(key)?.size ?? 0;
+  return {
+    reserved: allPartitions.reduce((sum, { reserved }) => sum + sizeOf(reserved), 0),
+    aside: allPartitions.reduce((sum, { quarantine }) => sum + sizeOf(quarantine), 0),
+  };
+}
+
+function recordsIn(member: Member, instance: string): readonly Buffer[] {
+  const { record } = partitionKeys(partitionOf(instance));
+  return member.redis.data
+    .keys()
+    .filter((key) => key.startsWith(record))
+    .flatMap((key) => textOf(member, key) ?? []);
+}
+
+function textOf(member: Member, key: string): Buffer | undefined {
+  const text = member.redis.data.text(key);
+  return text === undefined ? undefined : Buffer.from(text, "latin1");
+}

@@ -1,0 +1,128 @@
+import { faults } from "./faults.ts";
+import { Random } from "./random.ts";
+
+/** A fault that a history will have. */
+export interface PlannedFault {
+  readonly name: string;
+  /** After the clients have begun. */
+  readonly atMs: number;
+  /** When it ends; all faults end when the clients do. */
+  readonly lastsMs: number;
+  /** What it chooses by chance depends on this number alone. */
+  readonly seed: number;
+}
+
+/** The store of a region that is lost, or replaced by a copy of an earlier time. */
+export interface PlannedLoss {
+  readonly atMs: number;
+  readonly copyAtMs: number;
+  readonly seed: number;
+}
+
+/** Everything that a history does, drawn from its seed at the beginning. */
+export interface Plan {
+  readonly seed: number;
+  /** The delay one way between the regions. */
+  readonly farMs: number;
+  readonly replicas: number;
+  /** Whether both regions must have a change before it is acknowledged. */
+  readonly required: boolean;
+  readonly clients: number;
+  /** Clients that only read. */
+  readonly readers: number;
+  /** How long the clients work. */
+  readonly busyMs: number;
+  readonly faults: readonly PlannedFault[];
+  readonly loss: PlannedLoss | undefined;
+  /** What stays broken for good at the end: the rest must become ready without it. */
+  readonly remains: "nothing" | "a node" | "a Sentinel";
+}
+
+/** The plan of a seed; with `focus`, all faults are of this kind. */
+export function planOf(seed: number, focus?: string): Plan {
+  const random = new Random(seed + 2 ** 40);
+  const busyMs = random.between(4_000, 12_000);
+  const chooser = seed % 7;
+  const replicas = chooser === 1 ? 0 : chooser === 3 ? 2 : 1;
+  const choose = chooserOf(random, focus);
+  const planned = Array.from({ length: random.below(focus === undefined ? 8 : 6) }, () => ({
+    name: choose(),
+    atMs: random.between(0, busyMs * 0.9),
+    lastsMs: random.between(100, 6_000),
+    seed: random.bits(),
+  }));
+  const lossAtMs = random.between(1_000, busyMs);
+  const loss = { atMs: lossAtMs, copyAtMs: random.between(0, lossAtMs), seed: random.bits() };
+  const remains = random.pick(["nothing", "nothing", "a node", "a Sentinel"] as const);
+  return {
+    seed,
+    farMs: chooser === 0 ? 40 : 4,
+    replicas,
+    required: chooser === 2,
+    clients: 3,
+    // Readers do not wait for changes, and so see states that other clients never see.
+    readers: focus === undefined ? 3 : 0,
+    busyMs,
+    faults: planned.toSorted((one, other) => one.atMs - other.atMs),
+    loss: focus === undefined && random.chance(0.12) ? loss : undefined,
+    remains: replicas === 0 && remains === "a Sentinel" ? "nothing" : remains,
+  };
+}
+
+/** Each history has some kinds of faults only, some of them more often: so rare combinations come up. */
+function chooserOf(random: Random, focus: string | undefined): () => string {
+  const names = Object.keys(faults);
+  if (focus !== undefined) return () => focus;
+  const some = names.filter(() => random.chance(0.6));
+  const weighted = (some.length === 0 ? names : some).map((name) => ({
+    name,
+    weight: random.between(1, 100),
+  }));
+  const sum = weighted.reduce((total, { weight }) => total + weight, 0);
+  return () => {
+    let left = random.between(0, sum);
+    for (const { name, weight } of weighted) {
+      left -= weight;
+      if (left < 0) return name;
+    }
+    return names[0] ?? "";
+  };
+}
+
+/** A plan in one line per part, for people. */
+export function planLines(plan: Plan): readonly string[] {
+  const { faults: planned, loss, remains, clients, readers, busyMs, replicas, farMs } = plan;
+  const seconds = (ms: number): string => `${(ms / 1_000).toFixed(2)} s`;
+  return [
+    `${clients} clients and ${readers} readers for ${seconds(busyMs)}; ${replicas} replicas; ${farMs} ms between the regions; a change needs ${plan.required ? "both regions" : "one region"}`,
+    ...planned.map(
+      ({ name, atMs, lastsMs }) => `${seconds(atMs)}  ${name}, for ${seconds(lastsMs)}`,
+    ),
+    ...(loss === undefined ? [] : [`${seconds(loss.atMs)}  a store is lost`]),
+    ...(remains === "nothing" ? [] : [`${remains} stays away at the end`]),
+  ];
+}
+
+/** Tries one simpler plan after the other, and returns the simplest that still fails. */
+export async function shrunk(plan: Plan, fails: (plan: Plan) => Promise<boolean>): Promise<Plan> {
+  let best = plan;
+  const attempt = async (simpler: Plan): Promise<boolean> => {
+    if (!(await fails(simpler))) return false;
+    best = simpler;
+    return true;
+  };
+  for (let size = Math.ceil(best.faults.length / 2); size >= 1; size = Math.floor(size / 2)) {
+    for (let at = 0; at < best.faults.length; ) {
+      const less = best.faults.filter((_, index) => index < at || index >= at + size);
+      if (!(await attempt({ ...best, faults: less }))) at += size;
+    }
+  }
+  await attempt({ ...best, loss: undefined });
+  await attempt({ ...best, remains: "nothing" });
+  await attempt({ ...best, readers: 0 });
+  for (let clients = 1; clients < best.clients; clients += 1) await attempt({ ...best, clients });
+  for (const part of [0.25, 0.5, 0.75]) {
+    if (await attempt({ ...best, busyMs: best.busyMs * part })) break;
+  }
+  return best;
+}

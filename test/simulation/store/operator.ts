@@ -1,0 +1,43 @@
+import { StoreUnavailable } from "@holdfast/engine";
+import { initialiseStore, openRedisStore } from "@holdfast/redis";
+import { instance } from "../client.ts";
+import type { Machine } from "../machine.ts";
+import type { Network } from "../network.ts";
+import type { RedisGroup } from "./redis-group.ts";
+import { connectionsOf, timersOf } from "./sim-connection.ts";
+
+const againMs = 300;
+
+/** Marks an empty Redis as the region's store, and installs the instance of all histories; tries until it succeeds. */
+export async function initialised(
+  group: RedisGroup,
+  machine: Machine,
+  network: Network,
+): Promise<void> {
+  const life = machine.start();
+  const { random } = machine;
+  const { timers: clock } = life;
+  const options = {
+    ...group.address,
+    region: group.region,
+    replicas: group.members.length - 1,
+    timers: timersOf(life),
+    connections: connectionsOf({ life, network, server: (address) => group.server(address) }),
+  };
+  const ids = { randomBytes: (count: number) => Buffer.from(random.bytes(count)) };
+  const again = async <Value>(attempt: () => Promise<Value>): Promise<Value> => {
+    for (;;) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (!(error instanceof StoreUnavailable)) throw error;
+        await clock.sleep(againMs);
+      }
+    }
+  };
+  await again(() => initialiseStore({ ...options, ids }));
+  const open = () => openRedisStore({ ...options, clock, observe: () => undefined });
+  const store = await again(open);
+  await again(() => store.install(instance));
+  await store[Symbol.asyncDispose]();
+}
