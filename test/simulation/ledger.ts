@@ -1,7 +1,6 @@
 import type { ManagedObject } from "@holdfast/engine";
-import { stateOf, stateValues } from "@holdfast/engine";
+import { recordTag, stateOf, stateValues } from "@holdfast/engine";
 import type { Item } from "@holdfast/ttlv";
-import { tagOfObject } from "./scripts.ts";
 
 /** The attribute that clients write: the tag of Contact Information, one value for all regions. */
 const noteTag = 0x420022;
@@ -76,5 +75,5 @@ export class Durability {
 }
 
 function keyOf(object: ManagedObject): string {
-  return `${object.uniqueIdentifier} ${tagOfObject(object)}`;
+  return `${object.uniqueIdentifier} ${recordTag(object)}`;
 }
