@@ -38,6 +38,8 @@ export class Violation extends Error {
 export class Checker {
   readonly #regions: readonly string[];
   readonly #changes = new Map<string, Acknowledged[]>();
+  /** Objects that a client has tried to destroy. */
+  readonly #ending = new Set<string>();
   /** Region and object → the rising ranks that its store has shown, and when. */
   readonly #shown = new Map<string, { readonly rank: number; readonly atMs: number }[]>();
   /** Object → when a client was first shown that it is destroyed. */
@@ -68,6 +70,7 @@ export class Checker {
   tried(change: Change): void {
     const { text } = noteOf(change.after);
     this.#tried.set(text, (this.#tried.get(text) ?? 0) + 1);
+    if (isDestroyed(change.after)) this.#ending.add(change.after.uniqueIdentifier);
     if (change.kind === "create") return;
     const key = `${change.after.uniqueIdentifier} ${noteOf(change.before.object).text}`;
     this.#successors.set(key, [...(this.#successors.get(key) ?? []), text]);
@@ -100,6 +103,7 @@ export class Checker {
     const { answer, id } = seen;
     if (answer.kind === "notFound") this.#notFound(seen);
     if (this.#isBehind(seen)) return;
+    if (answer.kind === "located") this.#located(seen, answer.ids);
     if (answer.kind === "material") {
       const since = this.#destroyed.get(id) ?? Number.POSITIVE_INFINITY;
       if (since < seen.askedMs) this.#fail("destroyed material was read", seen);
@@ -193,6 +197,20 @@ export class Checker {
     for (const change of this.#changes.get(seen.id) ?? []) {
       if (change.lost || change.atMs >= seen.askedMs) continue;
       this.#fail(`"not found" for ${describe(change)}`, seen);
+    }
+  }
+
+  /** A search must find what is there, and nothing that was destroyed before it was asked. */
+  #located(seen: Observation, ids: readonly string[]): void {
+    const found = new Set(ids);
+    for (const change of this.#all()) {
+      if (change.kind !== "create" || found.has(change.id)) continue;
+      if (this.#ending.has(change.id) || !this.#mustShow(change, seen)) continue;
+      this.#fail(`a search lacks ${describe(change)}`, seen);
+    }
+    for (const id of ids) {
+      const since = this.#destroyed.get(id) ?? Number.POSITIVE_INFINITY;
+      if (since < seen.askedMs) this.#fail(`a search finds ${id.slice(0, 8)}, destroyed,`, seen);
     }
   }
 

@@ -69,9 +69,9 @@ async function execute(
   const path: Path = { world, graph, open, prefix, chosen: [], from: undefined };
   const trace: string[] = [];
   while (path.chosen.length < stepsMax) {
-    const failure = failureIn(world);
+    const failure = await failureIn(world);
     if (failure !== undefined) return { failure, trace: [...trace, ...world.answers] };
-    if (path.chosen.length >= prefix.length - 1 && isKnown(path)) return undefined;
+    if (path.chosen.length >= prefix.length - 1 && (await isKnown(path))) return undefined;
     const choice = prefix[path.chosen.length] ?? 0;
     const next = world.gate.steps[choice];
     if (next === undefined) return undefined;
@@ -95,9 +95,9 @@ interface Path {
 }
 
 /** Records the current state as a successor of the last one; returns whether it is known. */
-function isKnown(path: Path): boolean {
+async function isKnown(path: Path): Promise<boolean> {
   const { world, graph, open, prefix, chosen, from } = path;
-  const state = world.state();
+  const state = await world.state();
   if (from !== undefined) graph.get(from)?.push(state);
   path.from = state;
   if (chosen.length < prefix.length) return false;
@@ -107,10 +107,10 @@ function isKnown(path: Path): boolean {
   return false;
 }
 
-function failureIn(world: SmallWorld): unknown {
+async function failureIn(world: SmallWorld): Promise<unknown> {
   if (world.failure !== undefined) return world.failure;
   try {
-    world.inspect();
+    await world.inspect();
     return undefined;
   } catch (error) {
     return error;

@@ -1,3 +1,5 @@
+import { instance } from "./client.ts";
+import { damage, lookAt, objectsIn } from "./look.ts";
 import type { Random } from "./random.ts";
 import type { Copy, Member } from "./store/member.ts";
 import type { RedisGroup } from "./store/redis-group.ts";
@@ -97,6 +99,22 @@ export const faults: Readonly<Record<string, Fault>> = {
       member.fsyncMs = 0;
     };
     return { what: member.name, end };
+  },
+  "record damaged": (world, random) => {
+    const group = random.pick(world.groups);
+    const other = world.groups.find((each) => each !== group);
+    const { primary } = group;
+    if (other === undefined || primary.state !== "up" || primary.role !== "primary")
+      return undefined;
+    const both = objectsIn(primary, instance).filter(({ uniqueIdentifier: id }) => {
+      const [here, there] = [primary, other.primary].map((each) => lookAt(each, instance, id));
+      return here?.covered === true && there?.covered === true && here.tag === there.tag;
+    });
+    if (both.length === 0) return undefined;
+    const { uniqueIdentifier } = random.pick(both);
+    damage(primary, instance, uniqueIdentifier);
+    world.damaged += 1;
+    return { what: `${primary.name} ${uniqueIdentifier}` };
   },
   "one Sentinel cut off": (world, random) => {
     const group = random.pick(world.groups);

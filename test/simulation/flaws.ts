@@ -6,7 +6,12 @@ import {
   StoreUnavailable,
   type Writer,
 } from "@holdfast/engine";
-import type { CommandLine, StoreConnection, StoreConnections } from "@holdfast/redis";
+import {
+  type CommandLine,
+  type StoreConnection,
+  type StoreConnections,
+  storeFailure,
+} from "@holdfast/redis";
 import type { Peer, PeerStore, RegionalParts, RegionalStore } from "@holdfast/regions";
 import { lookAt } from "./look.ts";
 import type { Member } from "./store/member.ts";
@@ -199,7 +204,14 @@ function connectionsWith(
   ) => ReturnType<StoreConnection["batch"]>,
 ): StoreConnections {
   const wrapped = (connection: StoreConnection, settings: Parameters<StoreConnections["to"]>[0]) =>
-    replaced(connection, { batch: (lines) => batch(connection, lines, settings) });
+    replaced(connection, {
+      batch: (lines) => batch(connection, lines, settings),
+      call: async (...line) => {
+        const [outcome] = await batch(connection, [line], settings);
+        if (outcome !== undefined && "value" in outcome) return outcome.value;
+        throw storeFailure(outcome?.error, connection.address);
+      },
+    });
   return {
     to: async (settings, ...rest) => wrapped(await made.to(settings, ...rest), settings),
     toPrimary: async (settings, ...rest) =>

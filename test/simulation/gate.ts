@@ -1,16 +1,11 @@
 import { createHash } from "node:crypto";
-import type { StoreState, Timers } from "@holdfast/engine";
-import { StoreUnavailable } from "@holdfast/engine";
-import { Tables } from "./database.ts";
-import type { Answer, StoreFlaw } from "./scripts.ts";
-import type { Keeper, Session } from "./sim-store.ts";
-import type { SubmitOptions } from "./store-session.ts";
+import { type OwnStore, StoreUnavailable, type Timers } from "@holdfast/engine";
 
 /** A step that one actor can take next. */
 export interface Step {
   readonly actor: string;
   readonly label: string;
-  readonly run: () => void;
+  readonly run: () => Promise<void>;
 }
 
 /** Every step waits here until it is chosen; everything between two steps runs by itself. */
@@ -20,17 +15,20 @@ export class Gate {
   readonly #told = new Map<string, string>();
   taken = 0;
 
-  /** Waits until it is chosen; then runs `work` in one step, and tells the actor the result. */
+  /**
+   * Waits until it is chosen; then runs `work` in one step, and tells the actor the result. What `work` does before its
+   * first wait is done at once.
+   */
   pass<Value>(
     actor: string,
     label: string,
-    work: () => Value,
+    work: () => Value | PromiseLike<Value>,
     signal?: AbortSignal,
   ): Promise<Value> {
     return new Promise((resolve, reject) => {
-      const run = (): void => {
+      const run = async (): Promise<void> => {
         try {
-          const value = work();
+          const value = await work();
           this.#tell(actor, label, value);
           resolve(value);
         } catch (error) {
@@ -55,7 +53,7 @@ export class Gate {
   take(step: Step): void {
     this.#waiting = this.#waiting.filter((other) => other !== step);
     this.taken += 1;
-    step.run();
+    void step.run();
   }
 
   /** A name for the state of all actors. */
@@ -83,78 +81,31 @@ export function shortHash(text: string): string {
   return createHash("sha256").update(text).digest("hex").slice(0, 16);
 }
 
-/** One actor's access to a region's store, in which every step is durable at once. */
-export class GateKeeper implements Keeper, Session {
-  readonly flaws: ReadonlySet<StoreFlaw>;
-  readonly storeId: string;
-  readonly #gate: Gate;
-  readonly #actor: string;
-  readonly #cells: Map<string, unknown>;
-  readonly #background: () => boolean;
+/** The actor that sees a store, and whether its steps run at once, because their order is not of interest. */
+interface Sight {
+  readonly gate: Gate;
+  readonly actor: string;
+  readonly region: string;
+  readonly background: () => boolean;
+}
 
-  /** While `background` returns true, steps run at once: their order is not of interest. */
-  constructor(
-    gate: Gate,
-    actor: string,
-    region: string,
-    cells: Map<string, unknown>,
-    parts: { flaws: ReadonlySet<StoreFlaw>; background: () => boolean },
-  ) {
-    this.flaws = parts.flaws;
-    this.storeId = `store of ${region}`;
-    this.#gate = gate;
-    this.#actor = actor;
-    this.#cells = cells;
-    this.#background = parts.background;
-  }
+/** Methods without a step: what the store knows without a wait, and the audit trail, on which nothing depends. */
+const withoutStep: ReadonlySet<PropertyKey> = new Set(["state", "onState", "appendAudit"]);
 
-  state(): StoreState {
-    return "full";
-  }
-
-  onState(): () => void {
-    return () => undefined;
-  }
-
-  now(): { readonly wallMs: number } {
-    return { wallMs: 1_780_000_000_000 };
-  }
-
-  async require(): Promise<Session> {
-    return this;
-  }
-
-  async read<Value>(
-    script: (tables: Tables, process: { readonly replicationId: string }) => Value,
-  ): Promise<{ readonly session: Session; readonly value: Value }> {
-    const { storeId } = this;
-    const work = () => script(new Tables(this.#cells), { replicationId: storeId });
-    const value = this.#background() ? work() : await this.#pass("read", work);
-    return { session: this, value };
-  }
-
-  assert(): void {}
-
-  async tryWrite(): Promise<boolean> {
-    // The Fresh attribute is not of interest here.
-    return false;
-  }
-
-  async submit<Value>(
-    script: (tables: Tables) => Answer<Value>,
-    { written }: SubmitOptions,
-  ): Promise<Value> {
-    const work = () => script(new Tables(this.#cells)).value;
-    const value = this.#background() ? work() : await this.#pass("write", work);
-    written?.();
-    return value;
-  }
-
-  async cover(): Promise<void> {}
-
-  #pass<Value>(label: string, work: () => Value): Promise<Value> {
-    return this.#gate.pass(this.#actor, `${label} ${this.storeId}`, work);
-  }
+/** A region's store as one actor sees it: each call is one step, whose writes are durable at once. */
+export function gatedStore(own: OwnStore, sight: Sight): OwnStore {
+  const { gate, actor, region, background } = sight;
+  return new Proxy(own, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name, target);
+      if (typeof value !== "function") return value;
+      if (withoutStep.has(name)) return value.bind(target);
+      return (...args: readonly unknown[]): unknown => {
+        const call = (): unknown => value.apply(target, args);
+        return background() ? call() : gate.pass(actor, `${String(name)} in ${region}`, call);
+      };
+    },
+  });
 }
 
 /** An actor's clock: it moves when a wait's end is chosen. A wait of `endlessMs` never ends. */

@@ -1,5 +1,5 @@
 import type { ManagedObject } from "@holdfast/engine";
-import { encodeRecord, stateOf, stateValues, tagOf } from "@holdfast/engine";
+import { recordTag, stateOf, stateValues } from "@holdfast/engine";
 import type { Item } from "@holdfast/ttlv";
 
 /** The attribute that clients write: the tag of Contact Information, one value for all regions. */
@@ -74,15 +74,6 @@ export class Durability {
   }
 }
 
-const tags = new WeakMap<ManagedObject, string>();
-
-/** The tag of an object's record, computed once per object. */
-function tagOfObject(object: ManagedObject): string {
-  const known = tags.get(object) ?? tagOf(encodeRecord(object));
-  tags.set(object, known);
-  return known;
-}
-
 function keyOf(object: ManagedObject): string {
-  return `${object.uniqueIdentifier} ${tagOfObject(object)}`;
+  return `${object.uniqueIdentifier} ${recordTag(object)}`;
 }

@@ -21,15 +21,15 @@ export interface LookedAt {
   readonly covered: boolean;
 }
 
-/** Reads a record straight from a member's data, without the store; undefined where there is none. */
+/** Reads a record straight from a member's data, without the store; undefined where there is none that is intact. */
 export function lookAt(member: Member, instance: string, id: string): LookedAt | undefined {
   const partition = partitionOf(instance);
   const { head, record } = partitionKeys(partition);
   const key = recordKey(record, id)?.toString("latin1");
   const value = key === undefined ? undefined : textOf(member, key);
   const header = value && readRecordHeader(value);
-  if (value === undefined || header === undefined) return undefined;
-  const object = decodeRecord(value.subarray(recordHeaderLength), header.tag);
+  const object = value && objectOf(value);
+  if (header === undefined || object === undefined) return undefined;
   const covered = readPartitionHead(textOf(member, head))?.covered ?? 0;
   const { tag, changed: number, promised } = header;
   return { object, tag, number, covered: promised <= covered };
@@ -38,11 +38,29 @@ export function lookAt(member: Member, instance: string, id: string): LookedAt |
 /** Every record of an instance in a member's data. */
 export function objectsIn(member: Member, instance: string): readonly ManagedObject[] {
   return recordsIn(member, instance).flatMap((value) => {
-    const header = readRecordHeader(value);
-    if (header === undefined) return [];
-    const object = decodeRecord(value.subarray(recordHeaderLength), header.tag);
-    return object.instance === instance ? [object] : [];
+    const object = objectOf(value);
+    return object?.instance === instance ? [object] : [];
   });
+}
+
+/** Cuts the end off a record, as a broken disk would. */
+export function damage(member: Member, instance: string, id: string): void {
+  const { record } = partitionKeys(partitionOf(instance));
+  const key = recordKey(record, id)?.toString("latin1") ?? "";
+  const value = member.redis.data.text(key);
+  if (value === undefined) return;
+  member.execute(member.redis.connect(), ["SET", key, value.slice(0, -8)]);
+}
+
+/** What a record contains; undefined where it is damaged. */
+function objectOf(value: Buffer): ManagedObject | undefined {
+  const header = readRecordHeader(value);
+  if (header === undefined) return undefined;
+  try {
+    return decodeRecord(value.subarray(recordHeaderLength), header.tag);
+  } catch {
+    return undefined;
+  }
 }
 
 /** A text that two members share if they have the same records. */

@@ -5,12 +5,17 @@ import {
   type KeyRing,
   type Locks,
   type OwnStore,
+  recordFormat,
   type StoredObject,
   Writer,
 } from "@holdfast/engine";
 import { openRedisStore, type RedisStore } from "@holdfast/redis";
 import {
+  AgreeFormat,
+  AuditChain,
   catchUp,
+  DueDates,
+  DuplicateNames,
   digestCheck,
   Leader,
   type LeaderLock,
@@ -169,7 +174,7 @@ function makeParts(life: Life, options: NodeOptions, opened: RedisStore): Parts 
     parts: flaws.parts,
   });
   const service = flaws.service(serviceOf(store, own, options, life, observe), store, peers);
-  startLeader(life, options, { own, peers, ids, observe });
+  startLeader(life, options, { opened, own, store, peers, ids, observe });
   const locks: Locks = { withLock: (_resource, body) => body() };
   const clock = { wallMs: timers.wallMs, monotonicMs: timers.monotonicMs };
   const alter = (changes: readonly Change[]) => flaws.alter(changes, region, timers.wallMs());
@@ -192,6 +197,8 @@ function serviceOf(
 }
 
 interface LeaderParts {
+  readonly opened: RedisStore;
+  readonly store: RegionalStore;
   readonly own: OwnStore;
   readonly peers: readonly Peer[];
   readonly ids: Ids;
@@ -202,7 +209,7 @@ interface LeaderParts {
 function startLeader(
   life: Life,
   { region, lock }: NodeOptions,
-  { own, peers, ids, observe }: LeaderParts,
+  { opened, own, store, peers, ids, observe }: LeaderParts,
 ): void {
   const { timers } = life;
   const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe }));
@@ -211,6 +218,10 @@ function startLeader(
     catchUp(own, readers),
     digestCheck(own, readers, 25_000),
     new ResolveReservations({ region, own, peers, timers }),
+    new DuplicateNames({ own, observe }),
+    new AgreeFormat({ store: opened, peers, newest: recordFormat }),
+    new DueDates({ region, own, store, timers }),
+    new AuditChain({ log: opened.audit, store, timers, observe }),
   ];
   new Leader({ lock: lock(life), own, timers, ids, observe, duties });
 }

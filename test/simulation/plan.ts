@@ -52,6 +52,7 @@ export function planOf(seed: number, focus?: string): Plan {
     seed: random.bits(),
   }));
   const lossAtMs = random.between(1_000, busyMs);
+  const isLost = focus === undefined && random.chance(0.12);
   const loss = { atMs: lossAtMs, copyAtMs: random.between(0, lossAtMs), seed: random.bits() };
   const remains = random.pick(["nothing", "nothing", "a node", "a Sentinel"] as const);
   return {
@@ -63,8 +64,11 @@ export function planOf(seed: number, focus?: string): Plan {
     // Readers do not wait for changes, and so see states that other clients never see.
     readers: focus === undefined ? 3 : 0,
     busyMs,
-    faults: planned.toSorted((one, other) => one.atMs - other.atMs),
-    loss: focus === undefined && random.chance(0.12) ? loss : undefined,
+    faults: planned
+      // The copy from which a damaged record is repaired must not be lost.
+      .filter(({ name }) => !(isLost && name === "record damaged"))
+      .toSorted((one, other) => one.atMs - other.atMs),
+    loss: isLost ? loss : undefined,
     remains: replicas === 0 && remains === "a Sentinel" ? "nothing" : remains,
   };
 }

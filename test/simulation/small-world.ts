@@ -1,10 +1,13 @@
 import {
+  type Change,
   type Ids,
   type ManagedObject,
-  partitionOf,
+  type OwnStore,
+  type OwnStoredObject,
   StoreUnavailable,
   Writer,
 } from "@holdfast/engine";
+import { MemoryOwnStore } from "@holdfast/engine/testing";
 import {
   join,
   type Peer,
@@ -17,17 +20,15 @@ import {
 import { ResolveReservations } from "../../packages/regions/src/leader/resolve-reservations.ts";
 import { Checker } from "./checker.ts";
 import { ask, type ClientParts, instance, type Wish } from "./client.ts";
-import { Tables } from "./database.ts";
 import { type Flaw, flawsOf } from "./flaws.ts";
-import { Gate, GateKeeper, gateTimers, shortHash } from "./gate.ts";
+import { Gate, gatedStore, gateTimers, shortHash } from "./gate.ts";
 import { type Acknowledged, rankOf } from "./ledger.ts";
 import { keyRing } from "./node.ts";
 import { Random } from "./random.ts";
 import { settled } from "./scheduler.ts";
-import { initialise, write } from "./scripts.ts";
-import { SimStore } from "./sim-store.ts";
 
 type RegionName = "a" | "b";
+type Copies = Readonly<Record<RegionName, OwnStoredObject>>;
 
 /** The actors, and their regions; each has its own node. */
 export interface Plan {
@@ -55,9 +56,9 @@ const local: Serving = {
 export class SmallWorld {
   readonly gate = new Gate();
   readonly checker = new Checker(["a", "b"]);
-  readonly #cells: Readonly<Record<RegionName, Map<string, unknown>>> = {
-    a: new Map(),
-    b: new Map(),
+  readonly #stores: Readonly<Record<RegionName, MemoryOwnStore>> = {
+    a: new MemoryOwnStore({ storeId: "store of a" }),
+    b: new MemoryOwnStore({ storeId: "store of b" }),
   };
   readonly #flaw: Flaw | undefined;
   readonly #answers: string[] = [];
@@ -69,17 +70,17 @@ export class SmallWorld {
 
   constructor(flaw: Flaw | undefined) {
     this.#flaw = flaw;
-    for (const [region, cells] of Object.entries(this.#cells)) {
-      initialise(new Tables(cells), `store of ${region}`, [instance]);
+    for (const { instances } of Object.values(this.#stores)) {
+      instances.setStatus(instance, "Installed");
     }
   }
 
   /** Makes a key as a client does. */
   async make(): Promise<ManagedObject> {
-    await ask(this.#node("maker", "a").client, { kind: "create" });
-    const [row] = new Tables(this.#cells.a).rows(partitionOf(instance));
-    if (row === undefined) throw new Error("no key was made");
-    return row.object;
+    const { made } = await ask(this.#node("maker", "a").client, { kind: "create" });
+    const [key] = made;
+    if (key === undefined) throw new Error("no key was made");
+    return key.after;
   }
 
   /** Gives both regions the key, and starts all actors. */
@@ -87,7 +88,11 @@ export class SmallWorld {
     const id = created.uniqueIdentifier;
     this.#id = id;
     this.#slow = plan.slow;
-    for (const cells of Object.values(this.#cells)) write(new Tables(cells), created, true);
+    const create: Change = { kind: "create", after: created };
+    for (const store of Object.values(this.#stores)) {
+      // Replication writes it like this.
+      await store.commit(instance, [create], [], { joined: true });
+    }
     const regions = new Set(["a", "b"]);
     this.checker.acknowledge(
       { kind: "create", id, atMs: -1, object: created, regions, shared: true, lost: false },
@@ -118,26 +123,20 @@ export class SmallWorld {
   }
 
   /** A name for the state on which all further steps depend. */
-  state(): string {
-    const stores = (["a", "b"] as const).map((region) => {
-      const tables = new Tables(this.#cells[region]);
-      const tags = tables.rows(partitionOf(instance)).map(({ tag }) => tag);
-      return [...tags, ...tables.holds().map(({ operation }) => operation)].join("+");
-    });
+  async state(): Promise<string> {
+    const copies = Object.values(await this.#copies());
+    const stores = copies.map(({ tag, reserved = "" }) => `${tag}+${reserved}`);
     return shortHash(
       `${stores.join("/")} ${this.#cut} ${this.gate.state()} ${this.#answers.join("|")}`,
     );
   }
 
   /** Checks what must always be true. */
-  inspect(): void {
-    const [a, b] = (["a", "b"] as const).map(
-      (region) => new Tables(this.#cells[region]).row(instance, this.#id)?.object,
-    );
-    if (a === undefined || b === undefined) throw new Error("the key is gone");
-    this.checker.inspect("a", a);
-    this.checker.inspect("b", b);
-    const both = join(a, b);
+  async inspect(): Promise<void> {
+    const { a, b } = await this.#copies();
+    this.checker.inspect("a", a.object);
+    this.checker.inspect("b", b.object);
+    const both = join(a.object, b.object);
     if (both.kind === "joined") this.checker.inspect("a and b together", both.object);
   }
 
@@ -163,18 +162,18 @@ export class SmallWorld {
       this.checker.observe({ ...seen, store: region });
       if (answer.kind !== "done") return;
       for (const { before, after } of made) {
-        this.checker.acknowledge(this.#acknowledged(after, region), before);
+        this.checker.acknowledge(await this.#acknowledged(after, region), before);
       }
     } catch (error) {
       this.failure ??= error;
     }
   }
 
-  #acknowledged(object: Acknowledged["object"], region: RegionName): Acknowledged {
-    const others = (["a", "b"] as const).filter((name) => {
-      const record = new Tables(this.#cells[name]).row(instance, this.#id)?.object;
-      return record !== undefined && rankOf(record) >= rankOf(object);
-    });
+  async #acknowledged(object: Acknowledged["object"], region: RegionName): Promise<Acknowledged> {
+    const copies = await this.#copies();
+    const others = (["a", "b"] as const).filter(
+      (name) => rankOf(copies[name].object) >= rankOf(object),
+    );
     const regions = new Set([region, ...others]);
     const shared = regions.size === 2;
     return {
@@ -186,6 +185,16 @@ export class SmallWorld {
       shared,
       lost: false,
     };
+  }
+
+  /** Each region's copy of the key now, without a step. */
+  async #copies(): Promise<Copies> {
+    const [[a], [b]] = await Promise.all([
+      this.#stores.a.read(instance, [this.#id]),
+      this.#stores.b.read(instance, [this.#id]),
+    ]);
+    if (a === undefined || b === undefined) throw new Error("the key is gone");
+    return { a, b };
   }
 
   async #resolve({ own, peer, timers }: SmallNode, region: RegionName): Promise<void> {
@@ -210,7 +219,9 @@ export class SmallWorld {
     const locks = { withLock: <Result>(_of: string, body: () => Promise<Result>) => body() };
     const store = this.#flaws.client(here.store);
     const writer = this.#flaws.writer(new Writer(ids), region);
-    const parts = { store, locks, keyRing, clock, ids, observe, region, writer };
+    const alter = (changes: readonly Change[]) =>
+      this.#flaws.alter(changes, region, timers.wallMs());
+    const parts = { store, locks, keyRing, clock, ids, observe, region, writer, alter };
     return { ...here, peer, client: { ...parts, tried: () => undefined } };
   }
 
@@ -227,9 +238,8 @@ export class SmallWorld {
       uuid: () => random.uuid(),
       randomBytes: (length) => random.bytes(length),
     };
-    const parts = { flaws: this.#flaws.store, background };
-    const keeper = new GateKeeper(this.gate, actor, region, this.#cells[region], parts);
-    const own = new SimStore(keeper, this.#flaws.numbers, { partitions: 1 });
+    const sight = { gate: this.gate, actor, region, background };
+    const own = this.#flaws.own(gatedStore(this.#stores[region], sight), noRedis);
     const observe = (): void => undefined;
     const store = new RegionalStore({
       region,
@@ -270,7 +280,7 @@ export class SmallWorld {
 }
 
 interface SmallNode {
-  readonly own: SimStore;
+  readonly own: OwnStore;
   readonly peer: Peer;
   readonly timers: ReturnType<typeof gateTimers>;
   readonly client: ClientParts;
@@ -285,6 +295,10 @@ function unreachable(region: RegionName): Peer {
     hello: () => new Promise(() => undefined),
   };
   return peer as unknown as Peer;
+}
+
+function noRedis(): never {
+  throw new Error("the small world has no Redis");
 }
 
 function seedOf(actor: string): number {

@@ -58,6 +58,8 @@ export class World implements NodeListener {
   /** Open requests, and the regions whose stores were read for each. */
   readonly #requests = new Set<Asked>();
   readonly #required: boolean;
+  /** How many records a fault has damaged. */
+  damaged = 0;
   readonly pushes = { shared: 0, alone: 0 };
 
   constructor({ seed, flaw, farMs, replicas, acknowledgement, recorded }: WorldOptions) {
@@ -262,9 +264,7 @@ export class World implements NodeListener {
     const answeredMs = this.scheduler.nowMs;
     const { answer, id, made, rests } = reply;
     const { name } = node.machine;
-    if (id !== "") {
-      this.checker.observe({ ...seen, node: name, operation: wish.kind, id, answeredMs, answer });
-    }
+    this.checker.observe({ ...seen, node: name, operation: wish.kind, id, answeredMs, answer });
     if (answer.kind === "done") {
       for (const { before, after } of made) {
         const change = this.#acknowledged(wish, after);

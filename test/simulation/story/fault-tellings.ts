@@ -81,6 +81,20 @@ export const faultTellings: Readonly<Record<string, FaultTelling>> = {
     why: "Changes that need room go to the other region; reads and Destroy still work.",
     ends: (what) => `the Redis of region ${what} has room again`,
   },
+  "slow disk": {
+    begins: (what) => `the disk of ${placeName(what)} is slow`,
+    why: "A change counts only once it is on the disk: clients wait, and the region may have to stop acknowledging by itself.",
+    ends: (what) => `the disk of ${placeName(what)} is fast again`,
+  },
+  "one Sentinel cut off": {
+    begins: (what) => `one of three Sentinels of region ${what[0]} is cut off`,
+    why: "The other two still agree on a new primary; nodes need the word of most Sentinels.",
+    ends: (what) => `the Sentinel of region ${what[0]} is back`,
+  },
+  "record damaged": {
+    begins: (what) => `a record in the Redis of region ${what[0]} is damaged`,
+    why: "No node may answer that the key does not exist: it takes the record from the other region, and repairs its own.",
+  },
   "node frozen": {
     begins: (what) => `${placeName(what)} hangs`,
     why: "When it wakes up, it must not act on what was true before.",
