@@ -86,8 +86,12 @@ export const keepingCases: readonly RuleCase[] = [
     "HoldfastCertificateEndsSoon",
     7,
     critical,
-    "6d 23h 59m 45s; then its clients or nodes are refused",
+    "6d 23h 59m 45s; then connections that need it fail",
   ),
+  certificate("HoldfastCertificateEnds", 45, warning, "44d 23h 59m 45s", {
+    kind: "redis",
+    owner: "10.20.0.21:6379",
+  }),
   {
     alert: "HoldfastBackupOld",
     name: "the last good backup is two intervals old",
@@ -205,16 +209,18 @@ function certificate(
   days: number,
   severity: Readonly<Record<string, string>>,
   left: string,
+  whose = { kind: "client", owner: "vcenter" },
 ): RuleCase {
-  const labels = { kind: "client", owner: "vcenter", subject: "CN=vc", fingerprint: "ff" };
+  const labels = { ...whose, subject: "CN=vc", fingerprint: "ff" };
   const name = "holdfast_certificate_not_after_seconds";
   const end = `${days * dayS + beforeS}x200`;
   return {
     alert,
+    name: whose.kind,
     input: { [of(name, labels)]: end, [of(name, { ...labels, instance: "a2" })]: end },
     trueAt: faultS,
     after: 0,
     labels: { ...severity, ...labels },
-    summary: `Certificate CN=vc (client of vcenter) expires in ${left}`,
+    summary: `Certificate CN=vc (${whose.kind} of ${whose.owner}) expires in ${left}`,
   };
 }

@@ -8,6 +8,7 @@ export { storeFailure } from "./connection/failure.ts";
 export type { RedisConnectionOptions, RedisStoreOptions } from "./connection/options.ts";
 export { loadScripts, type Script, type ScriptName } from "./connection/scripts.ts";
 export { readServerInfo, type ServerInfo, type StoreUsage } from "./connection/server-info.ts";
+export type { ShownCertificate } from "./connection/shown-certificate.ts";
 export type { StoreTimers } from "./connection/timers.ts";
 export {
   forgetReplica,

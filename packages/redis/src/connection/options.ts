@@ -3,6 +3,7 @@ import { type Clock, type Observer, recordFormat } from "@holdfast/engine";
 import { parseAddress } from "./address.ts";
 import type { Connections } from "./connection.ts";
 import { redisConnections } from "./redis-connection.ts";
+import type { ShownCertificate } from "./shown-certificate.ts";
 import { nodeTimers, type StoreTimers } from "./timers.ts";
 
 /** How to connect to a Redis. Addresses are `host:port`; an IPv6 host is in brackets. */
@@ -20,6 +21,8 @@ export interface RedisConnectionOptions {
   /** TLS to Redis; with `sentinelTls`, to the Sentinels too. */
   readonly tls?: ConnectionOptions;
   readonly sentinelTls?: ConnectionOptions;
+  /** Called with the certificate of the server at each new connection by TLS. */
+  readonly onCertificate?: (shown: ShownCertificate) => void;
   /** How many replicas a barrier must cover at least; every replica ever seen is required too. Default 0. */
   readonly replicas?: number;
   /** Default 2,000. */

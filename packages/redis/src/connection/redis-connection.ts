@@ -7,6 +7,7 @@ import { isReply, isTimeout, storeFailure } from "./failure.ts";
 import type { ConnectionSettings } from "./options.ts";
 import { quietSentinelConnector } from "./quiet-sentinel-connector.ts";
 import { readServerInfo, type ServerInfo } from "./server-info.ts";
+import { reportCertificate } from "./shown-certificate.ts";
 
 /**
  * One socket to one Redis process. It never reconnects and never sends anything twice: a command is
@@ -73,6 +74,8 @@ class RedisConnection implements Connection {
     }, settings.connectTimeoutMs);
     try {
       await redis.connect();
+      const server = { kind: "redis", address: named() ?? target } as const;
+      reportCertificate(redis.stream, server, settings.onCertificate);
       const { remoteAddress, remotePort } = redis.stream;
       const address = named() ?? formatAddress(remoteAddress ?? target, remotePort ?? 0);
       const info = readServerInfo(String(await redis.info()));

@@ -1,5 +1,6 @@
 import type { ConnectionOptions } from "node:tls";
 import Redlock, { type Lock, type Options } from "redlock";
+import type { ShownCertificate } from "../connection/shown-certificate.ts";
 import { LockMaster, runWhenFull } from "./lock-master.ts";
 
 /** Settings of the leader's lock. */
@@ -8,6 +9,8 @@ export interface RedisLeaderLockOptions {
   readonly urls: readonly string[];
   /** Authorities and client certificate for `rediss://`. */
   readonly tls?: ConnectionOptions;
+  /** Called with the certificate of a lock master at each new connection by TLS. */
+  readonly onCertificate?: (shown: ShownCertificate) => void;
   /** How long one lock master may take; a call asks them at the same time, twice at most. Default 200. */
   readonly commandTimeoutMs?: number;
   /** Processes that want the same resource contend for it. Default `leader`. */
@@ -48,9 +51,10 @@ export class RedisLeaderLock implements AsyncDisposable {
   readonly #resource: string;
   #lock: Lock | undefined;
 
-  private constructor({ urls, tls, commandTimeoutMs = 200, resource }: RedisLeaderLockOptions) {
+  private constructor(given: RedisLeaderLockOptions) {
+    const { urls, tls, commandTimeoutMs = 200, resource, onCertificate } = given;
     if (urls.length === 0) throw new RangeError("locks: give at least one lock master");
-    this.#masters = urls.map((url) => new LockMaster(url, commandTimeoutMs, tls));
+    this.#masters = urls.map((url) => new LockMaster(url, commandTimeoutMs, tls, onCertificate));
     this.#resource = `{lock}:${resource ?? "leader"}`;
     this.#redlock = new Redlock(this.#masters, options);
     this.#extender = new Redlock(this.#masters, { ...options, unlockScript: () => "return 0" });

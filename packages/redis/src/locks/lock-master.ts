@@ -3,6 +3,7 @@ import type { ConnectionOptions } from "node:tls";
 import { Redis } from "ioredis";
 import type { LockCallback, LockClient } from "redlock";
 import { isTimeout } from "../connection/failure.ts";
+import { reportCertificate, type ShownCertificate } from "../connection/shown-certificate.ts";
 
 const reconnectMs = 200;
 /** Uses only commands that redlock's own scripts use. */
@@ -28,7 +29,12 @@ function allowOom(script: string): string {
 export class LockMaster implements LockClient {
   readonly #redis: Redis;
 
-  constructor(url: string, commandTimeoutMs: number, tls: ConnectionOptions | undefined) {
+  constructor(
+    url: string,
+    commandTimeoutMs: number,
+    tls: ConnectionOptions | undefined,
+    onCertificate?: (shown: ShownCertificate) => void,
+  ) {
     this.#redis = new Redis(url, {
       ...(tls !== undefined && url.startsWith("rediss:") ? { tls } : {}),
       commandTimeout: commandTimeoutMs,
@@ -42,6 +48,11 @@ export class LockMaster implements LockClient {
       connectionName: "holdfast-lock",
     });
     this.#redis.on("error", () => undefined);
+    const { host, port } = new URL(url);
+    const server = { kind: "lockMaster", address: port === "" ? `${host}:6379` : host } as const;
+    this.#redis.on("connect", () => {
+      reportCertificate(this.#redis.stream, server, onCertificate);
+    });
   }
 
   get ready(): boolean {

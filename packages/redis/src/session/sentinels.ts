@@ -12,13 +12,14 @@ const onceMs = 2_000;
 /** Connects to one Sentinel. */
 async function connect(settings: ConnectionSettings, address: string): Promise<Connection> {
   const { username: _u, password: _p, tls: _t, ...rest } = settings;
-  const { sentinelUsername, sentinelPassword, sentinelTls } = settings;
+  const { sentinelUsername, sentinelPassword, sentinelTls, onCertificate } = settings;
   return settings.connections.to(
     {
       ...rest,
       ...(sentinelUsername !== undefined && { username: sentinelUsername }),
       ...(sentinelPassword !== undefined && { password: sentinelPassword }),
       ...(sentinelTls !== undefined && { tls: sentinelTls }),
+      onCertificate: (shown) => onCertificate?.({ ...shown, kind: "sentinel" }),
     },
     address,
     "sentinel",

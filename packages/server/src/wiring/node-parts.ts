@@ -1,5 +1,5 @@
 import { Writer } from "@holdfast/engine";
-import type { RedisConnectionOptions } from "@holdfast/redis";
+import type { RedisConnectionOptions, ShownCertificate } from "@holdfast/redis";
 import { type Environment, systemClock, systemIds } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import type { Config } from "../config/config-table.ts";
@@ -7,6 +7,7 @@ import type { NodeEvent, NodeObserver } from "../observe/events.ts";
 import { Health } from "../observe/health.ts";
 import { Log } from "../observe/log.ts";
 import { Metrics } from "../observe/metrics/metrics.ts";
+import { ShownCertificates } from "../store/shown-certificates.ts";
 import { storeConnection } from "../store/store-access.ts";
 
 /** What every part of a node uses. */
@@ -14,6 +15,8 @@ export interface Parts {
   readonly configFile: string;
   readonly config: Config;
   readonly connection: RedisConnectionOptions;
+  /** The certificates of the servers that `connection` leads to, and of the lock masters. */
+  readonly shown: ShownCertificates;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly health: Health;
@@ -37,7 +40,9 @@ export function readParts(
 ): Parts {
   const config = loadConfig(configFile);
   const { region, node, peer } = config;
-  const connection = storeConnection(config.store, environment);
+  const access = storeConnection(config.store, environment);
+  const shown = new ShownCertificates(access.tls, clock.monotonicMs);
+  const connection = { ...access, onCertificate: (one: ShownCertificate) => shown.note(one) };
   const log = new Log({ level: config.log.level, region, node, monotonicMs: clock.monotonicMs });
   const metrics = new Metrics(clock.wallMs);
   const settings = { ...config.health, rootOfTrustGraceMs: config.rootOfTrust.graceMs };
@@ -49,7 +54,7 @@ export function readParts(
     log.observe(event);
     hear(health, event);
   };
-  return { configFile, config, connection, log, metrics, health, observe, opened };
+  return { configFile, config, connection, shown, log, metrics, health, observe, opened };
 }
 
 function hear(health: Health, event: NodeEvent): void {

@@ -198,10 +198,11 @@ async function openLeader(
   const { region } = config;
   const urls = lockUrls(config.locks, connection);
   if (urls === undefined) return { leader: undefined, lockMasters: undefined };
-  const tls = connection.tls === undefined ? {} : { tls: connection.tls };
+  const { tls, onCertificate } = connection;
+  const hearing = { ...(tls && { tls }), ...(onCertificate && { onCertificate }) };
   // By name, since two regions may use the same lock masters, and each needs its leader.
   const resource = `leader:${region}`;
-  const lock = opened.use(await RedisLeaderLock.open({ urls, resource, ...tls }));
+  const lock = opened.use(await RedisLeaderLock.open({ urls, resource, ...hearing }));
   const readers = peers.map(
     (peer) => new PeerReader({ peer, own, timers: clock, observe, ...seals }),
   );

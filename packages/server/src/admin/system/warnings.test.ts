@@ -59,8 +59,10 @@ test("an audit trail without a sink causes a warning", () => {
   ]);
 });
 
-test("the authorities of peers do not count as authorities of clients", () => {
+test("the authorities of peers and of Redis do not count as authorities of clients", () => {
   const authority = { ...client, kind: "authority" as const };
   expect(told([authority])).toEqual([]);
   expect(told([{ ...authority, owner: "(peer)" }])).toHaveLength(1);
+  expect(told([{ ...authority, owner: "(store)" }])).toHaveLength(1);
+  expect(told([{ ...client, owner: "(store)" }])).toHaveLength(1);
 });

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import type { Config } from "../../config/config-table.ts";
 import { warnBeforeMs } from "../../management/certificates/expiry.ts";
-import { peerOwner } from "../../management/certificates/metric-certificates.ts";
+import { peerOwner, storeOwner } from "../../management/certificates/metric-certificates.ts";
 import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
 
 /** Something that works, but probably not as intended. */
@@ -89,7 +89,8 @@ function modeWarnings(setting: string, path: string): Warning[] {
 function settingWarnings(config: Config, certificates: Certificates): Warning[] {
   const warnings: Warning[] = [];
   const declares = certificates.some(
-    ({ kind, owner }) => kind === "client" || isClients(kind, owner),
+    ({ kind, owner }) =>
+      (kind === "client" || kind === "authority") && owner !== peerOwner && owner !== storeOwner,
   );
   // With the management API, clients are added there.
   if (!declares && config.admin === undefined) {
@@ -113,8 +114,4 @@ function settingWarnings(config: Config, certificates: Certificates): Warning[] 
     });
   }
   return warnings;
-}
-
-function isClients(kind: Certificates[number]["kind"], owner: string): boolean {
-  return kind === "authority" && owner !== peerOwner;
 }

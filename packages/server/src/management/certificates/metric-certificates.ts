@@ -1,6 +1,7 @@
 import type { X509Certificate } from "node:crypto";
+import type { ShownCertificate } from "@holdfast/redis";
 import type { Instance } from "../../access/instances.ts";
-import { fingerprintOf, keyTypeOf, subjectOf } from "../../base/certificates.ts";
+import { fingerprintOf, isIssuedBy, keyTypeOf, subjectOf } from "../../base/certificates.ts";
 import type { PeerIdentity } from "../../base/peer-tls.ts";
 import type { ServerIdentity } from "../../base/tls.ts";
 import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
@@ -9,6 +10,8 @@ import { expiryOf } from "./expiry.ts";
 
 /** The owner of the certificates between the regions; no instance can have this name. */
 export const peerOwner = "(peer)";
+/** The owner of the certificates of `store.tls`. */
+export const storeOwner = "(store)";
 
 type Reading = ReturnType<NodeReadings["certificates"]>[number];
 
@@ -32,6 +35,29 @@ export function certificatesOf(
       ...certificates.map((certificate) => reading("client", name, certificate)),
       ...authorities.map((authority) => reading("authority", name, authority)),
     ]),
+  ];
+}
+
+/** Certificates of the files that `store.tls` names. */
+export interface StoreCertificates {
+  /** Shown to Redis; undefined where nodes show none. */
+  readonly leaf: X509Certificate | undefined;
+  readonly authorities: readonly X509Certificate[];
+}
+
+/** Metrics of the certificates between this node and Redis: what the servers showed, and what vouches for them. */
+export function storeCertificates(
+  shown: readonly ShownCertificate[],
+  { leaf, authorities }: StoreCertificates,
+): readonly Reading[] {
+  // The file may be the system's bundle, most of which has nothing to do with Redis.
+  const used = authorities.filter((authority) =>
+    shown.some(({ certificate }) => isIssuedBy(certificate, authority)),
+  );
+  return [
+    ...shown.map(({ kind, address, certificate }) => reading(kind, address, certificate)),
+    ...(leaf === undefined ? [] : [reading("client", storeOwner, leaf)]),
+    ...used.map((authority) => reading("authority", storeOwner, authority)),
   ];
 }
 

@@ -104,7 +104,7 @@ export interface NodeReadings {
   readonly keks?: RootReadings["keks"];
   /** Validity of each certificate, milliseconds since the epoch. */
   readonly certificates: () => readonly {
-    readonly kind: "server" | "client" | "authority" | "peer";
+    readonly kind: "server" | "client" | "authority" | "peer" | "redis" | "sentinel" | "lockMaster";
     readonly owner: string;
     readonly subject: string;
     /** For example `RSA 2048`; present for a certificate in this node's own files. */

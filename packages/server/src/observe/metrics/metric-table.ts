@@ -327,7 +327,7 @@ const scraped = [
   {
     type: "gauge",
     name: "holdfast_certificate_not_after_seconds",
-    help: "When a certificate expires, seconds since the epoch: the server's, the peers', and the instances'; if there are more than 1,000, those that expire first.",
+    help: "When a certificate expires, seconds since the epoch: the server's, the peers', the instances', and those that Redis, Sentinels and lock masters show; if there are more than 1,000, those that expire first.",
     labels: ["kind", "owner", "subject", "fingerprint"],
     read: ({ certificates }) =>
       certificates().map(({ kind, owner, subject, fingerprint, notAfterMs }) => [

@@ -106,7 +106,7 @@ export const instances: Dashboard = {
       panels: [
         {
           title: "Certificates, the first to end on top",
-          says: "Days until each certificate expires; renew it below 45, at 0 clients or nodes are refused.",
+          says: "Days until each certificate expires, those of Redis servers too; renew it below 45, at 0 connections that need it fail.",
           unit: "days",
           kind: "table",
           width: 12,

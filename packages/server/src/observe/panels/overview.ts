@@ -88,7 +88,7 @@ export const overview: Dashboard = {
         },
         {
           title: "First certificate ends",
-          says: "Days until the first certificate of servers, peers or clients expires; renew it below 45, before vSAN warns at 30.",
+          says: "Days until the first certificate of nodes, regions, clients or Redis servers expires; renew it below 45, before vSAN warns at 30.",
           unit: "days",
           kind: "stat",
           width: 4,

@@ -1,4 +1,5 @@
 import { dateWarnings, warningsOf } from "../../admin/system/warnings.ts";
+import { parseCertificates } from "../../base/certificates.ts";
 import type { PeerIdentity } from "../../base/peer-tls.ts";
 import type { ServerIdentity } from "../../base/tls.ts";
 import { expiryLevel } from "../../management/certificates/expiry.ts";
@@ -6,6 +7,8 @@ import {
   certificatesOf,
   expiryCounts,
   recordedCertificates,
+  type StoreCertificates,
+  storeCertificates,
 } from "../../management/certificates/metric-certificates.ts";
 import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
 import type { CertificateFiles } from "../certificate-files.ts";
@@ -28,26 +31,32 @@ export interface WatchedCertificates {
 }
 
 const everyMs = 3_600_000;
+/** How often servers are asked whose certificate no new connection has shown for as long. */
+const askEveryMs = 600_000;
 /** Certificates that metrics show one by one: a scrape must not grow with the number added. */
 const toldMax = 1000;
 
 /**
- * Reports the certificates of this node's own files and configuration when they come near their end: at the start, and
- * once more 45, 7 and 1 days before it, and when it has come. The leader reports those of the system records.
+ * Reports the certificates of this node's own files and configuration, and those that the servers of its store show, when
+ * they come near their end: at the start, and once more 45, 7 and 1 days before it, and when it has come. The leader
+ * reports those of the system records.
  */
 export function watchCertificates(
-  { config, log, opened }: Parts,
+  { config, connection, shown, log, opened }: Parts,
   files: Watched,
   tenants: Tenants,
   { view }: Management,
 ): WatchedCertificates {
-  const own = () =>
-    certificatesOf(
+  const ofStore = filesOfStore(connection.tls);
+  const own = () => [
+    ...certificatesOf(
       files.kmip.identity,
       tenants.instances,
       files.peer?.identity,
       files.admin?.identity,
-    );
+    ),
+    ...storeCertificates(shown.list(), ofStore),
+  ];
   const all = () => [...own(), ...recordedCertificates(view)];
   const told = new Map<string, number>();
   const news = (nowMs: number) =>
@@ -65,6 +74,8 @@ export function watchCertificates(
     }
   };
   opened.adopt(setInterval(look, everyMs).unref(), clearInterval);
+  const ask = setInterval(() => void shown.ask(askEveryMs), askEveryMs);
+  opened.adopt(ask.unref(), clearInterval);
   return {
     readings: {
       certificates: () =>
@@ -81,4 +92,12 @@ export function watchCertificates(
       }
     },
   };
+}
+
+/** Reads the certificates of `store.tls` as the node uses them: its files are read at the start only. */
+function filesOfStore(tls: Parts["connection"]["tls"]): StoreCertificates {
+  const read = (pem: unknown, setting: string) =>
+    pem === undefined ? [] : parseCertificates(String(pem), setting);
+  const [leaf] = read(tls?.cert, "store.tls.certificate");
+  return { leaf, authorities: read(tls?.ca, "store.tls.ca") };
 }
