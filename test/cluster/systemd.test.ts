@@ -62,6 +62,8 @@ describe.skipIf(missing.length > 0)(
       [deb] = await Promise.all([makeDeb(ownTarget, out), must("mmdebstrap", base)]);
       await copyFile(deb, join(root, "root", basename(deb)));
       machine = await SystemdMachine.start(root);
+      // Debian starts its own Redis, without users and durability.
+      await machine.must("systemctl", "disable", "--now", "redis-server");
     });
 
     afterAll(async () => {
@@ -103,7 +105,9 @@ describe.skipIf(missing.length > 0)(
       await journalSays(node, "kmip.listen");
       const said = await machine.must("journalctl", "--output=cat", "--identifier=holdfast");
       const lines = new Set(said.trim().split("\n"));
-      expect([...lines]).toEqual([expect.stringMatching(/^holdfast: \S+:\d+: kmip\.listen must be /)]);
+      expect([...lines]).toEqual([
+        expect.stringMatching(/^holdfast: \S+:\d+: kmip\.listen must be /),
+      ]);
       expect(await machine.show(node, "ActiveEnterTimestampMonotonic")).toEqual({
         ActiveEnterTimestampMonotonic: "0",
       });
@@ -119,7 +123,6 @@ describe.skipIf(missing.length > 0)(
 
     test("Redis, Sentinel and lock master start, and the node is active once it serves from the store", async () => {
       await layStore();
-      await machine.must("systemctl", "disable", "--now", "redis-server");
       for (const unit of store) {
         await machine.must("systemctl", "enable", "--now", unit);
         await until(unit, active(unit));
