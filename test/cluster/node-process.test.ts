@@ -88,6 +88,8 @@ describe("a node", () => {
     node.program = ["env", `NOTIFY_SOCKET=${socket}`, path, ...ownProgram];
     await node.start();
     await until("READY=1", () => listener.text().includes("READY=1"));
+    // The sender waits until systemd has read it: systemd drops the message of a process that has ended.
+    await until("BARRIER=1", () => listener.text().includes("BARRIER=1"));
     await node.stop();
     await until("STOPPING=1", () => listener.text().includes("STOPPING=1"));
     node.program = ownProgram;

@@ -1,8 +1,28 @@
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
+import { text } from "node:stream/consumers";
 
 const setpriv = "/usr/bin/setpriv";
+
+/** What a program printed, and its exit code. */
+export interface Ran {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Waits for the end of a program, whose output goes into pipes. */
+export async function ranOf(child: ChildProcess): Promise<Ran> {
+  const { stdout, stderr } = child;
+  if (stdout === null || stderr === null) throw new Error("no pipes");
+  const [out, err] = await Promise.all([
+    text(stdout),
+    text(stderr),
+    child.exitCode === null ? once(child, "exit") : undefined,
+  ]);
+  return { code: child.exitCode, out, err };
+}
 
 /** Starts a program that ends with this process, however it ends; `rights`: `setpriv` options. */
 export function spawnBound(

@@ -1,17 +1,8 @@
 import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { until } from "@holdfast/testing";
-import { isRunning, kill, spawnBound } from "../child.ts";
+import { isRunning, kill, type Ran, ranOf, spawnBound } from "../child.ts";
 import type { ComposeFile } from "./compose-file.ts";
-
-/** What a command printed, and its exit code. */
-interface Ran {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-}
 
 /**
  * A separate host for the containers of a compose file: a network namespace with a bridge for each network, and in it
@@ -58,16 +49,8 @@ export class ComposeHost implements AsyncDisposable {
   }
 
   /** Runs a program there and waits for its end. */
-  async run(where: string | undefined, command: readonly string[]): Promise<Ran> {
-    const child = this.spawn(where, command, ["ignore", "pipe", "pipe"]);
-    const { stdout, stderr } = child;
-    if (stdout === null || stderr === null) throw new Error("no pipes");
-    const [out, err] = await Promise.all([
-      text(stdout),
-      text(stderr),
-      child.exitCode === null ? once(child, "exit") : undefined,
-    ]);
-    return { code: child.exitCode, out, err };
+  run(where: string | undefined, command: readonly string[]): Promise<Ran> {
+    return ranOf(this.spawn(where, command, ["ignore", "pipe", "pipe"]));
   }
 
   /** The body of a URL as text; undefined without a successful answer. */

@@ -17,7 +17,8 @@ export async function notifySystemd(
 ): Promise<string | undefined> {
   if (environment["NOTIFY_SOCKET"] === undefined) return undefined;
   // Node cannot send a datagram to a Unix socket, and systemd comes with a program that does.
-  const args = ["--no-block", `--pid=${process.pid}`, state];
+  // Without --no-block it waits until systemd has read the message: systemd drops that of a sender that has ended.
+  const args = [`--pid=${process.pid}`, state];
   let reason: string | undefined;
   for (let attempts = 0; attempts < attemptsMax; attempts++) {
     try {
