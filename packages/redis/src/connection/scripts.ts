@@ -256,7 +256,7 @@ export function loadScripts(): Scripts {
 }
 
 /** Reads the scripts of a folder; throws where a header and its row disagree. */
-export function readScripts(directory: string): Scripts {
+function readScripts(directory: string): Scripts {
   const read = (file: string): string => readFileSync(join(directory, file), "utf8");
   const names = Object.keys(rows) as ScriptName[];
   const entries = names.map((name) => {
