@@ -60,7 +60,7 @@ describe.skipIf(missing.length > 0)(
       const include = `--include=${packages.join(",")}`;
       const base = ["--variant=minbase", "--quiet", include, "trixie", root];
       [deb] = await Promise.all([makeDeb(ownTarget, out), must("mmdebstrap", base)]);
-      await copyFile(deb, join(root, "root", basename(deb)));
+      await copyFile(deb, join(root, "srv", basename(deb)));
       machine = await SystemdMachine.start(root);
       // Debian starts its own Redis, without users and durability.
       await machine.must("systemctl", "disable", "--now", "redis-server");
@@ -71,7 +71,7 @@ describe.skipIf(missing.length > 0)(
       if (out !== undefined) await rm(out, { recursive: true, force: true });
     });
 
-    const install = () => machine.must("apt-get", "install", "--yes", `/root/${basename(deb)}`);
+    const install = () => machine.must("apt-get", "install", "--yes", `/srv/${basename(deb)}`);
     const configure = (content: object) => writeFile(join(root, configFile), stringify(content));
     const pidOf = async (unit: string) => (await machine.show(unit, "MainPID"))["MainPID"] ?? "";
     const active = (unit: string) => async () => {
@@ -85,7 +85,7 @@ describe.skipIf(missing.length > 0)(
         return journal.includes(what) || journal.slice(-2_000);
       });
     const kmip = (...command: readonly string[]) => {
-      const files = ["--cert=/root/client.pem", "--key=/root/client.key", "--ca=/root/ca.pem"];
+      const files = ["--cert=/srv/client.pem", "--key=/srv/client.key", "--ca=/srv/ca.pem"];
       return machine.must("holdfast", "kmip", ...command, "--endpoint=127.0.1.1:5696", ...files);
     };
 
@@ -152,7 +152,9 @@ describe.skipIf(missing.length > 0)(
       for (const folder of ["/usr", "/etc", "/var/log"]) {
         expect((await there("touch", `${folder}/probe`)).err).toContain("Read-only file system");
       }
-      expect((await there("ls", "/home/somebody")).err).toContain("No such file or directory");
+      expect((await there("ls", join("/home", "somebody"))).err).toContain(
+        "No such file or directory",
+      );
       expect((await there("touch", "/tmp/probe")).code).toBe(0);
       expect((await machine.run("ls", "/tmp/probe")).code).not.toBe(0);
     });
@@ -169,7 +171,7 @@ describe.skipIf(missing.length > 0)(
 
     test("the package restarts the node at an upgrade; a stop drains it and succeeds", async () => {
       const pid = await pidOf(node);
-      expect(await machine.must("dpkg", "--install", `/root/${basename(deb)}`)).toContain(
+      expect(await machine.must("dpkg", "--install", `/srv/${basename(deb)}`)).toContain(
         "holdfast",
       );
       expect(await pidOf(node)).not.toBe(pid);
@@ -220,7 +222,7 @@ describe.skipIf(missing.length > 0)(
           "a/redis-password",
         ],
         "var/lib/holdfast": ["a/root.key", "a/sealing.key"],
-        root: ["client.pem", "client.key", "ca.pem"],
+        srv: ["client.pem", "client.key", "ca.pem"],
       };
       for (const [folder, names] of Object.entries(files)) {
         for (const name of names) {

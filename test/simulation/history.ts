@@ -31,8 +31,8 @@ export interface HistoryResult {
   readonly steps: readonly Step[];
 }
 
-/** By this time everything serves. */
-const startMs = 800;
+/** By this time everything serves, and the clients begin. */
+const startMaxMs = 10_000;
 /** The options of a history. */
 export interface HistoryOptions {
   readonly flaw?: Flaw | undefined;
@@ -73,6 +73,7 @@ class History {
   readonly #begun = new Set<() => void>();
   readonly #copies: Copies = new Map();
   readonly #begin: Extract<StoryEvent, { readonly kind: "begin" }>;
+  #startMs = 0;
   #clients = 0;
   #texts = 0;
 
@@ -88,14 +89,15 @@ class History {
   async run(): Promise<void> {
     const { scheduler, recorder, operations } = this.#world;
     const failed = (): boolean => this.#world.failure !== undefined;
-    await scheduler.run(startMs, failed);
+    await scheduler.run(startMaxMs, () => failed() || this.#open() === undefined);
+    this.#startMs = scheduler.nowMs;
     recorder?.tell(this.#begin);
     const { clients, readers, busyMs, faults: planned, loss } = this.#plan;
     for (let client = 0; client < clients; client += 1) void this.#client();
     for (let reader = 0; reader < readers; reader += 1) void this.#reader();
     for (const fault of planned) this.#planFault(fault);
     if (loss !== undefined) this.#planLoss(loss);
-    await scheduler.run(startMs + busyMs, failed);
+    await scheduler.run(this.#startMs + busyMs, failed);
     if (failed()) return;
     this.#heal();
     await this.#settle(failed);
@@ -139,7 +141,7 @@ class History {
   async #client(): Promise<void> {
     this.#clients += 1;
     const { scheduler, nodes } = this.#world;
-    const endMs = startMs + this.#plan.busyMs;
+    const endMs = this.#startMs + this.#plan.busyMs;
     while (scheduler.nowMs < endMs && this.#world.failure === undefined) {
       const wish = this.#wish();
       await Promise.all(this.#sent(this.#random.pick(nodes), wish));
@@ -162,7 +164,7 @@ class History {
   async #reader(): Promise<void> {
     this.#clients += 1;
     const { scheduler, nodes } = this.#world;
-    const endMs = startMs + this.#plan.busyMs;
+    const endMs = this.#startMs + this.#plan.busyMs;
     while (scheduler.nowMs < endMs && this.#world.failure === undefined) {
       const id = this.#objects.at(-1 - this.#random.below(3));
       if (id !== undefined) await this.#request(this.#random.pick(nodes), { kind: "look", id });

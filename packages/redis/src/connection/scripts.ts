@@ -247,15 +247,16 @@ export interface Script {
 /** All scripts, loaded and checked against their rows. */
 export type Scripts = Readonly<Record<ScriptName, Script>>;
 
-let shipped: Scripts | undefined;
+/** Folder → its scripts, which are read once. */
+const known = new Map<string, Scripts>();
 
-/** The scripts, which are read once; throws where a header and its row disagree. */
-export function loadScripts(): Scripts {
-  shipped ??= readScripts(join(import.meta.dirname, "lua"));
-  return shipped;
+/** The scripts; throws where a header and its row disagree. */
+export function loadScripts(directory = join(import.meta.dirname, "lua")): Scripts {
+  const scripts = known.get(directory) ?? readScripts(directory);
+  known.set(directory, scripts);
+  return scripts;
 }
 
-/** Reads the scripts of a folder; throws where a header and its row disagree. */
 function readScripts(directory: string): Scripts {
   const read = (file: string): string => readFileSync(join(directory, file), "utf8");
   const names = Object.keys(rows) as ScriptName[];
