@@ -1,0 +1,68 @@
+import { expect, test } from "vitest";
+import { faults } from "./faults.ts";
+import { type Plan, planLines, planOf, shrunk } from "./plan.ts";
+
+const seeds = Array.from({ length: 200 }, (_, at) => at + 1);
+
+test("a seed always gives the same plan, and different seeds give different ones", () => {
+  expect(planOf(5)).toEqual(planOf(5));
+  expect(new Set(seeds.map((seed) => JSON.stringify(planOf(seed)))).size).toBe(seeds.length);
+});
+
+test("the plans of many seeds have every fault, and everything that may stay away", () => {
+  const plans = seeds.map((seed) => planOf(seed));
+  const names = new Set(plans.flatMap((plan) => plan.faults.map(({ name }) => name)));
+  expect([...names].toSorted()).toEqual(Object.keys(faults).toSorted());
+  expect(new Set(plans.map(({ remains }) => remains)).size).toBe(3);
+  expect(new Set(plans.map(({ replicas }) => replicas))).toEqual(new Set([0, 1, 2]));
+});
+
+test("a copy from which a record is repaired is not lost", () => {
+  const lost = seeds.map((seed) => planOf(seed)).filter(({ loss }) => loss !== undefined);
+  expect(lost.length).toBeGreaterThan(5);
+  expect(lost.flatMap((plan) => plan.faults.map(({ name }) => name))).not.toContain(
+    "record damaged",
+  );
+});
+
+test("with a focus, all faults are of this kind, and no store is lost", () => {
+  const plans = seeds.map((seed) => planOf(seed, "clock jump"));
+  expect(new Set(plans.flatMap((plan) => plan.faults.map(({ name }) => name)))).toEqual(
+    new Set(["clock jump"]),
+  );
+  expect(plans.every(({ loss }) => loss === undefined)).toBe(true);
+});
+
+/** A plan with these faults, one second apart. */
+function planWith(names: readonly string[]): Plan {
+  const planned = names.map((name, at) => ({ name, atMs: at * 1_000, lastsMs: 500, seed: at }));
+  return { ...planOf(1), faults: planned, loss: { atMs: 1, copyAtMs: 0, seed: 1 }, busyMs: 8_000 };
+}
+
+const namesOf = (plan: Plan): readonly string[] => plan.faults.map(({ name }) => name);
+
+test("the shortest plan has only the faults without which nothing fails", async () => {
+  const tried: Plan[] = [];
+  const fails = async (plan: Plan): Promise<boolean> => {
+    tried.push(plan);
+    return namesOf(plan).includes("clock jump") && namesOf(plan).includes("Redis full");
+  };
+  const long = planWith(["node killed", "clock jump", "slow disk", "Redis full", "node frozen"]);
+  const short = await shrunk(long, fails);
+  expect(namesOf(short)).toEqual(["clock jump", "Redis full"]);
+  expect(short).toMatchObject({ loss: undefined, remains: "nothing", readers: 0, clients: 1 });
+  expect(short.busyMs).toBe(2_000);
+  expect(tried.length).toBeLessThan(30);
+});
+
+test("a plan of which every part is needed stays as it is", async () => {
+  const long = planWith(["node killed", "clock jump"]);
+  expect(await shrunk(long, async (plan) => plan === long)).toBe(long);
+});
+
+test("a plan is told in lines", () => {
+  const lines = planLines(planWith(["clock jump"]));
+  expect(lines.join("\n")).toMatch(
+    /clients and .* for 8\.00 s[^]*0\.00 s {2}clock jump, for 0\.50 s[^]*0\.00 s {2}a store is lost/,
+  );
+});
