@@ -200,7 +200,7 @@ export class Checker {
     }
   }
 
-  /** A search must find what is there, and nothing that was destroyed before it was asked. */
+  /** A search must find what its store has, and nothing of which its store has the end. */
   #located(seen: Observation, ids: readonly string[]): void {
     const found = new Set(ids);
     for (const change of this.#all()) {
@@ -208,9 +208,9 @@ export class Checker {
       if (this.#ending.has(change.id) || !this.#mustShow(change, seen)) continue;
       this.#fail(`a search lacks ${describe(change)}`, seen);
     }
-    for (const id of ids) {
-      const since = this.#destroyed.get(id) ?? Number.POSITIVE_INFINITY;
-      if (since < seen.askedMs) this.#fail(`a search finds ${id.slice(0, 8)}, destroyed,`, seen);
+    for (const change of ids.flatMap((id) => this.#changes.get(id) ?? [])) {
+      if (!isDestroyed(change.object) || !this.#mustShow(change, seen)) continue;
+      this.#fail(`a search finds ${change.id.slice(0, 8)} after ${describe(change)}`, seen);
     }
   }
 
