@@ -24,6 +24,8 @@ export interface KillerChoice {
   readonly simulatorMinutes?: number | undefined;
 }
 
+/** A unit test that takes longer hangs: with this, the report names it. */
+const unitTestMs = 60_000;
 /** Histories of a normal run of the simulator. */
 const histories = 400;
 /** More than any machine can run in the time that is given. */
@@ -48,8 +50,9 @@ export function killersOf(fault: PlantedFault, choice: KillerChoice): readonly K
 export function testFile(file: string): Killer {
   const folder = /^test\/(simulation|cluster)\//.exec(file)?.[1];
   const place = folder === "simulation" || folder === "cluster" ? folder : "unit";
-  const args = ["node_modules/vitest/vitest.mjs", "run", "--project", place, "--bail=1", file];
-  return { place, text: file, args, file };
+  const limits = place === "unit" ? [`--testTimeout=${unitTestMs}`, `--hookTimeout=${unitTestMs}`] : [];
+  const vitest = ["node_modules/vitest/vitest.mjs", "run", "--project", place, "--bail=1"];
+  return { place, text: file, args: [...vitest, ...limits, file], file };
 }
 
 function simulator(count: number, seed: number): Killer {

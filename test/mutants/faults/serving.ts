@@ -92,12 +92,13 @@ export const servingFaults: readonly PlantedFault[] = [
     tests: servingTests,
   },
   {
-    name: "cut-outlives-a-lapse",
+    name: "cut-outlives-its-store",
     kind: "protocol",
     file: serving,
-    find: 'if (state.lease !== "full") return { asInCut: false };',
-    replace: 'if (state.lease !== "full") return {};',
-    rule: "serving as in a cut ends with the lease",
+    find: "return { ...nothingLacks, level: false, outage: outage + 1, request: undefined };",
+    replace:
+      "return { lacking: false, refused: false, level: false, outage: outage + 1, request: undefined };",
+    rule: "serving as in a cut ends with another store's data",
     tests: servingTests,
   },
   {
