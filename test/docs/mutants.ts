@@ -40,7 +40,15 @@ export function mutants(): string {
     "",
     ...faultKinds.flatMap((kind) => {
       const rows = faults.filter((fault) => fault.kind === kind);
-      return [`## ${titles[kind]}`, "", table(heads, rows.map((fault) => rowOf(fault, results))), ""];
+      return [
+        `## ${titles[kind]}`,
+        "",
+        table(
+          heads,
+          rows.map((fault) => rowOf(fault, results)),
+        ),
+        "",
+      ];
     }),
   ].join("\n");
 }
@@ -55,7 +63,9 @@ function rowOf(fault: PlantedFault, results: ReturnType<typeof readResults>): re
 function foundBy(verdict: Verdict | undefined): string {
   if (verdict === undefined) return "not run";
   if (verdict.result === "survived") {
-    return verdict.passed.length === 0 ? "**not found**" : `**not found** by ${places(verdict.passed)}`;
+    return verdict.passed.length === 0
+      ? "**not found**"
+      : `**not found** by ${places(verdict.passed)}`;
   }
   return `${verdict.place}: ${plain(verdict.what)}`;
 }
@@ -64,7 +74,9 @@ function foundBy(verdict: Verdict | undefined): string {
 function places(passed: readonly string[]): string {
   const kinds = passed.map((text) => {
     if (text.startsWith("test/cluster/")) return "clusters";
-    return text.startsWith("simulate ") || text.startsWith("test/simulation/") ? "the simulation" : "unit tests";
+    return text.startsWith("simulate ") || text.startsWith("test/simulation/")
+      ? "the simulation"
+      : "unit tests";
   });
   return [...new Set(kinds)].join(", ");
 }

@@ -16,7 +16,10 @@ function read(file: string): string {
 
 /** The promises of docs/guarantees.md: the first column of its tables, without that of the operations. */
 function promises(): readonly string[] {
-  const text = read("docs/guarantees.md").replace(/## Consistency of each operation[^]*?\n## /, "## ");
+  const text = read("docs/guarantees.md").replace(
+    /## Consistency of each operation[\s\S]*?\n## /,
+    "## ",
+  );
   const rows = [...text.matchAll(/^\| (.+?) \|/gm)].map(([, first = ""]) => first);
   return rows.filter((first) => first !== "promise");
 }
@@ -41,7 +44,9 @@ test("each fault has something that should find it, and its test files exist", (
     tests.filter((file) => !existsSync(join(root, file))).map((file) => `${name}: ${file}`),
   );
   expect(wrong).toEqual([]);
-  const idle = faults.filter((fault) => killersOf(fault, { upTo: "cluster", seed: 1 }).length === 0);
+  const idle = faults.filter(
+    (fault) => killersOf(fault, { upTo: "cluster", seed: 1 }).length === 0,
+  );
   expect(idle).toEqual([]);
 });
 
@@ -96,7 +101,16 @@ test("the command line says which faults, how far, and whether to write the resu
     jobs: 1,
     report: false,
   });
-  const asked = ["--kind", "duty,script", "--simulator", "--minutes", "2", "--jobs", "3", "--report"];
+  const asked = [
+    "--kind",
+    "duty,script",
+    "--simulator",
+    "--minutes",
+    "2",
+    "--jobs",
+    "3",
+    "--report",
+  ];
   expect(readOptions(asked, names)).toEqual({
     only: [],
     kinds: ["duty", "script"],

@@ -23,8 +23,7 @@ export async function runKiller(
 ): Promise<KillerOutcome> {
   const report = join(root, ".holdfast", "mutants-report.json");
   await rm(report, { force: true });
-  const reporting =
-    killer.file === undefined ? [] : ["--reporter=json", `--outputFile=${report}`];
+  const reporting = killer.file === undefined ? [] : ["--reporter=json", `--outputFile=${report}`];
   const begunMs = performance.now();
   const { code, output, ended } = await start(
     [...killer.args, ...reporting],

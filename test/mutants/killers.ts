@@ -50,7 +50,8 @@ export function killersOf(fault: PlantedFault, choice: KillerChoice): readonly K
 export function testFile(file: string): Killer {
   const folder = /^test\/(simulation|cluster)\//.exec(file)?.[1];
   const place = folder === "simulation" || folder === "cluster" ? folder : "unit";
-  const limits = place === "unit" ? [`--testTimeout=${unitTestMs}`, `--hookTimeout=${unitTestMs}`] : [];
+  const limits =
+    place === "unit" ? [`--testTimeout=${unitTestMs}`, `--hookTimeout=${unitTestMs}`] : [];
   const vitest = ["node_modules/vitest/vitest.mjs", "run", "--project", place, "--bail=1"];
   return { place, text: file, args: [...vitest, ...limits, file], file };
 }
@@ -63,5 +64,9 @@ function simulator(count: number, seed: number): Killer {
 
 function chaos(minutes: number, seed: number): Killer {
   const asked = ["--minutes", String(minutes), "--seed", String(seed)];
-  return { place: "chaos", text: `chaos ${asked.join(" ")}`, args: ["test/chaos/main.ts", ...asked] };
+  return {
+    place: "chaos",
+    text: `chaos ${asked.join(" ")}`,
+    args: ["test/chaos/main.ts", ...asked],
+  };
 }

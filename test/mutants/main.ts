@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { stopSignal } from "../support/stop-signal.ts";
-import { faults } from "./faults.ts";
 import { isSimulated, type PlantedFault } from "./fault.ts";
+import { faults } from "./faults.ts";
 import { killersOf, places } from "./killers.ts";
 import { type MutantOptions, readOptions, usage } from "./options.ts";
 import { saveResults } from "./results.ts";

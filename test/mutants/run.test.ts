@@ -3,8 +3,8 @@ import { readlink, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { WorkingCopy } from "./copy.ts";
-import { faults } from "./faults.ts";
 import type { PlantedFault } from "./fault.ts";
+import { faults } from "./faults.ts";
 import { runFaults } from "./run.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -37,7 +37,9 @@ test("packages of this repository lead to the copy, all others to those that are
   expect(await inCopy("packages/regions/node_modules/@holdfast/engine")).toBe(
     join(copy.root, "packages/engine"),
   );
-  expect(await inCopy("node_modules/vitest")).toBe(await realpath(join(root, "node_modules/vitest")));
+  expect(await inCopy("node_modules/vitest")).toBe(
+    await realpath(join(root, "node_modules/vitest")),
+  );
   expect(await readlink(join(copy.root, "node_modules/.pnpm"))).toBe(
     join(await realpath(root), "node_modules/.pnpm"),
   );
@@ -63,7 +65,10 @@ test("each fault is found by a test of the copy, and a harmless edit and a faili
     command: "packages/redis/src/session/lease.test.ts",
     what: expect.stringContaining("lease"),
   });
-  expect(report.verdicts.get("harmless")).toMatchObject({ result: "survived", passed: harmless.tests });
+  expect(report.verdicts.get("harmless")).toMatchObject({
+    result: "survived",
+    passed: harmless.tests,
+  });
   expect(report.unjudged).toEqual([
     expect.stringMatching(/^without a test: packages\/regions.* fails without a fault: /),
   ]);

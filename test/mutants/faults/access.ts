@@ -5,9 +5,17 @@ const trustTests = [`${server}/access/trust.test.ts`];
 const certificates = `${server}/management/certificates`;
 const certificateTests = [`${certificates}/certificate-handlers.test.ts`];
 const tokens = `${server}/management/tokens`;
-const tokenTests = [`${tokens}/bearer.test.ts`, `${tokens}/tokens.test.ts`, `${tokens}/bootstrap.test.ts`];
+const tokenTests = [
+  `${tokens}/token-book.test.ts`,
+  `${tokens}/bearer.test.ts`,
+  `${tokens}/bootstrap.test.ts`,
+  `${tokens}/tokens.test.ts`,
+];
 const viewTests = [`${server}/records/system-view.test.ts`];
-const passwordTests = [`${server}/access/passwords.test.ts`, `${server}/management/users/users.test.ts`];
+const passwordTests = [
+  `${server}/access/passwords.test.ts`,
+  `${server}/management/users/users.test.ts`,
+];
 const rewrapTests = [`${server}/roots/rewrap-keks.test.ts`];
 
 /** Faults in who gets access, in evidence about it, and in roots of trust. */
@@ -170,6 +178,17 @@ export const accessFaults: readonly PlantedFault[] = [
     tests: passwordTests,
   },
   {
+    name: "password-hash-in-clear",
+    kind: "access",
+    file: `${server}/management/users/user-handlers.ts`,
+    find: "  opened.fill(0);\n  const nowMs = wallMs();\n  const fields = { hash: sealed,",
+    replace:
+      '  const nowMs = wallMs();\n  const fields = { hash: sealed && opened.toString("latin1"),',
+    rule: "a password's hash is sealed before it is stored",
+    promises: ["Issued private keys are shown once"],
+    tests: [`${server}/management/users/users.test.ts`],
+  },
+  {
     name: "guesses-of-one-instance",
     kind: "access",
     file: `${server}/access/passwords.ts`,
@@ -241,8 +260,8 @@ export const accessFaults: readonly PlantedFault[] = [
     name: "pending-shown-as-applied",
     kind: "access",
     file: `${server}/records/presence.ts`,
-    find: 'this.#had.get(`${other} ${id}`) === tag ? "applied" : "pending",',
-    replace: 'this.#had.has(`${other} ${id}`) ? "applied" : "pending",',
+    find: '=== tag ? "applied" : "pending",',
+    replace: '!== undefined ? "applied" : "pending",',
     rule: "a change is pending until the region has this version of it",
     promises: ["A change by the management API is shown as `pending`"],
     tests: [`${server}/records/presence.test.ts`],
@@ -285,7 +304,11 @@ export const accessFaults: readonly PlantedFault[] = [
     replace: "if (!anySource && fetchPlain === undefined) throw failure;",
     rule: "a KEK whose root key fails is taken from elsewhere only by order",
     promises: ["A root key that is lost for good"],
-    tests: rewrapTests,
+    tests: [
+      ...rewrapTests,
+      "packages/engine/src/key-ring/key-ring-faults.test.ts",
+      "packages/engine/src/key-ring/key-ring-exchange.test.ts",
+    ],
   },
   {
     name: "hanging-root-gets-more-calls",
@@ -302,7 +325,8 @@ export const accessFaults: readonly PlantedFault[] = [
     kind: "access",
     file: `${server}/roots/root-settings.ts`,
     find: 'return Buffer.from(["holdfast root secret", type, opens ?? ""].join("\\0"));',
-    replace: 'return Buffer.from(["holdfast root secret", type, opens === type ? opens : ""].join("\\0"));',
+    replace:
+      'return Buffer.from(["holdfast root secret", type, opens === type ? opens : ""].join("\\0"));',
     rule: "the sealed secret of a root of trust opens only for the root that it was sealed for",
     promises: ["A secret of an instance's root of trust"],
     tests: [`${server}/roots/root-settings.test.ts`],

@@ -43,8 +43,9 @@ export const deletionFaults: readonly PlantedFault[] = [
     name: "unfinished-count-is-none",
     kind: "deletion",
     file: deletion,
-    find: "  if (states !== undefined) {\n    const counts = readableStates",
-    replace: "  if (states !== undefined || region !== \"\") {\n    const counts = readableStates",
+    find: "  if (states !== undefined) {\n    const counts = readableStates.map((state) => [state, states[state] ?? 0] as const);",
+    replace:
+      '  if (region !== "") {\n    const counts = readableStates.map((state) => [state, states?.[state] ?? 0] as const);',
     rule: "keys that are not counted yet stop the deletion",
     tests: deletionTests,
   },
@@ -115,15 +116,6 @@ export const deletionFaults: readonly PlantedFault[] = [
     replace: "",
     rule: "every object of a deleted instance is destroyed without its material",
     promises: ["A deleted instance refuses all clients"],
-    tests: deletionTests,
-  },
-  {
-    name: "erases-destroyed-again",
-    kind: "deletion",
-    file: `${instances}/erase-objects.ts`,
-    find: "if (object.facts.destroyed !== undefined) return object;",
-    replace: "if (object.facts.destroyed === undefined && object.lastChange < 0) return object;",
-    rule: "objects that were destroyed before stay as they were",
     tests: deletionTests,
   },
   {

@@ -90,7 +90,8 @@ export const dutyFaults: readonly PlantedFault[] = [
     kind: "duty",
     file: `${leader}/catch-up/reader.ts`,
     find: "if (place.replicationId !== target.replicationId) return true;",
-    replace: "if (place.replicationId !== target.replicationId) place.replicationId = target.replicationId;",
+    replace:
+      "if (place.replicationId !== target.replicationId) place.replicationId = target.replicationId;",
     rule: "after a fail-over of the other region's store, digests are compared",
     promises: ["An empty store fills itself from the other region"],
     tests: [...readerTests, cluster],
@@ -193,7 +194,8 @@ export const dutyFaults: readonly PlantedFault[] = [
     kind: "duty",
     file: `${leader}/leader.ts`,
     find: 'if (extended === true) this.#step({ type: "extended", asked });',
-    replace: 'if (extended === true) this.#step({ type: "extended", asked: asked && this.#now() });',
+    replace:
+      'if (extended === true) this.#step({ type: "extended", asked: asked && this.#now() });',
     rule: "a renewed lease counts from the moment before the lock was asked",
     promises: ["No two leaders of a region act in one epoch"],
     tests: electionTests,
@@ -203,7 +205,8 @@ export const dutyFaults: readonly PlantedFault[] = [
     kind: "duty",
     file: `${leader}/lease.ts`,
     find: 'return lease.state === "leader" && remainingMs(lease, now, rules) > 0 ? lease.epoch : undefined;',
-    replace: 'return lease.state === "leader" && rules.leaseMs > now.wallMs - now.wallMs ? lease.epoch : undefined;',
+    replace:
+      'return lease.state === "leader" && rules.leaseMs > now.wallMs - now.wallMs ? lease.epoch : undefined;',
     rule: "a leader that was paused for longer than its lease does nothing",
     promises: ["No two leaders of a region act in one epoch"],
     tests: electionTests,
@@ -213,7 +216,7 @@ export const dutyFaults: readonly PlantedFault[] = [
     kind: "duty",
     file: `${leader}/leader.ts`,
     find: 'if (own.state() !== "full") return undefined;',
-    replace: 'if (own.state() === undefined) return undefined;',
+    replace: "if (own.state() === undefined) return undefined;",
     rule: "a node that cannot use the store is no candidate",
     tests: electionTests,
   },
@@ -325,7 +328,7 @@ export const dutyFaults: readonly PlantedFault[] = [
     replace: "place.writeUIntBE(number % 1, 0, 6);",
     rule: "an entry's place in the trail is part of its chain",
     promises: ["An event that is removed, changed or reordered is found"],
-    tests: ["packages/server/src/audit/verify/verify.test.ts", ...auditTests],
+    tests: ["packages/engine/src/audit/audit-chain.test.ts", ...auditTests],
   },
   {
     name: "keks-of-deleted-instances",

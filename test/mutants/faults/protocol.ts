@@ -80,7 +80,8 @@ export const protocolFaults: readonly PlantedFault[] = [
     kind: "protocol",
     file: `${store}/regional-store.ts`,
     find: "this.#own.commit(instance, changes, audit, { written, given });",
-    replace: "this.#own.commit(instance, changes, audit, given.length > 9 ? { given } : { written });",
+    replace:
+      "this.#own.commit(instance, changes, audit, given.length > 9 ? { given } : { written });",
     rule: "a commit names the regions' records as they were when it was decided",
     promises: ["If a node was paused while a region was retired"],
     tests: [`${store}/paused-node.test.ts`],
@@ -263,7 +264,8 @@ export const protocolFaults: readonly PlantedFault[] = [
     kind: "protocol",
     file: `${store}/remote-reads.ts`,
     find: "answered(async () => await readEach(own, instance, missing)),",
-    replace: "answered(async () => (own.state() ? missing.map(() => undefined) : undefined) ?? []),",
+    replace:
+      "answered(async () => (own.state() ? missing.map(() => undefined) : undefined) ?? []),",
     rule: '"not found" needs a "not found" of the own store too, also while the other region serves',
     promises: ['"Not found" is answered only when'],
     tests: storeTests,
@@ -292,7 +294,8 @@ export const protocolFaults: readonly PlantedFault[] = [
     kind: "protocol",
     file: `${store}/remote-reads.ts`,
     find: "if (after === undefined) return query;",
-    replace: "if (after === undefined || !after.startsWith(mark)) return { ...query, live: query.live };",
+    replace:
+      "if (after === undefined || !after.startsWith(mark)) return { ...query, live: query.live };",
     rule: "a cursor of one store is not used in another one, where it would skip objects",
     tests: storeTests,
     simulated: false,
@@ -313,7 +316,8 @@ export const protocolFaults: readonly PlantedFault[] = [
     kind: "protocol",
     file: `${store}/regional-store.ts`,
     find: "doneElsewhere(full, required ? undefined : this.#servingPeer(), work, this.#watch)",
-    replace: "doneElsewhere(full, required ? this.#servingPeer() : this.#servingPeer(), work, this.#watch)",
+    replace:
+      "doneElsewhere(full, required ? this.#servingPeer() : this.#servingPeer(), work, this.#watch)",
     rule: "with peer.acknowledgement required, a full region's change is not made by the other one alone",
     promises: ["A region whose Redis is full makes keys as before"],
     tests: [`${regions}/join/full.test.ts`],

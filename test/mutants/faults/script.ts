@@ -207,7 +207,8 @@ export const scriptFaults: readonly PlantedFault[] = [
     kind: "script",
     file: `${lua}/set-level.lua`,
     find: 'if tonumber(ARGV[2]) > reached then redis.call("HSET", KEYS[3], "reached", ARGV[2]) end',
-    replace: 'if tonumber(ARGV[2]) ~= reached then redis.call("HSET", KEYS[3], "reached", ARGV[2]) end',
+    replace:
+      'if tonumber(ARGV[2]) ~= reached then redis.call("HSET", KEYS[3], "reached", ARGV[2]) end',
     rule: "the level of a store never decreases",
     tests,
   },

@@ -108,7 +108,8 @@ export const sessionFaults: readonly PlantedFault[] = [
     kind: "protocol",
     file: `${session}/primary-session.ts`,
     find: "if (began !== undefined && storeId !== began) throw otherStore(address, began, storeId);",
-    replace: "if (began !== undefined && storeId === undefined) throw otherStore(address, began, storeId);",
+    replace:
+      "if (began !== undefined && storeId === undefined) throw otherStore(address, began, storeId);",
     rule: "a running node stays with the store that it began with",
     promises: ['"Not found" is never answered for an acknowledged object'],
     tests: [state],
