@@ -3,17 +3,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { systemIds } from "../../base/system.ts";
-import { Bootstrap } from "./bootstrap.ts";
+import { Bootstrap, type BootstrapOptions } from "./bootstrap.ts";
 import { newToken } from "./token-text.ts";
 
 // No own manager token, as where only an identity provider is used or all tokens have expired.
-const noManager = { verify: () => "unknown", hasManager: () => false, isFresh: () => true } as const;
+const noManager: BootstrapOptions["book"] = {
+  verify: () => "unknown",
+  hasManager: () => false,
+  isFresh: () => true,
+};
 
-function open(
-  file: string,
-  managersElsewhere: boolean,
-  book: ConstructorParameters<typeof Bootstrap>[0]["book"] = noManager,
-) {
+function open(file: string, managersElsewhere: boolean, book = noManager) {
   const bootstrap = new Bootstrap({
     file,
     managersElsewhere,
