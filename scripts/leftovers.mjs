@@ -1,21 +1,26 @@
 import { readdirSync, readFileSync } from "node:fs";
 
 const name = "HOLDFAST_TEST_RUN";
-const value = `${process.pid}-${Date.now()}`;
+let marks = 0;
 
-/** Environment variable that marks every process of this test run, even those that leave its process group. */
-export const mark = { [name]: value };
+/** Environment variable that marks every process of one test run, even those that leave its process group. */
+export function newMark() {
+  marks += 1;
+  const value = `${process.pid}-${Date.now()}-${marks}`;
+  return { mark: { [name]: value }, value };
+}
 
 /**
  * Ends processes that tests started and did not stop: finds them by the mark, and ends them by process id.
+ * @param {string} value
  * @returns {number} how many were ended
  */
-export function endLeftovers() {
+export function endLeftovers(value) {
   /** @type {Set<number>} */
   const ended = new Set();
   // Repeat until no new process appears: a supervisor may start another one between the listing and its end.
   for (let more = true; more; ) {
-    const found = markedProcesses().filter((pid) => !ended.has(pid));
+    const found = markedProcesses(value).filter((pid) => !ended.has(pid));
     for (const pid of found) {
       kill(pid);
       ended.add(pid);
@@ -25,8 +30,11 @@ export function endLeftovers() {
   return ended.size;
 }
 
-/** @returns {number[]} */
-function markedProcesses() {
+/**
+ * @param {string} value
+ * @returns {number[]}
+ */
+function markedProcesses(value) {
   try {
     return readdirSync("/proc")
       .filter((entry) => /^\d+$/.test(entry) && Number(entry) !== process.pid)

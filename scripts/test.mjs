@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { createInterface } from "node:readline";
 import { runChecks } from "./checks.mjs";
-import { endLeftovers, mark } from "./leftovers.mjs";
+import { endLeftovers, newMark } from "./leftovers.mjs";
 import { pathWithTools } from "./redis-path.mjs";
 import { root } from "./setup/common.mjs";
 import { shortFailures } from "./short-failures.mjs";
@@ -16,6 +16,7 @@ import { tally } from "./tally.mjs";
 const failedChecks = await runChecks();
 const directory = mkdtempSync(join(tmpdir(), "holdfast-test-"));
 const report = join(directory, "report.json");
+const run = newMark();
 
 const vitest = spawn(
   join(root, "node_modules", ".bin", "vitest"),
@@ -25,7 +26,7 @@ const vitest = spawn(
   ],
   {
     cwd: root,
-    env: { ...process.env, PATH: pathWithTools(), ...colours(), ...mark },
+    env: { ...process.env, PATH: pathWithTools(), ...colours(), ...run.mark },
     stdio: ["ignore", "pipe", "pipe"],
   },
 );
@@ -46,7 +47,7 @@ const exitCode = await new Promise((resolve) => {
   vitest.once("close", (code) => resolve(code ?? 1));
 });
 
-const ended = endLeftovers();
+const ended = endLeftovers(run.value);
 if (ended > 0) process.stdout.write(`ended ${ended} processes that tests had left running\n`);
 const { passed, failed, skipped } = tally(report, exitCode, failedChecks);
 rmSync(directory, { recursive: true, force: true });

@@ -48,6 +48,7 @@ const paths = [
     items: [
       page("Guarantees", "guarantees"),
       page("One simulated history", "simulation"),
+      page("Planted faults", "mutants"),
       page("Threat model", "threat-model"),
       page("Audit trail", "audit"),
       page("Root key: Key Protect", "root-of-trust-key-protect"),

@@ -9,6 +9,7 @@ import { commandLine } from "./cli.ts";
 import { configuration } from "./configuration.ts";
 import { kmipSupport } from "./kmip-support.ts";
 import { metrics } from "./metrics.ts";
+import { mutants } from "./mutants.ts";
 import { prometheusRule } from "./prometheus-rule.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -21,6 +22,7 @@ export const documents: Readonly<Record<string, () => string>> = {
   "docs/configuration.md": configuration,
   "docs/kmip-support.md": kmipSupport,
   "docs/metrics.md": metrics,
+  "docs/mutants.md": mutants,
   "docs/openapi.json": openApiJson,
   "docs/slo.md": sloPage,
   "deploy/prometheus/slo.yaml": sloRules,

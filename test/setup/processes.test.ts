@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import { endLeftovers, mark } from "../../scripts/leftovers.mjs";
+import { endLeftovers, newMark } from "../../scripts/leftovers.mjs";
 
 const root = join(import.meta.dirname, "../..");
 const run = join(root, "scripts/run.mjs");
@@ -57,6 +57,7 @@ test("run.mjs names a file that does not exist", () => {
 });
 
 test("processes that a test leaves behind are ended, even in their own session", async () => {
+  const { mark, value } = newMark();
   const env = { ...process.env, ...mark };
   const forever = ["-e", "process.stdout.write('up'); setInterval(() => undefined, 1000)"];
   const left = spawn(process.execPath, forever, {
@@ -68,7 +69,7 @@ test("processes that a test leaves behind are ended, even in their own session",
   onTestFinished(() => void [left, other].map((child) => child.kill("SIGKILL")));
   await Promise.all([once(left.stdout, "data"), once(other.stdout, "data")]);
   const ended = once(left, "exit");
-  expect(endLeftovers()).toBe(1);
+  expect(endLeftovers(value)).toBe(1);
   expect(await ended).toEqual([null, "SIGKILL"]);
   expect(other.exitCode).toBeNull();
 });

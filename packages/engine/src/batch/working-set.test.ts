@@ -1,4 +1,4 @@
-import { attributeItem } from "@holdfast/kmip";
+import { attributeItem, type ImplementedOperation } from "@holdfast/kmip";
 import { ItemType } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { Locks } from "../concurrency/locks.ts";
@@ -213,4 +213,38 @@ test("an Undo batch with a Destroy needs the agreement of every region, and one 
     undo,
   );
   expect(agreed).toEqual([true, false]);
+});
+
+test.each<[string, readonly (readonly [ImplementedOperation, object])[]]>([
+  ["Pre-Active", []],
+  [
+    "Deactivated",
+    [
+      ["Activate", {}],
+      ["Revoke", { revocationReason: { code: "CessationOfOperation" } }],
+    ],
+  ],
+  ["Compromised", [["Revoke", { revocationReason: { code: "KeyCompromise" } }]]],
+])("Destroy of a %s key needs the agreement of every region", async (_state, before) => {
+  const uniqueIdentifier = await created();
+  for (const [operation, more] of before) {
+    await engine.ask("2.1", operation, { uniqueIdentifier, ...more });
+  }
+  const commit = engine.store.commit.bind(engine.store);
+  const agreed: boolean[] = [];
+  engine.store.commit = async (...given) => {
+    const options: CommitOptions | undefined = given[3];
+    agreed.push(options?.agreed === true);
+    return await commit(...given);
+  };
+  await engine.ask("2.1", "Destroy", { uniqueIdentifier });
+  expect(agreed).toEqual([true]);
+});
+
+test("the date of the last change does not go back where a node's clock is behind", async () => {
+  const uniqueIdentifier = await created();
+  const { lastChange } = await stored(uniqueIdentifier);
+  engine.now -= 100;
+  await engine.ask("2.1", "Activate", { uniqueIdentifier });
+  expect((await stored(uniqueIdentifier)).lastChange).toBe(lastChange);
 });

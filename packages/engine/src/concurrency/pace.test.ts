@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { Clock } from "../base/clock.ts";
 import { aesKey } from "../testing/test-attributes.ts";
 import { type TestItem, testEngine } from "../testing/test-engine.ts";
-import { RoundRobin } from "./pace.ts";
+import { Pace, RoundRobin } from "./pace.ts";
 
 /** A clock that advances by `stepMs` at each reading. */
 function readingClock(stepMs: number): Clock {
@@ -84,5 +84,19 @@ test("each turn of the event loop continues one of many long-running messages, a
   await done;
   expect(Math.max(...perTurn)).toBe(1);
   expect(order.indexOf("other")).toBeLessThan(2);
+  expect(order.lastIndexOf("other")).toBeLessThan(7);
+});
+
+test("a long-running message takes the turns of its own instance", async () => {
+  const roundRobin = new RoundRobin();
+  const order: string[] = [];
+  const work = async (instance: string) => {
+    const pace = new Pace(readingClock(11), roundRobin, instance);
+    for (let slice = 0; slice < 3; slice++) {
+      await pace.next();
+      order.push(instance);
+    }
+  };
+  await Promise.all(["hog", "hog", "hog", "hog", "other"].map(work));
   expect(order.lastIndexOf("other")).toBeLessThan(7);
 });

@@ -40,6 +40,15 @@ test("a wait ends as soon as the need is met", async () => {
   expect(await keeper.wait("write", waitMs)).toBe(true);
 });
 
+test("what another process answered may not be used, even during the lease", () => {
+  win();
+  expect([keeper.allows("read", "r"), keeper.allows("write", "r")]).toEqual([true, true]);
+  expect([keeper.allows("read", "another"), keeper.allows("write", "another")]).toEqual([
+    false,
+    false,
+  ]);
+});
+
 test("in a long outage a few requests wait, and the others are refused at once", async () => {
   waiting(1);
   nowMs += waitMs - 1;

@@ -241,6 +241,39 @@ describe("rejoin", () => {
     await regions.close();
   });
 
+  test("reads everything again where the survivor's store was replaced meanwhile: its numbers begin anew", async () => {
+    const { regions, a, b, time, link } = await retired();
+    const [known, late] = [newKey(regions), newKey(regions)];
+    for (const key of [known, newKey(regions), newKey(regions)]) await put(b, key);
+    link.open = true;
+    await time.pass(200);
+    const replaced = time.sleep(4_000).then(async () => {
+      b.own.empty("another store", "b2");
+      await b.own.instances.ensure(instance, instance);
+      await put(b, late);
+    });
+    await time.until(rejoinRegion(a.other.peer, toolsOf(regions, a), { settleMs: 5_000 }));
+    await replaced;
+    expect(await copyOf(a, known)).toEqual(known);
+    expect(await copyOf(a, late)).toEqual(late);
+    await regions.close();
+  });
+
+  test("brings more records than a page has, both ways", async () => {
+    const { regions, a, b, time, link } = await retired();
+    const many = () => Array.from({ length: 600 }, () => newKey(regions));
+    const [old, fresh] = [many(), many()];
+    await a.own.commit(instance, old.map(creation), []);
+    await b.own.commit(instance, fresh.map(creation), []);
+    link.open = true;
+    await time.pass(200);
+    const tools = toolsOf(regions, a);
+    await time.until(rejoinRegion(a.other.peer, tools, { settleMs: 0 }));
+    for (const key of old) expect(await copyOf(b, key)).toEqual(key);
+    for (const key of fresh) expect(await copyOf(a, key)).toEqual(key);
+    await regions.close();
+  });
+
   test("may be run again where it failed, and is refused where there is nothing to do", async () => {
     const { regions, a, time, link } = await retired();
     link.open = true;

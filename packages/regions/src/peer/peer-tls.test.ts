@@ -4,7 +4,7 @@ import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import { describe, expect, test } from "vitest";
 import { eventually, TestPeerStore, TestPeers } from "../testing/peer/test-peer.ts";
 import { testAuthority } from "../testing/peer/test-pki.ts";
-import { type PeerTls, readPeerTls } from "./peer-tls.ts";
+import { issuedBy, type PeerTls, readPeerTls, regionOf } from "./peer-tls.ts";
 import type { ServerLimits } from "./server-limits.ts";
 
 const authority = await testAuthority("peers");
@@ -290,4 +290,18 @@ describe("certificates that change", () => {
     const tls = await authority.issue("x", ["a.peer.holdfast"], { endsMs });
     expect(readPeerTls(tls).notAfterMs).toBe(endsMs);
   });
+});
+
+test("a certificate that names two regions speaks for neither", async () => {
+  const tls = await authority.issue("x", ["a.peer.holdfast", "b.peer.holdfast"]);
+  const { leaf } = readPeerTls(tls);
+  expect(regionOf(leaf, ["a", "b"])).toBeUndefined();
+  expect(regionOf(leaf, ["a", "c"])).toBe("a");
+});
+
+test("an authority of the same name and another key has not issued a certificate", async () => {
+  const twin = await testAuthority("peers");
+  const { leaf, authorities } = readPeerTls(authority.node("a"));
+  expect(issuedBy(leaf, authorities)).toBe(true);
+  expect(issuedBy(leaf, readPeerTls(twin.node("a")).authorities)).toBe(false);
 });

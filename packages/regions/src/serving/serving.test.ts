@@ -103,6 +103,7 @@ test("serving as in a cut lasts until the store is level or its lease lapses aga
   const cut = after(full, others("down"), others("up"));
   expect(served(levelled(cut))).toBe("local writes");
   expect(served([lapse, full].reduce(serveStep, cut))).toBe("remote writes");
+  expect(served(serveStep(cut, { ...full, storeId: "t" }))).toBe("remote writes");
 });
 
 /** What the store's levels are once it had no room for something, at request 2. */

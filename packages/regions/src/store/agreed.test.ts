@@ -2,6 +2,7 @@ import {
   type CommitOutcome,
   type ManagedObject,
   makeRecord,
+  StoreUnavailable,
   systemInstance,
 } from "@holdfast/engine";
 import { groupItem, sampleRegister } from "@holdfast/engine/testing";
@@ -154,6 +155,33 @@ describe.each(["a", "b"] as const)("an agreed operation of region %s", (name) =>
     expect((await b.own.reservations()).map(({ operation }) => operation)).toEqual(["other"]);
     await b.own.release(instance, "other");
     expect(await destroyOnce(regions, regions[name], key)).toBe("committed");
+    await regions.close();
+  });
+
+  test("has another name at each try, so that a late request of an earlier one does not count", async () => {
+    const { regions, a, b, key, time } = await world({ reservedMs: 1_000 });
+    await b.own.reserve(instance, [key.uniqueIdentifier], "other");
+    const names: string[] = [];
+    const reserve = b.own.reserve.bind(b.own);
+    b.own.reserve = (...given) => {
+      names.push(given[2]);
+      return reserve(...given);
+    };
+    const destroy = adding(await must(a.own, key), "destroyed", fact);
+    const outcome = regions[name].store.commit(instance, [destroy], [], { agreed: true });
+    await expect(time.until(outcome)).rejects.toMatchObject({ failure: "reserved" });
+    expect(names.length).toBeGreaterThan(1);
+    expect(new Set(names).size).toBe(names.length);
+    await regions.close();
+  });
+
+  test("releases a region whose answer was lost, since that may have reserved", async () => {
+    const { regions, a, b, key } = await world();
+    regions[name].other.after = (method) => {
+      if (method === "reserve") throw new StoreUnavailable("timeout", "the answer was lost");
+    };
+    expect(await destroyOnce(regions, regions[name], key)).toBe("noAgreement");
+    for (const region of [a, b]) expect(await region.own.reservations()).toEqual([]);
     await regions.close();
   });
 

@@ -8,15 +8,15 @@ import { copyOf, type TestRegion, toolsOf } from "../testing/test-regions.ts";
 const fact = { time: 9, region: "b" };
 
 /**
- * Stops a node of a region before its next commit to the own store: everything is decided by then.
+ * Stops a node of a region before its next commit or reservation in the own store: who must agree is decided by then.
  * Returns when it has stopped there, and how to resume it.
  */
-function paused({ own }: TestRegion) {
+function paused({ own }: TestRegion, method: "commit" | "reserve" = "commit") {
   const [gate, reached] = [signal(), signal()];
-  const original = own.commit.bind(own) as (...all: unknown[]) => Promise<never>;
+  const original = own[method].bind(own) as (...all: unknown[]) => Promise<never>;
   let first = true;
   Object.assign(own, {
-    commit: async (...all: unknown[]) => {
+    [method]: async (...all: unknown[]) => {
       if (all[0] === instance && first) {
         first = false;
         reached.give();
@@ -88,6 +88,28 @@ test("where all can be reached, the paused node decides again, with the region t
   node.resume();
   expect(await time.until(late)).toEqual({ kind: "committed", regions: ["a", "b"] });
   expect((await copyOf(a, key))?.facts.destroyed).toEqual(fact);
+  await regions.close();
+});
+
+test("a late reservation from before a retirement and a rejoin holds nothing", async () => {
+  const regions = await regionsWithInstance();
+  const { a, b, time } = regions;
+  const key = newKey(regions);
+  for (const region of [a, b]) await put(region, key);
+  const destroy = adding(await must(a.store, key), "destroyed", { ...fact, region: "a" });
+  const node = paused(a, "reserve");
+  const late = a.store.commit(instance, [destroy], [], { agreed: true });
+  late.catch(() => undefined);
+  await time.until(node.reached);
+  const again = changedRegion(undefined, "a", "b", time.wallMs(), () => ({
+    generation: 2,
+    retired: 1,
+  }));
+  await a.own.commit(systemInstance, [{ kind: "create", after: again }], []);
+  node.resume();
+  await expect(time.until(late)).rejects.toMatchObject({ failure: "noAgreement" });
+  expect(a.other.calls).not.toContain("reserve");
+  expect(await a.own.reservations()).toEqual([]);
   await regions.close();
 });
 

@@ -143,6 +143,9 @@ describe("a store with a lease that does not serve", () => {
     b.own.setState("readOnly");
     expect(b.store.serving()).toMatchObject({ from: "local", writes: false });
     await expect(service.reserve(instance, [key.uniqueIdentifier], "o")).rejects.toEqual(unserved);
+    await expect(service.remote.read(instance, [key.uniqueIdentifier])).rejects.toEqual(unserved);
+    const change = adding(await must(b.own, key), "activated", fact);
+    await expect(service.remote.commit(instance, [change], [])).rejects.toEqual(unserved);
     const [copy] = await service.fetch(instance, [key.uniqueIdentifier]);
     expect(copy?.object).toEqual(key);
     await regions.close();

@@ -1,10 +1,11 @@
 import { setTimeout } from "node:timers/promises";
-import { Semaphore } from "@holdfast/engine";
+import { Semaphore, StoreUnavailable } from "@holdfast/engine";
 import { describe, expect, test } from "vitest";
 import { TestTime } from "../../testing/test-time.ts";
 import { ByteBudget } from "../server-limits.ts";
+import { CallFailed, type CallFault } from "../status.ts";
 import { type Attempt, acrossNodes, type Judge } from "./attempt.ts";
-import { acquireWithin } from "./calls.ts";
+import { acquireWithin, judge as judgeOfCalls } from "./calls.ts";
 
 const judge: Judge = {
   final: (error) => error === "final",
@@ -182,4 +183,16 @@ describe("bounds", () => {
     slots.release();
     expect(await enter(0)).toBe(true);
   });
+});
+
+test.each<[string, CallFault, boolean]>([
+  ["that was not sent was not carried out", { kind: "notSent", reason: "" }, true],
+  ["without an answer may have been carried out", { kind: "unknown", reason: "" }, false],
+  [
+    "that failed may have been carried out",
+    { kind: "answered", error: new StoreUnavailable("barrierShort", "") },
+    false,
+  ],
+])("a request %s", (_what, fault, undone) => {
+  expect(judgeOfCalls.undone(new CallFailed(fault))).toBe(undone);
 });

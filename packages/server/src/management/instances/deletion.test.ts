@@ -233,6 +233,45 @@ describe("the deletion of an instance", () => {
     await expectGone();
   });
 
+  test("closes the instance and erases its keys' wraps by itself, before the leaders come", async () => {
+    await deleteAt(regions.a, true);
+    for (const { own } of regions.both) expect(await own.status(instance)).toBe("Deleted");
+    const keks = (await systemRecords(regions.a)).flatMap((record) => readKekRecord(record) ?? []);
+    expect(keks.map(({ kek }) => kek.wraps)).toEqual([[]]);
+  });
+
+  test("has not erased all objects while an agreed operation holds one, and leaves no material", async () => {
+    const id = await create(regions.a);
+    await regions.a.own.reserve(instance, [id ?? ""], "operation");
+    const fact = { time: 9, region: "a" };
+    const erase = () => regions.a.deletion.eraseObjects(instance, fact, 10, () => true);
+    expect(await erase()).toEqual({ done: 0, all: false });
+    await regions.a.own.release(instance, "operation");
+    expect(await erase()).toEqual({ done: 1, all: true });
+    const [erased] = await objectsOf(regions.a);
+    expect(erased?.facts.destroyed?.time).toBe(9);
+    expect(erased?.material).toBeUndefined();
+  });
+
+  test("is refused while a region still counts its keys", async () => {
+    regions.b.own.counts = async () => undefined;
+    await expect(deleteAt(regions.a)).rejects.toEqual(refused("storeUnavailable"));
+    await settled();
+    await expectOpen();
+  });
+
+  test("cannot be dropped once it is decided", async () => {
+    regions.a.step = (step) => {
+      if (step === "certificates") throw new Error("died");
+    };
+    await expect(deleteAt(regions.a, true)).rejects.toThrow("died");
+    const { removal } = entry();
+    if (removal === undefined) throw new Error("no removal");
+    await regions.a.deletion.drop(instance, removal);
+    await regions.a.view.refresh();
+    expect(entry()).toMatchObject({ status: "Removing", removal: { phase: "decided" } });
+  });
+
   test("leaves objects that were destroyed before unchanged", async () => {
     const destroyed = { time: 5, region: "b" };
     const after = { ...sampleObject(instance, systemIds.uuid()), material: undefined };

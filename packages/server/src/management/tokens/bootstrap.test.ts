@@ -3,15 +3,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { systemIds } from "../../base/system.ts";
-import { Bootstrap } from "./bootstrap.ts";
+import { Bootstrap, type BootstrapOptions } from "./bootstrap.ts";
 import { newToken } from "./token-text.ts";
 
-function open(file: string, managersElsewhere: boolean) {
+// No own manager token, as where only an identity provider is used or all tokens have expired.
+const noManager: BootstrapOptions["book"] = {
+  verify: () => "unknown",
+  hasManager: () => false,
+  isFresh: () => true,
+};
+
+function open(file: string, managersElsewhere: boolean, book = noManager) {
   const bootstrap = new Bootstrap({
     file,
     managersElsewhere,
-    // No own manager token, as where only an identity provider is used or all tokens have expired.
-    book: { verify: () => "unknown", hasManager: () => false, isFresh: () => true },
+    book,
     randomBytes: systemIds.randomBytes,
     observe: () => undefined,
     say: () => undefined,
@@ -38,4 +44,22 @@ test("where an identity provider makes managers, no one-time token is valid or s
   writeFileSync(file, `${newToken(systemIds.randomBytes)}\n`, { mode: 0o600 });
   await elsewhere.look();
   expect(existsSync(file)).toBe(false);
+});
+
+test("a one-time token is void as soon as there is a manager token, and none is made while tokens cannot be seen", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "holdfast-bootstrap-"));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, "token");
+  let [managers, fresh] = [false, false];
+  const book = { ...noManager, hasManager: () => managers, isFresh: () => fresh };
+  const bootstrap = open(file, false, book);
+  await bootstrap.look();
+  expect(existsSync(file)).toBe(false);
+  fresh = true;
+  await bootstrap.look();
+  const token = readFileSync(file, "latin1").trim();
+  expect(bootstrap.verify(token)).toMatchObject({ role: "manager" });
+  // Before the node looks again.
+  managers = true;
+  expect(bootstrap.verify(token)).toBe("unknown");
 });

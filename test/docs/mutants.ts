@@ -1,0 +1,87 @@
+import { faultKinds, isSimulated, type PlantedFault } from "../mutants/fault.ts";
+import { faults } from "../mutants/faults.ts";
+import { readResults, resultOf, type Verdict } from "../mutants/results.ts";
+import { madeFrom, table } from "./markdown.ts";
+
+const heads = ["fault", "rule that it breaks", "found by", "seconds", "by the simulator alone"];
+
+const titles: Readonly<Record<PlantedFault["kind"], string>> = {
+  protocol: "Protocol: two regions, one store",
+  script: "Scripts: what is atomic in Redis",
+  engine: "Engine: what an operation decides",
+  duty: "Duties of a leader",
+  deletion: "Deletion of an instance, backup and restore",
+  access: "Access, evidence, root keys",
+};
+
+/** Where each planted fault was found. */
+export function mutants(): string {
+  const results = readResults();
+  const usual = faults.map((fault) => resultOf(fault, results)?.usual);
+  const run = usual.filter((verdict) => verdict !== undefined);
+  const killed = run.filter(({ result }) => result === "killed").length;
+  return [
+    "# Planted faults",
+    "",
+    madeFrom("`test/mutants/faults.ts` and `test/mutants/results.json`"),
+    "",
+    "A test that cannot fail proves nothing. `npm run mutants` plants faults in a copy of the sources, one at a time: a missing check, a wrong order, a wrong comparison. For each, it runs the tests that should find it, the cheapest first: unit tests, the simulator, clusters of real processes. Each command must pass without the fault. A fault that no command finds is a gap in the tests; the run then ends with exit code 1.",
+    "",
+    "<!-- not run: each takes hours, or minutes for one fault -->",
+    "```",
+    "npm run mutants -- --only time-out-is-no   # one fault",
+    "npm run mutants -- --up-to unit            # unit tests only",
+    "npm run mutants -- --simulator             # the simulator alone, for at most ten minutes with each fault",
+    "```",
+    "",
+    "`--report` writes the results to `test/mutants/results.json`. `npm test` checks that each fault still fits the sources, and runs three of them.",
+    "",
+    `There are ${faults.length} faults. The results have ${run.length} of them: ${killed} were found, ${run.length - killed} were not. The other ${faults.length - run.length} are marked "not run".`,
+    "",
+    ...faultKinds.flatMap((kind) => {
+      const rows = faults.filter((fault) => fault.kind === kind);
+      return [
+        `## ${titles[kind]}`,
+        "",
+        table(
+          heads,
+          rows.map((fault) => rowOf(fault, results)),
+        ),
+        "",
+      ];
+    }),
+  ].join("\n");
+}
+
+function rowOf(fault: PlantedFault, results: ReturnType<typeof readResults>): readonly string[] {
+  const { usual, simulator } = resultOf(fault, results) ?? {};
+  const seconds = usual?.result === "killed" ? String(usual.seconds) : "";
+  const alone = isSimulated(fault) ? foundBy(simulator) : "";
+  return [`\`${fault.name}\``, fault.rule, foundBy(usual), seconds, alone];
+}
+
+function foundBy(verdict: Verdict | undefined): string {
+  if (verdict === undefined) return "not run";
+  if (verdict.result === "survived") {
+    return verdict.passed.length === 0
+      ? "**not found**"
+      : `**not found** by ${places(verdict.passed)}`;
+  }
+  return `${verdict.place}: ${plain(verdict.what)}`;
+}
+
+/** Of the commands that passed, which kinds there were. */
+function places(passed: readonly string[]): string {
+  const kinds = passed.map((text) => {
+    if (text.startsWith("test/cluster/")) return "clusters";
+    return text.startsWith("simulate ") || text.startsWith("test/simulation/")
+      ? "the simulation"
+      : "unit tests";
+  });
+  return [...new Set(kinds)].join(", ");
+}
+
+/** A test's title or a message without what Markdown or HTML would read as markup. */
+function plain(text: string): string {
+  return text.replaceAll("`", "'").replaceAll("<", "‹").replaceAll(">", "›").replaceAll("*", "∗");
+}

@@ -1,0 +1,23 @@
+import type { PlantedFault } from "./fault.ts";
+import { accessFaults } from "./faults/access.ts";
+import { deletionFaults } from "./faults/deletion.ts";
+import { dutyFaults } from "./faults/duty.ts";
+import { engineFaults } from "./faults/engine.ts";
+import { joinFaults } from "./faults/join.ts";
+import { protocolFaults } from "./faults/protocol.ts";
+import { scriptFaults } from "./faults/script.ts";
+import { servingFaults } from "./faults/serving.ts";
+import { sessionFaults } from "./faults/session.ts";
+
+/** Every fault that is planted. */
+export const faults: readonly PlantedFault[] = [
+  ...protocolFaults,
+  ...servingFaults,
+  ...joinFaults,
+  ...sessionFaults,
+  ...scriptFaults,
+  ...engineFaults,
+  ...dutyFaults,
+  ...deletionFaults,
+  ...accessFaults,
+];

@@ -1,0 +1,130 @@
+import { spawn } from "node:child_process";
+import { readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { endLeftovers, newMark } from "../../scripts/leftovers.mjs";
+import { pathWithTools } from "../../scripts/redis-path.mjs";
+import { node24 } from "../../scripts/setup/packages.mjs";
+import type { Killer } from "./killers.ts";
+
+/** How a command ended: it passed, it failed and so found the fault, or it did not end in time. */
+export interface KillerOutcome {
+  readonly ended: "passed" | "failed" | "late" | "stopped";
+  /** What failed: a test's title, or a seed and the broken promise. */
+  readonly what: string;
+  readonly seconds: number;
+}
+
+/** Runs a command in a copy. It and all that it started have ended when this resolves. */
+export async function runKiller(
+  killer: Killer,
+  root: string,
+  limitMs: number,
+  stopping?: AbortSignal,
+): Promise<KillerOutcome> {
+  const report = join(root, ".holdfast", "mutants-report.json");
+  await rm(report, { force: true });
+  const reporting = killer.file === undefined ? [] : ["--reporter=json", `--outputFile=${report}`];
+  const begunMs = performance.now();
+  const { code, output, ended } = await start(
+    [...killer.args, ...reporting],
+    root,
+    limitMs,
+    stopping,
+  );
+  const seconds = Math.round((performance.now() - begunMs) / 100) / 10;
+  if (ended !== undefined) return { ended, what: "", seconds };
+  if (code === 0) return { ended: "passed", what: "", seconds };
+  const what = killer.file === undefined ? brokenPromise(output) : await failedTest(report, output);
+  return { ended: "failed", what: what.slice(0, 240), seconds };
+}
+
+interface Ran {
+  readonly code: number | null;
+  readonly output: string;
+  /** Why it was ended; undefined if it ended by itself. */
+  readonly ended: "late" | "stopped" | undefined;
+}
+
+const outputMax = 1 << 20;
+
+function start(
+  args: readonly string[],
+  root: string,
+  limitMs: number,
+  stopping?: AbortSignal,
+): Promise<Ran> {
+  const run = newMark();
+  const child = spawn(node24, ["--disable-warning=ExperimentalWarning", ...args], {
+    cwd: root,
+    env: { ...plainEnvironment(), PATH: pathWithTools(), ...run.mark },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      output = (output + text).slice(-outputMax);
+    });
+  }
+  return new Promise((resolve, reject) => {
+    let ended: Ran["ended"];
+    const end = (why: "late" | "stopped"): void => {
+      ended ??= why;
+      child.kill("SIGKILL");
+      endLeftovers(run.value);
+    };
+    const timer = setTimeout(() => end("late"), limitMs);
+    const stop = () => end("stopped");
+    stopping?.addEventListener("abort", stop);
+    child.once("error", reject);
+    child.once("exit", (code) => {
+      clearTimeout(timer);
+      stopping?.removeEventListener("abort", stop);
+      endLeftovers(run.value);
+      // Output that is still on its way arrives in this time.
+      setTimeout(() => resolve({ code, output, ended }), 50);
+    });
+    if (stopping?.aborted === true) stop();
+  });
+}
+
+/** The environment without what a vitest that runs this one has set. */
+function plainEnvironment(): NodeJS.ProcessEnv {
+  const names = Object.entries(process.env).filter(
+    ([name]) => !/^(VITEST|VITE_|NODE_OPTIONS$|NODE_V8_COVERAGE$|NODE_ENV$|TEST$)/.test(name),
+  );
+  return { ...Object.fromEntries(names), CI: "true", NO_COLOR: "1" };
+}
+
+interface Report {
+  readonly testResults: readonly {
+    readonly message: string;
+    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+  }[];
+}
+
+/** The title of the first test that failed; what vitest said where a file did not load. */
+async function failedTest(report: string, output: string): Promise<string> {
+  const text = await readFile(report, "utf8").catch(() => undefined);
+  if (text === undefined) return `no report: ${lastLine(output)}`;
+  const { testResults } = JSON.parse(text) as Report;
+  const failed = testResults
+    .flatMap(({ assertionResults }) => assertionResults)
+    .find(({ status }) => status === "failed");
+  if (failed !== undefined) return failed.fullName;
+  const [message] = testResults.map((each) => each.message).filter((each) => each !== "");
+  return `no test ran: ${firstLine(message ?? output)}`;
+}
+
+function brokenPromise(output: string): string {
+  const lines = output.split("\n");
+  const line = lines.find((each) => /^seed \d+: |^VIOLATION: |^FAILED: /.test(each));
+  return line ?? lastLine(output);
+}
+
+function firstLine(text: string): string {
+  return text.trim().split("\n")[0] ?? "";
+}
+
+function lastLine(text: string): string {
+  return text.trim().split("\n").at(-1) ?? "";
+}

@@ -1,0 +1,75 @@
+import { join } from "node:path";
+import { stopSignal } from "../support/stop-signal.ts";
+import { isSimulated, type PlantedFault } from "./fault.ts";
+import { faults } from "./faults.ts";
+import { killersOf, places } from "./killers.ts";
+import { type MutantOptions, readOptions, usage } from "./options.ts";
+import { saveResults } from "./results.ts";
+import { type MutantReport, runFaults } from "./run.ts";
+
+const root = join(import.meta.dirname, "..", "..");
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** Runs the faults and reports; a signal ends the run. Returns the exit code. */
+async function main(args: readonly string[]): Promise<number> {
+  const options = optionsOf(args);
+  if (options === undefined) return 2;
+  const asked = faults.filter((fault) => isChosen(fault, options));
+  const chosen = asked.filter((fault) => killersOf(fault, options).length > 0);
+  const rest = asked.length - chosen.length;
+  say(`${chosen.length} of ${faults.length} faults, seed ${options.seed}`);
+  if (rest > 0) say(`${rest} more need costlier commands than --up-to ${options.upTo}`);
+  const way = options.simulatorMinutes === undefined ? "usual" : "simulator";
+  const judged = (verdicts: MutantReport["verdicts"]): void => {
+    if (options.report) saveResults(faults, verdicts, way);
+  };
+  const stopping = stopSignal();
+  return tell(chosen, await runFaults(chosen, { ...options, root, say, judged, stopping }));
+}
+
+function isChosen(fault: PlantedFault, options: MutantOptions): boolean {
+  const { only, kinds, simulatorMinutes } = options;
+  if (only.length > 0 && !only.includes(fault.name)) return false;
+  if (kinds.length > 0 && !kinds.includes(fault.kind)) return false;
+  return simulatorMinutes === undefined || isSimulated(fault);
+}
+
+/** Says where the faults were found, and which were not; returns the exit code. */
+function tell(chosen: readonly PlantedFault[], { verdicts, unjudged }: MutantReport): number {
+  const all = [...verdicts.values()];
+  const killed = places.flatMap((place) => {
+    const count = all.filter((each) => each.result === "killed" && each.place === place).length;
+    return count === 0 ? [] : [`${count} by ${place}`];
+  });
+  const survivors = chosen.filter(({ name }) => verdicts.get(name)?.result === "survived");
+  for (const { name, rule } of survivors) say(`SURVIVED: ${name} (${rule})`);
+  for (const line of unjudged) say(`NOT JUDGED: ${line}`);
+  const found = all.length - survivors.length;
+  const where = found === 0 ? "" : ` (${killed.join(", ")})`;
+  const rest = unjudged.length === 0 ? "" : `, ${unjudged.length} not judged`;
+  say(`${found} of ${chosen.length} faults found${where}, ${survivors.length} survived${rest}`);
+  return found === chosen.length ? 0 : 1;
+}
+
+function optionsOf(args: readonly string[]): MutantOptions | undefined {
+  try {
+    return readOptions(
+      args,
+      faults.map(({ name }) => name),
+    );
+  } catch (error) {
+    const [line = ""] = (error as Error).message.split("\n");
+    process.stderr.write(`mutants: ${line}\n${usage}\n`);
+    return undefined;
+  }
+}
+
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`mutants: ${(error as Error).message.split("\n")[0]}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,77 @@
+import { readFileSync } from "node:fs";
+import { readlink, realpath } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { WorkingCopy } from "./copy.ts";
+import type { PlantedFault } from "./fault.ts";
+import { faults } from "./faults.ts";
+import { runFaults } from "./run.ts";
+
+const root = join(import.meta.dirname, "..", "..");
+const agreeFormat = "packages/regions/src/leader/agree-format.ts";
+
+/** Three of the table, of three packages, whose tests are quick. */
+const sample = ["lease-by-one-clock", "format-of-one-region", "old-list-is-used"];
+
+const harmless: PlantedFault = {
+  name: "harmless",
+  kind: "duty",
+  file: agreeFormat,
+  find: "const everyMs = 5_000;",
+  replace: "const everyMs = 5_000 + 0;",
+  rule: "nothing is broken",
+  tests: ["packages/regions/src/leader/agree-format.test.ts"],
+};
+const withoutTest: PlantedFault = {
+  ...harmless,
+  name: "without a test",
+  tests: ["packages/regions/src/leader/none.test.ts"],
+};
+
+test("packages of this repository lead to the copy, all others to those that are installed", async () => {
+  await using copy = await WorkingCopy.of(root);
+  const inCopy = async (path: string) => await realpath(join(copy.root, path));
+  expect(await inCopy("test/node_modules/@holdfast/regions")).toBe(
+    join(copy.root, "packages/regions"),
+  );
+  expect(await inCopy("packages/regions/node_modules/@holdfast/engine")).toBe(
+    join(copy.root, "packages/engine"),
+  );
+  expect(await inCopy("node_modules/vitest")).toBe(
+    await realpath(join(root, "node_modules/vitest")),
+  );
+  expect(await readlink(join(copy.root, "node_modules/.pnpm"))).toBe(
+    join(await realpath(root), "node_modules/.pnpm"),
+  );
+});
+
+test("each fault is found by a test of the copy, and a harmless edit and a failing command are reported", async () => {
+  const chosen = faults.filter(({ name }) => sample.includes(name));
+  const lines: string[] = [];
+  const before = readFileSync(join(root, agreeFormat), "utf8");
+  const report = await runFaults([...chosen, harmless, withoutTest], {
+    root,
+    upTo: "unit",
+    seed: 1,
+    jobs: 1,
+    say: (line) => lines.push(line),
+  });
+  const results = chosen.map(({ name }) => {
+    const verdict = report.verdicts.get(name);
+    return [name, verdict?.result, verdict?.result === "killed" ? verdict.place : ""];
+  });
+  expect(results.toSorted()).toEqual(sample.map((name) => [name, "killed", "unit"]).toSorted());
+  expect(report.verdicts.get("lease-by-one-clock")).toMatchObject({
+    command: "packages/redis/src/session/lease.test.ts",
+    what: expect.stringContaining("lease"),
+  });
+  expect(report.verdicts.get("harmless")).toMatchObject({
+    result: "survived",
+    passed: harmless.tests,
+  });
+  expect(report.unjudged).toEqual([
+    expect.stringMatching(/^without a test: packages\/regions.* fails without a fault: /),
+  ]);
+  expect(lines).toHaveLength(5);
+  expect(readFileSync(join(root, agreeFormat), "utf8")).toBe(before);
+});
