@@ -1,8 +1,8 @@
 import type { PlantedFault } from "../fault.ts";
 
 const lua = "packages/redis/src/connection/lua";
-const realStore = "test/simulation/redis/real-store.test.ts";
-const failOver = "test/simulation/redis/failover.test.ts";
+const realStore = "test/simulation/store/real-store.test.ts";
+const failOver = "test/simulation/store/failover.test.ts";
 const scriptsTest = "packages/redis/src/connection/scripts.test.ts";
 const ownStore = "test/cluster/redis-own-store.test.ts";
 const ownFaults = "test/cluster/redis-own-faults.test.ts";

@@ -1,5 +1,6 @@
 import {
   type ManagedObject,
+  type OwnStore,
   readAnyRecord,
   readKekRecord,
   type SystemRecord,
@@ -254,7 +255,8 @@ describe("the deletion of an instance", () => {
   });
 
   test("is refused while a region still counts its keys", async () => {
-    regions.b.own.counts = async () => undefined;
+    const counting: Pick<OwnStore, "counts"> = regions.b.own;
+    counting.counts = async () => undefined;
     await expect(deleteAt(regions.a)).rejects.toEqual(refused("storeUnavailable"));
     await settled();
     await expectOpen();
