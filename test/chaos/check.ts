@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { KmipClient } from "@holdfast/client";
 import { lookAtAll } from "../support/keys.ts";
+import { changingReferences } from "./attributes.ts";
 import type { Endpoint } from "./clients.ts";
 import type { Entry, History } from "./history.ts";
 import { noteLook } from "./workload.ts";
@@ -47,6 +48,7 @@ async function look(
   const looks = await lookAtAll(
     client,
     entries.map(({ id }) => id),
+    changingReferences,
   ).catch(() => []);
   const { node, region } = endpoint;
   const moment = { node, region, beganMs, endedMs: performance.now() };

@@ -25,8 +25,8 @@ export type Outcome<Answer> =
   /** No answer, or "cannot tell": a fault may cause that. */
   | { readonly kind: "failed"; readonly moment: Moment }
   | { readonly kind: "notFound"; readonly moment: Moment }
-  /** The object's state does not allow it. */
-  | { readonly kind: "denied"; readonly moment: Moment };
+  /** The object's state does not allow it, or what the request names is not there. */
+  | { readonly kind: "denied"; readonly moment: Moment; readonly reason: string };
 
 /** All endpoints of one instance, alternating between the regions. */
 export function endpointsOf(both: TwoRegions, instance: string): readonly Endpoint[] {
@@ -37,13 +37,19 @@ export function endpointsOf(both: TwoRegions, instance: string): readonly Endpoi
   });
 }
 
-/** Carries out tasks at endpoints, each on its own connection, and counts the results. */
-export class Clients {
+/** Refusals of requests that may come too late: the object's State, or the attribute's value, is another one by then. */
+const refusals = new Set(["PermissionDenied", "AttributeInstanceNotFound", "AttributeNotFound"]);
+const absent = new Set(["ItemNotFound", "ObjectNotFound"]);
+
+/** Carries out tasks at endpoints and counts the results; each is on its own connection, except for `steady`. */
+export class Clients implements AsyncDisposable {
   /** `Create Success`, `Get lost`, … → how often. */
   readonly operations = new Map<string, number>();
   readonly endpoints: readonly Endpoint[];
   readonly #history: History;
   readonly #patience: Patience;
+  /** By endpoint, connections that stay open. */
+  readonly #open = new Map<Endpoint, Promise<KmipClient>>();
   #turn = 0;
 
   constructor(endpoints: readonly Endpoint[], history: History, patience: Patience) {
@@ -81,17 +87,33 @@ export class Clients {
     work: (client: KmipClient) => Promise<Answer>,
     patience: Patience = this.#patience,
   ): Promise<Outcome<Answer>> {
-    const { host, port, ...tls } = endpoint.target;
     return this.#attempt(name, endpoint, async () => {
-      await using client = await KmipClient.connect({
-        endpoints: [`${host}:${port}`],
-        tls,
-        version: "1.4",
-        connectionsMax: 1,
-        ...patience,
+      await using client = await connected(endpoint, patience, 1);
+      return await work(client);
+    });
+  }
+
+  /** The same on one of an endpoint's connections, which stay open. */
+  steady<Answer>(
+    name: string,
+    endpoint: Endpoint,
+    work: (client: KmipClient) => Promise<Answer>,
+  ): Promise<Outcome<Answer>> {
+    return this.#attempt(name, endpoint, async () => {
+      const open = this.#open.get(endpoint) ?? connected(endpoint, this.#patience, steadyMax);
+      this.#open.set(endpoint, open);
+      const client = await open.catch((error: unknown) => {
+        this.#open.delete(endpoint);
+        throw error;
       });
       return await work(client);
     });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const open = await Promise.allSettled(this.#open.values());
+    this.#open.clear();
+    for (const one of open) if (one.status === "fulfilled") await one.value.close();
   }
 
   async #attempt<Answer>(
@@ -111,8 +133,8 @@ export class Clients {
     } catch (error) {
       const kind = kindOf(error);
       this.#count(`${name} ${kind}`);
-      if (kind === "ItemNotFound") return { kind: "notFound", moment: moment() };
-      if (kind === "PermissionDenied") return { kind: "denied", moment: moment() };
+      if (absent.has(kind)) return { kind: "notFound", moment: moment() };
+      if (refusals.has(kind)) return { kind: "denied", moment: moment(), reason: kind };
       if (error instanceof ConnectionError || kind === "GeneralFailure") {
         return { kind: "failed", moment: moment() };
       }
@@ -124,6 +146,18 @@ export class Clients {
   #count(what: string): void {
     this.operations.set(what, (this.operations.get(what) ?? 0) + 1);
   }
+}
+
+/** As many connections to one endpoint as there may be clients. */
+const steadyMax = 64;
+
+function connected(
+  { target: { host, port, ...tls } }: Endpoint,
+  patience: Patience,
+  connectionsMax: number,
+): Promise<KmipClient> {
+  const endpoints = [`${host}:${port}`];
+  return KmipClient.connect({ endpoints, tls, version: "1.4", connectionsMax, ...patience });
 }
 
 /** The digest of key bytes, in the form in which vCenter's session returns it. */

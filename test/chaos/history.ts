@@ -44,6 +44,8 @@ export const violationKinds = [
   /** A state that both regions acknowledged, but that some endpoint did not show. */
   "backwardsShared",
   "wrongNotFound",
+  /** An object in the answer of a search that no client ever made match. */
+  "wrongSearch",
   "destroyedWithoutAgreement",
   /** Key material that was answered after an acknowledged Destroy. */
   "readAfterDestroy",

@@ -9,6 +9,11 @@ export interface ChaosOptions {
   /** Delay each way between the regions. */
   readonly wanMs: number;
   readonly workers: number;
+  /** Clients that change attributes and search by them, and how long each rests after a request. */
+  readonly clients?: number;
+  readonly restMs?: number;
+  /** Replicas of each region's Redis; 1 unless given. */
+  readonly replicas?: number;
   /** Only faults of these kinds; empty means all. */
   readonly only: readonly string[];
   /** Where the clients' history is written. */
@@ -19,7 +24,7 @@ export interface ChaosOptions {
   readonly atLeast?: { readonly steps: number; readonly shared: number };
 }
 
-export const usage = `usage: npm run chaos -- [--minutes M] [--seed N] [--json FILE] [--history FILE] [--wan MS] [--workers N] [--only KIND[,KIND]] [--other FILE]
+export const usage = `usage: npm run chaos -- [--minutes M] [--seed N] [--json FILE] [--history FILE] [--wan MS] [--workers N] [--clients N] [--rest MS] [--replicas N] [--only KIND[,KIND]] [--other FILE]
        npm run chaos -- --check FILE
   --minutes M     how long (default 10)
   --seed N        the same seed makes the same faults in the same order (default 1)
@@ -28,6 +33,9 @@ export const usage = `usage: npm run chaos -- [--minutes M] [--seed N] [--json F
   --check FILE    runs nothing; decides whether such a history is linearizable
   --wan MS        delay each way between the regions (default 40)
   --workers N     vCenter-like clients at the same time (default 4)
+  --clients N     clients at the same time that change attributes and search by them (default 8)
+  --rest MS       pause of each of these after a request (default 20); 0 for the highest rate
+  --replicas N    replicas of each region's Redis: 1 or 2 (default 1)
   --only KIND     only faults of these kinds
   --other FILE    a bundle of another version, for the kind replace-node`;
 
@@ -49,6 +57,9 @@ export function readOptions(args: readonly string[], kinds: readonly string[]): 
       history: { type: "string" },
       wan: { type: "string", default: "40" },
       workers: { type: "string", default: "4" },
+      clients: { type: "string", default: "8" },
+      replicas: { type: "string", default: "1" },
+      rest: { type: "string", default: "20" },
       only: { type: "string", multiple: true, default: [] },
       other: { type: "string" },
     },
@@ -65,6 +76,9 @@ export function readOptions(args: readonly string[], kinds: readonly string[]): 
     history: values.history,
     wanMs: numberOf("--wan", values.wan, 0, 1000),
     workers: numberOf("--workers", values.workers, 1, 64),
+    clients: numberOf("--clients", values.clients, 0, 64),
+    restMs: numberOf("--rest", values.rest, 0, 10_000),
+    replicas: numberOf("--replicas", values.replicas, 1, 2),
     only,
     other: values.other,
   };

@@ -7,6 +7,7 @@ import {
 } from "../linearizability/operation.ts";
 import { hexOf, type Look, stateIn } from "../support/keys.ts";
 import { regionNames } from "../support/two-regions.ts";
+import { valuesIn } from "./attributes.ts";
 import { digestOf, type Endpoint, isRefused, type Outcome, reasonOf } from "./clients.ts";
 import type { Circumstances, Moment } from "./history.ts";
 
@@ -37,14 +38,14 @@ export class Recorder {
 
   /** Notes a task that is one request. */
   outcome(client: string, object: string, asked: Asked, outcome: Outcome<unknown>): void {
-    const came = cameOf[outcome.kind];
+    const came = cameOf(outcome);
     this.note(client, object, outcome.moment, { ...asked, ...came } as Content);
   }
 
   /** Notes a Get of key bytes. */
   got(client: string, object: string, outcome: Outcome<string>): void {
     const shown = outcome.kind === "done" ? { digest: digestOf(outcome.answer) } : {};
-    const content = { operation: "Get", ...cameOf[outcome.kind], ...shown } as const;
+    const content = { operation: "Get", ...cameOf(outcome), ...shown } as const;
     this.note(client, object, outcome.moment, content);
   }
 
@@ -74,9 +75,10 @@ export class Recorder {
 
   /** Notes what a look showed. */
   look(client: string, object: string, { state, key }: Look, moment: Moment): void {
-    this.#item(client, object, moment, state, "GetAttributes", (payload) => ({
-      state: stateIn(payload as Response<"GetAttributes">),
-    }));
+    this.#item(client, object, moment, state, "GetAttributes", (payload) => {
+      const shown = payload as Response<"GetAttributes">;
+      return { state: stateIn(shown), attributes: valuesIn(shown) };
+    });
     this.#item(client, object, moment, key, "Get", (payload) => ({
       digest: digestOf(hexOf(payload as Response<"Get">)),
     }));
@@ -126,12 +128,15 @@ export class Recorder {
   }
 }
 
-const cameOf = {
-  done: { outcome: "done" },
-  failed: { outcome: "unknown" },
-  notFound: { outcome: "refused", reason: "ItemNotFound" },
-  denied: { outcome: "refused", reason: "PermissionDenied" },
-} as const;
+/** Why the items of a message with the Undo option did not happen, of which another one failed: none was ever written. */
+export const undone = "OperationUndone";
+
+function cameOf(outcome: Outcome<unknown>): Pick<Operation, "outcome" | "reason"> {
+  if (outcome.kind === "done") return { outcome: "done" };
+  if (outcome.kind === "failed") return { outcome: "unknown" };
+  if (outcome.kind === "denied") return { outcome: "refused", reason: outcome.reason };
+  return { outcome: "refused", reason: "ItemNotFound" };
+}
 
 /** An operation with the store that served it, and the regions that acknowledged it, as far as they are certain. */
 function withStores(
@@ -143,7 +148,8 @@ function withStores(
   const region = regionNames.find((name) => name === one.region);
   const isOwn = region !== undefined && !disturbed[region].touches(call, returned);
   const store = isOwn ? { store: region } : {};
-  if (isChange(one) && one.outcome === "refused" && one.reason !== "ItemNotFound") {
+  const isMaybe = one.reason !== "ItemNotFound" && one.reason !== undone;
+  if (isChange(one) && one.outcome === "refused" && isMaybe) {
     // A node may try twice, and the second try may be refused because the first one was made. Clients do not see that.
     return { ...one, ...store, tries: 2 };
   }
@@ -152,5 +158,7 @@ function withStores(
   // Destroy is done in both regions, or not at all.
   const acknowledged =
     isShared || one.operation === "Destroy" ? [...regionNames] : isOwn ? [region] : [];
-  return { ...one, ...store, acknowledged };
+  // Where a fault may have made a node try again, it may have been made twice.
+  const tries = one.operation === "SetAttribute" && !isOwn ? { tries: 2 } : {};
+  return { ...one, ...store, acknowledged, ...tries };
 }

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { loadavg } from "node:os";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -10,6 +11,7 @@ import { type RegionName, startTwoRegions, type TwoRegions } from "../support/tw
 import { allWell, caughtUp } from "../support/vitals.ts";
 import { checkAll } from "./check.ts";
 import { Clients, digestOf, endpointsOf } from "./clients.ts";
+import { Edits } from "./edits.ts";
 import { type FaultContext, makers, revive } from "./faults.ts";
 import { Gaps, longest, longestByFault, type Made } from "./gaps.ts";
 import { type Entry, History } from "./history.ts";
@@ -41,8 +43,8 @@ export async function runChaos(
 }
 
 async function startCluster(options: ChaosOptions, filter: PacketFilter): Promise<TwoRegions> {
-  const { wanMs } = options;
-  const shape = { instances: [instance], replicas: 1, sentinels: 3, lockMasters: 1 };
+  const { wanMs, replicas = 1 } = options;
+  const shape = { instances: [instance], replicas, sentinels: 3, lockMasters: 1 };
   const both = await startTwoRegions({ ...shape, wanMs, unstarted: true });
   for (const [at, node] of both.nodes.entries()) node.groupId = filter.groupOf(at);
   try {
@@ -71,6 +73,7 @@ class Run {
   readonly #delay = monitorEventLoopDelay({ resolution: 5 });
   readonly #afterwards: { readonly what: string; readonly check: () => Promise<boolean> }[] = [];
   #workload: Workload | undefined;
+  #edits: Edits | undefined;
   #probes: Probes | undefined;
   #steps = 0;
 
@@ -94,6 +97,8 @@ class Run {
     const { seed, minutes, workers, atLeast = { steps: 0, shared: 0 } } = this.#options;
     const known = await this.#firstKey();
     this.#workload = new Workload(this.#clients, this.#history, workers, seed);
+    const edits = { count: this.#options.clients ?? 4, seed, restMs: this.#options.restMs ?? 40 };
+    this.#edits = new Edits(this.#clients, this.#history, this.#workload.finished, edits);
     this.#probes = new Probes(this.#clients, this.#history, this.#gaps, known, 2);
     await sleep(3_000);
     this.#gaps.all.length = 0;
@@ -129,7 +134,8 @@ class Run {
 
   /** Ends load, probes and monitor. */
   async end(): Promise<void> {
-    await Promise.all([this.#probes?.stop(), this.#workload?.stop()]);
+    await Promise.all([this.#probes?.stop(), this.#edits?.stop(), this.#workload?.stop()]);
+    await this.#clients[Symbol.asyncDispose]();
     await this.#monitor[Symbol.asyncDispose]();
   }
 
@@ -149,6 +155,7 @@ class Run {
     const { missing } = this.#filter;
     return {
       ...(missing !== undefined && { partition: missing }),
+      ...(!existsSync("/usr/bin/prlimit") && { "full-disk": "needs prlimit" }),
       ...(this.#options.other === undefined && { "replace-node": "needs --other" }),
     };
   }
@@ -229,6 +236,7 @@ class Run {
     return {
       both: this.#both,
       filter: this.#filter,
+      wanMs: this.#options.wanMs,
       other: this.#options.other,
       anyObject: (dice) => this.#workload?.any(dice)?.id,
       readAt: (region, id) => this.#readAt(region, id),

@@ -134,8 +134,9 @@ function clientsOf(server: Flaky): Clients {
     try {
       return { kind: "done", answer: await work(), moment: moment() };
     } catch (error) {
-      const isDenied = error instanceof KmipClientError;
-      return { kind: isDenied ? "denied" : "failed", moment: moment() };
+      return error instanceof KmipClientError
+        ? { kind: "denied", moment: moment(), reason: error.reason ?? "" }
+        : { kind: "failed", moment: moment() };
     }
   };
   const clients = {

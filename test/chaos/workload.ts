@@ -6,6 +6,7 @@ import type { VcenterSession } from "@holdfast/workbench";
 import { hexOf, look, stateIn } from "../support/keys.ts";
 import { rankOf } from "../support/ledger.ts";
 import { seeded } from "../support/random.ts";
+import { changingReferences } from "./attributes.ts";
 import { type Clients, digestOf, isRefused, type Outcome } from "./clients.ts";
 import type { Entry, History, Moment } from "./history.ts";
 import type { Asked, Asker } from "./recorder.ts";
@@ -34,6 +35,11 @@ export class Workload {
     this.#history = history;
     this.#random = seeded(seed);
     this.#workers = Array.from({ length: workers }, (_, at) => this.#work(`worker ${at + 1}`));
+  }
+
+  /** The completed objects, the latest last; it grows. */
+  get finished(): readonly Entry[] {
+    return this.#finished;
   }
 
   /** Any completed object. */
@@ -213,7 +219,9 @@ export async function readAt(
   entry: Entry,
   { client, endpoint }: Asker,
 ): Promise<boolean> {
-  const outcome = await clients.plain("Get", endpoint, (session) => look(session, entry.id));
+  const outcome = await clients.plain("Get", endpoint, (session) =>
+    look(session, entry.id, changingReferences),
+  );
   if (outcome.kind !== "done") return false;
   history.recorder.look(client, entry.id, outcome.answer, outcome.moment);
   return noteLook(history, entry, outcome.answer, outcome.moment, false);

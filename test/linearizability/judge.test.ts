@@ -40,6 +40,14 @@ const look = (state: string) => ({ operation: "GetAttributes", outcome: "done", 
 const add = (value: string) => ({ operation: "AddAttribute", attribute: groups, value });
 const set = (value: string) => ({ operation: "SetAttribute", attribute: note, value });
 
+const search = (value: string, found: boolean) => ({
+  operation: "Locate",
+  outcome: "done",
+  attribute: groups,
+  value,
+  found,
+});
+
 /** What is put at the end of a good history, and what the message must say. */
 const cases: readonly [string, (history: ClientHistory) => ClientHistory, RegExp][] = [
   [
@@ -73,6 +81,27 @@ const cases: readonly [string, (history: ClientHistory) => ClientHistory, RegExp
     (good) =>
       then(good, { ...add("new"), ...shared }, { ...shown(good), attributes: { [groups]: [] } }),
     /GetAttributes .*no value of Object Group; before it, the object could only be: .*new/,
+  ],
+  [
+    "a search that does not find a value that is there",
+    (good) => then(fresh(good), { ...add("new"), ...shared }, search("new", false)),
+    /Locate Object Group new .*: not found; before it, the object could only be: .*new/,
+  ],
+  [
+    "a search that finds a value that was never written",
+    (good) => then(good, search("other", true)),
+    /Locate Object Group other .*: found; before it, the object could only be: /,
+  ],
+  [
+    "a search that finds a value that was deleted",
+    (good) =>
+      then(
+        good,
+        { ...add("new"), ...shared },
+        { operation: "DeleteAttribute", attribute: groups, value: "new", ...shared },
+        search("new", true),
+      ),
+    /Locate Object Group new .*: found; before it, the object could only be: /,
   ],
   [
     "two values of key material",
@@ -168,7 +197,8 @@ function fresh(good: ClientHistory): ClientHistory {
 
 function undestroyed(good: ClientHistory): ClientHistory {
   const { operations } = good;
-  const isOf = ({ operation }: Operation) => operation === "Create" || operation === "Locate";
+  const isOf = (one: Operation) =>
+    one.operation === "Create" || (one.operation === "Locate" && one.attribute === undefined);
   return { ...good, operations: operations.filter(isOf) };
 }
 

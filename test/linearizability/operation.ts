@@ -59,7 +59,14 @@ const operation = z.discriminatedUnion("operation", [
   }),
   /** SHA-256 of the key material, in hex. */
   z.strictObject({ operation: z.literal("Get"), ...common, digest: name.optional() }),
-  z.strictObject({ operation: z.literal("Locate"), ...common, found: z.boolean().optional() }),
+  z.strictObject({
+    operation: z.literal("Locate"),
+    ...common,
+    /** What was searched for; every object if absent. */
+    attribute: name.optional(),
+    value: name.optional(),
+    found: z.boolean().optional(),
+  }),
 ]);
 
 /** One request of a client about one object. */

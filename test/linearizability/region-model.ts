@@ -49,7 +49,9 @@ function next(copy: Copy, step: Step): readonly Copy[] {
   }
   const isGone = (copy.facts & bits.destroy) !== 0;
   if (step.kind === "absent") return when(!copy.exists || (step.orDestroyed && isGone), copy);
-  if (step.kind === "locate" && !step.found) return when(!copy.isListed || isGone, copy);
+  if (step.kind === "locate" && !step.found) {
+    return when(isGone || !isMatch(copy, step), copy);
+  }
   return copy.exists ? ofExisting(copy, step, isGone) : [];
 }
 
@@ -61,8 +63,9 @@ function ofExisting(
   const { facts, digest } = copy;
   switch (step.kind) {
     case "list":
-    case "locate":
       return [{ ...copy, isListed: true }];
+    case "locate":
+      return when(step.term === undefined || isMatch(copy, step), { ...copy, isListed: true });
     case "event": {
       const isLegal = !step.isDecided || isPermitted(facts, step.event);
       return when(isLegal, { ...copy, facts: facts | bits[step.event] });
@@ -83,6 +86,12 @@ function ofExisting(
     case "set":
       return changed(copy, step);
   }
+}
+
+/** Whether a search must find the object while it is not destroyed. */
+function isMatch({ isListed, attributes }: Copy, { term }: StepOf<"locate">): boolean {
+  if (term === undefined) return isListed;
+  return attributes[term.attribute]?.includes(term.value) === true;
 }
 
 function isShown({ facts, attributes }: Copy, step: StepOf<"look">): boolean {

@@ -56,7 +56,8 @@ class Sample {
     const dice = this.#random();
     if (dice < 0.3) this.#look(region);
     else if (dice < 0.4) this.#get(region);
-    else if (dice < 0.5) this.#add(region, { operation: "Locate", outcome: "done", found: true });
+    else if (dice < 0.45) this.#add(region, { operation: "Locate", outcome: "done", found: true });
+    else if (dice < 0.5) this.#search(region);
     else if (dice < 0.6) this.#write(region, "AddAttribute", "Object Group");
     else if (dice < 0.7) this.#write(region, "SetAttribute", "Contact Information");
     else if (dice < 0.75) this.#delete(region);
@@ -81,6 +82,14 @@ class Sample {
       ? { outcome: "refused", reason: "ObjectDestroyed" }
       : { outcome: "done", digest };
     this.#add(region, { operation: "Get", ...answer });
+  }
+
+  /** Searches for a value that was written some time, now or no longer there. */
+  #search(region: Region): void {
+    const value = `v${1 + Math.floor(this.#random() * (this.#texts + 1))}`;
+    const found = this.#copies[region].groups.includes(value);
+    const searched = { operation: "Locate", attribute: "Object Group", value };
+    this.#add(region, { ...searched, outcome: "done", found });
   }
 
   #revoke(region: Region): void {

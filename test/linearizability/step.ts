@@ -31,7 +31,12 @@ export type Step =
       readonly unasked?: string | undefined;
     }
   | { readonly kind: "material"; readonly digest: string }
-  | { readonly kind: "locate"; readonly found: boolean }
+  | {
+      readonly kind: "locate";
+      readonly found: boolean;
+      /** The value that was searched for; undefined for a search of every object. */
+      readonly term: { readonly attribute: string; readonly value: string } | undefined;
+    }
   /** "Not found". `orDestroyed`: a destroyed object is answered in the same way. */
   | { readonly kind: "absent"; readonly orDestroyed: boolean }
   /** "The object was destroyed." */
@@ -56,9 +61,17 @@ function needs(step: Step, change: Step): boolean {
     return step.kind === "look" ? step.state !== undefined : !unaffected.has(step.kind);
   }
   if (!isValue(change)) return true;
+  if (step.kind === "locate") return maySearch(step, change);
   if (step.kind !== "look") return false;
   const isShown = step.attributes[change.attribute]?.includes(change.value);
   return isShown === (change.kind !== "delete");
+}
+
+/** Whether a search may have its result only after a change of a value. */
+function maySearch({ term, found }: StepOf<"locate">, change: ValueStep): boolean {
+  if (term?.attribute !== change.attribute) return false;
+  if (change.kind === "set") return true;
+  return term.value === change.value && found === (change.kind === "add");
 }
 
 /** Whether the order of two changes of one value matters, or that of a read and what it does not show. */

@@ -160,7 +160,9 @@ class Viewer {
     if (one.outcome === "refused") return refusalStep(one, isCommon);
     if (one.operation === "Get") return { kind: "material", digest: one.digest ?? "" };
     if (one.operation === "Locate" && !isCommon) {
-      return { kind: "locate", found: one.found === true };
+      const { attribute, value, found = false } = one;
+      const isOfAll = attribute === undefined || value === undefined;
+      return { kind: "locate", found, term: isOfAll ? undefined : { attribute, value } };
     }
     if (one.operation !== "GetAttributes") return undefined;
     const { state, attributes = {} } = one;

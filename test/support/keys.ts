@@ -1,6 +1,7 @@
 import { type CallOptions, type KmipClient, KmipClientError } from "@holdfast/client";
 import {
   type Attribute,
+  type AttributeReference,
   attributeItem,
   attributeValue,
   type EnumerationText,
@@ -90,16 +91,24 @@ export interface Look {
   readonly key: ResponseItem;
 }
 
-/** Reads one object, in one message. */
-export async function look(client: KmipClient, id: string): Promise<Look> {
-  const [one] = await lookAtAll(client, [id]);
+/** Reads one object, in one message; `more` are attributes besides its State. */
+export async function look(
+  client: KmipClient,
+  id: string,
+  more: readonly AttributeReference[] = [],
+): Promise<Look> {
+  const [one] = await lookAtAll(client, [id], more);
   if (one === undefined) throw new Error("two operations, fewer answers");
   return one;
 }
 
 /** Reads several objects in one message; the answers are in the order of the identifiers. */
-export async function lookAtAll(client: KmipClient, ids: readonly string[]): Promise<Look[]> {
-  const references = [stateReference];
+export async function lookAtAll(
+  client: KmipClient,
+  ids: readonly string[],
+  more: readonly AttributeReference[] = [],
+): Promise<Look[]> {
+  const references = [stateReference, ...more];
   const { items } = await client.request(
     client.version,
     ids.flatMap((uniqueIdentifier) => [

@@ -1,0 +1,283 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { KmipClient } from "@holdfast/client";
+import type { ClientRequestItem, ResponseItem } from "@holdfast/kmip";
+import { look } from "../support/keys.ts";
+import { seeded } from "../support/random.ts";
+import { type Changing, changing, changingReferences, itemOf } from "./attributes.ts";
+import type { Clients, Endpoint, Outcome } from "./clients.ts";
+import type { Entry, History } from "./history.ts";
+import { type Asked, undone } from "./recorder.ts";
+import { noteLook } from "./workload.ts";
+
+/** The version of requests for attributes: it tells an absent value from an absent object. */
+const version = "2.1";
+/** So many objects get the same group. */
+const membersMax = 5;
+/** Clients change the latest objects, so that no object's history becomes too long to decide. */
+const latest = 500;
+/** Clients begin when there are so many objects; on fewer, they would all change the same ones. */
+const objectsMin = 20;
+const retryMs = 20;
+
+/** One request of a client about an object. */
+interface Turn {
+  readonly client: string;
+  readonly entry: Entry;
+  readonly endpoint: Endpoint;
+}
+
+interface Edit {
+  /** How often it is drawn, compared with the others. */
+  readonly weight: number;
+  readonly run: (edits: Edits, turn: Turn) => Promise<Outcome<unknown> | undefined>;
+}
+
+/** What the clients do. */
+const editKinds: Readonly<Record<string, Edit>> = {
+  look: { weight: 40, run: (edits, turn) => edits.look(turn) },
+  Locate: { weight: 15, run: (edits, turn) => edits.locate(turn) },
+  AddAttribute: { weight: 10, run: (edits, turn) => edits.add(turn) },
+  SetAttribute: { weight: 10, run: (edits, turn) => edits.set(turn, "SetAttribute") },
+  ModifyAttribute: { weight: 8, run: (edits, turn) => edits.set(turn, "ModifyAttribute") },
+  DeleteAttribute: { weight: 7, run: (edits, turn) => edits.remove(turn) },
+  "batch with Undo": { weight: 6, run: (edits, turn) => edits.batch(turn, false) },
+  "batch that is undone": { weight: 4, run: (edits, turn) => edits.batch(turn, true) },
+};
+
+/** Clients that change attributes and search by them, over connections that stay open. */
+export class Edits {
+  readonly #clients: Clients;
+  readonly #history: History;
+  readonly #finished: readonly Entry[];
+  readonly #random: () => number;
+  readonly #loops: readonly Promise<void>[];
+  /** Group → the objects that a client wanted in it. */
+  readonly #members = new Map<string, Entry[]>();
+  /** The groups that a client wanted an object in, and has not deleted. */
+  readonly #groups = new WeakMap<Entry, string[]>();
+  #open = newText();
+  #stopped = false;
+
+  /** `finished` are the objects that their makers have completed; it grows. */
+  constructor(
+    clients: Clients,
+    history: History,
+    finished: readonly Entry[],
+    {
+      count,
+      seed,
+      restMs,
+    }: { readonly count: number; readonly seed: number; readonly restMs: number },
+  ) {
+    this.#clients = clients;
+    this.#history = history;
+    this.#finished = finished;
+    this.#random = seeded(seed);
+    this.#loops = Array.from({ length: count }, (_, at) => this.#loop(`client ${at + 1}`, restMs));
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await Promise.all(this.#loops);
+  }
+
+  async #loop(client: string, restMs: number): Promise<void> {
+    while (!this.#stopped) {
+      const from = Math.max(0, this.#finished.length - latest);
+      const at = from + Math.floor(this.#random() * (this.#finished.length - from));
+      const entry = this.#finished[at];
+      if (entry === undefined || this.#finished.length < objectsMin) {
+        await sleep(retryMs);
+        continue;
+      }
+      const edit = drawn(this.#random());
+      const outcome = await edit.run(this, { client, entry, endpoint: this.#clients.next() });
+      await sleep(outcome?.kind === "failed" ? Math.max(restMs, retryMs) : restMs);
+    }
+  }
+
+  async look({ client, entry, endpoint }: Turn) {
+    const outcome = await this.#clients.steady("Get Attributes, Get", endpoint, (session) =>
+      look(session, entry.id, changingReferences),
+    );
+    if (outcome.kind !== "done") return outcome;
+    this.#history.recorder.look(client, entry.id, outcome.answer, outcome.moment);
+    noteLook(this.#history, entry, outcome.answer, outcome.moment, false);
+    return outcome;
+  }
+
+  add(turn: Turn) {
+    const value = this.#groupFor(turn.entry);
+    const send = (session: KmipClient) =>
+      session.addAttribute(
+        { uniqueIdentifier: turn.entry.id, newAttribute: { item: itemOf(changing.group, value) } },
+        { version },
+      );
+    return this.#change(
+      turn,
+      "AddAttribute",
+      { operation: "AddAttribute", attribute: changing.group, value },
+      send,
+    );
+  }
+
+  set(turn: Turn, name: "SetAttribute" | "ModifyAttribute") {
+    const value = newText();
+    const request = {
+      uniqueIdentifier: turn.entry.id,
+      newAttribute: { item: itemOf(changing.note, value) },
+    };
+    const send = (session: KmipClient) =>
+      name === "SetAttribute"
+        ? session.setAttribute(request, { version })
+        : session.modifyAttribute(request, { version });
+    return this.#change(
+      turn,
+      name,
+      { operation: "SetAttribute", attribute: changing.note, value },
+      send,
+    );
+  }
+
+  async remove(turn: Turn) {
+    // Once only: whether a second try finds the value depends on the first one.
+    const value = this.#groups.get(turn.entry)?.shift();
+    if (value === undefined) return undefined;
+    const send = (session: KmipClient) =>
+      session.deleteAttribute(
+        {
+          uniqueIdentifier: turn.entry.id,
+          currentAttribute: { item: itemOf(changing.group, value) },
+        },
+        { version },
+      );
+    return await this.#change(
+      turn,
+      "DeleteAttribute",
+      { operation: "DeleteAttribute", attribute: changing.group, value },
+      send,
+    );
+  }
+
+  /** Two changes in one message with the Undo option; with `isUndone` a third one that the server must refuse. */
+  async batch({ client, entry, endpoint }: Turn, isUndone: boolean) {
+    const uniqueIdentifier = entry.id;
+    const values = { [changing.group]: newText(), [changing.note]: newText() };
+    const items = Object.entries(values).map(([attribute, value]) => ({
+      operation:
+        attribute === changing.group ? ("AddAttribute" as const) : ("SetAttribute" as const),
+      attribute,
+      value,
+      payload: { uniqueIdentifier, newAttribute: { item: itemOf(attribute as Changing, value) } },
+    }));
+    const message: ClientRequestItem[] = items.map(({ operation, payload }) => ({
+      operation,
+      payload,
+    }));
+    if (isUndone) {
+      // No object has this value.
+      const currentAttribute = { item: itemOf(changing.group, newText()) };
+      message.push({
+        operation: "DeleteAttribute",
+        payload: { uniqueIdentifier, currentAttribute },
+      });
+    }
+    const header = { batchErrorContinuationOption: "Undo" } as const;
+    const outcome = await this.#clients.steady("batch with Undo", endpoint, (session) =>
+      session.request(version, message, { header }),
+    );
+    const came =
+      outcome.kind === "done"
+        ? batchOutcome(outcome.answer.items, message.length, isUndone)
+        : unknown;
+    if (isUndone && came.outcome === "done") {
+      this.#history.violation(
+        "wrongAnswer",
+        `${entry.id}: a batch whose last item must fail is done`,
+      );
+    }
+    for (const { operation, attribute, value } of items) {
+      const asked = { operation, attribute, value } as const;
+      this.#history.recorder.note(client, entry.id, outcome.moment, { ...asked, ...came });
+    }
+    if (came.outcome === "done") this.#history.changed(outcome.moment);
+    return outcome;
+  }
+
+  /** Searches for the members of a group: each object is found, or not, as its own history says. */
+  async locate({ client, endpoint }: Turn) {
+    const groups = [...this.#members.keys()].slice(-latest);
+    const value = groups[Math.floor(this.#random() * groups.length)];
+    if (value === undefined) return undefined;
+    const attributes = [{ item: itemOf(changing.group, value) }];
+    const outcome = await this.#clients.steady("Locate", endpoint, (session) =>
+      session.locate({ attributes }, { version }),
+    );
+    const { recorder } = this.#history;
+    const asked = { operation: "Locate", attribute: changing.group, value } as const;
+    if (outcome.kind !== "done") return outcome;
+    const found = new Set(outcome.answer.uniqueIdentifiers ?? []);
+    const members = (this.#members.get(value) ?? []).map(({ id }) => id);
+    for (const id of new Set([...members, ...found])) {
+      if (this.#history.entries.has(id)) {
+        const shown = { outcome: "done", found: found.has(id) } as const;
+        recorder.note(client, id, outcome.moment, { ...asked, ...shown });
+      } else {
+        this.#history.violation("wrongSearch", `${id} at ${endpoint.node}: no client knows it`);
+      }
+    }
+    return outcome;
+  }
+
+  async #change(
+    turn: Turn,
+    name: string,
+    asked: Asked,
+    send: (session: KmipClient) => Promise<unknown>,
+  ) {
+    const { client, entry, endpoint } = turn;
+    const outcome = await this.#clients.steady(name, endpoint, send);
+    this.#history.recorder.outcome(client, entry.id, asked, outcome);
+    if (outcome.kind === "notFound") this.#history.notFound(entry, outcome.moment, false);
+    if (outcome.kind === "done") this.#history.changed(outcome.moment);
+    return outcome;
+  }
+
+  /** A group that the object was never in. */
+  #groupFor(entry: Entry): string {
+    const members = this.#members.get(this.#open) ?? [];
+    if (members.length >= membersMax || members.includes(entry)) this.#open = newText();
+    const value = this.#open;
+    this.#members.set(value, [...(this.#members.get(value) ?? []), entry]);
+    this.#groups.set(entry, [...(this.#groups.get(entry) ?? []), value]);
+    return value;
+  }
+}
+
+const unknown = { outcome: "unknown" } as const;
+
+/** What came of the items of a message with the Undo option: all are done or, where one was refused as it must be, none is. */
+export function batchOutcome(items: readonly ResponseItem[], length: number, isUndone: boolean) {
+  if (items.length === length && items.every(({ status }) => status === "Success")) {
+    return { outcome: "done" } as const;
+  }
+  const failed = items.find(({ status }) => status === "OperationFailed");
+  const isRefused = failed !== undefined && failed.reason !== "GeneralFailure";
+  if (!isUndone || !isRefused) return unknown;
+  return { outcome: "refused", reason: undone } as const;
+}
+
+function drawn(dice: number): Edit {
+  const edits = Object.values(editKinds);
+  let left = dice * edits.reduce((sum, { weight }) => sum + weight, 0);
+  for (const edit of edits) {
+    left -= edit.weight;
+    if (left < 0) return edit;
+  }
+  throw new RangeError(`${dice}: a number in [0, 1)`);
+}
+
+function newText(): string {
+  return randomUUID().slice(0, 13);
+}
