@@ -8,11 +8,14 @@ import type { Region } from "../support/region.ts";
 import type { RegionName, TwoRegions } from "../support/two-regions.ts";
 import type { PacketFilter } from "./packet-filter.ts";
 import type { FaultKind, PlannedFault } from "./plan.ts";
+import { fillDisk, joinAnew } from "./store-members.ts";
 
 /** What faults need, and the functions that report them. */
 export interface FaultContext {
   readonly both: TwoRegions;
   readonly filter: PacketFilter;
+  /** The usual delay each way between the regions. */
+  readonly wanMs: number;
   /** The program of the other version. */
   readonly other: string | undefined;
   /** The identifier of an acknowledged object. */
@@ -36,6 +39,8 @@ type Mend = () => Promise<void> | void;
 type Maker = (fault: PlannedFault, region: Region, context: FaultContext) => Promise<Mend>;
 
 const promotionMs = 8_000;
+/** What is added to the delay between the regions, at most; a node waits half a second for the other region. */
+const lateMaxMs = 700;
 
 /** How to make each kind of fault. */
 export const makers: Readonly<Record<FaultKind, Maker>> = {
@@ -69,10 +74,7 @@ export const makers: Readonly<Record<FaultKind, Maker>> = {
   "depose-redis": async ({ forMs }, region, { stopped }) => {
     const primary = await primaryOf(region);
     const thaw = freeze(primary);
-    for (let leftMs = promotionMs; leftMs > 0 && !stopped.aborted; leftMs -= 200) {
-      if ((await primaryOf(region)) !== primary) break;
-      await sleep(200);
-    }
+    await promotedFrom(primary, region, stopped);
     await sleep(forMs);
     return thaw;
   },
@@ -113,6 +115,10 @@ export const makers: Readonly<Record<FaultKind, Maker>> = {
     }
     return () => undefined;
   },
+  "slow-links": async ({ dice }, _region, { both, wanMs }) => {
+    await both.delay(wanMs + Math.round(dice * lateMaxMs));
+    return () => both.delay(wanMs);
+  },
   "kill-region": async (_fault, region, context) => {
     const { isolated } = context;
     await Promise.all([
@@ -136,6 +142,43 @@ export const makers: Readonly<Record<FaultKind, Maker>> = {
         await server.command("config", "set", "maxmemory", "0").catch(() => undefined);
       }
     };
+  },
+  "full-disk": async (_fault, region) => {
+    const primary = await primaryOf(region);
+    await fillDisk(primary);
+    return async () => {
+      if (!primary.running) await primary.restart();
+      else await primary.kill().then(() => primary.restart());
+      await follow(primary, region);
+    };
+  },
+  "lose-disk": async ({ dice, forMs }, region, { stopped }) => {
+    const primary = await primaryOf(region);
+    const { redis } = region;
+    const replicas = [redis.primary, ...redis.replicas].filter((one) => one !== primary);
+    const lost = dice < 0.5 ? primary : replicas[Math.floor((2 * dice - 1) * replicas.length)];
+    if (lost === undefined) return () => undefined;
+    await lost.kill();
+    await sleep(forMs);
+    if (lost === primary) await promotedFrom(primary, region, stopped);
+    return async () => {
+      const now = await primaryOf(region);
+      // Where no other member was promoted, this one has the only data that counts.
+      if (now === lost) await lost.restart();
+      else await joinAnew(lost, now);
+    };
+  },
+  "change-members": async (_fault, region) => {
+    const primary = await primaryOf(region);
+    const { redis } = region;
+    const gone = [redis.primary, ...redis.replicas].find((one) => one !== primary);
+    if (gone === undefined) return () => undefined;
+    await gone.kill();
+    const config = region.node(0).configFile;
+    const forget = ["store", "replicas", "--forget", gone.address, "--config", config];
+    const { code, err } = await holdfast(...forget);
+    if (code !== 0) throw new Error(`${gone.address} cannot be forgotten: ${err}`);
+    return () => joinAnew(gone, primary);
   },
   "corrupt-record": async ({ dice }, region, { anyObject, afterwards, readAt }) => {
     const id = anyObject(dice);
@@ -198,6 +241,18 @@ function freeze(server: RedisServer): Mend {
 
 function serversOf({ redis, lockMasters }: Region): readonly RedisServer[] {
   return [redis.primary, ...redis.replicas, ...redis.sentinels, ...lockMasters];
+}
+
+/** Waits until another member is promoted, for a bounded time. */
+async function promotedFrom(
+  primary: RedisServer,
+  region: Region,
+  stopped: AbortSignal,
+): Promise<void> {
+  for (let leftMs = promotionMs; leftMs > 0 && !stopped.aborted; leftMs -= 200) {
+    if ((await primaryOf(region)) !== primary) return;
+    await sleep(200);
+  }
 }
 
 /** The Redis that a Sentinel names as primary; the first server if no Sentinel answers. */

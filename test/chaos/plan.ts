@@ -12,15 +12,31 @@ export const faultKinds = {
     text: "SIGSTOP of a Redis primary past its replica's promotion, then SIGCONT",
   },
   failover: { ms: [1_000, 2_000], text: "SENTINEL FAILOVER of a region's Redis" },
-  partition: { ms: [2_000, 6_000], text: "one node cut off from its Redis and Sentinels" },
+  partition: {
+    ms: [2_000, 6_000],
+    text: "one node cut off from its Redis and Sentinels: its region's nodes write to two stores",
+  },
   cut: { ms: [2_000, 8_000], text: "the regions cut off from each other" },
   "cut-one-way": { ms: [2_000, 6_000], text: "one region's nodes cannot reach the other's" },
   "reset-links": {
     ms: [500, 1_500],
     text: "every connection between the regions reset again and again",
   },
+  "slow-links": {
+    ms: [2_000, 5_000],
+    text: "answers between the regions late, some by longer than a node waits",
+  },
   "kill-region": { ms: [3_000, 6_000], text: "kill -9 of everything of a region" },
   "full-memory": { ms: [2_000, 5_000], text: "a Redis whose memory is full" },
+  "full-disk": { ms: [2_000, 5_000], text: "a Redis whose append-only file cannot grow" },
+  "lose-disk": {
+    ms: [500, 2_000],
+    text: "kill -9 of a member of a store, its disk emptied, and joined anew as a replica",
+  },
+  "change-members": {
+    ms: [500, 2_000],
+    text: "a replica taken out of a store (`store replicas --forget`), and joined anew",
+  },
   "corrupt-record": { ms: [500, 1_000], text: "a record overwritten with random bytes" },
   flush: { ms: [1_000, 3_000], text: "FLUSHALL of a region's store, then `store init`" },
   "replace-node": {
@@ -53,8 +69,8 @@ export interface Step {
 
 /** Kinds with a bounded longest gap; they come first alone, so that a short run checks them. */
 const boundedFirst: readonly FaultKind[] = ["kill-node", "kill-redis", "kill-region"];
-/** A lost store needs an intact other region: these never come with another fault. */
-const alwaysAlone: ReadonlySet<FaultKind> = new Set(["flush"]);
+/** What a lost disk had must be elsewhere: these never come with another fault. */
+const alwaysAlone: ReadonlySet<FaultKind> = new Set(["flush", "lose-disk", "change-members"]);
 
 /** An endless plan from a seed: first each kind alone in random order, then mixtures. */
 export function* planOf(seed: number, kinds: readonly FaultKind[]): Generator<Step, never> {
