@@ -76,7 +76,10 @@ function verdictText<State>(
   const answer = operationText(at.of);
   const told = changesBefore(placed, at)
     .filter(
-      (one) => !("value" in one) || isWordOf(answer, one.value) !== isWordOf(possible, one.value),
+      (one) =>
+        !("value" in one) ||
+        one.value === undefined ||
+        isWordOf(answer, one.value) !== isWordOf(possible, one.value),
     )
     .slice(-toldMax)
     .map(operationText);

@@ -34,7 +34,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     ),
   }),
   fc.record({ kind: fc.constant("material" as const), digest: fc.constantFrom("d1", "d2") }),
-  fc.record({ kind: fc.constant("locate" as const), found: fc.boolean() }),
+  fc.record({
+    kind: fc.constant("locate" as const),
+    found: fc.boolean(),
+    term: fc.option(fc.record({ attribute, value }), { nil: undefined }),
+  }),
   fc.record({ kind: fc.constant("absent" as const), orDestroyed: fc.boolean() }),
   fc.constant({ kind: "gone" as const }),
   fc.constant({ kind: "list" as const }),
