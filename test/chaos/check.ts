@@ -4,6 +4,7 @@ import { lookAtAll } from "../support/keys.ts";
 import { changingReferences } from "./attributes.ts";
 import type { Endpoint } from "./clients.ts";
 import type { Entry, History } from "./history.ts";
+import { began } from "./moment.ts";
 import { noteLook } from "./workload.ts";
 
 /** The number of objects in one message. */
@@ -44,18 +45,17 @@ async function look(
   history: History,
   entries: readonly Entry[],
 ): Promise<readonly boolean[]> {
-  const beganMs = performance.now();
+  const ended = began(endpoint);
   const looks = await lookAtAll(
     client,
     entries.map(({ id }) => id),
     changingReferences,
   ).catch(() => []);
-  const { node, region } = endpoint;
-  const moment = { node, region, beganMs, endedMs: performance.now() };
+  const moment = ended();
   return entries.map((entry, place) => {
     const seen = looks[place];
     if (seen === undefined) return false;
-    history.recorder.look(`reader at ${node}`, entry.id, seen, moment);
+    history.recorder.look(`reader at ${endpoint.node}`, entry.id, seen, moment);
     return noteLook(history, entry, seen, moment, true);
   });
 }

@@ -4,7 +4,8 @@ import type { ResponseItem } from "@holdfast/kmip";
 import { UnexpectedAnswer, VcenterSession } from "@holdfast/workbench";
 import type { KmipTarget } from "../support/kmip-socket.ts";
 import type { RegionName, TwoRegions } from "../support/two-regions.ts";
-import type { History, Moment } from "./history.ts";
+import type { History } from "./history.ts";
+import { began, type Moment } from "./moment.ts";
 
 /** A node in the clients' list. */
 export interface Endpoint {
@@ -121,11 +122,7 @@ export class Clients implements AsyncDisposable {
     endpoint: Endpoint,
     work: () => Promise<Answer>,
   ): Promise<Outcome<Answer>> {
-    const beganMs = performance.now();
-    const moment = () => {
-      const { node, region } = endpoint;
-      return { node, region, beganMs, endedMs: performance.now() };
-    };
+    const moment = began(endpoint);
     try {
       const answer = await work();
       this.#count(`${name} Success`);

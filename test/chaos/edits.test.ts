@@ -11,6 +11,7 @@ import type { Clients, Endpoint, Outcome } from "./clients.ts";
 import { batchOutcome, Edits } from "./edits.ts";
 import { type Entry, History } from "./history.ts";
 import { Intervals } from "./intervals.ts";
+import { began } from "./moment.ts";
 
 /** A promise that a server breaks. */
 type Flaw = "add" | "set" | "delete" | "undo" | "miss" | "stray" | "stranger";
@@ -143,13 +144,7 @@ function clientsOf(server: Flaky): Clients {
     __: Endpoint,
     work: (client: KmipClient) => Promise<Answer>,
   ): Promise<Outcome<Answer>> => {
-    const beganMs = performance.now();
-    const moment = () => ({
-      node: "a1",
-      region: "a" as const,
-      beganMs,
-      endedMs: performance.now(),
-    });
+    const moment = began(endpoint);
     try {
       const answer = await work(server.client as unknown as KmipClient);
       return { kind: "done", answer, moment: moment() };

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { type Circumstances, History, type Moment, type ViolationKind } from "./history.ts";
+import { type Circumstances, History, type ViolationKind } from "./history.ts";
 import { Intervals } from "./intervals.ts";
+import type { Moment } from "./moment.ts";
 
 /** Changes from 0 to 100 are shared; later ones may be alone. */
 const calm: Circumstances = {

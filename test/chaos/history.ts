@@ -1,18 +1,10 @@
 import type { RegionName } from "../support/two-regions.ts";
 import type { Intervals } from "./intervals.ts";
+import type { Moment } from "./moment.ts";
 import { Recorder } from "./recorder.ts";
 
 /** The rank of a destroyed object; see `rankOf`. */
 const destroyed = 4;
-
-/** When and where a client sent a request. */
-export interface Moment {
-  /** The region of the endpoint. */
-  readonly region: RegionName;
-  readonly node: string;
-  readonly beganMs: number;
-  readonly endedMs: number;
-}
 
 /** A state of an object that a client knows, because it was acknowledged or shown. */
 interface Known extends Moment {

@@ -1,8 +1,9 @@
 import { KmipClientError } from "@holdfast/client";
 import { expect, test } from "vitest";
 import { judge } from "../linearizability/judge.ts";
-import type { Circumstances, Moment } from "./history.ts";
+import type { Circumstances } from "./history.ts";
 import { Intervals } from "./intervals.ts";
+import type { Moment } from "./moment.ts";
 import { Recorder } from "./recorder.ts";
 
 /** Changes until 100 are shared; region a is disturbed from 200 to 300. */

@@ -9,7 +9,8 @@ import { hexOf, type Look, stateIn } from "../support/keys.ts";
 import { regionNames } from "../support/two-regions.ts";
 import { valuesIn } from "./attributes.ts";
 import { digestOf, type Endpoint, isRefused, type Outcome, reasonOf } from "./clients.ts";
-import type { Circumstances, Moment } from "./history.ts";
+import type { Circumstances } from "./history.ts";
+import { began, type Moment } from "./moment.ts";
 
 /** What is known of a request only when the run is over, or follows from who asked when. */
 type Later = "object" | "client" | "node" | "region" | "store" | "call" | "return" | "acknowledged";
@@ -51,16 +52,15 @@ export class Recorder {
 
   /** Carries out a request that is one of several of a task, and notes it. */
   async watch<Answer>(
-    { client, endpoint: { node, region } }: Asker,
+    { client, endpoint }: Asker,
     object: string,
     asked: Asked,
     work: () => Promise<Answer>,
     shown: (answer: Answer) => object = () => ({}),
   ): Promise<Answer> {
-    const beganMs = performance.now();
+    const ended = began(endpoint);
     const note = (content: object): void => {
-      const moment = { node, region, beganMs, endedMs: performance.now() };
-      this.note(client, object, moment, { ...asked, ...content } as Content);
+      this.note(client, object, ended(), { ...asked, ...content } as Content);
     };
     try {
       const answer = await work();

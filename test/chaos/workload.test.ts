@@ -10,6 +10,7 @@ import { seeded } from "../support/random.ts";
 import type { Clients, Endpoint, Outcome } from "./clients.ts";
 import { History } from "./history.ts";
 import { Intervals } from "./intervals.ts";
+import { began } from "./moment.ts";
 import { Workload } from "./workload.ts";
 
 /** An object of the server in memory. */
@@ -124,13 +125,7 @@ const endpoint: Endpoint = { node: "a1", region: "a", target: { host: "", port: 
 /** Clients of the server in memory; all that the workload needs of them. */
 function clientsOf(server: Flaky): Clients {
   const attempt = async <Answer>(work: () => Promise<Answer>): Promise<Outcome<Answer>> => {
-    const beganMs = performance.now();
-    const moment = () => ({
-      node: "a1",
-      region: "a" as const,
-      beganMs,
-      endedMs: performance.now(),
-    });
+    const moment = began(endpoint);
     try {
       return { kind: "done", answer: await work(), moment: moment() };
     } catch (error) {

@@ -8,7 +8,8 @@ import { rankOf } from "../support/ledger.ts";
 import { seeded } from "../support/random.ts";
 import { changingReferences } from "./attributes.ts";
 import { type Clients, digestOf, isRefused, type Outcome } from "./clients.ts";
-import type { Entry, History, Moment } from "./history.ts";
+import type { Entry, History } from "./history.ts";
+import { began, type Moment } from "./moment.ts";
 import type { Asked, Asker } from "./recorder.ts";
 
 const ranks = {
@@ -160,13 +161,13 @@ export class Workload {
   /** Adds values in one message; where that fails, it is not known which were added. */
   async #add(
     session: VcenterSession,
-    { client, endpoint: { node, region } }: Asker,
+    { client, endpoint }: Asker,
     id: string,
     values: readonly (readonly [string, string])[],
   ): Promise<void> {
-    const beganMs = performance.now();
+    const ended = began(endpoint);
     const note = (outcome: "done" | "unknown"): void => {
-      const moment = { node, region, beganMs, endedMs: performance.now() };
+      const moment = ended();
       for (const [attribute, value] of values) {
         const content = { operation: "AddAttribute", attribute, value, outcome } as const;
         this.#history.recorder.note(client, id, moment, content);

@@ -169,7 +169,7 @@ function commitsOverAnything(source: string): string {
   return source.replace(check, 'if (header == "") ~= (change.before == "") then return false end');
 }
 
-/** A store that takes a change if the record has the change number that was read, whatever it contains. */
+/** A store that compares change numbers, not contents: it takes a change if the record has the number that was read. */
 function storeWithNumbers(own: OwnStore, primary: () => Member): OwnStore {
   const numbers = new WeakMap<ManagedObject, number>();
   const now = ({ instance, uniqueIdentifier }: ManagedObject) =>

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { type OwnStore, StoreUnavailable, type Timers } from "@holdfast/engine";
+import { epochMs } from "./machine.ts";
 
 /** A step that one actor can take next. */
 export interface Step {
@@ -117,7 +118,7 @@ export function gateTimers(
 ): Timers {
   let nowMs = 0;
   return {
-    wallMs: () => 1_780_000_000_000 + nowMs,
+    wallMs: () => epochMs + nowMs,
     monotonicMs: () => nowMs,
     sleep: (ms, signal) => {
       // Background watchers have already seen what they wait for, and never continue.

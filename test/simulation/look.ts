@@ -21,7 +21,7 @@ export interface LookedAt {
   readonly covered: boolean;
 }
 
-/** Reads a record straight from a member's data, without the store; undefined where there is none that is intact. */
+/** Reads a record straight from a member's data, without the store; undefined where it is missing or damaged. */
 export function lookAt(member: Member, instance: string, id: string): LookedAt | undefined {
   const partition = partitionOf(instance);
   const { head, record } = partitionKeys(partition);
@@ -37,7 +37,7 @@ export function lookAt(member: Member, instance: string, id: string): LookedAt |
 
 /** Every record of an instance in a member's data. */
 export function objectsIn(member: Member, instance: string): readonly ManagedObject[] {
-  return recordsIn(member, instance).flatMap((value) => {
+  return recordsIn(member, instance).flatMap(({ value }) => {
     const object = objectOf(value);
     return object?.instance === instance ? [object] : [];
   });
@@ -65,13 +65,10 @@ function objectOf(value: Buffer): ManagedObject | undefined {
 
 /** A text that two members share if they have the same records. */
 export function contentOf(member: Member, instance: string): string {
-  const { record } = partitionKeys(partitionOf(instance));
-  return member.redis.data
-    .keys()
-    .filter((key) => key.startsWith(record))
-    .map((key) => {
-      const tag = textOf(member, key)?.toString("hex", 0, 16);
-      return `${Buffer.from(key, "latin1").toString("hex")} ${tag}`;
+  return recordsIn(member, instance)
+    .map(({ key, value }) => {
+      const name = Buffer.from(key, "latin1").toString("hex");
+      return `${name} ${value.toString("hex", 0, 16)}`;
     })
     .toSorted()
     .join();
@@ -86,12 +83,15 @@ export function openIn(member: Member): { readonly reserved: number; readonly as
   };
 }
 
-function recordsIn(member: Member, instance: string): readonly Buffer[] {
+function recordsIn(member: Member, instance: string) {
   const { record } = partitionKeys(partitionOf(instance));
   return member.redis.data
     .keys()
     .filter((key) => key.startsWith(record))
-    .flatMap((key) => textOf(member, key) ?? []);
+    .flatMap((key) => {
+      const value = textOf(member, key);
+      return value === undefined ? [] : [{ key, value }];
+    });
 }
 
 function textOf(member: Member, key: string): Buffer | undefined {

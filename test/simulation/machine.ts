@@ -3,7 +3,7 @@ import type { Random } from "./random.ts";
 import type { Scheduler } from "./scheduler.ts";
 
 /** The wall clocks' time at the start. */
-const epochMs = 1_780_000_000_000;
+export const epochMs = 1_780_000_000_000;
 
 /** One run of a node's process: everything that it started ends with it. */
 export class Life {

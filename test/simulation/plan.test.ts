@@ -60,7 +60,7 @@ test("a plan of which every part is needed stays as it is", async () => {
   expect(await shrunk(long, async (plan) => plan === long)).toBe(long);
 });
 
-test("a plan is told in lines", () => {
+test("a plan is printed as lines of text", () => {
   expect(planLines(planWith(["clock jump"]))).toEqual([
     expect.stringContaining("clients and 3 readers for 8.00 s"),
     "0.00 s  clock jump, for 0.50 s",

@@ -1,3 +1,4 @@
+import { epochMs } from "../machine.ts";
 import type { Network } from "../network.ts";
 import type { Random } from "../random.ts";
 import { LuaMachine } from "../redis/lua-machine.ts";
@@ -12,8 +13,6 @@ export const lua = await LuaMachine.create();
 const pollMs = 250;
 const sentinelCount = 3;
 const quorum = 2;
-/** The wall clock of every Redis at the start. */
-const epochMs = 1_780_000_000_000;
 
 /** What surrounds a group. */
 export interface GroupParts {
@@ -93,9 +92,8 @@ export class RedisGroup {
 
   /** How a client finds the store. */
   get address() {
-    const [first] = this.members;
     return this.sentinels.length === 0
-      ? { address: first?.address ?? "" }
+      ? { address: this.member(0).address }
       : { sentinels: this.sentinels.map(({ address }) => address), name: "holdfast" };
   }
 

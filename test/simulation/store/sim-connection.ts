@@ -18,7 +18,7 @@ import type { Server, ServerConnection } from "./server.ts";
 export interface Place {
   readonly life: Life;
   readonly network: Network;
-  /** The server at an address; undefined where there is none. */
+  /** The server at an address; undefined where no server has this address. */
   readonly server: (address: string) => Server | undefined;
 }
 

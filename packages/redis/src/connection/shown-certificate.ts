@@ -10,7 +10,7 @@ export interface ShownCertificate {
   readonly certificate: X509Certificate;
 }
 
-/** Reports the certificate of the other end of a new connection; without TLS there is none. */
+/** Reports the certificate that a server shows at a new connection; a connection without TLS reports nothing. */
 export function reportCertificate(
   stream: Socket,
   { kind, address }: Omit<ShownCertificate, "certificate">,

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { changedRegion, retireRegion } from "../operations/region-operations.ts";
 import { rejoinRegion } from "../operations/rejoin.ts";
 import { adding, instance, must, newKey, put, regionsWithInstance } from "../testing/test-keys.ts";
-import { copyOf, type TestRegion, toolsOf } from "../testing/test-regions.ts";
+import { copyOf, type TestRegion, type TestRegions, toolsOf } from "../testing/test-regions.ts";
 
 const fact = { time: 9, region: "b" };
 
@@ -91,6 +91,13 @@ test("where all can be reached, the paused node decides again, with the region t
   await regions.close();
 });
 
+/** Region a was retired and has rejoined, which its own store knows. */
+async function noteRejoin({ a, time }: TestRegions): Promise<void> {
+  const generations = { generation: 2, retired: 1 };
+  const again = changedRegion(undefined, "a", "b", time.wallMs(), () => generations);
+  await a.own.commit(systemInstance, [{ kind: "create", after: again }], []);
+}
+
 test("a late reservation from before a retirement and a rejoin holds nothing", async () => {
   const regions = await regionsWithInstance();
   const { a, b, time } = regions;
@@ -101,11 +108,7 @@ test("a late reservation from before a retirement and a rejoin holds nothing", a
   const late = a.store.commit(instance, [destroy], [], { agreed: true });
   late.catch(() => undefined);
   await time.until(node.reached);
-  const again = changedRegion(undefined, "a", "b", time.wallMs(), () => ({
-    generation: 2,
-    retired: 1,
-  }));
-  await a.own.commit(systemInstance, [{ kind: "create", after: again }], []);
+  await noteRejoin(regions);
   node.resume();
   await expect(time.until(late)).rejects.toMatchObject({ failure: "noAgreement" });
   expect(a.other.calls).not.toContain("reserve");
@@ -123,12 +126,8 @@ test("a late write of an agreed operation from before a retirement and a rejoin 
   const late = a.store.commit(instance, [destroy], [], { agreed: true });
   late.catch(() => undefined);
   await time.until(node.reached);
-  // Region a was retired and has rejoined, which its own store knows; b has activated the key meanwhile.
-  const again = changedRegion(undefined, "a", "b", time.wallMs(), () => ({
-    generation: 2,
-    retired: 1,
-  }));
-  await a.own.commit(systemInstance, [{ kind: "create", after: again }], []);
+  // Meanwhile b activates the key.
+  await noteRejoin(regions);
   const operations = [...(await a.own.reservations()), ...(await b.own.reservations())];
   for (const { operation } of operations) await b.own.release(instance, operation);
   const before = await must(b.own, key);
