@@ -71,7 +71,7 @@ export class Sentinel implements Server {
     return this.#parts.scheduler.nowMs - (this.#heardMs.get(member) ?? 0);
   }
 
-  #answer([name, what]: readonly Bytes[]): Reply {
+  #answer([name, what = ""]: readonly Bytes[]): Reply {
     if (name === "INFO") return `redis_version:8.0.2\r\nrun_id:${this.name}\r\n`;
     if (name !== "SENTINEL") return new Failure(`ERR unknown command '${name}'`);
     const [host = "", port = ""] = this.named.address.split(":");
