@@ -47,4 +47,9 @@ function understood<Asked>(read: () => Asked): Asked | undefined {
   }
 }
 
-process.exitCode = await main(process.argv.slice(2));
+try {
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`chaos: ${(error as Error).message.split("\n")[0]}\n`);
+  process.exitCode = 1;
+}

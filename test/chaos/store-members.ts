@@ -16,5 +16,11 @@ export async function joinAnew(member: RedisServer, primary: RedisServer): Promi
 
 /** Lets no file of a Redis grow from now on, until it is started again; it ends at its next write, as on a full disk. */
 export async function fillDisk(server: RedisServer): Promise<void> {
-  await promisify(execFile)("prlimit", [`--pid=${server.pid}`, "--fsize=1"]);
+  // Another fault of the same step may have ended it.
+  if (!server.running) return;
+  try {
+    await promisify(execFile)("prlimit", [`--pid=${server.pid}`, "--fsize=1"]);
+  } catch (error) {
+    if (server.running) throw error;
+  }
 }

@@ -26,7 +26,8 @@ const register: Model<State, Step> = {
   needs: (step, earlier) =>
     step.kind === "read" &&
     (earlier.kind === "write" ? step.value === earlier.value : earlier.kind === "raise"),
-  areOrdered: (one, other) => one.kind !== "raise" && other.kind !== "raise",
+  areOrdered: (one, later) =>
+    one.kind === "read" ? later.kind !== "read" : one.kind === "write" && later.kind === "write",
   isSettled: ({ kind }) => kind !== "write",
 };
 

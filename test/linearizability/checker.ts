@@ -9,8 +9,10 @@ export interface Model<State, Step> {
   readonly name: (step: Step) => string;
   /** Whether `step` may be possible only after `earlier`. */
   readonly needs: (step: Step, earlier: Step) => boolean;
-  /** Whether the order of two changes matters, where neither needs the other. */
-  readonly areOrdered: (one: Step, other: Step) => boolean;
+  /** Whether `step` may be impossible, or may mean something else, after `later`, which does not need it. */
+  readonly areOrdered: (step: Step, later: Step) => boolean;
+  /** Whether `step` is impossible until `change` has happened, or an equal one. */
+  readonly isMissing?: (state: State, step: Step, change: Step) => boolean;
   /** Whether a step that changes nothing now would change nothing later either. */
   readonly isSettled: (step: Step) => boolean;
 }
@@ -186,16 +188,21 @@ class Search<State, Step> {
     });
   }
 
-  /** Pending operations that have to be tried before the goal; all others can wait. */
-  #candidates({ early, spent }: Configuration<State>, goal: number): Numbers {
+  /** Pending operations that may have to happen before the goal, or before another of them; all others can wait. */
+  #candidates({ state, early, spent }: Configuration<State>, goal: number): Numbers {
     const isLeft = (at: number): boolean =>
       at !== goal && !early.includes(at) && !spent.includes(at);
-    const left = [...this.#pending].filter(isLeft);
-    const certain = [...left.filter((at) => !this.#of(at).optional), goal];
+    let left = [...this.#pending].filter(isLeft);
+    const first = left.find((at) => this.#isFirst(at, { state, goal, left }));
+    if (first !== undefined) return [first];
+    const found = [goal];
+    for (const by of found) {
+      found.push(...left.filter((at) => this.#isBefore(at, by)));
+      left = left.filter((at) => !found.includes(at));
+    }
     const names = new Set<string>();
-    return left.filter((at) => {
+    return found.slice(1).filter((at) => {
       const { step, optional, returnMs } = this.#of(at);
-      if (!certain.some((by) => by !== at && this.#isBefore(at, by))) return false;
       if (!optional || Number.isFinite(returnMs)) return true;
       // Of several that do the same, and may do it at any time, the first is as good as any.
       const name = this.#model.name(step);
@@ -203,6 +210,18 @@ class Search<State, Step> {
       names.add(name);
       return true;
     });
+  }
+
+  /** Whether an operation has to happen before the goal, and as well first as later. */
+  #isFirst(
+    at: number,
+    { state, goal, left }: { state: State; goal: number; left: Numbers },
+  ): boolean {
+    const { isMissing, name } = this.#model;
+    const { step } = this.#of(at);
+    if (isMissing?.(state, this.#of(goal).step, step) !== true) return false;
+    const others = left.filter((by) => by !== at);
+    return !others.some((by) => name(this.#of(by).step) === name(step) || this.#isBefore(by, at));
   }
 
   /** Whether it may make a difference that one operation happens before another. */

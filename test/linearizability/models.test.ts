@@ -20,10 +20,14 @@ const attribute = fc.constantFrom("x-set", "x-many");
 /** Changes and answers, so that some histories are legal. */
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ kind: fc.constant("event" as const), event, isDecided: fc.boolean() }),
-  fc.record({ kind: fc.constantFrom("add" as const, "delete" as const), attribute, value }),
-  fc
-    .record({ attribute, value })
-    .map((one) => ({ kind: "set" as const, ...one, ...others[one.value] })),
+  fc.record({ kind: fc.constant("add" as const), attribute: fc.constant("x-many"), value }),
+  fc.record({ kind: fc.constant("delete" as const), attribute, value }),
+  value.map((one) => ({
+    kind: "set" as const,
+    attribute: "x-set",
+    value: one,
+    ...others[one],
+  })),
   fc.record({
     kind: fc.constant("look" as const),
     state: fc.option(fc.constantFrom(...states), { nil: undefined }),
@@ -70,7 +74,7 @@ const create: Timed<Step> = {
 function compare<State>(model: Model<State, Step>): Record<"legal" | "illegal", number> {
   const counts = { legal: 0, illegal: 0 };
   fc.assert(
-    fc.property(fc.array(operation, { minLength: 1, maxLength: 5 }), (some) => {
+    fc.property(fc.array(operation, { minLength: 1, maxLength: 6 }), (some) => {
       const operations = [create, ...some];
       const expected = isLegal(model, operations) ? "legal" : "illegal";
       counts[expected] += 1;
@@ -90,5 +94,38 @@ describe("the same answer as from trying every order, on 5,000 small histories o
   test("at any endpoint", () => {
     const { legal, illegal } = compare(commonModel);
     expect(Math.min(legal, illegal)).toBeGreaterThan(500);
+  });
+});
+
+describe("decides what the other region gets at one time after a long cut:", () => {
+  const many = Array.from({ length: 16 }, (_, number) => `v${number}`);
+  const inCut = (step: Step, at: number, optional = false): Timed<Step> => ({
+    step,
+    callMs: 10 + at,
+    returnMs: optional ? Infinity : 100,
+    optional,
+  });
+  const look = (values: readonly string[], attribute: string): Timed<Step> => ({
+    step: { kind: "look", attributes: { [attribute]: values } },
+    callMs: 90,
+    returnMs: 110,
+    optional: false,
+  });
+  const adds = many.map((each, at) =>
+    inCut({ kind: "add", attribute: "x-many", value: each }, at, at % 2 === 0),
+  );
+  const rivals = new Set(many);
+  const sets = many.map((each, at) =>
+    inCut({ kind: "set", attribute: "x-set", value: each, rivals, successors: rivals }, at),
+  );
+
+  test.each([
+    ["16 values", adds, look(many, "x-many"), "legal"],
+    ["16 values, of which one is not shown", adds, look(many.slice(0, -1), "x-many"), "legal"],
+    ["a value that nobody added", adds, look([...many, "v99"], "x-many"), "illegal"],
+    ["one of 16 that were set", sets, look(["v7"], "x-set"), "legal"],
+    ["one that nobody set", sets, look(["v99"], "x-set"), "illegal"],
+  ])("%s", (_, changes, seen, expected) => {
+    expect(check(regionModel, [create, ...changes, seen]).kind).toBe(expected);
   });
 });

@@ -2,6 +2,7 @@ import type { Model } from "./checker.ts";
 import { bits, type Facts, isPermitted, stateOf } from "./lifecycle.ts";
 import {
   haveSame,
+  isMissing,
   rules,
   type Step,
   type StepOf,
@@ -28,6 +29,7 @@ export const regionModel: Model<Copy, Step> = {
   next,
   key: ({ exists, isListed, facts, attributes, digest }) =>
     `${exists} ${isListed} ${facts} ${digest} ${textOfValues(attributes)}`,
+  isMissing: ({ attributes }, step, change) => isMissing(attributes, step, change),
   ...rules,
 };
 

@@ -57,14 +57,13 @@ const unaffected: ReadonlySet<Step["kind"]> = new Set(["create", "list", "add", 
 
 /** Whether `step` may be possible only after a change. */
 function needs(step: Step, change: Step): boolean {
+  if (change.kind === "create") return true;
   if (change.kind === "event") {
     return step.kind === "look" ? step.state !== undefined : !unaffected.has(step.kind);
   }
-  if (!isValue(change)) return true;
+  if (!isValue(change)) return false;
   if (step.kind === "locate") return maySearch(step, change);
-  if (step.kind !== "look") return false;
-  const isShown = step.attributes[change.attribute]?.includes(change.value);
-  return isShown === (change.kind !== "delete");
+  return step.kind === "look" && isShown(step, change) === (change.kind !== "delete");
 }
 
 /** Whether a search may have its result only after a change of a value. */
@@ -74,13 +73,31 @@ function maySearch({ term, found }: StepOf<"locate">, change: ValueStep): boolea
   return term.value === change.value && found === (change.kind === "add");
 }
 
-/** Whether the order of two changes of one value matters, or that of a read and what it does not show. */
-function areOrdered(one: Step, other: Step): boolean {
-  const isRead = (step: Step): boolean => !unaffected.has(step.kind) && step.kind !== "event";
-  if (isRead(one) || isRead(other)) return true;
-  if (!isValue(one) || !isValue(other)) return false;
-  const isSame = one.kind === "set" || other.kind === "set" || one.value === other.value;
-  return one.attribute === other.attribute && isSame;
+/** Whether a read may be possible only before a change, or the order of two changes of values matters. */
+function areOrdered(step: Step, later: Step): boolean {
+  if (isRead(step)) return !isRead(later) && mayPrevent(later, step);
+  if (!isValue(step) || !isValue(later) || step.attribute !== later.attribute) return false;
+  if (step.kind !== "set") return later.kind === "set" || step.value === later.value;
+  // Of two that were written at the same time, the later one may be without effect.
+  return later.kind !== "set" || !step.rivals.has(later.value);
+}
+
+/** Whether a read may be impossible after a change. */
+function mayPrevent(change: Step, read: Step): boolean {
+  if (change.kind === "list") return read.kind === "locate";
+  if (change.kind === "event") return read.kind !== "look" || read.state !== undefined;
+  if (!isValue(change)) return true;
+  if (read.kind === "locate") return read.term?.attribute === change.attribute;
+  return read.kind === "look" && isShown(read, change) === (change.kind === "delete");
+}
+
+/** Whether an answer shows the value of a change; undefined if it does not have the attribute. */
+function isShown({ attributes }: StepOf<"look">, change: ValueStep): boolean | undefined {
+  return attributes[change.attribute]?.includes(change.value);
+}
+
+function isRead(step: Step): boolean {
+  return !unaffected.has(step.kind) && step.kind !== "event";
 }
 
 function isValue(step: Step): step is ValueStep {
@@ -90,6 +107,13 @@ function isValue(step: Step): step is ValueStep {
 /** Whether it changes nothing later if it changes nothing now: facts stay, values may come again. */
 function isSettled(step: Step): boolean {
   return !isValue(step);
+}
+
+/** Whether an answer shows a value that these values lack and a change adds. */
+export function isMissing(values: Values, step: Step, change: Step): boolean {
+  if (step.kind !== "look" || !isValue(change) || change.kind === "delete") return false;
+  const has = values[change.attribute]?.includes(change.value) === true;
+  return !has && isShown(step, change) === true;
 }
 
 /** How the steps relate to each other, in every model of an object. */
