@@ -1,9 +1,11 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
+import { colours } from "./colours.mjs";
 import { pathWithTools } from "./redis-path.mjs";
 import { root } from "./setup/common.mjs";
 
-const checks = [
+/** @type {readonly { readonly name: string, readonly command: readonly string[] }[]} */
+const all = [
   { name: "format and lint", command: ["biome", "ci", "--colors=off", "."] },
   { name: "promises", command: ["oxlint", "--type-aware", "--deny-warnings"] },
   { name: "types", command: ["tsc"] },
@@ -19,16 +21,16 @@ const checks = [
 ];
 
 /**
- * Runs all checks at the same time, prints a line for each, and the output of each failed one.
+ * Runs checks at the same time, prints a line for each, and the output of each failed one.
  * @returns {Promise<number>} how many failed
  */
-export async function runChecks() {
+export async function runChecks(checks = all) {
   const results = await Promise.all(checks.map(runCheck));
   return results.filter((passed) => !passed).length;
 }
 
 /**
- * @param {(typeof checks)[number]} check
+ * @param {(typeof all)[number]} check
  * @returns {Promise<boolean>}
  */
 async function runCheck({ name, command }) {
@@ -36,7 +38,8 @@ async function runCheck({ name, command }) {
   const started = performance.now();
   const child = spawn(join(root, "node_modules", ".bin", program), args, {
     cwd: root,
-    env: { ...process.env, PATH: pathWithTools() },
+    // oxlint colours its output in CI, whatever NO_COLOR says.
+    env: { ...process.env, CI: undefined, PATH: pathWithTools(), ...colours() },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { createInterface } from "node:readline";
 import { runChecks } from "./checks.mjs";
+import { colours } from "./colours.mjs";
 import { endLeftovers, newMark } from "./leftovers.mjs";
 import { pathWithTools } from "./redis-path.mjs";
 import { root } from "./setup/common.mjs";
@@ -56,8 +57,3 @@ for (const [file, tests] of skipped) {
 }
 process.stdout.write(`${passed} passed, ${failed} failed\n`);
 process.exitCode = failed > 0 || passed === 0 ? 1 : 0;
-
-/** A terminal gets colours and a file does not, even if CI is set. */
-function colours() {
-  return process.stdout.isTTY ? { FORCE_COLOR: "1" } : { NO_COLOR: "1", FORCE_COLOR: undefined };
-}

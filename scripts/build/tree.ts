@@ -31,11 +31,15 @@ export const ownTarget = `linux-${process.arch}` as TargetName;
  */
 export const nodeOptions = ["--disable-sigusr1", "--max-semi-space-size=4"];
 
+/** Environment of Node: two memory pools of the C library in place of one for each thread, which takes 2 to 5 MB less. */
+export const nodeEnvironment = ["MALLOC_ARENA_MAX=2"];
+
 /** The script that starts the program, without core dumps, which would contain keys. */
 function launcher(lib: string): string {
   return `#!/bin/sh
 # Holdfast with the Node that came with it.
 ulimit -c 0
+export ${nodeEnvironment.join(" ")}
 lib=${lib}
 exec "$lib/node" ${nodeOptions.join(" ")} "$lib/holdfast.mjs" "$@"
 `;

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "@holdfast/testing";
 import { makeBundle } from "../../scripts/build/bundle.ts";
-import { nodeOptions } from "../../scripts/build/tree.ts";
+import { nodeEnvironment, nodeOptions } from "../../scripts/build/tree.ts";
 import { type NodeProcess, ownProgram } from "../support/node-process.ts";
 import type { Region } from "../support/region.ts";
 import type { Target } from "./load-plan.ts";
@@ -61,7 +61,10 @@ export async function measureStartUp(
     await makeBundle(bundle);
     const programs = {
       source: ownProgram,
-      bundle: [process.execPath, ...nodeOptions, join(bundle, "holdfast.mjs")],
+      bundle: [
+        ...["env", ...nodeEnvironment, process.execPath],
+        ...[...nodeOptions, join(bundle, "holdfast.mjs")],
+      ],
     };
     const node = region.node(1);
     for (let round = 0; round < extent.starts; round++) {

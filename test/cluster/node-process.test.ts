@@ -205,13 +205,13 @@ describe("a node", () => {
     });
   });
 
-  test("refuses to start on a port in use, with code 2", async () => {
+  test("refuses to start on a port in use, with code 3", async () => {
     const { err, code } = await run("serve", "--config", configFile());
     const { host, http } = region.node(0);
     expect(err).toBe(
       `holdfast: http.listen: ${host}:${http} is in use; stop what listens there or choose another port\n`,
     );
-    expect(code).toBe(2);
+    expect(code).toBe(3);
   });
 
   test("answers open requests on SIGTERM, closes connections cleanly, and exits with 0", async () => {
@@ -298,7 +298,7 @@ describe("a start at a Redis", () => {
       ),
     );
     expect(refused.err.split("\n")).toHaveLength(2);
-    expect(refused.code).toBe(2);
+    expect(refused.code).toBe(3);
     const made = await run("store", "init", "--config", path);
     expect(made.out).toMatch(/^store [0-9a-f]{32} made at 127\.0\.0\.1:\d+, held by 0 replicas\n$/);
     expect(made.code).toBe(0);
@@ -312,13 +312,13 @@ describe("a start at a Redis", () => {
   test.each([
     ["appendfsync", "everysec"],
     ["maxmemory-policy", "allkeys-lru"],
-  ])("that is unsafe (%s %s) names the setting, with code 2", async (name, value) => {
+  ])("that is unsafe (%s %s) names the setting, with code 3", async (name, value) => {
     await using redis = await RedisServer.start({ config: { [name]: value } });
     const { err, code } = await run("serve", "--config", await configAt(redis));
     expect(err).toContain(`store.address: ${redis.address}: `);
     expect(err).toContain(name);
     expect(err.split("\n")).toHaveLength(2);
-    expect(code).toBe(2);
+    expect(code).toBe(3);
   });
 
   test("that speaks TLS under a private authority can use it as store and as lock master", async () => {

@@ -97,25 +97,45 @@ describe.skipIf(missing.length > 0)(
       expect(state).toEqual({ ActiveState: "inactive", ConditionResult: "no" });
     });
 
-    test("a start with a wrong setting fails, and the journal names the setting", async () => {
+    test("a start with a wrong setting fails for good, and status and journal name the setting", async () => {
       await layNode();
       await configure({ ...settings, kmip: { listen: "nowhere" } });
       const { code, err } = await machine.run("systemctl", "start", node);
       expect(code, err).not.toBe(0);
       await journalSays(node, "kmip.listen");
+      // While systemd is to start it again, the state is another one.
+      await until("the unit is failed", async () => {
+        const { SubState } = await machine.show(node, "SubState");
+        return SubState === "failed" || `${SubState}`;
+      });
+      expect(await machine.show(node, "NRestarts", "ExecMainStatus")).toEqual({
+        NRestarts: "0",
+        ExecMainStatus: "2",
+      });
       const said = await machine.must("journalctl", "--output=cat", "--identifier=holdfast");
-      const lines = new Set(said.trim().split("\n"));
-      expect([...lines]).toEqual([
-        expect.stringMatching(/^holdfast: \S+:\d+: kmip\.listen must be /),
-      ]);
+      const line = /^holdfast: \S+:\d+: kmip\.listen must be /;
+      expect(said.trim().split("\n")).toEqual([expect.stringMatching(line)]);
+      const { out: status } = await machine.run("systemctl", "status", node);
+      expect(status).toContain(said.trim());
       expect(await machine.show(node, "ActiveEnterTimestampMonotonic")).toEqual({
         ActiveEnterTimestampMonotonic: "0",
       });
     });
 
-    test("a node without a store says so, and is never active", async () => {
+    test("an upgrade starts the failed node; without a store it says so, is never active, and is started again", async () => {
       await configure(settings);
+      await machine.must("dpkg", "--install", `/srv/${basename(deb)}`);
       await journalSays(node, "store.address: 127.0.0.1:6379: no connection to Redis");
+      await until("another start", async () => {
+        const { NRestarts, ExecMainStatus } = await machine.show(
+          node,
+          "NRestarts",
+          "ExecMainStatus",
+        );
+        return (
+          (Number(NRestarts) > 0 && ExecMainStatus === "3") || `${NRestarts} ${ExecMainStatus}`
+        );
+      });
       expect(await machine.show(node, "ActiveEnterTimestampMonotonic")).toEqual({
         ActiveEnterTimestampMonotonic: "0",
       });
@@ -127,6 +147,7 @@ describe.skipIf(missing.length > 0)(
         await machine.must("systemctl", "enable", "--now", unit);
         await until(unit, active(unit));
       }
+      await journalSays(node, "run `holdfast store init");
       await until("a new store", async () => {
         const ran = await machine.run("holdfast", "store", "init", "--config", configFile);
         return ran.code === 0 || ran.err;

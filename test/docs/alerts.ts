@@ -45,17 +45,23 @@ export function alerts(): string {
   ].join("\n");
 }
 
+/** What the times of a run were divided by, in words. */
+function timesOf(factor: number): string {
+  return factor === 1 ? "the shipped times" : `times ${factor} times shorter than shipped`;
+}
+
 /** Which faults raised which alerts. */
 function measured({ factor, healthyMinutes, healthy, outcomes }: MatrixReport): readonly string[] {
   const rows = outcomes.map(({ text, factor: own, came }) => [
-    own === undefined ? text : `${text} (times ${own} times shorter)`,
+    own === undefined ? text : `${text} (${timesOf(own)})`,
     came.map(({ alert, about }) => `${alert} ${about}`.trim()).join(", ") || "none",
     came.map(({ seconds }) => `${seconds}`).join(", "),
   ]);
+  const shipped = outcomes.filter((one) => (one.factor ?? factor) === 1).length;
   const scale =
     factor === 1
-      ? "with the shipped times"
-      : `with all times of the rules and of Alertmanager ${factor} times shorter than shipped, so the seconds below are few; \`promtool\` tests the shipped times`;
+      ? `with ${timesOf(factor)}`
+      : `with ${timesOf(factor)} (those of the rules and of Alertmanager), where a row does not say otherwise, so the seconds below are few. ${shipped === 0 ? "No row was" : `${shipped} of the ${rows.length} rows were`} made with the shipped times: \`npm run alerts -- --scale 1\` makes all of them so, and takes hours; \`promtool\` tests the shipped times of each rule`;
   return [
     "## What each fault raises",
     "",

@@ -27,6 +27,10 @@ that says what is wrong and what to do; the exit code says which kind of failure
 |---|---|
 ${exitCodeRows}
 
+A node (\`holdfast serve\`) ends with 2 if its configuration, or a file that it names, has to be corrected, and with 3 if the
+cause may pass: its store is not initialised, unsafe or does not answer, or an address is in use. The systemd unit starts it
+again after every exit code but 2.
+
 **Which service.** \`--url\`, \`--ca\` and \`--token-file\` select it; or the environment: \`HOLDFAST_URL\`
 (several, separated by commas), \`HOLDFAST_CA\`, \`HOLDFAST_TOKEN\`; or a profile of \`holdfast profile add\`,
 which \`--profile\`, \`HOLDFAST_PROFILE\` or \`holdfast profile use\` selects. Without these, commands use the development

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { Agent, type Dispatcher } from "undici";
+import type { Agent, Dispatcher } from "undici";
 import { type Contract, contract } from "../contract/index.ts";
 import type { Reply, Route, RouteRequest } from "../contract/route.ts";
 import { AdminProblem, AdminUnreachable } from "./errors.ts";
@@ -58,22 +58,17 @@ const answerBytesMax = 64 << 20;
 export class AdminClient implements AsyncDisposable {
   readonly #options: AdminClientOptions;
   readonly #origins: readonly string[];
-  readonly #agent: Agent;
+  #agent: Promise<Agent> | undefined;
   readonly #newKey: () => string;
   /** The node that answered last is asked first. */
   #at = 0;
 
   constructor(options: AdminClientOptions) {
-    const { urls, ca, newKey = randomUUID } = options;
+    const { urls, newKey = randomUUID } = options;
     if (urls.length === 0) throw new RangeError("urls: name one node at least");
     this.#options = options;
     this.#origins = urls.map(originOf);
     this.#newKey = newKey;
-    this.#agent = new Agent({
-      connect: { timeout: connectMs, minVersion: "TLSv1.2", ...(ca === undefined ? {} : { ca }) },
-      keepAliveTimeout: 10_000,
-      maxResponseSize: answerBytesMax,
-    });
   }
 
   /**
@@ -159,7 +154,25 @@ export class AdminClient implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#agent.destroy();
+    await (await this.#agent)?.destroy();
+  }
+
+  /** Loads the HTTP client when it is needed: a node imports this package for its contract, and calls nobody. */
+  #connections(): Promise<Agent> {
+    const { ca } = this.#options;
+    this.#agent ??= import("undici").then(
+      ({ Agent: Connections }) =>
+        new Connections({
+          connect: {
+            timeout: connectMs,
+            minVersion: "TLSv1.2",
+            ...(ca === undefined ? {} : { ca }),
+          },
+          keepAliveTimeout: 10_000,
+          maxResponseSize: answerBytesMax,
+        }),
+    );
+    return this.#agent;
   }
 
   /** Asks one node after another until one answers; never repeats what may have had an effect. */
@@ -175,11 +188,12 @@ export class AdminClient implements AsyncDisposable {
     const bearer = typeof token === "string" ? token : await token();
     const body = request.body === undefined ? null : JSON.stringify(request.body);
     const faults: string[] = [];
+    const connections = await this.#connections();
     for (let tries = 0; tries < this.#origins.length; tries++) {
       const at = (this.#at + tries) % this.#origins.length;
       const origin = this.#origins[at] as string;
       try {
-        const answer = await this.#agent.request({
+        const answer = await connections.request({
           origin,
           path,
           method: route.method,

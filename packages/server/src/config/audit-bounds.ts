@@ -28,5 +28,6 @@ export async function checkAuditBounds(
   if (retentionBytes === undefined || retentionBytes <= hardMax) return;
   throw new OperatorError(
     `audit.retentionBytes: ${retentionBytes} is more than a quarter of the store's maxmemory (${memory?.maxBytes}): set at most ${hardMax}, leave it out, or raise maxmemory`,
+    "again",
   );
 }

@@ -22,6 +22,15 @@ interface StorePlace {
   readonly sentinels: readonly Address[];
 }
 
+/**
+ * A fault of the store that ends a node's start, as `storeFault` says it. Whatever it is, it may be repaired at the store
+ * and leave the configuration as it is, so the node should be started again.
+ */
+export function startFault(error: unknown, store: StorePlace, configFile: string): OperatorError {
+  const fault = storeFault(error, store, configFile);
+  return error instanceof StoreUnavailable ? new OperatorError(fault.message, "again") : fault;
+}
+
 /** A fault of the store, in words that name the setting and the remedy. */
 export function storeFault(error: unknown, store: StorePlace, configFile: string): OperatorError {
   const setting = store.address === undefined ? "store.sentinels" : "store.address";

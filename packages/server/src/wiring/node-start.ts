@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type InstanceKeyRing, ObjectInstances, StoreUnavailable } from "@holdfast/engine";
 import { InstanceKeeper } from "../management/instances/instance-keeper.ts";
 import { defaultRootPlace } from "../roots/root-settings.ts";
-import { storeFault } from "../store/store-faults.ts";
+import { startFault } from "../store/store-faults.ts";
 import { clock, type Parts } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
 import type { Tenants } from "./node-tenants.ts";
@@ -35,7 +35,7 @@ export async function openInstances(
   opened.adopt(keeper, (one) => one.close());
   await keeper.ensureAll().catch((error: unknown) => {
     const passes = error instanceof StoreUnavailable && config.peer !== undefined;
-    if (!passes) throw storeFault(error, config.store, configFile);
+    if (!passes) throw startFault(error, config.store, configFile);
   });
   return keeper;
 }

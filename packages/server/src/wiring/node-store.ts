@@ -16,7 +16,7 @@ import { checkAuditBounds } from "../config/audit-bounds.ts";
 import { checkRootOfStore } from "../roots/root-check.ts";
 import { defaultRootPlace } from "../roots/root-settings.ts";
 import { lockUrls } from "../store/store-access.ts";
-import { storeFault } from "../store/store-faults.ts";
+import { startFault } from "../store/store-faults.ts";
 import { StoreProbe } from "../store/store-probe.ts";
 import { clock, ids, type Parts, writer } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
@@ -36,7 +36,7 @@ export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisS
     openUnreachable: config.peer !== undefined,
     allowOtherStore: config.peer !== undefined,
   }).catch((error: unknown) => {
-    throw storeFault(error, config.store, configFile);
+    throw startFault(error, config.store, configFile);
   });
   opened.use(store);
   if (store.state() !== "none") {

@@ -17,7 +17,7 @@ import {
   peerCertificates,
 } from "./certificate-files.ts";
 import { expiryDuty, openAccess } from "./management/node-access.ts";
-import { openAdmin } from "./management/node-admin.ts";
+import type { AdminParts } from "./management/node-admin.ts";
 import { openAudit } from "./management/node-audit.ts";
 import { watchCertificates } from "./management/node-certificates.ts";
 import { openLifeOfInstances } from "./management/node-instances.ts";
@@ -103,7 +103,7 @@ export async function startNode(
   parts.metrics.watch(readings);
   const access = openAccess(parts, management, keyRing, tenants, endpoint, files.kmip);
   const kept = keepingHandlers(parts, regions, management, tenants, engine);
-  await openAdmin(parts, {
+  await openManagementApi(parts, {
     ...{ ...management, ...regions, files: files.admin, readings, ...access, ...control },
     handlers: { ...access.handlers, ...audit.handlers, ...life.handlers, ...kept },
   });
@@ -139,6 +139,13 @@ function followPeerTls(
   peer?.onChange((identity) => {
     for (const each of users) each?.setTls(identity);
   });
+}
+
+/** Opens the management API where the configuration has one; another node need not hold its modules in memory. */
+async function openManagementApi(parts: Parts, admin: AdminParts): Promise<void> {
+  if (parts.config.admin === undefined) return;
+  const { openAdmin } = await import("./management/node-admin.ts");
+  await openAdmin(parts, admin);
 }
 
 function openEndpoint(

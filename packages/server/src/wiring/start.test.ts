@@ -30,7 +30,7 @@ function configure(name: string, settings: object = {}): string {
 }
 
 describe("a start", () => {
-  test.each<[string, object, string]>([
+  test.each<[string, object, string, OperatorError["exit"]?]>([
     ["an unknown setting", { kmpi: {} }, "FOLDER/bad.yaml:1: kmpi is not a setting"],
     [
       "a key of another certificate",
@@ -68,12 +68,18 @@ describe("a start", () => {
       { tls: { certificate: "server.pem", key: "server.key", ticketKeysFile: "server.key" } },
       "tls.ticketKeysFile: FOLDER/server.key: must hold 48 bytes",
     ],
-    ["an unreachable Redis", {}, "store.address: 127.0.0.1:1: "],
-  ])("with %s fails with an error of one line", async (_name, settings, message) => {
-    const start = startNode(file(configure("bad.yaml", settings)), {});
-    await expect(start).rejects.toThrow(OperatorError);
-    const says = await start.catch((error: Error) => error.message);
-    expect(String(says).startsWith(message.replaceAll("FOLDER", folder)), String(says)).toBe(true);
-    expect(says).not.toContain("\n");
-  });
+    ["an unreachable Redis", {}, "store.address: 127.0.0.1:1: ", "again"],
+  ])(
+    "with %s fails with an error of one line",
+    async (_name, settings, message, exit = "wrong") => {
+      const start = startNode(file(configure("bad.yaml", settings)), {});
+      await expect(start).rejects.toThrow(OperatorError);
+      await expect(start).rejects.toMatchObject({ exit });
+      const says = await start.catch((error: Error) => error.message);
+      expect(String(says).startsWith(message.replaceAll("FOLDER", folder)), String(says)).toBe(
+        true,
+      );
+      expect(says).not.toContain("\n");
+    },
+  );
 });

@@ -33,7 +33,8 @@ export interface ClusterOptions {
 }
 
 const readyTimeoutMs = 120_000;
-const pollMs = 20;
+/** Each look takes some milliseconds of the processors on which the nodes start. */
+const pollMs = 100;
 
 /** Regions on this machine, each with nodes, a Redis with a replica and a lock master, and a line between them. */
 export class Cluster {

@@ -84,7 +84,7 @@ export class RunningRegion {
   async startStore(needs: NodeNeeds, signal: AbortSignal): Promise<void> {
     this.#replaceLost();
     prepareRedis(this.folder, this.redis.ports);
-    await settled(redisRoles.map((role) => this.#startRedis(role)));
+    await settled([this.#startPair(), this.#startRedis("lock")]);
     signal.throwIfAborted();
     const replica = this.redisOf("replica")?.child;
     if (replica !== undefined) await untilInStep(replica, this.redis);
@@ -126,6 +126,12 @@ export class RunningRegion {
     this.#options.say(
       `the data of ${lost} is gone: it continues with ${kept}'s, which copies it back`,
     );
+  }
+
+  /** The replica comes after the primary: if it does not find it at once, it looks again only a second later. */
+  async #startPair(): Promise<void> {
+    await this.#startRedis("primary");
+    await this.#startRedis("replica");
   }
 
   async #startRedis(role: RedisRole): Promise<void> {
