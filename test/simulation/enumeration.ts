@@ -1,6 +1,6 @@
 import type { ManagedObject } from "@holdfast/engine";
 import type { Flaw } from "./flaws.ts";
-import { settled } from "./scheduler.ts";
+import { idle, settled } from "./scheduler.ts";
 import { type Plan, SmallWorld } from "./small-world.ts";
 
 /** The result of an enumeration. */
@@ -65,13 +65,16 @@ async function execute(
   open: (readonly number[])[],
 ): Promise<Failed | undefined> {
   const world = new SmallWorld(flaw);
+  await idle();
   await world.begin(plan, key);
   const path: Path = { world, graph, open, prefix, chosen: [], from: undefined };
   const trace: string[] = [];
   while (path.chosen.length < stepsMax) {
-    const failure = await failureIn(world);
+    // What lies before the last choice was inspected by the execution that made this prefix.
+    const isNew = path.chosen.length >= prefix.length - 1;
+    const failure = isNew ? await failureIn(world) : world.failure;
     if (failure !== undefined) return { failure, trace: [...trace, ...world.answers] };
-    if (path.chosen.length >= prefix.length - 1 && (await isKnown(path))) return undefined;
+    if (isNew && (await isKnown(path))) return undefined;
     const choice = prefix[path.chosen.length] ?? 0;
     const next = world.gate.steps[choice];
     if (next === undefined) return undefined;

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { type OwnStore, StoreUnavailable, type Timers } from "@holdfast/engine";
 import { epochMs } from "./machine.ts";
 
@@ -6,6 +6,8 @@ import { epochMs } from "./machine.ts";
 export interface Step {
   readonly actor: string;
   readonly label: string;
+  /** Actor and label. */
+  readonly name: string;
   readonly run: () => Promise<void>;
 }
 
@@ -37,7 +39,7 @@ export class Gate {
           reject(error);
         }
       };
-      const step = { actor, label, run };
+      const step = { actor, label, name: `${actor} ${label}`, run };
       this.#waiting.push(step);
       signal?.addEventListener("abort", () => {
         this.#waiting = this.#waiting.filter((other) => other !== step);
@@ -48,7 +50,7 @@ export class Gate {
 
   /** The possible next steps, in an order that depends only on the actors. */
   get steps(): readonly Step[] {
-    return this.#waiting.toSorted((one, other) => (nameOf(one) < nameOf(other) ? -1 : 1));
+    return this.#waiting.toSorted((one, other) => (one.name < other.name ? -1 : 1));
   }
 
   take(step: Step): void {
@@ -60,26 +62,23 @@ export class Gate {
   /** A name for the state of all actors. */
   state(): string {
     const told = [...this.#told].toSorted(([a], [b]) => (a < b ? -1 : 1));
-    return `${told.map(([actor, what]) => `${actor}:${what}`).join()} ${this.steps.map(nameOf).join()}`;
+    return `${told.map(([actor, what]) => `${actor}:${what}`).join()} ${this.steps.map(({ name }) => name).join()}`;
   }
 
   /** Adds a result to what an actor was told. */
   #tell(actor: string, label: string, value: unknown): void {
     const before = this.#told.get(actor) ?? "";
-    const text = JSON.stringify(value, (_key, part: unknown) =>
-      part instanceof Uint8Array || typeof part === "bigint" ? String(part) : part,
-    );
+    const text = JSON.stringify(value, (_key, part: unknown) => {
+      if (part instanceof Uint8Array) return Buffer.from(part).toString("hex");
+      return typeof part === "bigint" ? String(part) : part;
+    });
     this.#told.set(actor, shortHash(`${before}|${label}|${text}`));
   }
 }
 
-function nameOf({ actor, label }: Step): string {
-  return `${actor} ${label}`;
-}
-
 /** A short name for a text. */
 export function shortHash(text: string): string {
-  return createHash("sha256").update(text).digest("hex").slice(0, 16);
+  return hash("sha256", text).slice(0, 16);
 }
 
 /** The actor that sees a store, and whether its steps run at once, because their order is not of interest. */

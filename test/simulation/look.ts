@@ -26,13 +26,32 @@ export function lookAt(member: Member, instance: string, id: string): LookedAt |
   const partition = partitionOf(instance);
   const { head, record } = partitionKeys(partition);
   const key = recordKey(record, id)?.toString("latin1");
-  const value = key === undefined ? undefined : textOf(member, key);
-  const header = value && readRecordHeader(value);
-  const object = value && objectOf(value);
+  const text = key === undefined ? undefined : member.redis.data.text(key);
+  const { header, object } = text === undefined ? unread : readOnce(text);
   if (header === undefined || object === undefined) return undefined;
   const covered = readPartitionHead(textOf(member, head))?.covered ?? 0;
   const { tag, changed: number, promised } = header;
   return { object, tag, number, covered: promised <= covered };
+}
+
+interface Read {
+  readonly header: ReturnType<typeof readRecordHeader>;
+  readonly object: ManagedObject | undefined;
+}
+
+const unread: Read = { header: undefined, object: undefined };
+/** Values of records → what they contain: after each answer the same few records are looked at again. */
+const lately = new Map<string, Read>();
+const latelyMax = 100;
+
+function readOnce(text: string): Read {
+  const known = lately.get(text);
+  if (known !== undefined) return known;
+  if (lately.size >= latelyMax) lately.clear();
+  const value = Buffer.from(text, "latin1");
+  const read = { header: readRecordHeader(value), object: objectOf(value) };
+  lately.set(text, read);
+  return read;
 }
 
 /** Every record of an instance in a member's data. */

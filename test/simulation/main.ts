@@ -35,15 +35,19 @@ function tell(title: string, counts: ReadonlyMap<string, number>): void {
   for (const [name, count] of sorted) say(`  ${String(count).padStart(8)}  ${name}`);
 }
 
+/** Seconds of a core since `before`, and how many a minute that makes: other work on the machine does not count. */
+function rateOf(count: number, before: NodeJS.CpuUsage) {
+  const { user, system } = process.cpuUsage(before);
+  const seconds = (user + system) / 1e6;
+  return { seconds, rate: Math.round((count / seconds) * 60) };
+}
+
 /** Every order of the steps of each plan; whether nothing was found. */
 async function enumerateAll({ flaw, states: statesMax }: Options): Promise<boolean> {
   for (const { name, plan } of plans) {
     const before = process.cpuUsage();
     const found = await enumerate(plan, { ...(flaw && { flaw }), statesMax });
-    // The time of one core: other work on the machine does not count.
-    const { user, system } = process.cpuUsage(before);
-    const seconds = (user + system) / 1e6;
-    const rate = Math.round((found.executions / seconds) * 60);
+    const { seconds, rate } = rateOf(found.executions, before);
     const size = `${found.states} states, ${found.interleavings} interleavings`;
     const done = `${found.executions} executions in ${seconds.toFixed(1)} s of a core`;
     say(`${name}: ${size}${found.cutShort ? " (a part)" : ""}; ${done}, ${rate} a minute`);
@@ -78,6 +82,7 @@ class Totals {
   readonly #faults = new Map<string, number>();
   readonly #answers = new Map<string, number>();
   readonly #startedMs = performance.now();
+  readonly #cpu = process.cpuUsage();
   #shared = 0;
   #alone = 0;
   #events = 0;
@@ -101,15 +106,16 @@ class Totals {
   }
 
   say(): void {
-    const { minutes, done } = this;
+    const { done } = this;
     tell("faults", this.#faults);
     tell("answers", this.#answers);
     say(
       `acknowledged: ${this.#shared} shared, ${this.#alone} alone; ${this.#promotions} promotions`,
     );
     const hours = (this.#virtualMs / 3_600_000).toFixed(1);
+    const { seconds, rate } = rateOf(done, this.#cpu);
     say(
-      `${done} histories in ${(minutes * 60).toFixed(1)} s: ${Math.round(done / minutes)} a minute; ${this.#events} events, ${hours} h`,
+      `${done} histories in ${(this.minutes * 60).toFixed(1)} s; ${seconds.toFixed(1)} s of a core, ${rate} a minute; ${this.#events} events, ${hours} h`,
     );
   }
 }

@@ -227,54 +227,67 @@ function startLeader(
 }
 
 /** The own store, which reports what it made durable and what leaders wrote. */
-function watched(store: OwnStore, life: Life, { region, listener }: NodeOptions): OwnStore {
-  const leads = (epoch: number): void => listener.led(region, epoch, life);
+function watched(store: OwnStore, life: Life, options: NodeOptions): OwnStore {
+  const methods = new Map<PropertyKey, unknown>();
   return new Proxy(store, {
     get(target, name) {
-      if (name === "commit") {
-        return async (...args: Parameters<OwnStore["commit"]>) => {
-          const outcome = await target.commit(...args);
-          if (outcome.kind === "committed") {
-            listener.durable(
-              region,
-              args[1].map(({ after }) => after),
-            );
-          }
-          return outcome;
-        };
-      }
-      if (name === "read") {
-        return async (...args: Parameters<OwnStore["read"]>) => {
-          const found = await target.read(...args);
-          listener.read(region, args[1]);
-          // Everything that it answers is covered.
-          listener.durable(
-            region,
-            found.flatMap((stored) => stored?.object ?? []),
-          );
-          return found;
-        };
-      }
-      if (name === "find") {
-        return async (...args: Parameters<OwnStore["find"]>) => {
-          const page = await target.find(...args);
-          listener.searched(region);
-          return page;
-        };
-      }
-      if (name === "setCursor" || name === "setLevel" || name === "release") {
-        return async (...args: readonly unknown[]) => {
-          const method = target[name] as (...all: readonly unknown[]) => unknown;
-          const result = await method.apply(target, [...args]);
-          const epoch = args[name === "setCursor" ? 3 : name === "setLevel" ? 1 : 2];
-          if (typeof epoch === "number") leads(epoch);
-          return result;
-        };
-      }
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === "function" ? value.bind(target) : value;
+      const known = methods.get(name);
+      if (known !== undefined) return known;
+      const value = watchedPart(target, name, life, options);
+      if (typeof value === "function") methods.set(name, value);
+      return value;
     },
   });
+}
+
+function watchedPart(
+  target: OwnStore,
+  name: PropertyKey,
+  life: Life,
+  { region, listener }: NodeOptions,
+): unknown {
+  if (name === "commit") {
+    return async (...args: Parameters<OwnStore["commit"]>) => {
+      const outcome = await target.commit(...args);
+      if (outcome.kind === "committed") {
+        listener.durable(
+          region,
+          args[1].map(({ after }) => after),
+        );
+      }
+      return outcome;
+    };
+  }
+  if (name === "read") {
+    return async (...args: Parameters<OwnStore["read"]>) => {
+      const found = await target.read(...args);
+      listener.read(region, args[1]);
+      // Everything that it answers is covered.
+      listener.durable(
+        region,
+        found.flatMap((stored) => stored?.object ?? []),
+      );
+      return found;
+    };
+  }
+  if (name === "find") {
+    return async (...args: Parameters<OwnStore["find"]>) => {
+      const page = await target.find(...args);
+      listener.searched(region);
+      return page;
+    };
+  }
+  if (name === "setCursor" || name === "setLevel" || name === "release") {
+    return async (...args: readonly unknown[]) => {
+      const method = target[name] as (...all: readonly unknown[]) => unknown;
+      const result = await method.apply(target, [...args]);
+      const epoch = args[name === "setCursor" ? 3 : name === "setLevel" ? 1 : 2];
+      if (typeof epoch === "number") listener.led(region, epoch, life);
+      return result;
+    };
+  }
+  const value: unknown = Reflect.get(target, name, target);
+  return typeof value === "function" ? value.bind(target) : value;
 }
 
 /** Material in clear: the simulation does not include sealing. */

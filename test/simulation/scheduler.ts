@@ -41,7 +41,7 @@ export class Scheduler {
 
   /** Lets time pass until `untilMs`, or until `done` returns true. */
   async run(untilMs: number, done: () => boolean = () => false): Promise<void> {
-    await settled();
+    await idle();
     for (;;) {
       const next = this.#heap[0];
       if (next === undefined || next.atMs > untilMs || done()) break;
@@ -96,8 +96,15 @@ function isBefore(a: Scheduled, b: Scheduled): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
 }
 
-/** Resolves when every promise that can settle has settled. */
+/** Resolves when every promise that can settle has settled: Node runs a tick only when no microtask is left. */
 export function settled(): Promise<void> {
+  return new Promise((resolve) => {
+    process.nextTick(resolve);
+  });
+}
+
+/** The same after a turn of the event loop, which lets Node collect what is no longer referred to. */
+export function idle(): Promise<void> {
   return new Promise((resolve) => {
     setImmediate(resolve);
   });

@@ -150,7 +150,7 @@ export class SimPeer implements Peer {
     kind?: string,
   ): Promise<Value> {
     const { nodes } = this.#options;
-    let failure = this.#unreachable();
+    let failure: StoreUnavailable | undefined;
     for (let turn = 0; turn < nodes.length; turn += 1) {
       const at = (this.#next + turn) % nodes.length;
       const outcome = await this.#attempt(at, work, kind);
@@ -161,7 +161,7 @@ export class SimPeer implements Peer {
       if (outcome.fault.kind === "answered") failure = outcome.fault.error;
       if (outcome.fault.kind !== "notSent" && !again) break;
     }
-    throw failure;
+    throw failure ?? this.#unreachable();
   }
 
   #attempt<Value>(

@@ -116,9 +116,11 @@ export class LuaMachine {
   #pushList(texts: readonly Bytes[]): void {
     this.#lua.pushTable(texts.length, 0);
     const table = this.#lua.top;
-    for (const [at, text] of texts.entries()) {
+    let at = 0;
+    for (const text of texts) {
+      at += 1;
       this.#lua.pushText(text);
-      this.#lua.setItem(table, at + 1);
+      this.#lua.setItem(table, at);
     }
   }
 
@@ -148,8 +150,8 @@ export class LuaMachine {
     const line: Bytes[] = [];
     for (let i = 1; i <= count; i += 1) {
       const type = lua.typeAt(i);
-      if (type === luaTypes.number) line.push(numberText(lua.numberAt(i)));
-      else if (type === luaTypes.string) line.push(lua.textAt(i));
+      if (type === luaTypes.string) line.push(lua.textAt(i));
+      else if (type === luaTypes.number) line.push(numberText(lua.numberAt(i)));
       else return new Failure("ERR Lua redis lib command arguments must be strings or integers");
     }
     return line;

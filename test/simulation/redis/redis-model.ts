@@ -26,7 +26,19 @@ interface KnownScript {
   readonly loaded: Loaded;
   readonly noWrites: boolean;
   readonly allowOom: boolean;
+  /** Keys and arguments → the last answer, if it only read. */
+  readonly answers: Map<string, Answered>;
 }
+
+/** What a script answered when it had looked at these keys, and the number of the last change before that. */
+interface Answered {
+  readonly reply: Reply;
+  readonly keys: ReadonlySet<Bytes>;
+  readonly changes: number;
+}
+
+/** More answers of one script are not kept. */
+const answersMax = 200;
 
 /** What surrounds a server. */
 export interface Surroundings {
@@ -102,6 +114,7 @@ export class RedisModel {
   }
 
   #time(): Reply {
+    this.data.lookElsewhere();
     const us = Math.floor(this.#surroundings.wallMs() * 1_000);
     return [String(Math.floor(us / 1_000_000)), String(us % 1_000_000)];
   }
@@ -115,7 +128,8 @@ export class RedisModel {
     const loaded = lua.load(edited?.(source) ?? source);
     if (loaded instanceof Failure) return loaded;
     const has = (flag: string): boolean => flags?.split(",").includes(flag) ?? false;
-    this.#scripts.set(sha, { loaded, noWrites: has("no-writes"), allowOom: has("allow-oom") });
+    const flagged = { noWrites: has("no-writes"), allowOom: has("allow-oom") };
+    this.#scripts.set(sha, { loaded, ...flagged, answers: new Map() });
     return sha;
   }
 
@@ -128,21 +142,44 @@ export class RedisModel {
     const sha = name.toLowerCase();
     const script = this.#scripts.get(sha);
     if (script === undefined) throw new CommandError(errors.noScript);
-    return this.#surroundings.lua.run(
-      script.loaded,
-      sha,
-      rest.slice(0, keys),
-      rest.slice(keys),
-      (line) => this.#called(script, line),
-    );
+    const run = (): Reply =>
+      this.#surroundings.lua.run(
+        script.loaded,
+        sha,
+        rest.slice(0, keys),
+        rest.slice(keys),
+        (line) => this.#called(script, line),
+      );
+    return script.noWrites ? this.#same(script.answers, amount, rest, run) : run();
+  }
+
+  /** A script that only reads answers the same again while the keys at which it looked have not changed. */
+  #same(
+    answers: Map<string, Answered>,
+    amount: Bytes,
+    rest: readonly Bytes[],
+    run: () => Reply,
+  ): Reply {
+    const { data } = this;
+    const asked = `${amount} ${rest.map((text) => text.length).join()} ${rest.join("")}`;
+    const known = answers.get(asked);
+    if (known !== undefined && data.unchanged(known.keys, known.changes)) return known.reply;
+    let reply: Reply = null;
+    const keys = data.keysOf(() => {
+      reply = run();
+    });
+    if (answers.size >= answersMax) answers.clear();
+    if (keys !== undefined) answers.set(asked, { reply, keys, changes: data.changes });
+    return reply;
   }
 
   /** A script's `redis.call`. */
-  #called({ noWrites }: KnownScript, [word = "", ...args]: readonly Bytes[]): Reply {
-    const name = word.toUpperCase();
+  #called({ noWrites }: KnownScript, line: readonly Bytes[]): Reply {
+    const word = line[0] ?? "";
+    const name = commands.has(word) ? word : word.toUpperCase();
     const kind = known(name);
     if (kind === undefined) return new Failure("ERR Unknown Redis command called from script");
-    if (!fits(kind.words, args.length + 1)) {
+    if (!fits(kind.words, line.length)) {
       return new Failure("ERR Wrong number of args calling Redis command from script");
     }
     if (sessionCommands.has(name)) {
@@ -151,7 +188,7 @@ export class RedisModel {
     if (noWrites && kind.writes) {
       return new Failure("ERR Write commands are not allowed from read-only scripts.");
     }
-    return this.perform(name, args);
+    return this.perform(name, line.slice(1));
   }
 }
 

@@ -69,7 +69,7 @@ export const streamCommands = {
     stream.entries.push({ ms, seq, fields });
     stream.lastMs = ms;
     stream.lastSeq = seq;
-    data.changes += 1;
+    data.touch(key);
     return `${ms}-${seq}`;
   }),
   XRANGE: range(false),
@@ -82,7 +82,7 @@ export const streamCommands = {
     const before = stream.entries.length;
     stream.entries = stream.entries.filter((entry) => !isBelow(entry, from));
     const gone = before - stream.entries.length;
-    if (gone > 0) data.changes += 1;
+    if (gone > 0) data.touch(key);
     return gone;
   }),
 };

@@ -24,40 +24,75 @@ type Value =
 /** The keys of one Redis, in memory. */
 export class Keyspace {
   readonly #values = new Map<Bytes, Value>();
+  /** Key → the number of its last change. */
+  readonly #changed = new Map<Bytes, number>();
+  /** The number of the last change of all keys together. */
+  #allChanged = 0;
+  /** The keys that were looked at, while somebody asks for them. */
+  #looked: Set<Bytes> | undefined;
   /** How often something was changed; Redis repeats a command to its replicas only if it changed something. */
   changes = 0;
 
   get size(): number {
+    this.lookElsewhere();
     return this.#values.size;
   }
 
   keys(): readonly Bytes[] {
+    this.lookElsewhere();
     return [...this.#values.keys()];
   }
 
   has(key: Bytes): boolean {
-    return this.#values.has(key);
+    return this.#get(key) !== undefined;
   }
 
   typeOf(key: Bytes): Value["type"] | "none" {
-    return this.#values.get(key)?.type ?? "none";
+    return this.#get(key)?.type ?? "none";
+  }
+
+  /** Runs something that depends only on the keys at which it looks; undefined if it looked at more than keys. */
+  keysOf(run: () => void): ReadonlySet<Bytes> | undefined {
+    this.#looked = new Set();
+    run();
+    const looked = this.#looked;
+    this.#looked = undefined;
+    return looked;
+  }
+
+  /** Says that what runs depends on something else than the values of single keys. */
+  lookElsewhere(): void {
+    this.#looked = undefined;
+  }
+
+  /** Whether none of these keys has changed since change `number`. */
+  unchanged(keys: Iterable<Bytes>, number: number): boolean {
+    if (this.#allChanged > number) return false;
+    for (const key of keys) if ((this.#changed.get(key) ?? 0) > number) return false;
+    return true;
+  }
+
+  /** A key was changed. */
+  touch(key: Bytes): void {
+    this.changes += 1;
+    this.#changed.set(key, this.changes);
   }
 
   clear(): void {
     this.#values.clear();
-    this.changes += 1;
+    this.#touchAll();
   }
 
   /** Takes what another one has now. */
   copy(other: Keyspace): void {
     this.#values.clear();
     for (const [key, value] of other.#values) this.#values.set(key, copied(value));
-    this.changes += 1;
+    this.#touchAll();
   }
 
   delete(key: Bytes): boolean {
     const gone = this.#values.delete(key);
-    if (gone) this.changes += 1;
+    if (gone) this.touch(key);
     return gone;
   }
 
@@ -67,7 +102,7 @@ export class Keyspace {
 
   setText(key: Bytes, text: Bytes): void {
     this.#values.set(key, { type: "string", text });
-    this.changes += 1;
+    this.touch(key);
   }
 
   hash(key: Bytes): ReadonlyMap<Bytes, Bytes> | undefined {
@@ -76,13 +111,13 @@ export class Keyspace {
 
   setField(key: Bytes, field: Bytes, value: Bytes): void {
     this.#made(key, "hash", () => ({ type: "hash", fields: new Map() })).fields.set(field, value);
-    this.changes += 1;
+    this.touch(key);
   }
 
   deleteField(key: Bytes, field: Bytes): boolean {
     const fields = this.#of(key, "hash")?.fields;
     if (fields?.delete(field) !== true) return false;
-    this.changes += 1;
+    this.touch(key);
     if (fields.size === 0) this.#values.delete(key);
     return true;
   }
@@ -97,14 +132,14 @@ export class Keyspace {
     const before = set.scoreOf(member);
     if (before === score) return false;
     set.put(score, member);
-    this.changes += 1;
+    this.touch(key);
     return before === undefined;
   }
 
   deleteMember(key: Bytes, member: Bytes): boolean {
     const set = this.sortedSet(key);
     if (set?.delete(member) !== true) return false;
-    this.changes += 1;
+    this.touch(key);
     if (set.size === 0) this.#values.delete(key);
     return true;
   }
@@ -122,8 +157,18 @@ export class Keyspace {
     return this.#made(key, "stream", make).stream;
   }
 
+  #touchAll(): void {
+    this.changes += 1;
+    this.#allChanged = this.changes;
+  }
+
+  #get(key: Bytes): Value | undefined {
+    this.#looked?.add(key);
+    return this.#values.get(key);
+  }
+
   #of<Type extends Value["type"]>(key: Bytes, type: Type): (Value & { type: Type }) | undefined {
-    const value = this.#values.get(key);
+    const value = this.#get(key);
     if (value !== undefined && value.type !== type) throw new CommandError(errors.wrongType);
     return value as (Value & { type: Type }) | undefined;
   }

@@ -62,7 +62,8 @@ export class Sentinel implements Server {
 
   connect(): ServerConnection {
     return {
-      ask: (line, answer) => answer(this.#answer(line.map((word) => word.toUpperCase()))),
+      ask: ([name = "", what = ""], answer) =>
+        answer(this.#answer(name.toUpperCase(), what.toUpperCase())),
       close: () => undefined,
     };
   }
@@ -71,7 +72,7 @@ export class Sentinel implements Server {
     return this.#parts.scheduler.nowMs - (this.#heardMs.get(member) ?? 0);
   }
 
-  #answer([name, what = ""]: readonly Bytes[]): Reply {
+  #answer(name: Bytes, what: Bytes): Reply {
     if (name === "INFO") return `redis_version:8.0.2\r\nrun_id:${this.name}\r\n`;
     if (name !== "SENTINEL") return new Failure(`ERR unknown command '${name}'`);
     const [host = "", port = ""] = this.named.address.split(":");

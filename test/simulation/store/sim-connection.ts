@@ -86,8 +86,11 @@ class Pipe {
     const number = this.#sent;
     this.#sent += 1;
     this.#send(() => {
-      this.#early.set(number, arrive);
-      for (let next = this.#early.get(this.#arrived); next !== undefined; ) {
+      if (number !== this.#arrived) {
+        this.#early.set(number, arrive);
+        return;
+      }
+      for (let next: (() => void) | undefined = arrive; next !== undefined; ) {
         this.#early.delete(this.#arrived);
         this.#arrived += 1;
         next();
@@ -216,10 +219,12 @@ class SimConnection implements StoreConnection {
   }
 }
 
+/** Text that is its own UTF-8, as most words are. */
+const printable = /^[ -~]*$/;
+
 function bytesOf(word: string | Buffer): Bytes {
-  return typeof word === "string"
-    ? Buffer.from(word, "utf8").toString("latin1")
-    : word.toString("latin1");
+  if (typeof word !== "string") return word.toString("latin1");
+  return printable.test(word) ? word : Buffer.from(word, "utf8").toString("latin1");
 }
 
 /** An error that Redis itself answered. */

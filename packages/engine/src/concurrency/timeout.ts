@@ -5,6 +5,9 @@ export class TimedOut extends Error {
   override readonly name = "TimedOut";
 }
 
+/** Without a reason, Node would make an exception with a stack for each call. */
+const answered = "answered";
+
 /** Resolves to the result of `work`; rejects with `TimedOut` after `ms`. The work itself is not cancelled. */
 export async function withTimeout<Result>(
   { sleep }: Pick<Timers, "sleep">,
@@ -18,6 +21,6 @@ export async function withTimeout<Result>(
   try {
     return await Promise.race([work, late]);
   } finally {
-    over.abort();
+    over.abort(answered);
   }
 }

@@ -6,9 +6,10 @@
 --- include head
 local answer = { "found", 0 }
 for i = 1, #KEYS, 3 do
-  if not initialised(KEYS[i]) then return { "notInitialised" } end
+  local head = head_of(KEYS[i])
+  if not head then return { "notInitialised" } end
   local points = redis.call("HMGET", KEYS[i + 2], "head", "base")
-  answer[#answer + 1] = redis.call("GET", KEYS[i])
+  answer[#answer + 1] = head
   answer[#answer + 1] = count(KEYS[i + 1], "audit")
   answer[#answer + 1] = count(KEYS[i + 1], "auditDropped")
   answer[#answer + 1] = points[1] or ""

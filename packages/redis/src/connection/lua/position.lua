@@ -5,8 +5,9 @@
 --- include head
 local answer = { "found", 0 }
 for i = 1, #KEYS, 2 do
-  if not initialised(KEYS[i]) then return { "notInitialised" } end
-  answer[#answer + 1] = redis.call("GET", KEYS[i])
+  local head = head_of(KEYS[i])
+  if not head then return { "notInitialised" } end
+  answer[#answer + 1] = head
   answer[#answer + 1] = count(KEYS[i + 1], "change")
 end
 return answer

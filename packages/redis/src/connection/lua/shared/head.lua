@@ -3,6 +3,12 @@ local function initialised(key)
   return redis.call("STRLEN", key) == 22
 end
 
+-- The head, or false where there is none.
+local function head_of(key)
+  local head = redis.call("GET", key)
+  return head and #head == 22 and head
+end
+
 -- Whether this is the store that the caller means, and not another one in its place.
 local function is_store(key, id)
   return initialised(key) and redis.call("GETRANGE", key, 0, 15) == id
