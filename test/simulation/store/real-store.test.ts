@@ -7,6 +7,7 @@ import {
   storeModel,
 } from "@holdfast/engine/testing";
 import { initialiseStore, openRedisStore, type RedisStoreOptions } from "@holdfast/redis";
+import { expect, test } from "vitest";
 import { auditOf, newerValue, recordOf, setStatus } from "../../support/redis-store.ts";
 import { Machine } from "../machine.ts";
 import { Network } from "../network.ts";
@@ -18,6 +19,8 @@ import { Member } from "./member.ts";
 import { connectionsOf, timersOf } from "./sim-connection.ts";
 
 const lua = await LuaMachine.create();
+
+type Connections = ReturnType<typeof connectionsOf>;
 
 /** Commands of the test itself, which take no time. */
 function directly(member: Member) {
@@ -57,7 +60,10 @@ function pump(scheduler: Scheduler): () => Promise<void> {
 }
 
 /** The real store, on virtual time, with a primary and a replica that run the real scripts. */
-async function openWith(settings: Pick<RedisStoreOptions, "auditEntriesMax">) {
+async function openWith(
+  settings: Pick<RedisStoreOptions, "auditEntriesMax">,
+  wrapped = (connections: Connections): Connections => connections,
+) {
   const scheduler = new Scheduler();
   const random = new Random(1);
   const network = new Network(scheduler, random.fork(), { farMs: 5, loss: 0, late: 0 });
@@ -81,11 +87,13 @@ async function openWith(settings: Pick<RedisStoreOptions, "auditEntriesMax">) {
     address: primary.address,
     replicas: 1,
     timers: timersOf(life),
-    connections: connectionsOf({
-      life,
-      network,
-      server: (address) => members.find((member) => member.address === address),
-    }),
+    connections: wrapped(
+      connectionsOf({
+        life,
+        network,
+        server: (address) => members.find((member) => member.address === address),
+      }),
+    ),
   };
   const stop = pump(scheduler);
   await initialiseStore({
@@ -129,4 +137,26 @@ ownStoreModel("RedisStore over the model of Redis", open, { numRuns: 25 });
 auditLogConformance("RedisStore over the model of Redis", async () => {
   const { subject, close } = await openWith({ auditEntriesMax: auditLogKept });
   return { subject: subject.audit, store: subject, close };
+});
+
+test("a Sentinel that still names another process keeps no connection for reads away", async () => {
+  const opened: Awaited<ReturnType<Connections["toPrimary"]>>[] = [];
+  const { close, instances, subject } = await openWith({}, (connections) => ({
+    ...connections,
+    toPrimary: async (settings, purpose, attempt = 0) => {
+      if (purpose !== "read") return await connections.toPrimary(settings, purpose, attempt);
+      const isStale = opened.length > 0 && attempt % 3 === 0;
+      const address = isStale ? "a-redis-2:1" : "a-redis-1:1";
+      const connection = await connections.to(settings, address, purpose);
+      opened.push(connection);
+      return connection;
+    },
+  }));
+  const instance = "5a1ec0de-0000-4000-8000-000000000001";
+  const unknown = ["5a1ec0de-0000-4000-8000-000000000002"];
+  await instances.ensure(instance);
+  opened[0]?.destroy("lost");
+  expect(await subject.read(instance, unknown)).toEqual([undefined]);
+  expect(opened.length).toBeGreaterThan(2);
+  await close();
 });

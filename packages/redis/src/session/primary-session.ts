@@ -136,7 +136,7 @@ export class PrimarySession {
       if (sentinels !== undefined) replicas.see(await membersOf(sentinels, settings));
       const checked = warnUnreachable(context, connected);
       await Promise.race([checked, sleep(settings.timers, replicaCheckMs, { background: true })]);
-      const reading = await openReader(settings, info.runId);
+      const reading = await openReader(settings, info.runId, number);
       // From here on nothing is awaited: requests that the first barrier wakes must find the session in place.
       const session = new PrimarySession(context, connection, number, storeId, replicas);
       checked.catch((error: unknown) => session.end(storeFailure(error, address)));
@@ -217,9 +217,9 @@ export class PrimarySession {
 
   async #reopenReader(): Promise<void> {
     const { settings } = this.#context;
-    while (!this.#over) {
+    for (let attempt = 0; !this.#over; attempt++) {
       try {
-        this.#use(await openReader(settings, this.runId));
+        this.#use(await openReader(settings, this.runId, attempt));
         return;
       } catch {
         await sleep(settings.timers, 50);
@@ -290,9 +290,13 @@ async function membersOf(
   return survey.members;
 }
 
-/** A connection for reads must lead to the same process as the group commit's. */
-async function openReader(settings: StoreSettings, runId: string): Promise<Connection> {
-  const connection = await settings.connections.toPrimary(settings, "read");
+/** A connection for reads must lead to the same process as the group commit's; another attempt asks another Sentinel first. */
+async function openReader(
+  settings: StoreSettings,
+  runId: string,
+  attempt: number,
+): Promise<Connection> {
+  const connection = await settings.connections.toPrimary(settings, "read", attempt);
   if (connection.info.runId === runId) return connection;
   connection.destroy("another process");
   throw new StoreUnavailable("noLease", `Redis ${connection.address} is another process now`);
