@@ -118,6 +118,13 @@ test("another failure of the store ends the merge at once", async () => {
   await expect(results([key(1, { facts: { served: fact } })])).rejects.toBe(failure);
 });
 
+test("nothing is opened where the copies can be joined", async () => {
+  const { results } = await world();
+  await results([key(1)]);
+  const opens = () => Promise.reject(new Error("nobody asked"));
+  expect(await results([key(1, { facts: { served: fact } })], { opens })).toEqual(["written"]);
+});
+
 test("two records that claim the same name are both joined", async () => {
   const { own, results } = await world();
   const values = {

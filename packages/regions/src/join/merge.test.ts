@@ -41,10 +41,17 @@ test("a changed record is joined and has the facts of both", async () => {
   const { own, results, get } = await world();
   const register = sampleRegister(groupItem("g"), 5);
   await results([key(1, { registers: [register] })]);
+  const { commit } = own;
+  const kinds: string[] = [];
+  own.commit = (...given) => {
+    kinds.push(...given[1].map(({ kind }) => kind));
+    return commit.apply(own, given);
+  };
   expect(await results([key(1, { facts: { served: { time: 3, region: "b" } } })])).toEqual([
     "written",
   ]);
   expect(own.calls).toEqual(["read 1", "commit 1"]);
+  expect(kinds).toEqual(["update"]);
   expect(await get(id1)).toMatchObject({
     facts: { served: { time: 3, region: "b" } },
     registers: [{ stamp: register.stamp }],
@@ -66,13 +73,16 @@ test("a copy with another immutable part is put aside and reported; the own reco
   expect((await get(id1))?.objectType).toBe(2);
   expect(await own.quarantined()).toBe(1);
   expect(own.aside).toEqual([encodeRecord(key(1, { objectType: 4 }))]);
+  const sealed = { kekId: id1, nonce: new Uint8Array(12), ciphertext: new Uint8Array(3) };
+  expect(await results([key(1, { material: sealed })])).toEqual(["quarantined"]);
   expect(events).toContainEqual({ type: "join", region: "b", result: "quarantined" });
 });
 
 test("two copies of one record in one merge become one, in any order", async () => {
-  const { results, get } = await world();
+  const { own, results, get } = await world();
   const both = [key(1, { facts: activated }), key(1, { lastChange: 1_900_000_000 })];
   expect(await results(both)).toEqual(["written", "written"]);
+  expect(own.calls).toEqual(["commit 1"]);
   expect(await get(id1)).toMatchObject({ facts: activated, lastChange: 1_900_000_000 });
   const different = [2, 4, 5].map((objectType) => key(3, { objectType }));
   expect(await results(different)).toEqual(["written", "quarantined", "quarantined"]);
