@@ -108,8 +108,8 @@ function explained(result: ModuleResult): readonly string[] {
   const { module, left } = result;
   if (left.length === 0) return [];
   const rows = left.map((each) => [
-    code(plain(each.line)),
-    code(plain(each.edit)),
+    code(quoted(each.line)),
+    code(quoted(each.edit)),
     explanationOf(module, each)?.why ?? "**not explained**",
   ]);
   return [
@@ -150,5 +150,10 @@ function places(passed: readonly string[]): string {
 
 /** A test's title or a message without what Markdown or HTML would read as markup. */
 function plain(text: string): string {
-  return text.replaceAll("`", "'").replaceAll("<", "‹").replaceAll(">", "›").replaceAll("*", "∗");
+  return quoted(text).replaceAll("<", "‹").replaceAll(">", "›").replaceAll("*", "∗");
+}
+
+/** Text without backticks, which would end the code that it becomes. */
+function quoted(text: string): string {
+  return text.replaceAll("`", "'");
 }

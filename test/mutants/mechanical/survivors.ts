@@ -53,6 +53,18 @@ export const survivors: readonly Survivor[] = [
     why: "a batch has at least one object; only the compiler needs the default",
   },
   {
+    module: "merge",
+    line: "const parts = Math.ceil(byId.length / recordsPerCommit);",
+    edits: ["byId.length / recordsPerCommit → byId.length * recordsPerCommit"],
+    why: "the further batches are empty, and an empty batch does nothing",
+  },
+  {
+    module: "merge",
+    line: "if (!looked || refused === undefined) return [];",
+    edits: ["refused === undefined → false"],
+    why: "a store names one of the records that it was given; only the compiler needs the check",
+  },
+  {
     module: "agreed",
     line: "const changes = objects.flatMap((stored) => changeTo(stored, copies[at] ?? []));",
     edits: ['[] → ["Stryker was here"]'],
