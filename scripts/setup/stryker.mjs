@@ -4,7 +4,7 @@ import { findExecutable } from "../redis-path.mjs";
 import { root, run, SetUpError, say } from "./common.mjs";
 import { pnpm } from "./packages.mjs";
 
-/** Stryker has a lock file of its own: it brings 170 packages, which only one command needs. */
+/** Stryker has a lock file of its own: it brings 171 others, which only one command needs. */
 const folder = join(root, "test", "mutants", "mechanical", "stryker");
 
 /** The program, which makes mutants of a module and runs its tests with each. */
