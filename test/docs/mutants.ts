@@ -1,7 +1,15 @@
 import { faultKinds, isSimulated, type PlantedFault } from "../mutants/fault.ts";
 import { faults } from "../mutants/faults.ts";
+import { mutatedModules } from "../mutants/mechanical/modules.ts";
+import {
+  explanationOf,
+  type ModuleResult,
+  readMechanical,
+  scoreMin,
+  scoreOf,
+} from "../mutants/mechanical/report.ts";
 import { readResults, resultOf, type Verdict } from "../mutants/results.ts";
-import { madeFrom, table } from "./markdown.ts";
+import { code, madeFrom, table } from "./markdown.ts";
 
 const heads = ["fault", "rule that it breaks", "found by", "seconds", "by the simulator alone"];
 
@@ -23,7 +31,7 @@ export function mutants(): string {
   return [
     "# Planted faults",
     "",
-    madeFrom("`test/mutants/faults.ts` and `test/mutants/results.json`"),
+    madeFrom("`test/mutants` and the results in it"),
     "",
     "A test that cannot fail proves nothing. `npm run mutants` plants faults in a copy of the sources, one at a time: a missing check, a wrong order, a wrong comparison. For each, it runs the tests that should find it, the cheapest first: unit tests, the simulator, clusters of real processes. Each command must pass without the fault. A fault that no command finds is a gap in the tests; the run then ends with exit code 1.",
     "",
@@ -50,7 +58,66 @@ export function mutants(): string {
         "",
       ];
     }),
+    ...mechanical(),
   ].join("\n");
+}
+
+const mechanicalHeads = [
+  "module",
+  "score",
+  "mutants",
+  "found",
+  "tests did not end",
+  "texts left out",
+  "seconds",
+];
+
+/** The mutants that Stryker makes, and each that no test found. */
+function mechanical(): readonly string[] {
+  const results = readMechanical();
+  const rows = mutatedModules.map((module) => {
+    const result = results.find((each) => each.module === module.name);
+    return [code(module.file), ...scores(result)];
+  });
+  return [
+    "## Mechanical mutants",
+    "",
+    "Planted faults are those that somebody thought of. For the modules that decide what is kept, what is served and what is destroyed, [Stryker](https://stryker-mutator.io) also changes every expression mechanically: it turns conditions around, empties blocks, swaps operators. It runs the module's own unit tests with each mutant.",
+    "",
+    "<!-- not run: each takes minutes -->",
+    "```",
+    "npm run mutants -- --mechanical                # every module below",
+    "npm run mutants -- --mechanical --only merge   # one module",
+    "```",
+    "",
+    `The command installs Stryker at an exact version when it runs for the first time. Each module must reach ${scoreMin} %, and each mutant that survives needs an explanation in \`test/mutants/mechanical/survivors.ts\`; otherwise the run ends with exit code 1. \`--report\` writes the results to \`test/mutants/mechanical/results.json\`. Mutants of texts for people are left out: no rule depends on their wording. A mutant with which the tests do not end counts as found.`,
+    "",
+    table(mechanicalHeads, rows),
+    "",
+    ...results.flatMap(explained),
+  ];
+}
+
+function scores(result: ModuleResult | undefined): readonly string[] {
+  if (result === undefined) return ["not run", "", "", "", "", ""];
+  const { mutants, killed, late, ignored, seconds } = result;
+  return [`${scoreOf(result)} %`, ...[mutants, killed, late, ignored, seconds].map(String)];
+}
+
+function explained(result: ModuleResult): readonly string[] {
+  const { module, left } = result;
+  if (left.length === 0) return [];
+  const rows = left.map((each) => [
+    code(quoted(each.line)),
+    code(quoted(each.edit)),
+    explanationOf(module, each)?.why ?? "**not explained**",
+  ]);
+  return [
+    `### Survivors in ${module}`,
+    "",
+    table(["line", "mutant", "why no test can find it"], rows),
+    "",
+  ];
 }
 
 function rowOf(fault: PlantedFault, results: ReturnType<typeof readResults>): readonly string[] {
@@ -83,5 +150,10 @@ function places(passed: readonly string[]): string {
 
 /** A test's title or a message without what Markdown or HTML would read as markup. */
 function plain(text: string): string {
-  return text.replaceAll("`", "'").replaceAll("<", "‹").replaceAll(">", "›").replaceAll("*", "∗");
+  return quoted(text).replaceAll("<", "‹").replaceAll(">", "›").replaceAll("*", "∗");
+}
+
+/** Text without backticks, which would end the code that it becomes. */
+function quoted(text: string): string {
+  return text.replaceAll("`", "'");
 }

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { fingerprintOf, isSimulated, type PlantedFault, planted } from "./fault.ts";
 import { faults } from "./faults.ts";
 import { killersOf } from "./killers.ts";
-import { readOptions } from "./options.ts";
+import { readMechanicalOptions, readOptions } from "./options.ts";
 import { readResults, resultOf } from "./results.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -122,7 +122,15 @@ test("the command line says which faults, how far, and whether to write the resu
   });
 });
 
+test("the command line of mechanical mutants says which modules", () => {
+  expect(readMechanicalOptions(["--only", "merge"])).toBeUndefined();
+  const asked = ["--mechanical", "--only", "merge,join", "--jobs", "2", "--report"];
+  expect(readMechanicalOptions(asked)).toEqual({ only: ["merge", "join"], jobs: 2, report: true });
+});
+
 test.each<[string, readonly string[], RegExp]>([
+  ["an unknown module", ["--mechanical", "--only", "no"], /^--only: there is no no; there are l/],
+  ["a kind of mechanical mutants", ["--mechanical", "--kind", "duty"], /^Unknown option '--kind'/],
   ["an unknown fault", ["--only", "none"], /^--only: there is no none; there are time-out-is-no, /],
   ["an unknown kind", ["--kind", "all"], /^--kind: there is no all; there are protocol, /],
   ["an unknown place", ["--up-to", "moon"], /^--up-to: there is no moon; there are unit, /],
@@ -132,5 +140,5 @@ test.each<[string, readonly string[], RegExp]>([
   ["too many jobs", ["--jobs", "99"], /^--jobs: give a number from 1 to 16$/],
   ["an unknown option", ["--all"], /^Unknown option '--all'/],
 ])("%s is refused with one line", (_what, args, message) => {
-  expect(() => readOptions(args, names)).toThrow(message);
+  expect(() => readMechanicalOptions(args) ?? readOptions(args, names)).toThrow(message);
 });

@@ -25,7 +25,7 @@ export async function runKiller(
   await rm(report, { force: true });
   const reporting = killer.file === undefined ? [] : ["--reporter=json", `--outputFile=${report}`];
   const begunMs = performance.now();
-  const { code, output, ended } = await start(
+  const { code, output, ended } = await runNode(
     [...killer.args, ...reporting],
     root,
     limitMs,
@@ -47,7 +47,8 @@ interface Ran {
 
 const outputMax = 1 << 20;
 
-function start(
+/** Runs Node 24 in a copy. The process and all that it started have ended when this resolves. */
+export function runNode(
   args: readonly string[],
   root: string,
   limitMs: number,

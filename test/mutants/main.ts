@@ -3,7 +3,16 @@ import { stopSignal } from "../support/stop-signal.ts";
 import { isSimulated, type PlantedFault } from "./fault.ts";
 import { faults } from "./faults.ts";
 import { killersOf, places } from "./killers.ts";
-import { type MutantOptions, readOptions, usage } from "./options.ts";
+import { mutatedModules } from "./mechanical/modules.ts";
+import { complaints, saveMechanical, scoreOf } from "./mechanical/report.ts";
+import { runMechanical } from "./mechanical/run.ts";
+import {
+  type MechanicalOptions,
+  type MutantOptions,
+  readMechanicalOptions,
+  readOptions,
+  usage,
+} from "./options.ts";
 import { saveResults } from "./results.ts";
 import { type MutantReport, runFaults } from "./run.ts";
 
@@ -13,10 +22,15 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** Runs the faults and reports; a signal ends the run. Returns the exit code. */
+/** Runs what the command line asks for; returns the exit code. */
 async function main(args: readonly string[]): Promise<number> {
   const options = optionsOf(args);
   if (options === undefined) return 2;
+  return "kinds" in options ? await plant(options) : await mutate(options);
+}
+
+/** Runs the faults and reports; a signal ends the run. */
+async function plant(options: MutantOptions): Promise<number> {
   const asked = faults.filter((fault) => isChosen(fault, options));
   const chosen = asked.filter((fault) => killersOf(fault, options).length > 0);
   const rest = asked.length - chosen.length;
@@ -28,6 +42,21 @@ async function main(args: readonly string[]): Promise<number> {
   };
   const stopping = stopSignal();
   return tell(chosen, await runFaults(chosen, { ...options, root, say, judged, stopping }));
+}
+
+/** Runs the mutants of modules and reports; a signal ends the run. */
+async function mutate({ only, jobs, report }: MechanicalOptions): Promise<number> {
+  const modules = mutatedModules.filter(({ name }) => only.length === 0 || only.includes(name));
+  const wrong: string[] = [];
+  await runMechanical(modules, { root, jobs, stopping: stopSignal() }, (result) => {
+    const { module, mutants, killed, ignored, seconds } = result;
+    const score = `${scoreOf(result)} % (${killed} of ${mutants})`;
+    say(`${module}: ${score}, ${ignored} texts left out, ${seconds} s`);
+    for (const line of complaints(result)) say(line);
+    wrong.push(...complaints(result));
+    if (report) saveMechanical(result);
+  });
+  return wrong.length === 0 ? 0 : 1;
 }
 
 function isChosen(fault: PlantedFault, options: MutantOptions): boolean {
@@ -54,12 +83,10 @@ function tell(chosen: readonly PlantedFault[], { verdicts, unjudged }: MutantRep
   return found === chosen.length ? 0 : 1;
 }
 
-function optionsOf(args: readonly string[]): MutantOptions | undefined {
+function optionsOf(args: readonly string[]): MutantOptions | MechanicalOptions | undefined {
   try {
-    return readOptions(
-      args,
-      faults.map(({ name }) => name),
-    );
+    const names = faults.map(({ name }) => name);
+    return readMechanicalOptions(args) ?? readOptions(args, names);
   } catch (error) {
     const [line = ""] = (error as Error).message.split("\n");
     process.stderr.write(`mutants: ${line}\n${usage}\n`);

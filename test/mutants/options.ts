@@ -2,6 +2,7 @@ import { parseArgs } from "node:util";
 import { numberOf } from "../chaos/options.ts";
 import { type FaultKind, faultKinds } from "./fault.ts";
 import { type KillerChoice, type Place, places } from "./killers.ts";
+import { mutatedModules } from "./mechanical/modules.ts";
 
 /** The options of `npm run mutants`. */
 export interface MutantOptions extends KillerChoice {
@@ -15,16 +16,26 @@ export interface MutantOptions extends KillerChoice {
   readonly report: boolean;
 }
 
+/** The options of `npm run mutants -- --mechanical`. */
+export interface MechanicalOptions {
+  /** Only these modules; empty means all. */
+  readonly only: readonly string[];
+  readonly jobs: number;
+  readonly report: boolean;
+}
+
 export const usage = `usage: npm run mutants -- [--only NAME[,NAME]] [--kind KIND[,KIND]] [--up-to PLACE] [--seed N] [--jobs N] [--report]
        npm run mutants -- --simulator [--minutes M] [--only NAME] [--kind KIND] [--seed N] [--jobs N] [--report]
+       npm run mutants -- --mechanical [--only MODULE] [--jobs N] [--report]
   --only NAME     only these faults
   --kind KIND     only faults of these kinds: ${faultKinds.join(", ")}
   --up-to PLACE   use no costlier commands than: ${places.join(", ")} (default cluster)
   --simulator     only the simulator, with each fault that it should find
   --minutes M     how long it runs with each at most (default 10)
+  --mechanical    mutants that Stryker makes of: ${mutatedModules.map(({ name }) => name).join(", ")}
   --seed N        the first seed of simulator and chaos (default 1)
-  --jobs N        so many faults at the same time (default 1)
-  --report        write the results to test/mutants/results.json; \`npm run docs\` then makes docs/mutants.md`;
+  --jobs N        so many faults or mutants at the same time (default 1)
+  --report        write the results to a file in test/mutants; \`npm run docs\` then makes docs/mutants.md`;
 
 /** Reads the command line; throws a `RangeError` or Node's own error with what is wrong with it. */
 export function readOptions(args: readonly string[], names: readonly string[]): MutantOptions {
@@ -52,6 +63,26 @@ export function readOptions(args: readonly string[], names: readonly string[]): 
     upTo: chosen<Place>("--up-to", [values["up-to"] ?? "cluster"], places)[0] ?? "cluster",
     simulatorMinutes: simulator ? numberOf("--minutes", minutes ?? "10", 0.1, 1440) : undefined,
     seed: whole("--seed", values.seed, 0, 2 ** 32),
+    jobs: whole("--jobs", values.jobs, 1, 16),
+    report: values.report,
+  };
+}
+
+/** Reads a command line with `--mechanical`; undefined for one without. */
+export function readMechanicalOptions(args: readonly string[]): MechanicalOptions | undefined {
+  if (!args.includes("--mechanical")) return undefined;
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      mechanical: { type: "boolean" },
+      only: { type: "string", multiple: true, default: [] },
+      jobs: { type: "string", default: "1" },
+      report: { type: "boolean", default: false },
+    },
+  });
+  const names = mutatedModules.map(({ name }) => name);
+  return {
+    only: chosen("--only", values.only, names),
     jobs: whole("--jobs", values.jobs, 1, 16),
     report: values.report,
   };

@@ -1,9 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { sampleObject } from "../testing/conformance/managed-object-conformance.ts";
 import {
   due,
+  dueSurely,
   hasPassed,
   type LifecycleEvent,
+  requireState,
   revokeEvent,
   type State,
   stateOf,
@@ -183,6 +186,39 @@ describe("due", () => {
   test("changes nothing the second time", () => {
     const once = due({}, planned, 99, "b");
     expect(due(once, planned, 99, "c")).toBe(once);
+  });
+
+  const doubt = { latestSeconds: 12, reason: "clocks differ" };
+  test.each<[string, number, typeof doubt | undefined, Facts | "clockDoubt"]>([
+    ["not come, clocks agree", 9, undefined, {}],
+    ["come, clocks agree", 10, undefined, { activated: { time: 10, region: "b" } }],
+    ["come by the latest clock only", 9, doubt, "clockDoubt"],
+    ["come by both clocks", 11, doubt, "clockDoubt"],
+    ["not come by the latest clock", 8, { ...doubt, latestSeconds: 9 }, {}],
+  ])("decides surely a date that has %s", (_name, nowSeconds, known, expected) => {
+    const decide = () => dueSurely({}, planned, { nowSeconds, doubt: known }, "b");
+    if (expected === "clockDoubt") {
+      expect(decide).toThrow(expect.objectContaining({ failure: expected, message: doubt.reason }));
+    } else expect(decide()).toEqual(expected);
+  });
+});
+
+describe("a copy that is offered for a damaged record", () => {
+  const fits: Readonly<Record<State, readonly State[]>> = {
+    PreActive: states,
+    Active: ["Active", "Deactivated", "Compromised"],
+    Deactivated: ["Deactivated"],
+    Compromised: ["Compromised", "DestroyedCompromised"],
+    Destroyed: ["Destroyed", "DestroyedCompromised"],
+    DestroyedCompromised: ["DestroyedCompromised"],
+  };
+  const pairs = states.flatMap((last) => states.map((offered) => [last, offered] as const));
+
+  test.each(pairs)("last %s, offered %s: it must have the facts of the last state", (last, of) => {
+    const object = { ...sampleObject("instance", "id"), facts: examples[of] };
+    const require = () => requireState(object, last);
+    if (fits[last].includes(of)) expect(require).not.toThrow();
+    else expect(require).toThrow(expect.objectContaining({ failure: "corrupt" }));
   });
 });
 

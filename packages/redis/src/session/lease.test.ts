@@ -122,6 +122,13 @@ describe("the state of the lease", () => {
       "none",
     ],
     [
+      "something else may promote, although Sentinels heard it",
+      [connected, barrier(0, true, false), heard("s1", 0), heard("s2", 0)],
+      rules("unknown"),
+      after(1),
+      "none",
+    ],
+    [
       "short after full",
       [connected, barrier(0, true, true), barrier(900, true, false)],
       rules("nobody"),
@@ -154,6 +161,16 @@ describe("the state of the lease", () => {
       [connected, barrier(0, true, false), heard("s1", 0), heard("s2", 0)],
       rules("sentinels"),
       after(1),
+      "readOnly",
+    ],
+    [
+      "the second of three too long ago",
+      [
+        ...[connected, barrier(500, true, false)],
+        ...[heard("s1", 500), heard("s2", 0), heard("s3", 500)],
+      ],
+      rules("sentinels"),
+      after(1_000),
       "readOnly",
     ],
     [
@@ -194,6 +211,18 @@ describe("the state of the lease", () => {
   ])("%s", (_name, events, leaseRules, now, state) => {
     expect(stateAt(leaseOf(...events), leaseRules, now).state).toBe(state);
   });
+});
+
+test("a short barrier's reason ends with the replicas that it does not cover, where they are known", () => {
+  const short = { ...barrier(0, true, false), lacking: "10.0.0.7:6379" } as const;
+  const { reason } = leaseOf(connected, short);
+  expect(reason).toMatch(/: 10\.0\.0\.7:6379$/);
+  const unnamed = leaseOf(connected, barrier(0, true, false)).reason;
+  expect(reason).toBe(`${unnamed}: 10.0.0.7:6379`);
+  // Each event that changes what is allowed says why.
+  const steps = [[], [connected], [connected, lost], [connected, barrier(0, false, true)]];
+  const reasons = [...steps.map((events) => leaseOf(...events).reason), unnamed];
+  expect(new Set(reasons).size).toBe(reasons.length);
 });
 
 interface Timed {

@@ -12,10 +12,10 @@ import {
   tagOf,
   Writer,
 } from "@holdfast/engine";
-import { anyManagedObject, sampleObject } from "@holdfast/engine/testing";
+import { anyManagedObject, groupItem, sampleObject } from "@holdfast/engine/testing";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { clockAhead, join, joinAll, settled } from "./join.ts";
+import { clockAhead, join, joinAll, settled, storedOf } from "./join.ts";
 
 const run = { seed: 20_261_125, numRuns: 300 };
 
@@ -134,7 +134,16 @@ describe.each([
   });
 });
 
-const base = sampleObject("instance", "00000000-0000-4000-8000-000000000001");
+const sealed = {
+  kekId: "0f8fad5b-d9cb-469f-a165-70867728950e",
+  nonce: new Uint8Array(12).fill(1),
+  ciphertext: new Uint8Array(32),
+};
+const base = {
+  ...sampleObject("instance", "00000000-0000-4000-8000-000000000001"),
+  fixed: [groupItem("one"), groupItem("two")],
+  material: sealed,
+};
 
 test("the earliest fact wins with its details; ties go by region, then by bytes", () => {
   const revoked = (time: number, region: string, message: string) => ({
@@ -167,6 +176,33 @@ test("the last writer of a register wins, a deletion too; another origin is anot
   expect(joined(first, other).registers).toHaveLength(2);
   const tied = having({ ...register, value: value("b's"), stamp: { us: 1, region: "b" } });
   expect(joined(first, tied).registers).toEqual(tied.registers);
+  const tie = (region: string) =>
+    having({ ...register, value: value(`${region}'s`), stamp: { us: 1, region } });
+  const [longer, last] = [tie("aa"), tie("z")];
+  expect(joined(longer, last).registers).toEqual(last.registers);
+  expect(joined(last, longer).registers).toEqual(last.registers);
+  // Of two writes of one region at one moment, the same one wins in both orders.
+  const same = having({ ...register, value: value("second"), stamp: { us: 1, region: "a" } });
+  expect(joined(first, same).registers).toEqual(joined(same, first).registers);
+});
+
+test("copies that are alike are joined without a new object, and only what must go is removed", () => {
+  const known = () => decodeRecord(encodeRecord(base));
+  const one = known();
+  const fresh = { ...base };
+  expect(joined(fresh, fresh)).toBe(fresh);
+  expect(joined(one, known())).toBe(one);
+  const destroyed = { ...base, facts: { destroyed: { time: 1, region: "a" } } };
+  const gone = { ...destroyed, material: undefined };
+  expect(settled(gone)).toBe(gone);
+  expect(settled(destroyed)).toEqual(gone);
+  expect(storedOf(base)).toEqual({ object: base, tag: tag(base) });
+});
+
+test("no copies have no join, and a conflict stays one", () => {
+  expect(joinAll([])).toBeUndefined();
+  const outcome = joinAll([base, { ...base, objectType: 4 }, base]);
+  expect(outcome?.kind).toBe("conflict");
 });
 
 /** A change of Object Groups by one of two nodes of a region. */
@@ -241,10 +277,10 @@ test.each<[string, Partial<ManagedObject>]>([
   ["instance", { instance: "other" }],
   ["object type", { objectType: 4 }],
   ["fixed", { fixed: [] }],
-  [
-    "material",
-    { material: { kekId: "k", nonce: new Uint8Array(12), ciphertext: new Uint8Array() } },
-  ],
+  ["fixed", { fixed: base.fixed.map((item, at) => (at === 0 ? groupItem("other") : item)) }],
+  ["material", { material: { ...sealed, kekId: "k" } }],
+  ["material", { material: { ...sealed, nonce: new Uint8Array(12) } }],
+  ["material", { material: { ...sealed, ciphertext: new Uint8Array() } }],
   ["material", { material: undefined }],
 ])("the join chooses neither of two copies with a different %s", (name, part) => {
   for (const outcome of [join(base, { ...base, ...part }), join({ ...base, ...part }, base)]) {
@@ -254,10 +290,20 @@ test.each<[string, Partial<ManagedObject>]>([
 });
 
 test("a stamp ahead of the clock is reported with the region that wrote it", () => {
-  const stamped = (us: number, region: string) => ({
+  const stamped = (...stamps: readonly { us: number; region: string }[]) => ({
     ...base,
-    registers: [{ tag: 1, index: 0, origin: "", key: "", value: undefined, stamp: { us, region } }],
+    registers: stamps.map((stamp, index) => ({
+      ...{ tag: 1, index, origin: "", key: "", value: undefined },
+      stamp,
+    })),
   });
-  expect(clockAhead(stamped(10_500_000, "b"), 10_000)).toBeUndefined();
-  expect(clockAhead(stamped(15_000_000, "b"), 10_000)).toEqual({ region: "b", ms: 5_000 });
+  const [b, c, d] = [
+    { us: 15_000_000, region: "b" },
+    { us: 14_000_000, region: "c" },
+    { us: 15_000_000, region: "d" },
+  ] as const;
+  expect(clockAhead(stamped({ us: 11_000_000, region: "b" }), 10_000)).toBeUndefined();
+  for (const stamps of [[b], [b, c], [c, b], [b, d]]) {
+    expect(clockAhead(stamped(...stamps), 10_000)).toEqual({ region: "b", ms: 5_000 });
+  }
 });

@@ -77,9 +77,10 @@ export function storedOf(object: ManagedObject): StoredObject {
 /** The join of any number of copies; undefined for none. */
 export function joinAll(copies: readonly ManagedObject[]): JoinOutcome | undefined {
   const [first, ...others] = copies;
-  let outcome: JoinOutcome | undefined = first && { kind: "joined", object: settled(first) };
+  if (first === undefined) return undefined;
+  let outcome: JoinOutcome = { kind: "joined", object: settled(first) };
   for (const copy of others) {
-    if (outcome?.kind === "joined") outcome = join(outcome.object, copy);
+    if (outcome.kind === "joined") outcome = join(outcome.object, copy);
   }
   return outcome;
 }
@@ -199,6 +200,5 @@ function compareBytes(a: ManagedObject, b: ManagedObject): number {
 }
 
 function compareText(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
+  return Number(a > b) - Number(a < b);
 }

@@ -1,58 +1,12 @@
 import { randomUUID } from "node:crypto";
-import {
-  type Event,
-  type ManagedObject,
-  recordKinds,
-  StoreUnavailable,
-  systemInstance,
-} from "@holdfast/engine";
-import { groupItem, MemoryOwnStore, sampleObject, sampleRegister } from "@holdfast/engine/testing";
+import { encodeRecord, recordKinds, systemInstance } from "@holdfast/engine";
+import { groupItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
-import { TestTime } from "../testing/test-time.ts";
-import { type MergeOptions, mergeInto } from "./merge.ts";
+import { instance } from "../testing/test-keys.ts";
+import { numberedKey as key, mergeWorld as world } from "../testing/test-merge.ts";
 
-const instance = "instance";
 const destroyed = { destroyed: { time: 9, region: "b" } };
 const activated = { activated: { time: 8, region: "b" } };
-
-/** An own store that records its calls. */
-class Counted extends MemoryOwnStore {
-  readonly calls: string[] = [];
-  /** Like Redis at `maxmemory`: nothing new is accepted. */
-  full = false;
-  override read(...given: Parameters<MemoryOwnStore["read"]>) {
-    this.calls.push(`read ${given[1].length}`);
-    return super.read(...given);
-  }
-  override commit(...given: Parameters<MemoryOwnStore["commit"]>) {
-    this.calls.push(`commit ${given[1].length}`);
-    if (this.full && given[1].some(({ kind }) => kind === "create")) {
-      return Promise.reject(new StoreUnavailable("full", "no room"));
-    }
-    return super.commit(...given);
-  }
-}
-
-async function world() {
-  const own = new Counted();
-  await own.instances.ensure(instance, "test");
-  const time = new TestTime();
-  const events: Event[] = [];
-  const options: MergeOptions = { from: "b", timers: time, observe: (event) => events.push(event) };
-  const results = async (objects: readonly ManagedObject[], more: Partial<MergeOptions> = {}) => {
-    own.calls.length = 0;
-    const merged = await time.until(mergeInto(own, objects, { ...options, ...more }));
-    return merged.map(({ result }) => result);
-  };
-  const get = async (id: string) => (await own.read(instance, [id]))[0]?.object;
-  return { own, time, events, results, get };
-}
-
-function key(at: number, more: Partial<ManagedObject> = {}): ManagedObject {
-  const id = `00000000-0000-4000-8000-${String(at).padStart(12, "0")}`;
-  return { ...sampleObject(instance, id), ...more };
-}
-
 const id1 = key(1).uniqueIdentifier;
 
 test("new records take one commit and no read", async () => {
@@ -87,10 +41,17 @@ test("a changed record is joined and has the facts of both", async () => {
   const { own, results, get } = await world();
   const register = sampleRegister(groupItem("g"), 5);
   await results([key(1, { registers: [register] })]);
+  const { commit } = own;
+  const kinds: string[] = [];
+  own.commit = (...given) => {
+    kinds.push(...given[1].map(({ kind }) => kind));
+    return commit.apply(own, given);
+  };
   expect(await results([key(1, { facts: { served: { time: 3, region: "b" } } })])).toEqual([
     "written",
   ]);
   expect(own.calls).toEqual(["read 1", "commit 1"]);
+  expect(kinds).toEqual(["update"]);
   expect(await get(id1)).toMatchObject({
     facts: { served: { time: 3, region: "b" } },
     registers: [{ stamp: register.stamp }],
@@ -111,15 +72,20 @@ test("a copy with another immutable part is put aside and reported; the own reco
   expect(await results([key(1, { objectType: 4 }), key(2)])).toEqual(["quarantined", "written"]);
   expect((await get(id1))?.objectType).toBe(2);
   expect(await own.quarantined()).toBe(1);
+  expect(own.aside).toEqual([encodeRecord(key(1, { objectType: 4 }))]);
+  const sealed = { kekId: id1, nonce: new Uint8Array(12), ciphertext: new Uint8Array(3) };
+  expect(await results([key(1, { material: sealed })])).toEqual(["quarantined"]);
   expect(events).toContainEqual({ type: "join", region: "b", result: "quarantined" });
 });
 
 test("two copies of one record in one merge become one, in any order", async () => {
-  const { results, get } = await world();
+  const { own, results, get } = await world();
   const both = [key(1, { facts: activated }), key(1, { lastChange: 1_900_000_000 })];
   expect(await results(both)).toEqual(["written", "written"]);
+  expect(own.calls).toEqual(["commit 1"]);
   expect(await get(id1)).toMatchObject({ facts: activated, lastChange: 1_900_000_000 });
-  expect(await results([key(3), key(3, { objectType: 4 })])).toEqual(["written", "quarantined"]);
+  const different = [2, 4, 5].map((objectType) => key(3, { objectType }));
+  expect(await results(different)).toEqual(["written", "quarantined", "quarantined"]);
 });
 
 test("a record that does not decode is replaced by the copy, and its bytes are kept", async () => {
@@ -140,6 +106,7 @@ test("a copy without the last state of a damaged record is put aside and does no
   expect(await results(copies)).toEqual(["quarantined", "written"]);
   await expect(get(id1)).rejects.toMatchObject({ failure: "corrupt" });
   expect(await own.quarantined()).toBe(1);
+  expect(own.aside).toEqual([undefined, encodeRecord(key(1, { facts: activated }))]);
   const elsewhere = { ...activated, deactivated: { time: 1_700_000_099, region: "b" } };
   expect(await results([key(1, { facts: elsewhere })])).toEqual(["written"]);
   expect((await get(id1))?.facts).toEqual(elsewhere);
@@ -194,6 +161,9 @@ describe("a record that no region makes is refused and the others are written", 
       type: "warning",
       message: "record key of region b is refused: malformed identifier",
     });
+    await results([key(1, { uniqueIdentifier: "k".repeat(100) })]);
+    const message = `record ${"k".repeat(36)} of region b is refused: malformed identifier`;
+    expect(events).toContainEqual({ type: "warning", message });
   });
 
   test("if it has too many attributes or regions", async () => {
@@ -249,11 +219,13 @@ describe("a record that no region makes is refused and the others are written", 
 
 describe("a record that an agreed operation holds", () => {
   test("is reported, and the others are written", async () => {
-    const { own, results, get } = await world();
+    const { own, time, results, get } = await world();
     await results([key(1)]);
     await own.reserve(instance, [id1], "operation");
     const changed = key(1, { facts: activated });
     expect(await results([changed, key(2)])).toEqual(["reserved", "written"]);
+    expect(own.calls).toEqual(["commit 2", "read 2", "commit 1"]);
+    expect(time.monotonicMs()).toBe(0);
     expect((await get(id1))?.facts).toEqual({});
     // What is there already needs no change.
     expect(await results([key(1)])).toEqual(["same"]);
@@ -270,10 +242,10 @@ describe("a record that an agreed operation holds", () => {
     expect((await get(id1))?.facts).toEqual(activated);
     await own.reserve(instance, [id1], "other");
     const started = time.monotonicMs();
-    expect(await results([key(1, { facts: destroyed })], { reservedMs: 500 })).toEqual([
+    expect(await results([key(1, { facts: destroyed })], { reservedMs: 2_500 })).toEqual([
       "reserved",
     ]);
-    expect(time.monotonicMs() - started).toBeLessThan(700);
+    expect(time.monotonicMs() - started).toBe(2_500);
   });
 
   test("is not created while the reservation lasts", async () => {
@@ -281,6 +253,7 @@ describe("a record that an agreed operation holds", () => {
     await own.reserve(instance, [id1], "operation");
     expect(await results([key(1)])).toEqual(["reserved"]);
     expect(await get(id1)).toBeUndefined();
+    expect(await results([key(2), key(1)])).toEqual(["written", "reserved"]);
   });
 });
 
@@ -339,7 +312,9 @@ test("a copy with an identifier of another instance of the partition is put asid
     (name) => partitionOf(name) === partitionOf(instance),
   );
   await own.instances.ensure(twin ?? "", "twin");
-  expect(await results([key(1, { instance: twin ?? "" })])).toEqual(["quarantined"]);
+  const copy = key(1, { instance: twin ?? "" });
+  expect(await results([copy])).toEqual(["quarantined"]);
+  expect(own.aside).toEqual([encodeRecord(copy)]);
 });
 
 test("a clock of another region that is ahead is reported, and its stamp is accepted", async () => {
@@ -348,4 +323,15 @@ test("a clock of another region that is ahead is reported, and its stamp is acce
   const register = { ...sampleRegister(groupItem("g"), us), stamp: { us, region: "b" } };
   expect(await results([key(1, { registers: [register] })])).toEqual(["written"]);
   expect(events).toContainEqual({ type: "clockAhead", region: "b", ms: 60_000 });
+  // Of several clocks, the one that is furthest ahead.
+  const others = ["c", "d", "e"].map((region, at) => {
+    const later = { us: us + Math.min(at, 1) * 1_000, region };
+    return key(at + 2, { registers: [{ ...register, stamp: later }] });
+  });
+  for (const order of [others, others.toReversed()]) {
+    events.length = 0;
+    await results(order);
+    const region = order === others ? "d" : "e";
+    expect(events).toContainEqual({ type: "clockAhead", region, ms: 60_001 });
+  }
 });

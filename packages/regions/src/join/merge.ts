@@ -94,9 +94,10 @@ function warnOfClocks(objects: readonly ManagedObject[], options: MergeOptions):
     const ahead = clockAhead(object, now);
     if (ahead !== undefined && ahead.ms > (furthest?.ms ?? 0)) furthest = ahead;
   }
+  if (furthest === undefined) return;
   // The region that a record names becomes a label of a metric, so its length is bounded.
-  const region = furthest?.region.slice(0, regionNameMax) ?? "";
-  if (furthest !== undefined) options.observe({ type: "clockAhead", ms: furthest.ms, region });
+  const region = furthest.region.slice(0, regionNameMax);
+  options.observe({ type: "clockAhead", ms: furthest.ms, region });
 }
 
 /**
@@ -105,7 +106,6 @@ function warnOfClocks(objects: readonly ManagedObject[], options: MergeOptions):
  */
 function batches(objects: readonly ManagedObject[]): readonly (readonly ManagedObject[])[] {
   return grouped(objects, ({ instance }) => instance).flatMap((group) => {
-    if (group.length <= recordsPerCommit) return [group];
     const byId = grouped(group, ({ uniqueIdentifier }) => uniqueIdentifier);
     const parts = Math.ceil(byId.length / recordsPerCommit);
     return Array.from({ length: parts }, (_, part) =>
@@ -305,7 +305,6 @@ class InstanceMerge {
       return;
     }
     this.#repaired.add(uniqueIdentifier);
-    this.#trusting = false;
   }
 
   /**

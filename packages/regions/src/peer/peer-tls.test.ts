@@ -1,6 +1,8 @@
+import { X509Certificate } from "node:crypto";
 import { connect as connectTcp } from "node:net";
 import { setTimeout } from "node:timers/promises";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
+import { selfSigned } from "@holdfast/testing/pki";
 import { describe, expect, test } from "vitest";
 import { eventually, TestPeerStore, TestPeers } from "../testing/peer/test-peer.ts";
 import { testAuthority } from "../testing/peer/test-pki.ts";
@@ -304,4 +306,9 @@ test("an authority of the same name and another key has not issued a certificate
   const { leaf, authorities } = readPeerTls(authority.node("a"));
   expect(issuedBy(leaf, authorities)).toBe(true);
   expect(issuedBy(leaf, readPeerTls(twin.node("a")).authorities)).toBe(false);
+  // This one names the authority, and no key of it: only the signature tells.
+  const forged = await selfSigned({ commonName: "peers", notBeforeMs: Date.now(), days: 1 });
+  const certificate = new X509Certificate(forged.certificate);
+  expect(certificate.checkIssued(authorities[0] as X509Certificate)).toBe(true);
+  expect(issuedBy(certificate, authorities)).toBe(false);
 });

@@ -13,6 +13,7 @@ import {
 const full = { type: "lease", lease: "full", storeId: "s" } as const;
 const lapse = { type: "lease", lease: "none", storeId: undefined } as const;
 const short = { type: "lease", lease: "readOnly", storeId: "s" } as const;
+const refused = { type: "refused" } as const;
 const others = (state: Others) => ({ type: "others", others: state }) as const;
 
 function after(...events: readonly ServingEvent[]): ServingState {
@@ -31,29 +32,35 @@ function served(state: ServingState): string {
   return `${from}${writes ? " writes" : ""}${through ? " through" : ""}`;
 }
 
-test.each<[string, string, ServingState]>([
-  ["at the start", "none", after()],
-  ["full, nobody met yet", "none", after(full)],
-  ["full, a region alone", "local writes", after(full, others("absent"))],
-  ["full, not level, others up", "remote writes", after(full, others("up"))],
-  ["full, not level, others down", "local writes through", after(full, others("down"))],
-  ["... and up again", "local writes through", after(full, others("down"), others("up"))],
-  ["full and level", "local writes", levelled(after(full, others("up")))],
-  ["... others down", "local writes", serveStep(levelled(after(full)), others("down"))],
-  ["lapsed, others up", "remote writes", after(full, others("up"), lapse)],
-  ["lapsed, others down", "none", after(full, others("down"), lapse)],
-  ["short, nobody met yet", "none", after(short)],
-  ["short, others up", "remote writes", after(short, others("up"))],
-  ["short, others down", "local", after(short, others("down"))],
-  ["short, a region alone", "local", after(short, others("absent"))],
+test.each<[string, string, () => ServingState]>([
+  ["at the start", "none", () => after()],
+  ["full, nobody met yet", "none", () => after(full)],
+  ["full, a region alone", "local writes", () => after(full, others("absent"))],
+  ["full, not level, others up", "remote writes", () => after(full, others("up"))],
+  ["full, not level, others down", "local writes through", () => after(full, others("down"))],
+  ["... and up again", "local writes through", () => after(full, others("down"), others("up"))],
+  ["full and level", "local writes", () => levelled(after(full, others("up")))],
+  ["... others down", "local writes", () => serveStep(levelled(after(full)), others("down"))],
+  ["lapsed, others up", "remote writes", () => after(full, others("up"), lapse)],
+  ["lapsed, others down", "none", () => after(full, others("down"), lapse)],
+  ["short, nobody met yet", "none", () => after(short)],
+  ["short, others up", "remote writes", () => after(short, others("up"))],
+  ["short, others down", "local", () => after(short, others("down"))],
+  ["short, a region alone", "local", () => after(short, others("absent"))],
+  ["the others do not serve", "local writes through", () => after(full, others("up"), refused)],
   [
-    "the others do not serve",
-    "local writes through",
-    after(full, others("up"), { type: "refused" }),
+    "refused without a lease",
+    "remote writes",
+    () => after(full, others("up"), lapse, refused, full),
   ],
-  ["retired", "none", after(full, others("absent"), { type: "retired", retired: true })],
+  [
+    "not reached any more",
+    "local writes through",
+    () => after(full, others("down"), others("unknown")),
+  ],
+  ["retired", "none", () => after(full, others("absent"), { type: "retired", retired: true })],
 ])("%s: %s", (_, expected, state) => {
-  expect(served(state)).toBe(expected);
+  expect(served(state())).toBe(expected);
 });
 
 test("every lapse is an outage: a level store is no longer level, and needs a new resync", () => {
@@ -64,6 +71,34 @@ test("every lapse is an outage: a level store is no longer level, and needs a ne
     expect(served(back)).toBe("remote writes");
     expect(mustRequestResync(back)).toBe(true);
   }
+});
+
+test("an outage begins once: what says the same again changes nothing", () => {
+  const level = levelled(after(full, others("up")));
+  expect(after(full, lapse).outage).toBeGreaterThan(after(full).outage);
+  expect(after(full, lapse, lapse, full).outage).toBe(after(full, lapse).outage);
+  expect(after(full, short, lapse).outage).toBe(after(full, short).outage);
+  expect(serveStep(level, full)).toBe(level);
+  expect(serveStep(level, { type: "retired", retired: false })).toBe(level);
+  expect(mustRequestResync(after())).toBe(false);
+});
+
+test("each way to serve has a reason of its own", () => {
+  const states = [
+    after(full, others("down"), lapse),
+    after(full),
+    after(full, others("up")),
+    after(full, others("up"), lapse),
+    after(full, others("up"), short),
+    after(full, others("down"), short),
+    after(full, others("down")),
+    levelled(after(full)),
+    lost(levelled(after(full, others("up")))),
+    after(full, { type: "retired", retired: true }),
+  ];
+  const reasons = states.map((state) => serving(state).reason);
+  expect(new Set(reasons).size).toBe(reasons.length);
+  expect(serving(after()).reason).toBe(reasons[0]);
 });
 
 test("another store's data are an outage although the lease never lapsed", () => {
@@ -96,6 +131,7 @@ test("coming back from retirement is an outage", () => {
     type: "retired",
     retired: true,
   });
+  expect(serveStep(retired, { type: "retired", retired: true })).toBe(retired);
   expect(served(serveStep(retired, { type: "retired", retired: false }))).toBe("remote writes");
 });
 
@@ -125,6 +161,7 @@ test("a store that had no room for another region's change is no longer level, u
   expect(served(cut)).toBe("local writes through");
   const met = serveStep(cut, others("up"));
   expect(served(met)).toBe("local writes through");
+  expect(lost(met)).toBe(met);
   const { outage } = met;
   const more = serveStep(met, { type: "levels", outage, reached: 1, lost: 3 });
   expect(serving(more)).toMatchObject({ from: "remote", agrees: true });
@@ -132,8 +169,27 @@ test("a store that had no room for another region's change is no longer level, u
   expect(serving([lapse, full].reduce(serveStep, lacking)).agrees).toBe(false);
 });
 
+test("others that refused to serve are not waited for, until they are met again", () => {
+  const asked = after(full, others("up"), refused);
+  const { outage } = asked;
+  const request = { type: "levels", outage, request: 1, reached: 0, lost: 0 } as const;
+  const lacking = [request, { ...request, lost: 3 }].reduce(serveStep, asked);
+  expect(served(lacking)).toBe("local writes through");
+  const met = [others("down"), others("up")].reduce(serveStep, lacking);
+  expect(served(serveStep(met, { ...request, lost: 4 }))).toBe("remote writes");
+  const unseen = [others("down"), others("unknown")].reduce(serveStep, lacking);
+  expect(served(serveStep(unseen, { ...request, lost: 4 }))).toBe("local writes through");
+  // Once the store was level, they are asked again.
+  expect(served(lost(levelled(asked)))).toBe("remote writes");
+  const lapsed = after(full, others("up"), lapse);
+  expect(serveStep(lapsed, refused)).toBe(lapsed);
+});
+
 test("a store that is not level agrees to nothing, unless it only lacked room", () => {
   const state = after(full, others("up"));
+  expect(serving(state)).toMatchObject({ from: "remote", agrees: false });
+  expect(serving(after({ ...full, storeId: undefined }, others("up")))).toEqual(serving(state));
+  expect(serving(levelled(state)).agrees).toBe(true);
   const { outage } = state;
   const asked = serveStep(state, { type: "levels", outage, request: 3, reached: 1, lost: 0 });
   expect(serving(asked)).toMatchObject({ from: "remote", agrees: false });

@@ -108,7 +108,7 @@ function levelChange(
   const level = reached >= request;
   const lacking = lost > reached;
   // A full store does not have all records: the region that has them serves, unless it lacks something too.
-  const over = !level && lost > before && state.others === "up" && !state.refused;
+  const over = lost > before && state.others === "up" && !state.refused;
   return { request, level, lacking, asInCut: state.asInCut && !over };
 }
 
@@ -124,7 +124,7 @@ function leaseChange(
 }
 
 /** A level store has none of these, and each outage begins without them. */
-const nothingLacks = { asInCut: false, lacking: false, refused: false };
+const nothingLacks = { asInCut: false, lacking: false };
 
 function anotherOutage({ outage }: ServingState): Partial<ServingState> {
   return { ...nothingLacks, level: false, outage: outage + 1, request: undefined };
@@ -133,7 +133,7 @@ function anotherOutage({ outage }: ServingState): Partial<ServingState> {
 /** What follows without an event of its own. */
 function consequenceOf(state: ServingState): Partial<ServingState> {
   if (state.level) return nothingLacks;
-  if (state.lease !== "full") return { asInCut: false };
+  if (state.lease !== "full") return {};
   // Without other regions there is nothing to be level with.
   if (state.others === "absent") return { ...nothingLacks, level: true };
   return state.others === "down" ? { asInCut: true } : {};
@@ -151,7 +151,7 @@ export function serving(state: ServingState): Serving {
     return none("this region was retired: `holdfast region rejoin` brings it back");
   }
   if (lease === "full" && state.level) return local("own store");
-  if (lease === "full" && state.asInCut) {
+  if (state.asInCut) {
     return { ...local("own store, not level yet: no other region can serve"), through: true };
   }
   if (others === "up") {

@@ -174,7 +174,16 @@ describe("a backup", () => {
     await site.change(one, { facts: { destroyed: at }, material: undefined });
     const empty = new Site();
     const peer = Object.assign(site.store, { region: "b" });
+    const commit = empty.store.commit.bind(empty.store);
+    const readable: boolean[] = [];
+    empty.store.commit = async (...given) => {
+      const outcome = await commit(...given);
+      readable.push((await empty.get(one))?.material !== undefined);
+      return outcome;
+    };
     const report = await empty.restore(file, { peers: [peer] });
+    expect(readable.length).toBeGreaterThan(0);
+    expect(readable).not.toContain(true);
     expect(report).toEqual({ ...nothing, known: 4, destroyed: 1, instances: [instance] });
     const joined = await empty.get(one);
     expect(joined?.facts.destroyed).toEqual(at);

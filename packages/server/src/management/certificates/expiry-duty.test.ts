@@ -100,6 +100,17 @@ describe("a certificate's end", () => {
     expect(await second.run(context)).toEqual({ done: 1, left: 0 });
     expect(told).toHaveLength(1);
   });
+
+  test("is reported once by a leader and another one that takes its place at that moment", async () => {
+    const instance = await world.instance("kmip-aa");
+    await add(instance, "soon", startMs + 3 * dayMs);
+    await world.see();
+    const told: string[] = [];
+    const leaders = [duty(world.a, told), duty(world.a, told)];
+    const results = await Promise.all(leaders.map((one) => one.run(context)));
+    expect(results.map(({ done }) => done).toSorted()).toEqual([0, 1]);
+    expect(told).toHaveLength(1);
+  });
 });
 
 test("certificates are counted by kind and by how near their end is", () => {

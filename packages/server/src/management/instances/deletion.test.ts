@@ -1,6 +1,7 @@
 import {
   type ManagedObject,
   type OwnStore,
+  type Removal,
   readAnyRecord,
   readKekRecord,
   type SystemRecord,
@@ -234,11 +235,14 @@ describe("the deletion of an instance", () => {
     await expectGone();
   });
 
-  test("closes the instance and erases its keys' wraps by itself, before the leaders come", async () => {
+  test("closes the instance, erases its keys' wraps and deletes its certificates by itself, before the leaders come", async () => {
     await deleteAt(regions.a, true);
     for (const { own } of regions.both) expect(await own.status(instance)).toBe("Deleted");
-    const keks = (await systemRecords(regions.a)).flatMap((record) => readKekRecord(record) ?? []);
+    const records = await systemRecords(regions.a);
+    const keks = records.flatMap((record) => readKekRecord(record) ?? []);
     expect(keks.map(({ kek }) => kek.wraps)).toEqual([[]]);
+    const certificates = records.filter((record) => readAnyRecord(record)?.type === "Certificate");
+    expect(certificates.map(({ facts }) => facts.destroyed !== undefined)).toEqual([true]);
   });
 
   test("has not erased all objects while an agreed operation holds one, and leaves no material", async () => {
@@ -274,6 +278,19 @@ describe("the deletion of an instance", () => {
     expect(entry()).toMatchObject({ status: "Removing", removal: { phase: "decided" } });
   });
 
+  test("that was dropped meanwhile is not decided, nor is another one in its place", async () => {
+    await create(regions.b, active);
+    const forced = await abandoned(regions.a, true);
+    await regions.b.deletion.drop(instance, forced);
+    const { id } = await abandoned(regions.b, false);
+    const late = regions.a.deletion.resume(instance, forced);
+    await expect(late).rejects.toEqual(refused("conflict"));
+    await regions.a.view.refresh();
+    expect(entry()).toMatchObject({ status: "Removing", removal: { id, phase: "reserved" } });
+    await settled();
+    await expectOpen();
+  });
+
   test("leaves objects that were destroyed before unchanged", async () => {
     const destroyed = { time: 5, region: "b" };
     const after = { ...sampleObject(instance, systemIds.uuid()), material: undefined };
@@ -306,13 +323,8 @@ describe("a node that dies", () => {
 
   test("after its reservation, with Active keys, has its deletion dropped", async () => {
     await create(regions.b, active);
-    const died = new Error("died");
-    regions.a.step = (now) => {
-      if (now !== "reserve") throw died;
-    };
-    regions.a.deletion.drop = () => Promise.reject(died);
-    await expect(deleteAt(regions.a)).rejects.toBe(died);
-    await takeOver();
+    await abandoned(regions.a, false);
+    await settled();
     await expectOpen();
   });
 });
@@ -395,9 +407,28 @@ describe("a creation that races with a deletion", () => {
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
+/** A deletion whose node died once it had reserved the instance. */
+async function abandoned(region: MemoryRegion, force: boolean): Promise<Removal> {
+  const died = new Error("died");
+  region.step = (now) => {
+    if (now !== "reserve") throw died;
+  };
+  region.deletion.drop = () => Promise.reject(died);
+  await expect(deleteAt(region, force)).rejects.toBe(died);
+  revive(region);
+  await region.view.refresh();
+  const { removal } = entry(region);
+  if (removal === undefined) throw new Error("no removal");
+  return removal;
+}
+
+function revive(region: MemoryRegion): void {
+  region.step = () => undefined;
+  Reflect.deleteProperty(region.deletion, "drop");
+}
+
 /** The leaders of both regions, on nodes that live. */
 async function takeOver(): Promise<void> {
-  regions.a.step = () => undefined;
-  Reflect.deleteProperty(regions.a.deletion, "drop");
+  revive(regions.a);
   await settled();
 }
