@@ -91,6 +91,23 @@ test("a store that always reports a conflict causes an error that is not Not Fou
   expect(await engine.reason("2.1", "Activate", { uniqueIdentifier })).toBe("GeneralFailure");
 });
 
+test.each([
+  ["is unknown where it may have been made before another writer's", { doubt: true }, "GeneralFailure"],
+  ["is refused where it was not made", {}, "WrongKeyLifecycleState"],
+] as const)("a Revoke that finds the object revoked %s", async (_, doubt, reason) => {
+  const uniqueIdentifier = await created();
+  const commit = engine.store.commit.bind(engine.store);
+  engine.store.commit = async (...given) => {
+    engine.store.commit = commit;
+    await commit(...given);
+    return { kind: "conflict", uniqueIdentifier, ...doubt };
+  };
+  const revocationReason = { code: "KeyCompromise" } as const;
+  const request = { uniqueIdentifier, revocationReason };
+  expect(await engine.reason("2.1", "Revoke", request)).toBe(reason);
+  expect(await engine.reason("2.1", "Revoke", request)).toBe("WrongKeyLifecycleState");
+});
+
 test("an instance that is not open takes no changes and can still be read", async () => {
   const uniqueIdentifier = await created();
   engine.store.commit = async () => ({ kind: "instanceClosed" });
