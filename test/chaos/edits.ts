@@ -120,7 +120,10 @@ export class Edits {
     for (const [at, one] of entries.entries()) {
       const seen = outcome.answer[at];
       if (seen === undefined) {
-        this.#history.violation("wrongAnswer", `${one.id} at ${endpoint.node}: no item in the answer`);
+        this.#history.violation(
+          "wrongAnswer",
+          `${one.id} at ${endpoint.node}: no item in the answer`,
+        );
         continue;
       }
       this.#history.recorder.look(client, one.id, seen, outcome.moment);

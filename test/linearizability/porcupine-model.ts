@@ -104,10 +104,8 @@ const eventShownBy: Readonly<Record<string, string>> = {
 
 /** The objects and places of a file's text for which no order explains every answer: `k1 a`, `k1 b` or `k1 any`. */
 export function placesWithoutOrder(text: string): readonly string[] {
-  const [header, ...rest] = text
-    .split("\n")
-    .filter((line) => line.trim() !== "")
-    .map((line) => JSON.parse(line) as unknown) as readonly [Header, ...(Line | StoreEvent)[]];
+  const records = `[${text.trim().split(/\n+/).join(",")}]`;
+  const [header, ...rest] = JSON.parse(records) as readonly [Header, ...(Line | StoreEvent)[]];
   const events = rest.filter((line) => "event" in line);
   const lines = rest.filter((line) => "operation" in line);
   const objects = Map.groupBy(lines, ({ object }) => object);
@@ -191,7 +189,8 @@ class ObjectHistory {
       return: outcome === "done" && byMs < Infinity ? end : Infinity,
       step: maybe(step, "or never"),
     }));
-    if (byMs === Infinity || isLate) return [{ call, return: Infinity, step: maybe(step) }, ...more];
+    if (byMs === Infinity || isLate)
+      return [{ call, return: Infinity, step: maybe(step) }, ...more];
     return [{ call, return: byMs, step }, ...more];
   }
 
@@ -229,7 +228,9 @@ class ObjectHistory {
     if (operation === "DeleteAttribute") {
       return ifExists((state) => {
         const left = having(state, others(state));
-        return [region === undefined ? { ...left, deleted: [...new Set([...left.deleted, name])] } : left];
+        return [
+          region === undefined ? { ...left, deleted: [...new Set([...left.deleted, name])] } : left,
+        ];
       });
     }
     if (operation === "AddAttribute") {
@@ -332,12 +333,15 @@ class ObjectHistory {
       if (!isPossible || isGone !== known.events.includes("x")) return false;
     }
     return Object.entries(attributes).every(([name, values]) => {
-      if (values.some((value) => known.deleted.includes(JSON.stringify([name, value])))) return false;
+      if (values.some((value) => known.deleted.includes(JSON.stringify([name, value]))))
+        return false;
       const set = known.sets[name];
       const all = known.values[name] ?? [];
       if (set === undefined) return all.every((value) => values.includes(value));
       const isLater = (value: string): boolean =>
-        this.#lines.some((one) => one !== set && one.value === value && this.#isNotBefore(one, set));
+        this.#lines.some(
+          (one) => one !== set && one.value === value && this.#isNotBefore(one, set),
+        );
       return values.some((value) => all.includes(value) || isLater(value));
     });
   }

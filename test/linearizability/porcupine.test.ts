@@ -22,7 +22,8 @@ async function bothOf(history: ClientHistory) {
   await writeHistory(path, history);
   const { violations, undecided } = judge(history);
   const places = violations.map((text) => {
-    const [, object, region] = /^object (\S+) (?:in the store of region (\w+)|at any endpoint): /.exec(text) ?? [];
+    const [, object, region] =
+      /^object (\S+) (?:in the store of region (\w+)|at any endpoint): /.exec(text) ?? [];
     return `${object} ${region ?? "any"}`;
   });
   expect(undecided).toEqual([]);

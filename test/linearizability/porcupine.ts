@@ -66,7 +66,7 @@ function distinct<State>(states: readonly State[], key: (state: State) => string
 }
 
 /** Calls and returns by time, calls first; the head is none of them. */
-function listOf(steps: readonly TimedStep<unknown>[]): Entry {
+function listOf(steps: readonly Pick<TimedStep<never>, "call" | "return">[]): Entry {
   const pairs = steps.map(({ call, return: end }, at) => {
     const returned = { at, match: undefined, previous: undefined, next: undefined };
     const called = { at, match: returned, previous: undefined, next: undefined };

@@ -88,7 +88,9 @@ test("commands are used from the cheapest to the costliest, up to a place", () =
   ]);
   expect(texts({ upTo: "unit", seed: 7 })).toEqual(["packages/a.test.ts"]);
   expect(texts({ upTo: "unit", seed: 7, simulatorMinutes: 10 })).toEqual(["simulate --seed 7"]);
-  expect(texts({ upTo: "cluster", seed: 7, isChaos: true })).toEqual(["chaos --minutes 3 --seed 7"]);
+  expect(texts({ upTo: "cluster", seed: 7, isChaos: true })).toEqual([
+    "chaos --minutes 3 --seed 7",
+  ]);
   expect(isSimulated({ ...fault, kind: "access" })).toBe(false);
 });
 

@@ -50,7 +50,9 @@ export function readOptions(args: readonly string[], names: readonly string[]): 
     throw new RangeError("--simulator uses only the simulator: leave out --up-to");
   }
   if (chaos && (simulator || values["up-to"] !== undefined || values.jobs !== "1")) {
-    throw new RangeError("--chaos uses only chaos, one run at a time: leave out --simulator, --up-to and --jobs");
+    throw new RangeError(
+      "--chaos uses only chaos, one run at a time: leave out --simulator, --up-to and --jobs",
+    );
   }
   return {
     only: chosen("--only", values.only, names),

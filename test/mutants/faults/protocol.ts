@@ -4,6 +4,7 @@ const regions = "packages/regions/src";
 const store = `${regions}/store`;
 const agreedTests = [`${store}/agreed.test.ts`, `${store}/regional-store.test.ts`];
 const storeTests = [`${store}/regional-store.test.ts`, `${store}/regional-damage.test.ts`];
+const retryTests = [`${store}/second-try.test.ts`, `${store}/regional-store.test.ts`];
 const twoRegions = "test/cluster/two-regions.test.ts";
 
 /** Faults in how two regions keep one promise: reads, changes, agreement. */
@@ -85,7 +86,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     find: "return { ...refused, doubt: true };",
     replace: "return refused;",
     rule: "a refusal by one store does not say that the try at another one was not made",
-    tests: storeTests,
+    tests: retryTests,
   },
   {
     name: "pause-is-not-noticed",
@@ -308,7 +309,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     find: "copy?.tag === storedOf(after).tag;",
     replace: "copy !== undefined;",
     rule: "a second try counts as made only if the record is what the first try wrote",
-    tests: storeTests,
+    tests: retryTests,
   },
   {
     name: "search-continues-elsewhere",

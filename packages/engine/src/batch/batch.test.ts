@@ -311,29 +311,6 @@ describe("Undo", () => {
     ]);
   });
 
-  test("calls no item undone or refused if an earlier attempt may have been made", async () => {
-    const { uniqueIdentifier } = await engine.ask("1.4", "Create", aesKey());
-    const commit = engine.store.commit.bind(engine.store);
-    engine.store.commit = async (...change) => {
-      engine.store.commit = commit;
-      await commit(...change);
-      return { kind: "conflict", uniqueIdentifier, doubt: true };
-    };
-    const revocationReason = { code: "KeyCompromise" } as const;
-    const items = await send(
-      [
-        ["Create", aesKey()],
-        ["Revoke", { uniqueIdentifier, revocationReason }],
-      ],
-      header,
-    );
-    expect(shown(items)).toEqual([
-      "Create OperationFailed GeneralFailure",
-      "Revoke OperationFailed GeneralFailure",
-    ]);
-    expect(await stored()).toHaveLength(2);
-  });
-
   test("ends in an error, not in a loop, if the store always reports a conflict", async () => {
     engine.store.commit = async () => ({ kind: "conflict", uniqueIdentifier: "x" });
     const items = await send(
