@@ -132,7 +132,9 @@ function outcomeOf(answer: Answer | undefined): Pick<Operation, "outcome" | "rea
   if (answer.kind === "notFound") return { outcome: "refused", reason: "ObjectNotFound" };
   if (answer.kind !== "refused") return { outcome: "done" };
   if (unsure.test(answer.reason)) return { outcome: "unknown" };
-  return { outcome: "refused", reason: answer.reason.split(":")[0] ?? "" };
+  const [reason = ""] = answer.reason.split(":");
+  // KMIP 2.x, which these clients speak, has a reason of its own for the State: this one says something else.
+  return { outcome: "refused", reason: reason === "PermissionDenied" ? answer.reason : reason };
 }
 
 function shownOf(answer: Answer | undefined, done: object): object {

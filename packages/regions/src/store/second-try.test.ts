@@ -1,6 +1,14 @@
 import { StoreUnavailable } from "@holdfast/engine";
 import { expect, test } from "vitest";
-import { adding, creation, instance, must, newKey, put, regionsWithInstance } from "../testing/test-keys.ts";
+import {
+  adding,
+  creation,
+  instance,
+  must,
+  newKey,
+  put,
+  regionsWithInstance,
+} from "../testing/test-keys.ts";
 import { copyOf } from "../testing/test-regions.ts";
 
 const activation = { time: 8, region: "a" };
