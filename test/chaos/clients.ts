@@ -51,6 +51,8 @@ export class Clients implements AsyncDisposable {
   readonly #patience: Patience;
   /** By endpoint, connections that stay open. */
   readonly #open = new Map<Endpoint, Promise<KmipClient>>();
+  /** By endpoint, the requests under way on these. */
+  readonly #underWay = new Map<Endpoint, number>();
   #turn = 0;
 
   constructor(endpoints: readonly Endpoint[], history: History, patience: Patience) {
@@ -59,12 +61,18 @@ export class Clients implements AsyncDisposable {
     this.#patience = patience;
   }
 
-  /** The next endpoint in turn. */
-  next(): Endpoint {
-    this.#turn = (this.#turn + 1) % this.endpoints.length;
-    const endpoint = this.endpoints[this.#turn];
-    if (endpoint === undefined) throw new RangeError("no endpoint");
-    return endpoint;
+  /**
+   * The next endpoint in turn. If so many clients share the endpoints' open connections, one is left out while half as
+   * many requests again as its share are under way: while it hangs, the others ask elsewhere.
+   */
+  next(clients = Number.POSITIVE_INFINITY): Endpoint {
+    const most = Math.ceil((1.5 * clients) / this.endpoints.length);
+    const from = (this.#turn + 1) % this.endpoints.length;
+    const inTurn = [...this.endpoints.slice(from), ...this.endpoints.slice(0, from)];
+    const next = inTurn.find((one) => (this.#underWay.get(one) ?? 0) < most) ?? inTurn[0];
+    if (next === undefined) throw new RangeError("no endpoint");
+    this.#turn = this.endpoints.indexOf(next);
+    return next;
   }
 
   /** Runs a task with vCenter's own messages. */
@@ -100,7 +108,8 @@ export class Clients implements AsyncDisposable {
     endpoint: Endpoint,
     work: (client: KmipClient) => Promise<Answer>,
   ): Promise<Outcome<Answer>> {
-    return this.#attempt(name, endpoint, async () => {
+    this.#count(endpoint, 1);
+    const attempt = this.#attempt(name, endpoint, async () => {
       const open = this.#open.get(endpoint) ?? connected(endpoint, this.#patience, steadyMax);
       this.#open.set(endpoint, open);
       const client = await open.catch((error: unknown) => {
@@ -109,6 +118,7 @@ export class Clients implements AsyncDisposable {
       });
       return await work(client);
     });
+    return attempt.finally(() => this.#count(endpoint, -1));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -125,11 +135,11 @@ export class Clients implements AsyncDisposable {
     const moment = began(endpoint);
     try {
       const answer = await work();
-      this.#count(`${name} Success`);
+      this.#answered(`${name} Success`);
       return { kind: "done", answer, moment: moment() };
     } catch (error) {
       const kind = kindOf(error);
-      this.#count(`${name} ${kind}`);
+      this.#answered(`${name} ${kind}`);
       if (absent.has(kind)) return { kind: "notFound", moment: moment() };
       if (refusals.has(kind)) return { kind: "denied", moment: moment(), reason: kind };
       if (error instanceof ConnectionError || kind === "GeneralFailure") {
@@ -140,7 +150,11 @@ export class Clients implements AsyncDisposable {
     }
   }
 
-  #count(what: string): void {
+  #count(endpoint: Endpoint, more: number): void {
+    this.#underWay.set(endpoint, (this.#underWay.get(endpoint) ?? 0) + more);
+  }
+
+  #answered(what: string): void {
     this.operations.set(what, (this.operations.get(what) ?? 0) + 1);
   }
 }

@@ -2,12 +2,12 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { KmipClient } from "@holdfast/client";
 import type { ClientRequestItem, ResponseItem } from "@holdfast/kmip";
-import { look } from "../support/keys.ts";
+import { lookAtAll } from "../support/keys.ts";
 import { seeded } from "../support/random.ts";
 import { type Changing, changing, changingReferences, itemOf } from "./attributes.ts";
 import type { Clients, Endpoint, Outcome } from "./clients.ts";
 import type { Entry, History } from "./history.ts";
-import { type Asked, undone } from "./recorder.ts";
+import type { Asked } from "./recorder.ts";
 import { noteLook } from "./workload.ts";
 
 /** The version of requests for attributes: it tells an absent value from an absent object. */
@@ -19,6 +19,8 @@ const latest = 500;
 /** Clients begin when there are so many objects; on fewer, they would all change the same ones. */
 const objectsMin = 20;
 const retryMs = 20;
+/** So many objects are read with one message of several. */
+const together = 8;
 
 /** One request of a client about an object. */
 interface Turn {
@@ -35,7 +37,8 @@ interface Edit {
 
 /** What the clients do. */
 const editKinds: Readonly<Record<string, Edit>> = {
-  look: { weight: 40, run: (edits, turn) => edits.look(turn) },
+  look: { weight: 20, run: (edits, turn) => edits.look(turn, 1) },
+  "look at several": { weight: 20, run: (edits, turn) => edits.look(turn, together) },
   Locate: { weight: 15, run: (edits, turn) => edits.locate(turn) },
   AddAttribute: { weight: 10, run: (edits, turn) => edits.add(turn) },
   SetAttribute: { weight: 10, run: (edits, turn) => edits.set(turn, "SetAttribute") },
@@ -51,6 +54,7 @@ export class Edits {
   readonly #history: History;
   readonly #finished: readonly Entry[];
   readonly #random: () => number;
+  readonly #count: number;
   readonly #loops: readonly Promise<void>[];
   /** Group → the objects that a client wanted in it. */
   readonly #members = new Map<string, Entry[]>();
@@ -74,6 +78,7 @@ export class Edits {
     this.#history = history;
     this.#finished = finished;
     this.#random = seeded(seed);
+    this.#count = count;
     this.#loops = Array.from({ length: count }, (_, at) => this.#loop(`client ${at + 1}`, restMs));
   }
 
@@ -84,26 +89,46 @@ export class Edits {
 
   async #loop(client: string, restMs: number): Promise<void> {
     while (!this.#stopped) {
-      const from = Math.max(0, this.#finished.length - latest);
-      const at = from + Math.floor(this.#random() * (this.#finished.length - from));
-      const entry = this.#finished[at];
+      const entry = this.#any();
       if (entry === undefined || this.#finished.length < objectsMin) {
         await sleep(retryMs);
         continue;
       }
       const edit = drawn(this.#random());
-      const outcome = await edit.run(this, { client, entry, endpoint: this.#clients.next() });
+      const endpoint = this.#clients.next(this.#count);
+      const outcome = await edit.run(this, { client, entry, endpoint });
       await sleep(outcome?.kind === "failed" ? Math.max(restMs, retryMs) : restMs);
     }
   }
 
-  async look({ client, entry, endpoint }: Turn) {
-    const outcome = await this.#clients.steady("Get Attributes, Get", endpoint, (session) =>
-      look(session, entry.id, changingReferences),
+  /** Any of the latest objects. */
+  #any(): Entry | undefined {
+    const from = Math.max(0, this.#finished.length - latest);
+    return this.#finished[from + Math.floor(this.#random() * (this.#finished.length - from))];
+  }
+
+  /** Reads so many objects with one message. */
+  async look({ client, entry, endpoint }: Turn, count: number) {
+    const others = Array.from({ length: count - 1 }, () => this.#any() ?? entry);
+    const entries = [...new Set([entry, ...others])];
+    const ids = entries.map(({ id }) => id);
+    const name = count === 1 ? "Get Attributes, Get" : "Get Attributes, Get of several objects";
+    const outcome = await this.#clients.steady(name, endpoint, (session) =>
+      lookAtAll(session, ids, changingReferences),
     );
     if (outcome.kind !== "done") return outcome;
-    this.#history.recorder.look(client, entry.id, outcome.answer, outcome.moment);
-    noteLook(this.#history, entry, outcome.answer, outcome.moment, false);
+    for (const [at, one] of entries.entries()) {
+      const seen = outcome.answer[at];
+      if (seen === undefined) {
+        this.#history.violation(
+          "wrongAnswer",
+          `${one.id} at ${endpoint.node}: no item in the answer`,
+        );
+        continue;
+      }
+      this.#history.recorder.look(client, one.id, seen, outcome.moment);
+      noteLook(this.#history, one, seen, outcome.moment, false);
+    }
     return outcome;
   }
 
@@ -265,7 +290,7 @@ export function batchOutcome(items: readonly ResponseItem[], length: number, isU
   const failed = items.find(({ status }) => status === "OperationFailed");
   const isRefused = failed !== undefined && failed.reason !== "GeneralFailure";
   if (!isUndone || !isRefused) return unknown;
-  return { outcome: "refused", reason: undone } as const;
+  return { outcome: "refused", reason: "OperationUndone" } as const;
 }
 
 function drawn(dice: number): Edit {

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { until } from "@holdfast/testing";
 import { holdfast } from "../support/command-line.ts";
 import { type NodeProcess, ownProgram } from "../support/node-process.ts";
 import { recordOf } from "../support/record.ts";
@@ -174,10 +175,15 @@ export const makers: Readonly<Record<FaultKind, Maker>> = {
     const gone = [redis.primary, ...redis.replicas].find((one) => one !== primary);
     if (gone === undefined) return () => undefined;
     await gone.kill();
+    for (const sentinel of redis.sentinels.filter(({ running }) => running)) {
+      await sentinel.command("sentinel", "reset", sentinelName);
+    }
     const config = region.node(0).configFile;
     const forget = ["store", "replicas", "--forget", gone.address, "--config", config];
-    const { code, err } = await holdfast(...forget);
-    if (code !== 0) throw new Error(`${gone.address} cannot be forgotten: ${err}`);
+    await until(`${gone.address} forgotten`, async () => {
+      const { code, err } = await holdfast(...forget);
+      return code === 0 || err;
+    });
     return () => joinAnew(gone, primary);
   },
   "corrupt-record": async ({ dice }, region, { anyObject, afterwards, readAt }) => {

@@ -1,5 +1,10 @@
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { describe, expect, test } from "vitest";
+import type { RegionName } from "../support/two-regions.ts";
+import { Clients, type Endpoint } from "./clients.ts";
 import { Gaps, longest, longestByFault, type Made } from "./gaps.ts";
+import { History } from "./history.ts";
 import { checkedFile, readOptions } from "./options.ts";
 import { type FaultKind, faultKinds, planOf, type Step } from "./plan.ts";
 import { type ChaosReport, countViolations, faultsOf } from "./report.ts";
@@ -35,6 +40,30 @@ describe("plan", () => {
       if (faults.some(({ kind }) => alone.includes(kind))) expect(faults).toHaveLength(1);
     }
   });
+});
+
+test("clients do not all wait for an endpoint that does not answer", async () => {
+  const sockets: Socket[] = [];
+  const silent = createServer((socket) => sockets.push(socket));
+  await once(silent.listen(0, "127.0.0.1"), "listening");
+  const { port } = silent.address() as AddressInfo;
+  const endpoints = ["a1", "b1", "a2", "b2"].map((node) => {
+    const target = { host: "127.0.0.1", port, ca: "", certificate: "", key: "" };
+    return { node, region: node.slice(0, 1) as RegionName, target };
+  });
+  const patience = { connectTimeoutMs: 60_000, requestTimeoutMs: 60_000 };
+  const clients = new Clients(endpoints, new History(), patience);
+  const [first] = endpoints as [Endpoint];
+  const ask = () => clients.steady("Get", first, async () => undefined);
+  const asked = [ask(), ask()];
+  const nodes = (turns: number, count?: number) =>
+    new Set(Array.from({ length: turns }, () => clients.next(count).node));
+  expect(nodes(8, 4)).toEqual(new Set(["b1", "a2", "b2"]));
+  expect(nodes(8)).toEqual(new Set(["a1", "b1", "a2", "b2"]));
+  silent.close();
+  for (const socket of sockets) socket.destroy();
+  await Promise.all(asked);
+  expect(nodes(8, 4).has("a1")).toBe(true);
 });
 
 describe("gaps", () => {

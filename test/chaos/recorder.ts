@@ -128,9 +128,6 @@ export class Recorder {
   }
 }
 
-/** Why the items of a message with the Undo option did not happen, of which another one failed: none was ever written. */
-export const undone = "OperationUndone";
-
 function cameOf(outcome: Outcome<unknown>): Pick<Operation, "outcome" | "reason"> {
   if (outcome.kind === "done") return { outcome: "done" };
   if (outcome.kind === "failed") return { outcome: "unknown" };
@@ -148,11 +145,6 @@ function withStores(
   const region = regionNames.find((name) => name === one.region);
   const isOwn = region !== undefined && !disturbed[region].touches(call, returned);
   const store = isOwn ? { store: region } : {};
-  const isMaybe = one.reason !== "ItemNotFound" && one.reason !== undone;
-  if (isChange(one) && one.outcome === "refused" && isMaybe) {
-    // A node may try twice, and the second try may be refused because the first one was made. Clients do not see that.
-    return { ...one, ...store, tries: 2 };
-  }
   if (!isChange(one) || one.outcome !== "done") return { ...one, ...store };
   const isShared = shared(call, returned) && !(one.operation === "Activate" && isDoubtful);
   // Destroy is done in both regions, or not at all.

@@ -206,11 +206,16 @@ class Run {
   }
 
   async #makeAndMend(fault: PlannedFault): Promise<void> {
-    const { kind, atMs, forMs } = fault;
+    const { kind, region, atMs, forMs } = fault;
     await sleep(atMs);
-    const mend = await makers[kind](fault, this.#both.region(fault.region), this.#context());
-    await sleep(kind === "depose-redis" || kind === "reset-links" ? 0 : forMs);
-    await mend();
+    try {
+      const mend = await makers[kind](fault, this.#both.region(region), this.#context());
+      await sleep(kind === "depose-redis" || kind === "reset-links" ? 0 : forMs);
+      await mend();
+    } catch (error) {
+      // The run ends, and its history is judged and written all the same.
+      this.#history.violation("notRecovered", `${kind} ${region}: ${(error as Error).message}`);
+    }
   }
 
   async #recover(step: Step, sinceMs: number): Promise<void> {

@@ -11,7 +11,14 @@ import {
 import { readResults, resultOf, type Verdict } from "../mutants/results.ts";
 import { code, madeFrom, table } from "./markdown.ts";
 
-const heads = ["fault", "rule that it breaks", "found by", "seconds", "by the simulator alone"];
+const heads = [
+  "fault",
+  "rule that it breaks",
+  "found by",
+  "seconds",
+  "by the simulator alone",
+  "by chaos alone",
+];
 
 const titles: Readonly<Record<PlantedFault["kind"], string>> = {
   protocol: "Protocol: two regions, one store",
@@ -40,6 +47,7 @@ export function mutants(): string {
     "npm run mutants -- --only time-out-is-no   # one fault",
     "npm run mutants -- --up-to unit            # unit tests only",
     "npm run mutants -- --simulator             # the simulator alone, for at most ten minutes with each fault",
+    "npm run mutants -- --chaos                 # chaos alone, with the faults that it should find",
     "```",
     "",
     "`--report` writes the results to `test/mutants/results.json`. `npm test` checks that each fault still fits the sources, and runs three of them.",
@@ -121,10 +129,11 @@ function explained(result: ModuleResult): readonly string[] {
 }
 
 function rowOf(fault: PlantedFault, results: ReturnType<typeof readResults>): readonly string[] {
-  const { usual, simulator } = resultOf(fault, results) ?? {};
+  const { usual, simulator, chaos } = resultOf(fault, results) ?? {};
   const seconds = usual?.result === "killed" ? String(usual.seconds) : "";
   const alone = isSimulated(fault) ? foundBy(simulator) : "";
-  return [`\`${fault.name}\``, fault.rule, foundBy(usual), seconds, alone];
+  const inChaos = fault.chaosMinutes === undefined ? "" : foundBy(chaos);
+  return [`\`${fault.name}\``, fault.rule, foundBy(usual), seconds, alone, inChaos];
 }
 
 function foundBy(verdict: Verdict | undefined): string {
@@ -141,6 +150,7 @@ function foundBy(verdict: Verdict | undefined): string {
 function places(passed: readonly string[]): string {
   const kinds = passed.map((text) => {
     if (text.startsWith("test/cluster/")) return "clusters";
+    if (text.startsWith("chaos ")) return text;
     return text.startsWith("simulate ") || text.startsWith("test/simulation/")
       ? "the simulation"
       : "unit tests";

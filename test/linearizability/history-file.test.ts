@@ -31,6 +31,7 @@ const create = {
   outcome: "done",
   acknowledged: ["a", "b"],
 };
+const refused = { outcome: "refused", reason: "PermissionDenied", acknowledged: undefined };
 const look = { operation: "GetAttributes", ...who, return: 2, outcome: "done", state: "Active" };
 const text = (...lines: readonly object[]) => lines.map((line) => JSON.stringify(line)).join("\n");
 
@@ -66,6 +67,11 @@ describe("names what is wrong with a file, and where", () => {
       "a change that nobody acknowledged",
       text(first, { ...create, acknowledged: undefined }),
       /line 2: acknowledged: belongs to a change/,
+    ],
+    [
+      "tries of a change that never happened",
+      text(first, { ...create, ...refused, tries: 2 }),
+      /line 2: tries: belongs to a change that may have happened/,
     ],
     ["an unknown event", text(first, { event: "flood", at: 1 }), /line 2: event: /],
   ])("%s", async (_, content, expected) => {

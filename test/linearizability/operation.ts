@@ -37,7 +37,7 @@ const change = {
   ...common,
   /** Regions that had the change durably before the answer; both for one that is shared. */
   acknowledged: z.array(name).optional(),
-  /** How often the node may have made it, by retries of its own. Absent: once if it is done, never if it is refused. */
+  /** How often the node may have made it, by retries of its own. Absent: once. */
   tries: z.int().min(1).optional(),
 };
 const value = { attribute: name, value: name };
@@ -100,9 +100,9 @@ export function readRecord(record: unknown): Operation | StoreEvent {
   return data;
 }
 
-/** Whether it may have changed the object. A node whose first try was made may refuse the second because of it. */
+/** Whether it may have changed the object. */
 export function mayBeMade(one: Operation): one is ChangeOperation {
-  return isChange(one) && (one.outcome !== "refused" || one.tries !== undefined);
+  return isChange(one) && one.outcome !== "refused";
 }
 
 /** Whether it changes the object when it is done. */
@@ -133,6 +133,9 @@ function problemOf(one: Operation): string | undefined {
     return `reason: belongs to the outcome "refused", and to no other`;
   }
   if (isChange(one)) {
+    if (outcome === "refused" && one.tries !== undefined) {
+      return "tries: belongs to a change that may have happened, and this one is refused";
+    }
     const isAcknowledged = one.acknowledged !== undefined;
     if ((outcome === "done") === isAcknowledged) return undefined;
     return `acknowledged: belongs to a change with the outcome "done", and to no other`;

@@ -88,6 +88,9 @@ test("commands are used from the cheapest to the costliest, up to a place", () =
   ]);
   expect(texts({ upTo: "unit", seed: 7 })).toEqual(["packages/a.test.ts"]);
   expect(texts({ upTo: "unit", seed: 7, simulatorMinutes: 10 })).toEqual(["simulate --seed 7"]);
+  expect(texts({ upTo: "cluster", seed: 7, isChaos: true })).toEqual([
+    "chaos --minutes 3 --seed 7",
+  ]);
   expect(isSimulated({ ...fault, kind: "access" })).toBe(false);
 });
 
@@ -97,6 +100,7 @@ test("the command line says which faults, how far, and whether to write the resu
     kinds: [],
     upTo: "cluster",
     simulatorMinutes: undefined,
+    isChaos: false,
     seed: 1,
     jobs: 1,
     report: false,
@@ -116,6 +120,7 @@ test("the command line says which faults, how far, and whether to write the resu
     kinds: ["duty", "script"],
     upTo: "cluster",
     simulatorMinutes: 2,
+    isChaos: false,
     seed: 1,
     jobs: 3,
     report: true,
@@ -136,6 +141,7 @@ test.each<[string, readonly string[], RegExp]>([
   ["an unknown place", ["--up-to", "moon"], /^--up-to: there is no moon; there are unit, /],
   ["minutes without the simulator", ["--minutes", "3"], /^--minutes belongs to --simulator$/],
   ["a place for the simulator", ["--simulator", "--up-to", "unit"], /^--simulator uses only/],
+  ["two jobs for chaos", ["--chaos", "--jobs", "2"], /^--chaos uses only chaos, one run at a time/],
   ["half a job", ["--jobs", "1.5"], /^--jobs: give a whole number$/],
   ["too many jobs", ["--jobs", "99"], /^--jobs: give a number from 1 to 16$/],
   ["an unknown option", ["--all"], /^Unknown option '--all'/],

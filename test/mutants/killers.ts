@@ -22,6 +22,8 @@ export interface KillerChoice {
   readonly seed: number;
   /** Only the simulator, for so long at most. */
   readonly simulatorMinutes?: number | undefined;
+  /** Only chaos, with the faults that it should find. */
+  readonly isChaos?: boolean;
 }
 
 /** A unit test that takes longer hangs: with this, the report names it. */
@@ -33,15 +35,17 @@ const endless = 10_000_000;
 
 /** The killers of a fault, in the order in which they are run. */
 export function killersOf(fault: PlantedFault, choice: KillerChoice): readonly Killer[] {
-  const { seed, simulatorMinutes, upTo } = choice;
+  const { isChaos, seed, simulatorMinutes, upTo } = choice;
   if (simulatorMinutes !== undefined) return isSimulated(fault) ? [simulator(endless, seed)] : [];
-  const tests = fault.tests.map(testFile);
   const { chaosMinutes } = fault;
+  const inChaos = chaosMinutes === undefined ? [] : [chaos(chaosMinutes, seed)];
+  if (isChaos === true) return inChaos;
+  const tests = fault.tests.map(testFile);
   const all = [
     ...tests.filter(({ place }) => place !== "cluster"),
     ...(isSimulated(fault) ? [simulator(histories, seed)] : []),
     ...tests.filter(({ place }) => place === "cluster"),
-    ...(chaosMinutes === undefined ? [] : [chaos(chaosMinutes, seed)]),
+    ...inChaos,
   ];
   return all.filter(({ place }) => places.indexOf(place) <= places.indexOf(upTo));
 }

@@ -36,7 +36,9 @@ async function plant(options: MutantOptions): Promise<number> {
   const rest = asked.length - chosen.length;
   say(`${chosen.length} of ${faults.length} faults, seed ${options.seed}`);
   if (rest > 0) say(`${rest} more need costlier commands than --up-to ${options.upTo}`);
-  const way = options.simulatorMinutes === undefined ? "usual" : "simulator";
+  const alone = options.isChaos === true ? "chaos" : "simulator";
+  const isUsual = options.simulatorMinutes === undefined && options.isChaos !== true;
+  const way = isUsual ? "usual" : alone;
   const judged = (verdicts: MutantReport["verdicts"]): void => {
     if (options.report) saveResults(faults, verdicts, way);
   };
@@ -60,9 +62,10 @@ async function mutate({ only, jobs, report }: MechanicalOptions): Promise<number
 }
 
 function isChosen(fault: PlantedFault, options: MutantOptions): boolean {
-  const { only, kinds, simulatorMinutes } = options;
+  const { only, kinds, isChaos, simulatorMinutes } = options;
   if (only.length > 0 && !only.includes(fault.name)) return false;
   if (kinds.length > 0 && !kinds.includes(fault.kind)) return false;
+  if (isChaos === true) return fault.chaosMinutes !== undefined;
   return simulatorMinutes === undefined || isSimulated(fault);
 }
 

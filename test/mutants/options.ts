@@ -26,11 +26,13 @@ export interface MechanicalOptions {
 
 export const usage = `usage: npm run mutants -- [--only NAME[,NAME]] [--kind KIND[,KIND]] [--up-to PLACE] [--seed N] [--jobs N] [--report]
        npm run mutants -- --simulator [--minutes M] [--only NAME] [--kind KIND] [--seed N] [--jobs N] [--report]
+       npm run mutants -- --chaos [--only NAME] [--kind KIND] [--seed N] [--report]
        npm run mutants -- --mechanical [--only MODULE] [--jobs N] [--report]
   --only NAME     only these faults
   --kind KIND     only faults of these kinds: ${faultKinds.join(", ")}
   --up-to PLACE   use no costlier commands than: ${places.join(", ")} (default cluster)
   --simulator     only the simulator, with each fault that it should find
+  --chaos         only chaos, with each fault that it should find within some minutes
   --minutes M     how long it runs with each at most (default 10)
   --mechanical    mutants that Stryker makes of: ${mutatedModules.map(({ name }) => name).join(", ")}
   --seed N        the first seed of simulator and chaos (default 1)
@@ -46,22 +48,29 @@ export function readOptions(args: readonly string[], names: readonly string[]): 
       kind: { type: "string", multiple: true, default: [] },
       "up-to": { type: "string" },
       simulator: { type: "boolean", default: false },
+      chaos: { type: "boolean", default: false },
       minutes: { type: "string" },
       seed: { type: "string", default: "1" },
       jobs: { type: "string", default: "1" },
       report: { type: "boolean", default: false },
     },
   });
-  const { simulator, minutes } = values;
+  const { simulator, chaos, minutes } = values;
   if (minutes !== undefined && !simulator) throw new RangeError("--minutes belongs to --simulator");
   if (values["up-to"] !== undefined && simulator) {
     throw new RangeError("--simulator uses only the simulator: leave out --up-to");
+  }
+  if (chaos && (simulator || values["up-to"] !== undefined || values.jobs !== "1")) {
+    throw new RangeError(
+      "--chaos uses only chaos, one run at a time: leave out --simulator, --up-to and --jobs",
+    );
   }
   return {
     only: chosen("--only", values.only, names),
     kinds: chosen("--kind", values.kind, faultKinds),
     upTo: chosen<Place>("--up-to", [values["up-to"] ?? "cluster"], places)[0] ?? "cluster",
     simulatorMinutes: simulator ? numberOf("--minutes", minutes ?? "10", 0.1, 1440) : undefined,
+    isChaos: chaos,
     seed: whole("--seed", values.seed, 0, 2 ** 32),
     jobs: whole("--jobs", values.jobs, 1, 16),
     report: values.report,

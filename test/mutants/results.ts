@@ -23,13 +23,14 @@ export type Verdict =
       readonly seconds: number;
     };
 
-/** The results of one fault; `simulator` is that of a run with `--simulator`. */
+/** The results of one fault; `simulator` is that of a run with `--simulator`, `chaos` that of one with `--chaos`. */
 export interface FaultResult {
   readonly name: string;
   /** Of the edit that was planted; results of another edit are not shown. */
   readonly edit: string;
   readonly usual?: Verdict;
   readonly simulator?: Verdict;
+  readonly chaos?: Verdict;
 }
 
 /** The results that are committed. */
@@ -50,7 +51,7 @@ export function resultOf(
 export function saveResults(
   faults: readonly PlantedFault[],
   verdicts: ReadonlyMap<string, Verdict>,
-  way: "usual" | "simulator",
+  way: "usual" | "simulator" | "chaos",
 ): void {
   const known = readResults();
   const results = faults.flatMap((fault): readonly FaultResult[] => {

@@ -53,8 +53,6 @@ export interface Reply {
   readonly answer: Answer;
   readonly id: string;
   readonly made: readonly Made[];
-  /** How often a commit was begun for it. */
-  readonly tries: number;
   /** The object that was read last: an answer that changes nothing is based on it. */
   readonly rests: ManagedObject | undefined;
 }
@@ -74,12 +72,7 @@ export async function ask(parts: ClientParts, wish: Wish): Promise<Reply> {
   const { alter, store, tried, ...rest } = parts;
   const made: Made[] = [];
   const read: ManagedObject[] = [];
-  let tries = 0;
-  const begun = (change: Change): void => {
-    tries += 1;
-    tried(change);
-  };
-  const watching = watched(store, { made, read, tried: begun, alter });
+  const watching = watched(store, { made, read, tried, alter });
   const engine = new Engine({ ...rest, store: watching, interop: false });
   const [operation, payload] = requestOf(wish);
   const request = encode(encodeRequest({ version, items: [{ operation, payload }] }));
@@ -88,7 +81,7 @@ export async function ask(parts: ClientParts, wish: Wish): Promise<Reply> {
   const item = items[0];
   if (item === undefined) throw new Error("no answer");
   const id = "id" in wish ? wish.id : createdIn(item);
-  return { answer: answerOf(wish, item), id, made, tries, rests: read.at(-1) };
+  return { answer: answerOf(wish, item), id, made, rests: read.at(-1) };
 }
 
 interface Watching {

@@ -15,8 +15,6 @@ export interface Request {
   readonly store: string | undefined;
   /** Regions that had the change when it was answered. */
   readonly acknowledged: readonly string[];
-  /** How often a commit was begun for it. */
-  readonly tries: number;
 }
 
 /** What a client writes, as attributes of the history. */
@@ -56,12 +54,8 @@ export class OperationLog {
       call: request.askedMs,
       ...(answer !== undefined && { return: request.answeredMs }),
     };
-    const { acknowledged, tries } = request;
-    const refused = tries > 0 ? { tries } : {};
-    const told = {
-      ...(outcome.outcome === "done" && shownOf(answer, { acknowledged })),
-      ...(outcome.outcome === "refused" && refused),
-    };
+    const { acknowledged } = request;
+    const told = outcome.outcome === "done" && shownOf(answer, { acknowledged });
     const region = node.slice(0, 1);
     const where = { region, ...(store !== undefined && { store }) };
     this.#operations.push({
@@ -97,7 +91,7 @@ export class OperationLog {
   /** The history; `triesOf` says how often a commit of a text was begun. */
   history(triesOf: (text: string) => number): ClientHistory {
     const operations = this.#operations.map((one): Operation => {
-      if (one.operation !== "SetAttribute") return one;
+      if (one.operation !== "SetAttribute" || one.outcome === "refused") return one;
       const tries = triesOf(one.value);
       return tries > 1 ? { ...one, tries } : one;
     });
@@ -138,7 +132,9 @@ function outcomeOf(answer: Answer | undefined): Pick<Operation, "outcome" | "rea
   if (answer.kind === "notFound") return { outcome: "refused", reason: "ObjectNotFound" };
   if (answer.kind !== "refused") return { outcome: "done" };
   if (unsure.test(answer.reason)) return { outcome: "unknown" };
-  return { outcome: "refused", reason: answer.reason.split(":")[0] ?? "" };
+  const [reason = ""] = answer.reason.split(":");
+  // KMIP 2.x, which these clients speak, has a reason of its own for the State: this one says something else.
+  return { outcome: "refused", reason: reason === "PermissionDenied" ? answer.reason : reason };
 }
 
 function shownOf(answer: Answer | undefined, done: object): object {

@@ -243,8 +243,7 @@ export class World implements NodeListener {
     const answeredMs = this.scheduler.nowMs;
     const acknowledged = reply === undefined ? [] : this.#holders(wish, reply, asked.store);
     const { name } = node.machine;
-    const tries = reply?.tries ?? 0;
-    this.operations.note({ ...asked, node: name, wish, answeredMs, answer, acknowledged, tries });
+    this.operations.note({ ...asked, node: name, wish, answeredMs, answer, acknowledged });
   }
 
   /** The regions that have what a client was told to be done. */

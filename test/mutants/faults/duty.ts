@@ -84,6 +84,7 @@ export const dutyFaults: readonly PlantedFault[] = [
     rule: "the cursor stays before records that could not be joined",
     tests: readerTests,
     simulated: true,
+    chaosMinutes: 3,
   },
   {
     name: "numbers-of-another-process",
@@ -96,6 +97,7 @@ export const dutyFaults: readonly PlantedFault[] = [
     promises: ["An empty store fills itself from the other region"],
     tests: [...readerTests, cluster],
     simulated: true,
+    chaosMinutes: 3,
   },
   {
     name: "tail-of-another-process",
@@ -126,6 +128,7 @@ export const dutyFaults: readonly PlantedFault[] = [
     rule: "a comparison finds records in another version, not only missing ones",
     tests: readerTests,
     simulated: true,
+    chaosMinutes: 3,
   },
   {
     name: "outage-while-pages-come",
@@ -136,6 +139,7 @@ export const dutyFaults: readonly PlantedFault[] = [
     rule: "what was read before an outage does not count after it",
     tests: readerTests,
     simulated: true,
+    chaosMinutes: 3,
   },
   {
     name: "level-before-everything-came",
@@ -147,6 +151,7 @@ export const dutyFaults: readonly PlantedFault[] = [
     promises: ["A region whose Redis is lost keeps serving"],
     tests: readerTests,
     simulated: true,
+    chaosMinutes: 3,
   },
   {
     name: "level-of-a-later-request",
@@ -168,6 +173,7 @@ export const dutyFaults: readonly PlantedFault[] = [
     promises: ["An empty store fills itself from the other region"],
     tests: readerTests,
     simulated: true,
+    chaosMinutes: 3,
   },
   {
     name: "leads-by-one-clock",

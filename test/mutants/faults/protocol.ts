@@ -4,6 +4,7 @@ const regions = "packages/regions/src";
 const store = `${regions}/store`;
 const agreedTests = [`${store}/agreed.test.ts`, `${store}/regional-store.test.ts`];
 const storeTests = [`${store}/regional-store.test.ts`, `${store}/regional-damage.test.ts`];
+const retryTests = [`${store}/second-try.test.ts`, `${store}/regional-store.test.ts`];
 const twoRegions = "test/cluster/two-regions.test.ts";
 
 /** Faults in how two regions keep one promise: reads, changes, agreement. */
@@ -17,6 +18,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     rule: "a region that cannot be asked has not said that it lacks a record",
     promises: ['"Not found" is answered only when'],
     tests: [...storeTests, twoRegions],
+    chaosMinutes: 3,
   },
   {
     name: "fetch-through-remote-store",
@@ -36,6 +38,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     rule: "Destroy needs both regions' agreement, whatever peer.acknowledgement says",
     promises: ["No key is destroyed without both regions' agreement"],
     tests: [...agreedTests, twoRegions],
+    chaosMinutes: 3,
   },
   {
     name: "required-only-afterwards",
@@ -65,6 +68,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     rule: "a change is shared only when the other region has it durably",
     promises: ["A shared change is seen at every endpoint"],
     tests: [...storeTests, twoRegions],
+    chaosMinutes: 3,
   },
   {
     name: "held-push-is-shared",
@@ -74,6 +78,15 @@ export const protocolFaults: readonly PlantedFault[] = [
     replace: 'left = left.filter((_, at) => outcomes[at] === "refused");',
     rule: "a record that an agreed operation holds in the other region is not there yet",
     tests: storeTests,
+  },
+  {
+    name: "second-try-without-doubt",
+    kind: "protocol",
+    file: `${store}/remote-reads.ts`,
+    find: "return { ...refused, doubt: true };",
+    replace: "return refused;",
+    rule: "a refusal by one store does not say that the try at another one was not made",
+    tests: retryTests,
   },
   {
     name: "pause-is-not-noticed",
@@ -114,6 +127,7 @@ export const protocolFaults: readonly PlantedFault[] = [
       "for (const [at, site] of this.#sites.slice(0, 1).entries()) {\n      try {\n        const outcome",
     rule: "each region's store reserves a record before anything is decided about it",
     tests: agreedTests,
+    chaosMinutes: 3,
   },
   {
     name: "same-operation-tried-again",
@@ -142,6 +156,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     rule: "a key is never destroyed on half the truth: all copies are compared",
     promises: ["No key is destroyed without both regions' agreement"],
     tests: agreedTests,
+    chaosMinutes: 3,
   },
   {
     name: "unknown-decision-released",
@@ -162,6 +177,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     replace: "      failureIn(error);\n      return true;",
     rule: "an agreed change is acknowledged when it is durable in both regions",
     tests: agreedTests,
+    chaosMinutes: 3,
   },
   {
     name: "later-region-not-joined",
@@ -180,6 +196,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     replace: 'return copy !== "unknown" && copy.reserved === "";',
     rule: "a record that an agreed operation holds is not answered from one region's copy",
     tests: [...storeTests, ...agreedTests],
+    chaosMinutes: 3,
   },
   {
     name: "held-copy-without-the-other",
@@ -199,6 +216,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     rule: 'the "not found" of a store that does not serve does not count',
     promises: ['"Not found" is answered only when'],
     tests: [`${store}/peer-service.test.ts`],
+    chaosMinutes: 3,
   },
   {
     name: "held-record-for-the-other-region",
@@ -236,6 +254,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     replace: "if (serving.agrees) return;",
     rule: "a store that does not serve agrees to nothing",
     tests: [`${store}/peer-service.test.ts`, ...agreedTests],
+    chaosMinutes: 3,
   },
   {
     name: "retired-region-gets-keys",
@@ -258,6 +277,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     promises: ["A region cannot alter the immutable part"],
     tests: [`${store}/peer-service.test.ts`],
     simulated: false,
+    chaosMinutes: 3,
   },
   {
     name: "miss-without-the-own-store",
@@ -269,6 +289,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     rule: '"not found" needs a "not found" of the own store too, also while the other region serves',
     promises: ['"Not found" is answered only when'],
     tests: storeTests,
+    chaosMinutes: 3,
   },
   {
     name: "miss-without-an-answer",
@@ -279,6 +300,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     rule: "a store that cannot be asked has not said that it lacks a record",
     promises: ['"Not found" is answered only when'],
     tests: storeTests,
+    chaosMinutes: 3,
   },
   {
     name: "conflict-taken-for-made",
@@ -287,7 +309,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     find: "copy?.tag === storedOf(after).tag;",
     replace: "copy !== undefined;",
     rule: "a second try counts as made only if the record is what the first try wrote",
-    tests: storeTests,
+    tests: retryTests,
   },
   {
     name: "search-continues-elsewhere",

@@ -20,6 +20,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     rule: "the tag decides: an update by an older copy is refused",
     promises: ["Every node sees what one node acknowledged"],
     tests,
+    chaosMinutes: 3,
   },
   {
     name: "commit-over-a-reservation",
@@ -29,6 +30,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: 'if holder and operation ~= "" and holder ~= operation then return',
     rule: "a reserved record takes no other change",
     tests,
+    chaosMinutes: 3,
   },
   {
     name: "commit-after-the-reservation",
@@ -48,6 +50,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: "for",
     rule: "a write ends all reservations of its operation in the same step",
     tests,
+    chaosMinutes: 3,
   },
   {
     name: "deleted-instance-takes-objects",
@@ -96,6 +99,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: 'digest(digests, change.id, "", change.after)',
     rule: "digests are those of the records that are there",
     tests,
+    chaosMinutes: 3,
   },
   {
     name: "commit-takes-a-name-twice",
@@ -134,6 +138,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: "return initialised(key) and #id == 16",
     rule: "a command for an earlier store changes nothing in the store that replaced it",
     tests: [realStore, ownFaults],
+    chaosMinutes: 3,
   },
   {
     name: "reserves-what-is-held",

@@ -23,6 +23,7 @@ export const servingFaults: readonly PlantedFault[] = [
     rule: "after an outage the own store serves only once it has everything",
     promises: ["A region whose Redis is lost keeps serving"],
     tests: servingTests,
+    chaosMinutes: 3,
   },
   {
     name: "short-barrier-is-no-outage",
@@ -32,6 +33,7 @@ export const servingFaults: readonly PlantedFault[] = [
     replace: 'const over = lease === "none" && state.lease === "full";',
     rule: "every lapse of the lease is an outage",
     tests: servingTests,
+    chaosMinutes: 3,
   },
   {
     name: "other-store-is-no-outage",
@@ -42,6 +44,7 @@ export const servingFaults: readonly PlantedFault[] = [
     rule: "another store's data are an outage, even if the lease never lapsed",
     promises: ["An empty store fills itself from the other region"],
     tests: servingTests,
+    chaosMinutes: 3,
   },
   {
     name: "level-of-an-earlier-outage",
@@ -51,6 +54,7 @@ export const servingFaults: readonly PlantedFault[] = [
     replace: "return event.outage <= state.outage ? levelChange(state, event) : {};",
     rule: "an answer from before the last outage does not count",
     tests: servingTests,
+    chaosMinutes: 3,
   },
   {
     name: "loss-of-another-node-ignored",
@@ -90,6 +94,7 @@ export const servingFaults: readonly PlantedFault[] = [
     replace: "through: false };",
     rule: "a store that serves although it is not level asks the other region with every read",
     tests: servingTests,
+    chaosMinutes: 3,
   },
   {
     name: "cut-outlives-its-store",
@@ -100,6 +105,7 @@ export const servingFaults: readonly PlantedFault[] = [
       "return { lacking: false, refused: false, level: false, outage: outage + 1, request: undefined };",
     rule: "serving as in a cut ends with another store's data",
     tests: servingTests,
+    chaosMinutes: 3,
   },
   {
     name: "store-that-lacks-agrees",
@@ -109,6 +115,7 @@ export const servingFaults: readonly PlantedFault[] = [
     replace: 'agrees: lease === "full",',
     rule: "a store that is not level agrees to nothing, unless it only lacked room",
     tests: servingTests,
+    chaosMinutes: 3,
   },
   {
     name: "level-never-looked-at-again",
@@ -140,6 +147,7 @@ export const servingFaults: readonly PlantedFault[] = [
     rule: "two regions never wait for each other to serve",
     promises: ["A region whose Redis is lost keeps serving"],
     tests: [`${regions}/store/regional-damage.test.ts`],
+    chaosMinutes: 3,
   },
   {
     name: "generation-off-by-one",

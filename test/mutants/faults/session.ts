@@ -31,6 +31,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     rule: "a change is acknowledged only after a barrier that covers it",
     promises: ["Nothing acknowledged is lost by `kill -9`"],
     tests: [failOver, barrier],
+    chaosMinutes: 3,
   },
   {
     name: "short-barrier-promises",
@@ -41,6 +42,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     rule: "a barrier covers every replica that was ever seen",
     promises: ["Nothing acknowledged is lost by a fail-over"],
     tests: [failOver, barrier],
+    chaosMinutes: 3,
   },
   {
     name: "replicas-of-now",
@@ -51,6 +53,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     rule: "replicas that were ever seen count, not only those that are connected",
     promises: ["Nothing acknowledged is lost by a fail-over"],
     tests: [`${redis}/connection/connection-parts.test.ts`, failOver, barrier],
+    chaosMinutes: 3,
   },
   {
     name: "own-disk-not-counted",
@@ -72,6 +75,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     rule: '"already so" is answered only when a barrier covers it',
     promises: ["Nothing is answered that a fail-over could take back"],
     tests: [realStore, barrier],
+    chaosMinutes: 3,
   },
   {
     name: "reads-are-not-covered",
@@ -82,6 +86,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     rule: "a record is read only when a barrier covers it",
     promises: ["Nothing is answered that a fail-over could take back"],
     tests: [failOver, barrier],
+    chaosMinutes: 3,
   },
   {
     name: "late-answers-are-used",
@@ -92,6 +97,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     rule: "an answer that comes after the lease has ended is not used",
     promises: ["A primary that was frozen and replaced"],
     tests: [failOver, "test/cluster/redis-failover.test.ts"],
+    chaosMinutes: 3,
   },
   {
     name: "answers-of-another-store",
@@ -102,6 +108,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     rule: "an answer of another store that took this one's place is not used",
     promises: ['"Not found" is never answered for an acknowledged object'],
     tests: [realStore, state],
+    chaosMinutes: 3,
   },
   {
     name: "another-store-is-taken",
@@ -113,6 +120,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     rule: "a running node stays with the store that it began with",
     promises: ['"Not found" is never answered for an acknowledged object'],
     tests: [state],
+    chaosMinutes: 3,
   },
   {
     name: "another-store-is-written",
@@ -150,6 +158,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     replace: "    this.#lease = step(this.#lease, event);",
     rule: "every lapse is heard, even one that ends at once",
     tests: [`${session}/lease-keeper.test.ts`],
+    chaosMinutes: 3,
   },
   {
     name: "lease-by-one-clock",
@@ -343,6 +352,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     promises: ["A record that does not decode goes into quarantine"],
     tests: [`${redis}/objects/decoded-records.test.ts`],
     simulated: false,
+    chaosMinutes: 3,
   },
   {
     name: "record-under-a-wrong-key",

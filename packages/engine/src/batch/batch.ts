@@ -2,6 +2,7 @@ import { KmipError, type RequestMessage, type ResponseItem } from "@holdfast/kmi
 import { BatchEvidence } from "./batch-evidence.ts";
 import { BatchItems } from "./batch-items.ts";
 import type { BatchParts, Done, Origin } from "./batch-parts.ts";
+import { maybeMade } from "./working-set.ts";
 
 /** How often an Undo batch is decided at most while other writers are faster. */
 const attemptsMax = 8;
@@ -16,14 +17,15 @@ export async function runBatch(
   origin: Origin,
   refusal?: KmipError,
 ): Promise<readonly ResponseItem[]> {
-  const undo = message.header.batchErrorContinuationOption === "Undo";
-  for (let attempt = 1; undo && attempt < attemptsMax; attempt++) {
-    const batch = new Batch(parts, message, origin, refusal);
-    const answers = await batch.undoable();
-    if (answers !== undefined) return answers;
+  const batch = (): Batch => new Batch(parts, message, origin, refusal);
+  if (message.header.batchErrorContinuationOption !== "Undo") return await batch().inOrder();
+  let doubt = false;
+  for (let attempt = 1; attempt <= attemptsMax; attempt++) {
+    const answers = await batch().undoable(doubt);
+    if (typeof answers !== "string") return answers;
+    doubt ||= answers === "doubt";
   }
-  const batch = new Batch(parts, message, origin, refusal);
-  return undo ? ((await batch.undoable()) ?? batch.busy()) : await batch.inOrder();
+  return batch().busy();
 }
 
 class Batch {
@@ -53,17 +55,20 @@ class Batch {
     return answers;
   }
 
-  /** Undo: all items or none. Undefined when another writer was faster. */
-  async undoable(): Promise<readonly ResponseItem[] | undefined> {
+  /**
+   * Undo: all items or none. "again" when another writer was faster; "doubt" when that may have been this batch. With
+   * `doubt`, an earlier attempt may have been made.
+   */
+  async undoable(doubt: boolean): Promise<readonly ResponseItem[] | "again" | "doubt"> {
     const all: Done[] = [];
     for (const [position, item] of this.#message.items.entries()) {
       const done = await this.#items.carryOut(item, position);
       all.push(done);
-      if (done.answer.status === "OperationFailed") return this.#undone(all);
+      if (done.answer.status === "OperationFailed") return this.#refused(all, doubt);
     }
     const failed = await this.#commit(all);
-    if (failed === "again") return undefined;
-    if (failed !== undefined) return this.#undone(failed);
+    if (typeof failed === "string") return failed;
+    if (failed !== undefined) return this.#refused(failed, doubt);
     for (const done of all) this.#evidence.report(done);
     this.#evidence.handOver();
     return all.map(({ answer }) => answer);
@@ -81,21 +86,29 @@ class Batch {
     return this.#undone([done]);
   }
 
-  /** Commits the staged changes; returns the items up to a refused one, or "again" when another writer was faster. */
-  async #commit(all: readonly Done[]): Promise<readonly Done[] | "again" | undefined> {
+  /** Commits the staged changes; returns the items up to a refused one, or what `undoable` does about a conflict. */
+  async #commit(all: readonly Done[]): Promise<readonly Done[] | "again" | "doubt" | undefined> {
     const reads = all.flatMap(({ audit }) => (audit.staged ? [] : audit.outcomeEvents("success")));
     try {
       const outcome = await this.#items.objects.commit(reads);
-      if (outcome === "again") return outcome;
+      if (outcome === "again" || outcome === "doubt") return outcome;
       if (typeof outcome === "object") return this.#failedAt(all, outcome.position, outcome.error);
       if (outcome === "untouched" && !this.#evidence.isStrict) return undefined;
       if (outcome === "untouched") await this.#evidence.append(reads);
       for (const { audit } of all) audit.written = true;
       return undefined;
     } catch (error) {
-      // The store cannot tell whether it made the changes, so no item may be called undone.
-      return all.map((done, position) => this.#failedDone(done, position, error));
+      return this.#unknown(all, error);
     }
+  }
+
+  /** The store cannot tell whether it made the changes, so no item may be called undone. */
+  #unknown(all: readonly Done[], error: unknown): readonly Done[] {
+    return all.map((done, position) => this.#failedDone(done, position, error));
+  }
+
+  #refused(all: readonly Done[], doubt: boolean): readonly ResponseItem[] {
+    return this.#undone(doubt ? this.#unknown(all, maybeMade()) : all);
   }
 
   #failedAt(all: readonly Done[], position: number, error: unknown): readonly Done[] {

@@ -30,13 +30,16 @@ const identifierLengthMax = 255;
 
 /**
  * The result of a commit of staged changes: done; nothing to do; another writer was faster, so that the batch must be
- * decided again; or refused because of the item at a position.
+ * decided again, which may have been the batch itself (`doubt`); or refused because of the item at a position.
  */
 export type StagedOutcome =
   | "done"
   | "untouched"
   | "again"
+  | "doubt"
   | { readonly position: number; readonly error: KmipError | StoreUnavailable };
+
+type Conflict = Extract<CommitOutcome, { readonly kind: "conflict" }>;
 
 /** What a working set needs from the engine. */
 export interface WorkingSetOptions {
@@ -151,7 +154,7 @@ export class WorkingSet implements Objects {
     if (error !== undefined) return { position: 0, error };
     const outcome = await store.commit(instance, changes, events, optionsFor(changes));
     if (outcome.kind === "committed") return "done";
-    if (outcome.kind === "conflict") return "again";
+    if (outcome.kind === "conflict") return outcome.doubt === true ? "doubt" : "again";
     const taken = outcome.kind === "nameTaken" ? outcome.uniqueIdentifier : "";
     return { position: overlay.positionOf(taken) ?? 0, error: refusalOf(outcome) };
   }
@@ -235,22 +238,35 @@ export class WorkingSet implements Objects {
   }
 
   async #decideAndWrite(identifier: string, decide: Decision): Promise<ManagedObject> {
-    const { audit, operation, position } = this.#current();
-    for (let attempt = 0; attempt < attemptsMax; attempt++) {
-      const before = await this.#loadById(identifier);
-      const decided = decide(before.object);
-      if (decided === before.object) return decided;
-      const after = this.#touched(decided);
-      checkRecordSize({ before, after });
-      if (this.#overlay !== undefined) {
-        this.#overlay.put(before, after, position, audit.stagedEvents());
-        return after;
+    let doubt = false;
+    try {
+      for (let attempt = 0; attempt < attemptsMax; attempt++) {
+        const made = await this.#tryToWrite(identifier, decide);
+        if (!("kind" in made)) return made;
+        doubt ||= made.doubt === true;
       }
-      const outcome = await this.#commit({ kind: "update", before, after });
-      if (outcome.kind === "committed") return after;
-      this.#options.observe({ type: "casConflict", operation });
+    } catch (error) {
+      throw doubt && error instanceof KmipError ? maybeMade(error) : error;
     }
     throw busy();
+  }
+
+  /** The object as it is afterwards, or the conflict with another writer. */
+  async #tryToWrite(identifier: string, decide: Decision): Promise<ManagedObject | Conflict> {
+    const { audit, operation, position } = this.#current();
+    const before = await this.#loadById(identifier);
+    const decided = decide(before.object);
+    if (decided === before.object) return decided;
+    const after = this.#touched(decided);
+    checkRecordSize({ before, after });
+    if (this.#overlay !== undefined) {
+      this.#overlay.put(before, after, position, audit.stagedEvents());
+      return after;
+    }
+    const outcome = await this.#commit({ kind: "update", before, after });
+    if (outcome.kind === "committed") return after;
+    this.#options.observe({ type: "casConflict", operation });
+    return outcome;
   }
 
   /** Last Change Date never goes back (KMIP 2.1, 4.29). */
@@ -259,16 +275,22 @@ export class WorkingSet implements Objects {
   }
 
   /** Refusals other than a conflict are thrown. */
-  async #commit(change: Change): Promise<CommitOutcome> {
+  async #commit(change: Change): Promise<Conflict | Extract<CommitOutcome, { kind: "committed" }>> {
     const { store, instance } = this.#options;
     const { audit } = this.#current();
     const changes = [change];
     const events = audit.changeEvents();
     const outcome = await store.commit(instance, changes, events, optionsFor(changes));
+    if (outcome.kind !== "committed" && outcome.kind !== "conflict") throw refusalOf(outcome);
     if (outcome.kind === "committed") audit.written = true;
-    else if (outcome.kind !== "conflict") throw refusalOf(outcome);
     return outcome;
   }
+}
+
+/** Instead of a refusal that an earlier try of the same change may have caused. */
+export function maybeMade(cause?: KmipError): StoreUnavailable {
+  const message = "an earlier try of this change may have been made";
+  return new StoreUnavailable("barrierShort", message, { cause });
 }
 
 function busy(): KmipError {

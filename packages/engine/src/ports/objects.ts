@@ -20,7 +20,12 @@ export type CommitOutcome =
       readonly regions?: readonly string[];
     }
   /** The record's tag is no longer the one that `before` carries, or a created identifier exists. */
-  | { readonly kind: "conflict"; readonly uniqueIdentifier: string }
+  | {
+      readonly kind: "conflict";
+      readonly uniqueIdentifier: string;
+      /** An earlier try of this commit may have made it, so that a refusal which follows may be its own doing. */
+      readonly doubt?: true;
+    }
   /** A unique index term (a Name) is held by another live object. */
   | { readonly kind: "nameTaken"; readonly uniqueIdentifier: string; readonly name: string }
   /** The instance is not Installed. */

@@ -357,22 +357,6 @@ describe("while the own store has no lease", () => {
   });
 });
 
-test("a second try that finds another writer's change is a conflict, not a success", async () => {
-  const regions = await regionsWithInstance();
-  const { a, b, time } = regions;
-  const key = newKey(regions);
-  for (const region of [a, b]) await put(region, key);
-  const change = adding(await must(a.own, key), "activated", activation);
-  await b.own.commit(instance, [adding(await must(b.own, key), "compromised", activation)], []);
-  a.own.commit = async () => {
-    a.own.setState("none");
-    throw new StoreUnavailable("noLease", "lost before it was written");
-  };
-  const outcome = await time.until(a.store.commit(instance, [change], []));
-  expect(outcome.kind).toBe("conflict");
-  await regions.close();
-});
-
 describe("the return to the own store", () => {
   test("happens only once it is level, so that no change made meanwhile is missed", async () => {
     const regions = await regionsWithInstance();

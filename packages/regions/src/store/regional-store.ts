@@ -27,7 +27,7 @@ import { agreedCommit } from "./agreed.ts";
 import { requireAll, sitesInOrder, untilFree } from "./agreement-site.ts";
 import { pushToAll } from "./push.ts";
 import { isOpen, readRepair } from "./read-repair.ts";
-import { areMade, fromRemote, settledThere, toLocal } from "./remote-reads.ts";
+import { areMade, fromRemote, inDoubt, settledThere, toLocal } from "./remote-reads.ts";
 
 /** Whether a change that no other region acknowledged is acknowledged by this one alone. */
 export type PeerAcknowledgement = "preferred" | "required";
@@ -358,11 +358,11 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
   ): Promise<CommitOutcome> {
     const peer = this.#requireServing();
     const outcome = await this.#commitAt(peer, instance, changes, audit);
-    if (!again || outcome.kind !== "conflict") return outcome;
+    if (!again || outcome.kind === "committed") return outcome;
     // The first try's push may have been faster: every try sends the same bytes.
     const ids = changes.map(({ after }) => after.uniqueIdentifier);
     const found = await peer.remote.read(instance, ids);
-    if (!areMade(changes, found)) return outcome;
+    if (!areMade(changes, found)) return inDoubt(outcome);
     // It is there by the first try's push; whether it is here is not known.
     return { ...this.#acknowledged(false, []), regions: [peer.region] };
   }
@@ -393,10 +393,10 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     audit: readonly AuditEvent[],
   ): Promise<CommitOutcome> {
     const outcome = await this.commitOwn(instance, changes, audit);
-    if (outcome.kind !== "conflict") return outcome;
+    if (outcome.kind === "committed") return outcome;
     const ids = changes.map(({ after }) => after.uniqueIdentifier);
     const found = await this.#own.read(instance, ids);
-    if (!areMade(changes, found)) return outcome;
+    if (!areMade(changes, found)) return inDoubt(outcome);
     const others = this.#watch.others();
     return this.#acknowledged(await this.#push(others, changes), others);
   }

@@ -1,5 +1,6 @@
 import {
   type Change,
+  type CommitOutcome,
   type FindPage,
   type FindQuery,
   type OwnFindPage,
@@ -62,10 +63,21 @@ export function areMade(
   changes: readonly Change[],
   found: readonly (StoredObject | undefined)[],
 ): boolean {
-  return changes.every(({ kind, after }, at) => {
+  const isMade = ({ kind, after }: Change, at: number): boolean => {
     const copy = found[at];
     return kind === "create" ? copy !== undefined : copy?.tag === storedOf(after).tag;
-  });
+  };
+  return changes.length > 0 && changes.every(isMade);
+}
+
+/**
+ * The outcome of a later try that was refused, where an earlier one may have been made in another store: of a conflict,
+ * decided again; throws `StoreUnavailable` otherwise.
+ */
+export function inDoubt(refused: CommitOutcome): CommitOutcome {
+  if (refused.kind === "conflict") return { ...refused, doubt: true };
+  const message = `an earlier try of this change may have been made, and this one is refused: ${refused.kind}`;
+  throw new StoreUnavailable("barrierShort", message);
 }
 
 /**

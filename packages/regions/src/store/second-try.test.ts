@@ -1,0 +1,51 @@
+import { StoreUnavailable } from "@holdfast/engine";
+import { expect, test } from "vitest";
+import {
+  adding,
+  creation,
+  instance,
+  must,
+  newKey,
+  put,
+  regionsWithInstance,
+} from "../testing/test-keys.ts";
+import { copyOf } from "../testing/test-regions.ts";
+
+const activation = { time: 8, region: "a" };
+
+test("a second try that finds another writer's change is a conflict in doubt, not a success", async () => {
+  const regions = await regionsWithInstance();
+  const { a, b, time } = regions;
+  const key = newKey(regions);
+  for (const region of [a, b]) await put(region, key);
+  const change = adding(await must(a.own, key), "activated", activation);
+  await b.own.commit(instance, [adding(await must(b.own, key), "compromised", activation)], []);
+  a.own.commit = async () => {
+    a.own.setState("none");
+    throw new StoreUnavailable("noLease", "lost before it was written");
+  };
+  const outcome = await time.until(a.store.commit(instance, [change], []));
+  expect(outcome).toMatchObject({ kind: "conflict", doubt: true });
+  await regions.close();
+});
+
+test("a second try that is refused does not say that the first one was not made", async () => {
+  const regions = await regionsWithInstance();
+  const { a, b, time } = regions;
+  const key = newKey(regions);
+  const commit = a.own.commit.bind(a.own);
+  a.own.commit = async (...given) => {
+    await commit(...given);
+    a.own.setState("none");
+    throw new StoreUnavailable("noLease", "lost after it was written");
+  };
+  a.other.before = async (method) => {
+    if (method === "push") throw new StoreUnavailable("peerUnreachable", "the push is lost");
+  };
+  b.own.instances.setStatus(instance, "Removing");
+  const created = a.store.commit(instance, [creation(key)], []);
+  await expect(time.until(created)).rejects.toMatchObject({ failure: "barrierShort" });
+  a.own.setState("readOnly");
+  expect(await copyOf(a, key)).toEqual(key);
+  await regions.close();
+});
