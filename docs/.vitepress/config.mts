@@ -75,6 +75,7 @@ const paths = [
       { text: "Contributing", link: "/CONTRIBUTING" },
       page("Architecture", "architecture"),
       page("Protocol between regions", "peer-protocol"),
+      page("Design: trust", "design-trust"),
       page("Histories of chaos runs", "histories"),
       page("Performance", "performance"),
       { text: "Changelog", link: "/CHANGELOG" },
