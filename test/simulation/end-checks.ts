@@ -2,7 +2,7 @@ import { type Facts, partitionOf, StoreUnavailable, stateOf } from "@holdfast/en
 import { readTrail } from "./archive.ts";
 import { Violation } from "./checker.ts";
 import { instance } from "./client.ts";
-import { objectsIn } from "./look.ts";
+import { objectsIn, openIn } from "./look.ts";
 import { epochMs } from "./machine.ts";
 import type { SimNode } from "./node.ts";
 import type { World } from "./world.ts";
@@ -49,6 +49,9 @@ export async function wrongIn(world: World, node: SimNode): Promise<string | und
   const { own, region } = node;
   if (own === undefined) return `${node.machine.name} has no store`;
   try {
+    const aside = await own.quarantined();
+    const there = openIn(world.group(region).primary).aside;
+    if (aside !== there) return `${there} records of ${region} are put aside, and ${aside} counted`;
     return (await wrongCounts(world, node)) ?? (await wrongTrail(world, node));
   } catch (error) {
     if (error instanceof StoreUnavailable) return `the store of ${region}: ${error.message}`;

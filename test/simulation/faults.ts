@@ -1,8 +1,10 @@
-import type { ManagedObject } from "@holdfast/engine";
+import { type ManagedObject, StoreUnavailable } from "@holdfast/engine";
+import type { PeerStore } from "@holdfast/regions";
 import { newerValue } from "../support/redis-store.ts";
 import { Violation } from "./checker.ts";
 import { instance } from "./client.ts";
 import { bytesOf, isSameRecord, lookAt, objectsIn, putBytes, withRecordOf } from "./look.ts";
+import type { SimNode } from "./node.ts";
 import { operatorOf } from "./operator.ts";
 import type { Random } from "./random.ts";
 import { Retirement } from "./retirement.ts";
@@ -160,6 +162,20 @@ export const faults: Readonly<Record<string, Fault>> = {
     };
     return { what: `${group.primary.name} ${id}`, end };
   },
+  "copy that contradicts a record": (world, random) => {
+    const group = random.pick(world.groups);
+    const found = inBothStores(world, group);
+    const node = world.nodes.find(
+      ({ region, service, machine, isElsewhere }) =>
+        region === group.region && service !== undefined && !machine.frozen && !isElsewhere,
+    );
+    if (found.length === 0 || node === undefined) return undefined;
+    const object = random.pick(found);
+    // What is put aside stays there.
+    world.damaged += 1;
+    void world.within(node, () => sendAltered(world, node, object, random.chance(0.5)), 5_000);
+    return { what: `${node.machine.name} ${object.uniqueIdentifier}` };
+  },
   "one Sentinel cut off": (world, random) => {
     const group = random.pick(world.groups);
     const [first, ...others] = sentinelsOf(group).toSorted(() => random.below(3) - 1);
@@ -279,6 +295,40 @@ function inBothStores(world: World, { primary, region }: RedisGroup): readonly M
     const [here, there] = [primary, other.primary].map((each) => lookAt(each, instance, id));
     return here?.covered === true && there?.covered === true && here.tag === there.tag;
   });
+}
+
+/** Sends a copy with another type, or with material that does not open, as the other region would. */
+async function sendAltered(
+  world: World,
+  { region, service }: SimNode,
+  object: ManagedObject,
+  ofOtherType: boolean,
+): Promise<void> {
+  const { material, objectType, uniqueIdentifier: id } = object;
+  const ciphertext = material?.ciphertext.map((byte) => byte ^ 1);
+  const broken = material && ciphertext && { ...material, ciphertext };
+  const altered = ofOtherType ? { objectType: objectType + 1 } : { material: broken };
+  const [outcome] = await sent(service, { ...object, ...altered });
+  if (ofOtherType && outcome === "durable") {
+    throw new Violation(`a copy of another type than ${id} counts as kept in ${region}`);
+  }
+  const now = world.record(region, id);
+  const isSame =
+    now?.material === undefined ||
+    Buffer.compare(now.material.ciphertext, material?.ciphertext ?? Buffer.alloc(0)) === 0;
+  if (!isSame || (now !== undefined && now.objectType !== objectType)) {
+    throw new Violation(`a copy from another region has altered ${id} in ${region}`);
+  }
+}
+
+/** The outcome of a push; none where the region could not take it. */
+async function sent(service: PeerStore | undefined, object: ManagedObject) {
+  try {
+    return (await service?.push([object])) ?? [];
+  } catch (error) {
+    if (error instanceof StoreUnavailable) return [];
+    throw error;
+  }
 }
 
 function byRole(group: RedisGroup): readonly Member[] {

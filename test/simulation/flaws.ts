@@ -48,6 +48,7 @@ export type Flaw =
   | "a newer format counts as damage"
   | "a key-encryption key of one region"
   | "a root of trust of each process"
+  | "a copy that is put aside counts as kept"
   | "an older release on a store of the next one"
   | "a region that hands over no changes";
 
@@ -67,6 +68,7 @@ export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
   "a format that only one region reads": "release with another format",
   "an older release on a store of the next one": "release with another format",
   "a region that hands over no changes": "region lost and retired",
+  "a copy that is put aside counts as kept": "copy that contradicts a record",
   "a store without an owner": "node with the other region's Redis",
   "counts that nobody corrects": "record damaged",
   "a newer format counts as damage": "record of the next format",
@@ -133,6 +135,7 @@ const faultyParts: Readonly<Record<Flaw, Partial<Flaws>>> = {
   "dates that no leader writes": { duties: withoutDuty("due-dates") },
   "counts that nobody corrects": { duties: withoutDuty("recount") },
   "a change without evidence": { own: storeWithoutEvidence },
+  "a copy that is put aside counts as kept": { service: serviceThatKeepsAll },
   "a root of trust of each process": { keyRing: ringOfOneProcess },
   "an older release on a store of the next one": { edited: requiresNoFormat },
   "a region that hands over no changes": { service: serviceWithoutChanges },
@@ -185,6 +188,13 @@ function storeWithoutEvidence(own: OwnStore): OwnStore {
 function ringOfOneProcess(options: KeyRingOptions): KeyRingOptions {
   const root = new MemoryRootOfTrust(options.ids, options.ids.uuid());
   return { ...options, rootOf: () => root };
+}
+
+function serviceThatKeepsAll(service: PeerStore): PeerStore {
+  return replaced(service, {
+    push: async (objects: readonly ManagedObject[]) =>
+      (await service.push(objects)).map(() => "durable" as const),
+  });
 }
 
 function serviceWithoutChanges(service: PeerStore): PeerStore {

@@ -44,6 +44,7 @@ export interface Plan {
 const needsBothStores = new Set([
   "record damaged",
   "record of the next format",
+  "copy that contradicts a record",
   "region lost and retired",
   "node with another Redis of its region",
 ]);

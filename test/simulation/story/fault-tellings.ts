@@ -107,6 +107,11 @@ export const faultTellings: Readonly<Record<string, FaultTelling>> = {
     why: "No node may take it for damaged, replace it or answer with an older copy: it answers that it cannot tell.",
     ends: (what) => `the record in the Redis of region ${what[0]} can be read again`,
   },
+  "copy that contradicts a record": {
+    begins: (what) =>
+      `${placeName(what.split(" ")[0] ?? "")} gets a copy from the other region that contradicts its record`,
+    why: "No region may alter what the other one's key is: the copy is put aside, or the part that opens is kept.",
+  },
   "node frozen": {
     begins: (what) => `${placeName(what)} hangs`,
     why: "When it wakes up, it must not act on what was true before.",
