@@ -211,10 +211,9 @@ export class Checker {
   /** Checks an object that is in a store now. */
   inspect(region: string, object: ManagedObject): void {
     // An old copy that was put back during a cut lacks a Destroy, and still accepts changes.
-    if (this.#losses.size > 0 || this.#wasDoubted) return;
+    // Before it was lost, a region's store may have had an Activate alone, of what the other one destroyed alone.
+    if (this.#losses.size > 0 || this.#wasDoubted || this.#returned.size > 0) return;
     const { activated, deactivated, compromised, destroyed } = object.facts;
-    // Before it was lost, a region may have activated what the other one destroyed alone.
-    if (activated !== undefined && this.#returned.has(activated.region)) return;
     const active =
       activated !== undefined && deactivated === undefined && compromised === undefined;
     if (destroyed === undefined || !active) return;
@@ -249,8 +248,9 @@ export class Checker {
   #notFound(seen: Observation): void {
     for (const change of this.#changes.get(seen.id) ?? []) {
       if (change.lost || change.atMs >= seen.askedMs) continue;
-      // It comes back with the only region that has it.
-      if ([...change.regions].every((region) => region === this.#retired)) continue;
+      // It comes back with the only region that has it, or with the store that its nodes should use.
+      const isOut = (region: string): boolean => region === this.#retired || this.doubts(region);
+      if ([...change.regions].every(isOut)) continue;
       this.#fail(`"not found" for ${describe(change)}`, seen);
     }
   }

@@ -13,6 +13,9 @@ import type { RedisGroup } from "./store/redis-group.ts";
 import { Upgrade } from "./upgrade.ts";
 import type { World } from "./world.ts";
 
+/** How often a record is looked for that must be put back. */
+const putBackMs = 1_000;
+
 /** A fault that has begun, and how to end it. */
 interface Begun {
   readonly what: string;
@@ -149,16 +152,22 @@ export const faults: Readonly<Record<string, Fault>> = {
     if (whole === undefined) return undefined;
     const newer = newerValue(whole);
     putBytes(group.primary, instance, id, newer);
+    const putBack = (): void => {
+      const { primary } = group;
+      // One that takes over later may have it, too.
+      world.scheduler.after(putBackMs, putBack);
+      const now = bytesOf(primary, instance, id);
+      if (primary.state !== "up" || now === undefined || !isSameRecord(now, newer)) return;
+      putBytes(primary, instance, id, withRecordOf(now, whole));
+    };
+    const { runId } = group.primary;
     const end = (): void => {
       const now = bytesOf(group.primary, instance, id);
+      putBack();
       // A primary that died may have lost this write, which no barrier covers.
-      if (now !== undefined && isSameRecord(now, whole)) return;
-      if (now !== undefined && isSameRecord(now, newer)) {
-        putBytes(group.primary, instance, id, withRecordOf(now, whole));
-      } else
-        world.fail(
-          new Violation(`record ${id} of the next format is not in ${group.region} any more`),
-        );
+      if (group.primary.runId !== runId) return;
+      if (now !== undefined && isSameRecord(now, newer)) return;
+      world.fail(new Violation(`record ${id} of the next format is gone from ${group.region}`));
     };
     return { what: `${group.primary.name} ${id}`, end };
   },
@@ -214,7 +223,8 @@ export const faults: Readonly<Record<string, Fault>> = {
     return { what: `${machine.name} by ${Math.round(machine.skewMs)} ms` };
   },
   "region lost and retired": (world, random) => {
-    if (world.retirement !== undefined) return undefined;
+    // Another store of the region that stays would not know of the retirement.
+    if (world.retirement !== undefined || world.spare !== undefined) return undefined;
     const { region } = random.pick(world.groups);
     const retirement = new Retirement(world, region, random);
     world.retirement = retirement;
@@ -227,7 +237,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     return { what: "every node", end: () => upgrade.end() };
   },
   "node with another Redis of its region": (world, random) => {
-    if (world.spare !== undefined) return undefined;
+    if (world.spare !== undefined || world.retirement !== undefined) return undefined;
     const node = random.pick(world.nodes);
     const spare = world.addSpare(node.region, random);
     world.checker.doubt(node.region);

@@ -8,6 +8,7 @@ import type { Flaw } from "./flaws.ts";
 import { contentOf, openIn } from "./look.ts";
 import { epochMs } from "./machine.ts";
 import type { SimNode } from "./node.ts";
+import { operatorOf } from "./operator.ts";
 import { type Plan, type PlannedFault, type PlannedLoss, planOf } from "./plan.ts";
 import { Random } from "./random.ts";
 import type { StoryEvent } from "./story/events.ts";
@@ -317,7 +318,8 @@ class History {
     }
     const { sentinels, members } = this.#random.pick(groups);
     const [away, ...others] = sentinels.map(({ name }) => name);
-    const rest = [...others, ...members, ...nodes.map(({ machine }) => machine)];
+    const operators = groups.map(({ region }) => operatorOf(region));
+    const rest = [...others, ...operators, ...members, ...nodes.map(({ machine }) => machine)];
     const beyond = rest.map((one) => (typeof one === "string" ? one : one.name));
     if (away !== undefined) network.cut([away], beyond, true);
   }
