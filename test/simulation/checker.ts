@@ -57,6 +57,12 @@ export class Checker {
   readonly #losses = new Map<string, number>();
   /** Region → the time until which its store may lack what it had before it was lost. */
   readonly #behindMs = new Map<string, number>();
+  /** Regions of which nodes use different stores. */
+  readonly #doubted = new Set<string>();
+  #wasDoubted = false;
+  /** The region that is lost, or retired and not back yet. */
+  #retired: string | undefined;
+  readonly #returned = new Set<string>();
   acknowledged = { shared: 0, alone: 0 };
   looks = 0;
   /** Acknowledged changes that only a lost store had: the known limit. */
@@ -140,6 +146,51 @@ export class Checker {
     }
   }
 
+  /** A region is lost, and may be retired: from now on the other one decides alone. `elsewhere` is a record there. */
+  retire(region: string, elsewhere: (id: string) => ManagedObject | undefined): void {
+    this.#retired = region;
+    this.#returned.add(region);
+    this.#forgetDestroyed(elsewhere);
+  }
+
+  /** The region is back; if it rejoined, both regions have everything that was acknowledged before `sinceMs`. */
+  rejoined(region: string, sinceMs: number | undefined): void {
+    if (this.#retired === region) this.#retired = undefined;
+    for (const change of this.#all()) {
+      if (sinceMs !== undefined && change.atMs < sinceMs && !change.lost) change.shared = true;
+    }
+  }
+
+  /** Nodes of a region use different stores from now on: what they show is not comparable. */
+  doubt(region: string): void {
+    this.#doubted.add(region);
+    this.#wasDoubted = true;
+  }
+
+  /** They use one store again, which has everything. */
+  trust(region: string): void {
+    this.#doubted.delete(region);
+  }
+
+  doubts(region: string): boolean {
+    return this.#doubted.has(region);
+  }
+
+  /** Whether a change may be in one region alone although both must have it: the other one is retired. */
+  get excusesAlone(): boolean {
+    return this.#returned.size > 0 || this.#wasDoubted;
+  }
+
+  /** The objects of which changes were acknowledged. */
+  get ids(): Iterable<string> {
+    return this.#changes.keys();
+  }
+
+  /** Whether something acknowledged may be lost: some node used another store. */
+  get excusesLost(): boolean {
+    return this.#wasDoubted;
+  }
+
   /** A region's store now has everything that the other region had. */
   level(region: string, nowMs: number): void {
     if (this.#behindMs.get(region) === Number.POSITIVE_INFINITY) {
@@ -148,7 +199,7 @@ export class Checker {
   }
 
   /** A leader wrote something in its epoch. */
-  led(region: string, epoch: number, leader: unknown): void {
+  led(region: string, epoch: string, leader: unknown): void {
     const key = `${region} ${this.#losses.get(region) ?? 0} ${epoch}`;
     const known = this.#epochs.get(key);
     if (known !== undefined && known !== leader) {
@@ -160,7 +211,8 @@ export class Checker {
   /** Checks an object that is in a store now. */
   inspect(region: string, object: ManagedObject): void {
     // An old copy that was put back during a cut lacks a Destroy, and still accepts changes.
-    if (this.#losses.size > 0) return;
+    // Before it was lost, a region's store may have had an Activate alone, of what the other one destroyed alone.
+    if (this.#losses.size > 0 || this.#wasDoubted || this.#returned.size > 0) return;
     const { activated, deactivated, compromised, destroyed } = object.facts;
     const active =
       activated !== undefined && deactivated === undefined && compromised === undefined;
@@ -183,7 +235,7 @@ export class Checker {
   #destroyedAcknowledged(change: Acknowledged): void {
     this.#shownDestroyed(change.id, change.atMs);
     for (const region of this.#regions) {
-      if (change.regions.has(region)) continue;
+      if (change.regions.has(region) || region === this.#retired || this.doubts(region)) continue;
       throw new Violation(`${describe(change)} is acknowledged, and not durable in ${region}`);
     }
   }
@@ -196,6 +248,9 @@ export class Checker {
   #notFound(seen: Observation): void {
     for (const change of this.#changes.get(seen.id) ?? []) {
       if (change.lost || change.atMs >= seen.askedMs) continue;
+      // It comes back with the only region that has it, or with the store that its nodes should use.
+      const isOut = (region: string): boolean => region === this.#retired || this.doubts(region);
+      if ([...change.regions].every(isOut)) continue;
       this.#fail(`"not found" for ${describe(change)}`, seen);
     }
   }
@@ -248,6 +303,7 @@ export class Checker {
    * show what the copy has.
    */
   #isBehind({ store, askedMs }: Observation): boolean {
+    if (this.#doubted.size > 0 && (store === undefined || this.#doubted.has(store))) return true;
     return [...this.#behindMs].some(
       ([region, untilMs]) => askedMs <= untilMs && (store ?? region) === region,
     );

@@ -24,6 +24,7 @@ import {
 import { decode, encode, type Item } from "@holdfast/ttlv";
 import { hexOf } from "../support/keys.ts";
 import type { Answer } from "./checker.ts";
+import type { Dates } from "./end-checks.ts";
 import { valueTags, valueText } from "./ledger.ts";
 
 /** The instance of all histories; it is in partition 0, the only one that they use. */
@@ -31,7 +32,7 @@ export const instance = "instance-153";
 
 /** The requests that a client may send. */
 export type Wish =
-  | { readonly kind: "create" }
+  | { readonly kind: "create"; readonly dates?: Dates | undefined }
   | { readonly kind: "get"; readonly id: string }
   | { readonly kind: "look"; readonly id: string }
   | { readonly kind: "activate"; readonly id: string }
@@ -125,7 +126,7 @@ function madeBy(change: Change): Made {
 function requestOf(wish: Wish): readonly [ImplementedOperation, unknown] {
   switch (wish.kind) {
     case "create":
-      return ["Create", { objectType: "SymmetricKey", attributes: aesKey }];
+      return ["Create", { objectType: "SymmetricKey", attributes: aesKeyWith(wish.dates) }];
     case "get":
       return ["Get", { uniqueIdentifier: wish.id }];
     case "look":
@@ -157,14 +158,20 @@ function adding(uniqueIdentifier: string, item: Item): readonly [ImplementedOper
   return ["AddAttribute", { uniqueIdentifier, newAttribute: { item } }];
 }
 
-const aesKey: AttributeSet = {
-  attributes: [
-    { item: attributeItem("CryptographicAlgorithm", "AES") },
-    { item: attributeItem("CryptographicLength", 128) },
-    { item: attributeItem("CryptographicUsageMask", 0x0c) },
-  ],
-  templateNames: [],
-};
+const aesKey = [
+  { item: attributeItem("CryptographicAlgorithm", "AES") },
+  { item: attributeItem("CryptographicLength", 128) },
+  { item: attributeItem("CryptographicUsageMask", 0x0c) },
+];
+
+function aesKeyWith(dates: Dates | undefined): AttributeSet {
+  const { activation, deactivation } = dates ?? {};
+  const planned = [
+    ...(activation === undefined ? [] : [attributeItem("ActivationDate", activation)]),
+    ...(deactivation === undefined ? [] : [attributeItem("DeactivationDate", deactivation)]),
+  ];
+  return { attributes: [...aesKey, ...planned.map((item) => ({ item }))], templateNames: [] };
+}
 
 const looked = [
   { tag: attributes.State.tag, key: "" },

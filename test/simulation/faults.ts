@@ -1,9 +1,20 @@
+import { type ManagedObject, StoreUnavailable } from "@holdfast/engine";
+import type { PeerStore } from "@holdfast/regions";
+import { newerValue } from "../support/redis-store.ts";
+import { Violation } from "./checker.ts";
 import { instance } from "./client.ts";
-import { damage, lookAt, objectsIn } from "./look.ts";
+import { bytesOf, isSameRecord, lookAt, objectsIn, putBytes, withRecordOf } from "./look.ts";
+import type { SimNode } from "./node.ts";
+import { operatorOf } from "./operator.ts";
 import type { Random } from "./random.ts";
+import { Retirement } from "./retirement.ts";
 import type { Copy, Member } from "./store/member.ts";
 import type { RedisGroup } from "./store/redis-group.ts";
+import { Upgrade } from "./upgrade.ts";
 import type { World } from "./world.ts";
+
+/** How often a record is looked for that must be put back. */
+const putBackMs = 1_000;
 
 /** A fault that has begun, and how to end it. */
 interface Begun {
@@ -16,12 +27,12 @@ type Fault = (world: World, random: Random) => Begun | undefined;
 /** The faults by name; they are chosen at random, and may overlap. */
 export const faults: Readonly<Record<string, Fault>> = {
   "cut between the regions": (world) => {
-    const [a, b] = [namesOf(world, "a"), namesOf(world, "b")];
+    const [a, b] = [placesOf(world, "a"), placesOf(world, "b")];
     return { what: "a | b", end: world.network.cut(a, b, true) };
   },
   "cut one way": (world, random) => {
     const [from, to] = random.chance(0.5) ? ["a", "b"] : ["b", "a"];
-    const end = world.network.cut(namesOf(world, from ?? ""), namesOf(world, to ?? ""), false);
+    const end = world.network.cut(placesOf(world, from ?? ""), placesOf(world, to ?? ""), false);
     return { what: `${from} > ${to}`, end };
   },
   "node cut from its Redis": (world, random) => {
@@ -43,7 +54,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     if (primary?.state !== "up" || others.length === 0) return undefined;
     const names = others.map(({ name }) => name);
     const join = world.network.cut([primary.name], names, true);
-    const [a, b] = [namesOf(world, "a"), namesOf(world, "b")];
+    const [a, b] = [placesOf(world, "a"), placesOf(world, "b")];
     const meet = random.chance(0.6) ? world.network.cut(a, b, true) : () => undefined;
     let over = false;
     world.scheduler.after(random.between(50, 900), () => {
@@ -59,7 +70,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "cut between the regions, and a store frozen after it": (world, random) => {
     const { primary } = random.pick(world.groups);
-    const [a, b] = [namesOf(world, "a"), namesOf(world, "b")];
+    const [a, b] = [placesOf(world, "a"), placesOf(world, "b")];
     const meet = world.network.cut(a, b, true);
     let over = false;
     world.scheduler.after(random.between(500, 2_000), () => {
@@ -80,6 +91,26 @@ export const faults: Readonly<Record<string, Fault>> = {
     const beyond = [...others.map(({ name }) => name), ...sentinelsOf(group), ...nodes.slice(1)];
     const near = [primary.name, ...nodes.slice(0, 1)];
     return { what: near.join("+"), end: world.network.cut(near, beyond, true) };
+  },
+  "old primary that a Sentinel still names": (world, random) => {
+    const group = random.pick(world.groups);
+    const [primary, ...others] = byRole(group);
+    if (primary?.state !== "up" || others.length === 0) return undefined;
+    const [stale = "", ...rest] = sentinelsOf(group);
+    const beyond = [...rest, ...others.map(({ name }) => name)];
+    const join = world.network.cut([stale, primary.name], beyond, true);
+    primary.kill(false);
+    let over = false;
+    // By then the other Sentinels have made a replica the primary.
+    world.scheduler.after(random.between(2_000, 4_000), () => {
+      if (!over) primary.restart();
+    });
+    const end = (): void => {
+      over = true;
+      join();
+      primary.restart();
+    };
+    return { what: primary.name, end };
   },
   "Sentinels cut off from nodes": (world, random) => {
     const group = random.pick(world.groups);
@@ -102,19 +133,57 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "record damaged": (world, random) => {
     const group = random.pick(world.groups);
-    const other = world.groups.find((each) => each !== group);
-    const { primary } = group;
-    if (other === undefined || primary.state !== "up" || primary.role !== "primary")
-      return undefined;
-    const both = objectsIn(primary, instance).filter(({ uniqueIdentifier: id }) => {
-      const [here, there] = [primary, other.primary].map((each) => lookAt(each, instance, id));
-      return here?.covered === true && there?.covered === true && here.tag === there.tag;
-    });
+    const both = inBothStores(world, group);
     if (both.length === 0) return undefined;
     const { uniqueIdentifier } = random.pick(both);
-    damage(primary, instance, uniqueIdentifier);
+    // The end of it is missing, as on a broken disk.
+    const whole = bytesOf(group.primary, instance, uniqueIdentifier);
+    if (whole === undefined) return undefined;
+    putBytes(group.primary, instance, uniqueIdentifier, whole.subarray(0, -8));
     world.damaged += 1;
-    return { what: `${primary.name} ${uniqueIdentifier}` };
+    return { what: `${group.primary.name} ${uniqueIdentifier}` };
+  },
+  "record of the next format": (world, random) => {
+    const group = random.pick(world.groups);
+    const found = inBothStores(world, group);
+    if (found.length === 0) return undefined;
+    const { uniqueIdentifier: id } = random.pick(found);
+    const whole = bytesOf(group.primary, instance, id);
+    if (whole === undefined) return undefined;
+    const newer = newerValue(whole);
+    putBytes(group.primary, instance, id, newer);
+    const putBack = (): void => {
+      const { primary } = group;
+      // One that takes over later may have it, too.
+      world.scheduler.after(putBackMs, putBack);
+      const now = bytesOf(primary, instance, id);
+      if (primary.state !== "up" || now === undefined || !isSameRecord(now, newer)) return;
+      putBytes(primary, instance, id, withRecordOf(now, whole));
+    };
+    const { runId } = group.primary;
+    const end = (): void => {
+      const now = bytesOf(group.primary, instance, id);
+      putBack();
+      // A primary that died may have lost this write, which no barrier covers.
+      if (group.primary.runId !== runId) return;
+      if (now !== undefined && isSameRecord(now, newer)) return;
+      world.fail(new Violation(`record ${id} of the next format is gone from ${group.region}`));
+    };
+    return { what: `${group.primary.name} ${id}`, end };
+  },
+  "copy that contradicts a record": (world, random) => {
+    const group = random.pick(world.groups);
+    const found = inBothStores(world, group);
+    const node = world.nodes.find(
+      ({ region, service, machine, isElsewhere }) =>
+        region === group.region && service !== undefined && !machine.frozen && !isElsewhere,
+    );
+    if (found.length === 0 || node === undefined) return undefined;
+    const object = random.pick(found);
+    // What is put aside stays there.
+    world.damaged += 1;
+    void world.within(node, () => sendAltered(world, node, object, random.chance(0.5)), 5_000);
+    return { what: `${node.machine.name} ${object.uniqueIdentifier}` };
   },
   "one Sentinel cut off": (world, random) => {
     const group = random.pick(world.groups);
@@ -153,6 +222,45 @@ export const faults: Readonly<Record<string, Fault>> = {
     machine.skewMs += random.between(-20_000, 20_000);
     return { what: `${machine.name} by ${Math.round(machine.skewMs)} ms` };
   },
+  "region lost and retired": (world, random) => {
+    // Another store of the region that stays would not know of the retirement.
+    if (world.retirement !== undefined || world.spare !== undefined) return undefined;
+    const { region } = random.pick(world.groups);
+    const retirement = new Retirement(world, region, random);
+    world.retirement = retirement;
+    return { what: region, end: () => retirement.end() };
+  },
+  "release with another format": (world, random) => {
+    if (world.upgrade !== undefined) return undefined;
+    const upgrade = new Upgrade(world, random);
+    world.upgrade = upgrade;
+    return { what: "every node", end: () => upgrade.end() };
+  },
+  "node with another Redis of its region": (world, random) => {
+    if (world.spare !== undefined || world.retirement !== undefined) return undefined;
+    const node = random.pick(world.nodes);
+    const spare = world.addSpare(node.region, random);
+    world.checker.doubt(node.region);
+    world.operations.lost(node.region, world.scheduler.nowMs);
+    node.restart({ group: spare });
+    const end = (): void => node.restart({ group: world.group(node.region) });
+    return { what: node.machine.name, end };
+  },
+  "node with the other region's Redis": (world, random) => {
+    const node = random.pick(world.nodes);
+    const other = world.groups.find(({ region }) => region !== node.region);
+    if (other === undefined || node.isElsewhere) return undefined;
+    node.restart({ group: other });
+    const end = (): void => node.restart({ group: world.group(node.region) });
+    return { what: node.machine.name, end };
+  },
+  "root of trust out of reach": (world, random) => {
+    const { region } = random.pick(world.groups);
+    const root = world.rootOf(region);
+    if (random.chance(0.5)) root.rotate();
+    root.fail("unavailable");
+    return { what: region, end: () => root.fail(undefined) };
+  },
   "slow network": (world) => {
     const before = world.network.rules;
     world.network.rules = { ...before, late: 0.2, loss: 0.02 };
@@ -171,6 +279,8 @@ export function loseStore(world: World, random: Random, copies: Copies): string 
   const copy = random.chance(0.5) ? copies.get(group.region) : undefined;
   world.checker.lost(group.region, (id) => world.covered(other.region, id));
   world.operations.lost(group.region, world.scheduler.nowMs);
+  world.formats.lost(group.region);
+  world.archives.get(group.region)?.forget();
   group.replaceData(copy ?? []);
   if (copy !== undefined) return `${group.region}: an old copy`;
   world.initialise(group);
@@ -187,6 +297,50 @@ function kill(world: World, random: Random, forget: boolean): Begun | undefined 
   return { what: process.name, end: () => process.restart() };
 }
 
+/** The objects that both regions have alike, and that no fail-over can take back. */
+function inBothStores(world: World, { primary, region }: RedisGroup): readonly ManagedObject[] {
+  const other = world.groups.find((each) => each.region !== region);
+  if (other === undefined || primary.state !== "up" || primary.role !== "primary") return [];
+  return objectsIn(primary, instance).filter(({ uniqueIdentifier: id }) => {
+    const [here, there] = [primary, other.primary].map((each) => lookAt(each, instance, id));
+    return here?.covered === true && there?.covered === true && here.tag === there.tag;
+  });
+}
+
+/** Sends a copy with another type, or with material that does not open, as the other region would. */
+async function sendAltered(
+  world: World,
+  { region, service }: SimNode,
+  object: ManagedObject,
+  ofOtherType: boolean,
+): Promise<void> {
+  const { material, objectType, uniqueIdentifier: id } = object;
+  const ciphertext = material?.ciphertext.map((byte) => byte ^ 1);
+  const broken = material && ciphertext && { ...material, ciphertext };
+  const altered = ofOtherType ? { objectType: objectType + 1 } : { material: broken };
+  const [outcome] = await sent(service, { ...object, ...altered });
+  if (ofOtherType && outcome === "durable") {
+    throw new Violation(`a copy of another type than ${id} counts as kept in ${region}`);
+  }
+  const now = world.record(region, id);
+  const isSame =
+    now?.material === undefined ||
+    Buffer.compare(now.material.ciphertext, material?.ciphertext ?? Buffer.alloc(0)) === 0;
+  if (!isSame || (now !== undefined && now.objectType !== objectType)) {
+    throw new Violation(`a copy from another region has altered ${id} in ${region}`);
+  }
+}
+
+/** The outcome of a push; none where the region could not take it. */
+async function sent(service: PeerStore | undefined, object: ManagedObject) {
+  try {
+    return (await service?.push([object])) ?? [];
+  } catch (error) {
+    if (error instanceof StoreUnavailable) return [];
+    throw error;
+  }
+}
+
 function byRole(group: RedisGroup): readonly Member[] {
   const { primary, members } = group;
   return [primary, ...members.filter((member) => member !== primary)];
@@ -194,6 +348,11 @@ function byRole(group: RedisGroup): readonly Member[] {
 
 function sentinelsOf(group: RedisGroup): readonly string[] {
   return group.sentinels.map(({ name }) => name);
+}
+
+/** The nodes of a region, and its operator. */
+function placesOf(world: World, region: string): readonly string[] {
+  return [...namesOf(world, region), operatorOf(region)];
 }
 
 function namesOf(world: World, region: string): readonly string[] {

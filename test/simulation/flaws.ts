@@ -1,18 +1,28 @@
 import {
   type Change,
+  type KeyRingOptions,
   type ManagedObject,
   type ObjectStore,
   type OwnStore,
+  recordFormat,
   StoreUnavailable,
   type Writer,
 } from "@holdfast/engine";
+import { MemoryRootOfTrust } from "@holdfast/engine/testing";
 import {
   type CommandLine,
   type StoreConnection,
   type StoreConnections,
   storeFailure,
 } from "@holdfast/redis";
-import type { Peer, PeerStore, RegionalParts, RegionalStore } from "@holdfast/regions";
+import type {
+  Duty,
+  Peer,
+  PeerHello,
+  PeerStore,
+  RegionalParts,
+  RegionalStore,
+} from "@holdfast/regions";
 import { lookAt } from "./look.ts";
 import type { Member } from "./store/member.ts";
 
@@ -28,7 +38,19 @@ export type Flaw =
   | "Destroy with preferred instead of agreement"
   | "local store used too early after an outage"
   | "last writer wins without the stamp rule"
-  | "a region as the writer of a value";
+  | "a region as the writer of a value"
+  | "a retirement that nobody hears of"
+  | "a format that only one region reads"
+  | "a store without an owner"
+  | "dates that no leader writes"
+  | "counts that nobody corrects"
+  | "a change without evidence"
+  | "a newer format counts as damage"
+  | "a key-encryption key of one region"
+  | "a root of trust of each process"
+  | "a copy that is put aside counts as kept"
+  | "an older release on a store of the next one"
+  | "a region that hands over no changes";
 
 /** The kind of fault that reveals each flaw; any kind reveals the others. */
 export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
@@ -42,6 +64,14 @@ export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
     "cut between the regions, and a store frozen after it",
   "last writer wins without the stamp rule": "clock jump",
   "a region as the writer of a value": "node cut from its Redis",
+  "a retirement that nobody hears of": "region lost and retired",
+  "a format that only one region reads": "release with another format",
+  "an older release on a store of the next one": "release with another format",
+  "a region that hands over no changes": "region lost and retired",
+  "a copy that is put aside counts as kept": "copy that contradicts a record",
+  "a store without an owner": "node with the other region's Redis",
+  "counts that nobody corrects": "record damaged",
+  "a newer format counts as damage": "record of the next format",
 };
 
 /** Functions that replace a node's parts by faulty ones; without a flaw they return the parts. */
@@ -58,6 +88,9 @@ export interface Flaws {
   readonly client: (store: ObjectStore) => ObjectStore;
   /** The name for the values that a process adds. */
   readonly writer: (own: Writer, region: string) => Writer;
+  readonly keyRing: (options: KeyRingOptions) => KeyRingOptions;
+  /** What a leader does. */
+  readonly duties: (duties: readonly Duty[]) => readonly Duty[];
   readonly alter: (changes: readonly Change[], region: string, wallMs: number) => readonly Change[];
 }
 
@@ -72,6 +105,8 @@ export function flawsOf(flaw: Flaw | undefined): Flaws {
     service: (service) => service,
     client: (store) => store,
     writer: (own) => own,
+    keyRing: (options) => options,
+    duties: (duties) => duties,
     alter: (changes) => changes,
   };
   return flaw === undefined ? sound : { ...sound, ...faultyParts[flaw] };
@@ -92,12 +127,31 @@ const faultyParts: Readonly<Record<Flaw, Partial<Flaws>>> = {
   "a region as the writer of a value": {
     writer: (own, region) => replaced(own, { next: () => region }),
   },
+  "a retirement that nobody hears of": { service: serviceThatSays({ retired: 0 }) },
+  "a format that only one region reads": {
+    service: serviceThatSays({ recordFormat: Number.MAX_SAFE_INTEGER }),
+  },
+  "a store without an owner": { edited: claimsAnyStore },
+  "dates that no leader writes": { duties: withoutDuty("due-dates") },
+  "counts that nobody corrects": { duties: withoutDuty("recount") },
+  "a change without evidence": { own: storeWithoutEvidence },
+  "a copy that is put aside counts as kept": { service: serviceThatKeepsAll },
+  "a root of trust of each process": { keyRing: ringOfOneProcess },
+  "an older release on a store of the next one": { edited: requiresNoFormat },
+  "a region that hands over no changes": { service: serviceWithoutChanges },
+  "a key-encryption key of one region": {
+    keyRing: (options) => ({ ...options, requiredRegions: () => [options.region] }),
+  },
+  "a newer format counts as damage": {
+    connections: connectionsThatCutNewerRecords,
+    edited: repairsAnything,
+  },
 };
 
 export const flawNames = Object.keys(faultyParts) as readonly Flaw[];
 
 /** An object with some of its methods replaced. */
-function replaced<Target extends object>(target: Target, methods: Partial<Target>): Target {
+export function replaced<Target extends object>(target: Target, methods: Partial<Target>): Target {
   return new Proxy(target, {
     get(of, name) {
       const own = (methods as Record<PropertyKey, unknown>)[name];
@@ -119,6 +173,42 @@ function peerThatHasNothing(peer: Peer): Peer {
       }
     },
   });
+}
+
+function withoutDuty(name: string): Flaws["duties"] {
+  return (duties) => duties.filter((duty) => duty.name !== name);
+}
+
+function storeWithoutEvidence(own: OwnStore): OwnStore {
+  return replaced(own, {
+    commit: (instance, changes, _audit, options) => own.commit(instance, changes, [], options),
+  });
+}
+
+function ringOfOneProcess(options: KeyRingOptions): KeyRingOptions {
+  const root = new MemoryRootOfTrust(options.ids, options.ids.uuid());
+  return { ...options, rootOf: () => root };
+}
+
+function serviceThatKeepsAll(service: PeerStore): PeerStore {
+  return replaced(service, {
+    push: async (objects: readonly ManagedObject[]) =>
+      (await service.push(objects)).map(() => "durable" as const),
+  });
+}
+
+function serviceWithoutChanges(service: PeerStore): PeerStore {
+  return replaced(service, {
+    changes: async (...asked: Parameters<PeerStore["changes"]>) => ({
+      ...(await service.changes(...asked)),
+      objects: [],
+    }),
+  });
+}
+
+function serviceThatSays(said: Partial<PeerHello>): Flaws["service"] {
+  return (service) =>
+    replaced(service, { hello: async () => ({ ...(await service.hello()), ...said }) });
 }
 
 function serviceThatForwards(
@@ -161,6 +251,44 @@ function clockStamps(
     );
     return { ...change, after: { ...change.after, registers } };
   });
+}
+
+/** `marker.lua` and `formats.lua` as if a store required no more than the node reads that asks. */
+function requiresNoFormat(source: string): string {
+  return source
+    .replace('redis.call("HGET", KEYS[4], "required") or "0"', '"0"')
+    .replace(
+      'redis.call("HGET", KEYS[2], "required"), common',
+      'math.min(tonumber(redis.call("HGET", KEYS[2], "required")), tonumber(ARGV[2])), common',
+    );
+}
+
+/** `repair.lua` without the look at what it replaces. */
+function repairsAnything(source: string): string {
+  return source.replace("if redis.sha1hex(value) ~= ARGV[1] then", "if false then");
+}
+
+/** A record of a format that this release does not read looks cut off. */
+function connectionsThatCutNewerRecords(made: StoreConnections): StoreConnections {
+  const isNewer = (value: Buffer): boolean =>
+    value.length > formatAt + 4 && value.readInt32BE(formatAt) === recordFormat + 1;
+  const cut = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(cut);
+    return Buffer.isBuffer(value) && isNewer(value) ? value.subarray(0, -8) : value;
+  };
+  return connectionsWith(made, async (connection, lines) =>
+    (await connection.batch(lines)).map((outcome) =>
+      "value" in outcome ? { value: cut(outcome.value) } : outcome,
+    ),
+  );
+}
+
+/** Bytes of a record's value before its format: the header and two headers of items. */
+const formatAt = 34 + 16;
+
+/** `claim.lua` for any region. */
+function claimsAnyStore(source: string): string {
+  return source.replace('return { "committed", 0, region }', 'return { "committed", 0, ARGV[1] }');
 }
 
 /** `commit.lua` without the comparison of tags. */

@@ -3,6 +3,7 @@ import {
   allPartitions,
   partitionKeys,
   recordKey,
+  sysKeys,
 } from "../../packages/redis/src/connection/keys.ts";
 import {
   readPartitionHead,
@@ -23,10 +24,8 @@ export interface LookedAt {
 
 /** Reads a record straight from a member's data, without the store; undefined where it is missing or damaged. */
 export function lookAt(member: Member, instance: string, id: string): LookedAt | undefined {
-  const partition = partitionOf(instance);
-  const { head, record } = partitionKeys(partition);
-  const key = recordKey(record, id)?.toString("latin1");
-  const text = key === undefined ? undefined : member.redis.data.text(key);
+  const { head } = partitionKeys(partitionOf(instance));
+  const text = member.redis.data.text(keyOf(instance, id));
   const { header, object } = text === undefined ? unread : readOnce(text);
   if (header === undefined || object === undefined) return undefined;
   const covered = readPartitionHead(textOf(member, head))?.covered ?? 0;
@@ -62,13 +61,33 @@ export function objectsIn(member: Member, instance: string): readonly ManagedObj
   });
 }
 
-/** Cuts the end off a record, as a broken disk would. */
-export function damage(member: Member, instance: string, id: string): void {
+/** The value of a record's key in a member's data: header and record. */
+export function bytesOf(member: Member, instance: string, id: string): Buffer | undefined {
+  return textOf(member, keyOf(instance, id));
+}
+
+/** Puts other bytes in the place of a record's, without any of its indexes. */
+export function putBytes(member: Member, instance: string, id: string, bytes: Buffer): void {
+  const line = ["SET", keyOf(instance, id), bytes.toString("latin1")];
+  member.execute(member.redis.connect(), line);
+}
+
+const tagLength = 16;
+
+/** Whether two values have the same record: what is reserved or covered is in the rest of the header. */
+export function isSameRecord(one: Buffer, other: Buffer): boolean {
+  return withRecordOf(one, other).equals(one);
+}
+
+/** A value with the record of another one, and with its own place in the store's order. */
+export function withRecordOf(value: Buffer, other: Buffer): Buffer {
+  const [tag, record] = [other.subarray(0, tagLength), other.subarray(recordHeaderLength)];
+  return Buffer.concat([tag, value.subarray(tagLength, recordHeaderLength), record]);
+}
+
+function keyOf(instance: string, id: string): string {
   const { record } = partitionKeys(partitionOf(instance));
-  const key = recordKey(record, id)?.toString("latin1") ?? "";
-  const value = member.redis.data.text(key);
-  if (value === undefined) return;
-  member.execute(member.redis.connect(), ["SET", key, value.slice(0, -8)]);
+  return recordKey(record, id)?.toString("latin1") ?? "";
 }
 
 /** What a record contains; undefined where it is damaged. */
@@ -116,4 +135,9 @@ function recordsIn(member: Member, instance: string) {
 function textOf(member: Member, key: string): Buffer | undefined {
   const text = member.redis.data.text(key);
   return text === undefined ? undefined : Buffer.from(text, "latin1");
+}
+
+/** The format of records that a member's data require of every node; 0 if they do not say. */
+export function requiredFormat(member: Member): number {
+  return Number(member.redis.data.hash(sysKeys.formats)?.get("required") ?? 0);
 }

@@ -1,38 +1,23 @@
 import {
   type Change,
   type Event,
-  type Ids,
-  type KeyRing,
-  type Locks,
-  type OwnStore,
+  type RootOfTrust,
   recordFormat,
   type StoredObject,
-  Writer,
 } from "@holdfast/engine";
 import { openRedisStore, type RedisStore } from "@holdfast/redis";
-import {
-  AgreeFormat,
-  AuditChain,
-  catchUp,
-  DueDates,
-  DuplicateNames,
-  digestCheck,
-  Leader,
-  type LeaderLock,
-  type Peer,
-  type PeerAcknowledgement,
-  PeerReader,
-  PeerService,
-  type PeerStore,
+import type {
+  AuditSink,
+  LeaderLock,
+  PeerAcknowledgement,
+  PeerStore,
   RegionalStore,
-  Resync,
 } from "@holdfast/regions";
-import { ResolveReservations } from "../../packages/regions/src/leader/resolve-reservations.ts";
 import type { ClientParts } from "./client.ts";
 import type { Flaws } from "./flaws.ts";
 import type { Life, Machine } from "./machine.ts";
 import type { Network } from "./network.ts";
-import { SimPeer } from "./sim-peer.ts";
+import { makeParts, type Parts } from "./node-parts.ts";
 import type { RedisGroup } from "./store/redis-group.ts";
 import { connectionsOf, timersOf } from "./store/sim-connection.ts";
 
@@ -46,23 +31,45 @@ export interface NodeListener {
   searched(region: string): void;
   /** A change is about to be committed for a client. */
   tried(change: Change): void;
-  led(region: string, epoch: number, life: Life): void;
+  /** A leader wrote something in its epoch, which counts in one store. */
+  led(region: string, store: string | undefined, epoch: number, life: Life): void;
+  /** A region's leader has required a format of records of every node. */
+  agreed(region: string, format: number): void;
+  /** A node's own store has answered it. */
+  used(node: SimNode): void;
   event(node: string, event: Event): void;
   crashed(error: unknown): void;
+}
+
+/** What a node is started with: its release, and the Redis that its configuration names. */
+export interface Setup {
+  /** The newest format of records that its release reads and writes. */
+  readonly format: number;
+  readonly group: RedisGroup;
 }
 
 /** The parts of a node. */
 export interface NodeOptions {
   readonly machine: Machine;
   readonly region: string;
+  /** Its region's Redis. */
   readonly group: RedisGroup;
   readonly network: Network;
   readonly lock: (life: Life) => LeaderLock;
   readonly others: () => readonly { readonly region: string; readonly nodes: readonly SimNode[] }[];
   readonly flaws: Flaws;
   readonly acknowledgement: PeerAcknowledgement;
+  /** What wraps its region's KEKs. */
+  readonly root: RootOfTrust;
+  /** Where its region ships audit events, if it does. */
+  readonly archive: AuditSink | undefined;
   readonly listener: NodeListener;
 }
+
+/** How often a node notes its format: more often than in the product, since a history is short. */
+export const formatsEveryMs = 1_000;
+/** How long it takes until a process that ended is started again. */
+const restartMs = 1_000;
 
 /** A node of a region that runs the product's own code. */
 export class SimNode {
@@ -72,11 +79,22 @@ export class SimNode {
   #parts: Parts | undefined;
   /** Whether its process has ended for good. */
   stopped = false;
+  /** Its region is out: its process is not started. */
+  away = false;
+  /** Whether clients reach its endpoint. */
+  reachable = true;
+  /** After each start, its endpoint is off until it has met the other region. */
+  closed = false;
+  /** What its next start uses. */
+  setup: Setup;
+  #running: Setup;
 
   constructor(options: NodeOptions) {
     this.#options = options;
     this.machine = options.machine;
     this.region = options.region;
+    this.setup = { format: recordFormat, group: options.group };
+    this.#running = this.setup;
   }
 
   /** Its service for the other region's nodes, while it runs. */
@@ -88,6 +106,11 @@ export class SimNode {
     return this.#parts?.store;
   }
 
+  /** Its region's own store, as it uses it. */
+  get own(): RedisStore | undefined {
+    return this.#parts?.own;
+  }
+
   /** Its parts that a client needs; undefined while it is down. */
   get client(): ClientParts | undefined {
     return this.#parts?.client;
@@ -97,13 +120,26 @@ export class SimNode {
     return this.machine.life !== undefined;
   }
 
+  /** What its process was started with. */
+  get running(): Setup {
+    return this.#running;
+  }
+
+  /** Whether its process uses another Redis than the other nodes of its region. */
+  get isElsewhere(): boolean {
+    const { group } = this.#running;
+    return this.lives && group !== this.#options.group && group.region === this.region;
+  }
+
   /** Starts its process, which has its parts once its store is open; a process that ends is started again. */
   start(): void {
-    if (this.stopped) return;
+    if (this.stopped || this.away) return;
+    if (this.closed) this.reachable = false;
     const life = this.machine.start();
-    openStore(life, this.#options).then(
+    this.#running = this.setup;
+    openStore(life, this.#options, this.setup).then(
       (store) => {
-        this.#parts = makeParts(life, this.#options, store);
+        this.#parts = makeParts(life, this, this.#options, store);
       },
       () => life.after(restartMs, () => this.start()),
     );
@@ -114,6 +150,13 @@ export class SimNode {
     this.#parts = undefined;
   }
 
+  /** Starts it again with another release or another configuration. */
+  restart(setup: Partial<Setup>): void {
+    this.setup = { ...this.setup, ...setup };
+    this.kill();
+    this.start();
+  }
+
   /** Ends its process for good. */
   stop(): void {
     this.stopped = true;
@@ -121,22 +164,19 @@ export class SimNode {
   }
 }
 
-interface Parts {
-  readonly store: RegionalStore;
-  readonly service: PeerStore;
-  readonly client: ClientParts;
-}
-
-/** How long it takes until a process that ended is started again. */
-const restartMs = 1_000;
-
 /** Opens the region's own store as a node does that has a peer. */
-function openStore(life: Life, options: NodeOptions): Promise<RedisStore> {
-  const { region, group, network, flaws, listener, machine } = options;
+function openStore(
+  life: Life,
+  options: NodeOptions,
+  { group, format }: Setup,
+): Promise<RedisStore> {
+  const { region, network, flaws, listener, machine } = options;
   return openRedisStore({
     ...group.address,
     region,
     replicas: group.members.length - 1,
+    recordFormat: format,
+    formatsEveryMs,
     clock: life.timers,
     timers: timersOf(life),
     observe: (event) => listener.event(machine.name, event),
@@ -147,155 +187,3 @@ function openStore(life: Life, options: NodeOptions): Promise<RedisStore> {
     ),
   });
 }
-
-function makeParts(life: Life, options: NodeOptions, opened: RedisStore): Parts {
-  const { region, group, network, flaws, listener, machine } = options;
-  const { timers } = life;
-  const random = machine.random.fork();
-  const ids: Ids = {
-    uuid: () => random.uuid(),
-    randomBytes: (length) => random.bytes(length),
-  };
-  const observe = (event: Event): void => listener.event(machine.name, event);
-  const own = flaws.own(watched(opened, life, options), () => group.primary);
-  const peers = options.others().map(({ region: name, nodes }) => {
-    const pushed = (by: string, object: StoredObject["object"]) => listener.durable(by, [object]);
-    const { crashed } = listener;
-    return flaws.peer(new SimPeer({ life, network, region: name, nodes, pushed, crashed }));
-  });
-  const store = new RegionalStore({
-    region,
-    own,
-    peers,
-    timers,
-    ids,
-    observe,
-    peerAcknowledgement: options.acknowledgement,
-    parts: flaws.parts,
-  });
-  const service = flaws.service(serviceOf(store, own, options, life, observe), store, peers);
-  startLeader(life, options, { opened, own, store, peers, ids, observe });
-  const locks: Locks = { withLock: (_resource, body) => body() };
-  const clock = { wallMs: timers.wallMs, monotonicMs: timers.monotonicMs };
-  const alter = (changes: readonly Change[]) => flaws.alter(changes, region, timers.wallMs());
-  const tried = (change: Change): void => listener.tried(change);
-  const writer = flaws.writer(new Writer(ids), region);
-  const parts = { store: flaws.client(store), locks, keyRing, clock, ids, observe, region, writer };
-  return { store, service, client: { ...parts, alter, tried } };
-}
-
-function serviceOf(
-  store: RegionalStore,
-  own: OwnStore,
-  { region, others }: NodeOptions,
-  { timers }: Life,
-  observe: (event: Event) => void,
-): PeerStore {
-  const asking = others()[0]?.region ?? "";
-  const kek = (): Promise<never> => Promise.reject(new Error("no KEK is exchanged here"));
-  return new PeerService({ region, asking, own, store, timers, observe, kek });
-}
-
-interface LeaderParts {
-  readonly opened: RedisStore;
-  readonly store: RegionalStore;
-  readonly own: OwnStore;
-  readonly peers: readonly Peer[];
-  readonly ids: Ids;
-  readonly observe: (event: Event) => void;
-}
-
-/** Starts the leader's duties that change what other regions or clients see. */
-function startLeader(
-  life: Life,
-  { region, lock }: NodeOptions,
-  { opened, own, store, peers, ids, observe }: LeaderParts,
-): void {
-  const { timers } = life;
-  const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe }));
-  const duties = [
-    new Resync(own, readers),
-    catchUp(own, readers),
-    digestCheck(own, readers, 25_000),
-    new ResolveReservations({ region, own, peers, timers }),
-    new DuplicateNames({ own, observe }),
-    new AgreeFormat({ store: opened, peers, newest: recordFormat }),
-    new DueDates({ region, own, store, timers }),
-    new AuditChain({ log: opened.audit, store, timers, observe }),
-  ];
-  new Leader({ lock: lock(life), own, timers, ids, observe, duties });
-}
-
-/** The own store, which reports what it made durable and what leaders wrote. */
-function watched(store: OwnStore, life: Life, options: NodeOptions): OwnStore {
-  const methods = new Map<PropertyKey, unknown>();
-  return new Proxy(store, {
-    get(target, name) {
-      const known = methods.get(name);
-      if (known !== undefined) return known;
-      const value = watchedPart(target, name, life, options);
-      if (typeof value === "function") methods.set(name, value);
-      return value;
-    },
-  });
-}
-
-function watchedPart(
-  target: OwnStore,
-  name: PropertyKey,
-  life: Life,
-  { region, listener }: NodeOptions,
-): unknown {
-  if (name === "commit") {
-    return async (...args: Parameters<OwnStore["commit"]>) => {
-      const outcome = await target.commit(...args);
-      if (outcome.kind === "committed") {
-        listener.durable(
-          region,
-          args[1].map(({ after }) => after),
-        );
-      }
-      return outcome;
-    };
-  }
-  if (name === "read") {
-    return async (...args: Parameters<OwnStore["read"]>) => {
-      const found = await target.read(...args);
-      listener.read(region, args[1]);
-      // Everything that it answers is covered.
-      listener.durable(
-        region,
-        found.flatMap((stored) => stored?.object ?? []),
-      );
-      return found;
-    };
-  }
-  if (name === "find") {
-    return async (...args: Parameters<OwnStore["find"]>) => {
-      const page = await target.find(...args);
-      listener.searched(region);
-      return page;
-    };
-  }
-  if (name === "setCursor" || name === "setLevel" || name === "release") {
-    return async (...args: readonly unknown[]) => {
-      const method = target[name] as (...all: readonly unknown[]) => unknown;
-      const result = await method.apply(target, [...args]);
-      const epoch = args[name === "setCursor" ? 3 : name === "setLevel" ? 1 : 2];
-      if (typeof epoch === "number") listener.led(region, epoch, life);
-      return result;
-    };
-  }
-  const value: unknown = Reflect.get(target, name, target);
-  return typeof value === "function" ? value.bind(target) : value;
-}
-
-/** Material in clear: the simulation does not include sealing. */
-export const keyRing: KeyRing = {
-  seal: async (_binding, plaintext) => ({
-    kekId: "00000000-0000-4000-8000-000000000000",
-    nonce: new Uint8Array(12),
-    ciphertext: Uint8Array.from(plaintext),
-  }),
-  open: (_binding, { ciphertext }) => Uint8Array.from(ciphertext),
-};

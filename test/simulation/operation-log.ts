@@ -1,6 +1,7 @@
 import type { ClientHistory, Operation, StoreEvent } from "../linearizability/operation.ts";
 import type { Answer } from "./checker.ts";
 import type { Wish } from "./client.ts";
+import type { Dates } from "./end-checks.ts";
 
 /** A request of a client, when it is over or was given up. */
 export interface Request {
@@ -43,7 +44,17 @@ export class OperationLog {
     } else if (asked !== undefined && id !== "") {
       if (wish.kind === "create") this.#objects.add(id);
       this.#add(request, id, asked);
+      if (wish.kind === "create") this.#addDates(request, id, wish.dates);
     }
+  }
+
+  /** A date that comes is a change of which nobody knows when it happens: a node with a fast clock writes it early. */
+  #addDates(request: Request, id: string, dates: Dates | undefined): void {
+    if (dates === undefined) return;
+    const unanswered = { ...request, answer: undefined, store: undefined, tries: 0 };
+    this.#add(unanswered, id, { operation: "Activate" });
+    if (dates.deactivation === undefined) return;
+    this.#add(unanswered, id, { operation: "Revoke", compromise: false });
   }
 
   #add(request: Request, object: string, asked: object): void {

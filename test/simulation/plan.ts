@@ -34,9 +34,20 @@ export interface Plan {
   readonly busyMs: number;
   readonly faults: readonly PlannedFault[];
   readonly loss: PlannedLoss | undefined;
+  /** Whether audit events are shipped and trimmed. */
+  readonly audited: boolean;
   /** What stays broken for good at the end: the rest must become ready without it. */
   readonly remains: "nothing" | "a node" | "a Sentinel";
 }
+
+/** A history with one of these loses no store: only the other region would have what they need. */
+const needsBothStores = new Set([
+  "record damaged",
+  "record of the next format",
+  "copy that contradicts a record",
+  "region lost and retired",
+  "node with another Redis of its region",
+]);
 
 /** The plan of a seed; with `focus`, all faults are of this kind. */
 export function planOf(seed: number, focus?: string): Plan {
@@ -65,10 +76,10 @@ export function planOf(seed: number, focus?: string): Plan {
     readers: focus === undefined ? 3 : 0,
     busyMs,
     faults: planned
-      // The copy from which a damaged record is repaired must not be lost.
-      .filter(({ name }) => !(isLost && name === "record damaged"))
+      .filter(({ name }) => !(isLost && needsBothStores.has(name)))
       .toSorted((one, other) => one.atMs - other.atMs),
     loss: isLost ? loss : undefined,
+    audited: random.chance(0.3),
     remains: replicas === 0 && remains === "a Sentinel" ? "nothing" : remains,
   };
 }
@@ -123,6 +134,7 @@ export async function shrunk(plan: Plan, fails: (plan: Plan) => Promise<boolean>
   }
   await attempt({ ...best, loss: undefined });
   await attempt({ ...best, remains: "nothing" });
+  await attempt({ ...best, audited: false });
   await attempt({ ...best, readers: 0 });
   for (let clients = 1; clients < best.clients; clients += 1) await attempt({ ...best, clients });
   for (const part of [0.25, 0.5, 0.75]) {

@@ -1,14 +1,17 @@
 import {
   type AuditEvent,
   type Change,
+  type ClockReading,
   type ManagedObject,
   type ObjectStore,
   StoreUnavailable,
+  sysPartition,
 } from "@holdfast/engine";
 import type { Peer, PeerHello, PeerState, PeerStore, PushOutcome } from "@holdfast/regions";
 import type { Life, Machine } from "./machine.ts";
 import type { Network } from "./network.ts";
 
+/** Of the partitions that histories do not use. */
 const noDigests = new Uint8Array(256 * 16);
 const attemptMs = 450;
 const probeMs = 400;
@@ -47,6 +50,9 @@ export class SimPeer implements Peer {
   readonly #options: SimPeerOptions;
   readonly #listeners = new Set<(state: PeerState, reason: string) => void>();
   #state: PeerState = "down";
+  #retired = false;
+  /** What the clock of the region's node showed that answered last. */
+  clock: ClockReading | undefined;
   #heardMs = Number.NEGATIVE_INFINITY;
   /** The node at which the next call begins. */
   #next: number;
@@ -76,8 +82,15 @@ export class SimPeer implements Peer {
     return () => this.#listeners.delete(listener);
   }
 
+  /** A retired region is not used; only `hello` is asked of it. */
+  setRetired(retired: boolean): void {
+    if (this.#retired === retired) return;
+    this.#retired = retired;
+    this.#update("an operator retired it, or it is back");
+  }
+
   hello(): Promise<PeerHello> {
-    return this.#call(true, (peer) => peer.hello());
+    return this.#ask(true, (peer) => peer.hello());
   }
 
   async push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {
@@ -101,8 +114,8 @@ export class SimPeer implements Peer {
   }
 
   digests(partition: number) {
-    // Histories use only one partition.
-    if (partition > 0) return Promise.resolve(noDigests);
+    // Histories use one partition, and that of the system's own records.
+    if (partition > 0 && partition < sysPartition) return Promise.resolve(noDigests);
     return this.#call(true, (peer) => peer.digests(partition));
   }
 
@@ -143,8 +156,17 @@ export class SimPeer implements Peer {
     return this.#call(true, (peer) => peer.manage(command));
   }
 
-  /** Tries one node after another; `again` means that two nodes may carry it out without harm. `kind` is for a story. */
   async #call<Value>(
+    again: boolean,
+    work: (peer: PeerStore) => Promise<Value>,
+    kind?: string,
+  ): Promise<Value> {
+    if (this.#retired) throw this.#unreachable();
+    return await this.#ask(again, work, kind);
+  }
+
+  /** Tries one node after another; `again` means that two nodes may carry it out without harm. `kind` is for a story. */
+  async #ask<Value>(
     again: boolean,
     work: (peer: PeerStore) => Promise<Value>,
     kind?: string,
@@ -220,16 +242,19 @@ export class SimPeer implements Peer {
     const { life } = this.#options;
     const ask = async (): Promise<void> => {
       const outcome = await this.#attempt(at, (peer) => peer.hello());
-      const lives = "value" in outcome || outcome.fault.kind === "answered";
-      if (lives) this.#heardMs = life.machine.monotonicMs();
-      const silentMs = life.machine.monotonicMs() - this.#heardMs;
-      this.#become(silentMs > downAfterMs ? "down" : "up", lives ? "answers" : "no answer");
+      const answered = "value" in outcome || outcome.fault.kind === "answered";
+      const atMs = life.machine.monotonicMs();
+      if (answered) this.#heardMs = atMs;
+      if ("value" in outcome) this.clock = { of: this.region, wallMs: outcome.value.wallMs, atMs };
+      this.#update(answered ? "answers" : "no answer");
       life.after(probeMs, () => void ask());
     };
     void ask();
   }
 
-  #become(state: PeerState, reason: string): void {
+  #update(reason: string): void {
+    const silentMs = this.#options.life.machine.monotonicMs() - this.#heardMs;
+    const state = this.#retired ? "retired" : silentMs > downAfterMs ? "down" : "up";
     if (this.#state === state) return;
     this.#state = state;
     for (const listener of this.#listeners) listener(state, reason);

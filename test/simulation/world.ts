@@ -1,15 +1,27 @@
-import type { Change, Event, ManagedObject } from "@holdfast/engine";
+import {
+  type Change,
+  type Event,
+  type ManagedObject,
+  readKekRecord,
+  systemInstance,
+} from "@holdfast/engine";
+import { MemoryRootOfTrust } from "@holdfast/engine/testing";
 import type { PeerAcknowledgement } from "@holdfast/regions";
+import { Archive } from "./archive.ts";
 import { Checker, Violation } from "./checker.ts";
 import { ask, instance, type Reply, type Wish } from "./client.ts";
+import type { Dates } from "./end-checks.ts";
 import { type Flaw, flawsOf } from "./flaws.ts";
+import { FormatChecker } from "./format-checker.ts";
 import { type Acknowledged, contains, Durability } from "./ledger.ts";
 import { lookAt } from "./look.ts";
 import { Machine } from "./machine.ts";
 import { Network } from "./network.ts";
 import { type NodeListener, SimNode } from "./node.ts";
 import { OperationLog } from "./operation-log.ts";
+import { operatorOf } from "./operator.ts";
 import { Random } from "./random.ts";
+import type { Retirement } from "./retirement.ts";
 import { Scheduler } from "./scheduler.ts";
 import { SimLock } from "./sim-lock.ts";
 import { initialised } from "./store/operator.ts";
@@ -17,6 +29,7 @@ import { RedisGroup } from "./store/redis-group.ts";
 import { storyEventOf } from "./story/product-events.ts";
 import { Recorder } from "./story/recorder.ts";
 import { Trace } from "./trace.ts";
+import type { Upgrade } from "./upgrade.ts";
 
 /** The options of a world. */
 export interface WorldOptions {
@@ -27,6 +40,8 @@ export interface WorldOptions {
   readonly replicas: number;
   /** Whether a change may be acknowledged if only one region has it. */
   readonly acknowledgement: PeerAcknowledgement;
+  /** Whether audit events are shipped and trimmed. */
+  readonly audited?: boolean | undefined;
   /** Writes down what happens, for a story. */
   readonly recorded?: boolean | undefined;
 }
@@ -51,6 +66,14 @@ export class World implements NodeListener {
   readonly checker = new Checker(regionNames);
   readonly operations = new OperationLog(regionNames);
   readonly durability = new Durability();
+  /** Region → what wraps its key-encryption keys. */
+  readonly roots = new Map<string, MemoryRootOfTrust>();
+  /** Region → where it ships audit events; empty if it does not. */
+  readonly archives = new Map<string, Archive>();
+  /** Objects with planned dates. */
+  readonly dated = new Map<string, Dates>();
+  /** Object and action → how many acknowledged changes need an audit event. */
+  readonly evidence = new Map<string, number>();
   readonly trace: Trace;
   readonly recorder: Recorder | undefined;
   /** The failure that ended the history. */
@@ -58,11 +81,18 @@ export class World implements NodeListener {
   /** Open requests, and the regions whose stores were read for each. */
   readonly #requests = new Set<Asked>();
   readonly #required: boolean;
+  readonly #edited: ((source: string) => string) | undefined;
   /** How many records a fault has damaged. */
   damaged = 0;
+  readonly formats: FormatChecker;
+  /** What operators do; each at most once. */
+  retirement: Retirement | undefined;
+  upgrade: Upgrade | undefined;
+  /** Another Redis, which an operator has made for a region. */
+  spare: RedisGroup | undefined;
   readonly pushes = { shared: 0, alone: 0 };
 
-  constructor({ seed, flaw, farMs, replicas, acknowledgement, recorded }: WorldOptions) {
+  constructor({ seed, flaw, farMs, replicas, acknowledgement, audited, recorded }: WorldOptions) {
     this.#required = acknowledgement === "required";
     this.random = new Random(seed);
     const { scheduler } = this;
@@ -71,11 +101,26 @@ export class World implements NodeListener {
     this.network = new Network(scheduler, this.random.fork(), rules);
     const { network } = this;
     const flaws = flawsOf(flaw);
+    this.#edited = flaws.edited;
     this.groups = regionNames.map((region) => {
       const { edited } = flaws;
       const random = this.random.fork();
       return new RedisGroup(region, replicas, { scheduler, network, random, edited });
     });
+    if (audited === true) {
+      const failed = (error: Violation): void => this.fail(error);
+      for (const region of regionNames) {
+        this.archives.set(region, new Archive(this.random.fork(), failed));
+      }
+    }
+    for (const region of regionNames) {
+      const random = this.random.fork();
+      const ids = {
+        uuid: () => random.uuid(),
+        randomBytes: (count: number) => random.bytes(count),
+      };
+      this.roots.set(region, new MemoryRootOfTrust(ids, `root of ${region}`));
+    }
     this.nodes = this.groups.flatMap((group) => {
       const lock = new SimLock(group.region, network);
       return [1, 2].map(
@@ -89,10 +134,13 @@ export class World implements NodeListener {
             others: () => this.#othersOf(group.region),
             flaws,
             acknowledgement,
+            root: this.rootOf(group.region),
+            archive: this.archives.get(group.region),
             listener: this,
           }),
       );
     });
+    this.formats = new FormatChecker(this.nodes, () => scheduler.nowMs);
     this.recorder = recorded === true ? new Recorder(this) : undefined;
     for (const group of this.groups) {
       const { region } = group;
@@ -120,24 +168,52 @@ export class World implements NodeListener {
     this.checker.tried(change);
   }
 
-  led(region: string, epoch: number, life: object): void {
-    this.guard(() => this.checker.led(region, epoch, life));
+  led(region: string, store: string | undefined, epoch: number, life: object): void {
+    this.guard(() => this.checker.led(region, `${store} ${epoch}`, life));
+  }
+
+  agreed(region: string, format: number): void {
+    this.trace.line(region, `requires format ${format}`);
+    this.guard(() => this.formats.agreed(region, format));
+  }
+
+  used(node: SimNode): void {
+    this.guard(() => this.formats.used(node));
   }
 
   event(node: string, event: Event): void {
     if (event.type === "push") this.pushes[event.result] += event.records;
-    if (event.type === "serving" && event.reason === "own store") {
-      this.checker.level(node[0] ?? "", this.scheduler.nowMs);
-      this.operations.level(node[0] ?? "", this.scheduler.nowMs);
+    const [region = ""] = node;
+    if (event.type === "serving") {
+      this.formats.serves(node, event.from === "local" && event.writes);
+      const isLevel = event.reason === "own store" && !this.checker.doubts(region);
+      if (isLevel) this.#level(region);
     }
     this.trace.event(node, event);
     const told = storyEventOf(node, event);
     if (told !== undefined) this.recorder?.tell(told);
   }
 
-  crashed(error: unknown): void {
-    this.fail(error);
+  /** A region's store has all that the other region has. */
+  #level(region: string): void {
+    this.checker.level(region, this.scheduler.nowMs);
+    this.operations.level(region, this.scheduler.nowMs);
   }
+
+  /** Both regions have the same again, and every node uses its region's store. */
+  settled(): void {
+    for (const { region } of this.groups) {
+      if (!this.checker.doubts(region)) continue;
+      this.checker.trust(region);
+      this.#level(region);
+    }
+    // A moment before the last look, so that it does not overlap with it.
+    this.operations.converged(this.scheduler.nowMs - 1);
+  }
+
+  readonly crashed = (error: unknown): void => {
+    this.fail(error);
+  };
 
   /** Ends the history. */
   fail(error: unknown): void {
@@ -155,11 +231,58 @@ export class World implements NodeListener {
     }
   }
 
+  /** Resolves after some time. */
+  sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.scheduler.after(ms, () => {
+        this.scheduler.stir();
+        resolve();
+      });
+    });
+  }
+
+  /** What operators have not ended yet. */
+  get open(): string | undefined {
+    return this.retirement?.open ?? this.upgrade?.open;
+  }
+
+  /** Another empty Redis for a region. */
+  addSpare(region: string, random: Random): RedisGroup {
+    const { scheduler, network } = this;
+    const parts = { scheduler, network, random: random.fork(), edited: this.#edited };
+    const spare = new RedisGroup(region, random.below(2), parts, "spare");
+    this.spare = spare;
+    this.initialise(spare);
+    return spare;
+  }
+
   /** An operator marks an empty Redis as a region's store. */
   initialise(group: RedisGroup): void {
     const { scheduler, network } = this;
-    const machine = new Machine(`${group.region}-operator`, scheduler, this.random.fork());
+    const machine = new Machine(operatorOf(group.region), scheduler, this.random.fork());
     initialised(group, machine, network).catch((error: unknown) => this.crashed(error));
+  }
+
+  /** Runs something in a node's process, for at most so long; a process that ends meanwhile answers nothing. */
+  within<Value>(node: SimNode, work: () => Promise<Value>, ms: number): Promise<Value | undefined> {
+    return new Promise((resolve) => {
+      const { life } = node.machine;
+      const end = (error: unknown): void => {
+        this.crashed(error);
+        resolve(undefined);
+      };
+      life?.run(() => void work().then((value) => life.run(() => resolve(value)), end));
+      this.scheduler.after(ms, () => {
+        this.scheduler.stir();
+        resolve(undefined);
+      });
+    });
+  }
+
+  rootOf(region: string): MemoryRootOfTrust {
+    const found = this.roots.get(region);
+    if (found === undefined) throw new RangeError(`no region ${region}`);
+    return found;
   }
 
   group(region: string): RedisGroup {
@@ -168,10 +291,18 @@ export class World implements NodeListener {
     return found;
   }
 
-  /** A record in a region's named primary now, covered or not. */
-  record(region: string, id: string): ManagedObject | undefined {
-    return lookAt(this.group(region).primary, instance, id)?.object;
+  /** A key-encryption key seals only once every region has wrapped it; one that is retired need not. */
+  requireWhole(kekId: string | undefined): void {
+    if (kekId === undefined || this.checker.excusesAlone) return;
+    const copies = this.groups.map(({ primary }) => lookAt(primary, systemInstance, kekId)?.object);
+    const wraps = copies.map((copy) => copy && readKekRecord(copy)?.kek.wraps);
+    if (wraps.some((each) => each?.length === regionNames.length)) return;
+    throw new Violation(`key-encryption key ${kekId} seals, and not every region has wrapped it`);
   }
+
+  /** A record in a region's named primary now, covered or not. */
+  readonly record = (region: string, id: string): ManagedObject | undefined =>
+    lookAt(this.group(region).primary, instance, id)?.object;
 
   /** A record that no fail-over of its region can take back, according to its store. */
   covered(region: string, id: string): ManagedObject | undefined {
@@ -183,26 +314,12 @@ export class World implements NodeListener {
   async request(node: SimNode, wish: Wish): Promise<Reply | undefined> {
     const { client } = node;
     const { life } = node.machine;
-    if (client === undefined || life === undefined) return undefined;
+    if (client === undefined || life === undefined || !node.reachable) return undefined;
     const askedMs = this.scheduler.nowMs;
     const id = "id" in wish ? wish.id : "";
     const asked: Asked = { id, searches: wish.kind === "locate", regions: new Set<string>() };
     this.#requests.add(asked);
-    const reply = await new Promise<Reply | undefined>((resolve) => {
-      life.run(() => {
-        ask(client, wish).then(
-          (answered) => life.run(() => resolve(answered)),
-          (error: unknown) => {
-            this.crashed(error);
-            resolve(undefined);
-          },
-        );
-      });
-      this.scheduler.after(clientTimeoutMs, () => {
-        this.scheduler.stir();
-        resolve(undefined);
-      });
-    });
+    const reply = await this.within(node, () => ask(client, wish), clientTimeoutMs);
     this.#requests.delete(asked);
     this.#tell(node, wish, reply, askedMs);
     if (reply === undefined) {
@@ -240,6 +357,10 @@ export class World implements NodeListener {
     reply: Reply | undefined,
   ): void {
     const answer = reply?.answer;
+    const { dates } = wish.kind === "create" ? wish : {};
+    if (dates !== undefined && reply !== undefined && reply.id !== "") {
+      this.dated.set(reply.id, dates);
+    }
     const answeredMs = this.scheduler.nowMs;
     const acknowledged = reply === undefined ? [] : this.#holders(wish, reply, asked.store);
     const { name } = node.machine;
@@ -263,17 +384,12 @@ export class World implements NodeListener {
     const answeredMs = this.scheduler.nowMs;
     const { answer, id, made, rests } = reply;
     const { name } = node.machine;
+    if (answer.kind !== "refused" && this.retirement?.refuses(node.region) === true) {
+      throw new Violation(`${name} of a retired region answered a ${wish.kind}`);
+    }
     this.checker.observe({ ...seen, node: name, operation: wish.kind, id, answeredMs, answer });
     if (answer.kind === "done") {
-      for (const { before, after } of made) {
-        const change = this.#acknowledged(wish, after);
-        if (this.#required && !change.shared && !change.lost) {
-          throw new Violation(
-            `${wish.kind} of ${id} was acknowledged by ${[...change.regions].join("+")} alone`,
-          );
-        }
-        this.checker.acknowledge(change, before);
-      }
+      this.#acknowledge(wish, reply);
       if (made.length === 0 && rests !== undefined && seen.store !== undefined) {
         this.checker.acknowledge(this.#already(rests, seen.store), rests);
       }
@@ -282,6 +398,24 @@ export class World implements NodeListener {
       const record = this.record(region, id);
       if (record !== undefined) this.checker.inspect(region, record);
     }
+  }
+
+  /** What was done for a request counts from now on. */
+  #acknowledge(wish: Wish, { id, made }: Reply): void {
+    for (const { before, after } of made) {
+      if (before === undefined) this.requireWhole(after.material?.kekId);
+      const change = this.#acknowledged(wish, after);
+      if (this.#required && !change.shared && !change.lost && !this.checker.excusesAlone) {
+        throw new Violation(
+          `${wish.kind} of ${id} was acknowledged by ${[...change.regions].join("+")} alone`,
+        );
+      }
+      this.checker.acknowledge(change, before);
+    }
+    const action = actions[wish.kind];
+    if (made.length === 0 || action === undefined) return;
+    const key = `${action} ${id}`;
+    this.evidence.set(key, (this.evidence.get(key) ?? 0) + 1);
   }
 
   /** An "already done" promises as much as the change that did it. */
@@ -334,6 +468,17 @@ const kinds: Readonly<Partial<Record<Wish["kind"], Acknowledged["kind"]>>> = {
   note: "note",
   add: "value",
   name: "value",
+};
+
+/** The action of the audit event of each change. */
+const actions: Readonly<Partial<Record<Wish["kind"], string>>> = {
+  create: "kmip-key.create",
+  activate: "kmip-key.activate",
+  revoke: "kmip-key.revoke",
+  destroy: "kmip-key.destroy",
+  note: "kmip-key-attributes.update",
+  add: "kmip-key-attributes.update",
+  name: "kmip-key-attributes.update",
 };
 
 /** Shorter than vCenter's timeout, since a history is short. */

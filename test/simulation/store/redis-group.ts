@@ -43,7 +43,7 @@ export class RedisGroup {
   /** Told of each promotion. */
   promoted: ((name: string) => void) | undefined;
 
-  constructor(region: string, replicas: number, parts: GroupParts) {
+  constructor(region: string, replicas: number, parts: GroupParts, label = "redis") {
     const { scheduler, network, random, edited } = parts;
     this.region = region;
     this.#scheduler = scheduler;
@@ -63,8 +63,8 @@ export class RedisGroup {
           random: random.fork(),
           lua,
           wallMs: () => epochMs + scheduler.nowMs,
-          name: `${region}:redis${at}`,
-          address: `${region}-redis${at}:6379`,
+          name: `${region}:${label}${at}`,
+          address: `${region}-${label}${at}:6379`,
           neighbours,
           edited,
         }),
@@ -77,8 +77,8 @@ export class RedisGroup {
         new Sentinel(
           {
             scheduler,
-            name: `${region}:sentinel${at}`,
-            address: `${region}-sentinel${at}:26379`,
+            name: `${region}:${label === "redis" ? "" : label}sentinel${at}`,
+            address: `${region}-${label}-sentinel${at}:26379`,
             members: this.members,
             quorum,
             sentinels: sentinelCount,

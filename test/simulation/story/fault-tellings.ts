@@ -55,6 +55,12 @@ export const faultTellings: Readonly<Record<string, FaultTelling>> = {
     why: "Two primaries may run at once; only the one that has its replicas may acknowledge.",
     ends: (what) => `${what.split("+").map(placeName).join(" and ")} are back`,
   },
+  "old primary that a Sentinel still names": {
+    begins: (what) =>
+      `${placeName(what)}, a primary, dies, and will start again beside a Sentinel that does not know of its successor`,
+    why: "Nodes that ask this Sentinel find a store that was replaced: they need the word of most Sentinels.",
+    ends: (what) => `${placeName(what)} and the Sentinel reach the others again`,
+  },
   "Sentinels cut off from nodes": {
     begins: (what) => `Sentinel and the nodes of region ${what} do not reach each other`,
     why: "The nodes would not hear of a new primary, so they may not trust the old one for long.",
@@ -95,6 +101,17 @@ export const faultTellings: Readonly<Record<string, FaultTelling>> = {
     begins: (what) => `a record in the Redis of region ${what[0]} is damaged`,
     why: "No node may answer that the key does not exist: it takes the record from the other region, and repairs its own.",
   },
+  "record of the next format": {
+    begins: (what) =>
+      `a record in the Redis of region ${what[0]} is one that only a newer release reads`,
+    why: "No node may take it for damaged, replace it or answer with an older copy: it answers that it cannot tell.",
+    ends: (what) => `the record in the Redis of region ${what[0]} can be read again`,
+  },
+  "copy that contradicts a record": {
+    begins: (what) =>
+      `${placeName(what.split(" ")[0] ?? "")} gets a copy from the other region that contradicts its record`,
+    why: "No region may alter what the other one's key is: the copy is put aside, or the part that opens is kept.",
+  },
   "node frozen": {
     begins: (what) => `${placeName(what)} hangs`,
     why: "When it wakes up, it must not act on what was true before.",
@@ -112,6 +129,32 @@ export const faultTellings: Readonly<Record<string, FaultTelling>> = {
       return `the clock of ${placeName(node)} jumps; it is now ${seconds} s ${Number(ms) < 0 ? "slow" : "fast"}`;
     },
     why: "The later of two writes to one attribute must win, even if a clock is wrong.",
+  },
+  "region lost and retired": {
+    begins: (region) => `region ${region} is lost, and the operator of the other region retires it`,
+    why: "From then on the other region decides alone. If the lost one comes back, it must refuse every client until it has rejoined.",
+    ends: (region) => `region ${region} is found again; its operator lets it rejoin`,
+  },
+  "release with another format": {
+    begins: () => "a release that writes another format of records comes to all nodes, one by one",
+    why: "The new format may be written only once every node of both regions reads it; until then nodes may go back.",
+    ends: () => "the operators end the upgrade",
+  },
+  "node with another Redis of its region": {
+    begins: (what) =>
+      `${placeName(what)} is configured with a new Redis, which its region's other node does not use`,
+    why: "Two nodes of one region use different stores; what the other region has must survive that.",
+    ends: (what) => `${placeName(what)} uses its region's Redis again`,
+  },
+  "node with the other region's Redis": {
+    begins: (what) => `${placeName(what)} is configured with the Redis of the other region`,
+    why: "What only one store has would count as kept in both regions: the node must not start.",
+    ends: (what) => `${placeName(what)} uses its region's Redis again`,
+  },
+  "root of trust out of reach": {
+    begins: (region) => `the root of trust of region ${region} does not answer`,
+    why: "It wraps the keys above all keys: nodes that have them open go on for a while, others cannot hand out a key.",
+    ends: (region) => `the root of trust of region ${region} answers again`,
   },
   "slow network": {
     begins: () => "messages are late, out of order, or lost, everywhere",

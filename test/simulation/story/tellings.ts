@@ -52,6 +52,8 @@ const servingReasons: Readonly<Record<string, string>> = {
   "own store had no room for all": "its own store was full, and lacks changes",
   "own store, not level yet: no other region can serve":
     "that may lack changes, but the other region does not answer either",
+  "this region was retired: `holdfast region rejoin` brings it back":
+    "the other region decides alone until this one has rejoined",
   "no contact with the other region yet": "it has not heard the other region yet",
   "no lease on the own store, and no other region in reach":
     "it cannot be sure of its own Redis, and the other region does not answer",

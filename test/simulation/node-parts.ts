@@ -1,0 +1,274 @@
+import {
+  type Change,
+  ClockCheck,
+  type Event,
+  type Ids,
+  InstanceKeyRing,
+  type Locks,
+  type ManagedObject,
+  ObjectKekStore,
+  type OwnStore,
+  opens,
+  partitionOf,
+  Writer,
+} from "@holdfast/engine";
+import type { RedisStore } from "@holdfast/redis";
+import {
+  AdoptKeks,
+  AgreeFormat,
+  AuditChain,
+  AuditRetention,
+  AuditShip,
+  type AuditSink,
+  catchUp,
+  DueDates,
+  DuplicateNames,
+  type Duty,
+  digestCheck,
+  Leader,
+  type Peer,
+  PeerReader,
+  PeerService,
+  type PeerStore,
+  RegionalStore,
+  ResolveReservations,
+  Resync,
+} from "@holdfast/regions";
+import {
+  Recount,
+  type RecountOptions,
+} from "../../packages/server/src/management/keys/recount-duty.ts";
+import { type ClientParts, instance } from "./client.ts";
+import { replaced } from "./flaws.ts";
+import type { Life } from "./machine.ts";
+import type { NodeOptions, SimNode } from "./node.ts";
+import { SimPeer } from "./sim-peer.ts";
+import { watched } from "./watched-store.ts";
+
+/** What a node's process has once its store is open. */
+export interface Parts {
+  readonly own: RedisStore;
+  readonly store: RegionalStore;
+  readonly service: PeerStore;
+  readonly client: ClientParts;
+}
+
+/** How soon after a contact a node heeds what it heard. */
+const heedMs = 250;
+/** How long an open KEK is used: shorter than in the product, since a history is short. */
+const kekCacheMs = 8_000;
+/** How often a peer hears whether its region is retired. */
+const retiredEveryMs = 200;
+
+/** Puts a node together as the product does. */
+export function makeParts(
+  life: Life,
+  node: SimNode,
+  options: NodeOptions,
+  opened: RedisStore,
+): Parts {
+  const { region, flaws, listener, machine } = options;
+  const { timers } = life;
+  const { group } = node.running;
+  const random = machine.random.fork();
+  const ids: Ids = {
+    uuid: () => random.uuid(),
+    randomBytes: (length) => random.bytes(length),
+  };
+  const observe = (event: Event): void => listener.event(machine.name, event);
+  const own = flaws.own(watched(opened, life, node, options), () => group.primary);
+  const links = options.others().map((other) => linkTo(other, life, options));
+  const peers = links.map((link) => flaws.peer(link));
+  const store = new RegionalStore({
+    region,
+    own,
+    peers: peers.map((peer) => meeting(peer, life, node)),
+    timers,
+    ids,
+    observe,
+    peerAcknowledgement: options.acknowledgement,
+    parts: flaws.parts,
+  });
+  followRetired(life, store, links);
+  const clocks = new ClockCheck(timers, () => [
+    ...[opened.clockReading() ?? []].flat(),
+    ...links.flatMap(({ clock: reading }) => reading ?? []),
+  ]);
+  const keyRing = keyRingOf(life, options, { store, peers, ids, observe });
+  const adopt = new AdoptKeks({ region, own, peers, keyRing, observe });
+  const parts = { opened, own, store, peers, ids, observe, clocks, keyRing, adopt };
+  const service = flaws.service(serviceOf(life, options, parts), store, peers);
+  startLeader(life, node, options, parts);
+  const locks: Locks = { withLock: (_resource, body) => body() };
+  const clock = {
+    wallMs: timers.wallMs,
+    monotonicMs: timers.monotonicMs,
+    doubt: () => clocks.doubt(),
+  };
+  const alter = (changes: readonly Change[]) => flaws.alter(changes, region, timers.wallMs());
+  const tried = (change: Change): void => listener.tried(change);
+  const writer = flaws.writer(new Writer(ids), region);
+  const used = { store: flaws.client(store), locks, keyRing, clock, ids, observe, region, writer };
+  return { own: opened, store, service, client: { ...used, alter, tried } };
+}
+
+function linkTo(
+  { region, nodes }: ReturnType<NodeOptions["others"]>[number],
+  life: Life,
+  { network, listener }: NodeOptions,
+): SimPeer {
+  const pushed = (by: string, object: ManagedObject): void => {
+    // One of its nodes that uses another Redis may have answered.
+    if (!nodes.some(({ isElsewhere }) => isElsewhere)) listener.durable(by, [object]);
+  };
+  const crashed = (error: unknown): void => listener.crashed(error);
+  return new SimPeer({ life, network, region, nodes, pushed, crashed });
+}
+
+/** A returning region's endpoints are opened at its first contact: from then on it knows whether it was retired. */
+function meeting(peer: Peer, life: Life, node: SimNode): Peer {
+  return replaced(peer, {
+    hello: async () => {
+      const hello = await peer.hello();
+      life.after(heedMs, () => {
+        node.reachable = true;
+      });
+      return hello;
+    },
+  });
+}
+
+/** As in a node, a link to a region follows the records a moment later. */
+function followRetired(life: Life, store: RegionalStore, links: readonly SimPeer[]): void {
+  const follow = (): void => {
+    for (const link of links) link.setRetired(store.records.isRetired(link.region));
+    life.after(retiredEveryMs, follow);
+  };
+  follow();
+}
+
+/** The keys above the objects' material: each KEK is wrapped by the root of trust of every region. */
+function keyRingOf(
+  life: Life,
+  { region, root, flaws }: NodeOptions,
+  { store, peers, ids, observe }: Pick<NodeWork, "store" | "peers" | "ids" | "observe">,
+): InstanceKeyRing {
+  const { timers } = life;
+  const present = () => peers.filter((peer) => !store.records.isRetired(peer.region));
+  const [peer] = peers;
+  const keyRing = new InstanceKeyRing(
+    flaws.keyRing({
+      rootOf: () => root,
+      keks: new ObjectKekStore(store, { clock: timers, region }),
+      clock: timers,
+      ids,
+      observe,
+      region,
+      kekCacheMs,
+      graceMs: 60_000,
+      requiredRegions: () => [region, ...present().map((other) => other.region)],
+      sleep: (ms) => timers.sleep(ms),
+      ...(peer && { fetchPlain: (of: string, kekId: string) => peer.kek(of, kekId) }),
+    }),
+  );
+  const sweep = (): void => {
+    keyRing.sweep();
+    life.after(kekCacheMs / 4, sweep);
+  };
+  sweep();
+  return keyRing;
+}
+
+/** What the parts of a node share. */
+interface NodeWork {
+  readonly opened: RedisStore;
+  readonly store: RegionalStore;
+  readonly own: OwnStore;
+  readonly peers: readonly Peer[];
+  readonly ids: Ids;
+  readonly observe: (event: Event) => void;
+  readonly clocks: ClockCheck;
+  readonly keyRing: InstanceKeyRing;
+  readonly adopt: AdoptKeks;
+}
+
+function serviceOf(
+  { timers }: Life,
+  { region, others }: NodeOptions,
+  { store, own, observe, opened, keyRing, adopt }: NodeWork,
+): PeerStore {
+  const asking = others()[0]?.region ?? "";
+  return new PeerService({
+    region,
+    asking,
+    own,
+    store,
+    timers,
+    observe,
+    opens: (object) => opens(keyRing, object),
+    kek: (of, kekId) => keyRing.plaintextFor(of, kekId),
+    recordFormat: () => opened.formats()?.common ?? 0,
+    pushed: (objects) => {
+      for (const object of objects) void adopt.consider(object);
+    },
+  });
+}
+
+/** Starts the leader's duties that change what other regions or clients see. */
+function startLeader(
+  life: Life,
+  node: SimNode,
+  { region, lock, listener, archive, flaws }: NodeOptions,
+  { opened, own, store, peers, ids, observe, clocks, keyRing, adopt }: NodeWork,
+): void {
+  const { timers } = life;
+  const seals = { opens: (object: ManagedObject) => opens(keyRing, object) };
+  const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe, ...seals }));
+  const formats = replaced(opened, {
+    requireFormat: async (format: number, epoch: number) => {
+      const agreed = await opened.requireFormat(format, epoch);
+      if (agreed && !node.isElsewhere) listener.agreed(region, format);
+      return agreed;
+    },
+  });
+  const log = opened.audit;
+  const audit = { log, store, timers, observe };
+  const duties: readonly Duty[] = [
+    new Resync(own, readers),
+    catchUp(own, readers),
+    digestCheck(own, readers, 25_000),
+    new ResolveReservations({ region, own, peers, timers }),
+    new DuplicateNames({ own, observe }),
+    adopt,
+    new AgreeFormat({ store: formats, peers, newest: node.running.format }),
+    new DueDates({ region, own, store, timers, doubt: () => clocks.doubt() }),
+    new AuditChain(audit),
+    new Recount({ own: countsOf(own), observe, monotonicMs: timers.monotonicMs }),
+    ...(archive === undefined
+      ? []
+      : [new AuditShip({ ...audit, sink: archive }), retention(log, archive, timers, observe)]),
+  ];
+  new Leader({ lock: lock(life), own, timers, ids, observe, duties: flaws.duties(duties) });
+}
+
+/** Histories have objects in one partition only. */
+function countsOf(own: OwnStore): RecountOptions["own"] {
+  const used = partitionOf(instance);
+  return {
+    countsIn: async (partition) => (partition === used ? await own.countsIn(used) : new Map()),
+    recount: (partition) => own.recount(partition),
+  };
+}
+
+/** Events are kept for seconds, since a history is short. */
+function retention(
+  log: RedisStore["audit"],
+  { name }: AuditSink,
+  timers: Life["timers"],
+  observe: (event: Event) => void,
+): Duty {
+  const unbounded = { bytesMax: Number.MAX_SAFE_INTEGER, hardMax: Number.MAX_SAFE_INTEGER };
+  const bounds = async () => unbounded;
+  const duty = new AuditRetention({ log, timers, observe, sinks: [name], ageMs: 3_000, bounds });
+  return replaced<Duty>(duty, { everyMs: 2_000 });
+}

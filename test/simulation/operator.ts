@@ -1,0 +1,70 @@
+import { StoreUnavailable } from "@holdfast/engine";
+import { openRedisStore } from "@holdfast/redis";
+import { RegionRefused, type RegionTools } from "@holdfast/regions";
+import { Machine } from "./machine.ts";
+import type { Random } from "./random.ts";
+import { SimPeer } from "./sim-peer.ts";
+import { connectionsOf, timersOf } from "./store/sim-connection.ts";
+import type { World } from "./world.ts";
+
+/** How long a command waits for the other region before it counts as unreachable. */
+const meetMs = 3_000;
+
+/** The place in the network of a region's operator. */
+export function operatorOf(region: string): string {
+  return `${region}-operator`;
+}
+
+/** Runs a command in a region as a process of its own, with the region's Redis and the other region's nodes. */
+export async function atRegion<Result>(
+  { scheduler, network, nodes, groups, crashed }: OperatedWorld,
+  region: string,
+  random: Random,
+  work: (tools: RegionTools) => Promise<Result>,
+): Promise<Result> {
+  const machine = new Machine(operatorOf(region), scheduler, random.fork());
+  const life = machine.start();
+  const { timers } = life;
+  const store = groups.find((group) => group.region === region);
+  if (store === undefined) throw new RangeError(`no region ${region}`);
+  const here = nodes.filter((node) => node.region === region);
+  const own = await openRedisStore({
+    ...store.address,
+    region,
+    replicas: store.members.length - 1,
+    // Of the newest release that the region runs.
+    recordFormat: Math.max(...here.map(({ setup }) => setup.format)),
+    clock: timers,
+    timers: timersOf(life),
+    observe: () => undefined,
+    openUnreachable: true,
+    allowOtherStore: true,
+    connections: connectionsOf({ life, network, server: (address) => store.server(address) }),
+  });
+  const peers = groups
+    .filter((each) => each !== store)
+    .map((each) => {
+      const there = nodes.filter((node) => node.region === each.region);
+      const pushed = (): void => undefined;
+      return new SimPeer({ life, network, region: each.region, nodes: there, pushed, crashed });
+    });
+  try {
+    const untilMs = timers.monotonicMs() + meetMs;
+    while (peers.some((peer) => peer.state() !== "up") && timers.monotonicMs() < untilMs) {
+      await timers.sleep(50);
+    }
+    const ids = { uuid: () => random.uuid(), randomBytes: (count: number) => random.bytes(count) };
+    return await work({ region, own, peers, timers, ids, observe: () => undefined });
+  } finally {
+    await own[Symbol.asyncDispose]();
+    machine.kill();
+  }
+}
+
+/** The parts of a world that an operator's command needs. */
+type OperatedWorld = Pick<World, "scheduler" | "network" | "nodes" | "groups" | "crashed">;
+
+/** Whether an operator tries a command again after it failed with this; other errors are bugs. */
+export function isRefusal(error: unknown): error is StoreUnavailable | RegionRefused {
+  return error instanceof StoreUnavailable || error instanceof RegionRefused;
+}
