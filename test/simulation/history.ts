@@ -151,10 +151,7 @@ class History {
   #requireOrder(): void {
     const { checker, operations } = this.#world;
     const { violations, undecided } = judge(operations.history((text) => checker.triesOf(text)));
-    // Where a region was out for long, its changes may have any order: that is counted.
-    const mayStayOpen = checker.excusesAlone;
-    if (mayStayOpen && undecided.length > 0) this.#count(this.#answers, "an order: not decided");
-    const [first] = mayStayOpen ? violations : [...violations, ...undecided];
+    const [first] = [...violations, ...undecided];
     if (first !== undefined) throw new Violation(first);
   }
 

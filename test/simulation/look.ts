@@ -66,10 +66,13 @@ export function bytesOf(member: Member, instance: string, id: string): Buffer | 
   return textOf(member, keyOf(instance, id));
 }
 
-/** Puts other bytes in the place of a record's, without any of its indexes. */
+/** Puts other bytes in the place of a record's, without any of its indexes, also where the store is full. */
 export function putBytes(member: Member, instance: string, id: string, bytes: Buffer): void {
-  const line = ["SET", keyOf(instance, id), bytes.toString("latin1")];
-  member.execute(member.redis.connect(), line);
+  const { redis } = member;
+  const isFull = redis.full;
+  redis.full = false;
+  member.execute(redis.connect(), ["SET", keyOf(instance, id), bytes.toString("latin1")]);
+  redis.full = isFull;
 }
 
 const tagLength = 16;
