@@ -202,13 +202,17 @@ export class World implements NodeListener {
 
   /** Both regions have the same again, and every node uses its region's store. */
   settled(): void {
+    const { nowMs } = this.scheduler;
     for (const { region } of this.groups) {
       if (!this.checker.doubts(region)) continue;
       this.checker.trust(region);
       this.#level(region);
+      // What only the other Redis had is gone with it.
+      this.operations.lost(region, nowMs - 2);
+      this.operations.level(region, nowMs);
     }
     // A moment before the last look, so that it does not overlap with it.
-    this.operations.converged(this.scheduler.nowMs - 1);
+    this.operations.converged(nowMs - 1);
   }
 
   readonly crashed = (error: unknown): void => {
