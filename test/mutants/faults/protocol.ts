@@ -292,6 +292,16 @@ export const protocolFaults: readonly PlantedFault[] = [
     chaosMinutes: 3,
   },
   {
+    name: "miss-without-another-look",
+    kind: "protocol",
+    file: `${store}/read-repair.ts`,
+    find: "const missing = options.others.length === 0 ? [] : ids.filter(isNowhere);",
+    replace: "const missing = options.others.length === 0 ? ids.filter(isNowhere) : [];",
+    rule: "a record may come here while the others are asked, and be lost where it came from",
+    promises: ['"Not found" is answered only when'],
+    tests: storeTests,
+  },
+  {
     name: "miss-without-an-answer",
     kind: "protocol",
     file: `${store}/remote-reads.ts`,

@@ -9,7 +9,7 @@ import {
 } from "@holdfast/engine";
 import { joinAll, storedOf } from "../join/join.ts";
 import { type MergeOptions, mergeInto } from "../join/merge.ts";
-import { type OwnCopy, unknownFormat } from "../join/read-each.ts";
+import { type OwnCopy, readEach, unknownFormat } from "../join/read-each.ts";
 import type { Peer } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 
@@ -50,11 +50,11 @@ export function isOpen(copy: OwnCopy): boolean {
 
 /**
  * Answers what the own store alone cannot decide, from the copies of the other regions: a record
- * that the own store lacks is taken from any of them, and "not found" needs a "not found" of each;
- * one that an agreed operation holds is the join of all copies; one that does not decode is
- * repaired; one of an unknown format fails the read. With `through`, the others are asked for every
- * record, as far as they can be. What is found is joined into the own store where that can be
- * written.
+ * that the own store lacks is taken from any of them, and "not found" needs a "not found" of each,
+ * and then another one of the own store; one that an agreed operation holds is the join of all
+ * copies; one that does not decode is repaired; one of an unknown format fails the read. With
+ * `through`, the others are asked for every record, as far as they can be. What is found is joined
+ * into the own store where that can be written.
  */
 export async function readRepair(
   answer: OwnAnswer,
@@ -64,9 +64,16 @@ export async function readRepair(
   const { instance, ids, copies } = answer;
   const wanted = ids.filter((_, at) => through || isOpen(copies[at]));
   const elsewhere = await askAll(instance, wanted, options.others);
+  const isNowhere = (id: string, at: number): boolean => {
+    const found = elsewhere.get(id);
+    return copies[at] === undefined && found?.copies.length === 0 && found.unasked === undefined;
+  };
+  const missing = options.others.length === 0 ? [] : ids.filter(isNowhere);
+  // Not all regions say no at one moment: a record may have come here meanwhile, and be lost where it came from.
+  const since = await readEach(options.own, instance, missing);
   return await Promise.all(
     ids.map(async (id, at) => {
-      const copy = copies[at];
+      const copy = copies[at] ?? since[missing.indexOf(id)];
       const found = elsewhere.get(id);
       return found === undefined ? intact(copy) : await settle(copy, found, options);
     }),

@@ -163,6 +163,20 @@ describe("a record that the own store does not have", () => {
     await regions.close();
   });
 
+  test("is found if it came here while the others were asked, and is gone from there", async () => {
+    const regions = await regionsWithInstance();
+    const { a, b, time } = regions;
+    const key = newKey(regions);
+    const read = b.own.read.bind(b.own);
+    b.own.read = async (...given) => {
+      const found = await read(...given);
+      await put(a, key);
+      return found;
+    };
+    expect((await time.until(get(a.store, key)))?.object).toEqual(key);
+    await regions.close();
+  });
+
   test("is answered although the own store takes no writes", async () => {
     const regions = await regionsWithInstance();
     const { a, b, time } = regions;
