@@ -9,7 +9,7 @@ import { commandLine } from "../support/command-line.ts";
 import { createKey } from "../support/keys.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { ClientsOfAll, insist } from "../support/two-regions-clients.ts";
-import { allWell, caughtUp } from "../support/vitals.ts";
+import { allWell, caughtUp, vitalsOf } from "../support/vitals.ts";
 
 const instance = "vcenter";
 
@@ -42,13 +42,25 @@ function admin(node: string): AdminClient {
   return admins.get(node) as AdminClient;
 }
 
-/** Makes a key; a node that just lost the other region answers "cannot tell" for a moment. */
+/**
+ * Makes a key in the node's own region: a node that just lost its store makes it in the other one, and one that lost the
+ * other region answers "cannot tell" for a moment.
+ */
 async function keyAt(node: string): Promise<string> {
   let id = "";
   await insist(async () => {
+    const before = await changesOfServing(node);
     id = await createKey(clients.at(node));
+    expect(await changesOfServing(node)).toBe(before);
   });
   return id;
+}
+
+/** How often the node changed the store that it serves from; it must be its own now. */
+async function changesOfServing(name: string): Promise<number> {
+  const { from, servingChanges } = await vitalsOf(both.node(name));
+  expect(from).toBe("local");
+  return servingChanges;
 }
 
 /** Runs the command line at one node. */
