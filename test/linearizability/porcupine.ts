@@ -65,7 +65,7 @@ function distinct<State>(states: readonly State[], key: (state: State) => string
   return [...new Map(states.map((state) => [key(state), state])).values()];
 }
 
-/** Calls and returns by time, calls first; the head is none of them. */
+/** Calls and returns by time, calls first. The head of the list comes before the first one. */
 function listOf(steps: readonly Pick<TimedStep<never>, "call" | "return">[]): Entry {
   const pairs = steps.map(({ call, return: end }, at) => {
     const returned = { at, match: undefined, previous: undefined, next: undefined };

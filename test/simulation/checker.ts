@@ -62,7 +62,7 @@ export class Checker {
   #wasDoubted = false;
   /** The region that is lost, or retired and not back yet. */
   #retired: string | undefined;
-  readonly #returned = new Set<string>();
+  #wasRetired = false;
   acknowledged = { shared: 0, alone: 0 };
   looks = 0;
   /** Acknowledged changes that only a lost store had: the known limit. */
@@ -149,7 +149,7 @@ export class Checker {
   /** A region is lost, and may be retired: from now on the other one decides alone. `elsewhere` is a record there. */
   retire(region: string, elsewhere: (id: string) => ManagedObject | undefined): void {
     this.#retired = region;
-    this.#returned.add(region);
+    this.#wasRetired = true;
     this.#forgetDestroyed(elsewhere);
   }
 
@@ -178,7 +178,7 @@ export class Checker {
 
   /** Whether a change may be in one region alone although both must have it: the other one is retired. */
   get excusesAlone(): boolean {
-    return this.#returned.size > 0 || this.#wasDoubted;
+    return this.#wasRetired || this.#wasDoubted;
   }
 
   /** The objects of which changes were acknowledged. */
@@ -212,7 +212,7 @@ export class Checker {
   inspect(region: string, object: ManagedObject): void {
     // An old copy that was put back during a cut lacks a Destroy, and still accepts changes.
     // Before it was lost, a region's store may have had an Activate alone, of what the other one destroyed alone.
-    if (this.#losses.size > 0 || this.#wasDoubted || this.#returned.size > 0) return;
+    if (this.#losses.size > 0 || this.excusesAlone) return;
     const { activated, deactivated, compromised, destroyed } = object.facts;
     const active =
       activated !== undefined && deactivated === undefined && compromised === undefined;
@@ -235,9 +235,14 @@ export class Checker {
   #destroyedAcknowledged(change: Acknowledged): void {
     this.#shownDestroyed(change.id, change.atMs);
     for (const region of this.#regions) {
-      if (change.regions.has(region) || region === this.#retired || this.doubts(region)) continue;
+      if (change.regions.has(region) || this.#isOut(region)) continue;
       throw new Violation(`${describe(change)} is acknowledged, and not durable in ${region}`);
     }
+  }
+
+  /** Whether what a region's store had may be out of reach: it is retired, or its nodes use different stores. */
+  #isOut(region: string): boolean {
+    return region === this.#retired || this.doubts(region);
   }
 
   #shownDestroyed(id: string, atMs: number): void {
@@ -249,8 +254,7 @@ export class Checker {
     for (const change of this.#changes.get(seen.id) ?? []) {
       if (change.lost || change.atMs >= seen.askedMs) continue;
       // It comes back with the only region that has it, or with the store that its nodes should use.
-      const isOut = (region: string): boolean => region === this.#retired || this.doubts(region);
-      if ([...change.regions].every(isOut)) continue;
+      if ([...change.regions].every((region) => this.#isOut(region))) continue;
       this.#fail(`"not found" for ${describe(change)}`, seen);
     }
   }

@@ -23,8 +23,8 @@ interface StorePlace {
 }
 
 /**
- * A fault of the store that ends a node's start, as `storeFault` says it. Whatever it is, it may be repaired at the store
- * and leave the configuration as it is, so the node should be started again.
+ * A fault of the store that ends a node's start, as `storeFault` says it. An operator can repair the store without a
+ * change of the configuration, so the node should be started again.
  */
 export function startFault(error: unknown, store: StorePlace, configFile: string): OperatorError {
   const fault = storeFault(error, store, configFile);
