@@ -110,6 +110,16 @@ export const joinFaults: readonly PlantedFault[] = [
     simulated: false,
   },
   {
+    name: "refused-copy-is-joined",
+    kind: "protocol",
+    file: `${join}/join.ts`,
+    find: "const reason = refusalOf(copy);",
+    replace: "const reason = undefined as string | undefined;",
+    rule: "a copy that no region makes is joined nowhere, also not where an operation was abandoned",
+    tests: ["packages/regions/src/leader/resolve-reservations.test.ts"],
+    simulated: false,
+  },
+  {
     name: "broken-copy-is-lost",
     kind: "protocol",
     file: `${join}/heal.ts`,

@@ -23,7 +23,8 @@ const run = { seed: 20_261_125, numRuns: 300 };
 const copies = fc.tuple(anyManagedObject, anyManagedObject, anyManagedObject).map((three) => {
   const [first] = three;
   return three.map((copy): ManagedObject => {
-    const { uniqueIdentifier, instance, objectType, fixed, material } = first;
+    const { instance, objectType, fixed, material } = first;
+    const uniqueIdentifier = "6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a00";
     const same = { ...copy, uniqueIdentifier, instance, objectType, fixed, material };
     return settled(same);
   }) as [ManagedObject, ManagedObject, ManagedObject];

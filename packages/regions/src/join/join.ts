@@ -12,6 +12,7 @@ import {
   type SealedMaterial,
   type StoredObject,
 } from "@holdfast/engine";
+import { refusalOf } from "./acceptable.ts";
 
 /** What the join of two copies of a record results in. */
 export type JoinOutcome =
@@ -74,10 +75,17 @@ export function storedOf(object: ManagedObject): StoredObject {
   return { object, tag: recordTag(object) };
 }
 
-/** The join of any number of copies; undefined for none. */
+/**
+ * The join of any number of copies; undefined for none. A copy that no region makes is a conflict,
+ * whichever region it is from.
+ */
 export function joinAll(copies: readonly ManagedObject[]): JoinOutcome | undefined {
   const [first, ...others] = copies;
   if (first === undefined) return undefined;
+  for (const copy of copies) {
+    const reason = refusalOf(copy);
+    if (reason !== undefined) return { kind: "conflict", reason };
+  }
   let outcome: JoinOutcome = { kind: "joined", object: settled(first) };
   for (const copy of others) {
     if (outcome.kind === "joined") outcome = join(outcome.object, copy);

@@ -1,4 +1,4 @@
-import { type ManagedObject, stateOf } from "@holdfast/engine";
+import { type ManagedObject, recordKinds, stateOf, systemInstance } from "@holdfast/engine";
 import type { MemoryOwnStore } from "@holdfast/engine/testing";
 import { beforeEach, describe, expect, test } from "vitest";
 import { openStore, VirtualTime } from "../testing/leader/test-leader.ts";
@@ -117,6 +117,22 @@ describe("a later region", () => {
     const copy = await copyIn("b");
     expect(copy && stateOf(copy.facts)).toBe("Destroyed");
     expect(copy?.material).toBeUndefined();
+    expect(await stores.b.reservations()).toEqual([]);
+  });
+
+  test("does not take a copy that no region makes: the end of a kind that is never deleted", async () => {
+    const kept = objectOf({
+      instance: systemInstance,
+      objectType: recordKinds.Region.type,
+      material: undefined,
+    });
+    const ids = [kept.uniqueIdentifier];
+    await put(stores.b, [kept]);
+    await put(stores.a, [{ ...kept, facts: { destroyed } }]);
+    await stores.b.reserve(systemInstance, ids, operation);
+    expect(await run(await watching("b"), "b")).toEqual({ done: 1, left: 0 });
+    const [copy] = await stores.b.read(systemInstance, ids);
+    expect(copy?.object).toEqual(kept);
     expect(await stores.b.reservations()).toEqual([]);
   });
 

@@ -116,6 +116,18 @@ describe("the view of the system records", () => {
     await seen.refresh();
   });
 
+  test("does not take what no region makes: the end of a kind that is never deleted", async () => {
+    const [own, peer] = [new MemoryOwnStore(), new MemoryOwnStore({ replicationId: "peer" })];
+    const region = makeRecord("Region", id, { region: "a", generation: 0, retired: 0 }, now(1));
+    await create(own, region);
+    await create(peer, withDestroyed(region, now(3_000_000)));
+    const seen = view(own, peer);
+    await seen.refresh();
+    own.setState("none");
+    await seen.refresh();
+    expect(seen.get("Region", id)?.destroyed).toBeUndefined();
+  });
+
   test("cannot be refreshed when no store can be read", async () => {
     const own = new MemoryOwnStore();
     const seen = view(own, own, () => false);

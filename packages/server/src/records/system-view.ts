@@ -6,7 +6,7 @@ import {
   sysPartition,
   systemInstance,
 } from "@holdfast/engine";
-import { join, OwnFeed, type Peer } from "@holdfast/regions";
+import { joinAll, OwnFeed, type Peer } from "@holdfast/regions";
 import { reasonOf } from "../base/operator-error.ts";
 import type { NodeObserver } from "../observe/events.ts";
 import { RecordIndex } from "./record-index.ts";
@@ -174,10 +174,10 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     if (object.instance !== systemInstance) return false;
     const { uniqueIdentifier: id } = object;
     const known = this.#records.get(id);
-    const joined = known === undefined ? undefined : join(known, object);
-    // The store quarantines and reports two that differ in what cannot change; the first stays here.
-    if (joined?.kind === "conflict") return false;
-    const now = joined?.object ?? object;
+    const joined = joinAll(known === undefined ? [object] : [known, object]);
+    // The store refuses or quarantines it, and reports it; what was known stays here.
+    if (joined?.kind !== "joined") return false;
+    const now = joined.object;
     // A push and a look bring the same record twice: listeners should get it once.
     if (known !== undefined && sameRecord(known, now)) return false;
     this.#records.set(id, now);
