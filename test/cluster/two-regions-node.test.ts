@@ -128,7 +128,11 @@ test("a short barrier is reported with its replica, and the nodes serve from the
     await lineIs(node, /\nserving: the other region's store/);
     await lineIs(node, new RegExp(`\\nstore: \\w+ \\(.*${replica?.address} not connected`));
     expect((await listed(node)).statuses["holdfast.write"]).toBe("SERVING");
-    const id = await createKey(clients.at("a1"));
+    await lineIs(both.node("a2"), /\nserving: the other region's store/);
+    let id = "";
+    await insist(async () => {
+      id = await createKey(clients.at("a1"));
+    });
     expect(await keyBytes(clients.at("b2"), id)).toBe(await keyBytes(clients.at("a2"), id));
   } finally {
     await replica?.restart();
