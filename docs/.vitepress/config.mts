@@ -76,6 +76,7 @@ const paths = [
       page("Architecture", "architecture"),
       page("Protocol between regions", "peer-protocol"),
       page("Design: trust", "design-trust"),
+      page("Design: trust, details", "design-trust-details"),
       page("Histories of chaos runs", "histories"),
       page("Performance", "performance"),
       { text: "Changelog", link: "/CHANGELOG" },
