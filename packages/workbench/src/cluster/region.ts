@@ -80,21 +80,26 @@ export class RunningRegion {
     return this.#parts.get(partName(role, this.region.name));
   }
 
-  /** Starts Redis, waits until the replica has what the primary has, and marks a new store as meant to be empty. */
+  /**
+   * Starts Redis. In a new store, or one whose ports have changed, waits until the replica has what the primary has, and
+   * marks a new one as meant to be empty; in another one the replica copies while the nodes load.
+   */
   async startStore(needs: NodeNeeds, signal: AbortSignal): Promise<void> {
     this.#replaceLost();
     prepareRedis(this.folder, this.redis.ports);
     await settled([this.#startPair(), this.#startRedis("lock")]);
     signal.throwIfAborted();
-    const replica = this.redisOf("replica")?.child;
-    if (replica !== undefined) await untilInStep(replica, this.redis);
-    signal.throwIfAborted();
     for (const node of this.region.nodes) {
       const config = nodeConfig(node, { redis: this.redis, ...needs(node) });
       writePrivate(nodeConfigFile(this.#options.folder, node), config);
     }
+    const { forget } = this.#options.settings;
+    if (existsSync(this.folder.initialised) && forget.length === 0) return;
+    const replica = this.redisOf("replica")?.child;
+    if (replica !== undefined) await untilInStep(replica, this.redis);
+    signal.throwIfAborted();
     await this.#initialiseStore();
-    for (const address of this.#options.settings.forget) {
+    for (const address of forget) {
       await runServer(["store", "replicas", ...this.#anyConfig(), "--forget", address]);
     }
   }
