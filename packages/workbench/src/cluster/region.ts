@@ -81,8 +81,8 @@ export class RunningRegion {
   }
 
   /**
-   * Starts Redis. In a new store, or one whose ports have changed, waits until the replica has what the primary has, and
-   * marks a new one as meant to be empty; in another one the replica copies while the nodes load.
+   * Starts Redis. If the store is new or its ports have changed, waits until the replica has what the primary has, and
+   * marks a new store as meant to be empty.
    */
   async startStore(needs: NodeNeeds, signal: AbortSignal): Promise<void> {
     this.#replaceLost();
@@ -95,8 +95,7 @@ export class RunningRegion {
     }
     const { forget } = this.#options.settings;
     if (existsSync(this.folder.initialised) && forget.length === 0) return;
-    const replica = this.redisOf("replica")?.child;
-    if (replica !== undefined) await untilInStep(replica, this.redis);
+    await this.#untilInStep();
     signal.throwIfAborted();
     await this.#initialiseStore();
     for (const address of forget) {
@@ -104,8 +103,10 @@ export class RunningRegion {
     }
   }
 
+  /** Starts the nodes. They load while the replica copies; resolves when that has what the primary has. */
   async startNodes(): Promise<void> {
-    await settled(this.region.nodes.map((node) => this.#startNode(node)));
+    const nodes = this.region.nodes.map((node) => this.#startNode(node));
+    await settled([...nodes, this.#untilInStep()]);
   }
 
   async stopNodes(): Promise<void> {
@@ -137,6 +138,11 @@ export class RunningRegion {
   async #startPair(): Promise<void> {
     await this.#startRedis("primary");
     await this.#startRedis("replica");
+  }
+
+  async #untilInStep(): Promise<void> {
+    const replica = this.redisOf("replica")?.child;
+    if (replica !== undefined) await untilInStep(replica, this.redis);
   }
 
   async #startRedis(role: RedisRole): Promise<void> {
