@@ -367,7 +367,10 @@ export const processMetrics = [
     "nodejs_eventloop_lag_p99_seconds",
     "One sample in a hundred found the event loop later than this.",
   ],
-  ["nodejs_eventloop_lag_max_seconds", "The longest delay of the event loop since the last scrape."],
+  [
+    "nodejs_eventloop_lag_max_seconds",
+    "The longest delay of the event loop since the last scrape.",
+  ],
   ["process_cpu_seconds_total", "CPU time used."],
   ["process_resident_memory_bytes", "Memory held."],
   ["nodejs_heap_size_used_bytes", "Memory that JavaScript objects use."],
