@@ -42,7 +42,7 @@ export async function makeBundle(folder: string, from = root): Promise<readonly 
         'const __dirname = import.meta.dirname + "/package/build/src";',
       ].join(""),
     },
-    plugins: [ownPackages(from)],
+    plugins: [ownPackages(from), englishOnly],
     metafile: true,
     logLevel: "warning",
   });
@@ -62,6 +62,17 @@ export function writeContents(folder: string, packages: readonly BundledPackage[
     cpSync(join(root, file), join(folder, file.replace("deploy/", "")));
   }
 }
+
+/** Leaves out the fifty other languages in which zod can complain: 300 KB that a node would hold in memory. */
+const englishOnly: Plugin = {
+  name: "english-only",
+  setup: ({ onLoad }) => {
+    onLoad({ filter: /\/zod\/v4\/locales\/index\.js$/ }, ({ path }) => ({
+      contents: 'export { default as en } from "./en.js";',
+      resolveDir: dirname(path),
+    }));
+  },
+};
 
 /** Resolves Holdfast's own packages to the sources in `from`, even if `node_modules` links to other sources. */
 function ownPackages(from: string): Plugin {

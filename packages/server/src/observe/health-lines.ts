@@ -11,8 +11,8 @@ interface Said {
 
 /** The lines of `/readyz?verbose`: first what the node can do, or why not, then one line per part. */
 export function healthLines(observed: Observed, said: Said): readonly string[] {
-  const { serving, lease, roundTrip, rootOfTrust, peers, records, certificates, eventLoop } =
-    observed;
+  const { serving, lease, roundTrip, rootOfTrust, peers, leader, records } = observed;
+  const { certificates, eventLoop } = observed;
   return [
     `read: ${ability(said.read, said, whyNoReads(observed, said))}`,
     `write: ${ability(said.write, said, whyNoWrites(observed, said))}`,
@@ -23,6 +23,7 @@ export function healthLines(observed: Observed, said: Said): readonly string[] {
     ...[...peers].map(
       ([region, { state, reason }]) => `peer ${region}: ${state}${because(reason)}`,
     ),
+    ...(leader === undefined ? [] : [`leader: ${leads(leader)}`]),
     `system records: ${word(records.ok)}${because(records.reason)}`,
     `certificates: ${word(certificates.ok)}${because(certificates.reason)}`,
     `event loop: ${word(eventLoop.ok)}${because(eventLoop.reason)}`,
@@ -65,6 +66,10 @@ function whyNoWrites(observed: Observed, said: Said): string {
   if (reads !== "" || serving.writes) return reads;
   const local = serving.from === "local" && lease.state !== "full";
   return local ? `store ${lease.state}: ${lease.reason}` : serving.reason;
+}
+
+function leads({ leads, epoch }: NonNullable<Observed["leader"]>): string {
+  return leads ? `this node (epoch ${epoch})` : "not this node";
 }
 
 function word(ok: boolean): string {

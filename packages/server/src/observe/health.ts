@@ -42,6 +42,8 @@ export interface Observed {
   >;
   /** Whether the other region serves from its own store, as it reports: only then can it serve this node. */
   readonly remote: PartState;
+  /** Whether this node leads its region, and in which epoch; undefined if no leader is elected. */
+  readonly leader: { readonly leads: boolean; readonly epoch: number } | undefined;
   /** Whether the system records are known, which say which clients to accept. */
   readonly records: PartState;
   /** Certificate files as they are on disk. */
@@ -88,6 +90,7 @@ const nothingYet: Observed = {
   },
   peers: new Map(),
   remote: { ok: true, reason: "" },
+  leader: undefined,
   records: { ok: true, reason: "" },
   certificates: { ok: true, reason: "" },
   eventLoop: { ok: true, reason: "" },

@@ -69,6 +69,7 @@ describe("http", () => {
     health.note({
       serving: { from: "local", writes: true, reason: "" },
       lease: { state: "full", reason: "full barrier" },
+      leader: { leads: true, epoch: 7 },
     });
     health.rootOfTrust("ok", "");
     expect(await get("/readyz")).toMatchObject({ status: 200, text: "ok\n" });
@@ -82,6 +83,7 @@ describe("http", () => {
         "store: full (full barrier)",
         "store round trip: ok (not probed yet)",
         "root of trust: ok",
+        "leader: this node (epoch 7)",
         "system records: ok",
         "certificates: ok",
         "event loop: ok",

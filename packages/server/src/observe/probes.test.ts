@@ -58,22 +58,36 @@ test("single failures between successful reads are not reported", async () => {
   expect(noted.map(({ roundTrip }) => roundTrip?.ok)).toEqual([true, true, true]);
 });
 
-test("a blocked event loop is reported", () => {
+test("a blocked event loop is reported to health and metrics", async () => {
   const { noted, note } = listener();
-  const probe = new LoopProbe({ note }, hour);
-  return new Promise<void>((resolve) => {
-    setTimeout(() => {
-      const endMs = performance.now() + 1300;
-      while (performance.now() < endMs);
-      setTimeout(() => {
-        probe.look();
-        probe.close();
-        expect(noted[0]?.eventLoop?.ok).toBe(false);
-        expect(noted[0]?.eventLoop?.reason).toMatch(/^(1[2-9]|[2-9]\d)\d\d ms late at worst$/);
-        resolve();
-      }, 50);
-    }, 50);
+  const late: number[] = [];
+  const metrics = { late: (ms: number) => late.push(ms) };
+  using probe = new LoopProbe({ note }, metrics, systemClock.monotonicMs);
+  const ticked = () => new Promise<void>((resolve) => probe.onTick(resolve));
+  await ticked();
+  const endMs = performance.now() + 1300;
+  while (performance.now() < endMs);
+  await ticked();
+  expect(noted[0]?.eventLoop?.ok).toBe(false);
+  expect(noted[0]?.eventLoop?.reason).toMatch(/^(1[2-9]|[2-9]\d)\d\d ms late at worst$/);
+  expect(Math.max(...late)).toBeGreaterThan(1200);
+});
+
+test("the timer of the event loop's probe stops calling a listener that does not want it any more", async () => {
+  using probe = new LoopProbe({ note: () => {} }, { late: () => {} }, systemClock.monotonicMs);
+  let first = 0;
+  const stop = probe.onTick(() => {
+    first += 1;
+    stop();
   });
+  let second = 0;
+  await new Promise<void>((resolve) => {
+    probe.onTick(() => {
+      second += 1;
+      if (second === 3) resolve();
+    });
+  });
+  expect(first).toBe(1);
 });
 
 test("health is reported from memory while the store and the root of trust hang", async () => {

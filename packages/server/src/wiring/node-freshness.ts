@@ -4,12 +4,11 @@ import type { SystemView } from "../records/system-view.ts";
 import { clock, type Parts } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
 
-const everyMs = 250;
 const reason = "the system records cannot be read although a store serves";
 
 /** While the trust is not known, admits no client and cuts off open connections. */
 export function watchFreshness(
-  { health, observe, opened }: Parts,
+  { health, loop, observe, opened }: Parts,
   store: Regions["store"],
   view: SystemView,
   endpoint: KmipEndpoint,
@@ -30,5 +29,5 @@ export function watchFreshness(
     observe({ type: "warning", message: `${reason}: no client is admitted` });
     endpoint.cutAll("the trust cannot be checked");
   };
-  opened.adopt(setInterval(look, everyMs), clearInterval);
+  opened.defer(loop.onTick(look));
 }

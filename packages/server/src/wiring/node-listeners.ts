@@ -4,7 +4,6 @@ import type { KmipEndpoint } from "../kmip/kmip-endpoint.ts";
 import { ListenerGuard } from "../kmip/listener-guard.ts";
 import { openGrpcHealth } from "../observe/grpc-health.ts";
 import { openHttp } from "../observe/http.ts";
-import { LoopProbe } from "../observe/loop-probe.ts";
 import type { Management } from "./management/node-management.ts";
 import { watchFreshness } from "./node-freshness.ts";
 import { clock, type Parts } from "./node-parts.ts";
@@ -16,11 +15,8 @@ export interface Probes {
   readonly health: string;
 }
 
-const healthTickMs = 50;
-
 /** Opens what probes ask, before the node waits until it can serve, so that they are answered meanwhile. */
 export async function openProbes({ config, metrics, health, opened }: Parts): Promise<Probes> {
-  opened.adopt(new LoopProbe(health), (one) => one.close());
   const { monotonicMs } = clock;
   const http = await openHttp(config.http.listen, { metrics, health, monotonicMs });
   opened.defer(() => http.close());
@@ -30,13 +26,13 @@ export async function openProbes({ config, metrics, health, opened }: Parts): Pr
 }
 
 /** Updates health with the state of the stores many times a second, so that no probe has to look. */
-export function followRegions({ health, opened }: Parts, { store, peers }: Regions): void {
+export function followRegions({ health, loop, opened }: Parts, { store, peers }: Regions): void {
   const look = (): void => {
     for (const peer of peers) peer.setRetired(store.records.isRetired(peer.region));
     health.note({ serving: store.serving() });
   };
   look();
-  opened.adopt(setInterval(look, healthTickMs), clearInterval);
+  opened.defer(loop.onTick(look));
 }
 
 /** Opens the KMIP endpoint, which from then on is shut while the node can answer nothing. */
@@ -46,7 +42,7 @@ export async function openKmip(
   { store, view }: Pick<Regions, "store"> & Pick<Management, "view">,
   probes: Probes,
 ): Promise<ListenerGuard> {
-  const { config, connection, health, observe, log, opened } = parts;
+  const { config, connection, health, loop, observe, log, opened } = parts;
   const guard = new ListenerGuard(endpoint, health, observe, clock.monotonicMs);
   health.note({ serving: store.serving() });
   watchFreshness(parts, store, view, endpoint);
@@ -54,10 +50,7 @@ export async function openKmip(
   if (health.canRead) await endpoint.open();
   health.listening(endpoint.listening);
   opened.defer(() => guard.close());
-  opened.adopt(
-    setInterval(() => guard.tick(), healthTickMs),
-    clearInterval,
-  );
+  opened.defer(loop.onTick(() => guard.tick()));
   health.started();
   const { from, reason } = store.serving();
   const how = health.canRead ? "node ready" : "node started, but admits no client yet";

@@ -6,6 +6,7 @@ import type { Config } from "../config/config-table.ts";
 import type { NodeEvent, NodeObserver } from "../observe/events.ts";
 import { Health } from "../observe/health.ts";
 import { Log } from "../observe/log.ts";
+import { LoopProbe } from "../observe/loop-probe.ts";
 import { Metrics } from "../observe/metrics/metrics.ts";
 import { ShownCertificates } from "../store/shown-certificates.ts";
 import { storeConnection } from "../store/store-access.ts";
@@ -20,6 +21,7 @@ export interface Parts {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly health: Health;
+  readonly loop: LoopProbe;
   readonly observe: NodeObserver;
   /** Everything that is open, closed in reverse order. */
   readonly opened: AsyncDisposableStack;
@@ -49,12 +51,13 @@ export function readParts(
   const health = new Health(settings, clock.monotonicMs);
   health.starting();
   if (peer !== undefined) health.peer(peer.region, "down", "not asked yet");
+  const loop = opened.use(new LoopProbe(health, metrics, clock.monotonicMs));
   const observe = (event: NodeEvent): void => {
     metrics.observe(event);
     log.observe(event);
     hear(health, event);
   };
-  return { configFile, config, connection, shown, log, metrics, health, observe, opened };
+  return { configFile, config, connection, shown, log, metrics, health, loop, observe, opened };
 }
 
 function hear(health: Health, event: NodeEvent): void {
@@ -62,6 +65,8 @@ function hear(health: Health, event: NodeEvent): void {
     health.note({ lease: { state: event.state, reason: event.reason } });
   } else if (event.type === "peer") {
     health.peer(event.region, event.state, event.reason);
+  } else if (event.type === "leader") {
+    health.note({ leader: { leads: event.state === "leader", epoch: event.epoch } });
   } else if (event.type === "serving") {
     const { from, writes, reason } = event;
     health.note({ serving: { from, writes, reason } });

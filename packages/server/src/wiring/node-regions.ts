@@ -190,7 +190,7 @@ async function openPeerServer(
 }
 
 async function openLeader(
-  { config, connection, observe, opened }: Parts,
+  { config, connection, health, observe, opened }: Parts,
   { own, peers, store, clocks }: Regions,
   seals: Seals,
   [adopt, ...others]: readonly [AdoptKeks, ...Duty[]],
@@ -221,6 +221,7 @@ async function openLeader(
     new DueDates({ region, own, store, timers: clock, doubt: () => clocks.doubt() }),
     ...others,
   ];
+  health.note({ leader: { leads: false, epoch: 0 } });
   const leader = opened.use(new Leader({ lock, own, timers: clock, ids, observe, duties }));
   return { leader, lockMasters: () => lock.look() };
 }

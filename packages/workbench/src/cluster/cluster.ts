@@ -5,8 +5,7 @@ import type { TlsCredentials } from "@holdfast/client";
 import { findRedisServer, OperatorError, printAddress } from "@holdfast/server/base";
 import { type Folder, makeFolder, refuseOld, writeJson } from "../base/folder.ts";
 import { checkFree } from "../base/ports.ts";
-import { Dashboards } from "../dashboards/dashboards.ts";
-import { findPrometheus } from "../dashboards/prometheus.ts";
+import type { Dashboards } from "../dashboards/dashboards.ts";
 import { claim, type Run, releaseRun, writeRun } from "../processes/run-file.ts";
 import type { Supervised } from "../processes/supervised.ts";
 import { redisHost, redisRoles } from "../redis/redis.ts";
@@ -77,7 +76,8 @@ export class Cluster {
   static async start(options: ClusterOptions, signal: AbortSignal): Promise<Cluster> {
     const { folder, plan } = options;
     const redisProgram = findRedisServer(process.env["PATH"]);
-    const prometheusProgram = plan.dashboards === undefined ? undefined : findPrometheus();
+    const prometheusProgram =
+      plan.dashboards && (await import("../dashboards/prometheus.ts")).findPrometheus();
     refuseOld(folder);
     makeFolder(folder);
     const run = await claim(folder);
@@ -153,6 +153,8 @@ export class Cluster {
 
   async #startDashboards(program: string, { folder, plan, say }: ClusterOptions): Promise<void> {
     if (plan.dashboards === undefined) return;
+    // Most clusters have none, and their code loads much of a node's.
+    const { Dashboards } = await import("../dashboards/dashboards.ts");
     this.#dashboards = await Dashboards.start({
       program,
       folder,

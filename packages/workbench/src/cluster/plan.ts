@@ -1,6 +1,6 @@
 import type { Address } from "@holdfast/server/base";
 import { OperatorError } from "@holdfast/server/base";
-import { type DashboardPlan, dashboardPlan } from "../dashboards/dashboards.ts";
+import { type DashboardPlan, dashboardPlan } from "../dashboards/dashboard-plan.ts";
 
 /** A node of the development cluster. */
 export interface DevNode {

@@ -80,27 +80,33 @@ export class RunningRegion {
     return this.#parts.get(partName(role, this.region.name));
   }
 
-  /** Starts Redis, waits until the replica has what the primary has, and marks a new store as meant to be empty. */
+  /**
+   * Starts Redis. If the store is new or its ports have changed, waits until the replica has what the primary has, and
+   * marks a new store as meant to be empty.
+   */
   async startStore(needs: NodeNeeds, signal: AbortSignal): Promise<void> {
     this.#replaceLost();
     prepareRedis(this.folder, this.redis.ports);
     await settled([this.#startPair(), this.#startRedis("lock")]);
     signal.throwIfAborted();
-    const replica = this.redisOf("replica")?.child;
-    if (replica !== undefined) await untilInStep(replica, this.redis);
-    signal.throwIfAborted();
     for (const node of this.region.nodes) {
       const config = nodeConfig(node, { redis: this.redis, ...needs(node) });
       writePrivate(nodeConfigFile(this.#options.folder, node), config);
     }
+    const { forget } = this.#options.settings;
+    if (existsSync(this.folder.initialised) && forget.length === 0) return;
+    await this.#untilInStep();
+    signal.throwIfAborted();
     await this.#initialiseStore();
-    for (const address of this.#options.settings.forget) {
+    for (const address of forget) {
       await runServer(["store", "replicas", ...this.#anyConfig(), "--forget", address]);
     }
   }
 
+  /** Starts the nodes. They load while the replica copies; resolves when that has what the primary has. */
   async startNodes(): Promise<void> {
-    await settled(this.region.nodes.map((node) => this.#startNode(node)));
+    const nodes = this.region.nodes.map((node) => this.#startNode(node));
+    await settled([...nodes, this.#untilInStep()]);
   }
 
   async stopNodes(): Promise<void> {
@@ -132,6 +138,11 @@ export class RunningRegion {
   async #startPair(): Promise<void> {
     await this.#startRedis("primary");
     await this.#startRedis("replica");
+  }
+
+  async #untilInStep(): Promise<void> {
+    const replica = this.redisOf("replica")?.child;
+    if (replica !== undefined) await untilInStep(replica, this.redis);
   }
 
   async #startRedis(role: RedisRole): Promise<void> {

@@ -4,7 +4,7 @@ import { type Address, printAddress } from "@holdfast/server/base";
 export interface NodeView {
   /** Whether it answers at all. */
   readonly answers: boolean;
-  /** Whether it serves clients: it reports so, and its KMIP listener is open. */
+  /** Whether it serves clients, which it reports only while its KMIP listener is open. */
   readonly ready: boolean;
   readonly reads: boolean;
   /** Why it answers no reads of clients; empty if it does. */
@@ -29,14 +29,11 @@ const silent: NodeView = {
 
 const timeoutMs = 1000;
 
-/** Reads a node's `/readyz?verbose` and `/metrics`. */
+/** Reads a node's `/readyz?verbose`, which costs the node far less than its metrics. */
 export async function view(http: Address): Promise<NodeView> {
   try {
     const base = `http://${printAddress(http)}`;
-    const [ready, metrics] = await Promise.all([
-      get(`${base}/readyz?verbose`),
-      get(`${base}/metrics`),
-    ]);
+    const ready = await get(`${base}/readyz?verbose`);
     const lines = new Map(
       ready.text.split("\n").map((line) => {
         const colon = line.indexOf(": ");
@@ -44,18 +41,18 @@ export async function view(http: Address): Promise<NodeView> {
       }),
     );
     const peer = [...lines].find(([name]) => name.startsWith("peer "))?.[1];
-    const leader = metric(metrics.text, "holdfast_leader");
-    const epoch = metric(metrics.text, "holdfast_leader_epoch");
+    const leader = lines.get("leader");
+    const epoch = /^this node \(epoch (\d+)\)$/.exec(leader ?? "")?.[1];
     return {
       answers: true,
-      ready: ready.ok && metric(metrics.text, "holdfast_listener_open") === 1,
+      ready: ready.ok,
       reads: lines.get("read")?.startsWith("ok") === true,
       why: /^no \((.*)\)$/.exec(lines.get("read") ?? "")?.[1] ?? "",
       writes: lines.get("write")?.startsWith("ok") === true,
       serving: lines.get("serving") ?? `store: ${lines.get("store") ?? ""}`,
       ...(peer === undefined ? {} : { peer }),
-      ...(leader === undefined ? {} : { leads: leader === 1 }),
-      ...(epoch === undefined ? {} : { epoch }),
+      ...(leader === undefined ? {} : { leads: epoch !== undefined }),
+      ...(epoch === undefined ? {} : { epoch: Number(epoch) }),
     };
   } catch {
     return silent;
@@ -90,9 +87,4 @@ function serves({ reads, writes, serving, why = "" }: NodeView): string {
 async function get(url: string): Promise<{ readonly ok: boolean; readonly text: string }> {
   const answer = await fetch(url, { signal: AbortSignal.timeout(timeoutMs) });
   return { ok: answer.ok, text: await answer.text() };
-}
-
-function metric(text: string, name: string): number | undefined {
-  const value = new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, "m").exec(text)?.[1];
-  return value === undefined ? undefined : Number(value);
 }

@@ -1,22 +1,10 @@
-import type { Address } from "@holdfast/server/base";
 import type { Folder } from "../base/folder.ts";
 import type { Supervised } from "../processes/supervised.ts";
+import type { DashboardPlan } from "./dashboard-plan.ts";
 import { PageServer } from "./page-server.ts";
 import { startPrometheus, type Target } from "./prometheus.ts";
 
 const graceMs = 10_000;
-
-/** The addresses of the dashboards' page and of its Prometheus. */
-export interface DashboardPlan {
-  readonly page: Address;
-  readonly prometheus: Address;
-}
-
-/** The page on a port of 127.0.0.1, Prometheus on the next one. */
-export function dashboardPlan(port: number): DashboardPlan {
-  const host = "127.0.0.1";
-  return { page: { host, port }, prometheus: { host, port: port + 1 } };
-}
 
 /** Prometheus for a cluster, and the page that draws its data. */
 export class Dashboards implements AsyncDisposable {

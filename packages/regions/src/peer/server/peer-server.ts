@@ -41,6 +41,8 @@ interface Connection {
   readonly socket: TLSSocket;
   readonly region: string;
   readonly certificate: X509Certificate;
+  /** When the certificate ends, milliseconds since the epoch. */
+  readonly endsMs: number;
 }
 
 /**
@@ -122,7 +124,11 @@ export class PeerServer implements AsyncDisposable {
     const identity = readPeerTls(tls);
     this.#server.setSecureContext(identity.contextOptions);
     this.#identity = identity;
-    this.#check();
+    for (const one of [...this.#connections]) {
+      if (!issuedBy(one.certificate, identity.authorities)) {
+        this.#end(one, "its authority is no longer trusted");
+      }
+    }
   }
 
   /**
@@ -193,7 +199,7 @@ export class PeerServer implements AsyncDisposable {
       socket.destroy();
       return;
     }
-    const connection = { socket, region, certificate };
+    const connection = { socket, region, certificate, endsMs: Date.parse(certificate.validTo) };
     this.#connections.add(connection);
     socket.once("close", () => this.#connections.delete(connection));
     service.accept(socket, sizeFor(Reflect.get(socket, "servername")));
@@ -224,17 +230,10 @@ export class PeerServer implements AsyncDisposable {
     this.#options.observe({ type: "peerRefused", address: address ?? "unknown", ...refused });
   }
 
-  /** Closes connections whose certificate would be refused now. */
-  #check(): void {
-    const { authorities } = this.#identity;
-    const now = this.#options.timers.wallMs();
-    for (const { socket, certificate } of [...this.#connections]) {
-      const ended = Date.parse(certificate.validTo) < now;
-      if (!ended && issuedBy(certificate, authorities)) continue;
-      const why = ended ? "its certificate has ended" : "its authority is no longer trusted";
-      this.#refused(socket.remoteAddress, stranger(`${why}: ${subject(certificate)}`));
-      socket.destroy();
-    }
+  /** Closes a connection whose certificate would be refused now. */
+  #end({ socket, certificate }: Connection, why: string): void {
+    this.#refused(socket.remoteAddress, stranger(`${why}: ${subject(certificate)}`));
+    socket.destroy();
   }
 
   async #sweep(): Promise<void> {
@@ -243,7 +242,10 @@ export class PeerServer implements AsyncDisposable {
     while (!signal.aborted) {
       await timers.sleep(sweepMs, signal).catch(() => undefined);
       this.#handshakes.sweep(timers.monotonicMs());
-      this.#check();
+      const now = timers.wallMs();
+      for (const one of [...this.#connections]) {
+        if (one.endsMs < now) this.#end(one, "its certificate has ended");
+      }
     }
   }
 }

@@ -12,7 +12,7 @@ import { managementEvents } from "../../audit/management-event.ts";
 import type { Records } from "../../records/records.ts";
 import type { FoundInstance, InstanceLookup } from "../instance-lookup.ts";
 import { openText, sealedOr, sealText } from "../sealed-text.ts";
-import { makeAuthority, type Signer, signerOf } from "./issue.ts";
+import type { Signer } from "./issue.ts";
 
 export interface InstanceAuthoritiesOptions {
   readonly instances: Pick<InstanceLookup, "find" | "refresh">;
@@ -56,6 +56,8 @@ export class InstanceAuthorities {
   }
 
   async #open(found: FoundInstance, { id, pem, key: sealed = "" }: Authority): Promise<Signer> {
+    // Loaded when it is first needed: it takes 3 MB.
+    const { signerOf } = await import("./issue.ts");
     const key = await sealedOr(() =>
       openText(this.#options.keyRing, bindingOf(found.id, id), sealed),
     );
@@ -73,6 +75,7 @@ export class InstanceAuthorities {
     const { records, keyRing, clock, ids } = this.#options;
     const nowMs = clock.wallMs();
     const id = ids.uuid();
+    const { makeAuthority } = await import("./issue.ts");
     const { pem, key } = await makeAuthority(`KMIP clients of ${found.name}`, nowMs);
     const sealed = await sealedOr(() => sealText(keyRing, bindingOf(found.id, id), key));
     key.fill(0);

@@ -6,7 +6,6 @@ import { fingerprintOf, subjectOf } from "../../base/certificates.ts";
 import type { Presence } from "../../records/presence.ts";
 import type { Records } from "../../records/records.ts";
 import type { InstanceAuthorities } from "../authority/instance-authorities.ts";
-import { issueClientPair, signClientRequest } from "../authority/issue.ts";
 import type { InstanceLookup } from "../instance-lookup.ts";
 import { pageBy } from "../paging.ts";
 import type { RefusedDirectory } from "../refused/refused-directory.ts";
@@ -75,7 +74,7 @@ async function add(deps: CertificateDeps, call: CallOf<"addCertificate">) {
   const found = await deps.instances.managed(call.params.instance);
   const { name, kind, pem } = call.body;
   const certificate = readPasted(pem);
-  checkUsable(certificate, kind, deps.wallMs());
+  await checkUsable(certificate, kind, deps.wallMs());
   const added = await deps.adding.add(call, found, certificate, { name, kind, origin: "added" });
   return addedAnswer(deps, added);
 }
@@ -92,7 +91,7 @@ async function adopt(deps: CertificateDeps, call: CallOf<"adoptCertificate">) {
       "no client with this certificate was refused recently: have vCenter connect once more, or paste the certificate",
     );
   }
-  checkUsable(certificate, "client", deps.wallMs(), true);
+  await checkUsable(certificate, "client", deps.wallMs(), true);
   const how = { name, kind: "client", origin: "adopted" } as const;
   return addedAnswer(deps, await deps.adding.add(call, found, certificate, how));
 }
@@ -112,6 +111,7 @@ async function sign(deps: CertificateDeps, call: CallOf<"signRequest">) {
   const { name, csr, days } = call.body;
   const how = { name, kind: "client", origin: "signed" } as const;
   await deps.adding.check(call, found, how);
+  const { signClientRequest } = await import("../authority/issue.ts");
   const signer = await deps.authorities.signerOf(call, found);
   const about = { commonName: name, nowMs: deps.wallMs(), days };
   const pem = await signClientRequest(signer, csr, about);
@@ -124,6 +124,7 @@ async function issue(deps: CertificateDeps, call: CallOf<"issuePair">) {
   const { name, days } = call.body;
   const how = { name, kind: "client", origin: "issued" } as const;
   await deps.adding.check(call, found, how);
+  const { issueClientPair } = await import("../authority/issue.ts");
   const signer = await deps.authorities.signerOf(call, found);
   const about = { commonName: name, nowMs: deps.wallMs(), days };
   const { pem, privateKey } = await issueClientPair(signer, about);

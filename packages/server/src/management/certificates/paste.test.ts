@@ -47,9 +47,13 @@ function made(keyType: readonly string[], ...more: readonly string[]): string {
   return readFileSync(join(folder, "c.pem"), "utf8");
 }
 
-function refusal(text: string, kind: "client" | "authority" = "client", shown = false): string {
+async function refusal(
+  text: string,
+  kind: "client" | "authority" = "client",
+  shown = false,
+): Promise<string> {
   try {
-    checkUsable(readPasted(text), kind, nowMs, shown);
+    await checkUsable(readPasted(text), kind, nowMs, shown);
     return "";
   } catch (error) {
     expect(error).toMatchObject({ name: "ManagementError", code: "certificateInvalid" });
@@ -112,39 +116,41 @@ describe("a pasted certificate", () => {
       /cut off or altered/,
     ],
     ["garbage", () => "the quick brown fox jumps over the lazy dog", /contains no certificate/],
-  ])("that is %s is refused, with advice on what to do", (_name, text, why) => {
-    expect(refusal(text())).toMatch(why);
+  ])("that is %s is refused, with advice on what to do", async (_name, text, why) => {
+    expect(await refusal(text())).toMatch(why);
   });
 });
 
 describe("a certificate", () => {
-  test("of a client or an authority is accepted", () => {
-    expect(refusal(client.certificate)).toBe("");
-    expect(refusal(authority.certificate, "authority")).toBe("");
+  test("of a client or an authority is accepted", async () => {
+    expect(await refusal(client.certificate)).toBe("");
+    expect(await refusal(authority.certificate, "authority")).toBe("");
   });
 
-  test("that `openssl req -x509` makes for a client is accepted as a client's", () => {
+  test("that `openssl req -x509` makes for a client is accepted as a client's", async () => {
     const pem = made(["rsa:2048"]);
     expect(new X509Certificate(pem).ca).toBe(true);
-    expect(refusal(pem)).toBe("");
+    expect(await refusal(pem)).toBe("");
   });
 
-  test("of an authority is refused as a client's, unless a client has presented it", () => {
-    expect(refusal(authority.certificate)).toMatch(/kind authority/);
-    expect(refusal(authority.certificate, "client", true)).toBe("");
+  test("of an authority is refused as a client's, unless a client has presented it", async () => {
+    expect(await refusal(authority.certificate)).toMatch(/kind authority/);
+    expect(await refusal(authority.certificate, "client", true)).toBe("");
   });
 
-  test("of a client is refused as an authority's", () => {
-    expect(refusal(client.certificate, "authority")).toMatch(/kind client/);
+  test("of a client is refused as an authority's", async () => {
+    expect(await refusal(client.certificate, "authority")).toMatch(/kind client/);
   });
 
   test("that has expired is refused with the day", async () => {
     const old = await selfSigned({ commonName: "old", notBeforeMs: nowMs - 9 * dayMs, days: 5 });
-    expect(refusal(old.certificate)).toMatch(/^CN=old expired on 20\d\d-\d\d-\d\d: have vCenter/);
+    expect(await refusal(old.certificate)).toMatch(
+      /^CN=old expired on 20\d\d-\d\d-\d\d: have vCenter/,
+    );
   });
 
-  test("that can be forged is refused", () => {
-    expect(refusal(made(["rsa:2048"], "-sha1"))).toMatch(/signed with .*1.*forged/i);
-    expect(refusal(made(["rsa:1024"]))).toMatch(/RSA key of 1024 bits/);
+  test("that can be forged is refused", async () => {
+    expect(await refusal(made(["rsa:2048"], "-sha1"))).toMatch(/signed with .*1.*forged/i);
+    expect(await refusal(made(["rsa:1024"]))).toMatch(/RSA key of 1024 bits/);
   });
 });

@@ -1,8 +1,6 @@
-import "reflect-metadata";
 import { X509Certificate } from "node:crypto";
 import { ManagementError } from "@holdfast/admin";
 import type { SystemRecord } from "@holdfast/engine";
-import { KeyUsageFlags, KeyUsagesExtension, X509Certificate as Parsed } from "@peculiar/x509";
 import { subjectOf } from "../../base/certificates.ts";
 
 const certificateBytesMax = 16_384;
@@ -52,13 +50,13 @@ export function readPasted(text: string): X509Certificate {
   return parse(pem);
 }
 
-/** Refuses a certificate that could not do what it is added for. `shown`: a client has presented it as its own. */
-export function checkUsable(
+/** Rejects where a certificate could not do what it is added for. `shown`: a client has presented it as its own. */
+export async function checkUsable(
   certificate: X509Certificate,
   kind: SystemRecord<"Certificate">["kind"],
   nowMs: number,
   shown = false,
-): void {
+): Promise<void> {
   const subject = subjectOf(certificate) || "the certificate";
   const until = certificate.validToDate;
   if (until.getTime() <= nowMs) {
@@ -81,7 +79,7 @@ export function checkUsable(
       `${subject} is not a certificate authority: add it as a client's certificate (kind client)`,
     );
   }
-  if (kind === "client" && !shown && signsOthers(certificate)) {
+  if (kind === "client" && !shown && (await signsOthers(certificate))) {
     throw invalid(
       `${subject} is the certificate of an authority: add it as an authority (kind authority) to admit the clients that it issues certificates to, or paste the client's own certificate`,
     );
@@ -89,12 +87,15 @@ export function checkUsable(
 }
 
 /** An authority has CA:TRUE and the usage keyCertSign. A client's from `openssl req -x509` has CA:TRUE and no usage. */
-function signsOthers(certificate: X509Certificate): boolean {
+async function signsOthers(certificate: X509Certificate): Promise<boolean> {
   if (!certificate.ca) return false;
-  const usage = new Parsed(certificate.raw).getExtension(KeyUsagesExtension);
+  // Loaded here, since it takes 3 MB, and most nodes never need it.
+  await import("reflect-metadata");
+  const x509 = await import("@peculiar/x509");
+  const usage = new x509.X509Certificate(certificate.raw).getExtension(x509.KeyUsagesExtension);
   const selfIssued = certificate.issuer === certificate.subject;
   if (usage === null) return !selfIssued;
-  return (usage.usages & KeyUsageFlags.keyCertSign) !== 0;
+  return (usage.usages & x509.KeyUsageFlags.keyCertSign) !== 0;
 }
 
 function parse(pem: string): X509Certificate {

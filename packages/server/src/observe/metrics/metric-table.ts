@@ -361,13 +361,16 @@ export const readMetrics: readonly ReadMetric[] = scraped;
 export const processMetrics = [
   [
     "nodejs_eventloop_lag_p50_seconds",
-    "Half of the event loop's turns were delayed by more than this since the last scrape.",
+    "Half of the samples, 20 a second since the last scrape, found the event loop later than this.",
   ],
   [
     "nodejs_eventloop_lag_p99_seconds",
-    "One turn in a hundred was delayed by more than this since the last scrape.",
+    "One sample in a hundred found the event loop later than this.",
   ],
-  ["nodejs_eventloop_lag_max_seconds", "The longest delay of a turn since the last scrape."],
+  [
+    "nodejs_eventloop_lag_max_seconds",
+    "The longest delay of the event loop since the last scrape.",
+  ],
   ["process_cpu_seconds_total", "CPU time used."],
   ["process_resident_memory_bytes", "Memory held."],
   ["nodejs_heap_size_used_bytes", "Memory that JavaScript objects use."],

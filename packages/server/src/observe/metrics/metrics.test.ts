@@ -322,3 +322,22 @@ test("the names of metrics are types: an unknown name does not compile", () => {
   expect(names).toEqual(expect.arrayContaining([counter, gauge, histogram, other]));
   expect(names).not.toContain(wrong);
 });
+
+test("delays of the event loop are shown from the node's own samples, those since the last scrape", async () => {
+  const metrics = new Metrics(Date.now);
+  const lag = async () =>
+    new Map(
+      (await metrics.print())
+        .split("\n")
+        .filter((line) => line.startsWith("nodejs_eventloop_lag"))
+        .map((line) => [line.split(" ")[0], Number(line.split(" ")[1])] as const),
+    );
+  for (let at = 0; at < 99; at++) metrics.late(10);
+  metrics.late(500);
+  const busy = await lag();
+  expect(busy.get("nodejs_eventloop_lag_seconds")).toBe(0.5);
+  expect(busy.get("nodejs_eventloop_lag_max_seconds")).toBeCloseTo(0.5, 2);
+  expect(busy.get("nodejs_eventloop_lag_p50_seconds")).toBeCloseTo(0.01, 3);
+  expect(busy.get("nodejs_eventloop_lag_p99_seconds")).toBeCloseTo(0.01, 3);
+  expect([...(await lag()).values()]).toEqual([0, 0, 0, 0, 0, 0, 0, 0]);
+});

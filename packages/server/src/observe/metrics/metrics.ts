@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
-import { collectDefaultMetrics, Gauge, type Metric, Registry } from "prom-client";
+import { Gauge, type Metric, Registry } from "prom-client";
 import type { NodeEvent } from "../events.ts";
+import { collectProcessMetrics } from "./loop-lag.ts";
 import type { NodeReadings } from "./metric-row.ts";
 import { CounterSeries, GaugeSeries, SecondsSeries } from "./metric-series.ts";
 import { eventMetrics, readMetrics } from "./metric-table.ts";
@@ -15,6 +16,8 @@ export class Metrics {
   readonly #series = new Map<string, CounterSeries | GaugeSeries | SecondsSeries>();
   /** Gauges of a leader, which are cleared once this node no longer leads. */
   readonly #leaders: GaugeSeries[] = [];
+  /** Takes a delay of the event loop in milliseconds. */
+  readonly late: (ms: number) => void;
   /** The source of readings; undefined until the node is complete. */
   #readings: NodeReadings | undefined;
 
@@ -33,7 +36,7 @@ export class Metrics {
       ...(this.#records.get("leader") ?? []),
     ]);
     for (const row of readMetrics) this.#addGauge(row);
-    collectDefaultMetrics({ register: this.#registry });
+    this.late = collectProcessMetrics(this.#registry);
   }
 
   /** Receives every event of the node; never throws. */
