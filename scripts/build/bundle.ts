@@ -1,8 +1,9 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { build, type Metafile, type Plugin } from "esbuild";
 import { root } from "../setup/common.mjs";
-import { type BundledPackage, licencesOf, packageAt, packagesIn, sbomOf } from "./contents.ts";
+import { type BundledPackage, packageAt, packagesIn, sbomOf } from "./contents.ts";
+import { licencesOf, refuseLicences } from "./licences.ts";
 
 /**
  * Bundles the sources in `from` into `folder`: `holdfast.mjs`, the process for a PKCS#11 token (`host-main.mjs`), the
@@ -10,13 +11,15 @@ import { type BundledPackage, licencesOf, packageAt, packagesIn, sbomOf } from "
  */
 export async function makeBundle(folder: string, from = root): Promise<readonly BundledPackage[]> {
   rmSync(folder, { recursive: true, force: true });
-  const { metafile } = await build({
+  const { metafile, outputFiles } = await build({
     absWorkingDir: from,
     entryPoints: {
       holdfast: "packages/cli/src/main.ts",
       "host-main": "packages/root-of-trust/src/pkcs11/host-main.ts",
     },
-    outdir: folder,
+    // Source maps name the sources relative to this folder, whatever folder the files are written to.
+    outdir: join(from, "dist", "bundle"),
+    write: false,
     outExtension: { ".js": ".mjs" },
     // All files go into one folder: the code looks for the Redis scripts next to itself.
     chunkNames: "[name]-[hash]",
@@ -46,6 +49,10 @@ export async function makeBundle(folder: string, from = root): Promise<readonly 
     metafile: true,
     logLevel: "warning",
   });
+  mkdirSync(folder, { recursive: true });
+  for (const { path, contents } of outputFiles) {
+    writeFileSync(join(folder, basename(path)), contents);
+  }
   const whole = { recursive: true };
   cpSync(join(from, "packages/redis/src/connection/lua"), join(folder, "lua"), whole);
   const health = join(root, "packages/server/node_modules/grpc-health-check");
@@ -53,8 +60,12 @@ export async function makeBundle(folder: string, from = root): Promise<readonly 
   return packagesIn(filesOf(metafile), from);
 }
 
-/** Writes the files for a bundle that are not code: licences and the list of its packages (CycloneDX). */
+/**
+ * Writes the files for a bundle that are not code: licences and the list of its packages (CycloneDX). Refuses a package whose
+ * licence is not allowed.
+ */
 export function writeContents(folder: string, packages: readonly BundledPackage[]): void {
+  refuseLicences(packages);
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, "sbom.cdx.json"), sbomOf(packages));
   writeFileSync(join(folder, "THIRD-PARTY-LICENSES.txt"), licencesOf(packages));
