@@ -2,7 +2,13 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } fr
 import { basename, dirname, join } from "node:path";
 import { build, type Metafile, type Plugin } from "esbuild";
 import { root } from "../setup/common.mjs";
-import { type BundledPackage, packageAt, packagesIn, sbomOf } from "./contents.ts";
+import {
+  type BundledPackage,
+  packageAt,
+  packagesIn,
+  type SystemPackage,
+  sbomOf,
+} from "./contents.ts";
 import { licencesOf, refuseLicences } from "./licences.ts";
 
 /**
@@ -64,10 +70,14 @@ export async function makeBundle(folder: string, from = root): Promise<readonly 
  * Writes the files for a bundle that are not code: licences and the list of its packages (CycloneDX). Refuses a package whose
  * licence is not allowed.
  */
-export function writeContents(folder: string, packages: readonly BundledPackage[]): void {
+export function writeContents(
+  folder: string,
+  packages: readonly BundledPackage[],
+  system: readonly SystemPackage[] = [],
+): void {
   refuseLicences(packages);
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, "sbom.cdx.json"), sbomOf(packages));
+  writeFileSync(join(folder, "sbom.cdx.json"), sbomOf(packages, system));
   writeFileSync(join(folder, "THIRD-PARTY-LICENSES.txt"), licencesOf(packages));
   for (const file of ["LICENSE", "deploy/holdfast.example.yaml"]) {
     cpSync(join(root, file), join(folder, file.replace("deploy/", "")));

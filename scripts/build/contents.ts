@@ -14,6 +14,15 @@ export interface BundledPackage {
   readonly folder: string;
 }
 
+/** A Debian package in an image. */
+export interface SystemPackage {
+  readonly name: string;
+  readonly version: string;
+  readonly architecture: string;
+  /** SHA-256 of its archive, in hexadecimal. */
+  readonly digest: string;
+}
+
 /** The lock file of the Node programs for other systems. */
 const nodeLock = "scripts/build/node/package-lock.json";
 
@@ -39,7 +48,10 @@ export function packageAt(folder: string): BundledPackage {
  * A list of packages in CycloneDX 1.6 (JSON). A package's hash is that of its archive in the registry, from the lock file. The
  * same sources and packages give the same bytes: the only time is that of the sources, and there is no serial number.
  */
-export function sbomOf(packages: readonly BundledPackage[]): string {
+export function sbomOf(
+  packages: readonly BundledPackage[],
+  system: readonly SystemPackage[] = [],
+): string {
   const { Models, Enums, Serialize, Spec, Contrib } = Cdx;
   const own = packageAt(root);
   const bom = new Models.Bom();
@@ -64,6 +76,12 @@ export function sbomOf(packages: readonly BundledPackage[]): string {
     });
     component.licenses.add(licenses.makeFromString(license));
     bom.components.add(component);
+  }
+  for (const { name, version, architecture, digest } of system) {
+    const purl = `pkg:deb/debian/${name}@${encodeURIComponent(version)}?arch=${architecture}`;
+    const hashes = new Models.HashDictionary([[Enums.HashAlgorithm["SHA-256"], digest]]);
+    const about = { version, bomRef: purl, purl, hashes };
+    bom.components.add(new Models.Component(Enums.ComponentType.Library, name, about));
   }
   const normalizer = new Serialize.JSON.Normalize.Factory(Spec.Spec1dot6);
   const serializer = new Serialize.JsonSerializer(normalizer);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { localDirectory, root } from "../setup/common.mjs";
 import { installLocked } from "../setup/npm.mjs";
 import { copyAddOn, makeBundle, productVersion, writeContents } from "./bundle.ts";
-import { packageAt } from "./contents.ts";
+import { type BundledPackage, packageAt } from "./contents.ts";
 import { settle } from "./settle.ts";
 
 /** A target system of an installation, and the package that contains Node for it, which `node/package-lock.json` pins. */
@@ -74,12 +74,12 @@ export const installed: Layout = {
   found: "/usr/lib/holdfast",
 };
 
-/** Creates an installation for `target` in `folder`: launcher, Node, bundle, documents. The same sources make the same files. */
+/** Creates an installation for `target` in `folder`: launcher, Node, bundle, documents. Returns the packages in it. */
 export async function makeTree(
   target: TargetName,
   folder: string,
   { bin, lib, doc, found }: Layout = movable,
-): Promise<void> {
+): Promise<readonly BundledPackage[]> {
   rmSync(folder, { recursive: true, force: true });
   const { program } = targets[target];
   const packages = await makeBundle(join(folder, lib));
@@ -93,8 +93,10 @@ export async function makeTree(
   mkdirSync(join(folder, bin), { recursive: true });
   const launch = join(folder, bin, isWindows ? "holdfast.cmd" : "holdfast");
   writeFileSync(launch, isWindows ? windowsLauncher : launcher(found), { mode: 0o755 });
-  writeContents(join(folder, doc), [...packages, ...addOn, packageAt(node)]);
+  const all = [...packages, ...addOn, packageAt(node)];
+  writeContents(join(folder, doc), all);
   settle(folder);
+  return all;
 }
 
 /** The folder of the package that contains Node; downloaded once, and checked by its SHA-512, if it is not installed. */

@@ -34,8 +34,8 @@ function nodes(): readonly Row[] {
 }
 
 function page(rows: readonly Row[]): string {
-  const counts = Object.entries(Object.groupBy(rows, ({ license }) => license))
-    .map(([license, some = []]) => `${some.length} × ${license}`)
+  const counts = [...Map.groupBy(rows, ({ license }) => license)]
+    .map(([license, some]) => `${some.length} × ${license}`)
     .toSorted();
   return `# Licences
 
@@ -46,8 +46,8 @@ bundle, the native add-on \`pkcs11js\`, and the Node program of each system (an 
 installation has the texts of their licences in \`THIRD-PARTY-LICENSES.txt\`, and the list of its own packages in
 \`sbom.cdx.json\` ([supply chain](supply-chain.md)).
 
-A build stops at a package that has none of these licences: ${allowed.join(", ")}. Where a package may be used under one
-of several licences, one of them must be in this list.
+A build stops at a package that has none of these licences: ${allowed.join(", ")}.
+Where a package may be used under one of several licences, one of them must be in this list.
 
 ${counts.join(", ")}.
 
