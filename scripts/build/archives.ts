@@ -43,12 +43,15 @@ function zipTime(): Date {
   );
 }
 
-/** Runs a program to its end, with nothing of this user's locale and time zone; if it fails, throws an error that names its log. */
+/** Runs a program to its end, without this user's locale, time zone and options; if it fails, throws an error that names its log. */
 export async function must(program: string, args: readonly string[]): Promise<void> {
   mkdirSync(join(root, ".holdfast", "log"), { recursive: true });
-  const same = { LC_ALL: "C", TZ: "UTC", SOURCE_DATE_EPOCH: String(sourceEpoch()) };
-  const { ok, log, error } = await run(program, program, args, {
-    env: { ...process.env, ...same },
-  });
+  const env = {
+    ...process.env,
+    ...{ LC_ALL: "C", TZ: "UTC", SOURCE_DATE_EPOCH: String(sourceEpoch()) },
+    // Options for tar and gzip.
+    ...{ TAR_OPTIONS: undefined, GZIP: undefined },
+  };
+  const { ok, log, error } = await run(program, program, args, { env });
   if (!ok) throw new SetUpError(`${program} ${args[0] ?? ""}: ${error} (see ${log})`);
 }

@@ -1,6 +1,6 @@
 import { chmodSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { localDirectory, root } from "../setup/common.mjs";
+import { localDirectory, root, SetUpError } from "../setup/common.mjs";
 import { installLocked } from "../setup/npm.mjs";
 import { copyAddOn, makeBundle, productVersion, writeContents } from "./bundle.ts";
 import { type BundledPackage, packageAt } from "./contents.ts";
@@ -107,7 +107,9 @@ async function nodePackage(target: TargetName): Promise<string> {
   const home = join(localDirectory, "node", target);
   const [os = "", cpu = ""] = target.replace("win-", "win32-").split("-");
   await installLocked(node, nodeLocks, home, [`--os=${os}`, `--cpu=${cpu}`]);
-  return join(home, "node_modules", node);
+  const folder = join(home, "node_modules", node);
+  if (existsSync(folder)) return folder;
+  throw new SetUpError(`npm installed no ${node}: use npm 10 or newer`);
 }
 
 /** The base name of an installation's files. */
