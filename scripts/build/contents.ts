@@ -24,7 +24,7 @@ export interface SystemPackage {
 }
 
 /** The lock file of the Node programs for other systems. */
-const nodeLock = "scripts/build/node/package-lock.json";
+export const nodeLock = join(root, "scripts", "build", "node", "package-lock.json");
 
 /** The packages that these files belong to, by name. Paths are below `from`; own packages are left out. */
 export function packagesIn(files: readonly string[], from = root): readonly BundledPackage[] {
@@ -91,7 +91,7 @@ export function sbomOf(
 /** The SHA-512 of a package's archive in hexadecimal, from the lock files. */
 function digestOf(name: string, version: string): string | undefined {
   const nodes: Partial<Record<string, { readonly version: string; readonly integrity: string }>> =
-    JSON.parse(readFileSync(join(root, nodeLock), "utf8")).packages;
+    JSON.parse(readFileSync(nodeLock, "utf8")).packages;
   const node = nodes[`node_modules/${name}`];
   const key = `\n  ${name.startsWith("@") ? `'${name}@${version}'` : `${name}@${version}`}:\n`;
   const [, found = ""] = readFileSync(join(root, "pnpm-lock.yaml"), "utf8").split(key);

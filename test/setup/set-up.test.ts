@@ -56,8 +56,8 @@ function npmThatInstalls(script: string): void {
   program(
     "npm",
     `case "$1" in ci) ;; *) exit 1 ;; esac
-     /bin/mkdir -p node_modules/pnpm node_modules/@pnpm/exe
-     /bin/cp ${join(checkout, "path/pnpm")} node_modules/@pnpm/exe/pnpm
+     /bin/mkdir -p node_modules/pnpm node_modules/@pnpm/exe.linux-${process.arch}
+     /bin/cp ${join(checkout, "path/pnpm")} node_modules/@pnpm/exe.linux-${process.arch}/pnpm
      echo {} >node_modules/.package-lock.json`,
   );
   program("pnpm", script);
