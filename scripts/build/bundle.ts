@@ -1,8 +1,15 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { build, type Metafile, type Plugin } from "esbuild";
 import { root } from "../setup/common.mjs";
-import { type BundledPackage, licencesOf, packageAt, packagesIn, sbomOf } from "./contents.ts";
+import {
+  type BundledPackage,
+  packageAt,
+  packagesIn,
+  type SystemPackage,
+  sbomOf,
+} from "./contents.ts";
+import { licencesOf, refuseLicences } from "./licences.ts";
 
 /**
  * Bundles the sources in `from` into `folder`: `holdfast.mjs`, the process for a PKCS#11 token (`host-main.mjs`), the
@@ -10,13 +17,15 @@ import { type BundledPackage, licencesOf, packageAt, packagesIn, sbomOf } from "
  */
 export async function makeBundle(folder: string, from = root): Promise<readonly BundledPackage[]> {
   rmSync(folder, { recursive: true, force: true });
-  const { metafile } = await build({
+  const { metafile, outputFiles } = await build({
     absWorkingDir: from,
     entryPoints: {
       holdfast: "packages/cli/src/main.ts",
       "host-main": "packages/root-of-trust/src/pkcs11/host-main.ts",
     },
-    outdir: folder,
+    // Source maps name the sources relative to this folder, whatever folder the files are written to.
+    outdir: join(from, "dist", "bundle"),
+    write: false,
     outExtension: { ".js": ".mjs" },
     // All files go into one folder: the code looks for the Redis scripts next to itself.
     chunkNames: "[name]-[hash]",
@@ -46,6 +55,10 @@ export async function makeBundle(folder: string, from = root): Promise<readonly 
     metafile: true,
     logLevel: "warning",
   });
+  mkdirSync(folder, { recursive: true });
+  for (const { path, contents } of outputFiles) {
+    writeFileSync(join(folder, basename(path)), contents);
+  }
   const whole = { recursive: true };
   cpSync(join(from, "packages/redis/src/connection/lua"), join(folder, "lua"), whole);
   const health = join(root, "packages/server/node_modules/grpc-health-check");
@@ -53,10 +66,18 @@ export async function makeBundle(folder: string, from = root): Promise<readonly 
   return packagesIn(filesOf(metafile), from);
 }
 
-/** Writes the files for a bundle that are not code: licences and the list of its packages (CycloneDX). */
-export function writeContents(folder: string, packages: readonly BundledPackage[]): void {
+/**
+ * Writes the files for a bundle that are not code: licences and the list of its packages (CycloneDX). Refuses a package whose
+ * licence is not allowed.
+ */
+export function writeContents(
+  folder: string,
+  packages: readonly BundledPackage[],
+  system: readonly SystemPackage[] = [],
+): void {
+  refuseLicences(packages);
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, "sbom.cdx.json"), sbomOf(packages));
+  writeFileSync(join(folder, "sbom.cdx.json"), sbomOf(packages, system));
   writeFileSync(join(folder, "THIRD-PARTY-LICENSES.txt"), licencesOf(packages));
   for (const file of ["LICENSE", "deploy/holdfast.example.yaml"]) {
     cpSync(join(root, file), join(folder, file.replace("deploy/", "")));

@@ -1,8 +1,9 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import * as Cdx from "@cyclonedx/cyclonedx-library";
 import parseExpression from "spdx-expression-parse";
 import { root } from "../setup/common.mjs";
+import { sourceEpoch } from "./settle.ts";
 
 /** A package whose code is in a bundle, or next to it. */
 export interface BundledPackage {
@@ -12,6 +13,18 @@ export interface BundledPackage {
   readonly license: string;
   readonly folder: string;
 }
+
+/** A Debian package in an image. */
+export interface SystemPackage {
+  readonly name: string;
+  readonly version: string;
+  readonly architecture: string;
+  /** SHA-256 of its archive, in hexadecimal. */
+  readonly digest: string;
+}
+
+/** The lock file of the Node programs for other systems. */
+export const nodeLock = join(root, "scripts", "build", "node", "package-lock.json");
 
 /** The packages that these files belong to, by name. Paths are below `from`; own packages are left out. */
 export function packagesIn(files: readonly string[], from = root): readonly BundledPackage[] {
@@ -31,11 +44,18 @@ export function packageAt(folder: string): BundledPackage {
   return { name, version, license, folder };
 }
 
-/** A list of packages in CycloneDX 1.6 (JSON). */
-export function sbomOf(packages: readonly BundledPackage[]): string {
+/**
+ * A list of packages in CycloneDX 1.6 (JSON). A package's hash is that of its archive in the registry, from the lock file. The
+ * same sources and packages give the same bytes: the only time is that of the sources, and there is no serial number.
+ */
+export function sbomOf(
+  packages: readonly BundledPackage[],
+  system: readonly SystemPackage[] = [],
+): string {
   const { Models, Enums, Serialize, Spec, Contrib } = Cdx;
   const own = packageAt(root);
   const bom = new Models.Bom();
+  bom.metadata.timestamp = new Date(sourceEpoch() * 1000);
   bom.metadata.component = new Models.Component(Enums.ComponentType.Application, own.name, {
     version: own.version,
     bomRef: `pkg:generic/${own.name}@${own.version}`,
@@ -44,26 +64,39 @@ export function sbomOf(packages: readonly BundledPackage[]): string {
   for (const { name, version, license } of packages) {
     const slash = name.lastIndexOf("/");
     const purl = `pkg:npm/${name.replace("@", "%40")}@${version}`;
+    const digest = digestOf(name, version);
     const component = new Models.Component(Enums.ComponentType.Library, name.slice(slash + 1), {
       ...(slash > 0 && { group: name.slice(0, slash) }),
       version,
       bomRef: purl,
       purl,
+      ...(digest !== undefined && {
+        hashes: new Models.HashDictionary([[Enums.HashAlgorithm["SHA-512"], digest]]),
+      }),
     });
     component.licenses.add(licenses.makeFromString(license));
     bom.components.add(component);
+  }
+  for (const { name, version, architecture, digest } of system) {
+    const purl = `pkg:deb/debian/${name}@${encodeURIComponent(version)}?arch=${architecture}`;
+    const hashes = new Models.HashDictionary([[Enums.HashAlgorithm["SHA-256"], digest]]);
+    const about = { version, bomRef: purl, purl, hashes };
+    bom.components.add(new Models.Component(Enums.ComponentType.Library, name, about));
   }
   const normalizer = new Serialize.JSON.Normalize.Factory(Spec.Spec1dot6);
   const serializer = new Serialize.JsonSerializer(normalizer);
   return `${serializer.serialize(bom, { sortLists: true, space: 2 })}\n`;
 }
 
-/** The licence texts of packages, one after another. */
-export function licencesOf(packages: readonly BundledPackage[]): string {
-  const parts = packages.map(({ name, version, license, folder }) => {
-    const files = readdirSync(folder).filter((file) => /^(licen[cs]e|notice|copying)/i.test(file));
-    const texts = files.map((file) => readFileSync(join(folder, file), "utf8").trim());
-    return [`${name} ${version} (${license})`, "", ...texts].join("\n");
-  });
-  return `${parts.join(`\n\n${"-".repeat(72)}\n\n`)}\n`;
+/** The SHA-512 of a package's archive in hexadecimal, from the lock files. */
+function digestOf(name: string, version: string): string | undefined {
+  const nodes: Partial<Record<string, { readonly version: string; readonly integrity: string }>> =
+    JSON.parse(readFileSync(nodeLock, "utf8")).packages;
+  const node = nodes[`node_modules/${name}`];
+  const key = `\n  ${name.startsWith("@") ? `'${name}@${version}'` : `${name}@${version}`}:\n`;
+  const [, found = ""] = readFileSync(join(root, "pnpm-lock.yaml"), "utf8").split(key);
+  const locked = /^ {4}resolution: \{integrity: (sha512-[\w+/]+=*)/.exec(found)?.[1];
+  const integrity = node?.version === version ? node.integrity : locked;
+  if (integrity === undefined) return undefined;
+  return Buffer.from(integrity.replace("sha512-", ""), "base64").toString("hex");
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { root } from "../setup/common.mjs";
 import { must } from "./archives.ts";
 import { productVersion } from "./bundle.ts";
+import { settle } from "./settle.ts";
 import { installed, makeTree, type TargetName } from "./tree.ts";
 
 const architectures: Partial<Readonly<Record<TargetName, string>>> = {
@@ -40,6 +41,9 @@ export async function makeDeb(
     chmodSync(to, 0o755);
   }
   const file = join(out, `${name}.deb`);
-  await must("dpkg-deb", ["--root-owner-group", "-Zzstd", "-z3", "--build", folder, file]);
+  settle(folder);
+  // With another number of threads, zstd makes other bytes.
+  const compression = ["-Zzstd", "-z3", "--threads-max=1"];
+  await must("dpkg-deb", ["--root-owner-group", ...compression, "--build", folder, file]);
   return file;
 }

@@ -6,6 +6,7 @@ import { makeTarball, makeZip } from "./archives.ts";
 import { makeBundle, writeContents } from "./bundle.ts";
 import { makeDeb } from "./debian.ts";
 import { makeImage } from "./image.ts";
+import { settle } from "./settle.ts";
 import { ownTarget } from "./tree.ts";
 
 const out = join(root, "dist");
@@ -15,6 +16,7 @@ const kinds: Readonly<Record<string, () => Promise<readonly string[]>>> = {
   bundle: async () => {
     const folder = join(out, "bundle");
     writeContents(join(folder, "doc"), await makeBundle(folder));
+    settle(folder);
     return [folder];
   },
   tarball: async () => [await makeTarball(ownTarget, out)],

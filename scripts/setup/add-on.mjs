@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { findExecutable } from "../redis-path.mjs";
-import { root, run, SetUpError, say } from "./common.mjs";
-import { nodeHeaders, pnpm } from "./packages.mjs";
+import { root, SetUpError, say } from "./common.mjs";
+import { runPnpm } from "./packages.mjs";
 
 /** The Debian packages that node-gyp needs. */
 export const compilerPackages = "g++ make python3";
@@ -26,14 +26,8 @@ export async function bringAddOn() {
       `pkcs11js needs a compiler: run: sudo apt-get install -y ${compilerPackages}`,
     );
   }
-  const npx = findExecutable("npx");
-  if (npx === undefined) {
-    throw new SetUpError("npx is not on PATH: install npm (Debian: apt-get install npm)");
-  }
   say("compiling pkcs11js");
-  const env = { ...process.env, CI: "true", ...nodeHeaders() };
-  const args = ["-y", pnpm, "-r", "rebuild", "pkcs11js"];
-  const { log, error } = await run("pkcs11js", npx, args, { env });
+  const { log, error } = await runPnpm("pkcs11js", ["-r", "rebuild", "pkcs11js"]);
   if (!addOnIsThere()) {
     throw new SetUpError(`pkcs11js could not be compiled: ${error} (see ${log})`);
   }

@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { findExecutable } from "../redis-path.mjs";
-import { root, run, SetUpError, say } from "./common.mjs";
+import { localDirectory, root, run, SetUpError, say } from "./common.mjs";
+import { installLocked } from "./npm.mjs";
 
-/** The package manager that installs packages. */
-export const pnpm = "pnpm@12.4.2";
+const pnpmHome = join(localDirectory, "pnpm");
+/** The package with pnpm's program for this machine. */
+const pnpmExecutable = `@pnpm/exe.linux-${process.arch}`;
 const stampFile = join(root, "node_modules", ".holdfast-stamp");
 
 /** The pinned Node that runs Holdfast; the one that started npm may be older. */
@@ -24,19 +25,36 @@ export async function installPackages() {
       `Holdfast runs on Linux, x64 or arm64, and this is ${process.platform} ${process.arch}: use a container or a virtual machine`,
     );
   }
-  const npx = findExecutable("npx");
-  if (npx === undefined) {
-    throw new SetUpError("npx is not on PATH: install npm (Debian: apt-get install npm)");
-  }
   say("installing packages (the first time this takes up to a minute)");
-  const env = { ...process.env, CI: "true", ...nodeHeaders() };
-  const args = ["-y", pnpm, "install", "--frozen-lockfile"];
-  const { ok, log, error } = await run("packages", npx, args, { env });
+  const { ok, log, error } = await runPnpm("packages", ["install", "--frozen-lockfile"]);
   if (!ok) throw new SetUpError(`packages could not be installed: ${error} (see ${log})`);
   if (!existsSync(node24)) {
     throw new SetUpError(`the package with Node 24 was not installed (see ${log})`);
   }
   writeFileSync(stampFile, stamp());
+}
+
+/**
+ * Runs pnpm in the version, and with the SHA-512, that `pnpm/package-lock.json` names; installs it if it is missing.
+ * @param {string} log name of the log in `.holdfast/log`
+ * @param {readonly string[]} args
+ * @param {string} [cwd]
+ */
+export async function runPnpm(log, args, cwd = root) {
+  const lockFile = join(root, "scripts", "setup", "pnpm", "package-lock.json");
+  await installLocked(lockFile, ["pnpm", pnpmExecutable], pnpmHome);
+  const env = { ...process.env, CI: "true", ...nodeHeaders() };
+  return run(log, pnpmProgram(), args, { cwd, env });
+}
+
+/** pnpm's program, beside its node-gyp: the package's own install script, which does not run, would put it there. */
+function pnpmProgram() {
+  const packages = join(pnpmHome, "node_modules");
+  const program = join(packages, "pnpm", "pnpm-native");
+  if (!existsSync(program)) {
+    linkSync(join(packages, pnpmExecutable, "pnpm"), program);
+  }
+  return program;
 }
 
 /** A digest that changes with the lock file, with any manifest, and with the folder, since the links are absolute. */
@@ -55,6 +73,6 @@ function stamp() {
 }
 
 /** Environment with which native packages compile against the headers that came with the pinned Node. */
-export function nodeHeaders() {
+function nodeHeaders() {
   return { npm_config_nodedir: dirname(dirname(node24)) };
 }

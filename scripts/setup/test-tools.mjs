@@ -77,6 +77,11 @@ const tools = [
     without: "the tests of the Debian package and of the container image will be skipped",
   },
   {
+    aptPackage: "minisign",
+    isThere: onPath("minisign"),
+    without: "the tests of signed checksums will be skipped",
+  },
+  {
     aptPackage: "bubblewrap iproute2",
     isThere: onPath("bwrap", "ip"),
     without: "the services of docker-compose.yml will not be started",

@@ -3,12 +3,14 @@ import { chown, cp, mkdtemp, readdir, readFile, rm, stat } from "node:fs/promise
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import * as Cdx from "@cyclonedx/cyclonedx-library";
 import { type MadeKey, playVcenter } from "@holdfast/workbench";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { makeTarball } from "../../scripts/build/archives.ts";
 import { makeDeb } from "../../scripts/build/debian.ts";
 import { makeImage } from "../../scripts/build/image.ts";
 import { ownTarget } from "../../scripts/build/tree.ts";
+import { addOnIsThere } from "../../scripts/setup/add-on.mjs";
 import { hasAll, Podman } from "../support/containers.ts";
 import { say } from "../support/load.ts";
 import { layRegion, type Region } from "../support/region.ts";
@@ -60,6 +62,18 @@ async function giveTo(uid: number, folder: string): Promise<void> {
   for (const name of await readdir(folder)) await chown(join(folder, name), uid, uid);
 }
 
+/** The components in the list of a documents' folder, which must be valid. */
+async function componentsIn(
+  folder: string,
+): Promise<
+  readonly { readonly name: string; readonly purl: string; readonly hashes?: readonly unknown[] }[]
+> {
+  const text = await readFile(join(folder, "sbom.cdx.json"), "utf8");
+  const validator = new Cdx.Validation.JsonStrictValidator(Cdx.Spec.Version.v1dot6);
+  expect(await validator.validate(text)).toBeNull();
+  return JSON.parse(text).components;
+}
+
 test("the tarball runs where it is unpacked, lists its contents, and has no development cluster", async () => {
   const file = await makeTarball(ownTarget, join(out, "made"));
   const folder = join(out, "unpacked");
@@ -67,11 +81,12 @@ test("the tarball runs where it is unpacked, lists its contents, and has no deve
   await run("tar", ["-xzf", file, "-C", folder, "--strip-components=1"]);
   const program = join(folder, "bin", "holdfast");
   await playWith([program]);
-  const sbom: { readonly components: readonly { readonly name: string }[] } = JSON.parse(
-    await readFile(join(folder, "doc", "sbom.cdx.json"), "utf8"),
-  );
-  const names = sbom.components.map(({ name }) => name);
-  expect(names).toEqual(expect.arrayContaining(["ioredis", "redlock", "pino", "grpc-js"]));
+  const components = await componentsIn(join(folder, "doc"));
+  const names = components.map(({ name }) => name);
+  const node = `node-${ownTarget}`;
+  expect(names).toEqual(expect.arrayContaining(["ioredis", "redlock", "pino", "grpc-js", node]));
+  expect(names.includes("pkcs11js")).toBe(addOnIsThere());
+  expect(components.filter(({ hashes }) => hashes?.length !== 1)).toEqual([]);
   const licences = await readFile(join(folder, "doc", "THIRD-PARTY-LICENSES.txt"), "utf8");
   for (const name of names) expect(licences).toContain(name);
   const dev = run(program, ["dev", "start"]);
@@ -100,6 +115,8 @@ describe.skipIf(!canInstall)("the Debian package (needs root, mmdebstrap and dpk
 
   test("is installed, configured, started, upgraded and removed; configuration and keys survive", async () => {
     expect(await install("0.1.0")).toContain("holdfast: write /etc/holdfast/holdfast.yaml");
+    const listed = await componentsIn(join(root, "usr/share/doc/holdfast"));
+    expect(listed.map(({ name }) => name)).toContain("ioredis");
     const { uid, gid, mode } = await stat(join(root, "var/lib/holdfast"));
     expect(uid).toBeGreaterThan(0);
     expect(mode & 0o777).toBe(0o700);
@@ -130,6 +147,10 @@ describe.skipIf(!hasPodman)("the container image (needs root, mmdebstrap, podman
     using podman = new Podman();
     const [command = "", ...args] = podman.command;
     const image = await makeImage(join(out, "image"), podman.command);
+    const listed = await componentsIn(join(out, "image/usr/share/doc/holdfast"));
+    expect(listed.map(({ name }) => name)).toEqual(expect.arrayContaining(["ioredis", "dash"]));
+    const libc = listed.find(({ name }) => name === "libc6");
+    expect(libc?.purl).toMatch(/^pkg:deb\/debian\/libc6@2\.\d\S*\?arch=/);
     const folder = join(out, "secrets");
     await giveTo(65_532, folder);
     const container = [

@@ -14,8 +14,8 @@ const root = join(import.meta.dirname, "..", "..");
 
 test.each(Object.entries(documents))(
   "%s is up to date with the tables (if not: npm run docs)",
-  (path, make) => {
-    expect(readFileSync(join(root, path), "utf8")).toBe(make());
+  async (path, make) => {
+    expect(readFileSync(join(root, path), "utf8")).toBe(await make());
   },
 );
 
