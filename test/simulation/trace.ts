@@ -2,12 +2,15 @@ import { createHash } from "node:crypto";
 import type { Event } from "@holdfast/engine";
 
 const linesMax = 4_000;
+/** The hash takes so many characters at once: a call for each line costs more. */
+const pieceMax = 1 << 14;
 
 /** The events of a history, line by line, and a hash of them. */
 export class Trace {
   readonly #now: () => number;
   readonly #hash = createHash("sha256");
   readonly #lines: string[] = [];
+  #piece = "";
 
   constructor(now: () => number) {
     this.#now = now;
@@ -15,7 +18,8 @@ export class Trace {
 
   line(who: string, what: string): void {
     const line = `${this.#now().toFixed(1).padStart(9)} ${who.padEnd(9)} ${what}`;
-    this.#hash.update(line);
+    this.#piece += line;
+    if (this.#piece.length > pieceMax) this.#take();
     if (this.#lines.length < linesMax) this.#lines.push(line);
   }
 
@@ -30,7 +34,13 @@ export class Trace {
 
   /** The hash of everything that happened; ends the trace. */
   digest(): string {
+    this.#take();
     return this.#hash.digest("hex").slice(0, 16);
+  }
+
+  #take(): void {
+    this.#hash.update(this.#piece);
+    this.#piece = "";
   }
 }
 

@@ -62,6 +62,19 @@ const currentLine = 20;
 const shortMax = 24;
 /** The table of what JavaScript refers to. */
 const registry = -10_000;
+/** Where `lua_State` has the top of the stack and the first value of the function that runs (lstate.h). */
+const topAt = 8;
+const baseAt = 12;
+/** The size of a value, and where its type is (lobject.h, `TValue`). */
+const valueBytes = 16;
+const typeAt = 8;
+/** Where a text has its hash and its length, and where its bytes begin (lobject.h, `TString`). */
+const hashAt = 8;
+const lengthAt = 12;
+const bytesAt = 16;
+/** Of texts up to this length, the last one of each slot is kept. */
+const keptMax = 64;
+const slots = 4_096;
 
 /**
  * One Lua state through its C functions. The package's own wrappers make UTF-8 of all text, and would spoil bytes; here,
@@ -79,6 +92,8 @@ export class LuaApi {
   readonly #names = new Map<string, number>();
   #scratch = 0;
   #scratchBytes = 0;
+  /** Texts that were read from Lua, by hash: the same names of commands, keys and fields come again and again. */
+  readonly #texts = new Array<string>(slots).fill("");
 
   private constructor(functions: Functions, around: Package) {
     this.#c = functions;
@@ -87,6 +102,14 @@ export class LuaApi {
     this.#state = functions.luaL_newstate();
     functions.luaL_openlibs(this.#state);
     this.#length = functions.malloc(8);
+    this.pushText("text");
+    this.pushNumber(1.5);
+    this.pushNil();
+    const [text, number, other, ...more] = this.values();
+    if (text !== "text" || number !== 1.5 || other !== undefined || more.length > 0) {
+      throw new Error("this build of Lua has its values elsewhere in memory");
+    }
+    this.top = 0;
   }
 
   static open(): Promise<LuaApi> {
@@ -153,6 +176,22 @@ export class LuaApi {
     let text = "";
     for (let i = at; i < at + length; i += 1) text += String.fromCharCode(memory[i] ?? 0);
     return text;
+  }
+
+  /**
+   * The values of the function that runs: texts, numbers, and undefined for others. Reads Lua's memory itself, since
+   * two calls of its functions for each value cost more.
+   */
+  values(): (string | number | undefined)[] {
+    const { HEAPU32: words } = this.#package;
+    const top = words[(this.#state + topAt) >> 2] ?? 0;
+    const found: (string | number | undefined)[] = [];
+    for (let at = words[(this.#state + baseAt) >> 2] ?? 0; at < top; at += valueBytes) {
+      const type = words[(at + typeAt) >> 2];
+      if (type === luaTypes.string) found.push(this.#textOf(words[at >> 2] ?? 0));
+      else found.push(type === luaTypes.number ? this.#bytes().readDoubleLE(at) : undefined);
+    }
+    return found;
   }
 
   pushNil(): void {
@@ -243,6 +282,25 @@ export class LuaApi {
   /** Raises Lua's words for a wrong argument. */
   raiseArgument(argument: number, message: string): number {
     return this.#c.luaL_argerror(this.#state, argument, this.#write(message));
+  }
+
+  /** The text of a `TString`. */
+  #textOf(string: number): string {
+    const { HEAPU32: words } = this.#package;
+    const length = words[(string + lengthAt) >> 2] ?? 0;
+    const memory = this.#bytes();
+    const from = string + bytesAt;
+    if (length > keptMax) return memory.toString("latin1", from, from + length);
+    const slot = ((words[(string + hashAt) >> 2] ?? 0) ^ length) & (slots - 1);
+    const known = this.#texts[slot] ?? "";
+    if (known.length === length) {
+      let at = 0;
+      while (at < length && known.charCodeAt(at) === memory[from + at]) at += 1;
+      if (at === length) return known;
+    }
+    const text = memory.toString("latin1", from, from + length);
+    this.#texts[slot] = text;
+    return text;
   }
 
   /** Memory moves when it grows. */

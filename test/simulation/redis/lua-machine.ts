@@ -142,17 +142,16 @@ export class LuaMachine {
 
   /** The arguments of `redis.call`. */
   #line(): readonly Bytes[] | Failure {
-    const lua = this.#lua;
-    const count = lua.top;
-    if (count === 0) {
+    const values = this.#lua.values();
+    if (values.length === 0) {
       return new Failure("ERR Please specify at least one argument for this redis lib call");
     }
     const line: Bytes[] = [];
-    for (let i = 1; i <= count; i += 1) {
-      const type = lua.typeAt(i);
-      if (type === luaTypes.string) line.push(lua.textAt(i));
-      else if (type === luaTypes.number) line.push(numberText(lua.numberAt(i)));
-      else return new Failure("ERR Lua redis lib command arguments must be strings or integers");
+    for (const value of values) {
+      if (value === undefined) {
+        return new Failure("ERR Lua redis lib command arguments must be strings or integers");
+      }
+      line.push(typeof value === "number" ? numberText(value) : value);
     }
     return line;
   }

@@ -182,7 +182,7 @@ export class RedisModel {
     if (!fits(kind.words, line.length)) {
       return new Failure("ERR Wrong number of args calling Redis command from script");
     }
-    if (sessionCommands.has(name)) {
+    if (!commands.has(name) && sessionCommands.has(name)) {
       return new Failure("ERR This Redis command is not allowed from script");
     }
     if (noWrites && kind.writes) {
@@ -201,9 +201,10 @@ const sessionCommands: ReadonlyMap<string, number> = new Map([
 ]);
 
 function known(name: string): Pick<Command, "words" | "writes"> | undefined {
-  if (name === "TIME") return { words: 1, writes: false };
-  const words = sessionCommands.get(name);
-  return words === undefined ? commands.get(name) : { words, writes: false };
+  const command = commands.get(name);
+  if (command !== undefined) return command;
+  const words = name === "TIME" ? 1 : sessionCommands.get(name);
+  return words === undefined ? undefined : { words, writes: false };
 }
 
 function fits(words: number, given: number): boolean {

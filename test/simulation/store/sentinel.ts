@@ -93,14 +93,21 @@ export class Sentinel implements Server {
   #fieldsOf(member: Member): Reply {
     const { quorum, sentinels } = this.#parts;
     const [ip = "", port = ""] = member.address.split(":");
-    const fields = {
+    const sinceMs = String(Math.round(this.#sinceMs(member)));
+    const others = String(sentinels - 1);
+    return [
+      "ip",
       ip,
+      "port",
       port,
-      "last-ok-ping-reply": String(Math.round(this.#sinceMs(member))),
-      "down-after-milliseconds": String(downAfterMs),
-      "num-other-sentinels": String(sentinels - 1),
-      quorum: String(quorum),
-    };
-    return Object.entries(fields).flat();
+      "last-ok-ping-reply",
+      sinceMs,
+      "down-after-milliseconds",
+      String(downAfterMs),
+      "num-other-sentinels",
+      others,
+      "quorum",
+      String(quorum),
+    ];
   }
 }

@@ -26,6 +26,7 @@ export function digestsOf(leaves: Iterable<Leaf>): Uint8Array {
  * if none differ.
  */
 export function differingMask(one: Uint8Array, other: Uint8Array): Uint8Array | undefined {
+  if (Buffer.compare(one, other) === 0) return undefined;
   const mask = new Uint8Array(32);
   let differs = false;
   for (let byte = 0; byte < 256; byte += 1) {

@@ -37,6 +37,8 @@ export class RedisAuditLog implements AuditLog {
   readonly #sessions: PrimarySessions;
   readonly #answers: Answers;
   readonly #leader: Pick<LeaderRecords, "assertEpoch">;
+  /** Store and partition → where its chain begins: every question for all partitions needs all of them. */
+  readonly #starts = new Map<string, ChainPoint>();
 
   constructor(
     context: StoreContext,
@@ -61,7 +63,7 @@ export class RedisAuditLog implements AuditLog {
     return allPartitions.map((_, partition) => {
       const [of, last, dropped, top, base] = list.slice(5 * partition, 5 * partition + 5);
       this.#answers.check(session, partition === 0 ? head : readPartitionHead(of as Buffer));
-      const start = chainStart(session.storeId, partition);
+      const start = this.#startOf(session.storeId, partition);
       return {
         last: Number(last),
         dropped: Number(dropped),
@@ -69,6 +71,13 @@ export class RedisAuditLog implements AuditLog {
         head: readPoint(top) ?? start,
       };
     });
+  }
+
+  #startOf(storeId: string, partition: number): ChainPoint {
+    const key = `${storeId} ${partition}`;
+    const start = this.#starts.get(key) ?? chainStart(storeId, partition);
+    this.#starts.set(key, start);
+    return start;
   }
 
   /** See `AuditLog.entries`. */
