@@ -147,6 +147,26 @@ export const outageCases: readonly RuleCase[] = [
     summary: "2 records of region a are in quarantine",
   },
   {
+    alert: "HoldfastStoresDiffer",
+    name: "as a node of the other region says",
+    input: {
+      [of("holdfast_region_stores", { store_region: "a" })]: turns(1, 1),
+      [of("holdfast_region_stores", { instance: "b1", region: "b", store_region: "a" })]: turns(
+        1,
+        2,
+      ),
+      [of("holdfast_region_stores", { instance: "b1", region: "b", store_region: "b" })]: turns(
+        1,
+        1,
+      ),
+    },
+    trueAt: faultS,
+    after: 30,
+    labels: { ...critical, region: "a" },
+    summary:
+      "The nodes of region a use 2 different stores: a key that one node makes may not be found at another",
+  },
+  {
     alert: "HoldfastOtherRegionUnreachable",
     input: {
       [of("holdfast_peer_up", { peer_region: "b" })]: turns(1, 0),

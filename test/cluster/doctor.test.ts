@@ -1,16 +1,20 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AdminClient } from "@holdfast/admin";
 import { KmipClient } from "@holdfast/client";
 import { attributeItem } from "@holdfast/kmip";
+import { initialiseStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { parse, stringify } from "yaml";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { commandLine } from "../support/command-line.ts";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import type { NodeProcess } from "../support/node-process.ts";
+import { RedisServer } from "../support/redis.ts";
+import { systemIds } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
 import { told } from "../support/two-regions-clients.ts";
 
@@ -167,6 +171,23 @@ test("a node whose clock is wrong decides no date and says so; the other node co
   await answers(() => stateOf(right, later), "PreActive");
   expect((await checks())["clock"]).toBe("ok: agrees within 60 s with the clock of the store");
   await wrong.kill();
+}, 300_000);
+
+test("two nodes with two stores are reported in a single region too, through the lock masters", async () => {
+  const node = region.node(1);
+  const config = parse(await readFile(node.configFile, "utf8")) as { store: object };
+  await using other = await RedisServer.start();
+  const { storeId } = await initialiseStore({ address: other.address, ids: systemIds });
+  const store = { ...config.store, address: other.address };
+  await writeFile(node.configFile, stringify({ ...config, store }));
+  node.clockAheadMs = 0;
+  await node.start();
+  await untilChecks("stores", /^failed: the nodes of region a use 2 different stores: /);
+  expect((await checks())["stores"]).toContain(`${storeId} (${node.name})`);
+  await until("the other node reports it", () => node.logText().includes(`${storeId} (this node)`));
+  await node.kill();
+  await writeFile(node.configFile, stringify(config));
+  await untilChecks("stores", /^ok/);
 }, 300_000);
 
 test("instance delete asks before any key becomes unreadable", async () => {

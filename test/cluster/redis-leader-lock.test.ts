@@ -112,3 +112,24 @@ test("at most one of ten nodes that ask at once leads, even with a single lock m
   for (const lock of locks) await lock[Symbol.asyncDispose]();
   expect(await valueAt(c.masters[0])).toBeNull();
 });
+
+test("nodes hear at the lock masters which stores the others use, and an old note is forgotten", async () => {
+  await using c = await contest();
+  const [one, other] = ["0a".repeat(16), "0b".repeat(16)];
+  expect(await c.one.noteStore("a1", one)).toEqual([]);
+  const ofA1 = { node: "a1", storeId: one, ageMs: expect.any(Number) };
+  expect(await c.other.noteStore("a2", other)).toEqual([ofA1, ofA1, ofA1]);
+  expect(await c.one.noteStore("a1", other)).toHaveLength(3);
+  expect(await c.other.noteStore("a2", other)).toContainEqual({ ...ofA1, storeId: other });
+  await c.masters[0]?.kill();
+  await until("two lock masters answer", async () => {
+    return (await c.other.noteStore("a2", other)).length === 2;
+  });
+  // A store that is its own lock master must become empty when it is emptied.
+  const left = await c.masters[1]?.command("pttl", "{lock}:leader:stores");
+  expect(Number(left)).toBeGreaterThan(0);
+  await Promise.all(c.masters.map((master) => master.kill()));
+  await until("no lock master answers", async () => {
+    return (await c.other.noteStore("a2", other)).length === 0;
+  });
+});

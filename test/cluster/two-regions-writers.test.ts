@@ -1,10 +1,14 @@
 import { readFile, writeFile } from "node:fs/promises";
 import type { KmipClient } from "@holdfast/client";
 import { attributeItem, attributes, attributeValue, vendorAttribute } from "@holdfast/kmip";
+import { initialiseStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { textString } from "@holdfast/ttlv";
-import { expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
+import { adminClient, firstToken } from "../support/admin-api.ts";
+import { RedisServer } from "../support/redis.ts";
+import { systemIds } from "../support/redis-store.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { ClientsOfAll } from "../support/two-regions-clients.ts";
 import { allWell, vitalsOf } from "../support/vitals.ts";
@@ -13,14 +17,36 @@ const instance = "vcenter";
 const rounds = 10;
 const site = { tag: attributes.VendorAttribute.tag, key: "x\0Site" };
 
+const stack = new AsyncDisposableStack();
+let both: TwoRegions;
+let cut: (cut: boolean) => Promise<void>;
+
+beforeAll(async () => {
+  // On a busy machine changes may be acknowledged alone; such changes need not be visible at once.
+  const settings = { peer: { pushTimeoutMs: 5_000 } };
+  const shape = { instances: [instance], settings, admin: true, unstarted: true };
+  both = stack.use(await startTwoRegions(shape));
+  cut = await relayed("a2");
+  await Promise.all(both.nodes.map((node) => node.start()));
+  await allWell(both);
+}, 240_000);
+
+afterAll(() => stack.disposeAsync());
+
+/** Makes a node use other settings of its store from its next start on; returns those that it had. */
+async function setStore(name: string, settings: object): Promise<object> {
+  const { configFile } = both.node(name);
+  const config = parse(await readFile(configFile, "utf8")) as { store: object };
+  const { store } = config;
+  await writeFile(configFile, stringify({ ...config, store: { ...store, ...settings } }));
+  return store;
+}
+
 /** Puts a relay between a node and its region's Redis; returns what cuts and heals the relay. */
-async function relayed(both: TwoRegions, name: string): Promise<(cut: boolean) => Promise<void>> {
-  const node = both.node(name);
-  const { port } = both.regionOf(node).redis.primary;
+async function relayed(name: string): Promise<(cut: boolean) => Promise<void>> {
+  const { port } = both.regionOf(both.node(name)).redis.primary;
   const relay = await both.relays.open(port);
-  const config = parse(await readFile(node.configFile, "utf8")) as { store: { address: string } };
-  config.store.address = `127.0.0.1:${relay}`;
-  await writeFile(node.configFile, stringify(config));
+  await setStore(name, { address: `127.0.0.1:${relay}` });
   return (cut) => both.relays.set([relay], { delayMs: 0, cut: { forth: cut, back: cut } });
 }
 
@@ -55,13 +81,6 @@ function vendorValue(fields: unknown): unknown {
 test("values that two nodes of one region add at two stores at the same time both stay, at every endpoint", {
   timeout: 300_000,
 }, async () => {
-  // On a busy machine changes may be acknowledged alone; such changes need not be visible at once.
-  const settings = { peer: { pushTimeoutMs: 5_000 } };
-  const shape = { instances: [instance], settings, unstarted: true };
-  await using both = await startTwoRegions(shape);
-  const cut = await relayed(both, "a2");
-  await Promise.all(both.nodes.map((node) => node.start()));
-  await allWell(both);
   await using clients = await ClientsOfAll.open(both, instance);
   const [a1, a2] = [clients.at("a1"), clients.at("a2")];
 
@@ -119,4 +138,49 @@ test("values that two nodes of one region add at two stores at the same time bot
   });
   const left = before.attributes[0] && attributeValue("Name", before.attributes[0].item).value;
   for (const client of clients.all) expect((await valuesAt(client, key)).names).toEqual([left]);
+});
+
+test("a node that uses another initialised store than its region's is reported at every node of both regions", {
+  timeout: 300_000,
+}, async () => {
+  const ca = both.a.ca;
+  const token = await firstToken({ node: both.node("a1"), ca });
+  const storesOfA = async (name: string): Promise<string> => {
+    // On a busy machine a scrape may take too long.
+    const metrics = await both.node(name).metrics().catch(String);
+    const shown = /^holdfast_region_stores\{store_region="a"\} (\d)$/m.exec(metrics);
+    return shown?.[1] ?? "unknown";
+  };
+  const everyNode = async (shown: string) => {
+    const all = await Promise.all(both.nodes.map(({ name }) => storesOfA(name)));
+    return all.every((each) => each === shown) || all.join(", ");
+  };
+  const checksAt = async (name: string) => {
+    await using admin = adminClient({ node: both.node(name), ca }, token);
+    const { items } = await admin.call("runChecks", {});
+    return items.filter((check) => check.name === "stores").map(({ state }) => state);
+  };
+  await until("each node has heard one store of region a", () => everyNode("1"));
+  expect(await checksAt("a1")).toEqual(["ok"]);
+
+  await using other = await RedisServer.start();
+  const made = await initialiseStore({ address: other.address, ids: systemIds });
+  const a2 = both.node("a2");
+  await a2.kill();
+  const before = await setStore("a2", { address: other.address, replicas: 0 });
+  await a2.start();
+  await until("each node reports two stores of region a", () => everyNode("2"));
+  for (const node of both.nodes) {
+    await until(`the log of ${node.name} names both stores`, () => {
+      const line = /the nodes of region a use 2 different stores: .*/.exec(node.logText())?.[0];
+      return line?.includes(made.storeId) ?? false;
+    });
+    expect(await checksAt(node.name)).toEqual(["failed"]);
+  }
+
+  await a2.kill();
+  await setStore("a2", before);
+  await a2.start();
+  await until("each node has heard one store again", () => everyNode("1"));
+  expect(await checksAt("b1")).toEqual(["ok"]);
 });

@@ -34,6 +34,11 @@ export class Violation extends Error {
   override readonly name = "Violation";
 }
 
+/** Whether an error is a broken promise, and not a bug of the simulator. */
+export function isViolation(error: unknown): error is Violation {
+  return error instanceof Violation;
+}
+
 /** Compares every answer to clients with the promises made to them. */
 export class Checker {
   readonly #regions: readonly string[];

@@ -50,7 +50,9 @@ export type Flaw =
   | "a root of trust of each process"
   | "a copy that is put aside counts as kept"
   | "an older release on a store of the next one"
-  | "a region that hands over no changes";
+  | "a region that hands over no changes"
+  | "a node that does not name its store"
+  | "a region that is not told of its stores";
 
 /** The kind of fault that reveals each flaw; any kind reveals the others. */
 export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
@@ -68,6 +70,8 @@ export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
   "a format that only one region reads": "release with another format",
   "an older release on a store of the next one": "release with another format",
   "a region that hands over no changes": "region lost and retired",
+  "a node that does not name its store": "node with another Redis of its region",
+  "a region that is not told of its stores": "node with another Redis of its region",
   "a copy that is put aside counts as kept": "copy that contradicts a record",
   "a store without an owner": "node with the other region's Redis",
   "counts that nobody corrects": "record damaged",
@@ -131,6 +135,8 @@ const faultyParts: Readonly<Record<Flaw, Partial<Flaws>>> = {
   "a format that only one region reads": {
     service: serviceThatSays({ recordFormat: Number.MAX_SAFE_INTEGER }),
   },
+  "a node that does not name its store": { service: serviceThatSays({ storeId: "" }) },
+  "a region that is not told of its stores": { service: serviceThatSays({ callingStores: [] }) },
   "a store without an owner": { edited: claimsAnyStore },
   "dates that no leader writes": { duties: withoutDuty("due-dates") },
   "counts that nobody corrects": { duties: withoutDuty("recount") },

@@ -1,4 +1,5 @@
 import { writeFileSync, writeSync } from "node:fs";
+import { isViolation } from "./checker.ts";
 import { Coverage, coverageLines } from "./coverage.ts";
 import { enumerate } from "./enumeration.ts";
 import { type HistoryResult, runHistory, runPlan } from "./history.ts";
@@ -7,7 +8,6 @@ import { planLines, planOf, shrunk } from "./plan.ts";
 import { plans } from "./plans.ts";
 import { storyText } from "./story/story.ts";
 import { pageOf } from "./story/write-page.ts";
-import { isViolation } from "./world.ts";
 
 const say = (text: string): void => void writeSync(1, `${text}\n`);
 

@@ -33,6 +33,7 @@ import {
   RegionalStore,
   ResolveReservations,
   Resync,
+  StoreCheck,
 } from "@holdfast/regions";
 import {
   Recount,
@@ -43,6 +44,7 @@ import { replaced } from "./flaws.ts";
 import type { Life } from "./machine.ts";
 import type { NodeOptions, SimNode } from "./node.ts";
 import { SimPeer } from "./sim-peer.ts";
+import { storesEveryMs, storesTimes } from "./stores-checker.ts";
 import { watched } from "./watched-store.ts";
 
 /** What a node's process has once its store is open. */
@@ -77,7 +79,7 @@ export function makeParts(
   };
   const observe = (event: Event): void => listener.event(machine.name, event);
   const own = flaws.own(watched(opened, life, node, options), () => group.primary);
-  const links = options.others().map((other) => linkTo(other, life, options));
+  const links = options.others().map((other) => linkTo(other, life, node, options));
   const peers = links.map((link) => flaws.peer(link));
   const store = new RegionalStore({
     region,
@@ -94,9 +96,10 @@ export function makeParts(
     ...[opened.clockReading() ?? []].flat(),
     ...links.flatMap(({ clock: reading }) => reading ?? []),
   ]);
+  const stores = watchStores(life, options, opened, links, observe);
   const keyRing = keyRingOf(life, options, { store, peers, ids, observe });
   const adopt = new AdoptKeks({ region, own, peers, keyRing, observe });
-  const parts = { opened, own, store, peers, ids, observe, clocks, keyRing, adopt };
+  const parts = { opened, own, store, peers, ids, observe, clocks, stores, keyRing, adopt };
   const service = flaws.service(serviceOf(life, options, parts), store, peers);
   startLeader(life, node, options, parts);
   const locks: Locks = { withLock: (_resource, body) => body() };
@@ -115,14 +118,43 @@ export function makeParts(
 function linkTo(
   { region, nodes }: ReturnType<NodeOptions["others"]>[number],
   life: Life,
-  { network, listener }: NodeOptions,
+  node: SimNode,
+  { network, listener, region: calling }: NodeOptions,
 ): SimPeer {
   const pushed = (by: string, object: ManagedObject): void => {
     // One of its nodes that uses another Redis may have answered.
     if (!nodes.some(({ isElsewhere }) => isElsewhere)) listener.durable(by, [object]);
   };
   const crashed = (error: unknown): void => listener.crashed(error);
-  return new SimPeer({ life, network, region, nodes, pushed, crashed });
+  const met = (at: number): void => {
+    const answering = nodes[at];
+    if (answering !== undefined) listener.stores.met(node, answering);
+  };
+  return new SimPeer({ life, network, region, calling, nodes, met, pushed, crashed });
+}
+
+/** Compares the stores of each region's nodes, as a node does. */
+function watchStores(
+  life: Life,
+  { region }: NodeOptions,
+  own: RedisStore,
+  links: readonly SimPeer[],
+  observe: (event: Event) => void,
+): StoreCheck {
+  const { timers } = life;
+  const ownUse = () => {
+    const { storeId } = own;
+    if (storeId === undefined || own.state() === "none") return [];
+    return [{ region, node: "this node", storeId, atMs: timers.monotonicMs() }];
+  };
+  const uses = () => [...ownUse(), ...links.flatMap((link) => link.storeUses())];
+  const stores = new StoreCheck({ timers, observe, uses, times: storesTimes });
+  const look = (): void => {
+    stores.look();
+    life.after(storesEveryMs, look);
+  };
+  look();
+  return stores;
 }
 
 /** A returning region's endpoints are opened at its first contact: from then on it knows whether it was retired. */
@@ -188,6 +220,7 @@ interface NodeWork {
   readonly ids: Ids;
   readonly observe: (event: Event) => void;
   readonly clocks: ClockCheck;
+  readonly stores: StoreCheck;
   readonly keyRing: InstanceKeyRing;
   readonly adopt: AdoptKeks;
 }
@@ -195,7 +228,7 @@ interface NodeWork {
 function serviceOf(
   { timers }: Life,
   { region, others }: NodeOptions,
-  { store, own, observe, opened, keyRing, adopt }: NodeWork,
+  { store, own, observe, opened, stores, keyRing, adopt }: NodeWork,
 ): PeerStore {
   const asking = others()[0]?.region ?? "";
   return new PeerService({
@@ -208,6 +241,7 @@ function serviceOf(
     opens: (object) => opens(keyRing, object),
     kek: (of, kekId) => keyRing.plaintextFor(of, kekId),
     recordFormat: () => opened.formats()?.common ?? 0,
+    callingStores: () => stores.saidBy(asking),
     pushed: (objects) => {
       for (const object of objects) void adopt.consider(object);
     },

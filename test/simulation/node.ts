@@ -20,6 +20,7 @@ import type { Network } from "./network.ts";
 import { makeParts, type Parts } from "./node-parts.ts";
 import type { RedisGroup } from "./store/redis-group.ts";
 import { connectionsOf, timersOf } from "./store/sim-connection.ts";
+import type { StoresChecker } from "./stores-checker.ts";
 
 /** The events that nodes report to their history. */
 export interface NodeListener {
@@ -37,6 +38,8 @@ export interface NodeListener {
   agreed(region: string, format: number): void;
   /** A node's own store has answered it. */
   used(node: SimNode): void;
+  /** Hears which nodes have answered which. */
+  readonly stores: Pick<StoresChecker, "met">;
   event(node: string, event: Event): void;
   crashed(error: unknown): void;
 }

@@ -45,8 +45,9 @@ export async function atRegion<Result>(
     .filter((each) => each !== store)
     .map((each) => {
       const there = nodes.filter((node) => node.region === each.region);
-      const pushed = (): void => undefined;
-      return new SimPeer({ life, network, region: each.region, nodes: there, pushed, crashed });
+      const unheard = { met: () => undefined, pushed: () => undefined };
+      const regions = { region: each.region, calling: store.region };
+      return new SimPeer({ life, network, ...regions, nodes: there, ...unheard, crashed });
     });
   try {
     const untilMs = timers.monotonicMs() + meetMs;

@@ -2,12 +2,21 @@ import {
   type AuditEvent,
   type Change,
   type ClockReading,
+  KeyRingUnavailable,
   type ManagedObject,
   type ObjectStore,
   StoreUnavailable,
   sysPartition,
 } from "@holdfast/engine";
-import type { Peer, PeerHello, PeerState, PeerStore, PushOutcome } from "@holdfast/regions";
+import {
+  type Peer,
+  type PeerHello,
+  type PeerState,
+  type PeerStore,
+  type PushOutcome,
+  type StoreUse,
+  usesIn,
+} from "@holdfast/regions";
 import type { Life, Machine } from "./machine.ts";
 import type { Network } from "./network.ts";
 
@@ -28,7 +37,11 @@ export interface SimPeerOptions {
   readonly life: Life;
   readonly network: Network;
   readonly region: string;
+  /** The region that asks. */
+  readonly calling: string;
   readonly nodes: readonly PeerNode[];
+  /** Called when a node has answered a probe. */
+  readonly met: (at: number) => void;
   /** Called for each record that the other region reports as durable. */
   readonly pushed: (region: string, object: ManagedObject) => void;
   /** Called for an error that no store returns: a bug. */
@@ -39,7 +52,10 @@ export interface SimPeerOptions {
 type Fault =
   | { readonly kind: "notSent" }
   | { readonly kind: "unknown" }
-  | { readonly kind: "answered"; readonly error: StoreUnavailable };
+  | { readonly kind: "answered"; readonly error: Refusal };
+
+/** The errors that a node answers, as in the product. */
+type Refusal = StoreUnavailable | KeyRingUnavailable;
 
 type Outcome<Value> = { readonly value: Value } | { readonly fault: Fault };
 
@@ -53,6 +69,8 @@ export class SimPeer implements Peer {
   #retired = false;
   /** What the clock of the region's node showed that answered last. */
   clock: ClockReading | undefined;
+  /** What its nodes last said about stores. */
+  readonly #stores = new Map<number, readonly StoreUse[]>();
   #heardMs = Number.NEGATIVE_INFINITY;
   /** The node at which the next call begins. */
   #next: number;
@@ -87,6 +105,10 @@ export class SimPeer implements Peer {
     if (this.#retired === retired) return;
     this.#retired = retired;
     this.#update("an operator retired it, or it is back");
+  }
+
+  storeUses(): readonly StoreUse[] {
+    return [...this.#stores.values()].flat();
   }
 
   hello(): Promise<PeerHello> {
@@ -172,7 +194,7 @@ export class SimPeer implements Peer {
     kind?: string,
   ): Promise<Value> {
     const { nodes } = this.#options;
-    let failure: StoreUnavailable | undefined;
+    let failure: Refusal | undefined;
     for (let turn = 0; turn < nodes.length; turn += 1) {
       const at = (this.#next + turn) % nodes.length;
       const outcome = await this.#attempt(at, work, kind);
@@ -227,7 +249,8 @@ export class SimPeer implements Peer {
     work(service).then(
       (value) => back({ value }),
       (error: unknown) => {
-        if (error instanceof StoreUnavailable) back({ fault: { kind: "answered", error } });
+        const isRefusal = error instanceof StoreUnavailable || error instanceof KeyRingUnavailable;
+        if (isRefusal) back({ fault: { kind: "answered", error } });
         else this.#options.crashed(error);
       },
     );
@@ -239,13 +262,19 @@ export class SimPeer implements Peer {
 
   /** Probes one node again and again. */
   #probe(at: number): void {
-    const { life } = this.#options;
+    const { life, nodes, calling, met } = this.#options;
+    const node = nodes[at]?.machine.name ?? "";
     const ask = async (): Promise<void> => {
+      const askedMs = life.machine.monotonicMs();
       const outcome = await this.#attempt(at, (peer) => peer.hello());
       const answered = "value" in outcome || outcome.fault.kind === "answered";
       const atMs = life.machine.monotonicMs();
       if (answered) this.#heardMs = atMs;
-      if ("value" in outcome) this.clock = { of: this.region, wallMs: outcome.value.wallMs, atMs };
+      if ("value" in outcome) {
+        this.clock = { of: this.region, wallMs: outcome.value.wallMs, atMs };
+        this.#stores.set(at, usesIn(outcome.value, { node, calling, atMs: askedMs }));
+        met(at);
+      }
       this.#update(answered ? "answers" : "no answer");
       life.after(probeMs, () => void ask());
     };

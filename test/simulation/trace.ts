@@ -56,6 +56,7 @@ const textOfType: {
   join: ({ region, result }) => (result === "same" ? undefined : `join from ${region}: ${result}`),
   operation: ({ operation, result, cause }) =>
     result === "InternalServerError" ? `${operation} failed: ${stackOf(cause)}` : undefined,
+  regionStores: ({ reason }) => reason,
   leader: ({ state, epoch, reason }) => `${state} in epoch ${epoch}: ${reason}`,
   agreement: ({ result }) => `agreement: ${result}`,
   duty: ({ ok, duty, cause }) => (ok ? undefined : `duty ${duty} failed: ${String(cause)}`),

@@ -26,6 +26,7 @@ import { Scheduler } from "./scheduler.ts";
 import { SimLock } from "./sim-lock.ts";
 import { initialised } from "./store/operator.ts";
 import { RedisGroup } from "./store/redis-group.ts";
+import { StoresChecker } from "./stores-checker.ts";
 import { storyEventOf } from "./story/product-events.ts";
 import { Recorder } from "./story/recorder.ts";
 import { Trace } from "./trace.ts";
@@ -85,6 +86,7 @@ export class World implements NodeListener {
   /** How many records a fault has damaged. */
   damaged = 0;
   readonly formats: FormatChecker;
+  readonly stores: StoresChecker;
   /** What operators do; each at most once. */
   retirement: Retirement | undefined;
   upgrade: Upgrade | undefined;
@@ -140,7 +142,9 @@ export class World implements NodeListener {
           }),
       );
     });
-    this.formats = new FormatChecker(this.nodes, () => scheduler.nowMs);
+    const nowMs = () => scheduler.nowMs;
+    this.formats = new FormatChecker(this.nodes, nowMs);
+    this.stores = new StoresChecker(this.nodes, nowMs, (error) => this.fail(error));
     this.recorder = recorded === true ? new Recorder(this) : undefined;
     for (const group of this.groups) {
       const { region } = group;
@@ -182,6 +186,7 @@ export class World implements NodeListener {
   }
 
   event(node: string, event: Event): void {
+    if (event.type === "regionStores") this.stores.reported(node, event.region, event.stores);
     if (event.type === "push") this.pushes[event.result] += event.records;
     const [region = ""] = node;
     if (event.type === "serving") {
@@ -490,9 +495,4 @@ const clientTimeoutMs = 6_000;
 
 function describe(wish: Wish): string {
   return "text" in wish ? `${wish.kind} ${wish.text}` : wish.kind;
-}
-
-/** Whether an error is a broken promise, and not a bug of the simulator. */
-export function isViolation(error: unknown): error is Violation {
-  return error instanceof Violation;
 }

@@ -58,11 +58,14 @@ export { PeerServer, type PeerServerOptions } from "./peer/server/peer-server.ts
 export { ofRegion } from "./peer/status.ts";
 export {
   manageBytes,
+  type NodeStore,
   type Peer,
   type PeerHello,
   type PeerState,
   type PeerStore,
   type PushOutcome,
+  type StoreUse,
+  usesIn,
 } from "./ports/ports.ts";
 export {
   isRetiredEntry,
@@ -79,6 +82,7 @@ export {
   serving,
   servingAtStart,
 } from "./serving/serving.ts";
+export { StoreCheck, type StoreCheckOptions } from "./serving/store-check.ts";
 export { type AgreedChanges, type AgreementOptions, agreedCommit } from "./store/agreed.ts";
 export { type AgreementSite, ownSite, peerSite, sitesInOrder } from "./store/agreement-site.ts";
 export { PeerService, type PeerServiceOptions, pushOutcomes } from "./store/peer-service.ts";

@@ -7,6 +7,7 @@ const servingTests = [
   `${regions}/store/regional-store.test.ts`,
   `${regions}/store/regional-damage.test.ts`,
 ];
+const storeCheckTests = [`${regions}/serving/store-check.test.ts`];
 const operationTests = [`${regions}/operations/region-operations.test.ts`];
 const fullTests = [`${regions}/join/full.test.ts`];
 const peerTests = [`${regions}/peer/peer-nodes.test.ts`, `${regions}/peer/peer.test.ts`];
@@ -289,5 +290,33 @@ export const servingFaults: readonly PlantedFault[] = [
     rule: "a node of another region does not answer in place of the one that is asked",
     tests: [...peerTests, ...tlsTests],
     simulated: false,
+  },
+  {
+    name: "two-stores-are-usual",
+    kind: "protocol",
+    file: `${regions}/serving/store-check.ts`,
+    find: "if (stores.size < 2) continue;",
+    replace: "if (stores.size < 3) continue;",
+    rule: "two nodes of one region that use two stores are reported",
+    promises: ["Two nodes of one region that use two different stores"],
+    tests: storeCheckTests,
+  },
+  {
+    name: "difference-reported-at-once",
+    kind: "protocol",
+    file: `${regions}/serving/store-check.ts`,
+    find: "lastMs - sinceMs >= lastsMs &&",
+    replace: "lastMs >= sinceMs &&",
+    rule: "a difference that does not last is not reported",
+    tests: storeCheckTests,
+  },
+  {
+    name: "store-without-lease-is-named",
+    kind: "protocol",
+    file: `${regions}/store/peer-service.ts`,
+    find: 'own.state() === "none" ? "" : (own.storeId ?? "")',
+    replace: 'own.storeId ?? ""',
+    rule: "a node names only a store that it may use",
+    tests: [`${regions}/store/peer-service.test.ts`],
   },
 ];

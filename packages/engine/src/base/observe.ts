@@ -93,6 +93,13 @@ export type Event =
     }
   /** How far this node's clock is ahead of another, `of`; negative if it is behind. */
   | { readonly type: "clockOffset"; readonly of: string; readonly aheadMs: number }
+  /** The nodes of a region use different stores for long, or (`stores` is 1) do so no longer. */
+  | {
+      readonly type: "regionStores";
+      readonly region: string;
+      readonly stores: number;
+      readonly reason: string;
+    }
   /** A stamp of another region is ahead of this node's clock. */
   | { readonly type: "clockAhead"; readonly region: string; readonly ms: number }
   | {

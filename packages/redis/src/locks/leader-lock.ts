@@ -1,7 +1,7 @@
 import type { ConnectionOptions } from "node:tls";
 import Redlock, { type Lock, type Options } from "redlock";
 import type { ShownCertificate } from "../connection/shown-certificate.ts";
-import { LockMaster, runWhenFull } from "./lock-master.ts";
+import { LockMaster, type NotedStore, runWhenFull } from "./lock-master.ts";
 
 /** Settings of the leader's lock. */
 export interface RedisLeaderLockOptions {
@@ -83,6 +83,16 @@ export class RedisLeaderLock implements AsyncDisposable {
       answering: held.filter((one) => one !== undefined).length,
       held: holding > held.length / 2,
     };
+  }
+
+  /**
+   * Notes at every lock master which store a node of the region uses, and returns what its other nodes have noted there
+   * in the last seconds; none where no lock master answers.
+   */
+  async noteStore(node: string, storeId: string): Promise<readonly NotedStore[]> {
+    const resource = `${this.#resource}:stores`;
+    const notes = this.#masters.map((master) => master.note(resource, node, storeId));
+    return (await Promise.all(notes)).flat();
   }
 
   /**

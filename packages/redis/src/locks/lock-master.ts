@@ -9,6 +9,35 @@ const reconnectMs = 200;
 /** Uses only commands that redlock's own scripts use. */
 const heldScript = `if redis.call("get", KEYS[1]) then return 1 end return 0`;
 
+/** How long a node's note of its store is kept. */
+const noteMs = 10_000;
+/**
+ * Notes which store a node uses, and returns what other nodes have noted: name, store, and age in milliseconds of each. The
+ * key expires, since a store that is its own lock master must become empty when it is emptied.
+ */
+const noteScript = `#!lua flags=allow-oom
+local time = redis.call("time")
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local kept, noted = { { ARGV[1], ARGV[2], now } }, {}
+for _, each in ipairs(cjson.decode(redis.call("get", KEYS[1]) or "[]")) do
+  local age = math.max(0, now - each[3])
+  if each[1] ~= ARGV[1] and age <= tonumber(ARGV[3]) then
+    table.insert(kept, each)
+    table.insert(noted, { each[1], each[2], tostring(age) })
+  end
+end
+redis.call("set", KEYS[1], cjson.encode(kept), "PX", ARGV[3])
+return noted`;
+
+type Noted = readonly [node: string, storeId: string, ageMs: string];
+
+/** The store that a node noted at a lock master, and how long ago. */
+export interface NotedStore {
+  readonly node: string;
+  readonly storeId: string;
+  readonly ageMs: number;
+}
+
 /**
  * Scripts of redlock that run when a lock master is at `maxmemory`: a lock is small and expires by
  * itself, and a store that is its own lock master needs a leader to free memory.
@@ -70,6 +99,17 @@ export class LockMaster implements LockClient {
       return (await this.#redis.call("eval", heldScript, "1", resource)) === 1;
     } catch {
       return undefined;
+    }
+  }
+
+  /** Notes which store a node uses; returns what other nodes have noted here, or nothing without an answer. */
+  async note(resource: string, node: string, storeId: string): Promise<readonly NotedStore[]> {
+    const args = ["1", resource, node, storeId, `${noteMs}`];
+    try {
+      const noted = (await this.#redis.call("eval", noteScript, ...args)) as readonly Noted[];
+      return noted.map(([of, id, ageMs]) => ({ node: of, storeId: id, ageMs: Number(ageMs) }));
+    } catch {
+      return [];
     }
   }
 

@@ -37,6 +37,8 @@ import {
   changeOf,
   commitOutcomeOf,
   hex,
+  nodeStoreMessage,
+  nodeStoreOf,
   numberOf,
   outcomeMessage,
   ownBytes,
@@ -45,7 +47,11 @@ import {
   slotOf,
   storedMessage,
   storedOf,
+  storeIdOf,
 } from "./wire.ts";
+
+/** No region has more nodes. */
+const nodesMax = 64;
 
 type Copies = readonly (OwnStoredObject | undefined)[];
 
@@ -158,12 +164,16 @@ const codecs: Codecs = {
         generation: BigInt(hello.generation),
         retired: BigInt(hello.retired),
         wallMs: wallClock(hello.wallMs),
+        storeId: Buffer.from(hello.storeId, "hex"),
+        callingStores: hello.callingStores.map(nodeStoreMessage),
       }),
       ({ $typeName: _, features: __, generation, retired, wallMs, ...rest }) => ({
         ...rest,
         generation: numberOf(generation),
         retired: numberOf(retired),
         wallMs: numberOf(wallMs),
+        storeId: storeIdOf(rest.storeId),
+        callingStores: rest.callingStores.slice(0, nodesMax).map(nodeStoreOf),
       }),
     ],
   },

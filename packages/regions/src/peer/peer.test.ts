@@ -66,10 +66,16 @@ describe("every method", () => {
     await using all = await pair();
     const hello = {
       ...{ region: "b", generation: 3, retired: 2, serving: true },
-      ...{ wallMs: 1_234_567, recordFormat: 1 },
+      ...{ wallMs: 1_234_567, recordFormat: 1, storeId: "0f".repeat(16) },
+      callingStores: [{ node: "a1:5697", storeId: "ab".repeat(16) }],
     };
     expect(await all.client.hello()).toEqual(hello);
     expect(all.client.lastHello?.hello).toEqual(hello);
+    const uses = all.client.storeUses().map(({ region, storeId }) => [region, storeId]);
+    expect(uses).toEqual([
+      ["b", "0f".repeat(16)],
+      ["a", "ab".repeat(16)],
+    ]);
     all.client.setRetired(true);
     expect(all.client.state()).toBe("retired");
     expect(await all.client.hello()).toEqual(hello);

@@ -82,6 +82,8 @@ describe("an older peer", () => {
     await eventually(() => all.client.state() === "up");
     const { client } = all;
     expect(await client.hello()).toMatchObject({ region: "b", generation: 3, retired: 2 });
+    await eventually(() => client.lastHello !== undefined);
+    expect(client.storeUses()).toEqual([]);
     expect(await client.push([testObject(testId(1))])).toEqual(["durable"]);
     const [there, none] = await client.fetch("one", [testId(1), testId(2)]);
     expect(there?.object).toEqual(decodeRecord(encodeRecord(testObject(testId(1)))));

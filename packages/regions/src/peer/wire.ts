@@ -20,15 +20,18 @@ import {
   type CommitReply,
   CommitReplySchema,
   DetailSchema,
+  type NodeStore as NodeStoreMessage,
+  NodeStoreSchema,
   type Slot,
   SlotSchema,
   type Stored,
   StoredSchema,
 } from "../gen/holdfast/peer/v1/peer_pb.ts";
-import type { PushOutcome } from "../ports/ports.ts";
-import { InvalidRequest } from "./status.ts";
+import type { NodeStore, PushOutcome } from "../ports/ports.ts";
+import { InvalidRequest, plain } from "./status.ts";
 
 const tagBytes = 16;
+const storeIdBytes = 16;
 /**
  * The year 2112, in microseconds. A clock that is ahead is believed, but the next write's stamp is one more than the
  * last, and there must be such a number.
@@ -135,6 +138,19 @@ export function storedOf(message: Stored): OwnStoredObject {
 /** A tag as text. */
 export function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
+}
+
+/** A store's id as text; empty where none was sent, or no such id. */
+export function storeIdOf(bytes: Uint8Array): string {
+  return bytes.length === storeIdBytes ? hex(bytes) : "";
+}
+
+export function nodeStoreMessage({ node, storeId }: NodeStore): NodeStoreMessage {
+  return create(NodeStoreSchema, { node, storeId: Buffer.from(storeId, "hex") });
+}
+
+export function nodeStoreOf({ node, storeId }: NodeStoreMessage): NodeStore {
+  return { node: plain(node), storeId: storeIdOf(storeId) };
 }
 
 export function slotMessage(stored: OwnStoredObject | undefined): Slot {

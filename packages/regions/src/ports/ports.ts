@@ -37,6 +37,37 @@ export interface PeerHello {
   readonly wallMs: number;
   /** The newest format of records that every node of the region reads; 0 where that is not known. */
   readonly recordFormat: number;
+  /** The store that the answering node uses; empty if it uses none, or does not say. */
+  readonly storeId: string;
+  /** The stores that nodes of the asking region use, as they have said to the answering node. */
+  readonly callingStores: readonly NodeStore[];
+}
+
+/** A node and the store that it uses. */
+export interface NodeStore {
+  /** Its name, or `host:port` of its peer port. */
+  readonly node: string;
+  readonly storeId: string;
+}
+
+/** The store that a node of a region used when it was last heard. */
+export interface StoreUse extends NodeStore {
+  readonly region: string;
+  /** Monotonic clock when it was asked. */
+  readonly atMs: number;
+}
+
+/** What a node's answer says about stores: which one it uses, and what it has heard of the asking region's nodes. */
+export function usesIn(
+  { region, storeId, callingStores }: PeerHello,
+  {
+    node,
+    calling,
+    atMs,
+  }: { readonly node: string; readonly calling: string; readonly atMs: number },
+): readonly StoreUse[] {
+  const own = storeId === "" ? [] : [{ region, node, storeId, atMs }];
+  return [...own, ...callingStores.map((use) => ({ ...use, region: calling, atMs }))];
 }
 
 /**

@@ -27,6 +27,7 @@ async function world() {
     store: b.store,
     timers: time,
     observe: (event) => b.events.push(event),
+    callingStores: () => [{ node: "a1", storeId: "store a" }],
     kek: async (of, id) => Buffer.from(`${of} ${id}`),
     pushed: (objects) => shown.push(...objects.map(({ uniqueIdentifier }) => uniqueIdentifier)),
   });
@@ -48,9 +49,13 @@ test("says who it is, and whether it serves", async () => {
     serving: true,
     wallMs: time.wallMs(),
     recordFormat,
+    storeId: "store b",
+    callingStores: [{ node: "a1", storeId: "store a" }],
   });
   b.own.setState("readOnly");
-  expect((await service.hello()).serving).toBe(false);
+  expect(await service.hello()).toMatchObject({ serving: false, storeId: "store b" });
+  b.own.setState("none");
+  expect((await service.hello()).storeId).toBe("");
   await regions.close();
 });
 

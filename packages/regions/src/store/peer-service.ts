@@ -22,7 +22,7 @@ import { losingLevel } from "../join/full.ts";
 import type { Opens } from "../join/heal.ts";
 import { type MergeResult, mergeInto } from "../join/merge.ts";
 import { assertMonotonic } from "../join/monotonic.ts";
-import type { PeerHello, PeerStore, PushOutcome } from "../ports/ports.ts";
+import type { NodeStore, PeerHello, PeerStore, PushOutcome } from "../ports/ports.ts";
 import type { Serving } from "../serving/serving.ts";
 import { OwnForOthers } from "./own-for-others.ts";
 import type { RegionalStore } from "./regional-store.ts";
@@ -45,6 +45,8 @@ export interface PeerServiceOptions {
   readonly manage?: (command: Uint8Array) => Promise<Uint8Array>;
   /** The newest format of records that every node of this region reads; this release's own unless given. */
   readonly recordFormat?: () => number;
+  /** The stores that nodes of the asking region use, as they have said to this node. */
+  readonly callingStores?: () => readonly NodeStore[];
   /** Called with pushed records once they are durable here. */
   readonly pushed?: (objects: readonly ManagedObject[]) => void;
 }
@@ -84,14 +86,17 @@ export class PeerService implements PeerStore {
   }
 
   async hello(): Promise<PeerHello> {
-    const { region, asking, store, timers } = this.#options;
+    const { region, asking, own, store, timers, callingStores } = this.#options;
     await store.records.ready();
     const { generation } = store.records.of(region);
     const { retired } = store.records.of(asking);
     const serving = store.serving().from === "local";
     const format = this.#options.recordFormat?.() ?? recordFormat;
     const wallMs = timers.wallMs();
-    return { region, generation, retired, serving, wallMs, recordFormat: format };
+    // A store without a lease is not in use: the node may not have noticed yet what became of it.
+    const storeId = own.state() === "none" ? "" : (own.storeId ?? "");
+    const stores = { storeId, callingStores: callingStores?.() ?? [] };
+    return { region, generation, retired, serving, wallMs, recordFormat: format, ...stores };
   }
 
   async push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {

@@ -161,6 +161,11 @@ export const logTable: {
     limited: true,
   },
   clockOffset: undefined,
+  regionStores: {
+    level: ({ stores }) => (stores > 1 ? "warn" : "info"),
+    message: "stores that the nodes of a region use",
+    fields: ["stores", "reason"],
+  },
   clockAhead: {
     level: always("warn"),
     message: "a stamp of the other region is ahead of this node's clock",

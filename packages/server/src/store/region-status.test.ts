@@ -11,6 +11,8 @@ const hello: PeerHello = {
   serving: true,
   wallMs: 10_000,
   recordFormat: 1,
+  storeId: "",
+  callingStores: [],
 };
 
 async function printed(differs: {

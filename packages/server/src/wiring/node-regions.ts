@@ -23,6 +23,8 @@ import {
   RegionalStore,
   ResolveReservations,
   Resync,
+  StoreCheck,
+  type StoreUse,
 } from "@holdfast/regions";
 import { printAddress } from "../base/address.ts";
 import { listenError } from "../base/listen-error.ts";
@@ -37,6 +39,7 @@ export interface Regions {
   readonly peers: readonly PeerClient[];
   readonly store: RegionalStore;
   readonly clocks: ClockCheck;
+  readonly stores: StoreCheck;
 }
 
 /** What a node does for its region and for the other one, apart from answering clients. */
@@ -55,6 +58,7 @@ type Seals = Required<Pick<PeerServiceOptions, "opens">>;
 const callBeyondPushMs = 1500;
 
 const clocksEveryMs = 10_000;
+const storesEveryMs = 1_000;
 
 /** The longest that a draining node waits for the other region's requests. */
 const peerGraceMs = 2000;
@@ -78,7 +82,8 @@ export function openRegions(
     ...(peer && { peerAcknowledgement: peer.acknowledgement, pushTimeoutMs: peer.pushTimeoutMs }),
   });
   opened.use(store);
-  return { own, peers, store, clocks: watchClocks(parts, own, peers, store) };
+  const clocks = watchClocks(parts, own, peers, store);
+  return { own, peers, store, clocks, stores: watchStores(parts, own, peers, store) };
 }
 
 /** Compares this node's clock with the store's and the other regions', and reports it every ten seconds. */
@@ -102,6 +107,58 @@ function watchClocks(
   };
   opened.adopt(setInterval(tell, clocksEveryMs), clearInterval);
   return clocks;
+}
+
+/** Compares the stores that the nodes of each region use, and reports a difference that lasts. */
+function watchStores(
+  { config: { region }, observe, opened }: Parts,
+  own: RedisStore,
+  peers: readonly PeerClient[],
+  store: RegionalStore,
+): StoreCheck {
+  const present = () => peers.filter((peer) => !store.records.isRetired(peer.region));
+  const ownUse = () => {
+    const storeId = storeInUse(own);
+    if (storeId === undefined) return [];
+    return [{ region, node: "this node", storeId, atMs: clock.monotonicMs() }];
+  };
+  const uses = () => [...ownUse(), ...present().flatMap((peer) => peer.storeUses())];
+  const stores = new StoreCheck({ timers: clock, observe, uses });
+  opened.adopt(
+    setInterval(() => stores.look(), storesEveryMs),
+    clearInterval,
+  );
+  return stores;
+}
+
+/** The store's id while the node has a lease on it. */
+function storeInUse({ storeId, state }: RedisStore): string | undefined {
+  return state() === "none" ? undefined : storeId;
+}
+
+/**
+ * Hears at the lock masters which stores the region's other nodes use. A store that is its own lock master knows only the
+ * nodes that use it.
+ */
+function compareAtLockMasters(
+  { config: { region, node, locks }, opened }: Parts,
+  { own, stores }: Regions,
+  lock: RedisLeaderLock,
+): void {
+  if (locks.length === 0) return;
+  let uses: readonly StoreUse[] = [];
+  const note = async (): Promise<void> => {
+    const storeId = storeInUse(own);
+    if (storeId === undefined) return;
+    const askedMs = clock.monotonicMs();
+    const noted = await lock.noteStore(node, storeId);
+    uses = noted.map(({ ageMs, ...use }) => ({ ...use, region, atMs: askedMs - ageMs }));
+  };
+  opened.adopt(
+    setInterval(() => void note(), storesEveryMs),
+    clearInterval,
+  );
+  stores.hear(() => uses);
 }
 
 function openPeers(
@@ -143,7 +200,7 @@ export async function openControl(
 
 async function openPeerServer(
   { config, observe, opened }: Parts,
-  { own, store }: Regions,
+  { own, store, stores }: Regions,
   {
     adopt,
     management,
@@ -174,6 +231,7 @@ async function openPeerServer(
         ...seals,
         kek: (instance, kekId) => keyRing.plaintextFor(instance, kekId),
         recordFormat: () => own.formats()?.common ?? 0,
+        callingStores: () => stores.saidBy(peer.region),
         manage: (command) => management.commands.answer(command),
         pushed: (objects) => {
           management.pushed(objects);
@@ -190,11 +248,13 @@ async function openPeerServer(
 }
 
 async function openLeader(
-  { config, connection, health, observe, opened }: Parts,
-  { own, peers, store, clocks }: Regions,
+  parts: Parts,
+  regions: Regions,
   seals: Seals,
   [adopt, ...others]: readonly [AdoptKeks, ...Duty[]],
 ): Promise<Pick<Control, "leader" | "lockMasters">> {
+  const { config, connection, health, observe, opened } = parts;
+  const { own, peers, store, clocks } = regions;
   const { region } = config;
   const urls = lockUrls(config.locks, connection);
   if (urls === undefined) return { leader: undefined, lockMasters: undefined };
@@ -203,6 +263,7 @@ async function openLeader(
   // By name, since two regions may use the same lock masters, and each needs its leader.
   const resource = `leader:${region}`;
   const lock = opened.use(await RedisLeaderLock.open({ urls, resource, ...hearing }));
+  compareAtLockMasters(parts, regions, lock);
   const readers = peers.map(
     (peer) => new PeerReader({ peer, own, timers: clock, observe, ...seals }),
   );

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Engine } from "@holdfast/engine";
-import type { LockLook, RedisStore, StoreUsage } from "@holdfast/redis";
+import type { LockLook, StoreUsage } from "@holdfast/redis";
 import type { Instance } from "../access/instances.ts";
 import { Passwords } from "../access/passwords.ts";
 import type { PeerIdentity } from "../base/peer-tls.ts";
@@ -26,7 +26,7 @@ import { followTenants, openManagement } from "./management/node-management.ts";
 import { openDefault, openRoots } from "./management/node-roots.ts";
 import { followRegions, openKmip, openProbes } from "./node-listeners.ts";
 import { clock, ids, type Parts, readParts } from "./node-parts.ts";
-import { type Control, openControl, openRegions } from "./node-regions.ts";
+import { type Control, openControl, openRegions, type Regions } from "./node-regions.ts";
 import { openInstances, waitUntilServing } from "./node-start.ts";
 import { openEngine, openStore } from "./node-store.ts";
 import { Tenants } from "./node-tenants.ts";
@@ -95,7 +95,7 @@ export async function startNode(
     health: () => health.report(),
     peers: () => store.health().peers,
     leads: () => control.leader && control.leader.state === "leader",
-    ...watchOwnStore(parts, own, control.lockMasters),
+    ...watchOwnStore(parts, regions, control.lockMasters),
     ...certificates.readings,
     ...keeping.readings,
     ...{ ...roots.readings, ...life.readings },
@@ -192,9 +192,9 @@ function openFiles({ config, health, observe, opened }: Parts): Files {
 /** Reads the values that the own store and the lock masters are asked for from time to time. */
 function watchOwnStore(
   { opened }: Parts,
-  own: RedisStore,
+  { own, stores }: Regions,
   lockMasters: Control["lockMasters"],
-): Pick<NodeReadings, "quarantined" | "store" | "lockMasters"> {
+): Pick<NodeReadings, "quarantined" | "store" | "lockMasters" | "regionStores"> {
   let count: number | undefined;
   let usage: StoreUsage | undefined;
   let locks: LockLook | undefined;
@@ -210,5 +210,10 @@ function watchOwnStore(
     setInterval(() => void look(), watchEveryMs),
     clearInterval,
   );
-  return { quarantined: () => count, store: () => usage, lockMasters: () => locks };
+  return {
+    quarantined: () => count,
+    store: () => usage,
+    lockMasters: () => locks,
+    regionStores: () => stores.counts(),
+  };
 }

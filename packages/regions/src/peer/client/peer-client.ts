@@ -21,6 +21,8 @@ import {
   type PeerHello,
   type PeerState,
   type PushOutcome,
+  type StoreUse,
+  usesIn,
 } from "../../ports/ports.ts";
 import { decodeReply, encodeRequest } from "../codecs.ts";
 import { helloOf } from "../hello.ts";
@@ -73,6 +75,7 @@ export class PeerClient implements Peer, AsyncDisposable {
   readonly #pushes: PushSender;
   readonly #meetings = new Set<(hello: PeerHello) => void>();
   readonly #clocks = new Map<string, ClockReading>();
+  readonly #stores = new Map<string, readonly StoreUse[]>();
   #identity: PeerIdentity;
   #lastHello: LastHello | undefined;
 
@@ -273,10 +276,17 @@ export class PeerClient implements Peer, AsyncDisposable {
     return [...this.#clocks.values()];
   }
 
+  /** Which stores its nodes, and those of the own region, used at the last contact; read from the answers of its nodes. */
+  storeUses(): readonly StoreUse[] {
+    return [...this.#stores.values()].flat();
+  }
+
   #met(hello: PeerHello, roundTripMs: number, address: string): void {
     const atMs = this.#timers.monotonicMs();
     const of = `region ${this.region}`;
     this.#clocks.set(address, { of, wallMs: hello.wallMs, atMs: atMs - roundTripMs / 2 });
+    const asked = { node: address, calling: this.#ownRegion, atMs: atMs - roundTripMs };
+    this.#stores.set(address, usesIn(hello, asked));
     this.#lastHello = { hello, atMs, roundTripMs };
     for (const listener of [...this.#meetings]) listener(hello);
   }

@@ -70,6 +70,8 @@ export class TestPeerStore implements PeerStore {
       serving: true,
       wallMs: 1_234_567,
       recordFormat: 1,
+      storeId: "0f".repeat(16),
+      callingStores: [{ node: "a1:5697", storeId: "ab".repeat(16) }],
     };
   }
 

@@ -2,7 +2,7 @@ import type { KeyRingStatus } from "@holdfast/engine";
 import { expect, test } from "vitest";
 import { systemClock } from "../../base/system.ts";
 import { readingsOf } from "../../roots/root-status.ts";
-import { rootChecks, storeChecks } from "./region-checks.ts";
+import { rootChecks, sameStoreChecks, storeChecks } from "./region-checks.ts";
 
 const lost = "the key-encryption keys' store cannot be reached";
 
@@ -66,4 +66,20 @@ test("the check of the store reports a missing lease, and whether the store has 
     levels: async () => ({ asked: 1, reached: 1 }),
   };
   expect(await details(whole)).toContain("the store has caught up since it last came back");
+});
+
+test("the check of stores reports nodes of one region that use different stores", () => {
+  const says = (stores: object) => {
+    const sources = { stores } as unknown as Parameters<typeof sameStoreChecks>[0];
+    return sameStoreChecks(sources).map(({ state, detail }) => `${state}: ${detail}`);
+  };
+  const counts = () => [["b", 1] as const, ["a", 1] as const];
+  expect(says({ reasons: [], counts })).toEqual([
+    "ok: no two nodes of region a and b are known to use different stores",
+  ]);
+  expect(says({ reasons: [], counts: () => [] })).toEqual([
+    "ok: no two nodes of any region are known to use different stores",
+  ]);
+  const reason = "the nodes of region a use 2 different stores";
+  expect(says({ reasons: [reason], counts })).toEqual([`failed: ${reason}`]);
 });

@@ -64,6 +64,21 @@ export async function storeChecks(sources: SystemSources): Promise<Check[]> {
   ];
 }
 
+/** Checks whether the nodes of each region use one store. */
+export function sameStoreChecks({ stores }: SystemSources): Check[] {
+  const name = "stores";
+  const { reasons } = stores;
+  if (reasons.length === 0) {
+    const regions = stores.counts().map(([region]) => region);
+    const heard =
+      regions.length === 0 ? "any region" : `region ${regions.toSorted().join(" and ")}`;
+    return [ok(name, `no two nodes of ${heard} are known to use different stores`)];
+  }
+  const mend =
+    "compare `store` in the configurations of these nodes, and correct the wrong one; docs/runbook.md has HoldfastStoresDiffer";
+  return reasons.map((reason) => failed(name, reason, mend));
+}
+
 const electionMs = 5_000;
 const lookAgainMs = 250;
 

@@ -1,7 +1,7 @@
 import type { Handlers } from "@holdfast/admin";
 import type { ClockCheck, OwnStore, Timers } from "@holdfast/engine";
 import type { LockLook } from "@holdfast/redis";
-import type { Peer } from "@holdfast/regions";
+import type { Peer, StoreCheck } from "@holdfast/regions";
 import type { Config } from "../../config/config-table.ts";
 import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
 import type { SystemView } from "../../records/system-view.ts";
@@ -16,6 +16,7 @@ export interface SystemSources extends Timers {
   readonly own: Pick<OwnStore, "state" | "reservations" | "quarantined" | "levels" | "cursor">;
   readonly peers: readonly Pick<Peer, "region" | "state" | "hello" | "position">[];
   readonly clocks: Pick<ClockCheck, "offsets" | "doubt">;
+  readonly stores: Pick<StoreCheck, "reasons" | "counts">;
   readonly view: Pick<SystemView, "all" | "freshAtMs">;
   /** What the lock masters say about the leader's lock; undefined if none are configured. */
   readonly lockMasters?: (() => Promise<LockLook>) | undefined;

@@ -17,6 +17,7 @@ import {
   leaderChecks,
   peerChecks,
   rootChecks,
+  sameStoreChecks,
   storeChecks,
 } from "./region-checks.ts";
 import { type Check, failed, type SystemSources } from "./sources.ts";
@@ -31,6 +32,7 @@ const looks: readonly (readonly [
   ["clock", clockChecks],
   ["disk", diskChecks],
   ["store", storeChecks],
+  ["stores", sameStoreChecks],
   ["leader", leaderChecks],
   ["peers", peerChecks],
   ["root of trust", rootChecks],

@@ -10,6 +10,7 @@ const everything: Required<NodeReadings> = {
   ...unknownNode,
   health: () => ({ ...unknownNode.health(), services: { "": true }, parts: { store: true } }),
   peers: () => [{ region: "b", state: "up" }],
+  regionStores: () => [["a", 1]],
   leads: () => false,
   quarantined: () => 0,
   store: () => ({ usedBytes: 0, maxBytes: 1, aofBytes: 0, diskOk: true }),

@@ -298,6 +298,13 @@ const scraped = [
   },
   {
     type: "gauge",
+    name: "holdfast_region_stores",
+    help: "How many different stores the nodes of a region use, as far as this node has heard of them: more than 1 if two nodes have used different ones for 10 s. Absent while no store of the region is known.",
+    labels: ["store_region"],
+    read: ({ regionStores }) => regionStores?.() ?? [],
+  },
+  {
+    type: "gauge",
     name: "holdfast_leader",
     help: "1 while this node leads its region; the sum over a region's nodes should be 1. Absent in a region with Sentinels but without configured lock masters.",
     labels: none,

@@ -27,6 +27,7 @@ export interface AdminParts {
   readonly own: SystemSources["own"];
   readonly peers: SystemSources["peers"];
   readonly clocks: SystemSources["clocks"];
+  readonly stores: SystemSources["stores"];
   readonly readings: NodeReadings;
   readonly lockMasters: SystemSources["lockMasters"];
   /** All handlers but those about the node itself. */
@@ -94,7 +95,7 @@ export async function openAdmin(
 
 function ownHandlers(
   { config, configFile, health }: Parts,
-  { own, peers, clocks, readings, lockMasters, view }: AdminParts,
+  { own, peers, clocks, stores, readings, lockMasters, view }: AdminParts,
 ): ReturnType<typeof systemHandlers> {
   const healthLines = () => health.report().lines;
   const about = {
@@ -104,6 +105,7 @@ function ownHandlers(
     own,
     peers,
     clocks,
+    stores,
     readings,
     lockMasters,
     view,

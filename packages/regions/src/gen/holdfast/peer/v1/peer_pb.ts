@@ -20,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file holdfast/peer/v1/peer.proto.
  */
 export const file_holdfast_peer_v1_peer: GenFile = /*@__PURE__*/
-  fileDesc("Chtob2xkZmFzdC9wZWVyL3YxL3BlZXIucHJvdG8SEGhvbGRmYXN0LnBlZXIudjEibQoMSGVsbG9SZXF1ZXN0EhQKDHByb3RvY29sX21pbhgBIAEoDRIUCgxwcm90b2NvbF9tYXgYAiABKA0SEAoIZmVhdHVyZXMYAyADKAkSDgoGcmVnaW9uGAQgASgJEg8KB3dhbGxfbXMYBSABKAQiuAEKCkhlbGxvUmVwbHkSFAoMcHJvdG9jb2xfbWluGAEgASgNEhQKDHByb3RvY29sX21heBgCIAEoDRIQCghmZWF0dXJlcxgDIAMoCRIOCgZyZWdpb24YBCABKAkSEgoKZ2VuZXJhdGlvbhgFIAEoBBIPCgdyZXRpcmVkGAYgASgEEg8KB3NlcnZpbmcYByABKAgSDwoHd2FsbF9tcxgIIAEoBBIVCg1yZWNvcmRfZm9ybWF0GAkgASgNIisKB0ZhaWx1cmUSDwoHZmFpbHVyZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJIioKC1B1c2hSZXF1ZXN0EgoKAmlkGAEgASgNEg8KB3JlY29yZHMYAiADKAwiVQoJUHVzaFJlcGx5EgoKAmlkGAEgASgNEhAKCG91dGNvbWVzGAIgAygNEioKB2ZhaWx1cmUYAyABKAsyGS5ob2xkZmFzdC5wZWVyLnYxLkZhaWx1cmUiNwoGU3RvcmVkEg4KBnJlY29yZBgBIAEoDBILCgN0YWcYAiABKAwSEAoIcmVzZXJ2ZWQYAyABKAkiMAoEU2xvdBIoCgZzdG9yZWQYASABKAsyGC5ob2xkZmFzdC5wZWVyLnYxLlN0b3JlZCIsCgtSZWFkUmVxdWVzdBIQCghpbnN0YW5jZRgBIAEoCRILCgNpZHMYAiADKAkiMgoJUmVhZFJlcGx5EiUKBXNsb3RzGAEgAygLMhYuaG9sZGZhc3QucGVlci52MS5TbG90IhEKD1Bvc2l0aW9uUmVxdWVzdCI4Cg1Qb3NpdGlvblJlcGx5EhYKDnJlcGxpY2F0aW9uX2lkGAEgASgJEg8KB251bWJlcnMYAiADKAQiVAoOQ2hhbmdlc1JlcXVlc3QSEQoJcGFydGl0aW9uGAEgASgNEg0KBWFmdGVyGAIgASgEEg0KBWxpbWl0GAMgASgNEhEKCWJ5dGVzX21heBgEIAEoDSJ2CgxDaGFuZ2VzUmVwbHkSFgoOcmVwbGljYXRpb25faWQYASABKAkSDwoHcmVjb3JkcxgCIAMoDBIPCgdkYW1hZ2VkGAMgAygJEg0KBXVwX3RvGAQgASgEEgwKBGxhc3QYBSABKAQSDwoHdW5rbm93bhgGIAMoCSIjCg5EaWdlc3RzUmVxdWVzdBIRCglwYXJ0aXRpb24YASABKA0iHwoMRGlnZXN0c1JlcGx5Eg8KB2RpZ2VzdHMYASABKAwiTgoNTGVhdmVzUmVxdWVzdBIRCglwYXJ0aXRpb24YASABKA0SDAoEbWFzaxgCIAEoDBISCgVhZnRlchgDIAEoBEgAiAEBQggKBl9hZnRlciIfCgRMZWFmEgoKAmlkGAEgASgJEgsKA3RhZxgCIAEoDCJpCgtMZWF2ZXNSZXBseRIWCg5yZXBsaWNhdGlvbl9pZBgBIAEoCRImCgZsZWF2ZXMYAiADKAsyFi5ob2xkZmFzdC5wZWVyLnYxLkxlYWYSEQoEbmV4dBgDIAEoBEgAiAEBQgcKBV9uZXh0IjAKDlJlY29yZHNSZXF1ZXN0EhEKCXBhcnRpdGlvbhgBIAEoDRILCgNpZHMYAiADKAkiUwoMUmVjb3Jkc1JlcGx5Eg8KB3JlY29yZHMYASADKAwSDwoHZGFtYWdlZBgCIAMoCRIPCgd1bmtub3duGAMgAygJEhAKCGFuc3dlcmVkGAQgASgNIkIKDlJlc2VydmVSZXF1ZXN0EhAKCGluc3RhbmNlGAEgASgJEgsKA2lkcxgCIAMoCRIRCglvcGVyYXRpb24YAyABKAkiNAoMUmVzZXJ2ZVJlcGx5EiQKBGhlbGQYASABKAsyFi5ob2xkZmFzdC5wZWVyLnYxLkhlbGQiJQoESGVsZBIKCgJpZBgBIAEoCRIRCglvcGVyYXRpb24YAiABKAkiQQoGQ2hhbmdlEg0KBWFmdGVyGAEgASgMEigKBmJlZm9yZRgCIAEoCzIYLmhvbGRmYXN0LnBlZXIudjEuU3RvcmVkIswBCgpBdWRpdEV2ZW50EgwKBHRpbWUYASABKAESDgoGYWN0aW9uGAIgASgJEg8KB291dGNvbWUYAyABKAkSEwoGcmVhc29uGAQgASgJSACIAQESEQoJaW5pdGlhdG9yGAUgASgJEhMKBnRhcmdldBgGIAEoCUgBiAEBEhIKCnJlcXVlc3RfaWQYByABKAkSKAoGZGV0YWlsGAggAygLMhguaG9sZGZhc3QucGVlci52MS5EZXRhaWxCCQoHX3JlYXNvbkIJCgdfdGFyZ2V0IkEKBkRldGFpbBIMCgRuYW1lGAEgASgJEg4KBHRleHQYAiABKAlIABIQCgZudW1iZXIYAyABKAFIAEIHCgV2YWx1ZSKLAQoMV3JpdGVSZXF1ZXN0EhAKCGluc3RhbmNlGAEgASgJEikKB2NoYW5nZXMYAiADKAsyGC5ob2xkZmFzdC5wZWVyLnYxLkNoYW5nZRIrCgVhdWRpdBgDIAMoCzIcLmhvbGRmYXN0LnBlZXIudjEuQXVkaXRFdmVudBIRCglvcGVyYXRpb24YBCABKAkiiQEKDUNvbW1pdFJlcXVlc3QSEAoIaW5zdGFuY2UYASABKAkSKQoHY2hhbmdlcxgCIAMoCzIYLmhvbGRmYXN0LnBlZXIudjEuQ2hhbmdlEisKBWF1ZGl0GAMgAygLMhwuaG9sZGZhc3QucGVlci52MS5BdWRpdEV2ZW50Eg4KBmFncmVlZBgEIAEoCCJICgtDb21taXRSZXBseRIMCgRraW5kGAEgASgJEgoKAmlkGAIgASgJEgwKBG5hbWUYAyABKAkSEQoJb3BlcmF0aW9uGAQgASgJIjUKDlJlbGVhc2VSZXF1ZXN0EhAKCGluc3RhbmNlGAEgASgJEhEKCW9wZXJhdGlvbhgCIAEoCSIgCgxSZWxlYXNlUmVwbHkSEAoIcmVsZWFzZWQYASABKA0iLgoKS2VrUmVxdWVzdBIQCghpbnN0YW5jZRgBIAEoCRIOCgZrZWtfaWQYAiABKAkiFwoIS2VrUmVwbHkSCwoDa2VrGAEgASgMIl4KEU1hcmtTZXJ2ZWRSZXF1ZXN0EhAKCGluc3RhbmNlGAEgASgJEigKBmJlZm9yZRgCIAEoCzIYLmhvbGRmYXN0LnBlZXIudjEuU3RvcmVkEg0KBWFmdGVyGAMgASgMIiEKD01hcmtTZXJ2ZWRSZXBseRIOCgZtYXJrZWQYASABKAgiiQEKC0ZpbmRSZXF1ZXN0EhAKCGluc3RhbmNlGAEgASgJEhEKBHRlcm0YAiABKAlIAIgBARIMCgRsaXZlGAMgASgIEhEKCWRlc3Ryb3llZBgEIAEoCBINCgVsaW1pdBgFIAEoDRISCgVhZnRlchgGIAEoCUgBiAEBQgcKBV90ZXJtQggKBl9hZnRlciJSCglGaW5kUmVwbHkSKQoHb2JqZWN0cxgBIAMoCzIYLmhvbGRmYXN0LnBlZXIudjEuU3RvcmVkEhEKBG5leHQYAiABKAlIAIgBAUIHCgVfbmV4dCJkChJBcHBlbmRBdWRpdFJlcXVlc3QSEAoIaW5zdGFuY2UYASABKAkSLAoGZXZlbnRzGAIgAygLMhwuaG9sZGZhc3QucGVlci52MS5BdWRpdEV2ZW50Eg4KBnN0cmljdBgDIAEoCCISChBBcHBlbmRBdWRpdFJlcGx5IiAKDU1hbmFnZVJlcXVlc3QSDwoHY29tbWFuZBgBIAEoDCIdCgtNYW5hZ2VSZXBseRIOCgZhbnN3ZXIYASABKAwyyQoKBFBlZXISRQoFSGVsbG8SHi5ob2xkZmFzdC5wZWVyLnYxLkhlbGxvUmVxdWVzdBocLmhvbGRmYXN0LnBlZXIudjEuSGVsbG9SZXBseRJGCgRQdXNoEh0uaG9sZGZhc3QucGVlci52MS5QdXNoUmVxdWVzdBobLmhvbGRmYXN0LnBlZXIudjEuUHVzaFJlcGx5KAEwARJDCgVGZXRjaBIdLmhvbGRmYXN0LnBlZXIudjEuUmVhZFJlcXVlc3QaGy5ob2xkZmFzdC5wZWVyLnYxLlJlYWRSZXBseRJOCghQb3NpdGlvbhIhLmhvbGRmYXN0LnBlZXIudjEuUG9zaXRpb25SZXF1ZXN0Gh8uaG9sZGZhc3QucGVlci52MS5Qb3NpdGlvblJlcGx5EksKB0NoYW5nZXMSIC5ob2xkZmFzdC5wZWVyLnYxLkNoYW5nZXNSZXF1ZXN0Gh4uaG9sZGZhc3QucGVlci52MS5DaGFuZ2VzUmVwbHkSSwoHRGlnZXN0cxIgLmhvbGRmYXN0LnBlZXIudjEuRGlnZXN0c1JlcXVlc3QaHi5ob2xkZmFzdC5wZWVyLnYxLkRpZ2VzdHNSZXBseRJICgZMZWF2ZXMSHy5ob2xkZmFzdC5wZWVyLnYxLkxlYXZlc1JlcXVlc3QaHS5ob2xkZmFzdC5wZWVyLnYxLkxlYXZlc1JlcGx5EksKB1JlY29yZHMSIC5ob2xkZmFzdC5wZWVyLnYxLlJlY29yZHNSZXF1ZXN0Gh4uaG9sZGZhc3QucGVlci52MS5SZWNvcmRzUmVwbHkSSwoHUmVzZXJ2ZRIgLmhvbGRmYXN0LnBlZXIudjEuUmVzZXJ2ZVJlcXVlc3QaHi5ob2xkZmFzdC5wZWVyLnYxLlJlc2VydmVSZXBseRJGCgVXcml0ZRIeLmhvbGRmYXN0LnBlZXIudjEuV3JpdGVSZXF1ZXN0Gh0uaG9sZGZhc3QucGVlci52MS5Db21taXRSZXBseRJLCgdSZWxlYXNlEiAuaG9sZGZhc3QucGVlci52MS5SZWxlYXNlUmVxdWVzdBoeLmhvbGRmYXN0LnBlZXIudjEuUmVsZWFzZVJlcGx5Ej8KA0tlaxIcLmhvbGRmYXN0LnBlZXIudjEuS2VrUmVxdWVzdBoaLmhvbGRmYXN0LnBlZXIudjEuS2VrUmVwbHkSQgoEUmVhZBIdLmhvbGRmYXN0LnBlZXIudjEuUmVhZFJlcXVlc3QaGy5ob2xkZmFzdC5wZWVyLnYxLlJlYWRSZXBseRJICgZDb21taXQSHy5ob2xkZmFzdC5wZWVyLnYxLkNvbW1pdFJlcXVlc3QaHS5ob2xkZmFzdC5wZWVyLnYxLkNvbW1pdFJlcGx5ElQKCk1hcmtTZXJ2ZWQSIy5ob2xkZmFzdC5wZWVyLnYxLk1hcmtTZXJ2ZWRSZXF1ZXN0GiEuaG9sZGZhc3QucGVlci52MS5NYXJrU2VydmVkUmVwbHkSQgoERmluZBIdLmhvbGRmYXN0LnBlZXIudjEuRmluZFJlcXVlc3QaGy5ob2xkZmFzdC5wZWVyLnYxLkZpbmRSZXBseRJXCgtBcHBlbmRBdWRpdBIkLmhvbGRmYXN0LnBlZXIudjEuQXBwZW5kQXVkaXRSZXF1ZXN0GiIuaG9sZGZhc3QucGVlci52MS5BcHBlbmRBdWRpdFJlcGx5EkgKBk1hbmFnZRIfLmhvbGRmYXN0LnBlZXIudjEuTWFuYWdlUmVxdWVzdBodLmhvbGRmYXN0LnBlZXIudjEuTWFuYWdlUmVwbHliBnByb3RvMw");
+  fileDesc("Chtob2xkZmFzdC9wZWVyL3YxL3BlZXIucHJvdG8SEGhvbGRmYXN0LnBlZXIudjEibQoMSGVsbG9SZXF1ZXN0EhQKDHByb3RvY29sX21pbhgBIAEoDRIUCgxwcm90b2NvbF9tYXgYAiABKA0SEAoIZmVhdHVyZXMYAyADKAkSDgoGcmVnaW9uGAQgASgJEg8KB3dhbGxfbXMYBSABKAQi/wEKCkhlbGxvUmVwbHkSFAoMcHJvdG9jb2xfbWluGAEgASgNEhQKDHByb3RvY29sX21heBgCIAEoDRIQCghmZWF0dXJlcxgDIAMoCRIOCgZyZWdpb24YBCABKAkSEgoKZ2VuZXJhdGlvbhgFIAEoBBIPCgdyZXRpcmVkGAYgASgEEg8KB3NlcnZpbmcYByABKAgSDwoHd2FsbF9tcxgIIAEoBBIVCg1yZWNvcmRfZm9ybWF0GAkgASgNEhAKCHN0b3JlX2lkGAogASgMEjMKDmNhbGxpbmdfc3RvcmVzGAsgAygLMhsuaG9sZGZhc3QucGVlci52MS5Ob2RlU3RvcmUiKwoJTm9kZVN0b3JlEgwKBG5vZGUYASABKAkSEAoIc3RvcmVfaWQYAiABKAwiKwoHRmFpbHVyZRIPCgdmYWlsdXJlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkiKgoLUHVzaFJlcXVlc3QSCgoCaWQYASABKA0SDwoHcmVjb3JkcxgCIAMoDCJVCglQdXNoUmVwbHkSCgoCaWQYASABKA0SEAoIb3V0Y29tZXMYAiADKA0SKgoHZmFpbHVyZRgDIAEoCzIZLmhvbGRmYXN0LnBlZXIudjEuRmFpbHVyZSI3CgZTdG9yZWQSDgoGcmVjb3JkGAEgASgMEgsKA3RhZxgCIAEoDBIQCghyZXNlcnZlZBgDIAEoCSIwCgRTbG90EigKBnN0b3JlZBgBIAEoCzIYLmhvbGRmYXN0LnBlZXIudjEuU3RvcmVkIiwKC1JlYWRSZXF1ZXN0EhAKCGluc3RhbmNlGAEgASgJEgsKA2lkcxgCIAMoCSIyCglSZWFkUmVwbHkSJQoFc2xvdHMYASADKAsyFi5ob2xkZmFzdC5wZWVyLnYxLlNsb3QiEQoPUG9zaXRpb25SZXF1ZXN0IjgKDVBvc2l0aW9uUmVwbHkSFgoOcmVwbGljYXRpb25faWQYASABKAkSDwoHbnVtYmVycxgCIAMoBCJUCg5DaGFuZ2VzUmVxdWVzdBIRCglwYXJ0aXRpb24YASABKA0SDQoFYWZ0ZXIYAiABKAQSDQoFbGltaXQYAyABKA0SEQoJYnl0ZXNfbWF4GAQgASgNInYKDENoYW5nZXNSZXBseRIWCg5yZXBsaWNhdGlvbl9pZBgBIAEoCRIPCgdyZWNvcmRzGAIgAygMEg8KB2RhbWFnZWQYAyADKAkSDQoFdXBfdG8YBCABKAQSDAoEbGFzdBgFIAEoBBIPCgd1bmtub3duGAYgAygJIiMKDkRpZ2VzdHNSZXF1ZXN0EhEKCXBhcnRpdGlvbhgBIAEoDSIfCgxEaWdlc3RzUmVwbHkSDwoHZGlnZXN0cxgBIAEoDCJOCg1MZWF2ZXNSZXF1ZXN0EhEKCXBhcnRpdGlvbhgBIAEoDRIMCgRtYXNrGAIgASgMEhIKBWFmdGVyGAMgASgESACIAQFCCAoGX2FmdGVyIh8KBExlYWYSCgoCaWQYASABKAkSCwoDdGFnGAIgASgMImkKC0xlYXZlc1JlcGx5EhYKDnJlcGxpY2F0aW9uX2lkGAEgASgJEiYKBmxlYXZlcxgCIAMoCzIWLmhvbGRmYXN0LnBlZXIudjEuTGVhZhIRCgRuZXh0GAMgASgESACIAQFCBwoFX25leHQiMAoOUmVjb3Jkc1JlcXVlc3QSEQoJcGFydGl0aW9uGAEgASgNEgsKA2lkcxgCIAMoCSJTCgxSZWNvcmRzUmVwbHkSDwoHcmVjb3JkcxgBIAMoDBIPCgdkYW1hZ2VkGAIgAygJEg8KB3Vua25vd24YAyADKAkSEAoIYW5zd2VyZWQYBCABKA0iQgoOUmVzZXJ2ZVJlcXVlc3QSEAoIaW5zdGFuY2UYASABKAkSCwoDaWRzGAIgAygJEhEKCW9wZXJhdGlvbhgDIAEoCSI0CgxSZXNlcnZlUmVwbHkSJAoEaGVsZBgBIAEoCzIWLmhvbGRmYXN0LnBlZXIudjEuSGVsZCIlCgRIZWxkEgoKAmlkGAEgASgJEhEKCW9wZXJhdGlvbhgCIAEoCSJBCgZDaGFuZ2USDQoFYWZ0ZXIYASABKAwSKAoGYmVmb3JlGAIgASgLMhguaG9sZGZhc3QucGVlci52MS5TdG9yZWQizAEKCkF1ZGl0RXZlbnQSDAoEdGltZRgBIAEoARIOCgZhY3Rpb24YAiABKAkSDwoHb3V0Y29tZRgDIAEoCRITCgZyZWFzb24YBCABKAlIAIgBARIRCglpbml0aWF0b3IYBSABKAkSEwoGdGFyZ2V0GAYgASgJSAGIAQESEgoKcmVxdWVzdF9pZBgHIAEoCRIoCgZkZXRhaWwYCCADKAsyGC5ob2xkZmFzdC5wZWVyLnYxLkRldGFpbEIJCgdfcmVhc29uQgkKB190YXJnZXQiQQoGRGV0YWlsEgwKBG5hbWUYASABKAkSDgoEdGV4dBgCIAEoCUgAEhAKBm51bWJlchgDIAEoAUgAQgcKBXZhbHVlIosBCgxXcml0ZVJlcXVlc3QSEAoIaW5zdGFuY2UYASABKAkSKQoHY2hhbmdlcxgCIAMoCzIYLmhvbGRmYXN0LnBlZXIudjEuQ2hhbmdlEisKBWF1ZGl0GAMgAygLMhwuaG9sZGZhc3QucGVlci52MS5BdWRpdEV2ZW50EhEKCW9wZXJhdGlvbhgEIAEoCSKJAQoNQ29tbWl0UmVxdWVzdBIQCghpbnN0YW5jZRgBIAEoCRIpCgdjaGFuZ2VzGAIgAygLMhguaG9sZGZhc3QucGVlci52MS5DaGFuZ2USKwoFYXVkaXQYAyADKAsyHC5ob2xkZmFzdC5wZWVyLnYxLkF1ZGl0RXZlbnQSDgoGYWdyZWVkGAQgASgIIkgKC0NvbW1pdFJlcGx5EgwKBGtpbmQYASABKAkSCgoCaWQYAiABKAkSDAoEbmFtZRgDIAEoCRIRCglvcGVyYXRpb24YBCABKAkiNQoOUmVsZWFzZVJlcXVlc3QSEAoIaW5zdGFuY2UYASABKAkSEQoJb3BlcmF0aW9uGAIgASgJIiAKDFJlbGVhc2VSZXBseRIQCghyZWxlYXNlZBgBIAEoDSIuCgpLZWtSZXF1ZXN0EhAKCGluc3RhbmNlGAEgASgJEg4KBmtla19pZBgCIAEoCSIXCghLZWtSZXBseRILCgNrZWsYASABKAwiXgoRTWFya1NlcnZlZFJlcXVlc3QSEAoIaW5zdGFuY2UYASABKAkSKAoGYmVmb3JlGAIgASgLMhguaG9sZGZhc3QucGVlci52MS5TdG9yZWQSDQoFYWZ0ZXIYAyABKAwiIQoPTWFya1NlcnZlZFJlcGx5Eg4KBm1hcmtlZBgBIAEoCCKJAQoLRmluZFJlcXVlc3QSEAoIaW5zdGFuY2UYASABKAkSEQoEdGVybRgCIAEoCUgAiAEBEgwKBGxpdmUYAyABKAgSEQoJZGVzdHJveWVkGAQgASgIEg0KBWxpbWl0GAUgASgNEhIKBWFmdGVyGAYgASgJSAGIAQFCBwoFX3Rlcm1CCAoGX2FmdGVyIlIKCUZpbmRSZXBseRIpCgdvYmplY3RzGAEgAygLMhguaG9sZGZhc3QucGVlci52MS5TdG9yZWQSEQoEbmV4dBgCIAEoCUgAiAEBQgcKBV9uZXh0ImQKEkFwcGVuZEF1ZGl0UmVxdWVzdBIQCghpbnN0YW5jZRgBIAEoCRIsCgZldmVudHMYAiADKAsyHC5ob2xkZmFzdC5wZWVyLnYxLkF1ZGl0RXZlbnQSDgoGc3RyaWN0GAMgASgIIhIKEEFwcGVuZEF1ZGl0UmVwbHkiIAoNTWFuYWdlUmVxdWVzdBIPCgdjb21tYW5kGAEgASgMIh0KC01hbmFnZVJlcGx5Eg4KBmFuc3dlchgBIAEoDDLJCgoEUGVlchJFCgVIZWxsbxIeLmhvbGRmYXN0LnBlZXIudjEuSGVsbG9SZXF1ZXN0GhwuaG9sZGZhc3QucGVlci52MS5IZWxsb1JlcGx5EkYKBFB1c2gSHS5ob2xkZmFzdC5wZWVyLnYxLlB1c2hSZXF1ZXN0GhsuaG9sZGZhc3QucGVlci52MS5QdXNoUmVwbHkoATABEkMKBUZldGNoEh0uaG9sZGZhc3QucGVlci52MS5SZWFkUmVxdWVzdBobLmhvbGRmYXN0LnBlZXIudjEuUmVhZFJlcGx5Ek4KCFBvc2l0aW9uEiEuaG9sZGZhc3QucGVlci52MS5Qb3NpdGlvblJlcXVlc3QaHy5ob2xkZmFzdC5wZWVyLnYxLlBvc2l0aW9uUmVwbHkSSwoHQ2hhbmdlcxIgLmhvbGRmYXN0LnBlZXIudjEuQ2hhbmdlc1JlcXVlc3QaHi5ob2xkZmFzdC5wZWVyLnYxLkNoYW5nZXNSZXBseRJLCgdEaWdlc3RzEiAuaG9sZGZhc3QucGVlci52MS5EaWdlc3RzUmVxdWVzdBoeLmhvbGRmYXN0LnBlZXIudjEuRGlnZXN0c1JlcGx5EkgKBkxlYXZlcxIfLmhvbGRmYXN0LnBlZXIudjEuTGVhdmVzUmVxdWVzdBodLmhvbGRmYXN0LnBlZXIudjEuTGVhdmVzUmVwbHkSSwoHUmVjb3JkcxIgLmhvbGRmYXN0LnBlZXIudjEuUmVjb3Jkc1JlcXVlc3QaHi5ob2xkZmFzdC5wZWVyLnYxLlJlY29yZHNSZXBseRJLCgdSZXNlcnZlEiAuaG9sZGZhc3QucGVlci52MS5SZXNlcnZlUmVxdWVzdBoeLmhvbGRmYXN0LnBlZXIudjEuUmVzZXJ2ZVJlcGx5EkYKBVdyaXRlEh4uaG9sZGZhc3QucGVlci52MS5Xcml0ZVJlcXVlc3QaHS5ob2xkZmFzdC5wZWVyLnYxLkNvbW1pdFJlcGx5EksKB1JlbGVhc2USIC5ob2xkZmFzdC5wZWVyLnYxLlJlbGVhc2VSZXF1ZXN0Gh4uaG9sZGZhc3QucGVlci52MS5SZWxlYXNlUmVwbHkSPwoDS2VrEhwuaG9sZGZhc3QucGVlci52MS5LZWtSZXF1ZXN0GhouaG9sZGZhc3QucGVlci52MS5LZWtSZXBseRJCCgRSZWFkEh0uaG9sZGZhc3QucGVlci52MS5SZWFkUmVxdWVzdBobLmhvbGRmYXN0LnBlZXIudjEuUmVhZFJlcGx5EkgKBkNvbW1pdBIfLmhvbGRmYXN0LnBlZXIudjEuQ29tbWl0UmVxdWVzdBodLmhvbGRmYXN0LnBlZXIudjEuQ29tbWl0UmVwbHkSVAoKTWFya1NlcnZlZBIjLmhvbGRmYXN0LnBlZXIudjEuTWFya1NlcnZlZFJlcXVlc3QaIS5ob2xkZmFzdC5wZWVyLnYxLk1hcmtTZXJ2ZWRSZXBseRJCCgRGaW5kEh0uaG9sZGZhc3QucGVlci52MS5GaW5kUmVxdWVzdBobLmhvbGRmYXN0LnBlZXIudjEuRmluZFJlcGx5ElcKC0FwcGVuZEF1ZGl0EiQuaG9sZGZhc3QucGVlci52MS5BcHBlbmRBdWRpdFJlcXVlc3QaIi5ob2xkZmFzdC5wZWVyLnYxLkFwcGVuZEF1ZGl0UmVwbHkSSAoGTWFuYWdlEh8uaG9sZGZhc3QucGVlci52MS5NYW5hZ2VSZXF1ZXN0Gh0uaG9sZGZhc3QucGVlci52MS5NYW5hZ2VSZXBseWIGcHJvdG8z");
 
 /**
  * @generated from message holdfast.peer.v1.HelloRequest
@@ -113,6 +113,20 @@ export type HelloReply = Message<"holdfast.peer.v1.HelloReply"> & {
    * @generated from field: uint32 record_format = 9;
    */
   recordFormat: number;
+
+  /**
+   * The store that the answering node uses: 16 bytes; empty if it uses none.
+   *
+   * @generated from field: bytes store_id = 10;
+   */
+  storeId: Uint8Array;
+
+  /**
+   * The stores that nodes of the calling region use, as they have said to the answering node.
+   *
+   * @generated from field: repeated holdfast.peer.v1.NodeStore calling_stores = 11;
+   */
+  callingStores: NodeStore[];
 };
 
 /**
@@ -121,6 +135,34 @@ export type HelloReply = Message<"holdfast.peer.v1.HelloReply"> & {
  */
 export const HelloReplySchema: GenMessage<HelloReply> = /*@__PURE__*/
   messageDesc(file_holdfast_peer_v1_peer, 1);
+
+/**
+ * A node and the store that it uses.
+ *
+ * @generated from message holdfast.peer.v1.NodeStore
+ */
+export type NodeStore = Message<"holdfast.peer.v1.NodeStore"> & {
+  /**
+   * `host:port` of its peer port.
+   *
+   * @generated from field: string node = 1;
+   */
+  node: string;
+
+  /**
+   * 16 bytes.
+   *
+   * @generated from field: bytes store_id = 2;
+   */
+  storeId: Uint8Array;
+};
+
+/**
+ * Describes the message holdfast.peer.v1.NodeStore.
+ * Use `create(NodeStoreSchema)` to create a new message.
+ */
+export const NodeStoreSchema: GenMessage<NodeStore> = /*@__PURE__*/
+  messageDesc(file_holdfast_peer_v1_peer, 2);
 
 /**
  * Why a store did not answer: a name of the engine's `StoreFailure`.
@@ -144,7 +186,7 @@ export type Failure = Message<"holdfast.peer.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 2);
+  messageDesc(file_holdfast_peer_v1_peer, 3);
 
 /**
  * @generated from message holdfast.peer.v1.PushRequest
@@ -168,7 +210,7 @@ export type PushRequest = Message<"holdfast.peer.v1.PushRequest"> & {
  * Use `create(PushRequestSchema)` to create a new message.
  */
 export const PushRequestSchema: GenMessage<PushRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 3);
+  messageDesc(file_holdfast_peer_v1_peer, 4);
 
 /**
  * @generated from message holdfast.peer.v1.PushReply
@@ -199,7 +241,7 @@ export type PushReply = Message<"holdfast.peer.v1.PushReply"> & {
  * Use `create(PushReplySchema)` to create a new message.
  */
 export const PushReplySchema: GenMessage<PushReply> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 4);
+  messageDesc(file_holdfast_peer_v1_peer, 5);
 
 /**
  * A record as a store holds it.
@@ -232,7 +274,7 @@ export type Stored = Message<"holdfast.peer.v1.Stored"> & {
  * Use `create(StoredSchema)` to create a new message.
  */
 export const StoredSchema: GenMessage<Stored> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 5);
+  messageDesc(file_holdfast_peer_v1_peer, 6);
 
 /**
  * What was asked for in this place; empty where the store does not have it.
@@ -251,7 +293,7 @@ export type Slot = Message<"holdfast.peer.v1.Slot"> & {
  * Use `create(SlotSchema)` to create a new message.
  */
 export const SlotSchema: GenMessage<Slot> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 6);
+  messageDesc(file_holdfast_peer_v1_peer, 7);
 
 /**
  * @generated from message holdfast.peer.v1.ReadRequest
@@ -273,7 +315,7 @@ export type ReadRequest = Message<"holdfast.peer.v1.ReadRequest"> & {
  * Use `create(ReadRequestSchema)` to create a new message.
  */
 export const ReadRequestSchema: GenMessage<ReadRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 7);
+  messageDesc(file_holdfast_peer_v1_peer, 8);
 
 /**
  * @generated from message holdfast.peer.v1.ReadReply
@@ -292,7 +334,7 @@ export type ReadReply = Message<"holdfast.peer.v1.ReadReply"> & {
  * Use `create(ReadReplySchema)` to create a new message.
  */
 export const ReadReplySchema: GenMessage<ReadReply> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 8);
+  messageDesc(file_holdfast_peer_v1_peer, 9);
 
 /**
  * @generated from message holdfast.peer.v1.PositionRequest
@@ -305,7 +347,7 @@ export type PositionRequest = Message<"holdfast.peer.v1.PositionRequest"> & {
  * Use `create(PositionRequestSchema)` to create a new message.
  */
 export const PositionRequestSchema: GenMessage<PositionRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 9);
+  messageDesc(file_holdfast_peer_v1_peer, 10);
 
 /**
  * @generated from message holdfast.peer.v1.PositionReply
@@ -327,7 +369,7 @@ export type PositionReply = Message<"holdfast.peer.v1.PositionReply"> & {
  * Use `create(PositionReplySchema)` to create a new message.
  */
 export const PositionReplySchema: GenMessage<PositionReply> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 10);
+  messageDesc(file_holdfast_peer_v1_peer, 11);
 
 /**
  * @generated from message holdfast.peer.v1.ChangesRequest
@@ -359,7 +401,7 @@ export type ChangesRequest = Message<"holdfast.peer.v1.ChangesRequest"> & {
  * Use `create(ChangesRequestSchema)` to create a new message.
  */
 export const ChangesRequestSchema: GenMessage<ChangesRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 11);
+  messageDesc(file_holdfast_peer_v1_peer, 12);
 
 /**
  * @generated from message holdfast.peer.v1.ChangesReply
@@ -403,7 +445,7 @@ export type ChangesReply = Message<"holdfast.peer.v1.ChangesReply"> & {
  * Use `create(ChangesReplySchema)` to create a new message.
  */
 export const ChangesReplySchema: GenMessage<ChangesReply> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 12);
+  messageDesc(file_holdfast_peer_v1_peer, 13);
 
 /**
  * @generated from message holdfast.peer.v1.DigestsRequest
@@ -420,7 +462,7 @@ export type DigestsRequest = Message<"holdfast.peer.v1.DigestsRequest"> & {
  * Use `create(DigestsRequestSchema)` to create a new message.
  */
 export const DigestsRequestSchema: GenMessage<DigestsRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 13);
+  messageDesc(file_holdfast_peer_v1_peer, 14);
 
 /**
  * @generated from message holdfast.peer.v1.DigestsReply
@@ -437,7 +479,7 @@ export type DigestsReply = Message<"holdfast.peer.v1.DigestsReply"> & {
  * Use `create(DigestsReplySchema)` to create a new message.
  */
 export const DigestsReplySchema: GenMessage<DigestsReply> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 14);
+  messageDesc(file_holdfast_peer_v1_peer, 15);
 
 /**
  * @generated from message holdfast.peer.v1.LeavesRequest
@@ -464,7 +506,7 @@ export type LeavesRequest = Message<"holdfast.peer.v1.LeavesRequest"> & {
  * Use `create(LeavesRequestSchema)` to create a new message.
  */
 export const LeavesRequestSchema: GenMessage<LeavesRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 15);
+  messageDesc(file_holdfast_peer_v1_peer, 16);
 
 /**
  * @generated from message holdfast.peer.v1.Leaf
@@ -486,7 +528,7 @@ export type Leaf = Message<"holdfast.peer.v1.Leaf"> & {
  * Use `create(LeafSchema)` to create a new message.
  */
 export const LeafSchema: GenMessage<Leaf> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 16);
+  messageDesc(file_holdfast_peer_v1_peer, 17);
 
 /**
  * @generated from message holdfast.peer.v1.LeavesReply
@@ -513,7 +555,7 @@ export type LeavesReply = Message<"holdfast.peer.v1.LeavesReply"> & {
  * Use `create(LeavesReplySchema)` to create a new message.
  */
 export const LeavesReplySchema: GenMessage<LeavesReply> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 17);
+  messageDesc(file_holdfast_peer_v1_peer, 18);
 
 /**
  * @generated from message holdfast.peer.v1.RecordsRequest
@@ -535,7 +577,7 @@ export type RecordsRequest = Message<"holdfast.peer.v1.RecordsRequest"> & {
  * Use `create(RecordsRequestSchema)` to create a new message.
  */
 export const RecordsRequestSchema: GenMessage<RecordsRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 18);
+  messageDesc(file_holdfast_peer_v1_peer, 19);
 
 /**
  * @generated from message holdfast.peer.v1.RecordsReply
@@ -569,7 +611,7 @@ export type RecordsReply = Message<"holdfast.peer.v1.RecordsReply"> & {
  * Use `create(RecordsReplySchema)` to create a new message.
  */
 export const RecordsReplySchema: GenMessage<RecordsReply> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 19);
+  messageDesc(file_holdfast_peer_v1_peer, 20);
 
 /**
  * @generated from message holdfast.peer.v1.ReserveRequest
@@ -596,7 +638,7 @@ export type ReserveRequest = Message<"holdfast.peer.v1.ReserveRequest"> & {
  * Use `create(ReserveRequestSchema)` to create a new message.
  */
 export const ReserveRequestSchema: GenMessage<ReserveRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 20);
+  messageDesc(file_holdfast_peer_v1_peer, 21);
 
 /**
  * @generated from message holdfast.peer.v1.ReserveReply
@@ -615,7 +657,7 @@ export type ReserveReply = Message<"holdfast.peer.v1.ReserveReply"> & {
  * Use `create(ReserveReplySchema)` to create a new message.
  */
 export const ReserveReplySchema: GenMessage<ReserveReply> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 21);
+  messageDesc(file_holdfast_peer_v1_peer, 22);
 
 /**
  * @generated from message holdfast.peer.v1.Held
@@ -637,7 +679,7 @@ export type Held = Message<"holdfast.peer.v1.Held"> & {
  * Use `create(HeldSchema)` to create a new message.
  */
 export const HeldSchema: GenMessage<Held> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 22);
+  messageDesc(file_holdfast_peer_v1_peer, 23);
 
 /**
  * @generated from message holdfast.peer.v1.Change
@@ -661,7 +703,7 @@ export type Change = Message<"holdfast.peer.v1.Change"> & {
  * Use `create(ChangeSchema)` to create a new message.
  */
 export const ChangeSchema: GenMessage<Change> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 23);
+  messageDesc(file_holdfast_peer_v1_peer, 24);
 
 /**
  * @generated from message holdfast.peer.v1.AuditEvent
@@ -713,7 +755,7 @@ export type AuditEvent = Message<"holdfast.peer.v1.AuditEvent"> & {
  * Use `create(AuditEventSchema)` to create a new message.
  */
 export const AuditEventSchema: GenMessage<AuditEvent> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 24);
+  messageDesc(file_holdfast_peer_v1_peer, 25);
 
 /**
  * @generated from message holdfast.peer.v1.Detail
@@ -747,7 +789,7 @@ export type Detail = Message<"holdfast.peer.v1.Detail"> & {
  * Use `create(DetailSchema)` to create a new message.
  */
 export const DetailSchema: GenMessage<Detail> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 25);
+  messageDesc(file_holdfast_peer_v1_peer, 26);
 
 /**
  * @generated from message holdfast.peer.v1.WriteRequest
@@ -779,7 +821,7 @@ export type WriteRequest = Message<"holdfast.peer.v1.WriteRequest"> & {
  * Use `create(WriteRequestSchema)` to create a new message.
  */
 export const WriteRequestSchema: GenMessage<WriteRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 26);
+  messageDesc(file_holdfast_peer_v1_peer, 27);
 
 /**
  * @generated from message holdfast.peer.v1.CommitRequest
@@ -811,7 +853,7 @@ export type CommitRequest = Message<"holdfast.peer.v1.CommitRequest"> & {
  * Use `create(CommitRequestSchema)` to create a new message.
  */
 export const CommitRequestSchema: GenMessage<CommitRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 27);
+  messageDesc(file_holdfast_peer_v1_peer, 28);
 
 /**
  * @generated from message holdfast.peer.v1.CommitReply
@@ -845,7 +887,7 @@ export type CommitReply = Message<"holdfast.peer.v1.CommitReply"> & {
  * Use `create(CommitReplySchema)` to create a new message.
  */
 export const CommitReplySchema: GenMessage<CommitReply> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 28);
+  messageDesc(file_holdfast_peer_v1_peer, 29);
 
 /**
  * @generated from message holdfast.peer.v1.ReleaseRequest
@@ -867,7 +909,7 @@ export type ReleaseRequest = Message<"holdfast.peer.v1.ReleaseRequest"> & {
  * Use `create(ReleaseRequestSchema)` to create a new message.
  */
 export const ReleaseRequestSchema: GenMessage<ReleaseRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 29);
+  messageDesc(file_holdfast_peer_v1_peer, 30);
 
 /**
  * @generated from message holdfast.peer.v1.ReleaseReply
@@ -884,7 +926,7 @@ export type ReleaseReply = Message<"holdfast.peer.v1.ReleaseReply"> & {
  * Use `create(ReleaseReplySchema)` to create a new message.
  */
 export const ReleaseReplySchema: GenMessage<ReleaseReply> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 30);
+  messageDesc(file_holdfast_peer_v1_peer, 31);
 
 /**
  * @generated from message holdfast.peer.v1.KekRequest
@@ -906,7 +948,7 @@ export type KekRequest = Message<"holdfast.peer.v1.KekRequest"> & {
  * Use `create(KekRequestSchema)` to create a new message.
  */
 export const KekRequestSchema: GenMessage<KekRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 31);
+  messageDesc(file_holdfast_peer_v1_peer, 32);
 
 /**
  * @generated from message holdfast.peer.v1.KekReply
@@ -923,7 +965,7 @@ export type KekReply = Message<"holdfast.peer.v1.KekReply"> & {
  * Use `create(KekReplySchema)` to create a new message.
  */
 export const KekReplySchema: GenMessage<KekReply> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 32);
+  messageDesc(file_holdfast_peer_v1_peer, 33);
 
 /**
  * @generated from message holdfast.peer.v1.MarkServedRequest
@@ -950,7 +992,7 @@ export type MarkServedRequest = Message<"holdfast.peer.v1.MarkServedRequest"> & 
  * Use `create(MarkServedRequestSchema)` to create a new message.
  */
 export const MarkServedRequestSchema: GenMessage<MarkServedRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 33);
+  messageDesc(file_holdfast_peer_v1_peer, 34);
 
 /**
  * @generated from message holdfast.peer.v1.MarkServedReply
@@ -967,7 +1009,7 @@ export type MarkServedReply = Message<"holdfast.peer.v1.MarkServedReply"> & {
  * Use `create(MarkServedReplySchema)` to create a new message.
  */
 export const MarkServedReplySchema: GenMessage<MarkServedReply> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 34);
+  messageDesc(file_holdfast_peer_v1_peer, 35);
 
 /**
  * @generated from message holdfast.peer.v1.FindRequest
@@ -1009,7 +1051,7 @@ export type FindRequest = Message<"holdfast.peer.v1.FindRequest"> & {
  * Use `create(FindRequestSchema)` to create a new message.
  */
 export const FindRequestSchema: GenMessage<FindRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 35);
+  messageDesc(file_holdfast_peer_v1_peer, 36);
 
 /**
  * @generated from message holdfast.peer.v1.FindReply
@@ -1031,7 +1073,7 @@ export type FindReply = Message<"holdfast.peer.v1.FindReply"> & {
  * Use `create(FindReplySchema)` to create a new message.
  */
 export const FindReplySchema: GenMessage<FindReply> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 36);
+  messageDesc(file_holdfast_peer_v1_peer, 37);
 
 /**
  * @generated from message holdfast.peer.v1.AppendAuditRequest
@@ -1058,7 +1100,7 @@ export type AppendAuditRequest = Message<"holdfast.peer.v1.AppendAuditRequest"> 
  * Use `create(AppendAuditRequestSchema)` to create a new message.
  */
 export const AppendAuditRequestSchema: GenMessage<AppendAuditRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 37);
+  messageDesc(file_holdfast_peer_v1_peer, 38);
 
 /**
  * @generated from message holdfast.peer.v1.AppendAuditReply
@@ -1071,7 +1113,7 @@ export type AppendAuditReply = Message<"holdfast.peer.v1.AppendAuditReply"> & {
  * Use `create(AppendAuditReplySchema)` to create a new message.
  */
 export const AppendAuditReplySchema: GenMessage<AppendAuditReply> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 38);
+  messageDesc(file_holdfast_peer_v1_peer, 39);
 
 /**
  * A command, and what came of it, as JSON: at most 64 KiB each way. Any node may be asked, and several of them.
@@ -1090,7 +1132,7 @@ export type ManageRequest = Message<"holdfast.peer.v1.ManageRequest"> & {
  * Use `create(ManageRequestSchema)` to create a new message.
  */
 export const ManageRequestSchema: GenMessage<ManageRequest> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 39);
+  messageDesc(file_holdfast_peer_v1_peer, 40);
 
 /**
  * @generated from message holdfast.peer.v1.ManageReply
@@ -1107,7 +1149,7 @@ export type ManageReply = Message<"holdfast.peer.v1.ManageReply"> & {
  * Use `create(ManageReplySchema)` to create a new message.
  */
 export const ManageReplySchema: GenMessage<ManageReply> = /*@__PURE__*/
-  messageDesc(file_holdfast_peer_v1_peer, 40);
+  messageDesc(file_holdfast_peer_v1_peer, 41);
 
 /**
  * @generated from service holdfast.peer.v1.Peer

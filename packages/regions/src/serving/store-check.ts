@@ -1,0 +1,126 @@
+import type { Observer, Timers } from "@holdfast/engine";
+import type { NodeStore, StoreUse } from "../ports/ports.ts";
+
+/** Times of the check, in milliseconds. */
+export interface StoreCheckTimes {
+  /** A node that was not heard for longer does not count. */
+  readonly heardMs: number;
+  /**
+   * A difference that does not last is not reported: when an emptied store is initialised again, one node may notice it
+   * before another.
+   */
+  readonly lastsMs: number;
+  /** A difference that was not seen for longer is over. */
+  readonly gapMs: number;
+}
+
+/** The product's times. */
+export const storeCheckTimes: StoreCheckTimes = { heardMs: 3_000, lastsMs: 10_000, gapMs: 5_000 };
+
+export interface StoreCheckOptions {
+  readonly timers: Pick<Timers, "monotonicMs">;
+  readonly observe: Observer;
+  /** What was last heard of each node, this one included; several times where it was heard in several ways. */
+  readonly uses: () => readonly StoreUse[];
+  readonly times?: StoreCheckTimes;
+}
+
+/** Different stores of one region's nodes. */
+interface Difference {
+  readonly stores: number;
+  readonly reason: string;
+}
+
+interface Seen extends Difference {
+  readonly sinceMs: number;
+  readonly lastMs: number;
+}
+
+/**
+ * Compares the stores that the nodes of each region use, and reports when they differ: a configuration is wrong, and what
+ * one of the nodes acknowledges alone is not found at another. It changes nothing, since no node knows which one is wrong.
+ */
+export class StoreCheck {
+  readonly #options: StoreCheckOptions;
+  readonly #times: StoreCheckTimes;
+  readonly #seen = new Map<string, Seen>();
+  /** Region → the difference that was reported last, while it lasts. */
+  readonly #reported = new Map<string, Difference>();
+  readonly #sources: (() => readonly StoreUse[])[];
+
+  constructor(options: StoreCheckOptions) {
+    this.#options = options;
+    this.#times = options.times ?? storeCheckTimes;
+    this.#sources = [options.uses];
+  }
+
+  /** Also compares what is heard in another way. */
+  hear(uses: () => readonly StoreUse[]): void {
+    this.#sources.push(uses);
+  }
+
+  /** Compares; call it about once a second. */
+  look(): void {
+    const { timers, observe } = this.#options;
+    const { lastsMs, gapMs } = this.#times;
+    const nowMs = timers.monotonicMs();
+    for (const [region, difference] of differences(this.recent())) {
+      const known = this.#seen.get(region);
+      const goesOn = known !== undefined && nowMs - known.lastMs <= gapMs;
+      const sinceMs = goesOn ? known.sinceMs : nowMs;
+      this.#seen.set(region, { ...difference, sinceMs, lastMs: nowMs });
+    }
+    for (const [region, { stores, reason, sinceMs, lastMs }] of this.#seen) {
+      if (nowMs - lastMs > gapMs) {
+        this.#seen.delete(region);
+        if (!this.#reported.delete(region)) continue;
+        const over = `no two nodes of region ${region} that answer use different stores any more`;
+        observe({ type: "regionStores", region, stores: 1, reason: over });
+      } else if (lastMs - sinceMs >= lastsMs && this.#reported.get(region)?.reason !== reason) {
+        this.#reported.set(region, { stores, reason });
+        observe({ type: "regionStores", region, stores, reason });
+      }
+    }
+  }
+
+  /** What was heard a short time ago. */
+  recent(): readonly StoreUse[] {
+    const nowMs = this.#options.timers.monotonicMs();
+    const uses = this.#sources.flatMap((source) => source());
+    return uses.filter(({ atMs }) => nowMs - atMs <= this.#times.heardMs);
+  }
+
+  /** The stores of the nodes of a region that is not this node's, as they have said themselves. */
+  saidBy(region: string): readonly NodeStore[] {
+    const uses = this.recent().filter((use) => use.region === region);
+    return uses.map(({ node, storeId }) => ({ node, storeId }));
+  }
+
+  /** The regions of which a node was heard, and how many different stores their nodes use. */
+  counts(): readonly (readonly [region: string, stores: number])[] {
+    const heard = this.recent().map(({ region }) => region);
+    const regions = new Set([...heard, ...this.#reported.keys()]);
+    return [...regions].map((region) => [region, this.#reported.get(region)?.stores ?? 1]);
+  }
+
+  /** The lasting differences, in words. */
+  get reasons(): readonly string[] {
+    return [...this.#reported.values()].map(({ reason }) => reason);
+  }
+}
+
+/** The regions whose nodes use more than one store. */
+function differences(uses: readonly StoreUse[]): ReadonlyMap<string, Difference> {
+  const found = new Map<string, Difference>();
+  for (const [region, ofRegion] of Map.groupBy(uses, (use) => use.region)) {
+    const stores = Map.groupBy(ofRegion, ({ storeId }) => storeId);
+    if (stores.size < 2) continue;
+    const told = [...stores].map(([id, users]) => {
+      const nodes = new Set(users.map(({ node }) => node));
+      return `${id} (${[...nodes].toSorted().join(", ")})`;
+    });
+    const reason = `the nodes of region ${region} use ${stores.size} different stores: ${told.toSorted().join(" and ")}`;
+    found.set(region, { stores: stores.size, reason });
+  }
+  return found;
+}
