@@ -6,8 +6,14 @@ import { must } from "./archives.ts";
 import { productVersion } from "./bundle.ts";
 import { installed, makeTree, ownTarget } from "./tree.ts";
 
-/** Distribution packages that a node needs: Node's C and C++ libraries, and a shell that sets its limits. */
-const packages = ["base-files", "base-passwd", "libc6", "libstdc++6", "dash", "netbase", "tzdata"];
+/**
+ * Distribution packages that a node needs: Node's C and C++ libraries, a shell that sets its limits, and what `fips: required`
+ * starts with.
+ */
+const packages = [
+  ...["base-files", "base-passwd", "libc6", "libstdc++6", "dash", "netbase", "tzdata"],
+  ...["openssl", "openssl-provider-fips"],
+];
 
 /**
  * Builds the image `holdfast:VERSION` with podman or docker; returns its name. `folder` is the build context.
