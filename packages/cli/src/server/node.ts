@@ -170,8 +170,7 @@ function addSealingKey(parent: Command): void {
 }
 
 function addAudit(parent: Command): void {
-  parent
-    .command("verify")
+  inConfiguredMode(parent.command("verify"))
     .description("Find events that were removed, changed or reordered, in the store or in files.")
     .option("-c, --config <file>", "the node's configuration: checks its region's store")
     .option("--file <file...>", "files of the file sink, including the rotated ones")
@@ -199,13 +198,19 @@ function addHashPassword(parent: Command): void {
     });
 }
 
-/** A command that reads a node's configuration. With `fips: required` in it, the command runs in FIPS mode. */
+/** A command that reads a node's configuration. */
 export function withConfig(command: Command): Command {
-  return command
-    .requiredOption("-c, --config <file>", "the node's configuration")
-    .hook("preAction", async (_, action) => {
-      const { config } = action.opts<WithConfig>();
-      const { enterFipsMode } = await import("@holdfast/server/fips-mode");
-      enterFipsMode(config, machine);
-    });
+  return inConfiguredMode(
+    command.requiredOption("-c, --config <file>", "the node's configuration"),
+  );
+}
+
+/** Makes a command run in FIPS mode if the configuration that it reads has `fips: required`. */
+function inConfiguredMode(command: Command): Command {
+  return command.hook("preAction", async (_, action) => {
+    const { config } = action.opts<Partial<WithConfig>>();
+    if (config === undefined) return;
+    const { enterFipsMode } = await import("@holdfast/server/fips-mode");
+    enterFipsMode(config, machine);
+  });
 }

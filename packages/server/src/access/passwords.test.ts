@@ -60,6 +60,18 @@ describe("passwords", () => {
     expect(printPasswordHash(parsePasswordHash(oldHash) as PasswordHash)).toBe(oldHash);
   });
 
+  test("the password of an unknown user costs what a known user's costs", async () => {
+    const asked: string[] = [];
+    const users = new (class extends Map<string, PasswordHash> {
+      override get(name: string) {
+        asked.push(name);
+        return super.get(name);
+      }
+    })(usersWith({ vc: await hashPassword("right", true) }));
+    expect(await new Passwords().verify(users, "nobody", "right")).toBe(false);
+    expect(asked).toEqual(["nobody", "vc"]);
+  });
+
   test("a verified password is remembered by its connection, a wrong one is not", async () => {
     const users = usersWith({ vc: await hashPassword("right") });
     let hashed = 0;
