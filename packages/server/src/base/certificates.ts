@@ -44,7 +44,7 @@ export function parseCertificates(pem: string, where: string): X509Certificate[]
   return blocks.map((block) => {
     try {
       const certificate = new X509Certificate(block);
-      if (keyOf(certificate) !== undefined) return certificate;
+      if (publicKeyOf(certificate) !== undefined) return certificate;
     } catch (error) {
       throw new OperatorError(
         `${where}: holds a certificate that cannot be read: ${reasonOf(error)}`,
@@ -54,12 +54,12 @@ export function parseCertificates(pem: string, where: string): X509Certificate[]
   });
 }
 
-/** What is wrong with a certificate whose key `keyOf` does not return. */
+/** What is wrong with a certificate whose key `publicKeyOf` does not return. */
 export const unusableKey =
   "key OpenSSL cannot use here; in FIPS mode only the curves P-224, P-256, P-384 and P-521 can be used";
 
 /** A certificate's key; undefined if OpenSSL cannot use it: its FIPS provider knows fewer curves. */
-export function keyOf(certificate: X509Certificate): KeyObject | undefined {
+export function publicKeyOf(certificate: X509Certificate): KeyObject | undefined {
   try {
     return certificate.publicKey;
   } catch {
@@ -81,7 +81,7 @@ const curves: Readonly<Record<string, string>> = {
 
 /** The type of a certificate's key, such as `RSA 2048` or `EC P-256`. */
 export function keyTypeOf(certificate: X509Certificate): string {
-  const key = keyOf(certificate);
+  const key = publicKeyOf(certificate);
   const { modulusLength, namedCurve } = key?.asymmetricKeyDetails ?? {};
   const type = (key?.asymmetricKeyType ?? "unknown").toUpperCase();
   return `${type} ${modulusLength ?? curves[namedCurve ?? ""] ?? namedCurve ?? ""}`.trim();
@@ -94,7 +94,7 @@ export function fingerprintOf(certificate: X509Certificate): string {
 
 /** Whether an authority signed a certificate (name, key identifier, key usage and signature; not dates). */
 export function isIssuedBy(certificate: X509Certificate, authority: X509Certificate): boolean {
-  const key = keyOf(authority);
+  const key = publicKeyOf(authority);
   return key !== undefined && certificate.checkIssued(authority) && certificate.verify(key);
 }
 

@@ -95,7 +95,7 @@ export function printPasswordHash(hash: PasswordHash): string {
 }
 
 /** The algorithm of a new hash and its cost; OpenSSL's FIPS provider has no scrypt. */
-export type NewHash = Omit<ScryptHash, "salt" | "hash"> | Omit<Pbkdf2Hash, "salt" | "hash">;
+type NewHash = Omit<ScryptHash, "salt" | "hash"> | Omit<Pbkdf2Hash, "salt" | "hash">;
 
 /** How this process makes a new hash; with `approved`, one that a node in FIPS mode can check. */
 export function newHash(approved: boolean): NewHash {

@@ -3,7 +3,7 @@ import { X509Certificate } from "node:crypto";
 import { ManagementError } from "@holdfast/admin";
 import type { SystemRecord } from "@holdfast/engine";
 import { KeyUsageFlags, KeyUsagesExtension, X509Certificate as Parsed } from "@peculiar/x509";
-import { keyOf, subjectOf, unusableKey } from "../../base/certificates.ts";
+import { publicKeyOf, subjectOf, unusableKey } from "../../base/certificates.ts";
 
 const certificateBytesMax = 16_384;
 const rsaBitsMin = 2048;
@@ -113,7 +113,7 @@ function parse(pem: string): X509Certificate {
 
 function hasUnusableKey(pem: string): boolean {
   try {
-    return keyOf(new X509Certificate(pem)) === undefined;
+    return publicKeyOf(new X509Certificate(pem)) === undefined;
   } catch {
     return false;
   }
