@@ -13,8 +13,6 @@ export const applies: readonly string[] = [
   "test/interop/vcenter",
   "test/interop/pykmip",
   "test/cluster/admin-access",
-  "test/cluster/backup-restore",
-  "test/cluster/start",
   "test/cluster/two-regions.test",
 ];
 
