@@ -50,6 +50,7 @@ const paths = [
       page("One simulated history", "simulation"),
       page("Planted faults", "mutants"),
       page("Threat model", "threat-model"),
+      page("FIPS and post-quantum", "fips"),
       page("Audit trail", "audit"),
       page("Root key: Key Protect", "root-of-trust-key-protect"),
       page("Root key: HPCS", "root-of-trust-hpcs"),

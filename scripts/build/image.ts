@@ -8,8 +8,14 @@ import type { SystemPackage } from "./contents.ts";
 import { settle } from "./settle.ts";
 import { installed, makeTree, ownTarget } from "./tree.ts";
 
-/** Distribution packages that a node needs: Node's C and C++ libraries, and a shell that sets its limits. */
-const packages = ["base-files", "base-passwd", "libc6", "libstdc++6", "dash", "netbase", "tzdata"];
+/**
+ * Distribution packages that a node needs: Node's C and C++ libraries, a shell that sets its limits, and what `fips: required`
+ * starts with.
+ */
+const packages = [
+  ...["base-files", "base-passwd", "libc6", "libstdc++6", "dash", "netbase", "tzdata"],
+  ...["openssl", "openssl-provider-fips"],
+];
 
 /** Prints a line for each Debian package: name, version, architecture and the SHA-256 of its archive. */
 const listing = `cd "$1/var/cache/apt/archives" && for file in *.deb; do

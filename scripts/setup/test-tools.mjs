@@ -35,6 +35,14 @@ const tools = [
     without: "the tests against OpenSSL will be skipped",
   },
   {
+    aptPackage: "openssl-provider-fips",
+    isThere: () =>
+      ["x86_64-linux-gnu", "aarch64-linux-gnu"].some((folder) =>
+        existsSync(`/usr/lib/${folder}/ossl-modules/fips.so`),
+      ),
+    without: "the tests with OpenSSL's FIPS provider will be skipped",
+  },
+  {
     aptPackage: "softhsm2",
     isThere: () =>
       findTool("softhsm2-util") !== undefined &&

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
-import { chown, cp, mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
+import { appendFile, chown, cp, mkdtemp, readdir, readFile, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import * as Cdx from "@cyclonedx/cyclonedx-library";
 import { type MadeKey, playVcenter } from "@holdfast/workbench";
@@ -143,7 +143,7 @@ describe.skipIf(!canInstall)("the Debian package (needs root, mmdebstrap and dpk
 
 const hasPodman = hasAll("mmdebstrap", "podman", "runc");
 describe.skipIf(!hasPodman)("the container image (needs root, mmdebstrap, podman and runc)", () => {
-  test("runs without root, on a file system that it cannot write to", async () => {
+  test("runs without root, on a file system that it cannot write to, also in FIPS mode", async () => {
     using podman = new Podman();
     const [command = "", ...args] = podman.command;
     const image = await makeImage(join(out, "image"), podman.command);
@@ -160,6 +160,8 @@ describe.skipIf(!hasPodman)("the container image (needs root, mmdebstrap, podman
       ...["--volume", `${folder}:${region.folder}:ro`, image],
     ];
     try {
+      await playWith(container);
+      await appendFile(join(folder, basename(region.node(0).configFile)), "fips: required\n");
       await playWith(container);
     } finally {
       await run(command, [...args, "rm", "--force", "--ignore", "holdfast-node"]);

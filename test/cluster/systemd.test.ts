@@ -22,7 +22,10 @@ const members = [
   ["lock", "lock", 3],
 ] as const;
 const store = members.map(([name]) => `holdfast-redis@${name}.service`);
-const packages = ["adduser", "libstdc++6", "systemd", "redis-server"];
+const packages = [
+  ...["adduser", "libstdc++6", "systemd", "redis-server"],
+  ...["openssl", "openssl-provider-fips"],
+];
 
 const settings = {
   region: "a",
@@ -187,6 +190,17 @@ describe.skipIf(missing.length > 0)(
       await machine.must("systemctl", "kill", "--signal=KILL", "--kill-whom=main", node);
       await until("another process", async () => !["0", pid].includes(await pidOf(node)));
       await until(node, active(node));
+      expect(await kmip("locate")).toMatch(/[0-9a-f]{8}/);
+    });
+
+    test("with `fips: required` it runs with OpenSSL's FIPS provider, in its sandbox", async () => {
+      await configure({ ...settings, fips: "required" });
+      await machine.must("systemctl", "restart", node);
+      await until(node, active(node));
+      const pid = await pidOf(node);
+      expect(await machine.must("cat", `/proc/${pid}/cmdline`)).toContain("--force-fips");
+      expect(await machine.must("cat", `/proc/${pid}/maps`)).toContain("/ossl-modules/fips.so");
+      expect(await machine.must("ls", "/run/holdfast")).not.toContain("holdfast-fips");
       expect(await kmip("locate")).toMatch(/[0-9a-f]{8}/);
     });
 

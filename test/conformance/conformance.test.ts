@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { corpusFolder, findCorpusFiles, groupFiles, readCorpusFile } from "./corpus.ts";
+import { isRefused } from "./lacking.ts";
 import { runOnOwnServer } from "./run.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -30,17 +31,20 @@ test.skipIf(paths.length === 0)(
     const failed = report.files.filter(({ verdict }) => verdict === "failed");
     expect(failed.map(({ file, detail }) => `${file}: ${detail}`)).toEqual([]);
     const notWhole = report.files.filter(
-      ({ file, verdict }) => whole.test(file) && verdict !== "passed",
+      ({ file, verdict }) => whole.test(file) && verdict !== "passed" && !isRefused(file),
     );
     expect(notWhole).toEqual([]);
     const passed = new Set(
       report.files.filter(({ verdict }) => verdict === "passed").map(({ file }) => file),
     );
-    expect(listed.filter((file) => !passed.has(file))).toEqual([]);
+    expect(listed.filter((file) => !passed.has(file) && !isRefused(file))).toEqual([]);
     expect(named.size).toBeGreaterThan(5);
     const shown = [...passed].map((file) => /([^/]+)\.xml$/.exec(file)?.[1] ?? "");
     expect(
-      [...named].filter((name) => !shown.some((file) => `${file}_`.startsWith(`${name}_`))),
+      [...named].filter(
+        (name) =>
+          !isRefused(`${name}_`) && !shown.some((file) => `${file}_`.startsWith(`${name}_`)),
+      ),
     ).toEqual([]);
   },
 );

@@ -1,3 +1,4 @@
+import { getFips } from "node:crypto";
 import { type OperationName, type OperationRow, operations } from "@holdfast/kmip";
 import type { CorpusFile } from "./corpus.ts";
 
@@ -20,6 +21,14 @@ const knownGaps: readonly { readonly file: RegExp; readonly lacks: string }[] = 
   { file: /TC-Q-RNGS-/, lacks: "describes a server with random number generators of its own" },
 ];
 
+/** Files with a key that is not approved: 3DES, Skipjack, RSA of 1024 bits, the curve P-192. */
+const notApproved = /(SKFF-M-(8|12)|SKFF-O-[246]|BL-M-(9|13))-|TC_(82|313)_|TC_ECC_3_12(_|$)/;
+
+/** Whether a file's keys are refused, since this process and its server run in FIPS mode. */
+export function isRefused(file: string): boolean {
+  return getFips() === 1 && notApproved.test(file);
+}
+
 /** The missing feature that a file needs; undefined if the file must pass. */
 export function lackOf(file: CorpusFile): string | undefined {
   const missing = file.operations.filter((name) => {
@@ -27,5 +36,6 @@ export function lackOf(file: CorpusFile): string | undefined {
     return row?.request === undefined;
   });
   if (missing.length > 0) return `needs ${missing.join(", ")}`;
+  if (isRefused(file.path)) return "needs a key that FIPS mode refuses";
   return knownGaps.find((gap) => gap.file.test(file.path))?.lacks;
 }

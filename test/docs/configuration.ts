@@ -25,7 +25,7 @@ export function configuration(): string {
     "",
     madeFrom("`configTable` in `packages/server/src/config/config-table.ts`"),
     "",
-    "A node reads one YAML file, given with `--config`. An unknown setting or an invalid value is an error: the node reports the setting, file and line, and does not start (exit code 2). `holdfast config check --config FILE` reports the same without starting the node. Paths of files are relative to the configuration file. Never write a secret into it: passwords come from files or environment variables, and users' passwords are given as scrypt hashes (`holdfast hash-password`).",
+    "A node reads one YAML file, given with `--config`. An unknown setting or an invalid value is an error: the node reports the setting, file and line, and does not start (exit code 2). `holdfast config check --config FILE` reports the same without starting the node. Paths of files are relative to the configuration file. Never write a secret into it: passwords come from files or environment variables, and users' passwords are given as hashes (`holdfast hash-password`).",
     "",
     "Every listener has its own address; the default is a loopback address. A wildcard or public address needs `allowPublic: true` beside it.",
     "",

@@ -1,4 +1,4 @@
-import { randomBytes, scryptSync } from "node:crypto";
+import { getFips, pbkdf2Sync, randomBytes, scryptSync } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +12,8 @@ import { KmipSocket, type KmipTarget } from "./kmip-socket.ts";
 import { NodeProcess } from "./node-process.ts";
 import { type RedisGroup, RedisServer, sentinelName, startGroup } from "./redis.ts";
 import { systemClock, systemIds } from "./redis-store.ts";
+
+const inFips = getFips() === 1;
 
 /** The validity of certificates. */
 function lasting(days = 2) {
@@ -58,6 +60,8 @@ export interface RegionOptions {
   readonly settings?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   /** Whether nodes have the management API, and write a one-time token. */
   readonly admin?: boolean;
+  /** Whether nodes run with OpenSSL's FIPS provider, which must be installed; as the test itself does, unless given. */
+  readonly fips?: boolean;
   /** How many days certificates are valid; 2 unless given. */
   readonly days?: number;
   /** The setting `store.replicas`; the number of replicas unless given. */
@@ -233,7 +237,7 @@ async function writePeer(
 async function writeShared(
   folder: string,
   { authority, clients }: Tenancy,
-  { users = {}, days }: RegionOptions,
+  { users = {}, days, fips = inFips }: RegionOptions,
 ): Promise<Readonly<Record<string, unknown>>> {
   const server = await authority.issue({
     commonName: "holdfast",
@@ -254,7 +258,7 @@ async function writeShared(
       certificates: [certificate],
       users: Object.entries(users[name] ?? {}).map(([user, password]) => ({
         name: user,
-        passwordHash: hashOf(password),
+        passwordHash: fips ? approvedHashOf(password) : hashOf(password),
       })),
     })),
   };
@@ -265,6 +269,13 @@ function hashOf(password: string): string {
   const salt = randomBytes(16);
   const hash = scryptSync(password, salt, 32, { N: 16_384, r: 8, p: 1 });
   return `scrypt$16384$8$1$${salt.toString("base64url")}$${hash.toString("base64url")}`;
+}
+
+/** A hash like that of `holdfast hash-password --for-fips`, from separate code. */
+function approvedHashOf(password: string): string {
+  const salt = randomBytes(16);
+  const hash = pbkdf2Sync(password, salt, 600_000, 32, "sha256");
+  return `pbkdf2-sha256$600000$${salt.toString("base64url")}$${hash.toString("base64url")}`;
 }
 
 function storeOf(redis: RedisGroup, options: RegionOptions): object {
@@ -301,6 +312,7 @@ async function writeNode(
     http: { listen: at(node.http) },
     health: { listen: at(node.health) },
     log: { level: "info" },
+    ...((options.fips ?? inFips) ? { fips: "required" } : {}),
     ...shared,
     ...(options.admin === true ? { admin: adminOf(node, shared) } : {}),
     ...(peerPort === undefined

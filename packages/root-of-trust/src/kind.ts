@@ -7,6 +7,13 @@ import type { Pkcs11Hosts } from "./pkcs11/hosts.ts";
  */
 export type SecretSource = () => Promise<string>;
 
+/** What else a rotation changes. */
+export interface RotationChange {
+  readonly newPassphrase?: SecretSource | undefined;
+  /** Derives the key from the passphrase so that a node in FIPS mode can read the file. */
+  readonly approved?: true | undefined;
+}
+
 /** The dependencies of a root of trust. */
 export interface RootContext {
   readonly clock: Clock;
@@ -118,9 +125,9 @@ export interface RootKind {
   rotate?(
     settings: { readonly type: string },
     context: RootContext,
-    newPassphrase?: SecretSource,
+    change?: RotationChange,
   ): Promise<string>;
-  /** Whether `rotate` accepts a new passphrase. */
+  /** Whether `rotate` accepts a change of how a passphrase encrypts the file. */
   readonly hasPassphrase?: true;
   /** How to rotate it if there is no `rotate`. */
   readonly rotateElsewhere?: string;

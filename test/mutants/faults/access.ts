@@ -331,4 +331,13 @@ export const accessFaults: readonly PlantedFault[] = [
     promises: ["A secret of an instance's root of trust"],
     tests: [`${server}/roots/root-settings.test.ts`],
   },
+  {
+    name: "fips-mode-only-claimed",
+    kind: "access",
+    file: `${server}/base/fips.ts`,
+    find: 'return hashes("sha256") ? undefined',
+    replace: "return isFipsMode() ? undefined",
+    rule: "a node with `fips: required` does not start without a FIPS provider",
+    tests: [`${server}/base/fips.test.ts`],
+  },
 ];

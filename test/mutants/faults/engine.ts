@@ -395,4 +395,13 @@ export const engineFaults: readonly PlantedFault[] = [
     promises: ["No client of one instance can make another instance wait"],
     tests: [`${engine}/concurrency/pace.test.ts`],
   },
+  {
+    name: "short-key-in-fips-mode",
+    kind: "engine",
+    file: "packages/engine/src/material/approved-key.ts",
+    find: "length < least)",
+    replace: "length < least / 2)",
+    rule: "in FIPS mode no new key has an algorithm or a length that is not approved",
+    tests: ["packages/engine/src/material/approved-key.test.ts"],
+  },
 ];

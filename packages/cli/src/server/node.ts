@@ -11,6 +11,11 @@ interface Files {
   readonly file?: readonly string[];
 }
 
+interface Rotation {
+  readonly newPassphraseFile?: string;
+  readonly forFips?: true;
+}
+
 interface Confirmation {
   readonly endpointsAreOff?: string | true;
 }
@@ -124,10 +129,10 @@ function addRoot(parent: Command): void {
       .description("Add a version of the root key, local or in a token; it wraps from now on."),
   )
     .option("--new-passphrase-file <file>", "encrypt the local file under this passphrase")
-    .action(async (options: WithConfig & { readonly newPassphraseFile?: string }) => {
+    .option("--for-fips", "encrypt the local file so that nodes with `fips: required` can read it")
+    .action(async ({ config: file, ...options }: WithConfig & Rotation) => {
       const { rotateRoot } = await import("@holdfast/server/root");
-      const { config: file, newPassphraseFile } = options;
-      process.stdout.write(`${await rotateRoot(file, machine, newPassphraseFile)}\n`);
+      process.stdout.write(`${await rotateRoot(file, machine, options)}\n`);
     });
   withConfig(
     parent
@@ -165,8 +170,7 @@ function addSealingKey(parent: Command): void {
 }
 
 function addAudit(parent: Command): void {
-  parent
-    .command("verify")
+  inConfiguredMode(parent.command("verify"))
     .description("Find events that were removed, changed or reordered, in the store or in files.")
     .option("-c, --config <file>", "the node's configuration: checks its region's store")
     .option("--file <file...>", "files of the file sink, including the rotated ones")
@@ -182,18 +186,31 @@ function addHashPassword(parent: Command): void {
   parent
     .command("hash-password")
     .description("Read a password from standard input and print its hash for the configuration.")
-    .action(async () => {
+    .option("--for-fips", "a hash that nodes with `fips: required` can check: PBKDF2, not scrypt")
+    .action(async ({ forFips }: { readonly forFips?: true }) => {
       const { text } = await import("node:stream/consumers");
       const { hashPassword } = await import("@holdfast/server/passwords");
       const password = (await text(process.stdin)).replace(/\r?\n$/, "");
       if (password === "") {
         throw new Failure("hash-password: give the password on standard input");
       }
-      process.stdout.write(`${await hashPassword(password)}\n`);
+      process.stdout.write(`${await hashPassword(password, forFips)}\n`);
     });
 }
 
 /** A command that reads a node's configuration. */
 export function withConfig(command: Command): Command {
-  return command.requiredOption("-c, --config <file>", "the node's configuration");
+  return inConfiguredMode(
+    command.requiredOption("-c, --config <file>", "the node's configuration"),
+  );
+}
+
+/** Makes a command run in FIPS mode if the configuration that it reads has `fips: required`. */
+function inConfiguredMode(command: Command): Command {
+  return command.hook("preAction", async (_, action) => {
+    const { config } = action.opts<Partial<WithConfig>>();
+    if (config === undefined) return;
+    const { enterFipsMode } = await import("@holdfast/server/fips-mode");
+    enterFipsMode(config, machine);
+  });
 }

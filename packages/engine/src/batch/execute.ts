@@ -49,6 +49,7 @@ export const defaultSettings: EngineSettings = {
   vendorIdentification: "Holdfast",
   serverVersion: "0",
   profileSuites: false,
+  approvedOnly: false,
   batchItemsMax: 1000,
   responseBytesMax: 8 << 20,
 };

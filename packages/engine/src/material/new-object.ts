@@ -12,6 +12,7 @@ import { creatorItems } from "../record/creator.ts";
 import { dueSurely } from "../record/lifecycle.ts";
 import type { Facts, ManagedObject } from "../record/record.ts";
 import { plannedDates } from "../record/registers.ts";
+import { checkApproved } from "./approved-key.ts";
 import { sealObject } from "./material.ts";
 import { digestItems, isDigest, sealDigests } from "./object-digest.ts";
 
@@ -47,6 +48,7 @@ export function givenFor(
 export async function storeNew(context: OperationContext, fresh: NewObject): Promise<string> {
   const { ids, instance, keyRing, nowSeconds, objects } = context;
   const { given, material } = fresh;
+  if (context.settings.approvedOnly) checkApproved(fresh.objectType, fresh.described);
   const described = fixedItems(fresh, nowSeconds);
   checkStated(given, withStatedDigests(fresh, described));
   checkDates(given.registers);

@@ -35,7 +35,7 @@ const key16 = Buffer.from("00112233445566778899aabbccddeeff", "hex");
 const material = (bytes: Uint8Array) => ({ keyMaterial: byteString(0x420043, bytes) });
 const aes = { cryptographicAlgorithm: "AES", cryptographicLength: 128 } as const;
 const rawAes = { keyFormatType: "Raw", keyValue: material(key16), ...aes } as const;
-const rsa = generateKeyPairSync("rsa", { modulusLength: 1024 });
+const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 });
 const pkcs1 = rsa.privateKey.export({ format: "der", type: "pkcs1" });
 const spki = rsa.publicKey.export({ format: "der", type: "spki" });
 const name = nameDer([["2.5.4.3", "c"]]);
@@ -234,9 +234,9 @@ describe("attributes that the server reads from a registered object", () => {
     ["SymmetricKey", "OriginalCreationDate", []],
     ["SymmetricKey", "RandomNumberGenerator", []],
     ["PublicKey", "CryptographicAlgorithm", ["RSA"]],
-    ["PublicKey", "CryptographicLength", [1024]],
+    ["PublicKey", "CryptographicLength", [2048]],
     ["PrivateKey", "CryptographicAlgorithm", ["RSA"]],
-    ["PrivateKey", "CryptographicLength", [1024]],
+    ["PrivateKey", "CryptographicLength", [2048]],
     ["PrivateKey", "KeyFormatType", ["PKCS_1"]],
     ["SecretData", "CryptographicLength", [48]],
     ["SecretData", "CryptographicAlgorithm", []],

@@ -23,6 +23,8 @@ export interface EngineSettings {
   readonly serverVersion: string;
   /** True if the listener offers the cipher suites that the KMIP profiles require, so that Query may list them. */
   readonly profileSuites: boolean;
+  /** True if new keys must have an algorithm and a length that NIST approves (`fips: required`). */
+  readonly approvedOnly: boolean;
   readonly batchItemsMax: number;
   readonly responseBytesMax: number;
   /** Most objects that one Locate looks at; no limit if absent. */

@@ -1,47 +1,65 @@
-import { createCipheriv, createDecipheriv, scrypt } from "node:crypto";
+import { createCipheriv, createDecipheriv, getFips, pbkdf2, scrypt } from "node:crypto";
 import type { Ids } from "@holdfast/engine";
 
-const format = "encrypted-1";
+/** The key comes from the passphrase by scrypt, or by PBKDF2 with HMAC-SHA-256, which FIPS mode needs. */
+const formats = { scrypt: "encrypted-1", pbkdf2: "encrypted-2" } as const;
 const algorithm = "aes-256-gcm";
 const [keyBytes, saltBytes, nonceBytes, tagBytes] = [32, 16, 12, 16];
-/** Each guess costs about a quarter of a second and 128 MiB. */
-const cost = { N: 1 << 17, r: 8, p: 1 };
-/** The highest cost that a file may set: the memory is this machine's. */
-const costMax = { N: 1 << 20, r: 16, p: 4 } as const;
+/** Each guess costs about a quarter of a second, and with scrypt 128 MiB. */
+const cost = { scrypt: { N: 1 << 17, r: 8, p: 1 }, pbkdf2: { iterations: 1_000_000 } };
+/** The highest cost that a file may set: the memory and the time are this machine's. */
+const costMax = { N: 1 << 20, r: 16, p: 4, iterations: 10_000_000 } as const;
 
 /** A key file under a passphrase: the encrypted content, and everything that derives the key except the passphrase. */
-interface EncryptedFile {
-  readonly format: typeof format;
-  readonly scrypt: { readonly N: number; readonly r: number; readonly p: number };
-  readonly salt: string;
-  readonly nonce: string;
-  readonly ciphertext: string;
-}
+type EncryptedFile = Head & { readonly ciphertext: string };
+
+type Head = Derivation & { readonly salt: string; readonly nonce: string };
+
+type Derivation =
+  | {
+      readonly format: typeof formats.scrypt;
+      readonly scrypt: { readonly N: number; readonly r: number; readonly p: number };
+    }
+  | {
+      readonly format: typeof formats.pbkdf2;
+      readonly pbkdf2: { readonly iterations: number };
+    };
 
 /** Whether the content of a key file is encrypted. */
 export function isEncrypted(content: unknown): content is EncryptedFile {
-  return typeof content === "object" && content !== null && "format" in content
-    ? content.format === format
-    : false;
+  if (typeof content !== "object" || content === null || !("format" in content)) return false;
+  return Object.values<unknown>(formats).includes(content.format);
 }
 
-/** Encrypts a key file's content (scrypt, AES-256-GCM). */
+/** Whether this process can derive the file's key: OpenSSL's FIPS provider has no scrypt. */
+export function canDerive({ format }: EncryptedFile): boolean {
+  return format !== formats.scrypt || getFips() === 0;
+}
+
+/** How the content is encrypted. */
+export interface Encryption {
+  /** The cost of a guess (scrypt's N); 131,072 by default. */
+  readonly scryptN?: number | undefined;
+  /** Derives the key by PBKDF2, so that nodes in FIPS mode can read the file; in FIPS mode it is always so. */
+  readonly approved?: boolean | undefined;
+}
+
+/** Encrypts a key file's content: AES-256-GCM under a key from the passphrase. */
 export async function encryptVersions(
   content: object,
   passphrase: string,
   ids: Ids,
-  N: number = cost.N,
+  { scryptN, approved = getFips() === 1 }: Encryption = {},
 ): Promise<EncryptedFile> {
   const [salt, nonce] = [saltBytes, nonceBytes].map((length) =>
     Buffer.from(ids.randomBytes(length)),
   ) as [Buffer, Buffer];
-  const head = {
-    format,
-    scrypt: { ...cost, N },
-    salt: salt.toString("base64"),
-    nonce: nonce.toString("base64"),
-  } as const;
-  const key = await derive(passphrase, salt, head.scrypt);
+  const texts = { salt: salt.toString("base64"), nonce: nonce.toString("base64") };
+  const { N } = cost.scrypt;
+  const head: Head = approved
+    ? { format: formats.pbkdf2, pbkdf2: cost.pbkdf2, ...texts }
+    : { format: formats.scrypt, scrypt: { ...cost.scrypt, N: scryptN ?? N }, ...texts };
+  const key = await derive(passphrase, salt, head);
   const plain = Buffer.from(JSON.stringify(content));
   const cipher = createCipheriv(algorithm, key, nonce, { authTagLength: tagBytes });
   cipher.setAAD(bound(head));
@@ -55,15 +73,14 @@ export async function decryptVersions(
   file: EncryptedFile,
   passphrase: string,
 ): Promise<Buffer | undefined> {
-  const { ciphertext, ...head } = file;
   if (!isSound(file)) return undefined;
-  const [salt, nonce, sealed] = [head.salt, head.nonce, ciphertext].map((text) =>
+  const [salt, nonce, sealed] = [file.salt, file.nonce, file.ciphertext].map((text) =>
     Buffer.from(text, "base64"),
   ) as [Buffer, Buffer, Buffer];
   if (nonce.length !== nonceBytes || sealed.length < tagBytes) return undefined;
-  const key = await derive(passphrase, salt, head.scrypt);
+  const key = await derive(passphrase, salt, file);
   const decipher = createDecipheriv(algorithm, key, nonce, { authTagLength: tagBytes });
-  decipher.setAAD(bound(head));
+  decipher.setAAD(bound(file));
   decipher.setAuthTag(sealed.subarray(-tagBytes));
   const plain = decipher.update(sealed.subarray(0, -tagBytes));
   key.fill(0);
@@ -76,25 +93,39 @@ export async function decryptVersions(
   }
 }
 
-function isSound({ scrypt: asked, salt, nonce, ciphertext }: EncryptedFile): boolean {
+function isSound(file: EncryptedFile): boolean {
+  const { salt, nonce, ciphertext } = file;
   if (![salt, nonce, ciphertext].every((text) => typeof text === "string")) return false;
+  const asked: unknown = file.format === formats.scrypt ? file.scrypt : file.pbkdf2;
   if (typeof asked !== "object" || asked === null) return false;
-  return (["N", "r", "p"] as const).every((name) => {
-    const value = asked[name];
-    return Number.isInteger(value) && value >= 1 && value <= costMax[name];
+  const names =
+    file.format === formats.scrypt ? (["N", "r", "p"] as const) : (["iterations"] as const);
+  return names.every((name) => {
+    const value: unknown = Object.getOwnPropertyDescriptor(asked, name)?.value;
+    return Number.isInteger(value) && Number(value) >= 1 && Number(value) <= costMax[name];
   });
 }
 
-function bound({ format: form, scrypt: used, salt, nonce }: Omit<EncryptedFile, "ciphertext">) {
-  return Buffer.from(JSON.stringify([form, used.N, used.r, used.p, salt, nonce]));
+/** What the ciphertext is bound to. */
+function bound(head: Head): Buffer {
+  const asked =
+    head.format === formats.scrypt
+      ? [head.scrypt.N, head.scrypt.r, head.scrypt.p]
+      : [head.pbkdf2.iterations];
+  return Buffer.from(JSON.stringify([head.format, ...asked, head.salt, head.nonce]));
 }
 
-function derive(passphrase: string, salt: Buffer, asked: EncryptedFile["scrypt"]): Promise<Buffer> {
-  const maxmem = 256 * asked.N * asked.r;
+function derive(passphrase: string, salt: Buffer, asked: Derivation): Promise<Buffer> {
   return new Promise((resolve, reject) => {
-    scrypt(passphrase, salt, keyBytes, { ...asked, maxmem }, (error, key) => {
+    const done = (error: Error | null, key: Buffer) => {
       if (error === null) resolve(key);
       else reject(error);
-    });
+    };
+    if (asked.format === formats.scrypt) {
+      const maxmem = 256 * asked.scrypt.N * asked.scrypt.r;
+      scrypt(passphrase, salt, keyBytes, { ...asked.scrypt, maxmem }, done);
+    } else {
+      pbkdf2(passphrase, salt, asked.pbkdf2.iterations, keyBytes, "sha256", done);
+    }
   });
 }

@@ -4,6 +4,7 @@ import type {
   KindValues,
   RootContext,
   RootKind,
+  RotationChange,
   SecretSource,
 } from "../kind.ts";
 
@@ -56,9 +57,14 @@ export const local = {
       return `${of.file}: made, with version 1; ${giveAll}`;
     },
   },
-  async rotate(of: LocalSettings, context: RootContext, newPassphrase?: SecretSource) {
+  async rotate(of: LocalSettings, context: RootContext, change?: RotationChange) {
     const { rotateLocalRoot } = await import("./local-root.ts");
-    const file = { ...keyFile(of), ...(newPassphrase && { newPassphrase }) };
+    const { newPassphrase, approved } = change ?? {};
+    const file = {
+      ...keyFile(of),
+      ...(newPassphrase && { newPassphrase }),
+      ...(approved && { approved }),
+    };
     const version = await rotateLocalRoot(file, context);
     return `${of.file}: version ${version} wraps from now on; ${giveAll}`;
   },

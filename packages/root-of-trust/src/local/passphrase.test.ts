@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from "node:crypto";
+import { getFips, randomBytes, randomUUID } from "node:crypto";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -24,32 +24,73 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
+const noScrypt = getFips() === 1;
+
 /** A low cost, so that tests are fast. */
 const scryptN = 1 << 12;
 const under = (text: string) => ({ path, passphrase: async () => text, scryptN });
 
 describe("a root key file under a passphrase", () => {
-  test("shows no key, keeps mode and versions through a rotation, and opens with the passphrase only", async () => {
-    await createLocalRoot(under("correct horse"), sources);
-    const first = await openLocalRoot(under("correct horse"), ids);
-    const { blob } = await first.wrap(secret, data);
-    await rotateLocalRoot(under("correct horse"), sources);
+  test.skipIf(noScrypt)(
+    "shows no key, keeps mode and versions through a rotation, and opens with the passphrase only (needs scrypt)",
+    async () => {
+      await createLocalRoot(under("correct horse"), sources);
+      const first = await openLocalRoot(under("correct horse"), ids);
+      const { blob } = await first.wrap(secret, data);
+      await rotateLocalRoot(under("correct horse"), sources);
+      const text = await readFile(path, "utf8");
+      expect(JSON.parse(text)).toMatchObject({ format: "encrypted-1", scrypt: { N: scryptN } });
+      expect(text).not.toMatch(/versions|"key"|created/);
+      expect((await stat(path)).mode & 0o777).toBe(0o600);
+      const opened = await first.unwrap(blob, data);
+      expect(opened.plaintext).toEqual(secret);
+      expect(opened.rewrapped?.version).toBe("2");
+      await expect(openLocalRoot(under("battery staple"), ids)).rejects.toMatchObject({
+        failure: "denied",
+        message: expect.stringContaining("the passphrase is not the one"),
+      });
+      await expect(openLocalRoot(path, ids)).rejects.toMatchObject({
+        failure: "unavailable",
+        message: expect.stringContaining("encrypted under a passphrase, and none is given"),
+      });
+      await expect(rotateLocalRoot(path, sources)).rejects.toThrow("none is given");
+    },
+  );
+
+  test("for FIPS mode is under a key from PBKDF2, and is not opened by another passphrase or cost", async () => {
+    const approved = (text: string) => ({ path, passphrase: async () => text, approved: true });
+    await createLocalRoot(approved("correct horse"), sources);
     const text = await readFile(path, "utf8");
-    expect(JSON.parse(text)).toMatchObject({ format: "encrypted-1", scrypt: { N: scryptN } });
-    expect(text).not.toMatch(/versions|"key"|created/);
-    expect((await stat(path)).mode & 0o777).toBe(0o600);
-    const opened = await first.unwrap(blob, data);
-    expect(opened.plaintext).toEqual(secret);
-    expect(opened.rewrapped?.version).toBe("2");
-    await expect(openLocalRoot(under("battery staple"), ids)).rejects.toMatchObject({
+    expect(JSON.parse(text)).toMatchObject({
+      format: "encrypted-2",
+      pbkdf2: { iterations: 1_000_000 },
+    });
+    expect(text).not.toMatch(/versions|"key"|created|scrypt/);
+    const { blob } = await (await openLocalRoot(approved("correct horse"), ids)).wrap(secret, data);
+    await rotateLocalRoot(approved("correct horse"), sources);
+    const again = await openLocalRoot(approved("correct horse"), ids);
+    expect((await again.unwrap(blob, data)).plaintext).toEqual(secret);
+    const refused = {
       failure: "denied",
-      message: expect.stringContaining("the passphrase is not the one"),
+      message: expect.stringContaining("the passphrase is not"),
+    };
+    await expect(openLocalRoot(approved("battery staple"), ids)).rejects.toMatchObject(refused);
+    for (const iterations of [999_999, 10_000_001, 0, "1000000"]) {
+      const altered = { ...JSON.parse(await readFile(path, "utf8")), pbkdf2: { iterations } };
+      await writeFile(path, JSON.stringify(altered), { mode: 0o600 });
+      await expect(openLocalRoot(approved("correct horse"), ids)).rejects.toMatchObject(refused);
+    }
+  });
+
+  test("by scrypt is refused in FIPS mode, with the way out", async () => {
+    const file = { format: "encrypted-1", scrypt: { N: 4096, r: 8, p: 1 }, salt: "", nonce: "" };
+    await writeFile(path, JSON.stringify({ ...file, ciphertext: "" }), { mode: 0o600 });
+    await expect(openLocalRoot(under("correct horse"), ids)).rejects.toMatchObject({
+      failure: "denied",
+      message: expect.stringMatching(
+        noScrypt ? /by scrypt, .*run `holdfast root rotate --for-fips`/ : /the passphrase is not/,
+      ),
     });
-    await expect(openLocalRoot(path, ids)).rejects.toMatchObject({
-      failure: "unavailable",
-      message: expect.stringContaining("encrypted under a passphrase, and none is given"),
-    });
-    await expect(rotateLocalRoot(path, sources)).rejects.toThrow("none is given");
   });
 
   test("that was not encrypted is encrypted by its next rotation", async () => {
@@ -78,27 +119,30 @@ describe("a root key file under a passphrase", () => {
     expect((await root.unwrap(blob, data)).plaintext).toEqual(secret);
   });
 
-  test("does not open if it was altered, or if its scrypt cost is too high", async () => {
-    await createLocalRoot(under("correct horse"), sources);
-    const made = JSON.parse(await readFile(path, "utf8"));
-    const flipped = Buffer.from(made.ciphertext, "base64");
-    flipped[20] = (flipped[20] ?? 0) ^ 1;
-    for (const change of [
-      { ciphertext: flipped.toString("base64") },
-      { ciphertext: "" },
-      { salt: Buffer.alloc(16).toString("base64") },
-      { nonce: "AAAA" },
-      { scrypt: { ...made.scrypt, N: 2 ** 40 } },
-      { scrypt: { ...made.scrypt, r: 0 } },
-      { scrypt: null },
-      { salt: 1 },
-    ]) {
-      await writeFile(path, JSON.stringify({ ...made, ...change }));
-      await expect(openLocalRoot(under("correct horse"), ids)).rejects.toMatchObject({
-        failure: "denied",
-      });
-    }
-  });
+  test.skipIf(noScrypt)(
+    "does not open if it was altered, or if its scrypt cost is too high (needs scrypt)",
+    async () => {
+      await createLocalRoot(under("correct horse"), sources);
+      const made = JSON.parse(await readFile(path, "utf8"));
+      const flipped = Buffer.from(made.ciphertext, "base64");
+      flipped[20] = (flipped[20] ?? 0) ^ 1;
+      for (const change of [
+        { ciphertext: flipped.toString("base64") },
+        { ciphertext: "" },
+        { salt: Buffer.alloc(16).toString("base64") },
+        { nonce: "AAAA" },
+        { scrypt: { ...made.scrypt, N: 2 ** 40 } },
+        { scrypt: { ...made.scrypt, r: 0 } },
+        { scrypt: null },
+        { salt: 1 },
+      ]) {
+        await writeFile(path, JSON.stringify({ ...made, ...change }));
+        await expect(openLocalRoot(under("correct horse"), ids)).rejects.toMatchObject({
+          failure: "denied",
+        });
+      }
+    },
+  );
 
   test("derives from a wrong passphrase once, refuses every use, and notices a corrected one", async () => {
     await createLocalRoot(under("correct horse"), sources);

@@ -3,7 +3,13 @@ import { type FileHandle, link, open, rename, stat, unlink } from "node:fs/promi
 import { dirname } from "node:path";
 import { type Ids, RootOfTrustError } from "@holdfast/engine";
 import type { SecretSource } from "../kind.ts";
-import { decryptVersions, encryptVersions, isEncrypted } from "./key-file-passphrase.ts";
+import {
+  canDerive,
+  decryptVersions,
+  type Encryption,
+  encryptVersions,
+  isEncrypted,
+} from "./key-file-passphrase.ts";
 
 /** Length of a root key. */
 export const rootKeyBytes = 32;
@@ -14,7 +20,7 @@ const fileBytesMax = 4 << 20;
 const base64Key = /^[A-Za-z0-9+/]{43}=$/;
 
 /** A file of key versions. */
-export interface KeyFile {
+export interface KeyFile extends Encryption {
   readonly path: string;
   /** Its name in error messages; `root key file` by default. */
   readonly what?: string;
@@ -22,8 +28,6 @@ export interface KeyFile {
   readonly passphrase?: SecretSource;
   /** The passphrase for the next write, if it changes. */
   readonly newPassphrase?: SecretSource;
-  /** The cost of a guess at the passphrase (scrypt's N); 131,072 by default. */
-  readonly scryptN?: number;
 }
 
 /** One version of the root key. */
@@ -150,11 +154,11 @@ async function write(
     key: Buffer.from(key).toString("base64"),
   }));
   const plain = { format: fileFormat, versions: rows };
-  const { scryptN, passphrase, newPassphrase = passphrase } = file;
+  const { passphrase, newPassphrase = passphrase } = file;
   const content =
     newPassphrase === undefined
       ? plain
-      : await encryptVersions(plain, await textOf(file, newPassphrase), ids, scryptN);
+      : await encryptVersions(plain, await textOf(file, newPassphrase), ids, file);
   const bytes = Buffer.from(`${JSON.stringify(content, null, 2)}\n`);
   await handle.writeFile(bytes);
   await handle.sync();
@@ -178,6 +182,12 @@ async function parse(file: KeyFile, bytes: Buffer): Promise<readonly RootKeyVers
   let parsed = parseJson(bytes);
   if (parsed === undefined) throw unsound(file, "not JSON");
   if (isEncrypted(parsed)) {
+    if (!canDerive(parsed)) {
+      throw new RootOfTrustError(
+        "denied",
+        `${nameOf(file)}: its key comes from the passphrase by scrypt, which FIPS mode refuses: set \`fips: off\`, run \`holdfast root rotate --for-fips\`, then set \`fips: required\` again`,
+      );
+    }
     const plain = await decryptVersions(parsed, await passphraseOf(file));
     if (plain === undefined) {
       throw new RootOfTrustError(

@@ -1,6 +1,16 @@
+import { getFips } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { isPasswordHash, type PasswordHash, parsePasswordHash } from "../base/password-hash.ts";
+import {
+  isPasswordHash,
+  type PasswordHash,
+  parsePasswordHash,
+  printPasswordHash,
+} from "../base/password-hash.ts";
 import { hashPassword, Passwords, PasswordsBusy, RememberedPassword } from "./passwords.ts";
+
+/** The scrypt hash of `opensesame`. */
+const oldHash =
+  "scrypt$16384$8$1$MDEyMzQ1Njc4OWFiY2RlZg$GMSBqM3_fyjOoNWvvqmFZvBuXAx3qW6DzI1tBE0gv7M";
 
 function usersWith(entries: Record<string, string>): Map<string, PasswordHash> {
   return new Map(
@@ -11,13 +21,55 @@ function usersWith(entries: Record<string, string>): Map<string, PasswordHash> {
 describe("passwords", () => {
   test("a new hash accepts only its own password", async () => {
     const hash = await hashPassword("correct horse");
-    expect(hash).toMatch(/^scrypt\$32768\$8\$1\$[\w-]{22}\$[\w-]{43}$/);
+    const kind = getFips() === 1 ? /^pbkdf2-sha256\$600000\$/ : /^scrypt\$32768\$8\$1\$/;
+    expect(hash).toMatch(kind);
+    expect(hash).toMatch(/\$[\w-]{22}\$[\w-]{43}$/);
     expect(hash).not.toBe(await hashPassword("correct horse"));
     const passwords = new Passwords();
     const users = usersWith({ vc: hash });
     expect(await passwords.verify(users, "vc", "correct horse")).toBe(true);
     expect(await passwords.verify(users, "vc", "correct horse ")).toBe(false);
     expect(await passwords.verify(users, "nobody", "correct horse")).toBe(false);
+  });
+
+  test("a hash for FIPS mode is PBKDF2's, and both kinds are checked where the process has both", async () => {
+    const hash = await hashPassword("pässword", true);
+    // RFC 8018, from separate code.
+    const [kind, iterations, salt = "", sealed] = hash.split("$");
+    expect([kind, iterations]).toEqual(["pbkdf2-sha256", "600000"]);
+    const bits = await crypto.subtle.deriveBits(
+      {
+        name: "PBKDF2",
+        hash: "SHA-256",
+        salt: Buffer.from(salt, "base64url"),
+        iterations: 600_000,
+      },
+      await crypto.subtle.importKey("raw", Buffer.from("pässword"), "PBKDF2", false, [
+        "deriveBits",
+      ]),
+      256,
+    );
+    expect(Buffer.from(bits).toString("base64url")).toBe(sealed);
+    const passwords = new Passwords();
+    const users = usersWith({ new: hash, old: oldHash });
+    expect(await passwords.verify(users, "new", "pässword")).toBe(true);
+    expect(await passwords.verify(users, "new", "passwort")).toBe(false);
+    const old = passwords.verify(users, "old", "opensesame");
+    if (getFips() === 0) expect(await old).toBe(true);
+    else await expect(old).rejects.toThrow(/scrypt hash.*FIPS mode: set the password again/);
+    expect(printPasswordHash(parsePasswordHash(oldHash) as PasswordHash)).toBe(oldHash);
+  });
+
+  test("the password of an unknown user costs what a known user's costs", async () => {
+    const asked: string[] = [];
+    const users = new (class extends Map<string, PasswordHash> {
+      override get(name: string) {
+        asked.push(name);
+        return super.get(name);
+      }
+    })(usersWith({ vc: await hashPassword("right", true) }));
+    expect(await new Passwords().verify(users, "nobody", "right")).toBe(false);
+    expect(asked).toEqual(["nobody", "vc"]);
   });
 
   test("a verified password is remembered by its connection, a wrong one is not", async () => {
@@ -74,6 +126,9 @@ describe("passwords", () => {
     ["a cost that is too high", `scrypt$1048576$8$1$${"s".repeat(22)}$${"h".repeat(43)}`],
     ["a cost that is not a power of two", `scrypt$32769$8$1$${"s".repeat(22)}$${"h".repeat(43)}`],
     ["a parallelization of 0", `scrypt$32768$8$0$${"s".repeat(22)}$${"h".repeat(43)}`],
+    ["too few iterations", `pbkdf2-sha256$599999$${"s".repeat(22)}$${"h".repeat(43)}`],
+    ["too many iterations", `pbkdf2-sha256$10000001$${"s".repeat(22)}$${"h".repeat(43)}`],
+    ["another hash function", `pbkdf2-md5$600000$${"s".repeat(22)}$${"h".repeat(43)}`],
     ["a salt that is too short", `scrypt$32768$8$1$ss$${"h".repeat(43)}`],
   ])("%s makes a hash invalid", (_name, text) => {
     expect(isPasswordHash(text)).toBe(false);

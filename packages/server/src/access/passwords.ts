@@ -1,6 +1,9 @@
-import { createHmac, randomBytes, scrypt, timingSafeEqual } from "node:crypto";
+import { createHmac, getFips, pbkdf2, randomBytes, scrypt, timingSafeEqual } from "node:crypto";
 import { Semaphore } from "@holdfast/engine";
+import { KmipError } from "@holdfast/kmip";
 import {
+  canCheck,
+  newHash,
   type PasswordHash,
   printPasswordHash,
   scryptBytesMax,
@@ -11,18 +14,21 @@ import {
 const hashesAtOnceMax = 2;
 /** The most waiting hashes of one instance; more are refused: guesses must not fill the memory. */
 const hashesWaitingMax = 256;
-const newHash = { cost: 32_768, blockSize: 8, parallelization: 1 } as const;
 
 /** Too many passwords are being checked: this one cannot be checked now. */
 export class PasswordsBusy extends Error {
   override readonly name = "PasswordsBusy";
 }
 
-/** Checks user names and passwords against scrypt hashes, a few at a time; instances take turns. */
+/** Checks user names and passwords against their hashes, a few at a time; instances take turns. */
 export class Passwords {
   readonly #key = randomBytes(32);
-  /** Used for an unknown user, so that the time taken does not reveal whether the user exists. */
-  readonly #nobody: PasswordHash = { ...newHash, salt: randomBytes(16), hash: randomBytes(32) };
+  /** The last choice for an unknown user: the time taken must not reveal whether the user exists. */
+  readonly #nobody: PasswordHash = {
+    ...newHash(getFips() === 1),
+    salt: randomBytes(16),
+    hash: randomBytes(32),
+  };
   readonly #hashes = new Semaphore(hashesAtOnceMax);
   readonly #waitingMax: number;
 
@@ -30,10 +36,15 @@ export class Passwords {
     this.#waitingMax = waitingMax;
   }
 
-  /** Whether the user exists and the password is theirs. Rejects with `PasswordsBusy` when too many wait. */
+  /**
+   * Whether the user exists and the password is theirs. Rejects with `PasswordsBusy` when too many wait, and with a
+   * `KmipError` for a hash that OpenSSL's FIPS provider cannot compute.
+   */
   async verify(users: Users, username: string, password: string): Promise<boolean> {
     const expected = await users.get(username);
-    const actual = await this.#hash(users, password, expected ?? this.#nobody);
+    if (expected !== undefined && !canCheck(expected)) throw notApproved();
+    const like = expected ?? (await anyOf(users)) ?? this.#nobody;
+    const actual = await this.#hash(users, password, like);
     return expected !== undefined && timingSafeEqual(actual, expected.hash);
   }
 
@@ -52,7 +63,7 @@ export class Passwords {
   }
 }
 
-/** Remembers the verified password of one connection, so that not every message costs an scrypt. */
+/** Remembers the verified password of one connection, so that not every message costs a hash. */
 export class RememberedPassword {
   readonly #passwords: Passwords;
   /** The users as they are now. */
@@ -79,23 +90,50 @@ export class RememberedPassword {
   }
 }
 
-/** Makes the hash that `instances[].users[].passwordHash` takes. */
-export async function hashPassword(password: string): Promise<string> {
-  const made: PasswordHash = { ...newHash, salt: randomBytes(16), hash: Buffer.alloc(32) };
+/**
+ * Makes the hash that `instances[].users[].passwordHash` takes; with `approved`, one that a node with `fips: required` can
+ * check.
+ */
+export async function hashPassword(
+  password: string,
+  approved: boolean = getFips() === 1,
+): Promise<string> {
+  const made: PasswordHash = {
+    ...newHash(approved),
+    salt: randomBytes(16),
+    hash: Buffer.alloc(32),
+  };
   return printPasswordHash({ ...made, hash: await derive(password, made) });
 }
 
+/** Computes the hash in a thread, so that the event loop continues. */
 function derive(password: string, like: PasswordHash): Promise<Buffer> {
-  const options = {
-    N: like.cost,
-    r: like.blockSize,
-    p: like.parallelization,
-    maxmem: 2 * scryptBytesMax,
-  };
+  // NFC: the same password typed on different systems is the same text.
+  const text = password.normalize("NFC");
+  const { salt } = like;
+  const { length } = like.hash;
   return new Promise((resolve, reject) => {
-    // NFC: the same password typed on different systems is the same text.
-    scrypt(password.normalize("NFC"), like.salt, like.hash.length, options, (error, hash) =>
-      error === null ? resolve(hash) : reject(error),
-    );
+    const done = (error: Error | null, hash: Buffer) =>
+      error === null ? resolve(hash) : reject(error);
+    if (like.algorithm === "scrypt") {
+      const { cost: N, blockSize: r, parallelization: p } = like;
+      scrypt(text, salt, length, { N, r, p, maxmem: 2 * scryptBytesMax }, done);
+    } else {
+      pbkdf2(text, salt, like.iterations, length, "sha256", done);
+    }
   });
+}
+
+/** The hash of one of the users: a check against it takes as long as one of another user's. */
+async function anyOf(users: Users): Promise<PasswordHash | undefined> {
+  const [first] = users.keys();
+  const hash = first === undefined ? undefined : await users.get(first);
+  return hash !== undefined && canCheck(hash) ? hash : undefined;
+}
+
+function notApproved(): KmipError {
+  return new KmipError(
+    "authenticationNotSuccessful",
+    "this user's password is kept as a scrypt hash, which this server cannot check in FIPS mode: set the password again",
+  );
 }

@@ -1,6 +1,6 @@
 import { hash, type X509Certificate } from "node:crypto";
 import { fingerprintOf, isIssuedBy, purposes, subjectOf } from "../base/certificates.ts";
-import type { Users } from "../base/password-hash.ts";
+import type { PasswordHash, Users } from "../base/password-hash.ts";
 import type { Instance } from "./instances.ts";
 
 /** Why a client is refused; these are also values of a metric label. */
@@ -104,6 +104,18 @@ export class Trust {
     const known = this.#tenants.get(id);
     if (known === undefined) this.#tenants.set(id, { id, name, users });
     else Object.assign(known, { name, users });
+  }
+
+  /** The users whose password is kept as a scrypt hash, as `INSTANCE/USER`; without those whose hash cannot be unsealed. */
+  async scryptUsers(): Promise<readonly string[]> {
+    const found: string[] = [];
+    for (const { name, users } of this.#tenants.values()) {
+      for (const user of users.keys()) {
+        const hash = await hashOf(users, user);
+        if (hash?.algorithm === "scrypt") found.push(`${name}/${user}`);
+      }
+    }
+    return found;
   }
 
   /** Accepts a client's certificate as it is. */
@@ -258,4 +270,12 @@ function checkLeaf(certificate: X509Certificate): Refusal | undefined {
   return /md5|sha-?1\b|sha1/i.test(certificate.signatureAlgorithm ?? "")
     ? "weakSignature"
     : undefined;
+}
+
+async function hashOf(users: Users, name: string): Promise<PasswordHash | undefined> {
+  try {
+    return await users.get(name);
+  } catch {
+    return undefined;
+  }
 }

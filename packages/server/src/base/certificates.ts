@@ -1,4 +1,4 @@
-import { hash, X509Certificate } from "node:crypto";
+import { hash, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { codeOf, OperatorError, reasonOf } from "./operator-error.ts";
 
@@ -43,13 +43,28 @@ export function parseCertificates(pem: string, where: string): X509Certificate[]
   }
   return blocks.map((block) => {
     try {
-      return new X509Certificate(block);
+      const certificate = new X509Certificate(block);
+      if (publicKeyOf(certificate) !== undefined) return certificate;
     } catch (error) {
       throw new OperatorError(
         `${where}: holds a certificate that cannot be read: ${reasonOf(error)}`,
       );
     }
+    throw new OperatorError(`${where}: holds a certificate whose ${unusableKey}`);
   });
+}
+
+/** What is wrong with a certificate whose key `publicKeyOf` does not return. */
+export const unusableKey =
+  "key OpenSSL cannot use here; in FIPS mode only the curves P-224, P-256, P-384 and P-521 can be used";
+
+/** A certificate's key; undefined if OpenSSL cannot use it: its FIPS provider knows fewer curves. */
+export function publicKeyOf(certificate: X509Certificate): KeyObject | undefined {
+  try {
+    return certificate.publicKey;
+  } catch {
+    return undefined;
+  }
 }
 
 /** A certificate's subject on one line. */
@@ -65,9 +80,10 @@ const curves: Readonly<Record<string, string>> = {
 };
 
 /** The type of a certificate's key, such as `RSA 2048` or `EC P-256`. */
-export function keyTypeOf({ publicKey }: X509Certificate): string {
-  const { modulusLength, namedCurve } = publicKey.asymmetricKeyDetails ?? {};
-  const type = (publicKey.asymmetricKeyType ?? "unknown").toUpperCase();
+export function keyTypeOf(certificate: X509Certificate): string {
+  const key = publicKeyOf(certificate);
+  const { modulusLength, namedCurve } = key?.asymmetricKeyDetails ?? {};
+  const type = (key?.asymmetricKeyType ?? "unknown").toUpperCase();
   return `${type} ${modulusLength ?? curves[namedCurve ?? ""] ?? namedCurve ?? ""}`.trim();
 }
 
@@ -78,7 +94,8 @@ export function fingerprintOf(certificate: X509Certificate): string {
 
 /** Whether an authority signed a certificate (name, key identifier, key usage and signature; not dates). */
 export function isIssuedBy(certificate: X509Certificate, authority: X509Certificate): boolean {
-  return certificate.checkIssued(authority) && certificate.verify(authority.publicKey);
+  const key = publicKeyOf(authority);
+  return key !== undefined && certificate.checkIssued(authority) && certificate.verify(key);
 }
 
 /**

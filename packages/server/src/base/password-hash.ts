@@ -1,5 +1,8 @@
-/** The parts of a scrypt hash: `scrypt$N$r$p$salt$hash`, salt and hash in base64url. */
-export interface PasswordHash {
+import { getFips } from "node:crypto";
+
+/** The parts of a hash: `scrypt$N$r$p$salt$hash`, salt and hash in base64url. */
+interface ScryptHash {
+  readonly algorithm: "scrypt";
   readonly cost: number;
   readonly blockSize: number;
   readonly parallelization: number;
@@ -7,23 +10,45 @@ export interface PasswordHash {
   readonly hash: Buffer;
 }
 
+/** The parts of a hash: `pbkdf2-sha256$ITERATIONS$salt$hash`, salt and hash in base64url. */
+interface Pbkdf2Hash {
+  readonly algorithm: "pbkdf2-sha256";
+  readonly iterations: number;
+  readonly salt: Buffer;
+  readonly hash: Buffer;
+}
+
+/** A password's hash, with the algorithm and the cost that it was made with. */
+export type PasswordHash = ScryptHash | Pbkdf2Hash;
+
 /**
  * The users of an instance with the hashes of their passwords, which may have to be unsealed. Each
  * change of users makes a new object.
  */
 export interface Users {
   readonly size: number;
+  /** The names of all users. */
+  keys(): Iterable<string>;
   get(username: string): PasswordHash | undefined | Promise<PasswordHash | undefined>;
 }
 
 /** 64 MiB: the most memory of one check, so that no hash in a configuration exhausts the node. */
 export const scryptBytesMax = 67_108_864;
 
-/** Reads a hash; undefined for other text, and for one too weak (under 16 MiB) or too expensive. */
+/** OWASP's Password Storage Cheat Sheet asks for 600,000 at least; the limit bounds the time of a check. */
+const iterations = { min: 600_000, max: 10_000_000 };
+
+const saltAndHash = String.raw`\$([\w-]{22,88})\$([\w-]{43,88})$`;
+const scryptForm = new RegExp(String.raw`^scrypt\$(\d{1,8})\$(\d{1,3})\$(\d{1,2})${saltAndHash}`);
+const pbkdf2Form = new RegExp(String.raw`^pbkdf2-sha256\$(\d{6,8})${saltAndHash}`);
+
+/** Reads a hash; undefined for other text, and for one too weak or too expensive (scrypt: under 16 MiB is too weak). */
 export function parsePasswordHash(text: string): PasswordHash | undefined {
-  const match = /^scrypt\$(\d{1,8})\$(\d{1,3})\$(\d{1,2})\$([\w-]{22,88})\$([\w-]{43,88})$/.exec(
-    text,
-  );
+  return parseScrypt(text) ?? parsePbkdf2(text);
+}
+
+function parseScrypt(text: string): ScryptHash | undefined {
+  const match = scryptForm.exec(text);
   if (match === null) return undefined;
   const [cost, blockSize, parallelization] = match.slice(1, 4).map(Number) as [
     number,
@@ -35,12 +60,23 @@ export function parsePasswordHash(text: string): PasswordHash | undefined {
   if (!powerOfTwo || bytes < 16_777_216 || bytes > scryptBytesMax) return undefined;
   if (parallelization < 1 || parallelization > 4) return undefined;
   return {
+    algorithm: "scrypt",
     cost,
     blockSize,
     parallelization,
-    salt: Buffer.from(match[4] as string, "base64url"),
-    hash: Buffer.from(match[5] as string, "base64url"),
+    ...bytesOf(match[4], match[5]),
   };
+}
+
+function parsePbkdf2(text: string): Pbkdf2Hash | undefined {
+  const match = pbkdf2Form.exec(text);
+  const count = Number(match?.[1]);
+  if (match === null || count < iterations.min || count > iterations.max) return undefined;
+  return { algorithm: "pbkdf2-sha256", iterations: count, ...bytesOf(match[2], match[3]) };
+}
+
+function bytesOf(salt = "", hash = "") {
+  return { salt: Buffer.from(salt, "base64url"), hash: Buffer.from(hash, "base64url") };
 }
 
 /** Whether a text is a hash that `hash-password` could have made. */
@@ -50,6 +86,25 @@ export function isPasswordHash(text: string): boolean {
 
 /** Writes a hash the way `parsePasswordHash` reads it. */
 export function printPasswordHash(hash: PasswordHash): string {
-  const { cost, blockSize, parallelization } = hash;
-  return `scrypt$${cost}$${blockSize}$${parallelization}$${hash.salt.toString("base64url")}$${hash.hash.toString("base64url")}`;
+  const cost =
+    hash.algorithm === "scrypt"
+      ? [hash.cost, hash.blockSize, hash.parallelization]
+      : [hash.iterations];
+  const bytes = [hash.salt, hash.hash].map((each) => each.toString("base64url"));
+  return [hash.algorithm, ...cost, ...bytes].join("$");
+}
+
+/** The algorithm of a new hash and its cost; OpenSSL's FIPS provider has no scrypt. */
+type NewHash = Omit<ScryptHash, "salt" | "hash"> | Omit<Pbkdf2Hash, "salt" | "hash">;
+
+/** How this process makes a new hash; with `approved`, one that a node in FIPS mode can check. */
+export function newHash(approved: boolean): NewHash {
+  return approved
+    ? { algorithm: "pbkdf2-sha256", iterations: iterations.min }
+    : { algorithm: "scrypt", cost: 32_768, blockSize: 8, parallelization: 1 };
+}
+
+/** Whether this process can check passwords against a hash of this kind. */
+export function canCheck({ algorithm }: Pick<PasswordHash, "algorithm">): boolean {
+  return algorithm !== "scrypt" || getFips() === 0;
 }

@@ -55,7 +55,7 @@ export function bundleText(
   for (const secret of secrets) text = text.replaceAll(secret, removed);
   return text
     .replaceAll(/\bhf_[\w-]{20,}/g, removed)
-    .replaceAll(/\bscrypt(?:\$[\w-]+){4,}/g, removed)
+    .replaceAll(/\b(?:scrypt|pbkdf2-sha256)(?:\$[\w-]+){3,}/g, removed)
     .replaceAll(/-----BEGIN [^-]*PRIVATE KEY-----[\s\S]*?-----END [^-]*PRIVATE KEY-----/g, removed)
     .replaceAll(/\/\/[^\s/@:]*:[^\s/@]+@/g, `//${removed}@`);
 }

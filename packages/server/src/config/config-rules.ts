@@ -31,6 +31,7 @@ export function crossFaults(config: Config): Fault[] {
     ...storeFaults(config.store),
     ...lockFaults(config.locks),
     ...tlsFaults(config.tls),
+    ...fipsFaults(config),
     ...rootFaults(config.rootOfTrust),
     ...auditFaults(config.audit),
     ...repeated(config.instances, (instance) => instance.name, "name"),
@@ -210,6 +211,13 @@ function unnamed({ reference }: RootKind, rows: Rows, at: SettingPath): Fault[] 
 function tlsFaults(tls: Config["tls"]): Fault[] {
   if (tls.certificate.length === tls.key.length) return [];
   return [{ at: ["tls", "key"], says: "must name as many files as tls.certificate" }];
+}
+
+/** RSA key exchange is not approved (NIST SP 800-131A), although OpenSSL's FIPS provider does not refuse it. */
+function fipsFaults({ fips, tls }: Config): Fault[] {
+  if (fips === "off" || tls.suites === "default") return [];
+  const says = "must be default with `fips: required`: RSA key exchange is not approved";
+  return [{ at: ["tls", "suites"], says }];
 }
 
 function repeated<Item>(

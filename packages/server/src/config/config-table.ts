@@ -447,7 +447,7 @@ export const configTable = {
       {
         name: text("User name.", "1 to 128 characters", /^.{1,128}$/s),
         passwordHash: secretText(
-          "What `hash-password` prints.",
+          "What `hash-password` prints; with `fips: required`, what `hash-password --for-fips` prints.",
           "a hash made by `hash-password`",
           isPasswordHash,
         ),
@@ -455,6 +455,11 @@ export const configTable = {
     ),
   }),
   backup: backupSettings,
+  fips: choice(
+    "`required`: the node runs with OpenSSL's FIPS provider, which refuses algorithms that are not approved, or it does not start (docs/fips.md). The node executes itself again with the provider; `openssl` and `openssl-provider-fips` must be installed.",
+    ["off", "required"],
+    "off",
+  ),
   log: group("The log: one JSON object a line on standard output.", {
     level: choice(
       "Successful reads are logged at `debug`; changes and refusals at `info`.",

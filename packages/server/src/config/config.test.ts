@@ -278,6 +278,11 @@ instances:
       "/etc/holdfast.yaml:4: tls.key must name as many files as tls.certificate",
     ],
     [
+      "a cipher suite that FIPS mode refuses",
+      `${least.replace("key: /keys/server.key", "key: /keys/server.key, suites: kmip-basic")}fips: required\n`,
+      "/etc/holdfast.yaml:4: tls.suites must be default with `fips: required`: RSA key exchange",
+    ],
+    [
       "no key",
       least.replace(", key: /keys/server.key", ""),
       "/etc/holdfast.yaml:4: tls.key is missing: set it to the path of a file",

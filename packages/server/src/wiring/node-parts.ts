@@ -1,5 +1,6 @@
 import { Writer } from "@holdfast/engine";
 import type { RedisConnectionOptions, ShownCertificate } from "@holdfast/redis";
+import { checkFipsMode } from "../base/fips.ts";
 import { type Environment, systemClock, systemIds } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import type { Config } from "../config/config-table.ts";
@@ -41,6 +42,7 @@ export function readParts(
   opened: AsyncDisposableStack,
 ): Parts {
   const config = loadConfig(configFile);
+  if (config.fips === "required") checkFipsMode();
   const { region, node, peer } = config;
   const access = storeConnection(config.store, environment);
   const shown = new ShownCertificates(access.tls, clock.monotonicMs);

@@ -113,6 +113,7 @@ export async function openEngine(
     vendorIdentification: "Holdfast",
     serverVersion: version,
     profileSuites: config.tls.suites === "kmip-basic",
+    approvedOnly: config.fips === "required",
     limits: { ...defaultLimits, bytesMax: config.kmip.requestBytesMax },
   });
 }

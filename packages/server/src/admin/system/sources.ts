@@ -20,6 +20,10 @@ export interface SystemSources extends Timers {
   readonly view: Pick<SystemView, "all" | "freshAtMs">;
   /** What the lock masters say about the leader's lock; undefined if none are configured. */
   readonly lockMasters?: (() => Promise<LockLook>) | undefined;
+  /** Name and version of the FIPS provider, as the start found it; undefined if it was not the start that loaded it. */
+  readonly fips: string | undefined;
+  /** The users whose hash FIPS mode refuses, as `INSTANCE/USER`. */
+  readonly scryptUsers: () => Promise<readonly string[]>;
 }
 
 /** The result of one check. */

@@ -3,6 +3,7 @@ import { withTimeout } from "@holdfast/engine";
 import { reasonOf } from "../../base/operator-error.ts";
 import { rootStatusOf } from "../../roots/root-status.ts";
 import { endingRootChecks } from "./ending-roots.ts";
+import { fipsChecks } from "./fips-checks.ts";
 import {
   certificateChecks,
   clockChecks,
@@ -39,6 +40,7 @@ const looks: readonly (readonly [
   ["root of trust", endingRootChecks],
   ["backup", backupChecks],
   ["tokens", tokenChecks],
+  ["fips", fipsChecks],
 ];
 
 const checkMs = 10_000;

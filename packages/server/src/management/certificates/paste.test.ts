@@ -1,10 +1,11 @@
 import { execFileSync } from "node:child_process";
-import { X509Certificate } from "node:crypto";
+import { getFips, X509Certificate } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Authority, createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { keyTypeOf, parseCertificates } from "../../base/certificates.ts";
 import { checkUsable, readPasted } from "./paste.ts";
 
 const dayMs = 86_400_000;
@@ -65,6 +66,18 @@ async function refusal(
 }
 
 describe("a pasted certificate", () => {
+  test("with a key that OpenSSL cannot use here is refused: secp256k1, in FIPS mode", () => {
+    const pem = made(["ec", "-pkeyopt", "ec_paramgen_curve:secp256k1"]);
+    const refused = getFips() === 1;
+    expect(refusal(pem)).toMatch(
+      refused ? /^the certificate has a key OpenSSL cannot use here/ : /^$/,
+    );
+    const read = () => parseCertificates(pem, "instances[0].certificates[0]");
+    if (refused)
+      expect(read).toThrow(/^instances\[0\]\.certificates\[0\]: holds a certificate whose/);
+    else expect(keyTypeOf(read()[0] as X509Certificate)).toBe("EC secp256k1");
+  });
+
   test("may have text around its tags, and any line ends", () => {
     const text = `Certificate:\r\n  Data:\r\n${client.certificate.replaceAll("\n", "\r\n")}\r\n\r\n`;
     expect(readPasted(text).fingerprint256).toBe(

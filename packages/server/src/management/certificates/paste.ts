@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { ManagementError } from "@holdfast/admin";
 import type { SystemRecord } from "@holdfast/engine";
-import { subjectOf } from "../../base/certificates.ts";
+import { publicKeyOf, subjectOf, unusableKey } from "../../base/certificates.ts";
 
 const certificateBytesMax = 16_384;
 const rsaBitsMin = 2048;
@@ -101,6 +101,7 @@ async function signsOthers(certificate: X509Certificate): Promise<boolean> {
 function parse(pem: string): X509Certificate {
   const certificate = readable(pem);
   if (certificate === undefined) {
+    if (hasUnusableKey(pem)) throw invalid(`the certificate has a ${unusableKey}`);
     throw invalid(
       "the certificate between the tags cannot be read: it was cut off or altered on the way; copy it again, whole",
     );
@@ -109,6 +110,14 @@ function parse(pem: string): X509Certificate {
     throw invalid(`the certificate is larger than ${certificateBytesMax} bytes`);
   }
   return certificate;
+}
+
+function hasUnusableKey(pem: string): boolean {
+  try {
+    return publicKeyOf(new X509Certificate(pem)) === undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** Reads a certificate; undefined where it, its key or its dates cannot be read. */

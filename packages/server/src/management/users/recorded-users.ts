@@ -46,6 +46,11 @@ export class RecordedUsers implements Users {
     return this.#sealed.size;
   }
 
+  /** See `Users.keys`. */
+  keys(): Iterable<string> {
+    return this.#sealed.keys();
+  }
+
   /** See `Users.get`. Rejects where the hash cannot be unsealed now. */
   async get(name: string): Promise<PasswordHash | undefined> {
     const sealed = this.#sealed.get(name);

@@ -51,13 +51,21 @@ describe("the root key commands", () => {
       "the variable PASS is not set",
     );
     await expect(
-      rotateRoot(config, { ...machine, environment }, join(folder, "absent")),
+      rotateRoot(
+        config,
+        { ...machine, environment },
+        { newPassphraseFile: join(folder, "absent") },
+      ),
     ).rejects.toMatchObject({
       message: expect.stringMatching(/^--new-passphrase-file: .*: no such file$/),
       exit: "wrong",
     });
     await writeFile(join(folder, "new"), "second\n");
-    const said = await rotateRoot(config, { ...machine, environment }, join(folder, "new"));
+    const said = await rotateRoot(
+      config,
+      { ...machine, environment },
+      { newPassphraseFile: join(folder, "new") },
+    );
     expect(said).toContain(`${path}: version 2 wraps from now on`);
     const root = await openLocalRoot({ path, passphrase: async () => "second" }, systemIds);
     expect(await root.describe()).toMatchObject({ currentVersion: "2" });
@@ -75,9 +83,12 @@ describe("the root key commands", () => {
     await expect(rotateRoot(config, { ...machine, environment: {} })).rejects.toThrow(
       /^rootOfTrust\.keyProtect: root key crk of instance .*: rotate it in IBM Cloud/,
     );
-    await expect(rotateRoot(config, { ...machine, environment: {} }, "new")).rejects.toThrow(
-      "--new-passphrase-file",
+    const given = (options: Parameters<typeof rotateRoot>[2]) =>
+      rotateRoot(config, { ...machine, environment: {} }, options);
+    await expect(given({ newPassphraseFile: "new" })).rejects.toThrow(
+      "--new-passphrase-file: only",
     );
+    await expect(given({ forFips: true })).rejects.toThrow("--for-fips: only the local");
   });
 });
 

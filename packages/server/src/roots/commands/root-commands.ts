@@ -23,16 +23,23 @@ export async function initRoot(
   return await kind.init.run(settings, rootContext(machine)).catch(blame(placeOf(kind, config)[0]));
 }
 
+/** Options of `holdfast root rotate`. */
+interface RotateOptions {
+  readonly newPassphraseFile?: string;
+  readonly forFips?: true;
+}
+
 /** Adds a version to the configured root key, if its kind supports this; returns what to do next. */
 export async function rotateRoot(
   configFile: string,
   machine: Machine,
-  newPassphraseFile?: string,
+  { newPassphraseFile, forFips }: RotateOptions = {},
 ): Promise<string> {
   const config = loadConfig(configFile);
   const kind = rootKind(config.rootOfTrust.type);
-  if (newPassphraseFile !== undefined && kind.hasPassphrase !== true) {
-    throw new OperatorError("--new-passphrase-file: only the local root key file has a passphrase");
+  const option = newPassphraseFile === undefined ? "--for-fips" : "--new-passphrase-file";
+  if ((newPassphraseFile !== undefined || forFips === true) && kind.hasPassphrase !== true) {
+    throw new OperatorError(`${option}: only the local root key file has a passphrase`);
   }
   const [setting, rootKey] = placeOf(kind, config);
   if (kind.rotate === undefined) {
@@ -45,7 +52,8 @@ export async function rotateRoot(
       : () => firstLine("--new-passphrase-file", newPassphraseFile);
   // Read the passphrase first: if this fails, the error is in the command line, not in the root of trust.
   await passphrase?.();
-  return await kind.rotate(settings, rootContext(machine), passphrase).catch(blame(setting));
+  const change = { newPassphrase: passphrase, approved: forFips };
+  return await kind.rotate(settings, rootContext(machine), change).catch(blame(setting));
 }
 
 /** Creates the configured sealing key file. */

@@ -32,6 +32,8 @@ export interface Access {
     ReturnType<typeof userHandlers> &
     ReturnType<typeof tokenHandlers>;
   readonly tokens: TokenVerifier;
+  /** See `Trust.scryptUsers`. */
+  readonly scryptUsers: () => Promise<readonly string[]>;
 }
 
 /** The leader's duty to report certificates that end. */
@@ -81,6 +83,7 @@ export function openAccess(
   const about = { region, node, version };
   return {
     tokens: bootstrap,
+    scryptUsers: () => tenants.trust.scryptUsers(),
     handlers: {
       ...certificateHandlers({
         instances,

@@ -12,6 +12,7 @@ import type { SystemSources } from "../../admin/system/sources.ts";
 import { systemHandlers } from "../../admin/system/system-handlers.ts";
 import { withCallEvidence } from "../../audit/call-evidence.ts";
 import { readText } from "../../base/certificates.ts";
+import { providerVariable } from "../../base/fips.ts";
 import type { ServerIdentity } from "../../base/tls.ts";
 import { authenticator, paced, type TokenVerifier } from "../../management/tokens/bearer.ts";
 import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
@@ -30,6 +31,7 @@ export interface AdminParts {
   readonly stores: SystemSources["stores"];
   readonly readings: NodeReadings;
   readonly lockMasters: SystemSources["lockMasters"];
+  readonly scryptUsers: SystemSources["scryptUsers"];
   /** All handlers but those about the node itself. */
   readonly handlers: Omit<Handlers, keyof ReturnType<typeof systemHandlers>>;
 }
@@ -95,7 +97,7 @@ export async function openAdmin(
 
 function ownHandlers(
   { config, configFile, health }: Parts,
-  { own, peers, clocks, stores, readings, lockMasters, view }: AdminParts,
+  { own, peers, clocks, stores, readings, lockMasters, view, scryptUsers }: AdminParts,
 ): ReturnType<typeof systemHandlers> {
   const healthLines = () => health.report().lines;
   const about = {
@@ -109,6 +111,8 @@ function ownHandlers(
     readings,
     lockMasters,
     view,
+    scryptUsers,
+    fips: process.env[providerVariable],
   };
   return systemHandlers({ ...about, ...clock });
 }
