@@ -16,7 +16,7 @@ export interface SystemSources extends Timers {
   readonly own: Pick<OwnStore, "state" | "reservations" | "quarantined" | "levels" | "cursor">;
   readonly peers: readonly Pick<Peer, "region" | "state" | "hello" | "position">[];
   readonly clocks: Pick<ClockCheck, "offsets" | "doubt">;
-  readonly view: Pick<SystemView, "all" | "freshAtMs">;
+  readonly view: Pick<SystemView, "all" | "freshAtMs" | "unreadDenials">;
   /** What the lock masters say about the leader's lock; undefined if none are configured. */
   readonly lockMasters?: (() => Promise<LockLook>) | undefined;
 }

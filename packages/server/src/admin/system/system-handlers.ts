@@ -7,6 +7,7 @@ import {
   certificateChecks,
   clockChecks,
   configurationChecks,
+  denialChecks,
   diskChecks,
   lineOf,
   tokenChecks,
@@ -37,6 +38,7 @@ const looks: readonly (readonly [
   ["root of trust", endingRootChecks],
   ["backup", backupChecks],
   ["tokens", tokenChecks],
+  ["deny list", denialChecks],
 ];
 
 const checkMs = 10_000;
