@@ -212,6 +212,17 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     const { params } = await rootParams();
     await admin.call("deleteCertificate", { params: { ...params, certificate } });
   }),
+  "denial.create": bothWays(async () => {
+    const body = { subject: "CN=nobody", reason: "of a test" };
+    await refused(admin.call("addDenial", { body: { reason: "of a test" } }));
+    await admin.call("addDenial", { body });
+  }),
+  "denial.delete": bothWays(async () => {
+    const { items } = await admin.call("listDenials", { query: {} });
+    const params = { denial: items[0]?.id ?? "" };
+    await admin.call("removeDenial", { params });
+    await refused(admin.call("removeDenial", { params }));
+  }),
   "authority.create": well(async () => undefined),
   "user.create": well(() => user({ password: "a good long password" })),
   "user.update": well(() => user({ password: "another long password" })),

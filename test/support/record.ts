@@ -6,9 +6,9 @@ export async function recordOf(
   id: string,
 ): Promise<{ key: Buffer; value: Buffer }> {
   const tail = Buffer.from(id.replaceAll("-", ""), "hex");
-  for (let partition = 0; partition < 64; partition++) {
-    const prefix = `{p${String(partition).padStart(2, "0")}}:o:`;
-    const key = Buffer.concat([Buffer.from(prefix), tail]);
+  const partitions = Array.from({ length: 64 }, (_, at) => `p${String(at).padStart(2, "0")}`);
+  for (const partition of [...partitions, "sys"]) {
+    const key = Buffer.concat([Buffer.from(`{${partition}}:o:`), tail]);
     if ((await redis.command("exists", key)) !== 1) continue;
     const [value] = await redis.buffers("mget", key);
     if (value !== undefined) return { key, value };

@@ -181,8 +181,10 @@ export { partitionCount, partitionOf, sysPartition, systemInstance } from "./sys
 export {
   changeRecord,
   type FieldChanges,
+  isMarked,
   kindOf,
   makeRecord,
+  markedIdentifier,
   type NewRecord,
   readAnyRecord,
   readRecord,

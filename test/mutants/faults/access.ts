@@ -4,6 +4,8 @@ const server = "packages/server/src";
 const trustTests = [`${server}/access/trust.test.ts`];
 const certificates = `${server}/management/certificates`;
 const certificateTests = [`${certificates}/certificate-handlers.test.ts`];
+const denials = `${server}/management/denials`;
+const denialTests = [`${denials}/denials.test.ts`];
 const tokens = `${server}/management/tokens`;
 const tokenTests = [
   `${tokens}/token-book.test.ts`,
@@ -58,6 +60,56 @@ export const accessFaults: readonly PlantedFault[] = [
     rule: "an authority that is removed admits nobody any more",
     promises: ["A certificate that is added works at every node"],
     tests: trustTests,
+  },
+  {
+    name: "denied-client-admitted",
+    kind: "access",
+    file: `${server}/access/trust.ts`,
+    find: '    if (this.#isDenied(names)) return "denied";\n    if (known',
+    replace: "    if (known",
+    rule: "a certificate that is denied is not admitted",
+    promises: ["A client certificate that is denied loses access"],
+    tests: trustTests,
+  },
+  {
+    name: "denial-leaves-open-connections",
+    kind: "access",
+    file: `${server}/access/trust.ts`,
+    find: "return !this.#isDenied(known.names) && this.#denyListReadable();",
+    replace: "return this.#denyListReadable();",
+    rule: "a denial ends open connections",
+    promises: ["A client certificate that is denied loses access"],
+    tests: trustTests,
+  },
+  {
+    name: "denial-leaves-session-tickets",
+    kind: "access",
+    file: `${server}/access/trust.ts`,
+    find: "    this.#digest += digestOf(`denial",
+    replace: "    digestOf(`denial",
+    rule: "no session is resumed after a denial",
+    promises: ["A client certificate that is denied loses access"],
+    tests: trustTests,
+  },
+  {
+    name: "unreadable-denial-admits",
+    kind: "access",
+    file: `${denials}/recorded-denials.ts`,
+    find: "      trust.deny(id, undefined);\n",
+    replace: "",
+    rule: "nobody is admitted as long as a denial cannot be read",
+    promises: ["A client certificate that is denied loses access"],
+    tests: denialTests,
+  },
+  {
+    name: "damaged-denial-unseen",
+    kind: "access",
+    file: `${server}/records/system-view.ts`,
+    find: "(id) => this.#noteUnread(id),",
+    replace: "() => undefined,",
+    rule: "a denial that is damaged is noticed by its identifier",
+    promises: ["A client certificate that is denied loses access"],
+    tests: viewTests,
   },
   {
     name: "deleted-certificate-stays",

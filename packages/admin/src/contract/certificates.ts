@@ -78,6 +78,8 @@ const refusedClient = z
     remote: z.string(),
     reason: z.enum([
       "noCertificate",
+      "denied",
+      "denyListUnreadable",
       "unknownCertificate",
       "notYetValid",
       "expired",
@@ -93,7 +95,9 @@ const refusedClient = z
     fingerprint: z.string(),
     subject: z.string(),
     times: z.number().int().describe("How often this node refused it."),
-    adoptable: z.boolean().describe("Whether its certificate is known, so that it can be adopted."),
+    adoptable: z
+      .boolean()
+      .describe("Whether its certificate is known and not denied, so that it can be adopted."),
   })
   .meta({ id: "RefusedClient" });
 

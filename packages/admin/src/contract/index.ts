@@ -1,5 +1,6 @@
 import { accessRoutes } from "./access.ts";
 import { certificateRoutes } from "./certificates.ts";
+import { denialRoutes } from "./denials.ts";
 import { eventRoutes } from "./events.ts";
 import { instanceRoutes } from "./instances.ts";
 import { keyRoutes } from "./keys.ts";
@@ -12,6 +13,7 @@ export const contract = {
   ...instanceRoutes,
   ...rootRoutes,
   ...certificateRoutes,
+  ...denialRoutes,
   ...keyRoutes,
   ...accessRoutes,
   ...eventRoutes,

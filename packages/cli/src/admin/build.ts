@@ -23,6 +23,7 @@ const groups: Readonly<Record<string, string>> = {
   certificate: "client certificates of an instance",
   authority: "an instance's own certificate authority",
   refused: "clients that were refused",
+  deny: "client certificates that are shut out",
   user: "user names and passwords of an instance",
   key: "keys of an instance, never their material",
   token: "tokens of this API",

@@ -6,7 +6,13 @@ import type { ManagedObject } from "../record/record.ts";
 import { decodeRecord, encodeRecord } from "../record/record-codec.ts";
 import { indexTerms } from "./index-terms.ts";
 import { recordKinds } from "./kinds.ts";
-import { changeRecord, makeRecord, systemIdentifier, withDestroyed } from "./system-record.ts";
+import {
+  changeRecord,
+  makeRecord,
+  markedIdentifier,
+  systemIdentifier,
+  withDestroyed,
+} from "./system-record.ts";
 import { kekRecord, withKekWrap } from "./wrapped-kek.ts";
 
 const now = { us: 1_780_000_000_000_000, region: "a" };
@@ -161,6 +167,16 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
       "Setting",
       systemIdentifier("Setting", "refused-clients\0a\0a1"),
       { kind: "refused-clients", region: "a", node: "a1", clients: "[]" },
+      now,
+    ),
+  Deny: () =>
+    makeRecord(
+      "Deny",
+      markedIdentifier("Deny", id),
+      {
+        ...{ match: "serial 0a0b cn=vmca,o=x", reason: "host was stolen" },
+        ...{ createdMs: 1_780_000_000_000, createdBy: "t" },
+      },
       now,
     ),
   Backup: () => {

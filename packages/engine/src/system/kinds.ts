@@ -239,6 +239,19 @@ export const recordKinds = {
     fields: { run: keyed(json(backupRun)) },
     deletable: true,
   },
+  Deny: {
+    type: 0x8000000a,
+    fixed: {
+      /** The certificates that it shuts out: see the server's `denialNames`. */
+      match: text({ form: /^(fingerprint|serial|subject) ./s }),
+      reason: text(),
+      createdMs: number,
+      createdBy: text(),
+    },
+    fields: {},
+    deletable: true,
+    key: "match",
+  },
 } as const satisfies Record<string, RecordKind>;
 
 /** The name of a kind of system record. */

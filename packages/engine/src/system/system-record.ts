@@ -70,6 +70,20 @@ export function systemIdentifier(kind: KindName, name: string): string {
   return hashUuid(`${recordKinds[kind].type}\0${name}`);
 }
 
+/** An identifier that begins with the kind's type: even a record that cannot be read shows its kind. */
+export function markedIdentifier(kind: KindName, uuid: string): string {
+  return `${markOf(kind)}${uuid.slice(markOf(kind).length)}`;
+}
+
+/** Whether an identifier is a `markedIdentifier` of this kind. */
+export function isMarked(kind: KindName, identifier: string): boolean {
+  return identifier.startsWith(markOf(kind));
+}
+
+function markOf(kind: KindName): string {
+  return `${recordKinds[kind].type.toString(16)}-`;
+}
+
 /** The kind of a system record; undefined for any other record. */
 export function kindOf({ instance, objectType }: ManagedObject): KindName | undefined {
   return instance === systemInstance ? kindOfType.get(objectType) : undefined;

@@ -2,6 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { type Authority, createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
 import { beforeAll, describe, expect, test } from "vitest";
 import { purposes } from "../base/certificates.ts";
+import { denialNames } from "./denials.ts";
 import { instanceIdOf, loadInstances } from "./instances.ts";
 import { pinnedOf, Trust } from "./trust.ts";
 
@@ -223,5 +224,68 @@ describe("instances", () => {
   test("get an identifier from their name: a UUID that never changes", () => {
     expect(instanceIdOf("demo")).toBe("262df6ad-eab2-8dbc-9c19-4cd0413165de");
     expect(instanceIdOf("demo2")).not.toBe(instanceIdOf("demo"));
+  });
+});
+
+describe("a denial", () => {
+  const admitted = (trust: Trust, certificate: X509Certificate) => {
+    const admission = trust.check(certificate, nowMs);
+    if (typeof admission === "string") throw new Error(admission);
+    return admission;
+  };
+
+  test.each([
+    ["fingerprint", 0],
+    ["issuer and serial number", 1],
+    ["subject", 2],
+  ])("by %s shuts out one client of an authority, and is lifted", async (_, way) => {
+    const trust = trustOf(entry("a", [pinned.certificate], [one.certificate]));
+    const [shut, other] = await Promise.all(
+      ["shut", "other"].map(async (name) => parse(await one.issue(leaf(name)))),
+    );
+    if (shut === undefined || other === undefined) throw new Error("two clients");
+    const [before, kept] = [admitted(trust, shut), admitted(trust, other)];
+    const { digest } = trust;
+    trust.deny("denial", denialNames(shut)[way]);
+    expect(verdict(trust, shut)).toBe("denied");
+    expect(trust.isCurrent(before)).toBe(false);
+    expect(trust.recheck(before, shut, nowMs)).toBe(false);
+    expect(trust.isCurrent(kept)).toBe(true);
+    expect([verdict(trust, other), verdict(trust, parse(pinned))]).toEqual(["a", "a"]);
+    expect(trust.digest).not.toBe(digest);
+    // The same may be denied twice.
+    trust.deny("again", denialNames(shut)[way]);
+    trust.allow("denial");
+    expect(verdict(trust, shut)).toBe("denied");
+    trust.allow("again");
+    expect(verdict(trust, shut)).toBe("a");
+    expect(trust.isCurrent(before)).toBe(true);
+    expect(trust.digest).toBe(digest);
+  });
+
+  test("of a pinned certificate ends its admission, and so does one of an authority for its clients", async () => {
+    const trust = trustOf(entry("a", [pinned.certificate], [one.certificate]));
+    const issued = parse(await one.issue(leaf("client")));
+    const [ofPin, ofAuthority] = [admitted(trust, parse(pinned)), admitted(trust, issued)];
+    trust.deny("pin", denialNames(parse(pinned))[0]);
+    trust.deny("authority", denialNames(parse(one))[0]);
+    expect([trust.isCurrent(ofPin), trust.isCurrent(ofAuthority)]).toEqual([false, false]);
+    expect([verdict(trust, parse(pinned)), verdict(trust, issued)]).toEqual(["denied", "denied"]);
+    expect(verdict(trust, parse(await one.issue(leaf("later"))))).toBe("denied");
+  });
+
+  test("that cannot be read shuts out everybody, as does a deny list that was not read yet", () => {
+    const trust = trustOf(entry("a", [pinned.certificate]));
+    const admission = admitted(trust, parse(pinned));
+    trust.deny("denial", undefined);
+    expect(verdict(trust, parse(pinned))).toBe("denyListUnreadable");
+    expect(trust.isCurrent(admission)).toBe(false);
+    trust.allow("denial");
+    expect(trust.isCurrent(admission)).toBe(true);
+    let known = false;
+    trust.awaitDenials(() => known);
+    expect(verdict(trust, parse(pinned))).toBe("denyListUnreadable");
+    known = true;
+    expect(verdict(trust, parse(pinned))).toBe("a");
   });
 });

@@ -1,11 +1,14 @@
 import { hash, type X509Certificate } from "node:crypto";
 import { fingerprintOf, isIssuedBy, purposes, subjectOf } from "../base/certificates.ts";
 import type { PasswordHash, Users } from "../base/password-hash.ts";
+import { denialNames } from "./denials.ts";
 import type { Instance } from "./instances.ts";
 
 /** Why a client is refused; these are also values of a metric label. */
 export const refusals = [
   "noCertificate",
+  "denied",
+  "denyListUnreadable",
   "unknownCertificate",
   "notYetValid",
   "expired",
@@ -47,11 +50,26 @@ interface Opener {
 
 interface Pin extends Opener {
   readonly admission: Admission;
+  /** Its `denialNames`, once a client has shown the certificate. */
+  names?: readonly string[];
 }
 
 interface Bound extends Opener {
   readonly authority: X509Certificate;
+  readonly names: readonly string[];
 }
+
+/** A certificate that an authority issued. */
+interface Verified {
+  readonly admission: Admission;
+  /** The authority's identifier. */
+  readonly by: string;
+  /** Its `denialNames`, and those of every authority that issued it: one may have several certificates. */
+  readonly names: readonly string[];
+}
+
+/** What the deny list says of a denial: the certificates that it names; undefined if that cannot be read. */
+type Match = string | undefined;
 
 /** How many verified certificates that authorities issued are remembered. */
 const rememberedMax = 10_000;
@@ -71,14 +89,19 @@ export class Trust {
   /** By subject, so that an unknown certificate costs a look-up and no signature check. */
   readonly #authorities = new Map<string, readonly Bound[]>();
   /** Results of signature checks, in order of insertion, so that the oldest is dropped first. */
-  readonly #verified = new Map<string, { readonly admission: Admission; readonly by: string }>();
+  readonly #verified = new Map<string, Verified>();
+  /** By the identifier of the denial. */
+  readonly #denials = new Map<string, Match>();
+  /** How many denials have this match. */
+  readonly #denied = new Map<Match, number>();
+  #denialsKnown: () => boolean = () => true;
   #digest = 0n;
 
   constructor(instances: readonly Instance[] = []) {
     for (const instance of instances) this.declare(instance);
   }
 
-  /** Changes with every certificate or authority added or removed; binds session tickets. */
+  /** Changes with every certificate, authority or denial added or removed; binds session tickets. */
   get digest(): string {
     return this.#digest.toString(16);
   }
@@ -135,7 +158,8 @@ export class Trust {
   bind(id: string, instance: string, authority: X509Certificate, rank: string): void {
     this.remove(id);
     const digest = digestOf(`${instance} authority ${fingerprintOf(authority)}`);
-    const bound = { id, rank, tenant: this.#tenant(instance), digest, authority };
+    const names = denialNames(authority);
+    const bound = { id, rank, tenant: this.#tenant(instance), digest, authority, names };
     this.#openers.set(id, bound);
     this.#digest += digest;
     add(this.#authorities, authority.subject, bound);
@@ -159,16 +183,50 @@ export class Trust {
     }
   }
 
+  /** Admits nobody while `known` says that the deny list was not read yet. */
+  awaitDenials(known: () => boolean): void {
+    this.#denialsKnown = known;
+  }
+
+  /**
+   * Refuses the certificates that have this name among their `denialNames`, and those that such an authority issued.
+   * Everybody, if the denial cannot be read: it may name anyone.
+   */
+  deny(id: string, match: Match): void {
+    this.allow(id);
+    this.#denials.set(id, match);
+    this.#denied.set(match, (this.#denied.get(match) ?? 0) + 1);
+    this.#digest += digestOf(`denial ${id} ${match ?? ""}`);
+  }
+
+  /** Lifts a denial. */
+  allow(id: string): void {
+    if (!this.#denials.has(id)) return;
+    const match = this.#denials.get(id);
+    this.#denials.delete(id);
+    const left = (this.#denied.get(match) ?? 0) - 1;
+    if (left > 0) this.#denied.set(match, left);
+    else this.#denied.delete(match);
+    this.#digest -= digestOf(`denial ${id} ${match ?? ""}`);
+  }
+
   /** Decides about a client by its certificate. Called for every connection, resumed ones too. */
   check(certificate: X509Certificate | undefined, nowMs: number): Admission | Refusal {
     if (certificate === undefined) return "noCertificate";
-    const known = this.#known(fingerprintOf(certificate)) ?? this.#verify(certificate, nowMs);
-    return typeof known === "string" ? known : checkDates(known, nowMs);
+    if (!this.#denyListReadable()) return "denyListUnreadable";
+    const known = this.#known(fingerprintOf(certificate));
+    const names = known?.names ?? denialNames(certificate);
+    if (this.#isDenied(names)) return "denied";
+    if (known === undefined) return this.#verify(certificate, names, nowMs);
+    if (!("by" in known)) known.names = names;
+    return checkDates(known.admission, nowMs);
   }
 
   /** Whether nothing has changed for the holder of this admission; if not, `recheck` decides. */
   isCurrent(admission: Admission): boolean {
-    return this.#known(admission.fingerprint) === admission;
+    const known = this.#known(admission.fingerprint);
+    if (known?.admission !== admission || known.names === undefined) return false;
+    return !this.#isDenied(known.names) && this.#denyListReadable();
   }
 
   /** Whether an admission given earlier (perhaps by an older trust) is still valid. */
@@ -177,9 +235,17 @@ export class Trust {
     return typeof now !== "string" && now.instance.id === admission.instance.id;
   }
 
-  #known(fingerprint: string): Admission | undefined {
+  #known(fingerprint: string): Pin | Verified | undefined {
     const [pin] = this.#pinned.get(fingerprint) ?? [];
-    return pin?.admission ?? this.#verified.get(fingerprint)?.admission;
+    return pin ?? this.#verified.get(fingerprint);
+  }
+
+  #isDenied(names: readonly string[]): boolean {
+    return names.some((name) => this.#denied.has(name));
+  }
+
+  #denyListReadable(): boolean {
+    return this.#denialsKnown() && !this.#denied.has(undefined);
   }
 
   #tenant(id: string): Tenant {
@@ -188,14 +254,22 @@ export class Trust {
     return tenant;
   }
 
-  #verify(certificate: X509Certificate, nowMs: number): Admission | Refusal {
+  #verify(
+    certificate: X509Certificate,
+    own: readonly string[],
+    nowMs: number,
+  ): Admission | Refusal {
     let refusal: Refusal = "unknownCertificate";
-    for (const { id, tenant, authority } of this.#authorities.get(certificate.issuer) ?? []) {
-      if (!isIssuedBy(certificate, authority)) continue;
+    const issuers = (this.#authorities.get(certificate.issuer) ?? []).filter(({ authority }) =>
+      isIssuedBy(certificate, authority),
+    );
+    const names = [...own, ...issuers.flatMap((issuer) => issuer.names)];
+    if (this.#isDenied(names)) return "denied";
+    for (const { id: by, tenant, authority } of issuers) {
       const admission = within({ ...pinnedOf(certificate), instance: tenant }, authority);
       const wrong = checkLeaf(certificate) ?? checkDates(admission, nowMs);
       if (typeof wrong !== "string") {
-        this.#remember(admission, id);
+        this.#remember({ admission, by, names });
         return admission;
       }
       refusal = wrong;
@@ -203,12 +277,12 @@ export class Trust {
     return refusal;
   }
 
-  #remember(admission: Admission, by: string): void {
+  #remember(verified: Verified): void {
     if (this.#verified.size >= rememberedMax) {
       const oldest = this.#verified.keys().next();
       if (!oldest.done) this.#verified.delete(oldest.value);
     }
-    this.#verified.set(admission.fingerprint, { admission, by });
+    this.#verified.set(verified.admission.fingerprint, verified);
   }
 }
 

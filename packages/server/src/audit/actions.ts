@@ -52,6 +52,7 @@ const keyActions = {
 const instance = { target: "service" } as const;
 const certificate = { target: "kmip-certificate" } as const;
 const authority = { target: "kmip-certificate-authority" } as const;
+const denial = { target: "kmip-denial" } as const;
 const user = { target: "kmip-user" } as const;
 const token = { target: "kmip-token" } as const;
 const root = { target: "kmip-root-of-trust" } as const;
@@ -105,6 +106,8 @@ const administration = {
     says: "delete certificate authority",
     ...authority,
   },
+  "denial.create": { cadf: "kmip-denial.create", says: "deny client certificate", ...denial },
+  "denial.delete": { cadf: "kmip-denial.delete", says: "lift denial", ...denial },
   "user.create": { cadf: "kmip-user.create", says: "add KMIP user", ...user },
   "user.update": { cadf: "kmip-user.update", says: "change KMIP user", ...user },
   "user.delete": { cadf: "kmip-user.delete", says: "delete KMIP user", ...user },

@@ -70,7 +70,8 @@ function append(
 function targetOf({ params, body }: Call): ManagementTarget {
   const named = (params ?? {}) as Readonly<Record<string, string | undefined>>;
   const { name } = (body ?? {}) as { readonly name?: unknown };
-  const { instance, certificate, user, token } = named;
-  const id = certificate ?? user ?? token ?? (typeof name === "string" ? name : instance) ?? "";
+  const { instance, certificate, denial, user, token } = named;
+  const id =
+    certificate ?? denial ?? user ?? token ?? (typeof name === "string" ? name : instance) ?? "";
   return { id, ...(instance === undefined ? {} : { instance }) };
 }

@@ -125,6 +125,31 @@ export class Records {
     });
   }
 
+  /**
+   * Deletes for ever a record that decodes, but is not valid for its kind. False if the store holds it in a damaged
+   * form; then nothing is changed.
+   */
+  async destroyUnread(id: string, evidence: readonly AuditEvent[]): Promise<boolean> {
+    const { store, view } = this.#options;
+    try {
+      const { record } = await updateRecord(
+        store,
+        id,
+        (before) => {
+          if (before === undefined) throw new ManagementError("notFound", "record not found");
+          beforeWriting();
+          return withDestroyed(before.object, this.#now());
+        },
+        { what: "the record", evidence, refused: (outcome) => refusalOf(outcome) },
+      );
+      view.take([record]);
+      return true;
+    } catch (error) {
+      if (error instanceof StoreUnavailable && error.failure === "corrupt") return false;
+      throw unavailable(error);
+    }
+  }
+
   async #update<Kind extends KindName>(
     kind: Kind,
     id: string,

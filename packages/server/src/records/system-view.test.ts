@@ -2,6 +2,7 @@ import {
   changeRecord,
   type ManagedObject,
   makeRecord,
+  markedIdentifier,
   StoreUnavailable,
   systemInstance,
   withDestroyed,
@@ -126,6 +127,50 @@ describe("the view of the system records", () => {
     own.setState("none");
     await seen.refresh();
     expect(seen.get("Region", id)?.destroyed).toBeUndefined();
+  });
+
+  test("names a denial that cannot be read, until the other region shows it", async () => {
+    const [own, peer] = [new MemoryOwnStore(), new MemoryOwnStore({ replicationId: "peer" })];
+    const values = { match: "subject cn=x", reason: "r", createdMs: 1, createdBy: "t" };
+    const denial = makeRecord("Deny", markedIdentifier("Deny", id), values, now(1));
+    const unread = [denial.uniqueIdentifier];
+    for (const store of [own, peer]) {
+      await create(store, token);
+      await create(store, denial);
+    }
+    const before = view(own);
+    await before.refresh();
+    own.damage(id);
+    own.damage(denial.uniqueIdentifier);
+    let reachable = false;
+    const seen = view(own, peer, () => reachable);
+    let told = 0;
+    seen.onChange(() => {
+      told += 1;
+    });
+    await seen.refresh();
+    expect([...seen.unreadDenials]).toEqual(unread);
+    expect(told).toBe(1);
+    reachable = true;
+    await seen.refresh();
+    expect([...seen.unreadDenials]).toEqual([]);
+    expect(seen.get("Deny", denial.uniqueIdentifier)?.match).toBe("subject cn=x");
+    // A node that has read it needs no store for it.
+    await before.refresh();
+    expect([...before.unreadDenials]).toEqual([]);
+  });
+
+  test("names a denial that is no valid record, until that is deleted", async () => {
+    const own = new MemoryOwnStore();
+    const values = { match: "something else", reason: "r", createdMs: 1, createdBy: "t" };
+    const denial = makeRecord("Deny", markedIdentifier("Deny", id), values, now(1));
+    await create(own, denial);
+    const seen = view(own);
+    await seen.refresh();
+    expect([...seen.unreadDenials]).toEqual([denial.uniqueIdentifier]);
+    await update(own, withDestroyed(denial, now(2_000_000)));
+    await seen.refresh();
+    expect([...seen.unreadDenials]).toEqual([]);
   });
 
   test("cannot be refreshed when no store can be read", async () => {

@@ -1,7 +1,9 @@
 import {
   encodeRecord,
+  isMarked,
   type ManagedObject,
   type OwnStore,
+  readAnyRecord,
   StoreUnavailable,
   sysPartition,
   systemInstance,
@@ -48,6 +50,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
   readonly #sources: readonly Source[];
   readonly #records = new Map<string, ManagedObject>();
   readonly #listeners = new Set<(changed: readonly ManagedObject[]) => void>();
+  readonly #unreadDenials = new Set<string>();
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> | undefined;
   #closed = false;
@@ -73,6 +76,11 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     return this.#freshAtMs;
   }
 
+  /** Identifiers of denials that no store shows in a form that can be read. */
+  get unreadDenials(): ReadonlySet<string> {
+    return this.#unreadDenials;
+  }
+
   /** One record as it was last seen. */
   record(id: string): ManagedObject | undefined {
     return this.#records.get(id);
@@ -83,7 +91,10 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     return this.#records.values();
   }
 
-  /** Calls `listener` with the records that changed, after each look; answers how to stop that. */
+  /**
+   * Calls `listener` with the records that changed, after each look, and with none if `unreadDenials` grew; answers how
+   * to stop that.
+   */
   onChange(listener: (changed: readonly ManagedObject[]) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -145,8 +156,9 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     // Others first: their deletions must be known before old data of the own store show the records.
     const sources = wanted === "own" ? this.#sources : [...others, ...(own ? [own] : [])];
     for (const source of sources) {
-      // Where the own store is complete, another region is asked only if that fails.
-      if (!source.usable() || (whole && wanted === "own")) continue;
+      // Where the own store is complete, another region is asked only if that fails, or for a denial that is damaged.
+      const enough = whole && wanted === "own" && this.#unreadDenials.size === 0;
+      if (!source.usable() || enough) continue;
       try {
         const told = await this.#read(source);
         whole ||= told && (wanted !== "other" || source !== own);
@@ -162,11 +174,22 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
   async #read({ usable, feed }: Source): Promise<boolean> {
     const changed: ManagedObject[] = [];
     const active = (): boolean => !this.#closed && usable();
-    const left = await feed.follow(recordsPerLook, { active }, (object) => {
-      if (this.#note(object)) changed.push(object);
-    });
-    if (changed.length > 0) this.#report(changed);
+    const unreadBefore = this.#unreadDenials.size;
+    const left = await feed.follow(
+      recordsPerLook,
+      { active },
+      (object) => {
+        if (this.#note(object)) changed.push(object);
+      },
+      (id) => this.#noteUnread(id),
+    );
+    if (changed.length > 0 || this.#unreadDenials.size > unreadBefore) this.#report(changed);
     return left === 0;
+  }
+
+  /** A record that was read before stays known. */
+  #noteUnread(id: string): void {
+    if (isMarked("Deny", id) && !this.#records.has(id)) this.#unreadDenials.add(id);
   }
 
   /** Notes a record; answers whether it brought anything new. */
@@ -182,6 +205,10 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     if (known !== undefined && sameRecord(known, now)) return false;
     this.#records.set(id, now);
     this.put(now);
+    if (!isMarked("Deny", id)) return true;
+    const isKnown = now.facts.destroyed !== undefined || readAnyRecord(now)?.type === "Deny";
+    if (isKnown) this.#unreadDenials.delete(id);
+    else this.#unreadDenials.add(id);
     return true;
   }
 

@@ -1,3 +1,4 @@
+import type { X509Certificate } from "node:crypto";
 import {
   type Contract,
   contract,
@@ -17,6 +18,8 @@ import { Adding } from "../management/certificates/adding.ts";
 import { certificateHandlers } from "../management/certificates/certificate-handlers.ts";
 import { Ownership } from "../management/certificates/ownership.ts";
 import { RecordedTrust } from "../management/certificates/recorded-trust.ts";
+import { denialHandlers } from "../management/denials/denial-handlers.ts";
+import { RecordedDenials } from "../management/denials/recorded-denials.ts";
 import { InstanceLookup } from "../management/instance-lookup.ts";
 import { RefusedDirectory } from "../management/refused/refused-directory.ts";
 import { refusedHandlers } from "../management/refused/refused-handlers.ts";
@@ -46,6 +49,8 @@ export class TestNode implements AsyncDisposable {
   readonly bootstrap: Bootstrap;
   readonly handlers: Partial<Handlers>;
   readonly said: string[] = [];
+  /** The KMIP server certificates of the node. */
+  leaves: readonly X509Certificate[] = [];
   /** How often a change of the trust was reported. */
   changes = 0;
   readonly #opened = new AsyncDisposableStack();
@@ -65,21 +70,16 @@ export class TestNode implements AsyncDisposable {
     const all = () => declared;
     const instances = new InstanceLookup({ view, declared: all });
     const ownership = new Ownership({ view, declared: all });
-    const adding = new Adding({ instances, records, ownership, clock });
+    const adding = new Adding({ instances, records, ownership, view, clock });
     const authorities = new InstanceAuthorities({ instances, records, keyRing, clock, ids });
     for (const one of declared) this.trust.declare(one);
-    this.#opened.use(
-      new RecordedTrust({
-        trust: this.trust,
-        view,
-        keyRing,
-        observe,
-        isDeclared: (id) => declared.some((one) => one.id === id),
-        changed: () => {
-          this.changes += 1;
-        },
-      }),
-    );
+    const changed = () => {
+      this.changes += 1;
+    };
+    const { trust } = this;
+    const isDeclared = (id: string) => declared.some((one) => one.id === id);
+    this.#opened.use(new RecordedTrust({ trust, view, keyRing, observe, isDeclared, changed }));
+    this.#opened.use(new RecordedDenials({ trust, view, observe, changed }));
     const node = `${name}1`;
     const { refused } = this;
     this.directory = this.#opened.use(
@@ -109,6 +109,11 @@ export class TestNode implements AsyncDisposable {
         refused: this.directory,
       }),
       ...refusedHandlers(this.directory),
+      ...denialHandlers({
+        ...{ view, records, presence, region: name, own: region.own, declared: all, wallMs },
+        leaves: () => this.leaves,
+        servers: () => [],
+      }),
       ...userHandlers({ instances, records, keyRing, wallMs }),
       ...tokenHandlers({
         book,

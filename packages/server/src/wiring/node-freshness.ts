@@ -4,7 +4,8 @@ import type { SystemView } from "../records/system-view.ts";
 import { clock, type Parts } from "./node-parts.ts";
 import type { Regions } from "./node-regions.ts";
 
-const reason = "the system records cannot be read although a store serves";
+const stale = "the system records cannot be read although a store serves";
+const unread = "a record of the deny list cannot be read";
 
 /** While the trust is not known, admits no client and cuts off open connections. */
 export function watchFreshness(
@@ -14,18 +15,17 @@ export function watchFreshness(
   endpoint: KmipEndpoint,
 ): void {
   const freshness = new Freshness();
-  let known = true;
+  let known = "";
   const look = (): void => {
     const serves = store.serving().from !== "none";
-    const ok = freshness.look({
-      nowMs: clock.monotonicMs(),
-      serves,
-      freshAtMs: view.freshAtMs,
-    });
-    if (ok === known) return;
-    known = ok;
-    health.note({ records: { ok, reason: ok ? "" : reason } });
-    if (ok) return;
+    const { freshAtMs, unreadDenials } = view;
+    const fresh = freshness.look({ nowMs: clock.monotonicMs(), serves, freshAtMs });
+    const readable = unreadDenials.size === 0 ? "" : unread;
+    const reason = fresh ? readable : stale;
+    if (reason === known) return;
+    known = reason;
+    health.note({ records: { ok: reason === "", reason } });
+    if (reason === "") return;
     observe({ type: "warning", message: `${reason}: no client is admitted` });
     endpoint.cutAll("the trust cannot be checked");
   };

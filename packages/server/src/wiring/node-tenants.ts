@@ -2,6 +2,7 @@ import type { KeyRing } from "@holdfast/engine";
 import { type Instance, loadInstances } from "../access/instances.ts";
 import { Trust } from "../access/trust.ts";
 import { RecordedTrust } from "../management/certificates/recorded-trust.ts";
+import { RecordedDenials } from "../management/denials/recorded-denials.ts";
 import type { SystemView } from "../records/system-view.ts";
 import type { Parts } from "./node-parts.ts";
 import { reloadInstances } from "./reload-instances.ts";
@@ -46,9 +47,13 @@ export class Tenants {
     const { observe } = this.#parts;
     const changed = () => this.#changed();
     const recorded = new RecordedTrust({ trust, view, keyRing, isDeclared, observe, changed });
+    const denials = new RecordedDenials({ trust, view, observe, changed });
     this.#recorded = recorded;
     this.#changed();
-    return recorded;
+    const following = new DisposableStack();
+    following.use(recorded);
+    following.use(denials);
+    return following;
   }
 
   /** Reads the configuration's instances again. One reload after another: the older one must not take effect last. */

@@ -101,7 +101,7 @@ export async function startNode(
     ...{ ...roots.readings, ...life.readings },
   };
   parts.metrics.watch(readings);
-  const access = openAccess(parts, management, keyRing, tenants, endpoint, files.kmip);
+  const access = openAccess(parts, management, regions, keyRing, tenants, endpoint, files.kmip);
   const kept = keepingHandlers(parts, regions, management, tenants, engine);
   await openManagementApi(parts, {
     ...{ ...management, ...regions, files: files.admin, readings, ...access, ...control },

@@ -32,12 +32,14 @@ export class OwnFeed {
   }
 
   /**
-   * Hands over at most about `limit` changed records; returns how many changes are not read yet.
+   * Hands over at most about `limit` changed records, and the identifiers of those that cannot be read; returns how
+   * many changes are not read yet.
    */
   async follow(
     limit: number,
     context: { readonly active: () => boolean },
     each: (object: ManagedObject) => void,
+    unread: (identifier: string) => void = () => undefined,
   ): Promise<number> {
     const { replicationId, numbers } = await this.#own.position();
     let [room, left] = [limit, 0];
@@ -47,7 +49,7 @@ export class OwnFeed {
       const place = known?.replicationId === replicationId ? known : { replicationId, number: 0 };
       this.#places.set(partition, place);
       while (place.number < target && room > 0 && context.active()) {
-        const seen = await this.#page(partition, place, each);
+        const seen = await this.#page(partition, place, each, unread);
         if (seen === undefined) break;
         room -= Math.max(1, seen);
       }
@@ -61,10 +63,12 @@ export class OwnFeed {
     partition: number,
     place: Place,
     each: (object: ManagedObject) => void,
+    unread: (identifier: string) => void,
   ): Promise<number | undefined> {
     const page = await this.#own.changes(partition, place.number, pageRecords, pageBytes);
     if (page.replicationId !== place.replicationId || page.upTo <= place.number) return undefined;
     for (const object of page.objects) each(object);
+    for (const identifier of [...page.damaged, ...page.unknown]) unread(identifier);
     place.number = page.upTo;
     return page.objects.length;
   }

@@ -17,7 +17,11 @@ function instance(name: string, changes: FieldChanges<"Instance">): Instance {
 
 function checks(records: readonly Instance[], at = "2026-11-27", type = "local") {
   const config = { region: "a", peer: { region: "b" }, rootOfTrust: { type } } as Config;
-  const view = { all: () => records as never, freshAtMs: undefined };
+  const view = {
+    all: () => records as never,
+    freshAtMs: undefined,
+    unreadDenials: new Set<string>(),
+  };
   return endingRootChecks({ view, config, wallMs: () => day(at) });
 }
 

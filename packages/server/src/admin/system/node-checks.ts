@@ -162,6 +162,25 @@ export function tokenChecks({ view, config, wallMs }: SystemSources): Check[] {
     : [ok(name, says)];
 }
 
+/** Checks whether the deny list can be read: as long as one denial cannot be, no client is admitted. */
+export function denialChecks({ view }: SystemSources): Check[] {
+  const name = "deny list";
+  const [unread] = view.unreadDenials;
+  if (unread !== undefined) {
+    const others = view.unreadDenials.size - 1;
+    const what = `denial ${unread}${others === 0 ? "" : ` and ${others} more`}`;
+    return [
+      failed(
+        name,
+        `${what} cannot be read: this node admits no client`,
+        "docs/runbook.md: A denial cannot be read",
+      ),
+    ];
+  }
+  const live = view.all("Deny").filter(({ destroyed }) => destroyed === undefined).length;
+  return [ok(name, `${live === 1 ? "1 denial is" : `${live} denials are`} in force`)];
+}
+
 /** What `/readyz?verbose` says about a part. */
 export function lineOf(lines: readonly string[], part: string): string | undefined {
   return lines.find((line) => line.startsWith(`${part}: `))?.slice(part.length + 2);

@@ -8,6 +8,7 @@ import {
   certificateChecks,
   clockChecks,
   configurationChecks,
+  denialChecks,
   diskChecks,
   lineOf,
   tokenChecks,
@@ -41,6 +42,7 @@ const looks: readonly (readonly [
   ["backup", backupChecks],
   ["tokens", tokenChecks],
   ["fips", fipsChecks],
+  ["deny list", denialChecks],
 ];
 
 const checkMs = 10_000;

@@ -1,9 +1,11 @@
 import type { X509Certificate } from "node:crypto";
 import { type Call, type Contract, ManagementError } from "@holdfast/admin";
 import type { Clock, SystemRecord } from "@holdfast/engine";
+import { denialNames } from "../../access/denials.ts";
 import { managementEvents } from "../../audit/management-event.ts";
 import { fingerprintOf, subjectOf } from "../../base/certificates.ts";
 import type { Applied, Records } from "../../records/records.ts";
+import type { SystemView } from "../../records/system-view.ts";
 import type { FoundInstance, InstanceLookup } from "../instance-lookup.ts";
 import { type Listed, listedOf } from "./catalogue.ts";
 import { certificateClaims, certificateFixed } from "./certificate-values.ts";
@@ -22,6 +24,7 @@ export interface AddingOptions {
   readonly instances: Pick<InstanceLookup, "refresh" | "find">;
   readonly records: Pick<Records, "create" | "destroy">;
   readonly ownership: Ownership;
+  readonly view: Pick<SystemView, "find">;
   readonly clock: Pick<Clock, "wallMs">;
 }
 
@@ -54,6 +57,19 @@ export class Adding {
     if (named !== undefined) throw nameTaken(found, name);
     const owner = certificate && this.#options.ownership.ownerOf(certificate, kind, found.id);
     if (owner !== undefined) throw await this.#taken(call, found, owner);
+    if (certificate !== undefined) this.#refuseDenied(certificate);
+  }
+
+  /** It would give no access, which nobody would expect of a certificate that was just added. */
+  #refuseDenied(certificate: X509Certificate): void {
+    const [denial] = denialNames(certificate)
+      .flatMap((name) => this.#options.view.find("Deny", name))
+      .filter(({ destroyed }) => destroyed === undefined);
+    if (denial === undefined) return;
+    throw new ManagementError(
+      "certificateInvalid",
+      `this certificate is on the deny list (denial ${denial.id}): have a new one made, or lift the denial with \`holdfast deny remove\` first`,
+    );
   }
 
   /** Adds a certificate; it is in both regions' stores when this resolves. */

@@ -6,6 +6,10 @@ import type { RefusedAt, RefusedDirectory } from "./refused-directory.ts";
 const advice: Readonly<Record<RefusedClient["reason"], string>> = {
   noCertificate:
     "It presented no client certificate. In vCenter, establish trust for the key provider: make vCenter trust the KMS, and then the KMS trust vCenter.",
+  denied:
+    "It is on the deny list, or an authority that issued it is: `holdfast deny list` says why. If it may connect again, a manager lifts the denial with `holdfast deny remove`.",
+  denyListUnreadable:
+    "The node cannot read its deny list, so it admits nobody. Run `holdfast doctor`; docs/runbook.md says what to do.",
   unknownCertificate:
     "No instance has this certificate. If it is your vCenter's, adopt it into its instance; if vCenter made a new one, that is the one to add.",
   notYetValid: "It is added, but not valid yet. Compare the clocks of vCenter and of this node.",
@@ -39,7 +43,7 @@ export function refusedHandlers(
           ...client,
           time: new Date(timeMs).toISOString(),
           advice: advice[client.reason],
-          adoptable: certificate !== undefined,
+          adoptable: certificate !== undefined && client.reason !== "denied",
         })),
         ...next,
       };

@@ -11,6 +11,7 @@ import {
   ServerCertificates,
   serverCertificateHandlers,
 } from "../../management/certificates/server-certificates.ts";
+import { denialHandlers } from "../../management/denials/denial-handlers.ts";
 import { InstanceLookup } from "../../management/instance-lookup.ts";
 import { RefusedDirectory } from "../../management/refused/refused-directory.ts";
 import { refusedHandlers } from "../../management/refused/refused-handlers.ts";
@@ -21,6 +22,7 @@ import { tokenHandlers } from "../../management/tokens/token-handlers.ts";
 import { userHandlers } from "../../management/users/user-handlers.ts";
 import type { CertificateFiles } from "../certificate-files.ts";
 import { clock, ids, type Parts } from "../node-parts.ts";
+import type { Regions } from "../node-regions.ts";
 import type { Tenants } from "../node-tenants.ts";
 import type { Management } from "./node-management.ts";
 
@@ -28,6 +30,7 @@ import type { Management } from "./node-management.ts";
 export interface Access {
   readonly handlers: ReturnType<typeof certificateHandlers> &
     ReturnType<typeof refusedHandlers> &
+    ReturnType<typeof denialHandlers> &
     ReturnType<typeof serverCertificateHandlers> &
     ReturnType<typeof userHandlers> &
     ReturnType<typeof tokenHandlers>;
@@ -49,6 +52,7 @@ export function expiryDuty(
 export function openAccess(
   { config, observe, log, opened }: Parts,
   { view, records, presence }: Management,
+  { own }: Pick<Regions, "own">,
   keyRing: KeyRing,
   tenants: Tenants,
   endpoint: KmipEndpoint,
@@ -59,7 +63,7 @@ export function openAccess(
   const declared = () => tenants.instances;
   const instances = new InstanceLookup({ view, declared });
   const ownership = new Ownership({ view, declared });
-  const adding = new Adding({ instances, records, ownership, clock });
+  const adding = new Adding({ instances, records, ownership, view, clock });
   const authorities = new InstanceAuthorities({ instances, records, keyRing, clock, ids });
   const { refused } = endpoint;
   const directory = opened.use(
@@ -95,6 +99,10 @@ export function openAccess(
         refused: directory,
       }),
       ...refusedHandlers(directory),
+      ...denialHandlers({
+        ...{ view, records, presence, own, region, declared, leaves, wallMs },
+        servers: () => servers.list(),
+      }),
       ...serverCertificateHandlers(servers),
       ...userHandlers({ instances, records, keyRing, wallMs }),
       ...tokenHandlers({ book, bootstrap, instances, records, presence, clock, ids, about }),

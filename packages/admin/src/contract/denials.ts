@@ -1,0 +1,111 @@
+import { z } from "zod";
+import type { Routes } from "./route.ts";
+import { applied, page, pageOf, time, uuid } from "./shapes.ts";
+
+const serial = z.string().min(1).max(512);
+const distinguished = z
+  .string()
+  .min(1)
+  .max(2048)
+  .meta({ examples: ["CN=vcenter.example, O=Example"] });
+
+/** A denial: what it names is shown in the form in which it is compared. */
+const denial = z
+  .object({
+    id: uuid,
+    fingerprint: z.string().optional().describe("SHA-256 of the certificate (DER)."),
+    issuer: z.string().optional(),
+    serial: z.string().optional(),
+    subject: z.string().optional(),
+    reason: z.string(),
+    addedAt: time,
+    addedBy: z.string(),
+    regions: applied,
+  })
+  .meta({ id: "Denial" });
+
+/** Client certificates that are refused whatever else admits them. */
+export const denialRoutes = {
+  listDenials: {
+    method: "GET",
+    path: "/v1/denials",
+    summary: "List the certificates on the deny list, newest first.",
+    tag: "Deny list",
+    role: "viewer",
+    scope: "system",
+    query: page,
+    answer: pageOf(denial),
+    problems: [],
+    command: {
+      words: "deny list",
+      list: {
+        of: "denials",
+        columns: [
+          "ID=id",
+          "FINGERPRINT=fingerprint",
+          "SERIAL=serial",
+          "ISSUER=issuer",
+          "SUBJECT=subject",
+          "REASON=reason",
+          "REGIONS=regions",
+        ],
+        wide: ["ADDED=addedAt", "BY=addedBy"],
+      },
+    },
+  },
+  addDenial: {
+    method: "POST",
+    path: "/v1/denials",
+    summary:
+      "Shut out client certificates at every node within a second, open connections included: one by its fingerprint, or by issuer and serial number, or all with a subject. An authority that is named shuts out all that it issued.",
+    tag: "Deny list",
+    role: "operator",
+    scope: "system",
+    body: z
+      .object({
+        fingerprint: z
+          .string()
+          .max(128)
+          .optional()
+          .describe("SHA-256 of the certificate (DER), hex, with or without colons."),
+        issuer: distinguished.optional().describe("With `serial`: who issued the certificate."),
+        serial: serial.optional().describe("With `issuer`: the serial number, hex."),
+        subject: distinguished.optional().describe("Every certificate with this subject."),
+        reason: z
+          .string()
+          .min(1)
+          .max(256)
+          .regex(/^[^\p{Cc}]*$/u, "one line of text")
+          .describe("Why, for people: shown in the list and in the audit trail."),
+        force: z
+          .boolean()
+          .optional()
+          .describe("Also if an instance has no other certificate left."),
+      })
+      .strict(),
+    answer: denial,
+    repeatable: true,
+    dryRun: true,
+    problems: ["wrongState", "confirmationNeeded", "conflict", "storeUnavailable"],
+    audit: "denial.create",
+    command: {
+      words: "deny add",
+      example: 'holdfast deny add --fingerprint SHA256 --reason "host was stolen"',
+    },
+  },
+  removeDenial: {
+    method: "DELETE",
+    path: "/v1/denials/{denial}",
+    summary:
+      "Lift a denial, in both regions; the certificates are admitted again by what else admits them.",
+    tag: "Deny list",
+    role: "manager",
+    scope: "system",
+    params: z.object({ denial: uuid.describe("The identifier of the denial.") }),
+    answer: z.object({ id: uuid, regions: applied }),
+    dryRun: true,
+    problems: ["notFound", "conflict", "storeUnavailable"],
+    audit: "denial.delete",
+    command: { words: "deny remove" },
+  },
+} as const satisfies Routes;
