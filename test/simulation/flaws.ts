@@ -4,6 +4,7 @@ import {
   type ManagedObject,
   type ObjectStore,
   type OwnStore,
+  readAnyRecord,
   recordFormat,
   StoreUnavailable,
   type Writer,
@@ -23,6 +24,11 @@ import type {
   RegionalParts,
   RegionalStore,
 } from "@holdfast/regions";
+import type {
+  Deletion,
+  DeletionOptions,
+} from "../../packages/server/src/management/instances/deletion.ts";
+import type { SystemView } from "../../packages/server/src/records/system-view.ts";
 import { lookAt } from "./look.ts";
 import type { Member } from "./store/member.ts";
 
@@ -50,7 +56,12 @@ export type Flaw =
   | "a root of trust of each process"
   | "a copy that is put aside counts as kept"
   | "an older release on a store of the next one"
-  | "a region that hands over no changes";
+  | "a region that hands over no changes"
+  | "a deletion that one region decides"
+  | "a deletion that nobody finishes"
+  | "a deletion that leaves the wraps"
+  | "a deletion that leaves the objects"
+  | "a deletion that closes no access";
 
 /** The kind of fault that reveals each flaw; any kind reveals the others. */
 export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
@@ -72,6 +83,11 @@ export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
   "a store without an owner": "node with the other region's Redis",
   "counts that nobody corrects": "record damaged",
   "a newer format counts as damage": "record of the next format",
+  "a deletion that one region decides": "instance deleted",
+  "a deletion that nobody finishes": "instance deleted",
+  "a deletion that leaves the wraps": "instance deleted",
+  "a deletion that leaves the objects": "instance deleted",
+  "a deletion that closes no access": "instance deleted",
 };
 
 /** Functions that replace a node's parts by faulty ones; without a flaw they return the parts. */
@@ -92,6 +108,10 @@ export interface Flaws {
   /** What a leader does. */
   readonly duties: (duties: readonly Duty[]) => readonly Duty[];
   readonly alter: (changes: readonly Change[], region: string, wallMs: number) => readonly Change[];
+  /** What a deletion of an instance works with, the deletion, and the records that the list of clients follows. */
+  readonly deletion: (options: DeletionOptions) => DeletionOptions;
+  readonly deleting: (deletion: Deletion) => Deletion;
+  readonly trusted: (view: SystemView) => SystemView;
 }
 
 /** The parts of a node with one flaw, or with none. */
@@ -108,6 +128,9 @@ export function flawsOf(flaw: Flaw | undefined): Flaws {
     keyRing: (options) => options,
     duties: (duties) => duties,
     alter: (changes) => changes,
+    deletion: (options) => options,
+    deleting: (deletion) => deletion,
+    trusted: (view) => view,
   };
   return flaw === undefined ? sound : { ...sound, ...faultyParts[flaw] };
 }
@@ -142,6 +165,16 @@ const faultyParts: Readonly<Record<Flaw, Partial<Flaws>>> = {
   "a key-encryption key of one region": {
     keyRing: (options) => ({ ...options, requiredRegions: () => [options.region] }),
   },
+  "a deletion that one region decides": { deletion: deletionOfOneRegion },
+  "a deletion that nobody finishes": {
+    deleting: (deletion) => replaced(deletion, { resume: async () => undefined }),
+  },
+  "a deletion that leaves the wraps": { deletion: deletionThatFindsNoWraps },
+  "a deletion that leaves the objects": {
+    deleting: (deletion) =>
+      replaced(deletion, { eraseObjects: async () => ({ done: 0, all: true }) }),
+  },
+  "a deletion that closes no access": { trusted: viewWithoutDeletions },
   "a newer format counts as damage": {
     connections: connectionsThatCutNewerRecords,
     edited: repairsAnything,
@@ -188,6 +221,37 @@ function storeWithoutEvidence(own: OwnStore): OwnStore {
 function ringOfOneProcess(options: KeyRingOptions): KeyRingOptions {
   const root = new MemoryRootOfTrust(options.ids, options.ids.uuid());
   return { ...options, rootOf: () => root };
+}
+
+/** As if there were no other region. */
+function deletionOfOneRegion(options: DeletionOptions): DeletionOptions {
+  const records = replaced(options.records, {
+    change: (kind, id, edit, audit) => options.records.change(kind, id, edit, audit),
+  });
+  return { ...options, records, commands: replaced(options.commands, { others: [] }) };
+}
+
+function deletionThatFindsNoWraps(options: DeletionOptions): DeletionOptions {
+  const view = replaced(options.view, {
+    of: (kind, instance) => (kind === "Kek" ? new Map() : options.view.of(kind, instance)),
+  });
+  return { ...options, view };
+}
+
+/** Removals are not followed: neither that one is under way, nor its end. */
+function viewWithoutDeletions(view: SystemView): SystemView {
+  return replaced(view, {
+    onChange: (listener) =>
+      view.onChange((changed) =>
+        listener(
+          changed.filter((object) => {
+            const record = readAnyRecord(object);
+            const removed = record?.type === "Instance" && record.removal !== undefined;
+            return !removed && object.facts.destroyed === undefined;
+          }),
+        ),
+      ),
+  });
 }
 
 function serviceThatKeepsAll(service: PeerStore): PeerStore {

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import {
   type ManagedObject,
   type OwnStore,
@@ -264,6 +265,23 @@ describe("the deletion of an instance", () => {
     await expect(deleteAt(regions.a)).rejects.toEqual(refused("storeUnavailable"));
     await settled();
     await expectOpen();
+  });
+
+  test("is refused, and the process goes on, if the other region refuses before the own store has counted", async () => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown): void => void unhandled.push(error);
+    process.on("unhandledRejection", note);
+    const counts = regions.a.own.counts.bind(regions.a.own);
+    const counting: Pick<OwnStore, "counts"> = regions.a.own;
+    counting.counts = async (of) => {
+      await setImmediate();
+      return await counts(of);
+    };
+    regions.linked = false;
+    await expect(regions.a.deletion.remaining(instance)).rejects.toEqual(refused("peerUnreachable"));
+    await setImmediate();
+    process.off("unhandledRejection", note);
+    expect(unhandled).toEqual([]);
   });
 
   test("cannot be dropped once it is decided", async () => {
