@@ -12,6 +12,7 @@ import {
 import { MemoryRootOfTrust } from "@holdfast/engine/testing";
 import {
   type CommandLine,
+  type RedisStore,
   type StoreConnection,
   type StoreConnections,
   storeFailure,
@@ -24,10 +25,12 @@ import type {
   RegionalParts,
   RegionalStore,
 } from "@holdfast/regions";
+import type { Scanned } from "../../packages/server/src/backup/archive/scan.ts";
 import type {
   Deletion,
   DeletionOptions,
 } from "../../packages/server/src/management/instances/deletion.ts";
+import type { Records } from "../../packages/server/src/records/records.ts";
 import type { SystemView } from "../../packages/server/src/records/system-view.ts";
 import { lookAt } from "./look.ts";
 import type { Member } from "./store/member.ts";
@@ -61,7 +64,11 @@ export type Flaw =
   | "a deletion that nobody finishes"
   | "a deletion that leaves the wraps"
   | "a deletion that leaves the objects"
-  | "a deletion that closes no access";
+  | "a deletion that closes no access"
+  | "a backup that lacks records"
+  | "a restore without the keys"
+  | "a version that is not compared"
+  | "a name that one region gives";
 
 /** The kind of fault that reveals each flaw; any kind reveals the others. */
 export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
@@ -88,6 +95,10 @@ export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
   "a deletion that leaves the wraps": "instance deleted",
   "a deletion that leaves the objects": "instance deleted",
   "a deletion that closes no access": "instance deleted",
+  "a backup that lacks records": "backup restored",
+  "a restore without the keys": "backup restored",
+  "a version that is not compared": "instances managed",
+  "a name that one region gives": "instances managed",
 };
 
 /** Functions that replace a node's parts by faulty ones; without a flaw they return the parts. */
@@ -111,7 +122,12 @@ export interface Flaws {
   /** What a deletion of an instance works with, the deletion, and the records that the list of clients follows. */
   readonly deletion: (options: DeletionOptions) => DeletionOptions;
   readonly deleting: (deletion: Deletion) => Deletion;
+  /** What the handlers of instances write with. */
+  readonly records: (records: Records) => Records;
   readonly trusted: (view: SystemView) => SystemView;
+  /** What a backup is made from, and what is restored. */
+  readonly backedUp: (own: RedisStore) => RedisStore;
+  readonly scanned: (scanned: Scanned) => Scanned;
 }
 
 /** The parts of a node with one flaw, or with none. */
@@ -130,7 +146,10 @@ export function flawsOf(flaw: Flaw | undefined): Flaws {
     alter: (changes) => changes,
     deletion: (options) => options,
     deleting: (deletion) => deletion,
+    records: (records) => records,
     trusted: (view) => view,
+    backedUp: (own) => own,
+    scanned: (scanned) => scanned,
   };
   return flaw === undefined ? sound : { ...sound, ...faultyParts[flaw] };
 }
@@ -175,6 +194,22 @@ const faultyParts: Readonly<Record<Flaw, Partial<Flaws>>> = {
       replaced(deletion, { eraseObjects: async () => ({ done: 0, all: true }) }),
   },
   "a deletion that closes no access": { trusted: viewWithoutDeletions },
+  "a version that is not compared": {
+    records: (records) =>
+      replaced(records, {
+        change: (kind, id, edit, audit, options) =>
+          records.change(kind, id, edit, audit, { ...options, ifMatch: undefined }),
+      }),
+  },
+  "a name that one region gives": {
+    records: (records) =>
+      replaced(records, {
+        create: (kind, values, audit, options) =>
+          records.create(kind, values, audit, { ...options, agreed: false }),
+      }),
+  },
+  "a backup that lacks records": { backedUp: storeThatSkipsRecords },
+  "a restore without the keys": { scanned: (scanned) => ({ ...scanned, system: [] }) },
   "a newer format counts as damage": {
     connections: connectionsThatCutNewerRecords,
     edited: repairsAnything,
@@ -236,6 +271,15 @@ function deletionThatFindsNoWraps(options: DeletionOptions): DeletionOptions {
     of: (kind, instance) => (kind === "Kek" ? new Map() : options.view.of(kind, instance)),
   });
   return { ...options, view };
+}
+
+function storeThatSkipsRecords(own: RedisStore): RedisStore {
+  return replaced(own, {
+    changes: async (...asked) => {
+      const page = await own.changes(...asked);
+      return { ...page, objects: page.objects.slice(1) };
+    },
+  });
 }
 
 /** Removals are not followed: neither that one is under way, nor its end. */

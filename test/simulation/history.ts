@@ -50,6 +50,8 @@ export interface HistoryOptions {
 /** Within this time after that, counts and audit trails must be right. */
 const rightMaxMs = 40_000;
 const askMaxMs = 5_000;
+/** Within this time the checks of an order end, which may lose all stores and restore them. */
+const orderMaxMs = 200_000;
 /** How often a key is asked for at the end: a key-encryption key may have to be opened first. */
 const handOutTries = 6;
 
@@ -122,8 +124,9 @@ class History {
     recorder?.tell({ kind: "settled" });
     recorder?.beginChecks();
     await this.#lookAtAll(failed);
-    await this.#within(rightMaxMs, this.#world.order?.check());
-    if (!failed()) this.#world.guard(() => this.#requireOrder());
+    await this.#within(orderMaxMs, this.#world.order?.check());
+    const { order } = this.#world;
+    if (!failed() && order?.hasRevived !== true) this.#world.guard(() => this.#requireOrder());
     if (!failed()) recorder?.endChecks();
   }
 

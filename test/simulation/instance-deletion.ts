@@ -1,10 +1,9 @@
-import { type Call, type Contract, contract, ManagementError, type Route } from "@holdfast/admin";
+import { ManagementError } from "@holdfast/admin";
 import {
   type ManagedObject,
   partitionOf,
   readAnyRecord,
   readKekRecord,
-  StoreUnavailable,
   systemInstance,
 } from "@holdfast/engine";
 import { instanceKeys, partitionKeys } from "../../packages/redis/src/connection/keys.ts";
@@ -13,7 +12,9 @@ import { instanceRecordId } from "../../packages/server/src/records/records.ts";
 import { certificateValues } from "../../packages/server/src/testing/system-records.ts";
 import { Violation } from "./checker.ts";
 import { ask, type Reply, type Wish } from "./client.ts";
+import { faults } from "./faults.ts";
 import { objectsIn } from "./look.ts";
+import { answerOf, callOf } from "./management-call.ts";
 import type { SimNode } from "./node.ts";
 import type { Order } from "./order.ts";
 import type { Random } from "./random.ts";
@@ -60,6 +61,7 @@ export class InstanceDeletion implements Order {
   #isPrepared = false;
   #emptying = false;
   #kills = 0;
+  #heal: (() => void) | undefined;
   /** When the operator was told that the deletion is decided. */
   #toldMs: number | undefined;
 
@@ -104,6 +106,7 @@ export class InstanceDeletion implements Order {
 
   end(): void {
     this.#isOver = true;
+    this.#heal?.();
   }
 
   get open(): string | undefined {
@@ -165,6 +168,7 @@ export class InstanceDeletion implements Order {
     const random = this.#random;
     await world.sleep(this.#atMs);
     if (this.#aim === "emptied") await this.#empty();
+    if (random.chance(0.5)) this.#cut();
     while (world.failure === undefined) {
       const answer = await this.#order(random.pick(world.nodes));
       world.trace.line("operator", `deletes the second instance: ${answer}`);
@@ -172,6 +176,20 @@ export class InstanceDeletion implements Order {
       if (!this.#persists && (this.#isOver || random.chance(0.5))) return;
       await world.sleep(random.between(200, 1_500));
     }
+  }
+
+  /** The line between the regions is cut just before the first order. */
+  #cut(): void {
+    const { scheduler, trace } = this.#world;
+    if (this.#isOver) return;
+    trace.line("fault", "cut between the regions before the deletion");
+    const begun = faults["cut between the regions"]?.(this.#world, this.#random);
+    const heal = (): void => {
+      if (this.#heal === heal) begun?.end?.();
+      this.#heal = undefined;
+    };
+    this.#heal = heal;
+    scheduler.after(this.#random.between(2_000, 8_000), heal);
   }
 
   /** Tries once to destroy each key. */
@@ -192,18 +210,11 @@ export class InstanceDeletion implements Order {
     const { management } = node;
     if (management === undefined || !node.reachable) return "no answer";
     const query = { name, force: this.#aim === "forced" };
+    const call = callOf("deleteInstance", { params: { instance: deleted }, query });
     const work = async (): Promise<string> => {
-      try {
-        await management.handlers.deleteInstance(
-          callOf("deleteInstance", { instance: deleted }, query),
-        );
-        return "done";
-      } catch (error) {
-        if (error instanceof StoreUnavailable) return error.failure;
-        if (!(error instanceof ManagementError)) throw error;
-        // An earlier try has deleted it.
-        return error.code === "notFound" ? "done" : error.code;
-      }
+      const answer = await answerOf(() => management.handlers.deleteInstance(call));
+      // An earlier try has deleted it.
+      return answer.kind === "done" || answer.code === "notFound" ? "done" : answer.code;
     };
     const answer = await world.within(node, work, answerMaxMs);
     if (answer === "done") this.#toldMs ??= world.scheduler.nowMs;
@@ -375,29 +386,4 @@ async function makeInstance({ management, region }: SimNode): Promise<void> {
   } catch (error) {
     if (!(error instanceof ManagementError)) throw error;
   }
-}
-
-/** A call of the management API, as its listener makes it of a request. */
-export function callOf<Name extends "deleteInstance">(
-  operation: Name,
-  params: object,
-  query: object,
-): Call<Contract[Name]> {
-  const principal = {
-    id: "operator",
-    name: "operator",
-    role: "manager",
-    instances: undefined,
-    remote: "::1",
-  };
-  const { audit }: Route = contract[operation];
-  const rest = {
-    ifMatch: undefined,
-    newId: "",
-    requestId: "r",
-    lastEventId: undefined,
-    body: undefined,
-  };
-  const { signal } = new AbortController();
-  return { principal, params, query, signal, audit, ...rest } as unknown as Call<Contract[Name]>;
 }

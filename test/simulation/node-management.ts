@@ -1,8 +1,11 @@
 import type { X509Certificate } from "node:crypto";
+import { type Call, type Contract, contract, type Handlers } from "@holdfast/admin";
 import type { Event, Ids, InstanceKeyRing, OwnStore } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
 import type { Duty, Peer, RegionalStore } from "@holdfast/regions";
 import { Trust } from "../../packages/server/src/access/trust.ts";
+import { Idempotency } from "../../packages/server/src/admin/idempotency.ts";
+import { MadeBefore } from "../../packages/server/src/admin/made-before.ts";
 import { RecordedTrust } from "../../packages/server/src/management/certificates/recorded-trust.ts";
 import { Freshness } from "../../packages/server/src/management/freshness.ts";
 import { InstanceLookup } from "../../packages/server/src/management/instance-lookup.ts";
@@ -34,10 +37,14 @@ export interface NodeManagement {
   readonly records: Records;
   readonly commands: PeerCommands;
   readonly handlers: ReturnType<typeof instanceHandlers>;
+  /** Orders an instance; a call with the idempotency key of an earlier one makes nothing twice. */
+  readonly create: (call: CreateCall, key: string) => Promise<unknown>;
   readonly duty: Duty;
   /** Whether a client with this certificate, by its SHA-256 in hex, may use an instance here now. */
   readonly admits: (fingerprint: string, instance: string) => boolean;
 }
+
+type CreateCall = Call<Contract["createInstance"]>;
 
 /** The parts of a node that its management uses. */
 interface ManagedParts {
@@ -103,18 +110,30 @@ export function manage(
   });
   const lookup = new InstanceLookup({ view, declared });
   const handlers = instanceHandlers({
-    ...{ view, records, lookup, show, configure, deletion, clock, ids },
+    ...{ view, records: flaws.records(records), lookup, show, configure, deletion, clock, ids },
     // No order of a history names a root of trust.
     orders: { regions: regions(), check: noRoots, newFields: () => ({}) },
     declaredNames: () => [],
   });
+  const repeats = new Idempotency(monotonicMs);
+  const madeBefore = new MadeBefore(view, handlers as Handlers);
+  const create: NodeManagement["create"] = async (call, key) => {
+    const work = () => handlers.createInstance(call);
+    const first = async () => ({
+      status: 201,
+      body: await madeBefore.once(contract.createInstance, call, work),
+    });
+    const { params, body, principal } = call;
+    const repeated = { key, operation: "createInstance", principal, params, body };
+    return (await repeats.run({ ...repeated, shownOnce: false }, first)).sent.body;
+  };
   const admits = admitting(life, store, flaws.trusted(view), {
     view,
     keyRing,
     isDeclared,
     observe,
   });
-  return { view, records, commands, handlers, duty, admits };
+  return { view, records, commands, handlers, create, duty, admits };
 }
 
 function statusesOf({ status, move }: RedisStore): Pick<RedisStore, "status" | "move"> {

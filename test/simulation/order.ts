@@ -1,5 +1,7 @@
 import type { DeletionStep } from "../../packages/server/src/management/instances/deletion.ts";
+import { BackupRestore } from "./backup-restore.ts";
 import { InstanceDeletion } from "./instance-deletion.ts";
+import { InstanceManagement } from "./instance-management.ts";
 import type { SimNode } from "./node.ts";
 import { Random } from "./random.ts";
 import type { World } from "./world.ts";
@@ -16,6 +18,8 @@ export interface Order {
   readonly open: string | undefined;
   /** Checks at the end, when both regions are the same; throws a `Violation`. */
   check(): Promise<void>;
+  /** Whether something is back that a store had lost: then no order of the requests explains it. */
+  readonly hasRevived?: boolean;
   /** A node is about to take a step of an instance's deletion. */
   deletes?(node: SimNode, step: DeletionStep): void;
 }
@@ -32,6 +36,8 @@ export interface PlannedOrder {
 /** The orders by name. */
 const orders = {
   "instance deleted": InstanceDeletion,
+  "backup restored": BackupRestore,
+  "instances managed": InstanceManagement,
 } as const;
 
 type OrderName = keyof typeof orders;

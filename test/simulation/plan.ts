@@ -61,17 +61,24 @@ const orderShare = 1 / 6;
 /** The plan of a seed; with `focus`, all faults are of this kind, or it has this order. */
 export function planOf(seed: number, focus?: string): Plan {
   const ordered = orderNames.find((name) => name === focus);
-  const plan = planWithoutOrder(seed, ordered === undefined ? focus : undefined);
   // Of its own numbers, so that the other parts of a seed's plan stay as they are.
-  const random = new Random(seed + 2 ** 41);
-  const isOrdered = random.chance(orderShare) && focus === undefined;
-  const name = random.pick(orderNames);
-  const atMs = random.between(0, plan.busyMs * 0.8);
-  const order = { name: ordered ?? name, atMs, seed: random.bits() };
-  return { ...plan, order: isOrdered || ordered !== undefined ? order : undefined };
+  const random = new Random(seed + 2 ** 44);
+  const isOrdered = (random.chance(orderShare) && focus === undefined) || ordered !== undefined;
+  const drawn = random.pick(orderNames);
+  const name = ordered ?? drawn;
+  const loses = isOrdered && name === "backup restored" && random.chance(0.4);
+  const plan = planWithoutOrder(seed, ordered === undefined ? focus : undefined, loses);
+  const atMs = random.between(0, plan.busyMs * 0.5);
+  const order = { name, atMs, seed: random.bits() };
+  return { ...plan, order: isOrdered ? order : undefined };
 }
 
-function planWithoutOrder(seed: number, focus: string | undefined): Omit<Plan, "order"> {
+/** The rest of a plan; `loses` means that a store is lost, whatever the seed says. */
+function planWithoutOrder(
+  seed: number,
+  focus: string | undefined,
+  loses: boolean,
+): Omit<Plan, "order"> {
   const random = new Random(seed + 2 ** 40);
   const busyMs = random.between(4_000, 12_000);
   const chooser = seed % 7;
@@ -84,7 +91,7 @@ function planWithoutOrder(seed: number, focus: string | undefined): Omit<Plan, "
     seed: random.bits(),
   }));
   const lossAtMs = random.between(1_000, busyMs);
-  const isLost = focus === undefined && random.chance(0.12);
+  const isLost = (focus === undefined && random.chance(0.12)) || loses;
   const loss = { atMs: lossAtMs, copyAtMs: random.between(0, lossAtMs), seed: random.bits() };
   const remains = random.pick(["nothing", "nothing", "a node", "a Sentinel"] as const);
   return {

@@ -2,6 +2,7 @@ import {
   type AuditEvent,
   type Change,
   type ClockReading,
+  KeyRingUnavailable,
   type ManagedObject,
   type ObjectStore,
   StoreUnavailable,
@@ -39,7 +40,7 @@ export interface SimPeerOptions {
 type Fault =
   | { readonly kind: "notSent" }
   | { readonly kind: "unknown" }
-  | { readonly kind: "answered"; readonly error: StoreUnavailable };
+  | { readonly kind: "answered"; readonly error: StoreUnavailable | KeyRingUnavailable };
 
 type Outcome<Value> = { readonly value: Value } | { readonly fault: Fault };
 
@@ -172,7 +173,7 @@ export class SimPeer implements Peer {
     kind?: string,
   ): Promise<Value> {
     const { nodes } = this.#options;
-    let failure: StoreUnavailable | undefined;
+    let failure: StoreUnavailable | KeyRingUnavailable | undefined;
     for (let turn = 0; turn < nodes.length; turn += 1) {
       const at = (this.#next + turn) % nodes.length;
       const outcome = await this.#attempt(at, work, kind);
@@ -227,7 +228,9 @@ export class SimPeer implements Peer {
     work(service).then(
       (value) => back({ value }),
       (error: unknown) => {
-        if (error instanceof StoreUnavailable) back({ fault: { kind: "answered", error } });
+        // Both are part of the protocol.
+        const answers = error instanceof StoreUnavailable || error instanceof KeyRingUnavailable;
+        if (answers) back({ fault: { kind: "answered", error } });
         else this.#options.crashed(error);
       },
     );

@@ -12,10 +12,10 @@ import { Archive } from "./archive.ts";
 import { Checker, Violation } from "./checker.ts";
 import { actions, ask, instance, kinds, type Reply, type Wish } from "./client.ts";
 import type { Dates } from "./end-checks.ts";
-import { type Flaw, flawsOf } from "./flaws.ts";
+import { type Flaw, type Flaws, flawsOf } from "./flaws.ts";
 import { FormatChecker } from "./format-checker.ts";
 import { type Acknowledged, contains, Durability } from "./ledger.ts";
-import { lookAt } from "./look.ts";
+import { lookAt, requiredFormat } from "./look.ts";
 import { Machine } from "./machine.ts";
 import { Network } from "./network.ts";
 import { type NodeListener, SimNode } from "./node.ts";
@@ -89,6 +89,7 @@ export class World implements NodeListener {
   /** How many records a fault has damaged. */
   damaged = 0;
   readonly formats: FormatChecker;
+  readonly flaws: Flaws;
   /** What operators do; each at most once. */
   retirement: Retirement | undefined;
   upgrade: Upgrade | undefined;
@@ -107,6 +108,7 @@ export class World implements NodeListener {
     this.network = new Network(scheduler, this.random.fork(), rules);
     const { network } = this;
     const flaws = flawsOf(flaw);
+    this.flaws = flaws;
     this.#edited = flaws.edited;
     this.groups = regionNames.map((region) => {
       const { edited } = flaws;
@@ -275,7 +277,10 @@ export class World implements NodeListener {
   initialise(group: RedisGroup): void {
     const { scheduler, network } = this;
     const machine = new Machine(operatorOf(group.region), scheduler, this.random.fork());
-    initialised(group, machine, network).catch((error: unknown) => this.crashed(error));
+    // Of a release that every node's fits, and that the store takes.
+    const formats = () => this.nodes.map(({ setup }) => setup.format);
+    const format = (): number => Math.max(requiredFormat(group.primary), Math.min(...formats()));
+    initialised(group, machine, network, format).catch((error: unknown) => this.crashed(error));
   }
 
   /** Runs something in a node's process, for at most so long; a process that ends meanwhile answers nothing. */

@@ -165,4 +165,12 @@ export const faultTellings: Readonly<Record<string, FaultTelling>> = {
     begins: () => "an operator orders the deletion of a second instance",
     why: "Once this is acknowledged, no node may hand out a key of it, and nothing of it may be left in either region.",
   },
+  "backup restored": {
+    begins: () => "an operator makes a backup, which is restored later",
+    why: "What was acknowledged before must come back, even if every store is lost; nothing newer may be taken back.",
+  },
+  "instances managed": {
+    begins: () => "operators order, change and delete instances",
+    why: "Each change that was acknowledged must be there at the end; of two that need the same version, one is refused.",
+  },
 };
