@@ -278,7 +278,9 @@ describe("the deletion of an instance", () => {
       return await counts(of);
     };
     regions.linked = false;
-    await expect(regions.a.deletion.remaining(instance)).rejects.toEqual(refused("peerUnreachable"));
+    await expect(regions.a.deletion.remaining(instance)).rejects.toEqual(
+      refused("peerUnreachable"),
+    );
     await setImmediate();
     process.off("unhandledRejection", note);
     expect(unhandled).toEqual([]);
