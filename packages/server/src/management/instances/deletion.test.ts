@@ -1,4 +1,3 @@
-import { setImmediate } from "node:timers/promises";
 import {
   type ManagedObject,
   type OwnStore,
@@ -274,14 +273,14 @@ describe("the deletion of an instance", () => {
     const counts = regions.a.own.counts.bind(regions.a.own);
     const counting: Pick<OwnStore, "counts"> = regions.a.own;
     counting.counts = async (of) => {
-      await setImmediate();
+      await turn();
       return await counts(of);
     };
     regions.linked = false;
     await expect(regions.a.deletion.remaining(instance)).rejects.toEqual(
       refused("peerUnreachable"),
     );
-    await setImmediate();
+    await turn();
     process.off("unhandledRejection", note);
     expect(unhandled).toEqual([]);
   });
