@@ -191,6 +191,11 @@ export class Checker {
     return this.#changes.keys();
   }
 
+  /** The changes that were acknowledged, and are not lost. */
+  get kept(): readonly Acknowledged[] {
+    return [...this.#all()].filter(({ lost }) => !lost);
+  }
+
   /** Whether something acknowledged may be lost: some node used another store. */
   get excusesLost(): boolean {
     return this.#wasDoubted;

@@ -25,7 +25,7 @@ import { decode, encode, type Item } from "@holdfast/ttlv";
 import { hexOf } from "../support/keys.ts";
 import type { Answer } from "./checker.ts";
 import type { Dates } from "./end-checks.ts";
-import { valueTags, valueText } from "./ledger.ts";
+import { type Acknowledged, valueTags, valueText } from "./ledger.ts";
 
 /** The instance of all histories; it is in partition 0, the only one that they use. */
 export const instance = "instance-153";
@@ -42,6 +42,25 @@ export type Wish =
   | { readonly kind: "add"; readonly id: string; readonly text: string }
   | { readonly kind: "name"; readonly id: string; readonly text: string }
   | { readonly kind: "locate" };
+
+/** The kind of change of each wish that does not change a fact. */
+export const kinds: Readonly<Partial<Record<Wish["kind"], Acknowledged["kind"]>>> = {
+  create: "create",
+  note: "note",
+  add: "value",
+  name: "value",
+};
+
+/** The action of the audit event of each change. */
+export const actions: Readonly<Partial<Record<Wish["kind"], string>>> = {
+  create: "kmip-key.create",
+  activate: "kmip-key.activate",
+  revoke: "kmip-key.revoke",
+  destroy: "kmip-key.destroy",
+  note: "kmip-key-attributes.update",
+  add: "kmip-key-attributes.update",
+  name: "kmip-key-attributes.update",
+};
 
 /** A change that the engine committed and the store accepted. */
 interface Made {
@@ -68,8 +87,8 @@ export interface ClientParts extends Omit<EngineOptions, "interop"> {
 
 const version = "2.1";
 
-/** Sends one request to its own engine on a node's store, so that its changes are known. */
-export async function ask(parts: ClientParts, wish: Wish): Promise<Reply> {
+/** Sends one request to its own engine on a node's store, so that its changes are known; `of` is the client's instance. */
+export async function ask(parts: ClientParts, wish: Wish, of = instance): Promise<Reply> {
   const { alter, store, tried, ...rest } = parts;
   const made: Made[] = [];
   const read: ManagedObject[] = [];
@@ -77,7 +96,7 @@ export async function ask(parts: ClientParts, wish: Wish): Promise<Reply> {
   const engine = new Engine({ ...rest, store: watching, interop: false });
   const [operation, payload] = requestOf(wish);
   const request = encode(encodeRequest({ version, items: [{ operation, payload }] }));
-  const client = { instance, fingerprint: "simulated" };
+  const client = { instance: of, fingerprint: "simulated" };
   const { items } = decodeResponse(decode(await engine.execute(request, client, "request")));
   const item = items[0];
   if (item === undefined) throw new Error("no answer");

@@ -4,6 +4,7 @@ import {
   type ManagedObject,
   type ObjectStore,
   type OwnStore,
+  readAnyRecord,
   recordFormat,
   StoreUnavailable,
   type Writer,
@@ -11,6 +12,7 @@ import {
 import { MemoryRootOfTrust } from "@holdfast/engine/testing";
 import {
   type CommandLine,
+  type RedisStore,
   type StoreConnection,
   type StoreConnections,
   storeFailure,
@@ -23,6 +25,13 @@ import type {
   RegionalParts,
   RegionalStore,
 } from "@holdfast/regions";
+import type { Scanned } from "../../packages/server/src/backup/archive/scan.ts";
+import type {
+  Deletion,
+  DeletionOptions,
+} from "../../packages/server/src/management/instances/deletion.ts";
+import type { Records } from "../../packages/server/src/records/records.ts";
+import type { SystemView } from "../../packages/server/src/records/system-view.ts";
 import { lookAt } from "./look.ts";
 import type { Member } from "./store/member.ts";
 
@@ -52,31 +61,16 @@ export type Flaw =
   | "an older release on a store of the next one"
   | "a region that hands over no changes"
   | "a node that does not name its store"
-  | "a region that is not told of its stores";
-
-/** The kind of fault that reveals each flaw; any kind reveals the others. */
-export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
-  // A fail-over gives the same number twice.
-  "a counter as version": "primary lost while its replica is behind",
-  "acknowledge before the barrier": "primary lost while its replica is behind",
-  "no-change answered without a barrier": "primary lost while its replica is behind",
-  "WAITAOF on another connection": "primary lost while its replica is behind",
-  "Item Not Found on an unreachable peer": "cut between the regions",
-  "a fetch answered through the remote store":
-    "cut between the regions, and a store frozen after it",
-  "last writer wins without the stamp rule": "clock jump",
-  "a region as the writer of a value": "node cut from its Redis",
-  "a retirement that nobody hears of": "region lost and retired",
-  "a format that only one region reads": "release with another format",
-  "an older release on a store of the next one": "release with another format",
-  "a region that hands over no changes": "region lost and retired",
-  "a node that does not name its store": "node with another Redis of its region",
-  "a region that is not told of its stores": "node with another Redis of its region",
-  "a copy that is put aside counts as kept": "copy that contradicts a record",
-  "a store without an owner": "node with the other region's Redis",
-  "counts that nobody corrects": "record damaged",
-  "a newer format counts as damage": "record of the next format",
-};
+  | "a region that is not told of its stores"
+  | "a deletion that one region decides"
+  | "a deletion that nobody finishes"
+  | "a deletion that leaves the wraps"
+  | "a deletion that leaves the objects"
+  | "a deletion that closes no access"
+  | "a backup that lacks records"
+  | "a restore without the keys"
+  | "a version that is not compared"
+  | "a name that one region gives";
 
 /** Functions that replace a node's parts by faulty ones; without a flaw they return the parts. */
 export interface Flaws {
@@ -96,6 +90,15 @@ export interface Flaws {
   /** What a leader does. */
   readonly duties: (duties: readonly Duty[]) => readonly Duty[];
   readonly alter: (changes: readonly Change[], region: string, wallMs: number) => readonly Change[];
+  /** What a deletion of an instance works with, the deletion, and the records that the list of clients follows. */
+  readonly deletion: (options: DeletionOptions) => DeletionOptions;
+  readonly deleting: (deletion: Deletion) => Deletion;
+  /** What the handlers of instances write with. */
+  readonly records: (records: Records) => Records;
+  readonly trusted: (view: SystemView) => SystemView;
+  /** What a backup is made from, and what is restored. */
+  readonly backedUp: (own: RedisStore) => RedisStore;
+  readonly scanned: (scanned: Scanned) => Scanned;
 }
 
 /** The parts of a node with one flaw, or with none. */
@@ -112,6 +115,12 @@ export function flawsOf(flaw: Flaw | undefined): Flaws {
     keyRing: (options) => options,
     duties: (duties) => duties,
     alter: (changes) => changes,
+    deletion: (options) => options,
+    deleting: (deletion) => deletion,
+    records: (records) => records,
+    trusted: (view) => view,
+    backedUp: (own) => own,
+    scanned: (scanned) => scanned,
   };
   return flaw === undefined ? sound : { ...sound, ...faultyParts[flaw] };
 }
@@ -148,6 +157,32 @@ const faultyParts: Readonly<Record<Flaw, Partial<Flaws>>> = {
   "a key-encryption key of one region": {
     keyRing: (options) => ({ ...options, requiredRegions: () => [options.region] }),
   },
+  "a deletion that one region decides": { deletion: deletionOfOneRegion },
+  "a deletion that nobody finishes": {
+    deleting: (deletion) => replaced(deletion, { resume: async () => undefined }),
+  },
+  "a deletion that leaves the wraps": { deletion: deletionThatFindsNoWraps },
+  "a deletion that leaves the objects": {
+    deleting: (deletion) =>
+      replaced(deletion, { eraseObjects: async () => ({ done: 0, all: true }) }),
+  },
+  "a deletion that closes no access": { trusted: viewWithoutDeletions },
+  "a version that is not compared": {
+    records: (records) =>
+      replaced(records, {
+        change: (kind, id, edit, audit, options) =>
+          records.change(kind, id, edit, audit, { ...options, ifMatch: undefined }),
+      }),
+  },
+  "a name that one region gives": {
+    records: (records) =>
+      replaced(records, {
+        create: (kind, values, audit, options) =>
+          records.create(kind, values, audit, { ...options, agreed: false }),
+      }),
+  },
+  "a backup that lacks records": { backedUp: storeThatSkipsRecords },
+  "a restore without the keys": { scanned: (scanned) => ({ ...scanned, system: [] }) },
   "a newer format counts as damage": {
     connections: connectionsThatCutNewerRecords,
     edited: repairsAnything,
@@ -194,6 +229,46 @@ function storeWithoutEvidence(own: OwnStore): OwnStore {
 function ringOfOneProcess(options: KeyRingOptions): KeyRingOptions {
   const root = new MemoryRootOfTrust(options.ids, options.ids.uuid());
   return { ...options, rootOf: () => root };
+}
+
+/** As if there were no other region. */
+function deletionOfOneRegion(options: DeletionOptions): DeletionOptions {
+  const records = replaced(options.records, {
+    change: (kind, id, edit, audit) => options.records.change(kind, id, edit, audit),
+  });
+  return { ...options, records, commands: replaced(options.commands, { others: [] }) };
+}
+
+function deletionThatFindsNoWraps(options: DeletionOptions): DeletionOptions {
+  const view = replaced(options.view, {
+    of: (kind, instance) => (kind === "Kek" ? new Map() : options.view.of(kind, instance)),
+  });
+  return { ...options, view };
+}
+
+function storeThatSkipsRecords(own: RedisStore): RedisStore {
+  return replaced(own, {
+    changes: async (...asked) => {
+      const page = await own.changes(...asked);
+      return { ...page, objects: page.objects.slice(1) };
+    },
+  });
+}
+
+/** Removals are not followed: neither that one is under way, nor its end. */
+function viewWithoutDeletions(view: SystemView): SystemView {
+  return replaced(view, {
+    onChange: (listener) =>
+      view.onChange((changed) =>
+        listener(
+          changed.filter((object) => {
+            const record = readAnyRecord(object);
+            const removed = record?.type === "Instance" && record.removal !== undefined;
+            return !removed && object.facts.destroyed === undefined;
+          }),
+        ),
+      ),
+  });
 }
 
 function serviceThatKeepsAll(service: PeerStore): PeerStore {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { flawNames, focusOf } from "./flaws.ts";
+import { focusOf } from "./flaw-focus.ts";
+import { flawNames } from "./flaws.ts";
 import { type HistoryOptions, type HistoryResult, runHistory } from "./history.ts";
 
 /** The number of histories of the unchanged product, from seed 1 on. */

@@ -1,4 +1,4 @@
-import type { SealedMaterial } from "@holdfast/engine";
+import { type SealedMaterial, systemInstance } from "@holdfast/engine";
 import { judge } from "../linearizability/judge.ts";
 import { type Answer, Violation } from "./checker.ts";
 import { instance, type Wish } from "./client.ts";
@@ -9,6 +9,7 @@ import { contentOf, openIn } from "./look.ts";
 import { epochMs } from "./machine.ts";
 import type { SimNode } from "./node.ts";
 import { operatorOf } from "./operator.ts";
+import { makeOrder } from "./order.ts";
 import { type Plan, type PlannedFault, type PlannedLoss, planOf } from "./plan.ts";
 import { Random } from "./random.ts";
 import type { StoryEvent } from "./story/events.ts";
@@ -49,6 +50,8 @@ export interface HistoryOptions {
 /** Within this time after that, counts and audit trails must be right. */
 const rightMaxMs = 40_000;
 const askMaxMs = 5_000;
+/** Within this time the checks of an order end, which may lose all stores and restore them. */
+const orderMaxMs = 200_000;
 /** How often a key is asked for at the end: a key-encryption key may have to be opened first. */
 const handOutTries = 6;
 
@@ -89,10 +92,12 @@ class History {
 
   constructor(plan: Plan, { flaw, recorded }: HistoryOptions) {
     this.#plan = plan;
-    const { seed, farMs, replicas, required, audited } = plan;
+    const { seed, farMs, replicas, required, audited, order } = plan;
     const acknowledgement = required ? "required" : "preferred";
     this.#begin = { kind: "begin", seed, farMs, replicas, required, flaw };
-    this.#world = new World({ seed, flaw, farMs, replicas, acknowledgement, audited, recorded });
+    const options = { seed, flaw, farMs, replicas, audited, recorded };
+    this.#world = new World({ ...options, acknowledgement, managed: order !== undefined });
+    if (order !== undefined) this.#world.order = makeOrder(this.#world, order);
     this.#random = this.#world.random.fork();
   }
 
@@ -101,6 +106,7 @@ class History {
     const failed = (): boolean => this.#world.failure !== undefined;
     await scheduler.run(startMaxMs, () => failed() || this.#open() === undefined);
     await this.#sealOnce(failed);
+    await this.#within(startMaxMs, this.#world.order?.prepare());
     this.#startMs = scheduler.nowMs;
     recorder?.tell(this.#begin);
     const { clients, readers, busyMs, faults: planned, loss } = this.#plan;
@@ -108,6 +114,7 @@ class History {
     for (let reader = 0; reader < readers; reader += 1) void this.#reader();
     for (const fault of planned) this.#planFault(fault);
     if (loss !== undefined) this.#planLoss(loss);
+    this.#beginOrder();
     await scheduler.run(this.#startMs + busyMs, failed);
     if (failed()) return;
     this.#heal();
@@ -117,8 +124,24 @@ class History {
     recorder?.tell({ kind: "settled" });
     recorder?.beginChecks();
     await this.#lookAtAll(failed);
-    if (!failed()) this.#world.guard(() => this.#requireOrder());
+    await this.#within(orderMaxMs, this.#world.order?.check());
+    const { order } = this.#world;
+    if (!failed() && order?.hasRevived !== true) this.#world.guard(() => this.#requireOrder());
     if (!failed()) recorder?.endChecks();
+  }
+
+  /** Lets time pass until something has ended, which may take so long. */
+  async #within(ms: number, work: Promise<void> | undefined): Promise<void> {
+    const world = this.#world;
+    const { scheduler } = world;
+    if (work === undefined || world.failure !== undefined) return;
+    const state = { over: false };
+    work.then(
+      () => Object.assign(state, { over: true }),
+      (error: unknown) => world.fail(error),
+    );
+    await scheduler.run(scheduler.nowMs + ms, () => world.failure !== undefined || state.over);
+    if (!state.over) world.fail(new Violation(`an order has not ended after ${ms} ms`));
   }
 
   /** An instance takes keys once its first key-encryption key is in place. */
@@ -274,6 +297,18 @@ class History {
     this.#world.recorder?.tell({ kind: "faultOver", name, what });
   }
 
+  #beginOrder(): void {
+    const { scheduler, recorder, order } = this.#world;
+    const planned = this.#plan.order;
+    if (planned === undefined) return;
+    const { name, atMs } = planned;
+    order?.begin();
+    scheduler.after(atMs, () => {
+      this.#count(this.#faults, name);
+      recorder?.tell({ kind: "fault", name, what: "" });
+    });
+  }
+
   #planLoss({ atMs, copyAtMs, seed }: PlannedLoss): void {
     const random = new Random(seed);
     const { scheduler, groups } = this.#world;
@@ -295,7 +330,8 @@ class History {
   #heal(): void {
     for (const end of this.#begun) end();
     this.#begun.clear();
-    const { network, trace } = this.#world;
+    const { network, trace, order } = this.#world;
+    order?.end();
     network.rules = { ...network.rules, loss: 0, late: 0 };
     trace.line("fault", "all healed");
     this.#remain();
@@ -354,8 +390,7 @@ class History {
       if (aside > 0 && this.#world.damaged === 0)
         return `${aside} records are in quarantine in ${region}`;
     }
-    const [one, other] = groups.map(({ primary }) => contentOf(primary, instance));
-    return one === other ? overdue(this.#world) : "the regions differ";
+    return this.#differs() ? "the regions differ" : overdue(this.#world);
   }
 
   /** Reads every object at every endpoint, and checks every acknowledgement in every region. */
@@ -418,6 +453,16 @@ class History {
       if (scheduler.nowMs > endMs) world.fail(new Violation(wrong));
       await scheduler.run(scheduler.nowMs + 1_000, failed);
     }
+  }
+
+  /** Whether the regions have different records; system records count where an order writes them. */
+  #differs(): boolean {
+    const { groups, order } = this.#world;
+    const used = order === undefined ? [instance] : [instance, systemInstance];
+    return used.some((of) => {
+      const [one, other] = groups.map(({ primary }) => contentOf(primary, of));
+      return one !== other;
+    });
   }
 
   #count(counts: Map<string, number>, name: string): void {

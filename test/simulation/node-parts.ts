@@ -43,6 +43,7 @@ import { type ClientParts, instance } from "./client.ts";
 import { replaced } from "./flaws.ts";
 import type { Life } from "./machine.ts";
 import type { NodeOptions, SimNode } from "./node.ts";
+import { manage, type NodeManagement } from "./node-management.ts";
 import { SimPeer } from "./sim-peer.ts";
 import { storesEveryMs, storesTimes } from "./stores-checker.ts";
 import { watched } from "./watched-store.ts";
@@ -53,6 +54,8 @@ export interface Parts {
   readonly store: RegionalStore;
   readonly service: PeerStore;
   readonly client: ClientParts;
+  /** In histories that manage instances. */
+  readonly management: NodeManagement | undefined;
 }
 
 /** How soon after a contact a node heeds what it heard. */
@@ -99,7 +102,9 @@ export function makeParts(
   const stores = watchStores(life, options, opened, links, observe);
   const keyRing = keyRingOf(life, options, { store, peers, ids, observe });
   const adopt = new AdoptKeks({ region, own, peers, keyRing, observe });
-  const parts = { opened, own, store, peers, ids, observe, clocks, stores, keyRing, adopt };
+  const wired = { opened, own, store, peers, ids, keyRing };
+  const management = options.managed ? manage(life, node, options, wired) : undefined;
+  const parts = { ...wired, observe, clocks, stores, adopt, management };
   const service = flaws.service(serviceOf(life, options, parts), store, peers);
   startLeader(life, node, options, parts);
   const locks: Locks = { withLock: (_resource, body) => body() };
@@ -112,7 +117,7 @@ export function makeParts(
   const tried = (change: Change): void => listener.tried(change);
   const writer = flaws.writer(new Writer(ids), region);
   const used = { store: flaws.client(store), locks, keyRing, clock, ids, observe, region, writer };
-  return { own: opened, store, service, client: { ...used, alter, tried } };
+  return { own: opened, store, service, client: { ...used, alter, tried }, management };
 }
 
 function linkTo(
@@ -223,12 +228,13 @@ interface NodeWork {
   readonly stores: StoreCheck;
   readonly keyRing: InstanceKeyRing;
   readonly adopt: AdoptKeks;
+  readonly management: NodeManagement | undefined;
 }
 
 function serviceOf(
   { timers }: Life,
   { region, others }: NodeOptions,
-  { store, own, observe, opened, stores, keyRing, adopt }: NodeWork,
+  { store, own, observe, opened, stores, keyRing, adopt, management }: NodeWork,
 ): PeerStore {
   const asking = others()[0]?.region ?? "";
   return new PeerService({
@@ -242,7 +248,9 @@ function serviceOf(
     kek: (of, kekId) => keyRing.plaintextFor(of, kekId),
     recordFormat: () => opened.formats()?.common ?? 0,
     callingStores: () => stores.saidBy(asking),
+    ...(management && { manage: (command) => management.commands.answer(command) }),
     pushed: (objects) => {
+      management?.view.take(objects);
       for (const object of objects) void adopt.consider(object);
     },
   });
@@ -253,7 +261,7 @@ function startLeader(
   life: Life,
   node: SimNode,
   { region, lock, listener, archive, flaws }: NodeOptions,
-  { opened, own, store, peers, ids, observe, clocks, keyRing, adopt }: NodeWork,
+  { opened, own, store, peers, ids, observe, clocks, keyRing, adopt, management }: NodeWork,
 ): void {
   const { timers } = life;
   const seals = { opens: (object: ManagedObject) => opens(keyRing, object) };
@@ -278,6 +286,7 @@ function startLeader(
     new DueDates({ region, own, store, timers, doubt: () => clocks.doubt() }),
     new AuditChain(audit),
     new Recount({ own: countsOf(own), observe, monotonicMs: timers.monotonicMs }),
+    ...(management === undefined ? [] : [management.duty]),
     ...(archive === undefined
       ? []
       : [new AuditShip({ ...audit, sink: archive }), retention(log, archive, timers, observe)]),

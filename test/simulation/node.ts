@@ -13,10 +13,12 @@ import type {
   PeerStore,
   RegionalStore,
 } from "@holdfast/regions";
+import type { DeletionStep } from "../../packages/server/src/management/instances/deletion.ts";
 import type { ClientParts } from "./client.ts";
 import type { Flaws } from "./flaws.ts";
 import type { Life, Machine } from "./machine.ts";
 import type { Network } from "./network.ts";
+import type { NodeManagement } from "./node-management.ts";
 import { makeParts, type Parts } from "./node-parts.ts";
 import type { RedisGroup } from "./store/redis-group.ts";
 import { connectionsOf, timersOf } from "./store/sim-connection.ts";
@@ -40,6 +42,8 @@ export interface NodeListener {
   used(node: SimNode): void;
   /** Hears which nodes have answered which. */
   readonly stores: Pick<StoresChecker, "met">;
+  /** A node is about to take a step of an instance's deletion. */
+  deletes(node: SimNode, step: DeletionStep): void;
   event(node: string, event: Event): void;
   crashed(error: unknown): void;
 }
@@ -66,6 +70,8 @@ export interface NodeOptions {
   readonly root: RootOfTrust;
   /** Where its region ships audit events, if it does. */
   readonly archive: AuditSink | undefined;
+  /** Whether it manages instances. */
+  readonly managed: boolean;
   readonly listener: NodeListener;
 }
 
@@ -117,6 +123,11 @@ export class SimNode {
   /** Its parts that a client needs; undefined while it is down. */
   get client(): ClientParts | undefined {
     return this.#parts?.client;
+  }
+
+  /** What manages instances at it; undefined while it is down, or if it manages none. */
+  get management(): NodeManagement | undefined {
+    return this.#parts?.management;
   }
 
   get lives(): boolean {

@@ -1,5 +1,5 @@
 import { StoreUnavailable } from "@holdfast/engine";
-import { openRedisStore } from "@holdfast/redis";
+import { openRedisStore, type RedisStore } from "@holdfast/redis";
 import { RegionRefused, type RegionTools } from "@holdfast/regions";
 import { Machine } from "./machine.ts";
 import type { Random } from "./random.ts";
@@ -20,7 +20,7 @@ export async function atRegion<Result>(
   { scheduler, network, nodes, groups, crashed }: OperatedWorld,
   region: string,
   random: Random,
-  work: (tools: RegionTools) => Promise<Result>,
+  work: (tools: RegionTools & { readonly own: RedisStore }) => Promise<Result>,
 ): Promise<Result> {
   const machine = new Machine(operatorOf(region), scheduler, random.fork());
   const life = machine.start();

@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
-import { faults } from "./faults.ts";
 import { type Flaw, flawNames } from "./flaws.ts";
+import { focuses } from "./plan.ts";
 
 /** The options of `npm run simulate`. */
 export interface Options {
@@ -46,7 +46,7 @@ export function parseOptions(args: readonly string[]): Options {
       minutes === undefined ? Number.POSITIVE_INFINITY : whole("--minutes", minutes, 1, 10_000),
     coverage,
     flaw: oneOf("--flaw", values.flaw, flawNames),
-    focus: oneOf("--focus", values.focus, Object.keys(faults)),
+    focus: oneOf("--focus", values.focus, focuses),
     trace,
     enumerate,
     states:

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { faults } from "./faults.ts";
+import { orderNames } from "./order.ts";
 import { type Plan, planLines, planOf, shrunk } from "./plan.ts";
 
 const seeds = Array.from({ length: 200 }, (_, at) => at + 1);
@@ -33,6 +34,19 @@ test("with a focus, all faults are of this kind, and no store is lost", () => {
   expect(plans.every(({ loss }) => loss === undefined)).toBe(true);
 });
 
+test("some histories have an order, of every kind; with a focus on it, each has it", () => {
+  const ordered = seeds.flatMap((seed) => planOf(seed).order?.name ?? []);
+  expect(ordered.length).toBeGreaterThan(seeds.length / 10);
+  expect(ordered.length).toBeLessThan(seeds.length / 4);
+  expect(new Set(ordered)).toEqual(new Set(orderNames));
+  for (const name of orderNames) {
+    const { order, ...rest } = planOf(7, name);
+    expect(order?.name).toBe(name);
+    expect(rest).toMatchObject({ busyMs: planOf(7).busyMs, remains: planOf(7).remains });
+  }
+  expect(seeds.some((seed) => planOf(seed, "clock jump").order !== undefined)).toBe(false);
+});
+
 /** A plan with these faults, one second apart. */
 function planWith(names: readonly string[]): Plan {
   const planned = names.map((name, at) => ({ name, atMs: at * 1_000, lastsMs: 500, seed: at }));
@@ -50,7 +64,13 @@ test("the shortest plan has only the faults without which nothing fails", async 
   const long = planWith(["node killed", "clock jump", "slow disk", "Redis full", "node frozen"]);
   const short = await shrunk(long, fails);
   expect(namesOf(short)).toEqual(["clock jump", "Redis full"]);
-  expect(short).toMatchObject({ loss: undefined, remains: "nothing", readers: 0, clients: 1 });
+  expect(short).toMatchObject({
+    loss: undefined,
+    order: undefined,
+    remains: "nothing",
+    readers: 0,
+    clients: 1,
+  });
   expect(short.busyMs).toBe(2_000);
   expect(tried.length).toBeLessThan(30);
 });

@@ -1,4 +1,5 @@
 import { faults } from "./faults.ts";
+import { orderNames, type PlannedOrder } from "./order.ts";
 import { Random } from "./random.ts";
 
 /** A fault that a history will have. */
@@ -36,6 +37,8 @@ export interface Plan {
   readonly loss: PlannedLoss | undefined;
   /** Whether audit events are shipped and trimmed. */
   readonly audited: boolean;
+  /** What an operator orders. */
+  readonly order: PlannedOrder | undefined;
   /** What stays broken for good at the end: the rest must become ready without it. */
   readonly remains: "nothing" | "a node" | "a Sentinel";
 }
@@ -49,8 +52,33 @@ const needsBothStores = new Set([
   "node with another Redis of its region",
 ]);
 
-/** The plan of a seed; with `focus`, all faults are of this kind. */
+/** What all faults of a history, or its order, may be. */
+export const focuses: readonly string[] = [...Object.keys(faults), ...orderNames];
+
+/** How many histories have an order. */
+const orderShare = 1 / 6;
+
+/** The plan of a seed; with `focus`, all faults are of this kind, or it has this order. */
 export function planOf(seed: number, focus?: string): Plan {
+  const ordered = orderNames.find((name) => name === focus);
+  // Of its own numbers, so that the other parts of a seed's plan stay as they are.
+  const random = new Random(seed + 2 ** 44);
+  const isOrdered = (random.chance(orderShare) && focus === undefined) || ordered !== undefined;
+  const drawn = random.pick(orderNames);
+  const name = ordered ?? drawn;
+  const loses = isOrdered && name === "backup restored" && random.chance(0.4);
+  const plan = planWithoutOrder(seed, ordered === undefined ? focus : undefined, loses);
+  const atMs = random.between(0, plan.busyMs * 0.5);
+  const order = { name, atMs, seed: random.bits() };
+  return { ...plan, order: isOrdered ? order : undefined };
+}
+
+/** The rest of a plan; `loses` means that a store is lost, whatever the seed says. */
+function planWithoutOrder(
+  seed: number,
+  focus: string | undefined,
+  loses: boolean,
+): Omit<Plan, "order"> {
   const random = new Random(seed + 2 ** 40);
   const busyMs = random.between(4_000, 12_000);
   const chooser = seed % 7;
@@ -63,7 +91,7 @@ export function planOf(seed: number, focus?: string): Plan {
     seed: random.bits(),
   }));
   const lossAtMs = random.between(1_000, busyMs);
-  const isLost = focus === undefined && random.chance(0.12);
+  const isLost = (focus === undefined && random.chance(0.12)) || loses;
   const loss = { atMs: lossAtMs, copyAtMs: random.between(0, lossAtMs), seed: random.bits() };
   const remains = random.pick(["nothing", "nothing", "a node", "a Sentinel"] as const);
   return {
@@ -106,7 +134,7 @@ function chooserOf(random: Random, focus: string | undefined): () => string {
 
 /** A plan in one line per part, for people. */
 export function planLines(plan: Plan): readonly string[] {
-  const { faults: planned, loss, remains, clients, readers, busyMs, replicas, farMs } = plan;
+  const { faults: planned, loss, order, remains, clients, readers, busyMs, replicas, farMs } = plan;
   const seconds = (ms: number): string => `${(ms / 1_000).toFixed(2)} s`;
   return [
     `${clients} clients and ${readers} readers for ${seconds(busyMs)}; ${replicas} replicas; ${farMs} ms between the regions; a change needs ${plan.required ? "both regions" : "one region"}`,
@@ -114,6 +142,7 @@ export function planLines(plan: Plan): readonly string[] {
       ({ name, atMs, lastsMs }) => `${seconds(atMs)}  ${name}, for ${seconds(lastsMs)}`,
     ),
     ...(loss === undefined ? [] : [`${seconds(loss.atMs)}  a store is lost`]),
+    ...(order === undefined ? [] : [`${seconds(order.atMs)}  ${order.name}`]),
     ...(remains === "nothing" ? [] : [`${remains} stays away at the end`]),
   ];
 }
@@ -132,6 +161,7 @@ export async function shrunk(plan: Plan, fails: (plan: Plan) => Promise<boolean>
       if (!(await attempt({ ...best, faults: less }))) at += size;
     }
   }
+  await attempt({ ...best, order: undefined });
   await attempt({ ...best, loss: undefined });
   await attempt({ ...best, remains: "nothing" });
   await attempt({ ...best, audited: false });

@@ -7,19 +7,21 @@ import {
 } from "@holdfast/engine";
 import { MemoryRootOfTrust } from "@holdfast/engine/testing";
 import type { PeerAcknowledgement } from "@holdfast/regions";
+import type { DeletionStep } from "../../packages/server/src/management/instances/deletion.ts";
 import { Archive } from "./archive.ts";
 import { Checker, Violation } from "./checker.ts";
-import { ask, instance, type Reply, type Wish } from "./client.ts";
+import { actions, ask, instance, kinds, type Reply, type Wish } from "./client.ts";
 import type { Dates } from "./end-checks.ts";
-import { type Flaw, flawsOf } from "./flaws.ts";
+import { type Flaw, type Flaws, flawsOf } from "./flaws.ts";
 import { FormatChecker } from "./format-checker.ts";
 import { type Acknowledged, contains, Durability } from "./ledger.ts";
-import { lookAt } from "./look.ts";
+import { lookAt, requiredFormat } from "./look.ts";
 import { Machine } from "./machine.ts";
 import { Network } from "./network.ts";
 import { type NodeListener, SimNode } from "./node.ts";
 import { OperationLog } from "./operation-log.ts";
 import { operatorOf } from "./operator.ts";
+import type { Order } from "./order.ts";
 import { Random } from "./random.ts";
 import type { Retirement } from "./retirement.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -45,6 +47,8 @@ export interface WorldOptions {
   readonly audited?: boolean | undefined;
   /** Writes down what happens, for a story. */
   readonly recorded?: boolean | undefined;
+  /** Whether nodes manage instances. */
+  readonly managed?: boolean | undefined;
 }
 
 const regionNames = ["a", "b"] as const;
@@ -87,14 +91,17 @@ export class World implements NodeListener {
   damaged = 0;
   readonly formats: FormatChecker;
   readonly stores: StoresChecker;
+  readonly flaws: Flaws;
   /** What operators do; each at most once. */
   retirement: Retirement | undefined;
   upgrade: Upgrade | undefined;
+  order: Order | undefined;
   /** Another Redis, which an operator has made for a region. */
   spare: RedisGroup | undefined;
   readonly pushes = { shared: 0, alone: 0 };
 
-  constructor({ seed, flaw, farMs, replicas, acknowledgement, audited, recorded }: WorldOptions) {
+  constructor(options: WorldOptions) {
+    const { seed, flaw, farMs, replicas, acknowledgement, audited, recorded } = options;
     this.#required = acknowledgement === "required";
     this.random = new Random(seed);
     const { scheduler } = this;
@@ -103,6 +110,7 @@ export class World implements NodeListener {
     this.network = new Network(scheduler, this.random.fork(), rules);
     const { network } = this;
     const flaws = flawsOf(flaw);
+    this.flaws = flaws;
     this.#edited = flaws.edited;
     this.groups = regionNames.map((region) => {
       const { edited } = flaws;
@@ -138,6 +146,7 @@ export class World implements NodeListener {
             acknowledgement,
             root: this.rootOf(group.region),
             archive: this.archives.get(group.region),
+            managed: options.managed === true,
             listener: this,
           }),
       );
@@ -183,6 +192,10 @@ export class World implements NodeListener {
 
   used(node: SimNode): void {
     this.guard(() => this.formats.used(node));
+  }
+
+  deletes(node: SimNode, step: DeletionStep): void {
+    this.order?.deletes?.(node, step);
   }
 
   event(node: string, event: Event): void {
@@ -252,7 +265,7 @@ export class World implements NodeListener {
 
   /** What operators have not ended yet. */
   get open(): string | undefined {
-    return this.retirement?.open ?? this.upgrade?.open;
+    return this.retirement?.open ?? this.upgrade?.open ?? this.order?.open;
   }
 
   /** Another empty Redis for a region. */
@@ -269,7 +282,10 @@ export class World implements NodeListener {
   initialise(group: RedisGroup): void {
     const { scheduler, network } = this;
     const machine = new Machine(operatorOf(group.region), scheduler, this.random.fork());
-    initialised(group, machine, network).catch((error: unknown) => this.crashed(error));
+    // Of a release that every node's fits, and that the store takes.
+    const formats = () => this.nodes.map(({ setup }) => setup.format);
+    const format = (): number => Math.max(requiredFormat(group.primary), Math.min(...formats()));
+    initialised(group, machine, network, format).catch((error: unknown) => this.crashed(error));
   }
 
   /** Runs something in a node's process, for at most so long; a process that ends meanwhile answers nothing. */
@@ -399,8 +415,11 @@ export class World implements NodeListener {
     this.checker.observe({ ...seen, node: name, operation: wish.kind, id, answeredMs, answer });
     if (answer.kind === "done") {
       this.#acknowledge(wish, reply);
-      if (made.length === 0 && rests !== undefined && seen.store !== undefined) {
-        this.checker.acknowledge(this.#already(rests, seen.store), rests);
+      const { store } = seen;
+      // Of nodes that use different stores, it is unknown which of these has it.
+      const isKnown = store !== undefined && !this.checker.doubts(store);
+      if (made.length === 0 && rests !== undefined && isKnown) {
+        this.checker.acknowledge(this.#already(rests, store), rests);
       }
     }
     for (const { region } of this.groups) {
@@ -470,25 +489,6 @@ export class World implements NodeListener {
       }));
   }
 }
-
-/** The kind of change of each wish that does not change a fact. */
-const kinds: Readonly<Partial<Record<Wish["kind"], Acknowledged["kind"]>>> = {
-  create: "create",
-  note: "note",
-  add: "value",
-  name: "value",
-};
-
-/** The action of the audit event of each change. */
-const actions: Readonly<Partial<Record<Wish["kind"], string>>> = {
-  create: "kmip-key.create",
-  activate: "kmip-key.activate",
-  revoke: "kmip-key.revoke",
-  destroy: "kmip-key.destroy",
-  note: "kmip-key-attributes.update",
-  add: "kmip-key-attributes.update",
-  name: "kmip-key-attributes.update",
-};
 
 /** Shorter than vCenter's timeout, since a history is short. */
 const clientTimeoutMs = 6_000;

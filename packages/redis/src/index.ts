@@ -9,7 +9,7 @@ export type { RedisConnectionOptions, RedisStoreOptions } from "./connection/opt
 export { loadScripts, type Script, type ScriptName } from "./connection/scripts.ts";
 export { readServerInfo, type ServerInfo, type StoreUsage } from "./connection/server-info.ts";
 export type { ShownCertificate } from "./connection/shown-certificate.ts";
-export type { StoreTimers } from "./connection/timers.ts";
+export { nodeTimers, type StoreTimers } from "./connection/timers.ts";
 export {
   forgetReplica,
   type InitialisedStore,

@@ -13,6 +13,8 @@ export async function initialised(
   group: RedisGroup,
   machine: Machine,
   network: Network,
+  /** The newest that the operator's release reads and writes at each try. */
+  format: () => number,
 ): Promise<void> {
   const life = machine.start();
   const { random } = machine;
@@ -36,7 +38,8 @@ export async function initialised(
     }
   };
   await again(() => initialiseStore({ ...options, ids }));
-  const open = () => openRedisStore({ ...options, clock, observe: () => undefined });
+  const open = () =>
+    openRedisStore({ ...options, recordFormat: format(), clock, observe: () => undefined });
   const store = await again(open);
   await again(() => store.install(instance));
   await store[Symbol.asyncDispose]();

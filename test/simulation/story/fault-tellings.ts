@@ -12,7 +12,7 @@ export interface FaultTelling {
 const noAnswer =
   "A node that cannot reach the other region acknowledges changes alone, or refuses them: the setting decides.";
 
-/** One row for each fault of `faults.ts`. */
+/** One row for each fault of `faults.ts`, and for each order of `order.ts`. */
 export const faultTellings: Readonly<Record<string, FaultTelling>> = {
   "cut between the regions": {
     begins: () => "the line between the regions is cut",
@@ -160,5 +160,17 @@ export const faultTellings: Readonly<Record<string, FaultTelling>> = {
     begins: () => "messages are late, out of order, or lost, everywhere",
     why: "A request may be done although its answer never comes.",
     ends: () => "the network is as quick as before",
+  },
+  "instance deleted": {
+    begins: () => "an operator orders the deletion of a second instance",
+    why: "Once this is acknowledged, no node may hand out a key of it, and nothing of it may be left in either region.",
+  },
+  "backup restored": {
+    begins: () => "an operator makes a backup, which is restored later",
+    why: "What was acknowledged before must come back, even if every store is lost; nothing newer may be taken back.",
+  },
+  "instances managed": {
+    begins: () => "operators order, change and delete instances",
+    why: "Each change that was acknowledged must be there at the end; of two that need the same version, one is refused.",
   },
 };

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { faults } from "../faults.ts";
 import { runHistory } from "../history.ts";
+import { focuses } from "../plan.ts";
 import type { EventFields, EventKind, StoryEvent } from "./events.ts";
 import { faultTellings } from "./fault-tellings.ts";
 import { brokenBy, promises } from "./promises.ts";
@@ -51,8 +51,8 @@ describe("tells every event", () => {
     expect(eventKinds.toSorted()).toEqual(Object.keys(samples).toSorted());
   });
 
-  test("has words for every fault of the simulation, and for no other", () => {
-    expect(Object.keys(faultTellings).toSorted()).toEqual(Object.keys(faults).toSorted());
+  test("has words for every fault and order of the simulation, and for no other", () => {
+    expect(Object.keys(faultTellings).toSorted()).toEqual(focuses.toSorted());
   });
 });
 

@@ -1,7 +1,7 @@
 import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { OperatorError } from "../base/operator-error.ts";
-import { wordsFor } from "./archive/archive-writer.ts";
+import { wordsFor } from "./archive/archive-files.ts";
 import { readBackupKeys } from "./archive/backup-keys.ts";
 
 /** The files that the settings of backups name. */

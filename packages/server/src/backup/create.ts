@@ -20,6 +20,7 @@ import {
   type PartitionEnd,
   type Trailer,
 } from "./archive/archive-entries.ts";
+import type { ArchiveFiles } from "./archive/archive-files.ts";
 import { ArchiveFault, type BackupKey } from "./archive/archive-format.ts";
 import { ArchiveWriter } from "./archive/archive-writer.ts";
 import { patiently } from "./patiently.ts";
@@ -41,6 +42,10 @@ export interface CreateOptions {
   readonly progress?: (done: number, of: number) => void;
   /** Ends the work between two pages. */
   readonly signal?: AbortSignal;
+  /** Where the archive is kept; on the disk unless given. */
+  readonly files?: ArchiveFiles;
+  /** Gives other work of the process a turn; one of Node's event loop unless given. */
+  readonly turn?: () => Promise<void>;
 }
 
 /** A backup that was made. */
@@ -68,11 +73,11 @@ export async function createBackup(
   options: CreateOptions,
 ): Promise<Created> {
   const { own, region, holdfast } = source;
-  const { key, ids, clock } = options;
+  const { key, ids, clock, files } = options;
   const { storeId } = own;
   if (storeId === undefined) throw new ArchiveFault("the store was not reached yet: try again");
   const about = { createdMs: clock.wallMs(), region, storeId, holdfast };
-  await using writer = await ArchiveWriter.create(file, key, about, ids);
+  await using writer = await ArchiveWriter.create(file, key, about, ids, files);
   const backup = new Backup(writer, source, options);
   const trailer = await backup.run();
   return { file, bytes: writer.bytes, trailer };
@@ -167,9 +172,10 @@ class Backup {
   async #write(page: ChangePage, place: Place): Promise<void> {
     refuseUnknown(page);
     for (const id of page.damaged) place.damaged.add(id);
+    const { turn = setImmediate } = this.#options;
     for (const [at, object] of page.objects.entries()) {
       // Gives clients' requests a turn: a node that makes backups serves clients as well.
-      if (at % recordsPerTurn === 0) await setImmediate();
+      if (at % recordsPerTurn === 0) await turn();
       const record = encodeRecord(object);
       place.digest.update(tagOf(record));
       await this.#writer.add(entryKinds.record, record);

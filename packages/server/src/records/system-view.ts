@@ -8,13 +8,20 @@ import {
   sysPartition,
   systemInstance,
 } from "@holdfast/engine";
-import { joinAll, OwnFeed, type Peer } from "@holdfast/regions";
+import { nodeTimers, type StoreTimers } from "@holdfast/redis";
+import { joinAll, OwnFeed, type Peer, type RegionalStore } from "@holdfast/regions";
 import { reasonOf } from "../base/operator-error.ts";
 import type { NodeObserver } from "../observe/events.ts";
 import { RecordIndex } from "./record-index.ts";
 
 /** Which store is complete. */
 export type ViewSource = "own" | "other" | "any";
+
+/** An own store that is not level may hold old data, in which records exist that were deleted since. */
+export function viewSource({ from, through }: ReturnType<RegionalStore["serving"]>): ViewSource {
+  if (from === "local") return through ? "any" : "own";
+  return from === "remote" ? "other" : "any";
+}
 
 /** What a `SystemView` reads. */
 export interface SystemViewOptions {
@@ -27,6 +34,8 @@ export interface SystemViewOptions {
    */
   readonly source?: () => ViewSource;
   readonly monotonicMs: () => number;
+  /** How it waits; Node's timers unless given. */
+  readonly timers?: Pick<StoreTimers, "after">;
   readonly observe: NodeObserver;
   /** From the end of a look to the next; 200 unless given. */
   readonly everyMs?: number;
@@ -51,7 +60,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
   readonly #records = new Map<string, ManagedObject>();
   readonly #listeners = new Set<(changed: readonly ManagedObject[]) => void>();
   readonly #unreadDenials = new Set<string>();
-  #timer: NodeJS.Timeout | undefined;
+  #cancel: () => void = () => undefined;
   #looking: Promise<void> | undefined;
   #closed = false;
   #freshAtMs: number | undefined;
@@ -114,22 +123,23 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
-    clearTimeout(this.#timer);
+    this.#cancel();
     this.#listeners.clear();
     await this.#looking?.catch(() => undefined);
   }
 
   #again(ms: number): void {
     if (this.#closed) return;
-    this.#timer = setTimeout(() => {
+    const { timers = nodeTimers, everyMs = everyDefaultMs } = this.#options;
+    const look = (): void => {
       void this.#look()
         .then(
           () => this.#settle(""),
           (cause: unknown) => this.#settle(reasonOf(cause), cause),
         )
-        .finally(() => this.#again(this.#options.everyMs ?? everyDefaultMs));
-    }, ms);
-    this.#timer.unref();
+        .finally(() => this.#again(everyMs));
+    };
+    this.#cancel = timers.after(ms, look, true);
   }
 
   /** Reports once why the records cannot be read; a store without a lease is reported elsewhere. */

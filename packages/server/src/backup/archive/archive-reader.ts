@@ -1,6 +1,5 @@
-import { constants } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
 import { type Entry, EntryParser } from "./archive-entries.ts";
+import { type ArchiveFile, type ArchiveFiles, diskFiles } from "./archive-files.ts";
 import {
   ArchiveFault,
   type ArchiveHeader,
@@ -15,7 +14,6 @@ import {
   prefixBytes,
   sealBytes,
 } from "./archive-format.ts";
-import { wordsFor } from "./archive-writer.ts";
 
 const sealedBytes = chunkBytes + sealBytes;
 const chunksPerRead = 16;
@@ -31,42 +29,42 @@ interface SealedChunk {
 export class ArchiveReader implements AsyncDisposable {
   readonly file: string;
   readonly header: ArchiveHeader;
-  readonly size: number;
-  readonly #handle: FileHandle;
+  readonly #bytes: ArchiveFile;
   readonly #key: BackupKey;
   readonly #head: Buffer;
 
   private constructor(
     file: string,
-    { handle, size }: { readonly handle: FileHandle; readonly size: number },
+    bytes: ArchiveFile,
     { header, head }: { readonly header: ArchiveHeader; readonly head: Buffer },
     key: BackupKey,
   ) {
     this.file = file;
-    this.size = size;
     this.header = header;
-    this.#handle = handle;
+    this.#bytes = bytes;
     this.#head = head;
     this.#key = key;
   }
 
   /** Opens an archive with the version of the key that it names; rejects with an `ArchiveFault`. */
-  static async open(file: string, keys: readonly BackupKey[]): Promise<ArchiveReader> {
-    const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW).catch(
-      (error: unknown) => {
-        throw new ArchiveFault(`${file}: ${wordsFor(error)}`);
-      },
-    );
+  static async open(
+    file: string,
+    keys: readonly BackupKey[],
+    files: ArchiveFiles = diskFiles,
+  ): Promise<ArchiveReader> {
+    const bytes = await files.open(file);
     try {
-      const stats = await handle.stat();
-      if (!stats.isFile()) throw new ArchiveFault(`${file}: this is not a file`);
-      const read = await readHeader(file, handle);
-      const key = keyFor(file, read.header, keys);
-      return new ArchiveReader(file, { handle, size: stats.size }, read, key);
+      const read = await readHeader(file, bytes);
+      return new ArchiveReader(file, bytes, read, keyFor(file, read.header, keys));
     } catch (error) {
-      await handle.close();
-      throw error instanceof ArchiveFault ? error : new ArchiveFault(`${file}: ${wordsFor(error)}`);
+      await bytes[Symbol.asyncDispose]();
+      throw error;
     }
+  }
+
+  /** In bytes. */
+  get size(): number {
+    return this.#bytes.size;
   }
 
   /** Its entries, authenticated; rejects with an `ArchiveFault` if one is altered or missing. */
@@ -89,7 +87,7 @@ export class ArchiveReader implements AsyncDisposable {
     let at = this.#head.length;
     for (let more = true; more; ) {
       // One byte more than the chunks shows whether something follows them.
-      const bytes = await readAt(this.#handle, at, chunksPerRead * sealedBytes + 1);
+      const bytes = await this.#bytes.read(at, chunksPerRead * sealedBytes + 1);
       more = bytes.length > chunksPerRead * sealedBytes;
       const end = more ? bytes.length - 1 : bytes.length;
       let from = 0;
@@ -103,7 +101,7 @@ export class ArchiveReader implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#handle.close();
+    await this.#bytes[Symbol.asyncDispose]();
   }
 
   /** If the last chunk in the file opens as one in the middle, the archive was cut after it. */
@@ -119,10 +117,10 @@ export class ArchiveReader implements AsyncDisposable {
   }
 }
 
-async function readHeader(file: string, handle: FileHandle) {
-  const prefix = await readAt(handle, 0, prefixBytes);
+async function readHeader(file: string, bytes: ArchiveFile) {
+  const prefix = await bytes.read(0, prefixBytes);
   const length = headerLength(file, prefix);
-  const json = await readAt(handle, prefixBytes, length);
+  const json = await bytes.read(prefixBytes, length);
   if (json.length < length) throw cutShort(file);
   return { header: parseHeader(file, json), head: Buffer.concat([prefix, json]) };
 }
@@ -133,15 +131,4 @@ function keyFor(file: string, header: ArchiveHeader, keys: readonly BackupKey[])
   throw new ArchiveFault(
     `${file}: it was sealed under version ${header.keyVersion} of another backup key than backup.keyFile holds: give the key file of region ${header.region} as it was on ${new Date(header.createdMs).toISOString()}`,
   );
-}
-
-async function readAt(handle: FileHandle, position: number, length: number): Promise<Buffer> {
-  const bytes = Buffer.alloc(length);
-  let filled = 0;
-  while (filled < length) {
-    const { bytesRead } = await handle.read(bytes, filled, length - filled, position + filled);
-    if (bytesRead === 0) break;
-    filled += bytesRead;
-  }
-  return bytes.subarray(0, filled);
 }

@@ -1,12 +1,7 @@
-import { constants, rmSync } from "node:fs";
-import { type FileHandle, link, lstat, open, rename, unlink } from "node:fs/promises";
-import { dirname } from "node:path";
 import type { Ids } from "@holdfast/engine";
-import { codeOf, reasonOf } from "../../base/operator-error.ts";
-import { atExit } from "../at-exit.ts";
 import { entryHeaderBytes } from "./archive-entries.ts";
+import { type ArchiveDraft, type ArchiveFiles, diskFiles } from "./archive-files.ts";
 import {
-  ArchiveFault,
   type ArchiveHeader,
   type BackupKey,
   ChunkCipher,
@@ -19,28 +14,20 @@ import {
 const chunksPerWrite = 16;
 
 /**
- * Writes an archive into a file that gets its name only once it is complete and on the disk. Never
- * follows a symbolic link, and replaces nothing.
+ * Writes an archive into a file that gets its name only once it is complete and durable.
  */
 export class ArchiveWriter implements AsyncDisposable {
-  readonly #file: string;
-  readonly #draft: string;
-  readonly #handle: FileHandle;
+  readonly #draft: ArchiveDraft;
   readonly #cipher: ChunkCipher;
   readonly #plain = Buffer.alloc(chunkBytes);
   #filled = 0;
   #sealed: Buffer[] = [];
   #bytes = 0;
   #entries = 0;
-  #done = false;
-  readonly #leftover: Disposable;
 
-  private constructor(file: string, draft: string, handle: FileHandle, cipher: ChunkCipher) {
-    this.#file = file;
+  private constructor(draft: ArchiveDraft, cipher: ChunkCipher) {
     this.#draft = draft;
-    this.#handle = handle;
     this.#cipher = cipher;
-    this.#leftover = atExit(() => rmSync(draft, { force: true }));
   }
 
   static async create(
@@ -48,8 +35,8 @@ export class ArchiveWriter implements AsyncDisposable {
     key: BackupKey,
     about: Omit<ArchiveHeader, "keyVersion" | "keyCheck" | "salt">,
     ids: Ids,
+    files: ArchiveFiles = diskFiles,
   ): Promise<ArchiveWriter> {
-    await refuseExisting(file);
     const header: ArchiveHeader = {
       ...about,
       keyVersion: key.version,
@@ -57,14 +44,8 @@ export class ArchiveWriter implements AsyncDisposable {
       salt: Buffer.from(ids.randomBytes(32)).toString("base64"),
     };
     const bytes = headerBytes(header);
-    const draft = `${file}.${ids.uuid().slice(0, 8)}.partial`;
-    const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = constants;
-    const handle = await open(draft, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY, 0o600).catch(
-      (error: unknown) => {
-        throw new ArchiveFault(`${draft}: ${wordsFor(error)}`);
-      },
-    );
-    const writer = new ArchiveWriter(file, draft, handle, new ChunkCipher(key, header, bytes));
+    const draft = await files.create(file, ids.uuid().slice(0, 8));
+    const writer = new ArchiveWriter(draft, new ChunkCipher(key, header, bytes));
     await writer.#write([bytes]);
     return writer;
   }
@@ -95,30 +76,11 @@ export class ArchiveWriter implements AsyncDisposable {
     this.#sealed.push(this.#cipher.seal(this.#plain.subarray(0, this.#filled), true));
     this.#plain.fill(0);
     await this.#flush();
-    try {
-      await this.#handle.sync();
-      // Unlike a rename, a link does not replace a file that was created meanwhile.
-      await link(this.#draft, this.#file).catch(async (error: unknown) => {
-        if (codeOf(error) === "EEXIST") throw error;
-        await refuseExisting(this.#file);
-        await rename(this.#draft, this.#file);
-      });
-      await unlink(this.#draft).catch((error: unknown) => {
-        if (codeOf(error) !== "ENOENT") throw error;
-      });
-      await syncFolder(dirname(this.#file));
-      this.#done = true;
-    } catch (error) {
-      throw error instanceof ArchiveFault
-        ? error
-        : new ArchiveFault(`${this.#file}: ${wordsFor(error)}`);
-    }
+    await this.#draft.finish();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#leftover[Symbol.dispose]();
-    await this.#handle.close();
-    if (!this.#done) await unlink(this.#draft).catch(() => undefined);
+    await this.#draft[Symbol.asyncDispose]();
   }
 
   #take(bytes: Uint8Array): void {
@@ -143,50 +105,7 @@ export class ArchiveWriter implements AsyncDisposable {
 
   async #write(buffers: readonly Buffer[]): Promise<void> {
     const bytes = Buffer.concat(buffers);
-    try {
-      for (let at = 0; at < bytes.length; ) {
-        const { bytesWritten } = await this.#handle.write(bytes, at);
-        at += bytesWritten;
-      }
-    } catch (error) {
-      throw new ArchiveFault(`${this.#draft}: ${wordsFor(error)}`);
-    }
+    await this.#draft.write(bytes);
     this.#bytes += bytes.length;
   }
-}
-
-async function refuseExisting(file: string): Promise<void> {
-  const found = await lstat(file).catch((error: unknown) => {
-    if (codeOf(error) === "ENOENT") return undefined;
-    throw new ArchiveFault(`${file}: ${wordsFor(error)}`);
-  });
-  if (found === undefined) return;
-  throw new ArchiveFault(`${file} exists already and is kept: give another name`);
-}
-
-/** Makes names in a folder durable. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** A file system's error in words. */
-export function wordsFor(error: unknown): string {
-  const words: Readonly<Record<string, string>> = {
-    ENOENT: "no such file or folder",
-    ENOTDIR: "no such folder",
-    EACCES: "access is denied",
-    EPERM: "access is denied",
-    EEXIST: "it exists already and is kept: give another name",
-    ENOSPC: "the disk is full: nothing was kept; give it room, or another folder",
-    EDQUOT: "the quota is used up: nothing was kept",
-    EROFS: "the file system is read-only",
-    ELOOP: "it is a symbolic link, which is not followed: give the file itself",
-    EISDIR: "it is a folder",
-  };
-  return words[codeOf(error) ?? ""] ?? reasonOf(error);
 }

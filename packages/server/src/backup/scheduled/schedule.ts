@@ -2,8 +2,8 @@ import { constants } from "node:fs";
 import { lstat, open, readdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { codeOf } from "../../base/operator-error.ts";
+import { wordsFor } from "../archive/archive-files.ts";
 import { ArchiveFault, magic } from "../archive/archive-format.ts";
-import { wordsFor } from "../archive/archive-writer.ts";
 
 /** When backups are made. */
 export interface Schedule {

@@ -266,6 +266,25 @@ describe("the deletion of an instance", () => {
     await expectOpen();
   });
 
+  test("is refused, and the process goes on, if the other region refuses before the own store has counted", async () => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown): void => void unhandled.push(error);
+    process.on("unhandledRejection", note);
+    const counts = regions.a.own.counts.bind(regions.a.own);
+    const counting: Pick<OwnStore, "counts"> = regions.a.own;
+    counting.counts = async (of) => {
+      await turn();
+      return await counts(of);
+    };
+    regions.linked = false;
+    await expect(regions.a.deletion.remaining(instance)).rejects.toEqual(
+      refused("peerUnreachable"),
+    );
+    await turn();
+    process.off("unhandledRejection", note);
+    expect(unhandled).toEqual([]);
+  });
+
   test("cannot be dropped once it is decided", async () => {
     regions.a.step = (step) => {
       if (step === "certificates") throw new Error("died");

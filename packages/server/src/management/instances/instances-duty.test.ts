@@ -1,4 +1,10 @@
-import type { FieldChanges, InstanceStatus, RegionState, SystemRecord } from "@holdfast/engine";
+import {
+  type FieldChanges,
+  type InstanceStatus,
+  type RegionState,
+  type SystemRecord,
+  systemInstance,
+} from "@holdfast/engine";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { instanceRecordId } from "../../records/records.ts";
 import { type MemoryRegion, MemoryRegions } from "../../testing/memory-regions.ts";
@@ -67,6 +73,21 @@ describe("an instance's status in each region", () => {
     await order("Installed");
     await regions.lead();
     expect(await regions.b.own.status(instance)).toBeUndefined();
+    regions.linked = true;
+    await regions.lead();
+    await expectStatuses("Installed", "Installed");
+  });
+
+  test("follows in a region that gets the record after its leader has seen it in the other region's store", async () => {
+    await order("Inactive");
+    await regions.lead();
+    regions.linked = false;
+    await change(regions.b, { status: "Installed" });
+    const [copy] = await regions.b.own.read(systemInstance, [id]);
+    if (copy === undefined) throw new Error("no record");
+    regions.a.view.take([copy.object]);
+    await regions.lead();
+    await expectStatuses("Inactive", "Installed");
     regions.linked = true;
     await regions.lead();
     await expectStatuses("Installed", "Installed");

@@ -22,7 +22,7 @@ export interface InstancesDutyOptions {
   readonly node: string;
   readonly own: Pick<OwnStore, "storeId">;
   readonly view: Pick<SystemView, "all" | "get" | "refresh" | "onChange">;
-  readonly statuses: Pick<StatusFollower, "follow">;
+  readonly statuses: Pick<StatusFollower, "follow" | "wanted">;
   readonly deletion: Pick<Deletion, "resume" | "eraseBelongings" | "eraseWraps" | "eraseObjects">;
   readonly configure: Pick<ConfigureInstance, "install">;
   readonly clock: Clock;
@@ -116,12 +116,24 @@ export class InstancesDuty implements Duty, Disposable {
   }
 
   async #one(record: SystemRecord<"Instance">, context: DutyContext): Promise<DutyResult> {
-    const { instance, removal, status, destroyed } = record;
-    const { statuses, configure } = this.#options;
-    const followed = await statuses.follow(instance);
+    const { statuses } = this.#options;
+    const followed = await statuses.follow(record.instance);
     // The other region has it, and this one's store gets it by catching up.
     if (followed === undefined) return { done: 0, left: 1 };
-    const moved = followed.moved ? 1 : 0;
+    const { status, moved } = followed;
+    const { done, left } = await this.#advance(record, moved ? 1 : 0, context);
+    // The same if the own store has an older record: the view, which knows the newer one, will not report it again.
+    const isBehind = status !== "Deleted" && status !== statuses.wanted(record);
+    return { done, left: isBehind ? Math.max(1, left) : left };
+  }
+
+  async #advance(
+    record: SystemRecord<"Instance">,
+    moved: number,
+    context: DutyContext,
+  ): Promise<DutyResult> {
+    const { instance, removal, status, destroyed } = record;
+    const { configure } = this.#options;
     if (destroyed !== undefined) return await this.#erase(record, destroyed, context);
     if (removal !== undefined && status === "Removing") return await this.#goOn(instance, removal);
     this.#seen.delete(instance);

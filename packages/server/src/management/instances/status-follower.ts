@@ -4,6 +4,7 @@ import {
   type OwnStore,
   readRecord,
   StoreUnavailable,
+  type SystemRecord,
   systemInstance,
 } from "@holdfast/engine";
 import { instanceRecordId } from "../../records/records.ts";
@@ -26,6 +27,11 @@ export class StatusFollower {
 
   constructor(options: StatusFollowerOptions) {
     this.#options = options;
+  }
+
+  /** The status that an instance with this record has to have, whether the own store has the record or not. */
+  wanted(record: SystemRecord<"Instance">): InstanceStatus {
+    return statusOf(record, this.#options.regions());
   }
 
   /** Answers the status, and whether it changed; undefined for an unknown instance. */

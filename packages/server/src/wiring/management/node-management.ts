@@ -2,7 +2,7 @@ import type { InstanceKeyRing, ManagedObject } from "@holdfast/engine";
 import { PeerCommands } from "../../records/peer-commands.ts";
 import { has, Presence } from "../../records/presence.ts";
 import { Records } from "../../records/records.ts";
-import { SystemView, type ViewSource } from "../../records/system-view.ts";
+import { SystemView, viewSource } from "../../records/system-view.ts";
 import { clock, ids, type Parts } from "../node-parts.ts";
 import type { Regions } from "../node-regions.ts";
 import type { Tenants } from "../node-tenants.ts";
@@ -22,7 +22,7 @@ export function openManagement(
   { own, peers, store }: Regions,
 ): Management {
   const { monotonicMs } = clock;
-  const source = () => sourceOf(store.serving());
+  const source = () => viewSource(store.serving());
   const view = opened.use(new SystemView({ own, peers, source, monotonicMs, observe }));
   const unexpected = (cause: unknown): void =>
     observe({ type: "warning", message: "a command of the other region failed", cause });
@@ -32,12 +32,6 @@ export function openManagement(
   const records = new Records({ region, others, store, view, clock, ids, presence });
   commands.serve({ has: async (input) => ({ had: has(view, input.records) }) });
   return { view, records, commands, presence, pushed: (objects) => view.take(objects) };
-}
-
-/** An own store that is not level may hold old data, in which records exist that were deleted since. */
-function sourceOf({ from, through }: ReturnType<Regions["store"]["serving"]>): ViewSource {
-  if (from === "local") return through ? "any" : "own";
-  return from === "remote" ? "other" : "any";
 }
 
 /** Admits the clients that the system records name. */
