@@ -22,7 +22,13 @@ test.each(all)("%s has heaviest calls that its contract accepts", (operation) =>
   expect(calls.length).toBeGreaterThanOrEqual(made);
   for (const call of calls.slice(0, made)) {
     expect(pathOf(operation, call)).toMatch(/^\/v1\/[^{}]+$/);
-    route.params?.loose().parse({ certificate: "x", user: "x", token: "x", ...call.params });
+    const named = {
+      certificate: "x",
+      user: "x",
+      token: "x",
+      denial: "11111111-0000-4000-8000-000000000000",
+    };
+    route.params?.loose().parse({ ...named, ...call.params });
     route.query?.strict().parse(call.query ?? {});
     if (heaviest[operation] !== undefined) route.body?.parse(call.body);
     expect(call.dryRun === true && route.dryRun !== true).toBe(false);
