@@ -62,7 +62,7 @@ const introduction = [
   "",
   "## Tokens",
   "",
-  "Every request carries `Authorization: Bearer TOKEN`. A token has one of three roles, and each role includes the rights of those before it: **viewer** reads; **operator** manages certificates, users and keys; **manager** manages instances, roots of trust and tokens. A token may be bound to instances. Then it has access to these instances only: any other instance is answered as if it did not exist, and operations on the whole system are refused. A revoked token stops working within a second at every node, and its open event streams end.",
+  "Every request carries `Authorization: Bearer TOKEN`. A token has one of three roles, and each role includes the rights of those before it: **viewer** reads; **operator** manages certificates, users and keys, and may deny clients; **manager** manages instances, roots of trust and tokens. A token may be bound to instances. Then it has access to these instances only: any other instance is answered as if it did not exist, and operations on the whole system are refused. A revoked token stops working within a second at every node, and its open event streams end.",
   "",
   "With [`admin.oidc`](configuration.md#adminoidc), nodes also accept tokens of an identity provider (OpenID Connect). Such a token must be signed with a public-key algorithm by a key of the issuer, be for the audience, and not be expired. A claim gives the role; a token without a role is refused. Another claim can bind the token to instances; if that claim is configured, a token without it has access to no instance.",
   "",

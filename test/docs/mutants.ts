@@ -52,7 +52,7 @@ export function mutants(): string {
     "",
     "`--report` writes the results to `test/mutants/results.json`. `npm test` checks that each fault still fits the sources, and runs three of them.",
     "",
-    `There are ${faults.length} faults. The results have ${run.length} of them: ${killed} were found, ${run.length - killed} were not. The other ${faults.length - run.length} are marked "not run".`,
+    `There are ${faults.length} faults. The results have ${run.length} of them: ${counted(killed)} found, ${counted(run.length - killed)} not. The other ${faults.length - run.length} are marked "not run".`,
     "",
     ...faultKinds.flatMap((kind) => {
       const rows = faults.filter((fault) => fault.kind === kind);
@@ -69,6 +69,8 @@ export function mutants(): string {
     ...mechanical(),
   ].join("\n");
 }
+
+const counted = (count: number) => `${count} ${count === 1 ? "was" : "were"}`;
 
 const mechanicalHeads = [
   "module",

@@ -152,5 +152,10 @@ describe.skipIf(!hasMinisign)("the commands of docs/supply-chain.md (needs minis
     const again = named("npm run sign");
     expect((await shell(again)).err).toContain("is not the private key of deploy/minisign.pub");
     await works(again.replace("holdfast.key", "holdfast-2.key"));
+    // The release that brings the new key is signed with the old one.
+    const old = "/media/release/minisign-old.pub";
+    await works(again.replace(/(holdfast\.key)$/m, `$1 --public ${old}`));
+    await works(`cp ${old} deploy/old.pub && cd deploy && minisign -V -p old.pub -m minisign.pub`);
+    await works(named("drill.txt").replace("holdfast.key", "holdfast-2.key"));
   });
 });

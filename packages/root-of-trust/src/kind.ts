@@ -10,7 +10,7 @@ export type SecretSource = () => Promise<string>;
 /** What else a rotation changes. */
 export interface RotationChange {
   readonly newPassphrase?: SecretSource | undefined;
-  /** Derives the key from the passphrase so that a node in FIPS mode can read the file. */
+  /** Derives the key from the passphrase so that a node in FIPS mode can read the file; a file that is so stays so. */
   readonly approved?: true | undefined;
 }
 

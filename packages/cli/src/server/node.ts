@@ -129,7 +129,10 @@ function addRoot(parent: Command): void {
       .description("Add a version of the root key, local or in a token; it wraps from now on."),
   )
     .option("--new-passphrase-file <file>", "encrypt the local file under this passphrase")
-    .option("--for-fips", "encrypt the local file so that nodes with `fips: required` can read it")
+    .option(
+      "--for-fips",
+      "encrypt the local file so that nodes with `fips: required` can read it; later rotations keep this",
+    )
     .action(async ({ config: file, ...options }: WithConfig & Rotation) => {
       const { rotateRoot } = await import("@holdfast/server/root");
       process.stdout.write(`${await rotateRoot(file, machine, options)}\n`);

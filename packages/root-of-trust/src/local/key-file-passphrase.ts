@@ -36,6 +36,11 @@ export function canDerive({ format }: EncryptedFile): boolean {
   return format !== formats.scrypt || getFips() === 0;
 }
 
+/** Whether the file's key comes from the passphrase by PBKDF2, so that nodes in FIPS mode can read the file. */
+export function isApproved({ format }: EncryptedFile): boolean {
+  return format === formats.pbkdf2;
+}
+
 /** How the content is encrypted. */
 export interface Encryption {
   /** The cost of a guess (scrypt's N); 131,072 by default. */

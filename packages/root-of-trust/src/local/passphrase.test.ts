@@ -82,6 +82,17 @@ describe("a root key file under a passphrase", () => {
     }
   });
 
+  test("for FIPS mode stays so at each rotation, also by a process without that mode and with another passphrase", async () => {
+    const approved = { path, passphrase: async () => "correct horse", approved: true };
+    await createLocalRoot(approved, sources);
+    const newPassphrase = async () => "battery staple";
+    await rotateLocalRoot({ ...under("correct horse"), newPassphrase }, sources);
+    await rotateLocalRoot(under("battery staple"), sources);
+    expect(JSON.parse(await readFile(path, "utf8"))).toMatchObject({ format: "encrypted-2" });
+    const root = await openLocalRoot(under("battery staple"), ids);
+    expect(await root.describe()).toMatchObject({ currentVersion: "3" });
+  });
+
   test("by scrypt is refused in FIPS mode, with the way out", async () => {
     const file = { format: "encrypted-1", scrypt: { N: 4096, r: 8, p: 1 }, salt: "", nonce: "" };
     await writeFile(path, JSON.stringify({ ...file, ciphertext: "" }), { mode: 0o600 });

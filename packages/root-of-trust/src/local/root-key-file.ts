@@ -8,6 +8,7 @@ import {
   decryptVersions,
   type Encryption,
   encryptVersions,
+  isApproved,
   isEncrypted,
 } from "./key-file-passphrase.ts";
 
@@ -43,6 +44,8 @@ export interface RootKeyVersion {
 export interface RootKeys {
   readonly versions: readonly RootKeyVersion[];
   readonly fingerprint: string;
+  /** Whether it is encrypted in the way that nodes in FIPS mode can read. */
+  readonly approved: boolean;
 }
 
 /** A fingerprint that tells a replaced file from the one that was read. */
@@ -63,8 +66,8 @@ export async function readRootKeys(of: string | KeyFile): Promise<RootKeys> {
       const stats = await handle.stat();
       check(file, stats);
       const bytes = await handle.readFile();
-      const versions = await parse(file, bytes).finally(() => bytes.fill(0));
-      return { versions, fingerprint: fingerprint(stats) };
+      const parsed = await parse(file, bytes).finally(() => bytes.fill(0));
+      return { ...parsed, fingerprint: fingerprint(stats) };
     } finally {
       await handle.close();
     }
@@ -90,7 +93,10 @@ export async function createRootKeys(
   });
 }
 
-/** Appends a version to a root key file, durably and atomically, one caller at a time. */
+/**
+ * Appends a version to a root key file, durably and atomically, one caller at a time. A file that nodes in FIPS mode can
+ * read stays one, in whatever mode this process is.
+ */
 export async function appendRootKey(
   file: KeyFile,
   next: (newest: RootKeyVersion) => RootKeyVersion,
@@ -98,10 +104,10 @@ export async function appendRootKey(
 ): Promise<void> {
   await throughDraft(file, async (draft, handle) => {
     // Read only while this caller owns the draft, so that no other rotation's version is lost.
-    const { versions } = await readRootKeys(file);
+    const { versions, approved } = await readRootKeys(file);
     const newest = versions.at(-1);
     if (newest === undefined) throw unsound(file, "no version");
-    await write(file, handle, [...versions, next(newest)], ids);
+    await write(approved ? { ...file, approved } : file, handle, [...versions, next(newest)], ids);
     await rename(draft, file.path);
     zeroKeys(versions);
   });
@@ -178,8 +184,12 @@ function check(file: KeyFile, stats: Stats): void {
   }
 }
 
-async function parse(file: KeyFile, bytes: Buffer): Promise<readonly RootKeyVersion[]> {
+async function parse(
+  file: KeyFile,
+  bytes: Buffer,
+): Promise<Pick<RootKeys, "versions" | "approved">> {
   let parsed = parseJson(bytes);
+  let approved = false;
   if (parsed === undefined) throw unsound(file, "not JSON");
   if (isEncrypted(parsed)) {
     if (!canDerive(parsed)) {
@@ -188,6 +198,7 @@ async function parse(file: KeyFile, bytes: Buffer): Promise<readonly RootKeyVers
         `${nameOf(file)}: its key comes from the passphrase by scrypt, which FIPS mode refuses: set \`fips: off\`, run \`holdfast root rotate --for-fips\`, then set \`fips: required\` again`,
       );
     }
+    approved = isApproved(parsed);
     const plain = await decryptVersions(parsed, await passphraseOf(file));
     if (plain === undefined) {
       throw new RootOfTrustError(
@@ -198,7 +209,7 @@ async function parse(file: KeyFile, bytes: Buffer): Promise<readonly RootKeyVers
     parsed = parseJson(plain);
     plain.fill(0);
   }
-  return versionsOf(file, parsed);
+  return { versions: versionsOf(file, parsed), approved };
 }
 
 /** Drops the parser's own message, which quotes the text, and so keys. */

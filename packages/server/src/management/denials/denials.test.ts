@@ -167,15 +167,15 @@ describe("a denial is refused", () => {
 describe("a denial that cannot be read", () => {
   const twoYears = { ...day, days: 730 };
 
-  /** A node of region a that starts with a damaged denial, and cannot reach region b. */
-  async function damaged(): Promise<{ readonly own: TestAccess; readonly id: string }> {
+  /** A node of region a that starts with a damaged denial, and cannot reach region b; the denial as it was. */
+  async function damaged() {
     const own = new TestAccess();
     const id = markedIdentifier("Deny", "6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a00");
     const values = { match: "subject cn=lost", reason, createdMs: 1, createdBy: "t" };
     const after = makeRecord("Deny", id, values, { us: 1, region: "a" });
     await own.regions.a.own.commit(systemInstance, [{ kind: "create", after }], []);
     own.regions.a.own.damage(id);
-    return { own, id };
+    return { own, id, whole: after };
   }
 
   test("shuts out everybody, and is reported", async () => {
@@ -203,6 +203,30 @@ describe("a denial that cannot be read", () => {
     await own.see();
     expect([opens(own.a, shown), opens(own.b, shown)]).toEqual(["kmip-aa", "kmip-aa"]);
     expect(await own.regions.a.own.quarantined()).toBe(1);
+  });
+
+  test("is replaced without a gap: at the node that cannot read it, deny the client again, then lift it", async () => {
+    const { own, id, whole } = await damaged();
+    await using _ = own;
+    // Region b's node read the denial before its bytes were damaged.
+    own.regions.b.view.take([whole]);
+    const instance = await own.instance("kmip-aa");
+    const body = { name: "vmca", kind: "authority", pem: vmca.certificate };
+    await own.a.call("addCertificate", { params: { instance }, body });
+    await own.see();
+    const lostAt = () => own.nodes.map((node) => opens(node, lost));
+    expect(lostAt()).toEqual(["denyListUnreadable", "denied"]);
+    const made = await deny(own.a, { subject: "CN=lost" });
+    expect(made.id).not.toBe(id);
+    expect(lostAt()[1]).toBe("denied");
+    expect(opens(own.a, kept)).toBe("denyListUnreadable");
+    await lift(own.a, id);
+    expect(lostAt()).toEqual(["denied", "denied"]);
+    await own.see();
+    expect(lostAt()).toEqual(["denied", "denied"]);
+    expect(own.nodes.map((node) => opens(node, kept))).toEqual(["kmip-aa", "kmip-aa"]);
+    const { items } = await own.a.call("listDenials", {});
+    expect(items).toMatchObject([{ id: made.id, subject: "cn=lost" }]);
   });
 
   test("can be lifted where its bytes are whole, but are no denial", async () => {
