@@ -5,7 +5,7 @@ import type { Admission } from "../access/trust.ts";
 import { newHash } from "../base/password-hash.ts";
 import { AdmittedClient } from "./admitted-client.ts";
 
-const hash = { ...newHash(true), salt: new Uint8Array(16), hash: new Uint8Array(32) };
+const hash = { ...newHash(true), salt: Buffer.alloc(16), hash: Buffer.alloc(32) };
 const users = new Map([["vc", hash]]);
 const admission: Admission = {
   instance: { id: "i", name: "n", users },

@@ -25,7 +25,7 @@ test("a handshake that ends after the connections were cut gives no access", asy
         },
       },
     },
-    { serving: () => ({ from: "none", writes: false, through: false, reason: "" }) },
+    { serving: () => ({ from: "none", writes: false, through: false, agrees: false, reason: "" }) },
     { freshAtMs: undefined, unreadDenials },
     running.endpoint,
   );

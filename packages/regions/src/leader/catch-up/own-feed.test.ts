@@ -10,7 +10,8 @@ test("records that cannot be read count like others: one call reads no more than
       position: async () => ({ replicationId, numbers: [1_000] }),
       changes: async (_partition, after) => {
         pages += 1;
-        return { replicationId, objects: [], damaged: names, unknown: names, upTo: after + 1 };
+        const upTo = after + 1;
+        return { replicationId, objects: [], damaged: names, unknown: names, upTo, last: 1_000 };
       },
     },
     [0],
