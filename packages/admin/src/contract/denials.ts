@@ -7,6 +7,7 @@ const distinguished = z
   .string()
   .min(1)
   .max(2048)
+  .regex(/^\P{Cs}*$/u, "well-formed Unicode")
   .meta({ examples: ["CN=vcenter.example, O=Example"] });
 
 /** A denial: what it names is shown in the form in which it is compared. */
@@ -57,7 +58,7 @@ export const denialRoutes = {
     method: "POST",
     path: "/v1/denials",
     summary:
-      "Shut out client certificates at every node within a second, open connections included: one by its fingerprint, or by issuer and serial number, or all with a subject. An authority that is named shuts out all that it issued.",
+      "Shut out client certificates at every node within a second, open connections included: one by its fingerprint, or by issuer and serial number, or all with a subject. An authority that is named shuts out the clients that it admits; certificates that were added by themselves, and those of authorities below it, must be denied too. No check tells whether a client has this name: once the client has tried again, `holdfast refused list` must show it as denied.",
     tag: "Deny list",
     role: "operator",
     scope: "system",
@@ -69,13 +70,17 @@ export const denialRoutes = {
           .optional()
           .describe("SHA-256 of the certificate (DER), hex, with or without colons."),
         issuer: distinguished.optional().describe("With `serial`: who issued the certificate."),
-        serial: serial.optional().describe("With `issuer`: the serial number, hex."),
+        serial: serial
+          .optional()
+          .describe(
+            "With `issuer`: the serial number, hex (not decimal), as `openssl x509 -serial` prints it.",
+          ),
         subject: distinguished.optional().describe("Every certificate with this subject."),
         reason: z
           .string()
           .min(1)
           .max(256)
-          .regex(/^[^\p{Cc}]*$/u, "one line of text")
+          .regex(/^[^\p{Cc}\p{Cs}]*$/u, "one line of text")
           .describe("Why, for people: shown in the list and in the audit trail."),
         force: z
           .boolean()

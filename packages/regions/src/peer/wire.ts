@@ -38,7 +38,7 @@ const storeIdBytes = 16;
  */
 const stampMax = 2 ** 52;
 
-/** The placeholder for a record that this release cannot read, in a list of damaged records' identifiers. */
+/** In a list of damaged records' identifiers: a record that does not even show its identifier. */
 const unreadable = "(not readable here)";
 
 /** Outcomes of a push by their number on the wire. */
@@ -108,11 +108,11 @@ export function readableObjects(records: readonly Uint8Array[]): RecordsAnswer {
     try {
       objects.push(objectOf(record));
     } catch (error) {
+      const identifier = identifierIn(Buffer.from(record));
       if (!(error instanceof StoreUnavailable) || error.failure !== "unknownFormat") {
-        damaged.push(unreadable);
+        damaged.push(identifier ?? unreadable);
         continue;
       }
-      const identifier = identifierIn(Buffer.from(record));
       if (identifier === undefined) throw error;
       unknown.push(identifier);
     }

@@ -83,31 +83,53 @@ function plainSerial(text: string): string {
     .replace(/^(0x)?0*(?=.)/, "");
 }
 
-/** Names of attribute types that programs write in two ways. */
-const shortTypes: Readonly<Record<string, string>> = {
-  commonname: "cn",
-  countryname: "c",
-  domaincomponent: "dc",
-  e: "emailaddress",
-  email: "emailaddress",
-  localityname: "l",
-  organizationname: "o",
-  organizationalunitname: "ou",
-  s: "st",
-  stateorprovincename: "st",
+/** Attribute types by the name that Node prints, in lower case: what other programs print (OpenSSL, Java, Windows). */
+const typeNames: Readonly<Record<string, readonly string[]>> = {
+  businesscategory: ["2.5.4.15"],
+  c: ["countryname", "2.5.4.6"],
+  cn: ["commonname", "2.5.4.3"],
+  dc: ["domaincomponent", "0.9.2342.19200300.100.1.25"],
+  description: ["2.5.4.13"],
+  dnqualifier: ["dnq", "2.5.4.46"],
+  emailaddress: ["e", "email", "1.2.840.113549.1.9.1"],
+  generationqualifier: ["generation", "2.5.4.44"],
+  gn: ["g", "givenname", "2.5.4.42"],
+  initials: ["i", "2.5.4.43"],
+  jurisdictionc: ["jurisdictioncountryname", "1.3.6.1.4.1.311.60.2.1.3"],
+  jurisdictionl: ["jurisdictionlocalityname", "1.3.6.1.4.1.311.60.2.1.1"],
+  jurisdictionst: ["jurisdictionstateorprovincename", "1.3.6.1.4.1.311.60.2.1.2"],
+  l: ["localityname", "2.5.4.7"],
+  name: ["2.5.4.41"],
+  o: ["organizationname", "2.5.4.10"],
+  organizationidentifier: ["2.5.4.97"],
+  ou: ["organizationalunitname", "2.5.4.11"],
+  postalcode: ["2.5.4.17"],
+  pseudonym: ["2.5.4.65"],
+  serialnumber: ["2.5.4.5"],
+  sn: ["surname", "2.5.4.4"],
+  st: ["s", "stateorprovincename", "2.5.4.8"],
+  street: ["streetaddress", "2.5.4.9"],
+  telephonenumber: ["phone", "2.5.4.20"],
+  title: ["t", "2.5.4.12"],
+  uid: ["userid", "0.9.2342.19200300.100.1.1"],
+  unstructuredname: ["1.2.840.113549.1.9.2"],
 };
+const typeOf = new Map(
+  Object.entries(typeNames).flatMap(([name, others]) => others.map((other) => [other, name])),
+);
 
 const type = String.raw`(?:[A-Za-z][\w.-]*|\d[\d.]*)\s*=`;
 /** A separator is one only before the next attribute: OpenSSL also prints values with commas that are not escaped. */
 const attribute = new RegExp(
-  String.raw`(?:^|[,+;\n])\s*(${type})\s*("(?:\\.|[^"\\])*"|(?:\\.|(?![,+;\n]\s*${type})[^\\])*)`,
+  String.raw`(?:^|[,+;\n])\s*(${type})[^\S\n]*("(?:\\.|[^"\\])*"|(?:\\.|(?![,+;\n]\s*${type})[^\\])*)`,
   "gs",
 );
 const wholeName = new RegExp(String.raw`^\s*${type}`);
 
 /**
  * A distinguished name in one form, however a program prints it: OpenSSL, Node and Java differ in the order of the
- * attributes, in spaces, separators and escapes. RFC 5280 (7.1) compares names without regard to case.
+ * attributes, in spaces, separators, escapes and names of types. RFC 5280 (7.1) compares names without
+ * regard to case, and in Unicode's form NFKC (RFC 4518, 2.3).
  */
 function plainName(text: string): string {
   const all = attributesOf(text).map(([name, value]) => `${name}=${value}`);
@@ -115,10 +137,18 @@ function plainName(text: string): string {
 }
 
 function attributesOf(text: string): readonly (readonly [name: string, value: string])[] {
-  const line = text.replaceAll(/\s+/g, (spaces) => (spaces.includes("\n") ? "\n" : " "));
+  // An escaped space belongs to its value: it must not be read as part of the separator that follows.
+  const line = text.replaceAll(/\\(.)|\s+/gs, (found, escaped: string | undefined) => {
+    if (escaped !== undefined) return /\s/.test(escaped) ? String.raw`\20` : found;
+    return found.includes("\n") ? "\n" : " ";
+  });
   return [...line.matchAll(attribute)].map(([, name = "", value = ""]) => {
-    const plain = name.slice(0, -1).trim().toLowerCase();
-    return [shortTypes[plain] ?? plain, plainValue(value)];
+    const plain = name
+      .slice(0, -1)
+      .trim()
+      .toLowerCase()
+      .replace(/^oid\./, "");
+    return [typeOf.get(plain) ?? plain, plainValue(value)];
   });
 }
 
@@ -128,6 +158,7 @@ function plainValue(text: string): string {
     .replaceAll(/((?:\\[0-9a-f]{2})+)|\\(.)/gis, (_, hex: string | undefined, one: string) =>
       hex === undefined ? one : Buffer.from(hex.replaceAll("\\", ""), "hex").toString("utf8"),
     )
+    .normalize("NFKC")
     .replaceAll(/\s+/g, " ")
     .trim()
     .toLowerCase()

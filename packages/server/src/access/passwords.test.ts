@@ -72,6 +72,19 @@ describe("passwords", () => {
     expect(asked).toEqual(["nobody", "vc"]);
   });
 
+  test("an unknown user's password is wrong, even if another user's hash cannot be unsealed", async () => {
+    const users = {
+      size: 1,
+      keys: () => ["sealed"],
+      get: async (name: string) => {
+        if (name === "sealed") throw new Error("the root of trust is out of reach");
+        return undefined;
+      },
+    };
+    expect(await new Passwords().verify(users, "nobody", "right")).toBe(false);
+    await expect(new Passwords().verify(users, "sealed", "right")).rejects.toThrow(/out of reach/);
+  });
+
   test("a verified password is remembered by its connection, a wrong one is not", async () => {
     const users = usersWith({ vc: await hashPassword("right") });
     let hashed = 0;

@@ -127,8 +127,17 @@ function derive(password: string, like: PasswordHash): Promise<Buffer> {
 /** The hash of one of the users: a check against it takes as long as one of another user's. */
 async function anyOf(users: Users): Promise<PasswordHash | undefined> {
   const [first] = users.keys();
-  const hash = first === undefined ? undefined : await users.get(first);
+  const hash = first === undefined ? undefined : await readable(users, first);
   return hash !== undefined && canCheck(hash) ? hash : undefined;
+}
+
+/** A user's hash; undefined too if it cannot be unsealed: an unknown user's password is wrong all the same. */
+async function readable(users: Users, username: string): Promise<PasswordHash | undefined> {
+  try {
+    return await users.get(username);
+  } catch {
+    return undefined;
+  }
 }
 
 function notApproved(): KmipError {

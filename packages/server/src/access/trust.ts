@@ -189,7 +189,8 @@ export class Trust {
   }
 
   /**
-   * Refuses the certificates that have this name among their `denialNames`, and those that such an authority issued.
+   * Refuses the certificates that have this name among their `denialNames`, and those that such an authority admits; a
+   * pinned certificate only by its own names.
    * Everybody, if the denial cannot be read: it may name anyone.
    */
   deny(id: string, match: Match): void {

@@ -1,3 +1,4 @@
+import { KmipError } from "@holdfast/kmip";
 import { type Passwords, RememberedPassword } from "../access/passwords.ts";
 import type { Admission } from "../access/trust.ts";
 import type { Client } from "./connection.ts";
@@ -5,7 +6,7 @@ import type { Client } from "./connection.ts";
 /** What all clients of an endpoint share. */
 export interface ClientHost {
   readonly passwords: Passwords;
-  /** Called with a user name and password that the instance does not know. */
+  /** Called with a user name whose password is wrong or cannot be checked. */
   readonly refused: (admission: Admission, username: string) => void;
 }
 
@@ -40,9 +41,15 @@ export class AdmittedClient implements Client {
     const { passwords, refused } = this.#host;
     const remembered = new RememberedPassword(passwords, () => instance.users);
     return async (username, password) => {
-      const right = await remembered.verify(username, password);
-      if (!right) refused(this.#admission, username);
-      return right;
+      try {
+        const right = await remembered.verify(username, password);
+        if (!right) refused(this.#admission, username);
+        return right;
+      } catch (error) {
+        // A password that cannot be checked may be a guess too.
+        if (error instanceof KmipError) refused(this.#admission, username);
+        throw error;
+      }
     };
   }
 }

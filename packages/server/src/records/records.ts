@@ -126,19 +126,18 @@ export class Records {
   }
 
   /**
-   * Deletes for ever a record that decodes, but is not valid for its kind. False if the store holds it in a damaged
-   * form; then nothing is changed.
+   * Deletes for ever a record that need not be valid for its kind; if the store has none, writes `deleted` in its place.
+   * False if the store holds it in a damaged form; then nothing is changed.
    */
-  async destroyUnread(id: string, evidence: readonly AuditEvent[]): Promise<boolean> {
+  async destroyUnread(deleted: ManagedObject, evidence: readonly AuditEvent[]): Promise<boolean> {
     const { store, view } = this.#options;
     try {
       const { record } = await updateRecord(
         store,
-        id,
+        deleted.uniqueIdentifier,
         (before) => {
-          if (before === undefined) throw new ManagementError("notFound", "record not found");
           beforeWriting();
-          return withDestroyed(before.object, this.#now());
+          return before === undefined ? deleted : withDestroyed(before.object, this.#now());
         },
         { what: "the record", evidence, refused: (outcome) => refusalOf(outcome) },
       );

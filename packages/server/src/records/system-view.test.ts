@@ -160,6 +160,55 @@ describe("the view of the system records", () => {
     expect([...before.unreadDenials]).toEqual([]);
   });
 
+  test("names a denial that no region makes, also if it was pushed", async () => {
+    const seen = view(new MemoryOwnStore());
+    let told = 0;
+    seen.onChange(() => {
+      told += 1;
+    });
+    const values = { match: "subject cn=x", reason: "r", createdMs: 1, createdBy: "t" };
+    const denial = makeRecord("Deny", markedIdentifier("Deny", id), values, now(1));
+    // Of a type that this release does not know, and deleted: see `refusalOf` of the regions.
+    seen.take([withDestroyed({ ...denial, objectType: 0x8000_0063 }, now(2))]);
+    expect([...seen.unreadDenials]).toEqual([denial.uniqueIdentifier]);
+    expect(told).toBe(1);
+    seen.take([denial]);
+    expect([...seen.unreadDenials]).toEqual([]);
+  });
+
+  test("keeps a bounded number of names of denials that cannot be read, and forgets none", async () => {
+    const [own, peer] = [new MemoryOwnStore(), new MemoryOwnStore({ replicationId: "peer" })];
+    await create(peer, token);
+    own.setState("none");
+    const nth = (at: number) => `8000000a-0000-4000-8000-${String(at).padStart(12, "0")}`;
+    const names = Array.from({ length: 1_500 }, (_, at) => nth(at));
+    const long = `8000000a-${"x".repeat(10_000)}`;
+    const changes = peer.changes.bind(peer);
+    peer.changes = async (...given) => ({
+      ...(await changes(...given)),
+      damaged: ["8000000a-", long, `${nth(0)}0`, ...names],
+    });
+    const seen = view(own, peer);
+    await seen.refresh();
+    expect([...seen.unreadDenials]).toEqual([...names.slice(0, 1_000), "(more)"]);
+    const values = { match: "subject cn=x", reason: "r", createdMs: 1, createdBy: "t" };
+    const odd = makeRecord("Deny", nth(5_000), { ...values, match: "something else" }, now(1));
+    await create(peer, odd);
+    await seen.refresh();
+    expect([...seen.unreadDenials]).not.toContain(odd.uniqueIdentifier);
+    // The others are found again as soon as there is room.
+    let told = 0;
+    seen.onChange(() => {
+      told += 1;
+    });
+    seen.take(names.slice(0, 1_000).map((each) => makeRecord("Deny", each, values, now(1))));
+    expect([...seen.unreadDenials]).toEqual(["(more)"]);
+    await seen.refresh();
+    await seen.refresh();
+    expect(seen.unreadDenials).toEqual(new Set([odd.uniqueIdentifier, ...names.slice(1_000)]));
+    expect(told).toBeGreaterThan(1);
+  });
+
   test("names a denial that is no valid record, until that is deleted", async () => {
     const own = new MemoryOwnStore();
     const values = { match: "something else", reason: "r", createdMs: 1, createdBy: "t" };

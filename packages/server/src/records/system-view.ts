@@ -49,6 +49,11 @@ interface Source {
 
 const everyDefaultMs = 200;
 const recordsPerLook = 100_000;
+/** How many unread denials are kept by name: one is enough to admit nobody, and another region's node may lie. */
+const unreadMax = 1_000;
+/** Stands for unread denials that are not kept by name. */
+const unreadMore = "(more)";
+const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /**
  * All system records, held in memory by every node and kept up to date within a moment: instances, certificates, tokens
@@ -60,6 +65,10 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
   readonly #records = new Map<string, ManagedObject>();
   readonly #listeners = new Set<(changed: readonly ManagedObject[]) => void>();
   readonly #unreadDenials = new Set<string>();
+  /** Whether everything is being read again, to find the denials that `unreadMore` stands for. */
+  #readingAgain = false;
+  /** Whether there were too many once more since that began. */
+  #moreUnread = false;
   #cancel: () => void = () => undefined;
   #looking: Promise<void> | undefined;
   #closed = false;
@@ -85,7 +94,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     return this.#freshAtMs;
   }
 
-  /** Identifiers of denials that no store shows in a form that can be read. */
+  /** Identifiers of denials that no store shows in a form that can be read; "(more)" stands for those above 1,000. */
   get unreadDenials(): ReadonlySet<string> {
     return this.#unreadDenials;
   }
@@ -101,8 +110,8 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
   }
 
   /**
-   * Calls `listener` with the records that changed, after each look, and with none if `unreadDenials` grew; answers how
-   * to stop that.
+   * Calls `listener` with the records that changed, after each look, and with none if only `unreadDenials` changed;
+   * answers how to stop that.
    */
   onChange(listener: (changed: readonly ManagedObject[]) => void): () => void {
     this.#listeners.add(listener);
@@ -111,8 +120,9 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
 
   /** Takes records that were written here or pushed by another region, without waiting for a look. */
   take(objects: readonly ManagedObject[]): void {
+    const unreadBefore = this.#unreadDenials.size;
     const changed = objects.filter((object) => this.#note(object));
-    if (changed.length > 0) this.#report(changed);
+    if (changed.length > 0 || this.#unreadDenials.size > unreadBefore) this.#report(changed);
   }
 
   /** Resolves when everything that was in the store at the call is seen; rejects where no store can be read. */
@@ -159,6 +169,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
 
   async #follow(): Promise<void> {
     const startedMs = this.#options.monotonicMs();
+    this.#readAgain();
     const wanted = this.#options.source?.() ?? "own";
     let failure: unknown = new StoreUnavailable("noLease", "no region's store can be read");
     let whole = false;
@@ -178,6 +189,21 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     }
     if (!whole) throw failure;
     this.#freshAtMs = startedMs;
+    this.#hasReadAll();
+  }
+
+  /** Once there is room for unread denials that were not kept by name, has everything read again. */
+  #readAgain(): void {
+    const unread = this.#unreadDenials;
+    if (this.#readingAgain || !unread.has(unreadMore) || unread.size > unreadMax) return;
+    [this.#readingAgain, this.#moreUnread] = [true, false];
+    for (const { feed } of this.#sources) feed.restart();
+  }
+
+  #hasReadAll(): void {
+    if (!this.#readingAgain) return;
+    this.#readingAgain = false;
+    if (!this.#moreUnread && this.#unreadDenials.delete(unreadMore)) this.#report([]);
   }
 
   /** Whether a store was read completely. */
@@ -199,7 +225,17 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
 
   /** A record that was read before stays known. */
   #noteUnread(id: string): void {
-    if (isMarked("Deny", id) && !this.#records.has(id)) this.#unreadDenials.add(id);
+    if (isMarked("Deny", id) && uuidForm.test(id) && !this.#records.has(id)) this.#addUnread(id);
+  }
+
+  #addUnread(id: string): void {
+    const unread = this.#unreadDenials;
+    if (unread.has(id)) return;
+    if (unread.size < unreadMax) unread.add(id);
+    else {
+      unread.add(unreadMore);
+      this.#moreUnread = true;
+    }
   }
 
   /** Notes a record; answers whether it brought anything new. */
@@ -209,17 +245,23 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     const known = this.#records.get(id);
     const joined = joinAll(known === undefined ? [object] : [known, object]);
     // The store refuses or quarantines it, and reports it; what was known stays here.
-    if (joined?.kind !== "joined") return false;
+    if (joined?.kind !== "joined") {
+      this.#noteUnread(id);
+      return false;
+    }
     const now = joined.object;
+    if (isMarked("Deny", id)) this.#noteDenial(now);
     // A push and a look bring the same record twice: listeners should get it once.
     if (known !== undefined && sameRecord(known, now)) return false;
     this.#records.set(id, now);
     this.put(now);
-    if (!isMarked("Deny", id)) return true;
-    const isKnown = now.facts.destroyed !== undefined || readAnyRecord(now)?.type === "Deny";
-    if (isKnown) this.#unreadDenials.delete(id);
-    else this.#unreadDenials.add(id);
     return true;
+  }
+
+  #noteDenial(denial: ManagedObject): void {
+    const isKnown = denial.facts.destroyed !== undefined || readAnyRecord(denial)?.type === "Deny";
+    if (isKnown) this.#unreadDenials.delete(denial.uniqueIdentifier);
+    else this.#addUnread(denial.uniqueIdentifier);
   }
 
   #report(changed: readonly ManagedObject[]): void {

@@ -32,8 +32,8 @@ export class OwnFeed {
   }
 
   /**
-   * Hands over at most about `limit` changed records, and the identifiers of those that cannot be read; returns how
-   * many changes are not read yet.
+   * Hands over at most about `limit` changed records and identifiers of those that cannot be read; returns how many
+   * changes are not read yet.
    */
   async follow(
     limit: number,
@@ -58,7 +58,7 @@ export class OwnFeed {
     return left;
   }
 
-  /** Returns how many records there were; undefined where the place is no longer valid. */
+  /** Returns how many records there were, readable or not; undefined where the place is no longer valid. */
   async #page(
     partition: number,
     place: Place,
@@ -70,6 +70,6 @@ export class OwnFeed {
     for (const object of page.objects) each(object);
     for (const identifier of [...page.damaged, ...page.unknown]) unread(identifier);
     place.number = page.upTo;
-    return page.objects.length;
+    return page.objects.length + page.damaged.length + page.unknown.length;
   }
 }

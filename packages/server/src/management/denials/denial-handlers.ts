@@ -14,7 +14,6 @@ import { denialName, denialNames, deniedParts } from "../../access/denials.ts";
 import type { Instance } from "../../access/instances.ts";
 import { managementEvents } from "../../audit/management-event.ts";
 import { fingerprintOf } from "../../base/certificates.ts";
-import { isDryRun } from "../../records/dry-run.ts";
 import type { Presence } from "../../records/presence.ts";
 import type { Applied, Records } from "../../records/records.ts";
 import { refusalOf } from "../../records/refusals.ts";
@@ -22,10 +21,7 @@ import type { SystemView } from "../../records/system-view.ts";
 import { pageBy } from "../paging.ts";
 
 export interface DenialDeps {
-  readonly view: Pick<
-    SystemView,
-    "all" | "find" | "get" | "of" | "refresh" | "take" | "unreadDenials"
-  >;
+  readonly view: Pick<SystemView, "all" | "find" | "get" | "of" | "refresh" | "unreadDenials">;
   readonly records: Pick<Records, "create" | "destroy" | "destroyUnread" | "leaveEvidence">;
   readonly presence: Pick<Presence, "of">;
   readonly own: Pick<OwnStore, "quarantine">;
@@ -88,7 +84,7 @@ async function add(deps: DenialDeps, call: CallOf<"addDenial">) {
   const nowMs = wallMs();
   const id = markedIdentifier("Deny", call.newId);
   const values = { match, reason, createdMs: nowMs, createdBy: call.principal.name };
-  const target = { id, name: match.slice(0, 256) };
+  const target = { id, name: shortened(match) };
   const events = managementEvents(call, call.audit, target, { timeMs: nowMs, detail: { reason } });
   const { record, regions } = await records.create("Deny", values, events, { id });
   return answer(record, regions);
@@ -108,31 +104,32 @@ async function remove(deps: DenialDeps, call: CallOf<"removeDenial">) {
   let applied: Applied = {};
   // Two may have been made at the same time: the certificates are denied until both are lifted.
   for (const same of view.find("Deny", named.match).filter(isLive)) {
-    const { regions } = await records.destroy("Deny", same.id, events(same.match.slice(0, 256)));
+    const { regions } = await records.destroy("Deny", same.id, events(shortened(same.match)));
     if (same.id === id) applied = regions;
   }
   return { id, regions: applied };
 }
 
-/** Puts a deleted record in the place of one that no region can read, the same bytes in each region. */
+/** Puts a deleted record in the place of one that no region can read, or that has gone: the same bytes in each region. */
 async function removeUnread(
-  { view, records, own, region, wallMs }: DenialDeps,
+  { records, own, region, wallMs }: DenialDeps,
   id: string,
   events: ReturnType<typeof managementEvents>,
 ) {
-  if (await records.destroyUnread(id, events))
-    return { id, regions: { [region]: "applied" } as const };
-  await records.leaveEvidence(events);
   const now = { us: Math.floor(wallMs() * 1000), region };
   const nothing = { match: "fingerprint (not readable)", reason: "", createdMs: 0, createdBy: "" };
   const replacement = withDestroyed(makeRecord("Deny", id, nothing, now), now);
-  if (!isDryRun()) {
+  if (!(await records.destroyUnread(replacement, events))) {
+    await records.leaveEvidence(events);
     try {
       await own.quarantine(systemInstance, id, "lifted by an administrator", { replacement });
     } catch (error) {
       throw error instanceof StoreUnavailable ? refusalOf(error) : error;
     }
-    view.take([replacement]);
+    // The record may have been repaired meanwhile: then the store has not taken the replacement.
+    if (!(await records.destroyUnread(replacement, events))) {
+      throw new ManagementError("conflict", "the denial was damaged again: try again");
+    }
   }
   return { id, regions: { [region]: "applied" } as const };
 }
@@ -158,7 +155,10 @@ async function refuseLockOut(deps: DenialDeps, match: string): Promise<void> {
   for (const { instance, certificate } of certificatesOf(deps)) {
     read += 1;
     if (read % perTurn === 0) await turn();
-    const names = namesOf(certificate);
+    const parsed = parsedOf(certificate);
+    // What has ended gives no access.
+    if (parsed === undefined || parsed.validToDate.getTime() < deps.wallMs()) continue;
+    const names = denialNames(parsed);
     const { named, others } = left.get(instance) ?? { named: 0, others: 0 };
     if (names.includes(match)) left.set(instance, { named: named + 1, others });
     else if (!names.some((name) => deps.view.find("Deny", name).some(isLive))) {
@@ -189,14 +189,17 @@ function* certificatesOf({
   }
 }
 
-function namesOf(certificate: X509Certificate | string): readonly string[] {
+function parsedOf(certificate: X509Certificate | string): X509Certificate | undefined {
   try {
-    return denialNames(
-      typeof certificate === "string" ? new X509Certificate(certificate) : certificate,
-    );
+    return typeof certificate === "string" ? new X509Certificate(certificate) : certificate;
   } catch {
-    return [];
+    return undefined;
   }
+}
+
+/** A match for the audit trail; no character is cut in two. */
+function shortened(match: string): string {
+  return match.slice(0, 256).replace(/[\ud800-\udbff]$/, "");
 }
 
 function isLive({ destroyed }: Denial): boolean {

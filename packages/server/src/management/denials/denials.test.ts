@@ -1,4 +1,5 @@
 import { X509Certificate } from "node:crypto";
+import { contract } from "@holdfast/admin";
 import { makeRecord, markedIdentifier, systemInstance } from "@holdfast/engine";
 import { type Authority, createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -110,6 +111,14 @@ describe("a denial", () => {
     });
   });
 
+  test("with a long name leaves well-formed text in the audit trail", async () => {
+    await deny(world.a, { subject: `CN=${"x".repeat(244)}\u{1f600}` });
+    const all = world.regions.a.own.auditOf(systemInstance);
+    const names = all.map(({ detail }) => String(detail?.["target.name"] ?? ""));
+    expect(names.filter((name) => name.endsWith("x"))).not.toEqual([]);
+    expect(names.every((name) => /^\P{Cs}*$/u.test(name))).toBe(true);
+  });
+
   test("keeps a certificate from being added, and says why", async () => {
     const instance = await world.instance("kmip-aa");
     const { id } = await deny(world.a, { subject: "CN=lost" });
@@ -153,6 +162,35 @@ describe("a denial is refused", () => {
     expect(everywhere(kept)).toEqual(["kmip-aa", "kmip-aa"]);
   });
 
+  test("that leaves an instance only certificates that have ended, unless it is forced", async () => {
+    const past = { notBeforeMs: Date.now() - 90 * 86_400_000, days: 30 };
+    const ended = await selfSigned({ commonName: "ended", ...past });
+    const good = await selfSigned({ commonName: "good", ...day });
+    const certificates = [parse(ended), parse(good)];
+    const about = { id: "6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a01", name: "declared" };
+    const declared = [{ ...about, certificates, authorities: [], users: new Map() }];
+    await using own = new TestAccess({ declared });
+    const last = { subject: "CN=good" };
+    await expect(deny(own.a, last)).rejects.toEqual(refusal("confirmationNeeded", /declared/));
+    await deny(own.a, { subject: "CN=ended" });
+    await deny(own.a, { ...last, force: true });
+  });
+
+  test("that is no well-formed text", () => {
+    const half = String.fromCharCode(0xd800);
+    const { body } = contract.addDenial;
+    const good = { issuer: "CN=\u{1f600}", serial: "1", reason };
+    expect(body.safeParse(good).success).toBe(true);
+    expect(body.safeParse({ subject: "CN=a\nO=b", reason }).success).toBe(true);
+    for (const wrong of [
+      { ...good, issuer: `CN=${half}` },
+      { ...good, reason: half },
+      { subject: `CN=${half}x`, reason },
+    ]) {
+      expect(body.safeParse(wrong).success).toBe(false);
+    }
+  });
+
   test("that names a server's certificate", async () => {
     const server = parse(await selfSigned({ commonName: "node", ...day }));
     world.a.leaves = [server];
@@ -167,7 +205,7 @@ describe("a denial is refused", () => {
 describe("a denial that cannot be read", () => {
   const twoYears = { ...day, days: 730 };
 
-  /** A node of region a that starts with a damaged denial, and cannot reach region b; the denial as it was. */
+  /** A node of region a that starts with a damaged denial, and cannot reach region b. */
   async function damaged() {
     const own = new TestAccess();
     const id = markedIdentifier("Deny", "6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a00");
@@ -175,7 +213,7 @@ describe("a denial that cannot be read", () => {
     const after = makeRecord("Deny", id, values, { us: 1, region: "a" });
     await own.regions.a.own.commit(systemInstance, [{ kind: "create", after }], []);
     own.regions.a.own.damage(id);
-    return { own, id, whole: after };
+    return { own, id, after };
   }
 
   test("shuts out everybody, and is reported", async () => {
@@ -206,10 +244,10 @@ describe("a denial that cannot be read", () => {
   });
 
   test("is replaced without a gap: at the node that cannot read it, deny the client again, then lift it", async () => {
-    const { own, id, whole } = await damaged();
+    const { own, id, after } = await damaged();
     await using _ = own;
     // Region b's node read the denial before its bytes were damaged.
-    own.regions.b.view.take([whole]);
+    own.regions.b.view.take([after]);
     const instance = await own.instance("kmip-aa");
     const body = { name: "vmca", kind: "authority", pem: vmca.certificate };
     await own.a.call("addCertificate", { params: { instance }, body });
@@ -227,6 +265,45 @@ describe("a denial that cannot be read", () => {
     expect(own.nodes.map((node) => opens(node, kept))).toEqual(["kmip-aa", "kmip-aa"]);
     const { items } = await own.a.call("listDenials", {});
     expect(items).toMatchObject([{ id: made.id, subject: "cn=lost" }]);
+  });
+
+  test("is lifted as it is if it was repaired meanwhile", async () => {
+    const { own, id, after } = await damaged();
+    await using _ = own;
+    const store = own.regions.a.own;
+    await own.a.region.view.refresh();
+    const quarantine = store.quarantine.bind(store);
+    store.quarantine = async (instance, identifier, why, options) => {
+      await quarantine(instance, identifier, "repaired", { replacement: after });
+      await quarantine(instance, identifier, why, options);
+    };
+    await lift(own.a, id);
+    const [stored] = await store.read(systemInstance, [id]);
+    expect(stored?.object.facts.destroyed).toBeDefined();
+    expect(own.a.region.view.unreadDenials.size).toBe(0);
+    expect(own.a.region.view.get("Deny", id)).toMatchObject({ match: "subject cn=lost" });
+    expect(own.a.region.view.record(id)).toEqual(stored?.object);
+  });
+
+  test("can be lifted where its record has gone", async () => {
+    const { own, id } = await damaged();
+    await using _ = own;
+    const instance = await own.instance("kmip-aa");
+    const shown = await selfSigned({ commonName: "any", ...twoYears });
+    const body = { name: "any", kind: "client", pem: shown.certificate };
+    await own.a.call("addCertificate", { params: { instance }, body });
+    expect(opens(own.a, shown)).toBe("denyListUnreadable");
+    own.regions.a.own.empty("new store", "new store");
+    await own.a.region.view.refresh();
+    await lift(own.a, id);
+    expect(opens(own.a, shown)).toBe("kmip-aa");
+    // Other nodes learn of it from the store.
+    const [stored] = await own.regions.a.own.read(systemInstance, [id]);
+    expect(stored?.object.facts.destroyed).toBeDefined();
+    const all = own.regions.a.own.auditOf(systemInstance);
+    expect(all.some(({ action, target }) => action === "denial.delete" && target === id)).toBe(
+      true,
+    );
   });
 
   test("can be lifted where its bytes are whole, but are no denial", async () => {

@@ -41,7 +41,9 @@ export class RecordedDenials implements Disposable {
   /** Brings the trust up to date with these denials, and with those that cannot be read. */
   #apply(ids: readonly string[]): boolean {
     const { trust, view, observe } = this.#options;
-    for (const id of ids) {
+    const readable = [...this.#unread].filter((id) => !view.unreadDenials.has(id));
+    const changed = new Set([...ids, ...readable]);
+    for (const id of changed) {
       const denial = view.get("Deny", id);
       this.#unread.delete(id);
       if (denial === undefined || denial.destroyed !== undefined) trust.allow(id);
@@ -54,6 +56,6 @@ export class RecordedDenials implements Disposable {
       const message = `denial ${id} cannot be read: no client is admitted until it is repaired (docs/runbook.md, "A denial cannot be read")`;
       observe({ type: "warning", message });
     }
-    return ids.length + unread.length > 0;
+    return changed.size + unread.length > 0;
   }
 }
