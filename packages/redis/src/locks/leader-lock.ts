@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { ConnectionOptions } from "node:tls";
 import Redlock, { type Lock, type Options } from "redlock";
 import type { ShownCertificate } from "../connection/shown-certificate.ts";
@@ -49,6 +50,7 @@ export class RedisLeaderLock implements AsyncDisposable {
    */
   readonly #extender: Redlock;
   readonly #resource: string;
+  readonly #processId = randomUUID();
   #lock: Lock | undefined;
 
   private constructor(given: RedisLeaderLockOptions) {
@@ -86,12 +88,13 @@ export class RedisLeaderLock implements AsyncDisposable {
   }
 
   /**
-   * Notes at every lock master which store a node of the region uses, and returns what its other nodes have noted there
-   * in the last seconds; none where no lock master answers.
+   * Notes at every lock master which store a node of the region uses, and returns what the region's other nodes have noted
+   * there in the last seconds, also one with the same name; none where no lock master answers.
    */
   async noteStore(node: string, storeId: string): Promise<readonly NotedStore[]> {
     const resource = `${this.#resource}:stores`;
-    const notes = this.#masters.map((master) => master.note(resource, node, storeId));
+    const note = { node, storeId, processId: this.#processId };
+    const notes = this.#masters.map((master) => master.note(resource, note));
     return (await Promise.all(notes)).flat();
   }
 
