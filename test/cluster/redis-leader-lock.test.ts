@@ -180,3 +180,27 @@ describe("what no node writes does not end the comparison of stores at a lock ma
     await expect.poll(() => c.one.noteStore("a1", store)).toHaveLength(63);
   });
 });
+
+describe("a node that only asks ends its connection to a frozen lock master, and opens another one:", () => {
+  test.each<[string, (lock: RedisLeaderLock) => Promise<unknown>]>([
+    ["whether the lock is held", (lock) => lock.acquire(20_000)],
+    ["which stores others use", (lock) => lock.noteStore("a2", "0b".repeat(16))],
+  ])("%s", async (_, ask) => {
+    await using c = await contest();
+    const [frozen] = c.masters;
+    const connections = async () => {
+      const lines = String(await frozen?.command("client", "list")).split("\n");
+      const ours = lines.filter((line) => line.includes("name=holdfast-lock"));
+      return ours.map((line) => /^id=(\d+)/.exec(line)?.[1]);
+    };
+    expect(await c.one.acquire(20_000)).toBe(true);
+    const before = await connections();
+    expect(before).toHaveLength(2);
+    frozen?.signal("SIGSTOP");
+    await ask(c.other);
+    frozen?.signal("SIGCONT");
+    await until("it is connected again", async () => (await c.other.look()).answering === 3);
+    await until("the old connection has ended", async () => (await connections()).length === 2);
+    expect((await connections()).filter((id) => before.includes(id))).toHaveLength(1);
+  });
+});

@@ -123,7 +123,8 @@ export class LockMaster implements LockClient {
   async holds(resource: string): Promise<boolean | undefined> {
     try {
       return (await this.#redis.call("eval", heldScript, "1", resource)) === 1;
-    } catch {
+    } catch (error) {
+      this.#endIfLate(error);
       return undefined;
     }
   }
@@ -138,7 +139,8 @@ export class LockMaster implements LockClient {
       const noted = (await this.#redis.call("eval", noteScript, ...args)) as readonly Noted[];
       const known = noted.filter(([of, id]) => nodeName.test(of) && storeIdText.test(id));
       return known.map(([of, id, ageMs]) => ({ node: of, storeId: id, ageMs: Number(ageMs) }));
-    } catch {
+    } catch (error) {
+      this.#endIfLate(error);
       return [];
     }
   }
@@ -167,9 +169,14 @@ export class LockMaster implements LockClient {
         done(null, result);
       },
       (error: Error) => {
-        if (isTimeout(error)) this.#redis.stream?.destroy();
+        this.#endIfLate(error);
         done(error);
       },
     );
+  }
+
+  /** ioredis keeps a command that timed out until the connection ends. */
+  #endIfLate(error: unknown): void {
+    if (isTimeout(error)) this.#redis.stream?.destroy();
   }
 }
