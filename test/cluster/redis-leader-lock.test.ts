@@ -135,7 +135,7 @@ test("nodes hear at the lock masters which stores the others use, and an old not
 });
 
 /** What each of the two nodes hears after both have noted their stores. */
-async function heard({ one, other }: Contest, names = ["a1", "a2"] as const) {
+async function heard({ one, other }: Contest, names: readonly [string, string] = ["a1", "a2"]) {
   const byOne = await one.noteStore(names[0], "0a".repeat(16));
   return [byOne, await other.noteStore(names[1], "0b".repeat(16))];
 }

@@ -132,7 +132,9 @@ function run(
   if (error !== undefined) {
     const late = `did not end within ${timeoutMs / 1_000} s`;
     const why: Readonly<Record<string, string>> = { ENOENT: "is not installed", ETIMEDOUT: late };
-    throw refused(`the program ${basename(program)} ${why[codeOf(error) ?? ""] ?? reasonOf(error)}`);
+    throw refused(
+      `the program ${basename(program)} ${why[codeOf(error) ?? ""] ?? reasonOf(error)}`,
+    );
   }
   if (status === 0) return stderr;
   const last = stderr.trim().split("\n").at(-1) ?? "";
