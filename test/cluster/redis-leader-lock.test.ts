@@ -136,8 +136,8 @@ test("nodes hear at the lock masters which stores the others use, and an old not
 
 /** What each of the two nodes hears after both have noted their stores. */
 async function heard({ one, other }: Contest, names: readonly [string, string] = ["a1", "a2"]) {
-  const byOne = await one.noteStore(names[0], "0a".repeat(16));
-  return [byOne, await other.noteStore(names[1], "0b".repeat(16))];
+  const byOne = await one.noteStore(names[0], "0a".repeat(16), "process 1");
+  return [byOne, await other.noteStore(names[1], "0b".repeat(16), "process 2")];
 }
 
 test("two nodes that have the same name by mistake hear of each other's stores", async () => {

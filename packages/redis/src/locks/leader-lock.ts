@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import type { ConnectionOptions } from "node:tls";
 import Redlock, { type Lock, type Options } from "redlock";
 import type { ShownCertificate } from "../connection/shown-certificate.ts";
@@ -50,7 +49,6 @@ export class RedisLeaderLock implements AsyncDisposable {
    */
   readonly #extender: Redlock;
   readonly #resource: string;
-  readonly #processId = randomUUID();
   #lock: Lock | undefined;
 
   private constructor(given: RedisLeaderLockOptions) {
@@ -89,11 +87,12 @@ export class RedisLeaderLock implements AsyncDisposable {
 
   /**
    * Notes at every lock master which store a node of the region uses, and returns what the region's other nodes have noted
-   * there in the last seconds, also one with the same name; none where no lock master answers.
+   * there in the last seconds; none where no lock master answers. `processId` tells nodes apart that have the same name by
+   * mistake.
    */
-  async noteStore(node: string, storeId: string): Promise<readonly NotedStore[]> {
+  async noteStore(node: string, storeId: string, processId = node): Promise<readonly NotedStore[]> {
     const resource = `${this.#resource}:stores`;
-    const note = { node, storeId, processId: this.#processId };
+    const note = { node, storeId, processId };
     const notes = this.#masters.map((master) => master.note(resource, note));
     return (await Promise.all(notes)).flat();
   }

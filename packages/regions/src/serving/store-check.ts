@@ -149,7 +149,7 @@ function differences(uses: readonly StoreUse[]): ReadonlyMap<string, Difference>
   return found;
 }
 
-/** The first of these texts in their order, and how many there are besides. */
+/** The first of these texts in their order, and the number of the others. */
 function some(texts: readonly string[], separator: string): string {
   const shown = texts.toSorted().slice(0, namesMax);
   const more = texts.length - shown.length;
