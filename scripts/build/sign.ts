@@ -1,8 +1,16 @@
 // Writes SHA256SUMS of what `npm run build` made, and signs it: `npm run sign -- --key FILE`.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { join, resolve, sep } from "node:path";
+import {
+  existsSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { join, sep } from "node:path";
 import { parseArgs } from "node:util";
 import { findExecutable } from "../redis-path.mjs";
 import { root, SetUpError } from "../setup/common.mjs";
@@ -43,7 +51,7 @@ function sign(args: readonly string[]): string {
     throw new SetUpError(`name the file of the private key: --key FILE (${howToMakeKey})`);
   }
   if (!existsSync(key)) throw new SetUpError(`${key} does not exist (${howToMakeKey})`);
-  if (resolve(key).startsWith(`${resolve(root)}${sep}`)) {
+  if (realpathSync(key).startsWith(`${realpathSync(root)}${sep}`)) {
     throw new SetUpError(`${key} is inside the repository: move the private key out of it`);
   }
   if (!existsSync(publicKey)) {
@@ -51,18 +59,20 @@ function sign(args: readonly string[]): string {
       `${publicKey} does not exist: commit the public key there (${howToMakeKey})`,
     );
   }
-  if (findExecutable("minisign") === undefined) {
-    throw new SetUpError("minisign is not on PATH: run: sudo apt-get install -y minisign");
-  }
   const sums = artefactsIn(from).map((path) => {
     const digest = createHash("sha256").update(readFileSync(join(from, path)));
     return `${digest.digest("hex")}  ${path}\n`;
   });
+  const comment = `holdfast ${productVersion()} commit ${commitOf(from)}`;
+  if (findExecutable("minisign") === undefined) {
+    throw new SetUpError("minisign is not on PATH: run: sudo apt-get install -y minisign");
+  }
   const file = join(from, "SHA256SUMS");
   const signature = `${file}.minisig`;
   writeFileSync(file, sums.join(""));
   rmSync(signature, { force: true });
-  const comment = `holdfast ${productVersion()} ${commit()}`;
+  // Shown before minisign asks for the password: a file of another build would be signed too.
+  process.stdout.write(`to sign as ${comment}:\n${sums.join("")}`);
   minisign(
     ["-S", "-s", key, "-m", file, "-x", signature, "-t", comment],
     `minisign could not sign with ${key}: its line above says why`,
@@ -79,11 +89,18 @@ function sign(args: readonly string[]): string {
   return `${file}\n${signature}\n`;
 }
 
-/** The commit, marked if files were changed since. */
-function commit(): string {
+/** The commit of the repository that contains this folder; throws a `SetUpError` if files were changed since. */
+function commitOf(folder: string): string {
   const args = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"];
-  const { stdout } = spawnSync("git", args, { cwd: root, encoding: "utf8" });
-  return `commit ${stdout?.trim() || "unknown"}`;
+  const { stdout, status } = spawnSync("git", args, { cwd: folder, encoding: "utf8" });
+  const commit = stdout?.trim() ?? "";
+  if (status !== 0 || commit === "") {
+    throw new SetUpError(`git finds no commit for ${folder}: sign in a clone of the repository`);
+  }
+  if (!commit.endsWith("-dirty")) return commit;
+  throw new SetUpError(
+    "files of the repository were changed since its last commit: commit or undo the changes, and build again",
+  );
 }
 
 try {

@@ -3,6 +3,8 @@ import { join, relative } from "node:path";
 import { findExecutable } from "../redis-path.mjs";
 import { root, run, SetUpError } from "./common.mjs";
 
+const sha512 = /^sha512-[\w+/]{86}==$/;
+
 /**
  * Installs packages without dependencies into `home`, in the version that a lock file of npm names; npm refuses each whose
  * SHA-512 differs from the one in that file. Runs none of their scripts. Does nothing if `home` has them.
@@ -35,17 +37,23 @@ export async function installLocked(lockFile, names, home) {
 }
 
 /**
- * A manifest and a lock file with these packages only. They are not optional in it: npm says nothing when it cannot install an
+ * A manifest and a lock file with these packages only; throws a `SetUpError` if the lock file lacks one of them or its SHA-512,
+ * without which npm would check nothing. They are not optional in it: npm says nothing when it cannot install an
  * optional package.
  * @param {string} lockFile
  * @param {readonly string[]} names
  */
 function lockOf(lockFile, names) {
-  /** @type {Record<string, { version: string, integrity: string }>} */
+  /** @type {Record<string, { version?: string, integrity?: string }>} */
   const all = JSON.parse(readFileSync(lockFile, "utf8")).packages;
-  const rows = names.flatMap((name) => {
+  const rows = names.map((name) => {
     const { version, integrity } = all[`node_modules/${name}`] ?? {};
-    return version === undefined ? [] : [{ name, version, integrity }];
+    if (version === undefined || !sha512.test(integrity ?? "")) {
+      throw new SetUpError(
+        `${relative(root, lockFile)} has no version and SHA-512 of ${name}: restore this file from the repository`,
+      );
+    }
+    return { name, version, integrity };
   });
   const dependencies = Object.fromEntries(rows.map(({ name, version }) => [name, version]));
   const packages = Object.fromEntries(

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { RedisLeaderLock } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { RedisServer } from "../support/redis.ts";
 
 interface Contest extends AsyncDisposable {
@@ -131,5 +131,76 @@ test("nodes hear at the lock masters which stores the others use, and an old not
   await Promise.all(c.masters.map((master) => master.kill()));
   await until("no lock master answers", async () => {
     return (await c.other.noteStore("a2", other)).length === 0;
+  });
+});
+
+/** What each of the two nodes hears after both have noted their stores. */
+async function heard({ one, other }: Contest, names: readonly [string, string] = ["a1", "a2"]) {
+  const byOne = await one.noteStore(names[0], "0a".repeat(16), "process 1");
+  return [byOne, await other.noteStore(names[1], "0b".repeat(16), "process 2")];
+}
+
+test("two nodes that have the same name by mistake hear of each other's stores", async () => {
+  await using c = await contest(1);
+  await expect
+    .poll(() => heard(c, ["a1", "a1"]))
+    .toMatchObject([
+      [{ node: "a1", storeId: "0b".repeat(16) }],
+      [{ node: "a1", storeId: "0a".repeat(16) }],
+    ]);
+});
+
+describe("what no node writes does not end the comparison of stores at a lock master:", () => {
+  const key = "{lock}:leader:stores";
+  const store = "0c".repeat(16);
+  const hour = 3_600_000;
+  const list = (...note: readonly unknown[]) => ["set", key, JSON.stringify([note])] as const;
+  test.each<[string, (nowMs: number) => readonly [name: string, ...string[]]]>([
+    ["text that is no JSON", () => ["set", key, "x"]],
+    ["JSON that is no list", () => ["set", key, "7"]],
+    ["elements that are no notes", () => ["set", key, `[null,7,"x",{},[1,2,3],["a3"]]`]],
+    ["a time that is no number", () => list("a3", store, "x")],
+    ["a key of another type", () => ["lpush", key, "x"]],
+    ["a time far ahead", (now) => list("a3", store, now + hour)],
+    ["an old time", (now) => list("a3", store, now - hour)],
+    ["a long name", (now) => list("a".repeat(33), store, now)],
+    ["a name of two lines", (now) => list("a3\n", store, now)],
+    ["a store that is no id", (now) => list("a3", "x\n", now)],
+  ])("%s", async (_, command) => {
+    await using c = await contest(1);
+    await c.masters[0]?.command(...command(Date.now()));
+    await expect.poll(() => heard(c)).toMatchObject([[{ node: "a2" }], [{ node: "a1" }]]);
+    expect(Number(await c.masters[0]?.command("pttl", key))).toBeGreaterThan(0);
+  });
+
+  test("too many notes", async () => {
+    await using c = await contest(1);
+    const notes = Array.from({ length: 500 }, (_, i) => [`n${i}`, store, Date.now(), `${i}`]);
+    await c.masters[0]?.command("set", key, JSON.stringify(notes));
+    await expect.poll(() => c.one.noteStore("a1", store)).toHaveLength(63);
+  });
+});
+
+describe("a node that only asks ends its connection to a frozen lock master, and opens another one:", () => {
+  test.each<[string, (lock: RedisLeaderLock) => Promise<unknown>]>([
+    ["whether the lock is held", (lock) => lock.acquire(20_000)],
+    ["which stores others use", (lock) => lock.noteStore("a2", "0b".repeat(16))],
+  ])("%s", async (_, ask) => {
+    await using c = await contest();
+    const [frozen] = c.masters;
+    const connections = async () => {
+      const lines = String(await frozen?.command("client", "list")).split("\n");
+      const ours = lines.filter((line) => line.includes("name=holdfast-lock"));
+      return ours.map((line) => /^id=(\d+)/.exec(line)?.[1]);
+    };
+    expect(await c.one.acquire(20_000)).toBe(true);
+    const before = await connections();
+    expect(before).toHaveLength(2);
+    frozen?.signal("SIGSTOP");
+    await ask(c.other);
+    frozen?.signal("SIGCONT");
+    await until("it is connected again", async () => (await c.other.look()).answering === 3);
+    await until("the old connection has ended", async () => (await connections()).length === 2);
+    expect((await connections()).filter((id) => before.includes(id))).toHaveLength(1);
   });
 });

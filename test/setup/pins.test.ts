@@ -137,6 +137,26 @@ describe("with a registry of its own", () => {
     },
   );
 
+  test.each<[string, (row: Record<string, string>) => Record<string, string> | undefined]>([
+    ["is missing", () => undefined],
+    ["has no digest", ({ integrity: _, ...row }) => row],
+    ["has a SHA-1", (row) => ({ ...row, integrity: "sha1-2jmj7l5rSw0yVb/vlWAYkK/YBwk=" })],
+  ])("it installs nothing if the row of a package in the lock file %s", async (_, changed) => {
+    publishOther();
+    const here = checkout();
+    const lockFile = join(here, "scripts/setup/pnpm/package-lock.json");
+    const lock = JSON.parse(readFileSync(lockFile, "utf8"));
+    lock.packages[`node_modules/${exe}`] = changed(lock.packages[`node_modules/${exe}`]);
+    writeFileSync(lockFile, JSON.stringify(lock));
+    const { code, err } = await run(process.execPath, ["scripts/setup.mjs"], here);
+    expect(err.trim().split("\n").at(-1)).toBe(
+      `set-up: scripts/setup/pnpm/package-lock.json has no version and SHA-512 of ${exe}: restore this file from the repository`,
+    );
+    expect(code).toBe(1);
+    expect(() => readFileSync(join(folder, "it-ran"))).toThrow("ENOENT");
+    expect(() => readFileSync(join(here, ".holdfast/pnpm/package.json"))).toThrow("ENOENT");
+  });
+
   test("it runs the same pnpm if both have the pinned SHA-512", async () => {
     const digests = publishOther();
     const here = checkout();

@@ -1,4 +1,5 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -36,11 +37,24 @@ beforeEach(() => {
   ]) {
     writeFileSync(join(place, "dist", file), `content of ${file}`);
   }
+  symlinkSync(join(root, "LICENSE"), join(place, "media/link.key"));
+  writeFileSync(join(place, ".gitignore"), "/dist/\n/media/\n/download/\n");
+  git("init", "--quiet");
+  git("add", ".gitignore");
+  git("commit", "--quiet", "--no-gpg-sign", "--message=start");
 });
 
 afterEach(() => {
   rmSync(place, { recursive: true, force: true });
 });
+
+/** Runs git in the release's repository, with none of the user's settings. */
+function git(...args: readonly string[]): void {
+  const who = ["-c", "user.name=test", "-c", "user.email=test@example"];
+  const env = { ...process.env, GIT_CONFIG_GLOBAL: "/dev/null", GIT_CONFIG_SYSTEM: "/dev/null" };
+  const { status, stderr } = spawnSync("git", [...who, ...args], { cwd: place, env });
+  expect(status, String(stderr)).toBe(0);
+}
 
 /** Runs commands of the page, with keys that have no password, and media that are folders. */
 function shell(script: string, folder = place): Promise<Ran> {
@@ -72,6 +86,7 @@ describe("npm run sign refuses in one line, and leaves no signature:", () => {
       /^sign: \/nowhere\/a\.key does not exist/,
     ],
     ["a key inside the repository", `--key ${root}/LICENSE`, /is inside the repository/],
+    ["a link to a key inside the repository", "--key media/link.key", /is inside the repository/],
     [
       "no public key",
       "--key dist/bundle/holdfast.mjs",
@@ -85,6 +100,27 @@ describe("npm run sign refuses in one line, and leaves no signature:", () => {
     expect(() => readFileSync(join(place, "dist/SHA256SUMS.minisig"))).toThrow("ENOENT");
   });
 
+  test.each<[string, () => void, RegExp]>([
+    [
+      "files that were changed since the commit",
+      () => writeFileSync(join(place, ".gitignore"), "/dist/\n/media/\n/other/\n"),
+      /^sign: files of the repository were changed since its last commit: commit or undo/,
+    ],
+    [
+      "a folder outside a repository",
+      () => rmSync(join(place, ".git"), { recursive: true }),
+      /^sign: git finds no commit for dist: sign in a clone of the repository$/,
+    ],
+  ])("%s", async (_, change, line) => {
+    writeFileSync(join(place, "deploy/minisign.pub"), "");
+    writeFileSync(join(place, "media/a.key"), "");
+    change();
+    const { code, out, err } = await shell(`${program} --key media/a.key`);
+    expect([code, out, err.trim().split("\n").length]).toEqual([1, "", 1]);
+    expect(err.trim()).toMatch(line);
+    expect(() => readFileSync(join(place, "dist/SHA256SUMS"))).toThrow("ENOENT");
+  });
+
   test.skipIf(!hasMinisign)("nothing of this version (needs minisign)", async () => {
     await works(named("cp /media/release"));
     const sign = `${program} --key media/release/holdfast.key --from deploy`;
@@ -94,6 +130,23 @@ describe("npm run sign refuses in one line, and leaves no signature:", () => {
       `sign: deploy contains nothing of version ${version}: run npm run build first\n`,
     ]);
   });
+
+  test.skipIf(!hasMinisign)(
+    "the lines are shown before minisign asks (needs minisign)",
+    async () => {
+      writeFileSync(join(place, "deploy/minisign.pub"), "");
+      writeFileSync(join(place, "media/a.key"), "no key");
+      const { code, out } = await shell(`${program} --key media/a.key`);
+      expect(code).toBe(1);
+      expect(
+        out
+          .trim()
+          .split("\n")
+          .slice(1)
+          .map((line) => line.slice(66)),
+      ).toContain(`holdfast-${version}-win-x64.zip`);
+    },
+  );
 
   test.skipIf(!hasMinisign)("a key that users do not know (needs minisign)", async () => {
     await works(named("cp /media/release"));
@@ -111,8 +164,10 @@ describe.skipIf(!hasMinisign)("the commands of docs/supply-chain.md (needs minis
   });
 
   test("sign every file of this version, and verify a download of some of them", async () => {
-    await works(named("npm run sign"));
+    const said = await works(named("npm run sign"));
     const sums = readFileSync(join(place, "dist/SHA256SUMS"), "utf8");
+    expect(said).toMatch(/^to sign as holdfast 0\.1\.0 commit [0-9a-f]{40}:\n/);
+    expect(said).toContain(`:\n${sums}dist/SHA256SUMS\n`);
     expect(sums.split("\n").map((line) => line.slice(66))).toEqual([
       "bundle/doc/sbom.cdx.json",
       "bundle/holdfast.mjs",

@@ -2,7 +2,7 @@ import { Violation } from "./checker.ts";
 import type { SimNode } from "./node.ts";
 
 /** The times of the nodes' check of stores: shorter than in the product, since a history is short. */
-export const storesTimes = { heardMs: 1_200, lastsMs: 3_000, gapMs: 1_500 };
+export const storesTimes = { heardMs: 1_200, lastsMs: 3_000, gapMs: 1_500, againMs: 6_000 };
 export const storesEveryMs = 250;
 /** A node that did not answer for longer was not heard all the time. */
 const steadyMs = 800;

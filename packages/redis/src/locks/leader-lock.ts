@@ -86,12 +86,14 @@ export class RedisLeaderLock implements AsyncDisposable {
   }
 
   /**
-   * Notes at every lock master which store a node of the region uses, and returns what its other nodes have noted there
-   * in the last seconds; none where no lock master answers.
+   * Notes at every lock master which store a node of the region uses, and returns what the region's other nodes have noted
+   * there in the last seconds; none where no lock master answers. `processId` tells nodes apart that have the same name by
+   * mistake.
    */
-  async noteStore(node: string, storeId: string): Promise<readonly NotedStore[]> {
+  async noteStore(node: string, storeId: string, processId = node): Promise<readonly NotedStore[]> {
     const resource = `${this.#resource}:stores`;
-    const notes = this.#masters.map((master) => master.note(resource, node, storeId));
+    const note = { node, storeId, processId };
+    const notes = this.#masters.map((master) => master.note(resource, note));
     return (await Promise.all(notes)).flat();
   }
 

@@ -11,25 +11,51 @@ const heldScript = `if redis.call("get", KEYS[1]) then return 1 end return 0`;
 
 /** How long a node's note of its store is kept. */
 const noteMs = 10_000;
+/** Most notes that are kept; a region has fewer nodes. */
+const notesMax = 64;
+/** Most bytes of a node's name, as the configuration allows. */
+const nameBytes = 32;
 /**
- * Notes which store a node uses, and returns what other nodes have noted: name, store, and age in milliseconds of each. The
- * key expires, since a store that is its own lock master must become empty when it is emptied.
+ * Notes which store a node uses, and returns what other nodes have noted: name, store, and age in milliseconds of each. Nodes
+ * are told apart by an id of the process, since two may have the same name by mistake. The key expires, since a store that
+ * is its own lock master must become empty when it is emptied. A key or an element that no node writes is replaced or
+ * left out, and so is a note whose time is far ahead: the clock was set back.
  */
 const noteScript = `#!lua flags=allow-oom
 local time = redis.call("time")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local kept, noted = { { ARGV[1], ARGV[2], now } }, {}
-for _, each in ipairs(cjson.decode(redis.call("get", KEYS[1]) or "[]")) do
-  local age = math.max(0, now - each[3])
-  if each[1] ~= ARGV[1] and age <= tonumber(ARGV[3]) then
-    table.insert(kept, each)
+local kept, noted = { { ARGV[1], ARGV[2], now, ARGV[4] } }, {}
+local function ageOf(each)
+  if type(each) ~= "table" or type(each[1]) ~= "string" or type(each[2]) ~= "string" then return nil end
+  if type(each[3]) ~= "number" or each[4] == ARGV[4] or #each[1] > ${nameBytes} then return nil end
+  local age = now - each[3]
+  return math.abs(age) <= tonumber(ARGV[3]) and math.max(0, age) or nil
+end
+local old = redis.pcall("get", KEYS[1])
+local fine, list = pcall(cjson.decode, type(old) == "string" and old or "[]")
+for _, each in ipairs(fine and type(list) == "table" and list or {}) do
+  local age = ageOf(each)
+  if age and #kept < ${notesMax} then
+    table.insert(kept, { each[1], each[2], each[3], each[4] })
     table.insert(noted, { each[1], each[2], tostring(age) })
   end
 end
 redis.call("set", KEYS[1], cjson.encode(kept), "PX", ARGV[3])
 return noted`;
 
+/** Names that the configuration allows, and ids of stores: what is noted at a lock master is printed. */
+const nodeName = /^[a-z0-9-]+$/;
+const storeIdText = /^[0-9a-f]{32}$/;
+
 type Noted = readonly [node: string, storeId: string, ageMs: string];
+
+/** What a node notes at the lock masters. */
+export interface Note {
+  readonly node: string;
+  readonly storeId: string;
+  /** Another one for each process: two nodes may have the same name by mistake. */
+  readonly processId: string;
+}
 
 /** The store that a node noted at a lock master, and how long ago. */
 export interface NotedStore {
@@ -97,18 +123,24 @@ export class LockMaster implements LockClient {
   async holds(resource: string): Promise<boolean | undefined> {
     try {
       return (await this.#redis.call("eval", heldScript, "1", resource)) === 1;
-    } catch {
+    } catch (error) {
+      this.#endIfLate(error);
       return undefined;
     }
   }
 
-  /** Notes which store a node uses; returns what other nodes have noted here, or nothing without an answer. */
-  async note(resource: string, node: string, storeId: string): Promise<readonly NotedStore[]> {
-    const args = ["1", resource, node, storeId, `${noteMs}`];
+  /**
+   * Notes which store a node uses, a process with this id; returns what other processes have noted here, or nothing without
+   * an answer.
+   */
+  async note(resource: string, { node, storeId, processId }: Note): Promise<readonly NotedStore[]> {
+    const args = ["1", resource, node, storeId, `${noteMs}`, processId];
     try {
       const noted = (await this.#redis.call("eval", noteScript, ...args)) as readonly Noted[];
-      return noted.map(([of, id, ageMs]) => ({ node: of, storeId: id, ageMs: Number(ageMs) }));
-    } catch {
+      const known = noted.filter(([of, id]) => nodeName.test(of) && storeIdText.test(id));
+      return known.map(([of, id, ageMs]) => ({ node: of, storeId: id, ageMs: Number(ageMs) }));
+    } catch (error) {
+      this.#endIfLate(error);
       return [];
     }
   }
@@ -137,9 +169,14 @@ export class LockMaster implements LockClient {
         done(null, result);
       },
       (error: Error) => {
-        if (isTimeout(error)) this.#redis.stream?.destroy();
+        this.#endIfLate(error);
         done(error);
       },
     );
+  }
+
+  /** ioredis keeps a command that timed out until the connection ends. */
+  #endIfLate(error: unknown): void {
+    if (isTimeout(error)) this.#redis.stream?.destroy();
   }
 }

@@ -57,7 +57,10 @@ export interface StoreUse extends NodeStore {
   readonly atMs: number;
 }
 
-/** What a node's answer says about stores: which one it uses, and what it has heard of the asking region's nodes. */
+/**
+ * What a node's answer says about stores: which one it uses, and what it has heard of the asking region's nodes. A node
+ * without a store's id is left out.
+ */
 export function usesIn(
   { region, storeId, callingStores }: PeerHello,
   {
@@ -67,7 +70,8 @@ export function usesIn(
   }: { readonly node: string; readonly calling: string; readonly atMs: number },
 ): readonly StoreUse[] {
   const own = storeId === "" ? [] : [{ region, node, storeId, atMs }];
-  return [...own, ...callingStores.map((use) => ({ ...use, region: calling, atMs }))];
+  const named = callingStores.filter((use) => use.storeId !== "");
+  return [...own, ...named.map((use) => ({ ...use, region: calling, atMs }))];
 }
 
 /**

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { type PeerHello, type StoreUse, usesIn } from "../ports/ports.ts";
 import { StoreCheck, storeCheckTimes } from "./store-check.ts";
 
-const { heardMs, lastsMs, gapMs } = storeCheckTimes;
+const { heardMs, lastsMs, gapMs, againMs } = storeCheckTimes;
 const [one, other, third] = ["0a".repeat(16), "0b".repeat(16), "0c".repeat(16)];
 
 /** Node → its store, for region a unless the name begins with another region's. */
@@ -113,6 +113,8 @@ test("a difference of other nodes is one more report, with all of them", () => {
   const world = new World();
   world.run(lastsMs + 1_000, { a1: one, a2: other });
   world.run(2_000, { a1: one, a2: other, a3: third });
+  expect(world.check.counts()).toEqual([["a", 3]]);
+  world.run(againMs, { a1: one, a2: other, a3: third });
   world.run(lastsMs + 1_000, { b1: one, b2: other, a1: one, a2: other, a3: third });
   expect(world.told).toEqual([
     ["a", 2],
@@ -120,6 +122,27 @@ test("a difference of other nodes is one more report, with all of them", () => {
     ["b", 2],
   ]);
   expect(world.check.reasons[0]).toContain(`${third} (a3)`);
+});
+
+test("names that change at every look make one report a minute, and a short one", () => {
+  const world = new World();
+  const name = (node: number) => [`a${node}`.padEnd(300, "x"), node.toString(16).padStart(32, "0")];
+  for (let second = 0; second < 140; second += 1) {
+    const nodes = Array.from({ length: 64 }, (_, i) => name(second * 64 + i));
+    world.run(1_000, { ...Object.fromEntries(nodes), a1: one, a2: one });
+  }
+  expect(world.told).toEqual(Array.from({ length: 3 }, () => ["a", 65]));
+  for (const reason of world.check.reasons) {
+    expect(reason.length).toBeLessThan(2_000);
+    expect(reason).toMatch(/ and 60 more$/);
+  }
+});
+
+test("a report names five nodes of a store, and says how many more there are", () => {
+  const world = new World();
+  const nodes = ["a7", "a6", "a5", "a4", "a3", "a2"].map((node) => [node, one]);
+  world.run(lastsMs + 1_000, { ...Object.fromEntries(nodes), a1: other });
+  expect(world.check.reasons[0]).toContain(`${one} (a2, a3, a4, a5, a6, 1 more)`);
 });
 
 test("what is heard in two ways is compared", () => {
@@ -143,7 +166,10 @@ test("an answer says which store its node uses, and what that node heard of the 
   const asked = { node: "b1:5697", calling: "a", atMs: 7 };
   const uses = (said: Partial<PeerHello>) => usesIn(hello(said) as unknown as PeerHello, asked);
   expect(uses({})).toEqual([]);
-  const callingStores = [{ node: "a2:5697", storeId: other }];
+  const callingStores = [
+    { node: "a2:5697", storeId: other },
+    { node: "a3:5697", storeId: "" },
+  ];
   expect(uses({ storeId: one, callingStores })).toEqual([
     { region: "b", node: "b1:5697", storeId: one, atMs: 7 },
     { region: "a", node: "a2:5697", storeId: other, atMs: 7 },

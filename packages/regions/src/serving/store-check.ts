@@ -12,10 +12,23 @@ export interface StoreCheckTimes {
   readonly lastsMs: number;
   /** A difference that was not seen for longer is over. */
   readonly gapMs: number;
+  /**
+   * A lasting difference whose nodes or stores change is reported again after this time at the earliest: the other region
+   * may name others in each of its answers.
+   */
+  readonly againMs: number;
 }
 
+/** Most stores, and most nodes of one store, that a report names. */
+const namesMax = 5;
+
 /** The product's times. */
-export const storeCheckTimes: StoreCheckTimes = { heardMs: 3_000, lastsMs: 10_000, gapMs: 5_000 };
+export const storeCheckTimes: StoreCheckTimes = {
+  heardMs: 3_000,
+  lastsMs: 10_000,
+  gapMs: 5_000,
+  againMs: 60_000,
+};
 
 export interface StoreCheckOptions {
   readonly timers: Pick<Timers, "monotonicMs">;
@@ -44,8 +57,10 @@ export class StoreCheck {
   readonly #options: StoreCheckOptions;
   readonly #times: StoreCheckTimes;
   readonly #seen = new Map<string, Seen>();
-  /** Region → the difference that was reported last, while it lasts. */
-  readonly #reported = new Map<string, Difference>();
+  /** Region → its lasting difference. */
+  readonly #lasting = new Map<string, Difference>();
+  /** Region → what was reported last of its lasting difference, and when. */
+  readonly #reported = new Map<string, { readonly reason: string; readonly atMs: number }>();
   readonly #sources: (() => readonly StoreUse[])[];
 
   constructor(options: StoreCheckOptions) {
@@ -73,14 +88,23 @@ export class StoreCheck {
     for (const [region, { stores, reason, sinceMs, lastMs }] of this.#seen) {
       if (nowMs - lastMs > gapMs) {
         this.#seen.delete(region);
-        if (!this.#reported.delete(region)) continue;
+        this.#reported.delete(region);
+        if (!this.#lasting.delete(region)) continue;
         const over = `no two nodes of region ${region} that answer use different stores any more`;
         observe({ type: "regionStores", region, stores: 1, reason: over });
-      } else if (lastMs - sinceMs >= lastsMs && this.#reported.get(region)?.reason !== reason) {
-        this.#reported.set(region, { stores, reason });
-        observe({ type: "regionStores", region, stores, reason });
+      } else if (lastMs - sinceMs >= lastsMs) {
+        this.#lasting.set(region, { stores, reason });
+        this.#report(region, { stores, reason }, nowMs);
       }
     }
+  }
+
+  #report(region: string, { stores, reason }: Difference, nowMs: number): void {
+    const last = this.#reported.get(region);
+    if (last?.reason === reason) return;
+    if (last !== undefined && nowMs - last.atMs < this.#times.againMs) return;
+    this.#reported.set(region, { reason, atMs: nowMs });
+    this.#options.observe({ type: "regionStores", region, stores, reason });
   }
 
   /** What was heard a short time ago. */
@@ -99,13 +123,13 @@ export class StoreCheck {
   /** The regions of which a node was heard, and how many different stores their nodes use. */
   counts(): readonly (readonly [region: string, stores: number])[] {
     const heard = this.recent().map(({ region }) => region);
-    const regions = new Set([...heard, ...this.#reported.keys()]);
-    return [...regions].map((region) => [region, this.#reported.get(region)?.stores ?? 1]);
+    const regions = new Set([...heard, ...this.#lasting.keys()]);
+    return [...regions].map((region) => [region, this.#lasting.get(region)?.stores ?? 1]);
   }
 
   /** The lasting differences, in words. */
   get reasons(): readonly string[] {
-    return [...this.#reported.values()].map(({ reason }) => reason);
+    return [...this.#lasting.values()].map(({ reason }) => reason);
   }
 }
 
@@ -117,10 +141,17 @@ function differences(uses: readonly StoreUse[]): ReadonlyMap<string, Difference>
     if (stores.size < 2) continue;
     const told = [...stores].map(([id, users]) => {
       const nodes = new Set(users.map(({ node }) => node));
-      return `${id} (${[...nodes].toSorted().join(", ")})`;
+      return `${id} (${some([...nodes], ", ")})`;
     });
-    const reason = `the nodes of region ${region} use ${stores.size} different stores: ${told.toSorted().join(" and ")}`;
+    const reason = `the nodes of region ${region} use ${stores.size} different stores: ${some(told, " and ")}`;
     found.set(region, { stores: stores.size, reason });
   }
   return found;
+}
+
+/** The first of these texts in their order, and the number of the others. */
+function some(texts: readonly string[], separator: string): string {
+  const shown = texts.toSorted().slice(0, namesMax);
+  const more = texts.length - shown.length;
+  return [...shown, ...(more > 0 ? [`${more} more`] : [])].join(separator);
 }

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { checkFipsMode, isFipsMode, providerVariable } from "../base/fips.ts";
@@ -14,6 +14,12 @@ const moduleFolders = [
   "/usr/lib64/ossl-modules",
 ];
 const folderPrefix = "holdfast-fips-";
+/** The files of an installation: Node's configuration of OpenSSL, and the parameters of the provider. */
+const configFileName = "openssl.cnf";
+const parametersFileName = "fipsmodule.cnf";
+const fileNames: readonly string[] = [configFileName, parametersFileName];
+/** By then a program that installs or tries the provider has ended, also on a slow machine. */
+const programMs = 60_000;
 const configOption = "--openssl-config=";
 const install = "apt-get install openssl openssl-provider-fips";
 
@@ -25,7 +31,7 @@ const install = "apt-get install openssl openssl-provider-fips";
 export function enterFipsMode(configFile: string, { environment }: Machine): void {
   if (loadConfig(configFile).fips === "off") return;
   if (isFipsMode()) {
-    removeInstallation();
+    removeInstallation(process.execArgv, environment);
     checkFipsMode();
     return;
   }
@@ -38,11 +44,17 @@ export function enterFipsMode(configFile: string, { environment }: Machine): voi
   process.execve(execPath, args, { ...environment, [providerVariable]: provider });
 }
 
-/** The files of an installation were read when this process started. Those of an operator are kept. */
-function removeInstallation(): void {
-  const option = process.execArgv.find((arg) => arg.startsWith(configOption));
+/**
+ * Removes the installation that this process started with: Node has read its files. Keeps every folder that `enterFipsMode`
+ * did not name, or that contains anything else.
+ */
+export function removeInstallation(execArgv: readonly string[], environment: Environment): void {
+  if (environment[providerVariable] === undefined) return;
+  const option = execArgv.findLast((arg) => arg.startsWith(configOption));
   const folder = dirname(option?.slice(configOption.length) ?? "");
-  if (basename(folder).startsWith(folderPrefix)) rmSync(folder, { recursive: true, force: true });
+  if (!basename(folder).startsWith(folderPrefix) || !existsSync(folder)) return;
+  if (readdirSync(folder).some((name) => !fileNames.includes(name))) return;
+  rmSync(folder, { recursive: true, force: true });
 }
 
 /** What `installProvider` made. */
@@ -57,9 +69,9 @@ interface Installation {
 
 /**
  * Installs the module of OpenSSL's FIPS provider into a new folder, and tries it with this Node. Throws an `OperatorError` if
- * it is not there or does not start.
+ * it is not there, or does not start within `timeoutMs`.
  */
-export function installProvider(environment: Environment): Installation {
+export function installProvider(environment: Environment, timeoutMs = programMs): Installation {
   const folders =
     environment["OPENSSL_MODULES"] === undefined ? moduleFolders : [environment["OPENSSL_MODULES"]];
   const module = folders.map((folder) => join(folder, "fips.so")).find((file) => existsSync(file));
@@ -68,7 +80,7 @@ export function installProvider(environment: Environment): Installation {
   }
   const folder = newFolder(environment);
   try {
-    return installInto(folder, module, environment);
+    return installInto(folder, module, { environment, timeoutMs });
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
     throw error;
@@ -90,24 +102,39 @@ function newFolder({ RUNTIME_DIRECTORY }: Environment): string {
   );
 }
 
-function installInto(folder: string, module: string, environment: Environment): Installation {
-  const [parameters, config] = [join(folder, "fipsmodule.cnf"), join(folder, "openssl.cnf")];
-  const said = run("openssl", ["fipsinstall", "-module", module, "-out", parameters], environment);
+/** How programs are run. */
+interface Running {
+  readonly environment: Environment;
+  readonly timeoutMs: number;
+}
+
+function installInto(folder: string, module: string, running: Running): Installation {
+  const parameters = join(folder, parametersFileName);
+  const config = join(folder, configFileName);
+  const said = run("openssl", ["fipsinstall", "-module", module, "-out", parameters], running);
   writeFileSync(config, configText(module, parameters), { mode: 0o600 });
   const flags = [`${configOption}${config}`, "--force-fips"];
-  run(process.execPath, [...flags, "--eval", ""], environment);
+  run(process.execPath, [...flags, "--eval", ""], running);
   const part = (name: string) => new RegExp(`^\\s*${name}:\\s*(\\S.*)$`, "m").exec(said)?.[1] ?? "";
   return { folder, flags, provider: `${part("name")} ${part("version")}`.trim() };
 }
 
 /** Runs a program; returns what it wrote to standard error. */
-function run(program: string, args: readonly string[], environment: Environment): string {
+function run(
+  program: string,
+  args: readonly string[],
+  { environment, timeoutMs }: Running,
+): string {
   // Options of another OpenSSL configuration must not change what is installed and tried here.
   const { OPENSSL_CONF: _conf, NODE_OPTIONS: _options, ...env } = environment;
-  const { error, status, stderr } = spawnSync(program, args, { env, encoding: "utf8" });
+  const options = { env, encoding: "utf8", timeout: timeoutMs, killSignal: "SIGKILL" } as const;
+  const { error, status, stderr } = spawnSync(program, args, options);
   if (error !== undefined) {
-    const why = codeOf(error) === "ENOENT" ? "is not installed" : reasonOf(error);
-    throw refused(`the program ${basename(program)} ${why}`);
+    const late = `did not end within ${timeoutMs / 1_000} s`;
+    const why: Readonly<Record<string, string>> = { ENOENT: "is not installed", ETIMEDOUT: late };
+    throw refused(
+      `the program ${basename(program)} ${why[codeOf(error) ?? ""] ?? reasonOf(error)}`,
+    );
   }
   if (status === 0) return stderr;
   const last = stderr.trim().split("\n").at(-1) ?? "";

@@ -147,11 +147,12 @@ function compareAtLockMasters(
 ): void {
   if (locks.length === 0) return;
   let uses: readonly StoreUse[] = [];
+  const processId = ids.uuid();
   const note = async (): Promise<void> => {
     const storeId = storeInUse(own);
     if (storeId === undefined) return;
     const askedMs = clock.monotonicMs();
-    const noted = await lock.noteStore(node, storeId);
+    const noted = await lock.noteStore(node, storeId, processId);
     uses = noted.map(({ ageMs, ...use }) => ({ ...use, region, atMs: askedMs - ageMs }));
   };
   opened.adopt(
