@@ -217,9 +217,9 @@ describe("in the background", () => {
     const started = holdfast("dev", "start", "--detach", ...where());
     expect(started).toMatchObject({ status: 0, stderr: "" });
     expect(started.stdout).toContain("Ready.");
-    expect(clusterFile()?.ready).toBe(true);
     const all = pids();
     // On a busy machine a node may be without its store for a moment.
+    await expect.poll(() => clusterFile()?.ready, { timeout: startMs }).toBe(true);
     const state = () => {
       const { status, stdout } = holdfast("dev", "status", "--dir", folder);
       return `exit code ${status}: ${stdout.replaceAll(/ +/g, " ")}`;
