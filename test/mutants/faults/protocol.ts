@@ -80,6 +80,16 @@ export const protocolFaults: readonly PlantedFault[] = [
     tests: storeTests,
   },
   {
+    name: "second-try-without-evidence",
+    kind: "protocol",
+    file: `${store}/remote-reads.ts`,
+    find: "const noted = await store.commit(instance, [], audit);",
+    replace: 'const noted: CommitOutcome = { ...refused, kind: "committed" } as CommitOutcome;',
+    rule: "a change that a second try finds made leaves its event in that store too",
+    promises: ["A change and its event are written together, or neither"],
+    tests: retryTests,
+  },
+  {
     name: "second-try-without-doubt",
     kind: "protocol",
     file: `${store}/remote-reads.ts`,

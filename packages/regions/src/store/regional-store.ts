@@ -27,7 +27,7 @@ import { agreedCommit } from "./agreed.ts";
 import { requireAll, sitesInOrder, untilFree } from "./agreement-site.ts";
 import { pushToAll } from "./push.ts";
 import { isOpen, readRepair } from "./read-repair.ts";
-import { areMade, fromRemote, inDoubt, settledThere, toLocal } from "./remote-reads.ts";
+import { fromRemote, refusedUnlessMade, settledThere, toLocal } from "./remote-reads.ts";
 
 /** Whether a change that no other region acknowledged is acknowledged by this one alone. */
 export type PeerAcknowledgement = "preferred" | "required";
@@ -360,10 +360,9 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     const outcome = await this.#commitAt(peer, instance, changes, audit);
     if (!again || outcome.kind === "committed") return outcome;
     // The first try's push may have been faster: every try sends the same bytes.
-    const ids = changes.map(({ after }) => after.uniqueIdentifier);
-    const found = await peer.remote.read(instance, ids);
-    if (!areMade(changes, found)) return inDoubt(outcome);
-    // It is there by the first try's push; whether it is here is not known.
+    const refused = await refusedUnlessMade(peer.remote, { instance, changes, audit }, outcome);
+    if (refused !== undefined) return refused;
+    // It is there by that push; whether it is here is not known.
     return { ...this.#acknowledged(false, []), regions: [peer.region] };
   }
 
@@ -394,9 +393,8 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
   ): Promise<CommitOutcome> {
     const outcome = await this.commitOwn(instance, changes, audit);
     if (outcome.kind === "committed") return outcome;
-    const ids = changes.map(({ after }) => after.uniqueIdentifier);
-    const found = await this.#own.read(instance, ids);
-    if (!areMade(changes, found)) return inDoubt(outcome);
+    const refused = await refusedUnlessMade(this.#own, { instance, changes, audit }, outcome);
+    if (refused !== undefined) return refused;
     const others = this.#watch.others();
     return this.#acknowledged(await this.#push(others, changes), others);
   }

@@ -1,8 +1,10 @@
 import {
+  type AuditEvent,
   type Change,
   type CommitOutcome,
   type FindPage,
   type FindQuery,
+  type ObjectStore,
   type OwnFindPage,
   type OwnStore,
   type StoredObject,
@@ -55,11 +57,32 @@ function continued(query: FindQuery, mark: string): FindQuery {
   throw new StoreUnavailable("noLease", message);
 }
 
+/** What a node asked a store to write. */
+interface Wanted {
+  readonly instance: string;
+  readonly changes: readonly Change[];
+  readonly audit: readonly AuditEvent[];
+}
+
 /**
- * Whether an earlier try of a commit made its changes: every try sends the same bytes, and no two
- * commits make the same identifier.
+ * The outcome of a later try that was refused, where an earlier one may have been made in another store; undefined if that
+ * one's push has made the changes here. A push brings no events, and the other store may lose them, so they are written
+ * here too. Of a conflict, the caller decides again; throws `StoreUnavailable` otherwise.
  */
-export function areMade(
+export async function refusedUnlessMade(
+  store: Pick<ObjectStore, "read" | "commit">,
+  { instance, changes, audit }: Wanted,
+  refused: CommitOutcome,
+): Promise<CommitOutcome | undefined> {
+  const ids = changes.map(({ after }) => after.uniqueIdentifier);
+  const found = await store.read(instance, ids);
+  if (!areMade(changes, found)) return inDoubt(refused);
+  const noted = await store.commit(instance, [], audit);
+  return noted.kind === "committed" ? undefined : inDoubt(noted);
+}
+
+/** Every try of a commit sends the same bytes, and no two commits make the same identifier. */
+function areMade(
   changes: readonly Change[],
   found: readonly (StoredObject | undefined)[],
 ): boolean {
@@ -70,11 +93,7 @@ export function areMade(
   return changes.length > 0 && changes.every(isMade);
 }
 
-/**
- * The outcome of a later try that was refused, where an earlier one may have been made in another store: of a conflict,
- * decided again; throws `StoreUnavailable` otherwise.
- */
-export function inDoubt(refused: CommitOutcome): CommitOutcome {
+function inDoubt(refused: CommitOutcome): CommitOutcome {
   if (refused.kind === "conflict") return { ...refused, doubt: true };
   const message = `an earlier try of this change may have been made, and this one is refused: ${refused.kind}`;
   throw new StoreUnavailable("barrierShort", message);

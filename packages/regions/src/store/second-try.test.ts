@@ -1,4 +1,4 @@
-import { StoreUnavailable } from "@holdfast/engine";
+import { type AuditEvent, StoreUnavailable } from "@holdfast/engine";
 import { expect, test } from "vitest";
 import {
   adding,
@@ -47,5 +47,31 @@ test("a second try that is refused does not say that the first one was not made"
   await expect(time.until(created)).rejects.toMatchObject({ failure: "barrierShort" });
   a.own.setState("readOnly");
   expect(await copyOf(a, key)).toEqual(key);
+  await regions.close();
+});
+
+test("a second try that finds its change made by the first one's push leaves the event here too", async () => {
+  const regions = await regionsWithInstance();
+  const { a, b, time } = regions;
+  const key = newKey(regions);
+  for (const region of [a, b]) await put(region, key);
+  const change = adding(await must(a.own, key), "activated", activation);
+  const event: AuditEvent = {
+    time: 8,
+    action: "kmip-key.activate",
+    outcome: "success",
+    initiator: "client",
+    requestId: "request",
+    target: key.uniqueIdentifier,
+  };
+  a.own.commit = async () => {
+    // The first try is made, and pushed; then its store is lost, and its events with it.
+    await b.own.commit(instance, [change], [], { joined: true });
+    a.own.setState("none");
+    throw new StoreUnavailable("noLease", "lost after it was written");
+  };
+  const outcome = await time.until(a.store.commit(instance, [change], [event]));
+  expect(outcome).toMatchObject({ kind: "committed" });
+  expect(b.own.auditOf(instance)).toContainEqual(event);
   await regions.close();
 });
