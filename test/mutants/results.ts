@@ -61,5 +61,5 @@ export function saveResults(
     const { name } = fault;
     return [{ name, edit: fingerprintOf(fault), ...before, [way]: verdict }];
   });
-  writeFileSync(file, `${JSON.stringify(results, undefined, 1)}\n`);
+  writeFileSync(file, `${JSON.stringify(results, undefined, 2)}\n`);
 }

@@ -155,7 +155,7 @@ export function saveMechanical(result: ModuleResult): void {
   const ordered = mutatedModules.flatMap(({ name }) =>
     known.filter(({ module }) => module === name),
   );
-  writeFileSync(file, `${JSON.stringify(ordered, undefined, 1)}\n`);
+  writeFileSync(file, `${JSON.stringify(ordered, undefined, 2)}\n`);
 }
 
 function fingerprint(source: string): string {
