@@ -26,6 +26,7 @@ import {
   type Duty,
   digestCheck,
   Leader,
+  ownUse,
   type Peer,
   PeerReader,
   PeerService,
@@ -147,12 +148,10 @@ function watchStores(
   observe: (event: Event) => void,
 ): StoreCheck {
   const { timers } = life;
-  const ownUse = () => {
-    const { storeId } = own;
-    if (storeId === undefined || own.state() === "none") return [];
-    return [{ region, node: "this node", storeId, atMs: timers.monotonicMs() }];
-  };
-  const uses = () => [...ownUse(), ...links.flatMap((link) => link.storeUses())];
+  const uses = () => [
+    ...ownUse(own, region, timers.monotonicMs()),
+    ...links.flatMap((link) => link.storeUses()),
+  ];
   const stores = new StoreCheck({ timers, observe, uses, times: storesTimes });
   const look = (): void => {
     stores.look();

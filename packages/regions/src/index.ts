@@ -82,7 +82,7 @@ export {
   serving,
   servingAtStart,
 } from "./serving/serving.ts";
-export { StoreCheck, type StoreCheckOptions } from "./serving/store-check.ts";
+export { ownUse, StoreCheck, type StoreCheckOptions, storeInUse } from "./serving/store-check.ts";
 export { type AgreedChanges, type AgreementOptions, agreedCommit } from "./store/agreed.ts";
 export { type AgreementSite, ownSite, peerSite, sitesInOrder } from "./store/agreement-site.ts";
 export { PeerService, type PeerServiceOptions, pushOutcomes } from "./store/peer-service.ts";

@@ -313,9 +313,9 @@ export const servingFaults: readonly PlantedFault[] = [
   {
     name: "store-without-lease-is-named",
     kind: "protocol",
-    file: `${regions}/store/peer-service.ts`,
-    find: 'own.state() === "none" ? "" : (own.storeId ?? "")',
-    replace: 'own.storeId ?? ""',
+    file: `${regions}/serving/store-check.ts`,
+    find: 'return own.state() === "none" ? undefined : own.storeId;',
+    replace: "return own.storeId;",
     rule: "a node names only a store that it may use",
     tests: [`${regions}/store/peer-service.test.ts`],
   },

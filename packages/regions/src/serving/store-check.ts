@@ -1,4 +1,4 @@
-import type { Observer, Timers } from "@holdfast/engine";
+import type { Observer, OwnStore, Timers } from "@holdfast/engine";
 import type { NodeStore, StoreUse } from "../ports/ports.ts";
 
 /** Times of the check, in milliseconds. */
@@ -36,6 +36,21 @@ export interface StoreCheckOptions {
   /** What was last heard of each node, this one included; several times where it was heard in several ways. */
   readonly uses: () => readonly StoreUse[];
   readonly times?: StoreCheckTimes;
+}
+
+/** The id of the store that a node uses. Undefined without a lease: the node may not know yet what became of the store. */
+export function storeInUse(own: Pick<OwnStore, "state" | "storeId">): string | undefined {
+  return own.state() === "none" ? undefined : own.storeId;
+}
+
+/** What a node knows of itself. */
+export function ownUse(
+  own: Pick<OwnStore, "state" | "storeId">,
+  region: string,
+  atMs: number,
+): readonly StoreUse[] {
+  const storeId = storeInUse(own);
+  return storeId === undefined ? [] : [{ region, node: "this node", storeId, atMs }];
 }
 
 /** Different stores of one region's nodes. */

@@ -24,6 +24,7 @@ import { type MergeResult, mergeInto } from "../join/merge.ts";
 import { assertMonotonic } from "../join/monotonic.ts";
 import type { NodeStore, PeerHello, PeerStore, PushOutcome } from "../ports/ports.ts";
 import type { Serving } from "../serving/serving.ts";
+import { storeInUse } from "../serving/store-check.ts";
 import { OwnForOthers } from "./own-for-others.ts";
 import type { RegionalStore } from "./regional-store.ts";
 
@@ -93,9 +94,7 @@ export class PeerService implements PeerStore {
     const serving = store.serving().from === "local";
     const format = this.#options.recordFormat?.() ?? recordFormat;
     const wallMs = timers.wallMs();
-    // A store without a lease is not in use: the node may not have noticed yet what became of it.
-    const storeId = own.state() === "none" ? "" : (own.storeId ?? "");
-    const stores = { storeId, callingStores: callingStores?.() ?? [] };
+    const stores = { storeId: storeInUse(own) ?? "", callingStores: callingStores?.() ?? [] };
     return { region, generation, retired, serving, wallMs, recordFormat: format, ...stores };
   }
 

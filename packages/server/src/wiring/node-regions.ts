@@ -15,6 +15,7 @@ import {
   type Duty,
   digestCheck,
   Leader,
+  ownUse,
   PeerClient,
   PeerReader,
   PeerServer,
@@ -25,6 +26,7 @@ import {
   Resync,
   StoreCheck,
   type StoreUse,
+  storeInUse,
 } from "@holdfast/regions";
 import { printAddress } from "../base/address.ts";
 import { listenError } from "../base/listen-error.ts";
@@ -117,23 +119,16 @@ function watchStores(
   store: RegionalStore,
 ): StoreCheck {
   const present = () => peers.filter((peer) => !store.records.isRetired(peer.region));
-  const ownUse = () => {
-    const storeId = storeInUse(own);
-    if (storeId === undefined) return [];
-    return [{ region, node: "this node", storeId, atMs: clock.monotonicMs() }];
-  };
-  const uses = () => [...ownUse(), ...present().flatMap((peer) => peer.storeUses())];
+  const uses = () => [
+    ...ownUse(own, region, clock.monotonicMs()),
+    ...present().flatMap((peer) => peer.storeUses()),
+  ];
   const stores = new StoreCheck({ timers: clock, observe, uses });
   opened.adopt(
     setInterval(() => stores.look(), storesEveryMs),
     clearInterval,
   );
   return stores;
-}
-
-/** The store's id while the node has a lease on it. */
-function storeInUse({ storeId, state }: RedisStore): string | undefined {
-  return state() === "none" ? undefined : storeId;
 }
 
 /**
