@@ -1,5 +1,5 @@
 import { type Item, ItemType, textString } from "@holdfast/ttlv";
-import { hashUuid } from "../base/uuid.ts";
+import { hashUuid, writeUuid } from "../base/uuid.ts";
 import type { Fact, ManagedObject } from "../record/record.ts";
 import { recordTags as tags } from "../record/record-tags.ts";
 import { deleteValues, type Now, type RegisterName, setValue } from "../record/registers.ts";
@@ -77,7 +77,7 @@ export function markedIdentifier(kind: KindName, uuid: string): string {
 
 /** Whether an identifier is a `markedIdentifier` of this kind. */
 export function isMarked(kind: KindName, identifier: string): boolean {
-  return identifier.startsWith(markOf(kind));
+  return identifier.startsWith(markOf(kind)) && writeUuid(identifier, new Uint8Array(16), 0);
 }
 
 function markOf(kind: KindName): string {

@@ -1,11 +1,13 @@
-import { createHmac, getFips, pbkdf2, randomBytes, scrypt, timingSafeEqual } from "node:crypto";
+import { createHmac, pbkdf2, randomBytes, scrypt, timingSafeEqual } from "node:crypto";
 import { Semaphore } from "@holdfast/engine";
 import { KmipError } from "@holdfast/kmip";
+import { isFipsMode } from "../base/fips.ts";
 import {
   canCheck,
   newHash,
   type PasswordHash,
   printPasswordHash,
+  readableHash,
   scryptBytesMax,
   type Users,
 } from "../base/password-hash.ts";
@@ -25,7 +27,7 @@ export class Passwords {
   readonly #key = randomBytes(32);
   /** The last choice for an unknown user: the time taken must not reveal whether the user exists. */
   readonly #nobody: PasswordHash = {
-    ...newHash(getFips() === 1),
+    ...newHash(isFipsMode()),
     salt: randomBytes(16),
     hash: randomBytes(32),
   };
@@ -96,7 +98,7 @@ export class RememberedPassword {
  */
 export async function hashPassword(
   password: string,
-  approved: boolean = getFips() === 1,
+  approved: boolean = isFipsMode(),
 ): Promise<string> {
   const made: PasswordHash = {
     ...newHash(approved),
@@ -124,20 +126,14 @@ function derive(password: string, like: PasswordHash): Promise<Buffer> {
   });
 }
 
-/** The hash of one of the users: a check against it takes as long as one of another user's. */
+/**
+ * The hash of one of the users: a check against it takes as long as one of another user's. If it cannot be unsealed, an
+ * unknown user's password is wrong all the same.
+ */
 async function anyOf(users: Users): Promise<PasswordHash | undefined> {
   const [first] = users.keys();
-  const hash = first === undefined ? undefined : await readable(users, first);
+  const hash = first === undefined ? undefined : await readableHash(users, first);
   return hash !== undefined && canCheck(hash) ? hash : undefined;
-}
-
-/** A user's hash; undefined too if it cannot be unsealed: an unknown user's password is wrong all the same. */
-async function readable(users: Users, username: string): Promise<PasswordHash | undefined> {
-  try {
-    return await users.get(username);
-  } catch {
-    return undefined;
-  }
 }
 
 function notApproved(): KmipError {

@@ -1,6 +1,6 @@
 import { hash, type X509Certificate } from "node:crypto";
 import { fingerprintOf, isIssuedBy, purposes, subjectOf } from "../base/certificates.ts";
-import type { PasswordHash, Users } from "../base/password-hash.ts";
+import { readableHash, type Users } from "../base/password-hash.ts";
 import { denialNames } from "./denials.ts";
 import type { Instance } from "./instances.ts";
 
@@ -134,7 +134,7 @@ export class Trust {
     const found: string[] = [];
     for (const { name, users } of this.#tenants.values()) {
       for (const user of users.keys()) {
-        const hash = await hashOf(users, user);
+        const hash = await readableHash(users, user);
         if (hash?.algorithm === "scrypt") found.push(`${name}/${user}`);
       }
     }
@@ -190,8 +190,7 @@ export class Trust {
 
   /**
    * Refuses the certificates that have this name among their `denialNames`, and those that such an authority admits; a
-   * pinned certificate only by its own names.
-   * Everybody, if the denial cannot be read: it may name anyone.
+   * pinned certificate only by its own names. Refuses everybody if the denial cannot be read: it may name anyone.
    */
   deny(id: string, match: Match): void {
     this.allow(id);
@@ -345,12 +344,4 @@ function checkLeaf(certificate: X509Certificate): Refusal | undefined {
   return /md5|sha-?1\b|sha1/i.test(certificate.signatureAlgorithm ?? "")
     ? "weakSignature"
     : undefined;
-}
-
-async function hashOf(users: Users, name: string): Promise<PasswordHash | undefined> {
-  try {
-    return await users.get(name);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,4 +1,4 @@
-import { getFips } from "node:crypto";
+import { isFipsMode } from "./fips.ts";
 
 /** The parts of a hash: `scrypt$N$r$p$salt$hash`, salt and hash in base64url. */
 interface ScryptHash {
@@ -30,6 +30,18 @@ export interface Users {
   /** The names of all users. */
   keys(): Iterable<string>;
   get(username: string): PasswordHash | undefined | Promise<PasswordHash | undefined>;
+}
+
+/** A user's hash; undefined too if it cannot be unsealed. */
+export async function readableHash(
+  users: Users,
+  username: string,
+): Promise<PasswordHash | undefined> {
+  try {
+    return await users.get(username);
+  } catch {
+    return undefined;
+  }
 }
 
 /** 64 MiB: the most memory of one check, so that no hash in a configuration exhausts the node. */
@@ -106,5 +118,5 @@ export function newHash(approved: boolean): NewHash {
 
 /** Whether this process can check passwords against a hash of this kind. */
 export function canCheck({ algorithm }: Pick<PasswordHash, "algorithm">): boolean {
-  return algorithm !== "scrypt" || getFips() === 0;
+  return algorithm !== "scrypt" || !isFipsMode();
 }

@@ -53,7 +53,6 @@ const recordsPerLook = 100_000;
 const unreadMax = 1_000;
 /** Stands for unread denials that are not kept by name. */
 const unreadMore = "(more)";
-const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /**
  * All system records, held in memory by every node and kept up to date within a moment: instances, certificates, tokens
@@ -225,7 +224,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
 
   /** A record that was read before stays known. */
   #noteUnread(id: string): void {
-    if (isMarked("Deny", id) && uuidForm.test(id) && !this.#records.has(id)) this.#addUnread(id);
+    if (isMarked("Deny", id) && !this.#records.has(id)) this.#addUnread(id);
   }
 
   #addUnread(id: string): void {

@@ -216,13 +216,19 @@ describe("a denial that cannot be read", () => {
     return { own, id, after };
   }
 
+  /** A client whose certificate is added to an instance. */
+  async function anyClient(own: TestAccess) {
+    const instance = await own.instance("kmip-aa");
+    const shown = await selfSigned({ commonName: "any", ...twoYears });
+    const body = { name: "any", kind: "client", pem: shown.certificate } as const;
+    await own.a.call("addCertificate", { params: { instance }, body });
+    return shown;
+  }
+
   test("shuts out everybody, and is reported", async () => {
     const { own } = await damaged();
     await using _ = own;
-    const instance = await own.instance("kmip-aa");
-    const shown = await selfSigned({ commonName: "any", ...twoYears });
-    const body = { name: "any", kind: "client", pem: shown.certificate };
-    await own.a.call("addCertificate", { params: { instance }, body });
+    const shown = await anyClient(own);
     expect(opens(own.a, shown)).toBe("denyListUnreadable");
     expect(own.regions.a.events).toContainEqual(
       expect.objectContaining({ message: expect.stringMatching(/cannot be read: no client/) }),
@@ -232,10 +238,7 @@ describe("a denial that cannot be read", () => {
   test("can be lifted where no region has a whole copy", async () => {
     const { own, id } = await damaged();
     await using _ = own;
-    const instance = await own.instance("kmip-aa");
-    const shown = await selfSigned({ commonName: "any", ...twoYears });
-    const body = { name: "any", kind: "client", pem: shown.certificate };
-    await own.a.call("addCertificate", { params: { instance }, body });
+    const shown = await anyClient(own);
     await lift(own.a, id);
     expect(opens(own.a, shown)).toBe("kmip-aa");
     await own.see();
@@ -288,10 +291,7 @@ describe("a denial that cannot be read", () => {
   test("can be lifted where its record has gone", async () => {
     const { own, id } = await damaged();
     await using _ = own;
-    const instance = await own.instance("kmip-aa");
-    const shown = await selfSigned({ commonName: "any", ...twoYears });
-    const body = { name: "any", kind: "client", pem: shown.certificate };
-    await own.a.call("addCertificate", { params: { instance }, body });
+    const shown = await anyClient(own);
     expect(opens(own.a, shown)).toBe("denyListUnreadable");
     own.regions.a.own.empty("new store", "new store");
     await own.a.region.view.refresh();
