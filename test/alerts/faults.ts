@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -9,11 +9,10 @@ import { connect as connectTls } from "node:tls";
 import { initialiseStore } from "@holdfast/redis";
 import { purposes } from "@holdfast/server/base";
 import { until } from "@holdfast/testing";
-import { parse, stringify } from "yaml";
 import { keyBytes } from "../support/keys.ts";
 import { recordOf } from "../support/record.ts";
 import { RedisServer } from "../support/redis.ts";
-import { systemIds } from "../support/redis-store.ts";
+import { setStore, systemIds } from "../support/redis-store.ts";
 import type { TwoRegions } from "../support/two-regions.ts";
 import { ClientsOfAll, credentialsOf } from "../support/two-regions-clients.ts";
 import { vitalsOf } from "../support/vitals.ts";
@@ -260,19 +259,15 @@ export const faults: readonly Fault[] = [
     factorMax: 2,
     make: async ({ both }) => {
       const node = both.node("a2");
-      const before = await readFile(node.configFile, "utf8");
-      const restartWith = async (config: string) => {
-        await node.kill();
-        await writeFile(node.configFile, config);
-        await node.start();
-      };
       const other = await RedisServer.start();
       await initialiseStore({ address: other.address, ids: systemIds });
-      const config = parse(before) as { store: object };
-      const store = { ...config.store, address: other.address, replicas: 0 };
-      await restartWith(stringify({ ...config, store }));
+      await node.kill();
+      const putBack = await setStore(node.configFile, { address: other.address, replicas: 0 });
+      await node.start();
       return async () => {
-        await restartWith(before);
+        await node.kill();
+        await putBack();
+        await node.start();
         await other[Symbol.asyncDispose]();
       };
     },

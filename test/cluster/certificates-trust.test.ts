@@ -14,7 +14,8 @@ import { playVcenter } from "@holdfast/workbench";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import * as bytes from "../interop/vcenter-bytes.ts";
 import { adminClient, oneTimeToken } from "../support/admin-api.ts";
-import { KmipSocket } from "../support/kmip-socket.ts";
+import { greet, greeting, isLetIn } from "../support/greeting.ts";
+import type { KmipSocket } from "../support/kmip-socket.ts";
 import { say } from "../support/load.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { findSecrets, type Haystack, haystacksOf } from "../support/search.ts";
@@ -81,35 +82,12 @@ async function order(name: string): Promise<string> {
   return id;
 }
 
-/** Connects and asks for the versions; rejects if the node refuses the client. */
-async function greet(node: NodeProcess, shown: Issued): Promise<KmipSocket> {
-  const { certificate, key } = shown;
-  const target = { host: node.host, port: node.kmip, ca: both.a.ca, certificate, key };
-  const socket = await KmipSocket.open(target);
-  try {
-    await socket.exchange(Buffer.from(bytes.firstMessage, "hex"));
-    return socket;
-  } catch (error) {
-    await socket[Symbol.asyncDispose]();
-    throw error;
-  }
-}
-
-async function isLetIn(node: NodeProcess, shown: Issued): Promise<boolean> {
-  try {
-    await (await greet(node, shown))[Symbol.asyncDispose]();
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** Waits until every node lets a client in, or none does, and says how long that took. */
 async function everywhere(letIn: boolean, shown: Issued): Promise<void> {
   const startedMs = performance.now();
   const took = await Promise.all(
     both.nodes.map(async (node) => {
-      const reached = async () => (await isLetIn(node, shown)) === letIn;
+      const reached = async () => (await isLetIn(node, both.a.ca, shown)) === letIn;
       await until(`${node.name} lets ${letIn ? "it" : "nobody"} in`, reached);
       return performance.now() - startedMs;
     }),
@@ -194,7 +172,7 @@ describe("vCenter is trusted by", () => {
   test("its own self-signed certificate, pasted", async () => {
     const id = await instanceOf("kmip-aa");
     const shown = await client("kmipClient1");
-    expect(await isLetIn(both.node("b1"), shown)).toBe(false);
+    expect(await isLetIn(both.node("b1"), both.a.ca, shown)).toBe(false);
     const added = await add("a1", id, "pasted", shown);
     expect(added).toMatchObject({
       fingerprint: sha256(shown),
@@ -280,7 +258,7 @@ describe("a certificate", () => {
     const params = { instance: id };
     const first = await add("a1", id, "deleted", shown);
     await everywhere(true, shown);
-    const open = await Promise.all(both.nodes.map((node) => greet(node, shown)));
+    const open = await Promise.all(both.nodes.map((node) => greet(node, both.a.ca, shown)));
     const sessions = await Promise.all(both.nodes.map((node) => sessionOf(node, shown)));
     const closed = open.map(
       ({ socket }) => new Promise((resolve) => socket.once("close", resolve)),
@@ -290,7 +268,7 @@ describe("a certificate", () => {
     await Promise.all(closed);
     say(`open connections cut at all nodes after ${Math.round(performance.now() - startedMs)} ms`);
     for (const [place, node] of both.nodes.entries()) {
-      expect(await isLetIn(node, shown)).toBe(false);
+      expect(await isLetIn(node, both.a.ca, shown)).toBe(false);
       const resumed = await sessionOf(node, shown, sessions[place]?.session);
       expect(resumed.answered, node.name).toBe(false);
     }
@@ -302,7 +280,7 @@ describe("a certificate", () => {
   test("of a client that one node refused can be adopted at another node", async () => {
     const id = await instanceOf("kmip-aa");
     const shown = await client("kmipClient6");
-    expect(await isLetIn(both.node("b2"), shown)).toBe(false);
+    expect(await isLetIn(both.node("b2"), both.a.ca, shown)).toBe(false);
     const fingerprint = sha256(shown);
     await until("a1 lists it", async () => {
       const { items } = await at("a1").call("listRefused", { query: {} });
@@ -334,9 +312,12 @@ describe("a certificate", () => {
     });
     expect(regions).toEqual({ a: "applied", b: "pending" });
     for (const node of both.a.nodes) {
-      await until(`${node.name} no longer lets it in`, async () => !(await isLetIn(node, shown)));
+      await until(
+        `${node.name} no longer lets it in`,
+        async () => !(await isLetIn(node, both.a.ca, shown)),
+      );
     }
-    expect(await isLetIn(both.node("b1"), shown)).toBe(true);
+    expect(await isLetIn(both.node("b1"), both.a.ca, shown)).toBe(true);
     await both.heal();
     await everywhere(false, shown);
     await allWell(both);
@@ -350,7 +331,9 @@ test("a user makes every node demand a password, on open connections too", async
   await add("a1", id, "users", shown);
   await everywhere(true, shown);
   // One in each region, since each password check takes a while.
-  const open = await Promise.all(["a1", "b2"].map((name) => greet(both.node(name), shown)));
+  const open = await Promise.all(
+    ["a1", "b2"].map((name) => greet(both.node(name), both.a.ca, shown)),
+  );
   const create = async (socket: KmipSocket, password?: string): Promise<boolean> =>
     succeeded(await socket.exchange(creation(password)));
   expect(await Promise.all(open.map((socket) => create(socket)))).toEqual(open.map(() => true));
@@ -455,7 +438,7 @@ async function sessionOf(
     last = made;
   });
   socket.on("error", () => undefined);
-  socket.write(Buffer.from(bytes.firstMessage, "hex"));
+  socket.write(greeting);
   const answered = await new Promise<boolean>((resolve) => {
     socket.once("data", () => resolve(true));
     socket.once("close", () => resolve(false));

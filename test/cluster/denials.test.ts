@@ -7,10 +7,9 @@ import type { AdminClient } from "@holdfast/admin";
 import { until } from "@holdfast/testing";
 import { type Authority, createAuthority, type Issued } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import * as bytes from "../interop/vcenter-bytes.ts";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { commandLine } from "../support/command-line.ts";
-import { KmipSocket } from "../support/kmip-socket.ts";
+import { greet, greeting, isLetIn } from "../support/greeting.ts";
 import { say } from "../support/load.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { recordOf } from "../support/record.ts";
@@ -19,7 +18,6 @@ import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { allWell } from "../support/vitals.ts";
 
 const day = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
-const greeting = Buffer.from(bytes.firstMessage, "hex");
 const local = { type: "local" as const };
 
 let both: TwoRegions;
@@ -85,31 +83,9 @@ afterAll(async () => {
   if (folder !== undefined) await rm(folder, { recursive: true, force: true });
 });
 
-/** Connects and asks for the versions; rejects if the node refuses the client. */
-async function greet({ host, kmip: port }: NodeProcess, shown: Issued): Promise<KmipSocket> {
-  const { certificate, key } = shown;
-  const socket = await KmipSocket.open({ host, port, ca: both.a.ca, certificate, key });
-  try {
-    await socket.exchange(greeting);
-    return socket;
-  } catch (error) {
-    await socket[Symbol.asyncDispose]();
-    throw error;
-  }
-}
-
-async function isLetIn(node: NodeProcess, shown: Issued): Promise<boolean> {
-  try {
-    await (await greet(node, shown))[Symbol.asyncDispose]();
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 async function everywhere(letIn: boolean, shown: Issued): Promise<void> {
   for (const node of both.nodes) {
-    const reached = async () => (await isLetIn(node, shown)) === letIn;
+    const reached = async () => (await isLetIn(node, both.a.ca, shown)) === letIn;
     await until(`${node.name} lets ${letIn ? "it" : "it no longer"} in`, reached);
   }
 }
@@ -138,8 +114,8 @@ async function sessionOf({ host, kmip: port }: NodeProcess, shown: Issued, sessi
 }
 
 test("a denial ends the open connections and resumed sessions of one client of an authority, at every node of both regions, until it is lifted", async () => {
-  const open = await Promise.all(both.nodes.map((node) => greet(node, lost)));
-  const others = await Promise.all(both.nodes.map((node) => greet(node, kept)));
+  const open = await Promise.all(both.nodes.map((node) => greet(node, both.a.ca, lost)));
+  const others = await Promise.all(both.nodes.map((node) => greet(node, both.a.ca, kept)));
   const sessions = await Promise.all(
     both.nodes.map(async (node) => {
       const { session } = await sessionOf(node, lost);
@@ -155,11 +131,11 @@ test("a denial ends the open connections and resumed sessions of one client of a
   const cutMs = Math.round(performance.now() - startedMs);
   say(`open connections cut at all nodes ${cutMs} ms after the command`);
   for (const [place, node] of both.nodes.entries()) {
-    expect(await isLetIn(node, lost), node.name).toBe(false);
+    expect(await isLetIn(node, both.a.ca, lost), node.name).toBe(false);
     const again = await sessionOf(node, lost, sessions[place]?.session);
     expect(again, node.name).toMatchObject({ answered: false, resumed: false });
     await others[place]?.exchange(greeting);
-    expect(await isLetIn(node, kept), node.name).toBe(true);
+    expect(await isLetIn(node, both.a.ca, kept), node.name).toBe(true);
     const metrics = await node.metrics();
     expect(metrics).toMatch(/^holdfast_handshakes_total\{outcome="denied",.*\} [1-9]/m);
   }
@@ -190,10 +166,13 @@ test("a node that starts with a damaged denial admits nobody, until the other re
     const lines = await a2.details().catch(() => []);
     return lines.some((line) => /system records: no \(a record of the deny list/.test(line));
   });
-  expect([await isLetIn(a2, kept), await isLetIn(a2, lost)]).toEqual([false, false]);
+  expect([await isLetIn(a2, both.a.ca, kept), await isLetIn(a2, both.a.ca, lost)]).toEqual([
+    false,
+    false,
+  ]);
   // A node that has read it once does not need the store for it.
-  expect([await isLetIn(both.node("a1"), lost)]).toEqual([false]);
-  await until("a1 serves", () => isLetIn(both.node("a1"), kept));
+  expect([await isLetIn(both.node("a1"), both.a.ca, lost)]).toEqual([false]);
+  await until("a1 serves", () => isLetIn(both.node("a1"), both.a.ca, kept));
   await both.heal();
   await everywhere(true, kept);
   await everywhere(false, lost);

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AdminClient } from "@holdfast/admin";
@@ -8,13 +8,12 @@ import { initialiseStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { parse, stringify } from "yaml";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { commandLine } from "../support/command-line.ts";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { RedisServer } from "../support/redis.ts";
-import { systemIds } from "../support/redis-store.ts";
+import { setStore, systemIds } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
 import { told } from "../support/two-regions-clients.ts";
 
@@ -175,18 +174,16 @@ test("a node whose clock is wrong decides no date and says so; the other node co
 
 test("two nodes with two stores are reported in a single region too, through the lock masters", async () => {
   const node = region.node(1);
-  const config = parse(await readFile(node.configFile, "utf8")) as { store: object };
   await using other = await RedisServer.start();
   const { storeId } = await initialiseStore({ address: other.address, ids: systemIds });
-  const store = { ...config.store, address: other.address };
-  await writeFile(node.configFile, stringify({ ...config, store }));
+  const putBack = await setStore(node.configFile, { address: other.address });
   node.clockAheadMs = 0;
   await node.start();
   await untilChecks("stores", /^failed: the nodes of region a use 2 different stores: /);
   expect((await checks())["stores"]).toContain(`${storeId} (${node.name})`);
   await until("the other node reports it", () => node.logText().includes(`${storeId} (this node)`));
   await node.kill();
-  await writeFile(node.configFile, stringify(config));
+  await putBack();
   await untilChecks("stores", /^ok/);
 }, 300_000);
 

@@ -1,14 +1,12 @@
-import { readFile, writeFile } from "node:fs/promises";
 import type { KmipClient } from "@holdfast/client";
 import { attributeItem, attributes, attributeValue, vendorAttribute } from "@holdfast/kmip";
 import { initialiseStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { textString } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { parse, stringify } from "yaml";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { RedisServer } from "../support/redis.ts";
-import { systemIds } from "../support/redis-store.ts";
+import { setStore, systemIds } from "../support/redis-store.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { ClientsOfAll } from "../support/two-regions-clients.ts";
 import { allWell, vitalsOf } from "../support/vitals.ts";
@@ -33,20 +31,11 @@ beforeAll(async () => {
 
 afterAll(() => stack.disposeAsync());
 
-/** Makes a node use other settings of its store from its next start on; returns those that it had. */
-async function setStore(name: string, settings: object): Promise<object> {
-  const { configFile } = both.node(name);
-  const config = parse(await readFile(configFile, "utf8")) as { store: object };
-  const { store } = config;
-  await writeFile(configFile, stringify({ ...config, store: { ...store, ...settings } }));
-  return store;
-}
-
 /** Puts a relay between a node and its region's Redis; returns what cuts and heals the relay. */
 async function relayed(name: string): Promise<(cut: boolean) => Promise<void>> {
   const { port } = both.regionOf(both.node(name)).redis.primary;
   const relay = await both.relays.open(port);
-  await setStore(name, { address: `127.0.0.1:${relay}` });
+  await setStore(both.node(name).configFile, { address: `127.0.0.1:${relay}` });
   return (cut) => both.relays.set([relay], { delayMs: 0, cut: { forth: cut, back: cut } });
 }
 
@@ -167,7 +156,7 @@ test("a node that uses another initialised store than its region's is reported a
   const made = await initialiseStore({ address: other.address, ids: systemIds });
   const a2 = both.node("a2");
   await a2.kill();
-  const before = await setStore("a2", { address: other.address, replicas: 0 });
+  const putBack = await setStore(a2.configFile, { address: other.address, replicas: 0 });
   await a2.start();
   await until("each node reports two stores of region a", () => everyNode("2"));
   for (const node of both.nodes) {
@@ -179,7 +168,7 @@ test("a node that uses another initialised store than its region's is reported a
   }
 
   await a2.kill();
-  await setStore("a2", before);
+  await putBack();
   await a2.start();
   await until("each node has heard one store again", () => everyNode("1"));
   expect(await checksAt("b1")).toEqual(["ok"]);

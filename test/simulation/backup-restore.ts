@@ -35,7 +35,7 @@ const handOutTries = 10;
 type Tools = RegionTools & { readonly own: RedisStore };
 
 /**
- * An operator makes a backup of a region, and restores it later, whatever happened to the store meanwhile. In some
+ * An operator makes a backup of a region, and restores it later. The store may have been lost meanwhile. In some
  * histories both regions lose everything at the end, and get it back from the backup as `docs/backup.md` says.
  */
 export class BackupRestore implements Order {

@@ -73,7 +73,7 @@ export function planOf(seed: number, focus?: string): Plan {
   return { ...plan, order: isOrdered ? order : undefined };
 }
 
-/** The rest of a plan; `loses` means that a store is lost, whatever the seed says. */
+/** The rest of a plan. With `loses`, a store is lost in it, for every seed. */
 function planWithoutOrder(
   seed: number,
   focus: string | undefined,

@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from "node:crypto";
+import { readFile, writeFile } from "node:fs/promises";
 import {
   type AuditEvent,
   type Clock,
@@ -17,6 +18,7 @@ import {
   type RedisStore,
   type RedisStoreOptions,
 } from "@holdfast/redis";
+import { parse, stringify } from "yaml";
 import type { RedisServer } from "./redis.ts";
 
 /** The machine's clocks. */
@@ -27,6 +29,15 @@ export const systemClock: Clock = {
 
 /** The source of identifiers and of a store's ID. */
 export const systemIds = { uuid: () => randomUUID(), randomBytes: (n: number) => randomBytes(n) };
+
+/** Makes a node use other settings of its store from its next start on; returns what puts its configuration back. */
+export async function setStore(configFile: string, settings: object): Promise<() => Promise<void>> {
+  const before = await readFile(configFile, "utf8");
+  const config = parse(before) as { store: object };
+  const store = { ...config.store, ...settings };
+  await writeFile(configFile, stringify({ ...config, store }));
+  return () => writeFile(configFile, before);
+}
 
 /** A store and the events that its observer got. */
 export interface OpenStore extends AsyncDisposable {
