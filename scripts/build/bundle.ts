@@ -23,7 +23,7 @@ export async function makeBundle(folder: string, from = root): Promise<readonly 
       holdfast: "packages/cli/src/main.ts",
       "host-main": "packages/root-of-trust/src/pkcs11/host-main.ts",
     },
-    // Source maps name the sources relative to this folder, whatever folder the files are written to.
+    // Source maps name the sources relative to this folder. The files may be written to another one.
     outdir: join(from, "dist", "bundle"),
     write: false,
     outExtension: { ".js": ".mjs" },

@@ -54,6 +54,7 @@ export function sbomOf(
 ): string {
   const { Models, Enums, Serialize, Spec, Contrib } = Cdx;
   const own = packageAt(root);
+  const digestOf = lockedDigests();
   const bom = new Models.Bom();
   bom.metadata.timestamp = new Date(sourceEpoch() * 1000);
   bom.metadata.component = new Models.Component(Enums.ComponentType.Application, own.name, {
@@ -88,15 +89,18 @@ export function sbomOf(
   return `${serializer.serialize(bom, { sortLists: true, space: 2 })}\n`;
 }
 
-/** The SHA-512 of a package's archive in hexadecimal, from the lock files. */
-function digestOf(name: string, version: string): string | undefined {
+/** Reads the lock files; returns what finds the SHA-512 of a package's archive in them, in hexadecimal. */
+function lockedDigests(): (name: string, version: string) => string | undefined {
   const nodes: Partial<Record<string, { readonly version: string; readonly integrity: string }>> =
     JSON.parse(readFileSync(nodeLock, "utf8")).packages;
-  const node = nodes[`node_modules/${name}`];
-  const key = `\n  ${name.startsWith("@") ? `'${name}@${version}'` : `${name}@${version}`}:\n`;
-  const [, found = ""] = readFileSync(join(root, "pnpm-lock.yaml"), "utf8").split(key);
-  const locked = /^ {4}resolution: \{integrity: (sha512-[\w+/]+=*)/.exec(found)?.[1];
-  const integrity = node?.version === version ? node.integrity : locked;
-  if (integrity === undefined) return undefined;
-  return Buffer.from(integrity.replace("sha512-", ""), "base64").toString("hex");
+  const lock = readFileSync(join(root, "pnpm-lock.yaml"), "utf8");
+  return (name, version) => {
+    const node = nodes[`node_modules/${name}`];
+    const key = `\n  ${name.startsWith("@") ? `'${name}@${version}'` : `${name}@${version}`}:\n`;
+    const [, found = ""] = lock.split(key);
+    const locked = /^ {4}resolution: \{integrity: (sha512-[\w+/]+=*)/.exec(found)?.[1];
+    const integrity = node?.version === version ? node.integrity : locked;
+    if (integrity === undefined) return undefined;
+    return Buffer.from(integrity.replace("sha512-", ""), "base64").toString("hex");
+  };
 }

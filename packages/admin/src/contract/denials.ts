@@ -25,7 +25,7 @@ const denial = z
   })
   .meta({ id: "Denial" });
 
-/** Client certificates that are refused whatever else admits them. */
+/** Client certificates that are refused even if an instance or an authority admits them. */
 export const denialRoutes = {
   listDenials: {
     method: "GET",

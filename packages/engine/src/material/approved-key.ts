@@ -33,7 +33,7 @@ const approved: Readonly<Partial<Record<Algorithm, number>>> = {
   Ed448: 448,
 };
 
-/** Types of keys; a certificate has the algorithm of a key too, but is none. */
+/** Types of keys. A certificate is not a key, although it has the algorithm of one. */
 const keys: ReadonlySet<ObjectTypeName> = new Set([
   "SymmetricKey",
   "PublicKey",

@@ -94,8 +94,8 @@ export async function createRootKeys(
 }
 
 /**
- * Appends a version to a root key file, durably and atomically, one caller at a time. A file that nodes in FIPS mode can
- * read stays one, in whatever mode this process is.
+ * Appends a version to a root key file, durably and atomically, one caller at a time. Nodes in FIPS mode can still read a
+ * file that they could read before, also if this process is not in FIPS mode.
  */
 export async function appendRootKey(
   file: KeyFile,
