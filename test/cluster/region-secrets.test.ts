@@ -16,9 +16,9 @@ import { byteString, encode } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { createKey, keyBytes, registerKey } from "../support/keys.ts";
-import { clientOf } from "../support/load.ts";
 import { openStore, systemClock, systemIds } from "../support/redis-store.ts";
 import { type Region, startRegion } from "../support/region.ts";
+import { letIn } from "../support/region-watch.ts";
 import { findSecrets, type Haystack, haystacksOf } from "../support/search.ts";
 
 const password = `Correct-Horse-${randomBytes(6).toString("hex")}`;
@@ -45,7 +45,7 @@ afterAll(async () => {
 });
 
 test("no key, secret or password is in Redis, its files, logs, metrics or errors", async () => {
-  await using client = await clientOf(region, "vcenter", 0);
+  await using client = await letIn(region, "vcenter", 0);
   const id = await keepAndUse(client);
   await failWithSecrets(client);
   await logIn();
@@ -121,7 +121,7 @@ async function keepAndUse(client: KmipClient): Promise<string> {
   });
   expect(await digestOf(client, kept.uniqueIdentifier)).toEqual([sha256(passphrase)]);
   await readOverApi([id, made, kept.uniqueIdentifier, opaque.uniqueIdentifier]);
-  await using other = await clientOf(region, "vcenter", 1);
+  await using other = await letIn(region, "vcenter", 1);
   expect(await keyBytes(other, id)).toBe(Buffer.from(keys[0] ?? []).toString("hex"));
   return id;
 }

@@ -1,8 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { until } from "@holdfast/testing";
+import type { KmipClient } from "@holdfast/client";
+import { answerOf, until } from "@holdfast/testing";
 import { answerBoundMs, clientOf } from "./load.ts";
 import type { NodeProcess } from "./node-process.ts";
 import type { Region } from "./region.ts";
+
+/** What a connection gets at a listener that is closed, or is closing. */
+const shut = /refused|reset/;
 
 /** Waits until all nodes refuse connections (trap 29: only then vCenter tries its next server). */
 export async function allRefuse(region: Region, instance: string): Promise<void> {
@@ -18,10 +22,17 @@ export async function allRefuse(region: Region, instance: string): Promise<void>
 
 /** Waits until every node accepts clients. */
 export async function allLetIn(region: Region, instance: string): Promise<void> {
-  await until("all KMIP listeners open", async () => {
-    const tried = region.nodes.map((_, at) => connects(region, instance, at));
-    return (await Promise.all(tried)).every((outcome) => outcome === "connected");
-  });
+  const clients = await Promise.all(region.nodes.map((_, at) => letIn(region, instance, at)));
+  await Promise.all(clients.map((client) => client.close()));
+}
+
+/** A client of a node; waits while the node lets nobody in, as it does without a lease on a busy machine. */
+export function letIn(region: Region, instance: string, at: number): Promise<KmipClient> {
+  return answerOf(
+    "the KMIP listener open",
+    () => clientOf(region, instance, at),
+    (error) => error instanceof Error && shut.test(error.message),
+  );
 }
 
 /** Waits until nodes report this kind of lease. */
