@@ -223,6 +223,11 @@ export class Trust {
     this.#digest -= digestOf(`denial ${id} ${match ?? ""}`);
   }
 
+  /** Whether a denial names a certificate's SHA-256, lower-case hex: also of a node of the other region. */
+  denies(fingerprint: string): boolean {
+    return this.#denied.has(`fingerprint ${fingerprint}`);
+  }
+
   /** Decides about a client by its certificate. Called for every connection, resumed ones too. */
   check(certificate: X509Certificate | undefined, nowMs: number): Admission | Refusal {
     if (certificate === undefined) return "noCertificate";
