@@ -17,7 +17,7 @@ export const crlSettings = list(
     },
     urls: texts(
       "Distribution points with the authority's list. Only these are asked: those that certificates name are not. Redirects are not followed.",
-      "a list of http:// URLs without user or password; a list is signed, so https is not needed, and LDAP is not supported: have the list copied to a file, or to a web server",
+      "a list of http:// URLs without user or password; https and LDAP are not supported (a list is signed, so http is enough)",
       isCrlUrl,
     ),
     required: flag(
@@ -25,7 +25,7 @@ export const crlSettings = list(
       false,
     ),
     everySeconds: integer(
-      "How often a distribution point is asked; sooner, if half of its list's time is over before that, but not more often than once a minute.",
+      "How often a distribution point is asked. It is asked sooner if half of its list's time is over, but never more often than once a minute, or than this if it is less.",
       { min: 10, max: 604_800, default: 3600 },
       "s",
     ),

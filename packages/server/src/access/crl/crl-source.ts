@@ -27,7 +27,7 @@ export interface CrlSourceOptions {
 const pauseMinMs = 60_000;
 const downloadMs = 30_000;
 
-/** One list of an authority: read again when its file changes, or before the next one is due. */
+/** One list of an authority: read again when its file changes, or before it ends. */
 export class CrlSource {
   readonly #options: CrlSourceOptions;
   #crl: Crl | undefined;

@@ -1,8 +1,12 @@
-import { sign, X509Certificate } from "node:crypto";
+import { execFileSync } from "node:child_process";
+import { generateKeyPairSync, sign, X509Certificate } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type CrlRequest, makeCrl } from "@holdfast/testing/crl";
 import { type Authority, createAuthority } from "@holdfast/testing/pki";
 import fc from "fast-check";
-import { beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { turnsDuring } from "../../testing/turns-during.ts";
 import { elementAt, elementsIn, encoded } from "./der.ts";
 import { crlBytesMax, readCrl, serialOf } from "./read-crl.ts";
@@ -11,6 +15,9 @@ const seed = 5280;
 const hourMs = 3_600_000;
 const nowMs = Date.now();
 const valid = { notBeforeMs: nowMs - 24 * hourMs, days: 3 };
+
+const folder = mkdtempSync(join(tmpdir(), "holdfast-read-crl-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 let one: Authority;
 let rsa: Authority;
@@ -85,6 +92,18 @@ describe("a revocation list that OpenSSL made is read", () => {
     ["RSA-PSS", ["-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:32"]],
   ])("signed with %s", async (_, options) => {
     expect((await read(makeCrl(rsa, { serials: ["01"], options }), rsa)).revoked.size).toBe(1);
+  });
+
+  test("signed with Ed25519", async () => {
+    const { privateKey } = generateKeyPairSync("ed25519");
+    const key = String(privateKey.export({ format: "pem", type: "pkcs8" }));
+    writeFileSync(join(folder, "ed.key"), key);
+    const made = ["-x509", "-key", "ed.key", "-subj", "/CN=Edwards", "-out", "ed.pem"];
+    execFileSync("openssl", ["req", ...made], { cwd: folder });
+    const certificate = readFileSync(join(folder, "ed.pem"), "utf8");
+    const list = makeCrl({ certificate, key }, { serials: ["01"], options: ["-md", "null"] });
+    const authority = new X509Certificate(certificate);
+    expect((await readCrl(Buffer.from(list), authority, nowMs)).revoked.size).toBe(1);
   });
 
   test("with no certificates, and as one of several parts", async () => {
@@ -183,7 +202,7 @@ describe("a list is refused", () => {
   });
 
   test.each<[string, () => string | Uint8Array, RegExp]>([
-    ["nothing", () => "", /no revocation list/],
+    ["nothing", () => "", /not a revocation list/],
     ["text", () => "<html>not found</html>", /neither DER nor PEM/],
     ["a certificate", () => one.certificate, /neither DER nor PEM/],
     ["a certificate in DER", () => certificateOf(one).raw, /more parts than a revocation list/],

@@ -70,7 +70,7 @@ function derOf(source: Uint8Array): Uint8Array {
   if (source[0] === sequence) return source;
   const blocks = Buffer.from(source).toString("latin1").split("-----BEGIN X509 CRL-----");
   if (blocks.length === 1) {
-    throw new Error("it is no revocation list: neither DER nor PEM (-----BEGIN X509 CRL-----)");
+    throw new Error("it is not a revocation list: neither DER nor PEM (-----BEGIN X509 CRL-----)");
   }
   if (blocks.length > 2) throw new Error("it has more than one list: put each into its own file");
   const [text, after] = (blocks[1] ?? "").split("-----END X509 CRL-----");
@@ -107,7 +107,7 @@ function frameOf(bytes: Uint8Array): Frame {
 }
 
 function noList(cause?: unknown): Error {
-  return new Error("it is no revocation list", { cause });
+  return new Error("it is not a revocation list", { cause });
 }
 
 /** The list without its entries, which a library reads: it needs a kilobyte of memory for each part of an entry. */

@@ -190,7 +190,7 @@ describe("a list that has ended", () => {
     expect(stateOf(lists)).toEqual([{ inTime: false, fault: "" }]);
     expect([verdict(lists, lost), verdict(lists, kept)]).toEqual(["revoked", undefined]);
     expect(events.slice(1)).toEqual([
-      expect.stringMatching(/^bad: it is late: .*it still counts$/),
+      expect.stringMatching(/^bad: it has ended, .*it still counts$/),
     ]);
   });
 

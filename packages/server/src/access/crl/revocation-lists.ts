@@ -86,7 +86,7 @@ export class RevocationLists implements Disposable {
     return this.#authorities.flatMap((one) => one.sources.map((source) => one.reading(source)));
   }
 
-  /** Reads what is due. Never rejects. */
+  /** Reads the lists whose time has come. Never rejects. */
   async look(): Promise<void> {
     await this.#each((source) => source.look());
   }
@@ -127,7 +127,7 @@ export class RevocationLists implements Disposable {
 /** What a log line says of a list. */
 function detailOf({ crl, inTime, fault, required }: CrlReading): string {
   const ends = crl === undefined ? "" : new Date(crl.nextUpdateMs).toISOString();
-  const late = `it is late: the next one was due ${ends}`;
+  const late = `it has ended, and the next one should have come by ${ends}`;
   const last = crl === undefined ? "no list counts" : `the last list counts (until ${ends})`;
   const then = required ? "its authority's clients are refused" : last;
   if (fault !== "") return `${fault}; ${inTime ? last : then}`;
