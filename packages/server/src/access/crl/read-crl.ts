@@ -18,7 +18,7 @@ export interface Crl {
 /** The largest list that is read, bytes. */
 export const crlBytesMax = 20 * 1024 * 1024;
 /** The most entries that are read. */
-export const crlEntriesMax = 500_000;
+const crlEntriesMax = 500_000;
 /** Everything of a list but its entries and signature, bytes. */
 const restBytesMax = 64 * 1024;
 /** Entries that are read before other work gets a turn. */
