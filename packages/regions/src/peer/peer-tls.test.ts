@@ -300,7 +300,12 @@ describe("a certificate that is denied", () => {
     async (side) => {
       await using peers = new TestPeers(authority);
       const denied = new Set<string>();
-      const isDenied = (fingerprint: string) => denied.has(fingerprint);
+      let times = 0;
+      const isDenied = (fingerprint: string) => {
+        const found = denied.has(fingerprint);
+        if (found) times += 1;
+        return found;
+      };
       const { server: opened, address } = await peers.serve(
         new TestPeerStore("b"),
         side === "server" ? { isDenied } : {},
@@ -317,6 +322,8 @@ describe("a certificate that is denied", () => {
       denied.add(fingerprint(side === "server" ? "a" : "b"));
       recheck();
       await eventually(() => client.state() === "down");
+      // It was tried again, and refused each time.
+      await eventually(() => times > 4);
       await expect(client.hello()).rejects.toThrow("region b cannot be asked");
       await eventually(() => opened.connections("a") === 0);
       if (side === "server") {
