@@ -13,6 +13,12 @@ import {
 } from "./rule-case.ts";
 
 const dayS = 86_400;
+const crl = { authority: "CN=VMCA", source: "vmca.crl" };
+/** What the alert of this list says. */
+const late = {
+  labels: { ...warning, ...target, ...crl },
+  summary: "Node a1 has no revocation list of CN=VMCA in time, or cannot read it: vmca.crl",
+};
 
 /** Cases for roots of trust, for backups, audit and certificates, and for access. */
 export const keepingCases: readonly RuleCase[] = [
@@ -179,6 +185,33 @@ export const keepingCases: readonly RuleCase[] = [
     summary: "Node a1 refused more than twenty user names or passwords in five minutes",
   },
   {
+    alert: "HoldfastManyDenials",
+    input: { [of("holdfast_denials")]: "5x45 15x5 16x200" },
+    trueAt: 780,
+    after: 0,
+    labels: warning,
+    summary: "More than ten client certificates were put on the deny list within ten minutes (11)",
+  },
+  {
+    alert: "HoldfastRevocationList",
+    name: "it cannot be read",
+    input: { [of("holdfast_crl_ok", crl)]: turns(1, 0) },
+    trueAt: faultS,
+    after: 120,
+    ...late,
+  },
+  {
+    alert: "HoldfastRevocationList",
+    name: "it has ended",
+    input: {
+      [of("holdfast_crl_ok", crl)]: known,
+      [of("holdfast_crl_next_update_seconds", crl)]: "600x200",
+    },
+    trueAt: 615,
+    after: 120,
+    ...late,
+  },
+  {
     alert: "HoldfastAdminApiFails",
     input: {
       [of("holdfast_admin_requests_total", { operation: "createToken", status: "500" })]: counted,
@@ -187,6 +220,33 @@ export const keepingCases: readonly RuleCase[] = [
     after: 0,
     labels: { ...warning, region: "a", instance: "a1", operation: "createToken" },
     summary: "Node a1 answered createToken with an internal error",
+  },
+  {
+    alert: "HoldfastManyDenials",
+    input: { [of("holdfast_denials")]: "5x45 15x5 16x200" },
+    trueAt: 780,
+    after: 0,
+    labels: warning,
+    summary: "More than ten client certificates were put on the deny list within ten minutes (11)",
+  },
+  {
+    alert: "HoldfastRevocationList",
+    name: "it cannot be read",
+    input: { [of("holdfast_crl_ok", crl)]: turns(1, 0) },
+    trueAt: faultS,
+    after: 120,
+    ...late,
+  },
+  {
+    alert: "HoldfastRevocationList",
+    name: "it has ended",
+    input: {
+      [of("holdfast_crl_ok", crl)]: known,
+      [of("holdfast_crl_next_update_seconds", crl)]: "600x200",
+    },
+    trueAt: 615,
+    after: 120,
+    ...late,
   },
   {
     alert: "HoldfastAdminApiFails",

@@ -5,7 +5,8 @@ import type { AdminClient } from "@holdfast/admin";
 import { KmipClient } from "@holdfast/client";
 import { type Attribute, attributeItem, tags } from "@holdfast/kmip";
 import { until } from "@holdfast/testing";
-import { selfSigned } from "@holdfast/testing/pki";
+import { makeCrl } from "@holdfast/testing/crl";
+import { createAuthority, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { exitCodeOf } from "../../packages/cli/src/terminal/exit-codes.ts";
@@ -40,7 +41,12 @@ beforeAll(async () => {
   await mkdir(file("backups"));
   const backup = { keyFile: file("backup.key"), directory: file("backups"), keep: 1 };
   const config = parse(await readFile(configOf("a1"), "utf8")) as Record<string, unknown>;
-  await writeFile(configOf("a1"), stringify({ ...config, backup, audit: { entriesMax } }));
+  const validity = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
+  const authority = await createAuthority({ commonName: "VMCA", ...validity });
+  await writeFile(file("vmca.pem"), authority.certificate);
+  await writeFile(file("vmca.crl"), makeCrl(authority, { number: 1 }));
+  const crls = [{ authority: file("vmca.pem"), files: [file("vmca.crl")] }];
+  await writeFile(configOf("a1"), stringify({ ...config, backup, crls, audit: { entriesMax } }));
   await both().kill("a1");
   await holdfast("backup", "key", "init", "--config", configOf("a1"));
   // An older backup, which is deleted when the scheduled one is made.
@@ -223,6 +229,8 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     await admin.call("removeDenial", { params });
     await refused(admin.call("removeDenial", { params }));
   }),
+  // The node reads it at its start.
+  "crl.read": well(async () => undefined),
   "authority.create": well(async () => undefined),
   "user.create": well(() => user({ password: "a good long password" })),
   "user.update": well(() => user({ password: "another long password" })),

@@ -6,6 +6,8 @@ const certificates = `${server}/management/certificates`;
 const certificateTests = [`${certificates}/certificate-handlers.test.ts`];
 const denials = `${server}/management/denials`;
 const denialTests = [`${denials}/denials.test.ts`];
+const crlTests = [`${server}/access/crl/revocation-lists.test.ts`];
+const peerTlsTests = ["packages/regions/src/peer/peer-tls.test.ts"];
 const tokens = `${server}/management/tokens`;
 const tokenTests = [
   `${tokens}/token-book.test.ts`,
@@ -75,8 +77,8 @@ export const accessFaults: readonly PlantedFault[] = [
     name: "denial-leaves-open-connections",
     kind: "access",
     file: `${server}/access/trust.ts`,
-    find: "return !this.#isDenied(known.names) && this.#denyListReadable();",
-    replace: "return this.#denyListReadable();",
+    find: "if (this.#isDenied(known.names) || !this.#denyListReadable()) return false;",
+    replace: "if (!this.#denyListReadable()) return false;",
     rule: "a denial ends open connections",
     promises: ["A client certificate that is denied loses access"],
     tests: trustTests,
@@ -110,6 +112,66 @@ export const accessFaults: readonly PlantedFault[] = [
     rule: "a denial that is damaged is noticed by its identifier",
     promises: ["A client certificate that is denied loses access"],
     tests: viewTests,
+  },
+  {
+    name: "revoked-client-admitted",
+    kind: "access",
+    file: `${server}/access/trust.ts`,
+    find: "return revocationOf(known.listed ?? []) ?? checkDates(known.admission, nowMs);",
+    replace: "return checkDates(known.admission, nowMs);",
+    rule: "a certificate that its authority has revoked is not admitted",
+    promises: ["A client certificate that its authority has revoked"],
+    tests: crlTests,
+  },
+  {
+    name: "revocation-leaves-open-connections",
+    kind: "access",
+    file: `${server}/access/trust.ts`,
+    find: "return revocationOf(known.listed ?? []) === undefined;",
+    replace: "return true;",
+    rule: "a revocation ends open connections",
+    promises: ["A client certificate that its authority has revoked"],
+    tests: crlTests,
+  },
+  {
+    name: "older-revocation-list-used",
+    kind: "access",
+    file: `${server}/access/crl/crl-source.ts`,
+    find: "    if (this.#crl !== undefined) refuseOlder(crl, this.#crl);\n",
+    replace: "",
+    rule: "a revocation list is never replaced by one with a lower number",
+    promises: ["A client certificate that its authority has revoked"],
+    tests: crlTests,
+  },
+  {
+    name: "forged-revocation-list-used",
+    kind: "access",
+    file: `${server}/access/crl/read-crl.ts`,
+    find: "  if (!good) throw",
+    replace: "  if (signature.length === 0) throw",
+    rule: "a revocation list counts only if its authority signed it",
+    promises: ["A client certificate that its authority has revoked"],
+    tests: [`${server}/access/crl/read-crl.test.ts`],
+  },
+  {
+    name: "denied-peer-stays-linked",
+    kind: "access",
+    file: "packages/regions/src/peer/server/peer-server.ts",
+    find: "      if (this.#isDenied(one.certificate)) this.#end(one, onDenyList);\n",
+    replace: "      void one;\n",
+    rule: "a denial ends the connections of a peer",
+    promises: ["A peer certificate whose fingerprint is denied"],
+    tests: peerTlsTests,
+  },
+  {
+    name: "denied-peer-linked-again",
+    kind: "access",
+    file: "packages/regions/src/peer/client/channel.ts",
+    find: "return why === undefined ? undefined : new Error(why);",
+    replace: "return undefined;",
+    rule: "a node does not call a peer whose certificate is denied",
+    promises: ["A peer certificate whose fingerprint is denied"],
+    tests: peerTlsTests,
   },
   {
     name: "deleted-certificate-stays",

@@ -80,6 +80,8 @@ const refusedClient = z
       "noCertificate",
       "denied",
       "denyListUnreadable",
+      "revoked",
+      "revocationUnknown",
       "unknownCertificate",
       "notYetValid",
       "expired",
@@ -97,7 +99,9 @@ const refusedClient = z
     times: z.number().int().describe("How often this node refused it."),
     adoptable: z
       .boolean()
-      .describe("Whether its certificate is known and not denied, so that it can be adopted."),
+      .describe(
+        "Whether its certificate is known, not denied and not revoked, so that it can be adopted.",
+      ),
   })
   .meta({ id: "RefusedClient" });
 

@@ -58,7 +58,7 @@ export const denialRoutes = {
     method: "POST",
     path: "/v1/denials",
     summary:
-      "Shut out client certificates at every node within a second, open connections included: one by its fingerprint, or by issuer and serial number, or all with a subject. An authority that is named shuts out the clients that it admits; certificates that were added by themselves, and those of authorities below it, must be denied too. No check tells whether a client has this name: once the client has tried again, `holdfast refused list` must show it as denied.",
+      "Shut out client certificates at every node within a second, open connections included: one by its fingerprint, or by issuer and serial number, or all with a subject. An authority that is named shuts out the clients that it admits; certificates that were added by themselves, and those of authorities below it, must be denied too. The certificate of a node for the link between the regions is denied by its fingerprint only. No check tells whether a client has this name: once the client has tried again, `holdfast refused list` must show it as denied.",
     tag: "Deny list",
     role: "operator",
     scope: "system",
@@ -85,7 +85,9 @@ export const denialRoutes = {
         force: z
           .boolean()
           .optional()
-          .describe("Also if an instance has no other certificate left."),
+          .describe(
+            "Also if an instance has no other certificate left, or the regions are cut apart.",
+          ),
       })
       .strict(),
     answer: denial,

@@ -6,7 +6,7 @@ import { selfSigned } from "@holdfast/testing/pki";
 import { describe, expect, test } from "vitest";
 import { eventually, TestPeerStore, TestPeers } from "../testing/peer/test-peer.ts";
 import { testAuthority } from "../testing/peer/test-pki.ts";
-import { issuedBy, type PeerTls, readPeerTls, regionOf } from "./peer-tls.ts";
+import { fingerprintOf, issuedBy, type PeerTls, readPeerTls, regionOf } from "./peer-tls.ts";
 import type { ServerLimits } from "./server-limits.ts";
 
 const authority = await testAuthority("peers");
@@ -292,6 +292,51 @@ describe("certificates that change", () => {
     const tls = await authority.issue("x", ["a.peer.holdfast"], { endsMs });
     expect(readPeerTls(tls).notAfterMs).toBe(endsMs);
   });
+});
+
+describe("a certificate that is denied", () => {
+  test.each(["server", "client"] as const)(
+    "ends the link at the %s that denies it, and until it is lifted",
+    async (side) => {
+      await using peers = new TestPeers(authority);
+      const denied = new Set<string>();
+      let times = 0;
+      const isDenied = (fingerprint: string) => {
+        const found = denied.has(fingerprint);
+        if (found) times += 1;
+        return found;
+      };
+      const { server: opened, address } = await peers.serve(
+        new TestPeerStore("b"),
+        side === "server" ? { isDenied } : {},
+      );
+      const client = await peers.connected([address], side === "client" ? { isDenied } : {});
+      const recheck = () => (side === "server" ? opened : client).recheck();
+      const fingerprint = (region: "a" | "b") =>
+        fingerprintOf(readPeerTls(authority.node(region)).leaf);
+      expect(client.shown()).toEqual([fingerprint("b")]);
+      // Another certificate: nothing happens.
+      denied.add(fingerprint(side === "server" ? "b" : "a"));
+      recheck();
+      expect(client.state()).toBe("up");
+      denied.add(fingerprint(side === "server" ? "a" : "b"));
+      recheck();
+      await eventually(() => client.state() === "down");
+      // It was tried again, and refused each time.
+      await eventually(() => times > 4);
+      await expect(client.hello()).rejects.toThrow("region b cannot be asked");
+      await eventually(() => opened.connections("a") === 0);
+      if (side === "server") {
+        await eventually(() => refusals(peers).length > 1);
+        for (const reason of refusals(peers)) {
+          expect(reason).toBe("its certificate is on the deny list: CN=node of a");
+        }
+      } else expect(client.shown()).toEqual([]);
+      denied.clear();
+      await eventually(() => client.state() === "up");
+      expect((await client.hello()).region).toBe("b");
+    },
+  );
 });
 
 test("a certificate that names two regions speaks for neither", async () => {

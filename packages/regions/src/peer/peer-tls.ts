@@ -25,6 +25,12 @@ export interface PeerIdentity {
   readonly notAfterMs: number;
 }
 
+/** Says of a certificate's SHA-256 (lower-case hex) whether it is on the deny list. */
+export type IsDenied = (fingerprint: string) => boolean;
+
+/** Why a denied certificate is refused. */
+export const onDenyList = "its certificate is on the deny list";
+
 const chainMax = 8;
 const pemCertificate = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
@@ -130,6 +136,11 @@ export function regionOf(
   const names = new Set(dnsNamesOf(certificate.subjectAltName));
   const found = regions.filter((region) => names.has(peerName(region).toLowerCase()));
   return found.length === 1 ? found[0] : undefined;
+}
+
+/** SHA-256 of a certificate, lower-case hex. */
+export function fingerprintOf({ fingerprint256 }: { readonly fingerprint256: string }): string {
+  return fingerprint256.replaceAll(":", "").toLowerCase();
 }
 
 /** Whether one of the authorities issued a certificate, itself or through the intermediates that came with it. */

@@ -1,6 +1,7 @@
 import { hash, type X509Certificate } from "node:crypto";
 import { fingerprintOf, isIssuedBy, purposes, subjectOf } from "../base/certificates.ts";
 import { readableHash, type Users } from "../base/password-hash.ts";
+import type { Listed, Revocation } from "./crl/revocation-lists.ts";
 import { denialNames } from "./denials.ts";
 import type { Instance } from "./instances.ts";
 
@@ -9,6 +10,8 @@ export const refusals = [
   "noCertificate",
   "denied",
   "denyListUnreadable",
+  "revoked",
+  "revocationUnknown",
   "unknownCertificate",
   "notYetValid",
   "expired",
@@ -52,6 +55,8 @@ interface Pin extends Opener {
   readonly admission: Admission;
   /** Its `denialNames`, once a client has shown the certificate. */
   names?: readonly string[];
+  /** The authorities with revocation lists that issued it, once a client has shown it. */
+  listed?: readonly Listed[];
 }
 
 interface Bound extends Opener {
@@ -66,6 +71,12 @@ interface Verified {
   readonly by: string;
   /** Its `denialNames`, and those of every authority that issued it: one may have several certificates. */
   readonly names: readonly string[];
+  readonly listed: readonly Listed[];
+}
+
+/** Finds the authorities with revocation lists that issued a certificate. */
+interface Revocations {
+  readonly of: (certificate: X509Certificate) => readonly Listed[];
 }
 
 /** What the deny list says of a denial: the certificates that it names; undefined if that cannot be read. */
@@ -95,9 +106,11 @@ export class Trust {
   /** How many denials have this match. */
   readonly #denied = new Map<Match, number>();
   #denialsKnown: () => boolean = () => true;
+  readonly #revocations: Revocations;
   #digest = 0n;
 
-  constructor(instances: readonly Instance[] = []) {
+  constructor(instances: readonly Instance[] = [], revocations: Revocations = { of: () => [] }) {
+    this.#revocations = revocations;
     for (const instance of instances) this.declare(instance);
   }
 
@@ -210,6 +223,11 @@ export class Trust {
     this.#digest -= digestOf(`denial ${id} ${match ?? ""}`);
   }
 
+  /** Whether a denial names a certificate's SHA-256, lower-case hex: also of a node of the other region. */
+  denies(fingerprint: string): boolean {
+    return this.#denied.has(`fingerprint ${fingerprint}`);
+  }
+
   /** Decides about a client by its certificate. Called for every connection, resumed ones too. */
   check(certificate: X509Certificate | undefined, nowMs: number): Admission | Refusal {
     if (certificate === undefined) return "noCertificate";
@@ -218,15 +236,19 @@ export class Trust {
     const names = known?.names ?? denialNames(certificate);
     if (this.#isDenied(names)) return "denied";
     if (known === undefined) return this.#verify(certificate, names, nowMs);
-    if (!("by" in known)) known.names = names;
-    return checkDates(known.admission, nowMs);
+    if (!("by" in known)) {
+      known.names = names;
+      known.listed ??= this.#revocations.of(certificate);
+    }
+    return revocationOf(known.listed ?? []) ?? checkDates(known.admission, nowMs);
   }
 
   /** Whether nothing has changed for the holder of this admission; if not, `recheck` decides. */
   isCurrent(admission: Admission): boolean {
     const known = this.#known(admission.fingerprint);
     if (known?.admission !== admission || known.names === undefined) return false;
-    return !this.#isDenied(known.names) && this.#denyListReadable();
+    if (this.#isDenied(known.names) || !this.#denyListReadable()) return false;
+    return revocationOf(known.listed ?? []) === undefined;
   }
 
   /** Whether an admission given earlier (perhaps by an older trust) is still valid. */
@@ -265,11 +287,15 @@ export class Trust {
     );
     const names = [...own, ...issuers.flatMap((issuer) => issuer.names)];
     if (this.#isDenied(names)) return "denied";
+    // Only now: a stranger's certificate costs no further signature check.
+    const listed = issuers.length === 0 ? [] : this.#revocations.of(certificate);
+    const revocation = revocationOf(listed);
+    if (revocation !== undefined) return revocation;
     for (const { id: by, tenant, authority } of issuers) {
       const admission = within({ ...pinnedOf(certificate), instance: tenant }, authority);
       const wrong = checkLeaf(certificate) ?? checkDates(admission, nowMs);
       if (typeof wrong !== "string") {
-        this.#remember({ admission, by, names });
+        this.#remember({ admission, by, names, listed });
         return admission;
       }
       refusal = wrong;
@@ -294,6 +320,11 @@ export function pinnedOf(certificate: X509Certificate): Pinned {
     notBeforeMs: certificate.validFromDate.getTime(),
     notAfterMs: certificate.validToDate.getTime(),
   };
+}
+
+function revocationOf(listed: readonly Listed[]): Revocation | undefined {
+  const all = listed.map(({ by, serial }) => by.verdict(serial));
+  return all.find((one) => one === "revoked") ?? all.find((one) => one !== undefined);
 }
 
 function add<One extends Opener>(all: Map<string, readonly One[]>, key: string, one: One): void {

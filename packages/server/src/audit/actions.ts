@@ -108,6 +108,7 @@ const administration = {
   },
   "denial.create": { cadf: "kmip-denial.create", says: "deny client certificate", ...denial },
   "denial.delete": { cadf: "kmip-denial.delete", says: "lift denial", ...denial },
+  "crl.read": { cadf: "kmip-crl.read", says: "read revocation list", target: "kmip-crl" },
   "user.create": { cadf: "kmip-user.create", says: "add KMIP user", ...user },
   "user.update": { cadf: "kmip-user.update", says: "change KMIP user", ...user },
   "user.delete": { cadf: "kmip-user.delete", says: "delete KMIP user", ...user },

@@ -1,3 +1,4 @@
+import { RevocationLists } from "../access/crl/revocation-lists.ts";
 import { loadInstances } from "../access/instances.ts";
 import { warningsOf } from "../admin/system/warnings.ts";
 import { checkSinkFiles } from "../audit/sinks/sink-files.ts";
@@ -33,6 +34,7 @@ export async function checkConfig(file: string, machine: Machine): Promise<reado
   await (await openDefaultRoot(config, environment, rootContext(machine))).close();
   await (await openSealingKey(config, ids))?.close();
   await checkBackup(config.backup);
+  const lists = await checkLists(config.crls, clock);
   const certificates = certificatesOf(identity, instances, peerIdentity, admin);
   const other = peer === undefined ? "alone" : `with region ${peer.region}`;
   return [
@@ -40,7 +42,20 @@ export async function checkConfig(file: string, machine: Machine): Promise<reado
     ...warningsOf(config, certificates, clock.wallMs()).map(
       ({ message, fields }) => `warning: ${message}${details(fields ?? {})}`,
     ),
+    ...lists.map((one) => `warning: ${one}`),
   ];
+}
+
+/** Reads the files of revocation lists; distribution points are not asked. */
+async function checkLists(crls: Config["crls"], { wallMs, monotonicMs }: Machine["clock"]) {
+  const files = crls.map((one) => ({ ...one, urls: [] }));
+  const observe = (): void => undefined;
+  using lists = new RevocationLists(files, { wallMs, monotonicMs, random: () => 0, observe });
+  await lists.reload();
+  return lists.list().flatMap(({ source, fault, inTime }) => {
+    if (fault !== "") return [`crls: ${source}: ${fault}`];
+    return inTime ? [] : [`crls: ${source}: the list has ended: get a newer one`];
+  });
 }
 
 function checkAdmin(admin: Config["admin"]): ServerIdentity | undefined {

@@ -125,7 +125,7 @@ async function fetched(listen: string, path: string): Promise<string> {
   }
 }
 
-/** The lines of every file that the configuration names, but for certificates. */
+/** The lines of every file that the configuration names, but for certificates and revocation lists. */
 function fileSecrets(file: string): readonly string[] {
   const folder = dirname(resolve(file));
   return pathsIn(configTable, readValue(file)).flatMap((path) => {
@@ -150,7 +150,7 @@ function pathsIn(rows: SettingRows, value: unknown): readonly string[] {
     const row = rows[name];
     if (row === undefined) return [];
     if (row.kind === "setting") {
-      if (row.path !== true) return [];
+      if (row.path !== true || row.isPublic === true) return [];
       return [inner].flat().filter((path) => typeof path === "string" && !isPem(path)) as string[];
     }
     const items: readonly unknown[] = Array.isArray(inner) ? inner : [inner];

@@ -34,6 +34,7 @@ export function crossFaults(config: Config): Fault[] {
     ...fipsFaults(config),
     ...rootFaults(config.rootOfTrust),
     ...auditFaults(config.audit),
+    ...config.crls.flatMap(crlFaults),
     ...repeated(config.instances, (instance) => instance.name, "name"),
     ...repeated(config.instances, (instance) => instance.id, "id"),
     ...config.instances.flatMap(({ users }, at) =>
@@ -206,6 +207,11 @@ function unnamed({ reference }: RootKind, rows: Rows, at: SettingPath): Fault[] 
     const says = `is missing: set it, or ${name}Env; this root of trust is the default`;
     return [{ at: [...at, `${name}File`], says }];
   });
+}
+
+function crlFaults({ files, urls }: Config["crls"][number], at: number): Fault[] {
+  if (files.length + urls.length > 0) return [];
+  return [{ at: ["crls", at], says: "names no list: set files or urls" }];
 }
 
 function tlsFaults(tls: Config["tls"]): Fault[] {

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { isPasswordHash } from "../base/password-hash.ts";
 import { backupSettings } from "./config-backup.ts";
+import { crlSettings } from "./config-crls.ts";
 import { rootOfTrustDoc, rootOfTrustRows, sealingKeyFileRow } from "./config-root.ts";
 import { connectionsFor, memoryLimit } from "./connections-default.ts";
 import {
@@ -140,6 +141,7 @@ export const configTable = {
       ),
     },
   ),
+  crls: crlSettings,
   http: group("Plain HTTP for `/metrics`, `/livez` and `/readyz`.", {
     listen: listenAddress("Where Prometheus and probes connect.", "127.0.0.1:9464"),
     allowPublic: allowPublic("http"),

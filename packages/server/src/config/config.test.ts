@@ -283,6 +283,16 @@ instances:
       "/etc/holdfast.yaml:4: tls.suites must be default with `fips: required`: RSA key exchange",
     ],
     [
+      "a distribution point by LDAP",
+      `${least}crls: [{ authority: a.pem, urls: ["ldap://h/cn=a"] }]\n`,
+      "/etc/holdfast.yaml:7: crls[0].urls must be a list of http:// URLs without user or password; https and LDAP are not",
+    ],
+    [
+      "an authority without a list",
+      `${least}crls: [{ authority: a.pem }]\n`,
+      "/etc/holdfast.yaml:7: crls[0] names no list: set files or urls",
+    ],
+    [
       "no key",
       least.replace(", key: /keys/server.key", ""),
       "/etc/holdfast.yaml:4: tls.key is missing: set it to the path of a file",

@@ -16,6 +16,8 @@ export interface Setting<Value> {
   readonly secret?: boolean;
   /** Its texts are paths relative to the configuration file's folder, unless they are PEM text themselves. */
   readonly path?: boolean;
+  /** Its files hold nothing secret. */
+  readonly isPublic?: boolean;
 }
 
 /** Settings under one name. */

@@ -70,6 +70,14 @@ type EdgeEvent =
       readonly loaded: boolean;
       readonly detail: string;
     }
+  /** A revocation list was read, could not be read, has ended or is in time again. */
+  | {
+      readonly type: "crl";
+      readonly authority: string;
+      readonly source: string;
+      readonly loaded: boolean;
+      readonly detail: string;
+    }
   /** The admin API answered a request; `cause` is present for a fault of the node. */
   | {
       readonly type: "adminRequest";

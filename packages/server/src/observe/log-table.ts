@@ -238,6 +238,13 @@ export const logTable: {
     message: ({ loaded }) => (loaded ? "certificate loaded" : "certificate refused"),
     fields: ["purpose", "detail"],
   },
+  crl: {
+    level: ({ loaded }) => (loaded ? "info" : "warn"),
+    message: ({ loaded }) => (loaded ? "revocation list read" : "revocation list missing or late"),
+    fields: ["authority", "source", "detail"],
+    limited: true,
+    sameAs: ({ loaded, source, detail }) => (loaded ? "" : `${source} ${detail}`),
+  },
   adminRequest: {
     level: ({ status, method, cause }) => {
       if (cause !== undefined) return "error";

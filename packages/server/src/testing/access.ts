@@ -51,6 +51,8 @@ export class TestNode implements AsyncDisposable {
   readonly said: string[] = [];
   /** The KMIP server certificates of the node. */
   leaves: readonly X509Certificate[] = [];
+  /** The peer certificates of the link between the regions. */
+  link: Parameters<typeof denialHandlers>[0]["link"] = { own: () => undefined, peers: () => [] };
   /** How often a change of the trust was reported. */
   changes = 0;
   readonly #opened = new AsyncDisposableStack();
@@ -112,6 +114,7 @@ export class TestNode implements AsyncDisposable {
       ...denialHandlers({
         ...{ view, records, presence, region: name, own: region.own, declared: all, wallMs },
         leaves: () => this.leaves,
+        link: { own: () => this.link.own(), peers: () => this.link.peers() },
         servers: () => [],
       }),
       ...userHandlers({ instances, records, keyRing, wallMs }),

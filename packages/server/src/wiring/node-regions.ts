@@ -28,6 +28,7 @@ import {
   type StoreUse,
   storeInUse,
 } from "@holdfast/regions";
+import type { Trust } from "../access/trust.ts";
 import { printAddress } from "../base/address.ts";
 import { listenError } from "../base/listen-error.ts";
 import type { PeerIdentity } from "../base/peer-tls.ts";
@@ -56,6 +57,9 @@ export interface Control {
 /** Decides between copies that differ in their sealed parts, whether they were pushed or read. */
 type Seals = Required<Pick<PeerServiceOptions, "opens">>;
 
+/** Knows which peer certificates are denied, once the deny list was read. */
+type Denies = Pick<Trust, "denies">;
+
 /** How long a call to the other region may take, without the push that it waits for. */
 const callBeyondPushMs = 1500;
 
@@ -70,10 +74,11 @@ export function openRegions(
   parts: Parts,
   own: RedisStore,
   identity: PeerIdentity | undefined,
+  trust: Denies,
 ): Regions {
   const { config, observe, opened } = parts;
   const { region, peer } = config;
-  const peers = openPeers(parts, identity);
+  const peers = openPeers(parts, identity, trust);
   const store = new RegionalStore({
     region,
     own,
@@ -160,6 +165,7 @@ function compareAtLockMasters(
 function openPeers(
   { config: { region, peer }, observe, opened, health }: Parts,
   identity: PeerIdentity | undefined,
+  trust: Denies,
 ): readonly PeerClient[] {
   if (peer === undefined || identity === undefined) return [];
   const client = PeerClient.open({
@@ -169,6 +175,7 @@ function openPeers(
     tls: identity,
     timers: clock,
     observe,
+    isDenied: (fingerprint) => trust.denies(fingerprint),
     // A change that the other region makes for this one may itself wait for a push.
     times: { callMs: peer.pushTimeoutMs + callBeyondPushMs },
   });
@@ -182,14 +189,18 @@ export async function openControl(
   parts: Parts,
   regions: Regions,
   keyRing: InstanceKeyRing,
-  { management, duties }: { readonly management: Management; readonly duties: readonly Duty[] },
+  {
+    management,
+    duties,
+    trust,
+  }: { readonly management: Management; readonly duties: readonly Duty[]; readonly trust: Denies },
   identity: PeerIdentity | undefined,
 ): Promise<Control> {
   const { region } = parts.config;
   const { own, peers } = regions;
   const adopt = new AdoptKeks({ region, own, peers, keyRing, observe: parts.observe });
   const seals = { opens: (object: ManagedObject) => opens(keyRing, object) };
-  const used = { adopt, management, keyRing, seals };
+  const used = { adopt, management, keyRing, seals, trust };
   const peerServer = await openPeerServer(parts, regions, used, identity);
   return { peerServer, ...(await openLeader(parts, regions, seals, [adopt, ...duties])) };
 }
@@ -202,11 +213,13 @@ async function openPeerServer(
     management,
     keyRing,
     seals,
+    trust,
   }: {
     readonly adopt: AdoptKeks;
     readonly management: Management;
     readonly keyRing: InstanceKeyRing;
     readonly seals: Seals;
+    readonly trust: Denies;
   },
   identity: PeerIdentity | undefined,
 ): Promise<PeerServer | undefined> {
@@ -236,6 +249,7 @@ async function openPeerServer(
       }),
     timers: clock,
     observe,
+    isDenied: (fingerprint) => trust.denies(fingerprint),
   }).catch((error: unknown) => {
     throw listenError("peer.listen", printAddress(peer.listen), error);
   });

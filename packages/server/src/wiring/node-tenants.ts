@@ -1,17 +1,19 @@
 import type { KeyRing } from "@holdfast/engine";
+import { RevocationLists } from "../access/crl/revocation-lists.ts";
 import { type Instance, loadInstances } from "../access/instances.ts";
 import { Trust } from "../access/trust.ts";
 import { RecordedTrust } from "../management/certificates/recorded-trust.ts";
 import { RecordedDenials } from "../management/denials/recorded-denials.ts";
 import type { SystemView } from "../records/system-view.ts";
-import type { Parts } from "./node-parts.ts";
+import { clock, type Parts } from "./node-parts.ts";
 import { reloadInstances } from "./reload-instances.ts";
 
 type Ensure = (instances: readonly Instance[]) => Promise<void>;
 
 /** The instances whose clients the node admits: those of the configuration in force, and of the system records. */
 export class Tenants {
-  readonly trust = new Trust();
+  readonly trust: Trust;
+  readonly revocations: RevocationLists;
   readonly #parts: Parts;
   readonly #listeners = new Set<() => void>();
   #instances: readonly Instance[] = [];
@@ -23,6 +25,12 @@ export class Tenants {
 
   constructor(parts: Parts) {
     this.#parts = parts;
+    const { config, observe, opened } = parts;
+    const { wallMs, monotonicMs } = clock;
+    const times = { wallMs, monotonicMs, random: Math.random };
+    this.revocations = opened.use(new RevocationLists(config.crls, { ...times, observe }));
+    this.trust = new Trust([], this.revocations);
+    this.revocations.onChange(() => this.#tell());
     this.#use(loadInstances(parts.config.instances));
   }
 
@@ -56,11 +64,12 @@ export class Tenants {
     return following;
   }
 
-  /** Reads the configuration's instances again. One reload after another: the older one must not take effect last. */
+  /** Reads the configuration's instances and the revocation lists again. One reload after another: the older one must not take effect last. */
   reload(ensure: Ensure): Promise<void> {
     const next = () => this.#reload(ensure);
     this.#reloading = this.#reloading.then(next, next);
-    return this.#reloading;
+    const lists = this.revocations.reload();
+    return this.#reloading.then(() => lists);
   }
 
   async #reload(ensure: Ensure): Promise<void> {
@@ -86,6 +95,10 @@ export class Tenants {
       destroyed === undefined ? [{ id: instance, name }] : [],
     );
     this.#parts.log.nameInstances([...recorded, ...this.#instances]);
+    this.#tell();
+  }
+
+  #tell(): void {
     for (const listener of this.#listeners) listener();
   }
 }

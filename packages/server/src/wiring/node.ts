@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Engine } from "@holdfast/engine";
 import type { LockLook, StoreUsage } from "@holdfast/redis";
+import type { PeerClient } from "@holdfast/regions";
 import type { Instance } from "../access/instances.ts";
 import { Passwords } from "../access/passwords.ts";
 import type { PeerIdentity } from "../base/peer-tls.ts";
@@ -64,7 +65,7 @@ export async function startNode(
 
   const ownRoot = await openDefault(parts, environment);
   const own = await openStore(parts, ownRoot.root);
-  const regions = openRegions(parts, own, files.peer?.identity);
+  const regions = openRegions(parts, own, files.peer?.identity, tenants.trust);
   const { store, peers } = regions;
   followRegions(parts, regions);
   const management = openManagement(parts, regions);
@@ -78,10 +79,10 @@ export async function startNode(
     parts,
     regions,
     keyRing,
-    { management, duties: [...duties, expiryDuty(parts, management)] },
+    { management, duties: [...duties, expiryDuty(parts, management)], trust: tenants.trust },
     files.peer?.identity,
   );
-  followPeerTls(files, [...peers, control.peerServer]);
+  followPeers(files, tenants, [...peers, control.peerServer]);
   const keeper = await openInstances(parts, regions, keyRing, tenants);
   const probes = await openProbes(parts);
   await waitUntilServing(regions, keeper);
@@ -101,7 +102,7 @@ export async function startNode(
     ...{ ...roots.readings, ...life.readings },
   };
   parts.metrics.watch(readings);
-  const access = openAccess(parts, management, regions, keyRing, tenants, endpoint, files.kmip);
+  const access = openAccess(parts, management, regions, keyRing, tenants, endpoint, files);
   const kept = keepingHandlers(parts, regions, management, tenants, engine);
   await openManagementApi(parts, {
     ...{ ...management, ...regions, files: files.admin, readings, ...access, ...control },
@@ -132,12 +133,17 @@ export async function startNode(
   };
 }
 
-function followPeerTls(
+/** Has the link to the other region use new certificates, and end what the deny list names. */
+function followPeers(
   { peer }: Files,
-  users: readonly ({ setTls(identity: PeerIdentity): void } | undefined)[],
+  tenants: Tenants,
+  link: readonly (Pick<PeerClient, "setTls" | "recheck"> | undefined)[],
 ): void {
   peer?.onChange((identity) => {
-    for (const each of users) each?.setTls(identity);
+    for (const each of link) each?.setTls(identity);
+  });
+  tenants.onTrust(() => {
+    for (const each of link) each?.recheck();
   });
 }
 

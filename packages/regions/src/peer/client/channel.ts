@@ -2,6 +2,7 @@ import type { PeerCertificate } from "node:tls";
 import { ChannelCredentials, Client } from "@grpc/grpc-js";
 import {
   dnsNamesOf,
+  fingerprintOf,
   type MessageSize,
   type PeerIdentity,
   peerName,
@@ -15,20 +16,27 @@ const reconnectMaxMs = 1_000;
 const keepaliveMs = 2_000;
 const keepaliveWaitMs = 4_000;
 
-/** A connection to one node of a region, made when it is first used and again when it is lost. */
+/**
+ * A connection to one node of a region, made when it is first used and again when it is lost. `refusal` says why the
+ * certificate that the node shows is refused, if it is.
+ */
 export function openChannel(
   address: string,
   region: string,
   identity: PeerIdentity,
   size: MessageSize,
+  refusal: (fingerprint: string) => string | undefined,
 ): Client {
   const name = peerName(region);
   const credentials = ChannelCredentials.createFromSecureContext(identity.context, {
-    // Exactly that name: a wildcard would match every region.
-    checkServerIdentity: (_host: string, certificate: PeerCertificate) =>
-      dnsNamesOf(certificate.subjectaltname).includes(name.toLowerCase())
-        ? undefined
-        : new Error(`its certificate does not name ${name}`),
+    checkServerIdentity: (_host: string, certificate: PeerCertificate) => {
+      // Exactly that name: a wildcard would match every region.
+      if (!dnsNamesOf(certificate.subjectaltname).includes(name.toLowerCase())) {
+        return new Error(`its certificate does not name ${name}`);
+      }
+      const why = refusal(fingerprintOf(certificate));
+      return why === undefined ? undefined : new Error(why);
+    },
   });
   return new Client(address, credentials, {
     "grpc.ssl_target_name_override": serverName(region, size),

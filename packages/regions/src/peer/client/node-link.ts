@@ -5,7 +5,7 @@ import type { PeerHello } from "../../ports/ports.ts";
 import { decodeReply, encodeRequest } from "../codecs.ts";
 import { helloOf } from "../hello.ts";
 import { decodeMessage, pathOf, peerMethods, type UnaryName } from "../methods.ts";
-import type { MessageSize, PeerIdentity } from "../peer-tls.ts";
+import { type IsDenied, type MessageSize, onDenyList, type PeerIdentity } from "../peer-tls.ts";
 import { CallFailed, type CallFault, failureFrom, faultOf } from "../status.ts";
 import { type Attempt, Pending } from "./attempt.ts";
 import { openChannel } from "./channel.ts";
@@ -26,6 +26,7 @@ export interface NodeLinkOptions {
   readonly ownRegion: string;
   readonly timers: Timers;
   readonly times: PeerClientTimes;
+  readonly isDenied: IsDenied;
   /** Called when the node came, went, or has room for pushes again. */
   readonly changed: () => void;
   readonly met: (hello: PeerHello, roundTripMs: number) => void;
@@ -55,6 +56,7 @@ export class NodeLink {
   #tried = false;
   #reason = "no contact yet";
   #roundTripMs = 0;
+  #shown: string | undefined;
 
   constructor(options: NodeLinkOptions, identity: PeerIdentity) {
     this.#options = options;
@@ -102,6 +104,21 @@ export class NodeLink {
   setIdentity(identity: PeerIdentity): void {
     this.#identity = identity;
     this.#renew();
+  }
+
+  /** SHA-256 of the certificate that the node showed last, lower-case hex. */
+  get shown(): string | undefined {
+    return this.#shown;
+  }
+
+  /** The deny list has changed: ends the connections at once if the node's certificate is on it. */
+  recheck(): void {
+    if (this.#shown === undefined || !this.#options.isDenied(this.#shown)) return;
+    this.#shown = undefined;
+    this.#pushes.close();
+    for (const pending of [...this.#pending]) pending.expire();
+    this.#renew();
+    this.#lose(onDenyList);
   }
 
   close(): void {
@@ -164,8 +181,12 @@ export class NodeLink {
   }
 
   #open(size: MessageSize): Client {
-    const { address, region } = this.#options;
-    return openChannel(address, region, this.#identity, size);
+    const { address, region, isDenied } = this.#options;
+    return openChannel(address, region, this.#identity, size, (fingerprint) => {
+      if (isDenied(fingerprint)) return onDenyList;
+      this.#shown = fingerprint;
+      return undefined;
+    });
   }
 
   #clientFor(size: MessageSize): Client {

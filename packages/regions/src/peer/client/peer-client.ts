@@ -26,7 +26,7 @@ import {
 } from "../../ports/ports.ts";
 import { decodeReply, encodeRequest } from "../codecs.ts";
 import { helloOf } from "../hello.ts";
-import { type PeerIdentity, type PeerTls, readPeerTls } from "../peer-tls.ts";
+import { type IsDenied, type PeerIdentity, type PeerTls, readPeerTls } from "../peer-tls.ts";
 import { serverLimits } from "../server-limits.ts";
 import { Calls, inPages } from "./calls.ts";
 import { type PeerClientTimes, peerClientTimes } from "./client-times.ts";
@@ -50,6 +50,7 @@ export interface PeerClientOptions {
   readonly tls: PeerTls;
   readonly timers: Timers;
   readonly observe: Observer;
+  readonly isDenied?: IsDenied;
   readonly times?: Partial<PeerClientTimes>;
 }
 
@@ -95,6 +96,7 @@ export class PeerClient implements Peer, AsyncDisposable {
             ownRegion,
             timers,
             times,
+            isDenied: options.isDenied ?? (() => false),
             changed: () => this.#changed(),
             met: (hello, roundTripMs) => this.#met(hello, roundTripMs, address),
           },
@@ -139,6 +141,16 @@ export class PeerClient implements Peer, AsyncDisposable {
     const identity = readPeerTls(tls);
     this.#identity = identity;
     for (const link of this.#links) link.setIdentity(identity);
+  }
+
+  /** The deny list has changed: ends the connections to nodes whose certificate is on it now. */
+  recheck(): void {
+    for (const link of this.#links) link.recheck();
+  }
+
+  /** SHA-256 of the certificates that its nodes showed last, lower-case hex. */
+  shown(): readonly string[] {
+    return this.#links.flatMap(({ shown }) => shown ?? []);
   }
 
   /** A retired region is not used; only `hello` is asked of it. */

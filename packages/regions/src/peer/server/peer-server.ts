@@ -4,7 +4,10 @@ import { createServer, type Server, type TLSSocket } from "node:tls";
 import type { Observer, PeerRefusal, Timers } from "@holdfast/engine";
 import type { PeerStore } from "../../ports/ports.ts";
 import {
+  fingerprintOf,
+  type IsDenied,
   issuedBy,
+  onDenyList,
   type PeerIdentity,
   type PeerTls,
   peerName,
@@ -28,6 +31,7 @@ export interface PeerServerOptions {
   readonly store: (region: string) => PeerStore;
   readonly timers: Timers;
   readonly observe: Observer;
+  readonly isDenied?: IsDenied;
   readonly limits?: Partial<ServerLimits>;
 }
 
@@ -131,6 +135,13 @@ export class PeerServer implements AsyncDisposable {
     }
   }
 
+  /** The deny list has changed: closes the connections of certificates that are on it now. */
+  recheck(): void {
+    for (const one of [...this.#connections]) {
+      if (this.#isDenied(one.certificate)) this.#end(one, onDenyList);
+    }
+  }
+
   /**
    * Accepts no new connections, gives calls in flight `graceMs` to end, then closes every
    * connection.
@@ -220,10 +231,15 @@ export class PeerServer implements AsyncDisposable {
         `its certificate does not name ${peers.map(peerName).join(" or ")}: ${subject(certificate)}`,
       );
     }
+    if (this.#isDenied(certificate)) return stranger(`${onDenyList}: ${subject(certificate)}`);
     if (socket.alpnProtocol !== "h2") return stranger("it does not speak HTTP/2");
     if (this.connections(region) >= this.#limits.connections)
       return { reason: "too many connections of this region", kind: "flood" };
     return undefined;
+  }
+
+  #isDenied(certificate: X509Certificate): boolean {
+    return this.#options.isDenied?.(fingerprintOf(certificate)) === true;
   }
 
   #refused(address: string | undefined, refused: Refused): void {

@@ -181,6 +181,25 @@ export function denialChecks({ view }: SystemSources): Check[] {
   return [ok(name, `${live === 1 ? "1 denial is" : `${live} denials are`} in force`)];
 }
 
+/** Checks whether the revocation lists of the configuration were read and are in time. */
+export function crlChecks({ readings }: SystemSources): Check[] {
+  const name = "revocation lists";
+  const all = readings.crls?.() ?? [];
+  const wrong = all.flatMap(({ authority, source, required, crl, inTime, fault }) => {
+    if (inTime && fault === "") return [];
+    const ends = crl && new Date(crl.nextUpdateMs).toISOString();
+    const state = ends === undefined ? "none was read" : `${inTime ? "ends" : "ended"} ${ends}`;
+    const says = `${source} of ${authority}: ${fault === "" ? "" : `${fault}; `}${state}`;
+    const mend = "docs/runbook.md: HoldfastRevocationList";
+    return !inTime && required
+      ? [failed(name, `${says}: every certificate of the authority is refused`, mend)]
+      : [warning(name, says, mend)];
+  });
+  if (wrong.length > 0 || all.length === 0) return wrong;
+  const entries = all.reduce((sum, { crl }) => sum + (crl?.revoked.size ?? 0), 0);
+  return [ok(name, `${all.length} in time, with ${entries} certificates`)];
+}
+
 /** What `/readyz?verbose` says about a part. */
 export function lineOf(lines: readonly string[], part: string): string | undefined {
   return lines.find((line) => line.startsWith(`${part}: `))?.slice(part.length + 2);

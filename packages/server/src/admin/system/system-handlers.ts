@@ -8,6 +8,7 @@ import {
   certificateChecks,
   clockChecks,
   configurationChecks,
+  crlChecks,
   denialChecks,
   diskChecks,
   lineOf,
@@ -43,6 +44,7 @@ const looks: readonly (readonly [
   ["tokens", tokenChecks],
   ["fips", fipsChecks],
   ["deny list", denialChecks],
+  ["revocation lists", crlChecks],
 ];
 
 const checkMs = 10_000;

@@ -32,6 +32,13 @@ export interface DenialDeps {
   readonly leaves: () => readonly X509Certificate[];
   /** SHA-256 (hex) of the KMIP server certificates that all nodes reported. */
   readonly servers: () => readonly { readonly node: string; readonly sha256: string }[];
+  /** The peer certificates of the link between the regions, by their SHA-256 (hex). */
+  readonly link: {
+    /** This node's own; undefined if there is no other region. */
+    readonly own: () => string | undefined;
+    /** Those that the nodes of each other region showed last. */
+    readonly peers: () => readonly { readonly region: string; readonly shown: readonly string[] }[];
+  };
   readonly wallMs: () => number;
 }
 
@@ -80,7 +87,10 @@ async function add(deps: DenialDeps, call: CallOf<"addDenial">) {
     );
   }
   refuseServers(deps, match);
-  if (force !== true) await refuseLockOut(deps, match);
+  if (force !== true) {
+    refuseCut(deps, match);
+    await refuseLockOut(deps, match);
+  }
   const nowMs = wallMs();
   const id = markedIdentifier("Deny", call.newId);
   const values = { match, reason, createdMs: nowMs, createdBy: call.principal.name };
@@ -145,6 +155,27 @@ function refuseServers({ leaves, servers }: DenialDeps, match: string): void {
   throw new ManagementError(
     "wrongState",
     `this names the KMIP server certificate of node ${node}, and the deny list shuts out clients: replace that certificate instead (tls.certificate, tls.key)`,
+  );
+}
+
+/** Asks before the regions are cut apart. */
+function refuseCut({ link, region }: DenialDeps, match: string): void {
+  const names = (fingerprint: string) => `fingerprint ${fingerprint}` === match;
+  const own = link.own();
+  const cut = link
+    .peers()
+    .filter(
+      ({ shown }) => (own !== undefined && names(own)) || (shown.length > 0 && shown.every(names)),
+    )
+    .map((peer) => peer.region);
+  if (cut.length === 0) return;
+  const whose =
+    own !== undefined && names(own)
+      ? "this node's own peer certificate"
+      : "the only peer certificate that its nodes showed this node";
+  throw new ManagementError(
+    "confirmationNeeded",
+    `this cuts region ${region} and region ${cut.join(", ")} apart, since it is ${whose}: give the nodes new peer certificates first, or give force=true (--force); then it must be lifted in each region by itself`,
   );
 }
 

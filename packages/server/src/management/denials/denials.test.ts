@@ -176,6 +176,35 @@ describe("a denial is refused", () => {
     await deny(own.a, { ...last, force: true });
   });
 
+  test("that would cut the regions apart, unless it is forced", async () => {
+    const [own, first, second] = ["1", "2", "3"].map((digit) => digit.repeat(64)) as [
+      string,
+      string,
+      string,
+    ];
+    let shown = [first, second];
+    world.a.link = { own: () => own, peers: () => [{ region: "b", shown }] };
+    const cut = (why: RegExp) => refusal("confirmationNeeded", why);
+    await expect(deny(world.a, { fingerprint: own })).rejects.toEqual(
+      cut(/cuts region a and region b apart.* this node's own peer certificate.*--force/),
+    );
+    // Another node of region b still has its own.
+    await deny(world.a, { fingerprint: first });
+    expect(world.nodes.map(({ trust }) => trust.denies(first))).toEqual([true, true]);
+    shown = [second, second];
+    await expect(deny(world.a, { fingerprint: second })).rejects.toEqual(
+      cut(/cuts region a and region b apart.* the only peer certificate that its nodes showed/),
+    );
+    const { id } = await deny(world.a, { fingerprint: second, force: true });
+    expect(world.nodes.map(({ trust }) => trust.denies(second))).toEqual([true, true]);
+    // Apart, it is lifted in each region by itself.
+    world.regions.linked = false;
+    await lift(world.a, id);
+    expect(world.nodes.map(({ trust }) => trust.denies(second))).toEqual([false, true]);
+    await lift(world.b, id);
+    expect(world.nodes.map(({ trust }) => trust.denies(second))).toEqual([false, false]);
+  });
+
   test("that is no well-formed text", () => {
     const half = String.fromCharCode(0xd800);
     const { body } = contract.addDenial;

@@ -10,6 +10,10 @@ const advice: Readonly<Record<RefusedClient["reason"], string>> = {
     "It is on the deny list, or an authority that issued it is: `holdfast deny list` says why. If it may connect again, a manager lifts the denial with `holdfast deny remove`.",
   denyListUnreadable:
     "The node cannot read its deny list, so it admits nobody. Run `holdfast doctor`; docs/runbook.md says what to do.",
+  revoked:
+    "The authority that issued it has revoked it. Have a new certificate issued, and tell the authority if this one was revoked by mistake.",
+  revocationUnknown:
+    "The authority's revocation list was not read yet, or has ended, and crls.required is true. Run `holdfast doctor` at this node; docs/runbook.md (HoldfastRevocationList) says what to do.",
   unknownCertificate:
     "No instance has this certificate. If it is your vCenter's, adopt it into its instance; if vCenter made a new one, that is the one to add.",
   notYetValid: "It is added, but not valid yet. Compare the clocks of vCenter and of this node.",
@@ -31,6 +35,11 @@ const advice: Readonly<Record<RefusedClient["reason"], string>> = {
     "It does not accept this node's certificate. In vCenter, establish trust for the key provider again: make vCenter trust the KMS. The certificate may be new, expired, or without the address that the client uses.",
 };
 
+/** Adding the certificate would not help. */
+const shutOut: ReadonlySet<RefusedClient["reason"]> = new Set([
+  ...(["denied", "revoked", "revocationUnknown"] as const),
+]);
+
 /** The clients that were refused. */
 export function refusedHandlers(
   directory: Pick<RefusedDirectory, "list">,
@@ -43,7 +52,7 @@ export function refusedHandlers(
           ...client,
           time: new Date(timeMs).toISOString(),
           advice: advice[client.reason],
-          adoptable: certificate !== undefined && client.reason !== "denied",
+          adoptable: certificate !== undefined && !shutOut.has(client.reason),
         })),
         ...next,
       };

@@ -35,6 +35,17 @@ const everything: Required<NodeReadings> = {
       notAfterMs: 1,
     },
   ],
+  crls: () => [
+    {
+      authority: "CN=VMCA",
+      required: false,
+      source: "vmca.crl",
+      crl: undefined,
+      inTime: false,
+      fault: "",
+    },
+  ],
+  denials: () => 0,
   certificateCounts: () => [["server", "valid", 1]],
 };
 

@@ -1,5 +1,6 @@
 import type { KeyRingStatus } from "@holdfast/engine";
 import type { LockLook, StoreUsage } from "@holdfast/redis";
+import type { CrlReading } from "../../access/crl/revocation-lists.ts";
 import type { NodeEvent } from "../events.ts";
 
 type EventType = NodeEvent["type"];
@@ -115,6 +116,10 @@ export interface NodeReadings {
     readonly notBeforeMs: number;
     readonly notAfterMs: number;
   }[];
+  /** Each revocation list of this node's configuration. */
+  readonly crls?: () => readonly CrlReading[];
+  /** The number of denials in force; undefined while unknown. */
+  readonly denials?: () => number | undefined;
   /** Number of all certificates by kind and by how soon they expire. */
   readonly certificateCounts?: () => readonly (readonly [
     kind: string,

@@ -1,6 +1,7 @@
 import { handshakeFaults } from "../../access/handshake-fault.ts";
 import { refusals } from "../../access/trust.ts";
 import { endings } from "../events.ts";
+import { accessMetrics } from "./metric-access.ts";
 import { adminMetrics } from "./metric-admin.ts";
 import { keepingMetrics } from "./metric-backup.ts";
 import { instanceMetrics } from "./metric-instances.ts";
@@ -349,6 +350,7 @@ const scraped = [
     labels: ["kind", "expiry"],
     read: ({ certificateCounts }) => certificateCounts?.() ?? [],
   },
+  ...accessMetrics,
   {
     type: "gauge",
     name: "holdfast_build_info",

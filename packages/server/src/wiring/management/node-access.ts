@@ -1,4 +1,6 @@
 import type { KeyRing } from "@holdfast/engine";
+import { fingerprintOf } from "../../base/certificates.ts";
+import type { PeerIdentity } from "../../base/peer-tls.ts";
 import type { ServerIdentity } from "../../base/tls.ts";
 import { version } from "../../base/version.ts";
 import type { KmipEndpoint } from "../../kmip/kmip-endpoint.ts";
@@ -52,11 +54,14 @@ export function expiryDuty(
 export function openAccess(
   { config, observe, log, opened }: Parts,
   { view, records, presence }: Management,
-  { own }: Pick<Regions, "own">,
+  { own, peers }: Pick<Regions, "own" | "peers">,
   keyRing: KeyRing,
   tenants: Tenants,
   endpoint: KmipEndpoint,
-  files: CertificateFiles<ServerIdentity>,
+  files: {
+    readonly kmip: CertificateFiles<ServerIdentity>;
+    readonly peer: CertificateFiles<PeerIdentity> | undefined;
+  },
 ): Access {
   const { region, node } = config;
   const { wallMs } = clock;
@@ -69,7 +74,11 @@ export function openAccess(
   const directory = opened.use(
     new RefusedDirectory({ region, node, refused, view, records, clock, observe }),
   );
-  const leaves = () => files.identity.leaves;
+  const leaves = () => files.kmip.identity.leaves;
+  const link = {
+    own: () => files.peer && fingerprintOf(files.peer.identity.leaf),
+    peers: () => peers.map((peer) => ({ region: peer.region, shown: peer.shown() })),
+  };
   const servers = opened.use(
     new ServerCertificates({ region, node, leaves, view, records, clock, observe }),
   );
@@ -100,7 +109,7 @@ export function openAccess(
       }),
       ...refusedHandlers(directory),
       ...denialHandlers({
-        ...{ view, records, presence, own, region, declared, leaves, wallMs },
+        ...{ view, records, presence, own, region, declared, leaves, link, wallMs },
         servers: () => servers.list(),
       }),
       ...serverCertificateHandlers(servers),

@@ -10,9 +10,10 @@ import {
   type StoreCertificates,
   storeCertificates,
 } from "../../management/certificates/metric-certificates.ts";
+import { CrlEvidence } from "../../management/denials/crl-evidence.ts";
 import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
 import type { CertificateFiles } from "../certificate-files.ts";
-import { clock, type Parts } from "../node-parts.ts";
+import { clock, ids, type Parts } from "../node-parts.ts";
 import type { Tenants } from "../node-tenants.ts";
 import type { Management } from "./node-management.ts";
 
@@ -23,9 +24,9 @@ interface Watched {
   readonly admin: CertificateFiles<ServerIdentity> | undefined;
 }
 
-/** Metrics and warnings of all certificates. */
+/** Metrics and warnings of all certificates, and of what takes them back. */
 export interface WatchedCertificates {
-  readonly readings: Pick<NodeReadings, "certificates" | "certificateCounts">;
+  readonly readings: Pick<NodeReadings, "certificates" | "certificateCounts" | "crls" | "denials">;
   /** Logs warnings about the configuration and its certificates. */
   readonly warn: () => void;
 }
@@ -39,13 +40,13 @@ const toldMax = 1000;
 /**
  * Reports the certificates of this node's own files and configuration, and those that the servers of its store show, when
  * they come near their end: at the start, and once more 45, 7 and 1 days before it, and when it has come. The leader
- * reports those of the system records.
+ * reports those of the system records. Also leaves evidence of the revocation lists that this node reads.
  */
 export function watchCertificates(
-  { config, connection, shown, log, opened }: Parts,
+  { config, connection, shown, log, observe, opened }: Parts,
   files: Watched,
   tenants: Tenants,
-  { view }: Management,
+  { view, records }: Management,
 ): WatchedCertificates {
   const ofStore = filesOfStore(connection.tls);
   const own = () => [
@@ -76,6 +77,11 @@ export function watchCertificates(
   opened.adopt(setInterval(look, everyMs).unref(), clearInterval);
   const ask = setInterval(() => void shown.ask(askEveryMs), askEveryMs);
   opened.adopt(ask.unref(), clearInterval);
+  const { region, node } = config;
+  const lists = () => tenants.revocations.list();
+  const { wallMs } = clock;
+  const requestId = ids.uuid;
+  opened.use(new CrlEvidence({ region, node, lists, records, wallMs, requestId, observe }));
   return {
     readings: {
       certificates: () =>
@@ -83,6 +89,11 @@ export function watchCertificates(
           .toSorted((one, other) => one.notAfterMs - other.notAfterMs)
           .slice(0, toldMax),
       certificateCounts: () => expiryCounts(all(), clock.wallMs()),
+      crls: lists,
+      denials: () =>
+        view.freshAtMs === undefined
+          ? undefined
+          : view.all("Deny").filter(({ destroyed }) => destroyed === undefined).length,
     },
     warn: () => {
       const nowMs = clock.wallMs();

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import type { InstanceKeyRing, ManagedObject } from "@holdfast/engine";
 import { PeerCommands } from "../../records/peer-commands.ts";
 import { has, Presence } from "../../records/presence.ts";
@@ -6,6 +7,9 @@ import { SystemView, viewSource } from "../../records/system-view.ts";
 import { clock, ids, type Parts } from "../node-parts.ts";
 import type { Regions } from "../node-regions.ts";
 import type { Tenants } from "../node-tenants.ts";
+
+/** How long a start waits for revocation lists. */
+const listsMs = 5000;
 
 export interface Management {
   readonly view: SystemView;
@@ -42,6 +46,8 @@ export async function followTenants(
   tenants: Tenants,
 ): Promise<void> {
   opened.use(tenants.follow(view, keyRing));
-  // The trust should be known before the first client connects; the node must not wait for a store out of reach.
-  await view.refresh().catch(() => undefined);
+  // The trust should be known before the first client connects; the node must not wait for a store out of reach, nor for
+  // a web server that does not answer.
+  const lists = Promise.race([tenants.revocations.reload(), delay(listsMs)]);
+  await Promise.all([view.refresh().catch(() => undefined), lists]);
 }
