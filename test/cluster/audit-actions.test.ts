@@ -230,9 +230,11 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     const { params } = await rootParams();
     await admin.call("deleteUser", { params: { ...params, user: "esx" } });
   }),
-  "token.create": well(() => admin.call("createToken", { body: { name: "one", role: "viewer" } })),
+  "token.create": well(() =>
+    admin.call("createToken", { body: { name: "one", roles: ["viewer"] } }),
+  ),
   "token.revoke": bothWays(async () => {
-    const body = { name: "two", role: "viewer" } as const;
+    const body = { name: "two", roles: ["viewer" as const] };
     const { token: made } = await admin.call<"createToken">("createToken", { body });
     await admin.call("revokeToken", { params: { token: made.id } });
     const token = "6a1f7d0e-0000-4000-8000-000000000000";
@@ -307,7 +309,7 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     unled(async () => {
       const { primary } = both().a.redis;
       for (const name of ["three", "four"]) {
-        await patient(() => admin.call("createToken", { body: { name, role: "viewer" } }));
+        await patient(() => admin.call("createToken", { body: { name, roles: ["viewer"] } }));
       }
       const entries = (await primary.command(
         "xrevrange",

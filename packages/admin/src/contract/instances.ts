@@ -1,7 +1,7 @@
 import { instanceStatuses } from "@holdfast/engine/instance-status";
 import { z } from "zod";
 import { rootReference, rootStatus } from "./roots.ts";
-import type { Routes } from "./route.ts";
+import { may, type Routes } from "./route.ts";
 import {
   applied,
   description,
@@ -65,7 +65,7 @@ export const instanceRoutes = {
     path: "/v1/instances",
     summary: "List instances.",
     tag: "Instances",
-    role: "viewer",
+    roles: may.read,
     scope: "instance",
     query: page.extend({
       name: z.string().max(64).optional().describe("Part of the name."),
@@ -96,7 +96,7 @@ export const instanceRoutes = {
     path: "/v1/instances",
     summary: "Order an instance; with roots of trust it is configured too.",
     tag: "Instances",
-    role: "manager",
+    roles: may.manage,
     scope: "system",
     body: z
       .object({
@@ -141,7 +141,7 @@ export const instanceRoutes = {
     path: "/v1/instances/{instance}",
     summary: "Show an instance.",
     tag: "Instances",
-    role: "viewer",
+    roles: may.read,
     scope: "instance",
     params: instanceParam,
     answer: instance,
@@ -154,7 +154,7 @@ export const instanceRoutes = {
     path: "/v1/instances/{instance}",
     summary: "Change an instance's name, description or labels.",
     tag: "Instances",
-    role: "manager",
+    roles: may.manage,
     scope: "instance",
     params: instanceParam,
     body: z
@@ -189,7 +189,7 @@ export const instanceRoutes = {
     summary:
       "Delete an instance with everything in it. Data and encrypted backups under its keys can never be decrypted again.",
     tag: "Instances",
-    role: "manager",
+    roles: may.manage,
     scope: "instance",
     params: instanceParam,
     query: z.object({

@@ -121,7 +121,19 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
       "Token",
       id,
       {
-        ...{ hash, role: "operator", instances: [instance], origin: "api" },
+        ...{ hash, role: ["operator"], instances: [instance], labels: undefined, origin: "api" },
+        ...{ createdMs: 1_780_000_000_000, createdBy: "t", expiresMs: 1_790_000_000_000 },
+        ...{ name: "ci", claims: [["name", "ci"]] },
+      },
+      now,
+    ),
+  "Token of two roles and some labels": () =>
+    makeRecord(
+      "Token",
+      id,
+      {
+        ...{ hash, role: ["auditor", "operator"], instances: undefined, origin: "api" },
+        labels: { group: "finance" },
         ...{ createdMs: 1_780_000_000_000, createdBy: "t", expiresMs: 1_790_000_000_000 },
         ...{ name: "ci", claims: [["name", "ci"]] },
       },
@@ -132,7 +144,13 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
       "Token",
       id,
       {
-        ...{ hash, role: "manager", instances: undefined, origin: "bootstrap" },
+        ...{
+          hash,
+          role: ["manager"],
+          instances: undefined,
+          labels: undefined,
+          origin: "bootstrap",
+        },
         ...{ createdMs: 1_780_000_000_000, createdBy: "t", expiresMs: 1_790_000_000_000 },
         name: "root",
         claims: [

@@ -12,6 +12,7 @@ import {
   number,
   oneOf,
   optional,
+  someOf,
   text,
   wrap,
 } from "./fields.ts";
@@ -189,9 +190,12 @@ export const recordKinds = {
     fixed: {
       /** SHA-256 of the token, which is 256 random bits and cannot be guessed. */
       hash: sha256,
-      role: oneOf(["viewer", "operator", "manager"]),
+      /** One or more: what its holder may do. */
+      role: someOf(["viewer", "auditor", "operator", "security-officer", "manager"]),
       /** Identifiers; left out = all. */
       instances: optional(json(z.array(z.string()).readonly())),
+      /** It reaches only instances that have all of these; left out = whatever their labels. */
+      labels: optional(json(z.record(z.string(), z.string()))),
       createdMs: number,
       createdBy: text(),
       expiresMs: number,

@@ -113,7 +113,7 @@ describe("adding a certificate", () => {
     const tried = world.b.call(
       "addCertificate",
       { params: { instance: second }, body },
-      { role: "operator", instances: [second] },
+      { roles: ["security-officer"], instances: [second] },
     );
     await expect(tried).rejects.toEqual(refusal("certificateTaken", /^(?!.*secret).*another/));
   });
