@@ -207,6 +207,15 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
   ),
   // It expires in two days.
   "certificate.expire": well(() => certificateOf("vcenter")),
+  "certificate.update": bothWays(async () => {
+    const certificate = await certificateOf("vcenter");
+    const { params } = await rootParams();
+    const body = { operations: ["vsphere" as const] };
+    await admin.call("updateCertificate", { params: { ...params, certificate }, body });
+    await refused(
+      admin.call("updateCertificate", { params: { ...params, certificate: "none" }, body }),
+    );
+  }),
   "certificate.delete": well(async () => {
     const certificate = await certificateOf("vcenter");
     const { params } = await rootParams();

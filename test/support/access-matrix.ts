@@ -22,6 +22,7 @@ export const accessMatrix: Readonly<Record<keyof Contract, string>> = {
   listCertificates: "v-osm bound",
   addCertificate: "---s- bound",
   readCertificate: "v-osm bound",
+  updateCertificate: "---s- bound",
   deleteCertificate: "---s- bound",
   adoptCertificate: "---s- bound",
   readAuthority: "v-osm bound",

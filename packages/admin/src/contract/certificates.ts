@@ -2,8 +2,10 @@ import { z } from "zod";
 import { may, type Routes } from "./route.ts";
 import {
   applied,
+  givenLimit,
   instanceParam,
   name,
+  operationLimit,
   page,
   pageOf,
   pem,
@@ -32,6 +34,7 @@ const certificate = z
     expiry: z.enum(["valid", "in45days", "in7days", "in1day", "expired", "notYetValid"]),
     addedAt: time.optional(),
     addedBy: z.string(),
+    operations: operationLimit,
     regions: applied,
   })
   .meta({ id: "Certificate" });
@@ -147,7 +150,7 @@ export const certificateRoutes = {
           "SUBJECT=subject",
           "REGIONS=regions",
         ],
-        wide: ["FINGERPRINT=fingerprint"],
+        wide: ["FINGERPRINT=fingerprint", "OPERATIONS=operations"],
       },
     },
   },
@@ -159,7 +162,14 @@ export const certificateRoutes = {
     roles: may.decideClients,
     scope: "instance",
     params: instanceParam,
-    body: z.object({ name, kind: certificateKind.default("client"), pem }).strict(),
+    body: z
+      .object({
+        name,
+        kind: certificateKind.default("client"),
+        pem,
+        operations: givenLimit.optional(),
+      })
+      .strict(),
     answer: certificate,
     status: 201,
     dryRun: true,
@@ -190,6 +200,25 @@ export const certificateRoutes = {
       example: "holdfast certificate show kmip-prod vcenter-1 --pem-out vcenter.pem",
     },
   },
+  updateCertificate: {
+    method: "PATCH",
+    path: "/v1/instances/{instance}/certificates/{certificate}",
+    summary:
+      "Limit a certificate, or those that an authority issued, to some KMIP operations. It takes effect within a second; open connections of its clients end, and they connect again.",
+    tag: "Certificates",
+    roles: may.decideClients,
+    scope: "instance",
+    params: certificateParam,
+    body: z.object({ operations: givenLimit }).strict(),
+    answer: certificate,
+    dryRun: true,
+    problems: ["notFound", "declared", "wrongState", "conflict", "storeUnavailable"],
+    audit: "certificate.update",
+    command: {
+      words: "certificate update",
+      example: "holdfast certificate update kmip-prod vcenter-1 --operations vsphere",
+    },
+  },
   deleteCertificate: {
     method: "DELETE",
     path: "/v1/instances/{instance}/certificates/{certificate}",
@@ -213,7 +242,7 @@ export const certificateRoutes = {
     roles: may.decideClients,
     scope: "instance",
     params: instanceParam,
-    body: z.object({ fingerprint: sha256, name }).strict(),
+    body: z.object({ fingerprint: sha256, name, operations: givenLimit.optional() }).strict(),
     answer: certificate,
     status: 201,
     problems: addProblems,
@@ -247,7 +276,7 @@ export const certificateRoutes = {
     roles: may.decideClients,
     scope: "instance",
     params: instanceParam,
-    body: z.object({ name, csr: pem, days }).strict(),
+    body: z.object({ name, csr: pem, days, operations: givenLimit.optional() }).strict(),
     answer: z.object({ certificate, pem, authority: pem }),
     status: 201,
     problems: [...addProblems, ...sealingProblems],
@@ -273,7 +302,7 @@ export const certificateRoutes = {
     roles: may.decideClients,
     scope: "instance",
     params: instanceParam,
-    body: z.object({ name, days }).strict(),
+    body: z.object({ name, days, operations: givenLimit.optional() }).strict(),
     answer: z.object({ certificate, pem, authority: pem, privateKey: z.string() }),
     status: 201,
     shownOnce: true,
@@ -353,7 +382,12 @@ export const certificateRoutes = {
     params: instanceParam,
     answer: z.object({
       items: z.array(
-        z.object({ name: z.string(), createdAt: time.optional(), origin: z.string() }),
+        z.object({
+          name: z.string(),
+          createdAt: time.optional(),
+          origin: z.string(),
+          operations: operationLimit,
+        }),
       ),
     }),
     problems: ["notFound"],
@@ -361,19 +395,22 @@ export const certificateRoutes = {
       words: "user list",
       list: {
         of: "users",
-        columns: ["NAME=name", "CREATED=createdAt", "ORIGIN=origin"],
+        columns: ["NAME=name", "CREATED=createdAt", "ORIGIN=origin", "OPERATIONS=operations"],
       },
     },
   },
   setUser: {
     method: "PUT",
     path: "/v1/instances/{instance}/users/{user}",
-    summary: "Set a user's password; creates the user if it does not exist.",
+    summary:
+      "Set a user's password, and what it is limited to; creates the user if it does not exist.",
     tag: "Users",
     roles: may.decideClients,
     scope: "instance",
     params: instanceParam.extend({ user: z.string().min(1).max(128) }),
-    body: z.object({ password: z.string().min(12).max(1024) }).strict(),
+    body: z
+      .object({ password: z.string().min(12).max(1024), operations: givenLimit.optional() })
+      .strict(),
     answer: z.object({ name: z.string(), regions: applied }),
     dryRun: true,
     problems: ["notFound", "declared", "wrongState", "storeUnavailable", ...sealingProblems],

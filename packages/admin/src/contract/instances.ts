@@ -5,6 +5,7 @@ import { may, type Routes } from "./route.ts";
 import {
   applied,
   description,
+  destroyOverKmip,
   flag,
   instanceParam,
   labels,
@@ -45,6 +46,9 @@ const instance = z
     certificates: z.number().int(),
     users: z.number().int(),
     keys: z.record(z.string(), z.number().int()).describe("Number of objects by State."),
+    destroyOverKmip: destroyOverKmip.describe(
+      "Whether KMIP clients may destroy objects, and revoke or deactivate Active ones.",
+    ),
     pending: applied,
     version,
   })
@@ -103,6 +107,11 @@ export const instanceRoutes = {
         name: name.optional().describe("`kmip-xx` with two random letters unless given."),
         description: description.default(""),
         labels: labels.default({}),
+        destroyOverKmip: destroyOverKmip
+          .default("refused")
+          .describe(
+            "Whether KMIP clients may destroy objects, and revoke or deactivate Active ones. vSphere never does. Operators can in any case.",
+          ),
         rootOfTrust: z
           .object({ regions: z.record(region, rootReference) })
           .strict()
@@ -152,7 +161,8 @@ export const instanceRoutes = {
   updateInstance: {
     method: "PATCH",
     path: "/v1/instances/{instance}",
-    summary: "Change an instance's name, description or labels.",
+    summary:
+      "Change an instance's name, description or labels, or what its KMIP clients may do. A token that is bound changes no labels.",
     tag: "Instances",
     roles: may.manage,
     scope: "instance",
@@ -162,6 +172,7 @@ export const instanceRoutes = {
         name: name.optional(),
         description: description.optional(),
         labels: labels.optional(),
+        destroyOverKmip: destroyOverKmip.optional(),
       })
       .strict(),
     answer: instance,

@@ -76,6 +76,12 @@ export function someOf<const Values extends readonly string[]>(
   };
 }
 
+/** Words, kept with spaces between them. A value of another type is no words: a limit that cannot be read allows nothing. */
+export const words: Field<readonly string[]> = {
+  item: (tag, some) => textString(tag, some.join(" ")),
+  read: (item) => (textOf(item) ?? "").split(" ").filter((word) => word !== ""),
+};
+
 /** A safe integer, kept as decimal text. */
 export const number: Field<number> = {
   item: (tag, value) => textString(tag, String(value)),

@@ -79,6 +79,13 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
       },
       now,
     ),
+  "Instance that keeps its keys": () =>
+    makeRecord(
+      "Instance",
+      systemIdentifier("Instance", instance),
+      { instance, name: "kmip-cc", destroyOverKmip: "refused" },
+      now,
+    ),
   "changed Instance": () =>
     changeRecord(
       "Instance",
@@ -127,6 +134,13 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
       },
       now,
     ),
+  "limited Certificate": () =>
+    changeRecord(
+      "Certificate",
+      records["Certificate"]?.() as ManagedObject,
+      { operations: ["vsphere", "Locate"] },
+      later,
+    ),
   "Token of two roles and some labels": () =>
     makeRecord(
       "Token",
@@ -166,6 +180,13 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
       systemIdentifier("User", `${instance}\0u`),
       { instance, name: "u", hash: "sealed", setMs: 1_780_000_000_000, setBy: "t" },
       now,
+    ),
+  "limited User": () =>
+    changeRecord(
+      "User",
+      records["User"]?.() as ManagedObject,
+      { operations: ["read-only"] },
+      later,
     ),
   "deleted User": () =>
     changeRecord("User", records["User"]?.() as ManagedObject, { hash: undefined }, later),

@@ -14,6 +14,7 @@ import {
   optional,
   someOf,
   text,
+  words,
   wrap,
 } from "./fields.ts";
 
@@ -127,6 +128,8 @@ export const recordKinds = {
       rootLeft: keyed(rootReference),
       state: keyed(json(regionState)),
       keys: keyed(json(keysOrder)),
+      /** Whether KMIP clients may destroy keys, and revoke Active ones; undefined = allowed. */
+      destroyOverKmip: oneOf(["refused", "allowed"]),
     },
     claims: ["name"],
     deletable: true,
@@ -178,6 +181,8 @@ export const recordKinds = {
       name,
       /** The last warning of its expiry that was reported: how many days before. */
       expiryTold: defaulted(number, Number.POSITIVE_INFINITY),
+      /** See `allowedOperations`; undefined = all. */
+      operations: words,
     },
     /** Its name in the instance; in the system, the certificate itself and, for an authority, who signs with it. */
     claims: ["name", "certificate", "signer"],
@@ -216,6 +221,8 @@ export const recordKinds = {
       hash: text(),
       setMs: number,
       setBy: text(),
+      /** See `allowedOperations`; undefined = all. */
+      operations: words,
     },
     deletable: true,
     belongsTo: "instance",

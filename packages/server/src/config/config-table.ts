@@ -458,6 +458,11 @@ export const configTable = {
         ),
       },
     ),
+    destroyOverKmip: choice(
+      "Whether clients may destroy objects over KMIP, and revoke or deactivate Active ones. vSphere never does. `holdfast key destroy` and `key revoke` work in any case.",
+      ["refused", "allowed"],
+      "allowed",
+    ),
   }),
   backup: backupSettings,
   fips: choice(

@@ -33,6 +33,7 @@ export const sampleInstance = {
   certificates: 0,
   users: 0,
   keys: {},
+  destroyOverKmip: "refused" as const,
   pending: {},
   version: "v1",
 };

@@ -31,7 +31,7 @@ function call<Of extends Name>(
   parts: Partial<Call<Contract[Of]>>,
   instances?: readonly string[],
 ): Call<Contract[Of]> {
-  const principal = { id: "t", name: "ci", role: "manager" as const, instances, remote: "::1" };
+  const principal = { id: "t", name: "ci", roles: ["manager" as const], instances, remote: "::1" };
   const rest = { ifMatch: undefined, newId: ids.uuid(), requestId: "r", lastEventId: undefined };
   const signal = new AbortController().signal;
   const nothing = { params: undefined, query: undefined, body: undefined };
@@ -77,7 +77,7 @@ function handlers(checked: (given: object) => void = () => undefined) {
 }
 
 async function order(name: string, more: Partial<Call<Contract["createInstance"]>["body"]> = {}) {
-  const body = { name, description: "", labels: {}, ...more };
+  const body = { name, description: "", labels: {}, destroyOverKmip: "refused" as const, ...more };
   return await handlers().createInstance(call("createInstance", { body }));
 }
 
@@ -128,7 +128,7 @@ describe("instances are listed", () => {
 
 describe("an order", () => {
   test("without a name gets a free one", async () => {
-    const body = { description: "", labels: {} };
+    const body = { description: "", labels: {}, destroyOverKmip: "refused" as const };
     const made = await Promise.all(
       [1, 2, 3].map(() => handlers().createInstance(call("createInstance", { body }))),
     );
@@ -139,7 +139,13 @@ describe("an order", () => {
   test("that names no root of trust for a region is refused before any is asked", async () => {
     const asked: object[] = [];
     const rootOfTrust = { regions: { a: { type: "local" as const } } };
-    const body = { name: "n", description: "", labels: {}, rootOfTrust };
+    const body = {
+      name: "n",
+      description: "",
+      labels: {},
+      destroyOverKmip: "refused" as const,
+      rootOfTrust,
+    };
     const refusal = handlers((given) => asked.push(given)).createInstance(
       call("createInstance", { body }),
     );
@@ -154,7 +160,13 @@ describe("an order", () => {
     const rootOfTrust = {
       regions: { a: { type: "local" as const }, c: { type: "local" as const } },
     };
-    const body = { name: "n", description: "", labels: {}, rootOfTrust };
+    const body = {
+      name: "n",
+      description: "",
+      labels: {},
+      destroyOverKmip: "refused" as const,
+      rootOfTrust,
+    };
     const checked = (given: object) => {
       asked.push(given);
       throw new ManagementError("invalid", "regions.c: there is no such region (a, b)");
@@ -168,7 +180,13 @@ describe("an order", () => {
     const rootOfTrust = {
       regions: { a: { type: "local" as const }, b: { type: "local" as const } },
     };
-    const body = { name: "n", description: "", labels: {}, rootOfTrust };
+    const body = {
+      name: "n",
+      description: "",
+      labels: {},
+      destroyOverKmip: "refused" as const,
+      rootOfTrust,
+    };
     const checked = () => {
       throw new ManagementError("rootDenied", "region b: no permission");
     };
@@ -243,7 +261,11 @@ describe("a change", () => {
     expect(changed).toMatchObject({ name: "n", description: "e", labels: { a: "b" } });
     expect(changed.version).not.toBe(made.version);
     const late = handlers().updateInstance(
-      call("updateInstance", { params, body: { labels: {} }, ifMatch: made.version }),
+      call("updateInstance", {
+        params,
+        body: { labels: {}, destroyOverKmip: "refused" as const },
+        ifMatch: made.version,
+      }),
     );
     await expect(late).rejects.toEqual(refused("preconditionFailed"));
     await order("other");
