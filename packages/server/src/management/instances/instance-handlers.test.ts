@@ -126,7 +126,35 @@ describe("instances are listed", () => {
   });
 });
 
+describe("a token that is bound", () => {
+  test("changes no labels: they decide which tokens reach an instance", async () => {
+    const { id } = await order("kmip-aa", { labels: { group: "sales" } });
+    const update = (body: object, bound?: readonly string[]) =>
+      handlers().updateInstance(
+        call("updateInstance", { params: { instance: id }, body: body as never }, bound),
+      );
+    for (const labels of [{ group: "finance" }, {}]) {
+      await expect(update({ labels }, [id])).rejects.toEqual(refused("forbidden"));
+    }
+    expect(await update({ description: "d" }, [id])).toMatchObject({ labels: { group: "sales" } });
+    expect(await update({ labels: {} })).toMatchObject({ labels: {} });
+  });
+});
+
 describe("an order", () => {
+  test("keeps its keys, unless it says otherwise, or is changed", async () => {
+    const { id, destroyOverKmip } = await order("kmip-aa");
+    expect(destroyOverKmip).toBe("refused");
+    expect(await order("kmip-bb", { destroyOverKmip: "allowed" })).toMatchObject({
+      destroyOverKmip: "allowed",
+    });
+    const body = { destroyOverKmip: "allowed" as const };
+    const changed = await handlers().updateInstance(
+      call("updateInstance", { params: { instance: id }, body }),
+    );
+    expect(changed).toMatchObject({ destroyOverKmip: "allowed", description: "" });
+  });
+
   test("without a name gets a free one", async () => {
     const body = { description: "", labels: {}, destroyOverKmip: "refused" as const };
     const made = await Promise.all(
