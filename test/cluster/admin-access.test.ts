@@ -195,6 +195,22 @@ describe("the access matrix", () => {
     }
   });
 
+  test("a token that is bound to a label sees instances as long as they have it", async () => {
+    const source = from(202);
+    const token = tokens["viewer, label"];
+    const seen = async () => {
+      const { json } = await source.ask({ method: "GET", path: "/v1/instances", token });
+      return (json["items"] as readonly { readonly name: string }[]).map(({ name }) => name);
+    };
+    const label = (labels: Readonly<Record<string, string>>) =>
+      client.call("updateInstance", { params: { instance: ids.labelled }, body: { labels } });
+    expect(await seen()).toEqual(["labelled"]);
+    await label({ group: "sales" });
+    await until("the token sees nothing", async () => (await seen()).length === 0);
+    await label({ group: "finance", site: "a" });
+    await until("the token sees it again", async () => (await seen()).includes("labelled"));
+  });
+
   test("denials are audit events, and metrics count them", async () => {
     await until("a denial is an event", async () => {
       const query = { limit: 1000 };
