@@ -8,7 +8,7 @@ export const implementedOperations = Object.keys(operations).filter(
 /** Sets of operations by name; a limit names these, and single operations. */
 const sets: Readonly<Record<string, readonly ImplementedOperation[]>> = {
   all: implementedOperations,
-  /** What vCenter and ESXi send, besides Query and Discover Versions (docs/vsphere-compatibility.md). */
+  /** The operations of vCenter and ESXi other than Query and Discover Versions (docs/vsphere-compatibility.md). */
   vsphere: ["Create", "Get", "GetAttributes", "AddAttribute", "Activate"],
   "read-only": implementedOperations.filter((name) => !operations[name].changes),
 };
@@ -17,8 +17,8 @@ const sets: Readonly<Record<string, readonly ImplementedOperation[]>> = {
 export const operationSets = ["all", "vsphere", "read-only"] as const;
 
 /**
- * The operations that a limit allows, besides those that need no Credential; undefined = all. A word that this release
- * does not know allows nothing.
+ * The operations that a limit allows in addition to those that need no Credential; undefined = all. A word that this
+ * release does not know allows nothing.
  */
 export function allowedOperations(
   limit: readonly string[] | undefined,

@@ -76,7 +76,7 @@ export function someOf<const Values extends readonly string[]>(
   };
 }
 
-/** Words, kept with spaces between them. A value of another type is no words: a limit that cannot be read allows nothing. */
+/** Words, kept with spaces between them. A value of another type is an empty list, so that an unreadable limit allows nothing. */
 export const words: Field<readonly string[]> = {
   item: (tag, some) => textString(tag, some.join(" ")),
   read: (item) => (textOf(item) ?? "").split(" ").filter((word) => word !== ""),

@@ -30,7 +30,7 @@ export interface Users {
   /** The names of all users. */
   keys(): Iterable<string>;
   get(username: string): PasswordHash | undefined | Promise<PasswordHash | undefined>;
-  /** The operations that a user is limited to, see `allowedOperations`; all users may use all if there is no such method. */
+  /** The operations that a user is limited to: see `allowedOperations`. Without this method, no user has a limit. */
   limitOf?(username: string): readonly string[] | undefined;
 }
 
