@@ -107,7 +107,7 @@ export const heaviest: Readonly<Partial<Record<keyof Contract, Heaviest>>> = {
   reportOrphans: () => [{ query: { limit: pageMax }, body: { inUse: identifiers() } }],
   createToken: ({ instance }, number) => {
     const instances = Array.from({ length: 100 }, () => instance);
-    return [{ body: { name: `heavy-${number}`, role: "viewer", instances, days: 1 } }];
+    return [{ body: { name: `heavy-${number}`, roles: ["viewer"], instances, days: 1 } }];
   },
   revokeToken: (_, number) => [{ params: { token: `heavy-${number}` } }],
 };

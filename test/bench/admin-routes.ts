@@ -82,8 +82,9 @@ export async function measureAdmin(
   const routes: RouteFigures[] = [];
   for (const operation of Object.keys(contract) as (keyof Contract)[]) {
     // Each operation has its own token, since calls and bytes per token are limited.
-    const body = { name: `bench-${operation}`, role: "manager" as const };
-    const { secret } = await admin.call<"createToken">("createToken", { body });
+    const { secret } = await admin.call<"createToken">("createToken", {
+      body: { name: `bench-${operation}`, roles: ["manager", "security-officer"] },
+    });
     using route = new RouteCallers(region, secret, operation, targets);
     await longestTurnMs(turns);
     const { result: before } = await insist(generator, plan, signal);

@@ -213,6 +213,15 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
   ),
   // It expires in two days.
   "certificate.expire": well(() => certificateOf("vcenter")),
+  "certificate.update": bothWays(async () => {
+    const certificate = await certificateOf("vcenter");
+    const { params } = await rootParams();
+    const body = { operations: ["vsphere" as const] };
+    await admin.call("updateCertificate", { params: { ...params, certificate }, body });
+    await refused(
+      admin.call("updateCertificate", { params: { ...params, certificate: "none" }, body }),
+    );
+  }),
   "certificate.delete": well(async () => {
     const certificate = await certificateOf("vcenter");
     const { params } = await rootParams();
@@ -238,9 +247,11 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     const { params } = await rootParams();
     await admin.call("deleteUser", { params: { ...params, user: "esx" } });
   }),
-  "token.create": well(() => admin.call("createToken", { body: { name: "one", role: "viewer" } })),
+  "token.create": well(() =>
+    admin.call("createToken", { body: { name: "one", roles: ["viewer"] } }),
+  ),
   "token.revoke": bothWays(async () => {
-    const body = { name: "two", role: "viewer" } as const;
+    const body = { name: "two", roles: ["viewer" as const] };
     const { token: made } = await admin.call<"createToken">("createToken", { body });
     await admin.call("revokeToken", { params: { token: made.id } });
     const token = "6a1f7d0e-0000-4000-8000-000000000000";
@@ -315,7 +326,7 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     unled(async () => {
       const { primary } = both().a.redis;
       for (const name of ["three", "four"]) {
-        await patient(() => admin.call("createToken", { body: { name, role: "viewer" } }));
+        await patient(() => admin.call("createToken", { body: { name, roles: ["viewer"] } }));
       }
       const entries = (await primary.command(
         "xrevrange",

@@ -148,7 +148,9 @@ describe("the first manager token", () => {
     await expect(oneTime[0]?.call("listTokens", {})).rejects.toEqual(problem("forbidden"));
     const made = await Promise.allSettled(
       oneTime.map((one, place) =>
-        one.call("createToken", { body: { name: `first-${place}`, role: "manager" } }),
+        one.call("createToken", {
+          body: { name: `first-${place}`, roles: ["manager", "security-officer"] },
+        }),
       ),
     );
     const won = made.flatMap((one) => (one.status === "fulfilled" ? [one.value.secret] : []));
@@ -164,7 +166,10 @@ describe("the first manager token", () => {
         code: "unauthenticated",
       });
     }
-    expect(await at("b2").call("whoAmI", {})).toMatchObject({ role: "manager", node: "b2" });
+    expect(await at("b2").call("whoAmI", {})).toMatchObject({
+      roles: ["security-officer", "manager"],
+      node: "b2",
+    });
   });
 });
 
@@ -376,7 +381,7 @@ function succeeded(answer: Uint8Array): boolean {
 
 test("a revoked token is refused in both regions", async () => {
   const { secret, token: made } = await at("a1").call("createToken", {
-    body: { name: "ci", role: "viewer" },
+    body: { name: "ci", roles: ["viewer"] },
   });
   remember("the token that is revoked", secret);
   await until("b1 knows it", async () => {

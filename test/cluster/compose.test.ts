@@ -136,7 +136,16 @@ describe.skipIf(missing.length > 0)(
           ...["--url", "https://172.30.56.21:8443", "--url", "https://172.30.57.21:8443"],
           ...["--ca", join(compose.secrets, "ca.pem")],
         ];
-        const first = ["--token-file", once, "--name", "first", "--role", "manager"];
+        const first = [
+          "--token-file",
+          once,
+          "--name",
+          "first",
+          "--roles",
+          "manager",
+          "--roles",
+          "security-officer",
+        ];
         const made = await holdfast("token", "create", ...site, ...first, "--secret-out", token);
         expect(made).toMatchObject({ code: 0, err: "" });
         const doctor = () => holdfast("doctor", ...site, "--token-file", token);

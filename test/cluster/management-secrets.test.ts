@@ -172,7 +172,7 @@ async function fillInstances(): Promise<string> {
   await done("instance", "order", "--name", "local", "--root", "a:local", "--wait");
   const password = remember("password", `Correct-${random()}`);
   await done("user", "set", "local", "ada", "--password-file", await write("password", password));
-  const made = ["--name", "viewer", "--role", "viewer", "--secret-out", join(folder, "made")];
+  const made = ["--name", "viewer", "--roles", "viewer", "--secret-out", join(folder, "made")];
   await done("token", "create", ...made);
   remember("made token", (await readFile(join(folder, "made"), "utf8")).trim());
   const issued = ["--name", "esx", "--pem-out", join(folder, "esx.pem")];

@@ -70,7 +70,9 @@ describe("profiles", () => {
     const first = await run(["whoami"]);
     expect(first.code).toBe(3);
     await out("profile", "use", "here");
-    expect(JSON.parse(await out("whoami", "--json"))).toMatchObject({ role: "manager" });
+    expect(JSON.parse(await out("whoami", "--json"))).toMatchObject({
+      roles: ["security-officer", "manager"],
+    });
     const other = await run(["whoami", "--profile", "elsewhere"]);
     expect(other).toMatchObject({ code: 3, out: "" });
     expect(await out("profile", "list")).toMatch(/^ {2}elsewhere {2}.*\n\* here {2}https:/);
@@ -227,7 +229,7 @@ describe("what people read", () => {
       tokens += 1;
       const made = file(`made-${tokens}`);
       const name = `token-${tokens}`;
-      await out("token", "create", "--name", name, "--role", "viewer", "--secret-out", made);
+      await out("token", "create", "--name", name, "--roles", "viewer", "--secret-out", made);
       return heard !== "";
     });
     end.abort();

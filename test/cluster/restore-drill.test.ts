@@ -90,7 +90,9 @@ test("every key is restored on an empty machine from what docs/backup.md lists, 
     }
     await answered(() => createKey(open));
   }
-  expect(await manage(restored, "whoami")).toMatchObject({ role: "manager" });
+  expect(await manage(restored, "whoami")).toMatchObject({
+    roles: ["security-officer", "manager"],
+  });
   expect(await manage(restored, "instance", "show", "sealed")).toMatchObject({
     status: "Installed",
   });

@@ -20,20 +20,20 @@ export function api(): string {
     "",
     "## Operations",
     "",
-    "`role` is the lowest role that may call the operation. Where `bound` says yes, tokens that are bound to instances may call it for their instances. [openapi.json](openapi.json) has the parameters, bodies and responses.",
+    "`roles` are the roles that may call the operation. Where `bound` says yes, tokens that are bound to instances or labels may call it for their instances. [openapi.json](openapi.json) has the parameters, bodies and responses.",
     ...tags.flatMap((tag) => [
       "",
       `### ${tag}`,
       "",
       table(
-        ["operation", "request", "role", "bound", "purpose"],
-        routes.flatMap(([operation, { method, path, role, scope, summary, tag: of }]) =>
+        ["operation", "request", "roles", "bound", "purpose"],
+        routes.flatMap(([operation, { method, path, roles, scope, summary, tag: of }]) =>
           of === tag
             ? [
                 [
                   code(operation),
                   code(`${method} ${path}`),
-                  role,
+                  roles === "public" ? roles : roles.join(", "),
                   scope === "instance" ? "yes" : "",
                   summary,
                 ],
@@ -62,9 +62,9 @@ const introduction = [
   "",
   "## Tokens",
   "",
-  "Every request carries `Authorization: Bearer TOKEN`. A token has one of three roles, and each role includes the rights of those before it: **viewer** reads; **operator** manages certificates, users and keys, and may deny clients; **manager** manages instances, roots of trust and tokens. A token may be bound to instances. Then it has access to these instances only: any other instance is answered as if it did not exist, and operations on the whole system are refused. A revoked token stops working within a second at every node, and its open event streams end.",
+  "Every request carries `Authorization: Bearer TOKEN`. A token has one or more roles, which [Tokens of the management API](certificates.md#tokens-of-the-management-api) explains; the tables below say what each may call. A token may be bound to instances, and to labels of instances. Then it has access to these instances only: any other instance is answered as if it did not exist, and operations on the whole system are refused. A revoked token stops working within a second at every node, and its open event streams end.",
   "",
-  "With [`admin.oidc`](configuration.md#adminoidc), nodes also accept tokens of an identity provider (OpenID Connect). Such a token must be signed with a public-key algorithm by a key of the issuer, be for the audience, and not be expired. A claim gives the role; a token without a role is refused. Another claim can bind the token to instances; if that claim is configured, a token without it has access to no instance.",
+  "With [`admin.oidc`](configuration.md#adminoidc), nodes also accept tokens of an identity provider (OpenID Connect). Such a token must be signed with a public-key algorithm by a key of the issuer, be for the audience, and not be expired. A claim gives the roles; a token without a role is refused. Another claim can bind the token to instances; if that claim is configured, a token without it has access to no instance.",
   "",
   "Denied requests are audit events: at most ten a second, and the next event counts those left out. An address may send twenty requests without a valid token, then one a second. The limit for each token is `admin.requestsPerSecond`.",
   "",

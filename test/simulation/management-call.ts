@@ -17,7 +17,7 @@ export interface Sent {
 const principal = {
   id: "operator",
   name: "operator",
-  role: "manager",
+  roles: ["manager", "security-officer"],
   instances: undefined,
   remote: "::1",
 } as const;

@@ -25,9 +25,11 @@ export async function oneTimeToken(node: NodeProcess): Promise<string> {
   return token;
 }
 
-/** Makes the first manager token with a node's one-time token. */
+/** Makes the first token, of somebody who manages and decides who is a client, with a node's one-time token. */
 export async function firstToken(target: AdminTarget, name = "test"): Promise<string> {
   await using client = adminClient(target, await oneTimeToken(target.node));
-  const { secret } = await client.call("createToken", { body: { name, role: "manager" } });
+  const { secret } = await client.call("createToken", {
+    body: { name, roles: ["manager", "security-officer"] },
+  });
   return secret;
 }

@@ -64,7 +64,7 @@ export class OrderRegions implements AsyncDisposable {
     const roots = stack.use(await startRootRegions(["declared"], times, nodes, pkcs11));
     const { secret } = await roots
       .admin("a1")
-      .call("createToken", { body: { name: "user", role: "manager" } });
+      .call("createToken", { body: { name: "user", roles: ["manager", "security-officer"] } });
     const { a, b } = roots.managers;
     await writeFile(join(folder, "ca.pem"), roots.both.a.ca);
     await writeFile(join(folder, "token"), `${secret}\n`, { mode: 0o600 });

@@ -37,7 +37,7 @@ const problem = z
 
 const description = `The management API of Holdfast: instances, roots of trust, certificates, keys, tokens, events.
 
-Every request carries \`Authorization: Bearer TOKEN\`. Each operation names the lowest role that may call it (\`x-role\`: viewer, operator, manager; each includes those before it) and whether a token that is bound to instances may (\`x-scope\`).
+Every request carries \`Authorization: Bearer TOKEN\`. Each operation names the roles that may call it (\`x-roles\`; a token has one or more) and whether a token that is bound to instances or labels may (\`x-scope\`).
 
 A POST may carry an \`Idempotency-Key\`: repeated with the same key and body, it gets the first answer again and creates nothing twice. Lists are read page by page: \`next\` of a page is \`cursor\` of the request for the following one.`;
 
@@ -87,13 +87,13 @@ export function openApi(
 }
 
 function operationOf(operationId: string, route: Route): ZodOpenApiOperationObject {
-  const { summary, tag, role, scope, params, query, body } = route;
+  const { summary, tag, roles, scope, params, query, body } = route;
   return {
     operationId,
     summary,
     tags: [tag],
-    ...(role === "public" ? { security: [] } : {}),
-    "x-role": role,
+    ...(roles === "public" ? { security: [] } : {}),
+    "x-roles": roles,
     "x-scope": scope,
     requestParams: {
       ...(params === undefined ? {} : { path: params }),
@@ -155,10 +155,10 @@ function success({ answer, stream, status = 200, etag }: Route) {
 }
 
 /** The refusals of a route, by status. */
-function refusals({ problems: own, role, method, shownOnce, repeatable }: Route) {
+function refusals({ problems: own, roles, method, shownOnce, repeatable }: Route) {
   const codes = [
     ...own,
-    ...always.filter((code) => role !== "public" || code !== "unauthenticated"),
+    ...always.filter((code) => roles !== "public" || code !== "unauthenticated"),
   ];
   if (method === "POST" && repeatable !== true) codes.push("idempotencyMismatch");
   if (shownOnce === true) codes.push("madeAlready");

@@ -1,16 +1,17 @@
 import { z } from "zod";
-import { type Routes, roles } from "./route.ts";
-import { applied, name, page, pageOf, time, uuid } from "./shapes.ts";
+import { may, type Routes, roles } from "./route.ts";
+import { applied, labels, name, page, pageOf, time, uuid } from "./shapes.ts";
 
-const role = z.enum(roles);
+const tokenRoles = z.array(z.enum(roles));
 
 /** A token, without its secret. */
 const token = z
   .object({
     id: uuid,
     name: z.string(),
-    role,
+    roles: tokenRoles,
     instances: z.array(z.string()).optional().describe("Identifiers; absent = all."),
+    labels: labels.optional().describe("It reaches the instances that have all of these."),
     createdAt: time,
     createdBy: z.string(),
     expiresAt: time,
@@ -26,12 +27,16 @@ export const accessRoutes = {
     path: "/v1/whoami",
     summary: "Show whose token this is, and what it may do.",
     tag: "Access",
-    role: "viewer",
+    roles: may.readEvents,
     scope: "instance",
     answer: z.object({
       name: z.string(),
-      role,
-      instances: z.array(z.string()).optional(),
+      roles: tokenRoles,
+      instances: z
+        .array(z.string())
+        .optional()
+        .describe("Identifiers of the instances that it reaches now; absent = all."),
+      labels: labels.optional(),
       expiresAt: time.optional(),
       region: z.string(),
       node: z.string(),
@@ -45,7 +50,7 @@ export const accessRoutes = {
     path: "/v1/tokens",
     summary: "List tokens; never their secrets.",
     tag: "Access",
-    role: "manager",
+    roles: may.giveTokens,
     scope: "system",
     query: page,
     answer: pageOf(token),
@@ -56,10 +61,11 @@ export const accessRoutes = {
         of: "tokens",
         columns: [
           "NAME=name",
-          "ROLE=role",
+          "ROLES=roles",
           "STATE=state",
           "EXPIRES=expiresAt",
           "INSTANCES=instances",
+          "LABELS=labels",
         ],
         wide: ["ID=id"],
       },
@@ -70,13 +76,29 @@ export const accessRoutes = {
     path: "/v1/tokens",
     summary: "Make a token; it is shown once.",
     tag: "Access",
-    role: "manager",
+    roles: may.giveTokens,
     scope: "system",
     body: z
       .object({
         name,
-        role,
-        instances: z.array(z.string().max(64)).min(1).max(100).optional(),
+        roles: tokenRoles
+          .min(1)
+          .max(roles.length)
+          .describe(
+            "What it may do; give the option again for each role. viewer: read. auditor: read events only. operator: also change keys. security-officer: also certificates, users, deny list. manager: also keys, instances, roots of trust. A manager gives all roles but security-officer, and a security officer gives only that one.",
+          ),
+        instances: z
+          .array(z.string().max(64))
+          .min(1)
+          .max(100)
+          .optional()
+          .describe("Identifiers or names; it reaches only these."),
+        labels: labels
+          .refine((all) => Object.keys(all).length > 0, "at least one label")
+          .optional()
+          .describe(
+            "It reaches only instances that have all of these labels; with `instances`, only those of them.",
+          ),
         days: z.number().int().min(1).max(366).default(90),
       })
       .strict(),
@@ -89,7 +111,7 @@ export const accessRoutes = {
     command: {
       words: "token create",
       output: [{ field: "secret", option: "secret-out" }],
-      example: "holdfast token create --name ci --role operator --secret-out ci.token",
+      example: "holdfast token create --name ci --roles operator --secret-out ci.token",
     },
   },
   revokeToken: {
@@ -97,7 +119,7 @@ export const accessRoutes = {
     path: "/v1/tokens/{token}",
     summary: "Revoke a token: within a second at every node.",
     tag: "Access",
-    role: "manager",
+    roles: may.giveTokens,
     scope: "system",
     params: z.object({ token: z.string().min(1).max(64).describe("Identifier or name.") }),
     answer: z.object({ id: uuid, regions: applied }),

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Routes } from "./route.ts";
+import { may, type Routes } from "./route.ts";
 import { applied, page, pageOf, time, uuid } from "./shapes.ts";
 
 const serial = z.string().min(1).max(512);
@@ -32,7 +32,7 @@ export const denialRoutes = {
     path: "/v1/denials",
     summary: "List the certificates on the deny list, newest first.",
     tag: "Deny list",
-    role: "viewer",
+    roles: may.read,
     scope: "system",
     query: page,
     answer: pageOf(denial),
@@ -60,7 +60,7 @@ export const denialRoutes = {
     summary:
       "Shut out client certificates at every node within a second, open connections included: one by its fingerprint, or by issuer and serial number, or all with a subject. An authority that is named shuts out the clients that it admits; certificates that were added by themselves, and those of authorities below it, must be denied too. The certificate of a node for the link between the regions is denied by its fingerprint only. No check tells whether a client has this name: once the client has tried again, `holdfast refused list` must show it as denied.",
     tag: "Deny list",
-    role: "operator",
+    roles: may.decideClients,
     scope: "system",
     body: z
       .object({
@@ -106,7 +106,7 @@ export const denialRoutes = {
     summary:
       "Lift a denial, in both regions; the certificates are admitted again by what else admits them.",
     tag: "Deny list",
-    role: "manager",
+    roles: may.decideClients,
     scope: "system",
     params: z.object({ denial: uuid.describe("The identifier of the denial.") }),
     answer: z.object({ id: uuid, regions: applied }),

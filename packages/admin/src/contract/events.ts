@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Routes } from "./route.ts";
+import { may, type Routes } from "./route.ts";
 import { page, pageOf, region, time } from "./shapes.ts";
 
 /** A CADF event (DMTF DSP0262), in the form of IBM's Activity Tracker. */
@@ -39,7 +39,7 @@ export const eventRoutes = {
     path: "/v1/events",
     summary: "List audit events of all regions, newest first.",
     tag: "Events",
-    role: "viewer",
+    roles: may.readEvents,
     scope: "instance",
     query: page
       .extend(filters.shape)
@@ -68,7 +68,7 @@ export const eventRoutes = {
     path: "/v1/events/stream",
     summary: "Follow audit events of all regions as they happen (Server-Sent Events).",
     tag: "Events",
-    role: "viewer",
+    roles: may.readEvents,
     scope: "instance",
     query: filters.omit({ from: true, to: true }),
     answer: event,

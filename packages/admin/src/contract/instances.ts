@@ -1,10 +1,11 @@
 import { instanceStatuses } from "@holdfast/engine/instance-status";
 import { z } from "zod";
 import { rootReference, rootStatus } from "./roots.ts";
-import type { Routes } from "./route.ts";
+import { may, type Routes } from "./route.ts";
 import {
   applied,
   description,
+  destroyOverKmip,
   flag,
   instanceParam,
   labels,
@@ -45,6 +46,9 @@ const instance = z
     certificates: z.number().int(),
     users: z.number().int(),
     keys: z.record(z.string(), z.number().int()).describe("Number of objects by State."),
+    destroyOverKmip: destroyOverKmip.describe(
+      "Whether KMIP clients may destroy objects, and revoke or deactivate Active ones.",
+    ),
     pending: applied,
     version,
   })
@@ -65,7 +69,7 @@ export const instanceRoutes = {
     path: "/v1/instances",
     summary: "List instances.",
     tag: "Instances",
-    role: "viewer",
+    roles: may.read,
     scope: "instance",
     query: page.extend({
       name: z.string().max(64).optional().describe("Part of the name."),
@@ -96,13 +100,18 @@ export const instanceRoutes = {
     path: "/v1/instances",
     summary: "Order an instance; with roots of trust it is configured too.",
     tag: "Instances",
-    role: "manager",
+    roles: may.manage,
     scope: "system",
     body: z
       .object({
         name: name.optional().describe("`kmip-xx` with two random letters unless given."),
         description: description.default(""),
         labels: labels.default({}),
+        destroyOverKmip: destroyOverKmip
+          .default("refused")
+          .describe(
+            "Whether KMIP clients may destroy objects, and revoke or deactivate Active ones. vSphere never does. Operators can in any case.",
+          ),
         rootOfTrust: z
           .object({ regions: z.record(region, rootReference) })
           .strict()
@@ -141,7 +150,7 @@ export const instanceRoutes = {
     path: "/v1/instances/{instance}",
     summary: "Show an instance.",
     tag: "Instances",
-    role: "viewer",
+    roles: may.read,
     scope: "instance",
     params: instanceParam,
     answer: instance,
@@ -152,9 +161,10 @@ export const instanceRoutes = {
   updateInstance: {
     method: "PATCH",
     path: "/v1/instances/{instance}",
-    summary: "Change an instance's name, description or labels.",
+    summary:
+      "Change an instance's name, description or labels, or what its KMIP clients may do. A token that is bound changes no labels.",
     tag: "Instances",
-    role: "manager",
+    roles: may.manage,
     scope: "instance",
     params: instanceParam,
     body: z
@@ -162,6 +172,7 @@ export const instanceRoutes = {
         name: name.optional(),
         description: description.optional(),
         labels: labels.optional(),
+        destroyOverKmip: destroyOverKmip.optional(),
       })
       .strict(),
     answer: instance,
@@ -189,7 +200,7 @@ export const instanceRoutes = {
     summary:
       "Delete an instance with everything in it. Data and encrypted backups under its keys can never be decrypted again.",
     tag: "Instances",
-    role: "manager",
+    roles: may.manage,
     scope: "instance",
     params: instanceParam,
     query: z.object({

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Routes } from "./route.ts";
+import { may, type Routes } from "./route.ts";
 import { instanceParam, page, pageOf, region, time, uuid } from "./shapes.ts";
 
 /** KMIP 2.1, 11.55. */
@@ -67,7 +67,7 @@ export const keyRoutes = {
     path: "/v1/instances/{instance}/keys",
     summary: "List and search an instance's objects, newest first; never their material.",
     tag: "Keys",
-    role: "viewer",
+    roles: may.read,
     scope: "instance",
     params: instanceParam,
     query: page.extend({
@@ -104,7 +104,7 @@ export const keyRoutes = {
     path: "/v1/instances/{instance}/key-counts",
     summary: "Count an instance's objects by State.",
     tag: "Keys",
-    role: "viewer",
+    roles: may.read,
     scope: "instance",
     params: instanceParam,
     answer: z.object({
@@ -120,7 +120,7 @@ export const keyRoutes = {
     path: "/v1/instances/{instance}/keys/{key}",
     summary: "Show an object's attributes and history; never its material.",
     tag: "Keys",
-    role: "viewer",
+    roles: may.read,
     scope: "instance",
     params: keyParam,
     answer: keyDetails,
@@ -132,7 +132,7 @@ export const keyRoutes = {
     path: "/v1/instances/{instance}/keys/{key}/activate",
     summary: "Activate an object.",
     tag: "Keys",
-    role: "operator",
+    roles: may.operate,
     scope: "instance",
     params: keyParam,
     answer: key,
@@ -144,7 +144,7 @@ export const keyRoutes = {
     path: "/v1/instances/{instance}/keys/{key}/revoke",
     summary: "Revoke an object: it becomes Deactivated or Compromised, depending on the reason.",
     tag: "Keys",
-    role: "operator",
+    roles: may.operate,
     scope: "instance",
     params: keyParam,
     body: z
@@ -174,7 +174,7 @@ export const keyRoutes = {
     path: "/v1/instances/{instance}/keys/{key}",
     summary: "Destroy an object for ever; an Active object must be revoked first.",
     tag: "Keys",
-    role: "operator",
+    roles: may.operate,
     scope: "instance",
     params: keyParam,
     query: z.object({
@@ -199,7 +199,7 @@ export const keyRoutes = {
     summary:
       "Report the keys that none of the given identifiers names: no listed VM or host uses them. Upper and lower case are the same; a list in which no identifier names a key is refused.",
     tag: "Keys",
-    role: "operator",
+    roles: may.operate,
     scope: "instance",
     params: instanceParam,
     query: page,

@@ -2,7 +2,7 @@
 export const problems = {
   invalid: { status: 400, title: "The request violates the contract" },
   unauthenticated: { status: 401, title: "No valid token" },
-  forbidden: { status: 403, title: "The token's role does not allow this" },
+  forbidden: { status: 403, title: "The token's roles do not allow this" },
   notFound: { status: 404, title: "Not found" },
   methodNotAllowed: { status: 405, title: "The method is not allowed at this path" },
   conflict: { status: 409, title: "Another change was faster" },

@@ -7,7 +7,7 @@ import {
   rootKinds,
 } from "@holdfast/root-of-trust/kinds";
 import { z } from "zod";
-import type { Routes } from "./route.ts";
+import { may, type Routes } from "./route.ts";
 import { instanceParam, name, region, time } from "./shapes.ts";
 
 const identifier = z.string().min(1).max(256);
@@ -135,7 +135,7 @@ export const rootRoutes = {
     path: "/v1/root-keys/retrieve",
     summary: "List the root keys of a key manager, before you order an instance.",
     tag: "Roots of trust",
-    role: "manager",
+    roles: may.manage,
     scope: "system",
     body: z.object({ region: region.optional(), root: rootLookup }).strict(),
     answer: z.object({ region, items: z.array(rootKey) }),
@@ -168,7 +168,7 @@ export const rootRoutes = {
     summary:
       "Configure an instance's root of trust, by region; on an Installed instance, move it to another root key online.",
     tag: "Roots of trust",
-    role: "manager",
+    roles: may.manage,
     scope: "instance",
     params: instanceParam,
     body: z.object({ regions: z.record(region, rootReference) }).strict(),
@@ -210,7 +210,7 @@ export const rootRoutes = {
     path: "/v1/instances/{instance}/root-of-trust",
     summary: "Show an instance's root of trust in each region.",
     tag: "Roots of trust",
-    role: "viewer",
+    roles: may.read,
     scope: "instance",
     params: instanceParam,
     answer: z.object({ regions: z.record(region, rootStatus) }),
@@ -222,7 +222,7 @@ export const rootRoutes = {
     path: "/v1/instances/{instance}/root-of-trust/revalidate",
     summary: "Ask the key managers now whether the root key may still be used, in both regions.",
     tag: "Roots of trust",
-    role: "operator",
+    roles: may.operate,
     scope: "instance",
     params: instanceParam,
     answer: z.object({ regions: z.record(region, rootStatus) }),
@@ -237,7 +237,7 @@ export const rootRoutes = {
     summary:
       "Drop the instance's open keys in both regions at once and refuse them until the root of trust is revalidated.",
     tag: "Roots of trust",
-    role: "manager",
+    roles: may.manage,
     scope: "instance",
     params: instanceParam,
     body: z.object({ name: name.describe("The instance's name, typed again.") }).strict(),
@@ -254,7 +254,7 @@ export const rootRoutes = {
     path: "/v1/instances/{instance}/root-of-trust/rewrap",
     summary: "Wrap the instance's KEKs under the root key's present version now, in both regions.",
     tag: "Roots of trust",
-    role: "operator",
+    roles: may.operate,
     scope: "instance",
     params: instanceParam,
     answer: z.object({ rewrapped: z.number().int(), items: z.array(rootReportRow) }),
@@ -274,7 +274,7 @@ export const rootRoutes = {
     path: "/v1/root-of-trust/report",
     summary: "Report how many KEKs are wrapped under each version of the root keys.",
     tag: "Roots of trust",
-    role: "viewer",
+    roles: may.read,
     scope: "system",
     answer: z.object({ items: z.array(rootReportRow) }),
     problems: [],

@@ -2,10 +2,28 @@ import type { z } from "zod";
 import type { CommandRow } from "./command.ts";
 import type { ProblemCode } from "./problems.ts";
 
-/** The roles of tokens; each includes those before it. */
-export const roles = ["viewer", "operator", "manager"] as const;
+/** The roles of tokens. None includes another: each route lists those that may call it. */
+export const roles = ["viewer", "auditor", "operator", "security-officer", "manager"] as const;
 /** One of `roles`. */
 export type Role = (typeof roles)[number];
+
+/** The roles that may call a route; `holdfast token create --roles` says what each is for. */
+export const may = {
+  /** Reads events, and who it is itself. */
+  readEvents: roles,
+  /** Reads everything else; it changes nothing. */
+  read: ["viewer", "operator", "security-officer", "manager"],
+  /** Runs the system, and changes keys. */
+  operate: ["operator", "manager"],
+  /** Looks into refused clients, to help them or to admit them. */
+  admit: ["operator", "security-officer", "manager"],
+  /** Decides who is a KMIP client: certificates, users, deny list. */
+  decideClients: ["security-officer"],
+  /** Makes and revokes tokens: each only those that it may give. */
+  giveTokens: ["security-officer", "manager"],
+  /** Manages instances and roots of trust. */
+  manage: ["manager"],
+} as const satisfies Readonly<Record<string, readonly Role[]>>;
 
 /** The methods that routes use. */
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
@@ -18,8 +36,8 @@ export interface Route {
   readonly summary: string;
   /** Its group in the documentation. */
   readonly tag: string;
-  /** The lowest role that may call it; `public` needs no token. */
-  readonly role: Role | "public";
+  /** The roles that may call it; `public` needs no token. */
+  readonly roles: readonly Role[] | "public";
   /** `instance`: a token bound to instances may call it for these; else only an unbound one. */
   readonly scope: "instance" | "system";
   readonly params?: z.ZodObject;
@@ -66,8 +84,8 @@ export interface Principal {
   readonly name: string;
   /** The token's identifier; for OIDC, issuer and subject. */
   readonly id: string;
-  readonly role: Role;
-  /** The instances that the token is bound to; undefined = all. */
+  readonly roles: readonly Role[];
+  /** The instances that the token reaches; undefined = all. */
   readonly instances: readonly string[] | undefined;
   readonly remote: string;
 }

@@ -1,3 +1,4 @@
+import { implementedOperations, operationSets } from "@holdfast/engine/operation-sets";
 import { z } from "zod";
 
 /** A UUID in lower case. */
@@ -80,6 +81,25 @@ export const labels = z
     z.string().max(256),
   )
   .refine((all) => Object.keys(all).length <= 32, "at most 32 labels");
+
+/** The KMIP operations that a client is limited to, as an answer shows them: those of another release too. */
+export const operationLimit = z
+  .array(z.string())
+  .optional()
+  .describe("The KMIP operations that it is limited to; absent = all.");
+
+/** The same in a request: sets by name, and single operations. */
+export const givenLimit = z
+  .array(z.enum([...operationSets, ...implementedOperations]))
+  .min(1)
+  .max(64)
+  .describe(
+    "The KMIP operations that it may use; give the option again for each. all: no limit. vsphere: what vCenter and hosts send. read-only: what changes nothing. Query and Discover Versions are always allowed.",
+  )
+  .meta({ examples: [["vsphere"], ["read-only"], ["Get", "Locate"]] });
+
+/** Whether KMIP clients may destroy objects of an instance, and revoke Active ones. */
+export const destroyOverKmip = z.enum(["refused", "allowed"]);
 
 /** A switch in a query. */
 export const flag = z.enum(["true", "false"]).transform((text) => text === "true");

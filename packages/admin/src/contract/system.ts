@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { rootState } from "./roots.ts";
-import type { Routes } from "./route.ts";
+import { may, type Routes } from "./route.ts";
 import { region, time } from "./shapes.ts";
 
 const check = z.object({
@@ -17,7 +17,7 @@ export const systemRoutes = {
     path: "/v1/status",
     summary: "Show the health of this node and what it knows of both regions.",
     tag: "System",
-    role: "viewer",
+    roles: may.read,
     scope: "system",
     answer: z.object({
       region,
@@ -46,7 +46,7 @@ export const systemRoutes = {
     summary:
       "Check configuration, store, certificates, clock, roots of trust and peers; say what to fix.",
     tag: "System",
-    role: "viewer",
+    roles: may.read,
     scope: "system",
     answer: z.object({ items: z.array(check) }),
     repeatable: true,
@@ -66,7 +66,7 @@ export const systemRoutes = {
     path: "/v1/backups",
     summary: "Show the region's last backups.",
     tag: "System",
-    role: "viewer",
+    roles: may.read,
     scope: "system",
     answer: z.object({
       items: z.array(
@@ -104,7 +104,7 @@ export const systemRoutes = {
     path: "/v1/openapi.json",
     summary: "This contract as OpenAPI 3.1.",
     tag: "System",
-    role: "public",
+    roles: "public",
     scope: "system",
     answer: z.looseObject({ openapi: z.string() }),
     problems: [],

@@ -44,6 +44,15 @@ describe("the management commands", () => {
     const reason = command?.options.find(({ long }) => long === "--reason");
     expect(reason?.argChoices).toContain("KeyCompromise");
     expect(reason?.mandatory).toBe(true);
+    const roles = commandOf("token create")?.options.find(({ long }) => long === "--roles");
+    expect(roles?.argChoices).toContain("security-officer");
+    expect(roles?.mandatory).toBe(true);
+    const given = ["manager", "auditor"].reduce<unknown>(
+      (before, text) => roles?.parseArg?.(text, before as never),
+      undefined,
+    );
+    expect(given).toEqual(["manager", "auditor"]);
+    expect(() => roles?.parseArg?.("root", undefined as never)).toThrow(/Allowed choices/);
   });
 
   test.each([

@@ -121,10 +121,26 @@ function addField(command: Command, field: Field, row: CommandRow): void {
     return;
   }
   const flags = kind === "switch" ? optionOf(name) : `${optionOf(name)} <${placeOf(field)}>`;
+  if (kind === "list" && choices.length > 0) {
+    command.addOption(choicesOption(flags, field));
+    return;
+  }
   const many = kind === "list" || kind === "pairs";
   if (many) command.option(flags, description, collect);
   else if (required && !confirmedBy(row, name)) command.requiredOption(flags, description);
   else command.option(flags, description);
+}
+
+/** An option that takes one of some values, and may be given again. */
+function choicesOption(flags: string, { description, choices, required }: Field): Option {
+  const option = new Option(flags, description).choices(choices).makeOptionMandatory(required);
+  const { parseArg } = option;
+  // `choices` checks one value and forgets the one before.
+  return parseArg === undefined
+    ? option
+    : option.argParser((text, before?: readonly string[]) =>
+        collect(String(parseArg(text, undefined)), before),
+      );
 }
 
 function confirmedBy({ confirm }: CommandRow, field: string): boolean {

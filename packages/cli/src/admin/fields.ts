@@ -31,7 +31,7 @@ const kinds: Readonly<Record<string, (schema: z.core.$ZodType) => Shape>> = {
   boolean: () => ({ kind: "switch" }),
   enum: (schema) => choiceOf(valuesOf(schema)),
   record: () => ({ kind: "pairs" }),
-  array: (schema) => ({ kind: listOf(schema) }),
+  array: listOf,
 };
 
 /** The fields of an object schema of the contract; any other schema has none. */
@@ -94,9 +94,11 @@ function choiceOf(values: readonly string[]): Shape {
   return isSwitch ? { kind: "switch" } : { kind: "choice", choices: values };
 }
 
-function listOf(schema: z.core.$ZodType): FieldKind {
+function listOf(schema: z.core.$ZodType): Shape {
   const { element } = definition(schema);
-  return element !== undefined && typeOf(element) === "string" ? "list" : "json";
+  if (element === undefined) return { kind: "json" };
+  if (typeOf(element) === "enum") return { kind: "list", choices: valuesOf(element) };
+  return { kind: typeOf(element) === "string" ? "list" : "json" };
 }
 
 /** The schema without its optional, default and pipe wrappers, and whether a value is required. */

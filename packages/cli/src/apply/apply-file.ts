@@ -23,15 +23,23 @@ const root = z.looseObject({
   type: z.enum(kindNames),
   ...Object.fromEntries(secretNames.map((name) => [name, secret.optional()])),
 });
+/** The service knows which words are operations. */
+const operations = z.array(text).optional();
 const certificate = z
-  .object({ name: text, kind: z.enum(["client", "authority"]).default("client"), file: text })
+  .object({
+    name: text,
+    kind: z.enum(["client", "authority"]).default("client"),
+    file: text,
+    operations,
+  })
   .strict();
-const user = z.object({ name: text, passwordFile: text }).strict();
+const user = z.object({ name: text, passwordFile: text, operations }).strict();
 const instance = z
   .object({
     name: text,
     description: z.string().max(1024).optional(),
     labels: z.record(z.string(), z.string()).optional(),
+    destroyOverKmip: z.enum(["refused", "allowed"]).optional(),
     rootOfTrust: z.record(z.string(), root).default({}),
     certificates: z.array(certificate).default([]),
     users: z.array(user).default([]),
@@ -50,6 +58,16 @@ export interface WantedCertificate {
   readonly name: string;
   readonly kind: "client" | "authority";
   readonly pem: string;
+  /** The KMIP operations that it is limited to; undefined = stays as it is. */
+  readonly operations?: readonly string[] | undefined;
+}
+
+/** A user as declared. */
+export interface WantedUser {
+  readonly name: string;
+  readonly password: () => string;
+  /** As of a certificate. */
+  readonly operations?: readonly string[] | undefined;
 }
 
 /** An instance as declared; every file that it names is read. */
@@ -57,9 +75,10 @@ export interface WantedInstance {
   readonly name: string;
   readonly description: string | undefined;
   readonly labels: Readonly<Record<string, string>> | undefined;
+  readonly destroyOverKmip?: string | undefined;
   readonly roots: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly certificates: readonly WantedCertificate[];
-  readonly users: readonly { readonly name: string; readonly password: () => string }[];
+  readonly users: readonly WantedUser[];
 }
 
 /** Reads the declaration. An invalid one causes a `Failure` with the place in the file. */
@@ -83,19 +102,19 @@ export function readDeclaration(path: string): readonly WantedInstance[] {
     name: one.name,
     description: one.description,
     labels: one.labels,
+    destroyOverKmip: one.destroyOverKmip,
     roots: Object.fromEntries(
       Object.entries(one.rootOfTrust).map(([region, given]) => [
         region,
         withSecrets(given, folder),
       ]),
     ),
-    certificates: one.certificates.map(({ name, kind, file: pemFile }) => ({
-      name,
-      kind,
+    certificates: one.certificates.map(({ file: pemFile, ...rest }) => ({
+      ...rest,
       pem: readCertificate("", resolve(folder, pemFile)),
     })),
-    users: one.users.map(({ name, passwordFile }) => ({
-      name,
+    users: one.users.map(({ passwordFile, ...rest }) => ({
+      ...rest,
       password: () => firstLine("passwordFile", resolve(folder, passwordFile)),
     })),
   }));

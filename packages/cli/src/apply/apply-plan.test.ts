@@ -40,6 +40,45 @@ describe("the plan of an apply", () => {
     expect(planOf([silent], [actual({ description: "other" })])).toEqual([]);
   });
 
+  test("limits certificates and users to operations, and says whether clients may destroy", () => {
+    const pem = "";
+    const declared = wanted({
+      destroyOverKmip: "allowed",
+      certificates: [
+        { name: "vcenter", kind: "client", pem, operations: ["vsphere"] },
+        { name: "old", kind: "client", pem, operations: ["all"] },
+        { name: "same", kind: "client", pem, operations: ["Get", "Locate", "Get"] },
+        { name: "silent", kind: "client", pem },
+      ],
+      users: [{ name: "reader", password: () => "p", operations: ["read-only"] }],
+    });
+    const there = (name: string, operations?: readonly string[]) => ({
+      ...{ ...certificate, id: name, name, fingerprint: "", operations },
+    });
+    const steps = planOf(
+      [declared],
+      [
+        actual({
+          destroyOverKmip: "refused",
+          certificates: [
+            there("vcenter"),
+            there("old", ["vsphere"]),
+            there("same", ["Get", "Locate"]),
+            there("silent", ["vsphere"]),
+          ],
+          users: [{ name: "reader", origin: "added" }],
+        }),
+      ],
+    );
+    expect(steps.map(({ text, body }) => [text, body?.()])).toEqual([
+      ["~ instance kmip-prod: destroyOverKmip", { destroyOverKmip: "allowed" }],
+      ["~ certificate vcenter of kmip-prod: operations", { operations: ["vsphere"] }],
+      ["~ certificate old of kmip-prod: operations", { operations: ["all"] }],
+      ["~ user reader of kmip-prod: operations", { password: "p", operations: ["read-only"] }],
+    ]);
+    expect(steps.every(({ destructive }) => !destructive)).toBe(true);
+  });
+
   const places = [
     [{ value: "the key" }, "sealed"],
     [{ env: "KEY" }, "environment variable KEY"],

@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { secretPlace } from "@holdfast/admin";
 import { secretNames } from "@holdfast/root-of-trust/kinds";
-import type { WantedCertificate, WantedInstance } from "./apply-file.ts";
+import type { WantedCertificate, WantedInstance, WantedUser } from "./apply-file.ts";
 
 /** An instance as the service has it. */
 export interface ActualInstance {
@@ -9,6 +9,7 @@ export interface ActualInstance {
   readonly name: string;
   readonly description: string;
   readonly labels: Readonly<Record<string, string>>;
+  readonly destroyOverKmip?: string;
   readonly origin: string;
   /** By region, the configured reference without secrets; undefined if none was configured. */
   readonly roots: Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>;
@@ -18,8 +19,13 @@ export interface ActualInstance {
     readonly kind: string;
     readonly fingerprint: string;
     readonly origin: string;
+    readonly operations?: readonly string[] | undefined;
   }[];
-  readonly users: readonly { readonly name: string; readonly origin: string }[];
+  readonly users: readonly {
+    readonly name: string;
+    readonly origin: string;
+    readonly operations?: readonly string[] | undefined;
+  }[];
 }
 
 /** One change to the service; `destructive` ones need `--prune` and a confirmation. */
@@ -34,6 +40,7 @@ export interface Step {
     | "updateInstance"
     | "configureRoot"
     | "addCertificate"
+    | "updateCertificate"
     | "deleteCertificate"
     | "setUser"
     | "deleteUser"
@@ -92,14 +99,15 @@ function instanceSteps(
   wanted: WantedInstance,
   actual: ActualInstance | undefined,
 ): readonly Step[] {
-  const { name, description, labels, roots } = wanted;
+  const { name, description, labels, destroyOverKmip, roots } = wanted;
   const params = { instance: name };
+  const declared = { description, labels, destroyOverKmip };
+  const given = Object.entries(declared).filter(([, value]) => value !== undefined);
   if (actual === undefined) {
     const regions = Object.keys(roots).join(", ");
     const body = {
       name,
-      ...(description === undefined ? {} : { description }),
-      ...(labels === undefined ? {} : { labels }),
+      ...Object.fromEntries(given),
       ...(regions === "" ? {} : { rootOfTrust: { regions: roots } }),
     };
     const text = `+ instance ${name}${regions === "" ? "" : ` with roots of trust in ${regions}`}`;
@@ -108,10 +116,9 @@ function instanceSteps(
     ];
   }
   const steps: Step[] = [];
-  const change = {
-    ...(description === undefined || description === actual.description ? {} : { description }),
-    ...(labels === undefined || same(labels, actual.labels) ? {} : { labels }),
-  };
+  const change = Object.fromEntries(
+    given.filter(([field, value]) => !same(value, actual[field as keyof typeof declared])),
+  );
   if (Object.keys(change).length > 0) {
     const text = `~ instance ${name}: ${Object.keys(change).join(", ")}`;
     steps.push({
@@ -166,20 +173,40 @@ function certificateSteps(
   for (const wanted of certificates) {
     const old = there.find(({ name }) => name === wanted.name);
     if (old !== undefined) kept.add(old.id);
-    if (old !== undefined && old.fingerprint === fingerprintOf(wanted)) continue;
+    if (old !== undefined && old.fingerprint === fingerprintOf(wanted)) {
+      if (!sameLimit(wanted.operations, old.operations)) steps.push(newLimit(instance, wanted));
+      continue;
+    }
     // Another certificate has this name. It is deleted first, which is a destructive step.
     if (old !== undefined) steps.push(certificateRemoval(instance, old));
-    const { name, kind, pem } = wanted;
+    const { name, kind, pem, operations } = wanted;
     steps.push({
       text: `+ certificate ${name} of ${instance}`,
       destructive: false,
       operation: "addCertificate",
       params: { instance },
-      body: () => ({ name, kind, pem }),
+      body: () => ({ name, kind, pem, ...(operations && { operations }) }),
     });
   }
   const spare = there.filter(({ id, origin }) => !kept.has(id) && origin === "added");
   return [...steps, ...spare.map((one) => certificateRemoval(instance, one))];
+}
+
+function newLimit(instance: string, { name, operations }: WantedCertificate): Step {
+  return {
+    text: `~ certificate ${name} of ${instance}: operations`,
+    destructive: false,
+    operation: "updateCertificate",
+    params: { instance, certificate: name },
+    body: () => ({ operations }),
+  };
+}
+
+/** Whether a limit stays as it is, or as the service keeps it: without repetitions, and none for `all`. */
+function sameLimit(wanted: readonly string[] | undefined, actual: readonly string[] = ["all"]) {
+  if (wanted === undefined) return true;
+  const kept = wanted.includes("all") ? ["all"] : [...new Set(wanted)];
+  return kept.toSorted().join(" ") === actual.toSorted().join(" ");
 }
 
 function certificateRemoval(
@@ -195,27 +222,30 @@ function certificateRemoval(
   };
 }
 
-/** Passwords cannot be compared: this adds only missing users, unless asked to send all secrets. */
+/** Passwords cannot be compared: this sends them of missing users, and of changed ones, unless asked to send all secrets. */
 function userSteps(
   { name: instance, users }: WantedInstance,
   actual: ActualInstance | undefined,
   updateSecrets: boolean,
 ): readonly Step[] {
-  const there = new Set((actual?.users ?? []).map(({ name }) => name));
+  const there = new Map((actual?.users ?? []).map((user) => [user.name, user]));
   const wanted = new Set(users.map(({ name }) => name));
-  const missing = users
-    .filter(({ name }) => updateSecrets || !there.has(name))
-    .map(
-      ({ name: user, password }): Step => ({
-        text: there.has(user)
-          ? `~ user ${user} of ${instance}: password`
-          : `+ user ${user} of ${instance}`,
+  const missing = users.flatMap((user): readonly Step[] => {
+    const { name, password, operations } = user;
+    const changes = changesOf(user, there.get(name), updateSecrets);
+    if (changes === "") return [];
+    return [
+      {
+        text: there.has(name)
+          ? `~ user ${name} of ${instance}: ${changes}`
+          : `+ user ${name} of ${instance}`,
         destructive: false,
         operation: "setUser",
-        params: { instance, user },
-        body: () => ({ password: password() }),
-      }),
-    );
+        params: { instance, user: name },
+        body: () => ({ password: password(), ...(operations && { operations }) }),
+      },
+    ];
+  });
   const spare = (actual?.users ?? [])
     .filter(({ name, origin }) => !wanted.has(name) && origin !== "configuration")
     .map(
@@ -228,6 +258,17 @@ function userSteps(
       }),
     );
   return [...missing, ...spare];
+}
+
+/** What of a user is to change, in words; empty if nothing. */
+function changesOf(
+  { operations }: WantedUser,
+  there: ActualInstance["users"][number] | undefined,
+  updateSecrets: boolean,
+): string {
+  if (there === undefined) return "new";
+  const limit = sameLimit(operations, there.operations) ? [] : ["operations"];
+  return [...limit, ...(updateSecrets ? ["password"] : [])].join(", ");
 }
 
 function fingerprintOf({ pem }: WantedCertificate): string {

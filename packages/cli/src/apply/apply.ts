@@ -45,7 +45,7 @@ const declarationExample = `The file:
     - name: kmip-prod
       rootOfTrust: { a: { type: local }, b: { type: local } }
       certificates:
-        - { name: vcenter-1, file: vcenter.pem }`;
+        - { name: vcenter-1, file: vcenter.pem, operations: [vsphere] }`;
 
 async function apply(options: ApplyOptions): Promise<void> {
   const wanted = readDeclaration(options.file);

@@ -109,8 +109,10 @@ async function askEach(
   if (faults.length === urls.length) throw faults[0];
   for (const [at, answer] of answers.entries()) {
     if (answer.status === "fulfilled") {
-      const { node, region, name, role } = answer.value;
-      say(`${urls[at]}: node ${node} of region ${region}; the token is ${name}, ${role}`);
+      const { node, region, name, roles } = answer.value;
+      say(
+        `${urls[at]}: node ${node} of region ${region}; the token is ${name}, ${roles.join(", ")}`,
+      );
     } else
       process.stderr.write(`holdfast: ${urls[at]} does not answer: ${reasonOf(answer.reason)}\n`);
   }

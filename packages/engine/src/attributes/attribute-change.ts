@@ -36,7 +36,7 @@ const instancesMax = 256;
 export function withAdded(object: ManagedObject, given: Item, context: OperationContext): Changed {
   const name = referenceOf(given);
   const row = requireAllowed(object, name, "add", context.version);
-  requirePlannable(object, name.tag, context.nowSeconds);
+  requirePlannable(object, name.tag, context);
   const item = kept(given, context);
   if (!row.multi) {
     if (attributeValues(object, name, context.version).length > 0) {
@@ -67,7 +67,7 @@ export function withModified(
 ): Changed {
   const name = referenceOf(given);
   requireAllowed(object, name, "modify", context.version);
-  requirePlannable(object, name.tag, context.nowSeconds);
+  requirePlannable(object, name.tag, context);
   const item = kept(given, context);
   requireNewName(object, item, index);
   const now = nowOf(context);

@@ -8,7 +8,9 @@ import {
   stateText,
   type Version,
 } from "@holdfast/kmip";
+import type { OperationContext } from "../ports/operation-context.ts";
 import { hasPassed, type State, stateOf } from "../record/lifecycle.ts";
+import { refuseKept } from "../record/lifecycle-refusal.ts";
 import { objectTypeName } from "../record/object-type.ts";
 import type { ManagedObject } from "../record/record.ts";
 
@@ -53,10 +55,17 @@ const dateStates: ReadonlyMap<number, readonly State[]> = new Map([
  * Refuses to change the date of a planned transition once the object's state is past it, or once the date has come
  * (KMIP 2.1, 4.1, 4.18, 4.40 and 4.41).
  */
-export function requirePlannable(object: ManagedObject, tag: number, nowSeconds: number): void {
+export function requirePlannable(
+  object: ManagedObject,
+  tag: number,
+  { nowSeconds, keepsKeys }: Pick<OperationContext, "nowSeconds" | "keepsKeys">,
+): void {
   const states = dateStates.get(tag);
   if (states === undefined) return;
   const state = stateOf(object.facts);
+  if (keepsKeys && state === "Active" && tag === attributes.DeactivationDate.tag) {
+    throw refuseKept("deactivate Active objects", "key revoke");
+  }
   if (!states.includes(state)) {
     throw new KmipError("wrongLifecycleState", `the date is fixed in state ${stateText(state)}`);
   }

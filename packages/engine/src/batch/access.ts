@@ -1,4 +1,9 @@
-import { KmipError, operationRow, type RequestMessage } from "@holdfast/kmip";
+import {
+  type ImplementedOperation,
+  KmipError,
+  operationRow,
+  type RequestMessage,
+} from "@holdfast/kmip";
 
 /** The caller: the instance that the certificate belongs to, and how its users' passwords are verified. */
 export interface Client {
@@ -9,6 +14,12 @@ export interface Client {
   readonly evidence?: Readonly<Record<string, string>>;
   /** Absent when the instance has no users: a Credential is then accepted and ignored. */
   readonly verifyPassword?: ((username: string, password: string) => Promise<boolean>) | undefined;
+  /** The operations that its certificate is limited to; undefined = all. */
+  readonly operations?: ReadonlySet<string> | undefined;
+  /** The same for one of the instance's users. */
+  readonly operationsOf?: ((username: string) => ReadonlySet<string> | undefined) | undefined;
+  /** The instance keeps its keys: clients may neither destroy an object nor deactivate or revoke an Active one. */
+  readonly keepsKeys?: boolean | undefined;
 }
 
 type Credential = RequestMessage["header"]["credentials"][number];
@@ -39,6 +50,32 @@ async function verifyAll(
     const { username, password } = credential;
     if (password === undefined || !(await verify(username, password))) {
       throw refusal("user name or password is wrong");
+    }
+  }
+}
+
+/**
+ * Refuses an operation to which neither the certificate nor, where the instance has users, the user of the message is
+ * limited. What needs no Credential (Query, Discover Versions) is always allowed: it shows no object.
+ */
+export function authorize(
+  client: Client,
+  message: RequestMessage,
+  operation: ImplementedOperation,
+): void {
+  if (operationRow(operation)?.open === true) return;
+  if (client.operations?.has(operation) === false) {
+    throw new KmipError(
+      "permissionDenied",
+      "the client's certificate is limited to other operations",
+    );
+  }
+  if (client.verifyPassword === undefined) return;
+  for (const credential of message.header.credentials) {
+    // `authenticate` has refused every other type.
+    if (credential.type !== "UsernameAndPassword") continue;
+    if (client.operationsOf?.(credential.username)?.has(operation) === false) {
+      throw new KmipError("permissionDenied", "the user is limited to other operations");
     }
   }
 }

@@ -11,6 +11,7 @@ import {
 } from "@holdfast/kmip";
 import { ResponseRoom } from "../operations/response-room.ts";
 import type { Handler, OperationContext } from "../ports/operation-context.ts";
+import { authorize } from "./access.ts";
 import type { BatchEvidence } from "./batch-evidence.ts";
 import type { BatchParts, Done, Origin } from "./batch-parts.ts";
 import { BatchReferences } from "./batch-references.ts";
@@ -72,6 +73,7 @@ export class BatchItems {
       const fault = item.fault ?? this.#refusal;
       if (fault !== undefined) throw fault;
       const operation = item.operation as ImplementedOperation;
+      authorize(this.#origin.client, this.#message, operation);
       if (operations[operation].changes) this.#room.reserve(item.payload);
       const payload = await this.#handle(operation, item.payload, audit, position);
       const answer = this.#answerOf(item, operation, payload);
@@ -103,6 +105,7 @@ export class BatchItems {
       region,
       writer,
       fingerprint: this.#origin.client.fingerprint,
+      keepsKeys: this.#origin.client.keepsKeys === true,
       nowSeconds,
       doubt,
       nowUs: Math.floor(wallMs * 1000),

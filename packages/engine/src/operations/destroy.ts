@@ -1,10 +1,11 @@
 import type { Handler } from "../ports/operation-context.ts";
 import { transition } from "../record/lifecycle.ts";
-import { refuseTransition } from "../record/lifecycle-refusal.ts";
+import { refuseKept, refuseTransition } from "../record/lifecycle-refusal.ts";
 
 /** Destroys the material and keeps the attributes (KMIP 2.1, 6.1.15). */
 export const destroy: Handler<"Destroy"> = async (context, { uniqueIdentifier }) => {
   const { nowSeconds, region } = context;
+  if (context.keepsKeys) throw refuseKept("destroy objects", "key destroy");
   const { uniqueIdentifier: destroyed } = await context.objects.change(
     uniqueIdentifier,
     (object) => {

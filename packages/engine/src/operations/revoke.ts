@@ -1,8 +1,8 @@
 import { enumerations, KmipError } from "@holdfast/kmip";
 import type { Handler } from "../ports/operation-context.ts";
 import { initialDate } from "../record/initial-date.ts";
-import { revokeEvent, transition } from "../record/lifecycle.ts";
-import { refuseTransition, requireRevocable } from "../record/lifecycle-refusal.ts";
+import { revokeEvent, stateOf, transition } from "../record/lifecycle.ts";
+import { refuseKept, refuseTransition, requireRevocable } from "../record/lifecycle-refusal.ts";
 import type { Revocation } from "../record/record.ts";
 
 /** Deactivates an Active object, or compromises one in any state (KMIP 2.1, 6.1.44). */
@@ -19,6 +19,9 @@ export const revoke: Handler<"Revoke"> = async (context, request) => {
     request.uniqueIdentifier,
     (object) => {
       requireRevocable(object, version);
+      if (context.keepsKeys && stateOf(object.facts) === "Active") {
+        throw refuseKept("revoke Active objects", "key revoke");
+      }
       const fact: Revocation = {
         time,
         region,

@@ -97,6 +97,8 @@ export interface OperationContext {
   readonly writer: Writer;
   /** Fingerprint of the client's certificate. */
   readonly fingerprint: string;
+  /** See `Client.keepsKeys`. */
+  readonly keepsKeys: boolean;
   /** Seconds since the epoch, fixed for the item. */
   readonly nowSeconds: number;
   /** Why `nowSeconds` may not decide that a date has come. */

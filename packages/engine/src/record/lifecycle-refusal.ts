@@ -15,6 +15,14 @@ export function requireRevocable(object: ManagedObject, version: Version): void 
   if (!attributeVisible(attributes.RevocationReason.tag, version, type)) throw wrongType(type);
 }
 
+/** Refuses clients what an instance that keeps its keys leaves to administrators; see `Client.keepsKeys`. */
+export function refuseKept(what: string, command: string): KmipError {
+  return new KmipError(
+    "permissionDenied",
+    `clients of this instance may not ${what} over KMIP; an operator can: \`holdfast ${command}\``,
+  );
+}
+
 function wrongType(type: string): KmipError {
   return new KmipError("invalidObjectType", `the operation does not apply to ${type}`);
 }

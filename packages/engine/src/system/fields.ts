@@ -62,6 +62,26 @@ export function oneOf<const Values extends readonly string[]>(
   return { item: textString, read: (item) => values.find((value) => value === textOf(item)) };
 }
 
+/** One or more of these texts, none of which has a space; kept with spaces between them, so that one is as `oneOf`. */
+export function someOf<const Values extends readonly string[]>(
+  values: Values,
+): Field<readonly Values[number][]> {
+  const known = (text: string): text is Values[number] => values.includes(text);
+  return {
+    item: (tag, some) => textString(tag, some.join(" ")),
+    read: (item) => {
+      const words = textOf(item)?.split(" ") ?? [];
+      return words.every(known) && words.length > 0 ? words : undefined;
+    },
+  };
+}
+
+/** Words, kept with spaces between them. A value of another type is an empty list, so that an unreadable limit allows nothing. */
+export const words: Field<readonly string[]> = {
+  item: (tag, some) => textString(tag, some.join(" ")),
+  read: (item) => (textOf(item) ?? "").split(" ").filter((word) => word !== ""),
+};
+
 /** A safe integer, kept as decimal text. */
 export const number: Field<number> = {
   item: (tag, value) => textString(tag, String(value)),

@@ -79,6 +79,13 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
       },
       now,
     ),
+  "Instance that keeps its keys": () =>
+    makeRecord(
+      "Instance",
+      systemIdentifier("Instance", instance),
+      { instance, name: "kmip-cc", destroyOverKmip: "refused" },
+      now,
+    ),
   "changed Instance": () =>
     changeRecord(
       "Instance",
@@ -121,7 +128,26 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
       "Token",
       id,
       {
-        ...{ hash, role: "operator", instances: [instance], origin: "api" },
+        ...{ hash, role: ["operator"], instances: [instance], labels: undefined, origin: "api" },
+        ...{ createdMs: 1_780_000_000_000, createdBy: "t", expiresMs: 1_790_000_000_000 },
+        ...{ name: "ci", claims: [["name", "ci"]] },
+      },
+      now,
+    ),
+  "limited Certificate": () =>
+    changeRecord(
+      "Certificate",
+      records["Certificate"]?.() as ManagedObject,
+      { operations: ["vsphere", "Locate"] },
+      later,
+    ),
+  "Token of two roles and some labels": () =>
+    makeRecord(
+      "Token",
+      id,
+      {
+        ...{ hash, role: ["auditor", "operator"], instances: undefined, origin: "api" },
+        labels: { group: "finance" },
         ...{ createdMs: 1_780_000_000_000, createdBy: "t", expiresMs: 1_790_000_000_000 },
         ...{ name: "ci", claims: [["name", "ci"]] },
       },
@@ -132,7 +158,13 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
       "Token",
       id,
       {
-        ...{ hash, role: "manager", instances: undefined, origin: "bootstrap" },
+        ...{
+          hash,
+          role: ["manager"],
+          instances: undefined,
+          labels: undefined,
+          origin: "bootstrap",
+        },
         ...{ createdMs: 1_780_000_000_000, createdBy: "t", expiresMs: 1_790_000_000_000 },
         name: "root",
         claims: [
@@ -148,6 +180,13 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
       systemIdentifier("User", `${instance}\0u`),
       { instance, name: "u", hash: "sealed", setMs: 1_780_000_000_000, setBy: "t" },
       now,
+    ),
+  "limited User": () =>
+    changeRecord(
+      "User",
+      records["User"]?.() as ManagedObject,
+      { operations: ["read-only"] },
+      later,
     ),
   "deleted User": () =>
     changeRecord("User", records["User"]?.() as ManagedObject, { hash: undefined }, later),

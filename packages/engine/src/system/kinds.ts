@@ -12,7 +12,9 @@ import {
   number,
   oneOf,
   optional,
+  someOf,
   text,
+  words,
   wrap,
 } from "./fields.ts";
 
@@ -126,6 +128,8 @@ export const recordKinds = {
       rootLeft: keyed(rootReference),
       state: keyed(json(regionState)),
       keys: keyed(json(keysOrder)),
+      /** Whether KMIP clients may destroy keys, and revoke Active ones; undefined = allowed. */
+      destroyOverKmip: oneOf(["refused", "allowed"]),
     },
     claims: ["name"],
     deletable: true,
@@ -177,6 +181,8 @@ export const recordKinds = {
       name,
       /** The last warning of its expiry that was reported: how many days before. */
       expiryTold: defaulted(number, Number.POSITIVE_INFINITY),
+      /** See `allowedOperations`; undefined = all. */
+      operations: words,
     },
     /** Its name in the instance; in the system, the certificate itself and, for an authority, who signs with it. */
     claims: ["name", "certificate", "signer"],
@@ -189,9 +195,12 @@ export const recordKinds = {
     fixed: {
       /** SHA-256 of the token, which is 256 random bits and cannot be guessed. */
       hash: sha256,
-      role: oneOf(["viewer", "operator", "manager"]),
+      /** One or more: what its holder may do. */
+      role: someOf(["viewer", "auditor", "operator", "security-officer", "manager"]),
       /** Identifiers; left out = all. */
       instances: optional(json(z.array(z.string()).readonly())),
+      /** It reaches only instances that have all of these; left out = whatever their labels. */
+      labels: optional(json(z.record(z.string(), z.string()))),
       createdMs: number,
       createdBy: text(),
       expiresMs: number,
@@ -212,6 +221,8 @@ export const recordKinds = {
       hash: text(),
       setMs: number,
       setBy: text(),
+      /** See `allowedOperations`; undefined = all. */
+      operations: words,
     },
     deletable: true,
     belongsTo: "instance",

@@ -13,6 +13,8 @@ export interface Instance {
   /** Authorities whose client certificates belong to this instance. */
   readonly authorities: readonly X509Certificate[];
   readonly users: ReadonlyMap<string, PasswordHash>;
+  /** See the engine's `Client.keepsKeys`. */
+  readonly keepsKeys?: boolean;
 }
 
 /** An instance as the configuration declares it; certificates are PEM, or paths of files. */
@@ -22,6 +24,7 @@ interface DeclaredInstance {
   readonly certificates: readonly string[];
   readonly authorities: readonly string[];
   readonly users: readonly { readonly name: string; readonly passwordHash: string }[];
+  readonly destroyOverKmip?: "refused" | "allowed";
 }
 
 /** Reads the certificates of all instances; throws an `OperatorError` if two of them share one. */
@@ -41,6 +44,7 @@ export function loadInstances(declared: readonly DeclaredInstance[]): readonly I
         return hash === undefined ? [] : [[name, hash] as const];
       }),
     ),
+    keepsKeys: entry.destroyOverKmip === "refused",
   }));
   refuseShared(instances);
   return instances;

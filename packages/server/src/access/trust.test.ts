@@ -102,7 +102,7 @@ describe("trust", () => {
 describe("a trust that is changed in place", () => {
   const facts = () => pinnedOf(parse(pinned));
   const tenants = (trust: Trust) => {
-    for (const name of ["a", "b"]) trust.setTenant(name, name, new Map());
+    for (const name of ["a", "b"]) trust.setTenant(name, { name, users: new Map() });
   };
 
   test("uses the entry with the lower rank if a certificate has two, in whatever order they were added", () => {
@@ -151,7 +151,7 @@ describe("a trust that is changed in place", () => {
     const admission = trust.check(parse(pinned), nowMs);
     if (typeof admission === "string") throw new Error(admission);
     const users = new Map();
-    trust.setTenant("a", "renamed", users);
+    trust.setTenant("a", { name: "renamed", users });
     expect(admission.instance).toMatchObject({ id: "a", name: "renamed" });
     expect(admission.instance.users).toBe(users);
     expect(trust.isCurrent(admission)).toBe(true);

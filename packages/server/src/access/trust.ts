@@ -22,11 +22,13 @@ export const refusals = [
 /** One of `refusals`. */
 export type Refusal = (typeof refusals)[number];
 
-/** An instance as its clients see it: `name` and `users` are always current. */
+/** An instance as its clients see it: all but `id` is always current. */
 export interface Tenant {
   readonly id: string;
   name: string;
   users: Users;
+  /** See the engine's `Client.keepsKeys`. */
+  keepsKeys?: boolean | undefined;
 }
 
 /** A certificate that opens an instance, with its period of validity. */
@@ -37,6 +39,8 @@ export interface Admission {
   readonly subject: string;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
+  /** The operations that it is limited to, see `allowedOperations`; undefined = all. */
+  readonly operations?: readonly string[] | undefined;
 }
 
 /** What is known of a pinned certificate: one that is accepted as it is. */
@@ -61,6 +65,8 @@ interface Pin extends Opener {
 
 interface Bound extends Opener {
   readonly authority: X509Certificate;
+  /** See `Admission.operations`. */
+  readonly operations: readonly string[] | undefined;
   readonly names: readonly string[];
 }
 
@@ -120,8 +126,8 @@ export class Trust {
   }
 
   /** Trusts an instance of the configuration; returns the identifiers of its entries. */
-  declare({ id, name, users, certificates, authorities }: Instance): readonly string[] {
-    this.setTenant(id, name, users);
+  declare({ id, certificates, authorities, ...tenant }: Instance): readonly string[] {
+    this.setTenant(id, tenant);
     const clients = certificates.map((certificate, at) => {
       const entry = `${id} certificate ${at}`;
       this.pin(entry, id, pinnedOf(certificate), declaredRank);
@@ -135,11 +141,11 @@ export class Trust {
     return [...clients, ...bound];
   }
 
-  /** Sets an instance's name and users, for open connections too. */
-  setTenant(id: string, name: string, users: Users): void {
+  /** Sets what an instance's clients see of it, for open connections too. */
+  setTenant(id: string, { name, users, keepsKeys }: Omit<Tenant, "id">): void {
     const known = this.#tenants.get(id);
-    if (known === undefined) this.#tenants.set(id, { id, name, users });
-    else Object.assign(known, { name, users });
+    if (known === undefined) this.#tenants.set(id, { id, name, users, keepsKeys });
+    else Object.assign(known, { name, users, keepsKeys });
   }
 
   /** The users whose password is kept as a scrypt hash, as `INSTANCE/USER`; without those whose hash cannot be unsealed. */
@@ -159,20 +165,28 @@ export class Trust {
     this.remove(id);
     const tenant = this.#tenant(instance);
     const digest = digestOf(`${instance} certificate ${facts.fingerprint}`);
-    const { fingerprint, subject, notBeforeMs, notAfterMs } = facts;
-    const admission = { instance: tenant, fingerprint, subject, notBeforeMs, notAfterMs };
+    const { fingerprint, subject, notBeforeMs, notAfterMs, operations } = facts;
+    const dates = { notBeforeMs, notAfterMs };
+    const admission = { instance: tenant, fingerprint, subject, ...dates, operations };
     const pin = { id, rank, tenant, digest, admission };
     this.#openers.set(id, pin);
     this.#digest += digest;
     add(this.#pinned, fingerprint, pin);
   }
 
-  /** Accepts the client certificates that an authority issues. */
-  bind(id: string, instance: string, authority: X509Certificate, rank: string): void {
+  /** Accepts the client certificates that an authority issues, all with one limit to `Admission.operations`. */
+  bind(
+    id: string,
+    instance: string,
+    authority: X509Certificate,
+    rank: string,
+    operations?: readonly string[],
+  ): void {
     this.remove(id);
     const digest = digestOf(`${instance} authority ${fingerprintOf(authority)}`);
     const names = denialNames(authority);
-    const bound = { id, rank, tenant: this.#tenant(instance), digest, authority, names };
+    const tenant = this.#tenant(instance);
+    const bound = { id, rank, tenant, digest, authority, names, operations };
     this.#openers.set(id, bound);
     this.#digest += digest;
     add(this.#authorities, authority.subject, bound);
@@ -251,10 +265,11 @@ export class Trust {
     return revocationOf(known.listed ?? []) === undefined;
   }
 
-  /** Whether an admission given earlier (perhaps by an older trust) is still valid. */
+  /** Whether an admission given earlier (perhaps by an older trust) is still valid, and to the same operations. */
   recheck(admission: Admission, certificate: X509Certificate, nowMs: number): boolean {
     const now = this.check(certificate, nowMs);
-    return typeof now !== "string" && now.instance.id === admission.instance.id;
+    if (typeof now === "string" || now.instance.id !== admission.instance.id) return false;
+    return now.operations?.join(" ") === admission.operations?.join(" ");
   }
 
   #known(fingerprint: string): Pin | Verified | undefined {
@@ -291,8 +306,8 @@ export class Trust {
     const listed = issuers.length === 0 ? [] : this.#revocations.of(certificate);
     const revocation = revocationOf(listed);
     if (revocation !== undefined) return revocation;
-    for (const { id: by, tenant, authority } of issuers) {
-      const admission = within({ ...pinnedOf(certificate), instance: tenant }, authority);
+    for (const { id: by, tenant: instance, authority, operations } of issuers) {
+      const admission = within({ ...pinnedOf(certificate), instance, operations }, authority);
       const wrong = checkLeaf(certificate) ?? checkDates(admission, nowMs);
       if (typeof wrong !== "string") {
         this.#remember({ admission, by, names, listed });

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openAdminTest, tokenOf } from "../testing/admin.ts";
 
 const routes = Object.entries(contract) as [string, Route][];
-const manager = tokenOf("manager");
+const manager = tokenOf("every-role");
 const seed = 20_261_125;
 let admin: Awaited<ReturnType<typeof openAdminTest>>;
 

@@ -89,7 +89,7 @@ describe("repeated requests", () => {
     const token = {
       id: one,
       name: "ci",
-      role: "viewer" as const,
+      roles: ["viewer" as const],
       createdAt: "2026-11-25T00:00:00Z",
       createdBy: "a manager",
       expiresAt: "2027-11-25T00:00:00Z",
@@ -103,7 +103,7 @@ describe("repeated requests", () => {
       admin.ask("/v1/tokens", {
         method: "POST",
         token: manager,
-        body: { name: "ci", role: "viewer" },
+        body: { name: "ci", roles: ["viewer"] },
         headers: { "idempotency-key": "k" },
       });
     expect((await send()).json["secret"]).toBe("hf_s3cret");

@@ -81,6 +81,11 @@ const administration = {
     says: "download client certificate",
     ...certificate,
   },
+  "certificate.update": {
+    cadf: "kmip-certificate.update",
+    says: "limit client certificate",
+    ...certificate,
+  },
   "certificate.delete": {
     cadf: "kmip-certificate.delete",
     says: "delete client certificate",

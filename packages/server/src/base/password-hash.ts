@@ -30,6 +30,8 @@ export interface Users {
   /** The names of all users. */
   keys(): Iterable<string>;
   get(username: string): PasswordHash | undefined | Promise<PasswordHash | undefined>;
+  /** The operations that a user is limited to: see `allowedOperations`. Without this method, no user has a limit. */
+  limitOf?(username: string): readonly string[] | undefined;
 }
 
 /** A user's hash; undefined too if it cannot be unsealed. */

@@ -2,6 +2,7 @@ import { type RootKind, rootKinds } from "@holdfast/root-of-trust/kinds";
 import { type Address, printAddress, reachOf } from "../base/address.ts";
 import { kindValues } from "./config-root.ts";
 import type { Config } from "./config-table.ts";
+import { rolesGiven } from "./oidc-roles.ts";
 
 /** The path to a setting in the configuration: names, and positions in lists. */
 export type SettingPath = readonly (string | number)[];
@@ -160,8 +161,9 @@ function adminFaults(admin: NonNullable<Config["admin"]>): Fault[] {
   }
   const { oidc } = admin;
   if (oidc === undefined) return faults;
-  if (oidc.viewer.length + oidc.operator.length + oidc.manager.length === 0) {
-    const says = "gives nobody a role: name values of the claim under viewer, operator or manager";
+  if (rolesGiven(oidc).length === 0) {
+    const says =
+      "gives nobody a role: name values of the claim under viewer, auditor, operator, securityOfficer or manager";
     faults.push({ at: ["admin", "oidc"], says });
   }
   return faults;

@@ -372,7 +372,7 @@ export const configTable = {
       ),
       bootstrapFile: optional(
         file(
-          "Where the first manager token comes from: while no manager token is valid, the node writes a one-time token here, mode 0600. `holdfast token create` makes the first manager token with it, which is its only use; then the node removes the file. Left out, none is written; nor with `admin.oidc.manager`, since managers come from the identity provider then.",
+          "Where the first token comes from: while no valid token has the role manager, or none the role security-officer, the node writes a one-time token here, mode 0600. `holdfast token create` makes a token with the missing roles with it, which is its only use; when none is missing, the node removes the file. Left out, none is written; nor for a role that `admin.oidc` gives.",
         ),
       ),
       connectionsMax: integer(
@@ -406,7 +406,12 @@ export const configTable = {
             "roles",
           ),
           viewer: texts("Values of the claim that make a viewer.", "a list of texts"),
+          auditor: texts("Values of the claim that make an auditor.", "a list of texts"),
           operator: texts("Values of the claim that make an operator.", "a list of texts"),
+          securityOfficer: texts(
+            "Values of the claim that make a security officer.",
+            "a list of texts",
+          ),
           manager: texts("Values of the claim that make a manager.", "a list of texts"),
           instancesClaim: optional(
             text(
@@ -454,6 +459,11 @@ export const configTable = {
           isPasswordHash,
         ),
       },
+    ),
+    destroyOverKmip: choice(
+      "Whether clients may destroy objects over KMIP, and revoke or deactivate Active ones. vSphere never does. `holdfast key destroy` and `key revoke` work in any case.",
+      ["refused", "allowed"],
+      "allowed",
     ),
   }),
   backup: backupSettings,

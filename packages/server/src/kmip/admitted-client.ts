@@ -1,7 +1,7 @@
+import { allowedOperations, type Client } from "@holdfast/engine";
 import { KmipError } from "@holdfast/kmip";
 import { type Passwords, RememberedPassword } from "../access/passwords.ts";
 import type { Admission } from "../access/trust.ts";
-import type { Client } from "./connection.ts";
 
 /** What all clients of an endpoint share. */
 export interface ClientHost {
@@ -14,11 +14,13 @@ export interface ClientHost {
 export class AdmittedClient implements Client {
   readonly #admission: Admission;
   readonly #host: ClientHost;
+  readonly operations: Client["operations"];
   #verify: Client["verifyPassword"];
 
   constructor(admission: Admission, host: ClientHost) {
     this.#admission = admission;
     this.#host = host;
+    this.operations = allowedOperations(admission.operations);
   }
 
   get instance(): string {
@@ -27,6 +29,15 @@ export class AdmittedClient implements Client {
 
   get fingerprint(): string {
     return this.#admission.fingerprint;
+  }
+
+  get keepsKeys(): boolean | undefined {
+    return this.#admission.instance.keepsKeys;
+  }
+
+  /** See the engine's `Client.operationsOf`. */
+  operationsOf(username: string): Client["operations"] {
+    return allowedOperations(this.#admission.instance.users.limitOf?.(username));
   }
 
   /** See `Client.verifyPassword`. */

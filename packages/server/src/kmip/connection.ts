@@ -1,4 +1,5 @@
 import type { TLSSocket } from "node:tls";
+import type { Client } from "@holdfast/engine";
 import { FrameReader } from "@holdfast/ttlv";
 import type { Admission } from "../access/trust.ts";
 import { reasonOf } from "../base/operator-error.ts";
@@ -6,16 +7,6 @@ import type { Placed } from "../base/places.ts";
 import type { Ending } from "../observe/events.ts";
 import { MemoryBudget, type Waiter } from "./memory-budget.ts";
 import type { Scheduler, Starter } from "./scheduler.ts";
-
-/** Who sends requests, as the engine sees it. */
-export interface Client {
-  /** Identifier of the instance that the client's certificate gives access to. */
-  readonly instance: string;
-  /** SHA-256 of the client's certificate, lower-case hex. */
-  readonly fingerprint: string;
-  /** Absent when the instance has no users. */
-  readonly verifyPassword?: ((username: string, password: string) => Promise<boolean>) | undefined;
-}
 
 /** Answers one request; never rejects for anything in its bytes. */
 export type Execute = (

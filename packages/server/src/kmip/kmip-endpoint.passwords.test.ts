@@ -1,9 +1,9 @@
+import type { Client } from "@holdfast/engine";
 import { expect, test } from "vitest";
 import { loadInstances } from "../access/instances.ts";
 import { hashPassword } from "../access/passwords.ts";
 import { Trust } from "../access/trust.ts";
 import { ask, connectTls, makePki, message, startEndpoint } from "../testing/endpoint.ts";
-import type { Client } from "./connection.ts";
 
 const pki = await makePki();
 

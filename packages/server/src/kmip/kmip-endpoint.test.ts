@@ -1,3 +1,4 @@
+import type { Client } from "@holdfast/engine";
 import "reflect-metadata";
 import { getFips, webcrypto } from "node:crypto";
 import { once } from "node:events";
@@ -26,7 +27,6 @@ import {
   until,
   untilClosed,
 } from "../testing/endpoint.ts";
-import type { Client } from "./connection.ts";
 
 const pki = await makePki();
 

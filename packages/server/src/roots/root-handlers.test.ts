@@ -23,7 +23,13 @@ function handlersOf(keys: "open" | "shredded") {
 }
 
 function callOf(role: Role): Call<Contract["revalidateRoot"]> {
-  const principal = { name: "n", id: "t", role, instances: [instance], remote: "192.0.2.1" };
+  const principal = {
+    name: "n",
+    id: "t",
+    roles: [role],
+    instances: [instance],
+    remote: "192.0.2.1",
+  };
   return { principal, params: { instance } } as unknown as Call<Contract["revalidateRoot"]>;
 }
 
@@ -44,7 +50,7 @@ test.each<[object, readonly string[] | undefined, boolean]>([
   [{ env: "HOLDFAST_ROOT_KEY" }, [instance], false],
   [{ file: "key-protect" }, undefined, true],
 ])("the secret %j may be given by a token bound to %j: %s", async (apiKey, instances, may) => {
-  const principal = { name: "n", id: "t", role: "manager", instances, remote: "192.0.2.1" };
+  const principal = { name: "n", id: "t", roles: ["manager"], instances, remote: "192.0.2.1" };
   const root = { type: "key-protect", instanceId: "i", rootKey: "k", apiKey };
   const call = { principal, params: { instance }, body: { regions: { a: root } } };
   const answer = handlersOf("open").configureRoot(

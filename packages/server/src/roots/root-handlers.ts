@@ -73,7 +73,7 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
       const { instance } = call.params;
       const { keys } = found(deps, instance);
       const shredded = orders.regions.some((one) => keys[one]?.keys === "shredded");
-      if (shredded && call.principal.role !== "manager") {
+      if (shredded && !call.principal.roles.includes("manager")) {
         const detail =
           "a manager shredded the instance's keys, and only a manager opens them again";
         throw new ManagementError("forbidden", detail);

@@ -1,5 +1,6 @@
 import type { X509Certificate } from "node:crypto";
 import {
+  roles as allRoles,
   type Contract,
   contract,
   type Handlers,
@@ -33,7 +34,7 @@ import { type MemoryRegion, MemoryRegions } from "./memory-regions.ts";
 
 /** A caller, and how it differs from an administrator who may do everything. */
 export interface Caller {
-  readonly role?: Role;
+  readonly roles?: readonly Role[];
   readonly id?: string;
   readonly instances?: readonly string[];
   readonly newId?: string;
@@ -136,12 +137,12 @@ export class TestNode implements AsyncDisposable {
   async call<Name extends keyof Contract>(
     name: Name,
     given: { readonly params?: object; readonly query?: object; readonly body?: object },
-    { role = "manager", id = "token", instances, newId = ids.uuid() }: Caller = {},
+    { roles = allRoles, id = "token", instances, newId = ids.uuid() }: Caller = {},
   ): Promise<Reply<Contract[Name]>> {
     const handler = this.handlers[name] as unknown as (call: object) => Promise<unknown>;
     const { audit }: Route = contract[name];
     const answer = await handler({
-      principal: { name: "admin", id, role, instances, remote: "192.0.2.1" },
+      principal: { name: "admin", id, roles, instances, remote: "192.0.2.1" },
       params: given.params ?? {},
       query: { limit: 100, ...given.query },
       body: given.body,
@@ -194,13 +195,25 @@ export class TestAccess implements AsyncDisposable {
   async instance(
     name: string,
     status: SystemRecord<"Instance">["status"] = "Installed",
+    labels: Readonly<Record<string, string>> = {},
   ): Promise<string> {
     const instance = ids.uuid();
-    const values = { instance, name, status, createdMs: clock.wallMs() };
+    const values = { instance, name, status, labels, createdMs: clock.wallMs() };
     const options = { id: instanceRecordId(instance) };
     await this.regions.a.records.create("Instance", values, [], options);
     await this.see();
     return instance;
+  }
+
+  /** Gives an instance other labels; both nodes see them. */
+  async label(instance: string, labels: Readonly<Record<string, string>>): Promise<void> {
+    await this.regions.a.records.change(
+      "Instance",
+      instanceRecordId(instance),
+      () => ({ labels }),
+      [],
+    );
+    await this.see();
   }
 
   /** Lets the regions exchange changes, unless the link is cut, and refreshes both nodes from their region's store. */

@@ -1,5 +1,5 @@
 import { request } from "node:https";
-import { contract, type Handlers, ManagementError, type Role } from "@holdfast/admin";
+import { contract, type Handlers, ManagementError, type Role, roles } from "@holdfast/admin";
 import { createAuthority } from "@holdfast/testing/pki";
 import { Authorizer } from "../admin/access/authorizer.ts";
 import { type BucketSize, Buckets } from "../admin/access/buckets.ts";
@@ -33,6 +33,7 @@ export const sampleInstance = {
   certificates: 0,
   users: 0,
   keys: {},
+  destroyOverKmip: "refused" as const,
   pending: {},
   version: "v1",
 };
@@ -82,7 +83,7 @@ export interface Asking {
 /** The bearer of a token. */
 export function bearer(role: Role, instances?: readonly string[]): Bearer {
   const id = `id-of-${role}${instances === undefined ? "" : "-bound"}`;
-  return { id, name: `a ${role}`, role, instances, expiresMs: undefined };
+  return { id, name: `a ${role}`, roles: [role], instances, expiresMs: undefined };
 }
 
 /** The token of a role in tests. */
@@ -100,11 +101,10 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
   const identity = await identityOf(authority);
   const events: NodeEvent[] = [];
   const denials: Denial[] = [];
-  const usual: Readonly<Record<string, Bearer>> = {
-    [tokenOf("viewer")]: bearer("viewer"),
-    [tokenOf("operator")]: bearer("operator"),
-    [tokenOf("manager")]: bearer("manager"),
-  };
+  const usual: Readonly<Record<string, Bearer>> = Object.fromEntries([
+    ...roles.map((role) => [tokenOf(role), bearer(role)]),
+    [tokenOf("every-role"), { ...bearer("manager"), roles }],
+  ]);
   const verify = (token: string) => options.tokens?.[token] ?? usual[token] ?? "unknown";
   const handlers = { ...reached(), ...options.handlers } as Handlers;
   const { monotonicMs } = systemClock;

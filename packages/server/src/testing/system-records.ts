@@ -23,7 +23,8 @@ export function systemRecord<Kind extends KindName>(
 /** The fields of every token's record. */
 export const tokenValues = {
   hash: "00".repeat(32),
-  role: "viewer",
+  role: ["viewer"],
+  labels: undefined,
   instances: undefined,
   createdMs: 1,
   createdBy: "t",

@@ -67,7 +67,9 @@ async function firstToken({ folder, nodes, ca }: ManagerOptions): Promise<string
     if (!existsSync(file) || statSync(file).size === 0) continue;
     await using client = clientOf([node], ca, readFileSync(file, "latin1").trim());
     const name = `development ${new Date().toISOString().slice(0, 10)} ${process.pid}`;
-    const made = await client.call("createToken", { body: { name, role: "manager", days } });
+    const made = await client.call("createToken", {
+      body: { name, roles: ["manager", "security-officer"], days },
+    });
     return made.secret;
   }
   return undefined;

@@ -1,4 +1,4 @@
-import { type Principal, type Role, type Route, roles } from "@holdfast/admin";
+import type { Principal, Role, Route } from "@holdfast/admin";
 import { originOf } from "@holdfast/regions";
 import type { FastifyRequest } from "fastify";
 import type { Authenticate, Bearer, TokenRefusal } from "../../management/tokens/bearer.ts";
@@ -45,7 +45,7 @@ const refusalWords: Readonly<Record<TokenRefusal, string>> = {
   unavailable: "the token cannot be checked now; try again in a moment",
 };
 
-/** Admits callers by token, then role, then instance; none learns of what it may not see. */
+/** Admits callers by token, then roles, then instance; none learns of what it may not see. */
 export class Authorizer {
   readonly #parts: GateParts;
 
@@ -60,14 +60,14 @@ export class Authorizer {
     request: FastifyRequest,
     bodyMax: number,
   ): Promise<Admitted> {
-    if (route.role === "public") return this.#nobody(request.ip);
+    if (route.roles === "public") return this.#nobody(request.ip);
     const bearer = await this.#parts.authenticate(request.headers.authorization);
     const about = { operation, remote: request.ip, requestId: request.id };
     if (typeof bearer === "string") throw this.#unknown(bearer, about);
     const principal = principalOf(bearer, request.ip);
     const waitSeconds = this.#parts.requests.take(principal.id);
     if (waitSeconds > 0) throw tooMany(waitSeconds, "too many requests with this token");
-    if (bearer.stale === true && !reaches("viewer", route.role)) {
+    if (bearer.stale === true && !isAmong(["viewer"], route)) {
       throw new Refused({
         code: "storeUnavailable",
         detail:
@@ -78,14 +78,15 @@ export class Authorizer {
       this.#parts.denied({ ...about, principal, reason: "role" });
       throw forbidden(`this one-time token allows only ${bearer.only.join(", ")}`);
     }
-    if (!reaches(principal.role, route.role)) {
+    if (!isAmong(principal.roles, route)) {
       this.#parts.denied({ ...about, principal, reason: "role" });
-      throw forbidden(`the role ${route.role} is required, and this token has ${principal.role}`);
+      const needed = route.roles.join(" or ");
+      throw forbidden(`this needs the role ${needed}; the token has ${principal.roles.join(", ")}`);
     }
     if (route.scope === "system" && principal.instances !== undefined) {
       this.#parts.denied({ ...about, principal, reason: "scope" });
       throw forbidden(
-        "this token is bound to instances, and the request concerns the whole system",
+        "this token is bound to instances or labels, and the request concerns the whole system",
       );
     }
     const look = async (named: unknown): Promise<string | undefined> =>
@@ -103,7 +104,7 @@ export class Authorizer {
     const bearer = await this.#parts.authenticate(header);
     if (typeof bearer === "string") return bearer === "unavailable";
     const same = JSON.stringify(bearer.instances) === JSON.stringify(was.instances);
-    return bearer.id === was.id && same && reaches(bearer.role, route.role);
+    return bearer.id === was.id && same && isAmong(bearer.roles, route);
   }
 
   /** The caller of an operation that needs no token. */
@@ -111,7 +112,7 @@ export class Authorizer {
     const waitSeconds = this.#parts.strangers.take(originOf(remote));
     if (waitSeconds > 0)
       throw tooMany(waitSeconds, "too many requests without a token from this address");
-    const principal: Principal = { name: "", id: "", role: "viewer", instances: [], remote };
+    const principal: Principal = { name: "", id: "", roles: [], instances: [], remote };
     const owner = `address ${originOf(remote)}`;
     return { principal, instance: undefined, queried: undefined, owner };
   }
@@ -167,12 +168,13 @@ function ownerOf({ id, instances }: Principal, asked: string | undefined): strin
   return instance === undefined ? `token ${id}` : `instance ${instance}`;
 }
 
-function principalOf({ id, name, role, instances }: Bearer, remote: string): Principal {
-  return { id, name, role, instances, remote };
+function principalOf({ id, name, roles, instances }: Bearer, remote: string): Principal {
+  return { id, name, roles, instances, remote };
 }
 
-function reaches(has: Role, needed: Route["role"]): boolean {
-  return needed === "public" || roles.indexOf(has) >= roles.indexOf(needed);
+/** Whether one of these roles may call the route. */
+function isAmong(has: readonly Role[], { roles }: Route): boolean {
+  return roles === "public" || has.some((role) => roles.includes(role));
 }
 
 function forbidden(detail: string): Refused {

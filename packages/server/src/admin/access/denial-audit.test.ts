@@ -16,7 +16,7 @@ test("callers without a token can neither fill the audit trail nor hide the deni
   }
   expect(events.length).toBeLessThanOrEqual(160);
   const principal: Principal = {
-    ...{ id: "t", name: "ops", role: "viewer", instances: undefined, remote: "192.0.2.2" },
+    ...{ id: "t", name: "ops", roles: ["viewer"], instances: undefined, remote: "192.0.2.2" },
   };
   for (let at = 0; at < 50; at += 1) note(stranger);
   note({ ...about, reason: "role", principal });

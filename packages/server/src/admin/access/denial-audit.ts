@@ -75,7 +75,7 @@ export class DenialAudit {
         reason: principal === undefined ? "unauthenticated" : "forbidden",
         detail: {
           why: reason,
-          ...(principal === undefined ? {} : { role: principal.role }),
+          ...(principal === undefined ? {} : { roles: principal.roles.join(" ") }),
           ...(leftOut === 0 ? {} : { leftOut }),
         },
       },

@@ -30,7 +30,9 @@ function tokens(
       audience: "holdfast",
       roleClaim: "roles",
       viewer: ["kmip-viewers"],
+      auditor: ["kmip-auditors"],
       operator: ["kmip-operators"],
+      securityOfficer: ["kmip-officers"],
       manager: ["kmip-managers"],
       instancesClaim: undefined,
       nameClaim: "preferred_username",
@@ -57,18 +59,18 @@ describe("tokens of an identity provider", () => {
   ])("with the type %s, where %j are access tokens, give: %s", async (typ, tokenTypes, outcome) => {
     const claims = { roles: ["kmip-managers"] };
     const verified = await tokens({ tokenTypes }).verify(await provider.token({ claims, typ }));
-    expect(typeof verified === "string" ? verified : verified.role).toBe(outcome);
+    expect(typeof verified === "string" ? verified : verified.roles.join()).toBe(outcome);
   });
 
   test("are refused if they are valid for too long", async () => {
     const known = tokens({ lifetimeMaxSeconds: 600 });
     expect(await known.verify(await provider.token({ expiresIn: 500 }))).toMatchObject({
-      role: "operator",
+      roles: ["operator"],
     });
     expect(await known.verify(await provider.token({ expiresIn: 700 }))).toBe("longLived");
   });
 
-  test("stand for their subject, with the highest role that a claim gives", async () => {
+  test("stand for their subject, with every role that a claim gives", async () => {
     const known = tokens();
     const claims = {
       preferred_username: "alice@example.com",
@@ -77,12 +79,12 @@ describe("tokens of an identity provider", () => {
     expect(await known.verify(await provider.token({ claims }))).toMatchObject({
       id: `${provider.issuer} alice`,
       name: "alice@example.com",
-      role: "manager",
+      roles: ["viewer", "manager"],
       instances: undefined,
     });
     expect(await known.verify(await provider.token())).toMatchObject({
       name: "alice",
-      role: "operator",
+      roles: ["operator"],
     });
     expect(provider.asked).toEqual(["/realm/.well-known/openid-configuration", "/realm/keys"]);
   });
@@ -90,10 +92,12 @@ describe("tokens of an identity provider", () => {
   test("may have a claim in nested objects, or one whose own name has dots", async () => {
     const deep = tokens({ roleClaim: "realm_access.roles" });
     const claims = { realm_access: { roles: ["kmip-viewers"] } };
-    expect(await deep.verify(await provider.token({ claims }))).toMatchObject({ role: "viewer" });
+    expect(await deep.verify(await provider.token({ claims }))).toMatchObject({
+      roles: ["viewer"],
+    });
     const flat = { "realm_access.roles": "kmip-managers" };
     expect(await deep.verify(await provider.token({ claims: flat }))).toMatchObject({
-      role: "manager",
+      roles: ["manager"],
     });
   });
 
@@ -135,14 +139,14 @@ describe("tokens of an identity provider", () => {
 
   test("are verified with a new key of the provider, and unknown keys do not cause repeated requests", async () => {
     const known = tokens();
-    expect(await known.verify(await provider.token())).toMatchObject({ role: "operator" });
+    expect(await known.verify(await provider.token())).toMatchObject({ roles: ["operator"] });
     const asked = provider.asked.length;
     for (let at = 0; at < 5; at++) {
       expect(await known.verify(await provider.token({ kid: `guess-${at}` }))).toBe("unknown");
     }
     expect(provider.asked.length).toBeLessThanOrEqual(asked + 1);
     await provider.rotate("k2");
-    expect(await tokens().verify(await provider.token())).toMatchObject({ role: "operator" });
+    expect(await tokens().verify(await provider.token())).toMatchObject({ roles: ["operator"] });
   });
 
   test("cannot be checked while the provider is down or is not the right one, which is reported", async () => {
@@ -156,7 +160,7 @@ describe("tokens of an identity provider", () => {
     expect(events).toEqual([expect.objectContaining({ type: "warning" })]);
     provider.broken = false;
     nowMs = 60_000;
-    expect(await known.verify(token)).toMatchObject({ role: "operator" });
+    expect(await known.verify(token)).toMatchObject({ roles: ["operator"] });
     provider.discovery = { issuer: "https://evil.example" };
     expect(await tokens().verify(token)).toBe("unavailable");
     provider.discovery = { jwks_uri: "http://localhost/keys" };

@@ -1,4 +1,3 @@
-import type { Role } from "@holdfast/admin";
 import {
   createRemoteJWKSet,
   customFetch,
@@ -9,13 +8,14 @@ import {
 } from "jose";
 import { z } from "zod";
 import { reasonOf } from "../../base/operator-error.ts";
+import { type RoleSettings, rolesOf } from "../../config/oidc-roles.ts";
 import type { Bearer, ForeignTokens, TokenRefusal } from "../../management/tokens/bearer.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import { fetchJson } from "./https-json.ts";
 import type { InstanceNames } from "./instance-names.ts";
 
 /** An identity provider, and how its tokens are read: the settings of `admin.oidc`. */
-interface OidcSettings extends Readonly<Record<Role, readonly string[]>> {
+interface OidcSettings extends RoleSettings {
   readonly issuer: string;
   readonly audience: string;
   readonly roleClaim: string;
@@ -130,14 +130,14 @@ export class OidcTokens implements ForeignTokens {
 
   #bearer(payload: JWTPayload): Bearer | TokenRefusal {
     const { settings } = this.#options;
-    const role = roleOf(valuesOf(payload, settings.roleClaim), settings);
+    const roles = rolesOf(valuesOf(payload, settings.roleClaim), settings);
     // A subject without a role has no access here.
-    if (role === undefined) return "unknown";
+    if (roles.length === 0) return "unknown";
     const [name = payload.sub ?? ""] = valuesOf(payload, settings.nameClaim);
     return {
       id: `${settings.issuer} ${payload.sub}`,
       name: name.slice(0, 128),
-      role,
+      roles,
       instances: this.#instances(payload),
       expiresMs: payload.exp === undefined ? undefined : payload.exp * 1000,
     };
@@ -205,11 +205,6 @@ export class OidcTokens implements ForeignTokens {
 /** A header's `typ`, by RFC 7515, 4.1.9: without regard to case, and `application/` may be left out. */
 function mediaType(typ: string = "JWT"): string {
   return typ.toLowerCase().replace(/^application\//, "");
-}
-
-function roleOf(values: readonly string[], settings: OidcOptions["settings"]): Role | undefined {
-  const highestFirst = ["manager", "operator", "viewer"] as const;
-  return highestFirst.find((role) => settings[role].some((value) => values.includes(value)));
 }
 
 /** The strings of a claim; dots in a name lead into objects, unless the whole name is a claim. */

@@ -68,7 +68,7 @@ describe("the admin API", () => {
     const admin = await open();
     const answer = await admin.ask("/v1/instances/kmip-one/users/u", {
       method: "PUT",
-      token: manager,
+      token: tokenOf("security-officer"),
       body: { password: "hunter2", extra: 1 },
     });
     expect(answer.status).toBe(400);

@@ -208,7 +208,7 @@ export class AdminListener {
     const running: Running = { admitted, startedMs, releases: [] };
     this.#calls.set(request, running);
     reply.raw.once("close", () => release(running));
-    const isPublic = served.route.role === "public";
+    const isPublic = served.route.roles === "public";
     if (!isPublic && !this.#connections.admit(request.raw.socket, admitted.owner, reply.raw)) {
       throw tooMany(1, "too many busy connections for this instance or token");
     }

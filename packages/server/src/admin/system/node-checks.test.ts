@@ -4,20 +4,30 @@ import { denialChecks, tokenChecks } from "./node-checks.ts";
 const nowMs = Date.parse("2026-11-25T10:00:00Z");
 const dayMs = 86_400_000;
 
-test("the check of tokens counts the manager tokens that are valid", () => {
-  const says = (...days: readonly number[]) => {
-    const tokens = days.map((end) => ({ role: "manager", expiresMs: nowMs + end * dayMs }));
-    const sources = { view: { all: () => tokens }, config: {}, wallMs: () => nowMs };
+test("the check of tokens counts the valid ones of each role without which nobody can manage", () => {
+  const says = (oidc: object | undefined, ...days: readonly number[]) => {
+    const tokens = days.map((end) => ({
+      ...{ role: ["viewer", "manager"], expiresMs: nowMs + end * dayMs },
+    }));
+    const config = { admin: { oidc } };
+    const sources = { view: { all: () => tokens }, config, wallMs: () => nowMs };
     const checks = tokenChecks(sources as unknown as Parameters<typeof tokenChecks>[0]);
-    return checks.map(({ detail }) => detail);
+    return checks.map(({ state, detail }) => `${state}: ${detail}`);
   };
-  expect(says(-1, 10)).toEqual([
-    "1 manager token is valid, the last until 2026-12-05T10:00:00.000Z",
+  const noOfficer = "warning: no valid token has the role security-officer";
+  expect(says(undefined, -1, 10)).toEqual([
+    "ok: 1 valid token has the role manager, the last until 2026-12-05T10:00:00.000Z",
+    noOfficer,
   ]);
-  expect(says(9, 10)).toEqual([
-    "2 manager tokens are valid, the last until 2026-12-05T10:00:00.000Z",
+  expect(says(undefined, 5, 6)).toEqual([
+    "warning: 2 valid tokens have the role manager, the last until 2026-12-01T10:00:00.000Z",
+    noOfficer,
   ]);
-  expect(says(-1)).toEqual(["no manager token is valid"]);
+  expect(says(undefined, -1)).toEqual(["warning: no valid token has the role manager", noOfficer]);
+  const oidc = { viewer: [], auditor: [], operator: [], securityOfficer: ["o"], manager: [] };
+  expect(says(oidc, 10)[1]).toBe(
+    "ok: no valid token has the role security-officer; the identity provider gives it",
+  );
 });
 
 test("the check of the deny list fails as long as a denial cannot be read", () => {

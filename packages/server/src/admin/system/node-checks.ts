@@ -1,8 +1,11 @@
 import { statfs } from "node:fs/promises";
 import { dirname } from "node:path";
+import type { Role } from "@holdfast/admin";
 import { reasonOf } from "../../base/operator-error.ts";
 import { loadConfig } from "../../config/config.ts";
+import { rolesGiven } from "../../config/oidc-roles.ts";
 import { warnBeforeMs } from "../../management/certificates/expiry.ts";
+import { isWhole } from "../../management/tokens/token-book.ts";
 import { type Check, failed, ok, type SystemSources, warning } from "./sources.ts";
 import { warningsOf } from "./warnings.ts";
 
@@ -132,34 +135,37 @@ export async function diskChecks({ config, configFile }: SystemSources): Promise
   );
 }
 
-/** Checks whether anybody can still manage the system in a week. */
+/** Checks whether anybody can still manage the system, and let clients in, in a week. */
 export function tokenChecks({ view, config, wallMs }: SystemSources): Check[] {
+  const oidc = config.admin?.oidc;
+  const elsewhere = oidc === undefined ? [] : rolesGiven(oidc);
+  const tokens = view.all("Token");
+  return (["manager", "security-officer"] as const).map((role) => {
+    const ends = tokens.filter((token) => isWhole(token, role)).map(({ expiresMs }) => expiresMs);
+    return tokenCheck(role, ends, elsewhere.includes(role), wallMs());
+  });
+}
+
+function tokenCheck(
+  role: Role,
+  endsMs: readonly number[],
+  isElsewhere: boolean,
+  nowMs: number,
+): Check {
   const name = "tokens";
-  const nowMs = wallMs();
-  const ends = view
-    .all("Token")
-    .filter(
-      ({ role, instances, destroyed }) =>
-        role === "manager" && instances === undefined && destroyed === undefined,
-    )
-    .map(({ expiresMs }) => expiresMs)
-    .filter((endMs) => endMs > nowMs);
-  const last = Math.max(...ends);
+  const ends = endsMs.filter((endMs) => endMs > nowMs);
   if (ends.length === 0) {
-    return config.admin?.oidc === undefined
-      ? [
-          warning(
-            name,
-            "no manager token is valid",
-            "use the one-time token of admin.bootstrapFile",
-          ),
-        ]
-      : [ok(name, "no manager token; managers come from the identity provider")];
+    const says = `no valid token has the role ${role}`;
+    return isElsewhere
+      ? ok(name, `${says}; the identity provider gives it`)
+      : warning(name, says, "use the one-time token of admin.bootstrapFile");
   }
-  const says = `${ends.length === 1 ? "1 manager token is" : `${ends.length} manager tokens are`} valid, the last until ${new Date(last).toISOString()}`;
+  const last = Math.max(...ends);
+  const count = ends.length === 1 ? "1 valid token has" : `${ends.length} valid tokens have`;
+  const says = `${count} the role ${role}, the last until ${new Date(last).toISOString()}`;
   return last < nowMs + 7 * dayMs
-    ? [warning(name, says, "make another with `holdfast token create`")]
-    : [ok(name, says)];
+    ? warning(name, says, "make another with `holdfast token create`")
+    : ok(name, says);
 }
 
 /** Checks whether the deny list can be read: as long as one denial cannot be, no client is admitted. */

@@ -7,6 +7,7 @@ import { fingerprintOf, subjectOf } from "../../base/certificates.ts";
 import type { Applied, Records } from "../../records/records.ts";
 import type { SystemView } from "../../records/system-view.ts";
 import type { FoundInstance, InstanceLookup } from "../instance-lookup.ts";
+import { limitText } from "../operation-limit.ts";
 import { type Listed, listedOf } from "./catalogue.ts";
 import { certificateClaims, certificateFixed } from "./certificate-values.ts";
 import type { Owner, Ownership } from "./ownership.ts";
@@ -18,7 +19,7 @@ export interface Added {
 }
 
 /** What is added, and how. */
-export type Addition = Pick<SystemRecord<"Certificate">, "name" | "kind" | "origin">;
+export type Addition = Pick<SystemRecord<"Certificate">, "name" | "kind" | "origin" | "operations">;
 
 export interface AddingOptions {
   readonly instances: Pick<InstanceLookup, "refresh" | "find">;
@@ -81,7 +82,7 @@ export class Adding {
   ): Promise<Added> {
     await this.check(call, found, addition, certificate);
     const { records, clock } = this.#options;
-    const { name, kind, origin } = addition;
+    const { name, kind, origin, operations } = addition;
     const nowMs = clock.wallMs();
     const about = { instance: found.id, kind, origin, createdMs: nowMs };
     const fixed = certificateFixed(certificate, { ...about, createdBy: call.principal.name });
@@ -91,6 +92,7 @@ export class Adding {
       fingerprint: fingerprintOf(certificate),
       subject: subjectOf(certificate),
       kind,
+      ...(operations === undefined ? {} : { operations: limitText(operations) }),
     };
     const events = managementEvents(call, call.audit, target, {
       timeMs: nowMs,
@@ -99,7 +101,7 @@ export class Adding {
     try {
       const { record: entry, regions } = await records.create(
         "Certificate",
-        { ...fixed, name, claims },
+        { ...fixed, name, claims, ...(operations === undefined ? {} : { operations }) },
         events,
         { id: call.newId, agreed: true, taken: (claim) => takenBy(found, name, claim) },
       );

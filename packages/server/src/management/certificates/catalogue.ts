@@ -67,6 +67,7 @@ export function certificateAnswer(
     notAfter: new Date(listed.notAfterMs).toISOString(),
     expiry: expiryOf(listed, nowMs),
     addedBy: createdBy,
+    ...(listed.operations === undefined ? {} : { operations: [...listed.operations] }),
     ...(origin === "configuration" ? {} : { addedAt: new Date(listed.createdMs).toISOString() }),
   };
 }
@@ -79,5 +80,6 @@ function declared(instance: string, certificate: X509Certificate, kind: Listed["
   const id = systemIdentifier("Certificate", `declared\0${instance}\0${facts.fingerprint}`);
   const name = `declared-${facts.fingerprint.slice(0, 12)}`;
   const pem = certificate.toString();
-  return { ...about, ...facts, id, name, issuer, serial, pem, origin: "configuration" };
+  const operations = undefined;
+  return { ...about, ...facts, id, name, issuer, serial, pem, operations, origin: "configuration" };
 }

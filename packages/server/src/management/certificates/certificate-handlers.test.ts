@@ -106,6 +106,57 @@ describe("adding a certificate", () => {
     await expect(again(instance, second)).rejects.toEqual(refusal(code, detail));
   });
 
+  test("limits a client, or those of an authority, to operations; connections under another limit end", async () => {
+    const instance = await world.instance("kmip-aa");
+    const issued = await vmca.issue({ commonName: "host", ...day });
+    const put = async (name: string, kind: string, pem: string, operations?: readonly string[]) => {
+      const body = { name, kind, pem, operations };
+      return await world.a.call("addCertificate", { params: { instance }, body });
+    };
+    const { operations } = await put("vc", "client", shown.certificate, ["vsphere"]);
+    expect(operations).toEqual(["vsphere"]);
+    await put("vmca", "authority", vmca.certificate, ["read-only", "Create"]);
+    await world.see();
+    const admitted = ({ certificate }: { readonly certificate: string }) =>
+      world.nodes.map(({ trust }) => {
+        const given = trust.check(new X509Certificate(certificate), Date.now());
+        if (typeof given === "string") throw new Error(given);
+        return given;
+      });
+    const limits = (issuedTo: { readonly certificate: string }) =>
+      admitted(issuedTo).map((one) => one.operations?.join(" "));
+    expect(limits(shown)).toEqual(["vsphere", "vsphere"]);
+    expect(limits(issued)).toEqual(["Create read-only", "Create read-only"]);
+    const before = { shown: admitted(shown), issued: admitted(issued) };
+    const stays = (client: "shown" | "issued") =>
+      world.nodes.map(({ trust }, at) => {
+        const certificate = new X509Certificate({ shown, issued }[client].certificate);
+        const admission = before[client][at];
+        return admission !== undefined && trust.recheck(admission, certificate, Date.now());
+      });
+    expect([stays("shown"), stays("issued")]).toEqual([
+      [true, true],
+      [true, true],
+    ]);
+    const update = (certificate: string, given: readonly string[]) =>
+      world.b.call("updateCertificate", {
+        params: { instance, certificate },
+        body: { operations: given },
+      });
+    expect(await update("vc", ["all"])).not.toHaveProperty("operations");
+    await update("vmca", ["Get"]);
+    await world.see();
+    expect([limits(shown), limits(issued)]).toEqual([
+      [undefined, undefined],
+      ["Get", "Get"],
+    ]);
+    expect([stays("shown"), stays("issued")]).toEqual([
+      [false, false],
+      [false, false],
+    ]);
+    await expect(update("nobody", ["all"])).rejects.toEqual(refusal("notFound", /./));
+  });
+
   test("tells a token that is bound to an instance nothing about other instances", async () => {
     const [first, second] = [await world.instance("secret"), await world.instance("mine")];
     await add(world.a, first, shown);
@@ -113,7 +164,7 @@ describe("adding a certificate", () => {
     const tried = world.b.call(
       "addCertificate",
       { params: { instance: second }, body },
-      { role: "operator", instances: [second] },
+      { roles: ["security-officer"], instances: [second] },
     );
     await expect(tried).rejects.toEqual(refusal("certificateTaken", /^(?!.*secret).*another/));
   });

@@ -7,6 +7,7 @@ import type { Presence } from "../../records/presence.ts";
 import type { Records } from "../../records/records.ts";
 import type { InstanceAuthorities } from "../authority/instance-authorities.ts";
 import type { InstanceLookup } from "../instance-lookup.ts";
+import { limitOf, limitText } from "../operation-limit.ts";
 import { pageBy } from "../paging.ts";
 import type { RefusedDirectory } from "../refused/refused-directory.ts";
 import type { Added, Adding } from "./adding.ts";
@@ -15,7 +16,7 @@ import { checkUsable, readable, readPasted } from "./paste.ts";
 
 export interface CertificateDeps {
   readonly instances: InstanceLookup;
-  readonly records: Pick<Records, "destroy">;
+  readonly records: Pick<Records, "change" | "destroy">;
   readonly presence: Pick<Presence, "of" | "ofOne">;
   readonly adding: Adding;
   readonly authorities: InstanceAuthorities;
@@ -27,6 +28,7 @@ type Names =
   | "listCertificates"
   | "addCertificate"
   | "readCertificate"
+  | "updateCertificate"
   | "deleteCertificate"
   | "adoptCertificate"
   | "readAuthority"
@@ -40,6 +42,7 @@ export function certificateHandlers(deps: CertificateDeps): Pick<Handlers, Names
     listCertificates: (call) => list(deps, call),
     addCertificate: (call) => add(deps, call),
     readCertificate: (call) => read(deps, call),
+    updateCertificate: (call) => limit(deps, call),
     deleteCertificate: (call) => remove(deps, call),
     adoptCertificate: (call) => adopt(deps, call),
     readAuthority: async ({ params }) => {
@@ -72,16 +75,17 @@ async function read(deps: CertificateDeps, { params }: CallOf<"readCertificate">
 
 async function add(deps: CertificateDeps, call: CallOf<"addCertificate">) {
   const found = await deps.instances.managed(call.params.instance);
-  const { name, kind, pem } = call.body;
+  const { name, kind, pem, operations } = call.body;
   const certificate = readPasted(pem);
   await checkUsable(certificate, kind, deps.wallMs());
-  const added = await deps.adding.add(call, found, certificate, { name, kind, origin: "added" });
+  const how = { name, kind, origin: "added", operations: limitOf(operations) } as const;
+  const added = await deps.adding.add(call, found, certificate, how);
   return addedAnswer(deps, added);
 }
 
 async function adopt(deps: CertificateDeps, call: CallOf<"adoptCertificate">) {
   const found = await deps.instances.managed(call.params.instance);
-  const { fingerprint, name } = call.body;
+  const { fingerprint, name, operations } = call.body;
   const der = deps.refused.find(fingerprint);
   const certificate = der && readable(der);
   // Other nodes report it: only the certificate that was named is added.
@@ -92,8 +96,27 @@ async function adopt(deps: CertificateDeps, call: CallOf<"adoptCertificate">) {
     );
   }
   await checkUsable(certificate, "client", deps.wallMs(), true);
-  const how = { name, kind: "client", origin: "adopted" } as const;
+  const limit = limitOf(operations);
+  const how = { name, kind: "client", origin: "adopted", operations: limit } as const;
   return addedAnswer(deps, await deps.adding.add(call, found, certificate, how));
+}
+
+async function limit(deps: CertificateDeps, call: CallOf<"updateCertificate">) {
+  const found = await deps.instances.managed(call.params.instance);
+  const listed = namedCertificate(found, call.params.certificate);
+  const { id, name, fingerprint } = listed;
+  const operations = limitOf(call.body.operations);
+  const detail = { fingerprint, operations: limitText(operations) };
+  const target = { id, name, instance: found.id };
+  const nowMs = deps.wallMs();
+  const events = managementEvents(call, call.audit, target, { timeMs: nowMs, detail });
+  const { record, regions } = await deps.records.change(
+    "Certificate",
+    id,
+    () => ({ operations }),
+    events,
+  );
+  return certificateAnswer(record, nowMs, regions);
 }
 
 async function remove(deps: CertificateDeps, call: CallOf<"deleteCertificate">) {
@@ -108,8 +131,9 @@ async function remove(deps: CertificateDeps, call: CallOf<"deleteCertificate">) 
 
 async function sign(deps: CertificateDeps, call: CallOf<"signRequest">) {
   const found = await deps.instances.installed(call.params.instance);
-  const { name, csr, days } = call.body;
-  const how = { name, kind: "client", origin: "signed" } as const;
+  const { name, csr, days, operations } = call.body;
+  const limit = limitOf(operations);
+  const how = { name, kind: "client", origin: "signed", operations: limit } as const;
   await deps.adding.check(call, found, how);
   const { signClientRequest } = await import("../authority/issue.ts");
   const signer = await deps.authorities.signerOf(call, found);
@@ -121,8 +145,9 @@ async function sign(deps: CertificateDeps, call: CallOf<"signRequest">) {
 
 async function issue(deps: CertificateDeps, call: CallOf<"issuePair">) {
   const found = await deps.instances.installed(call.params.instance);
-  const { name, days } = call.body;
-  const how = { name, kind: "client", origin: "issued" } as const;
+  const { name, days, operations } = call.body;
+  const limit = limitOf(operations);
+  const how = { name, kind: "client", origin: "issued", operations: limit } as const;
   await deps.adding.check(call, found, how);
   const { issueClientPair } = await import("../authority/issue.ts");
   const signer = await deps.authorities.signerOf(call, found);

@@ -32,8 +32,8 @@ const ownKinds: ReadonlySet<KindName> = new Set(["Instance", "User", "Certificat
  */
 export class RecordedTrust implements Disposable {
   readonly #options: RecordedTrustOptions;
-  /** Identifiers of what is trusted, by instance. */
-  readonly #trusted = new Map<string, Set<string>>();
+  /** By instance, what is trusted: the operations that each is limited to, by identifier. */
+  readonly #trusted = new Map<string, Map<string, string | undefined>>();
   readonly #users = new Map<string, RecordedUsers>();
   readonly #stop: () => void;
 
@@ -80,14 +80,14 @@ export class RecordedTrust implements Disposable {
     const { view } = this.#options;
     const trusted = this.#trusted.get(instance);
     if (!this.#isOpen(instance)) {
-      for (const id of trusted ?? []) this.#options.trust.remove(id);
+      for (const id of trusted?.keys() ?? []) this.#options.trust.remove(id);
       this.#trusted.delete(instance);
       this.#users.delete(instance);
       return;
     }
     this.#setTenant(instance);
     if (trusted !== undefined) return;
-    const opened = new Set<string>();
+    const opened = new Map<string, string | undefined>();
     this.#trusted.set(instance, opened);
     for (const id of view.of("Certificate", instance).keys()) {
       this.#setCertificate(instance, id, opened);
@@ -110,10 +110,11 @@ export class RecordedTrust implements Disposable {
       this.#users.get(instance) ??
       new RecordedUsers(instance, view.of("User", instance).values(), keyRing);
     this.#users.set(instance, users);
-    trust.setTenant(instance, this.#record(instance)?.name ?? "", users);
+    const { name = "", destroyOverKmip } = this.#record(instance) ?? {};
+    trust.setTenant(instance, { name, users, keepsKeys: destroyOverKmip === "refused" });
   }
 
-  #setCertificate(instance: string, id: string, trusted: Set<string>): void {
+  #setCertificate(instance: string, id: string, trusted: Map<string, string | undefined>): void {
     const { view, trust, observe } = this.#options;
     const entry = view.of("Certificate", instance).get(id);
     if (entry === undefined) {
@@ -122,11 +123,14 @@ export class RecordedTrust implements Disposable {
       return;
     }
     // The instance that it gives access to never changes; its name may, which trust does not use.
-    if (trusted.has(id)) return;
+    const { kind, pem, operations } = entry;
+    const limit = operations?.join(" ");
+    if (trusted.has(id) && trusted.get(id) === limit) return;
     try {
-      if (entry.kind === "client") trust.pin(id, instance, entry, rankOf(entry));
-      else trust.bind(id, instance, new X509Certificate(entry.pem), rankOf(entry));
-      trusted.add(id);
+      const rank = rankOf(entry);
+      if (kind === "client") trust.pin(id, instance, entry, rank);
+      else trust.bind(id, instance, new X509Certificate(pem), rank, operations);
+      trusted.set(id, limit);
     } catch (error) {
       const message = `certificate ${id} of instance ${instance} cannot be read and is not trusted: ${reasonOf(error)}`;
       observe({ type: "warning", message });

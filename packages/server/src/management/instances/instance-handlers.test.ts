@@ -31,7 +31,7 @@ function call<Of extends Name>(
   parts: Partial<Call<Contract[Of]>>,
   instances?: readonly string[],
 ): Call<Contract[Of]> {
-  const principal = { id: "t", name: "ci", role: "manager" as const, instances, remote: "::1" };
+  const principal = { id: "t", name: "ci", roles: ["manager" as const], instances, remote: "::1" };
   const rest = { ifMatch: undefined, newId: ids.uuid(), requestId: "r", lastEventId: undefined };
   const signal = new AbortController().signal;
   const nothing = { params: undefined, query: undefined, body: undefined };
@@ -77,7 +77,7 @@ function handlers(checked: (given: object) => void = () => undefined) {
 }
 
 async function order(name: string, more: Partial<Call<Contract["createInstance"]>["body"]> = {}) {
-  const body = { name, description: "", labels: {}, ...more };
+  const body = { name, description: "", labels: {}, destroyOverKmip: "refused" as const, ...more };
   return await handlers().createInstance(call("createInstance", { body }));
 }
 
@@ -126,9 +126,37 @@ describe("instances are listed", () => {
   });
 });
 
+describe("a token that is bound", () => {
+  test("changes no labels: they decide which tokens reach an instance", async () => {
+    const { id } = await order("kmip-aa", { labels: { group: "sales" } });
+    const update = (body: object, bound?: readonly string[]) =>
+      handlers().updateInstance(
+        call("updateInstance", { params: { instance: id }, body: body as never }, bound),
+      );
+    for (const labels of [{ group: "finance" }, {}]) {
+      await expect(update({ labels }, [id])).rejects.toEqual(refused("forbidden"));
+    }
+    expect(await update({ description: "d" }, [id])).toMatchObject({ labels: { group: "sales" } });
+    expect(await update({ labels: {} })).toMatchObject({ labels: {} });
+  });
+});
+
 describe("an order", () => {
+  test("keeps its keys, unless it says otherwise, or is changed", async () => {
+    const { id, destroyOverKmip } = await order("kmip-aa");
+    expect(destroyOverKmip).toBe("refused");
+    expect(await order("kmip-bb", { destroyOverKmip: "allowed" })).toMatchObject({
+      destroyOverKmip: "allowed",
+    });
+    const body = { destroyOverKmip: "allowed" as const };
+    const changed = await handlers().updateInstance(
+      call("updateInstance", { params: { instance: id }, body }),
+    );
+    expect(changed).toMatchObject({ destroyOverKmip: "allowed", description: "" });
+  });
+
   test("without a name gets a free one", async () => {
-    const body = { description: "", labels: {} };
+    const body = { description: "", labels: {}, destroyOverKmip: "refused" as const };
     const made = await Promise.all(
       [1, 2, 3].map(() => handlers().createInstance(call("createInstance", { body }))),
     );
@@ -139,7 +167,13 @@ describe("an order", () => {
   test("that names no root of trust for a region is refused before any is asked", async () => {
     const asked: object[] = [];
     const rootOfTrust = { regions: { a: { type: "local" as const } } };
-    const body = { name: "n", description: "", labels: {}, rootOfTrust };
+    const body = {
+      name: "n",
+      description: "",
+      labels: {},
+      destroyOverKmip: "refused" as const,
+      rootOfTrust,
+    };
     const refusal = handlers((given) => asked.push(given)).createInstance(
       call("createInstance", { body }),
     );
@@ -154,7 +188,13 @@ describe("an order", () => {
     const rootOfTrust = {
       regions: { a: { type: "local" as const }, c: { type: "local" as const } },
     };
-    const body = { name: "n", description: "", labels: {}, rootOfTrust };
+    const body = {
+      name: "n",
+      description: "",
+      labels: {},
+      destroyOverKmip: "refused" as const,
+      rootOfTrust,
+    };
     const checked = (given: object) => {
       asked.push(given);
       throw new ManagementError("invalid", "regions.c: there is no such region (a, b)");
@@ -168,7 +208,13 @@ describe("an order", () => {
     const rootOfTrust = {
       regions: { a: { type: "local" as const }, b: { type: "local" as const } },
     };
-    const body = { name: "n", description: "", labels: {}, rootOfTrust };
+    const body = {
+      name: "n",
+      description: "",
+      labels: {},
+      destroyOverKmip: "refused" as const,
+      rootOfTrust,
+    };
     const checked = () => {
       throw new ManagementError("rootDenied", "region b: no permission");
     };
@@ -243,7 +289,11 @@ describe("a change", () => {
     expect(changed).toMatchObject({ name: "n", description: "e", labels: { a: "b" } });
     expect(changed.version).not.toBe(made.version);
     const late = handlers().updateInstance(
-      call("updateInstance", { params, body: { labels: {} }, ifMatch: made.version }),
+      call("updateInstance", {
+        params,
+        body: { labels: {}, destroyOverKmip: "refused" as const },
+        ifMatch: made.version,
+      }),
     );
     await expect(late).rejects.toEqual(refused("preconditionFailed"));
     await order("other");

@@ -111,6 +111,7 @@ async function make(
     createdMs: timeMs,
     createdBy: principal.name,
     claims: [["name", name]],
+    destroyOverKmip: body.destroyOverKmip,
     status: roots === undefined ? "Inactive" : "Configuring",
     ...roots,
   } as const;
@@ -156,17 +157,25 @@ async function update(deps: InstanceHandlersDeps, call: CallOf<"updateInstance">
   const { records, clock, lookup } = deps;
   const { body, ifMatch } = call;
   const { id: instance, name: before } = await lookup.managed(call.params.instance);
-  const { name, description, labels } = body;
+  const { name, description, labels, destroyOverKmip } = body;
+  if (labels !== undefined && call.principal.instances !== undefined) {
+    const says = "labels decide which tokens reach an instance: a token that is bound changes none";
+    throw new ManagementError("forbidden", says);
+  }
   const renames = name !== undefined && name !== before;
   if (renames && isTaken(deps, name)) throw nameTaken(name);
   const changes: Changes = {
     ...(renames && { name, claims: [["name", name]] }),
     ...(description !== undefined && { description }),
     ...(labels !== undefined && { labels }),
+    ...(destroyOverKmip !== undefined && { destroyOverKmip }),
   };
   const timeMs = clock.wallMs();
   const target = { id: instance, name: name ?? before, instance };
-  const detail = { changed: Object.keys(body).join(" ") };
+  const detail = {
+    changed: Object.keys(body).join(" "),
+    ...(destroyOverKmip !== undefined && { destroyOverKmip }),
+  };
   const audit = managementEvents(call, call.audit, target, { timeMs, detail });
   const written = await records.change(
     "Instance",

@@ -55,6 +55,7 @@ export class ShowInstances {
     const { view, declared, regions } = this.#options;
     const { instance: id, name, description, labels, createdBy, createdMs, configuredMs } = record;
     const own = declared().find((each) => each.id === id);
+    const keepsKeys = own === undefined ? record.destroyOverKmip === "refused" : own.keepsKeys;
     const certificates = own?.certificates.length ?? view.of("Certificate", id).size;
     const users = [...view.of("User", id).values()].filter(isUser);
     const object = view.record(record.id);
@@ -76,6 +77,7 @@ export class ShowInstances {
       certificates: certificates + (own?.authorities.length ?? 0),
       users: own?.users.size ?? users.length,
       keys: record.destroyed !== undefined ? {} : await this.#keys(id),
+      destroyOverKmip: keepsKeys ? "refused" : "allowed",
       pending,
       version: object === undefined ? "" : versionOf(object),
     };

@@ -111,7 +111,7 @@ function call(params: object, query: object = {}, body: object = {}): never {
   const principal = {
     name: "ada",
     id: "token-1",
-    role: "operator",
+    roles: ["operator"],
     instances: undefined,
     remote: "",
   };

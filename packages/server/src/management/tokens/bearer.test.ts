@@ -4,7 +4,7 @@ import { authenticator, type Bearer, paced } from "./bearer.ts";
 const bearer: Bearer = {
   id: "t",
   name: "ci",
-  role: "viewer",
+  roles: ["viewer"],
   instances: undefined,
   expiresMs: undefined,
 };

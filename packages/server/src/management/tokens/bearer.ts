@@ -5,11 +5,11 @@ export interface Bearer {
   /** The token's identifier; for OIDC, issuer and subject. */
   readonly id: string;
   readonly name: string;
-  readonly role: Role;
-  /** Identifiers of the instances that it is bound to; undefined = all. */
+  readonly roles: readonly Role[];
+  /** Identifiers of the instances that it reaches; undefined = all. */
   readonly instances: readonly string[] | undefined;
   readonly expiresMs: number | undefined;
-  /** Operations that it may call, and no others; all that its role allows unless given. */
+  /** Operations that it may call, and no others; all that its roles allow unless given. */
   readonly only?: readonly string[];
   /** It was valid when a store could last be read, and none can now: its holder may read, and change nothing. */
   readonly stale?: true;

@@ -1,22 +1,23 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Role } from "@holdfast/admin";
 import { expect, onTestFinished, test } from "vitest";
 import { systemIds } from "../../base/system.ts";
 import { Bootstrap, type BootstrapOptions } from "./bootstrap.ts";
 import { newToken } from "./token-text.ts";
 
-// No own manager token, as where only an identity provider is used or all tokens have expired.
-const noManager: BootstrapOptions["book"] = {
+// No own token, as where only an identity provider is used or all tokens have expired.
+const nobody: BootstrapOptions["book"] = {
   verify: () => "unknown",
-  hasManager: () => false,
+  has: () => false,
   isFresh: () => true,
 };
 
-function open(file: string, managersElsewhere: boolean, book = noManager) {
+function open(file: string, elsewhere: readonly Role[], book = nobody) {
   const bootstrap = new Bootstrap({
     file,
-    managersElsewhere,
+    elsewhere,
     book,
     randomBytes: systemIds.randomBytes,
     observe: () => undefined,
@@ -26,15 +27,20 @@ function open(file: string, managersElsewhere: boolean, book = noManager) {
   return bootstrap;
 }
 
-test("where an identity provider makes managers, no one-time token is valid or stays on the disk", async () => {
+test("where an identity provider makes managers and security officers, no one-time token is valid or stays on the disk", async () => {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-bootstrap-"));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const file = join(folder, "token");
-  const own = open(file, false);
+  const own = open(file, []);
   await own.look();
   const token = readFileSync(file, "latin1").trim();
-  expect(own.verify(token)).toMatchObject({ role: "manager" });
-  const elsewhere = open(file, true);
+  expect(own.verify(token)).toMatchObject({ roles: ["manager", "security-officer"] });
+  const managers = open(file, ["manager"]);
+  await managers.look();
+  expect(managers.verify(readFileSync(file, "latin1").trim())).toMatchObject({
+    roles: ["security-officer"],
+  });
+  const elsewhere = open(file, ["manager", "security-officer"]);
   await elsewhere.look();
   expect(existsSync(file)).toBe(false);
   expect(elsewhere.verify(token)).toBe("unknown");
@@ -46,19 +52,19 @@ test("where an identity provider makes managers, no one-time token is valid or s
   expect(existsSync(file)).toBe(false);
 });
 
-test("a one-time token is void as soon as there is a manager token, and none is made while tokens cannot be seen", async () => {
+test("a one-time token is void as soon as both roles have a token, and none is made while tokens cannot be seen", async () => {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-bootstrap-"));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const file = join(folder, "token");
   let [managers, fresh] = [false, false];
-  const book = { ...noManager, hasManager: () => managers, isFresh: () => fresh };
-  const bootstrap = open(file, false, book);
+  const book = { ...nobody, has: () => managers, isFresh: () => fresh };
+  const bootstrap = open(file, [], book);
   await bootstrap.look();
   expect(existsSync(file)).toBe(false);
   fresh = true;
   await bootstrap.look();
   const token = readFileSync(file, "latin1").trim();
-  expect(bootstrap.verify(token)).toMatchObject({ role: "manager" });
+  expect(bootstrap.verify(token)).toMatchObject({ roles: ["manager", "security-officer"] });
   // Before the node looks again.
   managers = true;
   expect(bootstrap.verify(token)).toBe("unknown");

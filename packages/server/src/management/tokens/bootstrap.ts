@@ -1,6 +1,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { constants } from "node:fs";
 import { lstat, open, readFile, unlink } from "node:fs/promises";
+import type { Role } from "@holdfast/admin";
 import { codeOf, reasonOf } from "../../base/operator-error.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import type { Bearer, TokenRefusal, TokenVerifier } from "./bearer.ts";
@@ -10,9 +11,9 @@ import { hashOf, isToken, newToken } from "./token-text.ts";
 export interface BootstrapOptions {
   /** Where the one-time token is written; undefined = never. */
   readonly file: string | undefined;
-  /** An identity provider makes managers: no one-time token is valid, and none is left on the disk. */
-  readonly managersElsewhere?: boolean;
-  readonly book: Pick<TokenBook, "verify" | "hasManager" | "isFresh">;
+  /** Roles that an identity provider gives: no one-time token is needed for these. */
+  readonly elsewhere?: readonly Role[];
+  readonly book: Pick<TokenBook, "verify" | "has" | "isFresh">;
   readonly randomBytes: (length: number) => Uint8Array;
   readonly observe: NodeObserver;
   /** Called with what is done with the file; never with its content. */
@@ -22,13 +23,15 @@ export interface BootstrapOptions {
 /** The name and identifier of a caller with the one-time token. */
 export const bootstrapId = "bootstrap";
 
+/** Without one of these, nobody can manage the system, or let its clients in. */
+const firstRoles = ["manager", "security-officer"] as const satisfies readonly Role[];
 const everyMs = 1000;
 const fileBytesMax = 256;
 
 /**
- * The way in while nobody can manage the system, at first or again later: while no manager token is valid, the node
- * keeps a one-time token in a file that only its own user can read. That token can only make the first manager token.
- * As soon as there is a manager token, made at any node, the one-time token is void and its file is removed.
+ * The way in while nobody can manage the system, at first or again later: while no valid token has the role manager, or
+ * none the role security-officer, the node keeps a one-time token in a file that only its own user can read. It can only
+ * make a token with the missing roles. When none is missing, it is void and its file is removed.
  */
 export class Bootstrap implements TokenVerifier, AsyncDisposable {
   readonly #options: BootstrapOptions;
@@ -43,6 +46,12 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
     this.#timer = setInterval(() => void this.look(), everyMs).unref();
   }
 
+  /** The roles that the one-time token can give, and nothing else. */
+  get missing(): readonly Role[] {
+    const { book, elsewhere = [] } = this.#options;
+    return firstRoles.filter((role) => !elsewhere.includes(role) && !book.has(role));
+  }
+
   /** Verifies the book's tokens, and the one-time token while it is valid. */
   verify(token: string): Bearer | TokenRefusal {
     const known = this.#options.book.verify(token);
@@ -50,7 +59,7 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
     return {
       id: bootstrapId,
       name: bootstrapId,
-      role: "manager",
+      roles: this.missing,
       instances: undefined,
       expiresMs: undefined,
       only: ["createToken", "whoAmI"],
@@ -80,24 +89,20 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
 
   #counts(token: string): boolean {
     const hash = this.#hash;
-    if (hash === undefined || this.#hasManagers()) return false;
+    if (hash === undefined || this.missing.length === 0) return false;
     return timingSafeEqual(Buffer.from(hash, "hex"), Buffer.from(hashOf(token), "hex"));
   }
 
   async #look(): Promise<void> {
     const { file, book } = this.#options;
-    // A store that cannot be read may hold a manager's token, so nothing is done then.
+    // A store that cannot be read may hold such tokens, so nothing is done then.
     if (file === undefined || !book.isFresh()) return;
-    if (this.#hasManagers()) {
+    if (this.missing.length === 0) {
       this.#hash = undefined;
       await this.#remove(file);
     } else if (this.#hash === undefined || !(await isOurs(file))) {
       await this.#write(file);
     }
-  }
-
-  #hasManagers(): boolean {
-    return this.#options.managersElsewhere === true || this.#options.book.hasManager();
   }
 
   async #write(file: string): Promise<void> {
@@ -118,7 +123,8 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
       await handle.close();
     }
     this.#reported = "";
-    say("no manager token is valid: make the first one with the one-time token in this file", {
+    const roles = this.missing.join(" or ");
+    say(`no valid token has the role ${roles}: make one with the one-time token in this file`, {
       file,
     });
   }
@@ -126,9 +132,9 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
   async #remove(file: string): Promise<void> {
     if (!(await isOurs(file))) return;
     await unlink(file);
-    this.#options.say("there are managers: the one-time token is void, its file removed", {
-      file,
-    });
+    const says =
+      "a manager and a security officer exist: the one-time token is void, its file removed";
+    this.#options.say(says, { file });
   }
 
   /** Makes room for the file. Another file at this path stays. */

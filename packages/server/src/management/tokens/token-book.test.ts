@@ -9,11 +9,11 @@ const token = newToken(systemIds.randomBytes);
 const known = {
   id: "t",
   name: "ci",
-  role: "manager",
+  role: ["manager"],
   hash: hashOf(token),
   createdMs: 0,
   expiresMs: 2 * nowMs,
-} as SystemRecord<"Token">;
+} as unknown as SystemRecord<"Token">;
 
 test.each<[string, number | undefined, boolean]>([
   ["just seen", nowMs, true],
@@ -26,7 +26,7 @@ test.each<[string, number | undefined, boolean]>([
   const clock = { monotonicMs: () => nowMs, wallMs: () => nowMs };
   const book = new TokenBook({ view, clock });
   expect(book.isFresh()).toBe(fresh);
-  const bearer = { id: "t", name: "ci", role: "manager", expiresMs: known.expiresMs };
+  const bearer = { id: "t", name: "ci", roles: ["manager"], expiresMs: known.expiresMs };
   expect(book.verify(token)).toEqual(fresh ? bearer : { ...bearer, stale: true });
   // Another one may have been made since the last look.
   expect(book.verify(newToken(systemIds.randomBytes))).toBe(fresh ? "unknown" : "unavailable");

@@ -1,4 +1,5 @@
 import { timingSafeEqual } from "node:crypto";
+import type { Role } from "@holdfast/admin";
 import type { Clock, SystemRecord } from "@holdfast/engine";
 import type { SystemView } from "../../records/system-view.ts";
 import type { Bearer, TokenRefusal, TokenVerifier } from "./bearer.ts";
@@ -37,22 +38,29 @@ export class TokenBook implements TokenVerifier {
     if (record === undefined || !same(record.hash, hash)) return fresh ? "unknown" : "unavailable";
     if (record.destroyed !== undefined) return "revoked";
     if (record.expiresMs <= this.#options.clock.wallMs()) return "expired";
-    const { id, name, role, instances, expiresMs } = record;
-    return { id, name, role, instances, expiresMs, ...(fresh ? {} : { stale: true }) };
+    const { id, name, role: roles, expiresMs } = record;
+    const instances = this.#reached(record);
+    return { id, name, roles, instances, expiresMs, ...(fresh ? {} : { stale: true }) };
   }
 
-  /** Whether a valid token exists that may manage everything. */
-  hasManager(): boolean {
+  /** Whether a valid token has this role in the whole system. */
+  has(role: Role): boolean {
     const nowMs = this.#options.clock.wallMs();
     return this.#options.view
       .all("Token")
-      .some(
-        ({ role, instances, destroyed, expiresMs }) =>
-          role === "manager" &&
-          instances === undefined &&
-          destroyed === undefined &&
-          expiresMs > nowMs,
-      );
+      .some((token) => isWhole(token, role) && token.expiresMs > nowMs);
+  }
+
+  /** The instances that a token reaches now; undefined = all. */
+  #reached({ instances, labels }: SystemRecord<"Token">): readonly string[] | undefined {
+    if (labels === undefined) return instances;
+    const wanted = Object.entries(labels);
+    return this.#options.view
+      .all("Instance")
+      .filter((one) => instances?.includes(one.instance) ?? true)
+      .filter((one) => wanted.every(([key, value]) => one.labels[key] === value))
+      .map(({ instance }) => instance)
+      .toSorted();
   }
 
   /** Whether the view is at most as old as a revocation may take. */
@@ -60,6 +68,13 @@ export class TokenBook implements TokenVerifier {
     const { view, clock } = this.#options;
     return view.freshAtMs !== undefined && clock.monotonicMs() - view.freshAtMs <= staleMs;
   }
+}
+
+/** Whether a token that was not revoked has this role in the whole system. */
+export function isWhole(token: SystemRecord<"Token">, role: Role): boolean {
+  const { instances, labels, destroyed } = token;
+  const isBound = instances !== undefined || labels !== undefined;
+  return token.role.includes(role) && !isBound && destroyed === undefined;
 }
 
 function same(one: string, other: string): boolean {

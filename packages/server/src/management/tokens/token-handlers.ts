@@ -1,5 +1,12 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type Call, type Contract, type Handlers, ManagementError } from "@holdfast/admin";
+import {
+  type Call,
+  type Contract,
+  type Handlers,
+  ManagementError,
+  type Role,
+  roles,
+} from "@holdfast/admin";
 import type { Clock, Ids, SystemRecord } from "@holdfast/engine";
 import { managementEvents } from "../../audit/management-event.ts";
 import type { Presence } from "../../records/presence.ts";
@@ -11,8 +18,8 @@ import type { TokenBook } from "./token-book.ts";
 import { hashOf, newToken } from "./token-text.ts";
 
 export interface TokenDeps {
-  readonly book: Pick<TokenBook, "list" | "hasManager">;
-  readonly bootstrap: Pick<Bootstrap, "used">;
+  readonly book: Pick<TokenBook, "list">;
+  readonly bootstrap: Pick<Bootstrap, "used" | "missing">;
   readonly instances: Pick<InstanceLookup, "find" | "refresh">;
   readonly records: Pick<Records, "create" | "destroy">;
   readonly presence: Pick<Presence, "of">;
@@ -40,13 +47,15 @@ const agreedPauseMs = 1000;
 export function tokenHandlers(deps: TokenDeps): Pick<Handlers, Names> {
   return {
     whoAmI: async ({ principal }) => {
-      const { id, name, role, instances } = principal;
-      const expiresMs = deps.book.list().find((entry) => entry.id === id)?.expiresMs;
+      const { id, name, instances } = principal;
+      const own = deps.book.list().find((entry) => entry.id === id);
+      const { labels, expiresMs } = own ?? {};
       return {
         name,
-        role,
+        roles: [...principal.roles],
         ...deps.about,
         ...(instances === undefined ? {} : { instances: [...instances] }),
+        ...(labels === undefined ? {} : { labels }),
         ...(expiresMs === undefined ? {} : { expiresAt: new Date(expiresMs).toISOString() }),
       };
     },
@@ -68,18 +77,21 @@ async function list({ book, presence, clock }: TokenDeps, { query }: CallOf<"lis
 
 async function create(deps: TokenDeps, call: CallOf<"createToken">) {
   const { clock, ids, bootstrap } = deps;
-  const { name, role, days } = call.body;
+  const { name, days, labels } = call.body;
+  const given = roles.filter((role) => call.body.roles.includes(role));
   const first = call.principal.id === bootstrapId;
   await deps.instances.refresh();
   if (first) refuseLate(deps, call);
+  else refuseForeign(call.principal.roles, given);
   const instances = await identifiers(deps, call);
   const secret = newToken(ids.randomBytes);
   const nowMs = clock.wallMs();
   const values = {
     hash: hashOf(secret),
     name,
-    role,
+    role: given,
     instances,
+    labels,
     createdMs: nowMs,
     createdBy: call.principal.name,
     expiresMs: nowMs + days * dayMs,
@@ -88,7 +100,12 @@ async function create(deps: TokenDeps, call: CallOf<"createToken">) {
   const target = { id: call.newId, name };
   const events = managementEvents(call, call.audit, target, {
     timeMs: nowMs,
-    detail: { role, days, ...(instances === undefined ? {} : { instances: instances.join(" ") }) },
+    detail: {
+      roles: given.join(" "),
+      days,
+      ...(instances === undefined ? {} : { instances: instances.join(" ") }),
+      ...(labels === undefined ? {} : { labels: labelText(labels) }),
+    },
   });
   const write: Write = (claims, agreed) => {
     const all = [["name", name], ...claims] as const;
@@ -100,17 +117,41 @@ async function create(deps: TokenDeps, call: CallOf<"createToken">) {
   return { token: answer(record, nowMs, regions), secret };
 }
 
-/** The one-time token makes one token that manages everything, and only while no manager token exists. */
-function refuseLate({ book }: TokenDeps, { body }: CallOf<"createToken">): void {
-  if (book.hasManager()) {
-    throw new ManagementError("forbidden", "there is a manager token already: use that one");
+/** The one-time token gives only roles that no valid token has, and these for the whole system. */
+function refuseLate({ bootstrap }: TokenDeps, { body }: CallOf<"createToken">): void {
+  const { missing } = bootstrap;
+  if (missing.length === 0) {
+    const says = "a manager and a security officer have tokens already: use those";
+    throw new ManagementError("forbidden", says);
   }
-  if (body.role !== "manager" || body.instances !== undefined) {
+  const isBound = body.instances !== undefined || body.labels !== undefined;
+  if (isBound || body.roles.some((role) => !missing.includes(role))) {
     throw new ManagementError(
       "forbidden",
-      "the one-time token can only make the first manager token, bound to no instance",
+      `the one-time token only makes a token with the role ${missing.join(" or ")}, bound to nothing`,
     );
   }
+}
+
+/** A manager does not decide who is a client, and so gives nobody the role that does; an officer gives only that. */
+function refuseForeign(own: readonly Role[], given: readonly Role[]): void {
+  const [wrong] = given.filter((role) =>
+    role === "security-officer" ? !own.includes(role) : !own.includes("manager"),
+  );
+  if (wrong === undefined) return;
+  throw new ManagementError(
+    "forbidden",
+    wrong === "security-officer"
+      ? "only a token with the role security-officer gives this role"
+      : `only a token with the role manager gives the role ${wrong}`,
+  );
+}
+
+/** `group=finance site=a`. */
+function labelText(labels: Readonly<Record<string, string>>): string {
+  return Object.entries(labels)
+    .map(([key, value]) => `${key}=${value}`)
+    .join(" ");
 }
 
 /**
@@ -176,15 +217,16 @@ async function revoke(deps: TokenDeps, call: CallOf<"revokeToken">) {
 }
 
 function answer(record: SystemRecord<"Token">, nowMs: number, regions: Applied) {
-  const { id, name, role, instances, createdMs, createdBy, expiresMs, destroyed } = record;
+  const { id, name, role, instances, labels, createdMs, createdBy, expiresMs, destroyed } = record;
   const expired = expiresMs <= nowMs;
   return {
     id,
     name,
-    role,
+    roles: [...role],
     createdBy,
     regions,
     ...(instances === undefined ? {} : { instances: [...instances] }),
+    ...(labels === undefined ? {} : { labels }),
     createdAt: new Date(createdMs).toISOString(),
     expiresAt: new Date(expiresMs).toISOString(),
     state:
@@ -203,7 +245,7 @@ function placeOf({ createdMs, id }: SystemRecord<"Token">): string {
 
 function taken(claim: string): ManagementError {
   return claim.startsWith("first ")
-    ? new ManagementError("forbidden", "the first manager token was made elsewhere just now")
+    ? new ManagementError("forbidden", "a first token was made elsewhere just now")
     : new ManagementError(
         "nameTaken",
         "a valid or expired token has that name: choose another, or revoke that one",

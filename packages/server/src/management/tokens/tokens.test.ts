@@ -10,14 +10,19 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { roles as allRoles } from "@holdfast/admin";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { TestAccess } from "../../testing/access.ts";
 import { tokenValues } from "../../testing/system-records.ts";
 import { bootstrapId } from "./bootstrap.ts";
 import { isToken } from "./token-text.ts";
 
+const isForbidden = (error: unknown) => {
+  expect(error).toEqual(refusal("forbidden"));
+  return false;
+};
 const refusal = (code: string) => expect.objectContaining({ code });
-const manager = { name: "first", role: "manager", days: 90 };
+const first = { name: "first", roles: ["manager", "security-officer"], days: 90 };
 
 let folder: string;
 let files: readonly string[];
@@ -42,7 +47,7 @@ const oneTime = (at: number): string => readFileSync(files[at] ?? "", "latin1").
 describe("a token", () => {
   test("is valid with its role in both regions until it is revoked", async () => {
     const instance = await world.instance("kmip-aa");
-    const body = { name: "ci", role: "operator", instances: ["kmip-aa"], days: 7 };
+    const body = { name: "ci", roles: ["operator"], instances: ["kmip-aa"], days: 7 };
     const { token, secret } = await world.a.call("createToken", { body });
     expect(isToken(secret)).toBe(true);
     expect(token).toMatchObject({ name: "ci", instances: [instance], state: "valid" });
@@ -50,7 +55,7 @@ describe("a token", () => {
     for (const { book } of world.nodes) {
       expect(book.verify(secret)).toMatchObject({
         id: token.id,
-        role: "operator",
+        roles: ["operator"],
         instances: [instance],
       });
       expect(book.verify(`${secret.slice(0, -1)}${secret.endsWith("A") ? "B" : "A"}`)).toBe(
@@ -82,7 +87,7 @@ describe("a token", () => {
   });
 
   test("has a unique name until it is revoked", async () => {
-    const body = { name: "ci", role: "viewer", days: 7 };
+    const body = { name: "ci", roles: ["viewer"], days: 7 };
     await world.a.call("createToken", { body });
     await expect(world.a.call("createToken", { body })).rejects.toEqual(refusal("nameTaken"));
     await world.a.call("revokeToken", { params: { token: "ci" } });
@@ -90,7 +95,7 @@ describe("a token", () => {
   });
 
   test("is revoked with its namesake if two cut off regions made both", async () => {
-    const body = { name: "ci", role: "viewer", days: 7 };
+    const body = { name: "ci", roles: ["viewer"], days: 7 };
     world.regions.linked = false;
     const made = await Promise.all(world.nodes.map((node) => node.call("createToken", { body })));
     world.regions.linked = true;
@@ -101,8 +106,70 @@ describe("a token", () => {
   });
 
   test("cannot be bound to an instance that does not exist", async () => {
-    const body = { name: "ci", role: "viewer", instances: ["nowhere"], days: 7 };
+    const body = { name: "ci", roles: ["viewer"], instances: ["nowhere"], days: 7 };
     await expect(world.a.call("createToken", { body })).rejects.toEqual(refusal("notFound"));
+  });
+
+  test.each([
+    [["manager"], ["viewer", "auditor", "operator", "manager"]],
+    [["security-officer"], ["security-officer"]],
+    [
+      ["manager", "security-officer"],
+      ["viewer", "auditor", "operator", "security-officer", "manager"],
+    ],
+  ] as const)("with the roles %j gives: %j", async (roles, may) => {
+    const given = [];
+    for (const role of allRoles) {
+      const body = { name: `a ${role}`, roles: [role], days: 7 };
+      const made = world.a.call("createToken", { body }, { roles });
+      if (await made.then(() => true, isForbidden)) given.push(role);
+    }
+    expect(given).toEqual(may);
+  });
+
+  test("with several roles needs a giver of each", async () => {
+    const body = { name: "x", roles: ["security-officer", "manager", "manager"], days: 7 };
+    for (const role of ["manager", "security-officer"] as const) {
+      const made = world.a.call("createToken", { body }, { roles: [role] });
+      await expect(made).rejects.toEqual(refusal("forbidden"));
+    }
+    const { token } = await world.a.call("createToken", { body });
+    expect(token.roles).toEqual(["security-officer", "manager"]);
+  });
+
+  test("with labels reaches the instances that have all of them now", async () => {
+    const [both, one, other] = [
+      await world.instance("kmip-aa", "Installed", { group: "finance", site: "a" }),
+      await world.instance("kmip-bb", "Installed", { group: "finance" }),
+      await world.instance("kmip-cc", "Installed", { group: "sales", site: "a" }),
+    ];
+    const make = async (name: string, more: object) => {
+      const body = { name, roles: ["viewer"], days: 7, ...more };
+      return (await world.a.call("createToken", { body })).secret;
+    };
+    const finance = await make("f", { labels: { group: "finance" } });
+    const narrow = await make("n", { labels: { group: "finance", site: "a" } });
+    const named = await make("i", { labels: { site: "a" }, instances: [one, other] });
+    const empty = await make("e", { labels: { group: "nobody" } });
+    await world.see();
+    const reached = (secret: string) =>
+      world.nodes.map(({ book }) => {
+        const bearer = book.verify(secret);
+        return typeof bearer === "string" ? bearer : bearer.instances;
+      });
+    const at = (...instances: readonly string[]) => [instances.toSorted(), instances.toSorted()];
+    expect(reached(finance)).toEqual(at(both, one));
+    expect(reached(narrow)).toEqual(at(both));
+    expect(reached(named)).toEqual(at(other));
+    expect(reached(empty)).toEqual(at());
+    await world.label(one, { group: "sales" });
+    await world.label(other, { group: "finance", site: "a" });
+    expect(reached(finance)).toEqual(at(both, other));
+    expect(reached(narrow)).toEqual(at(both, other));
+    const { items } = await world.b.call("listTokens", {});
+    expect(items.find(({ name }) => name === "n")).toMatchObject({
+      labels: { group: "finance", site: "a" },
+    });
   });
 
   test("is not accepted before the records were read", () => {
@@ -113,33 +180,34 @@ describe("a token", () => {
 });
 
 describe("the one-time token", () => {
-  test("is written while no manager token is valid, readable by its own user alone", async () => {
+  test("is written while nobody is manager or security officer, readable by its own user alone", async () => {
     await look();
     for (const file of files) expect(statSync(file).mode & 0o777).toBe(0o600);
     expect(oneTime(0)).not.toBe(oneTime(1));
     expect(world.a.bootstrap.verify(oneTime(0))).toMatchObject({
       id: bootstrapId,
-      role: "manager",
+      roles: ["manager", "security-officer"],
       only: ["createToken", "whoAmI"],
     });
     expect(world.b.bootstrap.verify(oneTime(0))).toBe("unknown");
     expect(world.a.said.join()).not.toContain(oneTime(0));
   });
 
-  test("makes the first manager token, once; then it is void, and its file is removed at every node", async () => {
+  test("makes the first token, once; then it is void, and its file is removed at every node", async () => {
     await look();
     const secret = oneTime(0);
     for (const body of [
-      { ...manager, role: "viewer" },
-      { ...manager, instances: [await world.instance("kmip-aa")] },
+      { ...first, roles: ["manager", "viewer"] },
+      { ...first, instances: [await world.instance("kmip-aa")] },
+      { ...first, labels: { group: "x" } },
     ]) {
       const tried = world.a.call("createToken", { body }, { id: bootstrapId });
       await expect(tried).rejects.toEqual(refusal("forbidden"));
     }
-    const made = await world.a.call("createToken", { body: manager }, { id: bootstrapId });
+    const made = await world.a.call("createToken", { body: first }, { id: bootstrapId });
     expect(world.a.bootstrap.verify(secret)).toBe("unknown");
     expect(world.a.bootstrap.verify(made.secret)).toMatchObject({ name: "first" });
-    const second = { ...manager, name: "second" };
+    const second = { ...first, name: "second" };
     await expect(
       world.b.call("createToken", { body: second }, { id: bootstrapId }),
     ).rejects.toEqual(refusal("forbidden"));
@@ -147,29 +215,47 @@ describe("the one-time token", () => {
     expect(files.map((file) => existsSync(file))).toEqual([false, false]);
   });
 
-  test("makes only one manager token when it is used in two regions at once", async () => {
+  test("makes only one token when it is used in two regions at once", async () => {
     await look();
     const tries = await Promise.allSettled(
       world.nodes.map((node, at) =>
-        node.call("createToken", { body: { ...manager, name: `m${at}` } }, { id: bootstrapId }),
+        node.call("createToken", { body: { ...first, name: `m${at}` } }, { id: bootstrapId }),
       ),
     );
     expect(tries.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
   });
 
+  test("gives a role that nobody has, and none that somebody has", async () => {
+    await look();
+    const give = (name: string, ...roles: readonly string[]) =>
+      world.a.call("createToken", { body: { name, roles, days: 7 } }, { id: bootstrapId });
+    await give("m", "manager");
+    await look();
+    expect(world.b.bootstrap.verify(oneTime(1))).toMatchObject({ roles: ["security-officer"] });
+    await expect(give("n", "manager")).rejects.toEqual(refusal("forbidden"));
+    await expect(give("n", "manager", "security-officer")).rejects.toEqual(refusal("forbidden"));
+    await give("o", "security-officer");
+    await look();
+    expect(files.map((file) => existsSync(file))).toEqual([false, false]);
+    await world.a.call("revokeToken", { params: { token: "o" } });
+    await look();
+    await expect(give("n", "manager")).rejects.toEqual(refusal("forbidden"));
+    await give("o", "security-officer");
+  });
+
   test("is valid in a region that is cut off", async () => {
     await look();
     world.regions.linked = false;
-    await world.b.call("createToken", { body: manager }, { id: bootstrapId });
+    await world.b.call("createToken", { body: first }, { id: bootstrapId });
   });
 
-  test("is written again when the last manager token is revoked", async () => {
+  test("is written again when the last token of a manager is revoked", async () => {
     await look();
-    await world.a.call("createToken", { body: manager }, { id: bootstrapId });
+    await world.a.call("createToken", { body: first }, { id: bootstrapId });
     await look();
     await world.b.call("revokeToken", { params: { token: "first" } });
     await look();
-    const again = await world.a.call("createToken", { body: manager }, { id: bootstrapId });
+    const again = await world.a.call("createToken", { body: first }, { id: bootstrapId });
     expect(again.token.name).toBe("first");
   });
 

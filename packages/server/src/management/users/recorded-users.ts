@@ -28,6 +28,7 @@ export function isUser({ hash, destroyed }: SystemRecord<"User">): boolean {
 export class RecordedUsers implements Users {
   readonly #instance: string;
   readonly #sealed: ReadonlyMap<string, string>;
+  readonly #limits: ReadonlyMap<string, readonly string[] | undefined>;
   readonly #keyRing: Pick<KeyRing, "open">;
 
   constructor(
@@ -37,9 +38,9 @@ export class RecordedUsers implements Users {
   ) {
     this.#instance = instance;
     this.#keyRing = keyRing;
-    this.#sealed = new Map(
-      [...records].filter(isUser).map(({ name, hash = "" }) => [name, hash] as const),
-    );
+    const users = [...records].filter(isUser);
+    this.#sealed = new Map(users.map(({ name, hash = "" }) => [name, hash]));
+    this.#limits = new Map(users.map(({ name, operations }) => [name, operations]));
   }
 
   get size(): number {
@@ -49,6 +50,11 @@ export class RecordedUsers implements Users {
   /** See `Users.keys`. */
   keys(): Iterable<string> {
     return this.#sealed.keys();
+  }
+
+  /** See `Users.limitOf`. */
+  limitOf(name: string): readonly string[] | undefined {
+    return this.#limits.get(name);
   }
 
   /** See `Users.get`. Rejects where the hash cannot be unsealed now. */

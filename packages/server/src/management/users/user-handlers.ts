@@ -4,6 +4,7 @@ import { hashPassword } from "../../access/passwords.ts";
 import { managementEvents } from "../../audit/management-event.ts";
 import type { Records } from "../../records/records.ts";
 import type { FoundInstance, InstanceLookup } from "../instance-lookup.ts";
+import { limitOf, limitText } from "../operation-limit.ts";
 import { sealedOr, sealText } from "../sealed-text.ts";
 import { isUser, userBinding, userRecordId } from "./recorded-users.ts";
 
@@ -41,7 +42,12 @@ function listed({ declared, users }: FoundInstance) {
   }
   return [...users.values()]
     .filter(isUser)
-    .map(({ name, setMs }) => ({ name, ...setAt(setMs), origin: "added" }))
+    .map(({ name, setMs, operations }) => ({
+      name,
+      ...setAt(setMs),
+      origin: "added",
+      ...(operations === undefined ? {} : { operations: [...operations] }),
+    }))
     .toSorted((one, other) => (one.name < other.name ? -1 : 1));
 }
 
@@ -62,10 +68,14 @@ async function set(
   const sealed = await sealedOr(() => sealText(keyRing, userBinding(found.id, name), opened));
   opened.fill(0);
   const nowMs = wallMs();
-  const fields = { hash: sealed, setMs: nowMs, setBy: call.principal.name };
+  const limit = call.body.operations && { operations: limitOf(call.body.operations) };
+  const fields = { hash: sealed, setMs: nowMs, setBy: call.principal.name, ...limit };
   const target = { id, name, instance: found.id };
   const events = (action: "user.create" | typeof call.audit) =>
-    managementEvents(call, action, target, { timeMs: nowMs });
+    managementEvents(call, action, target, {
+      timeMs: nowMs,
+      ...(limit && { detail: { operations: limitText(limit.operations) } }),
+    });
   if (!found.users.has(id)) {
     try {
       const values = { instance: found.id, name, ...fields };
@@ -87,7 +97,8 @@ async function remove({ instances, records, wallMs }: UserDeps, call: CallOf<"de
   const events = managementEvents(call, call.audit, target, { timeMs: wallMs() });
   const forget = (record: SystemRecord<"User">) => {
     if (!isUser(record)) throw noUser(found);
-    return { hash: undefined };
+    // A user of this name that is made later has its own limit.
+    return { hash: undefined, operations: undefined };
   };
   try {
     const { regions } = await records.change("User", id, forget, events);

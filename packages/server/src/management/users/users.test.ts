@@ -98,3 +98,27 @@ test("a password cannot be set while the instance's keys cannot seal it", async 
   const other = { params: { instance, user: "u" }, body: { password } };
   await expect(world.a.call("setUser", other)).rejects.toEqual(refusal("rootDenied"));
 });
+
+test("a user is limited to operations, until another limit is set or the user is deleted", async () => {
+  const params = { instance, user: "vcenter" };
+  const limits = () => world.nodes.map((node) => usersOf(node).limitOf?.("vcenter")?.join(" "));
+  const put = async (operations?: readonly string[]) => {
+    const body = { password, ...(operations && { operations }) };
+    await world.a.call("setUser", { params, body });
+    await world.see();
+  };
+  await put(["vsphere", "Locate", "Locate"]);
+  expect(limits()).toEqual(["Locate vsphere", "Locate vsphere"]);
+  const { items } = await world.b.call("listUsers", { params: { instance } });
+  expect(items).toMatchObject([{ name: "vcenter", operations: ["Locate", "vsphere"] }]);
+  // A new password alone changes no limit.
+  await put();
+  expect(limits()).toEqual(["Locate vsphere", "Locate vsphere"]);
+  await put(["all"]);
+  expect(limits()).toEqual([undefined, undefined]);
+  await put(["read-only"]);
+  await world.b.call("deleteUser", { params });
+  await world.see();
+  await put();
+  expect(limits()).toEqual([undefined, undefined]);
+});

@@ -3,6 +3,7 @@ import { fingerprintOf } from "../../base/certificates.ts";
 import type { PeerIdentity } from "../../base/peer-tls.ts";
 import type { ServerIdentity } from "../../base/tls.ts";
 import { version } from "../../base/version.ts";
+import { rolesGiven } from "../../config/oidc-roles.ts";
 import type { KmipEndpoint } from "../../kmip/kmip-endpoint.ts";
 import { InstanceAuthorities } from "../../management/authority/instance-authorities.ts";
 import { Adding } from "../../management/certificates/adding.ts";
@@ -86,7 +87,7 @@ export function openAccess(
   const bootstrap = opened.use(
     new Bootstrap({
       file: config.admin?.bootstrapFile,
-      managersElsewhere: (config.admin?.oidc?.manager.length ?? 0) > 0,
+      elsewhere: config.admin?.oidc === undefined ? [] : rolesGiven(config.admin.oidc),
       book,
       randomBytes: ids.randomBytes,
       observe,
