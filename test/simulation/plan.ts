@@ -94,6 +94,8 @@ function planWithoutOrder(
   const isLost = (focus === undefined && random.chance(0.12)) || loses;
   const loss = { atMs: lossAtMs, copyAtMs: random.between(0, lossAtMs), seed: random.bits() };
   const remains = random.pick(["nothing", "nothing", "a node", "a Sentinel"] as const);
+  // A store that comes back while it cannot ask the other region serves what it has.
+  const cut = isLost && random.chance(0.5) ? [cutAround(random, lossAtMs)] : [];
   return {
     seed,
     farMs: chooser === 0 ? 40 : 4,
@@ -103,13 +105,21 @@ function planWithoutOrder(
     // Readers do not wait for changes, and so see states that other clients never see.
     readers: focus === undefined ? 3 : 0,
     busyMs,
-    faults: planned
+    faults: [...planned, ...cut]
       .filter(({ name }) => !(isLost && needsBothStores.has(name)))
       .toSorted((one, other) => one.atMs - other.atMs),
     loss: isLost ? loss : undefined,
     audited: random.chance(0.3),
     remains: replicas === 0 && remains === "a Sentinel" ? "nothing" : remains,
   };
+}
+
+/** A cut that ends about when a store is lost: just before, or some time later. */
+function cutAround(random: Random, lossAtMs: number): PlannedFault {
+  const endMs = lossAtMs + (random.chance(0.5) ? -random.between(0, 700) : random.between(0, 3_000));
+  const atMs = Math.max(0, lossAtMs - random.between(1_000, 3_000));
+  const lastsMs = Math.max(100, endMs - atMs);
+  return { name: "cut between the regions", atMs, lastsMs, seed: random.bits() };
 }
 
 /** Each history has some kinds of faults only, some of them more often: so rare combinations come up. */
