@@ -229,7 +229,9 @@ class History {
     const { scheduler, nodes } = this.#world;
     const endMs = this.#startMs + this.#plan.busyMs;
     while (scheduler.nowMs < endMs && this.#world.failure === undefined) {
-      const id = this.#objects.at(-1 - this.#random.below(3));
+      // Older ones too: an old copy of a store has these.
+      const among = this.#random.chance(0.7) ? 3 : this.#objects.length;
+      const id = this.#objects.at(-1 - this.#random.below(among));
       if (id !== undefined) await this.#request(this.#random.pick(nodes), { kind: "look", id });
       await this.#world.sleep(this.#random.between(10, 60));
     }

@@ -48,7 +48,9 @@ export class LevelChecker {
   #requireAll({ region, machine }: SimNode, leasedMs: number): void {
     for (const change of this.#world.checker.kept) {
       if (change.atMs >= leasedMs || !this.#lacks(region, change)) continue;
-      throw new Violation(`${machine.name} takes its store for level, which lacks ${describe(change)}`);
+      throw new Violation(
+        `${machine.name} takes its store for level, which lacks ${describe(change)}`,
+      );
     }
   }
 

@@ -52,6 +52,12 @@ const needsBothStores = new Set([
   "node with another Redis of its region",
 ]);
 
+/** Chosen more often: these bring about states that are rare otherwise. */
+const often = new Set([
+  "cut in the middle of an agreed operation",
+  "node dies in the middle of an agreed operation",
+]);
+
 /** What all faults of a history, or its order, may be. */
 export const focuses: readonly string[] = [...Object.keys(faults), ...orderNames];
 
@@ -116,7 +122,8 @@ function planWithoutOrder(
 
 /** A cut that ends about when a store is lost: just before, or some time later. */
 function cutAround(random: Random, lossAtMs: number): PlannedFault {
-  const endMs = lossAtMs + (random.chance(0.5) ? -random.between(0, 700) : random.between(0, 3_000));
+  const endMs =
+    lossAtMs + (random.chance(0.5) ? -random.between(0, 700) : random.between(0, 3_000));
   const atMs = Math.max(0, lossAtMs - random.between(1_000, 3_000));
   const lastsMs = Math.max(100, endMs - atMs);
   return { name: "cut between the regions", atMs, lastsMs, seed: random.bits() };
@@ -129,7 +136,7 @@ function chooserOf(random: Random, focus: string | undefined): () => string {
   const some = names.filter(() => random.chance(0.6));
   const weighted = (some.length === 0 ? names : some).map((name) => ({
     name,
-    weight: random.between(1, 100),
+    weight: random.between(1, 100) * (often.has(name) ? 2.5 : 1),
   }));
   const sum = weighted.reduce((total, { weight }) => total + weight, 0);
   return () => {

@@ -164,7 +164,12 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
       try {
         return await this.commitOwn(instance, changes, audit);
       } catch (error) {
-        const work = (peer: Peer) => this.#commitAt(peer, instance, changes, audit);
+        const work = async (peer: Peer): Promise<CommitOutcome> => {
+          const outcome = await this.#commitAt(peer, instance, changes, audit);
+          // A push that would tell this store that it lacks something may be lost.
+          if (outcome.kind === "committed") await this.#own.loseLevel().catch(failureIn);
+          return outcome;
+        };
         if (isFull(error)) return await this.#elsewhere(error, work);
         this.#orRemote(error);
         again = true;
