@@ -101,7 +101,7 @@ function planWithoutOrder(
   const loss = { atMs: lossAtMs, copyAtMs: random.between(0, lossAtMs), seed: random.bits() };
   const remains = random.pick(["nothing", "nothing", "a node", "a Sentinel"] as const);
   // A store that comes back while it cannot ask the other region serves what it has.
-  const cut = isLost && random.chance(0.5) ? [cutAround(random, lossAtMs)] : [];
+  const cut = isLost && random.chance(0.7) ? [cutAround(random, lossAtMs)] : [];
   return {
     seed,
     farMs: chooser === 0 ? 40 : 4,
@@ -123,7 +123,7 @@ function planWithoutOrder(
 /** A cut that ends about when a store is lost: just before, or some time later. */
 function cutAround(random: Random, lossAtMs: number): PlannedFault {
   const endMs =
-    lossAtMs + (random.chance(0.5) ? -random.between(0, 700) : random.between(0, 3_000));
+    lossAtMs + (random.chance(0.5) ? -random.between(50, 450) : random.between(0, 3_000));
   const atMs = Math.max(0, lossAtMs - random.between(1_000, 3_000));
   const lastsMs = Math.max(100, endMs - atMs);
   return { name: "cut between the regions", atMs, lastsMs, seed: random.bits() };
