@@ -380,9 +380,9 @@ export const protocolFaults: readonly PlantedFault[] = [
   {
     name: "full-region-is-not-told",
     kind: "protocol",
-    file: `${store}/regional-store.ts`,
-    find: 'if (outcome.kind === "committed") await this.#own.loseLevel()',
-    replace: 'if (outcome.kind !== "committed") await this.#own.loseLevel()',
+    file: `${regions}/join/full.ts`,
+    find: 'if (outcome.kind === "committed") await own.loseLevel()',
+    replace: 'if (outcome.kind !== "committed") await own.loseLevel()',
     rule: "a full store whose change another region made is no longer level, even if nothing of it arrived",
     promises: ["A region whose Redis is full makes keys as before"],
     tests: [`${regions}/join/full.test.ts`],

@@ -15,7 +15,7 @@ import {
   StoreUnavailable,
   type Timers,
 } from "@holdfast/engine";
-import { doneElsewhere, isFull } from "../join/full.ts";
+import { doneElsewhere, isFull, madeElsewhere } from "../join/full.ts";
 import { type CopySource, type Opens, openingCopy, replaceBroken } from "../join/heal.ts";
 import { isCorrupt, readEach } from "../join/read-each.ts";
 import type { Peer, PeerState } from "../ports/ports.ts";
@@ -164,13 +164,8 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
       try {
         return await this.commitOwn(instance, changes, audit);
       } catch (error) {
-        const work = async (peer: Peer): Promise<CommitOutcome> => {
-          const outcome = await this.#commitAt(peer, instance, changes, audit);
-          // A push that would tell this store that it lacks something may be lost.
-          if (outcome.kind === "committed") await this.#own.loseLevel().catch(failureIn);
-          return outcome;
-        };
-        if (isFull(error)) return await this.#elsewhere(error, work);
+        const work = (peer: Peer) => this.#commitAt(peer, instance, changes, audit);
+        if (isFull(error)) return await this.#elsewhere(error, madeElsewhere(this.#own, work));
         this.#orRemote(error);
         again = true;
       }
