@@ -50,6 +50,8 @@ export function mutants(): string {
     "npm run mutants -- --chaos                 # chaos alone, with the faults that it should find",
     "```",
     "",
+    "The simulator judges by what clients were promised. Some faults take away a rule that another one backs up: no client then sees a broken promise, and the row says why. Unit tests find them.",
+    "",
     "`--report` writes the results to `test/mutants/results.json`. `npm test` checks that each fault still fits the sources, and runs three of them.",
     "",
     `There are ${faults.length} faults. The results have ${run.length} of them: ${counted(killed)} found, ${counted(run.length - killed)} not. The other ${faults.length - run.length} are marked "not run".`,
@@ -133,7 +135,8 @@ function explained(result: ModuleResult): readonly string[] {
 function rowOf(fault: PlantedFault, results: ReturnType<typeof readResults>): readonly string[] {
   const { usual, simulator, chaos } = resultOf(fault, results) ?? {};
   const seconds = usual?.result === "killed" ? String(usual.seconds) : "";
-  const alone = isSimulated(fault) ? foundBy(simulator) : "";
+  const unseen = fault.unseen === undefined ? "" : `not seen by clients: ${fault.unseen}`;
+  const alone = isSimulated(fault) ? foundBy(simulator) : unseen;
   const inChaos = fault.chaosMinutes === undefined ? "" : foundBy(chaos);
   return [`\`${fault.name}\``, fault.rule, foundBy(usual), seconds, alone, inChaos];
 }

@@ -30,6 +30,7 @@ export async function runKiller(
     root,
     limitMs,
     stopping,
+    killer.place === "simulator" ? simulatorFound : undefined,
   );
   const seconds = Math.round((performance.now() - begunMs) / 100) / 10;
   if (ended !== undefined) return { ended, what: "", seconds };
@@ -39,20 +40,28 @@ export async function runKiller(
 }
 
 interface Ran {
+  /** Null where it was ended, also once enough was known. */
   readonly code: number | null;
   readonly output: string;
-  /** Why it was ended; undefined if it ended by itself. */
+  /** Why it was ended; undefined if it ended by itself, or was found to have failed. */
   readonly ended: "late" | "stopped" | undefined;
 }
 
+/** The line that tells of a broken promise: then the simulator looks for a shorter history, which takes minutes. */
+const simulatorFound = /^seed \d+: .*\n/m;
+
 const outputMax = 1 << 20;
 
-/** Runs Node 24 in a copy. The process and all that it started have ended when this resolves. */
+/**
+ * Runs Node 24 in a copy. The process and all that it started have ended when this resolves; it is ended as soon as its
+ * output matches `enough`.
+ */
 export function runNode(
   args: readonly string[],
   root: string,
   limitMs: number,
   stopping?: AbortSignal,
+  enough?: RegExp,
 ): Promise<Ran> {
   const run = newMark();
   const child = spawn(node24, ["--disable-warning=ExperimentalWarning", ...args], {
@@ -64,6 +73,7 @@ export function runNode(
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding("utf8").on("data", (text: string) => {
       output = (output + text).slice(-outputMax);
+      if (enough?.test(output) === true) child.kill("SIGKILL");
     });
   }
   return new Promise((resolve, reject) => {

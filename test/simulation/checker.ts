@@ -27,6 +27,8 @@ export interface Observation {
   readonly answer: Answer;
   /** The region whose store served it; undefined if more than one store was read. */
   readonly store: string | undefined;
+  /** Whether the node could ask the other region all the time. */
+  readonly reaches?: boolean;
 }
 
 /** A broken promise. */
@@ -314,9 +316,10 @@ export class Checker {
 
   /**
    * A store with an old copy does not know that it is old, and cannot learn it during a cut: until it is level, it may
-   * show what the copy has.
+   * show what the copy has. A read of one object asks the other region too, if that can be asked.
    */
-  #isBehind({ store, askedMs }: Observation): boolean {
+  #isBehind({ store, askedMs, answer, reaches }: Observation): boolean {
+    if (reaches === true && answer.kind !== "located" && !this.excusesAlone) return false;
     if (this.#doubted.size > 0 && (store === undefined || this.#doubted.has(store))) return true;
     return [...this.#behindMs].some(
       ([region, untilMs]) => askedMs <= untilMs && (store ?? region) === region,
@@ -372,7 +375,8 @@ function isDestroyed({ facts }: ManagedObject): boolean {
   return facts.destroyed !== undefined;
 }
 
-function describe({ kind, id, object, atMs, shared, regions }: Acknowledged): string {
+/** A change in words, for a sentence that goes on. */
+export function describe({ kind, id, object, atMs, shared, regions }: Acknowledged): string {
   const whats = {
     note: `note ${noteOf(object).text}`,
     value: `values ${valuesOf(object).join()}`,

@@ -3,6 +3,7 @@ import type { PeerStore } from "@holdfast/regions";
 import { newerValue } from "../support/redis-store.ts";
 import { Violation } from "./checker.ts";
 import { instance } from "./client.ts";
+import { interrupted } from "./interruption.ts";
 import { bytesOf, isSameRecord, lookAt, objectsIn, putBytes, withRecordOf } from "./look.ts";
 import type { SimNode } from "./node.ts";
 import { operatorOf } from "./operator.ts";
@@ -29,6 +30,28 @@ export const faults: Readonly<Record<string, Fault>> = {
   "cut between the regions": (world) => {
     const [a, b] = [placesOf(world, "a"), placesOf(world, "b")];
     return { what: "a | b", end: world.network.cut(a, b, true) };
+  },
+  "cut in the middle of an agreed operation": (world, random) =>
+    interrupted(world, random, ({ machine }) => {
+      world.trace.line("fault", `cut between the regions while ${machine.name} asks`);
+      return [world.network.cut(placesOf(world, "a"), placesOf(world, "b"), true)];
+    }),
+  "node dies in the middle of an agreed operation": (world, random) => {
+    // Mostly the region whose write is the decision, after it has shown that to somebody.
+    const [first, second] = world.groups;
+    const group = random.chance(0.7) ? first : second;
+    const afterMs = random.chance(0.7) ? random.between(50, 1_500) : undefined;
+    return interrupted(world, random, (asking, isOver) => {
+      world.trace.line("fault", `${asking.machine.name} dies while it asks`);
+      asking.kill();
+      const restart = (): void => startAgain(asking);
+      if (afterMs === undefined || group === undefined) return [restart];
+      const { primary } = group;
+      world.scheduler.after(afterMs, () => {
+        if (!isOver()) primary.freeze();
+      });
+      return [restart, () => primary.thaw()];
+    });
   },
   "cut one way": (world, random) => {
     const [from, to] = random.chance(0.5) ? ["a", "b"] : ["b", "a"];
@@ -125,8 +148,16 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "slow disk": (world, random) => {
     const member = random.pick(random.pick(world.groups).members);
-    member.fsyncMs = random.between(20, 1_500);
+    let over = false;
+    // Now and then it is fast for a while.
+    const turn = (): void => {
+      if (over) return;
+      member.fsyncMs = random.chance(0.25) ? 0 : random.between(20, 1_500);
+      world.scheduler.after(random.between(200, 3_000), turn);
+    };
+    turn();
     const end = (): void => {
+      over = true;
       member.fsyncMs = 0;
     };
     return { what: member.name, end };
@@ -212,10 +243,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     const node = random.pick(world.nodes);
     if (!node.lives) return undefined;
     node.kill();
-    const end = (): void => {
-      if (!node.lives) node.start();
-    };
-    return { what: node.machine.name, end };
+    return { what: node.machine.name, end: () => startAgain(node) };
   },
   "clock jump": (world, random) => {
     const { machine } = random.pick(world.nodes);
@@ -289,6 +317,10 @@ export function loseStore(world: World, random: Random, copies: Copies): string 
 
 /** By region: copies that an operator may put back. */
 export type Copies = Map<string, Copy>;
+
+function startAgain(node: SimNode): void {
+  if (!node.lives) node.start();
+}
 
 function kill(world: World, random: Random, forget: boolean): Begun | undefined {
   const process = random.pick(random.pick(world.groups).members);

@@ -3,6 +3,7 @@ import { judge } from "../linearizability/judge.ts";
 import { type Answer, Violation } from "./checker.ts";
 import { instance, type Wish } from "./client.ts";
 import { type Dates, overdue, requireEvidence, wrongIn } from "./end-checks.ts";
+import { requireWork } from "./end-work.ts";
 import { type Copies, faults, loseStore } from "./faults.ts";
 import type { Flaw } from "./flaws.ts";
 import { contentOf, openIn } from "./look.ts";
@@ -52,6 +53,8 @@ const rightMaxMs = 40_000;
 const askMaxMs = 5_000;
 /** Within this time the checks of an order end, which may lose all stores and restore them. */
 const orderMaxMs = 200_000;
+/** Within this time every node has taken part in the life of new keys. */
+const workMaxMs = 60_000;
 /** How often a key is asked for at the end: a key-encryption key may have to be opened first. */
 const handOutTries = 6;
 
@@ -106,7 +109,7 @@ class History {
     const failed = (): boolean => this.#world.failure !== undefined;
     await scheduler.run(startMaxMs, () => failed() || this.#open() === undefined);
     await this.#sealOnce(failed);
-    await this.#within(startMaxMs, this.#world.order?.prepare());
+    await this.#within("an order", startMaxMs, this.#world.order?.prepare());
     this.#startMs = scheduler.nowMs;
     recorder?.tell(this.#begin);
     const { clients, readers, busyMs, faults: planned, loss } = this.#plan;
@@ -123,15 +126,16 @@ class History {
     this.#world.settled();
     recorder?.tell({ kind: "settled" });
     recorder?.beginChecks();
+    await this.#within("new keys", workMaxMs, requireWork(this.#world));
     await this.#lookAtAll(failed);
-    await this.#within(orderMaxMs, this.#world.order?.check());
+    await this.#within("an order", orderMaxMs, this.#world.order?.check());
     const { order } = this.#world;
     if (!failed() && order?.hasRevived !== true) this.#world.guard(() => this.#requireOrder());
     if (!failed()) recorder?.endChecks();
   }
 
   /** Lets time pass until something has ended, which may take so long. */
-  async #within(ms: number, work: Promise<void> | undefined): Promise<void> {
+  async #within(what: string, ms: number, work: Promise<void> | undefined): Promise<void> {
     const world = this.#world;
     const { scheduler } = world;
     if (work === undefined || world.failure !== undefined) return;
@@ -141,7 +145,7 @@ class History {
       (error: unknown) => world.fail(error),
     );
     await scheduler.run(scheduler.nowMs + ms, () => world.failure !== undefined || state.over);
-    if (!state.over) world.fail(new Violation(`an order has not ended after ${ms} ms`));
+    if (!state.over) world.fail(new Violation(`${what}: not ended after ${ms} ms`));
   }
 
   /** An instance takes keys once its first key-encryption key is in place. */
@@ -225,7 +229,9 @@ class History {
     const { scheduler, nodes } = this.#world;
     const endMs = this.#startMs + this.#plan.busyMs;
     while (scheduler.nowMs < endMs && this.#world.failure === undefined) {
-      const id = this.#objects.at(-1 - this.#random.below(3));
+      // Older ones too: an old copy of a store has these.
+      const among = this.#random.chance(0.7) ? 3 : this.#objects.length;
+      const id = this.#objects.at(-1 - this.#random.below(among));
       if (id !== undefined) await this.#request(this.#random.pick(nodes), { kind: "look", id });
       await this.#world.sleep(this.#random.between(10, 60));
     }

@@ -45,7 +45,7 @@ import { replaced } from "./flaws.ts";
 import type { Life } from "./machine.ts";
 import type { NodeOptions, SimNode } from "./node.ts";
 import { manage, type NodeManagement } from "./node-management.ts";
-import { SimPeer } from "./sim-peer.ts";
+import { type Call, SimPeer } from "./sim-peer.ts";
 import { storesEveryMs, storesTimes } from "./stores-checker.ts";
 import { watched } from "./watched-store.ts";
 
@@ -132,11 +132,12 @@ function linkTo(
     if (!nodes.some(({ isElsewhere }) => isElsewhere)) listener.durable(by, [object]);
   };
   const crashed = (error: unknown): void => listener.crashed(error);
+  const called = (call: Call): void => listener.called(call);
   const met = (at: number): void => {
     const answering = nodes[at];
     if (answering !== undefined) listener.stores.met(node, answering);
   };
-  return new SimPeer({ life, network, region, calling, nodes, met, pushed, crashed });
+  return new SimPeer({ life, network, region, calling, nodes, met, pushed, crashed, called });
 }
 
 /** Compares the stores of each region's nodes, as a node does. */

@@ -20,6 +20,7 @@ import type { Life, Machine } from "./machine.ts";
 import type { Network } from "./network.ts";
 import type { NodeManagement } from "./node-management.ts";
 import { makeParts, type Parts } from "./node-parts.ts";
+import type { Call } from "./sim-peer.ts";
 import type { RedisGroup } from "./store/redis-group.ts";
 import { connectionsOf, timersOf } from "./store/sim-connection.ts";
 import type { StoresChecker } from "./stores-checker.ts";
@@ -42,6 +43,8 @@ export interface NodeListener {
   used(node: SimNode): void;
   /** Hears which nodes have answered which. */
   readonly stores: Pick<StoresChecker, "met">;
+  /** A node asks another region, or is answered. */
+  called(call: Call): void;
   /** A node is about to take a step of an instance's deletion. */
   deletes(node: SimNode, step: DeletionStep): void;
   event(node: string, event: Event): void;

@@ -50,7 +50,8 @@ test("some histories have an order, of every kind; with a focus on it, each has 
 /** A plan with these faults, one second apart. */
 function planWith(names: readonly string[]): Plan {
   const planned = names.map((name, at) => ({ name, atMs: at * 1_000, lastsMs: 500, seed: at }));
-  return { ...planOf(1), faults: planned, loss: { atMs: 1, copyAtMs: 0, seed: 1 }, busyMs: 8_000 };
+  const loss = { atMs: 1, copyAtMs: 0, seed: 1 };
+  return { ...planOf(1), faults: planned, loss, busyMs: 8_000, remains: "nothing" };
 }
 
 const namesOf = (plan: Plan): readonly string[] => plan.faults.map(({ name }) => name);

@@ -52,6 +52,12 @@ const needsBothStores = new Set([
   "node with another Redis of its region",
 ]);
 
+/** Chosen more often: these bring about states that are rare otherwise. */
+const often = new Set([
+  "cut in the middle of an agreed operation",
+  "node dies in the middle of an agreed operation",
+]);
+
 /** What all faults of a history, or its order, may be. */
 export const focuses: readonly string[] = [...Object.keys(faults), ...orderNames];
 
@@ -94,6 +100,8 @@ function planWithoutOrder(
   const isLost = (focus === undefined && random.chance(0.12)) || loses;
   const loss = { atMs: lossAtMs, copyAtMs: random.between(0, lossAtMs), seed: random.bits() };
   const remains = random.pick(["nothing", "nothing", "a node", "a Sentinel"] as const);
+  // A store that comes back while it cannot ask the other region serves what it has.
+  const cut = isLost && random.chance(0.7) ? [cutAround(random, lossAtMs)] : [];
   return {
     seed,
     farMs: chooser === 0 ? 40 : 4,
@@ -103,13 +111,22 @@ function planWithoutOrder(
     // Readers do not wait for changes, and so see states that other clients never see.
     readers: focus === undefined ? 3 : 0,
     busyMs,
-    faults: planned
+    faults: [...planned, ...cut]
       .filter(({ name }) => !(isLost && needsBothStores.has(name)))
       .toSorted((one, other) => one.atMs - other.atMs),
     loss: isLost ? loss : undefined,
     audited: random.chance(0.3),
     remains: replicas === 0 && remains === "a Sentinel" ? "nothing" : remains,
   };
+}
+
+/** A cut that ends about when a store is lost: just before, or some time later. */
+function cutAround(random: Random, lossAtMs: number): PlannedFault {
+  const endMs =
+    lossAtMs + (random.chance(0.5) ? -random.between(50, 450) : random.between(0, 3_000));
+  const atMs = Math.max(0, lossAtMs - random.between(1_000, 3_000));
+  const lastsMs = Math.max(100, endMs - atMs);
+  return { name: "cut between the regions", atMs, lastsMs, seed: random.bits() };
 }
 
 /** Each history has some kinds of faults only, some of them more often: so rare combinations come up. */
@@ -119,7 +136,7 @@ function chooserOf(random: Random, focus: string | undefined): () => string {
   const some = names.filter(() => random.chance(0.6));
   const weighted = (some.length === 0 ? names : some).map((name) => ({
     name,
-    weight: random.between(1, 100),
+    weight: random.between(1, 100) * (often.has(name) ? 2.5 : 1),
   }));
   const sum = weighted.reduce((total, { weight }) => total + weight, 0);
   return () => {

@@ -46,6 +46,8 @@ export interface SimPeerOptions {
   readonly pushed: (region: string, object: ManagedObject) => void;
   /** Called for an error that no store returns: a bug. */
   readonly crashed: (error: unknown) => void;
+  /** Called when a request is sent whose kind is known, and when it is answered. */
+  readonly called?: (call: Call) => void;
 }
 
 /** Why an attempt at one node failed. */
@@ -56,6 +58,14 @@ type Fault =
 
 /** The errors that a node answers, as in the product. */
 type Refusal = StoreUnavailable | KeyRingUnavailable;
+
+/** A request to another region, or its answer, on its way. */
+export interface Call {
+  readonly kind: string;
+  readonly part: "request" | "answer";
+  /** The machine that asks. */
+  readonly asking: string;
+}
 
 type Outcome<Value> = { readonly value: Value } | { readonly fault: Fault };
 
@@ -213,9 +223,12 @@ export class SimPeer implements Peer {
     work: (peer: PeerStore) => Promise<Value>,
     kind?: string,
   ): Promise<Outcome<Value>> {
-    const { life, network, nodes } = this.#options;
+    const { life, network, nodes, called } = this.#options;
     const node = nodes[at];
     const from = life.machine.name;
+    const tell = (part: Call["part"]): void => {
+      if (kind !== undefined) called?.({ kind, part, asking: from });
+    };
     return life.wait((resolve) => {
       if (node === undefined) {
         resolve({ fault: { kind: "notSent" } });
@@ -223,16 +236,19 @@ export class SimPeer implements Peer {
       }
       const to = node.machine.name;
       const callOff = life.after(attemptMs, () => resolve({ fault: { kind: "unknown" } }));
-      const back = (outcome: Outcome<Value>): void =>
+      const back = (outcome: Outcome<Value>): void => {
+        if ("value" in outcome) tell("answer");
         network.send(to, from, () => {
           callOff();
           resolve(outcome);
         });
+      };
       const come = (): void => {
         const { life: there } = node.machine;
         if (there === undefined) back({ fault: { kind: "notSent" } });
         else there.run(() => this.#serve(node.service, work, back));
       };
+      tell("request");
       network.send(from, to, come, kind);
     });
   }

@@ -8,13 +8,15 @@ import {
 import { MemoryRootOfTrust } from "@holdfast/engine/testing";
 import type { PeerAcknowledgement } from "@holdfast/regions";
 import type { DeletionStep } from "../../packages/server/src/management/instances/deletion.ts";
+import { Acknowledgements } from "./acknowledgements.ts";
 import { Archive } from "./archive.ts";
-import { Checker, Violation } from "./checker.ts";
-import { actions, ask, instance, kinds, type Reply, type Wish } from "./client.ts";
+import { Checker, type Observation, Violation } from "./checker.ts";
+import { actions, ask, instance, type Reply, type Wish } from "./client.ts";
 import type { Dates } from "./end-checks.ts";
 import { type Flaw, type Flaws, flawsOf } from "./flaws.ts";
 import { FormatChecker } from "./format-checker.ts";
-import { type Acknowledged, contains, Durability } from "./ledger.ts";
+import { Durability } from "./ledger.ts";
+import { LevelChecker } from "./level-checker.ts";
 import { lookAt, requiredFormat } from "./look.ts";
 import { Machine } from "./machine.ts";
 import { Network } from "./network.ts";
@@ -23,9 +25,11 @@ import { OperationLog } from "./operation-log.ts";
 import { operatorOf } from "./operator.ts";
 import type { Order } from "./order.ts";
 import { Random } from "./random.ts";
+import { reaches, silentMs } from "./reach.ts";
 import type { Retirement } from "./retirement.ts";
 import { Scheduler } from "./scheduler.ts";
 import { SimLock } from "./sim-lock.ts";
+import type { Call } from "./sim-peer.ts";
 import { initialised } from "./store/operator.ts";
 import { RedisGroup } from "./store/redis-group.ts";
 import { StoresChecker } from "./stores-checker.ts";
@@ -85,13 +89,19 @@ export class World implements NodeListener {
   failure: unknown;
   /** Open requests, and the regions whose stores were read for each. */
   readonly #requests = new Set<Asked>();
+  readonly #acknowledgements = new Acknowledgements(this);
   readonly #required: boolean;
   readonly #edited: ((source: string) => string) | undefined;
   /** How many records a fault has damaged. */
   damaged = 0;
   readonly formats: FormatChecker;
   readonly stores: StoresChecker;
+  readonly levels = new LevelChecker(this);
   readonly flaws: Flaws;
+  /** Hear what nodes ask the other region. */
+  readonly heeds = new Set<(call: Call) => void>();
+  /** Whether the history is over but for the checks. */
+  isSettled = false;
   /** What operators do; each at most once. */
   retirement: Retirement | undefined;
   upgrade: Upgrade | undefined;
@@ -194,6 +204,10 @@ export class World implements NodeListener {
     this.guard(() => this.formats.used(node));
   }
 
+  called(call: Call): void {
+    for (const heed of this.heeds) heed(call);
+  }
+
   deletes(node: SimNode, step: DeletionStep): void {
     this.order?.deletes?.(node, step);
   }
@@ -201,6 +215,7 @@ export class World implements NodeListener {
   event(node: string, event: Event): void {
     if (event.type === "regionStores") this.stores.reported(node, event.region, event.stores);
     if (event.type === "push") this.pushes[event.result] += event.records;
+    this.guard(() => this.levels.event(node, event));
     const [region = ""] = node;
     if (event.type === "serving") {
       this.formats.serves(node, event.from === "local" && event.writes);
@@ -220,6 +235,7 @@ export class World implements NodeListener {
 
   /** Both regions have the same again, and every node uses its region's store. */
   settled(): void {
+    this.isSettled = true;
     const { nowMs } = this.scheduler;
     for (const { region } of this.groups) {
       if (!this.checker.doubts(region)) continue;
@@ -341,6 +357,7 @@ export class World implements NodeListener {
     const { life } = node.machine;
     if (client === undefined || life === undefined || !node.reachable) return undefined;
     const askedMs = this.scheduler.nowMs;
+    const reached = reaches(this, node);
     const id = "id" in wish ? wish.id : "";
     const asked: Asked = { id, searches: wish.kind === "locate", regions: new Set<string>() };
     this.#requests.add(asked);
@@ -360,7 +377,9 @@ export class World implements NodeListener {
       `${describe(wish)} ${reply.id.slice(0, 8)} → ${JSON.stringify(reply.answer)} (${seen.store})`,
     );
     this.#note(node, wish, { id: reply.id, ...seen }, reply);
-    this.guard(() => this.#check(node, wish, reply, seen));
+    const isQuick = this.scheduler.nowMs - askedMs < silentMs;
+    const couldAsk = reached && isQuick && reaches(this, node);
+    this.guard(() => this.#check(node, wish, reply, { ...seen, reaches: couldAsk }));
     return reply;
   }
 
@@ -368,7 +387,7 @@ export class World implements NodeListener {
     const { recorder } = this;
     if (recorder === undefined) return;
     const made = reply?.answer.kind === "done" ? reply.made.at(-1)?.after : undefined;
-    const regions = made === undefined ? [] : [...this.#acknowledged(wish, made).regions];
+    const regions = made === undefined ? [] : [...this.#acknowledgements.of(wish, made).regions];
     const key = recorder.nameOf(reply?.id ?? ("id" in wish ? wish.id : ""));
     const text = "text" in wish ? wish.text : undefined;
     const about = { node: node.machine.name, wish: wish.kind, key, text };
@@ -395,16 +414,16 @@ export class World implements NodeListener {
   /** The regions that have what a client was told to be done. */
   #holders(wish: Wish, { made, rests }: Reply, store: string | undefined): readonly string[] {
     const [change] = made;
-    if (change !== undefined) return [...this.#acknowledged(wish, change.after).regions];
+    if (change !== undefined) return [...this.#acknowledgements.of(wish, change.after).regions];
     const isKnown = rests !== undefined && store !== undefined;
-    return isKnown ? [...this.#already(rests, store).regions] : [];
+    return isKnown ? [...this.#acknowledgements.already(rests, store).regions] : [];
   }
 
   #check(
     node: SimNode,
     wish: Wish,
     reply: Reply,
-    seen: { readonly askedMs: number; readonly store: string | undefined },
+    seen: Pick<Observation, "askedMs" | "store" | "reaches">,
   ): void {
     const answeredMs = this.scheduler.nowMs;
     const { answer, id, made, rests } = reply;
@@ -414,12 +433,12 @@ export class World implements NodeListener {
     }
     this.checker.observe({ ...seen, node: name, operation: wish.kind, id, answeredMs, answer });
     if (answer.kind === "done") {
-      this.#acknowledge(wish, reply);
+      this.#acknowledge(node, wish, reply, seen.askedMs);
       const { store } = seen;
       // Of nodes that use different stores, it is unknown which of these has it.
       const isKnown = store !== undefined && !this.checker.doubts(store);
       if (made.length === 0 && rests !== undefined && isKnown) {
-        this.checker.acknowledge(this.#already(rests, store), rests);
+        this.checker.acknowledge(this.#acknowledgements.already(rests, store), rests);
       }
     }
     for (const { region } of this.groups) {
@@ -429,55 +448,22 @@ export class World implements NodeListener {
   }
 
   /** What was done for a request counts from now on. */
-  #acknowledge(wish: Wish, { id, made }: Reply): void {
+  #acknowledge(node: SimNode, wish: Wish, { id, made }: Reply, askedMs: number): void {
     for (const { before, after } of made) {
       if (before === undefined) this.requireWhole(after.material?.kekId);
-      const change = this.#acknowledged(wish, after);
+      const change = this.#acknowledgements.of(wish, after);
       if (this.#required && !change.shared && !change.lost && !this.checker.excusesAlone) {
         throw new Violation(
           `${wish.kind} of ${id} was acknowledged by ${[...change.regions].join("+")} alone`,
         );
       }
       this.checker.acknowledge(change, before);
+      this.levels.acknowledged(node, askedMs, change);
     }
     const action = actions[wish.kind];
     if (made.length === 0 || action === undefined) return;
     const key = `${action} ${id}`;
     this.evidence.set(key, (this.evidence.get(key) ?? 0) + 1);
-  }
-
-  /** An "already done" promises as much as the change that did it. */
-  #already(object: ManagedObject, store: string): Acknowledged {
-    const regions = new Set([...this.durability.of(object), store]);
-    return this.#known("state", object, regions);
-  }
-
-  #acknowledged(wish: Wish, object: ManagedObject): Acknowledged {
-    const regions = new Set(this.durability.of(object));
-    // A region that already has it by another way does not report it.
-    const change = this.#change("state", object, regions);
-    for (const region of wish.kind === "destroy" ? regionNames : []) {
-      if (contains(this.record(region, change.id), change)) regions.add(region);
-    }
-    return this.#known(kinds[wish.kind] ?? "state", object, regions);
-  }
-
-  #change(kind: Acknowledged["kind"], object: ManagedObject, regions: Set<string>): Acknowledged {
-    const shared = regions.size === regionNames.length;
-    const id = object.uniqueIdentifier;
-    return { kind, id, atMs: this.scheduler.nowMs, object, regions, shared, lost: false };
-  }
-
-  /** A change that these regions had; without a region that has lost it since. */
-  #known(kind: Acknowledged["kind"], object: ManagedObject, regions: Set<string>): Acknowledged {
-    const change = this.#change(kind, object, regions);
-    const { id, shared } = change;
-    // What a store made just before it was lost may be acknowledged afterwards.
-    for (const region of [...regions]) {
-      const gone = this.group(region).losses > 0 && !contains(this.record(region, id), change);
-      if (gone && !shared) regions.delete(region);
-    }
-    return { ...this.#change(kind, object, regions), lost: regions.size === 0 };
   }
 
   #othersOf(region: string) {

@@ -47,6 +47,8 @@ export const protocolFaults: readonly PlantedFault[] = [
     find: "if (required) requireAll(others);",
     replace: "if (required && others.length > 1) requireAll(others);",
     rule: "with peer.acknowledgement required, a change in a cut is not made at all",
+    unseen:
+      "the client gets an error in any case, and a change that got an error may exist in one region",
     tests: [...storeTests, "test/cluster/two-regions-required.test.ts"],
   },
   {
@@ -155,6 +157,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     find: "await this.#release(this.#sites.slice(0, at + 1));",
     replace: "await this.#release(this.#sites.slice(0, at));",
     rule: "a region whose answer was lost is released too: it may have reserved",
+    unseen: "the leaders drop the reservation some seconds later, as that of a node that died",
     tests: agreedTests,
   },
   {
@@ -196,6 +199,8 @@ export const protocolFaults: readonly PlantedFault[] = [
     find: "return await site.merge(this.#wanted.changes.map(({ after }) => after));",
     replace: "return this.#wanted.changes.length === 0;",
     rule: "what the first region decided is made in the others too, whatever became of their reservation",
+    unseen:
+      "the client gets an error, as for any operation that may have been made, and catch-up makes the change in the later region",
     tests: agreedTests,
   },
   {
@@ -225,8 +230,9 @@ export const protocolFaults: readonly PlantedFault[] = [
     replace: "if (copies.length === 0) this.#requireLocal();",
     rule: 'the "not found" of a store that does not serve does not count',
     promises: ['"Not found" is answered only when'],
+    unseen:
+      'what a store has acknowledged is in it or in the asking one, and the asking one looks again after every "not found"',
     tests: [`${store}/peer-service.test.ts`],
-    chaosMinutes: 3,
   },
   {
     name: "held-record-for-the-other-region",
@@ -245,6 +251,8 @@ export const protocolFaults: readonly PlantedFault[] = [
     replace: "if (options.agreed === true && changes.length === 0) {",
     rule: "an agreed operation needs the asking region's own store",
     promises: ["No key is destroyed without both regions' agreement"],
+    unseen:
+      "no node sends an agreed operation to one other store; the rule stops a release that would",
     tests: [`${store}/peer-service.test.ts`, ...agreedTests],
   },
   {
@@ -254,6 +262,8 @@ export const protocolFaults: readonly PlantedFault[] = [
     find: 'if (!writes) throw new StoreUnavailable("noLease", reason);',
     replace: 'if (!writes && reason === "") throw new StoreUnavailable("noLease", reason);',
     rule: "only a region that serves with writes serves the other one's clients",
+    unseen:
+      "a lease for reads shows all that the store has acknowledged, and its script refuses changes",
     tests: [`${store}/peer-service.test.ts`],
   },
   {
@@ -263,8 +273,9 @@ export const protocolFaults: readonly PlantedFault[] = [
     find: "if (!serving.agrees) throw this.#notLocal(serving);",
     replace: "if (serving.agrees) return;",
     rule: "a store that does not serve agrees to nothing",
+    unseen:
+      "an agreement compares the copies of all regions, and so decides on everything that any of them has",
     tests: [`${store}/peer-service.test.ts`, ...agreedTests],
-    chaosMinutes: 3,
   },
   {
     name: "retired-region-gets-keys",
@@ -361,6 +372,18 @@ export const protocolFaults: readonly PlantedFault[] = [
     replace:
       "doneElsewhere(full, required ? this.#servingPeer() : this.#servingPeer(), work, this.#watch)",
     rule: "with peer.acknowledgement required, a full region's change is not made by the other one alone",
+    promises: ["A region whose Redis is full makes keys as before"],
+    unseen:
+      "the other region does not acknowledge alone either: the client gets an error, and a change that got an error may exist in one region",
+    tests: [`${regions}/join/full.test.ts`],
+  },
+  {
+    name: "full-region-is-not-told",
+    kind: "protocol",
+    file: `${regions}/join/full.ts`,
+    find: 'if (outcome.kind === "committed") await own.loseLevel()',
+    replace: 'if (outcome.kind !== "committed") await own.loseLevel()',
+    rule: "a full store whose change another region made is no longer level, even if nothing of it arrived",
     promises: ["A region whose Redis is full makes keys as before"],
     tests: [`${regions}/join/full.test.ts`],
   },

@@ -12,12 +12,27 @@ export interface FaultTelling {
 const noAnswer =
   "A node that cannot reach the other region acknowledges changes alone, or refuses them: the setting decides.";
 
+function stepOf(what: string): string {
+  const [kind = "", part = ""] = what.split(", ");
+  return `at the next ${part === "answer" ? "answer to" : "request of"} "${kind}" between them`;
+}
+
 /** One row for each fault of `faults.ts`, and for each order of `order.ts`. */
 export const faultTellings: Readonly<Record<string, FaultTelling>> = {
   "cut between the regions": {
     begins: () => "the line between the regions is cut",
     why: `Neither region can know whether the other one is dead or only unreachable. ${noAnswer}`,
     ends: () => "the line between the regions is back",
+  },
+  "cut in the middle of an agreed operation": {
+    begins: (what) => `the line between the regions is about to be cut: ${stepOf(what)}`,
+    why: "Neither region can know how far the other one came: what is held stays held until they can ask each other.",
+    ends: () => "the line between the regions is back",
+  },
+  "node dies in the middle of an agreed operation": {
+    begins: (what) => `a node is about to die: ${stepOf(what)}`,
+    why: "Nobody ends the operation that it began: the leaders must find out whether it was decided.",
+    ends: () => "the node that died in an agreed operation may start again",
   },
   "cut one way": {
     begins: (what) => {

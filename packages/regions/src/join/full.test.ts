@@ -59,6 +59,24 @@ describe("a level store without room", () => {
     await regions.close();
   });
 
+  test("is no longer level when the other region made its change, although nothing of that arrived here", async () => {
+    const regions = await regionsWithInstance();
+    const { a, b, time } = regions;
+    const empty = fill(a.own);
+    b.other.before = (method) => {
+      if (method === "push") throw new StoreUnavailable("peerUnreachable", "the push is lost");
+    };
+    const key = newKey(regions);
+    await time.until(a.store.commit(instance, [creation(key)], []));
+    expect(a.store.serving()).toMatchObject({ from: "remote", agrees: true });
+    expect(await time.until(found(a))).toEqual([key.uniqueIdentifier]);
+    empty();
+    await regions.levelOf(a);
+    expect(a.store.serving().from).toBe("local");
+    expect(await copyOf(a, key)).toEqual(key);
+    await regions.close();
+  });
+
   test("is no longer level before it answers a push that it has no room for", async () => {
     const regions = await regionsWithInstance();
     const { a, b, time } = regions;

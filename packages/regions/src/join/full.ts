@@ -1,4 +1,4 @@
-import { type LeaderStore, StoreUnavailable } from "@holdfast/engine";
+import { type CommitOutcome, type LeaderStore, StoreUnavailable } from "@holdfast/engine";
 import type { Peer } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 
@@ -21,6 +21,21 @@ export async function losingLevel<Result>(
     if (isFull(error)) await own.loseLevel().catch(failureIn);
     throw error;
   }
+}
+
+/**
+ * A change that another region makes since the own store has no room: then that store is no longer level. The push that
+ * would tell it so may be lost.
+ */
+export function madeElsewhere(
+  own: Pick<LeaderStore, "loseLevel">,
+  make: (peer: Peer) => Promise<CommitOutcome>,
+): (peer: Peer) => Promise<CommitOutcome> {
+  return async (peer) => {
+    const outcome = await make(peer);
+    if (outcome.kind === "committed") await own.loseLevel().catch(failureIn);
+    return outcome;
+  };
 }
 
 /**

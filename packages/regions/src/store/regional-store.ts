@@ -15,7 +15,7 @@ import {
   StoreUnavailable,
   type Timers,
 } from "@holdfast/engine";
-import { doneElsewhere, isFull } from "../join/full.ts";
+import { doneElsewhere, isFull, madeElsewhere } from "../join/full.ts";
 import { type CopySource, type Opens, openingCopy, replaceBroken } from "../join/heal.ts";
 import { isCorrupt, readEach } from "../join/read-each.ts";
 import type { Peer, PeerState } from "../ports/ports.ts";
@@ -165,7 +165,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
         return await this.commitOwn(instance, changes, audit);
       } catch (error) {
         const work = (peer: Peer) => this.#commitAt(peer, instance, changes, audit);
-        if (isFull(error)) return await this.#elsewhere(error, work);
+        if (isFull(error)) return await this.#elsewhere(error, madeElsewhere(this.#own, work));
         this.#orRemote(error);
         again = true;
       }
