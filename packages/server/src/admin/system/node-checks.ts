@@ -201,7 +201,8 @@ export function crlChecks({ readings }: SystemSources): Check[] {
       ? [failed(name, `${says}: every certificate of the authority is refused`, mend)]
       : [warning(name, says, mend)];
   });
-  if (wrong.length > 0 || all.length === 0) return wrong;
+  if (wrong.length > 0) return wrong;
+  if (all.length === 0) return [ok(name, "the configuration names none")];
   const entries = all.reduce((sum, { crl }) => sum + (crl?.revoked.size ?? 0), 0);
   return [ok(name, `${all.length} in time, with ${entries} certificates`)];
 }
