@@ -306,6 +306,38 @@ export const configTable = {
         }),
       },
     ),
+    log: optionalGroup(
+      "A log over the audit trail, in the form of C2SP tlog-checkpoint, that witnesses cosign. The same at all nodes of a region.",
+      {
+        keyFile: file(
+          "File with the region's key that signs the log, made by `holdfast audit-key init`; the same at every node of the region.",
+        ),
+        name: text(
+          "How the log's name (origin) begins; `/` and the SHA-256 of the key follow.",
+          "a URL without its scheme, such as holdfast.example/audit",
+          /^[A-Za-z0-9][A-Za-z0-9._/-]{0,120}[A-Za-z0-9]$/,
+          "holdfast/audit",
+        ),
+        witnesses: list("Who cosigns the log (C2SP tlog-witness).", {
+          name: text("The witness's name in metrics and messages.", nameExpects, name),
+          url: text(
+            "Its submission prefix; `/add-checkpoint` follows.",
+            "an http:// or https:// URL without user or password",
+            /^https?:\/\/[^\s@/?#]+(\/[^\s?#]*)?$/,
+          ),
+          key: text(
+            "Its verifier key, for cosignatures.",
+            "a verifier key such as witness.example/w1+01234567+BN…",
+            /^[^\s+]{1,255}\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}$/,
+          ),
+          ca: optional(
+            file(
+              "PEM file with the authorities that its certificate must come from; the system's when left out.",
+            ),
+          ),
+        }),
+      },
+    ),
     syslog: optionalGroup("Events to a syslog receiver: RFC 5424 over TLS (RFC 5425).", {
       address: remoteAddress("The receiver."),
       serverName: optional(
