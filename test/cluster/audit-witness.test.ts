@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -82,10 +83,20 @@ describe.skipIf(!hasSigsum())("the log over the audit trail (needs sigsum-go and
     const shown = await holdfast("audit-key", "show", "--config", config);
     const key = /^verifier key: (.*)$/m.exec(shown.out)?.[1] ?? "";
     runTool("spicy-litetlog", "-verify", key, out);
+    // So do the lines in the documents, which check the witness too.
+    const page = await readFile(join(import.meta.dirname, "../../docs/audit.md"), "utf8");
+    const check = join(folder, "check.mjs");
+    await writeFile(check, /```js\n(.*?)```/s.exec(page)?.[1] ?? "");
+    const checked = (...keys: readonly string[]) =>
+      spawnSync(process.execPath, [check, out, ...keys], { encoding: "utf8" });
+    expect(checked(key, witness.key)).toMatchObject({ status: 0, stderr: "" });
+    const other = witness.key.replace(/.{8}$/, "AAAAAAAA");
+    expect(checked(key, other).stderr).toContain("not signed by sigsum.org/v1/witness/");
     const leaf = await readFile(out);
     leaf[9] = (leaf[9] ?? 0) ^ 1;
     await writeFile(out, leaf);
     expect(() => runTool("spicy-litetlog", "-verify", key, out)).toThrow();
+    expect(checked(key, witness.key).stderr).toContain("not in the log");
   });
 
   test("a witness that is out stops nothing, is shown, and catches up", async () => {

@@ -58,7 +58,7 @@ export class LogCheck {
     this.#findings = findings;
   }
 
-  /** What the log states now: to be called before the standings are read, since a leader goes on meanwhile. */
+  /** What the log states now: to be called before the standings are read, since a leader may add to it between. */
   async begin(): Promise<void> {
     const [text] = await this.#log.tree.texts([treeTexts.last]);
     try {
@@ -157,7 +157,7 @@ export class LogCheck {
         "size" in answer
           ? `has cosigned ${answer.size} leaves, and the store knows of ${old}: the end of the trail was removed, or put back`
           : answer.disagrees;
-      // A leader goes on meanwhile.
+      // A leader may have made another step.
       if ("size" in answer && asks < asksMax) continue;
       this.#findings.add(`log: witness ${name} ${says}`);
       return known;
