@@ -7,9 +7,6 @@ import { freePort, until } from "@holdfast/testing";
 import { describeLogKey } from "../../packages/server/src/audit/log/log-key.ts";
 import { isRunning, kill, spawnBound } from "./child.ts";
 
-export const sigsumMissing =
-  "sigsum-witness is missing: apt-get install -y sigsum-go litetlog, or node scripts/setup.mjs --for=test";
-
 /** How a log must be called so that `sigsum-witness` knows it; the SHA-256 of its key follows. */
 export const sigsumLogName = "sigsum.org/v1/tree";
 

@@ -21,16 +21,24 @@ const leafLength = 7 + 32;
 
 /** The bytes of an event's leaf. */
 export function eventLeaf(partition: number, number: number, entry: Uint8Array): Buffer {
-  const place = Buffer.alloc(7);
-  place[0] = partition;
-  place.writeUIntBE(number, 1, 6);
-  return Buffer.concat([place, entry]);
+  const leaf = Buffer.allocUnsafe(7 + entry.length);
+  leaf[0] = partition;
+  leaf.writeUIntBE(number, 1, 6);
+  leaf.set(entry, 7);
+  return leaf;
 }
 
 /** Leaves as the store keeps them: partition, number and hash of each. */
 export function writeLeaves(leaves: readonly AuditLeaf[]): Buffer {
-  const all = leaves.map(({ partition, number, hash }) => eventLeaf(partition, number, hash));
-  return Buffer.concat(all);
+  const all = Buffer.allocUnsafe(leaves.length * leafLength);
+  let at = 0;
+  for (const { partition, number, hash } of leaves) {
+    all[at] = partition;
+    all.writeUIntBE(number, at + 1, 6);
+    all.set(hash, at + 7);
+    at += leafLength;
+  }
+  return all;
 }
 
 /** Undefined for malformed bytes. */

@@ -7,12 +7,19 @@ import { hash } from "node:crypto";
 
 /** SHA-256(0x00 ‖ data). */
 export function leafHash(data: Uint8Array): Buffer {
-  return hash("sha256", Buffer.concat([Buffer.of(0), data]), "buffer");
+  const bytes = Buffer.allocUnsafe(1 + data.length);
+  bytes[0] = 0;
+  bytes.set(data, 1);
+  return hash("sha256", bytes, "buffer");
 }
 
 /** SHA-256(0x01 ‖ left ‖ right). */
 export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
-  return hash("sha256", Buffer.concat([Buffer.of(1), left, right]), "buffer");
+  const bytes = Buffer.allocUnsafe(1 + left.length + right.length);
+  bytes[0] = 1;
+  bytes.set(left, 1);
+  bytes.set(right, 1 + left.length);
+  return hash("sha256", bytes, "buffer");
 }
 
 interface MerkleNode {

@@ -154,6 +154,41 @@ describe("the log over the trail", () => {
     expect(readCheckpointNote((await last()).note)?.root).toEqual(tree.root());
   });
 
+  test("takes what was just chained without reading it again, if it follows", async () => {
+    const tree = newTree();
+    const chained = tree.offer.bind(tree);
+    const chain = new AuditChain({ ...optionsOf(), store: own, chained });
+    const { entries } = own.audit;
+    let reads = 0;
+    own.audit.entries = (...given) => {
+      reads += 1;
+      return entries.apply(own.audit, given);
+    };
+    for (let round = 0; round < 3; round += 1) {
+      await append(5);
+      await run(chain);
+      // Twice: the second part follows on the first one.
+      await append(2, systemInstance);
+      await append(1);
+      await run(chain);
+      reads = 0;
+      expect(await run(tree)).toEqual({ done: 8, left: 0 });
+      expect(reads).toBe(0);
+    }
+    // Another leader made a step: what was offered before does not follow.
+    await append(4);
+    await run(chain);
+    expect(await run(newTree(), 2)).toEqual({ done: 4, left: 0 });
+    await append(3);
+    await run(new AuditChain({ ...optionsOf(), store: own }), 2);
+    expect(await run(tree, 2)).toEqual({ done: 3, left: 0 });
+    const numbers = (await stored()).leaves.filter((leaf) => leaf.partition === partition);
+    expect(numbers.map(({ number }) => number)).toEqual(
+      Array.from({ length: 25 }, (_, at) => at + 1),
+    );
+    expect(readCheckpointNote((await last()).note)?.root).toEqual((await stored()).tree.root());
+  });
+
   test("reports an entry that changed between the chain and the log", async () => {
     await chained(3);
     own.audit.tamper(partition, 3, Buffer.of(1, 0, 0, 0, 0, 0, 0, 0));

@@ -30,6 +30,7 @@ import {
 } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "../duty.ts";
 import { giveWay } from "../pace.ts";
+import type { ChainedPart } from "./audit-chain.ts";
 import { chainPoint, sameHash } from "./audit-points.ts";
 import { keptLeaves } from "./kept-leaves.ts";
 
@@ -57,6 +58,8 @@ export interface AuditTreeOptions {
 
 const treeEveryMs = 1_000;
 const shortenEveryMs = 60_000;
+/** Most entries that wait for the next step; what is beyond is read from the store. */
+const offeredMax = 20_000;
 /** Most leaves of one step, about: everything else waits while Redis takes them. */
 const leavesPerStep = 4_000;
 /** What a leaf needs in the store. */
@@ -72,11 +75,23 @@ export class AuditTree implements Duty {
   readonly #options: AuditTreeOptions;
   #turn: Promise<unknown> = Promise.resolve();
   #shortenedMs = Number.NEGATIVE_INFINITY;
+  /** What was chained since the last step, by partition. */
+  readonly #offered = new Map<number, ChainedPart[]>();
+  #offeredCount = 0;
   /** The store and the size of the last step that this process made. */
   #signed: { readonly storeId: string; readonly size: number } | undefined;
 
   constructor(options: AuditTreeOptions) {
     this.#options = options;
+  }
+
+  /** Takes entries that were just chained: reading them again would cost more than their hashes. */
+  offer(partition: number, part: ChainedPart): void {
+    if (this.#offeredCount + part.entries.length > offeredMax) return;
+    this.#offeredCount += part.entries.length;
+    const parts = this.#offered.get(partition);
+    if (parts === undefined) this.#offered.set(partition, [part]);
+    else parts.push(part);
   }
 
   async run(context: DutyContext): Promise<DutyResult> {
@@ -202,25 +217,48 @@ export class AuditTree implements Duty {
     standing: AuditStanding,
     heads: Map<number, AuditHead>,
   ): Promise<readonly AuditLeaf[]> {
-    const { log, observe } = this.#options;
     const { removed = standing.base.number, number = 0, hash } = heads.get(partition) ?? {};
-    let point: ChainPoint = { ...standing.base, ...(hash && { number, hash }) };
-    const range = { from: { after: point.number }, limit: auditEntriesMax, covered: false };
+    const start: ChainPoint = { ...standing.base, ...(hash && { number, hash }) };
+    const offered = this.#takeOffered(partition, start, standing.head);
+    const { point, leaves } = offered ?? (await this.#read(partition, start, standing.head));
+    heads.set(partition, { removed, number: point.number, hash: point.hash });
+    return leaves;
+  }
+
+  /** The leaves of what was offered, if it follows. */
+  #takeOffered(partition: number, start: ChainPoint, head: ChainPoint): Taken | undefined {
     const leaves: AuditLeaf[] = [];
+    const parts = this.#offered.get(partition) ?? [];
+    this.#offered.delete(partition);
+    let point = start;
+    for (const { from, entries, to } of parts) {
+      this.#offeredCount -= entries.length;
+      const follows = from.number === point.number && sameHash(from.hash, point.hash);
+      if (!follows || to.number > head.number) continue;
+      for (const entry of entries) leaves.push(leafOf(partition, entry));
+      point = to;
+    }
+    return leaves.length === 0 ? undefined : { point, leaves };
+  }
+
+  /** The same from the store, with a look whether they are those that were chained. */
+  async #read(partition: number, start: ChainPoint, head: ChainPoint): Promise<Taken> {
+    const { log, observe } = this.#options;
+    const range = { from: { after: start.number }, limit: auditEntriesMax, covered: false };
+    const leaves: AuditLeaf[] = [];
+    let point = start;
     for (const entry of await log.entries(partition, range)) {
-      if (entry.number > standing.head.number) break;
+      if (entry.number > head.number) break;
       if (entry.number !== point.number + 1) point = await this.#afterGap(partition, point, entry);
       point = chainPoint(point, entry);
-      const data = eventLeaf(partition, entry.number, entry.bytes);
-      leaves.push({ partition, number: entry.number, hash: leafHash(data) });
+      leaves.push(leafOf(partition, entry));
     }
-    if (leaves.length === 0) point = standing.head;
-    if (point.number === standing.head.number && !sameHash(point.hash, standing.head.hash)) {
+    if (leaves.length === 0) point = head;
+    if (point.number === head.number && !sameHash(point.hash, head.hash)) {
       const reason = `entries up to ${point.number} changed before they were in the log`;
       observe({ type: "auditFault", partition, reason });
     }
-    heads.set(partition, { removed, number: point.number, hash: point.hash });
-    return leaves;
+    return { point, leaves };
   }
 
   /** The point before an entry that does not follow: what was between was given up. */
@@ -279,6 +317,16 @@ export class AuditTree implements Duty {
       await giveWay(timers);
     }
   }
+}
+
+/** Leaves, and the point of the chain after them. */
+interface Taken {
+  readonly point: ChainPoint;
+  readonly leaves: readonly AuditLeaf[];
+}
+
+function leafOf(partition: number, { number, bytes }: AuditEntry): AuditLeaf {
+  return { partition, number, hash: leafHash(eventLeaf(partition, number, bytes)) };
 }
 
 /** Where a new log begins: at what the store still has. */

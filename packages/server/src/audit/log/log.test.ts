@@ -70,9 +70,9 @@ describe("the key file", () => {
 });
 
 describe("a witness over HTTP", () => {
-  let answer: (request: IncomingMessage, response: ServerResponse) => void;
+  let answer: (request: IncomingMessage, response: ServerResponse) => unknown;
   let witness: HttpWitness;
-  const server = createServer((request, response) => answer(request, response));
+  const server = createServer((request, response) => void answer(request, response));
   const key = new MemoryWitness("w1").key;
   const none = new AbortController().signal;
   const ask = () => witness.add({ old: 3, proof: [Buffer.alloc(32)], note: "a note\n" }, none);
@@ -147,10 +147,8 @@ describe("proofs and checks", () => {
   });
 
   async function step(count: number, isAsked = true): Promise<void> {
-    const event = {
-      ...{ time: 1, action: "kmip-key.read", outcome: "success" },
-      ...{ initiator: "i", requestId: "r" },
-    } as const;
+    const fixed = { action: "kmip-key.read", initiator: "i", requestId: "r" };
+    const event = { time: 1, outcome: "success", ...fixed } as const;
     await own.appendAudit(
       instance,
       Array.from({ length: count }, () => event),

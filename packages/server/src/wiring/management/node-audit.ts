@@ -54,7 +54,7 @@ export function openAudit(
   const sinks = openSinks(parts, cadf, environment);
   const names = sinks.map(({ name }) => name);
   const tree = openTree(parts, { own });
-  const announce = tree?.announce.bind(tree);
+  const [announce, chained] = [tree?.announce.bind(tree), tree?.offer.bind(tree)];
   const retention = { sinks: names, ageMs: retentionDays * dayMs, bounds, announce };
   const witnesses = config.audit.log?.witnesses.map((each) => new HttpWitness(each)) ?? [];
   const ask = (tree: AuditTree, witness: HttpWitness) =>
@@ -68,7 +68,7 @@ export function openAudit(
   return {
     handlers: eventsHandlers({ trails, cadf, ...clock }),
     duties: [
-      new AuditChain({ log, store: own, timers: clock, observe }),
+      new AuditChain({ log, store: own, timers: clock, observe, chained }),
       ...sinks.map((sink) => new AuditShip({ log, store: own, sink, timers: clock, observe })),
       ...(tree === undefined ? [] : [tree, ...witnesses.map((witness) => ask(tree, witness))]),
       new AuditRetention({ log, timers: clock, observe, ...retention }),
