@@ -56,7 +56,7 @@ export interface AuditTreeOptions {
   readonly bytesMax: () => Promise<number>;
 }
 
-const treeEveryMs = 1_000;
+const treeEveryMs = 3_000;
 const shortenEveryMs = 60_000;
 /** Most entries that wait for the next step; what is beyond is read from the store. */
 const offeredMax = 20_000;

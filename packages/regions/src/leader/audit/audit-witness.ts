@@ -53,7 +53,7 @@ export interface AuditWitnessOptions {
   readonly observe: Observer;
 }
 
-const witnessEveryMs = 1_000;
+const witnessEveryMs = 3_000;
 
 /** Has a witness cosign the log's last step. One that is out delays nothing else. */
 export class AuditWitness implements Duty {
