@@ -4,6 +4,7 @@ import { reasonOf } from "../../base/operator-error.ts";
 import { rootStatusOf } from "../../roots/root-status.ts";
 import { endingRootChecks } from "./ending-roots.ts";
 import { fipsChecks } from "./fips-checks.ts";
+import { logChecks } from "./log-checks.ts";
 import {
   certificateChecks,
   clockChecks,
@@ -43,6 +44,7 @@ const looks: readonly (readonly [
   ["tokens", tokenChecks],
   ["fips", fipsChecks],
   ["deny list", denialChecks],
+  ["audit log", logChecks],
 ];
 
 const checkMs = 10_000;
