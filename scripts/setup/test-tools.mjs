@@ -90,6 +90,12 @@ const tools = [
     without: "the tests of signed checksums will be skipped",
   },
   {
+    aptPackage: "sigsum-go litetlog",
+    isThere: onPath("sigsum-key", "sigsum-witness", "spicy-litetlog"),
+    services: ["sigsum-key", "sigsum-witness", "spicy-litetlog"],
+    without: "the tests with an independent witness of the audit log will be skipped",
+  },
+  {
     aptPackage: "bubblewrap iproute2",
     isThere: onPath("bwrap", "ip"),
     without: "the services of docker-compose.yml will not be started",

@@ -149,6 +149,27 @@ export const keepingCases: readonly RuleCase[] = [
     summary: "Audit events of region a do not reach sink webhook; they wait in the store",
   },
   {
+    alert: "HoldfastAuditNotWitnessed",
+    name: "it refuses",
+    input: { [of("holdfast_audit_witness_ok", { witness: "w1" })]: turns(1, 0) },
+    trueAt: faultS,
+    after: 120,
+    labels: { ...warning, region: "a", witness: "w1" },
+    summary: "Witness w1 does not cosign the audit log of region a",
+  },
+  {
+    alert: "HoldfastAuditNotWitnessed",
+    name: "it is late",
+    input: {
+      [of("holdfast_audit_witness_ok", { witness: "w1" })]: known,
+      [of("holdfast_audit_witness_lag_seconds", { witness: "w1" })]: turns(60, 61),
+    },
+    trueAt: faultS,
+    after: 120,
+    labels: { ...warning, region: "a", witness: "w1" },
+    summary: "Witness w1 does not cosign the audit log of region a",
+  },
+  {
     alert: "HoldfastAuditLost",
     input: { [of("holdfast_audit_lost_total")]: counted },
     trueAt: faultS,

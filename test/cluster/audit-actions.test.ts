@@ -290,6 +290,13 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     const config = await altered("a1", { sealingKeyFile: "absent.json" });
     await command(2, "sealing-key", "rotate", "--config", config);
   }),
+  "audit-key.rotate": bothWays(async () => {
+    const withLog = (keyFile: string) => altered("a1", { audit: { log: { keyFile } } });
+    const config = await withLog("audit-log.pem");
+    await command(0, "audit-key", "init", "--config", config);
+    await command(0, "audit-key", "rotate", "--config", config);
+    await command(2, "audit-key", "rotate", "--config", await withLog("absent.pem"));
+  }),
   "backup.create": bothWays(async () => {
     const config = configOf("a1");
     await command(0, "backup", "create", file("one"), "--config", config);

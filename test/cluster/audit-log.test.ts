@@ -1,17 +1,19 @@
-import { auditLogConformance, auditLogKept } from "@holdfast/engine/testing";
+import { auditLogConformance, auditLogKept, auditTreeConformance } from "@holdfast/engine/testing";
 import { startGroup } from "../support/redis.ts";
 import { openNewStore } from "../support/redis-store.ts";
 
-auditLogConformance("RedisStore", async () => {
-  const group = await startGroup({ replicas: 1 });
-  const { address } = group.primary;
-  const opened = await openNewStore({ address, replicas: 1, auditEntriesMax: auditLogKept });
-  return {
-    subject: opened.store.audit,
-    store: opened.store,
-    async close() {
-      await opened[Symbol.asyncDispose]();
-      await group[Symbol.asyncDispose]();
-    },
-  };
-});
+for (const conformance of [auditLogConformance, auditTreeConformance]) {
+  conformance("RedisStore", async () => {
+    const group = await startGroup({ replicas: 1 });
+    const { address } = group.primary;
+    const opened = await openNewStore({ address, replicas: 1, auditEntriesMax: auditLogKept });
+    return {
+      subject: opened.store.audit,
+      store: opened.store,
+      async close() {
+        await opened[Symbol.asyncDispose]();
+        await group[Symbol.asyncDispose]();
+      },
+    };
+  });
+}

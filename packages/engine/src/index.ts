@@ -21,6 +21,48 @@ export {
   auditEntriesMax,
   type SinkPoint,
 } from "./audit/audit-log.ts";
+export {
+  type AuditHead,
+  type AuditHeads,
+  type AuditLeaf,
+  eventLeaf,
+  headsHash,
+  headsLeaf,
+  readHeads,
+  readLeaves,
+  writeHeads,
+  writeLeaves,
+} from "./audit/transparency/audit-leaves.ts";
+export {
+  type AuditTreeStore,
+  readRange,
+  readSigned,
+  type SignedHeads,
+  sizeOfHeads,
+  type TreeWrite,
+  treeOfHeads,
+  treeTexts,
+  type WitnessedHeads,
+  writeRange,
+  writeSigned,
+} from "./audit/transparency/audit-tree.ts";
+export {
+  leafHash,
+  MerkleNodes,
+  MerkleRange,
+  rootFromInclusion,
+} from "./audit/transparency/merkle-tree.ts";
+export {
+  isNoteName,
+  type NoteKey,
+  rawPublicKey,
+  readCheckpointNote,
+  readNoteKey,
+  signCheckpoint,
+  signedAt,
+  splitLines,
+  writeNoteKey,
+} from "./audit/transparency/signed-note.ts";
 export type { Clock, ClockDoubt, Moment, Timers } from "./base/clock.ts";
 export { ClockCheck, type ClockOffset, type ClockReading } from "./base/clock-check.ts";
 export {

@@ -11,6 +11,14 @@ export {
   type AuditSink,
   type ChainedEntry,
 } from "./leader/audit/audit-ship.ts";
+export { type AuditSigner, AuditTree } from "./leader/audit/audit-tree.ts";
+export {
+  AuditWitness,
+  type Witness,
+  type WitnessAnswer,
+  type WitnessRequest,
+} from "./leader/audit/audit-witness.ts";
+export { keptLeaves } from "./leader/audit/kept-leaves.ts";
 export { OwnFeed } from "./leader/catch-up/own-feed.ts";
 export { PeerReader, type PeerReaderOptions } from "./leader/catch-up/reader.ts";
 export { catchUp, digestCheck, Resync } from "./leader/catch-up/resync.ts";

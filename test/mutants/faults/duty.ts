@@ -7,6 +7,7 @@ const resolveTests = [`${leader}/resolve-reservations.test.ts`];
 const electionTests = [`${leader}/lease.test.ts`, `${leader}/leader.test.ts`];
 const dateTests = [`${leader}/due-dates.test.ts`];
 const auditTests = [`${leader}/audit/audit-duties.test.ts`];
+const logTests = [`${leader}/audit/audit-tree.test.ts`];
 const cluster = "test/cluster/leader-catch-up.test.ts";
 
 /** Faults in what a region's leader does, and in who leads. */
@@ -335,6 +336,35 @@ export const dutyFaults: readonly PlantedFault[] = [
     rule: "an entry's place in the trail is part of its chain",
     promises: ["An event that is removed, changed or reordered is found"],
     tests: ["packages/engine/src/audit/audit-chain.test.ts", ...auditTests],
+  },
+  {
+    name: "log-from-an-unsigned-step",
+    kind: "duty",
+    file: `${leader}/audit/audit-tree.ts`,
+    find: "if (origin === signer.origin && signer.isSigned(last.note)) return last;",
+    replace: "if (origin === signer.origin) return last;",
+    rule: "the log is continued only from a step that its key signed",
+    promises: ["With `audit.log`, nobody who writes to Redis"],
+    tests: logTests,
+  },
+  {
+    name: "removal-that-the-log-does-not-state",
+    kind: "duty",
+    file: `${leader}/audit/audit-retention.ts`,
+    find: "if (!isStated && waits) return false;",
+    replace: "if (!isStated && !waits) return false;",
+    rule: "retention removes nothing that the log does not state, and keeps its bound all the same",
+    tests: logTests,
+  },
+  {
+    name: "witness-with-any-key",
+    kind: "duty",
+    file: `${leader}/audit/audit-witness.ts`,
+    find: "signedAt(text, [line], witness.key) !== undefined",
+    replace: "signedAt(text, [line], witness.key) !== 0",
+    rule: "a cosignature counts only if the witness's configured key made it",
+    promises: ["With `audit.log`, nobody who writes to Redis"],
+    tests: logTests,
   },
   {
     name: "keks-of-deleted-instances",

@@ -1,6 +1,7 @@
 import {
   auditLogConformance,
   auditLogKept,
+  auditTreeConformance,
   objectStoreConformance,
   ownStoreConformance,
   ownStoreModel,
@@ -134,10 +135,12 @@ objectStoreConformance("RedisStore over the model of Redis", open);
 ownStoreConformance("RedisStore over the model of Redis", open);
 storeModel("RedisStore over the model of Redis", open, { numRuns: 25 });
 ownStoreModel("RedisStore over the model of Redis", open, { numRuns: 25 });
-auditLogConformance("RedisStore over the model of Redis", async () => {
-  const { subject, close } = await openWith({ auditEntriesMax: auditLogKept });
-  return { subject: subject.audit, store: subject, close };
-});
+for (const conformance of [auditLogConformance, auditTreeConformance]) {
+  conformance("RedisStore over the model of Redis", async () => {
+    const { subject, close } = await openWith({ auditEntriesMax: auditLogKept });
+    return { subject: subject.audit, store: subject, close };
+  });
+}
 
 test("a Sentinel that still names another process keeps no connection for reads away", async () => {
   const opened: Awaited<ReturnType<Connections["toPrimary"]>>[] = [];

@@ -9,6 +9,7 @@ interface WithConfig {
 
 interface Files {
   readonly file?: readonly string[];
+  readonly checkpoint?: string;
 }
 
 interface Rotation {
@@ -31,6 +32,9 @@ export function addNodeCommands(program: Command): void {
     program.command("sealing-key").description("The key of this region's own secrets."),
   );
   addAudit(program.command("audit").description("The audit trail."));
+  addAuditKey(
+    program.command("audit-key").description("The key that signs the log over the audit trail."),
+  );
   addHashPassword(program);
 }
 
@@ -177,12 +181,49 @@ function addAudit(parent: Command): void {
     .description("Find events that were removed, changed or reordered, in the store or in files.")
     .option("-c, --config <file>", "the node's configuration: checks its region's store")
     .option("--file <file...>", "files of the file sink, including the rotated ones")
-    .action(async ({ config: from, file = [] }: Partial<WithConfig> & Files) => {
+    .option("--checkpoint <file>", "a checkpoint or a proof of the log that was kept elsewhere")
+    .action(async ({ config: from, file = [], checkpoint }: Partial<WithConfig> & Files) => {
       const { verifyAudit } = await import("@holdfast/server/audit");
-      const { lines, whole } = await verifyAudit({ config: from, files: file }, machine);
-      process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+      const wish = { config: from, files: file, checkpoint };
+      const { lines, whole } = await verifyAudit(wish, machine);
+      printLines(lines);
       if (!whole) process.exitCode = 1;
     });
+  withConfig(parent.command("prove"))
+    .description("Prove that an event is in the log over the audit trail, which witnesses cosign.")
+    .argument("<event>", "the event's id")
+    .requiredOption("--out <file>", "where to write the leaf; FILE.tlog-proof gets the proof")
+    .action(async (event: string, { config, out }: WithConfig & { readonly out: string }) => {
+      const { proveAudit } = await import("@holdfast/server/audit");
+      printLines(await proveAudit({ config, event, out }, machine));
+    });
+}
+
+function addAuditKey(parent: Command): void {
+  withConfig(parent.command("init").description("Make the key file, with its first key.")).action(
+    async ({ config }: WithConfig) => {
+      const { initAuditKey } = await import("@holdfast/server/audit");
+      printLines(initAuditKey(config));
+    },
+  );
+  withConfig(
+    parent.command("rotate").description("Add a key; with it the leader begins a new log."),
+  ).action(async ({ config }: WithConfig) => {
+    const { rotateAuditKey } = await import("@holdfast/server/audit");
+    printLines(await rotateAuditKey(config, machine));
+  });
+  withConfig(
+    parent
+      .command("show")
+      .description("Show the log's name and its public key, for witnesses and auditors."),
+  ).action(async ({ config }: WithConfig) => {
+    const { showAuditKey } = await import("@holdfast/server/audit");
+    printLines(showAuditKey(config));
+  });
+}
+
+function printLines(lines: readonly string[]): void {
+  process.stdout.write(lines.map((line) => `${line}\n`).join(""));
 }
 
 function addHashPassword(parent: Command): void {

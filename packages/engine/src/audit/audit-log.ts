@@ -1,4 +1,5 @@
 import type { ChainPoint } from "./audit-chain.ts";
+import type { AuditTreeStore } from "./transparency/audit-tree.ts";
 
 /** One entry of a partition's audit trail as the store holds it; `decodeAudit` reads it. */
 export interface AuditEntry {
@@ -37,6 +38,8 @@ export type SinkPoint = Pick<ChainPoint, "number" | "hash">;
 export interface AuditLog {
   /** Identifies the store's data; a chain belongs to one store. */
   readonly storeId: string | undefined;
+  /** The log over the trail that witnesses cosign, if the configuration has one. */
+  readonly tree: AuditTreeStore;
   standings(): Promise<readonly AuditStanding[]>;
   entries(partition: number, range: AuditRange): Promise<readonly AuditEntry[]>;
   /** About the number of the first entry since `timeMs`, as clocks differ; one above the last if no entry is that new. */

@@ -139,6 +139,18 @@ export type Event =
       readonly durationMs: number;
       readonly cause?: unknown;
     }
+  /** A witness cosigned the log over the audit trail, or did not; `behind` counts the leaves that it has not cosigned. */
+  | {
+      readonly type: "auditWitness";
+      readonly witness: string;
+      readonly ok: boolean;
+      readonly size: number;
+      readonly behind: number;
+      /** How long it has been behind. */
+      readonly lagMs: number;
+      readonly durationMs: number;
+      readonly cause?: unknown;
+    }
   /** Audit entries were dropped, at the limit of what the store keeps. */
   | { readonly type: "auditLost"; readonly entries: number; readonly reason: string }
   /** The audit trail does not match its chain: somebody changed it, or the store is damaged. */

@@ -6,12 +6,15 @@ import { auditTimeOf, decodeAudit, encodeAudit } from "../audit/audit-codec.ts";
 import type { AuditEvent } from "../audit/audit-event.ts";
 import { auditWords } from "../audit/audit-words.ts";
 import { auditLogConformance, auditLogKept } from "../testing/conformance/audit-log-conformance.ts";
+import { auditTreeConformance } from "../testing/conformance/audit-tree-conformance.ts";
 import { MemoryOwnStore } from "../testing/memory/memory-own-store.ts";
 
-auditLogConformance("MemoryOwnStore", async () => {
-  const store = new MemoryOwnStore({ auditEntriesMax: auditLogKept });
-  return { subject: store.audit, store, close: async () => undefined };
-});
+for (const conformance of [auditLogConformance, auditTreeConformance]) {
+  conformance("MemoryOwnStore", async () => {
+    const store = new MemoryOwnStore({ auditEntriesMax: auditLogKept });
+    return { subject: store.audit, store, close: async () => undefined };
+  });
+}
 
 const seed = 20261125;
 const hash = "0123456789abcdef".repeat(4);

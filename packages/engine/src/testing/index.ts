@@ -3,6 +3,7 @@ export {
   auditLogConformance,
   auditLogKept,
 } from "./conformance/audit-log-conformance.ts";
+export { auditTreeConformance } from "./conformance/audit-tree-conformance.ts";
 export { type KekStoreSubject, kekStoreConformance } from "./conformance/kek-store-conformance.ts";
 export { type LocksSubject, locksConformance } from "./conformance/locks-conformance.ts";
 export {
@@ -28,3 +29,4 @@ export { MemoryKekStore } from "./memory/memory-kek-store.ts";
 export { MemoryOwnStore, type MemoryOwnStoreOptions } from "./memory/memory-own-store.ts";
 export { newerRecord } from "./memory/memory-partition.ts";
 export { MemoryRootOfTrust } from "./memory/memory-root-of-trust.ts";
+export { MemoryWitness } from "./test-witness.ts";

@@ -20,6 +20,7 @@ import type { LeaderRecords } from "../records/leader-records.ts";
 import { Answers, refuseDeposed } from "../session/answers.ts";
 import type { StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
+import { RedisAuditTree } from "./audit-tree.ts";
 
 /** An answer of this many bytes is full: every other client waits while Redis builds it. */
 const bytesPerPage = 1 << 18;
@@ -33,6 +34,7 @@ const sys = partitionKeys(sysPartition);
  * received them.
  */
 export class RedisAuditLog implements AuditLog {
+  readonly tree: RedisAuditTree;
   readonly #context: StoreContext;
   readonly #sessions: PrimarySessions;
   readonly #answers: Answers;
@@ -49,6 +51,7 @@ export class RedisAuditLog implements AuditLog {
     this.#sessions = sessions;
     this.#answers = new Answers(context, sessions);
     this.#leader = leader;
+    this.tree = new RedisAuditTree(context, sessions, leader);
   }
 
   get storeId(): string | undefined {

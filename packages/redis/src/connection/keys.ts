@@ -75,6 +75,10 @@ export const sysKeys = {
   levels: "{sys}:levels",
   /** Hash: sink and partition → up to which entry the sink has received the audit trail. */
   auditSinks: "{sys}:audit-sinks",
+  /** Hash: named texts of the log over the audit trail (`AuditTreeStore`). */
+  auditTree: "{sys}:audit-tree",
+  /** Stream: runs of the log's leaves; the entry's id is the number of the first. */
+  auditLeaves: "{sys}:audit-leaves",
 } as const;
 
 /** Keys on which `rehearse.lua` tries what the user may do. */

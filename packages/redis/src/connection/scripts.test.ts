@@ -35,6 +35,7 @@ test("scripts that free memory or fence run when memory is full, and scripts tha
     "require-format",
     "reserve",
     "set-audit-sink",
+    "set-audit-tree",
     "set-cursor",
     "set-level",
     "set-status",

@@ -88,6 +88,12 @@ const rows = {
     results: fenced,
     ...runs("retention waits for it: one point of fixed size per sink and partition"),
   },
+  "set-audit-tree": {
+    keys: ["head", "epoch", "tree", "leaves"],
+    more: false,
+    results: [...fenced, "conflict"],
+    ...runs("retention waits for it: 39 bytes for each entry that is stored already, and bounded"),
+  },
   find: {
     keys: [...partition, "live", "destroyed", "reserved", "bucket"],
     more: false,

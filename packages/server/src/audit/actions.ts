@@ -135,6 +135,11 @@ const administration = {
     says: "rotate sealing key",
     ...sealing,
   },
+  "audit-key.rotate": {
+    cadf: "kmip-audit-key.rotate",
+    says: "rotate key of audit log",
+    target: "kmip-audit-key",
+  },
   "region.retire": {
     cadf: "kmip-region.retire",
     says: "retire region",

@@ -1,6 +1,8 @@
 import { RevocationLists } from "../access/crl/revocation-lists.ts";
 import { loadInstances } from "../access/instances.ts";
 import { warningsOf } from "../admin/system/warnings.ts";
+import { readLogKey } from "../audit/log/log-key.ts";
+import { HttpWitness } from "../audit/log/witness-client.ts";
 import { checkSinkFiles } from "../audit/sinks/sink-files.ts";
 import { checkBackup } from "../backup/check-backup.ts";
 import { parseCertificates, readText } from "../base/certificates.ts";
@@ -29,6 +31,8 @@ export async function checkConfig(file: string, machine: Machine): Promise<reado
   readTicketSecret(config.tls.ticketKeysFile);
   storeConnection(config.store, environment);
   checkSinkFiles(config.audit, environment);
+  if (config.audit.log !== undefined) readLogKey(config.audit.log);
+  for (const witness of config.audit.log?.witnesses ?? []) new HttpWitness(witness);
   const instances = loadInstances(config.instances);
   await checkRootFiles(config, environment);
   await (await openDefaultRoot(config, environment, rootContext(machine))).close();

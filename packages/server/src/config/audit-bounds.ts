@@ -4,6 +4,8 @@ import type { Config } from "./config-table.ts";
 
 /** The audit trail takes at most this part of `maxmemory`. */
 const auditShare = 1 / 4;
+/** The log over it takes at most this part of what the trail may. */
+const logShare = 1 / 4;
 /** The bound where neither `audit.retentionBytes` nor `maxmemory` is set. */
 const auditBytesUnbounded = 1_073_741_824;
 
@@ -16,6 +18,14 @@ export function auditBounds(
   const hardMax = maxBytes > 0 ? Math.floor(maxBytes * auditShare) : Number.POSITIVE_INFINITY;
   const wanted = retentionBytes ?? (maxBytes > 0 ? hardMax : auditBytesUnbounded);
   return { bytesMax: Math.min(wanted, hardMax), hardMax };
+}
+
+/** The most bytes of the log's leaves. */
+export function logBytesMax(
+  retentionBytes: number | undefined,
+  memory: StoreUsage | undefined,
+): number {
+  return Math.floor(auditBounds(retentionBytes, memory).bytesMax * logShare);
 }
 
 /** Refuses to start where the audit trail could take more of Redis than its share. */

@@ -1,3 +1,4 @@
+import { readNoteKey } from "@holdfast/engine";
 import { type RootKind, rootKinds } from "@holdfast/root-of-trust/kinds";
 import { type Address, printAddress, reachOf } from "../base/address.ts";
 import { kindValues } from "./config-root.ts";
@@ -93,8 +94,23 @@ function peerFaults({ region, peer, store, locks }: Config): Fault[] {
   return faults;
 }
 
-function auditFaults({ syslog, webhook }: Config["audit"]): Fault[] {
-  const faults: Fault[] = [];
+function witnessFaults(witnesses: NonNullable<Config["audit"]["log"]>["witnesses"]): Fault[] {
+  const base = ["audit", "log", "witnesses"];
+  const wrong = witnesses.flatMap(({ url, key }, at): Fault[] => [
+    ...(URL.canParse(url) ? [] : [{ at: [...base, at, "url"], says: `is not a URL: ${url}` }]),
+    ...(readNoteKey(key)?.kind === "cosignature"
+      ? []
+      : [{ at: [...base, at, "key"], says: "is not an Ed25519 key for cosignatures (type 4)" }]),
+  ]);
+  return [
+    ...wrong,
+    ...repeated(witnesses, ({ name }) => name, "name", base),
+    ...repeated(witnesses, ({ key }) => key, "key", base),
+  ];
+}
+
+function auditFaults({ log, syslog, webhook }: Config["audit"]): Fault[] {
+  const faults: Fault[] = witnessFaults(log?.witnesses ?? []);
   if (syslog !== undefined && (syslog.certificate === undefined) !== (syslog.key === undefined)) {
     faults.push({ at: ["audit", "syslog"], says: "needs certificate and key together" });
   }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { isPasswordHash } from "../base/password-hash.ts";
+import { auditSettings } from "./config-audit.ts";
 import { backupSettings } from "./config-backup.ts";
 import { crlSettings } from "./config-crls.ts";
 import { rootOfTrustDoc, rootOfTrustRows, sealingKeyFileRow } from "./config-root.ts";
@@ -20,6 +21,7 @@ import {
   remoteAddresses,
   type Setting,
   secretText,
+  shortName,
   someAddresses,
   text,
   texts,
@@ -43,8 +45,6 @@ function byDefault(row: Setting<number>, value: () => number, doc: string): Sett
   return { ...row, schema: row.schema.default(value), default: doc };
 }
 
-const name = /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/;
-const nameExpects = "1 to 32 lower-case letters, digits or hyphens";
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 const allowPublic = (listener: string) =>
@@ -62,12 +62,8 @@ function claim(doc: string, whenLeftOut: string): Setting<string> {
 
 /** Every setting of a node: validation and docs/configuration.md are made from this table. */
 export const configTable = {
-  region: text(
-    "The region this node belongs to; stamped on everything it writes.",
-    nameExpects,
-    name,
-  ),
-  node: text("The node's name, unique in its region.", nameExpects, name),
+  region: shortName("The region this node belongs to; stamped on everything it writes."),
+  node: shortName("The node's name, unique in its region."),
   kmip: group("The KMIP endpoint.", {
     listen: listenAddress("Where KMIP clients connect.", "127.0.0.1:5696"),
     allowPublic: allowPublic("kmip"),
@@ -219,7 +215,7 @@ export const configTable = {
   peer: optionalGroup(
     "The other region. Left out, this region is alone. With it, both take writes: a change is sent to the other region while this region's store makes it durable, the nodes of either region serve from the other's store while their own is out of reach, and objects are destroyed only by agreement.",
     {
-      region: text("The other region's name.", nameExpects, name),
+      region: shortName("The other region's name."),
       addresses: someAddresses(
         "Where the other region's nodes listen for their peers: the `peer.listen` of all of them.",
       ),
@@ -254,108 +250,7 @@ export const configTable = {
   ),
   rootOfTrust: group(rootOfTrustDoc, rootOfTrustRows),
   sealingKeyFile: sealingKeyFileRow,
-  audit: group("Evidence of what was done.", {
-    reads: choice(
-      "`batched`: events of reads are written within 20 ms. `strict`: a read is answered after its event is durable.",
-      ["batched", "strict"],
-      "batched",
-    ),
-    entriesMax: integer(
-      "The hard limit of the audit trail: about how many entries the store keeps for each partition. Beyond it the oldest are deleted, even those that no sink has yet, which is reported. A change applies to what is written from then on.",
-      { min: 1000, max: 1_000_000_000, default: 1_000_000 },
-    ),
-    names: choice(
-      "Actions as IBM's service names them now, or as it did in 2019 (`kmip-key.retrieve` for `kmip-key.read`).",
-      ["current", "2019"],
-      "current",
-    ),
-    account: text(
-      "The account in the resource names (CRN) of events.",
-      "1 to 64 letters, digits, dots, underscores or hyphens",
-      /^[A-Za-z0-9._-]{1,64}$/,
-      "holdfast",
-    ),
-    retentionDays: integer(
-      "Events older than this are removed from the store, once every sink has them.",
-      { min: 1, max: 36_500, default: 365 },
-      "days",
-    ),
-    retentionBytes: optional(
-      integer(
-        "When the events in the store are larger than this in total, the oldest are removed, once every sink has them; each counts 64 bytes more than its size. At most a quarter of the `maxmemory` of the store's Redis, which is also the default; 1 GiB where that has no `maxmemory`. Beyond the quarter they are removed even if a sink does not have them, which is reported.",
-        { min: 1_048_576, max: 1_099_511_627_776 },
-        "bytes",
-      ),
-    ),
-    file: optionalGroup(
-      "Events to a file at the leader's node, one JSON object a line, mode 0600. Set it at every node: each may lead.",
-      {
-        path: file("The file; its folder must exist. Rotated files lie beside it."),
-        rotateBytes: integer(
-          "The file is rotated before it would be larger than this.",
-          { min: 65_536, max: 17_179_869_184, default: 67_108_864 },
-          "bytes",
-        ),
-        rotateHours: integer(
-          "The file is rotated when it is older than this.",
-          { min: 1, max: 8_760, default: 24 },
-          "h",
-        ),
-        filesMax: integer("Rotated files that are kept; the oldest are deleted.", {
-          min: 1,
-          max: 100_000,
-          default: 400,
-        }),
-      },
-    ),
-    syslog: optionalGroup("Events to a syslog receiver: RFC 5424 over TLS (RFC 5425).", {
-      address: remoteAddress("The receiver."),
-      serverName: optional(
-        text(
-          "The name in the receiver's certificate, where it is not that of the address.",
-          "a host name",
-          /^[A-Za-z0-9.-]{1,253}$/,
-        ),
-      ),
-      ca: optional(
-        file(
-          "PEM file with the authorities that the receiver's certificate must come from; the system's when left out.",
-        ),
-      ),
-      certificate: optional(file("PEM file with this node's client certificate.")),
-      key: optional(file("PEM file with its private key.")),
-      facility: integer("Syslog's facility; 13 is log audit.", { min: 0, max: 23, default: 13 }),
-    }),
-    webhook: optionalGroup("Events to a URL: JSON arrays by POST, over HTTPS only.", {
-      url: text(
-        "Where to post.",
-        "an https:// URL without user or password",
-        /^https:\/\/[^\s@/?#]+([/?][^\s#]*)?$/,
-      ),
-      ca: optional(
-        file(
-          "PEM file with the authorities that the receiver's certificate must come from; the system's when left out.",
-        ),
-      ),
-      header: text(
-        "The header that carries the secret.",
-        "the name of a header",
-        /^[A-Za-z][A-Za-z0-9-]{0,63}$/,
-        "Authorization",
-      ),
-      secretFile: optional(
-        file("File with the header's value on its first line, such as `Bearer …`; may change."),
-      ),
-      secretEnv: optional(
-        text(
-          "Environment variable with the header's value.",
-          "the name of a variable",
-          /^[A-Za-z_]\w*$/,
-        ),
-      ),
-      batchMax: integer("The most events in one request.", { min: 1, max: 5_000, default: 500 }),
-    }),
-  }),
+  audit: auditSettings,
   admin: optionalGroup(
     "The management API: REST over HTTPS under `/v1`, for `holdfast` and for scripts. Left out, this node has none.",
     {
@@ -442,7 +337,7 @@ export const configTable = {
   ),
   instances: list("Tenants. Every certificate of an instance may use all of its keys.", {
     id: optional(text("UUID. Left out, it is derived from the name.", "a lower-case UUID", uuid)),
-    name: text("The instance's name; unique.", nameExpects, name),
+    name: shortName("The instance's name; unique."),
     certificates: pems(
       "Client certificates that are accepted as they are (dates are checked, purpose and issuer are not): PEM files, or PEM text.",
     ),

@@ -90,6 +90,12 @@ export function text(
   return { kind: "setting", ...row, expects, doc };
 }
 
+/** A name of a region, a node and the like. */
+export function shortName(doc: string): Setting<string> {
+  const expects = "1 to 32 lower-case letters, digits or hyphens";
+  return text(doc, expects, /^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$/);
+}
+
 /** A secret text that matches a pattern: never echoed. */
 export function secretText(doc: string, expects: string, check: (value: string) => boolean) {
   const schema = z.string().refine(check);

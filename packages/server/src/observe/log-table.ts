@@ -203,6 +203,13 @@ export const logTable: {
     fields: ["sink", "entries", "behind", "lagMs", "durationMs", "cause"],
     limited: true,
   },
+  auditWitness: {
+    level: ({ ok }) => (ok ? "debug" : "warn"),
+    message: ({ ok }) => (ok ? "audit log cosigned" : "a witness does not cosign the audit log"),
+    fields: ["witness", "size", "behind", "lagMs", "durationMs", "cause"],
+    limited: true,
+    sameAs: ({ ok, witness, cause }) => (ok ? "" : `${witness} ${String(cause)}`),
+  },
   auditLost: {
     level: always("error"),
     message: "audit entries were given up: the store keeps no more",

@@ -72,6 +72,18 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
       ...choose.list(2, () => [`s/${choose.below(3)}`, place.six(choose.below(9))]).flat(),
     ],
   }),
+  "set-audit-tree": (choose) => {
+    const size = choose.below(6);
+    return {
+      keys: [sys.head, sys.epoch, sys.tree, sys.auditLeaves],
+      args: [
+        ...[epoch(choose), choose.of(["", "0", String(size)]), choose.of(["", "", "anew"])],
+        ...(choose.chance(60) ? [String(size), word(choose)] : ["", ""]),
+        choose.chance(30) ? String(choose.below(6)) : "",
+        ...choose.list(2, () => [choose.of(["size", "last"]), String(choose.below(6))]).flat(),
+      ],
+    };
+  },
   find: (choose, model) => ({
     keys: [at.head, at.counters, at.live, at.destroyed, at.reserved, choose.of(place.buckets)],
     args: [

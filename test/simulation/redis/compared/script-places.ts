@@ -33,6 +33,8 @@ export const sys = {
   formats: "{sys}:formats",
   levels: "{sys}:levels",
   sinks: "{sys}:audit-sinks",
+  tree: "{sys}:audit-tree",
+  auditLeaves: "{sys}:audit-leaves",
 } as const;
 
 export const buckets = ["{p00}:t:000", "{p00}:t:001"];

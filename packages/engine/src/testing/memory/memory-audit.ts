@@ -10,6 +10,7 @@ import {
   type SinkPoint,
 } from "../../audit/audit-log.ts";
 import { partitionCount, partitionOf } from "../../system/partition.ts";
+import { MemoryAuditTree } from "./memory-audit-tree.ts";
 import type { MemoryJournal } from "./memory-journal.ts";
 
 /** What the trail needs from the store that holds it. */
@@ -36,6 +37,7 @@ class Trail {
 
 /** The audit trail of a store in memory. */
 export class MemoryAudit implements AuditLog {
+  readonly tree: MemoryAuditTree;
   readonly #host: () => MemoryAuditHost;
   readonly #kept: number;
   #trails = emptyTrails();
@@ -45,6 +47,7 @@ export class MemoryAudit implements AuditLog {
   constructor(host: () => MemoryAuditHost, kept: number) {
     this.#host = host;
     this.#kept = kept;
+    this.tree = new MemoryAuditTree(host);
   }
 
   get storeId(): string {
@@ -67,6 +70,7 @@ export class MemoryAudit implements AuditLog {
   empty(): void {
     this.#trails = emptyTrails();
     this.#sinks = new Map();
+    this.tree.empty();
   }
 
   /** What is kept of an instance, oldest first. */

@@ -1,4 +1,5 @@
 import {
+  type AuditEntry,
   type AuditEvent,
   type AuditLog,
   type AuditStanding,
@@ -20,6 +21,15 @@ export interface AuditChainOptions {
   readonly store: Pick<ObjectStore, "appendAudit">;
   readonly timers: Timers;
   readonly observe: Observer;
+  /** Gets what was chained, so that the log over the trail need not read it again. */
+  readonly chained?: ((partition: number, part: ChainedPart) => void) | undefined;
+}
+
+/** Entries without a gap, and the points of the chain before and after them. */
+export interface ChainedPart {
+  readonly from: ChainPoint;
+  readonly entries: readonly AuditEntry[];
+  readonly to: ChainPoint;
 }
 
 const chainEveryMs = 1_000;
@@ -69,6 +79,10 @@ export class AuditChain implements Duty {
     // somebody removed, the earlier ones still exist.
     const base = gap !== undefined && gap.number <= standing.dropped ? gap : undefined;
     if (!(await log.extend(partition, head, points, epoch, base))) return 0;
+    const to = points.at(-1);
+    if (gap === undefined && points.length === entries.length && to !== undefined) {
+      this.#options.chained?.(partition, { from: head, entries, to });
+    }
     if (gap !== undefined) await this.#tellGap(partition, head.number + 1, gap.number, base);
     return (points.at(-1)?.number ?? head.number) - head.number;
   }

@@ -20,6 +20,10 @@ export interface AuditRetentionOptions {
   readonly ageMs: number;
   /** Asked at each run. */
   readonly bounds: () => Promise<AuditBounds>;
+  /** States in the log over the trail, if it has one, what is removed next. False if that was not possible. */
+  readonly announce?:
+    | ((partition: number, removed: number, context: DutyContext) => Promise<boolean>)
+    | undefined;
 }
 
 /** Bytes of all entries together; each counts `entryOverhead` more than it has. */
@@ -56,7 +60,7 @@ export class AuditRetention implements Duty {
   }
 
   async run(context: DutyContext): Promise<DutyResult> {
-    const { log, timers, ageMs } = this.#options;
+    const { log, timers, ageMs, announce } = this.#options;
     const limits = await this.#limits();
     const standings = await log.standings();
     const bases = new Map<number, ChainPoint>();
@@ -69,6 +73,9 @@ export class AuditRetention implements Duty {
       const limit = Math.min(had, standing.head.number);
       const to = await this.#page(partition, from, standing.head, limit, until);
       if (to === undefined) return false;
+      // A log that cannot be written does not let the store fill up.
+      const isStated = (await announce?.(partition, to.number, context)) ?? true;
+      if (!isStated && waits) return false;
       await log.trim(partition, to, context.epoch);
       pages += 1;
       bases.set(partition, to);

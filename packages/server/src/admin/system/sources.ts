@@ -1,5 +1,5 @@
 import type { Handlers } from "@holdfast/admin";
-import type { ClockCheck, OwnStore, Timers } from "@holdfast/engine";
+import type { AuditTreeStore, ClockCheck, OwnStore, Timers } from "@holdfast/engine";
 import type { LockLook } from "@holdfast/redis";
 import type { Peer, StoreCheck } from "@holdfast/regions";
 import type { Config } from "../../config/config-table.ts";
@@ -14,6 +14,8 @@ export interface SystemSources extends Timers {
   /** Lines of `/readyz?verbose`. */
   readonly healthLines: () => readonly string[];
   readonly own: Pick<OwnStore, "state" | "reservations" | "quarantined" | "levels" | "cursor">;
+  /** The log over the audit trail. */
+  readonly auditTree?: Pick<AuditTreeStore, "texts">;
   readonly peers: readonly Pick<Peer, "region" | "state" | "hello" | "position">[];
   readonly clocks: Pick<ClockCheck, "offsets" | "doubt">;
   readonly stores: Pick<StoreCheck, "reasons" | "counts">;

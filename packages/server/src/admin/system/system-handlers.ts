@@ -4,6 +4,7 @@ import { reasonOf } from "../../base/operator-error.ts";
 import { rootStatusOf } from "../../roots/root-status.ts";
 import { endingRootChecks } from "./ending-roots.ts";
 import { fipsChecks } from "./fips-checks.ts";
+import { logChecks } from "./log-checks.ts";
 import {
   certificateChecks,
   clockChecks,
@@ -45,6 +46,7 @@ const looks: readonly (readonly [
   ["fips", fipsChecks],
   ["deny list", denialChecks],
   ["revocation lists", crlChecks],
+  ["audit log", logChecks],
 ];
 
 const checkMs = 10_000;

@@ -49,9 +49,10 @@ function secretFiles({
   tls,
   peer,
   admin,
-  audit: { syslog, webhook },
+  audit: { log, syslog, webhook },
 }: Config): readonly (readonly [setting: string, path: string])[] {
   const optional = [
+    ["audit.log.keyFile", log?.keyFile],
     ["audit.syslog.key", syslog?.key],
     ["audit.webhook.secretFile", webhook?.secretFile],
   ] as const;
@@ -106,6 +107,11 @@ function settingWarnings(config: Config, certificates: Certificates): Warning[] 
     warnings.push({
       message:
         "the audit trail is only in the store, which keeps a bounded part of it: name a sink under audit",
+    });
+  }
+  if (config.audit.log?.witnesses.length === 0) {
+    warnings.push({
+      message: "nobody cosigns the audit log: name a witness under audit.log.witnesses",
     });
   }
   if (config.locks.length === 0 && config.store.address === undefined) {

@@ -6,27 +6,35 @@ import {
   chainGap,
   checkpointEvery,
   decodeAudit,
+  type SinkPoint,
 } from "@holdfast/engine";
 import { chainPoint, sameHash } from "@holdfast/regions";
 import { Findings, partitionName, rangeText, type Verdict } from "./findings.ts";
+import { LogCheck, type LogTrust } from "./verify-log.ts";
 
 /** What a check of the store found, and how much it looked at. */
 export interface StoreVerdict extends Verdict {
   readonly entries: number;
   /** Written, but not chained yet: a change to these would not be found. */
   readonly unchained: number;
+  /** Not cosigned by a witness yet; undefined without a log. */
+  readonly unwitnessed?: number;
 }
 
-/** Checks the audit trail in a store against the chain that the leader keeps there. */
-export async function verifyStore(log: AuditLog): Promise<StoreVerdict> {
+/** Checks the audit trail in a store against the chain that the leader keeps there, and against the log over it. */
+export async function verifyStore(log: AuditLog, trust?: LogTrust): Promise<StoreVerdict> {
   const findings = new Findings();
-  let [entries, unchained] = [0, 0];
-  const notes: string[] = [];
+  let [entries, unchained, unwitnessed] = [0, 0, 0];
+  const check = trust && new LogCheck(log, trust, findings);
+  await check?.begin();
   const standings = await log.standings();
+  const stated = await check?.run(standings);
+  const notes: string[] = [...(check?.notes ?? [])];
   for (const [partition, standing] of standings.entries()) {
     const { base, dropped, head, last } = standing;
     if (Math.max(last, head.number) === 0) continue;
     unchained += Math.max(0, last - head.number);
+    unwitnessed += Math.max(0, last - (stated?.witnessed(partition) ?? 0));
     const name = partitionName(partition);
     if (last < head.number) {
       // An attacker who cuts off the end sets back the count, too.
@@ -38,9 +46,13 @@ export async function verifyStore(log: AuditLog): Promise<StoreVerdict> {
     } else if (base.number > 0) {
       notes.push(`${name}: entries up to ${base.number} were removed by retention`);
     }
-    entries += await new PartitionCheck(log, partition, findings).run(standing);
+    entries += await new PartitionCheck(log, partition, findings).run(
+      standing,
+      stated?.points.get(partition) ?? [],
+    );
   }
-  return { entries, unchained, notes, findings: findings.lines };
+  const all = { entries, unchained, notes, findings: findings.lines };
+  return trust === undefined ? all : { ...all, unwitnessed };
 }
 
 class PartitionCheck {
@@ -58,11 +70,13 @@ class PartitionCheck {
     this.#findings = findings;
   }
 
-  /** Returns how many entries it saw. */
-  async run(standing: AuditStanding): Promise<number> {
+  /** Returns how many entries it saw. `stated` are points that a log proves. */
+  async run(standing: AuditStanding, stated: readonly SinkPoint[]): Promise<number> {
     const { head, last } = standing;
-    let [point, seen] = [await this.#start(standing), 0];
-    this.#sure = point.number;
+    const proven = new Map(stated.map((each) => [each.number, { ...head, ...each }]));
+    const start = await this.#start(standing);
+    this.#sure = start.number;
+    let [point, seen] = [start, 0];
     while (point.number < last) {
       const range = { from: { after: point.number }, limit: auditEntriesMax, covered: false };
       const page = await this.#log.entries(this.#partition, range);
@@ -73,7 +87,8 @@ class PartitionCheck {
         if (entry.number > point.number + 1) point = await this.#missing(point, entry.number - 1);
         point = chainPoint(point, entry);
         this.#checkForm(point.number, entry.bytes);
-        point = this.#compare(point, point.number === head.number ? head : kept.get(point.number));
+        const known = point.number === head.number ? head : kept.get(point.number);
+        point = this.#compare(point, proven.get(point.number) ?? known);
       }
       seen += page.length;
     }

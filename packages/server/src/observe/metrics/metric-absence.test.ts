@@ -65,6 +65,10 @@ const events: Readonly<Record<string, NodeEvent>> = {
   behind: { type: "behind", region: "b", changes: 0 },
   duplicateNames: { type: "duplicateNames", names: 0 },
   duty,
+  auditWitness: {
+    ...{ type: "auditWitness", witness: "w1", ok: true, size: 1, behind: 0 },
+    ...{ durationMs: 1, lagMs: 0 },
+  },
   auditSink: { ...sink, durationMs: 1, lagMs: 0 },
 };
 

@@ -51,6 +51,39 @@ export const auditMetrics = [
     ),
     ofLeader: true,
   },
+  {
+    ...lastSaid(
+      "holdfast_audit_witness_ok",
+      "auditWitness",
+      "1 while the last try to have a witness cosign the audit log succeeded. Shown by the leader.",
+      ({ ok }) => (ok ? 1 : 0),
+      ["witness"],
+      ({ witness }) => [witness],
+    ),
+    ofLeader: true,
+  },
+  {
+    ...lastSaid(
+      "holdfast_audit_witness_behind",
+      "auditWitness",
+      "Leaves of the audit log that a witness has not cosigned yet. Shown by the leader.",
+      ({ behind }) => behind,
+      ["witness"],
+      ({ witness }) => [witness],
+    ),
+    ofLeader: true,
+  },
+  {
+    ...lastSaid(
+      "holdfast_audit_witness_lag_seconds",
+      "auditWitness",
+      "How long a witness has not cosigned the whole audit log. Shown by the leader.",
+      ({ lagMs }) => lagMs / 1000,
+      ["witness"],
+      ({ witness }) => [witness],
+    ),
+    ofLeader: true,
+  },
   counter(
     "holdfast_audit_lost_total",
     "auditLost",

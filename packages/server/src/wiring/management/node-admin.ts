@@ -1,5 +1,5 @@
 import type { Handlers } from "@holdfast/admin";
-import { type ObjectStore, systemInstance } from "@holdfast/engine";
+import { type AuditLog, type ObjectStore, systemInstance } from "@holdfast/engine";
 import { Authorizer } from "../../admin/access/authorizer.ts";
 import { Buckets } from "../../admin/access/buckets.ts";
 import { DenialAudit } from "../../admin/access/denial-audit.ts";
@@ -25,7 +25,7 @@ export interface AdminParts {
   readonly view: SystemView;
   readonly store: Pick<ObjectStore, "appendAudit">;
   readonly tokens: TokenVerifier;
-  readonly own: SystemSources["own"];
+  readonly own: SystemSources["own"] & { readonly audit: Pick<AuditLog, "tree"> };
   readonly peers: SystemSources["peers"];
   readonly clocks: SystemSources["clocks"];
   readonly stores: SystemSources["stores"];
@@ -112,6 +112,7 @@ function ownHandlers(
     lockMasters,
     view,
     scryptUsers,
+    auditTree: own.audit.tree,
     fips: process.env[providerVariable],
   };
   return systemHandlers({ ...about, ...clock });

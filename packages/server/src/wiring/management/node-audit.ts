@@ -3,10 +3,14 @@ import {
   AuditRetention,
   AuditShip,
   type AuditSink,
+  AuditTree,
+  AuditWitness,
   type Duty,
 } from "@holdfast/regions";
 import type { CadfSettings } from "../../audit/cadf.ts";
 import { eventsHandlers } from "../../audit/event-handlers.ts";
+import { readLogKey } from "../../audit/log/log-key.ts";
+import { HttpWitness } from "../../audit/log/witness-client.ts";
 import { FileSink } from "../../audit/sinks/file-sink.ts";
 import {
   checkSinkFiles,
@@ -19,7 +23,7 @@ import { WebhookSink } from "../../audit/sinks/webhook-sink.ts";
 import { PeerTrail, serveTrail } from "../../audit/trail/peer-trail.ts";
 import { AuditReader } from "../../audit/trail/reader.ts";
 import type { Environment } from "../../base/system.ts";
-import { auditBounds } from "../../config/audit-bounds.ts";
+import { auditBounds, logBytesMax } from "../../config/audit-bounds.ts";
 import type { Config } from "../../config/config-table.ts";
 import { clock, ids, type Parts } from "../node-parts.ts";
 import type { Regions } from "../node-regions.ts";
@@ -49,7 +53,12 @@ export function openAudit(
   const bounds = async () => auditBounds(retentionBytes, await own.usage());
   const sinks = openSinks(parts, cadf, environment);
   const names = sinks.map(({ name }) => name);
-  const retention = { sinks: names, ageMs: retentionDays * dayMs, bounds };
+  const tree = openTree(parts, { own });
+  const [announce, chained] = [tree?.announce.bind(tree), tree?.offer.bind(tree)];
+  const retention = { sinks: names, ageMs: retentionDays * dayMs, bounds, announce };
+  const witnesses = config.audit.log?.witnesses.map((each) => new HttpWitness(each)) ?? [];
+  const ask = (tree: AuditTree, witness: HttpWitness) =>
+    new AuditWitness({ log, tree, witness, timers: clock, observe });
   const reader = new AuditReader({ log, cadf, clock });
   serveTrail(commands, reader);
   const trails = () => [
@@ -59,11 +68,25 @@ export function openAudit(
   return {
     handlers: eventsHandlers({ trails, cadf, ...clock }),
     duties: [
-      new AuditChain({ log, store: own, timers: clock, observe }),
+      new AuditChain({ log, store: own, timers: clock, observe, chained }),
       ...sinks.map((sink) => new AuditShip({ log, store: own, sink, timers: clock, observe })),
+      ...(tree === undefined ? [] : [tree, ...witnesses.map((witness) => ask(tree, witness))]),
       new AuditRetention({ log, timers: clock, observe, ...retention }),
     ],
   };
+}
+
+/** The log over the trail, if the configuration has one. */
+function openTree(
+  { config, observe }: Parts,
+  { own }: Pick<Regions, "own">,
+): AuditTree | undefined {
+  const { log: settings, retentionBytes } = config.audit;
+  if (settings === undefined) return undefined;
+  const { signer } = readLogKey(settings);
+  const witnesses = settings.witnesses.map(({ name }) => name);
+  const bytesMax = async () => logBytesMax(retentionBytes, await own.usage());
+  return new AuditTree({ log: own.audit, signer, timers: clock, observe, witnesses, bytesMax });
 }
 
 /** How a node's configuration wants events to be shown. */

@@ -1,0 +1,248 @@
+import { generateKeyPairSync, randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import {
+  leafHash,
+  partitionOf,
+  readCheckpointNote,
+  rootFromInclusion,
+  writeNoteKey,
+} from "@holdfast/engine";
+import { MemoryOwnStore, MemoryWitness } from "@holdfast/engine/testing";
+import { AuditChain, AuditTree, AuditWitness, type Duty } from "@holdfast/regions";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { OperatorError } from "../../base/operator-error.ts";
+import { systemClock } from "../../base/system.ts";
+import type { LogTrust } from "../verify/verify-log.ts";
+import { verifyStore } from "../verify/verify-store.ts";
+import { describeLogKey, initLogKey, type LogKey, readLogKey, rotateLogKey } from "./log-key.ts";
+import { proveEvent } from "./prove.ts";
+import { HttpWitness } from "./witness-client.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "holdfast-log-"));
+afterAll(() => rm(folder, { recursive: true }));
+
+const settingsOf = (name: string) => ({ keyFile: join(folder, name), name: "log.example/a" });
+
+describe("the key file", () => {
+  test("is made once, mode 0600; a rotation adds a key that signs, and a new origin", () => {
+    const settings = settingsOf("made.pem");
+    initLogKey(settings);
+    expect(statSync(settings.keyFile).mode & 0o777).toBe(0o600);
+    expect(() => initLogKey(settings)).toThrow("exists already; it is kept");
+    const first = readLogKey(settings);
+    rotateLogKey(settings);
+    const second = readLogKey(settings);
+    expect(second.signer.former).toEqual([first.signer.origin]);
+    expect(second.signer.origin).toMatch(/^log\.example\/a\/[0-9a-f]{64}$/);
+    const note = second.signer.sign(1, leafHash(Buffer.of()));
+    expect(second.signer.isSigned(note)).toBe(true);
+    expect(first.signer.isSigned(note)).toBe(false);
+    expect(describeLogKey(second)).toEqual([
+      `origin: ${second.signer.origin}`,
+      `verifier key: ${writeNoteKey(second.key)}`,
+      expect.stringMatching(/^OpenSSH: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}$/),
+    ]);
+  });
+
+  const rsa = generateKeyPairSync("rsa", { modulusLength: 1024 }).privateKey;
+  test.each([
+    ["absent", undefined, "no such file"],
+    ["empty", "", "make one with `holdfast audit-key init`"],
+    ["of another kind", rsa.export({ format: "pem", type: "pkcs8" }), "not an Ed25519 key"],
+    ["cut", "-----BEGIN PRIVATE KEY-----\nMC4C\n-----END PRIVATE KEY-----\n", "cannot be read"],
+  ])("that is %s is refused with one line", (name, content, says) => {
+    const settings = settingsOf(`bad-${name}`);
+    if (content !== undefined) writeFileSync(settings.keyFile, content);
+    for (const use of [readLogKey, rotateLogKey]) {
+      expect(() => use(settings)).toThrow(OperatorError);
+      expect(() => use(settings)).toThrow(says);
+      expect(() => use(settings)).toThrow(/^audit\.log\.keyFile: [^\n]*$/);
+    }
+    if (content !== undefined) expect(readFileSync(settings.keyFile, "utf8")).toBe(content);
+  });
+});
+
+describe("a witness over HTTP", () => {
+  let answer: (request: IncomingMessage, response: ServerResponse) => unknown;
+  let witness: HttpWitness;
+  const server = createServer((request, response) => void answer(request, response));
+  const key = new MemoryWitness("w1").key;
+  const none = new AbortController().signal;
+  const ask = () => witness.add({ old: 3, proof: [Buffer.alloc(32)], note: "a note\n" }, none);
+
+  beforeAll(async () => {
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    const { port } = server.address() as AddressInfo;
+    const url = `http://127.0.0.1:${port}/wit/`;
+    witness = new HttpWitness({ name: "w1", url, key: writeNoteKey(key), ca: undefined });
+  });
+  afterAll(() => void server.close());
+
+  test("gets the request in the form of C2SP", async () => {
+    let got: unknown;
+    answer = async (request, response) => {
+      got = { method: request.method, url: request.url, body: await text(request) };
+      response.end("lines");
+    };
+    expect(await ask()).toEqual({ lines: "lines" });
+    const body = `old 3\n${Buffer.alloc(32).toString("base64")}\n\na note\n`;
+    expect(got).toEqual({ method: "POST", url: "/wit/add-checkpoint", body });
+  });
+
+  test.each([
+    [409, "17\n", { size: 17 }],
+    [422, "", { disagrees: expect.stringContaining("another history") }],
+  ])("that answers %d is understood", async (status, body, expected) => {
+    answer = (_, response) => response.writeHead(status).end(body);
+    expect(await ask()).toEqual(expected);
+  });
+
+  test.each([
+    [409, "017\n", "without its size"],
+    [409, "", "without its size"],
+    [403, "", "does not know this log or its key"],
+    [404, "", "does not know this log or its key"],
+    [301, "", "answered 301"],
+    [500, "a secret", /answered 500$/],
+    [200, "x".repeat(20_000), "too long"],
+  ])("that answers %d wrongly is an error", async (status, body, says) => {
+    answer = (_, response) => response.writeHead(status).end(body);
+    await expect(ask()).rejects.toThrow(says);
+  });
+
+  test("that closes the connection, or is not there, is an error", async () => {
+    answer = (request) => request.socket.destroy();
+    await expect(ask()).rejects.toThrow(/^witness http:/);
+    const url = "http://127.0.0.1:1";
+    witness = new HttpWitness({ name: "w1", url, key: writeNoteKey(key), ca: undefined });
+    await expect(ask()).rejects.toThrow("ECONNREFUSED");
+  });
+});
+
+describe("proofs and checks", () => {
+  const instance: string = randomUUID();
+  const partition = partitionOf(instance);
+  let own: MemoryOwnStore;
+  let log: LogKey;
+  let witness: MemoryWitness;
+  let trust: LogTrust;
+  let bytesMax: number;
+
+  beforeEach(() => {
+    const settings = settingsOf(`${randomUUID()}.pem`);
+    initLogKey(settings);
+    log = readLogKey(settings);
+    own = new MemoryOwnStore();
+    witness = new MemoryWitness("w1", log.key);
+    trust = { key: log.key, witnesses: [witness] };
+    bytesMax = 1e9;
+  });
+
+  async function step(count: number, isAsked = true): Promise<void> {
+    const fixed = { action: "kmip-key.read", initiator: "i", requestId: "r" };
+    const event = { time: 1, outcome: "success", ...fixed } as const;
+    await own.appendAudit(
+      instance,
+      Array.from({ length: count }, () => event),
+    );
+    const options = { log: own.audit, timers: systemClock, observe: () => undefined };
+    const context = { epoch: 1, signal: new AbortController().signal, active: () => true };
+    const size = async () => bytesMax;
+    const tree = new AuditTree({
+      ...{ ...options, signer: log.signer, witnesses: ["w1"], bytesMax: size },
+    });
+    const duties: Duty[] = [new AuditChain({ ...options, store: own }), tree];
+    if (isAsked) duties.push(new AuditWitness({ ...options, tree, witness }));
+    for (const duty of duties) await duty.run(context);
+  }
+
+  const idOf = (number: number) => `${own.storeId}-${partition}-${number}-o`;
+  const prove = (number: number) => proveEvent(own.audit, trust, idOf(number));
+
+  test("each event is proven, also when older leaves are gone", async () => {
+    bytesMax = 40 * 10;
+    for (const count of [1, 7, 2, 5, 4]) await step(count);
+    const proven: number[] = [];
+    for (let number = 1; number <= 19; number += 1) {
+      const found = await prove(number).catch(() => undefined);
+      if (found === undefined) continue;
+      proven.push(number);
+      const [head = "", ...rest] = found.proof.split("\n\n");
+      const [, index = "", ...path] = head.split("\n");
+      const note = readCheckpointNote(rest.join("\n\n"));
+      const hashes = path.map((hash) => Buffer.from(hash, "base64"));
+      const at = Number(index.slice("index ".length));
+      const size = note?.size ?? 0;
+      expect(rootFromInclusion(at, size, leafHash(found.leaf), hashes)).toEqual(note?.root);
+      expect(note?.lines.length).toBe(2);
+      expect(found.lines.at(-1)).toMatch(/^cosigned by w1 at 1970-/);
+    }
+    expect(proven.length).toBeLessThan(19);
+    expect(proven).toEqual(Array.from(proven, (_, at) => 20 - proven.length + at));
+    expect((await verifyStore(own.audit, trust)).findings).toEqual([]);
+  });
+
+  test("what is not proven is refused with one line that says why", async () => {
+    await step(3);
+    await step(1, false);
+    await expect(prove(4)).rejects.toThrow("no witness has cosigned event");
+    await expect(prove(9)).rejects.toThrow("does not have event");
+    const ask = (event: string) => proveEvent(own.audit, trust, event);
+    await expect(ask("a-1-1-o")).rejects.toThrow("of another store");
+    for (const bad of ["", "x", `${own.storeId}-65-1-o`, `${own.storeId}-1-1-x`]) {
+      await expect(ask(bad)).rejects.toThrow("is not the id of an event");
+    }
+    own.audit.tamper(partition, 2, Buffer.of(1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0));
+    await expect(prove(2)).rejects.toThrow("is not the one that was cosigned");
+  });
+
+  test("what is not witnessed is counted; a witness that is out is a note", async () => {
+    await step(3);
+    await step(2, false);
+    expect(await verifyStore(own.audit, trust)).toMatchObject({ unwitnessed: 2, findings: [] });
+    witness.isOut = true;
+    const { notes, findings } = await verifyStore(own.audit, trust);
+    expect(findings).toEqual([]);
+    expect(notes.join("\n")).toContain("witness w1 cannot be asked");
+    const alone = await verifyStore(own.audit, { ...trust, witnesses: [] });
+    expect(alone.notes.join("\n")).toContain("no witness has cosigned any of them");
+  });
+
+  test("a kept checkpoint or proof shows without a witness that the end was removed", async () => {
+    await step(3);
+    const { proof } = await prove(1);
+    const alone = { ...trust, witnesses: [], kept: proof };
+    expect((await verifyStore(own.audit, alone)).findings).toEqual([]);
+    await step(5);
+    expect((await verifyStore(own.audit, alone)).findings).toEqual([]);
+    own.audit.empty();
+    await step(1, false);
+    expect((await verifyStore(own.audit, alone)).findings).toEqual([
+      expect.stringContaining("given checkpoint has 4 leaves, and the store's log 2"),
+    ]);
+    await step(9, false);
+    expect((await verifyStore(own.audit, { ...alone, kept: "no note" })).findings).toEqual([
+      expect.stringContaining("is not signed by the log's key"),
+    ]);
+  });
+
+  test("a store without its log, or with one of another key, is a fault", async () => {
+    await step(3);
+    const key = { ...log.key, name: "log.example/other" };
+    expect((await verifyStore(own.audit, { ...trust, key })).findings).toContainEqual(
+      expect.stringContaining("not log.example/other"),
+    );
+    await own.audit.tree.write({ anew: true, fields: new Map() }, 1);
+    expect((await verifyStore(own.audit, trust)).findings).toEqual([
+      expect.stringContaining("not in the store"),
+    ]);
+  });
+});

@@ -1,0 +1,148 @@
+import {
+  type AuditLog,
+  decodeAudit,
+  eventLeaf,
+  leafHash,
+  MerkleNodes,
+  MerkleRange,
+  type NoteKey,
+  readCheckpointNote,
+  readRange,
+  readSigned,
+  rootFromInclusion,
+  type SignedHeads,
+  signedAt,
+  sizeOfHeads,
+  treeTexts,
+} from "@holdfast/engine";
+import { keptLeaves, sameHash } from "@holdfast/regions";
+import { OperatorError } from "../../base/operator-error.ts";
+import type { LogTrust } from "../verify/verify-log.ts";
+
+/** The proof that an event is in the log (C2SP tlog-proof), and the leaf that it is about. */
+export interface EventProof {
+  /** Partition, number and entry. */
+  readonly leaf: Uint8Array;
+  /** The text that others verify. */
+  readonly proof: string;
+  /** What it says, for people. */
+  readonly lines: readonly string[];
+}
+
+/** Proves an event, by its identifier; rejects with an `OperatorError` that says why it cannot. */
+export async function proveEvent(
+  log: AuditLog,
+  trust: LogTrust,
+  event: string,
+): Promise<EventProof> {
+  const { partition, number } = placeOf(log, event);
+  const range = { from: { after: number - 1 }, limit: 1, covered: false };
+  const [entry] = await log.entries(partition, range);
+  if (entry?.number !== number) {
+    throw new OperatorError(`audit prove: the store does not have event ${event}, or not any more`);
+  }
+  const cosigned = await cosignedHeads(log, trust);
+  const size = cosigned[0] === undefined ? 0 : sizeOfHeads(cosigned[0]);
+  const found = await pathOf(log, partition, number, size);
+  if (found === undefined) {
+    throw new OperatorError(
+      `audit prove: no witness has cosigned event ${event} yet: try again in ten seconds`,
+      "again",
+    );
+  }
+  const note = withAllLines(cosigned);
+  const { root, text, lines } = readCheckpointNote(note) ?? malformed();
+  const leaf = eventLeaf(partition, number, entry.bytes);
+  const shown = rootFromInclusion(found.index, size, leafHash(leaf), found.path);
+  if (shown === undefined || !sameHash(shown, root)) {
+    throw new OperatorError(
+      `audit prove: event ${event} in the store is not the one that was cosigned: run \`holdfast audit verify\``,
+    );
+  }
+  const hashes = found.path.map((hash) => Buffer.from(hash).toString("base64"));
+  const head = ["c2sp.org/tlog-proof@v1", `index ${found.index}`, ...hashes, ""];
+  const events = decodeAudit(entry.bytes).events.map((each) => JSON.stringify(each));
+  const times = trust.witnesses.flatMap(({ name, key }) => {
+    const seconds = signedAt(text, lines, key);
+    return seconds === undefined ? [] : [`cosigned by ${name} at ${timeText(seconds)}`];
+  });
+  const where = `leaf ${found.index} of ${size} in ${trust.key.name}`;
+  return { leaf, proof: `${head.join("\n")}\n${note}`, lines: [...events, where, ...times] };
+}
+
+function placeOf(log: AuditLog, event: string): { partition: number; number: number } {
+  const parts = /^(.{1,64})-(\d{1,2})-(\d{1,15})-[po]$/.exec(event);
+  const [, store, partition, number] = parts ?? [];
+  if (parts === null || Number(partition) > 64) {
+    throw new OperatorError(
+      `audit prove: ${event.slice(0, 200)} is not the id of an event, such as STORE-17-4711-o`,
+    );
+  }
+  if (store !== log.storeId) {
+    throw new OperatorError(
+      `audit prove: event ${event} is of another store: use the configuration of a node of its region`,
+    );
+  }
+  return { partition: Number(partition), number: Number(number) };
+}
+
+/** The newest cosigned checkpoint, with equal ones of other witnesses. */
+async function cosignedHeads(
+  log: AuditLog,
+  { key, witnesses }: LogTrust,
+): Promise<readonly SignedHeads[]> {
+  const texts = await log.tree.texts(witnesses.map(({ name }) => treeTexts.witness(name)));
+  const signed = texts.flatMap((text, at) => {
+    const heads = text === undefined ? undefined : readSigned(text);
+    const witness = witnesses[at];
+    return heads !== undefined && isSignedBy(heads, [key, witness?.key]) ? [heads] : [];
+  });
+  const newest = Math.max(0, ...signed.map(sizeOfHeads));
+  return signed.filter((heads) => sizeOfHeads(heads) === newest);
+}
+
+function isSignedBy({ note }: SignedHeads, keys: readonly (NoteKey | undefined)[]): boolean {
+  const read = readCheckpointNote(note);
+  return keys.every((key) => {
+    return read && key && signedAt(read.text, read.lines, key) !== undefined;
+  });
+}
+
+function withAllLines(cosigned: readonly SignedHeads[]): string {
+  const notes = cosigned.map(({ note }) => readCheckpointNote(note) ?? malformed());
+  const lines = new Set(notes.flatMap(({ text, lines }) => (text === notes[0]?.text ? lines : [])));
+  return `${notes[0]?.text}\n${[...lines].join("")}`;
+}
+
+/** An event's leaf in the tree of this size, and its path; undefined if it is not there. */
+async function pathOf(
+  { tree }: AuditLog,
+  partition: number,
+  number: number,
+  size: number,
+): Promise<{ readonly index: number; readonly path: readonly Uint8Array[] } | undefined> {
+  const [baseText] = await tree.texts([treeTexts.base]);
+  const before = baseText === undefined ? MerkleRange.empty() : readRange(baseText);
+  let after: MerkleRange | undefined;
+  for await (const { first, leaves } of keptLeaves(tree, before.end)) {
+    for (const leaf of leaves.slice(0, size - first)) {
+      if (after !== undefined) after.append(leaf.hash);
+      else if (leaf.partition !== partition || leaf.number !== number) before.append(leaf.hash);
+      else after = MerkleRange.empty(before.end + 1);
+    }
+    if (first + leaves.length >= size) break;
+  }
+  if (after?.end !== size) return undefined;
+  const nodes = new MerkleNodes();
+  nodes.add(before);
+  nodes.add(after);
+  return { index: before.end, path: nodes.inclusion(before.end, size) };
+}
+
+function timeText(seconds: number): string {
+  return new Date(seconds * 1000).toISOString();
+}
+
+function malformed(): never {
+  throw new OperatorError("audit prove: the store's checkpoint is malformed: run audit verify");
+}

@@ -1,0 +1,115 @@
+import {
+  type ChainPoint,
+  chainHash,
+  chainStart,
+  checkpointEvery,
+  uuidText,
+} from "@holdfast/engine";
+import type { RedisServer } from "./redis.ts";
+
+type Entry = readonly [id: Buffer, fields: readonly Buffer[]];
+type Snapshot = ReadonlyMap<string, Buffer>;
+
+/** The leaves and texts of the log over the trail. */
+export const logKeys = ["{sys}:audit-tree", "{sys}:audit-leaves"] as const;
+
+/** Somebody who may do everything in a region's Redis, and knows how the audit trail is kept there. */
+export class TrailAttacker {
+  readonly #redis: RedisServer;
+
+  constructor(redis: RedisServer) {
+    this.#redis = redis;
+  }
+
+  /** Everything of the trail, by key. */
+  async copy(): Promise<Snapshot> {
+    const all = new Map<string, Buffer>();
+    for (const key of await this.#keys()) {
+      all.set(key, (await this.#redis.buffers("dump", key)) as unknown as Buffer);
+    }
+    return all;
+  }
+
+  /** Puts back what `copy` took. */
+  async putBack(snapshot: Snapshot, keys: readonly string[] = [...snapshot.keys()]): Promise<void> {
+    for (const key of await this.#keys()) {
+      if (keys.includes(key) || !snapshot.has(key)) await this.#redis.command("del", key);
+    }
+    for (const key of keys) {
+      const bytes = snapshot.get(key);
+      if (bytes !== undefined) await this.#redis.command("restore", key, 0, bytes, "replace");
+    }
+  }
+
+  async remove(...keys: readonly string[]): Promise<void> {
+    await this.#redis.command("del", ...keys);
+  }
+
+  async entries(partition: string): Promise<readonly Buffer[]> {
+    const all = await this.#redis.buffers("xrange", `{${partition}}:audit`, "-", "+");
+    return (all as unknown as readonly Entry[]).map(([, fields]) => fields[1] as Buffer);
+  }
+
+  /** Makes these the only entries of a partition, without a chain that fits. */
+  async replace(partition: string, number: number, entry: Buffer): Promise<void> {
+    const entries = [...(await this.entries(partition))];
+    entries[number - 1] = entry;
+    await this.#write(partition, entries, 0);
+  }
+
+  /** Makes these the entries of a partition, from `base` on, with counters and the chain that they would have. */
+  async forge(partition: string, entries: readonly Buffer[], base = 0): Promise<void> {
+    await this.#write(partition, entries, base);
+    let point = await this.#start(partition);
+    const points: [string, Buffer][] = [];
+    for (const [at, entry] of entries.entries()) {
+      point = {
+        number: at + 1,
+        hash: chainHash(point.hash, at + 1, entry),
+        bytes: point.bytes + entry.length,
+        timeMs: entry.readUIntBE(2, 6),
+      };
+      if (point.number % checkpointEvery === 0 && point.number >= base) {
+        points.push([String(point.number), written(point)]);
+      }
+      if (point.number === base) points.push(["base", written(point)]);
+    }
+    points.push(["head", written(point)]);
+    const [chain, counters] = [`{${partition}}:audit-chain`, `{${partition}}:counters`];
+    await this.#redis.command("del", chain);
+    await this.#redis.command("hset", chain, ...points.flat());
+    await this.#redis.command("hset", counters, "audit", entries.length, "auditBase", base);
+  }
+
+  /** Says that the store gave up these entries at its hard bound. */
+  async sayDropped(partition: string, number: number): Promise<void> {
+    const range = ["minid", `${number + 1}-0`] as const;
+    await this.#redis.command("xtrim", `{${partition}}:audit`, ...range);
+    await this.#redis.command("hset", `{${partition}}:counters`, "auditDropped", number);
+  }
+
+  async #write(partition: string, entries: readonly Buffer[], base: number): Promise<void> {
+    const key = `{${partition}}:audit`;
+    await this.#redis.command("del", key);
+    for (const [at, entry] of entries.entries()) {
+      if (at >= base) await this.#redis.command("xadd", key, `${at + 1}-0`, "e", entry);
+    }
+  }
+
+  async #start(partition: string): Promise<ChainPoint> {
+    const head = (await this.#redis.buffers("get", `{${partition}}:head`)) as unknown as Buffer;
+    const number = partition === "sys" ? 64 : Number(partition.slice(1));
+    return chainStart(uuidText(head.subarray(0, 16)), number);
+  }
+
+  async #keys(): Promise<readonly string[]> {
+    const keys = (await this.#redis.command("keys", "*")) as string[];
+    return keys.filter((key) => /^\{.*\}:(audit.*|counters)$/.test(key)).toSorted();
+  }
+}
+
+function written({ number, bytes, timeMs, hash }: ChainPoint): Buffer {
+  const value = Buffer.alloc(18);
+  for (const [at, part] of [number, bytes, timeMs].entries()) value.writeUIntBE(part, 6 * at, 6);
+  return Buffer.concat([value, hash]);
+}
