@@ -9,7 +9,7 @@ const name = "audit log";
 export async function logChecks(sources: SystemSources): Promise<Check[]> {
   const witnesses = sources.config.audit.log?.witnesses ?? [];
   const [size, ...before] = await sizes(sources);
-  if (size === undefined) return [];
+  if (size === undefined) return [ok(name, "the configuration names no witness")];
   if (size === 0) {
     const mend = "look for the leader's duty audit-tree in the log of the node that leads";
     return [warning(name, "no leader has begun it", mend)];
