@@ -6,6 +6,7 @@ import type { StoreSettings } from "../connection/options.ts";
 import { readPartitionHead } from "../connection/record-header.ts";
 import { readPairs, readReply, readRole } from "../connection/replies.ts";
 import type { Scripts } from "../connection/scripts.ts";
+import { deriveStorageKey, StorageKeys } from "../connection/storage-keys.ts";
 import { repeat, sleep } from "../connection/timers.ts";
 import { claim } from "./claim.ts";
 import { CoveredNumbers } from "./covered.ts";
@@ -39,6 +40,7 @@ export class PrimarySession {
   readonly runId: string;
   readonly address: string;
   readonly storeId: string;
+  readonly storageKeys: StorageKeys;
   readonly covered = new CoveredNumbers();
   readonly replicas: ReplicaSet;
   readonly groupCommit: GroupCommit;
@@ -60,6 +62,9 @@ export class PrimarySession {
     this.runId = connection.info.runId;
     this.address = connection.address;
     this.storeId = storeId;
+    // Until `{sys}:keys` is read: a key without a secret.
+    const name = { storeId, region: settings.region ?? "", number: 1 };
+    this.storageKeys = new StorageKeys(storeId, [deriveStorageKey(new Uint8Array(32), name)]);
     this.replicas = replicas;
     const { runId, address, covered } = this;
     lease.apply({ type: "connected", holder: { connection: number, runId, address } });
