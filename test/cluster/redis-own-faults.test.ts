@@ -4,6 +4,7 @@ import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/testing
 import { initialiseStore, type RedisStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";
+import { recordHeaderLength } from "../../packages/redis/src/connection/record-header.ts";
 import { RedisServer, startGroup } from "../support/redis.ts";
 import {
   create,
@@ -353,7 +354,7 @@ describe("a record that is damaged, gone or of another type", () => {
   });
 });
 
-/** The same bytes with every number in the header set to 0. */
+/** The same bytes with every byte of the header set to 0. */
 function zeroed(value: Buffer): Buffer {
-  return Buffer.concat([Buffer.alloc(34), value.subarray(34)]);
+  return Buffer.concat([Buffer.alloc(recordHeaderLength), value.subarray(recordHeaderLength)]);
 }

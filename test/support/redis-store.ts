@@ -9,9 +9,8 @@ import {
   type ManagedObject,
   partitionOf,
   sysPartition,
-  tagOf,
 } from "@holdfast/engine";
-import { newerRecord, sampleObject } from "@holdfast/engine/testing";
+import { sampleObject } from "@holdfast/engine/testing";
 import {
   initialiseStore,
   openRedisStore,
@@ -124,10 +123,4 @@ export async function setStatus(
   status: InstanceStatus,
 ): Promise<void> {
   await redis.command("set", `${prefixOf(instance)}s:${encodeURIComponent(instance)}`, status);
-}
-
-/** A record's value as written by the next release: another format, and the tag for it. */
-export function newerValue(value: Buffer): Buffer {
-  const record = newerRecord(value.subarray(34));
-  return Buffer.concat([Buffer.from(tagOf(record), "hex"), value.subarray(16, 34), record]);
 }

@@ -10,6 +10,7 @@ import { RedisObjects } from "./objects/object-store.ts";
 import { Quarantine } from "./objects/quarantine.ts";
 import { Reservations } from "./objects/reservations.ts";
 import { RedisStateCounts } from "./objects/state-counts.ts";
+import { StoredRecords } from "./objects/stored-records.ts";
 import { RedisStatuses } from "./records/instance-statuses.ts";
 import { LeaderRecords } from "./records/leader-records.ts";
 import { Formats, type RecordFormats } from "./session/formats.ts";
@@ -62,7 +63,8 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<RedisS
   const sentinels = settings.sentinels && watch(settings, lease);
   const formats = new Formats(settings);
   const time = { last: undefined };
-  const context = { settings, scripts, lease, observe, sentinels, formats, time };
+  const records = new StoredRecords();
+  const context = { settings, scripts, lease, observe, sentinels, formats, records, time };
   const sessions = new PrimarySessions(context);
   const store = storeOf(context, sessions);
   try {

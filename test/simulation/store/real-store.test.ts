@@ -8,7 +8,8 @@ import {
 } from "@holdfast/engine/testing";
 import { initialiseStore, openRedisStore, type RedisStoreOptions } from "@holdfast/redis";
 import { expect, test } from "vitest";
-import { auditOf, newerValue, recordOf, setStatus } from "../../support/redis-store.ts";
+import { auditOf, recordOf, setStatus } from "../../support/redis-store.ts";
+import { newerValue, storageKeysOf } from "../../support/stored-value.ts";
 import { Machine } from "../machine.ts";
 import { Network } from "../network.ts";
 import { Random } from "../random.ts";
@@ -118,7 +119,7 @@ async function openWith(
     },
     upgrade: async (instance: string, id: string): Promise<void> => {
       const { key, value } = await recordOf(redis, instance, id);
-      await redis.command("set", key, newerValue(value));
+      await redis.command("set", key, newerValue(await storageKeysOf(redis), key, value));
     },
     auditOf: (instance: string) => auditOf(redis, instance),
     close: async (): Promise<void> => {

@@ -1,10 +1,8 @@
 import { hash } from "node:crypto";
 import {
-  encodeRecord,
   type ManagedObject,
   type OwnStore,
   partitionOf,
-  recordTag,
   requireState,
   StoreUnavailable,
   sysPartition,
@@ -24,8 +22,9 @@ import { Answers } from "../session/answers.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 import { repairLines, stateDigit } from "./commit-plan.ts";
-import { decodeStored } from "./decoded-records.ts";
+import { proveRecord } from "./record-proof.ts";
 import { stateOfDigit } from "./state-counts.ts";
+import { versionOfRepair } from "./stored-records.ts";
 
 type QuarantineOptions = Parameters<OwnStore["quarantine"]>[3];
 
@@ -143,7 +142,8 @@ export class Quarantine {
     this.#answers.check(session, head);
     const value = values[0] ?? Buffer.alloc(0);
     try {
-      decodeStored(value, uniqueIdentifier);
+      const place = { partition, identifier: uniqueIdentifier };
+      this.#context.records.open(session.storageKeys, place, value);
       return undefined;
     } catch (error) {
       if (!(error instanceof StoreUnavailable) || error.failure !== "corrupt") throw error;
@@ -174,7 +174,10 @@ export class Quarantine {
     requireLastState(replacement, changes, places);
     const known = places.map(([, score]) => score);
     const created = known.find((score) => Number(score) === readRecordHeader(value)?.created);
-    const record = encodeRecord(replacement);
+    const place = { partition, identifier: uniqueIdentifier };
+    const { storageKeys } = session;
+    const version = versionOfRepair(storageKeys, place, value, await this.#changesIn(damage));
+    const { digest, proof, body } = proveRecord(storageKeys.newest, place, replacement, version);
     const scriptKeys: Argument[] = [keys.head, keys.counters, live, destroyed, keys.changes];
     scriptKeys.push(keys.digests, keys.reserved, keys.quarantine);
     scriptKeys.push(ownRecordKey(keys.record, uniqueIdentifier), keys.states);
@@ -184,11 +187,11 @@ export class Quarantine {
       hash("sha1", value),
       ...aside,
       ownRecordKey("", uniqueIdentifier),
-      Buffer.from(recordTag(replacement), "hex"),
-      Buffer.from(record),
+      ...[digest, proof, body],
       stateDigit(replacement),
       created ?? known[0] ?? "",
       String(this.#context.settings.commonTermMin),
+      Buffer.from(session.storeId, "hex"),
       ...[String(changes.length), ...changes.flat()],
       ...[String(places.length), ...places.flat()],
       ...[String(terms.length / 3), ...terms],
@@ -196,6 +199,12 @@ export class Quarantine {
     const { repair } = this.#context.scripts;
     const { result } = await session.groupCommit.submit(repair, partition, scriptKeys, args);
     return result === "committed";
+  }
+
+  /** How many changes the partition of a record has had. */
+  async #changesIn({ session, keys }: Damage): Promise<number> {
+    const { rest } = await this.#answers.ask("position", [keys.head, keys.counters], [], session);
+    return Number(rest[0]);
   }
 
   /** Every entry of a record in an index. */

@@ -8,6 +8,7 @@ import { readPairs, readReply, readRole } from "../connection/replies.ts";
 import type { Scripts } from "../connection/scripts.ts";
 import { deriveStorageKey, StorageKeys } from "../connection/storage-keys.ts";
 import { repeat, sleep } from "../connection/timers.ts";
+import type { StoredRecords } from "../objects/stored-records.ts";
 import { claim } from "./claim.ts";
 import { CoveredNumbers } from "./covered.ts";
 import type { Formats } from "./formats.ts";
@@ -27,6 +28,7 @@ export interface StoreContext {
   readonly observe: Observer;
   readonly sentinels: SentinelWatch | undefined;
   readonly formats: Formats;
+  readonly records: StoredRecords;
   /** What the clock of Redis showed with the last marker. */
   readonly time: { last: ClockReading | undefined };
 }
