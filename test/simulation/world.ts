@@ -71,7 +71,7 @@ export class World implements NodeListener {
   readonly checker = new Checker(regionNames);
   readonly operations = new OperationLog(regionNames);
   readonly durability = new Durability();
-  /** Region → what wraps its key-encryption keys. */
+  /** Region → what wraps its key-encryption keys and storage keys. */
   readonly roots = new Map<string, MemoryRootOfTrust>();
   /** Region → where it ships audit events; empty if it does not. */
   readonly archives = new Map<string, Archive>();
@@ -285,7 +285,8 @@ export class World implements NodeListener {
     // Of a release that every node's fits, and that the store takes.
     const formats = () => this.nodes.map(({ setup }) => setup.format);
     const format = (): number => Math.max(requiredFormat(group.primary), Math.min(...formats()));
-    initialised(group, machine, network, format).catch((error: unknown) => this.crashed(error));
+    const place = { group, machine, network, root: this.rootOf(group.region) };
+    initialised(place, format).catch((error: unknown) => this.crashed(error));
   }
 
   /** Runs something in a node's process, for at most so long; a process that ends meanwhile answers nothing. */

@@ -8,7 +8,7 @@ import {
 } from "@holdfast/engine/testing";
 import { initialiseStore, openRedisStore, type RedisStoreOptions } from "@holdfast/redis";
 import { expect, test } from "vitest";
-import { auditOf, newerValue, recordOf, setStatus } from "../../support/redis-store.ts";
+import { auditOf, newerValue, recordOf, setStatus, testRoot } from "../../support/redis-store.ts";
 import { Machine } from "../machine.ts";
 import { Network } from "../network.ts";
 import { Random } from "../random.ts";
@@ -85,6 +85,8 @@ async function openWith(
   replica.follow(primary);
   const options = {
     address: primary.address,
+    region: "a",
+    root: testRoot,
     replicas: 1,
     timers: timersOf(life),
     connections: wrapped(

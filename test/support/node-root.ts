@@ -1,0 +1,32 @@
+import { machine } from "@holdfast/server/base";
+import { loadConfig } from "../../packages/server/src/config/config.ts";
+import { type CommandRoot, openCommandRoot } from "../../packages/server/src/roots/command-root.ts";
+import { type OpenOptions, type OpenStore, openStore } from "./redis-store.ts";
+
+interface Configured {
+  readonly configFile: string;
+}
+
+/** A node's configured root of trust, which opens the keys of its region's store. */
+export async function rootOf({ configFile }: Configured): Promise<CommandRoot> {
+  return await openCommandRoot(loadConfig(configFile), machine);
+}
+
+/** Opens the store of a region's nodes as they do. */
+export async function openStoreOf(
+  region: {
+    readonly name: string;
+    readonly redis: { readonly primary: { readonly address: string } };
+    readonly node: (at: number) => Configured;
+  },
+  options: Partial<OpenOptions> = {},
+): Promise<OpenStore> {
+  const root = await rootOf(region.node(0));
+  const { address } = region.redis.primary;
+  const opened = await openStore({ address, region: region.name, root, ...options });
+  const close = async (): Promise<void> => {
+    await opened[Symbol.asyncDispose]();
+    await root.close();
+  };
+  return { ...opened, [Symbol.asyncDispose]: close };
+}
