@@ -1,7 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { AdminClient } from "@holdfast/admin";
-import { initialiseStore } from "@holdfast/redis";
 import { freePort, until } from "@holdfast/testing";
 import { type Authority, createAuthority } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -9,7 +8,7 @@ import { parse, stringify } from "yaml";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { RedisServer, SentinelServer, sentinelName } from "../support/redis.ts";
-import { systemIds } from "../support/redis-store.ts";
+import { initStore } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
 
 const dayMs = 86_400_000;
@@ -76,7 +75,7 @@ beforeAll(async () => {
     ["authority", "(store)", "Redis CA", 500],
   ];
   const tls = { ca: authority.certificate };
-  await initialiseStore({ address: primary.address, tls, replicas: 1, ids: systemIds });
+  await initStore({ address: primary.address, tls, replicas: 1 });
   node = region.node(0);
   const config = parse(await readFile(node.configFile, "utf8"));
   const ca = join(region.folder, "redis-ca.pem");

@@ -6,10 +6,11 @@ import type { StorageKeys } from "../../packages/redis/src/connection/storage-ke
 import { holdfast } from "../support/command-line.ts";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import { say } from "../support/load.ts";
+import { storageKeysIn } from "../support/node-root.ts";
 import { recordOf } from "../support/record.ts";
 import type { RedisServer } from "../support/redis.ts";
 import { ms } from "../support/region-watch.ts";
-import { newerValue, recordIn, storageKeysOf, withRecord } from "../support/stored-value.ts";
+import { newerValue, recordIn, withRecord } from "../support/stored-value.ts";
 import type { TwoRegions } from "../support/two-regions.ts";
 import {
   type ClientsOfAll,
@@ -140,7 +141,7 @@ describe("a record that is newer than the other region's copy", () => {
 
   test("and has an unknown format is not repaired or overwritten, and the region is not level", async () => {
     const aside = await setAside(both.a.redis.primary);
-    const keys = await storageKeysOf(both.a.redis.primary);
+    const keys = await storageKeysIn(both.a);
     const newer = (value: Buffer, key: Buffer) => newerValue(keys, key, value);
     const { id, key, value, bytes, putBack } = await revokedAlone(newer);
     try {
@@ -204,7 +205,7 @@ describe("a record whose tag is right and whose sealed material does not open", 
     const bytes = await keyBytes(clients.at("b1"), id);
     await caughtUp(both);
     const { key, value } = await recordOf(primary, id);
-    const keys = await storageKeysOf(primary);
+    const keys = await storageKeysIn(both.a);
     await primary.command("set", key, broken(keys, key, value, at));
     for (const node of ["a1", "a2"]) {
       await insist(async () => expect(await keyBytes(clients.at(node), id)).toBe(bytes));
@@ -225,7 +226,7 @@ describe("a record whose tag is right and whose sealed material does not open", 
     await caughtUp(both);
     const { key, value } = await recordOf(primary, id);
     const material = materialIn(value);
-    const keys = await storageKeysOf(primary);
+    const keys = await storageKeysIn(both.a);
     await primary.command("set", key, broken(keys, key, value, 40));
     await insist(() => clients.at("a1").activate({ uniqueIdentifier: id }));
     await until(
@@ -243,10 +244,11 @@ describe("a record whose tag is right and whose sealed material does not open", 
     await caughtUp(both);
     const bytes = await keyBytes(clients.at("b1"), id);
     const places = await Promise.all(
-      [both.a, both.b].map(async ({ redis: { primary } }, at) => {
+      [both.a, both.b].map(async (region, at) => {
+        const { primary } = region.redis;
         const place = { primary, ...(await recordOf(primary, id)) };
         // Two copies that are broken in the same way would be equal.
-        const keys = await storageKeysOf(primary);
+        const keys = await storageKeysIn(region);
         return { ...place, is: broken(keys, place.key, place.value, 40 + at) };
       }),
     );

@@ -17,8 +17,9 @@ import {
   readRecordHeader,
 } from "../../packages/redis/src/connection/record-header.ts";
 import type { StorageKeys } from "../../packages/redis/src/connection/storage-keys.ts";
-import { newerValue, recordIn, storageKeysFor } from "../support/stored-value.ts";
+import { newerValue, recordIn } from "../support/stored-value.ts";
 import type { Member } from "./store/member.ts";
+import { storageKeysOfStore } from "./watched-root.ts";
 
 /** A record as it lies in a member's data. */
 export interface LookedAt {
@@ -56,7 +57,7 @@ const latelyMax = 100;
 
 function readOnce(member: Member, key: string, text: string): Read {
   const keys = keysIn(member);
-  const name = `${keys.storeId} ${key} ${text}`;
+  const name = `${keys?.storeId} ${key} ${text}`;
   const known = lately.get(name);
   if (known !== undefined) return known;
   if (lately.size >= latelyMax) lately.clear();
@@ -66,16 +67,8 @@ function readOnce(member: Member, key: string, text: string): Read {
   return read;
 }
 
-/** The storage keys of each store that was looked at. */
-const storageKeys = new Map<string, StorageKeys>();
-
-function keysIn(member: Member): StorageKeys {
-  const { storeId = "" } = readPartitionHead(textOf(member, sysHead)) ?? {};
-  const region = member.redis.data.text(sysKeys.region) ?? "";
-  const name = `${region} ${storeId}`;
-  const known = storageKeys.get(name) ?? storageKeysFor(storeId, region);
-  storageKeys.set(name, known);
-  return known;
+function keysIn(member: Member): StorageKeys | undefined {
+  return storageKeysOfStore(readPartitionHead(textOf(member, sysHead))?.storeId ?? "");
 }
 
 /** Every record of an instance in a member's data. */
@@ -103,7 +96,9 @@ export function putBytes(member: Member, instance: string, id: string, bytes: Bu
 
 /** A record's value as written by the next release. */
 export function newerIn(member: Member, instance: string, id: string, value: Buffer): Buffer {
-  return newerValue(keysIn(member), Buffer.from(keyOf(instance, id), "latin1"), value);
+  const keys = keysIn(member);
+  if (keys === undefined) throw new Error(`the storage keys of ${member.name} are not known`);
+  return newerValue(keys, Buffer.from(keyOf(instance, id), "latin1"), value);
 }
 
 /** Whether two values have the same record and proof: the rest of the header says what is reserved or covered. */
@@ -124,7 +119,12 @@ function keyOf(instance: string, id: string): string {
 }
 
 /** What a record contains; undefined where it is damaged. */
-function objectOf(keys: StorageKeys, key: string, value: Buffer): ManagedObject | undefined {
+function objectOf(
+  keys: StorageKeys | undefined,
+  key: string,
+  value: Buffer,
+): ManagedObject | undefined {
+  if (keys === undefined) return undefined;
   try {
     return decodeRecord(recordIn(keys, Buffer.from(key, "latin1"), value));
   } catch {

@@ -10,8 +10,9 @@ import {
   partitionOf,
   sysPartition,
 } from "@holdfast/engine";
-import { sampleObject } from "@holdfast/engine/testing";
+import { MemoryRootOfTrust, sampleObject } from "@holdfast/engine/testing";
 import {
+  type InitialisedStore,
   initialiseStore,
   openRedisStore,
   type RedisStore,
@@ -44,9 +45,20 @@ export interface OpenStore extends AsyncDisposable {
   readonly events: readonly Event[];
 }
 
-/** Options of a store; clock and observer have defaults. */
-export type OpenOptions = Omit<RedisStoreOptions, "clock" | "observe"> &
-  Partial<Pick<RedisStoreOptions, "clock" | "observe">>;
+/** The root key of every test's own stores; the same in all processes. */
+const rootKey = Buffer.alloc(32, "root key of tests");
+
+/** The root of trust of stores without nodes. */
+export const testRoot = new MemoryRootOfTrust(
+  { ...systemIds, randomBytes: (n) => (n === rootKey.length ? rootKey : randomBytes(n)) },
+  "tests",
+);
+
+type Defaulted = "clock" | "observe" | "region" | "root";
+
+/** Options of a store; clock, observer, region (`a`) and root of trust have defaults. */
+export type OpenOptions = Omit<RedisStoreOptions, Defaulted> &
+  Partial<Pick<RedisStoreOptions, Defaulted>>;
 
 /** Opens an initialised store. */
 export async function openStore(options: OpenOptions): Promise<OpenStore> {
@@ -54,14 +66,28 @@ export async function openStore(options: OpenOptions): Promise<OpenStore> {
   const store = await openRedisStore({
     clock: systemClock,
     observe: (event) => events.push(event),
+    region: "a",
+    root: testRoot,
     ...options,
   });
   return { store, events, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
 }
 
+type InitOptions = Parameters<typeof initialiseStore>[0];
+
+/** Makes the Redis behind `options` a store; region (`a`) and root of trust have defaults. */
+export function initStore(
+  options: Omit<InitOptions, "ids" | "region" | "root"> &
+    Partial<Pick<InitOptions, "region" | "root">>,
+): Promise<InitialisedStore> {
+  return initialiseStore({ region: "a", root: testRoot, ids: systemIds, ...options });
+}
+
 /** Initialises the Redis behind `options` and opens it. */
-export async function openNewStore(options: OpenOptions): Promise<OpenStore> {
-  await initialiseStore({ ...options, ids: systemIds });
+export async function openNewStore(
+  options: OpenOptions & { readonly root?: InitOptions["root"] },
+): Promise<OpenStore> {
+  await initStore(options);
   return openStore(options);
 }
 

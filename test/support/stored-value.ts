@@ -1,20 +1,23 @@
 import { hash } from "node:crypto";
 import { sysPartition, uuidText } from "@holdfast/engine";
 import { newerRecord } from "@holdfast/engine/testing";
+import { readKeyEntries } from "../../packages/redis/src/connection/key-entry.ts";
 import {
   headerAt,
   readPartitionHead,
   readRecordHeader,
   recordHeaderLength,
 } from "../../packages/redis/src/connection/record-header.ts";
-import { deriveStorageKey, StorageKeys } from "../../packages/redis/src/connection/storage-keys.ts";
+import { StorageKeys } from "../../packages/redis/src/connection/storage-keys.ts";
 import {
   factBits,
   openRecord,
   proveBytes,
   type RecordPlace,
 } from "../../packages/redis/src/objects/record-proof.ts";
+import { type KeyOpener, openStorageKey } from "../../packages/redis/src/session/held-keys.ts";
 import type { RedisServer } from "./redis.ts";
+import { testRoot } from "./redis-store.ts";
 
 /** The place that a record's key names: `{p07}:o:` and the identifier's 16 bytes. */
 export function placeOf(key: Buffer): RecordPlace {
@@ -23,19 +26,18 @@ export function placeOf(key: Buffer): RecordPlace {
   return { partition, identifier: uuidText(key.subarray(-16)) };
 }
 
-/** The storage keys of a store, as its nodes have them. */
-export function storageKeysFor(storeId: string, region: string): StorageKeys {
-  const name = { storeId, region, number: 1 };
-  return new StorageKeys(storeId, [deriveStorageKey(new Uint8Array(32), name)]);
-}
-
-/** The storage keys of the store in a Redis. */
+/** The storage keys of the store in a Redis, as its nodes open them. */
 export async function storageKeysOf(
   redis: Pick<RedisServer, "command" | "buffers">,
+  root: KeyOpener = testRoot,
 ): Promise<StorageKeys> {
   const head = (await redis.buffers("get", "{sys}:head")) as unknown as Buffer;
-  const region = (await redis.command("get", "{sys}:region")) as string | null;
-  return storageKeysFor(readPartitionHead(head)?.storeId ?? "", region ?? "");
+  const region = (await redis.command("get", "{sys}:region")) as string;
+  const answer = await redis.command("hgetall", "{sys}:keys");
+  const { storeId = "" } = readPartitionHead(head) ?? {};
+  const entries = readKeyEntries(answer, storeId, "");
+  const keys = entries.map((entry) => openStorageKey(entry, region, root));
+  return new StorageKeys(storeId, await Promise.all(keys));
 }
 
 /** The canonical record in a value. */

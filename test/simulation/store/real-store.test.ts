@@ -8,7 +8,7 @@ import {
 } from "@holdfast/engine/testing";
 import { initialiseStore, openRedisStore, type RedisStoreOptions } from "@holdfast/redis";
 import { expect, test } from "vitest";
-import { auditOf, recordOf, setStatus } from "../../support/redis-store.ts";
+import { auditOf, recordOf, setStatus, testRoot } from "../../support/redis-store.ts";
 import { newerValue, storageKeysOf } from "../../support/stored-value.ts";
 import { Machine } from "../machine.ts";
 import { Network } from "../network.ts";
@@ -86,6 +86,8 @@ async function openWith(
   replica.follow(primary);
   const options = {
     address: primary.address,
+    region: "a",
+    root: testRoot,
     replicas: 1,
     timers: timersOf(life),
     connections: wrapped(

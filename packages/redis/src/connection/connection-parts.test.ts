@@ -33,7 +33,11 @@ describe("addresses", () => {
 });
 
 test("the default of markerMs is a quarter of the lease", () => {
-  const options = { address: "a:1", clock: {} as never, observe: () => undefined };
+  const never = {} as never;
+  const options = {
+    ...{ address: "a:1", region: "a", root: never, clock: never },
+    observe: () => undefined,
+  };
   expect(storeSettings(options)).toMatchObject({ storeLeaseMs: 1_000, markerMs: 250, replicas: 0 });
   expect(storeSettings({ ...options, storeLeaseMs: 400 })).toMatchObject({ markerMs: 100 });
 });

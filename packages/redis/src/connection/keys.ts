@@ -61,6 +61,8 @@ export const sysKeys = {
   replicasVersion: "{sys}:replicas-version",
   /** The region that owns the store: each region has its own Redis. */
   region: "{sys}:region",
+  /** Hash: number → storage key, wrapped by the root of trust; `key-entry.ts` describes the value. */
+  keys: "{sys}:keys",
   /** The highest epoch of a leader that the store has seen. */
   epoch: "{sys}:epoch",
   /**

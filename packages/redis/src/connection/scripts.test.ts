@@ -36,6 +36,7 @@ test("scripts that free memory or fence run when memory is full, and scripts tha
     "reserve",
     "set-audit-sink",
     "set-cursor",
+    "set-key",
     "set-level",
     "set-status",
   ]);

@@ -1,10 +1,10 @@
-import { openRedisStore, type RedisStore } from "@holdfast/redis";
+import type { RedisStore } from "@holdfast/redis";
 import { verifyFiles } from "../audit/verify/verify-files.ts";
 import { verifyStore } from "../audit/verify/verify-store.ts";
 import { OperatorError } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
-import { storeConnection } from "../store/store-access.ts";
+import { openStoreOf } from "../store/open-store.ts";
 import { storeFault } from "../store/store-faults.ts";
 import { cadfSettings } from "../wiring/management/node-audit.ts";
 
@@ -64,23 +64,16 @@ function faults(findings: readonly string[]): string {
 
 async function atStore<Result>(
   configFile: string,
-  { environment, clock }: Machine,
+  machine: Machine,
   work: (
     store: RedisStore,
     against: NonNullable<Parameters<typeof verifyFiles>[1]>,
   ) => Promise<Result>,
 ): Promise<Result> {
   const config = loadConfig(configFile);
-  const connection = storeConnection(config.store, environment);
+  await using opened = new AsyncDisposableStack();
   try {
-    await using store = await openRedisStore({
-      ...connection,
-      clock,
-      observe: () => undefined,
-      region: config.region,
-      storeLeaseMs: config.store.leaseMs,
-      externalFailover: config.store.externalFailover,
-    });
+    const store = await openStoreOf(configFile, machine, opened);
     const { region, account } = cadfSettings(config);
     return await work(store, { log: store.audit, region, account });
   } catch (error) {

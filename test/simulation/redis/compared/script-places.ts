@@ -29,6 +29,7 @@ export const sys = {
   replicas: "{sys}:replicas",
   replicasVersion: "{sys}:replicas-version",
   region: "{sys}:region",
+  keys: "{sys}:keys",
   epoch: "{sys}:epoch",
   formats: "{sys}:formats",
   levels: "{sys}:levels",
