@@ -15,7 +15,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     name: "commit-without-tag-check",
     kind: "script",
     file: `${lua}/commit.lua`,
-    find: "if string.sub(header, 1, 16) ~= change.before then return false end",
+    find: "if tag_of(header) ~= change.before then return false end",
     replace: 'if header ~= "" and change.before == "" then return false end',
     rule: "the tag decides: an update by an older copy is refused",
     promises: ["Every node sees what one node acknowledged"],
