@@ -215,6 +215,18 @@ export const faults: readonly Fault[] = [
     },
   },
   {
+    name: "storage-key-closed",
+    text: "a node starts while its region's key manager refuses connections",
+    alerts: ["HoldfastStorageKeyClosed a"],
+    boundS: 120,
+    make: async ({ both, managers }) => {
+      await managers.a.kill();
+      await both.kill("a2");
+      both.node("a2").launch();
+      return () => managers.a.start();
+    },
+  },
+  {
     name: "root-denied",
     text: "a region's key manager denies access to the root key",
     alerts: ["HoldfastKeysClosed b"],

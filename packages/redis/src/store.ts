@@ -15,7 +15,7 @@ import { RedisStatuses } from "./records/instance-statuses.ts";
 import { type KeyWrapper, KeyWraps, type RewrappedKeys } from "./records/key-wraps.ts";
 import { LeaderRecords } from "./records/leader-records.ts";
 import { Formats, type RecordFormats } from "./session/formats.ts";
-import { HeldKeys } from "./session/held-keys.ts";
+import { HeldKeys } from "./storage-keys/held-keys.ts";
 import type { LeaseRules } from "./session/lease.ts";
 import { LeaseKeeper } from "./session/lease-keeper.ts";
 import type { StoreContext } from "./session/primary-session.ts";

@@ -277,6 +277,16 @@ export const scriptFaults: readonly PlantedFault[] = [
     tests: [scriptsTest, state],
   },
   {
+    name: "storage-key-replaced-unseen",
+    kind: "script",
+    file: `${lua}/set-key.lua`,
+    find: "~= ARGV[3] then",
+    replace: '== "" then',
+    rule: "the entry of a storage key is replaced only if it is the one that was read",
+    tests: ["test/cluster/storage-key.test.ts"],
+    simulated: false,
+  },
+  {
     name: "init-over-other-keys",
     kind: "script",
     file: `${lua}/initialise.lua`,

@@ -8,6 +8,7 @@ const failOver = "test/simulation/store/failover.test.ts";
 const barrier = "test/cluster/redis-barrier.test.ts";
 const state = "test/cluster/redis-state.test.ts";
 const safety = "test/cluster/redis-safety.test.ts";
+const storageKey = "test/cluster/storage-key.test.ts";
 
 /** Faults in how a node uses its region's Redis: barriers, leases, covered reads, settings. */
 export const sessionFaults: readonly PlantedFault[] = [
@@ -289,11 +290,31 @@ export const sessionFaults: readonly PlantedFault[] = [
     simulated: false,
   },
   {
+    name: "storage-key-is-not-checked",
+    kind: "protocol",
+    file: "packages/redis/src/storage-keys/held-keys.ts",
+    find: "if (timingSafeEqual(key.check, check)) return;",
+    replace: "if (key.check.length === check.length) return;",
+    rule: "a store is used only with the storage key that it was made with",
+    tests: [storageKey],
+    simulated: false,
+  },
+  {
+    name: "storage-key-is-opened-at-each-session",
+    kind: "protocol",
+    file: "packages/redis/src/storage-keys/held-keys.ts",
+    find: "this.#held?.storeId === storeId ?",
+    replace: "this.#held?.storeId !== storeId ?",
+    rule: "a fail-over needs no root of trust",
+    tests: [storageKey],
+    simulated: false,
+  },
+  {
     name: "init-over-a-store",
     kind: "protocol",
     file: `${redis}/initialise.ts`,
-    find: "if ((await markerOf(connection)) === undefined) {\n      await refuseOverStore",
-    replace: "if ((await markerOf(connection)) !== undefined) {\n      await refuseOverStore",
+    find: "    await refuseOverStore(address, settings",
+    replace: "    if (false as boolean) await refuseOverStore(address, settings",
     rule: "an empty member never becomes a primary while another one holds a store",
     promises: ["The loss of one disk of a store"],
     tests: [safety],

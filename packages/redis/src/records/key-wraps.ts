@@ -5,10 +5,10 @@ import {
   readKeyEntries,
   storageKeyData,
   writeKeyEntry,
-} from "../connection/key-entry.ts";
+} from "../storage-keys/key-entry.ts";
 import { partitionKeys, sysKeys } from "../connection/keys.ts";
-import { deriveStorageKey } from "../connection/storage-keys.ts";
-import { keyFailure, openStorageKey } from "../session/held-keys.ts";
+import { deriveStorageKey } from "../storage-keys/storage-keys.ts";
+import { keyFailure, openStorageKey } from "../storage-keys/held-keys.ts";
 import type { StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 

@@ -1,5 +1,5 @@
 import { StoreUnavailable } from "@holdfast/engine";
-import { readPairs } from "./replies.ts";
+import { readPairs } from "../connection/replies.ts";
 import type { StorageKeyName } from "./storage-keys.ts";
 
 /** A storage key as `{sys}:keys` has it. */

@@ -7,10 +7,10 @@ import {
   StoreUnavailable,
 } from "@holdfast/engine";
 import type { Connection } from "../connection/connection.ts";
-import { type KeyEntry, readKeyEntries, storageKeyData } from "../connection/key-entry.ts";
+import { type KeyEntry, readKeyEntries, storageKeyData } from "./key-entry.ts";
 import { sysKeys } from "../connection/keys.ts";
 import type { StoreSettings } from "../connection/options.ts";
-import { deriveStorageKey, type StorageKey, StorageKeys } from "../connection/storage-keys.ts";
+import { deriveStorageKey, type StorageKey, StorageKeys } from "./storage-keys.ts";
 
 /** The part of a root of trust that opens storage keys. */
 export type KeyOpener = Pick<RootOfTrust, "unwrap">;
