@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { StorageKeys } from "../../packages/redis/src/connection/storage-keys.ts";
+import type { StorageKeys } from "../../packages/redis/src/storage-keys/storage-keys.ts";
 import { holdfast } from "../support/command-line.ts";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import { say } from "../support/load.ts";

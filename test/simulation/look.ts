@@ -16,7 +16,7 @@ import {
   readPartitionHead,
   readRecordHeader,
 } from "../../packages/redis/src/connection/record-header.ts";
-import type { StorageKeys } from "../../packages/redis/src/connection/storage-keys.ts";
+import type { StorageKeys } from "../../packages/redis/src/storage-keys/storage-keys.ts";
 import { newerValue, recordIn } from "../support/stored-value.ts";
 import type { Member } from "./store/member.ts";
 import { storageKeysOfStore } from "./watched-root.ts";

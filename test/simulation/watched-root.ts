@@ -1,5 +1,5 @@
 import { MemoryRootOfTrust } from "@holdfast/engine/testing";
-import { deriveStorageKey, StorageKeys } from "../../packages/redis/src/connection/storage-keys.ts";
+import { deriveStorageKey, StorageKeys } from "../../packages/redis/src/storage-keys/storage-keys.ts";
 
 /** More stores than any history has. */
 const storesMax = 100;

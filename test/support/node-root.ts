@@ -1,5 +1,5 @@
 import { machine } from "@holdfast/server/base";
-import type { StorageKeys } from "../../packages/redis/src/connection/storage-keys.ts";
+import type { StorageKeys } from "../../packages/redis/src/storage-keys/storage-keys.ts";
 import { loadConfig } from "../../packages/server/src/config/config.ts";
 import { type CommandRoot, openCommandRoot } from "../../packages/server/src/roots/command-root.ts";
 import type { RedisServer } from "./redis.ts";

@@ -1,21 +1,21 @@
 import { hash } from "node:crypto";
 import { sysPartition, uuidText } from "@holdfast/engine";
 import { newerRecord } from "@holdfast/engine/testing";
-import { readKeyEntries } from "../../packages/redis/src/connection/key-entry.ts";
+import { readKeyEntries } from "../../packages/redis/src/storage-keys/key-entry.ts";
 import {
   headerAt,
   readPartitionHead,
   readRecordHeader,
   recordHeaderLength,
 } from "../../packages/redis/src/connection/record-header.ts";
-import { StorageKeys } from "../../packages/redis/src/connection/storage-keys.ts";
+import { StorageKeys } from "../../packages/redis/src/storage-keys/storage-keys.ts";
 import {
   factBits,
   openRecord,
   proveBytes,
   type RecordPlace,
-} from "../../packages/redis/src/objects/record-proof.ts";
-import { type KeyOpener, openStorageKey } from "../../packages/redis/src/session/held-keys.ts";
+} from "../../packages/redis/src/proof/record-proof.ts";
+import { type KeyOpener, openStorageKey } from "../../packages/redis/src/storage-keys/held-keys.ts";
 import type { RedisServer } from "./redis.ts";
 import { testRoot } from "./redis-store.ts";
 

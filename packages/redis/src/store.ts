@@ -10,7 +10,7 @@ import { RedisObjects } from "./objects/object-store.ts";
 import { Quarantine } from "./objects/quarantine.ts";
 import { Reservations } from "./objects/reservations.ts";
 import { RedisStateCounts } from "./objects/state-counts.ts";
-import { StoredRecords } from "./objects/stored-records.ts";
+import { StoredRecords } from "./proof/stored-records.ts";
 import { RedisStatuses } from "./records/instance-statuses.ts";
 import { type KeyWrapper, KeyWraps, type RewrappedKeys } from "./records/key-wraps.ts";
 import { LeaderRecords } from "./records/leader-records.ts";

@@ -23,6 +23,15 @@ export const scriptFaults: readonly PlantedFault[] = [
     chaosMinutes: 3,
   },
   {
+    name: "commit-of-an-older-version",
+    kind: "script",
+    file: `${lua}/commit.lua`,
+    find: "and not is_above(change.proof, header) then return false end",
+    replace: "and #change.proof == 0 then return false end",
+    rule: "a record's version grows with each change",
+    tests: ["test/cluster/redis-proof.test.ts"],
+  },
+  {
     name: "commit-over-a-reservation",
     kind: "script",
     file: `${lua}/commit.lua`,

@@ -12,7 +12,7 @@ import { changedOf, readPartitionHead, recordHeaderLength } from "../connection/
 import { type Answer, Answers } from "../session/answers.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
-import type { StoredRecords } from "./stored-records.ts";
+import type { StoredRecords } from "../proof/stored-records.ts";
 
 /**
  * Most records in one answer of `changes.lua`, and most bytes: every other client waits while it

@@ -30,7 +30,7 @@ import {
   termPlace,
 } from "../connection/keys.ts";
 import type { Reply } from "../connection/replies.ts";
-import type { ProvenRecord } from "./record-proof.ts";
+import type { ProvenRecord } from "../proof/record-proof.ts";
 
 /** The input of `commit.lua`, and how to read its answer. */
 export interface CommitPlan {

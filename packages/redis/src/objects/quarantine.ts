@@ -22,9 +22,9 @@ import { Answers } from "../session/answers.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 import { repairLines, stateDigit } from "./commit-plan.ts";
-import { proveRecord } from "./record-proof.ts";
+import { proveRecord } from "../proof/record-proof.ts";
 import { stateOfDigit } from "./state-counts.ts";
-import { versionOfRepair } from "./stored-records.ts";
+import { versionOfRepair } from "../proof/stored-records.ts";
 
 type QuarantineOptions = Parameters<OwnStore["quarantine"]>[3];
 

@@ -8,7 +8,7 @@ import { readPairs, readReply, readRole } from "../connection/replies.ts";
 import type { Scripts } from "../connection/scripts.ts";
 import type { StorageKeys } from "../storage-keys/storage-keys.ts";
 import { repeat, sleep } from "../connection/timers.ts";
-import type { StoredRecords } from "../objects/stored-records.ts";
+import type { StoredRecords } from "../proof/stored-records.ts";
 import { claim } from "./claim.ts";
 import { CoveredNumbers } from "./covered.ts";
 import type { Formats } from "./formats.ts";

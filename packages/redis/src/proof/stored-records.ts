@@ -7,7 +7,7 @@ import {
   tagOfDigest,
 } from "@holdfast/engine";
 import { headerAt } from "../connection/record-header.ts";
-import type { StorageKey, StorageKeys } from "../connection/storage-keys.ts";
+import type { StorageKey, StorageKeys } from "../storage-keys/storage-keys.ts";
 import {
   openRecord,
   type ProvenRecord,

@@ -2,7 +2,7 @@ import { encodeRecord, type ManagedObject, recordTag, sysPartition } from "@hold
 import { sampleObject } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
 import { headerAt, readRecordHeader, recordHeaderLength } from "../connection/record-header.ts";
-import { deriveStorageKey, StorageKeys } from "../connection/storage-keys.ts";
+import { deriveStorageKey, StorageKeys } from "../storage-keys/storage-keys.ts";
 import { openRecord, proveRecord, type RecordPlace, versionMax } from "./record-proof.ts";
 import { StoredRecords, versionOfRepair } from "./stored-records.ts";
 

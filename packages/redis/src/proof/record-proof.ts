@@ -9,7 +9,7 @@ import {
   writeUuid,
 } from "@holdfast/engine";
 import { headerAt, recordHeaderLength } from "../connection/record-header.ts";
-import type { StorageKey, StorageKeys } from "../connection/storage-keys.ts";
+import type { StorageKey, StorageKeys } from "../storage-keys/storage-keys.ts";
 
 /** Where a record is asked for. Its MAC is bound to this place, regardless of what its body says. */
 export interface RecordPlace {
