@@ -1,21 +1,26 @@
 import { hash } from "node:crypto";
-import { sysPartition, uuidText } from "@holdfast/engine";
+import { type Change, partitionOf, sysPartition, uuidText } from "@holdfast/engine";
 import { newerRecord } from "@holdfast/engine/testing";
-import { readKeyEntries } from "../../packages/redis/src/storage-keys/key-entry.ts";
+import { loadScripts } from "@holdfast/redis";
+import { partitionKeys } from "../../packages/redis/src/connection/keys.ts";
 import {
   headerAt,
   readPartitionHead,
   readRecordHeader,
-  recordHeaderLength,
 } from "../../packages/redis/src/connection/record-header.ts";
-import { StorageKeys } from "../../packages/redis/src/storage-keys/storage-keys.ts";
+import { commitPlan } from "../../packages/redis/src/objects/commit-plan.ts";
 import {
-  factBits,
   openRecord,
   proveBytes,
+  proveRecord,
   type RecordPlace,
 } from "../../packages/redis/src/proof/record-proof.ts";
 import { type KeyOpener, openStorageKey } from "../../packages/redis/src/storage-keys/held-keys.ts";
+import { readKeyEntries } from "../../packages/redis/src/storage-keys/key-entry.ts";
+import {
+  type StorageKey,
+  StorageKeys,
+} from "../../packages/redis/src/storage-keys/storage-keys.ts";
 import type { RedisServer } from "./redis.ts";
 import { testRoot } from "./redis-store.ts";
 
@@ -47,7 +52,7 @@ export function recordIn(keys: StorageKeys, key: Buffer, value: Buffer): Buffer 
 
 /** A value with another record in it, as a node that has the store's key makes it. */
 export function withRecord(
-  keys: StorageKeys,
+  { newest }: Pick<StorageKeys, "newest">,
   key: Buffer,
   value: Buffer,
   record: Buffer,
@@ -55,7 +60,7 @@ export function withRecord(
 ): Buffer {
   const facts = readRecordHeader(value)?.facts ?? 0;
   const digest = hash("sha256", record);
-  const made = proveBytes(keys.newest, placeOf(key), record, { digest, version, facts });
+  const made = proveBytes(newest, placeOf(key), record, { digest, version, facts });
   const numbers = value.subarray(headerAt.promised, headerAt.version);
   return Buffer.concat([made.digest, numbers, made.proof, made.body]);
 }
@@ -65,11 +70,26 @@ export function newerValue(keys: StorageKeys, key: Buffer, value: Buffer): Buffe
   return withRecord(keys, key, value, Buffer.from(newerRecord(recordIn(keys, key, value))));
 }
 
-/** A value as somebody makes it who has no key: another record, its digest, and the rest of the header as it was. */
-export function forgedValue(value: Buffer, record: Buffer): Buffer {
-  const rest = value.subarray(headerAt.promised, recordHeaderLength);
-  return Buffer.concat([hash("sha256", record, "buffer"), rest, record]);
+/**
+ * Runs the product's own commit script as somebody who can write to Redis does: with any key, and any idea of what was
+ * there before. Returns the script's first word.
+ */
+export async function commitAs(
+  key: StorageKey,
+  redis: Pick<RedisServer, "command" | "buffers">,
+  changes: readonly Change[],
+  version = 1,
+): Promise<string> {
+  const { instance } = changes[0]?.after ?? { instance: "" };
+  const partition = partitionOf(instance);
+  const head = (await redis.buffers("get", "{sys}:head")) as unknown as Buffer;
+  const { storeId = "" } = readPartitionHead(head) ?? {};
+  const prove = ({ after }: Change) =>
+    proveRecord(key, { partition, identifier: after.uniqueIdentifier }, after, version);
+  const settings = { storeId, prove, auditEntriesMax: 1_000, commonTermMin: 1_000 };
+  const { keys, args } = commitPlan(partitionKeys(partition), instance, changes, [], settings, {});
+  const { commit } = loadScripts();
+  const sha = String(await redis.command("script", "load", commit.source));
+  const answer = await redis.command("evalsha", sha, keys.length, ...keys, ...args);
+  return String((answer as unknown[])[0]);
 }
-
-/** The bit that says that a value's body is sealed. */
-export const sealedBit = factBits.sealed;
