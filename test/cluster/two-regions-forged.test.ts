@@ -1,4 +1,4 @@
-import { createHash, randomBytes, randomUUID, X509Certificate } from "node:crypto";
+import { randomBytes, randomUUID, X509Certificate } from "node:crypto";
 import { type ManagedObject, makeRecord, systemInstance } from "@holdfast/engine";
 import { until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
@@ -8,24 +8,39 @@ import {
   deriveStorageKey,
   type StorageKeys,
 } from "../../packages/redis/src/storage-keys/storage-keys.ts";
+import { certificateFixed } from "../../packages/server/src/management/certificates/certificate-values.ts";
+import { adminClient, firstToken } from "../support/admin-api.ts";
 import { isLetIn } from "../support/greeting.ts";
 import { storageKeysIn } from "../support/node-root.ts";
 import { recordOf } from "../support/redis-store.ts";
+import { patient } from "../support/root-regions.ts";
 import { commitAs, recordIn } from "../support/stored-value.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { allWell, caughtUp, vitalsOf } from "../support/vitals.ts";
 
-const instance = "vcenter";
 const now = { us: Date.now() * 1_000, region: "a" };
 
 let both: TwoRegions;
 let keys: StorageKeys;
+let instance: string;
 
 beforeAll(async () => {
-  both = await startTwoRegions({ instances: [instance], replicas: 0 });
+  both = await startTwoRegions({ instances: ["declared"], replicas: 0, admin: true });
   await allWell(both);
   keys = await storageKeysIn(both.a);
-});
+  const node = both.node("a1");
+  const { ca } = both.a;
+  await using admin = adminClient({ node, ca }, await firstToken({ node, ca }));
+  const local = { type: "local" } as const;
+  const body = { name: "vcenter", rootOfTrust: { regions: { a: local, b: local } } };
+  ({ id: instance } = await patient(() =>
+    admin.call<"createInstance">("createInstance", { body }),
+  ));
+  await until("it is Installed", async () => {
+    const shown = await admin.call("readInstance", { params: { instance } });
+    return shown.status === "Installed";
+  });
+}, 300_000);
 
 afterAll(async () => both?.[Symbol.asyncDispose]());
 
@@ -37,17 +52,17 @@ const client = () =>
   selfSigned({ commonName: "client", notBeforeMs: Date.now() - 3_600_000, days: 2 });
 
 /** The record that admits a client's certificate to the instance. */
-function admitting({ certificate: pem }: Issued): ManagedObject {
-  const { raw, subject, issuer, serialNumber } = new X509Certificate(pem);
-  const values = {
+function admitting({ certificate }: Issued): ManagedObject {
+  const about = {
     instance,
-    ...({ kind: "client", origin: "added", name: `client ${randomUUID()}` } as const),
-    fingerprint: createHash("sha256").update(raw).digest("hex"),
-    ...{ subject, issuer, serial: serialNumber, pem },
-    ...{ notBeforeMs: Date.now() - 3_600_000, notAfterMs: Date.now() + 3_600_000 },
-    ...{ createdMs: Date.now(), createdBy: "admin" },
-  };
-  return makeRecord("Certificate", randomUUID(), values, now);
+    kind: "client",
+    origin: "added",
+    createdMs: 1,
+    createdBy: "admin",
+  } as const;
+  const fixed = certificateFixed(new X509Certificate(certificate), about);
+  const name = `client ${randomUUID()}`;
+  return makeRecord("Certificate", randomUUID(), { ...fixed, name }, now);
 }
 
 const admits = (node: string, shown: Issued) => isLetIn(both.node(node), both.a.ca, shown);

@@ -1,5 +1,6 @@
 import { encodeRecord, type ManagedObject, recordTag, sysPartition } from "@holdfast/engine";
 import { sampleObject } from "@holdfast/engine/testing";
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { headerAt, readRecordHeader, recordHeaderLength } from "../connection/record-header.ts";
 import { deriveStorageKey, StorageKeys } from "../storage-keys/storage-keys.ts";
@@ -154,6 +155,28 @@ describe("a stored record", () => {
       expect(() => new StoredRecords().open(keys, at, value)).toThrow(corrupt);
     }
   });
+});
+
+test("any bytes are a record or corrupt, and nothing else", () => {
+  const values = [storedValue(object), storedValue(system, { at: systemPlace })];
+  const cut = fc.tuple(fc.constantFrom(...values), fc.nat(2_000)).map(([value, length]) => {
+    return value.subarray(0, Math.min(length, value.length - 1));
+  });
+  const bytes = fc.uint8Array({ maxLength: 200 }).map((made) => Buffer.from(made));
+  const spliced = fc
+    .tuple(fc.constantFrom(...values), bytes, fc.nat(100))
+    .map(([value, more, at]) => {
+      return Buffer.concat([value.subarray(0, at), more, value.subarray(at)]);
+    });
+  const isValue = (value: Buffer) => values.some((one) => one.equals(value));
+  fc.assert(
+    fc.property(fc.oneof(cut, bytes, spliced), fc.boolean(), (value, isSystem) => {
+      fc.pre(!isValue(value));
+      const at = isSystem ? systemPlace : place;
+      expect(() => new StoredRecords().open(keys, at, value)).toThrow(corrupt);
+    }),
+    { seed: 20261129, numRuns: 500 },
+  );
 });
 
 describe("versions", () => {
