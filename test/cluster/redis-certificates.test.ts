@@ -7,8 +7,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import type { NodeProcess } from "../support/node-process.ts";
-import { RedisServer, SentinelServer, sentinelName } from "../support/redis.ts";
 import { rootOf } from "../support/node-root.ts";
+import { RedisServer, SentinelServer, sentinelName } from "../support/redis.ts";
 import { initStore } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
 
