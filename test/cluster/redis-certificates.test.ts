@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import type { NodeProcess } from "../support/node-process.ts";
+import { rootOf } from "../support/node-root.ts";
 import { RedisServer, SentinelServer, sentinelName } from "../support/redis.ts";
 import { initStore } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
@@ -52,7 +53,7 @@ async function withTls(commonName: string, days: number) {
 }
 
 beforeAll(async () => {
-  const rest = { nodes: 1, replicas: 0, lockMasters: 2, admin: true, days: 400 };
+  const rest = { nodes: 1, replicas: 0, lockMasters: 3, admin: true, days: 400 };
   region = stack.use(await layRegion({ instances: ["declared"], ...rest }));
   authority = await createAuthority({ commonName: "Redis CA", notBeforeMs, days: 500 });
   primary = stack.use(await RedisServer.start(await withTls("primary", 20)));
@@ -75,12 +76,13 @@ beforeAll(async () => {
     ["authority", "(store)", "Redis CA", 500],
   ];
   const tls = { ca: authority.certificate };
-  await initStore({ address: primary.address, tls, replicas: 1 });
   node = region.node(0);
+  await using root = await rootOf(node);
+  await initStore({ address: primary.address, tls, replicas: 1, root });
   const config = parse(await readFile(node.configFile, "utf8"));
   const ca = join(region.folder, "redis-ca.pem");
   config.store = { sentinels: [sentinel.address], name: sentinelName, tls: { ca }, replicas: 1 };
-  config.locks.push(`rediss://${lockMaster.address}`);
+  config.locks[2] = `rediss://${lockMaster.address}`;
   await writeFile(node.configFile, stringify(config));
   await node.start();
   const target = { node, ca: region.ca };

@@ -1,19 +1,19 @@
 import { type Ids, partitionCount, StoreUnavailable, sysPartition } from "@holdfast/engine";
 import { type Connection, runScript } from "./connection/connection.ts";
-import { writeKeyEntry } from "./storage-keys/key-entry.ts";
 import { partitionKeys, sysKeys } from "./connection/keys.ts";
 import { connectionSettings, type RedisConnectionOptions } from "./connection/options.ts";
 import { readPartitionHead } from "./connection/record-header.ts";
 import { readPairs, readReply, readRole } from "./connection/replies.ts";
 import { loadScripts } from "./connection/scripts.ts";
-import { storageKeyBytes } from "./storage-keys/storage-keys.ts";
 import { refuseOverStore } from "./other-members.ts";
 import { type KeyWrapper, wrapStorageKey } from "./records/key-wraps.ts";
 import { claim } from "./session/claim.ts";
 import { notInitialised } from "./session/group-commit.ts";
-import { keyFailure } from "./storage-keys/held-keys.ts";
 import { sentinelMembers } from "./session/sentinels.ts";
 import { checkReplicas, checkSettings } from "./session/settings-check.ts";
+import { keyFailure } from "./storage-keys/held-keys.ts";
+import { writeKeyEntry } from "./storage-keys/key-entry.ts";
+import { storageKeyBytes } from "./storage-keys/storage-keys.ts";
 
 /** How long a single WAITAOF of an operator's command waits. A replica of a new store may still be joining. */
 const waitMs = 10_000;

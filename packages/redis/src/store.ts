@@ -15,12 +15,12 @@ import { RedisStatuses } from "./records/instance-statuses.ts";
 import { type KeyWrapper, KeyWraps, type RewrappedKeys } from "./records/key-wraps.ts";
 import { LeaderRecords } from "./records/leader-records.ts";
 import { Formats, type RecordFormats } from "./session/formats.ts";
-import { HeldKeys } from "./storage-keys/held-keys.ts";
 import type { LeaseRules } from "./session/lease.ts";
 import { LeaseKeeper } from "./session/lease-keeper.ts";
 import type { StoreContext } from "./session/primary-session.ts";
 import { PrimarySessions } from "./session/primary-sessions.ts";
 import { SentinelWatch } from "./session/sentinels.ts";
+import { HeldKeys } from "./storage-keys/held-keys.ts";
 
 /**
  * A region's own store in Redis. Disposing closes it, after what is under way has ended or a

@@ -1,4 +1,8 @@
 import { type RootOfTrust, SealBroken, sysPartition } from "@holdfast/engine";
+import { partitionKeys, sysKeys } from "../connection/keys.ts";
+import type { StoreContext } from "../session/primary-session.ts";
+import type { PrimarySessions } from "../session/primary-sessions.ts";
+import { keyFailure, openStorageKey } from "../storage-keys/held-keys.ts";
 import {
   type KeyEntry,
   type ReadKeyEntry,
@@ -6,11 +10,7 @@ import {
   storageKeyData,
   writeKeyEntry,
 } from "../storage-keys/key-entry.ts";
-import { partitionKeys, sysKeys } from "../connection/keys.ts";
 import { deriveStorageKey } from "../storage-keys/storage-keys.ts";
-import { keyFailure, openStorageKey } from "../storage-keys/held-keys.ts";
-import type { StoreContext } from "../session/primary-session.ts";
-import type { PrimarySessions } from "../session/primary-sessions.ts";
 
 /** The part of a root of trust that wraps storage keys. */
 export type KeyWrapper = Pick<RootOfTrust, "describe" | "wrap" | "unwrap" | "rewrap">;

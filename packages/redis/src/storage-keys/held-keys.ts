@@ -7,9 +7,9 @@ import {
   StoreUnavailable,
 } from "@holdfast/engine";
 import type { Connection } from "../connection/connection.ts";
-import { type KeyEntry, readKeyEntries, storageKeyData } from "./key-entry.ts";
 import { sysKeys } from "../connection/keys.ts";
 import type { StoreSettings } from "../connection/options.ts";
+import { type KeyEntry, readKeyEntries, storageKeyData } from "./key-entry.ts";
 import { deriveStorageKey, type StorageKey, StorageKeys } from "./storage-keys.ts";
 
 /** The part of a root of trust that opens storage keys. */
