@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import {
   digestsOf,
+  encodeRecord,
   type ManagedObject,
   partitionOf,
   recordKinds,
@@ -271,6 +272,19 @@ test("system records cannot be read in Redis, except KEKs and regions", async ()
   expect(page.objects.map(({ uniqueIdentifier }) => uniqueIdentifier)).toEqual(
     expect.arrayContaining(ids),
   );
+});
+
+test("another region's copy of a system record is sealed in quarantine, too", async () => {
+  const copy = Buffer.from(encodeRecord(sampleObject(systemInstance, randomUUID())));
+  const id = randomUUID();
+  await opened.store.quarantine(systemInstance, id, "differs", { copy });
+  const field = Buffer.from(id.replaceAll("-", ""), "hex");
+  const all = await redis.buffers("hgetall", "{sys}:quarantine");
+  const at = all.findIndex((name) => name.subarray(0, 16).equals(field));
+  const aside = all[at + 1] ?? Buffer.alloc(0);
+  expect(aside.includes(copy)).toBe(false);
+  const key = Buffer.concat([Buffer.from("{sys}:o:"), field]);
+  expect(recordIn(keys, key, aside.subarray(aside.indexOf("\n") + 1))).toEqual(copy);
 });
 
 test("two regions' stores have equal digests of equal records, and other proofs", async () => {

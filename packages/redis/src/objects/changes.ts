@@ -9,10 +9,10 @@ import {
 } from "@holdfast/engine";
 import { allPartitions, identifierIn, type PartitionKeys, recordKey } from "../connection/keys.ts";
 import { changedOf, readPartitionHead, recordHeaderLength } from "../connection/record-header.ts";
+import type { StoredRecords } from "../proof/stored-records.ts";
 import { type Answer, Answers } from "../session/answers.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
-import type { StoredRecords } from "../proof/stored-records.ts";
 
 /**
  * Most records in one answer of `changes.lua`, and most bytes: every other client waits while it

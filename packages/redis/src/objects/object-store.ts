@@ -26,12 +26,12 @@ import {
 } from "../connection/keys.ts";
 import { isReserved, promisedOf, recordHeaderLength } from "../connection/record-header.ts";
 import { readReply } from "../connection/replies.ts";
+import type { StoredRecords } from "../proof/stored-records.ts";
 import { Answers } from "../session/answers.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 import { commitPlan, servedPlan } from "./commit-plan.ts";
 import { readHold } from "./reservations.ts";
-import type { StoredRecords } from "../proof/stored-records.ts";
 
 /** Most records in one answer of `find.lua`: every other client waits while it runs. */
 const pageMax = 256;

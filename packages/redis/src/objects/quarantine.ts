@@ -17,14 +17,15 @@ import {
   type PartitionKeys,
   partitionKeys,
 } from "../connection/keys.ts";
-import { readRecordHeader } from "../connection/record-header.ts";
+import { headerAt, readRecordHeader } from "../connection/record-header.ts";
+import { factBits, proveBytes, proveRecord, type RecordPlace } from "../proof/record-proof.ts";
+import { versionOfRepair } from "../proof/stored-records.ts";
 import { Answers } from "../session/answers.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
+import type { StorageKey } from "../storage-keys/storage-keys.ts";
 import { repairLines, stateDigit } from "./commit-plan.ts";
-import { proveRecord } from "../proof/record-proof.ts";
 import { stateOfDigit } from "./state-counts.ts";
-import { versionOfRepair } from "../proof/stored-records.ts";
 
 type QuarantineOptions = Parameters<OwnStore["quarantine"]>[3];
 
@@ -34,6 +35,7 @@ const bucketsPerScript = 64;
 /** Copies per record and kind, so that a peer cannot fill the store with more and more copies. */
 const slots = 4;
 const triesMax = 4;
+const localLength = headerAt.version - headerAt.promised;
 
 /** An entry of an index: score and member. */
 type Trace = readonly [score: string, member: Buffer];
@@ -51,7 +53,7 @@ interface Damage {
 /**
  * What was put aside because it does not decode or contradicts the stored record. A hash:
  * identifier (16 bytes), `o` for an own record or `c` for another region's copy, and a slot → one
- * line of JSON that says why and when, then the bytes.
+ * line of JSON that says why and when, then the bytes: a value, or what `copyAside` makes.
  */
 export class Quarantine {
   readonly #context: StoreContext;
@@ -76,7 +78,9 @@ export class Quarantine {
       const session = await this.#writing();
       const partition = partitionOf(instance);
       const { head, quarantine } = partitionKeys(partition);
-      const aside = this.#aside(uniqueIdentifier, "c", reason, Buffer.from(copy));
+      const place = { partition, identifier: uniqueIdentifier };
+      const bytes = copyAside(session.storageKeys.newest, place, Buffer.from(copy));
+      const aside = this.#aside(uniqueIdentifier, "c", reason, bytes);
       await session.groupCommit.submit(scripts.quarantine, partition, [head, quarantine], aside);
       this.#report(uniqueIdentifier, reason);
     }
@@ -254,6 +258,17 @@ export class Quarantine {
     }
     return lines;
   }
+}
+
+/**
+ * What is put aside of another region's copy: its bytes or, of a system record, a value without local numbers, whose
+ * version is 0 and whose body is sealed.
+ */
+function copyAside(key: StorageKey, place: RecordPlace, copy: Buffer): Buffer {
+  if (place.partition !== sysPartition) return copy;
+  const header = { digest: hash("sha256", copy), version: 0, facts: factBits.sealed };
+  const { digest, proof, body } = proveBytes(key, place, copy, header);
+  return Buffer.concat([digest, Buffer.alloc(localLength), proof, body]);
 }
 
 /**
