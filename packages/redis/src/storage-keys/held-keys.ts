@@ -3,6 +3,7 @@ import {
   type Observer,
   type RootOfTrust,
   RootOfTrustError,
+  type RootUnwrap,
   SealBroken,
   StoreUnavailable,
 } from "@holdfast/engine";
@@ -72,9 +73,13 @@ export class HeldKeys {
     }
   }
 
-  #inTime<Answer>(call: Promise<Answer>): Promise<Answer> {
+  #inTime(call: Promise<RootUnwrap>): Promise<RootUnwrap> {
+    let isOver = false;
     return new Promise((resolve, reject) => {
-      const give = (why: string) => () => reject(new RootOfTrustError("unavailable", why));
+      const give = (why: string) => () => {
+        isOver = true;
+        reject(new RootOfTrustError("unavailable", why));
+      };
       const cancel = this.#settings.timers.after(
         openMs,
         give(`it has not answered within ${openMs} ms`),
@@ -82,7 +87,12 @@ export class HeldKeys {
       );
       this.#stop = give("the store is closing");
       if (this.#closed) this.#stop();
-      call.then(resolve, reject).finally(cancel);
+      call
+        .then((answer) => {
+          if (isOver) answer.plaintext.fill(0);
+          resolve(answer);
+        }, reject)
+        .finally(cancel);
     });
   }
 
