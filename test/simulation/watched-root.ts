@@ -1,5 +1,8 @@
 import { MemoryRootOfTrust } from "@holdfast/engine/testing";
-import { deriveStorageKey, StorageKeys } from "../../packages/redis/src/storage-keys/storage-keys.ts";
+import {
+  deriveStorageKey,
+  StorageKeys,
+} from "../../packages/redis/src/storage-keys/storage-keys.ts";
 
 /** More stores than any history has. */
 const storesMax = 100;

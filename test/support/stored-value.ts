@@ -25,7 +25,7 @@ import type { RedisServer } from "./redis.ts";
 import { testRoot } from "./redis-store.ts";
 
 /** The place that a record's key names: `{p07}:o:` and the identifier's 16 bytes. */
-export function placeOf(key: Buffer): RecordPlace {
+function placeOf(key: Buffer): RecordPlace {
   const [, name = ""] = /^\{(\w+)\}:o:/.exec(key.toString("latin1")) ?? [];
   const partition = name === "sys" ? sysPartition : Number(name.slice(1));
   return { partition, identifier: uuidText(key.subarray(-16)) };
