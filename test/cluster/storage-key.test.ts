@@ -160,6 +160,7 @@ describe("a store is refused, and stays as it is,", () => {
     await refused(
       /which has no storage key: if an older release made it, run `backup create` with that release, then `store init`/,
     );
+    await expect(initStore(at())).rejects.toMatchObject(unsafe);
   });
 
   test("if its key was made for another store", async () => {

@@ -12,7 +12,7 @@ import { notInitialised } from "./session/group-commit.ts";
 import { sentinelMembers } from "./session/sentinels.ts";
 import { checkReplicas, checkSettings } from "./session/settings-check.ts";
 import { keyFailure } from "./storage-keys/held-keys.ts";
-import { writeKeyEntry } from "./storage-keys/key-entry.ts";
+import { readKeyEntries, writeKeyEntry } from "./storage-keys/key-entry.ts";
 import { storageKeyBytes } from "./storage-keys/storage-keys.ts";
 
 /** How long a single WAITAOF of an operator's command waits. A replica of a new store may still be joining. */
@@ -76,14 +76,16 @@ export function initialiseStore(
   });
 }
 
-/** The store that is there already, and must be the region's. */
+/** The store that is there already, which must be the region's and have a storage key. */
 async function already(
   connection: Connection,
   storeId: string,
   region: string,
 ): Promise<InitialisedStore> {
+  const { address } = connection;
   await claim(connection, loadScripts(), region);
-  return { storeId, address: connection.address, replicas: 0, already: true };
+  readKeyEntries(await connection.call("hgetall", sysKeys.keys), storeId, address);
+  return { storeId, address, replicas: 0, already: true };
 }
 
 /** Makes a store's first key; the entry for `{sys}:keys`. */
