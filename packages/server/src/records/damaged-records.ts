@@ -18,7 +18,7 @@ interface DamagedRecordsOptions {
 
 /** From one try to the next. */
 const againMs = 10_000;
-/** How many are healed at the same time, at most: whoever writes to Redis can damage any number. */
+/** How many wait to be healed, at most: somebody who writes to Redis can damage any number. */
 const pendingMax = 1_000;
 const reason = "a system record does not prove itself, and no other region has a copy";
 
