@@ -56,6 +56,7 @@ const paths = [
       page("Root key: HPCS", "root-of-trust-hpcs"),
       page("Root key: HSM", "root-of-trust-pkcs11"),
       page("Root key: file", "root-of-trust-local"),
+      page("The storage key", "storage-key"),
       page("Supply chain", "supply-chain"),
       page("Dependencies", "dependencies"),
       page("Licences", "licences"),

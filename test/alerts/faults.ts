@@ -6,13 +6,13 @@ import type { Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
-import { initialiseStore } from "@holdfast/redis";
 import { purposes } from "@holdfast/server/base";
 import { until } from "@holdfast/testing";
 import { keyBytes } from "../support/keys.ts";
+import { rootOf } from "../support/node-root.ts";
 import { recordOf } from "../support/record.ts";
 import { RedisServer } from "../support/redis.ts";
-import { setStore, systemIds } from "../support/redis-store.ts";
+import { initStore, setStore } from "../support/redis-store.ts";
 import type { TwoRegions } from "../support/two-regions.ts";
 import { ClientsOfAll, credentialsOf } from "../support/two-regions-clients.ts";
 import { vitalsOf } from "../support/vitals.ts";
@@ -215,6 +215,20 @@ export const faults: readonly Fault[] = [
     },
   },
   {
+    name: "storage-key-closed",
+    text: "a node starts while its region's key manager refuses connections",
+    alerts: ["HoldfastStorageKeyClosed a"],
+    boundS: 120,
+    // The node's start takes as long at any factor, and HoldfastRootOfTrust waits for its end only in `group_wait`.
+    factorMax: 2,
+    make: async ({ both, managers }) => {
+      await managers.a.kill();
+      await both.kill("a2");
+      both.node("a2").launch();
+      return () => managers.a.start();
+    },
+  },
+  {
     name: "root-denied",
     text: "a region's key manager denies access to the root key",
     alerts: ["HoldfastKeysClosed b"],
@@ -260,7 +274,8 @@ export const faults: readonly Fault[] = [
     make: async ({ both }) => {
       const node = both.node("a2");
       const other = await RedisServer.start();
-      await initialiseStore({ address: other.address, ids: systemIds });
+      await using root = await rootOf(node);
+      await initStore({ address: other.address, root });
       await node.kill();
       const putBack = await setStore(node.configFile, { address: other.address, replicas: 0 });
       await node.start();

@@ -110,6 +110,15 @@ export const outageCases: readonly RuleCase[] = [
     summary: "Node a1 left requests unanswered because of an internal fault",
   },
   {
+    alert: "HoldfastStorageKeyClosed",
+    input: { [of("holdfast_part_ok", { part: "storageKey" })]: turns(1, 0) },
+    trueAt: faultS,
+    after: 30,
+    labels: { ...critical, region: "a" },
+    summary:
+      "A node of region a cannot use its own store: the configured root of trust does not open the store's key",
+  },
+  {
     alert: "HoldfastStoreMemory",
     input: {
       [of("holdfast_store_memory_used_bytes")]: turns(75, 80),

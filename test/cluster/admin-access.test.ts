@@ -17,8 +17,8 @@ import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { accessMatrix, mayCall } from "../support/access-matrix.ts";
 import { adminClient, firstToken } from "../support/admin-api.ts";
+import { openStoreOf } from "../support/node-root.ts";
 import { RawHttps } from "../support/raw-https.ts";
-import { openStore } from "../support/redis-store.ts";
 import { type Region, startRegion } from "../support/region.ts";
 
 const routes = Object.entries(contract) as [string, Route][];
@@ -66,8 +66,7 @@ async function expiredToken(): Promise<string> {
     origin: "api",
   } as const;
   const after = makeRecord("Token", randomUUID(), values, { us: 1_000_000, region: "a" });
-  const { address } = region.redis.primary;
-  await using opened = await openStore({ address, region: "a" });
+  await using opened = await openStoreOf(region);
   await opened.store.commit(systemInstance, [{ kind: "create", after }], []);
   return secret;
 }

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { holdfast } from "../support/command-line.ts";
 import { createKey, keyBytes } from "../support/keys.ts";
 import { clientOf } from "../support/load.ts";
-import { openStore } from "../support/redis-store.ts";
+import { openStoreOf } from "../support/node-root.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { insist } from "../support/two-regions-clients.ts";
 import { allWell, caughtUp } from "../support/vitals.ts";
@@ -43,7 +43,7 @@ async function backup(verb: string, ...more: readonly string[]) {
 
 /** An object's state in the store of region a alone, whatever the other region knows. */
 async function inStoreA(id: string) {
-  await using opened = await openStore({ address: both.a.redis.primary.address, region: "a" });
+  await using opened = await openStoreOf(both.a);
   const all = await Promise.all(
     Array.from({ length: 64 }, (_, partition) => opened.store.records(partition, [id])),
   );

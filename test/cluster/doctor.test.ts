@@ -4,7 +4,6 @@ import { join } from "node:path";
 import type { AdminClient } from "@holdfast/admin";
 import { KmipClient } from "@holdfast/client";
 import { attributeItem } from "@holdfast/kmip";
-import { initialiseStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -12,8 +11,9 @@ import { adminClient, firstToken } from "../support/admin-api.ts";
 import { commandLine } from "../support/command-line.ts";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import type { NodeProcess } from "../support/node-process.ts";
+import { rootOf } from "../support/node-root.ts";
 import { RedisServer } from "../support/redis.ts";
-import { setStore, systemIds } from "../support/redis-store.ts";
+import { initStore, setStore } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
 import { told } from "../support/two-regions-clients.ts";
 
@@ -175,7 +175,8 @@ test("a node whose clock is wrong decides no date and says so; the other node co
 test("two nodes with two stores are reported in a single region too, through the lock masters", async () => {
   const node = region.node(1);
   await using other = await RedisServer.start();
-  const { storeId } = await initialiseStore({ address: other.address, ids: systemIds });
+  await using root = await rootOf(node);
+  const { storeId } = await initStore({ address: other.address, root });
   const putBack = await setStore(node.configFile, { address: other.address });
   node.clockAheadMs = 0;
   await node.start();

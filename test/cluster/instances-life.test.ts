@@ -15,7 +15,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { createKey } from "../support/keys.ts";
 import type { NodeProcess } from "../support/node-process.ts";
-import { openStore } from "../support/redis-store.ts";
+import { openStoreOf } from "../support/node-root.ts";
 import { patient } from "../support/root-regions.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { allWell } from "../support/vitals.ts";
@@ -96,8 +96,8 @@ async function seenBy(node: string, instance: string): Promise<void> {
 /** What both regions' own stores hold. */
 async function inStores<Found>(look: (store: RedisStore) => Promise<Found>): Promise<Found[]> {
   return await Promise.all(
-    both.regions.map(async ({ name, redis }) => {
-      await using open = await openStore({ address: redis.primary.address, region: name });
+    both.regions.map(async (region) => {
+      await using open = await openStoreOf(region);
       return await look(open.store);
     }),
   );

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ManagedObject, partitionOf, StoreUnavailable, type Timers } from "@holdfast/engine";
 import { sampleObject } from "@holdfast/engine/testing";
-import { initialiseStore, type RedisStore } from "@holdfast/redis";
+import type { RedisStore } from "@holdfast/redis";
 import {
   catchUp,
   type DutyContext,
@@ -14,7 +14,7 @@ import {
 import { until } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";
 import { RedisServer } from "../support/redis.ts";
-import { type OpenStore, openNewStore, systemClock, systemIds } from "../support/redis-store.ts";
+import { initStore, type OpenStore, openNewStore, systemClock } from "../support/redis-store.ts";
 
 const timers: Timers = {
   ...systemClock,
@@ -180,7 +180,7 @@ describe("a leader that reads another region's store", () => {
     await regions.run("catch-up");
     await regions.server("a").command("flushall");
     await until("the loss", async () => regions.a.state() === "none");
-    await initialiseStore({ address: regions.server("a").address, ids: systemIds });
+    await initStore({ address: regions.server("a").address });
     await regions.usable(regions.a);
     await regions.a.install(regions.instance);
     await regions.nextLeader();

@@ -14,8 +14,9 @@ import { commandLine, holdfast } from "../support/command-line.ts";
 import { type KeyManager, startKeyManager } from "../support/key-protect/index.ts";
 import { openRoot } from "../support/key-protect/root.ts";
 import { registerKey } from "../support/keys.ts";
+import { openStoreOf } from "../support/node-root.ts";
 import { RawHttps } from "../support/raw-https.ts";
-import { openStore, systemClock, systemIds } from "../support/redis-store.ts";
+import { systemClock, systemIds } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
 import { findSecrets, type Haystack, haystacksOf } from "../support/search.ts";
 import { hasSoftHsm, SoftHsm, softHsmMissing } from "../support/softhsm.ts";
@@ -212,8 +213,7 @@ async function keepKey(instance: string): Promise<void> {
 
 /** Key-encryption keys, as the key manager opens them. */
 async function rememberKeks(instance: string, rootKey: string): Promise<void> {
-  const { address } = region.redis.primary;
-  await using opened = await openStore({ address, region: "a" });
+  await using opened = await openStoreOf(region);
   await using root = await openRoot(manager, { rootKey });
   const keks = await new ObjectKekStore(opened.store, { clock: systemClock, region: "a" }).list(
     instance,

@@ -2,18 +2,18 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Event, type StoredObject, StoreUnavailable } from "@holdfast/engine";
 import { sampleObject } from "@holdfast/engine/testing";
-import { forgetReplica, initialiseStore, listReplicas, type RedisStore } from "@holdfast/redis";
+import { forgetReplica, listReplicas, type RedisStore } from "@holdfast/redis";
 import { Relay, until } from "@holdfast/testing";
 import { Redis } from "ioredis";
 import { describe, expect, test } from "vitest";
 import { type RedisGroup, RedisServer, startGroup } from "../support/redis.ts";
 import {
   create,
+  initStore,
   installed,
   type OpenStore,
   openNewStore,
   openStore,
-  systemIds,
 } from "../support/redis-store.ts";
 
 /** The failure of a rejected store call. */
@@ -318,7 +318,7 @@ describe("every replica ever seen counts", () => {
 
   test("configured replicas count too, even if none was ever seen", async () => {
     await using redis = await RedisServer.start();
-    await initialiseStore({ address: redis.address, ids: systemIds });
+    await initStore({ address: redis.address });
     await using opened = await openStore({ address: redis.address, replicas: 1 });
     await inState(opened.store, "readOnly");
     expect(await failureOf(opened.store.install("i"))).toBe("noLease");

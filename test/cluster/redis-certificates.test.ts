@@ -1,15 +1,15 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { AdminClient } from "@holdfast/admin";
-import { initialiseStore } from "@holdfast/redis";
 import { freePort, until } from "@holdfast/testing";
 import { type Authority, createAuthority } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import type { NodeProcess } from "../support/node-process.ts";
+import { rootOf } from "../support/node-root.ts";
 import { RedisServer, SentinelServer, sentinelName } from "../support/redis.ts";
-import { systemIds } from "../support/redis-store.ts";
+import { initStore } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
 
 const dayMs = 86_400_000;
@@ -53,7 +53,7 @@ async function withTls(commonName: string, days: number) {
 }
 
 beforeAll(async () => {
-  const rest = { nodes: 1, replicas: 0, lockMasters: 2, admin: true, days: 400 };
+  const rest = { nodes: 1, replicas: 0, lockMasters: 3, admin: true, days: 400 };
   region = stack.use(await layRegion({ instances: ["declared"], ...rest }));
   authority = await createAuthority({ commonName: "Redis CA", notBeforeMs, days: 500 });
   primary = stack.use(await RedisServer.start(await withTls("primary", 20)));
@@ -76,12 +76,13 @@ beforeAll(async () => {
     ["authority", "(store)", "Redis CA", 500],
   ];
   const tls = { ca: authority.certificate };
-  await initialiseStore({ address: primary.address, tls, replicas: 1, ids: systemIds });
   node = region.node(0);
+  await using root = await rootOf(node);
+  await initStore({ address: primary.address, tls, replicas: 1, root });
   const config = parse(await readFile(node.configFile, "utf8"));
   const ca = join(region.folder, "redis-ca.pem");
   config.store = { sentinels: [sentinel.address], name: sentinelName, tls: { ca }, replicas: 1 };
-  config.locks.push(`rediss://${lockMaster.address}`);
+  config.locks[2] = `rediss://${lockMaster.address}`;
   await writeFile(node.configFile, stringify(config));
   await node.start();
   const target = { node, ca: region.ca };

@@ -5,9 +5,9 @@ import { attributeItem, objectItem } from "@holdfast/kmip";
 import { until } from "@holdfast/testing";
 import { expect, test } from "vitest";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
+import { openStoreOf } from "../support/node-root.ts";
 import type { RedisServer } from "../support/redis.ts";
-import { openStore } from "../support/redis-store.ts";
-import { layRegion, startRegion } from "../support/region.ts";
+import { layRegion, type Region, startRegion } from "../support/region.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { ClientsOfAll, insist, told } from "../support/two-regions-clients.ts";
 import { allWell, caughtUp, vitalsOf } from "../support/vitals.ts";
@@ -44,8 +44,8 @@ async function registerLarge(client: KmipClient): Promise<string> {
 }
 
 /** The store of a region as a node has it, and the id of the instance. */
-async function opened(redis: RedisServer) {
-  const store = await openStore({ address: redis.address, replicas: 0 });
+async function opened(region: Region) {
+  const store = await openStoreOf(region, { replicas: 0 });
   const everything = { live: true, destroyed: false, limit: 100 };
   const { objects } = await store.store.find(systemInstance, everything);
   const named = objects.flatMap(({ object }) => readRecord("Instance", object) ?? []);
@@ -55,15 +55,15 @@ async function opened(redis: RedisServer) {
 }
 
 /** Reserves an object, like a Destroy whose node died before the decision. */
-async function holdIn(redis: RedisServer, uniqueIdentifier: string): Promise<void> {
-  await using own = await opened(redis);
+async function holdIn(region: Region, uniqueIdentifier: string): Promise<void> {
+  await using own = await opened(region);
   const outcome = await own.store.reserve(own.id, [uniqueIdentifier], "interrupted");
   expect(outcome).toEqual({ kind: "reserved" });
 }
 
 /** Waits until the object is no longer reserved in the store itself. */
-async function untilReleased(redis: RedisServer, uniqueIdentifier: string): Promise<void> {
-  await using own = await opened(redis);
+async function untilReleased(region: Region, uniqueIdentifier: string): Promise<void> {
+  await using own = await opened(region);
   const released = async () => {
     const [copy] = await own.store.read(own.id, [uniqueIdentifier]);
     return copy !== undefined && copy.reserved === undefined;
@@ -72,8 +72,8 @@ async function untilReleased(redis: RedisServer, uniqueIdentifier: string): Prom
 }
 
 /** Waits until so many nodes have registered in the store: a full one would refuse them. */
-async function untilTold(redis: RedisServer, nodes: number): Promise<void> {
-  await using own = await opened(redis);
+async function untilTold(region: Region, nodes: number): Promise<void> {
+  await using own = await opened(region);
   const everything = { live: true, destroyed: false, limit: 100 };
   const told = async () => {
     const { objects } = await own.store.find(systemInstance, everything);
@@ -96,8 +96,8 @@ async function allLevel(both: TwoRegions): Promise<void> {
 }
 
 /** Writes some megabytes of audit events; returns the stream's key. */
-async function growTrail(redis: RedisServer): Promise<string> {
-  await using own = await opened(redis);
+async function growTrail(region: Region): Promise<string> {
+  await using own = await opened(region);
   const fixed = { action: "kmip-key.read", outcome: "success", initiator: "test" } as const;
   const events = Array.from({ length: 500 }, () => {
     return { time: Date.now(), ...fixed, requestId: randomUUID(), detail: { on: "x".repeat(200) } };
@@ -181,15 +181,15 @@ test("two regions, one Redis full: its nodes start and lead, Destroy frees memor
   const large = await registerLarge(clients.at("a1"));
   await clients.at("a1").activate({ uniqueIdentifier: ended ?? "" });
   const bytes = await keyBytes(clients.at("b1"), kept ?? "");
-  for (const { redis } of [both.a, both.b]) await untilTold(redis.primary, both.nodes.length);
+  for (const region of [both.a, both.b]) await untilTold(region, both.nodes.length);
   await caughtUp(both, patientMs);
   const { primary } = both.a.redis;
   await fill(primary);
-  await holdIn(primary, held ?? "");
+  await holdIn(both.a, held ?? "");
   await restartAndLead(both);
   const reads = async () => expect(await keyBytes(clients.at("a1"), kept ?? "")).toBe(bytes);
   await insist(reads, patientMs);
-  await untilReleased(primary, held ?? "");
+  await untilReleased(both.a, held ?? "");
   await insist(() => keyBytes(clients.at("a1"), held ?? ""), patientMs);
 
   // It lacks nothing, so its own store takes part in agreed operations.
@@ -251,7 +251,7 @@ test("a region alone, its only Redis full and also its lock master: a node start
   const id = await createKey(client);
   const large = await registerLarge(client);
   const bytes = await keyBytes(client, id);
-  const trail = await growTrail(primary);
+  const trail = await growTrail(region);
   const entries = async () => Number(await primary.command("xlen", trail));
   const before = await entries();
   expect(before).toBeGreaterThanOrEqual(15_000);

@@ -6,7 +6,6 @@ import {
   type ManagedObject,
   stateOf,
   stateValues,
-  tagOf,
   termFor,
 } from "@holdfast/engine";
 import {
@@ -20,6 +19,7 @@ import {
 import type { RedisStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { expect, test } from "vitest";
+import { readRecordHeader } from "../../packages/redis/src/connection/record-header.ts";
 import { RedisServer, startGroup } from "../support/redis.ts";
 import {
   auditOf,
@@ -29,8 +29,7 @@ import {
   recordOf,
   setStatus,
 } from "../support/redis-store.ts";
-
-const headerLength = 34;
+import { recordIn, storageKeysOf } from "../support/stored-value.ts";
 
 /** A record as it is stored in Redis. */
 interface Raw {
@@ -39,8 +38,11 @@ interface Raw {
   readonly promised: number;
   readonly created: number;
   readonly changed: number;
+  readonly version: number;
   readonly object: ManagedObject;
 }
+
+const none = { promised: 0, created: 0, changed: 0, version: 0 };
 
 /** Checks that every index has exactly what the records say. */
 async function checkIndexes(redis: RedisServer): Promise<number> {
@@ -69,6 +71,7 @@ async function checkIndexes(redis: RedisServer): Promise<number> {
       expect(raw.changed).toBeLessThanOrEqual(change);
       expect(raw.promised).toBeLessThanOrEqual(promised);
       expect(raw.created).toBeLessThanOrEqual(created);
+      expect(raw.version).toBeLessThanOrEqual(change);
     }
   }
   return records;
@@ -76,17 +79,15 @@ async function checkIndexes(redis: RedisServer): Promise<number> {
 
 async function rawOf(redis: RedisServer, key: Buffer): Promise<Raw> {
   const value = (await redis.buffers("get", key)) as unknown as Buffer;
-  const tag = value.subarray(0, 16);
-  const bytes = value.subarray(headerLength);
-  expect(tagOf(bytes)).toBe(tag.toString("hex"));
-  const [promised, created, changed] = [16, 22, 28].map((at) => value.readUIntBE(at, 6));
+  const { promised, created, changed, version } = readRecordHeader(value) ?? none;
   return {
     id: key.subarray(8),
-    tag,
-    promised: promised ?? 0,
-    created: created ?? 0,
-    changed: changed ?? 0,
-    object: decodeRecord(bytes),
+    tag: value.subarray(0, 16),
+    promised,
+    created,
+    changed,
+    version,
+    object: decodeRecord(recordIn(await storageKeysOf(redis), key, value)),
   };
 }
 

@@ -1,17 +1,18 @@
 import { randomUUID } from "node:crypto";
 import { digestsOf, partitionOf, type StoreState, sysPartition } from "@holdfast/engine";
 import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
-import { initialiseStore, type RedisStore } from "@holdfast/redis";
+import type { RedisStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";
+import { recordHeaderLength } from "../../packages/redis/src/connection/record-header.ts";
 import { RedisServer, startGroup } from "../support/redis.ts";
 import {
   create,
+  initStore,
   installed,
   openNewStore,
   openStore,
   recordOf,
-  systemIds,
 } from "../support/redis-store.ts";
 
 const everyLeaf = new Uint8Array(32).fill(255);
@@ -208,7 +209,7 @@ describe("with another store in the place of a lost one, and the data in another
     await until("it is seen", () => store.state() === "none");
     expect(await failureOf(store.read(instance, [uniqueIdentifier]))).toBe("notInitialised");
     expect(store.storeId).toBe(before);
-    const made = await initialiseStore({ address: redis.address, ids: systemIds });
+    const made = await initStore({ address: redis.address });
     await inState(store, "full");
     expect(store.storeId).toBe(made.storeId);
     expect(heard).toEqual(["none", "full"]);
@@ -254,7 +255,7 @@ describe("with another store in the place of a lost one, and the data in another
     expect(store.storeId).toBeUndefined();
     expect(await failureOf(store.position())).toBe("notInitialised");
     await expect(openStore({ address: redis.address })).rejects.toThrow("holds no store");
-    await initialiseStore({ address: redis.address, ids: systemIds });
+    await initStore({ address: redis.address });
     await inState(store, "full");
     expect(heard).toEqual(["full"]);
     expect((await store.position()).numbers).toHaveLength(sysPartition + 1);
@@ -266,7 +267,7 @@ describe("with another store in the place of a lost one, and the data in another
     const { store } = opened;
     const before = await store.position();
     await redis.restart({ empty: true });
-    const made = await initialiseStore({ address: redis.address, ids: systemIds });
+    const made = await initStore({ address: redis.address });
     await until("it is taken", () => store.storeId === made.storeId && store.state() === "full");
     expect((await store.position()).replicationId).not.toBe(before.replicationId);
   });
@@ -353,7 +354,7 @@ describe("a record that is damaged, gone or of another type", () => {
   });
 });
 
-/** The same bytes with every number in the header set to 0. */
+/** The same bytes with every byte of the header set to 0. */
 function zeroed(value: Buffer): Buffer {
-  return Buffer.concat([Buffer.alloc(34), value.subarray(34)]);
+  return Buffer.concat([Buffer.alloc(recordHeaderLength), value.subarray(recordHeaderLength)]);
 }

@@ -1,6 +1,7 @@
 import { ownStoreConformance, ownStoreModel } from "@holdfast/engine/testing";
 import { startGroup } from "../support/redis.ts";
-import { newerValue, openNewStore, recordOf, setStatus } from "../support/redis-store.ts";
+import { openNewStore, recordOf, setStatus } from "../support/redis-store.ts";
+import { newerValue, storageKeysOf } from "../support/stored-value.ts";
 
 /** A store on a primary with one replica, so that every barrier is a real one. */
 async function open() {
@@ -18,7 +19,8 @@ async function open() {
     },
     async upgrade(instance: string, id: string): Promise<void> {
       const { key, value } = await recordOf(group.primary, instance, id);
-      await group.primary.command("set", key, newerValue(value));
+      const keys = await storageKeysOf(group.primary);
+      await group.primary.command("set", key, newerValue(keys, key, value));
     },
     async close(): Promise<void> {
       await opened[Symbol.asyncDispose]();

@@ -3,7 +3,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ObjectKekStore } from "@holdfast/engine";
 import { objectStoreConformance } from "@holdfast/engine/testing";
-import { forgetReplica, initialiseStore, listReplicas, RedisLocks } from "@holdfast/redis";
+import { forgetReplica, listReplicas, RedisLocks } from "@holdfast/redis";
 import { freePort, until } from "@holdfast/testing";
 import { createAuthority } from "@holdfast/testing/pki";
 import { describe, expect, test } from "vitest";
@@ -11,11 +11,11 @@ import { RedisServer, SentinelServer, sentinelName, startGroup } from "../suppor
 import {
   auditOf,
   create,
+  initStore,
   installed,
   openNewStore,
   openStore,
   systemClock,
-  systemIds,
 } from "../support/redis-store.ts";
 
 const unsafe = { failure: "unsafe" };
@@ -27,13 +27,13 @@ describe("a Redis that would lose data is refused, with the setting and how to f
     ["maxmemory-policy", "allkeys-lru", "set maxmemory-policy noeviction"],
   ])("%s %s", async (name, value, mend) => {
     await using redis = await RedisServer.start({ config: { [name]: value } });
-    const options = { address: redis.address, ids: systemIds };
-    await expect(initialiseStore(options)).rejects.toMatchObject({
+    const options = { address: redis.address };
+    await expect(initStore(options)).rejects.toMatchObject({
       ...unsafe,
       message: expect.stringContaining(mend),
     });
     await redis.command("config", "set", name, "appendonly" === name ? "yes" : (safe[name] ?? ""));
-    await initialiseStore(options);
+    await initStore(options);
     await redis.command("config", "set", name, value);
     await expect(openStore({ address: redis.address })).rejects.toMatchObject({
       ...unsafe,
@@ -69,9 +69,10 @@ describe("a Redis that would lose data is refused, with the setting and how to f
     // Otherwise it takes the port that is 10,000 higher, even if another process uses it.
     const config = { "cluster-enabled": "yes", "cluster-port": String(await freePort()) };
     await using redis = await RedisServer.start({ config });
-    await expect(initialiseStore({ address: redis.address, ids: systemIds })).rejects.toMatchObject(
-      { ...unsafe, message: expect.stringContaining("Cluster") },
-    );
+    await expect(initStore({ address: redis.address })).rejects.toMatchObject({
+      ...unsafe,
+      message: expect.stringContaining("Cluster"),
+    });
   });
 
   test("Sentinels that could promote a replica within a lease", async () => {
@@ -99,7 +100,7 @@ describe("initialisation", () => {
       failure: "notInitialised",
       message: expect.stringContaining("holdfast store init"),
     });
-    const made = await initialiseStore({ ...options, ids: systemIds });
+    const made = await initStore({ ...options });
     expect(made).toMatchObject({ address: redis.address, replicas: 0 });
     await using opened = await openStore(options);
     expect(opened.store.storeId).toBe(made.storeId);
@@ -108,10 +109,8 @@ describe("initialisation", () => {
   test("binds the store to one region: a node of another region is refused, with both names", async () => {
     await using redis = await RedisServer.start();
     const options = { address: redis.address };
-    await initialiseStore({ ...options, region: "a", ids: systemIds });
-    await expect(
-      initialiseStore({ ...options, region: "b", ids: systemIds }),
-    ).rejects.toMatchObject(unsafe);
+    await initStore({ ...options, region: "a" });
+    await expect(initStore({ ...options, region: "b" })).rejects.toMatchObject(unsafe);
     {
       await using first = await openStore({ ...options, region: "a" });
       expect(first.store.state()).toBe("full");
@@ -132,17 +131,17 @@ describe("initialisation", () => {
 
   test("finds an existing store, and is refused if there is any other key", async () => {
     await using redis = await RedisServer.start();
-    const options = { address: redis.address, ids: systemIds };
+    const options = { address: redis.address };
     await redis.command("set", "somebody's", "key");
     const refusal = {
       ...unsafe,
       message: expect.stringContaining("keys (1) that are not Holdfast's: use another Redis"),
     };
-    await expect(initialiseStore(options)).rejects.toMatchObject(refusal);
+    await expect(initStore(options)).rejects.toMatchObject(refusal);
     expect(await redis.command("dbsize")).toBe(1);
     await redis.command("flushall");
-    const { storeId } = await initialiseStore(options);
-    expect(await initialiseStore(options)).toMatchObject({ storeId, already: true });
+    const { storeId } = await initStore(options);
+    expect(await initStore(options)).toMatchObject({ storeId, already: true });
   });
 
   test("is refused while another member still holds a store, or does not answer", async () => {
@@ -150,11 +149,11 @@ describe("initialisation", () => {
     const [replica] = group.replicas;
     if (replica === undefined) throw new Error("no replica");
     const sentinels = group.sentinels.map(({ address }) => address);
-    const options = { sentinels, name: sentinelName, ids: systemIds };
-    const { storeId } = await initialiseStore(options);
+    const options = { sentinels, name: sentinelName };
+    const { storeId } = await initStore(options);
     replica.signal("SIGSTOP");
     await group.primary.restart({ empty: true });
-    await expect(initialiseStore(options)).rejects.toMatchObject({
+    await expect(initStore(options)).rejects.toMatchObject({
       ...unsafe,
       message: expect.stringMatching(
         `^Redis ${replica.address} .* does not answer, .*SENTINEL RESET`,
@@ -171,14 +170,14 @@ describe("initialisation", () => {
       ...unsafe,
       message: expect.stringContaining(`Redis ${replica.address} still holds store ${storeId} (`),
     };
-    await expect(initialiseStore(options)).rejects.toMatchObject(held);
+    await expect(initStore(options)).rejects.toMatchObject(held);
     expect(await empty.command("dbsize")).toBe(0);
-    const given = { address: empty.address, ids: systemIds, members: [replica.address] };
-    await expect(initialiseStore(given)).rejects.toMatchObject(held);
+    const given = { address: empty.address, members: [replica.address] };
+    await expect(initStore(given)).rejects.toMatchObject(held);
     // A replica without its primary answers little more than INFO.
     await replica.command("config", "set", "replica-serve-stale-data", "no");
     await replica.command("replicaof", "127.0.0.1", await freePort());
-    await expect(initialiseStore(given)).rejects.toMatchObject({
+    await expect(initStore(given)).rejects.toMatchObject({
       ...unsafe,
       message: expect.stringMatching(`^Redis ${replica.address} still holds \\d+ keys`),
     });
@@ -187,19 +186,19 @@ describe("initialisation", () => {
       const link = await replica.info("master_link_status");
       return link === "up" && Number(await replica.command("dbsize")) === 0;
     });
-    expect(await initialiseStore(options)).toMatchObject({ already: false, replicas: 1 });
+    expect(await initStore(options)).toMatchObject({ already: false, replicas: 1 });
   });
 
   test("says which replicas hold the store; a replica that does not acknowledge is an error", async () => {
     await using group = await startGroup({ replicas: 1 });
-    const options = { address: group.primary.address, ids: systemIds };
-    expect(await initialiseStore(options)).toMatchObject({ replicas: 1 });
+    const options = { address: group.primary.address };
+    expect(await initStore(options)).toMatchObject({ replicas: 1 });
     await group.primary.command("flushall");
-    await expect(initialiseStore({ ...options, replicas: 2 })).rejects.toMatchObject({
+    await expect(initStore({ ...options, replicas: 2 })).rejects.toMatchObject({
       failure: "barrierShort",
       message: expect.stringMatching(/is marked as store \w{32}, but only 1 of 2 replicas have it/),
     });
-    expect(await initialiseStore({ ...options, replicas: 2 })).toMatchObject({ already: true });
+    expect(await initStore({ ...options, replicas: 2 })).toMatchObject({ already: true });
   });
 });
 
@@ -214,15 +213,15 @@ describe("an address without a store", () => {
       failure: "noLease",
     });
     await using redis = await RedisServer.start({ port });
-    await initialiseStore({ address: redis.address, ids: systemIds });
+    await initStore({ address: redis.address });
     await until("it is found", () => opened.store.state() === "full");
   });
 
   test("is refused if it is a replica", async () => {
     await using group = await startGroup({ replicas: 1 });
     const address = group.replicas[0]?.address ?? "";
-    await expect(initialiseStore({ address, ids: systemIds })).rejects.toThrow("is a replica");
-    await initialiseStore({ address: group.primary.address, ids: systemIds });
+    await expect(initStore({ address })).rejects.toThrow("is a replica");
+    await initStore({ address: group.primary.address });
     await expect(openStore({ address })).rejects.toMatchObject({
       failure: "noLease",
       message: expect.stringContaining("is a replica"),
@@ -381,7 +380,7 @@ describe("the shipped users", () => {
   test("are told which permission is missing, and how to fix it", async () => {
     await using redis = await withUsers();
     const options = { address: redis.address, ...user };
-    await initialiseStore({ ...options, ids: systemIds });
+    await initStore({ ...options });
     const commands = ["zadd", "xadd", "setrange", "hset", "evalsha", "waitaof", "role", "mget"];
     for (const command of commands) {
       await redis.command("acl", "setuser", "holdfast", `-${command}`);

@@ -1,17 +1,16 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { ClockCheck, StoreUnavailable } from "@holdfast/engine";
 import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
-import { initialiseStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";
 import { RedisServer } from "../support/redis.ts";
 import {
   create,
+  initStore,
   installed,
   openNewStore,
   openStore,
   systemClock,
-  systemIds,
 } from "../support/redis-store.ts";
 
 const everything = { live: true, destroyed: true, limit: 50 };
@@ -292,7 +291,7 @@ describe('a store without its data never answers "not found":', () => {
       ),
     );
     await redis.restart({ empty: true });
-    const made = await initialiseStore({ address: redis.address, ids: systemIds });
+    const made = await initStore({ address: redis.address });
     const message = `this node began with store ${began}, but Redis ${redis.address} holds store ${made.storeId}; restore the data of ${began}, or restart the node if ${made.storeId} is meant`;
     await until("it is refused with the reason", async () => {
       const read = store.read(instance, [uniqueIdentifier]);
@@ -345,7 +344,7 @@ describe('a store without its data never answers "not found":', () => {
     const instance = await installed(opened.store);
     const { uniqueIdentifier } = await create(opened.store, instance);
     await redis.command("flushall");
-    await initialiseStore({ address: redis.address, ids: systemIds });
+    await initStore({ address: redis.address });
     await expect(opened.store.read(instance, [uniqueIdentifier])).rejects.toBeInstanceOf(
       StoreUnavailable,
     );

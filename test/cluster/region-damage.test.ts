@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type KmipClient, KmipClientError } from "@holdfast/client";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { recordHeaderLength } from "../../packages/redis/src/connection/record-header.ts";
 import { answered, keyBytes, registerKey, stateOf } from "../support/keys.ts";
 import { clientOf, say } from "../support/load.ts";
 import { recordOf } from "../support/record.ts";
@@ -70,7 +71,7 @@ describe("a damaged record", () => {
     ["random bytes", (value) => set(randomBytes(value.length))],
     [
       "random bytes after its header",
-      (value) => set(Buffer.concat([value.subarray(0, 34), randomBytes(300)])),
+      (value) => set(Buffer.concat([value.subarray(0, recordHeaderLength), randomBytes(300)])),
     ],
     [
       "one bit changed in its last third",

@@ -16,7 +16,8 @@ import { byteString, encode } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { createKey, keyBytes, registerKey } from "../support/keys.ts";
-import { openStore, systemClock, systemIds } from "../support/redis-store.ts";
+import { openStoreOf } from "../support/node-root.ts";
+import { systemClock, systemIds } from "../support/redis-store.ts";
 import { type Region, startRegion } from "../support/region.ts";
 import { letIn } from "../support/region-watch.ts";
 import { findSecrets, type Haystack, haystacksOf } from "../support/search.ts";
@@ -221,7 +222,7 @@ async function rememberRoots(): Promise<void> {
   const keys = readFileSync(file, "utf8").match(/[A-Za-z0-9+/]{43}=/g) ?? [];
   expect(keys.length).toBeGreaterThan(0);
   for (const key of keys) remember("a root key", Buffer.from(key, "base64"));
-  await using opened = await openStore({ address: region.redis.primary.address, replicas: 1 });
+  await using opened = await openStoreOf(region, { replicas: 1 });
   const root = await openLocalRoot(file, systemIds);
   const everything = { live: true, destroyed: false, limit: 100 };
   const { objects } = await opened.store.find(systemInstance, everything);

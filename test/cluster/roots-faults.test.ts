@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { holdfast } from "../support/command-line.ts";
 import { createKey, look } from "../support/keys.ts";
 import { patient, type RootRegions, startRootRegions } from "../support/root-regions.ts";
 import { ClientsOfAll } from "../support/two-regions-clients.ts";
@@ -107,6 +108,38 @@ describe("a key manager that cannot be reached", () => {
     await roots.managers.a.heal();
     await stateIs("a", "usable");
   });
+});
+
+test("a node that starts without its key manager serves from the other region's store, and from its own once that answers", async () => {
+  const node = roots.both.node("a1");
+  const line = async (part: string) =>
+    (await node.details().catch(() => [])).find((one) => one.startsWith(`${part}: `)) ?? "none";
+  await roots.managers.a.kill();
+  await node.kill();
+  node.launch();
+  await until("a1 says what is missing", async () =>
+    (await line("storage key")).startsWith(
+      "storage key: no (the root of trust does not open storage key 1 (unavailable: ",
+    ),
+  );
+  await until("a1 uses the other store", async () =>
+    (await line("serving")).startsWith("serving: the other region's store"),
+  );
+  expect(await metric("a1", 'holdfast_part_ok{part="storageKey"}')).toBe(0);
+  expect(node.logText()).toContain("the root of trust does not open the storage key");
+  const { err, code } = await holdfast("audit", "verify", "--config", node.configFile);
+  expect(err).toMatch(
+    /^holdfast: rootOfTrust: the root of trust does not open storage key 1 \(unavailable: .*\); start the key manager, or correct its access\n$/,
+  );
+  expect(code).toBe(3);
+  await roots.managers.a.start();
+  await until(
+    "a1 uses its own store",
+    async () => (await line("serving")) === "serving: own store",
+  );
+  expect(await line("storage key")).toBe("storage key: ok");
+  await eachAnswers(all, "Success");
+  await stateIs("a", "usable");
 });
 
 describe("a root key that is refused", () => {

@@ -1,15 +1,16 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { tagOf } from "@holdfast/engine";
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { StorageKeys } from "../../packages/redis/src/storage-keys/storage-keys.ts";
 import { holdfast } from "../support/command-line.ts";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
 import { say } from "../support/load.ts";
+import { storageKeysIn } from "../support/node-root.ts";
 import { recordOf } from "../support/record.ts";
 import type { RedisServer } from "../support/redis.ts";
-import { newerValue } from "../support/redis-store.ts";
 import { ms } from "../support/region-watch.ts";
+import { newerValue, recordIn, withRecord } from "../support/stored-value.ts";
 import type { TwoRegions } from "../support/two-regions.ts";
 import {
   type ClientsOfAll,
@@ -101,7 +102,7 @@ describe("a record that is newer than the other region's copy", () => {
   }
 
   /** Active in both regions; Deactivated in a alone, where the record is then `altered`. */
-  async function revokedAlone(altered: (value: Buffer) => Buffer) {
+  async function revokedAlone(altered: (value: Buffer, key: Buffer) => Buffer) {
     const { primary } = both.a.redis;
     const id = await createKey(clients.at("a1"));
     await insist(() => clients.at("b1").activate({ uniqueIdentifier: id }));
@@ -113,12 +114,12 @@ describe("a record that is newer than the other region's copy", () => {
     await revoked("a1", id);
     expect(await stateOf(clients.at("a2"), id)).toBe("Deactivated");
     const { key, value } = await recordOf(primary, id);
-    await primary.command("set", key, altered(value));
+    await primary.command("set", key, altered(value, key));
     await both.heal();
     await insist(async () => expect(await stateOf(clients.at("b1"), id)).toBe("Active"));
     const bytes = async () => (await recordOf(primary, id)).value;
     const putBack = () => primary.command("set", key, value);
-    return { id, value, bytes, putBack };
+    return { id, key, value, bytes, putBack };
   }
 
   /** Expects that for a while no request in region a gets the older state. */
@@ -140,13 +141,15 @@ describe("a record that is newer than the other region's copy", () => {
 
   test("and has an unknown format is not repaired or overwritten, and the region is not level", async () => {
     const aside = await setAside(both.a.redis.primary);
-    const { id, value, bytes, putBack } = await revokedAlone(newerValue);
+    const keys = await storageKeysIn(both.a);
+    const newer = (value: Buffer, key: Buffer) => newerValue(keys, key, value);
+    const { id, key, value, bytes, putBack } = await revokedAlone(newer);
     try {
       await cannotTell(id);
       // A change in the other region is pushed, but must not replace the record either.
       await revoked("b1", id);
       await cannotTell(id);
-      expect(await bytes()).toEqual(newerValue(value));
+      expect(await bytes()).toEqual(newer(value, key));
       expect(await setAside(both.a.redis.primary)).toBe(aside);
     } finally {
       // Puts the record back, as if the nodes knew the format. Until then no region is level.
@@ -183,12 +186,12 @@ describe("a record whose tag is right and whose sealed material does not open", 
     return value.subarray(at, at + 8 + value.readUInt32BE(at + 4));
   }
 
-  /** Changes one bit of the sealed material, and computes the tag again. */
-  function broken(value: Buffer, at: number): Buffer {
-    const record = Buffer.from(value.subarray(34));
+  /** Changes one bit of the sealed material, and makes the header again, as a node does. */
+  function broken(keys: StorageKeys, key: Buffer, value: Buffer, at: number): Buffer {
+    const record = Buffer.from(recordIn(keys, key, value));
     const place = materialAt(record) + 8 + at;
     record[place] = (record[place] ?? 0) ^ 1;
-    return Buffer.concat([Buffer.from(tagOf(record), "hex"), value.subarray(16, 34), record]);
+    return withRecord(keys, key, value, record);
   }
 
   test.each([
@@ -202,7 +205,8 @@ describe("a record whose tag is right and whose sealed material does not open", 
     const bytes = await keyBytes(clients.at("b1"), id);
     await caughtUp(both);
     const { key, value } = await recordOf(primary, id);
-    await primary.command("set", key, broken(value, at));
+    const keys = await storageKeysIn(both.a);
+    await primary.command("set", key, broken(keys, key, value, at));
     for (const node of ["a1", "a2"]) {
       await insist(async () => expect(await keyBytes(clients.at(node), id)).toBe(bytes));
     }
@@ -222,7 +226,8 @@ describe("a record whose tag is right and whose sealed material does not open", 
     await caughtUp(both);
     const { key, value } = await recordOf(primary, id);
     const material = materialIn(value);
-    await primary.command("set", key, broken(value, 40));
+    const keys = await storageKeysIn(both.a);
+    await primary.command("set", key, broken(keys, key, value, 40));
     await insist(() => clients.at("a1").activate({ uniqueIdentifier: id }));
     await until(
       "Active in region b",
@@ -239,10 +244,12 @@ describe("a record whose tag is right and whose sealed material does not open", 
     await caughtUp(both);
     const bytes = await keyBytes(clients.at("b1"), id);
     const places = await Promise.all(
-      [both.a, both.b].map(async ({ redis: { primary } }, at) => {
+      [both.a, both.b].map(async (region, at) => {
+        const { primary } = region.redis;
         const place = { primary, ...(await recordOf(primary, id)) };
         // Two copies that are broken in the same way would be equal.
-        return { ...place, is: broken(place.value, 40 + at) };
+        const keys = await storageKeysIn(region);
+        return { ...place, is: broken(keys, place.key, place.value, 40 + at) };
       }),
     );
     const [inA, inB] = places;

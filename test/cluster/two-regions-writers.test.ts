@@ -1,12 +1,12 @@
 import type { KmipClient } from "@holdfast/client";
 import { attributeItem, attributes, attributeValue, vendorAttribute } from "@holdfast/kmip";
-import { initialiseStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { textString } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
+import { rootOf } from "../support/node-root.ts";
 import { RedisServer } from "../support/redis.ts";
-import { setStore, systemIds } from "../support/redis-store.ts";
+import { initStore, setStore } from "../support/redis-store.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { ClientsOfAll } from "../support/two-regions-clients.ts";
 import { allWell, vitalsOf } from "../support/vitals.ts";
@@ -153,8 +153,9 @@ test("a node that uses another initialised store than its region's is reported a
   expect(await checksAt("a1")).toEqual(["ok"]);
 
   await using other = await RedisServer.start();
-  const made = await initialiseStore({ address: other.address, ids: systemIds });
   const a2 = both.node("a2");
+  await using root = await rootOf(a2);
+  const made = await initStore({ address: other.address, root });
   await a2.kill();
   const putBack = await setStore(a2.configFile, { address: other.address, replicas: 0 });
   await a2.start();

@@ -1,10 +1,17 @@
 import { type ManagedObject, StoreUnavailable } from "@holdfast/engine";
 import type { PeerStore } from "@holdfast/regions";
-import { newerValue } from "../support/redis-store.ts";
 import { Violation } from "./checker.ts";
 import { instance } from "./client.ts";
 import { interrupted } from "./interruption.ts";
-import { bytesOf, isSameRecord, lookAt, objectsIn, putBytes, withRecordOf } from "./look.ts";
+import {
+  bytesOf,
+  isSameRecord,
+  lookAt,
+  newerIn,
+  objectsIn,
+  putBytes,
+  withRecordOf,
+} from "./look.ts";
 import type { SimNode } from "./node.ts";
 import { operatorOf } from "./operator.ts";
 import type { Random } from "./random.ts";
@@ -181,7 +188,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     const { uniqueIdentifier: id } = random.pick(found);
     const whole = bytesOf(group.primary, instance, id);
     if (whole === undefined) return undefined;
-    const newer = newerValue(whole);
+    const newer = newerIn(group.primary, instance, id, whole);
     putBytes(group.primary, instance, id, newer);
     const putBack = (): void => {
       const { primary } = group;

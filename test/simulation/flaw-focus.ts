@@ -19,7 +19,6 @@ export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
   "a node that does not name its store": "node with another Redis of its region",
   "a region that is not told of its stores": "node with another Redis of its region",
   "a copy that is put aside counts as kept": "copy that contradicts a record",
-  "a store without an owner": "node with the other region's Redis",
   "counts that nobody corrects": "record damaged",
   "a newer format counts as damage": "record of the next format",
   "a deletion that one region decides": "instance deleted",

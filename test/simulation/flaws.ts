@@ -50,7 +50,6 @@ export type Flaw =
   | "a region as the writer of a value"
   | "a retirement that nobody hears of"
   | "a format that only one region reads"
-  | "a store without an owner"
   | "dates that no leader writes"
   | "counts that nobody corrects"
   | "a change without evidence"
@@ -146,7 +145,6 @@ const faultyParts: Readonly<Record<Flaw, Partial<Flaws>>> = {
   },
   "a node that does not name its store": { service: serviceThatSays({ storeId: "" }) },
   "a region that is not told of its stores": { service: serviceThatSays({ callingStores: [] }) },
-  "a store without an owner": { edited: claimsAnyStore },
   "dates that no leader writes": { duties: withoutDuty("due-dates") },
   "counts that nobody corrects": { duties: withoutDuty("recount") },
   "a change without evidence": { own: storeWithoutEvidence },
@@ -366,11 +364,6 @@ function connectionsThatCutNewerRecords(made: StoreConnections): StoreConnection
 
 /** Bytes of a record's value before its format: the header and two headers of items. */
 const formatAt = 34 + 16;
-
-/** `claim.lua` for any region. */
-function claimsAnyStore(source: string): string {
-  return source.replace('return { "committed", 0, region }', 'return { "committed", 0, ARGV[1] }');
-}
 
 /** `commit.lua` without the comparison of tags. */
 function commitsOverAnything(source: string): string {

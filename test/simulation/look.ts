@@ -1,4 +1,10 @@
-import { decodeRecord, type ManagedObject, partitionOf, type Tag } from "@holdfast/engine";
+import {
+  decodeRecord,
+  type ManagedObject,
+  partitionOf,
+  sysPartition,
+  type Tag,
+} from "@holdfast/engine";
 import {
   allPartitions,
   partitionKeys,
@@ -6,11 +12,14 @@ import {
   sysKeys,
 } from "../../packages/redis/src/connection/keys.ts";
 import {
+  headerAt,
   readPartitionHead,
   readRecordHeader,
-  recordHeaderLength,
 } from "../../packages/redis/src/connection/record-header.ts";
+import type { StorageKeys } from "../../packages/redis/src/storage-keys/storage-keys.ts";
+import { newerValue, recordIn } from "../support/stored-value.ts";
 import type { Member } from "./store/member.ts";
+import { storageKeysOfStore } from "./watched-root.ts";
 
 /** A record as it lies in a member's data. */
 export interface LookedAt {
@@ -25,13 +34,16 @@ export interface LookedAt {
 /** Reads a record straight from a member's data, without the store; undefined where it is missing or damaged. */
 export function lookAt(member: Member, instance: string, id: string): LookedAt | undefined {
   const { head } = partitionKeys(partitionOf(instance));
-  const text = member.redis.data.text(keyOf(instance, id));
-  const { header, object } = text === undefined ? unread : readOnce(text);
+  const key = keyOf(instance, id);
+  const text = member.redis.data.text(key);
+  const { header, object } = text === undefined ? unread : readOnce(member, key, text);
   if (header === undefined || object === undefined) return undefined;
   const covered = readPartitionHead(textOf(member, head))?.covered ?? 0;
   const { tag, changed: number, promised } = header;
   return { object, tag, number, covered: promised <= covered };
 }
+
+const { head: sysHead } = partitionKeys(sysPartition);
 
 interface Read {
   readonly header: ReturnType<typeof readRecordHeader>;
@@ -39,24 +51,31 @@ interface Read {
 }
 
 const unread: Read = { header: undefined, object: undefined };
-/** Values of records → what they contain: after each answer the same few records are looked at again. */
+/** Keys and values of records → what they contain: after each answer the same few records are looked at again. */
 const lately = new Map<string, Read>();
 const latelyMax = 100;
 
-function readOnce(text: string): Read {
-  const known = lately.get(text);
+function readOnce(member: Member, key: string, text: string): Read {
+  const keys = keysIn(member);
+  const name = `${keys?.storeId} ${key} ${text}`;
+  const known = lately.get(name);
   if (known !== undefined) return known;
   if (lately.size >= latelyMax) lately.clear();
   const value = Buffer.from(text, "latin1");
-  const read = { header: readRecordHeader(value), object: objectOf(value) };
-  lately.set(text, read);
+  const read = { header: readRecordHeader(value), object: objectOf(keys, key, value) };
+  lately.set(name, read);
   return read;
+}
+
+function keysIn(member: Member): StorageKeys | undefined {
+  return storageKeysOfStore(readPartitionHead(textOf(member, sysHead))?.storeId ?? "");
 }
 
 /** Every record of an instance in a member's data. */
 export function objectsIn(member: Member, instance: string): readonly ManagedObject[] {
-  return recordsIn(member, instance).flatMap(({ value }) => {
-    const object = objectOf(value);
+  const keys = keysIn(member);
+  return recordsIn(member, instance).flatMap(({ key, value }) => {
+    const object = objectOf(keys, key, value);
     return object?.instance === instance ? [object] : [];
   });
 }
@@ -75,17 +94,23 @@ export function putBytes(member: Member, instance: string, id: string, bytes: Bu
   redis.full = isFull;
 }
 
-const tagLength = 16;
+/** A record's value as written by the next release. */
+export function newerIn(member: Member, instance: string, id: string, value: Buffer): Buffer {
+  const keys = keysIn(member);
+  if (keys === undefined) throw new Error(`the storage keys of ${member.name} are not known`);
+  return newerValue(keys, Buffer.from(keyOf(instance, id), "latin1"), value);
+}
 
-/** Whether two values have the same record: what is reserved or covered is in the rest of the header. */
+/** Whether two values have the same record and proof: the rest of the header says what is reserved or covered. */
 export function isSameRecord(one: Buffer, other: Buffer): boolean {
   return withRecordOf(one, other).equals(one);
 }
 
-/** A value with the record of another one, and with its own place in the store's order. */
+/** A value with the record and proof of another one, and with its own place in the store's order. */
 export function withRecordOf(value: Buffer, other: Buffer): Buffer {
-  const [tag, record] = [other.subarray(0, tagLength), other.subarray(recordHeaderLength)];
-  return Buffer.concat([tag, value.subarray(tagLength, recordHeaderLength), record]);
+  const numbers = value.subarray(headerAt.promised, headerAt.version);
+  const [digest, rest] = [other.subarray(0, headerAt.promised), other.subarray(headerAt.version)];
+  return Buffer.concat([digest, numbers, rest]);
 }
 
 function keyOf(instance: string, id: string): string {
@@ -94,11 +119,14 @@ function keyOf(instance: string, id: string): string {
 }
 
 /** What a record contains; undefined where it is damaged. */
-function objectOf(value: Buffer): ManagedObject | undefined {
-  const header = readRecordHeader(value);
-  if (header === undefined) return undefined;
+function objectOf(
+  keys: StorageKeys | undefined,
+  key: string,
+  value: Buffer,
+): ManagedObject | undefined {
+  if (keys === undefined) return undefined;
   try {
-    return decodeRecord(value.subarray(recordHeaderLength), header.tag);
+    return decodeRecord(recordIn(keys, Buffer.from(key, "latin1"), value));
   } catch {
     return undefined;
   }

@@ -69,7 +69,7 @@ export interface NodeOptions {
   readonly others: () => readonly { readonly region: string; readonly nodes: readonly SimNode[] }[];
   readonly flaws: Flaws;
   readonly acknowledgement: PeerAcknowledgement;
-  /** What wraps its region's KEKs. */
+  /** What wraps its region's KEKs and storage keys. */
   readonly root: RootOfTrust;
   /** Where its region ships audit events, if it does. */
   readonly archive: AuditSink | undefined;
@@ -187,10 +187,11 @@ function openStore(
   options: NodeOptions,
   { group, format }: Setup,
 ): Promise<RedisStore> {
-  const { region, network, flaws, listener, machine } = options;
+  const { region, root, network, flaws, listener, machine } = options;
   return openRedisStore({
     ...group.address,
     region,
+    root,
     replicas: group.members.length - 1,
     recordFormat: format,
     formatsEveryMs,

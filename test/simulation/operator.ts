@@ -17,11 +17,12 @@ export function operatorOf(region: string): string {
 
 /** Runs a command in a region as a process of its own, with the region's Redis and the other region's nodes. */
 export async function atRegion<Result>(
-  { scheduler, network, nodes, groups, crashed }: OperatedWorld,
+  world: OperatedWorld,
   region: string,
   random: Random,
   work: (tools: RegionTools & { readonly own: RedisStore }) => Promise<Result>,
 ): Promise<Result> {
+  const { scheduler, network, nodes, groups, crashed } = world;
   const machine = new Machine(operatorOf(region), scheduler, random.fork());
   const life = machine.start();
   const { timers } = life;
@@ -31,6 +32,7 @@ export async function atRegion<Result>(
   const own = await openRedisStore({
     ...store.address,
     region,
+    root: world.rootOf(region),
     replicas: store.members.length - 1,
     // Of the newest release that the region runs.
     recordFormat: Math.max(...here.map(({ setup }) => setup.format)),
@@ -63,7 +65,10 @@ export async function atRegion<Result>(
 }
 
 /** The parts of a world that an operator's command needs. */
-type OperatedWorld = Pick<World, "scheduler" | "network" | "nodes" | "groups" | "crashed">;
+type OperatedWorld = Pick<
+  World,
+  "scheduler" | "network" | "nodes" | "groups" | "crashed" | "rootOf"
+>;
 
 /** Whether an operator tries a command again after it failed with this; other errors are bugs. */
 export function isRefusal(error: unknown): error is StoreUnavailable | RegionRefused {

@@ -5,7 +5,6 @@ import {
   readKekRecord,
   systemInstance,
 } from "@holdfast/engine";
-import { MemoryRootOfTrust } from "@holdfast/engine/testing";
 import type { PeerAcknowledgement } from "@holdfast/regions";
 import type { DeletionStep } from "../../packages/server/src/management/instances/deletion.ts";
 import { Acknowledgements } from "./acknowledgements.ts";
@@ -37,6 +36,7 @@ import { storyEventOf } from "./story/product-events.ts";
 import { Recorder } from "./story/recorder.ts";
 import { Trace } from "./trace.ts";
 import type { Upgrade } from "./upgrade.ts";
+import { WatchedRoot } from "./watched-root.ts";
 
 /** The options of a world. */
 export interface WorldOptions {
@@ -75,8 +75,8 @@ export class World implements NodeListener {
   readonly checker = new Checker(regionNames);
   readonly operations = new OperationLog(regionNames);
   readonly durability = new Durability();
-  /** Region → what wraps its key-encryption keys. */
-  readonly roots = new Map<string, MemoryRootOfTrust>();
+  /** Region → what wraps its key-encryption keys and storage keys. */
+  readonly roots = new Map<string, WatchedRoot>();
   /** Region → where it ships audit events; empty if it does not. */
   readonly archives = new Map<string, Archive>();
   /** Objects with planned dates. */
@@ -139,7 +139,7 @@ export class World implements NodeListener {
         uuid: () => random.uuid(),
         randomBytes: (count: number) => random.bytes(count),
       };
-      this.roots.set(region, new MemoryRootOfTrust(ids, `root of ${region}`));
+      this.roots.set(region, new WatchedRoot(ids, `root of ${region}`));
     }
     this.nodes = this.groups.flatMap((group) => {
       const lock = new SimLock(group.region, network);
@@ -301,7 +301,8 @@ export class World implements NodeListener {
     // Of a release that every node's fits, and that the store takes.
     const formats = () => this.nodes.map(({ setup }) => setup.format);
     const format = (): number => Math.max(requiredFormat(group.primary), Math.min(...formats()));
-    initialised(group, machine, network, format).catch((error: unknown) => this.crashed(error));
+    const place = { group, machine, network, root: this.rootOf(group.region) };
+    initialised(place, format).catch((error: unknown) => this.crashed(error));
   }
 
   /** Runs something in a node's process, for at most so long; a process that ends meanwhile answers nothing. */
@@ -320,7 +321,7 @@ export class World implements NodeListener {
     });
   }
 
-  rootOf(region: string): MemoryRootOfTrust {
+  rootOf(region: string): WatchedRoot {
     const found = this.roots.get(region);
     if (found === undefined) throw new RangeError(`no region ${region}`);
     return found;

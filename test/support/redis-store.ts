@@ -9,10 +9,10 @@ import {
   type ManagedObject,
   partitionOf,
   sysPartition,
-  tagOf,
 } from "@holdfast/engine";
-import { newerRecord, sampleObject } from "@holdfast/engine/testing";
+import { MemoryRootOfTrust, sampleObject } from "@holdfast/engine/testing";
 import {
+  type InitialisedStore,
   initialiseStore,
   openRedisStore,
   type RedisStore,
@@ -45,9 +45,20 @@ export interface OpenStore extends AsyncDisposable {
   readonly events: readonly Event[];
 }
 
-/** Options of a store; clock and observer have defaults. */
-export type OpenOptions = Omit<RedisStoreOptions, "clock" | "observe"> &
-  Partial<Pick<RedisStoreOptions, "clock" | "observe">>;
+/** The root key of every test's own stores; the same in all processes. */
+const rootKey = Buffer.alloc(32, "root key of tests");
+
+/** The root of trust of stores without nodes. */
+export const testRoot = new MemoryRootOfTrust(
+  { ...systemIds, randomBytes: (n) => (n === rootKey.length ? rootKey : randomBytes(n)) },
+  "tests",
+);
+
+type Defaulted = "clock" | "observe" | "region" | "root";
+
+/** Options of a store; clock, observer, region (`a`) and root of trust have defaults. */
+export type OpenOptions = Omit<RedisStoreOptions, Defaulted> &
+  Partial<Pick<RedisStoreOptions, Defaulted>>;
 
 /** Opens an initialised store. */
 export async function openStore(options: OpenOptions): Promise<OpenStore> {
@@ -55,14 +66,28 @@ export async function openStore(options: OpenOptions): Promise<OpenStore> {
   const store = await openRedisStore({
     clock: systemClock,
     observe: (event) => events.push(event),
+    region: "a",
+    root: testRoot,
     ...options,
   });
   return { store, events, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
 }
 
+type InitOptions = Parameters<typeof initialiseStore>[0];
+
+/** Makes the Redis behind `options` a store; region (`a`) and root of trust have defaults. */
+export function initStore(
+  options: Omit<InitOptions, "ids" | "region" | "root"> &
+    Partial<Pick<InitOptions, "region" | "root">>,
+): Promise<InitialisedStore> {
+  return initialiseStore({ region: "a", root: testRoot, ids: systemIds, ...options });
+}
+
 /** Initialises the Redis behind `options` and opens it. */
-export async function openNewStore(options: OpenOptions): Promise<OpenStore> {
-  await initialiseStore({ ...options, ids: systemIds });
+export async function openNewStore(
+  options: OpenOptions & { readonly root?: InitOptions["root"] },
+): Promise<OpenStore> {
+  await initStore(options);
   return openStore(options);
 }
 
@@ -124,10 +149,4 @@ export async function setStatus(
   status: InstanceStatus,
 ): Promise<void> {
   await redis.command("set", `${prefixOf(instance)}s:${encodeURIComponent(instance)}`, status);
-}
-
-/** A record's value as written by the next release: another format, and the tag for it. */
-export function newerValue(value: Buffer): Buffer {
-  const record = newerRecord(value.subarray(34));
-  return Buffer.concat([Buffer.from(tagOf(record), "hex"), value.subarray(16, 34), record]);
 }

@@ -2,7 +2,6 @@ import { getFips, pbkdf2Sync, randomBytes, scryptSync } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { initialiseStore } from "@holdfast/redis";
 import { createLocalRoot } from "@holdfast/root-of-trust";
 import { purposes } from "@holdfast/server/base";
 import { freePort } from "@holdfast/testing";
@@ -10,8 +9,9 @@ import { type Authority, createAuthority, type Issued, selfSigned } from "@holdf
 import { stringify } from "yaml";
 import { KmipSocket, type KmipTarget } from "./kmip-socket.ts";
 import { NodeProcess } from "./node-process.ts";
+import { rootOf } from "./node-root.ts";
 import { type RedisGroup, RedisServer, sentinelName, startGroup } from "./redis.ts";
-import { systemClock, systemIds } from "./redis-store.ts";
+import { initStore, systemClock, systemIds } from "./redis-store.ts";
 
 const inFips = getFips() === 1;
 
@@ -140,7 +140,6 @@ export async function layRegion(options: RegionOptions): Promise<Region> {
   const lockMasters = await startLockMasters(options.lockMasters ?? 0, stack);
   const folder = await mkdtemp(join(tmpdir(), `holdfast-region-${name}-`));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
-  await initialiseStore({ address: redis.primary.address, replicas, ids: systemIds });
   const tenancy = options.tenancy ?? (await createTenancy(options.instances, options.days));
   const settings = {
     ...(await writeShared(folder, tenancy, options)),
@@ -157,6 +156,10 @@ export async function layRegion(options: RegionOptions): Promise<Region> {
   for (let at = 0; at < (options.nodes ?? 2); at++) {
     nodes.push(await writeNode(folder, at, settings, options));
   }
+  const [first] = nodes;
+  if (first === undefined) throw new Error("a region has at least one node");
+  await using root = await rootOf(first);
+  await initStore({ address: redis.primary.address, replicas, region: name, root });
   stack.move();
   const { authority, clients } = tenancy;
   const ca = authority.certificate;

@@ -7,11 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
-import { initialiseStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { createAuthority } from "@holdfast/testing/pki";
 import { Redis } from "ioredis";
 import { RedisServer, storePrograms } from "./redis.ts";
+import { initStore } from "./redis-store.ts";
 
 const root = join(import.meta.dirname, "../..");
 const shipped = join(root, "deploy", "redis");
@@ -211,7 +211,7 @@ export class ShippedStore implements AsyncDisposable {
 
   /** `holdfast store init`. */
   async init(): Promise<void> {
-    await initialiseStore({
+    await initStore({
       sentinels: this.sentinels.map(({ address }) => `${address}:26379`),
       name: "holdfast",
       username: "holdfast",
@@ -219,7 +219,6 @@ export class ShippedStore implements AsyncDisposable {
       sentinelPassword: this.#password("sentinel-password"),
       replicas: 1,
       ...(this.#tls.tls && { ...this.#tls, sentinelTls: this.#tls.tls }),
-      ids: { randomBytes: (count) => randomBytes(count) },
     });
   }
 

@@ -183,9 +183,11 @@ export {
   decodeRecord,
   encodeRecord,
   identifierIn,
+  recordDigest,
   recordFormat,
   recordTag,
   tagOf,
+  tagOfDigest,
 } from "./record/record-codec.ts";
 export { recordBytesMax } from "./record/record-size.ts";
 export { recordTags } from "./record/record-tags.ts";

@@ -6,10 +6,14 @@ import { readPartitionHead } from "./connection/record-header.ts";
 import { readPairs, readReply, readRole } from "./connection/replies.ts";
 import { loadScripts } from "./connection/scripts.ts";
 import { refuseOverStore } from "./other-members.ts";
+import { type KeyWrapper, wrapStorageKey } from "./records/key-wraps.ts";
 import { claim } from "./session/claim.ts";
 import { notInitialised } from "./session/group-commit.ts";
 import { sentinelMembers } from "./session/sentinels.ts";
 import { checkReplicas, checkSettings } from "./session/settings-check.ts";
+import { keyFailure } from "./storage-keys/held-keys.ts";
+import { readKeyEntries, writeKeyEntry } from "./storage-keys/key-entry.ts";
+import { storageKeyBytes } from "./storage-keys/storage-keys.ts";
 
 /** How long a single WAITAOF of an operator's command waits. A replica of a new store may still be joining. */
 const waitMs = 10_000;
@@ -25,15 +29,16 @@ export interface InitialisedStore {
 }
 
 /**
- * Marks an empty Redis as a store (`holdfast store init`). Rejects with `StoreUnavailable` where it
- * is unsafe or holds keys of another program, or where another member still holds a store or does
- * not answer.
+ * Marks an empty Redis as a store, with a storage key that the root of trust wraps (`holdfast store init`). Rejects with
+ * `StoreUnavailable` where Redis is unsafe or holds keys of another program, where another member still holds a store or
+ * does not answer, or where the root of trust does not answer.
  */
 export function initialiseStore(
   options: RedisConnectionOptions & {
     readonly ids: Pick<Ids, "randomBytes">;
     /** The region that will own the store, or must own it where there is one already. */
-    readonly region?: string;
+    readonly region: string;
+    readonly root: KeyWrapper;
     /** Further addresses that may hold the store, beside the primary's replicas and what the Sentinels know. */
     readonly members?: readonly string[];
   },
@@ -44,23 +49,23 @@ export function initialiseStore(
     await checkSettings(connection, settings);
     const { replicas } = readRole(await connection.call("role"));
     await checkReplicas(settings, replicas);
-    if ((await markerOf(connection)) === undefined) {
-      await refuseOverStore(address, settings, replicas, options.members ?? []);
-    }
-    const storeId = Buffer.from(options.ids.randomBytes(16));
+    const { region, ids, root } = options;
+    const existing = await markerOf(connection);
+    if (existing !== undefined) return await already(connection, existing, region);
+    await refuseOverStore(address, settings, replicas, options.members ?? []);
+    const storeId = Buffer.from(ids.randomBytes(16));
+    const made = storeId.toString("hex");
+    const entry = await firstKey({ storeId: made, region, number: 1 }, ids, root);
     const heads = Array.from({ length: partitionCount + 1 }, (_, i) => partitionKeys(i).head);
-    const keys = [sysKeys.beat, sysKeys.replicasVersion, ...heads];
-    const scripts = loadScripts();
-    const { region } = options;
-    const reply = readReply(await runScript(connection, scripts.initialise, keys, [storeId]));
-    const found = reply.result === "committed" ? undefined : await markerOf(connection);
-    const isStore = reply.result === "committed" || found !== undefined;
-    if (isStore && region !== undefined) await claim(connection, scripts, region);
+    const { beat, replicasVersion } = sysKeys;
+    const keys = [beat, replicasVersion, sysKeys.region, sysKeys.keys, ...heads];
+    const script = loadScripts().initialise;
+    const reply = readReply(await runScript(connection, script, keys, [storeId, region, entry]));
     if (reply.result !== "committed") {
-      if (found !== undefined) return { storeId: found, address, replicas: 0, already: true };
+      const found = await markerOf(connection);
+      if (found !== undefined) return await already(connection, found, region);
       throw foreignKeys(address, reply.number);
     }
-    const made = storeId.toString("hex");
     const required = Math.max(settings.replicas, replicas.length);
     await barrier(connection, required, (have) =>
       have < required
@@ -69,6 +74,34 @@ export function initialiseStore(
     );
     return { storeId: made, address, replicas: required, already: false };
   });
+}
+
+/** The store that is there already, which must be the region's and have a storage key. */
+async function already(
+  connection: Connection,
+  storeId: string,
+  region: string,
+): Promise<InitialisedStore> {
+  const { address } = connection;
+  await claim(connection, loadScripts(), region);
+  readKeyEntries(await connection.call("hgetall", sysKeys.keys), storeId, address);
+  return { storeId, address, replicas: 0, already: true };
+}
+
+/** Makes a store's first key; the entry for `{sys}:keys`. */
+async function firstKey(
+  name: { readonly storeId: string; readonly region: string; readonly number: number },
+  ids: Pick<Ids, "randomBytes">,
+  root: KeyWrapper,
+): Promise<string> {
+  const secret = ids.randomBytes(storageKeyBytes);
+  try {
+    return writeKeyEntry(await wrapStorageKey(secret, name, root));
+  } catch (error) {
+    throw keyFailure(error, { number: name.number, storeId: name.storeId, rootOfTrust: "" });
+  } finally {
+    secret.fill(0);
+  }
 }
 
 /** A replica that barriers wait for. */

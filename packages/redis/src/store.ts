@@ -10,7 +10,9 @@ import { RedisObjects } from "./objects/object-store.ts";
 import { Quarantine } from "./objects/quarantine.ts";
 import { Reservations } from "./objects/reservations.ts";
 import { RedisStateCounts } from "./objects/state-counts.ts";
+import { StoredRecords } from "./proof/stored-records.ts";
 import { RedisStatuses } from "./records/instance-statuses.ts";
+import { type KeyWrapper, KeyWraps, type RewrappedKeys } from "./records/key-wraps.ts";
 import { LeaderRecords } from "./records/leader-records.ts";
 import { Formats, type RecordFormats } from "./session/formats.ts";
 import type { LeaseRules } from "./session/lease.ts";
@@ -18,6 +20,7 @@ import { LeaseKeeper } from "./session/lease-keeper.ts";
 import type { StoreContext } from "./session/primary-session.ts";
 import { PrimarySessions } from "./session/primary-sessions.ts";
 import { SentinelWatch } from "./session/sentinels.ts";
+import { HeldKeys } from "./storage-keys/held-keys.ts";
 
 /**
  * A region's own store in Redis. Disposing closes it, after what is under way has ended or a
@@ -48,11 +51,13 @@ export interface RedisStore extends OwnStore, InstanceStatuses, AsyncDisposable 
    * like other writes.
    */
   requireFormat(format: number, epoch: number): Promise<boolean>;
+  /** Wraps the store's keys under the current version of this root of trust; rejects like other writes. */
+  rewrapStorageKeys(root: KeyWrapper): Promise<RewrappedKeys>;
 }
 
 /**
- * Connects, checks and waits a moment for the lease. Rejects with `StoreUnavailable` where Redis is unsafe, not
- * initialised or (without `openUnreachable`) not reached.
+ * Connects, checks, opens the store's keys and waits a moment for the lease. Rejects with `StoreUnavailable` where Redis
+ * is unsafe, not initialised or, without `openUnreachable`, where Redis or the root of trust does not answer.
  */
 export async function openRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
   const settings = storeSettings(options);
@@ -61,8 +66,10 @@ export async function openRedisStore(options: RedisStoreOptions): Promise<RedisS
   const lease = new LeaseKeeper(rulesOf(settings), clock, observe, timers);
   const sentinels = settings.sentinels && watch(settings, lease);
   const formats = new Formats(settings);
+  const keys = new HeldKeys(settings, observe);
   const time = { last: undefined };
-  const context = { settings, scripts, lease, observe, sentinels, formats, time };
+  const records = new StoredRecords();
+  const context = { settings, scripts, lease, observe, sentinels, formats, keys, records, time };
   const sessions = new PrimarySessions(context);
   const store = storeOf(context, sessions);
   try {
@@ -89,6 +96,7 @@ function storeOf(context: StoreContext, sessions: PrimarySessions): RedisStore {
     ...new Reservations(context, sessions, leader),
     ...new Changes(context, sessions),
     ...leader,
+    ...new KeyWraps(context, sessions),
     ...new Quarantine(context, sessions),
     ...new RedisStateCounts(context, sessions),
     ...queue,

@@ -2,6 +2,7 @@ import { type ManagedObject, StoreUnavailable } from "@holdfast/engine";
 import { sampleObject } from "@holdfast/engine/testing";
 import { initialiseStore, openRedisStore } from "@holdfast/redis";
 import { expect, test } from "vitest";
+import { testRoot } from "../../support/redis-store.ts";
 import { Machine } from "../machine.ts";
 import { Network } from "../network.ts";
 import { Random } from "../random.ts";
@@ -50,6 +51,8 @@ class History {
     const members = [this.#primary, this.#replica];
     const options = {
       address: "the-primary:1",
+      region: "a",
+      root: testRoot,
       externalFailover: true,
       replicas: 1,
       timers: timersOf(life),

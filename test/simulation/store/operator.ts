@@ -1,4 +1,4 @@
-import { StoreUnavailable } from "@holdfast/engine";
+import { type RootOfTrust, StoreUnavailable } from "@holdfast/engine";
 import { initialiseStore, openRedisStore } from "@holdfast/redis";
 import { instance } from "../client.ts";
 import type { Machine } from "../machine.ts";
@@ -8,11 +8,17 @@ import { connectionsOf, timersOf } from "./sim-connection.ts";
 
 const againMs = 300;
 
+interface Place {
+  readonly group: RedisGroup;
+  readonly machine: Machine;
+  readonly network: Network;
+  /** The region's root of trust. */
+  readonly root: RootOfTrust;
+}
+
 /** Marks an empty Redis as the region's store, and installs the instance of all histories; tries until it succeeds. */
 export async function initialised(
-  group: RedisGroup,
-  machine: Machine,
-  network: Network,
+  { group, machine, network, root }: Place,
   /** The newest that the operator's release reads and writes at each try. */
   format: () => number,
 ): Promise<void> {
@@ -22,6 +28,7 @@ export async function initialised(
   const options = {
     ...group.address,
     region: group.region,
+    root,
     replicas: group.members.length - 1,
     timers: timersOf(life),
     connections: connectionsOf({ life, network, server: (address) => group.server(address) }),

@@ -9,7 +9,8 @@ import {
 } from "@holdfast/engine/testing";
 import { initialiseStore, openRedisStore, type RedisStoreOptions } from "@holdfast/redis";
 import { expect, test } from "vitest";
-import { auditOf, newerValue, recordOf, setStatus } from "../../support/redis-store.ts";
+import { auditOf, recordOf, setStatus, testRoot } from "../../support/redis-store.ts";
+import { newerValue, storageKeysOf } from "../../support/stored-value.ts";
 import { Machine } from "../machine.ts";
 import { Network } from "../network.ts";
 import { Random } from "../random.ts";
@@ -86,6 +87,8 @@ async function openWith(
   replica.follow(primary);
   const options = {
     address: primary.address,
+    region: "a",
+    root: testRoot,
     replicas: 1,
     timers: timersOf(life),
     connections: wrapped(
@@ -119,7 +122,7 @@ async function openWith(
     },
     upgrade: async (instance: string, id: string): Promise<void> => {
       const { key, value } = await recordOf(redis, instance, id);
-      await redis.command("set", key, newerValue(value));
+      await redis.command("set", key, newerValue(await storageKeysOf(redis), key, value));
     },
     auditOf: (instance: string) => auditOf(redis, instance),
     close: async (): Promise<void> => {

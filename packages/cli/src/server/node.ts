@@ -27,7 +27,9 @@ export function addNodeCommands(program: Command): void {
   addConfigCheck(program.command("config").description("The node's configuration."));
   addStore(program.command("store").description("The region's Redis."));
   addRegion(program.command("region").description("This region and the other one."));
-  addRoot(program.command("root").description("The configured root of trust."));
+  const root = program.command("root").description("The configured root of trust.");
+  addRoot(root);
+  addRootMove(root);
   addSealingKey(
     program.command("sealing-key").description("The key of this region's own secrets."),
   );
@@ -152,6 +154,21 @@ function addRoot(parent: Command): void {
     .action(async (options: WithConfig & { readonly lost: string }) => {
       const { adoptRoot } = await import("@holdfast/server/root-adopt");
       process.stdout.write(`${await adoptRoot(options.config, machine, options.lost)}\n`);
+    });
+}
+
+function addRootMove(parent: Command): void {
+  withConfig(
+    parent
+      .command("move")
+      .description(
+        "Put the key of this region's store under the configured root key, before nodes start with it.",
+      ),
+  )
+    .requiredOption("--from <file>", "a configuration that names the root key used until now")
+    .action(async (options: WithConfig & { readonly from: string }) => {
+      const { moveRoot } = await import("@holdfast/server/root-move");
+      process.stdout.write(`${await moveRoot(options.config, machine, options.from)}\n`);
     });
 }
 

@@ -19,6 +19,8 @@ export type StoreFailure =
   | "clockDoubt"
   /** A setting of Redis could lose data. */
   | "unsafe"
+  /** The root of trust does not open the store's key now. It says nothing about any record. */
+  | "keyClosed"
   /** Another region must be asked and cannot be reached: it may have a copy, or a newer one. */
   | "peerUnreachable"
   /** Every region must agree to this change, and one cannot be reached. */

@@ -35,6 +35,8 @@ export type Event =
       readonly state: "full" | "readOnly" | "none";
       readonly reason: string;
     }
+  /** The root of trust has opened the store's keys, or does not open them now. */
+  | { readonly type: "storageKey"; readonly state: "open" | "closed"; readonly reason: string }
   | { readonly type: "lock"; readonly result: "acquired" | "contended" | "unavailable" }
   /** What this node can do with an instance's keys has changed. */
   | {

@@ -45,10 +45,10 @@ export const storedLimits: Limits = { depthMax: 64, bytesMax: 1 << 28, itemsMax:
 type RegionNumber = (region: string) => number;
 type RegionName = (region: number) => string;
 
-/** Bytes of an object's record, and its tag once it was needed. */
+/** Bytes of an object's record, and their digest once it was needed. */
 interface Encoded {
   readonly bytes: Uint8Array;
-  tag: Tag | undefined;
+  digest: string | undefined;
 }
 
 /**
@@ -60,7 +60,7 @@ const known = new WeakMap<ManagedObject, Encoded>();
 function encodedOf(object: ManagedObject): Encoded {
   let encoded = known.get(object);
   if (encoded === undefined) {
-    encoded = { bytes: encodeAnew(object), tag: undefined };
+    encoded = { bytes: encodeAnew(object), digest: undefined };
     known.set(object, encoded);
   }
   return encoded;
@@ -74,11 +74,16 @@ export function encodeRecord(object: ManagedObject): Uint8Array {
   return encodedOf(object).bytes;
 }
 
+/** SHA-256 of an object's record in hex: 64 digits. */
+export function recordDigest(object: ManagedObject): string {
+  const encoded = encodedOf(object);
+  encoded.digest ??= hash("sha256", encoded.bytes);
+  return encoded.digest;
+}
+
 /** The tag of an object's record. */
 export function recordTag(object: ManagedObject): Tag {
-  const encoded = encodedOf(object);
-  encoded.tag ??= tagOf(encoded.bytes);
-  return encoded.tag;
+  return tagOfDigest(recordDigest(object));
 }
 
 /** True if two objects were encoded or decoded and have the same record; false proves nothing. */
@@ -110,12 +115,12 @@ function encodeAnew(object: ManagedObject): Uint8Array {
 /**
  * The object of a record, whose bytes are the canonical ones. Throws `StoreUnavailable("unknownFormat")` for an intact
  * record of another format or with more fields, and `StoreUnavailable("corrupt")` for anything else that is not exactly
- * a record. `tag` is the tag of the bytes, if that was computed.
+ * a record. `digest` is the SHA-256 of the bytes in hex, if that was computed.
  */
-export function decodeRecord(bytes: Uint8Array, tag?: Tag): ManagedObject {
+export function decodeRecord(bytes: Uint8Array, digest?: string): ManagedObject {
   try {
     const object = readRecord(decode(bytes, storedLimits));
-    known.set(object, { bytes, tag });
+    known.set(object, { bytes, digest });
     return object;
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : "unknown";
@@ -139,9 +144,14 @@ export function identifierIn(bytes: Uint8Array): string | undefined {
   }
 }
 
-/** The version of a record: the first 16 bytes of SHA-256 in hex. */
+/** The tag of a record: the first 16 bytes of SHA-256 in hex. */
 export function tagOf(recordBytes: Uint8Array): Tag {
-  return hash("sha256", recordBytes, "hex").slice(0, 32);
+  return tagOfDigest(hash("sha256", recordBytes));
+}
+
+/** The tag of a record whose SHA-256 this is, in hex. */
+export function tagOfDigest(digest: string): Tag {
+  return digest.slice(0, 32);
 }
 
 /** Every region that a fact or a register names by its number, sorted. */

@@ -33,7 +33,11 @@ describe("addresses", () => {
 });
 
 test("the default of markerMs is a quarter of the lease", () => {
-  const options = { address: "a:1", clock: {} as never, observe: () => undefined };
+  const never = {} as never;
+  const options = {
+    ...{ address: "a:1", region: "a", root: never, clock: never },
+    observe: () => undefined,
+  };
   expect(storeSettings(options)).toMatchObject({ storeLeaseMs: 1_000, markerMs: 250, replicas: 0 });
   expect(storeSettings({ ...options, storeLeaseMs: 400 })).toMatchObject({ markerMs: 100 });
 });
@@ -143,17 +147,21 @@ describe("reading an answer", () => {
 
 describe("headers", () => {
   test("are read from a record and from a partition", () => {
-    const value = Buffer.alloc(40, 1);
+    const value = Buffer.from(Array.from({ length: 80 }, (_, at) => at));
     expect(readRecordHeader(value)).toEqual({
-      tag: "01".repeat(16),
-      promised: 0x010101010101,
-      created: 0x010101010101,
-      changed: 0x010101010101,
+      tag: "000102030405060708090a0b0c0d0e0f",
+      promised: 0x202122232425,
+      created: 0x262728292a2b,
+      changed: 0x2c2d2e2f3031,
       reserved: false,
+      version: 0x3233343536,
+      facts: 0x37,
+      keyNumber: 0x3839,
     });
-    value[28] = 0x81;
-    expect(readRecordHeader(value)).toMatchObject({ changed: 0x010101010101, reserved: true });
-    expect(readRecordHeader(value.subarray(0, 33))).toBeUndefined();
+    value[44] = 0xac;
+    expect(readRecordHeader(value)).toMatchObject({ changed: 0x2c2d2e2f3031, reserved: true });
+    expect(readRecordHeader(value.subarray(0, 73))).toBeUndefined();
+    value.fill(1);
     expect(readPartitionHead(value.subarray(0, 22))?.covered).toBe(0x010101010101);
     for (const none of [null, undefined, value]) expect(readPartitionHead(none)).toBeUndefined();
   });

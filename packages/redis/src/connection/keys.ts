@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { sysPartition, writeUuid } from "@holdfast/engine";
+import { sysPartition, uuidText, writeUuid } from "@holdfast/engine";
 
 /** `{p00}` to `{p63}`, and `{sys}`. */
 export function partitionPrefix(partition: number): string {
@@ -61,6 +61,8 @@ export const sysKeys = {
   replicasVersion: "{sys}:replicas-version",
   /** The region that owns the store: each region has its own Redis. */
   region: "{sys}:region",
+  /** Hash: number → storage key, wrapped by the root of trust; `key-entry.ts` describes the value. */
+  keys: "{sys}:keys",
   /** The highest epoch of a leader that the store has seen. */
   epoch: "{sys}:epoch",
   /**
@@ -132,6 +134,11 @@ export function ownRecordKey(prefix: string, identifier: string): Buffer {
   const key = recordKey(prefix, identifier);
   if (key === undefined) throw new RangeError(`${identifier} is not a lower-case UUID`);
   return key;
+}
+
+/** The identifier in an entry of an index; zeros stand for bytes that a damaged entry lacks. */
+export function identifierIn(entry: Buffer): string {
+  return uuidText(entry.length < 16 ? Buffer.concat([entry], 16) : entry);
 }
 
 /** How many buckets of terms a partition has. */

@@ -1,5 +1,5 @@
 import type { ConnectionOptions } from "node:tls";
-import { type Clock, type Observer, recordFormat } from "@holdfast/engine";
+import { type Clock, type Observer, type RootOfTrust, recordFormat } from "@holdfast/engine";
 import { parseAddress } from "./address.ts";
 import type { Connections } from "./connection.ts";
 import { redisConnections } from "./redis-connection.ts";
@@ -41,11 +41,10 @@ export interface RedisConnectionOptions {
 export interface RedisStoreOptions extends RedisConnectionOptions {
   readonly clock: Clock;
   readonly observe: Observer;
-  /**
-   * The region that must own the store; a store without an owner becomes this region's. Not checked
-   * unless given.
-   */
-  readonly region?: string;
+  /** The region that must own the store. */
+  readonly region: string;
+  /** Opens the store's keys, which it wrapped. */
+  readonly root: Pick<RootOfTrust, "unwrap">;
   /** How long a full barrier lets a node use the store, counted from its beginning. Default 1,000. */
   readonly storeLeaseMs?: number;
   /**

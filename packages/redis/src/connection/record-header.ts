@@ -1,6 +1,9 @@
-import type { Tag } from "@holdfast/engine";
+import { type Tag, tagOfDigest } from "@holdfast/engine";
 
-/** What precedes a record in the store and is local to it; never part of the tag. */
+/**
+ * What precedes a record in the store and is local to it; never part of the tag. `RecordProof` says what its MAC
+ * covers.
+ */
 export interface RecordHeader {
   readonly tag: Tag;
   /** Number of the last change that a client was promised, or is about to be. */
@@ -11,36 +14,64 @@ export interface RecordHeader {
   readonly changed: number;
   /** An agreed operation holds the record: the highest bit of the change number. */
   readonly reserved: boolean;
+  /** Grows with every change of the record. */
+  readonly version: number;
+  readonly facts: number;
+  /** Number of the storage key that made the MAC. */
+  readonly keyNumber: number;
 }
 
-/** Bytes of a header: tag (16), then three numbers (6 each), as `commit.lua` writes them. */
-export const recordHeaderLength = 34;
+/**
+ * Where each field of a header begins. Scripts write the three numbers, of 6 bytes each, which no MAC covers; a node
+ * makes the rest.
+ */
+export const headerAt = {
+  /** 32 bytes: SHA-256 of the canonical record. */
+  digest: 0,
+  promised: 32,
+  created: 38,
+  changed: 44,
+  /** 5 bytes. */
+  version: 50,
+  /** 1 byte; the highest bit says that the body is sealed. */
+  facts: 55,
+  /** 2 bytes. */
+  keyNumber: 56,
+  /** 16 bytes. */
+  mac: 58,
+} as const;
 
-/** Reads a header; undefined where the value is too short to hold one. */
+/** Bytes of a header; the record's body follows. */
+export const recordHeaderLength = 74;
+
+/** Reads a header; undefined where the value is too short to hold one. Proves nothing. */
 export function readRecordHeader(value: Buffer): RecordHeader | undefined {
   if (value.length < recordHeaderLength) return undefined;
   return {
-    tag: value.toString("hex", 0, 16),
+    tag: tagOfDigest(value.toString("hex", 0, headerAt.promised)),
     promised: promisedOf(value),
-    created: value.readUIntBE(22, 6),
+    created: value.readUIntBE(headerAt.created, 6),
     changed: changedOf(value),
     reserved: isReserved(value),
+    version: value.readUIntBE(headerAt.version, 5),
+    facts: value.readUInt8(headerAt.facts),
+    keyNumber: value.readUInt16BE(headerAt.keyNumber),
   };
 }
 
 /** The promised number alone, of a value that holds a header. */
 export function promisedOf(value: Buffer): number {
-  return value.readUIntBE(16, 6);
+  return value.readUIntBE(headerAt.promised, 6);
 }
 
 /** The number of the last change alone, of a value that holds a header. */
 export function changedOf(value: Buffer): number {
-  return value.readUIntBE(28, 6) % reservedMark;
+  return value.readUIntBE(headerAt.changed, 6) % reservedMark;
 }
 
 /** Whether an agreed operation holds the record of a value that holds a header. */
 export function isReserved(value: Buffer): boolean {
-  return (value[28] ?? 0) >= 128;
+  return (value[headerAt.changed] ?? 0) >= 128;
 }
 
 const reservedMark = 2 ** 47;

@@ -37,6 +37,7 @@ test("scripts that free memory or fence run when memory is full, and scripts tha
     "set-audit-sink",
     "set-audit-tree",
     "set-cursor",
+    "set-key",
     "set-level",
     "set-status",
   ]);

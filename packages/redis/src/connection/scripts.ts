@@ -220,10 +220,16 @@ const rows = {
     ...runs("reads need it: six bytes per partition, which exist already"),
   },
   initialise: {
-    keys: ["beat", "replicas-version"],
+    keys: ["beat", "replicas-version", "region", "keys"],
     more: true,
     results: ["committed", "notEmpty"],
     ...refused("a new store needs room"),
+  },
+  "set-key": {
+    keys: ["head", "keys"],
+    more: false,
+    results: [...committed, "conflict"],
+    ...runs("it replaces a wrap that a disabled root key may soon no longer open: one short field"),
   },
   "remember-replica": {
     keys: ["head", "replicas", "replicas-version"],

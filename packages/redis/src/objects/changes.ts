@@ -6,14 +6,13 @@ import {
   type RecordsAnswer,
   type StorePosition,
   StoreUnavailable,
-  uuidText,
 } from "@holdfast/engine";
-import { allPartitions, type PartitionKeys, recordKey } from "../connection/keys.ts";
+import { allPartitions, identifierIn, type PartitionKeys, recordKey } from "../connection/keys.ts";
 import { changedOf, readPartitionHead, recordHeaderLength } from "../connection/record-header.ts";
+import type { StoredRecords } from "../proof/stored-records.ts";
 import { type Answer, Answers } from "../session/answers.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
-import { decodeStored } from "./decoded-records.ts";
 
 /**
  * Most records in one answer of `changes.lua`, and most bytes: every other client waits while it
@@ -37,8 +36,10 @@ const digestBytes = 256 * 16;
 /** What another region pulls: changed records, digests, leaves. All of it is covered. */
 export class Changes {
   readonly #answers: Answers;
+  readonly #records: StoredRecords;
 
   constructor(context: StoreContext, sessions: PrimarySessions) {
+    this.#records = context.records;
     this.#answers = new Answers(context, sessions);
   }
 
@@ -76,7 +77,7 @@ export class Changes {
     const most = Math.max(1, Math.min(limit, recordsPerPage));
     const full = Math.max(1, Math.min(bytesMax, bytesPerPage));
     const session = await this.#answers.session();
-    const page = new Page(after);
+    const page = new Page(after, this.#found(session, partition));
     let answer: Answer;
     do {
       const args = [
@@ -137,7 +138,7 @@ export class Changes {
   readonly records = async (partition: number, ids: readonly string[]): Promise<RecordsAnswer> => {
     if (ids.length > recordsMax) throw new RangeError(`at most ${recordsMax} identifiers`);
     const session = await this.#answers.session();
-    const found = new FoundRecords();
+    const found = this.#found(session, partition);
     for (let at = 0; at < ids.length; at += recordsPerRead) {
       const some = ids.slice(at, at + recordsPerRead);
       const values = await this.#values(session, partition, some);
@@ -149,6 +150,12 @@ export class Changes {
     const { objects, damaged, unknown } = found;
     return { objects, damaged, unknown };
   };
+
+  #found({ storageKeys }: PrimarySession, partition: number): FoundRecords {
+    return new FoundRecords((identifier, value) => {
+      return this.#records.open(storageKeys, { partition, identifier }, value).object;
+    });
+  }
 
   /** The values of records, all covered. */
   async #values(
@@ -194,10 +201,15 @@ class FoundRecords {
   readonly objects: ManagedObject[] = [];
   readonly damaged: string[] = [];
   readonly unknown: string[] = [];
+  readonly #open: (id: string, value: Buffer) => ManagedObject;
+
+  constructor(open: (id: string, value: Buffer) => ManagedObject) {
+    this.#open = open;
+  }
 
   add(id: string, value: Buffer): void {
     try {
-      this.objects.push(decodeStored(value, id).object);
+      this.objects.push(this.#open(id, value));
     } catch (error) {
       if (!(error instanceof StoreUnavailable)) throw error;
       (error.failure === "unknownFormat" ? this.unknown : this.damaged).push(id);
@@ -207,14 +219,15 @@ class FoundRecords {
 
 /** Several answers of `changes.lua`, combined. */
 class Page {
-  readonly found = new FoundRecords();
+  readonly found: FoundRecords;
   upTo: number;
   last = 0;
   taken = 0;
   bytes = 0;
 
-  constructor(after: number) {
+  constructor(after: number, found: FoundRecords) {
     this.upTo = after;
+    this.found = found;
   }
 
   add({ number, rest }: Answer): void {
@@ -224,7 +237,7 @@ class Page {
     for (let at = 0; at + 1 < entries.length; at += 2) {
       const [id, value] = [entries[at], entries[at + 1]];
       if (id === undefined || value === undefined) continue;
-      this.found.add(uuidText(id), value);
+      this.found.add(identifierIn(id), value);
       this.taken += 1;
       this.bytes += value.length;
     }
@@ -238,5 +251,5 @@ function keysOf(partition: number): PartitionKeys {
 }
 
 function leafOf(member: Buffer): Leaf {
-  return { uniqueIdentifier: uuidText(member), tag: member.toString("hex", 16, 32) };
+  return { uniqueIdentifier: identifierIn(member), tag: member.toString("hex", 16, 32) };
 }

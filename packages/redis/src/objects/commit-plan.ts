@@ -11,7 +11,7 @@ import {
   type ManagedObject,
   nameOfTerm,
   type OwnCommitOptions,
-  recordTag,
+  recordDigest,
   StoreUnavailable,
   stateOf,
   stateValues,
@@ -19,6 +19,7 @@ import {
   sysPartition,
   systemInstance,
   type Tag,
+  tagOfDigest,
 } from "@holdfast/engine";
 import type { Argument } from "../connection/command-line.ts";
 import {
@@ -29,6 +30,7 @@ import {
   termPlace,
 } from "../connection/keys.ts";
 import type { Reply } from "../connection/replies.ts";
+import type { ProvenRecord } from "../proof/record-proof.ts";
 
 /** The input of `commit.lua`, and how to read its answer. */
 export interface CommitPlan {
@@ -48,6 +50,8 @@ interface PlanSettings {
   readonly storeId: string;
   readonly auditEntriesMax: number;
   readonly commonTermMin: number;
+  /** Makes the record after a change. */
+  readonly prove: (change: Change) => ProvenRecord;
 }
 
 /** One change as the script sees it. */
@@ -60,6 +64,8 @@ interface Row {
 const fixedKeys = 10;
 const systemRecord = partitionKeys(sysPartition).record;
 const none = Buffer.alloc(0);
+/** Nothing is written of a record that stays as it is. */
+const unchanged = { proof: none, body: none };
 /** Bytes by which an object may grow by a change of its facts, the audit events included. */
 const factsGrowthMax = 2_048;
 
@@ -122,7 +128,7 @@ function plan(
   let growth = entries.reduce((sum, { length }) => sum + length, 0);
   for (const [index, row] of rows.entries()) {
     const id = (keys[fixedKeys + index] as Buffer).subarray(partition.record.length);
-    growth += pushRow(args, row, id, buckets, joined);
+    growth += pushRow(args, row, id, { buckets, joined, prove: settings.prove });
   }
   const bounded = rows.length > 0 && growth <= rows.length * factsGrowthMax;
   return { keys, args, bounded, outcome: (reply) => outcomeOf(reply, rows, buckets) };
@@ -161,28 +167,35 @@ function refusing(instance: string, joined: boolean): "open" | "known" | "none" 
   return joined ? "known" : "open";
 }
 
+interface Pushing {
+  readonly buckets: Buckets;
+  readonly joined: boolean;
+}
+
 /** Adds a change to the arguments; returns its `boundedGrowth`. */
 function pushRow(
   args: Argument[],
   row: Row,
   id: Buffer,
-  buckets: Buckets,
-  joined: boolean,
+  { buckets, joined, prove }: Pick<PlanSettings, "prove"> & Pushing,
 ): number {
   const { kind, before, after } = row;
-  const record = encodeRecord(after);
-  const tag = recordTag(after);
-  const same = tag === before?.tag;
-  const bytes = Buffer.from(record.buffer, record.byteOffset, record.byteLength);
+  const digest = recordDigest(after);
+  const same = tagOfDigest(digest) === before?.tag;
   const wasDestroyed = before?.object.facts.destroyed !== undefined;
   const isDestroyed = after.facts.destroyed !== undefined;
   const moved = wasDestroyed !== isDestroyed;
   const terms = termLines({ before: before?.object, after, moved, joined }, buckets);
-  args.push(kind, id, before ? Buffer.from(before.tag, "hex") : none);
-  args.push(Buffer.from(tag, "hex"), same ? none : bytes);
+  args.push(kind, id, before ? Buffer.from(before.tag, "hex") : none, Buffer.from(digest, "hex"));
+  const { proof, body } = same ? unchanged : prove(changeOf(row));
+  args.push(proof, body);
   args.push(before ? stateDigit(before.object) : "", stateDigit(after), monthDigits(after));
   args.push(String(terms.length / 3), ...terms);
-  return boundedGrowth(row, record.length, joined);
+  return boundedGrowth(row, encodeRecord(after).length, joined);
+}
+
+function changeOf({ before, after }: Row): Change {
+  return before === undefined ? { kind: "create", after } : { kind: "update", before, after };
 }
 
 /** A state as the store counts it (KMIP 2.1, 11.55). */

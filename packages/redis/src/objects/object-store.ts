@@ -8,6 +8,7 @@ import {
   type OwnFindPage,
   type OwnStoredObject,
   partitionOf,
+  recordTag,
   Semaphore,
   type StoredObject,
   StoreUnavailable,
@@ -15,19 +16,21 @@ import {
 import { runScript } from "../connection/connection.ts";
 import {
   allPartitions,
+  identifierIn,
   instanceKeys,
+  ownRecordKey,
   type PartitionKeys,
   partitionKeys,
   recordKey,
   termPlace,
 } from "../connection/keys.ts";
-import { isReserved, promisedOf } from "../connection/record-header.ts";
+import { isReserved, promisedOf, recordHeaderLength } from "../connection/record-header.ts";
 import { readReply } from "../connection/replies.ts";
+import type { StoredRecords } from "../proof/stored-records.ts";
 import { Answers } from "../session/answers.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 import { commitPlan, servedPlan } from "./commit-plan.ts";
-import { DecodedRecords, decodeStored } from "./decoded-records.ts";
 import { readHold } from "./reservations.ts";
 
 /** Most records in one answer of `find.lua`: every other client waits while it runs. */
@@ -44,6 +47,7 @@ const pageBytesMax = 1 << 18;
 const pagesAtOnce = 2;
 /** How often a record is read at most while its reservation ends between two commands. */
 const readsMax = 4;
+const none = Buffer.alloc(0);
 
 /** Objects, and the highest change number on which an answer with them depends. */
 interface Found {
@@ -59,11 +63,12 @@ export class RedisObjects {
   readonly #sessions: PrimarySessions;
   readonly #answers: Answers;
   readonly #pages = new Semaphore(pagesAtOnce);
-  readonly #decoded = new DecodedRecords();
+  readonly #records: StoredRecords;
 
   constructor(context: StoreContext, sessions: PrimarySessions) {
     this.#context = context;
     this.#sessions = sessions;
+    this.#records = context.records;
     this.#answers = new Answers(context, sessions);
   }
 
@@ -98,8 +103,11 @@ export class RedisObjects {
     const missing = asked.filter((_, index) => values[index] === null);
     if (missing.length > 0) await this.#checkMissing(session, number, missing);
     const askedIds = ids.filter((_, index) => keys[index] !== undefined);
-    const decode = (value: Buffer, at: number) => this.#decoded.decode(askedIds[at] ?? "", value);
-    const { objects, promised, reserved } = foundIn(values, instance, decode);
+    const open = (value: Buffer, at: number) => {
+      const place = { partition: number, identifier: askedIds[at] ?? "" };
+      return this.#records.openAgain(session.storageKeys, place, value);
+    };
+    const { objects, promised, reserved } = foundIn(values, instance, open);
     const named = reserved.length === 0 || (await this.#name(session, number, objects, reserved));
     if (!named) return undefined;
     await this.#answers.cover(session, number, head, promised);
@@ -148,8 +156,9 @@ export class RedisObjects {
     }
     if (changes.length > 0) this.#context.formats.requireAgreed();
     const number = partitionOf(instance);
-    const { storeId } = session;
-    const planned = { ...settings, storeId };
+    const unproven = await this.#learnVersions(session, number, changes);
+    if (unproven !== undefined) return { kind: "conflict", uniqueIdentifier: unproven };
+    const planned = { ...settings, ...this.#making(session, number) };
     const plan = commitPlan(keysOf(number), instance, changes, audit, planned, options);
     const started = this.#now();
     const { written } = options;
@@ -157,8 +166,52 @@ export class RedisObjects {
     const script = bounded ? scripts["commit-facts"] : scripts.commit;
     const reply = await session.groupCommit.submit(script, number, keys, args, { written });
     this.#took("commit", started);
-    return plan.outcome(reply);
+    const outcome = plan.outcome(reply);
+    if (outcome.kind === "committed") this.#records.noteWritten(changes.filter(changesRecord));
+    return outcome;
   };
+
+  /** What a plan needs of the session that makes it. */
+  #making({ storeId, storageKeys }: PrimarySession, partition: number) {
+    const prove = (change: Change) => this.#records.prove(storageKeys.newest, partition, change);
+    return { storeId, prove };
+  }
+
+  /**
+   * Reads the versions of records that were not read here, such as those of a change that another region makes. Returns
+   * the identifier of one whose header does not prove itself.
+   */
+  async #learnVersions(
+    session: PrimarySession,
+    partition: number,
+    changes: readonly Change[],
+  ): Promise<string | undefined> {
+    const strange = changes.filter(
+      (change) => change.kind === "update" && !this.#records.knows(change),
+    );
+    if (strange.length === 0) return undefined;
+    const { record } = keysOf(partition);
+    const last = String(recordHeaderLength - 1);
+    const lines = strange.map(
+      ({ after }) => ["getrange", ownRecordKey(record, after.uniqueIdentifier), "0", last] as const,
+    );
+    const headers = await session.reading(({ connection }) => connection.batch(lines));
+    const unproven = strange.find((change, at) => {
+      const header = headers[at];
+      if (change.kind !== "update" || header === undefined) return false;
+      const identifier = change.after.uniqueIdentifier;
+      return (
+        "error" in header ||
+        !this.#records.learn(
+          session.storageKeys,
+          { partition, identifier },
+          header.value as Buffer,
+          change.before.object,
+        )
+      );
+    });
+    return unproven?.after.uniqueIdentifier;
+  }
 
   /** See `ObjectStore.markServed`. */
   readonly markServed = async (
@@ -169,19 +222,23 @@ export class RedisObjects {
     const { scripts, settings } = this.#context;
     const session = this.#sessions.now("write");
     if (session?.reader === undefined) return false;
-    if (isForeign(instance, { kind: "update", before, after })) return false;
+    const change = { kind: "update", before, after } as const;
+    if (isForeign(instance, change)) return false;
     try {
       this.#context.formats.requireAgreed();
-      const keys = keysOf(partitionOf(instance));
-      const planned = { ...settings, storeId: session.storeId };
-      const plan = servedPlan(keys, instance, before, after, planned);
+      const partition = partitionOf(instance);
+      if ((await this.#learnVersions(session, partition, [change])) !== undefined) return false;
+      const planned = { ...settings, ...this.#making(session, partition) };
+      const plan = servedPlan(keysOf(partition), instance, before, after, planned);
       const answer = await runScript(
         session.reader.connection,
         scripts.commit,
         plan.keys,
         plan.args,
       );
-      return readReply(answer).result === "committed";
+      if (readReply(answer).result !== "committed") return false;
+      this.#records.noteWritten([change]);
+      return true;
     } catch {
       return false;
     }
@@ -208,15 +265,19 @@ export class RedisObjects {
     ];
     const page = async () => {
       const answer = await this.#answers.ask("find", scriptKeys, scriptArgs, session);
-      const [next, records, holds] = answer.rest as [Buffer?, Buffer[]?, unknown[]?];
-      const { objects } = foundIn(records ?? [], instance, (value) => decodeStored(value));
-      return { next, answer, objects: withHolders(objects, holds ?? []) };
+      const [next, ids, records, holds] = answer.rest as [Buffer, Buffer[], Buffer[], unknown[]];
+      // The index says under which identifier a record lies: it must be proven for that one.
+      const { objects } = foundIn(records, instance, (value, at) => {
+        const place = { partition: number, identifier: identifierIn(ids[at] ?? none) };
+        return this.#records.open(session.storageKeys, place, value);
+      });
+      return { next, answer, objects: withHolders(objects, holds) };
     };
     const { next, objects, answer } = await this.#pages.run(page, { owner: instance });
     // What is missing from the page counts as much as what is on it, so the whole partition must be covered.
     await this.#answers.cover(session, number, answer.head, answer.number);
     const found = objects.filter((object) => object !== undefined);
-    return next?.length ? { objects: found, next: String(next) } : { objects: found };
+    return next.length > 0 ? { objects: found, next: String(next) } : { objects: found };
   };
 
   #now(): number {
@@ -250,6 +311,11 @@ function keysOf(partition: number): PartitionKeys {
   return allPartitions[partition] ?? partitionKeys(partition);
 }
 
+/** Whether a change leaves another record than the one before it. */
+function changesRecord(change: Change): boolean {
+  return change.kind === "create" || change.before.tag !== recordTag(change.after);
+}
+
 /** An object of another instance counts as missing. */
 function isForeign(instance: string, change: Change): boolean {
   const before = change.kind === "update" ? change.before.object : change.after;
@@ -267,13 +333,13 @@ function cursor(after: string | undefined): string {
 function foundIn(
   values: readonly (Buffer | null)[],
   instance: string,
-  decode: (value: Buffer, at: number) => StoredObject,
+  open: (value: Buffer, at: number) => StoredObject,
 ): Found {
   let promised = 0;
   const reserved: number[] = [];
   const objects = values.map((value, at) => {
     if (value === null) return undefined;
-    const stored = decode(value, at);
+    const stored = open(value, at);
     if (stored.object.instance !== instance) return undefined;
     promised = Math.max(promised, promisedOf(value));
     if (isReserved(value)) reserved.push(at);

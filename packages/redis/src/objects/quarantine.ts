@@ -1,10 +1,8 @@
 import { hash } from "node:crypto";
 import {
-  encodeRecord,
   type ManagedObject,
   type OwnStore,
   partitionOf,
-  recordTag,
   requireState,
   StoreUnavailable,
   sysPartition,
@@ -19,12 +17,14 @@ import {
   type PartitionKeys,
   partitionKeys,
 } from "../connection/keys.ts";
-import { readRecordHeader } from "../connection/record-header.ts";
+import { headerAt, readRecordHeader } from "../connection/record-header.ts";
+import { factBits, proveBytes, proveRecord, type RecordPlace } from "../proof/record-proof.ts";
+import { versionOfRepair } from "../proof/stored-records.ts";
 import { Answers } from "../session/answers.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
+import type { StorageKey } from "../storage-keys/storage-keys.ts";
 import { repairLines, stateDigit } from "./commit-plan.ts";
-import { decodeStored } from "./decoded-records.ts";
 import { stateOfDigit } from "./state-counts.ts";
 
 type QuarantineOptions = Parameters<OwnStore["quarantine"]>[3];
@@ -35,6 +35,7 @@ const bucketsPerScript = 64;
 /** Copies per record and kind, so that a peer cannot fill the store with more and more copies. */
 const slots = 4;
 const triesMax = 4;
+const localLength = headerAt.version - headerAt.promised;
 
 /** An entry of an index: score and member. */
 type Trace = readonly [score: string, member: Buffer];
@@ -52,7 +53,7 @@ interface Damage {
 /**
  * What was put aside because it does not decode or contradicts the stored record. A hash:
  * identifier (16 bytes), `o` for an own record or `c` for another region's copy, and a slot → one
- * line of JSON that says why and when, then the bytes.
+ * line of JSON that says why and when, then the bytes: a value, or what `copyAside` makes.
  */
 export class Quarantine {
   readonly #context: StoreContext;
@@ -77,7 +78,9 @@ export class Quarantine {
       const session = await this.#writing();
       const partition = partitionOf(instance);
       const { head, quarantine } = partitionKeys(partition);
-      const aside = this.#aside(uniqueIdentifier, "c", reason, Buffer.from(copy));
+      const place = { partition, identifier: uniqueIdentifier };
+      const bytes = copyAside(session.storageKeys.newest, place, Buffer.from(copy));
+      const aside = this.#aside(uniqueIdentifier, "c", reason, bytes);
       await session.groupCommit.submit(scripts.quarantine, partition, [head, quarantine], aside);
       this.#report(uniqueIdentifier, reason);
     }
@@ -143,7 +146,8 @@ export class Quarantine {
     this.#answers.check(session, head);
     const value = values[0] ?? Buffer.alloc(0);
     try {
-      decodeStored(value, uniqueIdentifier);
+      const place = { partition, identifier: uniqueIdentifier };
+      this.#context.records.open(session.storageKeys, place, value);
       return undefined;
     } catch (error) {
       if (!(error instanceof StoreUnavailable) || error.failure !== "corrupt") throw error;
@@ -174,7 +178,10 @@ export class Quarantine {
     requireLastState(replacement, changes, places);
     const known = places.map(([, score]) => score);
     const created = known.find((score) => Number(score) === readRecordHeader(value)?.created);
-    const record = encodeRecord(replacement);
+    const place = { partition, identifier: uniqueIdentifier };
+    const { storageKeys } = session;
+    const version = versionOfRepair(storageKeys, place, value, await this.#changesIn(damage));
+    const { digest, proof, body } = proveRecord(storageKeys.newest, place, replacement, version);
     const scriptKeys: Argument[] = [keys.head, keys.counters, live, destroyed, keys.changes];
     scriptKeys.push(keys.digests, keys.reserved, keys.quarantine);
     scriptKeys.push(ownRecordKey(keys.record, uniqueIdentifier), keys.states);
@@ -184,11 +191,11 @@ export class Quarantine {
       hash("sha1", value),
       ...aside,
       ownRecordKey("", uniqueIdentifier),
-      Buffer.from(recordTag(replacement), "hex"),
-      Buffer.from(record),
+      ...[digest, proof, body],
       stateDigit(replacement),
       created ?? known[0] ?? "",
       String(this.#context.settings.commonTermMin),
+      Buffer.from(session.storeId, "hex"),
       ...[String(changes.length), ...changes.flat()],
       ...[String(places.length), ...places.flat()],
       ...[String(terms.length / 3), ...terms],
@@ -196,6 +203,12 @@ export class Quarantine {
     const { repair } = this.#context.scripts;
     const { result } = await session.groupCommit.submit(repair, partition, scriptKeys, args);
     return result === "committed";
+  }
+
+  /** How many changes the partition of a record has had. */
+  async #changesIn({ session, keys }: Damage): Promise<number> {
+    const { rest } = await this.#answers.ask("position", [keys.head, keys.counters], [], session);
+    return Number(rest[0]);
   }
 
   /** Every entry of a record in an index. */
@@ -245,6 +258,17 @@ export class Quarantine {
     }
     return lines;
   }
+}
+
+/**
+ * What is put aside of another region's copy: its bytes or, of a system record, a value without local numbers, whose
+ * version is 0 and whose body is sealed.
+ */
+function copyAside(key: StorageKey, place: RecordPlace, copy: Buffer): Buffer {
+  if (place.partition !== sysPartition) return copy;
+  const header = { digest: hash("sha256", copy), version: 0, facts: factBits.sealed };
+  const { digest, proof, body } = proveBytes(key, place, copy, header);
+  return Buffer.concat([digest, Buffer.alloc(localLength), proof, body]);
 }
 
 /**

@@ -5,18 +5,18 @@ import {
   type Recount,
   type State,
   type StateCounts,
+  type StoredObject,
   StoreUnavailable,
   stateCounts,
   stateValues,
 } from "@holdfast/engine";
 import type { Argument } from "../connection/command-line.ts";
-import { allPartitions, ownRecordKey, type PartitionKeys } from "../connection/keys.ts";
-import { readRecordHeader } from "../connection/record-header.ts";
+import { allPartitions, identifierIn, type PartitionKeys } from "../connection/keys.ts";
+import { changedOf } from "../connection/record-header.ts";
 import { Answers } from "../session/answers.ts";
 import type { StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 import { monthDigits, stateDigit } from "./commit-plan.ts";
-import { decodeStored } from "./decoded-records.ts";
 
 /** Most records, and most bytes, that one step looks at. */
 const recordsPerStep = 128;
@@ -106,24 +106,26 @@ export class RedisStateCounts {
     const args = [after, String(recordsPerStep), String(bytesPerStep), record];
     const answer = await this.#answers.ask("changes", [head, counters, changes], args);
     await this.#answers.cover(answer.session, partition, answer.head, answer.number);
+    const { storageKeys } = answer.session;
     const entries = answer.rest[1] as Buffer[];
     const lines: Argument[] = [];
     for (let at = 0; at + 1 < entries.length; at += 2) {
       const [id, value] = [entries[at], entries[at + 1]];
-      if (id !== undefined && value !== undefined) lines.push(...lineOf(id, value));
+      if (id === undefined || value === undefined) continue;
+      const place = { partition, identifier: identifierIn(id) };
+      const open = () => this.#context.records.open(storageKeys, place, value);
+      lines.push(...lineOf(id, value, open));
     }
     return { upTo: answer.number, lines };
   }
 }
 
-function lineOf(id: Buffer, value: Buffer): Argument[] {
+function lineOf(id: Buffer, value: Buffer, open: () => StoredObject): Argument[] {
   try {
-    const { object, tag } = decodeStored(value);
-    const header = readRecordHeader(value);
-    if (header === undefined || !ownRecordKey("", object.uniqueIdentifier).equals(id)) return [];
+    const { object, tag } = open();
     const state = stateDigit(object);
     const member = Buffer.concat([id, Buffer.from(tag, "hex"), Buffer.from(state)]);
-    return [String(header.changed), member, `${state}${monthDigits(object)}${object.instance}`];
+    return [String(changedOf(value)), member, `${state}${monthDigits(object)}${object.instance}`];
   } catch (error) {
     // Otherwise a record of another release's format would be left out of the counts.
     if (error instanceof StoreUnavailable && error.failure === "corrupt") return [];

@@ -7,6 +7,9 @@ import { readPartitionHead } from "../connection/record-header.ts";
 import { readPairs, readReply, readRole } from "../connection/replies.ts";
 import type { Scripts } from "../connection/scripts.ts";
 import { repeat, sleep } from "../connection/timers.ts";
+import type { StoredRecords } from "../proof/stored-records.ts";
+import type { HeldKeys } from "../storage-keys/held-keys.ts";
+import type { StorageKeys } from "../storage-keys/storage-keys.ts";
 import { claim } from "./claim.ts";
 import { CoveredNumbers } from "./covered.ts";
 import type { Formats } from "./formats.ts";
@@ -26,6 +29,8 @@ export interface StoreContext {
   readonly observe: Observer;
   readonly sentinels: SentinelWatch | undefined;
   readonly formats: Formats;
+  readonly keys: HeldKeys;
+  readonly records: StoredRecords;
   /** What the clock of Redis showed with the last marker. */
   readonly time: { last: ClockReading | undefined };
 }
@@ -39,6 +44,8 @@ export class PrimarySession {
   readonly runId: string;
   readonly address: string;
   readonly storeId: string;
+  /** The opened keys of the store. */
+  readonly storageKeys: StorageKeys;
   readonly covered = new CoveredNumbers();
   readonly replicas: ReplicaSet;
   readonly groupCommit: GroupCommit;
@@ -52,14 +59,16 @@ export class PrimarySession {
     context: StoreContext,
     connection: Connection,
     number: number,
-    storeId: string,
+    storageKeys: StorageKeys,
     replicas: ReplicaSet,
   ) {
     const { settings, scripts, lease, observe } = context;
     this.#context = context;
     this.runId = connection.info.runId;
     this.address = connection.address;
+    const { storeId } = storageKeys;
     this.storeId = storeId;
+    this.storageKeys = storageKeys;
     this.replicas = replicas;
     const { runId, address, covered } = this;
     lease.apply({ type: "connected", holder: { connection: number, runId, address } });
@@ -123,7 +132,8 @@ export class PrimarySession {
       if (began !== undefined && storeId !== began) throw otherStore(address, began, storeId);
       if (storeId === undefined) throw notInitialised(address);
       await rehearse(connection, context.scripts);
-      if (settings.region !== undefined) await claim(connection, context.scripts, settings.region);
+      await claim(connection, context.scripts, settings.region);
+      const storageKeys = await context.keys.open(connection, storeId);
       const { keys, args } = context.formats.asking;
       const formats = await runScript(connection, context.scripts.formats, keys, args);
       context.formats.take(readReply(formats), address);
@@ -138,7 +148,7 @@ export class PrimarySession {
       await Promise.race([checked, sleep(settings.timers, replicaCheckMs, { background: true })]);
       const reading = await openReader(settings, info.runId, number);
       // From here on nothing is awaited: requests that the first barrier wakes must find the session in place.
-      const session = new PrimarySession(context, connection, number, storeId, replicas);
+      const session = new PrimarySession(context, connection, number, storageKeys, replicas);
       checked.catch((error: unknown) => session.end(storeFailure(error, address)));
       session.#use(reading);
       session.#note();

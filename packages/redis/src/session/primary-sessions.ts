@@ -12,6 +12,8 @@ const settled: ReadonlySet<string> = new Set(["unsafe", "notInitialised", "badRe
  */
 const settledWithPeer: ReadonlySet<string> = new Set(["unsafe", "badReply"]);
 const backoffMs = [50, 100, 200, 400] as const;
+/** A key manager is asked less often than Redis: it may count tries, or charge for them. */
+const keyBackoffMs = 2_000;
 
 /** Keeps a session going: opens the next when one ends. */
 export class PrimarySessions implements AsyncDisposable {
@@ -76,6 +78,7 @@ export class PrimarySessions implements AsyncDisposable {
       await sleep(timers, 5);
     }
     this.#stop.abort();
+    this.#context.keys.close();
     this.#current?.end(closing());
     await this.#running;
   }
@@ -100,7 +103,8 @@ export class PrimarySessions implements AsyncDisposable {
         this.#failure = await this.#current.ended;
       } catch (error) {
         this.#failure = storeFailure(error, "");
-        const ms = backoffMs[failed] ?? 500;
+        const isClosed = this.#failure.failure === "keyClosed";
+        const ms = isClosed ? keyBackoffMs : (backoffMs[failed] ?? 500);
         failed += 1;
         await sleep(this.#context.settings.timers, ms, { signal, background: true });
       }

@@ -48,6 +48,7 @@ const failures: { readonly [Failure in StoreFailure]: true } = {
   badReply: true,
   clockDoubt: true,
   unsafe: true,
+  keyClosed: true,
   peerUnreachable: true,
   noAgreement: true,
   reserved: true,

@@ -3,6 +3,7 @@ import { type StoreFailure, StoreUnavailable, type Timers } from "@holdfast/engi
 /** Temporary failures: a lease that lapsed under load, a fail-over. */
 const passing: ReadonlySet<StoreFailure> = new Set([
   "noLease",
+  "keyClosed",
   "timeout",
   "barrierShort",
   "peerUnreachable",

@@ -1,5 +1,5 @@
 import { writeFileSync } from "node:fs";
-import { openRedisStore, type RedisStore } from "@holdfast/redis";
+import type { RedisStore } from "@holdfast/redis";
 import {
   describeLogKey,
   initLogKey,
@@ -17,8 +17,8 @@ import { OperatorError, reasonOf } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import type { Config } from "../config/config-table.ts";
+import { openStoreOf } from "../store/open-store.ts";
 import { withEvidenceIfReached } from "../store/operator-evidence.ts";
-import { storeConnection } from "../store/store-access.ts";
 import { storeFault } from "../store/store-faults.ts";
 import { cadfSettings } from "../wiring/management/node-audit.ts";
 
@@ -150,23 +150,16 @@ function faults(findings: readonly string[]): string {
 
 async function atStore<Result>(
   configFile: string,
-  { environment, clock }: Machine,
+  machine: Machine,
   work: (
     store: RedisStore,
     against: NonNullable<Parameters<typeof verifyFiles>[1]>,
   ) => Promise<Result>,
 ): Promise<Result> {
   const config = loadConfig(configFile);
-  const connection = storeConnection(config.store, environment);
+  await using opened = new AsyncDisposableStack();
   try {
-    await using store = await openRedisStore({
-      ...connection,
-      clock,
-      observe: () => undefined,
-      region: config.region,
-      storeLeaseMs: config.store.leaseMs,
-      externalFailover: config.store.externalFailover,
-    });
+    const store = await openStoreOf(configFile, machine, opened);
     const { region, account } = cadfSettings(config);
     return await work(store, { log: store.audit, region, account });
   } catch (error) {

@@ -30,6 +30,8 @@ export interface Observed {
   readonly lease: { readonly state: LeaseState; readonly reason: string };
   /** The last probe: one read of the own store, repeated at intervals. */
   readonly roundTrip: PartState;
+  /** Whether the root of trust opens the own store's key; without it the store is not used. */
+  readonly storageKey: PartState;
   readonly rootOfTrust: {
     /** `degraded`: the roots of trust of some instances cannot be used; the node serves the others. */
     readonly state: "ok" | "degraded" | "unreachable" | "refused" | "unknown";
@@ -83,6 +85,7 @@ const nothingYet: Observed = {
   serving: { from: "none", writes: false, reason: "not asked yet" },
   lease: { state: "none", reason: "not asked yet" },
   roundTrip: { ok: true, reason: "not probed yet" },
+  storageKey: { ok: true, reason: "not asked for yet" },
   rootOfTrust: {
     state: "unknown",
     reason: "not probed yet",
@@ -223,6 +226,7 @@ export class Health {
       draining,
       parts: {
         store: observed.lease.state === "full" && observed.roundTrip.ok,
+        storageKey: observed.storageKey.ok,
         rootOfTrust: observed.rootOfTrust.state === "ok",
         records: observed.records.ok,
         certificates: observed.certificates.ok,

@@ -82,6 +82,7 @@ describe("http", () => {
         "serving: own store",
         "store: full (full barrier)",
         "store round trip: ok (not probed yet)",
+        "storage key: ok (not asked for yet)",
         "root of trust: ok",
         "leader: this node (epoch 7)",
         "system records: ok",

@@ -117,6 +117,12 @@ export const logTable: {
     message: "store lease",
     fields: ["state", "reason"],
   },
+  storageKey: {
+    level: ({ state }) => (state === "open" ? "info" : "error"),
+    message: ({ state }) =>
+      state === "open" ? "storage key opened" : "the root of trust does not open the storage key",
+    fields: ["state", "reason"],
+  },
   lock: {
     level: ({ result }) => (result === "unavailable" ? "info" : "debug"),
     message: "lock",

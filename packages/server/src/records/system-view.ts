@@ -37,6 +37,8 @@ export interface SystemViewOptions {
   /** How it waits; Node's timers unless given. */
   readonly timers?: Pick<StoreTimers, "after">;
   readonly observe: NodeObserver;
+  /** Told which records the own store shows in a form that cannot be read. */
+  readonly damaged?: (identifiers: readonly string[]) => void;
   /** From the end of a look to the next; 200 unless given. */
   readonly everyMs?: number;
 }
@@ -206,8 +208,10 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
   }
 
   /** Whether a store was read completely. */
-  async #read({ usable, feed }: Source): Promise<boolean> {
+  async #read(source: Source): Promise<boolean> {
+    const { usable, feed } = source;
     const changed: ManagedObject[] = [];
+    const unread: string[] = [];
     const active = (): boolean => !this.#closed && usable();
     const unreadBefore = this.#unreadDenials.size;
     const left = await feed.follow(
@@ -216,8 +220,12 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
       (object) => {
         if (this.#note(object)) changed.push(object);
       },
-      (id) => this.#noteUnread(id),
+      (id) => {
+        unread.push(id);
+        this.#noteUnread(id);
+      },
     );
+    if (unread.length > 0 && source === this.#sources[0]) this.#options.damaged?.(unread);
     if (changed.length > 0 || this.#unreadDenials.size > unreadBefore) this.#report(changed);
     return left === 0;
   }

@@ -5,6 +5,7 @@ import {
   RootOfTrustError,
   type WrappedKek,
 } from "@holdfast/engine";
+import type { RedisStore } from "@holdfast/redis";
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 import { instanceRecordId, type Records } from "../records/records.ts";
 import {
@@ -21,6 +22,7 @@ interface RewrapKeksOptions {
   readonly roots: Pick<Roots, "named" | "of" | "keks" | "instances">;
   readonly keyRing: Pick<InstanceKeyRing, "rewrap">;
   readonly keks: { readonly list: (instance: string) => Promise<readonly WrappedKek[]> };
+  readonly own: Pick<RedisStore, "rewrapStorageKeys">;
   readonly records: Pick<Records, "change">;
   readonly clock: Pick<Clock, "wallMs">;
   readonly everyMs: number;
@@ -41,7 +43,7 @@ const instancesPerRun = 100;
 
 /**
  * Wraps KEKs under the current version of their root key, or under another root key, while the instance is in use; the
- * data that they seal does not change. A crash may follow any step: an instance's record names the new root of trust
+ * data that they seal does not change. Wraps the own store's keys under the current version of the configured root key. A crash may follow any step: an instance's record names the new root of trust
  * before its first wrap, and the old one until its last wrap was replaced. The next call for the instance continues.
  */
 export class RewrapKeks implements Duty {
@@ -54,20 +56,31 @@ export class RewrapKeks implements Duty {
     this.everyMs = options.everyMs;
   }
 
-  /** Rewraps the KEKs of every instance that needs it. */
+  /** Rewraps the own store's keys, and the KEKs of every instance that needs it. */
   async run({ active }: DutyContext): Promise<DutyResult> {
     const { roots } = this.#options;
     const groups = Map.groupBy(roots.instances(), (instance) => {
       const { current, next } = roots.named(instance);
       return keyOf(next ?? current);
     });
-    const counts = await Promise.all(
-      [...groups.values()].map((instances) => this.#group(instances, active)),
-    );
+    const counts = await Promise.all([
+      this.#storageKeys(),
+      ...[...groups.values()].map((instances) => this.#group(instances, active)),
+    ]);
     return {
       done: counts.reduce((sum, { done }) => sum + done, 0),
       left: counts.reduce((sum, { left }) => sum + left, 0),
     };
+  }
+
+  async #storageKeys(): Promise<DutyResult> {
+    const { roots, own } = this.#options;
+    try {
+      const { rewrapped, left } = await own.rewrapStorageKeys(await roots.of(undefined));
+      return { done: rewrapped, left };
+    } catch {
+      return { done: 0, left: 1 };
+    }
   }
 
   /** Processes instances under one root key, one after another; stops if the root of trust fails. */

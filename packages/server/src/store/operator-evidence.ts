@@ -1,11 +1,10 @@
 import { userInfo } from "node:os";
 import { type AuditEvent, systemInstance } from "@holdfast/engine";
-import { openRedisStore, type RedisStore } from "@holdfast/redis";
+import type { RedisStore } from "@holdfast/redis";
 import type { ManagementAction } from "../audit/actions.ts";
 import { reasonOf } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
-import { loadConfig } from "../config/config.ts";
-import { storeConnection } from "./store-access.ts";
+import { openStoreOf } from "./open-store.ts";
 
 type Detail = NonNullable<AuditEvent["detail"]>;
 type Append = (events: readonly AuditEvent[]) => Promise<void>;
@@ -108,7 +107,7 @@ export async function withEvidenceIfReached<Result>(
   await using opened = new AsyncDisposableStack();
   let append: Append | undefined;
   try {
-    append = appendTo(opened.use(await openStore(configFile, machine)));
+    append = appendTo(await openStoreOf(configFile, machine, opened));
   } catch (error) {
     warn(missing(act, error));
   }
@@ -125,16 +124,4 @@ export async function withEvidenceIfReached<Result>(
 
 function missing({ action }: OperatorAct, error: unknown): string {
   return `warning: the audit trail has no event of this ${action}: store: ${reasonOf(error)}`;
-}
-
-async function openStore(configFile: string, { environment, clock }: Machine): Promise<RedisStore> {
-  const { store, region } = loadConfig(configFile);
-  return await openRedisStore({
-    ...storeConnection(store, environment),
-    clock,
-    observe: () => undefined,
-    region,
-    storeLeaseMs: store.leaseMs,
-    externalFailover: store.externalFailover,
-  });
 }

@@ -1,5 +1,5 @@
 import { StoreUnavailable, type Timers } from "@holdfast/engine";
-import { openRedisStore, type RedisStore } from "@holdfast/redis";
+import type { RedisStore } from "@holdfast/redis";
 import {
   entryOf,
   PeerClient,
@@ -15,6 +15,7 @@ import { OperatorError, reasonOf } from "../base/operator-error.ts";
 import { readPeerIdentity } from "../base/peer-tls.ts";
 import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
+import { openStoreOf } from "./open-store.ts";
 import { ActEvidence, appendTo } from "./operator-evidence.ts";
 import { regionStatus } from "./region-status.ts";
 import { storeConnection } from "./store-access.ts";
@@ -142,18 +143,8 @@ export async function atRegions<Result>(
   await using opened = new AsyncDisposableStack();
   const observe = () => undefined;
   try {
-    const own = opened.use(
-      await openRedisStore({
-        ...connection,
-        clock,
-        observe,
-        region,
-        storeLeaseMs: store.leaseMs,
-        externalFailover: store.externalFailover,
-        openUnreachable: true,
-        allowOtherStore: true,
-      }),
-    );
+    const reachable = { openUnreachable: true, allowOtherStore: true };
+    const own = await openStoreOf(configFile, machine, opened, reachable);
     const peer =
       settings &&
       identity &&

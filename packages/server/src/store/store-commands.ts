@@ -8,25 +8,29 @@ import { parseAddress } from "../base/address.ts";
 import { OperatorError } from "../base/operator-error.ts";
 import type { Environment, Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
+import { openCommandRoot } from "../roots/command-root.ts";
 import { storeConnection } from "./store-access.ts";
 import { storeFault } from "./store-faults.ts";
 
 /**
- * Marks the configured Redis as a store; reports what was made, or that it already was one. `members` are addresses of
- * other Redis of this store, which are asked too.
+ * Marks the configured Redis as a store, whose key the configured root of trust wraps; reports what was made, or that it
+ * already was one. `members` are addresses of other Redis of this store, which are asked too.
  */
 export async function initStore(
   configFile: string,
-  { environment, ids }: Machine,
+  machine: Machine,
   members: readonly string[] = [],
 ): Promise<string> {
-  const { region } = loadConfig(configFile);
+  const { environment, ids } = machine;
+  const config = loadConfig(configFile);
+  const { region } = config;
   const wrong = members.find((member) => parseAddress(member) === undefined);
   if (wrong !== undefined) {
     throw new OperatorError(`--member ${wrong}: give a host with a port, such as 10.0.1.1:6379`);
   }
+  await using root = await openCommandRoot(config, machine);
   const made = await atStore(configFile, environment, (connection) =>
-    initialiseStore({ ...connection, region, members, ids }),
+    initialiseStore({ ...connection, region, members, ids, root }),
   );
   if (made.already) return `${made.address} is already store ${made.storeId} (nothing to do)`;
   return `store ${made.storeId} made at ${made.address}, held by ${made.replicas} replicas`;

@@ -1,10 +1,11 @@
-import { type StoreFailure, StoreUnavailable } from "@holdfast/engine";
+import { SealBroken, type StoreFailure, StoreUnavailable } from "@holdfast/engine";
 import { type Address, printAddress } from "../base/address.ts";
 import { OperatorError, reasonOf } from "../base/operator-error.ts";
 
 /** Failures that may pass soon, without a change of the configuration. */
 const passing: ReadonlySet<StoreFailure> = new Set([
   "noLease",
+  "keyClosed",
   "timeout",
   "barrierShort",
   "full",
@@ -28,7 +29,13 @@ interface StorePlace {
  */
 export function startFault(error: unknown, store: StorePlace, configFile: string): OperatorError {
   const fault = storeFault(error, store, configFile);
-  return error instanceof StoreUnavailable ? new OperatorError(fault.message, "again") : fault;
+  const mendable = error instanceof StoreUnavailable && !isForeign(error);
+  return mendable ? new OperatorError(fault.message, "again") : fault;
+}
+
+/** Whether the configured root key is not the one that wrapped the store's key. */
+function isForeign({ cause }: StoreUnavailable): boolean {
+  return cause instanceof SealBroken;
 }
 
 /** A fault of the store, in words that name the setting and the remedy. */
@@ -44,6 +51,7 @@ export function storeFault(error: unknown, store: StorePlace, configFile: string
   const mends = {
     notInitialised: `only if the store is new, run \`holdfast store init --config ${configFile}\``,
     unsafe: "correct that, then start again",
+    keyClosed: "start the key manager, or correct its access",
     noLease: "start it, or correct the address",
     timeout: "start it, or correct the address",
     barrierShort: "start its replicas, or see `holdfast store replicas`",
@@ -59,6 +67,8 @@ export function storeFault(error: unknown, store: StorePlace, configFile: string
     superseded: "try again",
     retired: `run \`holdfast region rejoin --config ${configFile}\``,
   } as const;
+  if (isForeign(error)) return new OperatorError(`rootOfTrust: ${reason}`);
   const exit = passing.has(error.failure) ? "again" : "wrong";
-  return new OperatorError(`${setting}: ${where}: ${reason}; ${mends[error.failure]}`, exit);
+  const place = error.failure === "keyClosed" ? "rootOfTrust" : `${setting}: ${where}`;
+  return new OperatorError(`${place}: ${reason}; ${mends[error.failure]}`, exit);
 }

@@ -65,6 +65,8 @@ export function readParts(
 function hear(health: Health, event: NodeEvent): void {
   if (event.type === "lease") {
     health.note({ lease: { state: event.state, reason: event.reason } });
+  } else if (event.type === "storageKey") {
+    health.note({ storageKey: { ok: event.state === "open", reason: event.reason } });
   } else if (event.type === "peer") {
     health.peer(event.region, event.state, event.reason);
   } else if (event.type === "leader") {

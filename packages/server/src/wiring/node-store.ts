@@ -29,6 +29,7 @@ export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisS
     clock,
     observe,
     region: config.region,
+    root,
     storeLeaseMs: config.store.leaseMs,
     externalFailover: config.store.externalFailover,
     auditEntriesMax: config.audit.entriesMax,

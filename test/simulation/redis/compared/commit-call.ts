@@ -62,8 +62,9 @@ interface Draft {
 function draft(choose: Choices, model: RedisModel): Draft {
   const id = place.identifier(choose);
   const known = place.knownRecord(model, id);
-  const before = choose.chance(5) ? place.tag(choose) : (known?.tag ?? "");
-  const after = known !== undefined && choose.chance(10) ? known.tag : place.tag(choose);
+  const before = choose.chance(5) ? place.digest(choose).slice(0, 16) : (known?.tag ?? "");
+  const after = known !== undefined && choose.chance(10) ? known.digest : place.digest(choose);
+  const version = (known?.version ?? 0) + (choose.chance(10) ? 0 : 1);
   const kind = known === undefined ? "create" : choose.of(["update", "update", "served"]);
   const state = choose.of(["1", "2", "3", "5", "6"]);
   const month = known?.month ?? choose.of(place.months);
@@ -72,7 +73,10 @@ function draft(choose: Choices, model: RedisModel): Draft {
   const added = { what: choose.of(["+", "+", "u", "n", "c"]), hash: term };
   return {
     id,
-    words: [kind, id, before, after, record, known?.state ?? "", state, month],
+    words: [
+      ...[kind, id, before, after, place.proof(version), record],
+      ...[known?.state ?? "", state, month],
+    ],
     terms: [...(known === undefined ? [] : [{ what: "-", hash: known.term }]), added],
   };
 }
@@ -105,9 +109,10 @@ export const repair: MakeCall = (choose, model) => {
       ...[at.quarantine, at.records + id, at.states, ...place.buckets],
     ],
     args: [
-      ...[sha, `o:${id}`, value, id, place.tag(choose)],
+      ...[sha, `o:${id}`, value, id, place.digest(choose), place.proof(choose.below(4))],
       ...[`1${choose.of(place.months)}${choose.below(2)}`, choose.of(["1", "2", "5"])],
       ...[known === undefined ? "" : String(known.created), "2"],
+      choose.chance(5) ? "another store ID" : place.storeId,
       ...[
         String(changes.length),
         ...changes.flatMap(({ score, member }) => [String(score), member]),

@@ -207,8 +207,16 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
     args: [number(choose, place.counter(model, "change")), number(choose, 3)],
   }),
   initialise: () => ({
-    keys: [sys.beat, sys.replicasVersion, at.head, sys.head],
-    args: [place.storeId],
+    keys: [sys.beat, sys.replicasVersion, sys.region, sys.keys, at.head, sys.head],
+    args: [place.storeId, "a", "entry"],
+  }),
+  "set-key": (choose) => ({
+    keys: [sys.head, sys.keys],
+    args: [
+      choose.of([place.storeId, "another store id"]),
+      choose.of(["1", "2"]),
+      ...[choose.of(["entry", "next", ""]), choose.of(["entry", "next"])],
+    ],
   }),
   "remember-replica": (choose) => ({
     keys: [sys.head, sys.replicas, sys.replicasVersion],

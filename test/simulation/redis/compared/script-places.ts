@@ -29,6 +29,7 @@ export const sys = {
   replicas: "{sys}:replicas",
   replicasVersion: "{sys}:replicas-version",
   region: "{sys}:region",
+  keys: "{sys}:keys",
   epoch: "{sys}:epoch",
   formats: "{sys}:formats",
   levels: "{sys}:levels",
@@ -54,13 +55,19 @@ export function identifier(choose: Choices): Bytes {
   return choose.of(identifiers);
 }
 
-/** Sixteen bytes; a new tag for each write. */
-export function tag(choose: Choices): Bytes {
-  return pack(">I6I6I4", [
+/** 32 bytes, of which the first 16 are the tag; new ones for each write. */
+export function digest(choose: Choices): Bytes {
+  const tag = pack(">I6I6I4", [
     choose.below(0xffff) * 0xfffff,
     choose.below(0xffff),
     choose.below(0xffff) * 0xffff,
   ]);
+  return tag + "d".repeat(16);
+}
+
+/** The part of a header that nodes make beside the digest, with this version. */
+export function proof(version: number): Bytes {
+  return `${pack(">I5", [version])}\x80\x00\x01${"m".repeat(16)}`;
 }
 
 export function six(number: number): Bytes {
@@ -94,13 +101,15 @@ export function entriesOf(
 /** A record in the model: what its header and the test's own bytes say. */
 export interface Known {
   readonly tag: Bytes;
+  readonly digest: Bytes;
+  readonly version: number;
   readonly state: Bytes;
   readonly month: Bytes;
   readonly term: number;
   readonly created: number;
 }
 
-const headerBytes = 34;
+const headerBytes = 74;
 
 /** What lies under an identifier; undefined without a whole record. */
 export function knownRecord(model: RedisModel, id: Bytes): Known | undefined {
@@ -109,11 +118,17 @@ export function knownRecord(model: RedisModel, id: Bytes): Known | undefined {
   const body = value.slice(headerBytes);
   return {
     tag: value.slice(0, 16),
+    digest: value.slice(0, 32),
+    version: numberIn(value.slice(50, 55)),
     state: body.charAt(0),
     month: body.slice(1, 5),
     term: Number(body.charAt(5)),
-    created: [...value.slice(22, 28)].reduce((sum, byte) => sum * 256 + byte.charCodeAt(0), 0),
+    created: numberIn(value.slice(38, 44)),
   };
+}
+
+function numberIn(bytes: Bytes): number {
+  return [...bytes].reduce((sum, byte) => sum * 256 + byte.charCodeAt(0), 0);
 }
 
 export function sha1(bytes: Bytes): string {

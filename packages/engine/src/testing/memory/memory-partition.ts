@@ -260,7 +260,7 @@ export function storedIn(row: MemoryRow): StoredObject {
     throw new StoreUnavailable("corrupt", "a stored record is not the one that its tag names");
   }
   // A copy: what a caller does to the bytes must not reach the store.
-  return { object: decodeRecord(Uint8Array.from(row.bytes), row.tag), tag: row.tag };
+  return { object: decodeRecord(Uint8Array.from(row.bytes)), tag: row.tag };
 }
 
 /** An object of another instance counts as missing. */

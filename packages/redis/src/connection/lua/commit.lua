@@ -7,13 +7,13 @@
 --       destroyed, "none")  5 operation that writes, or empty  6 prefix of records
 --       7 store id (16 bytes), number of records that must be as given, then each: its key (index in KEYS) and tag
 --       8 number of events, the events, number of changes, then each: kind (create | update | served)  identifier  tag
---       before (empty for create)  tag after  record  state before (a digit; empty for create)  state after  month (four digits)
---       number of terms, then each: what ("-" drop, "+" add, "u" add as one that at most one live object has, "n" add so and
+--       before (empty for create)  digest after (32 bytes, of which the first 16 are the tag)  proof (24 bytes)  body  state
+--       before (a digit; empty for create)  state after  month (four digits)  number of terms, then each: what ("-" drop, "+" add, "u" add as one that at most one live object has, "n" add so and
 --       claim, "c" keep: nobody else may claim it)  bucket (index in KEYS)  hash
 -- →     {"committed", change number} | {"conflict", change number, index of the change} | {"nameTaken", change number,
 --       index of the change, hash} | {"superseded", change number} | {"reserved", change number, index of the change, operation} | {"reservationLost",
 --       change number, index of the change} | {"instanceClosed", change number} | {"notInitialised"}
--- Header of a record: tag (16 bytes), promised change number, creation counter, change number (6 bytes each).
+-- Header of a record: header.lua. A version that is not above the stored one is a conflict.
 --- include head
 --- include blocks
 --- include audit
@@ -22,6 +22,7 @@
 --- include digest
 --- include states
 --- include given
+--- include header
 local head, counters, status, live, destroyed = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local changes, digests, audit, reserved, states = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local instance, operation, records = ARGV[2], ARGV[5], ARGV[6]
@@ -54,9 +55,10 @@ end
 
 local function parse(index)
   local change = {
-    key = KEYS[10 + index], kind = take(), id = take(), before = take(), after = take(), record = take(),
-    was = take(), is = take(), month = take(), terms = {},
+    key = KEYS[10 + index], kind = take(), id = take(), before = take(), digest = take(), proof = take(),
+    body = take(), was = take(), is = take(), month = take(), terms = {},
   }
+  change.after = tag_of(change.digest)
   change.was_destroyed, change.is_destroyed = change.was >= "5", change.is >= "5"
   for i = 1, tonumber(take()) do
     change.terms[i] = { what = take(), bucket = KEYS[tonumber(take())], hash = take() }
@@ -66,10 +68,12 @@ end
 
 -- Everything that can fail is read first: a script that stops midway is not undone.
 local function check(change)
-  local header = redis.call("GETRANGE", change.key, 0, 33)
-  if string.sub(header, 1, 16) ~= change.before then return false end
+  local header = header_of(change.key)
+  if tag_of(header) ~= change.before then return false end
   if header ~= "" then
-    change.promised, change.created, change.number = struct.unpack(">I6I6I6", header, 17)
+    if #header < header_length then return false end
+    if change.after ~= change.before and not is_above(change.proof, header) then return false end
+    change.promised, change.created, change.number = numbers_of(header)
     change.number = change.number % reserved_mark
     check_block(changes, change.number)
     check_block(live, change.created)
@@ -151,8 +155,8 @@ for _, change in ipairs(list) do
       change.promised = number
     end
     put(changes, number, change.id .. change.after .. change.is)
-    local header = struct.pack(">I6I6I6", change.promised, change.created, number)
-    redis.call("SET", change.key, change.after .. header .. change.record)
+    local numbers = { change.promised, change.created, number }
+    redis.call("SET", change.key, record_of(change.digest, numbers, change.proof, change.body))
     digest(digests, change.id, change.before, change.after)
     move(change)
   end

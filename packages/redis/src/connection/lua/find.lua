@@ -3,8 +3,8 @@
 -- KEYS  1 head  2 counters  3 live  4 destroyed  5 reserved  6 bucket of the term
 -- ARGV  1 term hash, or empty for all  2 live (0|1)  3 destroyed (0|1)  4 most  5 before (creation counter, or empty)
 --       6 prefix of records  7 bytes of records from which the page is full
--- →     {"found", highest promised change number, head, next or "", records, for each reserved one: its index, the
---       operation} | {"notInitialised"}
+-- →     {"found", highest promised change number, head, next or "", identifiers, records, for each reserved one: its
+--       index, the operation} | {"notInitialised"}
 --- include head
 --- include blocks
 --- include terms
@@ -31,12 +31,12 @@ if ARGV[3] == "1" then
   for _, entry in ipairs(of(KEYS[4], true)) do found[#found + 1] = entry end
   table.sort(found, function(a, b) return a[1] > b[1] end)
 end
-local records, reserved, bytes = {}, {}, 0
+local ids, records, reserved, bytes = {}, {}, {}, 0
 for i = 1, math.min(most, #found) do
   local record = redis.call("GET", ARGV[6] .. found[i][2])
   if not record then error("an index entry has no record") end
-  records[i] = record
-  local holder = (string.byte(record, 29) or 0) >= 128 and holder_of(KEYS[5], found[i][2])
+  ids[i], records[i] = found[i][2], record
+  local holder = is_marked(record) and holder_of(KEYS[5], found[i][2])
   if holder then
     reserved[#reserved + 1] = i
     reserved[#reserved + 1] = holder
@@ -45,4 +45,4 @@ for i = 1, math.min(most, #found) do
   if bytes >= tonumber(ARGV[7]) then break end
 end
 local next = #found > #records and string.format("%d", found[#records][1]) or ""
-return { "found", promised, redis.call("GET", KEYS[1]), next, records, reserved }
+return { "found", promised, redis.call("GET", KEYS[1]), next, ids, records, reserved }

@@ -2,9 +2,9 @@
 -- repair.lua  Puts a damaged record's bytes aside and writes a whole one in its place, with all indexes.
 -- KEYS  1 head  2 counters  3 live  4 destroyed  5 changes  6 digests  7 reserved  8 quarantine  9 record
 --       10 states  11.. buckets of terms
--- ARGV  1 SHA-1 of the damaged value  2 name and 3 bytes of what is put aside  4 identifier  5 tag  6 record
---       7 state (a digit)  8 creation counter, or empty for a new one  9 entries from which a term may be common  then
---       three lists, each with its length first: entries of changes (score  member), of live and destroyed (index in
+-- ARGV  1 SHA-1 of the damaged value  2 name and 3 bytes of what is put aside  4 identifier  5 digest (32 bytes)
+--       6 proof (24 bytes; of any version)  7 body  8 state (a digit)  9 creation counter, or empty for a new one
+--       10 entries from which a term may be common  11 store id (16 bytes)  then three lists, each with its length first: entries of changes (score  member), of live and destroyed (index in
 --       KEYS  score  member), of terms ("-"  bucket  member, or "+" | "u"  bucket  hash: bucket is an index in KEYS)
 -- →     {"committed", change number} | {"conflict", 0}: the value is another by now | {"notInitialised"}
 --- include head
@@ -12,22 +12,23 @@
 --- include terms
 --- include reserved
 --- include digest
+--- include header
 local head, counters, live, changes, digests = KEYS[1], KEYS[2], KEYS[3], KEYS[5], KEYS[6]
-if not initialised(head) then return { "notInitialised" } end
+if not is_store(head, ARGV[11]) then return { "notInitialised" } end
 local value = redis.pcall("GET", KEYS[9])
 if type(value) ~= "string" then value = "" end
 if redis.sha1hex(value) ~= ARGV[1] then return { "conflict", 0 } end
-local number, created = count(counters, "change") + 1, tonumber(ARGV[8])
+local number, created = count(counters, "change") + 1, tonumber(ARGV[9])
 local states = KEYS[10]
 local highest_created = count(counters, "created")
 if not created then
   highest_created = highest_created + 1
   created = highest_created
 end
-local id, destroyed = ARGV[4], ARGV[7] >= "5"
+local id, tag, destroyed = ARGV[4], tag_of(ARGV[5]), ARGV[8] >= "5"
 local index = destroyed and KEYS[4] or live
 
-local next_arg = 9
+local next_arg = 11
 local function list(fields)
   next_arg = next_arg + 1
   local rows = {}
@@ -57,15 +58,15 @@ for _, entry in ipairs(old_changes) do
   digest(digests, id, string.sub(entry[2], 17, 32), "")
 end
 for _, entry in ipairs(old_places) do drop(KEYS[tonumber(entry[1])], tonumber(entry[2]), entry[3]) end
-put(changes, number, id .. ARGV[5] .. ARGV[7])
+put(changes, number, id .. tag .. ARGV[8])
 put(index, created, id)
-digest(digests, id, "", ARGV[5])
-local header = struct.pack(">I6I6I6", number, created, number + (held and reserved_mark or 0))
-redis.call("SET", KEYS[9], ARGV[5] .. header .. ARGV[6])
+digest(digests, id, "", tag)
+local numbers = { number, created, number + (held and reserved_mark or 0) }
+redis.call("SET", KEYS[9], record_of(ARGV[5], numbers, ARGV[6], ARGV[7]))
 for _, term in ipairs(terms) do
   local bucket = KEYS[tonumber(term[2])]
   if term[1] == "-" then redis.call("ZREM", bucket, term[3])
-  else add_term(bucket, term[3], destroyed, created, term[1] == "u", tonumber(ARGV[9]), live) end
+  else add_term(bucket, term[3], destroyed, created, term[1] == "u", tonumber(ARGV[10]), live) end
 end
 redis.call(
   "HSET", counters, "change", string.format("%d", number), "promised", string.format("%d", number), "created",

@@ -64,6 +64,15 @@ export async function storeChecks(sources: SystemSources): Promise<Check[]> {
   ];
 }
 
+/** Checks whether the root of trust opens the key of the region's own store. */
+export function storageKeyChecks({ healthLines }: SystemSources): Check[] {
+  const name = "storage key";
+  const line = lineOf(healthLines(), name) ?? "";
+  if (!line.startsWith("no")) return [ok(name, "the own store's key is open in this node")];
+  const mend = "docs/runbook.md has HoldfastStorageKeyClosed";
+  return [failed(name, `this node cannot use its own store: ${line}`, mend)];
+}
+
 /** Checks whether the nodes of each region use one store. */
 export function sameStoreChecks({ stores }: SystemSources): Check[] {
   const name = "stores";

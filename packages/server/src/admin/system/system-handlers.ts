@@ -22,6 +22,7 @@ import {
   peerChecks,
   rootChecks,
   sameStoreChecks,
+  storageKeyChecks,
   storeChecks,
 } from "./region-checks.ts";
 import { type Check, failed, type SystemSources } from "./sources.ts";
@@ -36,6 +37,7 @@ const looks: readonly (readonly [
   ["clock", clockChecks],
   ["disk", diskChecks],
   ["store", storeChecks],
+  ["storage key", storageKeyChecks],
   ["stores", sameStoreChecks],
   ["leader", leaderChecks],
   ["peers", peerChecks],

@@ -5,6 +5,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { type Ids, type RootOfTrust, SealBroken } from "@holdfast/engine";
 import { initialiseStore, openRedisStore, type RedisStore } from "@holdfast/redis";
 import { OperatorError, reasonOf } from "../../base/operator-error.ts";
 import { findRedisServer } from "../../base/redis-program.ts";
@@ -110,7 +111,8 @@ async function openStore(
   { clock, ids }: Machine,
 ): Promise<RedisStore> {
   const address = `${host}:${port}`;
-  const connection = { address, password, replicas: 0, commandTimeoutMs: 10_000 };
+  const access = { address, password, replicas: 0, commandTimeoutMs: 10_000 };
+  const connection = { ...access, region: "drill", root: rootInMemory(ids) };
   const untilMs = clock.monotonicMs() + startMs;
   for (;;) {
     try {
@@ -128,6 +130,28 @@ async function openStore(
     // Nobody else uses it, and a slow disk must not end the drill.
     storeLeaseMs: 60_000,
   });
+}
+
+/** A root of trust for a store of this process alone: it keeps what it wraps in memory. */
+function rootInMemory(
+  ids: Pick<Ids, "randomBytes">,
+): Pick<RootOfTrust, "describe" | "wrap" | "unwrap" | "rewrap"> {
+  const kept = new Map<string, Uint8Array>();
+  const version = "1";
+  return {
+    describe: async () => ({ kind: "memory", name: "memory", currentVersion: version }),
+    wrap: async (plaintext) => {
+      const blob = ids.randomBytes(16);
+      kept.set(Buffer.from(blob).toString("hex"), Uint8Array.from(plaintext));
+      return { blob, version };
+    },
+    unwrap: async (blob) => {
+      const plaintext = kept.get(Buffer.from(blob).toString("hex"));
+      if (plaintext === undefined) throw new SealBroken("it was wrapped elsewhere");
+      return { plaintext: Uint8Array.from(plaintext), version };
+    },
+    rewrap: async () => undefined,
+  };
 }
 
 async function stop(child: ChildProcess | undefined): Promise<void> {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { InstanceKeyRing, ManagedObject } from "@holdfast/engine";
+import { DamagedRecords } from "../../records/damaged-records.ts";
 import { PeerCommands } from "../../records/peer-commands.ts";
 import { has, Presence } from "../../records/presence.ts";
 import { Records } from "../../records/records.ts";
@@ -27,7 +28,8 @@ export function openManagement(
 ): Management {
   const { monotonicMs } = clock;
   const source = () => viewSource(store.serving());
-  const view = opened.use(new SystemView({ own, peers, source, monotonicMs, observe }));
+  const { found: damaged } = opened.use(new DamagedRecords({ store, own, observe }));
+  const view = opened.use(new SystemView({ own, peers, source, monotonicMs, observe, damaged }));
   const unexpected = (cause: unknown): void =>
     observe({ type: "warning", message: "a command of the other region failed", cause });
   const commands = new PeerCommands({ region, peers, unexpected });

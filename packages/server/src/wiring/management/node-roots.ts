@@ -114,7 +114,7 @@ export async function openRoots(
   });
   const keks = new ObjectKekStore(regions.store, { clock, region });
   const rewrap = new RewrapKeks({
-    ...{ region, roots, keyRing, keks, records, clock, everyMs: revalidateMs },
+    ...{ region, roots, keyRing, keks, own: regions.own, records, clock, everyMs: revalidateMs },
   });
   const seal: Sealer = async (named, secret) => {
     const { sealingKey } = own.places;

@@ -12,16 +12,21 @@ local function holder_of(reserved, id)
   return value and read_hold(value)
 end
 
--- Reads what is_marked and set_mark would meet, so that a wrong type fails before the first write.
+-- Reads what set_mark would meet, so that a wrong type fails before the first write.
 local function check_mark(record)
   redis.call("STRLEN", record)
 end
 
+-- Whether a record's own bytes say that it is reserved.
+local function is_marked(value)
+  return (string.byte(value, 45) or 0) >= 128
+end
+
 local function set_mark(record, on)
-  if redis.call("STRLEN", record) < 34 then return end
-  local byte = string.byte(redis.call("GETRANGE", record, 28, 28))
+  if redis.call("STRLEN", record) < 74 then return end
+  local byte = string.byte(redis.call("GETRANGE", record, 44, 44))
   local marked = byte >= 128
-  if marked ~= on then redis.call("SETRANGE", record, 28, string.char(on and byte + 128 or byte - 128)) end
+  if marked ~= on then redis.call("SETRANGE", record, 44, string.char(on and byte + 128 or byte - 128)) end
 end
 
 -- The identifiers that an operation holds in an instance.

@@ -8,13 +8,13 @@ import {
 } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
 import type { PeerClient } from "@holdfast/regions";
-import { OperatorError, reasonOf } from "../../base/operator-error.ts";
-import type { Machine } from "../../base/system.ts";
-import { loadConfig } from "../../config/config.ts";
-import { instanceRecordId } from "../../records/records.ts";
-import { namedRoots } from "../../records/root-reference.ts";
-import { atRegions, met } from "../../store/region-commands.ts";
-import { defaultRootPlace, openDefaultRoot, rootContext } from "../root-settings.ts";
+import { OperatorError, reasonOf } from "../base/operator-error.ts";
+import type { Machine } from "../base/system.ts";
+import { loadConfig } from "../config/config.ts";
+import { instanceRecordId } from "../records/records.ts";
+import { namedRoots } from "../records/root-reference.ts";
+import { defaultRootPlace, openDefaultRoot, rootContext } from "../roots/root-settings.ts";
+import { atRegions, met } from "../store/region-commands.ts";
 
 /**
  * After a region's configured root key is lost for good, wraps the region's keys under the root key that is configured

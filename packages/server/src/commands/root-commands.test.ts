@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openLocalRoot } from "@holdfast/root-of-trust";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { OperatorError } from "../../base/operator-error.ts";
-import { machine, systemIds } from "../../base/system.ts";
+import { OperatorError } from "../base/operator-error.ts";
+import { machine, systemIds } from "../base/system.ts";
 import {
   checkSealingKey,
   initRoot,

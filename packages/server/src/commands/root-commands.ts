@@ -1,11 +1,11 @@
 import { RootOfTrustError } from "@holdfast/engine";
 import { createSealingKey, rotateSealingKey, SealingKey } from "@holdfast/root-of-trust";
 import { type KindName, rootKind } from "@holdfast/root-of-trust/kinds";
-import { OperatorError, reasonOf } from "../../base/operator-error.ts";
-import type { Machine } from "../../base/system.ts";
-import { loadConfig } from "../../config/config.ts";
-import { withEvidenceIfReached } from "../../store/operator-evidence.ts";
-import { firstLine, placeOf, rootContext, rootSettingsOf } from "../root-settings.ts";
+import { OperatorError, reasonOf } from "../base/operator-error.ts";
+import type { Machine } from "../base/system.ts";
+import { loadConfig } from "../config/config.ts";
+import { firstLine, placeOf, rootContext, rootSettingsOf } from "../roots/root-settings.ts";
+import { withEvidenceIfReached } from "../store/operator-evidence.ts";
 
 const giveAll = "give this file to every node of the region now, and keep a copy";
 

@@ -1,0 +1,104 @@
+import { createHmac, hkdfSync } from "node:crypto";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { type KeyEntry, readKeyEntries, readKeyEntry, writeKeyEntry } from "./key-entry.ts";
+import { deriveStorageKey, StorageKeys } from "./storage-keys.ts";
+
+const name = { storeId: "00112233445566778899aabbccddeeff", region: "a", number: 1 };
+const secret = new Uint8Array(32).fill(7);
+
+/** What identifies each derived key. */
+function derived(of: typeof name, from = secret): string[] {
+  const { record, value, statement, system, check } = deriveStorageKey(from, of);
+  const keys = [record, value, statement, system].map((key) => key.export().toString("hex"));
+  return [...keys, Buffer.from(check).toString("hex")];
+}
+
+test("each purpose has a key of its own, by HKDF-SHA-256", () => {
+  const salt = Buffer.from(name.storeId, "hex");
+  const info = "holdfast-storage-key-1\0record\0a\x001";
+  const expected = Buffer.from(hkdfSync("sha256", secret, salt, info, 32));
+  const { record } = deriveStorageKey(secret, name);
+  expect(record.export().equals(expected)).toBe(true);
+  expect(createHmac("sha256", record).update("x").digest()).toHaveLength(32);
+  expect(new Set(derived(name)).size).toBe(5);
+});
+
+test.each([
+  ["another store", { ...name, storeId: "ff112233445566778899aabbccddeeff" }],
+  ["another region", { ...name, region: "b" }],
+  ["another number", { ...name, number: 2 }],
+])("%s gives other keys", (_, other) => {
+  const own = new Set(derived(name));
+  expect(derived(other).filter((key) => own.has(key))).toEqual([]);
+});
+
+test("a secret of another length is refused", () => {
+  expect(() => deriveStorageKey(secret.subarray(1), name)).toThrow("32 bytes, not 31");
+});
+
+test("the newest key is the one with the highest number", () => {
+  const keys = [2, 3, 1].map((number) => deriveStorageKey(secret, { ...name, number }));
+  const all = new StorageKeys(name.storeId, keys);
+  expect(all.newest.number).toBe(3);
+  expect(all.get(2)).toBe(keys[0]);
+  expect(all.get(4)).toBeUndefined();
+  expect(() => new StorageKeys(name.storeId, [])).toThrow("no storage key");
+});
+
+const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
+const entries = fc.record({
+  number: fc.integer({ min: 1, max: 65_535 }),
+  storeId: bytes(16).map((id) => Buffer.from(id).toString("hex")),
+  rootOfTrust: fc.string({ minLength: 1, maxLength: 100 }),
+  rootKeyVersion: fc.string({ minLength: 1, maxLength: 40 }),
+  wrap: fc.uint8Array({ minLength: 1, maxLength: 2_000 }),
+  check: bytes(16),
+});
+
+/** An entry with plain arrays, which compare by content. */
+function plain(entry: KeyEntry | undefined) {
+  return entry && { ...entry, wrap: [...entry.wrap], check: [...entry.check] };
+}
+
+test("an entry is read as it was written", () => {
+  fc.assert(
+    fc.property(entries, (entry) => {
+      const read = readKeyEntry(String(entry.number), writeKeyEntry(entry));
+      expect(plain(read)).toEqual(plain(entry));
+    }),
+  );
+});
+
+test("no text makes the reader throw, and what it reads is an entry", () => {
+  const damaged = fc
+    .tuple(entries.map(writeKeyEntry), fc.nat(), fc.string({ maxLength: 3 }))
+    .map(([text, at, put]) => {
+      const place = at % text.length;
+      return text.slice(0, place) + put + text.slice(place + 1);
+    });
+  const texts = fc.oneof(fc.string(), fc.json(), damaged);
+  fc.assert(
+    fc.property(fc.oneof(fc.constant("1"), fc.string()), texts, (number, text) => {
+      const read = readKeyEntry(number, text);
+      if (read === undefined) return;
+      expect(read.number).toBe(Number(number));
+      expect(read.check).toHaveLength(16);
+      expect(read.storeId).toMatch(/^[0-9a-f]{32}$/);
+      expect(read.wrap.length).toBeGreaterThan(0);
+    }),
+    { numRuns: 1_000 },
+  );
+});
+
+test.each(["0", "-1", "01", "1.0", "65536", "99999", "", "x"])("%j is no number", (number) => {
+  const entry = { ...name, rootOfTrust: "r", rootKeyVersion: "1", wrap: secret, check: secret };
+  const text = writeKeyEntry({ ...entry, check: secret.subarray(0, 16) });
+  expect(readKeyEntry("1", text)).toBeDefined();
+  expect(readKeyEntry(number, text)).toBeUndefined();
+});
+
+test("more entries than a store can have are refused", () => {
+  const many = Object.fromEntries(Array.from({ length: 1_201 }, (_, at) => [String(at + 1), "x"]));
+  expect(() => readKeyEntries(many, name.storeId, "r:1")).toThrow("too many fields");
+});

@@ -1,0 +1,302 @@
+import { hkdfSync, randomBytes } from "node:crypto";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { MemoryRootOfTrust } from "@holdfast/engine/testing";
+import { initialiseStore, nodeTimers, type StoreTimers } from "@holdfast/redis";
+import { until } from "@holdfast/testing";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { RedisServer, sentinelName, startGroup } from "../support/redis.ts";
+import {
+  create,
+  initStore,
+  installed,
+  openNewStore,
+  openStore,
+  systemIds,
+} from "../support/redis-store.ts";
+
+const keysAt = "{sys}:keys";
+const closed = { failure: "keyClosed" };
+const unsafe = { failure: "unsafe" };
+
+let redis: RedisServer;
+let root: MemoryRootOfTrust;
+
+beforeAll(async () => {
+  redis = await RedisServer.start();
+});
+
+beforeEach(async () => {
+  await redis.command("flushall");
+  root = new MemoryRootOfTrust(systemIds, "first");
+});
+
+afterAll(async () => {
+  await redis?.[Symbol.asyncDispose]();
+});
+
+const at = () => ({ address: redis.address, root });
+
+async function entryOf(server = redis): Promise<Record<string, string>> {
+  return JSON.parse(String(await server.command("hget", keysAt, "1")));
+}
+
+describe("a root of trust that does not answer", () => {
+  test("at `store init` leaves Redis empty", async () => {
+    root.fail("unavailable");
+    await expect(initStore(at())).rejects.toMatchObject(closed);
+    expect(await redis.command("dbsize")).toBe(0);
+    root.fail(undefined);
+    expect(await initStore(at())).toMatchObject({ already: false });
+  });
+
+  test.each(["unavailable", "denied", "disabled", "gone"] as const)(
+    "(%s) at a start is asked again, and the store serves when it answers",
+    async (failure) => {
+      await initStore(at());
+      const before = await redis.command("hget", keysAt, "1");
+      root.fail(failure);
+      await expect(openStore(at())).rejects.toMatchObject(closed);
+      await using opened = await openStore({ ...at(), openUnreachable: true });
+      const { store, events } = opened;
+      expect(store.state()).toBe("none");
+      await expect(store.install("5a1ec0de-0000-4000-8000-000000000001")).rejects.toMatchObject({
+        failure: "keyClosed",
+        message: `the root of trust does not open storage key 1 (${failure}: as the test said)`,
+      });
+      // Nothing was repaired, and nothing else is said of the store.
+      expect(await redis.command("hget", keysAt, "1")).toEqual(before);
+      root.fail(undefined);
+      await until("the store serves", () => store.state() === "full");
+      const instance = await installed(store);
+      await create(store, instance);
+      const told = events.flatMap((event) => (event.type === "storageKey" ? [event.state] : []));
+      expect(told).toEqual(["closed", "open"]);
+    },
+  );
+
+  test("and hangs does not keep the store from closing", async () => {
+    await initStore(at());
+    root.fail("unavailable");
+    let hung = 0;
+    const hanging = {
+      unwrap: (...given: Parameters<typeof root.unwrap>) => {
+        if (hung === 0) return root.unwrap(...given).catch(failedOnce);
+        hung += 1;
+        return new Promise<never>(() => undefined);
+      },
+    };
+    const failedOnce = (error: unknown): never => {
+      hung = 1;
+      throw error;
+    };
+    // No call times out: only the end of the store ends it.
+    const timers: StoreTimers = {
+      ...nodeTimers,
+      after: (ms, run, background) =>
+        ms === 15_000 ? () => undefined : nodeTimers.after(ms, run, background),
+    };
+    const options = { ...at(), root: hanging, timers, openUnreachable: true };
+    const opened = await openStore(options);
+    await until("a call hangs", () => hung === 2);
+    await opened[Symbol.asyncDispose]();
+  });
+
+  test("while the store is in use does not matter, nor at a fail-over", async () => {
+    await using group = await startGroup({ replicas: 1, sentinels: 3, downAfterMs: 1_200 });
+    const sentinels = group.sentinels.map(({ address }) => address);
+    const options = { sentinels, name: sentinelName, root };
+    await using opened = await openNewStore(options);
+    const { store, events } = opened;
+    root.fail("unavailable");
+    const instance = await installed(store);
+    const { uniqueIdentifier } = await create(store, instance);
+    // The covered number is noted with the next marker.
+    await until("it is covered everywhere", async () => {
+      await store.read(instance, [uniqueIdentifier]);
+      return store.state() === "full";
+    });
+    await group.primary.kill();
+    await until("the promoted replica is read from", () => store.state() === "readOnly", 30_000);
+    await until("the object is read", async () => {
+      const read = await store.read(instance, [uniqueIdentifier]).catch(() => []);
+      return read[0] !== undefined;
+    });
+    // The control: a process that starts does need it.
+    await expect(openStore(options)).rejects.toMatchObject(closed);
+    await group.primary.restart();
+    await until("full barriers", () => store.state() === "full");
+    await create(store, instance);
+    const told = events.filter(({ type }) => type === "storageKey");
+    expect(told).toMatchObject([{ state: "open" }]);
+  });
+});
+
+describe("a store is refused, and stays as it is,", () => {
+  beforeEach(async () => {
+    await initStore(at());
+  });
+
+  async function refused(pattern: RegExp, more = {}): Promise<void> {
+    const before = await redis.command("hgetall", keysAt);
+    const refusal = openStore({ ...at(), openUnreachable: true, ...more });
+    await expect(refusal).rejects.toMatchObject({
+      ...unsafe,
+      message: expect.stringMatching(pattern),
+    });
+    expect(await redis.command("hgetall", keysAt)).toEqual(before);
+  }
+
+  test("if another root key wrapped its key", async () => {
+    const other = new MemoryRootOfTrust(systemIds, "second");
+    await refused(
+      /^the configured root key does not open storage key 1 of store [0-9a-f]{32}, which root key "first" wrapped: /,
+      { root: other },
+    );
+  });
+
+  test("if it has no key", async () => {
+    await redis.command("del", keysAt);
+    await refused(
+      /which has no storage key: if an older release made it, run `backup create` with that release, then `store init`/,
+    );
+    await expect(initStore(at())).rejects.toMatchObject(unsafe);
+  });
+
+  test("if its key was made for another store", async () => {
+    await using other = await RedisServer.start();
+    await initStore({ address: other.address, root });
+    const foreign = await entryOf(other);
+    const { store } = await entryOf();
+    await redis.command("hset", keysAt, "1", JSON.stringify(foreign));
+    await refused(/storage key 1 in \{sys\}:keys is of store [0-9a-f]{32}, not of store/);
+    // The wrap is bound to the other store, whatever is written beside it.
+    await redis.command("hset", keysAt, "1", JSON.stringify({ ...foreign, store }));
+    await refused(/does not open storage key 1/);
+  });
+
+  test("if its key is the genuine one of another number", async () => {
+    const genuine = String(await redis.command("hget", keysAt, "1"));
+    await redis.command("hset", keysAt, "2", genuine);
+    await refused(/does not open storage key 2/);
+  });
+
+  test("if it is another region's, whatever {sys}:region says", async () => {
+    await refused(/holds the store of region a, and this node is of region b/, { region: "b" });
+    await redis.command("set", "{sys}:region", "b");
+    await refused(/does not open storage key 1/, { region: "b" });
+  });
+
+  test("if its key opens to another check value", async () => {
+    const entry = await entryOf();
+    const check = "00".repeat(16);
+    await redis.command("hset", keysAt, "1", JSON.stringify({ ...entry, check }));
+    await refused(/storage key 1 in \{sys\}:keys is not the original key of this store/);
+  });
+
+  test.each(["", "{}", "[]", "null", '{"store":1}', "x".repeat(20_000)])(
+    "if its entry is damaged (%#)",
+    async (text) => {
+      await redis.command("hset", keysAt, "1", text);
+      await refused(/storage key 1 in \{sys\}:keys is damaged: restore the data of Redis/);
+    },
+  );
+});
+
+test("a running node does not take another key for the one that it has", async () => {
+  await using opened = await openNewStore({ ...at(), leaseWaitMs: 100 });
+  const entry = await entryOf();
+  await redis.command("hset", keysAt, "1", JSON.stringify({ ...entry, check: "11".repeat(16) }));
+  await redis.restart();
+  await until("the next session is refused", async () => {
+    const error = await opened.store.install("5a1ec0de-0000-4000-8000-000000000001").then(
+      () => undefined,
+      (failure: unknown) => failure as { readonly failure: string },
+    );
+    return error?.failure === "unsafe";
+  });
+  await redis.command("hset", keysAt, "1", JSON.stringify(entry));
+  await until("the original is accepted", () => opened.store.state() === "full");
+});
+
+describe("storage keys are wrapped again", () => {
+  test("under the new version of their root key, and under another root key", async () => {
+    await using opened = await openNewStore(at());
+    const { store } = opened;
+    const first = await entryOf();
+    expect(await store.rewrapStorageKeys(root)).toEqual({ rewrapped: 0, left: 0 });
+    root.rotate();
+    expect(await store.rewrapStorageKeys(root)).toEqual({ rewrapped: 1, left: 0 });
+    const second = await entryOf();
+    expect(second).toEqual({ ...first, version: "2", wrap: second["wrap"] });
+    expect(second["wrap"]).not.toBe(first["wrap"]);
+    expect(await store.rewrapStorageKeys(root)).toEqual({ rewrapped: 0, left: 0 });
+    await using again = await openStore(at());
+    await create(again.store, await installed(again.store));
+
+    const next = new MemoryRootOfTrust(systemIds, "next");
+    expect(await store.rewrapStorageKeys(next)).toEqual({ rewrapped: 1, left: 0 });
+    await expect(openStore(at())).rejects.toMatchObject(unsafe);
+    await using moved = await openStore({ ...at(), root: next });
+    await create(moved.store, await installed(moved.store));
+    const third = await entryOf();
+    expect(third).toEqual({ ...first, root: "next", version: "1", wrap: third["wrap"] });
+  });
+
+  test("by one of two processes at a time", async () => {
+    await using opened = await openNewStore(at());
+    root.rotate();
+    const both = await Promise.all([1, 2].map(() => opened.store.rewrapStorageKeys(root)));
+    const sums = both.map(({ rewrapped, left }) => rewrapped + left);
+    expect(both.map(({ rewrapped }) => rewrapped).toSorted()).toEqual([0, 1]);
+    expect(sums.every((sum) => sum <= 1)).toBe(true);
+    await using again = await openStore(at());
+    expect(again.store.state()).not.toBe("none");
+  });
+
+  test("but not by a root of trust that does not answer, which changes nothing", async () => {
+    await using opened = await openNewStore(at());
+    const before = await entryOf();
+    root.rotate();
+    root.fail("unavailable");
+    await expect(opened.store.rewrapStorageKeys(root)).rejects.toMatchObject(closed);
+    expect(await entryOf()).toEqual(before);
+  });
+});
+
+test("neither the storage key nor a key derived from it is in Redis or on its disk, and its bytes are zeroed", async () => {
+  const given: Buffer[] = [];
+  const secrets: Buffer[] = [];
+  const ids = {
+    randomBytes: (count: number) => {
+      const made = randomBytes(count);
+      if (count === 32) {
+        given.push(made);
+        secrets.push(Buffer.from(made));
+      }
+      return made;
+    },
+  };
+  const { storeId } = await initialiseStore({ ...at(), region: "a", ids });
+  await using opened = await openStore(at());
+  await create(opened.store, await installed(opened.store));
+  const [secret] = secrets;
+  if (secret === undefined) throw new Error("no key was made");
+  expect(given.map((made) => made.every((byte) => byte === 0))).toEqual([true]);
+  const salt = Buffer.from(storeId, "hex");
+  const keys = ["record", "value", "statement", "system"].map((purpose) => {
+    const info = ["holdfast-storage-key-1", purpose, "a", "1"].join("\0");
+    return Buffer.from(hkdfSync("sha256", secret, salt, info, 32));
+  });
+  const files = await readdir(redis.directory, { recursive: true, withFileTypes: true });
+  const contents = await Promise.all(
+    files.filter((file) => file.isFile()).map((file) => readFile(join(file.parentPath, file.name))),
+  );
+  const all = Buffer.concat(contents);
+  // The control: the entry itself is on the disk.
+  expect(all.includes(Buffer.from((await entryOf())["wrap"] ?? ""))).toBe(true);
+  for (const key of [secret, ...keys]) {
+    const forms = [key, Buffer.from(key.toString("hex")), Buffer.from(key.toString("base64"))];
+    expect(forms.some((form) => all.includes(form))).toBe(false);
+  }
+});
