@@ -22,7 +22,9 @@ export class WatchedRoot extends MemoryRootOfTrust {
       .split("\0");
     if (purpose === "holdfast-storage-key") {
       const key = deriveStorageKey(plaintext, { region, storeId, number: Number(number) });
-      if (known.size >= storesMax) known.clear();
+      known.delete(storeId);
+      const [oldest] = known.keys();
+      if (known.size >= storesMax && oldest !== undefined) known.delete(oldest);
       known.set(storeId, new StorageKeys(storeId, [key]));
     }
     return super.wrap(plaintext, additionalData);

@@ -30,6 +30,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     replace: "and #change.proof == 0 then return false end",
     rule: "a record's version grows with each change",
     tests: ["test/cluster/redis-proof.test.ts"],
+    simulated: false,
   },
   {
     name: "commit-over-a-reservation",
