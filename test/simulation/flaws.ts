@@ -25,6 +25,7 @@ import type {
   RegionalParts,
   RegionalStore,
 } from "@holdfast/regions";
+import { recordHeaderLength } from "../../packages/redis/src/connection/record-header.ts";
 import type { Scanned } from "../../packages/server/src/backup/archive/scan.ts";
 import type {
   Deletion,
@@ -33,6 +34,7 @@ import type {
 import type { Records } from "../../packages/server/src/records/records.ts";
 import type { SystemView } from "../../packages/server/src/records/system-view.ts";
 import { lookAt } from "./look.ts";
+import { editedBy } from "./script-edits.ts";
 import type { Member } from "./store/member.ts";
 
 /** Faults that can be planted in a simulation; none of them can be switched on in the product. */
@@ -126,8 +128,8 @@ export function flawsOf(flaw: Flaw | undefined): Flaws {
 
 /** The parts that each flaw replaces. */
 const faultyParts: Readonly<Record<Flaw, Partial<Flaws>>> = {
-  "no tag check": { edited: commitsOverAnything },
-  "a counter as version": { own: storeWithNumbers },
+  "no tag check": { edited: editedBy("anyTag") },
+  "a counter as version": { own: storeWithNumbers, edited: editedBy("anyVersion") },
   "acknowledge before the barrier": { connections: connectionsThatDoNotWait },
   "no-change answered without a barrier": { connections: connectionsThatShowAllAsCovered },
   "WAITAOF on another connection": { connections: connectionsThatWaitElsewhere },
@@ -150,7 +152,7 @@ const faultyParts: Readonly<Record<Flaw, Partial<Flaws>>> = {
   "a change without evidence": { own: storeWithoutEvidence },
   "a copy that is put aside counts as kept": { service: serviceThatKeepsAll },
   "a root of trust of each process": { keyRing: ringOfOneProcess },
-  "an older release on a store of the next one": { edited: requiresNoFormat },
+  "an older release on a store of the next one": { edited: editedBy("noFormat") },
   "a region that hands over no changes": { service: serviceWithoutChanges },
   "a key-encryption key of one region": {
     keyRing: (options) => ({ ...options, requiredRegions: () => [options.region] }),
@@ -183,7 +185,7 @@ const faultyParts: Readonly<Record<Flaw, Partial<Flaws>>> = {
   "a restore without the keys": { scanned: (scanned) => ({ ...scanned, system: [] }) },
   "a newer format counts as damage": {
     connections: connectionsThatCutNewerRecords,
-    edited: repairsAnything,
+    edited: editedBy("anyRepair"),
   },
 };
 
@@ -332,21 +334,6 @@ function clockStamps(
   });
 }
 
-/** `marker.lua` and `formats.lua` as if a store required no more than the node reads that asks. */
-function requiresNoFormat(source: string): string {
-  return source
-    .replace('redis.call("HGET", KEYS[4], "required") or "0"', '"0"')
-    .replace(
-      'redis.call("HGET", KEYS[2], "required"), common',
-      'math.min(tonumber(redis.call("HGET", KEYS[2], "required")), tonumber(ARGV[2])), common',
-    );
-}
-
-/** `repair.lua` without the look at what it replaces. */
-function repairsAnything(source: string): string {
-  return source.replace("if redis.sha1hex(value) ~= ARGV[1] then", "if false then");
-}
-
 /** A record of a format that this release does not read looks cut off. */
 function connectionsThatCutNewerRecords(made: StoreConnections): StoreConnections {
   const isNewer = (value: Buffer): boolean =>
@@ -363,13 +350,7 @@ function connectionsThatCutNewerRecords(made: StoreConnections): StoreConnection
 }
 
 /** Bytes of a record's value before its format: the header and two headers of items. */
-const formatAt = 34 + 16;
-
-/** `commit.lua` without the comparison of tags. */
-function commitsOverAnything(source: string): string {
-  const check = "if string.sub(header, 1, 16) ~= change.before then return false end";
-  return source.replace(check, 'if (header == "") ~= (change.before == "") then return false end');
-}
+const formatAt = recordHeaderLength + 16;
 
 /** A store that compares change numbers, not contents: it takes a change if the record has the number that was read. */
 function storeWithNumbers(own: OwnStore, primary: () => Member): OwnStore {
