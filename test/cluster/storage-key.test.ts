@@ -80,6 +80,7 @@ describe("a root of trust that does not answer", () => {
     root.fail("unavailable");
     let hung = 0;
     const hanging = {
+      describe: () => root.describe(),
       unwrap: (...given: Parameters<typeof root.unwrap>) => {
         if (hung === 0) return root.unwrap(...given).catch(failedOnce);
         hung += 1;
@@ -172,19 +173,19 @@ describe("a store is refused, and stays as it is,", () => {
     await refused(/storage key 1 in \{sys\}:keys is of store [0-9a-f]{32}, not of store/);
     // The wrap is bound to the other store, whatever is written beside it.
     await redis.command("hset", keysAt, "1", JSON.stringify({ ...foreign, store }));
-    await refused(/does not open storage key 1/);
+    await refused(/storage key 1 in \{sys\}:keys is damaged, or the configured root key only has/);
   });
 
   test("if its key is the genuine one of another number", async () => {
     const genuine = String(await redis.command("hget", keysAt, "1"));
     await redis.command("hset", keysAt, "2", genuine);
-    await refused(/does not open storage key 2/);
+    await refused(/storage key 2 in \{sys\}:keys is damaged/);
   });
 
   test("if it is another region's, whatever {sys}:region says", async () => {
     await refused(/holds the store of region a, and this node is of region b/, { region: "b" });
     await redis.command("set", "{sys}:region", "b");
-    await refused(/does not open storage key 1/, { region: "b" });
+    await refused(/storage key 1 in \{sys\}:keys is damaged/, { region: "b" });
   });
 
   test("if its key opens to another check value", async () => {
@@ -198,25 +199,105 @@ describe("a store is refused, and stays as it is,", () => {
     "if its entry is damaged (%#)",
     async (text) => {
       await redis.command("hset", keysAt, "1", text);
-      await refused(/storage key 1 in \{sys\}:keys is damaged: restore the data of Redis/);
+      await refused(/storage key 1 in \{sys\}:keys is damaged: docs\/storage-key/);
     },
   );
 });
 
-test("a running node does not take another key for the one that it has", async () => {
-  await using opened = await openNewStore({ ...at(), leaseWaitMs: 100 });
-  const entry = await entryOf();
-  await redis.command("hset", keysAt, "1", JSON.stringify({ ...entry, check: "11".repeat(16) }));
-  await redis.restart();
-  await until("the next session is refused", async () => {
-    const error = await opened.store.install("5a1ec0de-0000-4000-8000-000000000001").then(
-      () => undefined,
-      (failure: unknown) => failure as { readonly failure: string },
-    );
-    return error?.failure === "unsafe";
+describe("a running node keeps its key, and the leader puts the entry back,", () => {
+  const other = { root: "another", version: "1", wrap: "AAAA" };
+  const damages: readonly [string, (entry: Record<string, string>) => Promise<unknown>][] = [
+    ["if {sys}:keys was deleted", () => redis.command("del", keysAt)],
+    ["if its entry is garbage", () => redis.command("hset", keysAt, "1", "garbage")],
+    ["if there is another check value", (entry) => put({ ...entry, check: "11".repeat(16) })],
+    ["if it names another store", (entry) => put({ ...entry, store: "11".repeat(16) })],
+    [
+      "if its wrap was changed",
+      (entry) => put({ ...entry, wrap: `${entry["wrap"]?.slice(0, -4)}AAAA` }),
+    ],
+    ["if all but the check value is another's", (entry) => put({ ...entry, ...other, root: "first" })],
+  ];
+  const put = (entry: object) => redis.command("hset", keysAt, "1", JSON.stringify(entry));
+
+  test.each(damages)("%s", async (_, damage) => {
+    await using opened = await openNewStore({ ...at(), leaseWaitMs: 100 });
+    const { store, events } = opened;
+    const entry = await entryOf();
+    await damage(entry);
+    // A node that starts has no key to compare it with.
+    await expect(openStore(at())).rejects.toMatchObject(unsafe);
+    await redis.restart();
+    await until("the next session is open", () => store.state() === "full");
+    await create(store, await installed(store));
+    expect(await store.rewrapStorageKeys(root)).toEqual({ rewrapped: 0, restored: 1, left: 0 });
+    expect(await entryOf()).toEqual(entry);
+    const told = events.flatMap((event) => (event.type === "warning" ? [event.message] : []));
+    expect(told.join()).toMatch(/storage key 1 .* its last good entry is put back/);
+    await using again = await openStore(at());
+    await create(again.store, await installed(again.store));
+    expect(await store.rewrapStorageKeys(root)).toEqual({ rewrapped: 0, restored: 0, left: 0 });
   });
-  await redis.command("hset", keysAt, "1", JSON.stringify(entry));
-  await until("the original is accepted", () => opened.store.state() === "full");
+
+  test.each([
+    ["a field that is not a storage key's", "x", "x"],
+    ["an entry that is damaged", "2", "x"],
+    ["an entry that does not open", "2", undefined],
+  ])("whatever else is there: %s", async (_, field, text) => {
+    await using opened = await openNewStore({ ...at(), leaseWaitMs: 100 });
+    const { store, events } = opened;
+    await redis.command("hset", keysAt, field, text ?? JSON.stringify(await entryOf()));
+    await redis.restart();
+    await until("the next session is open", () => store.state() === "full");
+    await create(store, await installed(store));
+    const told = events.flatMap((event) => (event.type === "warning" ? [event.message] : []));
+    expect(told.join()).toMatch(/\{sys\}:keys (has a field that is not|is damaged)/);
+  });
+
+  test("but not one that nothing opens any more", async () => {
+    await using opened = await openNewStore(at());
+    await redis.command("del", keysAt);
+    const lost = new MemoryRootOfTrust(systemIds, "first");
+    await expect(opened.store.rewrapStorageKeys(lost)).rejects.toMatchObject({
+      ...unsafe,
+      message: expect.stringMatching(/do not restart the region's nodes/),
+    });
+    expect(await redis.command("exists", keysAt)).toBe(0);
+  });
+
+  test("but not over the entry of a key that was moved to another root key", async () => {
+    await using opened = await openNewStore(at());
+    const next = new MemoryRootOfTrust(systemIds, "next");
+    await using command = await openStore(at());
+    expect(await command.store.rewrapStorageKeys(next)).toMatchObject({ rewrapped: 1 });
+    const moved = await entryOf();
+    await expect(opened.store.rewrapStorageKeys(root)).rejects.toMatchObject(unsafe);
+    expect(await entryOf()).toEqual(moved);
+  });
+});
+
+test("a field that is not a storage key's is ignored at a start, with a warning", async () => {
+  await initStore(at());
+  await redis.command("hset", keysAt, "x", "x");
+  await using opened = await openStore(at());
+  await create(opened.store, await installed(opened.store));
+  expect(opened.events).toContainEqual({
+    type: "warning",
+    message: "{sys}:keys has a field that is not a storage key's",
+  });
+});
+
+test("a wrap under an old version is wrapped again, whatever version its entry names", async () => {
+  await using opened = await openNewStore(at());
+  const entry = await entryOf();
+  root.rotate();
+  await redis.command("hset", keysAt, "1", JSON.stringify({ ...entry, version: "2" }));
+  expect(await opened.store.rewrapStorageKeys(root)).toMatchObject({ rewrapped: 1 });
+  expect((await entryOf())["wrap"]).not.toBe(entry["wrap"]);
+  // The control: under the current version, only what the entry says is corrected.
+  const current = await entryOf();
+  await redis.command("hset", keysAt, "1", JSON.stringify({ ...current, version: "1" }));
+  expect(await opened.store.rewrapStorageKeys(root)).toMatchObject({ rewrapped: 1 });
+  expect(await entryOf()).toEqual(current);
 });
 
 describe("storage keys are wrapped again", () => {
@@ -224,18 +305,18 @@ describe("storage keys are wrapped again", () => {
     await using opened = await openNewStore(at());
     const { store } = opened;
     const first = await entryOf();
-    expect(await store.rewrapStorageKeys(root)).toEqual({ rewrapped: 0, left: 0 });
+    expect(await store.rewrapStorageKeys(root)).toEqual({ rewrapped: 0, restored: 0, left: 0 });
     root.rotate();
-    expect(await store.rewrapStorageKeys(root)).toEqual({ rewrapped: 1, left: 0 });
+    expect(await store.rewrapStorageKeys(root)).toEqual({ rewrapped: 1, restored: 0, left: 0 });
     const second = await entryOf();
     expect(second).toEqual({ ...first, version: "2", wrap: second["wrap"] });
     expect(second["wrap"]).not.toBe(first["wrap"]);
-    expect(await store.rewrapStorageKeys(root)).toEqual({ rewrapped: 0, left: 0 });
+    expect(await store.rewrapStorageKeys(root)).toEqual({ rewrapped: 0, restored: 0, left: 0 });
     await using again = await openStore(at());
     await create(again.store, await installed(again.store));
 
     const next = new MemoryRootOfTrust(systemIds, "next");
-    expect(await store.rewrapStorageKeys(next)).toEqual({ rewrapped: 1, left: 0 });
+    expect(await store.rewrapStorageKeys(next)).toEqual({ rewrapped: 1, restored: 0, left: 0 });
     await expect(openStore(at())).rejects.toMatchObject(unsafe);
     await using moved = await openStore({ ...at(), root: next });
     await create(moved.store, await installed(moved.store));

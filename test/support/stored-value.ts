@@ -40,9 +40,12 @@ export async function storageKeysOf(
   const region = (await redis.command("get", "{sys}:region")) as string;
   const answer = await redis.command("hgetall", "{sys}:keys");
   const { storeId = "" } = readPartitionHead(head) ?? {};
-  const entries = readKeyEntries(answer, storeId, "");
-  const keys = entries.map((entry) => openStorageKey(entry, region, root));
-  return new StorageKeys(storeId, await Promise.all(keys));
+  const { entries } = readKeyEntries(answer, storeId);
+  const opened = await Promise.all(entries.map((entry) => openStorageKey(entry, region, root)));
+  return new StorageKeys(
+    storeId,
+    opened.map(({ key }) => key),
+  );
 }
 
 /** The canonical record in a value. */

@@ -12,7 +12,7 @@ import { notInitialised } from "./session/group-commit.ts";
 import { sentinelMembers } from "./session/sentinels.ts";
 import { checkReplicas, checkSettings } from "./session/settings-check.ts";
 import { keyFailure } from "./storage-keys/held-keys.ts";
-import { readKeyEntries, writeKeyEntry } from "./storage-keys/key-entry.ts";
+import { readKeyEntries, soundKeyEntries, writeKeyEntry } from "./storage-keys/key-entry.ts";
 import { storageKeyBytes } from "./storage-keys/storage-keys.ts";
 
 /** How long a single WAITAOF of an operator's command waits. A replica of a new store may still be joining. */
@@ -84,7 +84,8 @@ async function already(
 ): Promise<InitialisedStore> {
   const { address } = connection;
   await claim(connection, loadScripts(), region);
-  readKeyEntries(await connection.call("hgetall", sysKeys.keys), storeId, address);
+  const answer = await connection.call("hgetall", sysKeys.keys);
+  soundKeyEntries(readKeyEntries(answer, storeId), storeId, address);
   return { storeId, address, replicas: 0, already: true };
 }
 

@@ -51,7 +51,10 @@ export interface RedisStore extends OwnStore, InstanceStatuses, AsyncDisposable 
    * like other writes.
    */
   requireFormat(format: number, epoch: number): Promise<boolean>;
-  /** Wraps the store's keys under the current version of this root of trust; rejects like other writes. */
+  /**
+   * Wraps the store's keys under the current version of this root of trust, and puts entries back that are missing or
+   * damaged; rejects like other writes.
+   */
   rewrapStorageKeys(root: KeyWrapper): Promise<RewrappedKeys>;
 }
 

@@ -291,7 +291,7 @@ export const scriptFaults: readonly PlantedFault[] = [
     kind: "script",
     file: `${lua}/set-key.lua`,
     find: "~= ARGV[3] then",
-    replace: '== "" then',
+    replace: '== "never" then',
     rule: "the entry of a storage key is replaced only if it is the one that was read",
     tests: ["test/cluster/storage-key.test.ts"],
     simulated: false,

@@ -44,7 +44,7 @@ export interface RedisStoreOptions extends RedisConnectionOptions {
   /** The region that must own the store. */
   readonly region: string;
   /** Opens the store's keys, which it wrapped. */
-  readonly root: Pick<RootOfTrust, "unwrap">;
+  readonly root: Pick<RootOfTrust, "unwrap" | "describe">;
   /** How long a full barrier lets a node use the store, counted from its beginning. Default 1,000. */
   readonly storeLeaseMs?: number;
   /**

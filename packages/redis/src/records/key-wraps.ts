@@ -1,12 +1,22 @@
-import { type RootOfTrust, SealBroken, sysPartition } from "@holdfast/engine";
+import { type RootOfTrust, SealBroken, StoreUnavailable, sysPartition } from "@holdfast/engine";
 import { partitionKeys, sysKeys } from "../connection/keys.ts";
-import type { StoreContext } from "../session/primary-session.ts";
+import { readPairs } from "../connection/replies.ts";
+import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
-import { keyFailure, openStorageKey } from "../storage-keys/held-keys.ts";
+import {
+  type HeldKey,
+  isOriginal,
+  KeyEntryDamaged,
+  type KeyOpener,
+  keyFailure,
+  openFailure,
+  openStorageKey,
+} from "../storage-keys/held-keys.ts";
 import {
   type KeyEntry,
   type ReadKeyEntry,
   readKeyEntries,
+  readKeyEntry,
   storageKeyData,
   writeKeyEntry,
 } from "../storage-keys/key-entry.ts";
@@ -15,9 +25,12 @@ import { deriveStorageKey } from "../storage-keys/storage-keys.ts";
 /** The part of a root of trust that wraps storage keys. */
 export type KeyWrapper = Pick<RootOfTrust, "describe" | "wrap" | "unwrap" | "rewrap">;
 
-/** How many storage keys were wrapped again, and how many another writer changed meanwhile. */
+/** What became of the entries of storage keys. */
 export interface RewrappedKeys {
   readonly rewrapped: number;
+  /** Entries that were missing or damaged, and were put back. */
+  readonly restored: number;
+  /** Entries that another writer changed meanwhile. */
   readonly left: number;
 }
 
@@ -36,7 +49,9 @@ export async function wrapStorageKey(
   return entry;
 }
 
-/** Wraps the storage keys in a store again. */
+type Result = keyof RewrappedKeys;
+
+/** Looks at the entries of storage keys that are held: puts damaged ones back, and wraps old ones again. */
 export class KeyWraps {
   readonly #context: StoreContext;
   readonly #sessions: PrimarySessions;
@@ -48,43 +63,117 @@ export class KeyWraps {
 
   /** See `RedisStore.rewrapStorageKeys`. */
   readonly rewrapStorageKeys = async (root: KeyWrapper): Promise<RewrappedKeys> => {
+    const { keys } = this.#context;
     const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
-    const { address, storeId } = session;
     const answer = await session.reading(({ connection }) =>
       connection.call("hgetall", sysKeys.keys),
     );
-    const results: boolean[] = [];
-    for (const entry of readKeyEntries(answer, storeId, address)) {
-      const next = await this.#wrapped(entry, root).catch((error: unknown) => {
-        throw keyFailure(error, entry);
-      });
-      if (next === undefined) continue;
-      const { result } = await session.groupCommit.submit(
-        this.#context.scripts["set-key"],
-        sysPartition,
-        [partitionKeys(sysPartition).head, sysKeys.keys],
-        [Buffer.from(storeId, "hex"), String(entry.number), entry.text, writeKeyEntry(next)],
-      );
-      results.push(result === "committed");
+    const found = readKeyEntries(answer, session.storeId);
+    const held = keys.of(session.storeId);
+    keys.report(found, held);
+    const results: (Result | undefined)[] = [];
+    for (const one of held.values()) {
+      results.push(await this.#look(session, one, readPairs(answer), root));
     }
-    const rewrapped = results.filter(Boolean).length;
-    return { rewrapped, left: results.length - rewrapped };
+    const count = (result: Result) => results.filter((one) => one === result).length;
+    return { rewrapped: count("rewrapped"), restored: count("restored"), left: count("left") };
   };
 
-  /** The entry under the root key's current version; undefined if it is there already. */
-  async #wrapped(entry: ReadKeyEntry, root: KeyWrapper): Promise<KeyEntry | undefined> {
-    const { region, root: opener } = this.#context.settings;
-    const data = storageKeyData({ ...entry, region });
-    const { name, currentVersion } = await root.describe();
-    if (entry.rootOfTrust === name) {
-      if (entry.rootKeyVersion === currentVersion) return undefined;
-      const made = await root.rewrap(entry.wrap, data);
-      if (made === undefined) return undefined;
-      const next = { ...entry, rootKeyVersion: made.version, wrap: made.blob };
-      await openStorageKey(next, region, root);
-      return next;
+  /** Undefined where the entry of a key that is held is as it must be. */
+  async #look(
+    session: PrimarySession,
+    { key, entry: kept }: HeldKey,
+    fields: ReadonlyMap<string, string>,
+    root: KeyWrapper,
+  ): Promise<Result | undefined> {
+    const { keys, scripts } = this.#context;
+    const number = String(kept.number);
+    const text = fields.get(number) ?? "";
+    const read = readKeyEntry(number, text);
+    const isOwn = read?.storeId === session.storeId && isOriginal(key, read);
+    const entry = isOwn ? { ...read, text } : undefined;
+    const version = entry && (await this.#versionOf(entry, root));
+    const isSound = entry !== undefined && version !== undefined;
+    if (isSound) keys.keep(entry);
+    const next = isSound
+      ? await this.#wrapped(entry, version, root)
+      : await this.#putBack(kept, root);
+    if (next === undefined) return undefined;
+    const { result } = await session.groupCommit.submit(
+      scripts["set-key"],
+      sysPartition,
+      [partitionKeys(sysPartition).head, sysKeys.keys],
+      [Buffer.from(session.storeId, "hex"), number, text, writeKeyEntry(next)],
+    );
+    if (result !== "committed") return "left";
+    keys.keep({ ...next, text: writeKeyEntry(next) });
+    return isSound ? "rewrapped" : "restored";
+  }
+
+  /** The version of the root key that an entry's wrap has; undefined where the root key that the entry names does not open it. */
+  async #versionOf(entry: ReadKeyEntry, root: KeyWrapper): Promise<string | undefined> {
+    const { region, root: configured } = this.#context.settings;
+    let opener: KeyOpener = root;
+    try {
+      if ((await root.describe()).name !== entry.rootOfTrust) opener = configured;
+      return (await openStorageKey(entry, region, opener)).version;
+    } catch (error) {
+      const failure = await openFailure(error, entry, opener);
+      if (failure instanceof KeyEntryDamaged) return undefined;
+      throw failure;
     }
-    const { plaintext } = await opener.unwrap(entry.wrap, data);
+  }
+
+  /** The kept entry, in place of one that is missing or damaged. */
+  async #putBack(kept: ReadKeyEntry, root: KeyWrapper): Promise<KeyEntry> {
+    const { number } = kept;
+    // It may be under a version of the root key that is gone meanwhile.
+    if ((await this.#versionOf(kept, root)) === undefined) {
+      throw new StoreUnavailable(
+        "unsafe",
+        `storage key ${number} is missing or damaged in {sys}:keys, and the root of trust does not open the entry that this node has kept either: do not restart the region's nodes; docs/storage-key.md says what to do`,
+      );
+    }
+    const message = `storage key ${number} is missing or damaged in {sys}:keys: its last good entry is put back`;
+    this.#context.observe({ type: "warning", message });
+    return kept;
+  }
+
+  /** The entry under the root key's current version; undefined if it is there already. */
+  async #wrapped(
+    entry: ReadKeyEntry,
+    version: string,
+    root: KeyWrapper,
+  ): Promise<KeyEntry | undefined> {
+    try {
+      const { name, currentVersion } = await root.describe();
+      if (entry.rootOfTrust !== name) return await this.#moved(entry, root);
+      if (entry.rootKeyVersion === currentVersion && version === currentVersion) return undefined;
+      return await this.#rewrapped(entry, version, root);
+    } catch (error) {
+      throw keyFailure(error, entry);
+    }
+  }
+
+  async #rewrapped(
+    entry: ReadKeyEntry,
+    version: string,
+    root: KeyWrapper,
+  ): Promise<KeyEntry | undefined> {
+    const { region } = this.#context.settings;
+    const made = await root.rewrap(entry.wrap, storageKeyData({ ...entry, region }));
+    if (made === undefined) {
+      return entry.rootKeyVersion === version ? undefined : { ...entry, rootKeyVersion: version };
+    }
+    const next = { ...entry, rootKeyVersion: made.version, wrap: made.blob };
+    await openStorageKey(next, region, root);
+    return next;
+  }
+
+  /** The entry under another root key. */
+  async #moved(entry: ReadKeyEntry, root: KeyWrapper): Promise<KeyEntry> {
+    const { region, root: opener } = this.#context.settings;
+    const { plaintext } = await opener.unwrap(entry.wrap, storageKeyData({ ...entry, region }));
     try {
       const next = await wrapStorageKey(plaintext, { ...entry, region }, root);
       return Buffer.from(next.check).equals(Buffer.from(entry.check)) ? next : refuse(entry);

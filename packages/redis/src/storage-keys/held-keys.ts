@@ -3,27 +3,42 @@ import {
   type Observer,
   type RootOfTrust,
   RootOfTrustError,
-  type RootUnwrap,
   SealBroken,
   StoreUnavailable,
 } from "@holdfast/engine";
 import type { Connection } from "../connection/connection.ts";
 import { sysKeys } from "../connection/keys.ts";
 import type { StoreSettings } from "../connection/options.ts";
-import { type KeyEntry, readKeyEntries, storageKeyData } from "./key-entry.ts";
+import {
+  type KeyEntries,
+  type KeyEntry,
+  type ReadKeyEntry,
+  readKeyEntries,
+  soundKeyEntries,
+  storageKeyData,
+} from "./key-entry.ts";
 import { deriveStorageKey, type StorageKey, StorageKeys } from "./storage-keys.ts";
 
 /** The part of a root of trust that opens storage keys. */
-export type KeyOpener = Pick<RootOfTrust, "unwrap">;
+export type KeyOpener = Pick<RootOfTrust, "unwrap" | "describe">;
 
 /** How long a root of trust may take to open a storage key. */
 const openMs = 15_000;
 
-/** Opens the storage keys of a store, and keeps them: a fail-over needs no root of trust. */
+/** A storage key that is open, and the entry that was last seen to open to it. */
+export interface HeldKey {
+  readonly key: StorageKey;
+  readonly entry: ReadKeyEntry;
+}
+
+/**
+ * Opens the storage keys of a store, and keeps them with their entries: a fail-over needs no root of trust, and a node
+ * that runs needs no entry in Redis.
+ */
 export class HeldKeys {
   readonly #settings: Pick<StoreSettings, "region" | "root" | "timers">;
   readonly #observe: Observer;
-  #held: StorageKeys | undefined;
+  #held: { readonly keys: StorageKeys; readonly byNumber: Map<number, HeldKey> } | undefined;
   #isOpen: boolean | undefined;
   #stop: (() => void) | undefined;
   #closed = false;
@@ -35,24 +50,55 @@ export class HeldKeys {
 
   /**
    * The keys of the store on this connection. Rejects with `keyClosed` if the root of trust does not open one now, and
-   * with `unsafe` if it never will.
+   * with `unsafe` if it never will. Where keys of this store are held, what is wrong with an entry is only reported.
    */
   async open(connection: Connection, storeId: string): Promise<StorageKeys> {
     const answer = await connection.call("hgetall", sysKeys.keys);
-    const entries = readKeyEntries(answer, storeId, connection.address);
-    const keys: StorageKey[] = [];
-    let isNew = false;
+    const found = readKeyEntries(answer, storeId);
+    const held = this.of(storeId);
+    this.report(found, held);
+    const entries =
+      held.size > 0 ? found.entries : soundKeyEntries(found, storeId, connection.address);
+    const opened = new Map(held);
     for (const entry of entries) {
-      const held = this.#held?.storeId === storeId ? this.#held.get(entry.number) : undefined;
-      if (held !== undefined) refuseOther(held, entry);
-      else isNew = true;
-      keys.push(held ?? (await this.#open(entry)));
+      if (held.has(entry.number)) continue;
+      const key = await this.#open(entry).catch((error: StoreUnavailable) => {
+        if (held.size === 0 || error.failure !== "unsafe") throw error;
+        this.#warn(error.message);
+      });
+      if (key !== undefined) opened.set(entry.number, { key, entry });
     }
-    if (isNew) {
-      this.#held = new StorageKeys(storeId, keys);
-      this.#say(true, "");
+    if (this.#held === undefined || opened.size > held.size) {
+      const keys = new StorageKeys(
+        storeId,
+        [...opened.values()].map(({ key }) => key),
+      );
+      this.#held = { keys, byNumber: opened };
     }
-    return this.#held as StorageKeys;
+    this.#say(true, "");
+    return this.#held.keys;
+  }
+
+  /** The keys of a store that are held, by their numbers. */
+  of(storeId: string): ReadonlyMap<number, HeldKey> {
+    return this.#held?.keys.storeId === storeId ? this.#held.byNumber : new Map();
+  }
+
+  /** Keeps an entry that was seen to open to the key that is held. */
+  keep(entry: ReadKeyEntry): void {
+    const held = this.of(entry.storeId).get(entry.number);
+    if (held !== undefined) this.#held?.byNumber.set(entry.number, { ...held, entry });
+  }
+
+  /** Warns of everything in `{sys}:keys` that is not as the keys that are held. */
+  report({ entries, faults }: KeyEntries, held: ReadonlyMap<number, HeldKey>): void {
+    for (const { reason } of faults) this.#warn(reason);
+    for (const [number, { key }] of held) {
+      const entry = entries.find((one) => one.number === number);
+      if (entry !== undefined && isOriginal(key, entry)) continue;
+      if (faults.some((fault) => fault.number === String(number))) continue;
+      this.#warn(entry === undefined ? missing(number) : notOriginal(number));
+    }
   }
 
   /** Ends what is under way. */
@@ -62,18 +108,22 @@ export class HeldKeys {
   }
 
   async #open(entry: KeyEntry): Promise<StorageKey> {
+    const { region, root } = this.#settings;
+    const opener: KeyOpener = {
+      unwrap: (blob, data) =>
+        this.#inTime(root.unwrap(blob, data), ({ plaintext }) => plaintext.fill(0)),
+      describe: () => this.#inTime(root.describe()),
+    };
     try {
-      return await openStorageKey(entry, this.#settings.region, {
-        unwrap: (blob, data) => this.#inTime(this.#settings.root.unwrap(blob, data)),
-      });
+      return (await openStorageKey(entry, region, opener)).key;
     } catch (error) {
-      const failure = keyFailure(error, entry);
+      const failure = await openFailure(error, entry, opener);
       if (failure.failure === "keyClosed") this.#say(false, failure.message);
       throw failure;
     }
   }
 
-  #inTime(call: Promise<RootUnwrap>): Promise<RootUnwrap> {
+  #inTime<Answer>(call: Promise<Answer>, dropLate?: (late: Answer) => void): Promise<Answer> {
     let isOver = false;
     return new Promise((resolve, reject) => {
       const give = (why: string) => () => {
@@ -89,11 +139,15 @@ export class HeldKeys {
       if (this.#closed) this.#stop();
       call
         .then((answer) => {
-          if (isOver) answer.plaintext.fill(0);
+          if (isOver) dropLate?.(answer);
           resolve(answer);
         }, reject)
         .finally(cancel);
     });
+  }
+
+  #warn(message: string): void {
+    this.#observe({ type: "warning", message });
   }
 
   #say(isOpen: boolean, reason: string): void {
@@ -103,21 +157,49 @@ export class HeldKeys {
   }
 }
 
+/** An entry is not as a node has written it. */
+export class KeyEntryDamaged extends StoreUnavailable {
+  constructor(message: string, options?: ErrorOptions) {
+    super("unsafe", message, options);
+  }
+}
+
+/** A storage key, and the version of the root key that its wrap has. */
+export interface OpenedKey {
+  readonly key: StorageKey;
+  readonly version: string;
+}
+
 /** Opens a storage key by its entry; rejects with `StoreUnavailable` or what the root of trust throws. */
 export async function openStorageKey(
   entry: KeyEntry,
   region: string,
-  root: KeyOpener,
-): Promise<StorageKey> {
+  root: Pick<KeyOpener, "unwrap">,
+): Promise<OpenedKey> {
   const name = { ...entry, region };
-  const { plaintext } = await root.unwrap(entry.wrap, storageKeyData(name));
+  const { plaintext, version } = await root.unwrap(entry.wrap, storageKeyData(name));
   try {
     const key = deriveStorageKey(plaintext, name);
     refuseOther(key, entry);
-    return key;
+    return { key, version };
   } finally {
     plaintext.fill(0);
   }
+}
+
+/** What a failure to open a stored entry means: a wrap by the root key that opens it was damaged. */
+export async function openFailure(
+  error: unknown,
+  entry: KeyEntry,
+  root: Pick<KeyOpener, "describe">,
+): Promise<StoreUnavailable> {
+  if (!(error instanceof SealBroken)) return keyFailure(error, entry);
+  const described = await root.describe().catch(() => undefined);
+  if (described?.name !== entry.rootOfTrust) return keyFailure(error, entry);
+  return new KeyEntryDamaged(
+    `storage key ${entry.number} in {sys}:keys is damaged, or the configured root key only has the name of the one that wrapped it ("${entry.rootOfTrust}"): docs/storage-key.md says what to do`,
+    { cause: error },
+  );
 }
 
 /** What a failure to open or wrap a storage key means for its store. */
@@ -146,11 +228,23 @@ export function keyFailure(
   });
 }
 
+/** Whether an entry is of this key. */
+export function isOriginal(key: StorageKey, { check }: KeyEntry): boolean {
+  return timingSafeEqual(key.check, check);
+}
+
 /** Refuses a key that is not the original one with this number. */
-function refuseOther(key: StorageKey, { number, check }: KeyEntry): void {
-  if (timingSafeEqual(key.check, check)) return;
-  throw new StoreUnavailable(
-    "unsafe",
-    `storage key ${number} in {sys}:keys is not the original key of this store: restore the data of Redis`,
+function refuseOther(key: StorageKey, entry: KeyEntry): void {
+  if (isOriginal(key, entry)) return;
+  throw new KeyEntryDamaged(
+    `${notOriginal(entry.number)}: docs/storage-key.md says what to do`,
   );
+}
+
+function notOriginal(number: number): string {
+  return `storage key ${number} in {sys}:keys is not the original key of this store`;
+}
+
+function missing(number: number): string {
+  return `storage key ${number} is missing in {sys}:keys`;
 }

@@ -19,6 +19,7 @@ export interface KeyEntry {
 const entriesMax = 1_200;
 const textMax = 16_384;
 const numberMax = 65_535;
+const nameMax = 512;
 
 /** What a wrapped storage key is bound to: its region, store and number. No part can hold the zero byte between them. */
 export function storageKeyData({ region, storeId, number }: StorageKeyName): Uint8Array {
@@ -39,13 +40,13 @@ export function writeKeyEntry(entry: KeyEntry): string {
 
 /** Reads an entry; undefined where it is none. */
 export function readKeyEntry(number: string, text: string): KeyEntry | undefined {
-  if (!/^[1-9]\d{0,4}$/.test(number) || Number(number) > numberMax) return undefined;
+  if (!isNumber(number)) return undefined;
   if (text.length > textMax) return undefined;
   const fields = parsed(text);
   const [storeId, rootOfTrust] = [fields["store"], fields["root"]];
   const [rootKeyVersion, wrap, check] = [fields["version"], fields["wrap"], fields["check"]];
   if (!isHex(storeId) || !isHex(check)) return undefined;
-  if (!isText(rootOfTrust) || !isText(rootKeyVersion) || !isBase64(wrap)) return undefined;
+  if (!isName(rootOfTrust) || !isName(rootKeyVersion) || !isBase64(wrap)) return undefined;
   return {
     ...{ number: Number(number), storeId, rootOfTrust, rootKeyVersion },
     wrap: Buffer.from(wrap, "base64"),
@@ -56,36 +57,55 @@ export function readKeyEntry(number: string, text: string): KeyEntry | undefined
 /** An entry with the text that it was read from. */
 export type ReadKeyEntry = KeyEntry & { readonly text: string };
 
-/**
- * Reads the answer of `HGETALL {sys}:keys` for a store. Rejects a store without a key, and entries that are damaged or of
- * another store.
- */
-export function readKeyEntries(
-  answer: unknown,
+/** What `{sys}:keys` holds for a store. */
+export interface KeyEntries {
+  readonly entries: readonly ReadKeyEntry[];
+  /** What is wrong with each field that is not an entry of this store; `number` where it has the name of one. */
+  readonly faults: readonly { readonly number: string | undefined; readonly reason: string }[];
+}
+
+/** Reads the answer of `HGETALL {sys}:keys` for a store. */
+export function readKeyEntries(answer: unknown, storeId: string): KeyEntries {
+  const pairs = readPairs(answer);
+  if (pairs.size > entriesMax) {
+    return { entries: [], faults: [{ number: "", reason: "{sys}:keys has too many fields" }] };
+  }
+  const entries: ReadKeyEntry[] = [];
+  const faults: KeyEntries["faults"][number][] = [];
+  for (const [number, text] of pairs) {
+    const entry = readKeyEntry(number, text);
+    if (entry?.storeId === storeId) entries.push({ ...entry, text });
+    else faults.push(faultOf(number, entry, storeId));
+  }
+  return { entries, faults };
+}
+
+function faultOf(number: string, entry: KeyEntry | undefined, storeId: string) {
+  if (!isNumber(number)) {
+    return { number: undefined, reason: "{sys}:keys has a field that is not a storage key's" };
+  }
+  const what = `storage key ${number} in {sys}:keys is`;
+  const reason =
+    entry === undefined
+      ? `${what} damaged`
+      : `${what} of store ${entry.storeId}, not of store ${storeId}`;
+  return { number, reason };
+}
+
+/** The entries of a store that nobody has opened yet; rejects a store without a key, and entries that are damaged or of another store. */
+export function soundKeyEntries(
+  { entries, faults }: KeyEntries,
   storeId: string,
   address: string,
 ): readonly ReadKeyEntry[] {
-  const pairs = readPairs(answer);
-  if (pairs.size === 0) {
-    throw unsafe(
-      `Redis ${address} holds store ${storeId}, which has no storage key: if an older release made it, run \`backup create\` with that release, then \`store init\` with an empty Redis and \`backup restore\` with this one; if its key {sys}:keys was deleted, restore the data of Redis`,
-    );
+  const fault = faults.find(({ number }) => number !== undefined);
+  if (fault !== undefined) {
+    throw unsafe(`Redis ${address}: ${fault.reason}: docs/storage-key.md says what to do`);
   }
-  if (pairs.size > entriesMax) throw unsafe(`Redis ${address}: {sys}:keys has too many fields`);
-  return [...pairs].map(([number, text]) => {
-    const entry = readKeyEntry(number, text);
-    if (entry === undefined) {
-      throw unsafe(
-        `Redis ${address}: storage key ${number.slice(0, 8)} in {sys}:keys is damaged: restore the data of Redis`,
-      );
-    }
-    if (entry.storeId !== storeId) {
-      throw unsafe(
-        `Redis ${address}: storage key ${number} in {sys}:keys is of store ${entry.storeId}, not of store ${storeId}: restore the data of Redis`,
-      );
-    }
-    return { ...entry, text };
-  });
+  if (entries.length > 0) return entries;
+  throw unsafe(
+    `Redis ${address} holds store ${storeId}, which has no storage key: if an older release made it, run \`backup create\` with that release, then \`store init\` with an empty Redis and \`backup restore\` with this one; if its key {sys}:keys was deleted, docs/storage-key.md says what to do`,
+  );
 }
 
 function unsafe(message: string): StoreUnavailable {
@@ -99,6 +119,15 @@ function parsed(text: string): Readonly<Record<string, unknown>> {
   } catch {
     return {};
   }
+}
+
+function isNumber(text: string): boolean {
+  return /^[1-9]\d{0,4}$/.test(text) && Number(text) <= numberMax;
+}
+
+/** Names are printed in errors: no control characters, and not longer than a line. */
+function isName(value: unknown): value is string {
+  return isText(value) && value.length <= nameMax && !/\p{C}/u.test(value);
 }
 
 function isText(value: unknown): value is string {

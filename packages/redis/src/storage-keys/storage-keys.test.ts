@@ -1,7 +1,7 @@
 import { createHmac, hkdfSync } from "node:crypto";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type KeyEntry, readKeyEntries, readKeyEntry, writeKeyEntry } from "./key-entry.ts";
+import { type KeyEntry, readKeyEntries, readKeyEntry, soundKeyEntries, writeKeyEntry } from "./key-entry.ts";
 import { deriveStorageKey, StorageKeys } from "./storage-keys.ts";
 
 const name = { storeId: "00112233445566778899aabbccddeeff", region: "a", number: 1 };
@@ -47,11 +47,14 @@ test("the newest key is the one with the highest number", () => {
 });
 
 const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
+/** Printable ASCII. */
+const nameText = (maxLength: number) =>
+  fc.stringMatching(/^[ -~]+$/).map((text) => text.slice(0, maxLength));
 const entries = fc.record({
   number: fc.integer({ min: 1, max: 65_535 }),
   storeId: bytes(16).map((id) => Buffer.from(id).toString("hex")),
-  rootOfTrust: fc.string({ minLength: 1, maxLength: 100 }),
-  rootKeyVersion: fc.string({ minLength: 1, maxLength: 40 }),
+  rootOfTrust: nameText(100),
+  rootKeyVersion: nameText(40),
   wrap: fc.uint8Array({ minLength: 1, maxLength: 2_000 }),
   check: bytes(16),
 });
@@ -98,7 +101,20 @@ test.each(["0", "-1", "01", "1.0", "65536", "99999", "", "x"])("%j is no number"
   expect(readKeyEntry(number, text)).toBeUndefined();
 });
 
+test.each([
+  ["a line break", "root\nkey"],
+  ["a control sequence", "\u001b[2J"],
+  ["a mark that turns the text round", "\u202e"],
+  ["too long a text", "x".repeat(513)],
+])("%s is no name of a root key", (_, rootOfTrust) => {
+  const check = secret.subarray(0, 16);
+  const entry = { ...name, rootOfTrust, rootKeyVersion: "1", wrap: secret, check };
+  expect(readKeyEntry("1", writeKeyEntry(entry))).toBeUndefined();
+});
+
 test("more entries than a store can have are refused", () => {
   const many = Object.fromEntries(Array.from({ length: 1_201 }, (_, at) => [String(at + 1), "x"]));
-  expect(() => readKeyEntries(many, name.storeId, "r:1")).toThrow("too many fields");
+  const read = readKeyEntries(many, name.storeId);
+  expect(read.entries).toEqual([]);
+  expect(() => soundKeyEntries(read, name.storeId, "r:1")).toThrow("too many fields");
 });

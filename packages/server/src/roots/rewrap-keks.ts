@@ -76,8 +76,8 @@ export class RewrapKeks implements Duty {
   async #storageKeys(): Promise<DutyResult> {
     const { roots, own } = this.#options;
     try {
-      const { rewrapped, left } = await own.rewrapStorageKeys(await roots.of(undefined));
-      return { done: rewrapped, left };
+      const { rewrapped, restored, left } = await own.rewrapStorageKeys(await roots.of(undefined));
+      return { done: rewrapped + restored, left };
     } catch {
       return { done: 0, left: 1 };
     }

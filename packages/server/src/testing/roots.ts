@@ -88,7 +88,7 @@ export class TestRoots {
     });
     const { roots, keyRing, keks, records } = this;
     const everyMs = 1_000;
-    const own = { rewrapStorageKeys: async () => ({ rewrapped: 0, left: 0 }) };
+    const own = { rewrapStorageKeys: async () => ({ rewrapped: 0, restored: 0, left: 0 }) };
     const region = "a";
     this.rewrap = new RewrapKeks({ region, roots, keyRing, keks, own, records, clock, everyMs });
     this.validate = new ValidateRoots({
