@@ -148,6 +148,17 @@ class DiskFile implements ArchiveFile {
   }
 }
 
+/** Gives a file another name in its folder, durably. Rejects with an `ArchiveFault`, also if the name is taken. */
+export async function renameArchive(file: string, name: string): Promise<void> {
+  await refuseExisting(name);
+  try {
+    await rename(file, name);
+    await syncFolder(dirname(name));
+  } catch (error) {
+    throw new ArchiveFault(`${name}: ${wordsFor(error)}`);
+  }
+}
+
 async function refuseExisting(file: string): Promise<void> {
   const found = await lstat(file).catch((error: unknown) => {
     if (codeOf(error) === "ENOENT") return undefined;

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readdir, rm, symlink, utimes, writeFile } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemInstance } from "@holdfast/engine";
-import { MemoryOwnStore } from "@holdfast/engine/testing";
+import { MemoryOwnStore, sampleObject } from "@holdfast/engine/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { machine, systemClock, systemIds } from "../../base/system.ts";
 import { initBackupKey, rotateBackupKey } from "../archive/backup-keys.ts";
@@ -115,6 +115,34 @@ describe("scheduled backups", () => {
     expect(lastGoodMs(await runsOf(leader.store, "a"))).toBeUndefined();
   });
 
+  test("without damaged records are failures, and complete ones stay beside the last of them", async () => {
+    const leader = new Leader();
+    await mkdir(leader.directory);
+    await initBackupKey(leader.keyFile, machine);
+    const object = sampleObject(systemInstance, systemIds.uuid());
+    await leader.store.commit(object.instance, [{ kind: "create", after: object }], []);
+    const duty = leader.duty(1);
+    expect((await duty.run(context)).done).toBe(1);
+    leader.store.damage(object.uniqueIdentifier);
+    for (let made = 0; made < 3; made++) {
+      leader.nowMs += hour;
+      await expect(duty.run(context)).rejects.toThrow(/not complete: 1 damaged records are not in/);
+      // Not again at once.
+      expect((await duty.run(context)).done).toBe(0);
+    }
+    const complete = "holdfast-a-20261125T120000Z.backup";
+    const incomplete = "holdfast-a-20261125T150000Z.incomplete.backup";
+    expect(await readdir(leader.directory)).toEqual([complete, incomplete]);
+    const runs = await runsOf(leader.store, "a");
+    expect(runs.runs[0]).toMatchObject({ ok: false, file: join(leader.directory, incomplete) });
+    expect(lastGoodMs(runs)).toBe(start);
+    const events = leader.store.auditOf(systemInstance);
+    const created = events.filter(({ action }) => action === "backup.create");
+    expect(created.map(({ outcome }) => outcome)).toEqual([
+      ...["success", "failure", "failure", "failure"],
+    ]);
+  });
+
   test("are not deleted without audit events, and a deletion that fails has its event", async () => {
     const leader = new Leader();
     await mkdir(leader.directory);
@@ -169,12 +197,14 @@ describe("scheduled backups", () => {
     await writeFile(join(folder, strange), "something else");
     const link = "holdfast-a-20250102T000000Z.backup";
     await symlink(join(folder, "notes.txt"), join(folder, link));
+    const incomplete = "holdfast-a-20260103T000000Z.incomplete.backup";
+    await writeFile(join(folder, incomplete), magic);
     const [old, young] = [`${one}.0badcafe.partial`, `${two}.0badcafe.partial`];
     for (const name of [old, young]) await writeFile(join(folder, name), "");
     await utimes(join(folder, old), new Date(start - 10 * hour), new Date(start - 10 * hour));
     await utimes(join(folder, young), new Date(start), new Date(start));
     expect(await backupsIn(folder, "a")).toEqual([one, two]);
-    expect(await retire(folder, "a", 1, start)).toEqual([one, old]);
+    expect(await retire(folder, "a", 1, start)).toEqual([one, incomplete, old]);
     expect(await readdir(folder)).toEqual([two, strange, link, young, ...others].toSorted());
   });
 });

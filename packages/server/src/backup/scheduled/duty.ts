@@ -4,15 +4,17 @@ import {
   type BackupRun,
   type Ids,
   type ObjectStore,
+  StoreUnavailable,
   systemInstance,
   type Timers,
 } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 import { reasonOf } from "../../base/operator-error.ts";
+import { renameArchive } from "../archive/archive-files.ts";
 import { readBackupKeys } from "../archive/backup-keys.ts";
 import { type BackupSource, createBackup } from "../create.ts";
 import { type BackupRuns, lastGoodMs, noteRun, runsOf } from "./runs.ts";
-import { backupName, dueAfter, retire, type Schedule } from "./schedule.ts";
+import { backupNames, dueAfter, retire, retireIncomplete, type Schedule } from "./schedule.ts";
 
 export interface ScheduledBackupsOptions {
   readonly source: BackupSource;
@@ -27,7 +29,7 @@ export interface ScheduledBackupsOptions {
 }
 
 const lookMs = 15_000;
-/** The pause after a failed backup. */
+/** The pause after a backup that failed or is not complete. */
 const againMs = 10 * 60_000;
 
 /** Makes the region's backups when they are due, and deletes the oldest. */
@@ -46,16 +48,26 @@ export class ScheduledBackups implements Duty {
     const runs = await runsOf(store, source.region);
     if (!this.#isDue(runs) || !context.active()) return { done: 0, left: 0 };
     const startedMs = clock.wallMs();
-    const file = join(this.#options.directory, backupName(source.region, startedMs));
-    const failed = { file, startedMs, records: 0, bytes: 0, ok: false };
+    const { directory, keep } = this.#options;
+    const names = backupNames(source.region, startedMs);
+    const failed = {
+      ...{ file: join(directory, names.complete), startedMs },
+      ...{ records: 0, bytes: 0, ok: false },
+    };
+    let run: BackupRun;
     try {
-      await this.#note(await this.#make(file, startedMs, context.signal));
+      run = await this.#make(names, startedMs, context.signal);
+      await this.#note(run);
     } catch (error) {
       if (context.signal.aborted) throw error;
       await this.#note({ ...failed, endedMs: clock.wallMs(), reason: reasonOf(error) });
       throw error;
     }
-    const { directory, keep } = this.#options;
+    if (!run.ok) {
+      // The complete ones stay, however many incomplete ones follow.
+      await retireIncomplete(directory, source.region, 1, this.#evident);
+      throw new StoreUnavailable("corrupt", `backup ${run.file} is not complete: ${run.reason}`);
+    }
     await retire(directory, source.region, keep, clock.wallMs(), this.#evident);
     return { done: 1, left: 0 };
   };
@@ -70,16 +82,25 @@ export class ScheduledBackups implements Duty {
     return dueAfter(lastGoodMs({ region, runs: past }), this.#options.schedule) <= nowMs;
   }
 
-  async #make(file: string, startedMs: number, signal: AbortSignal): Promise<BackupRun> {
-    const { source, keyFile, ids, clock } = this.#options;
+  async #make(
+    names: ReturnType<typeof backupNames>,
+    startedMs: number,
+    signal: AbortSignal,
+  ): Promise<BackupRun> {
+    const { source, keyFile, directory, ids, clock } = this.#options;
+    const [incomplete, complete] = [join(directory, names.incomplete), join(directory, names.complete)];
     const keys = await readBackupKeys(keyFile);
     try {
       const key = keys.at(-1);
       if (key === undefined) throw new Error("backup.keyFile: it has no version");
-      const { bytes, trailer } = await createBackup(file, source, { key, ids, clock, signal });
+      const options = { key, ids, clock, signal };
+      const { bytes, trailer } = await createBackup(incomplete, source, options);
       const { records, damaged } = trailer;
-      const reason = damaged === 0 ? "" : `${damaged} damaged records are not in it`;
-      return { file, startedMs, endedMs: clock.wallMs(), records, bytes, ok: true, reason };
+      const ok = damaged === 0;
+      if (ok) await renameArchive(incomplete, complete);
+      const file = ok ? complete : incomplete;
+      const reason = ok ? "" : `${damaged} damaged records are not in it`;
+      return { file, startedMs, endedMs: clock.wallMs(), records, bytes, ok, reason };
     } finally {
       for (const { key } of keys) key.fill(0);
     }

@@ -15,7 +15,10 @@ export interface Schedule {
 const dayMs = 86_400_000;
 const minuteMs = 60_000;
 const nameForm = /^holdfast-([a-z0-9-]+)-(\d{8}T\d{6}Z)\.backup$/;
-const partialForm = /^holdfast-([a-z0-9-]+)-\d{8}T\d{6}Z\.backup\.[0-9a-f]{8}\.partial$/;
+/** A backup without the records that were damaged, or one that is not known to be complete yet. */
+const incompleteForm = /^holdfast-([a-z0-9-]+)-(\d{8}T\d{6}Z)\.incomplete\.backup$/;
+const partialForm =
+  /^holdfast-([a-z0-9-]+)-\d{8}T\d{6}Z(?:\.incomplete)?\.backup\.[0-9a-f]{8}\.partial$/;
 /** A partial file that has not changed for so long is no longer being written. */
 const partialAgeMs = 6 * 3_600_000;
 
@@ -34,33 +37,45 @@ export function minutesOf(at: string): number {
   return hours * 60 + minutes;
 }
 
-/** The name of a scheduled backup. */
-export function backupName(region: string, wallMs: number): string {
+/** The names of a scheduled backup: the one that it has once it is complete, and the one before. */
+export function backupNames(region: string, wallMs: number) {
   const time = new Date(wallMs).toISOString().replaceAll(/[-:]|\.\d+/g, "");
-  return `holdfast-${region}-${time}.backup`;
+  const name = `holdfast-${region}-${time}`;
+  return { complete: `${name}.backup`, incomplete: `${name}.incomplete.backup` };
 }
 
-/** A region's scheduled backups in a folder, oldest first; name and first bytes identify them. */
-export async function backupsIn(folder: string, region: string): Promise<readonly string[]> {
+/** A region's complete scheduled backups in a folder, oldest first; name and first bytes identify them. */
+export function backupsIn(folder: string, region: string): Promise<readonly string[]> {
+  return archivesIn(folder, region, nameForm);
+}
+
+async function archivesIn(
+  folder: string,
+  region: string,
+  form: RegExp,
+): Promise<readonly string[]> {
   const names = await readdir(folder).catch((error: unknown) => {
     throw new ArchiveFault(`backup.directory: ${folder}: ${wordsFor(error)}`);
   });
-  const own = names.filter((name) => nameForm.exec(name)?.[1] === region).toSorted();
+  const own = names.filter((name) => form.exec(name)?.[1] === region).toSorted();
   const found: string[] = [];
   for (const name of own) if (await isArchive(join(folder, name))) found.push(name);
   return found;
 }
 
+/** Deletes a backup by calling its `remove`. */
+type Deleting = (file: string, remove: () => Promise<void>) => Promise<void>;
+
 /**
- * Deletes all but the newest `keep` scheduled backups of a region, and old partial files of
- * interrupted ones; returns their names. `evident` deletes each backup by calling its `remove`.
+ * Deletes all but the newest `keep` complete scheduled backups of a region, the incomplete ones, and old partial files
+ * of interrupted ones; returns their names. `evident` deletes each backup by calling its `remove`.
  */
 export async function retire(
   folder: string,
   region: string,
   keep: number,
   wallMs: number,
-  evident: (file: string, remove: () => Promise<void>) => Promise<void> = (_, remove) => remove(),
+  evident: Deleting = (_, remove) => remove(),
 ): Promise<readonly string[]> {
   const backups = await backupsIn(folder, region);
   const old = backups.slice(0, Math.max(0, backups.length - keep));
@@ -72,7 +87,20 @@ export async function retire(
   }
   for (const name of partial) await remove(folder, name);
   for (const name of old) await evident(join(folder, name), () => remove(folder, name));
-  return [...old, ...partial];
+  return [...old, ...(await retireIncomplete(folder, region, 0, evident)), ...partial];
+}
+
+/** Deletes all but the newest `keep` incomplete scheduled backups of a region; returns their names. */
+export async function retireIncomplete(
+  folder: string,
+  region: string,
+  keep: number,
+  evident: Deleting,
+): Promise<readonly string[]> {
+  const found = await archivesIn(folder, region, incompleteForm);
+  const old = found.slice(0, Math.max(0, found.length - keep));
+  for (const name of old) await evident(join(folder, name), () => remove(folder, name));
+  return old;
 }
 
 async function remove(folder: string, name: string): Promise<void> {
