@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { RedisServer } from "../support/redis.ts";
 import {
   create,
+  initStore,
   installed,
   type OpenStore,
   openNewStore,
@@ -26,6 +27,16 @@ beforeAll(async () => {
 afterAll(async () => {
   await old?.[Symbol.asyncDispose]();
   await redis?.[Symbol.asyncDispose]();
+});
+
+test("a store refuses releases without proofs from its first moment, whatever record format they read", async () => {
+  await using server = await RedisServer.start();
+  await initStore({ address: server.address });
+  expect(await server.command("hget", "{sys}:formats", "required")).toBe("2");
+  // Such a release counts one format less than a present one.
+  await expect(openStore({ address: server.address, recordFormat: 0 })).rejects.toThrow(
+    /needs nodes that read record format 1, and this release reads formats up to 0: upgrade/,
+  );
 });
 
 test("a node of a newer format reads, but does not write that format before every node reads it", async () => {
@@ -60,11 +71,11 @@ test("a node of a newer format reads, but does not write that format before ever
 
 test("a running node that does not know the required format stops within its lease", async () => {
   await using newer = await openAs(2);
-  await redis.command("hset", "{sys}:formats", "required", "3");
+  await redis.command("hset", "{sys}:formats", "required", "4");
   await until("the lease ended", async () => newer.store.state() === "none");
   await expect(
     newer.store.read(instance, ["00000000-0000-4000-8000-000000000000"]),
   ).rejects.toThrow(/needs nodes that read record format 3/);
-  await redis.command("hset", "{sys}:formats", "required", "2");
+  await redis.command("hset", "{sys}:formats", "required", "3");
   await until("it is used again", async () => newer.store.state() === "full");
 });

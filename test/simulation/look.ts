@@ -16,6 +16,7 @@ import {
   readPartitionHead,
   readRecordHeader,
 } from "../../packages/redis/src/connection/record-header.ts";
+import { storedFormat } from "../../packages/redis/src/session/formats.ts";
 import type { StorageKeys } from "../../packages/redis/src/storage-keys/storage-keys.ts";
 import { newerValue, recordIn } from "../support/stored-value.ts";
 import type { Member } from "./store/member.ts";
@@ -170,5 +171,6 @@ function textOf(member: Member, key: string): Buffer | undefined {
 
 /** The format of records that a member's data require of every node; 0 if they do not say. */
 export function requiredFormat(member: Member): number {
-  return Number(member.redis.data.hash(sysKeys.formats)?.get("required") ?? 0);
+  const required = Number(member.redis.data.hash(sysKeys.formats)?.get("required") ?? 0);
+  return Math.max(0, required - storedFormat(0));
 }

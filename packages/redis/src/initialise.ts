@@ -1,4 +1,10 @@
-import { type Ids, partitionCount, StoreUnavailable, sysPartition } from "@holdfast/engine";
+import {
+  type Ids,
+  partitionCount,
+  recordFormat,
+  StoreUnavailable,
+  sysPartition,
+} from "@holdfast/engine";
 import { type Connection, runScript } from "./connection/connection.ts";
 import { partitionKeys, sysKeys } from "./connection/keys.ts";
 import { connectionSettings, type RedisConnectionOptions } from "./connection/options.ts";
@@ -8,6 +14,7 @@ import { loadScripts } from "./connection/scripts.ts";
 import { refuseOverStore } from "./other-members.ts";
 import { type KeyWrapper, wrapStorageKey } from "./records/key-wraps.ts";
 import { claim } from "./session/claim.ts";
+import { storedFormat } from "./session/formats.ts";
 import { notInitialised } from "./session/group-commit.ts";
 import { sentinelMembers } from "./session/sentinels.ts";
 import { checkReplicas, checkSettings } from "./session/settings-check.ts";
@@ -39,6 +46,8 @@ export function initialiseStore(
     /** The region that will own the store, or must own it where there is one already. */
     readonly region: string;
     readonly root: KeyWrapper;
+    /** What every node of the store must read; `recordFormat` unless a test says otherwise. */
+    readonly recordFormat?: number;
     /** Further addresses that may hold the store, beside the primary's replicas and what the Sentinels know. */
     readonly members?: readonly string[];
   },
@@ -57,10 +66,12 @@ export function initialiseStore(
     const made = storeId.toString("hex");
     const entry = await firstKey({ storeId: made, region, number: 1 }, ids, root);
     const heads = Array.from({ length: partitionCount + 1 }, (_, i) => partitionKeys(i).head);
-    const { beat, replicasVersion } = sysKeys;
-    const keys = [beat, replicasVersion, sysKeys.region, sysKeys.keys, ...heads];
+    const { beat, replicasVersion, formats } = sysKeys;
+    const keys = [beat, replicasVersion, sysKeys.region, sysKeys.keys, formats, ...heads];
     const script = loadScripts().initialise;
-    const reply = readReply(await runScript(connection, script, keys, [storeId, region, entry]));
+    const format = String(storedFormat(options.recordFormat ?? recordFormat));
+    const args = [storeId, region, entry, format];
+    const reply = readReply(await runScript(connection, script, keys, args));
     if (reply.result !== "committed") {
       const found = await markerOf(connection);
       if (found !== undefined) return await already(connection, found, region);

@@ -44,7 +44,7 @@ export async function initialised(
       }
     }
   };
-  await again(() => initialiseStore({ ...options, ids }));
+  await again(() => initialiseStore({ ...options, ids, recordFormat: format() }));
   const open = () =>
     openRedisStore({ ...options, recordFormat: format(), clock, observe: () => undefined });
   const store = await again(open);

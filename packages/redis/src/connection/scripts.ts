@@ -220,7 +220,7 @@ const rows = {
     ...runs("reads need it: six bytes per partition, which exist already"),
   },
   initialise: {
-    keys: ["beat", "replicas-version", "region", "keys"],
+    keys: ["beat", "replicas-version", "region", "keys", "formats"],
     more: true,
     results: ["committed", "notEmpty"],
     ...refused("a new store needs room"),

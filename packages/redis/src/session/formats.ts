@@ -5,6 +5,21 @@ import { partitionKeys, sysKeys } from "../connection/keys.ts";
 import type { StoreSettings } from "../connection/options.ts";
 import type { Reply } from "../connection/replies.ts";
 
+/** The format of records' headers: 1 had no proof. */
+export const headerFormat = 2;
+
+/**
+ * The number of a format of records in a store. It grows with the format of headers too, so that releases that know
+ * only older headers refuse the store.
+ */
+export function storedFormat(recordFormat: number): number {
+  return recordFormat + headerFormat - 1;
+}
+
+function recordFormatOf(stored: unknown): number {
+  return Math.max(0, Number(stored ?? 0) - headerFormat + 1);
+}
+
 /** Which formats of records a region's nodes read, as its store knows. */
 export interface RecordFormats {
   /** What is written, and every node must read. */
@@ -34,28 +49,29 @@ export class Formats {
   /** Keys and arguments of `formats.lua`. */
   get asking(): { readonly keys: readonly string[]; readonly args: readonly string[] } {
     const keys = [partitionKeys(sysPartition).head, sysKeys.formats];
-    return { keys, args: [this.#node, String(this.#own), this.#silentMs] };
+    return { keys, args: [this.#node, String(storedFormat(this.#own)), this.#silentMs] };
   }
 
   /** Keys and arguments of `require-format.lua`. */
   requiring(format: number, epoch: number) {
     const keys: Argument[] = [partitionKeys(sysPartition).head, sysKeys.epoch, sysKeys.formats];
-    return { keys, args: [String(epoch), String(format), this.#silentMs] };
+    return { keys, args: [String(epoch), String(storedFormat(format)), this.#silentMs] };
   }
 
   /** Takes the answer of `formats.lua`; throws where the store needs a newer node. */
   take({ rest }: Reply, address: string): void {
-    const [required, common] = rest.map(Number);
+    const [required, common] = rest;
     this.check(required, address);
-    this.known = { required: required ?? 0, common: common ?? 0 };
+    this.known = { required: recordFormatOf(required), common: recordFormatOf(common) };
   }
 
   /** Throws where the store needs a node that reads a newer format. */
   check(required: unknown, address: string): void {
-    if (Number(required) <= this.#own) return;
+    const format = recordFormatOf(required);
+    if (format <= this.#own) return;
     throw new StoreUnavailable(
       "unsafe",
-      `the store at Redis ${address} needs nodes that read record format ${required}, and this release reads formats up to ${this.#own}: upgrade this node`,
+      `the store at Redis ${address} needs nodes that read record format ${format}, and this release reads formats up to ${this.#own}: upgrade this node`,
     );
   }
 

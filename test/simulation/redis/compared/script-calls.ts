@@ -207,8 +207,8 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
     args: [number(choose, place.counter(model, "change")), number(choose, 3)],
   }),
   initialise: () => ({
-    keys: [sys.beat, sys.replicasVersion, sys.region, sys.keys, at.head, sys.head],
-    args: [place.storeId, "a", "entry"],
+    keys: [sys.beat, sys.replicasVersion, sys.region, sys.keys, sys.formats, at.head, sys.head],
+    args: [place.storeId, "a", "entry", "2"],
   }),
   "set-key": (choose) => ({
     keys: [sys.head, sys.keys],
