@@ -45,7 +45,7 @@ const sealTagLength = 16;
 /** What the MAC covers: context, key number (2), partition (1), identifier (16), version (5), facts (1), digest (32). */
 const provenLength = context.length + 2 + 1 + 16 + 5 + 1 + 32;
 
-/** KEKs are wrapped by a root of trust, and regions are public: a lost storage key must not lose them. */
+/** KEKs are wrapped by a root of trust, and regions are public: neither needs a seal. */
 const inClear: ReadonlySet<number> = new Set([recordKinds.Kek.type, recordKinds.Region.type]);
 
 /** Makes the header and body of an object's record at a place. */
