@@ -29,7 +29,7 @@ import {
   openNewStore,
   recordOf,
 } from "../support/redis-store.ts";
-import { commitAs, recordIn, storageKeysOf, withRecord } from "../support/stored-value.ts";
+import { commitAs, copyIn, recordIn, storageKeysOf, withRecord } from "../support/stored-value.ts";
 
 const everything = { live: true, destroyed: true, limit: 100 };
 /** A busy machine is not what is tested here. */
@@ -284,7 +284,14 @@ test("another region's copy of a system record is sealed in quarantine, too", as
   const aside = (await redis.buffers("hget", "{sys}:quarantine", name)) as unknown as Buffer;
   expect(aside.includes(copy)).toBe(false);
   const key = Buffer.concat([Buffer.from("{sys}:o:"), field]);
-  expect(recordIn(keys, key, aside.subarray(aside.indexOf("\n") + 1))).toEqual(copy);
+  const value = aside.subarray(aside.indexOf("\n") + 1);
+  expect(copyIn(keys, key, value)).toEqual(copy);
+  // In the place of the record it proves nothing: it was refused.
+  await setRaw({ key }, value);
+  await expect(opened.store.read(systemInstance, [id])).rejects.toMatchObject({
+    failure: "corrupt",
+  });
+  await redis.command("del", key);
 });
 
 test("two regions' stores have equal digests of equal records, and other proofs", async () => {

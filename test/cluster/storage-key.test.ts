@@ -215,7 +215,10 @@ describe("a running node keeps its key, and the leader puts the entry back,", ()
       "if its wrap was changed",
       (entry) => put({ ...entry, wrap: `${entry["wrap"]?.slice(0, -4)}AAAA` }),
     ],
-    ["if all but the check value is another's", (entry) => put({ ...entry, ...other, root: "first" })],
+    [
+      "if all but the check value is another's",
+      (entry) => put({ ...entry, ...other, root: "first" }),
+    ],
   ];
   const put = (entry: object) => redis.command("hset", keysAt, "1", JSON.stringify(entry));
 

@@ -53,6 +53,11 @@ export function recordIn(keys: StorageKeys, key: Buffer, value: Buffer): Buffer 
   return openRecord(keys, placeOf(key), value).bytes;
 }
 
+/** The canonical record in a value that a region has put aside as another region's copy. */
+export function copyIn(keys: StorageKeys, key: Buffer, value: Buffer): Buffer {
+  return openRecord(keys, { ...placeOf(key), isCopy: true }, value).bytes;
+}
+
 /** A value with another record in it, as a node that has the store's key makes it. */
 export function withRecord(
   { newest }: Pick<StorageKeys, "newest">,

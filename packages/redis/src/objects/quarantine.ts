@@ -78,7 +78,7 @@ export class Quarantine {
       const session = await this.#writing();
       const partition = partitionOf(instance);
       const { head, quarantine } = partitionKeys(partition);
-      const place = { partition, identifier: uniqueIdentifier };
+      const place = { partition, identifier: uniqueIdentifier, isCopy: true };
       const bytes = copyAside(session.storageKeys.newest, place, Buffer.from(copy));
       const aside = this.#aside(uniqueIdentifier, "c", reason, bytes);
       await session.groupCommit.submit(scripts.quarantine, partition, [head, quarantine], aside);
@@ -262,7 +262,7 @@ export class Quarantine {
 
 /**
  * What is put aside of another region's copy: its bytes or, of a system record, a value without local numbers, whose
- * version is 0 and whose body is sealed.
+ * version is 0, whose body is sealed, and whose MAC is that of a copy, so that it never counts as the record.
  */
 function copyAside(key: StorageKey, place: RecordPlace, copy: Buffer): Buffer {
   if (place.partition !== sysPartition) return copy;

@@ -15,6 +15,8 @@ import type { StorageKey, StorageKeys } from "../storage-keys/storage-keys.ts";
 export interface RecordPlace {
   readonly partition: number;
   readonly identifier: string;
+  /** Whether it is a copy in quarantine, which must never count as the record. */
+  readonly isCopy?: boolean;
 }
 
 /** A record as a script writes it: its three local numbers go between `digest` and `proof`. */
@@ -40,6 +42,7 @@ export const factBits = {
 } as const;
 
 const context = Buffer.from("holdfast-record1", "latin1");
+const copyContext = Buffer.from("holdfast-copy--1", "latin1");
 const macLength = 16;
 const sealTagLength = 16;
 /** What the MAC covers: context, key number (2), partition (1), identifier (16), version (5), facts (1), digest (32). */
@@ -141,9 +144,12 @@ function proofOf(keys: StorageKeys, place: RecordPlace, value: Buffer) {
 }
 
 /** Undefined for an identifier that is not a lower-case UUID: nothing is proven for it. */
-function provenBytes(header: Buffer, { partition, identifier }: RecordPlace): Buffer | undefined {
+function provenBytes(
+  header: Buffer,
+  { partition, identifier, isCopy = false }: RecordPlace,
+): Buffer | undefined {
   const bytes = Buffer.allocUnsafe(provenLength);
-  let at = context.copy(bytes);
+  let at = (isCopy ? copyContext : context).copy(bytes);
   at += header.copy(bytes, at, headerAt.keyNumber, headerAt.mac);
   at = bytes.writeUInt8(partition, at);
   if (!writeUuid(identifier, bytes, at)) return undefined;

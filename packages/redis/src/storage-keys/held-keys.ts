@@ -236,9 +236,7 @@ export function isOriginal(key: StorageKey, { check }: KeyEntry): boolean {
 /** Refuses a key that is not the original one with this number. */
 function refuseOther(key: StorageKey, entry: KeyEntry): void {
   if (isOriginal(key, entry)) return;
-  throw new KeyEntryDamaged(
-    `${notOriginal(entry.number)}: docs/storage-key.md says what to do`,
-  );
+  throw new KeyEntryDamaged(`${notOriginal(entry.number)}: docs/storage-key.md says what to do`);
 }
 
 function notOriginal(number: number): string {

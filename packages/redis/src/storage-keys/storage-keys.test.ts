@@ -1,7 +1,13 @@
 import { createHmac, hkdfSync } from "node:crypto";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type KeyEntry, readKeyEntries, readKeyEntry, soundKeyEntries, writeKeyEntry } from "./key-entry.ts";
+import {
+  type KeyEntry,
+  readKeyEntries,
+  readKeyEntry,
+  soundKeyEntries,
+  writeKeyEntry,
+} from "./key-entry.ts";
 import { deriveStorageKey, StorageKeys } from "./storage-keys.ts";
 
 const name = { storeId: "00112233445566778899aabbccddeeff", region: "a", number: 1 };

@@ -81,6 +81,35 @@ test("one that nobody can heal is put aside once, and tried again until it is he
   });
 });
 
+test("one that another region answers for, while the own store keeps it damaged, is tried again", async () => {
+  const own = new MemoryOwnStore();
+  const record = await created(own);
+  const id = record.uniqueIdentifier;
+  own.damage(id);
+  let mends = false;
+  const read = async () => {
+    if (mends) await own.quarantine(systemInstance, id, "damaged", { replacement: record });
+    return [];
+  };
+  const waiting: (() => void)[] = [];
+  const after = (_ms: number, run: () => void) => {
+    waiting.push(run);
+    return () => undefined;
+  };
+  const observe = (): void => undefined;
+  const damaged = new DamagedRecords({ store: { read }, own, observe, timers: { after } });
+  open.push(damaged);
+  damaged.found([id]);
+  await until("put aside", async () => (await own.quarantined()) === 1);
+  await until("waits", () => waiting.length > 0);
+  mends = true;
+  for (const run of waiting.splice(0)) run();
+  await until(
+    "healed",
+    async () => (await own.read(systemInstance, [id]).catch(() => [])).length > 0,
+  );
+});
+
 test("a store that does not answer is asked again, and a newer record stays as it is", async () => {
   const own = new MemoryOwnStore();
   const [one, newer] = [await created(own), await created(own)];

@@ -10,7 +10,7 @@ import type { NodeObserver } from "../observe/events.ts";
 interface DamagedRecordsOptions {
   /** A read of it takes the other region's copy in the place of a damaged record. */
   readonly store: Pick<ObjectStore, "read">;
-  readonly own: Pick<OwnStore, "quarantine">;
+  readonly own: Pick<OwnStore, "read" | "quarantine">;
   readonly observe: NodeObserver;
   /** How it waits; Node's timers unless given. */
   readonly timers?: Pick<StoreTimers, "after">;
@@ -78,6 +78,8 @@ export class DamagedRecords implements AsyncDisposable {
     const { store, own } = this.#options;
     try {
       await store.read(systemInstance, [id]);
+      // The answer may be another region's, while the own store cannot be written.
+      await own.read(systemInstance, [id]);
     } catch (error) {
       const failure = error instanceof StoreUnavailable ? error.failure : undefined;
       // An intact record of another release's format: it stays as it is.

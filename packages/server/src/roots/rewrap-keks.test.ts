@@ -131,3 +131,15 @@ test("instances that name the same root key share one root of trust", async () =
   expect(world.opened).toEqual(["x"]);
   expect(world.roots.inUse()).toMatchObject([{ instances: ["i", "j"] }]);
 });
+
+test("a storage key that cannot be wrapped makes the duty fail, after it has done the rest", async () => {
+  await world.instance("i", "x");
+  await world.seal("i");
+  await world.seeKeks("i");
+  world.manager("x").rotate();
+  world.nowMs += 2_000;
+  world.rewrapStorageKeys = () => Promise.reject(new Error("as the test said"));
+  await expect(duty()).rejects.toThrow("as the test said");
+  const versions = (await world.keks.list("i")).map(({ wraps }) => wraps[0]?.rootKeyVersion);
+  expect(versions).toEqual(["2"]);
+});

@@ -56,17 +56,21 @@ export class RewrapKeks implements Duty {
     this.everyMs = options.everyMs;
   }
 
-  /** Rewraps the own store's keys, and the KEKs of every instance that needs it. */
+  /** Rewraps the own store's keys, and the KEKs of every instance that needs it. Rejects if the store's keys fail. */
   async run({ active }: DutyContext): Promise<DutyResult> {
     const { roots } = this.#options;
     const groups = Map.groupBy(roots.instances(), (instance) => {
       const { current, next } = roots.named(instance);
       return keyOf(next ?? current);
     });
-    const counts = await Promise.all([
+    const [storageKeys, ...others] = await Promise.allSettled([
       this.#storageKeys(),
       ...[...groups.values()].map((instances) => this.#group(instances, active)),
     ]);
+    const counts = [storageKeys, ...others].map((settled) => {
+      if (settled.status === "rejected") throw settled.reason;
+      return settled.value;
+    });
     return {
       done: counts.reduce((sum, { done }) => sum + done, 0),
       left: counts.reduce((sum, { left }) => sum + left, 0),
@@ -75,12 +79,8 @@ export class RewrapKeks implements Duty {
 
   async #storageKeys(): Promise<DutyResult> {
     const { roots, own } = this.#options;
-    try {
-      const { rewrapped, restored, left } = await own.rewrapStorageKeys(await roots.of(undefined));
-      return { done: rewrapped + restored, left };
-    } catch {
-      return { done: 0, left: 1 };
-    }
+    const { rewrapped, restored, left } = await own.rewrapStorageKeys(await roots.of(undefined));
+    return { done: rewrapped + restored, left };
   }
 
   /** Processes instances under one root key, one after another; stops if the root of trust fails. */

@@ -47,6 +47,9 @@ export class TestRoots {
   readonly view = new TestView();
   readonly #store: MemoryOwnStore;
 
+  /** What the own store does with its keys. */
+  rewrapStorageKeys = async () => ({ rewrapped: 0, restored: 0, left: 0 });
+
   constructor() {
     const clock = { wallMs: () => this.nowMs, monotonicMs: () => this.nowMs };
     this.#store = new MemoryOwnStore({ instances: new MemoryInstanceStore() });
@@ -88,7 +91,7 @@ export class TestRoots {
     });
     const { roots, keyRing, keks, records } = this;
     const everyMs = 1_000;
-    const own = { rewrapStorageKeys: async () => ({ rewrapped: 0, restored: 0, left: 0 }) };
+    const own = { rewrapStorageKeys: () => this.rewrapStorageKeys() };
     const region = "a";
     this.rewrap = new RewrapKeks({ region, roots, keyRing, keks, own, records, clock, everyMs });
     this.validate = new ValidateRoots({

@@ -88,7 +88,10 @@ export class ScheduledBackups implements Duty {
     signal: AbortSignal,
   ): Promise<BackupRun> {
     const { source, keyFile, directory, ids, clock } = this.#options;
-    const [incomplete, complete] = [join(directory, names.incomplete), join(directory, names.complete)];
+    const [incomplete, complete] = [
+      join(directory, names.incomplete),
+      join(directory, names.complete),
+    ];
     const keys = await readBackupKeys(keyFile);
     try {
       const key = keys.at(-1);
