@@ -7,7 +7,7 @@ import { makeBundle } from "./bundle.ts";
 /** Files with the numbers that decide which versions work side by side. */
 const formats = {
   "packages/engine/src/record/record-codec.ts": /^export const recordFormat = \d+;$/gm,
-  "packages/redis/src/session/formats.ts": /^export const headerFormat = \d+;$/gm,
+  "packages/redis/src/session/formats.ts": /^const headerFormat = \d+;$/gm,
   "packages/regions/src/peer/versions.ts": /^export const protocol(?:Min|Max) = \d+;$/gm,
 } as const;
 

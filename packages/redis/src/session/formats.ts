@@ -6,7 +6,7 @@ import type { StoreSettings } from "../connection/options.ts";
 import type { Reply } from "../connection/replies.ts";
 
 /** The format of records' headers: 1 had no proof. */
-export const headerFormat = 2;
+const headerFormat = 2;
 
 /**
  * The number of a format of records in a store. It grows with the format of headers too, so that releases that know
