@@ -55,11 +55,12 @@ export class LevelChecker {
   }
 
   #lacks(region: string, change: Acknowledged): boolean {
-    const { checker, damaged, isSettled, group, record } = this.#world;
+    const world = this.#world;
+    const { checker, damaged, isSettled } = world;
     // Without one region, or with two stores of one, a store cannot have everything.
     if (change.lost || isSettled || damaged > 0 || checker.excusesAlone) return false;
-    const found = record(region, change.id);
+    const found = world.record(region, change.id);
     if (found !== undefined) return !contains(found, change);
-    return bytesOf(group(region).primary, instance, change.id) === undefined;
+    return bytesOf(world.group(region).primary, instance, change.id) === undefined;
   }
 }
