@@ -8,11 +8,22 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import {
+  type AuditStanding,
+  headsHash,
+  headsLeaf,
   leafHash,
+  MerkleRange,
   partitionOf,
   readCheckpointNote,
+  readLeaves,
+  readRange,
+  readSigned,
   rootFromInclusion,
+  treeOfHeads,
+  writeLeaves,
   writeNoteKey,
+  writeRange,
+  writeSigned,
 } from "@holdfast/engine";
 import { MemoryOwnStore, MemoryWitness } from "@holdfast/engine/testing";
 import { AuditChain, AuditTree, AuditWitness, type Duty } from "@holdfast/regions";
@@ -232,6 +243,122 @@ describe("proofs and checks", () => {
     expect((await verifyStore(own.audit, { ...alone, kept: "no note" })).findings).toEqual([
       expect.stringContaining("is not signed by the log's key"),
     ]);
+  });
+
+  const text = async (name: string) => (await own.audit.tree.texts([name]))[0] ?? "";
+  const put = (...fields: readonly (readonly [string, string])[]) =>
+    own.audit.tree.write({ fields: new Map(fields) }, 1);
+  const findings = async (more: Partial<LogTrust> = {}) =>
+    (await verifyStore(own.audit, { ...trust, ...more })).findings.join("\n");
+  /** What somebody makes the store say of the partition. */
+  const say = (forged: Partial<AuditStanding>): void => {
+    const real = own.audit.standings.bind(own.audit);
+    own.audit.standings = async () =>
+      (await real()).map((each, at) => (at === partition ? { ...each, ...forged } : each));
+  };
+
+  test("a cosigned end that was cut off is found, also beside an earlier last step", async () => {
+    await step(3);
+    const earlier = await text("last");
+    const { head } = (await own.audit.standings())[partition] ?? {};
+    await step(5);
+    const newest = await text("last");
+    await put(["last", earlier]);
+    const says = "cosigned 10 leaves, and the store's log has 4";
+    expect(await findings()).toBe(
+      `log: witness w1 ${says}: the end of the trail was removed, or put back`,
+    );
+    for (let number = 4; number <= 8; number += 1) own.audit.tamper(partition, number, undefined);
+    say({ last: 3, ...(head && { head }) });
+    expect(await findings()).toContain(says);
+    expect(await findings()).toContain("entry 4 to 8: in the log, and not in the store: removed");
+    await put(["last", newest]);
+    expect(await findings()).toContain("entry 4 to 8: in the log, and not in the store: removed");
+  });
+
+  /** A last step that only the log's key signed, over these leaves. */
+  function forgedStep(before: MerkleRange, heads: string): string {
+    const tree = treeOfHeads({ before, heads, note: "" });
+    return writeSigned({ before, heads, note: log.signer.sign(tree.end, tree.root()) });
+  }
+
+  test("leaves that do not lead to what was cosigned are found, although older ones were folded", async () => {
+    bytesMax = 40 * 4;
+    await step(3);
+    const early = await text("witness/w1");
+    await step(2);
+    const [run] = await own.audit.tree.runs(4, 1);
+    const since = MerkleRange.empty(4);
+    for (const { hash } of readLeaves(run?.bytes ?? Buffer.of()) ?? []) since.append(hash);
+    for (const count of [2, 2]) await step(count);
+    expect(readRange(await text("base")).end).toBe(since.end);
+    expect(await findings()).toBe("");
+    const newest = await text("witness/w1");
+    witness.isOut = true;
+    await put(["witness/w1", early]);
+    const says = "witness w1 cosigned (4 leaves) is not the beginning of the leaves";
+    expect(await findings()).toContain(says);
+    // As for a witness that was out: the store keeps the range since.
+    await put(["witness/w1", writeSigned({ ...readSigned(early), since })]);
+    expect(await findings()).toBe("");
+    const other = MerkleRange.empty(4);
+    while (other.end < since.end) other.append(leafHash(Buffer.of(1)));
+    await put(["witness/w1", writeSigned({ ...readSigned(early), since: other })]);
+    expect(await findings()).toContain(says);
+    // With the log's key, too.
+    await put(["witness/w1", newest]);
+    const { before, heads } = readSigned(newest);
+    const forged = MerkleRange.empty();
+    while (forged.end < before.end + 3) forged.append(leafHash(Buffer.of(1)));
+    await put(["last", forgedStep(forged, heads)], ["base", writeRange(forged)]);
+    expect(await findings()).toContain("cosigned (13 leaves) is not the beginning of the leaves");
+  });
+
+  test("a range of removed leaves that is none is found, and hides nothing", async () => {
+    await step(3);
+    const { proof } = await prove(1);
+    await step(2);
+    const base = (begin: number, end: number) => {
+      const range = MerkleRange.empty(begin);
+      while (range.end < end) range.append(leafHash(Buffer.of(1)));
+      return writeRange(range);
+    };
+    for (const [begin, end] of [
+      [9_999, 9_999],
+      [0, 7],
+      [0, 9],
+      [1, 4],
+    ] as const) {
+      await put(["base", base(begin, end)]);
+      expect(await findings()).toContain("the range of its removed leaves is not one: changed");
+    }
+    await put(["base", base(0, 4)]);
+    expect(await findings()).toContain("the first 7 leaves in the store are not those");
+    // Somebody empties the log, a leader begins anew with the same key, and the range is a right one.
+    own.audit.empty();
+    await step(9, false);
+    const { before, heads } = readSigned(await text("last"));
+    const bytes = writeLeaves([{ partition: headsLeaf, number: 0, hash: headsHash(heads) }]);
+    const fields = new Map([["base", writeRange(before)]]);
+    await own.audit.tree.write({ keepFrom: 9, leaves: { first: 9, bytes }, fields }, 1);
+    expect(await findings({ witnesses: [] })).toBe("");
+    expect(await findings({ witnesses: [], kept: proof })).toBe(
+      "log: the given checkpoint (4 leaves) cannot be compared, since older leaves were folded: give one of at least 9 leaves",
+    );
+  });
+
+  test("a kept proof that is older than the leaves is a fault, unless a witness cosigned it and a later step", async () => {
+    bytesMax = 40 * 4;
+    await step(3);
+    const { proof } = await prove(1);
+    for (const count of [2, 2, 2]) await step(count);
+    const says = "(4 leaves) cannot be compared, since older leaves were folded";
+    const { notes, findings: none } = await verifyStore(own.audit, { ...trust, kept: proof });
+    expect(none).toEqual([]);
+    expect(notes.join("\n")).toContain(`${says}; witness w1 cosigned it`);
+    expect(await findings({ kept: proof, witnesses: [] })).toContain(
+      `${says}: give one of at least`,
+    );
   });
 
   test("a store without its log, or with one of another key, is a fault", async () => {

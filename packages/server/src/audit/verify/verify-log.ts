@@ -3,7 +3,9 @@ import {
   type AuditHeads,
   type AuditLog,
   type AuditStanding,
+  type Checkpoint,
   headsHash,
+  MerkleNodes,
   MerkleRange,
   type NoteKey,
   readCheckpointNote,
@@ -15,7 +17,9 @@ import {
   StoreUnavailable,
   signedAt,
   sizeOfHeads,
+  treeOfHeads,
   treeTexts,
+  type WitnessedHeads,
 } from "@holdfast/engine";
 import { keptLeaves, sameHash, type Witness, type WitnessAnswer } from "@holdfast/regions";
 import { reasonOf } from "../../base/operator-error.ts";
@@ -37,9 +41,17 @@ export interface Stated {
   readonly witnessed: (partition: number) => number;
 }
 
-interface Evidence extends SignedHeads {
+interface Evidence extends WitnessedHeads {
   /** The witness, and when it cosigned, in seconds since the epoch. */
   readonly by: readonly [name: string, seconds: number] | undefined;
+}
+
+/** What the store shows of the log at one moment. */
+interface Shown {
+  readonly last: Evidence;
+  readonly baseText: string | undefined;
+  readonly base: MerkleRange;
+  readonly cosigned: readonly Evidence[];
 }
 
 const asksMax = 5;
@@ -50,7 +62,8 @@ export class LogCheck {
   readonly #log: AuditLog;
   readonly #trust: LogTrust;
   readonly #findings: Pick<Findings, "add">;
-  #begun: AuditHeads | undefined;
+  /** What was signed and cosigned before the standings were read. */
+  #before: readonly Evidence[] = [];
 
   constructor(log: AuditLog, trust: LogTrust, findings: Pick<Findings, "add">) {
     this.#log = log;
@@ -58,14 +71,19 @@ export class LogCheck {
     this.#findings = findings;
   }
 
-  /** What the log states now: to be called before the standings are read, since a leader may add to it between. */
+  /** Asks the witnesses: to be called before the standings are read, which must have all that was stated before. */
   async begin(): Promise<void> {
-    const [text] = await this.#log.tree.texts([treeTexts.last]);
-    try {
-      this.#begun = text === undefined ? undefined : readHeads(readSigned(text).heads);
-    } catch {
-      // Reported by `run`.
-    }
+    await this.#orFinding(async () => {
+      const [text] = await this.#log.tree.texts([treeTexts.last]);
+      if (text === undefined) {
+        this.#findings.add(
+          `log ${this.#trust.key.name}: not in the store: no leader has begun it, or somebody removed it`,
+        );
+      }
+      const last = this.#evidence(text, undefined);
+      if (last === undefined) return;
+      this.#before = [last, ...(await this.#askAll(last))];
+    });
   }
 
   /** What the log proves; undefined if it is faulty, which findings tell. */
@@ -84,33 +102,46 @@ export class LogCheck {
   }
 
   async #run(standings: readonly AuditStanding[]): Promise<Stated | undefined> {
-    const { key } = this.#trust;
-    const last = await this.#signed(treeTexts.last, undefined);
-    if (last === undefined) {
-      this.#findings.add(
-        `log ${key.name}: not in the store: no leader has begun it, or somebody removed it`,
-      );
-      return undefined;
-    }
-    const cosigned = await this.#askAll(last);
-    await this.#checkLeaves([last, ...cosigned]);
+    const shown = this.#before.length === 0 ? undefined : await this.#checkTree();
+    if (shown === undefined) return undefined;
+    const { last, cosigned } = shown;
     const newest = cosigned.toSorted((one, other) => sizeOfHeads(other) - sizeOfHeads(one))[0];
-    const [lastHeads, heads] = [last, newest ?? last].map((each) => readHeads(each.heads));
-    if (heads === undefined || lastHeads === undefined) return undefined;
+    const [lastHeads, heads] = [headsOf(last), headsOf(newest ?? last)];
     if (lastHeads.storeId !== this.#log.storeId) {
       this.#findings.add(`log: is of store ${lastHeads.storeId}, not of this one`);
     }
-    this.#checkExtent(standings, lastHeads, this.#begun ?? lastHeads);
+    const before = this.#before.map(headsOf);
+    this.#checkExtent(standings, lastHeads, before);
     this.#tell(last, newest);
     return {
-      points: pointsOf([heads, lastHeads]),
+      points: pointsOf([...before, heads, lastHeads]),
       witnessed: (partition) => heads.heads.get(partition)?.number ?? 0,
     };
   }
 
+  async #show(): Promise<Shown | undefined> {
+    const { witnesses } = this.#trust;
+    const names = witnesses.map(({ name }) => treeTexts.witness(name));
+    // All at once: a leader may make steps and remove leaves meanwhile.
+    const { last: lastName, base: baseName } = treeTexts;
+    const [lastText, baseText, ...texts] = await this.#log.tree.texts([
+      ...[lastName, baseName],
+      ...names,
+    ]);
+    const last = this.#evidence(lastText, undefined);
+    if (last === undefined) return undefined;
+    const base = baseText === undefined ? MerkleRange.empty() : readRange(baseText);
+    const now = texts.map((text, at) => this.#evidence(text, witnesses[at]));
+    const cosigned = witnesses.flatMap(({ name }, at) => {
+      const asked = this.#before.find(({ by }) => by?.[0] === name);
+      const each = largest(now[at], asked);
+      return each === undefined ? [] : [each];
+    });
+    return { last, baseText, base, cosigned };
+  }
+
   /** A checkpoint in the store with its heads; undefined if there is none, or it is not signed as it should be. */
-  async #signed(name: string, witness: Witness | undefined): Promise<Evidence | undefined> {
-    const [text] = await this.#log.tree.texts([name]);
+  #evidence(text: string | undefined, witness: Witness | undefined): Evidence | undefined {
     if (text === undefined) return undefined;
     const signed = readSigned(text);
     const note = readCheckpointNote(signed.note);
@@ -140,7 +171,8 @@ export class LogCheck {
   async #ask(witness: Witness, last: Evidence): Promise<Evidence | undefined> {
     const { name } = witness;
     for (let asks = 1; ; asks += 1) {
-      const known = await this.#signed(treeTexts.witness(name), witness);
+      const [text] = await this.#log.tree.texts([treeTexts.witness(name)]);
+      const known = this.#evidence(text, witness);
       const old = known === undefined ? 0 : sizeOfHeads(known);
       const note = this.#ownNote(known ?? last);
       let answer: WitnessAnswer;
@@ -171,29 +203,73 @@ export class LogCheck {
     return `${text}\n${own ?? ""}`;
   }
 
-  /** Whether the stored leaves lead to all these checkpoints. */
-  async #checkLeaves(signed: readonly SignedHeads[]): Promise<void> {
-    const { tree } = this.#log;
-    const wanted = new Map<number, Uint8Array>();
-    for (const { note } of signed) {
-      const { size = 0, root = new Uint8Array() } = readCheckpointNote(note) ?? {};
-      wanted.set(size, root);
+  /** Whether the store's log has all that was signed, cosigned and kept, and its leaves lead there. */
+  async #checkTree(): Promise<Shown | undefined> {
+    for (let tries = 1; ; tries += 1) {
+      const shown = await this.#show();
+      if (shown === undefined) return undefined;
+      const size = sizeOfHeads(shown.last);
+      const { begin, end } = shown.base;
+      if (begin !== 0 || end >= size) {
+        this.#findings.add("log: the range of its removed leaves is not one: changed");
+        return shown;
+      }
+      const reached = await this.#checkLeaves(shown);
+      if (reached === size) return shown;
+      // A leader may have removed leaves meanwhile.
+      const [baseText] = await this.#log.tree.texts([treeTexts.base]);
+      if (baseText !== shown.baseText && tries < asksMax) continue;
+      this.#findings.add(`log: leaf ${reached} and those after it are missing in the store`);
+      return shown;
     }
-    this.#addKept(wanted, signed[0]);
-    const most = Math.max(...wanted.keys());
-    const [baseText] = await tree.texts([treeTexts.base]);
-    const range = baseText === undefined ? MerkleRange.empty() : readRange(baseText);
+  }
+
+  /** Whether the leaves up to the last step lead to all checkpoints; returns how far they go. */
+  async #checkLeaves(shown: Shown): Promise<number> {
+    const size = sizeOfHeads(shown.last);
+    const range = shown.base.copy();
+    const wanted = this.#wanted(shown);
     this.#compareRoot(range, wanted);
-    for await (const { leaves } of keptLeaves(tree, range.end)) {
-      for (const { hash } of leaves) {
+    for await (const { leaves } of keptLeaves(this.#log.tree, range.end)) {
+      for (const { hash } of leaves.slice(0, size - range.end)) {
         range.append(hash);
         this.#compareRoot(range, wanted);
       }
-      if (range.end >= most) return;
+      if (range.end === size) break;
     }
-    if (range.end < most) {
-      this.#findings.add(`log: leaf ${range.end} and those after it are missing in the store`);
+    return range.end;
+  }
+
+  /** Root by size, of all checkpoints that the leaves in the store must lead to. */
+  #wanted(shown: Shown): ReadonlyMap<number, Uint8Array> {
+    const { last, base, cosigned } = shown;
+    const size = sizeOfHeads(last);
+    const wanted = new Map<number, Uint8Array>();
+    const want = (each: Checkpoint, who: string): void => {
+      const other = wanted.get(each.size);
+      if (other !== undefined && !sameHash(other, each.root)) {
+        this.#findings.add(`log: ${who} is another one than the store's`);
+      }
+      wanted.set(each.size, each.root);
+    };
+    want(checkpointOf(last), "the last step");
+    for (const each of [...cosigned, ...this.#before]) {
+      const who = each.by === undefined ? "its key signed" : `witness ${each.by[0]} cosigned`;
+      if (sizeOfHeads(each) > size) {
+        this.#findings.add(
+          `log: ${who} ${sizeOfHeads(each)} leaves, and the store's log has ${size}: the end of the trail was removed, or put back`,
+        );
+      } else if (sizeOfHeads(each) >= base.end) {
+        want(checkpointOf(each), `what ${who}`);
+      } else if (cosigned.includes(each) && !leadsTo(each, base)) {
+        this.#findings.add(
+          `log: what ${who} (${sizeOfHeads(each)} leaves) is not the beginning of the leaves that the store says were removed: changed`,
+        );
+      }
     }
+    const kept = this.#kept(shown);
+    if (kept !== undefined) want(kept, "the given checkpoint");
+    return wanted;
   }
 
   #compareRoot(range: MerkleRange, wanted: ReadonlyMap<number, Uint8Array>): void {
@@ -204,35 +280,46 @@ export class LogCheck {
     );
   }
 
-  #addKept(wanted: Map<number, Uint8Array>, last: SignedHeads | undefined): void {
-    const { kept, key } = this.#trust;
-    if (kept === undefined) return;
+  /** The given checkpoint, if there is one that can be compared with leaves. */
+  #kept({ last, base, cosigned }: Shown): Checkpoint | undefined {
+    const { kept, key, witnesses } = this.#trust;
+    if (kept === undefined) return undefined;
     const note = readCheckpointNote(kept.slice(Math.max(0, kept.indexOf(`${key.name}\n`))));
     if (note === undefined || signedAt(note.text, note.lines, key) === undefined) {
       this.#findings.add("log: the given checkpoint is not signed by the log's key");
-    } else if (last !== undefined && note.size > sizeOfHeads(last)) {
+      return undefined;
+    }
+    if (note.size > sizeOfHeads(last)) {
       this.#findings.add(
         `log: the given checkpoint has ${note.size} leaves, and the store's log ${sizeOfHeads(last)}: the end of the trail was removed, or put back`,
       );
-    } else {
-      const other = wanted.get(note.size);
-      if (other !== undefined && !sameHash(other, note.root)) {
-        this.#findings.add("log: the given checkpoint is another one than the store's");
-      }
-      wanted.set(note.size, note.root);
+      return undefined;
     }
+    if (note.size >= base.end) return note;
+    const says = `log: the given checkpoint (${note.size} leaves) cannot be compared, since older leaves were folded`;
+    const both = witnesses.find(({ name, key: theirs }) => {
+      const later = cosigned.find(({ by }) => by?.[0] === name);
+      const isLater = later !== undefined && sizeOfHeads(later) >= note.size;
+      return isLater && signedAt(note.text, note.lines, theirs) !== undefined;
+    });
+    if (both === undefined) this.#findings.add(`${says}: give one of at least ${base.end} leaves`);
+    else
+      this.notes.push(`${says}; witness ${both.name} cosigned it, and that the log grew from it`);
+    return undefined;
   }
 
   /** Finds what is missing at the beginning and at the end of each partition, by what was stated after and before. */
   #checkExtent(
     standings: readonly AuditStanding[],
     { heads: after }: AuditHeads,
-    { heads: before }: AuditHeads,
+    before: readonly AuditHeads[],
   ): void {
     for (const [partition, { base, dropped, last }] of standings.entries()) {
       const name = partitionName(partition);
       const { removed } = after.get(partition) ?? nothing;
-      const { number, hash } = before.get(partition) ?? nothing;
+      const { number, hash } = before
+        .map(({ heads }) => heads.get(partition) ?? nothing)
+        .reduce((one, other) => (other.number > one.number ? other : one));
       const begin = Math.max(base.number, dropped);
       if (begin > removed) {
         const range = rangeText(removed + 1, begin);
@@ -263,6 +350,33 @@ export class LogCheck {
       `log ${key.name}: ${size} leaves; witness ${name} cosigned ${sizeOfHeads(newest)} at ${time}`,
     );
   }
+}
+
+/** Whether a cosigned tree grew to these removed leaves, by what the store keeps of those since. */
+function leadsTo(cosigned: Evidence, base: MerkleRange): boolean {
+  const { since } = cosigned;
+  if (since?.begin !== sizeOfHeads(cosigned) || since.end !== base.end) return false;
+  const nodes = new MerkleNodes();
+  nodes.add(treeOfHeads(cosigned));
+  nodes.add(since);
+  return sameHash(nodes.root(base.end), base.root());
+}
+
+function largest(now: Evidence | undefined, asked: Evidence | undefined): Evidence | undefined {
+  if (now === undefined || asked === undefined) return now ?? asked;
+  return sizeOfHeads(asked) > sizeOfHeads(now) ? asked : now;
+}
+
+function checkpointOf({ note }: SignedHeads): Checkpoint {
+  return readCheckpointNote(note) ?? malformed();
+}
+
+function headsOf({ heads }: SignedHeads): AuditHeads {
+  return readHeads(heads) ?? malformed();
+}
+
+function malformed(): never {
+  throw new StoreUnavailable("corrupt", "the audit log's state in the store is malformed");
 }
 
 const nothing: AuditHead = { removed: 0, number: 0, hash: headsHash("") };
