@@ -26,10 +26,11 @@ import {
   writeSigned,
 } from "@holdfast/engine";
 import { MemoryOwnStore, MemoryWitness } from "@holdfast/engine/testing";
-import { AuditChain, AuditTree, AuditWitness, type Duty } from "@holdfast/regions";
+import { AuditChain, AuditTree, AuditWitness, chainPoint, type Duty } from "@holdfast/regions";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { OperatorError } from "../../base/operator-error.ts";
 import { systemClock } from "../../base/system.ts";
+import { partitionName } from "../verify/findings.ts";
 import type { LogTrust } from "../verify/verify-log.ts";
 import { verifyStore } from "../verify/verify-store.ts";
 import { describeLogKey, initLogKey, type LogKey, readLogKey, rotateLogKey } from "./log-key.ts";
@@ -157,7 +158,9 @@ describe("proofs and checks", () => {
     bytesMax = 1e9;
   });
 
-  async function step(count: number, isAsked = true): Promise<void> {
+  const context = { epoch: 1, signal: new AbortController().signal, active: () => true };
+
+  async function step(count: number, isAsked = true): Promise<AuditTree> {
     const fixed = { action: "kmip-key.read", initiator: "i", requestId: "r" };
     const event = { time: 1, outcome: "success", ...fixed } as const;
     await own.appendAudit(
@@ -165,7 +168,6 @@ describe("proofs and checks", () => {
       Array.from({ length: count }, () => event),
     );
     const options = { log: own.audit, timers: systemClock, observe: () => undefined };
-    const context = { epoch: 1, signal: new AbortController().signal, active: () => true };
     const size = async () => bytesMax;
     const tree = new AuditTree({
       ...{ ...options, signer: log.signer, witnesses: ["w1"], bytesMax: size },
@@ -173,6 +175,7 @@ describe("proofs and checks", () => {
     const duties: Duty[] = [new AuditChain({ ...options, store: own }), tree];
     if (isAsked) duties.push(new AuditWitness({ ...options, tree, witness }));
     for (const duty of duties) await duty.run(context);
+    return tree;
   }
 
   const idOf = (number: number) => `${own.storeId}-${partition}-${number}-o`;
@@ -281,6 +284,57 @@ describe("proofs and checks", () => {
     const tree = treeOfHeads({ before, heads, note: "" });
     return writeSigned({ before, heads, note: log.signer.sign(tree.end, tree.root()) });
   }
+
+  /** As retention does it, with or without stating it. */
+  async function remove(tree: AuditTree | undefined, number: number): Promise<void> {
+    await tree?.announce(partition, number, context);
+    let { base } = (await own.audit.standings())[partition] as AuditStanding;
+    const range = { from: { after: base.number }, limit: number - base.number, covered: false };
+    for (const entry of await own.audit.entries(partition, range)) base = chainPoint(base, entry);
+    await own.audit.trim(partition, base, 1);
+  }
+
+  async function change(number: number): Promise<void> {
+    const range = { from: { after: number - 1 }, limit: 1, covered: false };
+    const bytes = Buffer.from((await own.audit.entries(partition, range))[0]?.bytes ?? []);
+    bytes[7] = (bytes[7] ?? 0) ^ 1;
+    own.audit.tamper(partition, number, bytes);
+  }
+
+  test("a changed entry is found after retention, although the chain before it was removed", async () => {
+    const tree = await step(8);
+    const { base } = (await own.audit.standings())[partition] as AuditStanding;
+    await remove(tree, 2);
+    await step(1);
+    expect(await findings()).toBe("");
+    await change(5);
+    const says = "entry 5: not the one that is in the log: changed or reordered";
+    expect(await findings()).toContain(says);
+    say({ base, dropped: 2 });
+    expect(await findings()).toContain(says);
+    // Also without the leaves.
+    bytesMax = 0;
+    await step(1);
+    expect(await findings()).toBe(
+      `${partitionName(partition)}: entry among 3 to 10: cannot be checked: the chain's point before them was removed`,
+    );
+  });
+
+  test("what is removed during the check is a fault, unless the log states it", async () => {
+    const tree = await step(9);
+    const { entries } = own.audit;
+    const during = (work: () => Promise<void>): void => {
+      own.audit.entries = async (...given) => {
+        own.audit.entries = entries;
+        await work();
+        return own.audit.entries(...given);
+      };
+    };
+    during(() => remove(tree, 3));
+    expect(await findings()).toBe("");
+    during(() => remove(undefined, 5));
+    expect(await findings()).toContain("entry 4 to 5: missing: removed");
+  });
 
   test("leaves that do not lead to what was cosigned are found, although older ones were folded", async () => {
     bytesMax = 40 * 4;

@@ -24,6 +24,7 @@ import {
 import { keptLeaves, sameHash, type Witness, type WitnessAnswer } from "@holdfast/regions";
 import { reasonOf } from "../../base/operator-error.ts";
 import { type Findings, partitionName, rangeText } from "./findings.ts";
+import { LeafHashes } from "./leaf-hashes.ts";
 
 /** Whom to believe: the log's key and the witnesses, as the node's files name them. */
 export interface LogTrust {
@@ -39,6 +40,10 @@ export interface Stated {
   readonly points: ReadonlyMap<number, readonly SinkPoint[]>;
   /** Up to which number witnesses have cosigned, or the log has signed if there are none. */
   readonly witnessed: (partition: number) => number;
+  /** The hash of an event's leaf, if the store keeps it. */
+  readonly leaf: (partition: number, number: number) => Uint8Array | undefined;
+  /** Up to which number retention may have removed entries, as the log states now. */
+  readonly removed: (partition: number) => Promise<number>;
 }
 
 interface Evidence extends WitnessedHeads {
@@ -102,7 +107,8 @@ export class LogCheck {
   }
 
   async #run(standings: readonly AuditStanding[]): Promise<Stated | undefined> {
-    const shown = this.#before.length === 0 ? undefined : await this.#checkTree();
+    const leaves = new LeafHashes();
+    const shown = this.#before.length === 0 ? undefined : await this.#checkTree(leaves);
     if (shown === undefined) return undefined;
     const { last, cosigned } = shown;
     const newest = cosigned.toSorted((one, other) => sizeOfHeads(other) - sizeOfHeads(one))[0];
@@ -116,7 +122,15 @@ export class LogCheck {
     return {
       points: pointsOf([...before, heads, lastHeads]),
       witnessed: (partition) => heads.heads.get(partition)?.number ?? 0,
+      leaf: (partition, number) => leaves.get(partition, number),
+      removed: (partition) => this.#removed(partition),
     };
+  }
+
+  async #removed(partition: number): Promise<number> {
+    const [text] = await this.#log.tree.texts([treeTexts.last]);
+    const last = this.#evidence(text, undefined);
+    return (last && headsOf(last).heads.get(partition)?.removed) ?? 0;
   }
 
   async #show(): Promise<Shown | undefined> {
@@ -204,7 +218,7 @@ export class LogCheck {
   }
 
   /** Whether the store's log has all that was signed, cosigned and kept, and its leaves lead there. */
-  async #checkTree(): Promise<Shown | undefined> {
+  async #checkTree(hashes: LeafHashes): Promise<Shown | undefined> {
     for (let tries = 1; ; tries += 1) {
       const shown = await this.#show();
       if (shown === undefined) return undefined;
@@ -214,7 +228,7 @@ export class LogCheck {
         this.#findings.add("log: the range of its removed leaves is not one: changed");
         return shown;
       }
-      const reached = await this.#checkLeaves(shown);
+      const reached = await this.#checkLeaves(shown, hashes);
       if (reached === size) return shown;
       // A leader may have removed leaves meanwhile.
       const [baseText] = await this.#log.tree.texts([treeTexts.base]);
@@ -225,14 +239,15 @@ export class LogCheck {
   }
 
   /** Whether the leaves up to the last step lead to all checkpoints; returns how far they go. */
-  async #checkLeaves(shown: Shown): Promise<number> {
+  async #checkLeaves(shown: Shown, hashes: LeafHashes): Promise<number> {
     const size = sizeOfHeads(shown.last);
     const range = shown.base.copy();
     const wanted = this.#wanted(shown);
     this.#compareRoot(range, wanted);
     for await (const { leaves } of keptLeaves(this.#log.tree, range.end)) {
-      for (const { hash } of leaves.slice(0, size - range.end)) {
-        range.append(hash);
+      for (const leaf of leaves.slice(0, size - range.end)) {
+        range.append(leaf.hash);
+        hashes.add(leaf);
         this.#compareRoot(range, wanted);
       }
       if (range.end === size) break;
