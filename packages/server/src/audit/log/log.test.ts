@@ -20,13 +20,21 @@ import {
   readSigned,
   rootFromInclusion,
   treeOfHeads,
+  writeHeads,
   writeLeaves,
   writeNoteKey,
   writeRange,
   writeSigned,
 } from "@holdfast/engine";
 import { MemoryOwnStore, MemoryWitness } from "@holdfast/engine/testing";
-import { AuditChain, AuditTree, AuditWitness, chainPoint, type Duty } from "@holdfast/regions";
+import {
+  AuditChain,
+  AuditTree,
+  AuditWitness,
+  chainPoint,
+  type Duty,
+  type Witness,
+} from "@holdfast/regions";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { OperatorError } from "../../base/operator-error.ts";
 import { systemClock } from "../../base/system.ts";
@@ -154,7 +162,7 @@ describe("proofs and checks", () => {
     log = readLogKey(settings);
     own = new MemoryOwnStore();
     witness = new MemoryWitness("w1", log.key);
-    trust = { key: log.key, witnesses: [witness] };
+    trust = { key: log.key, witnesses: [witness], clock: systemClock };
     bytesMax = 1e9;
   });
 
@@ -197,7 +205,7 @@ describe("proofs and checks", () => {
       const size = note?.size ?? 0;
       expect(rootFromInclusion(at, size, leafHash(found.leaf), hashes)).toEqual(note?.root);
       expect(note?.lines.length).toBe(2);
-      expect(found.lines.at(-1)).toMatch(/^cosigned by w1 at 1970-/);
+      expect(found.lines.at(-1)).toMatch(/^cosigned by w1 at 20/);
     }
     expect(proven.length).toBeLessThan(19);
     expect(proven).toEqual(Array.from(proven, (_, at) => 20 - proven.length + at));
@@ -228,6 +236,37 @@ describe("proofs and checks", () => {
     expect(notes.join("\n")).toContain("witness w1 cannot be asked");
     const alone = await verifyStore(own.audit, { ...trust, witnesses: [] });
     expect(alone.notes.join("\n")).toContain("no witness has cosigned any of them");
+    expect(alone.unwitnessed).toBe(5);
+  });
+
+  test("a witness that neither answers nor is shown to have cosigned is a fault, and nothing is witnessed", async () => {
+    await step(4, false);
+    witness.isOut = true;
+    const { findings, unwitnessed } = await verifyStore(own.audit, trust);
+    expect(findings).toEqual([
+      "log: witness w1 cannot be asked, and the store shows nothing that it cosigned: out",
+    ]);
+    expect(unwitnessed).toBe(4);
+    // Its answer is enough, but only what the store shows counts as witnessed.
+    witness.isOut = false;
+    expect(await verifyStore(own.audit, trust)).toMatchObject({ findings: [], unwitnessed: 4 });
+  });
+
+  test("a witness's answer counts only if its key signed this checkpoint just now", async () => {
+    await step(3);
+    const { name, key } = witness;
+    const answering = (add: Witness["add"]) => findings({ witnesses: [{ name, key, add }] });
+    const unsigned = "log: witness w1 answers without a signature by its configured key";
+    expect(await answering(async () => ({ lines: "nonsense" }))).toBe(unsigned);
+    expect(await answering(async () => ({ lines: "" }))).toBe(unsigned);
+    const other = new MemoryWitness("w1", log.key);
+    expect(await answering((request) => other.add({ ...request, old: 0 }))).toBe(unsigned);
+    const add = witness.add.bind(witness);
+    expect(await answering(add)).toBe("");
+    for (const seconds of [1_000, Math.floor(Date.now() / 1000) - 400, Number.MAX_SAFE_INTEGER]) {
+      witness.seconds = () => seconds;
+      expect(await answering(add)).toContain("somebody repeats an old one, or a clock is wrong");
+    }
   });
 
   test("a kept checkpoint or proof shows without a witness that the end was removed", async () => {
@@ -366,6 +405,26 @@ describe("proofs and checks", () => {
     while (forged.end < before.end + 3) forged.append(leafHash(Buffer.of(1)));
     await put(["last", forgedStep(forged, heads)], ["base", writeRange(forged)]);
     expect(await findings()).toContain("cosigned (13 leaves) is not the beginning of the leaves");
+  });
+
+  test("a head that only the log's key signed does not replace the one that a witness cosigned", async () => {
+    await step(5);
+    await change(2);
+    let { base } = (await own.audit.standings())[partition] as AuditStanding;
+    const range = { from: { after: 0 }, limit: 5, covered: false };
+    for (const entry of await own.audit.entries(partition, range)) base = chainPoint(base, entry);
+    say({ head: base });
+    const heads = writeHeads({
+      storeId: own.storeId ?? "",
+      heads: new Map([[partition, { removed: 0, number: 5, hash: base.hash }]]),
+    });
+    await put(["last", forgedStep(treeOfHeads(readSigned(await text("last"))), heads)]);
+    const bytes = writeLeaves([{ partition: headsLeaf, number: 0, hash: headsHash(heads) }]);
+    await own.audit.tree.write({ leaves: { first: 6, bytes }, fields: new Map() }, 1);
+    expect((await verifyStore(own.audit, trust)).findings).toEqual([
+      expect.stringContaining("entry 2: not the one that is in the log"),
+      expect.stringContaining("entry among 1 to 5: not what was chained"),
+    ]);
   });
 
   test("a range of removed leaves that is none is found, and hides nothing", async () => {

@@ -4,6 +4,7 @@ import {
   type AuditLog,
   type AuditStanding,
   type Checkpoint,
+  type Clock,
   headsHash,
   MerkleNodes,
   MerkleRange,
@@ -17,6 +18,7 @@ import {
   StoreUnavailable,
   signedAt,
   sizeOfHeads,
+  splitLines,
   treeOfHeads,
   treeTexts,
   type WitnessedHeads,
@@ -32,13 +34,14 @@ export interface LogTrust {
   readonly witnesses: readonly Witness[];
   /** A checkpoint that somebody kept elsewhere. */
   readonly kept?: string | undefined;
+  readonly clock: Pick<Clock, "wallMs">;
 }
 
 /** What the log proves of the trail, by partition. */
 export interface Stated {
   /** Points that the chain must have. */
   readonly points: ReadonlyMap<number, readonly SinkPoint[]>;
-  /** Up to which number witnesses have cosigned, or the log has signed if there are none. */
+  /** Up to which number witnesses have cosigned. */
   readonly witnessed: (partition: number) => number;
   /** The hash of an event's leaf, if the store keeps it. */
   readonly leaf: (partition: number, number: number) => Uint8Array | undefined;
@@ -60,6 +63,8 @@ interface Shown {
 }
 
 const asksMax = 5;
+/** A witness's signature of now is at most this far from this machine's clock. */
+const answerMs = 300_000;
 
 /** Checks the log in the store against its key and its witnesses, and the trail's extent against the log. */
 export class LogCheck {
@@ -112,16 +117,19 @@ export class LogCheck {
     if (shown === undefined) return undefined;
     const { last, cosigned } = shown;
     const newest = cosigned.toSorted((one, other) => sizeOfHeads(other) - sizeOfHeads(one))[0];
-    const [lastHeads, heads] = [headsOf(last), headsOf(newest ?? last)];
+    const lastHeads = headsOf(last);
+    const witnessed = newest && headsOf(newest);
     if (lastHeads.storeId !== this.#log.storeId) {
       this.#findings.add(`log: is of store ${lastHeads.storeId}, not of this one`);
     }
     const before = this.#before.map(headsOf);
+    const cosignedHeads = witnessed === undefined ? [] : [witnessed];
     this.#checkExtent(standings, lastHeads, before);
     this.#tell(last, newest);
     return {
-      points: pointsOf([...before, heads, lastHeads]),
-      witnessed: (partition) => heads.heads.get(partition)?.number ?? 0,
+      // Of two for one number the later counts: what was cosigned.
+      points: pointsOf([lastHeads, ...before, ...cosignedHeads]),
+      witnessed: (partition) => witnessed?.heads.get(partition)?.number ?? 0,
       leaf: (partition, number) => leaves.get(partition, number),
       removed: (partition) => this.#removed(partition),
     };
@@ -193,12 +201,13 @@ export class LogCheck {
       try {
         answer = await witness.add({ old, proof: [], note }, AbortSignal.timeout(10_000));
       } catch (error) {
-        this.notes.push(
-          `log: witness ${name} cannot be asked, so it may have cosigned more than the store shows: ${reasonOf(error)}`,
-        );
+        this.#tellOut(name, known, reasonOf(error));
         return known;
       }
-      if ("lines" in answer) return known;
+      if ("lines" in answer) {
+        this.#checkAnswer(witness, note, answer.lines);
+        return known;
+      }
       const says =
         "size" in answer
           ? `has cosigned ${answer.size} leaves, and the store knows of ${old}: the end of the trail was removed, or put back`
@@ -207,6 +216,30 @@ export class LogCheck {
       if ("size" in answer && asks < asksMax) continue;
       this.#findings.add(`log: witness ${name} ${says}`);
       return known;
+    }
+  }
+
+  #tellOut(name: string, known: Evidence | undefined, reason: string): void {
+    const says = `log: witness ${name} cannot be asked`;
+    if (known === undefined) {
+      this.#findings.add(`${says}, and the store shows nothing that it cosigned: ${reason}`);
+    } else {
+      const more = "so it may have cosigned more than the store shows";
+      this.notes.push(`${says}, ${more}: ${reason}`);
+    }
+  }
+
+  /** Whether the witness signed this checkpoint just now. */
+  #checkAnswer({ name, key }: Witness, note: string, lines: string): void {
+    const { text = "" } = readCheckpointNote(note) ?? {};
+    const times = (splitLines(lines) ?? []).map((line) => signedAt(text, [line], key));
+    const seconds = times.find((each) => each !== undefined);
+    if (seconds === undefined) {
+      this.#findings.add(`log: witness ${name} answers without a signature by its configured key`);
+    } else if (Math.abs(seconds * 1000 - this.#trust.clock.wallMs()) > answerMs) {
+      this.#findings.add(
+        `log: witness ${name} answers with a signature of ${timeText(seconds)}: somebody repeats an old one, or a clock is wrong`,
+      );
     }
   }
 
@@ -360,7 +393,7 @@ export class LogCheck {
       return;
     }
     const [name, seconds] = newest.by ?? ["", 0];
-    const time = new Date(seconds * 1000).toISOString();
+    const time = timeText(seconds);
     this.notes.push(
       `log ${key.name}: ${size} leaves; witness ${name} cosigned ${sizeOfHeads(newest)} at ${time}`,
     );
@@ -388,6 +421,12 @@ function checkpointOf({ note }: SignedHeads): Checkpoint {
 
 function headsOf({ heads }: SignedHeads): AuditHeads {
   return readHeads(heads) ?? malformed();
+}
+
+/** Also of a number that no date has. */
+function timeText(seconds: number): string {
+  const time = new Date(seconds * 1000);
+  return Number.isNaN(time.getTime()) ? `${seconds} s` : time.toISOString();
 }
 
 function malformed(): never {
