@@ -53,6 +53,7 @@ export {
   rootFromInclusion,
 } from "./audit/transparency/merkle-tree.ts";
 export {
+  type Checkpoint,
   isNoteName,
   type NoteKey,
   rawPublicKey,

@@ -112,6 +112,9 @@ export class AuditWitness implements Duty {
     const size = sizeOfHeads(last);
     let answer: WitnessAnswer | undefined;
     let old = known === undefined ? 0 : sizeOfHeads(known);
+    if (old > size) {
+      throw this.#disagrees(`has cosigned ${old} leaves, and the store's log has ${size}`);
+    }
     // It may have cosigned a step whose answer was lost: then it says which one.
     for (let tries = 0; tries < 2; tries += 1) {
       const proof = old === size ? [] : await this.#proof(old, size, known);

@@ -16,7 +16,9 @@ export class Findings {
     this.#most = most;
   }
 
+  /** A line that was added before is left out. */
   add(line: string): void {
+    if (this.#lines.includes(line)) return;
     if (this.#lines.length < this.#most) this.#lines.push(line);
     else this.#more += 1;
   }
