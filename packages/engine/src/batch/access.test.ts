@@ -1,4 +1,4 @@
-import { attributeItem, operations, type RequestMessage, type ResponseItem } from "@holdfast/kmip";
+import { attributeItem, operations, type ResponseItem } from "@holdfast/kmip";
 import { beforeEach, describe, expect, test } from "vitest";
 import { allowedOperations, implementedOperations, operationSets } from "../base/operation-sets.ts";
 import { aesKey } from "../testing/test-attributes.ts";
@@ -61,10 +61,9 @@ describe("a client with a limit", () => {
 
   test("to nothing may still call what needs no Credential", () => {
     const client = { ...engine.client, operations: new Set<string>() };
-    const message = { header: { credentials: [] } } as unknown as RequestMessage;
     const allowed = implementedOperations.filter((operation) => {
       try {
-        authorize(client, message, operation);
+        authorize(client, [], operation);
         return true;
       } catch (error) {
         expect(error).toMatchObject({ fault: "permissionDenied" });
@@ -107,6 +106,43 @@ describe("a client with a limit", () => {
     // Without users, a Credential is ignored.
     const { verifyPassword: _, ...noUsers } = client;
     expect((await asked(noUsers, items, "reader"))[0]).toBe(yes);
+  });
+
+  test.each<[string, readonly string[] | undefined]>([
+    ["deleted", []],
+    ["given a wider limit", undefined],
+  ])("may do nothing more if its user is %s during the check of the password", async (_, later) => {
+    let limit: readonly string[] | undefined = ["Get"];
+    const client: Partial<Client> = {
+      verifyPassword: async () => {
+        limit = later;
+        return true;
+      },
+      operationsOf: () => allowedOperations(limit),
+    };
+    expect(await asked(client, [["Create", aesKey()]], "vc")).toEqual(["PermissionDenied"]);
+  });
+
+  test("may do nothing more once its user, the last one, is deleted", async () => {
+    const users = new Set(["vc"]);
+    const client: Partial<Client> = {
+      get verifyPassword() {
+        return users.size === 0 ? undefined : async () => users.delete("vc");
+      },
+      operationsOf: (name) => allowedOperations(users.has(name) ? ["Get"] : []),
+    };
+    const items: readonly TestItem[] = [
+      ["Create", aesKey()],
+      ["Query", { queryFunctions: ["QueryOperations"] }],
+    ];
+    const header = {
+      credentials: [{ type: "UsernameAndPassword", username: "vc", password: "right" }],
+      batchErrorContinuationOption: "Continue",
+    } as const;
+    // Not spread into another object: that would take the getter's value.
+    const asClient = Object.assign(client, engine.client) as Client;
+    const answer = await engine.sendAs(asClient, "1.4", items, header);
+    expect(answer.items.map(shown)).toEqual(["PermissionDenied", "Success"]);
   });
 });
 

@@ -73,7 +73,7 @@ export class BatchItems {
       const fault = item.fault ?? this.#refusal;
       if (fault !== undefined) throw fault;
       const operation = item.operation as ImplementedOperation;
-      authorize(this.#origin.client, this.#message, operation);
+      authorize(this.#origin.client, this.#origin.users, operation);
       if (operations[operation].changes) this.#room.reserve(item.payload);
       const payload = await this.#handle(operation, item.payload, audit, position);
       const answer = this.#answerOf(item, operation, payload);
