@@ -146,6 +146,33 @@ describe("a client with a limit", () => {
   });
 });
 
+test("who may not Revoke may not plan a deactivation", async () => {
+  const newAttribute = { item: attributeItem("DeactivationDate", engine.now + 60) };
+  const limit = allowedOperations(["vsphere", "ModifyAttribute", "SetAttribute"]);
+  const verifyPassword = async () => true;
+  const limited: readonly Partial<Client>[] = [
+    { operations: limit },
+    { verifyPassword, operationsOf: () => limit },
+  ];
+  for (const client of limited) {
+    for (const steps of [[], ["Activate"]] as const) {
+      const { uniqueIdentifier } = await engine.ask("2.1", "Create", aesKey());
+      for (const step of steps) await engine.ask("2.1", step, { uniqueIdentifier });
+      const item = { uniqueIdentifier, newAttribute };
+      expect(await asked(client, [["AddAttribute", item]], "vc")).toEqual(["PermissionDenied"]);
+      const all = { operations: allowedOperations(["vsphere", "Revoke"]) };
+      expect(await asked(all, [["AddAttribute", item]])).toEqual(["Success"]);
+      expect(await asked(client, [["ModifyAttribute", item]], "vc")).toEqual(["PermissionDenied"]);
+    }
+  }
+  const { uniqueIdentifier } = await engine.ask("2.1", "Create", aesKey());
+  const client = { ...engine.client, operations: limit };
+  const set = await engine.sendAs(client, "2.1", [
+    ["SetAttribute", { uniqueIdentifier, newAttribute }],
+  ]);
+  expect(set.items.map(shown)).toEqual(["PermissionDenied"]);
+});
+
 describe("an instance that keeps its keys", () => {
   const keeper = { keepsKeys: true };
   const cessation = { revocationReason: { code: "CessationOfOperation" } };
@@ -180,15 +207,18 @@ describe("an instance that keeps its keys", () => {
     expect(await one({}, active, ["Destroy", {}])).toBe("Success");
   });
 
-  test("refuses a Deactivation Date for Active objects", async () => {
-    const newAttribute = { item: attributeItem("DeactivationDate", engine.now + 60) };
-    const active = await made(["Activate", {}]);
-    const change = async (client: Partial<Client>, id: string) => {
-      const item = ["AddAttribute", { uniqueIdentifier: id, newAttribute }] as const;
-      return (await asked(client, [item]))[0];
-    };
-    expect(await change(keeper, active)).toBe("PermissionDenied");
-    expect(await change({}, active)).toBe("Success");
+  test("refuses a Deactivation Date, also one that comes after the activation", async () => {
+    const date = { item: attributeItem("DeactivationDate", engine.now + 60) };
+    for (const steps of [[], [["Activate", {}]]] as const) {
+      const id = await made(...steps);
+      expect(await one(keeper, id, ["AddAttribute", { newAttribute: date }])).toBe(
+        "PermissionDenied",
+      );
+      expect(await one({}, id, ["AddAttribute", { newAttribute: date }])).toBe("Success");
+      expect(await one(keeper, id, ["ModifyAttribute", { newAttribute: date }])).toBe(
+        "PermissionDenied",
+      );
+    }
   });
 
   test("says what an operator can do", async () => {

@@ -18,7 +18,7 @@ export interface Client {
   readonly operations?: ReadonlySet<string> | undefined;
   /** The same for one of the instance's users as they are now; empty = none, for a user that does not exist. */
   readonly operationsOf?: ((username: string) => ReadonlySet<string> | undefined) | undefined;
-  /** The instance keeps its keys: clients may neither destroy an object nor deactivate or revoke an Active one. */
+  /** The instance keeps its keys: clients may neither destroy an object, nor revoke an Active one, nor change a Deactivation Date. */
   readonly keepsKeys?: boolean | undefined;
 }
 
@@ -69,32 +69,37 @@ async function verifyAll(
   return users;
 }
 
-/**
- * Refuses an operation to which the certificate, or a user of the message, is not limited: by the limit that the user had
- * when its password was verified, and by the one that it has now. What needs no Credential (Query, Discover Versions) is
- * always allowed: it shows no object.
- */
+/** Refuses an operation that a limit does not allow. */
 export function authorize(
   client: Client,
   users: readonly MessageUser[],
   operation: ImplementedOperation,
 ): void {
-  if (operationRow(operation)?.open === true) return;
+  const says = limitRefusing(client, users, operation);
+  if (says !== undefined) throw new KmipError("permissionDenied", says);
+}
+
+/**
+ * Which limit does not allow an operation, in words: that of the certificate, or that of a user of the message, which is
+ * the one of the time when the password was verified and the one of now. What needs no Credential (Query, Discover
+ * Versions) is always allowed: it shows no object.
+ */
+export function limitRefusing(
+  client: Client,
+  users: readonly MessageUser[],
+  operation: ImplementedOperation,
+): string | undefined {
+  if (operationRow(operation)?.open === true) return undefined;
   if (client.operations?.has(operation) === false) {
-    throw new KmipError(
-      "permissionDenied",
-      "the client's certificate is limited to other operations",
-    );
+    return "the client's certificate is limited to other operations";
   }
   for (const { username, operations } of users) {
     const limits = [operations, client.operationsOf?.(username)];
     if (limits.some((limit) => limit?.has(operation) === false)) {
-      throw new KmipError(
-        "permissionDenied",
-        "the user is limited to other operations, or was deleted",
-      );
+      return "the user is limited to other operations, or was deleted";
     }
   }
+  return undefined;
 }
 
 function refusal(message: string): KmipError {
