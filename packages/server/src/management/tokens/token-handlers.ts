@@ -82,7 +82,7 @@ async function create(deps: TokenDeps, call: CallOf<"createToken">) {
   const first = call.principal.id === bootstrapId;
   await deps.instances.refresh();
   if (first) refuseLate(deps, call);
-  else refuseForeign(call.principal.roles, given);
+  else refuseForeign(call.principal.roles, given, "gives");
   const instances = await identifiers(deps, call);
   const secret = newToken(ids.randomBytes);
   const nowMs = clock.wallMs();
@@ -133,18 +133,21 @@ function refuseLate({ bootstrap }: TokenDeps, { body }: CallOf<"createToken">): 
   }
 }
 
-/** A manager does not decide who is a client, and so gives nobody the role that does; an officer gives only that. */
-function refuseForeign(own: readonly Role[], given: readonly Role[]): void {
-  const [wrong] = given.filter((role) =>
-    role === "security-officer" ? !own.includes(role) : !own.includes("manager"),
-  );
+/**
+ * A manager does not decide who is a client, and so neither gives nor revokes the role that does; an officer gives and
+ * revokes only that.
+ */
+function refuseForeign(
+  own: readonly Role[],
+  named: readonly Role[],
+  verb: "gives" | "revokes",
+): void {
+  const giver = (role: Role) => (role === "security-officer" ? role : "manager");
+  const wrong = named.find((role) => !own.includes(giver(role)));
   if (wrong === undefined) return;
-  throw new ManagementError(
-    "forbidden",
-    wrong === "security-officer"
-      ? "only a token with the role security-officer gives this role"
-      : `only a token with the role manager gives the role ${wrong}`,
-  );
+  const what = verb === "gives" ? "the role" : "a token with the role";
+  const says = `only a token with the role ${giver(wrong)} ${verb} ${what} ${wrong}`;
+  throw new ManagementError("forbidden", says);
 }
 
 /** `group=finance site=a`. */
@@ -204,6 +207,11 @@ async function revoke(deps: TokenDeps, call: CallOf<"revokeToken">) {
     return exact.length > 0 ? exact : named.filter(({ name }) => name === call.params.token);
   };
   if (live().length === 0) await instances.refresh();
+  const { principal } = call;
+  // Before the first is revoked: all of them, or none. Anybody who may revoke at all may give up their own token.
+  for (const { id, role } of live()) {
+    if (id !== principal.id) refuseForeign(principal.roles, role, "revokes");
+  }
   const revoked: { readonly id: string; readonly regions: Applied }[] = [];
   // Regions that were cut off from each other may have made two tokens with one name: both are revoked.
   for (const { id, name } of live()) {
