@@ -82,7 +82,7 @@ async function create(deps: TokenDeps, call: CallOf<"createToken">) {
   const first = call.principal.id === bootstrapId;
   await deps.instances.refresh();
   if (first) refuseLate(deps, call);
-  else refuseForeign(call.principal.roles, given, "gives");
+  else refuseForeign(call.principal.roles, given);
   const instances = await identifiers(deps, call);
   const secret = newToken(ids.randomBytes);
   const nowMs = clock.wallMs();
@@ -133,20 +133,21 @@ function refuseLate({ bootstrap }: TokenDeps, { body }: CallOf<"createToken">): 
   }
 }
 
-/**
- * A manager does not decide who is a client, and so neither gives nor revokes the role that does; an officer gives and
- * revokes only that.
- */
-function refuseForeign(
-  own: readonly Role[],
-  named: readonly Role[],
-  verb: "gives" | "revokes",
-): void {
-  const giver = (role: Role) => (role === "security-officer" ? role : "manager");
-  const wrong = named.find((role) => !own.includes(giver(role)));
+/** The role that gives a role. A manager does not decide who is a client, and so does not give the role that does. */
+const giverOf = (role: Role): Role => (role === "security-officer" ? role : "manager");
+
+function refuseForeign(own: readonly Role[], given: readonly Role[]): void {
+  const wrong = given.find((role) => !own.includes(giverOf(role)));
   if (wrong === undefined) return;
-  const what = verb === "gives" ? "the role" : "a token with the role";
-  const says = `only a token with the role ${giver(wrong)} ${verb} ${what} ${wrong}`;
+  const says = `only a token with the role ${giverOf(wrong)} gives the role ${wrong}`;
+  throw new ManagementError("forbidden", says);
+}
+
+/** Who may give one of a token's roles may revoke it: a stolen token with both must not wait for somebody with both. */
+function refuseForeignRevocation(own: readonly Role[], of: readonly Role[]): void {
+  if (of.some((role) => own.includes(giverOf(role)))) return;
+  const [role = "viewer"] = of;
+  const says = `only a token with the role ${giverOf(role)} revokes a token with the role ${role}`;
   throw new ManagementError("forbidden", says);
 }
 
@@ -207,11 +208,8 @@ async function revoke(deps: TokenDeps, call: CallOf<"revokeToken">) {
     return exact.length > 0 ? exact : named.filter(({ name }) => name === call.params.token);
   };
   if (live().length === 0) await instances.refresh();
-  const { principal } = call;
-  // Before the first is revoked: all of them, or none. Anybody who may revoke at all may give up their own token.
-  for (const { id, role } of live()) {
-    if (id !== principal.id) refuseForeign(principal.roles, role, "revokes");
-  }
+  // Before the first is revoked: all of them, or none.
+  for (const { role } of live()) refuseForeignRevocation(call.principal.roles, role);
   const revoked: { readonly id: string; readonly regions: Applied }[] = [];
   // Regions that were cut off from each other may have made two tokens with one name: both are revoked.
   for (const { id, name } of live()) {
