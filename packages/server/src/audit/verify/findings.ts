@@ -37,3 +37,9 @@ export function rangeText(from: number, to: number): string {
 export function partitionName(partition: number): string {
   return partition === 64 ? "sys" : `p${String(partition).padStart(2, "0")}`;
 }
+
+/** A time that a witness signed, in seconds since the epoch; it may be a number that no date has. */
+export function timeText(seconds: number): string {
+  const time = new Date(seconds * 1000);
+  return Number.isNaN(time.getTime()) ? `${seconds} s` : time.toISOString();
+}

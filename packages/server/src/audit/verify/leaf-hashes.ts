@@ -38,10 +38,8 @@ export class LeafHashes {
 function grown(column: Column | undefined): Column {
   const { numbers, hashes, count } = column ?? { numbers: [], hashes: [], count: 0 };
   const room = Math.max(16, 2 * count);
-  const next = {
-    ...{ numbers: new Float64Array(room), hashes: new Uint8Array(room * hashLength), count },
-  };
-  next.numbers.set(numbers);
-  next.hashes.set(hashes);
-  return next;
+  const [roomy, roomyHashes] = [new Float64Array(room), new Uint8Array(room * hashLength)];
+  roomy.set(numbers);
+  roomyHashes.set(hashes);
+  return { numbers: roomy, hashes: roomyHashes, count };
 }

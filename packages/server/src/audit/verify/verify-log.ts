@@ -25,7 +25,7 @@ import {
 } from "@holdfast/engine";
 import { keptLeaves, sameHash, type Witness, type WitnessAnswer } from "@holdfast/regions";
 import { reasonOf } from "../../base/operator-error.ts";
-import { type Findings, partitionName, rangeText } from "./findings.ts";
+import { type Findings, partitionName, rangeText, timeText } from "./findings.ts";
 import { LeafHashes } from "./leaf-hashes.ts";
 
 /** Whom to believe: the log's key and the witnesses, as the node's files name them. */
@@ -421,12 +421,6 @@ function checkpointOf({ note }: SignedHeads): Checkpoint {
 
 function headsOf({ heads }: SignedHeads): AuditHeads {
   return readHeads(heads) ?? malformed();
-}
-
-/** Also of a number that no date has. */
-function timeText(seconds: number): string {
-  const time = new Date(seconds * 1000);
-  return Number.isNaN(time.getTime()) ? `${seconds} s` : time.toISOString();
 }
 
 function malformed(): never {
