@@ -182,7 +182,7 @@ async function checkSignature(
   if (!good) throw new Error("its signature is not of the authority's key");
 }
 
-/** What Node needs to verify a list's signature, and the beginning of the key's type; in OpenSSL's names. */
+/** How Node verifies a list's signature: the digest, options, and the beginning of the key type, in OpenSSL's names. */
 function schemeOf({ signatureAlgorithm }: X509Crl) {
   const { name, hash, saltLength } = signatureAlgorithm as unknown as {
     readonly name: string;

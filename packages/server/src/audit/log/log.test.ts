@@ -427,7 +427,7 @@ describe("proofs and checks", () => {
     ]);
   });
 
-  test("a range of removed leaves that is none is found, and hides nothing", async () => {
+  test("an invalid range of removed leaves is found, and hides nothing", async () => {
     await step(3);
     const { proof } = await prove(1);
     await step(2);
