@@ -243,33 +243,6 @@ export const keepingCases: readonly RuleCase[] = [
     summary: "Node a1 answered createToken with an internal error",
   },
   {
-    alert: "HoldfastManyDenials",
-    input: { [of("holdfast_denials")]: "5x45 15x5 16x200" },
-    trueAt: 780,
-    after: 0,
-    labels: warning,
-    summary: "More than ten client certificates were put on the deny list within ten minutes (11)",
-  },
-  {
-    alert: "HoldfastRevocationList",
-    name: "it cannot be read",
-    input: { [of("holdfast_crl_ok", crl)]: turns(1, 0) },
-    trueAt: faultS,
-    after: 120,
-    ...late,
-  },
-  {
-    alert: "HoldfastRevocationList",
-    name: "it has ended",
-    input: {
-      [of("holdfast_crl_ok", crl)]: known,
-      [of("holdfast_crl_next_update_seconds", crl)]: "600x200",
-    },
-    trueAt: 615,
-    after: 120,
-    ...late,
-  },
-  {
     alert: "HoldfastAdminApiFails",
     name: "the first fault creates the series",
     input: {

@@ -123,13 +123,14 @@ describe.skipIf(!hasSigsum())("the log over the audit trail (needs sigsum-go and
     await play("other");
     await witnessed();
     const earlier = await attacker.copy();
+    const earlierStep = await attacker.step();
     for (const instance of instances) await play(instance);
     await witnessed();
     await region.node(0).kill();
     const genuine = await attacker.copy();
     const random = seeded(20261129);
     const below = (most: number) => Math.floor(random() * most);
-    const attacks = attacksOf(attacker, { earlier, below });
+    const attacks = attacksOf(attacker, { earlier, earlierStep, below });
     const partitions = await busyPartitions();
     const names = Object.keys(attacks) as (keyof typeof attacks)[];
     const missed: string[] = [];
@@ -150,9 +151,11 @@ function attacksOf(
   attacker: TrailAttacker,
   {
     earlier,
+    earlierStep,
     below,
   }: {
     readonly earlier: Awaited<ReturnType<TrailAttacker["copy"]>>;
+    readonly earlierStep: Buffer;
     readonly below: (most: number) => number;
   },
 ) {
@@ -202,6 +205,15 @@ function attacksOf(
       );
     },
     "puts an earlier state back": () => attacker.putBack(earlier),
+    "puts an earlier step and trail back, and leaves the newest cosigned step": async () => {
+      const trail = [...earlier.keys()].filter((key) => !logKeys.some((each) => each === key));
+      await attacker.putBack(earlier, trail);
+      await attacker.putStepBack(earlierStep);
+    },
+    "says that older leaves were folded, and changes": async (partition: string) => {
+      await attacker.fold(9_999);
+      await forged(partition, change);
+    },
     "puts an earlier log back, and changes": async (partition: string) => {
       await attacker.putBack(earlier, logKeys);
       await forged(partition, change);

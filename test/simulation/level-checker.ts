@@ -31,7 +31,7 @@ export class LevelChecker {
     this.#levelMs.delete(life);
     if (event.from !== "local" || event.reason !== "own store") return;
     this.#levelMs.set(life, nowMs);
-    // A lease that begins just now is told a moment later.
+    // The event of a lease that has just begun comes a moment later.
     this.#requireAll(node, this.#leasedMs.get(life) ?? nowMs);
   }
 

@@ -41,6 +41,23 @@ export class TrailAttacker {
     }
   }
 
+  /** The last signed step of the log. */
+  async step(): Promise<Buffer> {
+    return (await this.#redis.buffers("hget", logKeys[0], "last")) as unknown as Buffer;
+  }
+
+  /** Puts an earlier step back, and leaves what witnesses cosigned. */
+  async putStepBack(step: Buffer): Promise<void> {
+    await this.#redis.command("hset", logKeys[0], "last", step);
+  }
+
+  /** Says that leaves up to `end` were removed, with no range that fits, and removes all. */
+  async fold(end: number): Promise<void> {
+    const base = JSON.stringify({ begin: end, end, hashes: [] });
+    await this.#redis.command("hset", logKeys[0], "base", base);
+    await this.remove(logKeys[1]);
+  }
+
   async remove(...keys: readonly string[]): Promise<void> {
     await this.#redis.command("del", ...keys);
   }

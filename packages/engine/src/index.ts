@@ -53,6 +53,7 @@ export {
   rootFromInclusion,
 } from "./audit/transparency/merkle-tree.ts";
 export {
+  type Checkpoint,
   isNoteName,
   type NoteKey,
   rawPublicKey,
@@ -77,7 +78,7 @@ export {
 export type { Ids } from "./base/ids.ts";
 export { type InstanceStatus, instanceStatuses } from "./base/instance-status.ts";
 export { type Event, type Observer, type PeerRefusal, peerRefusals } from "./base/observe.ts";
-export { allowedOperations } from "./base/operation-sets.ts";
+export { allowedOperations, commonLimit } from "./base/operation-sets.ts";
 export { hashUuid, uuidText, writeUuid } from "./base/uuid.ts";
 export type { Client } from "./batch/access.ts";
 export { defaultSettings, Engine, type EngineOptions } from "./batch/execute.ts";

@@ -117,7 +117,7 @@ export const accessRoutes = {
   revokeToken: {
     method: "DELETE",
     path: "/v1/tokens/{token}",
-    summary: "Revoke a token: within a second at every node.",
+    summary: "Revoke a token that has a role that you may give: within a second at every node.",
     tag: "Access",
     roles: may.giveTokens,
     scope: "system",

@@ -47,7 +47,7 @@ const instance = z
     users: z.number().int(),
     keys: z.record(z.string(), z.number().int()).describe("Number of objects by State."),
     destroyOverKmip: destroyOverKmip.describe(
-      "Whether KMIP clients may destroy objects, and revoke or deactivate Active ones.",
+      "Whether KMIP clients may destroy objects, revoke Active ones, and set Deactivation Dates.",
     ),
     pending: applied,
     version,
@@ -110,7 +110,7 @@ export const instanceRoutes = {
         destroyOverKmip: destroyOverKmip
           .default("refused")
           .describe(
-            "Whether KMIP clients may destroy objects, and revoke or deactivate Active ones. vSphere never does. Operators can in any case.",
+            "Whether KMIP clients may destroy objects, revoke Active ones, and set Deactivation Dates. vSphere never does. Operators can in any case.",
           ),
         rootOfTrust: z
           .object({ regions: z.record(region, rootReference) })

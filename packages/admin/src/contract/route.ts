@@ -19,7 +19,7 @@ export const may = {
   admit: ["operator", "security-officer", "manager"],
   /** Decides who is a KMIP client: certificates, users, deny list. */
   decideClients: ["security-officer"],
-  /** Makes and revokes tokens: each only those that it may give. */
+  /** Makes tokens, with the roles that it may give; revokes those that have one of them. */
   giveTokens: ["security-officer", "manager"],
   /** Manages instances and roots of trust. */
   manage: ["manager"],

@@ -58,19 +58,31 @@ const dateStates: ReadonlyMap<number, readonly State[]> = new Map([
 export function requirePlannable(
   object: ManagedObject,
   tag: number,
-  { nowSeconds, keepsKeys }: Pick<OperationContext, "nowSeconds" | "keepsKeys">,
+  context: Pick<OperationContext, "nowSeconds" | "keepsKeys" | "mayRevoke">,
 ): void {
   const states = dateStates.get(tag);
   if (states === undefined) return;
   const state = stateOf(object.facts);
-  if (keepsKeys && state === "Active" && tag === attributes.DeactivationDate.tag) {
-    throw refuseKept("deactivate Active objects", "key revoke");
-  }
+  if (tag === attributes.DeactivationDate.tag) refuseDeactivation(state, context);
   if (!states.includes(state)) {
     throw new KmipError("wrongLifecycleState", `the date is fixed in state ${stateText(state)}`);
   }
   const current = object.registers.find((register) => register.tag === tag)?.value;
-  if (current !== undefined && hasPassed(Number(current.value), nowSeconds)) {
+  if (current !== undefined && hasPassed(Number(current.value), context.nowSeconds)) {
     throw new KmipError("wrongLifecycleState", "the date has passed and cannot be changed");
   }
+}
+
+/** A planned deactivation does what Revoke does, later; also to an object that is activated in between. */
+function refuseDeactivation(
+  state: State,
+  { keepsKeys, mayRevoke }: Pick<OperationContext, "keepsKeys" | "mayRevoke">,
+): void {
+  if (state !== "PreActive" && state !== "Active") return;
+  if (keepsKeys) throw refuseKept("plan a deactivation", "key revoke");
+  if (mayRevoke) return;
+  throw new KmipError(
+    "permissionDenied",
+    "the client may not Revoke, so it may not plan a deactivation either",
+  );
 }

@@ -31,3 +31,14 @@ export function allowedOperations(
     ),
   );
 }
+
+/** The limit that allows what all of these limits allow; undefined = all. */
+export function commonLimit(
+  limits: readonly (readonly string[] | undefined)[],
+): readonly string[] | undefined {
+  const [first, ...others] = new Set(limits.filter((limit) => allowedOperations(limit)));
+  if (others.length === 0) return first;
+  return implementedOperations.filter((name) =>
+    [first, ...others].every((limit) => allowedOperations(limit)?.has(name)),
+  );
+}

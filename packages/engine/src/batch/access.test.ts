@@ -1,4 +1,4 @@
-import { attributeItem, operations, type RequestMessage, type ResponseItem } from "@holdfast/kmip";
+import { attributeItem, operations, type ResponseItem } from "@holdfast/kmip";
 import { beforeEach, describe, expect, test } from "vitest";
 import { allowedOperations, implementedOperations, operationSets } from "../base/operation-sets.ts";
 import { aesKey } from "../testing/test-attributes.ts";
@@ -61,10 +61,9 @@ describe("a client with a limit", () => {
 
   test("to nothing may still call what needs no Credential", () => {
     const client = { ...engine.client, operations: new Set<string>() };
-    const message = { header: { credentials: [] } } as unknown as RequestMessage;
     const allowed = implementedOperations.filter((operation) => {
       try {
-        authorize(client, message, operation);
+        authorize(client, [], operation);
         return true;
       } catch (error) {
         expect(error).toMatchObject({ fault: "permissionDenied" });
@@ -108,6 +107,70 @@ describe("a client with a limit", () => {
     const { verifyPassword: _, ...noUsers } = client;
     expect((await asked(noUsers, items, "reader"))[0]).toBe(yes);
   });
+
+  test.each<[string, readonly string[] | undefined]>([
+    ["deleted", []],
+    ["given a wider limit", undefined],
+  ])("may do nothing more if its user is %s during the check of the password", async (_, later) => {
+    let limit: readonly string[] | undefined = ["Get"];
+    const client: Partial<Client> = {
+      verifyPassword: async () => {
+        limit = later;
+        return true;
+      },
+      operationsOf: () => allowedOperations(limit),
+    };
+    expect(await asked(client, [["Create", aesKey()]], "vc")).toEqual(["PermissionDenied"]);
+  });
+
+  test("may do nothing more once its user, the last one, is deleted", async () => {
+    const users = new Set(["vc"]);
+    const client: Partial<Client> = {
+      get verifyPassword() {
+        return users.size === 0 ? undefined : async () => users.delete("vc");
+      },
+      operationsOf: (name) => allowedOperations(users.has(name) ? ["Get"] : []),
+    };
+    const items: readonly TestItem[] = [
+      ["Create", aesKey()],
+      ["Query", { queryFunctions: ["QueryOperations"] }],
+    ];
+    const header = {
+      credentials: [{ type: "UsernameAndPassword", username: "vc", password: "right" }],
+      batchErrorContinuationOption: "Continue",
+    } as const;
+    // Not spread into another object: that would take the getter's value.
+    const asClient = Object.assign(client, engine.client) as Client;
+    const answer = await engine.sendAs(asClient, "1.4", items, header);
+    expect(answer.items.map(shown)).toEqual(["PermissionDenied", "Success"]);
+  });
+});
+
+test("who may not Revoke may not plan a deactivation", async () => {
+  const newAttribute = { item: attributeItem("DeactivationDate", engine.now + 60) };
+  const limit = allowedOperations(["vsphere", "ModifyAttribute", "SetAttribute"]);
+  const verifyPassword = async () => true;
+  const limited: readonly Partial<Client>[] = [
+    { operations: limit },
+    { verifyPassword, operationsOf: () => limit },
+  ];
+  for (const client of limited) {
+    for (const steps of [[], ["Activate"]] as const) {
+      const { uniqueIdentifier } = await engine.ask("2.1", "Create", aesKey());
+      for (const step of steps) await engine.ask("2.1", step, { uniqueIdentifier });
+      const item = { uniqueIdentifier, newAttribute };
+      expect(await asked(client, [["AddAttribute", item]], "vc")).toEqual(["PermissionDenied"]);
+      const all = { operations: allowedOperations(["vsphere", "Revoke"]) };
+      expect(await asked(all, [["AddAttribute", item]])).toEqual(["Success"]);
+      expect(await asked(client, [["ModifyAttribute", item]], "vc")).toEqual(["PermissionDenied"]);
+    }
+  }
+  const { uniqueIdentifier } = await engine.ask("2.1", "Create", aesKey());
+  const client = { ...engine.client, operations: limit };
+  const set = await engine.sendAs(client, "2.1", [
+    ["SetAttribute", { uniqueIdentifier, newAttribute }],
+  ]);
+  expect(set.items.map(shown)).toEqual(["PermissionDenied"]);
 });
 
 describe("an instance that keeps its keys", () => {
@@ -144,15 +207,18 @@ describe("an instance that keeps its keys", () => {
     expect(await one({}, active, ["Destroy", {}])).toBe("Success");
   });
 
-  test("refuses a Deactivation Date for Active objects", async () => {
-    const newAttribute = { item: attributeItem("DeactivationDate", engine.now + 60) };
-    const active = await made(["Activate", {}]);
-    const change = async (client: Partial<Client>, id: string) => {
-      const item = ["AddAttribute", { uniqueIdentifier: id, newAttribute }] as const;
-      return (await asked(client, [item]))[0];
-    };
-    expect(await change(keeper, active)).toBe("PermissionDenied");
-    expect(await change({}, active)).toBe("Success");
+  test("refuses a Deactivation Date, also one that comes after the activation", async () => {
+    const date = { item: attributeItem("DeactivationDate", engine.now + 60) };
+    for (const steps of [[], [["Activate", {}]]] as const) {
+      const id = await made(...steps);
+      expect(await one(keeper, id, ["AddAttribute", { newAttribute: date }])).toBe(
+        "PermissionDenied",
+      );
+      expect(await one({}, id, ["AddAttribute", { newAttribute: date }])).toBe("Success");
+      expect(await one(keeper, id, ["ModifyAttribute", { newAttribute: date }])).toBe(
+        "PermissionDenied",
+      );
+    }
   });
 
   test("says what an operator can do", async () => {

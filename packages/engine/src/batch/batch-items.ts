@@ -11,7 +11,7 @@ import {
 } from "@holdfast/kmip";
 import { ResponseRoom } from "../operations/response-room.ts";
 import type { Handler, OperationContext } from "../ports/operation-context.ts";
-import { authorize } from "./access.ts";
+import { authorize, limitRefusing } from "./access.ts";
 import type { BatchEvidence } from "./batch-evidence.ts";
 import type { BatchParts, Done, Origin } from "./batch-parts.ts";
 import { BatchReferences } from "./batch-references.ts";
@@ -73,7 +73,7 @@ export class BatchItems {
       const fault = item.fault ?? this.#refusal;
       if (fault !== undefined) throw fault;
       const operation = item.operation as ImplementedOperation;
-      authorize(this.#origin.client, this.#message, operation);
+      authorize(this.#origin.client, this.#origin.users, operation);
       if (operations[operation].changes) this.#room.reserve(item.payload);
       const payload = await this.#handle(operation, item.payload, audit, position);
       const answer = this.#answerOf(item, operation, payload);
@@ -106,6 +106,7 @@ export class BatchItems {
       writer,
       fingerprint: this.#origin.client.fingerprint,
       keepsKeys: this.#origin.client.keepsKeys === true,
+      mayRevoke: limitRefusing(this.#origin.client, this.#origin.users, "Revoke") === undefined,
       nowSeconds,
       doubt,
       nowUs: Math.floor(wallMs * 1000),

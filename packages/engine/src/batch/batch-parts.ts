@@ -9,7 +9,7 @@ import type { KeyRing } from "../ports/keys.ts";
 import type { ObjectStore } from "../ports/objects.ts";
 import type { EngineSettings } from "../ports/operation-context.ts";
 import type { Writer } from "../record/registers.ts";
-import type { Client } from "./access.ts";
+import type { Client, MessageUser } from "./access.ts";
 import type { ItemAudit } from "./item-audit.ts";
 
 /** The dependencies of a batch. */
@@ -29,6 +29,8 @@ export interface BatchParts {
 /** The client and the request that a message came with. */
 export interface Origin {
   readonly client: Client;
+  /** The users whose passwords were verified for the message; none where the instance had no users. */
+  readonly users: readonly MessageUser[];
   readonly requestId: string;
   /** Counts from the arrival of the message, also when its batch is decided again. */
   readonly pace: Pace;

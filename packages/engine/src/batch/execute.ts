@@ -21,7 +21,7 @@ import type { ObjectStore } from "../ports/objects.ts";
 import type { EngineSettings } from "../ports/operation-context.ts";
 import type { Writer } from "../record/registers.ts";
 import { systemInstance } from "../system/partition.ts";
-import { authenticate, type Client } from "./access.ts";
+import { authenticate, type Client, type MessageUser } from "./access.ts";
 import { runBatch } from "./batch.ts";
 import type { BatchParts } from "./batch-parts.ts";
 import { failureOf } from "./failure.ts";
@@ -95,10 +95,10 @@ export class Engine {
     try {
       const message = decodeRequest(decode(request, this.#limits));
       version = message.version;
-      const refusal =
-        this.#refusalOf(message, client) ?? (await credentialRefusal(client, message));
+      const verdict = this.#refusalOf(message, client) ?? (await usersOf(client, message));
+      const [users, refusal] = verdict instanceof KmipError ? [[], verdict] : [verdict];
       const pace = new Pace(this.#parts.clock, this.#roundRobin, client.instance);
-      const origin = { client, requestId, pace };
+      const origin = { client, users, requestId, pace };
       const items = await runBatch(this.#parts, message, origin, refusal);
       return this.#respond({ version, requestId, header: message.header }, items);
     } catch (error) {
@@ -176,18 +176,16 @@ export class Engine {
   }
 }
 
-/** Why a message's credentials are refused. */
-function credentialRefusal(
+/** A message's users, or why its credentials are refused. */
+function usersOf(
   client: Client,
   message: RequestMessage,
-): Promise<KmipError | undefined> | undefined {
-  return authenticate(client, message)?.then(
-    () => undefined,
-    (error: unknown) => {
-      if (error instanceof KmipError) return error;
-      throw error;
-    },
-  );
+): Promise<readonly MessageUser[] | KmipError> | readonly MessageUser[] {
+  const verified = authenticate(client, message)?.catch((error: unknown) => {
+    if (error instanceof KmipError) return error;
+    throw error;
+  });
+  return verified ?? [];
 }
 
 /** The version of a request that cannot be read, if its first bytes are those of a header; else the oldest. */

@@ -99,6 +99,8 @@ export interface OperationContext {
   readonly fingerprint: string;
   /** See `Client.keepsKeys`. */
   readonly keepsKeys: boolean;
+  /** Whether the client's certificate and the users of the message are allowed Revoke too. */
+  readonly mayRevoke: boolean;
   /** Seconds since the epoch, fixed for the item. */
   readonly nowSeconds: number;
   /** Why `nowSeconds` may not decide that a date has come. */

@@ -61,6 +61,8 @@ export class MemoryWitness {
   logKey: NoteKey | undefined;
   readonly asked: Request[] = [];
   size = 0;
+  /** Its clock. */
+  seconds = (): number => Math.floor(Date.now() / 1000);
   /** It answers nothing. */
   isOut = false;
   /** It cosigns, and its answer is lost. */
@@ -94,6 +96,6 @@ export class MemoryWitness {
     this.size = read.size;
     this.#root = read.root;
     if (this.isDeaf) throw new Error("closed");
-    return { lines: cosign(read.text, this.key, this.#privateKey, 1_000 + this.asked.length) };
+    return { lines: cosign(read.text, this.key, this.#privateKey, this.seconds()) };
   }
 }

@@ -20,7 +20,7 @@ import type { LeaderRecords } from "../records/leader-records.ts";
 import { Answers, refuseDeposed } from "../session/answers.ts";
 import type { StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
-import { RedisAuditTree } from "./audit-tree.ts";
+import { RedisAuditTree, readEntries } from "./audit-tree.ts";
 
 /** An answer of this many bytes is full: every other client waits while Redis builds it. */
 const bytesPerPage = 1 << 18;
@@ -98,12 +98,7 @@ export class RedisAuditLog implements AuditLog {
       args.map(String),
     );
     if (covered) await this.#answers.coverAll(session);
-    const flat = rest[0] as (number | Buffer)[];
-    const entries: AuditEntry[] = [];
-    for (let at = 0; at + 1 < flat.length; at += 2) {
-      entries.push({ number: Number(flat[at]), bytes: flat[at + 1] as Buffer });
-    }
-    return entries;
+    return readEntries(rest[0]);
   }
 
   /** See `AuditLog.seek`. */

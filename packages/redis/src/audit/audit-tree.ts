@@ -45,12 +45,7 @@ export class RedisAuditTree implements AuditTreeStore {
     const args = ["after", String(from - 1), String(limit), String(bytesPerPage)];
     const keys = [head, counters, sysKeys.auditLeaves];
     const { rest } = await this.#answers.ask("audit-entries", keys, args);
-    const flat = rest[0] as (number | Buffer)[];
-    const runs: AuditEntry[] = [];
-    for (let at = 0; at + 1 < flat.length; at += 2) {
-      runs.push({ number: Number(flat[at]), bytes: flat[at + 1] as Buffer });
-    }
-    return runs;
+    return readEntries(rest[0]);
   }
 
   /** See `AuditTreeStore.write`. */
@@ -74,4 +69,14 @@ export class RedisAuditTree implements AuditTreeStore {
     refuseDeposed(reply.result, epoch);
     return reply.result === "committed";
   }
+}
+
+/** Entries of a stream as `audit-entries.lua` answers them: each number, followed by its bytes. */
+export function readEntries(answer: unknown): readonly AuditEntry[] {
+  const flat = answer as (number | Buffer)[];
+  const entries: AuditEntry[] = [];
+  for (let at = 0; at + 1 < flat.length; at += 2) {
+    entries.push({ number: Number(flat[at]), bytes: flat[at + 1] as Buffer });
+  }
+  return entries;
 }

@@ -4,7 +4,13 @@ import { setTimeout } from "node:timers/promises";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import { selfSigned } from "@holdfast/testing/pki";
 import { describe, expect, test } from "vitest";
-import { eventually, TestPeerStore, TestPeers } from "../testing/peer/test-peer.ts";
+import {
+  eventually,
+  TestPeerStore,
+  TestPeers,
+  testId,
+  testObject,
+} from "../testing/peer/test-peer.ts";
 import { testAuthority } from "../testing/peer/test-pki.ts";
 import { fingerprintOf, issuedBy, type PeerTls, readPeerTls, regionOf } from "./peer-tls.ts";
 import type { ServerLimits } from "./server-limits.ts";
@@ -338,6 +344,33 @@ describe("a certificate that is denied", () => {
     },
   );
 });
+
+test.each(["first", "second"] as const)(
+  "the %s of two certificates that a node showed ends both connections when it is denied",
+  async (which) => {
+    await using peers = new TestPeers(authority);
+    const denied = new Set<string>();
+    const { server: opened, address } = await peers.serve(new TestPeerStore("b"));
+    const client = await peers.connected([address], {
+      isDenied: (fingerprint) => denied.has(fingerprint),
+    });
+    const first = authority.node("b");
+    const second = await authority.issue("new node of b", ["b.peer.holdfast"]);
+    opened.setTls(second);
+    // The connection for large messages is made only now, and shows the new certificate.
+    const large = testObject(testId(1), { bytes: 600_000 });
+    expect(await client.push([large])).toEqual(["durable"]);
+    expect(opened.connections("a")).toBe(2);
+    const [gone, left] = which === "first" ? [first, second] : [second, first];
+    opened.setTls(left);
+    denied.add(fingerprintOf(readPeerTls(gone).leaf));
+    client.recheck();
+    expect(client.state()).toBe("down");
+    await eventually(() => client.state() === "up");
+    expect(client.shown()).toEqual([fingerprintOf(readPeerTls(left).leaf)]);
+    await eventually(() => opened.connections("a") === 1);
+  },
+);
 
 test("a certificate that names two regions speaks for neither", async () => {
   const tls = await authority.issue("x", ["a.peer.holdfast", "b.peer.holdfast"]);

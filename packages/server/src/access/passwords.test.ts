@@ -76,6 +76,7 @@ describe("passwords", () => {
     const users = {
       size: 1,
       keys: () => ["sealed"],
+      has: (name: string) => name === "sealed",
       get: async (name: string) => {
         if (name === "sealed") throw new Error("the root of trust is out of reach");
         return undefined;

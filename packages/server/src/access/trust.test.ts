@@ -60,6 +60,38 @@ describe("trust", () => {
     expect(verdict(trustOf(entry("a", [], [one.certificate])), ofOther)).toBe("unknownCertificate");
   });
 
+  test("limits a leaf to what all certificates of its authority in the instance allow", async () => {
+    const trust = new Trust();
+    const [a, b] = [instanceIdOf("a"), instanceIdOf("b")];
+    trust.setTenant(a, { name: "a", users: new Map() });
+    trust.setTenant(b, { name: "b", users: new Map() });
+    const issued = parse(await one.issue(leaf("client")));
+    const limit = () => {
+      const admission = trust.check(issued, nowMs);
+      if (typeof admission === "string") throw new Error(admission);
+      expect(admission.instance.name).toBe("a");
+      expect(trust.isCurrent(admission)).toBe(true);
+      return admission.operations;
+    };
+    trust.bind("free", a, parse(one), "1");
+    expect(limit()).toBeUndefined();
+    trust.bind("vsphere", a, parse(one), "2", ["vsphere"]);
+    expect(limit()).toEqual(["vsphere"]);
+    trust.bind("read", a, parse(one), "3", ["read-only"]);
+    trust.bind("same name", a, parse(other), "4", []);
+    trust.bind("other instance", b, parse(one), "5", []);
+    expect(limit()).toEqual(["Get", "GetAttributes"]);
+    trust.bind("locate", a, parse(one), "6", ["Locate"]);
+    expect(limit()).toEqual([]);
+    // Each removal counts at once, also of one that did not admit the client.
+    trust.remove("locate");
+    expect(limit()).toEqual(["Get", "GetAttributes"]);
+    trust.remove("vsphere");
+    expect(limit()).toEqual(["read-only"]);
+    trust.remove("free");
+    expect(limit()).toEqual(["read-only"]);
+  });
+
   test.each<[string, string[] | undefined, string]>([
     ["none", undefined, "a"],
     ["clientAuth", [purposes.clientAuth], "a"],

@@ -1,4 +1,5 @@
 import { hash, type X509Certificate } from "node:crypto";
+import { commonLimit } from "@holdfast/engine";
 import { fingerprintOf, isIssuedBy, purposes, subjectOf } from "../base/certificates.ts";
 import { readableHash, type Users } from "../base/password-hash.ts";
 import type { Listed, Revocation } from "./crl/revocation-lists.ts";
@@ -73,9 +74,9 @@ interface Bound extends Opener {
 /** A certificate that an authority issued. */
 interface Verified {
   readonly admission: Admission;
-  /** The authority's identifier. */
-  readonly by: string;
-  /** Its `denialNames`, and those of every authority that issued it: one may have several certificates. */
+  /** The identifiers of all authorities that issued it: one may have several certificates. */
+  readonly by: readonly string[];
+  /** Its `denialNames`, and those of these authorities. */
   readonly names: readonly string[];
   readonly listed: readonly Listed[];
 }
@@ -174,7 +175,10 @@ export class Trust {
     add(this.#pinned, fingerprint, pin);
   }
 
-  /** Accepts the client certificates that an authority issues, all with one limit to `Admission.operations`. */
+  /**
+   * Accepts the client certificates that an authority issues, all with one limit to `Admission.operations`. If an
+   * instance has several certificates of one authority, all their limits count.
+   */
   bind(
     id: string,
     instance: string,
@@ -206,7 +210,7 @@ export class Trust {
     }
     drop(this.#authorities, opener.authority.subject, opener);
     for (const [fingerprint, { by }] of this.#verified) {
-      if (by === id) this.#verified.delete(fingerprint);
+      if (by.includes(id)) this.#verified.delete(fingerprint);
     }
   }
 
@@ -306,7 +310,10 @@ export class Trust {
     const listed = issuers.length === 0 ? [] : this.#revocations.of(certificate);
     const revocation = revocationOf(listed);
     if (revocation !== undefined) return revocation;
-    for (const { id: by, tenant: instance, authority, operations } of issuers) {
+    const by = issuers.map(({ id }) => id);
+    for (const { tenant: instance, authority } of issuers) {
+      const ofInstance = issuers.filter(({ tenant }) => tenant === instance);
+      const operations = commonLimit(ofInstance.map((issuer) => issuer.operations));
       const admission = within({ ...pinnedOf(certificate), instance, operations }, authority);
       const wrong = checkLeaf(certificate) ?? checkDates(admission, nowMs);
       if (typeof wrong !== "string") {

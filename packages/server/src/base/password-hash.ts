@@ -29,6 +29,7 @@ export interface Users {
   readonly size: number;
   /** The names of all users. */
   keys(): Iterable<string>;
+  has(username: string): boolean;
   get(username: string): PasswordHash | undefined | Promise<PasswordHash | undefined>;
   /** The operations that a user is limited to: see `allowedOperations`. Without this method, no user has a limit. */
   limitOf?(username: string): readonly string[] | undefined;

@@ -45,7 +45,7 @@ export async function verifyAudit(
     throw new OperatorError("audit verify: give --config for the store, --file for files, or both");
   }
   if (config === undefined) return filesResult(await verifyFiles(files));
-  const trust = trustOf(loadConfig(config), checkpoint);
+  const trust = trustOf(loadConfig(config), machine, checkpoint);
   if (checkpoint !== undefined && trust === undefined) {
     throw new OperatorError("audit verify: --checkpoint needs audit.log in the configuration");
   }
@@ -69,11 +69,15 @@ export async function verifyAudit(
 }
 
 /** Whom a configuration believes; undefined without a log. */
-function trustOf({ audit: { log } }: Config, checkpoint?: string): LogTrust | undefined {
+function trustOf(
+  { audit: { log } }: Config,
+  { clock }: Machine,
+  checkpoint?: string,
+): LogTrust | undefined {
   if (log === undefined) return undefined;
   const kept = checkpoint === undefined ? undefined : readText(checkpoint, "--checkpoint");
   const witnesses = log.witnesses.map((settings) => new HttpWitness(settings));
-  return { key: readLogKey(log).key, witnesses, kept };
+  return { key: readLogKey(log).key, witnesses, kept, clock };
 }
 
 /** Writes the proof that an event is in the log, and the leaf that it is about; returns what it says. */
@@ -81,7 +85,7 @@ export async function proveAudit(
   { config, event, out }: { readonly config: string; readonly event: string; readonly out: string },
   machine: Machine,
 ): Promise<readonly string[]> {
-  const trust = trustOf(loadConfig(config));
+  const trust = trustOf(loadConfig(config), machine);
   if (trust === undefined) throw new OperatorError("audit.log: is missing in the configuration");
   const { leaf, proof, lines } = await atStore(config, machine, (store) =>
     proveEvent(store.audit, trust, event),

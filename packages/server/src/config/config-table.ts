@@ -356,7 +356,7 @@ export const configTable = {
       },
     ),
     destroyOverKmip: choice(
-      "Whether clients may destroy objects over KMIP, and revoke or deactivate Active ones. vSphere never does. `holdfast key destroy` and `key revoke` work in any case.",
+      "Whether clients may destroy objects over KMIP, revoke Active ones, and set Deactivation Dates. vSphere never does. `holdfast key destroy` and `key revoke` work in any case.",
       ["refused", "allowed"],
       "allowed",
     ),

@@ -1,8 +1,10 @@
+import type { SystemRecord } from "@holdfast/engine";
 import { KmipError } from "@holdfast/kmip";
 import { expect, test } from "vitest";
 import { Passwords, PasswordsBusy } from "../access/passwords.ts";
 import type { Admission } from "../access/trust.ts";
 import { newHash } from "../base/password-hash.ts";
+import { RecordedUsers } from "../management/users/recorded-users.ts";
 import { AdmittedClient } from "./admitted-client.ts";
 
 const hash = { ...newHash(true), salt: Buffer.alloc(16), hash: Buffer.alloc(32) };
@@ -44,4 +46,29 @@ test.each([
   });
   await expect(client.verifyPassword?.("vc", "guess")).rejects.toBe(error);
   expect(refused).toEqual(counted);
+});
+
+test("a user that is deleted while it is connected may do nothing more", () => {
+  const record: SystemRecord<"User"> = {
+    ...({ type: "User", id: "u", instance: "i", name: "vc", destroyed: undefined } as const),
+    ...{ hash: "sealed", setMs: 1, setBy: "t", operations: undefined },
+  };
+  const recorded = (...records: readonly SystemRecord<"User">[]) =>
+    new RecordedUsers("i", records, { open: () => Promise.reject(new Error("not used")) });
+  const instance = { ...admission.instance, users: recorded({ ...record, operations: ["Get"] }) };
+  const passwords = new FailingPasswords(new Error("not used"));
+  const client = new AdmittedClient(
+    { ...admission, instance },
+    { passwords, refused: () => undefined },
+  );
+  expect(client.operationsOf("vc")).toEqual(new Set(["Get"]));
+  expect(client.operationsOf("nobody")).toEqual(new Set());
+  const other = { ...record, id: "o", name: "other" };
+  for (const left of [[other], []]) {
+    instance.users = recorded(...left);
+    expect(client.operationsOf("vc")).toEqual(new Set());
+  }
+  expect(client.verifyPassword).toBeUndefined();
+  instance.users = recorded(record);
+  expect(client.operationsOf("vc")).toBeUndefined();
 });

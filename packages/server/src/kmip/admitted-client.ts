@@ -37,7 +37,8 @@ export class AdmittedClient implements Client {
 
   /** See the engine's `Client.operationsOf`. */
   operationsOf(username: string): Client["operations"] {
-    return allowedOperations(this.#admission.instance.users.limitOf?.(username));
+    const { users } = this.#admission.instance;
+    return allowedOperations(users.has(username) ? users.limitOf?.(username) : []);
   }
 
   /** See `Client.verifyPassword`. */

@@ -78,7 +78,7 @@ test("a certificate that its authority revokes loses its open connections and it
     answered: true,
     resumed: true,
   });
-  // The file alone is enough: the endpoint is told by nobody.
+  // Only the file changes: nothing else tells the endpoint.
   write(2, pki.issued);
   await untilClosed(open);
   expect(await sessionOf(port, pki.issued)).toMatchObject({ answered: false });

@@ -168,7 +168,7 @@ function whatToTry(
   return [
     `  KMIP         ${list(({ kmip }) => printAddress(kmip))}`,
     `  management   ${list(({ admin }) => `https://${printAddress(admin)}`)}`,
-    `  its token    ${folder.managerToken}  (manager)`,
+    `  its token    ${folder.managerToken}  (manager, security-officer)`,
     `  metrics      ${list(({ http }) => `http://${printAddress(http)}/metrics`)}`,
     ...(plan.dashboards === undefined
       ? []

@@ -116,6 +116,11 @@ export class MerkleNodes {
     for (const [at, leaf] of leaves.entries()) this.#set(0, first + at, leaf);
   }
 
+  /** The root of a tree of this size. Throws `RangeError` if too little is known. */
+  root(size: number): Uint8Array {
+    return this.#root(0, size);
+  }
+
   /** Inclusion of a leaf in a tree of this size: the leaf's sibling first (RFC 6962, section 2.1.1). */
   inclusion(leaf: number, size: number): readonly Uint8Array[] {
     const path: Uint8Array[] = [];

@@ -377,6 +377,22 @@ describe("witnesses", () => {
     ]);
   });
 
+  test("an earlier last step beside a newer cosigned one is a fault of the trail", async () => {
+    const witness = new MemoryWitness("w1", signer.key);
+    const tree = newTree(["w1"]);
+    const duty = asking(tree, witness);
+    await chained(1);
+    await run(tree);
+    const earlier = (await text("last")) ?? fail();
+    await chained(3);
+    await run(tree);
+    await run(duty);
+    await own.audit.tree.write({ fields: new Map([["last", earlier]]) }, 1);
+    const reason = "witness w1 has cosigned 6 leaves, and the store's log has 2";
+    await expect(run(duty)).rejects.toThrow(reason);
+    expect(events).toContainEqual(expect.objectContaining({ type: "auditFault", reason }));
+  });
+
   test("one with another key is not believed", async () => {
     const witness = new MemoryWitness("w1", signer.key);
     const other = new MemoryWitness("w1", signer.key);

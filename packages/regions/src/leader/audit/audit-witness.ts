@@ -112,17 +112,15 @@ export class AuditWitness implements Duty {
     const size = sizeOfHeads(last);
     let answer: WitnessAnswer | undefined;
     let old = known === undefined ? 0 : sizeOfHeads(known);
+    const cutOff = (had: number): Error =>
+      this.#disagrees(`has cosigned ${had} leaves, and the store's log has ${size}`);
+    if (old > size) throw cutOff(old);
     // It may have cosigned a step whose answer was lost: then it says which one.
     for (let tries = 0; tries < 2; tries += 1) {
       const proof = old === size ? [] : await this.#proof(old, size, known);
       answer = await witness.add({ old, proof, note: last.note }, signal);
       if (!("size" in answer)) break;
-      if (answer.size > size) {
-        answer = {
-          disagrees: `has cosigned ${answer.size} leaves, and the store's log has ${size}`,
-        };
-        break;
-      }
+      if (answer.size > size) throw cutOff(answer.size);
       old = answer.size;
     }
     if (answer === undefined || "size" in answer)

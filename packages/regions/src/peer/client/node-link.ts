@@ -57,6 +57,8 @@ export class NodeLink {
   #reason = "no contact yet";
   #roundTripMs = 0;
   #shown: string | undefined;
+  /** What the node showed on each of the two connections, which may be open since before and after it changed. */
+  readonly #shownOn = new Map<MessageSize, string>();
 
   constructor(options: NodeLinkOptions, identity: PeerIdentity) {
     this.#options = options;
@@ -111,10 +113,12 @@ export class NodeLink {
     return this.#shown;
   }
 
-  /** The deny list has changed: ends the connections at once if the node's certificate is on it. */
+  /** The deny list has changed: ends both connections at once if the certificate that one was made with is on it. */
   recheck(): void {
-    if (this.#shown === undefined || !this.#options.isDenied(this.#shown)) return;
-    this.#shown = undefined;
+    const { isDenied } = this.#options;
+    if (![...this.#shownOn.values()].some(isDenied)) return;
+    this.#shownOn.clear();
+    if (this.#shown !== undefined && isDenied(this.#shown)) this.#shown = undefined;
     this.#pushes.close();
     for (const pending of [...this.#pending]) pending.expire();
     this.#renew();
@@ -185,6 +189,7 @@ export class NodeLink {
     return openChannel(address, region, this.#identity, size, (fingerprint) => {
       if (isDenied(fingerprint)) return onDenyList;
       this.#shown = fingerprint;
+      this.#shownOn.set(size, fingerprint);
       return undefined;
     });
   }
@@ -386,6 +391,7 @@ export class NodeLink {
     this.#client.close();
     this.#large?.close();
     this.#large = undefined;
+    this.#shownOn.delete("large");
     this.#client = this.#open("small");
     this.#pushes = this.#openPushes("small");
   }

@@ -120,10 +120,19 @@ export class CrlSource {
     if (digest === this.#digest) return;
     const { authority, times } = this.#options;
     const crl = await readCrl(bytes, authority, times.wallMs());
+    if (this.#crl !== undefined) refuseOtherPart(crl, this.#crl);
     if (this.#crl !== undefined) refuseOlder(crl, this.#crl);
     this.#crl = crl;
     this.#digest = digest;
   }
+}
+
+/** The parts of one list may share their numbers: another part has other certificates (RFC 5280, 6.3.3 (b) (2)). */
+function refuseOtherPart(crl: Crl, known: Crl): void {
+  if (crl.part === known.part) return;
+  throw new Error(
+    "it is not the part of the list that the last one was (issuing distribution point): correct the source, or restart the node if the authority has changed its parts",
+  );
 }
 
 /** An older list may be a trick: it does not have the certificates that were revoked last. */

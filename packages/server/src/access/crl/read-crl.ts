@@ -9,6 +9,8 @@ import { type Element, elementAt, elementsIn, encoded } from "./der.ts";
 export interface Crl {
   /** The CRL number (5.2.3); undefined if it has none. */
   readonly number: bigint | undefined;
+  /** Its issuing distribution point (5.2.5), hex of the DER: which part of a list it is; empty = a whole list. */
+  readonly part: string;
   readonly thisUpdateMs: number;
   readonly nextUpdateMs: number;
   /** Serial numbers, as `serialOf` writes them. */
@@ -61,9 +63,9 @@ export async function readCrl(
   const rest = await shellOf(bytes, outer, tbs, entries);
   const { thisUpdateMs, nextUpdateMs } = await checkIssuer(rest, authority, nowMs);
   await checkSignature(bytes, { tbs, parts }, rest, authority);
-  const number = checkExtensions(rest);
+  const { number, part } = checkExtensions(rest);
   const revoked = entries === undefined ? new Set<string>() : await serialsIn(bytes, entries);
-  return { number, thisUpdateMs, nextUpdateMs, revoked };
+  return { number, part, thisUpdateMs, nextUpdateMs, revoked };
 }
 
 function derOf(source: Uint8Array): Uint8Array {
@@ -180,7 +182,7 @@ async function checkSignature(
   if (!good) throw new Error("its signature is not of the authority's key");
 }
 
-/** What Node needs to verify a list's signature, and the beginning of the key's type; in OpenSSL's names. */
+/** How Node verifies a list's signature: the digest, options, and the beginning of the key type, in OpenSSL's names. */
 function schemeOf({ signatureAlgorithm }: X509Crl) {
   const { name, hash, saltLength } = signatureAlgorithm as unknown as {
     readonly name: string;
@@ -200,17 +202,20 @@ function schemeOf({ signatureAlgorithm }: X509Crl) {
   };
 }
 
-/** The CRL number. */
-function checkExtensions(list: X509Crl): bigint | undefined {
+/** The CRL number, and the issuing distribution point. */
+function checkExtensions(list: X509Crl): Pick<Crl, "number" | "part"> {
   let number: bigint | undefined;
+  let part = "";
   for (const { type, critical, value } of list.extensions) {
     const bytes = new Uint8Array(value);
     if (type === oids.delta) throw new Error("it is a delta list: only whole lists are read");
     else if (type === oids.number) number = integerIn(bytes);
-    else if (type === oids.issuingDistributionPoint) checkScope(bytes);
-    else if (critical) throw new Error(`it has a critical extension that is not known: ${type}`);
+    else if (type === oids.issuingDistributionPoint) {
+      checkScope(bytes);
+      part = Buffer.from(bytes).toString("hex");
+    } else if (critical) throw new Error(`it has a critical extension that is not known: ${type}`);
   }
-  return number;
+  return { number, part };
 }
 
 /** RFC 5280, 5.2.5: which certificates a list is about. Parts of a list may be in several files. */

@@ -52,6 +52,13 @@ const times = (fromH: number, untilH: number) => ({
 const listOf = (request: CrlRequest) =>
   makeCrl(one, { serials: [serialOf(lost)], ...times(-1, 1), ...request });
 
+/** The part of a list with this number, which is also its CRL number. */
+const partOf = (number: number): CrlRequest => ({
+  ...{ number, ...times(number - 2, number) },
+  extensions: ["issuingDistributionPoint = critical, @part"],
+  sections: ["[part]", `fullname = URI:http://127.0.0.1/part${number}.crl`],
+});
+
 function open(settings: Partial<CrlSettings>, random = 0): RevocationLists {
   const common = { authority: file("ca.pem"), files: [], urls: [], required: false };
   const lists = new RevocationLists([{ ...common, everySeconds: 3600, ...settings }], {
@@ -132,6 +139,9 @@ describe("a list in a file", () => {
       /it is older \(of /,
     ],
     ["of an earlier time without numbers", {}, times(-2, 2), /it is older \(of /],
+    ["of another part", partOf(1), partOf(2), /not the part of the list that the last one was/],
+    ["of a part", { number: 1 }, partOf(2), /issuing distribution point/],
+    ["of the whole", partOf(1), { number: 2, ...times(0, 2) }, /issuing distribution point/],
     ["that lost its number", { number: 1 }, times(0, 2), /has no CRL number/],
   ])("is not replaced by one %s", async (_, first, second, fault) => {
     writeFileSync(file("3.crl"), listOf(first));

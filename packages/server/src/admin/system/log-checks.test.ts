@@ -37,6 +37,9 @@ test("says of each witness whether it cosigns the log, and waits for one that is
     "ok: witness w1 cosigns it",
     "warning: witness w2 has cosigned 0 of 5 leaves, and no more in 7 s",
   ]);
+  expect(await states(["w1"], [3, 5])).toEqual([
+    "warning: witness w1 has cosigned 5 leaves, and the store's log has 3",
+  ]);
   expect(await states(["w1"], [0, 0])).toEqual(["warning: no leader has begun it"]);
   expect(await states([])).toEqual(["ok: the configuration names no witness"]);
 });

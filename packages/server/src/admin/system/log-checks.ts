@@ -19,7 +19,11 @@ export async function logChecks(sources: SystemSources): Promise<Check[]> {
   const [, ...after] = isBehind ? await sizes(sources) : [size, ...before];
   return witnesses.map((witness, at) => {
     const [then = 0, now = 0] = [before[at], after[at]];
-    if (then >= size || now > then) return ok(name, `witness ${witness.name} cosigns it`);
+    if (then > size) {
+      const says = `witness ${witness.name} has cosigned ${then} leaves, and the store's log has ${size}`;
+      return warning(name, says, "HoldfastAuditFault in docs/runbook.md says what to do");
+    }
+    if (then === size || now > then) return ok(name, `witness ${witness.name} cosigns it`);
     const mend = "HoldfastAuditNotWitnessed in docs/runbook.md says what to do";
     const says = `witness ${witness.name} has cosigned ${now} of ${size} leaves, and no more in ${cosignMs / 1000} s`;
     return warning(name, says, mend);

@@ -30,6 +30,18 @@ test("the check of tokens counts the valid ones of each role without which nobod
   );
 });
 
+test.each([
+  [undefined, "set admin.bootstrapFile, or admin.oidc.securityOfficer, and restart the node"],
+  ["/secrets/one-time", "use the one-time token of admin.bootstrapFile"],
+])("the check of tokens says how to get a missing role (file: %s)", (bootstrapFile, advice) => {
+  const tokens = [{ role: ["manager"], expiresMs: nowMs + 10 * dayMs }];
+  const config = { admin: { bootstrapFile } };
+  const sources = { view: { all: () => tokens }, config, wallMs: () => nowMs };
+  const checks = tokenChecks(sources as unknown as Parameters<typeof tokenChecks>[0]);
+  expect(checks.map(({ state }) => state)).toEqual(["ok", "warning"]);
+  expect(checks[1]?.mend).toContain(advice);
+});
+
 test("the check of the deny list fails as long as a denial cannot be read", () => {
   const says = (live: number, unread: readonly string[]) => {
     const all = [{ destroyed: { time: 1 } }, ...Array.from({ length: live }, () => ({}))];

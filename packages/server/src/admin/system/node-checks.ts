@@ -5,6 +5,7 @@ import { reasonOf } from "../../base/operator-error.ts";
 import { loadConfig } from "../../config/config.ts";
 import { rolesGiven } from "../../config/oidc-roles.ts";
 import { warnBeforeMs } from "../../management/certificates/expiry.ts";
+import { waysTo } from "../../management/tokens/bootstrap.ts";
 import { isWhole } from "../../management/tokens/token-book.ts";
 import { type Check, failed, ok, type SystemSources, warning } from "./sources.ts";
 import { warningsOf } from "./warnings.ts";
@@ -142,23 +143,25 @@ export function tokenChecks({ view, config, wallMs }: SystemSources): Check[] {
   const tokens = view.all("Token");
   return (["manager", "security-officer"] as const).map((role) => {
     const ends = tokens.filter((token) => isWhole(token, role)).map(({ expiresMs }) => expiresMs);
-    return tokenCheck(role, ends, elsewhere.includes(role), wallMs());
+    const hasFile = config.admin?.bootstrapFile !== undefined;
+    const advice = hasFile ? "use the one-time token of admin.bootstrapFile" : waysTo([role]);
+    return tokenCheck(role, ends, { isElsewhere: elsewhere.includes(role), advice }, wallMs());
   });
 }
 
 function tokenCheck(
   role: Role,
   endsMs: readonly number[],
-  isElsewhere: boolean,
+  otherwise: { readonly isElsewhere: boolean; readonly advice: string },
   nowMs: number,
 ): Check {
   const name = "tokens";
   const ends = endsMs.filter((endMs) => endMs > nowMs);
   if (ends.length === 0) {
     const says = `no valid token has the role ${role}`;
-    return isElsewhere
+    return otherwise.isElsewhere
       ? ok(name, `${says}; the identity provider gives it`)
-      : warning(name, says, "use the one-time token of admin.bootstrapFile");
+      : warning(name, says, otherwise.advice);
   }
   const last = Math.max(...ends);
   const count = ends.length === 1 ? "1 valid token has" : `${ends.length} valid tokens have`;

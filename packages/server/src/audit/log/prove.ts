@@ -17,6 +17,7 @@ import {
 } from "@holdfast/engine";
 import { keptLeaves, sameHash } from "@holdfast/regions";
 import { OperatorError } from "../../base/operator-error.ts";
+import { timeText } from "../verify/findings.ts";
 import type { LogTrust } from "../verify/verify-log.ts";
 
 /** The proof that an event is in the log (C2SP tlog-proof), and the leaf that it is about. */
@@ -137,10 +138,6 @@ async function pathOf(
   nodes.add(before);
   nodes.add(after);
   return { index: before.end, path: nodes.inclusion(before.end, size) };
-}
-
-function timeText(seconds: number): string {
-  return new Date(seconds * 1000).toISOString();
 }
 
 function malformed(): never {

@@ -16,7 +16,9 @@ export class Findings {
     this.#most = most;
   }
 
+  /** A line that was added before is left out. */
   add(line: string): void {
+    if (this.#lines.includes(line)) return;
     if (this.#lines.length < this.#most) this.#lines.push(line);
     else this.#more += 1;
   }
@@ -34,4 +36,10 @@ export function rangeText(from: number, to: number): string {
 /** A partition's name, as in the store's keys. */
 export function partitionName(partition: number): string {
   return partition === 64 ? "sys" : `p${String(partition).padStart(2, "0")}`;
+}
+
+/** A time that a witness signed, in seconds since the epoch; it may be a number that no date has. */
+export function timeText(seconds: number): string {
+  const time = new Date(seconds * 1000);
+  return Number.isNaN(time.getTime()) ? `${seconds} s` : time.toISOString();
 }

@@ -3,7 +3,10 @@ import {
   type AuditHeads,
   type AuditLog,
   type AuditStanding,
+  type Checkpoint,
+  type Clock,
   headsHash,
+  MerkleNodes,
   MerkleRange,
   type NoteKey,
   readCheckpointNote,
@@ -15,11 +18,15 @@ import {
   StoreUnavailable,
   signedAt,
   sizeOfHeads,
+  splitLines,
+  treeOfHeads,
   treeTexts,
+  type WitnessedHeads,
 } from "@holdfast/engine";
 import { keptLeaves, sameHash, type Witness, type WitnessAnswer } from "@holdfast/regions";
 import { reasonOf } from "../../base/operator-error.ts";
-import { type Findings, partitionName, rangeText } from "./findings.ts";
+import { type Findings, partitionName, rangeText, timeText } from "./findings.ts";
+import { LeafHashes } from "./leaf-hashes.ts";
 
 /** Whom to believe: the log's key and the witnesses, as the node's files name them. */
 export interface LogTrust {
@@ -27,22 +34,37 @@ export interface LogTrust {
   readonly witnesses: readonly Witness[];
   /** A checkpoint that somebody kept elsewhere. */
   readonly kept?: string | undefined;
+  readonly clock: Pick<Clock, "wallMs">;
 }
 
 /** What the log proves of the trail, by partition. */
 export interface Stated {
   /** Points that the chain must have. */
   readonly points: ReadonlyMap<number, readonly SinkPoint[]>;
-  /** Up to which number witnesses have cosigned, or the log has signed if there are none. */
+  /** Up to which number witnesses have cosigned. */
   readonly witnessed: (partition: number) => number;
+  /** The hash of an event's leaf, if the store keeps it. */
+  readonly leaf: (partition: number, number: number) => Uint8Array | undefined;
+  /** Up to which number retention may have removed entries, as the log states now. */
+  readonly removed: (partition: number) => Promise<number>;
 }
 
-interface Evidence extends SignedHeads {
+interface Evidence extends WitnessedHeads {
   /** The witness, and when it cosigned, in seconds since the epoch. */
   readonly by: readonly [name: string, seconds: number] | undefined;
 }
 
+/** What the store shows of the log at one moment. */
+interface Shown {
+  readonly last: Evidence;
+  readonly baseText: string | undefined;
+  readonly base: MerkleRange;
+  readonly cosigned: readonly Evidence[];
+}
+
 const asksMax = 5;
+/** A witness's signature of now is at most this far from this machine's clock. */
+const answerMs = 300_000;
 
 /** Checks the log in the store against its key and its witnesses, and the trail's extent against the log. */
 export class LogCheck {
@@ -50,7 +72,8 @@ export class LogCheck {
   readonly #log: AuditLog;
   readonly #trust: LogTrust;
   readonly #findings: Pick<Findings, "add">;
-  #begun: AuditHeads | undefined;
+  /** What was signed and cosigned before the standings were read. */
+  #before: readonly Evidence[] = [];
 
   constructor(log: AuditLog, trust: LogTrust, findings: Pick<Findings, "add">) {
     this.#log = log;
@@ -58,14 +81,19 @@ export class LogCheck {
     this.#findings = findings;
   }
 
-  /** What the log states now: to be called before the standings are read, since a leader may add to it between. */
+  /** Asks the witnesses: to be called before the standings are read, which must have all that was stated before. */
   async begin(): Promise<void> {
-    const [text] = await this.#log.tree.texts([treeTexts.last]);
-    try {
-      this.#begun = text === undefined ? undefined : readHeads(readSigned(text).heads);
-    } catch {
-      // Reported by `run`.
-    }
+    await this.#orFinding(async () => {
+      const [text] = await this.#log.tree.texts([treeTexts.last]);
+      if (text === undefined) {
+        this.#findings.add(
+          `log ${this.#trust.key.name}: not in the store: no leader has begun it, or somebody removed it`,
+        );
+      }
+      const last = this.#evidence(text, undefined);
+      if (last === undefined) return;
+      this.#before = [last, ...(await this.#askAll(last))];
+    });
   }
 
   /** What the log proves; undefined if it is faulty, which findings tell. */
@@ -84,33 +112,58 @@ export class LogCheck {
   }
 
   async #run(standings: readonly AuditStanding[]): Promise<Stated | undefined> {
-    const { key } = this.#trust;
-    const last = await this.#signed(treeTexts.last, undefined);
-    if (last === undefined) {
-      this.#findings.add(
-        `log ${key.name}: not in the store: no leader has begun it, or somebody removed it`,
-      );
-      return undefined;
-    }
-    const cosigned = await this.#askAll(last);
-    await this.#checkLeaves([last, ...cosigned]);
+    const leaves = new LeafHashes();
+    const shown = this.#before.length === 0 ? undefined : await this.#checkTree(leaves);
+    if (shown === undefined) return undefined;
+    const { last, cosigned } = shown;
     const newest = cosigned.toSorted((one, other) => sizeOfHeads(other) - sizeOfHeads(one))[0];
-    const [lastHeads, heads] = [last, newest ?? last].map((each) => readHeads(each.heads));
-    if (heads === undefined || lastHeads === undefined) return undefined;
+    const lastHeads = headsOf(last);
+    const witnessed = newest && headsOf(newest);
     if (lastHeads.storeId !== this.#log.storeId) {
       this.#findings.add(`log: is of store ${lastHeads.storeId}, not of this one`);
     }
-    this.#checkExtent(standings, lastHeads, this.#begun ?? lastHeads);
+    const before = this.#before.map(headsOf);
+    const cosignedHeads = witnessed === undefined ? [] : [witnessed];
+    this.#checkExtent(standings, lastHeads, before);
     this.#tell(last, newest);
     return {
-      points: pointsOf([heads, lastHeads]),
-      witnessed: (partition) => heads.heads.get(partition)?.number ?? 0,
+      // Of two for one number the later counts: what was cosigned.
+      points: pointsOf([lastHeads, ...before, ...cosignedHeads]),
+      witnessed: (partition) => witnessed?.heads.get(partition)?.number ?? 0,
+      leaf: (partition, number) => leaves.get(partition, number),
+      removed: (partition) => this.#removed(partition),
     };
   }
 
+  async #removed(partition: number): Promise<number> {
+    const [text] = await this.#log.tree.texts([treeTexts.last]);
+    const last = this.#evidence(text, undefined);
+    return (last && headsOf(last).heads.get(partition)?.removed) ?? 0;
+  }
+
+  async #show(): Promise<Shown | undefined> {
+    const { witnesses } = this.#trust;
+    const names = witnesses.map(({ name }) => treeTexts.witness(name));
+    // All at once: a leader may make steps and remove leaves meanwhile.
+    const { last: lastName, base: baseName } = treeTexts;
+    const [lastText, baseText, ...texts] = await this.#log.tree.texts([
+      ...[lastName, baseName],
+      ...names,
+    ]);
+    const last = this.#evidence(lastText, undefined);
+    if (last === undefined) return undefined;
+    const base = baseText === undefined ? MerkleRange.empty() : readRange(baseText);
+    const now = texts.map((text, at) => this.#evidence(text, witnesses[at]));
+    const cosigned = witnesses.flatMap(({ name }, at) => {
+      const asked = this.#before.find(({ by }) => by?.[0] === name);
+      const each = largest(now[at], asked);
+      return each === undefined ? [] : [each];
+    });
+    return { last, baseText, base, cosigned };
+  }
+
   /** A checkpoint in the store with its heads; undefined if there is none, or it is not signed as it should be. */
-  async #signed(name: string, witness: Witness | undefined): Promise<Evidence | undefined> {
-    const [text] = await this.#log.tree.texts([name]);
+  #evidence(text: string | undefined, witness: Witness | undefined): Evidence | undefined {
     if (text === undefined) return undefined;
     const signed = readSigned(text);
     const note = readCheckpointNote(signed.note);
@@ -140,19 +193,21 @@ export class LogCheck {
   async #ask(witness: Witness, last: Evidence): Promise<Evidence | undefined> {
     const { name } = witness;
     for (let asks = 1; ; asks += 1) {
-      const known = await this.#signed(treeTexts.witness(name), witness);
+      const [text] = await this.#log.tree.texts([treeTexts.witness(name)]);
+      const known = this.#evidence(text, witness);
       const old = known === undefined ? 0 : sizeOfHeads(known);
       const note = this.#ownNote(known ?? last);
       let answer: WitnessAnswer;
       try {
         answer = await witness.add({ old, proof: [], note }, AbortSignal.timeout(10_000));
       } catch (error) {
-        this.notes.push(
-          `log: witness ${name} cannot be asked, so it may have cosigned more than the store shows: ${reasonOf(error)}`,
-        );
+        this.#tellOut(name, known, reasonOf(error));
         return known;
       }
-      if ("lines" in answer) return known;
+      if ("lines" in answer) {
+        this.#checkAnswer(witness, note, answer.lines);
+        return known;
+      }
       const says =
         "size" in answer
           ? `has cosigned ${answer.size} leaves, and the store knows of ${old}: the end of the trail was removed, or put back`
@@ -164,6 +219,30 @@ export class LogCheck {
     }
   }
 
+  #tellOut(name: string, known: Evidence | undefined, reason: string): void {
+    const says = `log: witness ${name} cannot be asked`;
+    if (known === undefined) {
+      this.#findings.add(`${says}, and the store shows nothing that it cosigned: ${reason}`);
+    } else {
+      const more = "so it may have cosigned more than the store shows";
+      this.notes.push(`${says}, ${more}: ${reason}`);
+    }
+  }
+
+  /** Whether the witness signed this checkpoint just now. */
+  #checkAnswer({ name, key }: Witness, note: string, lines: string): void {
+    const { text = "" } = readCheckpointNote(note) ?? {};
+    const times = (splitLines(lines) ?? []).map((line) => signedAt(text, [line], key));
+    const seconds = times.find((each) => each !== undefined);
+    if (seconds === undefined) {
+      this.#findings.add(`log: witness ${name} answers without a signature by its configured key`);
+    } else if (Math.abs(seconds * 1000 - this.#trust.clock.wallMs()) > answerMs) {
+      this.#findings.add(
+        `log: witness ${name} answers with a signature of ${timeText(seconds)}: somebody repeats an old one, or a clock is wrong`,
+      );
+    }
+  }
+
   /** The checkpoint with the log's own signature only. */
   #ownNote({ note }: SignedHeads): string {
     const { text = "", lines = [] } = readCheckpointNote(note) ?? {};
@@ -171,29 +250,74 @@ export class LogCheck {
     return `${text}\n${own ?? ""}`;
   }
 
-  /** Whether the stored leaves lead to all these checkpoints. */
-  async #checkLeaves(signed: readonly SignedHeads[]): Promise<void> {
-    const { tree } = this.#log;
-    const wanted = new Map<number, Uint8Array>();
-    for (const { note } of signed) {
-      const { size = 0, root = new Uint8Array() } = readCheckpointNote(note) ?? {};
-      wanted.set(size, root);
+  /** Whether the store's log has all that was signed, cosigned and kept, and its leaves lead there. */
+  async #checkTree(hashes: LeafHashes): Promise<Shown | undefined> {
+    for (let tries = 1; ; tries += 1) {
+      const shown = await this.#show();
+      if (shown === undefined) return undefined;
+      const size = sizeOfHeads(shown.last);
+      const { begin, end } = shown.base;
+      if (begin !== 0 || end >= size) {
+        this.#findings.add("log: the range of its removed leaves is not one: changed");
+        return shown;
+      }
+      const reached = await this.#checkLeaves(shown, hashes);
+      if (reached === size) return shown;
+      // A leader may have removed leaves meanwhile.
+      const [baseText] = await this.#log.tree.texts([treeTexts.base]);
+      if (baseText !== shown.baseText && tries < asksMax) continue;
+      this.#findings.add(`log: leaf ${reached} and those after it are missing in the store`);
+      return shown;
     }
-    this.#addKept(wanted, signed[0]);
-    const most = Math.max(...wanted.keys());
-    const [baseText] = await tree.texts([treeTexts.base]);
-    const range = baseText === undefined ? MerkleRange.empty() : readRange(baseText);
+  }
+
+  /** Whether the leaves up to the last step lead to all checkpoints; returns how far they go. */
+  async #checkLeaves(shown: Shown, hashes: LeafHashes): Promise<number> {
+    const size = sizeOfHeads(shown.last);
+    const range = shown.base.copy();
+    const wanted = this.#wanted(shown);
     this.#compareRoot(range, wanted);
-    for await (const { leaves } of keptLeaves(tree, range.end)) {
-      for (const { hash } of leaves) {
-        range.append(hash);
+    for await (const { leaves } of keptLeaves(this.#log.tree, range.end)) {
+      for (const leaf of leaves.slice(0, size - range.end)) {
+        range.append(leaf.hash);
+        hashes.add(leaf);
         this.#compareRoot(range, wanted);
       }
-      if (range.end >= most) return;
+      if (range.end === size) break;
     }
-    if (range.end < most) {
-      this.#findings.add(`log: leaf ${range.end} and those after it are missing in the store`);
+    return range.end;
+  }
+
+  /** Root by size, of all checkpoints that the leaves in the store must lead to. */
+  #wanted(shown: Shown): ReadonlyMap<number, Uint8Array> {
+    const { last, base, cosigned } = shown;
+    const size = sizeOfHeads(last);
+    const wanted = new Map<number, Uint8Array>();
+    const want = (each: Checkpoint, who: string): void => {
+      const other = wanted.get(each.size);
+      if (other !== undefined && !sameHash(other, each.root)) {
+        this.#findings.add(`log: ${who} is another one than the store's`);
+      }
+      wanted.set(each.size, each.root);
+    };
+    want(checkpointOf(last), "the last step");
+    for (const each of [...cosigned, ...this.#before]) {
+      const who = each.by === undefined ? "its key signed" : `witness ${each.by[0]} cosigned`;
+      if (sizeOfHeads(each) > size) {
+        this.#findings.add(
+          `log: ${who} ${sizeOfHeads(each)} leaves, and the store's log has ${size}: the end of the trail was removed, or put back`,
+        );
+      } else if (sizeOfHeads(each) >= base.end) {
+        want(checkpointOf(each), `what ${who}`);
+      } else if (cosigned.includes(each) && !leadsTo(each, base)) {
+        this.#findings.add(
+          `log: what ${who} (${sizeOfHeads(each)} leaves) is not the beginning of the leaves that the store says were removed: changed`,
+        );
+      }
     }
+    const kept = this.#kept(shown);
+    if (kept !== undefined) want(kept, "the given checkpoint");
+    return wanted;
   }
 
   #compareRoot(range: MerkleRange, wanted: ReadonlyMap<number, Uint8Array>): void {
@@ -204,35 +328,46 @@ export class LogCheck {
     );
   }
 
-  #addKept(wanted: Map<number, Uint8Array>, last: SignedHeads | undefined): void {
-    const { kept, key } = this.#trust;
-    if (kept === undefined) return;
+  /** The given checkpoint, if there is one that can be compared with leaves. */
+  #kept({ last, base, cosigned }: Shown): Checkpoint | undefined {
+    const { kept, key, witnesses } = this.#trust;
+    if (kept === undefined) return undefined;
     const note = readCheckpointNote(kept.slice(Math.max(0, kept.indexOf(`${key.name}\n`))));
     if (note === undefined || signedAt(note.text, note.lines, key) === undefined) {
       this.#findings.add("log: the given checkpoint is not signed by the log's key");
-    } else if (last !== undefined && note.size > sizeOfHeads(last)) {
+      return undefined;
+    }
+    if (note.size > sizeOfHeads(last)) {
       this.#findings.add(
         `log: the given checkpoint has ${note.size} leaves, and the store's log ${sizeOfHeads(last)}: the end of the trail was removed, or put back`,
       );
-    } else {
-      const other = wanted.get(note.size);
-      if (other !== undefined && !sameHash(other, note.root)) {
-        this.#findings.add("log: the given checkpoint is another one than the store's");
-      }
-      wanted.set(note.size, note.root);
+      return undefined;
     }
+    if (note.size >= base.end) return note;
+    const says = `log: the given checkpoint (${note.size} leaves) cannot be compared, since older leaves were folded`;
+    const both = witnesses.find(({ name, key: theirs }) => {
+      const later = cosigned.find(({ by }) => by?.[0] === name);
+      const isLater = later !== undefined && sizeOfHeads(later) >= note.size;
+      return isLater && signedAt(note.text, note.lines, theirs) !== undefined;
+    });
+    if (both === undefined) this.#findings.add(`${says}: give one of at least ${base.end} leaves`);
+    else
+      this.notes.push(`${says}; witness ${both.name} cosigned it, and that the log grew from it`);
+    return undefined;
   }
 
   /** Finds what is missing at the beginning and at the end of each partition, by what was stated after and before. */
   #checkExtent(
     standings: readonly AuditStanding[],
     { heads: after }: AuditHeads,
-    { heads: before }: AuditHeads,
+    before: readonly AuditHeads[],
   ): void {
     for (const [partition, { base, dropped, last }] of standings.entries()) {
       const name = partitionName(partition);
       const { removed } = after.get(partition) ?? nothing;
-      const { number, hash } = before.get(partition) ?? nothing;
+      const { number, hash } = before
+        .map(({ heads }) => heads.get(partition) ?? nothing)
+        .reduce((one, other) => (other.number > one.number ? other : one));
       const begin = Math.max(base.number, dropped);
       if (begin > removed) {
         const range = rangeText(removed + 1, begin);
@@ -258,11 +393,38 @@ export class LogCheck {
       return;
     }
     const [name, seconds] = newest.by ?? ["", 0];
-    const time = new Date(seconds * 1000).toISOString();
+    const time = timeText(seconds);
     this.notes.push(
       `log ${key.name}: ${size} leaves; witness ${name} cosigned ${sizeOfHeads(newest)} at ${time}`,
     );
   }
+}
+
+/** Whether a cosigned tree grew to these removed leaves, by what the store keeps of those since. */
+function leadsTo(cosigned: Evidence, base: MerkleRange): boolean {
+  const { since } = cosigned;
+  if (since?.begin !== sizeOfHeads(cosigned) || since.end !== base.end) return false;
+  const nodes = new MerkleNodes();
+  nodes.add(treeOfHeads(cosigned));
+  nodes.add(since);
+  return sameHash(nodes.root(base.end), base.root());
+}
+
+function largest(now: Evidence | undefined, asked: Evidence | undefined): Evidence | undefined {
+  if (now === undefined || asked === undefined) return now ?? asked;
+  return sizeOfHeads(asked) > sizeOfHeads(now) ? asked : now;
+}
+
+function checkpointOf({ note }: SignedHeads): Checkpoint {
+  return readCheckpointNote(note) ?? malformed();
+}
+
+function headsOf({ heads }: SignedHeads): AuditHeads {
+  return readHeads(heads) ?? malformed();
+}
+
+function malformed(): never {
+  throw new StoreUnavailable("corrupt", "the audit log's state in the store is malformed");
 }
 
 const nothing: AuditHead = { removed: 0, number: 0, hash: headsHash("") };

@@ -1,4 +1,5 @@
 import {
+  type AuditEntry,
   type AuditLog,
   type AuditStanding,
   auditEntriesMax,
@@ -6,11 +7,12 @@ import {
   chainGap,
   checkpointEvery,
   decodeAudit,
-  type SinkPoint,
+  eventLeaf,
+  leafHash,
 } from "@holdfast/engine";
 import { chainPoint, sameHash } from "@holdfast/regions";
 import { Findings, partitionName, rangeText, type Verdict } from "./findings.ts";
-import { LogCheck, type LogTrust } from "./verify-log.ts";
+import { LogCheck, type LogTrust, type Stated } from "./verify-log.ts";
 
 /** What a check of the store found, and how much it looked at. */
 export interface StoreVerdict extends Verdict {
@@ -34,7 +36,7 @@ export async function verifyStore(log: AuditLog, trust?: LogTrust): Promise<Stor
     const { base, dropped, head, last } = standing;
     if (Math.max(last, head.number) === 0) continue;
     unchained += Math.max(0, last - head.number);
-    unwitnessed += Math.max(0, last - (stated?.witnessed(partition) ?? 0));
+    unwitnessed += Math.max(0, last - Math.max(base.number, stated?.witnessed(partition) ?? 0));
     const name = partitionName(partition);
     if (last < head.number) {
       // An attacker who cuts off the end sets back the count, too.
@@ -46,10 +48,7 @@ export async function verifyStore(log: AuditLog, trust?: LogTrust): Promise<Stor
     } else if (base.number > 0) {
       notes.push(`${name}: entries up to ${base.number} were removed by retention`);
     }
-    entries += await new PartitionCheck(log, partition, findings).run(
-      standing,
-      stated?.points.get(partition) ?? [],
-    );
+    entries += await new PartitionCheck(log, partition, findings, stated).run(standing);
   }
   const all = { entries, unchained, notes, findings: findings.lines };
   return trust === undefined ? all : { ...all, unwitnessed };
@@ -59,40 +58,62 @@ class PartitionCheck {
   readonly #log: AuditLog;
   readonly #partition: number;
   readonly #findings: Findings;
+  readonly #stated: Stated | undefined;
   /** The last point that was found, or assumed, to be right. */
   #sure = 0;
+  #seen = 0;
   /** Earlier entries are gone, so nothing can be checked until the next point that is kept. */
   #blind = false;
 
-  constructor(log: AuditLog, partition: number, findings: Findings) {
+  /** `stated` is what a log proves. */
+  constructor(log: AuditLog, partition: number, findings: Findings, stated: Stated | undefined) {
     this.#log = log;
     this.#partition = partition;
     this.#findings = findings;
+    this.#stated = stated;
   }
 
-  /** Returns how many entries it saw. `stated` are points that a log proves. */
-  async run(standing: AuditStanding, stated: readonly SinkPoint[]): Promise<number> {
+  /** Returns how many entries it saw. */
+  async run(standing: AuditStanding): Promise<number> {
     const { head, last } = standing;
-    const proven = new Map(stated.map((each) => [each.number, { ...head, ...each }]));
+    const points = this.#stated?.points.get(this.#partition) ?? [];
+    const proven = new Map(points.map((each) => [each.number, { ...head, ...each }]));
     const start = await this.#start(standing);
     this.#sure = start.number;
-    let [point, seen] = [start, 0];
+    let point = start;
     while (point.number < last) {
       const range = { from: { after: point.number }, limit: auditEntriesMax, covered: false };
       const page = await this.#log.entries(this.#partition, range);
-      if (page.length === 0) await this.#missing(point, last);
-      if (page.length === 0) break;
-      const kept = await this.#kept(point.number, page.at(-1)?.number ?? point.number);
-      for (const entry of page) {
-        if (entry.number > point.number + 1) point = await this.#missing(point, entry.number - 1);
-        point = chainPoint(point, entry);
-        this.#checkForm(point.number, entry.bytes);
-        const known = point.number === head.number ? head : kept.get(point.number);
-        point = this.#compare(point, proven.get(point.number) ?? known);
+      if (page.length === 0) {
+        await this.#missing(point, last);
+        break;
       }
-      seen += page.length;
+      const kept = await this.#kept(point.number, page.at(-1)?.number ?? point.number);
+      point = await this.#page(point, page, (number) => {
+        return proven.get(number) ?? (number === head.number ? head : kept.get(number));
+      });
     }
-    return seen;
+    return this.#seen;
+  }
+
+  /** Checks the entries of a page as far as they follow; returns the point after them. */
+  async #page(
+    from: ChainPoint,
+    page: readonly AuditEntry[],
+    known: (number: number) => ChainPoint | undefined,
+  ): Promise<ChainPoint> {
+    let point = from;
+    for (const entry of page) {
+      if (entry.number > point.number + 1) point = await this.#missing(point, entry.number - 1);
+      if (entry.number <= point.number) continue;
+      if (entry.number > point.number + 1) break;
+      this.#seen += 1;
+      point = chainPoint(point, entry);
+      this.#checkForm(point.number, entry.bytes);
+      this.#checkLeaf(entry);
+      point = this.#compare(point, known(point.number));
+    }
+    return point;
   }
 
   /**
@@ -117,15 +138,27 @@ class PartitionCheck {
     );
   }
 
+  /** The point from which to continue, at or after `last`. */
   async #missing(point: ChainPoint, last: number): Promise<ChainPoint> {
-    // Retention may have removed entries meanwhile.
+    // Retention may have removed entries meanwhile; with a log, only those of which the log states it.
     const now = (await this.#log.standings())[this.#partition];
-    if (Math.max(now?.base.number ?? 0, now?.dropped ?? 0) >= last) {
-      this.#blind = true;
-    } else {
-      this.#report(rangeText(point.number + 1, last), "missing: removed");
+    const begin = Math.max(now?.base.number ?? 0, now?.dropped ?? 0);
+    const removed = (await this.#stated?.removed(this.#partition)) ?? Number.POSITIVE_INFINITY;
+    if (now !== undefined && begin >= last && begin <= removed) {
+      const start = await this.#start(now);
+      this.#sure = start.number;
+      return start;
     }
+    this.#report(rangeText(point.number + 1, last), "missing: removed");
     return chainGap(point, last);
+  }
+
+  #checkLeaf({ number, bytes }: AuditEntry): void {
+    const leaf = this.#stated?.leaf(this.#partition, number);
+    if (leaf === undefined || sameHash(leaf, leafHash(eventLeaf(this.#partition, number, bytes)))) {
+      return;
+    }
+    this.#report(String(number), "not the one that is in the log: changed or reordered");
   }
 
   #checkForm(number: number, bytes: Uint8Array): void {
@@ -139,9 +172,11 @@ class PartitionCheck {
   /** Continues from the leader's value, so that one fault is reported once. */
   #compare(point: ChainPoint, kept: ChainPoint | undefined): ChainPoint {
     if (kept === undefined) return point;
-    if (!this.#blind && !sameHash(point.hash, kept.hash)) {
-      const among = rangeText(this.#sure + 1, point.number);
-      this.#report(`among ${among}`, "not what was chained: changed, removed or reordered");
+    const among = `among ${rangeText(this.#sure + 1, point.number)}`;
+    if (this.#blind && this.#stated !== undefined) {
+      this.#report(among, "cannot be checked: the chain's point before them was removed");
+    } else if (!this.#blind && !sameHash(point.hash, kept.hash)) {
+      this.#report(among, "not what was chained: changed, removed or reordered");
     }
     this.#sure = point.number;
     this.#blind = false;

@@ -7,7 +7,7 @@ const advice: Readonly<Record<RefusedClient["reason"], string>> = {
   noCertificate:
     "It presented no client certificate. In vCenter, establish trust for the key provider: make vCenter trust the KMS, and then the KMS trust vCenter.",
   denied:
-    "It is on the deny list, or an authority that issued it is: `holdfast deny list` says why. If it may connect again, a manager lifts the denial with `holdfast deny remove`.",
+    "It is on the deny list, or an authority that issued it is: `holdfast deny list` says why. If it may connect again, a security officer lifts the denial with `holdfast deny remove`.",
   denyListUnreadable:
     "The node cannot read its deny list, so it admits nobody. Run `holdfast doctor`; docs/runbook.md says what to do.",
   revoked:

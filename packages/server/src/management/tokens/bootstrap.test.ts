@@ -69,3 +69,35 @@ test("a one-time token is void as soon as both roles have a token, and none is m
   managers = true;
   expect(bootstrap.verify(token)).toBe("unknown");
 });
+
+test("a node without a file warns once of the roles that nobody has, and names the settings", async () => {
+  const has = new Set<Role>(["manager"]);
+  const warned: string[] = [];
+  const at = (served: boolean, isFresh: boolean) => {
+    const bootstrap = new Bootstrap({
+      ...{ file: undefined, served, randomBytes: systemIds.randomBytes, say: () => undefined },
+      book: { verify: () => "unknown", has: (role) => has.has(role), isFresh: () => isFresh },
+      observe: (event) => {
+        if (event.type === "warning") warned.push(event.message);
+      },
+    });
+    onTestFinished(() => bootstrap[Symbol.asyncDispose]());
+    return bootstrap;
+  };
+  // The records were not read yet.
+  await at(true, false).look();
+  expect(warned).toEqual([]);
+  const bootstrap = at(true, true);
+  for (let look = 0; look < 3; look += 1) await bootstrap.look();
+  const ways = "and restart the node (docs/certificates.md, The first token)";
+  const first = `no valid token has the role security-officer: set admin.bootstrapFile, or admin.oidc.securityOfficer, ${ways}`;
+  expect(warned).toEqual([first]);
+  has.add("security-officer");
+  await bootstrap.look();
+  expect(warned).toHaveLength(1);
+  has.clear();
+  await bootstrap.look();
+  expect(warned[1]).toContain(
+    "manager or security-officer: set admin.bootstrapFile, or admin.oidc.manager and admin.oidc.securityOfficer,",
+  );
+});

@@ -11,6 +11,8 @@ import { hashOf, isToken, newToken } from "./token-text.ts";
 export interface BootstrapOptions {
   /** Where the one-time token is written; undefined = never. */
   readonly file: string | undefined;
+  /** Whether the node has the API: then a role that nobody has or can get is reported. */
+  readonly served?: boolean;
   /** Roles that an identity provider gives: no one-time token is needed for these. */
   readonly elsewhere?: readonly Role[];
   readonly book: Pick<TokenBook, "verify" | "has" | "isFresh">;
@@ -42,7 +44,7 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
 
   constructor(options: BootstrapOptions) {
     this.#options = options;
-    if (options.file === undefined) return;
+    if (options.file === undefined && options.served !== true) return;
     this.#timer = setInterval(() => void this.look(), everyMs).unref();
   }
 
@@ -96,13 +98,25 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
   async #look(): Promise<void> {
     const { file, book } = this.#options;
     // A store that cannot be read may hold such tokens, so nothing is done then.
-    if (file === undefined || !book.isFresh()) return;
-    if (this.missing.length === 0) {
+    if (!book.isFresh()) return;
+    if (file === undefined) this.#warn();
+    else if (this.missing.length === 0) {
       this.#hash = undefined;
       await this.#remove(file);
     } else if (this.#hash === undefined || !(await isOurs(file))) {
       await this.#write(file);
     }
+  }
+
+  /** Says which role nobody can get: at the start, and when it is another one. */
+  #warn(): void {
+    const { missing } = this;
+    const text = missing.join(" or ");
+    if (text === this.#reported) return;
+    this.#reported = text;
+    if (missing.length === 0) return;
+    const says = `no valid token has the role ${text}: ${waysTo(missing)}`;
+    this.#options.observe({ type: "warning", message: says });
   }
 
   async #write(file: string): Promise<void> {
@@ -157,6 +171,13 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
     const message = `admin.bootstrapFile: no one-time token can be written: ${reason}`;
     this.#options.observe({ type: "warning", message });
   }
+}
+
+/** How somebody gets these roles at a node without `admin.bootstrapFile`. */
+export function waysTo(missing: readonly Role[]): string {
+  const names: Partial<Record<Role, string>> = { "security-officer": "securityOfficer" };
+  const settings = missing.map((role) => `admin.oidc.${names[role] ?? role}`).join(" and ");
+  return `set admin.bootstrapFile, or ${settings}, and restart the node (docs/certificates.md, The first token)`;
 }
 
 /** Whether a file is one that a node wrote, with nothing else in it. */

@@ -133,18 +133,22 @@ function refuseLate({ bootstrap }: TokenDeps, { body }: CallOf<"createToken">): 
   }
 }
 
-/** A manager does not decide who is a client, and so gives nobody the role that does; an officer gives only that. */
+/** The role that gives a role. A manager does not decide who is a client, and so does not give the role that does. */
+const giverOf = (role: Role): Role => (role === "security-officer" ? role : "manager");
+
 function refuseForeign(own: readonly Role[], given: readonly Role[]): void {
-  const [wrong] = given.filter((role) =>
-    role === "security-officer" ? !own.includes(role) : !own.includes("manager"),
-  );
+  const wrong = given.find((role) => !own.includes(giverOf(role)));
   if (wrong === undefined) return;
-  throw new ManagementError(
-    "forbidden",
-    wrong === "security-officer"
-      ? "only a token with the role security-officer gives this role"
-      : `only a token with the role manager gives the role ${wrong}`,
-  );
+  const says = `only a token with the role ${giverOf(wrong)} gives the role ${wrong}`;
+  throw new ManagementError("forbidden", says);
+}
+
+/** Who may give one of a token's roles may revoke it: a stolen token with both must not wait for somebody with both. */
+function refuseForeignRevocation(own: readonly Role[], of: readonly Role[]): void {
+  if (of.some((role) => own.includes(giverOf(role)))) return;
+  const [role = "viewer"] = of;
+  const says = `only a token with the role ${giverOf(role)} revokes a token with the role ${role}`;
+  throw new ManagementError("forbidden", says);
 }
 
 /** `group=finance site=a`. */
@@ -204,6 +208,8 @@ async function revoke(deps: TokenDeps, call: CallOf<"revokeToken">) {
     return exact.length > 0 ? exact : named.filter(({ name }) => name === call.params.token);
   };
   if (live().length === 0) await instances.refresh();
+  // Before the first is revoked: all of them, or none.
+  for (const { role } of live()) refuseForeignRevocation(call.principal.roles, role);
   const revoked: { readonly id: string; readonly regions: Applied }[] = [];
   // Regions that were cut off from each other may have made two tokens with one name: both are revoked.
   for (const { id, name } of live()) {

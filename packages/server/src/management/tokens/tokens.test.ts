@@ -127,6 +127,52 @@ describe("a token", () => {
     expect(given).toEqual(may);
   });
 
+  test.each([
+    [["manager"], ["viewer", "auditor", "operator", "manager", "both"]],
+    [["security-officer"], ["security-officer", "both"]],
+    [
+      ["manager", "security-officer"],
+      ["viewer", "auditor", "operator", "security-officer", "manager", "both"],
+    ],
+  ] as const)("with the roles %j revokes: %j", async (roles, may) => {
+    const revoked = [];
+    for (const name of [...allRoles, "both"]) {
+      const given = name === "both" ? ["manager", "security-officer"] : [name];
+      const body = { name, roles: given, days: 7 };
+      await world.a.call("createToken", { body });
+      await world.see();
+      const asked = world.b.call("revokeToken", { params: { token: name } }, { roles });
+      if (await asked.then(() => true, isForbidden)) revoked.push(name);
+    }
+    expect(revoked).toEqual(may);
+    await world.see();
+    const { items } = await world.a.call("listTokens", {});
+    const ended = items.filter(({ state }) => state === "revoked").map(({ name }) => name);
+    expect(ended.toSorted()).toEqual(may.toSorted());
+  });
+
+  test("revokes none of two namesakes if it may not revoke both", async () => {
+    world.regions.linked = false;
+    const make = (node: typeof world.a, role: string) =>
+      node.call("createToken", { body: { name: "ci", roles: [role], days: 7 } });
+    const made = [await make(world.a, "viewer"), await make(world.b, "security-officer")];
+    world.regions.linked = true;
+    await world.see();
+    const params = { token: "ci" };
+    const asked = world.a.call("revokeToken", { params }, { roles: ["manager"] });
+    await expect(asked).rejects.toMatchObject({
+      code: "forbidden",
+      message:
+        "only a token with the role security-officer revokes a token with the role security-officer",
+    });
+    await world.see();
+    for (const { secret } of made)
+      expect(world.b.book.verify(secret)).toMatchObject({ name: "ci" });
+    const [viewer] = made;
+    const only = { token: viewer?.token.id ?? "" };
+    await world.a.call("revokeToken", { params: only }, { roles: ["manager"] });
+  });
+
   test("with several roles needs a giver of each", async () => {
     const body = { name: "x", roles: ["security-officer", "manager", "manager"], days: 7 };
     for (const role of ["manager", "security-officer"] as const) {

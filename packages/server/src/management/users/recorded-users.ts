@@ -52,6 +52,11 @@ export class RecordedUsers implements Users {
     return this.#sealed.keys();
   }
 
+  /** See `Users.has`. */
+  has(name: string): boolean {
+    return this.#sealed.has(name);
+  }
+
   /** See `Users.limitOf`. */
   limitOf(name: string): readonly string[] | undefined {
     return this.#limits.get(name);

@@ -85,7 +85,10 @@ async function set(
       if (!(error instanceof ManagementError) || error.code !== "conflict") throw error;
     }
   }
-  const written = await records.change("User", id, () => fields, events(call.audit));
+  // One that was deleted is made again: it has its own limit, or none.
+  const again = (record: SystemRecord<"User">) =>
+    isUser(record) ? fields : { ...fields, operations: limit?.operations };
+  const written = await records.change("User", id, again, events(call.audit));
   return { name, regions: written.regions };
 }
 
@@ -97,8 +100,8 @@ async function remove({ instances, records, wallMs }: UserDeps, call: CallOf<"de
   const events = managementEvents(call, call.audit, target, { timeMs: wallMs() });
   const forget = (record: SystemRecord<"User">) => {
     if (!isUser(record)) throw noUser(found);
-    // A user of this name that is made later has its own limit.
-    return { hash: undefined, operations: undefined };
+    // Its limit stays: the other region may set the password at the same time, and the user then lives on.
+    return { hash: undefined };
   };
   try {
     const { regions } = await records.change("User", id, forget, events);

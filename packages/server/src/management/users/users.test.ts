@@ -122,3 +122,18 @@ test("a user is limited to operations, until another limit is set or the user is
   await put();
   expect(limits()).toEqual([undefined, undefined]);
 });
+
+test("a user that one region deletes and the other one gives a password keeps its limit", async () => {
+  const params = { instance, user: "vcenter" };
+  await world.a.call("setUser", { params, body: { password, operations: ["read-only"] } });
+  await world.see();
+  world.regions.linked = false;
+  await world.a.call("deleteUser", { params });
+  await set(world.b, "vcenter", newer);
+  world.regions.linked = true;
+  await world.see();
+  for (const node of world.nodes) {
+    expect(usersOf(node).has("vcenter")).toBe(true);
+    expect(usersOf(node).limitOf?.("vcenter")).toEqual(["read-only"]);
+  }
+});

@@ -87,6 +87,7 @@ export function openAccess(
   const bootstrap = opened.use(
     new Bootstrap({
       file: config.admin?.bootstrapFile,
+      served: config.admin !== undefined,
       elsewhere: config.admin?.oidc === undefined ? [] : rolesGiven(config.admin.oidc),
       book,
       randomBytes: ids.randomBytes,
