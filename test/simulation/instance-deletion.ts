@@ -24,6 +24,7 @@ import type { World } from "./world.ts";
 const deleted = "instance-214";
 const name = "tenant";
 const fingerprint = "ab".repeat(32);
+const certificateId = "5b6d6f0e-6c1f-4f0f-9a4e-0d5b1f9c2e77";
 
 const clientTimeoutMs = 6_000;
 /** How long an operator waits for an answer, and for how long at most a handler works after that. */
@@ -77,7 +78,7 @@ export class InstanceDeletion implements Order {
     const world = this.#world;
     const [node] = world.nodes;
     if (node === undefined) return;
-    while (this.#wrongIfOpen() !== undefined) {
+    while (this.#wrongIfOpen() !== undefined || !this.#hasCertificate()) {
       await world.within(node, () => makeInstance(node), answerMaxMs);
       await world.sleep(500);
     }
@@ -309,6 +310,12 @@ export class InstanceDeletion implements Order {
     );
   }
 
+  #hasCertificate(): boolean {
+    return this.#world.groups.every(({ primary }) =>
+      objectsIn(primary, systemInstance).some((each) => each.uniqueIdentifier === certificateId),
+    );
+  }
+
   #record({ primary }: World["groups"][number]) {
     const id = instanceRecordId(deleted);
     const object = objectsIn(primary, systemInstance).find((each) => each.uniqueIdentifier === id);
@@ -370,7 +377,10 @@ function givesAccess(object: ManagedObject): boolean {
   return object.facts.destroyed === undefined;
 }
 
-/** An instance that was ordered and configured, and a client's certificate for it; another try may have made them. */
+/**
+ * An instance that was ordered and configured, and a client's certificate for it. Another try may have made either,
+ * or be still without an answer.
+ */
 async function makeInstance({ management, region }: SimNode): Promise<void> {
   if (management === undefined) return;
   const { records } = management;
@@ -378,12 +388,19 @@ async function makeInstance({ management, region }: SimNode): Promise<void> {
   const made = { name, createdMs: 1, createdBy: region, status: "Installed", root } as const;
   const dates = { notBeforeMs: 0, notAfterMs: Number.MAX_SAFE_INTEGER };
   const certificate = { ...certificateValues, ...dates, fingerprint, name: "client" };
-  try {
-    await records.create("Instance", { ...made, instance: deleted }, [], {
-      id: instanceRecordId(deleted),
-    });
-    await records.create("Certificate", { ...certificate, instance: deleted }, []);
-  } catch (error) {
-    if (!(error instanceof ManagementError)) throw error;
+  const at = instanceRecordId(deleted);
+  const work = [
+    () => records.create("Instance", { ...made, instance: deleted }, [], { id: at }),
+    () =>
+      records.create("Certificate", { ...certificate, instance: deleted }, [], {
+        id: certificateId,
+      }),
+  ];
+  for (const make of work) {
+    try {
+      await make();
+    } catch (error) {
+      if (!(error instanceof ManagementError)) throw error;
+    }
   }
 }
