@@ -1,12 +1,12 @@
 import { type SealedMaterial, systemInstance } from "@holdfast/engine";
 import { judge } from "../linearizability/judge.ts";
 import { type Answer, Violation } from "./checker.ts";
-import { instance, type Wish } from "./client.ts";
+import { ask, instance, type Wish } from "./client.ts";
 import { type Dates, overdue, requireEvidence, wrongIn } from "./end-checks.ts";
 import { requireWork } from "./end-work.ts";
 import { type Copies, faults, loseStore } from "./faults.ts";
 import type { Flaw } from "./flaws.ts";
-import { contentOf, openIn } from "./look.ts";
+import { contentOf, objectsIn, openIn } from "./look.ts";
 import { epochMs } from "./machine.ts";
 import type { SimNode } from "./node.ts";
 import { operatorOf } from "./operator.ts";
@@ -404,8 +404,9 @@ class History {
     const world = this.#world;
     const { scheduler, nodes, groups, checker } = world;
     let left = 0;
+    const running = nodes.filter(({ stopped }) => !stopped);
     for (const id of this.#objects) {
-      for (const node of nodes.filter(({ stopped }) => !stopped)) {
+      for (const node of running) {
         for (const kind of ["look", "get"] as const) {
           left += 1;
           void this.#lookAt(node, { kind, id }).then(() => {
@@ -415,6 +416,13 @@ class History {
       }
     }
     await scheduler.run(scheduler.nowMs + 10_000, () => failed() || left === 0);
+    const others = Promise.all(running.map(this.#readUnknown));
+    if (!failed())
+      await this.#within(
+        "reading",
+        10_000,
+        others.then(() => undefined),
+      );
     if (failed()) return;
     // After the reads, which repair what was damaged.
     for (const { region } of groups) {
@@ -423,6 +431,17 @@ class History {
     if (!failed()) await this.#checkStores(failed);
     if (!failed()) world.guard(() => requireEvidence(world));
   }
+
+  /** Reads what no client knows of, outside of the histories that are judged: this finds what is damaged. */
+  readonly #readUnknown = async (node: SimNode): Promise<void> => {
+    const { groups } = this.#world;
+    const { client } = node;
+    const stored = groups.flatMap(({ primary }) => objectsIn(primary, instance));
+    for (const id of new Set(stored.map(({ uniqueIdentifier }) => uniqueIdentifier))) {
+      if (client === undefined || this.#objects.includes(id)) continue;
+      await this.#world.within(node, () => ask(client, { kind: "look", id }), askMaxMs);
+    }
+  };
 
   /** What is not destroyed must be handed out at every node. */
   async #lookAt(node: SimNode, wish: Extract<Wish, { kind: "look" | "get" }>): Promise<void> {
