@@ -125,7 +125,11 @@ test("a node that starts without its key manager serves from the other region's 
   await until("a1 uses the other store", async () =>
     (await line("serving")).startsWith("serving: the other region's store"),
   );
-  expect(await metric("a1", 'holdfast_part_ok{part="storageKey"}')).toBe(0);
+  // Gauges are shown once the node is complete.
+  await until(
+    "its metric says so",
+    async () => (await metric("a1", 'holdfast_part_ok{part="storageKey"}')) === 0,
+  );
   expect(node.logText()).toContain("the root of trust does not open the storage key");
   const { err, code } = await holdfast("audit", "verify", "--config", node.configFile);
   expect(err).toMatch(

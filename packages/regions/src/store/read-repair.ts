@@ -9,7 +9,7 @@ import {
 } from "@holdfast/engine";
 import { joinAll, storedOf } from "../join/join.ts";
 import { type MergeOptions, mergeInto } from "../join/merge.ts";
-import { type OwnCopy, readEach, unknownFormat } from "../join/read-each.ts";
+import { isCorrupt, type OwnCopy, readEach, unknownFormat } from "../join/read-each.ts";
 import type { Peer } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 
@@ -30,6 +30,8 @@ export interface OwnAnswer {
 
 /** What the other regions have of a record. */
 interface Elsewhere {
+  readonly instance: string;
+  readonly id: string;
   readonly copies: readonly ManagedObject[];
   readonly from: string;
   /** A region that could not be asked, or that cannot answer. */
@@ -80,6 +82,51 @@ export async function readRepair(
   );
 }
 
+/**
+ * Repairs records of the own store that do not decode, from the copies of the other regions; what
+ * no copy can replace is set aside. Returns the identifiers of those that still do not decode.
+ */
+export async function repairEach(
+  instance: string,
+  ids: readonly string[],
+  options: ReadRepairOptions,
+): Promise<readonly string[]> {
+  const elsewhere = await askAll(instance, ids, options.others);
+  const tried = await Promise.all(
+    [...elsewhere].map(async ([id, found]) => {
+      try {
+        await settle("damaged", found, options);
+        return [];
+      } catch (error) {
+        if (!isCorrupt(error)) throw error;
+        return [id];
+      }
+    }),
+  );
+  return tried.flat();
+}
+
+/**
+ * Puts the bytes of records that do not decode into quarantine, which reports them; they also stay
+ * where they are. Where that cannot be written now, the next reader does it.
+ */
+export async function setAside(
+  own: Pick<OwnStore, "quarantine">,
+  instance: string,
+  ids: readonly string[],
+): Promise<void> {
+  const reason = "it does not prove itself or does not decode, and no copy can take its place";
+  await Promise.all(
+    ids.map(async (id) => {
+      try {
+        await own.quarantine(instance, id, reason, {});
+      } catch (error) {
+        failureIn(error);
+      }
+    }),
+  );
+}
+
 async function askAll(
   instance: string,
   ids: readonly string[],
@@ -90,7 +137,7 @@ async function askAll(
   const found = ids.map((id, at) => {
     const having = answers.filter(({ copies }) => copies?.[at] !== undefined);
     const copies = having.flatMap((answer) => answer.copies?.[at]?.object ?? []);
-    return [id, { copies, from: having[0]?.region ?? "", unasked }] as const;
+    return [id, { instance, id, copies, from: having[0]?.region ?? "", unasked }] as const;
   });
   return new Map(found);
 }
@@ -113,7 +160,10 @@ async function settle(
   const { copies, unasked } = found;
   if (copy === "unknown") throw unknownFormat();
   if (copy === undefined || copy === "damaged") {
-    if (copies.length === 0) return absent(copy, unasked);
+    if (copies.length === 0) {
+      if (copy === "damaged") await setAside(options.own, found.instance, [found.id]);
+      return absent(copy, unasked);
+    }
     const stored = joined(copies);
     return copy === undefined
       ? await taken(stored, found.from, options)
