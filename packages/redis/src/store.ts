@@ -12,7 +12,12 @@ import { Reservations } from "./objects/reservations.ts";
 import { RedisStateCounts } from "./objects/state-counts.ts";
 import { StoredRecords } from "./proof/stored-records.ts";
 import { RedisStatuses } from "./records/instance-statuses.ts";
-import { type KeyWrapper, KeyWraps, type RewrappedKeys } from "./records/key-wraps.ts";
+import {
+  type KeyWrapper,
+  KeyWraps,
+  type RewrappedKeys,
+  type StorageKeyWrap,
+} from "./records/key-wraps.ts";
 import { LeaderRecords } from "./records/leader-records.ts";
 import { Formats, type RecordFormats } from "./session/formats.ts";
 import type { LeaseRules } from "./session/lease.ts";
@@ -56,6 +61,11 @@ export interface RedisStore extends OwnStore, InstanceStatuses, AsyncDisposable 
    * damaged; rejects like other writes.
    */
   rewrapStorageKeys(root: KeyWrapper): Promise<RewrappedKeys>;
+  /**
+   * The present wraps of the store's keys, which this node keeps from then on; a new one is opened once. Rejects like
+   * other reads, or with what the root of trust says of a new wrap.
+   */
+  storageKeyWraps(): Promise<readonly StorageKeyWrap[]>;
 }
 
 /**

@@ -25,7 +25,10 @@ export type KeyOpener = Pick<RootOfTrust, "unwrap" | "describe">;
 /** How long a root of trust may take to open a storage key. */
 const openMs = 15_000;
 
-/** A storage key that is open, and the entry that was last seen to open to it. */
+/**
+ * A storage key that is open, and the entry that was last seen to open to it, with the version of the root key that it
+ * opened with, whatever version its text names.
+ */
 export interface HeldKey {
   readonly key: StorageKey;
   readonly entry: ReadKeyEntry;
@@ -59,21 +62,23 @@ export class HeldKeys {
     this.report(found, held);
     const entries =
       held.size > 0 ? found.entries : soundKeyEntries(found, storeId, connection.address);
-    const opened = new Map(held);
+    const byNumber = new Map(held);
     for (const entry of entries) {
       if (held.has(entry.number)) continue;
-      const key = await this.#open(entry).catch((error: StoreUnavailable) => {
+      const opened = await this.#open(entry).catch((error: StoreUnavailable) => {
         if (held.size === 0 || error.failure !== "unsafe") throw error;
         this.#warn(error.message);
       });
-      if (key !== undefined) opened.set(entry.number, { key, entry });
+      if (opened === undefined) continue;
+      const { key, version } = opened;
+      byNumber.set(entry.number, { key, entry: { ...entry, rootKeyVersion: version } });
     }
-    if (this.#held === undefined || opened.size > held.size) {
+    if (this.#held === undefined || byNumber.size > held.size) {
       const keys = new StorageKeys(
         storeId,
-        [...opened.values()].map(({ key }) => key),
+        [...byNumber.values()].map(({ key }) => key),
       );
-      this.#held = { keys, byNumber: opened };
+      this.#held = { keys, byNumber };
     }
     this.#say(true, "");
     return this.#held.keys;
@@ -107,7 +112,7 @@ export class HeldKeys {
     this.#stop?.();
   }
 
-  async #open(entry: KeyEntry): Promise<StorageKey> {
+  async #open(entry: KeyEntry): Promise<OpenedKey> {
     const { region, root } = this.#settings;
     const opener: KeyOpener = {
       unwrap: (blob, data) =>
@@ -115,7 +120,7 @@ export class HeldKeys {
       describe: () => this.#inTime(root.describe()),
     };
     try {
-      return (await openStorageKey(entry, region, opener)).key;
+      return await openStorageKey(entry, region, opener);
     } catch (error) {
       const failure = await openFailure(error, entry, opener);
       if (failure.failure === "keyClosed") this.#say(false, failure.message);

@@ -70,7 +70,7 @@ export async function startNode(
   followRegions(parts, regions);
   const management = openManagement(parts, regions);
   const roots = await openRoots(parts, regions, management, ownRoot, tenants.isDeclared);
-  const { keyRing } = roots;
+  const { keyRing, storageKeys } = roots;
   const keeping = openKeeping(parts, regions, management);
   const audit = openAudit(parts, regions, management, environment);
   const life = openLifeOfInstances(parts, regions, management, roots, tenants);
@@ -106,7 +106,10 @@ export async function startNode(
   const kept = keepingHandlers(parts, regions, management, tenants, engine);
   await openManagementApi(parts, {
     ...{ ...management, ...regions, files: files.admin, readings, ...access, ...control },
-    handlers: { ...access.handlers, ...audit.handlers, ...life.handlers, ...kept },
+    ...{
+      handlers: { ...access.handlers, ...audit.handlers, ...life.handlers, ...kept },
+      storageKeys,
+    },
   });
   const guard = await openKmip(parts, endpoint, { ...regions, ...management }, probes);
   certificates.warn();
