@@ -1,4 +1,4 @@
-import { timingSafeEqual } from "node:crypto";
+import { randomBytes, timingSafeEqual } from "node:crypto";
 import {
   type Observer,
   type RootOfTrust,
@@ -17,7 +17,7 @@ import {
   soundKeyEntries,
   storageKeyData,
 } from "./key-entry.ts";
-import { deriveStorageKey, type StorageKey, StorageKeys } from "./storage-keys.ts";
+import { deriveStorageKey, type StorageKey, StorageKeys, storageKeyBytes } from "./storage-keys.ts";
 
 /** The part of a root of trust that opens storage keys. */
 export type KeyOpener = Pick<RootOfTrust, "unwrap" | "describe">;
@@ -159,6 +159,17 @@ export class HeldKeys {
     if (this.#isOpen === isOpen || this.#closed) return;
     this.#isOpen = isOpen;
     this.#observe({ type: "storageKey", state: isOpen ? "open" : "closed", reason });
+  }
+}
+
+/**
+ * Opens no key of the store, and needs no root of trust: for readers of what has no MAC. Its only key is a random one, so
+ * no record proves itself.
+ */
+export class NoKeys extends HeldKeys {
+  override async open(_: Connection, storeId: string): Promise<StorageKeys> {
+    const name = { storeId, region: "", number: 0 };
+    return new StorageKeys(storeId, [deriveStorageKey(randomBytes(storageKeyBytes), name)]);
   }
 }
 

@@ -70,7 +70,7 @@ export async function startNode(
   followRegions(parts, regions);
   const management = openManagement(parts, regions);
   const roots = await openRoots(parts, regions, management, ownRoot, tenants.isDeclared);
-  const { keyRing, storageKeys } = roots;
+  const { keyRing } = roots;
   const keeping = openKeeping(parts, regions, management);
   const audit = openAudit(parts, regions, management, environment);
   const life = openLifeOfInstances(parts, regions, management, roots, tenants);
@@ -105,11 +105,8 @@ export async function startNode(
   const access = openAccess(parts, management, regions, keyRing, tenants, endpoint, files);
   const kept = keepingHandlers(parts, regions, management, tenants, engine);
   await openManagementApi(parts, {
-    ...{ ...management, ...regions, files: files.admin, readings, ...access, ...control },
-    ...{
-      handlers: { ...access.handlers, ...audit.handlers, ...life.handlers, ...kept },
-      storageKeys,
-    },
+    ...{ ...management, ...regions, ...roots, files: files.admin, readings, ...access, ...control },
+    handlers: { ...access.handlers, ...audit.handlers, ...life.handlers, ...kept },
   });
   const guard = await openKmip(parts, endpoint, { ...regions, ...management }, probes);
   certificates.warn();
