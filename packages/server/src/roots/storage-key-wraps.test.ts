@@ -71,6 +71,10 @@ test("what cannot be known now counts as stale in the report, and is a warning o
   expect(await storageKeys.row()).toMatchObject({ state: "unchecked", versions: {}, stale: 1 });
   expect(await checks()).toEqual([expect.stringMatching(/^warning \| .*not known now: it is out/)]);
   state.failure = undefined;
+  expect(await storageKeys.row()).toMatchObject({ state: "usable", stale: 0 });
+  state.failure = new RootOfTrustError("unavailable", "it is out");
+  expect(await storageKeys.row()).toMatchObject({ state: "unchecked", stale: 1 });
+  state.failure = undefined;
   state.root = { ...state.root, currentVersion: "2" };
   await storageKeys.look();
   state.failure = new RootOfTrustError("denied", "it refuses");

@@ -49,7 +49,8 @@ export class StorageKeyWraps implements Disposable {
     try {
       return await this.look();
     } catch {
-      return { ...(this.#seen ?? unknownStorageKey(this.#options.region)), state: "unchecked" };
+      const { stale, ...seen } = this.#seen ?? unknownStorageKey(this.#options.region);
+      return { ...seen, state: "unchecked", stale: Math.max(1, stale) };
     }
   }
 
