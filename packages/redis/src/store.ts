@@ -1,5 +1,6 @@
 import {
   type ClockReading,
+  type Ids,
   type InstanceStatuses,
   type OwnStore,
   RootOfTrustError,
@@ -89,12 +90,15 @@ export type RedisTrail = Pick<RedisStore, "storeId" | "audit"> & AsyncDisposable
  * Opens a store's audit trail alone, as `openRedisStore` does: that has no MAC, so it can be read although no root of trust
  * opens the store's keys.
  */
-export async function openRedisTrail(
-  options: Omit<RedisStoreOptions, "root">,
-): Promise<RedisTrail> {
+export async function openRedisTrail({
+  ids,
+  ...options
+}: Omit<RedisStoreOptions, "root"> & {
+  readonly ids: Pick<Ids, "randomBytes">;
+}): Promise<RedisTrail> {
   const closed = () => Promise.reject(new RootOfTrustError("unavailable", "it is not used"));
   const settings = storeSettings({ ...options, root: { describe: closed, unwrap: closed } });
-  return await opened(settings, new NoKeys(settings, settings.observe));
+  return await opened(settings, new NoKeys(settings, ids));
 }
 
 async function opened(settings: StoreSettings, keys: HeldKeys): Promise<RedisStore> {

@@ -1,5 +1,6 @@
-import { randomBytes, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import {
+  type Ids,
   type Observer,
   type RootOfTrust,
   RootOfTrustError,
@@ -167,9 +168,18 @@ export class HeldKeys {
  * no record proves itself.
  */
 export class NoKeys extends HeldKeys {
+  readonly #ids: Pick<Ids, "randomBytes">;
+
+  constructor(settings: StoreSettings, ids: Pick<Ids, "randomBytes">) {
+    super(settings, settings.observe);
+    this.#ids = ids;
+  }
+
   override async open(_: Connection, storeId: string): Promise<StorageKeys> {
     const name = { storeId, region: "", number: 0 };
-    return new StorageKeys(storeId, [deriveStorageKey(randomBytes(storageKeyBytes), name)]);
+    return new StorageKeys(storeId, [
+      deriveStorageKey(this.#ids.randomBytes(storageKeyBytes), name),
+    ]);
   }
 }
 

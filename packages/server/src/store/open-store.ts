@@ -32,7 +32,7 @@ export async function openTrailOf(
   machine: Machine,
   opened: AsyncDisposableStack,
 ): Promise<RedisTrail> {
-  return opened.use(await openRedisTrail(placeOf(configFile, machine)));
+  return opened.use(await openRedisTrail({ ...placeOf(configFile, machine), ids: machine.ids }));
 }
 
 function placeOf(configFile: string, { clock, environment }: Machine) {
