@@ -13,7 +13,7 @@ export const protocolFaults: readonly PlantedFault[] = [
     name: "time-out-is-no",
     kind: "protocol",
     file: `${store}/read-repair.ts`,
-    find: "return { region, copies: undefined };",
+    find: "return { region, copies: undefined, damaged: isCorrupt(error) };",
     replace: "return { region, copies: ids.map(() => undefined) };",
     rule: "a region that cannot be asked has not said that it lacks a record",
     promises: ['"Not found" is answered only when'],

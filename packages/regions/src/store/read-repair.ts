@@ -10,6 +10,7 @@ import {
 import { joinAll, storedOf } from "../join/join.ts";
 import { type MergeOptions, mergeInto } from "../join/merge.ts";
 import { isCorrupt, type OwnCopy, readEach, unknownFormat } from "../join/read-each.ts";
+import { slices } from "../leader/pace.ts";
 import type { Peer } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 
@@ -38,11 +39,15 @@ interface Elsewhere {
   readonly unasked: string | undefined;
 }
 
-/** A region's answer; none where it cannot be asked. */
+/** A region's answer; none where it cannot be asked, or has a record that does not decode. */
 interface RegionAnswer {
   readonly region: string;
   readonly copies: readonly (OwnStoredObject | undefined)[] | undefined;
+  readonly damaged?: boolean;
 }
+
+/** Records that are asked for one by one at the same time. */
+const aloneAtOnce = 16;
 
 /** Whether the own store alone cannot decide what a record is. */
 export function isOpen(copy: OwnCopy): boolean {
@@ -133,6 +138,9 @@ async function askAll(
   others: readonly Peer[],
 ): Promise<ReadonlyMap<string, Elsewhere>> {
   const answers = await Promise.all(others.map((peer) => ask(peer, instance, ids)));
+  if (ids.length > 1 && answers.some(({ damaged }) => damaged)) {
+    return await askEach(instance, ids, others);
+  }
   const unasked = answers.find(({ copies }) => copies === undefined)?.region;
   const found = ids.map((id, at) => {
     const having = answers.filter(({ copies }) => copies?.[at] !== undefined);
@@ -142,13 +150,27 @@ async function askAll(
   return new Map(found);
 }
 
+/** The same one by one: a record that is damaged in another region, too, must not hide the others. */
+async function askEach(
+  instance: string,
+  ids: readonly string[],
+  others: readonly Peer[],
+): Promise<ReadonlyMap<string, Elsewhere>> {
+  const found = new Map<string, Elsewhere>();
+  for (const some of slices(ids, aloneAtOnce)) {
+    const each = await Promise.all(some.map((id) => askAll(instance, [id], others)));
+    for (const one of each) for (const [id, elsewhere] of one) found.set(id, elsewhere);
+  }
+  return found;
+}
+
 async function ask(peer: Peer, instance: string, ids: readonly string[]): Promise<RegionAnswer> {
   const { region } = peer;
   try {
     return { region, copies: await peer.fetch(instance, ids) };
   } catch (error) {
     failureIn(error);
-    return { region, copies: undefined };
+    return { region, copies: undefined, damaged: isCorrupt(error) };
   }
 }
 

@@ -67,6 +67,19 @@ test("a record that does not decode and has no other copy is set aside, and heal
   expect(await copyOf(a, forged)).toEqual(forged);
 });
 
+test("a record that is damaged in both regions does not keep another one from being repaired", async () => {
+  const regions = await regionsWithInstance();
+  const { a, b, time } = regions;
+  const [key, lost] = [newKey(regions), newKey(regions)];
+  await time.until(a.store.commit(instance, [creation(key), creation(lost)], []));
+  for (const { uniqueIdentifier } of [key, lost]) a.own.damage(uniqueIdentifier);
+  b.own.damage(lost.uniqueIdentifier);
+  const { objects } = await time.until(a.store.find(instance, everything));
+  expect(objects.map(({ object }) => object)).toEqual([key]);
+  expect(await copyOf(a, key)).toEqual(key);
+  await expect(time.until(get(a.store, lost))).rejects.toEqual(failing("corrupt"));
+});
+
 test("a region alone sets a record aside that does not decode", async () => {
   const regions = await regionsWithInstance();
   const { a, time } = regions;
