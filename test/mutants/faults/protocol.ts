@@ -386,7 +386,7 @@ export const protocolFaults: readonly PlantedFault[] = [
   {
     name: "search-continues-elsewhere",
     kind: "protocol",
-    file: `${store}/remote-reads.ts`,
+    file: `${store}/search.ts`,
     find: "if (after === undefined) return query;",
     replace:
       "if (after === undefined || !after.startsWith(mark)) return { ...query, live: query.live };",

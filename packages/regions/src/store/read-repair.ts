@@ -10,7 +10,6 @@ import {
 import { joinAll, storedOf } from "../join/join.ts";
 import { type MergeOptions, mergeInto } from "../join/merge.ts";
 import { isCorrupt, type OwnCopy, readEach, unknownFormat } from "../join/read-each.ts";
-import { slices } from "../leader/pace.ts";
 import type { Peer } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 
@@ -157,7 +156,8 @@ async function askEach(
   others: readonly Peer[],
 ): Promise<ReadonlyMap<string, Elsewhere>> {
   const found = new Map<string, Elsewhere>();
-  for (const some of slices(ids, aloneAtOnce)) {
+  for (let at = 0; at < ids.length; at += aloneAtOnce) {
+    const some = ids.slice(at, at + aloneAtOnce);
     const each = await Promise.all(some.map((id) => askAll(instance, [id], others)));
     for (const one of each) for (const [id, elsewhere] of one) found.set(id, elsewhere);
   }

@@ -18,7 +18,7 @@ interface StorageKeyWrapsOptions {
 }
 
 /** In a report, the place of an instance's name. */
-export const storageKeyName = "(storage key)";
+const storageKeyName = "(storage key)";
 
 /**
  * Looks regularly at the wraps of the own store's keys, so that every node keeps the present ones, and tells under which
