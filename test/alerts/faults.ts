@@ -229,6 +229,16 @@ export const faults: readonly Fault[] = [
     },
   },
   {
+    name: "storage-key-deleted",
+    text: "somebody deletes the storage key in a region's Redis",
+    alerts: ["HoldfastStorageKeyPutBack a"],
+    boundS: 180,
+    make: async ({ both }) => {
+      await both.a.redis.primary.command("del", "{sys}:keys");
+      return async () => undefined;
+    },
+  },
+  {
     name: "root-denied",
     text: "a region's key manager denies access to the root key",
     alerts: ["HoldfastKeysClosed b"],

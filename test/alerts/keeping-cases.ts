@@ -74,7 +74,7 @@ export const keepingCases: readonly RuleCase[] = [
     after: 900,
     labels: { ...warning, region: "a" },
     summary:
-      "4 key-encryption keys of region a are still wrapped under an old version of the root key, or under another root key",
+      "4 key-encryption keys and storage keys of region a are still wrapped under an old version of the root key, or under another root key",
   },
   {
     alert: "HoldfastInstanceStuck",

@@ -119,6 +119,15 @@ export const outageCases: readonly RuleCase[] = [
       "A node of region a cannot use its own store: the configured root of trust does not open the store's key",
   },
   {
+    alert: "HoldfastStorageKeyPutBack",
+    input: { [of("holdfast_storage_key_put_back_total")]: counted },
+    trueAt: faultS,
+    after: 0,
+    labels: { ...critical, region: "a" },
+    summary:
+      "The storage key of region a was deleted or changed in Redis, and the leader has put it back: find out who changed Redis",
+  },
+  {
     alert: "HoldfastStoreMemory",
     input: {
       [of("holdfast_store_memory_used_bytes")]: turns(75, 80),

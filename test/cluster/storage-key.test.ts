@@ -234,8 +234,7 @@ describe("a running node keeps its key, and the leader puts the entry back,", ()
     await create(store, await installed(store));
     expect(await store.rewrapStorageKeys(root)).toEqual({ rewrapped: 0, restored: 1, left: 0 });
     expect(await entryOf()).toEqual(entry);
-    const told = events.flatMap((event) => (event.type === "warning" ? [event.message] : []));
-    expect(told.join()).toMatch(/storage key 1 .* its last good entry is put back/);
+    expect(events).toContainEqual({ type: "storageKeyPutBack", number: 1 });
     await using again = await openStore(at());
     await create(again.store, await installed(again.store));
     expect(await store.rewrapStorageKeys(root)).toEqual({ rewrapped: 0, restored: 0, left: 0 });
@@ -325,6 +324,28 @@ describe("storage keys are wrapped again", () => {
     await create(moved.store, await installed(moved.store));
     const third = await entryOf();
     expect(third).toEqual({ ...first, root: "next", version: "1", wrap: third["wrap"] });
+  });
+
+  test("and every node sees and keeps the new wrap, so that it can put that back when the old version is gone", async () => {
+    await using opened = await openNewStore(at());
+    await using other = await openStore(at());
+    const first = { number: 1, rootOfTrust: "first", rootKeyVersion: "1" };
+    expect(await other.store.storageKeyWraps()).toMatchObject([first]);
+    root.rotate();
+    await opened.store.rewrapStorageKeys(root);
+    const entry = await entryOf();
+    const second = { ...first, rootKeyVersion: "2" };
+    expect(await other.store.storageKeyWraps()).toMatchObject([second]);
+    // What an entry says of its version does not count, nor does one that is damaged.
+    const hset = (text: string) => redis.command("hset", keysAt, "1", text);
+    await hset(JSON.stringify({ ...entry, version: "7" }));
+    expect(await opened.store.storageKeyWraps()).toMatchObject([second]);
+    await hset("garbage");
+    expect(await other.store.storageKeyWraps()).toMatchObject([second]);
+    root.forget("1");
+    expect(await other.store.rewrapStorageKeys(root)).toMatchObject({ restored: 1 });
+    expect(other.events).toContainEqual({ type: "storageKeyPutBack", number: 1 });
+    expect(await entryOf()).toEqual(entry);
   });
 
   test("by one of two processes at a time", async () => {

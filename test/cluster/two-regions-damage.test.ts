@@ -1,16 +1,22 @@
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { decodeRecord } from "@holdfast/engine";
+import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
+import { type Attribute, attributeItem } from "@holdfast/kmip";
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { StorageKeys } from "../../packages/redis/src/storage-keys/storage-keys.ts";
+import {
+  deriveStorageKey,
+  type StorageKeys,
+} from "../../packages/redis/src/storage-keys/storage-keys.ts";
 import { holdfast } from "../support/command-line.ts";
-import { createKey, keyBytes, stateOf } from "../support/keys.ts";
+import { createKey, keyBytes, registerKey, stateOf } from "../support/keys.ts";
 import { say } from "../support/load.ts";
 import { storageKeysIn } from "../support/node-root.ts";
 import { recordOf } from "../support/record.ts";
 import type { RedisServer } from "../support/redis.ts";
 import { ms } from "../support/region-watch.ts";
-import { newerValue, recordIn, withRecord } from "../support/stored-value.ts";
+import { commitAs, newerValue, recordIn, withRecord } from "../support/stored-value.ts";
 import type { TwoRegions } from "../support/two-regions.ts";
 import {
   type ClientsOfAll,
@@ -88,6 +94,40 @@ describe("a damaged record is repaired from the other region, and never answered
     await both.heal();
     await insist(async () => expect(await keyBytes(clients.at("b2"), id)).toBe(bytes));
   });
+});
+
+test("an object that was written without the store's key, and that no region has, is set aside, and ends no other search", async () => {
+  const { primary } = both.a.redis;
+  const client = clients.at("a1");
+  const named = (value: string) => ({
+    item: attributeItem("Name", { value, type: "UninterpretedTextString" }),
+  });
+  const genuine = await registerKey(client, randomBytes(32), [named("genuine")]);
+  const keys = await storageKeysIn(both.a);
+  const { key, value } = await recordOf(primary, genuine);
+  const model = decodeRecord(recordIn(keys, key, value));
+  const after = sampleObject(model.instance, randomUUID(), [
+    sampleRegister(nameItem("forged"), Date.now() * 1_000),
+  ]);
+  const stolen = { storeId: keys.storeId, region: "a", number: 1 };
+  const thief = deriveStorageKey(randomBytes(32), stolen);
+  expect(await commitAs(thief, primary, [{ kind: "create", after }])).toBe("committed");
+  const before = await setAside(primary);
+  const id = after.uniqueIdentifier;
+  const located = async (...attributes: Attribute[]) =>
+    (await client.locate({ attributes })).uniqueIdentifiers;
+  const cannotTell = /^GeneralFailure: cannot tell/;
+  for (let times = 0; times < 3; times++) {
+    expect(await told(keyBytes(client, id))).toMatch(cannotTell);
+    // While a node serves from region b, that one searches its own store.
+    await insist(async () => expect(await told(located(named("forged")))).toMatch(cannotTell));
+  }
+  expect(await setAside(primary)).toBe(before + 1);
+  expect(both.node("a1").logText()).toContain(`record ${id} is put in quarantine`);
+  expect(await located(named("genuine"))).toEqual([genuine]);
+  const all = await located();
+  expect(all).toContain(genuine);
+  expect(all).not.toContain(id);
 });
 
 describe("a record that is newer than the other region's copy", () => {

@@ -128,6 +128,7 @@ export type {
   Levels,
   OwnCommitOptions,
   OwnFindPage,
+  OwnFindQuery,
   OwnStore,
   OwnStoredObject,
   PeerCursor,

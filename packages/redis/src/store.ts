@@ -1,4 +1,10 @@
-import type { ClockReading, InstanceStatuses, OwnStore } from "@holdfast/engine";
+import {
+  type ClockReading,
+  type Ids,
+  type InstanceStatuses,
+  type OwnStore,
+  RootOfTrustError,
+} from "@holdfast/engine";
 import { RedisAuditLog } from "./audit/audit-log.ts";
 import { AuditQueue } from "./audit/audit-queue.ts";
 import { type RedisStoreOptions, type StoreSettings, storeSettings } from "./connection/options.ts";
@@ -12,7 +18,12 @@ import { Reservations } from "./objects/reservations.ts";
 import { RedisStateCounts } from "./objects/state-counts.ts";
 import { StoredRecords } from "./proof/stored-records.ts";
 import { RedisStatuses } from "./records/instance-statuses.ts";
-import { type KeyWrapper, KeyWraps, type RewrappedKeys } from "./records/key-wraps.ts";
+import {
+  type KeyWrapper,
+  KeyWraps,
+  type RewrappedKeys,
+  type StorageKeyWrap,
+} from "./records/key-wraps.ts";
 import { LeaderRecords } from "./records/leader-records.ts";
 import { Formats, type RecordFormats } from "./session/formats.ts";
 import type { LeaseRules } from "./session/lease.ts";
@@ -20,7 +31,7 @@ import { LeaseKeeper } from "./session/lease-keeper.ts";
 import type { StoreContext } from "./session/primary-session.ts";
 import { PrimarySessions } from "./session/primary-sessions.ts";
 import { SentinelWatch } from "./session/sentinels.ts";
-import { HeldKeys } from "./storage-keys/held-keys.ts";
+import { HeldKeys, NoKeys } from "./storage-keys/held-keys.ts";
 
 /**
  * A region's own store in Redis. Disposing closes it, after what is under way has ended or a
@@ -56,20 +67,46 @@ export interface RedisStore extends OwnStore, InstanceStatuses, AsyncDisposable 
    * damaged; rejects like other writes.
    */
   rewrapStorageKeys(root: KeyWrapper): Promise<RewrappedKeys>;
+  /**
+   * The present wraps of the store's keys, which this node keeps from then on; a new one is opened once. Rejects like
+   * other reads, or with what the root of trust says of a new wrap.
+   */
+  storageKeyWraps(): Promise<readonly StorageKeyWrap[]>;
 }
 
 /**
  * Connects, checks, opens the store's keys and waits a moment for the lease. Rejects with `StoreUnavailable` where Redis
  * is unsafe, not initialised or, without `openUnreachable`, where Redis or the root of trust does not answer.
  */
-export async function openRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
+export function openRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
   const settings = storeSettings(options);
+  return opened(settings, new HeldKeys(settings, settings.observe));
+}
+
+/** A store's audit trail, for readers. */
+export type RedisTrail = Pick<RedisStore, "storeId" | "audit"> & AsyncDisposable;
+
+/**
+ * Opens a store's audit trail alone, as `openRedisStore` does: that has no MAC, so it can be read although no root of trust
+ * opens the store's keys.
+ */
+export async function openRedisTrail({
+  ids,
+  ...options
+}: Omit<RedisStoreOptions, "root"> & {
+  readonly ids: Pick<Ids, "randomBytes">;
+}): Promise<RedisTrail> {
+  const closed = () => Promise.reject(new RootOfTrustError("unavailable", "it is not used"));
+  const settings = storeSettings({ ...options, root: { describe: closed, unwrap: closed } });
+  return await opened(settings, new NoKeys(settings, ids));
+}
+
+async function opened(settings: StoreSettings, keys: HeldKeys): Promise<RedisStore> {
   const scripts = loadScripts();
   const { clock, observe, timers } = settings;
   const lease = new LeaseKeeper(rulesOf(settings), clock, observe, timers);
   const sentinels = settings.sentinels && watch(settings, lease);
   const formats = new Formats(settings);
-  const keys = new HeldKeys(settings, observe);
   const time = { last: undefined };
   const records = new StoredRecords();
   const context = { settings, scripts, lease, observe, sentinels, formats, keys, records, time };

@@ -37,6 +37,8 @@ export type Event =
     }
   /** The root of trust has opened the store's keys, or does not open them now. */
   | { readonly type: "storageKey"; readonly state: "open" | "closed"; readonly reason: string }
+  /** The entry of a storage key was missing or damaged, and the leader has put its last good one back. */
+  | { readonly type: "storageKeyPutBack"; readonly number: number }
   | { readonly type: "lock"; readonly result: "acquired" | "contended" | "unavailable" }
   /** What this node can do with an instance's keys has changed. */
   | {

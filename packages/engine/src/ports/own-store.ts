@@ -19,9 +19,21 @@ export interface OwnStoredObject extends StoredObject {
   readonly reserved?: string;
 }
 
+/** A search of a region's own store. */
+export interface OwnFindQuery extends FindQuery {
+  /** Lists records that do not decode. Without it, they fail the search with `corrupt`. */
+  readonly listDamaged?: boolean;
+}
+
 /** A page of a region's own store. */
 export interface OwnFindPage extends FindPage {
   readonly objects: readonly OwnStoredObject[];
+  /** Records on this page that do not decode, if they are to be listed; never empty. */
+  readonly damaged?: {
+    readonly ids: readonly string[];
+    /** Whether the term led to them, so that each may be what is searched for; false in a walk of all objects. */
+    readonly byTerm: boolean;
+  };
 }
 
 /** A system record that a change depends on: unchanged while it has this tag, which is empty if it does not exist. */
@@ -203,10 +215,10 @@ export interface LeaderStore {
 /** The quarantine for records that do not decode, or that contradict what the store has. */
 export interface QuarantineStore {
   /**
-   * Sets aside a record's present bytes, or `copy` if the fault is in what another region sent, and reports it. A
-   * `replacement` is written in place of a record that does not decode. Rejects with `corrupt` if the replacement lacks
-   * the last state that the store knows of the record, and with `unknownFormat` if the record is intact and of a format
-   * that this node does not know; nothing is replaced then.
+   * Sets aside a record's present bytes, or `copy` if the fault is in what another region sent, and reports it; the
+   * same bytes at most once a minute. A `replacement` is written in place of a record that does not decode. Rejects with
+   * `corrupt` if the replacement lacks the last state that the store knows of the record, and with `unknownFormat` if
+   * the record is intact and of a format that this node does not know; nothing is replaced then.
    */
   quarantine(
     instance: string,
@@ -242,7 +254,7 @@ export interface OwnStore
   onState(listener: (state: StoreState, reason: string) => void): () => void;
 
   read(instance: string, ids: readonly string[]): Promise<readonly (OwnStoredObject | undefined)[]>;
-  find(instance: string, query: FindQuery): Promise<OwnFindPage>;
+  find(instance: string, query: OwnFindQuery): Promise<OwnFindPage>;
   commit(
     instance: string,
     changes: readonly Change[],

@@ -2,10 +2,10 @@ import {
   type AuditEvent,
   type Change,
   type CommitOutcome,
-  type FindQuery,
   type ManagedObject,
   type OwnCommitOptions,
   type OwnFindPage,
+  type OwnFindQuery,
   type OwnStoredObject,
   partitionOf,
   recordTag,
@@ -48,6 +48,9 @@ const pagesAtOnce = 2;
 /** How often a record is read at most while its reservation ends between two commands. */
 const readsMax = 4;
 const none = Buffer.alloc(0);
+
+/** What `find.lua` answers after the head: next, identifiers, records, holds, and whether the term led to them. */
+type FoundPage = [Buffer, Buffer[], Buffer[], unknown[], number];
 
 /** Objects, and the highest change number on which an answer with them depends. */
 interface Found {
@@ -245,8 +248,8 @@ export class RedisObjects {
   };
 
   /** See `ObjectStore.find`. */
-  readonly find = async (instance: string, query: FindQuery): Promise<OwnFindPage> => {
-    const { term, live, destroyed, after } = query;
+  readonly find = async (instance: string, query: OwnFindQuery): Promise<OwnFindPage> => {
+    const { term, live, destroyed, after, listDamaged = false } = query;
     const number = partitionOf(instance);
     const { prefix, head, counters, record, reserved } = keysOf(number);
     const keys = instanceKeys(prefix, instance);
@@ -265,19 +268,33 @@ export class RedisObjects {
     ];
     const page = async () => {
       const answer = await this.#answers.ask("find", scriptKeys, scriptArgs, session);
-      const [next, ids, records, holds] = answer.rest as [Buffer, Buffer[], Buffer[], unknown[]];
+      const [next, ids, records, holds, narrow] = answer.rest as FoundPage;
+      const damaged: string[] = [];
       // The index says under which identifier a record lies: it must be proven for that one.
       const { objects } = foundIn(records, instance, (value, at) => {
-        const place = { partition: number, identifier: identifierIn(ids[at] ?? none) };
-        return this.#records.open(session.storageKeys, place, value);
+        const identifier = identifierIn(ids[at] ?? none);
+        try {
+          const place = { partition: number, identifier };
+          return this.#records.open(session.storageKeys, place, value);
+        } catch (error) {
+          if (!listDamaged || !isCorrupt(error)) throw error;
+          damaged.push(identifier);
+          return undefined;
+        }
       });
-      return { next, answer, objects: withHolders(objects, holds) };
+      return { next, answer, damaged, byTerm: narrow === 1, objects: withHolders(objects, holds) };
     };
-    const { next, objects, answer } = await this.#pages.run(page, { owner: instance });
+    const { next, objects, answer, damaged, byTerm } = await this.#pages.run(page, {
+      owner: instance,
+    });
     // What is missing from the page counts as much as what is on it, so the whole partition must be covered.
     await this.#answers.cover(session, number, answer.head, answer.number);
     const found = objects.filter((object) => object !== undefined);
-    return next.length > 0 ? { objects: found, next: String(next) } : { objects: found };
+    return {
+      objects: found,
+      ...(damaged.length > 0 && { damaged: { ids: damaged, byTerm } }),
+      ...(next.length > 0 && { next: String(next) }),
+    };
   };
 
   #now(): number {
@@ -329,18 +346,22 @@ function cursor(after: string | undefined): string {
   return after;
 }
 
+function isCorrupt(error: unknown): boolean {
+  return error instanceof StoreUnavailable && error.failure === "corrupt";
+}
+
 /** The objects in the values of records. */
 function foundIn(
   values: readonly (Buffer | null)[],
   instance: string,
-  open: (value: Buffer, at: number) => StoredObject,
+  open: (value: Buffer, at: number) => StoredObject | undefined,
 ): Found {
   let promised = 0;
   const reserved: number[] = [];
   const objects = values.map((value, at) => {
     if (value === null) return undefined;
     const stored = open(value, at);
-    if (stored.object.instance !== instance) return undefined;
+    if (stored?.object.instance !== instance) return undefined;
     promised = Math.max(promised, promisedOf(value));
     if (isReserved(value)) reserved.push(at);
     return stored;

@@ -35,6 +35,10 @@ const bucketsPerScript = 64;
 /** Copies per record and kind, so that a peer cannot fill the store with more and more copies. */
 const slots = 4;
 const triesMax = 4;
+/** A record that stays damaged is put aside, and reported, once in this time, however often it is read. */
+const againMs = 60_000;
+/** How many of them are remembered. */
+const rememberedMax = 4096;
 const localLength = headerAt.version - headerAt.promised;
 
 /** An entry of an index: score and member. */
@@ -59,6 +63,8 @@ export class Quarantine {
   readonly #context: StoreContext;
   readonly #sessions: PrimarySessions;
   readonly #answers: Answers;
+  /** When the present bytes of damaged records were put aside last: monotonic. */
+  readonly #asideMs = new Map<string, number>();
 
   constructor(context: StoreContext, sessions: PrimarySessions) {
     this.#context = context;
@@ -91,9 +97,11 @@ export class Quarantine {
       if (replacement !== undefined) {
         if (!(await this.#repair(damage, replacement, aside))) continue;
       } else if (copy === undefined) {
+        if (this.#isAside(damage)) return;
         const { session, partition, keys } = damage;
         const scriptKeys = [keys.head, keys.quarantine];
         await session.groupCommit.submit(scripts.quarantine, partition, scriptKeys, aside);
+        this.#noteAside(damage);
       }
       this.#report(uniqueIdentifier, reason);
       return;
@@ -116,6 +124,19 @@ export class Quarantine {
 
   async #writing(): Promise<PrimarySession> {
     return this.#sessions.now("write") ?? (await this.#sessions.require("write"));
+  }
+
+  #isAside(damage: Damage): boolean {
+    const lastMs = this.#asideMs.get(asideName(damage));
+    return lastMs !== undefined && this.#context.lease.now().monotonicMs - lastMs < againMs;
+  }
+
+  #noteAside(damage: Damage): void {
+    const name = asideName(damage);
+    this.#asideMs.delete(name);
+    const [oldest] = this.#asideMs.keys();
+    if (this.#asideMs.size >= rememberedMax && oldest !== undefined) this.#asideMs.delete(oldest);
+    this.#asideMs.set(name, this.#context.lease.now().monotonicMs);
   }
 
   #report(uniqueIdentifier: string, reason: string): void {
@@ -258,6 +279,11 @@ export class Quarantine {
     }
     return lines;
   }
+}
+
+/** Names the present bytes of a damaged record. */
+function asideName({ session, partition, uniqueIdentifier, value }: Damage): string {
+  return [session.storeId, partition, uniqueIdentifier, hash("sha256", value)].join(" ");
 }
 
 /**

@@ -49,6 +49,9 @@ export async function wrapStorageKey(
   return entry;
 }
 
+/** The wrap of a storage key as it was last seen to open. */
+export type StorageKeyWrap = Pick<KeyEntry, "number" | "rootOfTrust" | "rootKeyVersion">;
+
 type Result = keyof RewrappedKeys;
 
 /** Looks at the entries of storage keys that are held: puts damaged ones back, and wraps old ones again. */
@@ -79,6 +82,29 @@ export class KeyWraps {
     return { rewrapped: count("rewrapped"), restored: count("restored"), left: count("left") };
   };
 
+  /** See `RedisStore.storageKeyWraps`. */
+  readonly storageKeyWraps = async (): Promise<readonly StorageKeyWrap[]> => {
+    const { keys, settings } = this.#context;
+    const session = this.#sessions.now("read") ?? (await this.#sessions.require("read"));
+    const answer = await session.reading(({ connection }) =>
+      connection.call("hgetall", sysKeys.keys),
+    );
+    const { entries } = readKeyEntries(answer, session.storeId);
+    const wraps: StorageKeyWrap[] = [];
+    for (const { key, entry: kept } of keys.of(session.storeId).values()) {
+      const entry = entries.find(({ number }) => number === kept.number);
+      if (entry === undefined || entry.text === kept.text || !isOriginal(key, entry)) {
+        wraps.push(kept);
+        continue;
+      }
+      const { version } = await openStorageKey(entry, settings.region, settings.root);
+      const opened = { ...entry, rootKeyVersion: version };
+      keys.keep(opened);
+      wraps.push(opened);
+    }
+    return wraps;
+  };
+
   /** Undefined where the entry of a key that is held is as it must be. */
   async #look(
     session: PrimarySession,
@@ -86,7 +112,7 @@ export class KeyWraps {
     fields: ReadonlyMap<string, string>,
     root: KeyWrapper,
   ): Promise<Result | undefined> {
-    const { keys, scripts } = this.#context;
+    const { keys, scripts, observe } = this.#context;
     const number = String(kept.number);
     const text = fields.get(number) ?? "";
     const read = readKeyEntry(number, text);
@@ -94,7 +120,7 @@ export class KeyWraps {
     const entry = isOwn ? { ...read, text } : undefined;
     const version = entry && (await this.#versionOf(entry, root));
     const isSound = entry !== undefined && version !== undefined;
-    if (isSound) keys.keep(entry);
+    if (isSound) keys.keep({ ...entry, rootKeyVersion: version });
     const next = isSound
       ? await this.#wrapped(entry, version, root)
       : await this.#putBack(kept, root);
@@ -107,7 +133,9 @@ export class KeyWraps {
     );
     if (result !== "committed") return "left";
     keys.keep({ ...next, text: writeKeyEntry(next) });
-    return isSound ? "rewrapped" : "restored";
+    if (isSound) return "rewrapped";
+    observe({ type: "storageKeyPutBack", number: kept.number });
+    return "restored";
   }
 
   /** The version of the root key that an entry's wrap has; undefined where the root key that the entry names does not open it. */
@@ -134,8 +162,6 @@ export class KeyWraps {
         `storage key ${number} is missing or damaged in {sys}:keys, and the root of trust does not open the entry that this node has kept either: do not restart the region's nodes; docs/storage-key.md says what to do`,
       );
     }
-    const message = `storage key ${number} is missing or damaged in {sys}:keys: its last good entry is put back`;
-    this.#context.observe({ type: "warning", message });
     return kept;
   }
 

@@ -1,5 +1,6 @@
 import { timingSafeEqual } from "node:crypto";
 import {
+  type Ids,
   type Observer,
   type RootOfTrust,
   RootOfTrustError,
@@ -17,7 +18,7 @@ import {
   soundKeyEntries,
   storageKeyData,
 } from "./key-entry.ts";
-import { deriveStorageKey, type StorageKey, StorageKeys } from "./storage-keys.ts";
+import { deriveStorageKey, type StorageKey, StorageKeys, storageKeyBytes } from "./storage-keys.ts";
 
 /** The part of a root of trust that opens storage keys. */
 export type KeyOpener = Pick<RootOfTrust, "unwrap" | "describe">;
@@ -25,7 +26,10 @@ export type KeyOpener = Pick<RootOfTrust, "unwrap" | "describe">;
 /** How long a root of trust may take to open a storage key. */
 const openMs = 15_000;
 
-/** A storage key that is open, and the entry that was last seen to open to it. */
+/**
+ * A storage key that is open, and the entry that was last seen to open to it, with the version of the root key that it
+ * opened with, whatever version its text names.
+ */
 export interface HeldKey {
   readonly key: StorageKey;
   readonly entry: ReadKeyEntry;
@@ -59,21 +63,23 @@ export class HeldKeys {
     this.report(found, held);
     const entries =
       held.size > 0 ? found.entries : soundKeyEntries(found, storeId, connection.address);
-    const opened = new Map(held);
+    const byNumber = new Map(held);
     for (const entry of entries) {
       if (held.has(entry.number)) continue;
-      const key = await this.#open(entry).catch((error: StoreUnavailable) => {
+      const opened = await this.#open(entry).catch((error: StoreUnavailable) => {
         if (held.size === 0 || error.failure !== "unsafe") throw error;
         this.#warn(error.message);
       });
-      if (key !== undefined) opened.set(entry.number, { key, entry });
+      if (opened === undefined) continue;
+      const { key, version } = opened;
+      byNumber.set(entry.number, { key, entry: { ...entry, rootKeyVersion: version } });
     }
-    if (this.#held === undefined || opened.size > held.size) {
+    if (this.#held === undefined || byNumber.size > held.size) {
       const keys = new StorageKeys(
         storeId,
-        [...opened.values()].map(({ key }) => key),
+        [...byNumber.values()].map(({ key }) => key),
       );
-      this.#held = { keys, byNumber: opened };
+      this.#held = { keys, byNumber };
     }
     this.#say(true, "");
     return this.#held.keys;
@@ -107,7 +113,7 @@ export class HeldKeys {
     this.#stop?.();
   }
 
-  async #open(entry: KeyEntry): Promise<StorageKey> {
+  async #open(entry: KeyEntry): Promise<OpenedKey> {
     const { region, root } = this.#settings;
     const opener: KeyOpener = {
       unwrap: (blob, data) =>
@@ -115,7 +121,7 @@ export class HeldKeys {
       describe: () => this.#inTime(root.describe()),
     };
     try {
-      return (await openStorageKey(entry, region, opener)).key;
+      return await openStorageKey(entry, region, opener);
     } catch (error) {
       const failure = await openFailure(error, entry, opener);
       if (failure.failure === "keyClosed") this.#say(false, failure.message);
@@ -154,6 +160,26 @@ export class HeldKeys {
     if (this.#isOpen === isOpen || this.#closed) return;
     this.#isOpen = isOpen;
     this.#observe({ type: "storageKey", state: isOpen ? "open" : "closed", reason });
+  }
+}
+
+/**
+ * Opens no key of the store, and needs no root of trust: for readers of what has no MAC. Its only key is a random one, so
+ * no record proves itself.
+ */
+export class NoKeys extends HeldKeys {
+  readonly #ids: Pick<Ids, "randomBytes">;
+
+  constructor(settings: StoreSettings, ids: Pick<Ids, "randomBytes">) {
+    super(settings, settings.observe);
+    this.#ids = ids;
+  }
+
+  override async open(_: Connection, storeId: string): Promise<StorageKeys> {
+    const name = { storeId, region: "", number: 0 };
+    return new StorageKeys(storeId, [
+      deriveStorageKey(this.#ids.randomBytes(storageKeyBytes), name),
+    ]);
   }
 }
 

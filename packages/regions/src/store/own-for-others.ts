@@ -12,7 +12,10 @@ import {
   type StoredObject,
   StoreUnavailable,
 } from "@holdfast/engine";
+import { isCorrupt, readEach } from "../join/read-each.ts";
+import { setAside } from "./read-repair.ts";
 import type { RegionalStore } from "./regional-store.ts";
+import { searched } from "./search.ts";
 
 /** The rules for requests of another region; both throw `StoreUnavailable`. */
 export interface RulesForOthers {
@@ -39,7 +42,12 @@ export class OwnForOthers implements ObjectStore {
     ids: readonly string[],
   ): Promise<readonly (StoredObject | undefined)[]> {
     this.#rules.requireServing();
-    return (await this.#own.read(instance, ids)).map(free);
+    try {
+      return (await this.#own.read(instance, ids)).map(free);
+    } catch (error) {
+      if (isCorrupt(error)) await this.#setDamagedAside(instance, ids);
+      throw error;
+    }
   }
 
   async commit(
@@ -70,7 +78,20 @@ export class OwnForOthers implements ObjectStore {
   async find(instance: string, query: FindQuery): Promise<FindPage> {
     this.#rules.requireServing();
     // A held record is answered as it is here: it must not hide the others.
-    return await this.#own.find(instance, query);
+    return await searched(this.#own, instance, query, async (ids) => {
+      await setAside(this.#own, instance, ids);
+      return ids;
+    });
+  }
+
+  /** The other region cannot be asked for its copies: it asks because its own store cannot be used. */
+  async #setDamagedAside(instance: string, ids: readonly string[]): Promise<void> {
+    const copies = await readEach(this.#own, instance, ids);
+    await setAside(
+      this.#own,
+      instance,
+      ids.filter((_, at) => copies[at] === "damaged"),
+    );
   }
 
   async appendAudit(

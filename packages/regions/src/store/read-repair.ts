@@ -9,7 +9,7 @@ import {
 } from "@holdfast/engine";
 import { joinAll, storedOf } from "../join/join.ts";
 import { type MergeOptions, mergeInto } from "../join/merge.ts";
-import { type OwnCopy, readEach, unknownFormat } from "../join/read-each.ts";
+import { isCorrupt, type OwnCopy, readEach, unknownFormat } from "../join/read-each.ts";
 import type { Peer } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 
@@ -30,17 +30,23 @@ export interface OwnAnswer {
 
 /** What the other regions have of a record. */
 interface Elsewhere {
+  readonly instance: string;
+  readonly id: string;
   readonly copies: readonly ManagedObject[];
   readonly from: string;
   /** A region that could not be asked, or that cannot answer. */
   readonly unasked: string | undefined;
 }
 
-/** A region's answer; none where it cannot be asked. */
+/** A region's answer; none where it cannot be asked, or has a record that does not decode. */
 interface RegionAnswer {
   readonly region: string;
   readonly copies: readonly (OwnStoredObject | undefined)[] | undefined;
+  readonly damaged?: boolean;
 }
+
+/** Records that are asked for one by one at the same time. */
+const aloneAtOnce = 16;
 
 /** Whether the own store alone cannot decide what a record is. */
 export function isOpen(copy: OwnCopy): boolean {
@@ -80,19 +86,82 @@ export async function readRepair(
   );
 }
 
+/**
+ * Repairs records of the own store that do not decode, from the copies of the other regions; what
+ * no copy can replace is set aside. Returns the identifiers of those that still do not decode.
+ */
+export async function repairEach(
+  instance: string,
+  ids: readonly string[],
+  options: ReadRepairOptions,
+): Promise<readonly string[]> {
+  const elsewhere = await askAll(instance, ids, options.others);
+  const tried = await Promise.all(
+    [...elsewhere].map(async ([id, found]) => {
+      try {
+        await settle("damaged", found, options);
+        return [];
+      } catch (error) {
+        if (!isCorrupt(error)) throw error;
+        return [id];
+      }
+    }),
+  );
+  return tried.flat();
+}
+
+/**
+ * Puts the bytes of records that do not decode into quarantine, which reports them; they also stay
+ * where they are. Where that cannot be written now, the next reader does it.
+ */
+export async function setAside(
+  own: Pick<OwnStore, "quarantine">,
+  instance: string,
+  ids: readonly string[],
+): Promise<void> {
+  const reason = "it does not prove itself or does not decode, and no copy can take its place";
+  await Promise.all(
+    ids.map(async (id) => {
+      try {
+        await own.quarantine(instance, id, reason, {});
+      } catch (error) {
+        failureIn(error);
+      }
+    }),
+  );
+}
+
 async function askAll(
   instance: string,
   ids: readonly string[],
   others: readonly Peer[],
 ): Promise<ReadonlyMap<string, Elsewhere>> {
   const answers = await Promise.all(others.map((peer) => ask(peer, instance, ids)));
+  if (ids.length > 1 && answers.some(({ damaged }) => damaged)) {
+    return await askEach(instance, ids, others);
+  }
   const unasked = answers.find(({ copies }) => copies === undefined)?.region;
   const found = ids.map((id, at) => {
     const having = answers.filter(({ copies }) => copies?.[at] !== undefined);
     const copies = having.flatMap((answer) => answer.copies?.[at]?.object ?? []);
-    return [id, { copies, from: having[0]?.region ?? "", unasked }] as const;
+    return [id, { instance, id, copies, from: having[0]?.region ?? "", unasked }] as const;
   });
   return new Map(found);
+}
+
+/** The same one by one: a record that is damaged in another region, too, must not hide the others. */
+async function askEach(
+  instance: string,
+  ids: readonly string[],
+  others: readonly Peer[],
+): Promise<ReadonlyMap<string, Elsewhere>> {
+  const found = new Map<string, Elsewhere>();
+  for (let at = 0; at < ids.length; at += aloneAtOnce) {
+    const some = ids.slice(at, at + aloneAtOnce);
+    const each = await Promise.all(some.map((id) => askAll(instance, [id], others)));
+    for (const one of each) for (const [id, elsewhere] of one) found.set(id, elsewhere);
+  }
+  return found;
 }
 
 async function ask(peer: Peer, instance: string, ids: readonly string[]): Promise<RegionAnswer> {
@@ -101,7 +170,7 @@ async function ask(peer: Peer, instance: string, ids: readonly string[]): Promis
     return { region, copies: await peer.fetch(instance, ids) };
   } catch (error) {
     failureIn(error);
-    return { region, copies: undefined };
+    return { region, copies: undefined, damaged: isCorrupt(error) };
   }
 }
 
@@ -113,7 +182,10 @@ async function settle(
   const { copies, unasked } = found;
   if (copy === "unknown") throw unknownFormat();
   if (copy === undefined || copy === "damaged") {
-    if (copies.length === 0) return absent(copy, unasked);
+    if (copies.length === 0) {
+      if (copy === "damaged") await setAside(options.own, found.instance, [found.id]);
+      return absent(copy, unasked);
+    }
     const stored = joined(copies);
     return copy === undefined
       ? await taken(stored, found.from, options)

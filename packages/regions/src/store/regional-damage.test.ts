@@ -1,4 +1,6 @@
-import { expect, test } from "vitest";
+import { systemInstance, termFor } from "@holdfast/engine";
+import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
+import { describe, expect, test } from "vitest";
 import {
   adding,
   creation,
@@ -10,7 +12,9 @@ import {
   regionsWithInstance,
 } from "../testing/test-keys.ts";
 import { copyOf } from "../testing/test-regions.ts";
+import { RegionalStore } from "./regional-store.ts";
 
+const everything = { live: true, destroyed: true, limit: 100 };
 const activation = { time: 8, region: "a" };
 
 function failing(failure: string) {
@@ -37,6 +41,131 @@ test("a record that does not decode is repaired from the other region", async ()
   await put(b, lost);
   b.own.damage(lost.uniqueIdentifier);
   await expect(time.until(get(a.store, lost))).rejects.toEqual(failing("peerUnreachable"));
+});
+
+test("a record that does not decode and has no other copy is set aside, and healed when a copy can be had", async () => {
+  const regions = await regionsWithInstance();
+  const { a, b, time, link } = regions;
+  const [key, forged] = [newKey(regions), newKey(regions)];
+  await time.until(a.store.commit(instance, [creation(key)], []));
+  await put(a, forged);
+  for (const { uniqueIdentifier } of [key, forged]) a.own.damage(uniqueIdentifier);
+  await expect(time.until(get(a.store, forged))).rejects.toEqual(failing("corrupt"));
+  expect(await a.own.quarantined()).toBe(1);
+  link.open = false;
+  await time.pass(200);
+  await expect(time.until(get(a.store, key))).rejects.toEqual(failing("corrupt"));
+  await expect(time.until(get(a.store, key))).rejects.toEqual(failing("corrupt"));
+  expect(await a.own.quarantined()).toBe(2);
+  link.open = true;
+  await time.pass(200);
+  expect((await time.until(get(a.store, key)))?.object).toEqual(key);
+  await expect(time.until(get(a.store, forged))).rejects.toEqual(failing("corrupt"));
+  // Region b has it now: its copy proves itself.
+  await put(b, forged);
+  expect((await time.until(get(a.store, forged)))?.object).toEqual(forged);
+  expect(await copyOf(a, forged)).toEqual(forged);
+});
+
+test("a record that is damaged in both regions does not keep another one from being repaired", async () => {
+  const regions = await regionsWithInstance();
+  const { a, b, time } = regions;
+  const [key, lost] = [newKey(regions), newKey(regions)];
+  await time.until(a.store.commit(instance, [creation(key), creation(lost)], []));
+  for (const { uniqueIdentifier } of [key, lost]) a.own.damage(uniqueIdentifier);
+  b.own.damage(lost.uniqueIdentifier);
+  const { objects } = await time.until(a.store.find(instance, everything));
+  expect(objects.map(({ object }) => object)).toEqual([key]);
+  expect(await copyOf(a, key)).toEqual(key);
+  await expect(time.until(get(a.store, lost))).rejects.toEqual(failing("corrupt"));
+});
+
+test("a region alone sets a record aside that does not decode", async () => {
+  const regions = await regionsWithInstance();
+  const { a, time } = regions;
+  const key = newKey(regions);
+  await put(a, key);
+  a.own.damage(key.uniqueIdentifier);
+  const ids = { next: regions.id } as never;
+  const observe = () => undefined;
+  const { own } = a;
+  await using alone = new RegionalStore({
+    region: "a",
+    own,
+    peers: [],
+    timers: time,
+    ids,
+    observe,
+  });
+  await expect(time.until(get(alone, key))).rejects.toEqual(failing("corrupt"));
+  expect(await own.quarantined()).toBe(1);
+});
+
+test("a store that serves another region's clients sets aside what does not decode", async () => {
+  const regions = await regionsWithInstance();
+  const { a, b, time } = regions;
+  const [key, fine] = [newKey(regions), newKey(regions)];
+  await put(b, key);
+  await put(b, fine);
+  b.own.damage(key.uniqueIdentifier);
+  a.own.setState("none");
+  await time.pass(200);
+  const found = await time.until(a.store.find(instance, everything));
+  expect(found.objects.map(({ object }) => object)).toEqual([fine]);
+  expect(await b.own.quarantined()).toBe(1);
+  const ids = [key.uniqueIdentifier, fine.uniqueIdentifier];
+  await expect(time.until(a.store.read(instance, ids))).rejects.toEqual(failing("corrupt"));
+  expect(await b.own.quarantined()).toBe(1);
+});
+
+describe("a search that meets a record that does not decode", () => {
+  async function damagedOne() {
+    const regions = await regionsWithInstance();
+    const { a, time } = regions;
+    const named = (name: string) =>
+      newKey(regions, { registers: [sampleRegister(nameItem(name), 1)] });
+    const [key, fine] = [named("key"), named("fine")];
+    await time.until(a.store.commit(instance, [creation(key), creation(fine)], []));
+    a.own.damage(key.uniqueIdentifier);
+    const found = async (name?: string) => {
+      const term = name === undefined ? {} : { term: termFor(nameItem(name)) ?? "" };
+      const page = await time.until(a.store.find(instance, { ...everything, ...term }));
+      return page.objects.map(({ object }) => object);
+    };
+    return { ...regions, key, fine, found };
+  }
+
+  test("repairs it from the other region, and is complete", async () => {
+    const { a, key, fine, found } = await damagedOne();
+    expect(await found()).toEqual([fine, key]);
+    expect(await copyOf(a, key)).toEqual(key);
+    expect(await found("key")).toEqual([key]);
+  });
+
+  test("without another copy leaves it out of a walk, and cannot tell where a term leads to it", async () => {
+    const { a, link, time, key, fine, found } = await damagedOne();
+    link.open = false;
+    await time.pass(200);
+    expect(await found()).toEqual([fine]);
+    expect(await a.own.quarantined()).toBe(1);
+    expect(await found("fine")).toEqual([fine]);
+    await expect(found("key")).rejects.toEqual(failing("corrupt"));
+    link.open = true;
+    await time.pass(200);
+    expect(await found("key")).toEqual([key]);
+    expect(await found()).toEqual([fine, key]);
+  });
+
+  test("of the system cannot tell: a record that is left out could be a key-encryption key", async () => {
+    const regions = await regionsWithInstance();
+    const { a, time } = regions;
+    const record = sampleObject(systemInstance, regions.id());
+    await a.own.commit(systemInstance, [creation(record)], []);
+    a.own.damage(record.uniqueIdentifier);
+    await expect(time.until(a.store.find(systemInstance, everything))).rejects.toEqual(
+      failing("corrupt"),
+    );
+  });
 });
 
 test("a damaged record is not answered with a copy that lacks its last state", async () => {

@@ -26,8 +26,9 @@ import { ServingWatch } from "../serving/serving-watch.ts";
 import { agreedCommit } from "./agreed.ts";
 import { requireAll, sitesInOrder, untilFree } from "./agreement-site.ts";
 import { pushToAll } from "./push.ts";
-import { isOpen, readRepair } from "./read-repair.ts";
-import { fromRemote, refusedUnlessMade, settledThere, toLocal } from "./remote-reads.ts";
+import { isOpen, readRepair, repairEach } from "./read-repair.ts";
+import { refusedUnlessMade, settledThere } from "./remote-reads.ts";
+import { searchedOwn, searchedRemote } from "./search.ts";
 
 /** Whether a change that no other region acknowledged is acknowledged by this one alone. */
 export type PeerAcknowledgement = "preferred" | "required";
@@ -215,7 +216,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     }
     try {
       const peer = this.#requireServing();
-      return await fromRemote(peer, instance, query);
+      return await searchedRemote(peer, instance, query);
     } catch (error) {
       this.#orLocal(error, "read");
       return await this.#findOwn(instance, query);
@@ -314,14 +315,13 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     copies: Awaited<ReturnType<typeof readEach>>,
     through: boolean,
   ): Promise<readonly (StoredObject | undefined)[]> {
-    const { timers, observe } = this.#options;
-    const others = await this.#othersNow();
-    return await this.#parts.readRepair({ instance, ids, copies }, through, {
-      own: this.#own,
-      others,
-      timers,
-      observe,
-    });
+    const options = { ...this.#repairing(), others: await this.#othersNow() };
+    return await this.#parts.readRepair({ instance, ids, copies }, through, options);
+  }
+
+  #repairing() {
+    const { own, timers, observe } = this.#options;
+    return { own, timers, observe };
   }
 
   async #readRemote(
@@ -336,7 +336,9 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
   }
 
   async #findOwn(instance: string, query: FindQuery): Promise<FindPage> {
-    const page = await toLocal(this.#own, instance, query);
+    const page = await searchedOwn(this.#own, instance, query, async (ids) =>
+      repairEach(instance, ids, { ...this.#repairing(), others: await this.#othersNow() }),
+    );
     const held = page.objects.filter(({ reserved }) => reserved !== undefined);
     if (held.length === 0) return page;
     const ids = page.objects.map(({ object }) => object.uniqueIdentifier);

@@ -2,10 +2,7 @@ import {
   type AuditEvent,
   type Change,
   type CommitOutcome,
-  type FindPage,
-  type FindQuery,
   type ObjectStore,
-  type OwnFindPage,
   type OwnStore,
   type StoredObject,
   StoreUnavailable,
@@ -21,40 +18,6 @@ export interface RemoteAnswer {
   readonly instance: string;
   readonly ids: readonly string[];
   readonly found: readonly (StoredObject | undefined)[];
-}
-
-const ownCursor = "own:";
-
-/**
- * A page of the own store; its cursor names its store, since another store's cursor would skip
- * objects.
- */
-export async function toLocal(
-  own: OwnStore,
-  instance: string,
-  query: FindQuery,
-): Promise<OwnFindPage> {
-  const page = await own.find(instance, continued(query, ownCursor));
-  return page.next === undefined ? page : { ...page, next: ownCursor + page.next };
-}
-
-/** A page of another region's store. */
-export async function fromRemote(
-  peer: Peer,
-  instance: string,
-  query: FindQuery,
-): Promise<FindPage> {
-  const mark = `region ${peer.region}:`;
-  const page = await peer.remote.find(instance, continued(query, mark));
-  return page.next === undefined ? page : { ...page, next: mark + page.next };
-}
-
-function continued(query: FindQuery, mark: string): FindQuery {
-  const { after } = query;
-  if (after === undefined) return query;
-  if (after.startsWith(mark)) return { ...query, after: after.slice(mark.length) };
-  const message = "the search began in another store, which does not serve any more: try again";
-  throw new StoreUnavailable("noLease", message);
 }
 
 /** What a node asked a store to write. */

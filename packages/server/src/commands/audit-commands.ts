@@ -1,5 +1,5 @@
 import { writeFileSync } from "node:fs";
-import type { RedisStore } from "@holdfast/redis";
+import type { RedisTrail } from "@holdfast/redis";
 import {
   describeLogKey,
   initLogKey,
@@ -17,7 +17,7 @@ import { OperatorError, reasonOf } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import type { Config } from "../config/config-table.ts";
-import { openStoreOf } from "../store/open-store.ts";
+import { openTrailOf } from "../store/open-store.ts";
 import { withEvidenceIfReached } from "../store/operator-evidence.ts";
 import { storeFault } from "../store/store-faults.ts";
 import { cadfSettings } from "../wiring/management/node-audit.ts";
@@ -156,14 +156,14 @@ async function atStore<Result>(
   configFile: string,
   machine: Machine,
   work: (
-    store: RedisStore,
+    store: RedisTrail,
     against: NonNullable<Parameters<typeof verifyFiles>[1]>,
   ) => Promise<Result>,
 ): Promise<Result> {
   const config = loadConfig(configFile);
   await using opened = new AsyncDisposableStack();
   try {
-    const store = await openStoreOf(configFile, machine, opened);
+    const store = await openTrailOf(configFile, machine, opened);
     const { region, account } = cadfSettings(config);
     return await work(store, { log: store.audit, region, account });
   } catch (error) {

@@ -123,6 +123,12 @@ export const logTable: {
       state === "open" ? "storage key opened" : "the root of trust does not open the storage key",
     fields: ["state", "reason"],
   },
+  storageKeyPutBack: {
+    level: always("error"),
+    message:
+      "a storage key is missing or damaged in {sys}:keys: its last good entry is put back; find out who changed Redis",
+    fields: ["number"],
+  },
   lock: {
     level: ({ result }) => (result === "unavailable" ? "info" : "debug"),
     message: "lock",

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { storedReferenceSchema } from "./root-reference.ts";
 
 const instance = z.string().min(1).max(64);
-const { configureRoot, readRoot, retrieveRootKeys } = contract;
+const { configureRoot, readRoot, reportRoots, retrieveRootKeys } = contract;
 const given = configureRoot.body.shape.regions.valueType;
 const status = readRoot.answer.shape.regions.valueType;
 
@@ -28,5 +28,10 @@ export const rootPeerCommands = {
   revalidateRoot: {
     input: z.object({ instance }),
     output: z.object({ status }),
+  },
+  /** The row of that region's storage key in the report of root keys. */
+  reportStorageKey: {
+    input: z.object({}),
+    output: z.object({ row: reportRoots.answer.shape.items.element }),
   },
 } as const;

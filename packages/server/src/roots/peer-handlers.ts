@@ -14,12 +14,13 @@ import type { Roots } from "./open/roots.ts";
 import type { RewrapKeks } from "./rewrap-keks.ts";
 import { rootProblem } from "./root-problem.ts";
 import type { RootStatus } from "./root-status.ts";
+import type { StorageKeyWraps } from "./storage-key-wraps.ts";
 import type { ValidateRoots } from "./validate-roots.ts";
 
 /** The commands that regions send to each other about roots of trust. */
 export type RootPeerHandlers = Pick<
   PeerCommandHandlers,
-  "checkRoot" | "rootKeys" | "settleRoot" | "revalidateRoot"
+  "checkRoot" | "rootKeys" | "settleRoot" | "revalidateRoot" | "reportStorageKey"
 >;
 
 interface RootPeerDeps {
@@ -35,6 +36,7 @@ interface RootPeerDeps {
   /** Opens a root of trust separately from those in use. */
   readonly open: OpenForLook;
   readonly seal: Sealer;
+  readonly storageKeys: Pick<StorageKeyWraps, "row">;
 }
 
 /** Carries out administrators' orders in this region, whichever region they call. */
@@ -84,5 +86,6 @@ export function rootPeerHandlers(deps: RootPeerDeps): RootPeerHandlers {
       await validate.one(instance);
       return { status: status(instance) };
     },
+    reportStorageKey: async () => ({ row: await deps.storageKeys.row() }),
   };
 }

@@ -101,7 +101,10 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
       return { rewrapped, items: [...reportOf(roots, instance, orders.regions)] };
     },
     reportRoots: async () => ({
-      items: roots.instances().flatMap((instance) => reportOf(roots, instance, orders.regions)),
+      items: [
+        ...(await orders.storageKeys()),
+        ...roots.instances().flatMap((instance) => reportOf(roots, instance, orders.regions)),
+      ],
     }),
   };
 }

@@ -12,7 +12,8 @@ import { namedRoots, type RootReference, rootChanges } from "../records/root-ref
 import type { GivenLookup, GivenRoot } from "./given-root.ts";
 import type { Roots } from "./open/roots.ts";
 import type { RootPeerHandlers } from "./peer-handlers.ts";
-import type { RootStatus } from "./root-status.ts";
+import type { ReportRow, RootStatus } from "./root-status.ts";
+import { unknownStorageKey } from "./storage-key-wraps.ts";
 
 export interface RootOrdersOptions {
   readonly region: string;
@@ -138,6 +139,17 @@ export class RootOrders {
     return await this.#each(this.regions, async (region) => {
       return (await this.#ask(region, "revalidateRoot", { instance })).status;
     });
+  }
+
+  /** Under which version of its root key each region's storage key is; one that cannot be asked counts as stale. */
+  async storageKeys(): Promise<readonly ReportRow[]> {
+    const rows = await this.#each(this.regions, (region) =>
+      this.#ask(region, "reportStorageKey", {}).then(
+        ({ row }) => row,
+        () => unknownStorageKey(region),
+      ),
+    );
+    return Object.values(rows);
   }
 
   async rootKeys(region: string, root: GivenLookup) {

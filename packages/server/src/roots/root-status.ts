@@ -97,11 +97,14 @@ export function readingsOf({
   roots,
   keyRing,
   clock,
+  storageKeys,
 }: {
   readonly region: string;
   readonly roots: Pick<Roots, "inUse" | "instances" | "keks" | "record">;
   readonly keyRing: Pick<InstanceKeyRing, "statuses">;
   readonly clock: Pick<Clock, "wallMs">;
+  /** The wraps of the own store's keys. */
+  readonly storageKeys: () => { readonly current: number; readonly stale: number };
 }): RootReadings {
   const keyStates = () => {
     // Use the order in the record: it exists even after a restart, before the first request for a key.
@@ -139,7 +142,7 @@ export function readingsOf({
       return ends.length === 0 ? undefined : (Math.min(...ends) - clock.wallMs()) / 1000;
     },
     keks: () => {
-      const counts = { current: 0, stale: 0 };
+      const counts = { ...storageKeys() };
       for (const instance of roots.instances()) {
         for (const { stale, versions } of reportOf(roots, instance, [region])) {
           const all = Object.values(versions).reduce((sum, count) => sum + count, 0);

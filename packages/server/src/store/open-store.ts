@@ -1,4 +1,10 @@
-import { openRedisStore, type RedisStore, type RedisStoreOptions } from "@holdfast/redis";
+import {
+  openRedisStore,
+  openRedisTrail,
+  type RedisStore,
+  type RedisStoreOptions,
+  type RedisTrail,
+} from "@holdfast/redis";
 import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import { openCommandRoot } from "../roots/command-root.ts";
@@ -16,20 +22,25 @@ export async function openStoreOf(
   opened: AsyncDisposableStack,
   { rootFrom = configFile, ...more }: OpenOptions = {},
 ): Promise<RedisStore> {
-  const config = loadConfig(configFile);
-  const { store, region } = config;
-  const connection = storeConnection(store, machine.environment);
   const root = opened.use(await openCommandRoot(loadConfig(rootFrom), machine));
-  return opened.use(
-    await openRedisStore({
-      ...connection,
-      clock: machine.clock,
-      observe: () => undefined,
-      region,
-      root,
-      storeLeaseMs: store.leaseMs,
-      externalFailover: store.externalFailover,
-      ...more,
-    }),
-  );
+  return opened.use(await openRedisStore({ ...placeOf(configFile, machine), root, ...more }));
+}
+
+/** Opens the audit trail of the configured store for a command, which needs no root of trust. */
+export async function openTrailOf(
+  configFile: string,
+  machine: Machine,
+  opened: AsyncDisposableStack,
+): Promise<RedisTrail> {
+  return opened.use(await openRedisTrail({ ...placeOf(configFile, machine), ids: machine.ids }));
+}
+
+function placeOf(configFile: string, { clock, environment }: Machine) {
+  const { store, region } = loadConfig(configFile);
+  return {
+    ...storeConnection(store, environment),
+    ...{ clock, region, observe: () => undefined },
+    storeLeaseMs: store.leaseMs,
+    externalFailover: store.externalFailover,
+  };
 }

@@ -105,7 +105,7 @@ export async function startNode(
   const access = openAccess(parts, management, regions, keyRing, tenants, endpoint, files);
   const kept = keepingHandlers(parts, regions, management, tenants, engine);
   await openManagementApi(parts, {
-    ...{ ...management, ...regions, files: files.admin, readings, ...access, ...control },
+    ...{ ...management, ...regions, ...roots, files: files.admin, readings, ...access, ...control },
     handlers: { ...access.handlers, ...audit.handlers, ...life.handlers, ...kept },
   });
   const guard = await openKmip(parts, endpoint, { ...regions, ...management }, probes);

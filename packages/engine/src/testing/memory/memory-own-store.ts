@@ -2,7 +2,7 @@ import type { AuditEvent } from "../../audit/audit-event.ts";
 import { StoreUnavailable } from "../../base/errors.ts";
 import { digestsOf, inMask } from "../../ports/digest.ts";
 import { instanceTakes } from "../../ports/instance-takes.ts";
-import type { Change, CommitOutcome, FindQuery, StoredObject } from "../../ports/objects.ts";
+import type { Change, CommitOutcome, StoredObject } from "../../ports/objects.ts";
 import type {
   ChangePage,
   InstanceCounts,
@@ -10,6 +10,7 @@ import type {
   Levels,
   OwnCommitOptions,
   OwnFindPage,
+  OwnFindQuery,
   OwnStore,
   OwnStoredObject,
   PeerCursor,
@@ -32,6 +33,7 @@ import {
   damagedRow,
   emptyPartitions,
   FoundRows,
+  isBroken,
   isDamaged,
   isForeign,
   type MemoryPartition,
@@ -205,21 +207,16 @@ export class MemoryOwnStore implements OwnStore {
     return true;
   }
 
-  async find(instance: string, query: FindQuery): Promise<OwnFindPage> {
+  async find(instance: string, query: OwnFindQuery): Promise<OwnFindPage> {
     this.#require("read");
     const partition = this.#partition(instance);
-    const before = query.after === undefined ? Number.POSITIVE_INFINITY : Number(query.after);
-    const matching = [...partition.rows]
-      .filter(([, row]) => row.instance === instance && row.created < before)
-      .filter(([, row]) => (row.destroyed ? query.destroyed : query.live))
-      .filter(([, row]) => query.term === undefined || row.terms.has(query.term))
-      .toSorted(([, a], [, b]) => b.created - a.created);
-    const page = matching.slice(0, query.limit);
-    const objects = page.map(([id, row]) => this.#owned(partition, id, row));
-    const [, last] = page.at(-1) ?? [];
+    const { page, next } = partition.found(instance, query);
+    const ids = query.listDamaged === true ? page.filter(isBroken).map(([id]) => id) : [];
+    const whole = page.filter(([id]) => !ids.includes(id));
+    const objects = whole.map(([id, row]) => this.#owned(partition, id, row));
     await this.#cover(partition, partition.number("promised"));
-    const more = last !== undefined && matching.length > page.length;
-    return more ? { objects, next: String(last.created) } : { objects };
+    const damaged = ids.length > 0 && { damaged: { ids, byTerm: query.term !== undefined } };
+    return { objects, ...damaged, ...next };
   }
 
   async appendAudit(instance: string, events: readonly AuditEvent[]): Promise<void> {

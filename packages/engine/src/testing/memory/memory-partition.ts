@@ -1,5 +1,5 @@
 import { StoreUnavailable, supersededMessage } from "../../base/errors.ts";
-import type { Change, CommitOutcome, StoredObject } from "../../ports/objects.ts";
+import type { Change, CommitOutcome, FindQuery, StoredObject } from "../../ports/objects.ts";
 import type {
   GivenRecord,
   InstanceCounts,
@@ -79,6 +79,20 @@ export class MemoryPartition {
   /** How many objects each instance has. */
   counts(): ReadonlyMap<string, InstanceCounts> {
     return countObjects(this.rows.values());
+  }
+
+  /** The rows of a page of a search, and where the next one begins, if one follows. */
+  found(instance: string, query: FindQuery) {
+    const before = query.after === undefined ? Number.POSITIVE_INFINITY : Number(query.after);
+    const matching = [...this.rows]
+      .filter(([, row]) => row.instance === instance && row.created < before)
+      .filter(([, row]) => (row.destroyed ? query.destroyed : query.live))
+      .filter(([, row]) => query.term === undefined || row.terms.has(query.term))
+      .toSorted(([, a], [, b]) => b.created - a.created);
+    const page = matching.slice(0, query.limit);
+    const [, last] = page.at(-1) ?? [];
+    const more = last !== undefined && matching.length > page.length;
+    return { page, next: more ? { next: String(last.created) } : {} };
   }
 
   /** Why a commit is refused; nothing is written before it is known. */
@@ -247,6 +261,15 @@ export function isDamaged(row: MemoryRow, replacement?: ManagedObject): boolean 
     if (!isCorrupt(error)) throw error;
     if (replacement !== undefined) requireState(replacement, row.state);
     return true;
+  }
+}
+
+/** Whether a row does not decode; not one of an unknown format. */
+export function isBroken([, row]: readonly [string, MemoryRow]): boolean {
+  try {
+    return isDamaged(row);
+  } catch {
+    return false;
   }
 }
 

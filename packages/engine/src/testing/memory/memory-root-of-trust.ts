@@ -28,6 +28,11 @@ export class MemoryRootOfTrust implements RootOfTrust {
     this.#keys.push(this.#ids.randomBytes(32));
   }
 
+  /** Deletes a version of the root key. */
+  forget(version: string): void {
+    this.#keys[Number(version) - 1] = this.#ids.randomBytes(32);
+  }
+
   async describe() {
     this.#check();
     return { kind: this.kind, name: this.#name, currentVersion: String(this.#keys.length) };

@@ -4,7 +4,7 @@
 -- ARGV  1 term hash, or empty for all  2 live (0|1)  3 destroyed (0|1)  4 most  5 before (creation counter, or empty)
 --       6 prefix of records  7 bytes of records from which the page is full
 -- →     {"found", highest promised change number, head, next or "", identifiers, records, for each reserved one: its
---       index, the operation} | {"notInitialised"}
+--       index, the operation; 1 if the term led to the records, 0 if all were walked} | {"notInitialised"}
 --- include head
 --- include blocks
 --- include terms
@@ -33,8 +33,9 @@ if ARGV[3] == "1" then
 end
 local ids, records, reserved, bytes = {}, {}, {}, 0
 for i = 1, math.min(most, #found) do
-  local record = redis.call("GET", ARGV[6] .. found[i][2])
-  if not record then error("an index entry has no record") end
+  -- An index entry without a record, or with another type of value there, must not fail the search: that is damage, too.
+  local record = redis.pcall("GET", ARGV[6] .. found[i][2])
+  if type(record) ~= "string" then record = "" end
   ids[i], records[i] = found[i][2], record
   local holder = is_marked(record) and holder_of(KEYS[5], found[i][2])
   if holder then
@@ -45,4 +46,4 @@ for i = 1, math.min(most, #found) do
   if bytes >= tonumber(ARGV[7]) then break end
 end
 local next = #found > #records and string.format("%d", found[#records][1]) or ""
-return { "found", promised, redis.call("GET", KEYS[1]), next, ids, records, reserved }
+return { "found", promised, redis.call("GET", KEYS[1]), next, ids, records, reserved, narrow and 1 or 0 }

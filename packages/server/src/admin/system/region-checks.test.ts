@@ -25,6 +25,7 @@ function says(given: Readonly<Record<string, KeyRingStatus["state"]>>): readonly
     },
     keyRing: { statuses: () => new Map(statuses) },
     clock: { wallMs: () => 1 },
+    storageKeys: () => ({ current: 0, stale: 0 }),
   } as unknown as Parameters<typeof readingsOf>[0]);
   const sources = { readings, healthLines: () => [] };
   const checks = rootChecks(sources as unknown as Parameters<typeof rootChecks>[0]);

@@ -64,13 +64,42 @@ export async function storeChecks(sources: SystemSources): Promise<Check[]> {
   ];
 }
 
-/** Checks whether the root of trust opens the key of the region's own store. */
-export function storageKeyChecks({ healthLines }: SystemSources): Check[] {
+/**
+ * Checks whether the root of trust opens the key of the region's own store, and under which version of the root key that
+ * is: nobody may delete that version.
+ */
+export async function storageKeyChecks({
+  healthLines,
+  storageKeys,
+}: Pick<SystemSources, "healthLines" | "storageKeys">): Promise<Check[]> {
   const name = "storage key";
   const line = lineOf(healthLines(), name) ?? "";
-  if (!line.startsWith("no")) return [ok(name, "the own store's key is open in this node")];
   const mend = "docs/runbook.md has HoldfastStorageKeyClosed";
-  return [failed(name, `this node cannot use its own store: ${line}`, mend)];
+  if (line.startsWith("no")) {
+    return [failed(name, `this node cannot use its own store: ${line}`, mend)];
+  }
+  const open = "the own store's key is open in this node";
+  try {
+    const { root, currentVersion, versions, stale } = await storageKeys.look();
+    const under = Object.keys(versions).join(" and ");
+    const wrapped = `${open}, and wrapped under version ${under} of root key "${root}"`;
+    if (stale === 0) return [ok(name, wrapped)];
+    return [
+      warning(
+        name,
+        `${wrapped}; its current version is ${currentVersion}`,
+        "do not delete what it is under: without that the store is lost. The leader wraps it again; docs/runbook.md has HoldfastKeksStale",
+      ),
+    ];
+  } catch (error) {
+    return [
+      warning(
+        name,
+        `${open}; what it is wrapped under is not known now: ${reasonOf(error)}`,
+        "delete no version of the root key until this check knows it",
+      ),
+    ];
+  }
 }
 
 /** Checks whether the nodes of each region use one store. */

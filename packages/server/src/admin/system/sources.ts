@@ -5,6 +5,7 @@ import type { Peer, StoreCheck } from "@holdfast/regions";
 import type { Config } from "../../config/config-table.ts";
 import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
 import type { SystemView } from "../../records/system-view.ts";
+import type { StorageKeyWraps } from "../../roots/storage-key-wraps.ts";
 
 /** What the checks and the status of a node are read from. */
 export interface SystemSources extends Timers {
@@ -22,6 +23,7 @@ export interface SystemSources extends Timers {
   readonly view: Pick<SystemView, "all" | "freshAtMs" | "unreadDenials">;
   /** What the lock masters say about the leader's lock; undefined if none are configured. */
   readonly lockMasters?: (() => Promise<LockLook>) | undefined;
+  readonly storageKeys: Pick<StorageKeyWraps, "look">;
   /** Name and version of the FIPS provider, as the start found it; undefined if it was not the start that loaded it. */
   readonly fips: string | undefined;
   /** The users whose hash FIPS mode refuses, as `INSTANCE/USER`. */

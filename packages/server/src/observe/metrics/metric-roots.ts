@@ -11,6 +11,16 @@ import {
 export const rootEventMetrics = [
   fromStart(
     counter(
+      "holdfast_storage_key_put_back_total",
+      "storageKeyPutBack",
+      "Entries of storage keys that were missing or damaged in Redis, and that this node, as the leader, has put back. Somebody has changed Redis.",
+      none,
+      () => [],
+    ),
+    () => [[]],
+  ),
+  fromStart(
+    counter(
       "holdfast_instance_keys_changes_total",
       "instanceKeys",
       "Changes of what this node can do with an instance's keys, by the new state and the failure of the root of trust.",
@@ -54,7 +64,7 @@ export const rootReadMetrics = [
   {
     type: "gauge",
     name: "holdfast_keks",
-    help: "This region's wraps of key-encryption keys, by whether they are under their root key's current version (current) or under an older version or another root key (stale).",
+    help: "This region's wraps of key-encryption keys and of its storage key, by whether they are under their root key's current version (current) or under an older version or another root key (stale).",
     labels: ["under"],
     read: ({ keks }) => [...(keks?.() ?? [])],
   },

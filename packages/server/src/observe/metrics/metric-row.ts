@@ -54,7 +54,7 @@ export interface RootReadings {
   readonly keyTroubles: () => readonly KeyTrouble[];
   /** Seconds until the first instance's keys close because its root of trust cannot be reached; undefined while none does. */
   readonly graceLeft: () => number | undefined;
-  /** This region's wraps of KEKs by whether they are under their root key's current version. */
+  /** This region's wraps of KEKs and of its storage key by whether they are under their root key's current version. */
   readonly keks: () => readonly (readonly [under: string, count: number])[];
 }
 

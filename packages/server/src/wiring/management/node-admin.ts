@@ -31,6 +31,7 @@ export interface AdminParts {
   readonly stores: SystemSources["stores"];
   readonly readings: NodeReadings;
   readonly lockMasters: SystemSources["lockMasters"];
+  readonly storageKeys: SystemSources["storageKeys"];
   readonly scryptUsers: SystemSources["scryptUsers"];
   /** All handlers but those about the node itself. */
   readonly handlers: Omit<Handlers, keyof ReturnType<typeof systemHandlers>>;
@@ -97,7 +98,7 @@ export async function openAdmin(
 
 function ownHandlers(
   { config, configFile, health }: Parts,
-  { own, peers, clocks, stores, readings, lockMasters, view, scryptUsers }: AdminParts,
+  { own, peers, clocks, stores, readings, lockMasters, storageKeys, view, scryptUsers }: AdminParts,
 ): ReturnType<typeof systemHandlers> {
   const healthLines = () => health.report().lines;
   const about = {
@@ -110,6 +111,7 @@ function ownHandlers(
     stores,
     readings,
     lockMasters,
+    storageKeys,
     view,
     scryptUsers,
     auditTree: own.audit.tree,

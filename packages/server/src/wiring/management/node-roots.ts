@@ -27,6 +27,7 @@ import {
 } from "../../roots/root-settings.ts";
 import { readingsOf, rootStatusOf } from "../../roots/root-status.ts";
 import { RootWatch } from "../../roots/root-watch.ts";
+import { StorageKeyWraps } from "../../roots/storage-key-wraps.ts";
 import { ValidateRoots } from "../../roots/validate-roots.ts";
 import { clock, ids, type Parts } from "../node-parts.ts";
 import type { Regions } from "../node-regions.ts";
@@ -46,6 +47,7 @@ export interface NodeRoots {
   readonly orders: RootOrders;
   readonly duties: readonly Duty[];
   readonly readings: RootReadings;
+  readonly storageKeys: StorageKeyWraps;
   /** The routes; `configured` is called with an instance that was put under roots of trust. */
   readonly handlers: (
     configured?: RootHandlersDeps["configured"],
@@ -116,6 +118,11 @@ export async function openRoots(
   const rewrap = new RewrapKeks({
     ...{ region, roots, keyRing, keks, own: regions.own, records, clock, everyMs: revalidateMs },
   });
+  const storageKeys = opened.use(
+    new StorageKeyWraps({
+      ...{ region, own: regions.own, root: () => roots.of(undefined), everyMs: revalidateMs },
+    }),
+  );
   const seal: Sealer = async (named, secret) => {
     const { sealingKey } = own.places;
     if (sealingKey !== undefined) return await sealSecret(sealingKey, named, secret);
@@ -129,7 +136,7 @@ export async function openRoots(
     return rootStatusOf(record, region, kind, keyRing.statusOf(instance));
   };
   const here = rootPeerHandlers({
-    ...{ roots, rewrap, validate, keyRing, refresh, status, open, seal },
+    ...{ roots, rewrap, validate, keyRing, refresh, status, open, seal, storageKeys },
   });
   commands.serve(here);
   const newId = ids.uuid;
@@ -138,7 +145,10 @@ export async function openRoots(
     keyRing,
     orders,
     duties: [validate, rewrap],
-    readings: readingsOf({ region, roots, keyRing, clock }),
+    storageKeys,
+    readings: readingsOf({
+      ...{ region, roots, keyRing, clock, storageKeys: () => storageKeys.counts() },
+    }),
     handlers: (configured) =>
       rootHandlers({
         ...{ region, kind, roots, orders, here, status, declared },

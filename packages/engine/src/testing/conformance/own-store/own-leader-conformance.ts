@@ -141,6 +141,36 @@ export function damaged(world: Make): void {
     expect(await failureOf(w.maybe(uniqueIdentifier))).toBe("corrupt");
   });
 
+  test("a damaged record fails a search, unless it is to be listed; then it says whether the term led to it", async () => {
+    const w = await world();
+    const [bad, fine] = [await w.created(w.named("bad")), await w.created(w.named("fine"))];
+    const { uniqueIdentifier } = bad.object;
+    await w.opened.damage(w.instance, uniqueIdentifier);
+    const term = (name: string) => ({ term: termFor(nameItem(name)) ?? "" });
+    const walk = { live: true, destroyed: false, limit: 10 };
+    for (const query of [walk, { ...walk, ...term("bad") }]) {
+      expect(await failureOf(w.store.find(w.instance, query))).toBe("corrupt");
+    }
+    const listing = { ...walk, listDamaged: true };
+    const ids = [uniqueIdentifier];
+    const all = await w.store.find(w.instance, listing);
+    expect(idsOf(...all.objects)).toEqual(idsOf(fine));
+    expect(all.damaged).toEqual({ ids, byTerm: false });
+    expect(await w.store.find(w.instance, { ...listing, ...term("bad") })).toEqual({
+      objects: [],
+      damaged: { ids, byTerm: true },
+    });
+    const other = await w.store.find(w.instance, { ...listing, ...term("fine") });
+    expect(idsOf(...other.objects)).toEqual(idsOf(fine));
+    expect(other.damaged).toBeUndefined();
+    const first = await w.store.find(w.instance, { ...listing, limit: 1 });
+    expect(first.damaged).toBeUndefined();
+    const { next: after = "" } = first;
+    expect((await w.store.find(w.instance, { ...listing, limit: 1, after })).damaged?.ids).toEqual(
+      ids,
+    );
+  });
+
   test("another region's copy is set aside, and the region's own record is unchanged", async () => {
     const w = await world();
     const stored = await w.created();
