@@ -57,7 +57,7 @@ interface Row {
   readonly after: ManagedObject;
 }
 
-const fixedKeys = 10;
+const fixedKeys = 12;
 const systemRecord = partitionKeys(sysPartition).record;
 const none = Buffer.alloc(0);
 /** Bytes by which an object may grow by a change of its facts, the audit events included. */
@@ -102,6 +102,7 @@ function plan(
   const { head, counters, changes, digests } = partition;
   const keys: Argument[] = [head, counters, status, live, destroyed, changes, digests];
   keys.push(partition.audit, partition.reserved, partition.states);
+  keys.push(partition.surplus, partition.shares);
   for (const { after } of rows) keys.push(ownRecordKey(partition.record, after.uniqueIdentifier));
   const buckets = new Buckets(partition.prefix, instance, keys);
   const entries = encodeAudit(instance, audit);
