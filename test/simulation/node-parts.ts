@@ -18,6 +18,7 @@ import {
   AgreeFormat,
   AuditChain,
   AuditRetention,
+  type AuditRetentionOptions,
   AuditShip,
   type AuditSink,
   catchUp,
@@ -289,7 +290,7 @@ function startLeader(
     ...(management === undefined ? [] : [management.duty]),
     ...(archive === undefined
       ? []
-      : [new AuditShip({ ...audit, sink: archive }), retention(log, archive, timers, observe)]),
+      : [new AuditShip({ ...audit, sink: archive }), retention(audit, archive, timers, observe)]),
   ];
   new Leader({ lock: lock(life), own, timers, ids, observe, duties: flaws.duties(duties) });
 }
@@ -305,13 +306,21 @@ function countsOf(own: OwnStore): RecountOptions["own"] {
 
 /** Events are kept for seconds, since a history is short. */
 function retention(
-  log: RedisStore["audit"],
+  { log, store }: Pick<AuditRetentionOptions, "log" | "store">,
   { name }: AuditSink,
   timers: Life["timers"],
   observe: (event: Event) => void,
 ): Duty {
   const unbounded = { bytesMax: Number.MAX_SAFE_INTEGER, hardMax: Number.MAX_SAFE_INTEGER };
   const bounds = async () => unbounded;
-  const duty = new AuditRetention({ log, timers, observe, sinks: [name], ageMs: 3_000, bounds });
+  const duty = new AuditRetention({
+    log,
+    store,
+    timers,
+    observe,
+    sinks: [name],
+    ageMs: 3_000,
+    bounds,
+  });
   return replaced<Duty>(duty, { everyMs: 2_000 });
 }

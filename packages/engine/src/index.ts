@@ -224,7 +224,16 @@ export {
   type Removal,
   recordKinds,
 } from "./system/kinds.ts";
-export { partitionCount, partitionOf, sysPartition, systemInstance } from "./system/partition.ts";
+export {
+  isSurplus,
+  partitionCount,
+  partitionOf,
+  partitionOfTrail,
+  sysPartition,
+  systemInstance,
+  trailCount,
+  trailsOf,
+} from "./system/partition.ts";
 export {
   changeRecord,
   type FieldChanges,

@@ -2,7 +2,7 @@ import { operationRow, type RequestItem, type RequestMessage, type Version } fro
 import type { AuditEvent } from "../audit/audit-event.ts";
 import { StoreUnavailable } from "../base/errors.ts";
 import type { BatchParts, Done, Origin } from "./batch-parts.ts";
-import { type AuditBase, ItemAudit } from "./item-audit.ts";
+import { type AuditBase, eventsMerged, ItemAudit } from "./item-audit.ts";
 
 /** What a batch reports: events for the observer, audit events for the store. */
 export class BatchEvidence {
@@ -71,7 +71,7 @@ export class BatchEvidence {
     if (this.#evidence.length === 0) return;
     const { observe, store } = this.#parts;
     store
-      .appendAudit(this.#origin.client.instance, this.#evidence, this.isStrict)
+      .appendAudit(this.#origin.client.instance, eventsMerged(this.#evidence), this.isStrict)
       .catch((cause: unknown) => {
         observe({ type: "warning", message: "audit events were lost", cause });
       });

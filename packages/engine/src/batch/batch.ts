@@ -2,6 +2,7 @@ import { KmipError, type RequestMessage, type ResponseItem } from "@holdfast/kmi
 import { BatchEvidence } from "./batch-evidence.ts";
 import { BatchItems } from "./batch-items.ts";
 import type { BatchParts, Done, Origin } from "./batch-parts.ts";
+import { eventsMerged } from "./item-audit.ts";
 import { maybeMade } from "./working-set.ts";
 
 /** How often an Undo batch is decided at most while other writers are faster. */
@@ -88,7 +89,9 @@ class Batch {
 
   /** Commits the staged changes; returns the items up to a refused one, or what `undoable` does about a conflict. */
   async #commit(all: readonly Done[]): Promise<readonly Done[] | "again" | "doubt" | undefined> {
-    const reads = all.flatMap(({ audit }) => (audit.staged ? [] : audit.outcomeEvents("success")));
+    const reads = eventsMerged(
+      all.flatMap(({ audit }) => (audit.staged ? [] : audit.outcomeEvents("success"))),
+    );
     try {
       const outcome = await this.#items.objects.commit(reads);
       if (outcome === "again" || outcome === "doubt") return outcome;

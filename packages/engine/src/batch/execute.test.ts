@@ -302,6 +302,28 @@ describe("internal failures", () => {
     }
   });
 
+  test.each(["Continue", "Undo"] as const)(
+    "items of a batch that say the same leave one event with their number (%s)",
+    async (batchErrorContinuationOption) => {
+      const subject = await testEngine();
+      const { uniqueIdentifier } = await subject.ask("1.4", "Create", aesKey());
+      const other = (await subject.ask("1.4", "Create", aesKey())).uniqueIdentifier;
+      const get = (of: unknown) => ["Get", { uniqueIdentifier: of }] as const;
+      const items = [uniqueIdentifier, other, uniqueIdentifier, uniqueIdentifier].map(get);
+      await subject.send("1.4", items, { batchErrorContinuationOption });
+      const read = subject.store
+        .auditOf("i")
+        .filter(({ action }) => action === "kmip-key.read")
+        .map(({ outcome, target, detail }) => ({ outcome, target, times: detail?.["times"] }));
+      expect(read).toEqual([
+        { outcome: "pending", target: uniqueIdentifier, times: 3 },
+        { outcome: "success", target: uniqueIdentifier, times: 3 },
+        { outcome: "pending", target: other },
+        { outcome: "success", target: other },
+      ]);
+    },
+  );
+
   test("evidence that is lost is a warning, not a failure", async () => {
     const subject = await testEngine();
     const { uniqueIdentifier } = await subject.ask("1.1", "Create", aesKey());

@@ -10,6 +10,24 @@ export interface AuditBase {
   readonly requestId: string;
 }
 
+/**
+ * The evidence of one message's items, each a pending event and its outcome. Items that say the same are one, which says
+ * how many `times`.
+ */
+export function eventsMerged(events: readonly AuditEvent[]): readonly AuditEvent[] {
+  const counted = new Map<string, { readonly pair: readonly AuditEvent[]; times: number }>();
+  for (let at = 0; at < events.length; at += 2) {
+    const pair = events.slice(at, at + 2);
+    const key = JSON.stringify(pair);
+    const known = counted.get(key);
+    if (known === undefined) counted.set(key, { pair, times: 1 });
+    else known.times += 1;
+  }
+  return [...counted.values()].flatMap(({ pair, times }) =>
+    times === 1 ? pair : pair.map((event) => ({ ...event, detail: { ...event.detail, times } })),
+  );
+}
+
 /** The evidence of one item of a batch, collected while it runs. */
 export class ItemAudit {
   /** The object that the item is about. */

@@ -7,12 +7,13 @@ import {
   type ChainPoint,
   chainStart,
   checkpointEvery,
+  partitionOfTrail,
   type SinkPoint,
   StoreUnavailable,
   sysPartition,
 } from "@holdfast/engine";
 import type { Argument } from "../connection/command-line.ts";
-import { allPartitions, type PartitionKeys, partitionKeys, sysKeys } from "../connection/keys.ts";
+import { allTrails, partitionKeys, sysKeys, type TrailKeys } from "../connection/keys.ts";
 import { readPartitionHead } from "../connection/record-header.ts";
 import type { Reply } from "../connection/replies.ts";
 import type { ScriptName } from "../connection/scripts.ts";
@@ -60,10 +61,10 @@ export class RedisAuditLog implements AuditLog {
 
   /** See `AuditLog.standings`. */
   async standings(): Promise<readonly AuditStanding[]> {
-    const keys = allPartitions.flatMap(({ head, counters, chain }) => [head, counters, chain]);
+    const keys = allTrails.flatMap(({ head, counters, chain }) => [head, counters, chain]);
     const { session, head, rest } = await this.#answers.ask("audit-standings", keys, []);
     const list = [undefined, ...rest];
-    return allPartitions.map((_, partition) => {
+    return allTrails.map((_, partition) => {
       const [of, last, dropped, top, base] = list.slice(5 * partition, 5 * partition + 5);
       this.#answers.check(session, partition === 0 ? head : readPartitionHead(of as Buffer));
       const start = this.#startOf(session.storeId, partition);
@@ -181,9 +182,15 @@ export class RedisAuditLog implements AuditLog {
   }
 
   #chain(partition: number, epoch: number, args: readonly Argument[]): Promise<Reply> {
-    const { head, counters, chain, audit } = keysOf(partition);
-    const keys = [head, counters, sysKeys.epoch, chain, audit];
-    return this.#write("audit-chain", partition, keys, [String(epoch), ...args], epoch);
+    const { head, counters, chain, audit, shares } = keysOf(partition);
+    const keys = [head, counters, sysKeys.epoch, chain, audit, shares];
+    return this.#write(
+      "audit-chain",
+      partitionOfTrail(partition),
+      keys,
+      [String(epoch), ...args],
+      epoch,
+    );
   }
 
   async #write(
@@ -202,8 +209,8 @@ export class RedisAuditLog implements AuditLog {
   }
 }
 
-function keysOf(partition: number): PartitionKeys {
-  const keys = allPartitions[partition];
+function keysOf(partition: number): TrailKeys {
+  const keys = allTrails[partition];
   if (keys === undefined) throw new RangeError(`partition ${partition} does not exist`);
   return keys;
 }

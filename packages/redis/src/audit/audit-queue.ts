@@ -102,8 +102,8 @@ export class AuditQueue {
     localEnough: boolean,
   ): Promise<void> {
     const { scripts, settings } = this.#context;
-    const { head, counters, audit } = partitionKeys(partition);
-    const keys = [head, counters, audit];
+    const { head, counters, audit, surplus, shares } = partitionKeys(partition);
+    const keys = [head, counters, audit, surplus, shares];
     const args = [String(settings.auditEntriesMax), together(entries)];
     const script = scripts["append-audit"];
     const reply = await session.groupCommit.submit(script, partition, keys, args, { localEnough });

@@ -1,5 +1,12 @@
 import { hash } from "node:crypto";
-import { sysPartition, uuidText, writeUuid } from "@holdfast/engine";
+import {
+  isSurplus,
+  partitionOfTrail,
+  sysPartition,
+  trailCount,
+  uuidText,
+  writeUuid,
+} from "@holdfast/engine";
 
 /** `{p00}` to `{p63}`, and `{sys}`. */
 export function partitionPrefix(partition: number): string {
@@ -21,6 +28,10 @@ export interface PartitionKeys {
   readonly audit: string;
   /** Hash: the points of the audit's chain, by number; `head` and `base`. */
   readonly chain: string;
+  /** Stream of what instances write beyond their share of `audit`. */
+  readonly surplus: string;
+  /** Hash: how many entries of each instance are in `audit`; and the counters of `surplus`, as in `counters`. */
+  readonly shares: string;
   /** Prefix of records; the identifier's 16 bytes follow. */
   readonly record: string;
   /** Hash: identifier → the agreed operation that holds it; `reserved.lua` describes the value. */
@@ -44,6 +55,8 @@ export function partitionKeys(partition: number): PartitionKeys {
     digests: `${prefix}digests`,
     audit: `${prefix}audit`,
     chain: `${prefix}audit-chain`,
+    surplus: `${prefix}surplus`,
+    shares: `${prefix}shares`,
     record: `${prefix}o:`,
     reserved: `${prefix}reserved`,
     cursors: `${prefix}cursors`,
@@ -91,6 +104,17 @@ export const allPartitions: readonly PartitionKeys[] = Array.from(
   { length: sysPartition + 1 },
   (_, partition) => partitionKeys(partition),
 );
+
+/** The keys of an audit trail; `shares` is that of its partition. */
+export type TrailKeys = Pick<PartitionKeys, "head" | "counters" | "audit" | "chain" | "shares">;
+
+/** The keys of every audit trail. */
+export const allTrails: readonly TrailKeys[] = Array.from({ length: trailCount }, (_, trail) => {
+  const keys = partitionKeys(partitionOfTrail(trail));
+  if (!isSurplus(trail)) return keys;
+  const { head, prefix, surplus, shares } = keys;
+  return { head, counters: shares, audit: surplus, chain: `${prefix}surplus-chain`, shares };
+});
 
 /** The keys of one instance in its partition. */
 export interface InstanceKeys {

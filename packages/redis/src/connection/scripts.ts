@@ -40,6 +40,8 @@ const commit = {
     "audit",
     "reserved",
     "states",
+    "surplus",
+    "shares",
   ],
   more: true,
   results: [
@@ -64,7 +66,7 @@ const rows = {
     ),
   },
   "append-audit": {
-    keys: [...partition, "audit"],
+    keys: [...partition, "audit", "surplus", "shares"],
     more: false,
     results: committed,
     ...refused(
@@ -76,7 +78,7 @@ const rows = {
   "audit-standings": { keys: [], more: true, results: found, ...reads },
   "audit-points": { keys: ["head", "chain"], more: false, results: found, ...reads },
   "audit-chain": {
-    keys: [...partition, "epoch", "chain", "audit"],
+    keys: [...partition, "epoch", "chain", "audit", "shares"],
     more: false,
     results: [...fenced, "conflict"],
     ...runs("it trims the trail; else it sets a point of fixed size for each 256 entries"),

@@ -61,7 +61,7 @@ interface Row {
   readonly after: ManagedObject;
 }
 
-const fixedKeys = 10;
+const fixedKeys = 12;
 const systemRecord = partitionKeys(sysPartition).record;
 const none = Buffer.alloc(0);
 /** Nothing is written of a record that stays as it is. */
@@ -108,6 +108,7 @@ function plan(
   const { head, counters, changes, digests } = partition;
   const keys: Argument[] = [head, counters, status, live, destroyed, changes, digests];
   keys.push(partition.audit, partition.reserved, partition.states);
+  keys.push(partition.surplus, partition.shares);
   for (const { after } of rows) keys.push(ownRecordKey(partition.record, after.uniqueIdentifier));
   const buckets = new Buckets(partition.prefix, instance, keys);
   const entries = encodeAudit(instance, audit);

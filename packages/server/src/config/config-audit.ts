@@ -19,7 +19,7 @@ export const auditSettings = group("Evidence of what was done.", {
     "batched",
   ),
   entriesMax: integer(
-    "The hard limit of the audit trail: about how many entries the store keeps for each partition. Beyond it the oldest are deleted, even those that no sink has yet, which is reported. A change applies to what is written from then on.",
+    "The hard limit of the audit trail: about how many entries the store keeps of an instance that has its partition to itself. Where several share one, each has a quarter of that, and what they write beyond it has the limit together. Beyond the limit the oldest are deleted, even those that no sink has yet, which is reported. A change applies to what is written from then on.",
     { min: 1000, max: 1_000_000_000, default: 1_000_000 },
   ),
   names: choice(

@@ -1,4 +1,4 @@
-import { partitionCount } from "@holdfast/engine";
+import { trailCount } from "@holdfast/engine";
 import { z } from "zod";
 
 /** Bytes of all entries of one answer, at most: in base64 they fit one command's answer. */
@@ -25,7 +25,11 @@ const filters = z.object({
 const entries = z
   .array(
     z.object({
-      partition: z.number().int().min(0).max(partitionCount),
+      partition: z
+        .number()
+        .int()
+        .min(0)
+        .max(trailCount - 1),
       number: z.number().int().min(0),
       /** Base64. */
       bytes: z.base64().max(64 * 1024),

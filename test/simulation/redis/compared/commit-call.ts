@@ -20,13 +20,16 @@ export const commit: MakeCall = (choose, model) => {
   const drafts = Array.from({ length: amount }, () => draft(choose, model));
   const given = choose.chance(15) ? [place.identifier(choose)] : [];
   const records = drafts.map(({ id }) => at.records + id);
-  const firstBucket = 11 + records.length;
+  const firstBucket = 13 + records.length;
   const givenAt = firstBucket + place.buckets.length;
-  const events = choose.list(2, () => `event ${choose.below(1_000)}`);
+  const events = choose.list(
+    2,
+    () => `event ${choose.below(1_000)}${choose.of(["", "\x01i", "\xf2\x07"])}`,
+  );
   return {
     keys: [
       ...[at.head, at.counters, at.status, at.live, at.destroyed, at.changes, at.digests],
-      ...[at.audit, at.reserved, at.states, ...records, ...place.buckets],
+      ...[at.audit, at.reserved, at.states, at.surplus, at.shares, ...records, ...place.buckets],
       ...given.map((id) => at.records + id),
     ],
     args: [

@@ -12,6 +12,9 @@ const number = (choose: Choices, highest: number): string => {
 };
 const few = (choose: Choices): string => choose.of(["1", "2", "3", "100"]);
 const word = (choose: Choices): string => choose.of(["", "a", "b\x00", "r2"]);
+/** The instance in an audit entry: a short text, a word, or a UUID. */
+const owner = (choose: Choices): string =>
+  choose.of(["\x01i", "\x01j", "\xf2\x07", `\xf0${"u".repeat(16)}`]);
 const bytes = (choose: Choices): string => choose.of(["1", "100", "100000"]);
 const statuses = ["Installed", "Suspended", "Deleted", ""];
 /** Milliseconds after which a node counts no more, about a fixed time. */
@@ -25,10 +28,11 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
   "append-audit": (choose) => {
     const entries = choose.list(
       3,
-      () => `\x01\x02${place.six(1_000 + choose.below(9))}${word(choose)}`,
+      () => `\x01\x02${place.six(1_000 + choose.below(9))}${owner(choose)}${word(choose)}`,
     );
     const text = entries.map((entry) => String.fromCharCode(0, entry.length) + entry).join("");
-    return { keys: [at.head, at.counters, at.audit], args: [choose.of(["0", "256"]), text] };
+    const keys = [at.head, at.counters, at.audit, at.surplus, at.shares];
+    return { keys, args: [choose.of(["0", "4", "256"]), text] };
   },
   "audit-entries": (choose, model) => ({
     keys: [at.head, at.counters, at.audit],
@@ -42,7 +46,7 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
     args: [String(1_000 + choose.below(10))],
   }),
   "audit-standings": () => ({
-    keys: [at.head, at.counters, at.chain, sys.head, "{sys}:counters", "{sys}:audit-chain"],
+    keys: [at.head, at.counters, at.chain, at.head, at.shares, "{p00}:surplus-chain"],
     args: [],
   }),
   "audit-points": (choose) => ({
@@ -56,7 +60,9 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
     ]);
     const last = place.counter(model, "audit");
     return {
-      keys: [at.head, at.counters, sys.epoch, at.chain, at.audit],
+      keys: choose.chance(30)
+        ? [at.head, at.shares, sys.epoch, "{p00}:surplus-chain", at.surplus, at.shares]
+        : [at.head, at.counters, sys.epoch, at.chain, at.audit, at.shares],
       args: [
         ...[epoch(choose), choose.of(["", "", "0", "3"])],
         ...[choose.chance(40) ? number(choose, last) : "", String(points.length), ...points.flat()],

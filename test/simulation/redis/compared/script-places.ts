@@ -12,6 +12,8 @@ export const at = {
   digests: "{p00}:digests",
   audit: "{p00}:audit",
   chain: "{p00}:audit-chain",
+  surplus: "{p00}:surplus",
+  shares: "{p00}:shares",
   reserved: "{p00}:reserved",
   states: "{p00}:counts",
   quarantine: "{p00}:quarantine",

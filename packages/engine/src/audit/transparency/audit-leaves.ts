@@ -84,12 +84,12 @@ export function writeHeads({ storeId, heads }: AuditHeads): string {
 export function readHeads(text: string): AuditHeads | undefined {
   const [first, store = "", ...lines] = text.split("\n");
   const storeId = /^store ([0-9a-z-]{1,64})$/.exec(store)?.[1];
-  if (first !== title || storeId === undefined || lines.pop() !== "" || lines.length > 65) {
+  if (first !== title || storeId === undefined || lines.pop() !== "" || lines.length > headsLeaf) {
     return undefined;
   }
   const heads = new Map<number, AuditHead>();
   for (const line of lines) {
-    const parts = /^(\d{1,2}) (\d{1,15}) (\d{1,15}) ([0-9a-f]{64})$/.exec(line);
+    const parts = /^(\d{1,3}) (\d{1,15}) (\d{1,15}) ([0-9a-f]{64})$/.exec(line);
     if (parts === null) return undefined;
     const [partition, removed, number] = parts.slice(1, 4).map(Number) as [number, number, number];
     heads.set(partition, { removed, number, hash: Buffer.from(parts[4] ?? "", "hex") });

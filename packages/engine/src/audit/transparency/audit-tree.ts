@@ -42,6 +42,8 @@ export const treeTexts = {
   /** The range of the leaves that are removed. */
   base: "base",
   witness: (name: string) => `witness/${name}`,
+  /** What a witness was asked to cosign last: it may have done so, although its answer was lost. */
+  asked: (name: string) => `asked/${name}`,
 } as const;
 
 /** A checkpoint whose last leaf has the heads, and the tree before that leaf. */

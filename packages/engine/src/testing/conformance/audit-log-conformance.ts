@@ -5,7 +5,7 @@ import { auditTimeOf, decodeAudit } from "../../audit/audit-codec.ts";
 import type { AuditEvent } from "../../audit/audit-event.ts";
 import type { AuditEntry, AuditLog, AuditStanding } from "../../audit/audit-log.ts";
 import type { OwnStore } from "../../ports/own-store.ts";
-import { partitionOf } from "../../system/partition.ts";
+import { partitionOf, trailsOf } from "../../system/partition.ts";
 
 /** An audit trail to test, and the store that holds it; about 512 entries of a partition are kept. */
 export interface AuditLogSubject {
@@ -35,7 +35,19 @@ class Trail {
     return this.#opened.subject;
   }
 
-  async append(...times: readonly number[]): Promise<void> {
+  append(...times: readonly number[]): Promise<void> {
+    return this.appendOf(this.instance, ...times);
+  }
+
+  /** Another instance of the same partition. */
+  neighbour(): string {
+    for (;;) {
+      const other = randomUUID();
+      if (partitionOf(other) === this.partition) return other;
+    }
+  }
+
+  async appendOf(instance: string, ...times: readonly number[]): Promise<void> {
     const events = times.map(
       (time): AuditEvent => ({
         time,
@@ -45,15 +57,15 @@ class Trail {
         requestId: randomUUID(),
       }),
     );
-    await this.#opened.store.appendAudit(this.instance, events, true);
+    await this.#opened.store.appendAudit(instance, events, true);
   }
 
   epoch(): Promise<number> {
     return this.#opened.store.newEpoch();
   }
 
-  async standing(): Promise<AuditStanding> {
-    const trail = (await this.log.standings())[this.partition];
+  async standing(at = this.partition): Promise<AuditStanding> {
+    const trail = (await this.log.standings())[at];
     if (trail === undefined) throw new Error("no trail");
     return trail;
   }
@@ -220,6 +232,41 @@ export function auditLogConformance(name: string, open: () => Promise<AuditLogSu
       const gap = chainGap(head, dropped);
       expect(await t.log.extend(t.partition, head, [gap], epoch, gap)).toBe(true);
       expect(await t.standing()).toMatchObject({ base: gap, head: gap });
+    });
+
+    test("an instance beyond its share pushes out its own entries only, and gets room again", async () => {
+      const t = trail();
+      const neighbour = t.neighbour();
+      const surplus = trailsOf(t.instance)[1] ?? 0;
+      await t.appendOf(neighbour, 1, 2, 3);
+      for (let round = 0; round < 12; round += 1) {
+        await t.append(...Array.from({ length: 100 }, (_, at) => at));
+      }
+      await t.appendOf(neighbour, 4);
+      const share = auditLogKept / 4;
+      const own = (await t.after(0)).map(({ bytes }) => decodeAudit(bytes).instance);
+      expect(own.filter((instance) => instance === neighbour)).toHaveLength(4);
+      expect(own).toHaveLength(share + 4);
+      expect(await t.standing()).toMatchObject({ last: share + 4, dropped: 0 });
+      // The surplus numbers its entries itself, and keeps the newest.
+      const { last, dropped, base, head } = await t.standing(surplus);
+      expect([last, dropped]).toEqual([1_200 - share, 1_024 - auditLogKept]);
+      expect(base).toEqual(chainStart(t.log.storeId ?? "", surplus));
+      const beyond = await t.log.entries(surplus, {
+        ...{ from: { after: 0 }, limit: 1_000, covered: true },
+      });
+      expect(beyond[0]?.number).toBe(dropped + 1);
+      const epoch = await t.epoch();
+      const gap = chainGap(head, dropped);
+      expect(await t.log.extend(surplus, head, [gap], epoch, gap)).toBe(true);
+      expect(await t.standing(surplus)).toMatchObject({ base: gap, head: gap });
+      // What retention removes makes room.
+      const points = await t.points((await t.standing()).head);
+      await t.log.extend(t.partition, (await t.standing()).head, points, epoch);
+      await t.log.trim(t.partition, points[12] as ChainPoint, epoch);
+      await t.append(...Array.from({ length: 20 }, (_, at) => at));
+      expect((await t.standing()).last).toBe(share + 4 + 10);
+      expect((await t.standing(surplus)).last).toBe(1_200 - share + 10);
     });
   });
 }

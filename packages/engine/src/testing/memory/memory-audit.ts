@@ -9,7 +9,7 @@ import {
   auditEntriesMax,
   type SinkPoint,
 } from "../../audit/audit-log.ts";
-import { partitionCount, partitionOf } from "../../system/partition.ts";
+import { auditShare, sysPartition, trailCount, trailsOf } from "../../system/partition.ts";
 import { MemoryAuditTree } from "./memory-audit-tree.ts";
 import type { MemoryJournal } from "./memory-journal.ts";
 
@@ -29,6 +29,8 @@ class Trail {
   readonly entries = new Map<number, Uint8Array>();
   readonly counters = new Map<"last" | "dropped", number>();
   readonly points = new Map<number | "base" | "head", ChainPoint>();
+  /** Instance → how many of the entries are its. */
+  readonly shares = new Map<string, number>();
 
   get last(): number {
     return this.counters.get("last") ?? 0;
@@ -56,14 +58,28 @@ export class MemoryAudit implements AuditLog {
 
   /** Appends an instance's events, as part of a commit or alone. */
   append(instance: string, events: readonly AuditEvent[]): void {
-    const { journal } = this.#host();
-    const trail = this.#trail(partitionOf(instance));
+    const [own, surplus = own] = trailsOf(instance).map((trail) => this.#trail(trail));
+    if (own === undefined || surplus === undefined) return;
     for (const bytes of encodeAudit(instance, events)) {
-      const number = trail.last + 1;
-      journal.set(trail.entries, number, bytes);
-      journal.set(trail.counters, "last", number);
-      if (number % checkpointEvery === 0) this.#bound(trail, number);
+      const has = own.shares.get(instance) ?? 0;
+      const isBeyond = has >= auditShare(this.#kept) && has < own.entries.size;
+      this.#append(isBeyond ? surplus : own, instance, bytes);
     }
+  }
+
+  #append(trail: Trail, instance: string, bytes: Uint8Array): void {
+    const { journal } = this.#host();
+    const number = trail.last + 1;
+    const has = trail.shares.get(instance) ?? 0;
+    journal.set(trail.entries, number, bytes);
+    journal.set(trail.counters, "last", number);
+    journal.set(trail.shares, instance, has + 1);
+    const isBounded = !this.#isOwn(trail) || has + 1 === trail.entries.size;
+    if (isBounded && number % checkpointEvery === 0) this.#bound(trail, number);
+  }
+
+  #isOwn(trail: Trail): boolean {
+    return this.#trails.indexOf(trail) <= sysPartition;
   }
 
   /** Forgets everything, like a store that is emptied. */
@@ -75,8 +91,8 @@ export class MemoryAudit implements AuditLog {
 
   /** What is kept of an instance, oldest first. */
   of(instance: string): readonly AuditEvent[] {
-    const { entries } = this.#trail(partitionOf(instance));
-    return [...entries.values()]
+    return trailsOf(instance)
+      .flatMap((trail) => [...this.#trail(trail).entries.values()])
       .map(decodeAudit)
       .flatMap((content) => (content.instance === instance ? content.events : []));
   }
@@ -199,10 +215,19 @@ export class MemoryAudit implements AuditLog {
     const { journal } = this.#host();
     const before = trail.points.get("base")?.number ?? 0;
     for (let number = before + 1; number <= base.number; number += 1) {
-      journal.delete(trail.entries, number);
+      this.#remove(trail, number);
       journal.delete(trail.points, number);
     }
     journal.set(trail.points, "base", base);
+  }
+
+  #remove(trail: Trail, number: number): void {
+    const { journal } = this.#host();
+    const entry = trail.entries.get(number);
+    if (entry === undefined) return;
+    const { instance } = decodeAudit(entry);
+    journal.delete(trail.entries, number);
+    journal.set(trail.shares, instance, (trail.shares.get(instance) ?? 1) - 1);
   }
 
   /** Enforces the hard limit, as the scripts do. */
@@ -211,11 +236,11 @@ export class MemoryAudit implements AuditLog {
     const upTo = number - Math.ceil(this.#kept / checkpointEvery) * checkpointEvery;
     const dropped = trail.counters.get("dropped") ?? 0;
     if (upTo <= dropped) return;
-    for (let at = dropped + 1; at <= upTo; at += 1) journal.delete(trail.entries, at);
+    for (let at = dropped + 1; at <= upTo; at += 1) this.#remove(trail, at);
     journal.set(trail.counters, "dropped", upTo);
   }
 }
 
 function emptyTrails(): readonly Trail[] {
-  return Array.from({ length: partitionCount + 1 }, () => new Trail());
+  return Array.from({ length: trailCount }, () => new Trail());
 }

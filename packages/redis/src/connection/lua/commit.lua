@@ -1,7 +1,7 @@
 #!lua
 -- commit.lua  All changes of one commit, or none, with their audit events.
 -- KEYS  1 head  2 counters  3 status  4 live  5 destroyed  6 changes  7 digests  8 audit  9 reserved
---       10 states  11.. the record of each change, then buckets of terms
+--       10 states  11 surplus  12 shares  13.. the record of each change, then buckets of terms
 -- ARGV  1 audit entries kept  2 instance  3 entries from which a term may be common  4 which statuses refuse the commit
 --       ("open": all but Installed, "known": Deleted, unless every object is
 --       destroyed, "none")  5 operation that writes, or empty  6 prefix of records
@@ -55,7 +55,7 @@ end
 
 local function parse(index)
   local change = {
-    key = KEYS[10 + index], kind = take(), id = take(), before = take(), digest = take(), proof = take(),
+    key = KEYS[12 + index], kind = take(), id = take(), before = take(), digest = take(), proof = take(),
     body = take(), was = take(), is = take(), month = take(), terms = {},
   }
   change.after = tag_of(change.digest)
@@ -137,7 +137,7 @@ local function move(change)
 end
 
 local recounted = recounted_to(states)
-append_audit(audit, counters, ARGV[1], events)
+append_audit(audit, counters, KEYS[11], KEYS[12], ARGV[1], events)
 if number == 0 and amount > 0 then redis.pcall("HSET", states, "=", "1") end
 end_holds(reserved, ended, records)
 for _, change in ipairs(list) do

@@ -1,6 +1,5 @@
 import {
   type AuditEntry,
-  type AuditEvent,
   type AuditLog,
   type AuditStanding,
   auditEntriesMax,
@@ -13,7 +12,7 @@ import {
 } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "../duty.ts";
 import { forEachLimit } from "../pace.ts";
-import { chainPoint } from "./audit-points.ts";
+import { chainPoint, leaderEvent } from "./audit-points.ts";
 
 export interface AuditChainOptions {
   readonly log: AuditLog;
@@ -100,14 +99,8 @@ export class AuditChain implements Duty {
     } else {
       observe({ type: "auditLost", entries: to - from + 1, reason: "before they were chained" });
     }
-    const event: AuditEvent = {
-      time: timers.wallMs(),
-      action: base === undefined ? "audit.damage" : "audit.drop",
-      outcome: "failure",
-      initiator: "leader",
-      requestId: "leader",
-      detail: { partition, from, to },
-    };
+    const action = base === undefined ? "audit.damage" : "audit.drop";
+    const event = leaderEvent(timers.wallMs(), action, { partition, from, to });
     await store.appendAudit(systemInstance, [event], true);
   }
 }

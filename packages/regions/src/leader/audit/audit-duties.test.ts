@@ -48,7 +48,15 @@ function retention(
 ) {
   const { sinks = [], ageMs = 1e12, bytesMax = 1e12, hardMax = 1e12 } = more;
   const bounds = async () => ({ bytesMax, hardMax });
-  return new AuditRetention({ log: own.audit, timers: time, observe, sinks, ageMs, bounds });
+  return new AuditRetention({
+    log: own.audit,
+    store: own,
+    timers: time,
+    observe,
+    sinks,
+    ageMs,
+    bounds,
+  });
 }
 
 class MemorySink implements AuditSink {

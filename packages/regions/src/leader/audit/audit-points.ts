@@ -1,5 +1,6 @@
 import {
   type AuditEntry,
+  type AuditEvent,
   type AuditLog,
   auditTimeOf,
   type ChainPoint,
@@ -15,6 +16,16 @@ export function chainPoint(before: ChainPoint, { number, bytes }: AuditEntry): C
     bytes: before.bytes + bytes.length,
     timeMs: timeOf(bytes, before.timeMs),
   };
+}
+
+/** An event that the leader writes about the trail itself. */
+export function leaderEvent(
+  timeMs: number,
+  action: "audit.drop" | "audit.damage",
+  detail: NonNullable<AuditEvent["detail"]>,
+): AuditEvent {
+  const fixed = { outcome: "failure", initiator: "leader", requestId: "leader" } as const;
+  return { time: timeMs, action, ...fixed, detail };
 }
 
 /** The time of an entry; of a damaged one, that of the one before. */

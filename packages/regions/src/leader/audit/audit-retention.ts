@@ -3,15 +3,20 @@ import {
   type AuditStanding,
   auditEntriesMax,
   type ChainPoint,
+  isSurplus,
+  type ObjectStore,
   type Observer,
+  systemInstance,
   type Timers,
 } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "../duty.ts";
 import { giveWay } from "../pace.ts";
-import { chainPoint, differingPoint, sameHash } from "./audit-points.ts";
+import { chainPoint, differingPoint, leaderEvent, sameHash } from "./audit-points.ts";
 
 export interface AuditRetentionOptions {
   readonly log: AuditLog;
+  /** Where it writes its own audit events. */
+  readonly store: Pick<ObjectStore, "appendAudit">;
   readonly timers: Timers;
   readonly observe: Observer;
   /** What one of these sinks lacks stays. */
@@ -60,7 +65,7 @@ export class AuditRetention implements Duty {
   }
 
   async run(context: DutyContext): Promise<DutyResult> {
-    const { log, timers, ageMs, announce } = this.#options;
+    const { log, timers, sinks, ageMs, announce } = this.#options;
     const limits = await this.#limits();
     const standings = await log.standings();
     const bases = new Map<number, ChainPoint>();
@@ -83,6 +88,15 @@ export class AuditRetention implements Duty {
       await giveWay(timers);
       return true;
     };
+    for (const [partition, standing] of standings.entries()) {
+      const to = await this.#base(partition, standing);
+      if (to.number <= standing.base.number || !context.active()) continue;
+      if (!((await announce?.(partition, to.number, context)) ?? true)) continue;
+      await log.trim(partition, to, context.epoch);
+      bases.set(partition, to);
+      if (sinks.length === 0)
+        await this.#tellDropped(partition, standing.base.number + 1, to.number);
+    }
     const oldestMs = timers.wallMs() - ageMs;
     for (const [partition, { base, head }] of standings.entries()) {
       if (head.number === base.number) continue;
@@ -112,6 +126,15 @@ export class AuditRetention implements Duty {
     if (dropped <= base.number || dropped > head.number) return base;
     const [kept] = await this.#options.log.points(partition, [dropped]);
     return kept ?? base;
+  }
+
+  /** Reports what the store gave up at its hard bound; what a sink lacks of it, that sink's duty reports. */
+  async #tellDropped(partition: number, from: number, to: number): Promise<void> {
+    const { observe, store, timers } = this.#options;
+    const reason = "at the hard bound, without a sink";
+    observe({ type: "auditLost", entries: to - from + 1, reason });
+    const event = leaderEvent(timers.wallMs(), "audit.drop", { partition, from, to });
+    await store.appendAudit(systemInstance, [event], true);
   }
 
   /** The point up to which one page may be removed; undefined where nothing may. */
@@ -146,8 +169,8 @@ export class AuditRetention implements Duty {
 }
 
 /**
- * Removes entries until all partitions together have at most `most` bytes; the largest partition
- * first, since room matters more than age.
+ * Removes entries until all partitions together have at most `most` bytes: first of what instances have beyond their
+ * share, and of the largest partition first, since room matters more than age.
  */
 async function cutBySize(
   standings: readonly AuditStanding[],
@@ -158,7 +181,9 @@ async function cutBySize(
   let excess = standings.reduce((sum, { head, base }, at) => {
     return sum + sizeAt(head) - sizeAt(bases.get(at) ?? base);
   }, -most);
-  const bySize = [...standings.entries()].toSorted(([, a], [, b]) => sizeOf(b) - sizeOf(a));
+  const bySize = [...standings.entries()].toSorted(([at, a], [other, b]) => {
+    return Number(isSurplus(other)) - Number(isSurplus(at)) || sizeOf(b) - sizeOf(a);
+  });
   for (const [partition, { base, head }] of bySize) {
     if (excess <= 0) return;
     const start = bases.get(partition) ?? base;

@@ -11,7 +11,7 @@ import {
   type Timers,
 } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "../duty.ts";
-import { chainPoint, sameHash } from "./audit-points.ts";
+import { chainPoint, leaderEvent, sameHash } from "./audit-points.ts";
 
 /** An entry with its place in the chain. */
 export interface ChainedEntry extends AuditEntry {
@@ -176,9 +176,8 @@ export class AuditShip implements Duty {
     const { sink, observe, store, timers } = this.#options;
     const reason = `before sink ${sink.name} had them`;
     observe({ type: "auditLost", entries: to - from + 1, reason });
-    const fixed = { action: "audit.drop", outcome: "failure", initiator: "leader" } as const;
     const detail = { partition, from, to, sink: sink.name };
-    const event = { time: timers.wallMs(), ...fixed, requestId: "leader", detail };
+    const event = leaderEvent(timers.wallMs(), "audit.drop", detail);
     await store.appendAudit(systemInstance, [event], true);
   }
 

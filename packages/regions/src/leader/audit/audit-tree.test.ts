@@ -25,7 +25,7 @@ import type { Duty, DutyResult } from "../duty.ts";
 import { AuditChain } from "./audit-chain.ts";
 import { AuditRetention } from "./audit-retention.ts";
 import { type AuditSigner, AuditTree } from "./audit-tree.ts";
-import { AuditWitness } from "./audit-witness.ts";
+import { AuditWitness, type Witness } from "./audit-witness.ts";
 
 const instance: string = randomUUID();
 const partition = partitionOf(instance);
@@ -240,7 +240,14 @@ describe("retention with a log", () => {
   const retention = (tree: AuditTree, hardMax = 1e12) => {
     const bounds = async () => ({ bytesMax: 1e12, hardMax });
     const announce = tree.announce.bind(tree);
-    return new AuditRetention({ ...optionsOf(), sinks: [], ageMs: 10_000, bounds, announce });
+    return new AuditRetention({
+      ...optionsOf(),
+      store: own,
+      sinks: [],
+      ageMs: 10_000,
+      bounds,
+      announce,
+    });
   };
 
   test("removes only what the log states to be removed, and leaves follow", async () => {
@@ -352,6 +359,45 @@ describe("witnesses", () => {
     await run(duty);
     expect(witness.size).toBe(12);
     expect(sizeOf(readSigned((await text("witness/w1")) ?? ""))).toBe(12);
+  });
+
+  test.each([
+    ["while it is asked", false],
+    ["after its answer was lost", true],
+  ])("leaves that are removed beyond what it cosigned %s do not stop it", async (_, isDeaf) => {
+    bytesMax = 40;
+    const witness = new MemoryWitness("w1", signer.key);
+    const tree = newTree(["w1"]);
+    const grow = async () => {
+      await chained(20);
+      await run(tree);
+      await time.run(61_000);
+      await chained(20);
+      await run(tree);
+    };
+    const meanwhile: Witness = {
+      name: "w1",
+      key: witness.key,
+      add: async (request) => {
+        const answer = await witness.add(request).finally(grow);
+        if (isDeaf) throw new Error("closed");
+        return answer;
+      },
+    };
+    await chained(3);
+    await run(tree);
+    await run(asking(tree, witness));
+    await grow();
+    const asked = sizeOf(await last()) ?? 0;
+    const duty = new AuditWitness({ ...optionsOf(), tree, witness: meanwhile });
+    await run(duty).catch(() => undefined);
+    expect(witness.size).toBe(asked);
+    expect((await stored()).base).toBeGreaterThan(asked);
+    // Another leader knows only what the store has.
+    const next = newTree(["w1"]);
+    await run(asking(next, witness), 2);
+    expect(witness.size).toBe(sizeOf(await last()));
+    expect(sizeOf(readSigned((await text("witness/w1")) ?? ""))).toBe(witness.size);
   });
 
   test("one that knows more, or another history, is a fault of the trail", async () => {

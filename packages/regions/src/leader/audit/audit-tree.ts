@@ -276,7 +276,7 @@ export class AuditTree implements Duty {
     const { log, witnesses } = this.#options;
     const last = await this.#last();
     if (last === undefined) return;
-    const names = witnesses.map(treeTexts.witness);
+    const names = witnesses.flatMap((each) => [treeTexts.witness(each), treeTexts.asked(each)]);
     const [baseText, ...texts] = await log.tree.texts([treeTexts.base, ...names]);
     const base = baseText === undefined ? MerkleRange.empty() : readRange(baseText);
     const known = texts.map((text) => (text === undefined ? undefined : readSigned(text)));

@@ -55,6 +55,14 @@ export interface AuditWitnessOptions {
 
 const witnessEveryMs = 3_000;
 
+/** What the store shows, of this log only. */
+interface Found {
+  readonly last: SignedHeads;
+  /** What the witness cosigned last. */
+  readonly known: WitnessedHeads | undefined;
+  readonly asked: WitnessedHeads | undefined;
+}
+
 /** Has a witness cosign the log's last step. One that is out delays nothing else. */
 export class AuditWitness implements Duty {
   readonly name: string;
@@ -71,18 +79,12 @@ export class AuditWitness implements Duty {
   }
 
   async run(context: DutyContext): Promise<DutyResult> {
-    const { log, witness, timers } = this.#options;
+    const { timers } = this.#options;
     const startedMs = timers.monotonicMs();
-    const [text, knownText] = await log.tree.texts([
-      treeTexts.last,
-      treeTexts.witness(witness.name),
-    ]);
-    if (text === undefined) return { done: 0, left: 0 };
-    const last = readSigned(text);
-    const known = knownText === undefined ? undefined : readSigned(knownText);
-    const size = sizeOfHeads(last);
-    const before = known !== undefined && originOf(known) === originOf(last) ? known : undefined;
-    const had = before === undefined ? 0 : sizeOfHeads(before);
+    const found = await this.#find();
+    if (found === undefined) return { done: 0, left: 0 };
+    const size = sizeOfHeads(found.last);
+    const had = sizeOf(found.known);
     const behind = size - had;
     if (behind === 0) {
       this.#report({ ok: true, size, behind }, startedMs);
@@ -90,16 +92,74 @@ export class AuditWitness implements Duty {
     }
     this.#behindSinceMs ??= startedMs;
     try {
-      const note = await this.#cosigned(last, before, context.signal);
-      const value = writeSigned({ before: last.before, heads: last.heads, note });
-      const fields = new Map([[treeTexts.witness(witness.name), value]]);
-      await this.#options.tree.alone(() => log.tree.write({ fields }, context.epoch));
+      const known = (await this.#recovered(found, context)) ?? found.known;
+      const last = await this.#asking(context);
+      if (last !== undefined && sizeOfHeads(last) !== sizeOf(known)) {
+        await this.#keep(last, await this.#cosigned(last, known, context.signal), context);
+      }
     } catch (cause) {
       if (!context.signal.aborted) this.#report({ ok: false, size, behind, cause }, startedMs);
       throw cause;
     }
     this.#report({ ok: true, size, behind: 0 }, startedMs);
     return { done: behind, left: 0 };
+  }
+
+  /** The last step, and what the store knows of the witness; undefined without a step. */
+  async #find(): Promise<Found | undefined> {
+    const { log, witness } = this.#options;
+    const [text, ...texts] = await log.tree.texts([
+      treeTexts.last,
+      ...[treeTexts.witness(witness.name), treeTexts.asked(witness.name)],
+    ]);
+    if (text === undefined) return undefined;
+    const last = readSigned(text);
+    const [known, asked] = texts.map((each) => {
+      const signed = each === undefined ? undefined : readSigned(each);
+      return signed !== undefined && originOf(signed) === originOf(last) ? signed : undefined;
+    });
+    return { last, known, asked };
+  }
+
+  /** What it cosigned when it was asked last, if its answer was lost: leaves since then may be gone. */
+  async #recovered(
+    { known, asked }: Found,
+    context: DutyContext,
+  ): Promise<WitnessedHeads | undefined> {
+    if (asked === undefined || sizeOfHeads(asked) <= sizeOf(known)) return undefined;
+    const request = { old: sizeOfHeads(asked), proof: [], note: asked.note };
+    const answer = await this.#options.witness.add(request, context.signal);
+    if (!("lines" in answer)) return undefined;
+    return await this.#keep(asked, this.#noteWith(asked, answer.lines), context);
+  }
+
+  /** Notes the last step, before it is asked for: what is removed from then on is kept as its range. */
+  #asking({ epoch }: DutyContext): Promise<SignedHeads | undefined> {
+    const { log, tree, witness } = this.#options;
+    return tree.alone(async () => {
+      const { last } = (await this.#find()) ?? {};
+      if (last === undefined) return undefined;
+      const fields = new Map([[treeTexts.asked(witness.name), writeSigned(last)]]);
+      await log.tree.write({ fields }, epoch);
+      return last;
+    });
+  }
+
+  /** Writes down what it cosigned, with what was removed since it was asked. */
+  #keep(
+    { before, heads }: SignedHeads,
+    note: string,
+    { epoch }: DutyContext,
+  ): Promise<WitnessedHeads> {
+    const { log, tree, witness } = this.#options;
+    return tree.alone(async () => {
+      const { asked } = (await this.#find()) ?? {};
+      const since = sizeOf(asked) === before.end + 1 ? asked?.since : undefined;
+      const signed = { before, heads, note, since };
+      const fields = new Map([[treeTexts.witness(witness.name), writeSigned(signed)]]);
+      await log.tree.write({ fields }, epoch);
+      return signed;
+    });
   }
 
   /** The checkpoint with the witness's signature. */
@@ -126,11 +186,17 @@ export class AuditWitness implements Duty {
     if (answer === undefined || "size" in answer)
       throw new Error("it names another size each time");
     if ("disagrees" in answer) throw this.#disagrees(answer.disagrees);
-    const { text = "" } = readCheckpointNote(last.note) ?? {};
-    const lines = splitLines(answer.lines) ?? [];
-    const own = lines.filter((line) => signedAt(text, [line], witness.key) !== undefined);
-    if (own[0] === undefined) throw new Error("its answer is not signed by its configured key");
-    return last.note + own[0];
+    return this.#noteWith(last, answer.lines);
+  }
+
+  /** A checkpoint with the witness's signature from its answer. */
+  #noteWith({ note }: SignedHeads, answer: string): string {
+    const { text = "" } = readCheckpointNote(note) ?? {};
+    const own = (splitLines(answer) ?? []).find((line) => {
+      return signedAt(text, [line], this.#options.witness.key) !== undefined;
+    });
+    if (own === undefined) throw new Error("its answer is not signed by its configured key");
+    return note + own;
   }
 
   async #proof(
@@ -196,6 +262,10 @@ export class AuditWitness implements Duty {
     const durationMs = nowMs - startedMs;
     observe({ type: "auditWitness", witness: witness.name, durationMs, lagMs, ...result });
   }
+}
+
+function sizeOf(signed: SignedHeads | undefined): number {
+  return signed === undefined ? 0 : sizeOfHeads(signed);
 }
 
 function originOf({ note }: SignedHeads): string | undefined {

@@ -13,6 +13,7 @@ import {
   type SignedHeads,
   signedAt,
   sizeOfHeads,
+  trailCount,
   treeTexts,
 } from "@holdfast/engine";
 import { keptLeaves, sameHash } from "@holdfast/regions";
@@ -72,9 +73,9 @@ export async function proveEvent(
 }
 
 function placeOf(log: AuditLog, event: string): { partition: number; number: number } {
-  const parts = /^(.{1,64})-(\d{1,2})-(\d{1,15})-[po]$/.exec(event);
+  const parts = /^(.{1,64})-(\d{1,3})-(\d{1,15})-[po]$/.exec(event);
   const [, store, partition, number] = parts ?? [];
-  if (parts === null || Number(partition) > 64) {
+  if (parts === null || Number(partition) >= trailCount) {
     throw new OperatorError(
       `audit prove: ${event.slice(0, 200)} is not the id of an event, such as STORE-17-4711-o`,
     );

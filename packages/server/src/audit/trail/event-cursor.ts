@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import { ManagementError } from "@holdfast/admin";
-import { partitionCount } from "@holdfast/engine";
+import { trailCount } from "@holdfast/engine";
 
 /** The order of a list of events. */
 export type EventOrder = "newest" | "oldest";
@@ -18,7 +18,7 @@ export function writeCursor(storeId: string, order: EventOrder, positions: Posit
 
 function written(head: readonly number[], positions: Positions): string {
   const bytes = [...head];
-  for (let partition = 0; partition <= partitionCount; partition += 1) {
+  for (let partition = 0; partition < trailCount; partition += 1) {
     const position = positions.get(partition);
     let rest = position === undefined ? 0 : position + 1;
     for (; rest > 127; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + 128);
@@ -60,7 +60,7 @@ function isOf(bytes: Buffer, storeId: string): boolean {
 function positionsIn(bytes: Buffer): Positions {
   const positions = new Map<number, number>();
   let at = 1 + storeLength;
-  for (let partition = 0; partition <= partitionCount; partition += 1) {
+  for (let partition = 0; partition < trailCount; partition += 1) {
     let [value, scale] = [0, 1];
     for (let byte = 128; byte > 127; at += 1) {
       byte = bytes[at] ?? 256;

@@ -1,4 +1,4 @@
-import { partitionCount, partitionOf, sysPartition, systemInstance } from "@holdfast/engine";
+import { sysPartition, systemInstance, trailCount, trailsOf } from "@holdfast/engine";
 import type { CadfEvent } from "../cadf.ts";
 
 /** Which events are asked for; a filter that is left out matches all. */
@@ -20,10 +20,10 @@ export interface EventFilters {
 
 const service = "vmware-solutions.";
 
-/** The partitions that may have events that are asked for. */
+/** The trails that may have events that are asked for. */
 export function partitionsOf({ instances }: EventFilters): readonly number[] {
-  if (instances === undefined) return Array.from({ length: partitionCount + 1 }, (_, at) => at);
-  return [...new Set([...instances.map(partitionOf), sysPartition])];
+  if (instances === undefined) return Array.from({ length: trailCount }, (_, at) => at);
+  return [...new Set([...instances.flatMap(trailsOf), sysPartition])];
 }
 
 /** Whether an entry may have an event that is asked for; most do not, and need no rendering. */

@@ -172,7 +172,7 @@ export class AuditReader implements Trail {
     }
     if (sinceMs !== undefined) return { positions: await this.#since(standings, sinceMs) };
     const [, storeId, partition, number, which] =
-      /^(.+)-(\d{1,2})-(\d{1,15})-([po])$/.exec(lastEventId ?? "") ?? [];
+      /^(.+)-(\d{1,3})-(\d{1,15})-([po])$/.exec(lastEventId ?? "") ?? [];
     if (storeId !== log.storeId || storeId === undefined) {
       return { positions: new Map(standings.map(({ last }, at) => [at, last])) };
     }

@@ -1,3 +1,5 @@
+import { isSurplus, partitionOfTrail, sysPartition } from "@holdfast/engine";
+
 /** What a check found. */
 export interface Verdict {
   /** What is wrong, one line each; if there are none, the trail is intact. */
@@ -33,9 +35,11 @@ export function rangeText(from: number, to: number): string {
   return from === to ? String(from) : `${from} to ${to}`;
 }
 
-/** A partition's name, as in the store's keys. */
-export function partitionName(partition: number): string {
-  return partition === 64 ? "sys" : `p${String(partition).padStart(2, "0")}`;
+/** A trail's name: its partition's, as in the store's keys. */
+export function partitionName(trail: number): string {
+  if (trail === sysPartition) return "sys";
+  const name = `p${String(partitionOfTrail(trail)).padStart(2, "0")}`;
+  return isSurplus(trail) ? `${name} surplus` : name;
 }
 
 /** A time that a witness signed, in seconds since the epoch; it may be a number that no date has. */

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { type AuditEntryContent, decodeAudit } from "@holdfast/engine";
+import { type AuditEntryContent, decodeAudit, trailCount } from "@holdfast/engine";
 import { z } from "zod";
 import { type CadfEvent, renderCadf } from "../cadf.ts";
 
@@ -9,7 +9,11 @@ const shape = z.looseObject({
   logSourceCRN: z.string(),
   holdfast: z.strictObject({
     store: z.string().min(1).max(64),
-    partition: z.number().int().min(0).max(64),
+    partition: z
+      .number()
+      .int()
+      .min(0)
+      .max(trailCount - 1),
     number: z.number().int().min(1),
     hash: z.string().regex(/^[0-9a-f]{64}$/),
     entry: z.base64(),

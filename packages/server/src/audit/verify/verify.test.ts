@@ -54,6 +54,7 @@ const chain = () => run(new AuditChain({ log: own.audit, store: own, timers, obs
 const retain = () =>
   run(
     new AuditRetention({
+      store: own,
       ...{ log: own.audit, timers, observe, sinks: [], ageMs: 1e15 },
       bounds: async () => ({ bytesMax: 2_000 + 64 * 10, hardMax: 1e15 }),
     }),

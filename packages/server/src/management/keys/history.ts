@@ -6,10 +6,10 @@ import {
   decodeAudit,
   type Fact,
   type ManagedObject,
-  partitionOf,
   type Revocation,
   StoreUnavailable,
   type Timers,
+  trailsOf,
 } from "@holdfast/engine";
 import { enumerationText, tags } from "@holdfast/kmip";
 import { askOfTrail } from "../../audit/trail/peer-trail.ts";
@@ -125,17 +125,17 @@ export async function keyEvents(
   evidence: Evidence,
   { instance, key, times }: KeyEventsAsked,
 ): Promise<KeyEvent[]> {
-  const partition = partitionOf(instance);
   const found: KeyEvent[] = [];
   try {
     for (const timeMs of times) {
-      const first = await evidence.seek(partition, timeMs - beforeMs);
-      const range = { from: { after: first - 1 }, limit: entriesMax, covered: false };
-      const entries = await evidence.entries(partition, range);
       const events: KeyEvent[] = [];
-      for (const [at, { bytes }] of entries.entries()) {
-        if (at % entriesAtOnce === entriesAtOnce - 1) await turn();
-        events.push(...successesIn(bytes, instance, key));
+      for (const trail of trailsOf(instance)) {
+        const first = await evidence.seek(trail, timeMs - beforeMs);
+        const range = { from: { after: first - 1 }, limit: entriesMax, covered: false };
+        for (const [at, { bytes }] of (await evidence.entries(trail, range)).entries()) {
+          if (at % entriesAtOnce === entriesAtOnce - 1) await turn();
+          events.push(...successesIn(bytes, instance, key));
+        }
       }
       found.push(...firstsAbout(timeMs, events));
     }

@@ -71,7 +71,7 @@ export function openAudit(
       new AuditChain({ log, store: own, timers: clock, observe, chained }),
       ...sinks.map((sink) => new AuditShip({ log, store: own, sink, timers: clock, observe })),
       ...(tree === undefined ? [] : [tree, ...witnesses.map((witness) => ask(tree, witness))]),
-      new AuditRetention({ log, timers: clock, observe, ...retention }),
+      new AuditRetention({ log, store: own, timers: clock, observe, ...retention }),
     ],
   };
 }
