@@ -12,6 +12,7 @@ import { Reservations } from "./objects/reservations.ts";
 import { RedisStateCounts } from "./objects/state-counts.ts";
 import { RedisStatuses } from "./records/instance-statuses.ts";
 import { LeaderRecords } from "./records/leader-records.ts";
+import { LocalValues } from "./records/local-values.ts";
 import { Formats, type RecordFormats } from "./session/formats.ts";
 import type { LeaseRules } from "./session/lease.ts";
 import { LeaseKeeper } from "./session/lease-keeper.ts";
@@ -48,6 +49,10 @@ export interface RedisStore extends OwnStore, InstanceStatuses, AsyncDisposable 
    * like other writes.
    */
   requireFormat(format: number, epoch: number): Promise<boolean>;
+  /** A named value of this region's nodes; empty if there is none. It proves itself to its readers, or is not believed. */
+  localValue(name: string): Promise<string>;
+  /** Replaces such a value if it is still the one that was read; false if it is not. */
+  setLocalValue(name: string, read: string, value: string): Promise<boolean>;
 }
 
 /**
@@ -89,6 +94,7 @@ function storeOf(context: StoreContext, sessions: PrimarySessions): RedisStore {
     ...new Reservations(context, sessions, leader),
     ...new Changes(context, sessions),
     ...leader,
+    ...new LocalValues(context, sessions),
     ...new Quarantine(context, sessions),
     ...new RedisStateCounts(context, sessions),
     ...queue,

@@ -37,7 +37,10 @@ export interface DenialDeps {
     /** This node's own; undefined if there is no other region. */
     readonly own: () => string | undefined;
     /** Those that the nodes of each other region showed last. */
-    readonly peers: () => readonly { readonly region: string; readonly shown: readonly string[] }[];
+    readonly peers: () => readonly {
+      readonly region: string;
+      readonly shown: readonly { readonly fingerprint: string }[];
+    }[];
   };
   readonly wallMs: () => number;
 }
@@ -161,11 +164,13 @@ function refuseServers({ leaves, servers }: DenialDeps, match: string): void {
 /** Asks before the regions are cut apart. */
 function refuseCut({ link, region }: DenialDeps, match: string): void {
   const names = (fingerprint: string) => `fingerprint ${fingerprint}` === match;
+  const isNamed = (node: { readonly fingerprint: string }) => names(node.fingerprint);
   const own = link.own();
   const cut = link
     .peers()
     .filter(
-      ({ shown }) => (own !== undefined && names(own)) || (shown.length > 0 && shown.every(names)),
+      ({ shown }) =>
+        (own !== undefined && names(own)) || (shown.length > 0 && shown.every(isNamed)),
     )
     .map((peer) => peer.region);
   if (cut.length === 0) return;

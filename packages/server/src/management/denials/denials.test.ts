@@ -183,7 +183,10 @@ describe("a denial is refused", () => {
       string,
     ];
     let shown = [first, second];
-    world.a.link = { own: () => own, peers: () => [{ region: "b", shown }] };
+    world.a.link = {
+      own: () => own,
+      peers: () => [{ region: "b", shown: shown.map((fingerprint) => ({ fingerprint })) }],
+    };
     const cut = (why: RegExp) => refusal("confirmationNeeded", why);
     await expect(deny(world.a, { fingerprint: own })).rejects.toEqual(
       cut(/cuts region a and region b apart.* this node's own peer certificate.*--force/),
