@@ -73,14 +73,10 @@ export async function startNode(
   const keeping = openKeeping(parts, regions, management);
   const audit = openAudit(parts, regions, management, environment);
   const life = openLifeOfInstances(parts, regions, management, roots, tenants);
-  const duties = [keeping, roots, audit, life].flatMap((one) => one.duties);
-  const control = await openControl(
-    parts,
-    regions,
-    keyRing,
-    { management, duties: [...duties, expiryDuty(parts, management)], trust: tenants.trust },
-    files.peer?.identity,
-  );
+  const duties = [...[keeping, roots, audit, life].flatMap((one) => one.duties)];
+  duties.push(expiryDuty(parts, management));
+  const used = { management, duties, trust: tenants.trust };
+  const control = await openControl(parts, regions, keyRing, used, files.peer?.identity);
   followPeers(files, tenants, [...peers, control.peerServer]);
   const keeper = await openInstances(parts, regions, keyRing, tenants);
   const probes = await openProbes(parts);
@@ -102,7 +98,8 @@ export async function startNode(
     ...{ ...roots.readings, ...life.readings },
   };
   parts.metrics.watch(readings);
-  const access = openAccess(parts, management, regions, keyRing, tenants, endpoint, files);
+  const link = { ...regions, ...control };
+  const access = openAccess(parts, management, link, keyRing, tenants, endpoint, files);
   const kept = keepingHandlers(parts, regions, management, tenants, engine);
   await openManagementApi(parts, {
     ...{ ...management, ...regions, files: files.admin, readings, ...access, ...control },
