@@ -12,7 +12,7 @@ export {
   decodeAudit,
   encodeAudit,
 } from "./audit/audit-codec.ts";
-export type { AuditEvent } from "./audit/audit-event.ts";
+export { type AuditEvent, fromRegion } from "./audit/audit-event.ts";
 export {
   type AuditEntry,
   type AuditLog,

@@ -1,4 +1,5 @@
 import {
+  type AuditEvent,
   type Change,
   kekRecord,
   partitionOf,
@@ -265,6 +266,29 @@ test("a change for the other region's client is made here and pushed back", asyn
   await time.until(service.remote.commit(instance, [creation(key)], []));
   expect(await copyOf(b, key)).toEqual(key);
   expect(await copyOf(a, key)).toEqual(key);
+  await regions.close();
+});
+
+test("an event that the other region sends cannot pass for one of this region, by any way", async () => {
+  const { regions, b, time, service } = await world();
+  const forged = (detail: Record<string, string>): AuditEvent => ({
+    ...{ time: 1, action: "kmip-key.destroy", outcome: "success", initiator: "ab".repeat(32) },
+    ...{ requestId: "r", detail },
+  });
+  const lies = [{}, { fromRegion: "b" }, { long: "x".repeat(70_000) }];
+  for (const detail of lies) {
+    const event = [forged(detail)];
+    await service.remote.appendAudit(instance, event, true);
+    await time.until(service.remote.commit(instance, [creation(newKey(regions))], event));
+    const key = newKey(regions);
+    await put(b, key);
+    await service.reserve(instance, [key.uniqueIdentifier], "o");
+    await service.write(instance, [adding(await must(b.own, key), "activated", fact)], event, "o");
+    const kept = b.own.auditOf(instance).slice(-3);
+    expect(kept.map(({ initiator }) => initiator)).toEqual(Array(3).fill("ab".repeat(32)));
+    for (const each of kept) expect(each.detail).toMatchObject({ fromRegion: "a" });
+  }
+  expect(b.own.auditOf(instance)).toHaveLength(9);
   await regions.close();
 });
 

@@ -27,7 +27,7 @@ import { assertMonotonic } from "../join/monotonic.ts";
 import type { NodeStore, PeerHello, PeerStore, PushOutcome } from "../ports/ports.ts";
 import type { Serving } from "../serving/serving.ts";
 import { storeInUse } from "../serving/store-check.ts";
-import { OwnForOthers } from "./own-for-others.ts";
+import { OwnForOthers, sentBy } from "./own-for-others.ts";
 import type { RegionalStore } from "./regional-store.ts";
 
 export interface PeerServiceOptions {
@@ -98,6 +98,7 @@ export class PeerService implements PeerStore {
     this.remote = new OwnForOthers(own, store, {
       requireServing: () => this.#requireServing(),
       refuse: (instance, changes) => assertMonotonic(instance, changes, asking, observe),
+      marked: (events) => sentBy(asking, events),
     });
   }
 
@@ -175,7 +176,8 @@ export class PeerService implements PeerStore {
     // Where this region is the first in order, its write is the decision: what a system record
     // claims is decided here, whichever region asks for it.
     const decides = instance === systemInstance && region < asking;
-    return await own.commit(instance, changes, audit, { operation, joined: !decides });
+    const marked = sentBy(asking, audit);
+    return await own.commit(instance, changes, marked, { operation, joined: !decides });
   }
 
   release(instance: string, operation: string): Promise<number> {

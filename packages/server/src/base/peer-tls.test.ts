@@ -164,4 +164,10 @@ test("region keys that are missing or wrong are named by their setting", () => {
   for (const [changed, says] of wrong) expect(() => read(changed), says).toThrow(says);
   const { peerKeys } = read({ keys: [readFileSync(otherKeyFile, "utf8"), otherKeyFile] });
   expect(peerKeys).toHaveLength(2);
+  // One file may have both, so that a key is replaced without another configuration.
+  const both = file(
+    "both",
+    readFileSync(otherKeyFile, "utf8") + publicHalf(readRegionKey(makeRegionKey())),
+  );
+  expect(new Set(read({ keys: [both] }).peerKeys).size).toBe(2);
 });

@@ -44,6 +44,7 @@ export interface PeerIdentity {
 }
 
 const suffix = peerName("");
+const publicKeys = /-----BEGIN PUBLIC KEY-----[^-]+-----END PUBLIC KEY-----/g;
 
 /** Reads this node's peer certificate and keys; refuses those that the other region would refuse, and says why. */
 export function readPeerIdentity(
@@ -88,22 +89,25 @@ function readKeys(
   keys: readonly string[],
 ): Pick<PeerIdentity, "regionKey" | "peerKeys"> {
   const own = readOwnKey(regionKeyFile);
-  if (keys.length < 1 || keys.length > peerKeysMax) {
+  const peerKeys = keys.flatMap((source, at) => {
+    const where = isPem(source) ? `peer.keys[${at}]` : `peer.keys[${at}]: ${source}`;
+    const pem = isPem(source) ? source : readText(source, `peer.keys[${at}]`);
+    const blocks = pem.match(publicKeys) ?? [pem];
+    return blocks.map((block) => {
+      const key = told(where, () => readPeerKey(block));
+      if (regionKeyId(key) === regionKeyId(own)) {
+        throw new OperatorError(
+          `${where}: is this region's own key: give what \`holdfast region-key show\` prints in the other region`,
+        );
+      }
+      return key;
+    });
+  });
+  if (peerKeys.length < 1 || peerKeys.length > peerKeysMax) {
     throw new OperatorError(
       `peer.keys: must name 1 or ${peerKeysMax} keys of the other region: its present one, and the next one while it is replaced`,
     );
   }
-  const peerKeys = keys.map((source, at) => {
-    const where = isPem(source) ? `peer.keys[${at}]` : `peer.keys[${at}]: ${source}`;
-    const pem = isPem(source) ? source : readText(source, `peer.keys[${at}]`);
-    const key = told(where, () => readPeerKey(pem));
-    if (regionKeyId(key) === regionKeyId(own)) {
-      throw new OperatorError(
-        `${where}: is this region's own key: give what \`holdfast region-key show\` prints in the other region`,
-      );
-    }
-    return key;
-  });
   told("peer.keys", () => new RegionKeys(own, peerKeys));
   const pem = { type: "spki", format: "pem" } as const;
   return {

@@ -235,7 +235,7 @@ export const configTable = {
         "PEM file with this region's private key (EC P-256), the same at every node of the region; `holdfast region-key init` makes it. The regions prove these keys to each other on every connection, and key-encryption keys are sealed to them. The file is read again when it changes and on SIGHUP.",
       ),
       keys: pems(
-        "The public half of the other region's key, as `holdfast region-key show` prints it there: a PEM file, or PEM text. While that key is being replaced, the old one and the new one.",
+        "The public half of the other region's key, as `holdfast region-key show` prints it there: a PEM file, or PEM text. While that key is being replaced, the old one and the new one, in one file or two. Files are read again when they change and on SIGHUP.",
       ),
       acknowledgement: choice(
         "`preferred`: a change that the other region does not acknowledge in time is acknowledged by this one alone, and counted; it is lost if this region's store is lost for good before the other region has caught up. `required`: such a change is answered with an error.",

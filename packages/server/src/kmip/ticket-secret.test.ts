@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { StoreUnavailable } from "@holdfast/engine";
 import { MemoryRootOfTrust } from "@holdfast/engine/testing";
-import { beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import type { NodeEvent } from "../observe/events.ts";
 import { TicketSecret } from "./ticket-secret.ts";
 
@@ -74,7 +74,9 @@ describe("what is in the store is believed for its own hour only", () => {
     async (hours) => {
       const there = node(true, { wallMs: () => nowMs + hours * hourMs });
       await there.tickets.look();
+      const unwrap = vi.spyOn(root, "unwrap");
       for (const claimed of [stored, stored.replace(/^\d+/, String(nowMs / hourMs))]) {
+        expect(unwrap).not.toHaveBeenCalled();
         stored = claimed;
         const here = node(false);
         const before = Buffer.from(here.tickets.secret);

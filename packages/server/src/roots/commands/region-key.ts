@@ -1,6 +1,5 @@
-import { createPublicKey } from "node:crypto";
 import { writeFileSync } from "node:fs";
-import { makeRegionKey, publicHalf, regionKeyId } from "@holdfast/regions";
+import { makeRegionKey, publicHalf, readRegionKey, regionKeyId } from "@holdfast/regions";
 import { codeOf, OperatorError, reasonOf } from "../../base/operator-error.ts";
 import { readOwnKey } from "../../base/peer-tls.ts";
 import { loadConfig } from "../../config/config.ts";
@@ -19,7 +18,7 @@ export function initRegionKey(configFile: string, out?: string): readonly string
         : reasonOf(error);
     throw new OperatorError(`${setting}: ${file}: ${fault}`);
   }
-  const key = createPublicKey(pem);
+  const key = readRegionKey(pem);
   return [
     `${file}: made, region key ${regionKeyId(key)}; give this file to every node of the region, keep a copy, and give the other region's nodes this public half in peer.keys:`,
     publicHalf(key).trimEnd(),
