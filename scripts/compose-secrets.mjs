@@ -46,7 +46,7 @@ process.stdout.write(`The secrets lie in ${directory}. Begin the stores, once, a
   docker compose up --wait
 `);
 
-/** Creates certificates of servers, client and peers, and each region's root key and ticket keys. */
+/** Creates certificates of servers, client and peers, and each region's root key, sealing key and region key. */
 function makePki() {
   const { status } = spawnSync(
     node24,

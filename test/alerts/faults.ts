@@ -1,18 +1,18 @@
 import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { rename, writeFile } from "node:fs/promises";
+import { rename } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
-import { purposes } from "@holdfast/server/base";
 import { until } from "@holdfast/testing";
 import { keyBytes } from "../support/keys.ts";
 import { rootOf } from "../support/node-root.ts";
 import { recordOf } from "../support/record.ts";
 import { RedisServer } from "../support/redis.ts";
 import { initStore, setStore } from "../support/redis-store.ts";
+import { issuePeer, writePeerCertificate } from "../support/region.ts";
 import type { TwoRegions } from "../support/two-regions.ts";
 import { ClientsOfAll, credentialsOf } from "../support/two-regions-clients.ts";
 import { vitalsOf } from "../support/vitals.ts";
@@ -464,21 +464,13 @@ async function rewritten(server: RedisServer, status: "ok" | "err"): Promise<voi
   });
 }
 
-/** Gives region a another peer certificate; the returned function replaces it with a long one. */
+/** Gives the nodes of region a other peer certificates; the returned function replaces them with long ones. */
 async function withPeerCertificate({ both }: AlertWorld, days: number): Promise<Mend> {
   const write = async (lasts: number) => {
-    const { certificate, key } = await both.peerAuthority.issue({
-      commonName: "region a",
-      hosts: ["a.peer.holdfast"],
-      purposes: [purposes.serverAuth, purposes.clientAuth],
-      notBeforeMs: Date.now() - 3_600_000,
-      days: lasts,
-    });
-    const [certificateFile, keyFile] = ["peer.pem", "peer-key.pem"].map((name) =>
-      join(both.a.folder, name),
-    ) as [string, string];
-    await writeFile(keyFile, key, { mode: 0o600 });
-    await writeFile(certificateFile, certificate);
+    for (const { name } of both.a.nodes) {
+      const issued = await issuePeer(both.peerAuthority, "a", lasts, name);
+      await writePeerCertificate(both.a.folder, name, issued);
+    }
   };
   await write(days);
   return () => write(certificateDays);

@@ -321,6 +321,23 @@ export const outageCases: readonly RuleCase[] = [
     summary: "Callers were refused at the peer port of a1: stranger",
   },
   {
+    alert: "HoldfastStrangersAtPeerPort",
+    name: "a peer certificate without the region's key",
+    input: { [of("holdfast_peer_refusals_total", { reason: "unproven" })]: counted },
+    trueAt: faultS,
+    after: 0,
+    labels: { ...warning, region: "a", instance: "a1", reason: "unproven" },
+    summary: "Callers were refused at the peer port of a1: unproven",
+  },
+  {
+    alert: "HoldfastKeysGiven",
+    input: { [of("holdfast_keks_given_total", { result: "missing" })]: "0x20 30x200" },
+    trueAt: faultS,
+    after: 0,
+    labels: { ...warning, region: "a" },
+    summary: "The other region asked region a for more than 20 key-encryption keys within ten minutes",
+  },
+  {
     alert: "HoldfastClocksApart",
     input: {
       [of("holdfast_clock_ahead_seconds", { peer_region: "b" })]: turns(2, 2),

@@ -297,6 +297,15 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     await command(0, "audit-key", "rotate", "--config", config);
     await command(2, "audit-key", "rotate", "--config", await withLog("absent.pem"));
   }),
+  // The first key of an instance was given to the other region, which wrapped it.
+  "kek.give": well(async () => undefined),
+  "root.allow-adopt": well(async () => {
+    const allow = (lost: string) =>
+      holdfast("root", "allow-adopt", "--lost", lost, "--config", configOf("a1"));
+    const { err } = await allow("another one");
+    const [, lost = ""] = /there are keys under ([^,\n]+)/.exec(err) ?? [];
+    expect(await allow(lost)).toMatchObject({ code: 0 });
+  }),
   "backup.create": bothWays(async () => {
     const config = configOf("a1");
     await command(0, "backup", "create", file("one"), "--config", config);

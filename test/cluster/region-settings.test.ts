@@ -175,14 +175,6 @@ describe.concurrent("a fault in the configuration ends the start with one line t
       /rootOfTrust\.file: .*loose\.json/,
     ],
     [
-      "ticket keys of a wrong length",
-      (c) => {
-        writeFileSync(file("short"), Buffer.alloc(10));
-        set(c, "tls", "ticketKeysFile", "short");
-      },
-      /tls\.ticketKeysFile.*short/,
-    ],
-    [
       "a certificate of two instances",
       (c) => c.instances.push({ ...first(c), name: "twin" }),
       /^holdfast: instances/,

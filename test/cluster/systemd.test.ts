@@ -33,7 +33,7 @@ const settings = {
   kmip: { listen: "127.0.1.1:5696" },
   http: { listen: "127.0.0.1:9464" },
   health: { listen: "127.0.0.1:9465" },
-  tls: { certificate: "server.pem", key: "server.key", ticketKeysFile: "ticket.keys" },
+  tls: { certificate: "server.pem", key: "server.key" },
   store: {
     address: "127.0.0.1:6379",
     username: "holdfast",
@@ -249,13 +249,7 @@ describe.skipIf(missing.length > 0)(
     /** Lays the node's files as docs/install.md says. */
     async function layNode(): Promise<void> {
       const files = {
-        "etc/holdfast": [
-          "server.pem",
-          "server.key",
-          "client.pem",
-          "a/ticket.keys",
-          "a/redis-password",
-        ],
+        "etc/holdfast": ["server.pem", "server.key", "client.pem", "a/redis-password"],
         "var/lib/holdfast": ["a/root.key", "a/sealing.key"],
         srv: ["client.pem", "client.key", "ca.pem"],
       };

@@ -8,7 +8,7 @@ import { holdfast } from "../support/command-line.ts";
 import { createKey, keyBytes } from "../support/keys.ts";
 import { say } from "../support/load.ts";
 import type { NodeProcess } from "../support/node-process.ts";
-import { createPeerAuthority, issuePeer } from "../support/region.ts";
+import { createPeerAuthority, issuePeer, writePeerCertificate } from "../support/region.ts";
 import { ms } from "../support/region-watch.ts";
 import type { TwoRegions } from "../support/two-regions.ts";
 import { type ClientsOfAll, insist, startWithClients } from "../support/two-regions-clients.ts";
@@ -247,10 +247,11 @@ test("peer certificates and their authority are replaced without a restart or a 
   const old = readFileSync(join(both.a.folder, "peer-ca.pem"), "utf8");
   for (const { folder } of both.regions) write(folder, "peer-ca.pem", old + next.certificate);
   await reload();
-  for (const { folder, name } of both.regions) {
-    const { certificate, key } = await issuePeer(next, name);
-    write(folder, "peer.pem", certificate);
-    write(folder, "peer-key.pem", key);
+  for (const { folder, name, nodes } of both.regions) {
+    for (const node of nodes) {
+      const issued = await issuePeer(next, name, undefined, node.name);
+      await writePeerCertificate(folder, node.name, issued);
+    }
   }
   await reload();
   for (const { folder } of both.regions) write(folder, "peer-ca.pem", next.certificate);
@@ -262,7 +263,7 @@ test("peer certificates and their authority are replaced without a restart or a 
     const refused = node
       .logText()
       .split("\n")
-      .filter((line) => line.includes("refused at the peer port"))
+      .filter((line) => line.includes("refused at the link between the regions"))
       .filter((line) => !line.includes("its authority is no longer trusted"));
     expect(refused).toEqual([]);
     const peers = await metric(node, "holdfast_certificate_not_after_seconds");

@@ -1,15 +1,30 @@
 import { randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { writeFile } from "node:fs/promises";
 import { connect as connectHttp2 } from "node:http2";
 import { connect as connectTcp } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { connect as connectTls, type TLSSocket } from "node:tls";
+import {
+  makeRegionKey,
+  proveLink,
+  publicHalf,
+  RegionKeys,
+  readPeerKey,
+  readRegionKey,
+} from "@holdfast/regions";
 import { until } from "@holdfast/testing";
 import type { Issued } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createKey, keyBytes } from "../support/keys.ts";
 import { say } from "../support/load.ts";
-import { createPeerAuthority, issuePeer } from "../support/region.ts";
+import {
+  createPeerAuthority,
+  issuePeer,
+  regionKeyOf,
+  writePeerCertificate,
+} from "../support/region.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { ClientsOfAll } from "../support/two-regions-clients.ts";
 import { allWell, vitalsOf } from "../support/vitals.ts";
@@ -30,14 +45,49 @@ afterAll(async () => {
   await both?.[Symbol.asyncDispose]();
 });
 
+/** A caller of the peer port, and the region key that it proves, if it has one. */
+interface Caller extends Partial<Issued> {
+  readonly regionKey?: string;
+}
+
+/** The node b1 itself. */
+async function theNode(authority = both.peerAuthority): Promise<Caller> {
+  return { ...(await issuePeer(authority, "b")), regionKey: regionKeyOf("b") };
+}
+
+/** Connects to a1; undefined if it is refused during the handshake. */
+async function dial(who: Caller): Promise<TLSSocket | undefined> {
+  const socket = connectTls({
+    ...{ host: "127.0.0.1", port: both.node("a1").peer, rejectUnauthorized: false },
+    ALPNProtocols: ["h2"],
+    ...(who.certificate === undefined ? {} : { cert: who.certificate }),
+    ...(who.key === undefined ? {} : { key: who.key }),
+  });
+  socket.on("error", () => undefined);
+  const failed = await Promise.race([
+    once(socket, "secureConnect").then(
+      () => false,
+      () => true,
+    ),
+    once(socket, "close").then(() => true),
+  ]);
+  if (failed) return undefined;
+  if (who.regionKey !== undefined) {
+    const keys = new RegionKeys(readRegionKey(who.regionKey), [
+      readPeerKey(publicHalf(readRegionKey(regionKeyOf("a")))),
+    ]);
+    const certificate = socket.getPeerX509Certificate();
+    await proveLink(socket, { role: "client", own: "b", other: "a", certificate, keys });
+  }
+  return socket;
+}
+
 /** Calls a method of the peer protocol at a1, and returns how that ends. */
-function call(who: Partial<Issued>, path = "/holdfast.peer.v1.Peer/Hello"): Promise<string> {
+async function call(who: Caller, path = "/holdfast.peer.v1.Peer/Hello"): Promise<string> {
+  const socket = await dial(who);
+  if (socket === undefined) return "refused";
   return new Promise((resolve) => {
-    const session = connectHttp2(`https://127.0.0.1:${both.node("a1").peer}`, {
-      rejectUnauthorized: false,
-      ...(who.certificate === undefined ? {} : { cert: who.certificate }),
-      ...(who.key === undefined ? {} : { key: who.key }),
-    });
+    const session = connectHttp2("https://127.0.0.1", { createConnection: () => socket });
     const done = (what: string) => {
       session.destroy();
       resolve(what);
@@ -84,7 +134,7 @@ async function worksOn(): Promise<void> {
 }
 
 describe("the peer port refuses strangers, and log and metric name them:", () => {
-  const strangers: readonly [string, () => Promise<Partial<Issued>>][] = [
+  const strangers: readonly [string, () => Promise<Caller>][] = [
     ["no certificate", async () => ({})],
     [
       "a KMIP client's certificate",
@@ -99,6 +149,14 @@ describe("the peer port refuses strangers, and log and metric name them:", () =>
     ],
     ["a region that is not the peer", async () => issuePeer(both.peerAuthority, "c")],
     ["the region's own name", async () => issuePeer(both.peerAuthority, "a")],
+    [
+      "a peer's stolen certificate, without its region's key",
+      async () => issuePeer(both.peerAuthority, "b"),
+    ],
+    [
+      "a peer's stolen certificate, with a key of its own",
+      async () => ({ ...(await theNode()), regionKey: makeRegionKey() }),
+    ],
   ];
 
   test.each(strangers)("%s", async (_, issue) => {
@@ -111,7 +169,7 @@ describe("the peer port refuses strangers, and log and metric name them:", () =>
   });
 
   test("the peer itself gets answers", async () => {
-    expect(await call(await issuePeer(both.peerAuthority, "b"))).toMatch(/^answered/);
+    expect(await call(await theNode())).toMatch(/^answered/);
   });
 
   test.each([
@@ -159,9 +217,11 @@ test("peer certificates and their authority are replaced without a restart, whil
     },
     async () => {
       for (const region of ["a", "b"] as const) {
-        const { certificate, key } = await issuePeer(next, region);
-        await write(region, "peer-key.pem", key);
-        await write(region, "peer.pem", certificate);
+        const { folder, nodes } = both.region(region);
+        for (const node of nodes) {
+          const issued = await issuePeer(next, region, undefined, node.name);
+          await writePeerCertificate(folder, node.name, issued);
+        }
       }
     },
     async () => {
@@ -178,6 +238,6 @@ test("peer certificates and their authority are replaced without a restart, whil
     await allWell(both, 15_000);
     await worksOn();
   }
-  expect(await call(await issuePeer(both.peerAuthority, "b"))).toMatch(/^(refused|closed)/);
-  expect(await call(await issuePeer(next, "b"))).toMatch(/^answered/);
+  expect(await call(await theNode())).toMatch(/^(refused|closed)/);
+  expect(await call(await theNode(next))).toMatch(/^answered/);
 });

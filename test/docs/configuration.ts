@@ -13,8 +13,10 @@ const twoRegions = [
   "  listen: 10.20.0.11:9443",
   "  tls:",
   "    ca: pki/peer-ca.pem",
-  "    certificate: pki/peer.pem # eu-de.peer.holdfast",
+  "    certificate: pki/peer.pem # eu-de.peer.holdfast and a1.eu-de.peer.holdfast",
   "    key: pki/peer.key",
+  "  regionKeyFile: secrets/region.key",
+  "  keys: [pki/us-east-region.pub]",
 ];
 
 /** The reference of a node's settings. */
@@ -45,7 +47,7 @@ export function configuration(): string {
     ...twoRegions,
     "```",
     "",
-    "A node's peer certificate holds the DNS name `REGION.peer.holdfast` of its own region and no other region's, is for server and client authentication, and comes from an authority that issues nothing else: the holder of such a certificate is trusted with the keys of both regions. To replace the authority, put the old and the new one into `peer.tls.ca` at every node, then replace the certificates by those of the new one, then remove the old one. No step needs a restart.",
+    "A node's peer certificate holds the DNS names `REGION.peer.holdfast` and `NODE.REGION.peer.holdfast` of its own region and node and no other of these names, is for server and client authentication, and comes from an authority that issues nothing else. The certificate alone opens nothing: both sides also prove their region's key on every connection ([region-key.md](region-key.md)). `holdfast peer list` shows the certificates in use, and `holdfast deny add --fingerprint SHA256` ends one within a second. To replace the authority, put the old and the new one into `peer.tls.ca` at every node, then replace the certificates by those of the new one, then remove the old one. No step needs a restart.",
     "",
     "`holdfast region status --config FILE` shows the state of both regions, how far this one has read the other's changes, and which records are held or in quarantine. If a region is lost for good, an operator retires it (`holdfast region retire REGION --endpoints-are-off REGION --config FILE`, in the remaining region); from then on nothing waits for it. If it returns, its nodes start but refuse all clients until `holdfast region rejoin --config FILE` has been run there.",
     "",

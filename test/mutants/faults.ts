@@ -4,6 +4,7 @@ import { deletionFaults } from "./faults/deletion.ts";
 import { dutyFaults } from "./faults/duty.ts";
 import { engineFaults } from "./faults/engine.ts";
 import { joinFaults } from "./faults/join.ts";
+import { peerFaults } from "./faults/peers.ts";
 import { protocolFaults } from "./faults/protocol.ts";
 import { revocationFaults } from "./faults/revocation.ts";
 import { scriptFaults } from "./faults/script.ts";
@@ -22,4 +23,5 @@ export const faults: readonly PlantedFault[] = [
   ...deletionFaults,
   ...revocationFaults,
   ...accessFaults,
+  ...peerFaults,
 ];

@@ -218,7 +218,12 @@ describe("deploy/kubernetes", () => {
         const made = new Set(
           objects.flatMap((one) => (one.kind === "Certificate" ? [one.spec.secretName] : [])),
         );
-        expect([...made].toSorted()).toEqual(["admin-tls", "kmip-tls", "peer-tls"]);
+        expect([...made].toSorted()).toEqual([
+          "admin-tls",
+          "kmip-tls",
+          "peer-node-0",
+          "peer-node-1",
+        ]);
         const [monitor] = objects.filter(({ kind }) => kind === "ServiceMonitor");
         expect(monitor.spec.endpoints[0].relabelings).toContainEqual({
           targetLabel: "region",

@@ -189,8 +189,9 @@ describe("docker-compose.yml", () => {
       expect([...named].sort()).toEqual([...secrets.keys()].sort());
       expect(config.admin.listen).toBe(`${own}:8443`);
       const sources = [...secrets].filter(
-        ([target]) => !/^(kmip-c|kmip-key|client|peer-ca)/.test(target),
+        ([target]) => !/^(kmip-c|kmip-key|client|peer-ca|peer-region-key)/.test(target),
       );
+      expect(secrets.get("peer-region-key")).toBe(`${other}-region-public-key`);
       for (const [target, source] of sources) {
         const owner = target.startsWith("peer-") ? name : region;
         expect(source).toBe(`${owner}-${target.replace("kmip-", "")}`);

@@ -35,6 +35,7 @@ export const accessMatrix: Readonly<Record<keyof Contract, string>> = {
   deleteUser: "---s- bound",
 
   listDenials: "v-osm",
+  listPeers: "v-osm",
   addDenial: "---s-",
   removeDenial: "---s-",
 

@@ -2,6 +2,7 @@ import { getFips, pbkdf2Sync, randomBytes, scryptSync } from "node:crypto";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { makeRegionKey, publicHalf, readRegionKey } from "@holdfast/regions";
 import { createLocalRoot } from "@holdfast/root-of-trust";
 import { purposes } from "@holdfast/server/base";
 import { freePort } from "@holdfast/testing";
@@ -143,9 +144,7 @@ export async function layRegion(options: RegionOptions): Promise<Region> {
   const tenancy = options.tenancy ?? (await createTenancy(options.instances, options.days));
   const settings = {
     ...(await writeShared(folder, tenancy, options)),
-    ...(options.peer === undefined
-      ? {}
-      : { peer: await writePeer(folder, name, options.peer, options.days) }),
+    ...(options.peer === undefined ? {} : { peer: await writePeer(folder, name, options.peer) }),
     ...(lockMasters.length === 0
       ? {}
       : { locks: lockMasters.map(({ address }) => `redis://${address}`) }),
@@ -196,14 +195,40 @@ export function createPeerAuthority(days?: number): Promise<Authority> {
   return createAuthority({ commonName: "Test peer CA", ...lasting(days) });
 }
 
-/** Issues the peer certificate of a region. */
-export function issuePeer(authority: Authority, region: string, days?: number): Promise<Issued> {
+/** Issues the peer certificate of a node of a region: the first one's unless given. */
+export function issuePeer(
+  authority: Authority,
+  region: string,
+  days?: number,
+  node: string = `${region}1`,
+): Promise<Issued> {
   return authority.issue({
-    commonName: `region ${region}`,
-    hosts: [`${region}.peer.holdfast`],
+    commonName: `node ${node}`,
+    hosts: [`${region}.peer.holdfast`, `${node}.${region}.peer.holdfast`],
     purposes: [purposes.serverAuth, purposes.clientAuth],
     ...lasting(days),
   });
+}
+
+const regionKeys = new Map<string, string>();
+
+/** A region's key in this process: PEM, PKCS #8. */
+export function regionKeyOf(region: string): string {
+  const key = regionKeys.get(region) ?? makeRegionKey();
+  regionKeys.set(region, key);
+  return key;
+}
+
+/** Gives a node another peer certificate; the node reads it when it looks at its files again. */
+export async function writePeerCertificate(
+  folder: string,
+  node: string,
+  { certificate, key }: Issued,
+): Promise<{ readonly certificate: string; readonly key: string }> {
+  return {
+    key: await secretFile(folder, `peer-${node}-key.pem`, key),
+    certificate: await secretFile(folder, `peer-${node}.pem`, certificate),
+  };
 }
 
 /** Writes a file that only its owner may read; returns its path. */
@@ -218,21 +243,14 @@ async function secretFile(
 }
 
 /** The group `peer` of the settings, without a node's address. */
-async function writePeer(
-  folder: string,
-  region: string,
-  peer: PeerOptions,
-  days?: number,
-): Promise<object> {
-  const { certificate, key } = await issuePeer(peer.authority, region, days);
+async function writePeer(folder: string, region: string, peer: PeerOptions): Promise<object> {
+  const theirs = publicHalf(readRegionKey(regionKeyOf(peer.region)));
   return {
     region: peer.region,
     addresses: peer.addresses,
-    tls: {
-      ca: await secretFile(folder, "peer-ca.pem", peer.authority.certificate),
-      certificate: await secretFile(folder, "peer.pem", certificate),
-      key: await secretFile(folder, "peer-key.pem", key),
-    },
+    regionKeyFile: await secretFile(folder, "region.key", regionKeyOf(region)),
+    keys: [await secretFile(folder, "peer-region.pem", theirs)],
+    tls: { ca: await secretFile(folder, "peer-ca.pem", peer.authority.certificate) },
   };
 }
 
@@ -253,7 +271,6 @@ async function writeShared(
     tls: {
       certificate: await secretFile(folder, "server.pem", server.certificate),
       key: await secretFile(folder, "server-key.pem", server.key),
-      ticketKeysFile: await secretFile(folder, "tickets", randomBytes(48)),
     },
     rootOfTrust: { type: "local", file: rootFile },
     instances: [...clients].map(([name, { certificate }]) => ({
@@ -298,6 +315,23 @@ function adminOf(node: NodeProcess, shared: Readonly<Record<string, unknown>>): 
   };
 }
 
+interface SharedPeer {
+  readonly tls: object;
+}
+
+/** The group `peer` of a node's settings, with a certificate of its own. */
+async function peerOf(
+  folder: string,
+  { name, host, peer: port }: NodeProcess,
+  shared: SharedPeer,
+  { name: region = "a", peer, days }: RegionOptions,
+): Promise<object> {
+  if (peer === undefined) return {};
+  const issued = await issuePeer(peer.authority, region, days, name);
+  const tls = { ...shared.tls, ...(await writePeerCertificate(folder, name, issued)) };
+  return { ...shared, tls, listen: `${host}:${port}` };
+}
+
 async function writeNode(
   folder: string,
   place: number,
@@ -320,7 +354,7 @@ async function writeNode(
     ...(options.admin === true ? { admin: adminOf(node, shared) } : {}),
     ...(peerPort === undefined
       ? {}
-      : { peer: { ...(shared["peer"] as object), listen: at(peerPort) } }),
+      : { peer: await peerOf(folder, node, shared["peer"] as SharedPeer, options) }),
   };
   for (const [group, values] of Object.entries(options.settings ?? {})) {
     base[group] = { ...(base[group] as object | undefined), ...values };

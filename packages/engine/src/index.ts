@@ -12,7 +12,7 @@ export {
   decodeAudit,
   encodeAudit,
 } from "./audit/audit-codec.ts";
-export type { AuditEvent } from "./audit/audit-event.ts";
+export { type AuditEvent, fromRegion } from "./audit/audit-event.ts";
 export {
   type AuditEntry,
   type AuditLog,
@@ -77,7 +77,14 @@ export {
 } from "./base/errors.ts";
 export type { Ids } from "./base/ids.ts";
 export { type InstanceStatus, instanceStatuses } from "./base/instance-status.ts";
-export { type Event, type Observer, type PeerRefusal, peerRefusals } from "./base/observe.ts";
+export {
+  type Event,
+  type KekGiving,
+  kekGivings,
+  type Observer,
+  type PeerRefusal,
+  peerRefusals,
+} from "./base/observe.ts";
 export { allowedOperations, commonLimit } from "./base/operation-sets.ts";
 export { hashUuid, uuidText, writeUuid } from "./base/uuid.ts";
 export type { Client } from "./batch/access.ts";

@@ -25,6 +25,7 @@ import {
   type StorageKeyWrap,
 } from "./records/key-wraps.ts";
 import { LeaderRecords } from "./records/leader-records.ts";
+import { LocalValues } from "./records/local-values.ts";
 import { Formats, type RecordFormats } from "./session/formats.ts";
 import type { LeaseRules } from "./session/lease.ts";
 import { LeaseKeeper } from "./session/lease-keeper.ts";
@@ -72,6 +73,10 @@ export interface RedisStore extends OwnStore, InstanceStatuses, AsyncDisposable 
    * other reads, or with what the root of trust says of a new wrap.
    */
   storageKeyWraps(): Promise<readonly StorageKeyWrap[]>;
+  /** A named value of this region's nodes; empty if there is none. It proves itself to its readers, or is not believed. */
+  localValue(name: string): Promise<string>;
+  /** Replaces such a value if it is still the one that was read; false if it is not. */
+  setLocalValue(name: string, read: string, value: string): Promise<boolean>;
 }
 
 /**
@@ -137,6 +142,7 @@ function storeOf(context: StoreContext, sessions: PrimarySessions): RedisStore {
     ...new Changes(context, sessions),
     ...leader,
     ...new KeyWraps(context, sessions),
+    ...new LocalValues(context, sessions),
     ...new Quarantine(context, sessions),
     ...new RedisStateCounts(context, sessions),
     ...queue,

@@ -49,13 +49,24 @@ export {
   type RejoinResult,
   rejoinRegion,
 } from "./operations/rejoin.ts";
+export type { ProvenNode } from "./peer/client/channel.ts";
 export type { PeerClientTimes } from "./peer/client/client-times.ts";
 export {
   type LastHello,
   PeerClient,
   type PeerClientOptions,
 } from "./peer/client/peer-client.ts";
+export { type LinkSide, proveLink } from "./peer/link-proof.ts";
 export { type PeerTls, peerName } from "./peer/peer-tls.ts";
+export {
+  makeRegionKey,
+  peerKeysMax,
+  publicHalf,
+  RegionKeys,
+  readPeerKey,
+  readRegionKey,
+  regionKeyId,
+} from "./peer/region-keys.ts";
 export {
   type Arrival,
   HandshakeLimiter,
@@ -93,7 +104,12 @@ export {
 export { ownUse, StoreCheck, type StoreCheckOptions, storeInUse } from "./serving/store-check.ts";
 export { type AgreedChanges, type AgreementOptions, agreedCommit } from "./store/agreed.ts";
 export { type AgreementSite, ownSite, peerSite, sitesInOrder } from "./store/agreement-site.ts";
-export { PeerService, type PeerServiceOptions, pushOutcomes } from "./store/peer-service.ts";
+export {
+  type GivenKek,
+  PeerService,
+  type PeerServiceOptions,
+  pushOutcomes,
+} from "./store/peer-service.ts";
 export { type PushOptions, pushToAll } from "./store/push.ts";
 export { isOpen, type OwnAnswer, type ReadRepairOptions, readRepair } from "./store/read-repair.ts";
 export {

@@ -18,6 +18,12 @@ const denial = z
     issuer: z.string().optional(),
     serial: z.string().optional(),
     subject: z.string().optional(),
+    peer: z
+      .string()
+      .optional()
+      .describe(
+        "The node of the link between the regions whose certificate this is, if this node has seen it.",
+      ),
     reason: z.string(),
     addedAt: time,
     addedBy: z.string(),
@@ -47,10 +53,45 @@ export const denialRoutes = {
           "SERIAL=serial",
           "ISSUER=issuer",
           "SUBJECT=subject",
+          "PEER=peer",
           "REASON=reason",
           "REGIONS=regions",
         ],
         wide: ["ADDED=addedAt", "BY=addedBy"],
+      },
+    },
+  },
+  listPeers: {
+    method: "GET",
+    path: "/v1/peers",
+    summary:
+      "List the certificates of the link between the regions: this node's own, and those by which nodes of the other region have proven themselves to this node since it started. One is revoked by its fingerprint, with `holdfast deny add`, and its connections end within a second.",
+    tag: "Deny list",
+    roles: may.read,
+    scope: "system",
+    answer: z.object({
+      items: z.array(
+        z.object({
+          region: z.string(),
+          node: z.string(),
+          fingerprint: z.string().describe("SHA-256 of the certificate (DER), hex."),
+          notAfter: time,
+          state: z.enum(["own", "connected", "gone", "denied"]),
+        }),
+      ),
+    }),
+    problems: [],
+    command: {
+      words: "peer list",
+      list: {
+        of: "peer certificates",
+        columns: [
+          "NODE=node",
+          "REGION=region",
+          "STATE=state",
+          "EXPIRES=notAfter",
+          "FINGERPRINT=fingerprint",
+        ],
       },
     },
   },

@@ -30,6 +30,12 @@ export function addNodeCommands(program: Command): void {
   const root = program.command("root").description("The configured root of trust.");
   addRoot(root);
   addRootMove(root);
+  addAllowAdopt(root);
+  addRegionKey(
+    program
+      .command("region-key")
+      .description("The key by which this region proves itself to the other one."),
+  );
   addSealingKey(
     program.command("sealing-key").description("The key of this region's own secrets."),
   );
@@ -170,6 +176,42 @@ function addRootMove(parent: Command): void {
       const { moveRoot } = await import("@holdfast/server/root-move");
       process.stdout.write(`${await moveRoot(options.config, machine, options.from)}\n`);
     });
+}
+
+function addAllowAdopt(parent: Command): void {
+  withConfig(
+    parent
+      .command("allow-adopt")
+      .description(
+        "Let the other region get the keys that it wrapped under a root key which it has lost, for an hour: `holdfast root adopt` runs there.",
+      ),
+  )
+    .requiredOption("--lost <name>", "the other region's lost root key, as the keys name it")
+    .action(async (options: WithConfig & { readonly lost: string }) => {
+      const { allowAdopt } = await import("@holdfast/server/root-allow-adopt");
+      process.stdout.write(`${await allowAdopt(options.config, machine, options.lost)}\n`);
+    });
+}
+
+function addRegionKey(parent: Command): void {
+  withConfig(
+    parent
+      .command("init")
+      .description("Make the region key file, and print its public half for the other region."),
+  )
+    .option("--out <file>", "make the next key in another file, to replace the present one")
+    .action(async ({ config, out }: WithConfig & { readonly out?: string }) => {
+      const { initRegionKey } = await import("@holdfast/server/region-key");
+      printLines(initRegionKey(config, out));
+    });
+  withConfig(
+    parent
+      .command("show")
+      .description("Print the public half of the region key, for `peer.keys` of the other region."),
+  ).action(async ({ config }: WithConfig) => {
+    const { showRegionKey } = await import("@holdfast/server/region-key");
+    printLines(showRegionKey(config));
+  });
 }
 
 function addSealingKey(parent: Command): void {

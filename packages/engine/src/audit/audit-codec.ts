@@ -1,6 +1,6 @@
 import { StoreUnavailable } from "../base/errors.ts";
 import { uuidText, writeUuid } from "../base/uuid.ts";
-import type { AuditEvent } from "./audit-event.ts";
+import { type AuditEvent, fromRegion } from "./audit-event.ts";
 import { auditWords } from "./audit-words.ts";
 
 /** The content of an audit trail entry: one event, or the pending and outcome events of one action. */
@@ -117,10 +117,13 @@ function encodeText(text: string): Buffer {
   return Buffer.concat([Buffer.of(kinds.long, bytes.length >> 8, bytes.length & 0xff), bytes]);
 }
 
-/** A detail that is too long is replaced by its length: half of it would not be JSON. */
+/** A detail that is too long is replaced by its length: half of it would not be JSON. Which region sent it stays. */
 function encodeDetail(detail: NonNullable<AuditEvent["detail"]>): string {
   const text = JSON.stringify(detail);
-  return Buffer.byteLength(text) <= longMax ? text : JSON.stringify({ tooLong: text.length });
+  if (Buffer.byteLength(text) <= longMax) return text;
+  const region = detail[fromRegion];
+  const kept = region === undefined ? {} : { [fromRegion]: region };
+  return JSON.stringify({ ...kept, tooLong: text.length });
 }
 
 function readDetail(text: string): NonNullable<AuditEvent["detail"]> {

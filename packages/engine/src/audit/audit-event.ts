@@ -10,3 +10,6 @@ export interface AuditEvent {
   readonly requestId: string;
   readonly detail?: Readonly<Record<string, string | number>>;
 }
+
+/** Name of the detail that says which other region sent an event; the region that keeps the event writes it. */
+export const fromRegion = "fromRegion";

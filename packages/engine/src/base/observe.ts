@@ -1,11 +1,17 @@
 /**
- * Whom the peer port refuses: a caller that is not a known peer; a caller that did not finish its handshake,
- * for example because the connection was cut; or callers beyond the limit.
+ * Whom the link refuses: a caller that is not a known peer; a node with a peer certificate that does not prove its region's
+ * key; a caller that did not finish its handshake, for example because the connection was cut; or callers beyond the limit.
  */
-export const peerRefusals = ["stranger", "unfinished", "flood"] as const;
+export const peerRefusals = ["stranger", "unproven", "unfinished", "flood"] as const;
 
 /** One of `peerRefusals`. */
 export type PeerRefusal = (typeof peerRefusals)[number];
+
+/** How another region's request for a KEK ends. */
+export const kekGivings = ["missing", "ordered", "refused"] as const;
+
+/** One of `kekGivings`. */
+export type KekGiving = (typeof kekGivings)[number];
 
 /** What happened, for metrics, log and traces, as one typed stream. Never carries key material. */
 export type Event =
@@ -159,7 +165,15 @@ export type Event =
   | { readonly type: "auditLost"; readonly entries: number; readonly reason: string }
   /** The audit trail does not match its chain: somebody changed it, or the store is damaged. */
   | { readonly type: "auditFault"; readonly partition: number; readonly reason: string }
-  /** The peer port refused a caller. */
+  /** Another region asked for a KEK: it got it because it has no wrap, or by an order of this region; or it was refused. */
+  | {
+      readonly type: "kekGiven";
+      readonly region: string;
+      readonly instance: string;
+      readonly kekId: string;
+      readonly result: KekGiving;
+    }
+  /** The peer port refused a caller; or this node refused a node of the other region that it called (`unproven`). */
   | {
       readonly type: "peerRefused";
       readonly address: string;

@@ -74,10 +74,22 @@ export class KekWraps {
     kekId: string,
     fetchPlain: () => Promise<Uint8Array>,
   ): Promise<boolean> {
-    const kek = (await this.list(instance)).find(({ id }) => id === kekId);
-    if (kek === undefined || wrapOf(kek, this.#options.region) !== undefined) return false;
+    const lacking = async (): Promise<WrappedKek | undefined> => {
+      const kek = (await this.list(instance)).find(({ id }) => id === kekId);
+      return kek && wrapOf(kek, this.#options.region) === undefined ? kek : undefined;
+    };
+    const kek = await lacking();
+    if (kek === undefined) return false;
     const root = await this.#options.rootOf(instance);
-    return await this.#wrapAnew(root, { instance, kek, old: noBlob }, await fetchPlain());
+    let plain: Uint8Array;
+    try {
+      plain = await fetchPlain();
+    } catch (error) {
+      // Another node was faster, and then the other region gives it no more.
+      if ((await lacking()) === undefined) return false;
+      throw error;
+    }
+    return await this.#wrapAnew(root, { instance, kek, old: noBlob }, plain);
   }
 
   /** A KEK's bytes from this region's wrap; the caller zeroes them after use. */

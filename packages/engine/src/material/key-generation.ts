@@ -63,12 +63,8 @@ export function generateKey(
   if (row === undefined) throw unsupported(`the server makes no ${algorithm} keys`);
   const bits = length ?? row.length;
   const bytes = ids.randomBytes(byteLength(row, bits, algorithm));
-  return {
-    algorithm,
-    length: bits,
-    bytes: algorithm === "DES3" ? withOddParity(bytes) : bytes,
-    usage: row.usage,
-  };
+  if (algorithm === "DES3") setOddParity(bytes);
+  return { algorithm, length: bits, bytes, usage: row.usage };
 }
 
 /** Makes the bytes of Secret Data (KMIP 1.4, 4.1). */
@@ -93,14 +89,14 @@ function checkFree(bits: number, { min, max }: { min: number; max: number }, wha
 }
 
 /** Each byte of a DES key has an odd number of ones. */
-function withOddParity(bytes: Uint8Array): Uint8Array {
-  return bytes.map((byte) => {
+function setOddParity(bytes: Uint8Array): void {
+  for (const [at, byte] of bytes.entries()) {
     let ones = byte >> 1;
     ones ^= ones >> 4;
     ones ^= ones >> 2;
     ones ^= ones >> 1;
-    return (byte & 0xfe) | (~ones & 1);
-  });
+    bytes[at] = (byte & 0xfe) | (~ones & 1);
+  }
 }
 
 function unsupported(message: string): KmipError {

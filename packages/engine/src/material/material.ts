@@ -6,12 +6,17 @@ import { storedLimits } from "../record/record-codec.ts";
 import type { SealBinding, SealedMaterial } from "../record/sealed.ts";
 
 /** Seals a managed object's structure, as it was registered or made. */
-export function sealObject(
+export async function sealObject(
   keyRing: KeyRing,
   binding: SealBinding,
   object: Item,
 ): Promise<SealedMaterial> {
-  return keyRing.seal(binding, encode(object));
+  const plaintext = encode(object);
+  try {
+    return await keyRing.seal(binding, plaintext);
+  } finally {
+    plaintext.fill(0);
+  }
 }
 
 /** The managed object's structure in clear; not a promise when the instance's key is in memory. */

@@ -73,8 +73,13 @@ export async function sealDigests(
 ): Promise<readonly Item[]> {
   if (!isDigestSecret(objectTypeName(binding.objectType)) || digests.length === 0) return [];
   const values = digests.map((item) => attributeValue("Digest", item).digestValue ?? noBytes);
-  const sealed = await keyRing.seal({ ...binding, part: "digest" }, Buffer.concat(values));
-  return [materialItem(sealed, recordTags.SealedDigest)];
+  const plaintext = Buffer.concat(values);
+  try {
+    const sealed = await keyRing.seal({ ...binding, part: "digest" }, plaintext);
+    return [materialItem(sealed, recordTags.SealedDigest)];
+  } finally {
+    plaintext.fill(0);
+  }
 }
 
 /** The item that keeps an object's sealed Digest Values, if it has one. */

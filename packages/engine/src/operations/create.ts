@@ -60,7 +60,7 @@ function createKey(context: OperationContext, given: Given, target: GivenFor): P
     given: withUsageMask(given, usage, target),
     described: describeObject("SymmetricKey", material, {}),
     made: true,
-  });
+  }).finally(() => bytes.fill(0));
 }
 
 /** In OASIS's test cases, created Secret Data is a Password with Key Format Type Opaque. */
@@ -73,7 +73,8 @@ function createSecret(context: OperationContext, given: Given): Promise<string> 
   };
   const keyFormatType = statedValue(given, "KeyFormatType") ?? secretFormat;
   if (keyFormatType !== "Opaque" && keyFormatType !== "Raw") throw formatNotSupported();
-  const keyMaterial = byteString(tags.KeyMaterial.tag, generateSecret(context.ids, stated.length));
+  const bytes = generateSecret(context.ids, stated.length);
+  const keyMaterial = byteString(tags.KeyMaterial.tag, bytes);
   const material = objectItem("SecretData", {
     secretDataType: "Password",
     keyBlock: { keyFormatType, keyValue: { keyMaterial } },
@@ -84,7 +85,7 @@ function createSecret(context: OperationContext, given: Given): Promise<string> 
     given,
     described: describeObject("SecretData", material, stated),
     made: true,
-  });
+  }).finally(() => bytes.fill(0));
 }
 
 function statedValue<N extends AttributeName>(

@@ -88,6 +88,8 @@ export const sysKeys = {
    * last loss asked for (`lost`).
    */
   levels: "{sys}:levels",
+  /** Hash: named values of this region's nodes (`LocalValues`). */
+  local: "{sys}:local",
   /** Hash: sink and partition → up to which entry the sink has received the audit trail. */
   auditSinks: "{sys}:audit-sinks",
   /** Hash: named texts of the log over the audit trail (`AuditTreeStore`). */

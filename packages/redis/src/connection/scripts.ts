@@ -164,6 +164,16 @@ const rows = {
     ...runs("a leader must be elected to free memory: one counter"),
   },
 
+  "local-value": { keys: ["head", "local"], more: false, results: found, ...reads },
+  "set-local-value": {
+    keys: ["head", "local"],
+    more: false,
+    results: [...committed, "conflict"],
+    ...refused(
+      "a node goes on without it: it makes its own ticket key, and gives no KEK by an order",
+    ),
+  },
+
   quarantine: {
     keys: ["head", "quarantine"],
     more: false,

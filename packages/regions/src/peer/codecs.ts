@@ -100,7 +100,11 @@ interface Exchanges {
   reserve: [Ids & { readonly operation: string }, ReserveOutcome];
   write: [Changes & { readonly operation: string }, KnownOutcome];
   release: [{ readonly instance: string; readonly operation: string }, number];
-  kek: [{ readonly instance: string; readonly kekId: string }, Uint8Array];
+  /** `key` names the asker's region key; the reply is sealed to it. */
+  kek: [
+    { readonly instance: string; readonly kekId: string; readonly key: Uint8Array },
+    Uint8Array,
+  ];
   read: [Ids, Copies];
   commit: [Changes & { readonly agreed: boolean }, KnownOutcome];
   markServed: [
@@ -285,8 +289,8 @@ const codecs: Codecs = {
     reply: [(released) => ({ released }), ({ released }) => released],
   },
   kek: {
-    request: [(asked) => asked, ({ instance, kekId }) => ({ instance, kekId })],
-    reply: [(kek) => ({ kek }), ({ kek }) => ownBytes(kek)],
+    request: [(asked) => asked, ({ instance, kekId, key }) => ({ instance, kekId, key })],
+    reply: [(sealed) => ({ sealed }), ({ sealed }) => sealed],
   },
   markServed: {
     request: [

@@ -7,6 +7,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { framed, messagesOf, RawClient } from "../testing/peer/test-grpc.ts";
 import { eventually, TestPeerStore, testId, testObject } from "../testing/peer/test-peer.ts";
+import { testSealing } from "../testing/peer/test-pki.ts";
 import { pushBatch, rawServer } from "../testing/peer/test-raw.ts";
 import { decodeMessage, encodeMessage, peerMethods, unaryNamed } from "./methods.ts";
 import { answer } from "./server/peer-handlers.ts";
@@ -40,7 +41,7 @@ describe("an authenticated peer that sends nonsense", () => {
     async (after) => {
       const find = { instance: "one", live: true, destroyed: false, limit: 10, after };
       const request = encodeMessage(peerMethods.find.input, create(peerMethods.find.input, find));
-      const asked = answer("find", new TestPeerStore("b"), request);
+      const asked = answer("find", new TestPeerStore("b"), request, testSealing);
       await expect(asked).rejects.toBeInstanceOf(InvalidRequest);
     },
   );
@@ -59,8 +60,12 @@ describe("an authenticated peer that sends nonsense", () => {
         peerMethods.write.input,
         create(peerMethods.write.input, { instance: "one", changes, operation }),
       );
-      await expect(answer("reserve", store, reserve)).rejects.toBeInstanceOf(InvalidRequest);
-      await expect(answer("write", store, write)).rejects.toBeInstanceOf(InvalidRequest);
+      await expect(answer("reserve", store, reserve, testSealing)).rejects.toBeInstanceOf(
+        InvalidRequest,
+      );
+      await expect(answer("write", store, write, testSealing)).rejects.toBeInstanceOf(
+        InvalidRequest,
+      );
       expect(await store.own.reservations()).toEqual([]);
       expect(await store.own.read("one", ids)).toEqual([undefined]);
     },
@@ -117,7 +122,7 @@ describe("an authenticated peer that sends nonsense", () => {
 
   test("messages of countless empty fields are refused before they are decoded", async () => {
     await using all = await rawServer();
-    using large = new RawClient(all.address, all.peers.authority.node("a"), "large");
+    using large = await RawClient.open(all.address, all.peers.authority.node("a"), "large");
     const empty = (tag: number, bytes: number) => Buffer.alloc(bytes, Buffer.from([tag, 0]));
     const inEvent = (bytes: number) => {
       const details = empty(0x42, bytes);
@@ -192,7 +197,7 @@ describe("an authenticated peer that uses too much", () => {
     );
     const calls = Array.from({ length: 4 }, () => all.client.call("Fetch", fetch));
     await eventually(() => asked === 4);
-    using second = new RawClient(
+    using second = await RawClient.open(
       `127.0.0.1:${all.server.address.port}`,
       all.peers.authority.node("a"),
     );
@@ -299,7 +304,7 @@ describe("decoding", () => {
         fc.constantFrom(...names),
         fc.uint8Array({ maxLength: 400 }),
         async (name, bytes) => {
-          await answer(name, store, bytes).catch((error: unknown) => {
+          await answer(name, store, bytes, testSealing).catch((error: unknown) => {
             expect(error instanceof InvalidRequest || error instanceof StoreUnavailable).toBe(true);
           });
         },
@@ -363,7 +368,7 @@ describe("decoding", () => {
       fc.asyncProperty(damage, async ([[name, request], changes]) => {
         const bytes = Uint8Array.from(request);
         for (const [at, byte] of changes) bytes[at % bytes.length] = byte;
-        await answer(name, store, bytes).catch((error: unknown) => {
+        await answer(name, store, bytes, testSealing).catch((error: unknown) => {
           expect(error instanceof InvalidRequest || error instanceof StoreUnavailable).toBe(true);
         });
       }),
@@ -382,7 +387,7 @@ describe("decoding", () => {
 test("the peer port survives connections that are cut at any moment", async () => {
   await using all = await rawServer();
   for (let round = 0; round < 20; round += 1) {
-    using client = new RawClient(
+    using client = await RawClient.open(
       `127.0.0.1:${all.server.address.port}`,
       all.peers.authority.node("a"),
     );

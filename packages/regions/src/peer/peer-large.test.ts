@@ -24,7 +24,7 @@ describe("on a connection for large messages", () => {
 
   test("a message that is too large is refused, whether it is a request or a batch", async () => {
     await using all = await rawServer({ largeRequestBytes: 500_000 });
-    using large = new RawClient(all.address, all.peers.authority.node("a"), "large");
+    using large = await RawClient.open(all.address, all.peers.authority.node("a"), "large");
     for (const method of ["Fetch", "Push"]) {
       expect((await large.call(method, framed(Buffer.alloc(600_000)))).status).toBe("8");
     }
@@ -36,8 +36,8 @@ describe("on a connection for large messages", () => {
 
   test("more messages at once than the limit are refused, and other calls are not delayed", async () => {
     await using all = await rawServer({ largeCalls: 2, largeMs: 60_000 });
-    using large = new RawClient(all.address, all.peers.authority.node("a"), "large");
-    using other = new RawClient(all.address, all.peers.authority.node("a"), "large");
+    using large = await RawClient.open(all.address, all.peers.authority.node("a"), "large");
+    using other = await RawClient.open(all.address, all.peers.authority.node("a"), "large");
     const held = [begun(large, 1_000_000), begun(large, 1_000_000)];
     const fetch = framed(
       encodeMessage(peerMethods.fetch.input, create(peerMethods.fetch.input, {})),
@@ -52,7 +52,7 @@ describe("on a connection for large messages", () => {
 
   test("calls and pushes that never end are ended", async () => {
     await using all = await rawServer({ largeCalls: 1, largeMs: 300 });
-    using large = new RawClient(all.address, all.peers.authority.node("a"), "large");
+    using large = await RawClient.open(all.address, all.peers.authority.node("a"), "large");
     const call = begun(large, 1_000_000);
     const ended = new Promise<string>((resolve) => {
       call.on("response", (headers) => resolve(String(headers["grpc-status"])));
@@ -81,7 +81,7 @@ describe("on a connection for large messages", () => {
       largeMs: 60_000,
       largeRepliesBytes: 4_000_000,
     });
-    using large = new RawClient(all.address, all.peers.authority.node("a"), "large");
+    using large = await RawClient.open(all.address, all.peers.authority.node("a"), "large");
     let asked = 0;
     const object = testObject(testId(1), { bytes: 3_000_000 });
     all.store.fetch = async () => {

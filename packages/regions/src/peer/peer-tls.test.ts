@@ -4,6 +4,7 @@ import { setTimeout } from "node:timers/promises";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import { selfSigned } from "@holdfast/testing/pki";
 import { describe, expect, test } from "vitest";
+import { provenSocket } from "../testing/peer/test-grpc.ts";
 import {
   eventually,
   TestPeerStore,
@@ -11,7 +12,7 @@ import {
   testId,
   testObject,
 } from "../testing/peer/test-peer.ts";
-import { testAuthority } from "../testing/peer/test-pki.ts";
+import { testAuthority, testNames } from "../testing/peer/test-pki.ts";
 import { fingerprintOf, issuedBy, type PeerTls, readPeerTls, regionOf } from "./peer-tls.ts";
 import type { ServerLimits } from "./server-limits.ts";
 
@@ -78,9 +79,25 @@ const strangers: readonly [string, ConnectionOptions, RegExp][] = [
   ["this region itself", as(authority.node("b")), /does not name a\.peer\.holdfast/],
   [
     "an expired certificate",
-    as(await authority.issue("x", ["a.peer.holdfast"], { endsMs: Date.now() - 1_000 })),
+    as(await authority.issue("x", testNames("a"), { endsMs: Date.now() - 1_000 })),
     /CERT_HAS_EXPIRED/,
   ],
+  [
+    "no node's name",
+    as(await authority.issue("x", ["a.peer.holdfast"])),
+    /does not name one node, as NODE\.a\.peer\.holdfast: CN=x$/,
+  ],
+  [
+    "the names of two nodes",
+    as(await authority.issue("x", [...testNames("a"), "a2.a.peer.holdfast"])),
+    /does not name one node/,
+  ],
+  [
+    "the name of another region's node",
+    as(await authority.issue("x", ["a.peer.holdfast", "b1.b.peer.holdfast"])),
+    /does not name one node/,
+  ],
+  ["TLS 1.2", { ...as(authority.node("a")), maxVersion: "TLSv1.2" }, /the TLS handshake failed/],
   ["no HTTP/2", { ...as(authority.node("a")), ALPNProtocols: [] }, /does not speak HTTP\/2/],
   [
     "TLS 1.1",
@@ -104,36 +121,10 @@ describe("the peer port", () => {
     expect(all.server.connections("a")).toBe(0);
   });
 
-  test.each(["TLSv1.2", "TLSv1.3"] as const)("accepts %s", async (version) => {
-    await using all = await server();
-    const tls = authority.node("a");
-    const socket = connectTls({
-      host: "127.0.0.1",
-      port: all.port,
-      ...as(tls),
-      ca: tls.ca,
-      servername: "b.peer.holdfast",
-      ALPNProtocols: ["h2"],
-      minVersion: version,
-      maxVersion: version,
-    });
-    await eventually(() => all.server.connections("a") === 1 && socket.authorized);
-    socket.destroy();
-    await eventually(() => all.server.connections("a") === 0);
-    expect(all.peers.events).toEqual([]);
-  });
-
   test("never resumes a session", async () => {
     await using all = await server();
-    const options = {
-      host: "127.0.0.1",
-      port: all.port,
-      ...as(authority.node("a")),
-      rejectUnauthorized: false,
-      ALPNProtocols: ["h2"],
-      maxVersion: "TLSv1.2",
-    } as const;
-    const first = connectTls(options);
+    const tls = authority.node("a");
+    const first = await provenSocket(all.port, tls);
     let session: Buffer | undefined;
     first.on("session", (given) => {
       session = given;
@@ -141,9 +132,7 @@ describe("the peer port", () => {
     await eventually(() => all.server.connections("a") === 1);
     session ??= first.getSession();
     first.destroy();
-    const second = connectTls({ ...options, ...(session && { session }) });
-    second.on("error", () => undefined);
-    await eventually(() => second.getProtocol() !== null);
+    const second = await provenSocket(all.port, tls, session && { session });
     expect(second.isSessionReused()).toBe(false);
     second.destroy();
   });
@@ -189,16 +178,11 @@ describe("the peer port", () => {
     const { server: opened } = await peers.serve(new TestPeerStore("b"), {
       limits: { connections: 2 },
     });
-    const options = {
-      host: "127.0.0.1",
-      port: opened.address.port,
-      rejectUnauthorized: false,
-      ALPNProtocols: ["h2"],
-      ...as(authority.node("a")),
-    };
-    const sockets = [connectTls(options), connectTls(options)];
+    const { port } = opened.address;
+    const proven = () => provenSocket(port, authority.node("a"));
+    const sockets = await Promise.all([proven(), proven()]);
     await eventually(() => opened.connections("a") === 2);
-    await refused(opened.address.port, as(authority.node("a")));
+    await refused(port, as(authority.node("a")));
     await eventually(() => refusals(peers).length === 1);
     expect(refusals(peers)).toEqual(["too many connections of this region"]);
     for (const socket of sockets) socket.destroy();
@@ -270,7 +254,7 @@ describe("certificates that change", () => {
     });
     opened.setTls(after.node("b"));
     await eventually(() => client.state() === "down");
-    expect(refusals(peers)[0]).toBe("its authority is no longer trusted: CN=node of a");
+    expect(refusals(peers)[0]).toBe("its authority is no longer trusted (node a1): CN=node of a");
     client.setTls(after.node("a"));
     await eventually(() => client.state() === "up");
   });
@@ -278,7 +262,7 @@ describe("certificates that change", () => {
   test("bad files are refused in one line, and the old ones stay in use", async () => {
     await using all = await server();
     const client = await all.peers.connected([all.address]);
-    const two = await authority.issue("node of b", ["b.peer.holdfast"]);
+    const two = await authority.issue("node of b", testNames("b", "b2"));
     const one = authority.node("b");
     const wrong: readonly [PeerTls, string][] = [
       [{ ...one, key: two.key }, "the peer key is not the key of the peer certificate"],
@@ -295,7 +279,7 @@ describe("certificates that change", () => {
 
   test("the earliest expiry counts", async () => {
     const endsMs = Math.floor(Date.now() / 1000) * 1000 + 86_400_000;
-    const tls = await authority.issue("x", ["a.peer.holdfast"], { endsMs });
+    const tls = await authority.issue("x", testNames("a"), { endsMs });
     expect(readPeerTls(tls).notAfterMs).toBe(endsMs);
   });
 });
@@ -320,7 +304,10 @@ describe("a certificate that is denied", () => {
       const recheck = () => (side === "server" ? opened : client).recheck();
       const fingerprint = (region: "a" | "b") =>
         fingerprintOf(readPeerTls(authority.node(region)).leaf);
-      expect(client.shown()).toEqual([fingerprint("b")]);
+      expect(client.shown()).toMatchObject([{ node: "b1", fingerprint: fingerprint("b") }]);
+      expect(opened.nodes()).toMatchObject([
+        { region: "a", node: "a1", fingerprint: fingerprint("a") },
+      ]);
       // Another certificate: nothing happens.
       denied.add(fingerprint(side === "server" ? "b" : "a"));
       recheck();
@@ -335,7 +322,7 @@ describe("a certificate that is denied", () => {
       if (side === "server") {
         await eventually(() => refusals(peers).length > 1);
         for (const reason of refusals(peers)) {
-          expect(reason).toBe("its certificate is on the deny list: CN=node of a");
+          expect(reason).toBe("its certificate is on the deny list (node a1): CN=node of a");
         }
       } else expect(client.shown()).toEqual([]);
       denied.clear();
@@ -355,7 +342,7 @@ test.each(["first", "second"] as const)(
       isDenied: (fingerprint) => denied.has(fingerprint),
     });
     const first = authority.node("b");
-    const second = await authority.issue("new node of b", ["b.peer.holdfast"]);
+    const second = await authority.issue("new node of b", testNames("b", "b2"));
     opened.setTls(second);
     // The connection for large messages is made only now, and shows the new certificate.
     const large = testObject(testId(1), { bytes: 600_000 });
@@ -367,7 +354,8 @@ test.each(["first", "second"] as const)(
     client.recheck();
     expect(client.state()).toBe("down");
     await eventually(() => client.state() === "up");
-    expect(client.shown()).toEqual([fingerprintOf(readPeerTls(left).leaf)]);
+    const { leaf } = readPeerTls(left);
+    expect(client.shown()).toMatchObject([{ fingerprint: fingerprintOf(leaf) }]);
     await eventually(() => opened.connections("a") === 1);
   },
 );

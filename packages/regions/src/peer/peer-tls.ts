@@ -1,8 +1,10 @@
 import { constants, createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { createSecureContext, type SecureContext, type SecureContextOptions } from "node:tls";
+import { RegionKeys, readPeerKey, readRegionKey } from "./region-keys.ts";
 
 /**
- * A node's peer certificate, its key, and the authorities that issue peer certificates, all PEM.
+ * A node's peer certificate, its key, and the authorities that issue peer certificates; its region's key, and the public
+ * keys of the other region. All PEM.
  */
 export interface PeerTls {
   /** The peers' certificate authorities: while one is being replaced, the old and the new one. */
@@ -10,6 +12,8 @@ export interface PeerTls {
   /** The node's certificate, its intermediates after it. */
   readonly certificate: string;
   readonly key: string;
+  readonly regionKey: string;
+  readonly peerKeys: readonly string[];
 }
 
 /** A `PeerTls` that was read, each part checked. */
@@ -18,6 +22,7 @@ export interface PeerIdentity {
   readonly leaf: X509Certificate;
   readonly context: SecureContext;
   readonly contextOptions: SecureContextOptions;
+  readonly keys: RegionKeys;
   /**
    * When the first of the certificates expires: the leaf or an authority. Milliseconds since the
    * epoch.
@@ -34,17 +39,10 @@ export const onDenyList = "its certificate is on the deny list";
 const chainMax = 8;
 const pemCertificate = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
-/** HTTP/2 needs forward secrecy and AEAD (RFC 9113, 9.2.2). */
 const ciphers = [
   "TLS_AES_256_GCM_SHA384",
   "TLS_CHACHA20_POLY1305_SHA256",
   "TLS_AES_128_GCM_SHA256",
-  "ECDHE-ECDSA-AES256-GCM-SHA384",
-  "ECDHE-RSA-AES256-GCM-SHA384",
-  "ECDHE-ECDSA-CHACHA20-POLY1305",
-  "ECDHE-RSA-CHACHA20-POLY1305",
-  "ECDHE-ECDSA-AES128-GCM-SHA256",
-  "ECDHE-RSA-AES128-GCM-SHA256",
 ].join(":");
 
 /** The DNS name that a certificate of a region's nodes carries. */
@@ -84,7 +82,8 @@ export function readPeerTls(tls: PeerTls): PeerIdentity {
     cert: tls.certificate,
     key: tls.key,
     ciphers,
-    minVersion: "TLSv1.2",
+    // The proof of the region key is bound to a session by TLS 1.3's exporter.
+    minVersion: "TLSv1.3",
     // A resumed session would skip the check of an authority that was removed since.
     secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
     honorCipherOrder: true,
@@ -96,6 +95,7 @@ export function readPeerTls(tls: PeerTls): PeerIdentity {
     leaf,
     context: createSecureContext(contextOptions),
     contextOptions,
+    keys: new RegionKeys(readRegionKey(tls.regionKey), tls.peerKeys.map(readPeerKey)),
     notAfterMs: Math.min(...ends),
   };
 }
@@ -136,6 +136,16 @@ export function regionOf(
   const names = new Set(dnsNamesOf(certificate.subjectAltName));
   const found = regions.filter((region) => names.has(peerName(region).toLowerCase()));
   return found.length === 1 ? found[0] : undefined;
+}
+
+/** The node that a certificate of a region belongs to, by its name `NODE.REGION.peer.holdfast`; undefined unless it has just one. */
+export function nodeOf(dnsNames: readonly string[], region: string): string | undefined {
+  const suffix = `.${peerName(region).toLowerCase()}`;
+  const nodes = dnsNames.flatMap((name) => {
+    const node = name.toLowerCase().endsWith(suffix) ? name.slice(0, -suffix.length) : "";
+    return /^[^.*]+$/.test(node) ? [node] : [];
+  });
+  return nodes.length === 1 ? nodes[0] : undefined;
 }
 
 /** SHA-256 of a certificate, lower-case hex. */

@@ -45,7 +45,7 @@ test("an older peer gets the same answers as before", async () => {
   store.keks.set("one/k", new Uint8Array(32).fill(9));
   await using peers = new TestPeers();
   const { address } = await peers.serve(store);
-  using client = new RawClient(address, peers.authority.node("a"));
+  using client = await RawClient.open(address, peers.authority.node("a"));
   for (const [name, { request, reply }] of Object.entries(recorded)) {
     const answer = await client.call(name, framed(bytes(request)));
     expect([name, answer.status, answer.messages.length]).toEqual([name, "0", 1]);

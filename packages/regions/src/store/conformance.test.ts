@@ -1,4 +1,5 @@
 import { MemoryOwnStore, objectStoreConformance } from "@holdfast/engine/testing";
+import { expect } from "vitest";
 import { TestRegions } from "../testing/test-regions.ts";
 import { TestTime } from "../testing/test-time.ts";
 import { RegionalStore } from "./regional-store.ts";
@@ -42,7 +43,13 @@ objectStoreConformance("a region that the other one serves", async () => {
   return {
     subject: regions.a.store,
     instances: instancesOf(regions),
-    auditOf: async (instance) => regions.b.own.auditOf(instance),
+    // The region that keeps them adds which region sent them, and nothing else.
+    auditOf: async (instance) =>
+      regions.b.own.auditOf(instance).map(({ detail, ...event }) => {
+        const { fromRegion, ...others } = detail ?? {};
+        expect(fromRegion).toBe("a");
+        return { ...event, ...(Object.keys(others).length > 0 && { detail: others }) };
+      }),
     close: () => regions.close(),
   };
 });

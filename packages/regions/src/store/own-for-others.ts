@@ -5,6 +5,7 @@ import {
   type CommitOutcome,
   type FindPage,
   type FindQuery,
+  fromRegion,
   type ManagedObject,
   type ObjectStore,
   type OwnStore,
@@ -23,6 +24,13 @@ export interface RulesForOthers {
   readonly requireServing: () => void;
   /** Requires that the changes take nothing back. */
   readonly refuse: (instance: string, changes: readonly Change[]) => void;
+  /** The events as the trail keeps them: they say which region sent them. */
+  readonly marked: (events: readonly AuditEvent[]) => readonly AuditEvent[];
+}
+
+/** Events of another region, whatever they say about themselves. */
+export function sentBy(region: string, events: readonly AuditEvent[]): readonly AuditEvent[] {
+  return events.map((event) => ({ ...event, detail: { ...event.detail, [fromRegion]: region } }));
 }
 
 /** A region's own store as the clients of another region use it: never through a third store, and without agreement. */
@@ -62,7 +70,7 @@ export class OwnForOthers implements ObjectStore {
       throw new StoreUnavailable("noAgreement", message);
     }
     this.#rules.refuse(instance, changes);
-    return await this.#store.commitOwn(instance, changes, audit);
+    return await this.#store.commitOwn(instance, changes, this.#rules.marked(audit));
   }
 
   async markServed(instance: string, before: StoredObject, after: ManagedObject): Promise<boolean> {
@@ -100,7 +108,7 @@ export class OwnForOthers implements ObjectStore {
     strict: boolean,
   ): Promise<void> {
     this.#rules.requireServing();
-    await this.#own.appendAudit(instance, events, strict);
+    await this.#own.appendAudit(instance, this.#rules.marked(events), strict);
   }
 }
 

@@ -1,4 +1,12 @@
-import { type Change, partitionOf, recordFormat } from "@holdfast/engine";
+import {
+  type AuditEvent,
+  type Change,
+  kekRecord,
+  partitionOf,
+  recordFormat,
+  StoreUnavailable,
+  systemInstance,
+} from "@holdfast/engine";
 import { describe, expect, test } from "vitest";
 import {
   adding,
@@ -20,6 +28,7 @@ async function world() {
   const regions = await regionsWithInstance();
   const { a, b, time } = regions;
   const shown: string[] = [];
+  const ordered = new Set<string>();
   const service = new PeerService({
     region: "b",
     asking: "a",
@@ -29,6 +38,13 @@ async function world() {
     observe: (event) => b.events.push(event),
     callingStores: () => [{ node: "a1", storeId: "store a" }],
     kek: async (of, id) => Buffer.from(`${of} ${id}`),
+    ordered: async (...of) => ordered.has(of.join(" ")),
+    givingEvents: ({ kekId, asking }) => [
+      {
+        ...{ time: 1, action: "kek.give", outcome: "success", initiator: `region ${asking}` },
+        ...{ target: kekId, requestId: "r" },
+      },
+    ],
     pushed: (objects) => shown.push(...objects.map(({ uniqueIdentifier }) => uniqueIdentifier)),
   });
   /** Takes b's store out of service; it has a lease, but is not level. */
@@ -37,7 +53,7 @@ async function world() {
     b.own.setState("full");
     expect(b.store.serving().from).toBe("remote");
   };
-  return { regions, a, b, time, service, shown, unlevel };
+  return { regions, a, b, time, service, shown, unlevel, ordered };
 }
 
 test("says who it is, and whether it serves", async () => {
@@ -253,12 +269,96 @@ test("a change for the other region's client is made here and pushed back", asyn
   await regions.close();
 });
 
-test("a KEK is given only to a region that is not retired", async () => {
-  const { regions, b, service } = await world();
-  expect(Buffer.from(await service.kek("i", "k")).toString()).toBe("i k");
-  b.store.records.isRetired = (region) => region === "a";
-  await expect(service.kek("i", "k")).rejects.toMatchObject({ failure: "retired" });
-  await expect(service.reserve(instance, [], "o")).rejects.toMatchObject({ failure: "retired" });
-  await expect(service.remote.read(instance, [])).rejects.toMatchObject({ failure: "retired" });
+test("an event that the other region sends cannot pass for one of this region, by any way", async () => {
+  const { regions, b, time, service } = await world();
+  const forged = (detail: Record<string, string>): AuditEvent => ({
+    ...{ time: 1, action: "kmip-key.destroy", outcome: "success", initiator: "ab".repeat(32) },
+    ...{ requestId: "r", detail },
+  });
+  const lies = [{}, { fromRegion: "b" }, { long: "x".repeat(70_000) }];
+  for (const detail of lies) {
+    const event = [forged(detail)];
+    await service.remote.appendAudit(instance, event, true);
+    await time.until(service.remote.commit(instance, [creation(newKey(regions))], event));
+    const key = newKey(regions);
+    await put(b, key);
+    await service.reserve(instance, [key.uniqueIdentifier], "o");
+    await service.write(instance, [adding(await must(b.own, key), "activated", fact)], event, "o");
+    const kept = b.own.auditOf(instance).slice(-3);
+    expect(kept.map(({ initiator }) => initiator)).toEqual(Array(3).fill("ab".repeat(32)));
+    for (const each of kept) expect(each.detail).toMatchObject({ fromRegion: "a" });
+  }
+  expect(b.own.auditOf(instance)).toHaveLength(9);
   await regions.close();
+});
+
+describe("a KEK is given", () => {
+  const id = "11111111-2222-4333-8444-555555555555";
+  const wrapOf = (region: string) => ({
+    ...{ region, rootOfTrust: "r", rootKeyVersion: "1", blob: new Uint8Array([1]) },
+  });
+
+  /** Region b has a KEK that these regions have wrapped. */
+  async function withKek(...regions: readonly string[]) {
+    const made = await world();
+    const kek = { id, createdMs: 1, check: new Uint8Array([1]), wraps: regions.map(wrapOf) };
+    const after = kekRecord({ instance: "i", kek }, true, { us: 1, region: "b" });
+    await made.b.own.commit(systemInstance, [{ kind: "create", after }], []);
+    const results = () =>
+      made.b.events.flatMap((event) => (event.type === "kekGiven" ? [event.result] : []));
+    const told: unknown[] = [];
+    const { appendAudit } = made.b.own;
+    made.b.own.appendAudit = async (of, events) => {
+      told.push(...events.map(({ action, target }) => [of, action, target]));
+      await appendAudit.call(made.b.own, of, events);
+    };
+    return { ...made, results, told };
+  }
+
+  test("to a region that has no wrap of it, once the event is kept", async () => {
+    const { regions, b, service, results, told } = await withKek("b");
+    expect(Buffer.from(await service.kek("i", id)).toString()).toBe(`i ${id}`);
+    expect(told).toEqual([["i", "kek.give", id]]);
+    expect(results()).toEqual(["missing"]);
+    // Without the event, no KEK; and its bytes do not stay.
+    b.own.appendAudit = () => Promise.reject(new StoreUnavailable("noLease", "away"));
+    await expect(service.kek("i", id)).rejects.toThrow("away");
+    expect(results()).toEqual(["missing", "refused"]);
+    await regions.close();
+  });
+
+  test("to a region that has wrapped it only by an order of this region", async () => {
+    const { regions, ordered, service, results, told } = await withKek("b", "a");
+    await expect(service.kek("i", id)).rejects.toThrow(
+      "is wrapped for region a already; if that wrap is lost, run `holdfast root allow-adopt` in region b",
+    );
+    expect(told).toEqual([]);
+    ordered.add(`${id} c`);
+    await expect(service.kek("i", id)).rejects.toThrow("is wrapped for region a already");
+    ordered.add(`${id} a`);
+    expect(Buffer.from(await service.kek("i", id)).toString()).toBe(`i ${id}`);
+    expect(told).toEqual([["i", "kek.give", id]]);
+    expect(results()).toEqual(["refused", "refused", "ordered"]);
+    await regions.close();
+  });
+
+  test("not for another instance, not if it is unknown, and not if its wraps were erased", async () => {
+    const { regions, service, told } = await withKek("b");
+    await expect(service.kek("j", id)).rejects.toThrow("is not known");
+    await expect(service.kek("i", id.replace("1", "2"))).rejects.toThrow("is not known");
+    await regions.close();
+    const erased = await withKek();
+    await expect(erased.service.kek("i", id)).rejects.toThrow("was erased");
+    expect([...told, ...erased.told]).toEqual([]);
+    await erased.regions.close();
+  });
+
+  test("only to a region that is not retired", async () => {
+    const { regions, b, service } = await withKek("b");
+    b.store.records.isRetired = (region) => region === "a";
+    await expect(service.kek("i", id)).rejects.toMatchObject({ failure: "retired" });
+    await expect(service.reserve(instance, [], "o")).rejects.toMatchObject({ failure: "retired" });
+    await expect(service.remote.read(instance, [])).rejects.toMatchObject({ failure: "retired" });
+    await regions.close();
+  });
 });

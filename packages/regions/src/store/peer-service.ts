@@ -3,6 +3,7 @@ import {
   type Change,
   type ChangePage,
   type CommitOutcome,
+  KeyRingUnavailable,
   type LeafPage,
   type ManagedObject,
   type ObjectStore,
@@ -11,6 +12,7 @@ import {
   type OwnStoredObject,
   type RecordsAnswer,
   type ReserveOutcome,
+  readKekRecord,
   recordFormat,
   type StorePosition,
   type StoreState,
@@ -25,7 +27,7 @@ import { assertMonotonic } from "../join/monotonic.ts";
 import type { NodeStore, PeerHello, PeerStore, PushOutcome } from "../ports/ports.ts";
 import type { Serving } from "../serving/serving.ts";
 import { storeInUse } from "../serving/store-check.ts";
-import { OwnForOthers } from "./own-for-others.ts";
+import { OwnForOthers, sentBy } from "./own-for-others.ts";
 import type { RegionalStore } from "./regional-store.ts";
 
 export interface PeerServiceOptions {
@@ -40,6 +42,10 @@ export interface PeerServiceOptions {
   readonly observe: Observer;
   /** An instance's KEK, unwrapped; the caller zeroes it. */
   readonly kek: (instance: string, kekId: string) => Promise<Uint8Array>;
+  /** Whether an order of this region lets another region wrap a KEK again; none is given without. */
+  readonly ordered?: (kekId: string, asking: string) => Promise<boolean>;
+  /** The events to be kept before another region gets a KEK; no event without. */
+  readonly givingEvents?: (given: GivenKek) => readonly AuditEvent[];
   /** Decides between copies that differ in what is sealed. */
   readonly opens?: Opens;
   /** Runs a command of the other region's management. */
@@ -50,6 +56,15 @@ export interface PeerServiceOptions {
   readonly callingStores?: () => readonly NodeStore[];
   /** Called with pushed records once they are durable here. */
   readonly pushed?: (objects: readonly ManagedObject[]) => void;
+}
+
+/** A KEK that another region gets, and why. */
+export interface GivenKek {
+  readonly instance: string;
+  readonly kekId: string;
+  readonly asking: string;
+  /** The region has no wrap of it, or an order of this region lets it wrap the KEK again. */
+  readonly reason: "missing" | "ordered";
 }
 
 /**
@@ -83,6 +98,7 @@ export class PeerService implements PeerStore {
     this.remote = new OwnForOthers(own, store, {
       requireServing: () => this.#requireServing(),
       refuse: (instance, changes) => assertMonotonic(instance, changes, asking, observe),
+      marked: (events) => sentBy(asking, events),
     });
   }
 
@@ -160,16 +176,55 @@ export class PeerService implements PeerStore {
     // Where this region is the first in order, its write is the decision: what a system record
     // claims is decided here, whichever region asks for it.
     const decides = instance === systemInstance && region < asking;
-    return await own.commit(instance, changes, audit, { operation, joined: !decides });
+    const marked = sentBy(asking, audit);
+    return await own.commit(instance, changes, marked, { operation, joined: !decides });
   }
 
   release(instance: string, operation: string): Promise<number> {
     return this.#options.own.release(instance, operation);
   }
 
+  /**
+   * Gives a KEK only to a region that has no wrap of it, or by an order of this region. The event is kept, and the KEK
+   * unwrapped, before it is given.
+   */
   async kek(instance: string, kekId: string): Promise<Uint8Array> {
     this.#refuseRetired();
-    return await this.#options.kek(instance, kekId);
+    const { asking, own, observe, givingEvents } = this.#options;
+    try {
+      const reason = await this.#givingReason(instance, kekId);
+      const kek = await this.#options.kek(instance, kekId);
+      try {
+        const events = givingEvents?.({ instance, kekId, asking, reason }) ?? [];
+        await own.appendAudit(instance, events, true);
+      } catch (error) {
+        kek.fill(0);
+        throw error;
+      }
+      observe({ type: "kekGiven", region: asking, instance, kekId, result: reason });
+      return kek;
+    } catch (error) {
+      observe({ type: "kekGiven", region: asking, instance, kekId, result: "refused" });
+      throw error;
+    }
+  }
+
+  async #givingReason(instance: string, kekId: string): Promise<GivenKek["reason"]> {
+    const { own, asking, region, ordered } = this.#options;
+    const [found] = await own.read(systemInstance, [kekId]);
+    const entry = found && readKekRecord(found.object);
+    const what = `region ${region}: key-encryption key ${kekId}`;
+    if (found?.object.facts.destroyed !== undefined || entry?.instance !== instance) {
+      throw new KeyRingUnavailable(false, `${what} is not known`);
+    }
+    const { wraps } = entry.kek;
+    if (wraps.length === 0) throw new KeyRingUnavailable(false, `${what} was erased`);
+    if (!wraps.some((wrap) => wrap.region === asking)) return "missing";
+    if (await ordered?.(kekId, asking)) return "ordered";
+    throw new KeyRingUnavailable(
+      false,
+      `${what} is wrapped for region ${asking} already; if that wrap is lost, run \`holdfast root allow-adopt\` in region ${region}`,
+    );
   }
 
   async manage(command: Uint8Array): Promise<Uint8Array> {

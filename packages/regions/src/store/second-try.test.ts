@@ -72,6 +72,6 @@ test("a second try that finds its change made by the first one's push leaves the
   };
   const outcome = await time.until(a.store.commit(instance, [change], [event]));
   expect(outcome).toMatchObject({ kind: "committed" });
-  expect(b.own.auditOf(instance)).toContainEqual(event);
+  expect(b.own.auditOf(instance)).toContainEqual({ ...event, detail: { fromRegion: "a" } });
   await regions.close();
 });

@@ -129,6 +129,16 @@ const administration = {
     ...root,
   },
   "root.fail": { cadf: "kmip-root-key.fail", says: "customer root key cannot be used", ...root },
+  "root.allow-adopt": {
+    cadf: "kmip-root-key.allow",
+    says: "let the other region wrap keys again",
+    ...root,
+  },
+  "kek.give": {
+    cadf: "kmip-key-encryption-key.give",
+    says: "give key-encryption key to the other region",
+    target: "kmip-key-encryption-key",
+  },
   "root.list": { cadf: "kmip-root-key.list", says: "list root keys", ...root },
   "sealing-key.rotate": {
     cadf: "kmip-sealing-key.rotate",

@@ -1,3 +1,4 @@
+export { makeRegionKey, publicHalf, readRegionKey } from "@holdfast/regions";
 export { type Address, parseAddress, printAddress, reachOf } from "./address.ts";
 export { purposes } from "./certificates.ts";
 export { checkout } from "./checkout.ts";

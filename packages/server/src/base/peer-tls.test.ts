@@ -1,6 +1,7 @@
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { makeRegionKey, publicHalf, readRegionKey } from "@holdfast/regions";
 import { type Authority, createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
 import { beforeAll, expect, test } from "vitest";
 import type { NodeEvent } from "../observe/events.ts";
@@ -16,6 +17,13 @@ const tls = {
   certificate: join(folder, "peer.pem"),
   key: join(folder, "peer.key"),
 };
+const regionKeyFile = join(folder, "region.key");
+const otherKeyFile = join(folder, "b.pub");
+const settings = { tls, regionKeyFile, keys: [otherKeyFile] };
+const own = { region: "a", node: "a1" };
+const names = ["a.peer.holdfast", "a1.a.peer.holdfast"];
+const read = (changed: Partial<typeof settings> = {}) =>
+  readPeerIdentity({ ...settings, ...changed }, own);
 const both = [purposes.serverAuth, purposes.clientAuth];
 let authority: Authority;
 let other: Authority;
@@ -33,67 +41,68 @@ function write({ certificate, key }: Issued, ca = authority.certificate): void {
 beforeAll(async () => {
   authority = await createAuthority({ commonName: "Peer CA", ...since });
   other = await createAuthority({ commonName: "Next peer CA", ...since });
-  good = await issue(["a.peer.holdfast", "10.0.0.1"]);
+  good = await issue([...names, "10.0.0.1"]);
+  writeFileSync(regionKeyFile, makeRegionKey(), { mode: 0o600 });
+  writeFileSync(otherKeyFile, publicHalf(readRegionKey(makeRegionKey())));
 });
 
 test("a certificate with its region's name is read, with the old and the new authority", () => {
   write(good, authority.certificate + other.certificate);
-  const { leaf, authorities } = readPeerIdentity(tls, "a");
+  const { leaf, authorities } = read();
   expect(leaf.subject).toBe("CN=a1");
   expect(authorities.map(({ subject }) => subject)).toEqual(["CN=Peer CA", "CN=Next peer CA"]);
 });
 
 test("a certificate without purposes is accepted, as for KMIP clients", async () => {
-  write(await authority.issue({ commonName: "a1", ...since, hosts: ["a.peer.holdfast"] }));
-  expect(() => readPeerIdentity(tls, "a")).not.toThrow();
+  write(await authority.issue({ commonName: "a1", ...since, hosts: names }));
+  expect(() => read()).not.toThrow();
 });
 
 test.each<[string, () => Promise<Issued>, string]>([
   [
     "of another region",
     () => issue(["b.peer.holdfast"]),
-    "holds b.peer.holdfast; issue one for region a, with the DNS name a.peer.holdfast and no other region's",
+    "holds b.peer.holdfast; issue one for node a1 of region a, with the DNS names a.peer.holdfast and a1.a.peer.holdfast and no other of these names",
   ],
   [
     "of two regions",
     () => issue(["a.peer.holdfast", "b.peer.holdfast"]),
-    "holds a.peer.holdfast and b.peer.holdfast; issue one for region a",
+    "holds a.peer.holdfast and b.peer.holdfast; issue one for node a1 of region a",
   ],
   [
     "of every region",
     () => issue(["*.peer.holdfast"]),
-    "holds *.peer.holdfast; issue one for region a",
+    "holds *.peer.holdfast; issue one for node a1 of region a",
   ],
   [
     "without names",
     () => authority.issue({ commonName: "a.peer.holdfast", ...since }),
-    "holds no name of a region; issue one for region a",
+    "holds no name of a region; issue one for node a1 of region a",
   ],
   [
     "for servers only",
-    () => issue(["a.peer.holdfast"], authority, [purposes.serverAuth]),
+    () => issue(names, authority, [purposes.serverAuth]),
     "must be for server and client authentication both",
   ],
   [
     "of another authority",
-    () => issue(["a.peer.holdfast"], other),
+    () => issue(names, other),
     "CN=a1 is not issued by an authority of peer.tls.ca",
   ],
   [
     "that is self-signed",
-    () => selfSigned({ commonName: "a1", ...since, hosts: ["a.peer.holdfast"] }),
+    () => selfSigned({ commonName: "a1", ...since, hosts: names }),
     "CN=a1 is not issued by an authority of peer.tls.ca",
   ],
 ])("a certificate %s is refused with one line that says why", async (_what, make, says) => {
   write(await make());
-  const read = () => readPeerIdentity(tls, "a");
   expect(read).toThrow(OperatorError);
   expect(read).toThrow(`peer.tls.certificate: ${tls.certificate}: ${says}`);
 });
 
 test("a key of another certificate is refused", async () => {
-  write({ ...good, key: (await issue(["a.peer.holdfast"])).key });
-  expect(() => readPeerIdentity(tls, "a")).toThrow(
+  write({ ...good, key: (await issue(names)).key });
+  expect(() => read()).toThrow(
     `peer.tls.key: ${tls.key} is not the key of peer.tls.certificate ${tls.certificate}`,
   );
 });
@@ -102,13 +111,13 @@ test("a new authority and certificate come into use without a restart, a wrong o
   write(good);
   const events: NodeEvent[] = [];
   const files = new CertificateFiles(
-    peerCertificates({ tls }, "a"),
+    peerCertificates(settings, own),
     (event) => events.push(event),
     3_600_000,
   );
   const used: string[] = [];
   files.onChange(({ leaf }) => used.push(leaf.serialNumber));
-  const next = await issue(["a.peer.holdfast"], other);
+  const next = await issue(names, other);
   write(next, authority.certificate + other.certificate);
   await files.poll();
   await files.poll();
@@ -125,4 +134,40 @@ test("a new authority and certificate come into use without a restart, a wrong o
     ["peer", false],
   ]);
   files.close();
+});
+
+test("another node's certificate is refused", async () => {
+  write(await issue(["a.peer.holdfast", "a2.a.peer.holdfast"]));
+  expect(() => read()).toThrow(
+    "holds a.peer.holdfast and a2.a.peer.holdfast; issue one for node a1 of region a",
+  );
+});
+
+test("region keys that are missing or wrong are named by their setting", () => {
+  write(good);
+  const file = (name: string, text: string) => {
+    const path = join(folder, name);
+    writeFileSync(path, text);
+    return path;
+  };
+  const mine = publicHalf(readRegionKey(readFileSync(regionKeyFile, "utf8")));
+  const wrong: readonly [Partial<typeof settings>, string][] = [
+    [{ regionKeyFile: "/no/key" }, "peer.regionKeyFile: /no/key: no such file"],
+    [{ regionKeyFile: file("x", "x") }, "/x: holds no usable private key in PEM"],
+    [{ keys: [] }, "peer.keys: must name 1 or 2 keys of the other region"],
+    [{ keys: [otherKeyFile, otherKeyFile, otherKeyFile] }, "peer.keys: must name 1 or 2 keys"],
+    [{ keys: ["/no/pub"] }, "peer.keys[0]: /no/pub: no such file"],
+    [{ keys: [otherKeyFile, file("y", "y")] }, "/y: holds no public key in PEM"],
+    [{ keys: [regionKeyFile] }, "holds a private key: give the public half"],
+    [{ keys: [mine] }, "peer.keys[0]: is this region's own key"],
+  ];
+  for (const [changed, says] of wrong) expect(() => read(changed), says).toThrow(says);
+  const { peerKeys } = read({ keys: [readFileSync(otherKeyFile, "utf8"), otherKeyFile] });
+  expect(peerKeys).toHaveLength(2);
+  // One file may have both, so that a key is replaced without another configuration.
+  const both = file(
+    "both",
+    readFileSync(otherKeyFile, "utf8") + publicHalf(readRegionKey(makeRegionKey())),
+  );
+  expect(new Set(read({ keys: [both] }).peerKeys).size).toBe(2);
 });

@@ -7,7 +7,7 @@ import {
   type X509Certificate,
 } from "node:crypto";
 import { createSecureContext, type SecureContextOptions } from "node:tls";
-import { parseCertificates, readBytes, readText, subjectOf } from "./certificates.ts";
+import { parseCertificates, readText, subjectOf } from "./certificates.ts";
 import { OperatorError, reasonOf } from "./operator-error.ts";
 
 /** Which cipher suites are served: with or without those of KMIP's Basic suite. */
@@ -112,26 +112,6 @@ export function contextOptions(
     secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     sessionIdContext,
   };
-}
-
-/** Reads the secret that the nodes of a region share; undefined when none is configured. */
-export function readTicketSecret(path: string | undefined): Buffer | undefined {
-  if (path === undefined) return undefined;
-  const secret = decodeSecret(readBytes(path, "tls.ticketKeysFile"));
-  if (secret === undefined) {
-    throw new OperatorError(
-      `tls.ticketKeysFile: ${path}: must hold 48 bytes (plain, hex or base64); make it with \`holdfast dev pki\``,
-    );
-  }
-  return secret;
-}
-
-function decodeSecret(bytes: Buffer): Buffer | undefined {
-  if (bytes.length === 48) return bytes;
-  const text = bytes.toString("latin1").trim();
-  if (/^[0-9a-fA-F]{96}$/.test(text)) return Buffer.from(text, "hex");
-  if (/^[\w+/-]{64}$/.test(text)) return Buffer.from(text, "base64");
-  return undefined;
 }
 
 /** Session ticket keys (48 bytes) for one set of trusted certificates; each set has its own. */

@@ -130,11 +130,6 @@ export const configTable = {
         ["default", "kmip-basic"],
         "default",
       ),
-      ticketKeysFile: optional(
-        file(
-          "48 random bytes, the same at every node of a region, so that a TLS 1.3 session begun at one is resumed at another; TLS 1.2 sessions are not resumed. Left out, each start makes its own.",
-        ),
-      ),
     },
   ),
   crls: crlSettings,
@@ -231,10 +226,16 @@ export const configTable = {
             "PEM file with the peers' certificate authority; while it is being replaced, the old and the new one.",
           ),
           certificate: file(
-            "PEM file with this node's certificate, followed by its intermediates. Its DNS names hold `REGION.peer.holdfast` with this region's name; for both directions, so with both purposes (server and client authentication) or none.",
+            "PEM file with this node's certificate, followed by its intermediates. Its DNS names are `REGION.peer.holdfast` and `NODE.REGION.peer.holdfast` with the names of this region and this node; for both directions, so with both purposes (server and client authentication) or none.",
           ),
           key: file("PEM file with the private key."),
         },
+      ),
+      regionKeyFile: file(
+        "PEM file with this region's private key (EC P-256), the same at every node of the region; `holdfast region-key init` makes it. The regions prove these keys to each other on every connection, and key-encryption keys are sealed to them. The file is read again when it changes and on SIGHUP.",
+      ),
+      keys: pems(
+        "The public half of the other region's key, as `holdfast region-key show` prints it there: a PEM file, or PEM text. While that key is being replaced, the old one and the new one, in one file or two. Files are read again when they change and on SIGHUP.",
       ),
       acknowledgement: choice(
         "`preferred`: a change that the other region does not acknowledge in time is acknowledged by this one alone, and counted; it is lost if this region's store is lost for good before the other region has caught up. `required`: such a change is answered with an error.",

@@ -28,6 +28,8 @@ const peer = {
   region: "us-east",
   addresses: ["10.0.1.1:9443", "node-2:9443"],
   tls: { ca: "ca.pem", certificate: "peer.pem", key: "peer.key" },
+  regionKeyFile: "region.key",
+  keys: ["other.pub"],
 };
 const peerWith = (differs: object) => JSON.stringify({ ...peer, ...differs });
 
@@ -44,13 +46,15 @@ describe("a configuration", () => {
       listen: { host: "127.0.0.1", port: 9443 },
       allowPublic: false,
       tls: { ca: "/etc/ca.pem", certificate: "/etc/peer.pem", key: "/etc/peer.key" },
+      regionKeyFile: "/etc/region.key",
+      keys: ["/etc/other.pub"],
       acknowledgement: "preferred",
       pushTimeoutMs: 500,
     });
   });
 
   test("with a peer that is empty, or has no TLS files, is refused with every missing setting", () => {
-    expect(messageOf(`${least}peer:\n`).split("\n")).toHaveLength(5);
+    expect(messageOf(`${least}peer:\n`).split("\n")).toHaveLength(6);
     const lines = messageOf(`${least}peer: ${peerWith({ tls: undefined })}`).split("\n");
     expect(lines.map((line) => /peer\.tls\.\w+ is missing/.exec(line)?.[0])).toEqual([
       "peer.tls.ca is missing",
@@ -78,7 +82,6 @@ describe("a configuration", () => {
       certificate: ["/etc/holdfast/pki/server.pem"],
       key: ["/keys/server.key"],
       suites: "default",
-      ticketKeysFile: undefined,
     });
     expect(config.store.address).toEqual({ host: "127.0.0.1", port: 6379 });
     expect(config.rootOfTrust.file).toBe("/etc/holdfast/root.key");

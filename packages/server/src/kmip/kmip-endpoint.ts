@@ -33,7 +33,7 @@ export interface EndpointOptions {
   readonly limits: EndpointLimits;
   readonly suites: Suites;
   readonly identity: ServerIdentity;
-  /** 48 bytes that the nodes of a region share, or this node's own. */
+  /** From which the keys of session tickets are derived, until `setTicketSecret`. */
   readonly ticketSecret: Buffer;
   readonly trust: Trust;
   readonly passwords: Passwords;
@@ -70,6 +70,7 @@ export class KmipEndpoint {
   #trust: Trust;
   /** What the session tickets are bound to. */
   #trustDigest: string;
+  #ticketSecret: Buffer;
   #draining = false;
   #port: number;
   #changing: Promise<void> = Promise.resolve();
@@ -78,6 +79,7 @@ export class KmipEndpoint {
     this.#options = options;
     this.#trust = options.trust;
     this.#trustDigest = options.trust.digest;
+    this.#ticketSecret = options.ticketSecret;
     this.#port = options.limits.listen.port;
     this.#host = this.#makeHost();
     this.#clientHost = {
@@ -149,7 +151,7 @@ export class KmipEndpoint {
 
   /** Offers other certificates from now on; open connections are not touched. */
   setIdentity(identity: ServerIdentity): void {
-    this.#listener.setIdentity(identity, ticketKeys(this.#options.ticketSecret, this.#trustDigest));
+    this.#listener.setIdentity(identity, ticketKeys(this.#ticketSecret, this.#trustDigest));
   }
 
   /** Trusts other certificates from now on. */
@@ -246,9 +248,15 @@ export class KmipEndpoint {
     this.#options.observe({ type: "listener", open, address: this.address });
   }
 
+  /** Tickets under another secret are not accepted from now on. */
+  setTicketSecret(secret: Buffer): void {
+    this.#ticketSecret = secret;
+    this.#setTicketKeys();
+  }
+
   #setTicketKeys(): void {
     this.#trustDigest = this.#trust.digest;
-    this.#listener.setTicketKeys(ticketKeys(this.#options.ticketSecret, this.#trustDigest));
+    this.#listener.setTicketKeys(ticketKeys(this.#ticketSecret, this.#trustDigest));
   }
 
   #failed(reason: string, remote: string, fault: HandshakeFault | undefined): void {

@@ -73,10 +73,8 @@ export class TlsListener {
     this.#listener.maxConnections = connectionsMax + strangers + closingMax;
     this.#listener.on("connection", (socket) => this.#began(socket));
     this.#listener.on("drop", options.dropped);
-    this.#resumable = this.#createTls({
-      ...resumable(identity, suites),
-      ticketKeys: options.ticketKeys,
-    });
+    this.#resumable = this.#createTls(resumable(identity, suites));
+    this.setTicketKeys(options.ticketKeys);
     this.#older = this.#createTls(withoutTickets(identity, suites));
   }
 
@@ -113,9 +111,10 @@ export class TlsListener {
     this.setTicketKeys(ticketKeys);
   }
 
-  /** 48 bytes; tickets made under other keys are not accepted from now on. */
+  /** 48 bytes, which are zeroed; tickets made under other keys are not accepted from now on. */
   setTicketKeys(keys: Buffer): void {
     this.#resumable.setTicketKeys(keys);
+    keys.fill(0);
   }
 
   /** The connection's client is known: it is not a stranger any more. */

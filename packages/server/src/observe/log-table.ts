@@ -234,9 +234,18 @@ export const logTable: {
     fields: ["partition", "reason"],
     limited: true,
   },
+  kekGiven: {
+    level: ({ result }) => (result === "refused" ? "warn" : "info"),
+    message: ({ result }) =>
+      result === "refused"
+        ? "a key-encryption key was not given to the other region"
+        : "a key-encryption key was given to the other region",
+    fields: ["region", "instance", "kekId", "result"],
+    limited: true,
+  },
   peerRefused: {
     level: always("warn"),
-    message: "refused at the peer port",
+    message: "refused at the link between the regions",
     fields: ["address", "reason"],
     limited: true,
     // A caller uses another port each time.

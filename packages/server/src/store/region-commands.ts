@@ -136,10 +136,10 @@ export async function atRegions<Result>(
   machine: Machine,
   work: (opened: OpenedRegions) => Promise<Result>,
 ): Promise<Result> {
-  const { region, store, peer: settings } = loadConfig(configFile);
+  const { region, node, store, peer: settings } = loadConfig(configFile);
   const { environment, clock, ids } = machine;
   const connection = storeConnection(store, environment);
-  const identity = settings && readPeerIdentity(settings.tls, region);
+  const identity = settings && readPeerIdentity(settings, { region, node });
   await using opened = new AsyncDisposableStack();
   const observe = () => undefined;
   try {

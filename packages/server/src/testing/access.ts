@@ -52,6 +52,8 @@ export class TestNode implements AsyncDisposable {
   readonly said: string[] = [];
   /** The KMIP server certificates of the node. */
   leaves: readonly X509Certificate[] = [];
+  /** Fingerprint → the node of the link that has the certificate. */
+  readonly peerNames = new Map<string, string>();
   /** The peer certificates of the link between the regions. */
   link: Parameters<typeof denialHandlers>[0]["link"] = { own: () => undefined, peers: () => [] };
   /** How often a change of the trust was reported. */
@@ -116,6 +118,7 @@ export class TestNode implements AsyncDisposable {
         ...{ view, records, presence, region: name, own: region.own, declared: all, wallMs },
         leaves: () => this.leaves,
         link: { own: () => this.link.own(), peers: () => this.link.peers() },
+        peerOf: (fingerprint) => this.peerNames.get(fingerprint),
         servers: () => [],
       }),
       ...userHandlers({ instances, records, keyRing, wallMs }),

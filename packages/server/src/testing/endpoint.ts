@@ -74,7 +74,6 @@ export function tlsSettings(pki: TestPki, name: string, ...pairs: readonly Issue
     certificate: pairs.map((pair, at) => write("pem", pair.certificate, at)),
     key: pairs.map((pair, at) => write("key", pair.key, at)),
     suites: "default" as const,
-    ticketKeysFile: undefined,
   };
 }
 

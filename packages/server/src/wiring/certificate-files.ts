@@ -1,5 +1,6 @@
 import { type Stats, statSync } from "node:fs";
 import { stat } from "node:fs/promises";
+import { isPem } from "../base/certificates.ts";
 import { reasonOf } from "../base/operator-error.ts";
 import { describePeerIdentity, type PeerIdentity, readPeerIdentity } from "../base/peer-tls.ts";
 import { describeIdentity, readIdentity, type ServerIdentity } from "../base/tls.ts";
@@ -39,15 +40,19 @@ export function adminCertificates({
   };
 }
 
-/** A node's certificate for connections between the regions. */
+/** A node's certificate for connections between the regions, and the keys of both. */
 export function peerCertificates(
-  { tls }: Pick<NonNullable<Config["peer"]>, "tls">,
-  region: string,
+  peer: Pick<NonNullable<Config["peer"]>, "tls" | "regionKeyFile" | "keys">,
+  own: Pick<Config, "region" | "node">,
 ): CertificateSource<PeerIdentity> {
+  const { tls, regionKeyFile, keys } = peer;
   return {
     purpose: "peer",
-    paths: [tls.ca, tls.certificate, tls.key],
-    read: () => readPeerIdentity(tls, region),
+    paths: [
+      ...[tls.ca, tls.certificate, tls.key, regionKeyFile],
+      ...keys.filter((source) => !isPem(source)),
+    ],
+    read: () => readPeerIdentity(peer, own),
     describe: describePeerIdentity,
   };
 }

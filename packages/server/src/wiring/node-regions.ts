@@ -1,4 +1,5 @@
 import {
+  type AuditEvent,
   ClockCheck,
   type InstanceKeyRing,
   type ManagedObject,
@@ -14,6 +15,7 @@ import {
   DuplicateNames,
   type Duty,
   digestCheck,
+  type GivenKek,
   Leader,
   ownUse,
   PeerClient,
@@ -29,9 +31,11 @@ import {
   storeInUse,
 } from "@holdfast/regions";
 import type { Trust } from "../access/trust.ts";
+import type { ManagementAction } from "../audit/actions.ts";
 import { printAddress } from "../base/address.ts";
 import { listenError } from "../base/listen-error.ts";
 import type { PeerIdentity } from "../base/peer-tls.ts";
+import { KekOrders } from "../roots/kek-orders.ts";
 import { lockUrls } from "../store/store-access.ts";
 import type { Management } from "./management/node-management.ts";
 import { clock, ids, type Parts } from "./node-parts.ts";
@@ -225,7 +229,15 @@ async function openPeerServer(
 ): Promise<PeerServer | undefined> {
   const { region, peer, drainMs } = config;
   if (peer === undefined || identity === undefined) return undefined;
+  let opening: PeerServer | undefined;
+  const ordered = async (kekId: string, asking: string): Promise<boolean> => {
+    if (opening === undefined) return false;
+    const { keys } = opening;
+    const orders = new KekOrders({ region, own, keys, wallMs: clock.wallMs });
+    return await orders.allows(kekId, asking);
+  };
   const server = await PeerServer.open({
+    region,
     listen: peer.listen,
     tls: identity,
     peers: [peer.region],
@@ -239,6 +251,8 @@ async function openPeerServer(
         observe,
         ...seals,
         kek: (instance, kekId) => keyRing.plaintextFor(instance, kekId),
+        ordered,
+        givingEvents,
         recordFormat: () => own.formats()?.common ?? 0,
         callingStores: () => stores.saidBy(peer.region),
         manage: (command) => management.commands.answer(command),
@@ -253,8 +267,24 @@ async function openPeerServer(
   }).catch((error: unknown) => {
     throw listenError("peer.listen", printAddress(peer.listen), error);
   });
+  opening = server;
   opened.defer(() => server.close(Math.min(drainMs, peerGraceMs)));
   return server;
+}
+
+/** What the trail keeps before another region gets a KEK. */
+function givingEvents({ kekId, asking, reason }: GivenKek): readonly AuditEvent[] {
+  return [
+    {
+      time: clock.wallMs(),
+      action: "kek.give" satisfies ManagementAction,
+      outcome: "success",
+      initiator: `region ${asking}`,
+      target: kekId,
+      requestId: ids.uuid(),
+      detail: { reason },
+    },
+  ];
 }
 
 async function openLeader(

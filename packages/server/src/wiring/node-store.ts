@@ -13,13 +13,17 @@ import { openRedisStore, RedisLocks, type RedisStore } from "@holdfast/redis";
 import { defaultLimits } from "@holdfast/ttlv";
 import { version } from "../base/version.ts";
 import { checkAuditBounds } from "../config/audit-bounds.ts";
+import { TicketSecret } from "../kmip/ticket-secret.ts";
 import { checkRootOfStore } from "../roots/root-check.ts";
 import { defaultRootPlace } from "../roots/root-settings.ts";
 import { lockUrls } from "../store/store-access.ts";
 import { startFault } from "../store/store-faults.ts";
 import { StoreProbe } from "../store/store-probe.ts";
 import { clock, ids, type Parts, writer } from "./node-parts.ts";
-import type { Regions } from "./node-regions.ts";
+import type { Control, Regions } from "./node-regions.ts";
+
+/** How often a node looks for the hour's secret of session tickets, until it has it. */
+const ticketsEveryMs = 2_000;
 
 /** Opens the region's own store, whose keys the root of trust must open, and keeps probing it. */
 export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisStore> {
@@ -124,4 +128,23 @@ async function openLocks({ config, connection, observe, opened }: Parts): Promis
   if (urls === undefined) return new MemoryLocks({ observe });
   const tls = connection.tls === undefined ? {} : { tls: connection.tls };
   return opened.use(await RedisLocks.open({ urls, observe, ...tls }));
+}
+
+/** Shares the secret of session tickets with the region's other nodes. */
+export function openTickets(
+  { config: { region }, observe, opened }: Parts,
+  own: RedisStore,
+  root: RootOfTrust,
+  { leader }: Pick<Control, "leader">,
+): TicketSecret {
+  const makes = (): boolean => leader === undefined || leader.state === "leader";
+  const { randomBytes } = ids;
+  const { wallMs } = clock;
+  const tickets = new TicketSecret({ region, own, root, makes, wallMs, randomBytes, observe });
+  void tickets.look();
+  opened.adopt(
+    setInterval(() => void tickets.look(), ticketsEveryMs),
+    clearInterval,
+  );
+  return tickets;
 }

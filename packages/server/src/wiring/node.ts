@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import type { Engine } from "@holdfast/engine";
 import type { LockLook, StoreUsage } from "@holdfast/redis";
 import type { PeerClient } from "@holdfast/regions";
@@ -6,9 +5,10 @@ import type { Instance } from "../access/instances.ts";
 import { Passwords } from "../access/passwords.ts";
 import type { PeerIdentity } from "../base/peer-tls.ts";
 import type { Environment } from "../base/system.ts";
-import { readTicketSecret, type ServerIdentity } from "../base/tls.ts";
+import type { ServerIdentity } from "../base/tls.ts";
 import { version } from "../base/version.ts";
 import { KmipEndpoint } from "../kmip/kmip-endpoint.ts";
+import type { TicketSecret } from "../kmip/ticket-secret.ts";
 import type { Log } from "../observe/log.ts";
 import type { NodeReadings } from "../observe/metrics/metric-row.ts";
 import {
@@ -29,7 +29,7 @@ import { followRegions, openKmip, openProbes } from "./node-listeners.ts";
 import { clock, ids, type Parts, readParts } from "./node-parts.ts";
 import { type Control, openControl, openRegions, type Regions } from "./node-regions.ts";
 import { openInstances, waitUntilServing } from "./node-start.ts";
-import { openEngine, openStore } from "./node-store.ts";
+import { openEngine, openStore, openTickets } from "./node-store.ts";
 import { Tenants } from "./node-tenants.ts";
 
 /** A node that runs. */
@@ -60,7 +60,6 @@ export async function startNode(
   const { config, log, health } = parts;
   // Files first: a fault in one is reported before anything is opened.
   const files = openFiles(parts);
-  const ticketSecret = readTicketSecret(config.tls.ticketKeysFile) ?? randomBytes(48);
   const tenants = new Tenants(parts);
 
   const ownRoot = await openDefault(parts, environment);
@@ -74,21 +73,18 @@ export async function startNode(
   const keeping = openKeeping(parts, regions, management);
   const audit = openAudit(parts, regions, management, environment);
   const life = openLifeOfInstances(parts, regions, management, roots, tenants);
-  const duties = [keeping, roots, audit, life].flatMap((one) => one.duties);
-  const control = await openControl(
-    parts,
-    regions,
-    keyRing,
-    { management, duties: [...duties, expiryDuty(parts, management)], trust: tenants.trust },
-    files.peer?.identity,
-  );
+  const duties = [...[keeping, roots, audit, life].flatMap((one) => one.duties)];
+  duties.push(expiryDuty(parts, management));
+  const used = { management, duties, trust: tenants.trust };
+  const control = await openControl(parts, regions, keyRing, used, files.peer?.identity);
   followPeers(files, tenants, [...peers, control.peerServer]);
   const keeper = await openInstances(parts, regions, keyRing, tenants);
   const probes = await openProbes(parts);
   await waitUntilServing(regions, keeper);
   await followTenants(parts, management, keyRing, tenants);
   const engine = await openEngine(parts, store, keyRing, regions.clocks);
-  const endpoint = openEndpoint(parts, files, tenants, ticketSecret, engine);
+  const tickets = openTickets(parts, own, ownRoot.root, control);
+  const endpoint = openEndpoint(parts, files, tenants, tickets, engine);
   const certificates = watchCertificates(parts, files, tenants, management);
   const readings: NodeReadings = {
     build: { version, region: config.region, node: config.node },
@@ -102,7 +98,8 @@ export async function startNode(
     ...{ ...roots.readings, ...life.readings },
   };
   parts.metrics.watch(readings);
-  const access = openAccess(parts, management, regions, keyRing, tenants, endpoint, files);
+  const link = { ...regions, ...control };
+  const access = openAccess(parts, management, link, keyRing, tenants, endpoint, files);
   const kept = keepingHandlers(parts, regions, management, tenants, engine);
   await openManagementApi(parts, {
     ...{ ...management, ...regions, ...roots, files: files.admin, readings, ...access, ...control },
@@ -158,14 +155,14 @@ function openEndpoint(
   { config, observe, opened }: Parts,
   files: Files,
   tenants: Tenants,
-  ticketSecret: Buffer,
+  tickets: TicketSecret,
   engine: Engine,
 ): KmipEndpoint {
   const endpoint = new KmipEndpoint({
     limits: config.kmip,
     suites: config.tls.suites,
     identity: files.kmip.identity,
-    ticketSecret,
+    ticketSecret: tickets.secret,
     trust: tenants.trust,
     passwords: new Passwords(),
     execute: (request, client, requestId) => engine.execute(request, client, requestId),
@@ -173,16 +170,17 @@ function openEndpoint(
     requestId: ids.uuid,
     observe,
   });
+  tickets.onChange((secret) => endpoint.setTicketSecret(secret));
   files.kmip.onChange((identity) => endpoint.setIdentity(identity));
   tenants.onTrust(() => endpoint.trustChanged());
   return opened.adopt(endpoint, (one) => one.close());
 }
 
 function openFiles({ config, health, observe, opened }: Parts): Files {
-  const { peer, region } = config;
+  const { peer } = config;
   const kmip = new CertificateFiles(kmipCertificates(config.tls), observe);
   opened.defer(() => kmip.close());
-  const between = peer && new CertificateFiles(peerCertificates(peer, region), observe);
+  const between = peer && new CertificateFiles(peerCertificates(peer, config), observe);
   opened.defer(() => between?.close());
   const admin = config.admin && new CertificateFiles(adminCertificates(config.admin), observe);
   opened.defer(() => admin?.close());

@@ -187,7 +187,14 @@ export class Cluster {
         endpoints: (region?.nodes ?? []).map(({ kmip }) => printAddress(kmip)),
         ...(other === undefined || peers === undefined
           ? {}
-          : { peer: { region: other, ca: peers.ca, own: peers.of(node.name) } }),
+          : {
+              peer: {
+                region: other,
+                ca: peers.ca,
+                own: peers.of(node.name),
+                key: files.get(other.name)?.regionPublicKey ?? "",
+              },
+            }),
       };
     };
   }

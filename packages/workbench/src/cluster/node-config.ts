@@ -16,7 +16,13 @@ export interface NodeSettings {
   /** The file to which the node writes its one-time token while there is no other token. */
   readonly bootstrapFile: string;
   /** Absent in a cluster with only one region. */
-  readonly peer?: { readonly region: DevRegion; readonly ca: string; readonly own: PeerFiles };
+  readonly peer?: {
+    readonly region: DevRegion;
+    readonly ca: string;
+    readonly own: PeerFiles;
+    /** The public half of that region's key. */
+    readonly key: string;
+  };
 }
 
 /** The path of a node's configuration. */
@@ -39,7 +45,6 @@ export function nodeConfig(
     tls: {
       certificate: [server.serverCertificate, server.serverRsaCertificate],
       key: [server.serverKey, server.serverRsaKey],
-      ticketKeysFile: files.ticketKeys,
     },
     store: {
       address: at(redis.ports.primary),
@@ -48,7 +53,7 @@ export function nodeConfig(
       replicas: 1,
     },
     locks: [`redis://${at(redis.ports.lock)}`],
-    ...(peer === undefined ? {} : { peer: peerSettings(node, peer) }),
+    ...(peer === undefined ? {} : { peer: peerSettings(node, files, peer) }),
     admin: {
       listen: printAddress(node.admin),
       tls: { certificate: server.serverCertificate, key: server.serverKey },
@@ -60,11 +65,17 @@ export function nodeConfig(
   });
 }
 
-function peerSettings(node: DevNode, { region, ca, own }: Required<NodeSettings>["peer"]) {
+function peerSettings(
+  node: DevNode,
+  files: RegionFiles,
+  { region, ca, own, key }: Required<NodeSettings>["peer"],
+) {
   return {
     region: region.name,
     addresses: region.nodes.map(({ line }) => printAddress(line)),
     listen: printAddress(node.peer),
     tls: { ca, certificate: own.certificate, key: own.key },
+    regionKeyFile: files.regionKey,
+    keys: [key],
   };
 }

@@ -1,4 +1,4 @@
-import { createPrivateKey, X509Certificate } from "node:crypto";
+import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
@@ -41,7 +41,9 @@ describe("a development PKI", () => {
     expect(server.checkIP("127.0.1.3")).toBeUndefined();
     expect(client.verify(client.publicKey)).toBe(true);
     expect(client.keyUsage).toBeUndefined();
-    expect(readFileSync(files.ticketKeys)).toHaveLength(48);
+    expect(
+      createPublicKey(readFileSync(files.regionKey)).export({ type: "spki", format: "pem" }),
+    ).toBe(readFileSync(files.regionPublicKey, "utf8"));
   });
 
   test("has an RSA server certificate in addition to P-256, for clients whose suites need one", async () => {
@@ -89,7 +91,7 @@ describe("a development PKI", () => {
     const files = await ensurePki(folder, [...hosts, "127.0.1.3"]);
     const after = contents(files);
     expect(after["clientCertificate"]).toBe(before["clientCertificate"]);
-    expect(after["ticketKeys"]).toBe(before["ticketKeys"]);
+    expect(after["regionKey"]).toBe(before["regionKey"]);
     expect(after["serverCertificate"]).not.toBe(before["serverCertificate"]);
     const server = new X509Certificate(readFileSync(files.serverCertificate));
     expect(server.checkIP("127.0.1.3")).toBe("127.0.1.3");
@@ -120,7 +122,9 @@ describe("the regions' own PKI", () => {
       const leaf = new X509Certificate(readFileSync(certificate));
       expect(leaf.verify(authority.publicKey)).toBe(true);
       expect(leaf.checkHost(`${region}.peer.holdfast`)).toBe(`${region}.peer.holdfast`);
-      expect(leaf.subjectAltName).toBe(`DNS:${region}.peer.holdfast`);
+      expect(leaf.subjectAltName).toBe(
+        `DNS:${region}.peer.holdfast, DNS:${node}.${region}.peer.holdfast`,
+      );
       expect(leaf.keyUsage?.toSorted()).toEqual(["1.3.6.1.5.5.7.3.1", "1.3.6.1.5.5.7.3.2"]);
       expect(leaf.checkPrivateKey(createPrivateKey(readFileSync(key)))).toBe(true);
     }

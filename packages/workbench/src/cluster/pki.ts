@@ -1,8 +1,8 @@
-import { randomBytes, X509Certificate } from "node:crypto";
+import { X509Certificate } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { createLocalRoot, createSealingKey } from "@holdfast/root-of-trust";
-import { machine, purposes } from "@holdfast/server/base";
+import { machine, makeRegionKey, publicHalf, purposes, readRegionKey } from "@holdfast/server/base";
 import { makePrivate, readOrMake, writePrivate } from "../base/folder.ts";
 
 /** Files that servers and clients use; absolute paths. */
@@ -22,7 +22,9 @@ export interface ServerFiles {
 
 /** Files that all nodes of one region share. */
 export interface RegionFiles {
-  readonly ticketKeys: string;
+  /** Proves the region to the other one; `regionPublicKey` is its public half, for the other region. */
+  readonly regionKey: string;
+  readonly regionPublicKey: string;
   /** The local root of trust. It wraps the keys that seal the objects, so it is never created again. */
   readonly rootKey: string;
   /** Seals the secrets of instances' key managers. */
@@ -88,15 +90,17 @@ export async function ensureServerPki(
   return files;
 }
 
-/** Creates a region's ticket keys, root key and sealing key if they are missing. */
+/** Creates a region's own key, root key and sealing key if they are missing. */
 export async function ensureRegionFiles(folder: string): Promise<RegionFiles> {
   const files = {
-    ticketKeys: join(folder, "ticket.keys"),
+    regionKey: join(folder, "region.key"),
+    regionPublicKey: join(folder, "region.pub"),
     rootKey: join(folder, "root.key"),
     sealingKey: join(folder, "sealing.key"),
   };
   makePrivate(folder);
-  readOrMake(files.ticketKeys, () => randomBytes(48));
+  const key = readOrMake(files.regionKey, () => Buffer.from(makeRegionKey())).toString();
+  writePrivate(files.regionPublicKey, publicHalf(readRegionKey(key)));
   if (!existsSync(files.rootKey)) {
     await createLocalRoot(files.rootKey, machine);
   }
@@ -116,7 +120,8 @@ export async function ensurePki(
 
 /**
  * The regions' own PKI: an authority that issues nothing else, and a certificate for each node, pinned by the name
- * `REGION.peer.holdfast`. If one is missing or expires within 45 days, all are created again.
+ * `REGION.peer.holdfast` and the node's `NODE.REGION.peer.holdfast`. If one is missing or expires within 45 days, all are
+ * created again.
  */
 export async function ensurePeerPki(
   folder: string,
@@ -136,7 +141,7 @@ export async function ensurePeerPki(
     [ca, caKey].every(existsSync) &&
     nodes.every(({ region, node }) => {
       const { certificate, key } = of(node);
-      return existsSync(key) && serves(certificate, [peerName(region)], nowMs);
+      return existsSync(key) && serves(certificate, peerNames(region, node), nowMs);
     });
   if (complete) return { ca, caKey, of };
   makePrivate(folder);
@@ -149,7 +154,7 @@ export async function ensurePeerPki(
   for (const { region, node } of nodes) {
     const issued = await authority.issue({
       commonName: `Holdfast node ${node}`,
-      hosts: [peerName(region)],
+      hosts: peerNames(region, node),
       purposes: [purposes.serverAuth, purposes.clientAuth],
       ...validity,
     });
@@ -161,9 +166,9 @@ export async function ensurePeerPki(
   return { ca, caKey, of };
 }
 
-/** The name in the certificates by which nodes recognise a region. */
-function peerName(region: string): string {
-  return `${region}.peer.holdfast`;
+/** The names in a certificate by which nodes recognise its region and its node. */
+function peerNames(region: string, node: string): readonly string[] {
+  return [`${region}.peer.holdfast`, `${node}.${region}.peer.holdfast`];
 }
 
 async function makeServer(files: ServerFiles, hosts: readonly string[], nowMs: number) {
@@ -197,7 +202,7 @@ function serves(path: string, hosts: readonly string[], nowMs: number): boolean 
   );
 }
 
-/** Creates the files for nodes and a client, and certificates and root keys for `peers`; returns their paths. */
+/** Creates the files for nodes and a client, and certificates, region keys and root keys for `peers`; returns their paths. */
 export async function makePki(
   out: string,
   hosts: readonly string[],

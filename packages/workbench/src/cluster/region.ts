@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { OperatorError, reasonOf } from "@holdfast/server/base";
 import { type Folder, type RegionFolder, regionFolder, writePrivate } from "../base/folder.ts";
 import { Child } from "../processes/child.ts";
-import { entry, runServer } from "../processes/server-command.ts";
+import { entry, nodeCommand, runServer } from "../processes/server-command.ts";
 import { Supervised } from "../processes/supervised.ts";
 import {
   hasData,
@@ -162,8 +162,7 @@ export class RunningRegion {
     const start = () =>
       Child.start({
         name: `node ${node.name}`,
-        command: process.execPath,
-        args: [entry, "serve", "--config", nodeConfigFile(folder, node)],
+        ...nodeCommand(entry, ["serve", "--config", nodeConfigFile(folder, node)]),
         log: join(folder.log, `${node.name}.log`),
       });
     await this.#supervise(node.name, start, () => undefined);

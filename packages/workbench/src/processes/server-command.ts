@@ -15,3 +15,15 @@ export async function runServer(args: readonly string[]): Promise<void> {
   const [words, [code]] = await Promise.all([text(child.stderr), once(child, "exit")]);
   if (code !== 0) throw new OperatorError(words.trim() || `${args.join(" ")}: exit code ${code}`);
 }
+
+/** How a node is started: without core dumps, which would contain keys, and without the inspector signal. */
+export function nodeCommand(
+  script: string,
+  args: readonly string[],
+): { readonly command: string; readonly args: readonly string[] } {
+  const run = 'ulimit -c 0; exec "$0" "$@"';
+  return {
+    command: "/bin/sh",
+    args: ["-c", run, process.execPath, "--disable-sigusr1", script, ...args],
+  };
+}

@@ -178,6 +178,11 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
     args: [epoch(choose), word(choose), word(choose)],
   }),
   levels: () => ({ keys: [sys.head, sys.levels], args: [] }),
+  "local-value": (choose) => ({ keys: [sys.head, sys.local], args: [word(choose)] }),
+  "set-local-value": (choose) => ({
+    keys: [sys.head, sys.local],
+    args: [choose.of(["a", "b"]), word(choose), word(choose)],
+  }),
   "ask-level": (choose) => ({ keys: [sys.head, sys.levels], args: [choose.of(["0", "1"])] }),
   "set-level": (choose) => ({
     keys: [sys.head, sys.epoch, sys.levels],

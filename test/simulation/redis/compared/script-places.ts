@@ -35,6 +35,7 @@ export const sys = {
   epoch: "{sys}:epoch",
   formats: "{sys}:formats",
   levels: "{sys}:levels",
+  local: "{sys}:local",
   sinks: "{sys}:audit-sinks",
   tree: "{sys}:audit-tree",
   auditLeaves: "{sys}:audit-leaves",

@@ -60,7 +60,7 @@ export class Calls {
     request: RequestOf<Name>,
     callMs: number = this.#times.callMs,
   ): Promise<Answered<ReplyOf<Name>>> {
-    const { result, doubt } = await this.askedBytes(name, encodeRequest(name, request), callMs);
+    const { result, doubt } = await this.#askedBytes(name, encodeRequest(name, request), callMs);
     try {
       return { result: decodeReply(name, result), doubt };
     } catch (cause) {
@@ -69,12 +69,7 @@ export class Calls {
     }
   }
 
-  /** The same in bytes, which the caller may zero. */
-  async askedBytes(
-    name: UnaryName,
-    request: Buffer,
-    callMs: number = this.#times.callMs,
-  ): Promise<Answered<Buffer>> {
+  async #askedBytes(name: UnaryName, request: Buffer, callMs: number): Promise<Answered<Buffer>> {
     this.#choose();
     const endsMs = this.#timers.monotonicMs() + callMs;
     if (request.length > requestMax) return this.#askedLarge(name, request);

@@ -8,7 +8,7 @@ import { decodeMessage, pathOf, peerMethods, type UnaryName } from "../methods.t
 import { type IsDenied, type MessageSize, onDenyList, type PeerIdentity } from "../peer-tls.ts";
 import { CallFailed, type CallFault, failureFrom, faultOf } from "../status.ts";
 import { type Attempt, Pending } from "./attempt.ts";
-import { openChannel } from "./channel.ts";
+import { openChannel, type ProvenNode } from "./channel.ts";
 import type { PeerClientTimes } from "./client-times.ts";
 import { PushStream } from "./push-stream.ts";
 
@@ -30,6 +30,8 @@ export interface NodeLinkOptions {
   /** Called when the node came, went, or has room for pushes again. */
   readonly changed: () => void;
   readonly met: (hello: PeerHello, roundTripMs: number) => void;
+  /** Called when a node shows a certificate of the region without proving its key. */
+  readonly unproven: (reason: string) => void;
 }
 
 /**
@@ -56,7 +58,7 @@ export class NodeLink {
   #tried = false;
   #reason = "no contact yet";
   #roundTripMs = 0;
-  #shown: string | undefined;
+  #shown: ProvenNode | undefined;
   /** What the node showed on each of the two connections, which may be open since before and after it changed. */
   readonly #shownOn = new Map<MessageSize, string>();
 
@@ -108,8 +110,8 @@ export class NodeLink {
     this.#renew();
   }
 
-  /** SHA-256 of the certificate that the node showed last, lower-case hex. */
-  get shown(): string | undefined {
+  /** The node that was connected last, by its certificate. */
+  get shown(): ProvenNode | undefined {
     return this.#shown;
   }
 
@@ -118,7 +120,7 @@ export class NodeLink {
     const { isDenied } = this.#options;
     if (![...this.#shownOn.values()].some(isDenied)) return;
     this.#shownOn.clear();
-    if (this.#shown !== undefined && isDenied(this.#shown)) this.#shown = undefined;
+    if (this.#shown !== undefined && isDenied(this.#shown.fingerprint)) this.#shown = undefined;
     this.#pushes.close();
     for (const pending of [...this.#pending]) pending.expire();
     this.#renew();
@@ -185,12 +187,16 @@ export class NodeLink {
   }
 
   #open(size: MessageSize): Client {
-    const { address, region, isDenied } = this.#options;
-    return openChannel(address, region, this.#identity, size, (fingerprint) => {
-      if (isDenied(fingerprint)) return onDenyList;
-      this.#shown = fingerprint;
-      this.#shownOn.set(size, fingerprint);
-      return undefined;
+    const { address, region, ownRegion, isDenied, unproven } = this.#options;
+    return openChannel({
+      ...{ address, region, ownRegion, size },
+      identity: this.#identity,
+      refusal: (fingerprint) => (isDenied(fingerprint) ? onDenyList : undefined),
+      proven: (node) => {
+        this.#shown = node;
+        this.#shownOn.set(size, node.fingerprint);
+      },
+      unproven,
     });
   }
 

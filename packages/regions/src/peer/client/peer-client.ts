@@ -24,11 +24,11 @@ import {
   type StoreUse,
   usesIn,
 } from "../../ports/ports.ts";
-import { decodeReply, encodeRequest } from "../codecs.ts";
 import { helloOf } from "../hello.ts";
 import { type IsDenied, type PeerIdentity, type PeerTls, readPeerTls } from "../peer-tls.ts";
 import { serverLimits } from "../server-limits.ts";
 import { Calls, inPages } from "./calls.ts";
+import type { ProvenNode } from "./channel.ts";
 import { type PeerClientTimes, peerClientTimes } from "./client-times.ts";
 import { NodeLink } from "./node-link.ts";
 import { PeerAvailability } from "./peer-availability.ts";
@@ -99,6 +99,8 @@ export class PeerClient implements Peer, AsyncDisposable {
             isDenied: options.isDenied ?? (() => false),
             changed: () => this.#changed(),
             met: (hello, roundTripMs) => this.#met(hello, roundTripMs, address),
+            unproven: (reason) =>
+              observe({ type: "peerRefused", address, reason, kind: "unproven" }),
           },
           this.#identity,
         ),
@@ -148,8 +150,8 @@ export class PeerClient implements Peer, AsyncDisposable {
     for (const link of this.#links) link.recheck();
   }
 
-  /** SHA-256 of the certificates that its nodes showed last, lower-case hex. */
-  shown(): readonly string[] {
+  /** Its nodes that were connected last, by their certificates. */
+  shown(): readonly ProvenNode[] {
     return this.#links.flatMap(({ shown }) => shown ?? []);
   }
 
@@ -253,15 +255,11 @@ export class PeerClient implements Peer, AsyncDisposable {
   }
 
   async kek(instance: string, kekId: string): Promise<Uint8Array> {
-    const request = encodeRequest("kek", { instance, kekId });
-    const { result } = await this.#calls.askedBytes("kek", request);
-    try {
-      const kek = decodeReply("kek", result);
-      if (kek.length === 0) throw this.#strange();
-      return kek;
-    } finally {
-      result.fill(0);
-    }
+    const { keys } = this.#identity;
+    const sealed = await this.#calls.ask("kek", { instance, kekId, key: keys.id });
+    const kek = keys.open({ instance, kekId, asking: this.#ownRegion }, sealed);
+    if (kek === undefined) throw this.#strange();
+    return kek;
   }
 
   async manage(command: Uint8Array): Promise<Uint8Array> {

@@ -11,7 +11,6 @@ import { pathOf, peerMethods } from "../methods.ts";
 
 const sweepMs = 250;
 const pushPath = pathOf(peerMethods.push);
-const kekPath = pathOf(peerMethods.kek);
 
 /** The limits of a `CallGuard`. */
 export interface CallLimits {
@@ -67,10 +66,7 @@ export class CallGuard {
     // Also called once a status was sent, and when the connection is lost.
     const listener = new ServerListenerBuilder().withOnCancel(() => this.#leave(entry)).build();
     const responder = new ResponderBuilder().withStart((next) => next(listener));
-    return new ServerInterceptingCall(
-      call,
-      (path === kekPath ? zeroing(responder) : responder).build(),
-    );
+    return new ServerInterceptingCall(call, responder.build());
   };
 
   close(): void {
@@ -118,26 +114,4 @@ function refuse(call: ServerInterceptingCallInterface): ServerInterceptingCall {
       metadata: null,
     });
   return new ServerInterceptingCall(call, new ResponderBuilder().withStart(start).build());
-}
-
-/**
- * Zeroes a reply once it was written, and grpc-js's own copy of it: that is made by the reply's
- * `copy`. The buffers from which Node and OpenSSL encrypted cannot be reached.
- */
-function zeroing(responder: ResponderBuilder): ResponderBuilder {
-  const written: Uint8Array[] = [];
-  return responder
-    .withSendMessage((message: Buffer, next) => {
-      written.push(message);
-      message.copy = (target: Uint8Array, at = 0, ...range: number[]) => {
-        const copied = Buffer.prototype.copy.call(message, target, at, ...range);
-        written.push(target.subarray(at, at + copied));
-        return copied;
-      };
-      next(message);
-    })
-    .withSendStatus((sent, next) => {
-      for (const bytes of written) bytes.fill(0);
-      next(sent);
-    });
 }

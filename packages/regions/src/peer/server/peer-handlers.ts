@@ -2,6 +2,7 @@ import { encodeRecord, type OwnStoredObject, sysPartition } from "@holdfast/engi
 import { manageBytes, type PeerStore } from "../../ports/ports.ts";
 import { decodeRequest, encodeReply, type ReplyOf, type RequestOf } from "../codecs.ts";
 import type { UnaryName } from "../methods.ts";
+import type { RegionKeys } from "../region-keys.ts";
 import { serverLimits } from "../server-limits.ts";
 import { InvalidRequest } from "../status.ts";
 import { protocolMax, protocolMin } from "../versions.ts";
@@ -24,10 +25,17 @@ const partIds = 64;
  */
 const pageBytes = serverLimits.replyBytes - 64 * 1024;
 
+/** The region that asks, and the keys to which a KEK is sealed for it. */
+export interface Sealing {
+  readonly asking: string;
+  readonly keys: () => RegionKeys;
+}
+
 type Handlers = {
   readonly [Name in UnaryName]: (
     store: PeerStore,
     request: RequestOf<Name>,
+    sealing: Sealing,
   ) => Promise<ReplyOf<Name>>;
 };
 
@@ -72,7 +80,16 @@ const handlers: Handlers = {
   write: async (store, { instance, changes, audit, operation }) =>
     store.write(instance, changes, audit, named(operation)),
   release: (store, { instance, operation }) => store.release(instance, operation),
-  kek: (store, { instance, kekId }) => store.kek(instance, kekId),
+  kek: async (store, { instance, kekId, key }, { asking, keys }) => {
+    // Before the store is asked, which reports each KEK that it gives.
+    if (!keys().knows(key)) throw new InvalidRequest("the region key of the asker is not known");
+    const kek = await store.kek(instance, kekId);
+    try {
+      return keys().seal(key, { instance, kekId, asking }, kek);
+    } finally {
+      kek.fill(0);
+    }
+  },
   manage: async (store, command) => {
     if (command.length > manageBytes) throw new InvalidRequest("a command is too long");
     return store.manage(command);
@@ -98,12 +115,10 @@ export async function answer<Name extends UnaryName>(
   name: Name,
   store: PeerStore,
   request: Uint8Array,
+  sealing: Sealing,
 ): Promise<Buffer> {
   const handler: Handlers[Name] = handlers[name];
-  const reply = await handler(store, decodeRequest(name, request));
-  const bytes = encodeReply(name, reply);
-  if (name === "kek") (reply as ReplyOf<"kek">).fill(0);
-  return bytes;
+  return encodeReply(name, await handler(store, decodeRequest(name, request), sealing));
 }
 
 function bounded(ids: readonly string[]): readonly string[] {

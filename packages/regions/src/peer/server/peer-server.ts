@@ -3,10 +3,13 @@ import type { AddressInfo, Socket } from "node:net";
 import { createServer, type Server, type TLSSocket } from "node:tls";
 import type { Observer, PeerRefusal, Timers } from "@holdfast/engine";
 import type { PeerStore } from "../../ports/ports.ts";
+import { proveLink } from "../link-proof.ts";
 import {
+  dnsNamesOf,
   fingerprintOf,
   type IsDenied,
   issuedBy,
+  nodeOf,
   onDenyList,
   type PeerIdentity,
   type PeerTls,
@@ -15,6 +18,7 @@ import {
   regionOf,
   sizeFor,
 } from "../peer-tls.ts";
+import type { RegionKeys } from "../region-keys.ts";
 import { type ServerLimits, serverLimits } from "../server-limits.ts";
 import { plain } from "../status.ts";
 import { HandshakeLimiter } from "./handshake-limiter.ts";
@@ -23,6 +27,8 @@ import { RegionService } from "./region-service.ts";
 const sweepMs = 500;
 
 export interface PeerServerOptions {
+  /** The region that listens. */
+  readonly region: string;
   readonly listen: { readonly host: string; readonly port: number };
   readonly tls: PeerTls;
   /** Regions whose nodes may connect. */
@@ -35,6 +41,16 @@ export interface PeerServerOptions {
   readonly limits?: Partial<ServerLimits>;
 }
 
+/** A node of another region that is connected, or was. */
+export interface ConnectedNode {
+  readonly region: string;
+  readonly node: string;
+  /** SHA-256 of its certificate, lower-case hex. */
+  readonly fingerprint: string;
+  /** Milliseconds since the epoch. */
+  readonly endsMs: number;
+}
+
 /** Why a connection is refused: in words, and as one of the kinds that are counted. */
 interface Refused {
   readonly reason: string;
@@ -44,13 +60,16 @@ interface Refused {
 interface Connection {
   readonly socket: TLSSocket;
   readonly region: string;
+  readonly node: string;
   readonly certificate: X509Certificate;
+  /** The name of the region key that was proven. */
+  readonly key: string;
   /** When the certificate ends, milliseconds since the epoch. */
   readonly endsMs: number;
 }
 
 /**
- * Answers the nodes of other regions: gRPC over mutual TLS, each region's name pinned. Every other
+ * Answers the nodes of other regions: gRPC over mutual TLS, each region's name pinned and its key proven. Every other
  * connection is refused and named in a `peerRefused` event.
  */
 export class PeerServer implements AsyncDisposable {
@@ -73,7 +92,14 @@ export class PeerServer implements AsyncDisposable {
     this.#services = new Map(
       options.peers.map((region) => [
         region,
-        new RegionService(options.store(region), this.#limits, timers, unexpected),
+        new RegionService({
+          store: options.store(region),
+          asking: region,
+          keys: () => this.#identity.keys,
+          limits: this.#limits,
+          timers,
+          unexpected,
+        }),
       ]),
     );
     this.#handshakes = new HandshakeLimiter(this.#limits, (address, reason, kind) =>
@@ -110,6 +136,11 @@ export class PeerServer implements AsyncDisposable {
     return address;
   }
 
+  /** The keys of both regions. */
+  get keys(): RegionKeys {
+    return this.#identity.keys;
+  }
+
   /** When the first of its certificates expires, milliseconds since the epoch. */
   get notAfterMs(): number {
     return this.#identity.notAfterMs;
@@ -120,8 +151,16 @@ export class PeerServer implements AsyncDisposable {
     return [...this.#connections].filter((connection) => connection.region === region).length;
   }
 
+  /** The nodes of other regions that are connected, one entry for each certificate. */
+  nodes(): readonly ConnectedNode[] {
+    const found = [...this.#connections].map(({ region, node, certificate, endsMs }) => {
+      return { region, node, fingerprint: fingerprintOf(certificate), endsMs };
+    });
+    return [...new Map(found.map((one) => [one.fingerprint, one])).values()];
+  }
+
   /**
-   * Uses other certificates; closes connections of authorities that are no longer trusted. Throws a
+   * Uses other certificates and keys; closes connections of those that are no longer trusted. Throws a
    * one-line error and keeps the old ones where these are wrong.
    */
   setTls(tls: PeerTls): void {
@@ -131,6 +170,8 @@ export class PeerServer implements AsyncDisposable {
     for (const one of [...this.#connections]) {
       if (!issuedBy(one.certificate, identity.authorities)) {
         this.#end(one, "its authority is no longer trusted");
+      } else if (!identity.keys.knows(Buffer.from(one.key, "hex"))) {
+        this.#end(one, "its region key is no longer in peer.keys");
       }
     }
   }
@@ -197,26 +238,45 @@ export class PeerServer implements AsyncDisposable {
   #welcome(socket: TLSSocket): void {
     // A connection that is cut emits an error, which would be thrown without a listener.
     socket.on("error", () => undefined);
-    if (!this.#handshakes.leave(socket)) return void socket.destroy();
+    const arrival = this.#handshakes.arrival(socket);
+    if (arrival === undefined || arrival.cut) return void socket.destroy();
     const certificate = socket.getPeerX509Certificate();
-    const refusal = this.#refusal(socket, certificate);
-    const region = certificate && regionOf(certificate, this.#options.peers);
-    const service = region === undefined ? undefined : this.#services.get(region);
-    if (refusal !== undefined || !certificate || region === undefined || service === undefined) {
-      this.#refused(
-        socket.remoteAddress,
-        refusal ?? stranger("its certificate names no peer region"),
-      );
-      socket.destroy();
-      return;
-    }
-    const connection = { socket, region, certificate, endsMs: Date.parse(certificate.validTo) };
-    this.#connections.add(connection);
-    socket.once("close", () => this.#connections.delete(connection));
-    service.accept(socket, sizeFor(Reflect.get(socket, "servername")));
+    const found = this.#nodeOf(socket, certificate);
+    if ("reason" in found) return void this.#refuse(socket, found);
+    void this.#admit(socket, found);
   }
 
-  #refusal(socket: TLSSocket, certificate: X509Certificate | undefined): Refused | undefined {
+  /** It stays a stranger, with a stranger's limits, until it has proven its region's key. */
+  async #admit(socket: TLSSocket, node: Omit<Connection, "socket" | "key">): Promise<void> {
+    const { region, certificate } = node;
+    const side = { role: "server", own: this.#options.region, other: region } as const;
+    const { keys } = this.#identity;
+    const checked = await proveLink(socket, { ...side, certificate, keys });
+    // It was cut, and this is reported.
+    if (this.#handshakes.arrival(socket)?.cut !== false) return void socket.destroy();
+    if ("fault" in checked) {
+      const reason = `${checked.fault}: ${subject(certificate)}`;
+      return this.#refuse(socket, { reason, kind: "unproven" });
+    }
+    // Something may have changed meanwhile.
+    const again = this.#nodeOf(socket, certificate);
+    if ("reason" in again) return this.#refuse(socket, again);
+    const { key } = checked;
+    if (!this.#identity.keys.knows(Buffer.from(key, "hex"))) {
+      return this.#refuse(socket, stranger("its region key is no longer in peer.keys"));
+    }
+    if (!this.#handshakes.leave(socket)) return void socket.destroy();
+    const connection = { ...node, socket, key };
+    this.#connections.add(connection);
+    socket.once("close", () => this.#connections.delete(connection));
+    this.#services.get(region)?.accept(socket, sizeFor(Reflect.get(socket, "servername")));
+  }
+
+  /** Which node has connected, by its certificate; or why it is refused. */
+  #nodeOf(
+    socket: TLSSocket,
+    certificate: X509Certificate | undefined,
+  ): Omit<Connection, "socket" | "key"> | Refused {
     if (this.#closing.signal.aborted) return { reason: "this node is ending", kind: "unfinished" };
     if (certificate === undefined) return stranger("no certificate");
     if (!socket.authorized || socket.isSessionReused()) {
@@ -231,11 +291,26 @@ export class PeerServer implements AsyncDisposable {
         `its certificate does not name ${peers.map(peerName).join(" or ")}: ${subject(certificate)}`,
       );
     }
-    if (this.#isDenied(certificate)) return stranger(`${onDenyList}: ${subject(certificate)}`);
+    const node = nodeOf(dnsNamesOf(certificate.subjectAltName), region);
+    if (node === undefined) {
+      return stranger(
+        `its certificate does not name one node, as NODE.${peerName(region)}: ${subject(certificate)}`,
+      );
+    }
+    if (this.#isDenied(certificate)) {
+      return stranger(`${onDenyList} (node ${node}): ${subject(certificate)}`);
+    }
     if (socket.alpnProtocol !== "h2") return stranger("it does not speak HTTP/2");
     if (this.connections(region) >= this.#limits.connections)
       return { reason: "too many connections of this region", kind: "flood" };
-    return undefined;
+    return { region, node, certificate, endsMs: Date.parse(certificate.validTo) };
+  }
+
+  #refuse(socket: TLSSocket, refused: Refused): void {
+    const address = this.#handshakes.arrival(socket)?.address ?? socket.remoteAddress;
+    this.#handshakes.leave(socket);
+    this.#refused(address, refused);
+    socket.destroy();
   }
 
   #isDenied(certificate: X509Certificate): boolean {
@@ -247,8 +322,9 @@ export class PeerServer implements AsyncDisposable {
   }
 
   /** Closes a connection whose certificate would be refused now. */
-  #end({ socket, certificate }: Connection, why: string): void {
-    this.#refused(socket.remoteAddress, stranger(`${why}: ${subject(certificate)}`));
+  #end({ socket, certificate, node }: Connection, why: string): void {
+    const reason = `${why} (node ${node}): ${subject(certificate)}`;
+    this.#refused(socket.remoteAddress, stranger(reason));
     socket.destroy();
   }
 

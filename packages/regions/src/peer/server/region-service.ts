@@ -15,7 +15,7 @@ import { ByteBudget, type ServerLimits, smallReplyBytes } from "../server-limits
 import { InvalidRequest, ReplyTooLarge, statusOf } from "../status.ts";
 import { widenWindows } from "../windows.ts";
 import { CallGuard, type CallLimits } from "./call-guard.ts";
-import { answer } from "./peer-handlers.ts";
+import { answer, type Sealing } from "./peer-handlers.ts";
 import { PushReceiver } from "./push-receiver.ts";
 
 const keepaliveMs = 2_000;
@@ -34,26 +34,30 @@ interface Endpoint {
   readonly inject: (socket: TLSSocket) => void;
 }
 
+export interface RegionServiceOptions extends Sealing {
+  readonly store: PeerStore;
+  readonly limits: ServerLimits;
+  readonly timers: Timers;
+  readonly unexpected: (error: unknown) => void;
+}
+
 /** Answers one region's nodes; it gets connections once they have authenticated. */
 export class RegionService {
   readonly #store: PeerStore;
   readonly #limits: ServerLimits;
   readonly #unexpected: (error: unknown) => void;
+  readonly #sealing: Sealing;
   readonly #endpoints: Readonly<Record<MessageSize, Endpoint>>;
   readonly #pushBudgets: Readonly<Record<MessageSize, ByteBudget>>;
   readonly #replyBudget: ByteBudget;
   readonly #largeReplyBudget: ByteBudget;
   readonly #pushes = new Set<() => void>();
 
-  constructor(
-    store: PeerStore,
-    limits: ServerLimits,
-    timers: Timers,
-    unexpected: (error: unknown) => void,
-  ) {
+  constructor({ store, asking, keys, limits, timers, unexpected }: RegionServiceOptions) {
     this.#store = store;
     this.#limits = limits;
     this.#unexpected = unexpected;
+    this.#sealing = { asking, keys };
     // One each: else a large batch that is being joined would delay the small ones.
     this.#pushBudgets = {
       small: new ByteBudget(limits.pushBytes),
@@ -134,7 +138,7 @@ export class RegionService {
     // Shows at once that this node is alive, however long its store takes.
     if (name === "hello") call.sendMetadata(new Metadata());
     try {
-      const bytes = await answer(name, this.#store, call.request);
+      const bytes = await answer(name, this.#store, call.request, this.#sealing);
       if (size === "small") this.#hold(bytes.length, call);
       else await this.#holdLarge(bytes.length, call);
       reply(null, bytes);

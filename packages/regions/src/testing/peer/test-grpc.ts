@@ -1,13 +1,21 @@
+import { once } from "node:events";
 import {
   type ClientHttp2Session,
   connect,
-  createSecureServer,
-  type Http2SecureServer,
+  createServer,
   type IncomingHttpHeaders,
   type ServerHttp2Stream,
 } from "node:http2";
 import type { AddressInfo } from "node:net";
-import { type MessageSize, type PeerTls, serverName } from "../../peer/peer-tls.ts";
+import {
+  type ConnectionOptions,
+  connect as connectTls,
+  createServer as createTlsServer,
+  type Server,
+  type TLSSocket,
+} from "node:tls";
+import { proveLink } from "../../peer/link-proof.ts";
+import { type MessageSize, type PeerTls, readPeerTls, serverName } from "../../peer/peer-tls.ts";
 
 const contentType = "application/grpc";
 
@@ -37,19 +45,45 @@ export interface RawReply {
   readonly messages: readonly Buffer[];
 }
 
-/** gRPC by hand, so that anything can be sent. */
+/** A connection of region a to a node of region b that has proven the region key. */
+export async function provenSocket(
+  port: number,
+  tls: PeerTls,
+  options: ConnectionOptions = {},
+): Promise<TLSSocket> {
+  const { keys } = readPeerTls(tls);
+  const socket = connectTls({
+    ...{ host: "127.0.0.1", port, ca: tls.ca, cert: tls.certificate, key: tls.key },
+    servername: "b.peer.holdfast",
+    ALPNProtocols: ["h2"],
+    checkServerIdentity: () => undefined,
+    ...options,
+  });
+  socket.on("error", () => undefined);
+  await once(socket, "secureConnect");
+  const certificate = socket.getPeerX509Certificate();
+  await proveLink(socket, { role: "client", own: "a", other: "b", certificate, keys });
+  return socket;
+}
+
+/** gRPC by hand, so that anything can be sent; of region a. */
 export class RawClient implements Disposable {
   readonly session: ClientHttp2Session;
 
-  constructor(address: string, tls: PeerTls, size: MessageSize = "small") {
-    this.session = connect(`https://${address}`, {
-      ca: tls.ca,
-      cert: tls.certificate,
-      key: tls.key,
-      servername: serverName("b", size),
-      checkServerIdentity: () => undefined,
-    });
+  private constructor(session: ClientHttp2Session) {
+    this.session = session;
     this.session.on("error", () => undefined);
+  }
+
+  /** Connects to a node of region b, and proves the region key. */
+  static async open(
+    address: string,
+    tls: PeerTls,
+    size: MessageSize = "small",
+  ): Promise<RawClient> {
+    const port = Number(address.split(":")[1]);
+    const socket = await provenSocket(port, tls, { servername: serverName("b", size) });
+    return new RawClient(connect(`https://${address}`, { createConnection: () => socket }));
   }
 
   /** Sends a body to `/holdfast.peer.v1.Peer/METHOD`. */
@@ -95,25 +129,30 @@ export class RawClient implements Disposable {
 export type RawAnswer = (method: string, request: Buffer) => Uint8Array | undefined;
 
 /**
- * A server of another release: answers message by message, and UNIMPLEMENTED where it has no
- * answer.
+ * A server of another release, of region b: answers message by message, and UNIMPLEMENTED where it has no answer.
  */
 export class RawServer implements AsyncDisposable {
-  readonly #server: Http2SecureServer;
+  readonly #server: Server;
 
   constructor(tls: PeerTls, answer: RawAnswer) {
-    this.#server = createSecureServer({
-      ca: tls.ca,
-      cert: tls.certificate,
-      key: tls.key,
-      requestCert: true,
-      rejectUnauthorized: true,
-    });
-    this.#server.on("session", (session) => session.on("error", () => undefined));
-    this.#server.on("stream", (stream: ServerHttp2Stream, headers) => {
+    const { keys } = readPeerTls(tls);
+    const inner = createServer();
+    inner.on("session", (session) => session.on("error", () => undefined));
+    inner.on("stream", (stream: ServerHttp2Stream, headers) => {
       const method = String(headers[":path"]).split("/").at(-1) ?? "";
       stream.on("error", () => undefined);
       serve(stream, (request) => answer(method, request));
+    });
+    this.#server = createTlsServer({
+      ...{ ca: tls.ca, cert: tls.certificate, key: tls.key, ALPNProtocols: ["h2"] },
+      requestCert: true,
+      rejectUnauthorized: true,
+    });
+    this.#server.on("secureConnection", (socket) => {
+      socket.on("error", () => undefined);
+      const certificate = socket.getPeerX509Certificate();
+      const side = { role: "server", own: "b", other: "a", certificate, keys } as const;
+      void proveLink(socket, side).then(() => inner.emit("connection", socket));
     });
   }
 

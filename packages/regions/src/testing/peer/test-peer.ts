@@ -159,6 +159,7 @@ export class TestPeers implements AsyncDisposable {
     options: Partial<PeerServerOptions> = {},
   ): Promise<{ readonly server: PeerServer; readonly address: string }> {
     const server = await PeerServer.open({
+      region: "b",
       listen: { host: "127.0.0.1", port: 0 },
       tls: this.authority.node("b"),
       peers: ["a"],

@@ -9,7 +9,7 @@ export async function rawServer(limits: Partial<ServerLimits> = {}) {
   const store = new TestPeerStore("b");
   const peers = new TestPeers();
   const { server, address } = await peers.serve(store, { limits });
-  const client = new RawClient(address, peers.authority.node("a"));
+  const client = await RawClient.open(address, peers.authority.node("a"));
   return {
     store,
     peers,

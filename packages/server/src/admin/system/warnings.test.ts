@@ -10,9 +10,9 @@ for (const name of ["k", "t", "p"]) writeFileSync(join(folder, name), "secret", 
 const config = parseConfig(
   `{
     region: a, node: a1, rootOfTrust: { file: r }, store: { address: "127.0.0.1:1" },
-    tls: { certificate: c, key: k, ticketKeysFile: t },
+    tls: { certificate: c, key: k },
     audit: { file: { path: audit.log } },
-    peer: { region: b, addresses: ["127.0.0.1:2"], tls: { ca: c, certificate: c, key: p } },
+    peer: { region: b, addresses: ["127.0.0.1:2"], tls: { ca: c, certificate: c, key: p }, regionKeyFile: t, keys: [c] },
   }`,
   join(folder, "node.yaml"),
 );
@@ -43,7 +43,7 @@ test.each([
 
 test.each([
   ["k", "tls.key"],
-  ["t", "tls.ticketKeysFile"],
+  ["t", "peer.regionKeyFile"],
   ["p", "peer.tls.key"],
 ])("a secret that every user can read causes a warning (%s)", (name, setting) => {
   chmodSync(join(folder, name), 0o644);

@@ -62,10 +62,12 @@ function secretFiles({
     ),
     ...tls.key.map((path) => ["tls.key", path] as const),
     ...(admin?.tls.key ?? []).map((path) => ["admin.tls.key", path] as const),
-    ...(tls.ticketKeysFile === undefined
+    ...(peer === undefined
       ? []
-      : [["tls.ticketKeysFile", tls.ticketKeysFile] as const]),
-    ...(peer === undefined ? [] : [["peer.tls.key", peer.tls.key] as const]),
+      : [
+          ["peer.tls.key", peer.tls.key] as const,
+          ["peer.regionKeyFile", peer.regionKeyFile] as const,
+        ]),
   ];
 }
 

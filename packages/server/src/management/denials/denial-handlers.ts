@@ -37,8 +37,13 @@ export interface DenialDeps {
     /** This node's own; undefined if there is no other region. */
     readonly own: () => string | undefined;
     /** Those that the nodes of each other region showed last. */
-    readonly peers: () => readonly { readonly region: string; readonly shown: readonly string[] }[];
+    readonly peers: () => readonly {
+      readonly region: string;
+      readonly shown: readonly { readonly fingerprint: string }[];
+    }[];
   };
+  /** The node of a peer certificate, by its fingerprint, if it is known. */
+  readonly peerOf: (fingerprint: string) => string | undefined;
   readonly wallMs: () => number;
 }
 
@@ -60,16 +65,16 @@ export function denialHandlers(deps: DenialDeps): Pick<Handlers, Names> {
   };
 }
 
-async function list({ view, presence }: DenialDeps, { query }: CallOf<"listDenials">) {
+async function list({ view, presence, peerOf }: DenialDeps, { query }: CallOf<"listDenials">) {
   const live = view.all("Deny").filter(isLive);
   const sorted = live.toSorted((one, other) => (placeOf(one) < placeOf(other) ? -1 : 1));
   const { items, next } = pageBy(sorted, placeOf, query);
   const regions = await presence.of(items.map(({ id }) => id));
-  return { items: items.map((one) => answer(one, regions.get(one.id) ?? {})), ...next };
+  return { items: items.map((one) => answer(one, regions.get(one.id) ?? {}, peerOf)), ...next };
 }
 
 async function add(deps: DenialDeps, call: CallOf<"addDenial">) {
-  const { view, records, presence, wallMs } = deps;
+  const { view, records, presence, peerOf, wallMs } = deps;
   const { reason, force, ...parts } = call.body;
   const named = denialName(parts);
   if ("fault" in named) throw new ManagementError("invalid", named.fault);
@@ -78,7 +83,7 @@ async function add(deps: DenialDeps, call: CallOf<"addDenial">) {
   await view.refresh().catch(() => undefined);
   const [known] = view.find("Deny", match).filter(isLive);
   if (known !== undefined) {
-    return answer(known, (await presence.of([known.id])).get(known.id) ?? {});
+    return answer(known, (await presence.of([known.id])).get(known.id) ?? {}, peerOf);
   }
   if (view.all("Deny").filter(isLive).length >= denialsMax) {
     throw new ManagementError(
@@ -95,9 +100,11 @@ async function add(deps: DenialDeps, call: CallOf<"addDenial">) {
   const id = markedIdentifier("Deny", call.newId);
   const values = { match, reason, createdMs: nowMs, createdBy: call.principal.name };
   const target = { id, name: shortened(match) };
-  const events = managementEvents(call, call.audit, target, { timeMs: nowMs, detail: { reason } });
+  const peer = peerOf(fingerprintIn(match) ?? "");
+  const detail = { reason, ...(peer !== undefined && { peer }) };
+  const events = managementEvents(call, call.audit, target, { timeMs: nowMs, detail });
   const { record, regions } = await records.create("Deny", values, events, { id });
-  return answer(record, regions);
+  return answer(record, regions, peerOf);
 }
 
 async function remove(deps: DenialDeps, call: CallOf<"removeDenial">) {
@@ -161,11 +168,13 @@ function refuseServers({ leaves, servers }: DenialDeps, match: string): void {
 /** Asks before the regions are cut apart. */
 function refuseCut({ link, region }: DenialDeps, match: string): void {
   const names = (fingerprint: string) => `fingerprint ${fingerprint}` === match;
+  const isNamed = (node: { readonly fingerprint: string }) => names(node.fingerprint);
   const own = link.own();
   const cut = link
     .peers()
     .filter(
-      ({ shown }) => (own !== undefined && names(own)) || (shown.length > 0 && shown.every(names)),
+      ({ shown }) =>
+        (own !== undefined && names(own)) || (shown.length > 0 && shown.every(isNamed)),
     )
     .map((peer) => peer.region);
   if (cut.length === 0) return;
@@ -237,9 +246,20 @@ function isLive({ destroyed }: Denial): boolean {
   return destroyed === undefined;
 }
 
-function answer({ id, match, reason, createdMs, createdBy }: Denial, regions: Applied) {
+function answer(
+  { id, match, reason, createdMs, createdBy }: Denial,
+  regions: Applied,
+  peerOf: DenialDeps["peerOf"],
+) {
   const addedAt = new Date(createdMs).toISOString();
-  return { id, ...deniedParts(match), reason, addedAt, addedBy: createdBy, regions };
+  const peer = peerOf(fingerprintIn(match) ?? "");
+  const named = { ...deniedParts(match), ...(peer !== undefined && { peer }) };
+  return { id, ...named, reason, addedAt, addedBy: createdBy, regions };
+}
+
+/** The fingerprint that a denial names; undefined if it names something else. */
+function fingerprintIn(match: string): string | undefined {
+  return /^fingerprint ([0-9a-f]{64})$/.exec(match)?.[1];
 }
 
 /** Newest first. */

@@ -183,13 +183,17 @@ describe("a denial is refused", () => {
       string,
     ];
     let shown = [first, second];
-    world.a.link = { own: () => own, peers: () => [{ region: "b", shown }] };
+    world.a.link = {
+      own: () => own,
+      peers: () => [{ region: "b", shown: shown.map((fingerprint) => ({ fingerprint })) }],
+    };
     const cut = (why: RegExp) => refusal("confirmationNeeded", why);
     await expect(deny(world.a, { fingerprint: own })).rejects.toEqual(
       cut(/cuts region a and region b apart.* this node's own peer certificate.*--force/),
     );
-    // Another node of region b still has its own.
-    await deny(world.a, { fingerprint: first });
+    // Another node of region b still has its own. The denial says whose certificate it was.
+    world.a.peerNames.set(first, "b1 of region b");
+    expect(await deny(world.a, { fingerprint: first })).toMatchObject({ peer: "b1 of region b" });
     expect(world.nodes.map(({ trust }) => trust.denies(first))).toEqual([true, true]);
     shown = [second, second];
     await expect(deny(world.a, { fingerprint: second })).rejects.toEqual(

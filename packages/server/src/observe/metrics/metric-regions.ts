@@ -1,4 +1,4 @@
-import { peerRefusals } from "@holdfast/engine";
+import { kekGivings, peerRefusals } from "@holdfast/engine";
 import { auditMetrics } from "./metric-audit.ts";
 import {
   booleans,
@@ -217,11 +217,21 @@ export const regionMetrics = [
     counter(
       "holdfast_peer_refusals_total",
       "peerRefused",
-      "Callers refused at the peer port: strangers, whose certificate or protocol is not a peer's; callers whose handshake did not complete, for example when the connection is lost; and floods. The log names them.",
+      "Callers refused at the peer port: strangers, whose certificate or protocol is not a peer's; nodes that have a peer certificate and do not prove their region's key (`unproven`, also where this node called them); callers whose handshake did not complete, for example when the connection is lost; and floods. The log names them.",
       ["reason"],
       ({ kind }) => [kind],
     ),
     () => combinations(peerRefusals),
+  ),
+  fromStart(
+    counter(
+      "holdfast_keks_given_total",
+      "kekGiven",
+      "Requests of the other region for a key-encryption key: given because that region has no wrap of it (`missing`), or by an order of this region (`ordered`), or `refused`.",
+      ["result"],
+      ({ result }) => [result],
+    ),
+    () => combinations(kekGivings),
   ),
   ...auditMetrics,
 ] as const satisfies readonly EventMetric[];

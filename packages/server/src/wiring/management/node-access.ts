@@ -15,6 +15,11 @@ import {
   serverCertificateHandlers,
 } from "../../management/certificates/server-certificates.ts";
 import { denialHandlers } from "../../management/denials/denial-handlers.ts";
+import {
+  PeerDirectory,
+  type PeerNode,
+  peerHandlers,
+} from "../../management/denials/peer-directory.ts";
 import { InstanceLookup } from "../../management/instance-lookup.ts";
 import { RefusedDirectory } from "../../management/refused/refused-directory.ts";
 import { refusedHandlers } from "../../management/refused/refused-handlers.ts";
@@ -25,7 +30,7 @@ import { tokenHandlers } from "../../management/tokens/token-handlers.ts";
 import { userHandlers } from "../../management/users/user-handlers.ts";
 import type { CertificateFiles } from "../certificate-files.ts";
 import { clock, ids, type Parts } from "../node-parts.ts";
-import type { Regions } from "../node-regions.ts";
+import type { Control, Regions } from "../node-regions.ts";
 import type { Tenants } from "../node-tenants.ts";
 import type { Management } from "./node-management.ts";
 
@@ -34,6 +39,7 @@ export interface Access {
   readonly handlers: ReturnType<typeof certificateHandlers> &
     ReturnType<typeof refusedHandlers> &
     ReturnType<typeof denialHandlers> &
+    ReturnType<typeof peerHandlers> &
     ReturnType<typeof serverCertificateHandlers> &
     ReturnType<typeof userHandlers> &
     ReturnType<typeof tokenHandlers>;
@@ -51,11 +57,14 @@ export function expiryDuty(
   return new ExpiryDuty({ region, others, view, records, clock, requestId: ids.uuid, observe });
 }
 
+/** How often a node notes which peer certificates it sees. */
+const peersEveryMs = 1_000;
+
 /** Opens the management of certificates, users and tokens. */
 export function openAccess(
   { config, observe, log, opened }: Parts,
   { view, records, presence }: Management,
-  { own, peers }: Pick<Regions, "own" | "peers">,
+  { own, peers, peerServer }: Pick<Regions, "own" | "peers"> & Pick<Control, "peerServer">,
   keyRing: KeyRing,
   tenants: Tenants,
   endpoint: KmipEndpoint,
@@ -80,6 +89,10 @@ export function openAccess(
     own: () => files.peer && fingerprintOf(files.peer.identity.leaf),
     peers: () => peers.map((peer) => ({ region: peer.region, shown: peer.shown() })),
   };
+  const peersSeen = openPeerDirectory(config, opened, files, tenants, () => [
+    ...peers.flatMap((peer) => peer.shown().map((shown) => ({ region: peer.region, ...shown }))),
+    ...(peerServer?.nodes() ?? []),
+  ]);
   const servers = opened.use(
     new ServerCertificates({ region, node, leaves, view, records, clock, observe }),
   );
@@ -112,11 +125,36 @@ export function openAccess(
       ...refusedHandlers(directory),
       ...denialHandlers({
         ...{ view, records, presence, own, region, declared, leaves, link, wallMs },
+        peerOf: (fingerprint) => peersSeen.nameOf(fingerprint),
         servers: () => servers.list(),
       }),
+      ...peerHandlers(peersSeen),
       ...serverCertificateHandlers(servers),
       ...userHandlers({ instances, records, keyRing, wallMs }),
       ...tokenHandlers({ book, bootstrap, instances, records, presence, clock, ids, about }),
     },
   };
+}
+
+/** Remembers the peer certificates that this node sees. */
+function openPeerDirectory(
+  { region, node }: Parts["config"],
+  opened: Parts["opened"],
+  { peer }: { readonly peer: CertificateFiles<PeerIdentity> | undefined },
+  { trust }: Tenants,
+  connected: () => readonly PeerNode[],
+): PeerDirectory {
+  const own = (): PeerNode | undefined => {
+    const leaf = peer?.identity.leaf;
+    if (leaf === undefined) return undefined;
+    const fingerprint = fingerprintOf(leaf);
+    return { region, node, fingerprint, endsMs: leaf.validToDate.getTime() };
+  };
+  const denies = (fingerprint: string) => trust.denies(fingerprint);
+  const directory = new PeerDirectory({ own, connected, denies });
+  opened.adopt(
+    setInterval(() => directory.look(), peersEveryMs),
+    clearInterval,
+  );
+  return directory;
 }

@@ -1,0 +1,85 @@
+import {
+  makeRegionKey,
+  publicHalf,
+  RegionKeys,
+  readPeerKey,
+  readRegionKey,
+} from "@holdfast/regions";
+import { beforeEach, expect, test } from "vitest";
+import { KekOrders, orderMs } from "./kek-orders.ts";
+
+const [one, two] = [1, 2].map((digit) => `${digit}1111111-2222-4333-8444-555555555555`) as [
+  string,
+  string,
+];
+const other = readPeerKey(publicHalf(readRegionKey(makeRegionKey())));
+const keysOf = () => new RegionKeys(readRegionKey(makeRegionKey()), [other]);
+const keys = keysOf();
+
+let stored: string;
+let nowMs: number;
+
+const own = {
+  storeId: "store",
+  localValue: async () => stored,
+  setLocalValue: async (_: string, read: string, value: string) => {
+    if (stored !== read) return false;
+    stored = value;
+    return true;
+  },
+};
+const ordersOf = (given: object = {}) =>
+  new KekOrders({ region: "a", own, keys, wallMs: () => nowMs, ...given });
+
+beforeEach(() => {
+  stored = "";
+  nowMs = 1_800_000_000_000;
+});
+
+test("an order names a KEK and a region, and ends after an hour", async () => {
+  const orders = ordersOf();
+  expect(await orders.allows(one, "b")).toBe(false);
+  expect(await orders.give([one], "b")).toBe(true);
+  expect(await orders.allows(one, "b")).toBe(true);
+  expect(await orders.allows(two, "b")).toBe(false);
+  expect(await orders.allows(one, "c")).toBe(false);
+  nowMs += orderMs - 1;
+  expect(await orders.give([two], "b")).toBe(true);
+  expect(await orders.allows(one, "b")).toBe(true);
+  nowMs += 1;
+  expect(await orders.allows(one, "b")).toBe(false);
+  expect(await orders.allows(two, "b")).toBe(true);
+});
+
+test("who writes to the store gives no order: not by hand, by another key, or by one of another region or store", async () => {
+  await ordersOf().give([one], "b");
+  const good = stored;
+  const forged = [
+    good.replace(one, two),
+    good.replace(/\d{13}$/, (until) => String(Number(until) + 1)),
+    good.replace(/^[^\n]+/, ""),
+    good.slice(good.indexOf("\n") + 1),
+    "\n",
+  ];
+  for (const value of forged) {
+    stored = value;
+    for (const kek of [one, two]) expect(await ordersOf().allows(kek, "b"), value).toBe(false);
+  }
+  stored = good;
+  for (const given of [{ keys: keysOf() }, { region: "c" }, { own: { ...own, storeId: "x" } }]) {
+    expect(await ordersOf(given).allows(one, "b")).toBe(false);
+  }
+  expect(await ordersOf().allows(one, "b")).toBe(true);
+});
+
+test("a clock that was put back does not make an order last", async () => {
+  await ordersOf().give([one], "b");
+  nowMs -= 60_001;
+  expect(await ordersOf().allows(one, "b")).toBe(false);
+});
+
+test("of two orders at the same time, one is told to try again", async () => {
+  const [first, second] = [ordersOf(), ordersOf()];
+  const given = await Promise.all([first.give([one], "b"), second.give([two], "b")]);
+  expect(given.toSorted()).toEqual([false, true]);
+});
