@@ -10,6 +10,7 @@ import {
   rejoinRegion,
   retireRegion,
 } from "@holdfast/regions";
+import { type GivenApprovals, withLocalApprovals } from "../approvals/local-approvals.ts";
 import { printAddress } from "../base/address.ts";
 import { OperatorError, reasonOf } from "../base/operator-error.ts";
 import { readPeerIdentity } from "../base/peer-tls.ts";
@@ -28,6 +29,8 @@ export interface OpenedRegions extends RegionTools {
   readonly own: RedisStore;
   readonly peer: PeerClient | undefined;
   readonly address: string;
+  /** The node whose configuration was read. */
+  readonly node: string;
 }
 
 /** Reports the state of this region and the other one. */
@@ -58,6 +61,7 @@ export async function retire(
   machine: Machine,
   lost: string,
   endpointsAreOff: boolean,
+  approvals: GivenApprovals = {},
 ): Promise<string> {
   if (!endpointsAreOff) {
     throw new OperatorError(
@@ -68,7 +72,17 @@ export async function retire(
     if (opened.peer !== undefined) await met(opened.peer, opened.timers);
     const evidence = new ActEvidence({ action: "region.retire", target: lost }, machine);
     const append = appendTo(opened.own);
-    const { generation } = await retireRegion(lost, true, opened, evidence.committed()).catch(
+    const { own, region, node } = opened;
+    const place = { own, region, node, machine };
+    const call = { region: lost };
+    const act = {
+      action: "retire-region",
+      operation: "region retire",
+      target: lost,
+      call,
+    } as const;
+    const work = () => retireRegion(lost, true, opened, evidence.committed());
+    const { generation } = await withLocalApprovals(place, act, approvals, work).catch(
       async (error: unknown) => {
         await append([evidence.pending(), evidence.ended({ reason: reasonOf(error) })]);
         throw error;
@@ -135,7 +149,7 @@ export async function atRegions<Result>(
   machine: Machine,
   work: (opened: OpenedRegions) => Promise<Result>,
 ): Promise<Result> {
-  const { region, store, peer: settings } = loadConfig(configFile);
+  const { region, node, store, peer: settings } = loadConfig(configFile);
   const { environment, clock, ids } = machine;
   const connection = storeConnection(store, environment);
   const identity = settings && readPeerIdentity(settings.tls, region);
@@ -169,6 +183,7 @@ export async function atRegions<Result>(
       );
     return await work({
       region,
+      node,
       own,
       peer,
       peers: peer === undefined ? [] : [peer],
