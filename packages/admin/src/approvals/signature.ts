@@ -113,7 +113,7 @@ export function isReason(reason: string): boolean {
 
 /** Percent-encoded (RFC 3986): a value has no space and no line end. */
 export function encoded(value: string): string {
-  return encodeURIComponent(value);
+  return encodeURIComponent(value.replace(/\p{Cs}/gu, "\ufffd"));
 }
 
 /** Undefined for a text that `encoded` does not write. */

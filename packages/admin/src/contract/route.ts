@@ -83,7 +83,7 @@ export interface Guard {
 }
 
 /** What a guard decides on. */
-export interface GuardedCall {
+interface GuardedCall {
   readonly body: Readonly<Record<string, unknown>>;
   /** Whether an administrator shredded the keys of the call's instance. */
   readonly shredded: boolean;

@@ -1,4 +1,4 @@
-import { createPrivateKey, type KeyObject, randomUUID } from "node:crypto";
+import { createPrivateKey, type KeyObject } from "node:crypto";
 import { existsSync, writeFileSync } from "node:fs";
 import {
   type ApprovalAction,
@@ -62,11 +62,14 @@ export function addApprovalCommands(program: Command): void {
     .summary("write a policy, which its keys then sign")
     .description("Write the text of an approval policy, which its approvers then sign.")
     .requiredOption("--approvals <number>", "how many approvers must sign")
-    .requiredOption("--approver <name=key...>", "an approver and their public key")
-    .option("--break-glass <name=key...>", "a key that counts as all approvals, and alerts")
+    .requiredOption("--approver <name=key...>", "an approver and their public key; again for each")
+    .option(
+      "--break-glass <name=key...>",
+      "a key that counts as all approvals, and alerts; again for each",
+    )
     .option(
       "--action <name...>",
-      `what needs approvals, all unless given: ${approvalActions.join(", ")}`,
+      `what needs approvals, again for each, all unless given: ${approvalActions.join(", ")}`,
     )
     .option("--after <file>", "the text of the policy that this one follows")
     .requiredOption("--out <file>", "where to write it")
@@ -126,7 +129,7 @@ function createKey(given: {
 function draft(given: Draft): void {
   const before = given.after === undefined ? undefined : policyIn("--after", given.after);
   const policy: ApprovalPolicy = {
-    system: before?.policy.system ?? randomUUID(),
+    system: before?.policy.system ?? machine.ids.uuid(),
     version: (before?.policy.version ?? 0) + 1,
     previous: before && digestOf(before.text),
     approvals: /^\d{1,3}$/.test(given.approvals) ? Number(given.approvals) : -1,

@@ -91,8 +91,9 @@ export async function dispatch(
       .send(JSON.stringify(await dryRun(work)));
   }
   const first = async (): Promise<Sent> => {
-    const answer =
-      key === undefined ? await work() : await parts.madeBefore.once(route, call, work);
+    // What an approved request makes, its use finds: the request works once.
+    const isOnce = key === undefined || call.approval !== undefined;
+    const answer = isOnce ? await work() : await parts.madeBefore.once(route, call, work);
     const body = await checked(parts, served, answer, list, call);
     return { status: route.status ?? 200, body };
   };

@@ -10,6 +10,7 @@ import {
 import { markedIdentifier } from "@holdfast/engine";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { systemIds as ids } from "../base/system.ts";
+import { bootstrapId } from "../management/tokens/bootstrap.ts";
 import { TestAccess, type TestNode } from "../testing/access.ts";
 import {
   approversNamed,
@@ -282,8 +283,8 @@ test("a request that is cancelled, unknown, or of an earlier policy allows nothi
   const use = (id: string, given: object = manager) =>
     refusal(access.a.call("createToken", given, { approval: id }));
   await access.a.call("cancelApproval", { params: { approval } });
-  expect(await use(approval)).toContain("no such request, or it was cancelled");
-  expect(await use(ids.uuid())).toContain("no such request");
+  expect(await use(approval)).toContain("the request is not known, or was cancelled");
+  expect(await use(ids.uuid())).toContain("the request is not known");
   const next = policyText(policyAfter(policy, { approvals: 3 }));
   await access.a.call("changeApprovalPolicy", {
     body: { text: next, signatures: signedBy(next, [alice, bob]) },
@@ -417,6 +418,17 @@ test("at most ten requests of one token wait, and the same call makes no second 
   const more = { body: { ...manager.body, name: "more" } };
   expect(await refusal(access.a.call("createToken", more))).toContain("10 requests of this token");
   await asked(access.a, "createToken", more, { id: "another" });
+});
+
+test("the one-time token needs approvals too, and takes them", async () => {
+  await begin();
+  const given = { body: { name: "first", roles: ["manager", "security-officer"], days: 1 } };
+  const oneTime = { id: bootstrapId, roles: ["manager", "security-officer"] as const };
+  const approval = await asked(access.a, "createToken", given, oneTime);
+  const signatures = signedBy(await textOf(access.a, approval), [alice, carol]);
+  await access.a.call("signApproval", { params: { approval }, body: { signatures } }, oneTime);
+  const { token } = await access.a.call("createToken", given, { ...oneTime, approval });
+  expect(token).toMatchObject({ name: "first", roles: ["security-officer", "manager"] });
 });
 
 test("what would be refused anyway makes no request", async () => {

@@ -81,7 +81,7 @@ function order(one: PolicyVersion, other: PolicyVersion): number {
 }
 
 /** A record as the version that follows `last`; undefined if `last` does not allow it. */
-export function successor(
+function successor(
   record: PolicyRecord,
   last: PolicyVersion | undefined,
 ): PolicyVersion | undefined {

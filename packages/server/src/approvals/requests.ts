@@ -154,7 +154,7 @@ export class Approvals {
     return id;
   }
 
-  /** Keeps signatures of a request: all of them, or none. They prove themselves, whoever hands them in. */
+  /** Keeps signatures of a request: all of them, or none. It does not matter who hands them in: they prove themselves. */
   async handIn(
     id: string,
     signatures: string,
@@ -301,7 +301,7 @@ export class Approvals {
 }
 
 /** Why a request does not allow a call; undefined if it does. */
-export function useFault(
+function useFault(
   record: RequestRecord | undefined,
   { operation, target, call, by }: Asked,
   version: PolicyVersion | undefined,
@@ -310,7 +310,7 @@ export function useFault(
 ): string | undefined {
   const request = record && record.destroyed === undefined && parseRequest(record.text);
   if (record === undefined || !request || request.request !== record.id) {
-    return "there is no such request, or it was cancelled: repeat the command without --approval";
+    return "the request is not known, or was cancelled: repeat the command without --approval";
   }
   if (version === undefined) return "no approval policy is in force, so none is needed";
   if (request.policy.digest !== version.digest) {
@@ -329,8 +329,9 @@ export function useFault(
 }
 
 function timeFault({ use, createdMs }: RequestRecord, untilMs: number, nowMs: number) {
-  if (use?.state === "done")
+  if (use?.state === "done") {
     return `it was used at ${new Date(use.atMs).toISOString()}, and works once`;
+  }
   if (use?.state === "begun" && nowMs - use.atMs < useMs) {
     return `node ${use.node} of region ${use.region} uses it now: look at what came of it, and try again in two minutes if nothing did`;
   }
@@ -397,7 +398,7 @@ function approversOf(record: RequestRecord, { policy }: PolicyVersion) {
 }
 
 /** Whether a break-glass key signed a request. */
-export function isBreakGlass(record: RequestRecord, version: PolicyVersion | undefined): boolean {
+function isBreakGlass(record: RequestRecord, version: PolicyVersion | undefined): boolean {
   return (
     version !== undefined && breakGlassSigned(record.text, version.policy, signaturesOf(record))
   );
