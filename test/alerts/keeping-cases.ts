@@ -214,6 +214,18 @@ export const keepingCases: readonly RuleCase[] = [
     summary: "More than ten client certificates were put on the deny list within ten minutes (11)",
   },
   {
+    alert: "HoldfastBreakGlass",
+    input: {
+      [of("holdfast_break_glass", { kind: "signed" })]: turns(0, 1),
+      [of("holdfast_break_glass", { kind: "policy" })]: "0x240",
+    },
+    trueAt: faultS,
+    after: 0,
+    labels: { severity: "critical", kind: "signed" },
+    summary:
+      "A way around the approvers was taken (signed): a break-glass key, or a reset of the approval policy",
+  },
+  {
     alert: "HoldfastRevocationList",
     name: "it cannot be read",
     input: { [of("holdfast_crl_ok", crl)]: turns(1, 0) },

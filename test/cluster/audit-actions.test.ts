@@ -1,7 +1,7 @@
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { AdminClient } from "@holdfast/admin";
+import { type AdminClient, cancelText, policyText } from "@holdfast/admin";
 import { KmipClient } from "@holdfast/client";
 import { type Attribute, attributeItem, tags } from "@holdfast/kmip";
 import { until } from "@holdfast/testing";
@@ -12,6 +12,11 @@ import { parse, stringify } from "yaml";
 import { exitCodeOf } from "../../packages/cli/src/terminal/exit-codes.ts";
 import { exitCodes } from "../../packages/cli/src/terminal/exits.ts";
 import { type ActionName, actions } from "../../packages/server/src/audit/actions.ts";
+import {
+  approversNamed,
+  policyWith,
+  signedBy,
+} from "../../packages/server/src/testing/approvals.ts";
 import { adminClient } from "../support/admin-api.ts";
 import { holdfast } from "../support/command-line.ts";
 import { createKey } from "../support/keys.ts";
@@ -159,6 +164,18 @@ const refused = (work: Promise<unknown>) => expect(work).rejects.toThrow();
 const rootParams = async () => ({ params: { instance: await ordered("tenant") } });
 const command = async (code: number, ...args: readonly string[]) =>
   expect(await holdfast(...args)).toMatchObject({ code });
+
+const approvers = approversNamed("alice", "bob");
+const policy = policyWith(approvers);
+const manager = { name: "by approval", roles: ["manager" as const] };
+
+/** The newest request for approvals. */
+async function approvalAsked() {
+  const { items } = await admin.call("listApprovals", { query: { limit: 1 } });
+  const params = { approval: items[0]?.id ?? "" };
+  const { document } = await admin.call("readApproval", { params });
+  return { id: params.approval, params, text: document.slice(0, document.indexOf("\n\n") + 1) };
+}
 
 /** One row for each action. Rows run in this order: those that end something come last. */
 const triggers: Readonly<Record<ActionName, Trigger>> = {
@@ -368,6 +385,43 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     await command(6, ...retire);
     await both().kill("b");
     await command(0, ...retire);
+  }),
+  // In one region: nothing needs the other's agreement now.
+  "approval.policy": bothWays(async () => {
+    const text = policyText(policy);
+    await writeFile(file("policy"), text);
+    await writeFile(file("signatures"), signedBy(text, approvers));
+    const given = ["--file", file("policy"), "--signatures", file("signatures")];
+    await command(0, "approval", "init", ...given, "--config", configOf("a1"));
+    await refused(admin.call("changeApprovalPolicy", { body: { text, signatures: "none" } }));
+  }),
+  "approval.request": well(() => refused(admin.call("createToken", { body: manager }))),
+  "approval.sign": bothWays(async () => {
+    const { params, text } = await approvalAsked();
+    const body = { signatures: signedBy(text, approvers) };
+    await refused(admin.call("signApproval", { params, body: { signatures: "none" } }));
+    await admin.call("signApproval", { params, body });
+  }),
+  "approval.use": bothWays(async () => {
+    const { id } = await approvalAsked();
+    await admin.call("createToken", { body: manager }, { approval: id });
+    await refused(admin.call("createToken", { body: manager }, { approval: id }));
+  }),
+  "approval.cancel": bothWays(async () => {
+    await refused(admin.call("createToken", { body: { ...manager, name: "never" } }));
+    const { params } = await approvalAsked();
+    await admin.call("cancelApproval", { params });
+    await refused(admin.call("cancelApproval", { params }));
+  }),
+  "approval.reset": well(() => command(0, "approval", "reset", "--config", configOf("a1"))),
+  "approval.stop": bothWays(async () => {
+    const { items } = await admin.call("readApprovalPolicy", {});
+    const waiting = items.find(({ state }) => state === "waiting");
+    const params = { policy: waiting?.id ?? "" };
+    const by = (name: string) => approvers.filter((one) => one.name === name);
+    const body = { signatures: signedBy(cancelText(waiting?.digest ?? ""), by("alice")) };
+    await refused(admin.call("stopApprovalPolicy", { params, body: { signatures: "none" } }));
+    await admin.call("stopApprovalPolicy", { params, body });
   }),
 };
 

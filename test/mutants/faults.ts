@@ -1,5 +1,6 @@
 import type { PlantedFault } from "./fault.ts";
 import { accessFaults } from "./faults/access.ts";
+import { approvalFaults } from "./faults/approvals.ts";
 import { deletionFaults } from "./faults/deletion.ts";
 import { dutyFaults } from "./faults/duty.ts";
 import { engineFaults } from "./faults/engine.ts";
@@ -24,4 +25,5 @@ export const faults: readonly PlantedFault[] = [
   ...revocationFaults,
   ...accessFaults,
   ...peerFaults,
+  ...approvalFaults,
 ];

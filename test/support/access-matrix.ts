@@ -52,6 +52,14 @@ export const accessMatrix: Readonly<Record<keyof Contract, string>> = {
   createToken: "---sm",
   revokeToken: "---sm",
 
+  listApprovals: "v-osm",
+  readApproval: "v-osm",
+  signApproval: "--osm",
+  cancelApproval: "--osm",
+  readApprovalPolicy: "v-osm",
+  changeApprovalPolicy: "--osm",
+  stopApprovalPolicy: "--osm",
+
   listEvents: "vaosm bound",
   followEvents: "vaosm bound",
 

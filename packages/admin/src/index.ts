@@ -1,3 +1,35 @@
+export {
+  type ApprovalAction,
+  type ApprovalPolicy,
+  type Approver,
+  approvalActions,
+  approverName,
+  parsePolicy,
+  policyFault,
+  policyText,
+  signersOf,
+  unadmitted,
+} from "./approvals/policy.ts";
+export {
+  type ApprovalText,
+  callMax,
+  canonicalJson,
+  documentOf,
+  parseRequest,
+  readDocument,
+  requestText,
+} from "./approvals/request.ts";
+export {
+  cancelText,
+  digestOf,
+  isReason,
+  newApproverKey,
+  printSignature,
+  publicKeyText,
+  readSignatures,
+  type SignatureLine,
+  signatureLine,
+} from "./approvals/signature.ts";
 export { type AdminCallOptions, AdminClient, type AdminClientOptions } from "./client/client.ts";
 export { AdminProblem, AdminUnreachable } from "./client/errors.ts";
 export type { CommandRow, Layout } from "./contract/command.ts";
@@ -8,6 +40,7 @@ export { secretPlace } from "./contract/roots.ts";
 export {
   type Answer,
   type Call,
+  type Guard,
   type HandlersOf,
   type Makes,
   type Method,

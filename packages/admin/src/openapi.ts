@@ -107,8 +107,18 @@ function operationOf(operationId: string, route: Route): ZodOpenApiOperationObje
   };
 }
 
-function headersOf({ method, etag, repeatable, dryRun }: Route) {
+function headersOf({ method, etag, repeatable, dryRun, guarded }: Route) {
   const shape: Record<string, z.ZodType> = {
+    ...(guarded === undefined
+      ? {}
+      : {
+          Approval: z
+            .string()
+            .optional()
+            .describe(
+              `The approved request that this call uses, where the approval policy names \`${guarded.action}\`: a UUID. Without it, such a call makes a request, and is refused with \`approvalNeeded\`.`,
+            ),
+        }),
     ...(method === "POST" && repeatable !== true
       ? {
           "Idempotency-Key": z
@@ -155,13 +165,14 @@ function success({ answer, stream, status = 200, etag }: Route) {
 }
 
 /** The refusals of a route, by status. */
-function refusals({ problems: own, roles, method, shownOnce, repeatable }: Route) {
+function refusals({ problems: own, roles, method, shownOnce, repeatable, guarded }: Route) {
   const codes = [
     ...own,
     ...always.filter((code) => roles !== "public" || code !== "unauthenticated"),
   ];
   if (method === "POST" && repeatable !== true) codes.push("idempotencyMismatch");
   if (shownOnce === true) codes.push("madeAlready");
+  if (guarded !== undefined) codes.push("approvalNeeded", "approvalRefused");
   const statuses = [...new Set(codes.map((code) => problems[code].status))].toSorted(
     (one, other) => one - other,
   );

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { addApprovalCommands } from "./admin/approval-commands.ts";
 import { addAdminCommands } from "./admin/build.ts";
 import { addApply } from "./apply/apply.ts";
 import { addCompletion, instancesFor } from "./complete.ts";
@@ -13,6 +14,7 @@ export async function addServiceCommands(program: Command, args: readonly string
   addDecode(program);
   addKmip(program);
   addAdminCommands(program);
+  addApprovalCommands(program);
   addApply(program);
   addProfileCommands(program);
   addSupportBundle(program);

@@ -223,6 +223,8 @@ export type { SealBinding, SealedMaterial } from "./record/sealed.ts";
 export { vendorItem, vendorKey, vendorOf, vendorTags } from "./record/vendor-attribute.ts";
 export { type IndexTerm, indexTerms, nameOfTerm, termFor } from "./system/index-terms.ts";
 export {
+  type ApprovalSignature,
+  type ApprovalUse,
   type BackupRun,
   type CrkState,
   type KeysOrder,

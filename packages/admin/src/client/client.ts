@@ -28,6 +28,8 @@ export interface AdminCallOptions {
   readonly idempotencyKey?: string;
   /** The version (ETag) to change. */
   readonly ifMatch?: string;
+  /** The approved request that the call uses. */
+  readonly approval?: string;
   /** Nothing is changed: the answer is `{ dryRun: true }`, or the refusal that the change would get. */
   readonly dryRun?: true;
 }
@@ -93,6 +95,7 @@ export class AdminClient implements AsyncDisposable {
     if (request.body !== undefined) headers["content-type"] = "application/json";
     if (method === "POST") headers["idempotency-key"] = options.idempotencyKey ?? this.#newKey();
     if (options.ifMatch !== undefined) headers["if-match"] = `"${options.ifMatch}"`;
+    if (options.approval !== undefined) headers["approval"] = options.approval;
     if (options.dryRun === true) headers["dry-run"] = "true";
     const { timeoutMs = timeoutUsualMs } = this.#options;
     const timeout = AbortSignal.timeout(timeoutMs);

@@ -108,6 +108,13 @@ export const accessRoutes = {
     problems: ["nameTaken", "notFound", "storeUnavailable"],
     audit: "token.create",
     makes: "token",
+    guarded: {
+      action: "give-role",
+      when: ({ body }) => {
+        const given = body["roles"] as readonly string[];
+        return given.includes("manager") || given.includes("security-officer");
+      },
+    },
     command: {
       words: "token create",
       output: [{ field: "secret", option: "secret-out" }],

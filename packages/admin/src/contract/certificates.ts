@@ -180,6 +180,7 @@ export const certificateRoutes = {
     problems: addProblems,
     audit: "certificate.create",
     makes: "certificate",
+    guarded: { action: "admit-client" },
     command: {
       words: "certificate add",
       files: { pem: "file" },
@@ -218,6 +219,7 @@ export const certificateRoutes = {
     dryRun: true,
     problems: ["notFound", "declared", "wrongState", "conflict", "storeUnavailable"],
     audit: "certificate.update",
+    guarded: { action: "admit-client" },
     command: {
       words: "certificate update",
       example: "holdfast certificate update kmip-prod vcenter-1 --operations vsphere",
@@ -252,6 +254,7 @@ export const certificateRoutes = {
     problems: addProblems,
     audit: "certificate.create",
     makes: "certificate",
+    guarded: { action: "admit-client" },
     command: {
       words: "certificate adopt",
       example: "holdfast certificate adopt kmip-prod --name vcenter-1 --fingerprint SHA256",
@@ -286,6 +289,7 @@ export const certificateRoutes = {
     problems: [...addProblems, ...sealingProblems],
     audit: "certificate.issue",
     makes: "signedCertificate",
+    guarded: { action: "admit-client" },
     command: {
       words: "authority sign",
       files: { csr: "csr" },
@@ -313,6 +317,7 @@ export const certificateRoutes = {
     problems: [...addProblems, ...sealingProblems],
     audit: "certificate.issue",
     makes: "certificate",
+    guarded: { action: "admit-client" },
     command: {
       words: "authority issue",
       output: [
@@ -419,6 +424,7 @@ export const certificateRoutes = {
     dryRun: true,
     problems: ["notFound", "declared", "wrongState", "storeUnavailable", ...sealingProblems],
     audit: "user.update",
+    guarded: { action: "admit-client" },
     command: { words: "user set", secrets: ["password"] },
   },
   deleteUser: {
@@ -433,6 +439,7 @@ export const certificateRoutes = {
     dryRun: true,
     problems: ["notFound", "declared", "storeUnavailable"],
     audit: "user.delete",
+    guarded: { action: "admit-client" },
     command: { words: "user delete" },
   },
 } as const satisfies Routes;

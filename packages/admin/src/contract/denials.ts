@@ -154,6 +154,7 @@ export const denialRoutes = {
     dryRun: true,
     problems: ["notFound", "conflict", "storeUnavailable"],
     audit: "denial.delete",
+    guarded: { action: "admit-client" },
     command: { words: "deny remove" },
   },
 } as const satisfies Routes;

@@ -1,4 +1,5 @@
 import { accessRoutes } from "./access.ts";
+import { approvalRoutes } from "./approvals.ts";
 import { certificateRoutes } from "./certificates.ts";
 import { denialRoutes } from "./denials.ts";
 import { eventRoutes } from "./events.ts";
@@ -16,6 +17,7 @@ export const contract = {
   ...denialRoutes,
   ...keyRoutes,
   ...accessRoutes,
+  ...approvalRoutes,
   ...eventRoutes,
   ...systemRoutes,
 } as const;

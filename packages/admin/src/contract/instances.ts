@@ -189,6 +189,10 @@ export const instanceRoutes = {
     ],
     etag: "given",
     audit: "instance.update",
+    guarded: {
+      action: "allow-destroy",
+      when: ({ body }) => body["destroyOverKmip"] === "allowed",
+    },
     command: {
       words: "instance update",
       example: "holdfast instance update kmip-prod --labels group=finance",
@@ -238,6 +242,7 @@ export const instanceRoutes = {
       "storeUnavailable",
     ],
     audit: "instance.delete",
+    guarded: { action: "delete-instance" },
     command: {
       words: "instance delete",
       confirm: deleteConfirm,

@@ -164,6 +164,7 @@ export const keyRoutes = {
       .strict(),
     answer: key,
     problems: changeProblems,
+    guarded: { action: "destroy-key" },
     command: {
       words: "key revoke",
       example: "holdfast key revoke kmip-prod UUID --reason CessationOfOperation",
@@ -183,6 +184,7 @@ export const keyRoutes = {
     }),
     answer: key,
     problems: [...changeProblems, "keyActive", "confirmationNeeded"],
+    guarded: { action: "destroy-key" },
     command: {
       words: "key destroy",
       confirm: {

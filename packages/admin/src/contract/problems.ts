@@ -11,6 +11,8 @@ export const problems = {
   wrongState: { status: 409, title: "Not possible in this state" },
   keysRemain: { status: 409, title: "Undestroyed keys exist" },
   keyActive: { status: 409, title: "The key is Active" },
+  approvalNeeded: { status: 409, title: "Approvals are needed" },
+  approvalRefused: { status: 403, title: "The approvals do not allow this" },
   confirmationNeeded: { status: 409, title: "The name must be typed again" },
   declared: { status: 409, title: "Declared in the configuration file" },
   idempotencyMismatch: { status: 409, title: "The idempotency key was used for another request" },

@@ -196,6 +196,7 @@ export const rootRoutes = {
       "storeUnavailable",
     ],
     audit: "root.configure",
+    guarded: { action: "move-root" },
     command: {
       words: "root-of-trust configure",
       roots: "regions",
@@ -229,6 +230,7 @@ export const rootRoutes = {
     repeatable: true,
     problems: ["notFound"],
     audit: "root.revalidate",
+    guarded: { action: "open-keys", when: ({ shredded }) => shredded },
     command: { words: "root-of-trust revalidate" },
   },
   shredInstance: {
@@ -244,6 +246,7 @@ export const rootRoutes = {
     answer: shredResult,
     problems: ["notFound", "confirmationNeeded", "storeUnavailable"],
     audit: "root.shred",
+    guarded: { action: "shred" },
     command: {
       words: "root-of-trust shred",
       confirm: { field: "name", of: "the name of the instance", does: "shredded" },

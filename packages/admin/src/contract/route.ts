@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import type { ApprovalAction } from "../approvals/policy.ts";
 import type { CommandRow } from "./command.ts";
 import type { ProblemCode } from "./problems.ts";
 
@@ -68,8 +69,24 @@ export interface Route {
   readonly auditsSuccess?: true;
   /** What it creates under `Call.newId`, so that a repetition at any node finds it. */
   readonly makes?: Makes;
+  /** Where the approval policy names this action, a call is carried out only with an approved request. */
+  readonly guarded?: Guard;
   /** Its form on the command line. */
   readonly command: CommandRow;
+}
+
+/** What approvals a route needs. */
+export interface Guard {
+  readonly action: ApprovalAction;
+  /** Only these calls need them; all unless given. */
+  readonly when?: (given: GuardedCall) => boolean;
+}
+
+/** What a guard decides on. */
+interface GuardedCall {
+  readonly body: Readonly<Record<string, unknown>>;
+  /** Whether an administrator shredded the keys of the call's instance. */
+  readonly shredded: boolean;
 }
 
 /** What a POST can create; a signed certificate's answer includes the authority's certificate. */
@@ -101,6 +118,8 @@ export interface Call<R extends Route = Route> {
   readonly body: In<R["body"]>;
   /** The version that the caller wants to change; undefined if it names none. */
   readonly ifMatch: string | undefined;
+  /** The approved request that the call uses: a UUID. */
+  readonly approval?: string | undefined;
   /**
    * The identifier (a UUID) for what the call creates: the same for every repetition of a POST with
    * the same idempotency key, at any node, so that nothing is created twice.

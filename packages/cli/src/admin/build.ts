@@ -24,6 +24,7 @@ const groups: Readonly<Record<string, string>> = {
   authority: "an instance's own certificate authority",
   refused: "clients that were refused",
   deny: "client certificates that are shut out",
+  approval: "approvals by M of N people, and their policy",
   user: "user names and passwords of an instance",
   key: "keys of an instance, never their material",
   token: "tokens of this API",
@@ -92,6 +93,12 @@ function addOperation(command: Command, operation: Operation): void {
     command.option(
       "--idempotency-key <text>",
       "give the same key when you repeat the command, so that nothing is created twice",
+    );
+  }
+  if (route.guarded !== undefined) {
+    command.option(
+      "--approval <id>",
+      "the approved request, if the approval policy asks for one; without it, the command makes one",
     );
   }
   if (row.example !== undefined) command.addHelpText("after", `\nExample:\n  ${row.example}`);

@@ -111,8 +111,11 @@ async function typedAgain({ of, does }: NonNullable<CommandRow["confirm"]>): Pro
   return typed;
 }
 
-function optionsOf({ idempotencyKey }: Given): AdminCallOptions {
-  return typeof idempotencyKey === "string" ? { idempotencyKey } : {};
+function optionsOf({ idempotencyKey, approval }: Given): AdminCallOptions {
+  return {
+    ...(typeof idempotencyKey === "string" && { idempotencyKey }),
+    ...(typeof approval === "string" && { approval }),
+  };
 }
 
 async function sentOf(operation: Operation, args: readonly string[], given: Given): Promise<Sent> {

@@ -2,6 +2,7 @@ import type { RestoreWish, Said } from "@holdfast/server/backup";
 import { machine } from "@holdfast/server/machine";
 import type { Command } from "commander";
 import { Failure } from "../terminal/failure.ts";
+import { type ApprovalOptions, approvalsOf, withApprovals } from "./approval-options.ts";
 import { withConfig } from "./node.ts";
 
 interface WithConfig {
@@ -31,7 +32,7 @@ export function addBackup(program: Command): void {
       const { verifyCommand } = await import("@holdfast/server/backup");
       say(await verifyCommand(config, machine, file, countOf(keys)));
     });
-  withConfig(parent.command("restore").argument("<file>", "the backup"))
+  withApprovals(withConfig(parent.command("restore").argument("<file>", "the backup")))
     .description("Show what a restore would do; with --apply, join the backup into the store.")
     .option(
       "--apply",
@@ -43,9 +44,10 @@ export function addBackup(program: Command): void {
       "bring a deleted instance's objects into this new one, which was ordered for it",
     )
     .option("--deleted-instance <id>", "the identifier of the instance that was deleted")
-    .action(async (file: string, options: WithConfig & RestoreWish) => {
+    .action(async (file: string, options: WithConfig & RestoreWish & ApprovalOptions) => {
       const { restoreCommand } = await import("@holdfast/server/backup");
-      say(await restoreCommand(options.config, machine, file, options));
+      const wish = { ...options, ...approvalsOf(options) };
+      say(await restoreCommand(options.config, machine, file, wish));
     });
 }
 

@@ -2,6 +2,7 @@ import { rootKinds } from "@holdfast/root-of-trust/kinds";
 import { machine } from "@holdfast/server/machine";
 import type { Command } from "commander";
 import { Failure } from "../terminal/failure.ts";
+import { type ApprovalOptions, approvalsOf, withApprovals } from "./approval-options.ts";
 
 interface WithConfig {
   readonly config: string;
@@ -103,18 +104,20 @@ function addRegion(parent: Command): void {
     const { showRegions } = await import("@holdfast/server/region");
     for (const line of await showRegions(options.config, machine)) print(line);
   });
-  withConfig(
-    parent
-      .command("retire")
-      .argument("<region>", "the other region, which is lost")
-      .description("Continue without a region that is lost for good, or for long."),
+  withApprovals(
+    withConfig(
+      parent
+        .command("retire")
+        .argument("<region>", "the other region, which is lost")
+        .description("Continue without a region that is lost for good, or for long."),
+    ),
   )
     .option("--endpoints-are-off [region]", "confirms that no client can reach that region")
-    .action(async (lost: string, options: WithConfig & Confirmation) => {
+    .action(async (lost: string, options: WithConfig & Confirmation & ApprovalOptions) => {
       const { retire } = await import("@holdfast/server/region");
       const { endpointsAreOff: off } = options;
       const confirmed = off === true || off === lost;
-      print(await retire(options.config, machine, lost, confirmed));
+      print(await retire(options.config, machine, lost, confirmed, approvalsOf(options)));
     });
   withConfig(
     parent.command("rejoin").description("Bring this region back after the other one retired it."),
@@ -149,17 +152,20 @@ function addRoot(parent: Command): void {
       const { rotateRoot } = await import("@holdfast/server/root");
       process.stdout.write(`${await rotateRoot(file, machine, options)}\n`);
     });
-  withConfig(
-    parent
-      .command("adopt")
-      .description(
-        "Put this region's keys under the configured root key with the other region's copies, because their own root key is lost for good.",
-      ),
+  withApprovals(
+    withConfig(
+      parent
+        .command("adopt")
+        .description(
+          "Put this region's keys under the configured root key with the other region's copies, because their own root key is lost for good.",
+        ),
+    ),
   )
     .requiredOption("--lost <name>", "the lost root key, as the keys name it")
-    .action(async (options: WithConfig & { readonly lost: string }) => {
+    .action(async (options: WithConfig & ApprovalOptions & { readonly lost: string }) => {
       const { adoptRoot } = await import("@holdfast/server/root-adopt");
-      process.stdout.write(`${await adoptRoot(options.config, machine, options.lost)}\n`);
+      const { config, lost } = options;
+      process.stdout.write(`${await adoptRoot(config, machine, lost, approvalsOf(options))}\n`);
     });
 }
 

@@ -16,6 +16,8 @@ export const problemExits: Readonly<Record<ProblemCode, Exit>> = {
   wrongState: "conflicting",
   keysRemain: "conflicting",
   keyActive: "conflicting",
+  approvalNeeded: "conflicting",
+  approvalRefused: "denied",
   confirmationNeeded: "wrong",
   declared: "conflicting",
   idempotencyMismatch: "conflicting",

@@ -218,6 +218,22 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
       },
       now,
     ),
+  ApprovalPolicy: () =>
+    makeRecord(
+      "ApprovalPolicy",
+      markedIdentifier("ApprovalPolicy", id),
+      {
+        ...{ text: "policy", signatures: "line", createdMs: 1_780_000_000_000, createdBy: "t" },
+        ...{ cancelled: "line", claims: [["version", "1"]] },
+      },
+      now,
+    ),
+  ApprovalRequest: () => {
+    const use = { state: "begun", requestId: id, region: "a", node: "a1", atMs: 1 } as const;
+    const values = { text: "request", call: "{}", createdMs: 1_780_000_000_000, createdBy: "t" };
+    const signature = { key: { line: "line", atMs: 1, by: "t" } };
+    return makeRecord("ApprovalRequest", id, { ...values, signature, use }, now);
+  },
   Backup: () => {
     const run = {
       ...{ file: "/b/f", startedMs: 1, endedMs: 2, records: 3, bytes: 4, ok: true, reason: "" },

@@ -96,6 +96,27 @@ const backupRun = z.object({
   reason: z.string(),
 });
 
+/** A signature of a request's approval, as it was handed in: the signer's public key is its key in the record. */
+export type ApprovalSignature = z.output<typeof approvalSignature>;
+const approvalSignature = z.object({
+  /** The whole line of the signature's file. */
+  line: z.string(),
+  atMs: z.number(),
+  by: z.string(),
+});
+
+/** How far the one use of an approved request has got. */
+export type ApprovalUse = z.output<typeof approvalUse>;
+const approvalUse = z.object({
+  /** `begun`: a node carries it out. `failed`: nothing came of it. `done`: it is over for ever. */
+  state: z.enum(["begun", "failed", "done"]),
+  /** The call that uses it. */
+  requestId: z.string(),
+  region: z.string(),
+  node: z.string(),
+  atMs: z.number(),
+});
+
 /** A reference to a root of trust. Its form depends on the kind of root of trust. */
 const rootReference = json(z.unknown());
 
@@ -262,6 +283,42 @@ export const recordKinds = {
     fields: {},
     deletable: true,
     key: "match",
+  },
+  ApprovalPolicy: {
+    type: 0x8000000b,
+    fixed: {
+      /** The text that is signed: see `parsePolicy` of `@holdfast/admin`. */
+      text: text(),
+      /** Lines of signatures. */
+      signatures: text(),
+      createdMs: number,
+      createdBy: text(),
+    },
+    fields: {
+      /** Lines of signatures that cancel a change of the policy that waits. */
+      cancelled: text(),
+    },
+    /** Its version, if its approvers signed it: two of them at once follow the same policy. */
+    claims: ["version"],
+    /** Who could delete a policy would need no approval any more. */
+    deletable: false,
+  },
+  ApprovalRequest: {
+    type: 0x8000000c,
+    fixed: {
+      /** The text that is signed: see `parseRequest` of `@holdfast/admin`. */
+      text: text(),
+      /** The call in canonical JSON, without secrets. */
+      call: text(),
+      createdMs: number,
+      createdBy: text(),
+    },
+    fields: {
+      /** By the signer's public key. */
+      signature: keyed(json(approvalSignature)),
+      use: json(approvalUse),
+    },
+    deletable: true,
   },
 } as const satisfies Record<string, RecordKind>;
 

@@ -1,5 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import type { Call, Handlers, Route } from "@holdfast/admin";
+import { hashUuid, writeUuid } from "@holdfast/engine";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { z } from "zod";
 import type { NodeObserver } from "../observe/events.ts";
@@ -55,13 +56,15 @@ export function prepare(
     route.method === "POST" && route.repeatable !== true && !dry
       ? idempotencyKey(request.headers["idempotency-key"])
       : undefined;
+  const approval = approvalOf(route, request.headers["approval"]);
   const call = {
     principal,
     params,
     query,
     body: given.body,
     ifMatch: ifMatch(route, request.headers["if-match"]),
-    newId: key === undefined ? parts.newId() : repeatedId({ key, operation, principal, params }),
+    newId: newIdOf(parts, operation, approval, key && { key, operation, principal, params }),
+    approval,
     audit: route.audit,
     lastEventId: lastEvent(request.headers["last-event-id"]),
     requestId: request.id,
@@ -88,8 +91,9 @@ export async function dispatch(
       .send(JSON.stringify(await dryRun(work)));
   }
   const first = async (): Promise<Sent> => {
-    const answer =
-      key === undefined ? await work() : await parts.madeBefore.once(route, call, work);
+    // What an approved request makes, its use finds: the request works once.
+    const isOnce = key === undefined || call.approval !== undefined;
+    const answer = isOnce ? await work() : await parts.madeBefore.once(route, call, work);
     const body = await checked(parts, served, answer, list, call);
     return { status: route.status ?? 200, body };
   };
@@ -186,6 +190,31 @@ function ifMatch(route: Route, header: string | undefined): string | undefined {
     code: "preconditionFailed",
     detail: "If-Match: must be one ETag in quotes, as it was given",
   });
+}
+
+/** An approved request makes one thing: a repetition of its use finds it, or is refused. */
+function newIdOf(
+  { newId }: DispatchParts,
+  operation: string,
+  approval: string | undefined,
+  repeated: Parameters<typeof repeatedId>[0] | "" | undefined,
+): string {
+  if (approval !== undefined) return hashUuid(`approval\0${operation}\0${approval}`);
+  return repeated ? repeatedId(repeated) : newId();
+}
+
+function approvalOf(
+  { guarded }: Route,
+  header: string | readonly string[] | undefined,
+): string | undefined {
+  if (header === undefined) return undefined;
+  const isUuid = typeof header === "string" && writeUuid(header, new Uint8Array(16), 0);
+  if (guarded !== undefined && isUuid) return header;
+  const detail =
+    guarded === undefined
+      ? "Approval: this operation needs no approvals"
+      : "Approval: must be the identifier of a request, a lower-case UUID";
+  throw new Refused({ code: "invalid", detail });
 }
 
 function isDry(route: Route, header: string | readonly string[] | undefined): boolean {

@@ -54,6 +54,8 @@ const certificate = { target: "kmip-certificate" } as const;
 const authority = { target: "kmip-certificate-authority" } as const;
 const denial = { target: "kmip-denial" } as const;
 const user = { target: "kmip-user" } as const;
+const approval = { target: "kmip-approval" } as const;
+const policy = { target: "kmip-approval-policy" } as const;
 const token = { target: "kmip-token" } as const;
 const root = { target: "kmip-root-of-trust" } as const;
 const sealing = { target: "kmip-sealing-key" } as const;
@@ -119,6 +121,21 @@ const administration = {
   "user.delete": { cadf: "kmip-user.delete", says: "delete KMIP user", ...user },
   "token.create": { cadf: "kmip-token.create", says: "create access token", ...token },
   "token.revoke": { cadf: "kmip-token.delete", says: "revoke access token", ...token },
+  "approval.request": { cadf: "kmip-approval.create", says: "ask for approvals", ...approval },
+  "approval.sign": { cadf: "kmip-approval.sign", says: "approve request", ...approval },
+  "approval.use": { cadf: "kmip-approval.use", says: "use approvals", ...approval },
+  "approval.cancel": { cadf: "kmip-approval.delete", says: "cancel request", ...approval },
+  "approval.policy": { cadf: "kmip-approval-policy.set", says: "set approval policy", ...policy },
+  "approval.stop": {
+    cadf: "kmip-approval-policy.cancel",
+    says: "cancel change of approval policy",
+    ...policy,
+  },
+  "approval.reset": {
+    cadf: "kmip-approval-policy.reset",
+    says: "reset approval policy",
+    ...policy,
+  },
   "root.configure": { cadf: "kmip-root-key.set", says: "set customer root key", ...root },
   "root.rotate": { cadf: "kmip-root-key.rotate", says: "rotate customer root key", ...root },
   "root.rewrap": { cadf: "kmip-root-key.rewrap", says: "re-wrap under customer root key", ...root },

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import type { Ids, Timers } from "@holdfast/engine";
 import { entryOf, isRetiredEntry, type Peer } from "@holdfast/regions";
+import { type GivenApprovals, withLocalApprovals } from "../approvals/local-approvals.ts";
 import { OperatorError } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
 import { version } from "../base/version.ts";
@@ -35,7 +36,7 @@ export interface Said {
 }
 
 /** The options of `backup restore`. */
-export interface RestoreWish {
+export interface RestoreWish extends GivenApprovals {
   /** Without it, only a report is made. */
   readonly apply?: boolean;
   readonly althoughDamaged?: boolean;
@@ -154,7 +155,7 @@ export async function restoreCommand(
         const restoring = { reader, scanned, target, show, machine };
         return into === undefined
           ? await restorePlainly(restoring, apply)
-          : await restoreAnew(restoring, apply, into, { config, machine });
+          : await restoreAnew(restoring, { ...wish, apply }, into, { config, machine });
       });
     }),
   );
@@ -187,25 +188,36 @@ async function restorePlainly(
 
 async function restoreAnew(
   { reader, scanned, target, show }: Restoring,
-  apply: boolean,
+  { apply, ...approvals }: RestoreWish & { readonly apply: boolean },
   wish: NewInstanceWish,
   place: KeyRingPlace,
 ): Promise<Said> {
-  const { region } = place.config;
+  const { region, node } = place.config;
   const regions = [region, ...target.peers.map((peer) => peer.region)];
   const { deleted, into } = wish;
   const detail = { file: reader.file, instance: deleted, into };
-  const report = await restoreIntoNew(reader, scanned, target, wish, {
-    apply,
-    region,
-    openKeyRing: (store) =>
-      keyRingOver(store, store === target.own ? { ...place, regions } : place),
-    audit: new ActEvidence(
-      { action: "backup.restore", target: into, detail },
-      place.machine,
-    ).committed(),
-    progress: (done) => show(apply ? "restoring" : "opening", done, scanned.trailer.records),
-  });
+  const restore = () =>
+    restoreIntoNew(reader, scanned, target, wish, {
+      apply,
+      region,
+      openKeyRing: (store) =>
+        keyRingOver(store, store === target.own ? { ...place, regions } : place),
+      audit: new ActEvidence(
+        { action: "backup.restore", target: into, detail },
+        place.machine,
+      ).committed(),
+      progress: (done) => show(apply ? "restoring" : "opening", done, scanned.trailer.records),
+    });
+  const here = { own: target.own, region, node, machine: place.machine };
+  const call = { deleted, into, archive: reader.header.salt };
+  const act = {
+    action: "restore-instance",
+    operation: "backup restore",
+    target: into,
+    call,
+  } as const;
+  // Without --apply nothing is written.
+  const report = apply ? await withLocalApprovals(here, act, approvals, restore) : await restore();
   return { lines: newInstanceLines(report, apply), ok: report.failures === 0 };
 }
 

@@ -8,6 +8,7 @@ import {
 } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
 import type { PeerClient } from "@holdfast/regions";
+import { type GivenApprovals, withLocalApprovals } from "../approvals/local-approvals.ts";
 import { OperatorError, reasonOf } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
@@ -24,6 +25,7 @@ export async function adoptRoot(
   configFile: string,
   machine: Machine,
   lost: string,
+  approvals: GivenApprovals = {},
 ): Promise<string> {
   const config = loadConfig(configFile);
   const root = await openDefaultRoot(config, machine.environment, rootContext(machine));
@@ -32,7 +34,7 @@ export async function adoptRoot(
     if (name === lost) {
       throw new OperatorError(`--lost ${lost}: this is the root key that is configured now`);
     }
-    return await atRegions(configFile, machine, async ({ own, peer, region, timers }) => {
+    return await atRegions(configFile, machine, async ({ own, peer, region, node, timers }) => {
       if (peer === undefined) {
         throw new OperatorError("peer: is missing: only another region has copies of the keys");
       }
@@ -40,18 +42,23 @@ export async function adoptRoot(
       const keks = new ObjectKekStore(own, { clock: timers, region });
       const entries = await keks.all();
       const theirs = await under(own, region, entries, lost);
-      const ring = ringOf({ root, keks, peer, region, machine });
-      for (const { instance, kek } of theirs) {
-        await ring.rewrap(instance, kek, root, true).catch((error: unknown) => {
-          throw new OperatorError(
-            `key-encryption key ${kek.id} of instance ${instance}: ${reasonOf(error)}; those before it are done: run this again`,
-          );
-        });
-      }
-      // At first the region's nodes may serve from the other region's store, so it needs the new wraps too.
-      const ids = theirs.map(({ kek }) => kek.id);
-      const records = await own.read(systemInstance, ids);
-      await peer.push(records.flatMap((found) => found?.object ?? []));
+      const place = { own, region, node, machine };
+      const call = { lost, root: name };
+      const act = { action: "adopt-root", operation: "root adopt", target: lost, call } as const;
+      await withLocalApprovals(place, act, approvals, async () => {
+        const ring = ringOf({ root, keks, peer, region, machine });
+        for (const { instance, kek } of theirs) {
+          await ring.rewrap(instance, kek, root, true).catch((error: unknown) => {
+            throw new OperatorError(
+              `key-encryption key ${kek.id} of instance ${instance}: ${reasonOf(error)}; those before it are done: run this again`,
+            );
+          });
+        }
+        // At first the region's nodes may serve from the other region's store, so it needs the new wraps too.
+        const ids = theirs.map(({ kek }) => kek.id);
+        const records = await own.read(systemInstance, ids);
+        await peer.push(records.flatMap((found) => found?.object ?? []));
+      });
       return `${theirs.length} key-encryption keys of region ${region} are under ${name} (${defaultRootPlace(config)}) now; start the region's nodes`;
     });
   } finally {

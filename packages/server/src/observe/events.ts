@@ -25,6 +25,9 @@ export const endings = [
 /** One of `endings`. */
 export type Ending = (typeof endings)[number];
 
+/** The steps of approvals; these words are also label values of a metric. */
+export const approvalSteps = ["request", "signature", "use", "refusal", "policy"] as const;
+
 /** Events of the server itself, in addition to those of the engine. */
 type EdgeEvent =
   | {
@@ -101,6 +104,15 @@ type EdgeEvent =
       readonly instance: string;
       readonly remote: string;
       readonly requestId: string;
+    }
+  /** A step of approvals; `detail` names the operation, or who signed. */
+  | {
+      readonly type: "approval";
+      readonly step: (typeof approvalSteps)[number];
+      /** Whether a break-glass key was used. */
+      readonly breakGlass: boolean;
+      readonly request: string;
+      readonly detail: string;
     }
   /** A user name and password that an instance does not know. */
   | {

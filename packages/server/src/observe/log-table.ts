@@ -298,6 +298,13 @@ export const logTable: {
     fields: ["requestId", "operation", "reason", "principal", "instance", "remote"],
     limited: true,
   },
+  approval: {
+    level: ({ step, breakGlass }) => (breakGlass || step === "refusal" ? "warn" : "info"),
+    message: ({ step, breakGlass }) =>
+      `approvals: ${step}${breakGlass ? " with a break-glass key" : ""}`,
+    fields: ["request", "detail"],
+    limited: true,
+  },
   passwordRefused: {
     level: always("info"),
     message: "user name or password refused",

@@ -160,6 +160,27 @@ describe("the view of the system records", () => {
     expect([...before.unreadDenials]).toEqual([]);
   });
 
+  test("names a version of the approval policy that cannot be read, until the other region shows it", async () => {
+    const [own, peer] = [new MemoryOwnStore(), new MemoryOwnStore({ replicationId: "peer" })];
+    const values = { text: "t", signatures: "s", createdMs: 1, createdBy: "t" };
+    const policy = makeRecord(
+      "ApprovalPolicy",
+      markedIdentifier("ApprovalPolicy", id),
+      values,
+      now(1),
+    );
+    for (const store of [own, peer]) await create(store, policy);
+    own.damage(policy.uniqueIdentifier);
+    let reachable = false;
+    const seen = view(own, peer, () => reachable);
+    await seen.refresh();
+    expect([...seen.unreadPolicies]).toEqual([policy.uniqueIdentifier]);
+    reachable = true;
+    await seen.refresh();
+    expect([...seen.unreadPolicies]).toEqual([]);
+    expect(seen.all("ApprovalPolicy")).toHaveLength(1);
+  });
+
   test("names a denial that no region makes, also if it was pushed", async () => {
     const seen = view(new MemoryOwnStore());
     let told = 0;

@@ -66,6 +66,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
   readonly #records = new Map<string, ManagedObject>();
   readonly #listeners = new Set<(changed: readonly ManagedObject[]) => void>();
   readonly #unreadDenials = new Set<string>();
+  readonly #unreadPolicies = new Set<string>();
   /** Whether everything is being read again, to find the denials that `unreadMore` stands for. */
   #readingAgain = false;
   /** Whether there were too many once more since that began. */
@@ -98,6 +99,11 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
   /** Identifiers of denials that no store shows in a form that can be read; "(more)" stands for those above 1,000. */
   get unreadDenials(): ReadonlySet<string> {
     return this.#unreadDenials;
+  }
+
+  /** Identifiers of versions of the approval policy that no store shows in a form that can be read, up to 1,000. */
+  get unreadPolicies(): ReadonlySet<string> {
+    return this.#unreadPolicies;
   }
 
   /** One record as it was last seen. */
@@ -178,8 +184,9 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     // Others first: their deletions must be known before old data of the own store show the records.
     const sources = wanted === "own" ? this.#sources : [...others, ...(own ? [own] : [])];
     for (const source of sources) {
-      // Where the own store is complete, another region is asked only if that fails, or for a denial that is damaged.
-      const enough = whole && wanted === "own" && this.#unreadDenials.size === 0;
+      // Where the own store is complete, another region is asked only if that fails, or for a damaged denial or policy.
+      const unread = this.#unreadDenials.size + this.#unreadPolicies.size;
+      const enough = whole && wanted === "own" && unread === 0;
       if (!source.usable() || enough) continue;
       try {
         const told = await this.#read(source);
@@ -232,7 +239,13 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
 
   /** A record that was read before stays known. */
   #noteUnread(id: string): void {
-    if (isMarked("Deny", id) && !this.#records.has(id)) this.#addUnread(id);
+    if (this.#records.has(id)) return;
+    if (isMarked("Deny", id)) this.#addUnread(id);
+    if (isMarked("ApprovalPolicy", id)) this.#addUnreadPolicy(id);
+  }
+
+  #addUnreadPolicy(id: string): void {
+    if (this.#unreadPolicies.size < unreadMax) this.#unreadPolicies.add(id);
   }
 
   #addUnread(id: string): void {
@@ -258,6 +271,10 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     }
     const now = joined.object;
     if (isMarked("Deny", id)) this.#noteDenial(now);
+    if (isMarked("ApprovalPolicy", id)) {
+      if (readAnyRecord(now)?.type === "ApprovalPolicy") this.#unreadPolicies.delete(id);
+      else this.#addUnreadPolicy(id);
+    }
     // A push and a look bring the same record twice: listeners should get it once.
     if (known !== undefined && sameRecord(known, now)) return false;
     this.#records.set(id, now);

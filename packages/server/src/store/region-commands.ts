@@ -10,6 +10,7 @@ import {
   rejoinRegion,
   retireRegion,
 } from "@holdfast/regions";
+import { type GivenApprovals, withLocalApprovals } from "../approvals/local-approvals.ts";
 import { printAddress } from "../base/address.ts";
 import { OperatorError, reasonOf } from "../base/operator-error.ts";
 import { readPeerIdentity } from "../base/peer-tls.ts";
@@ -29,6 +30,8 @@ export interface OpenedRegions extends RegionTools {
   readonly own: RedisStore;
   readonly peer: PeerClient | undefined;
   readonly address: string;
+  /** The node whose configuration was read. */
+  readonly node: string;
 }
 
 /** Reports the state of this region and the other one. */
@@ -59,6 +62,7 @@ export async function retire(
   machine: Machine,
   lost: string,
   endpointsAreOff: boolean,
+  approvals: GivenApprovals = {},
 ): Promise<string> {
   if (!endpointsAreOff) {
     throw new OperatorError(
@@ -69,7 +73,17 @@ export async function retire(
     if (opened.peer !== undefined) await met(opened.peer, opened.timers);
     const evidence = new ActEvidence({ action: "region.retire", target: lost }, machine);
     const append = appendTo(opened.own);
-    const { generation } = await retireRegion(lost, true, opened, evidence.committed()).catch(
+    const { own, region, node } = opened;
+    const place = { own, region, node, machine };
+    const call = { region: lost };
+    const act = {
+      action: "retire-region",
+      operation: "region retire",
+      target: lost,
+      call,
+    } as const;
+    const work = () => retireRegion(lost, true, opened, evidence.committed());
+    const { generation } = await withLocalApprovals(place, act, approvals, work).catch(
       async (error: unknown) => {
         await append([evidence.pending(), evidence.ended({ reason: reasonOf(error) })]);
         throw error;
@@ -160,6 +174,7 @@ export async function atRegions<Result>(
       );
     return await work({
       region,
+      node,
       own,
       peer,
       peers: peer === undefined ? [] : [peer],

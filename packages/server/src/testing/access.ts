@@ -13,7 +13,11 @@ import { MemoryKekStore, MemoryRootOfTrust } from "@holdfast/engine/testing";
 import type { Instance } from "../access/instances.ts";
 import { RefusedClients } from "../access/refused-clients.ts";
 import { Trust } from "../access/trust.ts";
+import { withApprovals } from "../approvals/guarded-handlers.ts";
+import { Approvals } from "../approvals/requests.ts";
 import { systemClock as clock, systemIds as ids } from "../base/system.ts";
+import { policyHandlers } from "../management/approvals/policy-handlers.ts";
+import { requestHandlers } from "../management/approvals/request-handlers.ts";
 import { InstanceAuthorities } from "../management/authority/instance-authorities.ts";
 import { Adding } from "../management/certificates/adding.ts";
 import { certificateHandlers } from "../management/certificates/certificate-handlers.ts";
@@ -38,6 +42,7 @@ export interface Caller {
   readonly id?: string;
   readonly instances?: readonly string[];
   readonly newId?: string;
+  readonly approval?: string;
 }
 
 /** Access management of a node in one region, over a store in memory. */
@@ -49,6 +54,7 @@ export class TestNode implements AsyncDisposable {
   readonly book: TokenBook;
   readonly bootstrap: Bootstrap;
   readonly handlers: Partial<Handlers>;
+  readonly approvals: Approvals;
   readonly said: string[] = [];
   /** The KMIP server certificates of the node. */
   leaves: readonly X509Certificate[] = [];
@@ -103,7 +109,13 @@ export class TestNode implements AsyncDisposable {
     );
     const { bootstrap } = this;
     const about = { region: name, node, version: "test" };
-    this.handlers = {
+    const around = { wallMs, newId: ids.uuid, observe };
+    const reachable = () => commands.others.filter(() => region.isLinked());
+    this.approvals = new Approvals({ view, records, region: name, node, reachable, ...around });
+    const deps = { view, records, presence, approvals: this.approvals, ...around };
+    const handlers = {
+      ...requestHandlers(deps),
+      ...policyHandlers(deps),
       ...certificateHandlers({
         instances,
         records,
@@ -134,13 +146,14 @@ export class TestNode implements AsyncDisposable {
         pauseMs: 1,
       }),
     };
+    this.handlers = withApprovals(handlers, { approvals: this.approvals, view });
   }
 
   /** Calls a handler and checks its answer, both as the listener does. */
   async call<Name extends keyof Contract>(
     name: Name,
     given: { readonly params?: object; readonly query?: object; readonly body?: object },
-    { roles = allRoles, id = "token", instances, newId = ids.uuid() }: Caller = {},
+    { roles = allRoles, id = "token", instances, newId = ids.uuid(), approval }: Caller = {},
   ): Promise<Reply<Contract[Name]>> {
     const handler = this.handlers[name] as unknown as (call: object) => Promise<unknown>;
     const { audit }: Route = contract[name];
@@ -152,6 +165,7 @@ export class TestNode implements AsyncDisposable {
       audit,
       requestId: ids.uuid(),
       newId,
+      approval,
       signal: new AbortController().signal,
     });
     return contract[name].answer.parse(answer) as Reply<Contract[Name]>;

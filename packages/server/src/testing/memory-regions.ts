@@ -49,6 +49,8 @@ export interface MemoryRegion {
   readonly deletion: Deletion;
   readonly duty: InstancesDuty;
   readonly events: NodeEvent[];
+  /** Whether the other region can be reached. */
+  readonly isLinked: () => boolean;
   /** Called before each step of a deletion in this region. */
   step: (step: DeletionStep) => void;
 }
@@ -182,6 +184,7 @@ export class MemoryRegions implements AsyncDisposable {
       deletion,
       duty,
       events,
+      isLinked: () => this.linked,
     });
   }
 

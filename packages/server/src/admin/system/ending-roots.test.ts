@@ -21,6 +21,7 @@ function checks(records: readonly Instance[], at = "2026-11-27", type = "local")
     all: () => records as never,
     freshAtMs: undefined,
     unreadDenials: new Set<string>(),
+    unreadPolicies: new Set<string>(),
   };
   return endingRootChecks({ view, config, wallMs: () => day(at) });
 }

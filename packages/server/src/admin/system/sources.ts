@@ -20,7 +20,7 @@ export interface SystemSources extends Timers {
   readonly peers: readonly Pick<Peer, "region" | "state" | "hello" | "position">[];
   readonly clocks: Pick<ClockCheck, "offsets" | "doubt">;
   readonly stores: Pick<StoreCheck, "reasons" | "counts">;
-  readonly view: Pick<SystemView, "all" | "freshAtMs" | "unreadDenials">;
+  readonly view: Pick<SystemView, "all" | "freshAtMs" | "unreadDenials" | "unreadPolicies">;
   /** What the lock masters say about the leader's lock; undefined if none are configured. */
   readonly lockMasters?: (() => Promise<LockLook>) | undefined;
   readonly storageKeys: Pick<StorageKeyWraps, "look">;

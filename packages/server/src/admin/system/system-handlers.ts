@@ -2,6 +2,7 @@ import { type Handlers, openApi } from "@holdfast/admin";
 import { withTimeout } from "@holdfast/engine";
 import { reasonOf } from "../../base/operator-error.ts";
 import { rootStatusOf } from "../../roots/root-status.ts";
+import { approvalChecks } from "./approval-checks.ts";
 import { endingRootChecks } from "./ending-roots.ts";
 import { fipsChecks } from "./fips-checks.ts";
 import { logChecks } from "./log-checks.ts";
@@ -47,6 +48,7 @@ const looks: readonly (readonly [
   ["tokens", tokenChecks],
   ["fips", fipsChecks],
   ["deny list", denialChecks],
+  ["approvals", approvalChecks],
   ["revocation lists", crlChecks],
   ["audit log", logChecks],
 ];

@@ -8,6 +8,7 @@ import {
 } from "@holdfast/kmip";
 import { decode, encode } from "@holdfast/ttlv";
 import { detailNames } from "../../audit/management-event.ts";
+import { beforeWriting } from "../../records/dry-run.ts";
 
 /** Carries out KMIP operations. */
 export type KeyEngine = Pick<Engine, "execute">;
@@ -42,6 +43,7 @@ export async function changeKey<Operation extends ImplementedOperation>(
   payload: Request<Operation>,
   { principal, requestId }: Changer,
 ): Promise<void> {
+  beforeWriting();
   const request = encodeRequest({ version: "2.1", items: [{ operation, payload }] });
   const { id, name, remote } = principal;
   // The caller takes the place of a client's fingerprint in the evidence, and must never be mistaken for one.

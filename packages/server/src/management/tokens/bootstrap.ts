@@ -1,7 +1,7 @@
 import { timingSafeEqual } from "node:crypto";
 import { constants } from "node:fs";
 import { lstat, open, readFile, unlink } from "node:fs/promises";
-import type { Role } from "@holdfast/admin";
+import type { Handlers, Role } from "@holdfast/admin";
 import { codeOf, reasonOf } from "../../base/operator-error.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import type { Bearer, TokenRefusal, TokenVerifier } from "./bearer.ts";
@@ -24,6 +24,16 @@ export interface BootstrapOptions {
 
 /** The name and identifier of a caller with the one-time token. */
 export const bootstrapId = "bootstrap";
+
+/** What the one-time token may do. Where an approval policy is in force, its holder must find who approves. */
+const bootstrapOperations = [
+  "createToken",
+  "whoAmI",
+  "listApprovals",
+  "readApproval",
+  "signApproval",
+  "readApprovalPolicy",
+] as const satisfies readonly (keyof Handlers)[];
 
 /** Without one of these, nobody can manage the system, or let its clients in. */
 const firstRoles = ["manager", "security-officer"] as const satisfies readonly Role[];
@@ -64,7 +74,7 @@ export class Bootstrap implements TokenVerifier, AsyncDisposable {
       roles: this.missing,
       instances: undefined,
       expiresMs: undefined,
-      only: ["createToken", "whoAmI"],
+      only: bootstrapOperations,
     };
   }
 

@@ -46,6 +46,7 @@ const everything: Required<NodeReadings> = {
     },
   ],
   denials: () => 0,
+  breakGlass: () => [["signed", 0]],
   certificateCounts: () => [["server", "valid", 1]],
 };
 

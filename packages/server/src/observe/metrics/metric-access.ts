@@ -39,4 +39,11 @@ export const accessMetrics = [
       return count === undefined ? [] : [[count]];
     },
   },
+  {
+    type: "gauge",
+    name: "holdfast_break_glass",
+    help: "Ways around approvals: requests that a break-glass key signed within a day (signed), and changes of the approval policy that wait without the signatures of its approvers (policy). Absent until the node has read them.",
+    labels: ["kind"],
+    read: ({ breakGlass }) => breakGlass?.() ?? [],
+  },
 ] as const satisfies readonly ReadMetric[];

@@ -1,5 +1,13 @@
 import { contract } from "@holdfast/admin";
-import { combinations, counter, type EventMetric, fromStart, seconds } from "./metric-row.ts";
+import { approvalSteps } from "../events.ts";
+import {
+  booleans,
+  combinations,
+  counter,
+  type EventMetric,
+  fromStart,
+  seconds,
+} from "./metric-row.ts";
 
 /** Metrics that events of the admin API change. */
 export const adminMetrics = [
@@ -27,5 +35,15 @@ export const adminMetrics = [
     "Requests that the admin API denied: the token is missing, unknown, expired or revoked, or may not do this (role, scope, instance).",
     ["reason"],
     ({ reason }) => [reason],
+  ),
+  fromStart(
+    counter(
+      "holdfast_approval_steps_total",
+      "approval",
+      "Steps of approvals at this node, by step and whether a break-glass key was used.",
+      ["step", "break_glass"],
+      ({ step, breakGlass }) => [step, String(breakGlass)],
+    ),
+    () => combinations(approvalSteps, booleans),
   ),
 ] as const satisfies readonly EventMetric[];

@@ -118,6 +118,10 @@ export interface NodeReadings {
   }[];
   /** Each revocation list of this node's configuration. */
   readonly crls?: () => readonly CrlReading[];
+  /** Ways around approvals that were taken; undefined while unknown. */
+  readonly breakGlass?: () =>
+    | readonly (readonly [kind: "signed" | "policy", count: number])[]
+    | undefined;
   /** The number of denials in force; undefined while unknown. */
   readonly denials?: () => number | undefined;
   /** Number of all certificates by kind and by how soon they expire. */

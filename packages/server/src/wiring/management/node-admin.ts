@@ -10,12 +10,19 @@ import { Idempotency } from "../../admin/idempotency.ts";
 import { MadeBefore } from "../../admin/made-before.ts";
 import type { SystemSources } from "../../admin/system/sources.ts";
 import { systemHandlers } from "../../admin/system/system-handlers.ts";
+import { withApprovals } from "../../approvals/guarded-handlers.ts";
+import { Approvals } from "../../approvals/requests.ts";
 import { withCallEvidence } from "../../audit/call-evidence.ts";
 import { readText } from "../../base/certificates.ts";
 import { providerVariable } from "../../base/fips.ts";
 import type { ServerIdentity } from "../../base/tls.ts";
+import { policyHandlers } from "../../management/approvals/policy-handlers.ts";
+import { requestHandlers } from "../../management/approvals/request-handlers.ts";
 import { authenticator, paced, type TokenVerifier } from "../../management/tokens/bearer.ts";
 import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
+import type { PeerCommands } from "../../records/peer-commands.ts";
+import type { Presence } from "../../records/presence.ts";
+import type { Records } from "../../records/records.ts";
 import type { SystemView } from "../../records/system-view.ts";
 import type { CertificateFiles } from "../certificate-files.ts";
 import { clock, ids, type Parts } from "../node-parts.ts";
@@ -23,6 +30,9 @@ import { clock, ids, type Parts } from "../node-parts.ts";
 export interface AdminParts {
   readonly files: CertificateFiles<ServerIdentity> | undefined;
   readonly view: SystemView;
+  readonly records: Records;
+  readonly presence: Presence;
+  readonly commands: Pick<PeerCommands, "others">;
   readonly store: Pick<ObjectStore, "appendAudit">;
   readonly tokens: TokenVerifier;
   readonly own: SystemSources["own"] & { readonly audit: Pick<AuditLog, "tree"> };
@@ -34,7 +44,12 @@ export interface AdminParts {
   readonly storageKeys: SystemSources["storageKeys"];
   readonly scryptUsers: SystemSources["scryptUsers"];
   /** All handlers but those about the node itself. */
-  readonly handlers: Omit<Handlers, keyof ReturnType<typeof systemHandlers>>;
+  readonly handlers: Omit<
+    Handlers,
+    | keyof ReturnType<typeof systemHandlers>
+    | keyof ReturnType<typeof requestHandlers>
+    | keyof ReturnType<typeof policyHandlers>
+  >;
 }
 
 /** How often unknown tokens may make the view read the store. */
@@ -54,8 +69,13 @@ export async function openAdmin(
   const settings = config.admin;
   const { files, view, tokens } = admin;
   if (settings === undefined || files === undefined) return undefined;
-  const own = { ...admin.handlers, ...ownHandlers(parts, admin) };
-  const handlers = withCallEvidence(own, { store: admin.store, clock, observe });
+  const approvals = openApprovals(parts, admin);
+  const own = { ...admin.handlers, ...ownHandlers(parts, admin), ...approvals.handlers };
+  const handlers = withCallEvidence(withApprovals(own, { ...approvals, view }), {
+    store: admin.store,
+    clock,
+    observe,
+  });
   const instances = new ViewedInstances(view);
   const append = (event: Parameters<ObjectStore["appendAudit"]>[1][number]) =>
     admin.store.appendAudit(systemInstance, [event], false);
@@ -94,6 +114,22 @@ export async function openAdmin(
     return listener.close();
   });
   return listener;
+}
+
+/** What makes, keeps and checks approvals. */
+function openApprovals(
+  { config: { region, node }, observe }: Parts,
+  { view, records, presence, commands, peers }: AdminParts,
+) {
+  const around = { wallMs: clock.wallMs, newId: ids.uuid, observe };
+  const up = () => peers.filter((peer) => peer.state() === "up").map((peer) => peer.region);
+  const reachable = () => commands.others.filter((other) => up().includes(other));
+  const approvals = new Approvals({ view, records, region, node, reachable, ...around });
+  const deps = { view, records, presence, approvals, ...around };
+  return {
+    approvals,
+    handlers: { ...requestHandlers(deps), ...policyHandlers(deps) },
+  };
 }
 
 function ownHandlers(

@@ -1,5 +1,6 @@
 import type { Engine, InstanceCounts } from "@holdfast/engine";
 import type { Duty } from "@holdfast/regions";
+import { breakGlassCounts } from "../../approvals/requests.ts";
 import { backupHandlers } from "../../backup/scheduled/backup-handlers.ts";
 import { ScheduledBackups } from "../../backup/scheduled/duty.ts";
 import { lastGoodMs, readRuns } from "../../backup/scheduled/runs.ts";
@@ -24,7 +25,10 @@ import type { Management } from "./node-management.ts";
 /** The leader's duties for objects and backups, and the metrics of them. */
 export interface Keeping {
   readonly duties: readonly Duty[];
-  readonly readings: Pick<NodeReadings, "objects" | "objectAges" | "backups" | "backupEveryMs">;
+  readonly readings: Pick<
+    NodeReadings,
+    "objects" | "objectAges" | "backups" | "backupEveryMs" | "breakGlass"
+  >;
 }
 
 const dayMs = 86_400_000;
@@ -58,6 +62,8 @@ export function openKeeping(parts: Parts, regions: Regions, { view }: Management
           return [{ region: backups.region, lastMs: lastGoodMs(backups), ok: last.ok }];
         }),
       ...(everyMs !== undefined && { backupEveryMs: everyMs }),
+      breakGlass: () =>
+        view.freshAtMs === undefined ? undefined : breakGlassCounts(view, clock.wallMs()),
     },
   };
 }

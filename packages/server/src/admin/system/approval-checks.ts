@@ -1,0 +1,73 @@
+import { approvalActions } from "@holdfast/admin";
+import { type PolicyVersion, standingOf } from "../../approvals/policies.ts";
+import { breakGlassCounts, lastSigned } from "../../approvals/requests.ts";
+import { type Check, failed, ok, type SystemSources, warning } from "./sources.ts";
+
+const name = "approvals";
+const page = "docs/approvals.md";
+/** A key that signed nothing for so long may be lost, and nobody knows. */
+const drillMs = 180 * 86_400_000;
+
+/** Checks the approval policy: whether it can be met, now and if a key is lost. */
+export function approvalChecks({ view, wallMs }: SystemSources): Check[] {
+  const nowMs = wallMs();
+  if (view.unreadPolicies.size > 0) {
+    return [
+      failed(
+        name,
+        "a record of the approval policy cannot be read: nothing that may need approvals is done",
+        `${page}: A damaged policy`,
+      ),
+    ];
+  }
+  const { inForce, waiting } = standingOf(view.all("ApprovalPolicy"), nowMs);
+  const urgent = waiting.map(({ id, digest, effectiveMs, policy }) =>
+    warning(
+      name,
+      `${policy.approvals === 0 ? "a reset" : "a change"} of the policy takes effect at ${new Date(effectiveMs).toISOString()}, without its approvers`,
+      `if nobody ordered it: holdfast approval sign --cancel ${digest}, then holdfast approval stop ${id}`,
+    ),
+  );
+  const [[, signed] = ["signed", 0]] = breakGlassCounts(view, nowMs);
+  if (signed > 0) {
+    const says = `${signed} requests were signed by a break-glass key within a day`;
+    urgent.push(warning(name, says, "look at them: holdfast approval list --wide"));
+  }
+  if (inForce === undefined) {
+    const says = "no approval policy is set: one token with the roles that a change needs makes it";
+    return [...urgent, ok(name, says)];
+  }
+  const found = [...urgent, ...keyChecks(inForce, lastSigned(view.all("ApprovalRequest")), nowMs)];
+  if (found.length > 0) return found;
+  const { policy } = inForce;
+  const left = approvalActions.filter((action) => !policy.actions.includes(action));
+  const not = left.length === 0 ? "" : `; not asked for: ${left.join(", ")}`;
+  const says = `${policy.approvals} of ${policy.approvers.length} approvers must sign${not}`;
+  return [ok(name, says)];
+}
+
+function keyChecks(
+  { policy, effectiveMs }: PolicyVersion,
+  last: ReadonlyMap<string, number>,
+  nowMs: number,
+): Check[] {
+  const { approvals, approvers, breakGlass } = policy;
+  const found: Check[] = [];
+  if (approvers.length === approvals) {
+    const says = `all ${approvals} approvers must sign: if one key is lost, nothing can be approved`;
+    found.push(warning(name, says, `add an approver: ${page}, Change the policy`));
+  }
+  if (breakGlass.length === 0) {
+    const says =
+      "there is no break-glass key: if too many keys are lost, only a reset helps, which takes 72 hours";
+    found.push(warning(name, says, `add one: ${page}, Change the policy`));
+  }
+  // Each key signed its own admission.
+  const silent = approvers.filter(({ key }) => nowMs - (last.get(key) ?? effectiveMs) > drillMs);
+  if (silent.length > 0) {
+    const names = silent.map((one) => one.name).join(", ");
+    const says = `nobody knows whether these approvers still have their keys: ${names} signed nothing for 180 days`;
+    found.push(warning(name, says, `do the drill: ${page}, The drill`));
+  }
+  return found;
+}

@@ -1,0 +1,107 @@
+import { writeFileSync } from "node:fs";
+import { userInfo } from "node:os";
+import { type ApprovalAction, documentOf, ManagementError } from "@holdfast/admin";
+import type { OwnStore } from "@holdfast/engine";
+import { OperatorError } from "../base/operator-error.ts";
+import type { Machine } from "../base/system.ts";
+import { Records } from "../records/records.ts";
+import { SystemView } from "../records/system-view.ts";
+import { Approvals, type Asked } from "./requests.ts";
+
+/** What a command at a node does. */
+export interface LocalAct {
+  readonly action: ApprovalAction;
+  /** The command's words. */
+  readonly operation: string;
+  readonly target: string;
+  /** Its options. */
+  readonly call: Readonly<Record<string, unknown>>;
+}
+
+/** The approvals that the operator gives. */
+export interface GivenApprovals {
+  /** The identifier of the request. */
+  readonly approval?: string | undefined;
+  /** Lines of signatures that nobody has handed in yet. */
+  readonly signatures?: string | undefined;
+  /** Where to write the document of a new request: no node of the region may answer. */
+  readonly documentOut?: string | undefined;
+}
+
+/** A region's store as a command has it, and who runs the command. */
+export interface LocalPlace {
+  readonly own: OwnStore;
+  readonly region: string;
+  readonly node: string;
+  readonly machine: Pick<Machine, "clock" | "ids">;
+}
+
+/** The records of a store, as a command reads and writes them: in this region only. */
+export function localRecords({ own, region, machine: { clock, ids } }: LocalPlace) {
+  const observe = () => undefined;
+  const { monotonicMs } = clock;
+  const view = new SystemView({ own, peers: [], monotonicMs, observe, everyMs: 3_600_000 });
+  const store = {
+    read: own.read.bind(own),
+    commit: (...[instance, changes, audit]: Parameters<OwnStore["commit"]>) =>
+      own.commit(instance, changes, audit),
+    appendAudit: own.appendAudit.bind(own),
+  };
+  return { view, records: new Records({ region, others: () => [], store, view, clock, ids }) };
+}
+
+/**
+ * Does what a command does, with approvals where the policy in this region's store asks for them. A request that a
+ * command makes may be used only in this region, so it needs no agreement: the other region may be lost.
+ */
+export async function withLocalApprovals<Result>(
+  place: LocalPlace,
+  act: LocalAct,
+  given: GivenApprovals,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  const { region, node, machine } = place;
+  const { view, records } = localRecords(place);
+  await using _ = view;
+  const { wallMs } = machine.clock;
+  const newId = machine.ids.uuid;
+  const observe = () => undefined;
+  const options = { view, records, region, node, reachable: () => [], wallMs, newId, observe };
+  const approvals = new Approvals(options);
+  try {
+    const version = await approvals.needed(act.action);
+    if (version === undefined) return await work();
+    const by = `node ${node}`;
+    const principal = { name: `operator ${userInfo().username}`, id: by };
+    const asked: Asked = { ...act, by, actor: { principal, requestId: newId() } };
+    if (given.approval === undefined) {
+      const id = await approvals.ask(asked, version);
+      const record = view.get("ApprovalRequest", id);
+      const { documentOut: file } = given;
+      if (file !== undefined && record !== undefined) {
+        writeFileSync(file, documentOf(record.text, record.call), { flag: "wx" });
+      }
+      const document =
+        file ??
+        `its document (holdfast approval show ${id}, or repeat this with --document-out FILE)`;
+      throw new OperatorError(
+        `${version.policy.approvals} approvers must sign this first: give them ${document}, then repeat this with --approval ${id} --signatures FILE`,
+        "conflicting",
+      );
+    }
+    const id = given.approval;
+    if (given.signatures !== undefined) {
+      await approvals.handIn(id, given.signatures, asked.actor, version);
+    }
+    return await approvals.use(id, asked, work);
+  } catch (error) {
+    throw error instanceof ManagementError
+      ? new OperatorError(error.message, exitOf(error))
+      : error;
+  }
+}
+
+function exitOf({ code }: ManagementError): "conflicting" | "wrong" | "again" {
+  if (code === "storeUnavailable") return "again";
+  return code === "invalid" ? "wrong" : "conflicting";
+}

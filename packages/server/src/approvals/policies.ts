@@ -1,0 +1,159 @@
+import {
+  type ApprovalPolicy,
+  type Approver,
+  cancelText,
+  digestOf,
+  parsePolicy,
+  readSignatures,
+  type SignatureLine,
+  signersOf,
+  unadmitted,
+} from "@holdfast/admin";
+import type { SystemRecord } from "@holdfast/engine";
+
+/** A genuine version of the approval policy. */
+export interface PolicyVersion {
+  readonly id: string;
+  readonly policy: ApprovalPolicy;
+  readonly text: string;
+  /** SHA-256 of the text, hex. */
+  readonly digest: string;
+  readonly effectiveMs: number;
+  /** It waits 72 hours, since its approvers did not sign it: a break-glass key did, or it is a reset. */
+  readonly delayed: boolean;
+}
+
+/** The policy as it is now. */
+export interface Standing {
+  /** The last version in effect, a reset included; undefined before the first. */
+  readonly last: PolicyVersion | undefined;
+  /** The same, if it needs approvals. */
+  readonly inForce: PolicyVersion | undefined;
+  /** Changes that take effect later unless they are cancelled. */
+  readonly waiting: readonly PolicyVersion[];
+}
+
+type PolicyRecord = SystemRecord<"ApprovalPolicy">;
+
+/** How long a change waits that the approvers did not sign. */
+export const delayMs = 72 * 3_600_000;
+
+/**
+ * The policy by its records: each version is believed only if the version before allows it. Where several follow the
+ * same version, which only regions that were cut apart can make, the first in time counts, in every region.
+ */
+export function standingOf(records: readonly PolicyRecord[], nowMs: number): Standing {
+  let last: PolicyVersion | undefined;
+  for (;;) {
+    const { next, waiting } = following(records, last, nowMs);
+    if (next === undefined) {
+      const inForce = last !== undefined && last.policy.approvals > 0 ? last : undefined;
+      return { last, inForce, waiting };
+    }
+    last = next;
+  }
+}
+
+function following(
+  records: readonly PolicyRecord[],
+  last: PolicyVersion | undefined,
+  nowMs: number,
+): { readonly next: PolicyVersion | undefined; readonly waiting: readonly PolicyVersion[] } {
+  const candidates = records
+    .flatMap((record) => {
+      const version = successor(record, last);
+      return version === undefined ? [] : [{ record, version }];
+    })
+    .toSorted((one, other) => order(one.version, other.version));
+  /** Who has cancelled alone a change of this version: that counts once. */
+  const spent = new Set<string>();
+  const standing = candidates
+    .filter(({ record, version }) => !version.delayed || !isCancelled(record, last, spent))
+    .map(({ version }) => version);
+  return {
+    next: standing.find(({ delayed, effectiveMs }) => !delayed || effectiveMs <= nowMs),
+    waiting: standing.filter(({ delayed, effectiveMs }) => delayed && effectiveMs > nowMs),
+  };
+}
+
+function order(one: PolicyVersion, other: PolicyVersion): number {
+  return one.effectiveMs - other.effectiveMs || (one.id < other.id ? -1 : 1);
+}
+
+/** A record as the version that follows `last`; undefined if `last` does not allow it. */
+function successor(
+  record: PolicyRecord,
+  last: PolicyVersion | undefined,
+): PolicyVersion | undefined {
+  const { id, text, createdMs } = record;
+  const policy = parsePolicy(text);
+  const lines = readSignatures(record.signatures);
+  if (typeof policy === "string") return undefined;
+  const given = typeof lines === "string" ? [] : lines;
+  if (followFault(policy, last) !== undefined) return undefined;
+  if (unadmitted(policy, last?.policy, given).length > 0) return undefined;
+  const waits = last !== undefined && !isSigned(text, last.policy, given);
+  const isAllowed = !waits || breakGlassSigned(text, last.policy, given) || policy.approvals === 0;
+  if (!isAllowed) return undefined;
+  const effectiveMs = waits ? createdMs + delayMs : createdMs;
+  return { id, policy, text, digest: digestOf(text), effectiveMs, delayed: waits };
+}
+
+/** Why a policy is not the next version; undefined if it is. */
+export function followFault(
+  policy: ApprovalPolicy,
+  last: PolicyVersion | undefined,
+): string | undefined {
+  if (last === undefined) {
+    return policy.version === 1 ? undefined : "there is no policy yet: draft version 1";
+  }
+  const { version, system } = last.policy;
+  if (policy.version !== version + 1 || policy.previous !== last.digest) {
+    return `the policy in effect is version ${version}, and this does not follow it: draft it again with --after`;
+  }
+  return policy.system === system ? undefined : "it is the policy of another system";
+}
+
+/** Whether as many approvers of a policy signed as it says; after a reset, nobody needs to. */
+export function isSigned(
+  text: string,
+  { approvers, approvals }: ApprovalPolicy,
+  lines: readonly SignatureLine[],
+): boolean {
+  return signersOf(text, approvers, lines).length >= approvals;
+}
+
+/** The break-glass keys that signed, each with its reason. */
+export function breakGlassSigned(
+  text: string,
+  { breakGlass }: ApprovalPolicy,
+  lines: readonly SignatureLine[],
+): boolean {
+  const reasoned = lines.filter(({ reason }) => reason !== undefined);
+  return signersOf(text, breakGlass, reasoned).length > 0;
+}
+
+function isCancelled(
+  { text, cancelled }: PolicyRecord,
+  last: PolicyVersion | undefined,
+  spent: Set<string>,
+): boolean {
+  const signers = cancellers(text, cancelled ?? "", last);
+  if (last === undefined || signers.length === 0) return false;
+  if (signers.length >= last.policy.approvals) return true;
+  const first = signers.find(({ key }) => !spent.has(key));
+  if (first === undefined) return false;
+  spent.add(first.key);
+  return true;
+}
+
+/** The approvers in force who signed that a change that waits is cancelled. */
+export function cancellers(
+  text: string,
+  signatures: string,
+  last: PolicyVersion | undefined,
+): readonly Approver[] {
+  const lines = readSignatures(signatures);
+  if (last === undefined || typeof lines === "string") return [];
+  return signersOf(cancelText(digestOf(text)), last.policy.approvers, lines);
+}

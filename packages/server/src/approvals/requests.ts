@@ -1,0 +1,455 @@
+import {
+  type ApprovalAction,
+  type ApprovalText,
+  type Approver,
+  callMax,
+  canonicalJson,
+  digestOf,
+  ManagementError,
+  parseRequest,
+  printSignature,
+  readSignatures,
+  requestText,
+  type SignatureLine,
+  signersOf,
+} from "@holdfast/admin";
+import type { ApprovalSignature, ApprovalUse, SystemRecord } from "@holdfast/engine";
+import { type Actor, managementEvent, managementEvents } from "../audit/management-event.ts";
+import type { NodeObserver } from "../observe/events.ts";
+import type { Records, WrittenRecord } from "../records/records.ts";
+import type { SystemView } from "../records/system-view.ts";
+import { breakGlassSigned, type PolicyVersion, type Standing, standingOf } from "./policies.ts";
+
+export type RequestRecord = SystemRecord<"ApprovalRequest">;
+
+export interface ApprovalsOptions {
+  readonly view: Pick<SystemView, "all" | "get" | "refresh" | "unreadPolicies">;
+  readonly records: Pick<Records, "create" | "change" | "leaveEvidence">;
+  readonly region: string;
+  readonly node: string;
+  /** The other regions that take part now; one that cannot be reached does not. */
+  readonly reachable: () => readonly string[];
+  readonly wallMs: () => number;
+  readonly newId: () => string;
+  readonly observe: NodeObserver;
+}
+
+/** What somebody wants to do. */
+export interface Asked {
+  readonly action: ApprovalAction;
+  /** The operation of the API, or the command at a node. */
+  readonly operation: string;
+  /** What it is about: see `ApprovalText`. */
+  readonly target: string;
+  /** The call without its secrets. */
+  readonly call: unknown;
+  /** The identifier of the token, or `node NODE`. */
+  readonly by: string;
+  readonly actor: Actor;
+}
+
+/** How a request stands. */
+export type RequestState = "open" | "approved" | "in-use" | "used" | "ended" | "cancelled" | "void";
+
+const hourMs = 3_600_000;
+const lifeMs = 24 * hourMs;
+/** After its time, a use that did not end may be continued. */
+const continueMs = hourMs;
+/** A use that does not end in this time is that of a node that was killed. */
+const useMs = 120_000;
+/** How far two nodes' clocks may be apart. */
+const skewMs = 60_000;
+const openMax = 100;
+const openOfOneMax = 10;
+
+/** Requests for approvals: made, checked and used, at a node or by a command. */
+export class Approvals {
+  readonly #options: ApprovalsOptions;
+
+  constructor(options: ApprovalsOptions) {
+    this.#options = options;
+  }
+
+  /** The policy as this node knows it. */
+  standing(): Standing {
+    const { view, wallMs } = this.#options;
+    return standingOf(view.all("ApprovalPolicy"), wallMs());
+  }
+
+  /** The policy, if an action needs approvals now. Rejects where no store can be read: it may hold a policy. */
+  async needed(action: ApprovalAction): Promise<PolicyVersion | undefined> {
+    const { view } = this.#options;
+    await view.refresh();
+    if (view.unreadPolicies.size > 0) {
+      throw new ManagementError(
+        "storeUnavailable",
+        "a record of the approval policy is damaged, so nobody can tell what needs approvals: mend it (docs/approvals.md)",
+      );
+    }
+    const { inForce } = this.standing();
+    return inForce?.policy.actions.includes(action) ? inForce : undefined;
+  }
+
+  /** The identifier of a request for these approvals: of the one that is open already, or of a new one. */
+  async ask(asked: Asked, version: PolicyVersion): Promise<string> {
+    const { view, records, region, reachable, wallMs, newId } = this.#options;
+    const { operation, target, by, actor } = asked;
+    const call = canonicalJson(asked.call);
+    if (call.length > callMax) {
+      throw new ManagementError(
+        "invalid",
+        `the call is too large to be approved: ${callMax} bytes`,
+      );
+    }
+    const nowMs = wallMs();
+    const open = view.all("ApprovalRequest").filter((record) => {
+      const state = stateOf(record, version, nowMs);
+      return state === "open" || state === "approved";
+    });
+    const texts = open.map((record) => ({ record, text: parseRequest(record.text) }));
+    const same = texts.find(
+      ({ record, text }) =>
+        text?.operation === operation &&
+        text.by === by &&
+        record.call === call &&
+        text.regions.includes(region),
+    );
+    if (same !== undefined) return same.record.id;
+    const own = texts.filter(({ text }) => text?.by === by).length;
+    if (open.length >= openMax || own >= openOfOneMax) {
+      const limit =
+        own >= openOfOneMax ? `${openOfOneMax} requests of this token` : `${openMax} requests`;
+      throw new ManagementError(
+        "wrongState",
+        `${limit} wait for approvals: cancel some (holdfast approval cancel), or use them`,
+      );
+    }
+    const id = newId();
+    const request: ApprovalText = {
+      policy: { version: version.policy.version, digest: version.digest },
+      request: id,
+      operation,
+      target,
+      call: digestOf(call),
+      by,
+      regions: [region, ...reachable()].toSorted(),
+      until: Math.floor((nowMs + lifeMs) / 1000),
+    };
+    const values = {
+      text: requestText(request),
+      call,
+      createdMs: nowMs,
+      createdBy: actor.principal.name,
+    };
+    const detail = { operation, target };
+    const events = managementEvents(actor, "approval.request", { id }, { timeMs: nowMs, detail });
+    await records.create("ApprovalRequest", values, events, { id });
+    this.#options.observe({
+      type: "approval",
+      step: "request",
+      breakGlass: false,
+      request: id,
+      detail: operation,
+    });
+    return id;
+  }
+
+  /** Keeps signatures of a request: all of them, or none. It does not matter who hands them in: they prove themselves. */
+  async handIn(
+    id: string,
+    signatures: string,
+    actor: Actor,
+    version: PolicyVersion | undefined,
+  ): Promise<WrittenRecord<"ApprovalRequest">> {
+    const { view, records, wallMs, observe } = this.#options;
+    const nowMs = wallMs();
+    const record = view.get("ApprovalRequest", id);
+    const state = record === undefined ? "unknown" : stateOf(record, version, nowMs);
+    if (record === undefined || version === undefined || !["open", "approved"].includes(state)) {
+      const why = state === "void" ? "was made under an earlier policy" : `is ${state}`;
+      const mend = "repeat the command that asked for it";
+      throw new ManagementError("approvalRefused", `the request ${why}: ${mend}`);
+    }
+    const lines = signaturesIn(signatures);
+    const signers = lines.map((line) => signerOf(record.text, line, version));
+    const names = signers.map(({ name }) => name).join(" ");
+    const about = { timeMs: nowMs, detail: { signers: names, operation: operationOf(record) } };
+    const events = managementEvents(actor, "approval.sign", { id }, about);
+    const by = actor.principal.name;
+    const given = Object.fromEntries(
+      lines.map((line) => [line.key, { line: printSignature(line), atMs: nowMs, by }]),
+    );
+    const signed = await records.change(
+      "ApprovalRequest",
+      id,
+      () => ({ signature: given }),
+      events,
+    );
+    const { breakGlass: keys } = version.policy;
+    const breakGlass = signers.some(({ key }) => keys.some((one) => one.key === key));
+    observe({ type: "approval", step: "signature", breakGlass, request: id, detail: names });
+    return signed;
+  }
+
+  /**
+   * Does what a request allows, once: marks it as begun, which only one node of both regions can do, does the work, and
+   * marks how that ended. After a failure, or if the node was killed, the same call may continue with it.
+   */
+  async use<Answer>(id: string, asked: Asked, work: () => Promise<Answer>): Promise<Answer> {
+    const begun = await this.#begin(id, asked).catch(async (error: unknown) => {
+      await this.#refused(id, asked, error);
+      throw error;
+    });
+    let state: ApprovalUse["state"] = "failed";
+    try {
+      const answer = await work();
+      state = "done";
+      return answer;
+    } finally {
+      await this.#end(id, asked, { ...begun, state });
+    }
+  }
+
+  async #begin(id: string, asked: Asked): Promise<ApprovalUse> {
+    const { view, records, region, node, wallMs } = this.#options;
+    const { actor } = asked;
+    if (view.get("ApprovalRequest", id) === undefined) await view.refresh();
+    const nowMs = wallMs();
+    const use: ApprovalUse = {
+      state: "begun",
+      requestId: actor.requestId,
+      region,
+      node,
+      atMs: nowMs,
+    };
+    const usableIn = parseRequest(view.get("ApprovalRequest", id)?.text ?? "")?.regions ?? [];
+    const check = (record: RequestRecord | undefined): void => {
+      const fault = useFault(record, asked, this.standing().inForce, region, nowMs);
+      if (fault !== undefined)
+        throw new ManagementError("approvalRefused", `approval ${id}: ${fault}`);
+    };
+    check(view.get("ApprovalRequest", id));
+    const events = this.#events(id, asked);
+    await records.change(
+      "ApprovalRequest",
+      id,
+      (record) => {
+        check(record);
+        return { use };
+      },
+      events,
+      // A request for one region only cannot be used in the other.
+      { agreed: usableIn.length > 1 },
+    );
+    const record = view.get("ApprovalRequest", id);
+    const breakGlass = record !== undefined && isBreakGlass(record, this.standing().inForce);
+    this.#options.observe({
+      type: "approval",
+      step: "use",
+      breakGlass,
+      request: id,
+      detail: asked.operation,
+    });
+    return use;
+  }
+
+  /** How a use ended. What was done stays done if this cannot be written. */
+  async #end(id: string, asked: Asked, use: ApprovalUse): Promise<void> {
+    const { records, wallMs, observe } = this.#options;
+    const edit = (record: RequestRecord) =>
+      record.use?.requestId === use.requestId && record.use?.state === "begun"
+        ? { use: { ...use, atMs: wallMs() } }
+        : undefined;
+    const outcome = use.state === "done" ? "success" : "failure";
+    const { operation, actor } = asked;
+    const detail = { timeMs: wallMs(), detail: { operation, state: use.state } };
+    const event = managementEvent(actor, "approval.use", outcome, { id }, detail);
+    try {
+      await records.change("ApprovalRequest", id, edit, [event]);
+    } catch (cause) {
+      observe({
+        type: "warning",
+        message: `how the use of approval ${id} ended was not kept`,
+        cause,
+      });
+    }
+  }
+
+  async #refused(id: string, asked: Asked, error: unknown): Promise<void> {
+    const { records, wallMs, observe } = this.#options;
+    const reason = error instanceof ManagementError ? error.code : "internal";
+    const target = { id: id.slice(0, 64) };
+    const detail = { timeMs: wallMs(), reason, detail: { operation: asked.operation } };
+    const { actor } = asked;
+    observe({
+      type: "approval",
+      step: "refusal",
+      breakGlass: false,
+      request: id,
+      detail: asked.operation,
+    });
+    const event = managementEvent(actor, "approval.use", "failure", target, detail);
+    await records.leaveEvidence([event]).catch((cause: unknown) => {
+      observe({ type: "warning", message: "no audit event of refused approvals", cause });
+    });
+  }
+
+  #events(id: string, { operation, target, actor }: Asked) {
+    const detail = { timeMs: this.#options.wallMs(), detail: { operation, target } };
+    return [managementEvent(actor, "approval.use", "pending", { id }, detail)];
+  }
+}
+
+/** Why a request does not allow a call; undefined if it does. */
+function useFault(
+  record: RequestRecord | undefined,
+  { operation, target, call, by }: Asked,
+  version: PolicyVersion | undefined,
+  region: string,
+  nowMs: number,
+): string | undefined {
+  const request = record && record.destroyed === undefined && parseRequest(record.text);
+  if (record === undefined || !request || request.request !== record.id) {
+    return "the request is not known, or was cancelled: repeat the command without --approval";
+  }
+  if (version === undefined) return "no approval policy is in force, so none is needed";
+  if (request.policy.digest !== version.digest) {
+    return "it was made under an earlier policy: repeat the command without --approval";
+  }
+  if (request.operation !== operation) return `it allows ${request.operation}, not ${operation}`;
+  if (request.target !== target) return `it is about ${request.target}, not ${target}`;
+  if (request.call !== digestOf(canonicalJson(call))) {
+    return "it allows another call: give the same options as in the document that was signed";
+  }
+  if (request.by !== by) return "another token asked for it: only that one may use it";
+  if (!request.regions.includes(region)) {
+    return `it may be used only in region ${request.regions.join(" or ")}: ask a node there`;
+  }
+  return timeFault(record, request.until * 1000, nowMs) ?? signaturesFault(record, version);
+}
+
+function timeFault({ use, createdMs }: RequestRecord, untilMs: number, nowMs: number) {
+  if (use?.state === "done") {
+    return `it was used at ${new Date(use.atMs).toISOString()}, and works once`;
+  }
+  if (use?.state === "begun" && nowMs - use.atMs < useMs) {
+    return `node ${use.node} of region ${use.region} uses it now: look at what came of it, and try again in two minutes if nothing did`;
+  }
+  if (createdMs > nowMs + skewMs || untilMs > nowMs + lifeMs + skewMs) {
+    return "it was made later than this node's clock shows: correct the clock of this node, or of the one that made it";
+  }
+  if (untilMs + (use === undefined ? 0 : continueMs) <= nowMs) {
+    return `it ended at ${new Date(untilMs).toISOString()}: repeat the command without --approval`;
+  }
+  return undefined;
+}
+
+function signaturesFault(record: RequestRecord, version: PolicyVersion): string | undefined {
+  if (isApproved(record, version)) return undefined;
+  const { approvals } = version.policy;
+  const signed = approversOf(record, version).length;
+  return `${signed} of ${approvals} approvers have signed it: wait for the others (holdfast approval show)`;
+}
+
+/** Lines of signatures that were handed in; a refusal says what is wrong. */
+export function signaturesIn(text: string): readonly SignatureLine[] {
+  const lines = readSignatures(text);
+  if (typeof lines === "string") throw new ManagementError("invalid", `signatures: ${lines}`);
+  return lines;
+}
+
+/** Who signed a request; throws if the policy does not know the key, or the signature is of another text. */
+function signerOf(text: string, line: SignatureLine, { policy }: PolicyVersion): Approver {
+  const refuse = (why: string): never => {
+    throw new ManagementError("approvalRefused", why);
+  };
+  const breakGlass = policy.breakGlass.find(({ key }) => key === line.key);
+  const approver = policy.approvers.find(({ key }) => key === line.key) ?? breakGlass;
+  if (approver === undefined) {
+    return refuse(
+      `the key ${line.key} is not one of the policy: holdfast approval policy --wide lists them`,
+    );
+  }
+  if (signersOf(text, [approver], [line]).length === 0) {
+    return refuse(`the signature of ${approver.name} is not of this request: sign its document`);
+  }
+  if (breakGlass !== undefined && line.reason === undefined) {
+    return refuse(`${approver.name} is a break-glass key: sign with --reason`);
+  }
+  return approver;
+}
+
+function operationOf({ text }: RequestRecord): string {
+  return parseRequest(text)?.operation ?? "";
+}
+
+/** Every signature of a request, and when it was handed in. */
+export function signaturesOf({ signature }: RequestRecord) {
+  return Object.values<ApprovalSignature | undefined>(signature).flatMap((each) => {
+    const lines = each === undefined ? "" : readSignatures(each.line);
+    if (each === undefined || typeof lines === "string") return [];
+    return lines.map((line) => ({ ...line, atMs: each.atMs }));
+  });
+}
+
+/** The approvers of a version whose signature of a request is genuine. */
+function approversOf(record: RequestRecord, { policy }: PolicyVersion) {
+  return signersOf(record.text, policy.approvers, signaturesOf(record));
+}
+
+/** Whether a break-glass key signed a request. */
+function isBreakGlass(record: RequestRecord, version: PolicyVersion | undefined): boolean {
+  return (
+    version !== undefined && breakGlassSigned(record.text, version.policy, signaturesOf(record))
+  );
+}
+
+/** Whether enough people signed a request. */
+function isApproved(record: RequestRecord, version: PolicyVersion): boolean {
+  return (
+    approversOf(record, version).length >= version.policy.approvals || isBreakGlass(record, version)
+  );
+}
+
+/** How a request stands under the policy in force. */
+export function stateOf(
+  record: RequestRecord,
+  version: PolicyVersion | undefined,
+  nowMs: number,
+): RequestState {
+  const request = parseRequest(record.text);
+  const { use } = record;
+  if (use?.state === "done") return "used";
+  if (record.destroyed !== undefined) return "cancelled";
+  if (request === undefined || request.policy.digest !== version?.digest) return "void";
+  if (use?.state === "begun" && nowMs - use.atMs < useMs) return "in-use";
+  if (request.until * 1000 <= nowMs) return "ended";
+  return isApproved(record, version) ? "approved" : "open";
+}
+
+/** When each key last signed a request that is still kept. */
+export function lastSigned(records: readonly RequestRecord[]): ReadonlyMap<string, number> {
+  const last = new Map<string, number>();
+  for (const { key, atMs } of records.flatMap(signaturesOf)) {
+    last.set(key, Math.max(last.get(key) ?? 0, atMs));
+  }
+  return last;
+}
+
+const dayMs = 86_400_000;
+
+/** Ways around the approvers that were taken: requests that a break-glass key signed within a day, and policies that wait. */
+export function breakGlassCounts(
+  view: Pick<SystemView, "all">,
+  nowMs: number,
+): readonly (readonly [kind: "signed" | "policy", count: number])[] {
+  const { last, waiting } = standingOf(view.all("ApprovalPolicy"), nowMs);
+  const signed = view.all("ApprovalRequest").filter((record) => {
+    const lines = signaturesOf(record).filter(({ atMs }) => atMs > nowMs - dayMs);
+    return last !== undefined && breakGlassSigned(record.text, last.policy, lines);
+  });
+  return [
+    ["signed", signed.length],
+    ["policy", waiting.length],
+  ];
+}

@@ -1,0 +1,160 @@
+import {
+  type Approver,
+  type Call,
+  type Contract,
+  type Handlers,
+  ManagementError,
+  parsePolicy,
+  printSignature,
+  signersOf,
+  unadmitted,
+} from "@holdfast/admin";
+import { markedIdentifier } from "@holdfast/engine";
+import {
+  breakGlassSigned,
+  cancellers,
+  followFault,
+  isSigned,
+  type PolicyVersion,
+  standingOf,
+} from "../../approvals/policies.ts";
+import { lastSigned, signaturesIn } from "../../approvals/requests.ts";
+import { managementEvents } from "../../audit/management-event.ts";
+import { type ApprovalHandlersDeps, standing } from "./request-handlers.ts";
+
+type Names = "readApprovalPolicy" | "changeApprovalPolicy" | "stopApprovalPolicy";
+type CallOf<Name extends Names> = Call<Contract[Name]>;
+
+/** The approval policy. */
+export function policyHandlers(deps: ApprovalHandlersDeps): Pick<Handlers, Names> {
+  return {
+    readApprovalPolicy: async () => policies(deps),
+    changeApprovalPolicy: (call) => change(deps, call),
+    stopApprovalPolicy: (call) => stop(deps, call),
+  };
+}
+
+function refuse(why: string): never {
+  throw new ManagementError("approvalRefused", why);
+}
+
+function policies(deps: ApprovalHandlersDeps) {
+  const { inForce, waiting } = standing(deps);
+  const now = inForce === undefined ? [] : [policyAnswer(deps, inForce, "in-force")];
+  return {
+    items: [...now, ...waiting.map((version) => policyAnswer(deps, version, "waiting"))],
+    ...(inForce === undefined ? {} : { text: inForce.text }),
+  };
+}
+
+async function change(deps: ApprovalHandlersDeps, call: CallOf<"changeApprovalPolicy">) {
+  const { view, records, wallMs, newId, observe } = deps;
+  await view.refresh();
+  const { inForce } = standing(deps);
+  if (inForce === undefined) {
+    return refuse("no policy is in force: the first one is set at a node (holdfast approval init)");
+  }
+  const { text } = call.body;
+  const policy = parsePolicy(text);
+  if (typeof policy === "string") return refuse(policy);
+  const fault = followFault(policy, inForce);
+  if (fault !== undefined) return refuse(fault);
+  const lines = signaturesIn(call.body.signatures);
+  const signed = isSigned(text, inForce.policy, lines);
+  const breakGlass = !signed && breakGlassSigned(text, inForce.policy, lines);
+  if (!signed && !breakGlass) {
+    const { approvers, approvals } = inForce.policy;
+    const count = signersOf(text, approvers, lines).length;
+    return refuse(`${count} of ${approvals} approvers of the policy in force have signed this one`);
+  }
+  const [missing] = unadmitted(policy, inForce.policy, lines);
+  if (missing !== undefined) {
+    return refuse(
+      `the new key of ${missing.name} must sign the policy too: it proves that they have it`,
+    );
+  }
+  const id = markedIdentifier("ApprovalPolicy", newId());
+  const nowMs = wallMs();
+  const values = {
+    text,
+    signatures: lines.map(printSignature).join("\n"),
+    createdMs: nowMs,
+    createdBy: call.principal.name,
+  };
+  const detail = { version: policy.version, delayed: breakGlass ? "yes" : "no" };
+  const events = managementEvents(call, call.audit, { id }, { timeMs: nowMs, detail });
+  const claims = breakGlass ? [] : ([["version", String(policy.version)]] as const);
+  await records.create("ApprovalPolicy", { ...values, claims }, events, {
+    id,
+    agreed: true,
+    taken: () => new ManagementError("conflict", "another change of the policy was faster"),
+  });
+  const about = { request: id, detail: `version ${policy.version}` };
+  observe({ type: "approval", step: "policy", breakGlass, ...about });
+  const now = standing(deps);
+  const made = [...now.waiting, ...(now.inForce ? [now.inForce] : [])].find((one) => one.id === id);
+  if (made === undefined)
+    throw new ManagementError("conflict", "another change of the policy was faster");
+  return policyAnswer(deps, made, breakGlass ? "waiting" : "in-force");
+}
+
+async function stop(deps: ApprovalHandlersDeps, call: CallOf<"stopApprovalPolicy">) {
+  const { view, records, wallMs } = deps;
+  await view.refresh();
+  const { last, waiting } = standing(deps);
+  const { policy: id } = call.params;
+  const wanted = waiting.find((one) => one.id === id);
+  if (wanted === undefined) {
+    throw new ManagementError("notFound", "no change of the policy with this identifier waits");
+  }
+  const given = signaturesIn(call.body.signatures).map(printSignature);
+  const before = view.get("ApprovalPolicy", id)?.cancelled ?? "";
+  const cancelled = [...new Set([...before.split("\n").filter((line) => line !== ""), ...given])];
+  const signers = cancellers(wanted.text, cancelled.join("\n"), last);
+  if (signers.length === 0) {
+    return refuse(
+      "no approver of the policy in force signed that it is cancelled: holdfast approval sign --cancel DIGEST",
+    );
+  }
+  const all = view.all("ApprovalPolicy");
+  const after = all.map((one) =>
+    one.id === id ? { ...one, cancelled: cancelled.join("\n") } : one,
+  );
+  if (standingOf(after, wallMs()).waiting.some((one) => one.id === id)) {
+    const { approvals } = last?.policy ?? { approvals: 0 };
+    return refuse(`this approver has cancelled a change before: now ${approvals} must sign`);
+  }
+  const names = signers.map(({ name }) => name).join(" ");
+  const detail = { timeMs: wallMs(), detail: { signers: names } };
+  const events = managementEvents(call, call.audit, { id }, detail);
+  const edit = () => ({ cancelled: cancelled.join("\n") });
+  const { regions } = await records.change("ApprovalPolicy", id, edit, events);
+  return { id, regions };
+}
+
+function policyAnswer(
+  { view }: ApprovalHandlersDeps,
+  { id, policy, digest, effectiveMs }: PolicyVersion,
+  state: "in-force" | "waiting",
+) {
+  const last = lastSigned(view.all("ApprovalRequest"));
+  const shown = ({ name, key }: Approver) => {
+    const atMs = last.get(key);
+    return {
+      name,
+      key,
+      ...(atMs === undefined ? {} : { lastSignedAt: new Date(atMs).toISOString() }),
+    };
+  };
+  return {
+    id,
+    version: policy.version,
+    digest,
+    state,
+    effectiveAt: new Date(effectiveMs).toISOString(),
+    approvals: policy.approvals,
+    approvers: policy.approvers.map(shown),
+    breakGlass: policy.breakGlass.map(shown),
+    actions: [...policy.actions],
+  };
+}

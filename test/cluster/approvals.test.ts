@@ -1,0 +1,287 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type AdminClient, AdminProblem, contract, type Route } from "@holdfast/admin";
+import { until } from "@holdfast/testing";
+import { selfSigned } from "@holdfast/testing/pki";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { adminClient, firstToken } from "../support/admin-api.ts";
+import { commandLine, type Said } from "../support/command-line.ts";
+import { patient } from "../support/root-regions.ts";
+import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
+import { allWell } from "../support/vitals.ts";
+
+const local = { type: "local" as const };
+const names = ["alice", "bob", "carol", "safe"] as const;
+
+let both: TwoRegions;
+let folder: string;
+let admins: Readonly<Record<string, AdminClient>>;
+/** Options of a command for each node. */
+let sites: Readonly<Record<string, readonly string[]>>;
+let instance: string;
+
+const at = (node: string): AdminClient => admins[node] as AdminClient;
+const file = (name: string) => join(folder, name);
+
+async function run(...args: readonly string[]): Promise<Said> {
+  return await commandLine(args, { env: { XDG_CONFIG_HOME: folder }, cwd: folder });
+}
+
+async function done(...args: readonly string[]): Promise<string> {
+  const said = await run(...args);
+  expect({ ...said, out: "" }).toEqual({ code: 0, out: "", err: "" });
+  return said.out;
+}
+
+const command = (node: string, ...args: readonly string[]) => run(...args, ...(sites[node] ?? []));
+
+/** Has approvers sign a file with the command line, and answers the file with their signatures. */
+async function signed(what: string, ...by: readonly string[]): Promise<string> {
+  const lines: string[] = [];
+  for (const name of by) {
+    const out = file(`${what}.${name}.sig`);
+    await done("approval", "sign", file(what), "--key", file(`${name}.key`), "--yes", "--out", out);
+    lines.push(await readFile(out, "utf8"));
+  }
+  await writeFile(file(`${what}.sig`), lines.join(""));
+  return file(`${what}.sig`);
+}
+
+/** The request that a refusal names. */
+function requestIn({ code, err }: Said): string {
+  expect(code, err).toBe(6);
+  expect(err).toMatch(
+    /^holdfast: 2 approvers must sign this first: .*--approval [0-9a-f-]{36}.*\n$/,
+  );
+  return /--approval ([0-9a-f-]{36})/.exec(err)?.[1] ?? "";
+}
+
+/** Has two approvers sign a request, which is handed in at a node. */
+async function approve(node: string, id: string, by = ["alice", "bob"]): Promise<void> {
+  const shown = await command(node, "approval", "show", id, "--document-out", file(id));
+  expect(shown).toMatchObject({ code: 0, err: "" });
+  const signatures = await signed(id, ...by);
+  const given = await command(node, "approval", "submit", id, "--signatures", signatures);
+  expect(given).toMatchObject({ code: 0, err: "" });
+}
+
+const tokensNamed = async (node: string, name: string) =>
+  (await at(node).call("listTokens", { query: { limit: 1000 } })).items.filter(
+    (token) => token.name === name,
+  );
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "holdfast-approvals-"));
+  both = await startTwoRegions({ instances: ["declared"], replicas: 0, admin: true });
+  await allWell(both);
+  const { ca } = both.a;
+  const token = await firstToken({ node: both.node("a1"), ca });
+  await writeFile(file("ca.pem"), ca);
+  await writeFile(file("token"), token, { mode: 0o600 });
+  const options = ["--ca", file("ca.pem"), "--token-file", file("token")];
+  admins = Object.fromEntries(
+    both.nodes.map((node) => [node.name, adminClient({ node, ca }, token)]),
+  );
+  sites = Object.fromEntries(
+    both.nodes.map(({ name, host, admin }) => [
+      name,
+      ["--url", `https://${host}:${admin}`, ...options],
+    ]),
+  );
+  const regions = { a: local, b: local };
+  const made = await patient(() =>
+    at("a1").call<"createInstance">("createInstance", {
+      body: { name: "kmip-aa", rootOfTrust: { regions } },
+    }),
+  );
+  instance = made.id;
+  await until("it is Installed", async () => {
+    return (await at("a1").call("readInstance", { params: { instance } })).status === "Installed";
+  });
+  const keys: Record<string, string> = {};
+  for (const name of names) {
+    const out = await done(
+      "approval",
+      "key",
+      "create",
+      "--name",
+      name,
+      "--key-out",
+      file(`${name}.key`),
+    );
+    keys[name] = out.trim();
+  }
+  const { alice = "", bob = "", carol = "", safe = "" } = keys;
+  const draft = ["approval", "draft", "--approvals", "2", "--out", file("policy")];
+  const approvers = [alice, bob, carol].flatMap((one) => ["--approver", one]);
+  await done(...draft, ...approvers, "--break-glass", safe);
+  const signatures = await signed("policy", ...names);
+  const config = ["--config", both.node("a1").configFile];
+  const init = ["approval", "init", "--file", file("policy"), "--signatures", signatures];
+  expect(await done(...init, ...config)).toContain("is in force in region a");
+  for (const { name } of both.nodes) {
+    await until(`${name} knows the policy`, async () => {
+      const { items } = await at(name).call("readApprovalPolicy", {});
+      return items[0]?.state === "in-force";
+    });
+  }
+}, 300_000);
+
+afterAll(async () => {
+  await Promise.all(Object.values(admins ?? {}).map((one) => one[Symbol.asyncDispose]()));
+  await both?.[Symbol.asyncDispose]();
+  if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+});
+
+test("one token with the roles manager and security-officer does none of the guarded things, at any node of both regions", async () => {
+  const { certificate } = await selfSigned({
+    commonName: "thief",
+    notBeforeMs: Date.now() - 3_600_000,
+    days: 2,
+  });
+  const { id: denial } = await at("a1").call<"addDenial">("addDenial", {
+    body: { subject: "CN=nobody", reason: "of a test" },
+  });
+  const params = { instance };
+  const user = { ...params, user: "thief" };
+  const password = "a good long password";
+  const nobody = "6a1f7d0e-0000-4000-8000-000000000000";
+  const issued = { name: "thief", days: 1 };
+  const calls: Readonly<Record<string, object>> = {
+    addCertificate: { params, body: { name: "thief", kind: "client", pem: certificate } },
+    configureRoot: { params, body: { regions: { a: local, b: local } } },
+    createToken: { body: { name: "thief", roles: ["manager", "security-officer"] } },
+    deleteInstance: { params, query: {} },
+    issuePair: { params, body: issued },
+    removeDenial: { params: { denial } },
+    setUser: { params: user, body: { password } },
+    shredInstance: { params, body: { name: "kmip-aa" } },
+    updateInstance: { params, body: { destroyOverKmip: "allowed" } },
+  };
+  /** What has nothing to work on is refused before anybody is asked. */
+  const empty: Readonly<Record<string, object>> = {
+    adoptCertificate: { params, body: { name: "thief", fingerprint: "ab".repeat(32) } },
+    deleteUser: { params: user },
+    destroyKey: { params: { ...params, key: nobody }, query: {} },
+    revalidateRoot: { params },
+    revokeKey: { params: { ...params, key: nobody }, body: { reason: "Unspecified" } },
+    signRequest: { params, body: { name: "thief", csr: "none", days: 1 } },
+    updateCertificate: {
+      params: { ...params, certificate: nobody },
+      body: { operations: ["all"] },
+    },
+  };
+  const guarded = (Object.entries(contract) as [string, Route][]).flatMap(([name, route]) =>
+    route.guarded === undefined ? [] : [name],
+  );
+  expect(Object.keys({ ...calls, ...empty }).toSorted()).toEqual(guarded.toSorted());
+  for (const { name: node } of both.nodes) {
+    for (const [operation, given] of Object.entries(calls)) {
+      const call = at(node).call(operation as "whoAmI", given as never);
+      const error: unknown = await call.catch((thrown: unknown) => thrown);
+      const problem = error instanceof AdminProblem ? error.code : error;
+      expect(problem, `${operation} at ${node}`).toBe("approvalNeeded");
+    }
+  }
+  // Nothing of it was done.
+  const state = await at("b2").call("readInstance", { params });
+  expect(state).toMatchObject({
+    status: "Installed",
+    destroyOverKmip: "refused",
+    certificates: 0,
+    users: 0,
+  });
+  expect(await tokensNamed("b1", "thief")).toEqual([]);
+  expect((await at("b1").call("listDenials", { query: {} })).items).toHaveLength(1);
+  const { items } = await at("a1").call("listApprovals", { query: { limit: 1000 } });
+  for (const { id: approval } of items) {
+    await at("a2").call("cancelApproval", { params: { approval } });
+  }
+});
+
+test("two approvers sign on their own machines, and the request works once, whichever node is asked first", async () => {
+  const wanted = ["token", "create", "--name", "second", "--roles", "manager"];
+  const id = requestIn(await command("a1", ...wanted));
+  const use = [...wanted, "--approval", id];
+  const early = await command("a1", ...use);
+  expect(early).toMatchObject({ code: 4 });
+  expect(early.err).toContain("0 of 2 approvers have signed it");
+  await approve("b1", id);
+  const listed = await command("b2", "approval", "list");
+  expect(listed.out).toMatch(new RegExp(`${id} +approved +createToken +second`));
+  const body = { name: "second", roles: ["manager" as const] };
+  const nodes = both.nodes.map(({ name }) => name);
+  const uses = await Promise.allSettled(
+    nodes.map((node) => at(node).call("createToken", { body }, { approval: id })),
+  );
+  expect(uses.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
+  for (const node of nodes) expect(await tokensNamed(node, "second")).toHaveLength(1);
+  const again = await command("b2", ...use);
+  expect(again.code).not.toBe(0);
+  expect(again.err).toMatch(/works once|uses it now/);
+});
+
+test("a break-glass key counts as all approvals, and shows in metrics, doctor and events", async () => {
+  const wanted = ["user", "set", "kmip-aa", "esx", "--password-file", file("password")];
+  await writeFile(file("password"), "a good long password\n", { mode: 0o600 });
+  const id = requestIn(await command("b1", ...wanted));
+  const shown = await command("b1", "approval", "show", id, "--document-out", file("request"));
+  expect(shown.code).toBe(0);
+  expect(await readFile(file("request"), "utf8")).not.toContain("good long");
+  const key = ["--key", file("safe.key"), "--reason", "nobody else is here"];
+  await done("approval", "sign", file("request"), ...key, "--yes", "--out", file("glass.sig"));
+  const given = ["approval", "submit", id, "--signatures", file("glass.sig")];
+  expect(await command("a2", ...given)).toMatchObject({ code: 0, err: "" });
+  expect(await command("b1", ...wanted, "--approval", id)).toMatchObject({ code: 0, err: "" });
+  await until("a node of the other region says so", async () =>
+    /^holdfast_break_glass\{kind="signed".*\} 1$/m.test(await both.node("a1").metrics()),
+  );
+  const doctor = await command("a1", "doctor");
+  expect(doctor.out).toMatch(/approvals +1 requests were signed by a break-glass key/);
+  await until("the events are in the trail", async () => {
+    const query = { action: "vmware-solutions.kmip-approval.use", limit: 100 };
+    const { items } = await at("b1").call<"listEvents">("listEvents", { query });
+    return items.some(({ outcome }) => outcome === "success");
+  });
+});
+
+test("what was signed is all that is done: another file, key or document is refused", async () => {
+  const wanted = ["key", "destroy", "kmip-aa", "6a1f7d0e-0000-4000-8000-000000000000"];
+  expect(await command("a1", ...wanted)).toMatchObject({ code: 5 });
+  const body = { name: "third", roles: ["manager" as const] };
+  const id = requestIn(
+    await command("a1", "token", "create", "--name", "third", "--roles", "manager"),
+  );
+  await command("a1", "approval", "show", id, "--document-out", file("third"));
+  const altered = (await readFile(file("third"), "utf8")).replace('"third"', '"fourth"');
+  await writeFile(file("altered"), altered);
+  const sign = (what: string, out: string) =>
+    run("approval", "sign", file(what), "--key", file("alice.key"), "--yes", "--out", file(out));
+  expect((await sign("altered", "altered.sig")).err).toContain("do not sign it");
+  await approve("a1", id);
+  const other = at("b1").call(
+    "createToken",
+    { body: { ...body, name: "fourth" } },
+    { approval: id },
+  );
+  await expect(other).rejects.toMatchObject({ code: "approvalRefused" });
+  expect(await tokensNamed("a1", "fourth")).toEqual([]);
+});
+
+test("a region that is left alone is retired only with approvals, which the command takes by itself", async () => {
+  await both.kill("b");
+  const config = ["--config", both.node("a1").configFile];
+  const retire = ["region", "retire", "b", "--endpoints-are-off", "b", ...config];
+  const asked = await run(...retire, "--document-out", file("retire"));
+  const id = requestIn(asked);
+  expect(await readFile(file("retire"), "utf8")).toContain("\nin a\n");
+  const one = await signed("retire", "carol");
+  const early = await run(...retire, "--approval", id, "--signatures", one);
+  expect(early.err).toContain("1 of 2 approvers have signed it");
+  await rm(file("retire.carol.sig"));
+  const two = await signed("retire", "carol", "alice");
+  const said = await run(...retire, "--approval", id, "--signatures", two);
+  expect(said, said.err).toMatchObject({ code: 0 });
+  expect(said.out).toContain("region b is retired");
+});
