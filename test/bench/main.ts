@@ -14,6 +14,7 @@ import { get } from "./messages.ts";
 import { type Options, readOptions, usage } from "./options.ts";
 import { profileGets } from "./profile.ts";
 import { PykmipServer, pykmipMissing, pykmipVersion } from "./pykmip.ts";
+import { measureRekey } from "./rekey.ts";
 import { loadHead, loadLines, machineLine, otherLines, verdictLines } from "./report.ts";
 import type { Results } from "./results.ts";
 import { measureRoots } from "./roots.ts";
@@ -104,6 +105,7 @@ async function measure(stage: Stage, options: Options, signal: AbortSignal): Pro
   const startUp = only.has("start-up") ? await measureStartUp(region, extent, signal) : undefined;
   const twoRegions = await measureTwoRegions(region, generator, options);
   const manyKeys = only.has("keys") ? await measureKeys(extent, signal) : undefined;
+  const rekey = only.has("rekey") ? await measureRekey(extent, signal) : undefined;
   const roots = only.has("roots") ? await measureRoots(extent, signal) : undefined;
   const admin = only.has("admin") ? await measureAdmin(generator, extent, signal) : undefined;
   const { host, http: port } = region.node(0);
@@ -118,6 +120,7 @@ async function measure(stage: Stage, options: Options, signal: AbortSignal): Pro
     ...(startUp === undefined ? {} : { startUp }),
     ...(twoRegions === undefined ? {} : { twoRegions }),
     ...(manyKeys === undefined ? {} : { keys: manyKeys }),
+    ...(rekey === undefined ? {} : { rekey }),
     ...(roots === undefined ? {} : { roots }),
     ...(admin === undefined ? {} : { admin }),
     ...(scrapes === undefined ? {} : { scrapes }),

@@ -8,7 +8,7 @@ import {
   type ManagedObject,
   ObjectKekStore,
   type OwnStore,
-  opens,
+  sealsBy,
   partitionOf,
   Writer,
 } from "@holdfast/engine";
@@ -244,7 +244,7 @@ function serviceOf(
     store,
     timers,
     observe,
-    opens: (object) => opens(keyRing, object),
+    seals: sealsBy(keyRing),
     kek: (of, kekId) => keyRing.plaintextFor(of, kekId),
     recordFormat: () => opened.formats()?.common ?? 0,
     callingStores: () => stores.saidBy(asking),
@@ -264,7 +264,7 @@ function startLeader(
   { opened, own, store, peers, ids, observe, clocks, keyRing, adopt, management }: NodeWork,
 ): void {
   const { timers } = life;
-  const seals = { opens: (object: ManagedObject) => opens(keyRing, object) };
+  const seals = { seals: sealsBy(keyRing) };
   const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe, ...seals }));
   const formats = replaced(opened, {
     requireFormat: async (format: number, epoch: number) => {

@@ -1,5 +1,6 @@
 import type { KeyObject } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
+import type { AuditEvent } from "../audit/audit-event.ts";
 import {
   KeyRingUnavailable,
   KeysShredded,
@@ -9,7 +10,7 @@ import {
 import type { KeyRing, RootOfTrust } from "../ports/keys.ts";
 import type { SealBinding, SealedMaterial } from "../record/sealed.ts";
 import type { WrappedKek } from "../system/wrapped-kek.ts";
-import { awaitedRegions, sealingKek } from "./key-ring-kek.ts";
+import { awaitedRegions, newestFirst, sealingKek } from "./key-ring-kek.ts";
 import { type OpenKek, OpenKeks } from "./key-ring-open.ts";
 import {
   failureBehind,
@@ -18,7 +19,8 @@ import {
   reasonBehind,
 } from "./key-ring-status.ts";
 import { KekWraps, type KekWrapsOptions, type Rewrapped } from "./key-ring-wraps.ts";
-import { nonceBytes, openMaterial, sealMaterial } from "./seal.ts";
+import { nonceBytes, openMaterial, resealNonce, sealMaterial } from "./seal.ts";
+import { SealCounts } from "./seal-counts.ts";
 
 /** Dependencies of an `InstanceKeyRing`, and for how long it trusts them. */
 export interface KeyRingOptions extends KekWrapsOptions {
@@ -60,6 +62,7 @@ const exchangePollMs = 50;
  * of trust, and open in memory for a limited time; a refusal of the root of trust drops them at once.
  */
 export class InstanceKeyRing implements KeyRing {
+  readonly seals = new SealCounts();
   readonly #options: KeyRingOptions;
   readonly #wraps: KekWraps;
   readonly #open: OpenKeks;
@@ -85,7 +88,59 @@ export class InstanceKeyRing implements KeyRing {
     const kek = await this.#sealingKek(binding.instance);
     const key = keyOf(kek);
     const nonce = this.#options.ids.randomBytes(nonceBytes);
+    this.seals.count(kek);
     return sealMaterial({ id: kek.id, key }, nonce, binding, plaintext);
+  }
+
+  /** The same plaintext under one KEK of the instance, the same bytes in every region; `sealed` itself if it is that. */
+  async reseal(
+    binding: SealBinding,
+    sealed: SealedMaterial,
+    kekId: string,
+  ): Promise<SealedMaterial> {
+    if (sealed.kekId === kekId) return sealed;
+    const plaintext = await this.open(binding, sealed);
+    try {
+      const kek =
+        this.#usable(binding.instance, kekId) ?? (await this.#load(binding.instance, kekId));
+      const key = keyOf(kek);
+      this.seals.count(kek);
+      return sealMaterial(
+        { id: kekId, key },
+        resealNonce(key, binding, sealed),
+        binding,
+        plaintext,
+      );
+    } finally {
+      plaintext.fill(0);
+    }
+  }
+
+  /** Which of two seals that this key ring has opened stays: that of the newer KEK, or the lower bytes. */
+  newerSeal(instance: string, one: SealedMaterial, other: SealedMaterial): SealedMaterial {
+    if (one.kekId === other.kekId) {
+      const order = Buffer.compare(one.nonce, other.nonce);
+      return (order || Buffer.compare(one.ciphertext, other.ciphertext)) <= 0 ? one : other;
+    }
+    const [a, b] = [one, other].map(({ kekId }) => this.#open.get(instance, kekId));
+    if (a === undefined || b === undefined) throw dropped();
+    return newestFirst(a, b) < 0 ? one : other;
+  }
+
+  /**
+   * Makes a KEK that seals from now on, once every region has wrapped it, and returns its id. What older ones sealed
+   * is re-sealed by the leaders.
+   */
+  async rekey(instance: string, evidence: readonly AuditEvent[]): Promise<string> {
+    this.#refuseShredded(instance);
+    const id = await this.#wraps.makeNext(instance, evidence);
+    this.lookAgain(instance);
+    return id;
+  }
+
+  /** Has the next seal read which KEK of an instance seals: another one was made, or wrapped. */
+  lookAgain(instance: string): void {
+    this.#sealing.delete(instance);
   }
 
   open(binding: SealBinding, sealed: SealedMaterial): Uint8Array | Promise<Uint8Array> {

@@ -102,7 +102,7 @@ export function readingsOf({
   readonly roots: Pick<Roots, "inUse" | "instances" | "keks" | "record">;
   readonly keyRing: Pick<InstanceKeyRing, "statuses">;
   readonly clock: Pick<Clock, "wallMs">;
-}): RootReadings {
+}): Omit<RootReadings, "kekSeals" | "rekeyLeft"> {
   const keyStates = () => {
     // Use the order in the record: it exists even after a restart, before the first request for a key.
     const shredded = roots.instances().flatMap((instance) => {

@@ -6,13 +6,17 @@ import {
   type OwnStore,
   partitionOf,
   type ReplicationSource,
+  readKekRecord,
   readRecord,
   recordTag,
   refuseUnknown,
+  type StoredObject,
   systemInstance,
   type Timers,
+  updateRecord,
+  withKekWrap,
 } from "@holdfast/engine";
-import { join, mergeInto, type Peer } from "@holdfast/regions";
+import { joinKeepingSeals, mergeInto, type Peer } from "@holdfast/regions";
 import { ArchiveFault } from "../archive/archive-format.ts";
 import type { ArchiveReader } from "../archive/archive-reader.ts";
 import { eachPage, type Scanned } from "../archive/scan.ts";
@@ -105,6 +109,7 @@ class Restore {
     for (let at = 0; at < scanned.system.length; at += pageRecords) {
       await this.#page(scanned.system.slice(at, at + pageRecords));
     }
+    if (apply) await this.#keepKeks(scanned.system);
     const together = new Together(pagesAtOnce);
     await eachPage(reader, (objects) =>
       together.add(() => this.#page(objects.filter(({ instance }) => instance !== systemInstance))),
@@ -131,6 +136,34 @@ class Restore {
       else if ((await this.#target.own.status(instance)) === "Deleted") deleted.add(instance);
     }
     return deleted;
+  }
+
+  /**
+   * Writes the wraps of the archive's KEKs anew, where their instance has other ones too: a rekey removes or has removed
+   * the older ones, and the archive's records need them.
+   */
+  async #keepKeks(system: readonly ManagedObject[]): Promise<void> {
+    const { own, timers } = this.#target;
+    const counts = new Map<string, number>();
+    for await (const object of systemRecords(own)) {
+      const instance = readKekRecord(object)?.instance;
+      if (instance !== undefined) counts.set(instance, (counts.get(instance) ?? 0) + 1);
+    }
+    for (const { kek, instance } of system.flatMap((object) => readKekRecord(object) ?? [])) {
+      const [wrap] = kek.wraps;
+      if (wrap === undefined || this.#deleted.has(instance)) continue;
+      if ((counts.get(instance) ?? 0) < 2) continue;
+      const now = { us: Math.floor(timers.wallMs() * 1_000), region: wrap.region };
+      const edit = (before: StoredObject | undefined) => {
+        const known = before && readKekRecord(before.object)?.kek.wraps;
+        const wraps = known === undefined || known.length === 0 ? kek.wraps : known;
+        return (
+          before && wraps.reduce((record, one) => withKekWrap(record, one, now), before.object)
+        );
+      };
+      const what = `key-encryption key ${kek.id}`;
+      await patiently(timers, () => updateRecord(own, kek.id, edit, { what }));
+    }
   }
 
   async #page(objects: readonly ManagedObject[]): Promise<void> {
@@ -200,7 +233,8 @@ class Restore {
       report.made += 1;
       return true;
     }
-    const outcome = known.instance === object.instance ? join(known, object) : undefined;
+    const outcome =
+      known.instance === object.instance ? joinKeepingSeals(known, object) : undefined;
     if (outcome?.kind !== "joined") {
       report.contradicting += 1;
       return true;
@@ -267,7 +301,7 @@ function deletedInstance(object: ManagedObject): string | undefined {
 
 function joined(one: ManagedObject | undefined, other: ManagedObject): ManagedObject {
   if (one === undefined) return other;
-  const outcome = join(one, other);
+  const outcome = joinKeepingSeals(one, other);
   // Two regions' copies that contradict each other stay as they are.
   return outcome.kind === "joined" ? outcome.object : one;
 }

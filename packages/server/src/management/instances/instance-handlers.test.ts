@@ -24,6 +24,7 @@ type Name =
   | "createInstance"
   | "readInstance"
   | "updateInstance"
+  | "rekeyInstance"
   | "deleteInstance";
 
 function call<Of extends Name>(
@@ -50,6 +51,7 @@ function handlers(checked: (given: object) => void = () => undefined) {
   });
   return instanceHandlers({
     ...{ view, records, deletion, clock, ids },
+    keyRing: { rekey: async () => ids.uuid() },
     lookup: new InstanceLookup({ view, declared }),
     configure: new ConfigureInstance({
       ...{ regions: everywhere, view, records, commands, statuses, clock, waitMs: 0 },
@@ -58,6 +60,7 @@ function handlers(checked: (given: object) => void = () => undefined) {
     }),
     show: new ShowInstances({
       ...{ region: "a", regions: everywhere, view, own, declared, endpoints },
+      required: everywhere,
       presence: new Presence({ region: "a", commands, view, monotonicMs: clock.monotonicMs }),
       rootKind: "local",
       keyStatus: () => undefined,
