@@ -91,6 +91,16 @@ async function measureLoads(stage: Stage, { only, extent }: Options): Promise<Lo
   return found;
 }
 
+async function measureManyKeys(
+  { only, extent }: Options,
+  signal: AbortSignal,
+): Promise<Pick<Results, "keys" | "rekey">> {
+  return {
+    ...(only.has("keys") && { keys: await measureKeys(extent, signal) }),
+    ...(only.has("rekey") && { rekey: await measureRekey(extent, signal) }),
+  };
+}
+
 async function measure(stage: Stage, options: Options, signal: AbortSignal): Promise<Results> {
   const { region, generator, bareRequest } = stage;
   const [first] = stage.sides;
@@ -104,8 +114,7 @@ async function measure(stage: Stage, options: Options, signal: AbortSignal): Pro
     : [];
   const startUp = only.has("start-up") ? await measureStartUp(region, extent, signal) : undefined;
   const twoRegions = await measureTwoRegions(region, generator, options);
-  const manyKeys = only.has("keys") ? await measureKeys(extent, signal) : undefined;
-  const rekey = only.has("rekey") ? await measureRekey(extent, signal) : undefined;
+  const manyKeys = await measureManyKeys(options, signal);
   const roots = only.has("roots") ? await measureRoots(extent, signal) : undefined;
   const admin = only.has("admin") ? await measureAdmin(generator, extent, signal) : undefined;
   const { host, http: port } = region.node(0);
@@ -119,8 +128,7 @@ async function measure(stage: Stage, options: Options, signal: AbortSignal): Pro
     storedBytes,
     ...(startUp === undefined ? {} : { startUp }),
     ...(twoRegions === undefined ? {} : { twoRegions }),
-    ...(manyKeys === undefined ? {} : { keys: manyKeys }),
-    ...(rekey === undefined ? {} : { rekey }),
+    ...manyKeys,
     ...(roots === undefined ? {} : { roots }),
     ...(admin === undefined ? {} : { admin }),
     ...(scrapes === undefined ? {} : { scrapes }),

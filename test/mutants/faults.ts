@@ -5,6 +5,7 @@ import { dutyFaults } from "./faults/duty.ts";
 import { engineFaults } from "./faults/engine.ts";
 import { joinFaults } from "./faults/join.ts";
 import { protocolFaults } from "./faults/protocol.ts";
+import { rekeyFaults } from "./faults/rekey.ts";
 import { revocationFaults } from "./faults/revocation.ts";
 import { scriptFaults } from "./faults/script.ts";
 import { servingFaults } from "./faults/serving.ts";
@@ -20,6 +21,7 @@ export const faults: readonly PlantedFault[] = [
   ...engineFaults,
   ...dutyFaults,
   ...deletionFaults,
+  ...rekeyFaults,
   ...revocationFaults,
   ...accessFaults,
 ];

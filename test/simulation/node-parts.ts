@@ -6,10 +6,12 @@ import {
   InstanceKeyRing,
   type Locks,
   type ManagedObject,
+  newestFirst,
   ObjectKekStore,
   type OwnStore,
-  sealsBy,
   partitionOf,
+  sealingKek,
+  sealsBy,
   Writer,
 } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
@@ -32,6 +34,8 @@ import {
   PeerService,
   type PeerStore,
   RegionalStore,
+  type Rekeying,
+  Reseal,
   ResolveReservations,
   Resync,
   StoreCheck,
@@ -284,6 +288,7 @@ function startLeader(
     adopt,
     new AgreeFormat({ store: formats, peers, newest: node.running.format }),
     new DueDates({ region, own, store, timers, doubt: () => clocks.doubt() }),
+    new Reseal({ own, keyRing, timers, wanted: () => rekeyingsOf(timers, region, store, peers) }),
     new AuditChain(audit),
     new Recount({ own: countsOf(own), observe, monotonicMs: timers.monotonicMs }),
     ...(management === undefined ? [] : [management.duty]),
@@ -292,6 +297,21 @@ function startLeader(
       : [new AuditShip({ ...audit, sink: archive }), retention(log, archive, timers, observe)]),
   ];
   new Leader({ lock: lock(life), own, timers, ids, observe, duties: flaws.duties(duties) });
+}
+
+/** What the instance of all histories is to be re-sealed under: older KEKs are kept. */
+async function rekeyingsOf(
+  clock: Life["timers"],
+  region: string,
+  store: RegionalStore,
+  peers: readonly Peer[],
+): Promise<ReadonlyMap<string, Rekeying>> {
+  const present = peers.filter((peer) => !store.records.isRetired(peer.region));
+  const keks = await new ObjectKekStore(store, { clock, region }).list(instance);
+  const seals = sealingKek(keks, [region, ...present.map((peer) => peer.region)]);
+  if (seals === undefined) return new Map();
+  const older = keks.filter((kek) => newestFirst(kek, seals) > 0).map(({ id }) => id);
+  return new Map(older.length === 0 ? [] : [[instance, { kek: seals.id, older: new Set(older) }]]);
 }
 
 /** Histories have objects in one partition only. */

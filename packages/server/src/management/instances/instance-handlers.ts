@@ -210,6 +210,8 @@ async function rekey(deps: InstanceHandlersDeps, call: CallOf<"rekeyInstance">) 
   if (status === "Removing") {
     throw new ManagementError("wrongState", `${name} is being deleted`);
   }
+  // Another node may have made its first one a moment ago.
+  await view.refresh().catch(() => undefined);
   if (view.of("Kek", instance).size === 0) {
     const detail = `${name} has no key-encryption key yet: its first key makes one`;
     throw new ManagementError("wrongState", detail);
