@@ -279,6 +279,8 @@ function startLeader(
   });
   const log = opened.audit;
   const audit = { log, store, timers, observe };
+  const wanted = () => rekeyingsOf(timers, region, store, peers);
+  const reseal = new Reseal({ own, keyRing, timers, wanted });
   const duties: readonly Duty[] = [
     new Resync(own, readers),
     catchUp(own, readers),
@@ -288,7 +290,11 @@ function startLeader(
     adopt,
     new AgreeFormat({ store: formats, peers, newest: node.running.format }),
     new DueDates({ region, own, store, timers, doubt: () => clocks.doubt() }),
-    new Reseal({ own, keyRing, timers, wanted: () => rekeyingsOf(timers, region, store, peers) }),
+    {
+      name: "rekey",
+      everyMs: 1_000,
+      run: (context) => reseal.run(context),
+    },
     new AuditChain(audit),
     new Recount({ own: countsOf(own), observe, monotonicMs: timers.monotonicMs }),
     ...(management === undefined ? [] : [management.duty]),

@@ -6,7 +6,7 @@ const regions = "packages/regions/src";
 const server = "packages/server/src";
 const ringTests = [`${ring}/rekey.test.ts`];
 const resealTests = [`${regions}/leader/reseal.test.ts`];
-const rekeyTests = [`${server}/roots/rekey.test.ts`];
+const rekeyTests = [`${server}/management/rekey/rekey.test.ts`];
 
 /** Faults in the rotation of an instance's KEK. */
 export const rekeyFaults: readonly PlantedFault[] = [
@@ -148,7 +148,7 @@ export const rekeyFaults: readonly PlantedFault[] = [
   {
     name: "kek-removed-too-soon",
     kind: "duty",
-    file: `${server}/roots/rekey.ts`,
+    file: `${server}/management/rekey/rekey.ts`,
     find: "return state.sinceMs !== undefined && state.sinceMs <= untilMs;",
     replace: "return state.sinceMs !== undefined;",
     rule: "an older KEK is removed only when nothing has needed it for long",
@@ -157,7 +157,7 @@ export const rekeyFaults: readonly PlantedFault[] = [
   {
     name: "kek-removed-despite-the-quarantine",
     kind: "duty",
-    file: `${server}/roots/rekey.ts`,
+    file: `${server}/management/rekey/rekey.ts`,
     find: " || state.quarantined > 0) return false;",
     replace: ") return false;",
     rule: "an older KEK stays while a copy in quarantine may need it",
@@ -166,7 +166,7 @@ export const rekeyFaults: readonly PlantedFault[] = [
   {
     name: "kek-removed-after-a-restore",
     kind: "duty",
-    file: `${server}/roots/rekey.ts`,
+    file: `${server}/management/rekey/rekey.ts`,
     find: "before === undefined || kekWrittenMs(before.object) > untilMs",
     replace: "before === undefined",
     rule: "a backup that is restored keeps the KEKs that its records need",
@@ -175,7 +175,7 @@ export const rekeyFaults: readonly PlantedFault[] = [
   {
     name: "passwords-stay-under-the-old-kek",
     kind: "duty",
-    file: `${server}/roots/rekey.ts`,
+    file: `${server}/management/rekey/rekey.ts`,
     find: 'if (sealed === undefined || !older.has(kekOfText(sealed) ?? "")) continue;',
     replace: 'if (sealed === undefined || older.has(kekOfText(sealed) ?? "")) continue;',
     rule: "a rekey moves the passwords of users too",

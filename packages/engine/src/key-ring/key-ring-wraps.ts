@@ -70,7 +70,7 @@ export class KekWraps {
 
   /**
    * Makes a KEK that comes after all others of its instance, and returns its id. Every region agrees to it, so that none
-   * of them goes on with another one unseen.
+   * of them seals with another one.
    */
   async makeNext(instance: string, evidence: readonly AuditEvent[]): Promise<string> {
     const known = await this.list(instance);

@@ -74,6 +74,8 @@ export class InstanceKeyRing implements KeyRing {
   readonly #failures = new Map<string, Map<string, Failure>>();
   readonly #resolutions = new Map<string, Promise<OpenKek>>();
   readonly #shredded = new Set<string>();
+  /** Counts the orders to look again: what was read before one says nothing of the KEK that seals after it. */
+  #looks = 0;
   readonly #statuses = new Map<string, KeyRingStatus>();
   /** Instance → when the last warning of a failure was reported: monotonic. */
   readonly #warnedMs = new Map<string, number>();
@@ -140,6 +142,7 @@ export class InstanceKeyRing implements KeyRing {
 
   /** Has the next seal read which KEK of an instance seals: another one was made, or wrapped. */
   lookAgain(instance: string): void {
+    this.#looks += 1;
     this.#sealing.delete(instance);
   }
 
@@ -271,14 +274,16 @@ export class InstanceKeyRing implements KeyRing {
   async #resolve(instance: string): Promise<OpenKek> {
     try {
       this.#refuseShredded(instance);
+      let looks = this.#looks;
       let keks = await this.#wraps.list(instance);
       if (keks.length === 0) {
         // A single region opens it before it seals; with others, one may seal with it before this region opened it.
         await this.#wraps.make(instance, !this.#isAlone());
         // Another node may have been first; its KEK is the one that counts.
+        looks = this.#looks;
         keks = await this.#wraps.list(instance);
       }
-      return await this.#load(instance, await this.#whole(instance, keks));
+      return await this.#load(instance, await this.#whole(instance, keks, looks));
     } catch (error) {
       const fault = keyRingFault(error);
       // No other event reports that a KEK cannot be made.
@@ -288,25 +293,35 @@ export class InstanceKeyRing implements KeyRing {
   }
 
   /** The id of a KEK that every region has wrapped; waits a bounded time for one. */
-  async #whole(instance: string, known: readonly WrappedKek[]): Promise<string> {
+  async #whole(
+    instance: string,
+    known: readonly WrappedKek[],
+    knownLooks: number,
+  ): Promise<string> {
     const { clock, sleep = delay, exchangeWaitMs = exchangeWaitDefaultMs } = this.#options;
+    let looks = knownLooks;
     for (let list = known; ; list = await this.#wraps.list(instance)) {
-      const id = this.#noteSealing(instance, list);
+      const id = this.#noteSealing(instance, list, looks);
       if (id !== undefined) return id;
       const nowMs = clock.monotonicMs();
       const missedMs = this.#missedMs.get(instance) ?? nowMs;
       this.#missedMs.set(instance, missedMs);
       if (this.#isAlone() || nowMs - missedMs >= exchangeWaitMs) throw this.#awaiting(list);
       await sleep(exchangePollMs);
+      looks = this.#looks;
     }
   }
 
-  /** Notes the KEK that seals; undefined if none is wrapped by every region. */
-  #noteSealing(instance: string, keks: readonly WrappedKek[]): string | undefined {
+  /** Notes the KEK that seals, by what was read after so many looks; undefined if none is wrapped by every region. */
+  #noteSealing(
+    instance: string,
+    keks: readonly WrappedKek[],
+    looks: number,
+  ): string | undefined {
     const kek = sealingKek(keks, this.#required());
     if (kek === undefined) return undefined;
     const regions = new Set(kek.wraps.map((wrap) => wrap.region));
-    this.#sealing.set(instance, { id: kek.id, regions });
+    if (looks === this.#looks) this.#sealing.set(instance, { id: kek.id, regions });
     this.#missedMs.delete(instance);
     return kek.id;
   }
@@ -363,13 +378,14 @@ export class InstanceKeyRing implements KeyRing {
   async #loadNow(instance: string, id: string): Promise<OpenKek> {
     const drops = this.#open.dropsOf(instance);
     const askedMs = this.#options.clock.monotonicMs();
+    const looks = this.#looks;
     const open = this.#open.get(instance, id);
     if (open !== undefined) open.asking = this.#open.inTime(open);
     try {
       const held = (): KeyObject | undefined => this.#held(instance, id);
       const unwrapped = await this.#wraps.open(instance, id, held);
       if (drops !== this.#open.dropsOf(instance)) throw dropped();
-      this.#noteSealing(instance, unwrapped.known);
+      this.#noteSealing(instance, unwrapped.known, looks);
       this.#failures.get(instance)?.delete(id);
       this.#note(instance, { state: "open", reason: "" });
       return this.#open.remember({ instance, id }, unwrapped, askedMs);

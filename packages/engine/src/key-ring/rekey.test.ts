@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { attributeItem } from "@holdfast/kmip";
-import { byteString, encode } from "@holdfast/ttlv";
+import { byteString, encode, ItemType } from "@holdfast/ttlv";
 import { beforeEach, expect, test } from "vitest";
 import { UnknownKek } from "../base/errors.ts";
 import { sealDigests } from "../material/object-digest.ts";
@@ -77,6 +77,36 @@ test("another node goes on with the older KEK until it looks again, or loads a k
   expect((await other.seal(binding, secret)).kekId).toBe(before.kekId);
   other.lookAgain("i");
   expect((await other.seal(binding, secret)).kekId).toBe(id);
+});
+
+test("what was read before another KEK was made does not make the older one seal again", async () => {
+  const [one, other] = [makeRing(), makeRing()];
+  const sealed = await other.seal(binding, secret);
+  other.drop();
+  const { list } = keks;
+  let id = "";
+  keks.list = async (instance) => {
+    keks.list = list;
+    const known = await keks.list(instance);
+    id = await one.rekey("i", []);
+    other.lookAgain("i");
+    return known;
+  };
+  // The load of the older KEK reads, and the order to look again comes before it has read.
+  await other.open(binding, sealed);
+  expect((await other.seal(binding, secret)).kekId).toBe(id);
+});
+
+test("a Digest that is no seal stays as it is, and does not stop the material", async () => {
+  const ring = makeRing();
+  const object = await keyOf(ring);
+  const fixed = object.fixed.map((item) => ({ ...item, type: ItemType.Integer, value: 1 }) as const);
+  const id = await ring.rekey("i", []);
+  const after = await resealed(ring, { ...object, fixed }, id);
+  expect(after.fixed).toEqual(fixed);
+  expect(after.material?.kekId).toBe(id);
+  expect(areUnderOtherKeks({ ...object, fixed }, object)).toBe(false);
+  expect(await sealsBy(ring).opens({ ...object, fixed })).toBe(false);
 });
 
 test("a KEK that a region has not wrapped does not seal", async () => {

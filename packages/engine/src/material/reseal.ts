@@ -1,6 +1,8 @@
+import type { Item } from "@holdfast/ttlv";
 import type { KeyRing } from "../ports/keys.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { materialItem, readMaterial } from "../record/record-codec.ts";
+import { RecordError } from "../record/record-items.ts";
 import { recordTags } from "../record/record-tags.ts";
 import type { SealBinding, SealedMaterial } from "../record/sealed.ts";
 import { opens } from "./healing.ts";
@@ -21,7 +23,17 @@ interface Seals {
 /** An object's seals. */
 function sealsOf(object: ManagedObject): Seals {
   const digest = sealedDigestOf(object);
-  return { material: object.material, digest: digest && readMaterial(digest) };
+  return { material: object.material, digest: digest && sealIn(digest) };
+}
+
+/** The seal in an item; undefined if it is none, since another region's record may hold anything. */
+function sealIn(item: Item): SealedMaterial | undefined {
+  try {
+    return readMaterial(item);
+  } catch (error) {
+    if (error instanceof RecordError) return undefined;
+    throw error;
+  }
 }
 
 function withSeals(object: ManagedObject, { material, digest }: Seals): ManagedObject {

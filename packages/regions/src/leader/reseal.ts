@@ -16,7 +16,7 @@ import {
 } from "@holdfast/engine";
 import { readEach } from "../join/read-each.ts";
 import { OwnFeed } from "./catch-up/own-feed.ts";
-import type { Duty, DutyContext, DutyResult } from "./duty.ts";
+import type { DutyContext, DutyResult } from "./duty.ts";
 import { giveWay, slices } from "./pace.ts";
 
 /** What an instance's records are to be sealed under: one KEK, in place of older ones. */
@@ -48,7 +48,6 @@ export interface ResealOptions {
   readonly perSecond?: number;
 }
 
-const everyMs = 1_000;
 const recordsPerRun = 512;
 const recordsPerCommit = 64;
 const perSecondDefault = 2_000;
@@ -72,9 +71,7 @@ interface Work extends Rekeying {
  * Re-seals the own store's records of instances that have a newer KEK. It follows the changes, so that records which come
  * later under an older KEK are found too; a new leader begins at the first change, and passes over what was done.
  */
-export class Reseal implements Duty {
-  readonly name = "reseal";
-  readonly everyMs = everyMs;
+export class Reseal {
   readonly #options: ResealOptions;
   readonly #works = new Map<string, Work>();
 
@@ -187,7 +184,7 @@ export class Reseal implements Duty {
       const after = await resealed(this.#options.keyRing, before.object, work.kek);
       return { kind: "update", before, after };
     } catch (error) {
-      // Whoever reads it replaces it by the other region's copy, if that one opens.
+      // A node that reads it replaces it by the other region's copy, if that one opens.
       if (!(error instanceof SealBroken || error instanceof UnknownKek)) throw error;
       work.queue.delete(uniqueIdentifier);
       putAside(work, uniqueIdentifier);

@@ -203,7 +203,7 @@ async function update(deps: InstanceHandlersDeps, call: CallOf<"updateInstance">
   return await shown(deps, written.record);
 }
 
-/** A declared instance too: its KEKs are the store's, whoever declares it. */
+/** Also an instance of the configuration file: its KEKs are records of the store too. */
 async function rekey(deps: InstanceHandlersDeps, call: CallOf<"rekeyInstance">) {
   const { lookup, view, keyRing, clock } = deps;
   const { id: instance, name, status } = await lookup.find(call.params.instance);

@@ -12,11 +12,11 @@ import {
 import { MemoryOwnStore, MemoryRootOfTrust, sampleObject } from "@holdfast/engine/testing";
 import { Reseal } from "@holdfast/regions";
 import { beforeEach, expect, test } from "vitest";
-import { systemIds as ids } from "../base/system.ts";
-import { openText, sealText } from "../management/sealed-text.ts";
-import { userBinding, userRecordId } from "../management/users/recorded-users.ts";
-import { instanceRecordId, Records } from "../records/records.ts";
-import { TestView } from "../testing/system-records.ts";
+import { systemIds as ids } from "../../base/system.ts";
+import { instanceRecordId, Records } from "../../records/records.ts";
+import { TestView } from "../../testing/system-records.ts";
+import { openText, sealText } from "../sealed-text.ts";
+import { userBinding, userRecordId } from "../users/recorded-users.ts";
 import { addSeals, Rekey, rekeyings, rekeyReadings, rolesOf, sealsUnder } from "./rekey.ts";
 
 const keepMs = 60_000;

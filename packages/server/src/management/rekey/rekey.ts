@@ -26,13 +26,13 @@ import type {
   Reseal,
   ResealProgress,
 } from "@holdfast/regions";
-import { type Actor, managementEvents } from "../audit/management-event.ts";
-import { authorityBinding } from "../management/authority/instance-authorities.ts";
-import { kekOfText, resealText } from "../management/sealed-text.ts";
-import { userBinding } from "../management/users/recorded-users.ts";
-import type { RootReadings } from "../observe/metrics/metric-row.ts";
-import { instanceRecordId, type Records } from "../records/records.ts";
-import type { SystemView } from "../records/system-view.ts";
+import { type Actor, managementEvents } from "../../audit/management-event.ts";
+import type { RootReadings } from "../../observe/metrics/metric-row.ts";
+import { instanceRecordId, type Records } from "../../records/records.ts";
+import type { SystemView } from "../../records/system-view.ts";
+import { authorityBinding } from "../authority/instance-authorities.ts";
+import { kekOfText, resealText } from "../sealed-text.ts";
+import { userBinding } from "../users/recorded-users.ts";
 
 /** The KEKs of an instance by what they are for. */
 export interface KekRoles {
@@ -64,7 +64,7 @@ export interface RekeyOptions {
 const everyMs = 1_000;
 /** Longer than a backup takes: one that has a record under an older KEK has that KEK too. */
 const keepDefaultMs = 86_400_000;
-/** How long progress that goes on is not written again. */
+/** How long progress is not written again, unless something begins or ends. */
 const tellAgainMs = 10_000;
 
 /**
