@@ -173,6 +173,15 @@ export const rekeyFaults: readonly PlantedFault[] = [
     tests: rekeyTests,
   },
   {
+    name: "restore-without-the-removed-kek",
+    kind: "duty",
+    file: `${server}/backup/restore/restore.ts`,
+    find: "if (apply) await this.#keepKeks(scanned.system);",
+    replace: "if (!apply) await this.#keepKeks(scanned.system);",
+    rule: "a backup from before a rekey brings back the KEKs that its records need",
+    tests: [`${server}/backup/restore/restore.test.ts`],
+  },
+  {
     name: "passwords-stay-under-the-old-kek",
     kind: "duty",
     file: `${server}/management/rekey/rekey.ts`,

@@ -309,6 +309,21 @@ describe("a backup from before a rekey", () => {
     expect(await wrapsOf(site, newer)).toMatchObject([{ region: "a" }]);
   });
 
+  test("brings its KEK back in a store that was lost, where only the other region knows that it was removed", async () => {
+    const { site, file, key, material } = await rekeyed();
+    const { own } = site;
+    const peer = {
+      region: "b",
+      changes: own.changes.bind(own),
+      records: own.records.bind(own),
+    };
+    const empty = new Site();
+    const report = await empty.restore(file, { peers: [peer] });
+    expect(report).toMatchObject({ contradicting: 0, left: 0 });
+    expect((await empty.get(key))?.material).toEqual(material);
+    expect(await wrapsOf(empty, older)).toMatchObject([{ region: "a" }]);
+  });
+
   test("changes no KEK in a store that is only looked at, nor where there is one KEK", async () => {
     const { site, file } = await rekeyed();
     await site.restore(file, { apply: false });

@@ -139,24 +139,27 @@ class Restore {
   }
 
   /**
-   * Writes the wraps of the archive's KEKs anew, where their instance has other ones too: a rekey removes or has removed
-   * the older ones, and the archive's records need them.
+   * Writes the wraps of the archive's KEKs anew, where their instance has other ones too, in any region: a rekey removes or
+   * has removed the older ones, and the archive's records need them.
    */
   async #keepKeks(system: readonly ManagedObject[]): Promise<void> {
-    const { own, timers } = this.#target;
-    const counts = new Map<string, number>();
-    for await (const object of systemRecords(own)) {
-      const instance = readKekRecord(object)?.instance;
-      if (instance !== undefined) counts.set(instance, (counts.get(instance) ?? 0) + 1);
+    const { own, peers, timers } = this.#target;
+    const known = new Map<string, Set<string>>();
+    for (const source of [own, ...peers]) {
+      for await (const object of systemRecords(source)) {
+        const { instance, kek } = readKekRecord(object) ?? {};
+        if (instance === undefined || kek === undefined) continue;
+        known.set(instance, (known.get(instance) ?? new Set()).add(kek.id));
+      }
     }
     for (const { kek, instance } of system.flatMap((object) => readKekRecord(object) ?? [])) {
       const [wrap] = kek.wraps;
       if (wrap === undefined || this.#deleted.has(instance)) continue;
-      if ((counts.get(instance) ?? 0) < 2) continue;
+      if ((known.get(instance)?.size ?? 0) < 2) continue;
       const now = { us: Math.floor(timers.wallMs() * 1_000), region: wrap.region };
       const edit = (before: StoredObject | undefined) => {
-        const known = before && readKekRecord(before.object)?.kek.wraps;
-        const wraps = known === undefined || known.length === 0 ? kek.wraps : known;
+        const present = before && readKekRecord(before.object)?.kek.wraps;
+        const wraps = present === undefined || present.length === 0 ? kek.wraps : present;
         return (
           before && wraps.reduce((record, one) => withKekWrap(record, one, now), before.object)
         );
