@@ -77,6 +77,15 @@ export const keepingCases: readonly RuleCase[] = [
       "4 key-encryption keys and storage keys of region a are still wrapped under an old version of the root key, or under another root key",
   },
   {
+    alert: "HoldfastKekSeals",
+    input: { [of("holdfast_kek_seals")]: turns(2_147_483_648, 2_147_483_649) },
+    trueAt: faultS,
+    after: 0,
+    labels: warning,
+    summary:
+      "A key-encryption key has sealed 2.147483649e+09 times: rekey its instance before it comes to 2^32",
+  },
+  {
     alert: "HoldfastInstanceStuck",
     input: {
       [of("holdfast_instances", { status: "Removing" })]: turns(0, 1),

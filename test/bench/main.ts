@@ -14,6 +14,7 @@ import { get } from "./messages.ts";
 import { type Options, readOptions, usage } from "./options.ts";
 import { profileGets } from "./profile.ts";
 import { PykmipServer, pykmipMissing, pykmipVersion } from "./pykmip.ts";
+import { measureRekey } from "./rekey.ts";
 import { loadHead, loadLines, machineLine, otherLines, verdictLines } from "./report.ts";
 import type { Results } from "./results.ts";
 import { measureRoots } from "./roots.ts";
@@ -90,6 +91,16 @@ async function measureLoads(stage: Stage, { only, extent }: Options): Promise<Lo
   return found;
 }
 
+async function measureManyKeys(
+  { only, extent }: Options,
+  signal: AbortSignal,
+): Promise<Pick<Results, "keys" | "rekey">> {
+  return {
+    ...(only.has("keys") && { keys: await measureKeys(extent, signal) }),
+    ...(only.has("rekey") && { rekey: await measureRekey(extent, signal) }),
+  };
+}
+
 async function measure(stage: Stage, options: Options, signal: AbortSignal): Promise<Results> {
   const { region, generator, bareRequest } = stage;
   const [first] = stage.sides;
@@ -103,7 +114,7 @@ async function measure(stage: Stage, options: Options, signal: AbortSignal): Pro
     : [];
   const startUp = only.has("start-up") ? await measureStartUp(region, extent, signal) : undefined;
   const twoRegions = await measureTwoRegions(region, generator, options);
-  const manyKeys = only.has("keys") ? await measureKeys(extent, signal) : undefined;
+  const manyKeys = await measureManyKeys(options, signal);
   const roots = only.has("roots") ? await measureRoots(extent, signal) : undefined;
   const admin = only.has("admin") ? await measureAdmin(generator, extent, signal) : undefined;
   const { host, http: port } = region.node(0);
@@ -117,7 +128,7 @@ async function measure(stage: Stage, options: Options, signal: AbortSignal): Pro
     storedBytes,
     ...(startUp === undefined ? {} : { startUp }),
     ...(twoRegions === undefined ? {} : { twoRegions }),
-    ...(manyKeys === undefined ? {} : { keys: manyKeys }),
+    ...manyKeys,
     ...(roots === undefined ? {} : { roots }),
     ...(admin === undefined ? {} : { admin }),
     ...(scrapes === undefined ? {} : { scrapes }),

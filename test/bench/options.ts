@@ -14,6 +14,7 @@ const parts = [
   "regions-catch-up",
   "regions-refill",
   "keys",
+  "rekey",
   "roots",
   "admin",
   "scrapes",

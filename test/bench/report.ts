@@ -2,6 +2,7 @@ import { adminLines } from "./admin-routes.ts";
 import { cpuUs, failures, type LoadFigures, latencyMs, loadCpuUs, rate } from "./figures.ts";
 import { keysLines } from "./keys-at-scale.ts";
 import type { Machine } from "./machine.ts";
+import { rekeyLines } from "./rekey.ts";
 import type { Results } from "./results.ts";
 import { rootsLines } from "./roots.ts";
 import { scrapeLines } from "./scrapes.ts";
@@ -57,7 +58,8 @@ function loadCells(figures: LoadFigures, side: Side["name"]): string[] | undefin
 
 /** Memory, stored bytes and starts. */
 export function otherLines(results: Results): string[] {
-  const { idleMemory, storedBytes, startUp, twoRegions, keys, roots, admin, scrapes } = results;
+  const { idleMemory, storedBytes, startUp, twoRegions, keys, rekey, roots, admin, scrapes } =
+    results;
   const lines: string[] = [];
   for (const { side, connections, bytesBefore, bytesAfter } of idleMemory) {
     const each = (bytesAfter - bytesBefore) / connections / 1000;
@@ -82,6 +84,7 @@ export function otherLines(results: Results): string[] {
   }
   if (twoRegions !== undefined) lines.push(...regionLines(twoRegions));
   if (keys !== undefined) lines.push(...keysLines(keys));
+  if (rekey !== undefined) lines.push(...rekeyLines(rekey));
   if (roots !== undefined) lines.push(...rootsLines(roots));
   if (admin !== undefined) lines.push(...adminLines(admin));
   if (scrapes !== undefined) lines.push(...scrapeLines(scrapes));

@@ -2,6 +2,7 @@ import type { AdminFigures } from "./admin-routes.ts";
 import type { LoadFigures } from "./figures.ts";
 import type { IdleMemory } from "./idle-memory.ts";
 import type { KeysFigures } from "./keys-at-scale.ts";
+import type { RekeyFigures } from "./rekey.ts";
 import type { RootsFigures } from "./roots.ts";
 import type { ScrapeFigures } from "./scrapes.ts";
 import type { StartUp } from "./start-up.ts";
@@ -16,6 +17,7 @@ export interface Results {
   readonly startUp?: StartUp;
   readonly twoRegions?: TwoRegionsFigures;
   readonly keys?: KeysFigures;
+  readonly rekey?: RekeyFigures;
   readonly roots?: RootsFigures;
   readonly admin?: AdminFigures;
   readonly scrapes?: ScrapeFigures;

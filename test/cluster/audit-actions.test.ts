@@ -26,7 +26,10 @@ import { credentialsOf } from "../support/two-regions-clients.ts";
 import { allWell } from "../support/vitals.ts";
 
 const instance = "declared";
-const times = { kekCacheMs: 3_000, graceMs: 20_000, revalidateMs: 1_000, deadlineMs: 4_000 };
+const times = {
+  ...{ kekCacheMs: 3_000, graceMs: 20_000, revalidateMs: 1_000, deadlineMs: 4_000 },
+  keepKeksMs: 3_000,
+};
 /** The smallest value allowed, so that the limit is reached soon. */
 const entriesMax = 1_000;
 
@@ -290,6 +293,11 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     await admin.call("configureRoot", { ...(await rootParams()), body: { regions } as never });
   }),
   "root.rewrap": well(async () => admin.call("rewrapRoot", await rootParams())),
+  "instance.rekey": well(async () => admin.call("rekeyInstance", await rootParams())),
+  // The leaders re-seal what the older key had sealed, and then remove that key.
+  "kek.delete": well(() =>
+    until("the older key is removed", async () => (await eventsOf("kek.delete")).length > 0),
+  ),
   "root.rotate": well(async () => site.roots.managers.a.change(site.roots.rootKeys.a, "rotate")),
   "root.fail": fails(async () => {
     await site.roots.managers.a.change(site.roots.rootKeys.a, "disable");

@@ -7,6 +7,7 @@ import { engineFaults } from "./faults/engine.ts";
 import { joinFaults } from "./faults/join.ts";
 import { peerFaults } from "./faults/peers.ts";
 import { protocolFaults } from "./faults/protocol.ts";
+import { rekeyFaults } from "./faults/rekey.ts";
 import { revocationFaults } from "./faults/revocation.ts";
 import { scriptFaults } from "./faults/script.ts";
 import { servingFaults } from "./faults/serving.ts";
@@ -22,6 +23,7 @@ export const faults: readonly PlantedFault[] = [
   ...engineFaults,
   ...dutyFaults,
   ...deletionFaults,
+  ...rekeyFaults,
   ...revocationFaults,
   ...accessFaults,
   ...peerFaults,

@@ -1,4 +1,9 @@
-import { type ManagedObject, StoreUnavailable } from "@holdfast/engine";
+import {
+  InstanceKeyRing,
+  KeyRingUnavailable,
+  type ManagedObject,
+  StoreUnavailable,
+} from "@holdfast/engine";
 import type { PeerStore } from "@holdfast/regions";
 import { Violation } from "./checker.ts";
 import { instance } from "./client.ts";
@@ -59,6 +64,17 @@ export const faults: Readonly<Record<string, Fault>> = {
       });
       return [restart, () => primary.thaw()];
     });
+  },
+  "instance rekeyed": (world, random) => {
+    const node = random.pick(world.nodes);
+    const keyRing = node.client?.keyRing;
+    if (!(keyRing instanceof InstanceKeyRing)) return undefined;
+    keyRing.rekey(instance, []).catch((error: unknown) => {
+      if (!(error instanceof StoreUnavailable || error instanceof KeyRingUnavailable)) {
+        world.crashed(error);
+      }
+    });
+    return { what: node.machine.name };
   },
   "cut one way": (world, random) => {
     const [from, to] = random.chance(0.5) ? ["a", "b"] : ["b", "a"];

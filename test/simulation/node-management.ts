@@ -106,11 +106,13 @@ export function manage(
   const declared = () => [];
   const show = new ShowInstances({
     ...{ region, regions, view, presence, own, declared, endpoints, rootKind: "local" },
+    required: regions,
     keyStatus: (of) => keyRing.statusOf(of),
   });
   const lookup = new InstanceLookup({ view, declared });
   const handlers = instanceHandlers({
     ...{ view, records: flaws.records(records), lookup, show, configure, deletion, clock, ids },
+    keyRing,
     // No order of a history names a root of trust.
     orders: { regions: regions(), check: noRoots, newFields: () => ({}) },
     declaredNames: () => [],

@@ -6,10 +6,12 @@ import {
   InstanceKeyRing,
   type Locks,
   type ManagedObject,
+  newestFirst,
   ObjectKekStore,
   type OwnStore,
-  opens,
   partitionOf,
+  sealingKek,
+  sealsBy,
   Writer,
 } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
@@ -33,6 +35,8 @@ import {
   PeerService,
   type PeerStore,
   RegionalStore,
+  type Rekeying,
+  Reseal,
   ResolveReservations,
   Resync,
   StoreCheck,
@@ -245,7 +249,7 @@ function serviceOf(
     store,
     timers,
     observe,
-    opens: (object) => opens(keyRing, object),
+    seals: sealsBy(keyRing),
     kek: (of, kekId) => keyRing.plaintextFor(of, kekId),
     recordFormat: () => opened.formats()?.common ?? 0,
     callingStores: () => stores.saidBy(asking),
@@ -265,7 +269,7 @@ function startLeader(
   { opened, own, store, peers, ids, observe, clocks, keyRing, adopt, management }: NodeWork,
 ): void {
   const { timers } = life;
-  const seals = { opens: (object: ManagedObject) => opens(keyRing, object) };
+  const seals = { seals: sealsBy(keyRing) };
   const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe, ...seals }));
   const formats = replaced(opened, {
     requireFormat: async (format: number, epoch: number) => {
@@ -276,6 +280,8 @@ function startLeader(
   });
   const log = opened.audit;
   const audit = { log, store, timers, observe };
+  const wanted = () => rekeyingsOf(timers, region, store, peers);
+  const reseal = new Reseal({ own, keyRing, timers, wanted });
   const duties: readonly Duty[] = [
     new Resync(own, readers),
     catchUp(own, readers),
@@ -285,6 +291,11 @@ function startLeader(
     adopt,
     new AgreeFormat({ store: formats, peers, newest: node.running.format }),
     new DueDates({ region, own, store, timers, doubt: () => clocks.doubt() }),
+    {
+      name: "rekey",
+      everyMs: 1_000,
+      run: (context) => reseal.run(context),
+    },
     new AuditChain(audit),
     new Recount({ own: countsOf(own), observe, monotonicMs: timers.monotonicMs }),
     ...(management === undefined ? [] : [management.duty]),
@@ -293,6 +304,21 @@ function startLeader(
       : [new AuditShip({ ...audit, sink: archive }), retention(audit, archive, timers, observe)]),
   ];
   new Leader({ lock: lock(life), own, timers, ids, observe, duties: flaws.duties(duties) });
+}
+
+/** What the instance of all histories is to be re-sealed under: older KEKs are kept. */
+async function rekeyingsOf(
+  clock: Life["timers"],
+  region: string,
+  store: RegionalStore,
+  peers: readonly Peer[],
+): Promise<ReadonlyMap<string, Rekeying>> {
+  const present = peers.filter((peer) => !store.records.isRetired(peer.region));
+  const keks = await new ObjectKekStore(store, { clock, region }).list(instance);
+  const seals = sealingKek(keks, [region, ...present.map((peer) => peer.region)]);
+  if (seals === undefined) return new Map();
+  const older = keks.filter((kek) => newestFirst(kek, seals) > 0).map(({ id }) => id);
+  return new Map(older.length === 0 ? [] : [[instance, { kek: seals.id, older: new Set(older) }]]);
 }
 
 /** Histories have objects in one partition only. */

@@ -9,6 +9,7 @@ export const accessMatrix: Readonly<Record<keyof Contract, string>> = {
   createInstance: "----m",
   readInstance: "v-osm bound",
   updateInstance: "----m bound",
+  rekeyInstance: "----m bound",
   deleteInstance: "----m bound",
 
   retrieveRootKeys: "----m",

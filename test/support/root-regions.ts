@@ -16,6 +16,7 @@ export interface RootTimes {
   readonly graceMs: number;
   readonly revalidateMs: number;
   readonly deadlineMs: number;
+  readonly keepKeksMs?: number;
 }
 
 /** Two regions, each under a root key in its own key manager: Key Protect in a, HPCS in b. */

@@ -74,6 +74,7 @@ export {
   type StoreFailure,
   StoreUnavailable,
   supersededMessage,
+  UnknownKek,
 } from "./base/errors.ts";
 export type { Ids } from "./base/ids.ts";
 export { type InstanceStatus, instanceStatuses } from "./base/instance-status.ts";
@@ -94,13 +95,23 @@ export { MemoryLocks } from "./concurrency/memory-locks.ts";
 export { Semaphore } from "./concurrency/semaphore.ts";
 export { TimedOut, withTimeout } from "./concurrency/timeout.ts";
 export { InstanceKeyRing, type KeyRingOptions } from "./key-ring/key-ring.ts";
+export { newestFirst, sealingKek } from "./key-ring/key-ring-kek.ts";
 export type { KeyRingStatus } from "./key-ring/key-ring-status.ts";
 export type { Rewrapped } from "./key-ring/key-ring-wraps.ts";
 export { ObjectInstances } from "./key-ring/object-instances.ts";
 export { ObjectKekStore, type SystemWriter } from "./key-ring/object-kek-store.ts";
 export { kekData } from "./key-ring/seal.ts";
+export type { SealCounts } from "./key-ring/seal-counts.ts";
 export { opens } from "./material/healing.ts";
 export { sealDigests, withoutSealedDigest, withSealedParts } from "./material/object-digest.ts";
+export {
+  areUnderOtherKeks,
+  isSameSeal,
+  kekIdsOf,
+  type Resealer,
+  resealed,
+  sealsBy,
+} from "./material/reseal.ts";
 export { differingMask, digestsOf, firstByteOf, inMask } from "./ports/digest.ts";
 export { instanceTakes } from "./ports/instance-takes.ts";
 export type { InstanceStatuses, InstanceStore } from "./ports/instances.ts";
@@ -230,6 +241,7 @@ export {
   type KeysOrder,
   type KindName,
   type RegionState,
+  type RekeyState,
   type Removal,
   recordKinds,
 } from "./system/kinds.ts";
@@ -261,6 +273,7 @@ export {
   type KekEntry,
   type KekWrap,
   kekRecord,
+  kekWrittenMs,
   readKekRecord,
   type WrappedKek,
   withKekWrap,

@@ -1,4 +1,11 @@
-export { type Ahead, clockAhead, type JoinOutcome, join, joinAll } from "./join/join.ts";
+export {
+  type Ahead,
+  clockAhead,
+  type JoinOutcome,
+  join,
+  joinAll,
+  joinKeepingSeals,
+} from "./join/join.ts";
 export { type Merged, type MergeOptions, type MergeResult, mergeInto } from "./join/merge.ts";
 export { AdoptKeks, type AdoptKeksOptions, type KekAdopter } from "./leader/adopt-keks.ts";
 export { AgreeFormat, type AgreeFormatOptions, type FormatRecords } from "./leader/agree-format.ts";
@@ -36,6 +43,7 @@ export {
   noLeadership,
   remainingMs,
 } from "./leader/lease.ts";
+export { type Rekeying, Reseal, type ResealOptions, type ResealProgress } from "./leader/reseal.ts";
 export { type ResolveOptions, ResolveReservations } from "./leader/resolve-reservations.ts";
 export {
   entryOf,

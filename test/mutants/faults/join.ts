@@ -71,7 +71,7 @@ export const joinFaults: readonly PlantedFault[] = [
     name: "join-chooses-material",
     kind: "protocol",
     file: `${join}/join.ts`,
-    find: "if (destroyed || isSameMaterial(a.material, b.material)) return undefined;",
+    find: "if (destroyed || isSameSeal(a.material, b.material)) return undefined;",
     replace: "if (destroyed || (a.material && b.material)) return undefined;",
     rule: "copies with different immutable parts are never chosen between",
     promises: ["A region cannot alter the immutable part"],

@@ -21,11 +21,31 @@ import {
 /** An instance's status, in IBM's words. */
 const instanceStatus = z.enum(instanceStatuses);
 
+/** How far a region's records are under a newer KEK. */
+const rekeyInRegion = z.object({
+  kek: uuid.describe("The key-encryption key under which they are sealed anew."),
+  resealed: z.number().int().describe("Records that are sealed anew."),
+  left: z.number().int().describe("At most so many records may still need an older key."),
+  doneAt: time.optional().describe("Since when nothing is left."),
+  reason: z.string().describe("Why it does not go on; empty if it does."),
+});
+
+/** A key-encryption key of an instance. */
+const kek = z.object({
+  id: uuid,
+  createdAt: time,
+  use: z
+    .enum(["seals", "waits", "older"])
+    .describe("`waits`: a region has not wrapped it yet. `older`: records may need it."),
+  seals: z.number().int().describe("How often it has sealed, in all regions."),
+});
+
 /** An instance in one region. */
 const instanceInRegion = z.object({
   status: instanceStatus,
   reason: z.string().describe("Why it is not Installed; empty if it is."),
   root: rootStatus.optional(),
+  rekey: rekeyInRegion.optional().describe("Present once the instance was rekeyed."),
   endpoints: z.array(z.string()).describe("Where vCenter connects, host:port."),
 });
 
@@ -46,6 +66,7 @@ const instance = z
     certificates: z.number().int(),
     users: z.number().int(),
     keys: z.record(z.string(), z.number().int()).describe("Number of objects by State."),
+    keks: z.array(kek).optional().describe("Its key-encryption keys, the newest first."),
     destroyOverKmip: destroyOverKmip.describe(
       "Whether KMIP clients may destroy objects, revoke Active ones, and set Deactivation Dates.",
     ),
@@ -197,6 +218,27 @@ export const instanceRoutes = {
       words: "instance update",
       example: "holdfast instance update kmip-prod --labels group=finance",
     },
+  },
+  rekeyInstance: {
+    method: "POST",
+    path: "/v1/instances/{instance}/rekey",
+    summary:
+      "Make a new key-encryption key for the instance. It seals from now on, and the leaders seal older records anew, in both regions.",
+    tag: "Instances",
+    roles: may.manage,
+    scope: "instance",
+    params: instanceParam,
+    answer: instance,
+    problems: [
+      "notFound",
+      "wrongState",
+      "rootDenied",
+      "rootUnavailable",
+      "peerUnreachable",
+      "storeUnavailable",
+    ],
+    audit: "instance.rekey",
+    command: { words: "instance rekey", example: "holdfast instance rekey kmip-prod" },
   },
   deleteInstance: {
     method: "DELETE",

@@ -64,10 +64,16 @@ export function sealingKek(
   keks: readonly WrappedKek[],
   regions: readonly string[],
 ): WrappedKek | undefined {
-  const [newest] = keks
-    .filter((kek) => lackingIn(kek, regions).length === 0)
-    .toSorted((a, b) => b.createdMs - a.createdMs || (a.id < b.id ? -1 : 1));
+  const [newest] = keks.filter((kek) => lackingIn(kek, regions).length === 0).toSorted(newestFirst);
   return newest;
+}
+
+/** The order of an instance's KEKs: a newer one is made later than every other, whatever the clock says. */
+export function newestFirst(
+  a: Pick<WrappedKek, "id" | "createdMs">,
+  b: Pick<WrappedKek, "id" | "createdMs">,
+): number {
+  return b.createdMs - a.createdMs || (a.id < b.id ? -1 : 1);
 }
 
 /** Regions whose wrap is awaited: those that are missing from the KEK with the fewest missing. */

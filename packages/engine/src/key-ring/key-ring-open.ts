@@ -1,5 +1,6 @@
 import type { KeyObject } from "node:crypto";
 import type { Clock } from "../base/clock.ts";
+import type { UnwrappedKek } from "./key-ring-wraps.ts";
 
 /**
  * A KEK in memory. `key` is undefined once it was dropped; its bytes are outside the heap, and Node zeroes them when it
@@ -9,6 +10,8 @@ export interface OpenKek {
   readonly instance: string;
   readonly id: string;
   key: KeyObject | undefined;
+  /** When it was made, which is its place among the KEKs of its instance. */
+  createdMs: number;
   /** The root of trust that opened it. */
   madeBy: string;
   /** When the root of trust was asked to open it, the last time that it did: monotonic. */
@@ -55,11 +58,11 @@ export class OpenKeks {
 
   remember(
     name: { readonly instance: string; readonly id: string },
-    { key, madeBy }: { readonly key: KeyObject; readonly madeBy: string },
+    { key, madeBy, createdMs }: Pick<UnwrappedKek, "key" | "madeBy" | "createdMs">,
     validatedMs: number,
   ): OpenKek {
     const known = this.get(name.instance, name.id);
-    const fresh = { key, madeBy, validatedMs, unreachable: false };
+    const fresh = { key, madeBy, createdMs, validatedMs, unreachable: false };
     if (known !== undefined) return Object.assign(known, fresh);
     const usedMs = this.#times.clock.monotonicMs();
     const kek = { ...name, usedMs, asking: false, ...fresh };

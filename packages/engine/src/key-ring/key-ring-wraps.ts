@@ -1,4 +1,5 @@
 import { createSecretKey, type KeyObject } from "node:crypto";
+import type { AuditEvent } from "../audit/audit-event.ts";
 import type { Clock } from "../base/clock.ts";
 import { KeyRingUnavailable, SealBroken, UnknownKek } from "../base/errors.ts";
 import type { Ids } from "../base/ids.ts";
@@ -23,11 +24,20 @@ export interface KekWrapsOptions {
   readonly fetchPlain?: (instance: string, kekId: string) => Promise<Uint8Array>;
 }
 
+/** How a KEK is made; one with evidence comes after others, and one without is the first. */
+interface NewKek {
+  readonly createdMs: number;
+  /** Whether its wrap is opened once before it is written. */
+  readonly proven: boolean;
+  readonly evidence?: readonly AuditEvent[];
+}
+
 /** A KEK that was unwrapped. */
 export interface UnwrappedKek {
   readonly key: KeyObject;
   /** The root of trust that made the wrap. */
   readonly madeBy: string;
+  readonly createdMs: number;
   /** All KEKs of its instance. */
   readonly known: readonly WrappedKek[];
 }
@@ -54,14 +64,32 @@ export class KekWraps {
 
   /** Makes an instance's first KEK, unless another node is faster; `proven` if another region may seal first. */
   async make(instance: string, proven: boolean): Promise<void> {
-    const { rootOf, keks, clock, ids, region } = this.#options;
+    const createdMs = this.#options.clock.wallMs();
+    await this.#add(instance, { createdMs, proven });
+  }
+
+  /**
+   * Makes a KEK that comes after all others of its instance, and returns its id. Every region agrees to it, so that none
+   * of them seals with another one.
+   */
+  async makeNext(instance: string, evidence: readonly AuditEvent[]): Promise<string> {
+    const known = await this.list(instance);
+    const newestMs = known.reduce((newest, { createdMs }) => Math.max(newest, createdMs), 0);
+    const createdMs = Math.max(this.#options.clock.wallMs(), newestMs + 1);
+    return await this.#add(instance, { createdMs, proven: true, evidence });
+  }
+
+  async #add(instance: string, { createdMs, proven, evidence }: NewKek): Promise<string> {
+    const { rootOf, keks, ids, region } = this.#options;
     const root = await rootOf(instance);
     const id = ids.uuid();
     const key = ids.randomBytes(kekBytes);
     try {
       const wrap = await (proven ? wrapProven : wrapKek)(root, { instance, id, region }, key);
       const check = kekCheck(key, instance, id);
-      await keks.add(instance, { id, createdMs: clock.wallMs(), check, wraps: [wrap] }, true);
+      const kek = { id, createdMs, check, wraps: [wrap] };
+      await keks.add(instance, kek, evidence === undefined, evidence);
+      return id;
     } finally {
       // The root of trust must unwrap it before it seals anything, which proves that it can be opened.
       key.fill(0);
@@ -220,7 +248,7 @@ export class KekWraps {
           observe({ type: "warning", message: `${kekName(id)} is not rewrapped`, cause }),
         );
     }
-    return { key, madeBy: wrap.rootOfTrust, known };
+    return { key, madeBy: wrap.rootOfTrust, createdMs: kek.createdMs, known };
   }
 
   /** This region's wrap, unwrapped by its root of trust. */
@@ -230,6 +258,8 @@ export class KekWraps {
     const kek = known.find((each) => each.id === id);
     if (kek === undefined) throw new UnknownKek(false, `${kekName(id)} is not known`);
     const wrap = wrapOf(kek, region);
+    // No region opens what it sealed any more, so a copy under another KEK counts instead.
+    if (kek.wraps.length === 0) throw new UnknownKek(false, `${kekName(id)} was removed`);
     if (wrap === undefined) {
       throw new KeyRingUnavailable(false, `${kekName(id)} is not wrapped for this region`);
     }

@@ -1,5 +1,6 @@
 import type { KeyObject } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
+import type { AuditEvent } from "../audit/audit-event.ts";
 import {
   KeyRingUnavailable,
   KeysShredded,
@@ -9,7 +10,7 @@ import {
 import type { KeyRing, RootOfTrust } from "../ports/keys.ts";
 import type { SealBinding, SealedMaterial } from "../record/sealed.ts";
 import type { WrappedKek } from "../system/wrapped-kek.ts";
-import { awaitedRegions, sealingKek } from "./key-ring-kek.ts";
+import { awaitedRegions, newestFirst, sealingKek } from "./key-ring-kek.ts";
 import { type OpenKek, OpenKeks } from "./key-ring-open.ts";
 import {
   failureBehind,
@@ -18,7 +19,8 @@ import {
   reasonBehind,
 } from "./key-ring-status.ts";
 import { KekWraps, type KekWrapsOptions, type Rewrapped } from "./key-ring-wraps.ts";
-import { nonceBytes, openMaterial, sealMaterial } from "./seal.ts";
+import { nonceBytes, openMaterial, resealNonce, sealMaterial } from "./seal.ts";
+import { SealCounts } from "./seal-counts.ts";
 
 /** Dependencies of an `InstanceKeyRing`, and for how long it trusts them. */
 export interface KeyRingOptions extends KekWrapsOptions {
@@ -60,6 +62,7 @@ const exchangePollMs = 50;
  * of trust, and open in memory for a limited time; a refusal of the root of trust drops them at once.
  */
 export class InstanceKeyRing implements KeyRing {
+  readonly seals = new SealCounts();
   readonly #options: KeyRingOptions;
   readonly #wraps: KekWraps;
   readonly #open: OpenKeks;
@@ -71,6 +74,8 @@ export class InstanceKeyRing implements KeyRing {
   readonly #failures = new Map<string, Map<string, Failure>>();
   readonly #resolutions = new Map<string, Promise<OpenKek>>();
   readonly #shredded = new Set<string>();
+  /** Counts the orders to look again: what was read before one says nothing of the KEK that seals after it. */
+  #looks = 0;
   readonly #statuses = new Map<string, KeyRingStatus>();
   /** Instance → when the last warning of a failure was reported: monotonic. */
   readonly #warnedMs = new Map<string, number>();
@@ -85,7 +90,60 @@ export class InstanceKeyRing implements KeyRing {
     const kek = await this.#sealingKek(binding.instance);
     const key = keyOf(kek);
     const nonce = this.#options.ids.randomBytes(nonceBytes);
+    this.seals.count(kek);
     return sealMaterial({ id: kek.id, key }, nonce, binding, plaintext);
+  }
+
+  /** The same plaintext under one KEK of the instance, the same bytes in every region; `sealed` itself if it is that. */
+  async reseal(
+    binding: SealBinding,
+    sealed: SealedMaterial,
+    kekId: string,
+  ): Promise<SealedMaterial> {
+    if (sealed.kekId === kekId) return sealed;
+    const plaintext = await this.open(binding, sealed);
+    try {
+      const kek =
+        this.#usable(binding.instance, kekId) ?? (await this.#load(binding.instance, kekId));
+      const key = keyOf(kek);
+      this.seals.count(kek);
+      return sealMaterial(
+        { id: kekId, key },
+        resealNonce(key, binding, sealed),
+        binding,
+        plaintext,
+      );
+    } finally {
+      plaintext.fill(0);
+    }
+  }
+
+  /** Which of two seals that this key ring has opened stays: that of the newer KEK, or the lower bytes. */
+  newerSeal(instance: string, one: SealedMaterial, other: SealedMaterial): SealedMaterial {
+    if (one.kekId === other.kekId) {
+      const order = Buffer.compare(one.nonce, other.nonce);
+      return (order || Buffer.compare(one.ciphertext, other.ciphertext)) <= 0 ? one : other;
+    }
+    const [a, b] = [one, other].map(({ kekId }) => this.#open.get(instance, kekId));
+    if (a === undefined || b === undefined) throw dropped();
+    return newestFirst(a, b) < 0 ? one : other;
+  }
+
+  /**
+   * Makes a KEK that seals from now on, once every region has wrapped it, and returns its id. What older ones sealed
+   * is re-sealed by the leaders.
+   */
+  async rekey(instance: string, evidence: readonly AuditEvent[]): Promise<string> {
+    this.#refuseShredded(instance);
+    const id = await this.#wraps.makeNext(instance, evidence);
+    this.lookAgain(instance);
+    return id;
+  }
+
+  /** Has the next seal read which KEK of an instance seals: another one was made, or wrapped. */
+  lookAgain(instance: string): void {
+    this.#looks += 1;
+    this.#sealing.delete(instance);
   }
 
   open(binding: SealBinding, sealed: SealedMaterial): Uint8Array | Promise<Uint8Array> {
@@ -216,14 +274,16 @@ export class InstanceKeyRing implements KeyRing {
   async #resolve(instance: string): Promise<OpenKek> {
     try {
       this.#refuseShredded(instance);
+      let looks = this.#looks;
       let keks = await this.#wraps.list(instance);
       if (keks.length === 0) {
         // A single region opens it before it seals; with others, one may seal with it before this region opened it.
         await this.#wraps.make(instance, !this.#isAlone());
         // Another node may have been first; its KEK is the one that counts.
+        looks = this.#looks;
         keks = await this.#wraps.list(instance);
       }
-      return await this.#load(instance, await this.#whole(instance, keks));
+      return await this.#load(instance, await this.#whole(instance, keks, looks));
     } catch (error) {
       const fault = keyRingFault(error);
       // No other event reports that a KEK cannot be made.
@@ -233,25 +293,31 @@ export class InstanceKeyRing implements KeyRing {
   }
 
   /** The id of a KEK that every region has wrapped; waits a bounded time for one. */
-  async #whole(instance: string, known: readonly WrappedKek[]): Promise<string> {
+  async #whole(
+    instance: string,
+    known: readonly WrappedKek[],
+    knownLooks: number,
+  ): Promise<string> {
     const { clock, sleep = delay, exchangeWaitMs = exchangeWaitDefaultMs } = this.#options;
+    let looks = knownLooks;
     for (let list = known; ; list = await this.#wraps.list(instance)) {
-      const id = this.#noteSealing(instance, list);
+      const id = this.#noteSealing(instance, list, looks);
       if (id !== undefined) return id;
       const nowMs = clock.monotonicMs();
       const missedMs = this.#missedMs.get(instance) ?? nowMs;
       this.#missedMs.set(instance, missedMs);
       if (this.#isAlone() || nowMs - missedMs >= exchangeWaitMs) throw this.#awaiting(list);
       await sleep(exchangePollMs);
+      looks = this.#looks;
     }
   }
 
-  /** Notes the KEK that seals; undefined if none is wrapped by every region. */
-  #noteSealing(instance: string, keks: readonly WrappedKek[]): string | undefined {
+  /** Notes the KEK that seals, by what was read after so many looks; undefined if none is wrapped by every region. */
+  #noteSealing(instance: string, keks: readonly WrappedKek[], looks: number): string | undefined {
     const kek = sealingKek(keks, this.#required());
     if (kek === undefined) return undefined;
     const regions = new Set(kek.wraps.map((wrap) => wrap.region));
-    this.#sealing.set(instance, { id: kek.id, regions });
+    if (looks === this.#looks) this.#sealing.set(instance, { id: kek.id, regions });
     this.#missedMs.delete(instance);
     return kek.id;
   }
@@ -308,13 +374,14 @@ export class InstanceKeyRing implements KeyRing {
   async #loadNow(instance: string, id: string): Promise<OpenKek> {
     const drops = this.#open.dropsOf(instance);
     const askedMs = this.#options.clock.monotonicMs();
+    const looks = this.#looks;
     const open = this.#open.get(instance, id);
     if (open !== undefined) open.asking = this.#open.inTime(open);
     try {
       const held = (): KeyObject | undefined => this.#held(instance, id);
       const unwrapped = await this.#wraps.open(instance, id, held);
       if (drops !== this.#open.dropsOf(instance)) throw dropped();
-      this.#noteSealing(instance, unwrapped.known);
+      this.#noteSealing(instance, unwrapped.known, looks);
       this.#failures.get(instance)?.delete(id);
       this.#note(instance, { state: "open", reason: "" });
       return this.#open.remember({ instance, id }, unwrapped, askedMs);

@@ -1,3 +1,4 @@
+import type { AuditEvent } from "../audit/audit-event.ts";
 import type { Clock } from "../base/clock.ts";
 import { StoreUnavailable } from "../base/errors.ts";
 import type { KekStore } from "../ports/keys.ts";
@@ -51,10 +52,17 @@ export class ObjectKekStore implements KekStore {
   }
 
   /** See `KekStore.add`. */
-  async add(instance: string, kek: WrappedKek, onlyIfNone: boolean): Promise<boolean> {
+  async add(
+    instance: string,
+    kek: WrappedKek,
+    onlyIfNone: boolean,
+    evidence?: readonly AuditEvent[],
+  ): Promise<boolean> {
     if (onlyIfNone && (await this.list(instance)).length > 0) return false;
     const after = kekRecord({ instance, kek }, onlyIfNone, nowOf(this.#writer));
-    const outcome = await this.#store.commit(systemInstance, [{ kind: "create", after }], []);
+    const change = { kind: "create", after } as const;
+    const options = evidence === undefined ? {} : { agreed: true };
+    const outcome = await this.#store.commit(systemInstance, [change], evidence ?? [], options);
     if (outcome.kind === "committed") return true;
     if (outcome.kind === "nameTaken" || outcome.kind === "conflict") return false;
     throw refused(outcome);

@@ -4,7 +4,7 @@ import type { SealBinding, SealedMaterial } from "../record/sealed.ts";
 
 /** Bytes of a KEK. */
 export const kekBytes = 32;
-/** Bytes of a seal's nonce, which is random: one KEK seals far fewer than the 2^32 objects that this allows. */
+/** Bytes of a seal's nonce. It is random, and seals are counted: an alert comes at half of the 2^32 that this allows. */
 export const nonceBytes = 12;
 
 const algorithm = "aes-256-gcm";
@@ -28,6 +28,17 @@ export function sealMaterial(
   cipher.setAAD(bindingData(binding));
   const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
   return { kekId: kek.id, nonce, ciphertext };
+}
+
+/**
+ * The nonce of a seal that takes the place of `old` under another KEK. It is computed, so that every region makes the
+ * same bytes; what it is computed from has the whole old seal in it, so that no two plaintexts share one.
+ */
+export function resealNonce(key: KeyObject, binding: SealBinding, old: SealedMaterial): Uint8Array {
+  const { instance, uniqueIdentifier, objectType, part = "object" } = binding;
+  const texts = [instance, uniqueIdentifier, String(objectType), part, old.kekId];
+  const mac = createHmac("sha256", key).update(lengthPrefixed("holdfast-reseal-1", texts));
+  return mac.update(old.nonce).update(old.ciphertext).digest().subarray(0, nonceBytes);
 }
 
 /** The inverse of `sealMaterial`. Throws `SealBroken` for anything altered, or bound to something else. */

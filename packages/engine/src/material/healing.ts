@@ -3,6 +3,7 @@ import type { KeyRing } from "../ports/keys.ts";
 import type { StoredObject } from "../ports/objects.ts";
 import type { OperationContext } from "../ports/operation-context.ts";
 import type { ManagedObject } from "../record/record.ts";
+import { RecordError } from "../record/record-items.ts";
 import { openObject } from "./material.ts";
 import { sealedDigestOf, withDigests } from "./object-digest.ts";
 
@@ -49,5 +50,5 @@ export async function opens(
 
 /** Whether a sealed part, or the id of the KEK that sealed it, may have been altered. */
 function isBroken(error: unknown): boolean {
-  return error instanceof SealBroken || error instanceof UnknownKek;
+  return error instanceof SealBroken || error instanceof UnknownKek || error instanceof RecordError;
 }

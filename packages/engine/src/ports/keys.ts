@@ -1,3 +1,4 @@
+import type { AuditEvent } from "../audit/audit-event.ts";
 import type { SealBinding, SealedMaterial } from "../record/sealed.ts";
 import type { KekWrap, WrappedKek } from "../system/wrapped-kek.ts";
 
@@ -11,8 +12,16 @@ export interface KeyRing {
 /** The store of wrapped KEKs (partition `{sys}`). Every implementation passes `kekStoreConformance`. */
 export interface KekStore {
   list(instance: string): Promise<readonly WrappedKek[]>;
-  /** Durable when it resolves. With `onlyIfNone`, false when the instance has a KEK already. */
-  add(instance: string, kek: WrappedKek, onlyIfNone: boolean): Promise<boolean>;
+  /**
+   * Durable when it resolves. With `onlyIfNone`, false when the instance has a KEK already. With `evidence`, every region
+   * agrees to it.
+   */
+  add(
+    instance: string,
+    kek: WrappedKek,
+    onlyIfNone: boolean,
+    evidence?: readonly AuditEvent[],
+  ): Promise<boolean>;
   /**
    * Replaces one region's wrap if its blob is still `expected`, or gives the region its first if `expected` is empty;
    * durable when it resolves true. False if the blob is another one, or if the KEK is not known.

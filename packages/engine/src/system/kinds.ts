@@ -84,6 +84,21 @@ const keysOrder = z.object({
   by: z.string(),
 });
 
+/** How far a region's records of an instance are under the KEK that seals now. */
+export type RekeyState = z.output<typeof rekeyState>;
+const rekeyState = z.object({
+  kek: z.string(),
+  resealed: z.number(),
+  /** At most so many records may need an older KEK. */
+  left: z.number(),
+  /** Copies in the region's quarantine, which may need one too. */
+  quarantined: z.number(),
+  reason: z.string(),
+  atMs: z.number(),
+  /** Since when nothing is left, by the region's clock. */
+  sinceMs: z.number().optional(),
+});
+
 /** One scheduled backup, as the region's record of backups keeps it. */
 export type BackupRun = z.output<typeof backupRun>;
 const backupRun = z.object({
@@ -149,6 +164,7 @@ export const recordKinds = {
       rootLeft: keyed(rootReference),
       state: keyed(json(regionState)),
       keys: keyed(json(keysOrder)),
+      rekey: keyed(json(rekeyState)),
       /** Whether KMIP clients may destroy keys, and revoke Active ones; undefined = allowed. */
       destroyOverKmip: oneOf(["refused", "allowed"]),
     },
@@ -164,7 +180,11 @@ export const recordKinds = {
       /** Whether it was made because its instance had none; an instance has only one such KEK. */
       first: flag(tags.FirstKek),
     },
-    fields: { wraps: keyed(wrap) },
+    fields: {
+      wraps: keyed(wrap),
+      /** How often it has sealed, by the region whose nodes counted. */
+      seals: keyed(number),
+    },
     deletable: false,
     belongsTo: "instance",
   },

@@ -48,6 +48,11 @@ export function withoutKekWraps(record: ManagedObject, now: Now): ManagedObject 
   return changeRecord("Kek", record, { wraps: Object.fromEntries(wraps) }, now);
 }
 
+/** When one of a KEK's wraps was last written: milliseconds; 0 if it never had any. */
+export function kekWrittenMs(record: ManagedObject): number {
+  return wrapsOf(record).reduce((last, { stamp }) => Math.max(last, stamp.us / 1_000), 0);
+}
+
 /** Whether every wrap that a KEK ever had was removed, because its instance was deleted. */
 export function hasErasedWraps(record: ManagedObject): boolean {
   const wraps = wrapsOf(record);

@@ -24,12 +24,14 @@ const opens = async ({ facts, material }: ManagedObject): Promise<boolean> => {
   if (closed) throw new KeyRingUnavailable(false, "closed");
   return facts.destroyed !== undefined || material?.ciphertext[0] === 1;
 };
+/** Two copies that both open hold something else. */
+const seals = { opens, newer: async () => undefined };
 const activated = { time: 8, region: "a" };
 
 let regions: TestRegions;
 beforeEach(async () => {
   closed = false;
-  regions = await regionsWithInstance({ opens });
+  regions = await regionsWithInstance({ seals });
 });
 
 /** A key with this material in each region. */
@@ -135,7 +137,7 @@ describe("a change of a record whose copy in one region has a broken seal", () =
     expect(await copyOf(a, key)).toMatchObject({ facts, material: broken });
     expect(await b.own.quarantined()).toBe(0);
     const { object } = await must(b.own, key);
-    const options = { from: "b", timers, observe: () => undefined, opens };
+    const options = { from: "b", timers, observe: () => undefined, seals };
     expect(await mergeInto(a.own, [object], options)).toMatchObject([{ result: "written" }]);
     expect(await copyOf(a, key)).toMatchObject({ facts, material: sound });
     expect(await a.own.quarantined()).toBe(1);
@@ -166,5 +168,61 @@ describe("a change of a record whose copy in one region has a broken seal", () =
     closed = true;
     expect(await changed(key)).toEqual({ kind: "committed", regions: ["a"] });
     expect((await copyOf(regions.b, key))?.facts).toEqual({});
+  });
+});
+
+describe("copies under different KEKs that both open", () => {
+  const newSeal = { ...sealed(1), kekId: "1f8fad5b-d9cb-469f-a165-70867728950e" };
+  const chooses = {
+    opens,
+    newer: async (own: ManagedObject) => ({ ...own, material: newSeal }),
+  };
+  const options = () => ({
+    ...{ from: "b", timers: regions.time, observe: () => undefined, seals: chooses },
+  });
+
+  test.each([
+    ["the other copy", sound, newSeal, "written"],
+    ["the own copy", newSeal, sound, "same"],
+  ] as const)("come under the newer one, which %s has", async (_, inA, inB, result) => {
+    const { a } = regions;
+    const key = newKey(regions, { material: inA });
+    await put(a, key);
+    expect(await mergeInto(a.own, [{ ...key, material: inB }], options())).toMatchObject([
+      { result },
+    ]);
+    expect((await copyOf(a, key))?.material).toEqual(newSeal);
+    expect(await a.own.quarantined()).toBe(0);
+  });
+
+  test("are joined with the own seals while the key is closed", async () => {
+    const { a } = regions;
+    const key = newKey(regions, { material: sound });
+    await put(a, key);
+    closed = true;
+    const copy = { ...key, material: newSeal, facts: { activated } };
+    expect(await mergeInto(a.own, [copy], options())).toMatchObject([{ result: "written" }]);
+    expect(await copyOf(a, key)).toMatchObject({ facts: { activated }, material: sound });
+  });
+
+  test("lose their material when one of them is destroyed", async () => {
+    const { a } = regions;
+    const key = newKey(regions, { material: sound });
+    await put(a, key);
+    const destroyed = { time: 9, region: "b" };
+    const copy = { ...key, material: undefined, facts: { destroyed } };
+    expect(await mergeInto(a.own, [copy], options())).toMatchObject([{ result: "written" }]);
+    expect(await copyOf(a, key)).toMatchObject({ facts: { destroyed }, material: undefined });
+  });
+
+  test("that do not hold the same are no copies of one key: the other one is put aside", async () => {
+    const { a } = regions;
+    const key = newKey(regions, { material: sound });
+    await put(a, key);
+    const copy = { ...key, material: newSeal };
+    expect(await mergeInto(a.own, [copy], { ...options(), seals })).toMatchObject([
+      { result: "quarantined" },
+    ]);
+    expect((await copyOf(a, key))?.material).toEqual(sound);
   });
 });

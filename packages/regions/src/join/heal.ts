@@ -7,10 +7,20 @@ import {
   withSealedParts,
 } from "@holdfast/engine";
 import { failureIn } from "../ports/waiting.ts";
-import { type JoinOutcome, join, storedOf } from "./join.ts";
+import { type JoinOutcome, join, joinKeepingSeals, storedOf } from "./join.ts";
 
 /** Whether everything sealed in an object opens. */
 export type Opens = (object: ManagedObject) => Promise<boolean>;
+
+/** What a key ring knows of the seals of copies. */
+export interface Seals {
+  readonly opens: Opens;
+  /**
+   * `own` with the seals that both copies keep, which are those of the newer KEK; undefined if they do not hold the same.
+   * Both open.
+   */
+  readonly newer: (own: ManagedObject, other: ManagedObject) => Promise<ManagedObject | undefined>;
+}
 
 /** Where another copy of an object may be. */
 export interface CopySource {
@@ -28,27 +38,47 @@ export interface Found {
 export type OpenedJoin = JoinOutcome & { readonly replaces?: boolean };
 
 /**
- * The join of two copies that differ only in what is sealed, where all of it opens in one of them
- * and not in the other. Undefined for any other copies, and while the instance's key is closed.
+ * The join of two copies that differ only in what is sealed: with the parts of the copy that opens, or, if both open to
+ * the same, with those under the newer KEK. While the instance's key is closed, the first copy's seals stay if the KEKs
+ * differ (`joinKeepingSeals`). A conflict for any other copies.
  */
 export async function joinOpened(
   first: ManagedObject,
   other: ManagedObject,
-  opens: Opens,
-): Promise<OpenedJoin | undefined> {
+  seals: Seals,
+): Promise<OpenedJoin> {
+  const [own, copy] = bothDestroyed(first, other);
+  const differ = join(own, copy);
   // A copy without sealed parts counts as one that opens, and must not replace one that has them.
-  if ((first.material === undefined) !== (other.material === undefined)) return undefined;
-  const whole = join(withSealedParts(first, other), other);
-  if (whole.kind !== "joined") return undefined;
+  if (differ.kind === "joined" || (own.material === undefined) !== (copy.material === undefined)) {
+    return differ;
+  }
+  const whole = join(withSealedParts(own, copy), copy);
+  if (whole.kind !== "joined") return differ;
   try {
-    if (await opens(first)) {
-      return (await opens(other)) ? undefined : join(first, withSealedParts(other, first));
+    if (await seals.opens(own)) {
+      if (!(await seals.opens(copy))) return join(own, withSealedParts(copy, own));
+      const kept = await seals.newer(own, copy);
+      return kept === undefined ? differ : join(kept, withSealedParts(copy, kept));
     }
-    return (await opens(other)) ? { ...whole, replaces: true } : undefined;
+    return (await seals.opens(copy)) ? { ...whole, replaces: true } : differ;
   } catch (error) {
-    if (error instanceof KeyRingUnavailable) return undefined;
+    if (error instanceof KeyRingUnavailable) return joinKeepingSeals(own, copy);
     throw error;
   }
+}
+
+/** Two copies of which one is destroyed, both without material: only their Digests are still sealed. */
+function bothDestroyed(
+  first: ManagedObject,
+  other: ManagedObject,
+): readonly [ManagedObject, ManagedObject] {
+  const destroyed = first.facts.destroyed !== undefined || other.facts.destroyed !== undefined;
+  if (!destroyed) return [first, other];
+  return [
+    { ...first, material: undefined },
+    { ...other, material: undefined },
+  ];
 }
 
 /**

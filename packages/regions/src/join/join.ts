@@ -1,16 +1,18 @@
 import {
   areKnownAlike,
+  areUnderOtherKeks,
   compareRegisters as compareIdentities,
   encodeRecord,
   type Fact,
   type Facts,
   isSameItem,
+  isSameSeal,
   type ManagedObject,
   type Register,
   type Revocation,
   recordTag,
-  type SealedMaterial,
   type StoredObject,
+  withSealedParts,
 } from "@holdfast/engine";
 import { refusalOf } from "./acceptable.ts";
 
@@ -70,14 +72,31 @@ export function join(a: ManagedObject, b: ManagedObject): JoinOutcome {
   return { kind: "joined", object };
 }
 
+/**
+ * The same, but where the copies were sealed under different KEKs, as during a rekey, the first one's seals stay: each
+ * region re-seals its own records, so neither needs the other's. Whether both seals hold the same is not looked at.
+ */
+export function joinKeepingSeals(own: ManagedObject, other: ManagedObject): JoinOutcome {
+  return join(own, withSealsOf(own, other));
+}
+
+/** A copy with the seals of the own one, if other KEKs made its own; the copy itself otherwise. */
+export function withSealsOf(own: ManagedObject, copy: ManagedObject): ManagedObject {
+  if (!areUnderOtherKeks(own, copy)) return copy;
+  const { material, facts } = copy;
+  const destroyed = own.facts.destroyed !== undefined || facts.destroyed !== undefined;
+  if (!destroyed && (own.material === undefined) !== (material === undefined)) return copy;
+  return settled(withSealedParts(copy, own));
+}
+
 /** An object and its tag. */
 export function storedOf(object: ManagedObject): StoredObject {
   return { object, tag: recordTag(object) };
 }
 
 /**
- * The join of any number of copies; undefined for none. A copy that no region makes is a conflict,
- * whichever region it is from.
+ * The join of any number of copies, with the seals of the first; undefined for none. A copy that no region makes is a
+ * conflict, whichever region it is from.
  */
 export function joinAll(copies: readonly ManagedObject[]): JoinOutcome | undefined {
   const [first, ...others] = copies;
@@ -88,7 +107,7 @@ export function joinAll(copies: readonly ManagedObject[]): JoinOutcome | undefin
   }
   let outcome: JoinOutcome = { kind: "joined", object: settled(first) };
   for (const copy of others) {
-    if (outcome.kind === "joined") outcome = join(outcome.object, copy);
+    if (outcome.kind === "joined") outcome = joinKeepingSeals(outcome.object, copy);
   }
   return outcome;
 }
@@ -125,17 +144,8 @@ function differenceOf(a: ManagedObject, b: ManagedObject, destroyed: boolean): s
   ) {
     return "attributes fixed at creation differ";
   }
-  if (destroyed || isSameMaterial(a.material, b.material)) return undefined;
+  if (destroyed || isSameSeal(a.material, b.material)) return undefined;
   return "the sealed material differs";
-}
-
-function isSameMaterial(a: SealedMaterial | undefined, b: SealedMaterial | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b;
-  return (
-    a.kekId === b.kekId &&
-    Buffer.compare(a.nonce, b.nonce) === 0 &&
-    Buffer.compare(a.ciphertext, b.ciphertext) === 0
-  );
 }
 
 function joinFacts(a: Facts, b: Facts): Facts {

@@ -122,7 +122,11 @@ test("nothing is opened where the copies can be joined", async () => {
   const { results } = await world();
   await results([key(1)]);
   const opens = () => Promise.reject(new Error("nobody asked"));
-  expect(await results([key(1, { facts: { served: fact } })], { opens })).toEqual(["written"]);
+  expect(
+    await results([key(1, { facts: { served: fact } })], {
+      seals: { opens, newer: opens },
+    }),
+  ).toEqual(["written"]);
 });
 
 test("two records that claim the same name are both joined", async () => {

@@ -73,9 +73,26 @@ test("a copy with another immutable part is put aside and reported; the own reco
   expect((await get(id1))?.objectType).toBe(2);
   expect(await own.quarantined()).toBe(1);
   expect(own.aside).toEqual([encodeRecord(key(1, { objectType: 4 }))]);
-  const sealed = { kekId: id1, nonce: new Uint8Array(12), ciphertext: new Uint8Array(3) };
+  const { kekId = "" } = key(1).material ?? {};
+  const sealed = { kekId, nonce: new Uint8Array(12), ciphertext: new Uint8Array(3) };
   expect(await results([key(1, { material: sealed })])).toEqual(["quarantined"]);
   expect(events).toContainEqual({ type: "join", region: "b", result: "quarantined" });
+});
+
+test("a copy under another KEK is joined, and the own seals stay, as during a rekey", async () => {
+  const { own, results, get } = await world();
+  await results([key(1)]);
+  const sealed = { kekId: id1, nonce: new Uint8Array(12), ciphertext: new Uint8Array(3) };
+  const activated = { time: 9, region: "b" };
+  const copy = key(1, { material: sealed, facts: { activated } });
+  expect(await results([copy])).toEqual(["written"]);
+  expect(await get(id1)).toMatchObject({ facts: { activated }, material: key(1).material });
+  expect(await results([key(1, { material: undefined, facts: { activated } })])).toEqual([
+    "quarantined",
+  ]);
+  expect(await results([key(1, { material: undefined, facts: destroyed })])).toEqual(["written"]);
+  expect((await get(id1))?.material).toBeUndefined();
+  expect(await own.quarantined()).toBe(1);
 });
 
 test("two copies of one record in one merge become one, in any order", async () => {

@@ -12,8 +12,8 @@ import {
 import { failureIn } from "../ports/waiting.ts";
 import { refusalOf } from "./acceptable.ts";
 import { isFull } from "./full.ts";
-import { joinOpened, type OpenedJoin, type Opens, putBrokenAside } from "./heal.ts";
-import { type Ahead, clockAhead, join, settled, storedOf } from "./join.ts";
+import { joinOpened, type OpenedJoin, putBrokenAside, type Seals } from "./heal.ts";
+import { type Ahead, clockAhead, join, joinKeepingSeals, settled, storedOf } from "./join.ts";
 import { isCorrupt, type OwnCopy, readEach } from "./read-each.ts";
 
 /** What became of a copy that was joined into an own store; all of it is durable. */
@@ -49,7 +49,7 @@ export interface MergeOptions {
   /** How two copies become one; `join` in the product. */
   readonly join?: typeof join;
   /** Decides between copies that differ in what is sealed. */
-  readonly opens?: Opens | undefined;
+  readonly seals?: Seals | undefined;
 }
 
 /** Names of regions are DNS labels. */
@@ -265,13 +265,13 @@ class InstanceMerge {
 
   /**
    * The join of the own copy and another; where they differ in what is sealed, with the parts that
-   * open.
+   * open, under the newer KEK.
    */
   async #joined(own: ManagedObject, other: ManagedObject): Promise<OpenedJoin> {
     const outcome = this.#join(own, other);
-    const { opens } = this.#options;
-    if (outcome.kind === "joined" || opens === undefined) return outcome;
-    return (await joinOpened(own, other, opens)) ?? outcome;
+    const { seals } = this.#options;
+    if (outcome.kind === "joined") return outcome;
+    return seals === undefined ? joinKeepingSeals(own, other) : await joinOpened(own, other, seals);
   }
 
   /** Settles a record as refused where no region makes such an object. */

@@ -8,7 +8,7 @@ export type OwnCopy = OwnStoredObject | "damaged" | "unknown" | undefined;
 
 /** Reads as `OwnStore.read` does, but one record that cannot be read does not hide the others. */
 export async function readEach(
-  own: OwnStore,
+  own: Pick<OwnStore, "read">,
   instance: string,
   ids: readonly string[],
 ): Promise<readonly OwnCopy[]> {

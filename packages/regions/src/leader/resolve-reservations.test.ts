@@ -186,3 +186,25 @@ test("a leader that was deposed releases nothing", async () => {
   await expect(duty.run(termOf(old))).rejects.toMatchObject({ failure: "deposed" });
   expect(await stores.a.reservations()).toHaveLength(1);
 });
+
+test("a decision on copies under different KEKs is followed, and the own seals stay", async () => {
+  const resealed = { ...object.material, kekId: operation } as NonNullable<typeof object.material>;
+  const [before] = await stores.b.read("i", [object.uniqueIdentifier]);
+  if (before === undefined) throw new Error("no record");
+  const after = { ...before.object, material: resealed };
+  await stores.b.commit("i", [{ kind: "update", before, after }], [], { joined: true });
+  await reserve("a");
+  await reserve("b");
+  const [inA] = await stores.a.read("i", [object.uniqueIdentifier]);
+  if (inA === undefined) throw new Error("no record");
+  const change = {
+    kind: "update",
+    before: inA,
+    after: { ...inA.object, facts: { activated } },
+  } as const;
+  expect(await stores.a.commit("i", [change], [], { operation })).toEqual({ kind: "committed" });
+  const duty = await watching("b");
+  expect(await run(duty, "b")).toEqual({ done: 1, left: 0 });
+  expect(await copyIn("b")).toMatchObject({ facts: { activated }, material: resealed });
+  expect(await stores.b.reservations()).toEqual([]);
+});

@@ -81,6 +81,30 @@ describe.each(["a", "b"] as const)("an agreed operation of region %s", (name) =>
     await regions.close();
   });
 
+  test("is made on copies under different KEKs, of which each region keeps its own", async () => {
+    const { regions, a, b, key, time } = await world();
+    const other = "11111111-0000-4000-8000-000000000000";
+    const resealed = { kekId: other, nonce: new Uint8Array(12), ciphertext: new Uint8Array(48) };
+    const before = await must(b.own, key);
+    const after = { ...before.object, material: resealed };
+    await b.own.commit(instance, [{ kind: "update", before, after }], [], { joined: true });
+    const activated = { time: 8, region: name };
+    const read = await time.until(must(regions[name].store, key));
+    const change = adding(read, "activated", activated);
+    const made = regions[name].store.commit(instance, [change], [], { agreed: true });
+    expect((await time.until(made)).kind).toBe("committed");
+    expect(await copyOf(a, key)).toMatchObject({ facts: { activated }, material: key.material });
+    expect(await copyOf(b, key)).toMatchObject({ facts: { activated }, material: resealed });
+    expect(await destroyOnce(regions, regions[name], key)).toBe("committed");
+    for (const region of [a, b]) {
+      expect(await copyOf(region, key)).toMatchObject({
+        facts: { destroyed: fact },
+        material: undefined,
+      });
+    }
+    await regions.close();
+  });
+
   test("is refused while the other region is out of reach, and nothing is held", async () => {
     const { regions, a, b, key, link } = await world();
     link.open = false;

@@ -8,7 +8,7 @@ import {
   StoreUnavailable,
   type Timers,
 } from "@holdfast/engine";
-import { joinAll, storedOf } from "../join/join.ts";
+import { joinAll, storedOf, withSealsOf } from "../join/join.ts";
 import { failureIn, jittered } from "../ports/waiting.ts";
 import type { AgreementSite } from "./agreement-site.ts";
 
@@ -88,7 +88,7 @@ class Agreement {
       await this.#level(copies);
       return { kind: "conflict", uniqueIdentifier: other };
     }
-    return await this.#write();
+    return await this.#write(copies);
   }
 
   async #reserveAll(): Promise<void> {
@@ -151,11 +151,18 @@ class Agreement {
     }
   }
 
-  /** A record of which a region has another copy than the one that was decided on. */
+  /**
+   * A record of which a region has another copy than the one that was decided on. Other seals of the same record, as
+   * during a rekey, make no other copy.
+   */
   #otherCopy(copies: readonly Copies[]): string | undefined {
     const decidedOn = this.#wanted.changes.filter((change) => change.kind === "update");
-    return decidedOn.find(({ before }, at) => copies.some((site) => site[at]?.tag !== before.tag))
-      ?.after.uniqueIdentifier;
+    const isOther = ({ before }: (typeof decidedOn)[number], copy: StoredObject | undefined) =>
+      copy === undefined ||
+      (copy.tag !== before.tag &&
+        storedOf(withSealsOf(before.object, copy.object)).tag !== before.tag);
+    return decidedOn.find((change, at) => copies.some((site) => isOther(change, site[at])))?.after
+      .uniqueIdentifier;
   }
 
   /** Writes the join of all copies everywhere, which ends the reservations; nothing is decided by that. */
@@ -186,12 +193,12 @@ class Agreement {
     }
   }
 
-  async #write(): Promise<CommitOutcome> {
-    const { instance, changes, audit } = this.#wanted;
+  async #write(copies: readonly Copies[]): Promise<CommitOutcome> {
+    const { instance, audit } = this.#wanted;
     const [first, ...others] = this.#sites;
     if (first === undefined) throw new RangeError("an agreement needs a region");
     this.#begun = true;
-    const outcome = await this.#decide(first);
+    const outcome = await this.#decide(first, this.#changesAt(copies[0] ?? []));
     if (outcome.kind !== "committed") {
       this.#begun = false;
       await this.#release(this.#sites);
@@ -199,8 +206,9 @@ class Agreement {
       throw new StoreUnavailable("reserved", "the reservation ended before all regions had agreed");
     }
     const behind: string[] = [];
-    for (const site of others) {
-      const made = await this.#follow(site, () =>
+    for (const [at, site] of others.entries()) {
+      const changes = this.#changesAt(copies[at + 1] ?? []);
+      const made = await this.#follow(site, changes, () =>
         site.write(instance, changes, audit, this.#operation),
       );
       if (!made) behind.push(site.region);
@@ -211,9 +219,22 @@ class Agreement {
     throw new StoreUnavailable("barrierShort", message);
   }
 
+  /** The changes as a region makes them, which has its own seals. */
+  #changesAt(copies: Copies): readonly Change[] {
+    return this.#wanted.changes.map((change) => {
+      const own = copies.find(
+        (copy) => copy?.object.uniqueIdentifier === change.after.uniqueIdentifier,
+      );
+      if (change.kind === "create" || own === undefined || own.tag === change.before.tag) {
+        return change;
+      }
+      return { kind: "update", before: own, after: withSealsOf(own.object, change.after) };
+    });
+  }
+
   /** An unknown decision is left to the leaders, reservations included. */
-  async #decide(site: AgreementSite): Promise<CommitOutcome> {
-    const { instance, changes, audit } = this.#wanted;
+  async #decide(site: AgreementSite, changes: readonly Change[]): Promise<CommitOutcome> {
+    const { instance, audit } = this.#wanted;
     try {
       return await site.write(instance, changes, audit, this.#operation);
     } catch (error) {
@@ -226,7 +247,11 @@ class Agreement {
   /**
    * Makes the decided change in a later region; where the reservation there has ended, by a join.
    */
-  async #follow(site: AgreementSite, write: () => Promise<CommitOutcome>): Promise<boolean> {
+  async #follow(
+    site: AgreementSite,
+    changes: readonly Change[],
+    write: () => Promise<CommitOutcome>,
+  ): Promise<boolean> {
     try {
       const outcome = await write();
       if (outcome.kind === "committed") return true;
@@ -234,7 +259,7 @@ class Agreement {
       failureIn(error);
     }
     try {
-      return await site.merge(this.#wanted.changes.map(({ after }) => after));
+      return await site.merge(changes.map(({ after }) => after));
     } catch (error) {
       failureIn(error);
       return false;
@@ -247,8 +272,9 @@ function changeTo(stored: StoredObject, copies: Copies): readonly Change[] {
   const { uniqueIdentifier } = stored.object;
   const before = copies.find((copy) => copy?.object.uniqueIdentifier === uniqueIdentifier);
   if (before === undefined) return [{ kind: "create", after: stored.object }];
-  if (before.tag === stored.tag) return [];
-  return [{ kind: "update", before, after: stored.object }];
+  const after = withSealsOf(before.object, stored.object);
+  if (before.tag === storedOf(after).tag) return [];
+  return [{ kind: "update", before, after }];
 }
 
 /** Nothing was decided: the error names the region that could not take part. */

@@ -21,7 +21,7 @@ import {
   type Timers,
 } from "@holdfast/engine";
 import { losingLevel } from "../join/full.ts";
-import type { Opens } from "../join/heal.ts";
+import type { Seals } from "../join/heal.ts";
 import { type MergeResult, mergeInto } from "../join/merge.ts";
 import { assertMonotonic } from "../join/monotonic.ts";
 import type { NodeStore, PeerHello, PeerStore, PushOutcome } from "../ports/ports.ts";
@@ -47,7 +47,7 @@ export interface PeerServiceOptions {
   /** The events to be kept before another region gets a KEK; no event without. */
   readonly givingEvents?: (given: GivenKek) => readonly AuditEvent[];
   /** Decides between copies that differ in what is sealed. */
-  readonly opens?: Opens;
+  readonly seals?: Seals;
   /** Runs a command of the other region's management. */
   readonly manage?: (command: Uint8Array) => Promise<Uint8Array>;
   /** The newest format of records that every node of this region reads; this release's own unless given. */
@@ -115,11 +115,11 @@ export class PeerService implements PeerStore {
   }
 
   async push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {
-    const { own, asking, timers, observe, opens, pushed } = this.#options;
+    const { own, asking, timers, observe, seals, pushed } = this.#options;
     this.#refuseWhileLost();
     // The pushing region waits for a record that is held, so that the others of the batch need not.
     const merged = await losingLevel(own, () =>
-      mergeInto(own, objects, { from: asking, timers, observe, opens }),
+      mergeInto(own, objects, { from: asking, timers, observe, seals }),
     );
     const outcomes = merged.map(({ result }) => pushOutcomes[result]);
     pushed?.(objects.filter((_, at) => outcomes[at] === "durable"));

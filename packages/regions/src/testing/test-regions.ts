@@ -1,6 +1,6 @@
 import { type Event, type ManagedObject, partitionCount, StoreUnavailable } from "@holdfast/engine";
 import { MemoryOwnStore } from "@holdfast/engine/testing";
-import type { Opens } from "../join/heal.ts";
+import type { Seals } from "../join/heal.ts";
 import { mergeInto } from "../join/merge.ts";
 import type { RegionTools } from "../operations/region-operations.ts";
 import type { Peer, PeerState, PeerStore } from "../ports/ports.ts";
@@ -107,7 +107,7 @@ export interface TestRegion {
 }
 
 export type TestOptions = Partial<Omit<RegionalStoreOptions, "own" | "peers" | "timers">> & {
-  readonly opens?: Opens;
+  readonly seals?: Seals;
 };
 
 /** Two regions of one node each, in one process and with a clock of their own. */
@@ -118,7 +118,7 @@ export class TestRegions {
   readonly b: TestRegion;
   #ids = 0;
 
-  constructor({ opens, ...options }: TestOptions = {}) {
+  constructor({ seals, ...options }: TestOptions = {}) {
     const services = new Map<string, PeerStore>();
     const make = (name: string, othersName: string): TestRegion => {
       const own = new MemoryOwnStore({ storeId: `store ${name}`, wallMs: this.time.wallMs });
@@ -146,7 +146,7 @@ export class TestRegions {
         store,
         kek,
         ...shared,
-        ...(opens && { opens }),
+        ...(seals && { seals }),
       };
       services.set(name, new PeerService(parts));
       return { name, own, store, other, events };

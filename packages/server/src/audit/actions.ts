@@ -68,6 +68,16 @@ const administration = {
   "instance.configure": { cadf: "service.configure", says: "configure KMIP instance", ...instance },
   "instance.update": { cadf: "service.update", says: "update KMIP instance", ...instance },
   "instance.delete": { cadf: "service.delete", says: "delete KMIP instance", ...instance },
+  "instance.rekey": {
+    cadf: "service.rekey",
+    says: "rotate key-encryption key of KMIP instance",
+    ...instance,
+  },
+  "kek.delete": {
+    cadf: "kmip-key-encryption-key.delete",
+    says: "remove key-encryption key that nothing needs",
+    target: "kmip-key-encryption-key",
+  },
   "instance.wipe": {
     cadf: "instance-secure-data.wipe",
     says: "erase keys of KMIP instance",

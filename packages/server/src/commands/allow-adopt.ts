@@ -4,9 +4,9 @@ import { OperatorError } from "../base/operator-error.ts";
 import { readPeerIdentity } from "../base/peer-tls.ts";
 import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
+import { KekOrders } from "../roots/kek-orders.ts";
 import { appendTo, withEvidence } from "../store/operator-evidence.ts";
 import { atRegions } from "../store/region-commands.ts";
-import { KekOrders } from "../roots/kek-orders.ts";
 
 /** Lets the other region, which has lost a root key, get the KEKs that it wrapped: each within an hour. */
 export async function allowAdopt(

@@ -104,6 +104,11 @@ export const rootOfTrustRows = {
     { min: 1000, max: 86_400_000, default: 60_000 },
     "ms",
   ),
+  keepKeksMs: integer(
+    "How long no record has needed an older key-encryption key, in any region, before it is removed (docs/keys.md).",
+    { min: 1000, max: 2_592_000_000, default: 86_400_000 },
+    "ms",
+  ),
 };
 
 /** The setting `sealingKeyFile`. */

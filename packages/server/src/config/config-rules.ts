@@ -185,8 +185,17 @@ function adminFaults(admin: NonNullable<Config["admin"]>): Fault[] {
   return faults;
 }
 
-/** The default kind's group must exist and be complete; the groups of other kinds are checked where they exist. */
+/** Rules about roots of trust, and how long open keys are trusted. */
 function rootFaults(root: Config["rootOfTrust"]): Fault[] {
+  // By then every node has looked which key seals.
+  const isSoon = root.keepKeksMs < root.kekCacheMs;
+  const says = `is below rootOfTrust.kekCacheMs (${root.kekCacheMs}): a node may use an older key for so long`;
+  const soon = isSoon ? [{ at: ["rootOfTrust", "keepKeksMs"], says }] : [];
+  return [...soon, ...kindFaults(root)];
+}
+
+/** The default kind's group must exist and be complete; the groups of other kinds are checked where they exist. */
+function kindFaults(root: Config["rootOfTrust"]): Fault[] {
   return rootKinds.flatMap((kind: RootKind) => {
     const { group, settings, faults } = kind;
     const at = group === undefined ? ["rootOfTrust"] : ["rootOfTrust", group.name];

@@ -74,6 +74,18 @@ describe("a configuration", () => {
     );
   });
 
+  test("keeps an older key-encryption key for at least as long as a node may use one without asking", () => {
+    const times = (keepKeksMs: number) =>
+      least.replace(
+        /rootOfTrust: .*/,
+        `rootOfTrust: { file: root.key, kekCacheMs: 60000, keepKeksMs: ${keepKeksMs} }`,
+      );
+    expect(messageOf(times(60_000))).toBe("accepted");
+    expect(messageOf(times(59_999))).toContain(
+      "rootOfTrust.keepKeksMs is below rootOfTrust.kekCacheMs (60000)",
+    );
+  });
+
   test("takes defaults and resolves paths from its own folder", () => {
     const config = parseConfig(least, "/etc/holdfast/node.yaml");
     expect(config.kmip.listen).toEqual({ host: "127.0.0.1", port: 5696 });

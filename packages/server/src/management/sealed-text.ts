@@ -2,6 +2,7 @@ import { ManagementError } from "@holdfast/admin";
 import {
   type KeyRing,
   KeyRingUnavailable,
+  type Resealer,
   RootOfTrustError,
   type SealBinding,
   SealBroken,
@@ -22,7 +23,29 @@ export async function sealText(
   binding: SealBinding,
   secret: Uint8Array,
 ): Promise<string> {
-  const { kekId, nonce, ciphertext } = await keyRing.seal(binding, secret);
+  return textOf(await keyRing.seal(binding, secret));
+}
+
+/** The same secret under one KEK of its instance. */
+export async function resealText(
+  keyRing: Pick<Resealer, "reseal">,
+  binding: SealBinding,
+  sealed: string,
+  kekId: string,
+): Promise<string> {
+  return textOf(await keyRing.reseal(binding, materialOf(sealed), kekId));
+}
+
+/** The id of the KEK that opens such a text; undefined for any other text. */
+export function kekOfText(sealed: string): string | undefined {
+  try {
+    return materialOf(sealed).kekId;
+  } catch {
+    return undefined;
+  }
+}
+
+function textOf({ kekId, nonce, ciphertext }: SealedMaterial): string {
   return JSON.stringify({
     kek: kekId,
     nonce: Buffer.from(nonce).toString("base64"),

@@ -2,9 +2,8 @@ import {
   type AuditEvent,
   ClockCheck,
   type InstanceKeyRing,
-  type ManagedObject,
-  opens,
   recordFormat,
+  sealsBy,
 } from "@holdfast/engine";
 import { type LockLook, RedisLeaderLock, type RedisStore } from "@holdfast/redis";
 import {
@@ -59,7 +58,7 @@ export interface Control {
 }
 
 /** Decides between copies that differ in their sealed parts, whether they were pushed or read. */
-type Seals = Required<Pick<PeerServiceOptions, "opens">>;
+type Seals = Required<Pick<PeerServiceOptions, "seals">>;
 
 /** Knows which peer certificates are denied, once the deny list was read. */
 type Denies = Pick<Trust, "denies">;
@@ -203,7 +202,7 @@ export async function openControl(
   const { region } = parts.config;
   const { own, peers } = regions;
   const adopt = new AdoptKeks({ region, own, peers, keyRing, observe: parts.observe });
-  const seals = { opens: (object: ManagedObject) => opens(keyRing, object) };
+  const seals = { seals: sealsBy(keyRing) };
   const used = { adopt, management, keyRing, seals, trust };
   const peerServer = await openPeerServer(parts, regions, used, identity);
   return { peerServer, ...(await openLeader(parts, regions, seals, [adopt, ...duties])) };

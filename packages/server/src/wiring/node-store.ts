@@ -66,12 +66,24 @@ async function warnOfReplicationPassword({ observe }: Parts, store: RedisStore):
   observe({ type: "warning", message });
 }
 
+/** The regions that must have wrapped a KEK before it seals: all that are not retired. */
+export function requiredRegions(
+  { config: { region } }: Parts,
+  { store, peers }: Pick<Regions, "store" | "peers">,
+): () => readonly string[] {
+  return () => [
+    region,
+    ...peers.map((peer) => peer.region).filter((name) => !store.records.isRetired(name)),
+  ];
+}
+
 /** Opens the keys above the objects' material; a new one seals once both regions can open it. */
 export function openKeyRing(
   parts: Parts,
-  { store, peers }: Regions,
+  regions: Regions,
   rootOf: KeyRingOptions["rootOf"],
 ): InstanceKeyRing {
+  const { store, peers } = regions;
   const { config, observe, opened } = parts;
   const { kekCacheMs, graceMs } = config.rootOfTrust;
   const { region } = config;
@@ -84,10 +96,7 @@ export function openKeyRing(
     region,
     kekCacheMs,
     graceMs,
-    requiredRegions: () => [
-      region,
-      ...peers.map((peer) => peer.region).filter((name) => !store.records.isRetired(name)),
-    ],
+    requiredRegions: requiredRegions(parts, regions),
     ...(peers[0] && { fetchPlain: peers[0].kek.bind(peers[0]) }),
   });
   opened.defer(() => keyRing.drop());

@@ -1,4 +1,5 @@
 import {
+  areUnderOtherKeks,
   type ChangePage,
   type ManagedObject,
   type Observer,
@@ -25,7 +26,7 @@ export interface PeerReaderOptions {
   /** How two copies become one; `join` in the product. */
   readonly join?: MergeOptions["join"];
   /** Decides between copies that differ in what is sealed. */
-  readonly opens?: MergeOptions["opens"];
+  readonly seals?: MergeOptions["seals"];
 }
 
 /**
@@ -293,18 +294,19 @@ export class PeerReader {
    * Joins a page into the own store; returns the identifiers that are held, or cannot be read here.
    */
   async #join(page: RecordsAnswer): Promise<readonly string[]> {
-    const { own, peer, observe, timers, join, opens } = this.#options;
-    const options = { from: peer.region, timers, observe, opens, ...(join && { join }) };
+    const { own, peer, observe, timers, join, seals } = this.#options;
+    const options = { from: peer.region, timers, observe, seals, ...(join && { join }) };
     for (const id of page.damaged) {
       const message = `region ${peer.region}: its record ${id} does not decode and was passed over`;
       observe({ type: "warning", message });
     }
     const held = [...page.unknown];
     await forEachLimit(slices(page.objects, mergeRecords), mergeWidth, async (objects) => {
-      for (const [at, { result }] of (await mergeInto(own, objects, options)).entries()) {
+      for (const [at, { result, stored }] of (await mergeInto(own, objects, options)).entries()) {
         const object = objects[at] as ManagedObject;
         if (result === "reserved" || result === "unreadable") held.push(object.uniqueIdentifier);
-        if (result === "quarantined" || result === "refused") this.#putAside(object);
+        const keptSeals = stored !== undefined && areUnderOtherKeks(stored.object, object);
+        if (result === "quarantined" || result === "refused" || keptSeals) this.#putAside(object);
       }
       await giveWay(timers);
     });
@@ -349,7 +351,7 @@ export class PeerReader {
     return { done, whole };
   }
 
-  /** What was put aside is not fetched again before it changes. */
+  /** What was put aside, or is sealed under another KEK there than here, is not fetched again before it changes. */
   #putAside(object: ManagedObject): void {
     if (this.#unjoinable.size >= unjoinableMax) this.#unjoinable.clear();
     this.#unjoinable.set(object.uniqueIdentifier, recordTag(object));

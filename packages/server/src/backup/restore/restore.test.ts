@@ -2,11 +2,14 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
+  kekRecord,
   type ManagedObject,
   makeRecord,
+  readKekRecord,
   stateCounts,
   systemInstance,
   withDestroyed,
+  withoutKekWraps,
 } from "@holdfast/engine";
 import { MemoryOwnStore, sampleObject } from "@holdfast/engine/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -257,5 +260,77 @@ describe("a backup", () => {
       expect((await empty.store.position()).numbers.every((number) => number === 0)).toBe(true);
       expect(empty.store.auditOf(systemInstance)).toEqual([]);
     }
+  });
+});
+
+describe("a backup from before a rekey", () => {
+  const older = "0f8fad5b-d9cb-469f-a165-70867728950e";
+  const newer = "1f8fad5b-d9cb-469f-a165-70867728950e";
+  const wrap = {
+    ...{ region: "a", rootOfTrust: "root", rootKeyVersion: "1", blob: new Uint8Array(8).fill(7) },
+  };
+  const kek = (id: string, createdMs: number) =>
+    kekRecord(
+      { instance, kek: { id, createdMs, check: new Uint8Array(16), wraps: [wrap] } },
+      false,
+      { us: createdMs * 1_000, region: "a" },
+    );
+
+  /** A store with a key under the older KEK and its backup; then the key is under the newer one, and the older one gone. */
+  async function rekeyed() {
+    const site = new Site();
+    await site.install(instance);
+    const first = await site.create(kek(older, 1));
+    const key = await site.create(sampleObject(instance, systemIds.uuid()));
+    const file = await site.backup();
+    await site.create(kek(newer, 2));
+    const material = { ...key.material, kekId: newer } as NonNullable<typeof key.material>;
+    await site.change(key, { material });
+    const [before] = await site.store.read(systemInstance, [first.uniqueIdentifier]);
+    if (before === undefined) throw new Error("no KEK");
+    const after = withoutKekWraps(before.object, { us: 3_000, region: "a" });
+    await site.store.commit(systemInstance, [{ kind: "update", before, after }], []);
+    return { site, file, key, material };
+  }
+
+  const wrapsOf = async (site: Site, id: string) => {
+    const [found] = await site.store.read(systemInstance, [id]);
+    return (found && readKekRecord(found.object))?.kek.wraps;
+  };
+
+  test("brings its KEK back, and leaves the store's seals as they are", async () => {
+    const { site, file, key, material } = await rekeyed();
+    expect(await wrapsOf(site, older)).toEqual([]);
+    const report = await site.restore(file);
+    expect(report).toMatchObject({ contradicting: 0, left: 0, made: 0 });
+    expect((await site.get(key))?.material).toEqual(material);
+    expect(await site.store.quarantined()).toBe(0);
+    expect(await wrapsOf(site, older)).toMatchObject([{ region: "a" }]);
+    expect(await wrapsOf(site, newer)).toMatchObject([{ region: "a" }]);
+  });
+
+  test("brings its KEK back in a store that was lost, where only the other region knows that it was removed", async () => {
+    const { site, file, key, material } = await rekeyed();
+    const { own } = site;
+    const peer = {
+      region: "b",
+      changes: own.changes.bind(own),
+      records: own.records.bind(own),
+    };
+    const empty = new Site();
+    const report = await empty.restore(file, { peers: [peer] });
+    expect(report).toMatchObject({ contradicting: 0, left: 0 });
+    expect((await empty.get(key))?.material).toEqual(material);
+    expect(await wrapsOf(empty, older)).toMatchObject([{ region: "a" }]);
+  });
+
+  test("changes no KEK in a store that is only looked at, nor where there is one KEK", async () => {
+    const { site, file } = await rekeyed();
+    await site.restore(file, { apply: false });
+    expect(await wrapsOf(site, older)).toEqual([]);
+    const empty = new Site();
+    const report = await empty.restore(file);
+    expect(report.made).toBeGreaterThan(0);
+    expect(await wrapsOf(empty, older)).toMatchObject([{ region: "a" }]);
   });
 });

@@ -6,13 +6,17 @@ import {
   type OwnStore,
   partitionOf,
   type ReplicationSource,
+  readKekRecord,
   readRecord,
   recordTag,
   refuseUnknown,
+  type StoredObject,
   systemInstance,
   type Timers,
+  updateRecord,
+  withKekWrap,
 } from "@holdfast/engine";
-import { join, mergeInto, type Peer } from "@holdfast/regions";
+import { joinKeepingSeals, mergeInto, type Peer } from "@holdfast/regions";
 import { ArchiveFault } from "../archive/archive-format.ts";
 import type { ArchiveReader } from "../archive/archive-reader.ts";
 import { eachPage, type Scanned } from "../archive/scan.ts";
@@ -105,6 +109,7 @@ class Restore {
     for (let at = 0; at < scanned.system.length; at += pageRecords) {
       await this.#page(scanned.system.slice(at, at + pageRecords));
     }
+    if (apply) await this.#keepKeks(scanned.system);
     const together = new Together(pagesAtOnce);
     await eachPage(reader, (objects) =>
       together.add(() => this.#page(objects.filter(({ instance }) => instance !== systemInstance))),
@@ -131,6 +136,37 @@ class Restore {
       else if ((await this.#target.own.status(instance)) === "Deleted") deleted.add(instance);
     }
     return deleted;
+  }
+
+  /**
+   * Writes the wraps of the archive's KEKs anew, where their instance has other ones too, in any region: a rekey removes or
+   * has removed the older ones, and the archive's records need them.
+   */
+  async #keepKeks(system: readonly ManagedObject[]): Promise<void> {
+    const { own, peers, timers } = this.#target;
+    const known = new Map<string, Set<string>>();
+    for (const source of [own, ...peers]) {
+      for await (const object of systemRecords(source)) {
+        const { instance, kek } = readKekRecord(object) ?? {};
+        if (instance === undefined || kek === undefined) continue;
+        known.set(instance, (known.get(instance) ?? new Set()).add(kek.id));
+      }
+    }
+    for (const { kek, instance } of system.flatMap((object) => readKekRecord(object) ?? [])) {
+      const [wrap] = kek.wraps;
+      if (wrap === undefined || this.#deleted.has(instance)) continue;
+      if ((known.get(instance)?.size ?? 0) < 2) continue;
+      const now = { us: Math.floor(timers.wallMs() * 1_000), region: wrap.region };
+      const edit = (before: StoredObject | undefined) => {
+        const present = before && readKekRecord(before.object)?.kek.wraps;
+        const wraps = present === undefined || present.length === 0 ? kek.wraps : present;
+        return (
+          before && wraps.reduce((record, one) => withKekWrap(record, one, now), before.object)
+        );
+      };
+      const what = `key-encryption key ${kek.id}`;
+      await patiently(timers, () => updateRecord(own, kek.id, edit, { what }));
+    }
   }
 
   async #page(objects: readonly ManagedObject[]): Promise<void> {
@@ -200,7 +236,8 @@ class Restore {
       report.made += 1;
       return true;
     }
-    const outcome = known.instance === object.instance ? join(known, object) : undefined;
+    const outcome =
+      known.instance === object.instance ? joinKeepingSeals(known, object) : undefined;
     if (outcome?.kind !== "joined") {
       report.contradicting += 1;
       return true;
@@ -267,7 +304,7 @@ function deletedInstance(object: ManagedObject): string | undefined {
 
 function joined(one: ManagedObject | undefined, other: ManagedObject): ManagedObject {
   if (one === undefined) return other;
-  const outcome = join(one, other);
+  const outcome = joinKeepingSeals(one, other);
   // Two regions' copies that contradict each other stay as they are.
   return outcome.kind === "joined" ? outcome.object : one;
 }

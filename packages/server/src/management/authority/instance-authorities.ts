@@ -59,7 +59,7 @@ export class InstanceAuthorities {
     // Loaded when it is first needed: it takes 3 MB.
     const { signerOf } = await import("./issue.ts");
     const key = await sealedOr(() =>
-      openText(this.#options.keyRing, bindingOf(found.id, id), sealed),
+      openText(this.#options.keyRing, authorityBinding(found.id, id), sealed),
     );
     const copy = new Uint8Array(key);
     key.fill(0);
@@ -77,7 +77,7 @@ export class InstanceAuthorities {
     const id = ids.uuid();
     const { makeAuthority } = await import("./issue.ts");
     const { pem, key } = await makeAuthority(`KMIP clients of ${found.name}`, nowMs);
-    const sealed = await sealedOr(() => sealText(keyRing, bindingOf(found.id, id), key));
+    const sealed = await sealedOr(() => sealText(keyRing, authorityBinding(found.id, id), key));
     key.fill(0);
     const { principal } = call;
     const fixed = { instance: found.id, pem, createdMs: nowMs, createdBy: principal.name };
@@ -111,6 +111,7 @@ export class InstanceAuthorities {
   }
 }
 
-function bindingOf(instance: string, uniqueIdentifier: string) {
+/** What an authority's key is sealed to. */
+export function authorityBinding(instance: string, uniqueIdentifier: string) {
   return { instance, uniqueIdentifier, objectType: recordKinds.Authority.type };
 }

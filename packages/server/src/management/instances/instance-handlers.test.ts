@@ -24,6 +24,7 @@ type Name =
   | "createInstance"
   | "readInstance"
   | "updateInstance"
+  | "rekeyInstance"
   | "deleteInstance";
 
 function call<Of extends Name>(
@@ -50,6 +51,7 @@ function handlers(checked: (given: object) => void = () => undefined) {
   });
   return instanceHandlers({
     ...{ view, records, deletion, clock, ids },
+    keyRing: { rekey: async () => ids.uuid() },
     lookup: new InstanceLookup({ view, declared }),
     configure: new ConfigureInstance({
       ...{ regions: everywhere, view, records, commands, statuses, clock, waitMs: 0 },
@@ -58,6 +60,7 @@ function handlers(checked: (given: object) => void = () => undefined) {
     }),
     show: new ShowInstances({
       ...{ region: "a", regions: everywhere, view, own, declared, endpoints },
+      required: everywhere,
       presence: new Presence({ region: "a", commands, view, monotonicMs: clock.monotonicMs }),
       rootKind: "local",
       keyStatus: () => undefined,
@@ -301,5 +304,49 @@ describe("a change", () => {
       call("updateInstance", { params, body: { name: "other" } }),
     );
     await expect(taken).rejects.toEqual(refused("nameTaken"));
+  });
+});
+
+describe("an instance is rekeyed", () => {
+  const rekey = (instance: string) =>
+    handlers().rekeyInstance(call("rekeyInstance", { params: { instance } }));
+
+  test("only once it has a key, and not while it is deleted", async () => {
+    const { id } = await order("one");
+    await expect(rekey(id)).rejects.toMatchObject({ code: "wrongState" });
+    await expect(rekey("none")).rejects.toMatchObject({ code: "notFound" });
+    const instance = ids.uuid();
+    await regions.instance(instance, "two");
+    expect(await rekey(instance)).toMatchObject({
+      id: instance,
+      keks: [{ use: "seals", seals: 0 }],
+    });
+    await regions.a.records.change(
+      "Instance",
+      instanceRecordId(instance),
+      () => ({ status: "Removing" as const }),
+      [],
+    );
+    await expect(rekey(instance)).rejects.toMatchObject({ code: "wrongState" });
+  });
+
+  test("and shows how far each region is", async () => {
+    const instance = ids.uuid();
+    await regions.instance(instance, "three");
+    const state = { kek: ids.uuid(), resealed: 5, left: 2, quarantined: 0, reason: "", atMs: 1 };
+    const held = { ...state, left: 0, quarantined: 3, sinceMs: 1_700_000_000_000 };
+    await regions.a.records.change(
+      "Instance",
+      instanceRecordId(instance),
+      () => ({ rekey: { a: state, b: held } }),
+      [],
+    );
+    const shown = await rekey(instance);
+    expect(shown.regions["a"]?.rekey).toEqual({ kek: state.kek, resealed: 5, left: 2, reason: "" });
+    expect(shown.regions["b"]?.rekey).toMatchObject({
+      left: 0,
+      doneAt: "2023-11-14T22:13:20.000Z",
+      reason: expect.stringContaining("3 copies in quarantine"),
+    });
   });
 });

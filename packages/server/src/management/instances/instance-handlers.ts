@@ -3,29 +3,33 @@ import {
   type Clock,
   type FieldChanges,
   type Ids,
+  type InstanceKeyRing,
   StoreUnavailable,
   type SystemRecord,
 } from "@holdfast/engine";
 import { managementEvents } from "../../audit/management-event.ts";
 import { beforeWriting } from "../../records/dry-run.ts";
 import { instanceRecordId, type Records } from "../../records/records.ts";
+import { refusalOf } from "../../records/refusals.ts";
 import type { SystemView } from "../../records/system-view.ts";
 import type { RootOrders } from "../../roots/root-orders.ts";
 import type { InstanceLookup } from "../instance-lookup.ts";
 import { pageBy } from "../paging.ts";
+import { sealedOr } from "../sealed-text.ts";
 import type { ConfigureInstance } from "./configure.ts";
 import { type Deletion, hasKeys, keysRemain } from "./deletion.ts";
 import { isOrdered } from "./instance-status.ts";
 import { type ShowInstances, type ShownInstance, wholeStatus } from "./show-instance.ts";
 
 export interface InstanceHandlersDeps {
-  readonly view: Pick<SystemView, "all" | "get" | "refresh">;
+  readonly view: Pick<SystemView, "all" | "get" | "of" | "refresh">;
   readonly records: Pick<Records, "create" | "change">;
   readonly lookup: Pick<InstanceLookup, "find" | "managed">;
   readonly show: ShowInstances;
   readonly configure: ConfigureInstance;
   readonly deletion: Deletion;
   readonly orders: Pick<RootOrders, "check" | "newFields" | "regions">;
+  readonly keyRing: Pick<InstanceKeyRing, "rekey">;
   readonly clock: Clock;
   readonly ids: Pick<Ids, "randomBytes">;
   /** Names of the configuration's instances. */
@@ -34,7 +38,12 @@ export interface InstanceHandlersDeps {
 
 type InstanceHandlers = Pick<
   Handlers,
-  "listInstances" | "createInstance" | "readInstance" | "updateInstance" | "deleteInstance"
+  | "listInstances"
+  | "createInstance"
+  | "readInstance"
+  | "updateInstance"
+  | "rekeyInstance"
+  | "deleteInstance"
 >;
 type CallOf<Name extends keyof InstanceHandlers> = Call<Contract[Name]>;
 type Instance = SystemRecord<"Instance">;
@@ -50,6 +59,7 @@ export function instanceHandlers(deps: InstanceHandlersDeps): InstanceHandlers {
     createInstance: (call) => create(deps, call),
     readInstance: async ({ params }) => await shown(deps, await recordOf(deps, params.instance)),
     updateInstance: (call) => update(deps, call),
+    rekeyInstance: (call) => rekey(deps, call),
     deleteInstance: (call) => remove(deps, call),
   };
 }
@@ -191,6 +201,35 @@ async function update(deps: InstanceHandlersDeps, call: CallOf<"updateInstance">
     { ifMatch, ...(renames && { agreed: true, taken: () => nameTaken(name) }) },
   );
   return await shown(deps, written.record);
+}
+
+/** Also an instance of the configuration file: its KEKs are records of the store too. */
+async function rekey(deps: InstanceHandlersDeps, call: CallOf<"rekeyInstance">) {
+  const { lookup, view, keyRing, clock } = deps;
+  const { id: instance, name, status } = await lookup.find(call.params.instance);
+  if (status === "Removing") {
+    throw new ManagementError("wrongState", `${name} is being deleted`);
+  }
+  // Another node may have made its first one a moment ago.
+  await view.refresh().catch(() => undefined);
+  if (view.of("Kek", instance).size === 0) {
+    const detail = `${name} has no key-encryption key yet: its first key makes one`;
+    throw new ManagementError("wrongState", detail);
+  }
+  const target = { id: instance, name, instance };
+  const audit = managementEvents(call, call.audit, target, { timeMs: clock.wallMs() });
+  await sealedOr(() =>
+    keyRing.rekey(instance, audit).catch((error: unknown) => {
+      throw behind(error);
+    }),
+  );
+  await view.refresh().catch(() => undefined);
+  return await shown(deps, await recordOf(deps, call.params.instance));
+}
+
+/** The store's refusal, where that is why a key cannot be made. */
+function behind(error: unknown): unknown {
+  return error instanceof StoreUnavailable ? refusalOf(error) : error;
 }
 
 async function remove(deps: InstanceHandlersDeps, call: CallOf<"deleteInstance">) {

@@ -1,5 +1,11 @@
 import type { Contract, Reply } from "@holdfast/admin";
-import type { KeyRingStatus, StateCountStore, SystemRecord } from "@holdfast/engine";
+import {
+  type KeyRingStatus,
+  newestFirst,
+  type StateCountStore,
+  type SystemRecord,
+  type WrappedKek,
+} from "@holdfast/engine";
 import { ofRegion } from "@holdfast/regions";
 import type { Instance as Declared } from "../../access/instances.ts";
 import type { Presence } from "../../records/presence.ts";
@@ -8,6 +14,7 @@ import { namedRoots } from "../../records/root-reference.ts";
 import type { SystemView } from "../../records/system-view.ts";
 import { shreddedReason } from "../../roots/keys-order.ts";
 import { type RootStatus, rootStatusOf } from "../../roots/root-status.ts";
+import { rolesOf, sealsUnder } from "../rekey/rekey.ts";
 import { isUser } from "../users/recorded-users.ts";
 import type { Endpoints } from "./endpoints.ts";
 import { isOrdered } from "./instance-status.ts";
@@ -15,11 +22,14 @@ import { isOrdered } from "./instance-status.ts";
 type Instance = SystemRecord<"Instance">;
 /** An instance as the API shows it. */
 export type ShownInstance = Reply<Contract["readInstance"]>;
+type ShownKek = NonNullable<ShownInstance["keks"]>[number];
 type InRegion = ShownInstance["regions"][string];
 
 export interface ShowInstancesOptions {
   readonly region: string;
   readonly regions: () => readonly string[];
+  /** Those that must have wrapped a KEK before it seals. */
+  readonly required: () => readonly string[];
   readonly view: Pick<SystemView, "record" | "of">;
   readonly presence: Pick<Presence, "of">;
   readonly own: Pick<StateCountStore, "counts">;
@@ -77,10 +87,28 @@ export class ShowInstances {
       certificates: certificates + (own?.authorities.length ?? 0),
       users: own?.users.size ?? users.length,
       keys: record.destroyed !== undefined ? {} : await this.#keys(id),
+      ...(record.destroyed === undefined && { keks: this.#keks(id) }),
       destroyOverKmip: keepsKeys ? "refused" : "allowed",
       pending,
       version: object === undefined ? "" : versionOf(object),
     };
+  }
+
+  /** Its KEKs that are not removed, the newest first. */
+  #keks(id: string): ShownKek[] {
+    const { view, required } = this.#options;
+    const { waiting, seals, older } = rolesOf(view, id, required());
+    const records = view.of("Kek", id);
+    const shown = (use: ShownKek["use"]) => (kek: WrappedKek) => {
+      const record = records.get(kek.id);
+      const createdAt = new Date(kek.createdMs).toISOString();
+      return { id: kek.id, createdAt, use, seals: record === undefined ? 0 : sealsUnder(record) };
+    };
+    return [
+      ...waiting.toSorted(newestFirst).map(shown("waits")),
+      ...(seals === undefined ? [] : [shown("seals")(seals)]),
+      ...older.toSorted(newestFirst).map(shown("older")),
+    ];
   }
 
   /** By State; nothing where the store cannot answer now. */
@@ -102,9 +130,24 @@ export class ShowInstances {
     return {
       ...regionStatus(record, region, pending === "pending"),
       ...(root && { root }),
+      ...rekeyOf(record, region),
       endpoints: [...endpoints.of(region)],
     };
   }
+}
+
+function rekeyOf({ rekey }: Instance, region: string): Pick<InRegion, "rekey"> {
+  const state = rekey[region];
+  if (state === undefined) return {};
+  const { kek, resealed, left, quarantined, reason, sinceMs } = state;
+  const held = `${quarantined} copies in quarantine may need older keys, which stay until it is empty`;
+  return {
+    rekey: {
+      ...{ kek, resealed, left },
+      ...(sinceMs !== undefined && { doneAt: new Date(sinceMs).toISOString() }),
+      reason: reason === "" && quarantined > 0 ? held : reason,
+    },
+  };
 }
 
 /** The status that an instance is to have in all regions together. */

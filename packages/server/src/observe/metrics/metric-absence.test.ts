@@ -25,6 +25,8 @@ const everything: Required<NodeReadings> = {
   keyTroubles: () => [],
   graceLeft: () => 0,
   keks: () => [["current", 1]],
+  kekSeals: () => 1,
+  rekeyLeft: () => 0,
   certificates: () => [
     {
       kind: "server",

@@ -68,4 +68,18 @@ export const rootReadMetrics = [
     labels: ["under"],
     read: ({ keks }) => [...(keks?.() ?? [])],
   },
+  {
+    type: "gauge",
+    name: "holdfast_kek_seals",
+    help: "The most seals under one key-encryption key that seals, in all regions together. `holdfast instance show` has the number of each; `holdfast instance rekey` begins a new key.",
+    labels: none,
+    read: ({ kekSeals }) => (kekSeals === undefined ? [] : [[kekSeals()]]),
+  },
+  {
+    type: "gauge",
+    name: "holdfast_rekey_left",
+    help: "Records of this region that may still be sealed under an older key-encryption key: 0 while no rekey is under way.",
+    labels: none,
+    read: ({ rekeyLeft }) => (rekeyLeft === undefined ? [] : [[rekeyLeft()]]),
+  },
 ] as const satisfies readonly ReadMetric[];

@@ -56,6 +56,10 @@ export interface RootReadings {
   readonly graceLeft: () => number | undefined;
   /** This region's wraps of KEKs and of its storage key by whether they are under their root key's current version. */
   readonly keks: () => readonly (readonly [under: string, count: number])[];
+  /** The most seals under one KEK that seals. */
+  readonly kekSeals: () => number;
+  /** How many records of this region may need an older KEK, by the leader's last word. */
+  readonly rekeyLeft: () => number;
 }
 
 /** The values that a scrape reads; all are in memory, so no request to another system is needed. */
@@ -105,6 +109,8 @@ export interface NodeReadings {
   readonly keyTroubles?: RootReadings["keyTroubles"];
   readonly graceLeft?: RootReadings["graceLeft"];
   readonly keks?: RootReadings["keks"];
+  readonly kekSeals?: RootReadings["kekSeals"];
+  readonly rekeyLeft?: RootReadings["rekeyLeft"];
   /** Validity of each certificate, milliseconds since the epoch. */
   readonly certificates: () => readonly {
     readonly kind: "server" | "client" | "authority" | "peer" | "redis" | "sentinel" | "lockMaster";

@@ -91,6 +91,7 @@ export function openLifeOfInstances(
   const show = new ShowInstances({
     region,
     regions,
+    required: roots.required,
     view,
     presence,
     own,
@@ -100,7 +101,7 @@ export function openLifeOfInstances(
     keyStatus: (instance) => keyRing.statusOf(instance),
   });
   const declaredNames = () => declared().map(({ name }) => name);
-  const deps = { view, records, lookup, show, configure, deletion, orders, clock, ids };
+  const deps = { view, records, lookup, show, configure, deletion, orders, keyRing, clock, ids };
   return {
     duties: [duty],
     readings: { instances: () => statusCounts(view.all("Instance")) },

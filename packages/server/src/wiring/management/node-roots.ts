@@ -3,12 +3,14 @@ import {
   ObjectKekStore,
   type RootOfTrust,
   RootOfTrustError,
+  readKekRecord,
 } from "@holdfast/engine";
-import type { Duty } from "@holdfast/regions";
+import { type Duty, Reseal } from "@holdfast/regions";
 import { openRootOfTrust, type RootContext } from "@holdfast/root-of-trust";
 import { rootKind } from "@holdfast/root-of-trust/kinds";
 import { OperatorError, reasonOf } from "../../base/operator-error.ts";
 import type { Environment } from "../../base/system.ts";
+import { addSeals, Rekey, rekeyings, rekeyReadings } from "../../management/rekey/rekey.ts";
 import type { RootReadings } from "../../observe/metrics/metric-row.ts";
 import type { RootReference } from "../../records/root-reference.ts";
 import type { Sealer } from "../../roots/given-root.ts";
@@ -31,7 +33,7 @@ import { StorageKeyWraps } from "../../roots/storage-key-wraps.ts";
 import { ValidateRoots } from "../../roots/validate-roots.ts";
 import { clock, ids, type Parts } from "../node-parts.ts";
 import type { Regions } from "../node-regions.ts";
-import { openKeyRing } from "../node-store.ts";
+import { openKeyRing, requiredRegions } from "../node-store.ts";
 import type { Management } from "./node-management.ts";
 
 /** The configuration's root of trust, and what other roots of trust are opened with. */
@@ -46,6 +48,8 @@ export interface NodeRoots {
   readonly keyRing: InstanceKeyRing;
   readonly orders: RootOrders;
   readonly duties: readonly Duty[];
+  /** The regions that must have wrapped a KEK before it seals. */
+  readonly required: () => readonly string[];
   readonly readings: RootReadings;
   readonly storageKeys: StorageKeyWraps;
   /** The routes; `configured` is called with an instance that was put under roots of trust. */
@@ -56,6 +60,9 @@ export interface NodeRoots {
 
 /** How long a state that does not change is not written again. */
 const stateAgainMs = 300_000;
+
+/** What a node has counted and not added yet is lost if it is killed. */
+const addSealsEveryMs = 60_000;
 
 /** An instance whose record this node has not seen yet. */
 const unseen = { root: {}, rootNext: {}, rootLeft: {}, state: {}, keys: {} };
@@ -115,6 +122,7 @@ export async function openRoots(
     everyMs: revalidateMs,
   });
   const keks = new ObjectKekStore(regions.store, { clock, region });
+  const { rekey, required } = openRekey(parts, regions, { view, records }, keyRing);
   const rewrap = new RewrapKeks({
     ...{ region, roots, keyRing, keks, own: regions.own, records, clock, everyMs: revalidateMs },
   });
@@ -144,17 +152,53 @@ export async function openRoots(
   return {
     keyRing,
     orders,
-    duties: [validate, rewrap],
+    duties: [validate, rewrap, rekey],
     storageKeys,
-    readings: readingsOf({
-      ...{ region, roots, keyRing, clock, storageKeys: () => storageKeys.counts() },
-    }),
+    required,
+    readings: {
+      ...readingsOf({ region, roots, keyRing, clock, storageKeys: () => storageKeys.counts() }),
+      ...rekeyReadings({ region, view, required }),
+    },
     handlers: (configured) =>
       rootHandlers({
         ...{ region, kind, roots, orders, here, status, declared },
         ...(configured && { configured }),
       }),
   };
+}
+
+/** Opens what moves an instance to another KEK: the leader's duty, and what every node counts and notices. */
+function openRekey(
+  parts: Parts,
+  regions: Regions,
+  { view, records }: Pick<Management, "view" | "records">,
+  keyRing: InstanceKeyRing,
+): { readonly rekey: Duty; readonly required: () => readonly string[] } {
+  const { config, opened } = parts;
+  const { region, node } = config;
+  const { own, store } = regions;
+  const required = requiredRegions(parts, regions);
+  const stop = view.onChange((changed) => {
+    for (const object of changed) {
+      const instance = readKekRecord(object)?.instance;
+      if (instance !== undefined) keyRing.lookAgain(instance);
+    }
+  });
+  opened.defer(stop);
+  const add = () => addSeals(keyRing.seals, records, region);
+  opened.adopt(
+    setInterval(() => void add(), addSealsEveryMs),
+    clearInterval,
+  );
+  opened.defer(add);
+  const wanted = async () => rekeyings(view, required());
+  const reseal = new Reseal({ own, keyRing, timers: clock, wanted });
+  const rekey = new Rekey({
+    ...{ region, node, required, own, store, view, records, keyRing, reseal, clock },
+    requestId: ids.uuid,
+    keepMs: config.rootOfTrust.keepKeksMs,
+  });
+  return { rekey, required };
 }
 
 /** Opens what an instance's record names. */

@@ -1,0 +1,223 @@
+import {
+  type Change,
+  KeyRingUnavailable,
+  kekIdsOf,
+  type ManagedObject,
+  type OwnStore,
+  partitionOf,
+  type Resealer,
+  recordTag,
+  resealed,
+  SealBroken,
+  type StoredObject,
+  StoreUnavailable,
+  type Timers,
+  UnknownKek,
+} from "@holdfast/engine";
+import { readEach } from "../join/read-each.ts";
+import { OwnFeed } from "./catch-up/own-feed.ts";
+import type { DutyContext, DutyResult } from "./duty.ts";
+import { giveWay, slices } from "./pace.ts";
+
+/** What an instance's records are to be sealed under: one KEK, in place of older ones. */
+export interface Rekeying {
+  readonly kek: string;
+  readonly older: ReadonlySet<string>;
+}
+
+/** How far the own store's records of an instance are. */
+export interface ResealProgress {
+  readonly kek: string;
+  /** Records that this leader has re-sealed. */
+  readonly resealed: number;
+  /** Changes that were not looked at yet, and records that could not be re-sealed yet: at most so many need an older KEK. */
+  readonly left: number;
+  /** Since when nothing is left: wall clock. */
+  readonly sinceMs: number | undefined;
+  /** Why it does not go on; empty if it does. */
+  readonly reason: string;
+}
+
+export interface ResealOptions {
+  readonly own: Pick<OwnStore, "position" | "changes" | "read" | "commit">;
+  readonly keyRing: Resealer;
+  readonly timers: Timers;
+  /** By instance; those that have no older KEK are left out. */
+  readonly wanted: () => Promise<ReadonlyMap<string, Rekeying>>;
+  /** Records that are re-sealed in a second, at most; 2,000 unless given. */
+  readonly perSecond?: number;
+}
+
+const recordsPerRun = 512;
+const recordsPerCommit = 64;
+const perSecondDefault = 2_000;
+/** How many records that cannot be read or opened are kept by name: one is enough for its KEK to stay. */
+const brokenMax = 1_000;
+
+/** What a leader knows of one instance. */
+interface Work extends Rekeying {
+  readonly feed: OwnFeed;
+  /** Read, and not re-sealed yet. */
+  readonly queue: Map<string, ManagedObject>;
+  /** Records of the partition that do not decode, and the instance's whose seals are broken. */
+  readonly broken: Set<string>;
+  resealed: number;
+  unread: number;
+  sinceMs: number | undefined;
+  reason: string;
+}
+
+/**
+ * Re-seals the own store's records of instances that have a newer KEK. It follows the changes, so that records which come
+ * later under an older KEK are found too; a new leader begins at the first change, and passes over what was done.
+ */
+export class Reseal {
+  readonly #options: ResealOptions;
+  readonly #works = new Map<string, Work>();
+
+  constructor(options: ResealOptions) {
+    this.#options = options;
+  }
+
+  /** What this leader knows of an instance; undefined unless it has an older KEK. */
+  progressOf(instance: string): ResealProgress | undefined {
+    const work = this.#works.get(instance);
+    if (work === undefined) return undefined;
+    const { kek, resealed: done, sinceMs, reason } = work;
+    return { kek, resealed: done, left: leftOf(work), sinceMs, reason };
+  }
+
+  async run(context: DutyContext): Promise<DutyResult> {
+    const wanted = await this.#options.wanted();
+    for (const instance of this.#works.keys()) {
+      if (!wanted.has(instance)) this.#works.delete(instance);
+    }
+    const total = { done: 0, left: 0 };
+    let failure: unknown;
+    for (const [instance, rekeying] of wanted) {
+      if (!context.active()) break;
+      const work = this.#workOf(instance, rekeying);
+      const before = work.resealed;
+      try {
+        await this.#step(instance, work, context);
+      } catch (error) {
+        // What stops one tenant does not stop the others; the lease and the store stop all.
+        if (!(error instanceof KeyRingUnavailable)) throw error;
+        work.reason = error.message;
+        failure ??= error;
+      }
+      total.done += work.resealed - before;
+      total.left += leftOf(work);
+    }
+    if (failure !== undefined && total.done === 0) throw failure;
+    return total;
+  }
+
+  #workOf(instance: string, { kek, older }: Rekeying): Work {
+    const known = this.#works.get(instance);
+    if (known?.kek === kek && isSameSet(known.older, older)) return known;
+    const work: Work = {
+      ...{ kek, older, queue: new Map(), broken: new Set(), reason: "" },
+      ...{ resealed: 0, unread: 1, sinceMs: undefined },
+      feed: new OwnFeed(this.#options.own, [partitionOf(instance)]),
+    };
+    this.#works.set(instance, work);
+    return work;
+  }
+
+  async #step(instance: string, work: Work, context: DutyContext): Promise<void> {
+    const { queue, feed, broken, resealed: before } = work;
+    if (queue.size < recordsPerRun) {
+      const note = (object: ManagedObject): void => {
+        broken.delete(object.uniqueIdentifier);
+        queue.delete(object.uniqueIdentifier);
+        if (object.instance === instance && needs(object, work)) {
+          queue.set(object.uniqueIdentifier, object);
+        }
+      };
+      const unread = (identifier: string): void => putAside(work, identifier);
+      work.unread = await feed.follow(recordsPerRun, context, note, unread);
+    }
+    const { timers, perSecond = perSecondDefault } = this.#options;
+    for (const objects of slices([...queue.values()], recordsPerCommit)) {
+      if (!context.active()) return;
+      const startedMs = timers.monotonicMs();
+      await this.#reseal(instance, work, objects);
+      const restMs = (objects.length * 1_000) / perSecond - (timers.monotonicMs() - startedMs);
+      if (restMs > 0) await timers.sleep(restMs);
+      await giveWay(timers);
+    }
+    work.reason = "";
+    // An older KEK was needed until now.
+    if (work.resealed > before || leftOf(work) > 0) work.sinceMs = undefined;
+    if (leftOf(work) === 0) work.sinceMs ??= timers.wallMs();
+  }
+
+  /** Re-seals some records together; what another writer has changed meanwhile is read again, one after another. */
+  async #reseal(instance: string, work: Work, objects: readonly ManagedObject[]): Promise<void> {
+    const changes: Change[] = [];
+    for (const object of objects) {
+      const change = await this.#change(work, { object, tag: recordTag(object) });
+      if (change !== undefined) changes.push(change);
+    }
+    if (await this.#commit(instance, work, changes)) return;
+    for (const { after } of changes) {
+      const id = after.uniqueIdentifier;
+      const [copy] = await readEach(this.#options.own, instance, [id]);
+      if (copy === "damaged" || copy === "unknown") putAside(work, id);
+      if (typeof copy !== "object") work.queue.delete(id);
+      // An agreed operation that holds it ends soon.
+      if (typeof copy !== "object" || copy.reserved !== undefined) continue;
+      const change = await this.#change(work, copy);
+      if (change !== undefined) await this.#commit(instance, work, [change]);
+    }
+  }
+
+  /** Undefined for a record that needs no older KEK, or whose seals are broken. */
+  async #change(work: Work, before: StoredObject): Promise<Change | undefined> {
+    const { uniqueIdentifier } = before.object;
+    if (!needs(before.object, work)) {
+      work.queue.delete(uniqueIdentifier);
+      return undefined;
+    }
+    try {
+      const after = await resealed(this.#options.keyRing, before.object, work.kek);
+      return { kind: "update", before, after };
+    } catch (error) {
+      // A node that reads it replaces it by the other region's copy, if that one opens.
+      if (!(error instanceof SealBroken || error instanceof UnknownKek)) throw error;
+      work.queue.delete(uniqueIdentifier);
+      putAside(work, uniqueIdentifier);
+      return undefined;
+    }
+  }
+
+  /** False if one of them was changed, or is held. */
+  async #commit(instance: string, work: Work, changes: readonly Change[]): Promise<boolean> {
+    if (changes.length === 0) return true;
+    const outcome = await this.#options.own.commit(instance, changes, [], { joined: true });
+    if (outcome.kind === "conflict" || outcome.kind === "reserved") return false;
+    if (outcome.kind !== "committed" && outcome.kind !== "instanceClosed") {
+      throw new StoreUnavailable("corrupt", `records are not re-sealed: ${outcome.kind}`);
+    }
+    for (const { after } of changes) work.queue.delete(after.uniqueIdentifier);
+    if (outcome.kind === "committed") work.resealed += changes.length;
+    return true;
+  }
+}
+
+function needs(object: ManagedObject, { older }: Rekeying): boolean {
+  return [...kekIdsOf(object)].some((id) => older.has(id));
+}
+
+function isSameSet(one: ReadonlySet<string>, other: ReadonlySet<string>): boolean {
+  return one.size === other.size && [...one].every((id) => other.has(id));
+}
+
+function putAside({ broken }: Work, identifier: string): void {
+  if (broken.size < brokenMax) broken.add(identifier);
+}
+
+function leftOf({ queue, broken, unread }: Work): number {
+  return queue.size + broken.size + unread;
+}
