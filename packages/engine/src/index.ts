@@ -55,6 +55,7 @@ export {
 export {
   type Checkpoint,
   isNoteName,
+  isSignedBy,
   type NoteKey,
   rawPublicKey,
   readCheckpointNote,

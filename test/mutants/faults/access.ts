@@ -403,4 +403,22 @@ export const accessFaults: readonly PlantedFault[] = [
     rule: "clients of an instance that keeps its keys cannot revoke an Active one",
     tests: accessTests,
   },
+  {
+    name: "half-a-label",
+    kind: "access",
+    file: "packages/server/src/admin/access/oidc.ts",
+    find: 'if (key === "" || (wanted.get(key) ?? value) !== value) return [];',
+    replace: 'if (key === "" || (wanted.get(key) ?? value) !== value) continue;',
+    rule: "a provider's token with a label that cannot be meant reaches no instance",
+    tests: ["packages/server/src/admin/access/oidc.test.ts"],
+  },
+  {
+    name: "declared-clients-unlimited",
+    kind: "access",
+    file: "packages/server/src/access/trust.ts",
+    find: "this.bind(entry, id, authority, declaredRank, operations);",
+    replace: "this.bind(entry, id, authority, declaredRank);",
+    rule: "the limit of an instance of a configuration file counts for all its clients",
+    tests: ["packages/server/src/access/trust.test.ts"],
+  },
 ];

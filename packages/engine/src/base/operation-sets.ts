@@ -16,6 +16,9 @@ const sets: Readonly<Record<string, readonly ImplementedOperation[]>> = {
 /** The names of the sets of operations. */
 export const operationSets = ["all", "vsphere", "read-only"] as const;
 
+/** A limit is read once, not for each request. */
+const allowed = new WeakMap<readonly string[], ReadonlySet<string>>();
+
 /**
  * The operations that a limit allows in addition to those that need no Credential; undefined = all. A word that this
  * release does not know allows nothing.
@@ -24,6 +27,12 @@ export function allowedOperations(
   limit: readonly string[] | undefined,
 ): ReadonlySet<string> | undefined {
   if (limit === undefined || limit.includes("all")) return undefined;
+  const read = allowed.get(limit) ?? readLimit(limit);
+  allowed.set(limit, read);
+  return read;
+}
+
+function readLimit(limit: readonly string[]): ReadonlySet<string> {
   const known: readonly string[] = implementedOperations;
   return new Set(
     limit.flatMap((word): readonly string[] =>

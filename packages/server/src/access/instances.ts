@@ -3,6 +3,7 @@ import { hashUuid } from "@holdfast/engine";
 import { isIssuedBy, readCertificates, signerOf, subjectOf } from "../base/certificates.ts";
 import { OperatorError } from "../base/operator-error.ts";
 import { type PasswordHash, parsePasswordHash } from "../base/password-hash.ts";
+import { limitOf } from "./operation-limit.ts";
 
 /** A tenant and its credentials, read from the configuration; certificates are parsed. */
 export interface Instance {
@@ -15,6 +16,8 @@ export interface Instance {
   readonly users: ReadonlyMap<string, PasswordHash>;
   /** See the engine's `Client.keepsKeys`. */
   readonly keepsKeys?: boolean;
+  /** The operations that all its clients are limited to, see `allowedOperations`; undefined = all. */
+  readonly operations?: readonly string[] | undefined;
 }
 
 /** An instance as the configuration declares it; certificates are PEM, or paths of files. */
@@ -25,6 +28,7 @@ interface DeclaredInstance {
   readonly authorities: readonly string[];
   readonly users: readonly { readonly name: string; readonly passwordHash: string }[];
   readonly destroyOverKmip?: "refused" | "allowed";
+  readonly operations?: readonly string[];
 }
 
 /** Reads the certificates of all instances; throws an `OperatorError` if two of them share one. */
@@ -45,6 +49,7 @@ export function loadInstances(declared: readonly DeclaredInstance[]): readonly I
       }),
     ),
     keepsKeys: entry.destroyOverKmip === "refused",
+    operations: limitOf(entry.operations),
   }));
   refuseShared(instances);
   return instances;

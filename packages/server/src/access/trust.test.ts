@@ -38,6 +38,22 @@ function verdict(trust: Trust, certificate: X509Certificate | undefined, atMs = 
 }
 
 describe("trust", () => {
+  test.each([
+    [
+      ["vsphere", "Locate"],
+      ["Locate", "vsphere"],
+    ],
+    [["all"], undefined],
+    [undefined, undefined],
+  ])("limits all clients of an instance of the configuration to %j", async (operations, limit) => {
+    const issued = await one.issue(leaf("vcenter"));
+    const declared = entry("i", [pinned.certificate], [one.certificate]);
+    const trust = new Trust(loadInstances([{ ...declared, ...(operations && { operations }) }]));
+    for (const client of [pinned, issued]) {
+      expect(trust.check(parse(client), nowMs)).toMatchObject({ operations: limit });
+    }
+  });
+
   test("checks the dates of a pinned leaf, but not its purpose and issuer", async () => {
     const odd = await selfSigned(leaf("odd", { purposes: [purposes.serverAuth] }));
     const trust = trustOf(entry("a", [pinned.certificate]), entry("b", [odd.certificate]));

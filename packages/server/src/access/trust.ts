@@ -127,16 +127,16 @@ export class Trust {
   }
 
   /** Trusts an instance of the configuration; returns the identifiers of its entries. */
-  declare({ id, certificates, authorities, ...tenant }: Instance): readonly string[] {
+  declare({ id, certificates, authorities, operations, ...tenant }: Instance): readonly string[] {
     this.setTenant(id, tenant);
     const clients = certificates.map((certificate, at) => {
       const entry = `${id} certificate ${at}`;
-      this.pin(entry, id, pinnedOf(certificate), declaredRank);
+      this.pin(entry, id, { ...pinnedOf(certificate), operations }, declaredRank);
       return entry;
     });
     const bound = authorities.map((authority, at) => {
       const entry = `${id} authority ${at}`;
-      this.bind(entry, id, authority, declaredRank);
+      this.bind(entry, id, authority, declaredRank, operations);
       return entry;
     });
     return [...clients, ...bound];

@@ -29,7 +29,9 @@ const install = "apt-get install openssl openssl-provider-fips";
  * identifier. Returns if that is not required, or done. Throws an `OperatorError` if it cannot be done.
  */
 export function enterFipsMode(configFile: string, { environment }: Machine): void {
-  if (loadConfig(configFile).fips === "off") return;
+  // A process that this function started need not read the configuration again.
+  const isStarted = environment[providerVariable] !== undefined && isFipsMode();
+  if (!isStarted && loadConfig(configFile).fips === "off") return;
   if (isFipsMode()) {
     removeInstallation(process.execArgv, environment);
     checkFipsMode();

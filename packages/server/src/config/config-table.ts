@@ -1,3 +1,4 @@
+import { implementedOperations, operationSets } from "@holdfast/engine/operation-sets";
 import { z } from "zod";
 import { isPasswordHash } from "../base/password-hash.ts";
 import { auditSettings } from "./config-audit.ts";
@@ -27,6 +28,16 @@ import {
   texts,
   type Values,
 } from "./setting.ts";
+
+/** A limit to KMIP operations: at least one of their names, or of the sets' names. */
+function operationWords(doc: string) {
+  const row = texts(doc, `a list of ${operationSets.join(", ")}, or names of KMIP operations`);
+  const schema = z
+    .array(z.enum([...operationSets, ...implementedOperations]))
+    .min(1)
+    .default(["all"]);
+  return { ...row, schema, default: JSON.stringify(["all"]) } satisfies Setting<readonly string[]>;
+}
 
 /** A list of at least one text. */
 function someTexts(doc: string, expects: string, whenLeftOut: readonly string[]) {
@@ -316,6 +327,13 @@ export const configTable = {
               claimForm,
             ),
           ),
+          labelsClaim: optional(
+            text(
+              "The claim with labels of instances, each as `key=value`: a token reaches the instances that have all of them; with `instancesClaim`, only those of them. A token without the claim, or with a value of another form, reaches no instance, and `*` means all. Left out, labels bind no token.",
+              "the name of a claim",
+              claimForm,
+            ),
+          ),
           nameClaim: claim("The claim that names the person in events.", "sub"),
           tokenTypes: someTexts(
             "What the `typ` of a token's header may be. `at+jwt` is an access token (RFC 9068), and an ID token has another one. A provider that marks its access tokens as `JWT`, as Keycloak and Entra ID do, needs `[JWT]`; then `audience` must be one that no ID token has.",
@@ -355,6 +373,9 @@ export const configTable = {
           isPasswordHash,
         ),
       },
+    ),
+    operations: operationWords(
+      "The KMIP operations that all clients of this instance are limited to. `all`: no limit. `vsphere`: what vCenter and hosts send. `read-only`: what changes nothing. Query and Discover Versions are always allowed.",
     ),
     destroyOverKmip: choice(
       "Whether clients may destroy objects over KMIP, revoke Active ones, and set Deactivation Dates. vSphere never does. `holdfast key destroy` and `key revoke` work in any case.",

@@ -63,6 +63,10 @@ test("a user that is deleted while it is connected may do nothing more", () => {
   );
   expect(client.operationsOf("vc")).toEqual(new Set(["Get"]));
   expect(client.operationsOf("nobody")).toEqual(new Set());
+  // Each item of a batch asks.
+  for (const user of ["vc", "nobody"]) {
+    expect(client.operationsOf(user)).toBe(client.operationsOf(user));
+  }
   const other = { ...record, id: "o", name: "other" };
   for (const left of [[other], []]) {
     instance.users = recorded(...left);

@@ -10,6 +10,9 @@ export interface ClientHost {
   readonly refused: (admission: Admission, username: string) => void;
 }
 
+/** What a user may do who does not exist. */
+const none: readonly string[] = [];
+
 /** A connection's client. Each request uses the users that its instance has at that time. */
 export class AdmittedClient implements Client {
   readonly #admission: Admission;
@@ -38,7 +41,7 @@ export class AdmittedClient implements Client {
   /** See the engine's `Client.operationsOf`. */
   operationsOf(username: string): Client["operations"] {
     const { users } = this.#admission.instance;
-    return allowedOperations(users.has(username) ? users.limitOf?.(username) : []);
+    return allowedOperations(users.has(username) ? users.limitOf?.(username) : none);
   }
 
   /** See `Client.verifyPassword`. */

@@ -113,6 +113,7 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
     instances: {
       idOf: (text) =>
         Object.entries(instanceNames).find(([id, name]) => id === text || name === text)?.[0],
+      labelled: () => [],
     },
     requests: new Buckets(
       { perSecond: options.perSecond ?? 10_000, burst: options.perSecond ?? 10_000 },

@@ -130,6 +130,14 @@ export function signedAt(text: string, lines: readonly string[], key: NoteKey): 
   return times.includes(undefined) ? undefined : times[0];
 }
 
+/** Whether a key signed or cosigned a note. */
+export function isSignedBy(
+  { text, lines }: { readonly text: string; readonly lines: readonly string[] },
+  key: NoteKey,
+): boolean {
+  return signedAt(text, lines, key) !== undefined;
+}
+
 function timeOf(text: string, signature: Buffer, { kind, raw }: NoteKey): number | undefined {
   const publicKey = createPublicKey({
     key: Buffer.concat([derPrefix, raw]),

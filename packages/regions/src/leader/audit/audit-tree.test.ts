@@ -379,7 +379,8 @@ describe("witnesses", () => {
       name: "w1",
       key: witness.key,
       add: async (request) => {
-        const answer = await witness.add(request).finally(grow);
+        const answer = await witness.add(request);
+        await grow();
         if (isDeaf) throw new Error("closed");
         return answer;
       },

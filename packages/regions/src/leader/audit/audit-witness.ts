@@ -1,5 +1,6 @@
 import {
   type AuditLog,
+  isSignedBy,
   MerkleNodes,
   MerkleRange,
   type NoteKey,
@@ -8,7 +9,6 @@ import {
   readRange,
   readSigned,
   type SignedHeads,
-  signedAt,
   sizeOfHeads,
   splitLines,
   sysPartition,
@@ -193,7 +193,7 @@ export class AuditWitness implements Duty {
   #noteWith({ note }: SignedHeads, answer: string): string {
     const { text = "" } = readCheckpointNote(note) ?? {};
     const own = (splitLines(answer) ?? []).find((line) => {
-      return signedAt(text, [line], this.#options.witness.key) !== undefined;
+      return isSignedBy({ text, lines: [line] }, this.#options.witness.key);
     });
     if (own === undefined) throw new Error("its answer is not signed by its configured key");
     return note + own;

@@ -20,6 +20,12 @@ beforeEach(() => {
   provider.asked.length = 0;
 });
 
+const labelled: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  "id-1": { group: "finance", site: "a" },
+  "id-2": { group: "finance", site: "b=c" },
+  "id-3": {},
+};
+
 function tokens(
   settings: Partial<OidcOptions["settings"]> = {},
   ca: string = provider.ca,
@@ -35,6 +41,7 @@ function tokens(
       securityOfficer: ["kmip-officers"],
       manager: ["kmip-managers"],
       instancesClaim: undefined,
+      labelsClaim: undefined,
       nameClaim: "preferred_username",
       clockToleranceSeconds: 5,
       tokenTypes: ["at+jwt"],
@@ -42,7 +49,13 @@ function tokens(
       ...settings,
     },
     ca,
-    instances: { idOf: (text) => ({ one: "id-1", two: "id-2" })[text] },
+    instances: {
+      idOf: (text) => ({ one: "id-1", two: "id-2" })[text],
+      labelled: (wanted) =>
+        Object.entries(labelled).flatMap(([id, labels]) => {
+          return [...wanted].every(([key, value]) => labels[key] === value) ? [id] : [];
+        }),
+    },
     wallMs: () => Date.now(),
     monotonicMs: () => nowMs,
     observe: (event) => events.push(event),
@@ -114,6 +127,31 @@ describe("tokens of an identity provider", () => {
       instances: bound,
     });
   });
+
+  test.each([
+    [["group=finance"], undefined, ["id-1", "id-2"]],
+    [["group=finance", "site=b=c"], undefined, ["id-2"]],
+    ["site=a", undefined, ["id-1"]],
+    [["group=finance"], ["two"], ["id-2"]],
+    [["*"], undefined, []],
+    [["*"], ["one"], ["id-1"]],
+    [["*"], ["*"], undefined],
+    [["group=finance", "group=other"], ["*"], []],
+    [["group"], ["*"], []],
+    [["=finance"], ["*"], []],
+    [[], ["*"], []],
+    [undefined, ["*"], []],
+  ])(
+    "that name the labels %j and the instances %j are bound to %j",
+    async (labels, instances, bound) => {
+      const claim = instances === undefined && bound?.length !== 0 ? undefined : "instances";
+      const known = tokens({ instancesClaim: claim, labelsClaim: "labels" });
+      const claims = { ...(labels && { labels }), ...(instances && { instances }) };
+      expect(await known.verify(await provider.token({ claims }))).toMatchObject({
+        instances: bound,
+      });
+    },
+  );
 
   test.each<[string, () => Promise<string>, string]>([
     ["has expired", () => provider.token({ expiresIn: -60 }), "expired"],

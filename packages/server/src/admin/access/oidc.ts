@@ -20,6 +20,7 @@ interface OidcSettings extends RoleSettings {
   readonly audience: string;
   readonly roleClaim: string;
   readonly instancesClaim: string | undefined;
+  readonly labelsClaim: string | undefined;
   readonly nameClaim: string;
   readonly tokenTypes: readonly string[];
   readonly lifetimeMaxSeconds: number;
@@ -143,12 +144,23 @@ export class OidcTokens implements ForeignTokens {
     };
   }
 
+  /** The instances that both claims leave; undefined = all. */
   #instances(payload: JWTPayload): readonly string[] | undefined {
     const { settings, instances } = this.#options;
-    if (settings.instancesClaim === undefined) return undefined;
-    const named = valuesOf(payload, settings.instancesClaim);
-    if (named.includes("*")) return undefined;
-    return named.flatMap((one) => instances.idOf(one) ?? []);
+    const named = boundBy(payload, settings.instancesClaim)?.flatMap((one) => {
+      return instances.idOf(one) ?? [];
+    });
+    const labels = boundBy(payload, settings.labelsClaim);
+    if (labels === undefined) return named;
+    const pairs = labels.map((one) => /^([^=]+)=(.*)$/s.exec(one));
+    const wanted = new Map<string, string>();
+    for (const [, key = "", value = ""] of pairs.map((each) => each ?? [])) {
+      // A malformed label, or a second value of one key, reaches no instance.
+      if (key === "" || (wanted.get(key) ?? value) !== value) return [];
+      wanted.set(key, value);
+    }
+    const labelled = wanted.size === 0 ? [] : instances.labelled(wanted);
+    return labelled.filter((one) => named?.includes(one) ?? true);
   }
 
   #keySet(): Promise<KeySet> {
@@ -205,6 +217,13 @@ export class OidcTokens implements ForeignTokens {
 /** A header's `typ`, by RFC 7515, 4.1.9: without regard to case, and `application/` may be left out. */
 function mediaType(typ: string = "JWT"): string {
   return typ.toLowerCase().replace(/^application\//, "");
+}
+
+/** What a claim binds a token to; undefined = nothing, where no claim is configured or its value is `*`. */
+function boundBy(payload: JWTPayload, claim: string | undefined): readonly string[] | undefined {
+  if (claim === undefined) return undefined;
+  const values = valuesOf(payload, claim);
+  return values.includes("*") ? undefined : values;
 }
 
 /** The strings of a claim; dots in a name lead into objects, unless the whole name is a claim. */

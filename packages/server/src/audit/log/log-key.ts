@@ -1,11 +1,11 @@
 import { createPrivateKey, generateKeyPairSync, hash, type KeyObject } from "node:crypto";
 import { appendFileSync, writeFileSync } from "node:fs";
 import {
+  isSignedBy,
   type NoteKey,
   rawPublicKey,
   readCheckpointNote,
   signCheckpoint,
-  signedAt,
   writeNoteKey,
 } from "@holdfast/engine";
 import type { AuditSigner } from "@holdfast/regions";
@@ -50,7 +50,7 @@ export function readLogKey({ keyFile, name }: LogSettings): LogKey {
     sign: (size, root) => signCheckpoint({ origin: key.name, size, root }, privateKey),
     isSigned: (note) => {
       const read = readCheckpointNote(note);
-      return read !== undefined && signedAt(read.text, read.lines, key) !== undefined;
+      return read !== undefined && isSignedBy(read, key);
     },
   };
   return { signer, key };

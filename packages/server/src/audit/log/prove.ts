@@ -2,10 +2,10 @@ import {
   type AuditLog,
   decodeAudit,
   eventLeaf,
+  isSignedBy,
   leafHash,
   MerkleNodes,
   MerkleRange,
-  type NoteKey,
   readCheckpointNote,
   readRange,
   readSigned,
@@ -97,17 +97,12 @@ async function cosignedHeads(
   const signed = texts.flatMap((text, at) => {
     const heads = text === undefined ? undefined : readSigned(text);
     const witness = witnesses[at];
-    return heads !== undefined && isSignedBy(heads, [key, witness?.key]) ? [heads] : [];
+    const note = heads && readCheckpointNote(heads.note);
+    if (heads === undefined || note === undefined || witness === undefined) return [];
+    return isSignedBy(note, key) && isSignedBy(note, witness.key) ? [heads] : [];
   });
   const newest = Math.max(0, ...signed.map(sizeOfHeads));
   return signed.filter((heads) => sizeOfHeads(heads) === newest);
-}
-
-function isSignedBy({ note }: SignedHeads, keys: readonly (NoteKey | undefined)[]): boolean {
-  const read = readCheckpointNote(note);
-  return keys.every((key) => {
-    return read && key && signedAt(read.text, read.lines, key) !== undefined;
-  });
 }
 
 function withAllLines(cosigned: readonly SignedHeads[]): string {

@@ -6,6 +6,7 @@ import {
   type Checkpoint,
   type Clock,
   headsHash,
+  isSignedBy,
   MerkleNodes,
   MerkleRange,
   type NoteKey,
@@ -173,7 +174,7 @@ export class LogCheck {
       if (witness === undefined) this.#findings.add(`log: is ${note?.origin}, not ${key.name}`);
       return undefined;
     }
-    const isOwn = signedAt(note.text, note.lines, key) !== undefined;
+    const isOwn = isSignedBy(note, key);
     const seconds = witness && signedAt(note.text, note.lines, witness.key);
     if (!isOwn || (witness !== undefined && seconds === undefined)) {
       const who = witness === undefined ? "the log's key" : `witness ${witness.name}`;
@@ -246,7 +247,7 @@ export class LogCheck {
   /** The checkpoint with the log's own signature only. */
   #ownNote({ note }: SignedHeads): string {
     const { text = "", lines = [] } = readCheckpointNote(note) ?? {};
-    const own = lines.find((line) => signedAt(text, [line], this.#trust.key) !== undefined);
+    const own = lines.find((line) => isSignedBy({ text, lines: [line] }, this.#trust.key));
     return `${text}\n${own ?? ""}`;
   }
 
@@ -333,7 +334,7 @@ export class LogCheck {
     const { kept, key, witnesses } = this.#trust;
     if (kept === undefined) return undefined;
     const note = readCheckpointNote(kept.slice(Math.max(0, kept.indexOf(`${key.name}\n`))));
-    if (note === undefined || signedAt(note.text, note.lines, key) === undefined) {
+    if (note === undefined || !isSignedBy(note, key)) {
       this.#findings.add("log: the given checkpoint is not signed by the log's key");
       return undefined;
     }
@@ -348,7 +349,7 @@ export class LogCheck {
     const both = witnesses.find(({ name, key: theirs }) => {
       const later = cosigned.find(({ by }) => by?.[0] === name);
       const isLater = later !== undefined && sizeOfHeads(later) >= note.size;
-      return isLater && signedAt(note.text, note.lines, theirs) !== undefined;
+      return isLater && isSignedBy(note, theirs);
     });
     if (both === undefined) this.#findings.add(`${says}: give one of at least ${base.end} leaves`);
     else

@@ -1,13 +1,13 @@
 import { X509Certificate } from "node:crypto";
 import type { Call, Contract, Handlers } from "@holdfast/admin";
 import { ManagementError } from "@holdfast/admin";
+import { limitOf, limitText } from "../../access/operation-limit.ts";
 import { managementEvents } from "../../audit/management-event.ts";
 import { fingerprintOf, subjectOf } from "../../base/certificates.ts";
 import type { Presence } from "../../records/presence.ts";
 import type { Records } from "../../records/records.ts";
 import type { InstanceAuthorities } from "../authority/instance-authorities.ts";
 import type { InstanceLookup } from "../instance-lookup.ts";
-import { limitOf, limitText } from "../operation-limit.ts";
 import { pageBy } from "../paging.ts";
 import type { RefusedDirectory } from "../refused/refused-directory.ts";
 import type { Added, Adding } from "./adding.ts";

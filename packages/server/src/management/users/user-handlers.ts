@@ -1,10 +1,10 @@
 import { type Call, type Contract, type Handlers, ManagementError } from "@holdfast/admin";
 import type { KeyRing, SystemRecord } from "@holdfast/engine";
+import { limitOf, limitText } from "../../access/operation-limit.ts";
 import { hashPassword } from "../../access/passwords.ts";
 import { managementEvents } from "../../audit/management-event.ts";
 import type { Records } from "../../records/records.ts";
 import type { FoundInstance, InstanceLookup } from "../instance-lookup.ts";
-import { limitOf, limitText } from "../operation-limit.ts";
 import { sealedOr, sealText } from "../sealed-text.ts";
 import { isUser, userBinding, userRecordId } from "./recorded-users.ts";
 

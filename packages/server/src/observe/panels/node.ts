@@ -234,6 +234,42 @@ export const node: Dashboard = {
             { expr: sum(rate("holdfast_audit_faults_total")), legend: "altered" },
           ],
         },
+        {
+          title: "Audit log not yet cosigned",
+          says: "How long a witness has not cosigned the newest step of the audit log; minutes mean that it is out, or disagrees.",
+          unit: "seconds",
+          kind: "time",
+          width: 12,
+          queries: [
+            {
+              expr: max(gauge("holdfast_audit_witness_lag_seconds"), "witness"),
+              legend: "{{witness}}",
+            },
+          ],
+          quiet: "no witness is configured",
+        },
+        {
+          title: "Denials in force",
+          says: "Length of the deny list; a steep rise is an incident, or somebody who shuts out clients.",
+          unit: "count",
+          kind: "time",
+          width: 12,
+          queries: [{ expr: max(gauge("holdfast_denials")), legend: "denials" }],
+        },
+        {
+          title: "Revocation lists end in",
+          says: "Days until the list that a node has read ends; below zero, the node has no valid list of this authority.",
+          unit: "days",
+          kind: "time",
+          width: 12,
+          queries: [
+            {
+              expr: promql`(${min(gauge("holdfast_crl_next_update_seconds"), "authority")} - time()) / 86400`,
+              legend: "{{authority}}",
+            },
+          ],
+          quiet: "no revocation list is configured",
+        },
       ],
     },
   ],
