@@ -317,7 +317,8 @@ export const outageCases: readonly RuleCase[] = [
     trueAt: faultS,
     after: 0,
     labels: { ...warning, region: "a" },
-    summary: "The other region asked region a for more than 20 key-encryption keys within ten minutes",
+    summary:
+      "The other region asked region a for more than 20 key-encryption keys within ten minutes",
   },
   {
     alert: "HoldfastClocksApart",

@@ -297,7 +297,10 @@ test("`root adopt` puts keys under another root key after the configuration's on
   await writeFile(configFile, (await readFile(configFile, "utf8")).replace(roots.rootKeys.a, next));
   const adopt = (name: string) => holdfast("root", "adopt", "--lost", name, "--config", configFile);
   const wrong = await adopt("another one");
-  expect(wrong).toMatchObject({ code: 2, err: expect.stringContaining(`there are keys under ${lost}`) });
+  expect(wrong).toMatchObject({
+    code: 2,
+    err: expect.stringContaining(`there are keys under ${lost}`),
+  });
   // The other region gives no key that this one has wrapped, before it is ordered there.
   const early = await adopt(lost);
   expect(early).toMatchObject({

@@ -46,7 +46,13 @@ export interface KekBinding {
 }
 
 /** The other side's region key, which it has proven (lower-case hex of its name); or what is wrong with the proof. */
-export type LinkCheck = { readonly key: string } | { readonly fault: string };
+export type LinkCheck =
+  | { readonly key: string }
+  | {
+      readonly fault: string;
+      /** It sent nothing before it closed the connection, as a node does that refuses this one. */
+      readonly cut?: true;
+    };
 
 /** A key of the other region. */
 interface PeerKey {
@@ -151,6 +157,9 @@ export class RegionKeys {
   /** Checks what a side that has this role sent. */
   check(role: "client" | "server", ends: LinkEnds, sent: Uint8Array): LinkCheck {
     const bytes = Buffer.from(sent.buffer, sent.byteOffset, sent.byteLength);
+    if (bytes.length === 0) {
+      return { fault: "it closed the connection before it proved its region key", cut: true };
+    }
     if (bytes.length !== linkProofBytes || !bytes.subarray(0, magic.length).equals(magic)) {
       return { fault: "it does not prove a region key" };
     }
