@@ -25,13 +25,16 @@ async function meet(
     ...{ minVersion: version, maxVersion: version, ...(session && { session }) },
   });
   socket.on("error", () => undefined);
+  socket.resume();
   const tickets: Buffer[] = [];
   socket.on("session", (made: Buffer) => tickets.push(made));
   const resumed = await new Promise<boolean>((resolve) => {
     socket.once("secureConnect", () => resolve(socket.isSessionReused()));
     socket.once("close", () => resolve(false));
   });
-  if (version === "TLSv1.3") await until("a ticket", async () => tickets.length > 0);
+  if (version === "TLSv1.3" && session === undefined) {
+    await until("a ticket", async () => tickets.length > 0);
+  }
   const ticket = tickets.at(-1) ?? socket.getSession();
   const offered = version === "TLSv1.3" || socket.getTLSTicket() !== undefined;
   socket.destroy();
