@@ -4,7 +4,7 @@ import { connect as connectTls, createServer, type TLSSocket } from "node:tls";
 import { describe, expect, test } from "vitest";
 import { provenSocket } from "../testing/peer/test-grpc.ts";
 import { eventually, TestPeerStore, TestPeers } from "../testing/peer/test-peer.ts";
-import { keysOfRegion, testAuthority, testKeys } from "../testing/peer/test-pki.ts";
+import { keysOfRegion, testAuthority } from "../testing/peer/test-pki.ts";
 import { proveLink } from "./link-proof.ts";
 import type { PeerTls } from "./peer-tls.ts";
 import { linkProofBytes, makeRegionKey, publicHalf, readRegionKey } from "./region-keys.ts";
@@ -58,7 +58,7 @@ describe("a stolen peer certificate", () => {
       (socket: TLSSocket) =>
         void socket.write(`PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${"\0".repeat(200)}`),
     ],
-    ["an end", (socket: TLSSocket) => void socket.end()],
+    ["half a proof", (socket: TLSSocket) => void socket.end(Buffer.alloc(50))],
     ["zeros", (socket: TLSSocket) => void socket.write(Buffer.alloc(linkProofBytes))],
   ])("that sends %s instead of a proof is refused and counted", async (_, send) => {
     await using peers = new TestPeers(authority);
@@ -67,6 +67,15 @@ describe("a stolen peer certificate", () => {
     socket.resume();
     await eventually(() => refusals(peers).length > 0 && socket.closed);
     expect(refusals(peers)).toMatchObject([{ kind: "unproven", address: "127.0.0.1" }]);
+    expect(server.connections("a")).toBe(0);
+  });
+
+  test("that sends nothing before it ends is counted as unfinished: a node that refuses this one does that", async () => {
+    await using peers = new TestPeers(authority);
+    const { server } = await peers.serve(new TestPeerStore("b"));
+    const socket = bare(server.address.port, (one) => void one.end()).resume();
+    await eventually(() => refusals(peers).length > 0 && socket.closed);
+    expect(refusals(peers)).toMatchObject([{ kind: "unfinished" }]);
     expect(server.connections("a")).toBe(0);
   });
 
@@ -154,10 +163,9 @@ describe("the region key is replaced without a failed call", () => {
     await using peers = new TestPeers(authority);
     const { server, address } = await peers.serve(new TestPeerStore("b"));
     const client = await peers.connected([address]);
-    server.setTls({ ...authority.node("b"), peerKeys: testKeys("c").peerKeys });
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(server.connections("a")).toBe(0);
-    await eventually(() => client.state() === "down");
+    const other = publicHalf(readRegionKey(makeRegionKey()));
+    server.setTls({ ...authority.node("b"), peerKeys: [other] });
+    await eventually(() => server.connections("a") === 0 && client.state() === "down");
     expect(refusals(peers)[0]?.reason).toBe(
       "its region key is no longer in peer.keys (node a1): CN=node of a",
     );

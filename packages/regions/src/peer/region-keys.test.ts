@@ -59,7 +59,8 @@ describe("a proof of the region key", () => {
       changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7));
       expect(b.check("client", ends, changed)).toHaveProperty("fault");
     }
-    for (const bytes of [Buffer.alloc(0), sent.subarray(1), Buffer.concat([sent, sent])]) {
+    expect(b.check("client", ends, Buffer.alloc(0))).toMatchObject({ cut: true });
+    for (const bytes of [sent.subarray(1), Buffer.concat([sent, sent])]) {
       expect(b.check("client", ends, bytes)).toEqual({ fault: "it does not prove a region key" });
     }
   });

@@ -9,7 +9,6 @@ import {
   generateKeyPairSync,
   hkdfSync,
   type KeyObject,
-  randomBytes,
   timingSafeEqual,
 } from "node:crypto";
 
@@ -46,7 +45,13 @@ export interface KekBinding {
 }
 
 /** The other side's region key, which it has proven (lower-case hex of its name); or what is wrong with the proof. */
-export type LinkCheck = { readonly key: string } | { readonly fault: string };
+export type LinkCheck =
+  | { readonly key: string }
+  | {
+      readonly fault: string;
+      /** It sent nothing before it closed the connection, as a node does that refuses this one. */
+      readonly cut?: true;
+    };
 
 /** A key of the other region. */
 interface PeerKey {
@@ -143,7 +148,7 @@ export class RegionKeys {
   prove(role: "client" | "server", ends: LinkEnds): Buffer {
     const proofs = Array.from({ length: peerKeysMax }, (_, at) => {
       const peer = this.#peers[at];
-      return peer === undefined ? randomBytes(proofBytes) : proof(peer.secret, role, ends);
+      return peer === undefined ? Buffer.alloc(proofBytes) : proof(peer.secret, role, ends);
     });
     return Buffer.concat([magic, this.#id, ...proofs]);
   }
@@ -151,6 +156,9 @@ export class RegionKeys {
   /** Checks what a side that has this role sent. */
   check(role: "client" | "server", ends: LinkEnds, sent: Uint8Array): LinkCheck {
     const bytes = Buffer.from(sent.buffer, sent.byteOffset, sent.byteLength);
+    if (bytes.length === 0) {
+      return { fault: "it closed the connection before it proved its region key", cut: true };
+    }
     if (bytes.length !== linkProofBytes || !bytes.subarray(0, magic.length).equals(magic)) {
       return { fault: "it does not prove a region key" };
     }

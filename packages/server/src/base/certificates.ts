@@ -8,20 +8,15 @@ export const purposes = {
   clientAuth: "1.3.6.1.5.5.7.3.2",
 } as const;
 
-/** Reads a file that a setting names. */
-export function readBytes(path: string, setting: string): Buffer {
+/** Reads a text file that a setting names. */
+export function readText(path: string, setting: string): string {
   try {
-    return readFileSync(path);
+    return readFileSync(path, "utf8");
   } catch (error) {
     const fault =
       codeOf(error) === "ENOENT" ? "no such file" : `cannot be read: ${reasonOf(error)}`;
     throw new OperatorError(`${setting}: ${path}: ${fault}`);
   }
-}
-
-/** Reads a text file that a setting names. */
-export function readText(path: string, setting: string): string {
-  return readBytes(path, setting).toString("utf8");
 }
 
 /** Whether a text is PEM itself and not the path of a file. */

@@ -4,7 +4,7 @@ import { reasonOf } from "../base/operator-error.ts";
 import type { NodeObserver } from "../observe/events.ts";
 
 /** Bytes of the secret from which an hour's ticket keys are derived. */
-export const ticketSecretBytes = 32;
+const ticketSecretBytes = 32;
 
 export interface TicketSecretOptions {
   readonly region: string;

@@ -106,7 +106,7 @@ async function proven(
   }
   socket.destroy();
   const reason = fault ?? "it closed the connection before its region key was proven";
-  options.unproven(reason);
+  if ("fault" in checked && checked.cut !== true) options.unproven(reason);
   throw new Error(reason);
 }
 

@@ -256,7 +256,8 @@ export class PeerServer implements AsyncDisposable {
     if (this.#handshakes.arrival(socket)?.cut !== false) return void socket.destroy();
     if ("fault" in checked) {
       const reason = `${checked.fault}: ${subject(certificate)}`;
-      return this.#refuse(socket, { reason, kind: "unproven" });
+      const kind = checked.cut ? "unfinished" : "unproven";
+      return this.#refuse(socket, { reason, kind });
     }
     // Something may have changed meanwhile.
     const again = this.#nodeOf(socket, certificate);
