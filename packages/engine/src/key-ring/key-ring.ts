@@ -313,11 +313,7 @@ export class InstanceKeyRing implements KeyRing {
   }
 
   /** Notes the KEK that seals, by what was read after so many looks; undefined if none is wrapped by every region. */
-  #noteSealing(
-    instance: string,
-    keks: readonly WrappedKek[],
-    looks: number,
-  ): string | undefined {
+  #noteSealing(instance: string, keks: readonly WrappedKek[], looks: number): string | undefined {
     const kek = sealingKek(keks, this.#required());
     if (kek === undefined) return undefined;
     const regions = new Set(kek.wraps.map((wrap) => wrap.region));

@@ -100,7 +100,9 @@ test("what was read before another KEK was made does not make the older one seal
 test("a Digest that is no seal stays as it is, and does not stop the material", async () => {
   const ring = makeRing();
   const object = await keyOf(ring);
-  const fixed = object.fixed.map((item) => ({ ...item, type: ItemType.Integer, value: 1 }) as const);
+  const fixed = object.fixed.map(
+    (item) => ({ ...item, type: ItemType.Integer, value: 1 }) as const,
+  );
   const id = await ring.rekey("i", []);
   const after = await resealed(ring, { ...object, fixed }, id);
   expect(after.fixed).toEqual(fixed);

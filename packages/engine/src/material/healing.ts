@@ -50,7 +50,5 @@ export async function opens(
 
 /** Whether a sealed part, or the id of the KEK that sealed it, may have been altered. */
 function isBroken(error: unknown): boolean {
-  return (
-    error instanceof SealBroken || error instanceof UnknownKek || error instanceof RecordError
-  );
+  return error instanceof SealBroken || error instanceof UnknownKek || error instanceof RecordError;
 }
