@@ -155,8 +155,9 @@ class Restore {
 
   /** The ids of each instance's KEKs that a region has a record of. */
   async #knownKeks(): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
+    const { own, peers } = this.#target;
     const known = new Map<string, Set<string>>();
-    for (const source of [this.#target.own, ...this.#target.peers]) {
+    for (const source of [own, ...peers]) {
       for await (const object of systemRecords(source)) {
         const { instance, kek } = readKekRecord(object) ?? {};
         if (instance === undefined || kek === undefined) continue;
