@@ -34,6 +34,10 @@ export const faultTellings: Readonly<Record<string, FaultTelling>> = {
     why: "Nobody ends the operation that it began: the leaders must find out whether it was decided.",
     ends: () => "the node that died in an agreed operation may start again",
   },
+  "instance rekeyed": {
+    begins: (what) => `an operator rekeys the instance at ${placeName(what)}`,
+    why: "Each region re-seals its own records, so copies of one key differ for a while: every answer must stay the same.",
+  },
   "cut one way": {
     begins: (what) => {
       const [from = "", to = ""] = what.split(" > ");
