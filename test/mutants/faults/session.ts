@@ -440,6 +440,17 @@ export const sessionFaults: readonly PlantedFault[] = [
     simulated: false,
   },
   {
+    name: "each-damaged-record-is-named",
+    kind: "protocol",
+    file: `${redis}/objects/quarantine.ts`,
+    find: "if (this.#reported.count > namedMax + 1) return;",
+    replace: "if (this.#reported.count > 0) this.#reported.count = 1;",
+    rule: "damage of thousands of records does not fill the log",
+    promises: ["A record that does not decode goes into quarantine"],
+    tests: ["test/cluster/redis-own-faults.test.ts"],
+    simulated: false,
+  },
+  {
     name: "older-copy-repairs",
     kind: "protocol",
     file: `${redis}/objects/quarantine.ts`,

@@ -126,7 +126,7 @@ export class AuditRetention implements Duty {
       if (!((await announce?.(partition, to.number, context)) ?? true)) continue;
       if (sinks.length === 0) {
         this.#noteDropped(partition, standing.base.number + 1, to.number);
-        // First, since afterwards nothing shows what was dropped. In a full store it waits, and the rest goes on.
+        // First, since afterwards nothing shows what was dropped. In a full store it waits, and the rest continues.
         await this.#tell();
       }
       await log.trim(partition, to, context.epoch);
