@@ -354,6 +354,27 @@ describe("a record that is damaged, gone or of another type", () => {
   });
 });
 
+test("many damaged records do not fill the log, and are all put aside", async () => {
+  await using redis = await RedisServer.start();
+  await using opened = await openNewStore({ address: redis.address });
+  const { store, events } = opened;
+  const instance = await installed(store);
+  const ids: string[] = [];
+  for (let made = 0; made < 120; made += 1) {
+    const { uniqueIdentifier } = await create(store, instance);
+    const { key } = await recordOf(redis, instance, uniqueIdentifier);
+    await redis.command("set", key, "x");
+    ids.push(uniqueIdentifier);
+  }
+  for (const id of ids) await store.quarantine(instance, id, "altered", {});
+  expect(await store.quarantined()).toBe(ids.length);
+  const told = events.flatMap((event) => (event.type === "warning" ? [event.message] : []));
+  expect(told.filter((message) => message.endsWith("is put in quarantine: altered"))).toEqual(
+    ids.slice(0, 100).map((id) => `record ${id} is put in quarantine: altered`),
+  );
+  expect(told.filter((message) => message.startsWith("more than 100 records"))).toHaveLength(1);
+});
+
 /** The same bytes with every byte of the header set to 0. */
 function zeroed(value: Buffer): Buffer {
   return Buffer.concat([Buffer.alloc(recordHeaderLength), value.subarray(recordHeaderLength)]);

@@ -226,14 +226,21 @@ describe("a running node keeps its key, and the leader puts the entry back,", ()
     await using opened = await openNewStore({ ...at(), leaseWaitMs: 100 });
     const { store, events } = opened;
     const entry = await entryOf();
+    const sound = await store.storageKeyWraps();
+    expect(sound).toMatchObject({ wraps: [{ number: 1 }], faults: [] });
     await damage(entry);
-    // A node that starts has no key to compare it with.
+    // Whoever looks is told, since a node that starts has no key to compare it with.
+    expect(await store.storageKeyWraps()).toEqual({
+      wraps: sound.wraps,
+      faults: [expect.stringMatching(/^storage key 1 (in|is missing in) \{sys\}:keys/)],
+    });
     await expect(openStore(at())).rejects.toMatchObject(unsafe);
     await redis.restart();
     await until("the next session is open", () => store.state() === "full");
     await create(store, await installed(store));
     expect(await store.rewrapStorageKeys(root)).toEqual({ rewrapped: 0, restored: 1, left: 0 });
     expect(await entryOf()).toEqual(entry);
+    expect(await store.storageKeyWraps()).toEqual(sound);
     expect(events).toContainEqual({ type: "storageKeyPutBack", number: 1 });
     await using again = await openStore(at());
     await create(again.store, await installed(again.store));
@@ -248,6 +255,13 @@ describe("a running node keeps its key, and the leader puts the entry back,", ()
     await using opened = await openNewStore({ ...at(), leaseWaitMs: 100 });
     const { store, events } = opened;
     await redis.command("hset", keysAt, field, text ?? JSON.stringify(await entryOf()));
+    // What a start refuses is told before it.
+    const { faults } = await store.storageKeyWraps();
+    const isRefused = await openStore(at()).then(
+      async (again) => await again[Symbol.asyncDispose](),
+      () => "refused",
+    );
+    expect(faults).toHaveLength(isRefused === undefined ? 0 : 1);
     await redis.restart();
     await until("the next session is open", () => store.state() === "full");
     await create(store, await installed(store));
@@ -330,18 +344,22 @@ describe("storage keys are wrapped again", () => {
     await using opened = await openNewStore(at());
     await using other = await openStore(at());
     const first = { number: 1, rootOfTrust: "first", rootKeyVersion: "1" };
-    expect(await other.store.storageKeyWraps()).toMatchObject([first]);
+    const sound = (wraps: readonly object[]) => ({ wraps, faults: [] });
+    expect(await other.store.storageKeyWraps()).toMatchObject(sound([first]));
     root.rotate();
     await opened.store.rewrapStorageKeys(root);
     const entry = await entryOf();
     const second = { ...first, rootKeyVersion: "2" };
-    expect(await other.store.storageKeyWraps()).toMatchObject([second]);
+    expect(await other.store.storageKeyWraps()).toMatchObject(sound([second]));
     // What an entry says of its version does not count, nor does one that is damaged.
     const hset = (text: string) => redis.command("hset", keysAt, "1", text);
     await hset(JSON.stringify({ ...entry, version: "7" }));
-    expect(await opened.store.storageKeyWraps()).toMatchObject([second]);
+    expect(await opened.store.storageKeyWraps()).toMatchObject(sound([second]));
     await hset("garbage");
-    expect(await other.store.storageKeyWraps()).toMatchObject([second]);
+    expect(await other.store.storageKeyWraps()).toMatchObject({
+      wraps: [second],
+      faults: ["storage key 1 in {sys}:keys is damaged"],
+    });
     root.forget("1");
     expect(await other.store.rewrapStorageKeys(root)).toMatchObject({ restored: 1 });
     expect(other.events).toContainEqual({ type: "storageKeyPutBack", number: 1 });

@@ -23,7 +23,7 @@ export {
   type RedisLeaderLockOptions,
 } from "./locks/leader-lock.ts";
 export { RedisLocks, type RedisLocksOptions } from "./locks/locks.ts";
-export type { StorageKeyWrap } from "./records/key-wraps.ts";
+export type { SeenStorageKeys, StorageKeyWrap } from "./records/key-wraps.ts";
 export type { RecordFormats } from "./session/formats.ts";
 export type { LeaseState } from "./session/lease.ts";
 export { openRedisStore, openRedisTrail, type RedisStore, type RedisTrail } from "./store.ts";

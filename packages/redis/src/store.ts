@@ -22,7 +22,7 @@ import {
   type KeyWrapper,
   KeyWraps,
   type RewrappedKeys,
-  type StorageKeyWrap,
+  type SeenStorageKeys,
 } from "./records/key-wraps.ts";
 import { LeaderRecords } from "./records/leader-records.ts";
 import { LocalValues } from "./records/local-values.ts";
@@ -69,10 +69,10 @@ export interface RedisStore extends OwnStore, InstanceStatuses, AsyncDisposable 
    */
   rewrapStorageKeys(root: KeyWrapper): Promise<RewrappedKeys>;
   /**
-   * The present wraps of the store's keys, which this node keeps from then on; a new one is opened once. Rejects like
-   * other reads, or with what the root of trust says of a new wrap.
+   * The present wraps of the store's keys, which this node keeps from then on; a new one is opened once. Also what is
+   * missing or damaged there. Rejects like other reads, or with what the root of trust says of a new wrap.
    */
-  storageKeyWraps(): Promise<readonly StorageKeyWrap[]>;
+  storageKeyWraps(): Promise<SeenStorageKeys>;
   /** A named value of this region's nodes; empty if there is none. It proves itself to its readers, or is not believed. */
   localValue(name: string): Promise<string>;
   /** Replaces such a value if it is still the one that was read; false if it is not. */

@@ -313,6 +313,17 @@ export const protocolFaults: readonly PlantedFault[] = [
     chaosMinutes: 3,
   },
   {
+    name: "full-store-ends-a-walk",
+    kind: "protocol",
+    file: `${store}/read-repair.ts`,
+    find: "if (!isCorrupt(error) && !isFull(error)) throw error;",
+    replace: "if (!isCorrupt(error)) throw error;",
+    rule: "a damaged record hides no other from a Locate, also where its repair cannot be written",
+    promises: ["A record that somebody altered, forged or moved"],
+    tests: [`${store}/regional-damage.test.ts`],
+    simulated: false,
+  },
+  {
     name: "damaged-record-is-left-lying",
     kind: "protocol",
     file: `${store}/read-repair.ts`,

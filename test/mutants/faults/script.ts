@@ -382,6 +382,16 @@ export const scriptFaults: readonly PlantedFault[] = [
     simulated: false,
   },
   {
+    name: "deleted-entries-count-for-ever",
+    kind: "script",
+    file: `${lua}/shared/audit.lua`,
+    find: "math.min(held_in(shares, owner), total)",
+    replace: "held_in(shares, owner)",
+    rule: "entries that somebody deleted in Redis do not take a trail's bound away",
+    tests: ["test/cluster/audit-log.test.ts"],
+    simulated: false,
+  },
+  {
     name: "share-is-never-given-back",
     kind: "script",
     file: `${lua}/audit-chain.lua`,

@@ -37,8 +37,10 @@ const slots = 4;
 const triesMax = 4;
 /** A record that stays damaged is put aside, and reported, once in this time, however often it is read. */
 const againMs = 60_000;
-/** How many of them are remembered. */
+/** How many of them are remembered. Further ones are put aside by each read, which changes nothing. */
 const rememberedMax = 4096;
+/** Most records that are named in the log in this time. */
+const namedMax = 100;
 const localLength = headerAt.version - headerAt.promised;
 
 /** An entry of an index: score and member. */
@@ -65,6 +67,7 @@ export class Quarantine {
   readonly #answers: Answers;
   /** When the present bytes of damaged records were put aside last: monotonic. */
   readonly #asideMs = new Map<string, number>();
+  #reported = { sinceMs: Number.NEGATIVE_INFINITY, count: 0 };
 
   constructor(context: StoreContext, sessions: PrimarySessions) {
     this.#context = context;
@@ -127,20 +130,44 @@ export class Quarantine {
   }
 
   #isAside(damage: Damage): boolean {
-    const lastMs = this.#asideMs.get(asideName(damage));
-    return lastMs !== undefined && this.#context.lease.now().monotonicMs - lastMs < againMs;
+    return this.#isFresh(this.#asideMs.get(asideName(damage)));
   }
 
+  /** In the order of the times; what is fresh makes no room, since walks meet all damaged records in turn. */
   #noteAside(damage: Damage): void {
     const name = asideName(damage);
     this.#asideMs.delete(name);
-    const [oldest] = this.#asideMs.keys();
-    if (this.#asideMs.size >= rememberedMax && oldest !== undefined) this.#asideMs.delete(oldest);
-    this.#asideMs.set(name, this.#context.lease.now().monotonicMs);
+    const [oldest] = this.#asideMs;
+    if (this.#asideMs.size >= rememberedMax && oldest !== undefined) {
+      if (this.#isFresh(oldest[1])) return;
+      this.#asideMs.delete(oldest[0]);
+    }
+    this.#asideMs.set(name, this.#now());
   }
 
+  #isFresh(lastMs: number | undefined): boolean {
+    return lastMs !== undefined && this.#now() - lastMs < againMs;
+  }
+
+  #now(): number {
+    return this.#context.lease.now().monotonicMs;
+  }
+
+  /** Damage of thousands of records must not fill the log, in each walk again. */
   #report(uniqueIdentifier: string, reason: string): void {
-    const message = `record ${uniqueIdentifier} is put in quarantine: ${reason}`;
+    if (!this.#isFresh(this.#reported.sinceMs)) this.#reported = { sinceMs: this.#now(), count: 0 };
+    this.#reported.count += 1;
+    if (this.#reported.count > namedMax + 1) return;
+    if (this.#reported.count > namedMax) {
+      this.#warn(
+        `more than ${namedMax} records are put in quarantine: others are not named here now`,
+      );
+      return;
+    }
+    this.#warn(`record ${uniqueIdentifier} is put in quarantine: ${reason}`);
+  }
+
+  #warn(message: string): void {
     this.#context.observe({ type: "warning", message });
   }
 

@@ -4,6 +4,8 @@ import { readPairs } from "../connection/replies.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 import {
+  damaged,
+  faultsOf,
   type HeldKey,
   isOriginal,
   KeyEntryDamaged,
@@ -52,6 +54,14 @@ export async function wrapStorageKey(
 /** The wrap of a storage key as it was last seen to open. */
 export type StorageKeyWrap = Pick<KeyEntry, "number" | "rootOfTrust" | "rootKeyVersion">;
 
+/** What a look at the entries of storage keys has found. */
+export interface SeenStorageKeys {
+  /** Of a key whose entry is missing or damaged, the wrap that this node has kept. */
+  readonly wraps: readonly StorageKeyWrap[];
+  /** What is wrong with entries: a node that starts would refuse the store. */
+  readonly faults: readonly string[];
+}
+
 type Result = keyof RewrappedKeys;
 
 /** Looks at the entries of storage keys that are held: puts damaged ones back, and wraps old ones again. */
@@ -83,27 +93,38 @@ export class KeyWraps {
   };
 
   /** See `RedisStore.storageKeyWraps`. */
-  readonly storageKeyWraps = async (): Promise<readonly StorageKeyWrap[]> => {
-    const { keys, settings } = this.#context;
+  readonly storageKeyWraps = async (): Promise<SeenStorageKeys> => {
+    const { keys } = this.#context;
     const session = this.#sessions.now("read") ?? (await this.#sessions.require("read"));
     const answer = await session.reading(({ connection }) =>
       connection.call("hgetall", sysKeys.keys),
     );
-    const { entries } = readKeyEntries(answer, session.storeId);
-    const wraps: StorageKeyWrap[] = [];
-    for (const { key, entry: kept } of keys.of(session.storeId).values()) {
-      const entry = entries.find(({ number }) => number === kept.number);
-      if (entry === undefined || entry.text === kept.text || !isOriginal(key, entry)) {
-        wraps.push(kept);
-        continue;
-      }
+    const found = readKeyEntries(answer, session.storeId);
+    const held = keys.of(session.storeId);
+    const faults = faultsOf(found, held);
+    for (const entry of found.entries) {
+      const own = held.get(entry.number);
+      if (own?.entry.text === entry.text || (own && !isOriginal(own.key, entry))) continue;
+      const fault = await this.#keepOpened(entry);
+      if (fault !== undefined) faults.push(fault);
+    }
+    return { wraps: [...keys.of(session.storeId).values()].map(({ entry }) => entry), faults };
+  };
+
+  /** Keeps an entry that opens; says what is wrong with one that never will. */
+  async #keepOpened(entry: ReadKeyEntry): Promise<string | undefined> {
+    const { keys, settings } = this.#context;
+    try {
       const { version } = await openStorageKey(entry, settings.region, settings.root);
       const opened = { ...entry, rootKeyVersion: version };
       keys.keep(opened);
-      wraps.push(opened);
+      return undefined;
+    } catch (error) {
+      const failure = await openFailure(error, entry, settings.root);
+      if (failure instanceof KeyEntryDamaged) return damaged(entry.number);
+      throw failure;
     }
-    return wraps;
-  };
+  }
 
   /** Undefined where the entry of a key that is held is as it must be. */
   async #look(

@@ -97,14 +97,9 @@ export class HeldKeys {
   }
 
   /** Warns of everything in `{sys}:keys` that is not as the keys that are held. */
-  report({ entries, faults }: KeyEntries, held: ReadonlyMap<number, HeldKey>): void {
-    for (const { reason } of faults) this.#warn(reason);
-    for (const [number, { key }] of held) {
-      const entry = entries.find((one) => one.number === number);
-      if (entry !== undefined && isOriginal(key, entry)) continue;
-      if (faults.some((fault) => fault.number === String(number))) continue;
-      this.#warn(entry === undefined ? missing(number) : notOriginal(number));
-    }
+  report(found: KeyEntries, held: ReadonlyMap<number, HeldKey>): void {
+    for (const { number, reason } of found.faults) if (number === undefined) this.#warn(reason);
+    for (const fault of faultsOf(found, held)) this.#warn(fault);
   }
 
   /** Ends what is under way. */
@@ -223,7 +218,7 @@ export async function openFailure(
   const described = await root.describe().catch(() => undefined);
   if (described?.name !== entry.rootOfTrust) return keyFailure(error, entry);
   return new KeyEntryDamaged(
-    `storage key ${entry.number} in {sys}:keys is damaged, or the configured root key only has the name of the one that wrapped it ("${entry.rootOfTrust}"): docs/storage-key.md says what to do`,
+    `${damaged(entry.number)}, or the configured root key only has the name of the one that wrapped it ("${entry.rootOfTrust}"): docs/storage-key.md says what to do`,
     { cause: error },
   );
 }
@@ -254,6 +249,21 @@ export function keyFailure(
   });
 }
 
+/** What is wrong in `{sys}:keys`, so that a node that starts would refuse the store. */
+export function faultsOf(
+  { entries, faults }: KeyEntries,
+  held: ReadonlyMap<number, HeldKey>,
+): string[] {
+  const all = faults.flatMap(({ number, reason }) => (number === undefined ? [] : [reason]));
+  for (const [number, { key }] of held) {
+    const entry = entries.find((one) => one.number === number);
+    if (entry !== undefined && isOriginal(key, entry)) continue;
+    if (faults.some((fault) => fault.number === String(number))) continue;
+    all.push(entry === undefined ? missing(number) : notOriginal(number));
+  }
+  return all;
+}
+
 /** Whether an entry is of this key. */
 export function isOriginal(key: StorageKey, { check }: KeyEntry): boolean {
   return timingSafeEqual(key.check, check);
@@ -267,6 +277,11 @@ function refuseOther(key: StorageKey, entry: KeyEntry): void {
 
 function notOriginal(number: number): string {
   return `storage key ${number} in {sys}:keys is not the original key of this store`;
+}
+
+/** What is said of an entry that does not open. */
+export function damaged(number: number): string {
+  return `storage key ${number} in {sys}:keys is damaged`;
 }
 
 function missing(number: number): string {

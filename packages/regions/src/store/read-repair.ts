@@ -7,6 +7,7 @@ import {
   StoreUnavailable,
   type Timers,
 } from "@holdfast/engine";
+import { isFull } from "../join/full.ts";
 import { joinAll, storedOf } from "../join/join.ts";
 import { type MergeOptions, mergeInto } from "../join/merge.ts";
 import { isCorrupt, type OwnCopy, readEach, unknownFormat } from "../join/read-each.ts";
@@ -88,7 +89,8 @@ export async function readRepair(
 
 /**
  * Repairs records of the own store that do not decode, from the copies of the other regions; what
- * no copy can replace is set aside. Returns the identifiers of those that still do not decode.
+ * no copy can replace is set aside. Returns the identifiers of those that still do not decode, also since the store is too
+ * full to be repaired.
  */
 export async function repairEach(
   instance: string,
@@ -102,12 +104,18 @@ export async function repairEach(
         await settle("damaged", found, options);
         return [];
       } catch (error) {
-        if (!isCorrupt(error)) throw error;
-        return [id];
+        if (!isCorrupt(error) && !isFull(error)) throw error;
+        return [{ id, isFull: isFull(error) }];
       }
     }),
   );
-  return tried.flat();
+  const left = tried.flat();
+  const unwritten = left.filter(({ isFull }) => isFull).length;
+  if (unwritten > 0) {
+    const message = `${unwritten} records of a search do not decode, and the store is too full to repair them`;
+    options.observe({ type: "warning", message });
+  }
+  return left.map(({ id }) => id);
 }
 
 /**

@@ -1,4 +1,4 @@
-import { systemInstance, termFor } from "@holdfast/engine";
+import { StoreUnavailable, systemInstance, termFor } from "@holdfast/engine";
 import { nameItem, sampleObject, sampleRegister } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
 import {
@@ -153,6 +153,22 @@ describe("a search that meets a record that does not decode", () => {
     link.open = true;
     await time.pass(200);
     expect(await found("key")).toEqual([key]);
+    expect(await found()).toEqual([fine, key]);
+  });
+
+  test("leaves it out of a walk while the store is too full to be repaired, and says so", async () => {
+    const { a, key, fine, found } = await damagedOne();
+    const { quarantine } = a.own;
+    a.own.quarantine = () => Promise.reject(new StoreUnavailable("full", "the store is full"));
+    expect(await found()).toEqual([fine]);
+    expect(a.events).toContainEqual({
+      type: "warning",
+      message: expect.stringMatching(
+        /^1 records of a search do not decode, and the store is too full/,
+      ),
+    });
+    await expect(found("key")).rejects.toEqual(failing("corrupt"));
+    a.own.quarantine = quarantine;
     expect(await found()).toEqual([fine, key]);
   });
 

@@ -10,6 +10,7 @@ function world() {
   const state = {
     wraps: [{ number: 1, rootOfTrust: "first", rootKeyVersion: "1" }] as readonly StorageKeyWrap[],
     root: { kind: "memory", name: "first", currentVersion: "1" },
+    faults: [] as readonly string[],
     failure: undefined as Error | undefined,
   };
   const look = <Answer>(answer: Answer): Answer => {
@@ -18,7 +19,7 @@ function world() {
   };
   const storageKeys = new StorageKeyWraps({
     region: "a",
-    own: { storageKeyWraps: async () => state.wraps },
+    own: { storageKeyWraps: async () => ({ wraps: state.wraps, faults: state.faults }) },
     root: async () => ({ describe: async () => look(state.root) }),
     everyMs: 1_000,
     timers: { after: () => () => undefined },
@@ -80,6 +81,21 @@ test("what cannot be known now counts as stale in the report, and is a warning o
   state.failure = new RootOfTrustError("denied", "it refuses");
   expect(await storageKeys.row()).toMatchObject({ state: "unchecked", stale: 1 });
   expect(keks()).toEqual({ current: 0, stale: 1 });
+});
+
+test("a storage key that is missing or damaged in Redis fails the check, and is no key that is current", async () => {
+  const { state, storageKeys, checks } = world();
+  state.faults = ["storage key 1 is missing in {sys}:keys"];
+  expect(await checks()).toEqual([
+    expect.stringMatching(
+      /^failed \| .*storage key 1 is missing in \{sys\}:keys \| do not restart the region's nodes/,
+    ),
+  ]);
+  const row = { state: "unchecked", versions: { "1": 1 }, stale: 1 };
+  expect(await storageKeys.row()).toMatchObject(row);
+  state.faults = [];
+  expect(await storageKeys.row()).toMatchObject({ ...row, state: "usable", stale: 0 });
+  expect(await checks()).toEqual([expect.stringMatching(/^ok/)]);
 });
 
 test("a node whose key is closed says so first", async () => {

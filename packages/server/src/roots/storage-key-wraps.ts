@@ -35,23 +35,21 @@ export class StorageKeyWraps implements Disposable {
     this.#again(0);
   }
 
-  /** Looks now. Rejects with what the store or the root of trust says. */
-  async look(): Promise<ReportRow> {
+  /** Looks now; also says what is missing or damaged in Redis. Rejects with what the store or the root of trust says. */
+  async look(): Promise<ReportRow & { readonly faults: readonly string[] }> {
     const { own, root, region } = this.#options;
-    const wraps = await own.storageKeyWraps();
+    const { wraps, faults } = await own.storageKeyWraps();
     const { name, currentVersion } = await (await root()).describe();
     this.#seen = rowOf(region, wraps, { name, currentVersion });
-    return this.#seen;
+    return { ...this.#seen, faults };
   }
 
-  /** The same for a report; where it cannot be known now, a row that counts as stale. */
+  /** The same for a report; where it cannot be known now, or where Redis lacks it, a row that counts as stale. */
   async row(): Promise<ReportRow> {
-    try {
-      return await this.look();
-    } catch {
-      const { stale, ...seen } = this.#seen ?? unknownStorageKey(this.#options.region);
-      return { ...seen, state: "unchecked", stale: Math.max(1, stale) };
-    }
+    const look = await this.look().catch(() => undefined);
+    const row = this.#seen ?? unknownStorageKey(this.#options.region);
+    if (look?.faults.length === 0) return row;
+    return { ...row, state: "unchecked", stale: Math.max(1, row.stale) };
   }
 
   /** What the last look has found; nothing before the first. */

@@ -74,7 +74,7 @@ export class MemoryAudit implements AuditLog {
     journal.set(trail.entries, number, bytes);
     journal.set(trail.counters, "last", number);
     journal.set(trail.shares, instance, has + 1);
-    const isBounded = !this.#isOwn(trail) || has + 1 === trail.entries.size;
+    const isBounded = !this.#isOwn(trail) || has + 1 >= trail.entries.size;
     if (isBounded && number % checkpointEvery === 0) this.#bound(trail, number);
   }
 

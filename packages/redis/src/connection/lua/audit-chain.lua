@@ -15,9 +15,11 @@ local number = at and struct.unpack(">I6", at) or 0
 if ARGV[2] ~= "" and number ~= tonumber(ARGV[2]) then return { "conflict", 0 } end
 count(KEYS[2], "auditBase")
 local held = {}
-if ARGV[3] ~= "" then
+-- A fault of the trail must stop the script before its first write.
+redis.call("XRANGE", KEYS[5], "+", "+", "COUNT", 1)
+if ARGV[3] ~= "" and KEYS[2] ~= KEYS[6] then
   local gone = redis.call("XRANGE", KEYS[5], "-", string.format("%d-0", tonumber(ARGV[3])))
-  for _, each in ipairs(KEYS[2] == KEYS[6] and {} or gone) do
+  for _, each in ipairs(gone) do
     local owner = owner_of(each[2][#each[2]])
     held[owner] = (held[owner] or held_in(KEYS[6], owner)) - 1
   end

@@ -1,10 +1,12 @@
 import { randomUUID } from "node:crypto";
 import {
   type AuditEvent,
+  type AuditStanding,
   type Event,
   partitionOf,
   StoreUnavailable,
   systemInstance,
+  trailsOf,
 } from "@holdfast/engine";
 import { MemoryOwnStore } from "@holdfast/engine/testing";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -13,11 +15,21 @@ import { termOf } from "../../testing/leader/test-peer.ts";
 import type { Duty, DutyResult } from "../duty.ts";
 import { AuditChain } from "./audit-chain.ts";
 import { chainPoint } from "./audit-points.ts";
-import { AuditRetention } from "./audit-retention.ts";
+import { AuditRetention, type AuditRetentionOptions } from "./audit-retention.ts";
 import { AuditShip, type AuditSink, type ChainedEntry } from "./audit-ship.ts";
 
 const instance: string = randomUUID();
 const partition = partitionOf(instance);
+const [, surplus = 0] = trailsOf(instance);
+const neighbour = idWhere((id) => partitionOf(id) === partition);
+const elsewhere = idWhere((id) => partitionOf(id) !== partition);
+
+function idWhere(is: (id: string) => boolean): string {
+  for (;;) {
+    const id = randomUUID();
+    if (is(id)) return id;
+  }
+}
 
 let time: VirtualTime;
 let own: MemoryOwnStore;
@@ -44,13 +56,16 @@ function chain(): AuditChain {
 }
 
 function retention(
-  more: { sinks?: string[]; ageMs?: number; bytesMax?: number; hardMax?: number } = {},
+  more: Partial<
+    Pick<AuditRetentionOptions, "sinks" | "ageMs" | "store"> &
+      Record<"bytesMax" | "hardMax", number>
+  > = {},
 ) {
-  const { sinks = [], ageMs = 1e12, bytesMax = 1e12, hardMax = 1e12 } = more;
+  const { sinks = [], ageMs = 1e12, bytesMax = 1e12, hardMax = 1e12, store = own } = more;
   const bounds = async () => ({ bytesMax, hardMax });
   return new AuditRetention({
     log: own.audit,
-    store: own,
+    store,
     timers: time,
     observe,
     sinks,
@@ -101,6 +116,10 @@ async function standing(at = partition) {
   const found = (await own.audit.standings())[at];
   if (found === undefined) throw new Error("no trail");
   return found;
+}
+
+function sizeOf({ head, base }: AuditStanding): number {
+  return head.bytes - base.bytes + 64 * (head.number - base.number);
 }
 
 /** What the chain must be, from the trail's beginning. */
@@ -332,6 +351,83 @@ describe("retention", () => {
     slow.down = false;
     await run(ship(slow));
     expect(events).toContainEqual(expect.objectContaining({ type: "auditLost" }));
+  });
+
+  test("at the size bound, what an instance does last, beyond its share, does not go before what is older", async () => {
+    await append(3, neighbour);
+    await append(256);
+    await run(chain());
+    const all = async () =>
+      (await own.audit.standings()).reduce((sum, one) => sum + sizeOf(one), 0);
+    // The store has been full of events for a while.
+    const duty = retention({ bytesMax: await all() });
+    for (let round = 0; round < 3; round += 1) {
+      await time.run(1_000);
+      await append(20);
+      await append(50, elsewhere);
+      await run(chain());
+      await run(duty);
+    }
+    const times = own.auditOf(instance).map(({ time: at }) => at);
+    expect(Math.max(...times)).toBe(time.wallMs());
+    expect(times).toHaveLength(256 + 60 - (await standing()).base.number + 3);
+    expect((await standing(surplus)).base.number).toBe(0);
+    // It is told, but not again and again.
+    const drops = () => own.auditOf(systemInstance).filter(({ action }) => action === "audit.drop");
+    expect(drops()).toMatchObject([{ detail: { partition, from: 1 } }]);
+    await time.run(3_600_000);
+    await run(duty);
+    const last = Number(drops()[0]?.detail?.["to"]);
+    expect(drops()).toHaveLength(2);
+    expect(drops()[1]?.detail).toEqual({
+      ...{ partition, from: last + 1, to: (await standing()).base.number },
+    });
+  });
+
+  test("without a sink, a full store is trimmed, and what it gave up is told when there is room", async () => {
+    await append(3, neighbour);
+    for (let round = 0; round < 10; round += 1) {
+      await append(256);
+      await run(chain());
+    }
+    await append(300, elsewhere);
+    await run(chain());
+    const { dropped } = await standing(surplus);
+    expect(dropped).toBeGreaterThan(0);
+    let isFull = true;
+    const store = {
+      appendAudit: async (...given: Parameters<typeof own.appendAudit>) => {
+        if (isFull) throw new StoreUnavailable("full", "the store is full");
+        await own.appendAudit(...given);
+      },
+    };
+    const duty = retention({ ageMs: 0, store });
+    await time.run(1);
+    await run(duty);
+    expect((await standing(partitionOf(elsewhere))).base.number).toBe(300);
+    expect((await standing(surplus)).base.number).toBeGreaterThanOrEqual(dropped);
+    expect(own.auditOf(systemInstance)).toEqual([]);
+    isFull = false;
+    for (let round = 0; round < 2; round += 1) await run(duty);
+    expect(own.auditOf(systemInstance)).toMatchObject([
+      { action: "audit.drop", detail: { partition: surplus, from: 1, to: dropped } },
+    ]);
+    expect(events.filter(({ type }) => type === "auditLost")).toHaveLength(1);
+  });
+
+  test("tells what the store gave up before it forgets which entries these are", async () => {
+    await append(3, neighbour);
+    for (let round = 0; round < 10; round += 1) {
+      await append(256);
+      await run(chain());
+    }
+    const { dropped } = await standing(surplus);
+    const { trim } = own.audit;
+    own.audit.trim = () => Promise.reject(new StoreUnavailable("timeout", "the node ends here"));
+    await expect(run(retention())).rejects.toMatchObject({ failure: "timeout" });
+    own.audit.trim = trim;
+    const told = { action: "audit.drop", detail: { partition: surplus, from: 1, to: dropped } };
+    expect(own.auditOf(systemInstance)).toMatchObject([told]);
   });
 
   test("keeps, as evidence, entries at the beginning that differ from those that were chained", async () => {

@@ -80,7 +80,16 @@ export async function storageKeyChecks({
   }
   const open = "the own store's key is open in this node";
   try {
-    const { root, currentVersion, versions, stale } = await storageKeys.look();
+    const { root, currentVersion, versions, stale, faults } = await storageKeys.look();
+    if (faults.length > 0) {
+      return [
+        failed(
+          name,
+          `${open}, but no node that starts can open it: ${faults.join("; ")}`,
+          "do not restart the region's nodes: they would lose the store. The leader puts the entry back within a minute; docs/storage-key.md says what to do if it does not",
+        ),
+      ];
+    }
     const under = Object.keys(versions).join(" and ");
     const wrapped = `${open}, and wrapped under version ${under} of root key "${root}"`;
     if (stale === 0) return [ok(name, wrapped)];

@@ -2,7 +2,7 @@
 local function gone_to(counters) return math.max(count(counters, "auditDropped"), count(counters, "auditBase")) end
 
 -- About `kept` entries stay: what is beyond is given up at a multiple of 256, where the leader keeps a point of its
--- chain. Returns how many went.
+-- chain. Returns how many numbers went.
 local function append_entries(stream, counters, kept, entries)
   local before, gone = count(counters, "audit"), gone_to(counters)
   local number = before
@@ -17,7 +17,8 @@ local function append_entries(stream, counters, kept, entries)
   local up_to = math.min((blocks - math.ceil(tonumber(kept) / 256)) * 256, (math.floor(gone / 256) + 16) * 256)
   if up_to <= gone then return 0 end
   redis.call("HSET", counters, "auditDropped", string.format("%d", up_to))
-  return redis.call("XTRIM", stream, "MINID", string.format("%d-0", up_to + 1))
+  redis.call("XTRIM", stream, "MINID", string.format("%d-0", up_to + 1))
+  return up_to - gone
 end
 
 -- The instance of an entry, as its bytes have it: a word of two bytes, a UUID, or a short text.
@@ -49,7 +50,8 @@ local function append_audit(stream, counters, surplus, shares, kept, entries)
   local owners, last = 0, nil
   for _, entry in ipairs(entries) do
     local owner = owner_of(entry)
-    local has = held[owner] or held_in(shares, owner)
+    -- Entries that somebody deleted in Redis are still counted: nobody has more than all.
+    local has = held[owner] or math.min(held_in(shares, owner), total)
     if has >= share and has < total then
       beyond[#beyond + 1] = entry
     else
