@@ -17,7 +17,10 @@ export interface RekeyFigures {
   /** From the order until neither region had a record under the older KEK. */
   readonly seconds: number;
   readonly gets: number;
+  /** Gets that did not return the key, except those that say that the node is without its store now. */
   readonly failedGets: number;
+  /** Gets that said so, which a machine without enough processors causes: meanwhile, and before the rekey. */
+  readonly withoutStore: { readonly before: number; readonly during: number };
   readonly getMs: { readonly before: number; readonly during: number };
   readonly creates: number;
   readonly failedCreates: number;
@@ -33,6 +36,7 @@ interface Counts {
   readonly times: number[];
   gets: number;
   failedGets: number;
+  withoutStore: number;
   creates: number;
   failedCreates: number;
 }
@@ -68,6 +72,7 @@ export async function measureRekey(
     seconds: (performance.now() - started) / 1_000,
     gets: during.gets,
     failedGets: during.failedGets,
+    withoutStore: { before: before.withoutStore, during: during.withoutStore },
     getMs: { before: median(before.times) ?? 0, during: median(during.times) ?? 0 },
     creates: during.creates,
     failedCreates: during.failedCreates,
@@ -75,7 +80,7 @@ export async function measureRekey(
 }
 
 function newCounts(): Counts {
-  return { times: [], gets: 0, failedGets: 0, creates: 0, failedCreates: 0 };
+  return { times: [], gets: 0, failedGets: 0, withoutStore: 0, creates: 0, failedCreates: 0 };
 }
 
 async function hasAll(both: TwoRegions, keys: number): Promise<true | string> {
@@ -117,8 +122,9 @@ async function working(
       try {
         await keyBytes(client, uniqueIdentifiers[at % uniqueIdentifiers.length] ?? "");
         counts.times.push(performance.now() - started);
-      } catch {
-        counts.failedGets += 1;
+      } catch (error) {
+        if (/the store does not answer now/.test(String(error))) counts.withoutStore += 1;
+        else counts.failedGets += 1;
       }
       counts.gets += 1;
       if (at % 50 === 0) {
@@ -150,10 +156,10 @@ async function done(admin: AdminClient): Promise<void> {
 
 /** The figures in lines for people. */
 export function rekeyLines(figures: RekeyFigures): string[] {
-  const { keys, seconds, gets, failedGets, getMs, creates, failedCreates } = figures;
+  const { keys, seconds, gets, failedGets, withoutStore, getMs, creates, failedCreates } = figures;
   const rate = Math.round(keys / seconds).toLocaleString("en");
   return [
     `rekey of ${keys.toLocaleString("en")} keys in two regions: ${seconds.toFixed(1)} s (${rate} keys/s in each region)`,
-    `meanwhile ${gets.toLocaleString("en")} Gets, ${failedGets} failed, median ${getMs.during.toFixed(2)} ms (before ${getMs.before.toFixed(2)} ms); ${creates} Creates, ${failedCreates} failed`,
+    `meanwhile ${gets.toLocaleString("en")} Gets, ${failedGets} failed, ${withoutStore.during} found their node without its store (before: ${withoutStore.before}), median ${getMs.during.toFixed(2)} ms (before ${getMs.before.toFixed(2)} ms); ${creates} Creates, ${failedCreates} failed`,
   ];
 }

@@ -80,7 +80,7 @@ export async function resealed(
  * `one` with the seals that two copies keep: of each part that of the newer KEK. Undefined unless every part opens to the
  * same plaintext in both. Rejects as `KeyRing.open`.
  */
-export async function withNewerSeals(
+async function withNewerSeals(
   keyRing: Resealer,
   one: ManagedObject,
   other: ManagedObject,

@@ -50,6 +50,8 @@ export interface ResealOptions {
 
 const recordsPerRun = 512;
 const recordsPerCommit = 64;
+/** How long one instance's records are read before others have their turn. */
+const readMaxMs = 5_000;
 const perSecondDefault = 2_000;
 /** How many records that cannot be read or opened are kept by name: one is enough for its KEK to stay. */
 const brokenMax = 1_000;
@@ -62,7 +64,10 @@ interface Work extends Rekeying {
   /** Records of the partition that do not decode, and the instance's whose seals are broken. */
   readonly broken: Set<string>;
   resealed: number;
+  /** Changes that were not read yet, those of this leader included. */
   unread: number;
+  /** Of these, records that this leader has re-sealed: they come last. */
+  ahead: number;
   sinceMs: number | undefined;
   reason: string;
 }
@@ -107,7 +112,7 @@ export class Reseal {
         failure ??= error;
       }
       total.done += work.resealed - before;
-      total.left += leftOf(work);
+      total.left += rawLeftOf(work);
     }
     if (failure !== undefined && total.done === 0) throw failure;
     return total;
@@ -118,7 +123,7 @@ export class Reseal {
     if (known?.kek === kek && isSameSet(known.older, older)) return known;
     const work: Work = {
       ...{ kek, older, queue: new Map(), broken: new Set(), reason: "" },
-      ...{ resealed: 0, unread: 1, sinceMs: undefined },
+      ...{ resealed: 0, unread: 1, ahead: 0, sinceMs: undefined },
       feed: new OwnFeed(this.#options.own, [partitionOf(instance)]),
     };
     this.#works.set(instance, work);
@@ -126,18 +131,8 @@ export class Reseal {
   }
 
   async #step(instance: string, work: Work, context: DutyContext): Promise<void> {
-    const { queue, feed, broken, resealed: before } = work;
-    if (queue.size < recordsPerRun) {
-      const note = (object: ManagedObject): void => {
-        broken.delete(object.uniqueIdentifier);
-        queue.delete(object.uniqueIdentifier);
-        if (object.instance === instance && needs(object, work)) {
-          queue.set(object.uniqueIdentifier, object);
-        }
-      };
-      const unread = (identifier: string): void => putAside(work, identifier);
-      work.unread = await feed.follow(recordsPerRun, context, note, unread);
-    }
+    const { queue, resealed: before } = work;
+    await this.#read(instance, work, context);
     const { timers, perSecond = perSecondDefault } = this.#options;
     for (const objects of slices([...queue.values()], recordsPerCommit)) {
       if (!context.active()) return;
@@ -149,8 +144,29 @@ export class Reseal {
     }
     work.reason = "";
     // An older KEK was needed until now.
-    if (work.resealed > before || leftOf(work) > 0) work.sinceMs = undefined;
-    if (leftOf(work) === 0) work.sinceMs ??= timers.wallMs();
+    const done = rawLeftOf(work) === 0;
+    if (work.resealed > before || !done) work.sinceMs = undefined;
+    if (done) work.sinceMs ??= timers.wallMs();
+  }
+
+  /** Reads on until there is enough to re-seal, or nothing more to read, or others are to have their turn. */
+  async #read(instance: string, work: Work, context: DutyContext): Promise<void> {
+    const { queue, feed, broken } = work;
+    const { timers } = this.#options;
+    const note = (object: ManagedObject): void => {
+      broken.delete(object.uniqueIdentifier);
+      queue.delete(object.uniqueIdentifier);
+      if (object.instance !== instance) return;
+      if (needs(object, work)) queue.set(object.uniqueIdentifier, object);
+      else if (work.ahead > 0) work.ahead -= 1;
+    };
+    const unread = (identifier: string): void => putAside(work, identifier);
+    const untilMs = timers.monotonicMs() + readMaxMs;
+    while (queue.size < recordsPerRun) {
+      work.unread = await feed.follow(recordsPerRun, context, note, unread);
+      if (work.unread === 0 || !context.active() || timers.monotonicMs() >= untilMs) return;
+      await giveWay(timers);
+    }
   }
 
   /** Re-seals some records together; what another writer has changed meanwhile is read again, one after another. */
@@ -201,7 +217,10 @@ export class Reseal {
       throw new StoreUnavailable("corrupt", `records are not re-sealed: ${outcome.kind}`);
     }
     for (const { after } of changes) work.queue.delete(after.uniqueIdentifier);
-    if (outcome.kind === "committed") work.resealed += changes.length;
+    if (outcome.kind === "committed") {
+      work.resealed += changes.length;
+      work.ahead += changes.length;
+    }
     return true;
   }
 }
@@ -218,6 +237,12 @@ function putAside({ broken }: Work, identifier: string): void {
   if (broken.size < brokenMax) broken.add(identifier);
 }
 
-function leftOf({ queue, broken, unread }: Work): number {
+/** What is left to look at or to re-seal. */
+function rawLeftOf({ queue, broken, unread }: Work): number {
   return queue.size + broken.size + unread;
+}
+
+/** The same without what this leader wrote itself, and has not read again. */
+function leftOf({ queue, broken, unread, ahead }: Work): number {
+  return queue.size + broken.size + Math.max(0, unread - ahead);
 }

@@ -14,6 +14,7 @@ import {
   systemInstance,
   type Timers,
   updateRecord,
+  type WrappedKek,
   withKekWrap,
 } from "@holdfast/engine";
 import { joinKeepingSeals, mergeInto, type Peer } from "@holdfast/regions";
@@ -143,30 +144,40 @@ class Restore {
    * has removed the older ones, and the archive's records need them.
    */
   async #keepKeks(system: readonly ManagedObject[]): Promise<void> {
-    const { own, peers, timers } = this.#target;
+    const known = await this.#knownKeks();
+    for (const { kek, instance } of system.flatMap((object) => readKekRecord(object) ?? [])) {
+      const has = known.get(instance)?.size ?? 0;
+      if (kek.wraps.length > 0 && !this.#deleted.has(instance) && has > 1) {
+        await this.#keepKek(kek);
+      }
+    }
+  }
+
+  /** The ids of each instance's KEKs that a region has a record of. */
+  async #knownKeks(): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
     const known = new Map<string, Set<string>>();
-    for (const source of [own, ...peers]) {
+    for (const source of [this.#target.own, ...this.#target.peers]) {
       for await (const object of systemRecords(source)) {
         const { instance, kek } = readKekRecord(object) ?? {};
         if (instance === undefined || kek === undefined) continue;
         known.set(instance, (known.get(instance) ?? new Set()).add(kek.id));
       }
     }
-    for (const { kek, instance } of system.flatMap((object) => readKekRecord(object) ?? [])) {
-      const [wrap] = kek.wraps;
-      if (wrap === undefined || this.#deleted.has(instance)) continue;
-      if ((known.get(instance)?.size ?? 0) < 2) continue;
-      const now = { us: Math.floor(timers.wallMs() * 1_000), region: wrap.region };
-      const edit = (before: StoredObject | undefined) => {
-        const present = before && readKekRecord(before.object)?.kek.wraps;
-        const wraps = present === undefined || present.length === 0 ? kek.wraps : present;
-        return (
-          before && wraps.reduce((record, one) => withKekWrap(record, one, now), before.object)
-        );
-      };
-      const what = `key-encryption key ${kek.id}`;
-      await patiently(timers, () => updateRecord(own, kek.id, edit, { what }));
-    }
+    return known;
+  }
+
+  /** Writes a KEK's wraps anew: those that it has, or those of the archive. */
+  async #keepKek({ id, wraps: archived }: WrappedKek): Promise<void> {
+    const { own, timers } = this.#target;
+    const now = { us: Math.floor(timers.wallMs() * 1_000), region: archived[0]?.region ?? "" };
+    const edit = (before: StoredObject | undefined) => {
+      const present = (before && readKekRecord(before.object))?.kek.wraps ?? [];
+      const wraps = present.length === 0 ? archived : present;
+      return before && wraps.reduce((record, one) => withKekWrap(record, one, now), before.object);
+    };
+    await patiently(timers, () =>
+      updateRecord(own, id, edit, { what: `key-encryption key ${id}` }),
+    );
   }
 
   async #page(objects: readonly ManagedObject[]): Promise<void> {
