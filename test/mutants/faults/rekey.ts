@@ -11,12 +11,21 @@ const rekeyTests = [`${server}/management/rekey/rekey.test.ts`];
 /** Faults in the rotation of an instance's KEK. */
 export const rekeyFaults: readonly PlantedFault[] = [
   {
-    name: "reseal-nonce-without-the-seal",
+    name: "reseal-nonce-without-the-plaintext",
     kind: "engine",
     file: `${ring}/seal.ts`,
-    find: "return mac.update(old.nonce).update(old.ciphertext).digest().subarray(0, nonceBytes);",
+    find: "return mac.update(plaintext).digest().subarray(0, nonceBytes);",
     replace: "return mac.digest().subarray(0, nonceBytes);",
     rule: "no two seals under one KEK have the same nonce",
+    tests: ringTests,
+  },
+  {
+    name: "reseal-depends-on-the-way",
+    kind: "engine",
+    file: `${ring}/key-ring.ts`,
+    find: "const nonce = resealNonce(key, binding, plaintext);",
+    replace: "const nonce = resealNonce(key, binding, sealed.ciphertext);",
+    rule: "regions that took part in different rekeys make the same seals",
     tests: ringTests,
   },
   {

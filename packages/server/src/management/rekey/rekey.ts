@@ -111,20 +111,39 @@ export class Rekey implements Duty {
     return total;
   }
 
-  /** Re-seals passwords of users and keys of authorities: both regions write the same, and the last one counts. */
+  /**
+   * Re-seals passwords of users and keys of authorities. Both regions write the same, as if right after the text that it
+   * replaces: a password that was set or removed in the other region meanwhile counts more.
+   */
   async #texts(instance: string, { kek, older }: Rekeying): Promise<DutyResult> {
     const { view, records, keyRing } = this.#options;
     const users = [...view.of("User", instance).values()].map((user) => ({
       sealed: user.hash,
       binding: userBinding(instance, user.name),
       write: (before: string, hash: string) =>
-        records.change("User", user.id, (now) => (now.hash === before ? { hash } : undefined), []),
+        records.change(
+          "User",
+          user.id,
+          ({ hash: now }) => (now === before ? { hash } : undefined),
+          [],
+          {
+            sameMeaning: true,
+          },
+        ),
     }));
     const authorities = [...view.of("Authority", instance).values()].map(({ id, key: sealed }) => ({
       sealed,
       binding: authorityBinding(instance, id),
       write: (before: string, key: string) =>
-        records.change("Authority", id, (now) => (now.key === before ? { key } : undefined), []),
+        records.change(
+          "Authority",
+          id,
+          ({ key: now }) => (now === before ? { key } : undefined),
+          [],
+          {
+            sameMeaning: true,
+          },
+        ),
     }));
     const result = { done: 0, left: 0 };
     for (const { sealed, binding, write } of [...users, ...authorities]) {
