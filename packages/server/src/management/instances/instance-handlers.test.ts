@@ -333,16 +333,12 @@ describe("an instance is rekeyed", () => {
   test("and shows how far each region is", async () => {
     const instance = ids.uuid();
     await regions.instance(instance, "three");
-    const state = { kek: ids.uuid(), resealed: 5, left: 2, quarantined: 0, reason: "", atMs: 1 };
+    const state = { store: "s", resealed: 5, left: 2, quarantined: 0, reason: "", atMs: 1 };
     const held = { ...state, left: 0, quarantined: 3, sinceMs: 1_700_000_000_000 };
-    await regions.a.records.change(
-      "Instance",
-      instanceRecordId(instance),
-      () => ({ rekey: { a: state, b: held } }),
-      [],
-    );
+    const kek = (await rekey(instance)).keks?.[0]?.id ?? "";
+    await regions.a.records.change("Kek", kek, () => ({ rekey: { a: state, b: held } }), []);
     const shown = await rekey(instance);
-    expect(shown.regions["a"]?.rekey).toEqual({ kek: state.kek, resealed: 5, left: 2, reason: "" });
+    expect(shown.regions["a"]?.rekey).toEqual({ kek, resealed: 5, left: 2, reason: "" });
     expect(shown.regions["b"]?.rekey).toMatchObject({
       left: 0,
       doneAt: "2023-11-14T22:13:20.000Z",
