@@ -102,16 +102,10 @@ export class Reseal {
   }
 
   async run(context: DutyContext): Promise<DutyResult> {
-    // Another leader may have written meanwhile.
-    if (this.#epoch !== context.epoch) this.#works.clear();
-    this.#epoch = context.epoch;
     const wanted = await this.#options.wanted();
-    if (wanted.size === 0) this.#works.clear();
+    this.#forget(wanted, context);
     if (wanted.size === 0) return { done: 0, left: 0 };
     const position = await this.#options.own.position();
-    for (const instance of this.#works.keys()) {
-      if (!wanted.has(instance)) this.#works.delete(instance);
-    }
     const total = { done: 0, left: 0 };
     let failure: unknown;
     for (const [instance, rekeying] of wanted) {
@@ -131,6 +125,14 @@ export class Reseal {
     }
     if (failure !== undefined && total.done === 0) throw failure;
     return total;
+  }
+
+  /** Forgets what is no longer wanted; in another term all of it, since another leader may have written meanwhile. */
+  #forget(wanted: ReadonlyMap<string, Rekeying>, { epoch }: DutyContext): void {
+    for (const instance of this.#works.keys()) {
+      if (epoch !== this.#epoch || !wanted.has(instance)) this.#works.delete(instance);
+    }
+    this.#epoch = epoch;
   }
 
   #workOf(instance: string, { kek, older }: Rekeying): Work {
