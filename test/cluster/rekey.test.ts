@@ -77,7 +77,8 @@ async function make(maker: KmipClient): Promise<string> {
 }
 
 /** What a node answers while a busy machine keeps it from a store, and says before it accepts clients again. */
-const withoutStore = /cannot tell|not safe yet|other region|ECONNRE|closed|in time/;
+const withoutStore =
+  /cannot tell|not safe yet|other region|cannot be reached now|connection refused|ECONNRE|closed|in time/;
 
 const isBusy = (error: unknown): boolean => withoutStore.test(String(error));
 

@@ -107,12 +107,8 @@ export class InstanceKeyRing implements KeyRing {
         this.#usable(binding.instance, kekId) ?? (await this.#load(binding.instance, kekId));
       const key = keyOf(kek);
       this.seals.count(kek);
-      return sealMaterial(
-        { id: kekId, key },
-        resealNonce(key, binding, sealed),
-        binding,
-        plaintext,
-      );
+      const nonce = resealNonce(key, binding, plaintext);
+      return sealMaterial({ id: kekId, key }, nonce, binding, plaintext);
     } finally {
       plaintext.fill(0);
     }

@@ -31,14 +31,19 @@ export function sealMaterial(
 }
 
 /**
- * The nonce of a seal that takes the place of `old` under another KEK. It is computed, so that every region makes the
- * same bytes; what it is computed from has the whole old seal in it, so that no two plaintexts share one.
+ * The nonce of a seal that takes the place of another one. It is computed from the plaintext and what that is bound to, so
+ * that no two plaintexts share one, and every region makes the same bytes, over whatever KEKs the seal came: one may
+ * skip a KEK that another has used.
  */
-export function resealNonce(key: KeyObject, binding: SealBinding, old: SealedMaterial): Uint8Array {
+export function resealNonce(
+  key: KeyObject,
+  binding: SealBinding,
+  plaintext: Uint8Array,
+): Uint8Array {
   const { instance, uniqueIdentifier, objectType, part = "object" } = binding;
-  const texts = [instance, uniqueIdentifier, String(objectType), part, old.kekId];
+  const texts = [instance, uniqueIdentifier, String(objectType), part];
   const mac = createHmac("sha256", key).update(lengthPrefixed("holdfast-reseal-1", texts));
-  return mac.update(old.nonce).update(old.ciphertext).digest().subarray(0, nonceBytes);
+  return mac.update(plaintext).digest().subarray(0, nonceBytes);
 }
 
 /** The inverse of `sealMaterial`. Throws `SealBroken` for anything altered, or bound to something else. */

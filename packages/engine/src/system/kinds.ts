@@ -84,10 +84,11 @@ const keysOrder = z.object({
   by: z.string(),
 });
 
-/** How far a region's records of an instance are under the KEK that seals now. */
+/** How far a region's records of an instance are under a KEK that seals. */
 export type RekeyState = z.output<typeof rekeyState>;
 const rekeyState = z.object({
-  kek: z.string(),
+  /** The region's data that was looked at: its replication id. Another one may hold records of an earlier time. */
+  store: z.string(),
   resealed: z.number(),
   /** At most so many records may need an older KEK. */
   left: z.number(),
@@ -164,7 +165,6 @@ export const recordKinds = {
       rootLeft: keyed(rootReference),
       state: keyed(json(regionState)),
       keys: keyed(json(keysOrder)),
-      rekey: keyed(json(rekeyState)),
       /** Whether KMIP clients may destroy keys, and revoke Active ones; undefined = allowed. */
       destroyOverKmip: oneOf(["refused", "allowed"]),
     },
@@ -184,6 +184,8 @@ export const recordKinds = {
       wraps: keyed(wrap),
       /** How often it has sealed, by the region whose nodes counted. */
       seals: keyed(number),
+      /** By region: how far its records are under this KEK. Not in the instance's record, whose version it would change. */
+      rekey: keyed(json(rekeyState)),
     },
     deletable: false,
     belongsTo: "instance",

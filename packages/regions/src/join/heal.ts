@@ -34,8 +34,11 @@ export interface Found {
   readonly region: string;
 }
 
-/** A join that looked at what is sealed; `replaces` where the first copy's seals are broken. */
-export type OpenedJoin = JoinOutcome & { readonly replaces?: boolean };
+/**
+ * A join that looked at what is sealed; `replaces` where the first copy's seals are broken, `closed` where it could not
+ * look.
+ */
+export type OpenedJoin = JoinOutcome & { readonly replaces?: boolean; readonly closed?: boolean };
 
 /**
  * The join of two copies that differ only in what is sealed: with the parts of the copy that opens, or, if both open to
@@ -63,7 +66,9 @@ export async function joinOpened(
     }
     return (await seals.opens(copy)) ? { ...whole, replaces: true } : differ;
   } catch (error) {
-    if (error instanceof KeyRingUnavailable) return joinKeepingSeals(own, copy);
+    if (error instanceof KeyRingUnavailable) {
+      return { ...joinKeepingSeals(own, copy), closed: true };
+    }
     throw error;
   }
 }

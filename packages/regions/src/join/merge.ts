@@ -37,6 +37,8 @@ export type MergeResult =
 export interface Merged {
   readonly result: MergeResult;
   readonly stored?: StoredObject;
+  /** The own seals stay only because the instance's key is closed: the copy is to be joined again once it opens. */
+  readonly closed?: boolean;
 }
 
 export interface MergeOptions {
@@ -140,6 +142,7 @@ interface Planned {
   readonly pending: Pending;
   readonly change: Change;
   readonly stored: StoredObject;
+  readonly closed?: boolean;
 }
 
 /** One instance's part of a merge. */
@@ -253,14 +256,20 @@ class InstanceMerge {
     }
     if (this.#refuses(pending, outcome.object)) return undefined;
     const stored = storedOf(outcome.object);
+    const { closed = false } = outcome;
     if (stored.tag === copy.tag) {
       const repaired = this.#repaired.has(object.uniqueIdentifier);
-      this.#settle(pending, { result: repaired ? "written" : "same", stored });
+      this.#settle(pending, {
+        result: repaired ? "written" : "same",
+        stored,
+        ...(closed && { closed }),
+      });
       return undefined;
     }
     if (copy.reserved !== undefined) return "held";
     if (outcome.replaces) await putBrokenAside(this.#own, copy.object, this.#options.from);
-    return { pending, change: { kind: "update", before: copy, after: stored.object }, stored };
+    const change: Change = { kind: "update", before: copy, after: stored.object };
+    return { pending, change, stored, closed };
   }
 
   /**
@@ -321,8 +330,8 @@ class InstanceMerge {
       });
     if (outcome instanceof StoreUnavailable) return await this.#writeFull(planned, outcome);
     if (outcome.kind === "committed") {
-      for (const { pending, stored } of planned) {
-        this.#settle(pending, { result: "written", stored });
+      for (const { pending, stored, closed } of planned) {
+        this.#settle(pending, { result: "written", stored, ...(closed && { closed }) });
       }
       return [];
     }

@@ -10,6 +10,7 @@ import {
   resealed,
   SealBroken,
   type StoredObject,
+  type StorePosition,
   StoreUnavailable,
   type Timers,
   UnknownKek,
@@ -22,12 +23,17 @@ import { giveWay, slices } from "./pace.ts";
 /** What an instance's records are to be sealed under: one KEK, in place of older ones. */
 export interface Rekeying {
   readonly kek: string;
+  /** Also those that were removed: a record under one of them counts as left until another region's copy replaces it. */
   readonly older: ReadonlySet<string>;
 }
 
 /** How far the own store's records of an instance are. */
 export interface ResealProgress {
   readonly kek: string;
+  /** The own store's data that was looked at: its replication id; empty before that. */
+  readonly store: string;
+  /** Whether this leader has met a record that needed an older KEK. */
+  readonly met: boolean;
   /** Records that this leader has re-sealed. */
   readonly resealed: number;
   /** Changes that were not looked at yet, and records that could not be re-sealed yet: at most so many need an older KEK. */
@@ -42,7 +48,7 @@ export interface ResealOptions {
   readonly own: Pick<OwnStore, "position" | "changes" | "read" | "commit">;
   readonly keyRing: Resealer;
   readonly timers: Timers;
-  /** By instance; those that have no older KEK are left out. */
+  /** By instance; those that never had an older KEK are left out. */
   readonly wanted: () => Promise<ReadonlyMap<string, Rekeying>>;
   /** Records that are re-sealed in a second, at most; 2,000 unless given. */
   readonly perSecond?: number;
@@ -63,6 +69,8 @@ interface Work extends Rekeying {
   readonly queue: Map<string, ManagedObject>;
   /** Records of the partition that do not decode, and the instance's whose seals are broken. */
   readonly broken: Set<string>;
+  store: string;
+  met: boolean;
   resealed: number;
   /** Changes that were not read yet, those of this leader included. */
   unread: number;
@@ -79,6 +87,7 @@ interface Work extends Rekeying {
 export class Reseal {
   readonly #options: ResealOptions;
   readonly #works = new Map<string, Work>();
+  #epoch: number | undefined;
 
   constructor(options: ResealOptions) {
     this.#options = options;
@@ -88,15 +97,15 @@ export class Reseal {
   progressOf(instance: string): ResealProgress | undefined {
     const work = this.#works.get(instance);
     if (work === undefined) return undefined;
-    const { kek, resealed: done, sinceMs, reason } = work;
-    return { kek, resealed: done, left: leftOf(work), sinceMs, reason };
+    const { kek, store, met, resealed: done, sinceMs, reason } = work;
+    return { kek, store, met, resealed: done, left: leftOf(work), sinceMs, reason };
   }
 
   async run(context: DutyContext): Promise<DutyResult> {
     const wanted = await this.#options.wanted();
-    for (const instance of this.#works.keys()) {
-      if (!wanted.has(instance)) this.#works.delete(instance);
-    }
+    this.#forget(wanted, context);
+    if (wanted.size === 0) return { done: 0, left: 0 };
+    const position = await this.#options.own.position();
     const total = { done: 0, left: 0 };
     let failure: unknown;
     for (const [instance, rekeying] of wanted) {
@@ -104,7 +113,7 @@ export class Reseal {
       const work = this.#workOf(instance, rekeying);
       const before = work.resealed;
       try {
-        await this.#step(instance, work, context);
+        await this.#step(instance, work, position, context);
       } catch (error) {
         // What stops one tenant does not stop the others; the lease and the store stop all.
         if (!(error instanceof KeyRingUnavailable)) throw error;
@@ -118,21 +127,34 @@ export class Reseal {
     return total;
   }
 
+  /** Forgets what is no longer wanted; in another term all of it, since another leader may have written meanwhile. */
+  #forget(wanted: ReadonlyMap<string, Rekeying>, { epoch }: DutyContext): void {
+    for (const instance of this.#works.keys()) {
+      if (epoch !== this.#epoch || !wanted.has(instance)) this.#works.delete(instance);
+    }
+    this.#epoch = epoch;
+  }
+
   #workOf(instance: string, { kek, older }: Rekeying): Work {
     const known = this.#works.get(instance);
     if (known?.kek === kek && isSameSet(known.older, older)) return known;
     const work: Work = {
       ...{ kek, older, queue: new Map(), broken: new Set(), reason: "" },
-      ...{ resealed: 0, unread: 1, ahead: 0, sinceMs: undefined },
+      ...{ store: "", met: false, resealed: 0, unread: 1, ahead: 0, sinceMs: undefined },
       feed: new OwnFeed(this.#options.own, [partitionOf(instance)]),
     };
     this.#works.set(instance, work);
     return work;
   }
 
-  async #step(instance: string, work: Work, context: DutyContext): Promise<void> {
+  async #step(
+    instance: string,
+    work: Work,
+    position: StorePosition,
+    context: DutyContext,
+  ): Promise<void> {
     const { queue, resealed: before } = work;
-    await this.#read(instance, work, context);
+    await this.#read(instance, work, position, context);
     const { timers, perSecond = perSecondDefault } = this.#options;
     for (const objects of slices([...queue.values()], recordsPerCommit)) {
       if (!context.active()) return;
@@ -150,20 +172,28 @@ export class Reseal {
   }
 
   /** Reads on until there is enough to re-seal, or nothing more to read, or others are to have their turn. */
-  async #read(instance: string, work: Work, context: DutyContext): Promise<void> {
+  async #read(
+    instance: string,
+    work: Work,
+    position: StorePosition,
+    context: DutyContext,
+  ): Promise<void> {
     const { queue, feed, broken } = work;
+    work.store = position.replicationId;
     const { timers } = this.#options;
     const note = (object: ManagedObject): void => {
       broken.delete(object.uniqueIdentifier);
       queue.delete(object.uniqueIdentifier);
       if (object.instance !== instance) return;
-      if (needs(object, work)) queue.set(object.uniqueIdentifier, object);
-      else if (work.ahead > 0) work.ahead -= 1;
+      if (needs(object, work)) {
+        work.met = true;
+        queue.set(object.uniqueIdentifier, object);
+      } else if (work.ahead > 0) work.ahead -= 1;
     };
     const unread = (identifier: string): void => putAside(work, identifier);
     const untilMs = timers.monotonicMs() + readMaxMs;
     while (queue.size < recordsPerRun) {
-      work.unread = await feed.follow(recordsPerRun, context, note, unread);
+      work.unread = await feed.follow(recordsPerRun, context, note, unread, position);
       if (work.unread === 0 || !context.active() || timers.monotonicMs() >= untilMs) return;
       await giveWay(timers);
     }
@@ -233,7 +263,9 @@ function isSameSet(one: ReadonlySet<string>, other: ReadonlySet<string>): boolea
   return one.size === other.size && [...one].every((id) => other.has(id));
 }
 
-function putAside({ broken }: Work, identifier: string): void {
+function putAside(work: Work, identifier: string): void {
+  const { broken } = work;
+  work.met = true;
   if (broken.size < brokenMax) broken.add(identifier);
 }
 

@@ -105,7 +105,7 @@ export const rootOfTrustRows = {
     "ms",
   ),
   keepKeksMs: integer(
-    "How long no record has needed an older key-encryption key, in any region, before it is removed (docs/keys.md).",
+    "How long no record has needed an older key-encryption key, in any region, before it is removed (docs/re-keying.md#a-new-kek).",
     { min: 1000, max: 2_592_000_000, default: 86_400_000 },
     "ms",
   ),

@@ -41,6 +41,8 @@ export interface WrittenRecord<Kind extends KindName> {
 export interface WriteOptions {
   /** Every region must take part: refused while one cannot be reached. */
   readonly agreed?: boolean;
+  /** It says the same in another form: any change of the record, made before or after, in whichever region, counts more. */
+  readonly sameMeaning?: boolean;
   /** The refusal where another record has this claim; `nameTaken` unless given. */
   readonly taken?: (claim: string) => ManagementError;
 }
@@ -56,6 +58,9 @@ export interface RecordsOptions {
   /** Which regions have what: notified of each write, and asked where there is nothing to write. */
   readonly presence?: Pick<Presence, "note" | "ofOne">;
 }
+
+/** A time so early that a value gets the stamp right after that of the value it replaces; no region's name is before it. */
+const atOnceAfter = { us: 0, region: "" };
 
 /** System records as management writes them: each change with its evidence in one commit, and at once in this node's view. */
 export class Records {
@@ -97,7 +102,8 @@ export class Records {
   ): Promise<WrittenRecord<Kind>> {
     return this.#update(kind, id, audit, options, (object, record) => {
       const changes = edit(record);
-      return changes === undefined ? object : changeRecord(kind, object, changes, this.#now());
+      const now = options.sameMeaning ? atOnceAfter : this.#now();
+      return changes === undefined ? object : changeRecord(kind, object, changes, now);
     });
   }
 

@@ -53,6 +53,10 @@ export class TestView extends RecordIndex {
   readonly #objects = new Map<string, ManagedObject>();
   readonly #listeners = new Set<(changed: readonly ManagedObject[]) => void>();
 
+  record(id: string): ManagedObject | undefined {
+    return this.#objects.get(id);
+  }
+
   records(): Iterable<ManagedObject> {
     return this.#objects.values();
   }

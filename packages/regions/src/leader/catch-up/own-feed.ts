@@ -1,4 +1,4 @@
-import type { ManagedObject, ReplicationSource } from "@holdfast/engine";
+import type { ManagedObject, ReplicationSource, StorePosition } from "@holdfast/engine";
 
 const pageRecords = 200;
 const pageBytes = 256 << 10;
@@ -33,15 +33,16 @@ export class OwnFeed {
 
   /**
    * Hands over at most about `limit` changed records and identifiers of those that cannot be read; returns how many
-   * changes are not read yet.
+   * changes are not read yet, up to a position or the present one.
    */
   async follow(
     limit: number,
     context: { readonly active: () => boolean },
     each: (object: ManagedObject) => void,
     unread: (identifier: string) => void = () => undefined,
+    position?: StorePosition,
   ): Promise<number> {
-    const { replicationId, numbers } = await this.#own.position();
+    const { replicationId, numbers } = position ?? (await this.#own.position());
     let [room, left] = [limit, 0];
     for (const partition of this.#partitions) {
       const target = numbers[partition] ?? 0;

@@ -5,6 +5,7 @@ import {
   type Observer,
   type OwnStore,
   type PeerCursor,
+  partitionOf,
   type RecordsAnswer,
   recordTag,
   type StorePosition,
@@ -75,6 +76,8 @@ export class PeerReader {
   readonly #places = new Map<number, Place>();
   readonly #busy = new Map<number, Promise<unknown>>();
   readonly #unjoinable: Unjoinable = new Map();
+  /** By instance whose key was closed when copies were joined: one of these. All are fetched again when it opens. */
+  readonly #closed = new Map<string, string>();
   readonly #marks = new TailMarks();
   readonly #toldUnknown = new Set<string>();
 
@@ -302,8 +305,10 @@ export class PeerReader {
     }
     const held = [...page.unknown];
     await forEachLimit(slices(page.objects, mergeRecords), mergeWidth, async (objects) => {
-      for (const [at, { result, stored }] of (await mergeInto(own, objects, options)).entries()) {
+      const merged = await mergeInto(own, objects, options);
+      for (const [at, { result, stored, closed }] of merged.entries()) {
         const object = objects[at] as ManagedObject;
+        if (closed) this.#closed.set(object.instance, object.uniqueIdentifier);
         if (result === "reserved" || result === "unreadable") held.push(object.uniqueIdentifier);
         const keptSeals = stored !== undefined && areUnderOtherKeks(stored.object, object);
         if (result === "quarantined" || result === "refused" || keptSeals) this.#putAside(object);
@@ -337,11 +342,26 @@ export class PeerReader {
     return before - place.held.size;
   }
 
+  /** Tries one copy of each instance whose key was closed: if it is open by now, all that was put aside is compared again. */
+  async #retryClosed(partition: number, place: Place): Promise<number> {
+    let done = 0;
+    for (const [instance, id] of [...this.#closed]) {
+      if (partitionOf(instance) !== partition) continue;
+      this.#closed.delete(instance);
+      const records = await this.#options.peer.records(partition, [id]);
+      for (const held of await this.#join(records)) place.held.add(held);
+      if (this.#closed.has(instance)) continue;
+      done += records.objects.length;
+      this.#unjoinable.clear();
+    }
+    return done;
+  }
+
   /** Fetches what differs; the place keeps what is held. */
   async #compare(partition: number, place: Place, { active }: DutyContext): Promise<Comparing> {
     const { peer, own, timers } = this.#options;
     const unjoinable = this.#unjoinable;
-    let done = 0;
+    let done = await this.#retryClosed(partition, place);
     const whole = await differing({ own, peer, partition, unjoinable, active }, async (ids) => {
       const records = await peer.records(partition, ids);
       for (const id of await this.#join(records)) place.held.add(id);

@@ -9,6 +9,7 @@ import {
   makeRecord,
   ObjectKekStore,
   partitionOf,
+  resealed,
   sealDigests,
   systemInstance,
   withDestroyed,
@@ -255,6 +256,31 @@ describe("a deleted instance's backup", () => {
     await expect(living.restore(file)).rejects.toThrow(
       /no instance with this identifier was deleted/,
     );
+  });
+
+  test("leaves destroyed what was destroyed after a rekey, and restores nothing that contradicts its mark", async () => {
+    const site = new Site();
+    await site.order(deleted, "old");
+    const [gone, kept, other] = [await site.key("1"), await site.key("2"), await site.key("3")];
+    const file = await site.backup();
+    const kek = await site.keyRing.rekey(deleted, []);
+    for (const object of [gone, kept, other]) {
+      const { fixed, material } = await resealed(site.keyRing, object, kek);
+      await site.change(object, { fixed, material });
+    }
+    const destroyed = { time: us / 1e6 + 50, region: "a" };
+    await site.change(gone, { facts: { destroyed }, material: undefined });
+    await site.change(other, { fixed: [], facts: { destroyed }, material: undefined });
+    await site.delete();
+    await site.order(fresh, "new");
+    const done = await site.restore(file);
+    expect(done).toMatchObject({ restored: 1, destroyed: 1, failures: 1 });
+    expect(done.failed).toMatchObject([{ uniqueIdentifier: other.uniqueIdentifier }]);
+    expect(await site.opened(kept)).toBe("2");
+    expect(await site.opened(gone)).toBeUndefined();
+    expect(await site.opened(other)).toBeUndefined();
+    const [mark] = await site.store.read(fresh, [gone.uniqueIdentifier]);
+    expect(mark?.object.facts.destroyed).toEqual(destroyed);
   });
 
   test("reports each object as failed if its root key is gone", async () => {

@@ -12,7 +12,7 @@ import {
   systemInstance,
   withoutSealedDigest,
 } from "@holdfast/engine";
-import { join, mergeInto } from "@holdfast/regions";
+import { joinKeepingSeals, mergeInto } from "@holdfast/regions";
 import { ArchiveFault } from "../archive/archive-format.ts";
 import type { ArchiveReader } from "../archive/archive-reader.ts";
 import { eachPage, type Scanned } from "../archive/scan.ts";
@@ -49,7 +49,7 @@ export interface NewInstanceReport {
   readonly destroyed: number;
   /** Already there, from an earlier run. */
   readonly already: number;
-  /** The first objects that could not be opened, and why. */
+  /** The first objects that could not be opened, or contradict what is known of them, and why. */
   readonly failed: readonly { readonly uniqueIdentifier: string; readonly reason: string }[];
   readonly failures: number;
 }
@@ -136,7 +136,12 @@ class Move {
       const own = tombs.filter(
         ({ uniqueIdentifier }) => uniqueIdentifier === object.uniqueIdentifier,
       );
-      const made = await this.#sealed(afterwards(object, own));
+      const now = afterwards(object, own);
+      if (now === undefined) {
+        this.#fail(object, "it contradicts what was known of it when its instance was deleted");
+        continue;
+      }
+      const made = await this.#sealed(now);
       if (made !== undefined) moved.push(made);
     }
     if (this.#options.apply && moved.length > 0) {
@@ -174,31 +179,40 @@ class Move {
         plaintext.fill(0);
       }
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      this.report.failures += 1;
-      if (this.report.failed.length < failedMax)
-        this.report.failed.push({ uniqueIdentifier, reason });
+      this.#fail(object, error instanceof Error ? error.message : String(error));
       return undefined;
     }
+  }
+
+  #fail({ uniqueIdentifier }: ManagedObject, reason: string): void {
+    this.report.failures += 1;
+    if (this.report.failed.length < failedMax)
+      this.report.failed.push({ uniqueIdentifier, reason });
   }
 }
 
 /**
  * An object with what happened to it after the backup, as the tombstones of the deleted instance
- * still show: all but its destruction together with the instance.
+ * still show: all but its destruction together with the instance. Undefined if one of them contradicts it: whether it was
+ * destroyed is then unknown. A rekey after the backup has sealed the tombstone's Digest under another KEK.
  */
-function afterwards(object: ManagedObject, tombs: readonly ManagedObject[]): ManagedObject {
+function afterwards(
+  object: ManagedObject,
+  tombs: readonly ManagedObject[],
+): ManagedObject | undefined {
   let now = object;
   for (const tomb of tombs) {
     const { destroyed, ...facts } = tomb.facts;
     const byDeletion = destroyed?.region === deletionRegion;
-    const outcome = join(now, byDeletion ? { ...tomb, facts, material: now.material } : tomb);
-    if (outcome.kind === "joined") now = outcome.object;
+    const after = byDeletion ? { ...tomb, facts, material: now.material } : tomb;
+    const outcome = joinKeepingSeals(now, after);
+    if (outcome.kind === "conflict") return undefined;
+    now = outcome.object;
   }
   return now;
 }
 
-/** The system's own records as all regions know them. */
+/** The records of instances as all regions know them. */
 async function systemOf({
   own,
   peers,
@@ -206,10 +220,16 @@ async function systemOf({
   const records = new Map<string, ManagedObject>();
   for (const source of [own, ...peers]) {
     for await (const object of systemRecords(source)) {
+      // Of all kinds only this one is looked at.
+      if (kindOf(object) !== "Instance") continue;
       const known = records.get(object.uniqueIdentifier);
-      const outcome = known === undefined ? undefined : join(known, object);
-      const now = outcome?.kind === "joined" ? outcome.object : (known ?? object);
-      records.set(object.uniqueIdentifier, now);
+      const outcome = known === undefined ? undefined : joinKeepingSeals(known, object);
+      if (outcome?.kind === "conflict") {
+        throw new ArchiveFault(
+          `the regions' records of instance ${object.uniqueIdentifier} contradict each other: see the quarantine`,
+        );
+      }
+      records.set(object.uniqueIdentifier, outcome?.object ?? object);
     }
   }
   return records;
@@ -330,7 +350,7 @@ export function newInstanceLines(report: NewInstanceReport, applied: boolean): r
     `${restored} objects ${verb} restored into instance ${name}, sealed anew under its key, with their identifiers`,
     ...(destroyed > 0 ? [`${destroyed} were destroyed before the instance was, and stay so`] : []),
     ...(already > 0 ? [`${already} are there already`] : []),
-    ...(failures > 0 ? [`${failures} could not be opened:`] : []),
+    ...(failures > 0 ? [`${failures} could not be restored:`] : []),
     ...failed.map(({ uniqueIdentifier, reason }) => `  ${uniqueIdentifier}: ${reason}`),
     applied
       ? "the deleted instance stays deleted; give the new one's clients their certificates"

@@ -330,19 +330,39 @@ describe("an instance is rekeyed", () => {
     await expect(rekey(instance)).rejects.toMatchObject({ code: "wrongState" });
   });
 
+  test("but not while a KEK waits for a region, or many older ones are kept", async () => {
+    const instance = ids.uuid();
+    await regions.instance(instance, "four");
+    const make = async (createdMs: number, of: readonly string[]) => {
+      const wrap = { rootOfTrust: "r", rootKeyVersion: "", blob: new Uint8Array(1) };
+      const wraps = Object.fromEntries(of.map((region) => [region, wrap]));
+      const values = { instance, createdMs, check: new Uint8Array(16), first: false, wraps };
+      await regions.a.records.create("Kek", values, []);
+    };
+    for (let at = 1; at <= 8; at += 1) {
+      await rekey(instance);
+      await make(at * 1e13, ["a", "b"]);
+    }
+    await expect(rekey(instance)).rejects.toMatchObject({
+      code: "wrongState",
+      message: expect.stringContaining("keeps 8 older"),
+    });
+    await make(9e13, ["a"]);
+    await expect(rekey(instance)).rejects.toMatchObject({
+      code: "wrongState",
+      message: expect.stringContaining("waits for a region"),
+    });
+  });
+
   test("and shows how far each region is", async () => {
     const instance = ids.uuid();
     await regions.instance(instance, "three");
-    const state = { kek: ids.uuid(), resealed: 5, left: 2, quarantined: 0, reason: "", atMs: 1 };
+    const state = { store: "s", resealed: 5, left: 2, quarantined: 0, reason: "", atMs: 1 };
     const held = { ...state, left: 0, quarantined: 3, sinceMs: 1_700_000_000_000 };
-    await regions.a.records.change(
-      "Instance",
-      instanceRecordId(instance),
-      () => ({ rekey: { a: state, b: held } }),
-      [],
-    );
+    const kek = (await rekey(instance)).keks?.[0]?.id ?? "";
+    await regions.a.records.change("Kek", kek, () => ({ rekey: { a: state, b: held } }), []);
     const shown = await rekey(instance);
-    expect(shown.regions["a"]?.rekey).toEqual({ kek: state.kek, resealed: 5, left: 2, reason: "" });
+    expect(shown.regions["a"]?.rekey).toEqual({ kek, resealed: 5, left: 2, reason: "" });
     expect(shown.regions["b"]?.rekey).toMatchObject({
       left: 0,
       doneAt: "2023-11-14T22:13:20.000Z",

@@ -51,6 +51,7 @@ type Changes = FieldChanges<"Instance">;
 
 const eraseAtOnceMs = 2_000;
 const namesTried = 8;
+const olderKeksMax = 8;
 
 /** The routes of instances. */
 export function instanceHandlers(deps: InstanceHandlersDeps): InstanceHandlers {
@@ -216,6 +217,8 @@ async function rekey(deps: InstanceHandlersDeps, call: CallOf<"rekeyInstance">) 
     const detail = `${name} has no key-encryption key yet: its first key makes one`;
     throw new ManagementError("wrongState", detail);
   }
+  const { keks = [] } = await shown(deps, await recordOf(deps, call.params.instance));
+  refuseMoreKeks(name, keks);
   const target = { id: instance, name, instance };
   const audit = managementEvents(call, call.audit, target, { timeMs: clock.wallMs() });
   await sealedOr(() =>
@@ -225,6 +228,18 @@ async function rekey(deps: InstanceHandlersDeps, call: CallOf<"rekeyInstance">) 
   );
   await view.refresh().catch(() => undefined);
   return await shown(deps, await recordOf(deps, call.params.instance));
+}
+
+/** Another KEK would not seal sooner than one that waits, and each KEK that is kept has to be opened and wrapped. */
+function refuseMoreKeks(name: string, keks: NonNullable<ShownInstance["keks"]>): void {
+  if (keks.some(({ use }) => use === "waits")) {
+    const detail = `${name} has a newer key-encryption key that waits for a region to wrap it: see that region's root of trust`;
+    throw new ManagementError("wrongState", detail);
+  }
+  if (keks.filter(({ use }) => use === "older").length >= olderKeksMax) {
+    const detail = `${name} keeps ${olderKeksMax} older key-encryption keys: wait until one is removed, or see why they are needed (\`holdfast instance show\`)`;
+    throw new ManagementError("wrongState", detail);
+  }
 }
 
 /** The store's refusal, where that is why a key cannot be made. */

@@ -14,7 +14,7 @@ import { namedRoots } from "../../records/root-reference.ts";
 import type { SystemView } from "../../records/system-view.ts";
 import { shreddedReason } from "../../roots/keys-order.ts";
 import { type RootStatus, rootStatusOf } from "../../roots/root-status.ts";
-import { rolesOf, sealsUnder } from "../rekey/rekey.ts";
+import { rekeyOf, rolesOf, sealsUnder } from "../rekey/rekey.ts";
 import { isUser } from "../users/recorded-users.ts";
 import type { Endpoints } from "./endpoints.ts";
 import { isOrdered } from "./instance-status.ts";
@@ -111,6 +111,22 @@ export class ShowInstances {
     ];
   }
 
+  #rekey({ instance }: Instance, region: string): Pick<InRegion, "rekey"> {
+    const { view, required } = this.#options;
+    const { kek, states } = rekeyOf(view, instance, required());
+    const state = states[region];
+    if (state === undefined) return {};
+    const { resealed, left, quarantined, reason, sinceMs } = state;
+    const held = `${quarantined} copies in quarantine may need older keys, which stay until it is empty`;
+    return {
+      rekey: {
+        ...{ kek, resealed, left },
+        ...(sinceMs !== undefined && { doneAt: new Date(sinceMs).toISOString() }),
+        reason: reason === "" && quarantined > 0 ? held : reason,
+      },
+    };
+  }
+
   /** By State; nothing where the store cannot answer now. */
   async #keys(id: string): Promise<Record<string, number>> {
     const counts = await this.#options.own.counts(id).catch(() => undefined);
@@ -130,24 +146,10 @@ export class ShowInstances {
     return {
       ...regionStatus(record, region, pending === "pending"),
       ...(root && { root }),
-      ...rekeyOf(record, region),
+      ...(record.destroyed === undefined && this.#rekey(record, region)),
       endpoints: [...endpoints.of(region)],
     };
   }
-}
-
-function rekeyOf({ rekey }: Instance, region: string): Pick<InRegion, "rekey"> {
-  const state = rekey[region];
-  if (state === undefined) return {};
-  const { kek, resealed, left, quarantined, reason, sinceMs } = state;
-  const held = `${quarantined} copies in quarantine may need older keys, which stay until it is empty`;
-  return {
-    rekey: {
-      ...{ kek, resealed, left },
-      ...(sinceMs !== undefined && { doneAt: new Date(sinceMs).toISOString() }),
-      reason: reason === "" && quarantined > 0 ? held : reason,
-    },
-  };
 }
 
 /** The status that an instance is to have in all regions together. */

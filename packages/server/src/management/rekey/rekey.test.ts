@@ -1,4 +1,5 @@
 import {
+  changeRecord,
   encodeRecord,
   InstanceKeyRing,
   kekIdsOf,
@@ -6,18 +7,27 @@ import {
   type ManagedObject,
   makeRecord,
   ObjectKekStore,
+  readRecord,
   systemInstance,
   withKekWrap,
 } from "@holdfast/engine";
 import { MemoryOwnStore, MemoryRootOfTrust, sampleObject } from "@holdfast/engine/testing";
-import { Reseal } from "@holdfast/regions";
+import { join, Reseal } from "@holdfast/regions";
 import { beforeEach, expect, test } from "vitest";
 import { systemIds as ids } from "../../base/system.ts";
 import { instanceRecordId, Records } from "../../records/records.ts";
 import { TestView } from "../../testing/system-records.ts";
 import { openText, sealText } from "../sealed-text.ts";
 import { userBinding, userRecordId } from "../users/recorded-users.ts";
-import { addSeals, Rekey, rekeyings, rekeyReadings, rolesOf, sealsUnder } from "./rekey.ts";
+import {
+  addSeals,
+  Rekey,
+  rekeyings,
+  rekeyOf,
+  rekeyReadings,
+  rolesOf,
+  sealsUnder,
+} from "./rekey.ts";
 
 const keepMs = 60_000;
 const secret = encodeRecord(sampleObject("i", ids.uuid()));
@@ -29,6 +39,9 @@ let records: Records;
 let ring: InstanceKeyRing;
 let regions: readonly string[];
 let keks: ObjectKekStore;
+/** The data of region b's store. */
+let storeOfB: string;
+let epoch: number;
 
 const clock = { wallMs: () => nowMs, monotonicMs: () => nowMs };
 const timers = { ...clock, sleep: async () => undefined };
@@ -36,6 +49,7 @@ const timers = { ...clock, sleep: async () => undefined };
 beforeEach(async () => {
   nowMs = 1_700_000_000_000;
   regions = ["a"];
+  [storeOfB, epoch] = ["b1", 1];
   own = new MemoryOwnStore({ wallMs: clock.wallMs });
   await own.instances.ensure("i", "i");
   view = new TestView();
@@ -54,8 +68,21 @@ function leader(region = "a"): Rekey {
   const required = () => regions;
   const wanted = async () => rekeyings(view, required());
   const reseal = new Reseal({ own, keyRing: ring, timers, wanted });
+  const storeOf = async (of: string) =>
+    of === "b" ? storeOfB : (await own.position()).replicationId;
   return new Rekey({
-    ...{ region, node: "a1", required, own, store: own, view, records, keyRing: ring, reseal },
+    ...{
+      storeOf,
+      region,
+      node: "a1",
+      required,
+      own,
+      store: own,
+      view,
+      records,
+      keyRing: ring,
+      reseal,
+    },
     ...{ clock, requestId: ids.uuid, keepMs },
   });
 }
@@ -74,7 +101,7 @@ async function run(duty: Rekey, times = 3): Promise<void> {
   for (let at = 0; at < times; at += 1) {
     await see();
     const signal = new AbortController().signal;
-    await duty.run({ epoch: 1, signal, active: () => true });
+    await duty.run({ epoch, signal, active: () => true });
   }
   await see();
 }
@@ -88,7 +115,7 @@ async function newKey(): Promise<ManagedObject> {
   return after;
 }
 
-const progress = (region = "a") => view.get("Instance", instanceRecordId("i"))?.rekey[region];
+const progress = (region = "a") => rekeyOf(view, "i", regions).states[region];
 const wrapped = async () =>
   (await keks.list("i")).filter(({ wraps }) => wraps.length > 0).map(({ id }) => id);
 test("records and passwords move, the instance's record says so, and the older KEK goes after its time", async () => {
@@ -108,7 +135,8 @@ test("records and passwords move, the instance's record says so, and the older K
   expect(rekeyReadings({ region: "a", view, required: () => regions }).rekeyLeft()).toBe(0);
   const duty = leader();
   await run(duty);
-  expect(progress()).toMatchObject({ kek, resealed: 1, left: 0, quarantined: 0, sinceMs: nowMs });
+  expect(rekeyOf(view, "i", regions).kek).toBe(kek);
+  expect(progress()).toMatchObject({ resealed: 1, left: 0, quarantined: 0, sinceMs: nowMs });
   const [stored] = await own.read("i", [key.uniqueIdentifier]);
   expect([...kekIdsOf(stored?.object ?? key)]).toEqual([kek]);
   const [changed] = view.of("User", "i").values();
@@ -119,7 +147,7 @@ test("records and passwords move, the instance's record says so, and the older K
   nowMs += keepMs + 1_000;
   await run(duty);
   expect(await wrapped()).toEqual([kek]);
-  expect(rekeyings(view, regions).size).toBe(0);
+  expect(rolesOf(view, "i", regions)).toMatchObject({ older: [], removed: [{}] });
   ring.drop();
   const again = await openText(ring, binding, changed?.hash ?? "");
   expect(Buffer.from(again).toString()).toBe("hash");
@@ -137,18 +165,126 @@ test("an older KEK stays while the other region has not said that it needs it no
   nowMs += keepMs + 1_000;
   await run(duty);
   expect(await wrapped()).toHaveLength(2);
-  const told = { kek, resealed: 1, left: 0, quarantined: 0, reason: "", atMs: nowMs };
-  const tell = async (state: object) => {
+  const told = { store: "b1", resealed: 1, left: 0, quarantined: 0, reason: "", atMs: nowMs };
+  const tell = async (state: object, of = kek) => {
     const rekey = { b: { ...told, ...state } };
-    await records.change("Instance", instanceRecordId("i"), () => ({ rekey }), []);
+    await records.change("Kek", of, () => ({ rekey }), []);
     await run(duty);
-    return (await wrapped()).length;
+    nowMs += keepMs - 1;
+    await run(duty);
+    const early = (await wrapped()).length;
+    nowMs += 1;
+    await run(duty);
+    return [early, (await wrapped()).length];
   };
-  expect(await tell({ left: 1 })).toBe(2);
-  expect(await tell({ sinceMs: nowMs })).toBe(2);
-  expect(await tell({ sinceMs: 1, kek: first.id })).toBe(2);
-  expect(await tell({ sinceMs: 1, quarantined: 1 })).toBe(2);
-  expect(await tell({ sinceMs: 1 })).toBe(1);
+  expect(await tell({ left: 1 })).toEqual([2, 2]);
+  expect(await tell({ sinceMs: 1 }, first.id)).toEqual([2, 2]);
+  expect(await tell({ sinceMs: 1, quarantined: 1 })).toEqual([2, 2]);
+  expect(await tell({ sinceMs: 2, store: "b0" })).toEqual([2, 2]);
+  // Whatever the other region's clock says.
+  expect(await tell({ sinceMs: 3 })).toEqual([2, 1]);
+});
+
+test("the time begins anew with what comes under an older KEK late, with another leader, and with a store that went back", async () => {
+  await newKey();
+  const binding = userBinding("i", "esx");
+  const late = await sealText(ring, binding, Buffer.from("hash"));
+  const lateKey = await newKey();
+  const kek = await ring.rekey("i", []);
+  const duty = leader();
+  await run(duty);
+  nowMs += keepMs - 10;
+  const values = { instance: "i", name: "esx", hash: late };
+  const user = makeRecord("User", userRecordId("i", "esx"), values, { us: 1, region: "a" });
+  await own.commit(systemInstance, [{ kind: "create", after: user }], []);
+  await run(duty, 4);
+  expect(progress()).toMatchObject({ left: 0, sinceMs: nowMs });
+  nowMs += keepMs - 10;
+  await run(duty);
+  expect(await wrapped()).toHaveLength(2);
+  // Another leader, and the same one again after a third one: it does not know what that one has seen.
+  const other = leader();
+  epoch += 1;
+  await run(other);
+  const known = progress()?.sinceMs;
+  nowMs += keepMs - 10;
+  await run(other);
+  epoch += 2;
+  nowMs += 20;
+  await run(other);
+  expect(progress()?.sinceMs).toBe(known);
+  expect(await wrapped()).toHaveLength(2);
+  epoch += 1;
+  const sinceMs = progress()?.sinceMs;
+  const [now] = await own.read("i", [lateKey.uniqueIdentifier]);
+  if (now === undefined) throw new Error("no key");
+  const back = [{ kind: "update", before: now, after: lateKey }] as const;
+  await own.commit("i", back, [], { joined: true });
+  await run(duty);
+  expect(progress()?.sinceMs).toBeGreaterThan(sinceMs ?? Number.POSITIVE_INFINITY);
+  nowMs += keepMs;
+  await run(duty);
+  expect(await wrapped()).toEqual([kek]);
+});
+
+test("a record under a removed KEK counts as left, until a copy under the present one replaces it", async () => {
+  const key = await newKey();
+  await ring.rekey("i", []);
+  const duty = leader();
+  await run(duty);
+  nowMs += keepMs + 1_000;
+  await run(duty);
+  expect(await wrapped()).toHaveLength(1);
+  const readings = rekeyReadings({ region: "a", view, required: () => regions });
+  expect(readings.rekeyLeft()).toBe(0);
+  const [now] = await own.read("i", [key.uniqueIdentifier]);
+  if (now === undefined) throw new Error("no key");
+  await own.commit("i", [{ kind: "update", before: now, after: key }], [], { joined: true });
+  ring.drop();
+  await run(duty);
+  expect(readings.rekeyLeft()).toBe(1);
+  const [broken] = await own.read("i", [key.uniqueIdentifier]);
+  if (broken === undefined) throw new Error("no key");
+  const healed = [{ kind: "update", before: broken, after: now.object }] as const;
+  await own.commit("i", healed, [], { joined: true });
+  await run(duty);
+  expect(readings.rekeyLeft()).toBe(0);
+});
+
+test.each([
+  ["removed", undefined],
+  ["changed", "another"],
+])(
+  "a password that was %s in the other region meanwhile stays so after a rekey",
+  async (_, text) => {
+    await newKey();
+    const seal = (of: string) => sealText(ring, userBinding("i", "esx"), Buffer.from(of));
+    const id = userRecordId("i", "esx");
+    const values = { instance: "i", name: "esx", hash: await seal("hash") };
+    const user = makeRecord("User", id, values, { us: nowMs * 1_000, region: "b" });
+    await own.commit(systemInstance, [{ kind: "create", after: user }], []);
+    const hash = text === undefined ? undefined : await seal(text);
+    // The other region's clock is a little behind.
+    const there = changeRecord("User", user, { hash }, { us: nowMs * 1_000 - 5, region: "a" });
+    const kek = await ring.rekey("i", []);
+    nowMs += 1_000;
+    await run(leader());
+    const [here] = await own.read(systemInstance, [id]);
+    if (here === undefined) throw new Error("no user");
+    expect(readRecord("User", here.object)?.hash).toContain(kek);
+    const both = join(here.object, there);
+    expect(both.kind === "joined" && readRecord("User", both.object)?.hash).toBe(hash);
+  },
+);
+
+test("progress does not change the version of the instance's record", async () => {
+  await newKey();
+  await ring.rekey("i", []);
+  await see();
+  const before = view.record(instanceRecordId("i"));
+  await run(leader());
+  expect(progress()).toMatchObject({ left: 0 });
+  expect(view.record(instanceRecordId("i"))).toEqual(before);
 });
 
 test("an older KEK stays while something is in quarantine, and after its wraps were written anew", async () => {
@@ -156,9 +292,10 @@ test("an older KEK stays while something is in quarantine, and after its wraps w
   const [first] = await keks.list("i");
   await own.quarantine("i", key.uniqueIdentifier, "of a test", { copy: encodeRecord(key) });
   await ring.rekey("i", []);
-  await run(leader());
+  const duty = leader();
+  await run(duty);
   nowMs += keepMs + 1_000;
-  await run(leader());
+  await run(duty);
   expect(progress()).toMatchObject({ left: 0, quarantined: 1 });
   expect(await wrapped()).toHaveLength(2);
   own.quarantined = async () => 0;
@@ -167,10 +304,10 @@ test("an older KEK stays while something is in quarantine, and after its wraps w
   if (before === undefined || wrap === undefined) throw new Error("no KEK");
   const restored = withKekWrap(before.object, wrap, { us: nowMs * 1_000, region: "a" });
   await own.commit(systemInstance, [{ kind: "update", before, after: restored }], []);
-  await run(leader());
+  await run(duty);
   expect(await wrapped()).toHaveLength(2);
   nowMs += keepMs + 1_000;
-  await run(leader());
+  await run(duty);
   expect(await wrapped()).toHaveLength(1);
 });
 

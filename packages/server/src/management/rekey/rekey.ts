@@ -28,7 +28,7 @@ import type {
 } from "@holdfast/regions";
 import { type Actor, managementEvents } from "../../audit/management-event.ts";
 import type { RootReadings } from "../../observe/metrics/metric-row.ts";
-import { instanceRecordId, type Records } from "../../records/records.ts";
+import type { Records } from "../../records/records.ts";
 import type { SystemView } from "../../records/system-view.ts";
 import { authorityBinding } from "../authority/instance-authorities.ts";
 import { kekOfText, resealText } from "../sealed-text.ts";
@@ -42,6 +42,8 @@ export interface KekRoles {
   readonly waiting: readonly WrappedKek[];
   /** Made earlier, and still wrapped: records may need them. */
   readonly older: readonly WrappedKek[];
+  /** Made earlier, and removed: no record should need them. */
+  readonly removed: readonly WrappedKek[];
 }
 
 export interface RekeyOptions {
@@ -51,11 +53,13 @@ export interface RekeyOptions {
   readonly required: () => readonly string[];
   readonly own: Pick<OwnStore, "quarantined">;
   readonly store: Pick<ObjectStore, "read" | "commit">;
-  readonly view: Pick<SystemView, "all" | "of" | "get" | "refresh" | "take">;
+  /** The replication id that a region's store has now. Rejects with `StoreUnavailable` if the region cannot be asked. */
+  readonly storeOf: (region: string) => Promise<string>;
+  readonly view: Pick<SystemView, "all" | "of" | "record" | "take">;
   readonly records: Pick<Records, "change">;
   readonly keyRing: Pick<InstanceKeyRing, "open" | "reseal" | "newerSeal">;
   readonly reseal: Pick<Reseal, "run" | "progressOf">;
-  readonly clock: Pick<Clock, "wallMs">;
+  readonly clock: Pick<Clock, "wallMs" | "monotonicMs">;
   readonly requestId: () => string;
   /** How long nothing has needed an older KEK before it is removed; a day unless given. */
   readonly keepMs?: number;
@@ -67,16 +71,27 @@ const keepDefaultMs = 86_400_000;
 /** How long progress is not written again, unless something begins or ends. */
 const tellAgainMs = 10_000;
 
+interface Known {
+  readonly kek: string;
+  /** What an earlier leader wrote; undefined once this one has met something that needed an older KEK. */
+  earlierMs: number | undefined;
+  /** When a password or an authority's key last needed one: wall clock. */
+  textsMs: number;
+}
+
 /**
- * Carries out rekeys in the region's own store: records, passwords and authorities come under the KEK that seals now, the
- * instance's record says how far it is, and a KEK that no region needs any more is removed.
+ * Carries out rekeys in the region's own store: records, passwords and authorities come under the KEK that seals now, that
+ * KEK's record says how far it is, and a KEK that no region needs any more is removed.
  */
 export class Rekey implements Duty {
   readonly name = "rekey";
   readonly everyMs = everyMs;
   readonly #options: RekeyOptions;
-  /** By instance: since when an earlier leader knew that nothing is left, and under which KEK. */
-  readonly #earlier = new Map<string, Pick<RekeyState, "kek" | "sinceMs">>();
+  /** By instance, what this leader knows of the time since when nothing needed an older KEK. */
+  readonly #known = new Map<string, Known>();
+  /** By name, a value and the monotonic time at which this leader first saw it. */
+  readonly #seen = new Map<string, { readonly value: unknown; readonly atMs: number }>();
+  #epoch: number | undefined;
 
   constructor(options: RekeyOptions) {
     this.#options = options;
@@ -86,6 +101,11 @@ export class Rekey implements Duty {
     const { view, reseal, required } = this.#options;
     const wanted = rekeyings(view, required());
     if (wanted.size === 0) return { done: 0, left: 0 };
+    if (this.#epoch !== context.epoch) {
+      this.#known.clear();
+      this.#seen.clear();
+    }
+    this.#epoch = context.epoch;
     let failure: unknown;
     const total = { done: 0, left: 0 };
     const note = ({ done, left }: DutyResult): void => {
@@ -111,20 +131,39 @@ export class Rekey implements Duty {
     return total;
   }
 
-  /** Re-seals passwords of users and keys of authorities: both regions write the same, and the last one counts. */
+  /**
+   * Re-seals passwords of users and keys of authorities. Both regions write the same, as if right after the text that it
+   * replaces: a password that was set or removed in the other region meanwhile counts more.
+   */
   async #texts(instance: string, { kek, older }: Rekeying): Promise<DutyResult> {
     const { view, records, keyRing } = this.#options;
     const users = [...view.of("User", instance).values()].map((user) => ({
       sealed: user.hash,
       binding: userBinding(instance, user.name),
       write: (before: string, hash: string) =>
-        records.change("User", user.id, (now) => (now.hash === before ? { hash } : undefined), []),
+        records.change(
+          "User",
+          user.id,
+          ({ hash: now }) => (now === before ? { hash } : undefined),
+          [],
+          {
+            sameMeaning: true,
+          },
+        ),
     }));
     const authorities = [...view.of("Authority", instance).values()].map(({ id, key: sealed }) => ({
       sealed,
       binding: authorityBinding(instance, id),
       write: (before: string, key: string) =>
-        records.change("Authority", id, (now) => (now.key === before ? { key } : undefined), []),
+        records.change(
+          "Authority",
+          id,
+          ({ key: now }) => (now === before ? { key } : undefined),
+          [],
+          {
+            sameMeaning: true,
+          },
+        ),
     }));
     const result = { done: 0, left: 0 };
     for (const { sealed, binding, write } of [...users, ...authorities]) {
@@ -140,73 +179,106 @@ export class Rekey implements Duty {
     return result;
   }
 
-  /** Writes into the instance's record how far this region is: when that begins or ends, and from time to time. */
+  /** Writes into the KEK's record how far this region is: when that begins or ends, and from time to time. */
   async #tell(instance: string, texts: DutyResult, quarantined: number): Promise<void> {
     const { region, reseal, view, records, clock } = this.#options;
-    const id = instanceRecordId(instance);
-    const record = view.get("Instance", id);
     const progress = reseal.progressOf(instance);
+    const record = progress && view.of("Kek", instance).get(progress.kek);
     if (record === undefined || progress === undefined) return;
+    const { kek, store, resealed, left: unsealed, reason } = progress;
     const told = record.rekey[region];
-    const same = told?.kek === progress.kek ? told : undefined;
-    const left = progress.left + texts.left + texts.done;
-    const atMs = clock.wallMs();
-    const since = this.#since(instance, progress, same);
+    const left = unsealed + texts.left + texts.done;
+    const since = this.#since(instance, progress, texts, told);
     const sinceMs = left > 0 ? undefined : since;
     const state: RekeyState = {
-      kek: progress.kek,
-      resealed: Math.max(progress.resealed, same?.resealed ?? 0),
+      store,
+      resealed: Math.max(resealed, told?.resealed ?? 0),
       left,
       quarantined,
-      reason: progress.reason,
-      atMs,
+      reason,
+      atMs: clock.wallMs(),
       ...(sinceMs !== undefined && { sinceMs }),
     };
-    if (same !== undefined && !isNews(same, state)) return;
+    if (told !== undefined && !isNews(told, state)) return;
     await records
-      .change("Instance", id, () => ({ rekey: { [region]: state } }), [])
+      .change("Kek", kek, () => ({ rekey: { [region]: state } }), [])
       .catch((error: unknown) => {
         if (!isExpected(error)) throw error;
       });
   }
 
-  /** Where this leader found nothing to do, what an earlier one knew still counts. */
+  /** What an earlier leader knew counts as long as this one meets nothing that needs an older KEK. */
   #since(
     instance: string,
-    { kek, resealed, sinceMs }: ResealProgress,
+    { kek, met, sinceMs }: ResealProgress,
+    texts: DutyResult,
     told: RekeyState | undefined,
   ): number | undefined {
-    if (this.#earlier.get(instance)?.kek !== kek) {
-      this.#earlier.set(instance, { kek, sinceMs: told?.sinceMs });
+    let known = this.#known.get(instance);
+    if (known?.kek !== kek) {
+      known = { kek, earlierMs: told?.sinceMs, textsMs: 0 };
+      this.#known.set(instance, known);
     }
-    const earlier = this.#earlier.get(instance)?.sinceMs;
-    return resealed === 0 && sinceMs !== undefined ? (earlier ?? sinceMs) : sinceMs;
+    if (texts.done + texts.left > 0) known.textsMs = this.#options.clock.wallMs();
+    if (met || known.textsMs > 0) known.earlierMs = undefined;
+    if (sinceMs === undefined) return undefined;
+    return known.earlierMs ?? Math.max(sinceMs, known.textsMs);
   }
 
   /** Removes the wraps of older KEKs that no region has needed for long; returns how many KEKs lost them. */
   async #removeUnneeded(instance: string): Promise<number> {
-    const { region, required, view, clock, keepMs = keepDefaultMs } = this.#options;
+    const { region, required, view, keepMs = keepDefaultMs } = this.#options;
     // One leader is enough; where that one is retired, its wraps keep the KEK anyway.
     if (required().some((other) => other < region)) return 0;
     const { seals, older } = rolesOf(view, instance, required());
-    const record = view.get("Instance", instanceRecordId(instance));
-    if (seals === undefined || record === undefined || record.status === "Removing") return 0;
-    const untilMs = clock.wallMs() - keepMs;
+    const states = seals && view.of("Kek", instance).get(seals.id)?.rekey;
+    if (seals === undefined || states === undefined) return 0;
+    // Regions' clocks may differ: what counts is for how long this leader has seen the same.
+    const quietMs = (one: string): number => {
+      const { sinceMs, left = 1, quarantined = 1 } = states[one] ?? {};
+      if (sinceMs === undefined) return -1;
+      const ms = this.#sameMs(`${instance} ${one}`, `${seals.id} ${sinceMs}`);
+      return left > 0 || quarantined > 0 ? -1 : ms;
+    };
     let done = 0;
     for (const kek of older) {
+      const record = view.record(kek.id);
+      const writtenMs = record === undefined ? 0 : kekWrittenMs(record);
       const regions = new Set([...required(), ...kek.wraps.map((wrap) => wrap.region)]);
-      const isUnneeded = [...regions].every((one) => {
-        const state = record.rekey[one];
-        if (state?.kek !== seals.id || state.left > 0 || state.quarantined > 0) return false;
-        return state.sinceMs !== undefined && state.sinceMs <= untilMs;
-      });
-      if (isUnneeded && (await this.#remove(instance, kek.id, untilMs))) done += 1;
+      const times = [...[...regions].map(quietMs), this.#sameMs(kek.id, writtenMs)];
+      if (record === undefined || !times.every((ms) => ms >= keepMs)) continue;
+      const sameStores = await this.#areSame([...regions].map((one) => [one, states[one]?.store]));
+      if (sameStores && (await this.#remove(instance, kek.id, writtenMs))) done += 1;
     }
     return done;
   }
 
+  /** For how long this leader has seen a value under a name, by the monotonic clock. */
+  #sameMs(name: string, value: unknown): number {
+    const nowMs = this.#options.clock.monotonicMs();
+    const seen = this.#seen.get(name);
+    if (seen?.value === value) return nowMs - (seen?.atMs ?? nowMs);
+    this.#seen.set(name, { value, atMs: nowMs });
+    return 0;
+  }
+
+  /** Whether each region has the data that its leader looked at: a store that went back may have older records again. */
+  async #areSame(
+    stores: readonly (readonly [region: string, store: string | undefined])[],
+  ): Promise<boolean> {
+    try {
+      for (const [region, store] of stores) {
+        if ((await this.#options.storeOf(region)) !== store) return false;
+      }
+      return true;
+    } catch (error) {
+      if (isExpected(error)) return false;
+      throw error;
+    }
+  }
+
   /** Every region agrees. A backup that was restored meanwhile has written the wraps anew, which keeps them. */
-  async #remove(instance: string, id: string, untilMs: number): Promise<boolean> {
+  async #remove(instance: string, id: string, writtenMs: number): Promise<boolean> {
     const { store, view, clock, region, node, requestId } = this.#options;
     const now = { us: Math.floor(clock.wallMs() * 1_000), region };
     const actor: Actor = { principal: { name: node, id: node }, requestId: requestId() };
@@ -221,7 +293,7 @@ export class Rekey implements Duty {
         store,
         id,
         (before) =>
-          before === undefined || kekWrittenMs(before.object) > untilMs
+          before === undefined || kekWrittenMs(before.object) !== writtenMs
             ? undefined
             : withoutKekWraps(before.object, now),
         { what: `key-encryption key ${id}`, evidence, commit: { agreed: true } },
@@ -237,7 +309,10 @@ export class Rekey implements Duty {
   }
 }
 
-/** What each instance's records are to be re-sealed under; instances without an older KEK are left out. */
+/**
+ * What each instance's records are to be re-sealed under; instances that never had an older KEK are left out. Removed KEKs
+ * stay in it: a store that went back to an earlier time may have records under them.
+ */
 export function rekeyings(
   view: Pick<SystemView, "all" | "of">,
   required: readonly string[],
@@ -246,30 +321,43 @@ export function rekeyings(
   for (const { instance, destroyed, status } of view.all("Instance")) {
     if (destroyed !== undefined || status === "Removing") continue;
     if (view.of("Kek", instance).size < 2) continue;
-    const { seals, older } = rolesOf(view, instance, required);
-    if (seals === undefined || older.length === 0) continue;
-    wanted.set(instance, { kek: seals.id, older: new Set(older.map(({ id }) => id)) });
+    const { seals, older, removed } = rolesOf(view, instance, required);
+    const all = [...older, ...removed];
+    if (seals === undefined || all.length === 0) continue;
+    wanted.set(instance, { kek: seals.id, older: new Set(all.map(({ id }) => id)) });
   }
   return wanted;
 }
 
-/** The KEKs of an instance as this node knows them; removed ones are left out. */
+/** The KEKs of an instance as this node knows them. */
 export function rolesOf(
   view: Pick<SystemView, "of">,
   instance: string,
   required: readonly string[],
 ): KekRoles {
-  const keks = [...view.of("Kek", instance).values()]
-    .map((record) => wrappedKek(record).kek)
-    .filter(({ wraps }) => wraps.length > 0);
+  const all = [...view.of("Kek", instance).values()].map((record) => wrappedKek(record).kek);
+  const keks = all.filter(({ wraps }) => wraps.length > 0);
+  const removed = all.filter(({ wraps }) => wraps.length === 0);
   const seals = sealingKek(keks, required);
-  if (seals === undefined) return { seals, waiting: keks, older: [] };
+  if (seals === undefined) return { seals, waiting: keks, older: [], removed };
   const others = keks.filter(({ id }) => id !== seals.id);
   return {
     seals,
     waiting: others.filter((kek) => newestFirst(kek, seals) < 0),
     older: others.filter((kek) => newestFirst(kek, seals) > 0),
+    removed: removed.filter((kek) => newestFirst(kek, seals) > 0),
   };
+}
+
+/** The KEK that seals for an instance, and how far each region's records are under it. */
+export function rekeyOf(
+  view: Pick<SystemView, "of">,
+  instance: string,
+  required: readonly string[],
+): { readonly kek: string; readonly states: SystemRecord<"Kek">["rekey"] } {
+  const { seals } = rolesOf(view, instance, required);
+  const record = seals && view.of("Kek", instance).get(seals.id);
+  return { kek: seals?.id ?? "", states: record?.rekey ?? {} };
 }
 
 /** How often the KEK that seals for an instance has sealed in all regions, as its record says. */
@@ -296,8 +384,9 @@ export function rekeyReadings({
         return record === undefined ? most : Math.max(most, sealsUnder(record));
       }, 0),
     rekeyLeft: () =>
-      view.all("Instance").reduce((sum, { rekey, destroyed }) => {
-        return destroyed === undefined ? sum + (rekey[region]?.left ?? 0) : sum;
+      view.all("Instance").reduce((sum, { instance, destroyed }) => {
+        if (destroyed !== undefined) return sum;
+        return sum + (rekeyOf(view, instance, required()).states[region]?.left ?? 0);
       }, 0),
   };
 }
@@ -321,7 +410,7 @@ export async function addSeals(
 }
 
 function isNews(told: RekeyState, now: RekeyState): boolean {
-  if ((told.sinceMs === undefined) !== (now.sinceMs === undefined)) return true;
+  if (told.sinceMs !== now.sinceMs || told.store !== now.store) return true;
   if (told.reason !== now.reason || told.quarantined > 0 !== now.quarantined > 0) return true;
   const moved = told.resealed !== now.resealed || told.left !== now.left;
   return moved && now.atMs - told.atMs >= tellAgainMs;

@@ -4,6 +4,7 @@ import {
   type RootOfTrust,
   RootOfTrustError,
   readKekRecord,
+  StoreUnavailable,
 } from "@holdfast/engine";
 import { type Duty, Reseal } from "@holdfast/regions";
 import { openRootOfTrust, type RootContext } from "@holdfast/root-of-trust";
@@ -193,8 +194,14 @@ function openRekey(
   opened.defer(add);
   const wanted = async () => rekeyings(view, required());
   const reseal = new Reseal({ own, keyRing, timers: clock, wanted });
+  const storeOf = async (of: string): Promise<string> => {
+    const source = of === region ? own : regions.peers.find((peer) => peer.region === of);
+    if (source === undefined)
+      throw new StoreUnavailable("peerUnreachable", `region ${of} is unknown`);
+    return (await source.position()).replicationId;
+  };
   const rekey = new Rekey({
-    ...{ region, node, required, own, store, view, records, keyRing, reseal, clock },
+    ...{ region, node, required, own, storeOf, store, view, records, keyRing, reseal, clock },
     requestId: ids.uuid,
     keepMs: config.rootOfTrust.keepKeksMs,
   });
