@@ -168,7 +168,7 @@ const rows = {
     more: false,
     results: [...committed, "conflict"],
     ...refused(
-      "a node goes on without it: it makes its own ticket key, and gives no KEK by an order",
+      "a node continues without it: it makes its own ticket secret, and gives no KEK by an order",
     ),
   },
 

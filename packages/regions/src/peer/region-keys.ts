@@ -9,7 +9,6 @@ import {
   generateKeyPairSync,
   hkdfSync,
   type KeyObject,
-  randomBytes,
   timingSafeEqual,
 } from "node:crypto";
 
@@ -149,7 +148,7 @@ export class RegionKeys {
   prove(role: "client" | "server", ends: LinkEnds): Buffer {
     const proofs = Array.from({ length: peerKeysMax }, (_, at) => {
       const peer = this.#peers[at];
-      return peer === undefined ? randomBytes(proofBytes) : proof(peer.secret, role, ends);
+      return peer === undefined ? Buffer.alloc(proofBytes) : proof(peer.secret, role, ends);
     });
     return Buffer.concat([magic, this.#id, ...proofs]);
   }
