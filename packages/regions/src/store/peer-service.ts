@@ -65,7 +65,7 @@ export interface GivenKek {
   readonly instance: string;
   readonly kekId: string;
   readonly asking: string;
-  /** The region has no wrap of it, or an order of this region lets it wrap the KEK again. */
+  /** The region never had a wrap of it, or an order of this region lets it wrap the KEK again. */
   readonly reason: "missing" | "ordered";
 }
 
