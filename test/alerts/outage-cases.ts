@@ -331,12 +331,18 @@ export const outageCases: readonly RuleCase[] = [
   },
   {
     alert: "HoldfastKeysGiven",
-    input: { [of("holdfast_keks_given_total", { result: "missing" })]: "0x20 30x200" },
+    // A fault or a lost wrap, for which a region asks again and again, is not a theft.
+    input: {
+      [of("holdfast_keks_given_total", { result: "refused" })]: "0x5 300x215",
+      [of("holdfast_keks_given_total", { result: "failed" })]: "0x5 300x215",
+      [of("holdfast_keks_given_total", { result: "missing" })]: "0x20 15x200",
+      [of("holdfast_keks_given_total", { result: "ordered" })]: "0x20 15x200",
+    },
     trueAt: faultS,
     after: 0,
     labels: { ...warning, region: "a" },
     summary:
-      "The other region asked region a for more than 20 key-encryption keys within ten minutes",
+      "The other region got more than 20 key-encryption keys from region a within ten minutes",
   },
   {
     alert: "HoldfastClocksApart",

@@ -1,6 +1,8 @@
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { KmipClient } from "@holdfast/client";
+import { machine } from "@holdfast/server/machine";
+import { allowAdopt } from "@holdfast/server/root-allow-adopt";
 import { until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -319,6 +321,13 @@ test("`root adopt` puts keys under another root key after the configuration's on
     err: expect.stringContaining("run `holdfast root allow-adopt` in region b"),
   });
   const other = roots.both.node("b1").configFile;
+  // No node would take an order that ends, by its clock, after more than an hour, or is over already.
+  for (const aheadMs of [120_000, -120_000]) {
+    const clock = { ...machine.clock, wallMs: () => Date.now() + aheadMs };
+    await expect(allowAdopt(other, { ...machine, clock }, lost)).rejects.toThrow(
+      "this machine's clock differs from that of the store by more than 60 s",
+    );
+  }
   const allowed = await holdfast("root", "allow-adopt", "--lost", lost, "--config", other);
   expect(allowed).toMatchObject({ code: 0, err: "" });
   expect(allowed.out).toMatch(/^region a may get 1 key-encryption keys .* for an hour/);

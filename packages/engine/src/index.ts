@@ -271,6 +271,7 @@ export {
   withDestroyed,
 } from "./system/system-record.ts";
 export {
+  everWrapped,
   type KekEntry,
   type KekWrap,
   kekRecord,

@@ -8,7 +8,7 @@ export const peerRefusals = ["stranger", "unproven", "unfinished", "flood"] as c
 export type PeerRefusal = (typeof peerRefusals)[number];
 
 /** How another region's request for a KEK ends. */
-export const kekGivings = ["missing", "ordered", "refused"] as const;
+export const kekGivings = ["missing", "ordered", "refused", "failed"] as const;
 
 /** One of `kekGivings`. */
 export type KekGiving = (typeof kekGivings)[number];
@@ -165,7 +165,10 @@ export type Event =
   | { readonly type: "auditLost"; readonly entries: number; readonly reason: string }
   /** The audit trail does not match its chain: somebody changed it, or the store is damaged. */
   | { readonly type: "auditFault"; readonly partition: number; readonly reason: string }
-  /** Another region asked for a KEK: it got it because it has no wrap, or by an order of this region; or it was refused. */
+  /**
+   * Another region asked for a KEK: it got it because it never had a wrap, or by an order of this region; it was refused
+   * by these rules; or a fault kept this region from giving it.
+   */
   | {
       readonly type: "kekGiven";
       readonly region: string;

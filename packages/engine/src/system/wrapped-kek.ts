@@ -59,6 +59,11 @@ export function hasErasedWraps(record: ManagedObject): boolean {
   return wraps.length > 0 && wraps.every(({ value }) => value === undefined);
 }
 
+/** Whether a region ever had a wrap of this KEK: also one that was removed since, or that is not valid. */
+export function everWrapped(record: ManagedObject, region: string): boolean {
+  return wrapsOf(record).some(({ key }) => key === region);
+}
+
 /** What a KEK's record holds; undefined for any other record. */
 export function readKekRecord(record: ManagedObject): KekEntry | undefined {
   const read = readRecord("Kek", record);

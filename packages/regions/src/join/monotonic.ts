@@ -1,10 +1,10 @@
-import { type Change, type Observer, StoreUnavailable } from "@holdfast/engine";
+import { type Change, kindOf, type Observer, StoreUnavailable } from "@holdfast/engine";
 import { refusalOf } from "./acceptable.ts";
 import { join, settled, storedOf } from "./join.ts";
 
 /**
  * Whether a change is one that a join could make, except for attributes: no immutable part differs,
- * no fact is taken back, and a destroyed record has no material. The object before the change must
+ * no fact and no KEK's register is taken back, and a destroyed record has no material. The object before the change must
  * match its tag, since the store compares only tags.
  */
 function onlyGrows(change: Change): boolean {
@@ -17,6 +17,8 @@ function onlyGrows(change: Change): boolean {
   if (outcome.kind !== "joined") return false;
   // The last writer of an attribute wins, so any value is possible.
   const { registers, lastChange } = after;
+  // That a region once had a wrap of a KEK decides whether it gets the KEK, so the wrap's register stays.
+  if (kindOf(after) === "Kek" && outcome.object.registers.length > registers.length) return false;
   const grown = { ...outcome.object, registers, lastChange };
   return storedOf(grown).tag === storedOf(after).tag;
 }

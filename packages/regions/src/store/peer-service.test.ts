@@ -1,6 +1,7 @@
 import {
   type AuditEvent,
   type Change,
+  changeRecord,
   kekRecord,
   partitionOf,
   recordFormat,
@@ -322,23 +323,88 @@ describe("a KEK is given", () => {
     expect(results()).toEqual(["missing"]);
     // Without the event, no KEK; and its bytes do not stay.
     b.own.appendAudit = () => Promise.reject(new StoreUnavailable("noLease", "away"));
-    await expect(service.kek("i", id)).rejects.toThrow("away");
-    expect(results()).toEqual(["missing", "refused"]);
+    regions.link.open = false;
+    await expect(service.kek("i", id)).rejects.toMatchObject({ name: "StoreUnavailable" });
+    expect(results()).toEqual(["missing", "failed"]);
     await regions.close();
   });
 
   test("to a region that has wrapped it only by an order of this region", async () => {
     const { regions, ordered, service, results, told } = await withKek("b", "a");
     await expect(service.kek("i", id)).rejects.toThrow(
-      "is wrapped for region a already; if that wrap is lost, run `holdfast root allow-adopt` in region b",
+      "was wrapped for region a already; if that wrap is lost, run `holdfast root allow-adopt` in region b",
     );
     expect(told).toEqual([]);
     ordered.add(`${id} c`);
-    await expect(service.kek("i", id)).rejects.toThrow("is wrapped for region a already");
+    await expect(service.kek("i", id)).rejects.toThrow("was wrapped for region a already");
     ordered.add(`${id} a`);
     expect(Buffer.from(await service.kek("i", id)).toString()).toBe(`i ${id}`);
     expect(told).toEqual([["i", "kek.give", id]]);
     expect(results()).toEqual(["refused", "refused", "ordered"]);
+    await regions.close();
+  });
+
+  test("not to a region whose wrap was removed by a push, or is no valid wrap", async () => {
+    const { regions, b, service, results } = await withKek("b", "a");
+    const pushed = async (us: number, wraps: Readonly<Record<string, undefined>>) => {
+      const [copy] = await service.fetch(systemInstance, [id]);
+      if (copy === undefined) throw new Error("the KEK has a record");
+      return changeRecord("Kek", copy.object, { wraps }, { us, region: "a" });
+    };
+    const removed = await pushed(2, { a: undefined });
+    expect(await service.push([removed])).toEqual(["durable"]);
+    expect((await b.own.read(systemInstance, [id]))[0]?.object).toEqual(removed);
+    await expect(service.kek("i", id)).rejects.toThrow("was wrapped for region a already");
+    const [text] = removed.fixed;
+    if (text === undefined) throw new Error("a KEK's record names its instance");
+    const stamp = { us: 3, region: "a" };
+    const registers = removed.registers.map((register) =>
+      register.key === "a"
+        ? { ...register, value: { ...text, tag: register.tag }, stamp }
+        : register,
+    );
+    expect(await service.push([{ ...removed, registers }])).toEqual(["durable"]);
+    await expect(service.kek("i", id)).rejects.toThrow("was wrapped for region a already");
+    expect(results()).toEqual(["refused", "refused"]);
+    await regions.close();
+  });
+
+  test("not to a region that would write the record without its wrap", async () => {
+    const { regions, b, service } = await withKek("b", "a");
+    const [before] = await b.own.read(systemInstance, [id]);
+    if (before === undefined) throw new Error("the KEK has a record");
+    const registers = before.object.registers.filter(({ key }) => key !== "a");
+    const change = { kind: "update", before, after: { ...before.object, registers } } as const;
+    const corrupt = expect.objectContaining({ failure: "corrupt" });
+    await expect(service.remote.commit(systemInstance, [change], [])).rejects.toEqual(corrupt);
+    await service.reserve(systemInstance, [id], "o");
+    await expect(service.write(systemInstance, [change], [], "o")).rejects.toEqual(corrupt);
+    await service.release(systemInstance, "o");
+    // A push without it changes nothing.
+    expect(await service.push([change.after])).toEqual(["durable"]);
+    await expect(service.kek("i", id)).rejects.toThrow("was wrapped for region a already");
+    await regions.close();
+  });
+
+  test("while this region's own store is out, and its nodes make KEKs in the other region's", async () => {
+    const { regions, a, b, time, service, results } = await withKek();
+    b.own.setState("none");
+    const made = id.replace("1", "3");
+    const kek = { id: made, createdMs: 1, check: new Uint8Array([1]), wraps: [wrapOf("b")] };
+    const after = kekRecord({ instance: "i", kek }, true, { us: 1, region: "b" });
+    expect(b.store.serving().from).toBe("remote");
+    await time.until(b.store.commit(systemInstance, [{ kind: "create", after }], []));
+    const given = await time.until(service.kek("i", made));
+    expect(Buffer.from(given).toString()).toBe(`i ${made}`);
+    expect(results()).toEqual(["missing"]);
+    expect(a.own.auditOf("i").map(({ action, target }) => [action, target])).toEqual([
+      ["kek.give", made],
+    ]);
+    // Nobody has it then.
+    regions.link.open = false;
+    await expect(time.until(service.kek("i", made))).rejects.toMatchObject({
+      name: "StoreUnavailable",
+    });
     await regions.close();
   });
 

@@ -3,6 +3,8 @@ import {
   type Change,
   type ChangePage,
   type CommitOutcome,
+  everWrapped,
+  type KekGiving,
   KeyRingUnavailable,
   type LeafPage,
   type ManagedObject,
@@ -63,7 +65,7 @@ export interface GivenKek {
   readonly instance: string;
   readonly kekId: string;
   readonly asking: string;
-  /** The region has no wrap of it, or an order of this region lets it wrap the KEK again. */
+  /** The region never had a wrap of it, or an order of this region lets it wrap the KEK again. */
   readonly reason: "missing" | "ordered";
 }
 
@@ -185,46 +187,54 @@ export class PeerService implements PeerStore {
   }
 
   /**
-   * Gives a KEK only to a region that has no wrap of it, or by an order of this region. The event is kept, and the KEK
-   * unwrapped, before it is given.
+   * Gives a KEK only to a region that never had a wrap of it, or by an order of this region. The event is kept, and the
+   * KEK unwrapped, before it is given. All comes from the store that this region's nodes serve from: a KEK that they made
+   * there must reach every region, since it seals nothing before.
    */
   async kek(instance: string, kekId: string): Promise<Uint8Array> {
     this.#refuseRetired();
-    const { asking, own, observe, givingEvents } = this.#options;
+    const { asking, store, observe, givingEvents } = this.#options;
+    let result: KekGiving = "failed";
     try {
-      const reason = await this.#givingReason(instance, kekId);
+      const decided = await this.#giving(instance, kekId);
+      if ("refusal" in decided) {
+        result = "refused";
+        throw new KeyRingUnavailable(false, decided.refusal);
+      }
       const kek = await this.#options.kek(instance, kekId);
       try {
-        const events = givingEvents?.({ instance, kekId, asking, reason }) ?? [];
-        await own.appendAudit(instance, events, true);
+        const events = givingEvents?.({ instance, kekId, asking, ...decided }) ?? [];
+        await store.appendAudit(instance, events, true);
       } catch (error) {
         kek.fill(0);
         throw error;
       }
-      observe({ type: "kekGiven", region: asking, instance, kekId, result: reason });
+      result = decided.reason;
       return kek;
-    } catch (error) {
-      observe({ type: "kekGiven", region: asking, instance, kekId, result: "refused" });
-      throw error;
+    } finally {
+      observe({ type: "kekGiven", region: asking, instance, kekId, result });
     }
   }
 
-  async #givingReason(instance: string, kekId: string): Promise<GivenKek["reason"]> {
-    const { own, asking, region, ordered } = this.#options;
-    const [found] = await own.read(systemInstance, [kekId]);
+  async #giving(
+    instance: string,
+    kekId: string,
+  ): Promise<Pick<GivenKek, "reason"> | { readonly refusal: string }> {
+    const { store, asking, region, ordered } = this.#options;
+    const [found] = await store.read(systemInstance, [kekId]);
     const entry = found && readKekRecord(found.object);
     const what = `region ${region}: key-encryption key ${kekId}`;
-    if (found?.object.facts.destroyed !== undefined || entry?.instance !== instance) {
-      throw new KeyRingUnavailable(false, `${what} is not known`);
+    const destroyed = found?.object.facts.destroyed !== undefined;
+    if (found === undefined || destroyed || entry?.instance !== instance) {
+      return { refusal: `${what} is not known` };
     }
-    const { wraps } = entry.kek;
-    if (wraps.length === 0) throw new KeyRingUnavailable(false, `${what} was erased`);
-    if (!wraps.some((wrap) => wrap.region === asking)) return "missing";
-    if (await ordered?.(kekId, asking)) return "ordered";
-    throw new KeyRingUnavailable(
-      false,
-      `${what} is wrapped for region ${asking} already; if that wrap is lost, run \`holdfast root allow-adopt\` in region ${region}`,
-    );
+    if (entry.kek.wraps.length === 0) return { refusal: `${what} was erased` };
+    // The asking region can remove or spoil its wrap by a push: it counts as given what it ever had.
+    if (!everWrapped(found.object, asking)) return { reason: "missing" };
+    if ((await ordered?.(kekId, asking)) === true) return { reason: "ordered" };
+    return {
+      refusal: `${what} was wrapped for region ${asking} already; if that wrap is lost, run \`holdfast root allow-adopt\` in region ${region}`,
+    };
   }
 
   async manage(command: Uint8Array): Promise<Uint8Array> {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { makeRegionKey, publicHalf, readRegionKey } from "@holdfast/regions";
@@ -147,7 +147,7 @@ test("region keys that are missing or wrong are named by their setting", () => {
   write(good);
   const file = (name: string, text: string) => {
     const path = join(folder, name);
-    writeFileSync(path, text);
+    writeFileSync(path, text, { mode: 0o600 });
     return path;
   };
   const mine = publicHalf(readRegionKey(readFileSync(regionKeyFile, "utf8")));
@@ -161,6 +161,18 @@ test("region keys that are missing or wrong are named by their setting", () => {
     [{ keys: [regionKeyFile] }, "holds a private key: give the public half"],
     [{ keys: [mine] }, "peer.keys[0]: is this region's own key"],
   ];
+  const loose = file("loose", makeRegionKey());
+  for (const [mode, says] of [
+    [0o640, "0640"],
+    [0o604, "0604"],
+  ] as const) {
+    chmodSync(loose, mode);
+    expect(() => read({ regionKeyFile: loose })).toThrow(
+      `peer.regionKeyFile: ${loose}: mode ${says} lets others read or change it; run: chmod 0600 ${loose}`,
+    );
+  }
+  chmodSync(loose, 0o400);
+  expect(() => read({ regionKeyFile: loose })).not.toThrow();
   for (const [changed, says] of wrong) expect(() => read(changed), says).toThrow(says);
   const { peerKeys } = read({ keys: [readFileSync(otherKeyFile, "utf8"), otherKeyFile] });
   expect(peerKeys).toHaveLength(2);

@@ -4,6 +4,7 @@ import {
   type KeyObject,
   type X509Certificate,
 } from "node:crypto";
+import { statSync } from "node:fs";
 import { createSecureContext } from "node:tls";
 import {
   peerKeysMax,
@@ -78,9 +79,16 @@ export function readPeerIdentity(
   return { ca, certificate, key, leaf, authorities, ...readKeys(regionKeyFile, keys) };
 }
 
-/** Reads a region's own key. */
+/** Reads a region's own key, from a file that nobody else may read. */
 export function readOwnKey(path: string): KeyObject {
   const pem = readText(path, "peer.regionKeyFile");
+  const mode = statSync(path).mode & 0o777;
+  if ((mode & 0o077) !== 0) {
+    const shown = mode.toString(8).padStart(4, "0");
+    throw new OperatorError(
+      `peer.regionKeyFile: ${path}: mode ${shown} lets others read or change it; run: chmod 0600 ${path}`,
+    );
+  }
   return told(`peer.regionKeyFile: ${path}`, () => readRegionKey(pem));
 }
 

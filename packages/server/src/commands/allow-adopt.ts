@@ -1,14 +1,18 @@
-import { ObjectKekStore } from "@holdfast/engine";
+import { ClockCheck, type ManagedObject, ObjectKekStore, systemInstance } from "@holdfast/engine";
+import type { RedisStore } from "@holdfast/redis";
 import { RegionKeys, readPeerKey, readRegionKey } from "@holdfast/regions";
 import { OperatorError } from "../base/operator-error.ts";
 import { readPeerIdentity } from "../base/peer-tls.ts";
 import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
-import { KekOrders } from "../roots/kek-orders.ts";
 import { appendTo, withEvidence } from "../store/operator-evidence.ts";
 import { atRegions } from "../store/region-commands.ts";
+import { KekOrders, lostKeks } from "../roots/kek-orders.ts";
 
-/** Lets the other region, which has lost a root key, get the KEKs that it wrapped: each within an hour. */
+/** Records of KEKs that are read in one call. */
+const readAtOnce = 256;
+
+/** Lets the other region, which has lost a root key, get the KEKs that it wrapped, and those whose wrap it lost: within an hour. */
 export async function allowAdopt(
   configFile: string,
   machine: Machine,
@@ -23,24 +27,53 @@ export async function allowAdopt(
   const regionKeys = new RegionKeys(readRegionKey(regionKey), peerKeys.map(readPeerKey));
   return await atRegions(configFile, machine, async ({ own, timers }) => {
     const entries = await new ObjectKekStore(own, { clock: timers, region }).all();
-    const wraps = entries.flatMap(({ kek }) =>
-      kek.wraps.flatMap((wrap) => (wrap.region === peer.region ? [{ id: kek.id, wrap }] : [])),
+    const {
+      lost: under,
+      unwrapped,
+      roots,
+    } = lostKeks(
+      await read(
+        own,
+        entries.map(({ kek }) => kek.id),
+      ),
+      peer.region,
+      lost,
     );
-    const ids = wraps.filter(({ wrap }) => wrap.rootOfTrust === lost).map(({ id }) => id);
+    const ids = [...under, ...unwrapped];
     if (ids.length === 0) {
-      const makers = [...new Set(wraps.map(({ wrap }) => wrap.rootOfTrust))].join(", ") || "none";
+      const makers = [...roots].join(", ") || "none";
       throw new OperatorError(
         `--lost ${lost}: no key of region ${peer.region} is under it; there are keys under ${makers}`,
+      );
+    }
+    // The order says when it ends by this machine's clock, and the nodes judge it by theirs.
+    const doubt = new ClockCheck(timers, () => [own.clockReading() ?? []].flat()).doubt();
+    if (doubt !== undefined) {
+      throw new OperatorError(
+        `this machine's clock differs from that of the store by more than 60 s, so that no node would take the order for an hour: set it right, or run this on a node`,
       );
     }
     const detail = { keys: ids.length, lost };
     const act = { action: "root.allow-adopt", target: peer.region, detail } as const;
     const { wallMs } = timers;
-    const orders = new KekOrders({ region, own, keys: regionKeys, wallMs });
+    const orders = new KekOrders({ region, own, keys: () => regionKeys, wallMs });
     await withEvidence(appendTo(own), machine, act, async () => {
       if (await orders.give(ids, peer.region)) return;
       throw new OperatorError("another order was given at the same time: run this again", "again");
     });
-    return `region ${peer.region} may get ${ids.length} key-encryption keys that it wrapped under ${lost}, for an hour: run \`holdfast root adopt\` there now, or \`holdfast root-of-trust rewrap\` for an instance with its own root of trust`;
+    const more =
+      unwrapped.length === 0
+        ? ""
+        : ` and ${unwrapped.length} whose wrap was removed or is not valid`;
+    return `region ${peer.region} may get ${under.length} key-encryption keys that it wrapped under ${lost}${more}, for an hour: run \`holdfast root adopt\` there now, or \`holdfast root-of-trust rewrap\` for an instance with its own root of trust`;
   });
+}
+
+async function read(own: RedisStore, ids: readonly string[]): Promise<readonly ManagedObject[]> {
+  const found: ManagedObject[] = [];
+  for (let at = 0; at < ids.length; at += readAtOnce) {
+    const copies = await own.read(systemInstance, ids.slice(at, at + readAtOnce));
+    found.push(...copies.flatMap((copy) => copy?.object ?? []));
+  }
+  return found;
 }

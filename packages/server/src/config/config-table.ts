@@ -243,7 +243,7 @@ export const configTable = {
         },
       ),
       regionKeyFile: file(
-        "PEM file with this region's private key (EC P-256), the same at every node of the region; `holdfast region-key init` makes it. The regions prove these keys to each other on every connection, and key-encryption keys are sealed to them. The file is read again when it changes and on SIGHUP.",
+        "PEM file with this region's private key (EC P-256), mode 0600, the same at every node of the region; `holdfast region-key init` makes it. The regions prove these keys to each other on every connection, and key-encryption keys are sealed to them. The file is read again when it changes and on SIGHUP.",
       ),
       keys: pems(
         "The public half of the other region's key, as `holdfast region-key show` prints it there: a PEM file, or PEM text. While that key is being replaced, the old one and the new one, in one file or two. Files are read again when they change and on SIGHUP.",

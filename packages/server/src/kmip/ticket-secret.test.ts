@@ -120,3 +120,58 @@ test("a root of trust that does not answer costs resumption only, and is told on
   expect(events).toHaveLength(1);
   expect(leader.tickets.secret).toHaveLength(32);
 });
+
+/** Looks as often as in some minutes. */
+async function looks(one: ReturnType<typeof node>, times = 100): Promise<void> {
+  for (let at = 0; at < times; at++) await one.tickets.look();
+}
+
+test("a value of this hour that does not open is replaced by the leader, and is not opened again and again", async () => {
+  const [leader, other] = [node(true), node(false)];
+  const bad = `${nowMs / hourMs} ${randomBytes(60).toString("base64")}`;
+  stored = bad;
+  const unwrap = vi.spyOn(root, "unwrap");
+  await looks(other);
+  // Every two seconds, they would be a hundred.
+  expect(unwrap.mock.calls.length).toBeLessThan(10);
+  expect(stored).toBe(bad);
+  await leader.tickets.look();
+  expect(stored).not.toBe(bad);
+  await looks(other);
+  expect(other.tickets.secret).toEqual(leader.tickets.secret);
+  expect(events.map(({ type }) => type)).toEqual(["warning", "warning"]);
+  // A node that has opened it does not do so again.
+  unwrap.mockClear();
+  await looks(other);
+  await looks(leader);
+  expect(unwrap).not.toHaveBeenCalled();
+});
+
+test("after a fail-over that lost the value, the leader writes it again, and the nodes go on with it", async () => {
+  const [leader, other] = [node(true), node(false)];
+  await leader.tickets.look();
+  await other.tickets.look();
+  const before = Buffer.from(leader.tickets.secret);
+  stored = "";
+  const wrap = vi.spyOn(root, "wrap");
+  await looks(other);
+  expect(stored).toBe("");
+  await looks(leader);
+  expect(stored).not.toBe("");
+  const late = node(false);
+  await looks(late);
+  for (const { tickets } of [leader, other, late]) expect(tickets.secret).toEqual(before);
+  expect(wrap).not.toHaveBeenCalled();
+});
+
+test("a root of trust that does not answer is asked ever less often, and again after the hour", async () => {
+  root.fail("unavailable");
+  const wrap = vi.spyOn(root, "wrap");
+  const leader = node(true);
+  await looks(leader);
+  expect(wrap.mock.calls.length).toBeLessThan(10);
+  root.fail(undefined);
+  nowMs += hourMs;
+  await leader.tickets.look();
+  expect(stored).not.toBe("");
+});

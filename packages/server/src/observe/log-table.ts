@@ -1,4 +1,9 @@
-import { KeyRingUnavailable, type StoreFailure, StoreUnavailable } from "@holdfast/engine";
+import {
+  type KekGiving,
+  KeyRingUnavailable,
+  type StoreFailure,
+  StoreUnavailable,
+} from "@holdfast/engine";
 import { operationRow } from "@holdfast/kmip";
 import type { NodeEvent } from "./events.ts";
 
@@ -39,6 +44,8 @@ function isOutage(cause: unknown): boolean {
 const storeCloses = "the store is closing";
 
 const always = (level: Level) => () => level;
+
+const isGiven = (result: KekGiving): boolean => result === "missing" || result === "ordered";
 
 /** One row per kind of event; `undefined` = never logged, only counted in metrics. */
 export const logTable: {
@@ -235,11 +242,9 @@ export const logTable: {
     limited: true,
   },
   kekGiven: {
-    level: ({ result }) => (result === "refused" ? "warn" : "info"),
+    level: ({ result }) => (isGiven(result) ? "info" : "warn"),
     message: ({ result }) =>
-      result === "refused"
-        ? "a key-encryption key was not given to the other region"
-        : "a key-encryption key was given to the other region",
+      `a key-encryption key was ${isGiven(result) ? "" : "not "}given to the other region`,
     fields: ["region", "instance", "kekId", "result"],
     limited: true,
   },

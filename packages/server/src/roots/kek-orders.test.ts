@@ -1,3 +1,4 @@
+import { changeRecord, kekRecord } from "@holdfast/engine";
 import {
   makeRegionKey,
   publicHalf,
@@ -6,7 +7,7 @@ import {
   readRegionKey,
 } from "@holdfast/regions";
 import { beforeEach, expect, test } from "vitest";
-import { KekOrders, orderMs } from "./kek-orders.ts";
+import { KekOrders, lostKeks, orderMs } from "./kek-orders.ts";
 
 const [one, two] = [1, 2].map((digit) => `${digit}1111111-2222-4333-8444-555555555555`) as [
   string,
@@ -18,10 +19,14 @@ const keys = keysOf();
 
 let stored: string;
 let nowMs: number;
+let reads: number;
 
 const own = {
   storeId: "store",
-  localValue: async () => stored,
+  localValue: async () => {
+    reads += 1;
+    return stored;
+  },
   setLocalValue: async (_: string, read: string, value: string) => {
     if (stored !== read) return false;
     stored = value;
@@ -29,10 +34,11 @@ const own = {
   },
 };
 const ordersOf = (given: object = {}) =>
-  new KekOrders({ region: "a", own, keys, wallMs: () => nowMs, ...given });
+  new KekOrders({ region: "a", own, keys: () => keys, wallMs: () => nowMs, ...given });
 
 beforeEach(() => {
   stored = "";
+  reads = 0;
   nowMs = 1_800_000_000_000;
 });
 
@@ -66,7 +72,7 @@ test("who writes to the store gives no order: not by hand, by another key, or by
     for (const kek of [one, two]) expect(await ordersOf().allows(kek, "b"), value).toBe(false);
   }
   stored = good;
-  for (const given of [{ keys: keysOf() }, { region: "c" }, { own: { ...own, storeId: "x" } }]) {
+  for (const given of [{ keys: keysOf }, { region: "c" }, { own: { ...own, storeId: "x" } }]) {
     expect(await ordersOf(given).allows(one, "b")).toBe(false);
   }
   expect(await ordersOf().allows(one, "b")).toBe(true);
@@ -82,4 +88,45 @@ test("of two orders at the same time, one is told to try again", async () => {
   const [first, second] = [ordersOf(), ordersOf()];
   const given = await Promise.all([first.give([one], "b"), second.give([two], "b")]);
   expect(given.toSorted()).toEqual([false, true]);
+});
+
+test("a node reads a list of orders once, and knows when they end", async () => {
+  const ids = Array.from({ length: 100 }, (_, at) => one.replace(/.{3}$/, String(100 + at)));
+  await ordersOf().give(ids, "b");
+  reads = 0;
+  const orders = ordersOf();
+  for (const id of ids) expect(await orders.allows(id, "b")).toBe(true);
+  expect(reads).toBe(1);
+  // One that is given later counts at once.
+  await ordersOf().give([two], "b");
+  expect(await orders.allows(two, "b")).toBe(true);
+  nowMs += orderMs;
+  for (const id of [...ids, two]) expect(await orders.allows(id, "b")).toBe(false);
+});
+
+test("an order names the KEKs under the lost root key, and those whose wrap was removed or is not valid", () => {
+  const wrapOf = (region: string, rootOfTrust: string) => ({
+    ...{ region, rootOfTrust, rootKeyVersion: "1", blob: new Uint8Array([1]) },
+  });
+  const record = (id: string, ...wraps: ReturnType<typeof wrapOf>[]) => {
+    const kek = { id, createdMs: 1, check: new Uint8Array([1]), wraps };
+    return kekRecord({ instance: "i", kek }, true, { us: 1, region: "a" });
+  };
+  const without = (...regions: readonly string[]) => {
+    const wraps = Object.fromEntries(regions.map((region) => [region, undefined]));
+    const made = record(two, wrapOf("a", "r"), wrapOf("b", "r"));
+    return changeRecord("Kek", made, { wraps }, { us: 2, region: "b" });
+  };
+  const under = record(one, wrapOf("a", "other"), wrapOf("b", "r"));
+  const found = (...records: readonly ReturnType<typeof record>[]) => {
+    const { lost, unwrapped, roots } = lostKeks(records, "b", "r");
+    return { lost, unwrapped, roots: [...roots] };
+  };
+  expect(found(under)).toEqual({ lost: [one], unwrapped: [], roots: ["r"] });
+  expect(found(record(one, wrapOf("b", "other")))).toMatchObject({ lost: [], roots: ["other"] });
+  expect(found(without("b"))).toEqual({ lost: [], unwrapped: [two], roots: [] });
+  // It needs no order for one that it never wrapped, and nobody gets one that was erased.
+  expect(found(record(one, wrapOf("a", "r")), without("a", "b"))).toMatchObject({
+    ...{ lost: [], unwrapped: [] },
+  });
 });

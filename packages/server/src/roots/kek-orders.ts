@@ -1,4 +1,5 @@
 import { timingSafeEqual } from "node:crypto";
+import { everWrapped, type ManagedObject, readKekRecord } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
 import type { RegionKeys } from "@holdfast/regions";
 
@@ -16,7 +17,8 @@ interface KekOrder {
 export interface KekOrdersOptions {
   readonly region: string;
   readonly own: Pick<RedisStore, "localValue" | "setLocalValue" | "storeId">;
-  readonly keys: Pick<RegionKeys, "localMac">;
+  /** The present ones. */
+  readonly keys: () => Pick<RegionKeys, "localMac">;
   readonly wallMs: () => number;
 }
 
@@ -31,6 +33,8 @@ const line = /^([0-9a-f-]{36}) ([a-z0-9-]{1,32}) (\d{1,15})$/;
  */
 export class KekOrders {
   readonly #options: KekOrdersOptions;
+  /** The last list that proved itself: an order is not taken back, so that n KEKs do not need n readings of it. */
+  #known: readonly KekOrder[] = [];
 
   constructor(options: KekOrdersOptions) {
     this.#options = options;
@@ -38,8 +42,13 @@ export class KekOrders {
 
   /** Whether an order of the last hour names this KEK and this region. */
   async allows(kekId: string, asking: string): Promise<boolean> {
-    const orders = this.#read(await this.#options.own.localValue(name));
-    return orders.some((order) => order.kekId === kekId && order.asking === asking);
+    const isOrdered = () =>
+      this.#known.some(
+        (order) => order.kekId === kekId && order.asking === asking && this.#lasts(order),
+      );
+    if (isOrdered()) return true;
+    this.#known = this.#read(await this.#options.own.localValue(name));
+    return isOrdered();
   }
 
   /** Orders each of these KEKs for a region, beside what is ordered already; false if somebody else did at the same time. */
@@ -68,19 +77,45 @@ export class KekOrders {
     const text = value.slice(end + 1);
     const wanted = this.#mac(text);
     if (mac.length !== wanted.length || !timingSafeEqual(mac, wanted)) return [];
-    const nowMs = this.#options.wallMs();
     return text.split("\n").flatMap((each) => {
       const [, kekId = "", asking = "", until = ""] = line.exec(each) ?? [];
-      const untilMs = Number(until);
-      // A clock that was put back does not make an order last longer.
-      return untilMs > nowMs && untilMs <= nowMs + orderMs + skewMs
-        ? [{ kekId, asking, untilMs }]
-        : [];
+      const order = { kekId, asking, untilMs: Number(until) };
+      return this.#lasts(order) ? [order] : [];
     });
+  }
+
+  /** A clock that was put back does not make an order last longer. */
+  #lasts({ untilMs }: KekOrder): boolean {
+    const nowMs = this.#options.wallMs();
+    return untilMs > nowMs && untilMs <= nowMs + orderMs + skewMs;
   }
 
   #mac(text: string): Buffer {
     const { region, own, keys } = this.#options;
-    return keys.localMac(name, `${region} ${own.storeId ?? ""}\n${text}`);
+    return keys().localMac(name, `${region} ${own.storeId ?? ""}\n${text}`);
   }
+}
+
+/** The KEKs that a region lost with a root key, and those of which it has no valid wrap any more, whichever root key made it. */
+export function lostKeks(
+  records: readonly ManagedObject[],
+  region: string,
+  root: string,
+): {
+  readonly lost: readonly string[];
+  readonly unwrapped: readonly string[];
+  readonly roots: ReadonlySet<string>;
+} {
+  const lost: string[] = [];
+  const unwrapped: string[] = [];
+  const roots = new Set<string>();
+  for (const record of records) {
+    const kek = readKekRecord(record)?.kek;
+    if (kek === undefined || kek.wraps.length === 0) continue;
+    const wrap = kek.wraps.find((each) => each.region === region);
+    if (wrap !== undefined) roots.add(wrap.rootOfTrust);
+    if (wrap?.rootOfTrust === root) lost.push(kek.id);
+    if (wrap === undefined && everWrapped(record, region)) unwrapped.push(kek.id);
+  }
+  return { lost, unwrapped, roots };
 }

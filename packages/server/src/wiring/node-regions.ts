@@ -229,12 +229,9 @@ async function openPeerServer(
   const { region, peer, drainMs } = config;
   if (peer === undefined || identity === undefined) return undefined;
   let opening: PeerServer | undefined;
-  const ordered = async (kekId: string, asking: string): Promise<boolean> => {
-    if (opening === undefined) return false;
-    const { keys } = opening;
-    const orders = new KekOrders({ region, own, keys, wallMs: clock.wallMs });
-    return await orders.allows(kekId, asking);
-  };
+  // Asked only by the server; the region key may be replaced meanwhile.
+  const keys = () => (opening as PeerServer).keys;
+  const orders = new KekOrders({ region, own, keys, wallMs: clock.wallMs });
   const server = await PeerServer.open({
     region,
     listen: peer.listen,
@@ -250,7 +247,7 @@ async function openPeerServer(
         observe,
         ...seals,
         kek: (instance, kekId) => keyRing.plaintextFor(instance, kekId),
-        ordered,
+        ordered: (kekId, asking) => orders.allows(kekId, asking),
         givingEvents,
         recordFormat: () => own.formats()?.common ?? 0,
         callingStores: () => stores.saidBy(peer.region),

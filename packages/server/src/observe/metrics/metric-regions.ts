@@ -227,7 +227,7 @@ export const regionMetrics = [
     counter(
       "holdfast_keks_given_total",
       "kekGiven",
-      "Requests of the other region for a key-encryption key: given because that region has no wrap of it (`missing`), or by an order of this region (`ordered`), or `refused`.",
+      "Requests of the other region for a key-encryption key: given because that region never had a wrap of it (`missing`), or by an order of this region (`ordered`); `refused` by these rules; or `failed`, since a store or a root of trust was out of reach.",
       ["result"],
       ({ result }) => [result],
     ),
