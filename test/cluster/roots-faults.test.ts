@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { ConnectionError } from "@holdfast/client";
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { holdfast } from "../support/command-line.ts";
@@ -35,8 +36,18 @@ async function get(node: string, id = key): Promise<string> {
 
 async function eachAnswers(nodes: readonly string[], answer: string): Promise<void> {
   for (const node of nodes) {
-    await until(`${node} answers ${answer}`, async () => (await get(node)) === answer);
+    await until(`${node} answers ${answer}`, async () => {
+      // A busy node may be late, or not serve for a moment.
+      const answered = await get(node).catch(String);
+      return answered === answer || answered;
+    });
   }
+}
+
+/** What a node may answer if it loses its store or the other region for a moment; throws any other error. */
+async function ofBusyNode(error: unknown): Promise<undefined> {
+  if (!(error instanceof ConnectionError) && !/try again$/.test(String(error))) throw error;
+  await sleep(50);
 }
 
 /** The region's state as its leader wrote it, read at a node of either region. */
@@ -46,11 +57,10 @@ async function stateOf(region: string, node = "b1"): Promise<string | undefined>
 }
 
 async function stateIs(region: string, state: string): Promise<void> {
-  await until(
-    `region ${region} is ${state}`,
-    async () => (await stateOf(region)) === state,
-    20_000,
-  );
+  await until(`region ${region} is ${state}`, async () => {
+    const found = await patient(() => stateOf(region));
+    return found === state || String(found);
+  });
 }
 
 async function metric(node: string, row: string): Promise<number> {
@@ -165,7 +175,7 @@ describe("a root key that is refused", () => {
       await eachAnswers(nodesOf.a, "PermissionDenied");
       await stateIs("a", state);
       await eachAnswers(nodesOf.b, "Success");
-      expect(await stateOf("b")).toBe("usable");
+      await stateIs("b", "usable");
       if (back === "enable") await a.change(roots.rootKeys.a, "enable");
       else await a.heal();
       await eachAnswers(all, "Success");
@@ -205,7 +215,10 @@ describe("an operator's command", () => {
     const made: string[] = [];
     let rotating = true;
     const making = all.map(async (node) => {
-      while (rotating) made.push(await createKey(clients.at(node)));
+      while (rotating) {
+        const id = await createKey(clients.at(node)).catch(ofBusyNode);
+        if (id !== undefined) made.push(id);
+      }
     });
     const versionsNow = async () => {
       const { items } = await roots.admin("a1").call("reportRoots", {});

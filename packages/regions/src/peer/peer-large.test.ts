@@ -39,6 +39,8 @@ describe("on a connection for large messages", () => {
     using large = await RawClient.open(all.address, all.peers.authority.node("a"), "large");
     using other = await RawClient.open(all.address, all.peers.authority.node("a"), "large");
     const held = [begun(large, 1_000_000), begun(large, 1_000_000)];
+    // Once the server has both: else a call on the other connection may take the place of one.
+    await new Promise<void>((resolve) => void large.session.ping(() => resolve()));
     const fetch = framed(
       encodeMessage(peerMethods.fetch.input, create(peerMethods.fetch.input, {})),
     );

@@ -179,7 +179,7 @@ describe("every method", () => {
     });
   });
 
-  test("the KEK arrives, and what was sent is zeroed", async () => {
+  test("the KEK travels sealed, and what the store handed is zeroed", async () => {
     await using all = await pair();
     const kek = Buffer.alloc(32, 0xa7);
     let handed: Uint8Array | undefined;
@@ -187,23 +187,23 @@ describe("every method", () => {
       handed = Uint8Array.from(kek);
       return handed;
     };
-    const copies = await copiesOf(kek, async () => {
-      expect(await all.client.kek("one", "k")).toEqual(Uint8Array.from(kek));
+    const copies = await copiesMade(async () => {
+      expect(await all.client.kek("one", "k")).toEqual(kek);
     });
     expect(handed).toEqual(new Uint8Array(32));
-    // The encoded reply and the copy that grpc-js made of it.
+    // The encoded reply, and the copy that grpc-js made of it, are among them.
     expect(copies.length).toBeGreaterThan(0);
     expect(copies.filter((copy) => copy.includes(kek)).map((copy) => copy.length)).toEqual([]);
   });
 });
 
-/** Buffers that contain `secret` and are copied meanwhile, and those into which they are copied. */
-async function copiesOf(secret: Buffer, run: () => Promise<void>): Promise<readonly Buffer[]> {
+/** Buffers that are copied meanwhile, and those into which they are copied. */
+async function copiesMade(run: () => Promise<void>): Promise<readonly Buffer[]> {
   const copies: Buffer[] = [];
   const { copy } = Buffer.prototype;
   Buffer.prototype.copy = function copying(this: Buffer, target: Uint8Array, ...range: number[]) {
     // With more arguments it is a chunk that arrived, which only Node holds.
-    if (range.length === 1 && this.includes(secret)) copies.push(this, target as Buffer);
+    if (range.length === 1) copies.push(this, target as Buffer);
     return copy.call(this, target, ...range);
   };
   try {

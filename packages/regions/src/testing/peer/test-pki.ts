@@ -1,12 +1,7 @@
+import { createECDH, createPrivateKey } from "node:crypto";
 import { createAuthority } from "@holdfast/testing/pki";
 import type { PeerTls } from "../../peer/peer-tls.ts";
-import {
-  makeRegionKey,
-  publicHalf,
-  RegionKeys,
-  readPeerKey,
-  readRegionKey,
-} from "../../peer/region-keys.ts";
+import { publicHalf, RegionKeys, readPeerKey, readRegionKey } from "../../peer/region-keys.ts";
 import type { Sealing } from "../../peer/server/peer-handlers.ts";
 
 /** A certificate authority of a test. */
@@ -32,7 +27,22 @@ function endingAt(endsMs: number) {
   return { notBeforeMs: endsMs - days * dayMs, days };
 }
 
-const regionKeys = new Map(["a", "b", "c"].map((region) => [region, makeRegionKey()]));
+const regionKeys = new Map(["a", "b", "c"].map((region) => [region, fixedRegionKey(region)]));
+
+/** Always the same key for a region, so that recorded answers which are sealed to it can be opened. */
+function fixedRegionKey(region: string): string {
+  const pair = createECDH("prime256v1");
+  pair.setPrivateKey(Buffer.alloc(32, region));
+  const point = pair.getPublicKey();
+  const [d, x, y] = [pair.getPrivateKey(), point.subarray(1, 33), point.subarray(33)];
+  const encoded = {
+    d: d.toString("base64url"),
+    x: x.toString("base64url"),
+    y: y.toString("base64url"),
+  };
+  const key = createPrivateKey({ key: { kty: "EC", crv: "P-256", ...encoded }, format: "jwk" });
+  return key.export({ type: "pkcs8", format: "pem" }).toString();
+}
 
 /** A region's key, and the public key of the other one: b's for a and c, a's for b. */
 export function testKeys(region: string): Pick<PeerTls, "regionKey" | "peerKeys"> {
