@@ -349,6 +349,7 @@ async function reset(atMs: number): Promise<string> {
   const values = { text, signatures: "", createdMs: atMs, createdBy: "operator" };
   await access.a.region.records.create("ApprovalPolicy", values, [], { id });
   await access.see();
+  await access.tend();
   return id;
 }
 
@@ -365,7 +366,7 @@ test("a reset waits 72 hours; one approver cancels it once, and then M must", as
     refusal(
       access.b.call("stopApprovalPolicy", {
         params: { policy: policyId },
-        body: { signatures: signedBy(cancelText(one?.digest ?? ""), signers) },
+        body: { signatures: signedBy(cancelText(one?.digest ?? "", policyId), signers) },
       }),
     );
   expect(await stop(ids[0], [eve])).toContain("no approver of the policy in force signed");

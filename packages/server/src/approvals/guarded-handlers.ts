@@ -4,16 +4,20 @@ import {
   type Guard,
   type Handlers,
   ManagementError,
+  type Role,
   type Route,
 } from "@holdfast/admin";
+import type { InstanceLookup } from "../management/instance-lookup.ts";
 import { dryRun, isDryRun } from "../records/dry-run.ts";
 import type { SystemView } from "../records/system-view.ts";
+import { shredsInForce } from "../roots/keys-order.ts";
 import type { Approvals, Asked } from "./requests.ts";
 
 /** What guards are decided with. */
 export interface GuardOptions {
   readonly approvals: Pick<Approvals, "needed" | "ask" | "use">;
   readonly view: Pick<SystemView, "of">;
+  readonly instances: Pick<InstanceLookup, "find">;
 }
 
 type Handler = (call: Call) => Promise<unknown>;
@@ -33,6 +37,9 @@ export function withApprovals<Some extends Partial<Handlers>>(
   return Object.fromEntries(wrapped) as Some;
 }
 
+/** Roles whose tokens are made with approvals. */
+const leading: readonly Role[] = ["manager", "security-officer"];
+
 interface GuardedRoute {
   readonly name: string;
   readonly route: Route;
@@ -42,19 +49,27 @@ interface GuardedRoute {
 
 async function guardedCall(
   { name, route, guarded, inner }: GuardedRoute,
-  call: Call,
-  { approvals, view }: GuardOptions,
+  given: Call,
+  { approvals, view, instances }: GuardOptions,
 ): Promise<unknown> {
   // A dry run writes nothing.
-  if (isDryRun()) return await inner(call);
+  if (isDryRun()) return await inner(given);
   const version = await approvals.needed(guarded.action);
-  if (version === undefined || !isGuarded(guarded, call, view)) return await inner(call);
+  if (version === undefined || !isGuarded(guarded, given, view)) return await inner(given);
+  const { call, named } = await withIdentifiers(guarded, given, instances);
+  const shreds = shredsOf(call, view).map(({ id }) => id);
   const asked: Asked = {
     action: guarded.action,
     operation: name,
     target: targetOf(call),
-    call: shownCall(route, call),
+    call: {
+      ...shownCall(route, call),
+      ...(named === undefined ? {} : { instances: named }),
+      // Approvers open what these orders shredded, and nothing that is shredded later.
+      ...(guarded.action === "open-keys" ? { shreds } : {}),
+    },
     by: call.principal.id,
+    asker: call.principal.roles.some((role) => leading.includes(role)) ? "lead" : "other",
     actor: call,
   };
   if (call.approval !== undefined) {
@@ -71,14 +86,31 @@ async function guardedCall(
   );
 }
 
-function isGuarded({ when }: Guard, { params, body }: Call, view: GuardOptions["view"]): boolean {
+function isGuarded({ when }: Guard, call: Call, view: GuardOptions["view"]): boolean {
   if (when === undefined) return true;
+  const shredded = shredsOf(call, view).length > 0;
+  return when({ body: (call.body ?? {}) as Readonly<Record<string, unknown>>, shredded });
+}
+
+/** The orders in force that shredded the keys of the call's instance. */
+function shredsOf({ params }: Call, view: GuardOptions["view"]) {
   const instance = valuesOf(params)["instance"];
   const records = instance === undefined ? [] : [...view.of("Instance", instance).values()];
-  const shredded = records.some(({ keys }) =>
-    Object.values(keys ?? {}).some((order) => order?.keys === "shredded"),
-  );
-  return when({ body: (body ?? {}) as Readonly<Record<string, unknown>>, shredded });
+  return records.flatMap((record) => Object.values(shredsInForce(record)));
+}
+
+/** The call with the identifiers of the instances that its body names, and their names: a name can move to another one. */
+async function withIdentifiers(
+  { instances: field }: Guard,
+  call: Call,
+  instances: GuardOptions["instances"],
+): Promise<{ readonly call: Call; readonly named?: Readonly<Record<string, string>> }> {
+  const body = (call.body ?? {}) as Readonly<Record<string, unknown>>;
+  const given = field === undefined ? undefined : (body[field] as readonly string[] | undefined);
+  if (field === undefined || given === undefined) return { call };
+  const found = await Promise.all(given.map((text) => instances.find(text)));
+  const named = Object.fromEntries(found.map(({ id, name }) => [id, name]));
+  return { call: { ...call, body: { ...body, [field]: Object.keys(named).toSorted() } }, named };
 }
 
 /** What the path names, from the outside in; the name of what is to be made if it names nothing. */
@@ -93,25 +125,22 @@ function valuesOf(params: unknown): Readonly<Record<string, string>> {
 }
 
 /** What approvers see and sign: no secret, since the store would keep it, and nobody can judge one. */
-function shownCall({ command }: Route, { params, query, body }: Call): unknown {
-  const secrets = new Set(command.secrets);
-  const shown = Object.fromEntries(
-    Object.entries(body ?? {}).map(([name, value]) => [
-      name,
-      secrets.has(name) ? notShown : withoutSecrets(value),
-    ]),
-  );
-  return { params, query: query ?? {}, body: shown };
+function shownCall({ command, guarded }: Route, { params, query, body }: Call) {
+  const secrets = [...(command.secrets ?? []), ...(guarded?.secrets ?? [])];
+  const hide = (value: unknown, path: string) => without(value, path.split("."));
+  return { params, query: query ?? {}, body: secrets.reduce(hide, body ?? {}) };
 }
 
 const notShown = "(secret)";
 
-/** Without the values of secrets of key managers, which have the form `{ value: SECRET }`. */
-function withoutSecrets(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map((each) => withoutSecrets(each));
-  if (typeof value !== "object" || value === null) return value;
-  const entries = Object.entries(value);
-  const [only] = entries;
-  if (entries.length === 1 && only?.[0] === "value") return { value: notShown };
-  return Object.fromEntries(entries.map(([name, each]) => [name, withoutSecrets(each)]));
+/** A value without what a path leads to; where it leads to nothing, nothing changes. */
+function without(value: unknown, [first, ...rest]: readonly string[]): unknown {
+  if (first === undefined) return notShown;
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, each]) => [
+      name,
+      first === "*" || first === name ? without(each, rest) : each,
+    ]),
+  );
 }

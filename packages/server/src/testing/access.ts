@@ -13,6 +13,7 @@ import { MemoryKekStore, MemoryRootOfTrust } from "@holdfast/engine/testing";
 import type { Instance } from "../access/instances.ts";
 import { RefusedClients } from "../access/refused-clients.ts";
 import { Trust } from "../access/trust.ts";
+import { ApprovalsDuty } from "../approvals/approvals-duty.ts";
 import { withApprovals } from "../approvals/guarded-handlers.ts";
 import { Approvals } from "../approvals/requests.ts";
 import { systemClock as clock, systemIds as ids } from "../base/system.ts";
@@ -55,11 +56,14 @@ export class TestNode implements AsyncDisposable {
   readonly bootstrap: Bootstrap;
   readonly handlers: Partial<Handlers>;
   readonly approvals: Approvals;
+  readonly duty: ApprovalsDuty;
   readonly said: string[] = [];
   /** The KMIP server certificates of the node. */
   leaves: readonly X509Certificate[] = [];
   /** The peer certificates of the link between the regions. */
   link: Parameters<typeof denialHandlers>[0]["link"] = { own: () => undefined, peers: () => [] };
+  /** How far the clock of the node is ahead of the others that it knows. */
+  aheadMs = 0;
   /** How often a change of the trust was reported. */
   changes = 0;
   readonly #opened = new AsyncDisposableStack();
@@ -107,9 +111,15 @@ export class TestNode implements AsyncDisposable {
     );
     const { bootstrap } = this;
     const about = { region: name, node, version: "test" };
-    const around = { wallMs, newId: ids.uuid, observe };
+    const policyMs = () => wallMs() - Math.max(0, this.aheadMs);
+    const around = { wallMs, policyMs, newId: ids.uuid, observe };
     const reachable = () => commands.others.filter(() => region.isLinked());
-    this.approvals = new Approvals({ view, records, region: name, node, reachable, ...around });
+    const renewMs = 20;
+    const asking = { region: name, node, reachable, renewMs };
+    this.approvals = new Approvals({ view, records, ...asking, ...around });
+    const doubt = () =>
+      this.aheadMs === 0 ? undefined : { latestSeconds: 0, reason: "clocks differ" };
+    this.duty = new ApprovalsDuty({ region: name, view, records, wallMs, policyMs, doubt });
     const deps = { view, records, presence, approvals: this.approvals, ...around };
     const handlers = {
       ...requestHandlers(deps),
@@ -143,7 +153,7 @@ export class TestNode implements AsyncDisposable {
         pauseMs: 1,
       }),
     };
-    this.handlers = withApprovals(handlers, { approvals: this.approvals, view });
+    this.handlers = withApprovals(handlers, { approvals: this.approvals, view, instances });
   }
 
   /** Calls a handler and checks its answer, both as the listener does. */
@@ -227,6 +237,14 @@ export class TestAccess implements AsyncDisposable {
       () => ({ labels }),
       [],
     );
+    await this.see();
+  }
+
+  /** Runs the leaders' duty for approvals once in each region. */
+  async tend(): Promise<void> {
+    for (const { duty } of this.nodes) {
+      await duty.run({ epoch: 1, signal: new AbortController().signal, active: () => true });
+    }
     await this.see();
   }
 

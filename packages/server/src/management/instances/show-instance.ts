@@ -116,8 +116,8 @@ export function wholeStatus(record: Instance): ShownInstance["status"] {
 }
 
 /** Whether an administrator shredded its keys, in any region. */
-function isShredded({ keys }: Instance): boolean {
-  return Object.values(keys).some((order) => order?.keys === "shredded");
+function isShredded(record: Instance): boolean {
+  return shreddedReason(record) !== undefined;
 }
 
 /** How many instances have which status, those that were deleted left out. */
@@ -146,7 +146,7 @@ function regionStatus(
   if (isPending && state === undefined && isOrdered(record)) {
     return { status: "Installing", reason: "the region does not have it yet" };
   }
-  const shredded = shreddedReason(record, region);
+  const shredded = shreddedReason(record);
   if (shredded !== undefined) return { status: "Inactive", reason: shredded };
   if (status === "Inactive") return { status, reason: "its root of trust is not configured" };
   if (state === undefined) {
