@@ -1,7 +1,7 @@
 import type { PlantedFault } from "../fault.ts";
 
 const approvals = "packages/server/src/approvals";
-const tests = [`${approvals}/approvals.test.ts`];
+const tests = [`${approvals}/approvals.test.ts`, `${approvals}/attacks.test.ts`];
 const promises = ["Where an approval policy is in force, a call that it names is carried out only"];
 const rule = (file: string, name: string, find: string, replace: string, says: string) =>
   ({ name, kind: "access", file, find, replace, rule: says, promises, tests }) as const;
@@ -81,8 +81,8 @@ export const approvalFaults: readonly PlantedFault[] = [
   rule(
     `${approvals}/guarded-handlers.ts`,
     "secrets-in-requests",
-    "secrets.has(name) ? notShown : withoutSecrets(value),",
-    "withoutSecrets(value),",
+    "if (first === undefined) return notShown;",
+    "if (first === undefined) return value;",
     "a request has no secret",
   ),
   policies(
@@ -99,7 +99,7 @@ export const approvalFaults: readonly PlantedFault[] = [
   ),
   policies(
     "reset-at-once",
-    "const effectiveMs = waits ? createdMs + delayMs : createdMs;",
+    "const effectiveMs = waits ? Math.min(nowMs, ...seenMs) + delayMs : createdMs;",
     "const effectiveMs = createdMs;",
     "a reset waits 72 hours",
   ),
@@ -108,6 +108,83 @@ export const approvalFaults: readonly PlantedFault[] = [
     "spent.add(first.key);",
     "",
     "one approver cancels alone only once",
+  ),
+  policies(
+    "reset-by-a-false-date",
+    "Math.min(nowMs, ...seenMs) + delayMs",
+    "Math.min(createdMs, ...seenMs) + delayMs",
+    "the 72 hours begin when a leader sees the change",
+  ),
+  rule(
+    "packages/admin/src/approvals/signature.ts",
+    "cancellation-of-another-change",
+    "change: string): string {",
+    'change: string): string {\n  change = "";',
+    "a cancellation is of one change",
+  ),
+  rule(
+    `${approvals}/approvals-duty.ts`,
+    "reset-by-a-doubtful-clock",
+    "if (doubt() !== undefined) return [];",
+    "",
+    "a leader whose clock differs from the others begins no wait",
+  ),
+  rule(
+    `${approvals}/approvals-duty.ts`,
+    "requests-kept-for-ever",
+    "return createdMs < nowMs - keptMs && untilMs < nowMs;",
+    "return createdMs < nowMs - keptMs && untilMs < 0;",
+    "requests are deleted after a week",
+  ),
+  rule(
+    "packages/server/src/management/approvals/policy-handlers.ts",
+    "cancel-revives-a-change",
+    "if (then.last?.id !== last?.id || !then.waiting.every(known)) {",
+    "if (then.last?.id !== last?.id) {",
+    "no cancellation revives another change",
+  ),
+  rule(
+    "packages/server/src/management/approvals/policy-handlers.ts",
+    "changes-by-break-glass-without-end",
+    "const delayedMax = 20;",
+    "const delayedMax = 2_000;",
+    "a break-glass key signs few changes of one version",
+  ),
+  rule(
+    `${approvals}/guarded-handlers.ts`,
+    "instances-signed-by-name",
+    "{ ...body, [field]: Object.keys(named).toSorted() }",
+    "body",
+    "approvers sign the identifiers of instances",
+  ),
+  requests(
+    "operators-fill-all-places",
+    "const alike = open.filter((record) => record.asker === asker).length;",
+    "const alike = open.length;",
+    "requests are counted by who asks",
+  ),
+  requests(
+    "long-use-not-renewed",
+    "const renewal = setInterval(() => void this.#mark(id, begun), renewMs);",
+    "const renewal = setInterval(() => undefined, renewMs);",
+    "the mark of a use is renewed while its work runs",
+  ),
+  {
+    name: "revalidation-ends-any-shred",
+    kind: "access",
+    file: "packages/server/src/roots/keys-order.ts",
+    find: "opened[region]?.ends === order.id ?",
+    replace: "(opened[region]?.atMs ?? 0) >= order.atMs ?",
+    rule: "an order to open keys ends only the shred that it names",
+    promises,
+    tests: ["packages/server/src/roots/validate-roots.test.ts"],
+  },
+  rule(
+    "packages/admin/src/approvals/signature.ts",
+    "keys-of-small-order",
+    "return y < prime && !smallOrder.has(y);",
+    "return y < prime;",
+    "no key of small order is an approver's",
   ),
   rule(
     "packages/admin/src/approvals/policy.ts",

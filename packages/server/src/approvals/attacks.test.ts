@@ -196,7 +196,7 @@ test("operators cannot fill the place of the requests of managers and of nodes",
   expect(await refusal(ask("other", 100))).toContain("100 requests of operators wait");
   expect(await refusal(ask("lead", 0))).toBe("not refused");
   expect(await refusal(ask("node", 0))).toBe("not refused");
-  const caller = { roles: ["operator"], id: "one more" };
+  const caller = { roles: ["operator"], id: "one more" } as const;
   await world.asked("createToken", { body: manager });
   const params = { instance: await world.instance("kmip-one"), user: "esx" };
   const given = { params, body: { password: "a good long password" } };
@@ -255,8 +255,11 @@ test("a use that takes longer than two minutes is not begun a second time", asyn
   const what = { action: "give-role", operation: "createToken", target: "second" } as const;
   const asked = { ...what, call: JSON.parse(call), by: "token", asker: "lead", actor } as const;
   expect(text).toContain("createToken");
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const running = approvals.use(approval, asked, () => promise);
+  let finish = (): void => undefined;
+  const work = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  const running = approvals.use(approval, asked, () => work);
   const use = () => view.get("ApprovalRequest", approval)?.use;
   await vi.waitFor(() => expect(use()?.state).toBe("begun"));
   // As if it had begun long ago.
@@ -271,7 +274,7 @@ test("a use that takes longer than two minutes is not begun a second time", asyn
   await world.see();
   const again = world.b.call("createToken", { body: manager }, { approval });
   expect(await refusal(again)).toContain("node a1 of region a uses it now");
-  resolve();
+  finish();
   await running;
   expect(use()?.state).toBe("done");
 });

@@ -111,16 +111,9 @@ export class TestNode implements AsyncDisposable {
     );
     const { bootstrap } = this;
     const about = { region: name, node, version: "test" };
-    const policyMs = () => wallMs() - Math.max(0, this.aheadMs);
-    const around = { wallMs, policyMs, newId: ids.uuid, observe };
-    const reachable = () => commands.others.filter(() => region.isLinked());
-    const renewMs = 20;
-    const asking = { region: name, node, reachable, renewMs };
-    this.approvals = new Approvals({ view, records, ...asking, ...around });
-    const doubt = () =>
-      this.aheadMs === 0 ? undefined : { latestSeconds: 0, reason: "clocks differ" };
-    this.duty = new ApprovalsDuty({ region: name, view, records, wallMs, policyMs, doubt });
-    const deps = { view, records, presence, approvals: this.approvals, ...around };
+    const { approvals, duty, around } = this.#openApprovals(region, node);
+    [this.approvals, this.duty] = [approvals, duty];
+    const deps = { view, records, presence, approvals, ...around };
     const handlers = {
       ...requestHandlers(deps),
       ...policyHandlers(deps),
@@ -153,7 +146,26 @@ export class TestNode implements AsyncDisposable {
         pauseMs: 1,
       }),
     };
-    this.handlers = withApprovals(handlers, { approvals: this.approvals, view, instances });
+    this.handlers = withApprovals(handlers, { approvals, view, instances });
+  }
+
+  #openApprovals(
+    { view, records, commands, events, isLinked, name: region }: MemoryRegion,
+    node: string,
+  ) {
+    const { wallMs } = clock;
+    const policyMs = () => wallMs() - Math.max(0, this.aheadMs);
+    const observe = (event: (typeof events)[number]): void => void events.push(event);
+    const around = { wallMs, policyMs, newId: ids.uuid, observe };
+    const reachable = () => commands.others.filter(() => isLinked());
+    const asking = { region, node, reachable, renewMs: 20 };
+    const doubt = () =>
+      this.aheadMs === 0 ? undefined : { latestSeconds: 0, reason: "clocks differ" };
+    return {
+      around,
+      approvals: new Approvals({ view, records, ...asking, ...around }),
+      duty: new ApprovalsDuty({ region, view, records, wallMs, policyMs, doubt }),
+    };
   }
 
   /** Calls a handler and checks its answer, both as the listener does. */
