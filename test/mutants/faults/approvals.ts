@@ -1,12 +1,15 @@
 import type { PlantedFault } from "../fault.ts";
 
 const approvals = "packages/server/src/approvals";
-const tests = [`${approvals}/approvals.test.ts`, `${approvals}/attacks.test.ts`];
+const tests = [`${approvals}/approvals.test.ts`];
 const promises = ["Where an approval policy is in force, a call that it names is carried out only"];
 const rule = (file: string, name: string, find: string, replace: string, says: string) =>
   ({ name, kind: "access", file, find, replace, rule: says, promises, tests }) as const;
 const requests = (...row: readonly [string, string, string, string]) =>
   rule(`${approvals}/requests.ts`, ...row);
+/** What a thief or a wrong clock would gain from the fault. */
+const gain = (...row: Parameters<typeof rule>) =>
+  ({ ...rule(...row), tests: [`${approvals}/attacks.test.ts`] }) as const;
 const policies = (...row: readonly [string, string, string, string]) =>
   rule(`${approvals}/policies.ts`, ...row);
 
@@ -109,61 +112,71 @@ export const approvalFaults: readonly PlantedFault[] = [
     "",
     "one approver cancels alone only once",
   ),
-  policies(
+  gain(
+    `${approvals}/policies.ts`,
     "reset-by-a-false-date",
     "Math.min(nowMs, ...seenMs) + delayMs",
     "Math.min(createdMs, ...seenMs) + delayMs",
     "the 72 hours begin when a leader sees the change",
   ),
-  rule(
+  gain(
     "packages/admin/src/approvals/signature.ts",
     "cancellation-of-another-change",
     "change: string): string {",
     'change: string): string {\n  change = "";',
     "a cancellation is of one change",
   ),
-  rule(
+  gain(
     `${approvals}/approvals-duty.ts`,
     "reset-by-a-doubtful-clock",
     "if (doubt() !== undefined) return [];",
     "",
     "a leader whose clock differs from the others begins no wait",
   ),
-  rule(
+  gain(
     `${approvals}/approvals-duty.ts`,
     "requests-kept-for-ever",
     "return createdMs < nowMs - keptMs && untilMs < nowMs;",
     "return createdMs < nowMs - keptMs && untilMs < 0;",
     "requests are deleted after a week",
   ),
-  rule(
+  gain(
     "packages/server/src/management/approvals/policy-handlers.ts",
     "cancel-revives-a-change",
     "if (then.last?.id !== last?.id || !then.waiting.every(known)) {",
     "if (then.last?.id !== last?.id) {",
     "no cancellation revives another change",
   ),
-  rule(
+  gain(
     "packages/server/src/management/approvals/policy-handlers.ts",
     "changes-by-break-glass-without-end",
     "const delayedMax = 20;",
     "const delayedMax = 2_000;",
     "a break-glass key signs few changes of one version",
   ),
-  rule(
+  gain(
     `${approvals}/guarded-handlers.ts`,
     "instances-signed-by-name",
     "{ ...body, [field]: Object.keys(named).toSorted() }",
     "body",
     "approvers sign the identifiers of instances",
   ),
-  requests(
+  gain(
+    `${approvals}/guarded-handlers.ts`,
+    "certificate-signed-by-name",
+    "return { ...call, params: { ...params, certificate: id } };",
+    'return { ...call, params: { ...params, certificate: id === "" ? id : certificate } };',
+    "approvers sign the identifier of a certificate",
+  ),
+  gain(
+    `${approvals}/requests.ts`,
     "operators-fill-all-places",
     "const alike = open.filter((record) => record.asker === asker).length;",
     "const alike = open.length;",
     "requests are counted by who asks",
   ),
-  requests(
+  gain(
+    `${approvals}/requests.ts`,
     "long-use-not-renewed",
     "const renewal = setInterval(() => void this.#mark(id, begun), renewMs);",
     "const renewal = setInterval(() => undefined, renewMs);",
@@ -179,7 +192,7 @@ export const approvalFaults: readonly PlantedFault[] = [
     promises,
     tests: ["packages/server/src/roots/validate-roots.test.ts"],
   },
-  rule(
+  gain(
     "packages/admin/src/approvals/signature.ts",
     "keys-of-small-order",
     "return y < prime && !smallOrder.has(y);",

@@ -9,6 +9,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { instanceRecordId } from "../records/records.ts";
 import { ApprovalWorld, refusal } from "../testing/approval-world.ts";
 import { approversNamed, policyAfter, signedBy, type TestApprover } from "../testing/approvals.ts";
+import { certificateValues } from "../testing/system-records.ts";
 import { breakGlassCounts } from "./requests.ts";
 
 const hourMs = 3_600_000;
@@ -119,6 +120,7 @@ test("the 72 hours begin when a leader sees the change, whatever time it names, 
   await world.tend();
   for (const node of world.nodes) node.aheadMs = 0;
   expect(await waiting()).toHaveLength(1);
+  expect(view.all("ApprovalPolicy").map(({ seen }) => seen)).toEqual([{}, {}]);
   await world.tend();
   at(startMs + 171 * hourMs);
   expect(inForce()).toEqual(before);
@@ -170,6 +172,27 @@ test("a token that was approved for an instance does not reach another one that 
   expect(await use({ ...body, instances: [harmless] })).toBe("not refused");
   const [token] = world.a.region.view.all("Token");
   expect(token?.instances).toEqual([harmless]);
+});
+
+test("what was approved for a certificate is not done to another one that has its name since", async () => {
+  const instance = await world.instance("kmip-test");
+  const { records } = world.a.region;
+  const add = (fingerprint: string) =>
+    records.create(
+      "Certificate",
+      { ...certificateValues, instance, name: "vcenter", fingerprint },
+      [],
+    );
+  const { record } = await add("a".repeat(64));
+  const given = { params: { instance, certificate: "vcenter" }, body: { operations: ["all"] } };
+  const approval = await world.asked("updateCertificate", given);
+  expect(await world.document(approval)).toContain(`target ${instance}%2F${record.id}`);
+  await world.sign(approval);
+  await records.destroy("Certificate", record.id, []);
+  await add("b".repeat(64));
+  await world.see();
+  const use = world.a.call("updateCertificate", given, { approval });
+  expect(await refusal(use)).toContain("it is about");
 });
 
 test("all parameters are signed, whatever their form", async () => {

@@ -7,6 +7,7 @@ import {
   type Role,
   type Route,
 } from "@holdfast/admin";
+import { namedCertificate } from "../management/certificates/catalogue.ts";
 import type { InstanceLookup } from "../management/instance-lookup.ts";
 import { dryRun, isDryRun } from "../records/dry-run.ts";
 import type { SystemView } from "../records/system-view.ts";
@@ -99,18 +100,30 @@ function shredsOf({ params }: Call, view: GuardOptions["view"]) {
   return records.flatMap((record) => Object.values(shredsInForce(record)));
 }
 
-/** The call with the identifiers of the instances that its body names, and their names: a name can move to another one. */
+/**
+ * The call with the identifiers of its certificate and of the instances that its body names, and these instances' names:
+ * a name can move to another one.
+ */
 async function withIdentifiers(
   { instances: field }: Guard,
-  call: Call,
+  given: Call,
   instances: GuardOptions["instances"],
 ): Promise<{ readonly call: Call; readonly named?: Readonly<Record<string, string>> }> {
+  const call = await withCertificate(given, instances);
   const body = (call.body ?? {}) as Readonly<Record<string, unknown>>;
-  const given = field === undefined ? undefined : (body[field] as readonly string[] | undefined);
-  if (field === undefined || given === undefined) return { call };
-  const found = await Promise.all(given.map((text) => instances.find(text)));
+  const names = field === undefined ? undefined : (body[field] as readonly string[] | undefined);
+  if (field === undefined || names === undefined) return { call };
+  const found = await Promise.all(names.map((text) => instances.find(text)));
   const named = Object.fromEntries(found.map(({ id, name }) => [id, name]));
   return { call: { ...call, body: { ...body, [field]: Object.keys(named).toSorted() } }, named };
+}
+
+async function withCertificate(call: Call, instances: GuardOptions["instances"]): Promise<Call> {
+  const params = valuesOf(call.params);
+  const { instance, certificate } = params;
+  if (instance === undefined || certificate === undefined) return call;
+  const { id } = namedCertificate(await instances.find(instance), certificate);
+  return { ...call, params: { ...params, certificate: id } };
 }
 
 /** What the path names, from the outside in; the name of what is to be made if it names nothing. */

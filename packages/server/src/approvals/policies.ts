@@ -37,7 +37,7 @@ export interface Standing {
 type PolicyRecord = SystemRecord<"ApprovalPolicy">;
 
 /** How long a change waits that the approvers did not sign, from when the first region's leader saw it. */
-export const delayMs = 72 * 3_600_000;
+const delayMs = 72 * 3_600_000;
 
 /**
  * The policy by its records: each version is believed only if the version before allows it. Where several follow the
