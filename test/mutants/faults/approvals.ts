@@ -185,7 +185,7 @@ export const approvalFaults: readonly PlantedFault[] = [
   {
     name: "revalidation-ends-any-shred",
     kind: "access",
-    file: "packages/server/src/roots/keys-order.ts",
+    file: "packages/server/src/records/keys-order.ts",
     find: "opened[region]?.ends === order.id ?",
     replace: "(opened[region]?.atMs ?? 0) >= order.atMs ?",
     rule: "an order to open keys ends only the shred that it names",

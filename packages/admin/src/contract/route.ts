@@ -82,7 +82,7 @@ export interface Guard {
   readonly when?: (given: GuardedCall) => boolean;
   /** The field of the body that names instances. Approvers sign their identifiers, and the call is carried out with these. */
   readonly instances?: string;
-  /** Where the body has secrets, besides the command's: names with dots between, `*` for any. Approvers do not see them. */
+  /** Where the body has secrets, apart from the command's: names with dots between, `*` for any. Approvers do not see them. */
   readonly secrets?: readonly string[];
 }
 

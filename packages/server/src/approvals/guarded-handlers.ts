@@ -7,18 +7,22 @@ import {
   type Role,
   type Route,
 } from "@holdfast/admin";
-import { namedCertificate } from "../management/certificates/catalogue.ts";
-import type { InstanceLookup } from "../management/instance-lookup.ts";
 import { dryRun, isDryRun } from "../records/dry-run.ts";
+import { shredsInForce } from "../records/keys-order.ts";
 import type { SystemView } from "../records/system-view.ts";
-import { shredsInForce } from "../roots/keys-order.ts";
 import type { Approvals, Asked } from "./requests.ts";
 
 /** What guards are decided with. */
 export interface GuardOptions {
   readonly approvals: Pick<Approvals, "needed" | "ask" | "use">;
   readonly view: Pick<SystemView, "of">;
-  readonly instances: Pick<InstanceLookup, "find">;
+  readonly identify: Identify;
+}
+
+/** Finds what a call names, in any form that the API takes; rejects with `notFound`. */
+export interface Identify {
+  readonly instance: (text: string) => Promise<{ readonly id: string; readonly name: string }>;
+  readonly certificate: (instance: string, text: string) => Promise<{ readonly id: string }>;
 }
 
 type Handler = (call: Call) => Promise<unknown>;
@@ -51,13 +55,13 @@ interface GuardedRoute {
 async function guardedCall(
   { name, route, guarded, inner }: GuardedRoute,
   given: Call,
-  { approvals, view, instances }: GuardOptions,
+  { approvals, view, identify }: GuardOptions,
 ): Promise<unknown> {
   // A dry run writes nothing.
   if (isDryRun()) return await inner(given);
   const version = await approvals.needed(guarded.action);
   if (version === undefined || !isGuarded(guarded, given, view)) return await inner(given);
-  const { call, named } = await withIdentifiers(guarded, given, instances);
+  const { call, named } = await withIdentifiers(guarded, given, identify);
   const shreds = shredsOf(call, view).map(({ id }) => id);
   const asked: Asked = {
     action: guarded.action,
@@ -107,22 +111,22 @@ function shredsOf({ params }: Call, view: GuardOptions["view"]) {
 async function withIdentifiers(
   { instances: field }: Guard,
   given: Call,
-  instances: GuardOptions["instances"],
+  identify: Identify,
 ): Promise<{ readonly call: Call; readonly named?: Readonly<Record<string, string>> }> {
-  const call = await withCertificate(given, instances);
+  const call = await withCertificate(given, identify);
   const body = (call.body ?? {}) as Readonly<Record<string, unknown>>;
   const names = field === undefined ? undefined : (body[field] as readonly string[] | undefined);
   if (field === undefined || names === undefined) return { call };
-  const found = await Promise.all(names.map((text) => instances.find(text)));
+  const found = await Promise.all(names.map((text) => identify.instance(text)));
   const named = Object.fromEntries(found.map(({ id, name }) => [id, name]));
   return { call: { ...call, body: { ...body, [field]: Object.keys(named).toSorted() } }, named };
 }
 
-async function withCertificate(call: Call, instances: GuardOptions["instances"]): Promise<Call> {
+async function withCertificate(call: Call, identify: Identify): Promise<Call> {
   const params = valuesOf(call.params);
   const { instance, certificate } = params;
   if (instance === undefined || certificate === undefined) return call;
-  const { id } = namedCertificate(await instances.find(instance), certificate);
+  const { id } = await identify.certificate(instance, certificate);
   return { ...call, params: { ...params, certificate: id } };
 }
 

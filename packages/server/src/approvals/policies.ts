@@ -107,7 +107,7 @@ function successor(
   const waits = last !== undefined && !isSigned(text, last.policy, given);
   const isAllowed = !waits || breakGlassSigned(text, last.policy, given) || policy.approvals === 0;
   if (!isAllowed) return undefined;
-  // The clock of whoever wrote it proves nothing: leaders note when they saw it, and only while their clocks agree.
+  // The time that its author names proves nothing: leaders note when they saw it, and only while their clocks agree.
   const seenMs = Object.values<number | undefined>(seen).map((ms) => ms ?? nowMs);
   const effectiveMs = waits ? Math.min(nowMs, ...seenMs) + delayMs : createdMs;
   return { id, policy, text, digest: digestOf(text), effectiveMs, delayed: waits };

@@ -1,7 +1,7 @@
 import { type Handlers, ManagementError } from "@holdfast/admin";
 import type { SystemRecord } from "@holdfast/engine";
+import { shredsInForce } from "../records/keys-order.ts";
 import { givenSecret } from "./given-root.ts";
-import { shredsInForce } from "./keys-order.ts";
 import type { Roots } from "./open/roots.ts";
 import type { RootPeerHandlers } from "./peer-handlers.ts";
 import type { RootOrders } from "./root-orders.ts";

@@ -1,10 +1,10 @@
 import type { SystemRecord } from "@holdfast/engine";
 import { expect, test } from "vitest";
 import { systemClock as clock, systemIds as ids } from "../base/system.ts";
+import { shreddedReason, shredsInForce } from "../records/keys-order.ts";
 import { instanceRecordId } from "../records/records.ts";
 import { type MemoryRegion, MemoryRegions } from "../testing/memory-regions.ts";
 import { systemRecord } from "../testing/system-records.ts";
-import { shreddedReason, shredsInForce } from "./keys-order.ts";
 import { RootOrders, type RootOrdersOptions } from "./root-orders.ts";
 
 test("an instance whose deletion has begun meanwhile gets no new root of trust", async () => {

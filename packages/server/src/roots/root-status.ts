@@ -8,8 +8,8 @@ import type {
   WrappedKek,
 } from "@holdfast/engine";
 import type { RootReadings } from "../observe/metrics/metric-row.ts";
+import { shreddedReason } from "../records/keys-order.ts";
 import { namedRoots, type RootFields, shownReference } from "../records/root-reference.ts";
-import { shreddedReason } from "./keys-order.ts";
 import type { Roots } from "./open/roots.ts";
 
 /** An instance's root of trust in one region, as shown by the API. */

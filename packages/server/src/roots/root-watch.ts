@@ -7,9 +7,9 @@ import {
 } from "@holdfast/engine";
 import { rootKind } from "@holdfast/root-of-trust/kinds";
 import type { Health } from "../observe/health.ts";
+import { shreddedReason } from "../records/keys-order.ts";
 import { namedRoots, referenceText } from "../records/root-reference.ts";
 import type { SystemView } from "../records/system-view.ts";
-import { shreddedReason } from "./keys-order.ts";
 import type { RootHealth } from "./open/guarded-root.ts";
 import type { RootInUse, Roots } from "./open/roots.ts";
 

@@ -9,9 +9,9 @@ import {
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 import { managementEvent, managementEvents } from "../audit/management-event.ts";
 import { reasonOf } from "../base/operator-error.ts";
+import { shreddedReason } from "../records/keys-order.ts";
 import { instanceRecordId, type Records } from "../records/records.ts";
 import type { RootReference } from "../records/root-reference.ts";
-import { shreddedReason } from "./keys-order.ts";
 import { keyOf } from "./open/root-pool.ts";
 import type { Roots } from "./open/roots.ts";
 import { crkStateOf } from "./root-problem.ts";

@@ -21,6 +21,7 @@ import { policyHandlers } from "../management/approvals/policy-handlers.ts";
 import { requestHandlers } from "../management/approvals/request-handlers.ts";
 import { InstanceAuthorities } from "../management/authority/instance-authorities.ts";
 import { Adding } from "../management/certificates/adding.ts";
+import { identifyBy } from "../management/certificates/catalogue.ts";
 import { certificateHandlers } from "../management/certificates/certificate-handlers.ts";
 import { Ownership } from "../management/certificates/ownership.ts";
 import { RecordedTrust } from "../management/certificates/recorded-trust.ts";
@@ -146,7 +147,7 @@ export class TestNode implements AsyncDisposable {
         pauseMs: 1,
       }),
     };
-    this.handlers = withApprovals(handlers, { approvals, view, instances });
+    this.handlers = withApprovals(handlers, { approvals, view, identify: identifyBy(instances) });
   }
 
   #openApprovals(

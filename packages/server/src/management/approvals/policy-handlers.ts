@@ -78,7 +78,7 @@ async function change(deps: ApprovalHandlersDeps, call: CallOf<"changeApprovalPo
       `the new key of ${missing.name} must sign the policy too: it proves that they have it`,
     );
   }
-  // Each is kept for ever, and whoever stole a break-glass key must not fill the store.
+  // Each is kept for ever, and a thief with a break-glass key must not fill the store.
   if (breakGlass && delayedCount(view.all("ApprovalPolicy"), inForce, policyMs()) >= delayedMax) {
     return refuse(
       `${delayedMax} changes of this version were signed by a break-glass key: only its approvers change it now`,

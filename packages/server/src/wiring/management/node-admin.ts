@@ -18,6 +18,7 @@ import { providerVariable } from "../../base/fips.ts";
 import type { ServerIdentity } from "../../base/tls.ts";
 import { policyHandlers } from "../../management/approvals/policy-handlers.ts";
 import { requestHandlers } from "../../management/approvals/request-handlers.ts";
+import { identifyBy } from "../../management/certificates/catalogue.ts";
 import type { InstanceLookup } from "../../management/instance-lookup.ts";
 import { authenticator, paced, type TokenVerifier } from "../../management/tokens/bearer.ts";
 import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
@@ -72,7 +73,8 @@ export async function openAdmin(
   if (settings === undefined || files === undefined) return undefined;
   const approvals = openApprovals(parts, admin);
   const own = { ...admin.handlers, ...ownHandlers(parts, admin), ...approvals.handlers };
-  const handlers = withCallEvidence(withApprovals(own, { ...approvals, view, instances: lookup }), {
+  const guards = { ...approvals, view, identify: identifyBy(lookup) };
+  const handlers = withCallEvidence(withApprovals(own, guards), {
     store: admin.store,
     clock,
     observe,
