@@ -119,7 +119,15 @@ beforeAll(async () => {
   const signatures = await signed("policy", ...names);
   const config = ["--config", both.node("a1").configFile];
   const init = ["approval", "init", "--file", file("policy"), "--signatures", signatures];
-  expect(await done(...init, ...config)).toContain("is in force in region a");
+  // While the other region cannot be reached, there is no first policy.
+  const text = await readFile(both.node("a1").configFile, "utf8");
+  const addresses = /^( *addresses:).*(?:\n *- .*)*$/m;
+  expect(text).toMatch(addresses);
+  await writeFile(file("alone.yaml"), text.replace(addresses, "$1 [127.0.0.1:1]"));
+  const alone = await run(...init, "--config", file("alone.yaml"));
+  expect(alone).toMatchObject({ code: expect.any(Number), out: "" });
+  expect(alone.err).toContain("region b does not answer, and must agree to the policy");
+  expect(await done(...init, ...config)).toContain("is in force in every region");
   for (const { name } of both.nodes) {
     await until(`${name} knows the policy`, async () => {
       const { items } = await at(name).call("readApprovalPolicy", {});

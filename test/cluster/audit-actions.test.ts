@@ -450,7 +450,9 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     const waiting = await reset();
     const params = { policy: waiting?.id ?? "" };
     const by = (name: string) => approvers.filter((one) => one.name === name);
-    const body = { signatures: signedBy(cancelText(waiting?.digest ?? ""), by("alice")) };
+    const body = {
+      signatures: signedBy(cancelText(waiting?.digest ?? "", waiting?.id ?? ""), by("alice")),
+    };
     await refused(admin.call("stopApprovalPolicy", { params, body: { signatures: "none" } }));
     await admin.call("stopApprovalPolicy", { params, body });
   }),

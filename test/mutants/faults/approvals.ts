@@ -7,6 +7,9 @@ const rule = (file: string, name: string, find: string, replace: string, says: s
   ({ name, kind: "access", file, find, replace, rule: says, promises, tests }) as const;
 const requests = (...row: readonly [string, string, string, string]) =>
   rule(`${approvals}/requests.ts`, ...row);
+/** What a thief or a wrong clock would gain from the fault. */
+const gain = (...row: Parameters<typeof rule>) =>
+  ({ ...rule(...row), tests: [`${approvals}/attacks.test.ts`] }) as const;
 const policies = (...row: readonly [string, string, string, string]) =>
   rule(`${approvals}/policies.ts`, ...row);
 
@@ -81,8 +84,8 @@ export const approvalFaults: readonly PlantedFault[] = [
   rule(
     `${approvals}/guarded-handlers.ts`,
     "secrets-in-requests",
-    "secrets.has(name) ? notShown : withoutSecrets(value),",
-    "withoutSecrets(value),",
+    "if (first === undefined) return notShown;",
+    "if (first === undefined) return value;",
     "a request has no secret",
   ),
   policies(
@@ -99,7 +102,7 @@ export const approvalFaults: readonly PlantedFault[] = [
   ),
   policies(
     "reset-at-once",
-    "const effectiveMs = waits ? createdMs + delayMs : createdMs;",
+    "const effectiveMs = waits ? Math.min(nowMs, ...seenMs) + delayMs : createdMs;",
     "const effectiveMs = createdMs;",
     "a reset waits 72 hours",
   ),
@@ -108,6 +111,93 @@ export const approvalFaults: readonly PlantedFault[] = [
     "spent.add(first.key);",
     "",
     "one approver cancels alone only once",
+  ),
+  gain(
+    `${approvals}/policies.ts`,
+    "reset-by-a-false-date",
+    "Math.min(nowMs, ...seenMs) + delayMs",
+    "Math.min(createdMs, ...seenMs) + delayMs",
+    "the 72 hours begin when a leader sees the change",
+  ),
+  gain(
+    "packages/admin/src/approvals/signature.ts",
+    "cancellation-of-another-change",
+    "change: string): string {",
+    'change: string): string {\n  change = "";',
+    "a cancellation is of one change",
+  ),
+  gain(
+    `${approvals}/approvals-duty.ts`,
+    "reset-by-a-doubtful-clock",
+    "if (doubt() !== undefined) return [];",
+    "",
+    "a leader whose clock differs from the others begins no wait",
+  ),
+  gain(
+    `${approvals}/approvals-duty.ts`,
+    "requests-kept-for-ever",
+    "return createdMs < nowMs - keptMs && untilMs < nowMs;",
+    "return createdMs < nowMs - keptMs && untilMs < 0;",
+    "requests are deleted after a week",
+  ),
+  gain(
+    "packages/server/src/management/approvals/policy-handlers.ts",
+    "cancel-revives-a-change",
+    "if (then.last?.id !== last?.id || !then.waiting.every(known)) {",
+    "if (then.last?.id !== last?.id) {",
+    "no cancellation revives another change",
+  ),
+  gain(
+    "packages/server/src/management/approvals/policy-handlers.ts",
+    "changes-by-break-glass-without-end",
+    "const delayedMax = 20;",
+    "const delayedMax = 2_000;",
+    "a break-glass key signs few changes of one version",
+  ),
+  gain(
+    `${approvals}/guarded-handlers.ts`,
+    "instances-signed-by-name",
+    "{ ...body, [field]: Object.keys(named).toSorted() }",
+    "body",
+    "approvers sign the identifiers of instances",
+  ),
+  gain(
+    `${approvals}/guarded-handlers.ts`,
+    "certificate-signed-by-name",
+    "return { ...call, params: { ...params, certificate: id } };",
+    'return { ...call, params: { ...params, certificate: id === "" ? id : certificate } };',
+    "approvers sign the identifier of a certificate",
+  ),
+  gain(
+    `${approvals}/requests.ts`,
+    "operators-fill-all-places",
+    "const alike = open.filter((record) => record.asker === asker).length;",
+    "const alike = open.length;",
+    "requests are counted by who asks",
+  ),
+  gain(
+    `${approvals}/requests.ts`,
+    "long-use-not-renewed",
+    "const renewal = setInterval(() => void this.#mark(id, begun), renewMs);",
+    "const renewal = setInterval(() => undefined, renewMs);",
+    "the mark of a use is renewed while its work runs",
+  ),
+  {
+    name: "revalidation-ends-any-shred",
+    kind: "access",
+    file: "packages/server/src/records/keys-order.ts",
+    find: "opened[region]?.ends === order.id ?",
+    replace: "(opened[region]?.atMs ?? 0) >= order.atMs ?",
+    rule: "an order to open keys ends only the shred that it names",
+    promises,
+    tests: ["packages/server/src/roots/validate-roots.test.ts"],
+  },
+  gain(
+    "packages/admin/src/approvals/signature.ts",
+    "keys-of-small-order",
+    "return y < prime && !smallOrder.has(y);",
+    "return y < prime;",
+    "no key of small order is an approver's",
   ),
   rule(
     "packages/admin/src/approvals/policy.ts",

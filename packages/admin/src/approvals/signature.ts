@@ -29,9 +29,25 @@ export function publicKeyText(key: KeyObject): string {
   return String((key.type === "private" ? createPublicKey(key) : key).export({ format: "jwk" }).x);
 }
 
-/** Whether a text has the form of a public key. */
+const prime = 2n ** 255n - 19n;
+/** The y coordinates of the eight points of small order. */
+const smallOrder: ReadonlySet<bigint> = new Set([
+  0n,
+  1n,
+  prime - 1n,
+  0x05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826n,
+  0x7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7n,
+]);
+
+/**
+ * Whether a text is a public key. Under a key of small order one signature fits many texts, so it is none; nor is a
+ * coordinate that is not reduced, since each key must have one name.
+ */
 export function isPublicKey(text: string): boolean {
-  return keyForm.test(text) && Buffer.from(text, "base64url").toString("base64url") === text;
+  const bytes = Buffer.from(text, "base64url");
+  if (!keyForm.test(text) || bytes.toString("base64url") !== text) return false;
+  const y = BigInt(`0x${bytes.reverse().toString("hex")}`) & (2n ** 255n - 1n);
+  return y < prime && !smallOrder.has(y);
 }
 
 /** A new key pair; the private key is PKCS #8 in PEM, encrypted if a passphrase is given. */
@@ -52,9 +68,12 @@ function approvedText(text: string, reason: string | undefined): Buffer {
   return Buffer.from(reason === undefined ? text : `${text}reason ${encoded(reason)}\n`);
 }
 
-/** What an approver signs to cancel a change of the policy that waits: never what approves it. */
-export function cancelText(policyDigest: string): string {
-  return `holdfast-approval-cancel-1\npolicy ${policyDigest}\n`;
+/**
+ * What an approver signs to cancel a change of the policy that waits: never what approves it. A later change may have the
+ * same text, as each reset of one version has: so the change's identifier is signed too.
+ */
+export function cancelText(policyDigest: string, change: string): string {
+  return `holdfast-approval-cancel-1\npolicy ${policyDigest}\nchange ${change}\n`;
 }
 
 /** SHA-256 of a text, hex. */

@@ -110,6 +110,7 @@ export const accessRoutes = {
     makes: "token",
     guarded: {
       action: "give-role",
+      instances: "instances",
       when: ({ body }) => {
         const given = body["roles"] as readonly string[];
         return given.includes("manager") || given.includes("security-officer");

@@ -55,7 +55,9 @@ const policy = z.object({
   id: uuid,
   version: z.number().int(),
   digest: sha256,
-  state: z.enum(["in-force", "waiting"]),
+  state: z
+    .enum(["in-force", "reset", "waiting"])
+    .describe("reset: nothing needs approvals until `holdfast approval init` begins again."),
   effectiveAt: time,
   approvals: z.number().int().describe("How many approvers must sign; 0 = none (a reset)."),
   approvers: z.array(key),
@@ -148,7 +150,7 @@ export const approvalRoutes = {
   readApprovalPolicy: {
     method: "GET",
     path: "/v1/approval-policy",
-    summary: "Show the approval policy in force, and changes of it that wait.",
+    summary: "Show the approval policy in force, or its reset, and changes of it that wait.",
     tag: "Approvals",
     roles: may.read,
     scope: "system",
@@ -157,7 +159,9 @@ export const approvalRoutes = {
       text: z
         .string()
         .optional()
-        .describe("The text of the policy in force, for `holdfast approval draft --after`."),
+        .describe(
+          "The text of the last version in effect, a reset too, for `holdfast approval draft --after`.",
+        ),
     }),
     problems: [],
     command: {

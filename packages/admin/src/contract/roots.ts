@@ -5,6 +5,7 @@ import {
   type ReferenceField,
   type RootKind,
   rootKinds,
+  secretNames,
 } from "@holdfast/root-of-trust/kinds";
 import { z } from "zod";
 import { may, type Routes } from "./route.ts";
@@ -196,7 +197,10 @@ export const rootRoutes = {
       "storeUnavailable",
     ],
     audit: "root.configure",
-    guarded: { action: "move-root" },
+    guarded: {
+      action: "move-root",
+      secrets: secretNames.map((secret) => `regions.*.${secret}.value`),
+    },
     command: {
       words: "root-of-trust configure",
       roots: "regions",

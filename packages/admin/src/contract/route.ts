@@ -80,6 +80,10 @@ export interface Guard {
   readonly action: ApprovalAction;
   /** Only these calls need them; all unless given. */
   readonly when?: (given: GuardedCall) => boolean;
+  /** The field of the body that names instances. Approvers sign their identifiers, and the call is carried out with these. */
+  readonly instances?: string;
+  /** Where the body has secrets, apart from the command's: names with dots between, `*` for any. Approvers do not see them. */
+  readonly secrets?: readonly string[];
 }
 
 /** What a guard decides on. */

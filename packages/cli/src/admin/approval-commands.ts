@@ -38,6 +38,7 @@ interface Sign {
   readonly passphraseFile?: string;
   readonly reason?: string;
   readonly cancel?: string;
+  readonly change?: string;
   readonly out: string;
   readonly yes?: true;
 }
@@ -85,6 +86,7 @@ export function addApprovalCommands(program: Command): void {
     .option("--passphrase-file <file>", "its passphrase, on the first line")
     .option("--reason <text>", "why a break-glass key is used; a break-glass key needs it")
     .option("--cancel <digest>", "instead of a file: cancel the change of the policy that waits")
+    .option("--change <id>", "with --cancel: the identifier of that change")
     .option("--yes", "sign without a question")
     .requiredOption("--out <file>", "where to write the signature")
     .action(sign);
@@ -159,7 +161,7 @@ function keyIn(option: string, text: string): Approver {
 }
 
 async function sign(file: string | undefined, given: Sign): Promise<void> {
-  const { reason, cancel, out } = given;
+  const { reason, cancel, change, out } = given;
   if ((file === undefined) === (cancel === undefined)) {
     throw new Failure("give either a file to sign, or --cancel with the digest of a policy");
   }
@@ -171,11 +173,12 @@ async function sign(file: string | undefined, given: Sign): Promise<void> {
       `--cancel ${cancel}: give the digest that \`holdfast approval policy --wide\` shows`,
     );
   }
+  if ((cancel === undefined) !== (change === undefined)) {
+    throw new Failure("--cancel DIGEST and --change ID belong together");
+  }
   const key = privateKey(given);
   const { text, shown } =
-    file === undefined
-      ? { text: cancelText(cancel ?? ""), shown: [`cancel policy ${cancel}`] }
-      : signedIn(file);
+    file === undefined ? cancellation(cancel ?? "", change ?? "") : signedIn(file);
   for (const line of shown) say(plain(line));
   if (given.yes !== true) {
     if (!canAsk()) throw new Failure("read what it says, then give --yes to sign it");
@@ -183,6 +186,15 @@ async function sign(file: string | undefined, given: Sign): Promise<void> {
     if (answer !== "yes") throw new Failure("not yes: nothing was signed");
   }
   writeNew("--out", out, `${signatureLine(text, key, reason)}\n`);
+}
+
+function cancellation(digest: string, change: string) {
+  if (!/^[0-9a-f-]{36}$/.test(change)) {
+    const says = "give the identifier that `holdfast approval policy --wide` shows";
+    throw new Failure(`--change ${change}: ${says}`);
+  }
+  const text = cancelText(digest, change);
+  return { text, shown: [`cancel change ${change} (policy ${digest})`] };
 }
 
 /** The text to sign, and all that a person should read before that. */

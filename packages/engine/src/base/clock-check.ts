@@ -46,6 +46,12 @@ export class ClockCheck {
     return [...nearest].map(([of, aheadMs]) => ({ of, aheadMs }));
   }
 
+  /** The time by the clock that is behind all others: no single clock can make something happen too early. */
+  earliestMs(): number {
+    const ahead = this.offsets().map(({ aheadMs }) => aheadMs);
+    return this.#clock.wallMs() - Math.max(0, ...ahead);
+  }
+
   /** See `Clock.doubt`. */
   doubt(): ClockDoubt | undefined {
     const offsets = this.offsets();

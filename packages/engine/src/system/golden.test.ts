@@ -75,7 +75,9 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
             ...{ crkState: "usable", version: "1" },
           },
         },
-        keys: { b: { keys: "open", id, atMs: 6, by: "t" } },
+        shredded: { b: { id, atMs: 6, by: "t" } },
+        opened: { b: { id, atMs: 6, by: "t", ends: id } },
+        revalidated: { id, atMs: 6, by: "t" },
       },
       now,
     ),
@@ -224,13 +226,16 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
       markedIdentifier("ApprovalPolicy", id),
       {
         ...{ text: "policy", signatures: "line", createdMs: 1_780_000_000_000, createdBy: "t" },
-        ...{ cancelled: "line", claims: [["version", "1"]] },
+        ...{ cancelled: "line", seen: { a: 6 }, claims: [["version", "1"]] },
       },
       now,
     ),
   ApprovalRequest: () => {
     const use = { state: "begun", requestId: id, region: "a", node: "a1", atMs: 1 } as const;
-    const values = { text: "request", call: "{}", createdMs: 1_780_000_000_000, createdBy: "t" };
+    const values = {
+      ...{ text: "request", call: "{}", createdMs: 1_780_000_000_000, createdBy: "t" },
+      asker: "lead",
+    } as const;
     const signature = { key: { line: "line", atMs: 1, by: "t" } };
     return makeRecord("ApprovalRequest", id, { ...values, signature, use }, now);
   },

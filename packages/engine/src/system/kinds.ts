@@ -74,15 +74,16 @@ const regionState = z.object({
   graceUntilMs: z.number().optional(),
 });
 
-/** An administrator's last order about a region's open keys of an instance. */
+/** An administrator's order about an instance's open keys, in every region. */
 export type KeysOrder = z.output<typeof keysOrder>;
 const keysOrder = z.object({
-  keys: z.enum(["open", "shredded"]),
   /** A new one for each order, so that every node carries out each order. */
   id: z.string(),
   atMs: z.number(),
   by: z.string(),
 });
+/** It opens what exactly one order shredded: an order that its author did not know stays in force. */
+const openOrder = keysOrder.extend({ ends: z.string() });
 
 /** How far a region's records of an instance are under a KEK that seals. */
 export type RekeyState = z.output<typeof rekeyState>;
@@ -164,7 +165,11 @@ export const recordKinds = {
       rootNext: keyed(rootReference),
       rootLeft: keyed(rootReference),
       state: keyed(json(regionState)),
-      keys: keyed(json(keysOrder)),
+      /** By the region in which it was given: the last order to shred the keys, and the last one that ended such an order. */
+      shredded: keyed(json(keysOrder)),
+      opened: keyed(json(openOrder)),
+      /** The last order to ask the key managers. It opens nothing that was shredded. */
+      revalidated: json(keysOrder),
       /** Whether KMIP clients may destroy keys, and revoke Active ones; undefined = allowed. */
       destroyOverKmip: oneOf(["refused", "allowed"]),
     },
@@ -319,6 +324,8 @@ export const recordKinds = {
     fields: {
       /** Lines of signatures that cancel a change of the policy that waits. */
       cancelled: text(),
+      /** By region: when its leader first saw a change that waits. */
+      seen: keyed(number),
     },
     /** Its version, if its approvers signed it: two of them at once follow the same policy. */
     claims: ["version"],
@@ -330,12 +337,14 @@ export const recordKinds = {
     fixed: {
       /** The text that is signed: see `parseRequest` of `@holdfast/admin`. */
       text: text(),
-      /** The call in canonical JSON, without secrets. */
-      call: text(),
       createdMs: number,
       createdBy: text(),
+      /** Who asked: a command at a node, a token with the role manager or security-officer, or another one. */
+      asker: oneOf(["node", "lead", "other"]),
     },
     fields: {
+      /** The call in canonical JSON, without secrets; empty once it is of no use. */
+      call: defaulted(text(), ""),
       /** By the signer's public key. */
       signature: keyed(json(approvalSignature)),
       use: json(approvalUse),

@@ -3,7 +3,6 @@ import {
   type Contract,
   cancelText,
   contract,
-  ManagementError,
   policyText,
   type Route,
 } from "@holdfast/admin";
@@ -11,7 +10,8 @@ import { markedIdentifier } from "@holdfast/engine";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { systemIds as ids } from "../base/system.ts";
 import { bootstrapId } from "../management/tokens/bootstrap.ts";
-import { TestAccess, type TestNode } from "../testing/access.ts";
+import type { TestNode } from "../testing/access.ts";
+import { ApprovalWorld, refusal } from "../testing/approval-world.ts";
 import {
   approversNamed,
   policyAfter,
@@ -28,10 +28,10 @@ const policy = policyWith(approvers, { breakGlass: [safe] });
 const hourMs = 3_600_000;
 const manager = { body: { name: "second", roles: ["manager"], days: 90 } };
 
-let access: TestAccess;
+let access: ApprovalWorld;
 
 beforeEach(() => {
-  access = new TestAccess();
+  access = new ApprovalWorld();
 });
 
 afterEach(async () => {
@@ -52,20 +52,17 @@ async function begin(text = policyText(policy), signers = [...approvers, safe]):
 }
 
 /** Calls something guarded; answers the request that was made. */
-async function asked(
+function asked(
   node: TestNode,
   name: keyof Contract = "createToken",
   given: object = manager,
   caller = {},
 ): Promise<string> {
-  const error: unknown = await node.call(name, given, caller).catch((thrown: unknown) => thrown);
-  expect(error).toMatchObject({ code: "approvalNeeded" });
-  await access.see();
-  return String((error as ManagementError).extra["request"]);
+  return access.asked(name, given, caller, node);
 }
 
 async function textOf(node: TestNode, approval: string): Promise<string> {
-  const { document } = await node.call("readApproval", { params: { approval } });
+  const document = await access.document(approval, node);
   return document.slice(0, document.indexOf("\n\n") + 1);
 }
 
@@ -87,11 +84,6 @@ async function approved(node: TestNode): Promise<string> {
   return approval;
 }
 
-const refusal = (work: Promise<unknown>) =>
-  work.then(
-    () => "not refused",
-    (error: unknown) => (error instanceof ManagementError ? error.message : String(error)),
-  );
 const tokens = () => access.a.region.view.all("Token").filter(({ name }) => name === "second");
 
 test("a guarded call makes a request, needs M signatures, and is then carried out once", async () => {
@@ -344,11 +336,9 @@ test("a policy that somebody writes to the store is believed only with all its s
 /** What `holdfast approval reset` writes. */
 async function reset(atMs: number): Promise<string> {
   const none = { approvals: 0, approvers: [], breakGlass: [], actions: [] };
-  const id = markedIdentifier("ApprovalPolicy", ids.uuid());
   const text = policyText({ ...policyAfter(policy, none), ...none });
-  const values = { text, signatures: "", createdMs: atMs, createdBy: "operator" };
-  await access.a.region.records.create("ApprovalPolicy", values, [], { id });
-  await access.see();
+  const id = await access.write(text, "", atMs);
+  await access.tend();
   return id;
 }
 
@@ -365,7 +355,7 @@ test("a reset waits 72 hours; one approver cancels it once, and then M must", as
     refusal(
       access.b.call("stopApprovalPolicy", {
         params: { policy: policyId },
-        body: { signatures: signedBy(cancelText(one?.digest ?? ""), signers) },
+        body: { signatures: signedBy(cancelText(one?.digest ?? "", policyId), signers) },
       }),
     );
   expect(await stop(ids[0], [eve])).toContain("no approver of the policy in force signed");

@@ -4,9 +4,11 @@ import {
   type Guard,
   type Handlers,
   ManagementError,
+  type Role,
   type Route,
 } from "@holdfast/admin";
 import { dryRun, isDryRun } from "../records/dry-run.ts";
+import { shredsInForce } from "../records/keys-order.ts";
 import type { SystemView } from "../records/system-view.ts";
 import type { Approvals, Asked } from "./requests.ts";
 
@@ -14,6 +16,13 @@ import type { Approvals, Asked } from "./requests.ts";
 export interface GuardOptions {
   readonly approvals: Pick<Approvals, "needed" | "ask" | "use">;
   readonly view: Pick<SystemView, "of">;
+  readonly identify: Identify;
+}
+
+/** Finds what a call names, in any form that the API takes; rejects with `notFound`. */
+export interface Identify {
+  readonly instance: (text: string) => Promise<{ readonly id: string; readonly name: string }>;
+  readonly certificate: (instance: string, text: string) => Promise<{ readonly id: string }>;
 }
 
 type Handler = (call: Call) => Promise<unknown>;
@@ -33,6 +42,9 @@ export function withApprovals<Some extends Partial<Handlers>>(
   return Object.fromEntries(wrapped) as Some;
 }
 
+/** Roles whose tokens are made with approvals. */
+const leading: readonly Role[] = ["manager", "security-officer"];
+
 interface GuardedRoute {
   readonly name: string;
   readonly route: Route;
@@ -42,19 +54,27 @@ interface GuardedRoute {
 
 async function guardedCall(
   { name, route, guarded, inner }: GuardedRoute,
-  call: Call,
-  { approvals, view }: GuardOptions,
+  given: Call,
+  { approvals, view, identify }: GuardOptions,
 ): Promise<unknown> {
   // A dry run writes nothing.
-  if (isDryRun()) return await inner(call);
+  if (isDryRun()) return await inner(given);
   const version = await approvals.needed(guarded.action);
-  if (version === undefined || !isGuarded(guarded, call, view)) return await inner(call);
+  if (version === undefined || !isGuarded(guarded, given, view)) return await inner(given);
+  const { call, named } = await withIdentifiers(guarded, given, identify);
+  const shreds = shredsOf(call, view).map(({ id }) => id);
   const asked: Asked = {
     action: guarded.action,
     operation: name,
     target: targetOf(call),
-    call: shownCall(route, call),
+    call: {
+      ...shownCall(route, call),
+      ...(named === undefined ? {} : { instances: named }),
+      // Approvers open what these orders shredded, and nothing that is shredded later.
+      ...(guarded.action === "open-keys" ? { shreds } : {}),
+    },
     by: call.principal.id,
+    asker: call.principal.roles.some((role) => leading.includes(role)) ? "lead" : "other",
     actor: call,
   };
   if (call.approval !== undefined) {
@@ -71,14 +91,43 @@ async function guardedCall(
   );
 }
 
-function isGuarded({ when }: Guard, { params, body }: Call, view: GuardOptions["view"]): boolean {
+function isGuarded({ when }: Guard, call: Call, view: GuardOptions["view"]): boolean {
   if (when === undefined) return true;
+  const shredded = shredsOf(call, view).length > 0;
+  return when({ body: (call.body ?? {}) as Readonly<Record<string, unknown>>, shredded });
+}
+
+/** The orders in force that shredded the keys of the call's instance. */
+function shredsOf({ params }: Call, view: GuardOptions["view"]) {
   const instance = valuesOf(params)["instance"];
   const records = instance === undefined ? [] : [...view.of("Instance", instance).values()];
-  const shredded = records.some(({ keys }) =>
-    Object.values(keys ?? {}).some((order) => order?.keys === "shredded"),
-  );
-  return when({ body: (body ?? {}) as Readonly<Record<string, unknown>>, shredded });
+  return records.flatMap((record) => Object.values(shredsInForce(record)));
+}
+
+/**
+ * The call with the identifiers of its certificate and of the instances that its body names, and these instances' names:
+ * a name can move to another one.
+ */
+async function withIdentifiers(
+  { instances: field }: Guard,
+  given: Call,
+  identify: Identify,
+): Promise<{ readonly call: Call; readonly named?: Readonly<Record<string, string>> }> {
+  const call = await withCertificate(given, identify);
+  const body = (call.body ?? {}) as Readonly<Record<string, unknown>>;
+  const names = field === undefined ? undefined : (body[field] as readonly string[] | undefined);
+  if (field === undefined || names === undefined) return { call };
+  const found = await Promise.all(names.map((text) => identify.instance(text)));
+  const named = Object.fromEntries(found.map(({ id, name }) => [id, name]));
+  return { call: { ...call, body: { ...body, [field]: Object.keys(named).toSorted() } }, named };
+}
+
+async function withCertificate(call: Call, identify: Identify): Promise<Call> {
+  const params = valuesOf(call.params);
+  const { instance, certificate } = params;
+  if (instance === undefined || certificate === undefined) return call;
+  const { id } = await identify.certificate(instance, certificate);
+  return { ...call, params: { ...params, certificate: id } };
 }
 
 /** What the path names, from the outside in; the name of what is to be made if it names nothing. */
@@ -93,25 +142,22 @@ function valuesOf(params: unknown): Readonly<Record<string, string>> {
 }
 
 /** What approvers see and sign: no secret, since the store would keep it, and nobody can judge one. */
-function shownCall({ command }: Route, { params, query, body }: Call): unknown {
-  const secrets = new Set(command.secrets);
-  const shown = Object.fromEntries(
-    Object.entries(body ?? {}).map(([name, value]) => [
-      name,
-      secrets.has(name) ? notShown : withoutSecrets(value),
-    ]),
-  );
-  return { params, query: query ?? {}, body: shown };
+function shownCall({ command, guarded }: Route, { params, query, body }: Call) {
+  const secrets = [...(command.secrets ?? []), ...(guarded?.secrets ?? [])];
+  const hide = (value: unknown, path: string) => without(value, path.split("."));
+  return { params, query: query ?? {}, body: secrets.reduce(hide, body ?? {}) };
 }
 
 const notShown = "(secret)";
 
-/** Without the values of secrets of key managers, which have the form `{ value: SECRET }`. */
-function withoutSecrets(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map((each) => withoutSecrets(each));
-  if (typeof value !== "object" || value === null) return value;
-  const entries = Object.entries(value);
-  const [only] = entries;
-  if (entries.length === 1 && only?.[0] === "value") return { value: notShown };
-  return Object.fromEntries(entries.map(([name, each]) => [name, withoutSecrets(each)]));
+/** A value without what a path leads to; where it leads to nothing, nothing changes. */
+function without(value: unknown, [first, ...rest]: readonly string[]): unknown {
+  if (first === undefined) return notShown;
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, each]) => [
+      name,
+      first === "*" || first === name ? without(each, rest) : each,
+    ]),
+  );
 }

@@ -1,11 +1,14 @@
 import { writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { type ApprovalAction, documentOf, ManagementError } from "@holdfast/admin";
-import type { OwnStore } from "@holdfast/engine";
+import { ClockCheck, type ObjectStore, type OwnStore } from "@holdfast/engine";
+import type { RedisStore } from "@holdfast/redis";
+import { agreedCommit, type Peer, sitesInOrder } from "@holdfast/regions";
 import { OperatorError } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
 import { Records } from "../records/records.ts";
 import { SystemView } from "../records/system-view.ts";
+import { type Standing, standingOf } from "./policies.ts";
 import { Approvals, type Asked } from "./requests.ts";
 
 /** What a command at a node does. */
@@ -30,21 +33,42 @@ export interface GivenApprovals {
 
 /** A region's store as a command has it, and who runs the command. */
 export interface LocalPlace {
-  readonly own: OwnStore;
+  /** The store; one that has a clock tells it. */
+  readonly own: OwnStore & Partial<Pick<RedisStore, "clockReading">>;
   readonly region: string;
   readonly node: string;
   readonly machine: Pick<Machine, "clock" | "ids">;
+  /** The other regions, for what they must agree to; none unless given. */
+  readonly peers?: readonly Peer[];
 }
 
-/** The records of a store, as a command reads and writes them: in this region only. */
-export function localRecords({ own, region, machine: { clock, ids } }: LocalPlace) {
+const reservedMs = 10_000;
+
+/** The policy in a region's store, by the clock of the machine or of the store, whichever is behind. */
+export function localStanding(place: LocalPlace, view: SystemView): Standing {
+  return standingOf(view.all("ApprovalPolicy"), earliestOf(place)());
+}
+
+function earliestOf({ own, machine: { clock } }: LocalPlace): () => number {
+  const clocks = new ClockCheck(clock, () => [own.clockReading?.() ?? []].flat());
+  return () => clocks.earliestMs();
+}
+
+/** The records of a store, as a command reads and writes them: in this region only, unless they are agreed. */
+export function localRecords({ own, region, machine: { clock, ids }, peers = [] }: LocalPlace) {
   const observe = () => undefined;
   const { monotonicMs } = clock;
   const view = new SystemView({ own, peers: [], monotonicMs, observe, everyMs: 3_600_000 });
   const store = {
     read: own.read.bind(own),
-    commit: (...[instance, changes, audit]: Parameters<OwnStore["commit"]>) =>
-      own.commit(instance, changes, audit),
+    commit: async (...given: Parameters<ObjectStore["commit"]>) => {
+      const [instance, changes, audit, { agreed = false } = {}] = given;
+      if (!agreed || peers.length === 0) return await own.commit(instance, changes, audit);
+      const merging = { from: region, timers: clock, observe, reservedMs };
+      const sites = sitesInOrder(region, own, peers, { given: [], merging });
+      const around = { timers: clock, ids, observe, reservedMs };
+      return await agreedCommit(sites, { instance, changes, audit }, around);
+    },
     appendAudit: own.appendAudit.bind(own),
   };
   return { view, records: new Records({ region, others: () => [], store, view, clock, ids }) };
@@ -66,14 +90,16 @@ export async function withLocalApprovals<Result>(
   const { wallMs } = machine.clock;
   const newId = machine.ids.uuid;
   const observe = () => undefined;
-  const options = { view, records, region, node, reachable: () => [], wallMs, newId, observe };
+  const policyMs = earliestOf(place);
+  const around = { wallMs, policyMs, newId, observe };
+  const options = { view, records, region, node, reachable: () => [], ...around };
   const approvals = new Approvals(options);
   try {
     const version = await approvals.needed(act.action);
     if (version === undefined) return await work();
     const by = `node ${node}`;
     const principal = { name: `operator ${userInfo().username}`, id: by };
-    const asked: Asked = { ...act, by, actor: { principal, requestId: newId() } };
+    const asked: Asked = { ...act, by, asker: "node", actor: { principal, requestId: newId() } };
     if (given.approval === undefined) {
       const id = await approvals.ask(asked, version);
       const record = view.get("ApprovalRequest", id);

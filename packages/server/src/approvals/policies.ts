@@ -18,6 +18,7 @@ export interface PolicyVersion {
   readonly text: string;
   /** SHA-256 of the text, hex. */
   readonly digest: string;
+  /** Of a change that waits and that no region's leader has seen: the earliest possible time. */
   readonly effectiveMs: number;
   /** It waits 72 hours, since its approvers did not sign it: a break-glass key did, or it is a reset. */
   readonly delayed: boolean;
@@ -35,8 +36,8 @@ export interface Standing {
 
 type PolicyRecord = SystemRecord<"ApprovalPolicy">;
 
-/** How long a change waits that the approvers did not sign. */
-export const delayMs = 72 * 3_600_000;
+/** How long a change waits that the approvers did not sign, from when the first region's leader saw it. */
+const delayMs = 72 * 3_600_000;
 
 /**
  * The policy by its records: each version is believed only if the version before allows it. Where several follow the
@@ -61,7 +62,7 @@ function following(
 ): { readonly next: PolicyVersion | undefined; readonly waiting: readonly PolicyVersion[] } {
   const candidates = records
     .flatMap((record) => {
-      const version = successor(record, last);
+      const version = successor(record, last, nowMs);
       return version === undefined ? [] : [{ record, version }];
     })
     .toSorted((one, other) => order(one.version, other.version));
@@ -80,12 +81,23 @@ function order(one: PolicyVersion, other: PolicyVersion): number {
   return one.effectiveMs - other.effectiveMs || (one.id < other.id ? -1 : 1);
 }
 
+/** How many changes that wait follow a version, resets left out and those that were cancelled included. */
+export function delayedCount(
+  records: readonly PolicyRecord[],
+  last: PolicyVersion,
+  nowMs: number,
+): number {
+  const found = records.map((record) => successor(record, last, nowMs));
+  return found.filter((version) => version?.delayed && version.policy.approvals > 0).length;
+}
+
 /** A record as the version that follows `last`; undefined if `last` does not allow it. */
 function successor(
   record: PolicyRecord,
   last: PolicyVersion | undefined,
+  nowMs: number,
 ): PolicyVersion | undefined {
-  const { id, text, createdMs } = record;
+  const { id, text, createdMs, seen } = record;
   const policy = parsePolicy(text);
   const lines = readSignatures(record.signatures);
   if (typeof policy === "string") return undefined;
@@ -95,7 +107,9 @@ function successor(
   const waits = last !== undefined && !isSigned(text, last.policy, given);
   const isAllowed = !waits || breakGlassSigned(text, last.policy, given) || policy.approvals === 0;
   if (!isAllowed) return undefined;
-  const effectiveMs = waits ? createdMs + delayMs : createdMs;
+  // The time that its author names proves nothing: leaders note when they saw it, and only while their clocks agree.
+  const seenMs = Object.values<number | undefined>(seen).map((ms) => ms ?? nowMs);
+  const effectiveMs = waits ? Math.min(nowMs, ...seenMs) + delayMs : createdMs;
   return { id, policy, text, digest: digestOf(text), effectiveMs, delayed: waits };
 }
 
@@ -134,11 +148,11 @@ export function breakGlassSigned(
 }
 
 function isCancelled(
-  { text, cancelled }: PolicyRecord,
+  { id, text, cancelled }: PolicyRecord,
   last: PolicyVersion | undefined,
   spent: Set<string>,
 ): boolean {
-  const signers = cancellers(text, cancelled ?? "", last);
+  const signers = cancellers(id, text, cancelled ?? "", last);
   if (last === undefined || signers.length === 0) return false;
   if (signers.length >= last.policy.approvals) return true;
   const first = signers.find(({ key }) => !spent.has(key));
@@ -149,11 +163,12 @@ function isCancelled(
 
 /** The approvers in force who signed that a change that waits is cancelled. */
 export function cancellers(
+  id: string,
   text: string,
   signatures: string,
   last: PolicyVersion | undefined,
 ): readonly Approver[] {
   const lines = readSignatures(signatures);
   if (last === undefined || typeof lines === "string") return [];
-  return signersOf(cancelText(digestOf(text)), last.policy.approvers, lines);
+  return signersOf(cancelText(digestOf(text), id), last.policy.approvers, lines);
 }

@@ -13,7 +13,7 @@ import {
   type SignatureLine,
   signersOf,
 } from "@holdfast/admin";
-import type { ApprovalSignature, ApprovalUse, SystemRecord } from "@holdfast/engine";
+import type { ApprovalSignature, ApprovalUse, AuditEvent, SystemRecord } from "@holdfast/engine";
 import { type Actor, managementEvent, managementEvents } from "../audit/management-event.ts";
 import type { NodeObserver } from "../observe/events.ts";
 import type { Records, WrittenRecord } from "../records/records.ts";
@@ -30,8 +30,12 @@ export interface ApprovalsOptions {
   /** The other regions that take part now; one that cannot be reached does not. */
   readonly reachable: () => readonly string[];
   readonly wallMs: () => number;
+  /** The time by the clock that is behind all that this node knows: no single clock ends the wait of a change. */
+  readonly policyMs: () => number;
   readonly newId: () => string;
   readonly observe: NodeObserver;
+  /** How often the mark of a use is renewed while its work runs; 30,000 unless given. */
+  readonly renewMs?: number;
 }
 
 /** What somebody wants to do. */
@@ -45,6 +49,8 @@ export interface Asked {
   readonly call: unknown;
   /** The identifier of the token, or `node NODE`. */
   readonly by: string;
+  /** Requests of each are counted apart, so that nobody fills the others' place. */
+  readonly asker: RequestRecord["asker"];
   readonly actor: Actor;
 }
 
@@ -54,13 +60,20 @@ export type RequestState = "open" | "approved" | "in-use" | "used" | "ended" | "
 const hourMs = 3_600_000;
 const lifeMs = 24 * hourMs;
 /** After its time, a use that did not end may be continued. */
-const continueMs = hourMs;
-/** A use that does not end in this time is that of a node that was killed. */
+export const continueMs = hourMs;
+/** A use that is not renewed in this time is that of a node that was killed. */
 const useMs = 120_000;
+const renewDefaultMs = 30_000;
 /** How far two nodes' clocks may be apart. */
 const skewMs = 60_000;
+/** Requests that wait, of askers of one kind. */
 const openMax = 100;
 const openOfOneMax = 10;
+const askers = {
+  node: "commands at nodes",
+  lead: "managers and security officers",
+  other: "operators",
+} as const satisfies Readonly<Record<RequestRecord["asker"], string>>;
 
 /** Requests for approvals: made, checked and used, at a node or by a command. */
 export class Approvals {
@@ -72,8 +85,8 @@ export class Approvals {
 
   /** The policy as this node knows it. */
   standing(): Standing {
-    const { view, wallMs } = this.#options;
-    return standingOf(view.all("ApprovalPolicy"), wallMs());
+    const { view, policyMs } = this.#options;
+    return standingOf(view.all("ApprovalPolicy"), policyMs());
   }
 
   /** The policy, if an action needs approvals now. Rejects where no store can be read: it may hold a policy. */
@@ -93,7 +106,7 @@ export class Approvals {
   /** The identifier of a request for these approvals: of the one that is open already, or of a new one. */
   async ask(asked: Asked, version: PolicyVersion): Promise<string> {
     const { view, records, region, reachable, wallMs, newId } = this.#options;
-    const { operation, target, by, actor } = asked;
+    const { operation, target, by, asker, actor } = asked;
     const call = canonicalJson(asked.call);
     if (call.length > callMax) {
       throw new ManagementError(
@@ -116,9 +129,12 @@ export class Approvals {
     );
     if (same !== undefined) return same.record.id;
     const own = texts.filter(({ text }) => text?.by === by).length;
-    if (open.length >= openMax || own >= openOfOneMax) {
+    const alike = open.filter((record) => record.asker === asker).length;
+    if (alike >= openMax || own >= openOfOneMax) {
       const limit =
-        own >= openOfOneMax ? `${openOfOneMax} requests of this token` : `${openMax} requests`;
+        own >= openOfOneMax
+          ? `${openOfOneMax} requests of this token`
+          : `${openMax} requests of ${askers[asker]}`;
       throw new ManagementError(
         "wrongState",
         `${limit} wait for approvals: cancel some (holdfast approval cancel), or use them`,
@@ -140,6 +156,7 @@ export class Approvals {
       call,
       createdMs: nowMs,
       createdBy: actor.principal.name,
+      asker,
     };
     const detail = { operation, target };
     const events = managementEvents(actor, "approval.request", { id }, { timeMs: nowMs, detail });
@@ -201,11 +218,14 @@ export class Approvals {
       throw error;
     });
     let state: ApprovalUse["state"] = "failed";
+    const { renewMs = renewDefaultMs } = this.#options;
+    const renewal = setInterval(() => void this.#mark(id, begun), renewMs);
     try {
       const answer = await work();
       state = "done";
       return answer;
     } finally {
+      clearInterval(renewal);
       await this.#end(id, asked, { ...begun, state });
     }
   }
@@ -255,23 +275,25 @@ export class Approvals {
 
   /** How a use ended. What was done stays done if this cannot be written. */
   async #end(id: string, asked: Asked, use: ApprovalUse): Promise<void> {
+    const { wallMs } = this.#options;
+    const outcome = use.state === "done" ? "success" : "failure";
+    const { operation, actor } = asked;
+    const detail = { timeMs: wallMs(), detail: { operation, state: use.state } };
+    await this.#mark(id, use, [managementEvent(actor, "approval.use", outcome, { id }, detail)]);
+  }
+
+  /** Marks how far a use has got, unless another node has begun one since. */
+  async #mark(id: string, use: ApprovalUse, events: readonly AuditEvent[] = []): Promise<void> {
     const { records, wallMs, observe } = this.#options;
     const edit = (record: RequestRecord) =>
       record.use?.requestId === use.requestId && record.use?.state === "begun"
         ? { use: { ...use, atMs: wallMs() } }
         : undefined;
-    const outcome = use.state === "done" ? "success" : "failure";
-    const { operation, actor } = asked;
-    const detail = { timeMs: wallMs(), detail: { operation, state: use.state } };
-    const event = managementEvent(actor, "approval.use", outcome, { id }, detail);
     try {
-      await records.change("ApprovalRequest", id, edit, [event]);
+      await records.change("ApprovalRequest", id, edit, events);
     } catch (cause) {
-      observe({
-        type: "warning",
-        message: `how the use of approval ${id} ended was not kept`,
-        cause,
-      });
+      const message = `how far the use of approval ${id} has got was not kept`;
+      observe({ type: "warning", message, cause });
     }
   }
 
@@ -438,7 +460,10 @@ export function lastSigned(records: readonly RequestRecord[]): ReadonlyMap<strin
 
 const dayMs = 86_400_000;
 
-/** Ways around the approvers that were taken: requests that a break-glass key signed within a day, and policies that wait. */
+/**
+ * Ways around the approvers that were taken: requests that a break-glass key signed within a day, and changes of the
+ * policy that wait, or took effect within a day.
+ */
 export function breakGlassCounts(
   view: Pick<SystemView, "all">,
   nowMs: number,
@@ -450,6 +475,6 @@ export function breakGlassCounts(
   });
   return [
     ["signed", signed.length],
-    ["policy", waiting.length],
+    ["policy", waiting.length + (last?.delayed && last.effectiveMs > nowMs - dayMs ? 1 : 0)],
   ];
 }

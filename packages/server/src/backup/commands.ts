@@ -1,6 +1,5 @@
 import { resolve } from "node:path";
 import type { Ids, Timers } from "@holdfast/engine";
-import { entryOf, isRetiredEntry, type Peer } from "@holdfast/regions";
 import { type GivenApprovals, withLocalApprovals } from "../approvals/local-approvals.ts";
 import { OperatorError } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
@@ -12,7 +11,7 @@ import {
   withEvidence,
   withEvidenceIfReached,
 } from "../store/operator-evidence.ts";
-import { atRegions, met, type OpenedRegions } from "../store/region-commands.ts";
+import { atRegions, type OpenedRegions, presentRegions } from "../store/region-commands.ts";
 import { ArchiveReader } from "./archive/archive-reader.ts";
 import { initBackupKey, readBackupKeys, rotateBackupKey } from "./archive/backup-keys.ts";
 import { type Scanned, scanArchive } from "./archive/scan.ts";
@@ -20,7 +19,12 @@ import { createBackup } from "./create.ts";
 import { Progress, type Show } from "./progress.ts";
 import { drill, drillLines } from "./restore/drill.ts";
 import { type KeyRingPlace, keyRingOver } from "./restore/key-rings.ts";
-import { type NewInstanceWish, newInstanceLines, restoreIntoNew } from "./restore/new-instance.ts";
+import {
+  findNewInstance,
+  type NewInstanceWish,
+  newInstanceLines,
+  restoreIntoNew,
+} from "./restore/new-instance.ts";
 import {
   type RestoreReport,
   type RestoreTarget,
@@ -194,22 +198,29 @@ async function restoreAnew(
 ): Promise<Said> {
   const { region, node } = place.config;
   const regions = [region, ...target.peers.map((peer) => peer.region)];
-  const { deleted, into } = wish;
+  const { deleted } = wish;
+  const { id: into, name } = await findNewInstance(target, wish);
   const detail = { file: reader.file, instance: deleted, into };
   const restore = () =>
-    restoreIntoNew(reader, scanned, target, wish, {
-      apply,
-      region,
-      openKeyRing: (store) =>
-        keyRingOver(store, store === target.own ? { ...place, regions } : place),
-      audit: new ActEvidence(
-        { action: "backup.restore", target: into, detail },
-        place.machine,
-      ).committed(),
-      progress: (done) => show(apply ? "restoring" : "opening", done, scanned.trailer.records),
-    });
+    restoreIntoNew(
+      reader,
+      scanned,
+      target,
+      { deleted, into },
+      {
+        apply,
+        region,
+        openKeyRing: (store) =>
+          keyRingOver(store, store === target.own ? { ...place, regions } : place),
+        audit: new ActEvidence(
+          { action: "backup.restore", target: into, detail },
+          place.machine,
+        ).committed(),
+        progress: (done) => show(apply ? "restoring" : "opening", done, scanned.trailer.records),
+      },
+    );
   const here = { own: target.own, region, node, machine: place.machine };
-  const call = { deleted, into, archive: reader.header.salt };
+  const call = { deleted, into, name, archive: reader.header.salt };
   const act = {
     action: "restore-instance",
     operation: "backup restore",
@@ -238,18 +249,8 @@ function conclusion(report: RestoreReport, apply: boolean): string {
 
 /** The store of this region; any other that is not retired must answer, since it may know more. */
 async function targetOf(opened: OpenedRegions): Promise<RestoreTarget> {
-  const { own, peer, timers, observe } = opened;
-  const peers: Peer[] = [];
-  if (peer !== undefined && !isRetiredEntry(await entryOf(own, peer.region))) {
-    await met(peer, timers);
-    if (peer.state() !== "up") {
-      throw new OperatorError(
-        `peer.addresses: region ${peer.region} does not answer, and may know of objects that were destroyed since: start a node of it, or retire it with \`holdfast region retire ${peer.region}\``,
-        "again",
-      );
-    }
-    peers.push(peer);
-  }
+  const { own, timers, observe } = opened;
+  const peers = await presentRegions(opened, "may know of objects that were destroyed since");
   return { own, peers, timers, observe };
 }
 

@@ -123,11 +123,16 @@ export class Records {
     options: WriteOptions & {
       readonly ifMatch?: string | undefined;
       readonly check?: (record: SystemRecord<Kind>) => void;
+      /** Changes that go with it: a deleted record stays, and should hold nothing large. */
+      readonly leaving?: FieldChanges<NoInfer<Kind>>;
     } = {},
   ): Promise<WrittenRecord<Kind>> {
     return this.#update(kind, id, audit, options, (object, record) => {
       options.check?.(record);
-      return withDestroyed(object, this.#now());
+      const { leaving } = options;
+      const left =
+        leaving === undefined ? object : changeRecord(kind, object, leaving, this.#now());
+      return withDestroyed(left, this.#now());
     });
   }
 

@@ -8,8 +8,10 @@ const instance = "11111111-2222-4333-8444-555555555555";
 const done = { regions: {}, rewrapped: 0 };
 
 function handlersOf(keys: "open" | "shredded") {
-  const order = { keys, id: "o", atMs: 0, by: "boss" };
-  const values = { instance, name: "kmip-a", status: "Installed", keys: { b: order } } as const;
+  const order = { id: "o", atMs: 0, by: "boss" };
+  const opened = keys === "open" ? { b: { ...order, ends: "o" } } : {};
+  const keysOrders = { shredded: { b: order }, opened };
+  const values = { instance, name: "kmip-a", status: "Installed", ...keysOrders } as const;
   const record = systemRecord("Instance", values);
   const orders = {
     regions: ["a", "b"],

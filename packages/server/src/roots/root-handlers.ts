@@ -1,5 +1,6 @@
 import { type Handlers, ManagementError } from "@holdfast/admin";
 import type { SystemRecord } from "@holdfast/engine";
+import { shredsInForce } from "../records/keys-order.ts";
 import { givenSecret } from "./given-root.ts";
 import type { Roots } from "./open/roots.ts";
 import type { RootPeerHandlers } from "./peer-handlers.ts";
@@ -71,14 +72,13 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
     readRoot: async ({ params }) => ({ regions: statuses(deps, params.instance) }),
     revalidateRoot: async (call) => {
       const { instance } = call.params;
-      const { keys } = found(deps, instance);
-      const shredded = orders.regions.some((one) => keys[one]?.keys === "shredded");
-      if (shredded && !call.principal.roles.includes("manager")) {
+      const shredded = shredsInForce(found(deps, instance));
+      if (Object.keys(shredded).length > 0 && !call.principal.roles.includes("manager")) {
         const detail =
           "a manager shredded the instance's keys, and only a manager opens them again";
         throw new ManagementError("forbidden", detail);
       }
-      return { regions: await revalidated(deps, call, instance) };
+      return { regions: await revalidated(deps, call, shredded) };
     },
     shredInstance: async (call) => {
       const { instance } = call.params;
@@ -144,10 +144,11 @@ function statuses(deps: RootHandlersDeps, instance: string): Record<string, Root
 async function revalidated(
   deps: RootHandlersDeps,
   call: Parameters<RootHandlers["revalidateRoot"]>[0],
-  instance: string,
+  shredded: ReturnType<typeof shredsInForce>,
 ): Promise<Record<string, RootStatus>> {
+  const { instance } = call.params;
   try {
-    return { ...(await deps.orders.revalidate(call, instance)) };
+    return { ...(await deps.orders.revalidate(call, instance, shredded)) };
   } catch (error) {
     if (!(error instanceof ManagementError && error.code === "peerUnreachable")) throw error;
     await deps.here.revalidateRoot({ instance });

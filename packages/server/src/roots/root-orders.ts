@@ -127,15 +127,25 @@ export class RootOrders {
 
   /** Drops an instance's open keys in every region, and opens no key until the instance is revalidated. */
   async shred(actor: Caller<"shredInstance">, instance: string): Promise<Applied> {
-    return await this.#order(actor, instance, "shredded");
+    const order = this.#newOrder(actor);
+    const shredded = { [this.#options.region]: order };
+    return await this.#order(actor, instance, { shredded });
   }
 
-  /** Asks every region's key manager now; shredded keys open again if it allows this. */
+  /**
+   * Asks every region's key manager now. Keys that these orders shredded open again if it allows this, and no others:
+   * another region may have shredded the keys again, which this one does not know yet.
+   */
   async revalidate(
     actor: Caller<"revalidateRoot">,
     instance: string,
+    ended: ByRegion<KeysOrder>,
   ): Promise<ByRegion<RootStatus>> {
-    await this.#order(actor, instance, "open");
+    const order = this.#newOrder(actor);
+    const opened = Object.fromEntries(
+      Object.entries(ended).map(([region, { id }]) => [region, { ...order, ends: id }]),
+    );
+    await this.#order(actor, instance, { revalidated: order, opened });
     return await this.#each(this.regions, async (region) => {
       return (await this.#ask(region, "revalidateRoot", { instance })).status;
     });
@@ -165,14 +175,21 @@ export class RootOrders {
     return region === own ? here[name](input) : commands.ask(region, name, input);
   }
 
-  async #order(actor: Caller, instance: string, keys: KeysOrder["keys"]): Promise<Applied> {
-    const { records, clock, newId } = this.#options;
-    const order = { keys, id: newId(), atMs: clock.wallMs(), by: actor.principal.name };
-    const ordered = Object.fromEntries(this.regions.map((region) => [region, order]));
+  #newOrder({ principal }: Caller): KeysOrder {
+    const { clock, newId } = this.#options;
+    return { id: newId(), atMs: clock.wallMs(), by: principal.name };
+  }
+
+  async #order(
+    actor: Caller,
+    instance: string,
+    orders: FieldChanges<"Instance">,
+  ): Promise<Applied> {
+    const { records } = this.#options;
     const { regions } = await records.change(
       "Instance",
       instanceRecordId(instance),
-      () => ({ keys: ordered }),
+      () => orders,
       this.#events(actor, instance, {}),
     );
     return regions;

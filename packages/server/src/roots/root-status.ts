@@ -8,8 +8,8 @@ import type {
   WrappedKek,
 } from "@holdfast/engine";
 import type { RootReadings } from "../observe/metrics/metric-row.ts";
+import { shreddedReason } from "../records/keys-order.ts";
 import { namedRoots, type RootFields, shownReference } from "../records/root-reference.ts";
-import { shreddedReason } from "./keys-order.ts";
 import type { Roots } from "./open/roots.ts";
 
 /** An instance's root of trust in one region, as shown by the API. */
@@ -17,14 +17,14 @@ export type RootStatus = Reply<Contract["readRoot"]>["regions"][string];
 
 /** The status from an instance's record; `own` is what this node itself knows, which is newer for its own region. */
 export function rootStatusOf(
-  record: RootFields & Pick<SystemRecord<"Instance">, "state" | "keys">,
+  record: RootFields & Pick<SystemRecord<"Instance">, "state" | "shredded" | "opened">,
   region: string,
   kindUnlessNamed: RootStatus["type"],
   own?: KeyRingStatus,
 ): RootStatus {
   const { current } = namedRoots(record, region);
   const state = record.state[region];
-  const shredded = shreddedReason(record, region);
+  const shredded = shreddedReason(record);
   const graceUntilMs = own?.graceUntilMs ?? state?.graceUntilMs;
   return {
     type: current?.type ?? kindUnlessNamed,
@@ -80,7 +80,7 @@ export function reportOf(
       (wrap) => !unknown && (wrap.rootOfTrust !== root || wrap.rootKeyVersion !== currentVersion),
     ).length;
     const crkState = state?.crkState ?? "unchecked";
-    const keys = shreddedReason(record, region) === undefined ? crkState : "shredded";
+    const keys = shreddedReason(record) === undefined ? crkState : "shredded";
     return { instance, name, region, root, state: keys, currentVersion, versions, stale };
   });
 }
@@ -110,7 +110,7 @@ export function readingsOf({
     // Use the order in the record: it exists even after a restart, before the first request for a key.
     const shredded = roots.instances().flatMap((instance) => {
       const record = roots.record(instance);
-      const reason = record && shreddedReason(record, region);
+      const reason = record && shreddedReason(record);
       return reason ? [{ instance, state: "shredded" as const, reason }] : [];
     });
     const ordered = new Set(shredded.map(({ instance }) => instance));

@@ -7,6 +7,7 @@ import {
 } from "@holdfast/engine";
 import { rootKind } from "@holdfast/root-of-trust/kinds";
 import type { Health } from "../observe/health.ts";
+import { shreddedReason } from "../records/keys-order.ts";
 import { namedRoots, referenceText } from "../records/root-reference.ts";
 import type { SystemView } from "../records/system-view.ts";
 import type { RootHealth } from "./open/guarded-root.ts";
@@ -129,16 +130,15 @@ export class RootWatch implements Disposable {
   #act(record: SystemRecord<"Instance">): void {
     const { region, keyRing } = this.#options;
     const { instance } = record;
-    const order = record.keys[region];
     const { current } = namedRoots(record, region);
     const now: ActedOn = {
-      order: order?.id,
+      order: record.revalidated?.id,
       crkState: record.state[region]?.crkState,
       reference: current === undefined ? "" : referenceText(current),
     };
     const before = this.#actedOn.get(instance);
     this.#actedOn.set(instance, now);
-    if (order?.keys === "shredded") {
+    if (shreddedReason(record) !== undefined) {
       keyRing.shred(instance);
       return;
     }

@@ -106,17 +106,18 @@ describe("each node", () => {
       revalidateMs: 1_000,
     });
   }
-  const order = (keys: "open" | "shredded", id: string) => ({
-    keys: { a: { keys, id, atMs: world.nowMs, by: "somebody" } },
-  });
+  const order = (id: string) => ({ id, atMs: world.nowMs, by: "somebody" });
 
   test("carries out the orders in the record", async () => {
     await world.instance("i", "x");
     using _ = watch();
     const key = await world.seal("i");
-    await world.write("i", order("shredded", "1"));
+    await world.write("i", { shredded: { b: order("1") } });
     await expect(key.open()).rejects.toThrow("shredded");
-    await world.write("i", order("open", "2"));
+    const another = { revalidated: order("2"), opened: { b: { ...order("2"), ends: "0" } } };
+    await world.write("i", another);
+    await expect(key.open()).rejects.toThrow("shredded");
+    await world.write("i", { opened: { b: { ...order("3"), ends: "1" } } });
     expect(await key.open()).toBe("secret");
   });
 

@@ -9,6 +9,7 @@ import {
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 import { managementEvent, managementEvents } from "../audit/management-event.ts";
 import { reasonOf } from "../base/operator-error.ts";
+import { shreddedReason } from "../records/keys-order.ts";
 import { instanceRecordId, type Records } from "../records/records.ts";
 import type { RootReference } from "../records/root-reference.ts";
 import { keyOf } from "./open/root-pool.ts";
@@ -172,11 +173,11 @@ export class ValidateRoots implements Duty {
   }
 
   async #stateOf(instance: string, finding: Finding): Promise<RegionState> {
-    const { roots, clock, region } = this.#options;
+    const { roots, clock } = this.#options;
     const record = roots.record(instance);
     const wanted = record?.status;
     const base = { ...finding, atMs: clock.wallMs() };
-    if (record?.keys[region]?.keys === "shredded") {
+    if (record !== undefined && shreddedReason(record) !== undefined) {
       const reason = "its keys were shredded by an administrator; revalidate to open them again";
       return { ...base, status: "Inactive", crkState: "shredded", reason };
     }

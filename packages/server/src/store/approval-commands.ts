@@ -1,14 +1,14 @@
 import { userInfo } from "node:os";
 import { parsePolicy, policyText, unadmitted } from "@holdfast/admin";
 import { markedIdentifier, type SystemRecord } from "@holdfast/engine";
-import { type LocalPlace, localRecords } from "../approvals/local-approvals.ts";
-import { delayMs, followFault, type Standing, standingOf } from "../approvals/policies.ts";
+import { type LocalPlace, localRecords, localStanding } from "../approvals/local-approvals.ts";
+import { followFault, type Standing } from "../approvals/policies.ts";
 import { signaturesIn } from "../approvals/requests.ts";
 import { OperatorError, reasonOf } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import { ActEvidence } from "./operator-evidence.ts";
-import { atRegions } from "./region-commands.ts";
+import { atRegions, presentRegions } from "./region-commands.ts";
 
 type Local = ReturnType<typeof localRecords>;
 
@@ -20,8 +20,8 @@ export async function initPolicy(
 ): Promise<string> {
   const policy = parsePolicy(text);
   if (typeof policy === "string") throw new OperatorError(`--file: ${policy}`);
-  return await atPolicies(configFile, machine, async (place, local, { last, inForce }) => {
-    if (inForce?.text === text) return inEffect(place, policy.version, policy.approvals);
+  return await atPolicies(configFile, machine, true, async (place, local, { last, inForce }) => {
+    if (inForce?.text === text) return inEffect(policy.version, policy.approvals);
     if (inForce !== undefined) {
       throw new OperatorError(
         `version ${inForce.policy.version} of the approval policy is in force: its approvers change it (holdfast approval change)`,
@@ -39,54 +39,61 @@ export async function initPolicy(
       );
     }
     const detail = { version: policy.version };
-    await write(place, local, "approval.policy", detail, {
+    const values = {
       text,
       signatures: signatures.trim(),
       claims: [["version", String(policy.version)]],
-    });
-    return inEffect(place, policy.version, policy.approvals);
+    } as const;
+    // Two regions that are cut apart must not begin with two policies.
+    await write(place, local, "approval.policy", detail, values, true);
+    return inEffect(policy.version, policy.approvals);
   });
 }
 
 /** Has the policy end in 72 hours, unless an approver cancels that. */
 export async function resetPolicy(configFile: string, machine: Machine): Promise<string> {
-  return await atPolicies(configFile, machine, async (place, local, { inForce, waiting }) => {
-    if (inForce === undefined) throw new OperatorError("no approval policy is in force");
-    const reset = waiting.find(({ policy }) => policy.approvals === 0);
-    const at = (ms: number) => new Date(ms).toISOString();
-    if (reset !== undefined) {
-      throw new OperatorError(
-        `a reset waits already: it takes effect at ${at(reset.effectiveMs)}`,
-        "conflicting",
+  return await atPolicies(
+    configFile,
+    machine,
+    false,
+    async (place, local, { inForce, waiting }) => {
+      if (inForce === undefined) throw new OperatorError("no approval policy is in force");
+      const reset = waiting.find(({ policy }) => policy.approvals === 0);
+      const at = (ms: number) => new Date(ms).toISOString();
+      if (reset !== undefined) {
+        throw new OperatorError(
+          `a reset waits already: it takes effect at ${at(reset.effectiveMs)}`,
+          "conflicting",
+        );
+      }
+      const { system, version } = inForce.policy;
+      const text = policyText({
+        system,
+        version: version + 1,
+        previous: inForce.digest,
+        approvals: 0,
+        approvers: [],
+        breakGlass: [],
+        actions: [],
+      });
+      const { id } = await write(
+        place,
+        local,
+        "approval.reset",
+        { version: version + 1 },
+        {
+          text,
+          signatures: "",
+          claims: [],
+        },
       );
-    }
-    const { system, version } = inForce.policy;
-    const text = policyText({
-      system,
-      version: version + 1,
-      previous: inForce.digest,
-      approvals: 0,
-      approvers: [],
-      breakGlass: [],
-      actions: [],
-    });
-    const { record } = await write(
-      place,
-      local,
-      "approval.reset",
-      { version: version + 1 },
-      {
-        text,
-        signatures: "",
-        claims: [],
-      },
-    );
-    return `the approval policy ends at ${at(record.createdMs + delayMs)}, unless an approver cancels that: holdfast approval stop ${record.id}`;
-  });
+      return `the approval policy ends 72 hours after a node of a region has seen this, unless an approver cancels that: holdfast approval stop ${id}`;
+    },
+  );
 }
 
-function inEffect({ region }: LocalPlace, version: number, approvals: number): string {
-  return `version ${version} of the approval policy is in force in region ${region}: ${approvals} approvers must sign; the other region has it as soon as it is reached`;
+function inEffect(version: number, approvals: number): string {
+  return `version ${version} of the approval policy is in force in every region: ${approvals} approvers must sign`;
 }
 
 function linesIn(signatures: string) {
@@ -105,30 +112,34 @@ async function write(
   values: Pick<SystemRecord<"ApprovalPolicy">, "text" | "signatures"> & {
     readonly claims: readonly (readonly ["version", string])[];
   },
+  agreed = false,
 ) {
   const { machine } = place;
   const id = markedIdentifier("ApprovalPolicy", machine.ids.uuid());
   const evidence = new ActEvidence({ action, target: id, detail }, machine);
   const made = { createdMs: machine.clock.wallMs(), createdBy: `operator ${userInfo().username}` };
-  return await records
-    .create("ApprovalPolicy", { ...values, ...made }, evidence.committed(), { id })
+  const { record } = await records
+    .create("ApprovalPolicy", { ...values, ...made }, evidence.committed(), { id, agreed })
     .catch((error: unknown) => {
       throw new OperatorError(reasonOf(error), "conflicting");
     });
+  return record;
 }
 
 async function atPolicies(
   configFile: string,
   machine: Machine,
+  agree: boolean,
   work: (place: LocalPlace, local: Local, standing: Standing) => Promise<string>,
 ): Promise<string> {
   const { node, region } = loadConfig(configFile);
-  return await atRegions(configFile, machine, async ({ own }) => {
-    const place = { own, region, node, machine };
+  return await atRegions(configFile, machine, async (opened) => {
+    const { own } = opened;
+    const peers = agree ? await presentRegions(opened, "must agree to the policy") : [];
+    const place = { own, region, node, machine, peers };
     const local = localRecords(place);
     await using view = local.view;
     await view.refresh();
-    const standing = standingOf(view.all("ApprovalPolicy"), machine.clock.wallMs());
-    return await work(place, local, standing);
+    return await work(place, local, localStanding(place, view));
   });
 }

@@ -2,6 +2,7 @@ import { StoreUnavailable, type Timers } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
 import {
   entryOf,
+  isRetiredEntry,
   PeerClient,
   type RegionEntry,
   RegionRefused,
@@ -203,6 +204,20 @@ function faultOf(error: unknown, other: string | undefined): unknown {
 
 function noPeer(): OperatorError {
   return new OperatorError("peer: the configuration names no other region");
+}
+
+/** The other regions that are not retired; `why` says what each is needed for, since it must answer. */
+export async function presentRegions(
+  { own, peer, timers }: OpenedRegions,
+  why: string,
+): Promise<readonly PeerClient[]> {
+  if (peer === undefined || isRetiredEntry(await entryOf(own, peer.region))) return [];
+  await met(peer, timers);
+  if (peer.state() === "up") return [peer];
+  throw new OperatorError(
+    `peer.addresses: region ${peer.region} does not answer, and ${why}: start a node of it, or retire it with \`holdfast region retire ${peer.region}\``,
+    "again",
+  );
 }
 
 /** Waits a bounded time until another region has answered once. */

@@ -13,6 +13,7 @@ import { MemoryKekStore, MemoryRootOfTrust } from "@holdfast/engine/testing";
 import type { Instance } from "../access/instances.ts";
 import { RefusedClients } from "../access/refused-clients.ts";
 import { Trust } from "../access/trust.ts";
+import { ApprovalsDuty } from "../approvals/approvals-duty.ts";
 import { withApprovals } from "../approvals/guarded-handlers.ts";
 import { Approvals } from "../approvals/requests.ts";
 import { systemClock as clock, systemIds as ids } from "../base/system.ts";
@@ -20,6 +21,7 @@ import { policyHandlers } from "../management/approvals/policy-handlers.ts";
 import { requestHandlers } from "../management/approvals/request-handlers.ts";
 import { InstanceAuthorities } from "../management/authority/instance-authorities.ts";
 import { Adding } from "../management/certificates/adding.ts";
+import { identifyBy } from "../management/certificates/catalogue.ts";
 import { certificateHandlers } from "../management/certificates/certificate-handlers.ts";
 import { Ownership } from "../management/certificates/ownership.ts";
 import { RecordedTrust } from "../management/certificates/recorded-trust.ts";
@@ -55,6 +57,7 @@ export class TestNode implements AsyncDisposable {
   readonly bootstrap: Bootstrap;
   readonly handlers: Partial<Handlers>;
   readonly approvals: Approvals;
+  readonly duty: ApprovalsDuty;
   readonly said: string[] = [];
   /** The KMIP server certificates of the node. */
   leaves: readonly X509Certificate[] = [];
@@ -62,6 +65,8 @@ export class TestNode implements AsyncDisposable {
   readonly peerNames = new Map<string, string>();
   /** The peer certificates of the link between the regions. */
   link: Parameters<typeof denialHandlers>[0]["link"] = { own: () => undefined, peers: () => [] };
+  /** How far the clock of the node is ahead of the others that it knows. */
+  aheadMs = 0;
   /** How often a change of the trust was reported. */
   changes = 0;
   readonly #opened = new AsyncDisposableStack();
@@ -109,10 +114,9 @@ export class TestNode implements AsyncDisposable {
     );
     const { bootstrap } = this;
     const about = { region: name, node, version: "test" };
-    const around = { wallMs, newId: ids.uuid, observe };
-    const reachable = () => commands.others.filter(() => region.isLinked());
-    this.approvals = new Approvals({ view, records, region: name, node, reachable, ...around });
-    const deps = { view, records, presence, approvals: this.approvals, ...around };
+    const { approvals, duty, around } = this.#openApprovals(region, node);
+    [this.approvals, this.duty] = [approvals, duty];
+    const deps = { view, records, presence, approvals, ...around };
     const handlers = {
       ...requestHandlers(deps),
       ...policyHandlers(deps),
@@ -146,7 +150,26 @@ export class TestNode implements AsyncDisposable {
         pauseMs: 1,
       }),
     };
-    this.handlers = withApprovals(handlers, { approvals: this.approvals, view });
+    this.handlers = withApprovals(handlers, { approvals, view, identify: identifyBy(instances) });
+  }
+
+  #openApprovals(
+    { view, records, commands, events, isLinked, name: region }: MemoryRegion,
+    node: string,
+  ) {
+    const { wallMs } = clock;
+    const policyMs = () => wallMs() - Math.max(0, this.aheadMs);
+    const observe = (event: (typeof events)[number]): void => void events.push(event);
+    const around = { wallMs, policyMs, newId: ids.uuid, observe };
+    const reachable = () => commands.others.filter(() => isLinked());
+    const asking = { region, node, reachable, renewMs: 20 };
+    const doubt = () =>
+      this.aheadMs === 0 ? undefined : { latestSeconds: 0, reason: "clocks differ" };
+    return {
+      around,
+      approvals: new Approvals({ view, records, ...asking, ...around }),
+      duty: new ApprovalsDuty({ region, view, records, wallMs, policyMs, doubt }),
+    };
   }
 
   /** Calls a handler and checks its answer, both as the listener does. */
@@ -230,6 +253,14 @@ export class TestAccess implements AsyncDisposable {
       () => ({ labels }),
       [],
     );
+    await this.see();
+  }
+
+  /** Runs the leaders' duty for approvals once in each region. */
+  async tend(): Promise<void> {
+    for (const { duty } of this.nodes) {
+      await duty.run({ epoch: 1, signal: new AbortController().signal, active: () => true });
+    }
     await this.see();
   }
 

@@ -9,8 +9,8 @@ const page = "docs/approvals.md";
 const drillMs = 180 * 86_400_000;
 
 /** Checks the approval policy: whether it can be met, now and if a key is lost. */
-export function approvalChecks({ view, wallMs }: SystemSources): Check[] {
-  const nowMs = wallMs();
+export function approvalChecks({ view, clocks }: SystemSources): Check[] {
+  const nowMs = clocks.earliestMs();
   if (view.unreadPolicies.size > 0) {
     return [
       failed(
@@ -25,7 +25,7 @@ export function approvalChecks({ view, wallMs }: SystemSources): Check[] {
     warning(
       name,
       `${policy.approvals === 0 ? "a reset" : "a change"} of the policy takes effect at ${new Date(effectiveMs).toISOString()}, without its approvers`,
-      `if nobody ordered it: holdfast approval sign --cancel ${digest}, then holdfast approval stop ${id}`,
+      `if nobody ordered it: holdfast approval sign --cancel ${digest} --change ${id}, then holdfast approval stop ${id}`,
     ),
   );
   const [[, signed] = ["signed", 0]] = breakGlassCounts(view, nowMs);

@@ -6,12 +6,12 @@ import { rootChecks, sameStoreChecks, storeChecks } from "./region-checks.ts";
 
 const lost = "the key-encryption keys' store cannot be reached";
 
-const order = { keys: "shredded", by: "anna", id: "1", atMs: 0 } as const;
+const order = { by: "anna", id: "1", atMs: 0 } as const;
 
 /** What the check of roots of trust says about instances whose keys are in these states. */
 function says(given: Readonly<Record<string, KeyRingStatus["state"]>>): readonly string[] {
   const record = (name: string) => ({
-    ...{ name, keys: given[name] === "shredded" ? { a: order } : {} },
+    ...{ name, shredded: given[name] === "shredded" ? { a: order } : {}, opened: {} },
   });
   const statuses = Object.entries(given)
     .filter(([, state]) => state !== "shredded")

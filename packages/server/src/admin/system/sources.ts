@@ -18,7 +18,7 @@ export interface SystemSources extends Timers {
   /** The log over the audit trail. */
   readonly auditTree?: Pick<AuditTreeStore, "texts">;
   readonly peers: readonly Pick<Peer, "region" | "state" | "hello" | "position">[];
-  readonly clocks: Pick<ClockCheck, "offsets" | "doubt">;
+  readonly clocks: Pick<ClockCheck, "offsets" | "doubt" | "earliestMs">;
   readonly stores: Pick<StoreCheck, "reasons" | "counts">;
   readonly view: Pick<SystemView, "all" | "freshAtMs" | "unreadDenials" | "unreadPolicies">;
   /** What the lock masters say about the leader's lock; undefined if none are configured. */

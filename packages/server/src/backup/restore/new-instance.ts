@@ -57,6 +57,15 @@ export interface NewInstanceReport {
 const failedMax = 10;
 const reservedMs = 10_000;
 
+/** Finds the instance to restore into, so that its approval is of this one, whatever name it gets later. */
+export async function findNewInstance(
+  target: RestoreTarget,
+  wish: NewInstanceWish,
+): Promise<{ readonly id: string; readonly name: string }> {
+  const { instance: id, name } = newInstanceOf(await systemOf(target), wish).record;
+  return { id, name };
+}
+
 /**
  * The only way to restore a deleted instance's objects: into another instance that was created for
  * this, sealed anew under that one's key. They keep their identifiers, objects destroyed one by one

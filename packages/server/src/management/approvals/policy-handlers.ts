@@ -13,6 +13,7 @@ import { markedIdentifier } from "@holdfast/engine";
 import {
   breakGlassSigned,
   cancellers,
+  delayedCount,
   followFault,
   isSigned,
   type PolicyVersion,
@@ -34,21 +35,25 @@ export function policyHandlers(deps: ApprovalHandlersDeps): Pick<Handlers, Names
   };
 }
 
+/** Changes of one version that a break-glass key may sign, those that were cancelled included. */
+const delayedMax = 20;
+
 function refuse(why: string): never {
   throw new ManagementError("approvalRefused", why);
 }
 
 function policies(deps: ApprovalHandlersDeps) {
-  const { inForce, waiting } = standing(deps);
-  const now = inForce === undefined ? [] : [policyAnswer(deps, inForce, "in-force")];
+  const { last, inForce, waiting } = standing(deps);
+  const state = inForce === undefined ? "reset" : "in-force";
+  const now = last === undefined ? [] : [policyAnswer(deps, last, state)];
   return {
     items: [...now, ...waiting.map((version) => policyAnswer(deps, version, "waiting"))],
-    ...(inForce === undefined ? {} : { text: inForce.text }),
+    ...(last === undefined ? {} : { text: last.text }),
   };
 }
 
 async function change(deps: ApprovalHandlersDeps, call: CallOf<"changeApprovalPolicy">) {
-  const { view, records, wallMs, newId, observe } = deps;
+  const { view, records, wallMs, policyMs, newId, observe } = deps;
   await view.refresh();
   const { inForce } = standing(deps);
   if (inForce === undefined) {
@@ -71,6 +76,12 @@ async function change(deps: ApprovalHandlersDeps, call: CallOf<"changeApprovalPo
   if (missing !== undefined) {
     return refuse(
       `the new key of ${missing.name} must sign the policy too: it proves that they have it`,
+    );
+  }
+  // Each is kept for ever, and a thief with a break-glass key must not fill the store.
+  if (breakGlass && delayedCount(view.all("ApprovalPolicy"), inForce, policyMs()) >= delayedMax) {
+    return refuse(
+      `${delayedMax} changes of this version were signed by a break-glass key: only its approvers change it now`,
     );
   }
   const id = markedIdentifier("ApprovalPolicy", newId());
@@ -99,7 +110,7 @@ async function change(deps: ApprovalHandlersDeps, call: CallOf<"changeApprovalPo
 }
 
 async function stop(deps: ApprovalHandlersDeps, call: CallOf<"stopApprovalPolicy">) {
-  const { view, records, wallMs } = deps;
+  const { view, records, wallMs, policyMs } = deps;
   await view.refresh();
   const { last, waiting } = standing(deps);
   const { policy: id } = call.params;
@@ -110,19 +121,26 @@ async function stop(deps: ApprovalHandlersDeps, call: CallOf<"stopApprovalPolicy
   const given = signaturesIn(call.body.signatures).map(printSignature);
   const before = view.get("ApprovalPolicy", id)?.cancelled ?? "";
   const cancelled = [...new Set([...before.split("\n").filter((line) => line !== ""), ...given])];
-  const signers = cancellers(wanted.text, cancelled.join("\n"), last);
+  const signers = cancellers(id, wanted.text, cancelled.join("\n"), last);
   if (signers.length === 0) {
     return refuse(
-      "no approver of the policy in force signed that it is cancelled: holdfast approval sign --cancel DIGEST",
+      "no approver of the policy in force signed that it is cancelled: holdfast approval sign --cancel DIGEST --change ID",
     );
   }
   const all = view.all("ApprovalPolicy");
   const after = all.map((one) =>
     one.id === id ? { ...one, cancelled: cancelled.join("\n") } : one,
   );
-  if (standingOf(after, wallMs()).waiting.some((one) => one.id === id)) {
-    const { approvals } = last?.policy ?? { approvals: 0 };
+  const then = standingOf(after, policyMs());
+  const { approvals } = last?.policy ?? { approvals: 0 };
+  if (then.waiting.some((one) => one.id === id)) {
     return refuse(`this approver has cancelled a change before: now ${approvals} must sign`);
+  }
+  const known = (one: PolicyVersion) => waiting.some((other) => other.id === one.id);
+  if (then.last?.id !== last?.id || !then.waiting.every(known)) {
+    return refuse(
+      `this approver has cancelled a later change, which would wait again: now ${approvals} must sign, or they change the policy, which ends every change that waits`,
+    );
   }
   const names = signers.map(({ name }) => name).join(" ");
   const detail = { timeMs: wallMs(), detail: { signers: names } };
@@ -135,7 +153,7 @@ async function stop(deps: ApprovalHandlersDeps, call: CallOf<"stopApprovalPolicy
 function policyAnswer(
   { view }: ApprovalHandlersDeps,
   { id, policy, digest, effectiveMs }: PolicyVersion,
-  state: "in-force" | "waiting",
+  state: "in-force" | "reset" | "waiting",
 ) {
   const last = lastSigned(view.all("ApprovalRequest"));
   const shown = ({ name, key }: Approver) => {

@@ -28,6 +28,8 @@ export interface ApprovalHandlersDeps {
   readonly presence: Pick<Presence, "of">;
   readonly approvals: Pick<Approvals, "handIn">;
   readonly wallMs: () => number;
+  /** See `ApprovalsOptions`. */
+  readonly policyMs: () => number;
   readonly newId: () => string;
   readonly observe: NodeObserver;
 }
@@ -46,8 +48,8 @@ export function requestHandlers(deps: ApprovalHandlersDeps): Pick<Handlers, Name
 }
 
 /** The policy as this node knows it. */
-export function standing({ view, wallMs }: ApprovalHandlersDeps): Standing {
-  return standingOf(view.all("ApprovalPolicy"), wallMs());
+export function standing({ view, policyMs }: ApprovalHandlersDeps): Standing {
+  return standingOf(view.all("ApprovalPolicy"), policyMs());
 }
 
 async function list(deps: ApprovalHandlersDeps, { query }: CallOf<"listApprovals">) {
@@ -96,6 +98,7 @@ async function cancel(deps: ApprovalHandlersDeps, call: CallOf<"cancelApproval">
   }
   const events = managementEvents(call, call.audit, { id }, { timeMs: wallMs() });
   const { regions } = await records.destroy("ApprovalRequest", id, events, {
+    leaving: { call: "" },
     check: ({ use }) => {
       if (use?.state === "done") throw new ManagementError("conflict", "it was used already");
     },

@@ -2,8 +2,9 @@ import type { X509Certificate } from "node:crypto";
 import { type Contract, ManagementError, type Reply } from "@holdfast/admin";
 import { type SystemRecord, systemIdentifier } from "@holdfast/engine";
 import { pinnedOf } from "../../access/trust.ts";
+import type { Identify } from "../../approvals/guarded-handlers.ts";
 import type { Applied } from "../../records/records.ts";
-import type { FoundInstance } from "../instance-lookup.ts";
+import type { FoundInstance, InstanceLookup } from "../instance-lookup.ts";
 import { certificateFixed } from "./certificate-values.ts";
 import { expiryOf } from "./expiry.ts";
 
@@ -44,6 +45,14 @@ export function namedCertificate(found: FoundInstance, text: string): Listed {
     listed.find(({ name }) => name === text);
   if (one !== undefined) return one;
   throw new ManagementError("notFound", `${found.name} has no certificate of that name`);
+}
+
+/** Finds what a call names, so that approvers sign it by its identifier. */
+export function identifyBy(instances: Pick<InstanceLookup, "find">): Identify {
+  return {
+    instance: (text) => instances.find(text),
+    certificate: async (instance, text) => namedCertificate(await instances.find(instance), text),
+  };
 }
 
 /** A certificate as the API shows it. */

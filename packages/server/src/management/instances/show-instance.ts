@@ -8,11 +8,11 @@ import {
 } from "@holdfast/engine";
 import { ofRegion } from "@holdfast/regions";
 import type { Instance as Declared } from "../../access/instances.ts";
+import { shreddedReason } from "../../records/keys-order.ts";
 import type { Presence } from "../../records/presence.ts";
 import { type Applied, versionOf } from "../../records/records.ts";
 import { namedRoots } from "../../records/root-reference.ts";
 import type { SystemView } from "../../records/system-view.ts";
-import { shreddedReason } from "../../roots/keys-order.ts";
 import { type RootStatus, rootStatusOf } from "../../roots/root-status.ts";
 import { rekeyOf, rolesOf, sealsUnder } from "../rekey/rekey.ts";
 import { isUser } from "../users/recorded-users.ts";
@@ -161,8 +161,8 @@ export function wholeStatus(record: Instance): ShownInstance["status"] {
 }
 
 /** Whether an administrator shredded its keys, in any region. */
-function isShredded({ keys }: Instance): boolean {
-  return Object.values(keys).some((order) => order?.keys === "shredded");
+function isShredded(record: Instance): boolean {
+  return shreddedReason(record) !== undefined;
 }
 
 /** How many instances have which status, those that were deleted left out. */
@@ -191,7 +191,7 @@ function regionStatus(
   if (isPending && state === undefined && isOrdered(record)) {
     return { status: "Installing", reason: "the region does not have it yet" };
   }
-  const shredded = shreddedReason(record, region);
+  const shredded = shreddedReason(record);
   if (shredded !== undefined) return { status: "Inactive", reason: shredded };
   if (status === "Inactive") return { status, reason: "its root of trust is not configured" };
   if (state === undefined) {

@@ -43,6 +43,7 @@ export interface Access {
     ReturnType<typeof serverCertificateHandlers> &
     ReturnType<typeof userHandlers> &
     ReturnType<typeof tokenHandlers>;
+  readonly instances: InstanceLookup;
   readonly tokens: TokenVerifier;
   /** See `Trust.scryptUsers`. */
   readonly scryptUsers: () => Promise<readonly string[]>;
@@ -110,6 +111,7 @@ export function openAccess(
   );
   const about = { region, node, version };
   return {
+    instances,
     tokens: bootstrap,
     scryptUsers: () => tenants.trust.scryptUsers(),
     handlers: {

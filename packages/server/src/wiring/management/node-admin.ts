@@ -18,6 +18,8 @@ import { providerVariable } from "../../base/fips.ts";
 import type { ServerIdentity } from "../../base/tls.ts";
 import { policyHandlers } from "../../management/approvals/policy-handlers.ts";
 import { requestHandlers } from "../../management/approvals/request-handlers.ts";
+import { identifyBy } from "../../management/certificates/catalogue.ts";
+import type { InstanceLookup } from "../../management/instance-lookup.ts";
 import { authenticator, paced, type TokenVerifier } from "../../management/tokens/bearer.ts";
 import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
 import type { PeerCommands } from "../../records/peer-commands.ts";
@@ -34,6 +36,7 @@ export interface AdminParts {
   readonly presence: Presence;
   readonly commands: Pick<PeerCommands, "others">;
   readonly store: Pick<ObjectStore, "appendAudit">;
+  readonly instances: InstanceLookup;
   readonly tokens: TokenVerifier;
   readonly own: SystemSources["own"] & { readonly audit: Pick<AuditLog, "tree"> };
   readonly peers: SystemSources["peers"];
@@ -67,11 +70,12 @@ export async function openAdmin(
 ): Promise<AdminListener | undefined> {
   const { config, health, observe, opened } = parts;
   const settings = config.admin;
-  const { files, view, tokens } = admin;
+  const { files, view, tokens, instances: lookup } = admin;
   if (settings === undefined || files === undefined) return undefined;
   const approvals = openApprovals(parts, admin);
   const own = { ...admin.handlers, ...ownHandlers(parts, admin), ...approvals.handlers };
-  const handlers = withCallEvidence(withApprovals(own, { ...approvals, view }), {
+  const guards = { ...approvals, view, identify: identifyBy(lookup) };
+  const handlers = withCallEvidence(withApprovals(own, guards), {
     store: admin.store,
     clock,
     observe,
@@ -119,9 +123,10 @@ export async function openAdmin(
 /** What makes, keeps and checks approvals. */
 function openApprovals(
   { config: { region, node }, observe }: Parts,
-  { view, records, presence, commands, peers }: AdminParts,
+  { view, records, presence, commands, peers, clocks }: AdminParts,
 ) {
-  const around = { wallMs: clock.wallMs, newId: ids.uuid, observe };
+  const policyMs = () => clocks.earliestMs();
+  const around = { wallMs: clock.wallMs, policyMs, newId: ids.uuid, observe };
   const up = () => peers.filter((peer) => peer.state() === "up").map((peer) => peer.region);
   const reachable = () => commands.others.filter((other) => up().includes(other));
   const approvals = new Approvals({ view, records, region, node, reachable, ...around });

@@ -1,5 +1,6 @@
 import type { Engine, InstanceCounts } from "@holdfast/engine";
 import type { Duty } from "@holdfast/regions";
+import { ApprovalsDuty } from "../../approvals/approvals-duty.ts";
 import { breakGlassCounts } from "../../approvals/requests.ts";
 import { backupHandlers } from "../../backup/scheduled/backup-handlers.ts";
 import { ScheduledBackups } from "../../backup/scheduled/duty.ts";
@@ -22,7 +23,7 @@ import type { Regions } from "../node-regions.ts";
 import type { Tenants } from "../node-tenants.ts";
 import type { Management } from "./node-management.ts";
 
-/** The leader's duties for objects and backups, and the metrics of them. */
+/** The leader's duties for objects, approvals and backups, and the metrics of them. */
 export interface Keeping {
   readonly duties: readonly Duty[];
   readonly readings: Pick<
@@ -33,10 +34,20 @@ export interface Keeping {
 
 const dayMs = 86_400_000;
 
-/** Makes the duties that count objects and make backups. */
-export function openKeeping(parts: Parts, regions: Regions, { view }: Management): Keeping {
+/** Makes the duties that count objects, tend approvals, and make backups. */
+export function openKeeping(
+  parts: Parts,
+  regions: Regions,
+  { view, records }: Management,
+): Keeping {
   const { config, observe } = parts;
   const recount = new Recount({ own: regions.own, observe, monotonicMs: clock.monotonicMs });
+  const { clocks } = regions;
+  const policyMs = () => clocks.earliestMs();
+  const approvals = new ApprovalsDuty({
+    ...{ region: config.region, view, records, wallMs: clock.wallMs, policyMs },
+    doubt: () => clocks.doubt(),
+  });
   const names = (): ReadonlyMap<string, string> =>
     new Map(view.all("Instance").map(({ instance, name }) => [instance, name]));
   /** The numbers of every instance, with its name. */
@@ -50,7 +61,7 @@ export function openKeeping(parts: Parts, regions: Regions, { view }: Management
   };
   const everyMs = intervalOf(config);
   return {
-    duties: [recount, ...scheduled(parts, regions)],
+    duties: [recount, approvals, ...scheduled(parts, regions)],
     readings: {
       objects: () => counted(({ states }) => Object.entries(states)),
       objectAges: () => counted(({ months }) => ages(months, clock.wallMs())),
@@ -63,7 +74,7 @@ export function openKeeping(parts: Parts, regions: Regions, { view }: Management
         }),
       ...(everyMs !== undefined && { backupEveryMs: everyMs }),
       breakGlass: () =>
-        view.freshAtMs === undefined ? undefined : breakGlassCounts(view, clock.wallMs()),
+        view.freshAtMs === undefined ? undefined : breakGlassCounts(view, policyMs()),
     },
   };
 }

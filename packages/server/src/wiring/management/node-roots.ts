@@ -66,7 +66,7 @@ const stateAgainMs = 300_000;
 const addSealsEveryMs = 60_000;
 
 /** An instance whose record this node has not seen yet. */
-const unseen = { root: {}, rootNext: {}, rootLeft: {}, state: {}, keys: {} };
+const unseen = { root: {}, rootNext: {}, rootLeft: {}, state: {}, shredded: {}, opened: {} };
 
 /** Opens the configuration's root of trust. A file that does not work ends the start; a key manager may come back. */
 export async function openDefault(parts: Parts, environment: Environment): Promise<DefaultRoot> {

@@ -1,0 +1,303 @@
+import {
+  type ApprovalPolicy,
+  cancelText,
+  parsePolicy,
+  policyFault,
+  policyText,
+} from "@holdfast/admin";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { instanceRecordId } from "../records/records.ts";
+import { ApprovalWorld, refusal } from "../testing/approval-world.ts";
+import { approversNamed, policyAfter, signedBy, type TestApprover } from "../testing/approvals.ts";
+import { certificateValues } from "../testing/system-records.ts";
+import { breakGlassCounts } from "./requests.ts";
+
+const hourMs = 3_600_000;
+const manager = { name: "second", roles: ["manager"], days: 90 };
+
+let world: ApprovalWorld;
+
+beforeEach(async () => {
+  world = new ApprovalWorld();
+  await world.begin();
+});
+
+afterEach(async () => {
+  vi.useRealTimers();
+  await world[Symbol.asyncDispose]();
+});
+
+function at(ms: number): void {
+  vi.useFakeTimers({ toFake: ["Date"], now: ms });
+}
+
+/** The text of a reset of a policy. */
+function resetOf(policy: ApprovalPolicy): string {
+  const none = { approvals: 0, approvers: [], breakGlass: [], actions: [] };
+  return policyText({ ...policyAfter(policy, none), ...none });
+}
+
+/** A change that a thief with the break-glass key signed. */
+function theft(name: string) {
+  const thieves = approversNamed(`${name}1`, `${name}2`);
+  const text = policyText(policyAfter(world.policy, { approvers: thieves, breakGlass: [] }));
+  const lines = [signedBy(text, [world.safe], "stolen"), signedBy(text, thieves)];
+  return { text, signatures: lines.join("\n") };
+}
+
+const waiting = async () =>
+  (await world.b.call("readApprovalPolicy", {})).items.filter(({ state }) => state === "waiting");
+
+async function stop(id: string, signers: readonly TestApprover[], of = id): Promise<string> {
+  const { digest = "" } = (await waiting()).find((one) => one.id === id) ?? {};
+  const signatures = signedBy(cancelText(digest, of), signers);
+  const call = world.b.call("stopApprovalPolicy", { params: { policy: id }, body: { signatures } });
+  const said = await refusal(call);
+  await world.see();
+  return said;
+}
+
+test("no approver revives a change by cancelling another one", async () => {
+  const [alice, bob] = world.approvers;
+  const [one, other] = [theft("x"), theft("y")];
+  const first = await world.write(one.text, one.signatures);
+  await world.tend();
+  at(Date.now() + 5000);
+  const second = await world.write(other.text, other.signatures);
+  await world.tend();
+  expect(await stop(second, [alice])).toBe("not refused");
+  expect(await stop(first, [alice])).toContain("a later change, which would wait again: now 2");
+  expect((await waiting()).map(({ id }) => id)).toEqual([first]);
+  expect(await stop(first, [alice, bob])).toBe("not refused");
+  expect(await waiting()).toEqual([]);
+});
+
+test("whoever stole a break-glass key makes at most 20 changes, and the approvers end them all with one", async () => {
+  const post = async (count: number) => {
+    const said = await refusal(world.a.call("changeApprovalPolicy", { body: theft(`t${count}`) }));
+    await world.see();
+    return said;
+  };
+  for (let count = 0; count < 20; count += 1) expect(await post(count)).toBe("not refused");
+  expect(await post(20)).toContain("20 changes of this version were signed by a break-glass key");
+  await world.tend();
+  expect(await waiting()).toHaveLength(20);
+  const next = policyText(policyAfter(world.policy, { breakGlass: [] }));
+  const signatures = signedBy(next, world.approvers.slice(1));
+  await world.a.call("changeApprovalPolicy", { body: { text: next, signatures } });
+  await world.see();
+  expect(await waiting()).toEqual([]);
+  at(Date.now() + 80 * hourMs);
+  for (const { approvals } of world.nodes) {
+    expect(approvals.standing().inForce?.text).toBe(next);
+  }
+});
+
+test("a cancellation is of one change, and not of a later one with the same text", async () => {
+  const [alice, bob] = world.approvers;
+  const first = await world.write(resetOf(world.policy), "");
+  expect(await stop(first, [alice, bob])).toBe("not refused");
+  const second = await world.write(resetOf(world.policy), "");
+  expect(await stop(second, [alice, bob], first)).toContain("no approver of the policy in force");
+  expect(await waiting()).toMatchObject([{ id: second }]);
+});
+
+test("the 72 hours begin when a leader sees the change, whatever time it names, and never unseen", async () => {
+  const inForce = () => world.nodes.map(({ approvals }) => approvals.standing().inForce?.id);
+  const before = inForce();
+  await world.write(resetOf(world.policy), "", Date.now() - 73 * hourMs);
+  expect(inForce()).toEqual(before);
+  const { view } = world.b.region;
+  expect(breakGlassCounts(view, Date.now())).toEqual([
+    ["signed", 0],
+    ["policy", 1],
+  ]);
+  const startMs = Date.now();
+  at(startMs + 100 * hourMs);
+  expect(inForce()).toEqual(before);
+  // A leader whose clock differs from the others begins nothing.
+  for (const node of world.nodes) node.aheadMs = -90 * hourMs;
+  await world.tend();
+  for (const node of world.nodes) node.aheadMs = 0;
+  expect(await waiting()).toHaveLength(1);
+  expect(view.all("ApprovalPolicy").map(({ seen }) => seen)).toEqual([{}, {}]);
+  await world.tend();
+  at(startMs + 171 * hourMs);
+  expect(inForce()).toEqual(before);
+  // Nor does a node whose clock alone is ahead end it.
+  at(startMs + 173 * hourMs);
+  for (const node of world.nodes) node.aheadMs = 72 * hourMs;
+  expect(inForce()).toEqual(before);
+  for (const node of world.nodes) node.aheadMs = 0;
+  expect(inForce()).toEqual([undefined, undefined]);
+  expect(breakGlassCounts(view, Date.now())[1]).toEqual(["policy", 1]);
+});
+
+test("after a reset, its text is shown, and a policy that follows it is in force", async () => {
+  await world.write(resetOf(world.policy), "");
+  await world.tend();
+  at(Date.now() + 73 * hourMs);
+  const shown = await world.a.call("readApprovalPolicy", {});
+  expect(shown.items).toMatchObject([{ version: 2, state: "reset", approvals: 0 }]);
+  const before = parsePolicy(shown.text ?? "") as ApprovalPolicy;
+  const keys = approversNamed("dave", "erin", "frank");
+  const after = { approvals: 2, approvers: keys, actions: world.policy.actions };
+  const text = policyText(policyAfter(before, after));
+  await world.write(text, signedBy(text, keys));
+  for (const { approvals } of world.nodes) {
+    expect(approvals.standing().inForce?.policy.version).toBe(3);
+  }
+});
+
+test("a token that was approved for an instance does not reach another one that has its name since", async () => {
+  const harmless = await world.instance("kmip-test");
+  const prod = await world.instance("kmip-prod");
+  const body = { ...manager, instances: ["kmip-test"] };
+  const approval = await world.asked("createToken", { body });
+  const document = await world.document(approval);
+  expect(document).toContain(`"instances":["${harmless}"]`);
+  expect(document).toContain('"kmip-test"');
+  await world.sign(approval);
+  const rename = (instance: string, name: string) =>
+    world.a.region.records.change("Instance", instanceRecordId(instance), () => ({ name }), []);
+  await rename(harmless, "kmip-old");
+  await rename(prod, "kmip-test");
+  await world.see();
+  const use = (given: object) =>
+    refusal(world.a.call("createToken", { body: given }, { approval }));
+  expect(await use(body)).toContain("it allows another call");
+  await rename(prod, "kmip-prod");
+  await rename(harmless, "kmip-test");
+  await world.see();
+  expect(await use({ ...body, instances: [harmless] })).toBe("not refused");
+  const [token] = world.a.region.view.all("Token");
+  expect(token?.instances).toEqual([harmless]);
+});
+
+test("what was approved for a certificate is not done to another one that has its name since", async () => {
+  const instance = await world.instance("kmip-test");
+  const { records } = world.a.region;
+  const add = (fingerprint: string) =>
+    records.create(
+      "Certificate",
+      { ...certificateValues, instance, name: "vcenter", fingerprint },
+      [],
+    );
+  const { record } = await add("a".repeat(64));
+  const given = { params: { instance, certificate: "vcenter" }, body: { operations: ["all"] } };
+  const approval = await world.asked("updateCertificate", given);
+  expect(await world.document(approval)).toContain(`target ${instance}%2F${record.id}`);
+  await world.sign(approval);
+  await records.destroy("Certificate", record.id, []);
+  await add("b".repeat(64));
+  await world.see();
+  const use = world.a.call("updateCertificate", given, { approval });
+  expect(await refusal(use)).toContain("it is about");
+});
+
+test("all parameters are signed, whatever their form", async () => {
+  const body = { ...manager, labels: { value: "harmless" } };
+  const approval = await world.asked("createToken", { body });
+  expect(await world.document(approval)).toContain('"labels":{"value":"harmless"}');
+  await world.sign(approval);
+  const other = { body: { ...body, labels: { value: "finance" } } };
+  const use = world.a.call("createToken", other, { approval });
+  expect(await refusal(use)).toContain("it allows another call");
+});
+
+test("operators cannot fill the place of the requests of managers and of nodes", async () => {
+  const { approvals } = world.a;
+  const { inForce } = approvals.standing();
+  if (inForce === undefined) throw new TypeError("no policy");
+  const ask = (asker: "other" | "lead" | "node", count: number) => {
+    const by = `${asker}${Math.floor(count / 10)}`;
+    const actor = { principal: { name: by, id: by }, requestId: "r" };
+    const what = { action: "destroy-key", operation: "destroyKey", target: `k${count}` } as const;
+    return approvals.ask({ ...what, call: { count }, by, asker, actor }, inForce);
+  };
+  for (let count = 0; count < 100; count += 1) await ask("other", count);
+  expect(await refusal(ask("other", 100))).toContain("100 requests of operators wait");
+  expect(await refusal(ask("lead", 0))).toBe("not refused");
+  expect(await refusal(ask("node", 0))).toBe("not refused");
+  const caller = { roles: ["operator"], id: "one more" } as const;
+  await world.asked("createToken", { body: manager });
+  const params = { instance: await world.instance("kmip-one"), user: "esx" };
+  const given = { params, body: { password: "a good long password" } };
+  expect(await refusal(world.a.call("setUser", given, caller))).toContain("requests of operators");
+});
+
+test("requests are deleted a week later, and a cancelled one keeps no call", async () => {
+  const record = (id: string) => world.b.region.view.get("ApprovalRequest", id);
+  const used = await world.asked("createToken", { body: manager });
+  await world.sign(used);
+  await world.a.call("createToken", { body: manager }, { approval: used });
+  const cancelled = await world.asked("createToken", { body: { ...manager, name: "third" } });
+  await world.a.call("cancelApproval", { params: { approval: cancelled } });
+  await world.see();
+  expect(record(cancelled)?.call).toBe("");
+  const startMs = Date.now();
+  at(startMs + 6 * 24 * hourMs);
+  await world.tend();
+  expect(record(used)).toMatchObject({ use: { state: "done" }, destroyed: undefined });
+  at(startMs + 8 * 24 * hourMs);
+  await world.tend();
+  expect(record(used)).toMatchObject({ call: "", destroyed: { time: expect.anything() } });
+  const again = world.a.call("createToken", { body: manager }, { approval: used });
+  expect(await refusal(again)).toContain("the request is not known, or was cancelled");
+});
+
+test("no key of small order is an approver's", () => {
+  const hex = [
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    // Not reduced.
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+  ];
+  const signBit = (text: string) =>
+    `${text.slice(0, 62)}${(Number.parseInt(text.slice(62), 16) ^ 0x80).toString(16).padStart(2, "0")}`;
+  for (const each of [...hex, ...hex.map(signBit)]) {
+    const key = Buffer.from(each, "hex").toString("base64url");
+    const approvers = [...world.policy.approvers, { name: "low", key }];
+    expect(policyFault({ ...world.policy, approvers }), each).toContain("low: must be");
+  }
+  const approvers = approversNamed("dave", "erin", "frank");
+  expect(policyFault({ ...world.policy, approvers })).toBeUndefined();
+});
+
+test("a use that takes longer than two minutes is not begun a second time", async () => {
+  const approval = await world.asked("createToken", { body: manager });
+  await world.sign(approval);
+  const { approvals } = world.a;
+  const { records, view } = world.a.region;
+  const { text = "", call = "" } = view.get("ApprovalRequest", approval) ?? {};
+  const actor = { principal: { name: "t", id: "token" }, requestId: "long" };
+  const what = { action: "give-role", operation: "createToken", target: "second" } as const;
+  const asked = { ...what, call: JSON.parse(call), by: "token", asker: "lead", actor } as const;
+  expect(text).toContain("createToken");
+  let finish = (): void => undefined;
+  const work = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  const running = approvals.use(approval, asked, () => work);
+  const use = () => view.get("ApprovalRequest", approval)?.use;
+  await vi.waitFor(() => expect(use()?.state).toBe("begun"));
+  // As if it had begun long ago.
+  await records.change(
+    "ApprovalRequest",
+    approval,
+    ({ use: now }) =>
+      now === undefined ? undefined : { use: { ...now, atMs: now.atMs - 300_000 } },
+    [],
+  );
+  await vi.waitFor(() => expect(use()?.atMs).toBeGreaterThan(Date.now() - 60_000));
+  await world.see();
+  const again = world.b.call("createToken", { body: manager }, { approval });
+  expect(await refusal(again)).toContain("node a1 of region a uses it now");
+  finish();
+  await running;
+  expect(use()?.state).toBe("done");
+});

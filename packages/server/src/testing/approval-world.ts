@@ -1,0 +1,61 @@
+import { type Contract, ManagementError, policyText } from "@holdfast/admin";
+import { markedIdentifier } from "@holdfast/engine";
+import { systemIds as ids } from "../base/system.ts";
+import { TestAccess, type TestNode } from "./access.ts";
+import { approversNamed, policyWith, signedBy, type TestApprover } from "./approvals.ts";
+
+/** The message of a refusal. */
+export const refusal = (work: Promise<unknown>) =>
+  work.then(
+    () => "not refused",
+    (error: unknown) => (error instanceof ManagementError ? error.message : String(error)),
+  );
+
+/** Two regions with a policy of two of three approvers and a break-glass key. */
+export class ApprovalWorld extends TestAccess {
+  readonly approvers = approversNamed("alice", "bob", "carol") as readonly [
+    TestApprover,
+    TestApprover,
+    TestApprover,
+  ];
+  readonly safe = approversNamed("safe")[0] as TestApprover;
+  readonly policy = policyWith(this.approvers, { breakGlass: [this.safe] });
+
+  /** Writes a version of the policy, as a command at a node or another region does. */
+  async write(text: string, signatures: string, createdMs = Date.now()): Promise<string> {
+    const id = markedIdentifier("ApprovalPolicy", ids.uuid());
+    const values = { text, signatures, createdMs, createdBy: "somebody" };
+    await this.a.region.records.create("ApprovalPolicy", values, [], { id });
+    await this.see();
+    return id;
+  }
+
+  /** Puts the policy in force. */
+  async begin(): Promise<void> {
+    const text = policyText(this.policy);
+    const signatures = signedBy(text, [...this.approvers, this.safe]);
+    await this.write(text, signatures, Date.now() - 1000);
+  }
+
+  /** Calls something guarded; answers the request that was made. */
+  async asked(name: keyof Contract, given: object, caller = {}, node = this.a): Promise<string> {
+    const error: unknown = await node.call(name, given, caller).catch((thrown: unknown) => thrown);
+    if (!(error instanceof ManagementError) || error.code !== "approvalNeeded") throw error;
+    await this.see();
+    return String(error.extra["request"]);
+  }
+
+  /** The document of a request. */
+  async document(approval: string, node: TestNode = this.a): Promise<string> {
+    return (await node.call("readApproval", { params: { approval } })).document;
+  }
+
+  /** Has the first two approvers sign a request. */
+  async sign(approval: string): Promise<void> {
+    const document = await this.document(approval);
+    const text = document.slice(0, document.indexOf("\n\n") + 1);
+    const signatures = signedBy(text, this.approvers.slice(0, 2));
+    await this.a.call("signApproval", { params: { approval }, body: { signatures } });
+    await this.see();
+  }
+}
