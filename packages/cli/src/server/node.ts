@@ -185,17 +185,20 @@ function addRootMove(parent: Command): void {
 }
 
 function addAllowAdopt(parent: Command): void {
-  withConfig(
-    parent
-      .command("allow-adopt")
-      .description(
-        "Let the other region get the keys that it wrapped under a root key which it has lost, for an hour: `holdfast root adopt` runs there.",
-      ),
+  withApprovals(
+    withConfig(
+      parent
+        .command("allow-adopt")
+        .description(
+          "Let the other region get the keys that it wrapped under a root key which it has lost, for an hour: `holdfast root adopt` runs there.",
+        ),
+    ),
   )
     .requiredOption("--lost <name>", "the other region's lost root key, as the keys name it")
-    .action(async (options: WithConfig & { readonly lost: string }) => {
+    .action(async (options: WithConfig & ApprovalOptions & { readonly lost: string }) => {
       const { allowAdopt } = await import("@holdfast/server/root-allow-adopt");
-      process.stdout.write(`${await allowAdopt(options.config, machine, options.lost)}\n`);
+      const { config, lost } = options;
+      process.stdout.write(`${await allowAdopt(config, machine, lost, approvalsOf(options))}\n`);
     });
 }
 

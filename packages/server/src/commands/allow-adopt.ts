@@ -1,13 +1,14 @@
 import { ClockCheck, type ManagedObject, ObjectKekStore, systemInstance } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
 import { RegionKeys, readPeerKey, readRegionKey } from "@holdfast/regions";
+import { type GivenApprovals, withLocalApprovals } from "../approvals/local-approvals.ts";
 import { OperatorError } from "../base/operator-error.ts";
 import { readPeerIdentity } from "../base/peer-tls.ts";
 import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
+import { KekOrders, lostKeks } from "../roots/kek-orders.ts";
 import { appendTo, withEvidence } from "../store/operator-evidence.ts";
 import { atRegions } from "../store/region-commands.ts";
-import { KekOrders, lostKeks } from "../roots/kek-orders.ts";
 
 /** Records of KEKs that are read in one call. */
 const readAtOnce = 256;
@@ -17,6 +18,7 @@ export async function allowAdopt(
   configFile: string,
   machine: Machine,
   lost: string,
+  approvals: GivenApprovals = {},
 ): Promise<string> {
   const config = loadConfig(configFile);
   const { region, peer } = config;
@@ -25,7 +27,7 @@ export async function allowAdopt(
   }
   const { regionKey, peerKeys } = readPeerIdentity(peer, config);
   const regionKeys = new RegionKeys(readRegionKey(regionKey), peerKeys.map(readPeerKey));
-  return await atRegions(configFile, machine, async ({ own, timers }) => {
+  return await atRegions(configFile, machine, async ({ own, node, timers }) => {
     const entries = await new ObjectKekStore(own, { clock: timers, region }).all();
     const {
       lost: under,
@@ -54,13 +56,19 @@ export async function allowAdopt(
       );
     }
     const detail = { keys: ids.length, lost };
-    const act = { action: "root.allow-adopt", target: peer.region, detail } as const;
+    const target = peer.region;
+    const event = { action: "root.allow-adopt", target, detail } as const;
+    const operation = "root allow-adopt";
+    const act = { action: "adopt-root", operation, target, call: { lost } } as const;
     const { wallMs } = timers;
     const orders = new KekOrders({ region, own, keys: () => regionKeys, wallMs });
-    await withEvidence(appendTo(own), machine, act, async () => {
-      if (await orders.give(ids, peer.region)) return;
-      throw new OperatorError("another order was given at the same time: run this again", "again");
-    });
+    await withLocalApprovals({ own, region, node, machine }, act, approvals, () =>
+      withEvidence(appendTo(own), machine, event, async () => {
+        if (await orders.give(ids, peer.region)) return;
+        const again = "another order was given at the same time: run this again";
+        throw new OperatorError(again, "again");
+      }),
+    );
     const more =
       unwrapped.length === 0
         ? ""
