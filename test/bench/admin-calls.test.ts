@@ -27,6 +27,8 @@ test.each(all)("%s has heaviest calls that its contract accepts", (operation) =>
       user: "x",
       token: "x",
       denial: "11111111-0000-4000-8000-000000000000",
+      approval: "11111111-0000-4000-8000-000000000000",
+      policy: "11111111-0000-4000-8000-000000000000",
     };
     route.params?.loose().parse({ ...named, ...call.params });
     route.query?.strict().parse(call.query ?? {});
