@@ -444,10 +444,10 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
   }),
   "approval.reset": well(() => command(0, "approval", "reset", "--config", configOf("a1"))),
   "approval.stop": bothWays(async () => {
-    const asked = async () => (await admin.call("readApprovalPolicy", {})).items;
-    const reset = async () => (await asked()).find(({ state }) => state === "waiting");
-    await until("the node knows of the reset", async () => (await reset()) !== undefined);
-    const waiting = await reset();
+    const find = async () =>
+      (await admin.call("readApprovalPolicy", {})).items.find(({ state }) => state === "waiting");
+    await until("the node knows the reset", async () => (await find()) !== undefined);
+    const waiting = await find();
     const params = { policy: waiting?.id ?? "" };
     const by = (name: string) => approvers.filter((one) => one.name === name);
     const body = {
