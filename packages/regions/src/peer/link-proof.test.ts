@@ -155,6 +155,8 @@ describe("the region key is replaced without a failed call", () => {
         expect((await client.hello()).region).toBe("b");
         await setTimeout(10);
       }
+      // The connection that was replaced is closed once its calls are answered.
+      await eventually(() => server.connections("a") === 1);
     }
     expect(refusals(peers)).toEqual([]);
   });
