@@ -54,7 +54,9 @@ describe("docs/runbook.md", () => {
       // On a healthy cluster they print an empty list.
       expect({ code, err }).toEqual({
         code: 0,
-        err: expect.stringMatching(/^(holdfast: no (certificates|backups|events|denials)\n)?$/),
+        err: expect.stringMatching(
+          /^(holdfast: no (certificates|backups|events|denials|policies|requests for approvals)\n)?$/,
+        ),
       });
       for (const { alert, shows } of alerts) {
         for (const word of shows) expect(out, alert).toContain(word);

@@ -27,7 +27,7 @@ import { agreedCommit } from "./agreed.ts";
 import { requireAll, sitesInOrder, untilFree } from "./agreement-site.ts";
 import { pushToAll } from "./push.ts";
 import { isOpen, readRepair, repairEach } from "./read-repair.ts";
-import { refusedUnlessMade, settledThere } from "./remote-reads.ts";
+import { readThere, refusedUnlessMade, settledThere } from "./remote-reads.ts";
 import { searchedOwn, searchedRemote } from "./search.ts";
 
 /** Whether a change that no other region acknowledged is acknowledged by this one alone. */
@@ -329,7 +329,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     ids: readonly string[],
   ): Promise<readonly (StoredObject | undefined)[]> {
     const peer = this.#requireServing();
-    const found = await peer.remote.read(instance, ids);
+    const found = await readThere(peer, instance, ids, this.#own);
     if (!found.includes(undefined)) return found;
     const others = this.#watch.others().filter((other) => other !== peer);
     return await settledThere({ instance, ids, found }, peer, others, this.#own);

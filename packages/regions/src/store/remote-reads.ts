@@ -8,7 +8,7 @@ import {
   StoreUnavailable,
 } from "@holdfast/engine";
 import { isFull } from "../join/full.ts";
-import { storedOf } from "../join/join.ts";
+import { joinKeepingSeals, storedOf } from "../join/join.ts";
 import { type OwnCopy, readEach, unknownFormat } from "../join/read-each.ts";
 import type { Peer, PushOutcome } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
@@ -86,6 +86,42 @@ export async function settledThere(
   return ids.map((id, at) => found[at] ?? known.get(id));
 }
 
+/**
+ * Reads records in the region that serves this one's clients. Its store may be an older copy, put back in a cut, that has
+ * not caught up either. So what the own store has beyond it is joined there first, if the own store can be read.
+ */
+export async function readThere(
+  serving: Peer,
+  instance: string,
+  ids: readonly string[],
+  own: OwnStore,
+): Promise<readonly (StoredObject | undefined)[]> {
+  const found = await serving.remote.read(instance, ids);
+  if (own.state() === "none") return found;
+  const copies = await answered(async () => await readEach(own, instance, ids));
+  const more = found.flatMap((theirs, at) => {
+    const ours = copies?.[at];
+    return theirs && typeof ours === "object" && hasMore(ours, theirs) ? [ours.object] : [];
+  });
+  if (more.length === 0) return found;
+  const outcomes = await serving.push(more);
+  const failed = outcomes.find((outcome) => outcome !== "durable");
+  if (failed !== undefined) throw notAccepted(serving, failed);
+  return await serving.remote.read(instance, ids);
+}
+
+/** Whether a copy has something that another one lacks; false for copies that contradict each other. */
+function hasMore(copy: StoredObject, than: StoredObject): boolean {
+  if (copy.tag === than.tag) return false;
+  const outcome = joinKeepingSeals(than.object, copy.object);
+  return outcome.kind === "joined" && storedOf(outcome.object).tag !== than.tag;
+}
+
+function notAccepted({ region }: Peer, outcome: PushOutcome | undefined): StoreUnavailable {
+  const message = `region ${region}, which serves, did not accept a record: ${outcome}`;
+  return new StoreUnavailable("peerUnreachable", message);
+}
+
 type Answer = readonly OwnCopy[] | undefined;
 
 async function answered(ask: () => Promise<readonly OwnCopy[]>): Promise<Answer> {
@@ -120,6 +156,5 @@ async function joinedThere(serving: Peer, stored: StoredObject): Promise<StoredO
     throw error;
   }
   if (outcome === "durable") return storedOf(stored.object);
-  const message = `region ${serving.region}, which serves, did not accept a record: ${outcome}`;
-  throw new StoreUnavailable("peerUnreachable", message);
+  throw notAccepted(serving, outcome);
 }
