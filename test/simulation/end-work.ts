@@ -3,8 +3,11 @@ import type { Wish } from "./client.ts";
 import type { SimNode } from "./node.ts";
 import type { World } from "./world.ts";
 
-/** How often something is asked for: a key-encryption key may have to be opened first. */
-const tries = 6;
+/**
+ * How often something is asked for: a key-encryption key may have to be opened first, and a change that one region made
+ * alone, since a node stays away, comes to the other one once that has a leader again.
+ */
+const tries = 30;
 const againMs = 500;
 const nowhere = "00000000-0000-4000-8000-000000000000";
 

@@ -60,6 +60,9 @@ interface RawService {
   readonly cap_drop?: readonly ["ALL"];
   readonly security_opt?: readonly ["no-new-privileges:true"];
   readonly ulimits?: { readonly core: 0 };
+  /** Equal: the process may not use swap. */
+  readonly mem_limit?: string;
+  readonly memswap_limit?: string;
   readonly restart?: "no" | "unless-stopped";
   readonly stop_grace_period?: string;
   readonly healthcheck?: { readonly test?: readonly [string, string]; readonly disable?: true };
@@ -82,7 +85,7 @@ const known: ReadonlySet<string> = new Set<keyof RawService>([
   ...(["image", "pull_policy", "command", "environment", "volumes", "secrets"] as const),
   ...(["tmpfs", "networks", "network_mode", "ports", "user", "read_only", "cap_drop"] as const),
   ...(["security_opt", "ulimits", "restart", "stop_grace_period", "healthcheck"] as const),
-  ...(["depends_on", "profiles"] as const),
+  ...(["depends_on", "profiles", "mem_limit", "memswap_limit"] as const),
 ]);
 
 /** Reads the file with these variables in the environment. */
@@ -118,6 +121,7 @@ function filled(value: unknown, variables: Readonly<Record<string, string>>): un
 function read(name: string, raw: RawService, file: RawFile, folder: string): Service {
   const unknown = Object.keys(raw).filter((key) => !known.has(key));
   if (unknown.length > 0) throw new Error(`${name}: ${unknown.join(", ")} has no meaning here`);
+  if (raw.mem_limit !== raw.memswap_limit) throw new Error(`${name}: it may use swap`);
   const { network_mode: mode = `service:${name}`, depends_on: needs = [] } = raw;
   const conditions = Array.isArray(needs)
     ? needs.map((one) => [one, "service_started"])
