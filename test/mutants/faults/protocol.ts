@@ -301,6 +301,16 @@ export const protocolFaults: readonly PlantedFault[] = [
     chaosMinutes: 3,
   },
   {
+    name: "older-copy-of-the-serving-region",
+    kind: "protocol",
+    file: `${store}/remote-reads.ts`,
+    find: "  if (more.length === 0) return found;\n",
+    replace: "  if (more.length >= 0) return found;\n",
+    rule: "a region whose own store is not level answers nothing older than what that store has",
+    promises: ["A shared change is seen at every endpoint of both regions"],
+    tests: [`${store}/regional-damage.test.ts`],
+  },
+  {
     name: "miss-without-the-own-store",
     kind: "protocol",
     file: `${store}/remote-reads.ts`,

@@ -247,3 +247,20 @@ test("a region whose store is not level keeps waiting for one that serves", asyn
   await time.pass(60_000);
   expect([a, b].map(({ store }) => store.serving().from)).toEqual(["remote", "local"]);
 });
+
+test("a record that the serving region has in an older form is answered with what the own store knows, and joined there", async () => {
+  const regions = await regionsWithInstance();
+  const { a, b, time } = regions;
+  const key = newKey(regions);
+  const newer = { ...key, facts: { activated: activation } };
+  await put(a, newer);
+  await put(b, key);
+  a.own.setState("none");
+  await time.pass(10);
+  a.own.setState("full");
+  await time.pass(10);
+  expect(a.store.serving().from).toBe("remote");
+  expect((await time.until(must(a.store, key))).object).toEqual(newer);
+  expect(await copyOf(b, key)).toEqual(newer);
+  await regions.close();
+});
