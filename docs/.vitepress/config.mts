@@ -57,6 +57,8 @@ const paths = [
       page("Root key: HSM", "root-of-trust-pkcs11"),
       page("Root key: file", "root-of-trust-local"),
       page("The storage key", "storage-key"),
+      page("The region key", "region-key"),
+      page("Approvals", "approvals"),
       page("Supply chain", "supply-chain"),
       page("Dependencies", "dependencies"),
       page("Licences", "licences"),
