@@ -68,6 +68,7 @@ export {
 export type { Clock, ClockDoubt, Moment, Timers } from "./base/clock.ts";
 export { ClockCheck, type ClockOffset, type ClockReading } from "./base/clock-check.ts";
 export {
+  isCorrupt,
   KeyRingUnavailable,
   RootOfTrustError,
   refuseUnknown,

@@ -44,7 +44,7 @@ export function requestText(request: ApprovalText): string {
 const form =
   /^holdfast-approval-1\npolicy ([1-9]\d{0,8}) ([0-9a-f]{64})\nrequest ([0-9a-f-]{36})\noperation ([A-Za-z][A-Za-z ]{0,63})\ntarget (\S+)\ncall ([0-9a-f]{64})\nby (\S+)\nin (\S+(?: \S+){0,7})\nuntil ([1-9]\d{0,11})\n$/;
 
-/** Reads the text of a request; undefined if it is none. */
+/** Reads the text of a request; undefined if the text is not a request. */
 export function parseRequest(text: string): ApprovalText | undefined {
   const found = text.length > textMax ? null : form.exec(text);
   if (found === null) return undefined;

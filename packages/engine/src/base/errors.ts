@@ -44,6 +44,11 @@ export class StoreUnavailable extends Error {
   }
 }
 
+/** Whether a store failed because one of its records is damaged. */
+export function isCorrupt(error: unknown): boolean {
+  return error instanceof StoreUnavailable && error.failure === "corrupt";
+}
+
 /** The message of `StoreUnavailable("superseded")`, the same for every store. */
 export const supersededMessage = "the regions have changed since this was decided; try again";
 

@@ -2,6 +2,7 @@ import {
   type AuditEvent,
   type Change,
   type CommitOutcome,
+  isCorrupt,
   type ManagedObject,
   type OwnCommitOptions,
   type OwnFindPage,
@@ -344,10 +345,6 @@ function cursor(after: string | undefined): string {
   if (!/^\d{1,15}$/.test(after))
     throw new RangeError("the search cursor was not issued by this store");
   return after;
-}
-
-function isCorrupt(error: unknown): boolean {
-  return error instanceof StoreUnavailable && error.failure === "corrupt";
 }
 
 /** The objects in the values of records. */

@@ -1,12 +1,12 @@
 import {
   CountsByInstance,
   type InstanceCounts,
+  isCorrupt,
   partitionOf,
   type Recount,
   type State,
   type StateCounts,
   type StoredObject,
-  StoreUnavailable,
   stateCounts,
   stateValues,
 } from "@holdfast/engine";
@@ -128,7 +128,7 @@ function lineOf(id: Buffer, value: Buffer, open: () => StoredObject): Argument[]
     return [String(changedOf(value)), member, `${state}${monthDigits(object)}${object.instance}`];
   } catch (error) {
     // Otherwise a record of another release's format would be left out of the counts.
-    if (error instanceof StoreUnavailable && error.failure === "corrupt") return [];
+    if (isCorrupt(error)) return [];
     throw error;
   }
 }

@@ -78,11 +78,7 @@ export class KeyWraps {
   readonly rewrapStorageKeys = async (root: KeyWrapper): Promise<RewrappedKeys> => {
     const { keys } = this.#context;
     const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
-    const answer = await session.reading(({ connection }) =>
-      connection.call("hgetall", sysKeys.keys),
-    );
-    const found = readKeyEntries(answer, session.storeId);
-    const held = keys.of(session.storeId);
+    const { answer, found, held } = await this.#entries(session);
     keys.report(found, held);
     const results: (Result | undefined)[] = [];
     for (const one of held.values()) {
@@ -96,11 +92,7 @@ export class KeyWraps {
   readonly storageKeyWraps = async (): Promise<SeenStorageKeys> => {
     const { keys } = this.#context;
     const session = this.#sessions.now("read") ?? (await this.#sessions.require("read"));
-    const answer = await session.reading(({ connection }) =>
-      connection.call("hgetall", sysKeys.keys),
-    );
-    const found = readKeyEntries(answer, session.storeId);
-    const held = keys.of(session.storeId);
+    const { found, held } = await this.#entries(session);
     const faults = faultsOf(found, held);
     for (const entry of found.entries) {
       const own = held.get(entry.number);
@@ -110,6 +102,16 @@ export class KeyWraps {
     }
     return { wraps: [...keys.of(session.storeId).values()].map(({ entry }) => entry), faults };
   };
+
+  /** The entries as the store has them, and the keys that this node holds. */
+  async #entries(session: PrimarySession) {
+    const answer = await session.reading(({ connection }) =>
+      connection.call("hgetall", sysKeys.keys),
+    );
+    const { storeId } = session;
+    const found = readKeyEntries(answer, storeId);
+    return { answer, found, held: this.#context.keys.of(storeId) };
+  }
 
   /** Keeps an entry that opens; says what is wrong with one that never will. */
   async #keepOpened(entry: ReadKeyEntry): Promise<string | undefined> {

@@ -1,6 +1,7 @@
 import {
   type Change,
   encodeRecord,
+  isCorrupt,
   type ManagedObject,
   type Observer,
   type OwnStore,
@@ -14,7 +15,7 @@ import { refusalOf } from "./acceptable.ts";
 import { isFull } from "./full.ts";
 import { joinOpened, type OpenedJoin, putBrokenAside, type Seals } from "./heal.ts";
 import { type Ahead, clockAhead, join, joinKeepingSeals, settled, storedOf } from "./join.ts";
-import { isCorrupt, type OwnCopy, readEach } from "./read-each.ts";
+import { type OwnCopy, readEach } from "./read-each.ts";
 
 /** What became of a copy that was joined into an own store; all of it is durable. */
 export type MergeResult =

@@ -1,4 +1,4 @@
-import { type OwnStore, type OwnStoredObject, StoreUnavailable } from "@holdfast/engine";
+import { isCorrupt, type OwnStore, type OwnStoredObject, StoreUnavailable } from "@holdfast/engine";
 
 /**
  * A copy in the own store; "damaged" if it does not decode, "unknown" if this node does not know
@@ -28,11 +28,6 @@ export async function readEach(
       }
     }),
   );
-}
-
-/** Whether a store failed because one of its records is damaged. */
-export function isCorrupt(error: unknown): boolean {
-  return error instanceof StoreUnavailable && error.failure === "corrupt";
 }
 
 /**

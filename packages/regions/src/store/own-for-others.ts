@@ -6,6 +6,7 @@ import {
   type FindPage,
   type FindQuery,
   fromRegion,
+  isCorrupt,
   type ManagedObject,
   type ObjectStore,
   type OwnStore,
@@ -13,7 +14,7 @@ import {
   type StoredObject,
   StoreUnavailable,
 } from "@holdfast/engine";
-import { isCorrupt, readEach } from "../join/read-each.ts";
+import { readEach } from "../join/read-each.ts";
 import { setAside } from "./read-repair.ts";
 import type { RegionalStore } from "./regional-store.ts";
 import { searched } from "./search.ts";

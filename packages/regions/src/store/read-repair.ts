@@ -1,4 +1,5 @@
 import {
+  isCorrupt,
   type ManagedObject,
   type Observer,
   type OwnStore,
@@ -10,7 +11,7 @@ import {
 import { isFull } from "../join/full.ts";
 import { joinAll, storedOf } from "../join/join.ts";
 import { type MergeOptions, mergeInto } from "../join/merge.ts";
-import { isCorrupt, type OwnCopy, readEach, unknownFormat } from "../join/read-each.ts";
+import { type OwnCopy, readEach, unknownFormat } from "../join/read-each.ts";
 import type { Peer } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 

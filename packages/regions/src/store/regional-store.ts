@@ -6,6 +6,7 @@ import {
   type FindPage,
   type FindQuery,
   type Ids,
+  isCorrupt,
   type ManagedObject,
   type ObjectStore,
   type Observer,
@@ -17,7 +18,7 @@ import {
 } from "@holdfast/engine";
 import { doneElsewhere, isFull, madeElsewhere } from "../join/full.ts";
 import { type CopySource, type Opens, openingCopy, replaceBroken } from "../join/heal.ts";
-import { isCorrupt, readEach } from "../join/read-each.ts";
+import { readEach } from "../join/read-each.ts";
 import type { Peer, PeerState } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 import { RegionRecords } from "../serving/region-records.ts";
@@ -416,14 +417,10 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     const [others, { given }] = [this.#watch.others(), this.records];
     if (others.length === 0) return await this.#commitOwn(instance, changes, audit);
     requireAll(others);
-    const merging = { from: region, timers, observe, reservedMs: this.#reservedMs };
+    const around = { timers, observe, reservedMs: this.#reservedMs };
+    const merging = { from: region, ...around };
     const sites = sitesInOrder(region, this.#own, others, { given, merging });
-    const reservedMs = this.#reservedMs;
-    return await this.#parts.agree(
-      sites,
-      { instance, changes, audit },
-      { timers, ids, observe, reservedMs },
-    );
+    return await this.#parts.agree(sites, { instance, changes, audit }, { ids, ...around });
   }
 
   /** Where a region was retired or rejoined meanwhile, nothing was written: decides again, by the regions of now. */

@@ -6,6 +6,7 @@ import {
   changeRecord,
   type FieldChanges,
   type Ids,
+  isCorrupt,
   type KindName,
   type ManagedObject,
   makeRecord,
@@ -155,7 +156,7 @@ export class Records {
       view.take([record]);
       return true;
     } catch (error) {
-      if (error instanceof StoreUnavailable && error.failure === "corrupt") return false;
+      if (isCorrupt(error)) return false;
       throw unavailable(error);
     }
   }

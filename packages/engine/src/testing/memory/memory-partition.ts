@@ -1,4 +1,4 @@
-import { StoreUnavailable, supersededMessage } from "../../base/errors.ts";
+import { isCorrupt, StoreUnavailable, supersededMessage } from "../../base/errors.ts";
 import type { Change, CommitOutcome, FindQuery, StoredObject } from "../../ports/objects.ts";
 import type {
   GivenRecord,
@@ -271,10 +271,6 @@ export function isBroken([, row]: readonly [string, MemoryRow]): boolean {
   } catch {
     return false;
   }
-}
-
-function isCorrupt(error: unknown): boolean {
-  return error instanceof StoreUnavailable && error.failure === "corrupt";
 }
 
 /** The object of a row; throws if its bytes do not match its tag. */
