@@ -224,7 +224,13 @@ test("two approvers sign on their own machines, and the request works once, whic
     nodes.map((node) => at(node).call("createToken", { body }, { approval: id })),
   );
   expect(uses.filter(({ status }) => status === "fulfilled")).toHaveLength(1);
-  for (const node of nodes) expect(await tokensNamed(node, "second")).toHaveLength(1);
+  for (const node of nodes) {
+    await until(
+      `${node} lists the token`,
+      async () => (await tokensNamed(node, "second")).length > 0,
+    );
+    expect(await tokensNamed(node, "second")).toHaveLength(1);
+  }
   const again = await command("b2", ...use);
   expect(again.code).not.toBe(0);
   expect(again.err).toMatch(/works once|uses it now/);
