@@ -201,7 +201,10 @@ test("one token with the roles manager and security-officer does none of the gua
     users: 0,
   });
   expect(await tokensNamed("b1", "thief")).toEqual([]);
-  expect((await at("b1").call("listDenials", { query: {} })).items).toHaveLength(1);
+  const denialsAt = async (node: string) =>
+    (await at(node).call("listDenials", { query: {} })).items.length;
+  await until("b1 lists the denial", async () => (await denialsAt("b1")) > 0);
+  expect(await denialsAt("b1")).toBe(1);
   const { items } = await at("a1").call("listApprovals", { query: { limit: 1000 } });
   for (const { id: approval } of items) {
     await at("a2").call("cancelApproval", { params: { approval } });
