@@ -1,9 +1,12 @@
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -11,9 +14,11 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseConfig } from "@holdfast/server";
+import { until } from "@holdfast/testing";
 import { planOf } from "@holdfast/workbench";
 import { describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
+import { spawnBound } from "../support/child.ts";
 
 const root = join(import.meta.dirname, "../..");
 const [usual] = planOf({ regions: 1, nodes: 1, port: 5696, wan: 0 }).regions[0]?.nodes ?? [];
@@ -189,6 +194,45 @@ describe("deploy/kubernetes", () => {
       expect(readdirSync(CONFIG).toSorted()).toEqual(["holdfast.yaml", "sealing.key"]);
       expect(statSync(join(CONFIG, "sealing.key")).mode & 0o777).toBe(0o600);
     } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  test("a node has the peer key of its own only, also after a renewal", async () => {
+    const [, { command, args, image, restartPolicy, volumeMounts }] = pod.initContainers;
+    expect([command, image]).toEqual([["/usr/lib/holdfast/node", "-e"], container.image]);
+    expect(restartPolicy).toBe("Always");
+    const holding = [...pod.initContainers, ...pod.containers].filter((one) =>
+      one.volumeMounts.some(({ name }: { name: string }) => name === "peer-tls"),
+    );
+    expect(holding.map(({ name }) => name)).toEqual(["peer-files"]);
+    expect(container.volumeMounts).toContainEqual({ ...volumeMounts[1], readOnly: true });
+    const folder = mkdtempSync(join(tmpdir(), "holdfast-peer-files-"));
+    const [ALL, OWN] = [join(folder, "all"), join(folder, "own")];
+    mkdirSync(OWN);
+    const write = (node: string, name: string, text: string) => {
+      mkdirSync(join(ALL, node), { recursive: true });
+      writeFileSync(join(ALL, node, name), text, { mode: 0o440 });
+    };
+    for (const node of ["node-0", "node-1"]) {
+      for (const name of ["ca.crt", "tls.crt", "tls.key"]) write(node, name, `${name} of ${node}`);
+    }
+    const env = { POD_NAME: "node-1", ALL, OWN };
+    const child = spawnBound(process.execPath, ["-e", ...args], { env, stdio: "ignore" });
+    const ended = once(child, "exit");
+    try {
+      const key = join(OWN, "tls.key");
+      await until("the key", () => existsSync(key));
+      expect(readdirSync(OWN).toSorted()).toEqual(["ca.crt", "tls.crt", "tls.key"]);
+      expect(readFileSync(key, "utf8")).toBe("tls.key of node-1");
+      expect(statSync(key).mode & 0o777).toBe(0o600);
+      write("new", "tls.key", "renewed");
+      renameSync(join(ALL, "new", "tls.key"), join(ALL, "node-1", "tls.key"));
+      await until("the renewed key", () => readFileSync(key, "utf8") === "renewed");
+      child.kill("SIGTERM");
+      expect(await ended).toEqual([0, null]);
+    } finally {
+      child.kill("SIGKILL");
       rmSync(folder, { recursive: true });
     }
   });
