@@ -164,7 +164,7 @@ const faultyParts: Readonly<Record<Flaw, Partial<Flaws>>> = {
   "a deletion that leaves the wraps": { deletion: deletionThatFindsNoWraps },
   "a deletion that leaves the objects": {
     deleting: (deletion) =>
-      replaced(deletion, { eraseObjects: async () => ({ done: 0, all: true }) }),
+      replaced(deletion, { eraseObjects: async () => ({ done: 0, all: true, unproven: 0 }) }),
   },
   "a deletion that closes no access": { trusted: viewWithoutDeletions },
   "a version that is not compared": {

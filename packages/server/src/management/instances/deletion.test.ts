@@ -99,6 +99,13 @@ async function expectGone(): Promise<void> {
   }
 }
 
+/** How often a region has said that three records are left. */
+function toldLeft({ events }: MemoryRegion): number {
+  return events.filter((event) =>
+    /instance .* 3 records of it are left/.test(JSON.stringify(event)),
+  ).length;
+}
+
 /** As if no deletion had been tried. */
 async function expectOpen(): Promise<void> {
   for (const region of regions.both) {
@@ -250,12 +257,46 @@ describe("the deletion of an instance", () => {
     await regions.a.own.reserve(instance, [id ?? ""], "operation");
     const fact = { time: 9, region: "a" };
     const erase = () => regions.a.deletion.eraseObjects(instance, fact, 10, () => true);
-    expect(await erase()).toEqual({ done: 0, all: false });
+    expect(await erase()).toMatchObject({ done: 0, all: false });
     await regions.a.own.release(instance, "operation");
-    expect(await erase()).toEqual({ done: 1, all: true });
+    expect(await erase()).toEqual({ done: 1, all: true, unproven: 0 });
     const [erased] = await objectsOf(regions.a);
     expect(erased?.facts.destroyed?.time).toBe(9);
     expect(erased?.material).toBeUndefined();
+  });
+
+  test("ends although records of it cannot be proven in any region, and says how many; those of others stay", async () => {
+    const { view } = regions.a;
+    const kept = (await create(regions.b, active)) ?? "";
+    const other = "5d0a7a52-3b0c-4b60-9c2f-0f3b7d9a1e02";
+    await regions.instance(other);
+    const neighbour = sampleObject(other, systemIds.uuid());
+    await regions.b.store.commit(other, [{ kind: "create", after: neighbour }], []);
+    await view.refresh();
+    const system = [view.of("Certificate", instance), view.of("Kek", instance)];
+    const damaged: [string, string][] = system.flatMap((found) =>
+      [...found.values()].map(({ id }): [string, string] => [systemInstance, id]),
+    );
+    const lost = (await create(regions.a)) ?? "";
+    damaged.push([instance, lost], [other, neighbour.uniqueIdentifier]);
+    for (const [, id] of damaged) for (const { own } of regions.both) own.damage(id);
+    await deleteAt(regions.a, true);
+    regions.linked = false;
+    await settled();
+    // Not before the other region says the same.
+    expect(regions.both.map(toldLeft)).toEqual([0, 0]);
+    regions.linked = true;
+    await settled();
+    expect(regions.both.map(toldLeft)).toEqual([1, 1]);
+    for (const { own } of regions.both) {
+      const [erased] = await own.read(instance, [kept]);
+      expect(erased?.object.facts.destroyed).toBeDefined();
+      const evidence = own.auditOf(systemInstance).map(({ detail }) => detail?.["unproven"]);
+      expect(evidence.filter(Boolean)).toEqual([3, 3]);
+      // Nothing that is not proven is touched, of whatever instance it is.
+      const reads = await Promise.allSettled(damaged.map(([of, id]) => own.read(of, [id])));
+      expect(reads.map(({ status }) => status)).toEqual(Array(4).fill("rejected"));
+    }
   });
 
   test("is refused while a region still counts its keys", async () => {

@@ -3,6 +3,7 @@ import {
   type Clock,
   type Fact,
   type Ids,
+  isCorrupt,
   type KindName,
   type ObjectStore,
   type Removal,
@@ -12,6 +13,7 @@ import {
   type StateCounts,
   StoreUnavailable,
   type SystemRecord,
+  systemInstance,
   updateRecord,
   withoutKekWraps,
 } from "@holdfast/engine";
@@ -22,7 +24,7 @@ import type { PeerCommands } from "../../records/peer-commands.ts";
 import { instanceRecordId, type Records } from "../../records/records.ts";
 import { refusalOf } from "../../records/refusals.ts";
 import type { SystemView } from "../../records/system-view.ts";
-import { type Erased, type EraseOptions, eraseObjects } from "./erase-objects.ts";
+import { type Erased, type EraseOptions, eraseObjects, isUnproven } from "./erase-objects.ts";
 import type { StatusFollower } from "./status-follower.ts";
 
 export interface DeletionOptions {
@@ -30,7 +32,7 @@ export interface DeletionOptions {
   readonly own: EraseOptions["own"] & Pick<StateCountStore, "counts">;
   readonly store: Pick<ObjectStore, "read" | "commit">;
   readonly view: Pick<SystemView, "of" | "refresh" | "take">;
-  readonly records: Pick<Records, "change" | "destroy">;
+  readonly records: Pick<Records, "change" | "destroy" | "leaveEvidence">;
   readonly commands: Pick<PeerCommands, "others" | "ask">;
   readonly statuses: Pick<StatusFollower, "follow">;
   readonly clock: Pick<Clock, "wallMs">;
@@ -59,6 +61,9 @@ export type KeyCounts = Readonly<Record<string, Readonly<Partial<Record<State, n
 
 /** States of objects that have material, which becomes unreadable for ever with the deletion of the instance. */
 const readableStates: readonly State[] = ["PreActive", "Active", "Deactivated", "Compromised"];
+
+/** How many system records were deleted, and how many were left since they do not prove themselves in any region. */
+export type ErasedRecords = Pick<Erased, "done" | "unproven">;
 
 /** Records that are deleted at the same time: each waits for both regions. */
 const atOnce = 32;
@@ -165,13 +170,16 @@ export class Deletion {
     return Object.fromEntries(await Promise.all([region, ...commands.others].map(count)));
   }
 
-  /** Deletes the records that give access to a deleted instance; answers how many there were. */
-  async eraseBelongings(instance: string, actor: Actor): Promise<number> {
-    const { view, records, clock } = this.#options;
+  /**
+   * Deletes the records that give access to a deleted instance. Those that no region can prove give none: they are left.
+   */
+  async eraseBelongings(instance: string, actor: Actor): Promise<ErasedRecords> {
+    const { view, records, store, clock } = this.#options;
     const kinds = Object.keys(belongings) as Belonging[];
     const found = kinds.flatMap((kind): SystemRecord<Belonging>[] => [
       ...view.of<Belonging>(kind, instance).values(),
     ]);
+    let unproven = 0;
     for (let at = 0; at < found.length; at += atOnce) {
       const some = found.slice(at, at + atOnce).map(async (record) => {
         const { type, id } = record;
@@ -179,32 +187,55 @@ export class Deletion {
         const events = managementEvents(actor, belongings[type], target, {
           timeMs: clock.wallMs(),
         });
-        await records.destroy(type, id, events).catch(unlessGone);
+        try {
+          await records.destroy(type, id, events).catch(unlessGone);
+        } catch (error) {
+          if (!(await isUnproven(store, systemInstance, id))) throw error;
+          unproven += 1;
+        }
       });
       await Promise.all(some);
     }
-    return found.length;
+    return { done: found.length - unproven, unproven };
   }
 
-  /** Removes every region's wraps of the instance's KEKs; answers how many KEKs had any. */
-  async eraseWraps(instance: string): Promise<number> {
-    let done = 0;
+  /** Removes every region's wraps of the instance's KEKs. A KEK that no region can prove is used by none: it is left. */
+  async eraseWraps(instance: string): Promise<ErasedRecords> {
+    let [done, unproven] = [0, 0];
     for (const { id, wraps } of this.#options.view.of("Kek", instance).values()) {
       if (Object.keys(wraps).length === 0) continue;
-      if (await this.#eraseWrap(id)) done += 1;
+      try {
+        if (await this.#eraseWrap(id)) done += 1;
+      } catch (error) {
+        if (!isCorrupt(error)) throw error;
+        unproven += 1;
+      }
     }
-    return done;
+    return { done, unproven };
   }
 
   /** Destroys the objects of a deleted instance in the own store. */
-  eraseObjects(
+  async eraseObjects(
     instance: string,
     fact: Fact,
     limit: number,
     active: () => boolean,
   ): Promise<Erased> {
     this.#step("objects");
-    return eraseObjects(instance, fact, { own: this.#options.own, active, limit });
+    const { own, store } = this.#options;
+    return await eraseObjects(instance, fact, { own, store, active, limit });
+  }
+
+  /**
+   * Leaves evidence that records of a deleted instance could not be proven. Rejects unless every region says that the
+   * instance is deleted: one that cannot be reached may have a copy.
+   */
+  async noteUnproven(instance: string, unproven: number, actor: Actor): Promise<void> {
+    const { records, clock } = this.#options;
+    await this.#close(instance);
+    const target = { id: instance, instance };
+    const detail = { timeMs: clock.wallMs(), detail: { unproven } };
+    await records.leaveEvidence(managementEvents(actor, "instance.delete", target, detail));
   }
 
   async #reserve(entry: SystemRecord<"Instance">, force: boolean, actor: Actor): Promise<Removal> {

@@ -2,7 +2,9 @@ import {
   type Change,
   deletionRegion,
   type Fact,
+  isCorrupt,
   type ManagedObject,
+  type ObjectStore,
   type OwnStore,
   type OwnStoredObject,
   StoreUnavailable,
@@ -10,6 +12,8 @@ import {
 
 export interface EraseOptions {
   readonly own: Pick<OwnStore, "find" | "commit">;
+  /** A read of it takes the other region's copy in the place of a damaged record. */
+  readonly store: Pick<ObjectStore, "read">;
   readonly active: () => boolean;
   /** Objects erased in one call at most. */
   readonly limit: number;
@@ -20,10 +24,13 @@ export interface Erased {
   readonly done: number;
   /** Nothing of the instance can be opened in this store any more. */
   readonly all: boolean;
+  /** Records that do not prove themselves and that no region can replace: they stay where they are, and open nothing. */
+  readonly unproven: number;
 }
 
 const pageRecords = 128;
 const recordsPerCommit = 64;
+const readsAtOnce = 16;
 
 /**
  * Destroys an instance's objects in the region's own store and removes their material. The fact is that of the
@@ -32,9 +39,10 @@ const recordsPerCommit = 64;
 export async function eraseObjects(
   instance: string,
   fact: Fact,
-  { own, active, limit }: EraseOptions,
+  { own, store, active, limit }: EraseOptions,
 ): Promise<Erased> {
   let done = 0;
+  let unproven = 0;
   let after: string | undefined;
   let left = false;
   while (active() && done < limit) {
@@ -42,6 +50,7 @@ export async function eraseObjects(
       live: true,
       destroyed: false,
       limit: pageRecords,
+      listDamaged: true,
       ...(after !== undefined && { after }),
     });
     const free = page.objects.filter(({ reserved }) => reserved === undefined);
@@ -53,10 +62,44 @@ export async function eraseObjects(
       done += erased;
       if (erased < some.length) left = true;
     }
-    if (page.next === undefined) return { done, all: !left };
+    const { ids = [] } = page.damaged ?? {};
+    const lost = await countUnproven(store, instance, ids);
+    unproven += lost;
+    // A record that was replaced by another region's copy is erased in the next run.
+    if (lost < ids.length) left = true;
+    if (page.next === undefined) return { done, all: !left, unproven };
     after = page.next;
   }
-  return { done, all: false };
+  return { done, all: false, unproven };
+}
+
+async function countUnproven(
+  store: EraseOptions["store"],
+  instance: string,
+  ids: readonly string[],
+): Promise<number> {
+  let count = 0;
+  for (let at = 0; at < ids.length; at += readsAtOnce) {
+    const some = ids.slice(at, at + readsAtOnce);
+    const lost = await Promise.all(some.map((id) => isUnproven(store, instance, id)));
+    count += lost.filter(Boolean).length;
+  }
+  return count;
+}
+
+/** Whether a record does not prove itself, and no region that can be asked has a copy that does. */
+export async function isUnproven(
+  store: EraseOptions["store"],
+  instance: string,
+  id: string,
+): Promise<boolean> {
+  try {
+    await store.read(instance, [id]);
+    return false;
+  } catch (error) {
+    if (isCorrupt(error)) return true;
+    throw error;
+  }
 }
 
 /** All of them together, or one by one where one was changed meanwhile. */

@@ -23,7 +23,10 @@ export interface InstancesDutyOptions {
   readonly own: Pick<OwnStore, "storeId">;
   readonly view: Pick<SystemView, "all" | "get" | "refresh" | "onChange">;
   readonly statuses: Pick<StatusFollower, "follow" | "wanted">;
-  readonly deletion: Pick<Deletion, "resume" | "eraseBelongings" | "eraseWraps" | "eraseObjects">;
+  readonly deletion: Pick<
+    Deletion,
+    "resume" | "eraseBelongings" | "eraseWraps" | "eraseObjects" | "noteUnproven"
+  >;
   readonly configure: Pick<ConfigureInstance, "install">;
   readonly clock: Clock;
   readonly requestId: () => string;
@@ -167,12 +170,16 @@ export class InstancesDuty implements Duty, Disposable {
   ): Promise<DutyResult> {
     const { deletion } = this.#options;
     const { instance } = record;
-    const belongings = await deletion.eraseBelongings(instance, this.#actor());
+    const actor = this.#actor();
+    const belongings = await deletion.eraseBelongings(instance, actor);
     const wraps = await deletion.eraseWraps(instance);
-    const { done, all } = await deletion.eraseObjects(instance, fact, erasedPerRun, active);
-    this.#erased.set(instance, (this.#erased.get(instance) ?? 0) + done);
-    if (all) this.#report(record);
-    return { done: done + belongings + wraps, left: all ? 0 : 1 };
+    const objects = await deletion.eraseObjects(instance, fact, erasedPerRun, active);
+    this.#erased.set(instance, (this.#erased.get(instance) ?? 0) + objects.done);
+    const { all } = objects;
+    const unproven = belongings.unproven + wraps.unproven + objects.unproven;
+    if (all && unproven > 0) await deletion.noteUnproven(instance, unproven, actor);
+    if (all) this.#report(record, unproven);
+    return { done: objects.done + belongings.done + wraps.done, left: all ? 0 : 1 };
   }
 
   #actor(): Actor {
@@ -180,12 +187,16 @@ export class InstancesDuty implements Duty, Disposable {
     return { principal: { name: node, id: node }, requestId: requestId() };
   }
 
-  #report({ instance, name }: SystemRecord<"Instance">): void {
+  #report({ instance, name }: SystemRecord<"Instance">, unproven: number): void {
     this.#seen.delete(instance);
     const erased = this.#erased.get(instance) ?? 0;
     this.#erased.delete(instance);
-    if (erased === 0) return;
-    const message = `instance ${name} (${instance}) is deleted: ${erased} objects of it are erased in this region, and none is left`;
+    if (erased + unproven === 0) return;
+    const left =
+      unproven === 0
+        ? "none is left"
+        : `${unproven} records of it are left that do not prove themselves in any region: they open nothing, and stay in quarantine`;
+    const message = `instance ${name} (${instance}) is deleted: ${erased} objects of it are erased in this region, and ${left}`;
     this.#options.observe({ type: "warning", message });
   }
 }
