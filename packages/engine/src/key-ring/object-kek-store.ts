@@ -4,6 +4,7 @@ import { StoreUnavailable } from "../base/errors.ts";
 import type { KekStore } from "../ports/keys.ts";
 import type { FindQuery, ObjectStore, StoredObject } from "../ports/objects.ts";
 import { refused, updateRecord } from "../ports/update-record.ts";
+import type { ManagedObject } from "../record/record.ts";
 import type { Now } from "../record/registers.ts";
 import { kekTerm } from "../system/index-terms.ts";
 import { systemInstance } from "../system/partition.ts";
@@ -21,6 +22,11 @@ import {
 export interface SystemWriter {
   readonly clock: Clock;
   readonly region: string;
+}
+
+interface FoundKek {
+  readonly entry: KekEntry;
+  readonly record: ManagedObject;
 }
 
 type RecordStore = Pick<ObjectStore, "read" | "find" | "commit">;
@@ -43,12 +49,17 @@ export class ObjectKekStore implements KekStore {
   async list(instance: string): Promise<readonly WrappedKek[]> {
     const found = await this.#find(kekTerm(instance));
     // Instances may share a term.
-    return found.filter((entry) => entry.instance === instance).map(({ kek }) => kek);
+    return found.flatMap(({ entry }) => (entry.instance === instance ? entry.kek : []));
   }
 
   /** The KEKs of all instances, oldest first. */
-  all(): Promise<readonly KekEntry[]> {
-    return this.#find(undefined);
+  async all(): Promise<readonly KekEntry[]> {
+    return (await this.#find(undefined)).map(({ entry }) => entry);
+  }
+
+  /** Their records, in the same order. */
+  async records(): Promise<readonly ManagedObject[]> {
+    return (await this.#find(undefined)).map(({ record }) => record);
   }
 
   /** See `KekStore.add`. */
@@ -88,19 +99,23 @@ export class ObjectKekStore implements KekStore {
     return (await updateRecord(this.#store, kekId, edit, { what })).outcome !== undefined;
   }
 
-  async #find(term: string | undefined): Promise<readonly KekEntry[]> {
-    const found: KekEntry[] = [];
+  async #find(term: string | undefined): Promise<readonly FoundKek[]> {
+    const found: FoundKek[] = [];
     const query = { live: true, destroyed: false, limit: pageMax, ...(term && { term }) };
     for (let page: FindQuery | undefined = query; page !== undefined; ) {
       const { objects, next } = await this.#store.find(systemInstance, page);
-      found.push(...objects.flatMap(({ object }) => readKekRecord(object) ?? []));
+      for (const { object: record } of objects) {
+        const entry = readKekRecord(record);
+        if (entry !== undefined) found.push({ entry, record });
+      }
       if (found.length > keksMax) {
         throw new StoreUnavailable("corrupt", `the store holds more than ${keksMax} KEKs`);
       }
       page = next === undefined ? undefined : { ...query, after: next };
     }
     return found.toSorted(
-      ({ kek: a }, { kek: b }) => a.createdMs - b.createdMs || (a.id < b.id ? -1 : 1),
+      ({ entry: { kek: a } }, { entry: { kek: b } }) =>
+        a.createdMs - b.createdMs || (a.id < b.id ? -1 : 1),
     );
   }
 }

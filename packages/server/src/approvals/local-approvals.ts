@@ -46,12 +46,15 @@ const reservedMs = 10_000;
 
 /** The policy in a region's store, by the clock of the machine or of the store, whichever is behind. */
 export function localStanding(place: LocalPlace, view: SystemView): Standing {
-  return standingOf(view.all("ApprovalPolicy"), earliestOf(place)());
+  return standingOf(view.all("ApprovalPolicy"), storeClock(place).earliestMs());
 }
 
-function earliestOf({ own, machine: { clock } }: LocalPlace): () => number {
-  const clocks = new ClockCheck(clock, () => [own.clockReading?.() ?? []].flat());
-  return () => clocks.earliestMs();
+/** Compares the clock of this machine with that of the store. */
+export function storeClock({
+  own,
+  machine: { clock },
+}: Pick<LocalPlace, "own" | "machine">): ClockCheck {
+  return new ClockCheck(clock, () => [own.clockReading?.() ?? []].flat());
 }
 
 /** The records of a store, as a command reads and writes them: in this region only, unless they are agreed. */
@@ -90,7 +93,8 @@ export async function withLocalApprovals<Result>(
   const { wallMs } = machine.clock;
   const newId = machine.ids.uuid;
   const observe = () => undefined;
-  const policyMs = earliestOf(place);
+  const clocks = storeClock(place);
+  const policyMs = () => clocks.earliestMs();
   const around = { wallMs, policyMs, newId, observe };
   const options = { view, records, region, node, reachable: () => [], ...around };
   const approvals = new Approvals(options);

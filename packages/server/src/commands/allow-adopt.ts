@@ -1,7 +1,10 @@
-import { ClockCheck, type ManagedObject, ObjectKekStore, systemInstance } from "@holdfast/engine";
-import type { RedisStore } from "@holdfast/redis";
+import { ObjectKekStore } from "@holdfast/engine";
 import { RegionKeys, readPeerKey, readRegionKey } from "@holdfast/regions";
-import { type GivenApprovals, withLocalApprovals } from "../approvals/local-approvals.ts";
+import {
+  type GivenApprovals,
+  storeClock,
+  withLocalApprovals,
+} from "../approvals/local-approvals.ts";
 import { OperatorError } from "../base/operator-error.ts";
 import { readPeerIdentity } from "../base/peer-tls.ts";
 import type { Machine } from "../base/system.ts";
@@ -9,9 +12,6 @@ import { loadConfig } from "../config/config.ts";
 import { KekOrders, lostKeks } from "../roots/kek-orders.ts";
 import { appendTo, withEvidence } from "../store/operator-evidence.ts";
 import { atRegions } from "../store/region-commands.ts";
-
-/** Records of KEKs that are read in one call. */
-const readAtOnce = 256;
 
 /** Lets the other region, which has lost a root key, get the KEKs that it wrapped, and those whose wrap it lost: within an hour. */
 export async function allowAdopt(
@@ -28,19 +28,8 @@ export async function allowAdopt(
   const { regionKey, peerKeys } = readPeerIdentity(peer, config);
   const regionKeys = new RegionKeys(readRegionKey(regionKey), peerKeys.map(readPeerKey));
   return await atRegions(configFile, machine, async ({ own, node, timers }) => {
-    const entries = await new ObjectKekStore(own, { clock: timers, region }).all();
-    const {
-      lost: under,
-      unwrapped,
-      roots,
-    } = lostKeks(
-      await read(
-        own,
-        entries.map(({ kek }) => kek.id),
-      ),
-      peer.region,
-      lost,
-    );
+    const records = await new ObjectKekStore(own, { clock: timers, region }).records();
+    const { lost: under, unwrapped, roots } = lostKeks(records, peer.region, lost);
     const ids = [...under, ...unwrapped];
     if (ids.length === 0) {
       const makers = [...roots].join(", ") || "none";
@@ -49,8 +38,7 @@ export async function allowAdopt(
       );
     }
     // The order says when it ends by this machine's clock, and the nodes judge it by theirs.
-    const doubt = new ClockCheck(timers, () => [own.clockReading() ?? []].flat()).doubt();
-    if (doubt !== undefined) {
+    if (storeClock({ own, machine }).doubt() !== undefined) {
       throw new OperatorError(
         `this machine's clock differs from that of the store by more than 60 s, so that no node would take the order for an hour: set it right, or run this on a node`,
       );
@@ -75,13 +63,4 @@ export async function allowAdopt(
         : ` and ${unwrapped.length} whose wrap was removed or is not valid`;
     return `region ${peer.region} may get ${under.length} key-encryption keys that it wrapped under ${lost}${more}, for an hour: run \`holdfast root adopt\` there now, or \`holdfast root-of-trust rewrap\` for an instance with its own root of trust`;
   });
-}
-
-async function read(own: RedisStore, ids: readonly string[]): Promise<readonly ManagedObject[]> {
-  const found: ManagedObject[] = [];
-  for (let at = 0; at < ids.length; at += readAtOnce) {
-    const copies = await own.read(systemInstance, ids.slice(at, at + readAtOnce));
-    found.push(...copies.flatMap((copy) => copy?.object ?? []));
-  }
-  return found;
 }

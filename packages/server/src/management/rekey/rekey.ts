@@ -1,6 +1,7 @@
 import { ManagementError } from "@holdfast/admin";
 import {
   type Clock,
+  type FieldChanges,
   type InstanceKeyRing,
   KeyRingUnavailable,
   kekWrittenMs,
@@ -137,33 +138,21 @@ export class Rekey implements Duty {
    */
   async #texts(instance: string, { kek, older }: Rekeying): Promise<DutyResult> {
     const { view, records, keyRing } = this.#options;
+    const change = <Kind extends "User" | "Authority">(
+      { type, id }: SystemRecord<Kind>,
+      edit: (now: SystemRecord<Kind>) => FieldChanges<NoInfer<Kind>> | undefined,
+    ) => records.change(type, id, edit, [], { sameMeaning: true });
     const users = [...view.of("User", instance).values()].map((user) => ({
       sealed: user.hash,
       binding: userBinding(instance, user.name),
       write: (before: string, hash: string) =>
-        records.change(
-          "User",
-          user.id,
-          ({ hash: now }) => (now === before ? { hash } : undefined),
-          [],
-          {
-            sameMeaning: true,
-          },
-        ),
+        change(user, (now) => (now.hash === before ? { hash } : undefined)),
     }));
-    const authorities = [...view.of("Authority", instance).values()].map(({ id, key: sealed }) => ({
-      sealed,
-      binding: authorityBinding(instance, id),
+    const authorities = [...view.of("Authority", instance).values()].map((authority) => ({
+      sealed: authority.key,
+      binding: authorityBinding(instance, authority.id),
       write: (before: string, key: string) =>
-        records.change(
-          "Authority",
-          id,
-          ({ key: now }) => (now === before ? { key } : undefined),
-          [],
-          {
-            sameMeaning: true,
-          },
-        ),
+        change(authority, (now) => (now.key === before ? { key } : undefined)),
     }));
     const result = { done: 0, left: 0 };
     for (const { sealed, binding, write } of [...users, ...authorities]) {
