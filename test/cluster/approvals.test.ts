@@ -1,27 +1,23 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type AdminClient, AdminProblem, contract, type Route } from "@holdfast/admin";
+import { AdminProblem, contract, type Route } from "@holdfast/admin";
 import { until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { adminClient, firstToken } from "../support/admin-api.ts";
 import { commandLine, type Said } from "../support/command-line.ts";
-import { patient } from "../support/root-regions.ts";
-import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
-import { allWell } from "../support/vitals.ts";
+import { type ManagedRegions, startManagedRegions } from "../support/managed-regions.ts";
+import type { TwoRegions } from "../support/two-regions.ts";
 
 const local = { type: "local" as const };
 const names = ["alice", "bob", "carol", "safe"] as const;
 
 let both: TwoRegions;
 let folder: string;
-let admins: Readonly<Record<string, AdminClient>>;
-/** Options of a command for each node. */
-let sites: Readonly<Record<string, readonly string[]>>;
+let managed: ManagedRegions;
 let instance: string;
+let at: ManagedRegions["at"];
 
-const at = (node: string): AdminClient => admins[node] as AdminClient;
 const file = (name: string) => join(folder, name);
 
 async function run(...args: readonly string[]): Promise<Said> {
@@ -34,7 +30,7 @@ async function done(...args: readonly string[]): Promise<string> {
   return said.out;
 }
 
-const command = (node: string, ...args: readonly string[]) => run(...args, ...(sites[node] ?? []));
+const command = (node: string, ...args: readonly string[]) => run(...args, ...managed.site(node));
 
 /** Has approvers sign a file with the command line, and answers the file with their signatures. */
 async function signed(what: string, ...by: readonly string[]): Promise<string> {
@@ -73,32 +69,8 @@ const tokensNamed = async (node: string, name: string) =>
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "holdfast-approvals-"));
-  both = await startTwoRegions({ instances: ["declared"], replicas: 0, admin: true });
-  await allWell(both);
-  const { ca } = both.a;
-  const token = await firstToken({ node: both.node("a1"), ca });
-  await writeFile(file("ca.pem"), ca);
-  await writeFile(file("token"), token, { mode: 0o600 });
-  const options = ["--ca", file("ca.pem"), "--token-file", file("token")];
-  admins = Object.fromEntries(
-    both.nodes.map((node) => [node.name, adminClient({ node, ca }, token)]),
-  );
-  sites = Object.fromEntries(
-    both.nodes.map(({ name, host, admin }) => [
-      name,
-      ["--url", `https://${host}:${admin}`, ...options],
-    ]),
-  );
-  const regions = { a: local, b: local };
-  const made = await patient(() =>
-    at("a1").call<"createInstance">("createInstance", {
-      body: { name: "kmip-aa", rootOfTrust: { regions } },
-    }),
-  );
-  instance = made.id;
-  await until("it is Installed", async () => {
-    return (await at("a1").call("readInstance", { params: { instance } })).status === "Installed";
-  });
+  managed = await startManagedRegions(folder);
+  ({ both, instance, at } = managed);
   const keys: Record<string, string> = {};
   for (const name of names) {
     const out = await done(
@@ -137,8 +109,7 @@ beforeAll(async () => {
 }, 300_000);
 
 afterAll(async () => {
-  await Promise.all(Object.values(admins ?? {}).map((one) => one[Symbol.asyncDispose]()));
-  await both?.[Symbol.asyncDispose]();
+  await managed?.[Symbol.asyncDispose]();
   if (folder !== undefined) await rm(folder, { recursive: true, force: true });
 });
 

@@ -1,37 +1,31 @@
 import { randomBytes } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type TLSSocket } from "node:tls";
-import type { AdminClient } from "@holdfast/admin";
 import { until } from "@holdfast/testing";
 import { type Authority, createAuthority, type Issued } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { adminClient, firstToken } from "../support/admin-api.ts";
 import { commandLine } from "../support/command-line.ts";
 import { greet, greeting, isLetIn } from "../support/greeting.ts";
 import { say } from "../support/load.ts";
+import { type ManagedRegions, startManagedRegions } from "../support/managed-regions.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { recordOf } from "../support/record.ts";
 import { patient } from "../support/root-regions.ts";
-import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
-import { allWell } from "../support/vitals.ts";
+import type { TwoRegions } from "../support/two-regions.ts";
 
 const day = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
-const local = { type: "local" as const };
 
 let both: TwoRegions;
 let folder: string;
-let admins: Readonly<Record<string, AdminClient>>;
-/** Options of a command for each node. */
-let sites: Readonly<Record<string, readonly string[]>>;
+let managed: ManagedRegions;
+let at: ManagedRegions["at"];
 let lost: Issued;
 let kept: Issued;
 
-const at = (node: string): AdminClient => admins[node] as AdminClient;
-
 async function command(node: string, ...args: readonly string[]): Promise<string> {
-  const said = await commandLine([...args, ...(sites[node] ?? [])], {
+  const said = await commandLine([...args, ...managed.site(node)], {
     env: { XDG_CONFIG_HOME: folder },
   });
   expect({ ...said, out: "" }).toEqual({ code: 0, out: "", err: "" });
@@ -41,34 +35,9 @@ async function command(node: string, ...args: readonly string[]): Promise<string
 /** An instance that a certificate authority is bound to, with two of its clients. */
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "holdfast-denials-"));
-  both = await startTwoRegions({ instances: ["declared"], replicas: 0, admin: true });
-  await allWell(both);
-  const { ca } = both.a;
-  const token = await firstToken({ node: both.node("a1"), ca });
-  const file = async (name: string, content: string): Promise<string> => {
-    await writeFile(join(folder, name), content, { mode: 0o600 });
-    return join(folder, name);
-  };
-  const options = ["--ca", await file("ca.pem", ca), "--token-file", await file("token", token)];
-  admins = Object.fromEntries(
-    both.nodes.map((node) => [node.name, adminClient({ node, ca }, token)]),
-  );
-  sites = Object.fromEntries(
-    both.nodes.map(({ name, host, admin }) => [
-      name,
-      ["--url", `https://${host}:${admin}`, ...options],
-    ]),
-  );
-  const regions = { a: local, b: local };
-  const { id } = await patient(() =>
-    at("a1").call<"createInstance">("createInstance", {
-      body: { name: "kmip-aa", rootOfTrust: { regions } },
-    }),
-  );
-  const params = { instance: id };
-  await until("it is Installed", async () => {
-    return (await at("a1").call("readInstance", { params })).status === "Installed";
-  });
+  managed = await startManagedRegions(folder);
+  ({ both, at } = managed);
+  const params = { instance: managed.instance };
   const vmca: Authority = await createAuthority({ commonName: "VMCA", ...day });
   const body = { name: "vmca", kind: "authority" as const, pem: vmca.certificate };
   await patient(() => at("a1").call("addCertificate", { params, body }));
@@ -78,8 +47,7 @@ beforeAll(async () => {
 }, 300_000);
 
 afterAll(async () => {
-  await Promise.all(Object.values(admins ?? {}).map((one) => one[Symbol.asyncDispose]()));
-  await both?.[Symbol.asyncDispose]();
+  await managed?.[Symbol.asyncDispose]();
   if (folder !== undefined) await rm(folder, { recursive: true, force: true });
 });
 

@@ -5,32 +5,30 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { AdminClient } from "@holdfast/admin";
 import { until } from "@holdfast/testing";
 import { makeCrl } from "@holdfast/testing/crl";
 import { type Authority, createAuthority, type Issued } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
-import { adminClient, firstToken } from "../support/admin-api.ts";
 import { greet, greeting, isLetIn } from "../support/greeting.ts";
 import { say } from "../support/load.ts";
+import { type ManagedRegions, startManagedRegions } from "../support/managed-regions.ts";
 import { patient } from "../support/root-regions.ts";
-import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
+import type { TwoRegions } from "../support/two-regions.ts";
 import { allWell } from "../support/vitals.ts";
 
 const day = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
-const local = { type: "local" as const };
 
 let both: TwoRegions;
 let folder: string;
-let admins: Readonly<Record<string, AdminClient>>;
+let managed: ManagedRegions;
+let at: ManagedRegions["at"];
 let vmca: Authority;
 let lost: Issued;
 let kept: Issued;
 /** What the distribution point has. */
 let list: string;
 
-const at = (node: string): AdminClient => admins[node] as AdminClient;
 const serialOf = ({ certificate }: Issued) => new X509Certificate(certificate).serialNumber;
 
 const server = createServer((_, response) => response.end(list));
@@ -45,33 +43,18 @@ beforeAll(async () => {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
-  const options = { instances: ["declared"], replicas: 0, admin: true, unstarted: true };
-  both = await startTwoRegions(options);
-  for (const node of both.nodes) {
-    const source = both.a.nodes.includes(node)
-      ? { files: [join(folder, "vmca.crl")] }
-      : { urls: [`http://127.0.0.1:${port}/vmca.crl`], everySeconds: 10 };
-    const crls = [{ authority: join(folder, "vmca.pem"), required: true, ...source }];
-    const config = parse(await readFile(node.configFile, "utf8")) as object;
-    await writeFile(node.configFile, stringify({ ...config, crls }));
-  }
-  await Promise.all(both.nodes.map((node) => node.start()));
-  await allWell(both);
-  const { ca } = both.a;
-  const token = await firstToken({ node: both.node("a1"), ca });
-  admins = Object.fromEntries(
-    both.nodes.map((node) => [node.name, adminClient({ node, ca }, token)]),
-  );
-  const regions = { a: local, b: local };
-  const { id } = await patient(() =>
-    at("a1").call<"createInstance">("createInstance", {
-      body: { name: "kmip-aa", rootOfTrust: { regions } },
-    }),
-  );
-  const params = { instance: id };
-  await until("it is Installed", async () => {
-    return (await at("a1").call("readInstance", { params })).status === "Installed";
+  managed = await startManagedRegions(folder, async (regions) => {
+    for (const node of regions.nodes) {
+      const source = regions.a.nodes.includes(node)
+        ? { files: [join(folder, "vmca.crl")] }
+        : { urls: [`http://127.0.0.1:${port}/vmca.crl`], everySeconds: 10 };
+      const crls = [{ authority: join(folder, "vmca.pem"), required: true, ...source }];
+      const config = parse(await readFile(node.configFile, "utf8")) as object;
+      await writeFile(node.configFile, stringify({ ...config, crls }));
+    }
   });
+  ({ both, at } = managed);
+  const params = { instance: managed.instance };
   const body = { name: "vmca", kind: "authority" as const, pem: vmca.certificate };
   await patient(() => at("a1").call("addCertificate", { params, body }));
   lost = await vmca.issue({ commonName: "host-1.example", ...day });
@@ -84,8 +67,7 @@ beforeAll(async () => {
 }, 300_000);
 
 afterAll(async () => {
-  await Promise.all(Object.values(admins ?? {}).map((one) => one[Symbol.asyncDispose]()));
-  await both?.[Symbol.asyncDispose]();
+  await managed?.[Symbol.asyncDispose]();
   server.close();
   if (folder !== undefined) await rm(folder, { recursive: true, force: true });
 });
