@@ -8,6 +8,7 @@ import { machine } from "@holdfast/server/machine";
 import { until } from "@holdfast/testing";
 import { playVcenter } from "@holdfast/workbench";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { AuditReceivers } from "../support/audit-receivers.ts";
 import { holdfast } from "../support/command-line.ts";
 import { seeded } from "../support/random.ts";
 import { type Region, startRegion } from "../support/region.ts";
@@ -18,17 +19,27 @@ const stack = new AsyncDisposableStack();
 let folder: string;
 let region: Region;
 let witness: SigsumWitness;
+let receivers: AuditReceivers;
 
-const verify = () => verifyAudit({ config: region.node(0).configFile, files: [] }, machine);
+const verify = (files: readonly string[] = []) =>
+  verifyAudit({ config: region.node(0).configFile, files }, machine);
 
 const instances = ["vcenter", "other"] as const;
+
+const partitions = Array.from({ length: 64 }, (_, at) => `p${String(at).padStart(2, "0")}`);
 
 /** The partitions of the instances. */
 async function busyPartitions(): Promise<readonly string[]> {
   const attacker = new TrailAttacker(region.redis.primary);
-  const names = Array.from({ length: 64 }, (_, at) => `p${String(at).padStart(2, "0")}`);
-  const entries = await Promise.all(names.map((name) => attacker.entries(name)));
-  return names.filter((_, at) => (entries[at]?.length ?? 0) > 10);
+  const entries = await Promise.all(partitions.map((name) => attacker.entries(name)));
+  return partitions.filter((_, at) => (entries[at]?.length ?? 0) > 10);
+}
+
+/** What receivers have of the trail as it is in Redis. */
+async function shipped(attacker: TrailAttacker): Promise<readonly string[]> {
+  const cadf = { region: "a", account: "holdfast", names: "current" } as const;
+  const all = ["sys", ...partitions].map((name) => attacker.shipped(name, cadf));
+  return (await Promise.all(all)).flat();
 }
 
 async function play(instance: (typeof instances)[number] = "vcenter"): Promise<void> {
@@ -59,7 +70,8 @@ describe.skipIf(!hasSigsum())("the log over the audit trail (needs sigsum-go and
     witness = stack.use(await SigsumWitness.start(folder, privateKey));
     const witnesses = [{ name: "w1", url: witness.url, key: witness.key }];
     const log = { keyFile, name: sigsumLogName, witnesses };
-    const settings = { audit: { log } };
+    receivers = stack.use(await AuditReceivers.start(folder));
+    const settings = { audit: { log, ...receivers.settings } };
     region = stack.use(await startRegion({ instances, nodes: 1, lockMasters: 1, settings }));
   });
   afterAll(() => stack.disposeAsync());
@@ -118,7 +130,7 @@ describe.skipIf(!hasSigsum())("the log over the audit trail (needs sigsum-go and
     await until("the metric shows it", async () => (await metric("behind")()) === "0");
   });
 
-  test("100 attempts to remove, change or reorder events in Redis are all found", async () => {
+  test("100 attempts to remove, change or reorder events in Redis and at all receivers are all found", async () => {
     const attacker = new TrailAttacker(region.redis.primary);
     await play("other");
     await witnessed();
@@ -126,25 +138,43 @@ describe.skipIf(!hasSigsum())("the log over the audit trail (needs sigsum-go and
     const earlierStep = await attacker.step();
     for (const instance of instances) await play(instance);
     await witnessed();
+    await until("every receiver has everything", async () => {
+      const all = await shipped(attacker);
+      const lacking = receivers.received.map((lines) =>
+        all.filter((text) => !lines.includes(text)),
+      );
+      return lacking.every(({ length }) => length === 0) || `${lacking.flat()[0]}`;
+    });
     await region.node(0).kill();
+    await receivers.write(receivers.received);
+    expect(await verify(receivers.files)).toMatchObject({ whole: true });
     const genuine = await attacker.copy();
     const random = seeded(20261129);
     const below = (most: number) => Math.floor(random() * most);
     const attacks = attacksOf(attacker, { earlier, earlierStep, below });
-    const partitions = await busyPartitions();
+    const busy = await busyPartitions();
     const names = Object.keys(attacks) as (keyof typeof attacks)[];
     const missed: string[] = [];
     for (let attempt = 0; attempt < 100; attempt += 1) {
       const name = names[attempt % names.length] as (typeof names)[number];
-      const partition = partitions[below(partitions.length)] as string;
+      const partition = busy[below(busy.length)] as string;
       await attacks[name](partition);
-      if ((await verify()).whole) missed.push(`${attempt}: ${name} ${partition}`);
+      // The receivers are somebody else's too: they show what the forged trail would have sent.
+      await receivers.write([await shipped(attacker)]);
+      const alone = await verifyAudit({ config: undefined, files: receivers.files }, machine);
+      if (isWhole(name)) expect(alone, `${attempt}: ${name}`).toMatchObject({ whole: true });
+      if ((await verify(receivers.files)).whole) missed.push(`${attempt}: ${name} ${partition}`);
       await attacker.putBack(genuine);
       if (attempt % 20 === 0) expect((await verify()).whole).toBe(true);
     }
     expect(missed).toEqual([]);
   });
 });
+
+/** Whether a forgery leaves a trail and receivers that agree, so that only the log and its witness show it. */
+function isWhole(name: string): boolean {
+  return /and the chain$|and renumbers$|^exchanges|^adds|the end$/.test(name);
+}
 
 /** What somebody in Redis does to hide something, as well as it can be done. */
 function attacksOf(

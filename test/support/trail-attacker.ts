@@ -1,10 +1,7 @@
-import {
-  type ChainPoint,
-  chainHash,
-  chainStart,
-  checkpointEvery,
-  uuidText,
-} from "@holdfast/engine";
+import { type ChainPoint, chainHash, chainStart, checkpointEvery } from "@holdfast/engine";
+import type { ChainedEntry } from "@holdfast/regions";
+import type { CadfSettings } from "../../packages/server/src/audit/cadf.ts";
+import { shippedTexts } from "../../packages/server/src/audit/sinks/shipped.ts";
 import type { RedisServer } from "./redis.ts";
 
 type Entry = readonly [id: Buffer, fields: readonly Buffer[]];
@@ -105,6 +102,23 @@ export class TrailAttacker {
     await this.#redis.command("hset", `{${partition}}:counters`, "auditDropped", number);
   }
 
+  /** What receivers would have of a partition if nothing but its present entries had ever been there. */
+  async shipped(partition: string, cadf: CadfSettings): Promise<readonly string[]> {
+    const found = await this.#redis.buffers("xrange", `{${partition}}:audit`, "-", "+");
+    const all = found as unknown as readonly Entry[];
+    if (all.length === 0) return [];
+    const base = await this.#redis.buffers("hget", `{${partition}}:audit-chain`, "base");
+    const storeId = await this.#storeId(partition);
+    let { hash } = chainStart(storeId, numberOf(partition));
+    if (base !== null) hash = (base as unknown as Buffer).subarray(18);
+    const entries = all.map(([id, fields]): ChainedEntry => {
+      const [number, bytes] = [Number.parseInt(String(id), 10), fields[1] as Buffer];
+      hash = chainHash(hash, number, bytes);
+      return { storeId, partition: numberOf(partition), number, bytes, hash };
+    });
+    return (await shippedTexts(entries, cadf)).map(({ text }) => text);
+  }
+
   async #write(partition: string, entries: readonly Buffer[], base: number): Promise<void> {
     const key = `{${partition}}:audit`;
     await this.#redis.command("del", key);
@@ -114,15 +128,22 @@ export class TrailAttacker {
   }
 
   async #start(partition: string): Promise<ChainPoint> {
+    return chainStart(await this.#storeId(partition), numberOf(partition));
+  }
+
+  async #storeId(partition: string): Promise<string> {
     const head = (await this.#redis.buffers("get", `{${partition}}:head`)) as unknown as Buffer;
-    const number = partition === "sys" ? 64 : Number(partition.slice(1));
-    return chainStart(uuidText(head.subarray(0, 16)), number);
+    return head.toString("hex", 0, 16);
   }
 
   async #keys(): Promise<readonly string[]> {
     const keys = (await this.#redis.command("keys", "*")) as string[];
     return keys.filter((key) => /^\{.*\}:(audit.*|counters)$/.test(key)).toSorted();
   }
+}
+
+function numberOf(partition: string): number {
+  return partition === "sys" ? 64 : Number(partition.slice(1));
 }
 
 function written({ number, bytes, timeMs, hash }: ChainPoint): Buffer {
