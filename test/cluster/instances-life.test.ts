@@ -16,6 +16,7 @@ import { adminClient, firstToken } from "../support/admin-api.ts";
 import { createKey } from "../support/keys.ts";
 import type { NodeProcess } from "../support/node-process.ts";
 import { openStoreOf } from "../support/node-root.ts";
+import { recordOf } from "../support/record.ts";
 import { patient } from "../support/root-regions.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { allWell } from "../support/vitals.ts";
@@ -232,6 +233,28 @@ describe("a deletion", () => {
     await expect(gone).rejects.toEqual(problem("notFound"));
     // The name and the certificate can be used again.
     await ordered("doomed");
+  });
+
+  test("ends although a key's record was altered in both regions, and each region says so", async () => {
+    const { id, clients } = await ordered("altered");
+    const key = await createKey(clients[0] as KmipClient);
+    const stores = both.regions.map(({ redis }) => redis.primary);
+    const inBoth = () => Promise.all(stores.map((store) => recordOf(store, key)));
+    await until("both regions have the key", () => inBoth().then(Boolean, () => false));
+    const altered = (await inBoth()).map(async ({ key: place, value }, region) => {
+      value.writeUInt8(value.readUInt8(value.length - 1) ^ 1, value.length - 1);
+      await stores[region]?.command("set", place, value);
+    });
+    await Promise.all(altered);
+    const query = { force: "true" as const, name: "altered" };
+    await at("b1").call("deleteInstance", { params: { instance: id }, query });
+    await until("each region says so", async () => {
+      const wanted = { action: "vmware-solutions.service.delete", limit: 100 };
+      const { items } = await once("a1").call<"listEvents">("listEvents", { query: wanted });
+      const told = items.filter((event) => /"unproven":"?1\b/.test(JSON.stringify(event)));
+      const regions = new Set(told.map((event) => event["region"]));
+      return regions.size === 2 || JSON.stringify(items.at(0) ?? {});
+    });
   });
 
   test("refuses creations that happen at the same time, or erases what they made", async () => {
