@@ -5,6 +5,7 @@ import {
   checkpointEvery,
   uuidText,
 } from "@holdfast/engine";
+import { valueProofLength } from "../../packages/redis/src/proof/stored-values.ts";
 import type { RedisServer } from "./redis.ts";
 
 type Entry = readonly [id: Buffer, fields: readonly Buffer[]];
@@ -128,5 +129,6 @@ export class TrailAttacker {
 function written({ number, bytes, timeMs, hash }: ChainPoint): Buffer {
   const value = Buffer.alloc(18);
   for (const [at, part] of [number, bytes, timeMs].entries()) value.writeUIntBE(part, 6 * at, 6);
-  return Buffer.concat([value, hash]);
+  // Without the store's key, its proof is only as long as one.
+  return Buffer.concat([value, hash, Buffer.alloc(valueProofLength)]);
 }
