@@ -22,7 +22,7 @@ const openAs = (recordFormat: number) =>
   openStore({ address: redis.address, recordFormat, formatsEveryMs: everyMs });
 
 /** Requires a format as a node does that has the store's key. */
-async function require(format: string): Promise<void> {
+async function requireFormat(format: string): Promise<void> {
   const { newest } = await storageKeysOf(redis);
   const proof = proveValue(newest, requiredFormatPlace, format);
   await redis.command("hset", "{sys}:formats", "required", format, "requiredProof", proof);
@@ -81,11 +81,11 @@ test("a node of a newer format reads, but does not write that format before ever
 
 test("a running node that does not know the required format stops within its lease", async () => {
   await using newer = await openAs(2);
-  await require("4");
+  await requireFormat("4");
   await until("the lease ended", async () => newer.store.state() === "none");
   await expect(
     newer.store.read(instance, ["00000000-0000-4000-8000-000000000000"]),
   ).rejects.toThrow(/needs nodes that read record format 3/);
-  await require("3");
+  await requireFormat("3");
   await until("it is used again", async () => newer.store.state() === "full");
 });
