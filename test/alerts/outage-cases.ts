@@ -128,6 +128,15 @@ export const outageCases: readonly RuleCase[] = [
       "The storage key of region a was deleted or changed in Redis, and the leader has put it back: find out who changed Redis",
   },
   {
+    alert: "HoldfastValuesUnproven",
+    input: { [of("holdfast_unproven_values_total")]: counted },
+    trueAt: faultS,
+    after: 0,
+    labels: { ...critical, region: "a" },
+    summary:
+      "A cursor, a level, the required format or a sink's position of region a was changed in Redis, and does not count: find out who changed Redis",
+  },
+  {
     alert: "HoldfastStoreMemory",
     input: {
       [of("holdfast_store_memory_used_bytes")]: turns(75, 80),

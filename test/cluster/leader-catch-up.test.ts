@@ -13,6 +13,8 @@ import {
 } from "@holdfast/regions";
 import { until } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";
+import { partitionKeys, sysKeys } from "../../packages/redis/src/connection/keys.ts";
+import { valueProofLength } from "../../packages/redis/src/proof/stored-values.ts";
 import { RedisServer } from "../support/redis.ts";
 import { initStore, type OpenStore, openNewStore, systemClock } from "../support/redis-store.ts";
 
@@ -220,6 +222,25 @@ describe("a leader that reads another region's store", () => {
     const [{ operation = "" } = {}] = await regions.a.reservations();
     await regions.a.release(regions.instance, operation);
     expect((await regions.run("catch-up")).left).toBe(0);
+    await regions.expectEqual();
+  });
+
+  test("skips nothing when somebody sets cursor and level forward in Redis", async () => {
+    await using regions = await Regions.start();
+    await regions.put(regions.b, 20);
+    await regions.run("catch-up");
+    await regions.put(regions.b, 5);
+    const { replicationId, numbers } = await regions.b.position();
+    const partition = partitionOf(regions.instance);
+    const cursor = `${numbers[partition] ?? 0} ${replicationId}`;
+    const forged = Buffer.concat([Buffer.from(cursor), Buffer.alloc(valueProofLength)]);
+    const asked = await regions.a.requestResync();
+    const redis = regions.server("a");
+    await redis.command("hset", partitionKeys(partition).cursors, "b", forged);
+    await redis.command("hset", sysKeys.levels, "reached", asked);
+    await regions.nextLeader();
+    expect((await regions.run("resync")).left).toBe(0);
+    expect(await regions.a.levels()).toMatchObject({ asked, reached: asked });
     await regions.expectEqual();
   });
 

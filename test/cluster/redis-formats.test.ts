@@ -1,5 +1,7 @@
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { proveValue } from "../../packages/redis/src/proof/stored-values.ts";
+import { requiredFormatPlace } from "../../packages/redis/src/session/formats.ts";
 import { RedisServer } from "../support/redis.ts";
 import {
   create,
@@ -9,6 +11,7 @@ import {
   openNewStore,
   openStore,
 } from "../support/redis-store.ts";
+import { storageKeysOf } from "../support/stored-value.ts";
 
 const everyMs = 100;
 let redis: RedisServer;
@@ -17,6 +20,13 @@ let instance: string;
 
 const openAs = (recordFormat: number) =>
   openStore({ address: redis.address, recordFormat, formatsEveryMs: everyMs });
+
+/** Requires a format as a node does that has the store's key. */
+async function requireFormat(format: string): Promise<void> {
+  const { newest } = await storageKeysOf(redis);
+  const proof = proveValue(newest, requiredFormatPlace, format);
+  await redis.command("hset", "{sys}:formats", "required", format, "requiredProof", proof);
+}
 
 beforeAll(async () => {
   redis = await RedisServer.start();
@@ -71,11 +81,11 @@ test("a node of a newer format reads, but does not write that format before ever
 
 test("a running node that does not know the required format stops within its lease", async () => {
   await using newer = await openAs(2);
-  await redis.command("hset", "{sys}:formats", "required", "4");
+  await requireFormat("4");
   await until("the lease ended", async () => newer.store.state() === "none");
   await expect(
     newer.store.read(instance, ["00000000-0000-4000-8000-000000000000"]),
   ).rejects.toThrow(/needs nodes that read record format 3/);
-  await redis.command("hset", "{sys}:formats", "required", "3");
+  await requireFormat("3");
   await until("it is used again", async () => newer.store.state() === "full");
 });

@@ -12,6 +12,7 @@ import { revocationFaults } from "./faults/revocation.ts";
 import { scriptFaults } from "./faults/script.ts";
 import { servingFaults } from "./faults/serving.ts";
 import { sessionFaults } from "./faults/session.ts";
+import { valueFaults } from "./faults/values.ts";
 
 /** Every fault that is planted. */
 export const faults: readonly PlantedFault[] = [
@@ -20,6 +21,7 @@ export const faults: readonly PlantedFault[] = [
   ...joinFaults,
   ...sessionFaults,
   ...scriptFaults,
+  ...valueFaults,
   ...engineFaults,
   ...dutyFaults,
   ...deletionFaults,

@@ -20,10 +20,15 @@ export const scriptEdits = {
   ],
   /** `marker.lua` and `formats.lua` as if a store required no more than the node reads that asks. */
   noFormat: [
-    ['redis.call("HGET", KEYS[4], "required") or "0"', '"0"'],
+    ['required[1] or "0", required[2] or "", now_ms()', '"0", "", now_ms()'],
     [
-      'redis.call("HGET", KEYS[2], "required"), common',
-      'math.min(tonumber(redis.call("HGET", KEYS[2], "required")), tonumber(ARGV[2])), common',
+      'required[1] or "0", required[2] or "", common',
+      "is_new and ARGV[2] or required[1], is_new and ARGV[4] or required[2], common",
+    ],
+    [
+      'local required = redis.call("HMGET", KEYS[2], "required", "requiredProof")',
+      `local required = redis.call("HMGET", KEYS[2], "required", "requiredProof")
+local is_new = tonumber(required[1]) > tonumber(ARGV[2])`,
     ],
   ],
   /** `repair.lua` without the look at what it replaces. */

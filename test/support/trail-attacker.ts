@@ -1,5 +1,12 @@
-import { type ChainPoint, chainHash, chainStart, checkpointEvery } from "@holdfast/engine";
+import {
+  type ChainPoint,
+  chainHash,
+  chainStart,
+  checkpointEvery,
+  uuidText,
+} from "@holdfast/engine";
 import type { ChainedEntry } from "@holdfast/regions";
+import { valueProofLength } from "../../packages/redis/src/proof/stored-values.ts";
 import type { CadfSettings } from "../../packages/server/src/audit/cadf.ts";
 import { shippedTexts } from "../../packages/server/src/audit/sinks/shipped.ts";
 import type { RedisServer } from "./redis.ts";
@@ -149,5 +156,6 @@ function numberOf(partition: string): number {
 function written({ number, bytes, timeMs, hash }: ChainPoint): Buffer {
   const value = Buffer.alloc(18);
   for (const [at, part] of [number, bytes, timeMs].entries()) value.writeUIntBE(part, 6 * at, 6);
-  return Buffer.concat([value, hash]);
+  // Without the store's key, its proof is only as long as one.
+  return Buffer.concat([value, hash, Buffer.alloc(valueProofLength)]);
 }

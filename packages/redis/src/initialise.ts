@@ -12,15 +12,16 @@ import { readPartitionHead } from "./connection/record-header.ts";
 import { readPairs, readReply, readRole } from "./connection/replies.ts";
 import { loadScripts } from "./connection/scripts.ts";
 import { refuseOverStore } from "./other-members.ts";
+import { proveValue } from "./proof/stored-values.ts";
 import { type KeyWrapper, wrapStorageKey } from "./records/key-wraps.ts";
 import { claim } from "./session/claim.ts";
-import { storedFormat } from "./session/formats.ts";
+import { requiredFormatPlace, storedFormat } from "./session/formats.ts";
 import { notInitialised } from "./session/group-commit.ts";
 import { sentinelMembers } from "./session/sentinels.ts";
 import { checkReplicas, checkSettings } from "./session/settings-check.ts";
 import { keyFailure } from "./storage-keys/held-keys.ts";
 import { readKeyEntries, soundKeyEntries, writeKeyEntry } from "./storage-keys/key-entry.ts";
-import { storageKeyBytes } from "./storage-keys/storage-keys.ts";
+import { deriveStorageKey, storageKeyBytes } from "./storage-keys/storage-keys.ts";
 
 /** How long a single WAITAOF of an operator's command waits. A replica of a new store may still be joining. */
 const waitMs = 10_000;
@@ -64,13 +65,14 @@ export function initialiseStore(
     await refuseOverStore(address, settings, replicas, options.members ?? []);
     const storeId = Buffer.from(ids.randomBytes(16));
     const made = storeId.toString("hex");
-    const entry = await firstKey({ storeId: made, region, number: 1 }, ids, root);
+    const format = String(storedFormat(options.recordFormat ?? recordFormat));
+    const name = { storeId: made, region, number: 1 };
+    const { entry, proof } = await firstKey(name, format, ids, root);
     const heads = Array.from({ length: partitionCount + 1 }, (_, i) => partitionKeys(i).head);
     const { beat, replicasVersion, formats } = sysKeys;
     const keys = [beat, replicasVersion, sysKeys.region, sysKeys.keys, formats, ...heads];
     const script = loadScripts().initialise;
-    const format = String(storedFormat(options.recordFormat ?? recordFormat));
-    const args = [storeId, region, entry, format];
+    const args = [storeId, region, entry, format, proof];
     const reply = readReply(await runScript(connection, script, keys, args));
     if (reply.result !== "committed") {
       const found = await markerOf(connection);
@@ -100,15 +102,18 @@ async function already(
   return { storeId, address, replicas: 0, already: true };
 }
 
-/** Makes a store's first key; the entry for `{sys}:keys`. */
+/** Makes a store's first key: the entry for `{sys}:keys`, and the proof of the format that is required. */
 async function firstKey(
   name: { readonly storeId: string; readonly region: string; readonly number: number },
+  format: string,
   ids: Pick<Ids, "randomBytes">,
   root: KeyWrapper,
-): Promise<string> {
+): Promise<{ readonly entry: string; readonly proof: Buffer }> {
   const secret = ids.randomBytes(storageKeyBytes);
   try {
-    return writeKeyEntry(await wrapStorageKey(secret, name, root));
+    const entry = writeKeyEntry(await wrapStorageKey(secret, name, root));
+    const proof = proveValue(deriveStorageKey(secret, name), requiredFormatPlace, format);
+    return { entry, proof };
   } catch (error) {
     throw keyFailure(error, { number: name.number, storeId: name.storeId, rootOfTrust: "" });
   } finally {

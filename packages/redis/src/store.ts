@@ -17,6 +17,7 @@ import { Quarantine } from "./objects/quarantine.ts";
 import { Reservations } from "./objects/reservations.ts";
 import { RedisStateCounts } from "./objects/state-counts.ts";
 import { StoredRecords } from "./proof/stored-records.ts";
+import { StoredValues } from "./proof/stored-values.ts";
 import { RedisStatuses } from "./records/instance-statuses.ts";
 import {
   type KeyWrapper,
@@ -56,6 +57,8 @@ export interface RedisStore extends OwnStore, InstanceStatuses, AsyncDisposable 
    * reached.
    */
   formats(): RecordFormats | undefined;
+  /** Values in Redis that last did not prove themselves to this node, as `key field`. */
+  unprovenValues(): readonly string[];
   /** What the clock of Redis showed when it was last heard. */
   clockReading(): ClockReading | undefined;
   /**
@@ -85,15 +88,16 @@ export interface RedisStore extends OwnStore, InstanceStatuses, AsyncDisposable 
  */
 export function openRedisStore(options: RedisStoreOptions): Promise<RedisStore> {
   const settings = storeSettings(options);
-  return opened(settings, new HeldKeys(settings, settings.observe));
+  const values = new StoredValues(settings.observe);
+  return opened(settings, new HeldKeys(settings, settings.observe), values);
 }
 
 /** A store's audit trail, for readers. */
 export type RedisTrail = Pick<RedisStore, "storeId" | "audit"> & AsyncDisposable;
 
 /**
- * Opens a store's audit trail alone, as `openRedisStore` does: that has no MAC, so it can be read although no root of trust
- * opens the store's keys.
+ * Opens a store's audit trail alone, as `openRedisStore` does, and verifies no MAC of it: so it can be read although no root
+ * of trust opens the store's keys.
  */
 export async function openRedisTrail({
   ids,
@@ -103,18 +107,24 @@ export async function openRedisTrail({
 }): Promise<RedisTrail> {
   const closed = () => Promise.reject(new RootOfTrustError("unavailable", "it is not used"));
   const settings = storeSettings({ ...options, root: { describe: closed, unwrap: closed } });
-  return await opened(settings, new NoKeys(settings, ids));
+  const values = new StoredValues(settings.observe, true);
+  return await opened(settings, new NoKeys(settings, ids), values);
 }
 
-async function opened(settings: StoreSettings, keys: HeldKeys): Promise<RedisStore> {
+async function opened(
+  settings: StoreSettings,
+  keys: HeldKeys,
+  values: StoredValues,
+): Promise<RedisStore> {
   const scripts = loadScripts();
   const { clock, observe, timers } = settings;
   const lease = new LeaseKeeper(rulesOf(settings), clock, observe, timers);
   const sentinels = settings.sentinels && watch(settings, lease);
-  const formats = new Formats(settings);
+  const formats = new Formats(settings, values);
   const time = { last: undefined };
   const records = new StoredRecords();
-  const context = { settings, scripts, lease, observe, sentinels, formats, keys, records, time };
+  const parts = { settings, scripts, lease, observe, sentinels, formats, keys, records, values };
+  const context = { ...parts, time };
   const sessions = new PrimarySessions(context);
   const store = storeOf(context, sessions);
   try {
@@ -153,6 +163,7 @@ function storeOf(context: StoreContext, sessions: PrimarySessions): RedisStore {
       return sessions.storeId;
     },
     formats: () => context.formats.known,
+    unprovenValues: context.values.unprovenValues,
     clockReading: () => context.time.last,
     usage: async () => {
       const { reader } = await reading();

@@ -45,6 +45,8 @@ export type Event =
   | { readonly type: "storageKey"; readonly state: "open" | "closed"; readonly reason: string }
   /** The entry of a storage key was missing or damaged, and the leader has put its last good one back. */
   | { readonly type: "storageKeyPutBack"; readonly number: number }
+  /** The value at this place in Redis was not written there by a node of this region: it does not count. */
+  | { readonly type: "unprovenValue"; readonly place: string }
   | { readonly type: "lock"; readonly result: "acquired" | "contended" | "unavailable" }
   /** What this node can do with an instance's keys has changed. */
   | {

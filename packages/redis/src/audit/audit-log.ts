@@ -17,10 +17,12 @@ import { allTrails, partitionKeys, sysKeys, type TrailKeys } from "../connection
 import { readPartitionHead } from "../connection/record-header.ts";
 import type { Reply } from "../connection/replies.ts";
 import type { ScriptName } from "../connection/scripts.ts";
+import { split, type ValuePlace } from "../proof/stored-values.ts";
 import type { LeaderRecords } from "../records/leader-records.ts";
 import { Answers, refuseDeposed } from "../session/answers.ts";
-import type { StoreContext } from "../session/primary-session.ts";
+import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
+import type { StorageKeys } from "../storage-keys/storage-keys.ts";
 import { RedisAuditTree, readEntries } from "./audit-tree.ts";
 
 /** An answer of this many bytes is full: every other client waits while Redis builds it. */
@@ -29,6 +31,7 @@ const hashLength = 32;
 const pointLength = 18 + hashLength;
 const sinkPointLength = 6 + hashLength;
 const sys = partitionKeys(sysPartition);
+const none = Buffer.alloc(0);
 
 /**
  * The audit trail in Redis: entries, the points of the leader's chain, and how far each sink has
@@ -71,8 +74,8 @@ export class RedisAuditLog implements AuditLog {
       return {
         last: Number(last),
         dropped: Number(dropped),
-        base: readPoint(base) ?? start,
-        head: readPoint(top) ?? start,
+        base: this.#point(session, partition, "base", base) ?? start,
+        head: this.#point(session, partition, "head", top) ?? start,
       };
     });
   }
@@ -116,8 +119,11 @@ export class RedisAuditLog implements AuditLog {
     numbers: readonly number[],
   ): Promise<readonly (ChainPoint | undefined)[]> {
     const { head, chain } = keysOf(partition);
-    const { rest } = await this.#answers.ask("audit-points", [head, chain], numbers.map(String));
-    return (rest[0] as Buffer[]).map(readPoint);
+    const names = numbers.map(String);
+    const { session, rest } = await this.#answers.ask("audit-points", [head, chain], names);
+    return (rest[0] as Buffer[]).map((stored, at) =>
+      this.#point(session, partition, names[at] ?? "", stored),
+    );
   }
 
   /** See `AuditLog.extend`. */
@@ -130,23 +136,22 @@ export class RedisAuditLog implements AuditLog {
   ): Promise<boolean> {
     const last = points.at(-1);
     const kept = points.filter(({ number }) => number % checkpointEvery === 0);
-    const set: Argument[] = kept.flatMap((point) => [String(point.number), writePoint(point)]);
-    if (last !== undefined) set.push("head", writePoint(last));
-    if (base !== undefined) set.push("base", writePoint(base));
-    const args = [String(from.number), base === undefined ? "" : String(base.number)];
-    const reply = await this.#chain(partition, epoch, [...args, String(set.length / 2), ...set]);
+    const set = new Map(kept.map((point) => [String(point.number), point]));
+    if (last !== undefined) set.set("head", last);
+    if (base !== undefined) set.set("base", base);
+    const reply = await this.#chain(partition, epoch, { from, base, set });
     return reply.result === "committed";
   }
 
   /** See `AuditLog.trim`. */
   async trim(partition: number, base: ChainPoint, epoch: number): Promise<void> {
     const standing = (await this.standings())[partition];
-    const args: Argument[] = ["", String(base.number), "1", "base", writePoint(base)];
+    const gone: string[] = [];
     const first = Math.floor((standing?.base.number ?? 0) / checkpointEvery) * checkpointEvery;
     for (let number = first; number <= base.number; number += checkpointEvery) {
-      args.push(String(number));
+      gone.push(String(number));
     }
-    await this.#chain(partition, epoch, args);
+    await this.#chain(partition, epoch, { base, set: new Map([["base", base]]), gone });
   }
 
   /** See `AuditLog.sinkPoints`. */
@@ -154,12 +159,17 @@ export class RedisAuditLog implements AuditLog {
     const answer = await this.#answers.ask("audit-sinks", [sys.head, sysKeys.auditSinks], []);
     await this.#answers.coverAll(answer.session);
     const flat = answer.rest[0] as Buffer[];
-    const points = new Map<number, SinkPoint>();
+    const stored = new Map<string, Buffer>();
     for (let at = 0; at + 1 < flat.length; at += 2) {
-      const [name, partition] = String(flat[at]).split("/");
-      const value = flat[at + 1];
-      if (name !== sink || value?.length !== sinkPointLength) continue;
-      points.set(Number(partition), { number: value.readUIntBE(0, 6), hash: value.subarray(6) });
+      stored.set(String(flat[at]), flat[at + 1] ?? none);
+    }
+    const points = new Map<number, SinkPoint>();
+    for (const partition of allTrails.keys()) {
+      const place = sinkPlace(sink, partition);
+      const found = stored.get(place.field) ?? none;
+      const value = this.#context.values.read(answer.session.storageKeys, place, found);
+      if (value?.length !== sinkPointLength) continue;
+      points.set(partition, { number: value.readUIntBE(0, 6), hash: value.subarray(6) });
     }
     return points;
   }
@@ -171,38 +181,76 @@ export class RedisAuditLog implements AuditLog {
     epoch: number,
   ): Promise<void> {
     if (points.size === 0) return;
-    const fields = [...points].flatMap(([partition, { number, hash }]): Argument[] => {
-      const value = Buffer.alloc(sinkPointLength);
-      value.writeUIntBE(number, 0, 6);
-      value.set(hash, 6);
-      return [`${sink}/${partition}`, value];
-    });
     const keys = [sys.head, sysKeys.epoch, sysKeys.auditSinks];
-    await this.#write("set-audit-sink", sysPartition, keys, [String(epoch), ...fields], epoch);
+    await this.#write("set-audit-sink", sysPartition, keys, epoch, ({ newest }) =>
+      [...points].flatMap(([partition, { number, hash }]): Argument[] => {
+        const value = Buffer.alloc(sinkPointLength);
+        value.writeUIntBE(number, 0, 6);
+        value.set(hash, 6);
+        const place = sinkPlace(sink, partition);
+        return [place.field, this.#context.values.withProof(newest, place, value)];
+      }),
+    );
   }
 
-  #chain(partition: number, epoch: number, args: readonly Argument[]): Promise<Reply> {
+  /** A point of the chain; one that does not prove itself is used, but reported. */
+  #point(
+    { storageKeys }: PrimarySession,
+    partition: number,
+    field: string,
+    stored: unknown,
+  ): ChainPoint | undefined {
+    const point = stored as Buffer | null | undefined;
+    if (!point?.length) return undefined;
+    const found = split(point);
+    const place = { key: keysOf(partition).chain, field };
+    const reason = `point ${field} of the chain does not prove itself: somebody changed it in Redis`;
+    const event = { type: "auditFault", partition, reason } as const;
+    this.#context.values.proves(storageKeys, place, found, event);
+    return readPoint(found.value);
+  }
+
+  #chain(
+    partition: number,
+    epoch: number,
+    {
+      from,
+      base,
+      set,
+      gone = [],
+    }: {
+      readonly from?: ChainPoint;
+      readonly base: ChainPoint | undefined;
+      readonly set: ReadonlyMap<string, ChainPoint>;
+      readonly gone?: readonly string[];
+    },
+  ): Promise<Reply> {
     const { head, counters, chain, audit, shares } = keysOf(partition);
     const keys = [head, counters, sysKeys.epoch, chain, audit, shares];
-    return this.#write(
-      "audit-chain",
-      partitionOfTrail(partition),
-      keys,
-      [String(epoch), ...args],
-      epoch,
-    );
+    const text = (point: ChainPoint | undefined) => (point ? String(point.number) : "");
+    const on = partitionOfTrail(partition);
+    return this.#write("audit-chain", on, keys, epoch, ({ newest }) => [
+      ...[text(from), text(base), String(set.size)],
+      ...[...set].flatMap(([field, point]): Argument[] => {
+        const place = { key: chain, field };
+        return [field, this.#context.values.withProof(newest, place, writePoint(point))];
+      }),
+      ...gone,
+    ]);
   }
 
   async #write(
     name: ScriptName,
     partition: number,
     keys: readonly Argument[],
-    args: readonly Argument[],
     epoch: number,
+    argsOf: (keys: StorageKeys) => readonly Argument[],
   ): Promise<Reply> {
     this.#leader.assertEpoch(epoch);
     const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
     const script = this.#context.scripts[name];
+    const fence = [String(epoch), Buffer.from(session.storeId, "hex")];
+    const args = [...fence, ...argsOf(session.storageKeys)];
     const reply = await session.groupCommit.submit(script, partition, keys, args);
     refuseDeposed(reply.result, epoch);
     return reply;
@@ -215,6 +263,10 @@ function keysOf(partition: number): TrailKeys {
   return keys;
 }
 
+function sinkPlace(sink: string, partition: number): ValuePlace {
+  return { key: sysKeys.auditSinks, field: `${sink}/${partition}` };
+}
+
 /** Number, bytes and time (6 bytes each), hash. */
 function writePoint({ number, bytes, timeMs, hash }: ChainPoint): Buffer {
   const value = Buffer.alloc(pointLength);
@@ -225,9 +277,7 @@ function writePoint({ number, bytes, timeMs, hash }: ChainPoint): Buffer {
   return value;
 }
 
-function readPoint(value: unknown): ChainPoint | undefined {
-  const point = value as Buffer | null | undefined;
-  if (!point?.length) return undefined;
+function readPoint(point: Buffer): ChainPoint {
   if (point.length !== pointLength) {
     throw new StoreUnavailable("badReply", "malformed point of the audit chain");
   }

@@ -3,11 +3,15 @@ import type { Argument } from "../connection/command-line.ts";
 import { partitionKeys, sysKeys } from "../connection/keys.ts";
 import type { Reply } from "../connection/replies.ts";
 import type { ScriptName } from "../connection/scripts.ts";
+import type { ValuePlace } from "../proof/stored-values.ts";
 import { Answers, refuseDeposed } from "../session/answers.ts";
-import type { StoreContext } from "../session/primary-session.ts";
+import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
+import type { StorageKeys } from "../storage-keys/storage-keys.ts";
 
 const head = partitionKeys(sysPartition).head;
+/** A script compares this number, so its proof is in a field beside it. */
+const reachedPlace: ValuePlace = { key: sysKeys.levels, field: "reached" };
 
 /** What a region's leader keeps in the store: cursors, levels, its epoch. */
 export class LeaderRecords {
@@ -28,8 +32,10 @@ export class LeaderRecords {
     const { head, cursors } = partitionKeys(partition);
     const { session, rest } = await this.#answers.ask("cursor", [head, cursors], [peer]);
     await this.#answers.coverAll(session);
-    const text = String(rest[0]);
-    if (text === "") return undefined;
+    const place = { key: cursors, field: peer };
+    const stored = this.#context.values.read(session.storageKeys, place, rest[0] as Buffer);
+    if (stored === undefined) return undefined;
+    const text = String(stored);
     const [, number, replicationId] = /^(\d+) (.*)$/s.exec(text) ?? [];
     if (number === undefined || replicationId === undefined) {
       throw new StoreUnavailable("badReply", "malformed cursor of another region's changes");
@@ -46,8 +52,11 @@ export class LeaderRecords {
   ): Promise<void> => {
     const { head, cursors } = partitionKeys(partition);
     const keys = [head, sysKeys.epoch, cursors];
-    const args = [String(epoch), peer, `${number} ${replicationId}`];
-    await this.#fenced("set-cursor", partition, keys, args, epoch);
+    const place = { key: cursors, field: peer };
+    await this.#fenced("set-cursor", partition, keys, epoch, ({ newest }) => [
+      peer,
+      this.#context.values.withProof(newest, place, `${number} ${replicationId}`),
+    ]);
   };
 
   /** See `OwnStore.requestResync`. */
@@ -62,23 +71,29 @@ export class LeaderRecords {
 
   /** See `OwnStore.levels`. */
   readonly levels = async (): Promise<Levels> => {
-    const { session, rest } = await this.#answers.ask("levels", [head, sysKeys.levels], []);
+    const { session, asked, reached, lost } = await this.#levels();
     await this.#answers.coverAll(session);
-    return { asked: Number(rest[0]), reached: Number(rest[1]), lost: Number(rest[2]) };
+    return { asked, reached, lost };
   };
 
   /** See `OwnStore.setLevel`. */
   readonly setLevel = async (reached: number, epoch: number): Promise<void> => {
+    const { unproven } = await this.#levels();
     const keys = [head, sysKeys.epoch, sysKeys.levels];
-    const args = [String(epoch), String(reached)];
-    await this.#fenced("set-level", sysPartition, keys, args, epoch);
+    const number = String(reached);
+    await this.#fenced("set-level", sysPartition, keys, epoch, ({ newest }) => [
+      number,
+      this.#context.values.prove(newest, reachedPlace, number),
+      unproven,
+    ]);
   };
 
   /** See `RedisStore.requireFormat`. */
   readonly requireFormat = async (format: number, epoch: number): Promise<boolean> => {
     this.assertEpoch(epoch);
-    const { keys, args } = this.#context.formats.requiring(format, epoch);
-    const { result } = await this.#write("require-format", sysPartition, keys, args);
+    const session = await this.#session();
+    const { keys, args } = this.#context.formats.requiring(session.storageKeys, format, epoch);
+    const { result } = await this.#write(session, "require-format", sysPartition, keys, args);
     refuseDeposed(result, epoch);
     return result === "committed";
   };
@@ -86,7 +101,14 @@ export class LeaderRecords {
   /** See `OwnStore.newEpoch`. */
   readonly newEpoch = async (): Promise<number> => {
     const { storeId } = this.#sessions;
-    const { rest } = await this.#write("new-epoch", sysPartition, [head, sysKeys.epoch], []);
+    const session = await this.#session();
+    const { rest } = await this.#write(
+      session,
+      "new-epoch",
+      sysPartition,
+      [head, sysKeys.epoch],
+      [],
+    );
     this.#epochOf = storeId;
     return Number(rest[0]);
   };
@@ -98,29 +120,54 @@ export class LeaderRecords {
   }
 
   async #wishLevel(lost: "0" | "1"): Promise<number> {
-    const { rest } = await this.#write("ask-level", sysPartition, [head, sysKeys.levels], [lost]);
+    const { reached } = await this.#levels();
+    const session = await this.#session();
+    const args = [Buffer.from(session.storeId, "hex"), lost, String(reached)];
+    const keys = [head, sysKeys.levels];
+    const { rest } = await this.#write(session, "ask-level", sysPartition, keys, args);
     return Number(rest[0]);
+  }
+
+  /** The levels; `unproven` is the reached one as read, if it does not prove itself and so counts as none. */
+  async #levels() {
+    const { session, rest } = await this.#answers.ask("levels", [head, sysKeys.levels], []);
+    const [asked, lost, value, proof] = rest as readonly [number, number, Buffer, Buffer];
+    const found = { value, proof };
+    const isProven = this.#context.values.proves(session.storageKeys, reachedPlace, found);
+    return {
+      ...{ session, asked: Number(asked), lost: Number(lost) },
+      ...(isProven
+        ? { reached: Number(value), unproven: "" }
+        : { reached: 0, unproven: value.toString("latin1") }),
+    };
   }
 
   async #fenced(
     name: ScriptName,
     partition: number,
     keys: readonly Argument[],
-    args: readonly Argument[],
     epoch: number,
+    argsOf: (keys: StorageKeys) => readonly Argument[],
   ): Promise<void> {
     this.assertEpoch(epoch);
-    const { result } = await this.#write(name, partition, keys, args);
+    const session = await this.#session();
+    const fence = [String(epoch), Buffer.from(session.storeId, "hex")];
+    const args = [...fence, ...argsOf(session.storageKeys)];
+    const { result } = await this.#write(session, name, partition, keys, args);
     refuseDeposed(result, epoch);
   }
 
-  async #write(
+  async #session(): Promise<PrimarySession> {
+    return this.#sessions.now("write") ?? (await this.#sessions.require("write"));
+  }
+
+  #write(
+    session: PrimarySession,
     name: ScriptName,
     partition: number,
     keys: readonly Argument[],
     args: readonly Argument[],
   ): Promise<Reply> {
-    const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
     return session.groupCommit.submit(this.#context.scripts[name], partition, keys, args);
   }
 }

@@ -10,7 +10,6 @@ import type { StoreTimers } from "../connection/timers.ts";
 import { sendTogether } from "../connection/transaction.ts";
 import { acknowledged } from "./barrier.ts";
 import type { CoveredNumbers } from "./covered.ts";
-import type { Formats } from "./formats.ts";
 import type { LeaseKeeper } from "./lease-keeper.ts";
 import type { ReplicaSet } from "./replica-set.ts";
 
@@ -36,7 +35,8 @@ export interface GroupCommitParts {
   readonly onReplicas: (addresses: readonly string[]) => void;
   /** Wakes Redis on another connection. */
   readonly nudge: () => void;
-  readonly formats: Pick<Formats, "check">;
+  /** Throws where the format that the store requires, by this proof, is newer than what this node reads. */
+  readonly checkFormat: (required: Buffer, proof: Buffer) => void;
   readonly timers: StoreTimers;
   /** Called with the time of Redis, in milliseconds since the epoch. */
   readonly onTime: (wallMs: number) => void;
@@ -68,6 +68,7 @@ const batchJobsMax = 512;
 const batchBytesMax = 8 << 20;
 const queueMax = 20_000;
 const loadsMax = 3;
+const none = Buffer.alloc(0);
 /** A job that only wants a barrier. */
 const bare = { line: undefined, bytes: 0, localEnough: false, written: undefined } as const;
 
@@ -295,18 +296,18 @@ export class GroupCommit {
   }
 
   async #readMarker(outcome: Outcome | undefined): Promise<void> {
-    const { connection, replicas, storeId, formats, onTime } = this.#parts;
+    const { connection, replicas, storeId, checkFormat, onTime } = this.#parts;
     if (outcome === undefined || "error" in outcome) {
       throw storeFailure(outcome?.error, connection.address);
     }
     const { result, rest } = readReply(outcome.value);
     if (result !== "committed")
       throw otherStore(this.#parts.connection.address, this.#parts.storeId, undefined);
-    const [id, version, required, time] = rest as readonly Buffer[];
+    const [id, version, required, proof, time] = rest as readonly [Buffer, ...Buffer[]];
     if (id?.toString("hex") !== storeId) {
       throw otherStore(connection.address, storeId, id?.toString("hex"));
     }
-    formats.check(required, connection.address);
+    checkFormat(required ?? none, proof ?? none);
     onTime(Number(time));
     if (String(version) === replicas.version) return;
     const known = readPairs(await connection.call("hgetall", sysKeys.replicas));

@@ -8,6 +8,7 @@ import { readPairs, readReply, readRole } from "../connection/replies.ts";
 import type { Scripts } from "../connection/scripts.ts";
 import { repeat, sleep } from "../connection/timers.ts";
 import type { StoredRecords } from "../proof/stored-records.ts";
+import type { StoredValues } from "../proof/stored-values.ts";
 import type { HeldKeys } from "../storage-keys/held-keys.ts";
 import type { StorageKeys } from "../storage-keys/storage-keys.ts";
 import { claim } from "./claim.ts";
@@ -31,6 +32,7 @@ export interface StoreContext {
   readonly formats: Formats;
   readonly keys: HeldKeys;
   readonly records: StoredRecords;
+  readonly values: StoredValues;
   /** What the clock of Redis showed with the last marker. */
   readonly time: { last: ClockReading | undefined };
 }
@@ -88,7 +90,8 @@ export class PrimarySession {
         observe,
         onReplicas,
         nudge,
-        formats: context.formats,
+        checkFormat: (required, proof) =>
+          context.formats.check(storageKeys, required, proof, address),
         timers: settings.timers,
         onTime: (wallMs) => {
           context.time.last = { of: "the store", wallMs, atMs: lease.now().monotonicMs };
@@ -134,9 +137,9 @@ export class PrimarySession {
       await rehearse(connection, context.scripts);
       await claim(connection, context.scripts, settings.region);
       const storageKeys = await context.keys.open(connection, storeId);
-      const { keys, args } = context.formats.asking;
-      const formats = await runScript(connection, context.scripts.formats, keys, args);
-      context.formats.take(readReply(formats), address);
+      await context.formats.note(storageKeys, address, async (keys, args) =>
+        readReply(await runScript(connection, context.scripts.formats, keys, args)),
+      );
       const replicas = new ReplicaSet(address, settings.replicas);
       const version = String(await connection.call("get", sysKeys.replicasVersion));
       const known = readPairs(await connection.call("hgetall", sysKeys.replicas));
@@ -248,10 +251,11 @@ export class PrimarySession {
   /** Notes which format this node reads, and hears which ones the others read. */
   #noteFormat(): void {
     const { scripts, formats, observe } = this.#context;
-    const { keys, args } = formats.asking;
-    this.groupCommit
-      .submit(scripts.formats, sysPartition, keys, args, { localEnough: true })
-      .then((reply) => formats.take(reply, this.address))
+    const { groupCommit, storageKeys, address } = this;
+    formats
+      .note(storageKeys, address, (keys, args) =>
+        groupCommit.submit(scripts.formats, sysPartition, keys, args, { localEnough: true }),
+      )
       .catch((cause: unknown) => {
         if (this.#over) return;
         observe({ type: "warning", message: "the record formats could not be stored", cause });

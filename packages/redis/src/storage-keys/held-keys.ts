@@ -159,8 +159,8 @@ export class HeldKeys {
 }
 
 /**
- * Opens no key of the store, and needs no root of trust: for readers of what has no MAC. Its only key is a random one, so
- * no record proves itself.
+ * Opens no key of the store, and needs no root of trust: for readers of what they believe without a MAC. Its only key is a
+ * random one, so no record proves itself.
  */
 export class NoKeys extends HeldKeys {
   readonly #ids: Pick<Ids, "randomBytes">;

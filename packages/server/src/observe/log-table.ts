@@ -136,6 +136,12 @@ export const logTable: {
       "a storage key is missing or damaged in {sys}:keys: its last good entry is put back; find out who changed Redis",
     fields: ["number"],
   },
+  unprovenValue: {
+    level: always("error"),
+    message:
+      "a value in Redis does not prove itself, and does not count; find out who changed Redis",
+    fields: ["place"],
+  },
   lock: {
     level: ({ result }) => (result === "unavailable" ? "info" : "debug"),
     message: "lock",

@@ -15,6 +15,10 @@ const word = (choose: Choices): string => choose.of(["", "a", "b\x00", "r2"]);
 /** The instance in an audit entry: a short text, a word, or a UUID. */
 const owner = (choose: Choices): string =>
   choose.of(["\x01i", "\x01j", "\xf2\x07", `\xf0${"u".repeat(16)}`]);
+/** The caller's store, or one that was there before. */
+const store = (choose: Choices): string => (choose.chance(5) ? "another store ID" : place.storeId);
+/** A number that the caller read without a proof. */
+const unproven = (choose: Choices): string => choose.of(["", "", "1", "3"]);
 const bytes = (choose: Choices): string => choose.of(["1", "100", "100000"]);
 const statuses = ["Installed", "Suspended", "Deleted", ""];
 /** Milliseconds after which a node counts no more, about a fixed time. */
@@ -64,7 +68,7 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
         ? [at.head, at.shares, sys.epoch, "{p00}:surplus-chain", at.surplus, at.shares]
         : [at.head, at.counters, sys.epoch, at.chain, at.audit, at.shares],
       args: [
-        ...[epoch(choose), choose.of(["", "", "0", "3"])],
+        ...[epoch(choose), store(choose), choose.of(["", "", "0", "3"])],
         ...[choose.chance(40) ? number(choose, last) : "", String(points.length), ...points.flat()],
         ...choose.list(1, () => choose.of(["256", "base"])),
       ],
@@ -74,7 +78,7 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
   "set-audit-sink": (choose) => ({
     keys: [sys.head, sys.epoch, sys.sinks],
     args: [
-      epoch(choose),
+      ...[epoch(choose), store(choose)],
       ...choose.list(2, () => [`s/${choose.below(3)}`, place.six(choose.below(9))]).flat(),
     ],
   }),
@@ -121,7 +125,7 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
           place.instance,
           at.records,
         ],
-        choose.chance(5) ? "another store ID" : place.storeId,
+        store(choose),
         ...given.map((id) =>
           choose.chance(20) ? "wrong" : (place.knownRecord(model, id)?.tag ?? ""),
         ),
@@ -175,7 +179,7 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
   cursor: (choose) => ({ keys: [at.head, at.cursors], args: [word(choose)] }),
   "set-cursor": (choose) => ({
     keys: [at.head, sys.epoch, at.cursors],
-    args: [epoch(choose), word(choose), word(choose)],
+    args: [epoch(choose), store(choose), word(choose), word(choose)],
   }),
   levels: () => ({ keys: [sys.head, sys.levels], args: [] }),
   "local-value": (choose) => ({ keys: [sys.head, sys.local], args: [word(choose)] }),
@@ -183,10 +187,13 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
     keys: [sys.head, sys.local],
     args: [choose.of(["a", "b"]), word(choose), word(choose)],
   }),
-  "ask-level": (choose) => ({ keys: [sys.head, sys.levels], args: [choose.of(["0", "1"])] }),
+  "ask-level": (choose) => ({
+    keys: [sys.head, sys.levels],
+    args: [store(choose), choose.of(["0", "1"]), choose.of(["0", "3"])],
+  }),
   "set-level": (choose) => ({
     keys: [sys.head, sys.epoch, sys.levels],
-    args: [epoch(choose), String(choose.below(5))],
+    args: [epoch(choose), store(choose), String(choose.below(5)), word(choose), unproven(choose)],
   }),
   "new-epoch": () => ({ keys: [sys.head, sys.epoch], args: [] }),
   quarantine: (choose) => ({ keys: [at.head, at.quarantine], args: [word(choose), word(choose)] }),
@@ -202,11 +209,17 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
   claim: (choose) => ({ keys: [sys.head, sys.region], args: [word(choose)] }),
   formats: (choose) => ({
     keys: [sys.head, sys.formats],
-    args: [choose.of(["a1", "a2"]), String(1 + choose.below(3)), silentMs(choose)],
+    args: [
+      ...[choose.of(["a1", "a2"]), String(1 + choose.below(3)), silentMs(choose)],
+      ...[word(choose), unproven(choose)],
+    ],
   }),
   "require-format": (choose) => ({
     keys: [sys.head, sys.epoch, sys.formats],
-    args: [epoch(choose), String(1 + choose.below(4)), silentMs(choose)],
+    args: [
+      ...[epoch(choose), store(choose), String(1 + choose.below(4))],
+      ...[word(choose), unproven(choose), silentMs(choose)],
+    ],
   }),
   marker: () => ({
     keys: [sys.head, sys.beat, sys.replicasVersion, sys.formats],
@@ -219,7 +232,7 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
   }),
   initialise: () => ({
     keys: [sys.beat, sys.replicasVersion, sys.region, sys.keys, sys.formats, at.head, sys.head],
-    args: [place.storeId, "a", "entry", "2"],
+    args: [place.storeId, "a", "entry", "2", "proof"],
   }),
   "set-key": (choose) => ({
     keys: [sys.head, sys.keys],

@@ -3,13 +3,14 @@
 -- KEYS  1 head (of {sys})  2 beat  3 replicas-version  4 formats
 -- ARGV  1 token (8 bytes)
 -- →     {"committed", change number of {sys} = 0, store id, version of the set of replicas, the format of records that is
---       required of nodes, TIME in milliseconds} | {"notInitialised"}
+--       required of nodes, its proof or "", TIME in milliseconds} | {"notInitialised"}
 --- include head
 --- include formats
 if not initialised(KEYS[1]) then return { "notInitialised" } end
 local version = redis.call("GET", KEYS[3])
+local required = redis.call("HMGET", KEYS[4], "required", "requiredProof")
 redis.call("SETRANGE", KEYS[2], 0, ARGV[1])
 return {
   "committed", 0, redis.call("GETRANGE", KEYS[1], 0, 15), version or "",
-  redis.call("HGET", KEYS[4], "required") or "0", now_ms(),
+  required[1] or "0", required[2] or "", now_ms(),
 }

@@ -65,8 +65,13 @@ test("the check of the store reports a missing lease, and whether the store has 
     quarantined: async () => 0,
     reservations: async () => [],
     levels: async () => ({ asked: 1, reached: 1 }),
+    unprovenValues: () => [] as string[],
   };
   expect(await details(whole)).toContain("the store has caught up since it last came back");
+  const unproven = { ...whole, unprovenValues: () => ["{sys}:levels reached", "{p00}:cursors b"] };
+  expect(await details(unproven)).toContain(
+    "a value in Redis does not prove itself, and does not count: {sys}:levels reached, and 1 more",
+  );
 });
 
 test("the check of stores reports nodes of one region that use different stores", () => {

@@ -47,6 +47,7 @@ export async function storeChecks(sources: SystemSources): Promise<Check[]> {
           `${quarantined} records are in quarantine`,
           "docs/runbook.md: a record that does not decode, or differs where no change is possible",
         ),
+    valuesCheck(own.unprovenValues()),
     reservations.length === 0
       ? ok("reservations", "no agreed operation is under way")
       : warning(
@@ -62,6 +63,19 @@ export async function storeChecks(sources: SystemSources): Promise<Check[]> {
           "the leader is working on it; clients are served meanwhile",
         ),
   ];
+}
+
+/** What this node has found in Redis that does not prove itself, and that nobody has replaced since. */
+function valuesCheck(unproven: readonly string[]): Check {
+  const name = "values";
+  const [first, ...others] = unproven;
+  if (first === undefined) return ok(name, "every value that this node read proved itself");
+  const more = others.length === 0 ? "" : `, and ${others.length} more`;
+  return failed(
+    name,
+    `a value in Redis does not prove itself, and does not count: ${first}${more}`,
+    "find out who changed Redis; docs/runbook.md has HoldfastValuesUnproven",
+  );
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { Handlers } from "@holdfast/admin";
 import type { AuditTreeStore, ClockCheck, OwnStore, Timers } from "@holdfast/engine";
-import type { LockLook } from "@holdfast/redis";
+import type { LockLook, RedisStore } from "@holdfast/redis";
 import type { Peer, StoreCheck } from "@holdfast/regions";
 import type { Config } from "../../config/config-table.ts";
 import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
@@ -14,7 +14,8 @@ export interface SystemSources extends Timers {
   readonly readings: NodeReadings;
   /** Lines of `/readyz?verbose`. */
   readonly healthLines: () => readonly string[];
-  readonly own: Pick<OwnStore, "state" | "reservations" | "quarantined" | "levels" | "cursor">;
+  readonly own: Pick<OwnStore, "state" | "reservations" | "quarantined" | "levels" | "cursor"> &
+    Pick<RedisStore, "unprovenValues">;
   /** The log over the audit trail. */
   readonly auditTree?: Pick<AuditTreeStore, "texts">;
   readonly peers: readonly Pick<Peer, "region" | "state" | "hello" | "position">[];

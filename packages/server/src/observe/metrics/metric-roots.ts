@@ -21,6 +21,16 @@ export const rootEventMetrics = [
   ),
   fromStart(
     counter(
+      "holdfast_unproven_values_total",
+      "unprovenValue",
+      "Cursors, levels, required formats and positions of sinks in Redis that did not prove themselves to this node, and so do not count. Somebody has changed Redis.",
+      none,
+      () => [],
+    ),
+    () => [[]],
+  ),
+  fromStart(
+    counter(
       "holdfast_instance_keys_changes_total",
       "instanceKeys",
       "Changes of what this node can do with an instance's keys, by the new state and the failure of the root of trust.",

@@ -1,6 +1,6 @@
--- formats: hash of "required" → the format of records that is written and every node must read; "n:" and a node → the
--- newest format that it reads and writes, and when it said so last (milliseconds of Redis). The numbers count the
--- formats of headers too (formats.ts).
+-- formats: hash of "required" → the format of records that is written and every node must read, "requiredProof" → its proof;
+-- "n:" and a node → the newest format that it reads and writes, and when it said so last (milliseconds of Redis). The
+-- numbers count the formats of headers too (formats.ts).
 local function now_ms()
   local time = redis.call("TIME")
   return string.format("%d", time[1] * 1000 + math.floor(time[2] / 1000))

@@ -1,0 +1,125 @@
+import { createHmac, hash, timingSafeEqual } from "node:crypto";
+import type { Event, Observer } from "@holdfast/engine";
+import type { StorageKey, StorageKeys } from "../storage-keys/storage-keys.ts";
+
+/** Bytes of a value's proof: number of the storage key (2), first half of HMAC-SHA-256. */
+export const valueProofLength = 2 + 16;
+
+/** Where a value is kept in Redis: a key and a field of its hash. Its MAC is bound to this place. */
+export interface ValuePlace {
+  readonly key: string;
+  readonly field: string;
+}
+
+/** A value, and its proof as it was found. */
+interface Found {
+  readonly value: Buffer;
+  readonly proof: Buffer;
+}
+
+const context = Buffer.from("holdfast-value-1", "latin1");
+/** Most places whose last value is remembered. */
+const placesMax = 1_024;
+
+/** Makes the proof of a value at a place. */
+export function proveValue(key: StorageKey, place: ValuePlace, value: string | Buffer): Buffer {
+  const proof = Buffer.alloc(valueProofLength);
+  proof.writeUInt16BE(key.number);
+  macOf(key, place, value).copy(proof, 2, 0, valueProofLength - 2);
+  return proof;
+}
+
+/**
+ * Verifies the values that decisions depend on and that are no records: a value counts if it was made with one of the
+ * store's keys for this very place. Any other is reported once.
+ */
+export class StoredValues {
+  readonly #observe: Observer;
+  readonly #believes: boolean;
+  /** Place → the last value that proved itself there, so that it is computed once. */
+  readonly #proven = new Map<string, Found & { readonly by: StorageKey }>();
+  /** Place → SHA-256 of the value that was last reported there. */
+  readonly #reported = new Map<string, string>();
+
+  /** With `believes`, values count without proof: for readers that have no key of the store. */
+  constructor(observe: Observer, believes = false) {
+    this.#observe = observe;
+    this.#believes = believes;
+  }
+
+  /** The places whose last value did not prove itself, as `key field`. */
+  readonly unprovenValues = (): readonly string[] => [...this.#reported.keys()];
+
+  /** Makes the proof of a value that takes the place of what was there. */
+  prove(key: StorageKey, place: ValuePlace, value: string | Buffer): Buffer {
+    this.#reported.delete(nameOf(place));
+    return proveValue(key, place, value);
+  }
+
+  /** The same with the value before it, for a field that no script compares as a whole. */
+  withProof(key: StorageKey, place: ValuePlace, value: string | Buffer): Buffer {
+    return Buffer.concat([Buffer.from(value), this.prove(key, place, value)]);
+  }
+
+  /** Whether a value proves itself by the proof beside it. There is none where both are empty. */
+  proves(
+    keys: StorageKeys,
+    place: ValuePlace,
+    { value, proof }: Found,
+    event: Event = { type: "unprovenValue", place: nameOf(place) },
+  ): boolean {
+    const name = nameOf(place);
+    const isProven = this.#believes || this.#isProven(keys, place, name, { value, proof });
+    if (isProven || (value.length === 0 && proof.length === 0)) this.#reported.delete(name);
+    else this.#report(name, hash("sha256", Buffer.concat([proof, value])), event);
+    return isProven;
+  }
+
+  /** The value before its proof; undefined where there is none that proves itself. */
+  read(keys: StorageKeys, place: ValuePlace, stored: Buffer): Buffer | undefined {
+    const found = split(stored);
+    const isProven = this.proves(keys, place, found);
+    return isProven && found.value.length > 0 ? found.value : undefined;
+  }
+
+  #isProven(keys: StorageKeys, place: ValuePlace, name: string, { value, proof }: Found): boolean {
+    if (proof.length !== valueProofLength) return false;
+    const key = keys.get(proof.readUInt16BE());
+    if (key === undefined) return false;
+    const known = this.#proven.get(name);
+    if (known?.by === key && known.value.equals(value) && known.proof.equals(proof)) return true;
+    const mac = macOf(key, place, value).subarray(0, valueProofLength - 2);
+    if (!timingSafeEqual(mac, proof.subarray(2))) return false;
+    if (this.#proven.size >= placesMax) this.#proven.clear();
+    // Copies, since what Redis answered is part of a larger buffer.
+    this.#proven.set(name, { value: Buffer.from(value), proof: Buffer.from(proof), by: key });
+    return true;
+  }
+
+  #report(name: string, digest: string, event: Event): void {
+    if (this.#reported.get(name) === digest) return;
+    if (this.#reported.size >= placesMax) this.#reported.clear();
+    this.#reported.set(name, digest);
+    this.#observe(event);
+  }
+}
+
+function nameOf({ key, field }: ValuePlace): string {
+  return `${key} ${field}`;
+}
+
+/** A stored value and the proof after it. */
+export function split(stored: Buffer): Found {
+  const end = Math.max(0, stored.length - valueProofLength);
+  return { value: stored.subarray(0, end), proof: stored.subarray(end) };
+}
+
+function macOf({ number, value: key }: StorageKey, place: ValuePlace, value: string | Buffer) {
+  const mac = createHmac("sha256", key).update(context);
+  const numbers = Buffer.alloc(6);
+  const names = [Buffer.from(place.key), Buffer.from(place.field)] as const;
+  numbers.writeUInt16BE(number, 0);
+  numbers.writeUInt16BE(names[0].length, 2);
+  numbers.writeUInt16BE(names[1].length, 4);
+  return mac.update(numbers).update(names[0]).update(names[1]).update(value).digest();
+}
