@@ -45,6 +45,8 @@ export function lookAt(member: Member, instance: string, id: string): LookedAt |
 }
 
 const { head: sysHead } = partitionKeys(sysPartition);
+/** A head begins with the store's id. */
+const storeIdLength = 16;
 
 interface Read {
   readonly header: ReturnType<typeof readRecordHeader>;
@@ -57,13 +59,13 @@ const lately = new Map<string, Read>();
 const latelyMax = 100;
 
 function readOnce(member: Member, key: string, text: string): Read {
-  const keys = keysIn(member);
-  const name = `${keys?.storeId} ${key} ${text}`;
+  const store = member.redis.data.text(sysHead)?.slice(0, storeIdLength);
+  const name = `${store} ${key} ${text}`;
   const known = lately.get(name);
   if (known !== undefined) return known;
   if (lately.size >= latelyMax) lately.clear();
   const value = Buffer.from(text, "latin1");
-  const read = { header: readRecordHeader(value), object: objectOf(keys, key, value) };
+  const read = { header: readRecordHeader(value), object: objectOf(keysIn(member), key, value) };
   lately.set(name, read);
   return read;
 }

@@ -30,6 +30,8 @@ export class Network {
   rules: NetworkRules;
   /** `from>to` → how many cuts are on this way. */
   readonly #cuts = new Map<string, number>();
+  /** How many cuts there are on all ways together. */
+  #cutsNow = 0;
   /** The number of lost messages. */
   lost = 0;
   /** Told of each message whose kind is known. */
@@ -42,7 +44,7 @@ export class Network {
   }
 
   open(from: string, to: string): boolean {
-    return (this.#cuts.get(`${from}>${to}`) ?? 0) === 0;
+    return this.#cutsNow === 0 || (this.#cuts.get(`${from}>${to}`) ?? 0) === 0;
   }
 
   /** Cuts the ways from each of `from` to each of `to`; returns a function that heals them. */
@@ -50,17 +52,20 @@ export class Network {
     const ways = from.flatMap((one) => to.map((other) => `${one}>${other}`));
     const back = from.flatMap((one) => to.map((other) => `${other}>${one}`));
     const all = bothWays ? [...ways, ...back] : ways;
-    for (const way of all) this.#cuts.set(way, (this.#cuts.get(way) ?? 0) + 1);
-    return () => {
-      for (const way of all) this.#cuts.set(way, (this.#cuts.get(way) ?? 1) - 1);
+    const count = (by: number): void => {
+      this.#cutsNow += by * all.length;
+      for (const way of all) this.#cuts.set(way, (this.#cuts.get(way) ?? 0) + by);
     };
+    count(1);
+    return () => count(-1);
   }
 
   /** Sends a message; in a cut it is lost, or arrives late once the cut is healed. `kind` is for a story. */
   send(from: string, to: string, arrive: () => void, kind?: string): void {
     const { loss, late, farMs } = this.rules;
     const random = this.#random;
-    const sentMs = this.#scheduler.nowMs;
+    const scheduler = this.#scheduler;
+    const sentMs = scheduler.nowMs;
     const over = (lost: boolean): void => {
       if (kind !== undefined) this.watch?.({ from, to, kind, sentMs, lost });
       if (lost) this.lost += 1;
@@ -75,15 +80,15 @@ export class Network {
     const extra = random.chance(far ? late : late / 10)
       ? random.between(50, 1_500)
       : random.between(0, far ? 8 : 1);
-    this.#carry(from, to, base + extra, over, random.chance(0.5) ? retries : 0);
-  }
-
-  #carry(from: string, to: string, ms: number, over: (lost: boolean) => void, left: number): void {
+    let left = random.chance(0.5) ? retries : 0;
     const attempt = (): void => {
       if (this.open(from, to)) over(false);
-      else if (left > 0) this.#carry(from, to, retryMs, over, left - 1);
-      else over(true);
+      else if (left === 0) over(true);
+      else {
+        left -= 1;
+        scheduler.after(retryMs, attempt);
+      }
     };
-    this.#scheduler.after(ms, attempt);
+    scheduler.after(base + extra, attempt);
   }
 }

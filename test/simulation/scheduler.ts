@@ -1,16 +1,21 @@
 interface Scheduled {
   readonly atMs: number;
   readonly order: number;
-  /** Undefined if it was cancelled. */
+  /** Undefined once it has begun, or was cancelled. */
   run: (() => void) | undefined;
 }
+
+/** Fewer cancelled events than this stay in the heap until their time. */
+const cancelledMin = 256;
 
 /**
  * Virtual time: runs events in the order of their times. Between two events, everything that the first one started
  * runs to its end, so that a history depends only on its seed.
  */
 export class Scheduler {
-  readonly #heap: Scheduled[] = [];
+  #heap: Scheduled[] = [];
+  /** How many events of the heap were cancelled: most timeouts are, long before their time. */
+  #cancelled = 0;
   #order = 0;
   #nowMs = 0;
   #stirred = false;
@@ -29,9 +34,7 @@ export class Scheduler {
       run,
     };
     this.#push(entry);
-    return () => {
-      entry.run = undefined;
-    };
+    return () => this.#cancel(entry);
   }
 
   /** Declares that this event starts something that must run to its end before the next event. */
@@ -46,15 +49,30 @@ export class Scheduler {
       const next = this.#heap[0];
       if (next === undefined || next.atMs > untilMs || done()) break;
       this.#pop();
-      if (next.run === undefined) continue;
+      const { run } = next;
+      if (run === undefined) {
+        this.#cancelled -= 1;
+        continue;
+      }
+      next.run = undefined;
       this.#nowMs = next.atMs;
       this.events += 1;
-      next.run();
+      run();
       if (!this.#stirred) continue;
       this.#stirred = false;
       await settled();
     }
     if (!done()) this.#nowMs = Math.max(this.#nowMs, untilMs);
+  }
+
+  #cancel(entry: Scheduled): void {
+    if (entry.run === undefined) return;
+    entry.run = undefined;
+    this.#cancelled += 1;
+    if (this.#cancelled < cancelledMin || 2 * this.#cancelled < this.#heap.length) return;
+    // What is in order is a heap, too.
+    this.#heap = this.#heap.filter(({ run }) => run !== undefined).sort(order);
+    this.#cancelled = 0;
   }
 
   #push(entry: Scheduled): void {
@@ -90,6 +108,10 @@ export class Scheduler {
     }
     heap[at] = last;
   }
+}
+
+function order(a: Scheduled, b: Scheduled): number {
+  return a.atMs - b.atMs || a.order - b.order;
 }
 
 function isBefore(a: Scheduled, b: Scheduled): boolean {

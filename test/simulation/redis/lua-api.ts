@@ -11,7 +11,6 @@ interface Functions {
   readonly lua_pcall: (state: number, args: number, results: number, handler: number) => number;
   readonly lua_error: (state: number) => number;
   readonly lua_concat: (state: number, count: number) => void;
-  readonly lua_gettop: (state: number) => number;
   readonly lua_settop: (state: number, top: number) => void;
   readonly lua_checkstack: (state: number, count: number) => number;
   readonly lua_type: (state: number, index: number) => number;
@@ -29,6 +28,7 @@ interface Functions {
   readonly lua_getfield: (state: number, table: number, name: number) => void;
   readonly lua_setfield: (state: number, table: number, name: number) => void;
   readonly lua_setfenv: (state: number, index: number) => number;
+  readonly lua_gc: (state: number, what: number, value: number) => number;
   readonly lua_sethook: (state: number, hook: number, mask: number, count: number) => number;
   readonly malloc: (bytes: number) => number;
   readonly free: (at: number) => void;
@@ -55,6 +55,9 @@ interface WebAssemblyGlobal {
 /** Types of Lua values. */
 export const luaTypes = { nil: 0, boolean: 1, number: 3, string: 4, table: 5 } as const;
 const globalsIndex = -10_002;
+/** `LUA_GCSETPAUSE`, and the memory at which garbage is collected, in percent of what the last time left. */
+const setPause = 6;
+const pausePercent = 1_000;
 /** `LUA_MASKLINE`, and where `lua_Debug` has the number of the line. */
 const lineMask = 4;
 const currentLine = 20;
@@ -87,7 +90,9 @@ export class LuaApi {
   readonly #package: Package;
   readonly #state: number;
   readonly #length: number;
+  /** The memory, byte by byte and as numbers; empty once it has grown. */
   #memory: Buffer;
+  #words: Uint32Array;
   /** Name of a field → where it lies. */
   readonly #names = new Map<string, number>();
   #scratch = 0;
@@ -99,8 +104,10 @@ export class LuaApi {
     this.#c = functions;
     this.#package = around;
     this.#memory = Buffer.from(around.HEAPU8.buffer);
+    this.#words = around.HEAPU32;
     this.#state = functions.luaL_newstate();
     functions.luaL_openlibs(this.#state);
+    functions.lua_gc(this.#state, setPause, pausePercent);
     this.#length = functions.malloc(8);
     this.pushText("text");
     this.pushNumber(1.5);
@@ -149,7 +156,9 @@ export class LuaApi {
   }
 
   get top(): number {
-    return this.#c.lua_gettop(this.#state);
+    const words = this.#numbers();
+    const base = words[(this.#state + baseAt) >> 2] ?? 0;
+    return ((words[(this.#state + topAt) >> 2] ?? 0) - base) / valueBytes;
   }
 
   set top(top: number) {
@@ -170,7 +179,7 @@ export class LuaApi {
 
   textAt(index: number): string {
     const at = this.#c.lua_tolstring(this.#state, index, this.#length);
-    const length = this.#package.HEAPU32[this.#length >> 2] ?? 0;
+    const length = this.#numbers()[this.#length >> 2] ?? 0;
     const memory = this.#bytes();
     if (length > shortMax) return memory.toString("latin1", at, at + length);
     let text = "";
@@ -183,15 +192,24 @@ export class LuaApi {
    * two calls of its functions for each value cost more.
    */
   values(): (string | number | undefined)[] {
-    const { HEAPU32: words } = this.#package;
+    const words = this.#numbers();
     const top = words[(this.#state + topAt) >> 2] ?? 0;
     const found: (string | number | undefined)[] = [];
     for (let at = words[(this.#state + baseAt) >> 2] ?? 0; at < top; at += valueBytes) {
-      const type = words[(at + typeAt) >> 2];
-      if (type === luaTypes.string) found.push(this.#textOf(words[at >> 2] ?? 0));
-      else found.push(type === luaTypes.number ? this.#bytes().readDoubleLE(at) : undefined);
+      found.push(this.#valueAt(words, at));
     }
     return found;
+  }
+
+  /** The value on the top of the stack, in the same way. */
+  last(): string | number | undefined {
+    const words = this.#numbers();
+    return this.#valueAt(words, (words[(this.#state + topAt) >> 2] ?? 0) - valueBytes);
+  }
+
+  /** Takes the value on the top away. */
+  pop(): void {
+    this.#c.lua_settop(this.#state, -2);
   }
 
   pushNil(): void {
@@ -284,9 +302,14 @@ export class LuaApi {
     return this.#c.luaL_argerror(this.#state, argument, this.#write(message));
   }
 
+  #valueAt(words: Uint32Array, at: number): string | number | undefined {
+    const type = words[(at + typeAt) >> 2];
+    if (type === luaTypes.string) return this.#textOf(words, words[at >> 2] ?? 0);
+    return type === luaTypes.number ? this.#bytes().readDoubleLE(at) : undefined;
+  }
+
   /** The text of a `TString`. */
-  #textOf(string: number): string {
-    const { HEAPU32: words } = this.#package;
+  #textOf(words: Uint32Array, string: number): string {
     const length = words[(string + lengthAt) >> 2] ?? 0;
     const memory = this.#bytes();
     const from = string + bytesAt;
@@ -303,11 +326,21 @@ export class LuaApi {
     return text;
   }
 
-  /** Memory moves when it grows. */
   #bytes(): Buffer {
-    const { buffer } = this.#package.HEAPU8;
-    if (this.#memory.buffer !== buffer) this.#memory = Buffer.from(buffer);
+    if (this.#memory.length === 0) this.#renew();
     return this.#memory;
+  }
+
+  #numbers(): Uint32Array {
+    if (this.#words.length === 0) this.#renew();
+    return this.#words;
+  }
+
+  /** Memory moves when it grows. */
+  #renew(): void {
+    const { HEAPU8, HEAPU32 } = this.#package;
+    this.#memory = Buffer.from(HEAPU8.buffer);
+    this.#words = HEAPU32;
   }
 
   /** Where a name lies, with a zero after it. */

@@ -146,14 +146,14 @@ export class LuaMachine {
     if (values.length === 0) {
       return new Failure("ERR Please specify at least one argument for this redis lib call");
     }
-    const line: Bytes[] = [];
-    for (const value of values) {
+    for (let at = 0; at < values.length; at += 1) {
+      const value = values[at];
       if (value === undefined) {
         return new Failure("ERR Lua redis lib command arguments must be strings or integers");
       }
-      line.push(typeof value === "number" ? numberText(value) : value);
+      if (typeof value === "number") values[at] = numberText(value);
     }
-    return line;
+    return values as Bytes[];
   }
 
   #push(reply: Reply): void {
@@ -214,9 +214,10 @@ export class LuaMachine {
   /** The value of a script as an answer: numbers are cut, a list ends at the first nil. */
   #toReply(index: number): Reply {
     const lua = this.#lua;
+    const value = lua.last();
+    if (typeof value === "number") return Math.trunc(value) + 0;
+    if (value !== undefined) return value;
     const type = lua.typeAt(index);
-    if (type === luaTypes.number) return Math.trunc(lua.numberAt(index)) + 0;
-    if (type === luaTypes.string) return lua.textAt(index);
     if (type === luaTypes.boolean) return lua.booleanAt(index) ? 1 : null;
     if (type !== luaTypes.table) return null;
     const failure = this.#field(index, "err");
@@ -226,10 +227,10 @@ export class LuaMachine {
     const items: Reply[] = [];
     for (;;) {
       lua.getItem(index, items.length + 1);
-      const item = lua.top;
+      const item = index + 1;
       const end = lua.typeAt(item) === luaTypes.nil;
       if (!end) items.push(this.#toReply(item));
-      lua.top = item - 1;
+      lua.pop();
       if (end) return items;
     }
   }
@@ -237,8 +238,9 @@ export class LuaMachine {
   #field(table: number, name: string): string | undefined {
     const lua = this.#lua;
     lua.getField(table, name);
-    const text = lua.typeAt(lua.top) === luaTypes.string ? lua.textAt(lua.top) : undefined;
-    lua.top -= 1;
+    const value = lua.last();
+    const text = typeof value === "string" ? value : undefined;
+    lua.pop();
     return text;
   }
 
@@ -248,7 +250,7 @@ export class LuaMachine {
     const message = this.#field(error, "err") ?? "ERR unknown error";
     const source = this.#field(error, "source");
     this.#lua.getField(error, "line");
-    const line = this.#lua.numberAt(this.#lua.top);
+    const line = this.#lua.last();
     const place = source === undefined ? "" : `, on ${source}:${line}.`;
     return new Failure(`${message} script: ${sha}${place}`.replaceAll(/[\r\n]/g, " "));
   }

@@ -44,8 +44,14 @@ export interface PartitionKeys {
   readonly quarantine: string;
 }
 
-/** The keys of a partition. */
+/** The keys of a partition, which are made once; throws a `RangeError` where it does not exist. */
 export function partitionKeys(partition: number): PartitionKeys {
+  const keys = allPartitions[partition];
+  if (keys === undefined) throw new RangeError(`partition ${partition} does not exist`);
+  return keys;
+}
+
+function keysOf(partition: number): PartitionKeys {
   const prefix = partitionPrefix(partition);
   return {
     prefix,
@@ -104,7 +110,7 @@ export const scratchKeys = ["{sys}:scratch", "{p00}:scratch"] as const;
 /** The keys of every partition, `{sys}` last. */
 export const allPartitions: readonly PartitionKeys[] = Array.from(
   { length: sysPartition + 1 },
-  (_, partition) => partitionKeys(partition),
+  (_, partition) => keysOf(partition),
 );
 
 /** The keys of an audit trail; `shares` is that of its partition. */

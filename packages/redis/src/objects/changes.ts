@@ -7,7 +7,7 @@ import {
   type StorePosition,
   StoreUnavailable,
 } from "@holdfast/engine";
-import { allPartitions, identifierIn, type PartitionKeys, recordKey } from "../connection/keys.ts";
+import { allPartitions, identifierIn, partitionKeys, recordKey } from "../connection/keys.ts";
 import { changedOf, readPartitionHead, recordHeaderLength } from "../connection/record-header.ts";
 import type { StoredRecords } from "../proof/stored-records.ts";
 import { type Answer, Answers } from "../session/answers.ts";
@@ -73,7 +73,7 @@ export class Changes {
     limit: number,
     bytesMax: number,
   ): Promise<ChangePage> => {
-    const keys = keysOf(partition);
+    const keys = partitionKeys(partition);
     const most = Math.max(1, Math.min(limit, recordsPerPage));
     const full = Math.max(1, Math.min(bytesMax, bytesPerPage));
     const session = await this.#answers.session();
@@ -99,7 +99,7 @@ export class Changes {
 
   /** See `OwnStore.digests`. */
   readonly digests = async (partition: number): Promise<Uint8Array> => {
-    const { head, counters, digests } = keysOf(partition);
+    const { head, counters, digests } = partitionKeys(partition);
     const answer = await this.#answers.ask("digests", [head, counters, digests], []);
     await this.#answers.cover(answer.session, partition, answer.head, answer.number);
     const whole = new Uint8Array(digestBytes);
@@ -114,7 +114,7 @@ export class Changes {
     after: number | undefined,
   ): Promise<LeafPage> => {
     if (mask.length !== 32) throw new RangeError("a mask of leaves has 32 bytes");
-    const { head, changes } = keysOf(partition);
+    const { head, changes } = partitionKeys(partition);
     const session = await this.#answers.session();
     const leaves: Leaf[] = [];
     let from = after ?? 0;
@@ -163,7 +163,7 @@ export class Changes {
     partition: number,
     ids: readonly string[],
   ): Promise<readonly (Buffer | null)[]> {
-    const { record } = keysOf(partition);
+    const { record } = partitionKeys(partition);
     const keys = ids.map((id) => recordKey(record, id));
     const asked = keys.filter((key) => key !== undefined);
     const { head, values } = await session.reading((reader) => reader.read(partition, asked));
@@ -242,12 +242,6 @@ class Page {
       this.bytes += value.length;
     }
   }
-}
-
-function keysOf(partition: number): PartitionKeys {
-  const keys = allPartitions[partition];
-  if (keys === undefined) throw new RangeError(`partition ${partition} does not exist`);
-  return keys;
 }
 
 function leafOf(member: Buffer): Leaf {

@@ -16,11 +16,9 @@ import {
 } from "@holdfast/engine";
 import { runScript } from "../connection/connection.ts";
 import {
-  allPartitions,
   identifierIn,
   instanceKeys,
   ownRecordKey,
-  type PartitionKeys,
   partitionKeys,
   recordKey,
   termPlace,
@@ -98,7 +96,7 @@ export class RedisObjects {
     ids: readonly string[],
   ): Promise<readonly (OwnStoredObject | undefined)[] | undefined> {
     const number = partitionOf(instance);
-    const { record } = keysOf(number);
+    const { record } = partitionKeys(number);
     const keys = ids.map((id) => recordKey(record, id));
     const asked = keys.filter((key) => key !== undefined);
     const session = this.#sessions.now("read") ?? (await this.#sessions.require("read"));
@@ -129,7 +127,7 @@ export class RedisObjects {
     objects: (OwnStoredObject | undefined)[],
     indexes: readonly number[],
   ): Promise<boolean> {
-    const { reserved } = keysOf(partition);
+    const { reserved } = partitionKeys(partition);
     const ids = indexes.map((index) => objects[index]?.object.uniqueIdentifier ?? "");
     const fields = ids.map((id) => recordKey("", id) ?? id);
     const holds = await session.reading(({ connection }) =>
@@ -163,7 +161,7 @@ export class RedisObjects {
     const unproven = await this.#learnVersions(session, number, changes);
     if (unproven !== undefined) return { kind: "conflict", uniqueIdentifier: unproven };
     const planned = { ...settings, ...this.#making(session, number) };
-    const plan = commitPlan(keysOf(number), instance, changes, audit, planned, options);
+    const plan = commitPlan(partitionKeys(number), instance, changes, audit, planned, options);
     const started = this.#now();
     const { written } = options;
     const { keys, args, bounded } = plan;
@@ -194,7 +192,7 @@ export class RedisObjects {
       (change) => change.kind === "update" && !this.#records.knows(change),
     );
     if (strange.length === 0) return undefined;
-    const { record } = keysOf(partition);
+    const { record } = partitionKeys(partition);
     const last = String(recordHeaderLength - 1);
     const lines = strange.map(
       ({ after }) => ["getrange", ownRecordKey(record, after.uniqueIdentifier), "0", last] as const,
@@ -233,7 +231,7 @@ export class RedisObjects {
       const partition = partitionOf(instance);
       if ((await this.#learnVersions(session, partition, [change])) !== undefined) return false;
       const planned = { ...settings, ...this.#making(session, partition) };
-      const plan = servedPlan(keysOf(partition), instance, before, after, planned);
+      const plan = servedPlan(partitionKeys(partition), instance, before, after, planned);
       const answer = await runScript(
         session.reader.connection,
         scripts.commit,
@@ -252,7 +250,7 @@ export class RedisObjects {
   readonly find = async (instance: string, query: OwnFindQuery): Promise<OwnFindPage> => {
     const { term, live, destroyed, after, listDamaged = false } = query;
     const number = partitionOf(instance);
-    const { prefix, head, counters, record, reserved } = keysOf(number);
+    const { prefix, head, counters, record, reserved } = partitionKeys(number);
     const keys = instanceKeys(prefix, instance);
     const place = termPlace(prefix, instance, term ?? "");
     const most = Math.max(1, Math.min(query.limit, pageMax));
@@ -323,10 +321,6 @@ export class RedisObjects {
     if (created >= existing) return;
     throw new StoreUnavailable("corrupt", "a record's key holds a value of the wrong type");
   }
-}
-
-function keysOf(partition: number): PartitionKeys {
-  return allPartitions[partition] ?? partitionKeys(partition);
 }
 
 /** Whether a change leaves another record than the one before it. */

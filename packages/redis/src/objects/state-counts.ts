@@ -11,7 +11,7 @@ import {
   stateValues,
 } from "@holdfast/engine";
 import type { Argument } from "../connection/command-line.ts";
-import { allPartitions, identifierIn, type PartitionKeys } from "../connection/keys.ts";
+import { identifierIn, partitionKeys } from "../connection/keys.ts";
 import { changedOf } from "../connection/record-header.ts";
 import { Answers } from "../session/answers.ts";
 import type { StoreContext } from "../session/primary-session.ts";
@@ -60,7 +60,7 @@ export class RedisStateCounts {
   readonly countsIn = async (
     partition: number,
   ): Promise<ReadonlyMap<string, InstanceCounts> | undefined> => {
-    const { head, counters, states } = keysOf(partition);
+    const { head, counters, states } = partitionKeys(partition);
     const answer = await this.#answers.ask("counts", [head, counters, states], []);
     await this.#answers.cover(answer.session, partition, answer.head, answer.number);
     const [counted, list] = answer.rest as [number, Buffer[]];
@@ -79,7 +79,7 @@ export class RedisStateCounts {
   /** See `OwnStore.recount`. */
   readonly recount = async (partition: number): Promise<Recount> => {
     const { at } = this.#places.get(partition) ?? { at: "" };
-    const keys = keysOf(partition);
+    const keys = partitionKeys(partition);
     const page = await this.#page(partition, at === "" ? "0" : at);
     const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
     const script = this.#context.scripts.recount;
@@ -102,7 +102,7 @@ export class RedisStateCounts {
    * are left out.
    */
   async #page(partition: number, after: string) {
-    const { head, counters, changes, record } = keysOf(partition);
+    const { head, counters, changes, record } = partitionKeys(partition);
     const args = [after, String(recordsPerStep), String(bytesPerStep), record];
     const answer = await this.#answers.ask("changes", [head, counters, changes], args);
     await this.#answers.cover(answer.session, partition, answer.head, answer.number);
@@ -131,10 +131,4 @@ function lineOf(id: Buffer, value: Buffer, open: () => StoredObject): Argument[]
     if (isCorrupt(error)) return [];
     throw error;
   }
-}
-
-function keysOf(partition: number): PartitionKeys {
-  const keys = allPartitions[partition];
-  if (keys === undefined) throw new RangeError(`partition ${partition} does not exist`);
-  return keys;
 }
