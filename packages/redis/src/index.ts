@@ -23,6 +23,8 @@ export {
   type RedisLeaderLockOptions,
 } from "./locks/leader-lock.ts";
 export { RedisLocks, type RedisLocksOptions } from "./locks/locks.ts";
+export { DiskMemoryFile, type MemoryFile } from "./memory/memory-file.ts";
+export type { MemoryOptions } from "./memory/store-memory.ts";
 export type { SeenStorageKeys, StorageKeyWrap } from "./records/key-wraps.ts";
 export type { RecordFormats } from "./session/formats.ts";
 export type { LeaseState } from "./session/lease.ts";

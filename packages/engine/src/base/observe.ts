@@ -45,6 +45,14 @@ export type Event =
   | { readonly type: "storageKey"; readonly state: "open" | "closed"; readonly reason: string }
   /** The entry of a storage key was missing or damaged, and the leader has put its last good one back. */
   | { readonly type: "storageKeyPutBack"; readonly number: number }
+  /** What became of the file with this node's memory of its store. */
+  | {
+      readonly type: "rollbackMemory";
+      readonly state: "kept" | "missing" | "failed";
+      readonly reason: string;
+    }
+  /** The store has an older state of a record than this node remembers, or has it no more. */
+  | { readonly type: "olderRecord"; readonly partition: number; readonly uniqueIdentifier: string }
   | { readonly type: "lock"; readonly result: "acquired" | "contended" | "unavailable" }
   /** What this node can do with an instance's keys has changed. */
   | {

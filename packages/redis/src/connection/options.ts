@@ -1,5 +1,6 @@
 import type { ConnectionOptions } from "node:tls";
 import { type Clock, type Observer, type RootOfTrust, recordFormat } from "@holdfast/engine";
+import type { MemoryOptions } from "../memory/store-memory.ts";
 import { parseAddress } from "./address.ts";
 import type { Connections } from "./connection.ts";
 import { redisConnections } from "./redis-connection.ts";
@@ -45,6 +46,8 @@ export interface RedisStoreOptions extends RedisConnectionOptions {
   readonly region: string;
   /** Opens the store's keys, which it wrapped. */
   readonly root: Pick<RootOfTrust, "unwrap" | "describe">;
+  /** Where this node remembers the store, so that an older state of it is noticed. Left out, it believes what Redis has. */
+  readonly memory?: MemoryOptions;
   /** How long a full barrier lets a node use the store, counted from its beginning. Default 1,000. */
   readonly storeLeaseMs?: number;
   /**

@@ -136,6 +136,21 @@ export const logTable: {
       "a storage key is missing or damaged in {sys}:keys: its last good entry is put back; find out who changed Redis",
     fields: ["number"],
   },
+  rollbackMemory: {
+    level: ({ state }) => (state === "kept" ? "info" : "error"),
+    message: ({ state }) =>
+      state === "kept"
+        ? "this node remembers its store"
+        : "the file with this node's memory of its store is missing, or cannot be used",
+    fields: ["state", "reason"],
+  },
+  olderRecord: {
+    level: always("error"),
+    message:
+      "the store has an older state of a record than this node remembers, or has it no more: find out who changed Redis",
+    fields: ["partition", "uniqueIdentifier"],
+    limited: true,
+  },
   lock: {
     level: ({ result }) => (result === "unavailable" ? "info" : "debug"),
     message: "lock",
