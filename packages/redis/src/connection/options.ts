@@ -1,6 +1,5 @@
 import type { ConnectionOptions } from "node:tls";
 import { type Clock, type Observer, type RootOfTrust, recordFormat } from "@holdfast/engine";
-import type { MemoryOptions } from "../memory/store-memory.ts";
 import { parseAddress } from "./address.ts";
 import type { Connections } from "./connection.ts";
 import { redisConnections } from "./redis-connection.ts";
@@ -36,6 +35,30 @@ export interface RedisConnectionOptions {
   readonly connections?: Connections;
   /** How it waits; Node's timers unless the simulation says otherwise. */
   readonly timers?: StoreTimers;
+}
+
+/** Where a node's memory lies: a file, or what the simulation has in its place. */
+export interface MemoryFile {
+  /** For messages. */
+  readonly name: string;
+  /** The whole content; undefined where there is none. Rejects where it cannot be read. */
+  read(): Promise<Buffer | undefined>;
+  /** Puts a new content in the place of the old one, which stays if this fails; durable when it resolves. */
+  replace(content: AsyncIterable<Buffer>): Promise<void>;
+  /** Appends to what `replace` wrote; durable when it resolves. */
+  append(bytes: Buffer): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What a node's memory needs. */
+export interface MemoryOptions {
+  readonly file: MemoryFile;
+  readonly node: string;
+  /** Wraps the key of the file, and opens it. */
+  readonly root: Pick<RootOfTrust, "unwrap" | "describe" | "wrap">;
+  readonly randomBytes: (count: number) => Uint8Array;
+  /** Only reads the file, as commands do: the node beside them writes it. Default false. */
+  readonly readOnly?: boolean;
 }
 
 /** Settings of a store; an absent setting has the default that its comment states. */

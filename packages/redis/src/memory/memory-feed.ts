@@ -5,9 +5,14 @@ import { readPartitionHead } from "../connection/record-header.ts";
 import { readReply } from "../connection/replies.ts";
 import type { ScriptName, Scripts } from "../connection/scripts.ts";
 import { provenVersion } from "../proof/record-proof.ts";
-import type { PrimarySession } from "../session/primary-session.ts";
-import type { OlderRecords } from "./older.ts";
+import type { OlderRecords, StoreSession } from "./older.ts";
 import type { StoreMemory } from "./store-memory.ts";
+
+/** The part of a session that teaches the memory. */
+interface FeedingSession extends StoreSession {
+  /** Its barrier resolves when everything that was read before is covered. */
+  readonly groupCommit: { barrier(): Promise<void> };
+}
 
 /** How often the memory learns what is new, and its file is written. */
 export const feedEveryMs = 1_000;
@@ -40,7 +45,7 @@ export class MemoryFeed {
   }
 
   /** One round, unless the last one still runs. A round that fails is repeated by the next one. */
-  async round(session: PrimarySession): Promise<void> {
+  async round(session: FeedingSession): Promise<void> {
     if (this.#running) return;
     this.#running = true;
     try {
@@ -61,13 +66,13 @@ export class MemoryFeed {
     }
   }
 
-  async #positions(session: PrimarySession): Promise<readonly number[]> {
+  async #positions(session: FeedingSession): Promise<readonly number[]> {
     const keys = allPartitions.flatMap(({ head, counters }) => [head, counters]);
     const { rest } = await this.#ask(session, "position", keys, []);
     return rest.filter((_, at) => at % 2 === 1).map(Number);
   }
 
-  async #readAgain(session: PrimarySession): Promise<void> {
+  async #readAgain(session: FeedingSession): Promise<void> {
     let left = againPerRound;
     for (const [partition, upTo] of this.#learned.entries()) {
       const from = this.#again[partition] ?? 0;
@@ -80,7 +85,7 @@ export class MemoryFeed {
 
   /** Reads headers above one number up to another; returns up to where. */
   async #read(
-    session: PrimarySession,
+    session: FeedingSession,
     partition: number,
     from: number,
     upTo: number,
@@ -101,7 +106,7 @@ export class MemoryFeed {
   }
 
   async #learn(
-    session: PrimarySession,
+    session: FeedingSession,
     partition: number,
     entries: readonly Buffer[],
   ): Promise<void> {
@@ -120,7 +125,7 @@ export class MemoryFeed {
   }
 
   async #ask(
-    session: PrimarySession,
+    session: FeedingSession,
     name: ScriptName,
     keys: readonly string[],
     args: readonly string[],

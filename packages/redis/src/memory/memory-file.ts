@@ -1,19 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-
-/** Where a node's memory lies: a file, or what the simulation has in its place. */
-export interface MemoryFile {
-  /** For messages. */
-  readonly name: string;
-  /** The whole content; undefined where there is none. Rejects where it cannot be read. */
-  read(): Promise<Buffer | undefined>;
-  /** Puts a new content in the place of the old one, which stays if this fails; durable when it resolves. */
-  replace(content: AsyncIterable<Buffer>): Promise<void>;
-  /** Appends to what `replace` wrote; durable when it resolves. */
-  append(bytes: Buffer): Promise<void>;
-  close(): Promise<void>;
-}
+import type { MemoryFile } from "../connection/options.ts";
 
 /** A larger file is not read: ten times the memory of a million records. */
 const bytesMax = 1 << 29;

@@ -1,9 +1,20 @@
 import { type Observer, StoreUnavailable } from "@holdfast/engine";
+import type { Connection } from "../connection/connection.ts";
 import { ownRecordKey, partitionKeys } from "../connection/keys.ts";
 import { recordHeaderLength } from "../connection/record-header.ts";
 import { provenVersion } from "../proof/record-proof.ts";
-import type { PrimarySession } from "../session/primary-session.ts";
+import type { StorageKeys } from "../storage-keys/storage-keys.ts";
 import { compared, type StoreMemory } from "./store-memory.ts";
+
+/** The part of a session that compares with the memory. */
+export interface StoreSession {
+  readonly storeId: string;
+  readonly storageKeys: StorageKeys;
+  /** Reads with the connection for reads. */
+  reading<Answer>(
+    work: (reader: { readonly connection: Connection }) => Promise<Answer>,
+  ): Promise<Answer>;
+}
 
 /** How long a record that was reported is not reported again, and how many of them are known. */
 const againMs = 60_000;
@@ -32,7 +43,7 @@ export class OlderRecords {
 
   /** Those of the records that are still older, or missing, when they are read once more; they are reported. */
   async confirm(
-    session: PrimarySession,
+    session: StoreSession,
     partition: number,
     ids: readonly string[],
   ): Promise<ReadonlySet<string>> {

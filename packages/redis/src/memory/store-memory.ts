@@ -7,10 +7,10 @@ import {
   StoreUnavailable,
   writeUuid,
 } from "@holdfast/engine";
+import type { MemoryOptions } from "../connection/options.ts";
 import { headerAt, recordHeaderLength } from "../connection/record-header.ts";
 import { type StoreTimers, sleep } from "../connection/timers.ts";
 import { factsOf } from "../proof/record-proof.ts";
-import type { KeyWrapper } from "../records/key-wraps.ts";
 import type { KeyOpener } from "../storage-keys/held-keys.ts";
 import {
   BlockWriter,
@@ -23,7 +23,6 @@ import {
   storeRow,
   writeHeader,
 } from "./memory-blocks.ts";
-import type { MemoryFile } from "./memory-file.ts";
 import {
   MemoryTable,
   type Relation,
@@ -32,17 +31,6 @@ import {
   relationOf,
   rowOf,
 } from "./memory-table.ts";
-
-/** What a node's memory needs. */
-export interface MemoryOptions {
-  readonly file: MemoryFile;
-  readonly node: string;
-  /** Wraps the key of the file, and opens it. */
-  readonly root: KeyWrapper;
-  readonly randomBytes: (count: number) => Uint8Array;
-  /** Only reads the file, as commands do: the node beside them writes it. Default false. */
-  readonly readOnly?: boolean;
-}
 
 interface Context {
   readonly region: string;
