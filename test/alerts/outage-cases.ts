@@ -137,6 +137,24 @@ export const outageCases: readonly RuleCase[] = [
       "A cursor, a level, the required format or a sink's position of region a was changed in Redis, and does not count: find out who changed Redis",
   },
   {
+    alert: "HoldfastOlderRecords",
+    input: { [of("holdfast_older_records_total")]: counted },
+    trueAt: faultS,
+    after: 0,
+    labels: { ...critical, region: "a" },
+    summary:
+      "The store of region a has an older state of records than its nodes remember: find out who changed Redis",
+  },
+  {
+    alert: "HoldfastMemoryNotKept",
+    input: { [of("holdfast_part_ok", { part: "memory" })]: turns(1, 0) },
+    trueAt: faultS,
+    after: 300,
+    labels: { ...warning, region: "a" },
+    summary:
+      "A node of region a keeps no memory of its store: it would not notice if an older state of it were put back",
+  },
+  {
     alert: "HoldfastStoreMemory",
     input: {
       [of("holdfast_store_memory_used_bytes")]: turns(75, 80),

@@ -205,6 +205,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     const whole = bytesOf(group.primary, instance, id);
     if (whole === undefined) return undefined;
     const newer = newerIn(group.primary, instance, id, whole);
+    world.older.add(id);
     putBytes(group.primary, instance, id, newer);
     const putBack = (): void => {
       const { primary } = group;
@@ -333,7 +334,10 @@ export function loseStore(world: World, random: Random, copies: Copies): string 
   world.formats.lost(group.region);
   world.archives.get(group.region)?.forget();
   group.replaceData(copy ?? []);
-  if (copy !== undefined) return `${group.region}: an old copy`;
+  if (copy !== undefined) {
+    world.older.add(group.region);
+    return `${group.region}: an old copy`;
+  }
   world.initialise(group);
   return `${group.region}: empty, initialised anew`;
 }

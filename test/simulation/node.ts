@@ -20,6 +20,7 @@ import type { Life, Machine } from "./machine.ts";
 import type { Network } from "./network.ts";
 import type { NodeManagement } from "./node-management.ts";
 import { makeParts, type Parts } from "./node-parts.ts";
+import { SimMemory } from "./sim-memory.ts";
 import type { Call } from "./sim-peer.ts";
 import type { RedisGroup } from "./store/redis-group.ts";
 import { connectionsOf, timersOf } from "./store/sim-connection.ts";
@@ -88,6 +89,7 @@ export class SimNode {
   readonly machine: Machine;
   readonly region: string;
   readonly #options: NodeOptions;
+  readonly #memory: SimMemory;
   #parts: Parts | undefined;
   /** Whether its process has ended for good. */
   stopped = false;
@@ -104,6 +106,7 @@ export class SimNode {
   constructor(options: NodeOptions) {
     this.#options = options;
     this.machine = options.machine;
+    this.#memory = new SimMemory(options.machine);
     this.region = options.region;
     this.setup = { format: recordFormat, group: options.group };
     this.#running = this.setup;
@@ -154,7 +157,7 @@ export class SimNode {
     if (this.closed) this.reachable = false;
     const life = this.machine.start();
     this.#running = this.setup;
-    openStore(life, this.#options, this.setup).then(
+    openStore(life, this.#options, this.setup, this.#memory).then(
       (store) => {
         this.#parts = makeParts(life, this, this.#options, store);
       },
@@ -186,12 +189,14 @@ function openStore(
   life: Life,
   options: NodeOptions,
   { group, format }: Setup,
+  memory: SimMemory,
 ): Promise<RedisStore> {
   const { region, root, network, flaws, listener, machine } = options;
   return openRedisStore({
     ...group.address,
     region,
     root,
+    memory: memory.options(life, root),
     replicas: group.members.length - 1,
     recordFormat: format,
     formatsEveryMs,

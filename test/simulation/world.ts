@@ -94,6 +94,8 @@ export class World implements NodeListener {
   readonly #edited: ((source: string) => string) | undefined;
   /** How many records a fault has damaged. */
   damaged = 0;
+  /** Regions whose store was replaced by an older copy, and records that were written without a version of their own. */
+  readonly older = new Set<string>();
   readonly formats: FormatChecker;
   readonly stores: StoresChecker;
   readonly levels = new LevelChecker(this);
@@ -214,6 +216,11 @@ export class World implements NodeListener {
 
   event(node: string, event: Event): void {
     if (event.type === "regionStores") this.stores.reported(node, event.region, event.stores);
+    if (event.type === "olderRecord") {
+      const isOlder = this.older.has(node.charAt(0)) || this.older.has(event.uniqueIdentifier);
+      const what = `${node} holds an older record ${event.uniqueIdentifier} against a healthy store`;
+      if (!isOlder) this.fail(new Violation(what));
+    }
     if (event.type === "push") this.pushes[event.result] += event.records;
     this.guard(() => this.levels.event(node, event));
     const [region = ""] = node;

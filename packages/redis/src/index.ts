@@ -5,7 +5,12 @@ export type {
   Outcome,
 } from "./connection/connection.ts";
 export { storeFailure } from "./connection/failure.ts";
-export type { RedisConnectionOptions, RedisStoreOptions } from "./connection/options.ts";
+export type {
+  MemoryFile,
+  MemoryOptions,
+  RedisConnectionOptions,
+  RedisStoreOptions,
+} from "./connection/options.ts";
 export { loadScripts, type Script, type ScriptName } from "./connection/scripts.ts";
 export { readServerInfo, type ServerInfo, type StoreUsage } from "./connection/server-info.ts";
 export type { ShownCertificate } from "./connection/shown-certificate.ts";
@@ -23,6 +28,7 @@ export {
   type RedisLeaderLockOptions,
 } from "./locks/leader-lock.ts";
 export { RedisLocks, type RedisLocksOptions } from "./locks/locks.ts";
+export { DiskMemoryFile } from "./memory/memory-file.ts";
 export type { SeenStorageKeys, StorageKeyWrap } from "./records/key-wraps.ts";
 export type { RecordFormats } from "./session/formats.ts";
 export type { LeaseState } from "./session/lease.ts";

@@ -11,6 +11,8 @@ import { type RedisStoreOptions, type StoreSettings, storeSettings } from "./con
 import { readPairs } from "./connection/replies.ts";
 import { loadScripts } from "./connection/scripts.ts";
 import { readUsage, type StoreUsage } from "./connection/server-info.ts";
+import { OlderRecords } from "./memory/older.ts";
+import { StoreMemory } from "./memory/store-memory.ts";
 import { Changes } from "./objects/changes.ts";
 import { RedisObjects } from "./objects/object-store.ts";
 import { Quarantine } from "./objects/quarantine.ts";
@@ -123,8 +125,13 @@ async function opened(
   const formats = new Formats(settings, values);
   const time = { last: undefined };
   const records = new StoredRecords();
-  const parts = { settings, scripts, lease, observe, sentinels, formats, keys, records, values };
-  const context = { ...parts, time };
+  const now = () => clock.monotonicMs();
+  const { region } = settings;
+  const memory =
+    settings.memory && new StoreMemory(settings.memory, { region, observe, timers, now });
+  const older = new OlderRecords(memory, observe, now);
+  const holding = { keys, records, values, memory, older };
+  const context = { settings, scripts, lease, observe, sentinels, formats, time, ...holding };
   const sessions = new PrimarySessions(context);
   const store = storeOf(context, sessions);
   try {
@@ -180,6 +187,7 @@ function storeOf(context: StoreContext, sessions: PrimarySessions): RedisStore {
     [Symbol.asyncDispose]: async () => {
       await queue.drain();
       await sessions[Symbol.asyncDispose]();
+      await context.memory?.close();
       await sentinels?.[Symbol.asyncDispose]();
       lease.dispose();
     },

@@ -47,6 +47,14 @@ export type Event =
   | { readonly type: "storageKeyPutBack"; readonly number: number }
   /** The value at this place in Redis was not written there by a node of this region: it does not count. */
   | { readonly type: "unprovenValue"; readonly place: string }
+  /** What became of the file with this node's memory of its store. */
+  | {
+      readonly type: "rollbackMemory";
+      readonly state: "kept" | "missing" | "failed";
+      readonly reason: string;
+    }
+  /** The store has an older state of a record than this node remembers, or has it no more. */
+  | { readonly type: "olderRecord"; readonly partition: number; readonly uniqueIdentifier: string }
   | { readonly type: "lock"; readonly result: "acquired" | "contended" | "unavailable" }
   /** What this node can do with an instance's keys has changed. */
   | {

@@ -37,6 +37,30 @@ export interface RedisConnectionOptions {
   readonly timers?: StoreTimers;
 }
 
+/** Where a node's memory lies: a file, or what the simulation has in its place. */
+export interface MemoryFile {
+  /** For messages. */
+  readonly name: string;
+  /** The whole content; undefined where there is none. Rejects where it cannot be read. */
+  read(): Promise<Buffer | undefined>;
+  /** Puts a new content in the place of the old one, which stays if this fails; durable when it resolves. */
+  replace(content: AsyncIterable<Buffer>): Promise<void>;
+  /** Appends to what `replace` wrote; durable when it resolves. */
+  append(bytes: Buffer): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What a node's memory needs. */
+export interface MemoryOptions {
+  readonly file: MemoryFile;
+  readonly node: string;
+  /** Wraps the key of the file, and opens it. */
+  readonly root: Pick<RootOfTrust, "unwrap" | "describe" | "wrap">;
+  readonly randomBytes: (count: number) => Uint8Array;
+  /** Only reads the file, as commands do: the node beside them writes it. Default false. */
+  readonly readOnly?: boolean;
+}
+
 /** Settings of a store; an absent setting has the default that its comment states. */
 export interface RedisStoreOptions extends RedisConnectionOptions {
   readonly clock: Clock;
@@ -45,6 +69,8 @@ export interface RedisStoreOptions extends RedisConnectionOptions {
   readonly region: string;
   /** Opens the store's keys, which it wrapped. */
   readonly root: Pick<RootOfTrust, "unwrap" | "describe">;
+  /** Where this node remembers the store, so that an older state of it is noticed. Left out, it believes what Redis has. */
+  readonly memory?: MemoryOptions;
   /** How long a full barrier lets a node use the store, counted from its beginning. Default 1,000. */
   readonly storeLeaseMs?: number;
   /**

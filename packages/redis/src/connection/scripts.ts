@@ -125,6 +125,7 @@ const rows = {
 
   position: { keys: [], more: true, results: found, ...reads },
   changes: { keys: [...partition, "changes"], more: false, results: found, ...reads },
+  headers: { keys: [...partition, "changes"], more: false, results: found, ...reads },
   counts: { keys: [...partition, "states"], more: false, results: found, ...reads },
   recount: {
     keys: [...partition, "changes", "states"],

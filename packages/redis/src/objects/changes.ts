@@ -35,10 +35,12 @@ const digestBytes = 256 * 16;
 
 /** What another region pulls: changed records, digests, leaves. All of it is covered. */
 export class Changes {
+  readonly #context: StoreContext;
   readonly #answers: Answers;
   readonly #records: StoredRecords;
 
   constructor(context: StoreContext, sessions: PrimarySessions) {
+    this.#context = context;
     this.#records = context.records;
     this.#answers = new Answers(context, sessions);
   }
@@ -90,6 +92,7 @@ export class Changes {
       answer = await this.#answers.ask("changes", asked, args, session);
       page.add(answer);
     } while (page.taken < most && page.bytes < full && page.upTo < page.last);
+    await page.found.settle();
     await this.#answers.cover(session, partition, answer.head, page.upTo);
     const { upTo, last } = page;
     const { objects, damaged, unknown } = page.found;
@@ -143,17 +146,22 @@ export class Changes {
       const some = ids.slice(at, at + recordsPerRead);
       const values = await this.#values(session, partition, some);
       for (const [index, value] of values.entries()) {
-        if (value === null) continue;
-        found.add(some[index] ?? "", value);
+        if (value === null) found.miss(some[index] ?? "");
+        else found.add(some[index] ?? "", value);
       }
     }
+    await found.settle();
     const { objects, damaged, unknown } = found;
     return { objects, damaged, unknown };
   };
 
-  #found({ storageKeys }: PrimarySession, partition: number): FoundRecords {
-    return new FoundRecords((identifier, value) => {
-      return this.#records.open(storageKeys, { partition, identifier }, value).object;
+  #found(session: PrimarySession, partition: number): FoundRecords {
+    const { older } = this.#context;
+    return new FoundRecords({
+      open: (identifier, value) =>
+        this.#records.open(session.storageKeys, { partition, identifier }, value).object,
+      seemsOlder: (identifier, value) => older.seems(partition, identifier, value),
+      older: (ids) => older.confirm(session, partition, ids),
     });
   }
 
@@ -196,24 +204,47 @@ export class Changes {
   }
 }
 
+/** How values of records are read. */
+interface Reading {
+  readonly open: (id: string, value: Buffer) => ManagedObject;
+  readonly seemsOlder: (id: string, value: Buffer | null) => boolean;
+  /** Those of these records that are older than what is remembered, or missing. */
+  readonly older: (ids: readonly string[]) => Promise<ReadonlySet<string>>;
+}
+
 /** Records, sorted by whether they can be read. */
 class FoundRecords {
-  readonly objects: ManagedObject[] = [];
+  objects: ManagedObject[] = [];
   readonly damaged: string[] = [];
   readonly unknown: string[] = [];
-  readonly #open: (id: string, value: Buffer) => ManagedObject;
+  readonly #suspects: string[] = [];
+  readonly #reading: Reading;
 
-  constructor(open: (id: string, value: Buffer) => ManagedObject) {
-    this.#open = open;
+  constructor(reading: Reading) {
+    this.#reading = reading;
   }
 
   add(id: string, value: Buffer): void {
     try {
-      this.objects.push(this.#open(id, value));
+      this.objects.push(this.#reading.open(id, value));
+      if (this.#reading.seemsOlder(id, value)) this.#suspects.push(id);
     } catch (error) {
       if (!(error instanceof StoreUnavailable)) throw error;
       (error.failure === "unknownFormat" ? this.unknown : this.damaged).push(id);
     }
+  }
+
+  /** Notes that Redis has no such record. */
+  miss(id: string): void {
+    if (this.#reading.seemsOlder(id, null)) this.#suspects.push(id);
+  }
+
+  /** Counts the records that are older than what is remembered as damaged. */
+  async settle(): Promise<void> {
+    const older = await this.#reading.older(this.#suspects);
+    if (older.size === 0) return;
+    this.objects = this.objects.filter(({ uniqueIdentifier }) => !older.has(uniqueIdentifier));
+    this.damaged.push(...older);
   }
 }
 

@@ -9,10 +9,10 @@ import {
   type OwnFindQuery,
   type OwnStoredObject,
   partitionOf,
-  recordTag,
   Semaphore,
   type StoredObject,
   StoreUnavailable,
+  sysPartition,
 } from "@holdfast/engine";
 import { runScript } from "../connection/connection.ts";
 import {
@@ -25,6 +25,8 @@ import {
 } from "../connection/keys.ts";
 import { isReserved, promisedOf, recordHeaderLength } from "../connection/record-header.ts";
 import { readReply } from "../connection/replies.ts";
+import { olderRecord } from "../memory/older.ts";
+import { factsOf } from "../proof/record-proof.ts";
 import type { StoredRecords } from "../proof/stored-records.ts";
 import { Answers } from "../session/answers.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
@@ -110,6 +112,10 @@ export class RedisObjects {
       return this.#records.openAgain(session.storageKeys, place, value);
     };
     const { objects, promised, reserved } = foundIn(values, instance, open);
+    const { older } = this.#context;
+    const suspects = askedIds.filter((id, at) => older.seems(number, id, values[at] ?? null));
+    if ((await older.confirm(session, number, suspects)).size > 0) throw olderRecord();
+    this.#answers.assert(session);
     const named = reserved.length === 0 || (await this.#name(session, number, objects, reserved));
     if (!named) return undefined;
     await this.#answers.cover(session, number, head, promised);
@@ -160,7 +166,12 @@ export class RedisObjects {
     const number = partitionOf(instance);
     const unproven = await this.#learnVersions(session, number, changes);
     if (unproven !== undefined) return { kind: "conflict", uniqueIdentifier: unproven };
-    const planned = { ...settings, ...this.#making(session, number) };
+    const lost = changes.find((change) => this.#losesFacts(number, change));
+    if (lost !== undefined) {
+      return { kind: "conflict", uniqueIdentifier: lost.after.uniqueIdentifier };
+    }
+    const { making, noteWritten } = this.#making(session, number);
+    const planned = { ...settings, ...making };
     const plan = commitPlan(partitionKeys(number), instance, changes, audit, planned, options);
     const started = this.#now();
     const { written } = options;
@@ -169,14 +180,38 @@ export class RedisObjects {
     const reply = await session.groupCommit.submit(script, number, keys, args, { written });
     this.#took("commit", started);
     const outcome = plan.outcome(reply);
-    if (outcome.kind === "committed") this.#records.noteWritten(changes.filter(changesRecord));
+    if (outcome.kind !== "committed") return outcome;
+    noteWritten(({ after }, version) => this.#context.memory?.learnWritten(number, after, version));
+    // What ends access, or destroys, must not be forgotten with the node's process.
+    const isLasting = number === sysPartition || options.operation !== undefined;
+    if (isLasting && changes.length > 0) await this.#context.memory?.flush();
     return outcome;
   };
 
-  /** What a plan needs of the session that makes it. */
+  /**
+   * What a plan needs of the session that makes it; `noteWritten` is to be called once its changes are written, and calls
+   * back for each record with its version.
+   */
   #making({ storeId, storageKeys }: PrimarySession, partition: number) {
-    const prove = (change: Change) => this.#records.prove(storageKeys.newest, partition, change);
-    return { storeId, prove };
+    const versions = new Map<Change, number>();
+    const prove = (change: Change) => {
+      const known = this.#context.older.version(partition, change.after.uniqueIdentifier);
+      const proven = this.#records.prove(storageKeys.newest, partition, change, known);
+      versions.set(change, proven.version);
+      return proven;
+    };
+    const noteWritten = (each: (change: Change, version: number) => void = () => undefined) => {
+      for (const [change, version] of versions) {
+        this.#records.noteWritten(change.after, version);
+        each(change, version);
+      }
+    };
+    return { making: { storeId, prove }, noteWritten };
+  }
+
+  /** Whether a change would leave a record without a fact that is remembered of it, such as one made anew. */
+  #losesFacts(partition: number, { after }: Change): boolean {
+    return this.#context.older.lacksFacts(partition, after.uniqueIdentifier, factsOf(after));
   }
 
   /**
@@ -230,7 +265,8 @@ export class RedisObjects {
       this.#context.formats.requireAgreed();
       const partition = partitionOf(instance);
       if ((await this.#learnVersions(session, partition, [change])) !== undefined) return false;
-      const planned = { ...settings, ...this.#making(session, partition) };
+      const { making, noteWritten } = this.#making(session, partition);
+      const planned = { ...settings, ...making };
       const plan = servedPlan(partitionKeys(partition), instance, before, after, planned);
       const answer = await runScript(
         session.reader.connection,
@@ -239,7 +275,7 @@ export class RedisObjects {
         plan.args,
       );
       if (readReply(answer).result !== "committed") return false;
-      this.#records.noteWritten([change]);
+      noteWritten();
       return true;
     } catch {
       return false;
@@ -269,19 +305,28 @@ export class RedisObjects {
       const answer = await this.#answers.ask("find", scriptKeys, scriptArgs, session);
       const [next, ids, records, holds, narrow] = answer.rest as FoundPage;
       const damaged: string[] = [];
+      const suspects: string[] = [];
+      const { older } = this.#context;
       // The index says under which identifier a record lies: it must be proven for that one.
       const { objects } = foundIn(records, instance, (value, at) => {
         const identifier = identifierIn(ids[at] ?? none);
         try {
           const place = { partition: number, identifier };
-          return this.#records.open(session.storageKeys, place, value);
+          const stored = this.#records.open(session.storageKeys, place, value);
+          if (older.seems(number, identifier, value)) suspects.push(identifier);
+          return stored;
         } catch (error) {
           if (!listDamaged || !isCorrupt(error)) throw error;
           damaged.push(identifier);
           return undefined;
         }
       });
-      return { next, answer, damaged, byTerm: narrow === 1, objects: withHolders(objects, holds) };
+      const put = await older.confirm(session, number, suspects);
+      if (put.size > 0 && !listDamaged) throw olderRecord();
+      damaged.push(...put);
+      const held = withHolders(objects, holds);
+      const believed = held.filter((one) => one && !put.has(one.object.uniqueIdentifier));
+      return { next, answer, damaged, byTerm: narrow === 1, objects: believed };
     };
     const { next, objects, answer, damaged, byTerm } = await this.#pages.run(page, {
       owner: instance,
@@ -323,9 +368,6 @@ export class RedisObjects {
   }
 }
 
-/** Whether a change leaves another record than the one before it. */
-function changesRecord(change: Change): boolean {
-  return change.kind === "create" || change.before.tag !== recordTag(change.after);
 }
 
 /** An object of another instance counts as missing. */

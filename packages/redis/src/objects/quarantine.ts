@@ -18,7 +18,14 @@ import {
   partitionKeys,
 } from "../connection/keys.ts";
 import { headerAt, readRecordHeader } from "../connection/record-header.ts";
-import { factBits, proveBytes, proveRecord, type RecordPlace } from "../proof/record-proof.ts";
+import { olderRecord } from "../memory/older.ts";
+import {
+  factBits,
+  factsOf,
+  proveBytes,
+  proveRecord,
+  type RecordPlace,
+} from "../proof/record-proof.ts";
 import { versionOfRepair } from "../proof/stored-records.ts";
 import { Answers } from "../session/answers.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
@@ -196,7 +203,9 @@ export class Quarantine {
     try {
       const place = { partition, identifier: uniqueIdentifier };
       this.#context.records.open(session.storageKeys, place, value);
-      return undefined;
+      const { older } = this.#context;
+      const suspects = older.seems(partition, uniqueIdentifier, value) ? [uniqueIdentifier] : [];
+      if ((await older.confirm(session, partition, suspects)).size === 0) return undefined;
     } catch (error) {
       if (!(error instanceof StoreUnavailable) || error.failure !== "corrupt") throw error;
     }
@@ -224,11 +233,15 @@ export class Quarantine {
     ];
     this.#context.formats.requireAgreed();
     requireLastState(replacement, changes, places);
+    const { older, memory } = this.#context;
+    if (older.lacksFacts(partition, uniqueIdentifier, factsOf(replacement))) throw olderRecord();
     const known = places.map(([, score]) => score);
     const created = known.find((score) => Number(score) === readRecordHeader(value)?.created);
     const place = { partition, identifier: uniqueIdentifier };
     const { storageKeys } = session;
-    const version = versionOfRepair(storageKeys, place, value, await this.#changesIn(damage));
+    const changesIn = await this.#changesIn(damage);
+    const remembered = older.version(partition, uniqueIdentifier);
+    const version = versionOfRepair(storageKeys, place, value, changesIn, remembered);
     const { digest, proof, body } = proveRecord(storageKeys.newest, place, replacement, version);
     const scriptKeys: Argument[] = [keys.head, keys.counters, live, destroyed, keys.changes];
     scriptKeys.push(keys.digests, keys.reserved, keys.quarantine);
@@ -250,7 +263,9 @@ export class Quarantine {
     ];
     const { repair } = this.#context.scripts;
     const { result } = await session.groupCommit.submit(repair, partition, scriptKeys, args);
-    return result === "committed";
+    if (result !== "committed") return false;
+    memory?.learnWritten(partition, replacement, version);
+    return true;
   }
 
   /** How many changes the partition of a record has had. */

@@ -21,6 +21,7 @@ export interface RecordPlace {
 
 /** A record as a script writes it: its three local numbers go between `digest` and `proof`. */
 export interface ProvenRecord {
+  readonly version: number;
   /** 32 bytes. */
   readonly digest: Buffer;
   /** 24 bytes: version, facts, number of the storage key, MAC. */
@@ -86,6 +87,7 @@ export function proveBytes(
   const mac = macOf(key, proven);
   mac.copy(header, headerAt.mac, 0, macLength);
   return {
+    version,
     digest: header.subarray(headerAt.digest, headerAt.promised),
     proof: header.subarray(headerAt.version),
     body: isSealed(header) ? seal(key, mac, proven, bytes) : bytes,
@@ -202,7 +204,8 @@ function versionOf(header: Buffer): number {
   return header.readUIntBE(headerAt.version, 5);
 }
 
-function factsOf({ facts }: ManagedObject): number {
+/** The bits of an object's facts. */
+export function factsOf({ facts }: ManagedObject): number {
   const { activated, deactivated, compromised, destroyed } = facts;
   return (
     (activated ? factBits.activated : 0) |

@@ -188,11 +188,14 @@ describe("versions", () => {
     const records = new StoredRecords();
     const created = { kind: "create", after: { ...object } } as const;
     expect(versionIn(records.prove(key, 7, created).proof)).toBe(1);
-    records.noteWritten([created]);
+    records.noteWritten(created.after, 1);
     expect(versionIn(records.prove(key, 7, change(created.after)).proof)).toBe(2);
     const read = records.open(keys, place, storedValue(object, { version: 8 })).object;
     expect(records.knows(change(read))).toBe(true);
     expect(versionIn(records.prove(key, 7, change(read)).proof)).toBe(9);
+    // A record that is made anew, or changed, is newer than what is remembered of it.
+    expect(versionIn(records.prove(key, 7, created, 40).proof)).toBe(41);
+    expect(versionIn(records.prove(key, 7, change(read), 40).proof)).toBe(41);
     expect(records.knows(change({ ...object }))).toBe(false);
   });
 
@@ -221,8 +224,9 @@ describe("versions", () => {
     ["no count that cannot be true", storedValue(object, { version: 3 }), 2 ** 46, 4],
     ["no version above the highest", storedValue(object, { version: versionMax }), 20, versionMax],
     ["a record that is gone", Buffer.alloc(0), 0, 1],
-  ])("of a repair is above: %s", (_name, damaged, changes, version) => {
-    expect(versionOfRepair(keys, place, damaged, changes)).toBe(version);
+    ["what is remembered", storedValue(object, { version: 3 }), 20, 51, 50],
+  ])("of a repair is above: %s", (_name, damaged, changes, version, remembered = 0) => {
+    expect(versionOfRepair(keys, place, damaged, changes, remembered)).toBe(version);
   });
 });
 

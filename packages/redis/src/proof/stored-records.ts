@@ -83,20 +83,24 @@ export class StoredRecords {
     return true;
   }
 
-  /** Makes the record after a change; the store refuses it as a conflict if the version before is not known. */
-  prove(key: StorageKey, partition: number, change: Change): ProvenRecord {
+  /**
+   * Makes the record after a change, with a version above `remembered`, too; the store refuses it as a conflict if the
+   * version before is not known.
+   */
+  prove(key: StorageKey, partition: number, change: Change, remembered = 0): ProvenRecord {
     const { after } = change;
     const place = { partition, identifier: after.uniqueIdentifier };
-    return proveRecord(key, place, after, this.#versionAfter(change));
+    return proveRecord(key, place, after, this.#versionAfter(change, remembered));
   }
 
-  /** Notes that the store has the records after these changes, each of which had another tag before. */
-  noteWritten(changes: readonly Change[]): void {
-    for (const change of changes) this.#versions.set(change.after, this.#versionAfter(change));
+  /** Notes that the store has this object in a record of this version. */
+  noteWritten(object: ManagedObject, version: number): void {
+    this.#versions.set(object, version);
   }
 
-  #versionAfter(change: Change): number {
-    const before = change.kind === "create" ? 0 : (this.#versions.get(change.before.object) ?? 0);
+  #versionAfter(change: Change, remembered: number): number {
+    const stored = change.kind === "create" ? 0 : (this.#versions.get(change.before.object) ?? 0);
+    const before = Math.max(stored, remembered);
     if (before < versionMax) return before + 1;
     throw new StoreUnavailable("corrupt", "a record has the highest version and cannot change");
   }
@@ -112,16 +116,17 @@ export class StoredRecords {
 
 /**
  * The version of a record that takes the place of a damaged one, in a partition with so many changes: above every one
- * that the record ever had, since each version took at least one change. What a damaged value says counts only if its
- * header proves itself.
+ * that the record ever had, since each version took at least one change; and above the one that is remembered. What a damaged value
+ * says counts only if its header proves itself.
  */
 export function versionOfRepair(
   keys: StorageKeys,
   place: RecordPlace,
   damaged: Buffer,
   changes: number,
+  remembered: number,
 ): number {
-  const proven = provenVersion(keys, place, damaged) ?? 0;
+  const proven = Math.max(remembered, provenVersion(keys, place, damaged) ?? 0);
   const counted = changes < countMax ? changes : 0;
   return Math.min(versionMax, Math.max(proven, counted) + 1);
 }

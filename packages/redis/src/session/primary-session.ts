@@ -7,6 +7,9 @@ import { readPartitionHead } from "../connection/record-header.ts";
 import { readPairs, readReply, readRole } from "../connection/replies.ts";
 import type { Scripts } from "../connection/scripts.ts";
 import { repeat, sleep } from "../connection/timers.ts";
+import { feedEveryMs, MemoryFeed } from "../memory/memory-feed.ts";
+import type { OlderRecords } from "../memory/older.ts";
+import type { StoreMemory } from "../memory/store-memory.ts";
 import type { StoredRecords } from "../proof/stored-records.ts";
 import type { StoredValues } from "../proof/stored-values.ts";
 import type { HeldKeys } from "../storage-keys/held-keys.ts";
@@ -33,6 +36,9 @@ export interface StoreContext {
   readonly keys: HeldKeys;
   readonly records: StoredRecords;
   readonly values: StoredValues;
+  /** What this node remembers of the store, where it has a file for that. */
+  readonly memory: StoreMemory | undefined;
+  readonly older: OlderRecords;
   /** What the clock of Redis showed with the last marker. */
   readonly time: { last: ClockReading | undefined };
 }
@@ -105,9 +111,11 @@ export class PrimarySession {
     );
     const { everyMs } = context.formats;
     const stopNoting = repeat(settings.timers, everyMs, () => this.#noteFormat());
+    const stopFeeding = this.#feed();
     this.ended = this.groupCommit.ended.then((failure) => {
       this.#over = true;
       stopNoting();
+      stopFeeding();
       this.#reader?.connection.destroy(failure.message);
       return failure;
     });
@@ -137,6 +145,7 @@ export class PrimarySession {
       await rehearse(connection, context.scripts);
       await claim(connection, context.scripts, settings.region);
       const storageKeys = await context.keys.open(connection, storeId);
+      await context.memory?.open(storeId, context.keys.opener);
       await context.formats.note(storageKeys, address, async (keys, args) =>
         readReply(await runScript(connection, context.scripts.formats, keys, args)),
       );
@@ -204,6 +213,19 @@ export class PrimarySession {
       connection: () => this.reader?.connection,
       over: () => this.#over,
     }).catch((error: unknown) => this.end(storeFailure(error, this.address)));
+  }
+
+  /** Teaches the memory until the function that it returns is called. */
+  #feed(): () => void {
+    const { memory, older, scripts, settings } = this.#context;
+    if (memory === undefined || settings.memory?.readOnly === true) return () => undefined;
+    const feed = new MemoryFeed(memory, older, scripts);
+    return repeat(settings.timers, feedEveryMs, () => {
+      feed.round(this).catch((cause: unknown) => {
+        const message = "the memory could not learn what is new in the store";
+        this.#context.observe({ type: "warning", message, cause });
+      });
+    });
   }
 
   /** Ends the session; waiting scripts fail with `failure`. */

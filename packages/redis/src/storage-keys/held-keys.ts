@@ -102,6 +102,16 @@ export class HeldKeys {
     for (const fault of faultsOf(found, held)) this.#warn(fault);
   }
 
+  /** The root of trust, each call of which ends after a bounded time. */
+  get opener(): KeyOpener {
+    const { root } = this.#settings;
+    return {
+      unwrap: (blob, data) =>
+        this.#inTime(root.unwrap(blob, data), ({ plaintext }) => plaintext.fill(0)),
+      describe: () => this.#inTime(root.describe()),
+    };
+  }
+
   /** Ends what is under way. */
   close(): void {
     this.#closed = true;
@@ -109,12 +119,8 @@ export class HeldKeys {
   }
 
   async #open(entry: KeyEntry): Promise<OpenedKey> {
-    const { region, root } = this.#settings;
-    const opener: KeyOpener = {
-      unwrap: (blob, data) =>
-        this.#inTime(root.unwrap(blob, data), ({ plaintext }) => plaintext.fill(0)),
-      describe: () => this.#inTime(root.describe()),
-    };
+    const { region } = this.#settings;
+    const { opener } = this;
     try {
       return await openStorageKey(entry, region, opener);
     } catch (error) {

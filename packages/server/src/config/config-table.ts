@@ -208,6 +208,11 @@ export const configTable = {
       "Says that something other than Sentinel may promote a replica of `store.address` (a managed service does). Then a short barrier ends reads too.",
       false,
     ),
+    memoryFile: optional(
+      file(
+        "Where this node keeps what it remembers of its region's store, so that it notices if an older state of a record or of the store is put back. The node makes the file, mode 0600, encrypted by the root of trust; each node needs its own, on a disk that outlasts the process, and not on Redis's machine. About 30 MB for a million records. Left out, the node believes what Redis has, and warns.",
+      ),
+    ),
     assumeSafe: flag(
       "Skips the check of a Redis that shows its settings neither in INFO nor by CONFIG GET. You are then responsible for `appendonly yes`, `appendfsync always` and `maxmemory-policy noeviction`.",
       false,

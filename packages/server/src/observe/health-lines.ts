@@ -12,7 +12,7 @@ interface Said {
 /** The lines of `/readyz?verbose`: first what the node can do, or why not, then one line per part. */
 export function healthLines(observed: Observed, said: Said): readonly string[] {
   const { serving, lease, roundTrip, storageKey, rootOfTrust, peers, leader, records } = observed;
-  const { certificates, eventLoop } = observed;
+  const { certificates, eventLoop, memory } = observed;
   return [
     `read: ${ability(said.read, said, whyNoReads(observed, said))}`,
     `write: ${ability(said.write, said, whyNoWrites(observed, said))}`,
@@ -20,6 +20,7 @@ export function healthLines(observed: Observed, said: Said): readonly string[] {
     `store: ${lease.state}${because(lease.reason)}`,
     `store round trip: ${word(roundTrip.ok)}${because(roundTrip.reason)}`,
     `storage key: ${word(storageKey.ok)}${because(storageKey.reason)}`,
+    `memory: ${word(memory.ok)}${because(memory.reason)}`,
     `root of trust: ${rootOfTrust.state}${because(rootOfTrust.reason)}`,
     ...[...peers].map(
       ([region, { state, reason }]) => `peer ${region}: ${state}${because(reason)}`,

@@ -32,6 +32,8 @@ export interface Observed {
   readonly roundTrip: PartState;
   /** Whether the root of trust opens the own store's key; without it the store is not used. */
   readonly storageKey: PartState;
+  /** Whether the node keeps a memory of its store in a file. */
+  readonly memory: PartState;
   readonly rootOfTrust: {
     /** `degraded`: the roots of trust of some instances cannot be used; the node serves the others. */
     readonly state: "ok" | "degraded" | "unreachable" | "refused" | "unknown";
@@ -86,6 +88,7 @@ const nothingYet: Observed = {
   lease: { state: "none", reason: "not asked yet" },
   roundTrip: { ok: true, reason: "not probed yet" },
   storageKey: { ok: true, reason: "not asked for yet" },
+  memory: { ok: false, reason: "store.memoryFile is not set, or the store was not reached yet" },
   rootOfTrust: {
     state: "unknown",
     reason: "not probed yet",
@@ -227,6 +230,7 @@ export class Health {
       parts: {
         store: observed.lease.state === "full" && observed.roundTrip.ok,
         storageKey: observed.storageKey.ok,
+        memory: observed.memory.ok,
         rootOfTrust: observed.rootOfTrust.state === "ok",
         records: observed.records.ok,
         certificates: observed.certificates.ok,

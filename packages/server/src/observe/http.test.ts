@@ -83,6 +83,7 @@ describe("http", () => {
         "store: full (full barrier)",
         "store round trip: ok (not probed yet)",
         "storage key: ok (not asked for yet)",
+        "memory: no (store.memoryFile is not set, or the store was not reached yet)",
         "root of trust: ok",
         "leader: this node (epoch 7)",
         "system records: ok",

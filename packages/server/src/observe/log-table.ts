@@ -142,6 +142,21 @@ export const logTable: {
       "a value in Redis does not prove itself, and does not count; find out who changed Redis",
     fields: ["place"],
   },
+  rollbackMemory: {
+    level: ({ state }) => (state === "kept" ? "info" : "error"),
+    message: ({ state }) =>
+      state === "kept"
+        ? "this node remembers its store"
+        : "the file with this node's memory of its store is missing, or cannot be used",
+    fields: ["state", "reason"],
+  },
+  olderRecord: {
+    level: always("error"),
+    message:
+      "the store has an older state of a record than this node remembers, or has it no more: find out who changed Redis",
+    fields: ["partition", "uniqueIdentifier"],
+    limited: true,
+  },
   lock: {
     level: ({ result }) => (result === "unavailable" ? "info" : "debug"),
     message: "lock",

@@ -1,4 +1,5 @@
 import {
+  DiskMemoryFile,
   openRedisStore,
   openRedisTrail,
   type RedisStore,
@@ -23,7 +24,14 @@ export async function openStoreOf(
   { rootFrom = configFile, ...more }: OpenOptions = {},
 ): Promise<RedisStore> {
   const root = opened.use(await openCommandRoot(loadConfig(rootFrom), machine));
-  return opened.use(await openRedisStore({ ...placeOf(configFile, machine), root, ...more }));
+  const { store, node } = loadConfig(configFile);
+  const { randomBytes } = machine.ids;
+  const memory = store.memoryFile !== undefined && {
+    memory: { file: new DiskMemoryFile(store.memoryFile), node, root, randomBytes, readOnly: true },
+  };
+  return opened.use(
+    await openRedisStore({ ...placeOf(configFile, machine), root, ...memory, ...more }),
+  );
 }
 
 /** Opens the audit trail of the configured store for a command, which needs no root of trust. */

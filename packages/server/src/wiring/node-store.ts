@@ -9,7 +9,7 @@ import {
   type ObjectStore,
   type RootOfTrust,
 } from "@holdfast/engine";
-import { openRedisStore, RedisLocks, type RedisStore } from "@holdfast/redis";
+import { DiskMemoryFile, openRedisStore, RedisLocks, type RedisStore } from "@holdfast/redis";
 import { defaultLimits } from "@holdfast/ttlv";
 import { version } from "../base/version.ts";
 import { checkAuditBounds } from "../config/audit-bounds.ts";
@@ -37,6 +37,14 @@ export async function openStore(parts: Parts, root: RootOfTrust): Promise<RedisS
     storeLeaseMs: config.store.leaseMs,
     externalFailover: config.store.externalFailover,
     auditEntriesMax: config.audit.entriesMax,
+    ...(config.store.memoryFile !== undefined && {
+      memory: {
+        file: new DiskMemoryFile(config.store.memoryFile),
+        node: config.node,
+        root,
+        randomBytes: ids.randomBytes,
+      },
+    }),
     // Meanwhile the other region serves, and it has what this region's store may have lost.
     openUnreachable: config.peer !== undefined,
     allowOtherStore: config.peer !== undefined,

@@ -51,6 +51,7 @@ export function nodeConfig(
       username: nodeUser,
       passwordFile: nodePasswordFile(redis.folder),
       replicas: 1,
+      memoryFile: `${node.name}.memory`,
     },
     locks: [`redis://${at(redis.ports.lock)}`],
     ...(peer === undefined ? {} : { peer: peerSettings(node, files, peer) }),

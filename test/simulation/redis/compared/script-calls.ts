@@ -148,6 +148,15 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
     keys: [at.head, at.counters, at.changes],
     args: [number(choose, place.counter(model, "change")), few(choose), bytes(choose), at.records],
   }),
+  headers: (choose, model) => ({
+    keys: [at.head, at.counters, at.changes],
+    args: [
+      number(choose, place.counter(model, "change")),
+      few(choose),
+      number(choose, place.counter(model, "change")),
+      at.records,
+    ],
+  }),
   counts: () => ({ keys: [at.head, at.counters, at.states], args: [] }),
   recount: (choose, model) => {
     const counted = choose.chance(10) ? "7" : place.peekField(model, at.states, "@");

@@ -78,6 +78,20 @@ function valuesCheck(unproven: readonly string[]): Check {
   );
 }
 
+/** Checks whether this node would notice an older state of its store. */
+export function memoryChecks({ healthLines }: Pick<SystemSources, "healthLines">): Check[] {
+  const name = "memory";
+  const line = lineOf(healthLines(), name) ?? "";
+  if (!line.startsWith("no")) return [ok(name, "this node remembers its store")];
+  return [
+    warning(
+      name,
+      `this node does not notice if an older state of its store is put back: ${line}`,
+      "set store.memoryFile, or docs/runbook.md has HoldfastMemoryNotKept",
+    ),
+  ];
+}
+
 /**
  * Checks whether the root of trust opens the key of the region's own store, and under which version of the root key that
  * is: nobody may delete that version.

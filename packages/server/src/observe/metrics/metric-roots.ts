@@ -31,6 +31,16 @@ export const rootEventMetrics = [
   ),
   fromStart(
     counter(
+      "holdfast_older_records_total",
+      "olderRecord",
+      "Times that the store had an older state of a record than this node remembers, or had it no more; each record once a minute at most. Somebody has changed Redis, or put back a copy of its data.",
+      none,
+      () => [],
+    ),
+    () => [[]],
+  ),
+  fromStart(
+    counter(
       "holdfast_instance_keys_changes_total",
       "instanceKeys",
       "Changes of what this node can do with an instance's keys, by the new state and the failure of the root of trust.",

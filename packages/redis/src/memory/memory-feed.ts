@@ -1,0 +1,143 @@
+import { StoreUnavailable } from "@holdfast/engine";
+import { runScript } from "../connection/connection.ts";
+import { allPartitions, identifierIn } from "../connection/keys.ts";
+import { readPartitionHead } from "../connection/record-header.ts";
+import { readReply } from "../connection/replies.ts";
+import type { ScriptName, Scripts } from "../connection/scripts.ts";
+import { provenVersion } from "../proof/record-proof.ts";
+import type { OlderRecords, StoreSession } from "./older.ts";
+import type { StoreMemory } from "./store-memory.ts";
+
+/** The part of a session that teaches the memory. */
+interface FeedingSession extends StoreSession {
+  /** Its barrier resolves when everything that was read before is covered. */
+  readonly groupCommit: { barrier(): Promise<void> };
+}
+
+/** How often the memory learns what is new, and its file is written. */
+export const feedEveryMs = 1_000;
+/** Headers in one answer: every other client waits while the script runs. */
+const headersPerScript = 256;
+/** Scripts in which one round reads again what was learned before. */
+const againPerRound = 64;
+
+/**
+ * Teaches the memory, for one process of Redis: each second, what a barrier of this node covers. It first reads the
+ * positions, then has its own full barrier cover them, and only then reads the headers up to there. So nothing that is
+ * learned can be taken back by a fail-over, whatever other nodes have noted as covered. With a new process of Redis it also
+ * reads the headers of everything older again, a part in each round.
+ */
+export class MemoryFeed {
+  readonly #memory: StoreMemory;
+  readonly #older: OlderRecords;
+  readonly #scripts: Scripts;
+  /** Partition → up to where headers were read again since the session began. */
+  readonly #again = allPartitions.map(() => 0);
+  /** Partition → up to where this session has learned. */
+  readonly #learned: number[];
+  #running = false;
+
+  constructor(memory: StoreMemory, older: OlderRecords, scripts: Scripts) {
+    this.#memory = memory;
+    this.#older = older;
+    this.#scripts = scripts;
+    this.#learned = allPartitions.map((_, partition) => memory.covered(partition));
+  }
+
+  /** One round, unless the last one still runs. A round that fails is repeated by the next one. */
+  async round(session: FeedingSession): Promise<void> {
+    if (this.#running) return;
+    this.#running = true;
+    try {
+      const positions = await this.#positions(session);
+      await session.groupCommit.barrier();
+      for (const [partition, upTo] of positions.entries()) {
+        const from = Math.min(this.#learned[partition] ?? 0, upTo);
+        const reached = await this.#read(session, partition, from, upTo, Number.POSITIVE_INFINITY);
+        this.#learned[partition] = reached;
+        this.#memory.noteCovered(partition, reached);
+      }
+      await this.#readAgain(session);
+      await this.#memory.flush();
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error;
+    } finally {
+      this.#running = false;
+    }
+  }
+
+  async #positions(session: FeedingSession): Promise<readonly number[]> {
+    const keys = allPartitions.flatMap(({ head, counters }) => [head, counters]);
+    const { rest } = await this.#ask(session, "position", keys, []);
+    return rest.filter((_, at) => at % 2 === 1).map(Number);
+  }
+
+  async #readAgain(session: FeedingSession): Promise<void> {
+    let left = againPerRound;
+    for (const [partition, upTo] of this.#learned.entries()) {
+      const from = this.#again[partition] ?? 0;
+      if (from >= upTo || left <= 0) continue;
+      const scripts = left;
+      this.#again[partition] = await this.#read(session, partition, from, upTo, scripts);
+      left -= Math.ceil((this.#again[partition] - from) / headersPerScript);
+    }
+  }
+
+  /** Reads headers above one number up to another; returns up to where. */
+  async #read(
+    session: FeedingSession,
+    partition: number,
+    from: number,
+    upTo: number,
+    scriptsMax: number,
+  ): Promise<number> {
+    const keys = allPartitions[partition];
+    if (keys === undefined) return from;
+    let at = from;
+    for (let scripts = 0; at < upTo && scripts < scriptsMax; scripts += 1) {
+      const args = [String(at), String(headersPerScript), String(upTo), keys.record];
+      const asked = [keys.head, keys.counters, keys.changes];
+      const { number, rest } = await this.#ask(session, "headers", asked, args);
+      // `rest` begins with the head and the partition's change number.
+      await this.#learn(session, partition, rest[2] as readonly Buffer[]);
+      at = Math.min(number, upTo);
+    }
+    return at;
+  }
+
+  async #learn(
+    session: FeedingSession,
+    partition: number,
+    entries: readonly Buffer[],
+  ): Promise<void> {
+    const suspects: string[] = [];
+    for (let at = 0; at + 1 < entries.length; at += 2) {
+      const [id, header] = [entries[at], entries[at + 1]];
+      if (id?.length !== 16 || header === undefined) continue;
+      const identifier = identifierIn(id);
+      // What does not prove itself is set aside by whoever reads it.
+      if (provenVersion(session.storageKeys, { partition, identifier }, header) === undefined)
+        continue;
+      const relation = this.#memory.learn(partition, id, header);
+      if (relation === "older") suspects.push(identifier);
+    }
+    await this.#older.confirm(session, partition, suspects);
+  }
+
+  async #ask(
+    session: FeedingSession,
+    name: ScriptName,
+    keys: readonly string[],
+    args: readonly string[],
+  ): Promise<{ readonly number: number; readonly rest: readonly unknown[] }> {
+    const answer = await session.reading(({ connection }) =>
+      runScript(connection, this.#scripts[name], keys, args),
+    );
+    const { result, number, rest } = readReply(answer);
+    const head = result === "found" ? readPartitionHead(rest[0] as Buffer) : undefined;
+    if (head?.storeId !== session.storeId) {
+      throw new StoreUnavailable("notInitialised", "the store was replaced");
+    }
+    return { number, rest };
+  }
+}

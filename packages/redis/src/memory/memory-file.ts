@@ -1,0 +1,67 @@
+import { randomBytes } from "node:crypto";
+import { type FileHandle, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import type { MemoryFile } from "../connection/options.ts";
+
+/** A larger file is not read: ten times the memory of a million records. */
+const bytesMax = 1 << 29;
+
+/** The memory in a file of the node's disk, mode 0600. */
+export class DiskMemoryFile implements MemoryFile {
+  readonly name: string;
+  #file: FileHandle | undefined;
+
+  constructor(path: string) {
+    this.name = path;
+  }
+
+  async read(): Promise<Buffer | undefined> {
+    try {
+      const { size } = await stat(this.name);
+      if (size > bytesMax) throw new Error(`it has ${size} bytes, more than ${bytesMax}`);
+      return await readFile(this.name);
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+  }
+
+  async replace(content: AsyncIterable<Buffer>): Promise<void> {
+    // Of its own name: two processes must not write into one.
+    const next = `${this.name}.${randomBytes(6).toString("hex")}.new`;
+    const file = await open(next, "wx", 0o600);
+    try {
+      for await (const bytes of content) await file.appendFile(bytes);
+      await file.sync();
+      await rename(next, this.name);
+    } catch (error) {
+      await file.close();
+      await rm(next, { force: true });
+      throw error;
+    }
+    await this.close();
+    this.#file = file;
+    const folder = await open(dirname(this.name), "r");
+    try {
+      await folder.sync();
+    } finally {
+      await folder.close();
+    }
+  }
+
+  async append(bytes: Buffer): Promise<void> {
+    if (this.#file === undefined) throw new Error("the file was not written by this process");
+    await this.#file.appendFile(bytes);
+    await this.#file.datasync();
+  }
+
+  async close(): Promise<void> {
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.close();
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ENOENT";
+}

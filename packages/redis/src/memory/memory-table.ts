@@ -1,0 +1,180 @@
+import { partitionCount } from "@holdfast/engine";
+import { factBits } from "../proof/record-proof.ts";
+
+/** What is remembered of a record. */
+export interface Remembered {
+  readonly version: number;
+  /** Bits of `factBits`, without `sealed`. */
+  readonly facts: number;
+  /** The first 8 bytes of the tag. */
+  readonly tag: Buffer;
+}
+
+/** How a record that was met relates to what is remembered. */
+export type Relation =
+  /** It was not remembered, or it is newer. */
+  | "newer"
+  | "same"
+  /** Its version is lower, or equal with another tag, or a remembered fact is missing. */
+  | "older";
+
+/** The facts that no record loses. */
+const kept = factBits.activated | factBits.deactivated | factBits.compromised | factBits.destroyed;
+const tagLength = 8;
+const at = { version: 16, facts: 21, tag: 22 } as const;
+/** Bytes of an entry: identifier, version, facts, start of the tag. */
+const entryLength = 30;
+/** Bytes of a row: the partition, then an entry. */
+export const rowLength = 1 + entryLength;
+
+/** Compares a record that was met with what is remembered of it. */
+export function relationOf(met: Remembered, known: Remembered | undefined): Relation {
+  if (known === undefined) return "newer";
+  if ((known.facts & ~met.facts & kept) !== 0 || met.version < known.version) return "older";
+  if (met.version > known.version) return "newer";
+  return met.tag.equals(known.tag) ? "same" : "older";
+}
+
+/** Entries with open addressing by identifier: one buffer, of which at least a fifth is empty. */
+class Entries {
+  #bytes = Buffer.alloc(4 * entryLength);
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Where the identifier's entry is, or its free place; a version of 0 marks it as free. */
+  find(identifier: Buffer, hash: number): number {
+    const places = this.#bytes.length / entryLength;
+    for (let place = Math.floor((hash / 2 ** 32) * places); ; place = (place + 1) % places) {
+      const start = place * entryLength;
+      if (this.#isFree(start)) return start;
+      if (this.#bytes.compare(identifier, 0, 16, start, start + 16) === 0) return start;
+    }
+  }
+
+  read(start: number): Remembered | undefined {
+    const version = this.#bytes.readUIntBE(start + at.version, 5);
+    if (version === 0) return undefined;
+    const facts = this.#bytes.readUInt8(start + at.facts);
+    const tag = this.#bytes.subarray(start + at.tag, start + entryLength);
+    return { version, facts, tag };
+  }
+
+  /** Writes an entry where `find` has led; false if there was none before. */
+  write(start: number, identifier: Buffer, { version, facts, tag }: Remembered): boolean {
+    const isNew = this.#isFree(start);
+    identifier.copy(this.#bytes, start, 0, 16);
+    this.#bytes.writeUIntBE(version, start + at.version, 5);
+    this.#bytes.writeUInt8(facts, start + at.facts);
+    tag.copy(this.#bytes, start + at.tag, 0, tagLength);
+    if (isNew) this.#count += 1;
+    return !isNew;
+  }
+
+  /** Makes room for one more; `hashOf` is that of `find`. */
+  grow(hashOf: (identifier: Buffer) => number): void {
+    const places = this.#bytes.length / entryLength;
+    if (this.#count + 1 <= places * 0.8) return;
+    const old = [...this.all()];
+    this.#bytes = Buffer.alloc(Math.ceil(places * 1.5) * entryLength);
+    for (const entry of old) {
+      entry.copy(this.#bytes, this.find(entry, hashOf(entry)));
+    }
+  }
+
+  *all(): Iterable<Buffer> {
+    for (let start = 0; start < this.#bytes.length; start += entryLength) {
+      if (!this.#isFree(start)) yield this.#bytes.subarray(start, start + entryLength);
+    }
+  }
+
+  #isFree(start: number): boolean {
+    return this.#bytes.readUIntBE(start + at.version, 5) === 0;
+  }
+}
+
+/**
+ * What is remembered of each record of a store: 30 bytes, and about as many again for half of them. An instance's records
+ * all lie in one partition, so there are 256 buffers for each, by the identifier's first byte: none takes long to grow.
+ */
+export class MemoryTable {
+  readonly #salt: number;
+  #parts: (Entries | undefined)[] = [];
+
+  /** `salt` keeps others from choosing identifiers that meet at one place. */
+  constructor(salt: number) {
+    this.#salt = salt;
+  }
+
+  get size(): number {
+    return this.#parts.reduce((sum, part) => sum + (part?.count ?? 0), 0);
+  }
+
+  /** What is remembered of a record; valid until the next `learn`. */
+  get(partition: number, identifier: Buffer): Remembered | undefined {
+    const part = this.#parts[partNumber(partition, identifier)];
+    return part?.read(part.find(identifier, this.#hash(identifier)));
+  }
+
+  /** Remembers a record if it is newer than what is remembered; no fact is forgotten. */
+  learn(partition: number, identifier: Buffer, met: Remembered): Relation {
+    const number = partNumber(partition, identifier);
+    this.#parts[number] ??= new Entries();
+    const part = this.#parts[number];
+    part.grow(this.#hash);
+    const start = part.find(identifier, this.#hash(identifier));
+    const relation = relationOf(met, part.read(start));
+    if (relation === "newer") part.write(start, identifier, { ...met, facts: met.facts & kept });
+    return relation;
+  }
+
+  clear(): void {
+    this.#parts = [];
+  }
+
+  /** Every entry as a row, in slices between which the table may change. */
+  *slices(): Iterable<Buffer> {
+    for (const [number, part] of this.#parts.entries()) {
+      if (part === undefined) continue;
+      yield Buffer.concat([...part.all()].flatMap((entry) => [Buffer.of(number >> 8), entry]));
+    }
+  }
+
+  readonly #hash = (identifier: Buffer): number =>
+    Math.imul(identifier.readUInt32LE(4) ^ identifier.readUInt32LE(9) ^ this.#salt, 0x9e3779b1) >>>
+    0;
+}
+
+function partNumber(partition: number, identifier: Buffer): number {
+  return partition * 256 + (identifier[0] ?? 0);
+}
+
+/** A record's row, as files have it. */
+export function rowOf(partition: number, identifier: Buffer, met: Remembered): Buffer {
+  const row = Buffer.alloc(rowLength);
+  row.writeUInt8(partition);
+  identifier.copy(row, 1, 0, 16);
+  row.writeUIntBE(met.version, 1 + at.version, 5);
+  row.writeUInt8(met.facts & kept, 1 + at.facts);
+  met.tag.copy(row, 1 + at.tag, 0, tagLength);
+  return row;
+}
+
+/** Reads a row; undefined where it is none. */
+export function readRow(
+  row: Buffer,
+):
+  | { readonly partition: number; readonly identifier: Buffer; readonly met: Remembered }
+  | undefined {
+  const partition = row.readUInt8();
+  const version = row.readUIntBE(1 + at.version, 5);
+  if (partition > partitionCount || version === 0) return undefined;
+  const met = {
+    version,
+    facts: row.readUInt8(1 + at.facts),
+    tag: row.subarray(1 + at.tag, rowLength),
+  };
+  return { partition, identifier: row.subarray(1, 17), met };
+}

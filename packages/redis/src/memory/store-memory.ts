@@ -1,0 +1,374 @@
+import {
+  type ManagedObject,
+  type Observer,
+  partitionCount,
+  RootOfTrustError,
+  recordDigest,
+  StoreUnavailable,
+  writeUuid,
+} from "@holdfast/engine";
+import type { MemoryOptions } from "../connection/options.ts";
+import { headerAt, recordHeaderLength } from "../connection/record-header.ts";
+import { type StoreTimers, sleep } from "../connection/timers.ts";
+import { factsOf } from "../proof/record-proof.ts";
+import type { KeyOpener } from "../storage-keys/held-keys.ts";
+import {
+  BlockWriter,
+  coveredRow,
+  fileKeyBytes,
+  type MemoryRow,
+  readBlocks,
+  readHeader,
+  recordRows,
+  storeRow,
+  writeHeader,
+} from "./memory-blocks.ts";
+import {
+  MemoryTable,
+  type Relation,
+  type Remembered,
+  readRow,
+  relationOf,
+  rowOf,
+} from "./memory-table.ts";
+
+interface Context {
+  readonly region: string;
+  readonly observe: Observer;
+  readonly timers: StoreTimers;
+  /** Monotonic time. */
+  readonly now: () => number;
+}
+
+/** Rows that the table has, and the file has not yet. */
+interface Pending {
+  rows: Buffer[];
+  bytes: number;
+}
+
+/** A file this much larger than its content is written anew. */
+const growthMax = 1 << 20;
+/** How long the file may fail before it is tried again. */
+const retryMs = 10_000;
+/** How long an answer waits for the file at most: a disk that hangs must not hold answers back. */
+const waitMs = 1_000;
+/** Stores that are named in the file: more than a region ever has. */
+const storesMax = 1_000;
+const blocksAtOnce = 4;
+/** Bytes of a rewritten file between which other work runs. */
+const sliceBytes = 1 << 18;
+
+/**
+ * What this node remembers of the records of its region's store, in memory and in an encrypted file: so it notices if an
+ * older state of a record, or of the whole store, is put back (docs/design-trust.md, "Rollback"). It is told only what a full
+ * barrier covers, since a fail-over may take back everything else.
+ */
+export class StoreMemory {
+  readonly #options: MemoryOptions;
+  readonly #context: Context;
+  readonly #table: MemoryTable;
+  readonly #scratch = Buffer.alloc(16);
+  readonly #covered = new Array<number>(partitionCount + 1).fill(0);
+  /** Every store that the file has named; the last one is the present one. */
+  #stores: string[] = [];
+  #loaded = false;
+  #pending: Pending = { rows: [], bytes: 0 };
+  /** Seals what is appended; none until the file was written by this process. */
+  #writer: BlockWriter | undefined;
+  #fileBytes = 0;
+  #failedMs: number | undefined;
+  #under: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
+  #state: string | undefined;
+
+  constructor(options: MemoryOptions, context: Context) {
+    this.#options = options;
+    this.#context = context;
+    this.#table = new MemoryTable(Buffer.from(options.randomBytes(4)).readInt32LE());
+  }
+
+  /** How many records are remembered. */
+  get size(): number {
+    return this.#table.size;
+  }
+
+  /**
+   * Reads the file, once, and begins with this store. Rejects with `keyClosed` while the root of trust does not answer, and
+   * with `unsafe` where the file is another region's. A file that cannot be used counts as missing.
+   */
+  async open(storeId: string, opener: KeyOpener): Promise<void> {
+    if (!this.#loaded) {
+      await this.#load(opener);
+      this.#loaded = true;
+    }
+    const last = this.#stores.at(-1);
+    if (last === storeId) return;
+    if (last !== undefined) {
+      const message = `the memory of ${this.#options.file.name} is of store ${last}: it begins anew with store ${storeId}`;
+      this.#context.observe({ type: "warning", message });
+    }
+    this.#begin(storeId);
+    this.#add(storeRow(storeId));
+  }
+
+  /** What is remembered of a record; valid until something is learned. */
+  get(partition: number, identifier: string): Remembered | undefined {
+    return writeUuid(identifier, this.#scratch, 0)
+      ? this.#table.get(partition, this.#scratch)
+      : undefined;
+  }
+
+  /** How a value of a record, whose header proves itself, relates to what is remembered; null where it is missing. */
+  relation(partition: number, identifier: string, value: Buffer | null): Relation {
+    return compared(value, this.get(partition, identifier));
+  }
+
+  /** Remembers a record by its header, which proves itself and which a full barrier covers. */
+  learn(partition: number, identifier: Buffer, header: Buffer): Relation {
+    return this.#learn(partition, identifier, metIn(header));
+  }
+
+  /** Remembers a record that this node has written, and which a full barrier covers. */
+  learnWritten(partition: number, object: ManagedObject, version: number): void {
+    const identifier = Buffer.alloc(16);
+    if (!writeUuid(object.uniqueIdentifier, identifier, 0)) return;
+    const tag = Buffer.from(recordDigest(object).slice(0, 16), "hex");
+    this.#learn(partition, identifier, { version, facts: factsOf(object), tag });
+  }
+
+  /** Up to which change number a partition of the store was covered. */
+  covered(partition: number): number {
+    return this.#covered[partition] ?? 0;
+  }
+
+  /** Notes that a partition was covered up to a change number. */
+  noteCovered(partition: number, number: number): void {
+    if (number <= this.covered(partition)) return;
+    this.#covered[partition] = number;
+    this.#add(coveredRow(partition, number));
+  }
+
+  /** Resolves when the file has everything, when that failed, or after a bounded time; never rejects. */
+  async flush(): Promise<void> {
+    await Promise.race([
+      this.#flushed(),
+      sleep(this.#context.timers, waitMs, { background: true }),
+    ]);
+  }
+
+  /** Writes what is left, and closes the file. */
+  async close(): Promise<void> {
+    await this.flush();
+    await this.#options.file.close().catch(() => undefined);
+  }
+
+  #learn(partition: number, identifier: Buffer, met: Remembered): Relation {
+    const relation = this.#table.learn(partition, identifier, met);
+    if (relation === "newer") this.#add(...recordRows(rowOf(partition, identifier, met)));
+    return relation;
+  }
+
+  #begin(storeId: string): void {
+    this.#stores = [...this.#stores.filter((one) => one !== storeId), storeId].slice(-storesMax);
+    this.#table.clear();
+    this.#covered.fill(0);
+  }
+
+  /** While the file fails, nothing waits for it: it is written anew from the table. */
+  #add(...rows: Buffer[]): void {
+    if (this.#writer === undefined && this.#under === undefined) return;
+    for (const row of rows) {
+      this.#pending.rows.push(row);
+      this.#pending.bytes += row.length;
+    }
+  }
+
+  async #load(opener: KeyOpener): Promise<void> {
+    const { file } = this.#options;
+    let bytes: Buffer | undefined;
+    try {
+      bytes = await file.read();
+    } catch (error) {
+      this.#say("missing", `${file.name} cannot be read: ${reasonOf(error)}`);
+      return;
+    }
+    if (bytes === undefined) {
+      this.#say("missing", `there is no ${file.name}: the memory begins anew`);
+      return;
+    }
+    const found = readHeader(bytes);
+    if (found === undefined) {
+      this.#say("missing", `${file.name} is not a memory file, or its header is damaged`);
+      return;
+    }
+    const { header, length } = found;
+    if (header.region !== this.#context.region) {
+      throw new StoreUnavailable(
+        "unsafe",
+        `${file.name} is the memory of region ${header.region}, not of region ${this.#context.region}: give the node its own store.memoryFile`,
+      );
+    }
+    const key = await this.#openKey(header.wrap, opener);
+    if (key !== undefined) await this.#read(key, bytes, length);
+  }
+
+  async #openKey(wrap: Uint8Array, opener: KeyOpener): Promise<Buffer | undefined> {
+    try {
+      const { plaintext } = await opener.unwrap(wrap, keyData(this.#context.region));
+      if (plaintext.length === fileKeyBytes) return Buffer.from(plaintext);
+    } catch (error) {
+      if (error instanceof RootOfTrustError) {
+        throw new StoreUnavailable(
+          "keyClosed",
+          `the root of trust does not open the key of ${this.#options.file.name} (${error.failure}: ${error.message})`,
+          { cause: error },
+        );
+      }
+    }
+    this.#say("missing", `the root of trust does not open the key of ${this.#options.file.name}`);
+    return undefined;
+  }
+
+  async #read(key: Buffer, bytes: Buffer, headerLength: number): Promise<void> {
+    const { timers } = this.#context;
+    let blocks = 0;
+    for (const block of readBlocks(key, bytes, headerLength)) {
+      if (block === "torn") break;
+      if (block === "damaged") {
+        const { name } = this.#options.file;
+        this.#say("missing", `${name} is damaged: what follows the damage is not remembered`);
+        break;
+      }
+      for (const row of block) this.#take(row);
+      blocks += 1;
+      if (blocks % blocksAtOnce === 0) await new Promise<void>((resolve) => timers.soon(resolve));
+    }
+    key.fill(0);
+  }
+
+  #take(row: MemoryRow): void {
+    if (row.kind === "store") this.#begin(row.storeId);
+    else if (row.kind === "covered") {
+      if (row.partition > partitionCount) return;
+      this.#covered[row.partition] = Math.max(this.covered(row.partition), row.number);
+    } else {
+      const record = readRow(row.row);
+      if (record) this.#table.learn(record.partition, record.identifier, record.met);
+    }
+  }
+
+  /** One write at a time; who comes meanwhile waits for the next one. */
+  #flushed(): Promise<void> {
+    this.#next ??= (this.#under ?? Promise.resolve()).then(() => {
+      this.#next = undefined;
+      this.#under = this.#write().finally(() => {
+        this.#under = undefined;
+      });
+      return this.#under;
+    });
+    return this.#next;
+  }
+
+  async #write(): Promise<void> {
+    const { file, readOnly } = this.#options;
+    if (!this.#loaded || readOnly === true) return;
+    try {
+      const content = this.size * rowOf(0, this.#scratch, nothing).length;
+      if (this.#writer === undefined || this.#fileBytes > 2 * content + growthMax) {
+        if (this.#failedMs !== undefined && this.#context.now() - this.#failedMs < retryMs) return;
+        await this.#rewrite();
+      } else if (this.#pending.rows.length > 0) {
+        const { rows } = this.#pending;
+        this.#pending = { rows: [], bytes: 0 };
+        const blocks = this.#writer.write(rows);
+        await file.append(blocks);
+        this.#fileBytes += blocks.length;
+      } else return;
+      this.#failedMs = undefined;
+      this.#say("kept", "");
+    } catch (error) {
+      this.#writer = undefined;
+      this.#failedMs = this.#context.now();
+      this.#pending = { rows: [], bytes: 0 };
+      this.#say("failed", `${file.name} cannot be written: ${reasonOf(error)}`);
+    }
+  }
+
+  /** Writes the whole file with a new key; rows that are added meanwhile are appended later. */
+  async #rewrite(): Promise<void> {
+    const { file, node, root, randomBytes } = this.#options;
+    const { region } = this.#context;
+    const key = Buffer.from(randomBytes(fileKeyBytes));
+    const { name: rootOfTrust } = await root.describe();
+    const { blob: wrap } = await root.wrap(key, keyData(region));
+    const header = writeHeader({ region, node, rootOfTrust, wrap });
+    const writer = new BlockWriter(key, header, randomBytes);
+    this.#pending = { rows: [], bytes: 0 };
+    let bytes = header.length;
+    const table = this.#slices();
+    await file.replace(
+      (async function* () {
+        yield header;
+        for await (const rows of table) {
+          const blocks = writer.write(rows);
+          bytes += blocks.length;
+          yield blocks;
+        }
+      })(),
+    );
+    this.#fileBytes = bytes;
+    this.#writer = writer;
+  }
+
+  async *#slices(): AsyncGenerator<readonly Buffer[]> {
+    const { timers } = this.#context;
+    const first = this.#stores.map(storeRow);
+    // The numbers go last: they say that what they cover is in the file.
+    const covered = this.#covered.map((number, partition) => coveredRow(partition, number));
+    yield first;
+    let rows: Buffer[] = [];
+    let bytes = 0;
+    for (const slice of this.#table.slices()) {
+      rows.push(...recordRows(slice));
+      bytes += slice.length;
+      if (bytes < sliceBytes) continue;
+      yield rows;
+      rows = [];
+      bytes = 0;
+      await new Promise<void>((resolve) => timers.soon(resolve));
+    }
+    yield [...rows, ...covered];
+  }
+
+  #say(state: "kept" | "missing" | "failed", reason: string): void {
+    if (this.#state === `${state} ${reason}`) return;
+    this.#state = `${state} ${reason}`;
+    this.#context.observe({ type: "rollbackMemory", state, reason });
+  }
+}
+
+const nothing: Remembered = { version: 0, facts: 0, tag: Buffer.alloc(8) };
+
+/** How a value of a record, whose header proves itself, relates to what is remembered; null where it is missing. */
+export function compared(value: Buffer | null, known: Remembered | undefined): Relation {
+  if (value === null) return known === undefined ? "same" : "older";
+  if (known === undefined || value.length < recordHeaderLength) return "newer";
+  return relationOf(metIn(value), known);
+}
+
+function metIn(header: Buffer): Remembered {
+  return {
+    version: header.readUIntBE(headerAt.version, 5),
+    facts: header.readUInt8(headerAt.facts),
+    tag: header.subarray(headerAt.digest, headerAt.digest + 8),
+  };
+}
+
+/** What the key of a memory file is bound to. */
+function keyData(region: string): Uint8Array {
+  return Buffer.from(["holdfast-memory-file", region].join("\0"));
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

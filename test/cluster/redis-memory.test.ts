@@ -1,0 +1,332 @@
+import { randomBytes, randomUUID } from "node:crypto";
+import { cp, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Event, type ManagedObject, partitionOf } from "@holdfast/engine";
+import { DiskMemoryFile, type RedisStore } from "@holdfast/redis";
+import { until } from "@holdfast/testing";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { partitionKeys } from "../../packages/redis/src/connection/keys.ts";
+import { RedisServer, sentinelName, startGroup } from "../support/redis.ts";
+import {
+  create,
+  initStore,
+  installed,
+  type OpenStore,
+  openStore,
+  recordOf,
+  testRoot,
+} from "../support/redis-store.ts";
+
+/** A busy machine is not what is tested here. */
+const patient = {
+  storeLeaseMs: 60_000,
+  markerMs: 100,
+  leaseWaitMs: 30_000,
+  barrierTimeoutMs: 30_000,
+};
+const corrupt = { failure: "corrupt" };
+const everything = { live: true, destroyed: true, limit: 100 };
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "holdfast-memory-"));
+});
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** What a node with this name passes to its store, so that it remembers it. */
+function remembering(node: string) {
+  const file = new DiskMemoryFile(join(folder, node));
+  return { memory: { file, node, root: testRoot, randomBytes } };
+}
+
+function nodeAt(redis: RedisServer, node: string): Promise<OpenStore> {
+  return openStore({ address: redis.address, ...patient, ...remembering(node) });
+}
+
+function older(events: readonly Event[]): readonly string[] {
+  return events.flatMap((one) => (one.type === "olderRecord" ? [one.uniqueIdentifier] : []));
+}
+
+/** The last state that a node gave of its file. */
+function stateOf(events: readonly Event[]): string | undefined {
+  return events.findLast((one) => one.type === "rollbackMemory")?.state;
+}
+
+async function change(
+  store: RedisStore,
+  { instance, uniqueIdentifier }: ManagedObject,
+  edit: (object: ManagedObject) => ManagedObject,
+): Promise<ManagedObject> {
+  const [before] = await store.read(instance, [uniqueIdentifier]);
+  if (before === undefined) throw new Error("not found");
+  const after = edit(before.object);
+  const outcome = await store.commit(instance, [{ kind: "update", before, after }], []);
+  expect(outcome).toEqual({ kind: "committed" });
+  return after;
+}
+
+const later = (object: ManagedObject): ManagedObject => {
+  return { ...object, lastChange: object.lastChange + 1_000 };
+};
+const destroyed = (object: ManagedObject): ManagedObject => {
+  const facts = { ...object.facts, destroyed: { time: 1_800_000_000, region: "a" } };
+  return { ...object, facts, material: undefined };
+};
+
+/** Waits until a node remembers an object that another one has written, by the file that it keeps. */
+async function learnedBy(opened: OpenStore, node: string): Promise<void> {
+  const size = async () => (await readFile(join(folder, node)).catch(() => Buffer.alloc(0))).length;
+  const before = await size();
+  await until(
+    "a change",
+    async () => {
+      const made = installed(opened.store).then((instance) => create(opened.store, instance));
+      return (await made.catch(() => undefined)) !== undefined;
+    },
+    60_000,
+  );
+  await until(`${node} has learned`, async () => (await size()) > before, 60_000);
+}
+
+describe("a fail-over", () => {
+  test("makes no doubt: what was served, and what no barrier covered, is not held against the new primary", async () => {
+    await using group = await startGroup({ replicas: 1, sentinels: 3, downAfterMs: 1_200 });
+    const sentinels = group.sentinels.map(({ address }) => address);
+    const place = { sentinels, name: sentinelName, barrierTimeoutMs: 30_000, leaseWaitMs: 30_000 };
+    await group.primary.replicasInStep(1);
+    await initStore(place);
+    await using one = await openStore({ ...place, ...remembering("one") });
+    await using two = await openStore({ ...place, ...remembering("two") });
+    const instance = await installed(one.store);
+    const made = await create(one.store, instance);
+    const id = made.uniqueIdentifier;
+    await learnedBy(one, "one");
+    // The replica hears nothing more: what is written now is taken back by the fail-over.
+    const [replica] = group.replicas;
+    if (replica === undefined) throw new Error("no replica");
+    await group.primary.command("client", "kill", "type", "replica");
+    replica.signal("SIGSTOP");
+    const [read] = await one.store.read(instance, [id]);
+    if (read === undefined) throw new Error("not found");
+    const served = { ...read.object, lastChange: read.object.lastChange + 1 };
+    const { counters } = partitionKeys(partitionOf(instance));
+    const changes = async () => Number(await group.primary.command("hget", counters, "change"));
+    const covered = await changes();
+    // Readers may be answered with the first, since it promised nothing, but not with the second.
+    await one.store.markServed(instance, read, served);
+    const uncovered = create(one.store, instance).catch(() => undefined);
+    await until("both are written", async () => (await changes()) >= covered + 2);
+    const late = two.store.read(instance, [id]).catch(() => undefined);
+    // The memory asks Redis for its positions in each round, and must learn none of this.
+    const asked = async () =>
+      Number(/calls=(\d+)/.exec(await group.primary.info("cmdstat_evalsha"))?.[1]);
+    const before = await asked();
+    await until("rounds of the memory", async () => (await asked()) >= before + 4);
+    await group.primary.kill();
+    await Promise.all([uncovered, late]);
+    replica.signal("SIGCONT");
+    await until(
+      "the replica serves",
+      async () => {
+        const found = await one.store.read(instance, [id]).catch(() => undefined);
+        return found?.[0] !== undefined && (await group.promoted()) !== group.primary.address;
+      },
+      60_000,
+    );
+    for (const { store } of [one, two]) {
+      await until("it reads", async () => {
+        return (await store.read(instance, [id]).catch(() => [])).length === 1;
+      });
+    }
+    await group.primary.restart();
+    await until(
+      "full again",
+      () => one.store.state() === "full" && two.store.state() === "full",
+      60_000,
+    );
+    await learnedBy(one, "one");
+    await learnedBy(two, "two");
+    for (const { store } of [one, two]) {
+      expect((await store.find(instance, everything)).objects.length).toBeGreaterThan(0);
+    }
+    expect([...older(one.events), ...older(two.events)]).toEqual([]);
+  }, 240_000);
+});
+
+describe("genuine and old", () => {
+  let redis: RedisServer;
+  let one: OpenStore;
+  let instance: string;
+  beforeEach(async () => {
+    redis = await RedisServer.start();
+    await initStore({ address: redis.address });
+    one = await nodeAt(redis, "one");
+    instance = await installed(one.store);
+  });
+  afterEach(async () => {
+    await one?.[Symbol.asyncDispose]();
+    await redis?.[Symbol.asyncDispose]();
+  });
+
+  /** Expects that no way to read the store shows a record. */
+  async function notBelieved({ store }: OpenStore, id: string): Promise<void> {
+    await expect(store.read(instance, [id])).rejects.toMatchObject(corrupt);
+    const records = await store.records(partitionOf(instance), [id]);
+    expect(records.damaged).toContain(id);
+    expect(records.objects).toEqual([]);
+  }
+
+  test("a record that is put back is not believed, also after a restart, nor if it is signed again", async () => {
+    const made = await create(one.store, instance);
+    const id = made.uniqueIdentifier;
+    const { key, value: old } = await recordOf(redis, instance, id);
+    await change(one.store, made, destroyed);
+    const { value: newest } = await recordOf(redis, instance, id);
+    await redis.command("set", key, old);
+    await notBelieved(one, id);
+    await expect(one.store.find(instance, everything)).rejects.toMatchObject(corrupt);
+    const page = await one.store.changes(partitionOf(instance), 0, 1_000, 1 << 20);
+    expect(page.damaged).toContain(id);
+    expect(older(one.events)).toEqual([id]);
+    // At a node that starts with the file.
+    await one[Symbol.asyncDispose]();
+    one = await nodeAt(redis, "one");
+    expect(stateOf(one.events)).not.toBe("missing");
+    await notBelieved(one, id);
+    // A node without a memory signs it again, twice: its version is higher then, and the fact is still missing.
+    await using without = await openStore({ address: redis.address, ...patient });
+    await change(without.store, made, later);
+    await change(without.store, made, later);
+    await notBelieved(one, id);
+    await redis.command("set", key, newest);
+    expect((await one.store.read(instance, [id]))[0]?.object.facts.destroyed).toBeDefined();
+  });
+
+  test("a record that was removed is missing, and a copy takes its place only with what is remembered", async () => {
+    const made = await change(one.store, await create(one.store, instance), later);
+    const id = made.uniqueIdentifier;
+    const gone = await change(one.store, await create(one.store, instance), destroyed);
+    for (const { uniqueIdentifier } of [made, gone]) {
+      await redis.command("del", (await recordOf(redis, instance, uniqueIdentifier)).key);
+      await notBelieved(one, uniqueIdentifier);
+    }
+    await one.store.quarantine(instance, id, "test", { replacement: made });
+    expect((await one.store.read(instance, [id]))[0]?.object).toEqual(made);
+    // It passes for newer than what every node remembers.
+    await using two = await nodeAt(redis, "one");
+    expect((await two.store.read(instance, [id]))[0]?.object).toEqual(made);
+    const alive = { ...gone, facts: made.facts };
+    await expect(
+      one.store.quarantine(instance, gone.uniqueIdentifier, "test", { replacement: alive }),
+    ).rejects.toMatchObject(corrupt);
+    const again = { kind: "create", after: { ...alive, material: made.material } } as const;
+    expect(await one.store.commit(instance, [again], [])).toMatchObject({ kind: "conflict" });
+  });
+
+  test("what another node wrote is remembered too, and what it wrote later is believed", async () => {
+    await using two = await nodeAt(redis, "two");
+    const made = await create(one.store, instance);
+    const id = made.uniqueIdentifier;
+    const { key, value: old } = await recordOf(redis, instance, id);
+    await change(one.store, made, later);
+    await learnedBy(one, "two");
+    await redis.command("set", key, old);
+    await notBelieved(two, id);
+    expect(older(two.events)).toContain(id);
+    const { value } = await recordOf(redis, instance, id);
+    expect(value).toEqual(old);
+  });
+
+  test("a partition that is put back as a whole is noticed by a node that reads it again", async () => {
+    const made = await create(one.store, instance);
+    const keys = (await redis.buffers(
+      "keys",
+      `${partitionKeys(partitionOf(instance)).prefix}*`,
+    )) as Buffer[];
+    const dumps = await Promise.all(
+      keys.map(async (key) => (await redis.buffers("dump", key)) as unknown as Buffer),
+    );
+    const changed = await change(one.store, made, later);
+    const added = await create(one.store, instance);
+    await learnedBy(one, "one");
+    const now = (await redis.buffers(
+      "keys",
+      `${partitionKeys(partitionOf(instance)).prefix}*`,
+    )) as Buffer[];
+    for (const key of now) await redis.command("del", key);
+    for (const [at, key] of keys.entries()) {
+      await redis.command("restore", key, 0, dumps[at] ?? Buffer.alloc(0));
+    }
+    await notBelieved(one, changed.uniqueIdentifier);
+    await notBelieved(one, added.uniqueIdentifier);
+  });
+
+  test("the whole store, put back while all nodes are down, is noticed", async () => {
+    const made = await create(one.store, instance);
+    const copy = join(folder, "copy");
+    await cp(join(redis.directory, "appendonlydir"), copy, { recursive: true });
+    const changed = await change(one.store, made, destroyed);
+    const added = await create(one.store, instance);
+    await one[Symbol.asyncDispose]();
+    await redis.kill();
+    const data = join(redis.directory, "appendonlydir");
+    await rm(data, { recursive: true });
+    await cp(copy, data, { recursive: true });
+    await redis.restart();
+    one = await nodeAt(redis, "one");
+    await notBelieved(one, changed.uniqueIdentifier);
+    await notBelieved(one, added.uniqueIdentifier);
+    // The control: a node without a memory serves the destroyed key.
+    await using without = await openStore({ address: redis.address, ...patient });
+    const [stored] = await without.store.read(instance, [made.uniqueIdentifier]);
+    expect(stored?.object.facts.destroyed).toBeUndefined();
+  });
+
+  test("a new store begins a new memory, without a doubt", async () => {
+    const made = await create(one.store, instance);
+    await one[Symbol.asyncDispose]();
+    await redis.restart({ empty: true });
+    await initStore({ address: redis.address });
+    one = await nodeAt(redis, "one");
+    await one.store.install(instance);
+    expect(await one.store.read(instance, [made.uniqueIdentifier])).toEqual([undefined]);
+    expect((await create(one.store, instance)).instance).toBe(instance);
+    expect(older(one.events)).toEqual([]);
+  });
+
+  test("a file that is torn, damaged, missing or unreadable takes no key out of service", async () => {
+    const [early, late] = [await create(one.store, instance), await create(one.store, instance)];
+    await learnedBy(one, "one");
+    await change(one.store, late, later);
+    await one[Symbol.asyncDispose]();
+    const path = join(folder, "one");
+    const whole = await readFile(path);
+    const flipped = Buffer.from(whole);
+    flipped.writeUInt8((flipped.at(-20) ?? 0) ^ 1, flipped.length - 20);
+    const contents = [
+      [whole.subarray(0, -3), "kept"],
+      [flipped, "missing"],
+      [whole.subarray(0, 7), "missing"],
+      [Buffer.from("another file"), "missing"],
+    ] as const;
+    for (const [content, state] of contents) {
+      await writeFile(path, content);
+      one = await nodeAt(redis, "one");
+      const read = await one.store.read(instance, [early.uniqueIdentifier, late.uniqueIdentifier]);
+      expect(read.map((stored) => stored?.object.uniqueIdentifier)).toEqual([
+        early.uniqueIdentifier,
+        late.uniqueIdentifier,
+      ]);
+      if (state === "missing") expect(stateOf(one.events)).toBe("missing");
+      await until("it keeps a file again", () => stateOf(one.events) === "kept", 60_000);
+      await one[Symbol.asyncDispose]();
+    }
+    await truncate(path, 0);
+    one = await nodeAt(redis, "one");
+    expect(older(one.events)).toEqual([]);
+    expect(await one.store.read(instance, [randomUUID()])).toEqual([undefined]);
+  });
+});
