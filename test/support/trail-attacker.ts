@@ -1,10 +1,4 @@
-import {
-  type ChainPoint,
-  chainHash,
-  chainStart,
-  checkpointEvery,
-  uuidText,
-} from "@holdfast/engine";
+import { type ChainPoint, chainHash, chainStart, checkpointEvery } from "@holdfast/engine";
 import type { ChainedEntry } from "@holdfast/regions";
 import { valueProofLength } from "../../packages/redis/src/proof/stored-values.ts";
 import type { CadfSettings } from "../../packages/server/src/audit/cadf.ts";

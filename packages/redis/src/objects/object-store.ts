@@ -368,8 +368,6 @@ export class RedisObjects {
   }
 }
 
-}
-
 /** An object of another instance counts as missing. */
 function isForeign(instance: string, change: Change): boolean {
   const before = change.kind === "update" ? change.before.object : change.after;
