@@ -223,6 +223,14 @@ export const keepingCases: readonly RuleCase[] = [
     summary: "More than ten client certificates were put on the deny list within ten minutes (11)",
   },
   {
+    alert: "HoldfastUnproven",
+    input: { [of("holdfast_unproven_records", { peer_region: "b" })]: turns(0, 2) },
+    trueAt: faultS,
+    after: 300,
+    labels: { ...critical, region: "a", peer_region: "b" },
+    summary: "Region a does not take 2 changes of region b: nothing proves that they were approved",
+  },
+  {
     alert: "HoldfastBreakGlass",
     input: {
       [of("holdfast_break_glass", { kind: "signed" })]: turns(0, 1),

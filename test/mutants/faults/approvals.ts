@@ -13,6 +13,17 @@ const gain = (...row: Parameters<typeof rule>) =>
 const policies = (...row: readonly [string, string, string, string]) =>
   rule(`${approvals}/policies.ts`, ...row);
 
+/** What a compromised region could have the other one take. */
+const joins = (
+  file: string,
+  ...[name, find, replace, says]: readonly [string, string, string, string]
+) =>
+  ({
+    ...rule(`${approvals}/${file}`, name, find, replace, says),
+    promises: ["Where an approval policy is in force, a region takes from the other one a change"],
+    tests: [`${approvals}/join-rules.test.ts`],
+  }) as const;
+
 /** Faults in approvals. */
 export const approvalFaults: readonly PlantedFault[] = [
   requests(
@@ -102,7 +113,7 @@ export const approvalFaults: readonly PlantedFault[] = [
   ),
   policies(
     "reset-at-once",
-    "const effectiveMs = waits ? Math.min(nowMs, ...seenMs) + delayMs : createdMs;",
+    "const effectiveMs = waits ? waitedMs(seen, at) : createdMs;",
     "const effectiveMs = createdMs;",
     "a reset waits 72 hours",
   ),
@@ -115,8 +126,8 @@ export const approvalFaults: readonly PlantedFault[] = [
   gain(
     `${approvals}/policies.ts`,
     "reset-by-a-false-date",
-    "Math.min(nowMs, ...seenMs) + delayMs",
-    "Math.min(createdMs, ...seenMs) + delayMs",
+    "const effectiveMs = waits ? waitedMs(seen, at) : createdMs;",
+    "const effectiveMs = waits ? Math.min(createdMs + 72 * 3_600_000, waitedMs(seen, at)) : createdMs;",
     "the 72 hours begin when a leader sees the change",
   ),
   gain(
@@ -205,5 +216,47 @@ export const approvalFaults: readonly PlantedFault[] = [
     "lines.some((line) => line.key === key && signs(text, line))",
     "lines.some((line) => signs(text, line))",
     "a signature counts for the key that made it",
+  ),
+  joins(
+    "join-rules.ts",
+    "join-without-a-request",
+    "if (!this.#isProven(need, standing)) {",
+    "if (!this.#isProven(need, standing) && unless !== undefined) {",
+    "a change of the other region is taken only with its request",
+  ),
+  joins(
+    "join-rules.ts",
+    "join-of-another-call",
+    "if (call === undefined || need.fits?.(call, request.operation) === false) return false;",
+    "if (call === undefined) return false;",
+    "a change of the other region is taken only if it is what the request says",
+  ),
+  joins(
+    "join-rules.ts",
+    "join-made-twice",
+    "if (need.made !== undefined && need.made !== madeId(operation, request)) return false;",
+    "",
+    "one request makes one thing",
+  ),
+  joins(
+    "join-rules.ts",
+    "join-of-another-first-policy",
+    "if (!isKnown) return",
+    "if (isKnown) return",
+    "the other region begins no other policy",
+  ),
+  joins(
+    "join-rules.ts",
+    "join-ends-a-wait",
+    "theirMs !== ownMs && theirMs < policyMs() - hourMs",
+    "theirMs !== ownMs && theirMs < 0",
+    "the other region does not say how long this one has waited",
+  ),
+  joins(
+    "policies.ts",
+    "wait-ended-by-the-other-region",
+    "return ownMs <= nowMs ? firstMs : ownMs;",
+    "return firstMs;",
+    "the other region's word ends no wait",
   ),
 ];

@@ -109,8 +109,24 @@ export type Event =
   | {
       readonly type: "join";
       readonly region: string;
-      readonly result: "written" | "same" | "reserved" | "quarantined" | "refused" | "unreadable";
+      readonly result:
+        | "written"
+        | "same"
+        | "reserved"
+        | "quarantined"
+        | "refused"
+        | "unproven"
+        | "unreadable";
     }
+  /** A change that another region says it made is not taken: nothing proves that it was approved. */
+  | {
+      readonly type: "unproven";
+      readonly region: string;
+      readonly record: string;
+      readonly reason: string;
+    }
+  /** How many such changes of another region its leader knows that are still not taken. */
+  | { readonly type: "unprovenLeft"; readonly region: string; readonly records: number }
   /** How far this node's clock is ahead of another, `of`; negative if it is behind. */
   | { readonly type: "clockOffset"; readonly of: string; readonly aheadMs: number }
   /** The nodes of a region use different stores for long, or (`stores` is 1) do so no longer. */

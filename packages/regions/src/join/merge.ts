@@ -15,6 +15,7 @@ import { refusalOf } from "./acceptable.ts";
 import { isFull } from "./full.ts";
 import { joinOpened, type OpenedJoin, putBrokenAside, type Seals } from "./heal.ts";
 import { type Ahead, clockAhead, join, joinKeepingSeals, settled, storedOf } from "./join.ts";
+import { isUnproven, type MayJoin, type OwnBefore } from "./may-join.ts";
 import { type OwnCopy, readEach } from "./read-each.ts";
 
 /** What became of a copy that was joined into an own store; all of it is durable. */
@@ -31,6 +32,8 @@ export type MergeResult =
   | "quarantined"
   /** The instance was deleted, or no region makes such a record. */
   | "refused"
+  /** Nothing proves that the change was approved, as this region's policy asks; it may be joined later. */
+  | "unproven"
   /** The own record is of a format that this node does not know; it is left as it is. */
   | "unreadable";
 
@@ -53,6 +56,8 @@ export interface MergeOptions {
   readonly join?: typeof join;
   /** Decides between copies that differ in what is sealed. */
   readonly seals?: Seals | undefined;
+  /** Decides what this region takes from another; everything unless given. */
+  readonly mayJoin?: MayJoin | undefined;
 }
 
 /** Names of regions are DNS labels. */
@@ -239,14 +244,11 @@ class InstanceMerge {
   async #plan(pending: Pending, copy: OwnCopy): Promise<Planned | "held" | undefined> {
     const { object } = pending;
     if (this.#refuses(pending, object)) return undefined;
-    if (copy === "damaged") return await this.#repair(pending);
     if (copy === "unknown") {
       this.#settle(pending, { result: "unreadable" });
       return undefined;
     }
-    if (copy === undefined) {
-      return { pending, change: { kind: "create", after: object }, stored: storedOf(object) };
-    }
+    if (copy === undefined || copy === "damaged") return await this.#planWhole(pending, copy);
     const outcome = await this.#joined(copy.object, object);
     if (outcome.kind === "conflict") {
       await this.#own.quarantine(this.#instance, object.uniqueIdentifier, outcome.reason, {
@@ -268,9 +270,42 @@ class InstanceMerge {
       return undefined;
     }
     if (copy.reserved !== undefined) return "held";
+    if (await this.#isUnproven(pending, copy, outcome.object)) return undefined;
     if (outcome.replaces) await putBrokenAside(this.#own, copy.object, this.#options.from);
     const change: Change = { kind: "update", before: copy, after: stored.object };
     return { pending, change, stored, closed };
+  }
+
+  /** The change of a record that the own store lacks, or cannot read. */
+  async #planWhole(pending: Pending, copy: "damaged" | undefined): Promise<Planned | undefined> {
+    const { object } = pending;
+    if (copy === undefined && this.#trusting && looksNew(object)) {
+      if (await this.#needsProof(object)) {
+        // It needs none if the own store has it: the next pass reads it.
+        this.#trusting = false;
+        return undefined;
+      }
+    } else if (await this.#isUnproven(pending, copy, object)) return undefined;
+    if (copy === "damaged") return await this.#repair(pending);
+    return { pending, change: { kind: "create", after: object }, stored: storedOf(object) };
+  }
+
+  async #needsProof(object: ManagedObject): Promise<boolean> {
+    const { mayJoin, from } = this.#options;
+    return (await mayJoin?.(undefined, object, from)) !== undefined;
+  }
+
+  /** Settles a record as unproven where this region does not take the change; the own copy stays. */
+  async #isUnproven(
+    pending: Pending,
+    copy: Exclude<OwnCopy, "unknown">,
+    after: ManagedObject,
+  ): Promise<boolean> {
+    const before: OwnBefore = copy === undefined || copy === "damaged" ? copy : copy.object;
+    if (!(await isUnproven(before, after, this.#options.from, this.#options))) return false;
+    const stored = copy === undefined || copy === "damaged" ? {} : { stored: copy };
+    this.#settle(pending, { result: "unproven", ...stored });
+    return true;
   }
 
   /**

@@ -9,6 +9,7 @@ import {
   type Timers,
 } from "@holdfast/engine";
 import { joinAll } from "../join/join.ts";
+import { type Judging, provenCopies } from "../join/may-join.ts";
 import type { Peer } from "../ports/ports.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 
@@ -18,11 +19,19 @@ export interface ResolveOptions {
   readonly own: OwnStore;
   readonly peers: readonly Peer[];
   readonly timers: Timers;
+  /** How changes of another region are judged; all are taken unless given. */
+  readonly judging?: Judging;
   /**
    * How long a leader must have seen a reservation before it counts as abandoned; 5,000 unless
    * given.
    */
   readonly abandonedMs?: number;
+}
+
+/** What another region has of a reservation's records. */
+interface Copies {
+  readonly from: string;
+  readonly found: readonly (OwnStoredObject | undefined)[];
 }
 
 const resolveEveryMs = 1_000;
@@ -81,14 +90,14 @@ export class ResolveReservations implements Duty {
 
   async #resolve(reservation: Reservation, { epoch }: DutyContext): Promise<void> {
     const { own, peers, region } = this.#options;
-    const { instance, ids, operation } = reservation;
+    const { instance, operation } = reservation;
     const earlier = peers.filter((peer) => peer.region < region && peer.state() !== "retired");
-    const copies: (readonly (OwnStoredObject | undefined)[])[] = [];
+    const copies: Copies[] = [];
     for (const peer of earlier.toSorted((a, b) => (a.region < b.region ? -1 : 1))) {
       await peer.release(instance, operation);
     }
     // Only now are the copies certain: every decision was made before the releases.
-    for (const peer of earlier) copies.push(await peer.fetch(instance, ids));
+    for (const peer of earlier) copies.push(await copiesAt(peer, reservation));
     for (let tries = 0; tries < triesMax; tries += 1) {
       const changes = await this.#changes(reservation, copies);
       const outcome =
@@ -107,17 +116,34 @@ export class ResolveReservations implements Duty {
   /** The changes that make the own copies the joins of all copies. */
   async #changes(
     { instance, ids }: Reservation,
-    copies: readonly (readonly (OwnStoredObject | undefined)[])[],
+    copies: readonly Copies[],
   ): Promise<readonly Change[]> {
     if (copies.length === 0) return [];
     const mine = await this.#options.own.read(instance, ids);
-    return ids.flatMap((_, at) =>
-      changeOf(
-        mine[at],
-        copies.flatMap((each) => each[at] ?? []),
-      ),
-    );
+    const changes: Change[] = [];
+    for (const at of ids.keys()) {
+      const others = copies.flatMap(({ from, found }) => {
+        const stored = found[at];
+        return stored === undefined ? [] : [{ from, stored }];
+      });
+      const about = ({ from, stored }: (typeof others)[number]) => ({
+        from,
+        object: stored.object,
+      });
+      const proven = await provenCopies(mine[at]?.object, others, about, this.#options.judging);
+      changes.push(
+        ...changeOf(
+          mine[at],
+          proven.map(({ stored }) => stored),
+        ),
+      );
+    }
+    return changes;
   }
+}
+
+async function copiesAt(peer: Peer, { instance, ids }: Reservation): Promise<Copies> {
+  return { from: peer.region, found: await peer.fetch(instance, ids) };
 }
 
 function changeOf(

@@ -3,12 +3,12 @@ import {
   type Change,
   type CommitOutcome,
   type Ids,
-  type Observer,
   type StoredObject,
   StoreUnavailable,
   type Timers,
 } from "@holdfast/engine";
 import { joinAll, storedOf, withSealsOf } from "../join/join.ts";
+import { type Judging, provenCopies } from "../join/may-join.ts";
 import { failureIn, jittered } from "../ports/waiting.ts";
 import type { AgreementSite } from "./agreement-site.ts";
 
@@ -19,10 +19,11 @@ export interface AgreedChanges {
   readonly audit: readonly AuditEvent[];
 }
 
-export interface AgreementOptions {
+export interface AgreementOptions extends Judging {
+  /** The region that asks: its own copies need no proof; needed with `mayJoin`. */
+  readonly region?: string;
   readonly timers: Timers;
   readonly ids: Ids;
-  readonly observe: Observer;
   /** How long to wait for records that another agreed operation holds. */
   readonly reservedMs: number;
 }
@@ -165,8 +166,31 @@ class Agreement {
       .uniqueIdentifier;
   }
 
+  /** Refuses another region's copy that this one does not take: nothing can be agreed on such a record. */
+  async #requireProven(copies: readonly Copies[]): Promise<void> {
+    const mine = this.#sites.findIndex(({ region }) => region === this.#options.region);
+    for (const [at, id] of this.#updated.entries()) {
+      const others = this.#sites.flatMap(({ region }, site) => {
+        const object = copies[site]?.[at]?.object;
+        return site === mine || object === undefined ? [] : [{ object, from: region }];
+      });
+      const own = copies[mine]?.[at]?.object;
+      const proven = await provenCopies(own, others, (copy) => copy, this.#options);
+      const bad = others.find((copy) => !proven.includes(copy));
+      if (bad === undefined) continue;
+      const message = `region ${bad.from} has a change of record ${id} that nothing proves was approved`;
+      throw new StoreUnavailable("noAgreement", message);
+    }
+  }
+
   /** Writes the join of all copies everywhere, which ends the reservations; nothing is decided by that. */
   async #level(copies: readonly Copies[]): Promise<void> {
+    try {
+      await this.#requireProven(copies);
+    } catch (error) {
+      await this.#release(this.#sites);
+      throw error;
+    }
     const joined = this.#updated.map((_, at) =>
       joinAll(copies.flatMap((site) => site[at]?.object ?? [])),
     );

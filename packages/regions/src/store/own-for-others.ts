@@ -19,12 +19,12 @@ import { setAside } from "./read-repair.ts";
 import type { RegionalStore } from "./regional-store.ts";
 import { searched } from "./search.ts";
 
-/** The rules for requests of another region; both throw `StoreUnavailable`. */
+/** The rules for requests of another region; a refusal is `StoreUnavailable`. */
 export interface RulesForOthers {
   /** Requires that the own store serves, with writes. */
   readonly requireServing: () => void;
-  /** Requires that the changes take nothing back. */
-  readonly refuse: (instance: string, changes: readonly Change[]) => void;
+  /** Requires that the changes take nothing back, and were approved where that is needed. */
+  readonly refuse: (instance: string, changes: readonly Change[]) => Promise<void>;
   /** The events as the trail keeps them: they say which region sent them. */
   readonly marked: (events: readonly AuditEvent[]) => readonly AuditEvent[];
 }
@@ -70,14 +70,14 @@ export class OwnForOthers implements ObjectStore {
       const message = "the region that asks must take part with its own store";
       throw new StoreUnavailable("noAgreement", message);
     }
-    this.#rules.refuse(instance, changes);
+    await this.#rules.refuse(instance, changes);
     return await this.#store.commitOwn(instance, changes, this.#rules.marked(audit));
   }
 
   async markServed(instance: string, before: StoredObject, after: ManagedObject): Promise<boolean> {
     try {
       this.#rules.requireServing();
-      this.#rules.refuse(instance, [{ kind: "update", before, after }]);
+      await this.#rules.refuse(instance, [{ kind: "update", before, after }]);
     } catch {
       return false;
     }

@@ -24,6 +24,7 @@ import {
 } from "@holdfast/engine";
 import { losingLevel } from "../join/full.ts";
 import type { Seals } from "../join/heal.ts";
+import { type MayJoin, requireProven } from "../join/may-join.ts";
 import { type MergeResult, mergeInto } from "../join/merge.ts";
 import { assertMonotonic } from "../join/monotonic.ts";
 import type { NodeStore, PeerHello, PeerStore, PushOutcome } from "../ports/ports.ts";
@@ -50,6 +51,8 @@ export interface PeerServiceOptions {
   readonly givingEvents?: (given: GivenKek) => readonly AuditEvent[];
   /** Decides between copies that differ in what is sealed. */
   readonly seals?: Seals;
+  /** Decides what this region takes from the other; everything unless given. */
+  readonly mayJoin?: MayJoin;
   /** Runs a command of the other region's management. */
   readonly manage?: (command: Uint8Array) => Promise<Uint8Array>;
   /** The newest format of records that every node of this region reads; this release's own unless given. */
@@ -82,6 +85,8 @@ export const pushOutcomes: Readonly<Record<MergeResult, PushOutcome>> = {
   reserved: "reserved",
   quarantined: "quarantined",
   refused: "refused",
+  // Catch-up brings it once it can be proven.
+  unproven: "refused",
   unreadable: "unread",
 };
 
@@ -94,13 +99,13 @@ export class PeerService implements PeerStore {
 
   constructor(options: PeerServiceOptions) {
     this.#options = options;
-    const { own, store, asking, observe } = options;
+    const { own, store } = options;
     this.#watch(own.state());
     own.onState((state) => this.#watch(state));
     this.remote = new OwnForOthers(own, store, {
       requireServing: () => this.#requireServing(),
-      refuse: (instance, changes) => assertMonotonic(instance, changes, asking, observe),
-      marked: (events) => sentBy(asking, events),
+      refuse: (instance, changes) => this.#refuse(instance, changes),
+      marked: (events) => sentBy(options.asking, events),
     });
   }
 
@@ -117,11 +122,11 @@ export class PeerService implements PeerStore {
   }
 
   async push(objects: readonly ManagedObject[]): Promise<readonly PushOutcome[]> {
-    const { own, asking, timers, observe, seals, pushed } = this.#options;
+    const { own, asking, timers, observe, seals, mayJoin, pushed } = this.#options;
     this.#refuseWhileLost();
     // The pushing region waits for a record that is held, so that the others of the batch need not.
     const merged = await losingLevel(own, () =>
-      mergeInto(own, objects, { from: asking, timers, observe, seals }),
+      mergeInto(own, objects, { from: asking, timers, observe, seals, mayJoin }),
     );
     const outcomes = merged.map(({ result }) => pushOutcomes[result]);
     pushed?.(objects.filter((_, at) => outcomes[at] === "durable"));
@@ -173,8 +178,8 @@ export class PeerService implements PeerStore {
     audit: readonly AuditEvent[],
     operation: string,
   ): Promise<CommitOutcome> {
-    const { own, asking, observe, region } = this.#options;
-    assertMonotonic(instance, changes, asking, observe);
+    const { own, asking, region } = this.#options;
+    await this.#refuse(instance, changes);
     // Where this region is the first in order, its write is the decision: what a system record
     // claims is decided here, whichever region asks for it.
     const decides = instance === systemInstance && region < asking;
@@ -242,6 +247,13 @@ export class PeerService implements PeerStore {
     const { manage, region } = this.#options;
     if (manage !== undefined) return await manage(command);
     throw new StoreUnavailable("noLease", `region ${region}: it cannot be managed from here yet`);
+  }
+
+  /** Refuses changes that the other region may not make here. */
+  async #refuse(instance: string, changes: readonly Change[]): Promise<void> {
+    const { asking, observe } = this.#options;
+    assertMonotonic(instance, changes, asking, observe);
+    await requireProven(changes, asking, this.#options);
   }
 
   #watch(state: StoreState): void {

@@ -10,6 +10,7 @@ import {
 } from "@holdfast/engine";
 import { isFull } from "../join/full.ts";
 import { joinAll, storedOf } from "../join/join.ts";
+import { type MayJoin, provenCopies } from "../join/may-join.ts";
 import { type MergeOptions, mergeInto } from "../join/merge.ts";
 import { type OwnCopy, readEach, unknownFormat } from "../join/read-each.ts";
 import type { Peer } from "../ports/ports.ts";
@@ -21,6 +22,8 @@ export interface ReadRepairOptions {
   readonly others: readonly Peer[];
   readonly timers: Timers;
   readonly observe: Observer;
+  /** Decides what this region takes from another; everything unless given. */
+  readonly mayJoin?: MayJoin | undefined;
 }
 
 /** What the own store said about records. */
@@ -188,8 +191,9 @@ async function settle(
   found: Elsewhere,
   options: ReadRepairOptions,
 ): Promise<StoredObject | undefined> {
-  const { copies, unasked } = found;
   if (copy === "unknown") throw unknownFormat();
+  const { unasked } = found;
+  const copies = await proven(copy, found, options);
   if (copy === undefined || copy === "damaged") {
     if (copies.length === 0) {
       if (copy === "damaged") await setAside(options.own, found.instance, [found.id]);
@@ -209,6 +213,16 @@ async function settle(
   if (both?.kind !== "joined") return copy;
   const stored = storedOf(both.object);
   return stored.tag === copy.tag ? copy : await taken(stored, found.from, options);
+}
+
+/** The other regions' copies that this one may take. */
+function proven(
+  copy: Exclude<OwnCopy, "unknown">,
+  { copies, from }: Elsewhere,
+  options: ReadRepairOptions,
+): Promise<readonly ManagedObject[]> {
+  const own = copy === undefined || copy === "damaged" ? copy : copy.object;
+  return provenCopies(own, copies, (object) => ({ object, from }), options);
 }
 
 /** The answer for a record that no region that could be asked has. */
@@ -235,9 +249,9 @@ function joined(copies: readonly ManagedObject[]): StoredObject {
 async function taken(
   stored: StoredObject,
   from: string,
-  { own, timers, observe }: ReadRepairOptions,
+  { own, timers, observe, mayJoin }: ReadRepairOptions,
 ): Promise<StoredObject> {
-  const merging: MergeOptions = { from, timers, observe };
+  const merging: MergeOptions = { from, timers, observe, mayJoin };
   try {
     const [merged] = await mergeInto(own, [stored.object], merging);
     return merged?.stored ?? stored;
@@ -253,9 +267,9 @@ async function taken(
 async function repaired(
   stored: StoredObject,
   from: string,
-  { own, timers, observe }: ReadRepairOptions,
+  { own, timers, observe, mayJoin }: ReadRepairOptions,
 ): Promise<StoredObject> {
-  const [merged] = await mergeInto(own, [stored.object], { from, timers, observe });
+  const [merged] = await mergeInto(own, [stored.object], { from, timers, observe, mayJoin });
   if (merged?.stored !== undefined) return merged.stored;
   const message = `a record does not decode, and region ${from}'s copy lacks its last known state`;
   throw new StoreUnavailable("corrupt", message);

@@ -18,6 +18,7 @@ import {
 } from "@holdfast/engine";
 import { doneElsewhere, isFull, madeElsewhere } from "../join/full.ts";
 import { type CopySource, type Opens, openingCopy, replaceBroken } from "../join/heal.ts";
+import type { MayJoin } from "../join/may-join.ts";
 import { readEach } from "../join/read-each.ts";
 import type { Peer, PeerState } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
@@ -57,6 +58,8 @@ export interface RegionalStoreOptions {
   readonly reservedMs?: number;
   /** How long after the start to wait for another region before it counts as unreachable. */
   readonly graceMs?: number;
+  /** Decides what this region takes from another; everything unless given. */
+  readonly mayJoin?: MayJoin;
   readonly parts?: Partial<RegionalParts>;
 }
 
@@ -284,10 +287,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     await this.#watch.close();
   }
 
-  /**
-   * A region alone asks its own store even without a lease: that waits for one, and knows why it
-   * has none.
-   */
+  /** A region alone asks its own store even without a lease: that waits for one, and knows why it has none. */
   #isAlone(): boolean {
     const { peers, region } = this.#options;
     return peers.length === 0 && !this.records.isRetired(region);
@@ -316,13 +316,13 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     copies: Awaited<ReturnType<typeof readEach>>,
     through: boolean,
   ): Promise<readonly (StoredObject | undefined)[]> {
-    const options = { ...this.#repairing(), others: await this.#othersNow() };
+    const options = await this.#repairing();
     return await this.#parts.readRepair({ instance, ids, copies }, through, options);
   }
 
-  #repairing() {
-    const { own, timers, observe } = this.#options;
-    return { own, timers, observe };
+  async #repairing() {
+    const { own, timers, observe, mayJoin } = this.#options;
+    return { own, timers, observe, mayJoin, others: await this.#othersNow() };
   }
 
   async #readRemote(
@@ -337,9 +337,9 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
   }
 
   async #findOwn(instance: string, query: FindQuery): Promise<FindPage> {
-    const page = await searchedOwn(this.#own, instance, query, async (ids) =>
-      repairEach(instance, ids, { ...this.#repairing(), others: await this.#othersNow() }),
-    );
+    const repair = async (ids: readonly string[]) =>
+      repairEach(instance, ids, await this.#repairing());
+    const page = await searchedOwn(this.#own, instance, query, repair);
     const held = page.objects.filter(({ reserved }) => reserved !== undefined);
     if (held.length === 0) return page;
     const ids = page.objects.map(({ object }) => object.uniqueIdentifier);
@@ -411,7 +411,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     if (this.#isAlone()) return await this.commitOwn(instance, changes, audit);
     if (from === "none") throw new StoreUnavailable(this.#whyNone(), reason);
     if (!agrees) throw new StoreUnavailable("noAgreement", reason);
-    const { region, timers, ids, observe } = this.#options;
+    const { region, timers, ids, observe, mayJoin } = this.#options;
     await this.#othersNow();
     // From one moment: the regions that are asked, and what the store must still say of them.
     const [others, { given }] = [this.#watch.others(), this.records];
@@ -420,7 +420,8 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     const around = { timers, observe, reservedMs: this.#reservedMs };
     const merging = { from: region, ...around };
     const sites = sitesInOrder(region, this.#own, others, { given, merging });
-    return await this.#parts.agree(sites, { instance, changes, audit }, { ids, ...around });
+    const wanted = { instance, changes, audit };
+    return await this.#parts.agree(sites, wanted, { region, ids, mayJoin, ...around });
   }
 
   /** Where a region was retired or rejoined meanwhile, nothing was written: decides again, by the regions of now. */

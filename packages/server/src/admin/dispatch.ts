@@ -1,8 +1,9 @@
 import { setImmediate } from "node:timers/promises";
 import type { Call, Handlers, Route } from "@holdfast/admin";
-import { hashUuid, writeUuid } from "@holdfast/engine";
+import { writeUuid } from "@holdfast/engine";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { z } from "zod";
+import { madeId } from "../approvals/made-id.ts";
 import type { NodeObserver } from "../observe/events.ts";
 import { dryRun } from "../records/dry-run.ts";
 import type { Admitted } from "./access/authorizer.ts";
@@ -199,7 +200,7 @@ function newIdOf(
   approval: string | undefined,
   repeated: Parameters<typeof repeatedId>[0] | "" | undefined,
 ): string {
-  if (approval !== undefined) return hashUuid(`approval\0${operation}\0${approval}`);
+  if (approval !== undefined) return madeId(operation, approval);
   return repeated ? repeatedId(repeated) : newId();
 }
 

@@ -15,17 +15,22 @@ export interface ApprovalsDutyOptions {
   readonly policyMs: () => number;
   /** See `Clock.doubt`. */
   readonly doubt: () => ClockDoubt | undefined;
+  /** Whether every region that takes part can be reached; true unless given. */
+  readonly isTogether?: () => boolean;
 }
 
 /** How long a request is kept: much longer than one can be used, so that none is used twice. */
 const keptMs = 7 * 86_400_000;
 const perRun = 100;
+/** Requests stay for so long after a cut: the other region needs them for what it has not taken yet. */
+const togetherMs = 3_600_000;
 
 /** Notes when the region first saw a change of the policy that waits, and deletes requests that are long over. */
 export class ApprovalsDuty implements Duty {
   readonly name = "approvals";
   readonly everyMs = 10_000;
   readonly #options: ApprovalsDutyOptions;
+  #apartAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: ApprovalsDutyOptions) {
     this.#options = options;
@@ -63,8 +68,10 @@ export class ApprovalsDuty implements Duty {
   }
 
   #over() {
-    const { view, records, wallMs } = this.#options;
+    const { view, records, wallMs, isTogether } = this.#options;
     const nowMs = wallMs();
+    if (isTogether?.() === false) this.#apartAtMs = nowMs;
+    if (nowMs - this.#apartAtMs < togetherMs) return [];
     return view
       .all("ApprovalRequest")
       .filter((record) => record.destroyed === undefined && isOver(record, nowMs))

@@ -46,7 +46,10 @@ const reservedMs = 10_000;
 
 /** The policy in a region's store, by the clock of the machine or of the store, whichever is behind. */
 export function localStanding(place: LocalPlace, view: SystemView): Standing {
-  return standingOf(view.all("ApprovalPolicy"), storeClock(place).earliestMs());
+  return standingOf(view.all("ApprovalPolicy"), {
+    nowMs: storeClock(place).earliestMs(),
+    region: place.region,
+  });
 }
 
 /** Compares the clock of this machine with that of the store. */

@@ -32,6 +32,8 @@ export interface Standing {
   readonly inForce: PolicyVersion | undefined;
   /** Changes that take effect later unless they are cancelled. */
   readonly waiting: readonly PolicyVersion[];
+  /** All that took effect, the first one first. */
+  readonly versions: readonly PolicyVersion[];
 }
 
 type PolicyRecord = SystemRecord<"ApprovalPolicy">;
@@ -39,30 +41,39 @@ type PolicyRecord = SystemRecord<"ApprovalPolicy">;
 /** How long a change waits that the approvers did not sign, from when the first region's leader saw it. */
 const delayMs = 72 * 3_600_000;
 
+/** When it is, and where: a region believes only its own leader that it has waited. */
+export interface StandingAt {
+  readonly nowMs: number;
+  /** Unless given, the first region's leader counts: enough to show the policy, or to begin a wait. */
+  readonly region?: string;
+}
+
 /**
  * The policy by its records: each version is believed only if the version before allows it. Where several follow the
  * same version, which only regions that were cut apart can make, the first in time counts, in every region.
  */
-export function standingOf(records: readonly PolicyRecord[], nowMs: number): Standing {
-  let last: PolicyVersion | undefined;
+export function standingOf(records: readonly PolicyRecord[], at: number | StandingAt): Standing {
+  const when = typeof at === "number" ? { nowMs: at } : at;
+  const versions: PolicyVersion[] = [];
   for (;;) {
-    const { next, waiting } = following(records, last, nowMs);
+    const last = versions.at(-1);
+    const { next, waiting } = following(records, last, when);
     if (next === undefined) {
       const inForce = last !== undefined && last.policy.approvals > 0 ? last : undefined;
-      return { last, inForce, waiting };
+      return { last, inForce, waiting, versions };
     }
-    last = next;
+    versions.push(next);
   }
 }
 
 function following(
   records: readonly PolicyRecord[],
   last: PolicyVersion | undefined,
-  nowMs: number,
+  at: StandingAt,
 ): { readonly next: PolicyVersion | undefined; readonly waiting: readonly PolicyVersion[] } {
   const candidates = records
     .flatMap((record) => {
-      const version = successor(record, last, nowMs);
+      const version = successor(record, last, at);
       return version === undefined ? [] : [{ record, version }];
     })
     .toSorted((one, other) => order(one.version, other.version));
@@ -72,8 +83,8 @@ function following(
     .filter(({ record, version }) => !version.delayed || !isCancelled(record, last, spent))
     .map(({ version }) => version);
   return {
-    next: standing.find(({ delayed, effectiveMs }) => !delayed || effectiveMs <= nowMs),
-    waiting: standing.filter(({ delayed, effectiveMs }) => delayed && effectiveMs > nowMs),
+    next: standing.find(({ delayed, effectiveMs }) => !delayed || effectiveMs <= at.nowMs),
+    waiting: standing.filter(({ delayed, effectiveMs }) => delayed && effectiveMs > at.nowMs),
   };
 }
 
@@ -87,7 +98,7 @@ export function delayedCount(
   last: PolicyVersion,
   nowMs: number,
 ): number {
-  const found = records.map((record) => successor(record, last, nowMs));
+  const found = records.map((record) => successor(record, last, { nowMs }));
   return found.filter((version) => version?.delayed && version.policy.approvals > 0).length;
 }
 
@@ -95,7 +106,7 @@ export function delayedCount(
 function successor(
   record: PolicyRecord,
   last: PolicyVersion | undefined,
-  nowMs: number,
+  at: StandingAt,
 ): PolicyVersion | undefined {
   const { id, text, createdMs, seen } = record;
   const policy = parsePolicy(text);
@@ -108,9 +119,20 @@ function successor(
   const isAllowed = !waits || breakGlassSigned(text, last.policy, given) || policy.approvals === 0;
   if (!isAllowed) return undefined;
   // The time that its author names proves nothing: leaders note when they saw it, and only while their clocks agree.
-  const seenMs = Object.values<number | undefined>(seen).map((ms) => ms ?? nowMs);
-  const effectiveMs = waits ? Math.min(nowMs, ...seenMs) + delayMs : createdMs;
+  const effectiveMs = waits ? waitedMs(seen, at) : createdMs;
   return { id, policy, text, digest: digestOf(text), effectiveMs, delayed: waits };
+}
+
+/**
+ * When a change that waits takes effect. Where a region must believe it, its own leader has waited: another region's word
+ * ends no wait. Once it has, the first one that saw it counts, so that all regions have the same history.
+ */
+function waitedMs(seen: PolicyRecord["seen"], { nowMs, region }: StandingAt): number {
+  const all = Object.values<number | undefined>(seen).map((ms) => ms ?? nowMs);
+  const firstMs = Math.min(nowMs, ...all) + delayMs;
+  if (region === undefined) return firstMs;
+  const ownMs = Math.min(nowMs, seen[region] ?? nowMs) + delayMs;
+  return ownMs <= nowMs ? firstMs : ownMs;
 }
 
 /** Why a policy is not the next version; undefined if it is. */

@@ -65,7 +65,7 @@ export const continueMs = hourMs;
 const useMs = 120_000;
 const renewDefaultMs = 30_000;
 /** How far two nodes' clocks may be apart. */
-const skewMs = 60_000;
+export const skewMs = 60_000;
 /** Requests that wait, of askers of one kind. */
 const openMax = 100;
 const openOfOneMax = 10;
@@ -85,8 +85,8 @@ export class Approvals {
 
   /** The policy as this node knows it. */
   standing(): Standing {
-    const { view, policyMs } = this.#options;
-    return standingOf(view.all("ApprovalPolicy"), policyMs());
+    const { view, policyMs, region } = this.#options;
+    return standingOf(view.all("ApprovalPolicy"), { nowMs: policyMs(), region });
   }
 
   /** The policy, if an action needs approvals now. Rejects where no store can be read: it may hold a policy. */
@@ -427,7 +427,7 @@ function isBreakGlass(record: RequestRecord, version: PolicyVersion | undefined)
 }
 
 /** Whether enough people signed a request. */
-function isApproved(record: RequestRecord, version: PolicyVersion): boolean {
+export function isApproved(record: RequestRecord, version: PolicyVersion): boolean {
   return (
     approversOf(record, version).length >= version.policy.approvals || isBreakGlass(record, version)
   );

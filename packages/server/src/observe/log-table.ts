@@ -200,6 +200,13 @@ export const logTable: {
     fields: ["region", "result"],
     limited: true,
   },
+  unproven: {
+    level: always("warn"),
+    message: "a change by the other region is not taken: nothing proves that it was approved",
+    fields: ["region", "record", "reason"],
+    limited: true,
+  },
+  unprovenLeft: undefined,
   clockOffset: undefined,
   regionStores: {
     level: ({ stores }) => (stores > 1 ? "warn" : "info"),

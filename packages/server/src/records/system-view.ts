@@ -37,6 +37,11 @@ export interface SystemViewOptions {
   /** How it waits; Node's timers unless given. */
   readonly timers?: Pick<StoreTimers, "after">;
   readonly observe: NodeObserver;
+  /**
+   * Whether this region believes a record that another region's store shows, joined with what is known; all are believed
+   * unless given. One that is not believed is looked at again when something else has changed.
+   */
+  readonly believes?: (object: ManagedObject) => boolean;
   /** Told which records the own store shows in a form that cannot be read. */
   readonly damaged?: (identifiers: readonly string[]) => void;
   /** From the end of a look to the next; 200 unless given. */
@@ -53,6 +58,8 @@ const everyDefaultMs = 200;
 const recordsPerLook = 100_000;
 /** How many unread denials are kept by name: one is enough to admit nobody, and another region's node may lie. */
 const unreadMax = 1_000;
+/** How many records of another region that are not believed are kept. */
+const withheldMax = 100_000;
 /** Stands for unread denials that are not kept by name. */
 const unreadMore = "(more)";
 
@@ -67,6 +74,10 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
   readonly #listeners = new Set<(changed: readonly ManagedObject[]) => void>();
   readonly #unreadDenials = new Set<string>();
   readonly #unreadPolicies = new Set<string>();
+  /** Records of another region that are not believed now. */
+  readonly #withheld = new Map<string, ManagedObject>();
+  /** Whether something has changed since these were last looked at. */
+  #hasChanged = false;
   /** Whether everything is being read again, to find the denials that `unreadMore` stands for. */
   #readingAgain = false;
   /** Whether there were too many once more since that began. */
@@ -196,8 +207,19 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
       }
     }
     if (!whole) throw failure;
+    this.#hasChanged ||= this.#freshAtMs === undefined;
     this.#freshAtMs = startedMs;
+    this.#lookAtWithheld();
     this.#hasReadAll();
+  }
+
+  #lookAtWithheld(): void {
+    if (!this.#hasChanged || this.#withheld.size === 0) return;
+    this.#hasChanged = false;
+    const all = [...this.#withheld.values()];
+    this.#withheld.clear();
+    const changed = all.filter((object) => this.#note(object, false));
+    if (changed.length > 0) this.#report(changed);
   }
 
   /** Once there is room for unread denials that were not kept by name, has everything read again. */
@@ -225,7 +247,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
       recordsPerLook,
       { active },
       (object) => {
-        if (this.#note(object)) changed.push(object);
+        if (this.#note(object, source === this.#sources[0])) changed.push(object);
       },
       (id) => {
         unread.push(id);
@@ -258,8 +280,8 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     }
   }
 
-  /** Notes a record; answers whether it brought anything new. */
-  #note(object: ManagedObject): boolean {
+  /** Notes a record of the own store, or of another region's; answers whether it brought anything new. */
+  #note(object: ManagedObject, isOwn = true): boolean {
     if (object.instance !== systemInstance) return false;
     const { uniqueIdentifier: id } = object;
     const known = this.#records.get(id);
@@ -270,6 +292,10 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
       return false;
     }
     const now = joined.object;
+    if (!isOwn && this.#options.believes?.(now) === false) {
+      if (this.#withheld.size < withheldMax) this.#withheld.set(id, object);
+      return false;
+    }
     if (isMarked("Deny", id)) this.#noteDenial(now);
     if (isMarked("ApprovalPolicy", id)) {
       if (readAnyRecord(now)?.type === "ApprovalPolicy") this.#unreadPolicies.delete(id);
@@ -289,6 +315,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
   }
 
   #report(changed: readonly ManagedObject[]): void {
+    this.#hasChanged ||= changed.length > 0;
     const now = changed.map((object) => this.#records.get(object.uniqueIdentifier) ?? object);
     for (const listener of this.#listeners) listener(now);
   }

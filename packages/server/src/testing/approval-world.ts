@@ -1,8 +1,10 @@
 import { type Contract, ManagementError, policyText } from "@holdfast/admin";
 import { markedIdentifier } from "@holdfast/engine";
+import { JoinRules } from "../approvals/join-rules.ts";
 import { systemIds as ids } from "../base/system.ts";
 import { TestAccess, type TestNode } from "./access.ts";
 import { approversNamed, policyWith, signedBy, type TestApprover } from "./approvals.ts";
+import type { MemoryRegion } from "./memory-regions.ts";
 
 /** The message of a refusal. */
 export const refusal = (work: Promise<unknown>) =>
@@ -10,6 +12,16 @@ export const refusal = (work: Promise<unknown>) =>
     () => "not refused",
     (error: unknown) => (error instanceof ManagementError ? error.message : String(error)),
   );
+
+/** What a region takes from the other one, once its store was level. */
+export function rulesOf({ name: region, view }: Pick<MemoryRegion, "name" | "view">): JoinRules {
+  return new JoinRules({
+    ...{ region, view, policyMs: () => Date.now() },
+    isFilled: async () => true,
+    keepsKeys: () => undefined,
+    checks: { sameSecret: async () => false, isEmpty: async () => true },
+  });
+}
 
 /** Two regions with a policy of two of three approvers and a break-glass key. */
 export class ApprovalWorld extends TestAccess {
@@ -30,11 +42,12 @@ export class ApprovalWorld extends TestAccess {
     return id;
   }
 
-  /** Puts the policy in force. */
-  async begin(): Promise<void> {
+  /** Puts the policy in force, as of a time; each region takes from the other only what it allows. */
+  async begin(createdMs = Date.now() - 1000): Promise<void> {
     const text = policyText(this.policy);
     const signatures = signedBy(text, [...this.approvers, this.safe]);
-    await this.write(text, signatures, Date.now() - 1000);
+    await this.write(text, signatures, createdMs);
+    for (const { region } of this.nodes) region.mayJoin = rulesOf(region).mayJoin;
   }
 
   /** Calls something guarded; answers the request that was made. */

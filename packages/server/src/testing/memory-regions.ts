@@ -8,7 +8,15 @@ import {
   systemInstance,
 } from "@holdfast/engine";
 import { MemoryInstanceStore, MemoryOwnStore } from "@holdfast/engine/testing";
-import { agreedCommit, mergeInto, type Peer, pushOutcomes, sitesInOrder } from "@holdfast/regions";
+import {
+  agreedCommit,
+  type MayJoin,
+  mergeInto,
+  type Peer,
+  pushOutcomes,
+  requireProven,
+  sitesInOrder,
+} from "@holdfast/regions";
 import { systemClock as clock, systemIds as ids } from "../base/system.ts";
 import { ConfigureInstance } from "../management/instances/configure.ts";
 import { Deletion, type DeletionStep } from "../management/instances/deletion.ts";
@@ -51,6 +59,8 @@ export interface MemoryRegion {
   readonly events: NodeEvent[];
   /** Whether the other region can be reached. */
   readonly isLinked: () => boolean;
+  /** What it takes from the other region; everything unless set. */
+  mayJoin?: MayJoin;
   /** Called before each step of a deletion in this region. */
   step: (step: DeletionStep) => void;
 }
@@ -100,7 +110,7 @@ export class MemoryRegions implements AsyncDisposable {
       for (const [partition, number] of numbers.entries()) {
         if (number === 0) continue;
         const page = await from.own.changes(partition, 0, 10_000, 1 << 28);
-        await this.#join(to, page.objects);
+        await this.push(to, page.objects);
       }
     }
   }
@@ -221,13 +231,16 @@ export class MemoryRegions implements AsyncDisposable {
       region,
       state: () => (this.linked ? "up" : "down"),
       manage: (command) => crossed(() => there().commands.answer(command)),
-      push: (objects) => crossed(() => this.#join(there(), objects)),
+      push: (objects) => crossed(() => this.push(there(), objects)),
       fetch: (instance, wanted) => crossed(() => there().own.read(instance, wanted)),
       reserve: (...given) => crossed(() => there().own.reserve(...given)),
       release: (instance, operation) => crossed(() => there().own.release(instance, operation)),
       write: (instance, changes, audit, operation) =>
         // Like `PeerService`: the first region's write is the decision, whichever region asks for it.
-        crossed(() => {
+        crossed(async () => {
+          const from = region === "a" ? "b" : "a";
+          const { mayJoin } = there();
+          await requireProven(changes, from, { mayJoin, observe: () => undefined });
           const joined = instance !== systemInstance || region !== "a";
           return there().own.commit(instance, changes, audit, { operation, joined });
         }),
@@ -235,14 +248,18 @@ export class MemoryRegions implements AsyncDisposable {
     return peer as Peer;
   }
 
-  async #join(to: MemoryRegion, objects: readonly ManagedObject[]) {
+  /** Joins copies of the other region into this one, as a push or a catch-up does. */
+  async push(to: MemoryRegion, objects: readonly ManagedObject[]) {
     const from = to === this.a ? "b" : "a";
     const merged = await mergeInto(to.own, objects, {
       from,
       timers: clock,
       observe: () => undefined,
+      mayJoin: to.mayJoin,
     });
-    to.view.take(objects.filter(({ instance }) => instance === systemInstance));
-    return merged.map(({ result }) => pushOutcomes[result]);
+    const outcomes = merged.map(({ result }) => pushOutcomes[result]);
+    const taken = objects.filter((_, at) => outcomes[at] === "durable");
+    to.view.take(taken.filter(({ instance }) => instance === systemInstance));
+    return outcomes;
   }
 }

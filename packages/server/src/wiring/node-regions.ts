@@ -30,6 +30,7 @@ import {
   storeInUse,
 } from "@holdfast/regions";
 import type { Trust } from "../access/trust.ts";
+import { LateJoinRules } from "../approvals/join-rules.ts";
 import type { ManagementAction } from "../audit/actions.ts";
 import { printAddress } from "../base/address.ts";
 import { listenError } from "../base/listen-error.ts";
@@ -46,6 +47,8 @@ export interface Regions {
   readonly store: RegionalStore;
   readonly clocks: ClockCheck;
   readonly stores: StoreCheck;
+  /** Decides what this region takes from the other. */
+  readonly joining: LateJoinRules;
 }
 
 /** What a node does for its region and for the other one, apart from answering clients. */
@@ -82,6 +85,8 @@ export function openRegions(
   const { config, observe, opened } = parts;
   const { region, peer } = config;
   const peers = openPeers(parts, identity, trust);
+  const joining = new LateJoinRules();
+  const { mayJoin } = joining;
   const store = new RegionalStore({
     region,
     own,
@@ -89,11 +94,12 @@ export function openRegions(
     timers: clock,
     ids,
     observe,
+    mayJoin,
     ...(peer && { peerAcknowledgement: peer.acknowledgement, pushTimeoutMs: peer.pushTimeoutMs }),
   });
   opened.use(store);
   const clocks = watchClocks(parts, own, peers, store);
-  return { own, peers, store, clocks, stores: watchStores(parts, own, peers, store) };
+  return { own, peers, store, clocks, stores: watchStores(parts, own, peers, store), joining };
 }
 
 /** Compares this node's clock with the store's and the other regions', and reports it every ten seconds. */
@@ -203,6 +209,7 @@ export async function openControl(
   const { own, peers } = regions;
   const adopt = new AdoptKeks({ region, own, peers, keyRing, observe: parts.observe });
   const seals = { seals: sealsBy(keyRing) };
+  regions.joining.keyRing = keyRing;
   const used = { adopt, management, keyRing, seals, trust };
   const peerServer = await openPeerServer(parts, regions, used, identity);
   return { peerServer, ...(await openLeader(parts, regions, seals, [adopt, ...duties])) };
@@ -210,7 +217,7 @@ export async function openControl(
 
 async function openPeerServer(
   { config, observe, opened }: Parts,
-  { own, store, stores }: Regions,
+  { own, store, stores, joining: { mayJoin } }: Regions,
   {
     adopt,
     management,
@@ -246,6 +253,7 @@ async function openPeerServer(
         timers: clock,
         observe,
         ...seals,
+        mayJoin,
         kek: (instance, kekId) => keyRing.plaintextFor(instance, kekId),
         ordered: (kekId, asking) => orders.allows(kekId, asking),
         givingEvents,
@@ -290,7 +298,8 @@ async function openLeader(
   [adopt, ...others]: readonly [AdoptKeks, ...Duty[]],
 ): Promise<Pick<Control, "leader" | "lockMasters">> {
   const { config, connection, health, observe, opened } = parts;
-  const { own, peers, store, clocks } = regions;
+  const { own, peers, store, clocks, joining } = regions;
+  const { mayJoin, proofs } = joining;
   const { region } = config;
   const urls = lockUrls(config.locks, connection);
   if (urls === undefined) return { leader: undefined, lockMasters: undefined };
@@ -301,7 +310,7 @@ async function openLeader(
   const lock = opened.use(await RedisLeaderLock.open({ urls, resource, ...hearing }));
   compareAtLockMasters(parts, regions, lock);
   const readers = peers.map(
-    (peer) => new PeerReader({ peer, own, timers: clock, observe, ...seals }),
+    (peer) => new PeerReader({ peer, own, timers: clock, observe, ...seals, mayJoin, proofs }),
   );
   const duties: readonly Duty[] = [
     ...(peers.length === 0
@@ -310,7 +319,10 @@ async function openLeader(
           new Resync(own, readers),
           catchUp(own, readers),
           digestCheck(own, readers),
-          new ResolveReservations({ region, own, peers, timers: clock }),
+          new ResolveReservations({
+            ...{ region, own, peers, timers: clock },
+            judging: { mayJoin, observe },
+          }),
           new DuplicateNames({ own, observe }),
           adopt,
         ]),

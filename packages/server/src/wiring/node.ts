@@ -67,7 +67,7 @@ export async function startNode(
   const regions = openRegions(parts, own, files.peer?.identity, tenants.trust);
   const { store, peers } = regions;
   followRegions(parts, regions);
-  const management = openManagement(parts, regions);
+  const management = openManagement(parts, regions, tenants);
   const roots = await openRoots(parts, regions, management, ownRoot, tenants.isDeclared);
   const { keyRing } = roots;
   const keeping = openKeeping(parts, regions, management);

@@ -28,6 +28,10 @@ export interface PeerReaderOptions {
   readonly join?: MergeOptions["join"];
   /** Decides between copies that differ in what is sealed. */
   readonly seals?: MergeOptions["seals"];
+  /** Decides what this region takes from the other; everything unless given. */
+  readonly mayJoin?: MergeOptions["mayJoin"];
+  /** Another number whenever something that was not taken may be taken now. */
+  readonly proofs?: () => number;
 }
 
 /**
@@ -78,6 +82,10 @@ export class PeerReader {
   readonly #unjoinable: Unjoinable = new Map();
   /** By instance whose key was closed when copies were joined: one of these. All are fetched again when it opens. */
   readonly #closed = new Map<string, string>();
+  /** By partition: records whose change was not taken since nothing proves that it was approved. */
+  readonly #unproven = new Map<number, Set<string>>();
+  #proofs: number | undefined;
+  #toldUnproven: number | undefined;
   readonly #marks = new TailMarks();
   readonly #toldUnknown = new Set<string>();
 
@@ -109,6 +117,7 @@ export class PeerReader {
     const behind = [...numbers.keys()].filter((partition) => !this.#reached(partition, position));
     await this.#tellDistance(behind, position);
     if (behind.length > 0) this.#marks.note(await this.#options.own.position());
+    if (this.#proofs !== this.#options.proofs?.()) total.done += await this.#retryUnproven();
     await forEachLimit(behind, partitionsAtOnce, async (partition) => {
       const target = { replicationId, number: numbers[partition] ?? 0 };
       const { done, left } = await this.#alone(partition, () =>
@@ -117,12 +126,13 @@ export class PeerReader {
       total.done += done;
       total.left += left;
     });
+    this.#tellUnproven();
     return total;
   }
 
   /** Compares digests of every partition and fetches what differs; returns the number of these records. */
   async compareAll(context: DutyContext): Promise<DutyResult> {
-    const total = { done: 0, left: 0 };
+    const total = { done: await this.#retryUnproven(), left: 0 };
     const all = Array.from({ length: sysPartition + 1 }, (_, partition) => partition);
     await forEachLimit(all, partitionsAtOnce, async (partition) => {
       await this.#alone(partition, async () => {
@@ -297,8 +307,8 @@ export class PeerReader {
    * Joins a page into the own store; returns the identifiers that are held, or cannot be read here.
    */
   async #join(page: RecordsAnswer): Promise<readonly string[]> {
-    const { own, peer, observe, timers, join, seals } = this.#options;
-    const options = { from: peer.region, timers, observe, seals, ...(join && { join }) };
+    const { own, peer, observe, timers, join, seals, mayJoin } = this.#options;
+    const options = { from: peer.region, timers, observe, seals, mayJoin, ...(join && { join }) };
     for (const id of page.damaged) {
       const message = `region ${peer.region}: its record ${id} does not decode and was passed over`;
       observe({ type: "warning", message });
@@ -311,12 +321,51 @@ export class PeerReader {
         if (closed) this.#closed.set(object.instance, object.uniqueIdentifier);
         if (result === "reserved" || result === "unreadable") held.push(object.uniqueIdentifier);
         const keptSeals = stored !== undefined && areUnderOtherKeks(stored.object, object);
-        if (result === "quarantined" || result === "refused" || keptSeals) this.#putAside(object);
+        const isAside = result === "quarantined" || result === "refused" || keptSeals;
+        if (isAside || result === "unproven") this.#putAside(object);
+        this.#noteUnproven(object, result === "unproven");
       }
       await giveWay(timers);
     });
     this.#tellUnknown(page.unknown);
     return held;
+  }
+
+  #noteUnproven({ instance, uniqueIdentifier }: ManagedObject, isUnproven: boolean): void {
+    const partition = partitionOf(instance);
+    const ids = this.#unproven.get(partition) ?? new Set();
+    if (!isUnproven) ids.delete(uniqueIdentifier);
+    // Above the bound, the next comparison finds it again.
+    else if (ids.size < unjoinableMax) this.#unproven.set(partition, ids.add(uniqueIdentifier));
+  }
+
+  /** Tries once more what nothing proved: its proof may have come since. Returns how many records were fetched. */
+  async #retryUnproven(): Promise<number> {
+    const { peer, proofs } = this.#options;
+    const before = proofs?.();
+    let done = 0;
+    for (const [partition, ids] of this.#unproven) {
+      await this.#alone(partition, async () => {
+        const place = await this.#place(partition);
+        for (const some of slices([...ids], mergeRecords)) {
+          const records = await peer.records(partition, some);
+          for (const id of await this.#join(records)) place.held.add(id);
+          done += records.objects.length;
+        }
+      });
+    }
+    this.#proofs = before;
+    return done;
+  }
+
+  #tellUnproven(): void {
+    const { observe, peer, mayJoin } = this.#options;
+    if (mayJoin === undefined) return;
+    let records = 0;
+    for (const ids of this.#unproven.values()) records += ids.size;
+    if (records === this.#toldUnproven) return;
+    this.#toldUnproven = records;
+    observe({ type: "unprovenLeft", region: peer.region, records });
   }
 
   /** Once per record, since it is tried again and again. */

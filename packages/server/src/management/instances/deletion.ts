@@ -6,6 +6,7 @@ import {
   isCorrupt,
   type KindName,
   type ObjectStore,
+  type OwnStore,
   type Removal,
   type recordKinds,
   type State,
@@ -386,6 +387,12 @@ function remainingIn(
   }
   const detail = `region ${region} is still counting its keys: nothing was deleted; try again in a moment, or delete with force=true and name=NAME`;
   throw new ManagementError("storeUnavailable", detail);
+}
+
+/** Whether a store surely has no object of an instance that can still be read. */
+export async function isEmptyIn(own: Pick<OwnStore, "counts">, instance: string): Promise<boolean> {
+  const states = await own.counts(instance);
+  return states !== undefined && readableStates.every((state) => (states[state] ?? 0) === 0);
 }
 
 /** The changes that remove every entry of a keyed field. */

@@ -1,3 +1,4 @@
+import { timingSafeEqual } from "node:crypto";
 import {
   type KeyRing,
   recordKinds,
@@ -22,6 +23,27 @@ export function userBinding(instance: string, name: string) {
 /** Whether a user's record says that the user exists now. */
 export function isUser({ hash, destroyed }: SystemRecord<"User">): boolean {
   return destroyed === undefined && hash !== undefined;
+}
+
+/** Whether two seals of a user's hash open to the same; false if one cannot be opened now. */
+export async function isSamePassword(
+  keyRing: Pick<KeyRing, "open">,
+  { instance, name }: SystemRecord<"User">,
+  one: string,
+  other: string,
+): Promise<boolean> {
+  const binding = userBinding(instance, name);
+  const opened = await Promise.allSettled(
+    [one, other].map((each) => openText(keyRing, binding, each)),
+  );
+  const [first, second] = opened.flatMap((each) =>
+    each.status === "fulfilled" ? [each.value] : [],
+  );
+  const isSame =
+    first !== undefined && second?.length === first.length && timingSafeEqual(first, second);
+  first?.fill(0);
+  second?.fill(0);
+  return isSame;
 }
 
 /** An instance's users from its records. Hashes are unsealed on request, and not kept. */

@@ -165,6 +165,10 @@ describe("metrics", () => {
       { type: "behind", region: "b", changes: 12 },
       ['holdfast_replication_lag_changes{peer_region="b"} 12'],
     ],
+    [
+      { type: "unprovenLeft", region: "b", records: 2 },
+      ['holdfast_unproven_records{peer_region="b"} 2'],
+    ],
     [{ type: "duplicateNames", names: 2 }, ["holdfast_duplicate_names 2"]],
     [
       { type: "peerRefused", address: "", reason: "x", kind: "flood" },

@@ -185,6 +185,20 @@ export const regions: Dashboard = {
           levels: noneIsGood,
         },
         {
+          title: "Changes not taken",
+          says: "Records of the other region whose change this one does not take, since nothing proves that it was approved; the log names them.",
+          unit: "count",
+          kind: "stat",
+          width: 6,
+          queries: [
+            {
+              expr: max(gauge("holdfast_unproven_records"), "region"),
+              legend: "region {{region}}",
+            },
+          ],
+          levels: noneIsGood,
+        },
+        {
           title: "Names given twice",
           says: "Names that both regions assigned while disconnected; Locate returns the newer first; rename one of each pair.",
           unit: "count",

@@ -47,6 +47,7 @@ export function openKeeping(
   const approvals = new ApprovalsDuty({
     ...{ region: config.region, view, records, wallMs: clock.wallMs, policyMs },
     doubt: () => clocks.doubt(),
+    isTogether: () => regions.peers.every((peer) => peer.state() !== "down"),
   });
   const names = (): ReadonlyMap<string, string> =>
     new Map(view.all("Instance").map(({ instance, name }) => [instance, name]));

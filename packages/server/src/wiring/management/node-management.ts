@@ -1,5 +1,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { InstanceKeyRing, ManagedObject } from "@holdfast/engine";
+import { filledOnce, JoinRules } from "../../approvals/join-rules.ts";
+import { isEmptyIn } from "../../management/instances/deletion.ts";
+import { isSamePassword } from "../../management/users/recorded-users.ts";
 import { DamagedRecords } from "../../records/damaged-records.ts";
 import { PeerCommands } from "../../records/peer-commands.ts";
 import { has, Presence } from "../../records/presence.ts";
@@ -23,13 +26,20 @@ export interface Management {
 
 /** Follows the system records of all regions, from the own store or the other's, and opens what writes them. */
 export function openManagement(
-  { config: { region }, observe, opened }: Parts,
-  { own, peers, store }: Regions,
+  parts: Parts,
+  regions: Regions,
+  tenants: Pick<Tenants, "instances">,
 ): Management {
+  const { region } = parts.config;
+  const { observe, opened } = parts;
+  const { own, peers, store } = regions;
   const { monotonicMs } = clock;
   const source = () => viewSource(store.serving());
   const { found: damaged } = opened.use(new DamagedRecords({ store, own, observe }));
-  const view = opened.use(new SystemView({ own, peers, source, monotonicMs, observe, damaged }));
+  const believes = (object: ManagedObject) => regions.joining.rules?.believes(object) ?? true;
+  const options = { own, peers, source, monotonicMs, observe, believes, damaged };
+  const view = opened.use(new SystemView(options));
+  regions.joining.rules = joinRules(region, view, regions, tenants);
   const unexpected = (cause: unknown): void =>
     observe({ type: "warning", message: "a command of the other region failed", cause });
   const commands = new PeerCommands({ region, peers, unexpected });
@@ -38,6 +48,27 @@ export function openManagement(
   const records = new Records({ region, others, store, view, clock, ids, presence });
   commands.serve({ has: async (input) => ({ had: has(view, input.records) }) });
   return { view, records, commands, presence, pushed: (objects) => view.take(objects) };
+}
+
+/** What this region takes from the other while an approval policy is in force. */
+function joinRules(
+  region: string,
+  view: SystemView,
+  { own, clocks, joining }: Regions,
+  tenants: Pick<Tenants, "instances">,
+): JoinRules {
+  return new JoinRules({
+    region,
+    view,
+    policyMs: () => clocks.earliestMs(),
+    isFilled: filledOnce(own),
+    keepsKeys: (instance) => tenants.instances.find(({ id }) => id === instance)?.keepsKeys,
+    checks: {
+      isEmpty: (instance) => isEmptyIn(own, instance),
+      sameSecret: async (user, one, other) =>
+        joining.keyRing !== undefined && (await isSamePassword(joining.keyRing, user, one, other)),
+    },
+  });
 }
 
 /** Admits the clients that the system records name. */

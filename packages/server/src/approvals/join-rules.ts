@@ -1,0 +1,306 @@
+import {
+  type ApprovalAction,
+  type ApprovalText,
+  digestOf,
+  parsePolicy,
+  parseRequest,
+} from "@holdfast/admin";
+import {
+  type KeyRing,
+  kindOf,
+  type ManagedObject,
+  type OwnStore,
+  readAnyRecord,
+  type SystemRecord,
+} from "@holdfast/engine";
+import { joinAll, type MayJoin, type OwnBefore } from "@holdfast/regions";
+import type { SystemView } from "../records/system-view.ts";
+import { madeId } from "./made-id.ts";
+import {
+  type Around,
+  type Needed,
+  type NeededChecks,
+  neededFor,
+  type ShownCall,
+} from "./needed.ts";
+import { cancellers, type PolicyVersion, type Standing, standingOf } from "./policies.ts";
+import { continueMs, isApproved, type RequestRecord, skewMs } from "./requests.ts";
+
+export interface JoinRulesOptions {
+  readonly region: string;
+  readonly view: Pick<
+    SystemView,
+    "all" | "freshAtMs" | "get" | "of" | "onChange" | "record" | "refresh" | "unreadPolicies"
+  >;
+  /** The time by the clock that is behind all that this node knows. */
+  readonly policyMs: () => number;
+  /** Whether the own store was ever level with the other region's: an empty one is filled with all that it has. */
+  readonly isFilled: () => Promise<boolean>;
+  /** Whether KMIP clients may not destroy the keys of an instance that the configuration declares. */
+  readonly keepsKeys: (instance: string) => boolean | undefined;
+  readonly checks: NeededChecks;
+}
+
+const hourMs = 3_600_000;
+/** What was done just before an action needed approvals is still on its way. */
+const graceMs = hourMs;
+/** For so long, what an earlier version of the policy approved may still arrive. */
+const earlierMs = 8 * 24 * hourMs;
+/** The policy is looked at again after this time: a change that waited may have taken effect. */
+const standingMs = 1_000;
+
+/**
+ * What this region takes from another one while an approval policy is in force: a change that needs approvals only with
+ * a request whose signatures this node has verified itself, and only if the change is what the request says.
+ */
+export class JoinRules {
+  readonly #options: JoinRulesOptions;
+  readonly #around: Around;
+  #standing: { readonly is: Standing; readonly atMs: number } | undefined;
+  #proofs = 0;
+
+  constructor(options: JoinRulesOptions) {
+    this.#options = options;
+    const { region, view, policyMs, keepsKeys } = options;
+    const instance = (id: string) => [...view.of("Instance", id).values()][0];
+    this.#around = {
+      region,
+      nowMs: policyMs,
+      instance,
+      keepsKeys: (id) => keepsKeys(id) ?? instance(id)?.destroyOverKmip === "refused",
+    };
+    view.onChange((changed) => this.#note(changed));
+  }
+
+  /** Another number whenever something that was refused may be taken now. */
+  readonly proofs = (): number => this.#proofs;
+
+  /** See `MayJoin`. */
+  readonly mayJoin: MayJoin = (before, after) => {
+    const known = this.#known(before, after);
+    return this.#mayNeed(known, after) ? this.#decide(known, after) : undefined;
+  };
+
+  /** The same as far as it is known at once: what cannot be told is not believed. */
+  readonly believes = (after: ManagedObject): boolean => {
+    const before = this.#options.view.record(after.uniqueIdentifier);
+    if (!this.#mayNeed(before, after)) return true;
+    if (this.#options.view.freshAtMs === undefined) return false;
+    return this.#faultOf(before, after, () => "it is not known yet") === undefined;
+  };
+
+  #note(changed: readonly ManagedObject[]): void {
+    const kinds = new Set(changed.map(kindOf));
+    if (kinds.has("ApprovalPolicy")) this.#standing = undefined;
+    if (
+      ["ApprovalPolicy", "ApprovalRequest", "Instance"].some((kind) => kinds.has(kind as never))
+    ) {
+      this.#proofs += 1;
+    }
+  }
+
+  /** What this region has of a record: the own store may have lost what this node still knows. */
+  #known(before: OwnBefore, { uniqueIdentifier }: ManagedObject): OwnBefore {
+    const seen = this.#options.view.record(uniqueIdentifier);
+    if (seen === undefined) return before;
+    if (before === undefined || before === "damaged") return seen;
+    const both = joinAll([before, seen]);
+    return both?.kind === "joined" ? both.object : before;
+  }
+
+  /** Without a policy, nothing is looked at. */
+  #mayNeed(before: OwnBefore, after: ManagedObject): boolean {
+    const { view } = this.#options;
+    const isFresh = view.freshAtMs !== undefined;
+    const isFree = view.unreadPolicies.size === 0 && view.all("ApprovalPolicy").length === 0;
+    if (isFresh && isFree) return false;
+    const kind = kindOf(after);
+    if (kind === "ApprovalPolicy" || kind === "ApprovalRequest") return before !== after;
+    return neededFor(before, after, this.#around).length > 0;
+  }
+
+  async #decide(before: OwnBefore, after: ManagedObject): Promise<string | undefined> {
+    const { view, isFilled } = this.#options;
+    if (!(await isFilled())) return undefined;
+    if (view.freshAtMs === undefined) await view.refresh();
+    const fault = await this.#fault(before, after);
+    if (fault === undefined) return undefined;
+    // The request may have come after this node's last look.
+    await view.refresh();
+    return await this.#fault(this.#known(before, after), after);
+  }
+
+  async #fault(before: OwnBefore, after: ManagedObject): Promise<string | undefined> {
+    const waiting: Promise<string | undefined>[] = [];
+    const fault = this.#faultOf(before, after, (check) => {
+      waiting.push(check());
+      return undefined;
+    });
+    const found = await Promise.all(waiting);
+    return fault ?? found.find((one) => one !== undefined);
+  }
+
+  /** Why a change is not taken. `later` answers for a check that takes time. */
+  #faultOf(
+    before: OwnBefore,
+    after: ManagedObject,
+    later: (check: () => Promise<string | undefined>) => string | undefined,
+  ): string | undefined {
+    const { view } = this.#options;
+    const needed = neededFor(before, after, this.#around);
+    if (view.unreadPolicies.size > 0 && needed.length > 0) {
+      return "a record of the approval policy is damaged, so nobody can tell what needs approvals";
+    }
+    const { is } = this.#now();
+    if (is.inForce === undefined) return undefined;
+    const fault = this.#recordFault(before, after, is);
+    if (fault !== undefined) return fault;
+    for (const need of needed) {
+      if (!this.#isAsked(need.action, is)) continue;
+      const found = this.#needFault(need, is, later);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }
+
+  #needFault(
+    need: Needed,
+    standing: Standing,
+    later: (check: () => Promise<string | undefined>) => string | undefined,
+  ): string | undefined {
+    const { checks } = this.#options;
+    const { action, unless, also } = need;
+    const missing = `no approved request of the action ${action} allows it (docs/approvals.md, The other region)`;
+    if (!this.#isProven(need, standing)) {
+      if (unless === undefined) return missing;
+      return later(async () => ((await unless(checks)) ? undefined : missing));
+    }
+    if (also === undefined) return undefined;
+    const not = `its request is approved, but does not allow it as things are here (${action})`;
+    return later(async () => ((await also(checks)) ? undefined : not));
+  }
+
+  #now(): { readonly is: Standing } {
+    const { view, policyMs, region } = this.#options;
+    const nowMs = policyMs();
+    if (this.#standing === undefined || Math.abs(nowMs - this.#standing.atMs) > standingMs) {
+      const is = standingOf(view.all("ApprovalPolicy"), { nowMs, region });
+      this.#standing = { is, atMs: nowMs };
+    }
+    return this.#standing;
+  }
+
+  /** Whether an action has needed approvals for so long that nothing from before is on its way. */
+  #isAsked(action: ApprovalAction, { versions }: Standing): boolean {
+    const asks = versions.map(
+      ({ policy }) => policy.approvals > 0 && policy.actions.includes(action),
+    );
+    if (asks.at(-1) !== true) return false;
+    const first = versions[asks.lastIndexOf(false) + 1];
+    return first !== undefined && first.effectiveMs + graceMs <= this.#options.policyMs();
+  }
+
+  #isProven(need: Needed, standing: Standing): boolean {
+    return this.#options.view
+      .all("ApprovalRequest")
+      .some((record) => allows(record, need, standing, this.#options.policyMs()));
+  }
+
+  /** What no request allows, in records of the approvals themselves. */
+  #recordFault(before: OwnBefore, object: ManagedObject, standing: Standing): string | undefined {
+    const after = readAnyRecord(object);
+    const known = before === undefined || before === "damaged" ? undefined : readAnyRecord(before);
+    if (after?.type === "ApprovalRequest") {
+      const isUsed = known?.type === "ApprovalRequest" && known.use?.state === "done";
+      return isUsed && after.use?.state !== "done" ? "its request was used already" : undefined;
+    }
+    if (after?.type !== "ApprovalPolicy") return undefined;
+    return this.#policyFault(known?.type === "ApprovalPolicy" ? known : undefined, after, standing);
+  }
+
+  #policyFault(
+    before: SystemRecord<"ApprovalPolicy"> | undefined,
+    { id, text, seen, cancelled = "" }: SystemRecord<"ApprovalPolicy">,
+    { versions, last }: Standing,
+  ): string | undefined {
+    const { region, policyMs } = this.#options;
+    const policy = parsePolicy(text);
+    if (before === undefined && typeof policy !== "string" && policy.version === 1) {
+      const isKnown = versions.some((one) => one.id === id);
+      if (!isKnown) return "there is a first approval policy already";
+    }
+    const [ownMs, theirMs] = [before?.seen[region], seen[region]];
+    if (theirMs !== undefined && theirMs !== ownMs && theirMs < policyMs() - hourMs) {
+      return "another region cannot say how long this one has waited";
+    }
+    const signers = (lines = "") => cancellers(id, text, lines, last).length;
+    if (signers(before?.cancelled) > signers(cancelled)) return "it was cancelled";
+    return undefined;
+  }
+}
+
+/** The rules of a node as its stores use them, which are opened before the rules. Nothing is joined before these are set. */
+export class LateJoinRules {
+  rules: JoinRules | undefined;
+  /** Opens what a record seals; needed by some rules. */
+  keyRing: Pick<KeyRing, "open"> | undefined;
+  readonly mayJoin: MayJoin = (...given) => this.rules?.mayJoin(...given);
+  readonly proofs = (): number => this.rules?.proofs() ?? 0;
+}
+
+/** Whether a store was ever level with another region's. */
+export function filledOnce(own: Pick<OwnStore, "levels" | "storeId">): () => Promise<boolean> {
+  let filled: string | undefined;
+  return async () => {
+    const { storeId } = own;
+    if (storeId !== undefined && storeId === filled) return true;
+    const { reached } = await own.levels();
+    if (reached > 0) filled = storeId;
+    return reached > 0;
+  };
+}
+
+/** Whether enough people have signed exactly this change. That the request has ended since does not matter. */
+function allows(record: RequestRecord, need: Needed, standing: Standing, nowMs: number): boolean {
+  const request = parseRequest(record.text);
+  if (request === undefined || request.request !== record.id || !isFor(request, need)) return false;
+  // One that was cancelled before it was used allows nothing.
+  if (record.destroyed !== undefined && record.use === undefined) return false;
+  if (request.call !== digestOf(record.call)) return false;
+  const call = shownIn(record.call);
+  if (call === undefined || need.fits?.(call, request.operation) === false) return false;
+  const version = countingVersion(request, standing, nowMs);
+  return version !== undefined && isApproved(record, version);
+}
+
+/** Whether a request's text names what was changed, and could be used when that was done. */
+function isFor(
+  { operation, target, request, until }: ApprovalText,
+  need: Pick<Needed, "operations" | "target" | "made" | "atMs">,
+): boolean {
+  if (!need.operations.includes(operation)) return false;
+  if (need.target !== undefined && need.target !== target) return false;
+  if (need.made !== undefined && need.made !== madeId(operation, request)) return false;
+  return need.atMs <= until * 1000 + continueMs + skewMs;
+}
+
+/** The version of the policy that a request was made under: the one in force, or one that was not long ago. */
+function countingVersion(
+  { policy }: ApprovalText,
+  { versions, inForce }: Standing,
+  nowMs: number,
+): PolicyVersion | undefined {
+  const at = versions.findIndex(({ digest }) => digest === policy.digest);
+  const [version, successor] = [versions[at], versions[at + 1]];
+  const isRecent = successor !== undefined && successor.effectiveMs + earlierMs > nowMs;
+  return version === inForce || isRecent ? version : undefined;
+}
+
+function shownIn(text: string): ShownCall | undefined {
+  try {
+    const { params = {}, query = {}, body = {}, shreds = [] } = JSON.parse(text) as ShownCall;
+    return { params, query, body, shreds };
+  } catch {
+    return undefined;
+  }
+}
