@@ -66,6 +66,7 @@ const events: Readonly<Record<string, NodeEvent>> = {
   clockAhead: { type: "clockAhead", region: "b", ms: 0 },
   leader: { type: "leader", state: "leader", epoch: 1, reason: "" },
   behind: { type: "behind", region: "b", changes: 0 },
+  restorable: { type: "restorable", keys: 0 },
   duplicateNames: { type: "duplicateNames", names: 0 },
   duty,
   auditWitness: {

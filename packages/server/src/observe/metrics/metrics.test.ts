@@ -166,6 +166,7 @@ describe("metrics", () => {
       ['holdfast_replication_lag_changes{peer_region="b"} 12'],
     ],
     [{ type: "duplicateNames", names: 2 }, ["holdfast_duplicate_names 2"]],
+    [{ type: "restorable", keys: 3 }, ["holdfast_restorable_keys 3"]],
     [
       { type: "peerRefused", address: "", reason: "x", kind: "flood" },
       ['holdfast_peer_refusals_total{reason="flood"} 1'],
