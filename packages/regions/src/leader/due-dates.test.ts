@@ -183,6 +183,24 @@ describe("a destruction with a delay", () => {
     expect(own.auditOf("i").map(({ action }) => action)).toEqual(["kmip-key.erase"]);
   });
 
+  test("waits for no other one, whose record cannot be read", async () => {
+    const [bad, good] = [pending(), pending()];
+    await put(own, [bad, good]);
+    const read = own.read.bind(own);
+    own.read = async (...args) => {
+      if (!args[1].includes(bad.uniqueIdentifier)) return await read(...args);
+      throw new StoreUnavailable("corrupt", "the record does not decode");
+    };
+    await time.run(11_000);
+    let done = 0;
+    for (let tries = 0; tries < 2; tries += 1) {
+      ({ done } = await run());
+      await time.run(10_000);
+    }
+    expect(done).toBe(1);
+    expect((await recordsOf(own)).get(good.uniqueIdentifier)?.material).toBeUndefined();
+  });
+
   test("waits while its instance takes no changes", async () => {
     const object = pending();
     await put(own, [object]);

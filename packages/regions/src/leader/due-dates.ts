@@ -1,8 +1,6 @@
 import {
   type AuditEvent,
-  type Change,
   type ClockDoubt,
-  type CommitOutcome,
   destroyedFinally,
   due,
   type Facts,
@@ -136,12 +134,27 @@ export class DueDates implements Duty {
     for (const [key, planned] of dueNow.slice(0, factsPerRun)) {
       if (!active()) break;
       if (planned.destroys && this.#options.timers.monotonicMs() < this.#agreeMs) break;
-      if (await this.#settle(key, planned)) done += 1;
+      if (await this.#tried(key, planned)) done += 1;
       await giveWay(this.#options.timers);
     }
     const times = [...this.#planned.values()].map(({ at }) => at);
     this.#earliest = times.reduce((least, at) => Math.min(least, at), Number.POSITIVE_INFINITY);
     return { done, left: dueNow.length - done };
+  }
+
+  /** The same for a destruction, which is also false where a region cannot agree, or the record cannot be read. */
+  async #tried(key: string, planned: Planned): Promise<boolean> {
+    if (!planned.destroys) return await this.#settle(key, planned);
+    try {
+      return await this.#settle(key, planned);
+    } catch (error) {
+      failureIn(error);
+      // The others come first then: one record may never be readable again.
+      this.#planned.delete(key);
+      this.#planned.set(key, planned);
+      this.#agreeMs = this.#options.timers.monotonicMs() + agreeAgainMs;
+      return false;
+    }
   }
 
   /** False where another writer was faster; it is tried again. */
@@ -162,11 +175,9 @@ export class DueDates implements Duty {
     const after = isFinal ? { ...dated, material: undefined } : dated;
     const evidence = eventsOf(object, after.facts, this.#options.timers.wallMs());
     const change = { kind: "update", before, after } as const;
-    const outcome = isFinal
-      ? await this.#agreed(instance, change, evidence)
-      : await store.commit(instance, [change], evidence);
-    if (outcome === undefined || outcome.kind === "conflict" || outcome.kind === "reserved")
-      return false;
+    const options = isFinal ? { agreed: true } : {};
+    const outcome = await store.commit(instance, [change], evidence, options);
+    if (outcome.kind === "conflict" || outcome.kind === "reserved") return false;
     if (outcome.kind === "instanceClosed" && isFinal) {
       // It may open again; if it is deleted, its objects are erased with it.
       this.#planned.set(key, { instance, id, at: nowSeconds + closedAgainSeconds, destroys: true });
@@ -175,22 +186,6 @@ export class DueDates implements Duty {
     // The feed brings the next planned date with the change itself.
     this.#planned.delete(key);
     return true;
-  }
-
-  /** Undefined where a region cannot agree now. */
-  async #agreed(
-    instance: string,
-    change: Change,
-    evidence: readonly AuditEvent[],
-  ): Promise<CommitOutcome | undefined> {
-    const { store, timers } = this.#options;
-    try {
-      return await store.commit(instance, [change], evidence, { agreed: true });
-    } catch (error) {
-      failureIn(error);
-      this.#agreeMs = timers.monotonicMs() + agreeAgainMs;
-      return undefined;
-    }
   }
 
   #nowSeconds(): number {
