@@ -140,7 +140,7 @@ export const instanceRoutes = {
         destroyDelay: destroyDelay
           .default(604_800)
           .describe(
-            "For how many seconds destroyed objects can be restored: they answer as Destroyed at once, and their material is erased when this time is over. 0 = erased at once.",
+            "For how many seconds destroyed objects can be restored: they answer as Destroyed at once, and their material is erased when this time is over. 0 = erased at once",
           ),
         rootOfTrust: z
           .object({ regions: z.record(region, rootReference) })
@@ -205,7 +205,7 @@ export const instanceRoutes = {
         destroyOverKmip: destroyOverKmip.optional(),
         destroyDelay: destroyDelay
           .optional()
-          .describe("For objects that are destroyed from now on, in seconds."),
+          .describe("For objects that are destroyed from now on, in seconds"),
       })
       .strict(),
     answer: instance,
