@@ -143,6 +143,7 @@ test("one token with the roles manager and security-officer does none of the gua
     adoptCertificate: { params, body: { name: "thief", fingerprint: "ab".repeat(32) } },
     deleteUser: { params: user },
     destroyKey: { params: { ...params, key: nobody }, query: {} },
+    restoreKey: { params: { ...params, key: nobody } },
     revalidateRoot: { params },
     revokeKey: { params: { ...params, key: nobody }, body: { reason: "Unspecified" } },
     signRequest: { params, body: { name: "thief", csr: "none", days: 1 } },

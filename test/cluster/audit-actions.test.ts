@@ -53,7 +53,11 @@ beforeAll(async () => {
   await writeFile(file("vmca.pem"), authority.certificate);
   await writeFile(file("vmca.crl"), makeCrl(authority, { number: 1 }));
   const crls = [{ authority: file("vmca.pem"), files: [file("vmca.crl")] }];
-  await writeFile(configOf("a1"), stringify({ ...config, backup, crls, audit: { entriesMax } }));
+  // So long that a key can be restored, and so short that a leader erases one within the test.
+  const given = config["instances"] as readonly object[];
+  const instances = given.map((one) => ({ ...one, destroyDelay: 10 }));
+  const changed = { ...config, instances, backup, crls, audit: { entriesMax } };
+  await writeFile(configOf("a1"), stringify(changed));
   await both().kill("a1");
   await holdfast("backup", "key", "init", "--config", configOf("a1"));
   // An older backup, which is deleted when the scheduled one is made.
@@ -233,6 +237,14 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     client.revoke({ ...(await key()), revocationReason: { code: "KeyCompromise" } }),
   ),
   "kmip-key.destroy": well(async () => client.destroy(await key())),
+  "key.restore": well(async () => {
+    const { uniqueIdentifier } = await key();
+    await client.destroy({ uniqueIdentifier });
+    await admin.call("restoreKey", { params: { instance, key: uniqueIdentifier } });
+  }),
+  "kmip-key.erase": well(() =>
+    until("the material is erased", async () => (await eventsOf("kmip-key.erase")).length > 0),
+  ),
   "kmip-log.create": well(() => client.log({ logMessage: "hello" })),
   "instance.create": well(() => ordered("tenant")),
   "instance.configure": well(() => ordered("tenant")),

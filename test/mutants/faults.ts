@@ -2,6 +2,7 @@ import type { PlantedFault } from "./fault.ts";
 import { accessFaults } from "./faults/access.ts";
 import { approvalFaults } from "./faults/approvals.ts";
 import { deletionFaults } from "./faults/deletion.ts";
+import { destructionFaults } from "./faults/destruction.ts";
 import { dutyFaults } from "./faults/duty.ts";
 import { engineFaults } from "./faults/engine.ts";
 import { joinFaults } from "./faults/join.ts";
@@ -26,6 +27,7 @@ export const faults: readonly PlantedFault[] = [
   ...dutyFaults,
   ...deletionFaults,
   ...rekeyFaults,
+  ...destructionFaults,
   ...revocationFaults,
   ...accessFaults,
   ...peerFaults,

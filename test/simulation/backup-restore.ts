@@ -1,3 +1,4 @@
+import { isDestroyed } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
 import {
   entryOf,
@@ -257,11 +258,7 @@ export class BackupRestore implements Order {
     const world = this.#world;
     const made = (this.#expected ?? []).filter(({ kind }) => kind === "create");
     for (const { id } of made) {
-      for (
-        let tries = 0;
-        world.record(node.region, id)?.facts.destroyed === undefined;
-        tries += 1
-      ) {
+      for (let tries = 0; !isDestroyed(world.record(node.region, id)?.facts ?? {}); tries += 1) {
         const { client } = node;
         const work = async () => client && (await ask(client, { kind: "get", id }));
         const reply = await world.within(node, work, askMaxMs);

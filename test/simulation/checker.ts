@@ -1,4 +1,10 @@
-import { type Change, type ManagedObject, type State, stateValues } from "@holdfast/engine";
+import {
+  type Change,
+  isDestroyed,
+  type ManagedObject,
+  type State,
+  stateValues,
+} from "@holdfast/engine";
 import { type Acknowledged, contains, noteOf, rankOf, valuesOf } from "./ledger.ts";
 
 /** The answer to a client. */
@@ -83,7 +89,7 @@ export class Checker {
   tried(change: Change): void {
     const { text } = noteOf(change.after);
     this.#tried.set(text, (this.#tried.get(text) ?? 0) + 1);
-    if (isDestroyed(change.after)) this.#ending.add(change.after.uniqueIdentifier);
+    if (isDestroyed(change.after.facts)) this.#ending.add(change.after.uniqueIdentifier);
     if (change.kind === "create") return;
     const key = `${change.after.uniqueIdentifier} ${noteOf(change.before.object).text}`;
     this.#successors.set(key, [...(this.#successors.get(key) ?? []), text]);
@@ -101,7 +107,7 @@ export class Checker {
     this.#changes.set(change.id, known);
     if (change.shared) this.acknowledged.shared += 1;
     else this.acknowledged.alone += 1;
-    if (isDestroyed(change.object) && before !== undefined && !isDestroyed(before)) {
+    if (isDestroyed(change.object.facts) && before !== undefined && !isDestroyed(before.facts)) {
       this.#destroyedAcknowledged(change);
     }
     if (change.kind === "note" && before !== undefined) {
@@ -147,9 +153,9 @@ export class Checker {
     for (const id of [...this.#destroyed.keys()]) {
       const other = elsewhere(id);
       const known = (this.#changes.get(id) ?? []).some(
-        (change) => change.shared && isDestroyed(change.object),
+        (change) => change.shared && isDestroyed(change.object.facts),
       );
-      if (!known && (other === undefined || !isDestroyed(other))) this.#destroyed.delete(id);
+      if (!known && (other === undefined || !isDestroyed(other.facts))) this.#destroyed.delete(id);
     }
   }
 
@@ -225,10 +231,10 @@ export class Checker {
     // An old copy that was put back during a cut lacks a Destroy, and still accepts changes.
     // Before it was lost, a region's store may have had an Activate alone, of what the other one destroyed alone.
     if (this.#losses.size > 0 || this.excusesAlone) return;
-    const { activated, deactivated, compromised, destroyed } = object.facts;
+    const { activated, deactivated, compromised } = object.facts;
     const active =
       activated !== undefined && deactivated === undefined && compromised === undefined;
-    if (destroyed === undefined || !active) return;
+    if (!isDestroyed(object.facts) || !active) return;
     throw new Violation(`${object.uniqueIdentifier} was destroyed while active, in ${region}`);
   }
 
@@ -280,7 +286,7 @@ export class Checker {
       this.#fail(`a search lacks ${describe(change)}`, seen);
     }
     for (const change of ids.flatMap((id) => this.#changes.get(id) ?? [])) {
-      if (!isDestroyed(change.object) || !this.#mustShow(change, seen)) continue;
+      if (!isDestroyed(change.object.facts) || !this.#mustShow(change, seen)) continue;
       this.#fail(`a search finds ${change.id.slice(0, 8)} after ${describe(change)}`, seen);
     }
   }
@@ -369,10 +375,6 @@ export class Checker {
     const by = `${operation} ${id.slice(0, 8)} at ${node} (store ${store}), ${when}`;
     throw new Violation(`${what}: ${by} answered ${JSON.stringify(answer)}`);
   }
-}
-
-function isDestroyed({ facts }: ManagedObject): boolean {
-  return facts.destroyed !== undefined;
 }
 
 /** A change in words, for a sentence that goes on. */

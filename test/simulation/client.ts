@@ -83,20 +83,32 @@ export interface ClientParts extends Omit<EngineOptions, "interop"> {
   readonly tried: (change: Change) => void;
   /** Alters what the engine commits: a planted fault. */
   readonly alter?: ((changes: readonly Change[]) => readonly Change[]) | undefined;
+  /** How long a destroyed key of `instance` can be restored, seconds; 0 for every key unless given. */
+  readonly destroyDelay?: ((id: string) => number) | undefined;
+}
+
+/** Some keys are destroyed for good at once, some within the history, and some after it. */
+const destroyDelays = [0, 2, 604_800] as const;
+
+/** The delay of a key, which follows from its identifier, so that it changes nothing else in a history. */
+export function delayOfKey(id: string): number {
+  return destroyDelays[Number.parseInt(id.slice(0, 4), 16) % destroyDelays.length] ?? 0;
 }
 
 const version = "2.1";
 
 /** Sends one request to its own engine on a node's store, so that its changes are known; `of` is the client's instance. */
 export async function ask(parts: ClientParts, wish: Wish, of = instance): Promise<Reply> {
-  const { alter, store, tried, ...rest } = parts;
+  const { alter, store, tried, destroyDelay, ...rest } = parts;
   const made: Made[] = [];
   const read: ManagedObject[] = [];
   const watching = watched(store, { made, read, tried, alter });
   const engine = new Engine({ ...rest, store: watching, interop: false });
   const [operation, payload] = requestOf(wish);
   const request = encode(encodeRequest({ version, items: [{ operation, payload }] }));
-  const client = { instance: of, fingerprint: "simulated" };
+  const isDelayed = wish.kind === "destroy" && of === instance;
+  const destroyDelaySeconds = isDelayed ? destroyDelay?.(wish.id) : undefined;
+  const client = { instance: of, fingerprint: "simulated", destroyDelaySeconds };
   const { items } = decodeResponse(decode(await engine.execute(request, client, "request")));
   const item = items[0];
   if (item === undefined) throw new Error("no answer");

@@ -1,4 +1,4 @@
-import { type Facts, partitionOf, StoreUnavailable, stateOf } from "@holdfast/engine";
+import { type Facts, isDestroyed, partitionOf, StoreUnavailable, stateOf } from "@holdfast/engine";
 import { readTrail } from "./archive.ts";
 import { Violation } from "./checker.ts";
 import { instance } from "./client.ts";
@@ -38,8 +38,8 @@ function lateFact(
   { activation, deactivation = Number.POSITIVE_INFINITY }: Dates,
   now: number,
 ): "activation" | "deactivation" | undefined {
-  const ended = facts?.destroyed ?? facts?.compromised ?? facts?.deactivated;
-  if (facts === undefined || ended !== undefined) return undefined;
+  if (facts === undefined || isDestroyed(facts)) return undefined;
+  if ((facts.compromised ?? facts.deactivated) !== undefined) return undefined;
   if (activation < now && facts.activated === undefined) return "activation";
   return deactivation < now ? "deactivation" : undefined;
 }

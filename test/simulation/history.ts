@@ -1,4 +1,4 @@
-import { type SealedMaterial, systemInstance } from "@holdfast/engine";
+import { isDestroyed, type SealedMaterial, systemInstance } from "@holdfast/engine";
 import { judge } from "../linearizability/judge.ts";
 import { type Answer, Violation } from "./checker.ts";
 import { ask, instance, type Wish } from "./client.ts";
@@ -449,7 +449,7 @@ class History {
     for (let tries = 0; tries < handOutTries && world.failure === undefined; tries += 1) {
       const answer = await this.#request(node, wish);
       const record = world.record(node.region, wish.id);
-      const isThere = record !== undefined && record.facts.destroyed === undefined;
+      const isThere = record !== undefined && !isDestroyed(record.facts);
       if (wish.kind === "look" || !isThere || answer?.kind === "material") return;
       await world.sleep(500);
     }

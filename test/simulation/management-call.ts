@@ -3,7 +3,12 @@ import { repeatedId } from "../../packages/server/src/admin/idempotency.ts";
 import { problemOf } from "../../packages/server/src/admin/problem.ts";
 
 /** The operations that histories call. */
-type Operation = "createInstance" | "readInstance" | "updateInstance" | "deleteInstance";
+type Operation =
+  | "createInstance"
+  | "readInstance"
+  | "updateInstance"
+  | "deleteInstance"
+  | "restoreKey";
 
 /** What an operator sends; `key` is an idempotency key. */
 export interface Sent {

@@ -10,7 +10,7 @@ import { RecordedTrust } from "../../packages/server/src/management/certificates
 import { Freshness } from "../../packages/server/src/management/freshness.ts";
 import { InstanceLookup } from "../../packages/server/src/management/instance-lookup.ts";
 import { ConfigureInstance } from "../../packages/server/src/management/instances/configure.ts";
-import { Deletion } from "../../packages/server/src/management/instances/deletion.ts";
+import { Deletion, keyCounts } from "../../packages/server/src/management/instances/deletion.ts";
 import { Endpoints } from "../../packages/server/src/management/instances/endpoints.ts";
 import { instanceHandlers } from "../../packages/server/src/management/instances/instance-handlers.ts";
 import { InstancesDuty } from "../../packages/server/src/management/instances/instances-duty.ts";
@@ -79,7 +79,7 @@ export function manage(
   commands.serve({
     has: async (input) => ({ had: has(view, input.records) }),
     countStates: async ({ instance: of }) => {
-      const states = await own.counts(of);
+      const states = await keyCounts(own, of);
       return { ...(states !== undefined && { states }) };
     },
     followInstance: async ({ instance: of }) => {

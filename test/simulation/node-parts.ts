@@ -45,7 +45,7 @@ import {
   Recount,
   type RecountOptions,
 } from "../../packages/server/src/management/keys/recount-duty.ts";
-import { type ClientParts, instance } from "./client.ts";
+import { type ClientParts, delayOfKey, instance } from "./client.ts";
 import { replaced } from "./flaws.ts";
 import type { Life } from "./machine.ts";
 import type { NodeOptions, SimNode } from "./node.ts";
@@ -123,7 +123,8 @@ export function makeParts(
   const tried = (change: Change): void => listener.tried(change);
   const writer = flaws.writer(new Writer(ids), region);
   const used = { store: flaws.client(store), locks, keyRing, clock, ids, observe, region, writer };
-  return { own: opened, store, service, client: { ...used, alter, tried }, management };
+  const client = { ...used, alter, tried, destroyDelay: delayOfKey };
+  return { own: opened, store, service, client, management };
 }
 
 function linkTo(

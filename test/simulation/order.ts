@@ -2,6 +2,7 @@ import type { DeletionStep } from "../../packages/server/src/management/instance
 import { BackupRestore } from "./backup-restore.ts";
 import { InstanceDeletion } from "./instance-deletion.ts";
 import { InstanceManagement } from "./instance-management.ts";
+import { KeyRestore } from "./key-restore.ts";
 import type { SimNode } from "./node.ts";
 import { Random } from "./random.ts";
 import type { World } from "./world.ts";
@@ -38,6 +39,7 @@ const orders = {
   "instance deleted": InstanceDeletion,
   "backup restored": BackupRestore,
   "instances managed": InstanceManagement,
+  "keys restored": KeyRestore,
 } as const;
 
 type OrderName = keyof typeof orders;

@@ -46,6 +46,7 @@ export const accessMatrix: Readonly<Record<keyof Contract, string>> = {
   activateKey: "--o-m bound",
   revokeKey: "--o-m bound",
   destroyKey: "--o-m bound",
+  restoreKey: "--o-m bound",
   reportOrphans: "--o-m bound",
 
   whoAmI: "vaosm bound",

@@ -177,12 +177,17 @@ export { creatorOf, creatorTerm } from "./record/creator.ts";
 export {
   compromiseReasons,
   type DatedNow,
+  delayedAnew,
+  destroyedFinally,
   due,
   dueSurely,
   hasPassed,
+  isDestroyed,
   type LifecycleEvent,
   type PlannedDates,
+  pendingDestruction,
   requireState,
+  restored,
   revokeEvent,
   type State,
   stateOf,
@@ -191,6 +196,7 @@ export {
   transition,
 } from "./record/lifecycle.ts";
 export {
+  type Destruction,
   deletionRegion,
   type Fact,
   type Facts,
@@ -208,6 +214,7 @@ export {
   recordDigest,
   recordFormat,
   recordTag,
+  regionsOfFacts,
   tagOf,
   tagOfDigest,
 } from "./record/record-codec.ts";
@@ -234,7 +241,13 @@ export {
 } from "./record/registers.ts";
 export type { SealBinding, SealedMaterial } from "./record/sealed.ts";
 export { vendorItem, vendorKey, vendorOf, vendorTags } from "./record/vendor-attribute.ts";
-export { type IndexTerm, indexTerms, nameOfTerm, termFor } from "./system/index-terms.ts";
+export {
+  type IndexTerm,
+  indexTerms,
+  nameOfTerm,
+  restorableTerm,
+  termFor,
+} from "./system/index-terms.ts";
 export {
   type ApprovalSignature,
   type ApprovalUse,

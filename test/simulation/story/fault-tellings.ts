@@ -188,6 +188,10 @@ export const faultTellings: Readonly<Record<string, FaultTelling>> = {
     begins: () => "an operator makes a backup, which is restored later",
     why: "What was acknowledged before must come back, even if every store is lost; nothing newer may be taken back.",
   },
+  "keys restored": {
+    begins: () => "operators destroy keys with a delay, and restore some of them",
+    why: "A destroyed key is given to nobody at once. A restored key comes back in both regions; one whose delay is over never does.",
+  },
   "instances managed": {
     begins: () => "operators order, change and delete instances",
     why: "Each change that was acknowledged must be there at the end; of two that need the same version, one is refused.",

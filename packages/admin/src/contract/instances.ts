@@ -5,6 +5,7 @@ import { may, type Routes } from "./route.ts";
 import {
   applied,
   description,
+  destroyDelay,
   destroyOverKmip,
   flag,
   instanceParam,
@@ -70,6 +71,9 @@ const instance = z
     destroyOverKmip: destroyOverKmip.describe(
       "Whether KMIP clients may destroy objects, revoke Active ones, and set Deactivation Dates.",
     ),
+    destroyDelay: destroyDelay.describe(
+      "For how many seconds destroyed objects can be restored; 0 = not at all.",
+    ),
     pending: applied,
     version,
   })
@@ -133,6 +137,11 @@ export const instanceRoutes = {
           .describe(
             "Whether KMIP clients may destroy objects, revoke Active ones, and set Deactivation Dates. vSphere never does. Operators can in any case.",
           ),
+        destroyDelay: destroyDelay
+          .default(604_800)
+          .describe(
+            "For how many seconds destroyed objects can be restored: they answer as Destroyed at once, and their material is erased when this time is over. 0 = erased at once",
+          ),
         rootOfTrust: z
           .object({ regions: z.record(region, rootReference) })
           .strict()
@@ -183,7 +192,7 @@ export const instanceRoutes = {
     method: "PATCH",
     path: "/v1/instances/{instance}",
     summary:
-      "Change an instance's name, description or labels, or what its KMIP clients may do. A token that is bound changes no labels.",
+      "Change an instance's name, description or labels, what its KMIP clients may do, or for how long destroyed keys can be restored. A token that is bound changes no labels.",
     tag: "Instances",
     roles: may.manage,
     scope: "instance",
@@ -194,6 +203,9 @@ export const instanceRoutes = {
         description: description.optional(),
         labels: labels.optional(),
         destroyOverKmip: destroyOverKmip.optional(),
+        destroyDelay: destroyDelay
+          .optional()
+          .describe("For objects that are destroyed from now on, in seconds"),
       })
       .strict(),
     answer: instance,
@@ -212,7 +224,8 @@ export const instanceRoutes = {
     audit: "instance.update",
     guarded: {
       action: "allow-destroy",
-      when: ({ body }) => body["destroyOverKmip"] === "allowed",
+      when: ({ body }) =>
+        body["destroyOverKmip"] === "allowed" || body["destroyDelay"] !== undefined,
     },
     command: {
       words: "instance update",

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { may, type Routes } from "./route.ts";
-import { instanceParam, page, pageOf, region, time, uuid } from "./shapes.ts";
+import { flag, instanceParam, page, pageOf, region, time, uuid } from "./shapes.ts";
 
 /** KMIP 2.1, 11.55. */
 const keyState = z.enum([
@@ -28,6 +28,9 @@ const key = z
     activatedAt: time.optional(),
     lastChangeAt: time.optional(),
     kek: z.string().optional().describe("Which KEK seals it."),
+    restorableUntil: time
+      .optional()
+      .describe("Present if it is destroyed and can be restored: when its material is erased."),
   })
   .meta({ id: "Key" });
 
@@ -80,6 +83,7 @@ export const keyRoutes = {
       xName: z.string().max(512).optional(),
       name: z.string().max(512).optional(),
       createdBy: z.string().max(64).optional().describe("Fingerprint of the creating certificate."),
+      restorable: flag.optional().describe("Only destroyed objects that can be restored."),
     }),
     answer: pageOf(key),
     problems: ["notFound", "storeUnavailable"],
@@ -96,6 +100,7 @@ export const keyRoutes = {
           "BITS=length",
           "X-IDENTIFIER=xIdentifier",
         ],
+        wide: ["RESTORABLE-UNTIL=restorableUntil"],
       },
     },
   },
@@ -173,7 +178,8 @@ export const keyRoutes = {
   destroyKey: {
     method: "DELETE",
     path: "/v1/instances/{instance}/keys/{key}",
-    summary: "Destroy an object for ever; an Active object must be revoked first.",
+    summary:
+      "Destroy an object: for ever, or until it is restored within the instance's delay. An Active object must be revoked first.",
     tag: "Keys",
     roles: may.operate,
     scope: "instance",
@@ -194,6 +200,26 @@ export const keyRoutes = {
         does: "destroyed",
       },
     },
+  },
+  restoreKey: {
+    method: "POST",
+    path: "/v1/instances/{instance}/keys/{key}/restore",
+    summary:
+      "Restore a destroyed object whose material is not erased yet, in both regions. It has the State of before again.",
+    tag: "Keys",
+    roles: may.operate,
+    scope: "instance",
+    params: keyParam,
+    answer: key.extend({
+      warning: z
+        .string()
+        .optional()
+        .describe("Present if another object has one of its names now: it lost that name."),
+    }),
+    problems: changeProblems,
+    audit: "key.restore",
+    guarded: { action: "destroy-key" },
+    command: { words: "key restore", example: "holdfast key restore kmip-prod UUID" },
   },
   reportOrphans: {
     method: "POST",

@@ -101,6 +101,9 @@ export const givenLimit = z
 /** Whether KMIP clients may destroy objects of an instance, and revoke Active ones. */
 export const destroyOverKmip = z.enum(["refused", "allowed"]);
 
+/** How long destroyed objects of an instance can be restored, seconds. */
+export const destroyDelay = z.number().int().min(0).max(31_536_000);
+
 /** A switch in a query. */
 export const flag = z.enum(["true", "false"]).transform((text) => text === "true");
 

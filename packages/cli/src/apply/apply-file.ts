@@ -40,6 +40,7 @@ const instance = z
     description: z.string().max(1024).optional(),
     labels: z.record(z.string(), z.string()).optional(),
     destroyOverKmip: z.enum(["refused", "allowed"]).optional(),
+    destroyDelay: z.number().int().min(0).max(31_536_000).optional(),
     rootOfTrust: z.record(z.string(), root).default({}),
     certificates: z.array(certificate).default([]),
     users: z.array(user).default([]),
@@ -76,6 +77,8 @@ export interface WantedInstance {
   readonly description: string | undefined;
   readonly labels: Readonly<Record<string, string>> | undefined;
   readonly destroyOverKmip?: string | undefined;
+  /** Seconds. */
+  readonly destroyDelay?: number | undefined;
   readonly roots: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly certificates: readonly WantedCertificate[];
   readonly users: readonly WantedUser[];
@@ -103,6 +106,7 @@ export function readDeclaration(path: string): readonly WantedInstance[] {
     description: one.description,
     labels: one.labels,
     destroyOverKmip: one.destroyOverKmip,
+    destroyDelay: one.destroyDelay,
     roots: Object.fromEntries(
       Object.entries(one.rootOfTrust).map(([region, given]) => [
         region,

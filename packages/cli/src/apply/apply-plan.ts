@@ -10,6 +10,7 @@ export interface ActualInstance {
   readonly description: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly destroyOverKmip?: string;
+  readonly destroyDelay?: number;
   readonly origin: string;
   /** By region, the configured reference without secrets; undefined if none was configured. */
   readonly roots: Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>;
@@ -99,9 +100,9 @@ function instanceSteps(
   wanted: WantedInstance,
   actual: ActualInstance | undefined,
 ): readonly Step[] {
-  const { name, description, labels, destroyOverKmip, roots } = wanted;
+  const { name, description, labels, destroyOverKmip, destroyDelay, roots } = wanted;
   const params = { instance: name };
-  const declared = { description, labels, destroyOverKmip };
+  const declared = { description, labels, destroyOverKmip, destroyDelay };
   const given = Object.entries(declared).filter(([, value]) => value !== undefined);
   if (actual === undefined) {
     const regions = Object.keys(roots).join(", ");

@@ -11,7 +11,7 @@ import {
   vendorKeyOf,
 } from "@holdfast/kmip";
 import { type Item, ItemType } from "@holdfast/ttlv";
-import { stateOf, stateValues } from "../record/lifecycle.ts";
+import { pendingDestruction, stateOf, stateValues } from "../record/lifecycle.ts";
 import { knownObjectTypeName } from "../record/object-type.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { type CurrentValue, currentValues, valuesOf } from "../record/registers.ts";
@@ -85,7 +85,10 @@ const derived: ReadonlyMap<number, Derived> = new Map<number, Derived>([
     a.CompromiseOccurrenceDate.tag,
     ({ facts }) => date(a.CompromiseOccurrenceDate.tag, facts.compromised?.occurred),
   ],
-  [a.DestroyDate.tag, ({ facts }) => date(a.DestroyDate.tag, facts.destroyed?.time)],
+  [
+    a.DestroyDate.tag,
+    ({ facts }) => date(a.DestroyDate.tag, (facts.destroyed ?? pendingDestruction(facts))?.time),
+  ],
   [a.RevocationReason.tag, revocationReason],
   [a.UsageLimits.tag, usageLimits],
   [a.Sensitive.tag, flag("Sensitive", false)],

@@ -161,6 +161,8 @@ export type Event =
     }
   /** Changes of another region that the leader has not processed yet: that region's position minus the cursor. */
   | { readonly type: "behind"; readonly region: string; readonly changes: number }
+  /** The number of destroyed keys that can be restored, as the leader knows them (of the first 50,000 that become final). */
+  | { readonly type: "restorable"; readonly keys: number }
   /** The number of Names that two live objects share, as the leader last counted. */
   | { readonly type: "duplicateNames"; readonly names: number }
   /** A sink received audit entries, or could not; `behind` counts those that it has not received yet. */

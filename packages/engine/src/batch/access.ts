@@ -20,6 +20,8 @@ export interface Client {
   readonly operationsOf?: ((username: string) => ReadonlySet<string> | undefined) | undefined;
   /** The instance keeps its keys: clients may neither destroy an object, nor revoke an Active one, nor change a Deactivation Date. */
   readonly keepsKeys?: boolean | undefined;
+  /** How long destroyed objects can be restored, seconds; their material is erased at once unless given. */
+  readonly destroyDelaySeconds?: number | undefined;
 }
 
 type Credential = RequestMessage["header"]["credentials"][number];

@@ -106,6 +106,7 @@ export class BatchItems {
       writer,
       fingerprint: this.#origin.client.fingerprint,
       keepsKeys: this.#origin.client.keepsKeys === true,
+      destroyDelaySeconds: this.#origin.client.destroyDelaySeconds ?? 0,
       mayRevoke: limitRefusing(this.#origin.client, this.#origin.users, "Revoke") === undefined,
       nowSeconds,
       doubt,

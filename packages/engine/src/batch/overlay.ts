@@ -1,5 +1,6 @@
 import type { AuditEvent } from "../audit/audit-event.ts";
 import type { Change, FindQuery, StoredObject } from "../ports/objects.ts";
+import { isDestroyed } from "../record/lifecycle.ts";
 import type { ManagedObject } from "../record/record.ts";
 
 interface Staged {
@@ -67,7 +68,7 @@ export class Overlay {
     const made = query.after === undefined ? this.#made() : [];
     const seen = objects.map((stored) => this.get(stored.object.uniqueIdentifier) ?? stored);
     return [...made, ...seen].filter(({ object }) =>
-      object.facts.destroyed === undefined ? query.live : query.destroyed,
+      isDestroyed(object.facts) ? query.destroyed : query.live,
     );
   }
 

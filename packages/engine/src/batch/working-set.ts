@@ -14,7 +14,7 @@ import type {
   StoredObject,
 } from "../ports/objects.ts";
 import type { ChangeOptions, Decision, Objects } from "../ports/operation-context.ts";
-import { type DatedNow, dueSurely } from "../record/lifecycle.ts";
+import { type DatedNow, dueSurely, isDestroyed } from "../record/lifecycle.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { checkRecordSize, tooLargeTogether } from "../record/record-size.ts";
 import { plannedDates } from "../record/registers.ts";
@@ -304,9 +304,7 @@ function busy(): KmipError {
 function optionsFor(changes: readonly Change[]): CommitOptions {
   const agreed = changes.some(
     ({ after, ...change }) =>
-      after.facts.destroyed !== undefined &&
-      "before" in change &&
-      change.before.object.facts.destroyed === undefined,
+      isDestroyed(after.facts) && "before" in change && !isDestroyed(change.before.object.facts),
   );
   return { agreed };
 }

@@ -12,6 +12,7 @@ import {
 import { type Item, ItemType } from "@holdfast/ttlv";
 import { attributeValues, vendorAttributes } from "../attributes/attribute-view.ts";
 import { isDigest } from "../material/object-digest.ts";
+import { isDestroyed } from "../record/lifecycle.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { termFor } from "../system/index-terms.ts";
 import { dateMatches, noDate, valueMatches } from "./locate-match.ts";
@@ -66,7 +67,7 @@ export function locateFilter(request: Request<"Locate">, target: FilterFor): Loc
     else dates.set(resolved.tag, [...(dates.get(resolved.tag) ?? []), resolved.value]);
   }
   const tests: readonly Test[] = [
-    ({ facts }) => (facts.destroyed === undefined ? live : destroyed),
+    ({ facts }) => (isDestroyed(facts) ? destroyed : live),
     ...memberTests(request, wanted),
     ...wanted.filter((item) => !isDigest(item)).map((item) => valueTest(item, target.version)),
     ...[...dates].map(([tag, given]) => dateTest(tag, given, target.version)),

@@ -1,10 +1,12 @@
+import { decode } from "@holdfast/ttlv";
 import { SealBroken, UnknownKek } from "../base/errors.ts";
 import type { KeyRing } from "../ports/keys.ts";
 import type { StoredObject } from "../ports/objects.ts";
 import type { OperationContext } from "../ports/operation-context.ts";
 import type { ManagedObject } from "../record/record.ts";
+import { storedLimits } from "../record/record-codec.ts";
 import { RecordError } from "../record/record-items.ts";
-import { openObject } from "./material.ts";
+import { openMaterial } from "./material.ts";
 import { sealedDigestOf, withDigests } from "./object-digest.ts";
 
 /** The stored object on which the work succeeded, and the result. */
@@ -40,7 +42,10 @@ export async function opens(
   try {
     if (sealedDigestOf(object) !== undefined) await withDigests(keyRing, object);
     const { facts, material } = object;
-    if (facts.destroyed === undefined && material !== undefined) await openObject(keyRing, object);
+    // Of a destruction that is not final too: a restore needs it.
+    if (facts.destroyed === undefined && material !== undefined) {
+      decode(await openMaterial(keyRing, object, material), storedLimits);
+    }
     return true;
   } catch (error) {
     if (isBroken(error)) return false;

@@ -13,6 +13,7 @@ import {
 import { encode, type Item, ItemType } from "@holdfast/ttlv";
 import { KeyRingUnavailable, SealBroken } from "../base/errors.ts";
 import type { KeyRing } from "../ports/keys.ts";
+import { isDestroyed } from "../record/lifecycle.ts";
 import { knownObjectTypeName, objectTypeName } from "../record/object-type.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { materialItem, readMaterial } from "../record/record-codec.ts";
@@ -135,7 +136,7 @@ async function openedDigests(
         : digestAttribute(value, index === 0 ? own : "Raw");
     });
   }
-  if (material === undefined || facts.destroyed !== undefined) return [];
+  if (material === undefined || isDestroyed(facts)) return [];
   return digestItems(type, await openObject(keyRing, object));
 }
 

@@ -2,6 +2,7 @@ import { KmipError, tags } from "@holdfast/kmip";
 import { ItemType } from "@holdfast/ttlv";
 import { leaseTimeSeconds } from "../attributes/attribute-home.ts";
 import type { Handler } from "../ports/operation-context.ts";
+import { isDestroyed } from "../record/lifecycle.ts";
 import { requireLifecycle } from "../record/lifecycle-refusal.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { valueAt } from "../record/registers.ts";
@@ -10,7 +11,7 @@ import { valueAt } from "../record/registers.ts";
 export const check: Handler<"Check"> = async (context, request) => {
   const { object } = await context.objects.load(request.uniqueIdentifier);
   requireLifecycle(object, context.version);
-  if (object.facts.destroyed !== undefined) {
+  if (isDestroyed(object.facts)) {
     throw new KmipError("objectDestroyed", "the object was destroyed");
   }
   const denial = denialOf(object, request);

@@ -1,19 +1,23 @@
 import type { Handler } from "../ports/operation-context.ts";
-import { transition } from "../record/lifecycle.ts";
+import { destroyed } from "../record/lifecycle.ts";
 import { refuseKept, refuseTransition } from "../record/lifecycle-refusal.ts";
 
-/** Destroys the material and keeps the attributes (KMIP 2.1, 6.1.15). */
+/**
+ * Destroys the material and keeps the attributes (KMIP 2.1, 6.1.15). With a delay, clients see the same at once, and the
+ * sealed material is erased when the delay is over.
+ */
 export const destroy: Handler<"Destroy"> = async (context, { uniqueIdentifier }) => {
-  const { nowSeconds, region } = context;
+  const { nowSeconds: time, nowUs: us, region, destroyDelaySeconds: delay } = context;
   if (context.keepsKeys) throw refuseKept("destroy objects", "key destroy");
-  const { uniqueIdentifier: destroyed } = await context.objects.change(
+  const after = await context.objects.change(
     uniqueIdentifier,
     (object) => {
-      const result = transition(object.facts, "destroy", { time: nowSeconds, region });
+      const result = destroyed(object.facts, { time, region, us }, delay);
       if (result.kind !== "changed") throw refuseTransition(result.state, "destroyed");
-      return { ...object, facts: result.facts, material: undefined };
+      const { facts } = result;
+      return { ...object, facts, material: facts.destroyed ? undefined : object.material };
     },
     { locked: true },
   );
-  return { uniqueIdentifier: destroyed };
+  return { uniqueIdentifier: after.uniqueIdentifier };
 };

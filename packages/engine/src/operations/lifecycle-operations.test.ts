@@ -1,6 +1,12 @@
 import { isVersion1, objectItem, type Version, versions } from "@holdfast/kmip";
 import { beforeEach, describe, expect, test } from "vitest";
-import { stateOf } from "../record/lifecycle.ts";
+import {
+  delayedAnew,
+  destroyedFinally,
+  pendingDestruction,
+  restored,
+  stateOf,
+} from "../record/lifecycle.ts";
 import type { Facts } from "../record/record.ts";
 import { aesKey, attributeSet } from "../testing/test-attributes.ts";
 import { type TestEngine, testEngine } from "../testing/test-engine.ts";
@@ -166,6 +172,70 @@ describe("Destroy", () => {
       material: undefined,
       facts: { destroyed: { time: engine.now, region: "r" } },
     });
+  });
+});
+
+describe("Destroy with a delay", () => {
+  const delay = 7 * 86_400;
+
+  async function destroyLater(state: string): Promise<string> {
+    const uniqueIdentifier = await inState(state);
+    const client = { ...engine.client, destroyDelaySeconds: delay };
+    const answer = await engine.sendAs(client, "2.1", [["Destroy", { uniqueIdentifier }]]);
+    expect(answer.items[0]?.status).toBe("Success");
+    return uniqueIdentifier;
+  }
+
+  test("keeps the material, and answers as Destroyed at once", async () => {
+    const id = await destroyLater("Deactivated");
+    const [stored] = await engine.store.read("i", [id]);
+    expect(stored?.object.material).toBeDefined();
+    expect(stored?.object.facts.destroyed).toBeUndefined();
+    const asked = { uniqueIdentifier: id };
+    expect(await engine.reason("2.1", "Get", asked)).toBe("ObjectDestroyed");
+    expect(await engine.reason("1.1", "Get", asked)).toBe("ItemNotFound");
+    expect(await engine.reason("2.1", "Check", asked)).toBe("ObjectDestroyed");
+    expect(await engine.reason("2.1", "Activate", asked)).toBe("ObjectDestroyed");
+    expect(await engine.reason("2.1", "Destroy", asked)).toBe("ObjectDestroyed");
+    const { attributes } = await engine.ask("1.1", "GetAttributes", {
+      uniqueIdentifier: id,
+      attributeReferences: ["State", "Destroy Date"],
+    });
+    expect(
+      JSON.stringify(attributes, (_, value) => (typeof value === "bigint" ? Number(value) : value)),
+    ).toContain(String(engine.now));
+    expect((await engine.ask("2.1", "Locate", {})).uniqueIdentifiers ?? []).not.toContain(id);
+    const destroyed = await engine.ask("2.1", "Locate", { storageStatusMask: 4 });
+    expect(destroyed.uniqueIdentifiers).toContain(id);
+  });
+
+  test("may be restored to the state before, and is final once the delay is over", async () => {
+    const id = await destroyLater("Deactivated");
+    const pending = await facts(id);
+    const at = { time: engine.now + 60, region: "s", us: 1 };
+    const back = restored(pending, at);
+    expect(stateOf(back)).toBe("Deactivated");
+    expect(back.destruction?.us).toBe((pending.destruction?.us ?? 0) + 1);
+    expect(restored(back, at)).toBe(back);
+    expect(destroyedFinally(back, engine.now + delay)).toBe(back);
+    expect(destroyedFinally(pending, engine.now + delay - 1)).toBe(pending);
+    const final = destroyedFinally(pending, engine.now + delay);
+    expect(final.destroyed).toEqual({ time: engine.now, region: "r" });
+    expect(restored(final, at)).toBe(final);
+  });
+
+  test("a compromise meanwhile stays when it is restored", async () => {
+    const id = await destroyLater("PreActive");
+    expect(await take("2.1", id, "compromise")).toBeUndefined();
+    expect(stateOf(await facts(id))).toBe("DestroyedCompromised");
+    expect(stateOf(restored(await facts(id), { time: 1, region: "r", us: 1 }))).toBe("Compromised");
+  });
+
+  test("begins its delay anew where a copy comes back from a backup", async () => {
+    const pending = await facts(await destroyLater("PreActive"));
+    const later = delayedAnew(pending, engine.now + delay * 2);
+    expect(pendingDestruction(later)?.until).toBe(engine.now + delay * 3);
+    expect(delayedAnew(pending, engine.now)).toBe(pending);
   });
 });
 

@@ -1,4 +1,5 @@
 import type { InstanceStatus } from "../base/instance-status.ts";
+import { isDestroyed } from "../record/lifecycle.ts";
 import type { Change } from "./objects.ts";
 import type { OwnCommitOptions } from "./own-store.ts";
 
@@ -12,5 +13,5 @@ export function instanceTakes(
   changes: readonly Change[],
 ): boolean {
   if (joined !== true) return status === "Installed";
-  return status !== "Deleted" || changes.every(({ after }) => after.facts.destroyed !== undefined);
+  return status !== "Deleted" || changes.every(({ after }) => isDestroyed(after.facts));
 }

@@ -59,7 +59,7 @@ export interface Objects {
   resolve(reference: IdentifierReference | undefined): string;
   /**
    * Reads one object; `objectNotFound` when the instance has none. Destroyed objects are returned too: check
-   * `facts.destroyed`.
+   * `isDestroyed`.
    */
   load(reference: IdentifierReference | undefined): Promise<StoredObject>;
   /** Stores a new object with its audit event. Throws `nonUniqueName` when a Name is taken. */
@@ -99,6 +99,8 @@ export interface OperationContext {
   readonly fingerprint: string;
   /** See `Client.keepsKeys`. */
   readonly keepsKeys: boolean;
+  /** See `Client.destroyDelaySeconds`. */
+  readonly destroyDelaySeconds: number;
   /** Whether the client's certificate and the users of the message are allowed Revoke too. */
   readonly mayRevoke: boolean;
   /** Seconds since the epoch, fixed for the item. */

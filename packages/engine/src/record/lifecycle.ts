@@ -1,6 +1,6 @@
 import type { ClockDoubt } from "../base/clock.ts";
 import { StoreUnavailable } from "../base/errors.ts";
-import type { Fact, Facts, ManagedObject, Revocation } from "./record.ts";
+import type { Destruction, Fact, Facts, ManagedObject, Revocation } from "./record.ts";
 
 /** State values (KMIP 2.1, 11.55). */
 export const stateValues = {
@@ -39,9 +39,19 @@ const factOf = {
   destroy: "destroyed",
 } as const;
 
+/** Whether an object is destroyed for every client: for good, or until it is restored. */
+export function isDestroyed({ destroyed, destruction }: Facts): boolean {
+  return destroyed !== undefined || destruction?.state === "pending";
+}
+
+/** The destruction that is not final yet; undefined for any other object. */
+export function pendingDestruction({ destroyed, destruction }: Facts): Destruction | undefined {
+  return destroyed === undefined && destruction?.state === "pending" ? destruction : undefined;
+}
+
 /** The State that follows from the facts; their order does not matter. */
 export function stateOf(facts: Facts): State {
-  if (facts.destroyed !== undefined) {
+  if (isDestroyed(facts)) {
     return facts.compromised === undefined ? "Destroyed" : "DestroyedCompromised";
   }
   if (facts.compromised !== undefined) return "Compromised";
@@ -59,9 +69,14 @@ const factsIn: Readonly<Record<State, readonly (keyof Facts)[]>> = {
   DestroyedCompromised: ["destroyed", "compromised"],
 };
 
-/** Throws `StoreUnavailable("corrupt")` for a copy that lacks facts of the damaged record's last known state. */
+/**
+ * Throws `StoreUnavailable("corrupt")` for a copy that lacks facts of the damaged record's last known state. One that was
+ * Destroyed may have been restored since.
+ */
 export function requireState({ facts, uniqueIdentifier }: ManagedObject, last: State): void {
-  if (factsIn[last].every((fact) => facts[fact] !== undefined)) return;
+  const destroyed = facts.destroyed ?? facts.destruction;
+  const known = { ...facts, ...(destroyed && { destroyed }) };
+  if (factsIn[last].every((fact) => known[fact] !== undefined)) return;
   throw new StoreUnavailable(
     "corrupt",
     `record ${uniqueIdentifier} does not decode and was last ${last}; the copy that is offered is ${stateOf(facts)}, so it is not taken`,
@@ -85,6 +100,57 @@ export function transition(
   if (next === undefined) return { kind: "refused", state };
   if (next === state) return { kind: "already", state };
   return { kind: "changed", state: next, facts: { ...facts, [factOf[event]]: fact } };
+}
+
+/** When and where something is written: a clock in seconds, and the same clock as the stamps of registers have it. */
+export interface WrittenAt extends Fact {
+  readonly us: number;
+}
+
+/** Destroys an object for clients at once, and for good when the delay is over; for good at once with a delay of 0. */
+export function destroyed(
+  facts: Facts,
+  { us, ...fact }: WrittenAt,
+  delaySeconds: number,
+): Transition {
+  const result = transition(facts, "destroy", fact);
+  if (result.kind !== "changed" || delaySeconds === 0) return result;
+  const until = fact.time + delaySeconds;
+  const destruction = { ...fact, state: "pending", until, us: stampAfter(facts, us) } as const;
+  return { ...result, facts: { ...facts, destruction } };
+}
+
+/** Takes a destruction back that is not final; the same facts for an object that has none. */
+export function restored(facts: Facts, { us, ...fact }: WrittenAt): Facts {
+  const pending = pendingDestruction(facts);
+  if (pending === undefined) return facts;
+  const { until } = pending;
+  const destruction = { ...fact, state: "restored", until, us: stampAfter(facts, us) } as const;
+  return { ...facts, destruction };
+}
+
+/** Makes a destruction final whose time is over by `nowSeconds`; the same facts for any other object. */
+export function destroyedFinally(facts: Facts, nowSeconds: number): Facts {
+  const pending = pendingDestruction(facts);
+  if (pending === undefined || pending.until > nowSeconds) return facts;
+  const { time, region } = pending;
+  return { ...facts, destroyed: { time, region } };
+}
+
+/**
+ * A destruction that is not final, with its delay begun anew: so a copy that comes back from a backup is not destroyed
+ * by a date of which nobody knows what came after. The same facts for any other object.
+ */
+export function delayedAnew(facts: Facts, nowSeconds: number): Facts {
+  const pending = pendingDestruction(facts);
+  if (pending === undefined) return facts;
+  const until = nowSeconds + Math.max(0, pending.until - pending.time);
+  if (until <= pending.until) return facts;
+  return { ...facts, destruction: { ...pending, until, us: pending.us + 1 } };
+}
+
+function stampAfter({ destruction }: Facts, us: number): number {
+  return Math.max(us, (destruction?.us ?? 0) + 1);
 }
 
 /** Revocation Reason Code values that compromise an object (KMIP 2.1, 11.48). */

@@ -14,7 +14,7 @@ import {
 } from "@holdfast/ttlv";
 import { StoreUnavailable } from "../base/errors.ts";
 import { uuidText } from "../base/uuid.ts";
-import type { Fact, Facts, ManagedObject, Revocation, Tag } from "./record.ts";
+import type { Destruction, Fact, Facts, ManagedObject, Revocation, Tag } from "./record.ts";
 import {
   ItemReader,
   identifierItem,
@@ -156,14 +156,19 @@ export function tagOfDigest(digest: string): Tag {
 
 /** Every region that a fact or a register names by its number, sorted. */
 function regionsOf(object: ManagedObject): readonly string[] {
-  const { served, activated, deactivated, compromised, destroyed } = object.facts;
-  const facts = [served, activated, deactivated, compromised, destroyed];
   const regions = new Set([
-    ...facts.flatMap((fact) => (fact === undefined ? [] : [fact.region])),
+    ...regionsOfFacts(object.facts),
     ...object.registers.map((register) => register.stamp.region),
   ]);
   if (regions.size > regionsMax) throw new RangeError(`more than ${regionsMax} regions`);
   return [...regions].toSorted();
+}
+
+/** The regions that an object's facts name. */
+export function regionsOfFacts(facts: Facts): readonly string[] {
+  const { served, activated, deactivated, compromised, destroyed, destruction } = facts;
+  const all = [served, activated, deactivated, compromised, destroyed, destruction];
+  return all.flatMap((fact) => (fact === undefined ? [] : [fact.region]));
 }
 
 /** The item for sealed data: an object's material, unless another tag is given. */
@@ -200,7 +205,7 @@ export function readMaterial(item: Item): SealedMaterial {
 }
 
 function factItems(facts: Facts, numberOf: RegionNumber): Item[] {
-  const { served, activated, deactivated, compromised, destroyed } = facts;
+  const { served, activated, deactivated, compromised, destroyed, destruction } = facts;
   const fact = (tag: number, given: Fact | undefined): Item[] =>
     given === undefined ? [] : [pairItem(tag, given.time, numberOf(given.region))];
   const revocation = (tag: number, given: Revocation | undefined): Item[] => {
@@ -221,7 +226,35 @@ function factItems(facts: Facts, numberOf: RegionNumber): Item[] {
     ...revocation(tags.Deactivated, deactivated),
     ...revocation(tags.Compromised, compromised),
     ...fact(tags.Destroyed, destroyed),
+    ...(destruction === undefined ? [] : [destructionItem(destruction, numberOf)]),
   ];
+}
+
+const destructionStates = ["pending", "restored"] as const;
+
+function destructionItem(
+  { time, region, us, state, until }: Destruction,
+  numberOf: RegionNumber,
+): Item {
+  return structure(tags.Destruction, [
+    pairItem(tags.At, time, numberOf(region)),
+    pairItem(tags.Stamp, us, numberOf(region)),
+    enumeration(tags.DestructionState, destructionStates.indexOf(state) + 1),
+    dateTime(tags.Until, BigInt(until)),
+  ]);
+}
+
+function readDestruction(item: Item, nameOf: RegionName): Destruction {
+  const reader = new ItemReader(typed(item, ItemType.Structure));
+  const at = readFact(reader.item(tags.At), nameOf);
+  const [us, region] = pairOf(reader.item(tags.Stamp));
+  const number = typed(reader.item(tags.DestructionState), ItemType.Enumeration);
+  const until = safe(typed(reader.item(tags.Until), ItemType.DateTime));
+  reader.end();
+  const state = destructionStates[number - 1];
+  if (state === undefined) throw new UnknownFormat(`a destruction has state ${number}`);
+  if (nameOf(region) !== at.region) throw new RecordError("a destruction names two regions");
+  return { ...at, state, until, us };
 }
 
 function readFact(item: Item, nameOf: RegionName): Fact {
@@ -250,12 +283,14 @@ function readFacts(reader: ItemReader, nameOf: RegionName): Facts {
   const deactivated = reader.maybe(tags.Deactivated);
   const compromised = reader.maybe(tags.Compromised);
   const destroyed = reader.maybe(tags.Destroyed);
+  const destruction = reader.maybe(tags.Destruction);
   return {
     ...(served && { served: readFact(served, nameOf) }),
     ...(activated && { activated: readFact(activated, nameOf) }),
     ...(deactivated && { deactivated: readRevocation(deactivated, nameOf) }),
     ...(compromised && { compromised: readRevocation(compromised, nameOf) }),
     ...(destroyed && { destroyed: readFact(destroyed, nameOf) }),
+    ...(destruction && { destruction: readDestruction(destruction, nameOf) }),
   };
 }
 

@@ -74,4 +74,10 @@ export const recordTags = {
   DocumentField: 0x54002e,
   /** In Fixed: SHA-256 of the certificate of the client that made the object (32 bytes). */
   Creator: 0x54002f,
+  /** A destruction with a delay: At, Stamp, and the next two. */
+  Destruction: 0x540030,
+  /** 1: pending, 2: restored. */
+  DestructionState: 0x540031,
+  /** When it becomes final, as a Date-Time. */
+  Until: 0x540032,
 } as const;

@@ -33,13 +33,28 @@ export interface Revocation extends Fact {
   readonly occurred?: number;
 }
 
+/**
+ * A destruction with a delay: what Destroy writes, and what a restore writes in its place. `time` and `region` say when
+ * and where that was. It is not a fact: the later one of two counts.
+ */
+export interface Destruction extends Fact {
+  /** `pending`: destroyed for every client, and the material is kept. `restored`: as if it had not been destroyed. */
+  readonly state: "pending" | "restored";
+  /** When a pending one becomes final, seconds since the epoch. */
+  readonly until: number;
+  /** When it was written, as in a register's stamp. */
+  readonly us: number;
+}
+
 /** Lifecycle facts; the State is derived from them. */
 export interface Facts {
   readonly served?: Fact;
   readonly activated?: Fact;
   readonly deactivated?: Revocation;
   readonly compromised?: Revocation;
+  /** Destroyed for good: there is no material. */
   readonly destroyed?: Fact;
+  readonly destruction?: Destruction;
 }
 
 /**
@@ -70,7 +85,7 @@ export interface ManagedObject {
   readonly objectType: number;
   /** Attributes fixed at creation, as items by tag, in order of tag. */
   readonly fixed: readonly Item[];
-  /** The sealed managed object structure (Key Block as registered). Absent when destroyed or never given. */
+  /** The sealed managed object structure (Key Block as registered). Absent when destroyed for good or never given. */
   readonly material: SealedMaterial | undefined;
   readonly facts: Facts;
   readonly registers: readonly Register[];

@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import { type Item, ItemType } from "@holdfast/ttlv";
 import { creatorOf, creatorTerm } from "../record/creator.ts";
+import { isDestroyed, pendingDestruction } from "../record/lifecycle.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { vendorOf } from "../record/vendor-attribute.ts";
 import { systemInstance } from "./partition.ts";
@@ -54,10 +55,13 @@ export function termFor(item: Item): string | undefined {
   return row.letter + hash("sha256", said, "base64url").slice(0, length);
 }
 
+/** The term under which the objects are found that can be restored. */
+export const restorableTerm = "restorable";
+
 /** The terms of an object, each once. A destroyed object keeps its terms but holds no name. */
 export function indexTerms(object: ManagedObject): readonly IndexTerm[] {
   if (object.instance === systemInstance) return systemTerms(object);
-  const live = object.facts.destroyed === undefined;
+  const live = !isDestroyed(object.facts);
   const terms = new Map<string, IndexTerm>();
   for (const { value } of object.registers) {
     const term = value && termFor(value);
@@ -67,6 +71,9 @@ export function indexTerms(object: ManagedObject): readonly IndexTerm[] {
   if (creator !== undefined) {
     const term = creatorTerm(creator);
     terms.set(term, { term, unique: false });
+  }
+  if (pendingDestruction(object.facts) !== undefined) {
+    terms.set(restorableTerm, { term: restorableTerm, unique: false });
   }
   return [...terms.values()];
 }

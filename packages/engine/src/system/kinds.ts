@@ -172,6 +172,8 @@ export const recordKinds = {
       revalidated: json(keysOrder),
       /** Whether KMIP clients may destroy keys, and revoke Active ones; undefined = allowed. */
       destroyOverKmip: oneOf(["refused", "allowed"]),
+      /** How long destroyed keys can be restored, seconds; undefined = 0. */
+      destroyDelay: number,
     },
     claims: ["name"],
     deletable: true,

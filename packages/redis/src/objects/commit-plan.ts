@@ -8,6 +8,7 @@ import {
   type GivenRecord,
   indexTerms,
   initialMonth,
+  isDestroyed,
   type ManagedObject,
   nameOfTerm,
   type OwnCommitOptions,
@@ -183,9 +184,7 @@ function pushRow(
   const { kind, before, after } = row;
   const digest = recordDigest(after);
   const same = tagOfDigest(digest) === before?.tag;
-  const wasDestroyed = before?.object.facts.destroyed !== undefined;
-  const isDestroyed = after.facts.destroyed !== undefined;
-  const moved = wasDestroyed !== isDestroyed;
+  const moved = isDestroyed(before?.object.facts ?? {}) !== isDestroyed(after.facts);
   const terms = termLines({ before: before?.object, after, moved, joined }, buckets);
   args.push(kind, id, before ? Buffer.from(before.tag, "hex") : none, Buffer.from(digest, "hex"));
   const { proof, body } = same ? unchanged : prove(changeOf(row));

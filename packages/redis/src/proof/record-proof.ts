@@ -2,6 +2,7 @@ import { createCipheriv, createDecipheriv, createHmac, hash, timingSafeEqual } f
 import {
   encodeRecord,
   type ManagedObject,
+  pendingDestruction,
   recordDigest,
   recordKinds,
   StoreUnavailable,
@@ -32,12 +33,14 @@ export interface ProvenRecord {
 /** The highest version that a header can have. */
 export const versionMax = 2 ** 40 - 1;
 
-/** The bits of a header's facts; the bit 0x10 is kept free for a pending destruction. */
+/** The bits of a header's facts. */
 export const factBits = {
   activated: 0x01,
   deactivated: 0x02,
   compromised: 0x04,
   destroyed: 0x08,
+  /** Destroyed for clients, and not for good yet. */
+  destructionPending: 0x10,
   /** The body is sealed. */
   sealed: 0x80,
 } as const;
@@ -211,7 +214,8 @@ export function factsOf({ facts }: ManagedObject): number {
     (activated ? factBits.activated : 0) |
     (deactivated ? factBits.deactivated : 0) |
     (compromised ? factBits.compromised : 0) |
-    (destroyed ? factBits.destroyed : 0)
+    (destroyed ? factBits.destroyed : 0) |
+    (pendingDestruction(facts) ? factBits.destructionPending : 0)
   );
 }
 

@@ -4,6 +4,7 @@ import {
   type ManagedObject,
   recordBytesMax,
   recordKinds,
+  regionsOfFacts,
   registersMax,
   systemInstance,
   writeUuid,
@@ -21,6 +22,9 @@ const regionsOfAll = 256;
 export function refusalOf(object: ManagedObject): string | undefined {
   if (!writeUuid(object.uniqueIdentifier, new Uint8Array(16), 0)) {
     return "malformed identifier";
+  }
+  if (object.instance === systemInstance && object.facts.destruction !== undefined) {
+    return "a system record is not destroyed with a delay";
   }
   if (isKept(object) && object.facts.destroyed !== undefined) {
     // One such fact about a KEK would close every key of its instance, everywhere and for ever.
@@ -40,11 +44,7 @@ function isKept(object: ManagedObject): boolean {
 }
 
 function regionsIn({ facts, registers }: ManagedObject): number {
-  const { served, activated, deactivated, compromised, destroyed } = facts;
-  const regions = new Set<string>();
+  const regions = new Set(regionsOfFacts(facts));
   for (const { stamp } of registers) regions.add(stamp.region);
-  for (const fact of [served, activated, deactivated, compromised, destroyed]) {
-    if (fact !== undefined) regions.add(fact.region);
-  }
   return regions.size;
 }

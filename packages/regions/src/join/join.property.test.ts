@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import {
   addValue,
   currentValues,
+  type Destruction,
   decodeRecord,
   deleteValue,
   encodeRecord,
@@ -108,16 +109,34 @@ describe.each([
     holds((a, b) => {
       const both = joined(a, b);
       for (const one of [a, b]) {
+        // A restore takes a destruction back that is not final; that is no fact.
+        const { destruction, ...facts } = one.facts;
         expect(order.indexOf(stateOf(both.facts))).toBeGreaterThanOrEqual(
-          order.indexOf(stateOf(one.facts)),
+          order.indexOf(stateOf(facts)),
         );
-        for (const [name, fact] of Object.entries(one.facts)) {
+        const written = (given: typeof destruction) => given?.us ?? Number.NEGATIVE_INFINITY;
+        expect(written(both.facts.destruction)).toBeGreaterThanOrEqual(written(destruction));
+        for (const [name, fact] of Object.entries(facts)) {
           const left = both.facts[name as keyof ManagedObject["facts"]];
           expect(left?.time).toBeLessThanOrEqual(fact.time);
         }
         expect(both.lastChange).toBeGreaterThanOrEqual(one.lastChange);
         expect(both.registers.length).toBeGreaterThanOrEqual(one.registers.length);
       }
+    });
+  });
+
+  test("of two destructions with a delay the last write counts; of two at one time a restore", () => {
+    const at = { time: 1, region: "a", until: 9, us: 5 } as const;
+    holds((a) => {
+      const { destruction: _, destroyed: __, ...facts } = a.facts;
+      const given = (destruction: Destruction) => ({ ...a, facts: { ...facts, destruction } });
+      const pending = given({ ...at, state: "pending" });
+      const restored = given({ ...at, state: "restored" });
+      const later = given({ ...at, state: "pending", us: 6 });
+      expect(joined(pending, restored).facts.destruction?.state).toBe("restored");
+      expect(joined(restored, later).facts.destruction?.state).toBe("pending");
+      expect(joined(pending, a).material).toEqual(settled(a).material);
     });
   });
 

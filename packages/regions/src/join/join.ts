@@ -2,6 +2,7 @@ import {
   areKnownAlike,
   areUnderOtherKeks,
   compareRegisters as compareIdentities,
+  type Destruction,
   encodeRecord,
   type Fact,
   type Facts,
@@ -50,8 +51,9 @@ const toleranceMs = 1_000;
 
 /**
  * The only merge in the system: commutative, associative, idempotent, and nothing in it ever goes
- * back. It unites the facts (the earliest wins), keeps each register's last write and the latest
- * date of the last change, and drops the material if either copy is destroyed.
+ * back. It unites the facts (the earliest wins), keeps each register's last write, the last
+ * destruction with a delay or restore, and the latest date of the last change, and drops the
+ * material if either copy is destroyed for good.
  */
 export function join(a: ManagedObject, b: ManagedObject): JoinOutcome {
   if (a === b || areKnownAlike(a, b)) return { kind: "joined", object: settled(a) };
@@ -112,7 +114,7 @@ export function joinAll(copies: readonly ManagedObject[]): JoinOutcome | undefin
   return outcome;
 }
 
-/** A copy as a join leaves it: without material once it is destroyed, even if a peer sent some. */
+/** A copy as a join leaves it: without material once it is destroyed for good, even if a peer sent some. */
 export function settled(object: ManagedObject): ManagedObject {
   return object.facts.destroyed === undefined || object.material === undefined
     ? object
@@ -154,12 +156,14 @@ function joinFacts(a: Facts, b: Facts): Facts {
   const deactivated = earliest(a.deactivated, b.deactivated, compareRevocations);
   const compromised = earliest(a.compromised, b.compromised, compareRevocations);
   const destroyed = earliest(a.destroyed, b.destroyed, compareFacts);
+  const destruction = earliest(a.destruction, b.destruction, compareDestructions);
   return {
     ...(served && { served }),
     ...(activated && { activated }),
     ...(deactivated && { deactivated }),
     ...(compromised && { compromised }),
     ...(destroyed && { destroyed }),
+    ...(destruction && { destruction }),
   };
 }
 
@@ -182,6 +186,11 @@ function compareRevocations(a: Revocation, b: Revocation): number {
     compareFacts(a, b) ||
     compareBytes({ ...bare, facts: { deactivated: a } }, { ...bare, facts: { deactivated: b } })
   );
+}
+
+/** The last write comes first. Of two at the same time a restore wins: it loses no key. */
+function compareDestructions(a: Destruction, b: Destruction): number {
+  return b.us - a.us || compareText(b.state, a.state) || compareFacts(a, b) || b.until - a.until;
 }
 
 function joinRegisters(a: readonly Register[], b: readonly Register[]): readonly Register[] {

@@ -2,6 +2,7 @@ import {
   type Change,
   encodeRecord,
   isCorrupt,
+  isDestroyed,
   type ManagedObject,
   type Observer,
   type OwnStore,
@@ -410,7 +411,7 @@ class InstanceMerge {
 
   /** A deleted instance accepts destroyed records in a commit that has no others. */
   #closed(planned: readonly Planned[]): void {
-    const live = planned.filter(({ stored }) => stored.object.facts.destroyed === undefined);
+    const live = planned.filter(({ stored }) => !isDestroyed(stored.object.facts));
     const refused = live.length > 0 ? live : planned;
     for (const { pending } of refused) this.#settle(pending, { result: "refused" });
   }

@@ -1,6 +1,13 @@
-import { type ClockDoubt, type ManagedObject, type Register, stateOf } from "@holdfast/engine";
+import {
+  type ClockDoubt,
+  type Destruction,
+  type ManagedObject,
+  type Register,
+  StoreUnavailable,
+  stateOf,
+} from "@holdfast/engine";
 import type { MemoryOwnStore } from "@holdfast/engine/testing";
-import { beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { openStore, VirtualTime } from "../testing/leader/test-leader.ts";
 import { change, objectOf, put, recordsOf, termOf } from "../testing/leader/test-peer.ts";
 import { DueDates, nextDate } from "./due-dates.ts";
@@ -148,6 +155,95 @@ test("after a fail-over everything is read again", async () => {
   await time.run(5_000);
   await run();
   expect([await stateIn(object), await stateIn(later)]).toEqual(["Active", "Active"]);
+});
+
+describe("a destruction with a delay", () => {
+  const destruction = { time: start, region, state: "pending", until: start + 10, us: 1 } as const;
+  const pending = (more: Partial<Destruction> = {}) =>
+    objectOf({ facts: { destruction: { ...destruction, ...more } } });
+
+  test("becomes final when its time is over, by agreement, and erases the material", async () => {
+    const commit = vi.spyOn(own, "commit");
+    const observe = vi.fn();
+    duty = new DueDates({ region, own, store: own, timers: time, observe });
+    const object = pending();
+    await put(own, [object]);
+    await time.run(9_000);
+    expect(await run()).toEqual({ done: 0, left: 0 });
+    expect(observe.mock.calls).toEqual([[{ type: "restorable", keys: 1 }]]);
+    await time.run(1_000);
+    commit.mockClear();
+    expect(await run()).toEqual({ done: 1, left: 0 });
+    expect(commit.mock.calls.map((call) => call[3])).toEqual([{ agreed: true }]);
+    const after = (await recordsOf(own)).get(object.uniqueIdentifier);
+    expect(after?.facts.destroyed).toEqual({ time: start, region });
+    expect(after?.material).toBeUndefined();
+    await run();
+    expect(observe.mock.lastCall).toEqual([{ type: "restorable", keys: 0 }]);
+    expect(own.auditOf("i").map(({ action }) => action)).toEqual(["kmip-key.erase"]);
+  });
+
+  test("waits for no other one, whose record cannot be read", async () => {
+    const [bad, good] = [pending(), pending()];
+    await put(own, [bad, good]);
+    const read = own.read.bind(own);
+    own.read = async (...args) => {
+      if (!args[1].includes(bad.uniqueIdentifier)) return await read(...args);
+      throw new StoreUnavailable("corrupt", "the record does not decode");
+    };
+    await time.run(11_000);
+    let done = 0;
+    for (let tries = 0; tries < 2; tries += 1) {
+      ({ done } = await run());
+      await time.run(10_000);
+    }
+    expect(done).toBe(1);
+    expect((await recordsOf(own)).get(good.uniqueIdentifier)?.material).toBeUndefined();
+  });
+
+  test("waits while its instance takes no changes", async () => {
+    const object = pending();
+    await put(own, [object]);
+    own.instances.setStatus("i", "Inactive");
+    await time.run(11_000);
+    await run();
+    expect((await recordsOf(own)).get(object.uniqueIdentifier)?.material).toBeDefined();
+    own.instances.setStatus("i", "Installed");
+    await time.run(60_000);
+    expect((await run()).done).toBe(1);
+    expect((await recordsOf(own)).get(object.uniqueIdentifier)?.material).toBeUndefined();
+  });
+
+  test("is not made final once the key was restored", async () => {
+    const object = pending();
+    await put(own, [object]);
+    await run();
+    await change(own, object, { facts: { destruction: { ...destruction, state: "restored" } } });
+    await time.run(20_000);
+    await run();
+    expect(await stateIn(object)).toBe("PreActive");
+  });
+
+  test("waits while a region is out, and no date waits for it", async () => {
+    const objects = [pending(), pending(), planned({ activation: start + 10 })] as const;
+    await put(own, objects);
+    const commit = own.commit.bind(own);
+    let out = true;
+    own.commit = async (...args) => {
+      if (out && (args[3] as { agreed?: boolean } | undefined)?.agreed === true) {
+        throw new StoreUnavailable("noAgreement", "region b is down");
+      }
+      return await commit(...args);
+    };
+    await time.run(11_000);
+    expect(await run()).toEqual({ done: 1, left: 2 });
+    expect(await stateIn(objects[2])).toBe("Active");
+    expect((await recordsOf(own)).get(objects[0].uniqueIdentifier)?.material).toBeDefined();
+    out = false;
+    expect(await run()).toEqual({ done: 0, left: 2 });
+    await time.run(10_000);
+    expect(await run()).toEqual({ done: 2, left: 0 });
+  });
 });
 
 describe("the next date", () => {

@@ -1,16 +1,20 @@
 import {
   type AuditEvent,
   type ClockDoubt,
+  destroyedFinally,
   due,
   type Facts,
   type ManagedObject,
   type ObjectStore,
+  type Observer,
   type OwnStore,
   partitionCount,
+  pendingDestruction,
   plannedDates,
   StoreUnavailable,
   type Timers,
 } from "@holdfast/engine";
+import { failureIn } from "../ports/waiting.ts";
 import { OwnFeed } from "./catch-up/own-feed.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 import { giveWay } from "./pace.ts";
@@ -22,6 +26,8 @@ export interface DueDatesOptions {
   /** Through which facts are written, so that they reach the other region too. */
   readonly store: ObjectStore;
   readonly timers: Timers;
+  /** Gets how many destructions are not final, whenever that has changed. */
+  readonly observe?: Observer;
   /** Why this node's clock may not decide a date; see `Clock.doubt`. */
   readonly doubt?: () => ClockDoubt | undefined;
   /**
@@ -36,14 +42,23 @@ interface Planned {
   readonly id: string;
   /** Seconds. */
   readonly at: number;
+  /** Whether a destruction becomes final: every region must agree. */
+  readonly destroys: boolean;
 }
 
 const dueEveryMs = 1_000;
 const recordsPerRun = 1_000;
 const factsPerRun = 200;
 const plannedMaxDefault = 50_000;
+/** When the destruction of a key is tried again whose instance takes no changes. */
+const closedAgainSeconds = 60;
+/** How long destructions wait after a region could not agree. */
+const agreeAgainMs = 10_000;
 
-/** Writes early the facts that planned dates have made true; otherwise the first reader of the object does. */
+/**
+ * Writes early the facts that planned dates have made true; otherwise the first reader of the object does. It alone makes
+ * destructions final whose delay is over, and erases the material: in all regions together, so it waits while one is out.
+ */
 export class DueDates implements Duty {
   readonly name = "due-dates";
   readonly everyMs = dueEveryMs;
@@ -55,6 +70,9 @@ export class DueDates implements Duty {
   #earliest = Number.POSITIVE_INFINITY;
   /** From this time on there are dates that were not remembered for lack of room. */
   #horizon = Number.POSITIVE_INFINITY;
+  #reported = -1;
+  /** No destruction is tried before this time of the monotonic clock. */
+  #agreeMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: DueDatesOptions) {
     this.#options = options;
@@ -70,7 +88,15 @@ export class DueDates implements Duty {
       this.#feed.restart();
     }
     const { done, left } = await this.#write(nowSeconds, context);
+    if (unread === 0) this.#report();
     return { done, left: left + unread };
+  }
+
+  #report(): void {
+    const keys = [...this.#planned.values()].filter(({ destroys }) => destroys).length;
+    if (keys === this.#reported) return;
+    this.#reported = keys;
+    this.#options.observe?.({ type: "restorable", keys });
   }
 
   #plan(object: ManagedObject): void {
@@ -80,7 +106,9 @@ export class DueDates implements Duty {
       this.#planned.delete(key);
       return;
     }
-    this.#planned.set(key, { instance: object.instance, id: object.uniqueIdentifier, at });
+    const { instance, uniqueIdentifier: id, facts } = object;
+    const destroys = pendingDestruction(facts) !== undefined;
+    this.#planned.set(key, { instance, id, at, destroys });
     this.#earliest = Math.min(this.#earliest, at);
     if (this.#planned.size > (this.#options.plannedMax ?? plannedMaxDefault)) this.#dropLater();
   }
@@ -98,16 +126,35 @@ export class DueDates implements Duty {
     if (nowSeconds < this.#earliest) return { done: 0, left: 0 };
     const doubt = this.#options.doubt?.();
     if (doubt !== undefined) throw new StoreUnavailable("clockDoubt", doubt.reason);
-    const dueNow = [...this.#planned].filter(([, { at }]) => at <= nowSeconds);
+    // Destructions come last: nobody waits for them, and they may have to wait for a region.
+    const dueNow = [...this.#planned]
+      .filter(([, { at }]) => at <= nowSeconds)
+      .toSorted(([, one], [, other]) => Number(one.destroys) - Number(other.destroys));
     let done = 0;
     for (const [key, planned] of dueNow.slice(0, factsPerRun)) {
       if (!active()) break;
-      if (await this.#settle(key, planned)) done += 1;
+      if (planned.destroys && this.#options.timers.monotonicMs() < this.#agreeMs) break;
+      if (await this.#tried(key, planned)) done += 1;
       await giveWay(this.#options.timers);
     }
     const times = [...this.#planned.values()].map(({ at }) => at);
     this.#earliest = times.reduce((least, at) => Math.min(least, at), Number.POSITIVE_INFINITY);
     return { done, left: dueNow.length - done };
+  }
+
+  /** The same for a destruction, which is also false where a region cannot agree, or the record cannot be read. */
+  async #tried(key: string, planned: Planned): Promise<boolean> {
+    if (!planned.destroys) return await this.#settle(key, planned);
+    try {
+      return await this.#settle(key, planned);
+    } catch (error) {
+      failureIn(error);
+      // The others come first then: one record may never be readable again.
+      this.#planned.delete(key);
+      this.#planned.set(key, planned);
+      this.#agreeMs = this.#options.timers.monotonicMs() + agreeAgainMs;
+      return false;
+    }
   }
 
   /** False where another writer was faster; it is tried again. */
@@ -116,17 +163,26 @@ export class DueDates implements Duty {
     const [before] = await store.read(instance, [id]);
     const nowSeconds = this.#nowSeconds();
     const object = before?.object;
-    const facts = object && due(object.facts, plannedDates(object.registers), nowSeconds, region);
+    const facts = object && factsBy(object, nowSeconds, region);
     if (before === undefined || object === undefined || facts === object.facts) {
       this.#planned.delete(key);
       if (object !== undefined) this.#plan(object);
       return true;
     }
     const lastChange = Math.max(object.lastChange, nowSeconds);
-    const after: ManagedObject = { ...object, facts: facts ?? object.facts, lastChange };
+    const dated: ManagedObject = { ...object, facts: facts ?? object.facts, lastChange };
+    const isFinal = dated.facts.destroyed !== undefined;
+    const after = isFinal ? { ...dated, material: undefined } : dated;
     const evidence = eventsOf(object, after.facts, this.#options.timers.wallMs());
-    const outcome = await store.commit(instance, [{ kind: "update", before, after }], evidence);
+    const change = { kind: "update", before, after } as const;
+    const options = isFinal ? { agreed: true } : {};
+    const outcome = await store.commit(instance, [change], evidence, options);
     if (outcome.kind === "conflict" || outcome.kind === "reserved") return false;
+    if (outcome.kind === "instanceClosed" && isFinal) {
+      // It may open again; if it is deleted, its objects are erased with it.
+      this.#planned.set(key, { instance, id, at: nowSeconds + closedAgainSeconds, destroys: true });
+      return true;
+    }
     // The feed brings the next planned date with the change itself.
     this.#planned.delete(key);
     return true;
@@ -137,8 +193,15 @@ export class DueDates implements Duty {
   }
 }
 
+/** The facts that dates have made true by a time: planned ones, and the end of a destruction's delay. */
+function factsBy({ facts, registers }: ManagedObject, nowSeconds: number, region: string): Facts {
+  return destroyedFinally(due(facts, plannedDates(registers), nowSeconds, region), nowSeconds);
+}
+
 /** When a date will make another fact true, seconds; undefined where none will. */
 export function nextDate(object: ManagedObject, region: string): number | undefined {
+  const pending = pendingDestruction(object.facts);
+  if (pending !== undefined) return pending.until;
   const planned = plannedDates(object.registers);
   const times = [planned.activation, planned.deactivation].filter((at) => at !== undefined);
   return times
@@ -152,8 +215,12 @@ function eventsOf(
   facts: Facts,
   time: number,
 ): readonly AuditEvent[] {
-  const actions = { activated: "kmip-key.activate", deactivated: "kmip-key.deactivate" } as const;
-  return (["activated", "deactivated"] as const)
+  const actions = {
+    activated: "kmip-key.activate",
+    deactivated: "kmip-key.deactivate",
+    destroyed: "kmip-key.erase",
+  } as const;
+  return (["activated", "deactivated", "destroyed"] as const)
     .filter((fact) => old[fact] === undefined && facts[fact] !== undefined)
     .map((fact) => ({
       time,

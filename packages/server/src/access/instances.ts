@@ -16,6 +16,8 @@ export interface Instance {
   readonly users: ReadonlyMap<string, PasswordHash>;
   /** See the engine's `Client.keepsKeys`. */
   readonly keepsKeys?: boolean;
+  /** See the engine's `Client.destroyDelaySeconds`. */
+  readonly destroyDelaySeconds?: number | undefined;
   /** The operations that all its clients are limited to, see `allowedOperations`; undefined = all. */
   readonly operations?: readonly string[] | undefined;
 }
@@ -28,6 +30,7 @@ interface DeclaredInstance {
   readonly authorities: readonly string[];
   readonly users: readonly { readonly name: string; readonly passwordHash: string }[];
   readonly destroyOverKmip?: "refused" | "allowed";
+  readonly destroyDelay?: number;
   readonly operations?: readonly string[];
 }
 
@@ -49,6 +52,7 @@ export function loadInstances(declared: readonly DeclaredInstance[]): readonly I
       }),
     ),
     keepsKeys: entry.destroyOverKmip === "refused",
+    destroyDelaySeconds: entry.destroyDelay,
     operations: limitOf(entry.operations),
   }));
   refuseShared(instances);

@@ -30,6 +30,8 @@ export interface Tenant {
   users: Users;
   /** See the engine's `Client.keepsKeys`. */
   keepsKeys?: boolean | undefined;
+  /** See the engine's `Client.destroyDelaySeconds`. */
+  destroyDelaySeconds?: number | undefined;
 }
 
 /** A certificate that opens an instance, with its period of validity. */
@@ -143,10 +145,11 @@ export class Trust {
   }
 
   /** Sets what an instance's clients see of it, for open connections too. */
-  setTenant(id: string, { name, users, keepsKeys }: Omit<Tenant, "id">): void {
+  setTenant(id: string, { name, users, keepsKeys, destroyDelaySeconds }: Omit<Tenant, "id">): void {
     const known = this.#tenants.get(id);
-    if (known === undefined) this.#tenants.set(id, { id, name, users, keepsKeys });
-    else Object.assign(known, { name, users, keepsKeys });
+    const seen = { name, users, keepsKeys, destroyDelaySeconds };
+    if (known === undefined) this.#tenants.set(id, { id, ...seen });
+    else Object.assign(known, seen);
   }
 
   /** The users whose password is kept as a scrypt hash, as `INSTANCE/USER`; without those whose hash cannot be unsealed. */

@@ -444,6 +444,7 @@ test("the routes that need approvals are these, and each action of a policy has 
     "destroyKey: destroy-key",
     "issuePair: admit-client",
     "removeDenial: admit-client",
+    "restoreKey: destroy-key",
     "revalidateRoot: open-keys",
     "revokeKey: destroy-key",
     "setUser: admit-client",

@@ -46,8 +46,15 @@ const keyActions = {
   "kmip-key.deactivate": { cadf: "kmip-key.deactivate", says: "deactivate KMIP key", ...key },
   "kmip-key.revoke": { cadf: "kmip-key.revoke", says: "revoke KMIP key", ...key },
   "kmip-key.destroy": { cadf: "kmip-key.destroy", says: "destroy KMIP key", ...key },
+  "kmip-key.erase": {
+    cadf: "kmip-key.erase",
+    says: "erase material of destroyed KMIP key",
+    ...key,
+  },
   "kmip-log.create": { cadf: "kmip-log.create", says: "keep a client's message", ...key },
-} as const satisfies Readonly<Record<OperationAction | "kmip-key.deactivate", ActionRow>>;
+} as const satisfies Readonly<
+  Record<OperationAction | "kmip-key.deactivate" | "kmip-key.erase", ActionRow>
+>;
 
 const instance = { target: "service" } as const;
 const certificate = { target: "kmip-certificate" } as const;
@@ -73,6 +80,7 @@ const administration = {
     says: "rotate key-encryption key of KMIP instance",
     ...instance,
   },
+  "key.restore": { cadf: "kmip-key.restore", says: "restore destroyed KMIP key", ...key },
   "kek.delete": {
     cadf: "kmip-key-encryption-key.delete",
     says: "remove key-encryption key that nothing needs",

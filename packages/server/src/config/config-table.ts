@@ -387,6 +387,11 @@ export const configTable = {
       ["refused", "allowed"],
       "allowed",
     ),
+    destroyDelay: integer(
+      "How long a destroyed key can still be restored (`holdfast key restore`): it answers as Destroyed at once, and its material is erased when this time is over. With 0 it is erased at once.",
+      { min: 0, max: 31_536_000, default: 0 },
+      "s",
+    ),
   }),
   backup: backupSettings,
   fips: choice(

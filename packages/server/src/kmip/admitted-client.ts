@@ -38,6 +38,10 @@ export class AdmittedClient implements Client {
     return this.#admission.instance.keepsKeys;
   }
 
+  get destroyDelaySeconds(): number | undefined {
+    return this.#admission.instance.destroyDelaySeconds;
+  }
+
   /** See the engine's `Client.operationsOf`. */
   operationsOf(username: string): Client["operations"] {
     const { users } = this.#admission.instance;

@@ -238,6 +238,11 @@ export const logTable: {
     brief: true,
   },
   behind: undefined,
+  restorable: {
+    level: () => "info",
+    message: "Destroyed keys that can be restored",
+    fields: ["keys"],
+  },
   duplicateNames: {
     level: ({ names }) => (names > 0 ? "warn" : "info"),
     message: "Names that two live objects have",

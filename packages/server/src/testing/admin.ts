@@ -34,6 +34,7 @@ export const sampleInstance = {
   users: 0,
   keys: {},
   destroyOverKmip: "refused" as const,
+  destroyDelay: 604_800,
   pending: {},
   version: "v1",
 };

@@ -327,7 +327,7 @@ async function openLeader(
           adopt,
         ]),
     new AgreeFormat({ store: own, peers, newest: recordFormat }),
-    new DueDates({ region, own, store, timers: clock, doubt: () => clocks.doubt() }),
+    new DueDates({ region, own, store, timers: clock, observe, doubt: () => clocks.doubt() }),
     ...others,
   ];
   health.note({ leader: { leads: false, epoch: 0 } });

@@ -134,6 +134,13 @@ const facts: fc.Arbitrary<Facts> = fc.record(
     deactivated: revocation,
     compromised: revocation,
     destroyed: fact,
+    destruction: fc.record({
+      time: seconds,
+      region,
+      state: fc.constantFrom("pending", "restored"),
+      until: seconds,
+      us: seconds,
+    }),
   },
   { requiredKeys: [] },
 );

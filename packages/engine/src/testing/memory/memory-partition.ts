@@ -7,7 +7,7 @@ import type {
   PeerCursor,
 } from "../../ports/own-store.ts";
 import { countedOf, countObjects } from "../../ports/state-counts.ts";
-import { requireState, type State } from "../../record/lifecycle.ts";
+import { isDestroyed, requireState, type State } from "../../record/lifecycle.ts";
 import type { ManagedObject, Tag } from "../../record/record.ts";
 import {
   decodeRecord,
@@ -130,7 +130,7 @@ export class MemoryPartition {
       changed,
       terms: new Set(terms.map(({ term }) => term)),
       uniqueTerms,
-      destroyed: object.facts.destroyed !== undefined,
+      destroyed: isDestroyed(object.facts),
     });
     for (const term of uniqueTerms) {
       const key = `${instance}\0${term}`;

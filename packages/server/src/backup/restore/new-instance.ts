@@ -1,6 +1,7 @@
 import {
   type AuditEvent,
   changeRecord,
+  delayedAnew,
   deletionRegion,
   kindOf,
   type ManagedObject,
@@ -150,7 +151,9 @@ class Move {
         this.#fail(object, "it contradicts what was known of it when its instance was deleted");
         continue;
       }
-      const made = await this.#sealed(now);
+      // Its instance was deleted, so nobody could restore it until now.
+      const nowSeconds = Math.floor(timers.wallMs() / 1_000);
+      const made = await this.#sealed({ ...now, facts: delayedAnew(now.facts, nowSeconds) });
       if (made !== undefined) moved.push(made);
     }
     if (this.#options.apply && moved.length > 0) {

@@ -170,6 +170,41 @@ describe("a backup", () => {
     expect(await site.get(three)).toEqual(three);
   });
 
+  describe("with a key that was destroyed with a delay", () => {
+    const destruction = { time: 10, region: "a", state: "pending", until: 70, us: 10e6 } as const;
+    const restored = { ...destruction, state: "restored", us: 20e6 } as const;
+    const destructionIn = async (site: Site, object: ManagedObject) =>
+      (await site.get(object))?.facts.destruction;
+
+    test("begins its delay anew where nobody knows what came after", async () => {
+      const { site, objects } = await filled();
+      const [one] = objects as [ManagedObject];
+      await site.change(one, { facts: { destruction } });
+      const file = await site.backup();
+      const empty = new Site();
+      const before = Math.floor(systemClock.wallMs() / 1_000);
+      await empty.restore(file);
+      const found = await destructionIn(empty, one);
+      expect(found).toMatchObject({ state: "pending", time: 10, us: 10e6 + 1 });
+      expect(found?.until).toBeGreaterThanOrEqual(before + 60);
+      expect((await empty.get(one))?.material).toEqual(one.material);
+    });
+
+    test("neither destroys one again that was restored since, nor revives one that was destroyed since", async () => {
+      const { site, objects } = await filled();
+      const [one, two, three] = objects as [ManagedObject, ManagedObject, ManagedObject];
+      await site.change(one, { facts: { destruction } });
+      await site.change(three, { facts: { destruction } });
+      const file = await site.backup();
+      await site.change(one, { facts: { destruction: restored } });
+      await site.change(two, { facts: { destruction } });
+      await site.restore(file);
+      expect(await destructionIn(site, one)).toEqual(restored);
+      expect(await destructionIn(site, two)).toEqual(destruction);
+      expect(await destructionIn(site, three)).toEqual(destruction);
+    });
+  });
+
   test("respects what another region knows, before anything can be read here", async () => {
     const { site, objects } = await filled();
     const [one, two] = objects as [ManagedObject, ManagedObject];

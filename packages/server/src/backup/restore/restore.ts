@@ -1,10 +1,12 @@
 import {
   type AuditEvent,
+  delayedAnew,
   type InstanceStatuses,
   type ManagedObject,
   type Observer,
   type OwnStore,
   partitionOf,
+  pendingDestruction,
   type ReplicationSource,
   readKekRecord,
   readRecord,
@@ -211,7 +213,25 @@ class Restore {
     // First what the other regions know: nothing destroyed there may be readable here for a moment.
     const needed = new Set(wanted.map(({ uniqueIdentifier }) => uniqueIdentifier));
     await this.#merge(copies.filter(({ uniqueIdentifier }) => needed.has(uniqueIdentifier)));
-    await this.#merge(wanted);
+    await this.#merge(wanted.map((object) => this.#withDelayAnew(object, here, there)));
+  }
+
+  /**
+   * An archive's copy as it is written: where no region knows its destruction, nobody knows what came after it, so its
+   * delay begins anew.
+   */
+  #withDelayAnew(
+    object: ManagedObject,
+    ...known: readonly ReadonlyMap<string, ManagedObject>[]
+  ): ManagedObject {
+    const pending = pendingDestruction(object.facts);
+    if (pending === undefined) return object;
+    const isKnown = known.some((copies) => {
+      const copy = copies.get(object.uniqueIdentifier);
+      return (copy?.facts.destruction?.us ?? Number.NEGATIVE_INFINITY) >= pending.us;
+    });
+    const nowSeconds = Math.floor(this.#target.timers.wallMs() / 1_000);
+    return isKnown ? object : { ...object, facts: delayedAnew(object.facts, nowSeconds) };
   }
 
   async #merge(objects: readonly ManagedObject[]): Promise<void> {

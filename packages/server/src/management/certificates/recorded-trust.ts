@@ -110,8 +110,11 @@ export class RecordedTrust implements Disposable {
       this.#users.get(instance) ??
       new RecordedUsers(instance, view.of("User", instance).values(), keyRing);
     this.#users.set(instance, users);
-    const { name = "", destroyOverKmip } = this.#record(instance) ?? {};
-    trust.setTenant(instance, { name, users, keepsKeys: destroyOverKmip === "refused" });
+    const { name = "", destroyOverKmip, destroyDelay } = this.#record(instance) ?? {};
+    trust.setTenant(instance, {
+      ...{ name, users, keepsKeys: destroyOverKmip === "refused" },
+      destroyDelaySeconds: destroyDelay,
+    });
   }
 
   #setCertificate(instance: string, id: string, trusted: Map<string, string | undefined>): void {

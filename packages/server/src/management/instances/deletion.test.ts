@@ -252,6 +252,28 @@ describe("the deletion of an instance", () => {
     expect(certificates.map(({ facts }) => facts.destroyed !== undefined)).toEqual([true]);
   });
 
+  describe("with keys that are destroyed with a delay", () => {
+    const destruction = { time: 1, region: "a", state: "pending", until: 9e9, us: 1 } as const;
+
+    test("is refused, and says that they can still be restored", async () => {
+      await create(regions.a, { destruction });
+      await create(regions.a, { destroyed: { time: 1, region: "a" } });
+      const failure = deleteAt(regions.a);
+      await expect(failure).rejects.toMatchObject({ extra: { states: { Restorable: 1 } } });
+      await expect(failure).rejects.toThrow("1 that can still be restored in region a");
+      await settled();
+      await expectOpen();
+    });
+
+    test("erases their material if it is forced", async () => {
+      await create(regions.a, { destruction });
+      await deleteAt(regions.a, true);
+      await settled();
+      expect(await objectsOf(regions.b)).toHaveLength(1);
+      await expectGone();
+    });
+  });
+
   test("has not erased all objects while an agreed operation holds one, and leaves no material", async () => {
     const id = await create(regions.a);
     await regions.a.own.reserve(instance, [id ?? ""], "operation");

@@ -25,7 +25,13 @@ import type { PeerCommands } from "../../records/peer-commands.ts";
 import { instanceRecordId, type Records } from "../../records/records.ts";
 import { refusalOf } from "../../records/refusals.ts";
 import type { SystemView } from "../../records/system-view.ts";
-import { type Erased, type EraseOptions, eraseObjects, isUnproven } from "./erase-objects.ts";
+import {
+  countRestorable,
+  type Erased,
+  type EraseOptions,
+  eraseObjects,
+  isUnproven,
+} from "./erase-objects.ts";
 import type { StatusFollower } from "./status-follower.ts";
 
 export interface DeletionOptions {
@@ -57,11 +63,19 @@ export const deletionSteps = [
 /** A step of a deletion. */
 export type DeletionStep = (typeof deletionSteps)[number];
 
-/** By region, how many objects are in each state that has material. */
-export type KeyCounts = Readonly<Record<string, Readonly<Partial<Record<State, number>>>>>;
+/** By region, how many objects are in each state that has material; `Restorable` ones are destroyed, not for good yet. */
+export type KeyCounts = Readonly<
+  Record<string, Readonly<Partial<Record<State | "Restorable", number>>>>
+>;
 
 /** States of objects that have material, which becomes unreadable for ever with the deletion of the instance. */
-const readableStates: readonly State[] = ["PreActive", "Active", "Deactivated", "Compromised"];
+const readableStates: readonly (State | "Restorable")[] = [
+  "PreActive",
+  "Active",
+  "Deactivated",
+  "Compromised",
+  "Restorable",
+];
 
 /** How many system records were deleted, and how many were left since they do not prove themselves in any region. */
 export type ErasedRecords = Pick<Erased, "done" | "unproven">;
@@ -157,7 +171,7 @@ export class Deletion {
     await Promise.all([this.#options.statuses.follow(instance), ...ask]);
   }
 
-  /** How many objects each region's own store has that are not destroyed. */
+  /** How many objects each region's own store has that are not destroyed, or can be restored. */
   async remaining(instance: string): Promise<KeyCounts> {
     const { region, commands } = this.#options;
     const count = async (of: string) => {
@@ -350,8 +364,8 @@ export class Deletion {
     await this.#options.commands.ask(other, "followInstance", { instance });
   }
 
-  #counts(instance: string): Promise<StateCounts | undefined> {
-    return this.#options.own.counts(instance).catch(refused);
+  #counts(instance: string) {
+    return keyCounts(this.#options.own, instance).catch(refused);
   }
 
   async #eraseWrap(id: string): Promise<boolean> {
@@ -373,6 +387,15 @@ export class Deletion {
   }
 }
 
+/** An instance's objects by State, and how many of the destroyed ones can be restored; undefined as for `counts`. */
+export async function keyCounts(
+  own: DeletionOptions["own"],
+  instance: string,
+): Promise<(StateCounts & { readonly Restorable: number }) | undefined> {
+  const states = await own.counts(instance);
+  return states && { ...states, Restorable: await countRestorable(own, instance) };
+}
+
 function isKeysRemain(error: unknown): boolean {
   return error instanceof ManagementError && error.code === "keysRemain";
 }
@@ -390,8 +413,8 @@ function remainingIn(
 }
 
 /** Whether a store surely has no object of an instance that can still be read. */
-export async function isEmptyIn(own: Pick<OwnStore, "counts">, instance: string): Promise<boolean> {
-  const states = await own.counts(instance);
+export async function isEmptyIn(own: DeletionOptions["own"], instance: string): Promise<boolean> {
+  const states = await keyCounts(own, instance);
   return states !== undefined && readableStates.every((state) => (states[state] ?? 0) === 0);
 }
 
@@ -419,7 +442,7 @@ function refused(error: unknown): never {
 export function keysRemain(remaining: KeyCounts): ManagementError {
   const regions = Object.entries(remaining).toSorted(([one], [other]) => (one < other ? -1 : 1));
   const told = regions.map(([region, states]) => {
-    const counts = Object.entries(states).map(([state, count]) => `${count} ${stateText(state)}`);
+    const counts = Object.entries(states).map(([state, count]) => `${count} ${toldState(state)}`);
     return `${counts.length === 0 ? "none" : counts.join(", ")} in region ${region}`;
   });
   // Both regions have a copy of each key.
@@ -432,7 +455,11 @@ export function keysRemain(remaining: KeyCounts): ManagementError {
   return new ManagementError("keysRemain", detail, { states });
 }
 
-/** Whether any region has objects that are not destroyed. */
+function toldState(state: string): string {
+  return state === "Restorable" ? "that can still be restored" : stateText(state);
+}
+
+/** Whether any region has objects that are not destroyed, or not for good. */
 export function hasKeys(remaining: KeyCounts): boolean {
   return Object.values(remaining).some((states) => Object.keys(states).length > 0);
 }

@@ -2,11 +2,14 @@ import {
   type Change,
   deletionRegion,
   type Fact,
+  type FindQuery,
   isCorrupt,
   type ManagedObject,
   type ObjectStore,
   type OwnStore,
   type OwnStoredObject,
+  pendingDestruction,
+  restorableTerm,
   StoreUnavailable,
 } from "@holdfast/engine";
 
@@ -39,6 +42,42 @@ const readsAtOnce = 16;
 export async function eraseObjects(
   instance: string,
   fact: Fact,
+  options: EraseOptions,
+): Promise<Erased> {
+  let done = 0;
+  let all = true;
+  let unproven = 0;
+  for (const which of [{ live: true, destroyed: false }, restorable]) {
+    const limit = options.limit - done;
+    const erased = await eraseFound(instance, fact, which, { ...options, limit });
+    done += erased.done;
+    unproven += erased.unproven;
+    all &&= erased.all;
+  }
+  return { done, all, unproven };
+}
+
+/** How many objects of an instance are destroyed and can be restored, as a store has them. */
+export async function countRestorable(
+  own: Pick<OwnStore, "find">,
+  instance: string,
+): Promise<number> {
+  let count = 0;
+  let query: FindQuery | undefined = { ...restorable, limit: pageRecords };
+  while (query !== undefined) {
+    const { objects, next } = await own.find(instance, query);
+    count += objects.filter(({ object }) => pendingDestruction(object.facts)).length;
+    query = next === undefined ? undefined : { ...query, after: next };
+  }
+  return count;
+}
+
+const restorable = { live: false, destroyed: true, term: restorableTerm } as const;
+
+async function eraseFound(
+  instance: string,
+  fact: Fact,
+  which: Pick<FindQuery, "live" | "destroyed" | "term">,
   { own, store, active, limit }: EraseOptions,
 ): Promise<Erased> {
   let done = 0;
@@ -47,15 +86,16 @@ export async function eraseObjects(
   let left = false;
   while (active() && done < limit) {
     const page = await own.find(instance, {
-      live: true,
-      destroyed: false,
+      ...which,
       limit: pageRecords,
       listDamaged: true,
       ...(after !== undefined && { after }),
     });
-    const free = page.objects.filter(({ reserved }) => reserved === undefined);
+    const free = page.objects.filter(
+      ({ reserved, object }) => reserved === undefined && object.facts.destroyed === undefined,
+    );
     // An agreed operation that holds a record ends soon.
-    if (free.length < page.objects.length) left = true;
+    if (page.objects.some(({ reserved }) => reserved !== undefined)) left = true;
     for (let at = 0; at < free.length; at += recordsPerCommit) {
       const some = free.slice(at, at + recordsPerCommit);
       const erased = await commitErased(own, instance, fact, some);

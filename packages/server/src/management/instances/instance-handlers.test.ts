@@ -80,7 +80,14 @@ function handlers(checked: (given: object) => void = () => undefined) {
 }
 
 async function order(name: string, more: Partial<Call<Contract["createInstance"]>["body"]> = {}) {
-  const body = { name, description: "", labels: {}, destroyOverKmip: "refused" as const, ...more };
+  const body = {
+    name,
+    description: "",
+    labels: {},
+    destroyOverKmip: "refused" as const,
+    destroyDelay: 604_800,
+    ...more,
+  };
   return await handlers().createInstance(call("createInstance", { body }));
 }
 
@@ -146,20 +153,26 @@ describe("a token that is bound", () => {
 
 describe("an order", () => {
   test("keeps its keys, unless it says otherwise, or is changed", async () => {
-    const { id, destroyOverKmip } = await order("kmip-aa");
+    const { id, destroyOverKmip, destroyDelay } = await order("kmip-aa");
     expect(destroyOverKmip).toBe("refused");
+    expect(destroyDelay).toBe(604_800);
     expect(await order("kmip-bb", { destroyOverKmip: "allowed" })).toMatchObject({
       destroyOverKmip: "allowed",
     });
-    const body = { destroyOverKmip: "allowed" as const };
+    const body = { destroyOverKmip: "allowed" as const, destroyDelay: 0 };
     const changed = await handlers().updateInstance(
       call("updateInstance", { params: { instance: id }, body }),
     );
-    expect(changed).toMatchObject({ destroyOverKmip: "allowed", description: "" });
+    expect(changed).toMatchObject({ destroyOverKmip: "allowed", destroyDelay: 0, description: "" });
   });
 
   test("without a name gets a free one", async () => {
-    const body = { description: "", labels: {}, destroyOverKmip: "refused" as const };
+    const body = {
+      description: "",
+      labels: {},
+      destroyOverKmip: "refused" as const,
+      destroyDelay: 604_800,
+    };
     const made = await Promise.all(
       [1, 2, 3].map(() => handlers().createInstance(call("createInstance", { body }))),
     );
@@ -175,6 +188,7 @@ describe("an order", () => {
       description: "",
       labels: {},
       destroyOverKmip: "refused" as const,
+      destroyDelay: 604_800,
       rootOfTrust,
     };
     const refusal = handlers((given) => asked.push(given)).createInstance(
@@ -196,6 +210,7 @@ describe("an order", () => {
       description: "",
       labels: {},
       destroyOverKmip: "refused" as const,
+      destroyDelay: 604_800,
       rootOfTrust,
     };
     const checked = (given: object) => {
@@ -216,6 +231,7 @@ describe("an order", () => {
       description: "",
       labels: {},
       destroyOverKmip: "refused" as const,
+      destroyDelay: 604_800,
       rootOfTrust,
     };
     const checked = () => {
@@ -294,7 +310,7 @@ describe("a change", () => {
     const late = handlers().updateInstance(
       call("updateInstance", {
         params,
-        body: { labels: {}, destroyOverKmip: "refused" as const },
+        body: { labels: {}, destroyOverKmip: "refused" as const, destroyDelay: 604_800 },
         ifMatch: made.version,
       }),
     );

@@ -123,6 +123,7 @@ async function make(
     createdBy: principal.name,
     claims: [["name", name]],
     destroyOverKmip: body.destroyOverKmip,
+    destroyDelay: body.destroyDelay,
     status: roots === undefined ? "Inactive" : "Configuring",
     ...roots,
   } as const;
@@ -168,7 +169,7 @@ async function update(deps: InstanceHandlersDeps, call: CallOf<"updateInstance">
   const { records, clock, lookup } = deps;
   const { body, ifMatch } = call;
   const { id: instance, name: before } = await lookup.managed(call.params.instance);
-  const { name, description, labels, destroyOverKmip } = body;
+  const { name, description, labels, destroyOverKmip, destroyDelay } = body;
   if (labels !== undefined && call.principal.instances !== undefined) {
     const says = "labels decide which tokens reach an instance: a token that is bound changes none";
     throw new ManagementError("forbidden", says);
@@ -180,12 +181,14 @@ async function update(deps: InstanceHandlersDeps, call: CallOf<"updateInstance">
     ...(description !== undefined && { description }),
     ...(labels !== undefined && { labels }),
     ...(destroyOverKmip !== undefined && { destroyOverKmip }),
+    ...(destroyDelay !== undefined && { destroyDelay }),
   };
   const timeMs = clock.wallMs();
   const target = { id: instance, name: name ?? before, instance };
   const detail = {
     changed: Object.keys(body).join(" "),
     ...(destroyOverKmip !== undefined && { destroyOverKmip }),
+    ...(destroyDelay !== undefined && { destroyDelay }),
   };
   const audit = managementEvents(call, call.audit, target, { timeMs, detail });
   const written = await records.change(

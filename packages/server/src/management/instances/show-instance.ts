@@ -89,6 +89,7 @@ export class ShowInstances {
       keys: record.destroyed !== undefined ? {} : await this.#keys(id),
       ...(record.destroyed === undefined && { keks: this.#keks(id) }),
       destroyOverKmip: keepsKeys ? "refused" : "allowed",
+      destroyDelay: (own === undefined ? record.destroyDelay : own.destroyDelaySeconds) ?? 0,
       pending,
       version: object === undefined ? "" : versionOf(object),
     };

@@ -13,6 +13,13 @@ import { beforeWriting } from "../../records/dry-run.ts";
 /** Carries out KMIP operations. */
 export type KeyEngine = Pick<Engine, "execute">;
 
+/** The instance whose object is changed. */
+export interface OfInstance {
+  readonly id: string;
+  /** See the engine's `Client.destroyDelaySeconds`. */
+  readonly destroyDelaySeconds?: number | undefined;
+}
+
 /** In whose name an object is changed. */
 export interface Changer {
   readonly principal: { readonly name: string; readonly id: string; readonly remote: string };
@@ -38,7 +45,7 @@ const codes: Readonly<Record<string, ProblemCode>> = {
  */
 export async function changeKey<Operation extends ImplementedOperation>(
   engine: KeyEngine,
-  instance: string,
+  { id: instance, destroyDelaySeconds }: OfInstance,
   operation: Operation,
   payload: Request<Operation>,
   { principal, requestId }: Changer,
@@ -49,7 +56,7 @@ export async function changeKey<Operation extends ImplementedOperation>(
   // The caller takes the place of a client's fingerprint in the evidence, and must never be mistaken for one.
   const fingerprint = fingerprintForm.test(name) ? `token ${name}` : name;
   const evidence = { [detailNames.initiatorId]: id, [detailNames.remote]: remote };
-  const client = { instance, fingerprint, evidence };
+  const client = { instance, fingerprint, evidence, destroyDelaySeconds };
   const answer = await engine.execute(encode(request), client, requestId);
   const [item] = decodeResponse(decode(answer)).items;
   if (item?.status === "Success") return;

@@ -6,6 +6,7 @@ import {
   decodeAudit,
   type Fact,
   type ManagedObject,
+  pendingDestruction,
   type Revocation,
   StoreUnavailable,
   type Timers,
@@ -85,7 +86,9 @@ function eventOf({ fact, actions }: Happened, events: readonly KeyEvent[]): KeyE
 }
 
 function happenedTo(object: ManagedObject): readonly Happened[] {
-  const { served, activated, deactivated, compromised, destroyed } = object.facts;
+  const { served, activated, deactivated, compromised, destroyed, destruction } = object.facts;
+  const pending = pendingDestruction(object.facts);
+  const back = destruction?.state === "restored" ? destruction : undefined;
   const created = createdSeconds(object);
   // The region that made an object is not stored as such; its first registers show it.
   const region = object.registers[0]?.stamp.region ?? "";
@@ -99,7 +102,8 @@ function happenedTo(object: ManagedObject): readonly Happened[] {
     ["activated", activated, ["kmip-key.activate", "kmip-key.create", "kmip-key.register"]],
     ["deactivated", deactivated, ["kmip-key.revoke", "kmip-key.deactivate"]],
     ["compromised", compromised, ["kmip-key.revoke"]],
-    ["destroyed", destroyed, ["kmip-key.destroy", "instance.wipe"]],
+    ["restored", back, ["key.restore"]],
+    ["destroyed", destroyed ?? pending, ["kmip-key.destroy", "instance.wipe"]],
   ];
   return rows.flatMap(([what, fact, actions]) => {
     if (fact === undefined) return [];

@@ -2,9 +2,12 @@ import type { Contract, Reply } from "@holdfast/admin";
 import {
   allAttributes,
   creatorOf,
+  currentValues,
   due,
   type ManagedObject,
+  pendingDestruction,
   plannedDates,
+  type Register,
   type State,
   stateOf,
   vendorKey,
@@ -59,6 +62,7 @@ export function keyAnswer(object: ManagedObject, wallMs: number): KeyAnswer {
     ...optional("activatedAt", timeOf(facts.activated?.time)),
     ...optional("lastChangeAt", timeOf(lastChange)),
     ...optional("kek", material?.kekId),
+    ...optional("restorableUntil", timeOf(pendingDestruction(facts)?.until)),
   };
 }
 
@@ -81,8 +85,13 @@ export function createdSeconds(object: ManagedObject): number | undefined {
 
 /** An object's names. */
 export function namesOf({ registers }: ManagedObject): string[] {
-  return registers.flatMap(({ tag, value }) =>
-    tag === attributes.Name.tag && value !== undefined ? [attributeValue("Name", value).value] : [],
+  return nameValuesOf(registers).map(({ text }) => text);
+}
+
+/** An object's names, with their indexes. */
+export function nameValuesOf(registers: readonly Register[]) {
+  return currentValues(registers, { tag: attributes.Name.tag, key: "" }).map(
+    ({ index, value }) => ({ index, text: attributeValue("Name", value).value }),
   );
 }
 

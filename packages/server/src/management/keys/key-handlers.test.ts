@@ -39,6 +39,10 @@ class Site {
   readonly engine: Engine;
   finds = 0;
   looked = 0;
+  /** Seconds. */
+  destroyDelay = 0;
+  /** The options of each commit that a handler made itself. */
+  readonly commits: unknown[] = [];
 
   constructor() {
     const { store, clock } = this;
@@ -92,10 +96,18 @@ class Site {
       instances: {
         find: async (text) => {
           if (text !== "kmip-1") throw new ManagementError("notFound", "no such instance");
-          return { id: instance } as FoundInstance;
+          const { destroyDelay } = this;
+          return { id: instance, record: { destroyDelay } } as FoundInstance;
         },
       },
-      store: { read: (...args) => this.store.read(...args), find },
+      store: {
+        read: (...args) => this.store.read(...args),
+        commit: (...args) => {
+          this.commits.push(args[3]);
+          return this.store.commit(...args);
+        },
+        find,
+      },
       own: this.store,
       engine: this.engine,
       wallMs: () => this.nowMs,
@@ -380,6 +392,67 @@ describe("a key", () => {
     ]) {
       expect(await codeOf(work)).toBe("notFound");
     }
+  });
+});
+
+describe("a key that is destroyed with a delay", () => {
+  const week = 7 * 86_400;
+  const restore: object = { ...(call({}) as object), audit: "key.restore" };
+  const restoreCall = (key: string): never =>
+    ({ ...restore, params: { instance: "kmip-1", key } }) as never;
+
+  beforeEach(() => {
+    site.destroyDelay = week;
+  });
+
+  test("is Destroyed at once, listed as restorable, and comes back with its material", async () => {
+    const { handlers } = site;
+    const [key, other] = [await site.key(), await site.key()];
+    const [before] = await site.store.read(instance, [key]);
+    const destroyed = await handlers.destroyKey(call({ key }));
+    const until = new Date((Math.floor(site.nowMs / 1000) + week) * 1000).toISOString();
+    expect(destroyed).toMatchObject({ state: "Destroyed", restorableUntil: until });
+    await expect(site.ask("Get", { uniqueIdentifier: key })).rejects.toThrow("destroyed");
+    expect((await site.list({ restorable: true })).items.map(({ id }) => id)).toEqual([key]);
+    expect((await site.list({ state: "PreActive" })).items.map(({ id }) => id)).toEqual([other]);
+    expect(await codeOf(handlers.restoreKey(restoreCall(other)))).toBe("wrongState");
+    site.nowMs += 5_000;
+    const back = await handlers.restoreKey(restoreCall(key));
+    expect(back).toMatchObject({ state: "PreActive" });
+    expect(back).not.toHaveProperty("restorableUntil");
+    expect(back).not.toHaveProperty("warning");
+    expect(site.commits).toEqual([{ agreed: true }]);
+    const [after] = await site.store.read(instance, [key]);
+    expect(after?.object.material).toEqual(before?.object.material);
+    await site.ask("Get", { uniqueIdentifier: key });
+    expect((await site.list({ restorable: true })).items).toEqual([]);
+    expect(await codeOf(handlers.restoreKey(restoreCall(key)))).toBe("wrongState");
+    const events = site.store
+      .auditOf(instance)
+      .map(({ action, outcome }) => `${action} ${outcome}`);
+    expect(events).toContain("key.restore success");
+    const { history } = await handlers.readKey(call({ key }));
+    expect(history.map(({ what }) => what)).toContain("restored");
+  });
+
+  test("loses a name that another object has taken meanwhile, and says so", async () => {
+    const { handlers } = site;
+    const name = [{ item: attributeItem("Name", { value: "n", type: "UninterpretedTextString" }) }];
+    const key = await site.key(name as readonly Attribute[]);
+    await handlers.destroyKey(call({ key }));
+    const other = await site.key(name as readonly Attribute[]);
+    const back = await handlers.restoreKey(restoreCall(key));
+    expect(back).toMatchObject({ state: "PreActive", names: [] });
+    expect(back.warning).toContain("another object is called n now");
+    expect((await handlers.readKey(call({ key: other }))).names).toEqual(["n"]);
+  });
+
+  test("is not restored once it is destroyed for ever", async () => {
+    site.destroyDelay = 0;
+    const key = await site.key();
+    const destroyed = await site.handlers.destroyKey(call({ key }));
+    expect(destroyed).not.toHaveProperty("restorableUntil");
+    expect(await codeOf(site.handlers.restoreKey(restoreCall(key)))).toBe("wrongState");
   });
 });
 

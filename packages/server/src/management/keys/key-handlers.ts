@@ -1,5 +1,6 @@
 import { type Call, type Contract, type Handlers, ManagementError } from "@holdfast/admin";
 import {
+  isDestroyed,
   type ManagedObject,
   type ObjectStore,
   type StateCountStore,
@@ -19,11 +20,12 @@ import {
   vendorText,
 } from "./key-answer.ts";
 import { listKeys } from "./list.ts";
+import { restoreKey } from "./restore.ts";
 
 export interface KeysDeps {
   readonly region: string;
   readonly instances: Pick<InstanceLookup, "find">;
-  readonly store: Pick<ObjectStore, "read" | "find">;
+  readonly store: Pick<ObjectStore, "read" | "find" | "commit">;
   readonly own: Pick<StateCountStore, "counts">;
   readonly engine: KeyEngine;
   readonly evidence?: Evidence;
@@ -39,6 +41,7 @@ type Names =
   | "activateKey"
   | "revokeKey"
   | "destroyKey"
+  | "restoreKey"
   | "reportOrphans";
 type CallOf<Name extends Names> = Call<Contract[Name]>;
 
@@ -59,12 +62,18 @@ export function keysHandlers(deps: KeysDeps): Pick<Handlers, Names> {
       };
     },
     activateKey: async (call) => {
-      const { id, key } = await named(deps, call.params);
-      await changeKey(deps.engine, id, "Activate", { uniqueIdentifier: key }, call);
+      const { of, key } = await named(deps, call.params);
+      await changeKey(deps.engine, of, "Activate", { uniqueIdentifier: key }, call);
       return await answer(deps, call.params);
     },
     revokeKey: (call) => revoke(deps, call),
     destroyKey: (call) => destroy(deps, call),
+    restoreKey: async (call) => {
+      const { id } = await deps.instances.find(call.params.instance);
+      const { object, lost } = await telling(restoreKey(deps, id, call));
+      const warning = `another object is called ${lost.join(", ")} now: the restored one lost that name`;
+      return { ...keyAnswer(object, deps.wallMs()), ...(lost.length > 0 && { warning }) };
+    },
     reportOrphans: (call) => orphans(deps, call),
   };
 }
@@ -82,11 +91,11 @@ async function count({ instances, own, region }: KeysDeps, { params }: CallOf<"c
 }
 
 async function revoke(deps: KeysDeps, call: CallOf<"revokeKey">): Promise<KeyAnswer> {
-  const { id, key } = await named(deps, call.params);
+  const { of, key } = await named(deps, call.params);
   const { reason, message, compromisedAt } = call.body;
   await changeKey(
     deps.engine,
-    id,
+    of,
     "Revoke",
     {
       uniqueIdentifier: key,
@@ -105,7 +114,7 @@ async function revoke(deps: KeysDeps, call: CallOf<"revokeKey">): Promise<KeyAns
 
 /** Never destroys an Active object: with `force` and the identifier typed again it is revoked first. */
 async function destroy(deps: KeysDeps, call: CallOf<"destroyKey">): Promise<KeyAnswer> {
-  const { id, key } = await named(deps, call.params);
+  const { of, key } = await named(deps, call.params);
   const force = call.query.force === "true";
   if (force && call.query.confirm !== key) {
     throw new ManagementError(
@@ -122,9 +131,9 @@ async function destroy(deps: KeysDeps, call: CallOf<"destroyKey">): Promise<KeyA
       );
     }
     const revocationReason = { code: "CessationOfOperation", message: "to be destroyed" } as const;
-    await changeKey(deps.engine, id, "Revoke", { uniqueIdentifier: key, revocationReason }, call);
+    await changeKey(deps.engine, of, "Revoke", { uniqueIdentifier: key, revocationReason }, call);
   }
-  await changeKey(deps.engine, id, "Destroy", { uniqueIdentifier: key }, call);
+  await changeKey(deps.engine, of, "Destroy", { uniqueIdentifier: key }, call);
   return await answer(deps, call.params);
 }
 
@@ -134,7 +143,7 @@ async function orphans(deps: KeysDeps, { params, query, body }: CallOf<"reportOr
   let matched = 0;
   const page = await telling(
     listKeys(deps, id, {}, query, (object) => {
-      if (object.facts.destroyed !== undefined) return false;
+      if (isDestroyed(object.facts)) return false;
       const used = isNamed(object, inUse);
       if (used) matched += 1;
       return !used;
@@ -161,8 +170,10 @@ function isNamed(object: ManagedObject, inUse: Identifiers): boolean {
 }
 
 async function named(deps: KeysDeps, params: { readonly instance: string; readonly key: string }) {
-  const { id } = await deps.instances.find(params.instance);
-  return { id, key: params.key };
+  const { id, declared, record } = await deps.instances.find(params.instance);
+  const destroyDelaySeconds =
+    declared === undefined ? record?.destroyDelay : declared.destroyDelaySeconds;
+  return { of: { id, destroyDelaySeconds }, key: params.key };
 }
 
 async function answer(
@@ -176,8 +187,8 @@ async function read(
   deps: KeysDeps,
   params: { readonly instance: string; readonly key: string },
 ): Promise<ManagedObject> {
-  const { id, key } = await named(deps, params);
-  const [stored] = await telling(deps.store.read(id, [key]));
+  const { of, key } = await named(deps, params);
+  const [stored] = await telling(deps.store.read(of.id, [key]));
   if (stored !== undefined) return stored.object;
   throw new ManagementError("notFound", "the instance has no object with this identifier");
 }

@@ -6,6 +6,8 @@ import {
   type FindQuery,
   type ManagedObject,
   type ObjectStore,
+  pendingDestruction,
+  restorableTerm,
   stateValues,
   termFor,
   vendorItem,
@@ -88,9 +90,11 @@ export async function listKeys(
 
 /** The part of the store that holds every match. */
 function narrow(filter: KeyFilter): Pick<FindQuery, "term" | "live" | "destroyed"> {
-  const { state } = filter;
-  const isDestroyed = state !== undefined && stateValues[state] >= stateValues.Destroyed;
-  const which = state === undefined ? { live: true, destroyed: true } : undefined;
+  const { state, restorable } = filter;
+  const isDestroyed =
+    restorable === true || (state !== undefined && stateValues[state] >= stateValues.Destroyed);
+  const isAny = state === undefined && restorable !== true;
+  const which = isAny ? { live: true, destroyed: true } : undefined;
   const term = termOf(filter);
   return {
     ...(which ?? { live: !isDestroyed, destroyed: isDestroyed }),
@@ -99,12 +103,19 @@ function narrow(filter: KeyFilter): Pick<FindQuery, "term" | "live" | "destroyed
 }
 
 /** The term that the fewest objects share. */
-function termOf({ name, xIdentifier, xName, createdBy }: KeyFilter): string | undefined {
+function termOf({
+  name,
+  xIdentifier,
+  xName,
+  createdBy,
+  restorable,
+}: KeyFilter): string | undefined {
   if (name !== undefined) {
     return termFor(attributeItem("Name", { value: name, type: "UninterpretedTextString" }));
   }
   if (xIdentifier !== undefined) return vendorTerm(vendorKeys.xIdentifier, xIdentifier);
   if (xName !== undefined) return vendorTerm(vendorKeys.xName, xName);
+  if (restorable === true) return restorableTerm;
   return createdBy !== undefined && isFingerprint(createdBy) ? creatorTerm(createdBy) : undefined;
 }
 
@@ -113,10 +124,11 @@ function vendorTerm(key: string, text: string): string | undefined {
 }
 
 function testsOf(filter: KeyFilter, wallMs: number): readonly Test[] {
-  const { state, algorithm, type, createdAfter, createdBefore } = filter;
+  const { state, algorithm, type, createdAfter, createdBefore, restorable } = filter;
   const { xIdentifier, xName, name, createdBy } = filter;
   const algorithmTag = attributes.CryptographicAlgorithm.tag;
   const tests: readonly (Test | false)[] = [
+    restorable === true && (({ facts }) => pendingDestruction(facts) !== undefined),
     state !== undefined && ((object) => stateNow(object, wallMs) === state),
     algorithm !== undefined && ((object) => isWord(enumerationOf(object, algorithmTag), algorithm)),
     type !== undefined && ((object) => isWord(typeOf(object), type)),

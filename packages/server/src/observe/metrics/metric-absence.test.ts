@@ -67,6 +67,7 @@ const events: Readonly<Record<string, NodeEvent>> = {
   leader: { type: "leader", state: "leader", epoch: 1, reason: "" },
   behind: { type: "behind", region: "b", changes: 0 },
   unprovenLeft: { type: "unprovenLeft", region: "b", records: 0 },
+  restorable: { type: "restorable", keys: 0 },
   duplicateNames: { type: "duplicateNames", names: 0 },
   duty,
   auditWitness: {

@@ -196,6 +196,15 @@ export const regionMetrics = [
   },
   {
     ...lastSaid(
+      "holdfast_restorable_keys",
+      "restorable",
+      "Keys that were destroyed with a delay and can still be restored; counted up to 50,000. Those whose delay is over and that a region cannot agree on count too. Shown by the leader.",
+      ({ keys }) => keys,
+    ),
+    ofLeader: true,
+  },
+  {
+    ...lastSaid(
       "holdfast_duplicate_names",
       "duplicateNames",
       "Names that two live objects of an instance share, because both regions assigned them while they could not reach each other; Locate returns the newer first. Shown by the leader.",

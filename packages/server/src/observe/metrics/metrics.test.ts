@@ -170,6 +170,7 @@ describe("metrics", () => {
       ['holdfast_unproven_records{peer_region="b"} 2'],
     ],
     [{ type: "duplicateNames", names: 2 }, ["holdfast_duplicate_names 2"]],
+    [{ type: "restorable", keys: 3 }, ["holdfast_restorable_keys 3"]],
     [
       { type: "peerRefused", address: "", reason: "x", kind: "flood" },
       ['holdfast_peer_refusals_total{reason="flood"} 1'],

@@ -84,6 +84,16 @@ export const instances: Dashboard = {
           ],
         },
         {
+          title: "Keys that can be restored",
+          says: "Destroyed keys whose delay is not over; a sudden rise means that somebody destroys keys: restore them while there is time.",
+          unit: "count",
+          kind: "time",
+          width: 12,
+          queries: [
+            { expr: max(gauge("holdfast_restorable_keys"), "region"), legend: "region {{region}}" },
+          ],
+        },
+        {
           title: "Active keys by instance",
           says: "Keys in use by instance; a sudden fall means that keys were destroyed or deactivated.",
           unit: "count",

@@ -2,7 +2,7 @@ import type { Duty } from "@holdfast/regions";
 import { printAddress } from "../../base/address.ts";
 import { InstanceLookup } from "../../management/instance-lookup.ts";
 import { ConfigureInstance } from "../../management/instances/configure.ts";
-import { Deletion } from "../../management/instances/deletion.ts";
+import { Deletion, keyCounts } from "../../management/instances/deletion.ts";
 import { Endpoints } from "../../management/instances/endpoints.ts";
 import { instanceHandlers } from "../../management/instances/instance-handlers.ts";
 import { InstancesDuty } from "../../management/instances/instances-duty.ts";
@@ -43,7 +43,7 @@ export function openLifeOfInstances(
   });
   commands.serve({
     countStates: async ({ instance }) => {
-      const states = await own.counts(instance);
+      const states = await keyCounts(own, instance);
       return { ...(states !== undefined && { states }) };
     },
     followInstance: async ({ instance }) => {

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
-import { termFor } from "../../../system/index-terms.ts";
+import { restorableTerm, termFor } from "../../../system/index-terms.ts";
 import { nameItem, sampleRegister } from "../managed-object-conformance.ts";
 import { destroyed, idsOf, OwnWorld } from "./own-world-conformance.ts";
 
@@ -125,6 +125,33 @@ export function joins(world: Make): void {
     expect(stored.object.material).toBeUndefined();
     expect(await w.create(w.named("n"))).toEqual({ kind: "committed" });
     expect(await w.found({ live: false, destroyed: true })).toHaveLength(1);
+  });
+
+  test("an object that is destroyed with a delay moves to the destroyed ones, and back; its name is free meanwhile", async () => {
+    const w = await world();
+    const at = { time: 1_700_000_001, region: "a", until: 1_700_000_009, us: 1 } as const;
+    const pending = { facts: { destruction: { ...at, state: "pending" } } } as const;
+    const back = { facts: { destruction: { ...at, state: "restored", us: 2 } } } as const;
+    const change = async (facts: typeof pending | typeof back) => {
+      const stored = await w.get(object.uniqueIdentifier);
+      return await w.update(stored, facts);
+    };
+    const object = w.named("n");
+    await w.created(object);
+    expect(await change(pending)).toEqual({ kind: "committed" });
+    expect(await w.found({ live: true, destroyed: false })).toEqual([]);
+    const restorable = { live: false, destroyed: true, term: restorableTerm };
+    const [found] = await w.found(restorable);
+    expect(found?.object.material).toEqual(object.material);
+    const other = w.named("n");
+    await w.created(other);
+    expect((await change(back)).kind).toBe("nameTaken");
+    const stored = await w.get(other.uniqueIdentifier);
+    expect(await w.update(stored, destroyed)).toEqual({ kind: "committed" });
+    expect(await change(back)).toEqual({ kind: "committed" });
+    expect(await w.found(restorable)).toEqual([]);
+    expect(await w.found({ live: true, destroyed: false })).toHaveLength(1);
+    expect((await w.create(w.named("n"))).kind).toBe("nameTaken");
   });
 }
 
