@@ -125,6 +125,12 @@ test("keys are searched, shown, changed and counted; those of a deleted instance
   const gone = { ...params, key: two };
   expect((await admin.call("destroyKey", { params: gone, query: {} })).state).toBe("Destroyed");
   expect(await stateOf(client, two)).toBe("Destroyed");
+  await expect(keyBytes(client, two)).rejects.toThrow("destroyed");
+  expect(await found({ restorable: true })).toEqual([two]);
+  const back = await admin.call("restoreKey", { params: gone });
+  expect(back.state).toBe("PreActive");
+  expect(await keyBytes(client, two)).toMatch(/^[0-9a-f]+$/);
+  expect((await admin.call("destroyKey", { params: gone, query: {} })).state).toBe("Destroyed");
   const counted = await admin.call("countKeys", { params });
   expect(counted).toMatchObject({ total: 3, states: { Active: 1, PreActive: 1, Destroyed: 1 } });
   const orphans = await admin.call("reportOrphans", {
@@ -165,6 +171,8 @@ test("keys are searched, shown, changed and counted; those of a deleted instance
   expect(await keyBytes(again, one)).toBe(bytes);
   expect(await stateOf(again, one)).toBe("Active");
   expect(await stateOf(again, two)).toBe("Destroyed");
+  await admin.call("restoreKey", { params: { instance: fresh, key: two } });
+  expect(await stateOf(again, two)).toBe("PreActive");
   const { items } = await admin.call("listEvents", {
     query: { limit: 50, action: "vmware-solutions.kmip-backup.restore" },
   });

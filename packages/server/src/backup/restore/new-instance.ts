@@ -3,6 +3,7 @@ import {
   changeRecord,
   delayedAnew,
   deletionRegion,
+  isDestroyed,
   kindOf,
   type ManagedObject,
   type OwnStore,
@@ -46,7 +47,7 @@ export interface NewInstanceReport {
   readonly name: string;
   /** Sealed anew under the new instance's key. */
   readonly restored: number;
-  /** Destroyed one by one before the instance was: without material. */
+  /** Destroyed one by one before the instance was: without material, or to be restored one by one. */
   readonly destroyed: number;
   /** Already there, from an earlier run. */
   readonly already: number;
@@ -185,7 +186,8 @@ class Move {
       const plaintext = await old.open(binding, material);
       try {
         const sealed = await fresh.seal({ ...binding, instance: to }, plaintext);
-        this.report.restored += 1;
+        if (isDestroyed(object.facts)) this.report.destroyed += 1;
+        else this.report.restored += 1;
         return { ...moved, material: sealed };
       } finally {
         plaintext.fill(0);
