@@ -28,7 +28,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     name: "older-records-believed",
     kind: "access",
     file: `${redis}/memory/memory-table.ts`,
-    find: 'if ((known.facts & ~met.facts & kept) !== 0 || met.version < known.version) return "older";',
+    find: 'if ((known.facts & ~met.facts & lastingFacts) !== 0 || met.version < known.version) return "older";',
     replace: 'if (met.version < known.version) return "older";',
     rule: "a remembered fact is never missing, whatever the version",
     promises: ["A record that a node remembers"],
