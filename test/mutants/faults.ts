@@ -5,6 +5,7 @@ import { deletionFaults } from "./faults/deletion.ts";
 import { dutyFaults } from "./faults/duty.ts";
 import { engineFaults } from "./faults/engine.ts";
 import { joinFaults } from "./faults/join.ts";
+import { memoryFaults } from "./faults/memory.ts";
 import { peerFaults } from "./faults/peers.ts";
 import { protocolFaults } from "./faults/protocol.ts";
 import { rekeyFaults } from "./faults/rekey.ts";
@@ -19,6 +20,7 @@ export const faults: readonly PlantedFault[] = [
   ...servingFaults,
   ...joinFaults,
   ...sessionFaults,
+  ...memoryFaults,
   ...scriptFaults,
   ...engineFaults,
   ...dutyFaults,

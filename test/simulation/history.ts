@@ -393,7 +393,7 @@ class History {
     for (const { region, primary } of groups) {
       const { reserved, aside } = openIn(primary);
       if (reserved > 0) return `${reserved} records are reserved in ${region}`;
-      if (aside > 0 && this.#world.damaged === 0 && !this.#world.older.has(region))
+      if (aside > 0 && this.#world.damaged === 0 && this.#world.older.size === 0)
         return `${aside} records are in quarantine in ${region}`;
     }
     return this.#differs() ? "the regions differ" : overdue(this.#world);
