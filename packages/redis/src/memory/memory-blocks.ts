@@ -26,7 +26,7 @@ const headerMax = 16_384;
 const nonceLength = 12;
 const tagLength = 16;
 /** Most bytes of rows in one block. */
-export const blockMax = 1 << 16;
+const blockMax = 1 << 16;
 /** Kinds of rows, and the bytes that follow the kind. */
 const rowKinds = { 1: 16, 2: rowLength, 3: 7 } as const;
 
