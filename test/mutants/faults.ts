@@ -6,6 +6,7 @@ import { destructionFaults } from "./faults/destruction.ts";
 import { dutyFaults } from "./faults/duty.ts";
 import { engineFaults } from "./faults/engine.ts";
 import { joinFaults } from "./faults/join.ts";
+import { memoryFaults } from "./faults/memory.ts";
 import { peerFaults } from "./faults/peers.ts";
 import { protocolFaults } from "./faults/protocol.ts";
 import { rekeyFaults } from "./faults/rekey.ts";
@@ -21,6 +22,7 @@ export const faults: readonly PlantedFault[] = [
   ...servingFaults,
   ...joinFaults,
   ...sessionFaults,
+  ...memoryFaults,
   ...scriptFaults,
   ...valueFaults,
   ...engineFaults,

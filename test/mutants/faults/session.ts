@@ -9,51 +9,9 @@ const barrier = "test/cluster/redis-barrier.test.ts";
 const state = "test/cluster/redis-state.test.ts";
 const safety = "test/cluster/redis-safety.test.ts";
 const storageKey = "test/cluster/storage-key.test.ts";
-const memory = "test/cluster/redis-memory.test.ts";
-const memoryUnits = `${redis}/memory/memory.test.ts`;
 
 /** Faults in how a node uses its region's Redis: barriers, leases, covered reads, settings. */
 export const sessionFaults: readonly PlantedFault[] = [
-  {
-    name: "memory-before-the-barrier",
-    kind: "protocol",
-    file: `${redis}/memory/memory-feed.ts`,
-    find: "      await session.groupCommit.barrier();\n",
-    replace: "",
-    rule: "the memory learns only what a full barrier covers",
-    promises: ["A record that a node remembers"],
-    tests: [memory],
-  },
-  {
-    name: "older-records-believed",
-    kind: "access",
-    file: `${redis}/memory/memory-table.ts`,
-    find: 'if ((known.facts & ~met.facts & kept) !== 0 || met.version < known.version) return "older";',
-    replace: 'if (met.version < known.version) return "older";',
-    rule: "a remembered fact is never missing, whatever the version",
-    promises: ["A record that a node remembers"],
-    tests: [memoryUnits, memory],
-  },
-  {
-    name: "missing-record-believed",
-    kind: "access",
-    file: `${redis}/memory/store-memory.ts`,
-    find: 'if (value === null) return known === undefined ? "same" : "older";',
-    replace: 'if (value === null) return "same";',
-    rule: "a record that is remembered is never not found",
-    promises: ["A record that a node remembers"],
-    tests: [memory],
-  },
-  {
-    name: "made-anew-below-the-memory",
-    kind: "access",
-    file: `${redis}/proof/stored-records.ts`,
-    find: "const before = Math.max(stored, remembered);",
-    replace: "const before = Math.max(stored, remembered && 0);",
-    rule: "a record that is written is newer than what is remembered of it",
-    promises: ["A record that a node remembers"],
-    tests: [`${redis}/proof/stored-records.test.ts`],
-  },
   {
     name: "lease-from-the-barriers-end",
     kind: "protocol",

@@ -26,7 +26,7 @@ const headerMax = 16_384;
 const nonceLength = 12;
 const tagLength = 16;
 /** Most bytes of rows in one block. */
-export const blockMax = 1 << 16;
+const blockMax = 1 << 16;
 /** Kinds of rows, and the bytes that follow the kind. */
 const rowKinds = { 1: 16, 2: rowLength, 3: 7 } as const;
 
@@ -93,13 +93,13 @@ export function coveredRow(partition: number, number: number): Buffer {
  */
 export class BlockWriter {
   readonly #key: Buffer;
-  readonly #randomBytes: (count: number) => Uint8Array;
+  readonly #random: (count: number) => Uint8Array;
   #before: Buffer;
 
-  constructor(key: Buffer, header: Buffer, randomBytes: (count: number) => Uint8Array) {
+  constructor(key: Buffer, header: Buffer, random: (count: number) => Uint8Array) {
     this.#key = key;
     this.#before = beginning(header);
-    this.#randomBytes = randomBytes;
+    this.#random = random;
   }
 
   /** The blocks of these rows, none of which is cut in two. */
@@ -122,7 +122,7 @@ export class BlockWriter {
   }
 
   #seal(content: Buffer): Buffer {
-    const nonce = Buffer.from(this.#randomBytes(nonceLength));
+    const nonce = Buffer.from(this.#random(nonceLength));
     const cipher = createCipheriv("aes-256-gcm", this.#key, nonce).setAAD(this.#before);
     const sealed = Buffer.concat([cipher.update(content), cipher.final()]);
     this.#before = cipher.getAuthTag();

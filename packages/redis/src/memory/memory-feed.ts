@@ -115,7 +115,7 @@ export class MemoryFeed {
       const [id, header] = [entries[at], entries[at + 1]];
       if (id?.length !== 16 || header === undefined) continue;
       const identifier = identifierIn(id);
-      // What does not prove itself is set aside by whoever reads it.
+      // What does not prove itself is set aside by the next read of it.
       if (provenVersion(session.storageKeys, { partition, identifier }, header) === undefined)
         continue;
       const relation = this.#memory.learn(partition, id, header);

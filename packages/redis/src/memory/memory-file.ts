@@ -1,6 +1,6 @@
-import { randomBytes } from "node:crypto";
 import { type FileHandle, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
+import { pid } from "node:process";
 import type { MemoryFile } from "../connection/options.ts";
 
 /** A larger file is not read: ten times the memory of a million records. */
@@ -28,7 +28,8 @@ export class DiskMemoryFile implements MemoryFile {
 
   async replace(content: AsyncIterable<Buffer>): Promise<void> {
     // Of its own name: two processes must not write into one.
-    const next = `${this.name}.${randomBytes(6).toString("hex")}.new`;
+    const next = `${this.name}.${pid}.new`;
+    await rm(next, { force: true });
     const file = await open(next, "wx", 0o600);
     try {
       for await (const bytes of content) await file.appendFile(bytes);

@@ -18,8 +18,13 @@ export type Relation =
   /** Its version is lower, or equal with another tag, or a remembered fact is missing. */
   | "older";
 
-/** The facts that no record loses. */
-const kept = factBits.activated | factBits.deactivated | factBits.compromised | factBits.destroyed;
+/**
+ * The facts that a record must not lack. An activation is none of them: without it a record gives nothing to anybody, and
+ * one that this region alone had may be lost with its store, which must not keep the key out of service.
+ */
+export const lastingFacts = factBits.deactivated | factBits.compromised | factBits.destroyed;
+/** The facts that are remembered. */
+const kept = lastingFacts | factBits.activated;
 const tagLength = 8;
 const at = { version: 16, facts: 21, tag: 22 } as const;
 /** Bytes of an entry: identifier, version, facts, start of the tag. */
@@ -30,7 +35,8 @@ export const rowLength = 1 + entryLength;
 /** Compares a record that was met with what is remembered of it. */
 export function relationOf(met: Remembered, known: Remembered | undefined): Relation {
   if (known === undefined) return "newer";
-  if ((known.facts & ~met.facts & kept) !== 0 || met.version < known.version) return "older";
+  if ((known.facts & ~met.facts & lastingFacts) !== 0 || met.version < known.version)
+    return "older";
   if (met.version > known.version) return "newer";
   return met.tag.equals(known.tag) ? "same" : "older";
 }

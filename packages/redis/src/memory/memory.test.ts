@@ -36,6 +36,8 @@ test("a record is older with a lower version, the same one and another tag, or w
   expect(relationOf(ofRecord(0b0101, 6), known)).toBe("older");
   expect(relationOf(ofRecord(0b0101, 7, 1), known)).toBe("older");
   expect(relationOf(ofRecord(0b0001, 99), known)).toBe("older");
+  // An activation that is lost gives nothing to anybody.
+  expect(relationOf(ofRecord(0b0100, 8), known)).toBe("newer");
   // Whether the body is sealed is no fact.
   expect(relationOf(ofRecord(0b0101, 8), ofRecord(0x85, 7))).toBe("newer");
   expect(relationOf(ofRecord(0, 1), undefined)).toBe("newer");

@@ -4,6 +4,7 @@ import { ownRecordKey, partitionKeys } from "../connection/keys.ts";
 import { recordHeaderLength } from "../connection/record-header.ts";
 import { provenVersion } from "../proof/record-proof.ts";
 import type { StorageKeys } from "../storage-keys/storage-keys.ts";
+import { lastingFacts } from "./memory-table.ts";
 import { compared, type StoreMemory } from "./store-memory.ts";
 
 /** The part of a session that compares with the memory. */
@@ -87,10 +88,10 @@ export class OlderRecords {
     return this.#memory?.get(partition, identifier)?.version ?? 0;
   }
 
-  /** Whether an object lacks a fact that is remembered of it. */
+  /** Whether an object lacks a fact that is remembered of it, other than its activation. */
   lacksFacts(partition: number, identifier: string, facts: number): boolean {
     const known = this.#memory?.get(partition, identifier)?.facts ?? 0;
-    return (known & ~facts) !== 0;
+    return (known & ~facts & lastingFacts) !== 0;
   }
 }
 

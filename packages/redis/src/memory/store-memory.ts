@@ -296,13 +296,13 @@ export class StoreMemory {
 
   /** Writes the whole file with a new key; rows that are added meanwhile are appended later. */
   async #rewrite(): Promise<void> {
-    const { file, node, root, randomBytes } = this.#options;
+    const { file, node, root, randomBytes: random } = this.#options;
     const { region } = this.#context;
-    const key = Buffer.from(randomBytes(fileKeyBytes));
+    const key = Buffer.from(random(fileKeyBytes));
     const { name: rootOfTrust } = await root.describe();
     const { blob: wrap } = await root.wrap(key, keyData(region));
     const header = writeHeader({ region, node, rootOfTrust, wrap });
-    const writer = new BlockWriter(key, header, randomBytes);
+    const writer = new BlockWriter(key, header, random);
     this.#pending = { rows: [], bytes: 0 };
     let bytes = header.length;
     const table = this.#slices();

@@ -143,7 +143,8 @@ export const logTable: {
     fields: ["place"],
   },
   rollbackMemory: {
-    level: ({ state }) => (state === "kept" ? "info" : "error"),
+    // A node that starts for the first time has no file yet.
+    level: ({ state }) => (state === "kept" ? "info" : state === "missing" ? "warn" : "error"),
     message: ({ state }) =>
       state === "kept"
         ? "this node remembers its store"

@@ -6,7 +6,6 @@ import {
   isCorrupt,
   type KindName,
   type ObjectStore,
-  type OwnStore,
   type Removal,
   type recordKinds,
   type State,

@@ -1,0 +1,49 @@
+import type { PlantedFault } from "../fault.ts";
+
+const redis = "packages/redis/src";
+const memory = "test/cluster/redis-memory.test.ts";
+const memoryUnits = `${redis}/memory/memory.test.ts`;
+
+/** Faults in what a node remembers of its store. */
+export const memoryFaults: readonly PlantedFault[] = [
+  {
+    name: "memory-before-the-barrier",
+    kind: "protocol",
+    file: `${redis}/memory/memory-feed.ts`,
+    find: "      await session.groupCommit.barrier();\n",
+    replace: "",
+    rule: "the memory learns only what a full barrier covers",
+    promises: ["A record that a node remembers"],
+    tests: [memory],
+  },
+  {
+    name: "older-records-believed",
+    kind: "access",
+    file: `${redis}/memory/memory-table.ts`,
+    find: "(known.facts & ~met.facts & lastingFacts) !== 0 || met.version < known.version",
+    replace: "met.version < known.version",
+    rule: "a remembered fact is never missing, whatever the version",
+    promises: ["A record that a node remembers"],
+    tests: [memoryUnits, memory],
+  },
+  {
+    name: "missing-record-believed",
+    kind: "access",
+    file: `${redis}/memory/store-memory.ts`,
+    find: 'if (value === null) return known === undefined ? "same" : "older";',
+    replace: 'if (value === null) return "same";',
+    rule: "a record that is remembered is never not found",
+    promises: ["A record that a node remembers"],
+    tests: [memory],
+  },
+  {
+    name: "made-anew-below-the-memory",
+    kind: "access",
+    file: `${redis}/proof/stored-records.ts`,
+    find: "const before = Math.max(stored, remembered);",
+    replace: "const before = Math.max(stored, remembered && 0);",
+    rule: "a record that is written is newer than what is remembered of it",
+    promises: ["A record that a node remembers"],
+    tests: [`${redis}/proof/stored-records.test.ts`],
+  },
+];
