@@ -46,7 +46,7 @@ async function write(after: ManagedObject): Promise<void> {
 async function push(objects: readonly ManagedObject[]): Promise<readonly string[]> {
   return await atRegions(both.node("a1").configFile, machine, async ({ peer }) => {
     if (peer === undefined) throw new Error("no other region");
-    await until("region b answers", async () => peer.state() === "up");
+    await until("region b answers", async () => peer.state() === "up", 120_000);
     return await peer.push(objects);
   });
 }
@@ -54,7 +54,7 @@ async function push(objects: readonly ManagedObject[]): Promise<readonly string[
 /** A system record as region a has it. */
 async function recordOf(id: string): Promise<ManagedObject> {
   return await atRegions(both.node("a1").configFile, machine, async ({ peer }) => {
-    await until("region b answers", async () => peer?.state() === "up");
+    await until("region b answers", async () => peer?.state() === "up", 120_000);
     const [found] = (await peer?.fetch(systemInstance, [id])) ?? [];
     if (found === undefined) throw new Error(`no record ${id}`);
     return found.object;
@@ -139,27 +139,29 @@ test("what a region made past the approvers, the other one takes neither by push
   // What was written after it is taken: neither the cursor nor the level waits for what is refused.
   await write(token("later", "viewer"));
   for (const name of ["b1", "b2"]) {
-    await until(`${name} has what came later`, async () =>
-      (await tokensAt(name)).includes("later"),
-    );
+    const hasLater = async () => (await tokensAt(name)).includes("later");
+    await until(`${name} has what came later`, hasLater, 120_000);
     expect(await tokensAt(name)).not.toContain("thief");
     expect(await isLetIn(both.node(name), both.b.ca, client)).toBe(false);
-    expect((await at(name).call("listDenials", { query: {} })).items).toHaveLength(1);
+    const denials = async () => (await at(name).call("listDenials", { query: {} })).items;
+    await until(`${name} lists the denial`, async () => (await denials()).length === 1, 120_000);
   }
   await caughtUp(both);
-  await until("the leader counts what it does not take", async () => {
+  const isCounted = async () => {
     const shown = await Promise.all(both.b.nodes.map((node) => node.metrics()));
     return shown.some((text) => /^holdfast_unproven_records\{.*\} 2$/m.test(text));
-  });
+  };
+  await until("the leader counts what it does not take", isCounted, 120_000);
   const said = both.b.nodes.map((node) => node.logText()).join("");
   expect(said).toContain("nothing proves that it was approved");
-  expect(said).toContain(manager.uniqueIdentifier);
-}, 300_000);
+  // The log is limited, so it names one of them at least.
+  expect(forged.some(({ uniqueIdentifier: id }) => said.includes(id))).toBe(true);
+}, 600_000);
 
 test("what a region did with approvals in a cut, the other one takes afterwards", async () => {
   const body = { name: "second", roles: ["manager" as const] };
   await both.cut();
-  await until("a1 is alone", async () => !(await vitalsOf(both.node("a1"))).peerUp);
+  await until("a1 is alone", async () => !(await vitalsOf(both.node("a1"))).peerUp, 120_000);
   const asked = at("a1").call("createToken", { body });
   await expect(asked).rejects.toMatchObject({ code: "approvalNeeded" });
   const { items } = await at("a1").call("listApprovals", { query: { limit: 1000 } });
@@ -178,4 +180,4 @@ test("what a region did with approvals in a cut, the other one takes afterwards"
       120_000,
     );
   }
-}, 300_000);
+}, 600_000);

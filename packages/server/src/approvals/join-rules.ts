@@ -77,6 +77,7 @@ export class JoinRules {
 
   /** See `MayJoin`. */
   readonly mayJoin: MayJoin = (before, after) => {
+    if (this.#isFree()) return undefined;
     const known = this.#known(before, after);
     return this.#mayNeed(known, after) ? this.#decide(known, after) : undefined;
   };
@@ -84,7 +85,7 @@ export class JoinRules {
   /** The same as far as it is known at once: what cannot be told is not believed. */
   readonly believes = (after: ManagedObject): boolean => {
     const before = this.#options.view.record(after.uniqueIdentifier);
-    if (!this.#mayNeed(before, after)) return true;
+    if (this.#isFree() || !this.#mayNeed(before, after)) return true;
     if (this.#options.view.freshAtMs === undefined) return false;
     return this.#faultOf(before, after, () => "it is not known yet") === undefined;
   };
@@ -109,11 +110,13 @@ export class JoinRules {
   }
 
   /** Without a policy, nothing is looked at. */
-  #mayNeed(before: OwnBefore, after: ManagedObject): boolean {
+  #isFree(): boolean {
     const { view } = this.#options;
-    const isFresh = view.freshAtMs !== undefined;
-    const isFree = view.unreadPolicies.size === 0 && view.all("ApprovalPolicy").length === 0;
-    if (isFresh && isFree) return false;
+    if (view.freshAtMs === undefined) return false;
+    return view.unreadPolicies.size === 0 && view.all("ApprovalPolicy").length === 0;
+  }
+
+  #mayNeed(before: OwnBefore, after: ManagedObject): boolean {
     const kind = kindOf(after);
     if (kind === "ApprovalPolicy" || kind === "ApprovalRequest") return before !== after;
     return neededFor(before, after, this.#around).length > 0;
