@@ -1,10 +1,8 @@
-import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { rename } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
 import { until } from "@holdfast/testing";
 import { keyBytes } from "../support/keys.ts";
@@ -12,14 +10,20 @@ import { rootOf } from "../support/node-root.ts";
 import { recordOf } from "../support/record.ts";
 import { RedisServer } from "../support/redis.ts";
 import { initStore, setStore } from "../support/redis-store.ts";
-import { issuePeer, writePeerCertificate } from "../support/region.ts";
-import type { TwoRegions } from "../support/two-regions.ts";
 import { ClientsOfAll, credentialsOf } from "../support/two-regions-clients.ts";
 import { vitalsOf } from "../support/vitals.ts";
-import { type AlertWorld, certificateDays, connectionsMax, instance } from "./world.ts";
-
-/** Ends a fault; the caller then restarts the processes that the fault killed. */
-type Mend = () => Promise<void> | void;
+import {
+  denyMany,
+  leaderOf,
+  limitFiles,
+  type Mend,
+  memory,
+  pulse,
+  replicaOf,
+  rewritten,
+  withPeerCertificate,
+} from "./makers.ts";
+import { type AlertWorld, connectionsMax, instance } from "./world.ts";
 
 /** One fault and the alerts that it must raise: exactly these, and no others. */
 export interface Fault {
@@ -329,6 +333,34 @@ export const faults: readonly Fault[] = [
     },
   },
   {
+    name: "witness-away",
+    text: "the witness of a region's audit log refuses connections",
+    alerts: ["HoldfastAuditNotWitnessed a"],
+    boundS: 240,
+    make: async ({ witness }) => {
+      await witness.stop();
+      return () => witness.resume();
+    },
+  },
+  {
+    name: "revocation-list-away",
+    text: "a revocation list is missing at a region's nodes",
+    alerts: ["HoldfastRevocationList a1", "HoldfastRevocationList a2"],
+    boundS: 240,
+    make: async ({ folder }) => {
+      await rename(join(folder, "list.crl"), join(folder, "list-away.crl"));
+      return () => rename(join(folder, "list-away.crl"), join(folder, "list.crl"));
+    },
+  },
+  {
+    name: "many-denials",
+    text: "somebody puts one certificate after another on the deny list, one every two seconds",
+    alerts: ["HoldfastManyDenials"],
+    // The rule compares with ten minutes before, and Prometheus starts with the fault.
+    boundS: 720,
+    make: async ({ admin }) => denyMany(admin("a1")),
+  },
+  {
     name: "stranger",
     text: "a client without a certificate of the other region connects to the peer port",
     alerts: ["HoldfastStrangersAtPeerPort a1"],
@@ -406,72 +438,3 @@ export const faults: readonly Fault[] = [
     },
   },
 ];
-
-function replicaOf(both: TwoRegions, region: "a" | "b"): RedisServer {
-  const [replica] = both.region(region).redis.replicas;
-  if (replica === undefined) throw new Error("the region has no replica");
-  return replica;
-}
-
-/** Waits until a node leads the region; its name. */
-async function leaderOf(both: TwoRegions, region: "a" | "b"): Promise<string> {
-  let leader = "";
-  await until(`a leader of region ${region}`, async () => {
-    for (const node of both.region(region).nodes) {
-      const vitals = await vitalsOf(node).catch(() => undefined);
-      if (vitals?.leads) leader = node.name;
-    }
-    return leader !== "";
-  });
-  return leader;
-}
-
-/** Stops a Redis briefly again and again, like a disk that is too slow. */
-function pulse(server: RedisServer, stoppedMs: number, runningMs: number): Mend {
-  const ended = new AbortController();
-  const pulses = (async () => {
-    while (!ended.signal.aborted) {
-      server.signal("SIGSTOP");
-      await sleep(stoppedMs);
-      server.signal("SIGCONT");
-      await sleep(runningMs);
-    }
-  })();
-  return async () => {
-    ended.abort();
-    await pulses;
-  };
-}
-
-async function memory(primary: RedisServer, bytes: string): Promise<Mend> {
-  await primary.command("config", "set", "maxmemory", bytes);
-  return async () => {
-    await primary.command("config", "set", "maxmemory", "0");
-  };
-}
-
-/** Limits the size of the process's files: a write beyond it fails, as on a full disk. */
-function limitFiles({ pid }: RedisServer, bytes: number | "unlimited"): void {
-  execFileSync("prlimit", ["--pid", `${pid}`, `--fsize=${bytes}:unlimited`]);
-}
-
-/** Makes Redis rewrite its append-only file, and waits for this result. */
-async function rewritten(server: RedisServer, status: "ok" | "err"): Promise<void> {
-  await server.command("bgrewriteaof");
-  await until(`the append-only file: ${status}`, async () => {
-    const under = await server.info("aof_rewrite_in_progress");
-    return under === "0" && (await server.info("aof_last_bgrewrite_status")) === status;
-  });
-}
-
-/** Gives the nodes of region a other peer certificates; the returned function replaces them with long ones. */
-async function withPeerCertificate({ both }: AlertWorld, days: number): Promise<Mend> {
-  const write = async (lasts: number) => {
-    for (const { name } of both.a.nodes) {
-      const issued = await issuePeer(both.peerAuthority, "a", lasts, name);
-      await writePeerCertificate(both.a.folder, name, issued);
-    }
-  };
-  await write(days);
-  return () => write(certificateDays);
-}

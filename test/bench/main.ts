@@ -23,6 +23,7 @@ import { measureStartUp } from "./start-up.ts";
 import { measureStoredBytes } from "./stored-bytes.ts";
 import { judge } from "./targets.ts";
 import { measureTwoRegions } from "./two-regions.ts";
+import { measureWitnessed } from "./witnessed.ts";
 
 /** The keys of a cluster with a thousand encrypted machines; each Get asks for the next key. */
 const keys = 1000;
@@ -94,10 +95,11 @@ async function measureLoads(stage: Stage, { only, extent }: Options): Promise<Lo
 async function measureManyKeys(
   { only, extent }: Options,
   signal: AbortSignal,
-): Promise<Pick<Results, "keys" | "rekey">> {
+): Promise<Pick<Results, "keys" | "rekey" | "witnessed">> {
   return {
     ...(only.has("keys") && { keys: await measureKeys(extent, signal) }),
     ...(only.has("rekey") && { rekey: await measureRekey(extent, signal) }),
+    ...(only.has("witnessed") && { witnessed: await measureWitnessed(extent, signal) }),
   };
 }
 

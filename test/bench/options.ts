@@ -15,6 +15,7 @@ const parts = [
   "regions-refill",
   "keys",
   "rekey",
+  "witnessed",
   "roots",
   "admin",
   "scrapes",

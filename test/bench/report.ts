@@ -10,6 +10,7 @@ import type { Side } from "./sides.ts";
 import { median } from "./statistics.ts";
 import type { Verdict } from "./targets.ts";
 import type { TwoRegionsFigures } from "./two-regions.ts";
+import { witnessedLine } from "./witnessed.ts";
 
 const sideNames = ["holdfast", "bare", "pykmip"] as const;
 
@@ -85,6 +86,7 @@ export function otherLines(results: Results): string[] {
   if (twoRegions !== undefined) lines.push(...regionLines(twoRegions));
   if (keys !== undefined) lines.push(...keysLines(keys));
   if (rekey !== undefined) lines.push(...rekeyLines(rekey));
+  if (results.witnessed !== undefined) lines.push(witnessedLine(results.witnessed));
   if (roots !== undefined) lines.push(...rootsLines(roots));
   if (admin !== undefined) lines.push(...adminLines(admin));
   if (scrapes !== undefined) lines.push(...scrapeLines(scrapes));

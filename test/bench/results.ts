@@ -8,6 +8,7 @@ import type { ScrapeFigures } from "./scrapes.ts";
 import type { StartUp } from "./start-up.ts";
 import type { StoredBytes } from "./stored-bytes.ts";
 import type { TwoRegionsFigures } from "./two-regions.ts";
+import type { WitnessedFigures } from "./witnessed.ts";
 
 /** Everything that one run measured; parts that were not selected are empty or absent. */
 export interface Results {
@@ -18,6 +19,7 @@ export interface Results {
   readonly twoRegions?: TwoRegionsFigures;
   readonly keys?: KeysFigures;
   readonly rekey?: RekeyFigures;
+  readonly witnessed?: WitnessedFigures;
   readonly roots?: RootsFigures;
   readonly admin?: AdminFigures;
   readonly scrapes?: ScrapeFigures;
