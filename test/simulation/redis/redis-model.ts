@@ -176,13 +176,14 @@ export class RedisModel {
   /** A script's `redis.call`. */
   #called({ noWrites }: KnownScript, line: readonly Bytes[]): Reply {
     const word = line[0] ?? "";
-    const name = commands.has(word) ? word : word.toUpperCase();
-    const kind = known(name);
+    const exact = commands.get(word);
+    const name = exact === undefined ? word.toUpperCase() : word;
+    const kind = exact ?? known(name);
     if (kind === undefined) return new Failure("ERR Unknown Redis command called from script");
     if (!fits(kind.words, line.length)) {
       return new Failure("ERR Wrong number of args calling Redis command from script");
     }
-    if (!commands.has(name) && sessionCommands.has(name)) {
+    if (exact === undefined && sessionCommands.has(name)) {
       return new Failure("ERR This Redis command is not allowed from script");
     }
     if (noWrites && kind.writes) {
