@@ -64,7 +64,10 @@ export function denyMany(admin: AdminClient): Mend {
     ended.abort();
     await work;
     for (const denial of made) {
-      await patient(() => admin.call("removeDenial", { params: { denial } }));
+      const isGone = (error: { code?: unknown }) => error.code === "notFound" || String(error);
+      const lift = () =>
+        admin.call("removeDenial", { params: { denial } }).then(() => true, isGone);
+      await until("the denial is lifted", lift);
     }
   };
 }
