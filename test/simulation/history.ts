@@ -448,10 +448,9 @@ class History {
     const world = this.#world;
     for (let tries = 0; tries < handOutTries && world.failure === undefined; tries += 1) {
       const answer = await this.#request(node, wish);
-      const record = world.record(node.region, wish.id);
-      const isThere = record !== undefined && !isDestroyed(record.facts);
+      const facts = world.record(node.region, wish.id)?.facts;
       const isExcused = wish.kind === "look" || world.older.has(node.region);
-      if (isExcused || !isThere || answer?.kind === "material") return;
+      if (isExcused || !facts || isDestroyed(facts) || answer?.kind === "material") return;
       await world.sleep(500);
     }
     world.fail(new Violation(`${wish.id} is not handed out at ${node.machine.name} at the end`));

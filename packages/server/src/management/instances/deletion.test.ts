@@ -14,6 +14,7 @@ import { attributeItem } from "@holdfast/kmip";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { systemIds } from "../../base/system.ts";
 import { instanceRecordId } from "../../records/records.ts";
+import { expectGone, objectsOf, systemRecords } from "../../testing/gone.ts";
 import { type MemoryRegion, MemoryRegions } from "../../testing/memory-regions.ts";
 import { type DeletionStep, deletionSteps } from "./deletion.ts";
 
@@ -64,41 +65,6 @@ async function settled(): Promise<void> {
   for (let rounds = 0; rounds < 6; rounds += 1) await regions.lead();
 }
 
-async function objectsOf({ own }: MemoryRegion): Promise<readonly ManagedObject[]> {
-  const found = await own.find(instance, { live: true, destroyed: true, limit: 256 });
-  return found.objects.map(({ object }) => object);
-}
-
-async function systemRecords({ own }: MemoryRegion): Promise<readonly ManagedObject[]> {
-  return (await own.changes(sysPartition, 0, 1_000, 1 << 24)).objects;
-}
-
-/** Nothing of the instance can be used any more in either region, and both regions hold the same. */
-async function expectGone(): Promise<void> {
-  for (const region of regions.both) {
-    expect(await region.own.status(instance)).toBe("Deleted");
-    for (const object of await objectsOf(region)) {
-      expect(object.facts.destroyed).toBeDefined();
-      expect(object.material).toBeUndefined();
-    }
-    for (const record of await systemRecords(region)) {
-      if (readKekRecord(record)?.instance === instance) {
-        expect(readKekRecord(record)?.kek.wraps).toEqual([]);
-      }
-      const read = readAnyRecord(record);
-      if (read?.type !== "Kek" && read !== undefined && "instance" in read) {
-        expect(read.instance).toBe(instance);
-        expect(record.facts.destroyed).toBeDefined();
-      }
-    }
-  }
-  const { numbers } = await regions.a.own.position();
-  for (const partition of numbers.keys()) {
-    const [one, other] = await Promise.all(regions.both.map(({ own }) => own.digests(partition)));
-    expect(one, `partition ${partition}`).toEqual(other);
-  }
-}
-
 /** How often a region has said that three records are left. */
 function toldLeft({ events }: MemoryRegion): number {
   return events.filter((event) =>
@@ -122,8 +88,8 @@ describe("the deletion of an instance", () => {
     await deleteAt(regions.a, true);
     for (const region of regions.both) expect(await create(region)).toBeUndefined();
     await settled();
-    expect(await objectsOf(regions.b)).toHaveLength(2);
-    await expectGone();
+    expect(await objectsOf(regions.b, instance)).toHaveLength(2);
+    await expectGone(regions, instance);
   });
 
   test("with Active keys is refused, says how many are where, and leaves everything as it was", async () => {
@@ -138,7 +104,7 @@ describe("the deletion of an instance", () => {
     await expectOpen();
     await deleteAt(regions.b, true);
     await settled();
-    await expectGone();
+    await expectGone(regions, instance);
   });
 
   const at = { time: 5, region: "b" } as const;
@@ -165,7 +131,7 @@ describe("the deletion of an instance", () => {
       await expectOpen();
       await deleteAt(regions.a, true);
       await settled();
-      await expectGone();
+      await expectGone(regions, instance);
     },
   );
 
@@ -189,7 +155,7 @@ describe("the deletion of an instance", () => {
     regions.linked = true;
     regions.a.step = () => undefined;
     await settled();
-    await expectGone();
+    await expectGone(regions, instance);
   });
 
   test("erases a copy that another region still has, and a wrap that it makes meanwhile", async () => {
@@ -211,8 +177,10 @@ describe("the deletion of an instance", () => {
     const after = withKekWrap(known.object, wrap, later);
     await regions.b.own.commit(systemInstance, [{ kind: "update", before: known, after }], []);
     await settled();
-    await expectGone();
-    const ids = (await objectsOf(regions.a)).map(({ uniqueIdentifier }) => uniqueIdentifier);
+    await expectGone(regions, instance);
+    const ids = (await objectsOf(regions.a, instance)).map(
+      ({ uniqueIdentifier }) => uniqueIdentifier,
+    );
     expect(ids.toSorted()).toEqual([id, alone].toSorted());
   });
 
@@ -225,7 +193,7 @@ describe("the deletion of an instance", () => {
     await deleteAt(regions.b);
     expect(await Promise.all(tries)).toEqual([undefined, undefined, undefined, undefined]);
     await settled();
-    await expectGone();
+    await expectGone(regions, instance);
   });
 
   test("leaves no credentials of a key manager in the deleted instance's record", async () => {
@@ -239,7 +207,7 @@ describe("the deletion of an instance", () => {
       const left = mark?.object.registers.filter(({ value }) => value !== undefined) ?? [];
       expect(left.filter(({ key }) => key.startsWith("root"))).toEqual([]);
     }
-    await expectGone();
+    await expectGone(regions, instance);
   });
 
   test("closes the instance, erases its keys' wraps and deletes its certificates by itself, before the leaders come", async () => {
@@ -269,8 +237,8 @@ describe("the deletion of an instance", () => {
       await create(regions.a, { destruction });
       await deleteAt(regions.a, true);
       await settled();
-      expect(await objectsOf(regions.b)).toHaveLength(1);
-      await expectGone();
+      expect(await objectsOf(regions.b, instance)).toHaveLength(1);
+      await expectGone(regions, instance);
     });
   });
 
@@ -282,7 +250,7 @@ describe("the deletion of an instance", () => {
     expect(await erase()).toMatchObject({ done: 0, all: false });
     await regions.a.own.release(instance, "operation");
     expect(await erase()).toEqual({ done: 1, all: true, unproven: 0 });
-    const [erased] = await objectsOf(regions.a);
+    const [erased] = await objectsOf(regions.a, instance);
     expect(erased?.facts.destroyed?.time).toBe(9);
     expect(erased?.material).toBeUndefined();
   });
@@ -380,8 +348,8 @@ describe("the deletion of an instance", () => {
     await regions.a.store.commit(instance, [{ kind: "create", after: gone }], []);
     await deleteAt(regions.a);
     await settled();
-    expect((await objectsOf(regions.b))[0]?.facts.destroyed).toEqual(destroyed);
-    await expectGone();
+    expect((await objectsOf(regions.b, instance))[0]?.facts.destroyed).toEqual(destroyed);
+    await expectGone(regions, instance);
   });
 });
 
@@ -399,7 +367,7 @@ describe("a node that dies", () => {
       await expect(deleteAt(regions.a, force)).rejects.toBe(died);
       await takeOver();
       if (step === "reserve") await expectOpen();
-      else await expectGone();
+      else await expectGone(regions, instance);
     },
   );
 
@@ -440,7 +408,7 @@ describe("a creation that races with a deletion", () => {
 
   async function expectAlive(ids: readonly string[]): Promise<void> {
     for (const region of regions.both) {
-      const found = await objectsOf(region);
+      const found = await objectsOf(region, instance);
       for (const { uniqueIdentifier, facts } of found) {
         if (ids.includes(uniqueIdentifier)) expect(facts.destroyed).toBeUndefined();
       }
@@ -460,9 +428,11 @@ describe("a creation that races with a deletion", () => {
       const { ids, deleted } = await race(round, {}, true);
       expect(deleted).toBe(true);
       made += ids.length;
-      await expectGone();
+      await expectGone(regions, instance);
       for (const region of regions.both) {
-        const known = new Set((await objectsOf(region)).map((one) => one.uniqueIdentifier));
+        const known = new Set(
+          (await objectsOf(region, instance)).map((one) => one.uniqueIdentifier),
+        );
         for (const id of ids) expect(known.has(id)).toBe(true);
       }
     }
@@ -477,7 +447,7 @@ describe("a creation that races with a deletion", () => {
       outcomes.add(deleted);
       if (deleted) {
         expect(ids).toEqual([]);
-        await expectGone();
+        await expectGone(regions, instance);
         continue;
       }
       await expectOpen();
