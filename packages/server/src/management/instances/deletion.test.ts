@@ -5,7 +5,6 @@ import {
   readAnyRecord,
   readKekRecord,
   type SystemRecord,
-  sysPartition,
   systemInstance,
   withKekWrap,
 } from "@holdfast/engine";
@@ -14,7 +13,7 @@ import { attributeItem } from "@holdfast/kmip";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { systemIds } from "../../base/system.ts";
 import { instanceRecordId } from "../../records/records.ts";
-import { expectGone, objectsOf, systemRecords } from "../../testing/gone.ts";
+import { leftOf, objectsOf, systemRecords } from "../../testing/gone.ts";
 import { type MemoryRegion, MemoryRegions } from "../../testing/memory-regions.ts";
 import { type DeletionStep, deletionSteps } from "./deletion.ts";
 
@@ -89,7 +88,7 @@ describe("the deletion of an instance", () => {
     for (const region of regions.both) expect(await create(region)).toBeUndefined();
     await settled();
     expect(await objectsOf(regions.b, instance)).toHaveLength(2);
-    await expectGone(regions, instance);
+    expect(await leftOf(regions, instance)).toEqual([]);
   });
 
   test("with Active keys is refused, says how many are where, and leaves everything as it was", async () => {
@@ -104,7 +103,7 @@ describe("the deletion of an instance", () => {
     await expectOpen();
     await deleteAt(regions.b, true);
     await settled();
-    await expectGone(regions, instance);
+    expect(await leftOf(regions, instance)).toEqual([]);
   });
 
   const at = { time: 5, region: "b" } as const;
@@ -131,7 +130,7 @@ describe("the deletion of an instance", () => {
       await expectOpen();
       await deleteAt(regions.a, true);
       await settled();
-      await expectGone(regions, instance);
+      expect(await leftOf(regions, instance)).toEqual([]);
     },
   );
 
@@ -155,7 +154,7 @@ describe("the deletion of an instance", () => {
     regions.linked = true;
     regions.a.step = () => undefined;
     await settled();
-    await expectGone(regions, instance);
+    expect(await leftOf(regions, instance)).toEqual([]);
   });
 
   test("erases a copy that another region still has, and a wrap that it makes meanwhile", async () => {
@@ -177,7 +176,7 @@ describe("the deletion of an instance", () => {
     const after = withKekWrap(known.object, wrap, later);
     await regions.b.own.commit(systemInstance, [{ kind: "update", before: known, after }], []);
     await settled();
-    await expectGone(regions, instance);
+    expect(await leftOf(regions, instance)).toEqual([]);
     const ids = (await objectsOf(regions.a, instance)).map(
       ({ uniqueIdentifier }) => uniqueIdentifier,
     );
@@ -193,7 +192,7 @@ describe("the deletion of an instance", () => {
     await deleteAt(regions.b);
     expect(await Promise.all(tries)).toEqual([undefined, undefined, undefined, undefined]);
     await settled();
-    await expectGone(regions, instance);
+    expect(await leftOf(regions, instance)).toEqual([]);
   });
 
   test("leaves no credentials of a key manager in the deleted instance's record", async () => {
@@ -207,7 +206,7 @@ describe("the deletion of an instance", () => {
       const left = mark?.object.registers.filter(({ value }) => value !== undefined) ?? [];
       expect(left.filter(({ key }) => key.startsWith("root"))).toEqual([]);
     }
-    await expectGone(regions, instance);
+    expect(await leftOf(regions, instance)).toEqual([]);
   });
 
   test("closes the instance, erases its keys' wraps and deletes its certificates by itself, before the leaders come", async () => {
@@ -238,7 +237,7 @@ describe("the deletion of an instance", () => {
       await deleteAt(regions.a, true);
       await settled();
       expect(await objectsOf(regions.b, instance)).toHaveLength(1);
-      await expectGone(regions, instance);
+      expect(await leftOf(regions, instance)).toEqual([]);
     });
   });
 
@@ -349,7 +348,7 @@ describe("the deletion of an instance", () => {
     await deleteAt(regions.a);
     await settled();
     expect((await objectsOf(regions.b, instance))[0]?.facts.destroyed).toEqual(destroyed);
-    await expectGone(regions, instance);
+    expect(await leftOf(regions, instance)).toEqual([]);
   });
 });
 
@@ -367,7 +366,7 @@ describe("a node that dies", () => {
       await expect(deleteAt(regions.a, force)).rejects.toBe(died);
       await takeOver();
       if (step === "reserve") await expectOpen();
-      else await expectGone(regions, instance);
+      else expect(await leftOf(regions, instance)).toEqual([]);
     },
   );
 
@@ -428,7 +427,7 @@ describe("a creation that races with a deletion", () => {
       const { ids, deleted } = await race(round, {}, true);
       expect(deleted).toBe(true);
       made += ids.length;
-      await expectGone(regions, instance);
+      expect(await leftOf(regions, instance)).toEqual([]);
       for (const region of regions.both) {
         const known = new Set(
           (await objectsOf(region, instance)).map((one) => one.uniqueIdentifier),
@@ -447,7 +446,7 @@ describe("a creation that races with a deletion", () => {
       outcomes.add(deleted);
       if (deleted) {
         expect(ids).toEqual([]);
-        await expectGone(regions, instance);
+        expect(await leftOf(regions, instance)).toEqual([]);
         continue;
       }
       await expectOpen();
