@@ -205,6 +205,27 @@ describe("genuine and old", () => {
     expect((await one.store.read(instance, [id]))[0]?.object.facts.destroyed).toBeDefined();
   });
 
+  test("an older state counts again where no other region has the record, unless it lacks a fact that stays", async () => {
+    const made = await create(one.store, instance);
+    const id = made.uniqueIdentifier;
+    const gone = await create(one.store, instance);
+    const before = await Promise.all(
+      [made, gone].map(({ uniqueIdentifier }) => recordOf(redis, instance, uniqueIdentifier)),
+    );
+    await change(one.store, made, later);
+    await change(one.store, gone, destroyed);
+    for (const { key, value } of before) await redis.command("set", key, value);
+    await one.store.quarantine(instance, id, "test", {});
+    await notBelieved(one, id);
+    await one.store.quarantine(instance, id, "test", { only: true });
+    expect((await one.store.read(instance, [id]))[0]?.object).toEqual(made);
+    expect(older(one.events)).toContain(id);
+    const { uniqueIdentifier } = gone;
+    const only = one.store.quarantine(instance, uniqueIdentifier, "test", { only: true });
+    await expect(only).rejects.toMatchObject(corrupt);
+    await notBelieved(one, uniqueIdentifier);
+  });
+
   test("a record that was removed is missing, and a copy takes its place only with what is remembered", async () => {
     const made = await change(one.store, await create(one.store, instance), later);
     const id = made.uniqueIdentifier;

@@ -216,7 +216,9 @@ export interface LeaderStore {
 export interface QuarantineStore {
   /**
    * Sets aside a record's present bytes, or `copy` if the fault is in what another region sent, and reports it; the
-   * same bytes at most once a minute. A `replacement` is written in place of a record that does not decode. Rejects with
+   * same bytes at most once a minute. A `replacement` is written in place of a record that does not decode. With `only`
+   * every other region has said that it lacks the record: an older state than this node remembers then counts again, if
+   * it proves itself and lacks no deactivation, revocation or destruction. Rejects with
    * `corrupt` if the replacement lacks the last state that the store knows of the record, and with `unknownFormat` if
    * the record is intact and of a format that this node does not know; nothing is replaced then.
    */
@@ -224,7 +226,11 @@ export interface QuarantineStore {
     instance: string,
     uniqueIdentifier: string,
     reason: string,
-    options: { readonly copy?: Uint8Array; readonly replacement?: ManagedObject },
+    options: {
+      readonly copy?: Uint8Array;
+      readonly replacement?: ManagedObject;
+      readonly only?: boolean;
+    },
   ): Promise<void>;
   /** How many records are in quarantine. */
   quarantined(): Promise<number>;

@@ -61,6 +61,8 @@ interface Damage {
   readonly uniqueIdentifier: string;
   /** The value there now; empty where there is none that can be read. */
   readonly value: Buffer;
+  /** The older state that it holds, where it proves itself. */
+  readonly older: ManagedObject | undefined;
 }
 
 /**
@@ -87,7 +89,7 @@ export class Quarantine {
     instance: string,
     uniqueIdentifier: string,
     reason: string,
-    { copy, replacement }: QuarantineOptions,
+    { copy, replacement, only }: QuarantineOptions,
   ): Promise<void> => {
     const { scripts } = this.#context;
     if (copy !== undefined) {
@@ -104,8 +106,9 @@ export class Quarantine {
       const damage = await this.#damage(instance, uniqueIdentifier);
       if (damage === undefined) return;
       const aside = this.#aside(uniqueIdentifier, "o", reason, damage.value);
-      if (replacement !== undefined) {
-        if (!(await this.#repair(damage, replacement, aside))) continue;
+      const chosen = replacement ?? (only === true ? damage.older : undefined);
+      if (chosen !== undefined) {
+        if (!(await this.#repair(damage, chosen, aside))) continue;
       } else if (copy === undefined) {
         if (this.#isAside(damage)) return;
         const { session, partition, keys } = damage;
@@ -200,16 +203,17 @@ export class Quarantine {
     const { head, values } = await session.reading((reader) => reader.read(partition, [key]));
     this.#answers.check(session, head);
     const value = values[0] ?? Buffer.alloc(0);
+    let object: ManagedObject | undefined;
     try {
       const place = { partition, identifier: uniqueIdentifier };
-      this.#context.records.open(session.storageKeys, place, value);
+      ({ object } = this.#context.records.open(session.storageKeys, place, value));
       const { older } = this.#context;
       const suspects = older.seems(partition, uniqueIdentifier, value) ? [uniqueIdentifier] : [];
       if ((await older.confirm(session, partition, suspects)).size === 0) return undefined;
     } catch (error) {
       if (!(error instanceof StoreUnavailable) || error.failure !== "corrupt") throw error;
     }
-    return { session, partition, keys, instance, uniqueIdentifier, value };
+    return { session, partition, keys, instance, uniqueIdentifier, value, older: object };
   }
 
   /**

@@ -124,18 +124,19 @@ export async function repairEach(
 
 /**
  * Puts the bytes of records that do not decode into quarantine, which reports them; they also stay
- * where they are. Where that cannot be written now, the next reader does it.
+ * where they are. With `only`, no other region has the records: an older state may count again. Where that cannot be written now, the next reader does it.
  */
 export async function setAside(
   own: Pick<OwnStore, "quarantine">,
   instance: string,
   ids: readonly string[],
+  options: { readonly only?: boolean } = {},
 ): Promise<void> {
   const reason = "it does not prove itself or does not decode, and no copy can take its place";
   await Promise.all(
     ids.map(async (id) => {
       try {
-        await own.quarantine(instance, id, reason, {});
+        await own.quarantine(instance, id, reason, options);
       } catch (error) {
         failureIn(error);
       }
@@ -196,7 +197,11 @@ async function settle(
   const copies = await proven(copy, found, options);
   if (copy === undefined || copy === "damaged") {
     if (copies.length === 0) {
-      if (copy === "damaged") await setAside(options.own, found.instance, [found.id]);
+      if (copy === "damaged") {
+        const isNowhere = unasked === undefined && found.copies.length === 0;
+        const only = isNowhere && options.others.length > 0;
+        await setAside(options.own, found.instance, [found.id], { only });
+      }
       return absent(copy, unasked);
     }
     const stored = joined(copies);

@@ -67,6 +67,35 @@ test("a record that does not decode and has no other copy is set aside, and heal
   expect(await copyOf(a, forged)).toEqual(forged);
 });
 
+test("an older state may count again only if every other region says that it lacks the record", async () => {
+  const regions = await regionsWithInstance();
+  const { a, b, time, link } = regions;
+  const [here, shared] = [newKey(regions), newKey(regions)];
+  await time.until(a.store.commit(instance, [creation(shared)], []));
+  await put(a, here);
+  for (const { uniqueIdentifier } of [here, shared]) a.own.damage(uniqueIdentifier);
+  const told: unknown[] = [];
+  const quarantine = a.own.quarantine.bind(a.own);
+  a.own.quarantine = async (of, id, reason, options) => {
+    if (options.replacement === undefined) told.push([id, options.only]);
+    await quarantine(of, id, reason, options);
+  };
+  const ask = async (key: typeof here) =>
+    await expect(time.until(get(a.store, key))).rejects.toEqual(failing("corrupt"));
+  link.open = false;
+  await ask(here);
+  link.open = true;
+  await time.pass(200);
+  await ask(here);
+  b.own.damage(shared.uniqueIdentifier);
+  await ask(shared);
+  expect(told).toEqual([
+    [here.uniqueIdentifier, false],
+    [here.uniqueIdentifier, true],
+    [shared.uniqueIdentifier, false],
+  ]);
+});
+
 test("a record that is damaged in both regions does not keep another one from being repaired", async () => {
   const regions = await regionsWithInstance();
   const { a, b, time } = regions;
