@@ -11,7 +11,7 @@ import {
   readFileSync,
   writeFileSync,
 } from "node:fs";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { pathWithTools } from "./redis-path.mjs";
 import { root, say } from "./setup/common.mjs";
 import { node24 } from "./setup/packages.mjs";
@@ -31,6 +31,10 @@ const directory = resolve(process.argv[2] ?? join(root, ".holdfast", "compose"))
 mkdirSync(directory, { recursive: true, mode: 0o700 });
 makePki();
 for (const region of regions) makeRegion(join(directory, region));
+// Where each node remembers its store. Docker would make them for root.
+for (const peer of peers) {
+  mkdirSync(join(directory, "memory", basename(peer)), { recursive: true, mode: 0o700 });
+}
 const isRoot = process.getuid?.() === 0;
 // A node does not run as root, so files created by root are given to the image's own user.
 if (isRoot) {

@@ -3,7 +3,11 @@ import { loadScripts } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { partitionKeys, sysKeys } from "../../packages/redis/src/connection/keys.ts";
-import { proveValue, type ValuePlace } from "../../packages/redis/src/proof/stored-values.ts";
+import {
+  proveValue,
+  type ValuePlace,
+  valueProofLength,
+} from "../../packages/redis/src/proof/stored-values.ts";
 import { wrapStorageKey } from "../../packages/redis/src/records/key-wraps.ts";
 import { writeKeyEntry } from "../../packages/redis/src/storage-keys/key-entry.ts";
 import { RedisServer } from "../support/redis.ts";
@@ -246,6 +250,10 @@ test("a point of the audit chain that does not prove itself is reported once", a
     expect(faults()[at]).toMatchObject({ partition: 0 });
     expect(faults()[at]?.reason).toContain("point head of the chain does not prove itself");
   }
+  // A release that knew no proofs wrote it.
+  await redis.command("hset", chain, "head", own.subarray(0, -valueProofLength));
+  expect((await audit.standings())[0]?.head).toEqual(made);
+  expect(faults()).toHaveLength(3);
   await redis.command("hset", chain, "256", own, "head", own);
   await audit.standings();
   expect(await audit.points(0, [256])).toHaveLength(1);

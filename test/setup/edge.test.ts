@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { parseConfig } from "@holdfast/server";
 import { until } from "@holdfast/testing";
 import { planOf } from "@holdfast/workbench";
@@ -117,7 +117,8 @@ describe("deploy/kubernetes", () => {
   );
   const find = (kind: string, name: string) =>
     documents.find((one) => one.kind === kind && one.metadata.name === name);
-  const pod = find("StatefulSet", "node").spec.template.spec;
+  const { spec } = find("StatefulSet", "node");
+  const pod = spec.template.spec;
   const [container] = pod.containers;
 
   test.each(["a", "b"])(
@@ -143,7 +144,15 @@ describe("deploy/kubernetes", () => {
       expect(files.filter((file) => !mounts.some((mount) => file.startsWith(`${mount}/`)))).toEqual(
         [],
       );
-      const volumes = pod.volumes.map(({ name }: { name: string }) => name);
+      const lasting = spec.volumeClaimTemplates.map(
+        ({ metadata: { name } }: { metadata: { name: string } }) => name,
+      );
+      const volumes = [...pod.volumes.map(({ name }: { name: string }) => name), ...lasting];
+      const memory = container.volumeMounts.find(
+        ({ mountPath }: { mountPath: string }) =>
+          mountPath === dirname(config.store.memoryFile ?? ""),
+      );
+      expect(lasting).toContain(memory?.name);
       for (const { name } of container.volumeMounts) expect(volumes).toContain(name);
     },
   );

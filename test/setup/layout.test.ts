@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { productVersion } from "../../scripts/build/bundle.ts";
@@ -83,7 +83,7 @@ describe("docker-compose.yml", () => {
     for (const [, { image }] of nodes) expect(image).toBe(`holdfast:${productVersion()}`);
     const files = mounted.filter((path) => path[0] === ".");
     expect(files.filter((file) => !existsSync(join(root, file)))).toEqual([]);
-    const volumes = mounted.filter((path) => path[0] !== ".");
+    const volumes = mounted.filter((path) => !/^[.$]/.test(path));
     expect(volumes.toSorted()).toEqual(Object.keys(compose.volumes).toSorted());
   });
 
@@ -188,6 +188,8 @@ describe("docker-compose.yml", () => {
       const named = new Set(files.map((match) => match[1]));
       expect([...named].sort()).toEqual([...secrets.keys()].sort());
       expect(config.admin.listen).toBe(`${own}:8443`);
+      const lasting = `}/memory/${name}:${dirname(config.store.memoryFile)}`;
+      expect(node.volumes.filter((volume) => volume.endsWith(lasting))).toHaveLength(1);
       const sources = [...secrets].filter(
         ([target]) => !/^(kmip-c|kmip-key|client|peer-ca|peer-region-key)/.test(target),
       );

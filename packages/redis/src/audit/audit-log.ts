@@ -202,7 +202,8 @@ export class RedisAuditLog implements AuditLog {
   ): ChainPoint | undefined {
     const point = stored as Buffer | null | undefined;
     if (!point?.length) return undefined;
-    const found = split(point);
+    // A release that knew no proofs wrote it.
+    const found = point.length === pointLength ? { value: point, proof: none } : split(point);
     const place = { key: keysOf(partition).chain, field };
     const reason = `point ${field} of the chain does not prove itself: somebody changed it in Redis`;
     const event = { type: "auditFault", partition, reason } as const;

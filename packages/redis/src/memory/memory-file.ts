@@ -1,5 +1,5 @@
-import { type FileHandle, open, readFile, rename, rm, stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { type FileHandle, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { pid } from "node:process";
 import type { MemoryFile } from "../connection/options.ts";
 
@@ -29,7 +29,7 @@ export class DiskMemoryFile implements MemoryFile {
   async replace(content: AsyncIterable<Buffer>): Promise<void> {
     // Of its own name: two processes must not write into one.
     const next = `${this.name}.${pid}.new`;
-    await rm(next, { force: true });
+    if (this.#file === undefined) await this.#dropCutShort();
     const file = await open(next, "wx", 0o600);
     try {
       for await (const bytes of content) await file.appendFile(bytes);
@@ -47,6 +47,16 @@ export class DiskMemoryFile implements MemoryFile {
       await folder.sync();
     } finally {
       await folder.close();
+    }
+  }
+
+  /** Removes what processes left that ended within `replace`: each one is as large as the file. */
+  async #dropCutShort(): Promise<void> {
+    const folder = dirname(this.name);
+    const prefix = `${basename(this.name)}.`;
+    for (const name of await readdir(folder)) {
+      const isOurs = name.startsWith(prefix) && /^\d+\.new$/.test(name.slice(prefix.length));
+      if (isOurs) await rm(join(folder, name), { force: true });
     }
   }
 

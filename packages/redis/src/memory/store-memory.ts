@@ -50,8 +50,13 @@ interface Pending {
 const growthMax = 1 << 20;
 /** How long the file may fail before it is tried again. */
 const retryMs = 10_000;
-/** How long an answer waits for the file at most: a disk that hangs must not hold answers back. */
+/** How long an answer waits for the file at most, and none for a write that took longer: a disk may hang. */
 const waitMs = 1_000;
+/** How long a start waits for the file, and for the root of trust to open it, before it begins anew. */
+const openMs = 20_000;
+const openAgainMs = 2_000;
+/** More bytes of rows do not wait for the file: it is written anew. */
+const pendingMax = 1 << 22;
 /** Stores that are named in the file: more than a region ever has. */
 const storesMax = 1_000;
 const blocksAtOnce = 4;
@@ -77,7 +82,12 @@ export class StoreMemory {
   #writer: BlockWriter | undefined;
   #fileBytes = 0;
   #failedMs: number | undefined;
+  /** Whether rows were dropped that the file has not. */
+  #isShort = false;
+  #isClosed = false;
   #under: Promise<void> | undefined;
+  /** When the write under way began. */
+  #beganMs = 0;
   #next: Promise<void> | undefined;
   #state: string | undefined;
 
@@ -93,8 +103,8 @@ export class StoreMemory {
   }
 
   /**
-   * Reads the file, once, and begins with this store. Rejects with `keyClosed` while the root of trust does not answer, and
-   * with `unsafe` where the file is another region's. A file that cannot be used counts as missing.
+   * Reads the file, once, and begins with this store. Rejects with `unsafe` where the file is another region's. A file that
+   * cannot be used counts as missing, after a bounded time: the store's own keys are open by now, and it must be served.
    */
   async open(storeId: string, opener: KeyOpener): Promise<void> {
     if (!this.#loaded) {
@@ -150,16 +160,26 @@ export class StoreMemory {
 
   /** Resolves when the file has everything, when that failed, or after a bounded time; never rejects. */
   async flush(): Promise<void> {
-    await Promise.race([
-      this.#flushed(),
-      sleep(this.#context.timers, waitMs, { background: true }),
-    ]);
+    const tookMs = this.#under === undefined ? 0 : this.#context.now() - this.#beganMs;
+    if (tookMs < waitMs) return await this.#atMost(waitMs, this.#flushed());
+    if (tookMs < retryMs) return;
+    this.#say("failed", `${this.#options.file.name} cannot be written: its disk does not answer`);
   }
 
   /** Writes what is left, and closes the file. */
   async close(): Promise<void> {
     await this.flush();
-    await this.#options.file.close().catch(() => undefined);
+    this.#isClosed = true;
+    // A write that is still under way opens the file.
+    const closed = Promise.resolve(this.#under).then(() => this.#options.file.close());
+    await this.#atMost(waitMs, closed).catch(() => undefined);
+  }
+
+  /** The answer, or undefined after so many milliseconds. */
+  #atMost<Answer>(ms: number, answer: Promise<Answer>): Promise<Answer | undefined> {
+    const over = new AbortController();
+    const late = sleep(this.#context.timers, ms, { signal: over.signal, background: true });
+    return Promise.race([answer, late.then(() => undefined)]).finally(() => over.abort());
   }
 
   #learn(partition: number, identifier: Buffer, met: Remembered): Relation {
@@ -181,13 +201,19 @@ export class StoreMemory {
       this.#pending.rows.push(row);
       this.#pending.bytes += row.length;
     }
+    if (this.#pending.bytes <= pendingMax) return;
+    this.#pending = { rows: [], bytes: 0 };
+    this.#isShort = true;
   }
 
   async #load(opener: KeyOpener): Promise<void> {
     const { file } = this.#options;
     let bytes: Buffer | undefined;
     try {
-      bytes = await file.read();
+      const read = file.read().then((content) => ({ content }));
+      const answer = await this.#atMost(openMs, read);
+      if (answer === undefined) throw new Error("its disk does not answer");
+      bytes = answer.content;
     } catch (error) {
       this.#say("missing", `${file.name} cannot be read: ${reasonOf(error)}`);
       return;
@@ -212,20 +238,28 @@ export class StoreMemory {
     if (key !== undefined) await this.#read(key, bytes, length);
   }
 
+  /**
+   * The file's key. The root of trust may have another root key by now, or no more the version that wrapped this one, so one
+   * that does not open it counts only as a lost file.
+   */
   async #openKey(wrap: Uint8Array, opener: KeyOpener): Promise<Buffer | undefined> {
-    try {
-      const { plaintext } = await opener.unwrap(wrap, keyData(this.#context.region));
-      if (plaintext.length === fileKeyBytes) return Buffer.from(plaintext);
-    } catch (error) {
-      if (error instanceof RootOfTrustError) {
-        throw new StoreUnavailable(
-          "keyClosed",
-          `the root of trust does not open the key of ${this.#options.file.name} (${error.failure}: ${error.message})`,
-          { cause: error },
-        );
+    const { region, timers, now } = this.#context;
+    const beganMs = now();
+    let reason = "it is of another length";
+    for (let isAgain = true; isAgain; ) {
+      try {
+        const { plaintext } = await opener.unwrap(wrap, keyData(region));
+        if (plaintext.length === fileKeyBytes) return Buffer.from(plaintext);
+        isAgain = false;
+      } catch (error) {
+        reason = reasonOf(error);
+        const mayPass = error instanceof RootOfTrustError && error.failure !== "gone";
+        isAgain = mayPass && now() - beganMs + openAgainMs < openMs;
       }
+      if (isAgain) await sleep(timers, openAgainMs, { background: true });
     }
-    this.#say("missing", `the root of trust does not open the key of ${this.#options.file.name}`);
+    const { name } = this.#options.file;
+    this.#say("missing", `the root of trust does not open the key of ${name} (${reason})`);
     return undefined;
   }
 
@@ -261,6 +295,7 @@ export class StoreMemory {
   #flushed(): Promise<void> {
     this.#next ??= (this.#under ?? Promise.resolve()).then(() => {
       this.#next = undefined;
+      this.#beganMs = this.#context.now();
       this.#under = this.#write().finally(() => {
         this.#under = undefined;
       });
@@ -271,10 +306,11 @@ export class StoreMemory {
 
   async #write(): Promise<void> {
     const { file, readOnly } = this.#options;
-    if (!this.#loaded || readOnly === true) return;
+    if (!this.#loaded || this.#isClosed || readOnly === true) return;
     try {
       const content = this.size * rowOf(0, this.#scratch, nothing).length;
-      if (this.#writer === undefined || this.#fileBytes > 2 * content + growthMax) {
+      const isGrown = this.#fileBytes > 2 * content + growthMax;
+      if (this.#writer === undefined || this.#isShort || isGrown) {
         if (this.#failedMs !== undefined && this.#context.now() - this.#failedMs < retryMs) return;
         await this.#rewrite();
       } else if (this.#pending.rows.length > 0) {
@@ -304,6 +340,7 @@ export class StoreMemory {
     const header = writeHeader({ region, node, rootOfTrust, wrap });
     const writer = new BlockWriter(key, header, random);
     this.#pending = { rows: [], bytes: 0 };
+    this.#isShort = false;
     let bytes = header.length;
     const table = this.#slices();
     await file.replace(
