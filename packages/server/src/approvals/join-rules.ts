@@ -36,8 +36,8 @@ export interface JoinRulesOptions {
   readonly policyMs: () => number;
   /** Whether the own store was ever level with the other region's: an empty one is filled with all that it has. */
   readonly isFilled: () => Promise<boolean>;
-  /** Whether KMIP clients may not destroy the keys of an instance that the configuration declares. */
-  readonly keepsKeys: (instance: string) => boolean | undefined;
+  /** An instance that the configuration declares; undefined for any other. */
+  readonly declared: (instance: string) => { readonly keepsKeys?: boolean | undefined } | undefined;
   readonly checks: NeededChecks;
 }
 
@@ -61,13 +61,14 @@ export class JoinRules {
 
   constructor(options: JoinRulesOptions) {
     this.#options = options;
-    const { region, view, policyMs, keepsKeys } = options;
+    const { region, view, policyMs, declared } = options;
     const instance = (id: string) => [...view.of("Instance", id).values()][0];
     this.#around = {
       region,
       nowMs: policyMs,
       instance,
-      keepsKeys: (id) => keepsKeys(id) ?? instance(id)?.destroyOverKmip === "refused",
+      keepsKeys: (id) => declared(id)?.keepsKeys ?? instance(id)?.destroyOverKmip === "refused",
+      isDeclared: (id) => declared(id) !== undefined,
     };
     view.onChange((changed) => this.#note(changed));
   }

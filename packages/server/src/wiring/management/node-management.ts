@@ -62,7 +62,7 @@ function joinRules(
     view,
     policyMs: () => clocks.earliestMs(),
     isFilled: filledOnce(own),
-    keepsKeys: (instance) => tenants.instances.find(({ id }) => id === instance)?.keepsKeys,
+    declared: (instance) => tenants.instances.find(({ id }) => id === instance),
     checks: {
       isEmpty: (instance) => isEmptyIn(own, instance),
       sameSecret: async (user, one, other) =>
