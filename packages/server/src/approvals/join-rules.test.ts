@@ -267,6 +267,56 @@ test("a node believes another region's store no more than its pushes, and takes 
   expect(view.record(token.uniqueIdentifier)).toBeDefined();
 });
 
+test("a node that starts without its own store admits whom the other region knows, until its own store decides", async () => {
+  const { region } = world.b;
+  const other = new StoreInMemory("store of the other region");
+  const put = async (after: ManagedObject) =>
+    await other.commit(systemInstance, [{ kind: "create", after }], []);
+  for (const object of region.view.records()) await put(object);
+  const thief = makeRecord(
+    "Token",
+    randomUUID(),
+    { ...tokenValues, role: ["manager"], name: "thief" },
+    now(),
+  );
+  await put(thief);
+  const known = (id: string) => region.view.record(id) as ManagedObject;
+  for (const id of [denial, instanceRecordId(instance)]) {
+    const [before] = await other.read(systemInstance, [id]);
+    if (before === undefined) throw new Error(`no record ${id}`);
+    const after = withDestroyed(known(id), now());
+    await other.commit(systemInstance, [{ kind: "update", before, after }], []);
+  }
+  let state: "none" | "full" = "none";
+  const own = {
+    state: () => state,
+    position: () => region.own.position(),
+    changes: (...given: Parameters<typeof region.own.changes>) => region.own.changes(...given),
+  };
+  let rules: JoinRules | undefined;
+  await using view = new SystemView({
+    own,
+    peers: [Object.assign(other, { state: () => "up" as const }) as never],
+    source: () => "any",
+    ...{ monotonicMs: () => performance.now(), observe: () => undefined, everyMs: 1_000_000 },
+    believes: (object) => rules?.believes(object) ?? true,
+  });
+  rules = rulesOf({ ...region, view });
+  await view.refresh();
+  await view.refresh();
+  expect(view.get("Certificate", certificate)).toBeDefined();
+  expect(view.get("Token", thief.uniqueIdentifier)).toBeDefined();
+  // Nothing is joined on trust.
+  await expect(rules.mayJoin(undefined, thief, "a")).rejects.toThrow("not read");
+  state = "full";
+  await view.refresh();
+  expect(await rules.mayJoin(undefined, thief, "a")).toContain("give-role");
+  expect(view.get("Certificate", certificate)).toBeDefined();
+  expect(view.get("Token", thief.uniqueIdentifier)).toBeUndefined();
+  expect(view.get("Deny", denial)?.destroyed).toBeUndefined();
+  expect(view.get("Instance", instanceRecordId(instance))?.destroyed).toBeUndefined();
+});
+
 const password = "a good long password";
 
 /** Guarded calls, by operation. */

@@ -11,6 +11,7 @@ import {
   type ManagedObject,
   type OwnStore,
   readAnyRecord,
+  StoreUnavailable,
   type SystemRecord,
 } from "@holdfast/engine";
 import { joinAll, type MayJoin, type OwnBefore } from "@holdfast/regions";
@@ -30,7 +31,7 @@ export interface JoinRulesOptions {
   readonly region: string;
   readonly view: Pick<
     SystemView,
-    "all" | "freshAtMs" | "get" | "of" | "onChange" | "record" | "refresh" | "unreadPolicies"
+    "all" | "believed" | "hasReadOwn" | "of" | "onChange" | "refresh" | "unreadPolicies"
   >;
   /** The time by the clock that is behind all that this node knows. */
   readonly policyMs: () => number;
@@ -85,9 +86,12 @@ export class JoinRules {
 
   /** The same as far as it is known at once: what cannot be told is not believed. */
   readonly believes = (after: ManagedObject): boolean => {
-    const before = this.#options.view.record(after.uniqueIdentifier);
+    const { view } = this.#options;
+    // Before the own store was read, nobody can tell what it has.
+    const before =
+      view.believed(after.uniqueIdentifier) ?? (view.hasReadOwn ? undefined : "damaged");
     if (this.#isFree() || !this.#mayNeed(before, after)) return true;
-    if (this.#options.view.freshAtMs === undefined) return false;
+    if (!view.hasReadOwn) return false;
     return this.#faultOf(before, after, () => "it is not known yet") === undefined;
   };
 
@@ -103,7 +107,7 @@ export class JoinRules {
 
   /** What this region has of a record: the own store may have lost what this node still knows. */
   #known(before: OwnBefore, { uniqueIdentifier }: ManagedObject): OwnBefore {
-    const seen = this.#options.view.record(uniqueIdentifier);
+    const seen = this.#options.view.believed(uniqueIdentifier);
     if (seen === undefined) return before;
     if (before === undefined || before === "damaged") return seen;
     const both = joinAll([before, seen]);
@@ -113,7 +117,7 @@ export class JoinRules {
   /** Without a policy, nothing is looked at. */
   #isFree(): boolean {
     const { view } = this.#options;
-    if (view.freshAtMs === undefined) return false;
+    if (!view.hasReadOwn) return false;
     return view.unreadPolicies.size === 0 && view.all("ApprovalPolicy").length === 0;
   }
 
@@ -126,7 +130,10 @@ export class JoinRules {
   async #decide(before: OwnBefore, after: ManagedObject): Promise<string | undefined> {
     const { view, isFilled } = this.#options;
     if (!(await isFilled())) return undefined;
-    if (view.freshAtMs === undefined) await view.refresh();
+    if (!view.hasReadOwn) await view.refresh();
+    if (!view.hasReadOwn) {
+      throw new StoreUnavailable("noLease", "this node has not read its own region's records yet");
+    }
     const fault = await this.#fault(before, after);
     if (fault === undefined) return undefined;
     // The request may have come after this node's last look.
