@@ -238,7 +238,8 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
 
   /** From now on the own store decides: what was taken on trust is looked at again. */
   async #judge(): Promise<void> {
-    if ((await this.#options.isFilled?.()) === false) return;
+    const { peers, isFilled } = this.#options;
+    if (peers.length > 0 && (await isFilled?.()) === false) return;
     this.#hasReadOwn = true;
     this.#hasChanged = true;
     const trusted = [...this.#trusted];
