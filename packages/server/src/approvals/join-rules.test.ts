@@ -107,6 +107,13 @@ const forged: Readonly<Record<string, () => ManagedObject>> = {
   "another root of trust": () => ofInstance({ rootNext: { b: root } }),
   "a root of trust at once": () => ofInstance({ root: { b: root } }),
   "another first policy": firstPolicy,
+  "what looks like a damaged policy": () =>
+    makeRecord(
+      "Setting",
+      markedIdentifier("ApprovalPolicy", randomUUID()),
+      { kind: "x", region: "a", node: "a1" },
+      now(),
+    ),
 };
 
 test("a change of the other region that needs approvals is taken by nobody without them", async () => {

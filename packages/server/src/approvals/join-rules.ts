@@ -6,6 +6,7 @@ import {
   parseRequest,
 } from "@holdfast/admin";
 import {
+  isMarked,
   type KeyRing,
   kindOf,
   type ManagedObject,
@@ -13,6 +14,7 @@ import {
   readAnyRecord,
   StoreUnavailable,
   type SystemRecord,
+  systemInstance,
 } from "@holdfast/engine";
 import { joinAll, type MayJoin, type OwnBefore } from "@holdfast/regions";
 import type { SystemView } from "../records/system-view.ts";
@@ -79,6 +81,8 @@ export class JoinRules {
 
   /** See `MayJoin`. */
   readonly mayJoin: MayJoin = (before, after) => {
+    // Such a record would count as a damaged policy, with which nothing guarded can be done, for ever.
+    if (before === undefined && isNoPolicy(after)) return Promise.resolve("it is no policy");
     if (this.#isFree()) return undefined;
     const known = this.#known(before, after);
     return this.#mayNeed(known, after) ? this.#decide(known, after) : undefined;
@@ -305,6 +309,13 @@ function countingVersion(
   const [version, successor] = [versions[at], versions[at + 1]];
   const isRecent = successor !== undefined && successor.effectiveMs + earlierMs > nowMs;
   return version === inForce || isRecent ? version : undefined;
+}
+
+/** Whether a record has the identifier of a version of the policy, and is none. */
+function isNoPolicy(object: ManagedObject): boolean {
+  const { instance, uniqueIdentifier } = object;
+  if (instance !== systemInstance || !isMarked("ApprovalPolicy", uniqueIdentifier)) return false;
+  return readAnyRecord(object)?.type !== "ApprovalPolicy";
 }
 
 function shownIn(text: string): ShownCall | undefined {
