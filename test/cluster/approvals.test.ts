@@ -106,7 +106,7 @@ beforeAll(async () => {
       return items[0]?.state === "in-force";
     });
   }
-}, 300_000);
+}, 600_000);
 
 afterAll(async () => {
   await managed?.[Symbol.asyncDispose]();

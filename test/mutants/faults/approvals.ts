@@ -246,6 +246,27 @@ export const approvalFaults: readonly PlantedFault[] = [
     "the other region begins no other policy",
   ),
   joins(
+    "needed.ts",
+    "join-destroys-before-its-time",
+    "if (after.destroyed !== undefined) return until * 1000 > nowMs() + skewMs;",
+    "if (after.destroyed !== undefined) return false;",
+    "the other region makes no destruction final before its time",
+  ),
+  joins(
+    "needed.ts",
+    "join-takes-a-shred-away",
+    "now[region] !== undefined || after.opened[region]?.ends === id",
+    "now[region] !== undefined || before !== undefined",
+    "an order that shredded keys ends only by an order that opens them",
+  ),
+  joins(
+    "join-rules.ts",
+    "join-believes-before-the-own-store",
+    'view.believed(after.uniqueIdentifier) ?? (view.hasReadOwn ? undefined : "damaged");',
+    "view.believed(after.uniqueIdentifier);",
+    "before its own store was read, a node does not believe that this has no such record",
+  ),
+  joins(
     "join-rules.ts",
     "join-ends-a-wait",
     "theirMs !== ownMs && theirMs < policyMs() - hourMs",

@@ -33,7 +33,7 @@ let denial: string;
 beforeEach(async () => {
   world = new ApprovalWorld();
   instance = await world.instance("vcenter");
-  const refused = () => ({ destroyOverKmip: "refused" as const });
+  const refused = () => ({ destroyOverKmip: "refused" as const, destroyDelay: 604_800 });
   await world.a.region.records.change("Instance", instanceRecordId(instance), refused, []);
   await world.a.region.records.create(
     "Certificate",
@@ -49,6 +49,8 @@ beforeEach(async () => {
 afterEach(() => world[Symbol.asyncDispose]());
 
 const certificate = randomUUID();
+/** Of an instance that only the configuration names. */
+const instanceId = randomUUID();
 const now = () => ({ us: Date.now() * 1_000, region: "a" });
 
 /** A change as a node of region a writes it that asks nobody. */
@@ -98,11 +100,20 @@ const forged: Readonly<Record<string, () => ManagedObject>> = {
     withDestroyed(world.b.region.view.record(instanceRecordId(instance)) as ManagedObject, now()),
   "leave to destroy": () => ofInstance({ destroyOverKmip: "allowed" }),
   "no word about destroying": () => ofInstance({ destroyOverKmip: undefined }),
+  "a shorter time to restore keys": () => ofInstance({ destroyDelay: 3600 }),
+  "no time to restore keys": () => ofInstance({ destroyDelay: undefined }),
   "a shred": () => ofInstance({ shredded: { a: order } }),
   "opened keys": () => ofInstance({ opened: { a: { ...order, ends: "s" } } }),
   "another root of trust": () => ofInstance({ rootNext: { b: root } }),
   "a root of trust at once": () => ofInstance({ root: { b: root } }),
   "another first policy": firstPolicy,
+  "what looks like a damaged policy": () =>
+    makeRecord(
+      "Setting",
+      markedIdentifier("ApprovalPolicy", randomUUID()),
+      { kind: "x", region: "a", node: "a1" },
+      now(),
+    ),
 };
 
 test("a change of the other region that needs approvals is taken by nobody without them", async () => {
@@ -167,6 +178,74 @@ test("a key of an instance that refuses Destroy is not destroyed by the other re
   expect(await mayJoin?.(live, gone, "a")).toBeUndefined();
 });
 
+test("a destroyed key becomes final at its time without a request, and neither sooner nor again live", async () => {
+  const { mayJoin } = world.b.region;
+  const time = Math.floor(Date.now() / 1000);
+  const fact = { time, region: "a" };
+  const us = Date.now() * 1000;
+  const live = key({ activated: fact });
+  const pending = (until: number, state: "pending" | "restored" = "pending") => ({
+    ...live,
+    facts: { ...live.facts, destruction: { ...fact, state, until, us } },
+  });
+  const final = (of: ManagedObject) => ({ ...of, facts: { ...of.facts, destroyed: fact } });
+  const [later, over] = [pending(time + 604_800), pending(time - 1)];
+  expect(await mayJoin?.(live, later, "a")).toContain("destroy-key");
+  expect(await mayJoin?.(live, over, "a")).toContain("destroy-key");
+  expect(await mayJoin?.(later, final(later), "a")).toContain("destroy-key");
+  expect(await mayJoin?.(later, pending(time + 60), "a")).toContain("destroy-key");
+  // Its request may be long gone by then.
+  expect(await mayJoin?.(over, final(over), "a")).toBeUndefined();
+  expect(await mayJoin?.(later, pending(time + 700_000), "a")).toBeUndefined();
+  const allowed = () => ({ destroyOverKmip: "allowed" as const });
+  await world.b.region.records.change("Instance", instanceRecordId(instance), allowed, []);
+  expect(await mayJoin?.(live, later, "a")).toBeUndefined();
+  // No client can restore a key, so the other region cannot either.
+  expect(await mayJoin?.(later, pending(later.lastChange, "restored"), "a")).toContain(
+    "destroy-key",
+  );
+});
+
+test("an order that shredded keys is not taken away without the request that ends it", async () => {
+  const { region } = world.b;
+  const shredded = () => ({ shredded: { a: { ...order, id: "first" } } });
+  await world.a.region.records.change("Instance", instanceRecordId(instance), shredded, []);
+  region.mayJoin = () => undefined;
+  await world.see();
+  region.mayJoin = rulesOf(region).mayJoin;
+  expect(region.view.get("Instance", instanceRecordId(instance))?.shredded["a"]).toBeDefined();
+  expect(await world.regions.push(region, [ofInstance({ shredded: { a: undefined } })])).toEqual([
+    "refused",
+  ]);
+});
+
+test("a record of an instance that is declared here needs what a change of an instance needs", async () => {
+  const { region } = world.b;
+  const rules = rulesOf(region, [instanceId]);
+  const record = makeRecord(
+    "Instance",
+    instanceRecordId(instanceId),
+    { instance: instanceId, name: "declared" },
+    now(),
+  );
+  expect(await rules.mayJoin(undefined, withDestroyed(record, now()), "a")).toContain(
+    "delete-instance",
+  );
+});
+
+test("a limit that was approved earlier does not come back", async () => {
+  const params = { instance, certificate };
+  const given = { params, body: { operations: ["locate"] } };
+  const approval = await world.asked("updateCertificate" as never, given);
+  await world.sign(approval);
+  const until = { us: (Date.now() + 30 * hourMs) * 1000, region: "a" };
+  const known = world.b.region.view.record(certificate) as ManagedObject;
+  const again = (at: ReturnType<typeof now>) =>
+    changeRecord("Certificate", known, { operations: ["locate"] }, at);
+  expect(await world.regions.push(world.b.region, [again(until)])).toEqual(["refused"]);
+  expect(await world.regions.push(world.b.region, [again(now())])).toEqual(["durable"]);
+});
+
 test("a node believes another region's store no more than its pushes, and takes later what is proven then", async () => {
   const { region } = world.b;
   const given = { body: { name: "second", roles: ["manager"], days: 90 } };
@@ -193,6 +272,56 @@ test("a node believes another region's store no more than its pushes, and takes 
   await world.sign(approval);
   await view.refresh();
   expect(view.record(token.uniqueIdentifier)).toBeDefined();
+});
+
+test("a node that starts without its own store admits whom the other region knows, until its own store decides", async () => {
+  const { region } = world.b;
+  const other = new StoreInMemory("store of the other region");
+  const put = async (after: ManagedObject) =>
+    await other.commit(systemInstance, [{ kind: "create", after }], []);
+  for (const object of region.view.records()) await put(object);
+  const thief = makeRecord(
+    "Token",
+    randomUUID(),
+    { ...tokenValues, role: ["manager"], name: "thief" },
+    now(),
+  );
+  await put(thief);
+  const known = (id: string) => region.view.record(id) as ManagedObject;
+  for (const id of [denial, instanceRecordId(instance)]) {
+    const [before] = await other.read(systemInstance, [id]);
+    if (before === undefined) throw new Error(`no record ${id}`);
+    const after = withDestroyed(known(id), now());
+    await other.commit(systemInstance, [{ kind: "update", before, after }], []);
+  }
+  let state: "none" | "full" = "none";
+  const own = {
+    state: () => state,
+    position: () => region.own.position(),
+    changes: (...given: Parameters<typeof region.own.changes>) => region.own.changes(...given),
+  };
+  let rules: JoinRules | undefined;
+  await using view = new SystemView({
+    own,
+    peers: [Object.assign(other, { state: () => "up" as const }) as never],
+    source: () => "any",
+    ...{ monotonicMs: () => performance.now(), observe: () => undefined, everyMs: 1_000_000 },
+    believes: (object) => rules?.believes(object) ?? true,
+  });
+  rules = rulesOf({ ...region, view });
+  await view.refresh();
+  await view.refresh();
+  expect(view.get("Certificate", certificate)).toBeDefined();
+  expect(view.get("Token", thief.uniqueIdentifier)).toBeDefined();
+  // Nothing is joined on trust.
+  await expect(rules.mayJoin(undefined, thief, "a")).rejects.toThrow("not read");
+  state = "full";
+  await view.refresh();
+  expect(await rules.mayJoin(undefined, thief, "a")).toContain("give-role");
+  expect(view.get("Certificate", certificate)).toBeDefined();
+  expect(view.get("Token", thief.uniqueIdentifier)).toBeUndefined();
+  expect(view.get("Deny", denial)?.destroyed).toBeUndefined();
+  expect(view.get("Instance", instanceRecordId(instance))?.destroyed).toBeUndefined();
 });
 
 const password = "a good long password";

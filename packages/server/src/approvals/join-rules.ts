@@ -6,12 +6,15 @@ import {
   parseRequest,
 } from "@holdfast/admin";
 import {
+  isMarked,
   type KeyRing,
   kindOf,
   type ManagedObject,
   type OwnStore,
   readAnyRecord,
+  StoreUnavailable,
   type SystemRecord,
+  systemInstance,
 } from "@holdfast/engine";
 import { joinAll, type MayJoin, type OwnBefore } from "@holdfast/regions";
 import type { SystemView } from "../records/system-view.ts";
@@ -30,14 +33,14 @@ export interface JoinRulesOptions {
   readonly region: string;
   readonly view: Pick<
     SystemView,
-    "all" | "freshAtMs" | "get" | "of" | "onChange" | "record" | "refresh" | "unreadPolicies"
+    "all" | "believed" | "hasReadOwn" | "of" | "onChange" | "refresh" | "unreadPolicies"
   >;
   /** The time by the clock that is behind all that this node knows. */
   readonly policyMs: () => number;
   /** Whether the own store was ever level with the other region's: an empty one is filled with all that it has. */
   readonly isFilled: () => Promise<boolean>;
-  /** Whether KMIP clients may not destroy the keys of an instance that the configuration declares. */
-  readonly keepsKeys: (instance: string) => boolean | undefined;
+  /** An instance that the configuration declares; undefined for any other. */
+  readonly declared: (instance: string) => { readonly keepsKeys?: boolean | undefined } | undefined;
   readonly checks: NeededChecks;
 }
 
@@ -61,13 +64,14 @@ export class JoinRules {
 
   constructor(options: JoinRulesOptions) {
     this.#options = options;
-    const { region, view, policyMs, keepsKeys } = options;
+    const { region, view, policyMs, declared } = options;
     const instance = (id: string) => [...view.of("Instance", id).values()][0];
     this.#around = {
       region,
       nowMs: policyMs,
       instance,
-      keepsKeys: (id) => keepsKeys(id) ?? instance(id)?.destroyOverKmip === "refused",
+      keepsKeys: (id) => declared(id)?.keepsKeys ?? instance(id)?.destroyOverKmip === "refused",
+      isDeclared: (id) => declared(id) !== undefined,
     };
     view.onChange((changed) => this.#note(changed));
   }
@@ -77,6 +81,8 @@ export class JoinRules {
 
   /** See `MayJoin`. */
   readonly mayJoin: MayJoin = (before, after) => {
+    // Such a record would count as a damaged policy, with which nothing guarded can be done, for ever.
+    if (before === undefined && isNoPolicy(after)) return Promise.resolve("it is no policy");
     if (this.#isFree()) return undefined;
     const known = this.#known(before, after);
     return this.#mayNeed(known, after) ? this.#decide(known, after) : undefined;
@@ -84,9 +90,12 @@ export class JoinRules {
 
   /** The same as far as it is known at once: what cannot be told is not believed. */
   readonly believes = (after: ManagedObject): boolean => {
-    const before = this.#options.view.record(after.uniqueIdentifier);
+    const { view } = this.#options;
+    // Before the own store was read, nobody can tell what it has.
+    const before =
+      view.believed(after.uniqueIdentifier) ?? (view.hasReadOwn ? undefined : "damaged");
     if (this.#isFree() || !this.#mayNeed(before, after)) return true;
-    if (this.#options.view.freshAtMs === undefined) return false;
+    if (!view.hasReadOwn) return false;
     return this.#faultOf(before, after, () => "it is not known yet") === undefined;
   };
 
@@ -102,7 +111,7 @@ export class JoinRules {
 
   /** What this region has of a record: the own store may have lost what this node still knows. */
   #known(before: OwnBefore, { uniqueIdentifier }: ManagedObject): OwnBefore {
-    const seen = this.#options.view.record(uniqueIdentifier);
+    const seen = this.#options.view.believed(uniqueIdentifier);
     if (seen === undefined) return before;
     if (before === undefined || before === "damaged") return seen;
     const both = joinAll([before, seen]);
@@ -112,7 +121,7 @@ export class JoinRules {
   /** Without a policy, nothing is looked at. */
   #isFree(): boolean {
     const { view } = this.#options;
-    if (view.freshAtMs === undefined) return false;
+    if (!view.hasReadOwn) return false;
     return view.unreadPolicies.size === 0 && view.all("ApprovalPolicy").length === 0;
   }
 
@@ -125,7 +134,10 @@ export class JoinRules {
   async #decide(before: OwnBefore, after: ManagedObject): Promise<string | undefined> {
     const { view, isFilled } = this.#options;
     if (!(await isFilled())) return undefined;
-    if (view.freshAtMs === undefined) await view.refresh();
+    if (!view.hasReadOwn) await view.refresh();
+    if (!view.hasReadOwn) {
+      throw new StoreUnavailable("noLease", "this node has not read its own region's records yet");
+    }
     const fault = await this.#fault(before, after);
     if (fault === undefined) return undefined;
     // The request may have come after this node's last look.
@@ -297,6 +309,13 @@ function countingVersion(
   const [version, successor] = [versions[at], versions[at + 1]];
   const isRecent = successor !== undefined && successor.effectiveMs + earlierMs > nowMs;
   return version === inForce || isRecent ? version : undefined;
+}
+
+/** Whether a record has the identifier of a version of the policy, and is none. */
+function isNoPolicy(object: ManagedObject): boolean {
+  const { instance, uniqueIdentifier } = object;
+  if (instance !== systemInstance || !isMarked("ApprovalPolicy", uniqueIdentifier)) return false;
+  return readAnyRecord(object)?.type !== "ApprovalPolicy";
 }
 
 function shownIn(text: string): ShownCall | undefined {

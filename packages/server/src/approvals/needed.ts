@@ -1,10 +1,19 @@
 import { X509Certificate } from "node:crypto";
 import { type ApprovalAction, canonicalJson } from "@holdfast/admin";
-import { type ManagedObject, readAnyRecord, type SystemRecord } from "@holdfast/engine";
+import {
+  type Facts,
+  isDestroyed,
+  type ManagedObject,
+  pendingDestruction,
+  readAnyRecord,
+  type SystemRecord,
+} from "@holdfast/engine";
 import type { OwnBefore } from "@holdfast/regions";
 import { limitOf } from "../access/operation-limit.ts";
 import { fingerprintOf } from "../base/certificates.ts";
+import { shredsInForce } from "../records/keys-order.ts";
 import { storedReferenceSchema } from "../records/root-reference.ts";
+import { skewMs } from "./requests.ts";
 
 /** A call as approvers signed it. */
 export type ShownCall = Readonly<
@@ -48,6 +57,8 @@ export interface Around {
   readonly instance: (id: string) => SystemRecord<"Instance"> | undefined;
   /** Whether KMIP clients may not destroy an instance's keys. */
   readonly keepsKeys: (instance: string) => boolean;
+  /** Whether this node's configuration declares an instance: no region keeps a record of it. */
+  readonly isDeclared: (instance: string) => boolean;
 }
 
 type Rule<Kind extends SystemRecord["type"]> = (
@@ -81,7 +92,7 @@ const rules: { readonly [Kind in SystemRecord["type"]]?: Rule<Kind> } = {
       expiresMs - atMs === Number(body["days"]) * dayMs;
     return [{ action: "give-role", operations: ["createToken"], made, atMs, fits }];
   },
-  Certificate: (before, after) => {
+  Certificate: (before, after, { object }) => {
     const { id, instance, createdMs } = after;
     if (after.destroyed !== undefined) return [];
     if (before === undefined) {
@@ -95,12 +106,13 @@ const rules: { readonly [Kind in SystemRecord["type"]]?: Rule<Kind> } = {
     const fits = ({ body }: ShownCall) =>
       same(limitOf(body["operations"] as readonly string[]), after.operations);
     const target = `${instance}/${id}`;
+    const atMs = writtenMs(object, "operations");
     // An unlimited certificate is limited like any other.
-    return [{ action: "admit-client", operations: ["updateCertificate"], target, atMs: 0, fits }];
+    return [{ action: "admit-client", operations: ["updateCertificate"], target, atMs, fits }];
   },
   User: (before, after, { object }) => {
     const target = `${after.instance}/${after.name}`;
-    const atMs = writtenMs(object, "hash");
+    const atMs = Math.max(writtenMs(object, "hash"), writtenMs(object, "operations"));
     const { hash } = after;
     if (before?.hash === hash && same(before?.operations, after.operations)) return [];
     if (before === undefined && hash === undefined) return [];
@@ -168,10 +180,10 @@ function fingerprintIn(pem: string): string | undefined {
 function instanceNeeds(
   before: SystemRecord<"Instance"> | undefined,
   after: SystemRecord<"Instance">,
-  { object, damaged }: Given,
+  { object, damaged, around }: Given,
 ): readonly (Needed | undefined)[] {
-  // One that was made and changed elsewhere meanwhile had no keys here.
-  if (before === undefined && !damaged) return [];
+  // One that was made and changed elsewhere meanwhile had no keys here. One that is declared has no record, but keys.
+  if (before === undefined && !damaged && !around.isDeclared(after.instance)) return [];
   const { instance: target, removal } = after;
   const isDecided = before?.removal?.phase === "decided";
   const about = (
@@ -195,24 +207,62 @@ function instanceNeeds(
     isDeleted && !isDecided && removal?.phase !== "decided"
       ? deletes((after.destroyed?.time ?? 0) * 1000, undefined, true)
       : undefined,
-    before?.destroyOverKmip === "refused" && after.destroyOverKmip !== "refused"
-      ? about("allow-destroy", "updateInstance", writtenMs(object, "destroyOverKmip"), {
-          fits: ({ body }) => body["destroyOverKmip"] === after.destroyOverKmip,
-        })
-      : undefined,
+    ...leaveNeeds(before, after, object, about),
+    ...orderNeeds(before, after, object, about),
+    ...(isDecided || removal?.phase === "decided" ? [] : rootNeeds(before, after, object, about)),
+  ];
+}
+
+type About = (
+  action: ApprovalAction,
+  operation: string,
+  atMs: number,
+  more?: Pick<Needed, "fits">,
+) => Needed;
+
+/** Leave to destroy keys, or to destroy them sooner for good. */
+function leaveNeeds(
+  before: SystemRecord<"Instance"> | undefined,
+  after: SystemRecord<"Instance">,
+  object: ManagedObject,
+  about: About,
+): readonly (Needed | undefined)[] {
+  const leave = (field: "destroyOverKmip" | "destroyDelay"): Needed =>
+    about("allow-destroy", "updateInstance", writtenMs(object, field), {
+      fits: ({ body }) => body[field] === after[field],
+    });
+  const isLet = before?.destroyOverKmip === "refused" && after.destroyOverKmip !== "refused";
+  const isSooner = (after.destroyDelay ?? 0) < (before?.destroyDelay ?? 0);
+  return [
+    isLet ? leave("destroyOverKmip") : undefined,
+    isSooner ? leave("destroyDelay") : undefined,
+  ];
+}
+
+/** Orders about open keys. One that shredded them ends only by an order that opens them, or by a later shred. */
+function orderNeeds(
+  before: SystemRecord<"Instance"> | undefined,
+  after: SystemRecord<"Instance">,
+  object: ManagedObject,
+  about: About,
+): readonly (Needed | undefined)[] {
+  const now = shredsInForce(after);
+  const opens = (atMs: number, ends: string): Needed =>
+    about("open-keys", "revalidateRoot", atMs, { fits: ({ shreds }) => shreds.includes(ends) });
+  return [
+    ...entriesOf(before === undefined ? {} : shredsInForce(before)).map(([region, { id }]) =>
+      now[region] !== undefined || after.opened[region]?.ends === id
+        ? undefined
+        : opens(writtenMs(object, `shredded.${region}`), id),
+    ),
     ...entriesOf(after.shredded).map(([region, order]) =>
       before?.shredded[region]?.id === order.id
         ? undefined
         : about("shred", "shredInstance", order.atMs),
     ),
     ...entriesOf(after.opened).map(([region, order]) =>
-      before?.opened[region]?.id === order.id
-        ? undefined
-        : about("open-keys", "revalidateRoot", order.atMs, {
-            fits: ({ shreds }) => shreds.includes(order.ends),
-          }),
+      before?.opened[region]?.id === order.id ? undefined : opens(order.atMs, order.ends),
     ),
-    ...(isDecided || removal?.phase === "decided" ? [] : rootNeeds(before, after, object, about)),
   ];
 }
 
@@ -221,12 +271,7 @@ function rootNeeds(
   before: SystemRecord<"Instance"> | undefined,
   after: SystemRecord<"Instance">,
   object: ManagedObject,
-  about: (
-    action: ApprovalAction,
-    operation: string,
-    atMs: number,
-    more: Pick<Needed, "fits">,
-  ) => Needed,
+  about: About,
 ): readonly (Needed | undefined)[] {
   const isAllowed = (region: string, reference: unknown) =>
     [before?.root[region], before?.rootNext[region]].some((one) => sameRoot(one, reference));
@@ -269,20 +314,33 @@ export function neededFor(
   return needs.filter((need) => need !== undefined);
 }
 
-/** An object of an instance whose clients may destroy nothing: what ends its use. */
+/** What ends the use of an object of an instance whose clients may destroy nothing, and what restores one of any. */
 function keyNeeds(before: OwnBefore, after: ManagedObject, around: Around): readonly Needed[] {
   // What this region never had, it cannot lose.
   if (before === undefined) return [];
-  const { destroyed } = after.facts;
-  const isLost = before === "damaged" || before.facts.destroyed === undefined;
-  if (destroyed === undefined || !isLost || !around.keepsKeys(after.instance)) return [];
-  const removal = around.instance(after.instance)?.removal;
-  if (removal?.phase === "decided" || around.instance(after.instance)?.destroyed !== undefined)
-    return [];
   const target = `${after.instance}/${after.uniqueIdentifier}`;
-  return [
-    { action: "destroy-key", operations: ["destroyKey"], target, atMs: destroyed.time * 1000 },
+  const need = (operation: "destroyKey" | "restoreKey", atMs: number): Needed[] => [
+    { action: "destroy-key", operations: [operation], target, atMs },
   ];
+  const known = before === "damaged" ? undefined : before.facts;
+  const { destroyed, destruction } = after.facts;
+  const atMs = destroyed === undefined ? (destruction?.us ?? 0) / 1000 : destroyed.time * 1000;
+  if (!isDestroyed(after.facts)) {
+    return known !== undefined && isDestroyed(known) ? need("restoreKey", atMs) : [];
+  }
+  if (!around.keepsKeys(after.instance) || !endsSooner(known, after.facts, around)) return [];
+  const instance = around.instance(after.instance);
+  const isDeleted = instance?.removal?.phase === "decided" || instance?.destroyed !== undefined;
+  return isDeleted ? [] : need("destroyKey", atMs);
+}
+
+/** Whether an object ends sooner than was known: what is destroyed already becomes final at its time, however late. */
+function endsSooner(known: Facts | undefined, after: Facts, { nowMs }: Around): boolean {
+  if (known?.destroyed !== undefined) return false;
+  const until = known && pendingDestruction(known)?.until;
+  if (until === undefined) return true;
+  if (after.destroyed !== undefined) return until * 1000 > nowMs() + skewMs;
+  return (after.destruction?.until ?? 0) < until;
 }
 
 function entriesOf<Value>(

@@ -26,6 +26,13 @@ export class RecordIndex {
     for (const place of placesOf(record)) this.#add(place, record);
   }
 
+  /** Forgets a record. */
+  protected drop(id: string): void {
+    const known = this.#records.get(id);
+    for (const place of known === undefined ? [] : placesOf(known)) this.#remove(place, id);
+    this.#records.delete(id);
+  }
+
   /** All of a kind, deleted ones included. */
   all<Kind extends KindName>(kind: Kind): readonly SystemRecord<Kind>[] {
     return [...this.#set<Kind>(kind).values()];

@@ -39,13 +39,22 @@ export interface SystemViewOptions {
   readonly observe: NodeObserver;
   /**
    * Whether this region believes a record that another region's store shows, joined with what is known; all are believed
-   * unless given. One that is not believed is looked at again when something else has changed.
+   * unless given. One that is not believed is looked at again when something else has changed. Before the own store was
+   * read, it is taken on trust, as there is nothing else, and decided again afterwards.
    */
   readonly believes?: (object: ManagedObject) => boolean;
+  /** Whether the own store was ever complete; then what is in it decides. It was, unless given. */
+  readonly isFilled?: () => Promise<boolean>;
   /** Told which records the own store shows in a form that cannot be read. */
   readonly damaged?: (identifiers: readonly string[]) => void;
   /** From the end of a look to the next; 200 unless given. */
   readonly everyMs?: number;
+}
+
+/** A record that is shown until the own store is read, and what is known of it without the other region's word. */
+interface Trusted {
+  readonly shown: ManagedObject;
+  readonly believed: ManagedObject | undefined;
 }
 
 /** A store that is followed; the first one is the own. */
@@ -76,6 +85,9 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
   readonly #unreadPolicies = new Set<string>();
   /** Records of another region that are not believed now. */
   readonly #withheld = new Map<string, ManagedObject>();
+  /** Records of another region that are taken on trust, and what of them is believed. */
+  readonly #trusted = new Map<string, Trusted>();
+  #hasReadOwn = false;
   /** Whether something has changed since these were last looked at. */
   #hasChanged = false;
   /** Whether everything is being read again, to find the denials that `unreadMore` stands for. */
@@ -120,6 +132,17 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
   /** One record as it was last seen. */
   record(id: string): ManagedObject | undefined {
     return this.#records.get(id);
+  }
+
+  /** The same without what is taken on trust. */
+  believed(id: string): ManagedObject | undefined {
+    const trusted = this.#trusted.get(id);
+    return trusted === undefined ? this.#records.get(id) : trusted.believed;
+  }
+
+  /** Whether the own store was ever read completely, and was complete itself: only then another region's word is judged. */
+  get hasReadOwn(): boolean {
+    return this.#hasReadOwn;
   }
 
   /** Every record as it was last seen. */
@@ -207,10 +230,32 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
       }
     }
     if (!whole) throw failure;
-    this.#hasChanged ||= this.#freshAtMs === undefined;
+    this.#hasChanged ||= this.#freshAtMs === undefined || !this.#hasReadOwn;
     this.#freshAtMs = startedMs;
     this.#lookAtWithheld();
     this.#hasReadAll();
+  }
+
+  /** From now on the own store decides: what was taken on trust is looked at again. */
+  async #judge(): Promise<void> {
+    const { peers, isFilled } = this.#options;
+    if (peers.length > 0 && (await isFilled?.()) === false) return;
+    this.#hasReadOwn = true;
+    this.#hasChanged = true;
+    const trusted = [...this.#trusted];
+    this.#trusted.clear();
+    for (const [id, { shown, believed }] of trusted) {
+      this.#withheld.set(id, shown);
+      if (believed === undefined) {
+        this.#records.delete(id);
+        this.drop(id);
+      } else {
+        this.#records.set(id, believed);
+        this.put(believed);
+      }
+    }
+    this.#lookAtWithheld();
+    if (trusted.length > 0) this.#report(trusted.map(([, { shown }]) => shown));
   }
 
   #lookAtWithheld(): void {
@@ -218,7 +263,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     this.#hasChanged = false;
     const all = [...this.#withheld.values()];
     this.#withheld.clear();
-    const changed = all.filter((object) => this.#note(object, false));
+    const changed = all.filter((object) => this.#note(object, false, !this.#hasReadOwn));
     if (changed.length > 0) this.#report(changed);
   }
 
@@ -254,8 +299,10 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
         this.#noteUnread(id);
       },
     );
-    if (unread.length > 0 && source === this.#sources[0]) this.#options.damaged?.(unread);
+    const isOwn = source === this.#sources[0];
+    if (unread.length > 0 && isOwn) this.#options.damaged?.(unread);
     if (changed.length > 0 || this.#unreadDenials.size > unreadBefore) this.#report(changed);
+    if (left === 0 && isOwn && !this.#hasReadOwn) await this.#judge();
     return left === 0;
   }
 
@@ -281,7 +328,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
   }
 
   /** Notes a record of the own store, or of another region's; answers whether it brought anything new. */
-  #note(object: ManagedObject, isOwn = true): boolean {
+  #note(object: ManagedObject, isOwn = true, onTrust = false): boolean {
     if (object.instance !== systemInstance) return false;
     const { uniqueIdentifier: id } = object;
     const known = this.#records.get(id);
@@ -292,10 +339,7 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
       return false;
     }
     const now = joined.object;
-    if (!isOwn && this.#options.believes?.(now) === false) {
-      if (this.#withheld.size < withheldMax) this.#withheld.set(id, object);
-      return false;
-    }
+    if (!this.#isTaken(object, now, isOwn, onTrust)) return false;
     if (isMarked("Deny", id)) this.#noteDenial(now);
     if (isMarked("ApprovalPolicy", id)) {
       if (readAnyRecord(now)?.type === "ApprovalPolicy") this.#unreadPolicies.delete(id);
@@ -306,6 +350,26 @@ export class SystemView extends RecordIndex implements AsyncDisposable {
     this.#records.set(id, now);
     this.put(now);
     return true;
+  }
+
+  /** Whether a record is shown as it would be with `object`. */
+  #isTaken(object: ManagedObject, now: ManagedObject, isOwn: boolean, onTrust: boolean): boolean {
+    const { uniqueIdentifier: id } = object;
+    const trusted = this.#trusted.get(id);
+    if (isOwn) {
+      if (trusted === undefined) return true;
+      const both = joinAll([...(trusted.believed ? [trusted.believed] : []), object]);
+      const believed = both?.kind === "joined" ? both.object : trusted.believed;
+      this.#trusted.set(id, { shown: now, believed });
+      return true;
+    }
+    // What follows on trust is not more than that.
+    if (trusted === undefined && this.#options.believes?.(now) !== false) return true;
+    if (onTrust) {
+      const believed = trusted === undefined ? this.#records.get(id) : trusted.believed;
+      this.#trusted.set(id, { shown: now, believed });
+    } else if (this.#withheld.size < withheldMax) this.#withheld.set(id, object);
+    return onTrust;
   }
 
   #noteDenial(denial: ManagedObject): void {

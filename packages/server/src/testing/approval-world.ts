@@ -13,12 +13,15 @@ export const refusal = (work: Promise<unknown>) =>
     (error: unknown) => (error instanceof ManagementError ? error.message : String(error)),
   );
 
-/** What a region takes from the other one, once its store was level. */
-export function rulesOf({ name: region, view }: Pick<MemoryRegion, "name" | "view">): JoinRules {
+/** What a region takes from the other one, once its store was level. It declares these instances. */
+export function rulesOf(
+  { name: region, view }: Pick<MemoryRegion, "name" | "view">,
+  declared: readonly string[] = [],
+): JoinRules {
   return new JoinRules({
     ...{ region, view, policyMs: () => Date.now() },
     isFilled: async () => true,
-    keepsKeys: () => undefined,
+    declared: (id) => (declared.includes(id) ? {} : undefined),
     checks: { sameSecret: async () => false, isEmpty: async () => true },
   });
 }

@@ -37,7 +37,8 @@ export function openManagement(
   const source = () => viewSource(store.serving());
   const { found: damaged } = opened.use(new DamagedRecords({ store, own, observe }));
   const believes = (object: ManagedObject) => regions.joining.rules?.believes(object) ?? true;
-  const options = { own, peers, source, monotonicMs, observe, believes, damaged };
+  const isFilled = filledOnce(own);
+  const options = { own, peers, source, monotonicMs, observe, believes, isFilled, damaged };
   const view = opened.use(new SystemView(options));
   regions.joining.rules = joinRules(region, view, regions, tenants);
   const unexpected = (cause: unknown): void =>
@@ -62,7 +63,7 @@ function joinRules(
     view,
     policyMs: () => clocks.earliestMs(),
     isFilled: filledOnce(own),
-    keepsKeys: (instance) => tenants.instances.find(({ id }) => id === instance)?.keepsKeys,
+    declared: (instance) => tenants.instances.find(({ id }) => id === instance),
     checks: {
       isEmpty: (instance) => isEmptyIn(own, instance),
       sameSecret: async (user, one, other) =>
