@@ -99,4 +99,14 @@ export const destructionFaults: readonly PlantedFault[] = [
     promises: ["Deletion is refused while either region holds a key"],
     tests: [`${server}/management/instances/deletion.test.ts`],
   },
+  {
+    name: "delay-shortened-by-a-clock",
+    kind: "engine",
+    file: `${engine}/operations/destroy.ts`,
+    find: "Math.max(nowSeconds, doubt?.latestSeconds ?? 0)",
+    replace: "Math.max(nowSeconds, doubt === undefined ? 0 : 1)",
+    rule: "a clock that is behind does not shorten the delay of a destruction",
+    promises: ["A key that was destroyed with a delay"],
+    tests: lifecycleTests,
+  },
 ];

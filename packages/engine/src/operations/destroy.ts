@@ -7,7 +7,9 @@ import { refuseKept, refuseTransition } from "../record/lifecycle-refusal.ts";
  * sealed material is erased when the delay is over.
  */
 export const destroy: Handler<"Destroy"> = async (context, { uniqueIdentifier }) => {
-  const { nowSeconds: time, nowUs: us, region, destroyDelaySeconds: delay } = context;
+  const { nowSeconds, nowUs: us, region, destroyDelaySeconds: delay, doubt } = context;
+  // A clock that is behind must not shorten the delay: a leader ends it by another one.
+  const time = delay === 0 ? nowSeconds : Math.max(nowSeconds, doubt?.latestSeconds ?? 0);
   if (context.keepsKeys) throw refuseKept("destroy objects", "key destroy");
   const after = await context.objects.change(
     uniqueIdentifier,

@@ -209,6 +209,18 @@ describe("Destroy with a delay", () => {
     expect(destroyed.uniqueIdentifiers).toContain(id);
   });
 
+  test("is not shortened by a clock that is behind", async () => {
+    const latest = engine.now + 30 * 86_400;
+    const doubt = () => ({ latestSeconds: latest, reason: "this node's clock is behind" });
+    const clock = { monotonicMs: () => 0, wallMs: () => engine.now * 1000, doubt };
+    engine = await testEngine({ clock });
+    const pending = await facts(await destroyLater("PreActive"));
+    expect(pendingDestruction(pending)?.until).toBe(latest + delay);
+    const { uniqueIdentifier } = await engine.ask("2.1", "Create", aesKey());
+    expect(await take("2.1", uniqueIdentifier, "destroy")).toBeUndefined();
+    expect((await facts(uniqueIdentifier)).destroyed?.time).toBeLessThan(latest);
+  });
+
   test("may be restored to the state before, and is final once the delay is over", async () => {
     const id = await destroyLater("Deactivated");
     const pending = await facts(id);
