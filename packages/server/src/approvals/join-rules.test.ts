@@ -21,6 +21,7 @@ import { ApprovalWorld, rulesOf } from "../testing/approval-world.ts";
 import { approversNamed, policyWith, signedBy } from "../testing/approvals.ts";
 import { StoreInMemory } from "../testing/memory-regions.ts";
 import { certificateValues, tokenValues } from "../testing/system-records.ts";
+import { withApprovals } from "./guarded-handlers.ts";
 import type { JoinRules } from "./join-rules.ts";
 import { madeId } from "./made-id.ts";
 
@@ -204,6 +205,36 @@ test("a destroyed key becomes final at its time without a request, and neither s
   expect(await mayJoin?.(later, pending(later.lastChange, "restored"), "a")).toContain(
     "destroy-key",
   );
+});
+
+test("a request to destroy a key counts once: not again after its restore, nor for an early end", async () => {
+  const { region } = world.b;
+  const made = key({});
+  const { uniqueIdentifier: id } = made;
+  const identify = { instance: async (given: string) => ({ id: given, name: given }) };
+  const { approvals, handlers } = world.a;
+  const guards = { approvals, view: world.a.region.view, identify } as never;
+  Object.assign(handlers, withApprovals({ destroyKey: async () => made } as never, guards));
+  const approval = await world.asked("destroyKey", { params: { instance, key: id } });
+  await world.sign(approval);
+  const time = Math.floor(Date.now() / 1000);
+  const pending = (at: number, until: number): ManagedObject => {
+    const destruction = { time: at, region: "a", state: "pending", until, us: at * 1_000_000 } as const;
+    return { ...made, facts: { destruction } };
+  };
+  expect(await region.mayJoin?.(made, pending(time, time + 100), "a")).toBeUndefined();
+  const early = {
+    ...made,
+    facts: { ...pending(time, time).facts, destroyed: { time, region: "a" } },
+  };
+  expect(await region.mayJoin?.(pending(time, time + 100), early, "a")).toContain("destroy-key");
+  const later = time + 30 * 3_600;
+  const destruction = { ...{ time: later, region: "a", until: later, us: later * 1_000_000 } };
+  const restored = {
+    ...made,
+    facts: { destruction: { ...destruction, state: "restored" } },
+  } as const;
+  expect(await region.mayJoin?.(restored, pending(time, time + 100), "a")).toContain("destroy-key");
 });
 
 test("an order that shredded keys is not taken away without the request that ends it", async () => {

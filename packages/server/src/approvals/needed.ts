@@ -319,10 +319,17 @@ function keyNeeds(before: OwnBefore, after: ManagedObject, around: Around): read
   // What this region never had, it cannot lose.
   if (before === undefined) return [];
   const target = `${after.instance}/${after.uniqueIdentifier}`;
-  const need = (operation: "destroyKey" | "restoreKey", atMs: number): Needed[] => [
-    { action: "destroy-key", operations: [operation], target, atMs },
-  ];
   const known = before === "damaged" ? undefined : before.facts;
+  // A request from before the last destruction or restore was for that one.
+  const sinceMs = (known?.destruction?.us ?? 0) / 1000;
+  const need = (operation: "destroyKey" | "restoreKey", atMs: number): Needed[] => [
+    {
+      ...{ action: "destroy-key", operations: [operation], target },
+      atMs: Math.max(atMs, sinceMs),
+      // Who approved a destruction did not approve that it ends early.
+      ...(operation === "destroyKey" && known && isDestroyed(known) && { fits: () => false }),
+    },
+  ];
   const { destroyed, destruction } = after.facts;
   const atMs = destroyed === undefined ? (destruction?.us ?? 0) / 1000 : destroyed.time * 1000;
   if (!isDestroyed(after.facts)) {
