@@ -219,7 +219,13 @@ test("a request to destroy a key counts once: not again after its restore, nor f
   await world.sign(approval);
   const time = Math.floor(Date.now() / 1000);
   const pending = (at: number, until: number): ManagedObject => {
-    const destruction = { time: at, region: "a", state: "pending", until, us: at * 1_000_000 } as const;
+    const destruction = {
+      time: at,
+      region: "a",
+      state: "pending",
+      until,
+      us: at * 1_000_000,
+    } as const;
     return { ...made, facts: { destruction } };
   };
   expect(await region.mayJoin?.(made, pending(time, time + 100), "a")).toBeUndefined();
