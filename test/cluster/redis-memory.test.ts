@@ -20,6 +20,8 @@ import {
 
 /** A busy machine is not what is tested here. */
 const patient = {
+  connectTimeoutMs: 30_000,
+  commandTimeoutMs: 30_000,
   storeLeaseMs: 60_000,
   markerMs: 100,
   leaseWaitMs: 30_000,
@@ -95,7 +97,8 @@ describe("a fail-over", () => {
   test("makes no doubt: what was served, and what no barrier covered, is not held against the new primary", async () => {
     await using group = await startGroup({ replicas: 1, sentinels: 3, downAfterMs: 1_200 });
     const sentinels = group.sentinels.map(({ address }) => address);
-    const place = { sentinels, name: sentinelName, barrierTimeoutMs: 30_000, leaseWaitMs: 30_000 };
+    const waits = { barrierTimeoutMs: 30_000, leaseWaitMs: 30_000, commandTimeoutMs: 5_000 };
+    const place = { sentinels, name: sentinelName, ...waits };
     await group.primary.replicasInStep(1);
     await initStore(place);
     await using one = await openStore({ ...place, ...remembering("one") });

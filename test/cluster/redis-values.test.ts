@@ -22,7 +22,10 @@ import {
 import { storageKeysOf } from "../support/stored-value.ts";
 
 /** A busy machine is not what is tested here. */
-const patient = { storeLeaseMs: 60_000, leaseWaitMs: 30_000, barrierTimeoutMs: 30_000 };
+const patient = {
+  ...{ connectTimeoutMs: 30_000, commandTimeoutMs: 30_000 },
+  ...{ storeLeaseMs: 60_000, leaseWaitMs: 30_000, barrierTimeoutMs: 30_000 },
+};
 const formatsEveryMs = 200;
 const cursor = { replicationId: "b b1", number: 7 };
 const { head } = partitionKeys(sysPartition);

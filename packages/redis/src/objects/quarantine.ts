@@ -91,17 +91,7 @@ export class Quarantine {
     reason: string,
     { copy, replacement, only }: QuarantineOptions,
   ): Promise<void> => {
-    const { scripts } = this.#context;
-    if (copy !== undefined) {
-      const session = await this.#writing();
-      const partition = partitionOf(instance);
-      const { head, quarantine } = partitionKeys(partition);
-      const place = { partition, identifier: uniqueIdentifier, isCopy: true };
-      const bytes = copyAside(session.storageKeys.newest, place, Buffer.from(copy));
-      const aside = this.#aside(uniqueIdentifier, "c", reason, bytes);
-      await session.groupCommit.submit(scripts.quarantine, partition, [head, quarantine], aside);
-      this.#report(uniqueIdentifier, reason);
-    }
+    if (copy !== undefined) await this.#putCopyAside(instance, uniqueIdentifier, reason, copy);
     for (let tries = 0; tries < triesMax; tries += 1) {
       const damage = await this.#damage(instance, uniqueIdentifier);
       if (damage === undefined) return;
@@ -112,6 +102,7 @@ export class Quarantine {
       } else if (copy === undefined) {
         if (this.#isAside(damage)) return;
         const { session, partition, keys } = damage;
+        const { scripts } = this.#context;
         const scriptKeys = [keys.head, keys.quarantine];
         await session.groupCommit.submit(scripts.quarantine, partition, scriptKeys, aside);
         this.#noteAside(damage);
@@ -134,6 +125,23 @@ export class Quarantine {
     const { rest } = await this.#answers.ask("quarantined", keys, []);
     return Number(rest[0]);
   };
+
+  async #putCopyAside(
+    instance: string,
+    uniqueIdentifier: string,
+    reason: string,
+    copy: Uint8Array,
+  ): Promise<void> {
+    const session = await this.#writing();
+    const partition = partitionOf(instance);
+    const { head, quarantine } = partitionKeys(partition);
+    const place = { partition, identifier: uniqueIdentifier, isCopy: true };
+    const bytes = copyAside(session.storageKeys.newest, place, Buffer.from(copy));
+    const aside = this.#aside(uniqueIdentifier, "c", reason, bytes);
+    const { scripts } = this.#context;
+    await session.groupCommit.submit(scripts.quarantine, partition, [head, quarantine], aside);
+    this.#report(uniqueIdentifier, reason);
+  }
 
   async #writing(): Promise<PrimarySession> {
     return this.#sessions.now("write") ?? (await this.#sessions.require("write"));

@@ -197,11 +197,7 @@ async function settle(
   const copies = await proven(copy, found, options);
   if (copy === undefined || copy === "damaged") {
     if (copies.length === 0) {
-      if (copy === "damaged") {
-        const isNowhere = unasked === undefined && found.copies.length === 0;
-        const only = isNowhere && options.others.length > 0;
-        await setAside(options.own, found.instance, [found.id], { only });
-      }
+      if (copy === "damaged") await leave(found, options);
       return absent(copy, unasked);
     }
     const stored = joined(copies);
@@ -218,6 +214,15 @@ async function settle(
   if (both?.kind !== "joined") return copy;
   const stored = storedOf(both.object);
   return stored.tag === copy.tag ? copy : await taken(stored, found.from, options);
+}
+
+/** Sets a record aside that no other copy can replace. */
+async function leave(
+  { instance, id, copies, unasked }: Elsewhere,
+  { own, others }: ReadRepairOptions,
+): Promise<void> {
+  const isNowhere = unasked === undefined && copies.length === 0;
+  await setAside(own, instance, [id], { only: isNowhere && others.length > 0 });
 }
 
 /** The other regions' copies that this one may take. */

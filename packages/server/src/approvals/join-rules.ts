@@ -82,7 +82,7 @@ export class JoinRules {
   /** See `MayJoin`. */
   readonly mayJoin: MayJoin = (before, after) => {
     // Such a record would count as a damaged policy, with which nothing guarded can be done, for ever.
-    if (before === undefined && isNoPolicy(after)) return Promise.resolve("it is no policy");
+    if (before === undefined && isNoPolicy(after)) return Promise.resolve("it is not a policy");
     if (this.#isFree()) return undefined;
     const known = this.#known(before, after);
     return this.#mayNeed(known, after) ? this.#decide(known, after) : undefined;
