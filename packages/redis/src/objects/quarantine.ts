@@ -95,20 +95,8 @@ export class Quarantine {
     for (let tries = 0; tries < triesMax; tries += 1) {
       const damage = await this.#damage(instance, uniqueIdentifier);
       if (damage === undefined) return;
-      const aside = this.#aside(uniqueIdentifier, "o", reason, damage.value);
-      const chosen = replacement ?? (only === true ? damage.older : undefined);
-      if (chosen !== undefined) {
-        if (!(await this.#repair(damage, chosen, aside))) continue;
-      } else if (copy === undefined) {
-        if (this.#isAside(damage)) return;
-        const { session, partition, keys } = damage;
-        const { scripts } = this.#context;
-        const scriptKeys = [keys.head, keys.quarantine];
-        await session.groupCommit.submit(scripts.quarantine, partition, scriptKeys, aside);
-        this.#noteAside(damage);
-      }
-      this.#report(uniqueIdentifier, reason);
-      return;
+      const chosen = replacement ?? (only === true ? this.#again(damage) : undefined);
+      if (await this.#settle(damage, reason, chosen, copy !== undefined)) return;
     }
     throw new StoreUnavailable(
       "timeout",
@@ -125,6 +113,40 @@ export class Quarantine {
     const { rest } = await this.#answers.ask("quarantined", keys, []);
     return Number(rest[0]);
   };
+
+  /** False where the record has changed meanwhile. */
+  async #settle(
+    damage: Damage,
+    reason: string,
+    replacement: ManagedObject | undefined,
+    isCopyAside: boolean,
+  ): Promise<boolean> {
+    const { uniqueIdentifier, value } = damage;
+    const aside = this.#aside(uniqueIdentifier, "o", reason, value);
+    if (replacement !== undefined) {
+      if (!(await this.#repair(damage, replacement, aside))) return false;
+    } else if (!isCopyAside) {
+      if (this.#isAside(damage)) return true;
+      await this.#putAside(damage, aside);
+    }
+    this.#report(uniqueIdentifier, reason);
+    return true;
+  }
+
+  /** The older state of a record, if it lacks no fact that stays. */
+  #again({ partition, uniqueIdentifier, older }: Damage): ManagedObject | undefined {
+    const { older: records } = this.#context;
+    if (older === undefined) return undefined;
+    return records.lacksFacts(partition, uniqueIdentifier, factsOf(older)) ? undefined : older;
+  }
+
+  async #putAside(damage: Damage, aside: readonly Buffer[]): Promise<void> {
+    const { session, partition, keys } = damage;
+    const { scripts } = this.#context;
+    const scriptKeys = [keys.head, keys.quarantine];
+    await session.groupCommit.submit(scripts.quarantine, partition, scriptKeys, aside);
+    this.#noteAside(damage);
+  }
 
   async #putCopyAside(
     instance: string,
