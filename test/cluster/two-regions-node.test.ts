@@ -104,7 +104,7 @@ test("every node lists its four services, and reports the state of its parts", a
     expect(Object.keys(statuses).toSorted()).toEqual(services.toSorted());
     await lineIs(
       node,
-      /^ok\nread: ok\nwrite: ok\nserving: own store\nstore: full .*\nstore round trip: ok .*\nstorage key: ok\nmemory: ok\nroot of trust: ok\npeer [ab]: up .*\nleader: .+\nsystem records: ok\ncertificates: ok\nevent loop: ok/,
+      /^ok\nread: ok\nwrite: ok\nserving: own store\nstore: full .*\nstore round trip: ok .*\nstorage key: ok\nmemory: no \(store.memoryFile is not set.*\nroot of trust: ok\npeer [ab]: up .*\nleader: .+\nsystem records: ok\ncertificates: ok\nevent loop: ok/,
     );
   }
 });
