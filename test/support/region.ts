@@ -61,6 +61,8 @@ export interface RegionOptions {
   readonly settings?: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   /** Whether nodes have the management API, and write a one-time token. */
   readonly admin?: boolean;
+  /** Whether nodes remember their store in a file. */
+  readonly memory?: boolean;
   /** Whether nodes run with OpenSSL's FIPS provider, which must be installed; as the test itself does, unless given. */
   readonly fips?: boolean;
   /** How many days certificates are valid; 2 unless given. */
@@ -351,6 +353,14 @@ async function writeNode(
     log: { level: "info" },
     ...((options.fips ?? inFips) ? { fips: "required" } : {}),
     ...shared,
+    ...(options.memory === true
+      ? {
+          store: {
+            ...(shared["store"] as object),
+            memoryFile: join(folder, `${node.name}.memory`),
+          },
+        }
+      : {}),
     ...(options.admin === true ? { admin: adminOf(node, shared) } : {}),
     ...(peerPort === undefined
       ? {}
