@@ -82,6 +82,7 @@ export type { Ids } from "./base/ids.ts";
 export { type InstanceStatus, instanceStatuses } from "./base/instance-status.ts";
 export {
   type Event,
+  type JoinResult,
   type KekGiving,
   kekGivings,
   type Observer,

@@ -7,7 +7,7 @@ export {
   joinKeepingSeals,
 } from "./join/join.ts";
 export { type MayJoin, type OwnBefore, requireProven } from "./join/may-join.ts";
-export { type Merged, type MergeOptions, type MergeResult, mergeInto } from "./join/merge.ts";
+export { type Merged, type MergeOptions, mergeInto } from "./join/merge.ts";
 export { AdoptKeks, type AdoptKeksOptions, type KekAdopter } from "./leader/adopt-keks.ts";
 export { AgreeFormat, type AgreeFormatOptions, type FormatRecords } from "./leader/agree-format.ts";
 export { AuditChain, type AuditChainOptions } from "./leader/audit/audit-chain.ts";

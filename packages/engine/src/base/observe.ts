@@ -13,6 +13,25 @@ export const kekGivings = ["missing", "ordered", "refused", "failed"] as const;
 /** One of `kekGivings`. */
 export type KekGiving = (typeof kekGivings)[number];
 
+/** What became of a copy that was joined into an own store; all of it is durable. */
+export type JoinResult =
+  | "written"
+  /** The own record contained it. */
+  | "same"
+  /** An agreed operation holds the record. */
+  | "reserved"
+  /**
+   * Its immutable part differs, or it lacks the last state of a damaged own record; the copy is put
+   * aside.
+   */
+  | "quarantined"
+  /** The instance was deleted, or no region makes such a record. */
+  | "refused"
+  /** Nothing proves that the change was approved, as this region's policy asks; it may be joined later. */
+  | "unproven"
+  /** The own record is of a format that this node does not know; it is left as it is. */
+  | "unreadable";
+
 /** What happened, for metrics, log and traces, as one typed stream. Never carries key material. */
 export type Event =
   | {
@@ -109,14 +128,7 @@ export type Event =
   | {
       readonly type: "join";
       readonly region: string;
-      readonly result:
-        | "written"
-        | "same"
-        | "reserved"
-        | "quarantined"
-        | "refused"
-        | "unproven"
-        | "unreadable";
+      readonly result: JoinResult;
     }
   /** A change that another region says it made is not taken: nothing proves that it was approved. */
   | {

@@ -38,7 +38,7 @@ export function openObject(
     : decode(opened, storedLimits);
 }
 
-/** An object's material in clear, whatever its State is. */
+/** An object's material in clear, in any State. */
 export function openMaterial(
   keyRing: Pick<KeyRing, "open">,
   { instance, uniqueIdentifier, objectType }: ManagedObject,

@@ -41,7 +41,7 @@ export interface RedisConnectionOptions {
 export interface MemoryFile {
   /** For messages. */
   readonly name: string;
-  /** The whole content; undefined where there is none. Rejects where it cannot be read. */
+  /** The whole content, or undefined if there is no file. Rejects if it cannot be read. */
   read(): Promise<Buffer | undefined>;
   /** Puts a new content in the place of the old one, which stays if this fails; durable when it resolves. */
   replace(content: AsyncIterable<Buffer>): Promise<void>;

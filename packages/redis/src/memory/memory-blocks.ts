@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, hash } from "node:crypto";
+import { parsedFields } from "../storage-keys/key-entry.ts";
 import { readRow, rowLength } from "./memory-table.ts";
 
 /** What a memory file begins with, in clear: whose it is, and its key, wrapped by the root of trust. */
@@ -47,7 +48,7 @@ export function readHeader(
   if (bytes.length < start || !bytes.subarray(0, magic.length).equals(magic)) return undefined;
   const length = start + bytes.readUInt16BE(magic.length);
   if (length > headerMax || length > bytes.length) return undefined;
-  const fields = parsed(bytes.toString("utf8", start, length));
+  const fields = parsedFields(bytes.toString("utf8", start, length));
   const [region, node, rootOfTrust, wrap] = ["region", "node", "root", "wrap"].map((name) => {
     const value = fields[name];
     return typeof value === "string" && value !== "" ? value : undefined;
@@ -55,15 +56,6 @@ export function readHeader(
   if (region === undefined || node === undefined || rootOfTrust === undefined) return undefined;
   if (wrap === undefined || !/^[A-Za-z0-9+/]+={0,2}$/.test(wrap)) return undefined;
   return { header: { region, node, rootOfTrust, wrap: Buffer.from(wrap, "base64") }, length };
-}
-
-function parsed(text: string): Readonly<Record<string, unknown>> {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? { ...value } : {};
-  } catch {
-    return {};
-  }
 }
 
 /** The row that names a store. */

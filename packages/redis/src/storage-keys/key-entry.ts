@@ -42,7 +42,7 @@ export function writeKeyEntry(entry: KeyEntry): string {
 export function readKeyEntry(number: string, text: string): KeyEntry | undefined {
   if (!isNumber(number)) return undefined;
   if (text.length > textMax) return undefined;
-  const fields = parsed(text);
+  const fields = parsedFields(text);
   const [storeId, rootOfTrust] = [fields["store"], fields["root"]];
   const [rootKeyVersion, wrap, check] = [fields["version"], fields["wrap"], fields["check"]];
   if (!isHex(storeId) || !isHex(check)) return undefined;
@@ -112,7 +112,8 @@ function unsafe(message: string): StoreUnavailable {
   return new StoreUnavailable("unsafe", message);
 }
 
-function parsed(text: string): Readonly<Record<string, unknown>> {
+/** The fields of an object in JSON; none of any other text. */
+export function parsedFields(text: string): Readonly<Record<string, unknown>> {
   try {
     const value: unknown = JSON.parse(text);
     return typeof value === "object" && value !== null ? { ...value } : {};

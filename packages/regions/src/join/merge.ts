@@ -3,6 +3,7 @@ import {
   encodeRecord,
   isCorrupt,
   isDestroyed,
+  type JoinResult,
   type ManagedObject,
   type Observer,
   type OwnStore,
@@ -19,28 +20,9 @@ import { type Ahead, clockAhead, join, joinKeepingSeals, settled, storedOf } fro
 import { isUnproven, type MayJoin, type OwnBefore } from "./may-join.ts";
 import { type OwnCopy, readEach } from "./read-each.ts";
 
-/** What became of a copy that was joined into an own store; all of it is durable. */
-export type MergeResult =
-  | "written"
-  /** The own record contained it. */
-  | "same"
-  /** An agreed operation holds the record. */
-  | "reserved"
-  /**
-   * Its immutable part differs, or it lacks the last state of a damaged own record; the copy is put
-   * aside.
-   */
-  | "quarantined"
-  /** The instance was deleted, or no region makes such a record. */
-  | "refused"
-  /** Nothing proves that the change was approved, as this region's policy asks; it may be joined later. */
-  | "unproven"
-  /** The own record is of a format that this node does not know; it is left as it is. */
-  | "unreadable";
-
 /** A copy's result, and the record that the own store has now. */
 export interface Merged {
-  readonly result: MergeResult;
+  readonly result: JoinResult;
   readonly stored?: StoredObject;
   /** The own seals stay only because the instance's key is closed: the copy is to be joined again once it opens. */
   readonly closed?: boolean;

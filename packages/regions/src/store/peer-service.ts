@@ -4,6 +4,7 @@ import {
   type ChangePage,
   type CommitOutcome,
   everWrapped,
+  type JoinResult,
   type KekGiving,
   KeyRingUnavailable,
   type LeafPage,
@@ -25,7 +26,7 @@ import {
 import { losingLevel } from "../join/full.ts";
 import type { Seals } from "../join/heal.ts";
 import { type MayJoin, requireProven } from "../join/may-join.ts";
-import { type MergeResult, mergeInto } from "../join/merge.ts";
+import { mergeInto } from "../join/merge.ts";
 import { assertMonotonic } from "../join/monotonic.ts";
 import type { NodeStore, PeerHello, PeerStore, PushOutcome } from "../ports/ports.ts";
 import type { Serving } from "../serving/serving.ts";
@@ -79,7 +80,7 @@ export interface GivenKek {
 const pushGraceMs = 250;
 
 /** The outcome of a merge, as the pusher gets it. */
-export const pushOutcomes: Readonly<Record<MergeResult, PushOutcome>> = {
+export const pushOutcomes: Readonly<Record<JoinResult, PushOutcome>> = {
   written: "durable",
   same: "durable",
   reserved: "reserved",
