@@ -2,10 +2,9 @@ import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AdminClient } from "@holdfast/admin";
-import { until } from "@holdfast/testing";
+import { answerOf, until } from "@holdfast/testing";
 import type { RedisServer } from "../support/redis.ts";
 import { issuePeer, writePeerCertificate } from "../support/region.ts";
-import { patient } from "../support/root-regions.ts";
 import type { TwoRegions } from "../support/two-regions.ts";
 import { vitalsOf } from "../support/vitals.ts";
 import { type AlertWorld, certificateDays } from "./world.ts";
@@ -56,7 +55,9 @@ export function denyMany(admin: AdminClient): Mend {
   const work = (async () => {
     while (!ended.signal.aborted) {
       const body = { fingerprint: randomBytes(32).toString("hex"), reason: "a test" };
-      made.push((await patient(() => admin.call<"addDenial">("addDenial", { body }))).id);
+      // The same denial is made once, also if an answer was lost and it is asked for again.
+      const deny = () => admin.call<"addDenial">("addDenial", { body });
+      made.push((await answerOf("a denial", deny, () => true)).id);
       await sleep(2_000, undefined, { signal: ended.signal }).catch(() => undefined);
     }
   })();

@@ -4,6 +4,8 @@ import {
   critical,
   faultS,
   known,
+  missing,
+  missingS,
   of,
   type RuleCase,
   slows,
@@ -62,20 +64,22 @@ export const outageCases: readonly RuleCase[] = [
   },
   {
     alert: "HoldfastNodeServesNothing",
-    input: { [of("holdfast_serving", { service: "" })]: turns(1, 0) },
+    input: { [of("holdfast_serving", { service: "" })]: missing(1, 0) },
     trueAt: faultS,
     after: 30,
+    stillAt: missingS,
     labels: { ...critical, ...target },
     summary: "Node a1 refuses clients: it can read from no store, or cannot unwrap keys",
   },
   {
     alert: "HoldfastStoreCarriedByOtherRegion",
     input: {
-      [of("holdfast_serving_source", { from: "remote" })]: turns(0, 1),
-      [of("holdfast_serving_source", { from: "remote", instance: "a2" })]: turns(0, 1),
+      [of("holdfast_serving_source", { from: "remote" })]: missing(0, 1),
+      [of("holdfast_serving_source", { from: "remote", instance: "a2" })]: missing(0, 1),
     },
     trueAt: faultS,
     after: 30,
+    stillAt: missingS,
     labels: { ...critical, region: "a" },
     summary:
       "Region a serves from the other region's store: its own Redis or a replica of it is down, full, or not level yet",
@@ -84,10 +88,11 @@ export const outageCases: readonly RuleCase[] = [
     alert: "HoldfastReadsOnly",
     input: {
       [of("holdfast_serving", { service: "holdfast.read" })]: known,
-      [of("holdfast_serving", { service: "holdfast.write" })]: turns(1, 0),
+      [of("holdfast_serving", { service: "holdfast.write" })]: missing(1, 0),
     },
     trueAt: faultS,
     after: 30,
+    stillAt: missingS,
     labels: { ...critical, region: "a" },
     summary:
       "Region a accepts no changes: a replica of its store does not acknowledge them, and no other store can be reached",

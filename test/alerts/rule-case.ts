@@ -9,6 +9,8 @@ export interface RuleCase {
   readonly trueAt: number;
   /** For how many seconds it must then hold until the alert fires, as the rule file promises. */
   readonly after: number;
+  /** A later time, in seconds, at which it must still fire. */
+  readonly stillAt?: number;
   /** All labels but `alertname`. */
   readonly labels: Readonly<Record<string, string>>;
   readonly summary: string;
@@ -29,6 +31,12 @@ export const target = { job: "holdfast", instance: "a1", region: "a" };
 export function turns(well: string | number, ill: string | number): string {
   return `${well}x20 ${ill}x200`;
 }
+
+/** As `turns`, but two scrapes fail, the later one at `missingS`. */
+export function missing(well: string | number, ill: string | number): string {
+  return `${well}x20 ${ill}x9 stale stale ${ill}x190`;
+}
+export const missingS = faultS + 11 * 15;
 
 /** A series of node a1. */
 export function of(name: string, labels: Readonly<Record<string, string>> = {}): string {

@@ -33,21 +33,26 @@ const names = alerts.map(({ alert }) => alert);
 const withPromtool = test.skipIf(spawnSync("promtool", ["--version"]).error !== undefined);
 const needs = "(needs promtool: sudo apt-get install -y --no-install-recommends prometheus)";
 
-/** A promtool test: one step earlier nothing fires, and then exactly this alert does. */
-function promtoolTest({ alert, name = "", input, trueAt, after, labels, summary }: RuleCase) {
+/** A promtool test: one step earlier nothing fires, then exactly this alert does, and still at `stillAt`. */
+function promtoolTest(each: RuleCase) {
+  const { alert, name = "", input, trueAt, after, stillAt, labels, summary } = each;
   const runbook_url = `https://holdfast.example/docs/runbook.md#${alert.toLowerCase()}`;
   const at = trueAt + after;
-  const fires = {
-    eval_time: `${at}s`,
+  const fires = (second: number) => ({
+    eval_time: `${second}s`,
     alertname: alert,
     exp_alerts: [{ exp_labels: labels, exp_annotations: { summary, runbook_url } }],
-  };
+  });
   const silent = { eval_time: `${at - stepS}s`, alertname: alert, exp_alerts: [] };
   return {
     name: `${alert} ${name}`.trim(),
     interval: `${stepS}s`,
     input_series: Object.entries(input).map(([series, values]) => ({ series, values })),
-    alert_rule_test: at === 0 ? [fires] : [silent, fires],
+    alert_rule_test: [
+      ...(at === 0 ? [] : [silent]),
+      fires(at),
+      ...(stillAt === undefined ? [] : [fires(stillAt)]),
+    ],
   };
 }
 
@@ -127,9 +132,10 @@ test("the results in the documents are as expected, and about existing faults an
 });
 
 test("scaling changes times, but not limits in expressions", () => {
-  const text = "for: 1m\ngroup_wait: 30s\nexpr: increase(x[5m] offset 5m) > 600";
+  const text =
+    "for: 1m\nkeep_firing_for: 1m\ngroup_wait: 30s\nexpr: increase(x[5m] offset 5m) > 600";
   expect(scaled(text, 4)).toBe(
-    "for: 15000ms\ngroup_wait: 7500ms\nexpr: increase(x[75000ms] offset 75000ms) > 600",
+    "for: 15000ms\nkeep_firing_for: 15000ms\ngroup_wait: 7500ms\nexpr: increase(x[75000ms] offset 75000ms) > 600",
   );
 });
 

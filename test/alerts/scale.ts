@@ -12,7 +12,7 @@ export function scaled(text: string, factor: number): string {
   };
   return text
     .replace(
-      /\b(for|group_wait|group_interval|repeat_interval): (\d+)([smhd])\b/g,
+      /\b(for|keep_firing_for|group_wait|group_interval|repeat_interval): (\d+)([smhd])\b/g,
       (_, key, time, unit) => `${key}: ${shorter(time, unit)}`,
     )
     .replace(/\[(\d+)([smhd])\]/g, (_, time, unit) => `[${shorter(time, unit)}]`)

@@ -3,7 +3,7 @@ import { cp, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Event, type ManagedObject, partitionOf } from "@holdfast/engine";
-import { DiskMemoryFile, type RedisStore } from "@holdfast/redis";
+import { DiskMemoryFile, loadScripts, type RedisStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { partitionKeys } from "../../packages/redis/src/connection/keys.ts";
@@ -263,6 +263,44 @@ describe("genuine and old", () => {
     expect(older(two.events)).toContain(id);
     const { value } = await recordOf(redis, instance, id);
     expect(value).toEqual(old);
+  });
+
+  test("a session reads the headers of each change once, new ones and those from before it", async () => {
+    const partition = partitionKeys(partitionOf(instance));
+    /** Between which change numbers each script of the memory read the partition's headers, in their order. */
+    const read = async () => {
+      const commands = (await redis.command("slowlog", "get", "-1")) as [
+        number,
+        number,
+        number,
+        string[],
+      ][];
+      return commands
+        .map(([, , , line]) => line)
+        .filter(([, sha, , head]) => sha === loadScripts().headers.sha && head === partition.head)
+        .map((line): [number, number] => [Number(line[6]), Number(line[8])])
+        .toSorted(([one], [other]) => one - other);
+    };
+    const covers = async () => {
+      await create(one.store, instance);
+      const last = Number(await redis.command("hget", partition.counters, "change"));
+      await until(
+        "it is read",
+        async () => (await read()).some(([, upTo]) => upTo >= last),
+        60_000,
+      );
+    };
+    await redis.command("config", "set", "slowlog-max-len", "100000");
+    await redis.command("config", "set", "slowlog-log-slower-than", "0");
+    await covers();
+    await one[Symbol.asyncDispose]();
+    await redis.command("slowlog", "reset");
+    one = await nodeAt(redis, "one");
+    // The round that reads the third has ended the one that read the second.
+    for (let times = 0; times < 3; times += 1) await covers();
+    const ranges = await read();
+    const ends = ranges.map(([, upTo]) => upTo);
+    expect(ranges.map(([from]) => from)).toEqual([0, ...ends.slice(0, -1)]);
   });
 
   test("a partition that is put back as a whole is noticed by a node that reads it again", async () => {

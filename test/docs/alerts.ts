@@ -35,7 +35,7 @@ export function alerts(): string {
     "",
     "`deploy/prometheus` has the files for Prometheus and Alertmanager: `prometheus.yml` scrapes the nodes of both regions as one job, `alerts.yaml` has the rules, `alertmanager.yml` says where alerts go and which silences which. For the Prometheus Operator see [Kubernetes](../deploy/kubernetes/README.md). What to do at each alert is in the [runbook](runbook.md).",
     "",
-    "One cause raises one alert: if a region is down, you get one alert for the region, and none for its nodes, its leader or the other region's view of it. Alertmanager waits 30 s (`group_wait`) before it sends an alert, so that it knows the cause before it would send the consequences. Each alert fires once its condition has held for the time below, and is sent 30 s later. A scrape and an evaluation add up to 15 s each.",
+    "One cause raises one alert: if a region is down, you get one alert for the region, and none for its nodes, its leader or the other region's view of it. Alertmanager waits 30 s (`group_wait`) before it sends an alert, so that it knows the cause before it would send the consequences. Each alert fires once its condition has held for the time below, and is sent 30 s later. A scrape and an evaluation add up to 15 s each. The alerts that silence HoldfastNoLeader keep firing for a minute (`keep_firing_for`, from Prometheus 2.42 on), so that a scrape that fails does not send what they silence.",
     "",
     "The first alert for a certificate comes 45 days before it expires; vCenter and vSAN warn 30 days before.",
     "",

@@ -31,6 +31,8 @@ export class MemoryFeed {
   readonly #memory: StoreMemory;
   readonly #older: OlderRecords;
   readonly #scripts: Scripts;
+  /** Partition → up to where the memory had learned when the session began: up to there headers are read again. */
+  readonly #before: readonly number[];
   /** Partition → up to where headers were read again since the session began. */
   readonly #again = allPartitions.map(() => 0);
   /** Partition → up to where this session has learned. */
@@ -41,7 +43,8 @@ export class MemoryFeed {
     this.#memory = memory;
     this.#older = older;
     this.#scripts = scripts;
-    this.#learned = allPartitions.map((_, partition) => memory.covered(partition));
+    this.#before = allPartitions.map((_, partition) => memory.covered(partition));
+    this.#learned = [...this.#before];
   }
 
   /** One round, unless the last one still runs. A round that fails is repeated by the next one. */
@@ -74,8 +77,9 @@ export class MemoryFeed {
 
   async #readAgain(session: FeedingSession): Promise<void> {
     let left = againPerRound;
-    for (const [partition, upTo] of this.#learned.entries()) {
+    for (const [partition, before] of this.#before.entries()) {
       const from = this.#again[partition] ?? 0;
+      const upTo = Math.min(before, this.#learned[partition] ?? 0);
       if (from >= upTo || left <= 0) continue;
       const scripts = left;
       this.#again[partition] = await this.#read(session, partition, from, upTo, scripts);

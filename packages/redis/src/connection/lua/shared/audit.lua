@@ -1,5 +1,5 @@
 -- audit: a stream whose entries' ids are their sequence numbers, which have no gaps: <number>-0 e <entry>.
-local function gone_to(counters) return math.max(count(counters, "auditDropped"), count(counters, "auditBase")) end
+local function gone_to(counters) return math.max(two_counts(counters, "auditDropped", "auditBase")) end
 
 -- About `kept` entries stay: what is beyond is given up at a multiple of 256, where the leader keeps a point of its
 -- chain. Returns how many numbers went.

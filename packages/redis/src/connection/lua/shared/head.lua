@@ -14,10 +14,18 @@ local function is_store(key, id)
   return initialised(key) and redis.call("GETRANGE", key, 0, 15) == id
 end
 
-local function count(counters, field)
-  local value = redis.call("HGET", counters, field)
+local function number_in(field, value)
   if not value then return 0 end
   local number = tonumber(value)
   if not number then error("counter " .. field .. " is not a number") end
   return number
+end
+
+local function count(counters, field)
+  return number_in(field, redis.call("HGET", counters, field))
+end
+
+local function two_counts(counters, one, other)
+  local values = redis.call("HMGET", counters, one, other)
+  return number_in(one, values[1]), number_in(other, values[2])
 end
