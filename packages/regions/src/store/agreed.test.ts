@@ -62,6 +62,21 @@ describe.each(["a", "b"] as const)("an agreed operation of region %s", (name) =>
     await regions.close();
   });
 
+  test("that the other region would not take is refused before anything is decided", async () => {
+    const { regions, a, b, key } = await world({
+      mayJoin: async (_, { facts }, from) =>
+        from === name && facts.destroyed !== undefined ? "nobody approved it" : undefined,
+    });
+    expect(await destroyOnce(regions, regions[name], key)).toBe("noAgreement");
+    for (const region of [a, b]) {
+      expect(await copyOf(region, key)).toEqual(key);
+      expect(await region.own.reservations()).toEqual([]);
+    }
+    expect(regions[name].other.calls).not.toContain("write");
+    expect(agreements(regions[name])).toEqual(["refused"]);
+    await regions.close();
+  });
+
   test("reserves and writes in the order of the regions' names", async () => {
     const { regions, a, b, key } = await world();
     const steps: string[] = [];
