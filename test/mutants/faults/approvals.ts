@@ -119,13 +119,13 @@ export const approvalFaults: readonly PlantedFault[] = [
   ),
   policies(
     "new-key-without-its-owner",
-    "if (unadmitted(policy, last?.policy, given).length > 0) return undefined;",
-    "if (unadmitted(policy, last?.policy, given).length > 99) return undefined;",
+    "if (unadmitted(policy, last, lines).length > 0) return",
+    "if (unadmitted(policy, last, lines).length > 99) return",
     "each new key signs its own admission",
   ),
   policies(
     "reset-at-once",
-    "const effectiveMs = waits ? waitedMs(seen, at) : createdMs;",
+    'const effectiveMs = as === "waits" ? waitedMs(seen, at) : createdMs;',
     "const effectiveMs = createdMs;",
     "a reset waits 72 hours",
   ),
@@ -138,8 +138,8 @@ export const approvalFaults: readonly PlantedFault[] = [
   gain(
     `${approvals}/policies.ts`,
     "reset-by-a-false-date",
-    "const effectiveMs = waits ? waitedMs(seen, at) : createdMs;",
-    "const effectiveMs = waits ? Math.min(createdMs + 72 * 3_600_000, waitedMs(seen, at)) : createdMs;",
+    'const effectiveMs = as === "waits" ? waitedMs(seen, at) : createdMs;',
+    'const effectiveMs = as === "waits" ? Math.min(createdMs + 72 * 3_600_000, waitedMs(seen, at)) : createdMs;',
     "the 72 hours begin when a leader sees the change",
   ),
   gain(
@@ -274,8 +274,8 @@ export const approvalFaults: readonly PlantedFault[] = [
   ofInstances(
     `${approvals}/policies.ts`,
     "instance-approvers-stop-break-glass",
-    "unsigned[0] === last.policy ? [last.policy] :",
-    "unsigned.length === 0 ? [last.policy] :",
+    "policy.approvals === 0 || unsigned[0] === last.policy;",
+    "unsigned.length === 0;",
     "the approvers of an instance do not stop the way back of the system",
   ),
   ofInstances(
@@ -318,6 +318,13 @@ export const approvalFaults: readonly PlantedFault[] = [
     "if (deactivated === undefined && compromised === undefined && then >= date) return false;",
     "if (deactivated === undefined && compromised === undefined) return false;",
     "the other region plans no earlier deactivation",
+  ),
+  revocations(
+    "needed.ts",
+    "join-judges-a-later-compromise",
+    "const facts = [deactivated, compromised].filter(",
+    "const facts = [compromised ?? deactivated].filter(",
+    "a revocation that was approved is taken, although the key was compromised since",
   ),
   revocations(
     "needed.ts",

@@ -202,7 +202,10 @@ function namesFault(policy: ApprovalPolicy): string | undefined {
   const wrong = named.find(
     ({ name, key, is }) => byKey.get(key) !== is || byName.get(name) !== key,
   );
-  return wrong && `${wrong.name}: in all parts, a name must be of one key, and a key of one kind`;
+  return (
+    wrong &&
+    `${wrong.name}: in all parts, a name must be of one key, and a key of one kind; give a new key a new name`
+  );
 }
 
 function keysFault({ approvers, breakGlass }: PolicyPart): string | undefined {

@@ -19,6 +19,7 @@ import {
   signedBy,
   type TestApprover,
 } from "../testing/approvals.ts";
+import { standingOf } from "./policies.ts";
 
 const hourMs = 3_600_000;
 const [dave, eve, frank, vault] = approversNamed("dave", "eve", "frank", "vault") as readonly [
@@ -209,11 +210,21 @@ describe("a change of what an instance asks for", () => {
     const none = next([]);
     const { id, state } = await change(none, [world.safe], "their keys are lost");
     expect(state).toBe("waiting");
-    const stop = world.a.call("stopApprovalPolicy", {
-      params: { policy: id },
-      body: { signatures: signedBy(cancelText(digestOf(none), id), [dave, eve, frank]) },
-    });
-    expect(await refusal(stop)).toContain("no approver of the policy in force");
+    const empty = { approvals: 0, approvers: [], breakGlass: [], actions: [], instances: [] };
+    const reset = policyText({ ...policyAfter(world.policy, {}), ...empty });
+    const unsigned = await world.write(reset, "");
+    const signed = await world.write(reset, signedBy(reset, system()));
+    const changes = [
+      [id, none],
+      [unsigned, reset],
+      [signed, reset],
+    ] as const;
+    for (const [policy, text] of changes) {
+      const signatures = signedBy(cancelText(digestOf(text), policy), [dave, eve, frank]);
+      const given = { params: { policy }, body: { signatures } };
+      const stopped = refusal(world.a.call("stopApprovalPolicy", given));
+      expect(await stopped).toContain("no approver of the policy in force");
+    }
   });
 
   test("makes the requests of before void, while they wait and in use", async () => {
@@ -336,6 +347,29 @@ describe("the other region", () => {
     await forge(reset, []);
     expect(await push()).toEqual(["refused"]);
   });
+});
+
+test("many versions, of many instances, are each read and verified once", () => {
+  const parts = Array.from({ length: 24 }, () => partOf(randomUUID()));
+  const policies: ApprovalPolicy[] = [world.policy];
+  for (const at of parts.keys()) {
+    const instances = parts.slice(0, at + 1);
+    policies.push(policyAfter(policies.at(-1) ?? world.policy, { instances }));
+  }
+  let reads = 0;
+  const records = policies.map((policy, createdMs) => {
+    const text = policyText(policy);
+    const signatures = signedBy(text, [...world.approvers, world.safe, dave, eve, frank, vault]);
+    return {
+      ...{ id: randomUUID(), text, seen: {}, createdMs },
+      get signatures() {
+        reads += 1;
+        return signatures;
+      },
+    };
+  }) as unknown as Parameters<typeof standingOf>[0];
+  for (const _ of parts) expect(standingOf(records, Date.now()).versions).toHaveLength(25);
+  expect(reads).toBe(25);
 });
 
 test("a part of an instance that is wrong makes no policy, and says why", () => {

@@ -373,17 +373,19 @@ function revocationNeeds(
 ): readonly Needed[] {
   if (before === undefined || before === "damaged" || !isRevoked(before, after, around)) return [];
   if (!isKept(after.instance, around)) return [];
-  const { compromised, deactivated } = after.facts;
-  const fact = compromised ?? deactivated;
+  const { deactivated, compromised } = after.facts;
+  // Its clients may compromise what is no longer Active: then there are two, and the first was approved.
+  const facts = [deactivated, compromised].filter((fact) => fact !== undefined);
   const fits = ({ body, query }: ShownCall, operation: string) =>
     operation === "destroyKey"
       ? query["force"] === "true"
-      : fact === undefined || reasonCodes[String(body["reason"])] === reasonOf(fact);
+      : facts.length === 0 ||
+        facts.some((fact) => reasonCodes[String(body["reason"])] === reasonOf(fact));
   return [
     {
       ...{ action: "destroy-key", operations: ["revokeKey", "destroyKey"] },
       ...{ target: `${after.instance}/${after.uniqueIdentifier}`, fits },
-      atMs: (fact?.time ?? 0) * 1000,
+      atMs: (facts[0]?.time ?? 0) * 1000,
     },
   ];
 }

@@ -106,6 +106,32 @@ export function delayedCount(
   return found.filter((version) => version?.delayed && version.policy.approvals > 0).length;
 }
 
+/** What a record says, and as what it may follow a version, by that one's digest. */
+interface Reading {
+  readonly policy: ApprovalPolicy | undefined;
+  readonly digest: string;
+  readonly signatures: readonly SignatureLine[];
+  readonly follows: Map<string | undefined, "signed" | "waits" | "not">;
+}
+
+/** Each record is read and verified once, since all are looked at each second. One that changes is another object. */
+const readings = new WeakMap<object, Reading>();
+
+function readingOf(record: Pick<PolicyRecord, "text" | "signatures">): Reading {
+  const known = readings.get(record);
+  if (known !== undefined) return known;
+  const policy = parsePolicy(record.text);
+  const lines = readSignatures(record.signatures);
+  const reading: Reading = {
+    policy: typeof policy === "string" ? undefined : policy,
+    digest: digestOf(record.text),
+    signatures: typeof lines === "string" ? [] : lines,
+    follows: new Map(),
+  };
+  readings.set(record, reading);
+  return reading;
+}
+
 /** A record as the version that follows `last`; undefined if `last` does not allow it. */
 function successor(
   record: PolicyRecord,
@@ -113,17 +139,24 @@ function successor(
   at: StandingAt,
 ): PolicyVersion | undefined {
   const { id, text, createdMs, seen } = record;
-  const policy = parsePolicy(text);
-  const lines = readSignatures(record.signatures);
-  if (typeof policy === "string") return undefined;
-  const given = typeof lines === "string" ? [] : lines;
-  if (followFault(policy, last) !== undefined) return undefined;
-  if (unadmitted(policy, last?.policy, given).length > 0) return undefined;
-  const waits = last !== undefined && unsignedParts(policy, last.policy, given).length > 0;
-  if (waits && !mayWait(policy, last.policy, given)) return undefined;
+  const { policy, digest, signatures, follows } = readingOf(record);
+  if (policy === undefined || followFault(policy, last) !== undefined) return undefined;
+  const as = follows.get(last?.digest) ?? followsAs(policy, last?.policy, signatures);
+  follows.set(last?.digest, as);
+  if (as === "not") return undefined;
   // The time that its author names proves nothing: leaders note when they saw it, and only while their clocks agree.
-  const effectiveMs = waits ? waitedMs(seen, at) : createdMs;
-  return { id, policy, text, digest: digestOf(text), effectiveMs, delayed: waits };
+  const effectiveMs = as === "waits" ? waitedMs(seen, at) : createdMs;
+  return { id, policy, text, digest, effectiveMs, delayed: as === "waits" };
+}
+
+function followsAs(
+  policy: ApprovalPolicy,
+  last: ApprovalPolicy | undefined,
+  lines: readonly SignatureLine[],
+): "signed" | "waits" | "not" {
+  if (unadmitted(policy, last, lines).length > 0) return "not";
+  if (last === undefined || unsignedParts(policy, last, lines).length === 0) return "signed";
+  return mayWait(policy, last, lines) ? "waits" : "not";
 }
 
 /**
@@ -231,17 +264,16 @@ export function cancellers(
  * instances, who may cancel it too; they cannot cancel a reset, which is the way back if keys are lost.
  */
 function cancellersByPart(
-  { id, text, signatures, cancelled = "" }: Cancelled,
+  record: Cancelled,
   last: PolicyVersion | undefined,
 ): readonly { readonly part: PolicyPart; readonly signers: readonly Approver[] }[] {
-  const [policy, lines, given] = [
-    parsePolicy(text),
-    readSignatures(cancelled),
-    readSignatures(signatures),
-  ];
-  if (last === undefined || typeof policy === "string" || typeof lines === "string") return [];
-  const unsigned = unsignedParts(policy, last.policy, typeof given === "string" ? [] : given);
-  const parts = unsigned[0] === last.policy ? [last.policy] : [last.policy, ...unsigned];
-  const cancel = cancelText(digestOf(text), id);
+  const { id, cancelled = "" } = record;
+  const { policy, digest, signatures } = readingOf(record);
+  const lines = readSignatures(cancelled);
+  if (last === undefined || policy === undefined || typeof lines === "string") return [];
+  const unsigned = unsignedParts(policy, last.policy, signatures);
+  const isWayBack = policy.approvals === 0 || unsigned[0] === last.policy;
+  const parts = isWayBack ? [last.policy] : [last.policy, ...unsigned];
+  const cancel = cancelText(digest, id);
   return parts.map((part) => ({ part, signers: signersOf(cancel, part.approvers, lines) }));
 }
