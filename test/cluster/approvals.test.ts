@@ -286,7 +286,8 @@ test("an instance asks for its own approvers too, at the nodes of both regions, 
     const { items } = await at("b1").call("readApprovalPolicy", {});
     return items[0]?.instances[0]?.instance === instance;
   });
-  const wanted = ["user", "set", "kmip-aa", "root", "--password-file", file("password")];
+  await writeFile(file("root.password"), "another good password\n", { mode: 0o600 });
+  const wanted = ["user", "set", "kmip-aa", "root", "--password-file", file("root.password")];
   const asked = await command("b1", ...wanted);
   expect(asked.err).toContain(`2 approvers and 2 approvers of instance ${instance} must sign this`);
   const id = /--approval ([0-9a-f-]{36})/.exec(asked.err)?.[1] ?? "";
