@@ -11,12 +11,15 @@ import type { TwoRegions } from "../support/two-regions.ts";
 
 const local = { type: "local" as const };
 const names = ["alice", "bob", "carol", "safe"] as const;
+/** Those of one instance. */
+const owners = ["dave", "erin"] as const;
 
 let both: TwoRegions;
 let folder: string;
 let managed: ManagedRegions;
 let instance: string;
 let at: ManagedRegions["at"];
+const keys: Record<string, string> = {};
 
 const file = (name: string) => join(folder, name);
 
@@ -71,8 +74,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "holdfast-approvals-"));
   managed = await startManagedRegions(folder);
   ({ both, instance, at } = managed);
-  const keys: Record<string, string> = {};
-  for (const name of names) {
+  for (const name of [...names, ...owners]) {
     const out = await done(
       "approval",
       "key",
@@ -256,6 +258,56 @@ test("what was signed is all that is done: another file, key or document is refu
   );
   await expect(other).rejects.toMatchObject({ code: "approvalRefused" });
   expect(await tokensNamed("a1", "fourth")).toEqual([]);
+});
+
+test("an instance asks for its own approvers too, at the nodes of both regions, until both have agreed to end that", async () => {
+  const part = ["--instance", instance, "--out", file("part"), "--after", file("policy")];
+  const approvers = owners.flatMap((name) => ["--approver", keys[name] ?? ""]);
+  const draft = ["approval", "draft", "--approvals"];
+  await done(...draft, "2", ...part, ...approvers, "--action", "admit-client");
+  expect(await readFile(file("part"), "utf8")).toContain(`\ninstance ${instance} approvals 2\n`);
+  const change = async (what: string, ...by: readonly string[]) => {
+    const signatures = await signed(what, ...by);
+    const given = ["approval", "change", "--file", file(what), "--signatures", signatures];
+    let made: Awaited<ReturnType<typeof command>> | undefined;
+    // A busy machine may end a lease: then the node says that it should be tried again.
+    await until("a2 decides on the policy", async () => {
+      made = await command("a2", ...given, "--json");
+      return made.code !== 3;
+    });
+    return made as Awaited<ReturnType<typeof command>>;
+  };
+  const missing = await change("part", "alice", "bob", "dave");
+  expect(missing.err).toContain("the new key of erin must sign the policy too");
+  for (const name of ["alice", "bob", "dave"]) await rm(file(`part.${name}.sig`));
+  const added = await change("part", "alice", "bob", ...owners);
+  expect(added, added.err).toMatchObject({ code: 0 });
+  await until("b1 knows what the instance asks for", async () => {
+    const { items } = await at("b1").call("readApprovalPolicy", {});
+    return items[0]?.instances[0]?.instance === instance;
+  });
+  await writeFile(file("root.password"), "another good password\n", { mode: 0o600 });
+  const wanted = ["user", "set", "kmip-aa", "root", "--password-file", file("root.password")];
+  const asked = await command("b1", ...wanted);
+  expect(asked.err).toContain(`2 approvers and 2 approvers of instance ${instance} must sign this`);
+  const id = /--approval ([0-9a-f-]{36})/.exec(asked.err)?.[1] ?? "";
+  await approve("a1", id);
+  const early = await command("b1", ...wanted, "--approval", id);
+  expect(early.err).toContain(`0 of 2 approvers of instance ${instance} have signed it`);
+  await rm(file(id));
+  await approve("b2", id, [...owners]);
+  expect(await command("b1", ...wanted, "--approval", id)).toMatchObject({ code: 0, err: "" });
+  // The system's approvers alone do not end at once what the instance asks for.
+  const ended = ["--instance", instance, "--after", file("part"), "--out", file("ended")];
+  await done(...draft, "0", ...ended);
+  expect(JSON.parse((await change("ended", "alice", "bob")).out)).toMatchObject({
+    state: "waiting",
+  });
+  for (const name of ["alice", "bob"]) await rm(file(`ended.${name}.sig`));
+  expect(JSON.parse((await change("ended", "alice", "bob", ...owners)).out)).toMatchObject({
+    state: "in-force",
+    instances: [],
+  });
 });
 
 test("a region that is left alone is retired only with approvals, which the command takes by itself", async () => {

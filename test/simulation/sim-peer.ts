@@ -159,8 +159,8 @@ export class SimPeer implements Peer {
     return this.#call(true, (peer) => peer.records(partition, ids));
   }
 
-  reserve(instance: string, ids: readonly string[], operation: string) {
-    return this.#call(true, (peer) => peer.reserve(instance, ids, operation), "reserve");
+  reserve(...given: Parameters<Peer["reserve"]>) {
+    return this.#call(true, (peer) => peer.reserve(...given), "reserve");
   }
 
   write(

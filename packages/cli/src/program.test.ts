@@ -82,6 +82,10 @@ describe("an error is one line that says how to fix it, and an exit code", () =>
     [["decode", "."], "decode .: is a directory; give a file"],
     [["apply", "-f", "."], "--file .: is a directory; give a file"],
     [["apply", "-f", "no.pem/gone"], "--file no.pem/gone: no such file; give another path"],
+    [
+      ["approval", "draft", "--approvals", "2", "--instance", "x", "--out", "no.pem/policy"],
+      "--instance: give --after with the policy in force",
+    ],
     [["decode", "--hex", "4x"], '"x" is not a hex digit'],
     [["decode", "--hex", "420"], "ends in the middle of a byte"],
     [["decode", "--hex", "4200"], "cut short"],

@@ -13,6 +13,14 @@ const gain = (...row: Parameters<typeof rule>) =>
 const policies = (...row: readonly [string, string, string, string]) =>
   rule(`${approvals}/policies.ts`, ...row);
 
+/** What one instance asks for, besides the system. */
+const ofInstances = (...row: Parameters<typeof rule>) =>
+  ({
+    ...rule(...row),
+    promises: ["What an instance asks approvals for is done only with those of its own approvers"],
+    tests: [`${approvals}/instance-policy.test.ts`],
+  }) as const;
+
 /** What a compromised region could have the other one take. */
 const joins = (
   file: string,
@@ -24,12 +32,16 @@ const joins = (
     tests: [`${approvals}/join-rules.test.ts`],
   }) as const;
 
+/** The same about the revocation of keys. */
+const revocations = (...row: Parameters<typeof joins>) =>
+  ({ ...joins(...row), tests: [`${approvals}/join-revocation.test.ts`] }) as const;
+
 /** Faults in approvals. */
 export const approvalFaults: readonly PlantedFault[] = [
   requests(
     "approved-by-one-too-few",
-    "approversOf(record, version).length >= version.policy.approvals ||",
-    "approversOf(record, version).length >= version.policy.approvals - 1 ||",
+    "return isSigned(record.text, part, lines) ||",
+    "return isSigned(record.text, { ...part, approvals: part.approvals - 1 }, lines) ||",
     "M approvers must sign",
   ),
   requests(
@@ -107,13 +119,13 @@ export const approvalFaults: readonly PlantedFault[] = [
   ),
   policies(
     "new-key-without-its-owner",
-    "if (unadmitted(policy, last?.policy, given).length > 0) return undefined;",
-    "if (unadmitted(policy, last?.policy, given).length > 99) return undefined;",
+    "if (unadmitted(policy, last, lines).length > 0) return",
+    "if (unadmitted(policy, last, lines).length > 99) return",
     "each new key signs its own admission",
   ),
   policies(
     "reset-at-once",
-    "const effectiveMs = waits ? waitedMs(seen, at) : createdMs;",
+    'const effectiveMs = as === "waits" ? waitedMs(seen, at) : createdMs;',
     "const effectiveMs = createdMs;",
     "a reset waits 72 hours",
   ),
@@ -126,8 +138,8 @@ export const approvalFaults: readonly PlantedFault[] = [
   gain(
     `${approvals}/policies.ts`,
     "reset-by-a-false-date",
-    "const effectiveMs = waits ? waitedMs(seen, at) : createdMs;",
-    "const effectiveMs = waits ? Math.min(createdMs + 72 * 3_600_000, waitedMs(seen, at)) : createdMs;",
+    'const effectiveMs = as === "waits" ? waitedMs(seen, at) : createdMs;',
+    'const effectiveMs = as === "waits" ? Math.min(createdMs + 72 * 3_600_000, waitedMs(seen, at)) : createdMs;',
     "the 72 hours begin when a leader sees the change",
   ),
   gain(
@@ -216,6 +228,110 @@ export const approvalFaults: readonly PlantedFault[] = [
     "lines.some((line) => line.key === key && signs(text, line))",
     "lines.some((line) => signs(text, line))",
     "a signature counts for the key that made it",
+  ),
+  ofInstances(
+    "packages/admin/src/approvals/policy.ts",
+    "instance-asks-for-nothing",
+    "const own = policy.instances.filter((part) => part.instance === instance);",
+    'const own = policy.instances.filter(() => instance === "");',
+    "what an instance asks for is asked for",
+  ),
+  ofInstances(
+    "packages/admin/src/approvals/policy.ts",
+    "instance-asks-instead-of-the-system",
+    "return [policy, ...own].filter(",
+    "return (own.length > 0 ? own : [policy]).filter(",
+    "an instance never asks for less than the system",
+  ),
+  ofInstances(
+    "packages/admin/src/approvals/policy.ts",
+    "another-instance-is-asked",
+    "policy.instances.filter((part) => part.instance === instance);",
+    'policy.instances.filter((part) => part.instance !== "");',
+    "an instance asks for nothing about another one",
+  ),
+  ofInstances(
+    `${approvals}/requests.ts`,
+    "approved-by-one-part",
+    "parts.every((part) => isApprovedBy(record, part));",
+    "parts.some((part) => isApprovedBy(record, part));",
+    "the approvers of the system and of the instance must sign",
+  ),
+  ofInstances(
+    `${approvals}/requests.ts`,
+    "approved-by-nobody",
+    "return parts.length > 0 && parts.every(",
+    "return parts.every(",
+    "no request counts under a version that does not ask for it",
+  ),
+  ofInstances(
+    `${approvals}/policies.ts`,
+    "instance-weakened-by-the-system-alone",
+    "return [last, ...changed].filter(",
+    "return [last].filter(",
+    "the approvers of an instance sign a change of what it asks for",
+  ),
+  ofInstances(
+    `${approvals}/policies.ts`,
+    "instance-approvers-stop-break-glass",
+    "policy.approvals === 0 || unsigned[0] === last.policy;",
+    "unsigned.length === 0;",
+    "the approvers of an instance do not stop the way back of the system",
+  ),
+  ofInstances(
+    `${approvals}/policies.ts`,
+    "instance-cannot-cancel",
+    "[last.policy, ...unsigned];",
+    "[last.policy];",
+    "the approvers of an instance cancel a change that waits for them",
+  ),
+  {
+    name: "agreed-change-refused-late",
+    kind: "access",
+    file: "packages/regions/src/store/peer-service.ts",
+    find: "this.#requireAgreeing();\n    await this.#refuse(instance, changes);",
+    replace: "this.#requireAgreeing();",
+    rule: "an agreed change that the other region would not take is refused before anything is decided",
+    promises: ["Where an approval policy is in force, a region takes from the other one a change"],
+    tests: ["packages/regions/src/store/agreed.test.ts"],
+  },
+  {
+    name: "reservation-without-its-changes",
+    kind: "access",
+    file: "packages/regions/src/store/agreed.ts",
+    find: "site.reserve(instance, this.#updated, this.#operation, changes);",
+    replace: "site.reserve(instance, this.#updated, this.#operation, []);",
+    rule: "a reservation says what is to be agreed on",
+    promises: ["Where an approval policy is in force, a region takes from the other one a change"],
+    tests: ["packages/regions/src/store/agreed.test.ts"],
+  },
+  revocations(
+    "needed.ts",
+    "join-revokes-without-a-request",
+    "if (deactivated === undefined && compromised === undefined && then >= date) return false;",
+    "if (compromised === undefined && then >= date) return false;",
+    "the other region revokes no Active key without a request",
+  ),
+  revocations(
+    "needed.ts",
+    "join-deactivates-by-a-new-date",
+    "if (deactivated === undefined && compromised === undefined && then >= date) return false;",
+    "if (deactivated === undefined && compromised === undefined) return false;",
+    "the other region plans no earlier deactivation",
+  ),
+  revocations(
+    "needed.ts",
+    "join-judges-a-later-compromise",
+    "const facts = [deactivated, compromised].filter(",
+    "const facts = [compromised ?? deactivated].filter(",
+    "a revocation that was approved is taken, although the key was compromised since",
+  ),
+  revocations(
+    "needed.ts",
+    "join-revokes-by-a-plain-destroy",
+    'operation === "destroyKey"\n      ? query["force"] === "true"',
+    'operation === "destroyKey"\n      ? query["force"] !== ""',
+    "only a destruction with force revokes an Active key",
   ),
   joins(
     "join-rules.ts",

@@ -17,6 +17,18 @@ export const approvalActions = [
 /** One of `approvalActions`. */
 export type ApprovalAction = (typeof approvalActions)[number];
 
+/** What concerns one instance: its own part of a policy may ask for more approvals of this. */
+export const instanceActions: readonly ApprovalAction[] = [
+  "destroy-key",
+  "delete-instance",
+  "allow-destroy",
+  "shred",
+  "open-keys",
+  "move-root",
+  "admit-client",
+  "restore-instance",
+];
+
 /** A key that a policy names. */
 export interface Approver {
   readonly name: string;
@@ -24,14 +36,8 @@ export interface Approver {
   readonly key: string;
 }
 
-/** The approval policy of a system, one version of it. */
-export interface ApprovalPolicy {
-  /** A UUID: no other system has it, so no approval of another system counts here. */
-  readonly system: string;
-  /** From 1. */
-  readonly version: number;
-  /** SHA-256 of the version before; undefined in the first. */
-  readonly previous: string | undefined;
+/** Who must approve what. */
+export interface PolicyPart {
   /** M: how many approvers must sign. 0 = no approvals are needed (after a reset). */
   readonly approvals: number;
   readonly approvers: readonly Approver[];
@@ -39,10 +45,30 @@ export interface ApprovalPolicy {
   readonly actions: readonly ApprovalAction[];
 }
 
+/** What one instance asks for, in addition to what the system asks for: so it never asks for less. */
+export interface InstancePart extends PolicyPart {
+  /** Its identifier. */
+  readonly instance: string;
+}
+
+/** The approval policy of a system, one version of it. Its own part is about all instances. */
+export interface ApprovalPolicy extends PolicyPart {
+  /** A UUID: no other system has it, so no approval of another system counts here. */
+  readonly system: string;
+  /** From 1. */
+  readonly version: number;
+  /** SHA-256 of the version before; undefined in the first. */
+  readonly previous: string | undefined;
+  /** One of an instance at most. */
+  readonly instances: readonly InstancePart[];
+}
+
 const head = "holdfast-approval-policy-1";
 const approversMax = 32;
 const breakGlassMax = 4;
-const textMax = 16_384;
+const instancesMax = 64;
+/** The longest text of a policy, in characters. */
+export const policyTextMax = 65_536;
 const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const digestForm = /^[0-9a-f]{64}$/;
 const numberForm = /^(0|[1-9]\d{0,8})$/;
@@ -51,48 +77,76 @@ export const approverName = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
 
 /** The text that is signed: the same for the same policy. */
 export function policyText(policy: ApprovalPolicy): string {
-  const byName = (keys: readonly Approver[]) =>
-    keys.toSorted((one, other) => (one.name < other.name ? -1 : 1));
+  const instances = policy.instances.toSorted((one, other) =>
+    one.instance < other.instance ? -1 : 1,
+  );
   const lines = [
     head,
     `system ${policy.system}`,
     `version ${policy.version}`,
     `previous ${policy.previous ?? "-"}`,
-    `approvals ${policy.approvals}`,
-    ...byName(policy.approvers).map(({ name, key }) => `approver ${encoded(name)} ${key}`),
-    ...byName(policy.breakGlass).map(({ name, key }) => `break-glass ${encoded(name)} ${key}`),
-    ...policy.actions.toSorted().map((action) => `action ${action}`),
+    ...partLines(policy),
+    ...instances.flatMap((part) =>
+      partLines(part).map((line) => `instance ${part.instance} ${line}`),
+    ),
   ];
   return `${lines.join("\n")}\n`;
 }
 
+function partLines({ approvals, approvers, breakGlass, actions }: PolicyPart): readonly string[] {
+  const byName = (keys: readonly Approver[]) =>
+    keys.toSorted((one, other) => (one.name < other.name ? -1 : 1));
+  return [
+    `approvals ${approvals}`,
+    ...byName(approvers).map(({ name, key }) => `approver ${encoded(name)} ${key}`),
+    ...byName(breakGlass).map(({ name, key }) => `break-glass ${encoded(name)} ${key}`),
+    ...actions.toSorted().map((action) => `action ${action}`),
+  ];
+}
+
 /** Reads the text of a policy; a text says what is wrong with it. */
 export function parsePolicy(text: string): ApprovalPolicy | string {
-  if (text.length > textMax) return `a policy has at most ${textMax} characters`;
+  if (text.length > policyTextMax) return `a policy has at most ${policyTextMax} characters`;
   const [first, ...lines] = text.split("\n");
   if (first !== head) return `not a policy: its first line is not ${head}`;
-  const values = (word: string) =>
-    lines.flatMap((line) => (line.startsWith(`${word} `) ? [line.slice(word.length + 1)] : []));
-  const keys = (word: string) =>
-    values(word).map((value): Approver => {
-      const [name = "", key = ""] = value.split(" ");
-      return { name: decoded(name) ?? "", key };
-    });
-  const [previous = ""] = values("previous");
+  const ofInstances = Map.groupBy(after("instance", lines), (line) => line.split(" ")[0] ?? "");
+  const [previous = ""] = after("previous", lines);
   const policy: ApprovalPolicy = {
-    system: values("system")[0] ?? "",
-    version: numberOf(values("version")[0]),
+    system: after("system", lines)[0] ?? "",
+    version: numberOf(after("version", lines)[0]),
     previous: previous === "-" ? undefined : previous,
-    approvals: numberOf(values("approvals")[0]),
-    approvers: keys("approver"),
-    breakGlass: keys("break-glass"),
-    actions: values("action") as ApprovalAction[],
+    ...partIn(lines),
+    instances: [...ofInstances].map(([instance, own]) => ({
+      instance,
+      ...partIn(after(instance, own)),
+    })),
   };
   const fault = policyFault(policy);
   if (fault !== undefined) return fault;
   return policyText(policy) === text
     ? policy
     : "not a policy as `holdfast approval draft` writes it";
+}
+
+/** What follows a word, in the lines that begin with it. */
+function after(word: string, lines: readonly string[]): readonly string[] {
+  return lines.flatMap((line) =>
+    line.startsWith(`${word} `) ? [line.slice(word.length + 1)] : [],
+  );
+}
+
+function partIn(lines: readonly string[]): PolicyPart {
+  const keys = (word: string) =>
+    after(word, lines).map((value): Approver => {
+      const [name = "", key = ""] = value.split(" ");
+      return { name: decoded(name) ?? "", key };
+    });
+  return {
+    approvals: numberOf(after("approvals", lines)[0]),
+    approvers: keys("approver"),
+    breakGlass: keys("break-glass"),
+    actions: after("action", lines) as readonly ApprovalAction[],
+  };
 }
 
 function numberOf(text: string | undefined): number {
@@ -107,10 +161,54 @@ export function policyFault(policy: ApprovalPolicy): string | undefined {
   if (version === 1 ? previous !== undefined : !digestForm.test(previous ?? "")) {
     return "previous: must be - in version 1, and later the SHA-256 of the version before";
   }
-  return keysFault(policy) ?? actionsFault(policy) ?? numberFault(policy);
+  if (policy.approvals === 0) return resetFault(policy);
+  return partFault(policy) ?? instancesFault(policy) ?? namesFault(policy);
 }
 
-function keysFault({ approvers, breakGlass }: ApprovalPolicy): string | undefined {
+function resetFault({ version, approvers, breakGlass, actions, instances }: ApprovalPolicy) {
+  const isEmpty = [approvers, breakGlass, actions, instances].every(({ length }) => length === 0);
+  return isEmpty && version > 1
+    ? undefined
+    : "approvals 0 is for a reset: it names no key, no action and no instance";
+}
+
+function partFault(part: PolicyPart): string | undefined {
+  return keysFault(part) ?? actionsFault(part) ?? numberFault(part);
+}
+
+function instancesFault({ instances }: ApprovalPolicy): string | undefined {
+  if (instances.length > instancesMax) return `more than ${instancesMax} instances`;
+  for (const part of instances) {
+    const { instance, actions } = part;
+    if (!uuidForm.test(instance)) return `instance ${instance}: must be its identifier, a UUID`;
+    const other = actions.find((action) => !instanceActions.includes(action));
+    const fault =
+      other === undefined
+        ? partFault(part)
+        : `action ${other} does not concern one instance; these do: ${instanceActions.join(", ")}`;
+    if (fault !== undefined) return `instance ${instance}: ${fault}`;
+  }
+  return undefined;
+}
+
+/** In all parts, a name is of one key, and a key has one name and is of one kind. */
+function namesFault(policy: ApprovalPolicy): string | undefined {
+  const named = partsOf(policy).flatMap(({ approvers, breakGlass }) => [
+    ...approvers.map(({ name, key }) => ({ name, key, is: `approver ${name}` })),
+    ...breakGlass.map(({ name, key }) => ({ name, key, is: `break-glass ${name}` })),
+  ]);
+  const byKey = new Map(named.map((one) => [one.key, one.is]));
+  const byName = new Map(named.map((one) => [one.name, one.key]));
+  const wrong = named.find(
+    ({ name, key, is }) => byKey.get(key) !== is || byName.get(name) !== key,
+  );
+  return (
+    wrong &&
+    `${wrong.name}: in all parts, a name must be of one key, and a key of one kind; give a new key a new name`
+  );
+}
+
+function keysFault({ approvers, breakGlass }: PolicyPart): string | undefined {
   const keys = [...approvers, ...breakGlass];
   const wrong = keys.find(({ name, key }) => !approverName.test(name) || !isPublicKey(key));
   if (wrong !== undefined) return `${wrong.name || "a key"}: must be a name and a public key`;
@@ -124,7 +222,7 @@ function keysFault({ approvers, breakGlass }: ApprovalPolicy): string | undefine
     : undefined;
 }
 
-function actionsFault({ actions }: ApprovalPolicy): string | undefined {
+function actionsFault({ actions }: PolicyPart): string | undefined {
   const known: readonly string[] = approvalActions;
   const unknown = actions.find((action) => !known.includes(action));
   if (unknown !== undefined) {
@@ -133,19 +231,28 @@ function actionsFault({ actions }: ApprovalPolicy): string | undefined {
   return new Set(actions).size < actions.length ? "an action is named twice" : undefined;
 }
 
-function numberFault(policy: ApprovalPolicy): string | undefined {
-  const { version, approvals, approvers, breakGlass, actions } = policy;
-  if (approvals === 0) {
-    const isEmpty = approvers.length + breakGlass.length + actions.length === 0;
-    return isEmpty && version > 1
-      ? undefined
-      : "approvals 0 is for a reset: it names no key and no action";
-  }
+function numberFault({ approvals, approvers, actions }: PolicyPart): string | undefined {
   if (approvals < 2) return "approvals: at least 2 must sign";
   if (approvals > approvers.length) {
     return `approvals: ${approvals} must sign, and there are ${approvers.length} approvers`;
   }
   return actions.length === 0 ? "actions: name one at least" : undefined;
+}
+
+/** The parts of a policy, the system's first. */
+export function partsOf(policy: ApprovalPolicy): readonly (PolicyPart | InstancePart)[] {
+  return [policy, ...policy.instances];
+}
+
+/** The parts that ask for approvals of an action. A target begins with the instance that it concerns, if any. */
+export function partsAsking(
+  policy: ApprovalPolicy,
+  action: ApprovalAction,
+  target = "",
+): readonly (PolicyPart | InstancePart)[] {
+  const [instance] = target.split("/");
+  const own = policy.instances.filter((part) => part.instance === instance);
+  return [policy, ...own].filter(({ actions }) => actions.includes(action));
 }
 
 /** Who of these signed a text, each once. */
@@ -164,10 +271,14 @@ export function unadmitted(
   before: ApprovalPolicy | undefined,
   lines: readonly SignatureLine[],
 ): readonly Approver[] {
-  const old = [...(before?.approvers ?? []), ...(before?.breakGlass ?? [])];
-  const added = [...policy.approvers, ...policy.breakGlass].filter(
-    ({ key }) => !old.some((one) => one.key === key),
-  );
+  const old = new Set(before === undefined ? [] : keysOf(before).map(({ key }) => key));
+  const added = keysOf(policy).filter(({ key }) => !old.has(key));
   const signed = signersOf(policyText(policy), added, lines);
   return added.filter((one) => !signed.includes(one));
+}
+
+/** All keys that a policy names, each once. */
+function keysOf(policy: ApprovalPolicy): readonly Approver[] {
+  const all = partsOf(policy).flatMap(({ approvers, breakGlass }) => [...approvers, ...breakGlass]);
+  return [...new Map(all.map((one) => [one.key, one])).values()];
 }

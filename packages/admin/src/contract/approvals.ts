@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { policyTextMax } from "../approvals/policy.ts";
 import { may, type Routes } from "./route.ts";
 import { applied, page, pageOf, region, sha256, time, uuid } from "./shapes.ts";
 
@@ -37,7 +38,12 @@ const approval = z
     needed: z
       .number()
       .int()
-      .describe("How many approvers must sign; one break-glass key is enough."),
+      .describe("How many approvers of the system must sign; one break-glass key is enough."),
+    neededOfInstance: z
+      .number()
+      .int()
+      .optional()
+      .describe("How many approvers of the instance must sign too, if it asks for that."),
     signedBy: z.array(signer),
     usedAt: time.optional(),
     regions: applied,
@@ -50,6 +56,14 @@ const key = z.object({
   lastSignedAt: time.optional(),
 });
 
+/** Who must approve what. */
+const part = {
+  approvals: z.number().int().describe("How many approvers must sign; 0 = none (a reset)."),
+  approvers: z.array(key),
+  breakGlass: z.array(key),
+  actions: z.array(z.string()),
+};
+
 /** A version of the policy. */
 const policy = z.object({
   id: uuid,
@@ -59,10 +73,10 @@ const policy = z.object({
     .enum(["in-force", "reset", "waiting"])
     .describe("reset: nothing needs approvals until `holdfast approval init` begins again."),
   effectiveAt: time,
-  approvals: z.number().int().describe("How many approvers must sign; 0 = none (a reset)."),
-  approvers: z.array(key),
-  breakGlass: z.array(key),
-  actions: z.array(z.string()),
+  ...part,
+  instances: z
+    .array(z.object({ instance: uuid, ...part }))
+    .describe("What instances ask for, in addition to what the system asks for."),
 });
 
 /** Approvals: M of N people sign the exact request with keys that the server does not hold. */
@@ -88,6 +102,7 @@ export const approvalRoutes = {
           "TARGET=target",
           "BY=askedBy",
           "NEEDED=needed",
+          "OF-INSTANCE=neededOfInstance",
           "UNTIL=until",
         ],
         wide: ["SIGNED=signedBy", "REGIONS=regions"],
@@ -176,7 +191,7 @@ export const approvalRoutes = {
           "ACTIONS=actions",
           "EFFECTIVE=effectiveAt",
         ],
-        wide: ["ID=id", "DIGEST=digest", "BREAK-GLASS=breakGlass"],
+        wide: ["ID=id", "DIGEST=digest", "BREAK-GLASS=breakGlass", "INSTANCES=instances"],
         wrap: "ACTIONS",
       },
       output: [{ field: "text", option: "text-out", onlyFile: true }],
@@ -186,7 +201,7 @@ export const approvalRoutes = {
     method: "POST",
     path: "/v1/approval-policy",
     summary:
-      "Put the next version of the policy in force: signed by the approvers of the version before, and by each new key. Signed by a break-glass key, it waits 72 hours, and an approver can cancel it.",
+      "Put the next version of the policy in force: signed by the approvers of the version before, by those of each instance whose part it changes, and by each new key. Signed by a break-glass key, or without such an instance's approvers, it waits 72 hours, and an approver can cancel it.",
     tag: "Approvals",
     roles: handIn,
     scope: "system",
@@ -195,7 +210,7 @@ export const approvalRoutes = {
         text: z
           .string()
           .min(1)
-          .max(16_384)
+          .max(policyTextMax)
           .describe("The policy as `holdfast approval draft` writes it."),
         signatures,
       })

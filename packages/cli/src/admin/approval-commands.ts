@@ -8,8 +8,10 @@ import {
   approverName,
   cancelText,
   digestOf,
+  instanceActions,
   isReason,
   newApproverKey,
+  type PolicyPart,
   parsePolicy,
   policyFault,
   policyText,
@@ -26,10 +28,11 @@ import { plain, say } from "../terminal/output.ts";
 
 interface Draft {
   readonly approvals: string;
-  readonly approver: readonly string[];
+  readonly approver?: readonly string[];
   readonly breakGlass?: readonly string[];
   readonly action?: readonly string[];
   readonly after?: string;
+  readonly instance?: string;
   readonly out: string;
 }
 
@@ -62,8 +65,11 @@ export function addApprovalCommands(program: Command): void {
     .command("draft")
     .summary("write a policy, which its keys then sign")
     .description("Write the text of an approval policy, which its approvers then sign.")
-    .requiredOption("--approvals <number>", "how many approvers must sign")
-    .requiredOption("--approver <name=key...>", "an approver and their public key; again for each")
+    .requiredOption(
+      "--approvals <number>",
+      "how many approvers must sign; 0 with --instance: the instance asks for nothing more",
+    )
+    .option("--approver <name=key...>", "an approver and their public key; again for each")
     .option(
       "--break-glass <name=key...>",
       "a key that counts as all approvals, and alerts; again for each",
@@ -73,6 +79,10 @@ export function addApprovalCommands(program: Command): void {
       `what needs approvals, again for each, all unless given: ${approvalActions.join(", ")}`,
     )
     .option("--after <file>", "the text of the policy that this one follows")
+    .option(
+      "--instance <id>",
+      "with --after: what this instance asks for in addition to the system; all else stays as it is",
+    )
     .requiredOption("--out <file>", "where to write it")
     .action(draft);
   parent
@@ -131,20 +141,49 @@ function createKey(given: {
 function draft(given: Draft): void {
   const before = given.after === undefined ? undefined : policyIn("--after", given.after);
   const policy: ApprovalPolicy = {
+    ...(given.instance === undefined
+      ? { ...partIn(given, approvalActions), instances: before?.policy.instances ?? [] }
+      : withInstance(before?.policy, given.instance, partIn(given, instanceActions))),
     system: before?.policy.system ?? machine.ids.uuid(),
     version: (before?.policy.version ?? 0) + 1,
     previous: before && digestOf(before.text),
-    approvals: /^\d{1,3}$/.test(given.approvals) ? Number(given.approvals) : -1,
-    approvers: given.approver.map((text) => keyIn("--approver", text)),
-    breakGlass: (given.breakGlass ?? []).map((text) => keyIn("--break-glass", text)),
-    actions: (given.action ?? approvalActions) as readonly ApprovalAction[],
   };
   const fault = policyFault(policy);
   if (fault !== undefined) throw new Failure(fault);
   writeNew("--out", given.out, policyText(policy));
   say(
-    `${given.out} is version ${policy.version} of the policy: each new key signs it, and the approvers of the version before (holdfast approval sign)`,
+    `${given.out} is version ${policy.version} of the policy: each new key signs it, and the approvers of the version before, of an instance too whose part it changes (holdfast approval sign)`,
   );
+}
+
+function partIn(given: Draft, all: readonly ApprovalAction[]): PolicyPart {
+  const { approvals, approver = [], breakGlass = [], action = all } = given;
+  return {
+    approvals: /^\d{1,3}$/.test(approvals) ? Number(approvals) : -1,
+    approvers: approver.map((text) => keyIn("--approver", text)),
+    breakGlass: breakGlass.map((text) => keyIn("--break-glass", text)),
+    actions: action as readonly ApprovalAction[],
+  };
+}
+
+/** A policy in which an instance asks for this in addition to the system; with 0 approvals, for nothing. */
+function withInstance(
+  before: ApprovalPolicy | undefined,
+  instance: string,
+  part: PolicyPart,
+): PolicyPart & Pick<ApprovalPolicy, "instances"> {
+  if (before === undefined || before.approvals === 0) {
+    throw new Failure("--instance: give --after with the policy in force, to which it is added");
+  }
+  const others = before.instances.filter((one) => one.instance !== instance);
+  if (part.approvals > 0) return { ...before, instances: [...others, { instance, ...part }] };
+  if (others.length === before.instances.length) {
+    throw new Failure(`--instance ${instance}: it asks for nothing more already`);
+  }
+  if (part.approvers.length + part.breakGlass.length > 0) {
+    throw new Failure("--approvals 0 --instance: give no keys");
+  }
+  return { ...before, instances: others };
 }
 
 function policyIn(option: string, path: string) {

@@ -97,7 +97,10 @@ interface Exchanges {
     { readonly partition: number; readonly ids: readonly string[] },
     RecordsAnswer & { readonly answered: number },
   ];
-  reserve: [Ids & { readonly operation: string }, ReserveOutcome];
+  reserve: [
+    Ids & { readonly operation: string; readonly changes: readonly Change[] },
+    ReserveOutcome,
+  ];
   write: [Changes & { readonly operation: string }, KnownOutcome];
   release: [{ readonly instance: string; readonly operation: string }, number];
   /** `key` names the asker's region key; the reply is sealed to it. */
@@ -256,8 +259,15 @@ const codecs: Codecs = {
   },
   reserve: {
     request: [
-      ({ ids, ...rest }) => ({ ...rest, ids: [...ids] }),
-      ({ instance, ids, operation }) => ({ instance, ids, operation }),
+      ({ ids, changes, ...rest }) => ({
+        ...rest,
+        ids: [...ids],
+        changes: changes.map(changeMessage),
+      }),
+      ({ instance, ids, operation, changes }) => ({
+        ...{ instance, ids, operation },
+        changes: changes.map((change) => changeOf(change, instance)),
+      }),
     ],
     reply: [
       (reserved) =>

@@ -91,8 +91,13 @@ export interface PeerStore extends ReplicationSource {
     ids: readonly string[],
   ): Promise<readonly (OwnStoredObject | undefined)[]>;
 
-  /** Step 1 of an agreed operation. */
-  reserve(instance: string, ids: readonly string[], operation: string): Promise<ReserveOutcome>;
+  /** Step 1 of an agreed operation: refused where the region would not take the changes, since nothing is decided yet. */
+  reserve(
+    instance: string,
+    ids: readonly string[],
+    operation: string,
+    changes?: readonly Change[],
+  ): Promise<ReserveOutcome>;
   /**
    * Step 3: makes the changes if the reservation still exists. `conflict` where a copy differs from
    * the one that was read.

@@ -62,6 +62,54 @@ describe.each(["a", "b"] as const)("an agreed operation of region %s", (name) =>
     await regions.close();
   });
 
+  test("that the other region would not take is refused before anything is decided", async () => {
+    const { regions, a, b, key } = await world({
+      mayJoin: async (_, { facts }, from) =>
+        from === name && facts.destroyed !== undefined ? "nobody approved it" : undefined,
+    });
+    expect(await destroyOnce(regions, regions[name], key)).toBe("noAgreement");
+    for (const region of [a, b]) {
+      expect(await copyOf(region, key)).toEqual(key);
+      expect(await region.own.reservations()).toEqual([]);
+    }
+    expect(regions[name].other.calls).not.toContain("write");
+    expect(agreements(regions[name])).toEqual(["refused"]);
+    await regions.close();
+  });
+
+  test("is refused while the other region does not take a revocation, until the same one is made there", async () => {
+    const there = name === "a" ? "b" : "a";
+    const { regions, time, key } = await world({
+      mayJoin: async (before, { facts }, from) => {
+        const known = before === undefined || before === "damaged" ? undefined : before.facts;
+        const isNew = facts.deactivated !== undefined && known?.deactivated === undefined;
+        return from === name && isNew ? "nobody approved it" : undefined;
+      },
+    });
+    const revoke = async ({ store }: TestRegion, seconds: number) => {
+      const before = await time.until(must(store, key));
+      const revoked = { time: seconds, region: "b", reasonCode: 6 };
+      return await time.until(store.commit(instance, [adding(before, "deactivated", revoked)], []));
+    };
+    await revoke(regions[name], 5);
+    expect((await copyOf(regions[there], key))?.facts).toEqual({});
+    for (const region of [regions[name], regions[there]]) {
+      expect(await destroyOnce(regions, region, key)).toBe("noAgreement");
+      expect(await region.own.reservations()).toEqual([]);
+    }
+    // Clients of the other region go on, and the same command ends it there, whatever the first region says.
+    expect((await time.until(must(regions[there].store, key))).object.facts).toEqual({});
+    expect((await revoke(regions[there], 8)).kind).toBe("committed");
+    for (let tries = 0; tries < 3; tries++) {
+      if ((await destroyOnce(regions, regions[name], key)) === "committed") break;
+    }
+    for (const region of [regions.a, regions.b]) {
+      const copy = await copyOf(region, key);
+      expect(copy).toMatchObject({ facts: { deactivated: { time: 5 }, destroyed: fact } });
+    }
+    await regions.close();
+  });
+
   test("reserves and writes in the order of the regions' names", async () => {
     const { regions, a, b, key } = await world();
     const steps: string[] = [];

@@ -107,10 +107,10 @@ class Agreement {
   }
 
   async #tryReserve(): Promise<boolean> {
-    const { instance } = this.#wanted;
+    const { instance, changes } = this.#wanted;
     for (const [at, site] of this.#sites.entries()) {
       try {
-        const outcome = await site.reserve(instance, this.#updated, this.#operation);
+        const outcome = await site.reserve(instance, this.#updated, this.#operation, changes);
         if (outcome.kind === "reserved") continue;
         await this.#release(this.#sites.slice(0, at));
         return false;
@@ -178,7 +178,7 @@ class Agreement {
       const proven = await provenCopies(own, others, (copy) => copy, this.#options);
       const bad = others.find((copy) => !proven.includes(copy));
       if (bad === undefined) continue;
-      const message = `region ${bad.from} has a change of record ${id} that nothing proves was approved`;
+      const message = `region ${bad.from} has a change of record ${id} that nothing proves was approved: undo it there, or have it approved by the same command here (docs/runbook.md, HoldfastUnproven)`;
       throw new StoreUnavailable("noAgreement", message);
     }
   }

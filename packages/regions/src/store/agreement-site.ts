@@ -18,7 +18,13 @@ import { failureIn, jittered } from "../ports/waiting.ts";
 /** One region's part in an agreed operation. All methods reject with `StoreUnavailable` in a bounded time. */
 export interface AgreementSite {
   readonly region: string;
-  reserve(instance: string, ids: readonly string[], operation: string): Promise<ReserveOutcome>;
+  /** Reserves records for these changes; a region that would not take them refuses. */
+  reserve(
+    instance: string,
+    ids: readonly string[],
+    operation: string,
+    changes: readonly Change[],
+  ): Promise<ReserveOutcome>;
   read(instance: string, ids: readonly string[]): Promise<readonly (StoredObject | undefined)[]>;
   write(
     instance: string,
@@ -71,7 +77,7 @@ export function ownSite(
 export function peerSite(peer: Peer): AgreementSite {
   return {
     region: peer.region,
-    reserve: (instance, ids, operation) => peer.reserve(instance, ids, operation),
+    reserve: (...given) => peer.reserve(...given),
     read: (instance, ids) => peer.fetch(instance, ids),
     write: (instance, changes, audit, operation) => peer.write(instance, changes, audit, operation),
     release: (instance, operation) => peer.release(instance, operation),

@@ -168,8 +168,10 @@ export class PeerService implements PeerStore {
     instance: string,
     ids: readonly string[],
     operation: string,
+    changes: readonly Change[] = [],
   ): Promise<ReserveOutcome> {
     this.#requireAgreeing();
+    await this.#refuse(instance, changes);
     return await this.#options.own.reserve(instance, ids, operation);
   }
 

@@ -10,6 +10,7 @@ import {
 import { dryRun, isDryRun } from "../records/dry-run.ts";
 import { shredsInForce } from "../records/keys-order.ts";
 import type { SystemView } from "../records/system-view.ts";
+import { nameOf, partsFor } from "./parts.ts";
 import type { Approvals, Asked } from "./requests.ts";
 
 /** What guards are decided with. */
@@ -59,12 +60,11 @@ async function guardedCall(
 ): Promise<unknown> {
   // A dry run writes nothing.
   if (isDryRun()) return await inner(given);
-  const version = await approvals.needed(guarded.action);
+  const version = await approvals.needed({ operation: name, target: targetOf(given) });
   if (version === undefined || !isGuarded(guarded, given, view)) return await inner(given);
   const { call, named } = await withIdentifiers(guarded, given, identify);
   const shreds = shredsOf(call, view).map(({ id }) => id);
   const asked: Asked = {
-    action: guarded.action,
     operation: name,
     target: targetOf(call),
     call: {
@@ -83,10 +83,10 @@ async function guardedCall(
   // Nobody should be asked to approve what would be refused.
   await dryRun(() => inner(call));
   const id = await approvals.ask(asked, version);
-  const { approvals: needed } = version.policy;
+  const who = partsFor(version.policy, name, asked.target).map(nameOf).join(" and ");
   throw new ManagementError(
     "approvalNeeded",
-    `${needed} approvers must sign this first: give them the document of \`holdfast approval show ${id}\`, hand in their signatures, then repeat this with --approval ${id}`,
+    `${who} must sign this first: give them the document of \`holdfast approval show ${id}\`, hand in their signatures, then repeat this with --approval ${id}`,
     { request: id },
   );
 }

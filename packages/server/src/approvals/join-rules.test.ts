@@ -437,6 +437,7 @@ test("another region's word ends no wait of a reset, and takes no cancellation b
     approvers: [],
     breakGlass: [],
     actions: [],
+    instances: [],
   });
   const id = await world.write(reset, "");
   const { region, approvals } = world.b;

@@ -1,9 +1,9 @@
 import {
-  type ApprovalAction,
   type ApprovalText,
   digestOf,
   parsePolicy,
   parseRequest,
+  partsAsking,
 } from "@holdfast/admin";
 import {
   isMarked,
@@ -171,7 +171,7 @@ export class JoinRules {
     const fault = this.#recordFault(before, after, is);
     if (fault !== undefined) return fault;
     for (const need of needed) {
-      if (!this.#isAsked(need.action, is)) continue;
+      if (!this.#isAsked(need, is)) continue;
       const found = this.#needFault(need, is, later);
       if (found !== undefined) return found;
     }
@@ -206,10 +206,8 @@ export class JoinRules {
   }
 
   /** Whether an action has needed approvals for so long that nothing from before is on its way. */
-  #isAsked(action: ApprovalAction, { versions }: Standing): boolean {
-    const asks = versions.map(
-      ({ policy }) => policy.approvals > 0 && policy.actions.includes(action),
-    );
+  #isAsked({ action, target }: Needed, { versions }: Standing): boolean {
+    const asks = versions.map(({ policy }) => partsAsking(policy, action, target).length > 0);
     if (asks.at(-1) !== true) return false;
     const first = versions[asks.lastIndexOf(false) + 1];
     return first !== undefined && first.effectiveMs + graceMs <= this.#options.policyMs();
@@ -235,10 +233,11 @@ export class JoinRules {
 
   #policyFault(
     before: SystemRecord<"ApprovalPolicy"> | undefined,
-    { id, text, seen, cancelled = "" }: SystemRecord<"ApprovalPolicy">,
+    after: SystemRecord<"ApprovalPolicy">,
     { versions, last }: Standing,
   ): string | undefined {
     const { region, policyMs } = this.#options;
+    const { id, text, seen } = after;
     const policy = parsePolicy(text);
     if (before === undefined && typeof policy !== "string" && policy.version === 1) {
       const isKnown = versions.some((one) => one.id === id);
@@ -248,8 +247,8 @@ export class JoinRules {
     if (theirMs !== undefined && theirMs !== ownMs && theirMs < policyMs() - hourMs) {
       return "another region cannot say how long this one has waited";
     }
-    const signers = (lines = "") => cancellers(id, text, lines, last).length;
-    if (signers(before?.cancelled) > signers(cancelled)) return "it was cancelled";
+    const signers = (of: typeof after | undefined) => (of ? cancellers(of, last).length : 0);
+    if (signers(before) > signers(after)) return "it was cancelled";
     return undefined;
   }
 }

@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
-import { type ApprovalAction, documentOf, ManagementError } from "@holdfast/admin";
+import { documentOf, ManagementError } from "@holdfast/admin";
 import { ClockCheck, type ObjectStore, type OwnStore } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
 import { agreedCommit, type Peer, sitesInOrder } from "@holdfast/regions";
@@ -8,14 +8,14 @@ import { OperatorError } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
 import { Records } from "../records/records.ts";
 import { SystemView } from "../records/system-view.ts";
+import { type LocalOperation, nameOf, partsFor } from "./parts.ts";
 import { type Standing, standingOf } from "./policies.ts";
 import { Approvals, type Asked } from "./requests.ts";
 
 /** What a command at a node does. */
 export interface LocalAct {
-  readonly action: ApprovalAction;
   /** The command's words. */
-  readonly operation: string;
+  readonly operation: LocalOperation;
   readonly target: string;
   /** Its options. */
   readonly call: Readonly<Record<string, unknown>>;
@@ -102,7 +102,7 @@ export async function withLocalApprovals<Result>(
   const options = { view, records, region, node, reachable: () => [], ...around };
   const approvals = new Approvals(options);
   try {
-    const version = await approvals.needed(act.action);
+    const version = await approvals.needed(act);
     if (version === undefined) return await work();
     const by = `node ${node}`;
     const principal = { name: `operator ${userInfo().username}`, id: by };
@@ -117,8 +117,10 @@ export async function withLocalApprovals<Result>(
       const document =
         file ??
         `its document (holdfast approval show ${id}, or repeat this with --document-out FILE)`;
+      const parts = partsFor(version.policy, act.operation, act.target);
+      const who = parts.map(nameOf).join(" and ");
       throw new OperatorError(
-        `${version.policy.approvals} approvers must sign this first: give them ${document}, then repeat this with --approval ${id} --signatures FILE`,
+        `${who} must sign this first: give them ${document}, then repeat this with --approval ${id} --signatures FILE`,
         "conflicting",
       );
     }

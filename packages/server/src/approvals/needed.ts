@@ -1,13 +1,19 @@
 import { X509Certificate } from "node:crypto";
 import { type ApprovalAction, canonicalJson } from "@holdfast/admin";
 import {
+  due,
+  type Fact,
   type Facts,
   isDestroyed,
   type ManagedObject,
   pendingDestruction,
+  plannedDates,
+  type Revocation,
   readAnyRecord,
   type SystemRecord,
+  stateOf,
 } from "@holdfast/engine";
+import { enumerations } from "@holdfast/kmip";
 import type { OwnBefore } from "@holdfast/regions";
 import { limitOf } from "../access/operation-limit.ts";
 import { fingerprintOf } from "../base/certificates.ts";
@@ -316,6 +322,14 @@ export function neededFor(
 
 /** What ends the use of an object of an instance whose clients may destroy nothing, and what restores one of any. */
 function keyNeeds(before: OwnBefore, after: ManagedObject, around: Around): readonly Needed[] {
+  return [...destructionNeeds(before, after, around), ...revocationNeeds(before, after, around)];
+}
+
+function destructionNeeds(
+  before: OwnBefore,
+  after: ManagedObject,
+  around: Around,
+): readonly Needed[] {
   // What this region never had, it cannot lose.
   if (before === undefined) return [];
   const target = `${after.instance}/${after.uniqueIdentifier}`;
@@ -335,10 +349,64 @@ function keyNeeds(before: OwnBefore, after: ManagedObject, around: Around): read
   if (!isDestroyed(after.facts)) {
     return known !== undefined && isDestroyed(known) ? need("restoreKey", atMs) : [];
   }
-  if (!around.keepsKeys(after.instance) || !endsSooner(known, after.facts, around)) return [];
-  const instance = around.instance(after.instance);
-  const isDeleted = instance?.removal?.phase === "decided" || instance?.destroyed !== undefined;
-  return isDeleted ? [] : need("destroyKey", atMs);
+  if (!endsSooner(known, after.facts, around) || !isKept(after.instance, around)) return [];
+  return need("destroyKey", atMs);
+}
+
+/** Whether an instance's clients may not end the use of its objects, and it is not deleted. */
+function isKept(id: string, { keepsKeys, instance: find }: Around): boolean {
+  if (!keepsKeys(id)) return false;
+  const instance = find(id);
+  return instance?.removal?.phase !== "decided" && instance?.destroyed === undefined;
+}
+
+const reasonCodes: Readonly<Record<string, number>> = enumerations.RevocationReasonCode;
+
+/**
+ * A revocation of an Active object, or an earlier date that deactivates it. Its destruction with `force` revokes it too;
+ * a date that this region knew needs nothing.
+ */
+function revocationNeeds(
+  before: OwnBefore,
+  after: ManagedObject,
+  around: Around,
+): readonly Needed[] {
+  if (before === undefined || before === "damaged" || !isRevoked(before, after, around)) return [];
+  if (!isKept(after.instance, around)) return [];
+  const { deactivated, compromised } = after.facts;
+  // Its clients may compromise what is no longer Active: then there are two, and the first was approved.
+  const facts = [deactivated, compromised].filter((fact) => fact !== undefined);
+  const fits = ({ body, query }: ShownCall, operation: string) =>
+    operation === "destroyKey"
+      ? query["force"] === "true"
+      : facts.length === 0 ||
+        facts.some((fact) => reasonCodes[String(body["reason"])] === reasonOf(fact));
+  return [
+    {
+      ...{ action: "destroy-key", operations: ["revokeKey", "destroyKey"] },
+      ...{ target: `${after.instance}/${after.uniqueIdentifier}`, fits },
+      atMs: (facts[0]?.time ?? 0) * 1000,
+    },
+  ];
+}
+
+function reasonOf(fact: Fact | Revocation): number | undefined {
+  return "reasonCode" in fact ? fact.reasonCode : undefined;
+}
+
+/** Whether an object is no longer Active, or will not be at a date that was not known. */
+function isRevoked(
+  { facts, registers }: ManagedObject,
+  after: ManagedObject,
+  { nowMs }: Around,
+): boolean {
+  const { deactivated, compromised } = after.facts;
+  const planned = plannedDates(registers);
+  const { deactivation: date = Infinity } = planned;
+  const { deactivation: then = Infinity } = plannedDates(after.registers);
+  if (deactivated === undefined && compromised === undefined && then >= date) return false;
+  const seconds = Math.floor((nowMs() + skewMs) / 1000);
+  return stateOf(due(facts, planned, seconds, "")) === "Active";
 }
 
 /** Whether an object ends sooner than was known: what is destroyed already becomes final at its time, however late. */

@@ -2,8 +2,12 @@ import {
   type ApprovalPolicy,
   type Approver,
   cancelText,
+  canonicalJson,
   digestOf,
+  type InstancePart,
+  type PolicyPart,
   parsePolicy,
+  policyText,
   readSignatures,
   type SignatureLine,
   signersOf,
@@ -20,7 +24,7 @@ export interface PolicyVersion {
   readonly digest: string;
   /** Of a change that waits and that no region's leader has seen: the earliest possible time. */
   readonly effectiveMs: number;
-  /** It waits 72 hours, since its approvers did not sign it: a break-glass key did, or it is a reset. */
+  /** It waits 72 hours, since not all of its approvers signed it: a break-glass key did, or it is a reset. */
   readonly delayed: boolean;
 }
 
@@ -102,6 +106,32 @@ export function delayedCount(
   return found.filter((version) => version?.delayed && version.policy.approvals > 0).length;
 }
 
+/** What a record says, and as what it may follow a version, by that one's digest. */
+interface Reading {
+  readonly policy: ApprovalPolicy | undefined;
+  readonly digest: string;
+  readonly signatures: readonly SignatureLine[];
+  readonly follows: Map<string | undefined, "signed" | "waits" | "not">;
+}
+
+/** Each record is read and verified once, since all are looked at each second. One that changes is another object. */
+const readings = new WeakMap<object, Reading>();
+
+function readingOf(record: Pick<PolicyRecord, "text" | "signatures">): Reading {
+  const known = readings.get(record);
+  if (known !== undefined) return known;
+  const policy = parsePolicy(record.text);
+  const lines = readSignatures(record.signatures);
+  const reading: Reading = {
+    policy: typeof policy === "string" ? undefined : policy,
+    digest: digestOf(record.text),
+    signatures: typeof lines === "string" ? [] : lines,
+    follows: new Map(),
+  };
+  readings.set(record, reading);
+  return reading;
+}
+
 /** A record as the version that follows `last`; undefined if `last` does not allow it. */
 function successor(
   record: PolicyRecord,
@@ -109,18 +139,24 @@ function successor(
   at: StandingAt,
 ): PolicyVersion | undefined {
   const { id, text, createdMs, seen } = record;
-  const policy = parsePolicy(text);
-  const lines = readSignatures(record.signatures);
-  if (typeof policy === "string") return undefined;
-  const given = typeof lines === "string" ? [] : lines;
-  if (followFault(policy, last) !== undefined) return undefined;
-  if (unadmitted(policy, last?.policy, given).length > 0) return undefined;
-  const waits = last !== undefined && !isSigned(text, last.policy, given);
-  const isAllowed = !waits || breakGlassSigned(text, last.policy, given) || policy.approvals === 0;
-  if (!isAllowed) return undefined;
+  const { policy, digest, signatures, follows } = readingOf(record);
+  if (policy === undefined || followFault(policy, last) !== undefined) return undefined;
+  const as = follows.get(last?.digest) ?? followsAs(policy, last?.policy, signatures);
+  follows.set(last?.digest, as);
+  if (as === "not") return undefined;
   // The time that its author names proves nothing: leaders note when they saw it, and only while their clocks agree.
-  const effectiveMs = waits ? waitedMs(seen, at) : createdMs;
-  return { id, policy, text, digest: digestOf(text), effectiveMs, delayed: waits };
+  const effectiveMs = as === "waits" ? waitedMs(seen, at) : createdMs;
+  return { id, policy, text, digest, effectiveMs, delayed: as === "waits" };
+}
+
+function followsAs(
+  policy: ApprovalPolicy,
+  last: ApprovalPolicy | undefined,
+  lines: readonly SignatureLine[],
+): "signed" | "waits" | "not" {
+  if (unadmitted(policy, last, lines).length > 0) return "not";
+  if (last === undefined || unsignedParts(policy, last, lines).length === 0) return "signed";
+  return mayWait(policy, last, lines) ? "waits" : "not";
 }
 
 /**
@@ -150,19 +186,46 @@ export function followFault(
   return policy.system === system ? undefined : "it is the policy of another system";
 }
 
-/** Whether as many approvers of a policy signed as it says; after a reset, nobody needs to. */
+/** Whether as many approvers of a part of a policy signed a text as it says; after a reset, nobody needs to. */
 export function isSigned(
   text: string,
-  { approvers, approvals }: ApprovalPolicy,
+  { approvers, approvals }: PolicyPart,
   lines: readonly SignatureLine[],
 ): boolean {
   return signersOf(text, approvers, lines).length >= approvals;
 }
 
+/**
+ * The parts of the last version whose approvers have not signed the next one: the system's, and that of each instance
+ * whose part the next one changes or ends.
+ */
+export function unsignedParts(
+  policy: ApprovalPolicy,
+  last: ApprovalPolicy,
+  lines: readonly SignatureLine[],
+): readonly (PolicyPart | InstancePart)[] {
+  const text = policyText(policy);
+  const kept = new Set(policy.instances.map(canonicalJson));
+  const changed = last.instances.filter((part) => !kept.has(canonicalJson(part)));
+  return [last, ...changed].filter((part) => !isSigned(text, part, lines));
+}
+
+/** Whether a version that not all sign takes effect later: most sign, a break-glass key does, or it is a reset. */
+function mayWait(
+  policy: ApprovalPolicy,
+  last: ApprovalPolicy,
+  lines: readonly SignatureLine[],
+): boolean {
+  const text = policyText(policy);
+  return (
+    isSigned(text, last, lines) || breakGlassSigned(text, last, lines) || policy.approvals === 0
+  );
+}
+
 /** The break-glass keys that signed, each with its reason. */
 export function breakGlassSigned(
   text: string,
-  { breakGlass }: ApprovalPolicy,
+  { breakGlass }: PolicyPart,
   lines: readonly SignatureLine[],
 ): boolean {
   const reasoned = lines.filter(({ reason }) => reason !== undefined);
@@ -170,27 +233,47 @@ export function breakGlassSigned(
 }
 
 function isCancelled(
-  { id, text, cancelled }: PolicyRecord,
+  record: PolicyRecord,
   last: PolicyVersion | undefined,
   spent: Set<string>,
 ): boolean {
-  const signers = cancellers(id, text, cancelled ?? "", last);
-  if (last === undefined || signers.length === 0) return false;
-  if (signers.length >= last.policy.approvals) return true;
+  const groups = cancellersByPart(record, last);
+  const signers = cancellers(record, last);
+  if (signers.length === 0) return false;
+  if (groups.some((one) => one.signers.length >= one.part.approvals)) return true;
   const first = signers.find(({ key }) => !spent.has(key));
   if (first === undefined) return false;
   spent.add(first.key);
   return true;
 }
 
-/** The approvers in force who signed that a change that waits is cancelled. */
+/** What says who has cancelled a change that waits. */
+type Cancelled = Pick<PolicyRecord, "id" | "text" | "signatures" | "cancelled">;
+
+/** Those who may cancel a change that waits, and signed that it is cancelled. */
 export function cancellers(
-  id: string,
-  text: string,
-  signatures: string,
+  record: Cancelled,
   last: PolicyVersion | undefined,
 ): readonly Approver[] {
-  const lines = readSignatures(signatures);
-  if (last === undefined || typeof lines === "string") return [];
-  return signersOf(cancelText(digestOf(text), id), last.policy.approvers, lines);
+  const all = cancellersByPart(record, last).flatMap(({ signers }) => signers);
+  return [...new Map(all.map((one) => [one.key, one])).values()];
+}
+
+/**
+ * The approvers of the system may cancel every change that waits. What they signed themselves waits for the approvers of
+ * instances, who may cancel it too; they cannot cancel a reset, which is the way back if keys are lost.
+ */
+function cancellersByPart(
+  record: Cancelled,
+  last: PolicyVersion | undefined,
+): readonly { readonly part: PolicyPart; readonly signers: readonly Approver[] }[] {
+  const { id, cancelled = "" } = record;
+  const { policy, digest, signatures } = readingOf(record);
+  const lines = readSignatures(cancelled);
+  if (last === undefined || policy === undefined || typeof lines === "string") return [];
+  const unsigned = unsignedParts(policy, last.policy, signatures);
+  const isWayBack = policy.approvals === 0 || unsigned[0] === last.policy;
+  const parts = isWayBack ? [last.policy] : [last.policy, ...unsigned];
+  const cancel = cancelText(digest, id);
+  return parts.map((part) => ({ part, signers: signersOf(cancel, part.approvers, lines) }));
 }

@@ -1,12 +1,13 @@
 import {
-  type ApprovalAction,
   type ApprovalText,
   type Approver,
   callMax,
   canonicalJson,
   digestOf,
   ManagementError,
+  type PolicyPart,
   parseRequest,
+  partsOf,
   printSignature,
   readSignatures,
   requestText,
@@ -18,7 +19,14 @@ import { type Actor, managementEvent, managementEvents } from "../audit/manageme
 import type { NodeObserver } from "../observe/events.ts";
 import type { Records, WrittenRecord } from "../records/records.ts";
 import type { SystemView } from "../records/system-view.ts";
-import { breakGlassSigned, type PolicyVersion, type Standing, standingOf } from "./policies.ts";
+import { nameOf, partsFor, partsOfRequest } from "./parts.ts";
+import {
+  breakGlassSigned,
+  isSigned,
+  type PolicyVersion,
+  type Standing,
+  standingOf,
+} from "./policies.ts";
 
 export type RequestRecord = SystemRecord<"ApprovalRequest">;
 
@@ -40,7 +48,6 @@ export interface ApprovalsOptions {
 
 /** What somebody wants to do. */
 export interface Asked {
-  readonly action: ApprovalAction;
   /** The operation of the API, or the command at a node. */
   readonly operation: string;
   /** What it is about: see `ApprovalText`. */
@@ -89,8 +96,14 @@ export class Approvals {
     return standingOf(view.all("ApprovalPolicy"), { nowMs: policyMs(), region });
   }
 
-  /** The policy, if an action needs approvals now. Rejects where no store can be read: it may hold a policy. */
-  async needed(action: ApprovalAction): Promise<PolicyVersion | undefined> {
+  /**
+   * The policy, if it asks for approvals of an operation about a target now. Rejects where no store can be read: it may
+   * hold a policy.
+   */
+  async needed({
+    operation,
+    target,
+  }: Pick<Asked, "operation" | "target">): Promise<PolicyVersion | undefined> {
     const { view } = this.#options;
     await view.refresh();
     if (view.unreadPolicies.size > 0) {
@@ -100,7 +113,7 @@ export class Approvals {
       );
     }
     const { inForce } = this.standing();
-    return inForce?.policy.actions.includes(action) ? inForce : undefined;
+    return partsFor(inForce?.policy, operation, target).length > 0 ? inForce : undefined;
   }
 
   /** The identifier of a request for these approvals: of the one that is open already, or of a new one. */
@@ -188,7 +201,8 @@ export class Approvals {
       throw new ManagementError("approvalRefused", `the request ${why}: ${mend}`);
     }
     const lines = signaturesIn(signatures);
-    const signers = lines.map((line) => signerOf(record.text, line, version));
+    const parts = partsOfRequest(record, version.policy);
+    const signers = lines.map((line) => signerOf(record.text, line, parts));
     const names = signers.map(({ name }) => name).join(" ");
     const about = { timeMs: nowMs, detail: { signers: names, operation: operationOf(record) } };
     const events = managementEvents(actor, "approval.sign", { id }, about);
@@ -202,8 +216,8 @@ export class Approvals {
       () => ({ signature: given }),
       events,
     );
-    const { breakGlass: keys } = version.policy;
-    const breakGlass = signers.some(({ key }) => keys.some((one) => one.key === key));
+    const keys = new Set(parts.flatMap(({ breakGlass }) => breakGlass.map(({ key }) => key)));
+    const breakGlass = signers.some(({ key }) => keys.has(key));
     observe({ type: "approval", step: "signature", breakGlass, request: id, detail: names });
     return signed;
   }
@@ -367,10 +381,12 @@ function timeFault({ use, createdMs }: RequestRecord, untilMs: number, nowMs: nu
 }
 
 function signaturesFault(record: RequestRecord, version: PolicyVersion): string | undefined {
-  if (isApproved(record, version)) return undefined;
-  const { approvals } = version.policy;
-  const signed = approversOf(record, version).length;
-  return `${signed} of ${approvals} approvers have signed it: wait for the others (holdfast approval show)`;
+  const parts = partsOfRequest(record, version.policy);
+  if (parts.length === 0) return "the approval policy does not ask for it";
+  const missing = parts.find((part) => !isApprovedBy(record, part));
+  if (missing === undefined) return undefined;
+  const signed = signersOf(record.text, missing.approvers, signaturesOf(record)).length;
+  return `${signed} of ${nameOf(missing)} have signed it: wait for the others (holdfast approval show)`;
 }
 
 /** Lines of signatures that were handed in; a refusal says what is wrong. */
@@ -380,16 +396,17 @@ export function signaturesIn(text: string): readonly SignatureLine[] {
   return lines;
 }
 
-/** Who signed a request; throws if the policy does not know the key, or the signature is of another text. */
-function signerOf(text: string, line: SignatureLine, { policy }: PolicyVersion): Approver {
+/** Who signed a request; throws if no part that is asked knows the key, or the signature is of another text. */
+function signerOf(text: string, line: SignatureLine, parts: readonly PolicyPart[]): Approver {
   const refuse = (why: string): never => {
     throw new ManagementError("approvalRefused", why);
   };
-  const breakGlass = policy.breakGlass.find(({ key }) => key === line.key);
-  const approver = policy.approvers.find(({ key }) => key === line.key) ?? breakGlass;
+  const named = (keys: readonly Approver[]) => keys.find(({ key }) => key === line.key);
+  const breakGlass = named(parts.flatMap((part) => part.breakGlass));
+  const approver = named(parts.flatMap((part) => part.approvers)) ?? breakGlass;
   if (approver === undefined) {
     return refuse(
-      `the key ${line.key} is not one of the policy: holdfast approval policy --wide lists them`,
+      `the key ${line.key} is not one of the policy that may approve this: holdfast approval policy --wide lists them`,
     );
   }
   if (signersOf(text, [approver], [line]).length === 0) {
@@ -414,23 +431,22 @@ export function signaturesOf({ signature }: RequestRecord) {
   });
 }
 
-/** The approvers of a version whose signature of a request is genuine. */
-function approversOf(record: RequestRecord, { policy }: PolicyVersion) {
-  return signersOf(record.text, policy.approvers, signaturesOf(record));
-}
-
 /** Whether a break-glass key signed a request. */
 function isBreakGlass(record: RequestRecord, version: PolicyVersion | undefined): boolean {
-  return (
-    version !== undefined && breakGlassSigned(record.text, version.policy, signaturesOf(record))
-  );
+  const lines = signaturesOf(record);
+  const parts = version === undefined ? [] : partsOfRequest(record, version.policy);
+  return parts.some((part) => breakGlassSigned(record.text, part, lines));
 }
 
-/** Whether enough people signed a request. */
-export function isApproved(record: RequestRecord, version: PolicyVersion): boolean {
-  return (
-    approversOf(record, version).length >= version.policy.approvals || isBreakGlass(record, version)
-  );
+function isApprovedBy(record: RequestRecord, part: PolicyPart): boolean {
+  const lines = signaturesOf(record);
+  return isSigned(record.text, part, lines) || breakGlassSigned(record.text, part, lines);
+}
+
+/** Whether enough people signed a request: for each part of the policy that asks for it, and one does. */
+export function isApproved(record: RequestRecord, { policy }: PolicyVersion): boolean {
+  const parts = partsOfRequest(record, policy);
+  return parts.length > 0 && parts.every((part) => isApprovedBy(record, part));
 }
 
 /** How a request stands under the policy in force. */
@@ -471,7 +487,8 @@ export function breakGlassCounts(
   const { last, waiting } = standingOf(view.all("ApprovalPolicy"), nowMs);
   const signed = view.all("ApprovalRequest").filter((record) => {
     const lines = signaturesOf(record).filter(({ atMs }) => atMs > nowMs - dayMs);
-    return last !== undefined && breakGlassSigned(record.text, last.policy, lines);
+    const parts = last === undefined ? [] : partsOf(last.policy);
+    return parts.some((part) => breakGlassSigned(record.text, part, lines));
   });
   return [
     ["signed", signed.length],

@@ -222,9 +222,9 @@ async function restoreAnew(
   const here = { own: target.own, region, node, machine: place.machine };
   const call = { deleted, into, name, archive: reader.header.salt };
   const act = {
-    action: "restore-instance",
     operation: "backup restore",
-    target: into,
+    // What the deleted instance asks for counts still: its keys come back.
+    target: `${deleted}/${into}`,
     call,
   } as const;
   // Without --apply nothing is written.

@@ -47,7 +47,7 @@ export async function allowAdopt(
     const target = peer.region;
     const event = { action: "root.allow-adopt", target, detail } as const;
     const operation = "root allow-adopt";
-    const act = { action: "adopt-root", operation, target, call: { lost } } as const;
+    const act = { operation, target, call: { lost } } as const;
     const { wallMs } = timers;
     const orders = new KekOrders({ region, own, keys: () => regionKeys, wallMs });
     await withLocalApprovals({ own, region, node, machine }, act, approvals, () =>

@@ -44,7 +44,7 @@ export async function adoptRoot(
       const theirs = await under(own, region, entries, lost);
       const place = { own, region, node, machine };
       const call = { lost, root: name };
-      const act = { action: "adopt-root", operation: "root adopt", target: lost, call } as const;
+      const act = { operation: "root adopt", target: lost, call } as const;
       await withLocalApprovals(place, act, approvals, async () => {
         const ring = ringOf({ root, keks, peer, region, machine });
         for (const { instance, kek } of theirs) {

@@ -75,6 +75,7 @@ export async function resetPolicy(configFile: string, machine: Machine): Promise
         approvers: [],
         breakGlass: [],
         actions: [],
+        instances: [],
       });
       const { id } = await write(
         place,

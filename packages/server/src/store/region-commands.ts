@@ -78,7 +78,6 @@ export async function retire(
     const place = { own, region, node, machine };
     const call = { region: lost };
     const act = {
-      action: "retire-region",
       operation: "region retire",
       target: lost,
       call,

@@ -1,4 +1,4 @@
-import { type Contract, ManagementError, policyText } from "@holdfast/admin";
+import { type ApprovalPolicy, type Contract, ManagementError, policyText } from "@holdfast/admin";
 import { markedIdentifier } from "@holdfast/engine";
 import { JoinRules } from "../approvals/join-rules.ts";
 import { systemIds as ids } from "../base/system.ts";
@@ -34,7 +34,7 @@ export class ApprovalWorld extends TestAccess {
     TestApprover,
   ];
   readonly safe = approversNamed("safe")[0] as TestApprover;
-  readonly policy = policyWith(this.approvers, { breakGlass: [this.safe] });
+  policy = policyWith(this.approvers, { breakGlass: [this.safe] });
 
   /** Writes a version of the policy, as a command at a node or another region does. */
   async write(text: string, signatures: string, createdMs = Date.now()): Promise<string> {
@@ -45,10 +45,18 @@ export class ApprovalWorld extends TestAccess {
     return id;
   }
 
-  /** Puts the policy in force, as of a time; each region takes from the other only what it allows. */
-  async begin(createdMs = Date.now() - 1000): Promise<void> {
+  /**
+   * Puts the policy in force, as of a time, with changes of it and their signers; each region takes from the other only
+   * what it allows.
+   */
+  async begin(
+    createdMs = Date.now() - 1000,
+    changes: Partial<ApprovalPolicy> = {},
+    signers: readonly TestApprover[] = [],
+  ): Promise<void> {
+    this.policy = { ...this.policy, ...changes };
     const text = policyText(this.policy);
-    const signatures = signedBy(text, [...this.approvers, this.safe]);
+    const signatures = signedBy(text, [...this.approvers, this.safe, ...signers]);
     await this.write(text, signatures, createdMs);
     for (const { region } of this.nodes) region.mayJoin = rulesOf(region).mayJoin;
   }
@@ -66,11 +74,15 @@ export class ApprovalWorld extends TestAccess {
     return (await node.call("readApproval", { params: { approval } })).document;
   }
 
-  /** Has the first two approvers sign a request. */
-  async sign(approval: string): Promise<void> {
+  /** Has approvers sign a request; the first two of the system unless given. */
+  async sign(
+    approval: string,
+    signers: readonly TestApprover[] = this.approvers.slice(0, 2),
+    reason?: string,
+  ): Promise<void> {
     const document = await this.document(approval);
     const text = document.slice(0, document.indexOf("\n\n") + 1);
-    const signatures = signedBy(text, this.approvers.slice(0, 2));
+    const signatures = signedBy(text, signers, reason);
     await this.a.call("signApproval", { params: { approval }, body: { signatures } });
     await this.see();
   }

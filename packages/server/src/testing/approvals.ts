@@ -34,6 +34,7 @@ export function policyWith(
     previous: undefined,
     approvals: 2,
     actions: approvalActions,
+    instances: [],
     ...more,
     approvers: approvers.map(publicOf),
     breakGlass: (more.breakGlass ?? []).map(publicOf),

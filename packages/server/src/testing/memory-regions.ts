@@ -1,4 +1,5 @@
 import {
+  type Change,
   type CommitOutcome,
   type InstanceStatus,
   kekRecord,
@@ -227,20 +228,27 @@ export class MemoryRegions implements AsyncDisposable {
       if (this.linked) return work();
       return Promise.reject(new StoreUnavailable("peerUnreachable", `region ${region} is cut off`));
     };
+    const judged = async (changes: readonly Change[]): Promise<void> => {
+      const from = region === "a" ? "b" : "a";
+      const { mayJoin } = there();
+      await requireProven(changes, from, { mayJoin, observe: () => undefined });
+    };
     const peer: Partial<Peer> = {
       region,
       state: () => (this.linked ? "up" : "down"),
       manage: (command) => crossed(() => there().commands.answer(command)),
       push: (objects) => crossed(() => this.push(there(), objects)),
       fetch: (instance, wanted) => crossed(() => there().own.read(instance, wanted)),
-      reserve: (...given) => crossed(() => there().own.reserve(...given)),
+      reserve: (instance, wanted, operation, changes = []) =>
+        crossed(async () => {
+          await judged(changes);
+          return there().own.reserve(instance, wanted, operation);
+        }),
       release: (instance, operation) => crossed(() => there().own.release(instance, operation)),
       write: (instance, changes, audit, operation) =>
         // Like `PeerService`: the first region's write is the decision, whichever region asks for it.
         crossed(async () => {
-          const from = region === "a" ? "b" : "a";
-          const { mayJoin } = there();
-          await requireProven(changes, from, { mayJoin, observe: () => undefined });
+          await judged(changes);
           const joined = instance !== systemInstance || region !== "a";
           return there().own.commit(instance, changes, audit, { operation, joined });
         }),

@@ -230,8 +230,10 @@ export class PeerClient implements Peer, AsyncDisposable {
     instance: string,
     ids: readonly string[],
     operation: string,
+    changes: readonly Change[] = [],
   ): Promise<ReserveOutcome> {
-    const { result, doubt } = await this.#calls.asked("reserve", { instance, ids, operation });
+    const asked = { instance, ids, operation, changes };
+    const { result, doubt } = await this.#calls.asked("reserve", asked);
     if (result.kind === "held" || !doubt) return result;
     // Another node may reserve again after the leaders have ended the operation, which would then
     // seem to hold the records.

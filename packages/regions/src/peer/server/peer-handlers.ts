@@ -72,10 +72,10 @@ const handlers: Handlers = {
       answered: found.length,
     };
   },
-  reserve: async (store, { instance, ids, operation }) => {
+  reserve: async (store, { instance, ids, operation, changes }) => {
     if (instance.length > instanceMax)
       throw new InvalidRequest("the instance's identifier is too long");
-    return store.reserve(instance, bounded(ids), named(operation));
+    return store.reserve(instance, bounded(ids), named(operation), changes);
   },
   write: async (store, { instance, changes, audit, operation }) =>
     store.write(instance, changes, audit, named(operation)),

@@ -94,7 +94,8 @@ export class TestPeerStore implements PeerStore {
   digests = async (partition: number) => this.own.digests(partition);
   leaves = async (...asked: Parameters<PeerStore["leaves"]>) => this.own.leaves(...asked);
   records = async (...asked: Parameters<PeerStore["records"]>) => this.own.records(...asked);
-  reserve = async (...asked: Parameters<PeerStore["reserve"]>) => this.own.reserve(...asked);
+  reserve = async (instance: string, ids: readonly string[], operation: string) =>
+    this.own.reserve(instance, ids, operation);
   release = async (instance: string, operation: string) => this.own.release(instance, operation);
 
   async write(

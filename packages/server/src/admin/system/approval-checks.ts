@@ -1,4 +1,4 @@
-import { approvalActions } from "@holdfast/admin";
+import { approvalActions, type InstancePart, type PolicyPart, partsOf } from "@holdfast/admin";
 import { type PolicyVersion, standingOf } from "../../approvals/policies.ts";
 import { breakGlassCounts, lastSigned } from "../../approvals/requests.ts";
 import { type Check, failed, ok, type SystemSources, warning } from "./sources.ts";
@@ -37,36 +37,44 @@ export function approvalChecks({ view, clocks }: SystemSources): Check[] {
     const says = "no approval policy is set: one token with the roles that a change needs makes it";
     return [...urgent, ok(name, says)];
   }
-  const found = [...urgent, ...keyChecks(inForce, lastSigned(view.all("ApprovalRequest")), nowMs)];
+  const signedLast = lastSigned(view.all("ApprovalRequest"));
+  const found = [
+    ...urgent,
+    ...partsOf(inForce.policy).flatMap((part) => keyChecks(part, inForce, signedLast, nowMs)),
+  ];
   if (found.length > 0) return found;
   const { policy } = inForce;
   const left = approvalActions.filter((action) => !policy.actions.includes(action));
   const not = left.length === 0 ? "" : `; not asked for: ${left.join(", ")}`;
-  const says = `${policy.approvals} of ${policy.approvers.length} approvers must sign${not}`;
+  const { length: more } = policy.instances;
+  const added = more === 0 ? "" : `; ${more} instances ask for more`;
+  const says = `${policy.approvals} of ${policy.approvers.length} approvers must sign${not}${added}`;
   return [ok(name, says)];
 }
 
 function keyChecks(
-  { policy, effectiveMs }: PolicyVersion,
+  part: PolicyPart | InstancePart,
+  { effectiveMs }: PolicyVersion,
   last: ReadonlyMap<string, number>,
   nowMs: number,
 ): Check[] {
-  const { approvals, approvers, breakGlass } = policy;
+  const { approvals, approvers, breakGlass } = part;
   const found: Check[] = [];
+  const of = "instance" in part ? `instance ${part.instance}: ` : "";
   if (approvers.length === approvals) {
-    const says = `all ${approvals} approvers must sign: if one key is lost, nothing can be approved`;
+    const says = `${of}all ${approvals} approvers must sign: if one key is lost, nothing can be approved`;
     found.push(warning(name, says, `add an approver: ${page}, Change the policy`));
   }
   if (breakGlass.length === 0) {
-    const says =
-      "there is no break-glass key: if too many keys are lost, only a reset helps, which takes 72 hours";
+    const helps = of === "" ? "a reset" : "a change that the approvers of the system sign";
+    const says = `${of}there is no break-glass key: if too many keys are lost, only ${helps} helps, which takes 72 hours`;
     found.push(warning(name, says, `add one: ${page}, Change the policy`));
   }
   // Each key signed its own admission.
   const silent = approvers.filter(({ key }) => nowMs - (last.get(key) ?? effectiveMs) > drillMs);
   if (silent.length > 0) {
     const names = silent.map((one) => one.name).join(", ");
-    const says = `nobody knows whether these approvers still have their keys: ${names} signed nothing for 180 days`;
+    const says = `${of}nobody knows whether these approvers still have their keys: ${names} signed nothing for 180 days`;
     found.push(warning(name, says, `do the drill: ${page}, The drill`));
   }
   return found;

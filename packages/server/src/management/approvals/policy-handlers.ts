@@ -4,6 +4,7 @@ import {
   type Contract,
   type Handlers,
   ManagementError,
+  type PolicyPart,
   parsePolicy,
   printSignature,
   signersOf,
@@ -18,6 +19,7 @@ import {
   isSigned,
   type PolicyVersion,
   standingOf,
+  unsignedParts,
 } from "../../approvals/policies.ts";
 import { lastSigned, signaturesIn } from "../../approvals/requests.ts";
 import { managementEvents } from "../../audit/management-event.ts";
@@ -35,7 +37,7 @@ export function policyHandlers(deps: ApprovalHandlersDeps): Pick<Handlers, Names
   };
 }
 
-/** Changes of one version that a break-glass key may sign, those that were cancelled included. */
+/** Changes of one version that may wait, those that were cancelled included. */
 const delayedMax = 20;
 
 function refuse(why: string): never {
@@ -67,6 +69,7 @@ async function change(deps: ApprovalHandlersDeps, call: CallOf<"changeApprovalPo
   const lines = signaturesIn(call.body.signatures);
   const signed = isSigned(text, inForce.policy, lines);
   const breakGlass = !signed && breakGlassSigned(text, inForce.policy, lines);
+  const waits = unsignedParts(policy, inForce.policy, lines).length > 0;
   if (!signed && !breakGlass) {
     const { approvers, approvals } = inForce.policy;
     const count = signersOf(text, approvers, lines).length;
@@ -79,9 +82,9 @@ async function change(deps: ApprovalHandlersDeps, call: CallOf<"changeApprovalPo
     );
   }
   // Each is kept for ever, and a thief with a break-glass key must not fill the store.
-  if (breakGlass && delayedCount(view.all("ApprovalPolicy"), inForce, policyMs()) >= delayedMax) {
+  if (waits && delayedCount(view.all("ApprovalPolicy"), inForce, policyMs()) >= delayedMax) {
     return refuse(
-      `${delayedMax} changes of this version were signed by a break-glass key: only its approvers change it now`,
+      `${delayedMax} changes of this version wait, or were cancelled: only what all its approvers signed changes it now`,
     );
   }
   const id = markedIdentifier("ApprovalPolicy", newId());
@@ -92,9 +95,9 @@ async function change(deps: ApprovalHandlersDeps, call: CallOf<"changeApprovalPo
     createdMs: nowMs,
     createdBy: call.principal.name,
   };
-  const detail = { version: policy.version, delayed: breakGlass ? "yes" : "no" };
+  const detail = { version: policy.version, delayed: waits ? "yes" : "no" };
   const events = managementEvents(call, call.audit, { id }, { timeMs: nowMs, detail });
-  const claims = breakGlass ? [] : ([["version", String(policy.version)]] as const);
+  const claims = waits ? [] : ([["version", String(policy.version)]] as const);
   await records.create("ApprovalPolicy", { ...values, claims }, events, {
     id,
     agreed: true,
@@ -106,7 +109,7 @@ async function change(deps: ApprovalHandlersDeps, call: CallOf<"changeApprovalPo
   const made = [...now.waiting, ...(now.inForce ? [now.inForce] : [])].find((one) => one.id === id);
   if (made === undefined)
     throw new ManagementError("conflict", "another change of the policy was faster");
-  return policyAnswer(deps, made, breakGlass ? "waiting" : "in-force");
+  return policyAnswer(deps, made, waits ? "waiting" : "in-force");
 }
 
 async function stop(deps: ApprovalHandlersDeps, call: CallOf<"stopApprovalPolicy">) {
@@ -119,18 +122,18 @@ async function stop(deps: ApprovalHandlersDeps, call: CallOf<"stopApprovalPolicy
     throw new ManagementError("notFound", "no change of the policy with this identifier waits");
   }
   const given = signaturesIn(call.body.signatures).map(printSignature);
-  const before = view.get("ApprovalPolicy", id)?.cancelled ?? "";
+  const all = view.all("ApprovalPolicy");
+  const before = all.find((one) => one.id === id)?.cancelled ?? "";
   const cancelled = [...new Set([...before.split("\n").filter((line) => line !== ""), ...given])];
-  const signers = cancellers(id, wanted.text, cancelled.join("\n"), last);
+  const after = all.map((one) =>
+    one.id === id ? { ...one, cancelled: cancelled.join("\n") } : one,
+  );
+  const signers = after.flatMap((one) => (one.id === id ? cancellers(one, last) : []));
   if (signers.length === 0) {
     return refuse(
       "no approver of the policy in force signed that it is cancelled: holdfast approval sign --cancel DIGEST --change ID",
     );
   }
-  const all = view.all("ApprovalPolicy");
-  const after = all.map((one) =>
-    one.id === id ? { ...one, cancelled: cancelled.join("\n") } : one,
-  );
   const then = standingOf(after, policyMs());
   const { approvals } = last?.policy ?? { approvals: 0 };
   if (then.waiting.some((one) => one.id === id)) {
@@ -164,15 +167,19 @@ function policyAnswer(
       ...(atMs === undefined ? {} : { lastSignedAt: new Date(atMs).toISOString() }),
     };
   };
+  const partAnswer = ({ approvals, approvers, breakGlass, actions }: PolicyPart) => ({
+    approvals,
+    approvers: approvers.map(shown),
+    breakGlass: breakGlass.map(shown),
+    actions: [...actions],
+  });
   return {
     id,
     version: policy.version,
     digest,
     state,
     effectiveAt: new Date(effectiveMs).toISOString(),
-    approvals: policy.approvals,
-    approvers: policy.approvers.map(shown),
-    breakGlass: policy.breakGlass.map(shown),
-    actions: [...policy.actions],
+    ...partAnswer(policy),
+    instances: policy.instances.map((part) => ({ instance: part.instance, ...partAnswer(part) })),
   };
 }

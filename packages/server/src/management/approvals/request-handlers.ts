@@ -8,6 +8,7 @@ import {
   parseRequest,
   signersOf,
 } from "@holdfast/admin";
+import { partsOfRequest } from "../../approvals/parts.ts";
 import { type PolicyVersion, type Standing, standingOf } from "../../approvals/policies.ts";
 import {
   type Approvals,
@@ -115,11 +116,12 @@ function answer(
   const request = parseRequest(record.text);
   const { use, id, createdMs, createdBy } = record;
   const time = (ms: number) => new Date(ms).toISOString();
+  const parts = inForce === undefined ? [] : partsOfRequest(record, inForce.policy);
+  const [ofInstance] = parts.filter((part) => "instance" in part);
   const signedBy = signaturesOf(record).flatMap((line) => {
-    const policy = inForce?.policy;
-    const isOf = (keys: readonly Approver[] = []) => signersOf(record.text, keys, [line])[0];
-    const breakGlass = isOf(policy?.breakGlass);
-    const signer = isOf(policy?.approvers) ?? breakGlass;
+    const isOf = (keys: readonly Approver[]) => signersOf(record.text, keys, [line])[0];
+    const breakGlass = isOf(parts.flatMap((part) => part.breakGlass));
+    const signer = isOf(parts.flatMap((part) => part.approvers)) ?? breakGlass;
     if (signer === undefined) return [];
     return [
       {
@@ -139,7 +141,8 @@ function answer(
     askedAt: time(createdMs),
     until: time((request?.until ?? 0) * 1000),
     usableIn: [...(request?.regions ?? [])],
-    needed: inForce?.policy.approvals ?? 0,
+    needed: parts.find((part) => part === inForce?.policy)?.approvals ?? 0,
+    ...(ofInstance && { neededOfInstance: ofInstance.approvals }),
     signedBy,
     regions,
     ...(use?.state === "done" ? { usedAt: time(use.atMs) } : {}),
