@@ -314,7 +314,7 @@ export const sessionFaults: readonly PlantedFault[] = [
     name: "storage-key-is-missing-unseen",
     kind: "protocol",
     file: "packages/redis/src/records/key-wraps.ts",
-    find: "const faults = faultsOf(found, held);",
+    find: "const faults = keys.faults(found);",
     replace: "const faults: string[] = [];",
     rule: "who looks at the storage key is told that its entry in Redis is missing, which the next start would find",
     tests: [storageKey],

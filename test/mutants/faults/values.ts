@@ -5,10 +5,78 @@ const lua = `${redis}/connection/lua`;
 const proof = `${redis}/proof/stored-values.ts`;
 const values = "test/cluster/redis-values.test.ts";
 const unit = `${redis}/proof/stored-values.test.ts`;
+const rotation = "test/cluster/storage-key-rotation.test.ts";
+const rotated = ["A storage key can be rotated while everything runs"];
 const promises = ["A cursor, a finished resync, a required record format"];
 
 /** Faults in the proofs of values that are no records: cursors, levels, formats, positions of sinks, points of the chain. */
 export const valueFaults: readonly PlantedFault[] = [
+  {
+    name: "ended-storage-key-believed",
+    kind: "protocol",
+    file: `${redis}/storage-keys/storage-keys.ts`,
+    find: "if (number < oldest(this.#step) ||",
+    replace: "if (number < 0 * oldest(this.#step) ||",
+    rule: "after the end of a storage key, what it has proven counts no more",
+    promises: rotated,
+    tests: [`${redis}/storage-keys/storage-keys.test.ts`, rotation],
+    simulated: false,
+  },
+  {
+    name: "storage-key-used-before-all-nodes-have-it",
+    kind: "script",
+    file: `${lua}/key-step.lua`,
+    find: "if step < tonumber(ARGV[4]) then",
+    replace: "if step < 0 then",
+    rule: "a step of a rotation waits until every node that was heard lately follows the last one",
+    promises: rotated,
+    tests: [rotation],
+    simulated: false,
+  },
+  {
+    name: "late-write-with-an-older-storage-key",
+    kind: "script",
+    file: `${lua}/shared/head.lua`,
+    find: "return #stamp == 16 or",
+    replace: "return #stamp >= 16 or",
+    rule: "before records are proven anew, nothing is written any more with the older key",
+    promises: rotated,
+    tests: [rotation],
+    simulated: false,
+  },
+  {
+    name: "remac-over-a-changed-record",
+    kind: "script",
+    file: `${lua}/remac.lua`,
+    find: "if is_same then",
+    replace: "if header ~= false then",
+    rule: "a record gets a proof by the new key only if it still has the one that was read",
+    promises: rotated,
+    tests: [rotation],
+    simulated: false,
+  },
+  {
+    name: "unlinked-storage-key-followed",
+    kind: "protocol",
+    file: `${redis}/storage-keys/held-keys.ts`,
+    find: "if (!isProven || !links(opened, own + 1, newest))",
+    replace: "if (!isProven)",
+    rule: "a node follows a new storage key only if who made it had the key before it",
+    promises: rotated,
+    tests: [rotation],
+    simulated: false,
+  },
+  {
+    name: "older-storage-keys-not-noticed",
+    kind: "protocol",
+    file: `${redis}/storage-keys/held-keys.ts`,
+    find: 'if (shown < step) refuse("{sys}:keys is older than it was");',
+    replace: "",
+    rule: "a node that remembers a later rotation refuses a store that shows an earlier one",
+    promises: rotated,
+    tests: [rotation],
+    simulated: false,
+  },
   {
     name: "value-without-a-place",
     kind: "protocol",

@@ -250,7 +250,7 @@ export class RedisAuditLog implements AuditLog {
     this.#leader.assertEpoch(epoch);
     const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
     const script = this.#context.scripts[name];
-    const fence = [String(epoch), Buffer.from(session.storeId, "hex")];
+    const fence = [String(epoch), session.storageKeys.stamp];
     const args = [...fence, ...argsOf(session.storageKeys)];
     const reply = await session.groupCommit.submit(script, partition, keys, args);
     refuseDeposed(reply.result, epoch);

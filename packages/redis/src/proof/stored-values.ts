@@ -12,7 +12,7 @@ export interface ValuePlace {
 }
 
 /** A value, and its proof as it was found. */
-interface Found {
+export interface FoundValue {
   readonly value: Buffer;
   readonly proof: Buffer;
 }
@@ -37,7 +37,7 @@ export class StoredValues {
   readonly #observe: Observer;
   readonly #believes: boolean;
   /** Place → the last value that proved itself there, so that it is computed once. */
-  readonly #proven = new Map<string, Found & { readonly by: StorageKey }>();
+  readonly #proven = new Map<string, FoundValue & { readonly by: StorageKey }>();
   /** Place → SHA-256 of the value that was last reported there. */
   readonly #reported = new Map<string, string>();
 
@@ -65,7 +65,7 @@ export class StoredValues {
   proves(
     keys: StorageKeys,
     place: ValuePlace,
-    { value, proof }: Found,
+    { value, proof }: FoundValue,
     event: Event = { type: "unprovenValue", place: nameOf(place) },
   ): boolean {
     const name = nameOf(place);
@@ -82,7 +82,12 @@ export class StoredValues {
     return isProven && found.value.length > 0 ? found.value : undefined;
   }
 
-  #isProven(keys: StorageKeys, place: ValuePlace, name: string, { value, proof }: Found): boolean {
+  #isProven(
+    keys: StorageKeys,
+    place: ValuePlace,
+    name: string,
+    { value, proof }: FoundValue,
+  ): boolean {
     if (proof.length !== valueProofLength) return false;
     const key = keys.get(proof.readUInt16BE());
     if (key === undefined) return false;
@@ -109,7 +114,7 @@ function nameOf({ key, field }: ValuePlace): string {
 }
 
 /** A stored value and the proof after it. */
-export function split(stored: Buffer): Found {
+export function split(stored: Buffer): FoundValue {
   const end = Math.max(0, stored.length - valueProofLength);
   return { value: stored.subarray(0, end), proof: stored.subarray(end) };
 }

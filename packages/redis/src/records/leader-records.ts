@@ -11,7 +11,7 @@ import type { StorageKeys } from "../storage-keys/storage-keys.ts";
 
 const head = partitionKeys(sysPartition).head;
 /** A script compares this number, so its proof is in a field beside it. */
-const reachedPlace: ValuePlace = { key: sysKeys.levels, field: "reached" };
+export const reachedPlace: ValuePlace = { key: sysKeys.levels, field: "reached" };
 
 /** What a region's leader keeps in the store: cursors, levels, its epoch. */
 export class LeaderRecords {
@@ -151,7 +151,7 @@ export class LeaderRecords {
   ): Promise<void> {
     this.assertEpoch(epoch);
     const session = await this.#session();
-    const fence = [String(epoch), Buffer.from(session.storeId, "hex")];
+    const fence = [String(epoch), session.storageKeys.stamp];
     const args = [...fence, ...argsOf(session.storageKeys)];
     const { result } = await this.#write(session, name, partition, keys, args);
     refuseDeposed(result, epoch);

@@ -1,0 +1,449 @@
+import { timingSafeEqual } from "node:crypto";
+import { type Ids, StoreUnavailable, sysPartition } from "@holdfast/engine";
+import type { Argument } from "../connection/command-line.ts";
+import {
+  allPartitions,
+  allTrails,
+  identifierIn,
+  ownRecordKey,
+  type PartitionKeys,
+  partitionKeys,
+  sysKeys,
+} from "../connection/keys.ts";
+import {
+  headerAt,
+  readPartitionHead,
+  readRecordHeader,
+  recordHeaderLength,
+} from "../connection/record-header.ts";
+import { type Reply, readByteFields, readPairs } from "../connection/replies.ts";
+import type { ScriptName } from "../connection/scripts.ts";
+import { sleep } from "../connection/timers.ts";
+import {
+  factBits,
+  openRecord,
+  proveBytes,
+  provenVersion,
+  type RecordPlace,
+} from "../proof/record-proof.ts";
+import {
+  type FoundValue,
+  proveValue,
+  split,
+  type ValuePlace,
+  valueProofLength,
+} from "../proof/stored-values.ts";
+import { Answers } from "../session/answers.ts";
+import { requiredFormatPlace } from "../session/formats.ts";
+import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
+import type { PrimarySessions } from "../session/primary-sessions.ts";
+import { keyFailure, openStorageKey } from "../storage-keys/held-keys.ts";
+import { type ReadKeyEntry, readKeyEntries, writeKeyEntry } from "../storage-keys/key-entry.ts";
+import { isLinked, stepMax, writeKeyNote } from "../storage-keys/key-note.ts";
+import {
+  deriveStorageKey,
+  keySteps,
+  type StorageKey,
+  type StorageKeys,
+  storageKeyBytes,
+} from "../storage-keys/storage-keys.ts";
+import { type KeyWrapper, wrapStorageKey } from "./key-wraps.ts";
+import { reachedPlace } from "./leader-records.ts";
+
+/** What a rotation has done in one call, and whether it is under way. */
+export interface RotationProgress {
+  /** Records and values that came under the new key. */
+  readonly done: number;
+  /** Records that an older key has proven, as last counted; undefined before they were. */
+  readonly left: number | undefined;
+  readonly isUnderWay: boolean;
+}
+
+/** Which storage keys of a store count. */
+export interface StorageKeyState {
+  /** The number with which everything new is made. */
+  readonly number: number;
+  /** When its key was made, in milliseconds since the epoch; 0 for the key of `store init`. */
+  readonly madeMs: number;
+  /** What a rotation that is under way waits for; undefined without one. */
+  readonly rotation: "opening" | "switching" | "replacing" | undefined;
+  /** Records under an older number, as last counted by the node that replaces them; undefined where this node does not. */
+  readonly left: number | undefined;
+}
+
+/** Records whose proofs one script replaces: every other client waits while it runs. */
+const recordsPerScript = 256;
+/** The same for sealed records, whose bodies are read too. */
+const sealedPerScript = 32;
+const valuesAtOnce = 256;
+/** Between two scripts other work runs. */
+const pauseMs = 5;
+const none = Buffer.alloc(0);
+const { head } = partitionKeys(sysPartition);
+
+/**
+ * Rotates the key of a store (docs/storage-key.md), in steps (`keySteps`) that each follow the one before when every node
+ * that was heard lately follows it. What is between the steps is found in the store, so another leader continues it.
+ */
+export class KeyRotation {
+  readonly #context: StoreContext;
+  readonly #sessions: PrimarySessions;
+  readonly #answers: Answers;
+  #left: number | undefined;
+
+  constructor(context: StoreContext, sessions: PrimarySessions) {
+    this.#context = context;
+    this.#sessions = sessions;
+    this.#answers = new Answers(context, sessions);
+  }
+
+  /** See `RedisStore.storageKeyState`. */
+  readonly storageKeyState = async (): Promise<StorageKeyState> => {
+    const session = this.#sessions.now("read") ?? (await this.#sessions.require("read"));
+    const { step, newest } = session.storageKeys;
+    const entry = this.#context.keys.of(session.storeId).get(newest.number)?.entry;
+    const rotation = ([undefined, "opening", "switching"] as const)[step % 3];
+    const isFenced = rotation === "switching" && (await this.#isFenced(session));
+    return {
+      ...{ number: newest.number, madeMs: entry?.madeMs ?? 0 },
+      rotation: isFenced ? "replacing" : rotation,
+      left: step % 3 === 0 ? 0 : this.#left,
+    };
+  };
+
+  /** See `RedisStore.rotateStorageKey`. */
+  readonly rotateStorageKey = async (
+    root: KeyWrapper,
+    randomBytes: Ids["randomBytes"],
+  ): Promise<number | undefined> => {
+    const session = await this.#session();
+    const { keys } = this.#context;
+    const { storageKeys, storeId } = session;
+    const { newest: before, step } = storageKeys;
+    const number = before.number + 1;
+    if (step !== keySteps.only(before.number)) return undefined;
+    if (number > keySteps.oldest(stepMax)) {
+      throw new StoreUnavailable("unsafe", `there is no storage key after ${before.number}`);
+    }
+    const answer = await session.reading(({ connection }) =>
+      connection.call("hgetall", sysKeys.keys),
+    );
+    const found = readKeyEntries(answer, storeId);
+    if (found.note !== keys.note(storeId)) return undefined;
+    const text = readPairs(answer).get(String(number)) ?? "";
+    const made = await this.#newKey(
+      before,
+      found.entries.find((one) => one.number === number),
+      {
+        ...{ number, storeId, root, randomBytes },
+      },
+    );
+    const args = [...this.#stepArgs(session, found.note, made.note, 0), String(number), text];
+    const { result } = await this.#submit(
+      session,
+      "key-step",
+      [sysKeys.formats, sysKeys.keys],
+      [...args, made.text],
+    );
+    return result === "committed" ? number : undefined;
+  };
+
+  /** See `RedisStore.continueRotation`. */
+  readonly continueRotation = async (active: () => boolean): Promise<RotationProgress> => {
+    const session = await this.#session();
+    const { step } = session.storageKeys;
+    if (step % 3 === 0) {
+      this.#left = undefined;
+      return { done: 0, left: 0, isUnderWay: false };
+    }
+    const heads = allPartitions.map((partition) => partition.head);
+    if (step % 3 === 1) await this.#step(session, step, step + 1);
+    else if (await this.#isFenced(session)) return await this.#replace(session, step, active);
+    else await this.#step(session, step, step, heads);
+    return { done: 0, left: this.#left, isUnderWay: true };
+  };
+
+  /** A new key, or the one that a rotation made whose note was lost: other nodes may have opened it. */
+  async #newKey(
+    before: StorageKey,
+    entry: ReadKeyEntry | undefined,
+    {
+      number,
+      storeId,
+      root,
+      randomBytes,
+    }: {
+      readonly number: number;
+      readonly storeId: string;
+      readonly root: KeyWrapper;
+      readonly randomBytes: Ids["randomBytes"];
+    },
+  ): Promise<{ readonly text: string; readonly note: string }> {
+    const { region } = this.#context.settings;
+    const step = keySteps.only(before.number) + 1;
+    if (entry !== undefined && isLinked(before, entry)) {
+      const { key } = await openStorageKey(entry, region, this.#context.keys.opener).catch(
+        (error: unknown) => {
+          throw keyFailure(error, entry);
+        },
+      );
+      return { text: entry.text, note: writeKeyNote(key, step) };
+    }
+    const secret = randomBytes(storageKeyBytes);
+    const madeMs = Math.floor(this.#context.lease.now().wallMs);
+    try {
+      const name = { storeId, region, number };
+      const made = await wrapStorageKey(secret, { ...name, madeMs }, root, before);
+      return {
+        text: writeKeyEntry(made),
+        note: writeKeyNote(deriveStorageKey(secret, name), step),
+      };
+    } catch (error) {
+      throw keyFailure(error, { number, storeId, rootOfTrust: "" });
+    } finally {
+      secret.fill(0);
+    }
+  }
+
+  /** Makes a step, or the heads' part of one, if every node that was heard lately, this one too, follows the last one. */
+  async #step(
+    session: PrimarySession,
+    step: number,
+    next: number,
+    heads: readonly string[] = [],
+  ): Promise<void> {
+    const { keys } = this.#context;
+    const note = keys.note(session.storeId);
+    const newest = keys.of(session.storeId).get(keySteps.newest(step))?.key;
+    // Another leader may have made it.
+    if (session.storageKeys.step !== step || note === undefined || newest === undefined) return;
+    const args = this.#stepArgs(session, note, writeKeyNote(newest, next), step);
+    const more = [sysKeys.formats, sysKeys.keys, ...heads];
+    await this.#submit(session, "key-step", more, [...args, "", "", ""]);
+  }
+
+  #stepArgs(session: PrimarySession, note: string, next: string, followed: number): Argument[] {
+    const { stamp } = session.storageKeys;
+    return [stamp, note, next, String(followed), this.#context.formats.silentMs];
+  }
+
+  /** Whether no script writes any more what was made with an older key. */
+  async #isFenced(session: PrimarySession): Promise<boolean> {
+    const heads = await session.reading(({ connection }) =>
+      connection.call("mget", ...allPartitions.map((partition) => partition.head)),
+    );
+    const { number } = session.storageKeys.newest;
+    return (heads as readonly (Buffer | null)[]).every(
+      (value) => (readPartitionHead(value)?.leastKey ?? 0) >= number,
+    );
+  }
+
+  /**
+   * Gives everything that an older key has proven a proof by the new one. The older key ends when a whole pass has found
+   * nothing, all of it on one process of Redis: a promoted one may lack some of it.
+   */
+  async #replace(
+    session: PrimarySession,
+    step: number,
+    active: () => boolean,
+  ): Promise<RotationProgress> {
+    const left = await this.#walk(session, active, false);
+    if (left === undefined) return { done: 0, left: this.#left, isUnderWay: true };
+    this.#left = left;
+    const done = left === 0 ? 0 : ((await this.#walk(session, active, true)) ?? 0);
+    const values = active() ? await this.#replaceValues(session) : 1;
+    if (left + values === 0 && active()) await this.#step(session, step, step + 1);
+    return { done: done + values, left: this.#left, isUnderWay: true };
+  }
+
+  /** Counts the records of an older key, or replaces their proofs; undefined where `active` ended it. */
+  async #walk(
+    session: PrimarySession,
+    active: () => boolean,
+    replaces: boolean,
+  ): Promise<number | undefined> {
+    let count = 0;
+    for (const partition of allPartitions.keys()) {
+      const found = await this.#walkPartition(session, partition, active, replaces);
+      if (found === undefined) return undefined;
+      count += found;
+    }
+    return count;
+  }
+
+  async #walkPartition(
+    session: PrimarySession,
+    partition: number,
+    active: () => boolean,
+    replaces: boolean,
+  ): Promise<number | undefined> {
+    const keys = partitionKeys(partition);
+    const isSealed = partition === sysPartition;
+    const most = String(replaces && isSealed ? sealedPerScript : recordsPerScript);
+    const asked = [keys.head, keys.counters, keys.changes];
+    let count = 0;
+    for (let at = 0, last = Number.POSITIVE_INFINITY; at < last; ) {
+      if (!active()) return undefined;
+      const args = [String(at), most, String(Number.MAX_SAFE_INTEGER), keys.record];
+      const answer = await this.#answers.ask("headers", asked, args, session);
+      const [number, entries] = answer.rest as readonly [number, readonly Buffer[]];
+      const older = this.#older(session, partition, entries);
+      if (replaces) await this.#remac(session, partition, keys, older);
+      count += older.length;
+      last = Number(number);
+      at = answer.number > at ? answer.number : last;
+    }
+    return count;
+  }
+
+  /** Identifiers and headers of the records that an older key has proven. What does not prove itself stays as it is. */
+  #older(
+    { storageKeys }: PrimarySession,
+    partition: number,
+    entries: readonly Buffer[],
+  ): (readonly [identifier: string, header: Buffer])[] {
+    const { number } = storageKeys.newest;
+    const older: [string, Buffer][] = [];
+    for (let at = 0; at + 1 < entries.length; at += 2) {
+      const [id, header] = [entries[at], entries[at + 1]];
+      if (id?.length !== 16 || header === undefined) continue;
+      if ((readRecordHeader(header)?.keyNumber ?? number) >= number) continue;
+      const identifier = identifierIn(id);
+      if (provenVersion(storageKeys, { partition, identifier }, header) === undefined) continue;
+      older.push([identifier, header]);
+    }
+    return older;
+  }
+
+  async #remac(
+    session: PrimarySession,
+    partition: number,
+    { record }: PartitionKeys,
+    older: readonly (readonly [identifier: string, header: Buffer])[],
+  ): Promise<void> {
+    if (older.length === 0) return;
+    // Other work runs between two scripts.
+    await sleep(this.#context.settings.timers, pauseMs, { background: true });
+    const keys = older.map(([identifier]) => ownRecordKey(record, identifier));
+    const values =
+      partition === sysPartition
+        ? ((await session.reading(({ connection }) =>
+            connection.call("mget", ...keys),
+          )) as readonly (Buffer | null)[])
+        : older.map(([, header]) => header);
+    const { storageKeys } = session;
+    const { stamp, newest } = storageKeys;
+    const given: Buffer[] = [];
+    const args: Argument[] = [stamp];
+    for (const [at, [identifier]] of older.entries()) {
+      const [key, value] = [keys[at], values[at]];
+      if (key === undefined || !value) continue;
+      const made = remade(storageKeys, newest, { partition, identifier }, value);
+      if (made === undefined) continue;
+      given.push(key);
+      args.push(value.subarray(0, headerAt.promised), proofIn(value), made.proof, made.body);
+    }
+    if (given.length > 0) await this.#submit(session, "remac", given, args);
+    this.#left = Math.max(0, (this.#left ?? 0) - older.length);
+  }
+
+  /** Replaces the proofs of values; returns how many there were. */
+  async #replaceValues(session: PrimarySession): Promise<number> {
+    const inline = [
+      ...allPartitions.map(({ cursors }) => cursors),
+      ...allTrails.map(({ chain }) => chain),
+      sysKeys.auditSinks,
+    ];
+    let count = 0;
+    for (const key of inline) {
+      const older = (await this.#fields(session, key)).filter(([field, stored]) =>
+        this.#isOlder(session, { key, field }, split(stored)),
+      );
+      count += older.length;
+      for (let at = 0; at < older.length; at += valuesAtOnce) {
+        await Promise.all(
+          older.slice(at, at + valuesAtOnce).map(([field, stored]) => {
+            const { value } = split(stored);
+            const proof = proveValue(session.storageKeys.newest, { key, field }, value);
+            const next = Buffer.concat([value, proof]);
+            return this.#setField(session, { key, field }, stored, next);
+          }),
+        );
+      }
+    }
+    for (const place of [reachedPlace, requiredFormatPlace]) {
+      const proofPlace = { key: place.key, field: `${place.field}Proof` };
+      const fields = new Map(await this.#fields(session, place.key));
+      const [value, proof] = [fields.get(place.field), fields.get(proofPlace.field)];
+      if (value === undefined || proof === undefined) continue;
+      if (!this.#isOlder(session, place, { value, proof })) continue;
+      const next = proveValue(session.storageKeys.newest, place, value);
+      await this.#setField(session, proofPlace, proof, next);
+      count += 1;
+    }
+    return count;
+  }
+
+  async #fields(session: PrimarySession, key: string) {
+    return readByteFields(
+      await session.reading(({ connection }) => connection.call("hgetall", key)),
+    );
+  }
+
+  #isOlder({ storageKeys }: PrimarySession, place: ValuePlace, found: FoundValue): boolean {
+    const { value, proof } = found;
+    if (proof.length !== valueProofLength || value.length === 0) return false;
+    const number = proof.readUInt16BE();
+    const key = number < storageKeys.newest.number ? storageKeys.get(number) : undefined;
+    return key !== undefined && timingSafeEqual(proof, proveValue(key, place, value));
+  }
+
+  async #setField(
+    session: PrimarySession,
+    { key, field }: ValuePlace,
+    read: Buffer,
+    value: Buffer,
+  ): Promise<void> {
+    await this.#submit(session, "set-key", [key], [session.storageKeys.stamp, field, read, value]);
+  }
+
+  async #session(): Promise<PrimarySession> {
+    return this.#sessions.now("write") ?? (await this.#sessions.require("write"));
+  }
+
+  #submit(
+    session: PrimarySession,
+    name: ScriptName,
+    keys: readonly Argument[],
+    args: readonly Argument[],
+  ): Promise<Reply> {
+    const script = this.#context.scripts[name];
+    return session.groupCommit.submit(script, sysPartition, [head, ...keys], args);
+  }
+}
+
+/** The proof of a record by another key; undefined where its body is not the one that its header names. */
+function remade(
+  keys: StorageKeys,
+  by: StorageKey,
+  place: RecordPlace,
+  value: Buffer,
+): { readonly proof: Buffer; readonly body: Buffer } | undefined {
+  const version = provenVersion(keys, place, value);
+  if (version === undefined) return undefined;
+  const digest = value.toString("hex", headerAt.digest, headerAt.promised);
+  const facts = value.readUInt8(headerAt.facts);
+  const isSealed = (facts & factBits.sealed) !== 0;
+  try {
+    const bytes = isSealed ? openRecord(keys, place, value).bytes : none;
+    const { proof, body } = proveBytes(by, place, bytes, { digest, version, facts });
+    return { proof, body: isSealed ? body : none };
+  } catch (error) {
+    if (error instanceof StoreUnavailable && error.failure === "corrupt") return undefined;
+    throw error;
+  }
+}
+
+function proofIn(value: Buffer): Buffer {
+  return value.subarray(headerAt.version, recordHeaderLength);
+}
