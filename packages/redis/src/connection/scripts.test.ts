@@ -97,6 +97,8 @@ test("a call with the wrong number of keys is refused", () => {
     "x",
   ]);
   expect(() => scriptArguments(scripts.marker, ["a"], [])).toThrow("takes 5 keys, not 1");
-  expect(() => scriptArguments(scripts.marker, ["a", "b", "c", "d", "e"], [])).toThrow("not 5");
+  expect(() => scriptArguments(scripts.marker, ["a", "b", "c", "d", "e", "f"], [])).toThrow(
+    "not 6",
+  );
   expect(scriptArguments(scripts["note-covered"], ["a"], ["1"])[1]).toBe("1");
 });
