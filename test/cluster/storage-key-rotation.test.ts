@@ -9,7 +9,7 @@ import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { readRecordHeader } from "../../packages/redis/src/connection/record-header.ts";
 import { wrapStorageKey } from "../../packages/redis/src/records/key-wraps.ts";
-import { writeKeyEntry } from "../../packages/redis/src/storage-keys/key-entry.ts";
+import { keysMax, writeKeyEntry } from "../../packages/redis/src/storage-keys/key-entry.ts";
 import { writeKeyNote } from "../../packages/redis/src/storage-keys/key-note.ts";
 import { deriveStorageKey } from "../../packages/redis/src/storage-keys/storage-keys.ts";
 import { RedisServer } from "../support/redis.ts";
@@ -179,6 +179,22 @@ test("a rotation brings everything under the new key while other nodes write, an
   }
 });
 
+test("a record that the index of changes lacks comes under the new key too", async () => {
+  await using leader = await node();
+  const [first] = await filled(leader, 1, 2);
+  if (first === undefined) throw new Error("nothing was made");
+  const { key } = await recordOf(redis, first.instance, first.id);
+  const prefix = key.toString("latin1", 0, key.indexOf(":") + 1);
+  await begun(leader);
+  await rotate(leader, 2);
+  // What somebody who writes to Redis hides during the pass, he could show again after the end.
+  await redis.command("del", `${prefix}changes`, `${prefix}changes:0`);
+  await redis.command("hset", `${prefix}counters`, "change", "0");
+  expect(await numberOf(first.instance, first.id)).toBe(1);
+  await rotate(leader);
+  expect(await numberOf(first.instance, first.id)).toBe(2);
+});
+
 test("another leader continues a rotation that ended after any step", async () => {
   await using first = await node();
   const made = await filled(first);
@@ -249,6 +265,35 @@ test("a root of trust that is closed when a key is made changes nothing", async 
   expect(await keysNow()).toEqual(before);
 });
 
+test("no key is wrapped with another root key than the one before it", async () => {
+  await using leader = await node();
+  await follows(leader, 1);
+  const before = await keysNow();
+  const other = new MemoryRootOfTrust(systemIds, "second");
+  await expect(leader.store.rotateStorageKey(other, systemIds.randomBytes)).rejects.toMatchObject({
+    failure: "unsafe",
+    message: expect.stringContaining(
+      'is under root key "first", and this node is configured with "second"',
+    ),
+  });
+  expect(await keysNow()).toEqual(before);
+});
+
+test("no rotation makes more keys than a node reads", async () => {
+  const secret = systemIds.randomBytes(32);
+  await using first = await node();
+  const name = { storeId: first.store.storeId ?? "", region: "a", number: keysMax };
+  const entry = writeKeyEntry(await wrapStorageKey(secret, name, root));
+  const last = writeKeyNote(deriveStorageKey(secret, name), 3 * keysMax);
+  await first[Symbol.asyncDispose]();
+  await putBack({ [keysMax]: entry, note: last });
+  await using leader = await node();
+  await follows(leader, keysMax);
+  const before = await keysNow();
+  await expect(begin(leader)).rejects.toMatchObject({ failure: "unsafe" });
+  expect(await keysNow()).toEqual(before);
+});
+
 test("a node for which nobody waits opens the new key before it reads what was made with it", async () => {
   await using leader = await node();
   // It tells nobody which keys it follows, so it counts as silent at once.
@@ -309,6 +354,55 @@ describe("what does not prove itself in {sys}:keys", () => {
     expect(JSON.parse((await keysNow())["2"] ?? "{}")).not.toMatchObject({
       check: Buffer.from(entry.check).toString("hex"),
     });
+  });
+
+  test("a link that was altered is put back at any step, and ends no rotation", async () => {
+    await using leader = await node();
+    await follows(leader, 1);
+    const alter = async () => {
+      const entry = JSON.parse((await keysNow())["2"] ?? "{}");
+      await redis.command("hset", keysAt, "2", JSON.stringify({ ...entry, link: "" }));
+      expect((await leader.store.storageKeyWraps()).faults).toHaveLength(1);
+    };
+    await begun(leader);
+    const genuine = (await keysNow())["2"];
+    await alter();
+    await expect(node()).rejects.toMatchObject({ failure: "unsafe" });
+    await leader.store.rewrapStorageKeys(root);
+    expect((await keysNow())["2"]).toBe(genuine);
+    await alter();
+    await rotate(leader);
+    await follows(leader, 2);
+    await leader.store.rewrapStorageKeys(root);
+    expect((await keysNow())["2"]).toBe(genuine);
+    await using again = await node();
+    await follows(again, 2);
+  });
+
+  test("a forged key with a forged note asks no root of trust, so that a closed one stops nobody", async () => {
+    let isClosed = false;
+    const closing = {
+      describe: () => root.describe(),
+      unwrap: async (...given: Parameters<typeof root.unwrap>) => {
+        if (isClosed) throw new RootOfTrustError("unavailable", "as the test said");
+        return await root.unwrap(...given);
+      },
+    };
+    await using leader = await node({ root: closing });
+    const [first] = await filled(leader, 1, 1);
+    if (first === undefined) throw new Error("nothing was made");
+    const name = { storeId: leader.store.storeId ?? "", region: "a", number: 2 };
+    const secret = systemIds.randomBytes(32);
+    const entry = writeKeyEntry(await wrapStorageKey(secret, name, root));
+    const forged = writeKeyNote(deriveStorageKey(secret, name), 6);
+    isClosed = true;
+    await redis.command("hset", keysAt, "2", entry, "note", forged);
+    await until("the store serves with the forged note", async () => {
+      await create(leader.store, first.instance).catch(() => undefined);
+      return leader.store.state() === "full";
+    });
+    expect(await leader.store.read(first.instance, [first.id])).toHaveLength(1);
+    expect(leader.events).not.toContainEqual(expect.objectContaining({ state: "closed" }));
   });
 
   test("a forged end, by who has the old key, does not end it", async () => {

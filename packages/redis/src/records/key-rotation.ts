@@ -5,8 +5,6 @@ import {
   allPartitions,
   allTrails,
   identifierIn,
-  ownRecordKey,
-  type PartitionKeys,
   partitionKeys,
   sysKeys,
 } from "../connection/keys.ts";
@@ -38,8 +36,13 @@ import { requiredFormatPlace } from "../session/formats.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 import { keyFailure, openStorageKey } from "../storage-keys/held-keys.ts";
-import { type ReadKeyEntry, readKeyEntries, writeKeyEntry } from "../storage-keys/key-entry.ts";
-import { isLinked, stepMax, writeKeyNote } from "../storage-keys/key-note.ts";
+import {
+  keysMax,
+  type ReadKeyEntry,
+  readKeyEntries,
+  writeKeyEntry,
+} from "../storage-keys/key-entry.ts";
+import { isLinked, writeKeyNote } from "../storage-keys/key-note.ts";
 import {
   deriveStorageKey,
   keySteps,
@@ -80,6 +83,17 @@ const valuesAtOnce = 256;
 const pauseMs = 5;
 const none = Buffer.alloc(0);
 const { head } = partitionKeys(sysPartition);
+const recordPrefixes: ReadonlyMap<string, number> = new Map(
+  allPartitions.map(({ record }, partition) => [record, partition]),
+);
+
+/** A record that an older storage key has proven. */
+interface OlderRecord {
+  readonly key: Buffer;
+  readonly place: RecordPlace;
+  readonly header: Buffer;
+  readonly isSealed: boolean;
+}
 
 /**
  * Rotates the key of a store (docs/storage-key.md), in steps (`keySteps`) that each follow the one before when every node
@@ -122,14 +136,21 @@ export class KeyRotation {
     const { newest: before, step } = storageKeys;
     const number = before.number + 1;
     if (step !== keySteps.only(before.number)) return undefined;
-    if (number > keySteps.oldest(stepMax)) {
-      throw new StoreUnavailable("unsafe", `there is no storage key after ${before.number}`);
+    if (number > keysMax) {
+      throw new StoreUnavailable(
+        "unsafe",
+        `this store has had ${before.number} storage keys, which is the most: a new store (docs/storage-key.md, "If it is lost") begins anew`,
+      );
     }
     const answer = await session.reading(({ connection }) =>
       connection.call("hgetall", sysKeys.keys),
     );
     const found = readKeyEntries(answer, storeId);
     if (found.note !== keys.note(storeId)) return undefined;
+    await refuseOtherRoot(
+      root,
+      found.entries.find((one) => one.number === before.number),
+    );
     const text = readPairs(answer).get(String(number)) ?? "";
     const made = await this.#newKey(
       before,
@@ -256,90 +277,85 @@ export class KeyRotation {
     return { done: done + values, left: this.#left, isUnderWay: true };
   }
 
-  /** Counts the records of an older key, or replaces their proofs; undefined where `active` ended it. */
+  /**
+   * Counts the records of an older key, or replaces their proofs; undefined where `active` ended it. It walks through all
+   * keys of Redis, and not through an index: a record that an index lacks must not be left behind.
+   */
   async #walk(
     session: PrimarySession,
     active: () => boolean,
     replaces: boolean,
   ): Promise<number | undefined> {
     let count = 0;
-    for (const partition of allPartitions.keys()) {
-      const found = await this.#walkPartition(session, partition, active, replaces);
-      if (found === undefined) return undefined;
-      count += found;
-    }
-    return count;
-  }
-
-  async #walkPartition(
-    session: PrimarySession,
-    partition: number,
-    active: () => boolean,
-    replaces: boolean,
-  ): Promise<number | undefined> {
-    const keys = partitionKeys(partition);
-    const isSealed = partition === sysPartition;
-    const most = String(replaces && isSealed ? sealedPerScript : recordsPerScript);
-    const asked = [keys.head, keys.counters, keys.changes];
-    let count = 0;
-    for (let at = 0, last = Number.POSITIVE_INFINITY; at < last; ) {
+    let cursor = "0";
+    do {
       if (!active()) return undefined;
-      const args = [String(at), most, String(Number.MAX_SAFE_INTEGER), keys.record];
-      const answer = await this.#answers.ask("headers", asked, args, session);
-      const [number, entries] = answer.rest as readonly [number, readonly Buffer[]];
-      const older = this.#older(session, partition, entries);
-      if (replaces) await this.#remac(session, partition, keys, older);
+      const page = ["match", "{*}:o:*", "count", String(recordsPerScript)];
+      const answer = await session.reading(({ connection }) =>
+        connection.call("scan", cursor, ...page),
+      );
+      const [next, keys] = answer as readonly [Buffer, readonly Buffer[]];
+      const older = await this.#older(session, keys);
+      if (replaces) {
+        await this.#replaceProofs(session, older, (record) => !record.isSealed, recordsPerScript);
+        await this.#replaceProofs(session, older, (record) => record.isSealed, sealedPerScript);
+      }
       count += older.length;
-      last = Number(number);
-      at = answer.number > at ? answer.number : last;
-    }
+      cursor = String(next);
+    } while (cursor !== "0");
+    this.#answers.assert(session);
     return count;
   }
 
-  /** Identifiers and headers of the records that an older key has proven. What does not prove itself stays as it is. */
-  #older(
-    { storageKeys }: PrimarySession,
-    partition: number,
-    entries: readonly Buffer[],
-  ): (readonly [identifier: string, header: Buffer])[] {
-    const { number } = storageKeys.newest;
-    const older: [string, Buffer][] = [];
-    for (let at = 0; at + 1 < entries.length; at += 2) {
-      const [id, header] = [entries[at], entries[at + 1]];
-      if (id?.length !== 16 || header === undefined) continue;
-      if ((readRecordHeader(header)?.keyNumber ?? number) >= number) continue;
-      const identifier = identifierIn(id);
-      if (provenVersion(storageKeys, { partition, identifier }, header) === undefined) continue;
-      older.push([identifier, header]);
-    }
-    return older;
+  /** The records of these keys that an older storage key has proven. What does not prove itself stays as it is. */
+  async #older(session: PrimarySession, keys: readonly Buffer[]): Promise<OlderRecord[]> {
+    const { storageKeys } = session;
+    const last = String(recordHeaderLength - 1);
+    const lines = keys.map((key) => ["getrange", key, "0", last] as const);
+    const headers = await session.reading(({ connection }) => connection.batch(lines));
+    return keys.flatMap((key, at) => {
+      const found = headers[at];
+      const place = placeOf(key);
+      // An error is one of a value that is no string.
+      if (place === undefined || found === undefined || "error" in found) return [];
+      const header = found.value as Buffer;
+      const { number } = storageKeys.newest;
+      if ((readRecordHeader(header)?.keyNumber ?? number) >= number) return [];
+      if (provenVersion(storageKeys, place, header) === undefined) return [];
+      const isSealed = (header.readUInt8(headerAt.facts) & factBits.sealed) !== 0;
+      return [{ key, place, header, isSealed }];
+    });
   }
 
-  async #remac(
+  async #replaceProofs(
     session: PrimarySession,
-    partition: number,
-    { record }: PartitionKeys,
-    older: readonly (readonly [identifier: string, header: Buffer])[],
+    all: readonly OlderRecord[],
+    which: (record: OlderRecord) => boolean,
+    atOnce: number,
   ): Promise<void> {
-    if (older.length === 0) return;
-    // Other work runs between two scripts.
-    await sleep(this.#context.settings.timers, pauseMs, { background: true });
-    const keys = older.map(([identifier]) => ownRecordKey(record, identifier));
-    const values =
-      partition === sysPartition
-        ? ((await session.reading(({ connection }) =>
-            connection.call("mget", ...keys),
-          )) as readonly (Buffer | null)[])
-        : older.map(([, header]) => header);
+    const records = all.filter(which);
+    for (let at = 0; at < records.length; at += atOnce) {
+      // Other work runs between two scripts.
+      await sleep(this.#context.settings.timers, pauseMs, { background: true });
+      await this.#remac(session, records.slice(at, at + atOnce));
+    }
+  }
+
+  /** Either all of them are sealed, or none. */
+  async #remac(session: PrimarySession, older: readonly OlderRecord[]): Promise<void> {
+    const values = older[0]?.isSealed
+      ? ((await session.reading(({ connection }) =>
+          connection.call("mget", ...older.map(({ key }) => key)),
+        )) as readonly (Buffer | null)[])
+      : older.map(({ header }) => header);
     const { storageKeys } = session;
     const { stamp, newest } = storageKeys;
     const given: Buffer[] = [];
     const args: Argument[] = [stamp];
-    for (const [at, [identifier]] of older.entries()) {
-      const [key, value] = [keys[at], values[at]];
-      if (key === undefined || !value) continue;
-      const made = remade(storageKeys, newest, { partition, identifier }, value);
-      if (made === undefined) continue;
+    for (const [at, { key, place }] of older.entries()) {
+      const value = values[at];
+      const made = value && remade(storageKeys, newest, place, value);
+      if (!made) continue;
       given.push(key);
       args.push(value.subarray(0, headerAt.promised), proofIn(value), made.proof, made.body);
     }
@@ -422,6 +438,15 @@ export class KeyRotation {
   }
 }
 
+/** The place of a record; undefined for any other key. */
+function placeOf(key: Buffer): RecordPlace | undefined {
+  const at = Math.max(0, key.length - 16);
+  const partition = recordPrefixes.get(key.toString("latin1", 0, at));
+  return partition === undefined
+    ? undefined
+    : { partition, identifier: identifierIn(key.subarray(at)) };
+}
+
 /** The proof of a record by another key; undefined where its body is not the one that its header names. */
 function remade(
   keys: StorageKeys,
@@ -442,6 +467,20 @@ function remade(
     if (error instanceof StoreUnavailable && error.failure === "corrupt") return undefined;
     throw error;
   }
+}
+
+/** Refuses to wrap a key with another root key than the key before it: one of the two is not that of all nodes. */
+async function refuseOtherRoot(root: KeyWrapper, before: ReadKeyEntry | undefined): Promise<void> {
+  if (before === undefined) return;
+  const { number, rootOfTrust } = before;
+  const { name } = await root.describe().catch((error: unknown) => {
+    throw keyFailure(error, before);
+  });
+  if (name === rootOfTrust) return;
+  throw new StoreUnavailable(
+    "unsafe",
+    `storage key ${number} is under root key "${rootOfTrust}", and this node is configured with "${name}": give every node of the region the same root key, restart it, and run \`holdfast root move\` if that is needed`,
+  );
 }
 
 function proofIn(value: Buffer): Buffer {

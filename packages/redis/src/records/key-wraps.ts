@@ -106,7 +106,7 @@ export class KeyWraps {
     for (const entry of found.entries) {
       const own = held.get(entry.number);
       if (own === undefined || own.entry.text === entry.text) continue;
-      if (!isOriginal(own.key, entry)) continue;
+      if (!isOriginal(own, entry)) continue;
       const fault = await this.#keepOpened(entry);
       if (fault !== undefined) faults.push(fault);
     }
@@ -158,15 +158,16 @@ export class KeyWraps {
   /** Undefined where the entry of a key that is held is as it must be. */
   async #look(
     session: PrimarySession,
-    { key, entry: kept }: HeldKey,
+    own: HeldKey,
     fields: ReadonlyMap<string, string>,
     root: KeyWrapper,
   ): Promise<Result | undefined> {
     const { keys, scripts, observe } = this.#context;
+    const { entry: kept } = own;
     const number = String(kept.number);
     const text = fields.get(number) ?? "";
     const read = readKeyEntry(number, text);
-    const isOwn = read?.storeId === session.storeId && isOriginal(key, read);
+    const isOwn = read?.storeId === session.storeId && isOriginal(own, read);
     const entry = isOwn ? { ...read, text } : undefined;
     const version = entry && (await this.#versionOf(entry, root));
     const isSound = entry !== undefined && version !== undefined;

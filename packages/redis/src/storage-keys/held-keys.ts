@@ -250,7 +250,9 @@ export class HeldKeys {
     const newest = keySteps.newest(step);
     const own = keySteps.newest(keys.step);
     const entries = found.entries.filter(({ number }) => number > own && number <= newest);
-    if (entries.length < newest - own) return this.#ignore(found.note);
+    // Only who has the key before it can make a link, so a root of trust is asked for nothing else.
+    const isNext = entries.some((entry) => isLinked(byNumber.get(own)?.key, entry));
+    if (newest > own && (!isNext || entries.length < newest - own)) return this.#ignore(found.note);
     const opened = await this.#openAfter(entries, byNumber);
     if (opened instanceof StoreUnavailable) {
       if (opened.failure !== "keyClosed") return this.#ignore(found.note);
@@ -274,7 +276,7 @@ export class HeldKeys {
     const opened = new Map(byNumber);
     for (const entry of entries) {
       const known = byNumber.get(entry.number);
-      if (known !== undefined && isOriginal(known.key, entry)) continue;
+      if (known !== undefined && isOriginal(known, entry)) continue;
       const made = await this.#open(entry).catch((error: StoreUnavailable) => error);
       if (made instanceof StoreUnavailable) return made;
       opened.set(entry.number, heldKey(entry, made));
@@ -439,9 +441,9 @@ export function keyFailure(
 function faultsOf({ entries, faults }: KeyEntries, held: ReadonlyMap<number, HeldKey>): string[] {
   const ofHeld = faults.filter(({ number }) => number === "" || held.has(Number(number)));
   const all = ofHeld.map(({ reason }) => reason);
-  for (const [number, { key }] of held) {
+  for (const [number, own] of held) {
     const entry = entries.find((one) => one.number === number);
-    if (entry !== undefined && isOriginal(key, entry)) continue;
+    if (entry !== undefined && isOriginal(own, entry)) continue;
     if (faults.some((fault) => fault.number === String(number))) continue;
     all.push(entry === undefined ? missing(number) : notOriginal(number));
   }
@@ -475,14 +477,14 @@ function refuseUnproven(byNumber: ReadonlyMap<number, HeldKey>, note: string, st
   );
 }
 
-/** Whether an entry is of this key. */
-export function isOriginal(key: StorageKey, { check }: KeyEntry): boolean {
-  return timingSafeEqual(key.check, check);
+/** Whether an entry is of this key, with the link that was seen to open with it. */
+export function isOriginal({ key, entry }: HeldKey, { check, link }: KeyEntry): boolean {
+  return timingSafeEqual(key.check, check) && Buffer.from(entry.link).equals(link);
 }
 
 /** Refuses a key that is not the original one with this number. */
 function refuseOther(key: StorageKey, entry: KeyEntry): void {
-  if (isOriginal(key, entry)) return;
+  if (timingSafeEqual(key.check, entry.check)) return;
   throw new KeyEntryDamaged(`${notOriginal(entry.number)}: docs/storage-key.md says what to do`);
 }
 

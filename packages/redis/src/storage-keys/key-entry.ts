@@ -20,8 +20,10 @@ export interface KeyEntry {
   readonly madeMs: number;
 }
 
-/** More keys than a store has in a century of monthly rotations. */
-const entriesMax = 1_200;
+/** More fields than a store has in a century of monthly rotations. */
+const entriesMax = 1_250;
+/** The highest number of a key that a rotation makes: with more fields than `entriesMax`, nobody would open the store. */
+export const keysMax = 1_200;
 const textMax = 16_384;
 const numberMax = 65_535;
 const nameMax = 512;

@@ -53,7 +53,7 @@ export function storageKeyHandlers({
   return {
     readStorageKey: show,
     rotateStorageKey: async () => {
-      const number = await own.rotateStorageKey(await root(), randomBytes).catch(refuseClosed);
+      const number = await own.rotateStorageKey(await root(), randomBytes).catch(refuse);
       if (number !== undefined) return await show();
       const detail = "a rotation is under way: `holdfast storage-key show` says how far it is";
       throw new ManagementError("wrongState", detail);
@@ -61,7 +61,9 @@ export function storageKeyHandlers({
   };
 }
 
-function refuseClosed(error: unknown): never {
-  const isClosed = error instanceof StoreUnavailable && error.failure === "keyClosed";
-  throw isClosed ? new ManagementError("rootUnavailable", error.message) : error;
+/** What nobody can mend by asking again is no failure of this node. */
+function refuse(error: unknown): never {
+  if (!(error instanceof StoreUnavailable)) throw error;
+  if (error.failure === "keyClosed") throw new ManagementError("rootUnavailable", error.message);
+  throw error.failure === "unsafe" ? new ManagementError("wrongState", error.message) : error;
 }
