@@ -279,6 +279,36 @@ test("no key is wrapped with another root key than the one before it", async () 
   expect(await keysNow()).toEqual(before);
 });
 
+test("a user of Redis that may not call SCAN is told so, and nothing has changed", async () => {
+  await using leader = await node();
+  await follows(leader, 1);
+  const before = await keysNow();
+  await redis.command("acl", "setuser", "default", "-scan");
+  try {
+    await expect(begin(leader)).rejects.toMatchObject({
+      message: expect.stringContaining("users.acl"),
+    });
+  } finally {
+    await redis.command("acl", "setuser", "default", "+scan");
+  }
+  expect(await keysNow()).toEqual(before);
+});
+
+test("a rotation ends while Redis is full", async () => {
+  await using leader = await node();
+  const made = await filled(leader);
+  const instance = made[0]?.instance ?? "";
+  await redis.command("config", "set", "maxmemory", "1");
+  try {
+    await expect(create(leader.store, instance)).rejects.toMatchObject({ failure: "full" });
+    await begun(leader);
+    await rotate(leader);
+  } finally {
+    await redis.command("config", "set", "maxmemory", "0");
+  }
+  for (const { id, ...one } of made) expect(await numberOf(one.instance, id)).toBe(2);
+});
+
 test("no rotation makes more keys than a node reads", async () => {
   const secret = systemIds.randomBytes(32);
   await using first = await node();

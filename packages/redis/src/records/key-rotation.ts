@@ -142,9 +142,11 @@ export class KeyRotation {
         `this store has had ${before.number} storage keys, which is the most: a new store (docs/storage-key.md, "If it is lost") begins anew`,
       );
     }
-    const answer = await session.reading(({ connection }) =>
-      connection.call("hgetall", sysKeys.keys),
-    );
+    const answer = await session.reading(async ({ connection }) => {
+      // Finds a missing permission before anything begins (`#walk`).
+      await connection.call("scan", "0", "count", "1");
+      return await connection.call("hgetall", sysKeys.keys);
+    });
     const found = readKeyEntries(answer, storeId);
     if (found.note !== keys.note(storeId)) return undefined;
     await refuseOtherRoot(
