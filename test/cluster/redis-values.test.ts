@@ -3,13 +3,13 @@ import { loadScripts } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { partitionKeys, sysKeys } from "../../packages/redis/src/connection/keys.ts";
+import { wrapStorageKey } from "../../packages/redis/src/records/key-wraps.ts";
+import { writeKeyEntry } from "../../packages/redis/src/storage-keys/key-entry.ts";
 import {
   proveValue,
   type ValuePlace,
   valueProofLength,
-} from "../../packages/redis/src/proof/stored-values.ts";
-import { wrapStorageKey } from "../../packages/redis/src/records/key-wraps.ts";
-import { writeKeyEntry } from "../../packages/redis/src/storage-keys/key-entry.ts";
+} from "../../packages/redis/src/storage-keys/value-proof.ts";
 import { RedisServer } from "../support/redis.ts";
 import {
   create,

@@ -2,9 +2,13 @@ import { hkdfSync, randomBytes } from "node:crypto";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { MemoryRootOfTrust } from "@holdfast/engine/testing";
-import { initialiseStore, nodeTimers, type StoreTimers } from "@holdfast/redis";
+import { initialiseStore, loadScripts, nodeTimers, type StoreTimers } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { wrapStorageKey } from "../../packages/redis/src/records/key-wraps.ts";
+import { keysMax, writeKeyEntry } from "../../packages/redis/src/storage-keys/key-entry.ts";
+import { writeKeyNote } from "../../packages/redis/src/storage-keys/key-note.ts";
+import { deriveStorageKey } from "../../packages/redis/src/storage-keys/storage-keys.ts";
 import { RedisServer, sentinelName, startGroup } from "../support/redis.ts";
 import {
   create,
@@ -12,6 +16,7 @@ import {
   installed,
   openNewStore,
   openStore,
+  recordOf,
   systemIds,
 } from "../support/redis-store.ts";
 
@@ -416,4 +421,45 @@ test("neither the storage key nor a key derived from it is in Redis or on its di
     const forms = [key, Buffer.from(key.toString("hex")), Buffer.from(key.toString("base64"))];
     expect(forms.some((form) => all.includes(form))).toBe(false);
   }
+});
+
+test("no rotation makes more keys than a node reads", async () => {
+  const secret = systemIds.randomBytes(32);
+  await initStore(at());
+  const first = await openStore(at());
+  const name = { storeId: first.store.storeId ?? "", region: "a", number: keysMax };
+  const entry = writeKeyEntry(await wrapStorageKey(secret, name, root));
+  const last = writeKeyNote(deriveStorageKey(secret, name), 3 * keysMax);
+  await first[Symbol.asyncDispose]();
+  await redis.command("del", keysAt);
+  await redis.command("hset", keysAt, String(keysMax), entry, "note", last);
+  await using leader = await openStore(at());
+  const { store } = leader;
+  await until("it follows", async () => (await store.storageKeyState()).rotation === undefined);
+  const before = await redis.command("hgetall", keysAt);
+  await expect(store.rotateStorageKey(root, systemIds.randomBytes)).rejects.toMatchObject({
+    ...unsafe,
+    message: expect.stringContaining("this store has had"),
+  });
+  expect(await redis.command("hgetall", keysAt)).toEqual(before);
+});
+
+test("a record that changed meanwhile keeps its own proof", async () => {
+  await initStore(at());
+  await using leader = await openStore(at());
+  const instance = await installed(leader.store);
+  const { uniqueIdentifier } = await create(leader.store, instance);
+  const { key, value } = await recordOf(redis, instance, uniqueIdentifier);
+  const { remac } = loadScripts();
+  const sha = String(await redis.command("script", "load", remac.source));
+  const { storeId = "" } = leader.store;
+  const stale = Buffer.from(value.subarray(50, 74)).fill(1, 23);
+  const stamp = Buffer.from(storeId, "hex");
+  const call = (digest: Buffer, proof: Buffer) => {
+    const args = [stamp, digest, proof, Buffer.alloc(24, 7), ""] as const;
+    return redis.command("evalsha", sha, 2, "{sys}:head", key, ...args);
+  };
+  expect(await call(value.subarray(0, 32), stale)).toEqual(["committed", 0, 0]);
+  expect(await call(Buffer.alloc(32), value.subarray(50, 74))).toEqual(["committed", 0, 0]);
+  expect((await recordOf(redis, instance, uniqueIdentifier)).value.equals(value)).toBe(true);
 });

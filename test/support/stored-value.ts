@@ -15,9 +15,12 @@ import {
   proveRecord,
   type RecordPlace,
 } from "../../packages/redis/src/proof/record-proof.ts";
-import { type KeyOpener, openStorageKey } from "../../packages/redis/src/storage-keys/held-keys.ts";
 import { readKeyEntries } from "../../packages/redis/src/storage-keys/key-entry.ts";
 import { stepInNote } from "../../packages/redis/src/storage-keys/key-note.ts";
+import {
+  type KeyOpener,
+  openStorageKey,
+} from "../../packages/redis/src/storage-keys/key-opening.ts";
 import {
   type StorageKey,
   StorageKeys,

@@ -12,17 +12,17 @@ import { readPartitionHead } from "./connection/record-header.ts";
 import { readPairs, readReply, readRole } from "./connection/replies.ts";
 import { loadScripts } from "./connection/scripts.ts";
 import { refuseOverStore } from "./other-members.ts";
-import { proveValue } from "./proof/stored-values.ts";
 import { type KeyWrapper, wrapStorageKey } from "./records/key-wraps.ts";
 import { claim } from "./session/claim.ts";
 import { requiredFormatPlace, storedFormat } from "./session/formats.ts";
 import { notInitialised } from "./session/group-commit.ts";
 import { sentinelMembers } from "./session/sentinels.ts";
 import { checkReplicas, checkSettings } from "./session/settings-check.ts";
-import { keyFailure } from "./storage-keys/held-keys.ts";
 import { readKeyEntries, soundKeyEntries, writeKeyEntry } from "./storage-keys/key-entry.ts";
 import { writeKeyNote } from "./storage-keys/key-note.ts";
+import { keyFailure } from "./storage-keys/key-opening.ts";
 import { deriveStorageKey, keySteps, storageKeyBytes } from "./storage-keys/storage-keys.ts";
+import { proveValue } from "./storage-keys/value-proof.ts";
 
 /** How long a single WAITAOF of an operator's command waits. A replica of a new store may still be joining. */
 const waitMs = 10_000;

@@ -292,9 +292,9 @@ export const sessionFaults: readonly PlantedFault[] = [
   {
     name: "storage-key-is-not-checked",
     kind: "protocol",
-    file: "packages/redis/src/storage-keys/held-keys.ts",
-    find: "return timingSafeEqual(key.check, check);",
-    replace: "return key.check.length === check.length;",
+    file: "packages/redis/src/storage-keys/key-opening.ts",
+    find: "if (timingSafeEqual(key.check, entry.check)) return;",
+    replace: "if (key.check.length === entry.check.length) return;",
     rule: "a store is used only with the storage key that it was made with",
     promises: ["A node uses a store only with the storage key"],
     tests: [storageKey],

@@ -52,7 +52,7 @@ export const valueFaults: readonly PlantedFault[] = [
     replace: "if header ~= false then",
     rule: "a record gets a proof by the new key only if it still has the one that was read",
     promises: rotated,
-    tests: [rotation],
+    tests: ["test/cluster/storage-key.test.ts"],
     simulated: false,
   },
   {
@@ -91,7 +91,7 @@ export const valueFaults: readonly PlantedFault[] = [
   {
     name: "value-without-a-place",
     kind: "protocol",
-    file: proof,
+    file: `${redis}/storage-keys/value-proof.ts`,
     find: "mac.update(numbers).update(names[0]).update(names[1]).update(value)",
     replace: "mac.update(numbers.subarray(0, 2)).update(value)",
     rule: "a value counts only at the key and the field where it was written",
@@ -103,8 +103,8 @@ export const valueFaults: readonly PlantedFault[] = [
     name: "value-without-a-proof",
     kind: "protocol",
     file: proof,
-    find: "if (!timingSafeEqual(mac, proof.subarray(2))) return false;",
-    replace: "if (mac.length + 2 !== proof.length) return false;",
+    find: "if (!timingSafeEqual(proveValue(key, place, value), proof)) return false;",
+    replace: "if (proveValue(key, place, value).length !== proof.length) return false;",
     rule: "a value counts only if it was made with the store's key",
     promises,
     tests: [unit, values],

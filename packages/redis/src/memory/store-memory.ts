@@ -11,7 +11,8 @@ import type { MemoryOptions } from "../connection/options.ts";
 import { headerAt, recordHeaderLength } from "../connection/record-header.ts";
 import { type StoreTimers, sleep } from "../connection/timers.ts";
 import { factsOf } from "../proof/record-proof.ts";
-import type { KeyOpener, RememberedKeys } from "../storage-keys/held-keys.ts";
+import type { RememberedKeys } from "../storage-keys/held-keys.ts";
+import type { KeyOpener } from "../storage-keys/key-opening.ts";
 import {
   BlockWriter,
   coveredRow,

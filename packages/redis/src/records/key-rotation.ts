@@ -24,18 +24,11 @@ import {
   provenVersion,
   type RecordPlace,
 } from "../proof/record-proof.ts";
-import {
-  type FoundValue,
-  proveValue,
-  split,
-  type ValuePlace,
-  valueProofLength,
-} from "../proof/stored-values.ts";
+import { type FoundValue, split } from "../proof/stored-values.ts";
 import { Answers } from "../session/answers.ts";
 import { requiredFormatPlace } from "../session/formats.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
-import { keyFailure, openStorageKey } from "../storage-keys/held-keys.ts";
 import {
   keysMax,
   type ReadKeyEntry,
@@ -43,6 +36,7 @@ import {
   writeKeyEntry,
 } from "../storage-keys/key-entry.ts";
 import { isLinked, writeKeyNote } from "../storage-keys/key-note.ts";
+import { keyFailure, openStorageKey } from "../storage-keys/key-opening.ts";
 import {
   deriveStorageKey,
   keySteps,
@@ -50,6 +44,7 @@ import {
   type StorageKeys,
   storageKeyBytes,
 } from "../storage-keys/storage-keys.ts";
+import { proveValue, type ValuePlace, valueProofLength } from "../storage-keys/value-proof.ts";
 import { type KeyWrapper, wrapStorageKey } from "./key-wraps.ts";
 import { reachedPlace } from "./leader-records.ts";
 
@@ -158,7 +153,7 @@ export class KeyRotation {
       before,
       found.entries.find((one) => one.number === number),
       {
-        ...{ number, storeId, root, randomBytes },
+        ...{ number, storeId, root, ids: { randomBytes } },
       },
     );
     const args = [...this.#stepArgs(session, found.note, made.note, 0), String(number), text];
@@ -194,12 +189,12 @@ export class KeyRotation {
       number,
       storeId,
       root,
-      randomBytes,
+      ids,
     }: {
       readonly number: number;
       readonly storeId: string;
       readonly root: KeyWrapper;
-      readonly randomBytes: Ids["randomBytes"];
+      readonly ids: Pick<Ids, "randomBytes">;
     },
   ): Promise<{ readonly text: string; readonly note: string }> {
     const { region } = this.#context.settings;
@@ -212,7 +207,7 @@ export class KeyRotation {
       );
       return { text: entry.text, note: writeKeyNote(key, step) };
     }
-    const secret = randomBytes(storageKeyBytes);
+    const secret = ids.randomBytes(storageKeyBytes);
     const madeMs = Math.floor(this.#context.lease.now().wallMs);
     try {
       const name = { storeId, region, number };
@@ -318,7 +313,7 @@ export class KeyRotation {
     return keys.flatMap((key, at) => {
       const found = headers[at];
       const place = placeOf(key);
-      // An error is one of a value that is no string.
+      // An error is one of a value of another type.
       if (place === undefined || found === undefined || "error" in found) return [];
       const header = found.value as Buffer;
       const { number } = storageKeys.newest;

@@ -3,16 +3,7 @@ import { partitionKeys, sysKeys } from "../connection/keys.ts";
 import { readPairs } from "../connection/replies.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
-import {
-  damaged,
-  type HeldKey,
-  isOriginal,
-  KeyEntryDamaged,
-  type KeyOpener,
-  keyFailure,
-  openFailure,
-  openStorageKey,
-} from "../storage-keys/held-keys.ts";
+import { type HeldKey, isOriginal } from "../storage-keys/held-keys.ts";
 import {
   type KeyEntries,
   type KeyEntry,
@@ -23,6 +14,14 @@ import {
   writeKeyEntry,
 } from "../storage-keys/key-entry.ts";
 import { linkTo, noteField } from "../storage-keys/key-note.ts";
+import {
+  damaged,
+  KeyEntryDamaged,
+  type KeyOpener,
+  keyFailure,
+  openFailure,
+  openStorageKey,
+} from "../storage-keys/key-opening.ts";
 import {
   deriveStorageKey,
   type StorageKey,

@@ -3,11 +3,11 @@ import type { Argument } from "../connection/command-line.ts";
 import { partitionKeys, sysKeys } from "../connection/keys.ts";
 import type { Reply } from "../connection/replies.ts";
 import type { ScriptName } from "../connection/scripts.ts";
-import type { ValuePlace } from "../proof/stored-values.ts";
 import { Answers, refuseDeposed } from "../session/answers.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 import type { StorageKeys } from "../storage-keys/storage-keys.ts";
+import type { ValuePlace } from "../storage-keys/value-proof.ts";
 
 const head = partitionKeys(sysPartition).head;
 /** A script compares this number, so its proof is in a field beside it. */

@@ -4,8 +4,9 @@ import type { Argument } from "../connection/command-line.ts";
 import { partitionKeys, sysKeys } from "../connection/keys.ts";
 import type { StoreSettings } from "../connection/options.ts";
 import type { Reply } from "../connection/replies.ts";
-import { proveValue, type StoredValues, type ValuePlace } from "../proof/stored-values.ts";
+import type { StoredValues } from "../proof/stored-values.ts";
 import type { StorageKeys } from "../storage-keys/storage-keys.ts";
+import { proveValue, type ValuePlace } from "../storage-keys/value-proof.ts";
 
 /** The format of records' headers: 1 had no proof. */
 const headerFormat = 2;

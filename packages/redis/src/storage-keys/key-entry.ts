@@ -21,9 +21,9 @@ export interface KeyEntry {
 }
 
 /** More fields than a store has in a century of monthly rotations. */
-const entriesMax = 1_250;
+const entriesMax = 1_200;
 /** The highest number of a key that a rotation makes: with more fields than `entriesMax`, nobody would open the store. */
-export const keysMax = 1_200;
+export const keysMax = 1_150;
 const textMax = 16_384;
 const numberMax = 65_535;
 const nameMax = 512;

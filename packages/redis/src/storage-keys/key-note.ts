@@ -1,14 +1,14 @@
 import { timingSafeEqual } from "node:crypto";
 import { sysKeys } from "../connection/keys.ts";
-import { proveValue, valueProofLength } from "../proof/stored-values.ts";
 import type { KeyEntry } from "./key-entry.ts";
 import { keySteps, type StorageKey } from "./storage-keys.ts";
+import { proveValue, valueProofLength } from "./value-proof.ts";
 
 /** The field of `{sys}:keys` that says which numbers count. */
 export const noteField = "note";
 
 /** Numbers of keys have 2 bytes. */
-export const stepMax = keySteps.only(65_535);
+const stepMax = keySteps.only(65_535);
 
 /**
  * The note of `{sys}:keys`, which says which storage keys count: the step (`keySteps`), and its proof by the newest key, so

@@ -61,7 +61,7 @@ export function storageKeyHandlers({
   };
 }
 
-/** What nobody can mend by asking again is no failure of this node. */
+/** Says what must be done first, where asking again does not help. */
 function refuse(error: unknown): never {
   if (!(error instanceof StoreUnavailable)) throw error;
   if (error.failure === "keyClosed") throw new ManagementError("rootUnavailable", error.message);
