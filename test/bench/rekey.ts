@@ -24,6 +24,14 @@ export interface RekeyFigures {
   readonly getMs: { readonly before: number; readonly during: number };
   readonly creates: number;
   readonly failedCreates: number;
+  /** A rotation of the storage key of one region's store after it: until the older key has ended. */
+  readonly storageKey?: {
+    readonly seconds: number;
+    readonly gets: number;
+    readonly failedGets: number;
+    readonly failedCreates: number;
+    readonly getMs: number;
+  };
 }
 
 const instance = "bench";
@@ -67,9 +75,19 @@ export async function measureRekey(
   const started = performance.now();
   await admin.call("rekeyInstance", { params: { instance } });
   await working(clients, during, () => done(admin), signal);
+  const seconds = (performance.now() - started) / 1_000;
+  const rotating = newCounts();
+  const begun = performance.now();
+  await admin.call("rotateStorageKey", {});
+  await working(clients, rotating, () => rotated(admin), signal);
+  const { gets, failedGets, failedCreates, times } = rotating;
   return {
     keys: loadedKeys,
-    seconds: (performance.now() - started) / 1_000,
+    seconds,
+    storageKey: {
+      ...{ seconds: (performance.now() - begun) / 1_000, gets, failedGets, failedCreates },
+      getMs: median(times) ?? 0,
+    },
     gets: during.gets,
     failedGets: during.failedGets,
     withoutStore: { before: before.withoutStore, during: during.withoutStore },
@@ -154,12 +172,29 @@ async function done(admin: AdminClient): Promise<void> {
   );
 }
 
+async function rotated(admin: AdminClient): Promise<void> {
+  await until(
+    "the older storage key has ended",
+    async () => {
+      const { rotation } = await admin.call("readStorageKey", {});
+      return rotation === "none" || rotation;
+    },
+    limitMs,
+  );
+}
+
 /** The figures in lines for people. */
 export function rekeyLines(figures: RekeyFigures): string[] {
   const { keys, seconds, gets, failedGets, withoutStore, getMs, creates, failedCreates } = figures;
   const rate = Math.round(keys / seconds).toLocaleString("en");
-  return [
+  const lines = [
     `rekey of ${keys.toLocaleString("en")} keys in two regions: ${seconds.toFixed(1)} s (${rate} keys/s in each region)`,
     `meanwhile ${gets.toLocaleString("en")} Gets, ${failedGets} failed, ${withoutStore.during} found their node without its store (before: ${withoutStore.before}), median ${getMs.during.toFixed(2)} ms (before ${getMs.before.toFixed(2)} ms); ${creates} Creates, ${failedCreates} failed`,
+  ];
+  const { storageKey } = figures;
+  if (storageKey === undefined) return lines;
+  return [
+    ...lines,
+    `rotation of one region's storage key: ${storageKey.seconds.toFixed(1)} s; meanwhile ${storageKey.gets.toLocaleString("en")} Gets, ${storageKey.failedGets} failed, median ${storageKey.getMs.toFixed(2)} ms; ${storageKey.failedCreates} Creates failed`,
   ];
 }

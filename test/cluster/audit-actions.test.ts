@@ -324,6 +324,7 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
   }),
   "root.rewrap": well(async () => admin.call("rewrapRoot", await rootParams())),
   "instance.rekey": well(async () => admin.call("rekeyInstance", await rootParams())),
+  "storage-key.rotate": well(() => admin.call("rotateStorageKey", {})),
   // The leaders re-seal what the older key had sealed, and then remove that key.
   "kek.delete": well(() =>
     until("the older key is removed", async () => (await eventsOf("kek.delete")).length > 0),

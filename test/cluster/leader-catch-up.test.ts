@@ -14,7 +14,7 @@ import {
 import { until } from "@holdfast/testing";
 import { describe, expect, test } from "vitest";
 import { partitionKeys, sysKeys } from "../../packages/redis/src/connection/keys.ts";
-import { valueProofLength } from "../../packages/redis/src/proof/stored-values.ts";
+import { valueProofLength } from "../../packages/redis/src/storage-keys/value-proof.ts";
 import { RedisServer } from "../support/redis.ts";
 import { initStore, type OpenStore, openNewStore, systemClock } from "../support/redis-store.ts";
 

@@ -1,7 +1,7 @@
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { proveValue } from "../../packages/redis/src/proof/stored-values.ts";
 import { requiredFormatPlace } from "../../packages/redis/src/session/formats.ts";
+import { proveValue } from "../../packages/redis/src/storage-keys/value-proof.ts";
 import { RedisServer } from "../support/redis.ts";
 import {
   create,

@@ -3,13 +3,15 @@ import { loadScripts } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { partitionKeys, sysKeys } from "../../packages/redis/src/connection/keys.ts";
+import { wrapStorageKey } from "../../packages/redis/src/records/key-wraps.ts";
+import { writeKeyEntry } from "../../packages/redis/src/storage-keys/key-entry.ts";
+import { writeKeyNote } from "../../packages/redis/src/storage-keys/key-note.ts";
+import { deriveStorageKey } from "../../packages/redis/src/storage-keys/storage-keys.ts";
 import {
   proveValue,
   type ValuePlace,
   valueProofLength,
-} from "../../packages/redis/src/proof/stored-values.ts";
-import { wrapStorageKey } from "../../packages/redis/src/records/key-wraps.ts";
-import { writeKeyEntry } from "../../packages/redis/src/storage-keys/key-entry.ts";
+} from "../../packages/redis/src/storage-keys/value-proof.ts";
 import { RedisServer } from "../support/redis.ts";
 import {
   create,
@@ -117,12 +119,15 @@ describe("a cursor", () => {
     await using first = await openNewStore(options);
     await first.store.setCursor(3, "b", cursor, await first.store.newEpoch());
     const name = { storeId: first.store.storeId ?? "", region: "a", number: 2 };
-    const entry = await wrapStorageKey(Buffer.alloc(32, 2), name, testRoot);
-    await server.command("hset", sysKeys.keys, "2", writeKeyEntry(entry));
+    const secret = Buffer.alloc(32, 2);
+    const key = deriveStorageKey(secret, name);
+    const before = (await storageKeysOf(server, testRoot)).newest;
+    const entry = writeKeyEntry(await wrapStorageKey(secret, name, testRoot, before));
+    await server.command("hset", sysKeys.keys, "2", entry, "note", writeKeyNote(key, 5));
     await using renewed = await openStore(options);
     expect(await renewed.store.cursor(3, "b")).toEqual(cursor);
     await renewed.store.setCursor(4, "b", cursor, 1);
-    await server.command("hdel", sysKeys.keys, "1");
+    await server.command("hset", sysKeys.keys, "note", writeKeyNote(key, 6));
     await using later = await openStore(options);
     expect(await later.store.cursor(3, "b")).toBeUndefined();
     expect(told(place, [...later.events])).toHaveLength(1);

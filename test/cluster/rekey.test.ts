@@ -127,31 +127,41 @@ async function quarantined(): Promise<string[]> {
   return all.flatMap((metrics) => /^holdfast_quarantined\S* \d+$/m.exec(metrics) ?? []);
 }
 
+/** Makes keys and reads the last ones in both regions, until the function that it returns is called: it expects no failure. */
+async function working(): Promise<() => Promise<void>> {
+  let going = true;
+  let reads = 0;
+  const failed: unknown[] = [];
+  const fails = (error: unknown): void => {
+    if (!isBusy(error)) failed.push(error);
+  };
+  const loops = [await at("a2"), await at("b2")].map(async (writer) => {
+    while (going) {
+      await make(writer).catch(fails);
+      for (const [id, bytes] of [...made].slice(-50)) {
+        try {
+          expect(await keyBytes(writer, id)).toBe(bytes);
+          reads += 1;
+        } catch (error) {
+          fails(error);
+        }
+      }
+    }
+  });
+  return async () => {
+    going = false;
+    await Promise.all(loops);
+    expect(failed).toEqual([]);
+    expect(reads).toBeGreaterThan(100);
+  };
+}
+
 test(
   "a rekey moves every record in both regions while clients read and write, past the kill of a leader, and the old key goes",
   deep,
   async () => {
     const [first] = await keks();
-    const writers = [await at("a2"), await at("b2")];
-    let going = true;
-    const failed: unknown[] = [];
-    const fails = (error: unknown): void => {
-      if (!isBusy(error)) failed.push(error);
-    };
-    const reads = { count: 0 };
-    const working = writers.map(async (writer) => {
-      while (going) {
-        await make(writer).catch(fails);
-        for (const [id, bytes] of [...made].slice(-50)) {
-          try {
-            expect(await keyBytes(writer, id)).toBe(bytes);
-            reads.count += 1;
-          } catch (error) {
-            fails(error);
-          }
-        }
-      }
-    });
+    const ended = await working();
     const kek = await rekeyed();
     expect(kek).not.toBe(first);
     // The leader, or the other node: one of the two is killed without warning.
@@ -159,10 +169,7 @@ test(
     await roots.both.node("a1").start();
     await allWell(roots.both);
     await done(kek);
-    going = false;
-    await Promise.all(working);
-    expect(failed).toEqual([]);
-    expect(reads.count).toBeGreaterThan(100);
+    await ended();
     await until("the older key is removed", async () => (await keks()).join() === kek, 60_000);
     await patient(() => admin().call("revalidateRoot", { params: { instance } }));
     await allThere(["a1", "b1"]);
@@ -176,6 +183,37 @@ test(
       },
       90_000,
     );
+  },
+);
+
+test(
+  "the storage key of each region is rotated while clients read and write, past the kill of a leader",
+  deep,
+  async () => {
+    const ended = await working();
+    for (const node of ["a2", "b2"]) {
+      await patient(() => admin(node).call("rotateStorageKey", {})).catch((error: unknown) => {
+        // An answer that was lost was asked for again.
+        if (!/a rotation is under way/.test(String(error))) throw error;
+      });
+    }
+    await roots.both.kill("a1");
+    await roots.both.node("a1").start();
+    await allWell(roots.both);
+    for (const node of ["a1", "a2", "b1", "b2"]) {
+      await until(
+        `the older storage key has ended at ${node}`,
+        async () => {
+          const state = await patient(() => admin(node).call("readStorageKey", {}));
+          const { number, rotation } = state;
+          return (number === 2 && rotation === "none") || JSON.stringify(state);
+        },
+        120_000,
+      );
+    }
+    await ended();
+    await allThere(["a1", "b1"]);
+    expect((await quarantined()).every((line) => line.endsWith(" 0"))).toBe(true);
   },
 );
 

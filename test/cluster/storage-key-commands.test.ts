@@ -1,13 +1,13 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { createLocalRoot } from "@holdfast/root-of-trust";
+import { createLocalRoot, openLocalRoot } from "@holdfast/root-of-trust";
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { holdfast } from "../support/command-line.ts";
 import { createKey, keyBytes } from "../support/keys.ts";
 import { clientOf } from "../support/load.ts";
-import { systemClock, systemIds } from "../support/redis-store.ts";
+import { openStore, systemClock, systemIds } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
 
 let region: Region;
@@ -79,4 +79,24 @@ test("after `root rotate` the leader wraps the storage key under the new version
   const later = await clientOf(region, "tenant", 0);
   expect(await keyBytes(later, id)).toBe(bytes);
   await later.close();
+});
+
+test("`root move` is refused while a rotation of the storage key is under way", async () => {
+  await region.node(0).stop();
+  const from = region.node(0).configFile;
+  const { address } = region.redis.primary;
+  const { rootOfTrust } = parse(await readFile(from, "utf8"));
+  const root = await openLocalRoot(rootOfTrust.file, systemIds);
+  {
+    await using opened = await openStore({ address, root });
+    await until("it begins", async () => {
+      const number = await opened.store.rotateStorageKey(root, systemIds.randomBytes);
+      return number === 2;
+    });
+  }
+  const before = await entry();
+  const refused = await holdfast("root", "move", "--from", from, "--config", moved);
+  expect(refused.err).toContain("a rotation of the storage key is under way");
+  expect(refused.code).toBe(3);
+  expect(await entry()).toEqual(before);
 });

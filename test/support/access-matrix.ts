@@ -49,6 +49,9 @@ export const accessMatrix: Readonly<Record<keyof Contract, string>> = {
   restoreKey: "--o-m bound",
   reportOrphans: "--o-m bound",
 
+  readStorageKey: "v-osm",
+  rotateStorageKey: "----m",
+
   whoAmI: "vaosm bound",
   listTokens: "---sm",
   createToken: "---sm",

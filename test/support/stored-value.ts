@@ -15,8 +15,12 @@ import {
   proveRecord,
   type RecordPlace,
 } from "../../packages/redis/src/proof/record-proof.ts";
-import { type KeyOpener, openStorageKey } from "../../packages/redis/src/storage-keys/held-keys.ts";
 import { readKeyEntries } from "../../packages/redis/src/storage-keys/key-entry.ts";
+import { stepInNote } from "../../packages/redis/src/storage-keys/key-note.ts";
+import {
+  type KeyOpener,
+  openStorageKey,
+} from "../../packages/redis/src/storage-keys/key-opening.ts";
 import {
   type StorageKey,
   StorageKeys,
@@ -42,9 +46,11 @@ export async function storageKeysOf(
   const { storeId = "" } = readPartitionHead(head) ?? {};
   const { entries } = readKeyEntries(answer, storeId);
   const opened = await Promise.all(entries.map((entry) => openStorageKey(entry, region, root)));
+  const keys = opened.map(({ key }) => key);
   return new StorageKeys(
     storeId,
-    opened.map(({ key }) => key),
+    keys,
+    stepInNote(String(await redis.command("hget", "{sys}:keys", "note"))),
   );
 }
 
@@ -94,7 +100,8 @@ export async function commitAs(
   const { storeId = "" } = readPartitionHead(head) ?? {};
   const prove = ({ after }: Change) =>
     proveRecord(key, { partition, identifier: after.uniqueIdentifier }, after, version);
-  const settings = { storeId, prove, auditEntriesMax: 1_000, commonTermMin: 1_000 };
+  const stamp = Buffer.from(storeId, "hex");
+  const settings = { stamp, prove, auditEntriesMax: 1_000, commonTermMin: 1_000 };
   const { keys, args } = commitPlan(partitionKeys(partition), instance, changes, [], settings, {});
   const { commit } = loadScripts();
   const sha = String(await redis.command("script", "load", commit.source));

@@ -1,6 +1,6 @@
 import { type ChainPoint, chainHash, chainStart, checkpointEvery } from "@holdfast/engine";
 import type { ChainedEntry } from "@holdfast/regions";
-import { valueProofLength } from "../../packages/redis/src/proof/stored-values.ts";
+import { valueProofLength } from "../../packages/redis/src/storage-keys/value-proof.ts";
 import type { CadfSettings } from "../../packages/server/src/audit/cadf.ts";
 import { shippedTexts } from "../../packages/server/src/audit/sinks/shipped.ts";
 import type { RedisServer } from "./redis.ts";

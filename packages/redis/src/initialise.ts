@@ -12,16 +12,17 @@ import { readPartitionHead } from "./connection/record-header.ts";
 import { readPairs, readReply, readRole } from "./connection/replies.ts";
 import { loadScripts } from "./connection/scripts.ts";
 import { refuseOverStore } from "./other-members.ts";
-import { proveValue } from "./proof/stored-values.ts";
 import { type KeyWrapper, wrapStorageKey } from "./records/key-wraps.ts";
 import { claim } from "./session/claim.ts";
 import { requiredFormatPlace, storedFormat } from "./session/formats.ts";
 import { notInitialised } from "./session/group-commit.ts";
 import { sentinelMembers } from "./session/sentinels.ts";
 import { checkReplicas, checkSettings } from "./session/settings-check.ts";
-import { keyFailure } from "./storage-keys/held-keys.ts";
 import { readKeyEntries, soundKeyEntries, writeKeyEntry } from "./storage-keys/key-entry.ts";
-import { deriveStorageKey, storageKeyBytes } from "./storage-keys/storage-keys.ts";
+import { writeKeyNote } from "./storage-keys/key-note.ts";
+import { keyFailure } from "./storage-keys/key-opening.ts";
+import { deriveStorageKey, keySteps, storageKeyBytes } from "./storage-keys/storage-keys.ts";
+import { proveValue } from "./storage-keys/value-proof.ts";
 
 /** How long a single WAITAOF of an operator's command waits. A replica of a new store may still be joining. */
 const waitMs = 10_000;
@@ -67,12 +68,12 @@ export function initialiseStore(
     const made = storeId.toString("hex");
     const format = String(storedFormat(options.recordFormat ?? recordFormat));
     const name = { storeId: made, region, number: 1 };
-    const { entry, proof } = await firstKey(name, format, ids, root);
+    const { entry, note, proof } = await firstKey(name, format, ids, root);
     const heads = Array.from({ length: partitionCount + 1 }, (_, i) => partitionKeys(i).head);
     const { beat, replicasVersion, formats } = sysKeys;
     const keys = [beat, replicasVersion, sysKeys.region, sysKeys.keys, formats, ...heads];
     const script = loadScripts().initialise;
-    const args = [storeId, region, entry, format, proof];
+    const args = [storeId, region, entry, note, format, proof];
     const reply = readReply(await runScript(connection, script, keys, args));
     if (reply.result !== "committed") {
       const found = await markerOf(connection);
@@ -102,18 +103,19 @@ async function already(
   return { storeId, address, replicas: 0, already: true };
 }
 
-/** Makes a store's first key: the entry for `{sys}:keys`, and the proof of the format that is required. */
+/** Makes a store's first key: the entry and note for `{sys}:keys`, and the proof of the format that is required. */
 async function firstKey(
   name: { readonly storeId: string; readonly region: string; readonly number: number },
   format: string,
   ids: Pick<Ids, "randomBytes">,
   root: KeyWrapper,
-): Promise<{ readonly entry: string; readonly proof: Buffer }> {
+): Promise<{ readonly entry: string; readonly note: string; readonly proof: Buffer }> {
   const secret = ids.randomBytes(storageKeyBytes);
   try {
     const entry = writeKeyEntry(await wrapStorageKey(secret, name, root));
-    const proof = proveValue(deriveStorageKey(secret, name), requiredFormatPlace, format);
-    return { entry, proof };
+    const key = deriveStorageKey(secret, name);
+    const proof = proveValue(key, requiredFormatPlace, format);
+    return { entry, note: writeKeyNote(key, keySteps.only(name.number)), proof };
   } catch (error) {
     throw keyFailure(error, { number: name.number, storeId: name.storeId, rootOfTrust: "" });
   } finally {

@@ -22,6 +22,11 @@ import { StoredRecords } from "./proof/stored-records.ts";
 import { StoredValues } from "./proof/stored-values.ts";
 import { RedisStatuses } from "./records/instance-statuses.ts";
 import {
+  KeyRotation,
+  type RotationProgress,
+  type StorageKeyState,
+} from "./records/key-rotation.ts";
+import {
   type KeyWrapper,
   KeyWraps,
   type RewrappedKeys,
@@ -78,6 +83,15 @@ export interface RedisStore extends OwnStore, InstanceStatuses, AsyncDisposable 
    * missing or damaged there. Rejects like other reads, or with what the root of trust says of a new wrap.
    */
   storageKeyWraps(): Promise<SeenStorageKeys>;
+  /** Which of the store's keys count. Rejects like other reads. */
+  storageKeyState(): Promise<StorageKeyState>;
+  /**
+   * Makes a new storage key, which this root of trust wraps, and begins the rotation to it; undefined if one is under way.
+   * Rejects like other writes, and with `keyClosed` where the root of trust does not wrap it.
+   */
+  rotateStorageKey(root: KeyWrapper, randomBytes: Ids["randomBytes"]): Promise<number | undefined>;
+  /** Continues a rotation, for the leader, until there is nothing to do now, or `active` ends it. Rejects like other writes. */
+  continueRotation(active: () => boolean): Promise<RotationProgress>;
   /** A named value of this region's nodes; empty if there is none. It proves itself to its readers, or is not believed. */
   localValue(name: string): Promise<string>;
   /** Replaces such a value if it is still the one that was read; false if it is not. */
@@ -159,6 +173,7 @@ function storeOf(context: StoreContext, sessions: PrimarySessions): RedisStore {
     ...new Changes(context, sessions),
     ...leader,
     ...new KeyWraps(context, sessions),
+    ...new KeyRotation(context, sessions),
     ...new LocalValues(context, sessions),
     ...new Quarantine(context, sessions),
     ...new RedisStateCounts(context, sessions),

@@ -10,6 +10,25 @@ const check = z.object({
   mend: z.string().describe("What to do; empty if nothing is wrong."),
 });
 
+/** Which storage key a region's store uses. */
+const storageKey = z
+  .object({
+    region,
+    number: z.number().int().describe("Everything new is made with the key of this number."),
+    since: time.optional().describe("When it was made; absent for the key of `store init`."),
+    rotation: z
+      .enum(["none", "opening", "switching", "replacing"])
+      .describe(
+        "none: only this number counts. opening: a new key waits until every node has opened it. switching: every node begins to use it. replacing: what the older key has proven is proven anew.",
+      ),
+    left: z
+      .number()
+      .int()
+      .optional()
+      .describe("Records under the older number; absent at a node that does not replace them."),
+  })
+  .meta({ id: "StorageKey" });
+
 /** The service itself. */
 export const systemRoutes = {
   readStatus: {
@@ -60,6 +79,31 @@ export const systemRoutes = {
         wrap: "DETAIL",
       },
     },
+  },
+  readStorageKey: {
+    method: "GET",
+    path: "/v1/storage-key",
+    summary:
+      "Show which storage key the store of this node's region uses, and how far a rotation is.",
+    tag: "System",
+    roles: may.read,
+    scope: "system",
+    answer: storageKey,
+    problems: ["storeUnavailable"],
+    command: { words: "storage-key show" },
+  },
+  rotateStorageKey: {
+    method: "POST",
+    path: "/v1/storage-key/rotate",
+    summary:
+      "Make a new storage key for the store of this node's region. The leader brings every record under it, and then the older key ends.",
+    tag: "System",
+    roles: may.manage,
+    scope: "system",
+    answer: storageKey,
+    problems: ["wrongState", "rootUnavailable", "storeUnavailable"],
+    audit: "storage-key.rotate",
+    command: { words: "storage-key rotate", example: "holdfast storage-key rotate" },
   },
   readBackups: {
     method: "GET",

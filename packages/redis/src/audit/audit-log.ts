@@ -17,12 +17,13 @@ import { allTrails, partitionKeys, sysKeys, type TrailKeys } from "../connection
 import { readPartitionHead } from "../connection/record-header.ts";
 import type { Reply } from "../connection/replies.ts";
 import type { ScriptName } from "../connection/scripts.ts";
-import { split, type ValuePlace } from "../proof/stored-values.ts";
+import { split } from "../proof/stored-values.ts";
 import type { LeaderRecords } from "../records/leader-records.ts";
 import { Answers, refuseDeposed } from "../session/answers.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 import type { StorageKeys } from "../storage-keys/storage-keys.ts";
+import type { ValuePlace } from "../storage-keys/value-proof.ts";
 import { RedisAuditTree, readEntries } from "./audit-tree.ts";
 
 /** An answer of this many bytes is full: every other client waits while Redis builds it. */
@@ -250,7 +251,7 @@ export class RedisAuditLog implements AuditLog {
     this.#leader.assertEpoch(epoch);
     const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
     const script = this.#context.scripts[name];
-    const fence = [String(epoch), Buffer.from(session.storeId, "hex")];
+    const fence = [String(epoch), session.storageKeys.stamp];
     const args = [...fence, ...argsOf(session.storageKeys)];
     const reply = await session.groupCommit.submit(script, partition, keys, args);
     refuseDeposed(reply.result, epoch);

@@ -162,7 +162,7 @@ describe("headers", () => {
     expect(readRecordHeader(value)).toMatchObject({ changed: 0x2c2d2e2f3031, reserved: true });
     expect(readRecordHeader(value.subarray(0, 73))).toBeUndefined();
     value.fill(1);
-    expect(readPartitionHead(value.subarray(0, 22))?.covered).toBe(0x010101010101);
+    expect(readPartitionHead(value.subarray(0, 24))?.covered).toBe(0x010101010101);
     for (const none of [null, undefined, value]) expect(readPartitionHead(none)).toBeUndefined();
   });
 });

@@ -16,7 +16,7 @@ export function partitionPrefix(partition: number): string {
 /** The keys of a partition that do not depend on an instance or an object. */
 export interface PartitionKeys {
   readonly prefix: string;
-  /** Store id (16 bytes, the initialisation marker) and covered change number (6 bytes). */
+  /** Store id (16 bytes, the initialisation marker), covered change number (6), least number of a storage key (2). */
   readonly head: string;
   /** Hash: the counters `change`, `promised`, `created`, `audit`, `auditDropped`, `auditBase`. */
   readonly counters: string;

@@ -77,16 +77,22 @@ export function isReserved(value: Buffer): boolean {
 const reservedMark = 2 ** 47;
 
 /**
- * A partition's head: the store's id, and up to which change number the partition is known to be
- * covered.
+ * A partition's head: the store's id, up to which change number the partition is known to be covered, and which storage
+ * keys are written with.
  */
 export interface PartitionHead {
   readonly storeId: string;
   readonly covered: number;
+  /** The lowest number of a storage key with which scripts still write; 0 before the first rotation. */
+  readonly leastKey: number;
 }
 
 /** Reads a head; undefined where the partition was never initialised. */
 export function readPartitionHead(value: Buffer | null | undefined): PartitionHead | undefined {
-  if (value?.length !== 22) return undefined;
-  return { storeId: value.toString("hex", 0, 16), covered: value.readUIntBE(16, 6) };
+  if (value?.length !== 24) return undefined;
+  return {
+    storeId: value.toString("hex", 0, 16),
+    covered: value.readUIntBE(16, 6),
+    leastKey: value.readUInt16BE(22),
+  };
 }

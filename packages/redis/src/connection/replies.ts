@@ -43,3 +43,21 @@ export function readPairs(value: unknown): ReadonlyMap<string, string> {
   }
   return new Map(Object.entries(value).map(([name, each]) => [name, String(each)]));
 }
+
+/** The same with values that are bytes. */
+export function readByteFields(
+  value: unknown,
+): readonly (readonly [name: string, value: Buffer])[] {
+  const pairs: [string, Buffer][] = [];
+  if (Array.isArray(value)) {
+    for (let i = 0; i + 1 < value.length; i += 2)
+      pairs.push([String(value[i]), bytesOf(value[i + 1])]);
+  } else if (typeof value === "object" && value !== null) {
+    for (const [name, each] of Object.entries(value)) pairs.push([name, bytesOf(each)]);
+  }
+  return pairs;
+}
+
+function bytesOf(value: unknown): Buffer {
+  return Buffer.isBuffer(value) ? value : Buffer.from(String(value), "latin1");
+}

@@ -26,11 +26,13 @@ test("scripts that free memory or fence run when memory is full, and scripts tha
     "commit-facts",
     "forget-replica",
     "formats",
+    "key-step",
     "marker",
     "new-epoch",
     "note-covered",
     "rehearse",
     "release",
+    "remac",
     "remember-replica",
     "require-format",
     "reserve",
@@ -84,16 +86,19 @@ describe("the header of a script is compared with its row", () => {
 });
 
 test("a call with the wrong number of keys is refused", () => {
-  expect(scriptArguments(scripts.marker, ["a", "b", "c", "d"], ["x"])).toEqual([
+  expect(scriptArguments(scripts.marker, ["a", "b", "c", "d", "e"], ["x"])).toEqual([
     scripts.marker.sha,
-    "4",
+    "5",
     "a",
     "b",
     "c",
     "d",
+    "e",
     "x",
   ]);
-  expect(() => scriptArguments(scripts.marker, ["a"], [])).toThrow("takes 4 keys, not 1");
-  expect(() => scriptArguments(scripts.marker, ["a", "b", "c", "d", "e"], [])).toThrow("not 5");
+  expect(() => scriptArguments(scripts.marker, ["a"], [])).toThrow("takes 5 keys, not 1");
+  expect(() => scriptArguments(scripts.marker, ["a", "b", "c", "d", "e", "f"], [])).toThrow(
+    "not 6",
+  );
   expect(scriptArguments(scripts["note-covered"], ["a"], ["1"])[1]).toBe("1");
 });

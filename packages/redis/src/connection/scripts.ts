@@ -215,7 +215,7 @@ const rows = {
     ...runs(fixedSize),
   },
   marker: {
-    keys: ["head", "beat", "replicas-version", "formats"],
+    keys: ["head", "beat", "replicas-version", "formats", "keys"],
     more: false,
     results: committed,
     ...runs("reads need the lease, which its fixed length renews"),
@@ -243,6 +243,18 @@ const rows = {
     more: false,
     results: [...committed, "conflict"],
     ...runs("it replaces a wrap that a disabled root key may soon no longer open: one short field"),
+  },
+  "key-step": {
+    keys: ["head", "formats", "keys"],
+    more: true,
+    results: [...committed, "conflict", "behind"],
+    ...runs("a key that was stolen must end: one entry, and two bytes per partition"),
+  },
+  remac: {
+    keys: ["head"],
+    more: true,
+    results: committed,
+    ...runs("a key that was stolen must end; no record grows"),
   },
   "remember-replica": {
     keys: ["head", "replicas", "replicas-version"],

@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, hash } from "node:crypto";
+import type { RememberedKeys } from "../storage-keys/held-keys.ts";
 import { parsedFields } from "../storage-keys/key-entry.ts";
 import { readRow, rowLength } from "./memory-table.ts";
 
@@ -17,7 +18,9 @@ export type MemoryRow =
   | { readonly kind: "store"; readonly storeId: string }
   | { readonly kind: "record"; readonly row: Buffer }
   /** Up to which change number a partition is known to be covered. */
-  | { readonly kind: "covered"; readonly partition: number; readonly number: number };
+  | { readonly kind: "covered"; readonly partition: number; readonly number: number }
+  /** Which storage keys of the store counted. */
+  | ({ readonly kind: "keys" } & RememberedKeys);
 
 /** Bytes of the key of a file. */
 export const fileKeyBytes = 32;
@@ -29,7 +32,7 @@ const tagLength = 16;
 /** Most bytes of rows in one block. */
 const blockMax = 1 << 16;
 /** Kinds of rows, and the bytes that follow the kind. */
-const rowKinds = { 1: 16, 2: rowLength, 3: 7 } as const;
+const rowKinds = { 1: 16, 2: rowLength, 3: 7, 4: 20 } as const;
 
 /** The bytes of a header. */
 export function writeHeader({ region, node, rootOfTrust, wrap }: MemoryHeader): Buffer {
@@ -76,6 +79,15 @@ export function coveredRow(partition: number, number: number): Buffer {
   row.writeUInt8(3);
   row.writeUInt8(partition, 1);
   row.writeUIntBE(number, 2, 6);
+  return row;
+}
+
+/** The row of the store's keys: the step, and the check value of the newest key. */
+export function keysRow({ step, check }: RememberedKeys): Buffer {
+  const row = Buffer.alloc(1 + 4 + 16);
+  row.writeUInt8(4);
+  row.writeUInt32BE(step, 1);
+  row.set(check.subarray(0, 16), 5);
   return row;
 }
 
@@ -172,17 +184,28 @@ export function rowsOf(content: Buffer | undefined): readonly MemoryRow[] | unde
   const rows: MemoryRow[] = [];
   for (let at = 0; at < content.length; ) {
     const kind = content.readUInt8(at);
-    if (kind !== 1 && kind !== 2 && kind !== 3) return undefined;
-    const row = content.subarray(at + 1, at + 1 + rowKinds[kind]);
-    if (row.length < rowKinds[kind]) return undefined;
-    if (kind === 1) rows.push({ kind: "store", storeId: row.toString("hex") });
-    else if (kind === 3) {
-      rows.push({ kind: "covered", partition: row.readUInt8(), number: row.readUIntBE(1, 6) });
-    } else {
-      if (readRow(row) === undefined) return undefined;
-      rows.push({ kind: "record", row });
-    }
+    if (!isKind(kind)) return undefined;
+    const row = rowOfKind(kind, content.subarray(at + 1, at + 1 + rowKinds[kind]));
+    if (row === undefined) return undefined;
+    rows.push(row);
     at += 1 + rowKinds[kind];
   }
   return rows;
+}
+
+function isKind(kind: number): kind is keyof typeof rowKinds {
+  return kind in rowKinds;
+}
+
+/** Undefined for bytes that are no row of this kind. */
+function rowOfKind(kind: keyof typeof rowKinds, row: Buffer): MemoryRow | undefined {
+  if (row.length < rowKinds[kind]) return undefined;
+  if (kind === 1) return { kind: "store", storeId: row.toString("hex") };
+  if (kind === 3) {
+    return { kind: "covered", partition: row.readUInt8(), number: row.readUIntBE(1, 6) };
+  }
+  if (kind === 4) {
+    return { kind: "keys", step: row.readUInt32BE(), check: Uint8Array.from(row.subarray(4)) };
+  }
+  return readRow(row) && { kind: "record", row };
 }

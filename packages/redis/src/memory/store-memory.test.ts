@@ -210,3 +210,26 @@ test("what a process left that ended while it wrote the file is removed", async 
     await rm(folder, { recursive: true });
   }
 });
+
+test("which storage keys count is remembered, appended or written anew, and begins anew with another store", async () => {
+  const file = new TestFile();
+  const check = new Uint8Array(16).fill(7);
+  const { memory } = memoryOf(file);
+  await memory.open(storeId, root);
+  expect(memory.keys).toBeUndefined();
+  memory.noteKeys({ step: 3, check });
+  await memory.flush();
+  memory.noteKeys({ step: 5, check });
+  // An earlier step teaches nothing.
+  memory.noteKeys({ step: 4, check: new Uint8Array(16) });
+  await memory.close();
+  const again = memoryOf(file).memory;
+  await again.open(storeId, root);
+  expect(again.keys).toMatchObject({ step: 5, check });
+  await again.open("ff".repeat(16), root);
+  expect(again.keys).toBeUndefined();
+  await again.close();
+  const other = memoryOf(file).memory;
+  await other.open("ff".repeat(16), root);
+  expect(other.keys).toBeUndefined();
+});

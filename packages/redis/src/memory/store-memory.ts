@@ -11,11 +11,13 @@ import type { MemoryOptions } from "../connection/options.ts";
 import { headerAt, recordHeaderLength } from "../connection/record-header.ts";
 import { type StoreTimers, sleep } from "../connection/timers.ts";
 import { factsOf } from "../proof/record-proof.ts";
-import type { KeyOpener } from "../storage-keys/held-keys.ts";
+import type { RememberedKeys } from "../storage-keys/held-keys.ts";
+import type { KeyOpener } from "../storage-keys/key-opening.ts";
 import {
   BlockWriter,
   coveredRow,
   fileKeyBytes,
+  keysRow,
   type MemoryRow,
   readBlocks,
   readHeader,
@@ -76,6 +78,8 @@ export class StoreMemory {
   readonly #covered = new Array<number>(partitionCount + 1).fill(0);
   /** Every store that the file has named; the last one is the present one. */
   #stores: string[] = [];
+  /** Which storage keys counted last. */
+  #keys: RememberedKeys | undefined;
   #loaded = false;
   #pending: Pending = { rows: [], bytes: 0 };
   /** Seals what is appended; none until the file was written by this process. */
@@ -158,6 +162,18 @@ export class StoreMemory {
     this.#add(coveredRow(partition, number));
   }
 
+  /** What is remembered of the store's keys. */
+  get keys(): RememberedKeys | undefined {
+    return this.#keys;
+  }
+
+  /** Notes which storage keys count, as a full barrier covers. */
+  noteKeys(keys: RememberedKeys): void {
+    if (keys.step <= (this.#keys?.step ?? 0)) return;
+    this.#keys = keys;
+    this.#add(keysRow(keys));
+  }
+
   /** Resolves when the file has everything, when that failed, or after a bounded time; never rejects. */
   async flush(): Promise<void> {
     const tookMs = this.#under === undefined ? 0 : this.#context.now() - this.#beganMs;
@@ -191,6 +207,7 @@ export class StoreMemory {
   #begin(storeId: string): void {
     this.#stores = [...this.#stores.filter((one) => one !== storeId), storeId].slice(-storesMax);
     this.#table.clear();
+    this.#keys = undefined;
     this.#covered.fill(0);
   }
 
@@ -282,6 +299,7 @@ export class StoreMemory {
 
   #take(row: MemoryRow): void {
     if (row.kind === "store") this.#begin(row.storeId);
+    else if (row.kind === "keys") this.#keys = row;
     else if (row.kind === "covered") {
       if (row.partition > partitionCount) return;
       this.#covered[row.partition] = Math.max(this.covered(row.partition), row.number);
@@ -360,6 +378,7 @@ export class StoreMemory {
   async *#slices(): AsyncGenerator<readonly Buffer[]> {
     const { timers } = this.#context;
     const first = this.#stores.map(storeRow);
+    if (this.#keys !== undefined) first.push(keysRow(this.#keys));
     // The numbers go last: they say that what they cover is in the file.
     const covered = this.#covered.map((number, partition) => coveredRow(partition, number));
     yield first;

@@ -47,8 +47,8 @@ export interface CommitPlan {
 }
 
 interface PlanSettings {
-  /** In hexadecimal digits. */
-  readonly storeId: string;
+  /** `StorageKeys.stamp` of the key that makes the records. */
+  readonly stamp: Buffer;
   readonly auditEntriesMax: number;
   readonly commonTermMin: number;
   /** Makes the record after a change. */
@@ -120,7 +120,7 @@ function plan(
     refusing(instance, joined),
     operation,
     partition.record,
-    Buffer.from(settings.storeId, "hex"),
+    settings.stamp,
     String(given.length),
     ...given.flatMap((one) => [String(keys.push(givenKey(one))), givenTag(one)]),
     String(entries.length),

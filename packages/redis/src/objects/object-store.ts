@@ -192,7 +192,7 @@ export class RedisObjects {
    * What a plan needs of the session that makes it; `noteWritten` is to be called once its changes are written, and calls
    * back for each record with its version.
    */
-  #making({ storeId, storageKeys }: PrimarySession, partition: number) {
+  #making({ storageKeys }: PrimarySession, partition: number) {
     const versions = new Map<Change, number>();
     const prove = (change: Change) => {
       const known = this.#context.older.version(partition, change.after.uniqueIdentifier);
@@ -206,7 +206,7 @@ export class RedisObjects {
         each(change, version);
       }
     };
-    return { making: { storeId, prove }, noteWritten };
+    return { making: { stamp: storageKeys.stamp, prove }, noteWritten };
   }
 
   /** Whether a change would leave a record without a fact that is remembered of it, such as one made anew. */

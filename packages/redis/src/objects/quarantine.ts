@@ -276,7 +276,8 @@ export class Quarantine {
     const changesIn = await this.#changesIn(damage);
     const remembered = older.version(partition, uniqueIdentifier);
     const version = versionOfRepair(storageKeys, place, value, changesIn, remembered);
-    const { digest, proof, body } = proveRecord(storageKeys.newest, place, replacement, version);
+    const { newest, stamp } = storageKeys;
+    const { digest, proof, body } = proveRecord(newest, place, replacement, version);
     const scriptKeys: Argument[] = [keys.head, keys.counters, live, destroyed, keys.changes];
     scriptKeys.push(keys.digests, keys.reserved, keys.quarantine);
     scriptKeys.push(ownRecordKey(keys.record, uniqueIdentifier), keys.states);
@@ -290,7 +291,7 @@ export class Quarantine {
       stateDigit(replacement),
       created ?? known[0] ?? "",
       String(this.#context.settings.commonTermMin),
-      Buffer.from(session.storeId, "hex"),
+      stamp,
       ...[String(changes.length), ...changes.flat()],
       ...[String(places.length), ...places.flat()],
       ...[String(terms.length / 3), ...terms],

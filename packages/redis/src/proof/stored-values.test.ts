@@ -1,7 +1,8 @@
 import type { Event } from "@holdfast/engine";
 import { expect, test } from "vitest";
 import { deriveStorageKey, StorageKeys } from "../storage-keys/storage-keys.ts";
-import { proveValue, StoredValues, valueProofLength } from "./stored-values.ts";
+import { proveValue, valueProofLength } from "../storage-keys/value-proof.ts";
+import { StoredValues } from "./stored-values.ts";
 
 const storeId = "00112233445566778899aabbccddeeff";
 const keyOf = (number: number, of = storeId) =>

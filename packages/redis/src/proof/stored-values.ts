@@ -1,33 +1,16 @@
-import { createHmac, hash, timingSafeEqual } from "node:crypto";
+import { hash, timingSafeEqual } from "node:crypto";
 import type { Event, Observer } from "@holdfast/engine";
 import type { StorageKey, StorageKeys } from "../storage-keys/storage-keys.ts";
-
-/** Bytes of a value's proof: number of the storage key (2), first half of HMAC-SHA-256. */
-export const valueProofLength = 2 + 16;
-
-/** Where a value is kept in Redis: a key and a field of its hash. Its MAC is bound to this place. */
-export interface ValuePlace {
-  readonly key: string;
-  readonly field: string;
-}
+import { proveValue, type ValuePlace, valueProofLength } from "../storage-keys/value-proof.ts";
 
 /** A value, and its proof as it was found. */
-interface Found {
+export interface FoundValue {
   readonly value: Buffer;
   readonly proof: Buffer;
 }
 
-const context = Buffer.from("holdfast-value-1", "latin1");
 /** Most places whose last value is remembered. */
 const placesMax = 1_024;
-
-/** Makes the proof of a value at a place. */
-export function proveValue(key: StorageKey, place: ValuePlace, value: string | Buffer): Buffer {
-  const proof = Buffer.alloc(valueProofLength);
-  proof.writeUInt16BE(key.number);
-  macOf(key, place, value).copy(proof, 2, 0, valueProofLength - 2);
-  return proof;
-}
 
 /**
  * Verifies the values that decisions depend on and that are no records: a value counts if it was made with one of the
@@ -37,7 +20,7 @@ export class StoredValues {
   readonly #observe: Observer;
   readonly #believes: boolean;
   /** Place → the last value that proved itself there, so that it is computed once. */
-  readonly #proven = new Map<string, Found & { readonly by: StorageKey }>();
+  readonly #proven = new Map<string, FoundValue & { readonly by: StorageKey }>();
   /** Place → SHA-256 of the value that was last reported there. */
   readonly #reported = new Map<string, string>();
 
@@ -65,7 +48,7 @@ export class StoredValues {
   proves(
     keys: StorageKeys,
     place: ValuePlace,
-    { value, proof }: Found,
+    { value, proof }: FoundValue,
     event: Event = { type: "unprovenValue", place: nameOf(place) },
   ): boolean {
     const name = nameOf(place);
@@ -82,14 +65,18 @@ export class StoredValues {
     return isProven && found.value.length > 0 ? found.value : undefined;
   }
 
-  #isProven(keys: StorageKeys, place: ValuePlace, name: string, { value, proof }: Found): boolean {
+  #isProven(
+    keys: StorageKeys,
+    place: ValuePlace,
+    name: string,
+    { value, proof }: FoundValue,
+  ): boolean {
     if (proof.length !== valueProofLength) return false;
     const key = keys.get(proof.readUInt16BE());
     if (key === undefined) return false;
     const known = this.#proven.get(name);
     if (known?.by === key && known.value.equals(value) && known.proof.equals(proof)) return true;
-    const mac = macOf(key, place, value).subarray(0, valueProofLength - 2);
-    if (!timingSafeEqual(mac, proof.subarray(2))) return false;
+    if (!timingSafeEqual(proveValue(key, place, value), proof)) return false;
     if (this.#proven.size >= placesMax) this.#proven.clear();
     // Copies, since what Redis answered is part of a larger buffer.
     this.#proven.set(name, { value: Buffer.from(value), proof: Buffer.from(proof), by: key });
@@ -109,17 +96,7 @@ function nameOf({ key, field }: ValuePlace): string {
 }
 
 /** A stored value and the proof after it. */
-export function split(stored: Buffer): Found {
+export function split(stored: Buffer): FoundValue {
   const end = Math.max(0, stored.length - valueProofLength);
   return { value: stored.subarray(0, end), proof: stored.subarray(end) };
-}
-
-function macOf({ number, value: key }: StorageKey, place: ValuePlace, value: string | Buffer) {
-  const mac = createHmac("sha256", key).update(context);
-  const numbers = Buffer.alloc(6);
-  const names = [Buffer.from(place.key), Buffer.from(place.field)] as const;
-  numbers.writeUInt16BE(number, 0);
-  numbers.writeUInt16BE(names[0].length, 2);
-  numbers.writeUInt16BE(names[1].length, 4);
-  return mac.update(numbers).update(names[0]).update(names[1]).update(value).digest();
 }

@@ -3,18 +3,9 @@ import { partitionKeys, sysKeys } from "../connection/keys.ts";
 import { readPairs } from "../connection/replies.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
+import { type HeldKey, isOriginal } from "../storage-keys/held-keys.ts";
 import {
-  damaged,
-  faultsOf,
-  type HeldKey,
-  isOriginal,
-  KeyEntryDamaged,
-  type KeyOpener,
-  keyFailure,
-  openFailure,
-  openStorageKey,
-} from "../storage-keys/held-keys.ts";
-import {
+  type KeyEntries,
   type KeyEntry,
   type ReadKeyEntry,
   readKeyEntries,
@@ -22,7 +13,20 @@ import {
   storageKeyData,
   writeKeyEntry,
 } from "../storage-keys/key-entry.ts";
-import { deriveStorageKey } from "../storage-keys/storage-keys.ts";
+import { linkTo, noteField } from "../storage-keys/key-note.ts";
+import {
+  damaged,
+  KeyEntryDamaged,
+  type KeyOpener,
+  keyFailure,
+  openFailure,
+  openStorageKey,
+} from "../storage-keys/key-opening.ts";
+import {
+  deriveStorageKey,
+  type StorageKey,
+  type StorageKeyName,
+} from "../storage-keys/storage-keys.ts";
 
 /** The part of a root of trust that wraps storage keys. */
 export type KeyWrapper = Pick<RootOfTrust, "describe" | "wrap" | "unwrap" | "rewrap">;
@@ -36,17 +40,20 @@ export interface RewrappedKeys {
   readonly left: number;
 }
 
-/** A storage key that a root of trust wrapped, as proven by unwrapping it once. */
+/** A storage key that a root of trust wrapped, as proven by unwrapping it once, with a link to the key before it. */
 export async function wrapStorageKey(
   secret: Uint8Array,
-  name: { readonly storeId: string; readonly region: string; readonly number: number },
+  name: StorageKeyName & Partial<Pick<KeyEntry, "madeMs">>,
   root: KeyWrapper,
+  before?: StorageKey,
 ): Promise<KeyEntry> {
   const { check } = deriveStorageKey(secret, name);
   const { name: rootOfTrust } = await root.describe();
   const { blob, version } = await root.wrap(secret, storageKeyData(name));
-  const { storeId, number } = name;
-  const entry = { number, storeId, rootOfTrust, rootKeyVersion: version, wrap: blob, check };
+  const { storeId, number, madeMs = 0 } = name;
+  const link = before ? linkTo(before, { number, storeId, check }) : new Uint8Array();
+  const wrapped = { rootOfTrust, rootKeyVersion: version, wrap: blob };
+  const entry = { number, storeId, ...wrapped, check, link, madeMs };
   await openStorageKey(entry, name.region, root);
   return entry;
 }
@@ -79,11 +86,12 @@ export class KeyWraps {
     const { keys } = this.#context;
     const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
     const { answer, found, held } = await this.#entries(session);
-    keys.report(found, held);
+    keys.report(found);
     const results: (Result | undefined)[] = [];
     for (const one of held.values()) {
       results.push(await this.#look(session, one, readPairs(answer), root));
     }
+    results.push(await this.#lookAtNote(session, found));
     const count = (result: Result) => results.filter((one) => one === result).length;
     return { rewrapped: count("rewrapped"), restored: count("restored"), left: count("left") };
   };
@@ -93,15 +101,33 @@ export class KeyWraps {
     const { keys } = this.#context;
     const session = this.#sessions.now("read") ?? (await this.#sessions.require("read"));
     const { found, held } = await this.#entries(session);
-    const faults = faultsOf(found, held);
+    const faults = keys.faults(found);
     for (const entry of found.entries) {
       const own = held.get(entry.number);
-      if (own?.entry.text === entry.text || (own && !isOriginal(own.key, entry))) continue;
+      if (own === undefined || own.entry.text === entry.text) continue;
+      if (!isOriginal(own, entry)) continue;
       const fault = await this.#keepOpened(entry);
       if (fault !== undefined) faults.push(fault);
     }
+    keys.lookAgain();
     return { wraps: [...keys.of(session.storeId).values()].map(({ entry }) => entry), faults };
   };
+
+  /** Puts back the note of which keys count, where it is not as it must be. */
+  async #lookAtNote(session: PrimarySession, found: KeyEntries): Promise<Result | undefined> {
+    const { keys, scripts, observe } = this.#context;
+    const note = keys.note(session.storeId);
+    if (note === undefined || keys.noteFault(found) === undefined) return undefined;
+    const { result } = await session.groupCommit.submit(
+      scripts["set-key"],
+      sysPartition,
+      [partitionKeys(sysPartition).head, sysKeys.keys],
+      [session.storageKeys.stamp, noteField, found.note, note],
+    );
+    if (result !== "committed") return "left";
+    observe({ type: "storageKeyPutBack", number: session.storageKeys.newest.number });
+    return "restored";
+  }
 
   /** The entries as the store has them, and the keys that this node holds. */
   async #entries(session: PrimarySession) {
@@ -131,15 +157,16 @@ export class KeyWraps {
   /** Undefined where the entry of a key that is held is as it must be. */
   async #look(
     session: PrimarySession,
-    { key, entry: kept }: HeldKey,
+    own: HeldKey,
     fields: ReadonlyMap<string, string>,
     root: KeyWrapper,
   ): Promise<Result | undefined> {
     const { keys, scripts, observe } = this.#context;
+    const { entry: kept } = own;
     const number = String(kept.number);
     const text = fields.get(number) ?? "";
     const read = readKeyEntry(number, text);
-    const isOwn = read?.storeId === session.storeId && isOriginal(key, read);
+    const isOwn = read?.storeId === session.storeId && isOriginal(own, read);
     const entry = isOwn ? { ...read, text } : undefined;
     const version = entry && (await this.#versionOf(entry, root));
     const isSound = entry !== undefined && version !== undefined;
@@ -152,7 +179,7 @@ export class KeyWraps {
       scripts["set-key"],
       sysPartition,
       [partitionKeys(sysPartition).head, sysKeys.keys],
-      [Buffer.from(session.storeId, "hex"), number, text, writeKeyEntry(next)],
+      [session.storageKeys.stamp, number, text, writeKeyEntry(next)],
     );
     if (result !== "committed") return "left";
     keys.keep({ ...next, text: writeKeyEntry(next) });
@@ -225,7 +252,8 @@ export class KeyWraps {
     const { plaintext } = await opener.unwrap(entry.wrap, storageKeyData({ ...entry, region }));
     try {
       const next = await wrapStorageKey(plaintext, { ...entry, region }, root);
-      return Buffer.from(next.check).equals(Buffer.from(entry.check)) ? next : refuse(entry);
+      const isSame = Buffer.from(next.check).equals(Buffer.from(entry.check));
+      return isSame ? { ...next, link: entry.link } : refuse(entry);
     } finally {
       plaintext.fill(0);
     }

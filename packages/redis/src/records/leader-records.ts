@@ -3,15 +3,15 @@ import type { Argument } from "../connection/command-line.ts";
 import { partitionKeys, sysKeys } from "../connection/keys.ts";
 import type { Reply } from "../connection/replies.ts";
 import type { ScriptName } from "../connection/scripts.ts";
-import type { ValuePlace } from "../proof/stored-values.ts";
 import { Answers, refuseDeposed } from "../session/answers.ts";
 import type { PrimarySession, StoreContext } from "../session/primary-session.ts";
 import type { PrimarySessions } from "../session/primary-sessions.ts";
 import type { StorageKeys } from "../storage-keys/storage-keys.ts";
+import type { ValuePlace } from "../storage-keys/value-proof.ts";
 
 const head = partitionKeys(sysPartition).head;
 /** A script compares this number, so its proof is in a field beside it. */
-const reachedPlace: ValuePlace = { key: sysKeys.levels, field: "reached" };
+export const reachedPlace: ValuePlace = { key: sysKeys.levels, field: "reached" };
 
 /** What a region's leader keeps in the store: cursors, levels, its epoch. */
 export class LeaderRecords {
@@ -151,7 +151,7 @@ export class LeaderRecords {
   ): Promise<void> {
     this.assertEpoch(epoch);
     const session = await this.#session();
-    const fence = [String(epoch), Buffer.from(session.storeId, "hex")];
+    const fence = [String(epoch), session.storageKeys.stamp];
     const args = [...fence, ...argsOf(session.storageKeys)];
     const { result } = await this.#write(session, name, partition, keys, args);
     refuseDeposed(result, epoch);

@@ -4,8 +4,9 @@ import type { Argument } from "../connection/command-line.ts";
 import { partitionKeys, sysKeys } from "../connection/keys.ts";
 import type { StoreSettings } from "../connection/options.ts";
 import type { Reply } from "../connection/replies.ts";
-import { proveValue, type StoredValues, type ValuePlace } from "../proof/stored-values.ts";
+import type { StoredValues } from "../proof/stored-values.ts";
 import type { StorageKeys } from "../storage-keys/storage-keys.ts";
+import { proveValue, type ValuePlace } from "../storage-keys/value-proof.ts";
 
 /** The format of records' headers: 1 had no proof. */
 const headerFormat = 2;
@@ -77,8 +78,8 @@ export class Formats {
   requiring(keys: StorageKeys, format: number, epoch: number) {
     const stored = String(storedFormat(format));
     const args: Argument[] = [
-      ...[String(epoch), Buffer.from(keys.storeId, "hex"), stored],
-      ...[proveValue(keys.newest, requiredFormatPlace, stored), this.#unproven, this.#silentMs],
+      ...[String(epoch), keys.stamp, stored],
+      ...[proveValue(keys.newest, requiredFormatPlace, stored), this.#unproven, this.silentMs],
     ];
     return { keys: [head, sysKeys.epoch, sysKeys.formats], args };
   }
@@ -106,7 +107,7 @@ export class Formats {
   async #ask(keys: StorageKeys, address: string, ask: Ask): Promise<void> {
     const own = String(storedFormat(this.#own));
     const proofOfOwn = proveValue(keys.newest, requiredFormatPlace, own);
-    const args = [this.#node, own, this.#silentMs, proofOfOwn, this.#unproven];
+    const args = [this.#node, own, this.silentMs, proofOfOwn, this.#unproven, String(keys.ready)];
     const { rest } = await ask([head, sysKeys.formats], args);
     const [required, proof, common] = rest as readonly [Buffer, Buffer, unknown];
     this.check(keys, required, proof, address);
@@ -125,7 +126,8 @@ export class Formats {
     return this.#values.proves(keys, requiredFormatPlace, { value, proof });
   }
 
-  get #silentMs(): string {
+  /** Milliseconds after which a silent node counts no more. */
+  get silentMs(): string {
     return String(this.everyMs * silentTimes);
   }
 }

@@ -37,6 +37,10 @@ export interface GroupCommitParts {
   readonly nudge: () => void;
   /** Throws where the format that the store requires, by this proof, is newer than what this node reads. */
   readonly checkFormat: (required: Buffer, proof: Buffer) => void;
+  /** Told what the store says of which storage keys count; throws where this node must open keys first. */
+  readonly meetKeys: (note: string) => void;
+  /** Told the same once a full barrier covers it. */
+  readonly followKeys: (note: string) => void;
   readonly timers: StoreTimers;
   /** Called with the time of Redis, in milliseconds since the epoch. */
   readonly onTime: (wallMs: number) => void;
@@ -88,6 +92,8 @@ export class GroupCommit {
   /** Answered, but not yet covered. */
   #carried: Job[] = [];
   #wake: (() => void) | undefined;
+  /** What the last marker has read of which storage keys count. */
+  #keysNote = "";
   #failure: StoreUnavailable | undefined;
   /** Resolves, with the reason, when it has ended. */
   readonly ended: Promise<StoreUnavailable>;
@@ -292,22 +298,25 @@ export class GroupCommit {
     const { scripts } = this.#parts;
     this.#token.writeUInt32BE((this.#token.readUInt32BE(4) + 1) >>> 0, 4);
     const keys = [this.#head, sysKeys.beat, sysKeys.replicasVersion, sysKeys.formats];
+    keys.push(sysKeys.keys);
     return ["evalsha", ...scriptArguments(scripts.marker, keys, [Buffer.from(this.#token)])];
   }
 
   async #readMarker(outcome: Outcome | undefined): Promise<void> {
-    const { connection, replicas, storeId, checkFormat, onTime } = this.#parts;
+    const { connection, replicas, storeId, checkFormat, meetKeys, onTime } = this.#parts;
     if (outcome === undefined || "error" in outcome) {
       throw storeFailure(outcome?.error, connection.address);
     }
     const { result, rest } = readReply(outcome.value);
     if (result !== "committed")
       throw otherStore(this.#parts.connection.address, this.#parts.storeId, undefined);
-    const [id, version, required, proof, time] = rest as readonly [Buffer, ...Buffer[]];
+    const [id, version, required, proof, time, note] = rest as readonly [Buffer, ...Buffer[]];
     if (id?.toString("hex") !== storeId) {
       throw otherStore(connection.address, storeId, id?.toString("hex"));
     }
     checkFormat(required ?? none, proof ?? none);
+    this.#keysNote = String(note);
+    meetKeys(this.#keysNote);
     onTime(Number(time));
     if (String(version) === replicas.version) return;
     const known = readPairs(await connection.call("hgetall", sysKeys.replicas));
@@ -324,6 +333,8 @@ export class GroupCommit {
     if (added.length > 0) onReplicas(added);
     const { local } = found;
     const covered = found.replicas >= replicas.required;
+    // Before the lease: who waits for it must not read with keys of an earlier step.
+    if (local && covered) this.#parts.followKeys(this.#keysNote);
     lease.apply({
       type: "barrier",
       connection: number,

@@ -13,7 +13,7 @@ import type { StoreMemory } from "../memory/store-memory.ts";
 import type { StoredRecords } from "../proof/stored-records.ts";
 import type { StoredValues } from "../proof/stored-values.ts";
 import type { HeldKeys } from "../storage-keys/held-keys.ts";
-import type { StorageKeys } from "../storage-keys/storage-keys.ts";
+import { keySteps, type StorageKeys } from "../storage-keys/storage-keys.ts";
 import { claim } from "./claim.ts";
 import { CoveredNumbers } from "./covered.ts";
 import type { Formats } from "./formats.ts";
@@ -45,6 +45,8 @@ export interface StoreContext {
 
 /** How long opening waits for the check of replicas; a frozen one must not keep the store closed. */
 const replicaCheckMs = 500;
+/** A root of trust is not asked more often for a key. */
+const openKeysAgainMs = 2_000;
 const heads = allPartitions.map(({ head }) => head);
 
 /** The time with one primary process: its connections, and what holds for that process only. */
@@ -61,6 +63,7 @@ export class PrimarySession {
   readonly ended: Promise<StoreUnavailable>;
   readonly #context: StoreContext;
   #reader: Reader | undefined;
+  #openedKeysMs = Number.NEGATIVE_INFINITY;
   #over = false;
 
   private constructor(
@@ -98,6 +101,12 @@ export class PrimarySession {
         nudge,
         checkFormat: (required, proof) =>
           context.formats.check(storageKeys, required, proof, address),
+        meetKeys: (note) => {
+          if (context.keys.meet(note)) void this.#openKeys();
+        },
+        followKeys: (note) => {
+          if (context.keys.follow(note)) this.#rememberKeys();
+        },
         timers: settings.timers,
         onTime: (wallMs) => {
           context.time.last = { of: "the store", wallMs, atMs: lease.now().monotonicMs };
@@ -146,6 +155,7 @@ export class PrimarySession {
       await claim(connection, context.scripts, settings.region);
       const storageKeys = await context.keys.open(connection, storeId);
       await context.memory?.open(storeId, context.keys.opener);
+      context.keys.refuseOlder(context.memory?.keys, address);
       await context.formats.note(storageKeys, address, async (keys, args) =>
         readReply(await runScript(connection, context.scripts.formats, keys, args)),
       );
@@ -268,6 +278,29 @@ export class PrimarySession {
     warnUnreachable(this.#context, connected).catch((error: unknown) => {
       this.end(storeFailure(error, this.address));
     });
+  }
+
+  /** Opens the keys of a rotation that the store shows, unless that is under way, or was tried a moment ago. */
+  async #openKeys(): Promise<void> {
+    const { keys, lease, observe } = this.#context;
+    const nowMs = lease.now().monotonicMs;
+    if (nowMs - this.#openedKeysMs < openKeysAgainMs) return;
+    this.#openedKeysMs = nowMs;
+    try {
+      await this.reading(({ connection }) => keys.open(connection, this.storeId));
+      this.#openedKeysMs = Number.NEGATIVE_INFINITY;
+    } catch (cause) {
+      if (!this.#over)
+        observe({ type: "warning", message: "a new storage key could not be opened", cause });
+    }
+  }
+
+  /** Tells the memory which keys count from now on, and the other nodes that this one follows. */
+  #rememberKeys(): void {
+    const { step, storeId } = this.storageKeys;
+    const newest = this.#context.keys.of(storeId).get(keySteps.newest(step))?.key;
+    if (newest !== undefined) this.#context.memory?.noteKeys({ step, check: newest.check });
+    this.#noteFormat();
   }
 
   /** Notes which format this node reads, and hears which ones the others read. */

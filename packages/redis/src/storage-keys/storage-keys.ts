@@ -42,25 +42,78 @@ export function deriveStorageKey(secret: Uint8Array, name: StorageKeyName): Stor
   };
 }
 
-/** The opened storage keys of one store. */
+/**
+ * Which numbers count is one step, which only grows. After 3n only key n counts. At 3n + 1 there is key n + 1, and nothing was
+ * made with it; at 3n + 2 everything new is made with it, and what key n made still counts.
+ */
+export const keySteps = {
+  /** The lowest number that counts. */
+  oldest: (step: number): number => Math.floor(step / 3),
+  /** The number with which everything new is made. */
+  current: (step: number): number => Math.floor((step + 1) / 3),
+  /** The highest number there is. */
+  newest: (step: number): number => Math.floor((step + 2) / 3),
+  /** The step after which only this number counts. */
+  only: (number: number): number => number * 3,
+} as const;
+
+/** The opened storage keys of one store, and which of them count. */
 export class StorageKeys {
   readonly storeId: string;
-  /** The key of the highest number, which new values get. */
-  readonly newest: StorageKey;
-  readonly #keys: ReadonlyMap<number, StorageKey>;
+  #keys: ReadonlyMap<number, StorageKey>;
+  #step: number;
+  readonly #opened: number;
 
-  /** Takes at least one key. */
-  constructor(storeId: string, keys: readonly StorageKey[]) {
-    const [first, ...others] = keys;
-    if (first === undefined) throw new RangeError(`store ${storeId} has no storage key`);
+  /**
+   * Takes at least one key. Without a step the highest number is for new values, and the one before it counts if its key is
+   * there. `opened` is a later step whose keys are open too.
+   */
+  constructor(storeId: string, keys: readonly StorageKey[], step?: number, opened = 0) {
+    if (keys.length === 0) throw new RangeError(`store ${storeId} has no storage key`);
+    const highest = Math.max(...keys.map(({ number }) => number));
     this.storeId = storeId;
-    this.newest = others.reduce((one, other) => (other.number > one.number ? other : one), first);
     this.#keys = new Map(keys.map((key) => [key.number, key]));
+    this.#opened = opened;
+    this.#step = step ?? keySteps.only(highest) - (this.#keys.has(highest - 1) ? 1 : 0);
   }
 
-  /** The key with this number; undefined where the store has none. */
+  /** The step that this node follows. */
+  get step(): number {
+    return this.#step;
+  }
+
+  /** The step for which nobody has to wait for this node. */
+  get ready(): number {
+    return Math.max(this.#step, this.#opened);
+  }
+
+  /** The key that new values get. */
+  get newest(): StorageKey {
+    const number = keySteps.current(this.#step);
+    const key = this.#keys.get(number);
+    if (key === undefined) throw new RangeError(`storage key ${number} is not open`);
+    return key;
+  }
+
+  /** Store id (16 bytes) and number of the key for new values (2), which scripts compare with the heads. */
+  get stamp(): Buffer {
+    const stamp = Buffer.alloc(18);
+    stamp.write(this.storeId, "hex");
+    stamp.writeUInt16BE(this.newest.number, 16);
+    return stamp;
+  }
+
+  /** The key with this number; undefined where the store has none, or where it counts no more. */
   get(number: number): StorageKey | undefined {
+    const { oldest, newest } = keySteps;
+    if (number < oldest(this.#step) || number > newest(this.#step)) return undefined;
     return this.#keys.get(number);
+  }
+
+  /** Takes other opened keys, and a later step. */
+  follow(keys: readonly StorageKey[], step: number): void {
+    this.#keys = new Map(keys.map((key) => [key.number, key]));
+    this.#step = Math.max(this.#step, step);
   }
 }
 

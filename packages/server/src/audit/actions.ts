@@ -155,6 +155,11 @@ const administration = {
     ...policy,
   },
   "root.configure": { cadf: "kmip-root-key.set", says: "set customer root key", ...root },
+  "storage-key.rotate": {
+    cadf: "kmip-storage-key.rotate",
+    says: "rotate storage key of a region's store",
+    target: "kmip-storage-key",
+  },
   "root.rotate": { cadf: "kmip-root-key.rotate", says: "rotate customer root key", ...root },
   "root.rewrap": { cadf: "kmip-root-key.rewrap", says: "re-wrap under customer root key", ...root },
   "root.shred": { cadf: "kmip-root-key.shred", says: "drop keys of customer root key", ...root },

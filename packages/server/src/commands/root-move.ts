@@ -22,6 +22,13 @@ export async function moveRoot(
   const { name } = await root.describe();
   try {
     const own = await openStoreOf(configFile, machine, opened, { rootFrom: from });
+    const { rotation } = await own.storageKeyState();
+    if (rotation !== undefined) {
+      throw new OperatorError(
+        "a rotation of the storage key is under way: wait until `holdfast storage-key show` says none",
+        "again",
+      );
+    }
     const act = { action: "root.rewrap", target: config.region, detail: { root: name } } as const;
     const { rewrapped, left } = await withEvidence(appendTo(own), machine, act, () =>
       own.rewrapStorageKeys(root),

@@ -105,7 +105,7 @@ export function readingsOf({
   readonly clock: Pick<Clock, "wallMs">;
   /** The wraps of the own store's keys. */
   readonly storageKeys: () => { readonly current: number; readonly stale: number };
-}): Omit<RootReadings, "kekSeals" | "rekeyLeft"> {
+}): Omit<RootReadings, "kekSeals" | "rekeyLeft" | "storageKeyLeft"> {
   const keyStates = () => {
     // Use the order in the record: it exists even after a restart, before the first request for a key.
     const shredded = roots.instances().flatMap((instance) => {

@@ -17,6 +17,8 @@ const owner = (choose: Choices): string =>
   choose.of(["\x01i", "\x01j", "\xf2\x07", `\xf0${"u".repeat(16)}`]);
 /** The caller's store, or one that was there before. */
 const store = (choose: Choices): string => (choose.chance(5) ? "another store ID" : place.storeId);
+/** The same, and the number of the storage key that the caller used. */
+const stamp = (choose: Choices): string => store(choose) + choose.of(["", "\x00\x01", "\x00\x02"]);
 /** A number that the caller read without a proof. */
 const unproven = (choose: Choices): string => choose.of(["", "", "1", "3"]);
 const bytes = (choose: Choices): string => choose.of(["1", "100", "100000"]);
@@ -220,7 +222,7 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
     keys: [sys.head, sys.formats],
     args: [
       ...[choose.of(["a1", "a2"]), String(1 + choose.below(3)), silentMs(choose)],
-      ...[word(choose), unproven(choose)],
+      ...[word(choose), unproven(choose), number(choose, 6)],
     ],
   }),
   "require-format": (choose) => ({
@@ -231,7 +233,7 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
     ],
   }),
   marker: () => ({
-    keys: [sys.head, sys.beat, sys.replicasVersion, sys.formats],
+    keys: [sys.head, sys.beat, sys.replicasVersion, sys.formats, sys.keys],
     args: ["\x00\x01\x02\x03\x04\xff\xfe\x80"],
   }),
   rehearse: () => ({ keys: ["{sys}:scratch", "{p00}:scratch"], args: [] }),
@@ -241,16 +243,39 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
   }),
   initialise: () => ({
     keys: [sys.beat, sys.replicasVersion, sys.region, sys.keys, sys.formats, at.head, sys.head],
-    args: [place.storeId, "a", "entry", "2", "proof"],
+    args: [place.storeId, "a", "entry", "note", "2", "proof"],
   }),
   "set-key": (choose) => ({
     keys: [sys.head, sys.keys],
     args: [
-      choose.of([place.storeId, "another store id"]),
-      choose.of(["1", "2"]),
+      stamp(choose),
+      choose.of(["1", "2", "note"]),
       ...[choose.of(["entry", "next", ""]), choose.of(["entry", "next"])],
     ],
   }),
+  "key-step": (choose) => ({
+    keys: [sys.head, sys.formats, sys.keys, ...choose.of([[], [sys.head, at.head]])],
+    args: [
+      ...[stamp(choose), choose.of(["note", ""]), choose.of(["note", "later note"])],
+      ...[number(choose, 7), silentMs(choose), choose.of(["", "2"])],
+      ...[choose.of(["", "entry"]), "next"],
+    ],
+  }),
+  remac: (choose, model) => {
+    const id = place.identifier(choose);
+    const value = place.peek(model, at.records + id);
+    const proof = choose.chance(80) ? value.slice(50, 74) : "p".repeat(24);
+    return {
+      keys: [sys.head, at.records + id],
+      args: [
+        stamp(choose),
+        value.slice(0, 32),
+        proof,
+        place.proof(1),
+        choose.of(["", "L2026" + "1body"]),
+      ],
+    };
+  },
   "remember-replica": (choose) => ({
     keys: [sys.head, sys.replicas, sys.replicasVersion],
     args: ["1790000000000", ...choose.list(2, () => word(choose))],

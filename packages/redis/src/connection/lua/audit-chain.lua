@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- audit-chain.lua  Moves a partition's audit chain on, or cuts its beginning off, with the entries there.
 -- KEYS  1 head  2 counters  3 epoch  4 chain  5 audit  6 shares, which are the counters of a surplus
--- ARGV  1 epoch  2 store id (16 bytes)  3 number of the point "head" as it must be, or empty  4 new base's number, or empty
+-- ARGV  1 epoch  2 stamp (head.lua)  3 number of the point "head" as it must be, or empty  4 new base's number, or empty
 --       5 number of points to set, then each: name, point; then names of points that go
 -- →     {"committed", 0} | {"conflict", 0} | {"deposed", 0} | {"notInitialised"}
 -- A point begins with its number (6 bytes), and ends with its proof.

@@ -5,7 +5,7 @@
 -- ARGV  1 audit entries kept  2 instance  3 entries from which a term may be common  4 which statuses refuse the commit
 --       ("open": all but Installed, "known": Deleted, unless every object is
 --       destroyed, "none")  5 operation that writes, or empty  6 prefix of records
---       7 store id (16 bytes), number of records that must be as given, then each: its key (index in KEYS) and tag
+--       7 stamp (head.lua), number of records that must be as given, then each: its key (index in KEYS) and tag
 --       8 number of events, the events, number of changes, then each: kind (create | update | served)  identifier  tag
 --       before (empty for create)  digest after (32 bytes, of which the first 16 are the tag)  proof (24 bytes)  body  state
 --       before (a digit; empty for create)  state after  month (four digits)  number of terms, then each: what ("-" drop, "+" add, "u" add as one that at most one live object has, "n" add so and

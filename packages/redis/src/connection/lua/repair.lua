@@ -4,7 +4,7 @@
 --       10 states  11.. buckets of terms
 -- ARGV  1 SHA-1 of the damaged value  2 name and 3 bytes of what is put aside  4 identifier  5 digest (32 bytes)
 --       6 proof (24 bytes; of any version)  7 body  8 state (a digit)  9 creation counter, or empty for a new one
---       10 entries from which a term may be common  11 store id (16 bytes)  then three lists, each with its length first: entries of changes (score  member), of live and destroyed (index in
+--       10 entries from which a term may be common  11 stamp (head.lua)  then three lists, each with its length first: entries of changes (score  member), of live and destroyed (index in
 --       KEYS  score  member), of terms ("-"  bucket  member, or "+" | "u"  bucket  hash: bucket is an index in KEYS)
 -- →     {"committed", change number} | {"conflict", 0}: the value is another by now | {"notInitialised"}
 --- include head

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- require-format.lua  Requires a format of every node, if every one reads it; never goes back.
 -- KEYS  1 head (of {sys})  2 epoch  3 formats
--- ARGV  1 epoch  2 store id (16 bytes)  3 format  4 its proof  5 the format as read that counts as absent, since it did not
+-- ARGV  1 epoch  2 stamp (head.lua)  3 format  4 its proof  5 the format as read that counts as absent, since it did not
 --       prove itself, or empty  6 milliseconds after which a silent node counts no more
 -- →     {"committed", 0} | {"conflict", 0}: a node does not read it | {"deposed", 0} | {"notInitialised"}
 --- include head

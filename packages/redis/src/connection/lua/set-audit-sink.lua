@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- set-audit-sink.lua  Notes up to where the audit trail was given to a sink.
 -- KEYS  1 head  2 epoch  3 sinks
--- ARGV  1 epoch  2 store id (16 bytes)  3.. each: sink/partition, number (6 bytes), hash and proof
+-- ARGV  1 epoch  2 stamp (head.lua)  3.. each: sink/partition, number (6 bytes), hash and proof
 -- →     {"committed", 0} | {"deposed", 0} | {"notInitialised"}
 --- include head
 --- include epoch

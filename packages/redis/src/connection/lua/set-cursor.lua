@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- set-cursor.lua  Notes up to where another region's changes of a partition were read.
 -- KEYS  1 head  2 epoch  3 cursors
--- ARGV  1 epoch  2 store id (16 bytes)  3 region  4 cursor, which ends with its proof
+-- ARGV  1 epoch  2 stamp (head.lua)  3 region  4 cursor, which ends with its proof
 -- →     {"committed", 0} | {"deposed", 0} | {"notInitialised"}
 --- include head
 --- include epoch

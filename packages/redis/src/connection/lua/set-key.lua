@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
--- set-key.lua  Writes the entry of a storage key, if there is still the one that was read.
--- KEYS  1 head (of {sys})  2 keys
--- ARGV  1 store id (16 bytes)  2 number  3 entry as read (empty for none)  4 new entry
+-- set-key.lua  Writes a field of {sys}:keys, or the proof of a value by another storage key, if there is still the one that was
+--              read.
+-- KEYS  1 head (of {sys})  2 keys, or the hash of the value
+-- ARGV  1 stamp (head.lua)  2 field  3 its value as read (empty for none)  4 new value
 -- →     {"committed", 0} | {"conflict", 0} | {"notInitialised"}
 --- include head
 if not is_store(KEYS[1], ARGV[1]) then return { "notInitialised" } end

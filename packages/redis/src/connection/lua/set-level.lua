@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- set-level.lua  The leader has finished a resync of the store; the number never decreases.
 -- KEYS  1 head  2 epoch  3 levels
--- ARGV  1 epoch  2 store id (16 bytes)  3 number of the resync  4 its proof  5 the number as read that counts as absent,
+-- ARGV  1 epoch  2 stamp (head.lua)  3 number of the resync  4 its proof  5 the number as read that counts as absent,
 --       since it did not prove itself, or empty
 -- →     {"committed", 0} | {"deposed", 0} | {"notInitialised"}
 --- include head

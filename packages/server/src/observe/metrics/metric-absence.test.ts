@@ -27,6 +27,7 @@ const everything: Required<NodeReadings> = {
   keks: () => [["current", 1]],
   kekSeals: () => 1,
   rekeyLeft: () => 0,
+  storageKeyLeft: () => 0,
   certificates: () => [
     {
       kind: "server",

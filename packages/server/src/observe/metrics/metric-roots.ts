@@ -102,4 +102,14 @@ export const rootReadMetrics = [
     labels: none,
     read: ({ rekeyLeft }) => (rekeyLeft === undefined ? [] : [[rekeyLeft()]]),
   },
+  {
+    type: "gauge",
+    name: "holdfast_storage_key_left",
+    help: "Records of this region's store that an older storage key has proven: 0 while no rotation of it is under way. Shown by the leader.",
+    labels: none,
+    read: ({ storageKeyLeft }) => {
+      const left = storageKeyLeft?.();
+      return left === undefined ? [] : [[left]];
+    },
+  },
 ] as const satisfies readonly ReadMetric[];

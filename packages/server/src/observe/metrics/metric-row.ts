@@ -60,6 +60,8 @@ export interface RootReadings {
   readonly kekSeals: () => number;
   /** How many records of this region may need an older KEK, by the leader's last word. */
   readonly rekeyLeft: () => number;
+  /** How many records of this region an older storage key has proven; undefined where this node does not replace them. */
+  readonly storageKeyLeft: () => number | undefined;
 }
 
 /** The values that a scrape reads; all are in memory, so no request to another system is needed. */
@@ -111,6 +113,7 @@ export interface NodeReadings {
   readonly keks?: RootReadings["keks"];
   readonly kekSeals?: RootReadings["kekSeals"];
   readonly rekeyLeft?: RootReadings["rekeyLeft"];
+  readonly storageKeyLeft?: RootReadings["storageKeyLeft"];
   /** Validity of each certificate, milliseconds since the epoch. */
   readonly certificates: () => readonly {
     readonly kind: "server" | "client" | "authority" | "peer" | "redis" | "sentinel" | "lockMaster";

@@ -30,6 +30,7 @@ import {
 } from "../../roots/root-settings.ts";
 import { readingsOf, rootStatusOf } from "../../roots/root-status.ts";
 import { RootWatch } from "../../roots/root-watch.ts";
+import { RotateStorageKey, storageKeyHandlers } from "../../roots/storage-key-rotation.ts";
 import { StorageKeyWraps } from "../../roots/storage-key-wraps.ts";
 import { ValidateRoots } from "../../roots/validate-roots.ts";
 import { clock, ids, type Parts } from "../node-parts.ts";
@@ -56,7 +57,7 @@ export interface NodeRoots {
   /** The routes; `configured` is called with an instance that was put under roots of trust. */
   readonly handlers: (
     configured?: RootHandlersDeps["configured"],
-  ) => ReturnType<typeof rootHandlers>;
+  ) => ReturnType<typeof rootHandlers> & ReturnType<typeof storageKeyHandlers>;
 }
 
 /** How long a state that does not change is not written again. */
@@ -132,6 +133,7 @@ export async function openRoots(
       ...{ region, own: regions.own, root: () => roots.of(undefined), everyMs: revalidateMs },
     }),
   );
+  const rotation = new RotateStorageKey(regions.own);
   const seal: Sealer = async (named, secret) => {
     const { sealingKey } = own.places;
     if (sealingKey !== undefined) return await sealSecret(sealingKey, named, secret);
@@ -153,18 +155,24 @@ export async function openRoots(
   return {
     keyRing,
     orders,
-    duties: [validate, rewrap, rekey],
+    duties: [validate, rewrap, rekey, rotation],
     storageKeys,
     required,
     readings: {
       ...readingsOf({ region, roots, keyRing, clock, storageKeys: () => storageKeys.counts() }),
       ...rekeyReadings({ region, view, required }),
+      storageKeyLeft: () => rotation.left,
     },
-    handlers: (configured) =>
-      rootHandlers({
+    handlers: (configured) => ({
+      ...rootHandlers({
         ...{ region, kind, roots, orders, here, status, declared },
         ...(configured && { configured }),
       }),
+      ...storageKeyHandlers({
+        ...{ region, own: regions.own, root: () => roots.of(undefined) },
+        randomBytes: ids.randomBytes,
+      }),
+    }),
   };
 }
 
