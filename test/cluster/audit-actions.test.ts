@@ -21,6 +21,7 @@ import { adminClient } from "../support/admin-api.ts";
 import { holdfast } from "../support/command-line.ts";
 import { createKey } from "../support/keys.ts";
 import { OrderRegions } from "../support/order-roots.ts";
+import { recordOf } from "../support/record.ts";
 import { patient } from "../support/root-regions.ts";
 import { credentialsOf } from "../support/two-regions-clients.ts";
 import { allWell } from "../support/vitals.ts";
@@ -56,7 +57,8 @@ beforeAll(async () => {
   // So long that a key can be restored, and so short that a leader erases one within the test.
   const given = config["instances"] as readonly object[];
   const instances = given.map((one) => ({ ...one, destroyDelay: 10 }));
-  const changed = { ...config, instances, backup, crls, audit: { entriesMax } };
+  const store = { ...(config["store"] as object), memoryFile: file("a1.memory") };
+  const changed = { ...config, store, instances, backup, crls, audit: { entriesMax } };
   await writeFile(configOf("a1"), stringify(changed));
   await both().kill("a1");
   await holdfast("backup", "key", "init", "--config", configOf("a1"));
@@ -413,6 +415,19 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
       expect(await primary.command("xdel", "{sys}:audit", entries[1][0])).toBe(1);
     }),
   ),
+  // A record that the node remembers is removed from Redis; what it has learned is in its file a second later.
+  "store.accept": well(async () => {
+    const made: string[] = [];
+    await until("an order", async () => {
+      made.push(await createKey(client));
+      const id = made.at(-3);
+      if (id === undefined) return false;
+      const { primary } = both().a.redis;
+      await primary.command("del", (await recordOf(primary, id)).key);
+      const order = ["store", "accept", "--record", id, "--yes", "--config", configOf("a1")];
+      return (await holdfast(...order)).out.includes("is accepted");
+    });
+  }),
   "region.retire": bothWays(async () => {
     const retire = [
       "region",

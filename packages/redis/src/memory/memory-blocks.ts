@@ -17,7 +17,9 @@ export type MemoryRow =
   | { readonly kind: "store"; readonly storeId: string }
   | { readonly kind: "record"; readonly row: Buffer }
   /** Up to which change number a partition is known to be covered. */
-  | { readonly kind: "covered"; readonly partition: number; readonly number: number };
+  | { readonly kind: "covered"; readonly partition: number; readonly number: number }
+  /** The last order of an operator that the memory has carried out, and whether the node doubts the store. */
+  | { readonly kind: "trust"; readonly accepted: number; readonly doubted: boolean };
 
 /** Bytes of the key of a file. */
 export const fileKeyBytes = 32;
@@ -29,7 +31,12 @@ const tagLength = 16;
 /** Most bytes of rows in one block. */
 const blockMax = 1 << 16;
 /** Kinds of rows, and the bytes that follow the kind. */
-const rowKinds = { 1: 16, 2: rowLength, 3: 7 } as const;
+const rowLengths = new Map([
+  [1, 16],
+  [2, rowLength],
+  [3, 7],
+  [4, 7],
+]);
 
 /** The bytes of a header. */
 export function writeHeader({ region, node, rootOfTrust, wrap }: MemoryHeader): Buffer {
@@ -76,6 +83,15 @@ export function coveredRow(partition: number, number: number): Buffer {
   row.writeUInt8(3);
   row.writeUInt8(partition, 1);
   row.writeUIntBE(number, 2, 6);
+  return row;
+}
+
+/** The row of an order and a doubt. */
+export function trustRow(accepted: number, doubted: boolean): Buffer {
+  const row = Buffer.alloc(8);
+  row.writeUInt8(4);
+  row.writeUIntBE(accepted, 1, 6);
+  row.writeUInt8(doubted ? 1 : 0, 7);
   return row;
 }
 
@@ -172,17 +188,21 @@ export function rowsOf(content: Buffer | undefined): readonly MemoryRow[] | unde
   const rows: MemoryRow[] = [];
   for (let at = 0; at < content.length; ) {
     const kind = content.readUInt8(at);
-    if (kind !== 1 && kind !== 2 && kind !== 3) return undefined;
-    const row = content.subarray(at + 1, at + 1 + rowKinds[kind]);
-    if (row.length < rowKinds[kind]) return undefined;
-    if (kind === 1) rows.push({ kind: "store", storeId: row.toString("hex") });
-    else if (kind === 3) {
-      rows.push({ kind: "covered", partition: row.readUInt8(), number: row.readUIntBE(1, 6) });
-    } else {
-      if (readRow(row) === undefined) return undefined;
-      rows.push({ kind: "record", row });
-    }
-    at += 1 + rowKinds[kind];
+    const length = rowLengths.get(kind) ?? 0;
+    const row = content.subarray(at + 1, at + 1 + length);
+    if (length === 0 || row.length < length) return undefined;
+    const read = rowOf(kind, row);
+    if (read === undefined) return undefined;
+    rows.push(read);
+    at += 1 + length;
   }
   return rows;
+}
+
+function rowOf(kind: number, row: Buffer): MemoryRow | undefined {
+  if (kind === 1) return { kind: "store", storeId: row.toString("hex") };
+  if (kind === 2) return readRow(row) && { kind: "record", row };
+  if (kind === 3)
+    return { kind: "covered", partition: row.readUInt8(), number: row.readUIntBE(1, 6) };
+  return { kind: "trust", accepted: row.readUIntBE(0, 6), doubted: row.readUInt8(6) !== 0 };
 }

@@ -323,7 +323,7 @@ export class RedisObjects {
       });
       const put = await older.confirm(session, number, suspects);
       if (put.size > 0 && !listDamaged) throw olderRecord();
-      damaged.push(...put);
+      damaged.push(...put.keys());
       const held = withHolders(objects, holds);
       const believed = held.filter((one) => one && !put.has(one.object.uniqueIdentifier));
       return { next, answer, damaged, byTerm: narrow === 1, objects: believed };
