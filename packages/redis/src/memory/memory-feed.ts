@@ -139,7 +139,8 @@ export class MemoryFeed {
     for (let times = 0; times < againPerRound; times += 1) {
       const next = left.next();
       if (next.done === true) {
-        await session.groupCommit.barrier();
+        const { groupCommit } = session;
+        await groupCommit.barrier();
         // It was put back once more meanwhile: what was compared before that counts for nothing.
         if (positions.every((number, at) => number >= (from[at] ?? 0))) {
           this.#memory.endDoubt(positions);

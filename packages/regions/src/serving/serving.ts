@@ -112,7 +112,7 @@ function changeOf(state: ServingState, event: ServingEvent): Partial<ServingStat
     case "refused":
       return state.lease === "full" ? { asInCut: true, refused: state.others === "up" } : {};
     case "serves":
-      // A doubted store leaves its clients to them again; another one goes on as in a cut.
+      // A doubted store leaves its clients to them again; another one continues as in a cut.
       return { refused: state.refused && !state.doubted };
     case "retired":
       // The others continued without it: it is no longer level.

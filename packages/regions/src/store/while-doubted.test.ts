@@ -20,6 +20,11 @@ function pushes(events: readonly Event[]): readonly string[] {
   return events.flatMap((event) => (event.type === "push" ? [event.result] : []));
 }
 
+function setDoubt(own: MemoryOwnStore, doubted: boolean, remembered: readonly string[] = []): void {
+  own.doubted = () => doubted;
+  own.remembers = (_, id) => remembered.includes(String(id));
+}
+
 function failing(failure: string) {
   return expect.objectContaining({ name: "StoreUnavailable", failure });
 }
@@ -32,7 +37,7 @@ test("a store that is older than its node remembers gives nothing but what is re
   await time.until(a.store.commit(instance, [creation(unknown)], []));
   const before = await time.until(must(a.store, known));
   link.open = false;
-  a.own.setDoubt(true, [known.uniqueIdentifier]);
+  setDoubt(a.own, true, [known.uniqueIdentifier]);
   expect(a.store.serving()).toMatchObject({ from: "local", writes: false, doubted: true });
   expect((await time.until(must(a.store, known))).object).toEqual(known);
   const doubted = failing("doubted");
@@ -57,7 +62,7 @@ test("a store that is older than its node remembers gives nothing but what is re
   expect(await time.until(a.store.markServed(instance, before, served))).toBe(false);
   await time.until(a.store.appendAudit(instance, [event], true));
   expect(a.own.auditOf(instance)).toContainEqual(event);
-  a.own.setDoubt(false);
+  setDoubt(a.own, false);
   await time.until(a.store.commit(instance, [creation(newKey(regions))], []));
   await regions.close();
 });
@@ -66,7 +71,7 @@ test("a store that is older than its node remembers leaves its clients to the ot
   const regions = await regionsWithInstance();
   const { a, b, time } = regions;
   const level = await a.own.levels();
-  a.own.setDoubt(true);
+  setDoubt(a.own, true);
   const key = newKey(regions);
   expect(await time.until(a.store.commit(instance, [creation(key)], []))).toEqual({
     kind: "committed",
@@ -84,7 +89,7 @@ test("a store that is older than its node remembers leaves its clients to the ot
   expect(pushes(b.events).at(-1)).toBe("shared");
   await regions.levelOf(a);
   expect(a.store.serving()).toMatchObject({ from: "remote" });
-  a.own.setDoubt(false);
+  setDoubt(a.own, false);
   expect(a.store.serving()).toMatchObject({ from: "local", writes: true });
   await regions.close();
 });
@@ -94,13 +99,13 @@ test("a store that is older than its node remembers answers what it remembers wh
   const { a, b, time } = regions;
   const key = newKey(regions);
   await time.until(a.store.commit(instance, [creation(key)], []));
-  for (const { own } of [a, b]) own.setDoubt(true, [key.uniqueIdentifier]);
+  for (const { own } of [a, b]) setDoubt(own, true, [key.uniqueIdentifier]);
   expect((await time.until(must(a.store, key))).object).toEqual(key);
   await time.pass(12_000);
   for (const { store } of [a, b]) {
     expect(store.serving()).toMatchObject({ from: "local", doubted: true });
   }
-  b.own.setDoubt(false);
+  setDoubt(b.own, false);
   await time.pass(12_000);
   expect(a.store.serving()).toMatchObject({ from: "remote", writes: true });
   await regions.close();
@@ -113,7 +118,7 @@ test("a region alone changes nothing in such a store", async () => {
   const ids = { uuid: () => "", randomBytes: () => new Uint8Array(1) };
   const observe = () => undefined;
   const store = new RegionalStore({ region: "a", own, peers: [], timers: time, ids, observe });
-  own.setDoubt(true);
+  setDoubt(own, true);
   expect(store.serving()).toMatchObject({ from: "local", writes: false, doubted: true });
   const key = newKey(new TestRegions());
   for (const agreed of [false, true]) {
@@ -121,7 +126,7 @@ test("a region alone changes nothing in such a store", async () => {
     await expect(time.until(change)).rejects.toEqual(failing("doubted"));
   }
   await expect(time.until(get(store, key))).rejects.toEqual(failing("doubted"));
-  own.setDoubt(false);
+  setDoubt(own, false);
   expect((await time.until(store.commit(instance, [creation(key)], []))).kind).toBe("committed");
   await time.until(store[Symbol.asyncDispose]());
 });

@@ -76,8 +76,9 @@ export class MemoryOwnStore implements OwnStore {
   #storeId: string;
   #replicationId: string;
   #state: StoreState = "full";
-  #doubted = false;
-  #remembered: ReadonlySet<string> = new Set();
+  /** A test replaces them. */
+  doubted = (): boolean => false;
+  remembers = (..._: readonly unknown[]): boolean => true;
   /** Grows with every fail-over: what was under way then is not promised. */
   #era = 0;
 
@@ -105,12 +106,6 @@ export class MemoryOwnStore implements OwnStore {
     if (state === this.#state) return;
     this.#state = state;
     for (const listener of this.#listeners) listener(state, reason);
-  }
-
-  /** Begins or ends a doubt about it, in which the node remembers these records. */
-  setDoubt(doubted: boolean, remembered: readonly string[] = []): void {
-    this.#doubted = doubted;
-    this.#remembered = new Set(remembered);
   }
 
   /** Another process continues with the data, or with the covered part of them. */
@@ -156,14 +151,6 @@ export class MemoryOwnStore implements OwnStore {
 
   get storeId(): string | undefined {
     return this.#storeId;
-  }
-
-  doubted(): boolean {
-    return this.#doubted;
-  }
-
-  remembers(_instance: string, uniqueIdentifier: string): boolean {
-    return this.#remembered.has(uniqueIdentifier);
   }
 
   onState(listener: (state: StoreState, reason: string) => void): () => void {
