@@ -2,7 +2,13 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { cp, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Event, type ManagedObject, partitionOf } from "@holdfast/engine";
+import {
+  type Event,
+  kekRecord,
+  type ManagedObject,
+  partitionOf,
+  systemInstance,
+} from "@holdfast/engine";
 import { DiskMemoryFile, type RedisStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -310,9 +316,18 @@ describe("genuine and old", () => {
 
   test("the whole store, put back while all nodes are down, is noticed, and accepted by an order", async () => {
     const made = await create(one.store, instance);
+    const entry = {
+      id: randomUUID(),
+      createdMs: 1,
+      check: new Uint8Array(randomBytes(16)),
+      wraps: [],
+    };
+    const kek = kekRecord({ instance, kek: entry }, true, { us: 1, region: "a" });
+    await one.store.commit(systemInstance, [{ kind: "create", after: kek }], []);
     const copy = join(folder, "copy");
     await cp(join(redis.directory, "appendonlydir"), copy, { recursive: true });
     const changed = await change(one.store, made, destroyed);
+    await change(one.store, kek, later);
     const added = await create(one.store, instance);
     await using two = await nodeAt(redis, "two");
     for (let rounds = 0; rounds < 2; rounds += 1) {
@@ -333,6 +348,10 @@ describe("genuine and old", () => {
     const [stored] = await without.store.read(instance, [made.uniqueIdentifier]);
     expect(stored?.object.facts.destroyed).toBeUndefined();
     expect([one.store.doubted(), without.store.doubted()]).toEqual([true, false]);
+    // What is remembered is read with it.
+    expect((await one.store.read(systemInstance, [entry.id]))[0]?.object).toEqual(kek);
+    const found = await one.store.find(systemInstance, everything);
+    expect(found.objects.map(({ object }) => object)).toContainEqual(kek);
     await until("the node that was up doubts too", () => two.store.doubted(), 60_000);
     const survey = await one.store.surveyMemory();
     expect(survey.lost.destroyed).toBe(1);

@@ -1,8 +1,8 @@
-import { type Observer, StoreUnavailable } from "@holdfast/engine";
+import { kindOf, type ManagedObject, type Observer, StoreUnavailable } from "@holdfast/engine";
 import type { Connection } from "../connection/connection.ts";
 import { ownRecordKey, partitionKeys } from "../connection/keys.ts";
 import { headerAt, recordHeaderLength } from "../connection/record-header.ts";
-import { factBits, provenVersion } from "../proof/record-proof.ts";
+import { factBits, factsOf, provenVersion } from "../proof/record-proof.ts";
 import type { StorageKeys } from "../storage-keys/storage-keys.ts";
 import { lastingFacts } from "./memory-table.ts";
 import { compared, type StoreMemory } from "./store-memory.ts";
@@ -64,6 +64,16 @@ export class OlderRecords {
    */
   seems(partition: number, identifier: string, value: Buffer | null): boolean {
     return this.#memory?.relation(partition, identifier, value) === "older";
+  }
+
+  /**
+   * Whether an object is a KEK in an older state that opens keys all the same, while the store is doubted: its counts change with
+   * the keys that are made, and without it none of them could be read. It must lack no fact that stays. Nothing is sealed then.
+   */
+  stillOpens(partition: number, object: ManagedObject | undefined): boolean {
+    if (object === undefined || kindOf(object) !== "Kek") return false;
+    const isWhole = !this.lacksFacts(partition, object.uniqueIdentifier, factsOf(object));
+    return this.#memory?.doubted === true && isWhole;
   }
 
   /** How the records are older, or missing, that still are when they are read once more; these are reported. */

@@ -259,7 +259,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     changes: readonly Change[],
     audit: readonly AuditEvent[],
   ): Promise<CommitOutcome> {
-    refuseChanges(this.#watch.now(), changes.length);
+    refuseChanges(this.#own, changes.length);
     const { given } = this.records;
     const others = changes.length === 0 ? [] : this.#watch.others();
     const required = this.#options.peerAcknowledgement === "required";
@@ -270,6 +270,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     };
     const attempt = () => this.#own.commit(instance, changes, audit, { written, given });
     const outcome = await untilFree(attempt, this.#reservedMs, this.#options);
+    refuseChanges(this.#own, changes.length);
     if (outcome.kind !== "committed") return outcome;
     if (others.length === 0) return this.#acknowledged(true, others);
     written();
@@ -292,15 +293,17 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     ids: readonly string[],
     through: boolean,
   ): Promise<readonly (StoredObject | undefined)[]> {
-    refuseUnknown(this.#watch.now(), this.#own, instance, ids);
+    refuseUnknown(this.#own, instance, ids);
     try {
       const copies = await this.#own.read(instance, ids);
+      refuseUnknown(this.#own, instance, ids);
       if (!through && !copies.some(isOpen)) return copies;
       return await this.#aside(instance, ids, copies, through);
     } catch (error) {
       if (!isCorrupt(error)) throw error;
     }
     const copies = await readEach(this.#own, instance, ids);
+    refuseUnknown(this.#own, instance, ids);
     return await this.#aside(instance, ids, copies, through);
   }
 
@@ -331,10 +334,11 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
   }
 
   async #findOwn(instance: string, query: FindQuery): Promise<FindPage> {
-    refuseUnknown(this.#watch.now(), this.#own, instance);
+    refuseUnknown(this.#own, instance);
     const repair = async (ids: readonly string[]) =>
       repairEach(instance, ids, await this.#repairing());
     const page = await searchedOwn(this.#own, instance, query, repair);
+    refuseUnknown(this.#own, instance);
     const held = page.objects.filter(({ reserved }) => reserved !== undefined);
     if (held.length === 0) return page;
     const ids = page.objects.map(({ object }) => object.uniqueIdentifier);
@@ -480,11 +484,10 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
 
   /** The region that serves this one's clients; there is one while `serving()` says so. */
   #requireServing(): Peer {
-    const now = this.#watch.now();
-    const { from, reason } = now;
+    const { from, doubted, reason } = this.#watch.now();
     const peer = from === "remote" ? this.#servingPeer() : undefined;
     if (peer !== undefined) return peer;
-    refuseChanges(now, 1);
+    if (doubted) throw new StoreUnavailable("doubted", reason);
     const failure = from === "none" ? this.#whyNone() : "noLease";
     throw new StoreUnavailable(failure, reason);
   }

@@ -130,3 +130,36 @@ test("a region alone changes nothing in such a store", async () => {
   expect((await time.until(store.commit(instance, [creation(key)], []))).kind).toBe("committed");
   await time.until(store[Symbol.asyncDispose]());
 });
+
+test("what waited for a store that is older when it comes back is not answered", async () => {
+  const regions = await regionsWithInstance();
+  const { a, b, time, link } = regions;
+  let isLate = false;
+  for (const name of ["read", "find", "commit"] as const) {
+    const genuine = a.own[name].bind(a.own) as (...given: unknown[]) => Promise<unknown>;
+    const late = async (...given: unknown[]) => {
+      if (isLate) setDoubt(a.own, true);
+      return await genuine(...given);
+    };
+    Object.assign(a.own, { [name]: late });
+  }
+  const query = { live: true, destroyed: true, limit: 10 };
+  const works = (store: Pick<RegionalStore, "read" | "find" | "commit">) => [
+    () => store.read(instance, [regions.id()]),
+    () => store.find(instance, query),
+    () => store.commit(instance, [creation(newKey(regions))], []),
+  ];
+  const refused = async (works: readonly (() => Promise<unknown>)[]) => {
+    for (const work of works) {
+      isLate = true;
+      await expect(time.until(work())).rejects.toEqual(failing("doubted"));
+      isLate = false;
+      setDoubt(a.own, false);
+      if (link.open) await regions.levelOf(a);
+    }
+  };
+  await refused(works(b.other.peer.remote));
+  link.open = false;
+  await refused(works(a.store));
+  await regions.close();
+});
