@@ -151,6 +151,15 @@ export const outageCases: readonly RuleCase[] = [
       "The store of region a has an older state of records than its nodes remember: find out who changed Redis",
   },
   {
+    alert: "HoldfastStoreDoubted",
+    input: { [of("holdfast_part_ok", { part: "storeNewest" })]: turns(1, 0) },
+    trueAt: faultS,
+    after: 0,
+    labels: { ...critical, region: "a" },
+    summary:
+      "The store of region a is older than its nodes remember: find out who put back a copy of its data",
+  },
+  {
     alert: "HoldfastMemoryNotKept",
     input: { [of("holdfast_part_ok", { part: "memory" })]: turns(1, 0) },
     trueAt: faultS,

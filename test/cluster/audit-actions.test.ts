@@ -17,6 +17,7 @@ import {
   policyWith,
   signedBy,
 } from "../../packages/server/src/testing/approvals.ts";
+import { acceptRemoved } from "../support/accept.ts";
 import { adminClient } from "../support/admin-api.ts";
 import { holdfast } from "../support/command-line.ts";
 import { createKey } from "../support/keys.ts";
@@ -47,16 +48,16 @@ beforeAll(async () => {
   site = await OrderRegions.start(times, 1);
   await mkdir(file("backups"));
   const backup = { keyFile: file("backup.key"), directory: file("backups"), keep: 1 };
-  const config = parse(await readFile(configOf("a1"), "utf8")) as Record<string, unknown>;
+  const config = parse(await readFile(configOf("a1"), "utf8"));
   const validity = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
   const authority = await createAuthority({ commonName: "VMCA", ...validity });
   await writeFile(file("vmca.pem"), authority.certificate);
   await writeFile(file("vmca.crl"), makeCrl(authority, { number: 1 }));
   const crls = [{ authority: file("vmca.pem"), files: [file("vmca.crl")] }];
   // So long that a key can be restored, and so short that a leader erases one within the test.
-  const given = config["instances"] as readonly object[];
-  const instances = given.map((one) => ({ ...one, destroyDelay: 10 }));
-  const changed = { ...config, instances, backup, crls, audit: { entriesMax } };
+  const instances = config.instances.map((one: object) => ({ ...one, destroyDelay: 10 }));
+  const store = { ...config.store, memoryFile: file("a1.memory") };
+  const changed = { ...config, store, instances, backup, crls, audit: { entriesMax } };
   await writeFile(configOf("a1"), stringify(changed));
   await both().kill("a1");
   await holdfast("backup", "key", "init", "--config", configOf("a1"));
@@ -414,6 +415,7 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
       expect(await primary.command("xdel", "{sys}:audit", entries[1][0])).toBe(1);
     }),
   ),
+  "store.accept": well(() => acceptRemoved(client, both().a.redis.primary, configOf("a1"))),
   "region.retire": bothWays(async () => {
     const retire = [
       "region",

@@ -2,7 +2,13 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { cp, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Event, type ManagedObject, partitionOf } from "@holdfast/engine";
+import {
+  type Event,
+  kekRecord,
+  type ManagedObject,
+  partitionOf,
+  systemInstance,
+} from "@holdfast/engine";
 import { DiskMemoryFile, loadScripts, type RedisStore } from "@holdfast/redis";
 import { until } from "@holdfast/testing";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -52,6 +58,11 @@ function older(events: readonly Event[]): readonly string[] {
   return events.flatMap((one) => (one.type === "olderRecord" ? [one.uniqueIdentifier] : []));
 }
 
+/** Whether a node began or ended to doubt its store, in order. */
+function doubts(events: readonly Event[]): readonly boolean[] {
+  return events.flatMap((one) => (one.type === "storeDoubt" ? [one.doubted] : []));
+}
+
 /** The last state that a node gave of its file. */
 function stateOf(events: readonly Event[]): string | undefined {
   return events.findLast((one) => one.type === "rollbackMemory")?.state;
@@ -78,15 +89,16 @@ const destroyed = (object: ManagedObject): ManagedObject => {
   return { ...object, facts, material: undefined };
 };
 
-/** Waits until a node remembers an object that another one has written, by the file that it keeps. */
-async function learnedBy(opened: OpenStore, node: string): Promise<void> {
+/** Waits until a node remembers an object of another partition than `beside`'s, by the file that it keeps. */
+async function learnedBy(opened: OpenStore, node: string, beside = ""): Promise<void> {
   const size = async () => (await readFile(join(folder, node)).catch(() => Buffer.alloc(0))).length;
   const before = await size();
   await until(
     "a change",
     async () => {
-      const made = installed(opened.store).then((instance) => create(opened.store, instance));
-      return (await made.catch(() => undefined)) !== undefined;
+      const instance = await installed(opened.store).catch(() => beside);
+      if (partitionOf(instance) === partitionOf(beside)) return false;
+      return (await create(opened.store, instance).catch(() => undefined)) !== undefined;
     },
     60_000,
   );
@@ -156,6 +168,7 @@ describe("a fail-over", () => {
       expect((await store.find(instance, everything)).objects.length).toBeGreaterThan(0);
     }
     expect([...older(one.events), ...older(two.events)]).toEqual([]);
+    expect([...doubts(one.events), ...doubts(two.events)]).toEqual([]);
   }, 240_000);
 });
 
@@ -314,7 +327,8 @@ describe("genuine and old", () => {
     );
     const changed = await change(one.store, made, later);
     const added = await create(one.store, instance);
-    await learnedBy(one, "one");
+    // The round that the first one waits for may have read the numbers before.
+    for (let rounds = 0; rounds < 2; rounds += 1) await learnedBy(one, "one", instance);
     const now = (await redis.buffers(
       "keys",
       `${partitionKeys(partitionOf(instance)).prefix}*`,
@@ -325,14 +339,39 @@ describe("genuine and old", () => {
     }
     await notBelieved(one, changed.uniqueIdentifier);
     await notBelieved(one, added.uniqueIdentifier);
+    await until("it is doubted", () => one.store.doubted(), 60_000);
+    expect(one.store.remembers(instance, made.uniqueIdentifier)).toBe(true);
+    expect(one.store.remembers(instance, randomUUID())).toBe(false);
+    // What the other region would bring: once everything is there again, the doubt ends by itself.
+    await one.store.quarantine(instance, changed.uniqueIdentifier, "test", {
+      replacement: changed,
+    });
+    expect(one.store.doubted()).toBe(true);
+    await one.store.commit(instance, [{ kind: "create", after: added }], []);
+    await until("its doubt is over", () => !one.store.doubted(), 60_000);
+    expect(doubts(one.events)).toEqual([true, false]);
   });
 
-  test("the whole store, put back while all nodes are down, is noticed", async () => {
+  test("the whole store, put back while all nodes are down, is noticed, and accepted by an order", async () => {
     const made = await create(one.store, instance);
+    const entry = {
+      id: randomUUID(),
+      createdMs: 1,
+      check: new Uint8Array(randomBytes(16)),
+      wraps: [],
+    };
+    const kek = kekRecord({ instance, kek: entry }, true, { us: 1, region: "a" });
+    await one.store.commit(systemInstance, [{ kind: "create", after: kek }], []);
     const copy = join(folder, "copy");
     await cp(join(redis.directory, "appendonlydir"), copy, { recursive: true });
     const changed = await change(one.store, made, destroyed);
+    await change(one.store, kek, later);
     const added = await create(one.store, instance);
+    await using two = await nodeAt(redis, "two");
+    for (let rounds = 0; rounds < 2; rounds += 1) {
+      await learnedBy(one, "one");
+      await learnedBy(two, "two");
+    }
     await one[Symbol.asyncDispose]();
     await redis.kill();
     const data = join(redis.directory, "appendonlydir");
@@ -346,6 +385,32 @@ describe("genuine and old", () => {
     await using without = await openStore({ address: redis.address, ...patient });
     const [stored] = await without.store.read(instance, [made.uniqueIdentifier]);
     expect(stored?.object.facts.destroyed).toBeUndefined();
+    expect([one.store.doubted(), without.store.doubted()]).toEqual([true, false]);
+    // What is remembered is read with it.
+    expect((await one.store.read(systemInstance, [entry.id]))[0]?.object).toEqual(kek);
+    const found = await one.store.find(systemInstance, everything);
+    expect(found.objects.map(({ object }) => object)).toContainEqual(kek);
+    await until("the node that was up doubts too", () => two.store.doubted(), 60_000);
+    const survey = await one.store.surveyMemory();
+    expect(survey.lost.destroyed).toBe(1);
+    expect(survey.missing).toBeGreaterThan(0);
+    expect(await one.store.surveyMemory(changed.uniqueIdentifier)).toMatchObject({
+      ...{ older: 1, missing: 0, ids: [changed.uniqueIdentifier] },
+    });
+    // A node that is down carries the order out when it starts, and once.
+    await one[Symbol.asyncDispose]();
+    await two.store.accept();
+    await until("the order is carried out", () => !two.store.doubted(), 60_000);
+    expect((await two.store.read(instance, [made.uniqueIdentifier]))[0]?.object).toEqual(made);
+    await change(two.store, made, destroyed);
+    for (let starts = 0; starts < 2; starts += 1) {
+      one = await nodeAt(redis, "one");
+      await until("it has the order", () => !one.store.doubted(), 60_000);
+      const [now] = await one.store.read(instance, [made.uniqueIdentifier]);
+      expect(now?.object.facts.destroyed).toBeDefined();
+      expect((await one.store.surveyMemory()).missing).toBe(0);
+      if (starts === 0) await one[Symbol.asyncDispose]();
+    }
   });
 
   test("a new store begins a new memory, without a doubt", async () => {

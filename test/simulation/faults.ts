@@ -342,6 +342,14 @@ export function loseStore(world: World, random: Random, copies: Copies): string 
   return `${group.region}: empty, initialised anew`;
 }
 
+/** What an operator does where a doubt stays for so long: the old copy of the store lacks what only its region had. */
+export function acceptDoubted({ nodes, scheduler }: World, afterMs: number): boolean {
+  if (scheduler.nowMs < afterMs) return false;
+  const doubting = nodes.flatMap(({ own }) => (own?.doubted() === true ? [own] : []));
+  for (const own of doubting) own.accept().catch(() => undefined);
+  return doubting.length > 0;
+}
+
 /** By region: copies that an operator may put back. */
 export type Copies = Map<string, Copy>;
 

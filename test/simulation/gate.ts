@@ -90,7 +90,10 @@ interface Sight {
 }
 
 /** Methods without a step: what the store knows without a wait, and the audit trail, on which nothing depends. */
-const withoutStep: ReadonlySet<PropertyKey> = new Set(["state", "onState", "appendAudit"]);
+const withoutStep: ReadonlySet<PropertyKey> = new Set([
+  ...["state", "onState", "doubted", "remembers"],
+  "appendAudit",
+]);
 
 /** A region's store as one actor sees it: each call is one step, whose writes are durable at once. */
 export function gatedStore(own: OwnStore, sight: Sight): OwnStore {

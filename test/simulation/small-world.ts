@@ -50,6 +50,7 @@ const local: Serving = {
   reason: "own store",
   through: false,
   agrees: true,
+  doubted: false,
 };
 
 /** Two regions: a key is destroyed, activated, read and resolved, with a cut, in any order. */

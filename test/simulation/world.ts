@@ -221,6 +221,9 @@ export class World implements NodeListener {
       const what = `${node} holds an older record ${event.uniqueIdentifier} against a healthy store`;
       if (!isOlder) this.fail(new Violation(what));
     }
+    if (event.type === "storeDoubt" && event.doubted && !this.older.has(node.charAt(0))) {
+      this.fail(new Violation(`${node} doubts a healthy store: ${event.reason}`));
+    }
     if (event.type === "push") this.pushes[event.result] += event.records;
     this.guard(() => this.levels.event(node, event));
     const [region = ""] = node;

@@ -29,6 +29,7 @@ export {
 } from "./locks/leader-lock.ts";
 export { RedisLocks, type RedisLocksOptions } from "./locks/locks.ts";
 export { DiskMemoryFile } from "./memory/memory-file.ts";
+export type { MemorySurvey } from "./memory/older.ts";
 export type { RotationProgress, StorageKeyState } from "./records/key-rotation.ts";
 export type { SeenStorageKeys, StorageKeyWrap } from "./records/key-wraps.ts";
 export type { RecordFormats } from "./session/formats.ts";

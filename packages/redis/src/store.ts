@@ -11,7 +11,7 @@ import { type RedisStoreOptions, type StoreSettings, storeSettings } from "./con
 import { readPairs } from "./connection/replies.ts";
 import { loadScripts } from "./connection/scripts.ts";
 import { readUsage, type StoreUsage } from "./connection/server-info.ts";
-import { OlderRecords } from "./memory/older.ts";
+import { type MemorySurvey, OlderRecords } from "./memory/older.ts";
 import { StoreMemory } from "./memory/store-memory.ts";
 import { Changes } from "./objects/changes.ts";
 import { RedisObjects } from "./objects/object-store.ts";
@@ -34,6 +34,7 @@ import {
 } from "./records/key-wraps.ts";
 import { LeaderRecords } from "./records/leader-records.ts";
 import { LocalValues } from "./records/local-values.ts";
+import { Trust } from "./records/trust.ts";
 import { Formats, type RecordFormats } from "./session/formats.ts";
 import type { LeaseRules } from "./session/lease.ts";
 import { LeaseKeeper } from "./session/lease-keeper.ts";
@@ -96,6 +97,13 @@ export interface RedisStore extends OwnStore, InstanceStatuses, AsyncDisposable 
   localValue(name: string): Promise<string>;
   /** Replaces such a value if it is still the one that was read; false if it is not. */
   setLocalValue(name: string, read: string, value: string): Promise<boolean>;
+  /** Compares everything that this node remembers, or one record, with the store; rejects like other reads. */
+  surveyMemory(record?: string): Promise<MemorySurvey>;
+  /**
+   * An operator's order to every node of the region, also to those that start later: what is genuine in the store counts,
+   * and their memories of it, or of one record, begin anew. Rejects like other writes.
+   */
+  accept(record?: string): Promise<void>;
 }
 
 /**
@@ -175,6 +183,7 @@ function storeOf(context: StoreContext, sessions: PrimarySessions): RedisStore {
     ...new KeyWraps(context, sessions),
     ...new KeyRotation(context, sessions),
     ...new LocalValues(context, sessions),
+    ...new Trust(context, sessions),
     ...new Quarantine(context, sessions),
     ...new RedisStateCounts(context, sessions),
     ...queue,

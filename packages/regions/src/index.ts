@@ -103,6 +103,7 @@ export {
 } from "./serving/region-records.ts";
 export {
   type Others,
+  type RegionalHealth,
   type Serving,
   type ServingEvent,
   type ServingState,
@@ -123,7 +124,6 @@ export { type PushOptions, pushToAll } from "./store/push.ts";
 export { isOpen, type OwnAnswer, type ReadRepairOptions, readRepair } from "./store/read-repair.ts";
 export {
   type PeerAcknowledgement,
-  type RegionalHealth,
   type RegionalParts,
   RegionalStore,
   type RegionalStoreOptions,

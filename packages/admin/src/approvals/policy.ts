@@ -13,6 +13,7 @@ export const approvalActions = [
   "retire-region",
   "adopt-root",
   "restore-instance",
+  "accept-store",
 ] as const;
 /** One of `approvalActions`. */
 export type ApprovalAction = (typeof approvalActions)[number];

@@ -140,6 +140,22 @@ describe("the server's commands", () => {
     });
   });
 
+  test("store accept needs a memory, and the identifier of a record", async () => {
+    const accept = (config: string) =>
+      run(["store", "accept", "--config", config, "--record", "x", "--yes"]);
+    expect(await accept(configure("forgetful.yaml"))).toEqual({
+      out: "",
+      err: "holdfast: store.memoryFile: is not set: this node remembers nothing; run this at a node that does\n",
+      code: 2,
+    });
+    const store = { address: "127.0.0.1:1", memoryFile: "store.memory" };
+    expect(await accept(configure("remembering.yaml", { store }))).toEqual({
+      out: "",
+      err: "holdfast: --record x: is not an identifier of a record (a UUID)\n",
+      code: 2,
+    });
+  });
+
   test("root rotate adds a version to the root key, and names a file that does not exist", async () => {
     await createLocalRoot(file("rotated.key"), machine);
     const rotated = configure("rotate.yaml", { rootOfTrust: { file: "rotated.key" } });

@@ -1,6 +1,7 @@
 import { rootKinds } from "@holdfast/root-of-trust/kinds";
 import { machine } from "@holdfast/server/machine";
 import type { Command } from "commander";
+import { ask, canAsk } from "../terminal/ask.ts";
 import { Failure } from "../terminal/failure.ts";
 import { type ApprovalOptions, approvalsOf, withApprovals } from "./approval-options.ts";
 
@@ -16,6 +17,11 @@ interface Files {
 interface Rotation {
   readonly newPassphraseFile?: string;
   readonly forFips?: true;
+}
+
+interface Accept {
+  readonly record?: string;
+  readonly yes?: true;
 }
 
 interface Confirmation {
@@ -76,6 +82,7 @@ function addStore(parent: Command): void {
       const line = await initStore(options.config, machine, options.member);
       process.stdout.write(`${line}\n`);
     });
+  addAccept(parent);
   const replicas = parent.command("replicas");
   withConfig(replicas.description("List the replicas that every change waits for."))
     .option(
@@ -90,6 +97,34 @@ function addStore(parent: Command): void {
           : await forget(options.config, machine.environment, options.forget);
       process.stdout.write(lines.map((line) => `${line}\n`).join(""));
     });
+}
+
+function addAccept(parent: Command): void {
+  withApprovals(
+    withConfig(
+      parent
+        .command("accept")
+        .description(
+          "Let what the store has count, although this region's nodes remember more: an older copy of its data was put back, and nothing newer exists.",
+        ),
+    ),
+  )
+    .option("--record <id>", "only this record, or that there is none")
+    .option("--yes", "confirm it; else it is asked for at the terminal")
+    .action(async ({ config, record, yes, ...options }: WithConfig & ApprovalOptions & Accept) => {
+      const { acceptStore } = await import("@holdfast/server/store-accept");
+      const say = (line: string) => void process.stderr.write(`${line}\n`);
+      const confirm = yes === true ? async () => undefined : confirmed;
+      const wish = { record, approvals: approvalsOf(options), say, confirm };
+      process.stdout.write(`${await acceptStore(config, machine, wish)}\n`);
+    });
+}
+
+/** Has the operator type what is to count. */
+async function confirmed(what: string): Promise<void> {
+  if (!canAsk()) throw new Failure("--yes is missing: nothing was accepted");
+  const typed = await ask(`What is lost does not come back. Type ${what} to continue:`);
+  if (typed !== what) throw new Failure(`not ${what}: nothing was accepted`);
 }
 
 function addRegion(parent: Command): void {

@@ -17,6 +17,8 @@ export type StoreFailure =
   | "badReply"
   /** A date has come, and this node's clock disagrees with the store's or the other region's. */
   | "clockDoubt"
+  /** The store may be an older one than this node remembers: nothing is changed, and only what it remembers is answered. */
+  | "doubted"
   /** A setting of Redis could lose data. */
   | "unsafe"
   /** The root of trust does not open the store's key now. It says nothing about any record. */

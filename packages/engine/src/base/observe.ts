@@ -74,6 +74,8 @@ export type Event =
     }
   /** The store has an older state of a record than this node remembers, or has it no more. */
   | { readonly type: "olderRecord"; readonly partition: number; readonly uniqueIdentifier: string }
+  /** The store may be an older one: its change numbers are lower than covered ones; or this is over. */
+  | { readonly type: "storeDoubt"; readonly doubted: boolean; readonly reason: string }
   | { readonly type: "lock"; readonly result: "acquired" | "contended" | "unavailable" }
   /** What this node can do with an instance's keys has changed. */
   | {

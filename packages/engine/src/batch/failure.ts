@@ -34,6 +34,8 @@ const storeMessages: Partial<Record<StoreFailure, string>> = {
     "cannot tell: this needs another release than this node runs; try another endpoint",
   clockDoubt:
     "cannot tell: a date of this object has come, and this node's clock disagrees with the store's or the other region's by more than 60 s; try another endpoint",
+  doubted:
+    "refused: the store is older than this node remembers; until an operator has looked, nothing is changed, and only objects that the node remembers are answered",
   peerUnreachable:
     "cannot tell: the other region, which may hold this, cannot be reached now; try again",
   noAgreement:

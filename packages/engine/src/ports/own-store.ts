@@ -256,6 +256,14 @@ export interface OwnStore
   /** Identifies the store's data: another id means other data. Undefined until the store was reached. */
   readonly storeId: string | undefined;
 
+  /**
+   * Whether the store may be an older one than this node remembers. It promises nothing new then, and only what this node
+   * remembers counts.
+   */
+  doubted(): boolean;
+  /** Whether this node remembers a record, so that `read` refuses an older state of it. */
+  remembers(instance: string, uniqueIdentifier: string): boolean;
+
   /** Calls `listener` at each change of the state, even a very short one; returns a function that stops that. */
   onState(listener: (state: StoreState, reason: string) => void): () => void;
 

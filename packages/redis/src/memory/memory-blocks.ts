@@ -20,7 +20,9 @@ export type MemoryRow =
   /** Up to which change number a partition is known to be covered. */
   | { readonly kind: "covered"; readonly partition: number; readonly number: number }
   /** Which storage keys of the store counted. */
-  | ({ readonly kind: "keys" } & RememberedKeys);
+  | ({ readonly kind: "keys" } & RememberedKeys)
+  /** The last order of an operator that the memory has carried out, and whether the node doubts the store. */
+  | { readonly kind: "trust"; readonly accepted: number; readonly doubted: boolean };
 
 /** Bytes of the key of a file. */
 export const fileKeyBytes = 32;
@@ -32,7 +34,7 @@ const tagLength = 16;
 /** Most bytes of rows in one block. */
 const blockMax = 1 << 16;
 /** Kinds of rows, and the bytes that follow the kind. */
-const rowKinds = { 1: 16, 2: rowLength, 3: 7, 4: 20 } as const;
+const rowKinds = { 1: 16, 2: rowLength, 3: 7, 4: 20, 5: 7 } as const;
 
 /** The bytes of a header. */
 export function writeHeader({ region, node, rootOfTrust, wrap }: MemoryHeader): Buffer {
@@ -88,6 +90,15 @@ export function keysRow({ step, check }: RememberedKeys): Buffer {
   row.writeUInt8(4);
   row.writeUInt32BE(step, 1);
   row.set(check.subarray(0, 16), 5);
+  return row;
+}
+
+/** The row of an order and a doubt. */
+export function trustRow(accepted: number, doubted: boolean): Buffer {
+  const row = Buffer.alloc(8);
+  row.writeUInt8(5);
+  row.writeUIntBE(accepted, 1, 6);
+  row.writeUInt8(doubted ? 1 : 0, 7);
   return row;
 }
 
@@ -206,6 +217,9 @@ function rowOfKind(kind: keyof typeof rowKinds, row: Buffer): MemoryRow | undefi
   }
   if (kind === 4) {
     return { kind: "keys", step: row.readUInt32BE(), check: Uint8Array.from(row.subarray(4)) };
+  }
+  if (kind === 5) {
+    return { kind: "trust", accepted: row.readUIntBE(0, 6), doubted: row.readUInt8(6) !== 0 };
   }
   return readRow(row) && { kind: "record", row };
 }

@@ -1,11 +1,14 @@
-import { StoreUnavailable } from "@holdfast/engine";
+import { StoreUnavailable, sysPartition } from "@holdfast/engine";
 import { runScript } from "../connection/connection.ts";
-import { allPartitions, identifierIn } from "../connection/keys.ts";
+import { allPartitions, identifierIn, sysKeys } from "../connection/keys.ts";
 import { readPartitionHead } from "../connection/record-header.ts";
 import { readReply } from "../connection/replies.ts";
 import type { ScriptName, Scripts } from "../connection/scripts.ts";
 import { provenVersion } from "../proof/record-proof.ts";
-import type { OlderRecords, StoreSession } from "./older.ts";
+import type { StoredValues } from "../proof/stored-values.ts";
+import type { StorageKeys } from "../storage-keys/storage-keys.ts";
+import { acceptedName, readAcceptances } from "./acceptance.ts";
+import { type OlderRecords, recordsAtOnce, type StoreSession } from "./older.ts";
 import type { StoreMemory } from "./store-memory.ts";
 
 /** The part of a session that teaches the memory. */
@@ -18,8 +21,44 @@ interface FeedingSession extends StoreSession {
 export const feedEveryMs = 1_000;
 /** Headers in one answer: every other client waits while the script runs. */
 const headersPerScript = 256;
-/** Scripts in which one round reads again what was learned before. */
+/** Scripts in which one round reads again what was learned before, and steps in which it compares a doubted store. */
 const againPerRound = 64;
+/** What `position.lua` reads. */
+const numberKeys = allPartitions.flatMap(({ head, counters }) => [head, counters]);
+
+/** Runs a script that reads. */
+export type Asks = (
+  name: ScriptName,
+  keys: readonly string[],
+  args: readonly string[],
+) => Promise<unknown>;
+
+/** The change numbers of all partitions, as a session's store has them now. */
+async function changeNumbers(asks: Asks, storeId: string): Promise<readonly number[]> {
+  const { rest } = answerOf(await asks("position", numberKeys, []), storeId);
+  return rest.filter((_, at) => at % 2 === 1).map(Number);
+}
+
+/** The orders of operators in a store. */
+async function acceptances(asks: Asks, values: StoredValues, keys: StorageKeys) {
+  const asked = [allPartitions[sysPartition]?.head ?? "", sysKeys.local];
+  const { rest } = answerOf(await asks("local-value", asked, [acceptedName]), keys.storeId);
+  return readAcceptances(values, keys, String(rest[1] ?? ""));
+}
+
+/**
+ * Compares a store's change numbers with the memory before it is used. The first round decides, after a full barrier and
+ * with the orders of operators; a command has no rounds.
+ */
+export async function meetStore(
+  memory: StoreMemory,
+  asks: Asks,
+  values: StoredValues,
+  keys: StorageKeys,
+): Promise<void> {
+  if (memory.readOnly) memory.accept(await acceptances(asks, values, keys));
+  memory.compareNumbers(await changeNumbers(asks, keys.storeId), false);
+}
 
 /**
  * Teaches the memory, for one process of Redis: each second, what a barrier of this node covers. It first reads the
@@ -33,16 +72,29 @@ export class MemoryFeed {
   readonly #scripts: Scripts;
   /** Partition → up to where the memory had learned when the session began: up to there headers are read again. */
   readonly #before: readonly number[];
+  readonly #values: StoredValues;
   /** Partition → up to where headers were read again since the session began. */
   readonly #again = allPartitions.map(() => 0);
   /** Partition → up to where this session has learned. */
   readonly #learned: number[];
   #running = false;
+  /** What a doubted store is still to be compared with, and its change numbers when that began. */
+  #pass:
+    | {
+        readonly left: ReturnType<StoreMemory["remembered"]>;
+        readonly from: readonly number[];
+      }
+    | undefined;
 
-  constructor(memory: StoreMemory, older: OlderRecords, scripts: Scripts) {
+  constructor(
+    memory: StoreMemory,
+    older: OlderRecords,
+    { scripts, values }: { readonly scripts: Scripts; readonly values: StoredValues },
+  ) {
     this.#memory = memory;
     this.#older = older;
     this.#scripts = scripts;
+    this.#values = values;
     this.#before = allPartitions.map((_, partition) => memory.covered(partition));
     this.#learned = [...this.#before];
   }
@@ -52,8 +104,12 @@ export class MemoryFeed {
     if (this.#running) return;
     this.#running = true;
     try {
-      const positions = await this.#positions(session);
+      const asks = this.#asks(session);
+      const orders = await acceptances(asks, this.#values, session.storageKeys);
+      const positions = await changeNumbers(asks, session.storeId);
       await session.groupCommit.barrier();
+      if (this.#memory.accept(orders)) this.#beginAgain();
+      this.#memory.compareNumbers(positions, true);
       for (const [partition, upTo] of positions.entries()) {
         const from = Math.min(this.#learned[partition] ?? 0, upTo);
         const reached = await this.#read(session, partition, from, upTo, Number.POSITIVE_INFINITY);
@@ -61,6 +117,7 @@ export class MemoryFeed {
         this.#memory.noteCovered(partition, reached);
       }
       await this.#readAgain(session);
+      if (this.#memory.doubted) await this.#compare(session, positions);
       await this.#memory.flush();
     } catch (error) {
       if (!(error instanceof StoreUnavailable)) throw error;
@@ -69,10 +126,37 @@ export class MemoryFeed {
     }
   }
 
-  async #positions(session: FeedingSession): Promise<readonly number[]> {
-    const keys = allPartitions.flatMap(({ head, counters }) => [head, counters]);
-    const { rest } = await this.#ask(session, "position", keys, []);
-    return rest.filter((_, at) => at % 2 === 1).map(Number);
+  /** Learns everything once more. */
+  #beginAgain(): void {
+    this.#learned.fill(0);
+    this.#pass = undefined;
+  }
+
+  /**
+   * Compares some more of what is remembered with a doubted store. Once all of it was there, without a record that is older
+   * or missing, the doubt is over.
+   */
+  async #compare(session: FeedingSession, positions: readonly number[]): Promise<void> {
+    this.#pass ??= { left: this.#memory.remembered(recordsAtOnce), from: positions };
+    const { left, from } = this.#pass;
+    for (let times = 0; times < againPerRound; times += 1) {
+      const next = left.next();
+      if (next.done === true) {
+        const { groupCommit } = session;
+        await groupCommit.barrier();
+        // It was put back once more meanwhile: what was compared before that counts for nothing.
+        if (positions.every((number, at) => number >= (from[at] ?? 0))) {
+          this.#memory.endDoubt(positions);
+          this.#beginAgain();
+        }
+        this.#pass = undefined;
+        return;
+      }
+      const { partition, ids } = next.value;
+      if ((await this.#older.confirm(session, partition, ids)).size === 0) continue;
+      this.#pass = undefined;
+      return;
+    }
   }
 
   async #readAgain(session: FeedingSession): Promise<void> {
@@ -134,14 +218,21 @@ export class MemoryFeed {
     keys: readonly string[],
     args: readonly string[],
   ): Promise<{ readonly number: number; readonly rest: readonly unknown[] }> {
-    const answer = await session.reading(({ connection }) =>
-      runScript(connection, this.#scripts[name], keys, args),
-    );
-    const { result, number, rest } = readReply(answer);
-    const head = result === "found" ? readPartitionHead(rest[0] as Buffer) : undefined;
-    if (head?.storeId !== session.storeId) {
-      throw new StoreUnavailable("notInitialised", "the store was replaced");
-    }
-    return { number, rest };
+    return answerOf(await this.#asks(session)(name, keys, args), session.storeId);
   }
+
+  #asks(session: FeedingSession): Asks {
+    return (name, keys, args) =>
+      session.reading(({ connection }) => runScript(connection, this.#scripts[name], keys, args));
+  }
+}
+
+/** An answer of this very store. */
+function answerOf(answer: unknown, storeId: string) {
+  const { result, number, rest } = readReply(answer);
+  const head = result === "found" ? readPartitionHead(rest[0] as Buffer) : undefined;
+  if (head?.storeId !== storeId) {
+    throw new StoreUnavailable("notInitialised", "the store was replaced");
+  }
+  return { number, rest };
 }

@@ -1,4 +1,6 @@
 import { partitionCount } from "@holdfast/engine";
+import { identifierIn } from "../connection/keys.ts";
+import { headerAt, recordHeaderLength } from "../connection/record-header.ts";
 import { factBits } from "../proof/record-proof.ts";
 
 /** What is remembered of a record. */
@@ -39,6 +41,22 @@ export function relationOf(met: Remembered, known: Remembered | undefined): Rela
     return "older";
   if (met.version > known.version) return "newer";
   return met.tag.equals(known.tag) ? "same" : "older";
+}
+
+/** How a value of a record, whose header proves itself, relates to what is remembered; null where it is missing. */
+export function compared(value: Buffer | null, known: Remembered | undefined): Relation {
+  if (value === null) return known === undefined ? "same" : "older";
+  if (known === undefined || value.length < recordHeaderLength) return "newer";
+  return relationOf(metIn(value), known);
+}
+
+/** What there is to remember of a record with this header. */
+export function metIn(header: Buffer): Remembered {
+  return {
+    version: header.readUIntBE(headerAt.version, 5),
+    facts: header.readUInt8(headerAt.facts),
+    tag: header.subarray(headerAt.digest, headerAt.digest + 8),
+  };
 }
 
 /** Entries with open addressing by identifier: one buffer, of which at least a fifth is empty. */
@@ -90,6 +108,15 @@ class Entries {
     }
   }
 
+  /** Removes the identifier's entry, if there is one. */
+  remove(identifier: Buffer, hashOf: (identifier: Buffer) => number): void {
+    if (this.#isFree(this.find(identifier, hashOf(identifier)))) return;
+    const left = [...this.all()].filter((entry) => entry.compare(identifier, 0, 16, 0, 16) !== 0);
+    this.#bytes = Buffer.alloc(this.#bytes.length);
+    for (const entry of left) entry.copy(this.#bytes, this.find(entry, hashOf(entry)));
+    this.#count = left.length;
+  }
+
   *all(): Iterable<Buffer> {
     for (let start = 0; start < this.#bytes.length; start += entryLength) {
       if (!this.#isFree(start)) yield this.#bytes.subarray(start, start + entryLength);
@@ -136,6 +163,11 @@ export class MemoryTable {
     return relation;
   }
 
+  /** Remembers a record no more. */
+  forget(partition: number, identifier: Buffer): void {
+    this.#parts[partNumber(partition, identifier)]?.remove(identifier, this.#hash);
+  }
+
   clear(): void {
     this.#parts = [];
   }
@@ -145,6 +177,19 @@ export class MemoryTable {
     for (const [number, part] of this.#parts.entries()) {
       if (part === undefined) continue;
       yield Buffer.concat([...part.all()].flatMap((entry) => [Buffer.of(number >> 8), entry]));
+    }
+  }
+
+  /** The identifiers of all entries, so many of one partition at most at once. */
+  *identifiers(most: number): Generator<{ readonly partition: number; readonly ids: string[] }> {
+    for (const slice of this.slices()) {
+      for (let at = 0; at < slice.length; at += most * rowLength) {
+        const rows = slice.subarray(at, at + most * rowLength);
+        const ids = Array.from({ length: rows.length / rowLength }, (_, row) =>
+          identifierIn(rows.subarray(row * rowLength + 1, row * rowLength + 17)),
+        );
+        yield { partition: rows.readUInt8(), ids };
+      }
     }
   }
 

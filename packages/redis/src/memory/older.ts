@@ -1,11 +1,11 @@
-import { type Observer, StoreUnavailable } from "@holdfast/engine";
+import { kindOf, type ManagedObject, type Observer, StoreUnavailable } from "@holdfast/engine";
 import type { Connection } from "../connection/connection.ts";
 import { ownRecordKey, partitionKeys } from "../connection/keys.ts";
-import { recordHeaderLength } from "../connection/record-header.ts";
-import { provenVersion } from "../proof/record-proof.ts";
+import { headerAt, recordHeaderLength } from "../connection/record-header.ts";
+import { factBits, factsOf, provenVersion } from "../proof/record-proof.ts";
 import type { StorageKeys } from "../storage-keys/storage-keys.ts";
-import { lastingFacts } from "./memory-table.ts";
-import { compared, type StoreMemory } from "./store-memory.ts";
+import { compared, lastingFacts } from "./memory-table.ts";
+import type { StoreMemory } from "./store-memory.ts";
 
 /** The part of a session that compares with the memory. */
 export interface StoreSession {
@@ -16,6 +16,30 @@ export interface StoreSession {
     work: (reader: { readonly connection: Connection }) => Promise<Answer>,
   ): Promise<Answer>;
 }
+
+/** What the store lacks of a record. */
+export interface Lack {
+  /** Redis has nothing under its key. */
+  readonly missing: boolean;
+  /** The remembered facts that it has not: bits of `factBits`. */
+  readonly facts: number;
+}
+
+/** What a node's memory has, and the store has not. */
+export interface MemorySurvey {
+  /** How many records are remembered. */
+  readonly records: number;
+  readonly older: number;
+  readonly missing: number;
+  /** How many records lack which fact: with it gone, a destroyed key could be served again. */
+  readonly lost: Readonly<Record<"destroyed" | "compromised" | "deactivated", number>>;
+  /** Some of the records that are older or missing. */
+  readonly ids: readonly string[];
+}
+
+const namedMax = 10;
+/** Records that are read in one step. */
+export const recordsAtOnce = 256;
 
 /** How long a record that was reported is not reported again, and how many of them are known. */
 const againMs = 60_000;
@@ -42,13 +66,23 @@ export class OlderRecords {
     return this.#memory?.relation(partition, identifier, value) === "older";
   }
 
-  /** Those of the records that are still older, or missing, when they are read once more; they are reported. */
+  /**
+   * Whether an object is a KEK in an older state that opens keys all the same, while the store is doubted: its counts change with
+   * the keys that are made, and without it none of them could be read. It must lack no fact that stays. Nothing is sealed then.
+   */
+  stillOpens(partition: number, object: ManagedObject | undefined): boolean {
+    if (object === undefined || kindOf(object) !== "Kek") return false;
+    const isWhole = !this.lacksFacts(partition, object.uniqueIdentifier, factsOf(object));
+    return this.#memory?.doubted === true && isWhole;
+  }
+
+  /** How the records are older, or missing, that still are when they are read once more; these are reported. */
   async confirm(
     session: StoreSession,
     partition: number,
     ids: readonly string[],
-  ): Promise<ReadonlySet<string>> {
-    const older = new Set<string>();
+  ): Promise<ReadonlyMap<string, Lack>> {
+    const older = new Map<string, Lack>();
     if (ids.length === 0) return older;
     // What is learned from now on does not count: Redis answers later than it was there.
     const known = ids.map((id) => {
@@ -66,10 +100,33 @@ export class OlderRecords {
       const isProven = provenVersion(session.storageKeys, place, header) !== undefined;
       const value = isProven ? header : null;
       if (compared(value, known[index]) !== "older") continue;
-      older.add(identifier);
+      const facts = value === null ? 0 : value.readUInt8(headerAt.facts);
+      const lacking = (known[index]?.facts ?? 0) & ~facts & lastingFacts;
+      older.set(identifier, { missing: header.length === 0, facts: lacking });
       this.#report(partition, identifier);
     }
     return older;
+  }
+
+  /** Compares everything that is remembered, or one record, with the store. */
+  async survey(session: StoreSession, record?: string): Promise<MemorySurvey> {
+    const memory = this.#memory;
+    const all: [string, Lack][] = [];
+    for (const { partition, ids } of memory?.remembered(recordsAtOnce) ?? []) {
+      const asked = record === undefined ? ids : ids.filter((id) => id === record);
+      all.push(...(await this.confirm(session, partition, asked)));
+    }
+    const missing = all.filter(([, lack]) => lack.missing).length;
+    const without = (bit: number) => all.filter(([, { facts }]) => (facts & bit) !== 0).length;
+    return {
+      ...{ records: memory?.size ?? 0, older: all.length - missing, missing },
+      lost: {
+        destroyed: without(factBits.destroyed),
+        compromised: without(factBits.compromised),
+        deactivated: without(factBits.deactivated),
+      },
+      ids: all.slice(0, namedMax).map(([id]) => id),
+    };
   }
 
   /** Tells that the store has an older state of a record; not again within a minute. */

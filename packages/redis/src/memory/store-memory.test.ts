@@ -88,7 +88,8 @@ function memoryOf(file: MemoryFile, time = new Time()) {
   };
   const states = () =>
     events.flatMap((one) => (one.type === "rollbackMemory" ? [`${one.state}: ${one.reason}`] : []));
-  return { memory: new StoreMemory(options, context), time, states };
+  const doubts = () => events.flatMap((one) => (one.type === "storeDoubt" ? [one.doubted] : []));
+  return { memory: new StoreMemory(options, context), time, states, doubts };
 }
 
 /** A root of trust that refuses so many calls. */
@@ -180,6 +181,85 @@ test("a disk that hangs holds one answer back, for a second, and what was learne
   expect(again.size).toBe(many + 1);
   expect(again.covered(4)).toBe(many);
   expect(again.get(3, object.uniqueIdentifier)?.version).toBe(8);
+});
+
+const numbers = (of3: number) => Array.from({ length: 65 }, (_, at) => (at === 3 ? of3 : 0));
+
+/** What a node that starts with the file has. */
+async function restarted(file: TestFile, id = storeId) {
+  const again = memoryOf(file);
+  await again.memory.open(id, root);
+  return again;
+}
+
+test("a store with lower numbers than covered ones is doubted, also after a restart and with higher ones", async () => {
+  const file = new TestFile();
+  const { memory } = await restarted(file);
+  memory.learnWritten(3, object, 7);
+  memory.noteCovered(3, 20);
+  memory.compareNumbers(numbers(20), true);
+  expect(memory.doubted).toBe(false);
+  await memory.close();
+  const { memory: next, doubts } = await restarted(file);
+  // At a primary that was replaced there is no full barrier.
+  next.compareNumbers(numbers(19), false);
+  expect(next.doubted).toBe(true);
+  next.compareNumbers(numbers(20), false);
+  expect([next.doubted, ...doubts()]).toEqual([false]);
+  next.compareNumbers(numbers(19), true);
+  expect(next.doubted).toBe(true);
+  expect(doubts()).toEqual([true]);
+  // What is not remembered is not learned from such a store.
+  const other = sampleObject("i", randomUUID());
+  next.learnWritten(3, other, 1);
+  next.learnWritten(3, object, 8);
+  await next.close();
+  const { memory: last, doubts: told } = await restarted(file);
+  last.compareNumbers(numbers(30), true);
+  expect(told()).toEqual([true]);
+  expect(last.get(3, other.uniqueIdentifier)).toBeUndefined();
+  expect(last.get(3, object.uniqueIdentifier)?.version).toBe(8);
+  last.endDoubt(numbers(5));
+  expect(told()).toEqual([true, false]);
+  await last.close();
+  const { memory: after } = await restarted(file);
+  after.compareNumbers(numbers(5), true);
+  expect(after.doubted).toBe(false);
+  after.compareNumbers(numbers(Number.NaN), true);
+  expect(after.doubted).toBe(true);
+});
+
+test("orders are carried out once: of a record, of the store, and after a restart", async () => {
+  const file = new TestFile();
+  const { memory } = await restarted(file);
+  const others = Array.from({ length: 50 }, () => sampleObject("i", randomUUID()));
+  for (const [at, one] of others.entries()) memory.learnWritten(at % 65, one, 7);
+  memory.noteCovered(3, 20);
+  memory.compareNumbers(numbers(1), true);
+  const [first] = others;
+  const record = { number: 5, record: first?.uniqueIdentifier };
+  expect(memory.accept([record])).toBe(true);
+  expect(memory.get(0, record.record ?? "")).toBeUndefined();
+  expect(memory.size).toBe(49);
+  expect([...memory.remembered(4)].flatMap(({ ids }) => ids).toSorted()).toEqual(
+    others
+      .slice(1)
+      .map(({ uniqueIdentifier }) => uniqueIdentifier)
+      .toSorted(),
+  );
+  expect(memory.doubted).toBe(true);
+  await memory.close();
+  const { memory: next } = await restarted(file);
+  expect(next.size).toBe(49);
+  expect(next.accept([record])).toBe(false);
+  const whole = { number: 6, record: undefined };
+  expect(next.accept([record, whole])).toBe(true);
+  expect([next.size, next.doubted, next.covered(3)]).toEqual([0, false, 0]);
+  next.learnWritten(3, object, 1);
+  await next.close();
+  const { memory: last } = await restarted(file);
+  expect(last.accept([whole])).toBe(false);
+  expect([last.size, last.doubted]).toEqual([1, false]);
 });
 
 test("a store can be closed while its disk hangs", async () => {

@@ -8,11 +8,11 @@ import {
   writeUuid,
 } from "@holdfast/engine";
 import type { MemoryOptions } from "../connection/options.ts";
-import { headerAt, recordHeaderLength } from "../connection/record-header.ts";
 import { type StoreTimers, sleep } from "../connection/timers.ts";
 import { factsOf } from "../proof/record-proof.ts";
 import type { RememberedKeys } from "../storage-keys/held-keys.ts";
 import type { KeyOpener } from "../storage-keys/key-opening.ts";
+import { type Acceptance, numberMax } from "./acceptance.ts";
 import {
   BlockWriter,
   coveredRow,
@@ -23,14 +23,16 @@ import {
   readHeader,
   recordRows,
   storeRow,
+  trustRow,
   writeHeader,
 } from "./memory-blocks.ts";
 import {
+  compared,
   MemoryTable,
+  metIn,
   type Relation,
   type Remembered,
   readRow,
-  relationOf,
   rowOf,
 } from "./memory-table.ts";
 
@@ -80,6 +82,11 @@ export class StoreMemory {
   #stores: string[] = [];
   /** Which storage keys counted last. */
   #keys: RememberedKeys | undefined;
+  /** The number of the last order of an operator that was carried out. */
+  #accepted = 0;
+  #doubted = false;
+  #suspected = false;
+  #toldDoubt = false;
   #loaded = false;
   #pending: Pending = { rows: [], bytes: 0 };
   /** Seals what is appended; none until the file was written by this process. */
@@ -101,6 +108,11 @@ export class StoreMemory {
     this.#table = new MemoryTable(Buffer.from(options.randomBytes(4)).readInt32LE());
   }
 
+  /** Whether the file is only read, as by a command. */
+  get readOnly(): boolean {
+    return this.#options.readOnly === true;
+  }
+
   /** How many records are remembered. */
   get size(): number {
     return this.#table.size;
@@ -116,13 +128,72 @@ export class StoreMemory {
       this.#loaded = true;
     }
     const last = this.#stores.at(-1);
-    if (last === storeId) return;
+    if (last === storeId) return this.#tellDoubt("since before it was started");
     if (last !== undefined) {
       const message = `the memory of ${this.#options.file.name} is of store ${last}: it begins anew with store ${storeId}`;
       this.#context.observe({ type: "warning", message });
     }
     this.#begin(storeId);
     this.#add(storeRow(storeId));
+    this.#tellDoubt("another store");
+  }
+
+  /**
+   * Whether the store may be an older one: one of its change numbers was lower than a covered one, and nothing has ended
+   * this doubt since. Meanwhile no record is learned that is not remembered.
+   */
+  get doubted(): boolean {
+    return this.#doubted || this.#suspected;
+  }
+
+  /** The number of the last order of an operator that this memory has carried out. */
+  get accepted(): number {
+    return this.#accepted;
+  }
+
+  /**
+   * Doubts the store if one of its change numbers, those of all partitions, is lower than a covered one: for this session, and
+   * for good if a full barrier covers them. A primary that was replaced has no such barrier.
+   */
+  compareNumbers(numbers: readonly number[], isCovered: boolean): void {
+    const partition = numbers.findIndex((number, at) => !(number >= this.covered(at)));
+    this.#suspected = partition !== -1 && !isCovered;
+    if (partition === -1 || !isCovered || this.#doubted) return;
+    this.#doubted = true;
+    this.#add(trustRow(this.#accepted, true));
+    this.#tellDoubt(
+      `partition ${partition} has change number ${numbers[partition]}, and ${this.covered(partition)} was covered`,
+    );
+  }
+
+  /** Ends a doubt: everything that is remembered is in the store, whose present numbers count from now on. */
+  endDoubt(numbers: readonly number[]): void {
+    this.#covered.fill(0);
+    for (const [partition, number] of numbers.entries()) this.noteCovered(partition, number);
+    this.#doubted = false;
+    this.#isShort = true;
+    this.#tellDoubt("the store has everything that this node remembers");
+  }
+
+  /** Carries out orders that it has not carried out yet; false without any. A full barrier must cover them. */
+  accept(orders: readonly Acceptance[]): boolean {
+    const fresh = orders.filter(({ number }) => number > this.#accepted);
+    for (const { number, record } of fresh) {
+      this.#accepted = Math.max(this.#accepted, number);
+      if (record === undefined) this.#begin(this.#stores.at(-1) ?? "");
+      else if (writeUuid(record, this.#scratch, 0)) {
+        for (const partition of this.#covered.keys()) this.#table.forget(partition, this.#scratch);
+      }
+    }
+    if (fresh.length === 0) return false;
+    this.#isShort = true;
+    this.#tellDoubt("an operator has accepted the store");
+    return true;
+  }
+
+  /** The identifiers of everything that is remembered, so many of one partition at most at once. */
+  remembered(most: number): ReturnType<MemoryTable["identifiers"]> {
+    return this.#table.identifiers(most);
   }
 
   /** What is remembered of a record; valid until something is learned. */
@@ -157,7 +228,7 @@ export class StoreMemory {
 
   /** Notes that a partition was covered up to a change number. */
   noteCovered(partition: number, number: number): void {
-    if (number <= this.covered(partition)) return;
+    if (number <= this.covered(partition) || !(number <= numberMax)) return;
     this.#covered[partition] = number;
     this.#add(coveredRow(partition, number));
   }
@@ -199,6 +270,8 @@ export class StoreMemory {
   }
 
   #learn(partition: number, identifier: Buffer, met: Remembered): Relation {
+    // A store that may be older proves nothing about what is not remembered.
+    if (this.doubted && this.#table.get(partition, identifier) === undefined) return "newer";
     const relation = this.#table.learn(partition, identifier, met);
     if (relation === "newer") this.#add(...recordRows(rowOf(partition, identifier, met)));
     return relation;
@@ -209,6 +282,14 @@ export class StoreMemory {
     this.#table.clear();
     this.#keys = undefined;
     this.#covered.fill(0);
+    this.#doubted = false;
+    this.#suspected = false;
+  }
+
+  #tellDoubt(reason: string): void {
+    if (this.#doubted === this.#toldDoubt) return;
+    this.#toldDoubt = this.#doubted;
+    this.#context.observe({ type: "storeDoubt", doubted: this.#doubted, reason });
   }
 
   /** While the file fails, nothing waits for it: it is written anew from the table. */
@@ -300,7 +381,10 @@ export class StoreMemory {
   #take(row: MemoryRow): void {
     if (row.kind === "store") this.#begin(row.storeId);
     else if (row.kind === "keys") this.#keys = row;
-    else if (row.kind === "covered") {
+    else if (row.kind === "trust") {
+      this.#accepted = Math.max(this.#accepted, row.accepted);
+      this.#doubted = row.doubted;
+    } else if (row.kind === "covered") {
       if (row.partition > partitionCount) return;
       this.#covered[row.partition] = Math.max(this.covered(row.partition), row.number);
     } else {
@@ -323,8 +407,8 @@ export class StoreMemory {
   }
 
   async #write(): Promise<void> {
-    const { file, readOnly } = this.#options;
-    if (!this.#loaded || this.#isClosed || readOnly === true) return;
+    const { file } = this.#options;
+    if (!this.#loaded || this.#isClosed || this.readOnly) return;
     try {
       const content = this.size * rowOf(0, this.#scratch, nothing).length;
       const isGrown = this.#fileBytes > 2 * content + growthMax;
@@ -377,7 +461,7 @@ export class StoreMemory {
 
   async *#slices(): AsyncGenerator<readonly Buffer[]> {
     const { timers } = this.#context;
-    const first = this.#stores.map(storeRow);
+    const first = [...this.#stores.map(storeRow), trustRow(this.#accepted, this.#doubted)];
     if (this.#keys !== undefined) first.push(keysRow(this.#keys));
     // The numbers go last: they say that what they cover is in the file.
     const covered = this.#covered.map((number, partition) => coveredRow(partition, number));
@@ -404,21 +488,6 @@ export class StoreMemory {
 }
 
 const nothing: Remembered = { version: 0, facts: 0, tag: Buffer.alloc(8) };
-
-/** How a value of a record, whose header proves itself, relates to what is remembered; null where it is missing. */
-export function compared(value: Buffer | null, known: Remembered | undefined): Relation {
-  if (value === null) return known === undefined ? "same" : "older";
-  if (known === undefined || value.length < recordHeaderLength) return "newer";
-  return relationOf(metIn(value), known);
-}
-
-function metIn(header: Buffer): Remembered {
-  return {
-    version: header.readUIntBE(headerAt.version, 5),
-    facts: header.readUInt8(headerAt.facts),
-    tag: header.subarray(headerAt.digest, headerAt.digest + 8),
-  };
-}
 
 /** What the key of a memory file is bound to. */
 function keyData(region: string): Uint8Array {

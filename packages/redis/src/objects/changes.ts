@@ -208,8 +208,8 @@ export class Changes {
 interface Reading {
   readonly open: (id: string, value: Buffer) => ManagedObject;
   readonly seemsOlder: (id: string, value: Buffer | null) => boolean;
-  /** Those of these records that are older than what is remembered, or missing. */
-  readonly older: (ids: readonly string[]) => Promise<ReadonlySet<string>>;
+  /** Those of these records that are older than what is remembered, or missing; what they lack. */
+  readonly older: (ids: readonly string[]) => Promise<ReadonlyMap<string, unknown>>;
 }
 
 /** Records, sorted by whether they can be read. */
@@ -244,7 +244,7 @@ class FoundRecords {
     const older = await this.#reading.older(this.#suspects);
     if (older.size === 0) return;
     this.objects = this.objects.filter(({ uniqueIdentifier }) => !older.has(uniqueIdentifier));
-    this.damaged.push(...older);
+    this.damaged.push(...older.keys());
   }
 }
 

@@ -113,7 +113,10 @@ export class RedisObjects {
     };
     const { objects, promised, reserved } = foundIn(values, instance, open);
     const { older } = this.#context;
-    const suspects = askedIds.filter((id, at) => older.seems(number, id, values[at] ?? null));
+    const suspects = askedIds.filter((id, at) => {
+      if (!older.seems(number, id, values[at] ?? null)) return false;
+      return !older.stillOpens(number, objects[at]?.object);
+    });
     if ((await older.confirm(session, number, suspects)).size > 0) throw olderRecord();
     this.#answers.assert(session);
     const named = reserved.length === 0 || (await this.#name(session, number, objects, reserved));
@@ -313,7 +316,8 @@ export class RedisObjects {
         try {
           const place = { partition: number, identifier };
           const stored = this.#records.open(session.storageKeys, place, value);
-          if (older.seems(number, identifier, value)) suspects.push(identifier);
+          if (!older.seems(number, identifier, value)) return stored;
+          if (!older.stillOpens(number, stored.object)) suspects.push(identifier);
           return stored;
         } catch (error) {
           if (!listDamaged || !isCorrupt(error)) throw error;
@@ -323,7 +327,7 @@ export class RedisObjects {
       });
       const put = await older.confirm(session, number, suspects);
       if (put.size > 0 && !listDamaged) throw olderRecord();
-      damaged.push(...put);
+      damaged.push(...put.keys());
       const held = withHolders(objects, holds);
       const believed = held.filter((one) => one && !put.has(one.object.uniqueIdentifier));
       return { next, answer, damaged, byTerm: narrow === 1, objects: believed };

@@ -7,7 +7,7 @@ import { readPartitionHead } from "../connection/record-header.ts";
 import { readPairs, readReply, readRole } from "../connection/replies.ts";
 import type { Scripts } from "../connection/scripts.ts";
 import { repeat, sleep } from "../connection/timers.ts";
-import { feedEveryMs, MemoryFeed } from "../memory/memory-feed.ts";
+import { type Asks, feedEveryMs, MemoryFeed, meetStore } from "../memory/memory-feed.ts";
 import type { OlderRecords } from "../memory/older.ts";
 import type { StoreMemory } from "../memory/store-memory.ts";
 import type { StoredRecords } from "../proof/stored-records.ts";
@@ -154,8 +154,11 @@ export class PrimarySession {
       await rehearse(connection, context.scripts);
       await claim(connection, context.scripts, settings.region);
       const storageKeys = await context.keys.open(connection, storeId);
-      await context.memory?.open(storeId, context.keys.opener);
-      context.keys.refuseOlder(context.memory?.keys, address);
+      const { memory, scripts, values } = context;
+      await memory?.open(storeId, context.keys.opener);
+      context.keys.refuseOlder(memory?.keys, address);
+      const asks: Asks = (name, ...given) => runScript(connection, scripts[name], ...given);
+      if (memory !== undefined) await meetStore(memory, asks, values, storageKeys);
       await context.formats.note(storageKeys, address, async (keys, args) =>
         readReply(await runScript(connection, context.scripts.formats, keys, args)),
       );
@@ -227,9 +230,9 @@ export class PrimarySession {
 
   /** Teaches the memory until the function that it returns is called. */
   #feed(): () => void {
-    const { memory, older, scripts, settings } = this.#context;
-    if (memory === undefined || settings.memory?.readOnly === true) return () => undefined;
-    const feed = new MemoryFeed(memory, older, scripts);
+    const { memory, older, settings } = this.#context;
+    if (memory === undefined || memory.readOnly) return () => undefined;
+    const feed = new MemoryFeed(memory, older, this.#context);
     return repeat(settings.timers, feedEveryMs, () => {
       feed.round(this).catch((cause: unknown) => {
         const message = "the memory could not learn what is new in the store";

@@ -47,6 +47,7 @@ const failures: { readonly [Failure in StoreFailure]: true } = {
   unknownFormat: true,
   badReply: true,
   clockDoubt: true,
+  doubted: true,
   unsafe: true,
   keyClosed: true,
   peerUnreachable: true,

@@ -87,6 +87,8 @@ export class ServingWatch {
     const { own } = this.#options;
     const lease = own.state();
     if (lease !== this.#state.lease) this.#apply({ type: "lease", lease, storeId: own.storeId });
+    const doubted = own.doubted();
+    if (doubted !== this.#state.doubted) this.#apply({ type: "doubt", doubted });
     return this.#serving;
   }
 
@@ -139,13 +141,14 @@ export class ServingWatch {
     if (next === this.#state) return;
     this.#state = next;
     const decided = this.#decide(next);
-    const { from, writes, reason, through } = this.#serving;
+    const { from, writes, reason, through, doubted } = this.#serving;
     this.#serving = decided;
     if (
       from === decided.from &&
       writes === decided.writes &&
       reason === decided.reason &&
-      through === decided.through
+      through === decided.through &&
+      doubted === decided.doubted
     ) {
       return;
     }
@@ -169,6 +172,7 @@ export class ServingWatch {
     this.#apply({ type: "retired", retired: records.isRetired(records.region) });
     this.#apply({ type: "others", others: this.#others() });
     this.#apply({ type: "lease", lease: own.state(), storeId: own.storeId });
+    this.#apply({ type: "doubt", doubted: own.doubted() });
     const now = this.#options.timers.monotonicMs();
     if (peers.some((peer) => this.#mustGreet(peer, now))) this.#task("hello", () => this.#greet());
   }
@@ -234,8 +238,10 @@ export class ServingWatch {
 
   async #level(): Promise<void> {
     const { own, timers } = this.#options;
-    const { outage } = this.#state;
+    const { outage, doubted } = this.#state;
     if (mustRequestResync(this.#state)) {
+      // For every node of the region: one without a memory of the store sees no doubt.
+      if (doubted) await own.loseLevel();
       const request = await own.requestResync();
       this.#apply({ type: "levels", outage, request, reached: 0, lost: 0 });
     } else {
@@ -283,6 +289,7 @@ export class ServingWatch {
   /** Regions that wait for each other would serve nobody: a region that hears "does not serve" twice continues as in a cut. */
   #noteIdle(peer: Peer, serves: boolean): void {
     const now = this.#options.timers.monotonicMs();
+    if (serves) this.#apply({ type: "serves" });
     if (serves || this.now().from !== "remote") this.#idle.delete(peer);
     else if (!this.#idle.has(peer)) this.#idle.set(peer, now);
     const long = (other: Peer) => now - (this.#idle.get(other) ?? now) >= helloMs;

@@ -14,6 +14,7 @@ const full = { type: "lease", lease: "full", storeId: "s" } as const;
 const lapse = { type: "lease", lease: "none", storeId: undefined } as const;
 const short = { type: "lease", lease: "readOnly", storeId: "s" } as const;
 const refused = { type: "refused" } as const;
+const doubt = { type: "doubt", doubted: true } as const;
 const others = (state: Others) => ({ type: "others", others: state }) as const;
 
 function after(...events: readonly ServingEvent[]): ServingState {
@@ -59,6 +60,17 @@ test.each<[string, string, () => ServingState]>([
     () => after(full, others("down"), others("unknown")),
   ],
   ["retired", "none", () => after(full, others("absent"), { type: "retired", retired: true })],
+  ["doubted, a region alone", "local", () => after(full, others("absent"), doubt)],
+  ["doubted, others up", "remote writes", () => after(full, others("up"), doubt)],
+  ["doubted, others down", "local", () => after(full, others("down"), doubt)],
+  ["doubted in a cut", "local", () => after(doubt, full, others("down"), others("up"), refused)],
+  [
+    "doubted, and the others serve again",
+    "remote writes",
+    () => after(doubt, full, others("up"), refused, { type: "serves" }),
+  ],
+  ["doubted, nobody met yet", "none", () => after(full, doubt)],
+  ["doubted without a lease", "none", () => after(others("absent"), doubt)],
 ])("%s: %s", (_, expected, state) => {
   expect(served(state())).toBe(expected);
 });
@@ -204,6 +216,17 @@ test("a region that was level without other regions loses its level like any oth
   expect(served(lost(met, 1))).toBe("remote writes");
 });
 
+test("a doubt is an outage, and a level does not end it", () => {
+  const level = levelled(after(full, others("up")));
+  const doubted = serveStep(level, doubt);
+  expect(mustRequestResync(doubted)).toBe(true);
+  expect(served(levelled(doubted, 2))).toBe("remote writes");
+  const alone = serveStep(levelled(doubted, 2), others("down"));
+  expect(serving(alone)).toMatchObject({ from: "local", writes: false, doubted: true });
+  expect(serving(alone).agrees).toBe(false);
+  expect(served(serveStep(alone, { type: "doubt", doubted: false }))).toBe("local writes");
+});
+
 const events: fc.Arbitrary<ServingEvent> = fc.oneof(
   fc.record({
     type: fc.constant("lease" as const),
@@ -228,6 +251,8 @@ const events: fc.Arbitrary<ServingEvent> = fc.oneof(
     request: fc.integer({ min: 1, max: 4 }),
   }),
   fc.constant({ type: "refused" } as const),
+  fc.constant({ type: "serves" } as const),
+  fc.record({ type: fc.constant("doubt" as const), doubted: fc.boolean() }),
   fc.record({ type: fc.constant("retired" as const), retired: fc.boolean() }),
 );
 
@@ -241,6 +266,7 @@ function check(state: ServingState, reachedIn: number): void {
     !agrees || through || state.level || state.lacking,
     from !== "remote" || state.others === "up",
     from === "none" || !state.retired,
+    from !== "local" || !state.doubted || !(writes || agrees || through),
   ];
   expect(rules).toEqual(rules.map(() => true));
   expect(serveStep(state, { type: "others", others: state.others })).toBe(state);

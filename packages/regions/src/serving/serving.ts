@@ -1,4 +1,5 @@
 import type { StoreState } from "@holdfast/engine";
+import type { PeerState } from "../ports/ports.ts";
 
 /** From where this node serves its clients, and why. */
 export interface Serving {
@@ -12,6 +13,17 @@ export interface Serving {
   readonly through: boolean;
   /** The own store takes part in what all regions agree on. */
   readonly agrees: boolean;
+  /** It serves although it may be an older one: nothing is changed, and only what this node remembers is answered. */
+  readonly doubted: boolean;
+}
+
+/** What is known of the stores, for health and metrics; nothing in it waits. */
+export interface RegionalHealth {
+  readonly serving: Serving;
+  readonly lease: StoreState;
+  readonly level: boolean;
+  readonly retired: boolean;
+  readonly peers: readonly { readonly region: string; readonly state: PeerState }[];
 }
 
 /** The other regions as one: there are none (or all are retired), not met yet since the start, unreachable, or up. */
@@ -39,10 +51,13 @@ export interface ServingState {
   readonly refused: boolean;
   readonly others: Others;
   readonly retired: boolean;
+  /** The own store may be an older one than this node remembers. */
+  readonly doubted: boolean;
 }
 
 export type ServingEvent =
   | { readonly type: "lease"; readonly lease: StoreState; readonly storeId: string | undefined }
+  | { readonly type: "doubt"; readonly doubted: boolean }
   | { readonly type: "others"; readonly others: Others }
   /** The store's levels, as read in an outage; `request` where this node asked. */
   | {
@@ -54,6 +69,8 @@ export type ServingEvent =
     }
   /** The other region was asked to serve, and could not. */
   | { readonly type: "refused" }
+  /** The other region says that it serves. */
+  | { readonly type: "serves" }
   | { readonly type: "retired"; readonly retired: boolean };
 
 /** A node at its start: an outage whose beginning nobody saw. */
@@ -68,6 +85,7 @@ export const servingAtStart: ServingState = {
   refused: false,
   others: "unknown",
   retired: false,
+  doubted: false,
 };
 
 /** The next state; the same object where the event changes nothing. */
@@ -82,12 +100,20 @@ function changeOf(state: ServingState, event: ServingEvent): Partial<ServingStat
   switch (event.type) {
     case "lease":
       return leaseChange(state, event);
+    case "doubt":
+      // What the others acknowledged may be missing: it is no longer level.
+      return event.doubted && !state.doubted
+        ? { doubted: true, ...anotherOutage(state) }
+        : { doubted: event.doubted };
     case "others":
       return { others: event.others, refused: state.refused && event.others === "up" };
     case "levels":
       return event.outage === state.outage ? levelChange(state, event) : {};
     case "refused":
       return state.lease === "full" ? { asInCut: true, refused: state.others === "up" } : {};
+    case "serves":
+      // A doubted store leaves its clients to them again; another one continues as in a cut.
+      return { refused: state.refused && !state.doubted };
     case "retired":
       // The others continued without it: it is no longer level.
       return state.retired && !event.retired
@@ -150,6 +176,7 @@ export function serving(state: ServingState): Serving {
   if (state.retired) {
     return none("this region was retired: `holdfast region rejoin` brings it back");
   }
+  if (state.doubted && lease !== "none") return whileDoubted(state);
   if (lease === "full" && state.level) return local("own store");
   if (state.asInCut) {
     return { ...local("own store, not level yet: no other region can serve"), through: true };
@@ -166,6 +193,7 @@ export function serving(state: ServingState): Serving {
       // Else nothing could be destroyed to make room. An agreement joins all copies, and needs them
       // to exist.
       agrees: lacking,
+      doubted: false,
     };
   }
   // A region that was retired meanwhile, or lost data, must learn of it first.
@@ -177,7 +205,21 @@ export function serving(state: ServingState): Serving {
     reason: "own store for reads only: its barrier is short, and no other region is in reach",
     through: false,
     agrees: false,
+    doubted: false,
   };
+}
+
+/** A cut does not override a doubt: the other region serves, or what this node remembers is answered. */
+function whileDoubted({ others, refused }: ServingState): Serving {
+  const why = "own store is older than this node remembers";
+  const known = { through: false, agrees: false };
+  if (others === "up" && !refused) {
+    const reason = `${why}: another region serves`;
+    return { from: "remote", writes: true, reason, ...known, doubted: false };
+  }
+  if (others === "unknown") return none("no contact with the other region yet");
+  const reason = `${why}: no changes, and only what it remembers is read`;
+  return { from: "local", writes: false, reason, ...known, doubted: true };
 }
 
 const leaseReasons: Readonly<Record<Exclude<StoreState, "full">, string>> = {
@@ -186,9 +228,9 @@ const leaseReasons: Readonly<Record<Exclude<StoreState, "full">, string>> = {
 };
 
 function local(reason: string): Serving {
-  return { from: "local", writes: true, reason, through: false, agrees: true };
+  return { from: "local", writes: true, reason, through: false, agrees: true, doubted: false };
 }
 
 function none(reason: string): Serving {
-  return { from: "none", writes: false, reason, through: false, agrees: false };
+  return { from: "none", writes: false, reason, through: false, agrees: false, doubted: false };
 }

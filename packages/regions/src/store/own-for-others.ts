@@ -18,6 +18,7 @@ import { readEach } from "../join/read-each.ts";
 import { setAside } from "./read-repair.ts";
 import type { RegionalStore } from "./regional-store.ts";
 import { searched } from "./search.ts";
+import { refuseUnknown } from "./while-doubted.ts";
 
 /** The rules for requests of another region; a refusal is `StoreUnavailable`. */
 export interface RulesForOthers {
@@ -52,7 +53,9 @@ export class OwnForOthers implements ObjectStore {
   ): Promise<readonly (StoredObject | undefined)[]> {
     this.#rules.requireServing();
     try {
-      return (await this.#own.read(instance, ids)).map(free);
+      const copies = await this.#own.read(instance, ids);
+      refuseUnknown(this.#own, instance, ids);
+      return copies.map(free);
     } catch (error) {
       if (isCorrupt(error)) await this.#setDamagedAside(instance, ids);
       throw error;
@@ -87,10 +90,12 @@ export class OwnForOthers implements ObjectStore {
   async find(instance: string, query: FindQuery): Promise<FindPage> {
     this.#rules.requireServing();
     // A held record is answered as it is here: it must not hide the others.
-    return await searched(this.#own, instance, query, async (ids) => {
+    const page = await searched(this.#own, instance, query, async (ids) => {
       await setAside(this.#own, instance, ids);
       return ids;
     });
+    refuseUnknown(this.#own, instance);
+    return page;
   }
 
   /** The other region cannot be asked for its copies: it asks because its own store cannot be used. */

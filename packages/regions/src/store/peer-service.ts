@@ -115,7 +115,8 @@ export class PeerService implements PeerStore {
     await store.records.ready();
     const { generation } = store.records.of(region);
     const { retired } = store.records.of(asking);
-    const serving = store.serving().from === "local";
+    const { from, doubted } = store.serving();
+    const serving = from === "local" && !doubted;
     const format = this.#options.recordFormat?.() ?? recordFormat;
     const wallMs = timers.wallMs();
     const stores = { storeId: storeInUse(own) ?? "", callingStores: callingStores?.() ?? [] };
@@ -285,7 +286,7 @@ export class PeerService implements PeerStore {
 
   #requireLocal(): Serving {
     const serving = this.#options.store.serving();
-    if (serving.from === "local") return serving;
+    if (serving.from === "local" && !serving.doubted) return serving;
     throw this.#notLocal(serving);
   }
 

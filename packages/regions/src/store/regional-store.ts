@@ -12,7 +12,6 @@ import {
   type Observer,
   type OwnStore,
   type StoredObject,
-  type StoreState,
   StoreUnavailable,
   type Timers,
 } from "@holdfast/engine";
@@ -20,10 +19,10 @@ import { doneElsewhere, isFull, madeElsewhere } from "../join/full.ts";
 import { type CopySource, type Opens, openingCopy, replaceBroken } from "../join/heal.ts";
 import type { MayJoin } from "../join/may-join.ts";
 import { readEach } from "../join/read-each.ts";
-import type { Peer, PeerState } from "../ports/ports.ts";
+import type { Peer } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
 import { RegionRecords } from "../serving/region-records.ts";
-import type { Serving, serving } from "../serving/serving.ts";
+import type { RegionalHealth, Serving, serving } from "../serving/serving.ts";
 import { ServingWatch } from "../serving/serving-watch.ts";
 import { agreedCommit } from "./agreed.ts";
 import { requireAll, sitesInOrder, untilFree } from "./agreement-site.ts";
@@ -31,6 +30,7 @@ import { pushToAll } from "./push.ts";
 import { isOpen, readRepair, repairEach } from "./read-repair.ts";
 import { readThere, refusedUnlessMade, settledThere } from "./remote-reads.ts";
 import { searchedOwn, searchedRemote } from "./search.ts";
+import { refuseChanges, refuseUnknown } from "./while-doubted.ts";
 
 /** Whether a change that no other region acknowledged is acknowledged by this one alone. */
 export type PeerAcknowledgement = "preferred" | "required";
@@ -61,15 +61,6 @@ export interface RegionalStoreOptions {
   /** Decides what this region takes from another; everything unless given. */
   readonly mayJoin?: MayJoin;
   readonly parts?: Partial<RegionalParts>;
-}
-
-/** What is known of the stores, for health and metrics; nothing in it waits. */
-export interface RegionalHealth {
-  readonly serving: Serving;
-  readonly lease: StoreState;
-  readonly level: boolean;
-  readonly retired: boolean;
-  readonly peers: readonly { readonly region: string; readonly state: PeerState }[];
 }
 
 /** How often a change is decided at most when the regions change meanwhile. */
@@ -184,7 +175,8 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
   }
 
   async markServed(instance: string, before: StoredObject, after: ManagedObject): Promise<boolean> {
-    const { from } = this.#watch.now();
+    const { from, doubted } = this.#watch.now();
+    if (doubted) return false;
     if (from === "local") return await this.#own.markServed(instance, before, after);
     const peer = from === "remote" ? this.#servingPeer() : undefined;
     return (await peer?.remote.markServed(instance, before, after)) ?? false;
@@ -267,6 +259,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     changes: readonly Change[],
     audit: readonly AuditEvent[],
   ): Promise<CommitOutcome> {
+    refuseChanges(this.#own, changes.length);
     const { given } = this.records;
     const others = changes.length === 0 ? [] : this.#watch.others();
     const required = this.#options.peerAcknowledgement === "required";
@@ -277,6 +270,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     };
     const attempt = () => this.#own.commit(instance, changes, audit, { written, given });
     const outcome = await untilFree(attempt, this.#reservedMs, this.#options);
+    refuseChanges(this.#own, changes.length);
     if (outcome.kind !== "committed") return outcome;
     if (others.length === 0) return this.#acknowledged(true, others);
     written();
@@ -299,14 +293,17 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     ids: readonly string[],
     through: boolean,
   ): Promise<readonly (StoredObject | undefined)[]> {
+    refuseUnknown(this.#own, instance, ids);
     try {
       const copies = await this.#own.read(instance, ids);
+      refuseUnknown(this.#own, instance, ids);
       if (!through && !copies.some(isOpen)) return copies;
       return await this.#aside(instance, ids, copies, through);
     } catch (error) {
       if (!isCorrupt(error)) throw error;
     }
     const copies = await readEach(this.#own, instance, ids);
+    refuseUnknown(this.#own, instance, ids);
     return await this.#aside(instance, ids, copies, through);
   }
 
@@ -337,9 +334,11 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
   }
 
   async #findOwn(instance: string, query: FindQuery): Promise<FindPage> {
+    refuseUnknown(this.#own, instance);
     const repair = async (ids: readonly string[]) =>
       repairEach(instance, ids, await this.#repairing());
     const page = await searchedOwn(this.#own, instance, query, repair);
+    refuseUnknown(this.#own, instance);
     const held = page.objects.filter(({ reserved }) => reserved !== undefined);
     if (held.length === 0) return page;
     const ids = page.objects.map(({ object }) => object.uniqueIdentifier);
@@ -485,9 +484,10 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
 
   /** The region that serves this one's clients; there is one while `serving()` says so. */
   #requireServing(): Peer {
-    const { from, reason } = this.#watch.now();
+    const { from, doubted, reason } = this.#watch.now();
     const peer = from === "remote" ? this.#servingPeer() : undefined;
     if (peer !== undefined) return peer;
+    if (doubted) throw new StoreUnavailable("doubted", reason);
     const failure = from === "none" ? this.#whyNone() : "noLease";
     throw new StoreUnavailable(failure, reason);
   }

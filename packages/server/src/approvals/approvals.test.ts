@@ -453,7 +453,7 @@ test("the routes that need approvals are these, and each action of a policy has 
     "updateCertificate: admit-client",
     "updateInstance: allow-destroy",
   ]);
-  const local = ["adopt-root", "restore-instance", "retire-region"];
+  const local = ["accept-store", "adopt-root", "restore-instance", "retire-region"];
   const named = new Set([...guarded.map((one) => one.split(": ")[1]), ...local]);
   expect([...named].toSorted()).toEqual([...approvalActions].toSorted());
 });

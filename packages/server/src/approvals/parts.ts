@@ -15,6 +15,7 @@ const localActions = {
   "root adopt": "adopt-root",
   "root allow-adopt": "adopt-root",
   "backup restore": "restore-instance",
+  "store accept": "accept-store",
 } as const satisfies Readonly<Record<string, ApprovalAction>>;
 /** A command at a node that may need approvals. */
 export type LocalOperation = keyof typeof localActions;

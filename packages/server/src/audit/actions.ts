@@ -195,6 +195,11 @@ const administration = {
     says: "retire region",
     target: "kmip-region",
   },
+  "store.accept": {
+    cadf: "kmip-store.accept",
+    says: "accept an older store",
+    target: "kmip-store",
+  },
   "backup.create": { cadf: "kmip-backup.create", says: "create backup", ...backup },
   "backup.delete": { cadf: "kmip-backup.delete", says: "delete backup", ...backup },
   "backup.verify": { cadf: "kmip-backup.verify", says: "verify backup", ...backup },

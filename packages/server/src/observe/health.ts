@@ -34,6 +34,8 @@ export interface Observed {
   readonly storageKey: PartState;
   /** Whether the node keeps a memory of its store in a file. */
   readonly memory: PartState;
+  /** Whether the own store is not older than this node remembers. */
+  readonly storeNewest: Pick<PartState, "ok">;
   readonly rootOfTrust: {
     /** `degraded`: the roots of trust of some instances cannot be used; the node serves the others. */
     readonly state: "ok" | "degraded" | "unreachable" | "refused" | "unknown";
@@ -89,6 +91,7 @@ const nothingYet: Observed = {
   roundTrip: { ok: true, reason: "not probed yet" },
   storageKey: { ok: true, reason: "not asked for yet" },
   memory: { ok: false, reason: "store.memoryFile is not set, or the store was not reached yet" },
+  storeNewest: { ok: true },
   rootOfTrust: {
     state: "unknown",
     reason: "not probed yet",
@@ -231,6 +234,7 @@ export class Health {
         store: observed.lease.state === "full" && observed.roundTrip.ok,
         storageKey: observed.storageKey.ok,
         memory: observed.memory.ok,
+        storeNewest: observed.storeNewest.ok,
         rootOfTrust: observed.rootOfTrust.state === "ok",
         records: observed.records.ok,
         certificates: observed.certificates.ok,

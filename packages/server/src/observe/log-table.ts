@@ -151,6 +151,14 @@ export const logTable: {
         : "the file with this node's memory of its store is missing, or cannot be used",
     fields: ["state", "reason"],
   },
+  storeDoubt: {
+    level: ({ doubted }) => (doubted ? "error" : "info"),
+    message: ({ doubted }) =>
+      doubted
+        ? "the store is older than this node remembers: find out who put back a copy of its data"
+        : "the store is not older than this node remembers any more",
+    fields: ["reason"],
+  },
   olderRecord: {
     level: always("error"),
     message:

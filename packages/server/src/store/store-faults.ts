@@ -60,6 +60,7 @@ export function storeFault(error: unknown, store: StorePlace, configFile: string
     unknownFormat: "upgrade this node",
     badReply: "look at the log of Redis, and restore its data from a replica or a backup",
     clockDoubt: "set the clocks of all nodes and of Redis by NTP",
+    doubted: `find out why its data are old, or run \`holdfast store accept --config ${configFile}\``,
     peerUnreachable: "start a node of the other region, or correct the address under `peer`",
     noAgreement: "start a node of the other region, or correct the address under `peer`",
     reserved: "wait until the leaders have resolved it",

@@ -25,7 +25,12 @@ test("a handshake that ends after the connections were cut gives no access", asy
         },
       },
     },
-    { serving: () => ({ from: "none", writes: false, through: false, agrees: false, reason: "" }) },
+    {
+      serving: () => ({
+        ...{ from: "none", writes: false, reason: "" },
+        ...{ through: false, agrees: false, doubted: false },
+      }),
+    },
     { freshAtMs: undefined, unreadDenials },
     running.endpoint,
   );

@@ -69,6 +69,8 @@ function hear(health: Health, event: NodeEvent): void {
     health.note({ storageKey: { ok: event.state === "open", reason: event.reason } });
   } else if (event.type === "rollbackMemory") {
     health.note({ memory: { ok: event.state === "kept", reason: event.reason } });
+  } else if (event.type === "storeDoubt") {
+    health.note({ storeNewest: { ok: !event.doubted } });
   } else if (event.type === "peer") {
     health.peer(event.region, event.state, event.reason);
   } else if (event.type === "leader") {

@@ -76,6 +76,9 @@ export class MemoryOwnStore implements OwnStore {
   #storeId: string;
   #replicationId: string;
   #state: StoreState = "full";
+  /** A test replaces them. */
+  doubted = (): boolean => false;
+  remembers = (..._: readonly unknown[]): boolean => true;
   /** Grows with every fail-over: what was under way then is not promised. */
   #era = 0;
 

@@ -79,8 +79,20 @@ function valuesCheck(unproven: readonly string[]): Check {
 }
 
 /** Checks whether this node would notice an older state of its store. */
-export function memoryChecks({ healthLines }: Pick<SystemSources, "healthLines">): Check[] {
+export function memoryChecks({
+  own,
+  healthLines,
+}: Pick<SystemSources, "own" | "healthLines">): Check[] {
   const name = "memory";
+  if (own.doubted()) {
+    return [
+      failed(
+        name,
+        `the store is older than this node remembers; clients are served from: ${lineOf(healthLines(), "serving") ?? "?"}`,
+        "find out who put back a copy of its data; docs/runbook.md has HoldfastStoreDoubted",
+      ),
+    ];
+  }
   const line = lineOf(healthLines(), name) ?? "";
   if (!line.startsWith("no")) return [ok(name, "this node remembers its store")];
   return [

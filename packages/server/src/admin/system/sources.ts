@@ -14,7 +14,10 @@ export interface SystemSources extends Timers {
   readonly readings: NodeReadings;
   /** Lines of `/readyz?verbose`. */
   readonly healthLines: () => readonly string[];
-  readonly own: Pick<OwnStore, "state" | "reservations" | "quarantined" | "levels" | "cursor"> &
+  readonly own: Pick<
+    OwnStore,
+    "state" | "doubted" | "reservations" | "quarantined" | "levels" | "cursor"
+  > &
     Pick<RedisStore, "unprovenValues">;
   /** The log over the audit trail. */
   readonly auditTree?: Pick<AuditTreeStore, "texts">;
