@@ -464,10 +464,9 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     await until("the node knows the reset", async () => (await find()) !== undefined);
     const waiting = await find();
     const params = { policy: waiting?.id ?? "" };
-    const by = (name: string) => approvers.filter((one) => one.name === name);
-    const body = {
-      signatures: signedBy(cancelText(waiting?.digest ?? "", waiting?.id ?? ""), by("alice")),
-    };
+    const alice = approvers.filter(({ name }) => name === "alice");
+    const text = cancelText(waiting?.digest ?? "", waiting?.id ?? "");
+    const body = { signatures: signedBy(text, alice) };
     await refused(admin.call("stopApprovalPolicy", { params, body: { signatures: "none" } }));
     await admin.call("stopApprovalPolicy", { params, body });
   }),

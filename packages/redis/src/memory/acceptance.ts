@@ -1,7 +1,7 @@
 import { sysKeys } from "../connection/keys.ts";
 import type { StoredValues } from "../proof/stored-values.ts";
-import type { ValuePlace } from "../storage-keys/value-proof.ts";
 import type { StorageKeys } from "../storage-keys/storage-keys.ts";
+import type { ValuePlace } from "../storage-keys/value-proof.ts";
 
 /** An operator's order: what is genuine in the store counts, although nodes remember more. */
 export interface Acceptance {
