@@ -144,6 +144,7 @@ test("a rotation brings everything under the new key while other nodes write, an
   await leader.store.setLevel(asked, epoch);
   const point = { number: 5, hash: Buffer.alloc(32, 9) };
   await leader.store.audit.setSinkPoints("s", new Map([[2, point]]), epoch);
+  await leader.store.accept(first.id);
   const oldCursor = await redis.buffers("hget", "{p03}:cursors", "b");
 
   await begun(leader);
@@ -168,6 +169,9 @@ test("a rotation brings everything under the new key while other nodes write, an
     const [found] = await other.store.read(instance, [id]);
     expect(found?.object.uniqueIdentifier).toBe(id);
   }
+  // An order of `store accept` is one of the values: its proof begins with the number of the key.
+  const order = String(await redis.command("hget", "{sys}:local", "accepted"));
+  expect(Buffer.from(order, "base64").subarray(-18).readUInt16BE()).toBe(2);
   for (const { store } of [leader, other]) {
     expect(await store.cursor(3, "b")).toEqual(cursor);
     expect((await store.levels()).reached).toBe(asked);

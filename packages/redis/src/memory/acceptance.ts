@@ -13,7 +13,8 @@ export interface Acceptance {
 
 /** The field of `{sys}:local` with the orders. */
 export const acceptedName = "accepted";
-const place: ValuePlace = { key: sysKeys.local, field: acceptedName };
+/** Its place, as its proof names it: the value is written in base64, with the proof at its end. */
+export const acceptedPlace: ValuePlace = { key: sysKeys.local, field: acceptedName };
 /** Orders about one record that are kept: a node that was down for more of them refuses the oldest records still. */
 const recordsMax = 100;
 const textMax = 1 << 14;
@@ -28,7 +29,7 @@ export function readAcceptances(
   stored: string,
 ): readonly Acceptance[] {
   if (stored.length > textMax) return [];
-  const text = values.read(keys, place, Buffer.from(stored, "base64"));
+  const text = values.read(keys, acceptedPlace, Buffer.from(stored, "base64"));
   if (text === undefined) return [];
   return String(text)
     .split("\n")
@@ -51,5 +52,5 @@ export function writeAcceptances(
   const lines = [...kept, next].map(({ number, record }) =>
     record === undefined ? String(number) : `${number} ${record}`,
   );
-  return values.withProof(keys.newest, place, lines.join("\n")).toString("base64");
+  return values.withProof(keys.newest, acceptedPlace, lines.join("\n")).toString("base64");
 }

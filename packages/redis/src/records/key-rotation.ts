@@ -17,6 +17,7 @@ import {
 import { type Reply, readByteFields, readPairs } from "../connection/replies.ts";
 import type { ScriptName } from "../connection/scripts.ts";
 import { sleep } from "../connection/timers.ts";
+import { acceptedPlace } from "../memory/acceptance.ts";
 import {
   factBits,
   openRecord,
@@ -383,6 +384,15 @@ export class KeyRotation {
           }),
         );
       }
+    }
+    for (const [field, text] of await this.#fields(session, sysKeys.local)) {
+      if (field !== acceptedPlace.field) continue;
+      const found = split(Buffer.from(String(text), "base64"));
+      if (!this.#isOlder(session, acceptedPlace, found)) continue;
+      const proof = proveValue(session.storageKeys.newest, acceptedPlace, found.value);
+      const next = Buffer.concat([found.value, proof]).toString("base64");
+      await this.#setField(session, acceptedPlace, text, Buffer.from(next));
+      count += 1;
     }
     for (const place of [reachedPlace, requiredFormatPlace]) {
       const proofPlace = { key: place.key, field: `${place.field}Proof` };
