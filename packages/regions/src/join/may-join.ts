@@ -4,16 +4,22 @@ import { joinKeepingSeals, storedOf } from "./join.ts";
 /** What the own store has of a record: nothing, or a copy, which may be damaged. */
 export type OwnBefore = ManagedObject | "damaged" | undefined;
 
+/** What is taken in the place of a change; with a reason, which is reported, the change itself counts as unproven. */
+export interface Instead {
+  readonly instead: ManagedObject;
+  readonly reason?: string;
+}
+
 /**
- * Decides whether this region takes a change that another one says it made: answers why not, else undefined. What decides
- * without waiting answers no promise, so that usual changes cost nothing. Rejects with `StoreUnavailable` where nobody can
- * tell.
+ * Decides whether this region takes a change that another one says it made: answers why not, or what it takes instead, else
+ * undefined. What decides without waiting answers no promise, so that usual changes cost nothing. Rejects with
+ * `StoreUnavailable` where nobody can tell.
  */
 export type MayJoin = (
   before: OwnBefore,
   after: ManagedObject,
   from: string,
-) => Promise<string | undefined> | undefined;
+) => Promise<string | Instead | undefined> | undefined;
 
 /** How changes of another region are judged. */
 export interface Judging {
@@ -22,25 +28,40 @@ export interface Judging {
   readonly observe: Observer;
 }
 
-/** Whether a change of another region is not taken; then it is reported. */
-export async function isUnproven(
+/** What this region makes of a change of another one. */
+export interface Judged {
+  /** The change, or what is taken in its place; undefined if the own copy stays. */
+  readonly taken: ManagedObject | undefined;
+  /** Why the change is not taken as it is; such a change was reported. */
+  readonly reason?: string;
+}
+
+/** Judges a change of another region; one that is not proven is reported. */
+export async function judged(
   before: OwnBefore,
   after: ManagedObject,
   from: string,
   { mayJoin, observe }: Judging,
-): Promise<boolean> {
-  const reason = await mayJoin?.(before, after, from);
-  if (reason === undefined) return false;
+): Promise<Judged> {
+  const answer = await mayJoin?.(before, after, from);
+  if (answer === undefined) return { taken: after };
+  const { instead, reason } =
+    typeof answer === "string" ? { instead: undefined, reason: answer } : answer;
+  if (reason === undefined) return { taken: instead };
   observe({ type: "unproven", region: from, record: after.uniqueIdentifier, reason });
-  return true;
+  return { taken: instead, reason };
 }
 
-/** The copies of another region whose join with the own copy may be taken. */
+/**
+ * The copies of another region whose join with the own copy may be taken; with `exactly`, without those that are taken in
+ * another form.
+ */
 export async function provenCopies<Copy>(
   own: OwnBefore,
   copies: readonly Copy[],
   about: (copy: Copy) => { readonly object: ManagedObject; readonly from: string },
   judging: Judging | undefined,
+  exactly = false,
 ): Promise<readonly Copy[]> {
   if (judging?.mayJoin === undefined) return copies;
   const proven: Copy[] = [];
@@ -50,14 +71,28 @@ export async function provenCopies<Copy>(
     const both = own === undefined || own === "damaged" ? undefined : joinKeepingSeals(own, object);
     const after = both?.kind === "joined" ? both.object : object;
     const isSame = own === after || (own !== undefined && own !== "damaged" && isAlike(own, after));
-    if (isSame || !(await isUnproven(own, after, from, judging))) proven.push(copy);
+    if (isSame || (await isProven(own, after, from, judging, exactly))) proven.push(copy);
   }
   return proven;
+}
+
+async function isProven(
+  own: OwnBefore,
+  after: ManagedObject,
+  from: string,
+  judging: Judging,
+  exactly: boolean,
+): Promise<boolean> {
+  const { taken, reason } = await judged(own, after, from, judging);
+  return reason === undefined && (!exactly || taken === after);
 }
 
 function isAlike(one: ManagedObject, other: ManagedObject): boolean {
   return storedOf(one).tag === storedOf(other).tag;
 }
+
+const tooEarly =
+  "the delay of its destruction would end too early by this region's clock and delay";
 
 /** Refuses what another region asks this one to write, if one of the changes is not taken. */
 export async function requireProven(
@@ -69,8 +104,9 @@ export async function requireProven(
   judging: Judging,
 ): Promise<void> {
   for (const { before, after } of changes) {
-    if (!(await isUnproven(before?.object, after, from, judging))) continue;
-    const message = `nothing proves that the change of record ${after.uniqueIdentifier} by region ${from} was approved`;
+    const { taken, reason = tooEarly } = await judged(before?.object, after, from, judging);
+    if (taken === after) continue;
+    const message = `the change of record ${after.uniqueIdentifier} by region ${from} is not taken: ${reason}`;
     throw new StoreUnavailable("noAgreement", message);
   }
 }

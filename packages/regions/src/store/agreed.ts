@@ -175,10 +175,10 @@ class Agreement {
         return site === mine || object === undefined ? [] : [{ object, from: region }];
       });
       const own = copies[mine]?.[at]?.object;
-      const proven = await provenCopies(own, others, (copy) => copy, this.#options);
+      const proven = await provenCopies(own, others, (copy) => copy, this.#options, true);
       const bad = others.find((copy) => !proven.includes(copy));
       if (bad === undefined) continue;
-      const message = `region ${bad.from} has a change of record ${id} that nothing proves was approved`;
+      const message = `region ${bad.from} has a change of record ${id} that this region does not take: nothing proves that it was approved, or it ends a key's delay too early`;
       throw new StoreUnavailable("noAgreement", message);
     }
   }
