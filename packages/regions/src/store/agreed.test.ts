@@ -1,5 +1,6 @@
 import {
   type CommitOutcome,
+  KeyRingUnavailable,
   type ManagedObject,
   makeRecord,
   StoreUnavailable,
@@ -104,6 +105,49 @@ describe.each(["a", "b"] as const)("an agreed operation of region %s", (name) =>
     }
     await regions.close();
   });
+
+  test.each([
+    ["holds the same", true, "served"],
+    ["cannot be told", undefined, "withheld"],
+    ["is something else", false, "destroyed"],
+  ] as const)(
+    "restores withheld material in both regions, where it %s",
+    async (_, isSame, there) => {
+      const opens = async (): Promise<boolean> => true;
+      const releases = async (): Promise<boolean> => {
+        if (isSame === undefined) throw new KeyRingUnavailable(true, "closed");
+        return isSame;
+      };
+      const seals = { opens, newer: async (own: ManagedObject) => own, releases };
+      const { regions, key, time } = await world({ seals });
+      const other = regions[name === "a" ? "b" : "a"];
+      const sealed = (kekId: string) => ({
+        ...{ kekId, nonce: new Uint8Array(12), ciphertext: new Uint8Array(48) },
+      });
+      const withheld = sealed("11111111-0000-8000-8000-000000000000");
+      const served = sealed("22222222-0000-4000-8000-000000000000");
+      const destruction = { ...fact, until: 9e9, state: "pending", us: 1 } as const;
+      for (const { own } of [regions[name], other]) {
+        const before = await must(own, key);
+        const after = { ...before.object, facts: { destruction }, material: withheld };
+        await own.commit(instance, [{ kind: "update", before, after }], [], { joined: true });
+      }
+      const before = await time.until(must(regions[name].store, key));
+      const facts = { destruction: { ...destruction, state: "restored", us: 2 } } as const;
+      const after = { ...before.object, facts, material: served };
+      const change = { kind: "update", before, after } as const;
+      const made = regions[name].store.commit(instance, [change], [], { agreed: true });
+      const result = time.until(made).then(
+        ({ kind }) => kind,
+        () => "refused",
+      );
+      if (there !== "destroyed") expect(await result).toBe("committed");
+      await result;
+      const material = there === "served" ? served : withheld;
+      expect(await copyOf(other, key)).toMatchObject({ material });
+      await regions.close();
+    },
+  );
 
   test("is refused while the other region is out of reach, and nothing is held", async () => {
     const { regions, a, b, key, link } = await world();

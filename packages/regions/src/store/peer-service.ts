@@ -4,6 +4,9 @@ import {
   type ChangePage,
   type CommitOutcome,
   everWrapped,
+  isDestroyed,
+  isSameSeal,
+  isWithheldKek,
   type JoinResult,
   type KekGiving,
   KeyRingUnavailable,
@@ -17,6 +20,7 @@ import {
   type ReserveOutcome,
   readKekRecord,
   recordFormat,
+  SealBroken,
   type StorePosition,
   type StoreState,
   StoreUnavailable,
@@ -180,12 +184,17 @@ export class PeerService implements PeerStore {
     operation: string,
   ): Promise<CommitOutcome> {
     const { own, asking, region } = this.#options;
-    await this.#refuse(instance, changes);
+    const made = await Promise.all(changes.map((change) => this.#released(change)));
+    await this.#refuse(
+      instance,
+      made.map(({ judged }) => judged),
+    );
     // Where this region is the first in order, its write is the decision: what a system record
     // claims is decided here, whichever region asks for it.
     const decides = instance === systemInstance && region < asking;
     const marked = sentBy(asking, audit);
-    return await own.commit(instance, changes, marked, { operation, joined: !decides });
+    const written = made.map((one) => one.written);
+    return await own.commit(instance, written, marked, { operation, joined: !decides });
   }
 
   release(instance: string, operation: string): Promise<number> {
@@ -257,6 +266,25 @@ export class PeerService implements PeerStore {
     await requireProven(changes, asking, this.#options);
   }
 
+  /**
+   * A restore as it is judged and as it is written: with material that is sealed for clients again, if it holds what is
+   * withheld here. Where that cannot be told, the own material stays, and the leader releases it.
+   */
+  async #released(change: Change): Promise<{ readonly judged: Change; readonly written: Change }> {
+    if (!isRelease(change)) return { judged: change, written: change };
+    const { before, after } = change;
+    const kept = { ...change, after: { ...after, material: before.object.material } };
+    try {
+      const isProven = (await this.#options.seals?.releases(before.object, after)) === true;
+      return { judged: isProven ? kept : change, written: change };
+    } catch (error) {
+      if (error instanceof KeyRingUnavailable || error instanceof SealBroken) {
+        return { judged: kept, written: kept };
+      }
+      throw error;
+    }
+  }
+
   #watch(state: StoreState): void {
     this.#lostMs =
       state === "full" ? undefined : (this.#lostMs ?? this.#options.timers.monotonicMs());
@@ -298,4 +326,12 @@ export class PeerService implements PeerStore {
     store.records.refuseRetired(asking);
     store.records.refuseRetired(region);
   }
+}
+
+/** Whether a change restores an object whose material is withheld, and seals that material anew. */
+function isRelease(change: Change): change is Extract<Change, { readonly kind: "update" }> {
+  if (change.kind === "create" || isDestroyed(change.after.facts)) return false;
+  const { material } = change.before.object;
+  if (material === undefined || !isWithheldKek(material.kekId)) return false;
+  return !isSameSeal(material, change.after.material);
 }
