@@ -22,7 +22,7 @@ import { replaced } from "./flaws.ts";
 import type { Life } from "./machine.ts";
 
 /** What decides under which KEKs records belong. */
-export interface KekParts {
+interface KekParts {
   readonly timers: Life["timers"];
   readonly region: string;
   readonly store: RegionalStore;

@@ -7,7 +7,7 @@ import {
 import type { Instead, OwnBefore } from "./may-join.ts";
 
 /** How long a destruction is delayed in this region, and by which clock. */
-export interface DelayHere {
+interface DelayHere {
   readonly region: string;
   /** The delay of the object's instance as this region knows it; 0 erases at once. */
   readonly delaySeconds: number;

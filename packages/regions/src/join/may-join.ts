@@ -29,7 +29,7 @@ export interface Judging {
 }
 
 /** What this region makes of a change of another one. */
-export interface Judged {
+interface Judged {
   /** The change, or what is taken in its place; undefined if the own copy stays. */
   readonly taken: ManagedObject | undefined;
   /** Why the change is not taken as it is; such a change was reported. */

@@ -58,7 +58,7 @@ export async function eraseObjects(
 }
 
 /** More restorable objects than these are not counted: that there are some decides. */
-export const restorableMax = 1_000;
+const restorableMax = 1_000;
 
 /** How many objects of an instance are destroyed and can be restored, as a store has them: at most `restorableMax`. */
 export async function countRestorable(
