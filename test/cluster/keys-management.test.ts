@@ -144,7 +144,8 @@ test("keys are searched, shown, changed and counted; those of a deleted instance
   expect(await stateOf(client, two)).toBe("Destroyed");
   await expect(keyBytes(client, two)).rejects.toThrow("destroyed");
   expect(await found({ restorable: true })).toEqual([two]);
-  const isWithheld = async () => isWithheldKek((await storedOf(instance, two)).material?.kekId ?? "");
+  const isWithheld = async () =>
+    isWithheldKek((await storedOf(instance, two)).material?.kekId ?? "");
   await until("its material is withheld", isWithheld);
   const back = await admin.call("restoreKey", { params: gone });
   expect(back.state).toBe("PreActive");

@@ -126,6 +126,16 @@ test("a copy is neither broken nor replaced because its material is withheld", a
   expect(await seals.newer(other, object)).toEqual(other);
 });
 
+test("a restored copy that cannot be released is broken, so that another region's copy takes its place", async () => {
+  const { object } = await withheldKey();
+  const facts = { destruction: { ...object.facts.destruction, state: "restored" } } as never;
+  const seals = sealsBy(ring);
+  expect(await seals.opens({ ...object, facts })).toBe(true);
+  const material = { ...(object.material as SealedMaterial), nonce: new Uint8Array(12) };
+  expect(await seals.opens({ ...object, facts, material })).toBe(false);
+  expect(await seals.opens({ ...object, material })).toBe(true);
+});
+
 test("what is withheld stays so while no KEK for it is whole", async () => {
   const { object, kek } = await withheldKey();
   expect(await ring.holding(() => resealed(ring, object, { kek }))).toBe(object);

@@ -1,6 +1,7 @@
 import type { Item } from "@holdfast/ttlv";
+import { SealBroken, UnknownKek } from "../base/errors.ts";
 import type { KeyRing } from "../ports/keys.ts";
-import { pendingDestruction } from "../record/lifecycle.ts";
+import { isDestroyed, pendingDestruction } from "../record/lifecycle.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { materialItem, readMaterial } from "../record/record-codec.ts";
 import { RecordError } from "../record/record-items.ts";
@@ -166,10 +167,25 @@ async function withNewerSeals(
   return withSeals(one, kept);
 }
 
+/** As `opens`, and of what was restored and is not released yet too: another region's copy may have to take its place. */
+async function opensHere(keyRing: Releaser, object: ManagedObject): Promise<boolean> {
+  const { facts, material } = object;
+  const isWithheld = material !== undefined && isWithheldKek(material.kekId);
+  if (!isWithheld || isDestroyed(facts)) return await opens(keyRing, object);
+  try {
+    const open = async () => keyRing.openAny(bindingOf(object), material);
+    (await keyRing.holding(open)).fill(0);
+    return true;
+  } catch (error) {
+    if (error instanceof SealBroken || error instanceof UnknownKek) return false;
+    throw error;
+  }
+}
+
 /** What a key ring knows of the seals of two copies: see `Seals` of the regions. */
 export function sealsBy(keyRing: Releaser) {
   return {
-    opens: (object: ManagedObject) => opens(keyRing, object),
+    opens: (object: ManagedObject) => opensHere(keyRing, object),
     newer: (own: ManagedObject, other: ManagedObject) => withNewerSeals(keyRing, own, other),
     releases: (before: ManagedObject, after: ManagedObject) => isReleased(keyRing, before, after),
   };

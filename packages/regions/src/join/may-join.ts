@@ -1,4 +1,4 @@
-import { type ManagedObject, type Observer, StoreUnavailable } from "@holdfast/engine";
+import { type Change, type ManagedObject, type Observer, StoreUnavailable } from "@holdfast/engine";
 import { joinKeepingSeals, storedOf } from "./join.ts";
 
 /** What the own store has of a record: nothing, or a copy, which may be damaged. */
@@ -91,22 +91,25 @@ function isAlike(one: ManagedObject, other: ManagedObject): boolean {
   return storedOf(one).tag === storedOf(other).tag;
 }
 
-const tooEarly =
-  "the delay of its destruction would end too early by this region's clock and delay";
-
-/** Refuses what another region asks this one to write, if one of the changes is not taken. */
-export async function requireProven(
-  changes: readonly {
-    readonly before?: { readonly object: ManagedObject };
-    readonly after: ManagedObject;
-  }[],
+/**
+ * What this region writes of what another one asks it to write: each change, or what is taken in its place, as in a merge.
+ * Refused if one of them is not taken at all.
+ */
+export async function provenChanges(
+  changes: readonly Change[],
   from: string,
   judging: Judging,
-): Promise<void> {
-  for (const { before, after } of changes) {
-    const { taken, reason = tooEarly } = await judged(before?.object, after, from, judging);
-    if (taken === after) continue;
-    const message = `the change of record ${after.uniqueIdentifier} by region ${from} is not taken: ${reason}`;
-    throw new StoreUnavailable("noAgreement", message);
+): Promise<readonly Change[]> {
+  const proven: Change[] = [];
+  for (const change of changes) {
+    const { after } = change;
+    const before = change.kind === "update" ? change.before.object : undefined;
+    const { taken, reason = "" } = await judged(before, after, from, judging);
+    if (taken === undefined) {
+      const message = `nothing proves that the change of record ${after.uniqueIdentifier} by region ${from} was approved: ${reason}`;
+      throw new StoreUnavailable("noAgreement", message);
+    }
+    proven.push(taken === after ? change : { ...change, after: taken });
   }
+  return proven;
 }

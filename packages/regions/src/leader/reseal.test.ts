@@ -330,6 +330,19 @@ test("two regions withhold the same bytes, over whatever KEKs the material came"
   expect(other.material).toEqual(one.material);
 });
 
+test("what is withheld under a removed KEK counts as left, and is not written again and again", async () => {
+  const [gone] = (await made(1)) as [ManagedObject];
+  const kek = await sealing();
+  const withheld = await withhold();
+  wanted.set("i", { kek, older: new Set(), withheld });
+  await destruct(gone, "pending", 1);
+  const duty = leader();
+  await runAll(duty);
+  wanted.set("i", { kek, older: new Set([withheld]), withheld: undefined });
+  for (let runs = 0; runs < 3; runs += 1) await run(duty);
+  expect(duty.progressOf("i")).toMatchObject({ left: 1, resealed: 0 });
+});
+
 async function withhold(): Promise<string> {
   await ring.makeWithheld("i", 0);
   const found = (await keks.list("i")).find(({ id }) => isWithheldKek(id));

@@ -31,6 +31,8 @@ export interface Rekeying extends SealTargets {
 /** How far the own store's records of an instance are. */
 export interface ResealProgress {
   readonly kek: string;
+  /** The KEK that withholds; undefined without one. */
+  readonly withheld: string | undefined;
   /** The own store's data that was looked at: its replication id; empty before that. */
   readonly store: string;
   /** Whether this leader has met a record that needed an older KEK. */
@@ -101,8 +103,8 @@ export class Reseal {
   progressOf(instance: string): ResealProgress | undefined {
     const work = this.#works.get(instance);
     if (work === undefined) return undefined;
-    const { kek, store, met, resealed: done, sinceMs, reason } = work;
-    return { kek, store, met, resealed: done, left: leftOf(work), sinceMs, reason };
+    const { kek, withheld, store, met, resealed: done, sinceMs, reason } = work;
+    return { kek, withheld, store, met, resealed: done, left: leftOf(work), sinceMs, reason };
   }
 
   async run(context: DutyContext): Promise<DutyResult> {
@@ -241,7 +243,11 @@ export class Reseal {
     }
     try {
       const after = await resealed(this.#options.keyRing, before.object, work);
-      return { kind: "update", before, after };
+      if (after !== before.object) return { kind: "update", before, after };
+      // It is withheld under a KEK that was removed, and there is no other one yet.
+      work.queue.delete(uniqueIdentifier);
+      putAside(work, uniqueIdentifier);
+      return undefined;
     } catch (error) {
       // A node that reads it replaces it by the other region's copy, if that one opens.
       if (!(error instanceof SealBroken || error instanceof UnknownKek)) throw error;

@@ -6,7 +6,6 @@ import {
   everWrapped,
   isDestroyed,
   isSameSeal,
-  isWithheldKek,
   type JoinResult,
   type KekGiving,
   KeyRingUnavailable,
@@ -16,6 +15,7 @@ import {
   type Observer,
   type OwnStore,
   type OwnStoredObject,
+  pendingDestruction,
   type RecordsAnswer,
   type ReserveOutcome,
   readKekRecord,
@@ -29,7 +29,7 @@ import {
 } from "@holdfast/engine";
 import { losingLevel } from "../join/full.ts";
 import type { Seals } from "../join/heal.ts";
-import { type MayJoin, requireProven } from "../join/may-join.ts";
+import { type MayJoin, provenChanges } from "../join/may-join.ts";
 import { mergeInto } from "../join/merge.ts";
 import { assertMonotonic } from "../join/monotonic.ts";
 import type { NodeStore, PeerHello, PeerStore, PushOutcome } from "../ports/ports.ts";
@@ -109,7 +109,7 @@ export class PeerService implements PeerStore {
     own.onState((state) => this.#watch(state));
     this.remote = new OwnForOthers(own, store, {
       requireServing: () => this.#requireServing(),
-      refuse: (instance, changes) => this.#refuse(instance, changes),
+      judged: (instance, changes) => this.#judged(instance, changes),
       marked: (events) => sentBy(options.asking, events),
     });
   }
@@ -185,15 +185,15 @@ export class PeerService implements PeerStore {
   ): Promise<CommitOutcome> {
     const { own, asking, region } = this.#options;
     const made = await Promise.all(changes.map((change) => this.#released(change)));
-    await this.#refuse(
+    const judged = await this.#judged(
       instance,
-      made.map(({ judged }) => judged),
+      made.map(({ asked }) => asked),
     );
     // Where this region is the first in order, its write is the decision: what a system record
     // claims is decided here, whichever region asks for it.
     const decides = instance === systemInstance && region < asking;
     const marked = sentBy(asking, audit);
-    const written = made.map((one) => one.written);
+    const written = judged.map((one, at) => (one === made[at]?.asked ? made[at].written : one));
     return await own.commit(instance, written, marked, { operation, joined: !decides });
   }
 
@@ -259,27 +259,27 @@ export class PeerService implements PeerStore {
     throw new StoreUnavailable("noLease", `region ${region}: it cannot be managed from here yet`);
   }
 
-  /** Refuses changes that the other region may not make here. */
-  async #refuse(instance: string, changes: readonly Change[]): Promise<void> {
+  /** Changes of the other region as they are written here; refuses those that it may not make. */
+  async #judged(instance: string, changes: readonly Change[]): Promise<readonly Change[]> {
     const { asking, observe } = this.#options;
     assertMonotonic(instance, changes, asking, observe);
-    await requireProven(changes, asking, this.#options);
+    return await provenChanges(changes, asking, this.#options);
   }
 
   /**
-   * A restore as it is judged and as it is written: with material that is sealed for clients again, if it holds what is
-   * withheld here. Where that cannot be told, the own material stays, and the leader releases it.
+   * A restore as it is judged and as it is written: with material that is sealed for clients again, if it holds what this
+   * region has. Where that cannot be told, the own material stays, and the leader releases it.
    */
-  async #released(change: Change): Promise<{ readonly judged: Change; readonly written: Change }> {
-    if (!isRelease(change)) return { judged: change, written: change };
+  async #released(change: Change): Promise<{ readonly asked: Change; readonly written: Change }> {
+    if (!isRelease(change)) return { asked: change, written: change };
     const { before, after } = change;
     const kept = { ...change, after: { ...after, material: before.object.material } };
     try {
-      const isProven = (await this.#options.seals?.releases(before.object, after)) === true;
-      return { judged: isProven ? kept : change, written: change };
+      const isSame = (await this.#options.seals?.releases(before.object, after)) === true;
+      return { asked: isSame ? kept : change, written: change };
     } catch (error) {
       if (error instanceof KeyRingUnavailable || error instanceof SealBroken) {
-        return { judged: kept, written: kept };
+        return { asked: kept, written: kept };
       }
       throw error;
     }
@@ -328,10 +328,10 @@ export class PeerService implements PeerStore {
   }
 }
 
-/** Whether a change restores an object whose material is withheld, and seals that material anew. */
+/** Whether a change restores an object, and seals its material anew: here it may be withheld, or not be yet. */
 function isRelease(change: Change): change is Extract<Change, { readonly kind: "update" }> {
   if (change.kind === "create" || isDestroyed(change.after.facts)) return false;
-  const { material } = change.before.object;
-  if (material === undefined || !isWithheldKek(material.kekId)) return false;
+  const { facts, material } = change.before.object;
+  if (pendingDestruction(facts) === undefined || material === undefined) return false;
   return !isSameSeal(material, change.after.material);
 }

@@ -147,6 +147,7 @@ export class TestRegions {
         kek,
         ...shared,
         ...(seals && { seals }),
+        ...(options.mayJoin && { mayJoin: options.mayJoin }),
       };
       services.set(name, new PeerService(parts));
       return { name, own, store, other, events };

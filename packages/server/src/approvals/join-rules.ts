@@ -103,8 +103,8 @@ export class JoinRules {
     const { view } = this.#options;
     await this.#requireRead();
     let early = this.#early(before, after);
-    if (early?.reason !== undefined) {
-      // The instance may have been deleted since this node's last look.
+    if (early !== undefined) {
+      // The instance may have been deleted, or got a shorter delay, since this node's last look.
       await view.refresh();
       early = this.#early(before, after);
     }

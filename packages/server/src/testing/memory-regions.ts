@@ -13,8 +13,8 @@ import {
   type MayJoin,
   mergeInto,
   type Peer,
+  provenChanges,
   pushOutcomes,
-  requireProven,
   sitesInOrder,
 } from "@holdfast/regions";
 import { systemClock as clock, systemIds as ids } from "../base/system.ts";
@@ -240,9 +240,10 @@ export class MemoryRegions implements AsyncDisposable {
         crossed(async () => {
           const from = region === "a" ? "b" : "a";
           const { mayJoin } = there();
-          await requireProven(changes, from, { mayJoin, observe: () => undefined });
+          const judging = { mayJoin, observe: () => undefined };
+          const proven = await provenChanges(changes, from, judging);
           const joined = instance !== systemInstance || region !== "a";
-          return there().own.commit(instance, changes, audit, { operation, joined });
+          return there().own.commit(instance, proven, audit, { operation, joined });
         }),
     };
     return peer as Peer;

@@ -392,6 +392,60 @@ test("a KEK that withholds is made when a key can be restored, and another one a
   expect(await wrapped()).toContain(second);
 });
 
+test("an older KEK that withholds stays until the other region has said that it withholds under the newest one", async () => {
+  await newKey();
+  regions = ["a", "b"];
+  const share = async () => {
+    for (const { id, wraps } of await keks.list("i")) {
+      const [wrap] = wraps;
+      if (wraps.length !== 1 || wrap === undefined) continue;
+      await keks.rewrap("i", id, new Uint8Array(), { ...wrap, region: "b" });
+    }
+  };
+  const first = await makeWithheld(0);
+  await share();
+  const kek = (await keks.list("i")).find(({ id }) => id !== first)?.id ?? "";
+  const told = {
+    store: "b1",
+    resealed: 1,
+    left: 0,
+    quarantined: 0,
+    reason: "",
+    atMs: 1,
+    sinceMs: 1,
+  };
+  const tell = async (withheld: string) => {
+    await records.change("Kek", kek, () => ({ rekey: { b: { ...told, withheld } } }), []);
+  };
+  await tell(first);
+  const duty = leader();
+  await run(duty);
+  // As where two leaders made one.
+  const second = await makeWithheld((await keks.list("i")).at(-1)?.createdMs ?? 0);
+  await share();
+  await run(duty);
+  for (let days = 0; days < 3; days += 1) {
+    nowMs += keepMs + 1_000;
+    await run(duty);
+  }
+  expect(progress()).toMatchObject({ left: 0, withheld: second });
+  expect(await wrapped()).toContain(first);
+  await tell(second);
+  await run(duty);
+  nowMs += keepMs + 1_000;
+  await run(duty);
+  expect((await wrapped()).toSorted()).toEqual([kek, second].toSorted());
+});
+
+/** Makes a KEK that withholds, and answers its id. */
+async function makeWithheld(afterMs: number): Promise<string> {
+  const known = new Set((await keks.list("i")).map(({ id }) => id));
+  await ring.makeWithheld("i", afterMs);
+  const made = (await keks.list("i")).find(({ id }) => !known.has(id));
+  if (made === undefined) throw new Error("no KEK was made");
+  return made.id;
+}
+
 test("only the first region in order makes the KEK that withholds", async () => {
   await newKey();
   restorable.add("i");

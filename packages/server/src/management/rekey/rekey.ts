@@ -106,7 +106,7 @@ export class Rekey implements Duty {
 
   async run(context: DutyContext): Promise<DutyResult> {
     const { view, reseal, required } = this.#options;
-    await this.#makeWithheld();
+    await this.#makeWithheld(context);
     const wanted = rekeyings(view, required());
     if (wanted.size === 0) return { done: 0, left: 0 };
     if (this.#epoch !== context.epoch) {
@@ -144,29 +144,32 @@ export class Rekey implements Duty {
    * Makes the KEK for destroyed material where an instance needs one: its first, and another one after each rekey, since
    * who knew the KEK that is replaced may know this one too.
    */
-  async #makeWithheld(): Promise<void> {
+  async #makeWithheld({ active }: DutyContext): Promise<void> {
     const { region, required, view, keyRing, clock } = this.#options;
     // One leader is enough.
     if (required().some((other) => other < region) || clock.monotonicMs() < this.#makeMs) return;
     for (const instance of instancesWithKeks(view)) {
-      const { seals } = rolesOf(view, instance, required());
-      if (seals === undefined || !this.#lacksWithheld(instance, seals)) continue;
+      const afterMs = this.#lackingSince(instance);
+      if (afterMs === undefined || !active()) continue;
       try {
-        await keyRing.makeWithheld(instance, seals.createdMs);
+        await keyRing.makeWithheld(instance, afterMs);
       } catch (error) {
         // A region may be out, or the root of trust closed: until then material stays under the KEK that seals.
         if (!isExpected(error)) throw error;
         this.#makeMs = clock.monotonicMs() + tellAgainMs;
+        if (error instanceof StoreUnavailable) return;
       }
     }
   }
 
-  #lacksWithheld(instance: string, { createdMs: afterMs }: WrappedKek): boolean {
+  /** When the KEK that seals was made, if an instance needs one that withholds and was made later. */
+  #lackingSince(instance: string): number | undefined {
     const { required, view, restorable } = this.#options;
+    const afterMs = rolesOf(view, instance, required()).seals?.createdMs;
     const { seals, waiting } = withheldOf(view, instance, required());
-    if (seals === undefined && !restorable.has(instance)) return false;
+    if (afterMs === undefined || (!seals && !restorable.has(instance))) return undefined;
     const all = [...(seals ? [seals] : []), ...waiting];
-    return !all.some(({ createdMs }) => createdMs > afterMs);
+    return all.some(({ createdMs }) => createdMs > afterMs) ? undefined : afterMs;
   }
 
   /**
@@ -211,7 +214,7 @@ export class Rekey implements Duty {
     const progress = reseal.progressOf(instance);
     const record = progress && view.of("Kek", instance).get(progress.kek);
     if (record === undefined || progress === undefined) return;
-    const { kek, store, resealed, left: unsealed, reason } = progress;
+    const { kek, withheld, store, resealed, left: unsealed, reason } = progress;
     const told = record.rekey[region];
     const left = unsealed + texts.left + texts.done;
     const since = this.#since(instance, progress, texts, told);
@@ -224,6 +227,7 @@ export class Rekey implements Duty {
       reason,
       atMs: clock.wallMs(),
       ...(sinceMs !== undefined && { sinceMs }),
+      ...(withheld !== undefined && { withheld }),
     };
     if (told !== undefined && !isNews(told, state)) return;
     await records
@@ -257,13 +261,15 @@ export class Rekey implements Duty {
     // One leader is enough; where that one is retired, its wraps keep the KEK anyway.
     if (required().some((other) => other < region)) return 0;
     const { seals, older: olderSealing } = rolesOf(view, instance, required());
-    const older = [...olderSealing, ...withheldOf(view, instance, required()).older];
+    const withheld = withheldOf(view, instance, required());
+    const older = [...olderSealing, ...withheld.older];
     const states = seals && view.of("Kek", instance).get(seals.id)?.rekey;
     if (seals === undefined || states === undefined) return 0;
     // Regions' clocks may differ: what counts is for how long this leader has seen the same.
     const quietMs = (one: string): number => {
-      const { sinceMs, left = 1, quarantined = 1 } = states[one] ?? {};
-      if (sinceMs === undefined) return -1;
+      const { sinceMs, left = 1, quarantined = 1, withheld: under } = states[one] ?? {};
+      // What a region said before it knew of the newest KEK that withholds says nothing of the one before that.
+      if (sinceMs === undefined || under !== withheld.seals?.id) return -1;
       const ms = this.#sameMs(`${instance} ${one}`, `${seals.id} ${sinceMs}`);
       return left > 0 || quarantined > 0 ? -1 : ms;
     };
@@ -468,6 +474,7 @@ export async function addSeals(
 
 function isNews(told: RekeyState, now: RekeyState): boolean {
   if (told.sinceMs !== now.sinceMs || told.store !== now.store) return true;
+  if (told.withheld !== now.withheld) return true;
   if (told.reason !== now.reason || told.quarantined > 0 !== now.quarantined > 0) return true;
   const moved = told.resealed !== now.resealed || told.left !== now.left;
   return moved && now.atMs - told.atMs >= tellAgainMs;
