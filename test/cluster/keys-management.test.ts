@@ -3,7 +3,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { AdminClient } from "@holdfast/admin";
 import { KmipClient } from "@holdfast/client";
-import { partitionOf, vendorItem, vendorKey, vendorTags } from "@holdfast/engine";
+import {
+  decodeRecord,
+  isWithheldKek,
+  type ManagedObject,
+  partitionOf,
+  vendorItem,
+  vendorKey,
+  vendorTags,
+} from "@holdfast/engine";
 import { until } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { textString } from "@holdfast/ttlv";
@@ -11,7 +19,10 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
 import { holdfast } from "../support/command-line.ts";
 import { createKey, keyBytes, stateOf } from "../support/keys.ts";
+import { storageKeysIn } from "../support/node-root.ts";
+import { recordOf } from "../support/redis-store.ts";
 import { layRegion, type Region } from "../support/region.ts";
+import { recordIn } from "../support/stored-value.ts";
 
 let folder: string;
 let region: Region;
@@ -72,6 +83,12 @@ async function clientFor(instance: string, { certificate, key }: Issued): Promis
   return client;
 }
 
+/** A key as the store has it. */
+async function storedOf(instance: string, id: string): Promise<ManagedObject> {
+  const { key, value } = await recordOf(region.redis.primary, instance, id);
+  return decodeRecord(recordIn(await storageKeysIn(region), key, value));
+}
+
 async function shown(commonName: string): Promise<Issued> {
   return await selfSigned({ commonName, notBeforeMs: Date.now() - 60_000, days: 2 });
 }
@@ -127,10 +144,16 @@ test("keys are searched, shown, changed and counted; those of a deleted instance
   expect(await stateOf(client, two)).toBe("Destroyed");
   await expect(keyBytes(client, two)).rejects.toThrow("destroyed");
   expect(await found({ restorable: true })).toEqual([two]);
+  const isWithheld = async () =>
+    isWithheldKek((await storedOf(instance, two)).material?.kekId ?? "");
+  await until("its material is withheld", isWithheld);
   const back = await admin.call("restoreKey", { params: gone });
   expect(back.state).toBe("PreActive");
+  // At once: the restore itself has sealed it for clients.
   expect(await keyBytes(client, two)).toMatch(/^[0-9a-f]+$/);
+  expect(await isWithheld()).toBe(false);
   expect((await admin.call("destroyKey", { params: gone, query: {} })).state).toBe("Destroyed");
+  await until("its material is withheld again", isWithheld);
   const counted = await admin.call("countKeys", { params });
   expect(counted).toMatchObject({ total: 3, states: { Active: 1, PreActive: 1, Destroyed: 1 } });
   const orphans = await admin.call("reportOrphans", {
@@ -144,6 +167,11 @@ test("keys are searched, shown, changed and counted; those of a deleted instance
   await expect(admin.call("deleteInstance", { params: { instance }, query: {} })).rejects.toEqual(
     problem("keysRemain"),
   );
+  // A backup opens what is withheld too.
+  const later = join(folder, "later.backup");
+  expect((await holdfast("backup", "create", later, "--config", config())).code).toBe(0);
+  const drill = await holdfast("backup", "verify", later, "--config", config(), "--keys", "10");
+  expect(drill).toMatchObject({ code: 0, out: expect.stringContaining("3 keys at random opened") });
   await admin.call("deleteInstance", {
     params: { instance },
     query: { force: "true", name: "kmip-1" },

@@ -4,6 +4,7 @@ import {
   decodeRecord,
   indexTerms,
   type ManagedObject,
+  restorableTerm,
   stateOf,
   stateValues,
   termFor,
@@ -261,6 +262,46 @@ test("a term that is too common is no longer kept, and a search for it still fin
   const after = { ...first.object, registers: [] };
   await store.commit(instance, [{ kind: "update", before: first, after }], []);
   expect(await findAll(store, instance, rare)).toHaveLength(2);
+});
+
+test("the term of what can be restored is kept however many objects have it, and goes with them", async () => {
+  await using redis = await RedisServer.start();
+  await using opened = await openNewStore({ address: redis.address, commonTermMin: 20 });
+  const { store } = opened;
+  const instance = await installed(store);
+  const destruction = { time: 1, region: "a", until: 9e9, state: "pending", us: 1 } as const;
+  const made = Array.from({ length: 60 }, () => sampleObject(instance, randomUUID()));
+  const create = made.map((after) => ({ kind: "create", after }) as const);
+  expect((await store.commit(instance, create, [])).kind).toBe("committed");
+  const change = async (state: "pending" | "restored", us: number) => {
+    const stored = await store.read(
+      instance,
+      made.map(({ uniqueIdentifier }) => uniqueIdentifier),
+    );
+    const changes = stored.flatMap((before) =>
+      before === undefined
+        ? []
+        : [
+            {
+              ...({ kind: "update", before } as const),
+              after: { ...before.object, facts: { destruction: { ...destruction, state, us } } },
+            },
+          ],
+    );
+    // Several in one commit: no name is claimed.
+    expect((await store.commit(instance, changes, [])).kind).toBe("committed");
+  };
+  const entries = async () => {
+    const keys = await redis.buffers("keys", "{p*}:t:*");
+    const counts = await Promise.all(keys.map((key) => redis.command("zcard", key)));
+    return counts.map(Number).reduce((sum, count) => sum + count, 0);
+  };
+  await change("pending", 1);
+  expect(await entries()).toBe(60);
+  const query = { live: false, destroyed: true, term: restorableTerm, limit: 100 };
+  expect((await store.find(instance, query)).objects).toHaveLength(60);
+  await change("restored", 2);
+  expect(await entries()).toBe(0);
 });
 
 async function findAll(store: RedisStore, instance: string, item: ReturnType<typeof groupItem>) {

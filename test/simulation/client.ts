@@ -7,6 +7,7 @@ import {
   type EngineOptions,
   type ManagedObject,
   type ObjectStore,
+  type Releaser,
   type State,
   stateValues,
 } from "@holdfast/engine";
@@ -81,6 +82,8 @@ export interface Reply {
 export interface ClientParts extends Omit<EngineOptions, "interop"> {
   /** Called before each commit, whatever its result. */
   readonly tried: (change: Change) => void;
+  /** What a restore uses, beside what clients use. */
+  readonly releaser?: Releaser;
   /** Alters what the engine commits: a planted fault. */
   readonly alter?: ((changes: readonly Change[]) => readonly Change[]) | undefined;
   /** How long a destroyed key of `instance` can be restored, seconds; 0 for every key unless given. */

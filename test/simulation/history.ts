@@ -99,7 +99,7 @@ class History {
     const acknowledgement = required ? "required" : "preferred";
     this.#begin = { kind: "begin", seed, farMs, replicas, required, flaw };
     const options = { seed, flaw, farMs, replicas, audited, recorded };
-    this.#world = new World({ ...options, acknowledgement, managed: order !== undefined });
+    this.#world = new World({ ...options, acknowledgement, managed: order?.name });
     if (order !== undefined) this.#world.order = makeOrder(this.#world, order);
     this.#random = this.#world.random.fork();
   }

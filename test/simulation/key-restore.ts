@@ -1,4 +1,4 @@
-import { isDestroyed, type ManagedObject } from "@holdfast/engine";
+import { isDestroyed, isWithheldKek, type ManagedObject } from "@holdfast/engine";
 import { restoreKey } from "../../packages/server/src/management/keys/restore.ts";
 import { Violation } from "./checker.ts";
 import { ask, type ClientParts, instance } from "./client.ts";
@@ -87,6 +87,7 @@ export class KeyRestore implements Order {
     if (checker.excusesLost) return;
     for (const known of this.#keys) {
       for (const { region } of groups) await this.#requireRecord(known, region);
+      if (known.state === "destroyed") await this.#requireSameSeals(known);
       if (known.state !== "live") continue;
       for (const node of nodes)
         if (!node.stopped && node.lives) await this.#requireGiven(known, node);
@@ -135,10 +136,11 @@ export class KeyRestore implements Order {
   async #restore(known: Known, node: SimNode): Promise<void> {
     const { id } = known;
     const { client, region } = node;
-    if (client === undefined || !node.reachable) return;
+    const keyRing = client?.releaser;
+    if (client === undefined || keyRing === undefined || !node.reachable) return;
     const call = callOf("restoreKey", { params: { instance, key: id } });
     const { store, clock } = client;
-    const parts = { region, store, wallMs: clock.wallMs };
+    const parts = { region, store, keyRing, wallMs: clock.wallMs };
     const work = () => answerOf(() => restoreKey(parts, instance, call));
     const answer = await this.#world.within(node, work, answerMaxMs);
     if (answer?.kind === "done") known.state = "live";
@@ -179,6 +181,28 @@ export class KeyRestore implements Order {
     if (state === "destroyed" && delay === delays[0] && !isFinal(object)) {
       throw broken("still has its material");
     }
+  }
+
+  /** Material that can be restored is withheld, with the same bytes in both regions. */
+  async #requireSameSeals({ id }: Known): Promise<void> {
+    const world = this.#world;
+    const found = () =>
+      world.groups.map(({ region }) => {
+        const { material } = world.record(region, id) ?? {};
+        if (material === undefined) return "none";
+        const { kekId, nonce, ciphertext } = material;
+        const bytes = Buffer.concat([nonce, ciphertext]).toString("hex");
+        return isWithheldKek(kekId) ? `${kekId} ${bytes}` : `served by ${kekId}`;
+      });
+    const isRight = ([one, other]: readonly string[]) =>
+      one === other && one?.startsWith("served") === false;
+    for (let tries = 0; !isRight(found()) && tries < handOutTries; tries += 1) {
+      await world.sleep(againMs);
+    }
+    if (isRight(found())) return;
+    throw new Violation(
+      `destroyed ${id} is not withheld alike in both regions: ${found().join(", ")}`,
+    );
   }
 
   async #requireGiven({ id, digest }: Known, node: SimNode): Promise<void> {

@@ -6,11 +6,9 @@ import {
   InstanceKeyRing,
   type Locks,
   type ManagedObject,
-  newestFirst,
   ObjectKekStore,
   type OwnStore,
   partitionOf,
-  sealingKek,
   sealsBy,
   Writer,
 } from "@holdfast/engine";
@@ -35,7 +33,6 @@ import {
   PeerService,
   type PeerStore,
   RegionalStore,
-  type Rekeying,
   Reseal,
   ResolveReservations,
   Resync,
@@ -53,6 +50,7 @@ import { manage, type NodeManagement } from "./node-management.ts";
 import { type Call, SimPeer } from "./sim-peer.ts";
 import { storesEveryMs, storesTimes } from "./stores-checker.ts";
 import { watched } from "./watched-store.ts";
+import { clientRing, firstSightOf, makeWithheld, rekeyingsOf } from "./withheld.ts";
 
 /** What a node's process has once its store is open. */
 export interface Parts {
@@ -99,6 +97,7 @@ export function makeParts(
     observe,
     peerAcknowledgement: options.acknowledgement,
     parts: flaws.parts,
+    ...(options.withholds && { mayJoin: firstSightOf(region, timers) }),
   });
   followRetired(life, store, links);
   const clocks = new ClockCheck(timers, () => [
@@ -123,7 +122,15 @@ export function makeParts(
   const tried = (change: Change): void => listener.tried(change);
   const writer = flaws.writer(new Writer(ids), region);
   const used = { store: flaws.client(store), locks, keyRing, clock, ids, observe, region, writer };
-  const client = { ...used, alter, tried, destroyDelay: delayOfKey };
+  const served = clientRing(keyRing, (error) => listener.crashed(error));
+  const client = {
+    ...used,
+    keyRing: served,
+    releaser: keyRing,
+    alter,
+    tried,
+    destroyDelay: delayOfKey,
+  };
   return { own: opened, store, service, client, management };
 }
 
@@ -239,7 +246,7 @@ interface NodeWork {
 
 function serviceOf(
   { timers }: Life,
-  { region, others }: NodeOptions,
+  { region, others, withholds }: NodeOptions,
   { store, own, observe, opened, stores, keyRing, adopt, management }: NodeWork,
 ): PeerStore {
   const asking = others()[0]?.region ?? "";
@@ -251,6 +258,7 @@ function serviceOf(
     timers,
     observe,
     seals: sealsBy(keyRing),
+    ...(withholds && { mayJoin: firstSightOf(region, timers) }),
     kek: (of, kekId) => keyRing.plaintextFor(of, kekId),
     recordFormat: () => opened.formats()?.common ?? 0,
     callingStores: () => stores.saidBy(asking),
@@ -266,12 +274,14 @@ function serviceOf(
 function startLeader(
   life: Life,
   node: SimNode,
-  { region, lock, listener, archive, flaws }: NodeOptions,
+  { region, lock, listener, archive, flaws, withholds }: NodeOptions,
   { opened, own, store, peers, ids, observe, clocks, keyRing, adopt, management }: NodeWork,
 ): void {
   const { timers } = life;
   const seals = { seals: sealsBy(keyRing) };
-  const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe, ...seals }));
+  const mayJoin = withholds ? firstSightOf(region, timers) : undefined;
+  const joins = { ...seals, ...(mayJoin && { mayJoin }) };
+  const readers = peers.map((peer) => new PeerReader({ peer, own, timers, observe, ...joins }));
   const formats = replaced(opened, {
     requireFormat: async (format: number, epoch: number) => {
       const agreed = await opened.requireFormat(format, epoch);
@@ -281,21 +291,25 @@ function startLeader(
   });
   const log = opened.audit;
   const audit = { log, store, timers, observe };
-  const wanted = () => rekeyingsOf(timers, region, store, peers);
-  const reseal = new Reseal({ own, keyRing, timers, wanted });
+  const kekParts = { timers, region, store, peers, keyRing };
+  const reseal = new Reseal({ own, keyRing, timers, wanted: () => rekeyingsOf(kekParts) });
+  const restorable = new Set<string>();
   const duties: readonly Duty[] = [
     new Resync(own, readers),
     catchUp(own, readers),
     digestCheck(own, readers, 25_000),
-    new ResolveReservations({ region, own, peers, timers }),
+    new ResolveReservations({ region, own, peers, timers, judging: { mayJoin, observe } }),
     new DuplicateNames({ own, observe }),
     adopt,
     new AgreeFormat({ store: formats, peers, newest: node.running.format }),
-    new DueDates({ region, own, store, timers, doubt: () => clocks.doubt() }),
+    new DueDates({ region, own, store, timers, restorable, doubt: () => clocks.doubt() }),
     {
       name: "rekey",
       everyMs: 1_000,
-      run: (context) => reseal.run(context),
+      run: async (context) => {
+        if (withholds && restorable.has(instance)) await makeWithheld(kekParts);
+        return await reseal.run(context);
+      },
     },
     new AuditChain(audit),
     new Recount({ own: countsOf(own), observe, monotonicMs: timers.monotonicMs }),
@@ -305,21 +319,6 @@ function startLeader(
       : [new AuditShip({ ...audit, sink: archive }), retention(audit, archive, timers, observe)]),
   ];
   new Leader({ lock: lock(life), own, timers, ids, observe, duties: flaws.duties(duties) });
-}
-
-/** What the instance of all histories is to be re-sealed under: older KEKs are kept. */
-async function rekeyingsOf(
-  clock: Life["timers"],
-  region: string,
-  store: RegionalStore,
-  peers: readonly Peer[],
-): Promise<ReadonlyMap<string, Rekeying>> {
-  const present = peers.filter((peer) => !store.records.isRetired(peer.region));
-  const keks = await new ObjectKekStore(store, { clock, region }).list(instance);
-  const seals = sealingKek(keks, [region, ...present.map((peer) => peer.region)]);
-  if (seals === undefined) return new Map();
-  const older = keks.filter((kek) => newestFirst(kek, seals) > 0).map(({ id }) => id);
-  return new Map(older.length === 0 ? [] : [[instance, { kek: seals.id, older: new Set(older) }]]);
 }
 
 /** Histories have objects in one partition only. */

@@ -76,6 +76,8 @@ export interface NodeOptions {
   readonly archive: AuditSink | undefined;
   /** Whether it manages instances. */
   readonly managed: boolean;
+  /** Whether it withholds what is destroyed with a delay, and judges the other region's destructions. */
+  readonly withholds: boolean;
   readonly listener: NodeListener;
 }
 

@@ -51,8 +51,8 @@ export interface WorldOptions {
   readonly audited?: boolean | undefined;
   /** Writes down what happens, for a story. */
   readonly recorded?: boolean | undefined;
-  /** Whether nodes manage instances. */
-  readonly managed?: boolean | undefined;
+  /** The order for which nodes manage instances; in "keys restored" they withhold what is destroyed with a delay. */
+  readonly managed?: string | undefined;
 }
 
 const regionNames = ["a", "b"] as const;
@@ -158,7 +158,8 @@ export class World implements NodeListener {
             acknowledgement,
             root: this.rootOf(group.region),
             archive: this.archives.get(group.region),
-            managed: options.managed === true,
+            managed: options.managed !== undefined,
+            withholds: options.managed === "keys restored",
             listener: this,
           }),
       );

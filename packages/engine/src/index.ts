@@ -98,7 +98,7 @@ export { MemoryLocks } from "./concurrency/memory-locks.ts";
 export { Semaphore } from "./concurrency/semaphore.ts";
 export { TimedOut, withTimeout } from "./concurrency/timeout.ts";
 export { InstanceKeyRing, type KeyRingOptions } from "./key-ring/key-ring.ts";
-export { newestFirst, sealingKek } from "./key-ring/key-ring-kek.ts";
+export { newestFirst, sealingKek, withheldKek } from "./key-ring/key-ring-kek.ts";
 export type { KeyRingStatus } from "./key-ring/key-ring-status.ts";
 export type { Rewrapped } from "./key-ring/key-ring-wraps.ts";
 export { ObjectInstances } from "./key-ring/object-instances.ts";
@@ -109,10 +109,14 @@ export { opens } from "./material/healing.ts";
 export { sealDigests, withoutSealedDigest, withSealedParts } from "./material/object-digest.ts";
 export {
   areUnderOtherKeks,
+  isMisplaced,
   isSameSeal,
   kekIdsOf,
+  type Releaser,
   type Resealer,
+  released,
   resealed,
+  type SealTargets,
   sealsBy,
 } from "./material/reseal.ts";
 export { differingMask, digestsOf, firstByteOf, inMask } from "./ports/digest.ts";
@@ -287,6 +291,7 @@ export {
 } from "./system/system-record.ts";
 export {
   everWrapped,
+  isWithheldKek,
   type KekEntry,
   type KekWrap,
   kekRecord,

@@ -1,3 +1,4 @@
+export { firstSight } from "./join/first-sight.ts";
 export {
   type Ahead,
   clockAhead,
@@ -6,7 +7,7 @@ export {
   joinAll,
   joinKeepingSeals,
 } from "./join/join.ts";
-export { type MayJoin, type OwnBefore, requireProven } from "./join/may-join.ts";
+export { type Instead, type MayJoin, type OwnBefore, provenChanges } from "./join/may-join.ts";
 export { type Merged, type MergeOptions, mergeInto } from "./join/merge.ts";
 export { AdoptKeks, type AdoptKeksOptions, type KekAdopter } from "./leader/adopt-keks.ts";
 export { AgreeFormat, type AgreeFormatOptions, type FormatRecords } from "./leader/agree-format.ts";

@@ -289,7 +289,7 @@ export const approvalFaults: readonly PlantedFault[] = [
     name: "agreed-change-refused-late",
     kind: "access",
     file: "packages/regions/src/store/peer-service.ts",
-    find: "this.#requireAgreeing();\n    await this.#refuse(instance, changes);",
+    find: "this.#requireAgreeing();\n    await this.#admitted(instance, changes);",
     replace: "this.#requireAgreeing();",
     rule: "an agreed change that the other region would not take is refused before anything is decided",
     promises: ["Where an approval policy is in force, a region takes from the other one a change"],

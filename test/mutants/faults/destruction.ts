@@ -6,6 +6,10 @@ const server = "packages/server/src";
 const lifecycle = `${engine}/record/lifecycle.ts`;
 const lifecycleTests = [`${engine}/operations/lifecycle-operations.test.ts`];
 const dutyTests = [`${regions}/leader/due-dates.test.ts`];
+const reseal = `${engine}/material/reseal.ts`;
+const withheldTests = [`${engine}/key-ring/withheld.test.ts`];
+const firstSight = `${regions}/join/first-sight.ts`;
+const firstSightTests = [`${regions}/join/first-sight.test.ts`];
 const keyTests = [`${server}/management/keys/key-handlers.test.ts`];
 
 /** Faults in destructions with a delay. */
@@ -108,5 +112,147 @@ export const destructionFaults: readonly PlantedFault[] = [
     rule: "a clock that is behind does not shorten the delay of a destruction",
     promises: ["A key that was destroyed with a delay"],
     tests: lifecycleTests,
+  },
+  {
+    name: "destroyed-material-is-not-withheld",
+    kind: "duty",
+    file: reseal,
+    find: "return withheld !== undefined && material.kekId !== withheld;",
+    replace: 'return withheld === "" && material.kekId !== withheld;',
+    rule: "the KEK that serves clients does not open what is destroyed",
+    promises: ["A key that was destroyed with a delay"],
+    tests: [`${regions}/leader/reseal.test.ts`],
+  },
+  {
+    name: "restored-material-stays-withheld",
+    kind: "duty",
+    file: reseal,
+    find: "if (pendingDestruction(facts) === undefined) return isWithheldKek(material.kekId);",
+    replace: "if (pendingDestruction(facts) === undefined) return false;",
+    rule: "the leader releases what was restored",
+    tests: [`${regions}/leader/reseal.test.ts`],
+  },
+  {
+    name: "client-opens-what-is-withheld",
+    kind: "engine",
+    file: `${engine}/key-ring/key-ring.ts`,
+    find: "if (isWithheldKek(sealed.kekId)) return Promise.reject(withheld());",
+    replace:
+      "if (isWithheldKek(sealed.kekId) && this.#holders === 0) return Promise.reject(withheld());",
+    rule: "no client opens what is withheld, whatever else the node does",
+    promises: ["A key that was destroyed with a delay"],
+    tests: withheldTests,
+  },
+  {
+    name: "withheld-kek-stays-open",
+    kind: "engine",
+    file: `${engine}/key-ring/key-ring-open.ts`,
+    find: "if (isWithheldKek(kek.id)) this.forget(kek);",
+    replace: 'if (isWithheldKek(kek.id) && kek.id === "") this.forget(kek);',
+    rule: "a withheld KEK is open only while something uses it",
+    tests: withheldTests,
+  },
+  {
+    name: "shred-leaves-the-withheld-kek",
+    kind: "engine",
+    file: `${engine}/key-ring/key-ring.ts`,
+    find: "this.#refuseShredded(instance);\n    const failure =",
+    replace: "if (!isWithheldKek(id)) this.#refuseShredded(instance);\n    const failure =",
+    rule: "shredded keys are opened by nobody, withheld ones too",
+    tests: withheldTests,
+  },
+  {
+    name: "restore-without-reseal",
+    kind: "access",
+    file: `${server}/management/keys/restore.ts`,
+    find: "...(await released(keyRing, object)),",
+    replace: "...((await released(keyRing, object)) && object),",
+    rule: "a restored key is sealed for clients in the same step",
+    promises: ["A key that was destroyed with a delay"],
+    tests: [`${server}/management/keys/restore.test.ts`],
+  },
+  {
+    name: "restore-takes-any-material",
+    kind: "duty",
+    file: `${regions}/store/peer-service.ts`,
+    find: "return { asked: isSame ? kept : change, written: change };",
+    replace: "return { asked: isSame ? kept : kept, written: change };",
+    rule: "another region restores only what is withheld here",
+    tests: [`${regions}/store/agreed.test.ts`],
+  },
+  {
+    name: "restore-needs-a-withheld-copy",
+    kind: "duty",
+    file: `${regions}/store/peer-service.ts`,
+    find: "if (pendingDestruction(facts) === undefined || material === undefined) return false;",
+    replace:
+      'if (pendingDestruction(facts) === undefined || material?.kekId[14] !== "8") return false;',
+    rule: "a key is restored although the other region has not withheld it yet",
+    tests: [`${regions}/store/agreed.test.ts`],
+  },
+  {
+    name: "early-end-written-as-it-is",
+    kind: "duty",
+    file: `${regions}/join/may-join.ts`,
+    find: "proven.push(taken === after ? change : { ...change, after: taken });",
+    replace: "proven.push(change);",
+    rule: "an agreed Destroy ends no sooner than this region's delay",
+    tests: [`${regions}/store/agreed.test.ts`],
+  },
+  {
+    name: "older-word-frees-a-withheld-kek",
+    kind: "duty",
+    file: `${server}/management/rekey/rekey.ts`,
+    find: "if (sinceMs === undefined || under !== withheld.seals?.id) return -1;",
+    replace: 'if (sinceMs === undefined || under === "") return -1;',
+    rule: "a KEK that withheld stays until each region says that it withholds under the newest one",
+    tests: [`${server}/management/rekey/rekey.test.ts`],
+  },
+  {
+    name: "restored-copy-is-never-broken",
+    kind: "engine",
+    file: reseal,
+    find: "if (!isWithheld || isDestroyed(facts)) return await opens(keyRing, object);",
+    replace: "if (isWithheld || !isDestroyed(facts)) return await opens(keyRing, object);",
+    rule: "a restored copy that does not open is replaced by another region's",
+    tests: withheldTests,
+  },
+  {
+    name: "one-withheld-kek-for-ever",
+    kind: "duty",
+    file: `${server}/management/rekey/rekey.ts`,
+    find: "return all.some(({ createdMs }) => createdMs > afterMs) ?",
+    replace: "return all.some(({ createdMs }) => createdMs > 0 * afterMs) ?",
+    rule: "a rekey replaces the KEK that withholds too",
+    tests: [`${server}/management/rekey/rekey.test.ts`],
+  },
+  {
+    name: "erased-before-first-sight",
+    kind: "duty",
+    file: firstSight,
+    find: "if (seen !== undefined && seen.until <= earliestSeconds + skewSeconds) return undefined;",
+    replace:
+      "if (seen === undefined || seen.until <= earliestSeconds + skewSeconds) return undefined;",
+    rule: "no region erases before its own first sight and the delay",
+    promises: ["A key that was destroyed with a delay"],
+    tests: firstSightTests,
+  },
+  {
+    name: "delay-begins-elsewhere",
+    kind: "duty",
+    file: firstSight,
+    find: "(seen === undefined ? until - skewSeconds : until)",
+    replace: "(seen === undefined ? 0 : until)",
+    rule: "a delay begins when this region sees the destruction, whatever date that has",
+    tests: firstSightTests,
+  },
+  {
+    name: "later-register-ends-sooner",
+    kind: "duty",
+    file: firstSight,
+    find: "(seen === undefined ? until - skewSeconds : until)",
+    replace: "(seen === undefined ? until - skewSeconds : 0)",
+    rule: "another region moves the end of a delay only to a later time",
+    tests: firstSightTests,
   },
 ];

@@ -1,7 +1,7 @@
 import { type KeyObject, timingSafeEqual } from "node:crypto";
 import { SealBroken } from "../base/errors.ts";
 import type { RootOfTrust } from "../ports/keys.ts";
-import type { KekWrap, WrappedKek } from "../system/wrapped-kek.ts";
+import { isWithheldKek, type KekWrap, type WrappedKek } from "../system/wrapped-kek.ts";
 import { kekBytes, kekCheck, kekData } from "./seal.ts";
 
 /** Names a KEK, and the region whose root of trust wraps it. */
@@ -57,14 +57,32 @@ export function wrapOf({ wraps }: WrappedKek, region: string): KekWrap | undefin
 }
 
 /**
- * The KEK that seals: the newest of those that every region has wrapped, so that all nodes of all regions that see the
- * same KEKs choose the same one.
+ * The KEK that seals for clients: the newest of those that every region has wrapped, so that all nodes of all regions that
+ * see the same KEKs choose the same one.
  */
 export function sealingKek(
   keks: readonly WrappedKek[],
   regions: readonly string[],
 ): WrappedKek | undefined {
-  const [newest] = keks.filter((kek) => lackingIn(kek, regions).length === 0).toSorted(newestFirst);
+  return newestWhole(keks, regions, false);
+}
+
+/** The KEK under which material is withheld, chosen in the same way. */
+export function withheldKek(
+  keks: readonly WrappedKek[],
+  regions: readonly string[],
+): WrappedKek | undefined {
+  return newestWhole(keks, regions, true);
+}
+
+function newestWhole(
+  keks: readonly WrappedKek[],
+  regions: readonly string[],
+  withheld: boolean,
+): WrappedKek | undefined {
+  const [newest] = keks
+    .filter((kek) => isWithheldKek(kek.id) === withheld && lackingIn(kek, regions).length === 0)
+    .toSorted(newestFirst);
   return newest;
 }
 
@@ -81,7 +99,7 @@ export function awaitedRegions(
   keks: readonly WrappedKek[],
   regions: readonly string[],
 ): readonly string[] {
-  const lacking = keks.map((kek) => lackingIn(kek, regions));
+  const lacking = keks.filter(({ id }) => !isWithheldKek(id)).map((kek) => lackingIn(kek, regions));
   return lacking.toSorted((a, b) => a.length - b.length)[0] ?? regions;
 }
 

@@ -1,5 +1,7 @@
 import type { KeyObject } from "node:crypto";
 import type { Clock } from "../base/clock.ts";
+import { KeyRingUnavailable } from "../base/errors.ts";
+import { isWithheldKek } from "../system/wrapped-kek.ts";
 import type { UnwrappedKek } from "./key-ring-wraps.ts";
 
 /**
@@ -101,6 +103,11 @@ export class OpenKeks {
     this.#keks.delete(kek.id);
   }
 
+  /** Forgets the KEKs under which material is withheld. */
+  forgetWithheld(): void {
+    for (const kek of this.#keks.values()) if (isWithheldKek(kek.id)) this.forget(kek);
+  }
+
   /** Forgets an instance's KEKs, or all. */
   drop(instance?: string): void {
     if (instance === undefined) this.#dropsOfAll += 1;
@@ -114,4 +121,20 @@ export class OpenKeks {
   dropsOf(instance: string): number {
     return this.#dropsOfAll + (this.#drops.get(instance) ?? 0);
   }
+}
+
+/** The key of a KEK that was just loaded; it may have been dropped before its caller got to run. */
+export function keyOf(kek: OpenKek): KeyObject {
+  if (kek.key !== undefined) return kek.key;
+  throw dropped();
+}
+
+/** The refusal to open for a client what is withheld. */
+export function withheld(): KeyRingUnavailable {
+  return new KeyRingUnavailable(false, "the material of a destroyed key is withheld");
+}
+
+/** The failure of a use that met a drop. */
+export function dropped(): KeyRingUnavailable {
+  return new KeyRingUnavailable(false, "the instance's keys were dropped meanwhile");
 }

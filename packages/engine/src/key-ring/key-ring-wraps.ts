@@ -5,7 +5,12 @@ import { KeyRingUnavailable, SealBroken, UnknownKek } from "../base/errors.ts";
 import type { Ids } from "../base/ids.ts";
 import type { Observer } from "../base/observe.ts";
 import type { KekStore, RootOfTrust } from "../ports/keys.ts";
-import type { KekWrap, WrappedKek } from "../system/wrapped-kek.ts";
+import {
+  isWithheldKek,
+  type KekWrap,
+  type WrappedKek,
+  withheldKekId,
+} from "../system/wrapped-kek.ts";
 import { checkKek, wrapKek, wrapOf, wrapProven } from "./key-ring-kek.ts";
 import { kekBytes, kekCheck, kekData } from "./seal.ts";
 
@@ -30,6 +35,7 @@ interface NewKek {
   /** Whether its wrap is opened once before it is written. */
   readonly proven: boolean;
   readonly evidence?: readonly AuditEvent[];
+  readonly isWithheld?: boolean;
 }
 
 /** A KEK that was unwrapped. */
@@ -73,16 +79,37 @@ export class KekWraps {
    * of them seals with another one.
    */
   async makeNext(instance: string, evidence: readonly AuditEvent[]): Promise<string> {
-    const known = await this.list(instance);
-    const newestMs = known.reduce((newest, { createdMs }) => Math.max(newest, createdMs), 0);
-    const createdMs = Math.max(this.#options.clock.wallMs(), newestMs + 1);
+    const createdMs = this.#nextMs(await this.list(instance));
     return await this.#add(instance, { createdMs, proven: true, evidence });
   }
 
-  async #add(instance: string, { createdMs, proven, evidence }: NewKek): Promise<string> {
+  /**
+   * Makes the KEK under which destroyed material is withheld from now on, unless the instance has one that was made later
+   * than `afterMs`. Every region agrees to it.
+   */
+  async makeWithheld(instance: string, afterMs: number): Promise<void> {
+    const known = await this.list(instance);
+    const isMade = known.some(
+      ({ id, createdMs, wraps }) => isWithheldKek(id) && wraps.length > 0 && createdMs > afterMs,
+    );
+    if (isMade) return;
+    const createdMs = this.#nextMs(known);
+    await this.#add(instance, { createdMs, proven: true, evidence: [], isWithheld: true });
+  }
+
+  /** A time after that of every KEK that there is. */
+  #nextMs(known: readonly WrappedKek[]): number {
+    const newestMs = known.reduce((newest, { createdMs }) => Math.max(newest, createdMs), 0);
+    return Math.max(this.#options.clock.wallMs(), newestMs + 1);
+  }
+
+  async #add(
+    instance: string,
+    { createdMs, proven, evidence, isWithheld = false }: NewKek,
+  ): Promise<string> {
     const { rootOf, keks, ids, region } = this.#options;
     const root = await rootOf(instance);
-    const id = ids.uuid();
+    const id = isWithheld ? withheldKekId(ids.uuid()) : ids.uuid();
     const key = ids.randomBytes(kekBytes);
     try {
       const wrap = await (proven ? wrapProven : wrapKek)(root, { instance, id, region }, key);

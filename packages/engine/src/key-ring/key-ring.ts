@@ -7,11 +7,12 @@ import {
   RootOfTrustError,
   type SealBroken,
 } from "../base/errors.ts";
+import { singleFlight } from "../concurrency/single-flight.ts";
 import type { KeyRing, RootOfTrust } from "../ports/keys.ts";
 import type { SealBinding, SealedMaterial } from "../record/sealed.ts";
-import type { WrappedKek } from "../system/wrapped-kek.ts";
+import { isWithheldKek, type WrappedKek } from "../system/wrapped-kek.ts";
 import { awaitedRegions, newestFirst, sealingKek } from "./key-ring-kek.ts";
-import { type OpenKek, OpenKeks } from "./key-ring-open.ts";
+import { dropped, keyOf, type OpenKek, OpenKeks, withheld } from "./key-ring-open.ts";
 import {
   failureBehind,
   type KeyRingStatus,
@@ -74,6 +75,8 @@ export class InstanceKeyRing implements KeyRing {
   readonly #failures = new Map<string, Map<string, Failure>>();
   readonly #resolutions = new Map<string, Promise<OpenKek>>();
   readonly #shredded = new Set<string>();
+  /** How many use what is withheld now; without one, no such KEK is open. */
+  #holders = 0;
   /** Counts the orders to look again: what was read before one says nothing of the KEK that seals after it. */
   #looks = 0;
   readonly #statuses = new Map<string, KeyRingStatus>();
@@ -101,7 +104,7 @@ export class InstanceKeyRing implements KeyRing {
     kekId: string,
   ): Promise<SealedMaterial> {
     if (sealed.kekId === kekId) return sealed;
-    const plaintext = await this.open(binding, sealed);
+    const plaintext = await this.openAny(binding, sealed);
     try {
       const kek =
         this.#usable(binding.instance, kekId) ?? (await this.#load(binding.instance, kekId));
@@ -142,7 +145,36 @@ export class InstanceKeyRing implements KeyRing {
     this.#sealing.delete(instance);
   }
 
+  /** Makes the KEK under which an instance's destroyed material is withheld; see `KekWraps.makeWithheld`. */
+  async makeWithheld(instance: string, afterMs: number): Promise<void> {
+    this.#refuseShredded(instance);
+    await this.#wraps.makeWithheld(instance, afterMs);
+  }
+
+  /** The id of the KEK that seals for an instance. */
+  async sealingId(instance: string): Promise<string> {
+    return (await this.#sealingKek(instance)).id;
+  }
+
+  /** See `KeyRing.open`. Never opens what is withheld: no client needs it. */
   open(binding: SealBinding, sealed: SealedMaterial): Uint8Array | Promise<Uint8Array> {
+    if (isWithheldKek(sealed.kekId)) return Promise.reject(withheld());
+    return this.openAny(binding, sealed);
+  }
+
+  /** Lets `body` use what is withheld. KEKs of that kind are forgotten when nobody uses them any more. */
+  async holding<Result>(body: () => Promise<Result>): Promise<Result> {
+    this.#holders += 1;
+    try {
+      return await body();
+    } finally {
+      this.#holders -= 1;
+      if (this.#holders === 0) this.#open.forgetWithheld();
+    }
+  }
+
+  /** The same as `open`, and of what is withheld too, within `holding`: to re-seal it, or to restore it. */
+  openAny(binding: SealBinding, sealed: SealedMaterial): Uint8Array | Promise<Uint8Array> {
     const kek = this.#usable(binding.instance, sealed.kekId);
     if (kek?.key !== undefined) return openMaterial(kek.key, binding, sealed);
     return this.#load(binding.instance, sealed.kekId).then((loaded) =>
@@ -272,7 +304,7 @@ export class InstanceKeyRing implements KeyRing {
       this.#refuseShredded(instance);
       let looks = this.#looks;
       let keks = await this.#wraps.list(instance);
-      if (keks.length === 0) {
+      if (keks.every(({ id }) => isWithheldKek(id))) {
         // A single region opens it before it seals; with others, one may seal with it before this region opened it.
         await this.#wraps.make(instance, !this.#isAlone());
         // Another node may have been first; its KEK is the one that counts.
@@ -380,7 +412,10 @@ export class InstanceKeyRing implements KeyRing {
       this.#noteSealing(instance, unwrapped.known, looks);
       this.#failures.get(instance)?.delete(id);
       this.#note(instance, { state: "open", reason: "" });
-      return this.#open.remember({ instance, id }, unwrapped, askedMs);
+      const kek = this.#open.remember({ instance, id }, unwrapped, askedMs);
+      // Its user has ended meanwhile.
+      if (this.#holders === 0) this.#open.forgetWithheld();
+      return kek;
     } catch (error) {
       return this.#failed(instance, id, error, drops);
     } finally {
@@ -457,27 +492,4 @@ export class InstanceKeyRing implements KeyRing {
 
 function entry(instance: string, id: string): string {
   return `${id} ${instance}`;
-}
-
-/** The key of a KEK that was just loaded; it may have been dropped before its caller got to run. */
-function keyOf(kek: OpenKek): KeyObject {
-  if (kek.key !== undefined) return kek.key;
-  throw dropped();
-}
-
-function dropped(): KeyRingUnavailable {
-  return new KeyRingUnavailable(false, "the instance's keys were dropped meanwhile");
-}
-
-/** Runs `body`, unless it already runs for this key; then its result is shared. */
-function singleFlight<Answer>(
-  flights: Map<string, Promise<Answer>>,
-  key: string,
-  body: () => Promise<Answer>,
-): Promise<Answer> {
-  const running = flights.get(key);
-  if (running !== undefined) return running;
-  const flight = body().finally(() => flights.delete(key));
-  flights.set(key, flight);
-  return flight;
 }

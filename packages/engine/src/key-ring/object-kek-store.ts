@@ -11,6 +11,7 @@ import { kekTerm } from "../system/index-terms.ts";
 import { systemInstance } from "../system/partition.ts";
 import {
   hasErasedWraps,
+  isWithheldKek,
   type KekEntry,
   type KekWrap,
   kekRecord,
@@ -78,7 +79,8 @@ export class ObjectKekStore implements KekStore {
     onlyIfNone: boolean,
     evidence?: readonly AuditEvent[],
   ): Promise<boolean> {
-    if (onlyIfNone && (await this.list(instance)).length > 0) return false;
+    const isOther = ({ id }: WrappedKek): boolean => !isWithheldKek(id);
+    if (onlyIfNone && (await this.list(instance)).some(isOther)) return false;
     const after = kekRecord({ instance, kek }, onlyIfNone, nowOf(this.#writer));
     const change = { kind: "create", after } as const;
     const options = evidence === undefined ? {} : { agreed: true };

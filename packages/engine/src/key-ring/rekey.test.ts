@@ -104,7 +104,7 @@ test("a Digest that is no seal stays as it is, and does not stop the material", 
     (item) => ({ ...item, type: ItemType.Integer, value: 1 }) as const,
   );
   const id = await ring.rekey("i", []);
-  const after = await resealed(ring, { ...object, fixed }, id);
+  const after = await resealed(ring, { ...object, fixed }, { kek: id });
   expect(after.fixed).toEqual(fixed);
   expect(after.material?.kekId).toBe(id);
   expect(areUnderOtherKeks({ ...object, fixed }, object)).toBe(false);
@@ -162,8 +162,8 @@ test("a region that was away during one of two rekeys makes the same bytes as th
   const before = await keyOf(ring);
   const second = await ring.rekey("i", []);
   const third = await ring.rekey("i", []);
-  const inA = await resealed(ring, await resealed(ring, before, second), third);
-  expect(await resealed(ring, before, third)).toEqual(inA);
+  const inA = await resealed(ring, await resealed(ring, before, { kek: second }), { kek: third });
+  expect(await resealed(ring, before, { kek: third })).toEqual(inA);
   expect(await sealsBy(ring).opens(inA)).toBe(true);
 });
 
@@ -171,20 +171,20 @@ test("an object is re-sealed with its Digest, and needs the older KEK no more", 
   const ring = makeRing();
   const before = await keyOf(ring);
   const id = await ring.rekey("i", []);
-  const after = await resealed(ring, before, id);
+  const after = await resealed(ring, before, { kek: id });
   expect([...kekIdsOf(before)]).not.toContain(id);
   expect([...kekIdsOf(after)]).toEqual([id]);
   expect(areUnderOtherKeks(before, after)).toBe(true);
   expect(await sealsBy(ring).opens(after)).toBe(true);
-  expect(await resealed(ring, after, id)).toBe(after);
+  expect(await resealed(ring, after, { kek: id })).toBe(after);
   const destroyed = { ...before, material: undefined };
-  expect([...kekIdsOf(await resealed(ring, destroyed, id))]).toEqual([id]);
+  expect([...kekIdsOf(await resealed(ring, destroyed, { kek: id }))]).toEqual([id]);
 });
 
 test("of two copies the seals of the newer KEK stay, from either side; copies that hold something else are no pair", async () => {
   const ring = makeRing();
   const before = await keyOf(ring);
-  const after = await resealed(ring, before, await ring.rekey("i", []));
+  const after = await resealed(ring, before, { kek: await ring.rekey("i", []) });
   const { newer } = sealsBy(ring);
   expect(await newer(before, after)).toEqual(after);
   expect(await newer(after, before)).toEqual(after);

@@ -6,6 +6,7 @@ import type { OperationContext } from "../ports/operation-context.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { storedLimits } from "../record/record-codec.ts";
 import { RecordError } from "../record/record-items.ts";
+import { isWithheldKek } from "../system/wrapped-kek.ts";
 import { openMaterial } from "./material.ts";
 import { sealedDigestOf, withDigests } from "./object-digest.ts";
 
@@ -42,8 +43,9 @@ export async function opens(
   try {
     if (sealedDigestOf(object) !== undefined) await withDigests(keyRing, object);
     const { facts, material } = object;
-    // Of a destruction that is not final too: a restore needs it.
-    if (facts.destroyed === undefined && material !== undefined) {
+    // Of a destruction that is not final too: a restore needs it. What is withheld is opened by nobody but a restore.
+    const isAside = facts.destroyed !== undefined || isWithheldKek(material?.kekId ?? "");
+    if (!isAside && material !== undefined) {
       decode(await openMaterial(keyRing, object, material), storedLimits);
     }
     return true;

@@ -1,10 +1,13 @@
 import type { Item } from "@holdfast/ttlv";
+import { SealBroken, UnknownKek } from "../base/errors.ts";
 import type { KeyRing } from "../ports/keys.ts";
+import { isDestroyed, pendingDestruction } from "../record/lifecycle.ts";
 import type { ManagedObject } from "../record/record.ts";
 import { materialItem, readMaterial } from "../record/record-codec.ts";
 import { RecordError } from "../record/record-items.ts";
 import { recordTags } from "../record/record-tags.ts";
 import type { SealBinding, SealedMaterial } from "../record/sealed.ts";
+import { isWithheldKek } from "../system/wrapped-kek.ts";
 import { opens } from "./healing.ts";
 import { sealedDigestOf } from "./object-digest.ts";
 
@@ -12,6 +15,15 @@ import { sealedDigestOf } from "./object-digest.ts";
 export interface Resealer extends Pick<KeyRing, "open"> {
   reseal(binding: SealBinding, sealed: SealedMaterial, kekId: string): Promise<SealedMaterial>;
   newerSeal(instance: string, one: SealedMaterial, other: SealedMaterial): SealedMaterial;
+  /** Lets `body` reseal what is withheld. */
+  holding<Result>(body: () => Promise<Result>): Promise<Result>;
+}
+
+/** The part of a key ring that brings withheld material back. */
+export interface Releaser extends Resealer {
+  openAny: KeyRing["open"];
+  /** The id of the KEK that seals for an instance. */
+  sealingId(instance: string): Promise<string>;
 }
 
 /** What is sealed in an object: its material and its Digest. */
@@ -45,12 +57,29 @@ function withSeals(object: ManagedObject, { material, digest }: Seals): ManagedO
   return { ...object, fixed, material };
 }
 
+/** The KEKs under which an object's parts belong: its material is withheld while its destruction is not final. */
+export interface SealTargets {
+  readonly kek: string;
+  /** Undefined while the instance has none: then material stays where it is. */
+  readonly withheld?: string | undefined;
+}
+
 /** The ids of the KEKs that an object's seals need. */
 export function kekIdsOf(object: ManagedObject): ReadonlySet<string> {
   const { material, digest } = sealsOf(object);
   return new Set(
     [material, digest].flatMap((sealed) => (sealed === undefined ? [] : [sealed.kekId])),
   );
+}
+
+/** Whether an object's material is to be withheld and is not, or the opposite. */
+export function isMisplaced(
+  { facts, material }: ManagedObject,
+  { withheld }: SealTargets,
+): boolean {
+  if (material === undefined) return false;
+  if (pendingDestruction(facts) === undefined) return isWithheldKek(material.kekId);
+  return withheld !== undefined && material.kekId !== withheld;
 }
 
 /** Whether two copies of an object were sealed under different KEKs, as while a rekey is under way. */
@@ -61,19 +90,55 @@ export function areUnderOtherKeks(one: ManagedObject, other: ManagedObject): boo
   return differ("material") || differ("digest");
 }
 
-/** An object with all of its seals under one KEK; the same object if they are. Rejects as `KeyRing.open`. */
+/**
+ * An object with its seals under the KEKs where they belong; the same object if they are. Of a destroyed object whose
+ * material is withheld, the Digest stays readable. Rejects as `KeyRing.open`.
+ */
 export async function resealed(
   keyRing: Resealer,
   object: ManagedObject,
-  kekId: string,
+  { kek, withheld }: SealTargets,
 ): Promise<ManagedObject> {
   const { material, digest } = sealsOf(object);
+  const isPending = pendingDestruction(object.facts) !== undefined;
+  // What is withheld already stays so while the instance has no KEK for it.
+  const known = material !== undefined && isWithheldKek(material.kekId) ? material.kekId : kek;
+  const target = isPending ? (withheld ?? known) : kek;
   const moved = {
-    material: material && (await keyRing.reseal(bindingOf(object), material, kekId)),
-    digest: digest && (await keyRing.reseal(bindingOf(object, "digest"), digest, kekId)),
+    material: material && (await keyRing.reseal(bindingOf(object), material, target)),
+    digest: digest && (await keyRing.reseal(bindingOf(object, "digest"), digest, kek)),
   };
   const same = moved.material === material && moved.digest === digest;
   return same ? object : withSeals(object, moved);
+}
+
+/** An object whose material opens for clients again: the same object if it is not withheld. Rejects as `KeyRing.open`. */
+export async function released(keyRing: Releaser, object: ManagedObject): Promise<ManagedObject> {
+  const { material, instance } = object;
+  if (material === undefined || !isWithheldKek(material.kekId)) return object;
+  return await keyRing.holding(async () => {
+    const kek = await keyRing.sealingId(instance);
+    return { ...object, material: await keyRing.reseal(bindingOf(object), material, kek) };
+  });
+}
+
+/** Whether material that is not withheld any more is what it was. Rejects as `KeyRing.open`. */
+async function isReleased(
+  keyRing: Releaser,
+  before: ManagedObject,
+  after: ManagedObject,
+): Promise<boolean> {
+  const [a, b] = [before.material, after.material];
+  if (a === undefined || b === undefined || isWithheldKek(b.kekId)) return false;
+  return await keyRing.holding(async () => {
+    const plaintexts = [
+      await keyRing.openAny(bindingOf(before), a),
+      await keyRing.open(bindingOf(before), b),
+    ] as const;
+    const alike = Buffer.compare(...plaintexts) === 0;
+    for (const plaintext of plaintexts) plaintext.fill(0);
+    return alike;
+  });
 }
 
 /**
@@ -90,6 +155,8 @@ async function withNewerSeals(
   for (const part of ["material", "digest"] as const) {
     const [a, b] = [ours[part], theirs[part]];
     if (a === undefined || b === undefined || isSameSeal(a, b)) continue;
+    // Each region withholds its own material, and releases it: no other copy takes its place.
+    if (a.kekId !== b.kekId && (isWithheldKek(a.kekId) || isWithheldKek(b.kekId))) continue;
     const binding = bindingOf(one, part);
     const plaintexts = [await keyRing.open(binding, a), await keyRing.open(binding, b)] as const;
     const alike = Buffer.compare(...plaintexts) === 0;
@@ -100,11 +167,27 @@ async function withNewerSeals(
   return withSeals(one, kept);
 }
 
+/** As `opens`, and of what was restored and is not released yet too: another region's copy may have to take its place. */
+async function opensHere(keyRing: Releaser, object: ManagedObject): Promise<boolean> {
+  const { facts, material } = object;
+  const isWithheld = material !== undefined && isWithheldKek(material.kekId);
+  if (!isWithheld || isDestroyed(facts)) return await opens(keyRing, object);
+  try {
+    const open = async () => keyRing.openAny(bindingOf(object), material);
+    (await keyRing.holding(open)).fill(0);
+    return true;
+  } catch (error) {
+    if (error instanceof SealBroken || error instanceof UnknownKek) return false;
+    throw error;
+  }
+}
+
 /** What a key ring knows of the seals of two copies: see `Seals` of the regions. */
-export function sealsBy(keyRing: Resealer) {
+export function sealsBy(keyRing: Releaser) {
   return {
-    opens: (object: ManagedObject) => opens(keyRing, object),
+    opens: (object: ManagedObject) => opensHere(keyRing, object),
     newer: (own: ManagedObject, other: ManagedObject) => withNewerSeals(keyRing, own, other),
+    releases: (before: ManagedObject, after: ManagedObject) => isReleased(keyRing, before, after),
   };
 }
 

@@ -13,6 +13,8 @@ export interface IndexTerm {
   readonly term: string;
   /** At most one live object of an instance has it. */
   readonly unique: boolean;
+  /** Kept up however many objects have it; others are given up when they narrow no walk. */
+  readonly exact?: boolean;
 }
 
 /** 128 bits: two names share a term only if a client spent 2^64 hashes on it, and only in its own instance. */
@@ -73,7 +75,7 @@ export function indexTerms(object: ManagedObject): readonly IndexTerm[] {
     terms.set(term, { term, unique: false });
   }
   if (pendingDestruction(object.facts) !== undefined) {
-    terms.set(restorableTerm, { term: restorableTerm, unique: false });
+    terms.set(restorableTerm, { term: restorableTerm, unique: false, exact: true });
   }
   return [...terms.values()];
 }

@@ -99,6 +99,8 @@ const rekeyState = z.object({
   atMs: z.number(),
   /** Since when nothing is left, by the region's clock. */
   sinceMs: z.number().optional(),
+  /** The KEK under which the region withholds; of older ones nothing is left. */
+  withheld: z.string().optional(),
 });
 
 /** One scheduled backup, as the region's record of backups keeps it. */

@@ -23,6 +23,22 @@ export interface KekEntry {
   readonly kek: WrappedKek;
 }
 
+const withheldVersion = "8";
+const versionAt = 14;
+
+/**
+ * Whether a KEK withholds what is destroyed with a delay. Its identifier says so, a UUID of version 8 (RFC 9562, 5.8), so
+ * that all code that meets a seal knows it without asking: no KEK that seals for clients has such an identifier.
+ */
+export function isWithheldKek(id: string): boolean {
+  return id[versionAt] === withheldVersion;
+}
+
+/** The identifier of a KEK that withholds, from any UUID. */
+export function withheldKekId(uuid: string): string {
+  return uuid.slice(0, versionAt) + withheldVersion + uuid.slice(versionAt + 1);
+}
+
 /** A new KEK's record; `first` if it was made because its instance has none. */
 export function kekRecord({ instance, kek }: KekEntry, first: boolean, now: Now): ManagedObject {
   const { id, createdMs, check } = kek;

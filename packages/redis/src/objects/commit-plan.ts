@@ -117,7 +117,7 @@ function plan(
     String(settings.auditEntriesMax),
     instance,
     String(settings.commonTermMin),
-    refusing(instance, joined),
+    refusing(instance, rows, joined),
     operation,
     partition.record,
     settings.stamp,
@@ -164,9 +164,15 @@ export function givenTag({ tag }: GivenRecord): Buffer {
 /**
  * Which statuses of an instance refuse a commit: the system's own records belong to no instance.
  */
-function refusing(instance: string, joined: boolean): "open" | "known" | "none" {
+function refusing(
+  instance: string,
+  rows: readonly Row[],
+  joined: boolean,
+): "open" | "deleted" | "none" {
   if (instance === systemInstance) return "none";
-  return joined ? "known" : "open";
+  if (!joined) return "open";
+  // Of a deleted instance only what has no material is taken, so that both regions' copies become the same.
+  return rows.every(({ after }) => after.facts.destroyed !== undefined) ? "none" : "deleted";
 }
 
 interface Pushing {
@@ -231,20 +237,21 @@ function termLines(
   const now = new Set(terms.map(({ term }) => term));
   for (const term of old) if (moved || !now.has(term)) push("-", term);
   const letters = joined ? joinLetters : ownLetters;
-  for (const { term, unique } of terms) {
+  for (const { term, unique, exact } of terms) {
     const kept = !moved && old.has(term);
-    push(letters[kept ? "kept" : "fresh"][unique ? "unique" : "plain"], term);
+    const kind = unique ? "unique" : exact ? "exact" : "plain";
+    push(letters[kept ? "kept" : "fresh"][kind], term);
   }
   return lines;
 }
 
 const ownLetters = {
-  fresh: { plain: "+", unique: "n" },
-  kept: { plain: undefined, unique: "c" },
+  fresh: { plain: "+", exact: "u", unique: "n" },
+  kept: { plain: undefined, exact: undefined, unique: "c" },
 } as const;
 const joinLetters = {
-  fresh: { plain: "+", unique: "u" },
-  kept: { plain: undefined, unique: undefined },
+  fresh: { plain: "+", exact: "u", unique: "u" },
+  kept: { plain: undefined, exact: undefined, unique: undefined },
 } as const;
 
 /** The terms of an object that is indexed again, as `repair.lua` expects them. */

@@ -25,7 +25,7 @@ const opens = async ({ facts, material }: ManagedObject): Promise<boolean> => {
   return facts.destroyed !== undefined || material?.ciphertext[0] === 1;
 };
 /** Two copies that both open hold something else. */
-const seals = { opens, newer: async () => undefined };
+const seals = { opens, newer: async () => undefined, releases: async () => false };
 const activated = { time: 8, region: "a" };
 
 let regions: TestRegions;
@@ -176,6 +176,7 @@ describe("copies under different KEKs that both open", () => {
   const chooses = {
     opens,
     newer: async (own: ManagedObject) => ({ ...own, material: newSeal }),
+    releases: async () => false,
   };
   const options = () => ({
     ...{ from: "b", timers: regions.time, observe: () => undefined, seals: chooses },

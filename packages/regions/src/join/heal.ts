@@ -20,6 +20,8 @@ export interface Seals {
    * Both open.
    */
   readonly newer: (own: ManagedObject, other: ManagedObject) => Promise<ManagedObject | undefined>;
+  /** Whether the material of a restored object holds what was withheld. */
+  readonly releases: (before: ManagedObject, after: ManagedObject) => Promise<boolean>;
 }
 
 /** Where another copy of an object may be. */

@@ -124,7 +124,7 @@ test("nothing is opened where the copies can be joined", async () => {
   const opens = () => Promise.reject(new Error("nobody asked"));
   expect(
     await results([key(1, { facts: { served: fact } })], {
-      seals: { opens, newer: opens },
+      seals: { opens, newer: opens, releases: async () => false },
     }),
   ).toEqual(["written"]);
 });

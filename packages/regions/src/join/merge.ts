@@ -2,7 +2,6 @@ import {
   type Change,
   encodeRecord,
   isCorrupt,
-  isDestroyed,
   type JoinResult,
   type ManagedObject,
   type Observer,
@@ -17,7 +16,7 @@ import { refusalOf } from "./acceptable.ts";
 import { isFull } from "./full.ts";
 import { joinOpened, type OpenedJoin, putBrokenAside, type Seals } from "./heal.ts";
 import { type Ahead, clockAhead, join, joinKeepingSeals, settled, storedOf } from "./join.ts";
-import { isUnproven, type MayJoin, type OwnBefore } from "./may-join.ts";
+import { judged, type MayJoin, type OwnBefore } from "./may-join.ts";
 import { type OwnCopy, readEach } from "./read-each.ts";
 
 /** A copy's result, and the record that the own store has now. */
@@ -132,6 +131,8 @@ interface Planned {
   readonly change: Change;
   readonly stored: StoredObject;
   readonly closed?: boolean;
+  /** Something else is written in the place of the copy. */
+  readonly isUnproven?: boolean;
 }
 
 /** One instance's part of a merge. */
@@ -241,22 +242,24 @@ class InstanceMerge {
       return undefined;
     }
     if (this.#refuses(pending, outcome.object)) return undefined;
-    const stored = storedOf(outcome.object);
+    const joined = storedOf(outcome.object);
     const { closed = false } = outcome;
-    if (stored.tag === copy.tag) {
+    if (joined.tag === copy.tag) {
       const repaired = this.#repaired.has(object.uniqueIdentifier);
       this.#settle(pending, {
         result: repaired ? "written" : "same",
-        stored,
+        stored: joined,
         ...(closed && { closed }),
       });
       return undefined;
     }
     if (copy.reserved !== undefined) return "held";
-    if (await this.#isUnproven(pending, copy, outcome.object)) return undefined;
+    const judgement = await this.#judged(pending, copy, outcome.object);
+    if (judgement === undefined) return undefined;
+    const { stored, isUnproven } = judgement;
     if (outcome.replaces) await putBrokenAside(this.#own, copy.object, this.#options.from);
     const change: Change = { kind: "update", before: copy, after: stored.object };
-    return { pending, change, stored, closed };
+    return { pending, change, stored, closed, isUnproven };
   }
 
   /** The change of a record that the own store lacks, or cannot read. */
@@ -268,7 +271,7 @@ class InstanceMerge {
         this.#trusting = false;
         return undefined;
       }
-    } else if (await this.#isUnproven(pending, copy, object)) return undefined;
+    } else if ((await this.#judged(pending, copy, object)) === undefined) return undefined;
     if (copy === "damaged") return await this.#repair(pending);
     return { pending, change: { kind: "create", after: object }, stored: storedOf(object) };
   }
@@ -278,17 +281,22 @@ class InstanceMerge {
     return (await mayJoin?.(undefined, object, from)) !== undefined;
   }
 
-  /** Settles a record as unproven where this region does not take the change; the own copy stays. */
-  async #isUnproven(
+  /** What is taken of a change; settles the record as unproven where that is nothing, and the own copy stays. */
+  async #judged(
     pending: Pending,
     copy: Exclude<OwnCopy, "unknown">,
     after: ManagedObject,
-  ): Promise<boolean> {
-    const before: OwnBefore = copy === undefined || copy === "damaged" ? copy : copy.object;
-    if (!(await isUnproven(before, after, this.#options.from, this.#options))) return false;
-    const stored = copy === undefined || copy === "damaged" ? {} : { stored: copy };
-    this.#settle(pending, { result: "unproven", ...stored });
-    return true;
+  ): Promise<{ readonly stored: StoredObject; readonly isUnproven: boolean } | undefined> {
+    const own = copy === undefined || copy === "damaged" ? undefined : copy;
+    const before: OwnBefore = copy === "damaged" ? copy : own?.object;
+    const { taken, reason } = await judged(before, after, this.#options.from, this.#options);
+    const stored = taken && storedOf(taken);
+    if (stored !== undefined && stored.tag !== own?.tag) {
+      return { stored, isUnproven: reason !== undefined };
+    }
+    const result = reason === undefined ? "same" : "unproven";
+    this.#settle(pending, { result, ...(own && { stored: own }) });
+    return undefined;
   }
 
   /**
@@ -349,8 +357,9 @@ class InstanceMerge {
       });
     if (outcome instanceof StoreUnavailable) return await this.#writeFull(planned, outcome);
     if (outcome.kind === "committed") {
-      for (const { pending, stored, closed } of planned) {
-        this.#settle(pending, { result: "written", stored, ...(closed && { closed }) });
+      for (const { pending, stored, closed, isUnproven } of planned) {
+        const result = isUnproven === true ? "unproven" : "written";
+        this.#settle(pending, { result, stored, ...(closed && { closed }) });
       }
       return [];
     }
@@ -391,9 +400,9 @@ class InstanceMerge {
     return held;
   }
 
-  /** A deleted instance accepts destroyed records in a commit that has no others. */
+  /** A deleted instance accepts records that are destroyed for good, in a commit that has no others. */
   #closed(planned: readonly Planned[]): void {
-    const live = planned.filter(({ stored }) => !isDestroyed(stored.object.facts));
+    const live = planned.filter(({ stored }) => stored.object.facts.destroyed === undefined);
     const refused = live.length > 0 ? live : planned;
     for (const { pending } of refused) this.#settle(pending, { result: "refused" });
   }

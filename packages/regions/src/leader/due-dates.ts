@@ -28,6 +28,8 @@ export interface DueDatesOptions {
   readonly timers: Timers;
   /** Gets how many destructions are not final, whenever that has changed. */
   readonly observe?: Observer;
+  /** Gets the instances that have objects which can be restored. */
+  readonly restorable?: Set<string>;
   /** Why this node's clock may not decide a date; see `Clock.doubt`. */
   readonly doubt?: () => ClockDoubt | undefined;
   /**
@@ -108,6 +110,7 @@ export class DueDates implements Duty {
     }
     const { instance, uniqueIdentifier: id, facts } = object;
     const destroys = pendingDestruction(facts) !== undefined;
+    if (destroys) this.#options.restorable?.add(instance);
     this.#planned.set(key, { instance, id, at, destroys });
     this.#earliest = Math.min(this.#earliest, at);
     if (this.#planned.size > (this.#options.plannedMax ?? plannedMaxDefault)) this.#dropLater();

@@ -2,8 +2,10 @@ import { randomBytes, randomUUID } from "node:crypto";
 import {
   encodeRecord,
   InstanceKeyRing,
+  isWithheldKek,
   kekIdsOf,
   type ManagedObject,
+  resealed,
   sealsBy,
   type Timers,
 } from "@holdfast/engine";
@@ -27,6 +29,7 @@ let slept: number;
 let own: MemoryOwnStore;
 let ring: InstanceKeyRing;
 let root: MemoryRootOfTrust;
+let keks: MemoryKekStore;
 let wanted: Map<string, Rekeying>;
 
 const timers: Timers = {
@@ -42,8 +45,9 @@ beforeEach(async () => {
   [nowMs, slept] = [1_700_000_000_000, 0];
   own = await openStore({ wallMs: timers.wallMs });
   root = new MemoryRootOfTrust(ids);
+  keks = new MemoryKekStore();
   ring = new InstanceKeyRing({
-    ...{ rootOf: () => root, keks: new MemoryKekStore(), clock: timers, ids, region: "a" },
+    ...{ rootOf: () => root, keks, clock: timers, ids, region: "a" },
     ...{ observe: () => undefined, kekCacheMs: 1e9, graceMs: 1e9 },
   });
   wanted = new Map();
@@ -192,10 +196,10 @@ test("while the root is closed nothing is done, another tenant goes on, and it c
   const kek = await rekey();
   const nextOfJ = await ring.rekey("j", []);
   wanted.set("j", { kek: nextOfJ, older: new Set([inJ ?? ""]) });
-  const { open } = ring;
-  ring.open = (binding, sealed) => {
+  const { openAny } = ring;
+  ring.openAny = (binding, sealed) => {
     if (binding.instance === "i") ring.shred("i");
-    return open.call(ring, binding, sealed);
+    return openAny.call(ring, binding, sealed);
   };
   const duty = leader();
   await run(duty);
@@ -203,7 +207,7 @@ test("while the root is closed nothing is done, another tenant goes on, and it c
   expect(duty.progressOf("i")?.reason).toContain("shredded");
   expect(duty.progressOf("j")).toMatchObject({ left: 0, resealed: 1 });
   await expect(run(duty)).rejects.toThrow("shredded");
-  ring.open = open;
+  ring.openAny = openAny;
   ring.unshred("i");
   await runAll(duty);
   expect(await idsInUse()).toEqual([kek]);
@@ -253,3 +257,95 @@ test("nothing more is written once the term is over", async () => {
   const moved = all.filter(({ material }) => material?.kekId === kek).length;
   expect(moved).toBeLessThan(300);
 });
+
+/** Changes the destruction of a stored key. */
+async function destruct(
+  { uniqueIdentifier }: ManagedObject,
+  state: "pending" | "restored",
+  us: number,
+): Promise<void> {
+  const [before] = await own.read("i", [uniqueIdentifier]);
+  if (before === undefined) throw new Error("no record");
+  const destruction = { time: 5, region: "a", until: 9e9, state, us } as const;
+  const after = { ...before.object, facts: { ...before.object.facts, destruction } };
+  await own.commit("i", [{ kind: "update", before, after }], []);
+}
+
+const materialOf = async ({ uniqueIdentifier }: ManagedObject) =>
+  (await recordsOf(own)).get(uniqueIdentifier)?.material;
+
+test("material that can be restored is withheld from clients, and comes back with a restore", async () => {
+  const [gone, live] = (await made(2)) as [ManagedObject, ManagedObject];
+  const kek = await sealing();
+  const withheld = await withhold();
+  wanted.set("i", { kek, older: new Set(), withheld });
+  await destruct(gone, "pending", 1);
+  const duty = leader();
+  await runAll(duty);
+  const material = await materialOf(gone);
+  expect(material?.kekId).toBe(withheld);
+  expect((await materialOf(live))?.kekId).toBe(kek);
+  const { uniqueIdentifier, objectType } = gone;
+  const binding = { instance: "i", uniqueIdentifier, objectType };
+  await expect(ring.open(binding, material as never)).rejects.toThrow("withheld");
+  await destruct(gone, "restored", 2);
+  await runAll(duty);
+  const back = await materialOf(gone);
+  expect(back?.kekId).toBe(kek);
+  expect(Buffer.from(await ring.open(binding, back as never))).toEqual(Buffer.from(secret));
+  // It needed no older KEK.
+  expect(duty.progressOf("i")).toMatchObject({ left: 0, met: false });
+});
+
+test("what is withheld keeps no older KEK: the time since one was needed goes on", async () => {
+  const [first, second] = (await made(2)) as [ManagedObject, ManagedObject];
+  await rekey();
+  const { kek, older } = wanted.get("i") as Rekeying;
+  wanted.set("i", { kek, older, withheld: await withhold() });
+  await destruct(first, "pending", 1);
+  const duty = leader();
+  await runAll(duty);
+  expect((await materialOf(first))?.kekId).toBe(wanted.get("i")?.withheld);
+  const since = duty.progressOf("i")?.sinceMs;
+  nowMs += 60_000;
+  await destruct(second, "pending", 1);
+  await runAll(duty);
+  expect((await materialOf(second))?.kekId).toBe(wanted.get("i")?.withheld);
+  expect(duty.progressOf("i")?.sinceMs).toBe(since);
+});
+
+test("two regions withhold the same bytes, over whatever KEKs the material came", async () => {
+  const [key] = (await made(1)) as [ManagedObject];
+  await destruct(key, "pending", 1);
+  const [before] = await own.read("i", [key.uniqueIdentifier]);
+  const kek = await sealing();
+  const withheld = await withhold();
+  const next = await ring.rekey("i", []);
+  const object = before?.object as ManagedObject;
+  const one = await ring.holding(() => resealed(ring, object, { kek, withheld }));
+  const other = await ring.holding(async () => {
+    const moved = await resealed(ring, { ...object, facts: {} }, { kek: next });
+    return await resealed(ring, { ...moved, facts: object.facts }, { kek: next, withheld });
+  });
+  expect(other.material).toEqual(one.material);
+});
+
+test("what is withheld under a removed KEK counts as left, and is not written again and again", async () => {
+  const [gone] = (await made(1)) as [ManagedObject];
+  const kek = await sealing();
+  const withheld = await withhold();
+  wanted.set("i", { kek, older: new Set(), withheld });
+  await destruct(gone, "pending", 1);
+  const duty = leader();
+  await runAll(duty);
+  wanted.set("i", { kek, older: new Set([withheld]), withheld: undefined });
+  for (let runs = 0; runs < 3; runs += 1) await run(duty);
+  expect(duty.progressOf("i")).toMatchObject({ left: 1, resealed: 0 });
+});
+
+async function withhold(): Promise<string> {
+  await ring.makeWithheld("i", 0);
+  const found = (await keks.list("i")).find(({ id }) => isWithheldKek(id));
+  if (found === undefined) throw new Error("no KEK withholds");
+  return found.id;
+}

@@ -1,5 +1,6 @@
 import {
   type Change,
+  isMisplaced,
   KeyRingUnavailable,
   kekIdsOf,
   type ManagedObject,
@@ -9,6 +10,7 @@ import {
   recordTag,
   resealed,
   SealBroken,
+  type SealTargets,
   type StoredObject,
   type StorePosition,
   StoreUnavailable,
@@ -20,9 +22,8 @@ import { OwnFeed } from "./catch-up/own-feed.ts";
 import type { DutyContext, DutyResult } from "./duty.ts";
 import { giveWay, slices } from "./pace.ts";
 
-/** What an instance's records are to be sealed under: one KEK, in place of older ones. */
-export interface Rekeying {
-  readonly kek: string;
+/** What an instance's records are to be sealed under, in place of older KEKs. */
+export interface Rekeying extends SealTargets {
   /** Also those that were removed: a record under one of them counts as left until another region's copy replaces it. */
   readonly older: ReadonlySet<string>;
 }
@@ -30,6 +31,8 @@ export interface Rekeying {
 /** How far the own store's records of an instance are. */
 export interface ResealProgress {
   readonly kek: string;
+  /** The KEK that withholds; undefined without one. */
+  readonly withheld: string | undefined;
   /** The own store's data that was looked at: its replication id; empty before that. */
   readonly store: string;
   /** Whether this leader has met a record that needed an older KEK. */
@@ -48,7 +51,7 @@ export interface ResealOptions {
   readonly own: Pick<OwnStore, "position" | "changes" | "read" | "commit">;
   readonly keyRing: Resealer;
   readonly timers: Timers;
-  /** By instance; those that never had an older KEK are left out. */
+  /** By instance; those that never had an older KEK and withhold nothing are left out. */
   readonly wanted: () => Promise<ReadonlyMap<string, Rekeying>>;
   /** Records that are re-sealed in a second, at most; 2,000 unless given. */
   readonly perSecond?: number;
@@ -72,6 +75,8 @@ interface Work extends Rekeying {
   store: string;
   met: boolean;
   resealed: number;
+  /** Of these, records that needed an older KEK. */
+  rekeyed: number;
   /** Changes that were not read yet, those of this leader included. */
   unread: number;
   /** Of these, records that this leader has re-sealed: they come last. */
@@ -81,7 +86,8 @@ interface Work extends Rekeying {
 }
 
 /**
- * Re-seals the own store's records of instances that have a newer KEK. It follows the changes, so that records which come
+ * Re-seals the own store's records of instances that have a newer KEK, and moves the material of destroyed objects that can
+ * be restored under the withheld KEK, and back when they were. It follows the changes, so that records which come
  * later under an older KEK are found too; a new leader begins at the first change, and passes over what was done.
  */
 export class Reseal {
@@ -97,8 +103,8 @@ export class Reseal {
   progressOf(instance: string): ResealProgress | undefined {
     const work = this.#works.get(instance);
     if (work === undefined) return undefined;
-    const { kek, store, met, resealed: done, sinceMs, reason } = work;
-    return { kek, store, met, resealed: done, left: leftOf(work), sinceMs, reason };
+    const { kek, withheld, store, met, resealed: done, sinceMs, reason } = work;
+    return { kek, withheld, store, met, resealed: done, left: leftOf(work), sinceMs, reason };
   }
 
   async run(context: DutyContext): Promise<DutyResult> {
@@ -113,7 +119,7 @@ export class Reseal {
       const work = this.#workOf(instance, rekeying);
       const before = work.resealed;
       try {
-        await this.#step(instance, work, position, context);
+        await this.#options.keyRing.holding(() => this.#step(instance, work, position, context));
       } catch (error) {
         // What stops one tenant does not stop the others; the lease and the store stop all.
         if (!(error instanceof KeyRingUnavailable)) throw error;
@@ -135,12 +141,21 @@ export class Reseal {
     this.#epoch = epoch;
   }
 
-  #workOf(instance: string, { kek, older }: Rekeying): Work {
+  #workOf(instance: string, { kek, older, withheld }: Rekeying): Work {
     const known = this.#works.get(instance);
-    if (known?.kek === kek && isSameSet(known.older, older)) return known;
+    const isSame = known?.kek === kek && known.withheld === withheld;
+    if (isSame && isSameSet(known.older, older)) return known;
     const work: Work = {
-      ...{ kek, older, queue: new Map(), broken: new Set(), reason: "" },
-      ...{ store: "", met: false, resealed: 0, unread: 1, ahead: 0, sinceMs: undefined },
+      ...{ kek, older, withheld, queue: new Map(), broken: new Set(), reason: "" },
+      ...{
+        store: "",
+        met: false,
+        resealed: 0,
+        rekeyed: 0,
+        unread: 1,
+        ahead: 0,
+        sinceMs: undefined,
+      },
       feed: new OwnFeed(this.#options.own, [partitionOf(instance)]),
     };
     this.#works.set(instance, work);
@@ -153,7 +168,7 @@ export class Reseal {
     position: StorePosition,
     context: DutyContext,
   ): Promise<void> {
-    const { queue, resealed: before } = work;
+    const { queue, rekeyed: before } = work;
     await this.#read(instance, work, position, context);
     const { timers, perSecond = perSecondDefault } = this.#options;
     for (const objects of slices([...queue.values()], recordsPerCommit)) {
@@ -167,7 +182,7 @@ export class Reseal {
     work.reason = "";
     // An older KEK was needed until now.
     const done = rawLeftOf(work) === 0;
-    if (work.resealed > before || !done) work.sinceMs = undefined;
+    if (work.rekeyed > before || !done) work.sinceMs = undefined;
     if (done) work.sinceMs ??= timers.wallMs();
   }
 
@@ -186,7 +201,7 @@ export class Reseal {
       queue.delete(object.uniqueIdentifier);
       if (object.instance !== instance) return;
       if (needs(object, work)) {
-        work.met = true;
+        if (isOlder(object, work)) work.met = true;
         queue.set(object.uniqueIdentifier, object);
       } else if (work.ahead > 0) work.ahead -= 1;
     };
@@ -227,8 +242,12 @@ export class Reseal {
       return undefined;
     }
     try {
-      const after = await resealed(this.#options.keyRing, before.object, work.kek);
-      return { kind: "update", before, after };
+      const after = await resealed(this.#options.keyRing, before.object, work);
+      if (after !== before.object) return { kind: "update", before, after };
+      // It is withheld under a KEK that was removed, and there is no other one yet.
+      work.queue.delete(uniqueIdentifier);
+      putAside(work, uniqueIdentifier);
+      return undefined;
     } catch (error) {
       // A node that reads it replaces it by the other region's copy, if that one opens.
       if (!(error instanceof SealBroken || error instanceof UnknownKek)) throw error;
@@ -249,13 +268,21 @@ export class Reseal {
     for (const { after } of changes) work.queue.delete(after.uniqueIdentifier);
     if (outcome.kind === "committed") {
       work.resealed += changes.length;
+      work.rekeyed += changes.filter(
+        (change) => change.kind === "update" && isOlder(change.before.object, work),
+      ).length;
       work.ahead += changes.length;
     }
     return true;
   }
 }
 
-function needs(object: ManagedObject, { older }: Rekeying): boolean {
+function needs(object: ManagedObject, work: Rekeying): boolean {
+  return isOlder(object, work) || isMisplaced(object, work);
+}
+
+/** Whether an object needs an older KEK. */
+function isOlder(object: ManagedObject, { older }: Rekeying): boolean {
   return [...kekIdsOf(object)].some((id) => older.has(id));
 }
 

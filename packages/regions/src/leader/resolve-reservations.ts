@@ -9,7 +9,7 @@ import {
   type Timers,
 } from "@holdfast/engine";
 import { joinAll } from "../join/join.ts";
-import { type Judging, provenCopies } from "../join/may-join.ts";
+import { type Judging, judged, provenCopies } from "../join/may-join.ts";
 import type { Peer } from "../ports/ports.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 
@@ -131,14 +131,21 @@ export class ResolveReservations implements Duty {
         object: stored.object,
       });
       const proven = await provenCopies(mine[at]?.object, others, about, this.#options.judging);
-      changes.push(
-        ...changeOf(
-          mine[at],
-          proven.map(({ stored }) => stored),
-        ),
+      const change = changeOf(
+        mine[at],
+        proven.map(({ stored }) => stored),
       );
+      if (change !== undefined) changes.push(await this.#inTime(change, others[0]?.from ?? ""));
     }
     return changes;
+  }
+
+  /** The change as this region makes it: a delay begins no earlier than it is seen here. */
+  async #inTime(change: Change, from: string): Promise<Change> {
+    const { judging } = this.#options;
+    if (change.kind === "create" || judging === undefined) return change;
+    const { taken } = await judged(change.before.object, change.after, from, judging);
+    return taken === undefined ? change : { ...change, after: taken };
   }
 }
 
@@ -149,16 +156,16 @@ async function copiesAt(peer: Peer, { instance, ids }: Reservation): Promise<Cop
 function changeOf(
   before: OwnStoredObject | undefined,
   others: readonly OwnStoredObject[],
-): readonly Change[] {
+): Change | undefined {
   const objects: readonly ManagedObject[] = [...(before ? [before] : []), ...others].map(
     ({ object }) => object,
   );
   const outcome = joinAll(objects);
   // Catch-up puts aside copies that cannot be joined.
-  if (outcome?.kind !== "joined") return [];
+  if (outcome?.kind !== "joined") return undefined;
   const after = outcome.object;
-  if (before === undefined) return [{ kind: "create", after }];
-  return recordTag(after) === before.tag ? [] : [{ kind: "update", before, after }];
+  if (before === undefined) return { kind: "create", after };
+  return recordTag(after) === before.tag ? undefined : { kind: "update", before, after };
 }
 
 function nameOf({ instance, operation }: Reservation): string {

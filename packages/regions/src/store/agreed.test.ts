@@ -1,5 +1,6 @@
 import {
   type CommitOutcome,
+  KeyRingUnavailable,
   type ManagedObject,
   makeRecord,
   StoreUnavailable,
@@ -7,6 +8,8 @@ import {
 } from "@holdfast/engine";
 import { groupItem, sampleRegister } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
+import { firstSight } from "../join/first-sight.ts";
+import type { MayJoin } from "../join/may-join.ts";
 import {
   adding,
   creation,
@@ -150,6 +153,109 @@ describe.each(["a", "b"] as const)("an agreed operation of region %s", (name) =>
         material: undefined,
       });
     }
+    await regions.close();
+  });
+
+  test.each([
+    ["holds the same", true, "served"],
+    ["cannot be told", undefined, "withheld"],
+    ["is something else", false, "destroyed"],
+  ] as const)(
+    "restores withheld material in both regions, where it %s",
+    async (_, isSame, there) => {
+      const opens = async (): Promise<boolean> => true;
+      const releases = async (): Promise<boolean> => {
+        if (isSame === undefined) throw new KeyRingUnavailable(true, "closed");
+        return isSame;
+      };
+      const seals = { opens, newer: async (own: ManagedObject) => own, releases };
+      const { regions, key, time } = await world({ seals });
+      const other = regions[name === "a" ? "b" : "a"];
+      const sealed = (kekId: string) => ({
+        ...{ kekId, nonce: new Uint8Array(12), ciphertext: new Uint8Array(48) },
+      });
+      const withheld = sealed("11111111-0000-8000-8000-000000000000");
+      const served = sealed("22222222-0000-4000-8000-000000000000");
+      const destruction = { ...fact, until: 9e9, state: "pending", us: 1 } as const;
+      for (const { own } of [regions[name], other]) {
+        const before = await must(own, key);
+        const after = { ...before.object, facts: { destruction }, material: withheld };
+        await own.commit(instance, [{ kind: "update", before, after }], [], { joined: true });
+      }
+      const before = await time.until(must(regions[name].store, key));
+      const facts = { destruction: { ...destruction, state: "restored", us: 2 } } as const;
+      const after = { ...before.object, facts, material: served };
+      const change = { kind: "update", before, after } as const;
+      const made = regions[name].store.commit(instance, [change], [], { agreed: true });
+      const result = time.until(made).then(
+        ({ kind }) => kind,
+        () => "refused",
+      );
+      if (there !== "destroyed") expect(await result).toBe("committed");
+      await result;
+      const material = there === "served" ? served : withheld;
+      expect(await copyOf(other, key)).toMatchObject({ material });
+      await regions.close();
+    },
+  );
+
+  test.each([
+    ["takes its new seal", true],
+    ["keeps its own", undefined],
+  ] as const)(
+    "restores a key that the other region has not withheld yet, which %s",
+    async (_, isSame) => {
+      const releases = async (): Promise<boolean> => {
+        if (isSame === undefined) throw new KeyRingUnavailable(true, "closed");
+        return isSame;
+      };
+      const newer = async (own: ManagedObject) => own;
+      const seals = { opens: async () => true, newer, releases };
+      const { regions, key, time } = await world({ seals });
+      const other = regions[name === "a" ? "b" : "a"];
+      const sealed = (kekId: string, byte: number) => ({
+        ...{ kekId, nonce: new Uint8Array(12).fill(byte), ciphertext: new Uint8Array(48) },
+      });
+      const withheld = sealed("11111111-0000-8000-8000-000000000000", 0);
+      const served = sealed("22222222-0000-4000-8000-000000000000", 0);
+      const theirs = sealed(served.kekId, 1);
+      const destruction = { ...fact, until: 9e9, state: "pending", us: 1 } as const;
+      for (const [{ own }, material] of [
+        [regions[name], withheld],
+        [other, theirs],
+      ] as const) {
+        const before = await must(own, key);
+        const after = { ...before.object, facts: { destruction }, material };
+        await own.commit(instance, [{ kind: "update", before, after }], [], { joined: true });
+      }
+      const before = await time.until(must(regions[name].store, key));
+      const facts = { destruction: { ...destruction, state: "restored", us: 2 } } as const;
+      const after = { ...before.object, facts, material: served };
+      const change = { kind: "update", before, after } as const;
+      const made = regions[name].store.commit(instance, [change], [], { agreed: true });
+      expect((await time.until(made)).kind).toBe("committed");
+      expect(await copyOf(regions[name], key)).toMatchObject({ facts, material: served });
+      const material = isSame === true ? served : theirs;
+      expect(await copyOf(other, key)).toMatchObject({ facts, material });
+      await regions.close();
+    },
+  );
+
+  test("destroys in both regions although their delays differ, and the later end counts", async () => {
+    const mayJoin: MayJoin = async (before, object) =>
+      firstSight(before, object, {
+        ...{ region: "?", delaySeconds: 1_000, nowSeconds: 5_000, earliestSeconds: 5_000 },
+      });
+    const { regions, key, time } = await world({ mayJoin });
+    const other = regions[name === "a" ? "b" : "a"];
+    const before = await time.until(must(regions[name].store, key));
+    const destruction = { ...fact, until: 5_010, state: "pending", us: 1 } as const;
+    const after = { ...before.object, facts: { destruction } };
+    const change = { kind: "update", before, after } as const;
+    const made = regions[name].store.commit(instance, [change], [], { agreed: true });
+    expect((await time.until(made)).kind).toBe("committed");
+    const later = { destruction: { ...destruction, until: 6_000, us: 2 } };
+    expect((await copyOf(other, key))?.facts).toEqual(later);
     await regions.close();
   });
 

@@ -175,10 +175,10 @@ class Agreement {
         return site === mine || object === undefined ? [] : [{ object, from: region }];
       });
       const own = copies[mine]?.[at]?.object;
-      const proven = await provenCopies(own, others, (copy) => copy, this.#options);
+      const proven = await provenCopies(own, others, (copy) => copy, this.#options, true);
       const bad = others.find((copy) => !proven.includes(copy));
       if (bad === undefined) continue;
-      const message = `region ${bad.from} has a change of record ${id} that nothing proves was approved: undo it there, or have it approved by the same command here (docs/runbook.md, HoldfastUnproven)`;
+      const message = `region ${bad.from} has a change of record ${id} that this region does not take: nothing proves that it was approved (undo it there, or have it approved by the same command here), or it ends a key's delay too early (docs/runbook.md, HoldfastUnproven)`;
       throw new StoreUnavailable("noAgreement", message);
     }
   }

@@ -24,8 +24,11 @@ import { refuseUnknown } from "./while-doubted.ts";
 export interface RulesForOthers {
   /** Requires that the own store serves, with writes. */
   readonly requireServing: () => void;
-  /** Requires that the changes take nothing back, and were approved where that is needed. */
-  readonly refuse: (instance: string, changes: readonly Change[]) => Promise<void>;
+  /**
+   * Requires that the changes take nothing back, and were approved where that is needed; answers them as this region writes
+   * them.
+   */
+  readonly judged: (instance: string, changes: readonly Change[]) => Promise<readonly Change[]>;
   /** The events as the trail keeps them: they say which region sent them. */
   readonly marked: (events: readonly AuditEvent[]) => readonly AuditEvent[];
 }
@@ -73,14 +76,14 @@ export class OwnForOthers implements ObjectStore {
       const message = "the region that asks must take part with its own store";
       throw new StoreUnavailable("noAgreement", message);
     }
-    await this.#rules.refuse(instance, changes);
-    return await this.#store.commitOwn(instance, changes, this.#rules.marked(audit));
+    const judged = await this.#rules.judged(instance, changes);
+    return await this.#store.commitOwn(instance, judged, this.#rules.marked(audit));
   }
 
   async markServed(instance: string, before: StoredObject, after: ManagedObject): Promise<boolean> {
     try {
       this.#rules.requireServing();
-      await this.#rules.refuse(instance, [{ kind: "update", before, after }]);
+      await this.#rules.judged(instance, [{ kind: "update", before, after }]);
     } catch {
       return false;
     }

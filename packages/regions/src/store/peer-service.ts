@@ -4,6 +4,8 @@ import {
   type ChangePage,
   type CommitOutcome,
   everWrapped,
+  isDestroyed,
+  isSameSeal,
   type JoinResult,
   type KekGiving,
   KeyRingUnavailable,
@@ -13,10 +15,12 @@ import {
   type Observer,
   type OwnStore,
   type OwnStoredObject,
+  pendingDestruction,
   type RecordsAnswer,
   type ReserveOutcome,
   readKekRecord,
   recordFormat,
+  SealBroken,
   type StorePosition,
   type StoreState,
   StoreUnavailable,
@@ -25,7 +29,7 @@ import {
 } from "@holdfast/engine";
 import { losingLevel } from "../join/full.ts";
 import type { Seals } from "../join/heal.ts";
-import { type MayJoin, requireProven } from "../join/may-join.ts";
+import { type MayJoin, provenChanges } from "../join/may-join.ts";
 import { mergeInto } from "../join/merge.ts";
 import { assertMonotonic } from "../join/monotonic.ts";
 import type { NodeStore, PeerHello, PeerStore, PushOutcome } from "../ports/ports.ts";
@@ -105,7 +109,7 @@ export class PeerService implements PeerStore {
     own.onState((state) => this.#watch(state));
     this.remote = new OwnForOthers(own, store, {
       requireServing: () => this.#requireServing(),
-      refuse: (instance, changes) => this.#refuse(instance, changes),
+      judged: (instance, changes) => this.#judged(instance, changes),
       marked: (events) => sentBy(options.asking, events),
     });
   }
@@ -172,7 +176,7 @@ export class PeerService implements PeerStore {
     changes: readonly Change[] = [],
   ): Promise<ReserveOutcome> {
     this.#requireAgreeing();
-    await this.#refuse(instance, changes);
+    await this.#admitted(instance, changes);
     return await this.#options.own.reserve(instance, ids, operation);
   }
 
@@ -183,12 +187,12 @@ export class PeerService implements PeerStore {
     operation: string,
   ): Promise<CommitOutcome> {
     const { own, asking, region } = this.#options;
-    await this.#refuse(instance, changes);
+    const written = await this.#admitted(instance, changes);
     // Where this region is the first in order, its write is the decision: what a system record
     // claims is decided here, whichever region asks for it.
     const decides = instance === systemInstance && region < asking;
     const marked = sentBy(asking, audit);
-    return await own.commit(instance, changes, marked, { operation, joined: !decides });
+    return await own.commit(instance, written, marked, { operation, joined: !decides });
   }
 
   release(instance: string, operation: string): Promise<number> {
@@ -253,11 +257,40 @@ export class PeerService implements PeerStore {
     throw new StoreUnavailable("noLease", `region ${region}: it cannot be managed from here yet`);
   }
 
-  /** Refuses changes that the other region may not make here. */
-  async #refuse(instance: string, changes: readonly Change[]): Promise<void> {
+  /** Changes of the other region as they are written here; refuses those that it may not make. */
+  async #judged(instance: string, changes: readonly Change[]): Promise<readonly Change[]> {
     const { asking, observe } = this.#options;
     assertMonotonic(instance, changes, asking, observe);
-    await requireProven(changes, asking, this.#options);
+    return await provenChanges(changes, asking, this.#options);
+  }
+
+  /** Agreed changes of the other region as they are written here, restores with what they seal anew. */
+  async #admitted(instance: string, changes: readonly Change[]): Promise<readonly Change[]> {
+    const made = await Promise.all(changes.map((change) => this.#released(change)));
+    const judged = await this.#judged(
+      instance,
+      made.map(({ asked }) => asked),
+    );
+    return judged.map((one, at) => (one === made[at]?.asked ? made[at].written : one));
+  }
+
+  /**
+   * A restore as it is judged and as it is written: with material that is sealed for clients again, if it holds what this
+   * region has. Where that cannot be told, the own material stays, and the leader releases it.
+   */
+  async #released(change: Change): Promise<{ readonly asked: Change; readonly written: Change }> {
+    if (!isRelease(change)) return { asked: change, written: change };
+    const { before, after } = change;
+    const kept = { ...change, after: { ...after, material: before.object.material } };
+    try {
+      const isSame = (await this.#options.seals?.releases(before.object, after)) === true;
+      return { asked: isSame ? kept : change, written: change };
+    } catch (error) {
+      if (error instanceof KeyRingUnavailable || error instanceof SealBroken) {
+        return { asked: kept, written: kept };
+      }
+      throw error;
+    }
   }
 
   #watch(state: StoreState): void {
@@ -301,4 +334,12 @@ export class PeerService implements PeerStore {
     store.records.refuseRetired(asking);
     store.records.refuseRetired(region);
   }
+}
+
+/** Whether a change restores an object, and seals its material anew: here it may be withheld, or not be yet. */
+function isRelease(change: Change): change is Extract<Change, { readonly kind: "update" }> {
+  if (change.kind === "create" || isDestroyed(change.after.facts)) return false;
+  const { facts, material } = change.before.object;
+  if (pendingDestruction(facts) === undefined || material === undefined) return false;
+  return !isSameSeal(material, change.after.material);
 }

@@ -176,6 +176,12 @@ test("a key of an instance that refuses Destroy is not destroyed by the other re
   expect(await mayJoin?.(gone, gone, "a")).toBeUndefined();
   const allowed = () => ({ destroyOverKmip: "allowed" as const });
   await world.b.region.records.change("Instance", instanceRecordId(instance), allowed, []);
+  // Its clients may destroy keys, but nobody skips the delay.
+  expect(await mayJoin?.(live, gone, "a")).toMatchObject({
+    instead: { material: live.material, facts: { destruction: { state: "pending" } } },
+  });
+  const atOnce = () => ({ destroyDelay: undefined });
+  await world.b.region.records.change("Instance", instanceRecordId(instance), atOnce, []);
   expect(await mayJoin?.(live, gone, "a")).toBeUndefined();
 });
 
@@ -193,14 +199,26 @@ test("a destroyed key becomes final at its time without a request, and neither s
   const [later, over] = [pending(time + 604_800), pending(time - 1)];
   expect(await mayJoin?.(live, later, "a")).toContain("destroy-key");
   expect(await mayJoin?.(live, over, "a")).toContain("destroy-key");
-  expect(await mayJoin?.(later, final(later), "a")).toContain("destroy-key");
-  expect(await mayJoin?.(later, pending(time + 60), "a")).toContain("destroy-key");
+  const kept = { instead: { facts: later.facts } };
+  expect(await mayJoin?.(later, final(later), "a")).toMatchObject({
+    ...kept,
+    reason: expect.stringContaining("before the delay"),
+  });
+  const sooner = await mayJoin?.(later, pending(time + 60), "a");
+  expect(sooner).toMatchObject({
+    instead: { facts: { destruction: { until: time + 604_800, us: us + 1 } } },
+  });
   // Its request may be long gone by then.
   expect(await mayJoin?.(over, final(over), "a")).toBeUndefined();
   expect(await mayJoin?.(later, pending(time + 700_000), "a")).toBeUndefined();
   const allowed = () => ({ destroyOverKmip: "allowed" as const });
   await world.b.region.records.change("Instance", instanceRecordId(instance), allowed, []);
   expect(await mayJoin?.(live, later, "a")).toBeUndefined();
+  const anew = await mayJoin?.(live, over, "a");
+  expect(anew).not.toHaveProperty("reason");
+  expect(anew).toMatchObject({
+    instead: { facts: { destruction: { until: expect.closeTo(time + 604_800, -2) } } },
+  });
   // No client can restore a key, so the other region cannot either.
   expect(await mayJoin?.(later, pending(later.lastChange, "restored"), "a")).toContain(
     "destroy-key",
@@ -228,12 +246,16 @@ test("a request to destroy a key counts once: not again after its restore, nor f
     } as const;
     return { ...made, facts: { destruction } };
   };
-  expect(await region.mayJoin?.(made, pending(time, time + 100), "a")).toBeUndefined();
+  const taken = await region.mayJoin?.(made, pending(time, time + 604_800), "a");
+  expect(taken).toBeUndefined();
   const early = {
     ...made,
     facts: { ...pending(time, time).facts, destroyed: { time, region: "a" } },
   };
-  expect(await region.mayJoin?.(pending(time, time + 100), early, "a")).toContain("destroy-key");
+  expect(await region.mayJoin?.(pending(time, time + 100), early, "a")).toMatchObject({
+    instead: { facts: { destruction: { state: "pending", until: time + 100 } } },
+    reason: expect.stringContaining("before the delay"),
+  });
   const later = time + 30 * 3_600;
   const destruction = { ...{ time: later, region: "a", until: later, us: later * 1_000_000 } };
   const restored = {

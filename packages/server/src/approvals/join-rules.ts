@@ -6,6 +6,7 @@ import {
   partsAsking,
 } from "@holdfast/admin";
 import {
+  isDestroyed,
   isMarked,
   type KeyRing,
   kindOf,
@@ -16,7 +17,8 @@ import {
   type SystemRecord,
   systemInstance,
 } from "@holdfast/engine";
-import { joinAll, type MayJoin, type OwnBefore } from "@holdfast/regions";
+import { firstSight, type Instead, joinAll, type MayJoin, type OwnBefore } from "@holdfast/regions";
+import type { Instance } from "../access/instances.ts";
 import type { SystemView } from "../records/system-view.ts";
 import { madeId } from "./made-id.ts";
 import {
@@ -37,10 +39,14 @@ export interface JoinRulesOptions {
   >;
   /** The time by the clock that is behind all that this node knows. */
   readonly policyMs: () => number;
+  /** This node's clock; delays of destructions begin by it. */
+  readonly wallMs: () => number;
   /** Whether the own store was ever level with the other region's: an empty one is filled with all that it has. */
   readonly isFilled: () => Promise<boolean>;
   /** An instance that the configuration declares; undefined for any other. */
-  readonly declared: (instance: string) => { readonly keepsKeys?: boolean | undefined } | undefined;
+  readonly declared: (
+    instance: string,
+  ) => Pick<Instance, "keepsKeys" | "destroyDelaySeconds"> | undefined;
   readonly checks: NeededChecks;
 }
 
@@ -83,10 +89,47 @@ export class JoinRules {
   readonly mayJoin: MayJoin = (before, after) => {
     // Such a record would count as a damaged policy, with which nothing guarded can be done, for ever.
     if (before === undefined && isNoPolicy(after)) return Promise.resolve("it is not a policy");
+    return isEnd(before, after) ? this.#inTime(before, after) : this.#approved(before, after);
+  };
+
+  #approved(before: OwnBefore, after: ManagedObject): Promise<string | undefined> | undefined {
     if (this.#isFree()) return undefined;
     const known = this.#known(before, after);
     return this.#mayNeed(known, after) ? this.#decide(known, after) : undefined;
-  };
+  }
+
+  /** A destruction of another region: not before its delay is over here, whatever that region says. */
+  async #inTime(before: OwnBefore, after: ManagedObject): Promise<string | Instead | undefined> {
+    const { view } = this.#options;
+    await this.#requireRead();
+    let early = this.#early(before, after);
+    if (early !== undefined) {
+      // The instance may have been deleted, or got a shorter delay, since this node's last look.
+      await view.refresh();
+      early = this.#early(before, after);
+    }
+    return (await this.#approved(before, early?.instead ?? after)) ?? early;
+  }
+
+  #early(before: OwnBefore, after: ManagedObject): Instead | undefined {
+    const { region, wallMs, policyMs, declared } = this.#options;
+    const { instance } = after;
+    const record = this.#around.instance(instance);
+    if (record?.destroyed !== undefined || record?.removal?.phase === "decided") return undefined;
+    return firstSight(before, after, {
+      region,
+      delaySeconds: declared(instance)?.destroyDelaySeconds ?? record?.destroyDelay ?? 0,
+      nowSeconds: Math.floor(wallMs() / 1000),
+      earliestSeconds: Math.floor(policyMs() / 1000),
+    });
+  }
+
+  async #requireRead(): Promise<void> {
+    const { view } = this.#options;
+    if (!view.hasReadOwn) await view.refresh();
+    if (view.hasReadOwn) return;
+    throw new StoreUnavailable("noLease", "this node has not read its own region's records yet");
+  }
 
   /** The same as far as it is known at once: what cannot be told is not believed. */
   readonly believes = (after: ManagedObject): boolean => {
@@ -134,10 +177,7 @@ export class JoinRules {
   async #decide(before: OwnBefore, after: ManagedObject): Promise<string | undefined> {
     const { view, isFilled } = this.#options;
     if (!(await isFilled())) return undefined;
-    if (!view.hasReadOwn) await view.refresh();
-    if (!view.hasReadOwn) {
-      throw new StoreUnavailable("noLease", "this node has not read its own region's records yet");
-    }
+    await this.#requireRead();
     const fault = await this.#fault(before, after);
     if (fault === undefined) return undefined;
     // The request may have come after this node's last look.
@@ -260,6 +300,12 @@ export class LateJoinRules {
   keyRing: Pick<KeyRing, "open"> | undefined;
   readonly mayJoin: MayJoin = (...given) => this.rules?.mayJoin(...given);
   readonly proofs = (): number => this.rules?.proofs() ?? 0;
+}
+
+/** Whether a change destroys an object that this region has, or has with a later end. */
+function isEnd(before: OwnBefore, { instance, facts }: ManagedObject): boolean {
+  if (before === undefined || before === "damaged" || instance === systemInstance) return false;
+  return before.facts.destroyed === undefined && isDestroyed(facts);
 }
 
 /** Whether a store was ever level with another region's. */

@@ -388,7 +388,7 @@ export const configTable = {
       "allowed",
     ),
     destroyDelay: integer(
-      "How long a destroyed key can still be restored (`holdfast key restore`): it answers as Destroyed at once, and its material is erased when this time is over. With 0 it is erased at once.",
+      "How long a destroyed key can still be restored (`holdfast key restore`): it answers as Destroyed at once, and its material is erased when this time is over. With 0 it is erased at once. Give the same in both regions; the longer one counts (docs/keys.md, Restore).",
       { min: 0, max: 31_536_000, default: 0 },
       "s",
     ),

@@ -19,7 +19,7 @@ export function rulesOf(
   declared: readonly string[] = [],
 ): JoinRules {
   return new JoinRules({
-    ...{ region, view, policyMs: () => Date.now() },
+    ...{ region, view, policyMs: Date.now, wallMs: Date.now },
     isFilled: async () => true,
     declared: (id) => (declared.includes(id) ? {} : undefined),
     checks: { sameSecret: async () => false, isEmpty: async () => true },

@@ -14,8 +14,8 @@ import {
   type MayJoin,
   mergeInto,
   type Peer,
+  provenChanges,
   pushOutcomes,
-  requireProven,
   sitesInOrder,
 } from "@holdfast/regions";
 import { systemClock as clock, systemIds as ids } from "../base/system.ts";
@@ -228,10 +228,10 @@ export class MemoryRegions implements AsyncDisposable {
       if (this.linked) return work();
       return Promise.reject(new StoreUnavailable("peerUnreachable", `region ${region} is cut off`));
     };
-    const judged = async (changes: readonly Change[]): Promise<void> => {
+    const judged = (changes: readonly Change[]): Promise<readonly Change[]> => {
       const from = region === "a" ? "b" : "a";
       const { mayJoin } = there();
-      await requireProven(changes, from, { mayJoin, observe: () => undefined });
+      return provenChanges(changes, from, { mayJoin, observe: () => undefined });
     };
     const peer: Partial<Peer> = {
       region,
@@ -248,9 +248,9 @@ export class MemoryRegions implements AsyncDisposable {
       write: (instance, changes, audit, operation) =>
         // Like `PeerService`: the first region's write is the decision, whichever region asks for it.
         crossed(async () => {
-          await judged(changes);
+          const proven = await judged(changes);
           const joined = instance !== systemInstance || region !== "a";
-          return there().own.commit(instance, changes, audit, { operation, joined });
+          return there().own.commit(instance, proven, audit, { operation, joined });
         }),
     };
     return peer as Peer;

@@ -49,6 +49,8 @@ export interface Regions {
   readonly stores: StoreCheck;
   /** Decides what this region takes from the other. */
   readonly joining: LateJoinRules;
+  /** Instances that have had keys which can be restored, since this node leads. */
+  readonly restorable: Set<string>;
 }
 
 /** What a node does for its region and for the other one, apart from answering clients. */
@@ -99,7 +101,9 @@ export function openRegions(
   });
   opened.use(store);
   const clocks = watchClocks(parts, own, peers, store);
-  return { own, peers, store, clocks, stores: watchStores(parts, own, peers, store), joining };
+  const restorable = new Set<string>();
+  const stores = watchStores(parts, own, peers, store);
+  return { own, peers, store, clocks, stores, joining, restorable };
 }
 
 /** Compares this node's clock with the store's and the other regions', and reports it every ten seconds. */
@@ -327,7 +331,10 @@ async function openLeader(
           adopt,
         ]),
     new AgreeFormat({ store: own, peers, newest: recordFormat }),
-    new DueDates({ region, own, store, timers: clock, observe, doubt: () => clocks.doubt() }),
+    new DueDates({
+      ...{ region, own, store, timers: clock, observe, restorable: regions.restorable },
+      doubt: () => clocks.doubt(),
+    }),
     ...others,
   ];
   health.note({ leader: { leads: false, epoch: 0 } });

@@ -1,5 +1,5 @@
 import type { KekStore } from "../../ports/keys.ts";
-import type { KekWrap, WrappedKek } from "../../system/wrapped-kek.ts";
+import { isWithheldKek, type KekWrap, type WrappedKek } from "../../system/wrapped-kek.ts";
 
 /** Wrapped KEKs in memory, for tests. */
 export class MemoryKekStore implements KekStore {
@@ -15,7 +15,7 @@ export class MemoryKekStore implements KekStore {
 
   async add(instance: string, kek: WrappedKek, onlyIfNone: boolean): Promise<boolean> {
     const keks = this.#of(instance);
-    if (onlyIfNone && keks.length > 0) return false;
+    if (onlyIfNone && keks.some(({ id }) => !isWithheldKek(id))) return false;
     this.#keks.set(instance, [...keks, kek]);
     return true;
   }

@@ -3,12 +3,11 @@
 -- KEYS  1 head  2 counters  3 status  4 live  5 destroyed  6 changes  7 digests  8 audit  9 reserved
 --       10 states  11 surplus  12 shares  13.. the record of each change, then buckets of terms
 -- ARGV  1 audit entries kept  2 instance  3 entries from which a term may be common  4 which statuses refuse the commit
---       ("open": all but Installed, "known": Deleted, unless every object is
---       destroyed, "none")  5 operation that writes, or empty  6 prefix of records
+--       ("open": all but Installed, "deleted", "none")  5 operation that writes, or empty  6 prefix of records
 --       7 stamp (head.lua), number of records that must be as given, then each: its key (index in KEYS) and tag
 --       8 number of events, the events, number of changes, then each: kind (create | update | served)  identifier  tag
 --       before (empty for create)  digest after (32 bytes, of which the first 16 are the tag)  proof (24 bytes)  body  state
---       before (a digit; empty for create)  state after  month (four digits)  number of terms, then each: what ("-" drop, "+" add, "u" add as one that at most one live object has, "n" add so and
+--       before (a digit; empty for create)  state after  month (four digits)  number of terms, then each: what ("-" drop, "+" add, "u" add as one that is kept however many have it, "n" add so and
 --       claim, "c" keep: nobody else may claim it)  bucket (index in KEYS)  hash
 -- →     {"committed", change number} | {"conflict", change number, index of the change} | {"nameTaken", change number,
 --       index of the change, hash} | {"superseded", change number} | {"reserved", change number, index of the change, operation} | {"reservationLost",
@@ -41,16 +40,11 @@ end
 local events = {}
 for i = 1, tonumber(take()) do events[i] = take() end
 
--- Of a deleted instance only objects are taken that are destroyed, so that both regions' copies become the same.
-local function closed(list)
+local function closed()
   if ARGV[4] == "none" then return false end
   local is = redis.call("GET", status)
   if ARGV[4] == "open" then return is ~= "Installed" end
-  if is ~= "Deleted" then return false end
-  for _, change in ipairs(list) do
-    if not change.is_destroyed then return true end
-  end
-  return false
+  return is == "Deleted"
 end
 
 local function parse(index)
@@ -87,7 +81,7 @@ local list, seen, known = {}, {}, {}
 local amount = tonumber(take())
 local any_held = redis.call("HLEN", reserved) > 0
 for i = 1, amount do list[i] = parse(i) end
-if closed(list) then return { "instanceClosed", number } end
+if closed() then return { "instanceClosed", number } end
 for i, change in ipairs(list) do
   local holder = any_held and holder_of(reserved, change.id)
   if holder and holder ~= operation then return { "reserved", number, i, holder } end

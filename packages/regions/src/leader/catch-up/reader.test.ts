@@ -337,7 +337,7 @@ describe("digests", () => {
       if (closed) throw new KeyRingUnavailable(false, "closed");
       return material?.kekId === present.kekId;
     };
-    const seals = { opens, newer: async () => undefined };
+    const seals = { opens, newer: async () => undefined, releases: async () => false };
     reader = new PeerReader({ peer, own, timers: time, observe: () => undefined, seals });
     const objects = Array.from({ length: 3 }, () => objectOf({ material: erased }));
     await put(own, objects);

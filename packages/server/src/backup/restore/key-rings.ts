@@ -67,7 +67,8 @@ export async function keyRingOver(
   opened.defer(() => keyRing.drop());
   const running = opened.move();
   return {
-    open: (binding, sealed) => keyRing.open(binding, sealed),
+    // It serves no client: what is withheld is proven, and restored, like everything else.
+    open: (binding, sealed) => keyRing.holding(async () => keyRing.openAny(binding, sealed)),
     seal: (binding, plaintext) => keyRing.seal(binding, plaintext),
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };

@@ -265,7 +265,7 @@ describe("a deleted instance's backup", () => {
     const file = await site.backup();
     const kek = await site.keyRing.rekey(deleted, []);
     for (const object of [gone, kept, other]) {
-      const { fixed, material } = await resealed(site.keyRing, object, kek);
+      const { fixed, material } = await resealed(site.keyRing, object, { kek });
       await site.change(object, { fixed, material });
     }
     const destroyed = { time: us / 1e6 + 50, region: "a" };

@@ -57,19 +57,22 @@ export async function eraseObjects(
   return { done, all, unproven };
 }
 
-/** How many objects of an instance are destroyed and can be restored, as a store has them. */
+/** More restorable objects than these are not counted: that there are some decides. */
+const restorableMax = 1_000;
+
+/** How many objects of an instance are destroyed and can be restored, as a store has them: at most `restorableMax`. */
 export async function countRestorable(
   own: Pick<OwnStore, "find">,
   instance: string,
 ): Promise<number> {
   let count = 0;
   let query: FindQuery | undefined = { ...restorable, limit: pageRecords };
-  while (query !== undefined) {
+  while (query !== undefined && count < restorableMax) {
     const { objects, next } = await own.find(instance, query);
     count += objects.filter(({ object }) => pendingDestruction(object.facts)).length;
     query = next === undefined ? undefined : { ...query, after: next };
   }
-  return count;
+  return Math.min(count, restorableMax);
 }
 
 const restorable = { live: false, destroyed: true, term: restorableTerm } as const;

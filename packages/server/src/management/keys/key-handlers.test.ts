@@ -37,6 +37,7 @@ class Site {
   readonly store = new MemoryOwnStore();
   readonly clock = { wallMs: () => this.nowMs, monotonicMs: () => this.nowMs };
   readonly engine: Engine;
+  readonly keyRing: InstanceKeyRing;
   finds = 0;
   looked = 0;
   /** Seconds. */
@@ -48,7 +49,7 @@ class Site {
     const { store, clock } = this;
     const observe = (): void => undefined;
     const root = new MemoryRootOfTrust(ids);
-    const keyRing = new InstanceKeyRing({
+    this.keyRing = new InstanceKeyRing({
       rootOf: () => root,
       keks: new MemoryKekStore(),
       clock,
@@ -58,6 +59,7 @@ class Site {
       kekCacheMs: 1e9,
       graceMs: 1e9,
     });
+    const { keyRing } = this;
     const parts = { store, locks: new MemoryLocks(), keyRing, clock, ids, observe };
     this.engine = new Engine({ ...parts, region: "a", writer: new Writer(ids), interop: false });
   }
@@ -110,6 +112,7 @@ class Site {
       },
       own: this.store,
       engine: this.engine,
+      keyRing: this.keyRing,
       wallMs: () => this.nowMs,
     });
   }

@@ -20,7 +20,7 @@ import {
   vendorText,
 } from "./key-answer.ts";
 import { listKeys } from "./list.ts";
-import { restoreKey } from "./restore.ts";
+import { type RestoreDeps, restoreKey } from "./restore.ts";
 
 export interface KeysDeps {
   readonly region: string;
@@ -28,6 +28,7 @@ export interface KeysDeps {
   readonly store: Pick<ObjectStore, "read" | "find" | "commit">;
   readonly own: Pick<StateCountStore, "counts">;
   readonly engine: KeyEngine;
+  readonly keyRing: RestoreDeps["keyRing"];
   readonly evidence?: Evidence;
   /** Looks for a key's events in the other regions. */
   readonly elsewhere?: (asked: KeyEventsAsked) => Promise<readonly KeyEvent[]>;

@@ -6,6 +6,8 @@ import {
   type ObjectStore,
   pendingDestruction,
   type Register,
+  type Releaser,
+  released,
   restored,
   TooManyUpdates,
 } from "@holdfast/engine";
@@ -20,6 +22,8 @@ export interface RestoreDeps {
   readonly region: string;
   readonly store: Pick<ObjectStore, "read" | "commit">;
   readonly wallMs: () => number;
+  /** Seals for clients what was withheld. */
+  readonly keyRing: Releaser;
 }
 
 /** A restored object, and the names that it lost because other objects have them now. */
@@ -32,11 +36,12 @@ const triesMax = 16;
 const nameOf = { tag: attributes.Name.tag, key: "" };
 
 /**
- * Takes a destruction back that is not final, in all regions together. Rejects with a `ManagementError`, or with
- * `StoreUnavailable` where a region cannot agree.
+ * Takes a destruction back that is not final, in all regions together, with material that clients get at once. Rejects
+ * with a `ManagementError`, with `StoreUnavailable` where a region cannot agree, or with `KeyRingUnavailable` where the
+ * root of trust does not open what is withheld.
  */
 export async function restoreKey(
-  { region, store, wallMs }: RestoreDeps,
+  { region, store, wallMs, keyRing }: RestoreDeps,
   instance: string,
   call: Call<Contract["restoreKey"]>,
 ): Promise<RestoredKey> {
@@ -50,7 +55,7 @@ export async function restoreKey(
     const now = { us: Math.floor(wallMs() * 1_000), region };
     const time = Math.floor(wallMs() / 1_000);
     const after: ManagedObject = {
-      ...object,
+      ...(await released(keyRing, object)),
       facts: restored(object.facts, { ...now, time }),
       registers: lost.reduce((left, name) => withoutName(left, name, now), object.registers),
       lastChange: Math.max(object.lastChange, time),

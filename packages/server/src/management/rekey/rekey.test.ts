@@ -27,6 +27,7 @@ import {
   rekeyReadings,
   rolesOf,
   sealsUnder,
+  withheldOf,
 } from "./rekey.ts";
 
 const keepMs = 60_000;
@@ -35,6 +36,7 @@ const secret = encodeRecord(sampleObject("i", ids.uuid()));
 let nowMs: number;
 let own: MemoryOwnStore;
 let view: TestView;
+let restorable: Set<string>;
 let records: Records;
 let ring: InstanceKeyRing;
 let regions: readonly string[];
@@ -53,6 +55,7 @@ beforeEach(async () => {
   own = new MemoryOwnStore({ wallMs: clock.wallMs });
   await own.instances.ensure("i", "i");
   view = new TestView();
+  restorable = new Set();
   records = new Records({ region: "a", others: () => [], store: own, view, clock, ids });
   keks = new ObjectKekStore(own, { clock, region: "a" });
   const root = new MemoryRootOfTrust(ids);
@@ -82,6 +85,7 @@ function leader(region = "a"): Rekey {
       records,
       keyRing: ring,
       reseal,
+      restorable,
     },
     ...{ clock, requestId: ids.uuid, keepMs },
   });
@@ -355,4 +359,106 @@ test("seals are added up in the KEK's record, also after the store refused them"
   expect(kek?.seals).toEqual({ a: 3, b: 1 });
   expect(kek && sealsUnder(kek)).toBe(4);
   expect(rekeyReadings({ region: "a", view, required: () => regions }).kekSeals()).toBe(4);
+});
+
+test("a KEK that withholds is made when a key can be restored, and another one after each rekey", async () => {
+  const key = await newKey();
+  const duty = leader();
+  const withheld = () => withheldOf(view, "i", regions);
+  await run(duty);
+  expect(withheld().seals).toBeUndefined();
+  restorable.add("i");
+  const destruction = { time: 5, region: "a", until: 9e9, state: "pending", us: 1 } as const;
+  const [before] = await own.read("i", [key.uniqueIdentifier]);
+  if (before === undefined) throw new Error("no key");
+  const after = { ...before.object, facts: { destruction } };
+  await own.commit("i", [{ kind: "update", before, after }], []);
+  await run(duty);
+  const materialOf = async () =>
+    (await own.read("i", [key.uniqueIdentifier]))[0]?.object.material?.kekId;
+  const first = withheld().seals?.id;
+  expect(await materialOf()).toBe(first);
+  // The other region's leader makes none, and what seals for clients is as before.
+  expect(rolesOf(view, "i", regions)).toMatchObject({ seals: {}, older: [], waiting: [] });
+  expect(progress()).toBeUndefined();
+  await ring.rekey("i", []);
+  await run(duty, 4);
+  const second = withheld().seals?.id;
+  expect(second).not.toBe(first);
+  expect(await materialOf()).toBe(second);
+  nowMs += keepMs + 1_000;
+  await run(duty);
+  expect(await wrapped()).toHaveLength(2);
+  expect(await wrapped()).toContain(second);
+});
+
+test("an older KEK that withholds stays until the other region has said that it withholds under the newest one", async () => {
+  await newKey();
+  regions = ["a", "b"];
+  const share = async () => {
+    for (const { id, wraps } of await keks.list("i")) {
+      const [wrap] = wraps;
+      if (wraps.length !== 1 || wrap === undefined) continue;
+      await keks.rewrap("i", id, new Uint8Array(), { ...wrap, region: "b" });
+    }
+  };
+  const first = await makeWithheld(0);
+  await share();
+  const kek = (await keks.list("i")).find(({ id }) => id !== first)?.id ?? "";
+  const told = {
+    store: "b1",
+    resealed: 1,
+    left: 0,
+    quarantined: 0,
+    reason: "",
+    atMs: 1,
+    sinceMs: 1,
+  };
+  const tell = async (withheld: string) => {
+    await records.change("Kek", kek, () => ({ rekey: { b: { ...told, withheld } } }), []);
+  };
+  await tell(first);
+  const duty = leader();
+  await run(duty);
+  // As where two leaders made one.
+  const second = await makeWithheld((await keks.list("i")).at(-1)?.createdMs ?? 0);
+  await share();
+  await run(duty);
+  for (let days = 0; days < 3; days += 1) {
+    nowMs += keepMs + 1_000;
+    await run(duty);
+  }
+  expect(progress()).toMatchObject({ left: 0, withheld: second });
+  expect(await wrapped()).toContain(first);
+  await tell(second);
+  await run(duty);
+  nowMs += keepMs + 1_000;
+  await run(duty);
+  expect((await wrapped()).toSorted()).toEqual([kek, second].toSorted());
+});
+
+/** Makes a KEK that withholds, and answers its id. */
+async function makeWithheld(afterMs: number): Promise<string> {
+  const known = new Set((await keks.list("i")).map(({ id }) => id));
+  await ring.makeWithheld("i", afterMs);
+  const made = (await keks.list("i")).find(({ id }) => !known.has(id));
+  if (made === undefined) throw new Error("no KEK was made");
+  return made.id;
+}
+
+test("only the first region in order makes the KEK that withholds", async () => {
+  await newKey();
+  restorable.add("i");
+  regions = ["a", "b"];
+  const [first] = await keks.list("i");
+  const [wrap] = first?.wraps ?? [];
+  if (first === undefined || wrap === undefined) throw new Error("no KEK");
+  await keks.rewrap("i", first.id, new Uint8Array(), { ...wrap, region: "b" });
+  await run(leader("b"));
+  expect(await wrapped()).toHaveLength(1);
+  await run(leader("a"));
+  // It waits for the other region's wrap, and no other one is made meanwhile.
+  await run(leader("a"));
+  expect(withheldOf(view, "i", regions)).toMatchObject({ seals: undefined, waiting: [{}] });
+  expect(await wrapped()).toHaveLength(2);
 });

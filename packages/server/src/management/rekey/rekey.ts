@@ -3,6 +3,7 @@ import {
   type Clock,
   type FieldChanges,
   type InstanceKeyRing,
+  isWithheldKek,
   KeyRingUnavailable,
   kekWrittenMs,
   newestFirst,
@@ -16,6 +17,7 @@ import {
   sealingKek,
   updateRecord,
   type WrappedKek,
+  withheldKek,
   withoutKekWraps,
   wrappedKek,
 } from "@holdfast/engine";
@@ -58,7 +60,9 @@ export interface RekeyOptions {
   readonly storeOf: (region: string) => Promise<string>;
   readonly view: Pick<SystemView, "all" | "of" | "record" | "take">;
   readonly records: Pick<Records, "change">;
-  readonly keyRing: Pick<InstanceKeyRing, "open" | "reseal" | "newerSeal">;
+  readonly keyRing: Pick<InstanceKeyRing, "open" | "reseal" | "makeWithheld">;
+  /** Instances that have had keys which can be restored, since this node leads. */
+  readonly restorable: ReadonlySet<string>;
   readonly reseal: Pick<Reseal, "run" | "progressOf">;
   readonly clock: Pick<Clock, "wallMs" | "monotonicMs">;
   readonly requestId: () => string;
@@ -69,7 +73,7 @@ export interface RekeyOptions {
 const everyMs = 1_000;
 /** Longer than a backup takes: one that has a record under an older KEK has that KEK too. */
 const keepDefaultMs = 86_400_000;
-/** How long progress is not written again, unless something begins or ends. */
+/** How long progress is not written again, unless something begins or ends; and until a failed try is made again. */
 const tellAgainMs = 10_000;
 
 interface Known {
@@ -93,6 +97,8 @@ export class Rekey implements Duty {
   /** By name, a value and the monotonic time at which this leader first saw it. */
   readonly #seen = new Map<string, { readonly value: unknown; readonly atMs: number }>();
   #epoch: number | undefined;
+  /** No KEK that withholds is made before this time of the monotonic clock: the last try failed. */
+  #makeMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: RekeyOptions) {
     this.#options = options;
@@ -100,6 +106,7 @@ export class Rekey implements Duty {
 
   async run(context: DutyContext): Promise<DutyResult> {
     const { view, reseal, required } = this.#options;
+    await this.#makeWithheld(context);
     const wanted = rekeyings(view, required());
     if (wanted.size === 0) return { done: 0, left: 0 };
     if (this.#epoch !== context.epoch) {
@@ -123,6 +130,7 @@ export class Rekey implements Duty {
     const quarantined = await this.#options.own.quarantined();
     for (const [instance, rekeying] of wanted) {
       if (!context.active()) return total;
+      if (rekeying.older.size === 0) continue;
       const texts = await this.#texts(instance, rekeying);
       note(texts);
       await this.#tell(instance, texts, quarantined);
@@ -130,6 +138,38 @@ export class Rekey implements Duty {
     }
     if (failure !== undefined && total.done === 0) throw failure;
     return total;
+  }
+
+  /**
+   * Makes the KEK for destroyed material where an instance needs one: its first, and another one after each rekey, since
+   * who knew the KEK that is replaced may know this one too.
+   */
+  async #makeWithheld({ active }: DutyContext): Promise<void> {
+    const { region, required, view, keyRing, clock } = this.#options;
+    // One leader is enough.
+    if (required().some((other) => other < region) || clock.monotonicMs() < this.#makeMs) return;
+    for (const instance of instancesWithKeks(view)) {
+      const afterMs = this.#lackingSince(instance);
+      if (afterMs === undefined || !active()) continue;
+      try {
+        await keyRing.makeWithheld(instance, afterMs);
+      } catch (error) {
+        // A region may be out, or the root of trust closed: until then material stays under the KEK that seals.
+        if (!isExpected(error)) throw error;
+        this.#makeMs = clock.monotonicMs() + tellAgainMs;
+        if (error instanceof StoreUnavailable) return;
+      }
+    }
+  }
+
+  /** When the KEK that seals was made, if an instance needs one that withholds and was made later. */
+  #lackingSince(instance: string): number | undefined {
+    const { required, view, restorable } = this.#options;
+    const afterMs = rolesOf(view, instance, required()).seals?.createdMs;
+    const { seals, waiting } = withheldOf(view, instance, required());
+    if (afterMs === undefined || (!seals && !restorable.has(instance))) return undefined;
+    const all = [...(seals ? [seals] : []), ...waiting];
+    return all.some(({ createdMs }) => createdMs > afterMs) ? undefined : afterMs;
   }
 
   /**
@@ -174,7 +214,7 @@ export class Rekey implements Duty {
     const progress = reseal.progressOf(instance);
     const record = progress && view.of("Kek", instance).get(progress.kek);
     if (record === undefined || progress === undefined) return;
-    const { kek, store, resealed, left: unsealed, reason } = progress;
+    const { kek, withheld, store, resealed, left: unsealed, reason } = progress;
     const told = record.rekey[region];
     const left = unsealed + texts.left + texts.done;
     const since = this.#since(instance, progress, texts, told);
@@ -187,6 +227,7 @@ export class Rekey implements Duty {
       reason,
       atMs: clock.wallMs(),
       ...(sinceMs !== undefined && { sinceMs }),
+      ...(withheld !== undefined && { withheld }),
     };
     if (told !== undefined && !isNews(told, state)) return;
     await records
@@ -219,13 +260,16 @@ export class Rekey implements Duty {
     const { region, required, view, keepMs = keepDefaultMs } = this.#options;
     // One leader is enough; where that one is retired, its wraps keep the KEK anyway.
     if (required().some((other) => other < region)) return 0;
-    const { seals, older } = rolesOf(view, instance, required());
+    const { seals, older: olderSealing } = rolesOf(view, instance, required());
+    const withheld = withheldOf(view, instance, required());
+    const older = [...olderSealing, ...withheld.older];
     const states = seals && view.of("Kek", instance).get(seals.id)?.rekey;
     if (seals === undefined || states === undefined) return 0;
     // Regions' clocks may differ: what counts is for how long this leader has seen the same.
     const quietMs = (one: string): number => {
-      const { sinceMs, left = 1, quarantined = 1 } = states[one] ?? {};
-      if (sinceMs === undefined) return -1;
+      const { sinceMs, left = 1, quarantined = 1, withheld: under } = states[one] ?? {};
+      // What a region said before it knew of the newest KEK that withholds says nothing of the one before that.
+      if (sinceMs === undefined || under !== withheld.seals?.id) return -1;
       const ms = this.#sameMs(`${instance} ${one}`, `${seals.id} ${sinceMs}`);
       return left > 0 || quarantined > 0 ? -1 : ms;
     };
@@ -299,35 +343,65 @@ export class Rekey implements Duty {
 }
 
 /**
- * What each instance's records are to be re-sealed under; instances that never had an older KEK are left out. Removed KEKs
- * stay in it: a store that went back to an earlier time may have records under them.
+ * What each instance's records are to be re-sealed under; instances that never had an older KEK and withhold nothing are
+ * left out. Removed KEKs stay in it: a store that went back to an earlier time may have records under them.
  */
 export function rekeyings(
   view: Pick<SystemView, "all" | "of">,
   required: readonly string[],
 ): ReadonlyMap<string, Rekeying> {
   const wanted = new Map<string, Rekeying>();
-  for (const { instance, destroyed, status } of view.all("Instance")) {
-    if (destroyed !== undefined || status === "Removing") continue;
+  for (const instance of instancesWithKeks(view)) {
     if (view.of("Kek", instance).size < 2) continue;
     const { seals, older, removed } = rolesOf(view, instance, required);
-    const all = [...older, ...removed];
-    if (seals === undefined || all.length === 0) continue;
-    wanted.set(instance, { kek: seals.id, older: new Set(all.map(({ id }) => id)) });
+    const withheld = withheldOf(view, instance, required);
+    const all = [...older, ...removed, ...withheld.older, ...withheld.removed];
+    if (seals === undefined || (all.length === 0 && withheld.seals === undefined)) continue;
+    const ids = new Set(all.map(({ id }) => id));
+    wanted.set(instance, { kek: seals.id, older: ids, withheld: withheld.seals?.id });
   }
   return wanted;
 }
 
-/** The KEKs of an instance as this node knows them. */
+/** Instances that have KEKs and are not being deleted. */
+function instancesWithKeks(view: Pick<SystemView, "all" | "of">): ReadonlySet<string> {
+  const instances = new Set(view.all("Kek").map(({ instance }) => instance));
+  for (const { instance, destroyed, status } of view.all("Instance")) {
+    if (destroyed !== undefined || status === "Removing") instances.delete(instance);
+  }
+  return instances;
+}
+
+/** The KEKs of an instance that seal for clients, or did, as this node knows them. */
 export function rolesOf(
   view: Pick<SystemView, "of">,
   instance: string,
   required: readonly string[],
 ): KekRoles {
-  const all = [...view.of("Kek", instance).values()].map((record) => wrappedKek(record).kek);
+  return rolesAmong(view, instance, (keks) => sealingKek(keks, required), false);
+}
+
+/** The same of the KEKs under which destroyed material is withheld. */
+export function withheldOf(
+  view: Pick<SystemView, "of">,
+  instance: string,
+  required: readonly string[],
+): KekRoles {
+  return rolesAmong(view, instance, (keks) => withheldKek(keks, required), true);
+}
+
+function rolesAmong(
+  view: Pick<SystemView, "of">,
+  instance: string,
+  chosen: (keks: readonly WrappedKek[]) => WrappedKek | undefined,
+  withheld: boolean,
+): KekRoles {
+  const all = [...view.of("Kek", instance).values()]
+    .map((record) => wrappedKek(record).kek)
+    .filter(({ id }) => isWithheldKek(id) === withheld);
   const keks = all.filter(({ wraps }) => wraps.length > 0);
   const removed = all.filter(({ wraps }) => wraps.length === 0);
-  const seals = sealingKek(keks, required);
+  const seals = chosen(keks);
   if (seals === undefined) return { seals, waiting: keks, older: [], removed };
   const others = keks.filter(({ id }) => id !== seals.id);
   return {
@@ -400,6 +474,7 @@ export async function addSeals(
 
 function isNews(told: RekeyState, now: RekeyState): boolean {
   if (told.sinceMs !== now.sinceMs || told.store !== now.store) return true;
+  if (told.withheld !== now.withheld) return true;
   if (told.reason !== now.reason || told.quarantined > 0 !== now.quarantined > 0) return true;
   const moved = told.resealed !== now.resealed || told.left !== now.left;
   return moved && now.atMs - told.atMs >= tellAgainMs;

@@ -1,4 +1,4 @@
-import type { Engine, InstanceCounts } from "@holdfast/engine";
+import type { Engine, InstanceCounts, InstanceKeyRing } from "@holdfast/engine";
 import type { Duty } from "@holdfast/regions";
 import { ApprovalsDuty } from "../../approvals/approvals-duty.ts";
 import { breakGlassCounts } from "../../approvals/requests.ts";
@@ -86,7 +86,7 @@ export function keepingHandlers(
   { own, store }: Regions,
   { view, commands }: Management,
   tenants: Tenants,
-  engine: Engine,
+  { engine, keyRing }: { readonly engine: Engine; readonly keyRing: InstanceKeyRing },
 ): ReturnType<typeof keysHandlers> & ReturnType<typeof backupHandlers> {
   const instances = new InstanceLookup({ view, declared: () => tenants.instances });
   const { wallMs } = clock;
@@ -96,7 +96,9 @@ export function keepingHandlers(
   });
   const elsewhere = (asked: KeyEventsAsked) => keyEventsElsewhere(commands, clock, asked);
   return {
-    ...keysHandlers({ region, instances, store, own, engine, evidence, elsewhere, wallMs }),
+    ...keysHandlers({
+      ...{ region, instances, store, own, engine, keyRing, evidence, elsewhere, wallMs },
+    }),
     ...backupHandlers(view),
   };
 }

@@ -62,6 +62,7 @@ function joinRules(
     region,
     view,
     policyMs: () => clocks.earliestMs(),
+    wallMs: clock.wallMs,
     isFilled: filledOnce(own),
     declared: (instance) => tenants.instances.find(({ id }) => id === instance),
     checks: {

@@ -210,6 +210,7 @@ function openRekey(
   };
   const rekey = new Rekey({
     ...{ region, node, required, own, storeOf, store, view, records, keyRing, reseal, clock },
+    restorable: regions.restorable,
     requestId: ids.uuid,
     keepMs: config.rootOfTrust.keepKeksMs,
   });

@@ -89,12 +89,15 @@ export function joins(world: Make): void {
     },
   );
 
-  test("a deleted instance takes no joins either, except of destroyed objects", async () => {
+  test("a deleted instance takes no joins either, except of objects that are destroyed for good", async () => {
     const w = await world();
     const stored = await w.created();
     await w.opened.setStatus(w.instance, "Deleted");
     expect(await w.create(w.object(), joined)).toEqual({ kind: "instanceClosed" });
     expect(await w.update(stored, { lastChange: 2 }, joined)).toEqual({ kind: "instanceClosed" });
+    const at = { time: 1_700_000_001, region: "a", until: 1_700_000_009, us: 1 } as const;
+    const pending = { facts: { destruction: { ...at, state: "pending" } } } as const;
+    expect(await w.update(stored, pending, joined)).toEqual({ kind: "instanceClosed" });
     const gone = { ...w.object(), ...destroyed };
     expect(await w.create(gone)).toEqual({ kind: "instanceClosed" });
     const mixed = [gone, w.object()].map((after) => ({ kind: "create", after }) as const);
