@@ -426,14 +426,14 @@ function connectionsThatWaitElsewhere(made: StoreConnections): StoreConnections 
   });
 }
 
-/** Bytes of a partition's head: a store's identifier (16) and the number up to which all is covered (6). */
-const headLength = 22;
+/** Bytes of a partition's head: a store's identifier (16), the number up to which all is covered (6), and the least storage key (2). */
+const headLength = 24;
 
 function connectionsThatShowAllAsCovered(made: StoreConnections): StoreConnections {
   const covered = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(covered);
     if (!Buffer.isBuffer(value) || value.length !== headLength) return value;
-    return Buffer.concat([value.subarray(0, 16), Buffer.alloc(6, 0x7f)]);
+    return Buffer.concat([value.subarray(0, 16), Buffer.alloc(6, 0x7f), value.subarray(22)]);
   };
   return connectionsWith(made, async (connection, lines) =>
     (await connection.batch(lines)).map((outcome) =>
