@@ -8,7 +8,13 @@ import { exitCodes, ownExitOf } from "./terminal/exits.ts";
 import { reasonOf } from "./terminal/failure.ts";
 
 /** Commands that connect to other regions: a connection to an isolated one never ends by itself. */
-const connecting: readonly (string | undefined)[] = ["region", "backup", "approval"];
+const connecting: readonly (string | undefined)[] = [
+  "region",
+  "backup",
+  "approval",
+  "root",
+  "store",
+];
 /** How long connections may take to close when a command is done. */
 const lingerMs = 500;
 
