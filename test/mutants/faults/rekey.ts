@@ -47,6 +47,16 @@ export const rekeyFaults: readonly PlantedFault[] = [
     tests: ringTests,
   },
   {
+    name: "listed-keks-are-all",
+    kind: "protocol",
+    file: `${ring}/key-ring-wraps.ts`,
+    find: "known.find((each) => each.id === id) ?? (await this.#options.keks.read(instance, id));",
+    replace: "known.find((each) => each.id === id);",
+    rule: "a KEK is unknown only if every region says so: a list may lack what a store that is still filled has not yet",
+    promises: ["An empty store fills itself from the other region"],
+    tests: [`${ring}/rekey.test.ts`],
+  },
+  {
     name: "removed-kek-is-closed",
     kind: "engine",
     file: `${ring}/key-ring-wraps.ts`,

@@ -255,7 +255,8 @@ export class KekWraps {
   async #unwrapped(instance: string, id: string) {
     const { rootOf, region } = this.#options;
     const known = await this.list(instance);
-    const kek = known.find((each) => each.id === id);
+    const kek =
+      known.find((each) => each.id === id) ?? (await this.#options.keks.read(instance, id));
     if (kek === undefined) throw new UnknownKek(false, `${kekName(id)} is not known`);
     const wrap = wrapOf(kek, region);
     // No region opens what it sealed any more, so a copy under another KEK counts instead.

@@ -22,4 +22,8 @@ test("a KEK whose wraps were erased gets none again, even from a node that had i
   await store.commit(systemInstance, [{ kind: "update", before, after }], []);
   expect(await keks.rewrap("i", id, none, wrapIn("b"))).toBe(false);
   expect((await keks.list("i"))[0]?.wraps).toEqual([]);
+  // It is still known, to its instance alone.
+  expect(await keks.read("i", id)).toMatchObject({ id, wraps: [] });
+  expect(await keks.read("other", id)).toBeUndefined();
+  expect(await keks.read("i", randomUUID())).toBeUndefined();
 });

@@ -4,6 +4,7 @@ import { StoreUnavailable } from "../base/errors.ts";
 import type { KekStore } from "../ports/keys.ts";
 import type { FindQuery, ObjectStore, StoredObject } from "../ports/objects.ts";
 import { refused, updateRecord } from "../ports/update-record.ts";
+import { isDestroyed } from "../record/lifecycle.ts";
 import type { ManagedObject } from "../record/record.ts";
 import type { Now } from "../record/registers.ts";
 import { kekTerm } from "../system/index-terms.ts";
@@ -50,6 +51,14 @@ export class ObjectKekStore implements KekStore {
     const found = await this.#find(kekTerm(instance));
     // Instances may share a term.
     return found.flatMap(({ entry }) => (entry.instance === instance ? entry.kek : []));
+  }
+
+  /** See `KekStore.read`. */
+  async read(instance: string, kekId: string): Promise<WrappedKek | undefined> {
+    const [found] = await this.#store.read(systemInstance, [kekId]);
+    if (found === undefined || isDestroyed(found.object.facts)) return undefined;
+    const entry = readKekRecord(found.object);
+    return entry?.instance === instance ? entry.kek : undefined;
   }
 
   /** The KEKs of all instances, oldest first. */

@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { attributeItem } from "@holdfast/kmip";
 import { byteString, encode, ItemType } from "@holdfast/ttlv";
 import { beforeEach, expect, test } from "vitest";
-import { UnknownKek } from "../base/errors.ts";
+import { StoreUnavailable, UnknownKek } from "../base/errors.ts";
 import { sealDigests } from "../material/object-digest.ts";
 import { areUnderOtherKeks, kekIdsOf, resealed, sealsBy } from "../material/reseal.ts";
 import type { ManagedObject } from "../record/record.ts";
@@ -218,6 +218,21 @@ test("a KEK whose wraps were removed is unknown, so that a copy under another KE
   keks = Object.assign(new MemoryKekStore(), {
     list: async (): Promise<readonly WrappedKek[]> => (kek ? [{ ...kek, wraps: [] }] : []),
   });
+  await expect(makeRing().open(binding, sealed)).rejects.toThrow(UnknownKek);
+});
+
+test("a KEK that a list lacks is read by its identifier, and is unknown only without one", async () => {
+  const sealed = await makeRing().seal(binding, secret);
+  const [kek] = await keks.list("i");
+  // As in a store that is still filled.
+  let answer = async (): Promise<WrappedKek | undefined> => kek;
+  keks = Object.assign(new MemoryKekStore(), { list: async () => [], read: () => answer() });
+  expect(Buffer.from(await makeRing().open(binding, sealed))).toEqual(Buffer.from(secret));
+  answer = async () => {
+    throw new StoreUnavailable("peerUnreachable", "the other region does not answer");
+  };
+  await expect(makeRing().open(binding, sealed)).rejects.not.toThrow(UnknownKek);
+  answer = async () => undefined;
   await expect(makeRing().open(binding, sealed)).rejects.toThrow(UnknownKek);
 });
 

@@ -12,6 +12,8 @@ export interface KeyRing {
 /** The store of wrapped KEKs (partition `{sys}`). Every implementation passes `kekStoreConformance`. */
 export interface KekStore {
   list(instance: string): Promise<readonly WrappedKek[]>;
+  /** Undefined only if every region says so: a list may lack what a store that is still filled has not yet. */
+  read(instance: string, kekId: string): Promise<WrappedKek | undefined>;
   /**
    * Durable when it resolves. With `onlyIfNone`, false when the instance has a KEK already. With `evidence`, every region
    * agrees to it.

@@ -1,5 +1,6 @@
 import { type Observer, StoreUnavailable } from "@holdfast/engine";
 import type { Connection } from "../connection/connection.ts";
+import { storeFailure } from "../connection/failure.ts";
 import { ownRecordKey, partitionKeys } from "../connection/keys.ts";
 import { recordHeaderLength } from "../connection/record-header.ts";
 import { provenVersion } from "../proof/record-proof.ts";
@@ -58,10 +59,16 @@ export class OlderRecords {
     const { record } = partitionKeys(partition);
     const last = String(recordHeaderLength - 1);
     const lines = ids.map((id) => ["getrange", ownRecordKey(record, id), "0", last] as const);
-    const answers = await session.reading(({ connection }) => connection.batch(lines));
+    const headers = await session.reading(async ({ connection }) => {
+      const answers = await connection.batch(lines);
+      return answers.map((answer) => {
+        // No answer says nothing about the record.
+        if ("error" in answer) throw storeFailure(answer.error, connection.address);
+        return answer.value as Buffer;
+      });
+    });
     for (const [index, identifier] of ids.entries()) {
-      const answer = answers[index];
-      const header = answer && "value" in answer ? (answer.value as Buffer) : Buffer.alloc(0);
+      const header = headers[index] ?? Buffer.alloc(0);
       const place = { partition, identifier };
       const isProven = provenVersion(session.storageKeys, place, header) !== undefined;
       const value = isProven ? header : null;

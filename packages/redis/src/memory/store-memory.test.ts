@@ -8,6 +8,7 @@ import { expect, test, vi } from "vitest";
 import type { MemoryFile } from "../connection/options.ts";
 import type { StoreTimers } from "../connection/timers.ts";
 import { DiskMemoryFile } from "./memory-file.ts";
+import { OlderRecords, type StoreSession } from "./older.ts";
 import { StoreMemory } from "./store-memory.ts";
 
 const storeId = "00112233445566778899aabbccddeeff";
@@ -180,6 +181,25 @@ test("a disk that hangs holds one answer back, for a second, and what was learne
   expect(again.size).toBe(many + 1);
   expect(again.covered(4)).toBe(many);
   expect(again.get(3, object.uniqueIdentifier)?.version).toBe(8);
+});
+
+test("no answer of Redis makes a record older", async () => {
+  const { memory } = memoryOf(await kept());
+  await memory.open(storeId, root);
+  const events: Event[] = [];
+  const older = new OlderRecords(
+    memory,
+    (event) => events.push(event),
+    () => 0,
+  );
+  const lost = new Error("Command timed out");
+  const connection = { address: "a:1", batch: async () => [{ error: lost }] };
+  const reading: StoreSession["reading"] = (work) => work({ connection } as never);
+  const session = { storeId, storageKeys: {}, reading } as StoreSession;
+  expect(older.seems(3, object.uniqueIdentifier, null)).toBe(true);
+  const confirmed = older.confirm(session, 3, [object.uniqueIdentifier]);
+  await expect(confirmed).rejects.toMatchObject({ failure: "timeout" });
+  expect(events).toEqual([]);
 });
 
 test("a store can be closed while its disk hangs", async () => {

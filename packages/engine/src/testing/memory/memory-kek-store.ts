@@ -9,6 +9,10 @@ export class MemoryKekStore implements KekStore {
     return this.#of(instance);
   }
 
+  async read(instance: string, kekId: string): Promise<WrappedKek | undefined> {
+    return this.#of(instance).find(({ id }) => id === kekId);
+  }
+
   async add(instance: string, kek: WrappedKek, onlyIfNone: boolean): Promise<boolean> {
     const keks = this.#of(instance);
     if (onlyIfNone && keks.length > 0) return false;
