@@ -139,6 +139,7 @@ function isHex(value: unknown): value is string {
   return typeof value === "string" && /^[0-9a-f]{32}$/.test(value);
 }
 
+/** Base64 of at least one byte: a single digit is none. */
 function isBase64(value: unknown): value is string {
-  return isText(value) && /^[A-Za-z0-9+/]+={0,2}$/.test(value);
+  return isText(value) && /^[A-Za-z0-9+/]{2,}={0,2}$/.test(value);
 }
