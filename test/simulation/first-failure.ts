@@ -21,16 +21,17 @@ export async function brokenPromise(focus: string | undefined, last: number): Pr
 /** Why a planted fault does not count as found; empty if it breaks a promise where the unchanged product breaks none. */
 export async function missedFlaw(flaw: Flaw): Promise<string> {
   const focus = focusOf[flaw];
-  const found = await firstFailure({ flaw, focus }, 1, faultyMax);
+  const found = await firstFailure({ flaw, focus });
   if (found === undefined) return `not found in ${faultyMax} histories`;
   process.stdout.write(`found "${flaw}" at seed ${found.seed}: ${String(found.failure)}\n`);
   return await brokenPromise(focus, found.seed);
 }
 
-async function firstFailure(
+/** The first history from seed `first` to seed `last` that breaks a promise, if any does. */
+export async function firstFailure(
   options: HistoryOptions,
-  first: number,
-  last: number,
+  first = 1,
+  last = faultyMax,
 ): Promise<HistoryResult | undefined> {
   for (let seed = first; seed <= last; seed += 1) {
     const result = await runHistory(seed, options);

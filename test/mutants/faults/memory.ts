@@ -40,8 +40,9 @@ export const memoryFaults: readonly PlantedFault[] = [
     name: "no-answer-is-missing",
     kind: "access",
     file: `${redis}/memory/older.ts`,
-    find: 'if ("error" in answer) throw storeFailure(answer.error, connection.address);\n        return answer.value as Buffer;',
-    replace: 'return "error" in answer ? Buffer.alloc(0) : (answer.value as Buffer);',
+    find: "answers.map((answer) => answerOf(answer, connection) as Buffer);",
+    replace:
+      'answers.map((answer) => ("error" in answer ? Buffer.alloc(0) : (answer.value as Buffer)));',
     rule: "a record that Redis did not answer is neither older nor missing",
     promises: ["A record that a node remembers"],
     tests: [`${redis}/memory/store-memory.test.ts`],

@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { firstFailure } from "../first-failure.ts";
+import { focusOf } from "../flaw-focus.ts";
 import { runHistory } from "../history.ts";
 import { promises } from "./promises.ts";
 import { pageOf } from "./write-page.ts";
@@ -119,12 +121,9 @@ describe.skipIf(missing.length > 0)(
     });
 
     test("opens at a broken promise, and counts it", async () => {
-      const { steps } = await runHistory(4, {
-        flaw: "Item Not Found on an unreachable peer",
-        focus: "cut between the regions",
-        recorded: true,
-      });
-      const page = await open("broken.html", await pageOf("Holdfast: history 4", steps));
+      const flaw = "Item Not Found on an unreachable peer";
+      const failed = await firstFailure({ flaw, focus: focusOf[flaw], recorded: true });
+      const page = await open("broken.html", await pageOf("Holdfast", failed?.steps ?? []));
       expect(await page.locator("#when").textContent()).toMatch(/VIOLATION/);
       expect(await countersOf(page)).toEqual({ ...kept, "not-found": "1" });
       await page.keyboard.press("Home");

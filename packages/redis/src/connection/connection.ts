@@ -35,6 +35,12 @@ export interface Connections {
   to(settings: ConnectionSettings, address: string, purpose: string): Promise<Connection>;
 }
 
+/** The value of one answer of `batch`; throws `StoreUnavailable` for an error in its place. */
+export function answerOf(outcome: Outcome, { address }: Pick<Connection, "address">): unknown {
+  if ("error" in outcome) throw storeFailure(outcome.error, address);
+  return outcome.value;
+}
+
 /** Runs a script, loading it where Redis does not know it. Not for a connection that carries a barrier. */
 export async function runScript(
   connection: Connection,

@@ -1,6 +1,5 @@
 import { kindOf, type ManagedObject, type Observer, StoreUnavailable } from "@holdfast/engine";
-import type { Connection } from "../connection/connection.ts";
-import { storeFailure } from "../connection/failure.ts";
+import { answerOf, type Connection } from "../connection/connection.ts";
 import { ownRecordKey, partitionKeys } from "../connection/keys.ts";
 import { headerAt, recordHeaderLength } from "../connection/record-header.ts";
 import { factBits, factsOf, provenVersion } from "../proof/record-proof.ts";
@@ -95,11 +94,8 @@ export class OlderRecords {
     const lines = ids.map((id) => ["getrange", ownRecordKey(record, id), "0", last] as const);
     const headers = await session.reading(async ({ connection }) => {
       const answers = await connection.batch(lines);
-      return answers.map((answer) => {
-        // No answer says nothing about the record.
-        if ("error" in answer) throw storeFailure(answer.error, connection.address);
-        return answer.value as Buffer;
-      });
+      // No answer says nothing about the record.
+      return answers.map((answer) => answerOf(answer, connection) as Buffer);
     });
     for (const [index, identifier] of ids.entries()) {
       const header = headers[index] ?? Buffer.alloc(0);

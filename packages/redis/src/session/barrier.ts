@@ -1,6 +1,5 @@
 import { StoreUnavailable } from "@holdfast/engine";
-import type { Connection, Outcome } from "../connection/connection.ts";
-import { storeFailure } from "../connection/failure.ts";
+import { answerOf, type Connection } from "../connection/connection.ts";
 import { readRole } from "../connection/replies.ts";
 
 /** What a barrier on a connection found. */
@@ -54,9 +53,4 @@ export async function acknowledged(
     // than the counts.
     if (done || left <= 0) return { local: onDisk >= 1, replicas: onReplicas, connected };
   }
-}
-
-function answerOf(outcome: Outcome, connection: Connection): unknown {
-  if ("error" in outcome) throw storeFailure(outcome.error, connection.address);
-  return outcome.value;
 }

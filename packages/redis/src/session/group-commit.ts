@@ -1,7 +1,12 @@
 import type { Moment } from "@holdfast/engine";
 import { type Observer, StoreUnavailable, sysPartition } from "@holdfast/engine";
 import type { Argument } from "../connection/command-line.ts";
-import type { CommandLine, Connection, Outcome } from "../connection/connection.ts";
+import {
+  answerOf,
+  type CommandLine,
+  type Connection,
+  type Outcome,
+} from "../connection/connection.ts";
 import { isNoScript, isReply, storeFailure } from "../connection/failure.ts";
 import { partitionKeys, sysKeys } from "../connection/keys.ts";
 import { type Reply, readPairs, readReply } from "../connection/replies.ts";
@@ -264,9 +269,7 @@ export class GroupCommit {
     const loads = Object.values(scripts).map(
       ({ source }): CommandLine => ["script", "LOAD", source],
     );
-    for (const outcome of await connection.batch(loads)) {
-      if ("error" in outcome) throw storeFailure(outcome.error, connection.address);
-    }
+    for (const outcome of await connection.batch(loads)) answerOf(outcome, connection);
   }
 
   #answer(job: Job, outcome: Outcome | undefined): void {

@@ -1,5 +1,10 @@
 import { type ClockReading, type Observer, StoreUnavailable, sysPartition } from "@holdfast/engine";
-import { type CommandLine, type Connection, runScript } from "../connection/connection.ts";
+import {
+  answerOf,
+  type CommandLine,
+  type Connection,
+  runScript,
+} from "../connection/connection.ts";
 import { storeFailure } from "../connection/failure.ts";
 import { allPartitions, scratchKeys, sysKeys } from "../connection/keys.ts";
 import type { StoreSettings } from "../connection/options.ts";
@@ -347,9 +352,7 @@ async function rehearse(connection: Connection, scripts: Scripts): Promise<void>
     ["hmget", key, "a"],
     ["waitaof", "0", "0", "0"],
   ];
-  for (const outcome of await connection.batch(lines)) {
-    if ("error" in outcome) throw storeFailure(outcome.error, connection.address);
-  }
+  for (const outcome of await connection.batch(lines)) answerOf(outcome, connection);
 }
 
 /** The addresses that Sentinels count as part of the store; refuses Sentinels that are not safe. */

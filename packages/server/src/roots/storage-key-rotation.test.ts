@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { StoreUnavailable } from "@holdfast/engine";
+import { type AuditEvent, StoreUnavailable } from "@holdfast/engine";
 import { MemoryRootOfTrust } from "@holdfast/engine/testing";
 import { expect, test } from "vitest";
 import { RotateStorageKey, storageKeyHandlers } from "./storage-key-rotation.ts";
@@ -8,14 +8,22 @@ const random = (length: number) => randomBytes(length);
 const root = new MemoryRootOfTrust({ uuid: () => "", randomBytes: random }, "tests");
 const second = { number: 2, madeMs: 1_800_000_000_000, rotation: undefined, left: 0 };
 
-/** The routes over a store in this state, in which a rotation begins as said. */
-function handlers(begins: () => Promise<number | undefined>) {
-  const own = { storageKeyState: async () => second, rotateStorageKey: begins };
-  return storageKeyHandlers({ region: "a", own, root: async () => root, randomBytes: random });
-}
+const call = {
+  principal: { name: "admin", id: "1" },
+  requestId: "r",
+  audit: "storage-key.rotate",
+} as never;
 
-const rotate = (begins: () => Promise<number | undefined>) =>
-  handlers(begins).rotateStorageKey({} as never);
+/** Asks the route over a store in this state, in which a rotation begins as said; `left` gets the evidence. */
+function rotate(begins: () => Promise<number | undefined>, left: AuditEvent[] = []) {
+  const own = { storageKeyState: async () => second, rotateStorageKey: begins };
+  const leaveEvidence = async (events: readonly AuditEvent[]) => void left.push(...events);
+  const { rotateStorageKey } = storageKeyHandlers({
+    ...{ region: "a", own, root: async () => root, randomBytes: random },
+    ...{ records: { leaveEvidence }, clock: { wallMs: () => 5 } },
+  });
+  return rotateStorageKey(call);
+}
 
 test("the routes show the number, since when, and what a rotation does", async () => {
   expect(await rotate(async () => 3)).toEqual({
@@ -32,6 +40,16 @@ test("a second rotation at once is refused, and a closed root of trust is named"
   });
   const other = new StoreUnavailable("noLease", "Redis may not be used now");
   await expect(rotate(() => Promise.reject(other))).rejects.toBe(other);
+});
+
+test("evidence comes before the rotation begins, and after it", async () => {
+  const left: AuditEvent[] = [];
+  const begins = async () => {
+    expect(left).toMatchObject([{ action: "storage-key.rotate", outcome: "pending", target: "a" }]);
+    return 3;
+  };
+  await rotate(begins, left);
+  expect(left.slice(1)).toMatchObject([{ outcome: "success", target: "a", detail: { number: 3 } }]);
 });
 
 test("what is left is told only by the leader, and a run never asks for the next at once", async () => {

@@ -1,7 +1,9 @@
 import { type Handlers, ManagementError } from "@holdfast/admin";
-import { type Ids, type RootOfTrust, StoreUnavailable } from "@holdfast/engine";
+import { type Clock, type Ids, type RootOfTrust, StoreUnavailable } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
+import { managementEvent } from "../audit/management-event.ts";
+import type { Records } from "../records/records.ts";
 
 const everyMs = 1_000;
 
@@ -35,11 +37,15 @@ export function storageKeyHandlers({
   own,
   root,
   randomBytes,
+  records,
+  clock,
 }: {
   readonly region: string;
   readonly own: Pick<RedisStore, "storageKeyState" | "rotateStorageKey">;
   readonly root: () => Promise<RootOfTrust>;
   readonly randomBytes: Ids["randomBytes"];
+  readonly records: Pick<Records, "leaveEvidence">;
+  readonly clock: Pick<Clock, "wallMs">;
 }): Pick<Handlers, "readStorageKey" | "rotateStorageKey"> {
   const show = async () => {
     const { number, madeMs, rotation, left } = await own.storageKeyState();
@@ -52,11 +58,20 @@ export function storageKeyHandlers({
   };
   return {
     readStorageKey: show,
-    rotateStorageKey: async () => {
+    rotateStorageKey: async (call) => {
+      const leave = (outcome: "pending" | "success", detail: Readonly<Record<string, number>>) => {
+        const about = { timeMs: clock.wallMs(), detail };
+        const event = managementEvent(call, call.audit, outcome, { id: region }, about);
+        return records.leaveEvidence([event]);
+      };
+      await leave("pending", {});
       const number = await own.rotateStorageKey(await root(), randomBytes).catch(refuse);
-      if (number !== undefined) return await show();
-      const detail = "a rotation is under way: `holdfast storage-key show` says how far it is";
-      throw new ManagementError("wrongState", detail);
+      if (number === undefined) {
+        const detail = "a rotation is under way: `holdfast storage-key show` says how far it is";
+        throw new ManagementError("wrongState", detail);
+      }
+      await leave("success", { number });
+      return await show();
     },
   };
 }

@@ -170,7 +170,7 @@ export async function openRoots(
       }),
       ...storageKeyHandlers({
         ...{ region, own: regions.own, root: () => roots.of(undefined) },
-        randomBytes: ids.randomBytes,
+        ...{ randomBytes: ids.randomBytes, records, clock },
       }),
     }),
   };
