@@ -1,4 +1,11 @@
-import { type Change, type Event, type ManagedObject, StoreUnavailable } from "@holdfast/engine";
+import {
+  type Change,
+  type Event,
+  type ManagedObject,
+  makeRecord,
+  StoreUnavailable,
+  systemInstance,
+} from "@holdfast/engine";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { storedOf } from "../join/join.ts";
 import {
@@ -334,4 +341,38 @@ test("without regions there is nothing to agree on", async () => {
   const options = { timers: regions.time, ids, observe: () => undefined, reservedMs: 0 };
   const wanted = { instance, changes: [destroy], audit: [] };
   await expect(agreedCommit([], wanted, options)).rejects.toThrow(RangeError);
+});
+
+test("when two regions make system records with the same claim at once, exactly one is made", async () => {
+  const { a, b, time } = regions;
+  const claiming = (region: TestRegion, claim: string) => {
+    const values = {
+      ...{ instance: "i", fingerprint: "00".repeat(32), subject: "", issuer: "", serial: "" },
+      ...{ notBeforeMs: 0, notAfterMs: 1, createdMs: 1, createdBy: "t", pem: "PEM" },
+      kind: "client",
+      origin: "added",
+      claims: [["certificate", claim.replace("certificate ", "")]],
+    } as const;
+    return makeRecord("Certificate", regions.id(), values, { us: 1, region: region.name });
+  };
+  for (const order of [
+    [a, b],
+    [b, a],
+  ] as const) {
+    const claim = `certificate of ${order[0].name}`;
+    const made = order.map((region) => claiming(region, claim));
+    const outcomes = await time.until(
+      Promise.all(
+        order.map(({ store }, at) =>
+          store.commit(systemInstance, [creation(made[at] as ManagedObject)], [], { agreed: true }),
+        ),
+      ),
+    );
+    const won = outcomes.findIndex(({ kind }) => kind === "committed");
+    expect(outcomes[1 - won]).toMatchObject({ kind: "nameTaken", name: claim });
+    for (const region of [a, b]) {
+      expect(await copyOf(region, made[won] as ManagedObject)).toBeDefined();
+      expect(await copyOf(region, made[1 - won] as ManagedObject)).toBeUndefined();
+    }
+  }
 });

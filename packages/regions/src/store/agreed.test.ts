@@ -2,9 +2,7 @@ import {
   type CommitOutcome,
   KeyRingUnavailable,
   type ManagedObject,
-  makeRecord,
   StoreUnavailable,
-  systemInstance,
 } from "@holdfast/engine";
 import { groupItem, sampleRegister } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
@@ -475,40 +473,5 @@ test("while an agreed operation is under way, no read sees the later region's co
   expect((await time.until(destroy)).kind).toBe("committed");
   await time.until(reading);
   expect(states.has("true true")).toBe(true);
-  await regions.close();
-});
-
-test("when two regions make system records with the same claim at once, exactly one is made", async () => {
-  const { regions, a, b, time } = await world();
-  const claiming = (region: TestRegion, claim: string) => {
-    const values = {
-      ...{ instance: "i", fingerprint: "00".repeat(32), subject: "", issuer: "", serial: "" },
-      ...{ notBeforeMs: 0, notAfterMs: 1, createdMs: 1, createdBy: "t", pem: "PEM" },
-      kind: "client",
-      origin: "added",
-      claims: [["certificate", claim.replace("certificate ", "")]],
-    } as const;
-    return makeRecord("Certificate", regions.id(), values, { us: 1, region: region.name });
-  };
-  for (const order of [
-    [a, b],
-    [b, a],
-  ] as const) {
-    const claim = `certificate of ${order[0].name}`;
-    const made = order.map((region) => claiming(region, claim));
-    const outcomes = await time.until(
-      Promise.all(
-        order.map(({ store }, at) =>
-          store.commit(systemInstance, [creation(made[at] as ManagedObject)], [], { agreed: true }),
-        ),
-      ),
-    );
-    const won = outcomes.findIndex(({ kind }) => kind === "committed");
-    expect(outcomes[1 - won]).toMatchObject({ kind: "nameTaken", name: claim });
-    for (const region of [a, b]) {
-      expect(await copyOf(region, made[won] as ManagedObject)).toBeDefined();
-      expect(await copyOf(region, made[1 - won] as ManagedObject)).toBeUndefined();
-    }
-  }
   await regions.close();
 });
