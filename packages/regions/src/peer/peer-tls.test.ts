@@ -243,6 +243,22 @@ describe("certificates that change", () => {
     expect(refusals(peers)).toEqual([]);
   });
 
+  test("a call at the moment of a renewal is made on the new connection, and the peer stays up", async () => {
+    await using all = await server();
+    const client = await all.peers.connected([all.address]);
+    const states: string[] = [];
+    client.onState((state) => states.push(state));
+    for (const turns of [0, 1, 2, 3]) {
+      const asked = client.hello();
+      for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+      client.setTls(authority.node("a"));
+      // The new connection is under way still.
+      client.setTls(authority.node("a"));
+      expect((await asked).region).toBe("b");
+    }
+    expect(states).toEqual([]);
+  });
+
   test("a peer whose authority is no longer trusted is cut off", async () => {
     const [before, after] = [await testAuthority("old"), await testAuthority("new")];
     await using peers = new TestPeers(before);

@@ -1,4 +1,10 @@
-import { type Client, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import {
+  type Client,
+  type ClientUnaryCall,
+  Metadata,
+  type ServiceError,
+  status,
+} from "@grpc/grpc-js";
 import { StoreUnavailable, type Timers } from "@holdfast/engine";
 import { type PushReply, PushReplySchema } from "../../gen/holdfast/peer/v1/peer_pb.ts";
 import type { PeerHello } from "../../ports/ports.ts";
@@ -142,28 +148,29 @@ export class NodeLink {
     endsMs: number,
     size: MessageSize = "small",
   ): Attempt<Buffer> {
+    const path = pathOf(peerMethods[name]);
     return this.#attempt(endsMs, (settle) => {
-      const metadata = this.#timeout(endsMs);
-      const path = pathOf(peerMethods[name]);
-      const call = this.#clientFor(size).makeUnaryRequest(
-        path,
-        same,
-        same,
-        request,
-        metadata,
-        (error, reply) => {
-          if (error === null && reply !== undefined) settle(reply);
-          else settle(this.#fault(error, name, size));
-        },
-      );
-      // The node is alive, even if its store takes long to answer: it can be probed again.
-      if (name === "hello") {
-        call.on("metadata", () => {
-          this.#heard();
-          this.#probe = undefined;
+      const send = (client: Client): void => {
+        const metadata = this.#timeout(endsMs);
+        call = client.makeUnaryRequest(path, same, same, request, metadata, (error, reply) => {
+          if (error === null && reply !== undefined) return settle(reply);
+          const failed = this.#fault(error, name, client === this.#client);
+          const current = this.#clientFor(size);
+          // New certificates ended that connection before anything was sent on it.
+          if (failed.fault.kind === "notSent" && client !== current) send(current);
+          else settle(failed);
         });
-      }
-      return () => call.cancel();
+        // The node is alive, even if its store takes long to answer: it can be probed again.
+        if (name === "hello") {
+          call.on("metadata", () => {
+            this.#heard();
+            this.#probe = undefined;
+          });
+        }
+      };
+      let call: ClientUnaryCall | undefined;
+      send(this.#clientFor(size));
+      return () => call?.cancel();
     });
   }
 
@@ -172,7 +179,7 @@ export class NodeLink {
     return this.#attempt(endsMs, (settle) => {
       const stream = size === "small" ? this.#pushes : this.#openPushes(size);
       const giveUp = stream.send(id, batch, (answer) => {
-        if (answer instanceof Error) settle(this.#fault(answer, "Push", size));
+        if (answer instanceof Error) settle(this.#fault(answer, "Push", stream === this.#pushes));
         else if (answer.failure === undefined) settle(answer);
         else {
           const { failure, message } = answer.failure;
@@ -265,7 +272,7 @@ export class NodeLink {
     return metadata;
   }
 
-  #fault(error: Error | null, method: string, size: MessageSize): CallFailed {
+  #fault(error: Error | null, method: string, isCurrent: boolean): CallFailed {
     if (error instanceof CallFailed) return error;
     if (error === null || !("code" in error)) {
       return new CallFailed({ kind: "unknown", reason: error?.message ?? "no reply" });
@@ -273,8 +280,8 @@ export class NodeLink {
     const failed = error as ServiceError;
     const fault = faultOf(failed, this.#options.region, method);
     const broken = fault.kind !== "answered" && failed.code === status.UNAVAILABLE;
-    // A connection for large messages says nothing about the other one.
-    if (broken && size === "small") this.#gone(fault);
+    // A connection for large messages, or one that was replaced, says nothing about the current one.
+    if (broken && isCurrent) this.#gone(fault);
     return new CallFailed(fault);
   }
 
