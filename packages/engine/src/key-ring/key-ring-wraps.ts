@@ -130,7 +130,7 @@ export class KekWraps {
     fetchPlain: () => Promise<Uint8Array>,
   ): Promise<boolean> {
     const lacking = async (): Promise<WrappedKek | undefined> => {
-      const kek = (await this.list(instance)).find(({ id }) => id === kekId);
+      const kek = await this.#options.keks.read(instance, kekId);
       return kek && wrapOf(kek, this.#options.region) === undefined ? kek : undefined;
     };
     const kek = await lacking();
@@ -162,7 +162,7 @@ export class KekWraps {
       return await this.#open(instance, id);
     } catch (broken) {
       if (!(broken instanceof SealBroken && fetchPlain)) throw broken;
-      const kek = (await this.list(instance)).find((each) => each.id === id);
+      const kek = await this.#options.keks.read(instance, id);
       const old = kek && wrapOf(kek, region);
       if (!(kek && old)) throw broken;
       const root = await rootOf(instance, old.rootOfTrust);

@@ -14,7 +14,7 @@ import {
   StoreUnavailable,
   sysPartition,
 } from "@holdfast/engine";
-import { runScript } from "../connection/connection.ts";
+import { answerOf, runScript } from "../connection/connection.ts";
 import {
   identifierIn,
   instanceKeys,
@@ -235,20 +235,16 @@ export class RedisObjects {
     const lines = strange.map(
       ({ after }) => ["getrange", ownRecordKey(record, after.uniqueIdentifier), "0", last] as const,
     );
-    const headers = await session.reading(({ connection }) => connection.batch(lines));
+    const headers = await session.reading(async ({ connection }) => {
+      const answers = await connection.batch(lines);
+      // A record that Redis did not answer is not unproven.
+      return answers.map((answer) => answerOf(answer, connection) as Buffer);
+    });
     const unproven = strange.find((change, at) => {
       const header = headers[at];
       if (change.kind !== "update" || header === undefined) return false;
-      const identifier = change.after.uniqueIdentifier;
-      return (
-        "error" in header ||
-        !this.#records.learn(
-          session.storageKeys,
-          { partition, identifier },
-          header.value as Buffer,
-          change.before.object,
-        )
-      );
+      const place = { partition, identifier: change.after.uniqueIdentifier };
+      return !this.#records.learn(session.storageKeys, place, header, change.before.object);
     });
     return unproven?.after.uniqueIdentifier;
   }
