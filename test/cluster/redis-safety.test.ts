@@ -315,7 +315,7 @@ describe("the shipped users", () => {
       ["flushall"],
       ["flushdb"],
       ["keys", "*"],
-      ["scan", "0"],
+      ["randomkey"],
       ["config", "set", "appendfsync", "no"],
       ["config", "get", "masterauth"],
       ["config", "rewrite"],
