@@ -5,7 +5,7 @@ export const focusOf: Readonly<Partial<Record<Flaw, string>>> = {
   // A fail-over gives the same number twice.
   "a counter as version": "primary lost while its replica is behind",
   "acknowledge before the barrier": "primary lost while its replica is behind",
-  "no-change answered without a barrier": "primary lost while its replica is behind",
+  "no-change answered without a barrier": "backup restored",
   "WAITAOF on another connection": "primary lost while its replica is behind",
   "Item Not Found on an unreachable peer": "cut between the regions",
   "a fetch answered through the remote store":
