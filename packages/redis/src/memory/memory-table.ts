@@ -64,10 +64,6 @@ class Entries {
   #bytes = Buffer.alloc(4 * entryLength);
   #count = 0;
 
-  get count(): number {
-    return this.#count;
-  }
-
   /** Where the identifier's entry is, or its free place; a version of 0 marks it as free. */
   find(identifier: Buffer, hash: number): number {
     const places = this.#bytes.length / entryLength;
@@ -108,13 +104,14 @@ class Entries {
     }
   }
 
-  /** Removes the identifier's entry, if there is one. */
-  remove(identifier: Buffer, hashOf: (identifier: Buffer) => number): void {
-    if (this.#isFree(this.find(identifier, hashOf(identifier)))) return;
+  /** Removes the identifier's entry; false if there is none. */
+  remove(identifier: Buffer, hashOf: (identifier: Buffer) => number): boolean {
+    if (this.#isFree(this.find(identifier, hashOf(identifier)))) return false;
     const left = [...this.all()].filter((entry) => entry.compare(identifier, 0, 16, 0, 16) !== 0);
     this.#bytes = Buffer.alloc(this.#bytes.length);
     for (const entry of left) entry.copy(this.#bytes, this.find(entry, hashOf(entry)));
     this.#count = left.length;
+    return true;
   }
 
   *all(): Iterable<Buffer> {
@@ -135,6 +132,7 @@ class Entries {
 export class MemoryTable {
   readonly #salt: number;
   #parts: (Entries | undefined)[] = [];
+  #size = 0;
 
   /** `salt` keeps others from choosing identifiers that meet at one place. */
   constructor(salt: number) {
@@ -142,7 +140,7 @@ export class MemoryTable {
   }
 
   get size(): number {
-    return this.#parts.reduce((sum, part) => sum + (part?.count ?? 0), 0);
+    return this.#size;
   }
 
   /** What is remembered of a record; valid until the next `learn`. */
@@ -159,16 +157,20 @@ export class MemoryTable {
     part.grow(this.#hash);
     const start = part.find(identifier, this.#hash(identifier));
     const relation = relationOf(met, part.read(start));
-    if (relation === "newer") part.write(start, identifier, { ...met, facts: met.facts & kept });
+    if (relation !== "newer") return relation;
+    const known = part.write(start, identifier, { ...met, facts: met.facts & kept });
+    if (!known) this.#size += 1;
     return relation;
   }
 
   /** Remembers a record no more. */
   forget(partition: number, identifier: Buffer): void {
-    this.#parts[partNumber(partition, identifier)]?.remove(identifier, this.#hash);
+    const part = this.#parts[partNumber(partition, identifier)];
+    if (part?.remove(identifier, this.#hash)) this.#size -= 1;
   }
 
   clear(): void {
+    this.#size = 0;
     this.#parts = [];
   }
 
