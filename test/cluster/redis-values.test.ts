@@ -19,15 +19,11 @@ import {
   type OpenStore,
   openNewStore,
   openStore,
+  patientOptions,
   testRoot,
 } from "../support/redis-store.ts";
 import { storageKeysOf } from "../support/stored-value.ts";
 
-/** A busy machine is not what is tested here. */
-const patient = {
-  ...{ connectTimeoutMs: 30_000, commandTimeoutMs: 30_000 },
-  ...{ storeLeaseMs: 60_000, leaseWaitMs: 30_000, barrierTimeoutMs: 30_000 },
-};
 const formatsEveryMs = 200;
 const cursor = { replicationId: "b b1", number: 7 };
 const { head } = partitionKeys(sysPartition);
@@ -43,9 +39,9 @@ let elsewhere: RedisServer;
 
 beforeAll(async () => {
   [redis, elsewhere] = await Promise.all([RedisServer.start(), RedisServer.start()]);
-  opened = await openNewStore({ address: redis.address, ...patient, formatsEveryMs });
+  opened = await openNewStore({ address: redis.address, ...patientOptions, formatsEveryMs });
   epoch = await opened.store.newEpoch();
-  await using other = await openNewStore({ address: elsewhere.address, ...patient });
+  await using other = await openNewStore({ address: elsewhere.address, ...patientOptions });
   await other.store.newEpoch();
   await other.store.setCursor(3, "b", cursor, epoch);
   await other.store.setLevel(await other.store.requestResync(), epoch);
@@ -115,7 +111,7 @@ describe("a cursor", () => {
 
   test("under an earlier storage key counts while the store has that key, and no longer", async () => {
     await using server = await RedisServer.start();
-    const options = { address: server.address, ...patient };
+    const options = { address: server.address, ...patientOptions };
     await using first = await openNewStore(options);
     await first.store.setCursor(3, "b", cursor, await first.store.newEpoch());
     const name = { storeId: first.store.storeId ?? "", region: "a", number: 2 };
@@ -192,7 +188,11 @@ describe("the required format", () => {
     const before = await required();
     await redis.command("hset", place.key, ...forged);
     await create(store, instance);
-    await using next = await openStore({ address: redis.address, ...patient, formatsEveryMs });
+    await using next = await openStore({
+      address: redis.address,
+      ...patientOptions,
+      formatsEveryMs,
+    });
     await until("it is replaced", async () => (await required()) === before);
     await until("both nodes know it", () =>
       [store, next.store].every((each) => each.unprovenValues().length === 0),

@@ -60,6 +60,12 @@ type Defaulted = "clock" | "observe" | "region" | "root";
 export type OpenOptions = Omit<RedisStoreOptions, Defaulted> &
   Partial<Pick<RedisStoreOptions, Defaulted>>;
 
+/** Bounds of a store that a machine busy with other work does not meet. */
+export const patientOptions = {
+  ...{ connectTimeoutMs: 30_000, commandTimeoutMs: 30_000 },
+  ...{ storeLeaseMs: 60_000, leaseWaitMs: 30_000, barrierTimeoutMs: 30_000 },
+};
+
 /** Opens an initialised store. */
 export async function openStore(options: OpenOptions): Promise<OpenStore> {
   const events: Event[] = [];

@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import type { ConnectionOptions } from "node:tls";
 import { type Clock, type Observer, type RootOfTrust, recordFormat } from "@holdfast/engine";
 import { parseAddress } from "./address.ts";
@@ -102,6 +103,8 @@ export interface RedisStoreOptions extends RedisConnectionOptions {
    * Default 10,000.
    */
   readonly formatsEveryMs?: number;
+  /** How other nodes of the region name this process; its host and process identifier unless a test says otherwise. */
+  readonly processName?: string;
   /**
    * `openRedisStore` resolves although Redis cannot be reached yet; it still refuses an unsafe
    * Redis. Default false.
@@ -133,6 +136,7 @@ type Defaulted =
   | "settingsCheckMs"
   | "recordFormat"
   | "formatsEveryMs"
+  | "processName"
   | "openUnreachable"
   | "allowOtherStore";
 
@@ -188,6 +192,7 @@ export function storeSettings(options: RedisStoreOptions): StoreSettings {
     settingsCheckMs: 2_000,
     recordFormat,
     formatsEveryMs: 10_000,
+    processName: `${hostname()} ${process.pid}`,
     openUnreachable: false,
     allowOtherStore: false,
     markerMs: storeLeaseMs / 4,

@@ -1,4 +1,3 @@
-import { hostname } from "node:os";
 import { StoreUnavailable, sysPartition } from "@holdfast/engine";
 import type { Argument } from "../connection/command-line.ts";
 import { partitionKeys, sysKeys } from "../connection/keys.ts";
@@ -50,7 +49,7 @@ export class Formats {
   known: RecordFormats | undefined;
   readonly everyMs: number;
   readonly #own: number;
-  /** Host, process and format: a restarted node counts as a new one. */
+  /** Process and format: a restarted node counts as a new one. */
   readonly #node: string;
   readonly #values: Pick<StoredValues, "proves">;
   /** The store of which `known` is. */
@@ -59,10 +58,10 @@ export class Formats {
   #unproven = "";
 
   constructor(
-    { recordFormat, formatsEveryMs }: StoreSettings,
+    { recordFormat, formatsEveryMs, processName }: StoreSettings,
     values: Pick<StoredValues, "proves">,
   ) {
-    this.#node = `${hostname()} ${process.pid} ${recordFormat}`;
+    this.#node = `${processName} ${recordFormat}`;
     this.#own = recordFormat;
     this.everyMs = formatsEveryMs;
     this.#values = values;
