@@ -47,6 +47,19 @@ describe("retries", () => {
     await expect(run).rejects.toThrow("too late");
   });
 
+  test("a call ends with its timer, even if the clock says that time is left", async () => {
+    const still = { ...clock, monotonicMs: () => 0 };
+    const retries = new Retries(still, ids, { ...times, deadlineMs: 20 });
+    let attempts = 0;
+    const run = retries.run(async (signal) => {
+      attempts += 1;
+      await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
+      return { again: new Error("too late") };
+    }, never);
+    await expect(run).rejects.toThrow("too late");
+    expect(attempts).toBe(1);
+  });
+
   test("an aborted call rejects with the abort reason, even during a wait", async () => {
     const retries = new Retries(clock, ids, { ...times, backOffMs: 60_000, deadlineMs: 200_000 });
     const ended = new AbortController();

@@ -56,7 +56,8 @@ export class Retries {
       last = outcome.again;
       this.#leaveAlone(outcome.afterMs);
       const waitMs = this.#backOff(number);
-      if (this.#clock.monotonicMs() + waitMs >= endMs) throw last;
+      // The timer of `late` may end a little before the clock says so.
+      if (late.aborted || this.#clock.monotonicMs() + waitMs >= endMs) throw last;
       await sleep(waitMs, undefined, { signal: ended });
     }
   }
