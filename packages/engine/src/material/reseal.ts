@@ -1,3 +1,4 @@
+import { timingSafeEqual } from "node:crypto";
 import type { Item } from "@holdfast/ttlv";
 import { SealBroken, UnknownKek } from "../base/errors.ts";
 import type { KeyRing } from "../ports/keys.ts";
@@ -130,15 +131,17 @@ async function isReleased(
 ): Promise<boolean> {
   const [a, b] = [before.material, after.material];
   if (a === undefined || b === undefined || isWithheldKek(b.kekId)) return false;
-  return await keyRing.holding(async () => {
-    const plaintexts = [
-      await keyRing.openAny(bindingOf(before), a),
-      await keyRing.open(bindingOf(before), b),
-    ] as const;
-    const alike = Buffer.compare(...plaintexts) === 0;
-    for (const plaintext of plaintexts) plaintext.fill(0);
-    return alike;
-  });
+  const binding = bindingOf(before);
+  return await keyRing.holding(async () =>
+    areAlike(await keyRing.openAny(binding, a), await keyRing.open(binding, b)),
+  );
+}
+
+/** Whether two plaintexts are the same; both are zeroed. */
+function areAlike(one: Uint8Array, other: Uint8Array): boolean {
+  const alike = one.length === other.length && timingSafeEqual(one, other);
+  for (const plaintext of [one, other]) plaintext.fill(0);
+  return alike;
 }
 
 /**
@@ -158,10 +161,7 @@ async function withNewerSeals(
     // Each region withholds its own material, and releases it: no other copy takes its place.
     if (a.kekId !== b.kekId && (isWithheldKek(a.kekId) || isWithheldKek(b.kekId))) continue;
     const binding = bindingOf(one, part);
-    const plaintexts = [await keyRing.open(binding, a), await keyRing.open(binding, b)] as const;
-    const alike = Buffer.compare(...plaintexts) === 0;
-    for (const plaintext of plaintexts) plaintext.fill(0);
-    if (!alike) return undefined;
+    if (!areAlike(await keyRing.open(binding, a), await keyRing.open(binding, b))) return undefined;
     kept[part] = keyRing.newerSeal(one.instance, a, b);
   }
   return withSeals(one, kept);

@@ -48,6 +48,48 @@ function agreements({ events }: TestRegion): readonly string[] {
   return events.flatMap((event) => (event.type === "agreement" ? [event.result] : []));
 }
 
+function sealed(kekId: string, byte = 0) {
+  return { kekId, nonce: new Uint8Array(12).fill(byte), ciphertext: new Uint8Array(48) };
+}
+
+const withheld = sealed("11111111-0000-8000-8000-000000000000");
+const served = sealed("22222222-0000-4000-8000-000000000000");
+
+/**
+ * Restores in region `name` a key that is withheld there; the other region has the material `there`, and finds it to be
+ * the same as what it gets, or not, or cannot tell (undefined).
+ */
+async function restored(name: "a" | "b", isSame: boolean | undefined, there: typeof withheld) {
+  const releases = async (): Promise<boolean> => {
+    if (isSame === undefined) throw new KeyRingUnavailable(true, "closed");
+    return isSame;
+  };
+  const newer = async (own: ManagedObject) => own;
+  const { regions, key, time } = await world({
+    seals: { opens: async () => true, newer, releases },
+  });
+  const other = regions[name === "a" ? "b" : "a"];
+  const destruction = { ...fact, until: 9e9, state: "pending", us: 1 } as const;
+  for (const [{ own }, material] of [
+    [regions[name], withheld],
+    [other, there],
+  ] as const) {
+    const before = await must(own, key);
+    const after = { ...before.object, facts: { destruction }, material };
+    await own.commit(instance, [{ kind: "update", before, after }], [], { joined: true });
+  }
+  const before = await time.until(must(regions[name].store, key));
+  const facts = { destruction: { ...destruction, state: "restored", us: 2 } } as const;
+  const after = { ...before.object, facts, material: served };
+  const change = { kind: "update", before, after } as const;
+  const made = regions[name].store.commit(instance, [change], [], { agreed: true });
+  const result = await time.until(made).then(
+    ({ kind }) => kind,
+    () => "refused",
+  );
+  return { regions, other, key, facts, result };
+}
+
 describe.each(["a", "b"] as const)("an agreed operation of region %s", (name) => {
   test("is made in both regions before it is acknowledged", async () => {
     const { regions, a, b, key } = await world();
@@ -161,36 +203,8 @@ describe.each(["a", "b"] as const)("an agreed operation of region %s", (name) =>
   ] as const)(
     "restores withheld material in both regions, where it %s",
     async (_, isSame, there) => {
-      const opens = async (): Promise<boolean> => true;
-      const releases = async (): Promise<boolean> => {
-        if (isSame === undefined) throw new KeyRingUnavailable(true, "closed");
-        return isSame;
-      };
-      const seals = { opens, newer: async (own: ManagedObject) => own, releases };
-      const { regions, key, time } = await world({ seals });
-      const other = regions[name === "a" ? "b" : "a"];
-      const sealed = (kekId: string) => ({
-        ...{ kekId, nonce: new Uint8Array(12), ciphertext: new Uint8Array(48) },
-      });
-      const withheld = sealed("11111111-0000-8000-8000-000000000000");
-      const served = sealed("22222222-0000-4000-8000-000000000000");
-      const destruction = { ...fact, until: 9e9, state: "pending", us: 1 } as const;
-      for (const { own } of [regions[name], other]) {
-        const before = await must(own, key);
-        const after = { ...before.object, facts: { destruction }, material: withheld };
-        await own.commit(instance, [{ kind: "update", before, after }], [], { joined: true });
-      }
-      const before = await time.until(must(regions[name].store, key));
-      const facts = { destruction: { ...destruction, state: "restored", us: 2 } } as const;
-      const after = { ...before.object, facts, material: served };
-      const change = { kind: "update", before, after } as const;
-      const made = regions[name].store.commit(instance, [change], [], { agreed: true });
-      const result = time.until(made).then(
-        ({ kind }) => kind,
-        () => "refused",
-      );
-      if (there !== "destroyed") expect(await result).toBe("committed");
-      await result;
+      const { regions, other, key, result } = await restored(name, isSame, withheld);
+      if (there !== "destroyed") expect(result).toBe("committed");
       const material = there === "served" ? served : withheld;
       expect(await copyOf(other, key)).toMatchObject({ material });
       await regions.close();
@@ -203,35 +217,9 @@ describe.each(["a", "b"] as const)("an agreed operation of region %s", (name) =>
   ] as const)(
     "restores a key that the other region has not withheld yet, which %s",
     async (_, isSame) => {
-      const releases = async (): Promise<boolean> => {
-        if (isSame === undefined) throw new KeyRingUnavailable(true, "closed");
-        return isSame;
-      };
-      const newer = async (own: ManagedObject) => own;
-      const seals = { opens: async () => true, newer, releases };
-      const { regions, key, time } = await world({ seals });
-      const other = regions[name === "a" ? "b" : "a"];
-      const sealed = (kekId: string, byte: number) => ({
-        ...{ kekId, nonce: new Uint8Array(12).fill(byte), ciphertext: new Uint8Array(48) },
-      });
-      const withheld = sealed("11111111-0000-8000-8000-000000000000", 0);
-      const served = sealed("22222222-0000-4000-8000-000000000000", 0);
       const theirs = sealed(served.kekId, 1);
-      const destruction = { ...fact, until: 9e9, state: "pending", us: 1 } as const;
-      for (const [{ own }, material] of [
-        [regions[name], withheld],
-        [other, theirs],
-      ] as const) {
-        const before = await must(own, key);
-        const after = { ...before.object, facts: { destruction }, material };
-        await own.commit(instance, [{ kind: "update", before, after }], [], { joined: true });
-      }
-      const before = await time.until(must(regions[name].store, key));
-      const facts = { destruction: { ...destruction, state: "restored", us: 2 } } as const;
-      const after = { ...before.object, facts, material: served };
-      const change = { kind: "update", before, after } as const;
-      const made = regions[name].store.commit(instance, [change], [], { agreed: true });
-      expect((await time.until(made)).kind).toBe("committed");
+      const { regions, other, key, facts, result } = await restored(name, isSame, theirs);
+      expect(result).toBe("committed");
       expect(await copyOf(regions[name], key)).toMatchObject({ facts, material: served });
       const material = isSame === true ? served : theirs;
       expect(await copyOf(other, key)).toMatchObject({ facts, material });
