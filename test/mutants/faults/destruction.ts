@@ -139,7 +139,7 @@ export const destructionFaults: readonly PlantedFault[] = [
     find: "if (isWithheldKek(sealed.kekId)) return Promise.reject(withheld());",
     replace:
       "if (isWithheldKek(sealed.kekId) && this.#holders === 0) return Promise.reject(withheld());",
-    rule: "no client opens what is withheld, whatever else the node does",
+    rule: "no client opens withheld material, even while the node itself uses it",
     promises: ["A key that was destroyed with a delay"],
     tests: withheldTests,
   },
@@ -243,7 +243,7 @@ export const destructionFaults: readonly PlantedFault[] = [
     file: firstSight,
     find: "(seen === undefined ? until - skewSeconds : until)",
     replace: "(seen === undefined ? 0 : until)",
-    rule: "a delay begins when this region sees the destruction, whatever date that has",
+    rule: "a delay begins when this region first sees the destruction, not at its date",
     tests: firstSightTests,
   },
   {

@@ -104,7 +104,7 @@ class Entries {
     }
   }
 
-  /** Removes the identifier's entry; false if there is none. */
+  /** Removes the identifier's entry; returns false if there is none. */
   remove(identifier: Buffer, hashOf: (identifier: Buffer) => number): boolean {
     if (this.#isFree(this.find(identifier, hashOf(identifier)))) return false;
     const left = [...this.all()].filter((entry) => entry.compare(identifier, 0, 16, 0, 16) !== 0);

@@ -186,7 +186,7 @@ function isTime(value: unknown): value is number {
   return Number.isSafeInteger(value) && Number(value) >= 0;
 }
 
-/** Base64 of at least one byte: a single digit is none. */
+/** Base64 of at least one byte: a single digit holds no byte. */
 function isBase64(value: unknown): value is string {
   return isText(value) && /^[A-Za-z0-9+/]{2,}={0,2}$/.test(value);
 }

@@ -58,7 +58,7 @@ test("the clock that is behind decides whether the time is over, so none that is
   expect(firstSight(own, erased(own), { ...here, delaySeconds: 0 })?.reason).toBeDefined();
 });
 
-test("a delay begins when this region sees the destruction, whatever date that has", () => {
+test("a delay begins when this region first sees the destruction, not at its date", () => {
   expect(firstSight(live, pendingUntil(now + delay), here)).toBeUndefined();
   expect(firstSight(live, pendingUntil(now + delay - 60), here)).toBeUndefined();
   const found = firstSight(live, pendingUntil(now + 1, { time: now - delay }), here);

@@ -314,7 +314,7 @@ test("what is withheld keeps no older KEK: the time since one was needed goes on
   expect(duty.progressOf("i")?.sinceMs).toBe(since);
 });
 
-test("two regions withhold the same bytes, over whatever KEKs the material came", async () => {
+test("two regions withhold the same bytes, even if the material was under different KEKs before", async () => {
   const [key] = (await made(1)) as [ManagedObject];
   await destruct(key, "pending", 1);
   const [before] = await own.read("i", [key.uniqueIdentifier]);

@@ -98,7 +98,7 @@ export class JoinRules {
     return this.#mayNeed(known, after) ? this.#decide(known, after) : undefined;
   }
 
-  /** A destruction of another region: not before its delay is over here, whatever that region says. */
+  /** A destruction of another region is not taken before its delay is over here. */
   async #inTime(before: OwnBefore, after: ManagedObject): Promise<string | Instead | undefined> {
     const { view } = this.#options;
     await this.#requireRead();
