@@ -453,7 +453,8 @@ test("a record that changed meanwhile keeps its own proof", async () => {
   const { remac } = loadScripts();
   const sha = String(await redis.command("script", "load", remac.source));
   const { storeId = "" } = leader.store;
-  const stale = Buffer.from(value.subarray(50, 74)).fill(1, 23);
+  const stale = Buffer.from(value.subarray(50, 74));
+  stale[23] = (stale[23] ?? 0) ^ 1;
   const stamp = Buffer.from(storeId, "hex");
   const call = (digest: Buffer, proof: Buffer) => {
     const args = [stamp, digest, proof, Buffer.alloc(24, 7), ""] as const;

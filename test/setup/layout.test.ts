@@ -134,6 +134,7 @@ describe("docker-compose.yml", () => {
       expect(environment["SENTINELS"]).toBe(
         listed([1, 2, 3].map((count) => `sentinel-${region}${count}`)),
       );
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: Compose's own syntax
       const init = name.startsWith("redis") ? "${HOLDFAST_INIT:-}" : undefined;
       expect(environment["INIT"], name).toBe(init);
     }
