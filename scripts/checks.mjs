@@ -10,6 +10,7 @@ const all = [
   { name: "promises", command: ["oxlint", "--type-aware", "--deny-warnings"] },
   { name: "types", command: ["tsc"] },
   { name: "types of the pure packages", command: ["tsc", "-p", "tsconfig.pure.json"] },
+  { name: "types of the console", command: ["tsc", "-p", "packages/console"] },
   {
     name: "types of the dashboards' page",
     command: ["tsc", "-p", "packages/workbench/src/dashboards/page"],

@@ -2,6 +2,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } fr
 import { basename, dirname, join } from "node:path";
 import { build, type Metafile, type Plugin } from "esbuild";
 import { root } from "../setup/common.mjs";
+import { buildConsole } from "../setup/console.mjs";
 import {
   type BundledPackage,
   packageAt,
@@ -13,7 +14,7 @@ import { licencesOf, refuseLicences } from "./licences.ts";
 
 /**
  * Bundles the sources in `from` into `folder`: `holdfast.mjs`, the process for a PKCS#11 token (`host-main.mjs`), the
- * chunks that both load on demand, source maps, and the Redis scripts. Returns the packages in the bundle.
+ * chunks that both load on demand, source maps, the Redis scripts, and the web console. Returns the packages in the bundle.
  */
 export async function makeBundle(folder: string, from = root): Promise<readonly BundledPackage[]> {
   rmSync(folder, { recursive: true, force: true });
@@ -63,7 +64,20 @@ export async function makeBundle(folder: string, from = root): Promise<readonly 
   cpSync(join(from, "packages/redis/src/connection/lua"), join(folder, "lua"), whole);
   const health = join(root, "packages/server/node_modules/grpc-health-check");
   cpSync(join(health, "proto"), join(folder, "package", "proto"), whole);
-  return packagesIn(filesOf(metafile), from);
+  return packagesIn([...filesOf(metafile), ...(await addConsole(folder, from))], from);
+}
+
+/** The packages whose code is in the web console. */
+const consolePackages = ["preact", "@preact/signals", "@clr/ui"];
+
+/** Builds the web console into the bundle; returns the manifests of the packages in it. */
+async function addConsole(folder: string, from: string): Promise<readonly string[]> {
+  const home = join(from, "packages", "console");
+  // An earlier version may have none.
+  if (!existsSync(home)) return [];
+  const { ok, error } = await buildConsole(join(folder, "console"), from);
+  if (!ok) throw new Error(`the web console could not be built: ${error}`);
+  return consolePackages.map((name) => join(home, "node_modules", name, "package.json"));
 }
 
 /**

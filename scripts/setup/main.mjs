@@ -1,5 +1,6 @@
 import { bringAddOn } from "./add-on.mjs";
 import { SetUpError, say } from "./common.mjs";
+import { bringConsole } from "./console.mjs";
 import { alone } from "./lock.mjs";
 import { installPackages, packagesAreThere } from "./packages.mjs";
 import { bringRedis, redisIsThere } from "./redis.mjs";
@@ -19,6 +20,7 @@ export async function setUp({ forTest, forPkcs11, forDashboards }) {
         if (!redisIsThere()) await bringRedis();
       });
     }
+    await bringConsole();
     if (forTest) await bringTestTools();
     if (forPkcs11) await bringAddOn();
     if (forDashboards) await bringPrometheus();

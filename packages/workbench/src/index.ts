@@ -2,6 +2,7 @@ export { ask } from "./cluster/control.ts";
 export type { FaultName } from "./cluster/faults.ts";
 export { makePki, type PeerNode } from "./cluster/pki.ts";
 export { planOf } from "./cluster/plan.ts";
+export { printLink } from "./commands/console.ts";
 export { reset } from "./commands/reset.ts";
 export { folderOf, type StartOptions, startCluster } from "./commands/start-cluster.ts";
 export { status } from "./commands/status.ts";

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from "node:timers/promises";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { AdminProblem } from "./errors.ts";
 
@@ -32,8 +31,22 @@ export async function* follow({ connect, signal }: FollowOptions): AsyncGenerato
     }
     const waitMs = Math.min(place.retryMs * 2 ** Math.min(place.failures, 5), retryMaxMs);
     place.failures += 1;
-    await delay(waitMs, undefined, { signal }).catch(() => undefined);
+    await pause(waitMs, signal);
   }
+}
+
+/** Waits, or until `signal` is aborted; a browser can do it too. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end);
+    if (signal.aborted) end();
+  });
 }
 
 /** The position in a followed stream, and the state of its retries. */

@@ -23,6 +23,12 @@ export function addDev(program: Command): void {
     const { folderOf, status } = await workbench();
     process.exitCode = await status(folderOf(options.dir), say);
   });
+  withFolder("console", "Print a link that signs in to the web console, once.").action(
+    async (options: Where) => {
+      const { folderOf, printLink } = await workbench();
+      printLink(folderOf(options.dir), say);
+    },
+  );
   withFolder("reset", "Delete the cluster's keys, certificates and logs.")
     .option("--yes", "confirm that they are deleted")
     .action(async (options: Where & { readonly yes?: true }) => {

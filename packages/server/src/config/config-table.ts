@@ -3,6 +3,7 @@ import { z } from "zod";
 import { isPasswordHash } from "../base/password-hash.ts";
 import { auditSettings } from "./config-audit.ts";
 import { backupSettings } from "./config-backup.ts";
+import { consoleSettings } from "./config-console.ts";
 import { crlSettings } from "./config-crls.ts";
 import { rootOfTrustDoc, rootOfTrustRows, sealingKeyFileRow } from "./config-root.ts";
 import { connectionsFor, memoryLimit } from "./connections-default.ts";
@@ -299,6 +300,7 @@ export const configTable = {
         "Requests a second that one token may make on average; twice as many at once.",
         { min: 1, max: 100_000, default: 100 },
       ),
+      console: consoleSettings,
       oidc: optionalGroup(
         "Tokens of an identity provider (OpenID Connect), beside Holdfast's own.",
         {

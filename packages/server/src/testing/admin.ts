@@ -60,6 +60,7 @@ export interface AdminTestOptions {
   readonly bodyBytes?: BucketSize;
   readonly madeBefore?: MadeBefore;
   readonly connectionsMax?: number;
+  readonly console?: Parameters<typeof AdminListener.open>[0]["console"];
   readonly times?: Parameters<typeof AdminListener.open>[0]["times"];
 }
 
@@ -135,6 +136,7 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
       options.madeBefore ??
       new MadeBefore({ get: () => undefined, refresh: async () => undefined }, handlers),
     connectionsMax: options.connectionsMax ?? 64,
+    console: options.console,
     ...(options.times && { times: options.times }),
     newId: systemIds.uuid,
     requestId: systemIds.uuid,

@@ -34,6 +34,8 @@ export interface Folder {
   readonly lastKey: string;
   /** A token that may manage everything, created at the first start. */
   readonly managerToken: string;
+  /** One file for each one-time link of the web console that was not used yet. */
+  readonly signIn: string;
 }
 
 /** The paths under a cluster's folder; creates nothing. */
@@ -50,6 +52,7 @@ export function folderAt(root: string): Folder {
     control: join(root, "control.sock"),
     lastKey: join(root, "last-key.json"),
     managerToken: join(root, "manager.token"),
+    signIn: join(root, "sign-in"),
   };
 }
 
@@ -93,7 +96,7 @@ export function stopCommand({ root }: Folder): string {
 
 /** Creates the folders, accessible to this user only, since they contain keys. */
 export function makeFolder(folder: Folder): void {
-  for (const path of [folder.root, folder.pki, folder.regions, folder.nodes]) {
+  for (const path of [folder.root, folder.pki, folder.regions, folder.nodes, folder.signIn]) {
     makePrivate(path);
   }
   makePrivate(folder.log);

@@ -113,6 +113,13 @@ export class Cluster {
     };
   }
 
+  /** The address of the web console at the first node. */
+  get console(): string {
+    const [first] = nodesInTurn(this.plan);
+    if (first === undefined) throw new TypeError("a cluster has nodes");
+    return `https://${printAddress(first.admin)}/console/`;
+  }
+
   /** Creates a manager token if the folder has no valid one. */
   async ensureManager(signal: AbortSignal): Promise<void> {
     const { folder, plan, pki } = this;
@@ -184,6 +191,8 @@ export class Cluster {
         server: this.pki,
         files: own,
         bootstrapFile: bootstrapFile(this.folder, node),
+        consoles: nodesInTurn(this.plan).map(({ admin }) => `https://${printAddress(admin)}`),
+        signInFolder: this.folder.signIn,
         endpoints: (region?.nodes ?? []).map(({ kmip }) => printAddress(kmip)),
         ...(other === undefined || peers === undefined
           ? {}
@@ -273,6 +282,7 @@ export class Cluster {
       clientCertificate,
       clientKey,
       managerToken: this.folder.managerToken,
+      console: this.console,
       ...(this.plan.dashboards === undefined
         ? {}
         : { dashboards: `http://${printAddress(this.plan.dashboards.page)}/` }),

@@ -15,6 +15,10 @@ export interface NodeSettings {
   readonly endpoints: readonly string[];
   /** The file to which the node writes its one-time token while there is no other token. */
   readonly bootstrapFile: string;
+  /** Addresses of the web console at all nodes. */
+  readonly consoles: readonly string[];
+  /** Where one-time links of the console are kept. */
+  readonly signInFolder: string;
   /** Absent in a cluster with only one region. */
   readonly peer?: {
     readonly region: DevRegion;
@@ -33,7 +37,7 @@ export function nodeConfigFile(folder: Folder, node: DevNode): string {
 /** A node's configuration as YAML. */
 export function nodeConfig(
   node: DevNode,
-  { redis, server, files, bootstrapFile, endpoints, peer }: NodeSettings,
+  { redis, server, files, bootstrapFile, endpoints, consoles, signInFolder, peer }: NodeSettings,
 ): string {
   const at = (port: number) => printAddress({ host: redisHost, port });
   return stringify({
@@ -59,6 +63,7 @@ export function nodeConfig(
       listen: printAddress(node.admin),
       tls: { certificate: server.serverCertificate, key: server.serverKey },
       bootstrapFile,
+      console: { nodes: consoles, signInFolder },
     },
     rootOfTrust: { type: "local", file: files.rootKey },
     sealingKeyFile: files.sealingKey,

@@ -51,7 +51,10 @@ describe("a development PKI", () => {
     const ports = { primary: 1, replica: 2, lock: 3 };
     const redis = { folder: { secrets: folder }, ports } as unknown as RegionRedis;
     const [node] = nodesInTurn(planOf({ regions: 1, nodes: 1, port: 5696, wan: 0 }));
-    const settings = { redis, server: files, files, bootstrapFile: "b", endpoints: [] };
+    const settings = {
+      ...{ redis, server: files, files, bootstrapFile: "b", endpoints: [], consoles: [] },
+      signInFolder: folder,
+    };
     const { tls } = parse(nodeConfig(node as DevNode, settings));
     const server = createServer(
       contextOptions(readIdentity({ ...tls, suites: "default" }), "default"),

@@ -13,7 +13,10 @@ export interface DevNode {
   readonly peer: Address;
   /** Where the other region's nodes connect: the line's end, which forwards to `peer`. */
   readonly line: Address;
-  /** The management API. */
+  /**
+   * The management API and the web console. All nodes have it at the first node's host, at ports of their own: to a
+   * browser they are then one site, and one session counts at each.
+   */
   readonly admin: Address;
 }
 
@@ -73,6 +76,8 @@ export function planOf(options: PlanOptions): Plan {
     );
   }
   const ports = portsFrom(options.port);
+  const hostAt = (at: number, region: number) =>
+    addresses?.[region * nodes + at] ?? `127.0.${region + 1}.${at + 1}`;
   return {
     wanMs: wan,
     ...(dashboards === undefined
@@ -83,7 +88,7 @@ export function planOf(options: PlanOptions): Plan {
       return {
         name,
         nodes: Array.from({ length: nodes }, (__, at) => {
-          const host = addresses?.[region * nodes + at] ?? `127.0.${region + 1}.${at + 1}`;
+          const host = hostAt(at, region);
           const address = (port: number): Address => ({ host, port });
           return {
             region: name,
@@ -93,7 +98,7 @@ export function planOf(options: PlanOptions): Plan {
             health: address(ports.health),
             peer: address(ports.peer),
             line: address(ports.line),
-            admin: address(ports.admin),
+            admin: { host: hostAt(0, 0), port: ports.admin + region * nodes + at },
           };
         }),
       };

@@ -9,6 +9,7 @@ import { type DevNode, nodesInTurn, type Plan } from "../cluster/plan.ts";
 import { commandAgeMs } from "../processes/process-identity.ts";
 import { tableHead, tableRow } from "../vcenter/table.ts";
 import { type MadeKey, playVcenter, SequenceFailed } from "../vcenter/vcenter.ts";
+import { signInLink } from "./console.ts";
 import { status } from "./status.ts";
 import { leaders, watchNodes } from "./watch.ts";
 
@@ -166,6 +167,7 @@ function whatToTry(
           `  npx holdfast dev cut${commandOptions}            # the line between the regions; heal repairs all`,
         ];
   return [
+    `  console      ${signInLink(folder, cluster.console)}  (once; \`npx holdfast dev console${commandOptions}\` prints another)`,
     `  KMIP         ${list(({ kmip }) => printAddress(kmip))}`,
     `  management   ${list(({ admin }) => `https://${printAddress(admin)}`)}`,
     `  its token    ${folder.managerToken}  (manager, security-officer)`,

@@ -11,6 +11,7 @@ import { type Address, printAddress } from "../../base/address.ts";
 import { listenError } from "../../base/listen-error.ts";
 import { contextOptions, type ServerIdentity } from "../../base/tls.ts";
 import { type Admitted, type Authorizer, tooMany } from "../access/authorizer.ts";
+import { type ConsoleOptions, serveConsole } from "../console/console-routes.ts";
 import { type DispatchParts, dispatch, prepare, type Served } from "../dispatch.ts";
 import { type Problem, problemDocument, problemOf } from "../problem.ts";
 import { schemasOf } from "../validate.ts";
@@ -30,6 +31,8 @@ export interface AdminListenerOptions extends DispatchParts {
    * reader may take nothing.
    */
   readonly times?: Partial<typeof timesUsual>;
+  /** Absent if this node has no web console. */
+  readonly console?: ConsoleOptions | undefined;
   readonly requestId: () => string;
   readonly monotonicMs: () => number;
 }
@@ -122,6 +125,9 @@ export class AdminListener {
     // Before the caller has the answer, so that this request cannot make its next one be refused.
     this.#app.addHook("onSend", async (request) => release(this.#calls.get(request)));
     this.#register();
+    if (options.console !== undefined) {
+      serveConsole(this.#app as unknown as FastifyInstance, options.authorizer, options.console);
+    }
   }
 
   /** Opens the listener. */
@@ -250,7 +256,7 @@ export class AdminListener {
       this.#report(request, 200);
       await sendEvents({
         response: reply.raw,
-        headers: { ...securityHeaders, "x-request-id": request.id },
+        headers: reply.getHeaders() as Readonly<Record<string, string>>,
         events,
         answer: schemas.answer,
         ending,

@@ -5,6 +5,8 @@ import { Buckets } from "../../admin/access/buckets.ts";
 import { DenialAudit } from "../../admin/access/denial-audit.ts";
 import { ViewedInstances } from "../../admin/access/instance-names.ts";
 import { OidcTokens } from "../../admin/access/oidc.ts";
+import { readConsole } from "../../admin/console/console-files.ts";
+import type { ConsoleOptions } from "../../admin/console/console-routes.ts";
 import { AdminListener } from "../../admin/http/listener.ts";
 import { Idempotency } from "../../admin/idempotency.ts";
 import { MadeBefore } from "../../admin/made-before.ts";
@@ -106,6 +108,7 @@ export async function openAdmin(
     idempotency: new Idempotency(monotonicMs),
     madeBefore: new MadeBefore(view, handlers),
     connectionsMax: settings.connectionsMax,
+    console: consoleOf(settings.console, observe),
     newId: ids.uuid,
     requestId: ids.uuid,
     monotonicMs,
@@ -118,6 +121,21 @@ export async function openAdmin(
     return listener.close();
   });
   return listener;
+}
+
+/** The web console, where it is built and the configuration has it. */
+function consoleOf(
+  { serve, nodes, signInFolder }: NonNullable<Parts["config"]["admin"]>["console"],
+  observe: Parts["observe"],
+): ConsoleOptions | undefined {
+  if (serve === "off") return undefined;
+  const files = readConsole();
+  if (files === undefined) {
+    const cause = "it is not built: `npm start` and `npm run build` do that";
+    observe({ type: "warning", message: "this node has no web console", cause });
+    return undefined;
+  }
+  return { files, nodes, signInFolder, wallMs: clock.wallMs };
 }
 
 /** What makes, keeps and checks approvals. */

@@ -1,0 +1,187 @@
+import { useEffect } from "preact/hooks";
+import {
+  asked,
+  call,
+  findSession,
+  findWho,
+  hostOf,
+  notice,
+  signIn,
+  signOut,
+  who,
+} from "./base/api.ts";
+import { mayCall, operations, type Who } from "./base/contract.ts";
+import { link, place, replace } from "./base/router.ts";
+import { toggleTheme } from "./base/theme.ts";
+import { Connect } from "./pages/connect.tsx";
+import { Overview } from "./pages/overview.tsx";
+import { connectPage, pages } from "./pages/pages.ts";
+import { pageAt, ResourcePage } from "./pages/resource.tsx";
+import { linkError, SignIn } from "./pages/sign-in.tsx";
+import { regions } from "./parts/fields.tsx";
+import { Loading, messageOf, Notice } from "./parts/notices.tsx";
+
+/** How often an open console asks whether its session still counts. */
+const sessionEveryMs = 10_000;
+
+/** The whole console. */
+export function App() {
+  useEffect(() => {
+    void start();
+    const timer = setInterval(() => {
+      if (who.peek()) void findWho().catch(() => undefined);
+    }, sessionEveryMs);
+    return () => clearInterval(timer);
+  }, []);
+  if (who.value === undefined) {
+    return (
+      <main id="content">
+        {notice.value === "" ? <Loading /> : <Notice tone="warning">{notice.value}</Notice>}
+      </main>
+    );
+  }
+  if (who.value === null) return <SignIn />;
+  return <Inside person={who.value} />;
+}
+
+/** The path of a one-time link: `#/sign-in?code=…`. */
+const linkPath = "/sign-in";
+const againMs = 2000;
+
+async function start(): Promise<void> {
+  const { path, query } = place.value;
+  // The code works once. It must not stay in the history either.
+  if (path === linkPath) replace("#/");
+  for (;;) {
+    try {
+      await findSession();
+      notice.value = "";
+      if (path === linkPath) await enter(query["code"] ?? "");
+      return;
+    } catch (error) {
+      notice.value = messageOf(error);
+      await new Promise((resolve) => setTimeout(resolve, againMs));
+    }
+  }
+}
+
+async function enter(code: string): Promise<void> {
+  try {
+    await signIn({ code });
+  } catch (error) {
+    linkError.value = error;
+    who.value ??= null;
+  }
+}
+
+function Inside({ person }: { person: Who }) {
+  useEffect(() => {
+    regions.value = [person.region];
+    if (!mayCall(operations.readStatus, person)) return;
+    void call("readStatus", {}).then(
+      ({ region, peers }) => {
+        regions.value = [region, ...peers.map((peer) => peer.region)].toSorted();
+      },
+      () => undefined,
+    );
+  }, [person.name]);
+  return (
+    <div class="main-container">
+      <button
+        type="button"
+        class="skip"
+        onClick={() => document.getElementById("content")?.focus()}
+      >
+        Skip to the content
+      </button>
+      <Header person={person} />
+      {notice.value === "" ? null : (
+        <Notice tone="warning">
+          {notice.value}{" "}
+          <button
+            type="button"
+            class="btn btn-sm btn-outline"
+            onClick={() => {
+              notice.value = "";
+            }}
+          >
+            OK
+          </button>
+        </Notice>
+      )}
+      <div class="content-container">
+        <Menu person={person} />
+        <main class="content-area" id="content" tabIndex={-1}>
+          <Content />
+        </main>
+      </div>
+    </div>
+  );
+}
+
+function Header({ person }: { person: Who }) {
+  return (
+    <header class="header header-6">
+      <div class="branding">
+        <a href="#/" class="nav-link">
+          <span class="title">Holdfast</span>
+        </a>
+      </div>
+      <div class="header-actions">
+        <span class="nav-text">
+          {person.name} ({person.roles.join(", ")}) at {hostOf(asked.value)}
+        </span>
+        <button type="button" class="btn btn-sm btn-inverse" onClick={toggleTheme}>
+          Light or dark
+        </button>
+        <button type="button" class="btn btn-sm btn-inverse" onClick={() => void signOut()}>
+          Sign out
+        </button>
+      </div>
+    </header>
+  );
+}
+
+/** The pages that this person may read. */
+function Menu({ person }: { person: Who }) {
+  const shown = pages.filter(({ menu, reads }) => menu && mayCall(operations[reads], person));
+  const rows = [{ path: "/", title: "Overview" }, ...shown];
+  const { path: here } = place.value;
+  const isAt = (path: string) => here === path || (path !== "/" && here.startsWith(`${path}/`));
+  return (
+    <nav class="clr-vertical-nav" aria-label="Pages">
+      <div class="nav-content">
+        {rows.map(({ path, title }) => (
+          <a
+            key={path}
+            class={`nav-link ${isAt(path) ? "active" : ""}`}
+            aria-current={here === path ? "page" : undefined}
+            href={link(path)}
+          >
+            {title}
+          </a>
+        ))}
+      </div>
+    </nav>
+  );
+}
+
+function Content() {
+  const { path } = place.value;
+  if (path === "/") return <Overview />;
+  const connect = pageAt([connectPage], path);
+  if (connect !== undefined) return <Connect params={connect[1]} />;
+  const found = pageAt(pages, path);
+  if (found !== undefined) {
+    const [page, params] = found;
+    return <ResourcePage key={page.path} page={page} params={params} />;
+  }
+  return (
+    <>
+      <h1>Not found</h1>
+      <p>
+        The console has no page {path}. <a href={link("/")}>Go to the overview</a>.
+      </p>
+    </>
+  );
+}

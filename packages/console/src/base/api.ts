@@ -1,0 +1,243 @@
+import { AdminProblem, AdminUnreachable } from "@holdfast/admin/errors";
+import { follow } from "@holdfast/admin/follow";
+import { pathOf } from "@holdfast/admin/request";
+import { signal } from "@preact/signals";
+import {
+  type AnswerOf,
+  type OperationName,
+  operations,
+  type RequestOf,
+  type Who,
+} from "./contract.ts";
+
+/** The parts of any request; the contract has the exact types. */
+export interface LooseRequest {
+  readonly params?: Readonly<Record<string, unknown>>;
+  readonly query?: Readonly<Record<string, unknown>>;
+  readonly body?: unknown;
+}
+
+/** How one call is made. */
+export interface CallOptions {
+  /** The same for every repetition of a POST. */
+  readonly idempotencyKey?: string;
+  readonly ifMatch?: string | undefined;
+  readonly approval?: string | undefined;
+  readonly dryRun?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** The node that served this page, as a prefix of addresses; the page may be behind a proxy's path. */
+const own = new URL("..", document.baseURI).href;
+const readMs = 10_000;
+const changeMs = 60_000;
+
+/** All nodes that the console may ask, its own first. */
+export const nodes = signal<readonly string[]>([own]);
+/** The node that is asked now. */
+export const asked = signal(own);
+/** Who is signed in: `undefined` while unknown, `null` if nobody is. */
+export const who = signal<Who | null | undefined>(undefined);
+/** What the person should know about the connection; empty if all is well. */
+export const notice = signal("");
+
+/** Carries out an operation at the present node, or the next one that answers. */
+export function call<Name extends OperationName>(
+  name: Name,
+  request: RequestOf<Name>,
+  options?: CallOptions,
+): Promise<AnswerOf<Name>>;
+/** The same for an operation whose name comes from a table. */
+export function call(
+  name: OperationName,
+  request: LooseRequest,
+  options?: CallOptions,
+): Promise<Readonly<Record<string, unknown>>>;
+export async function call(
+  name: OperationName,
+  request: LooseRequest,
+  options: CallOptions = {},
+): Promise<unknown> {
+  const { method } = operations[name];
+  const repeats = method === "GET" || method === "POST";
+  const key = options.idempotencyKey ?? crypto.randomUUID();
+  const answer = await askInTurn(repeats, (node) =>
+    send(node, name, request, { ...options, idempotencyKey: key }),
+  );
+  return await read(answer);
+}
+
+/** Carries out an operation at one node only. */
+export async function callAt<Name extends OperationName>(
+  node: string,
+  name: Name,
+  request: RequestOf<Name>,
+  options: CallOptions = {},
+): Promise<AnswerOf<Name>> {
+  return (await read(await send(node, name, request, options))) as AnswerOf<Name>;
+}
+
+/** Follows the events of a stream until `ending` is aborted; goes on with another node if one fails. */
+export function followed(
+  name: OperationName,
+  request: LooseRequest,
+  ending: AbortSignal,
+): AsyncGenerator<Readonly<Record<string, unknown>>> {
+  const connect = async (headers: Readonly<Record<string, string>>) => {
+    const answer = await askInTurn(true, (node) =>
+      fetch(addressOf(node, name, request), {
+        headers: { ...headers, ...consoleHeaders },
+        credentials: "include",
+        signal: ending,
+      }),
+    );
+    if (!answer.ok || answer.body === null) await read(answer);
+    return chunksOf(answer.body as ReadableStream<Uint8Array>);
+  };
+  return follow({ connect, signal: ending });
+}
+
+/** Signs in at every node with a token or the code of a one-time link; throws if the present node refuses. */
+export async function signIn(secret: { readonly token: string } | { readonly code: string }) {
+  const body = JSON.stringify(secret);
+  const at = (node: string) =>
+    fetch(new URL("console/session", node), {
+      method: "POST",
+      headers: { ...consoleHeaders, "content-type": "application/json" },
+      credentials: "include",
+      body,
+    });
+  const answer = await askInTurn(true, at);
+  if (!answer.ok) await read(answer);
+  // A host name of its own needs a cookie of its own. A node that refuses asks for the token later.
+  const others = "token" in secret ? nodes.value.filter((node) => node !== asked.value) : [];
+  await Promise.allSettled(others.map(at));
+  await findWho();
+}
+
+/** Ends the session at every node. */
+export async function signOut(): Promise<void> {
+  await Promise.allSettled(
+    nodes.value.map((node) =>
+      fetch(new URL("console/session", node), {
+        method: "DELETE",
+        headers: consoleHeaders,
+        credentials: "include",
+      }),
+    ),
+  );
+  who.value = null;
+}
+
+/** Finds out which nodes there are, and who is signed in. */
+export async function findSession(): Promise<void> {
+  const answer = await fetch(new URL("console/session", own));
+  const session = (await answer.json()) as {
+    readonly nodes: readonly string[];
+    readonly signedIn: boolean;
+  };
+  const all = session.nodes.map((node) => new URL(node).href);
+  nodes.value = [own, ...all.filter((node) => node !== own)];
+  if (session.signedIn) await findWho();
+  else who.value = null;
+}
+
+/** Finds out who is signed in. */
+export async function findWho(): Promise<void> {
+  try {
+    who.value = await call("whoAmI", {});
+  } catch (error) {
+    if (!(error instanceof AdminProblem)) throw error;
+    who.value = null;
+  }
+}
+
+const consoleHeaders = { "x-holdfast-console": "1" } as const;
+
+function addressOf(node: string, name: OperationName, request: LooseRequest): URL {
+  const path = pathOf(operations[name] as unknown as Parameters<typeof pathOf>[0], request);
+  return new URL(path.slice(1), node);
+}
+
+function send(
+  node: string,
+  name: OperationName,
+  request: LooseRequest,
+  { idempotencyKey, ifMatch, approval, dryRun, signal: given }: CallOptions,
+): Promise<Response> {
+  const { method, repeatable } = operations[name];
+  const headers: Record<string, string> = { ...consoleHeaders, accept: "application/json" };
+  if (request.body !== undefined) headers["content-type"] = "application/json";
+  if (method === "POST" && repeatable !== true && idempotencyKey !== undefined && !dryRun) {
+    headers["idempotency-key"] = idempotencyKey;
+  }
+  if (ifMatch !== undefined) headers["if-match"] = `"${ifMatch}"`;
+  if (approval !== undefined) headers["approval"] = approval;
+  if (dryRun === true) headers["dry-run"] = "true";
+  const limit = AbortSignal.timeout(method === "GET" ? readMs : changeMs);
+  return fetch(addressOf(node, name, request), {
+    method,
+    headers,
+    credentials: "include",
+    signal: given === undefined ? limit : AbortSignal.any([limit, given]),
+    body: request.body === undefined ? null : JSON.stringify(request.body),
+  });
+}
+
+/** Asks one node after another until one answers; never repeats what may have had an effect. */
+async function askInTurn(
+  repeats: boolean,
+  ask: (node: string) => Promise<Response>,
+): Promise<Response> {
+  const first = Math.max(nodes.value.indexOf(asked.value), 0);
+  for (let turn = 0; turn < nodes.value.length; turn++) {
+    const node = nodes.value[(first + turn) % nodes.value.length] ?? own;
+    try {
+      const answer = await ask(node);
+      if (turn > 0) {
+        notice.value = `${hostOf(asked.value)} does not answer: the console goes on with ${hostOf(node)}.`;
+        asked.value = node;
+      }
+      return answer;
+    } catch (error) {
+      if (error instanceof DOMException && error.name === "AbortError") throw error;
+      if (!repeats) {
+        throw new AdminUnreachable(
+          `${hostOf(node)} gave no answer: the change may have been made or not. Look, and try again.`,
+        );
+      }
+    }
+  }
+  throw new AdminUnreachable("No node answers. The console tries again.");
+}
+
+/** Host and port of a node. */
+export function hostOf(node: string): string {
+  return new URL(node).host;
+}
+
+async function read(answer: Response): Promise<unknown> {
+  const value: unknown = await answer.json().catch(() => undefined);
+  if (answer.ok && typeof value === "object" && value !== null) return value;
+  const document = (value ?? {}) as Readonly<Record<string, unknown>>;
+  const problem = new AdminProblem(
+    answer.status,
+    document,
+    Number(answer.headers.get("retry-after")) || undefined,
+  );
+  if (problem.code === "unauthenticated") who.value = null;
+  throw problem;
+}
+
+async function* chunksOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+  const reader = stream.getReader();
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
+    }
+  } finally {
+    reader.releaseLock();
+  }
+}

@@ -1,0 +1,55 @@
+import { signal } from "@preact/signals";
+
+/** Where in the console a person is: the part of the address after `#`, so that each place has a link. */
+export interface Place {
+  readonly path: string;
+  readonly query: Readonly<Record<string, string>>;
+}
+
+/** The present place. */
+export const place = signal<Place>(placeOf(location.hash));
+
+window.addEventListener("hashchange", () => {
+  place.value = placeOf(location.hash);
+});
+
+function placeOf(hash: string): Place {
+  const [path = "", query = ""] = hash.replace(/^#/, "").split("?");
+  return { path: path === "" ? "/" : path, query: Object.fromEntries(new URLSearchParams(query)) };
+}
+
+/** The address of a place: `{name}` in the path is filled from `params`; empty values are left out. */
+export function link(
+  path: string,
+  params: Readonly<Record<string, string>> = {},
+  query: Readonly<Record<string, string | undefined>> = {},
+): string {
+  const filled = path.replaceAll(/\{(\w+)\}/g, (_, name: string) =>
+    encodeURIComponent(params[name] ?? ""),
+  );
+  const given = Object.entries(query).flatMap(([name, value]) =>
+    value === undefined || value === "" ? [] : [[name, value] as [string, string]],
+  );
+  const search = new URLSearchParams(given).toString();
+  return `#${filled}${search === "" ? "" : `?${search}`}`;
+}
+
+/** Goes to an address that `link` made. */
+export function go(address: string): void {
+  location.hash = address.slice(1);
+}
+
+/** Goes there without a trace of the present place in the history. */
+export function replace(address: string): void {
+  history.replaceState(null, "", address);
+  place.value = placeOf(location.hash);
+}
+
+/** The parameters of a path that fits a pattern such as `/instances/{instance}`; undefined if it does not. */
+export function match(pattern: string, path: string): Readonly<Record<string, string>> | undefined {
+  const form = pattern.replaceAll(/\{(\w+)\}/g, "(?<$1>[^/]+)");
+  const found = new RegExp(`^${form}$`).exec(path);
+  if (found === null) return undefined;
+  const named = Object.entries(found.groups ?? {});
+  return Object.fromEntries(named.map(([name, text]) => [name, decodeURIComponent(text)]));
+}

@@ -1,0 +1,140 @@
+import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useEffect } from "preact/hooks";
+import { call } from "../base/api.ts";
+import type { AnswerOf } from "../base/contract.ts";
+import { link } from "../base/router.ts";
+import { Copied } from "../parts/copy.tsx";
+import { Failure, Loading } from "../parts/notices.tsx";
+import { connectPage } from "./pages.ts";
+import { Heading } from "./resource.tsx";
+
+type Instance = AnswerOf<"readInstance">;
+type Certificate = AnswerOf<"listServerCertificates">["items"][number];
+
+/** The steps of vCenter's own wizard, with what to type and what to compare. */
+export function Connect({ params }: { params: Readonly<Record<string, string>> }) {
+  const instance = useSignal<Instance | undefined>(undefined);
+  const certificates = useSignal<readonly Certificate[]>([]);
+  const error = useSignal<unknown>(undefined);
+  const load = async () => {
+    try {
+      instance.value = await call("readInstance", {
+        params: { instance: params["instance"] ?? "" },
+      });
+      certificates.value = (await call("listServerCertificates", {})).items;
+      error.value = undefined;
+    } catch (reason) {
+      error.value = reason;
+    }
+  };
+  useEffect(() => {
+    document.title = "Connect vCenter – Holdfast";
+    void load();
+  }, [params["instance"]]);
+  const endpoints = Object.values(instance.value?.regions ?? {}).flatMap((one) => one.endpoints);
+  return (
+    <>
+      <Heading page={connectPage} params={params} />
+      {error.value === undefined ? null : <Failure error={error.value} again={() => void load()} />}
+      {instance.value === undefined ? (
+        error.value === undefined ? (
+          <Loading />
+        ) : null
+      ) : (
+        <ol class="steps">
+          <Step title="Open the port">
+            Port 5696 of every address below must be open from vCenter and from every ESXi host:
+            with vSAN encryption each host fetches keys itself.
+          </Step>
+          <Step title="Add the key provider">
+            In the vSphere Client: vCenter, Configure, Key Providers, Add, Standard Key Provider.
+            Give it the same name in every vCenter that shares these keys: a machine finds its key
+            by this name, and it cannot be changed later.
+            <p>
+              Name: <Copied text={instance.value.name} what="the name" />
+            </p>
+            <table class="table table-compact">
+              <thead>
+                <tr>
+                  <th scope="col">KMS</th>
+                  <th scope="col">Address</th>
+                  <th scope="col">Port</th>
+                </tr>
+              </thead>
+              <tbody>
+                {endpoints.map((endpoint, at) => {
+                  const [, host = "", port = ""] = /^(.*):(\d+)$/.exec(endpoint) ?? [];
+                  return (
+                    <tr key={endpoint}>
+                      <td>
+                        <Copied text={`kms-${at + 1}`} what={`name ${at + 1}`} />
+                      </td>
+                      <td>
+                        <Copied text={host} what={`address ${at + 1}`} />
+                      </td>
+                      <td>{port}</td>
+                    </tr>
+                  );
+                })}
+              </tbody>
+            </table>
+            Leave proxy, user name and password empty
+            {instance.value.users > 0 ? ", but for the user of this instance" : ""}. vCenter uses
+            the addresses in turn, so none of them is a spare.
+          </Step>
+          <Step title="Compare the fingerprints">
+            vCenter shows each server's certificate with its SHA-1 fingerprint. Trust it only if it
+            is one of these.
+            {certificates.value.map(({ node, region, keyType, sha1, sha256, notAfter }) => (
+              <div key={sha256} class="fingerprint">
+                <h3>
+                  Node {node}, region {region}, {keyType}, until {notAfter.slice(0, 10)}
+                </h3>
+                SHA-1 <Copied text={withColons(sha1)} what={`SHA-1 of ${node}`} />
+                <br />
+                SHA-256 <Copied text={withColons(sha256)} what={`SHA-256 of ${node}`} />
+              </div>
+            ))}
+          </Step>
+          <Step title="Set As Default">
+            Select the provider and press Set As Default, or new machines keep using the provider
+            that was there before. Since 8.0 Update 1 a cluster can have a default of its own, which
+            takes precedence.
+          </Step>
+          <Step title="Make the KMS trust vCenter">
+            Select the provider, Establish Trust, Make KMS trust vCenter. Download vCenter's
+            certificate, or its signing request, and{" "}
+            <a href={link("/instances/{instance}/certificates", params)}>
+              add the certificate or sign the request
+            </a>
+            . For a request, upload the signed certificate to vCenter afterwards. The provider turns
+            green at vCenter's next check, within five minutes. If it stays red,{" "}
+            <a href={link("/refused-clients")}>the refused clients</a> say why.
+          </Step>
+          <Step title="Encrypt">
+            Power the machine off, and give it the storage policy VM Encryption Policy, or add a
+            virtual TPM. <a href={link("/instances/{instance}/keys", params)}>Its key</a> is then in
+            the list, and{" "}
+            <a href={link("/events", {}, { instance: instance.value.name })}>the events</a> say who
+            fetched it.
+          </Step>
+        </ol>
+      )}
+    </>
+  );
+}
+
+function Step({ title, children }: { title: string; children: ComponentChildren }) {
+  return (
+    <li>
+      <h2>{title}</h2>
+      {children}
+    </li>
+  );
+}
+
+/** A fingerprint as vCenter shows it. */
+function withColons(hex: string): string {
+  return hex.toUpperCase().replaceAll(/(..)(?=.)/g, "$1:");
+}

@@ -1,0 +1,75 @@
+import type { Schema } from "../base/contract.ts";
+import { go, link } from "../base/router.ts";
+import { words } from "../base/text.ts";
+
+/** Filters of a list, as the operation's query has them; the address keeps them. */
+export function Filters({
+  schema,
+  query,
+  path,
+}: {
+  schema: Schema | undefined;
+  query: Readonly<Record<string, string>>;
+  path: string;
+}) {
+  const fields = Object.entries(schema?.properties ?? {}).filter(
+    ([name]) => name !== "cursor" && name !== "limit",
+  );
+  if (fields.length === 0) return null;
+  return (
+    <details class="filters" open={Object.keys(query).length > 0}>
+      <summary>Filters</summary>
+      <div class="fields">
+        {fields.map(([name, field]) => (
+          <Filter
+            key={name}
+            name={name}
+            schema={field}
+            value={query[name] ?? ""}
+            set={(value) => go(link(path, {}, { ...query, [name]: value }))}
+          />
+        ))}
+      </div>
+    </details>
+  );
+}
+
+function Filter({
+  name,
+  schema: { enum: choices, format },
+  value,
+  set,
+}: {
+  name: string;
+  schema: Schema;
+  value: string;
+  set: (value: string) => void;
+}) {
+  const id = `filter-${name}`;
+  return (
+    <div>
+      <label for={id}>{words(name)}</label>
+      {choices === undefined ? (
+        <input
+          id={id}
+          class="clr-input"
+          placeholder={format === "date-time" ? "2026-11-25T20:00:00Z" : ""}
+          value={value}
+          onChange={(event) => set(event.currentTarget.value)}
+        />
+      ) : (
+        <select
+          id={id}
+          class="clr-select"
+          value={value}
+          onChange={(event) => set(event.currentTarget.value)}
+        >
+          <option value="">any</option>
+          {choices.map((each) => (
+            <option key={each}>{each}</option>
+          ))}
+        </select>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,195 @@
+import type { OperationName } from "../base/contract.ts";
+
+/** An operation on a row of a list: parameters of its path from fields of the row. */
+interface RowAction {
+  readonly name: OperationName;
+  readonly params?: Readonly<Record<string, string>>;
+}
+
+/** A page of the console: an operation that reads, and what a person can do there. */
+export interface Page {
+  /** The place, with the parameters of the operation's path. */
+  readonly path: string;
+  readonly title: string;
+  readonly reads: OperationName;
+  /** The first page of a group in the menu, or a page of its own there. */
+  readonly menu?: true;
+  /** Columns in place of those of the command line. */
+  readonly columns?: readonly string[];
+  /** Where the row's first column leads: a place, and its parameters from fields of the row. */
+  readonly to?: readonly [path: string, params: Readonly<Record<string, string>>];
+  readonly actions?: readonly OperationName[];
+  readonly rowActions?: readonly RowAction[];
+  /** Shown again when the service tells of an event; else on demand. */
+  readonly live?: true;
+  /** What to do where the list is empty. */
+  readonly empty?: string;
+}
+
+const ofInstance = "/instances/{instance}";
+
+/** All pages that a table can describe. */
+export const pages: readonly Page[] = [
+  {
+    path: "/instances",
+    title: "Instances",
+    reads: "listInstances",
+    menu: true,
+    to: [ofInstance, { instance: "name" }],
+    actions: ["createInstance", "retrieveRootKeys"],
+    empty: "Order an instance: vCenter gets its keys from one.",
+  },
+  {
+    path: ofInstance,
+    title: "Instance",
+    reads: "readInstance",
+    actions: [
+      ...(["updateInstance", "configureRoot", "revalidateRoot", "rewrapRoot"] as const),
+      ...(["rekeyInstance", "shredInstance", "deleteInstance"] as const),
+    ],
+  },
+  {
+    path: `${ofInstance}/keys`,
+    title: "Keys",
+    reads: "listKeys",
+    to: [`${ofInstance}/keys/{key}`, { key: "id" }],
+    actions: ["reportOrphans"],
+    empty: "vCenter makes keys when the first machine or host is encrypted.",
+  },
+  {
+    path: `${ofInstance}/keys/{key}`,
+    title: "Key",
+    reads: "readKey",
+    actions: ["activateKey", "revokeKey", "destroyKey", "restoreKey"],
+  },
+  {
+    path: `${ofInstance}/certificates`,
+    title: "Certificates",
+    reads: "listCertificates",
+    to: [`${ofInstance}/certificates/{certificate}`, { certificate: "id" }],
+    actions: ["addCertificate", "signRequest", "issuePair", "adoptCertificate"],
+    empty: "Add vCenter's certificate, or sign its request: without one nobody gets keys.",
+  },
+  {
+    path: `${ofInstance}/certificates/{certificate}`,
+    title: "Certificate",
+    reads: "readCertificate",
+    actions: ["updateCertificate", "deleteCertificate"],
+  },
+  {
+    path: `${ofInstance}/users`,
+    title: "Users",
+    reads: "listUsers",
+    actions: ["setUser"],
+    rowActions: [
+      { name: "setUser", params: { user: "name" } },
+      { name: "deleteUser", params: { user: "name" } },
+    ],
+    empty: "Without users, a client's certificate alone admits it.",
+  },
+  { path: `${ofInstance}/authority`, title: "Authority", reads: "readAuthority" },
+  { path: `${ofInstance}/root-of-trust`, title: "Root of trust", reads: "readRoot" },
+  {
+    path: "/events",
+    title: "Events",
+    reads: "listEvents",
+    menu: true,
+    live: true,
+    columns: [
+      ...["TIME=eventTime", "OUTCOME=outcome", "ACTION=action", "WHO=initiator.name"],
+      ...["TARGET=target.name", "SEVERITY=severity"],
+    ],
+    empty: "No event fits these filters.",
+  },
+  {
+    path: "/roots-of-trust",
+    title: "Roots of trust",
+    reads: "reportRoots",
+    menu: true,
+    to: [`${ofInstance}/root-of-trust`, { instance: "name" }],
+    actions: ["retrieveRootKeys"],
+  },
+  {
+    path: "/refused-clients",
+    title: "Refused clients",
+    reads: "listRefused",
+    menu: true,
+    empty: "No client was refused.",
+  },
+  {
+    path: "/deny-list",
+    title: "Deny list",
+    reads: "listDenials",
+    menu: true,
+    actions: ["addDenial"],
+    rowActions: [{ name: "removeDenial", params: { denial: "id" } }],
+    empty: "No client is shut out.",
+  },
+  { path: "/peers", title: "Nodes of the other region", reads: "listPeers", menu: true },
+  {
+    path: "/server-certificates",
+    title: "Server certificates",
+    reads: "listServerCertificates",
+    menu: true,
+  },
+  {
+    path: "/checks",
+    title: "Checks",
+    reads: "runChecks",
+    menu: true,
+  },
+  {
+    path: "/backups",
+    title: "Backups",
+    reads: "readBackups",
+    menu: true,
+    empty: "No backup was made here. The page docs/backup.md says how.",
+  },
+  {
+    path: "/storage-key",
+    title: "Storage key",
+    reads: "readStorageKey",
+    menu: true,
+    actions: ["rotateStorageKey"],
+  },
+  {
+    path: "/access/tokens",
+    title: "Tokens",
+    reads: "listTokens",
+    menu: true,
+    actions: ["createToken"],
+    rowActions: [{ name: "revokeToken", params: { token: "id" } }],
+  },
+  {
+    path: "/access/approvals",
+    title: "Approvals",
+    reads: "listApprovals",
+    menu: true,
+    to: ["/access/approvals/{approval}", { approval: "id" }],
+    empty: "Nothing waits for approvals.",
+  },
+  {
+    path: "/access/approvals/{approval}",
+    title: "Approval",
+    reads: "readApproval",
+    actions: ["signApproval", "cancelApproval"],
+  },
+  {
+    path: "/access/approval-policy",
+    title: "Approval policy",
+    reads: "readApprovalPolicy",
+    menu: true,
+    actions: ["changeApprovalPolicy", "stopApprovalPolicy"],
+  },
+];
+
+/** The pages of one instance, in the order of its tabs. */
+export const instancePages = pages.filter(
+  ({ path }) => path.startsWith(ofInstance) && !/\{(key|certificate)\}/.test(path),
+);
+
+/** The page with vCenter's steps; it is not a table. */
+export const connectPage = {
+  path: `${ofInstance}/connect`,
+  title: "Connect vCenter",
+} as const;

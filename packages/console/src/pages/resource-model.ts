@@ -1,0 +1,105 @@
+import { signal } from "@preact/signals";
+import { call, followed } from "../base/api.ts";
+import { operations } from "../base/contract.ts";
+import type { Place } from "../base/router.ts";
+import { type Action, actionText } from "../parts/action-model.ts";
+import type { Page } from "./pages.ts";
+
+/** A thing or a row as the service answered it. */
+export type Item = Readonly<Record<string, unknown>>;
+/** Parameters of a path. */
+export type Params = Readonly<Record<string, string>>;
+
+/** The most rows of a list that grows by itself. */
+const liveMax = 500;
+
+/** What a page shows: a list, or one thing. */
+export class ResourceModel {
+  readonly items = signal<readonly Item[] | undefined>(undefined);
+  readonly thing = signal<Item | undefined>(undefined);
+  /** Where the next page of the list begins. */
+  readonly next = signal<string | undefined>(undefined);
+  readonly error = signal<unknown>(undefined);
+  /** What a person has begun here. */
+  readonly action = signal<Action | undefined>(undefined);
+  /** What was done last. */
+  readonly said = signal("");
+  readonly #page: Page;
+  readonly #params: Params;
+  readonly #query: Place["query"];
+
+  constructor(page: Page, params: Params, query: Place["query"]) {
+    this.#page = page;
+    this.#params = params;
+    this.#query = query;
+  }
+
+  /** Reads the page; with a cursor, adds the rows that follow. */
+  async load(cursor?: string): Promise<void> {
+    const { reads } = this.#page;
+    const isPaged = operations[reads].query?.properties?.["cursor"] !== undefined;
+    const query = cursor === undefined ? this.#query : { ...this.#query, cursor };
+    try {
+      this.#show(await call(reads, { params: this.#params, ...(isPaged && { query }) }), cursor);
+      this.error.value = undefined;
+    } catch (error) {
+      this.error.value = error;
+    }
+  }
+
+  /** Adds events to the top of the list as they happen, until `ending` is aborted. */
+  async follow(ending: AbortSignal): Promise<void> {
+    const { from: _, to: __, limit: ___, region: ____, ...query } = this.#query;
+    try {
+      for await (const event of followed("followEvents", { query }, ending)) {
+        this.items.value = eachOnce([event, ...(this.items.peek() ?? [])]).slice(0, liveMax);
+      }
+    } catch (error) {
+      this.error.value = error;
+    }
+  }
+
+  /** Begins an operation on what the page shows, or on one of its rows. */
+  begin(action: Omit<Action, "params"> & { readonly params?: Params }): void {
+    const version = this.thing.value?.["version"];
+    this.said.value = "";
+    this.action.value = {
+      params: this.#params,
+      version: typeof version === "string" ? version : undefined,
+      ...action,
+    };
+  }
+
+  /** Says what was done, and in which regions it is not yet; then reads the page again. */
+  done({ name }: Action, answer: Item): void {
+    const regions = (answer["pending"] ?? answer["regions"] ?? {}) as Item;
+    const late = Object.entries(regions).flatMap(([region, state]) =>
+      state === "pending" ? [region] : [],
+    );
+    const where = late.length === 0 ? "" : ` Region ${late.join(" and ")} does not have it yet.`;
+    this.said.value = `${actionText(name)}: done.${where}`;
+    void this.load();
+  }
+
+  #show(answer: Item, cursor: string | undefined): void {
+    if (!Array.isArray(answer["items"])) {
+      this.thing.value = answer;
+      return;
+    }
+    const got = answer["items"] as readonly Item[];
+    const all = cursor === undefined ? got : [...(this.items.peek() ?? []), ...got];
+    this.items.value = this.#page.live === true ? eachOnce(all) : all;
+    this.next.value = answer["next"] as string | undefined;
+  }
+}
+
+/** Each event once: the service tells of its begin and of its outcome, whose identifiers differ in the suffix. */
+function eachOnce(entries: readonly Item[]): readonly Item[] {
+  const events = new Map<string, Item>();
+  for (const entry of entries) {
+    const key = String(entry["id"] ?? "").replace(/-[po]$/, "");
+    const known = events.get(key);
+    if (known === undefined || known["outcome"] === "pending") events.set(key, entry);
+  }
+  return [...events.values()];
+}

@@ -1,0 +1,170 @@
+import { useEffect, useMemo } from "preact/hooks";
+import { who } from "../base/api.ts";
+import { commandLine } from "../base/command-line.ts";
+import { mayCall, type OperationName, operations, type Who } from "../base/contract.ts";
+import { link, match, place } from "../base/router.ts";
+import { valueAt } from "../base/text.ts";
+import { ActionDialog } from "../parts/action.tsx";
+import { actionText } from "../parts/action-model.ts";
+import { Copied } from "../parts/copy.tsx";
+import { Failure, Loading, Notice } from "../parts/notices.tsx";
+import { columnOf, Rows } from "../parts/rows.tsx";
+import { Fields } from "../parts/value.tsx";
+import { Filters } from "./filters.tsx";
+import { connectPage, instancePages, type Page } from "./pages.ts";
+import { type Item, type Params, ResourceModel } from "./resource-model.ts";
+
+/** A page of the table: what its operation reads, and buttons for what a person may do. */
+export function ResourcePage({ page, params }: { page: Page; params: Params }) {
+  const { query, path } = place.value;
+  const at = JSON.stringify([params, query]);
+  const model = useMemo(() => new ResourceModel(page, params, query), [at]);
+  const operation = operations[page.reads];
+  useEffect(() => {
+    document.title = `${page.title} – Holdfast`;
+    void model.load();
+    const ending = new AbortController();
+    if (page.live === true) void model.follow(ending.signal);
+    return () => ending.abort();
+  }, [model]);
+  const { action, error, said } = model;
+  return (
+    <>
+      <Heading page={page} params={params} />
+      <Toolbar page={page} model={model} />
+      {said.value === "" ? null : <Notice tone="success">{said.value}</Notice>}
+      <Filters schema={operation.query} query={query} path={path} />
+      {error.value === undefined ? null : (
+        <Failure error={error.value} again={() => void model.load()} />
+      )}
+      <Content page={page} params={params} model={model} />
+      <details>
+        <summary>The same on the command line</summary>
+        <Copied text={commandLine(operation, { params, query })} what="the command" block />
+      </details>
+      {action.value === undefined ? null : (
+        <ActionDialog
+          action={action.value}
+          close={() => {
+            action.value = undefined;
+          }}
+          done={(answer) => {
+            if (action.value !== undefined) model.done(action.value, answer);
+          }}
+        />
+      )}
+    </>
+  );
+}
+
+function may(name: OperationName): boolean {
+  return mayCall(operations[name], who.value as Who);
+}
+
+/** Buttons for what a person may do on the whole page. */
+function Toolbar({ page, model }: { page: Page; model: ResourceModel }) {
+  return (
+    <div class="toolbar">
+      {(page.actions ?? []).filter(may).map((name) => (
+        <button
+          key={name}
+          type="button"
+          class={`btn btn-sm ${operations[name].method === "DELETE" ? "btn-danger-outline" : ""}`}
+          onClick={() => model.begin({ name })}
+        >
+          {actionText(name)}
+        </button>
+      ))}
+      <button type="button" class="btn btn-sm btn-link" onClick={() => void model.load()}>
+        Refresh
+      </button>
+    </div>
+  );
+}
+
+function Content({ page, params, model }: { page: Page; params: Params; model: ResourceModel }) {
+  const { items, thing, next, error } = model;
+  if (thing.value !== undefined) return <Fields of={thing.value} />;
+  if (items.value === undefined) return error.value === undefined ? <Loading /> : null;
+  if (items.value.length === 0) return <p class="empty">{page.empty ?? "Nothing to show."}</p>;
+  const { columns = [], below = [] } = operations[page.reads].command.list ?? {};
+  return (
+    <>
+      <Rows
+        items={items.value}
+        columns={(page.columns ?? [...columns, ...below]).map(columnOf)}
+        href={(item) => page.to && link(page.to[0], { ...params, ...picked(item, page.to[1]) })}
+        actionsOf={rowActionsOf(page, params, model)}
+      />
+      {next.value === undefined ? null : (
+        <button type="button" class="btn btn-sm" onClick={() => void model.load(next.value)}>
+          Show more
+        </button>
+      )}
+    </>
+  );
+}
+
+/** Buttons for what a person may do with each row; undefined if there is nothing. */
+function rowActionsOf({ rowActions = [] }: Page, params: Params, model: ResourceModel) {
+  const allowed = rowActions.filter(({ name }) => may(name));
+  if (allowed.length === 0) return undefined;
+  return (item: Item) =>
+    allowed.map(({ name, params: fields = {} }) => (
+      <button
+        key={name}
+        type="button"
+        class="btn btn-sm btn-link"
+        onClick={() => model.begin({ name, params: { ...params, ...picked(item, fields) } })}
+      >
+        {actionText(name)}
+      </button>
+    ));
+}
+
+/** Values of a row, by the names under which a path has them. */
+function picked(item: Item, fields: Params): Params {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, path]) => [name, String(valueAt(item, path) ?? "")]),
+  );
+}
+
+/** The title, and for an instance the tabs of its pages. */
+export function Heading({ page, params }: { page: Pick<Page, "path" | "title">; params: Params }) {
+  const { instance, ...own } = params;
+  const [name] = Object.values(own);
+  return (
+    <>
+      <h1>{name === undefined ? (instance ?? page.title) : `${page.title} ${name}`}</h1>
+      {instance === undefined ? null : (
+        <nav aria-label={`Pages of ${instance}`}>
+          <ul class="nav">
+            {[...instancePages, connectPage].map(({ path, title }) => (
+              <li key={path} class="nav-item">
+                <a
+                  class={`nav-link ${page.path === path ? "active" : ""}`}
+                  aria-current={page.path === path ? "page" : undefined}
+                  href={link(path, params)}
+                >
+                  {title}
+                </a>
+              </li>
+            ))}
+          </ul>
+        </nav>
+      )}
+    </>
+  );
+}
+
+/** The page of a place, and the parameters in its path. */
+export function pageAt<One extends { readonly path: string }>(
+  all: readonly One[],
+  path: string,
+): readonly [One, Params] | undefined {
+  for (const page of all) {
+    const params = match(page.path, path);
+    if (params !== undefined) return [page, params];
+  }
+  return undefined;
+}

@@ -1,0 +1,458 @@
+import { signal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { resolved, type Schema } from "../base/contract.ts";
+import { words } from "../base/text.ts";
+
+/** The regions of this service, for fields that a person fills in once for each. */
+export const regions = signal<readonly string[]>([]);
+
+type Given = Readonly<Record<string, unknown>>;
+
+/** What every kind of field needs. */
+interface FieldProps {
+  readonly schema: Schema;
+  /** The schema that has the definitions. */
+  readonly whole: Schema;
+  readonly id: string;
+  readonly label: string;
+  readonly required: boolean;
+  readonly secret: boolean;
+  readonly value: unknown;
+  readonly change: (value: unknown) => void;
+}
+
+/** The fields of an object schema; what nobody fills in is left out of the value. */
+export function ObjectFields({
+  schema,
+  whole = schema,
+  id,
+  value,
+  change,
+  hidden = [],
+  secrets = [],
+}: {
+  schema: Schema;
+  whole?: Schema;
+  id: string;
+  value: Given;
+  change: (value: Given) => void;
+  hidden?: readonly string[];
+  secrets?: readonly string[];
+}) {
+  const shown = Object.entries(schema.properties ?? {}).filter(
+    ([name, field]) => !hidden.includes(name) && field.const === undefined,
+  );
+  return (
+    <>
+      {shown.map(([name, field]) => (
+        <Field
+          key={name}
+          schema={resolved(field, whole)}
+          whole={whole}
+          id={`${id}-${name}`}
+          label={words(name)}
+          required={schema.required?.includes(name) === true}
+          secret={secrets.includes(name)}
+          value={value[name]}
+          change={(given) => change(withField(value, name, given))}
+        />
+      ))}
+    </>
+  );
+}
+
+function withField(value: Given, name: string, given: unknown): Given {
+  const { [name]: _, ...rest } = value;
+  return given === undefined || given === "" ? rest : { ...rest, [name]: given };
+}
+
+/** One field, by the kind of its schema. */
+function Field(props: FieldProps) {
+  const { schema } = props;
+  const choices = schema.oneOf ?? schema.anyOf;
+  if (choices !== undefined) return <ChoiceOfForms {...props} choices={choices} />;
+  if (schema.type === "boolean" || isSwitch(schema)) return <Switch {...props} />;
+  if (schema.enum !== undefined) return <Choice {...props} choices={schema.enum} />;
+  if (schema.type === "array") {
+    const choicesOfItems = schema.items?.enum;
+    return choicesOfItems === undefined ? (
+      <Lines {...props} />
+    ) : (
+      <Choices {...props} choices={choicesOfItems} />
+    );
+  }
+  if (schema.type === "object" && schema.properties !== undefined) return <Group {...props} />;
+  if (schema.type === "object") {
+    const each = schema.additionalProperties;
+    return typeof each === "object" && each.type !== "string" ? (
+      <PerRegion {...props} each={resolved(each, props.whole)} />
+    ) : (
+      <Pairs {...props} />
+    );
+  }
+  return isLong(schema) ? <LongText {...props} /> : <Text {...props} />;
+}
+
+function isSwitch({ enum: values }: Schema): boolean {
+  return values?.length === 2 && values.includes("true") && values.includes("false");
+}
+
+function isLong({ examples, maxLength = 0 }: Schema): boolean {
+  return maxLength > 4096 || examples?.some((text) => String(text).includes("\n")) === true;
+}
+
+/** Label, control and help of a field. */
+function Row({
+  id,
+  label,
+  required,
+  schema,
+  children,
+}: Pick<FieldProps, "id" | "label" | "required" | "schema"> & { children: ComponentChildren }) {
+  return (
+    <div class="clr-form-control">
+      <label class="clr-control-label" for={id}>
+        {label}
+        {required ? <span class="required"> (required)</span> : null}
+      </label>
+      <div class="clr-control-container">
+        {children}
+        <Help id={id} schema={schema} />
+      </div>
+    </div>
+  );
+}
+
+function Help({ id, schema }: Pick<FieldProps, "id" | "schema">) {
+  const { description, default: usual, minimum, maximum } = schema;
+  const isPlain = typeof usual === "number" || (typeof usual === "string" && usual !== "");
+  const range =
+    minimum !== undefined && maximum !== undefined && maximum < Number.MAX_SAFE_INTEGER
+      ? `${minimum} to ${maximum}`
+      : undefined;
+  const parts = [description, range, isPlain ? `${usual} unless given` : undefined];
+  const text = parts.filter((part) => part !== undefined).join("; ");
+  return text === "" ? null : (
+    <span class="clr-subtext" id={`${id}-help`}>
+      {text}
+    </span>
+  );
+}
+
+function Text({ schema, id, label, required, secret, value, change }: FieldProps) {
+  const isNumber = schema.type === "integer" || schema.type === "number";
+  const isTime = schema.format === "date-time";
+  const type = secret ? "password" : isNumber ? "number" : isTime ? "datetime-local" : "text";
+  const shown = isTime && typeof value === "string" ? value.slice(0, 19) : String(value ?? "");
+  const read = (text: string) => {
+    if (text === "") return undefined;
+    if (isTime) return new Date(`${text}Z`).toISOString();
+    return isNumber ? Number(text) : text;
+  };
+  return (
+    <Row id={id} label={isTime ? `${label} (UTC)` : label} required={required} schema={schema}>
+      <input
+        id={id}
+        class="clr-input"
+        // Preact's types know one kind of input at a time.
+        type={type as "text"}
+        required={required}
+        min={schema.minimum}
+        max={schema.maximum}
+        step={isTime ? 1 : undefined}
+        maxLength={schema.maxLength}
+        autocomplete={secret ? "new-password" : "off"}
+        aria-describedby={`${id}-help`}
+        value={shown}
+        onInput={(event) => change(read(event.currentTarget.value))}
+      />
+    </Row>
+  );
+}
+
+/** A text of several lines: pasted, or read from a file. */
+function LongText({ schema, id, label, required, value, change }: FieldProps) {
+  return (
+    <Row id={id} label={label} required={required} schema={schema}>
+      <textarea
+        id={id}
+        class="clr-textarea"
+        rows={6}
+        required={required}
+        value={String(value ?? "")}
+        onInput={(event) => change(event.currentTarget.value)}
+        onDragOver={(event) => event.preventDefault()}
+        onDrop={(event) => {
+          event.preventDefault();
+          void event.dataTransfer?.files[0]?.text().then(change);
+        }}
+      />
+      <FileInput id={id} label={label} change={change} />
+    </Row>
+  );
+}
+
+function FileInput({ id, label, change }: Pick<FieldProps, "id" | "label" | "change">) {
+  return (
+    <input
+      type="file"
+      class="file"
+      id={`${id}-file`}
+      aria-label={`${label}, from a file`}
+      onChange={(event) => void event.currentTarget.files?.[0]?.text().then(change)}
+    />
+  );
+}
+
+/** A list of texts, one on each line. */
+function Lines(props: FieldProps) {
+  const { value, change } = props;
+  const texts = (text: unknown) => {
+    const all = String(text)
+      .split(/[\s,;]+/)
+      .filter((line) => line !== "");
+    change(all.length === 0 ? undefined : all);
+  };
+  return (
+    <LongText
+      {...props}
+      label={`${props.label}, one on each line`}
+      value={((value ?? []) as readonly string[]).join("\n")}
+      change={texts}
+    />
+  );
+}
+
+/** Names and values, as `name=value` on each line. */
+function Pairs({ schema, id, label, required, change }: FieldProps) {
+  const read = (text: string) => {
+    const pairs = text.split("\n").flatMap((line) => {
+      const at = line.indexOf("=");
+      return at < 1 ? [] : [[line.slice(0, at).trim(), line.slice(at + 1).trim()] as const];
+    });
+    change(pairs.length === 0 ? undefined : Object.fromEntries(pairs));
+  };
+  return (
+    <Row
+      id={id}
+      label={`${label}, one name=value on each line`}
+      required={required}
+      schema={schema}
+    >
+      <textarea
+        id={id}
+        class="clr-textarea"
+        rows={2}
+        required={required}
+        onInput={(event) => read(event.currentTarget.value)}
+      />
+    </Row>
+  );
+}
+
+function Switch({ schema, id, label, value, change }: FieldProps) {
+  const on = schema.type === "boolean" ? true : "true";
+  return (
+    <div class="clr-form-control">
+      <div class="clr-control-container">
+        <div class="clr-checkbox-wrapper">
+          <input
+            type="checkbox"
+            class="clr-checkbox"
+            id={id}
+            checked={value === on}
+            onChange={(event) => change(event.currentTarget.checked ? on : undefined)}
+          />
+          <label class="clr-control-label" for={id}>
+            {label}
+          </label>
+        </div>
+        <Help id={id} schema={schema} />
+      </div>
+    </div>
+  );
+}
+
+function Choice({
+  schema,
+  id,
+  label,
+  required,
+  value,
+  change,
+  choices,
+}: FieldProps & { choices: readonly string[] }) {
+  return (
+    <Row id={id} label={label} required={required} schema={schema}>
+      <div class="clr-select-wrapper">
+        <select
+          id={id}
+          class="clr-select"
+          required={required}
+          value={String(value ?? "")}
+          onChange={(event) => change(event.currentTarget.value || undefined)}
+        >
+          <option value="">{required ? "Choose…" : "—"}</option>
+          {choices.map((each) => (
+            <option key={each} value={each}>
+              {each}
+            </option>
+          ))}
+        </select>
+      </div>
+    </Row>
+  );
+}
+
+function Choices({
+  schema,
+  id,
+  label,
+  required,
+  value,
+  change,
+  choices,
+}: FieldProps & { choices: readonly string[] }) {
+  const chosen = (value ?? []) as readonly string[];
+  const toggle = (each: string, on: boolean) => {
+    const next = choices.filter((one) => (one === each ? on : chosen.includes(one)));
+    change(next.length === 0 ? undefined : next);
+  };
+  return (
+    <fieldset class="clr-form-control">
+      <legend class="clr-control-label">
+        {label}
+        {required ? <span class="required"> (required)</span> : null}
+      </legend>
+      <div class="choices">
+        {choices.map((each) => (
+          <div key={each} class="clr-checkbox-wrapper">
+            <input
+              type="checkbox"
+              class="clr-checkbox"
+              id={`${id}-${each}`}
+              checked={chosen.includes(each)}
+              onChange={(event) => toggle(each, event.currentTarget.checked)}
+            />
+            <label class="clr-control-label" for={`${id}-${each}`}>
+              {each}
+            </label>
+          </div>
+        ))}
+      </div>
+      <Help id={id} schema={schema} />
+    </fieldset>
+  );
+}
+
+function Group({ schema, whole, id, label, value, change }: FieldProps) {
+  return (
+    <fieldset>
+      <legend>{label}</legend>
+      <Help id={id} schema={schema} />
+      <ObjectFields
+        schema={schema}
+        whole={whole}
+        id={id}
+        value={(value ?? {}) as Given}
+        change={(given) => change(isEmpty(given) ? undefined : given)}
+      />
+    </fieldset>
+  );
+}
+
+/** The same fields for each region. */
+function PerRegion({ whole, id, value, change, each }: FieldProps & { each: Schema }) {
+  const given = (value ?? {}) as Given;
+  return (
+    <>
+      {regions.value.map((region) => (
+        <Field
+          key={region}
+          schema={each}
+          whole={whole}
+          id={`${id}-${region}`}
+          label={`Region ${region}`}
+          required={false}
+          secret={false}
+          value={given[region]}
+          change={(one) => {
+            const next = withField(given, region, one);
+            change(isEmpty(next) ? undefined : next);
+          }}
+        />
+      ))}
+    </>
+  );
+}
+
+/** A value that has one of several forms, such as the kinds of roots of trust. */
+function ChoiceOfForms({
+  whole,
+  id,
+  label,
+  required,
+  value,
+  change,
+  schema,
+  choices,
+}: FieldProps & { choices: readonly Schema[] }) {
+  const given = (value ?? {}) as Given;
+  const names = choices.map(nameOfForm);
+  const isForm = (form: Schema) =>
+    Object.entries(form.properties ?? {}).every(([name, { const: fixed }]) =>
+      fixed === undefined ? true : given[name] === fixed,
+    ) &&
+    (fixedOf(form) !== undefined ||
+      Object.keys(form.properties ?? {}).some((name) => name in given));
+  const at = value === undefined ? -1 : choices.findIndex(isForm);
+  const form = choices[at];
+  const choose = (name: string) => {
+    const chosen = choices[names.indexOf(name)];
+    if (chosen === undefined) change(undefined);
+    else change(fixedOf(chosen) ?? { [Object.keys(chosen.properties ?? {})[0] ?? ""]: "" });
+  };
+  return (
+    <fieldset>
+      <legend>{label}</legend>
+      <Choice
+        schema={schema}
+        whole={whole}
+        id={id}
+        label="Kind"
+        required={required}
+        secret={false}
+        value={names[at]}
+        change={(name) => choose(String(name ?? ""))}
+        choices={names}
+      />
+      {form === undefined ? null : (
+        <ObjectFields
+          schema={form}
+          whole={whole}
+          id={id}
+          value={given}
+          secrets={["value"]}
+          change={(next) => change(fixedOf(form) === undefined && isEmpty(next) ? given : next)}
+        />
+      )}
+    </fieldset>
+  );
+}
+
+/** The constant fields of a form; undefined if it has none. */
+function fixedOf({ properties = {} }: Schema): Given | undefined {
+  const fixed = Object.entries(properties).flatMap(([name, { const: text }]) =>
+    text === undefined ? [] : [[name, text] as const],
+  );
+  return fixed.length === 0 ? undefined : Object.fromEntries(fixed);
+}
+
+function nameOfForm(form: Schema): string {
+  const [fixed] = Object.values(fixedOf(form) ?? {});
+  return String(fixed ?? Object.keys(form.properties ?? {})[0] ?? "");
+}
+
+function isEmpty(value: Given): boolean {
+  return Object.keys(value).length === 0;
+}

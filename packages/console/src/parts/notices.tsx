@@ -1,0 +1,78 @@
+import type { ComponentChildren } from "preact";
+
+/** The kinds of notices, as Clarity names them. */
+export type Tone = "danger" | "warning" | "success" | "info";
+
+/** A notice. A danger is read out at once. */
+export function Notice({ tone, children }: { tone: Tone; children: ComponentChildren }) {
+  return (
+    <div class={`alert alert-${tone}`} role={tone === "danger" ? "alert" : "status"}>
+      <div class="alert-items">
+        <div class="alert-item static">
+          <div class="alert-text">{children}</div>
+        </div>
+      </div>
+    </div>
+  );
+}
+
+/** What went wrong, in the service's words. */
+export function Failure({ error, again }: { error: unknown; again?: () => void }) {
+  return (
+    <Notice tone="danger">
+      {messageOf(error)}{" "}
+      {again === undefined ? null : (
+        <button type="button" class="btn btn-sm btn-outline" onClick={again}>
+          Try again
+        </button>
+      )}
+    </Notice>
+  );
+}
+
+/** The message of an error; a browser's own ones say little. */
+export function messageOf(error: unknown): string {
+  if (error instanceof TypeError) return "No answer: the connection failed.";
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Shown while data is on its way. */
+export function Loading() {
+  return (
+    <p role="status">
+      <span class="spinner spinner-inline" aria-hidden="true" /> Loading…
+    </p>
+  );
+}
+
+const tones: Readonly<Record<string, Tone>> = {
+  Installed: "success",
+  Active: "success",
+  ok: "success",
+  success: "success",
+  valid: "success",
+  up: "success",
+  applied: "success",
+  Failed: "danger",
+  Error: "danger",
+  failed: "danger",
+  failure: "danger",
+  expired: "danger",
+  revoked: "danger",
+  Compromised: "danger",
+  DestroyedCompromised: "danger",
+  shredded: "danger",
+  down: "danger",
+  warning: "warning",
+  pending: "warning",
+  unknown: "warning",
+  in7days: "warning",
+  in1day: "warning",
+  Destroyed: "warning",
+};
+
+/** A state as a coloured label; its word says the same. */
+export function State({ of }: { of: string }) {
+  const tone = tones[of] ?? "info";
+  return <span class={`label label-${tone}`}>{of === "PreActive" ? "Pre-Active" : of}</span>;
+}

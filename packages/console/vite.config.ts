@@ -1,0 +1,94 @@
+import { brotliCompressSync, constants } from "node:zlib";
+import { contract, type Route } from "@holdfast/admin";
+import { PurgeCSS } from "purgecss";
+import { defineConfig, type Plugin } from "vite";
+import { z } from "zod";
+
+/** The contract without its validation: what the console needs to know of each operation. */
+function operationsOf(): Readonly<Record<string, unknown>> {
+  const schemaOf = (schema: z.ZodType | undefined) =>
+    schema && z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
+  const rows = Object.entries(contract).map(([name, one]) => {
+    const { params, query, body, answer: _, problems: __, guarded, ...route }: Route = one;
+    const path = [...route.path.matchAll(/\{(\w+)\}/g)].map(([, param]) => param);
+    const row = {
+      ...route,
+      name,
+      params: path,
+      query: schemaOf(query),
+      body: schemaOf(body),
+      guarded: guarded?.action,
+    };
+    return [name, row] as const;
+  });
+  return Object.fromEntries(rows);
+}
+
+const contractModule = "virtual:contract";
+
+/** Gives the console the operations of the contract as data: it loads no validation library. */
+const operations: Plugin = {
+  name: "operations",
+  resolveId: (id) => (id === contractModule ? `\0${contractModule}` : undefined),
+  load: (id) =>
+    id === `\0${contractModule}`
+      ? `export const operations = ${JSON.stringify(operationsOf())};`
+      : undefined,
+};
+
+/** Leaves out the rules of Clarity that no part of the console uses, and its fonts. */
+const usedStyles: Plugin = {
+  name: "used-styles",
+  async generateBundle(_, bundle) {
+    const files = Object.values(bundle);
+    const code = files.map((file) => (file.type === "chunk" ? file.code : "")).join("\n");
+    for (const file of files) {
+      if (file.type === "chunk" || !file.fileName.endsWith(".css")) continue;
+      const [used] = await new PurgeCSS().purge({
+        content: [{ raw: code, extension: "js" }],
+        css: [{ raw: String(file.source) }],
+        variables: true,
+        keyframes: true,
+        safelist: {
+          standard: ["html", "body", "cds-theme", "dark"],
+          // Names that the code puts together.
+          greedy: [/^(alert|label)-(danger|warning|success|info)$/],
+        },
+      });
+      file.source = (used?.css ?? "").replaceAll(/@font-face\s*\{[^}]*\}/g, "");
+    }
+  },
+};
+
+/** Writes each file a second time, compressed: no node does that for each request. */
+const compressed: Plugin = {
+  name: "compressed",
+  enforce: "post",
+  generateBundle(_, bundle) {
+    for (const file of Object.values(bundle)) {
+      const source = Buffer.from(file.type === "chunk" ? file.code : file.source);
+      const params = { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY };
+      const fileName = `${file.fileName}.br`;
+      this.emitFile({ type: "asset", fileName, source: brotliCompressSync(source, { params }) });
+    }
+  },
+};
+
+export default defineConfig({
+  base: "./",
+  plugins: [operations, usedStyles, compressed],
+  oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
+  build: {
+    target: "es2023",
+    modulePreload: false,
+    assetsInlineLimit: 0,
+    rolldownOptions: {
+      output: {
+        entryFileNames: "console.js",
+        // Names stay the same: a browser asks by ETag, so that nodes of two releases can serve one page.
+        assetFileNames: "console[extname]",
+        codeSplitting: false,
+      },
+    },
+  },
+});

@@ -1,0 +1,135 @@
+import cookie from "@fastify/cookie";
+import cors from "@fastify/cors";
+import { contract } from "@holdfast/admin";
+import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { z } from "zod";
+import type { Authorizer } from "../access/authorizer.ts";
+import { Refused } from "../problem.ts";
+import type { ConsoleFile } from "./console-files.ts";
+import { useLink } from "./sign-in-links.ts";
+
+/** How the web console is served. */
+export interface ConsoleOptions {
+  readonly files: ReadonlyMap<string, ConsoleFile>;
+  /** `https://HOST:PORT` of the nodes with which the console goes on when this one does not answer. */
+  readonly nodes: readonly string[];
+  readonly signInFolder: string | undefined;
+  readonly wallMs: () => number;
+}
+
+/** `__Host-`: a browser takes it only over TLS, for this host alone, and for every path. */
+const cookieName = "__Host-holdfast";
+const cookieAttributes = { path: "/", secure: true, httpOnly: true, sameSite: "strict" } as const;
+const sessionSeconds = 8 * 3600;
+/** The console sends it with each request. A page of another site cannot, unless CORS allows it. */
+const consoleHeader = "x-holdfast-console";
+const bodyMax = 16_384;
+
+const signIn = z.union([
+  z.object({ token: z.string().min(16).max(8192) }).strict(),
+  z.object({ code: z.string().min(16).max(256) }).strict(),
+]);
+
+/**
+ * Serves the web console under `/console/`, and lets its requests carry a token in a cookie that no script can read. A
+ * request with this cookie counts only with the console's own header.
+ */
+export function serveConsole(
+  app: FastifyInstance,
+  authorizer: Authorizer,
+  options: ConsoleOptions,
+): void {
+  const { nodes } = options;
+  app.register(cookie, { hook: false });
+  if (nodes.length > 0) {
+    app.register(cors, {
+      origin: [...nodes],
+      credentials: true,
+      methods: ["GET", "POST", "PUT", "PATCH", "DELETE"],
+      allowedHeaders: [
+        ...["content-type", "if-match", "if-none-match", "idempotency-key", "last-event-id"],
+        ...["approval", "dry-run", consoleHeader],
+      ],
+      exposedHeaders: ["etag", "retry-after", "x-request-id"],
+      maxAge: 600,
+    });
+  }
+  app.addHook("onRequest", async (request) => {
+    const { headers } = request;
+    if (headers.authorization !== undefined || headers[consoleHeader] !== "1") return;
+    const token = sessionOf(app, request);
+    if (token !== undefined) headers.authorization = `Bearer ${token}`;
+  });
+  addFiles(app, options);
+  addSession(app, authorizer, options);
+}
+
+/** The token in the request's cookie, which may not be valid any more. */
+function sessionOf(app: FastifyInstance, { headers }: FastifyRequest): string | undefined {
+  return app.parseCookie(headers.cookie ?? "")[cookieName];
+}
+
+function addFiles(app: FastifyInstance, { files, nodes }: ConsoleOptions): void {
+  const policy = [
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:",
+    `connect-src ${["'self'", ...nodes].join(" ")}`,
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  ].join("; ");
+  const send = (file: ConsoleFile) => (request: FastifyRequest, reply: FastifyReply) => {
+    reply.headers({
+      "cache-control": "no-cache",
+      "content-security-policy": policy,
+      etag: file.etag,
+      vary: "accept-encoding",
+    });
+    if (request.headers["if-none-match"] === file.etag) return reply.code(304).send();
+    const takesBrotli = /\bbr\b/.test(String(request.headers["accept-encoding"] ?? ""));
+    reply.type(file.type);
+    if (file.brotli === undefined || !takesBrotli) return reply.send(file.plain);
+    return reply.header("content-encoding", "br").send(file.brotli);
+  };
+  for (const [name, file] of files) app.get(`/console/${name}`, send(file));
+  const index = files.get("index.html");
+  if (index !== undefined) app.get("/console/", send(index));
+  app.get("/console", (_, reply) => reply.redirect("/console/", 308));
+  app.get("/console/session", (request, reply) =>
+    reply.send({ nodes, signedIn: sessionOf(app, request) !== undefined }),
+  );
+}
+
+function addSession(
+  app: FastifyInstance,
+  authorizer: Authorizer,
+  { signInFolder, wallMs }: ConsoleOptions,
+): void {
+  const onRequest = async ({ headers }: FastifyRequest) => {
+    if (headers[consoleHeader] === "1") return;
+    throw new Refused({ code: "forbidden", detail: `${consoleHeader}: must be 1` });
+  };
+  app.post("/console/session", { onRequest, bodyLimit: bodyMax }, async (request, reply) => {
+    const given = signIn.safeParse(request.body);
+    if (!given.success) {
+      throw new Refused({ code: "invalid", detail: "body: must be a token or a code" });
+    }
+    const token = "token" in given.data ? given.data.token : await tokenOf(given.data.code);
+    request.headers.authorization = `Bearer ${token}`;
+    await authorizer.admit("whoAmI", contract.whoAmI, request, bodyMax);
+    return reply
+      .setCookie(cookieName, token, { ...cookieAttributes, maxAge: sessionSeconds })
+      .code(204)
+      .send();
+  });
+  app.delete("/console/session", { onRequest }, async (_, reply) =>
+    reply.clearCookie(cookieName, cookieAttributes).code(204).send(),
+  );
+
+  const tokenOf = async (code: string): Promise<string> => {
+    const token =
+      signInFolder === undefined ? undefined : await useLink(signInFolder, code, wallMs());
+    if (token !== undefined) return token;
+    throw new Refused({
+      code: "unauthenticated",
+      detail: "this link was used already, or is too old: sign in with a token",
+    });
+  };
+}

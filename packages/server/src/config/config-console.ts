@@ -1,0 +1,23 @@
+import { choice, file, group, optional, texts } from "./setting.ts";
+
+/** The settings of the web console. */
+export const consoleSettings = group(
+  "The web console at `/console/` of `admin.listen`: what the management API does, in a browser.",
+  {
+    serve: choice("`off`: this node has no console.", ["on", "off"], "on"),
+    nodes: texts(
+      "The management addresses of the other nodes of both regions, as a browser reaches them: the console shows these nodes too, and goes on with one of them when this node does not answer. Only pages of these addresses may use a session of this node.",
+      "a list of https://HOST:PORT",
+      isOrigin,
+    ),
+    signInFolder: optional(
+      file(
+        "A folder with one-time sign-in links, for a development cluster. Each file is named by the SHA-256 (hex) of a link's code and contains a token; the node deletes the file when the link is used.",
+      ),
+    ),
+  },
+);
+
+function isOrigin(text: string): boolean {
+  return URL.canParse(text) && text.startsWith("https://") && new URL(text).origin === text;
+}

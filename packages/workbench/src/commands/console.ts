@@ -1,0 +1,28 @@
+import { createHash, randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { OperatorError } from "@holdfast/server/base";
+import { type Folder, readJson, writePrivate } from "../base/folder.ts";
+
+/**
+ * A link that signs in to the web console once, as the manager of this cluster. The code is in the part of the address that
+ * a browser does not send; the file for it is named by its digest.
+ */
+export function signInLink(folder: Folder, console: string): string {
+  const code = randomBytes(24).toString("base64url");
+  const name = createHash("sha256").update(code).digest("hex");
+  writePrivate(join(folder.signIn, name), readFileSync(folder.managerToken));
+  return `${console}#/sign-in?code=${code}`;
+}
+
+/** Prints a new link to the console of the cluster that runs in a folder. */
+export function printLink(folder: Folder, say: (line: string) => void): void {
+  const { console } = readJson<{ readonly console?: string }>(folder.cluster) ?? {};
+  if (console === undefined) {
+    throw new OperatorError(
+      `no cluster that is ready runs in ${folder.root}: start it with \`npm start\``,
+      "again",
+    );
+  }
+  say(signInLink(folder, console));
+}

@@ -1,0 +1,233 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { AdminClient } from "@holdfast/admin";
+import { pages } from "@holdfast/console/pages";
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { holdfast } from "../support/command-line.ts";
+
+const program = "/usr/bin/chromium";
+const missing = existsSync(program) ? [] : ["chromium"];
+/** Loopback addresses that only this process uses. */
+const network = `127.${1 + ((process.pid >> 8) % 250)}.${process.pid & 255}`;
+const addresses = [21, 22, 23, 24].map((host) => `${network}.${host}`).join();
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+/** WCAG 2.2 AA, in the words of axe-core. */
+const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+
+interface ClusterFile {
+  readonly nodes: readonly { readonly node: string; readonly admin: string }[];
+  readonly ca: string;
+  readonly managerToken: string;
+  readonly console: string;
+}
+
+const folder = mkdtempSync(join(tmpdir(), "holdfast-browser-"));
+const dev = async (...words: readonly string[]) => {
+  const said = await holdfast("dev", ...words, "--dir", folder);
+  expect(said, words.join(" ")).toMatchObject({ code: 0 });
+  return said.out.trim();
+};
+const browserless = describe.skipIf(missing.length > 0);
+
+browserless(`the web console (needs chromium; missing: ${missing.join() || "none"})`, () => {
+  let file: ClusterFile;
+  let token = "";
+  let client: AdminClient;
+  let chrome: Browser;
+  let context: BrowserContext;
+  let page: Page;
+  /** What the browser complains about; nothing is expected unless a test says so. */
+  const told: string[] = [];
+
+  beforeAll(async () => {
+    await dev("start", "--detach", "--addresses", addresses, "--port", "5800");
+    file = JSON.parse(readFileSync(join(folder, "cluster.json"), "utf8")) as ClusterFile;
+    token = readFileSync(file.managerToken, "utf8").trim();
+    client = new AdminClient({
+      urls: file.nodes.map(({ admin }) => `https://${admin}`),
+      ca: readFileSync(file.ca, "utf8"),
+      token,
+    });
+    chrome = await chromium.launch({ executablePath: program });
+  });
+
+  afterAll(async () => {
+    await chrome?.close();
+    await client?.[Symbol.asyncDispose]();
+    await holdfast("dev", "stop", "--dir", folder);
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  beforeEach(async () => {
+    context = await chrome.newContext({ ignoreHTTPSErrors: true, reducedMotion: "reduce" });
+    page = await context.newPage();
+    told.length = 0;
+    page.on("console", (message) => told.push(message.text()));
+    page.on("pageerror", (error) => told.push(error.message));
+    return () => context.close();
+  });
+
+  /** Opens a place of the console, signed in. */
+  async function enter(path = "/", secret = token): Promise<void> {
+    await page.goto(`${file.console}#${path}`);
+    await page.getByLabel("Token").fill(secret);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("button", { name: "Sign out" }).waitFor();
+  }
+
+  const go = (path: string) => page.evaluate(`location.hash = ${JSON.stringify(path)}`);
+  const settled = () => page.getByText("Loading…").waitFor({ state: "detached" });
+
+  async function violations(): Promise<readonly string[]> {
+    await page.evaluate(axe);
+    const found = (await page.evaluate(`axe.run({ runOnly: ${JSON.stringify(rules)} })`)) as {
+      readonly violations: readonly { readonly id: string; readonly nodes: readonly { readonly html: string }[] }[];
+    };
+    return found.violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
+  }
+
+  test("is entered once with a link, and leaves no secret where scripts or people find it", async () => {
+    const link = await dev("console");
+    await page.goto(link);
+    await page.getByRole("heading", { name: "Overview" }).waitFor();
+    expect(page.url()).toBe(`${file.console}#/`);
+    const [cookie] = await context.cookies();
+    expect(cookie).toMatchObject({ httpOnly: true, secure: true, sameSite: "Strict" });
+    const kept = await page.evaluate(
+      "JSON.stringify([document.cookie, { ...localStorage }, { ...sessionStorage }, document.documentElement.outerHTML])",
+    );
+    expect(kept).not.toContain(token);
+    expect(told).toEqual([]);
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByLabel("Token").waitFor();
+    await page.goto("about:blank");
+    await page.goto(link);
+    await page.getByText("this link was used already").waitFor();
+  });
+
+  test("has no page that axe-core complains about, in both themes, nor one that is wider than a small screen", async () => {
+    await client.call("createInstance", {
+      body: { name: "Blick", rootOfTrust: { regions: { a: { type: "local" }, b: { type: "local" } } } },
+    });
+    await enter();
+    const { items } = await client.call("listTokens", {});
+    const paths = pages.flatMap(({ path }) =>
+      /\{(key|certificate|approval)\}/.test(path) ? [] : [path.replace("{instance}", "demo")],
+    );
+    expect(items.length).toBeGreaterThan(0);
+    for (const path of ["/", ...paths, "/instances/demo/connect", "/nowhere"]) {
+      await page.setViewportSize({ width: 1280, height: 900 });
+      await go(path);
+      await page.locator("h1").waitFor();
+      await settled();
+      for (const theme of ["light", "dark"]) {
+        await page.evaluate(`document.body.setAttribute("cds-theme", "${theme}")`);
+        expect(await violations(), `${path} ${theme}`).toEqual([]);
+      }
+      await page.setViewportSize({ width: 360, height: 640 });
+      const wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
+      expect(wider, `${path}: pixels too wide`).toBeLessThanOrEqual(0);
+    }
+    // The development cluster has no approval policy and no authority yet: the service says so with 404.
+    expect(told.filter((text) => !/status of 404/.test(text))).toEqual([]);
+  });
+
+  test("orders, changes and deletes an instance, by keyboard, and shows markup as text", async () => {
+    const markup = '<img src=x onerror="alert(1)"> \u202eabc';
+    await enter("/instances");
+    await page.getByRole("button", { name: "Order instance" }).press("Enter");
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Name").fill("by-hand");
+    await dialog.getByLabel("Description").fill(markup);
+    for (const region of ["a", "b"]) {
+      await dialog
+        .getByRole("group", { name: `Region ${region}` })
+        .getByLabel("Kind")
+        .selectOption("local");
+    }
+    await dialog.getByRole("button", { name: "Check first" }).press("Enter");
+    await dialog.getByText("Nothing was changed").waitFor();
+    await dialog.getByText("The same on the command line").click();
+    await dialog.getByText("--root a:local --root b:local").waitFor();
+    await dialog.getByRole("button", { name: "Order instance" }).press("Enter");
+    await dialog.waitFor({ state: "detached" });
+    await page.getByRole("link", { name: "by-hand" }).press("Enter");
+    await page.getByText(markup).waitFor();
+    const made = await client.call("readInstance", { params: { instance: "by-hand" } });
+    expect(made).toMatchObject({ description: markup });
+    await page.getByRole("button", { name: "Delete instance" }).press("Enter");
+    await dialog.getByRole("button", { name: "Delete instance" }).press("Enter");
+    await page.getByText("Delete instance: done.").waitFor();
+    expect(told).toEqual([]);
+  });
+
+  test("asks for the name again before keys become unreadable, and deletes nothing with another name", async () => {
+    await client.call("createInstance", {
+      body: { name: "with-keys", rootOfTrust: { regions: { a: { type: "local" }, b: { type: "local" } } } },
+    });
+    await enter("/instances/demo");
+    await page.getByRole("button", { name: "Shred root of trust" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText("type the name of the instance again").waitFor();
+    await dialog.getByLabel("Name").fill("another");
+    await dialog.getByRole("button", { name: "Shred root of trust" }).click();
+    await dialog.getByRole("alert").waitFor();
+    const still = await client.call("readInstance", { params: { instance: "demo" } });
+    expect(still.status).toBe("Installed");
+  });
+
+  test("shows a token once, and offers no action that the role does not have", async () => {
+    await enter("/access/tokens");
+    await page.getByRole("button", { name: "Create token" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Name").fill("looks only");
+    await dialog.getByLabel("viewer").check();
+    await dialog.getByRole("button", { name: "Create token" }).click();
+    await dialog.getByText("it is shown only once").waitFor();
+    const secret = await dialog.locator("code").first().innerText();
+    await dialog.getByRole("button", { name: "Close" }).click();
+    expect(await page.locator("body").innerText()).not.toContain(secret);
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await enter("/instances", secret);
+    await page.getByRole("link", { name: "demo" }).waitFor();
+    expect(await page.getByRole("button", { name: "Order instance" }).count()).toBe(0);
+    expect(await page.getByRole("link", { name: "Tokens" }).count()).toBe(0);
+
+    // Revoked while it is signed in.
+    await client.call("revokeToken", { params: { token: "looks only" } });
+    await page.getByLabel("Token").waitFor();
+  });
+
+  test("shows events as they happen, each once", async () => {
+    await enter("/events?action=*kmip-token.create".replace("*", ""));
+    await go("/events");
+    await settled();
+    await client.call("createToken", { body: { name: "seen live", roles: ["viewer"] } });
+    const row = page.getByRole("row").filter({ hasText: "seen live" });
+    await row.filter({ hasText: "success" }).first().waitFor();
+    await expect.poll(() => row.filter({ hasText: "pending" }).count()).toBe(0);
+  });
+
+  test("shows a cut line, and goes on with another node when its own dies", async () => {
+    await enter();
+    await page.getByText("both regions have everything").waitFor();
+    await dev("cut");
+    await page.getByText(/cannot reach [ab]/).first().waitFor();
+    await dev("heal");
+    await page.getByText("both regions have everything").waitFor();
+    await go("/instances");
+    await dev("kill", "a1", "--stay");
+    await page.getByRole("button", { name: "Refresh" }).click();
+    await page.getByText("does not answer: the console goes on with").waitFor();
+    await page.getByRole("link", { name: "demo" }).waitFor();
+    await page.getByRole("button", { name: "Order instance" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("Name").fill("despite-a-dead-node");
+    await dialog.getByRole("button", { name: "Order instance" }).click();
+    await page.getByRole("link", { name: "despite-a-dead-node" }).waitFor();
+    await dev("heal");
+  });
+});
