@@ -33,7 +33,18 @@ async function done(...args: readonly string[]): Promise<string> {
   return said.out;
 }
 
-const command = (node: string, ...args: readonly string[]) => run(...args, ...managed.site(node));
+/** A busy machine may end a lease: then the node says that the command should be tried again. */
+const tryAgain = 3;
+
+/** Runs a command at a node, again while the node asks for that. */
+async function command(node: string, ...args: readonly string[]): Promise<Said> {
+  let said: Said | undefined;
+  await until(`${node} answers`, async () => {
+    said = await run(...args, ...managed.site(node));
+    return said.code !== tryAgain;
+  });
+  return said as Said;
+}
 
 /** Has approvers sign a file with the command line, and answers the file with their signatures. */
 async function signed(what: string, ...by: readonly string[]): Promise<string> {
@@ -269,13 +280,7 @@ test("an instance asks for its own approvers too, at the nodes of both regions, 
   const change = async (what: string, ...by: readonly string[]) => {
     const signatures = await signed(what, ...by);
     const given = ["approval", "change", "--file", file(what), "--signatures", signatures];
-    let made: Awaited<ReturnType<typeof command>> | undefined;
-    // A busy machine may end a lease: then the node says that it should be tried again.
-    await until("a2 decides on the policy", async () => {
-      made = await command("a2", ...given, "--json");
-      return made.code !== 3;
-    });
-    return made as Awaited<ReturnType<typeof command>>;
+    return await command("a2", ...given, "--json");
   };
   const missing = await change("part", "alice", "bob", "dave");
   expect(missing.err).toContain("the new key of erin must sign the policy too");

@@ -84,7 +84,10 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
   async function violations(): Promise<readonly string[]> {
     await page.evaluate(axe);
     const found = (await page.evaluate(`axe.run({ runOnly: ${JSON.stringify(rules)} })`)) as {
-      readonly violations: readonly { readonly id: string; readonly nodes: readonly { readonly html: string }[] }[];
+      readonly violations: readonly {
+        readonly id: string;
+        readonly nodes: readonly { readonly html: string }[];
+      }[];
     };
     return found.violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
   }
@@ -110,15 +113,16 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
 
   test("has no page that axe-core complains about, in both themes, nor one that is wider than a small screen", async () => {
     await client.call("createInstance", {
-      body: { name: "Blick", rootOfTrust: { regions: { a: { type: "local" }, b: { type: "local" } } } },
+      body: {
+        name: "Blick",
+        rootOfTrust: { regions: { a: { type: "local" }, b: { type: "local" } } },
+      },
     });
     await enter();
-    const { items } = await client.call("listTokens", {});
     const paths = pages.flatMap(({ path }) =>
       /\{(key|certificate|approval)\}/.test(path) ? [] : [path.replace("{instance}", "demo")],
     );
-    expect(items.length).toBeGreaterThan(0);
-    for (const path of ["/", ...paths, "/instances/demo/connect", "/nowhere"]) {
+    for (const path of ["/", "/watch", ...paths, "/instances/demo/connect", "/nowhere"]) {
       await page.setViewportSize({ width: 1280, height: 900 });
       await go(path);
       await page.locator("h1").waitFor();
@@ -140,7 +144,7 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
     await enter("/instances");
     await page.getByRole("button", { name: "Order instance" }).press("Enter");
     const dialog = page.getByRole("dialog");
-    await dialog.getByLabel("Name").fill("by-hand");
+    await dialog.getByRole("textbox", { name: /^Name/ }).fill("by-hand");
     await dialog.getByLabel("Description").fill(markup);
     for (const region of ["a", "b"]) {
       await dialog
@@ -166,13 +170,16 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
 
   test("asks for the name again before keys become unreadable, and deletes nothing with another name", async () => {
     await client.call("createInstance", {
-      body: { name: "with-keys", rootOfTrust: { regions: { a: { type: "local" }, b: { type: "local" } } } },
+      body: {
+        name: "with-keys",
+        rootOfTrust: { regions: { a: { type: "local" }, b: { type: "local" } } },
+      },
     });
     await enter("/instances/demo");
     await page.getByRole("button", { name: "Shred root of trust" }).click();
     const dialog = page.getByRole("dialog");
     await dialog.getByText("type the name of the instance again").waitFor();
-    await dialog.getByLabel("Name").fill("another");
+    await dialog.getByRole("textbox", { name: /^Name/ }).fill("another");
     await dialog.getByRole("button", { name: "Shred root of trust" }).click();
     await dialog.getByRole("alert").waitFor();
     const still = await client.call("readInstance", { params: { instance: "demo" } });
@@ -183,13 +190,13 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
     await enter("/access/tokens");
     await page.getByRole("button", { name: "Create token" }).click();
     const dialog = page.getByRole("dialog");
-    await dialog.getByLabel("Name").fill("looks only");
+    await dialog.getByRole("textbox", { name: /^Name/ }).fill("looks only");
     await dialog.getByLabel("viewer").check();
     await dialog.getByRole("button", { name: "Create token" }).click();
     await dialog.getByText("it is shown only once").waitFor();
-    const secret = await dialog.locator("code").first().innerText();
+    const secret = String(await dialog.locator("code").first().textContent());
     await dialog.getByRole("button", { name: "Close" }).click();
-    expect(await page.locator("body").innerText()).not.toContain(secret);
+    expect(await page.locator("body").textContent()).not.toContain(secret);
     await page.getByRole("button", { name: "Sign out" }).click();
     await enter("/instances", secret);
     await page.getByRole("link", { name: "demo" }).waitFor();
@@ -211,11 +218,35 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
     await expect.poll(() => row.filter({ hasText: "pending" }).count()).toBe(0);
   });
 
+  test("watches the service survive: a region is killed under load, and nothing is lost", async () => {
+    await enter("/watch");
+    await page.getByRole("button", { name: "Start the load" }).click();
+    const count = async (name: string) => {
+      const text = await page.locator(`[data-count="${name}"]`).textContent();
+      return Number(String(text).replaceAll(",", ""));
+    };
+    await expect.poll(() => count("made")).toBeGreaterThan(20);
+    await page.getByLabel("Part").selectOption("region-b");
+    await page.getByRole("button", { name: "Kill" }).click();
+    await page.getByText("is killed (SIGKILL)").first().waitFor();
+    const then = await count("made");
+    await expect.poll(() => count("made")).toBeGreaterThan(then + 20);
+    await page.getByRole("button", { name: "Heal all" }).click();
+    await page.locator(".line").getByText("up", { exact: true }).waitFor();
+    await expect.poll(() => count("fetched")).toBeGreaterThan(20);
+    expect(await count("lost")).toBe(0);
+    await page.getByRole("button", { name: "Stop the load" }).click();
+    await page.getByRole("button", { name: "Start the load" }).waitFor();
+  });
+
   test("shows a cut line, and goes on with another node when its own dies", async () => {
     await enter();
     await page.getByText("both regions have everything").waitFor();
     await dev("cut");
-    await page.getByText(/cannot reach [ab]/).first().waitFor();
+    await page
+      .getByText(/cannot reach [ab]/)
+      .first()
+      .waitFor();
     await dev("heal");
     await page.getByText("both regions have everything").waitFor();
     await go("/instances");
@@ -225,7 +256,7 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
     await page.getByRole("link", { name: "demo" }).waitFor();
     await page.getByRole("button", { name: "Order instance" }).click();
     const dialog = page.getByRole("dialog");
-    await dialog.getByLabel("Name").fill("despite-a-dead-node");
+    await dialog.getByRole("textbox", { name: /^Name/ }).fill("despite-a-dead-node");
     await dialog.getByRole("button", { name: "Order instance" }).click();
     await page.getByRole("link", { name: "despite-a-dead-node" }).waitFor();
     await dev("heal");

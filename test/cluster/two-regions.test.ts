@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { createKey, keyBytes, stateOf } from "../support/keys.ts";
+import { answered, createKey, keyBytes, stateOf } from "../support/keys.ts";
 import { say } from "../support/load.ts";
 import { ms } from "../support/region-watch.ts";
 import type { TwoRegions } from "../support/two-regions.ts";
@@ -240,7 +240,9 @@ describe("Destroy is an agreed operation:", () => {
   });
 
   test("two regions can destroy the same keys at the same time", async () => {
-    const ids = await Promise.all(Array.from({ length: 20 }, () => createKey(clients.at("a1"))));
+    const ids = await Promise.all(
+      Array.from({ length: 20 }, () => answered(() => createKey(clients.at("a1")))),
+    );
     const answers = await Promise.all(
       ids.flatMap((uniqueIdentifier) =>
         ["a1", "b1", "b2"].map((node) => told(clients.at(node).destroy({ uniqueIdentifier }))),
@@ -256,7 +258,9 @@ describe("Destroy is an agreed operation:", () => {
 
   test("after kill -9 of the coordinating node, the leaders finish or drop what it left", async () => {
     await both.delay(40);
-    const ids = await Promise.all(Array.from({ length: 30 }, () => createKey(clients.at("a2"))));
+    const ids = await Promise.all(
+      Array.from({ length: 30 }, () => answered(() => createKey(clients.at("a2")))),
+    );
     await Promise.all(ids.map((id) => keyBytes(clients.at("b2"), id)));
     // They start one after another, so that the kill hits them at every step.
     const answers = ids.map(async (uniqueIdentifier, at) => {

@@ -4,6 +4,7 @@ import {
   call,
   findSession,
   findWho,
+  hasSwitches,
   hostOf,
   notice,
   signIn,
@@ -17,7 +18,8 @@ import { Connect } from "./pages/connect.tsx";
 import { Overview } from "./pages/overview.tsx";
 import { connectPage, pages } from "./pages/pages.ts";
 import { pageAt, ResourcePage } from "./pages/resource.tsx";
-import { linkError, SignIn } from "./pages/sign-in.tsx";
+import { SignIn, signInError } from "./pages/sign-in.tsx";
+import { Watch, watchPath } from "./pages/watch.tsx";
 import { regions } from "./parts/fields.tsx";
 import { Loading, messageOf, Notice } from "./parts/notices.tsx";
 
@@ -69,7 +71,7 @@ async function enter(code: string): Promise<void> {
   try {
     await signIn({ code });
   } catch (error) {
-    linkError.value = error;
+    signInError.value = error;
     who.value ??= null;
   }
 }
@@ -100,7 +102,7 @@ function Inside({ person }: { person: Who }) {
           {notice.value}{" "}
           <button
             type="button"
-            class="btn btn-sm btn-outline"
+            class="btn btn-sm btn-primary"
             onClick={() => {
               notice.value = "";
             }}
@@ -145,7 +147,8 @@ function Header({ person }: { person: Who }) {
 /** The pages that this person may read. */
 function Menu({ person }: { person: Who }) {
   const shown = pages.filter(({ menu, reads }) => menu && mayCall(operations[reads], person));
-  const rows = [{ path: "/", title: "Overview" }, ...shown];
+  const watch = hasSwitches.value ? [{ path: watchPath, title: "Watch it survive" }] : [];
+  const rows = [{ path: "/", title: "Overview" }, ...watch, ...shown];
   const { path: here } = place.value;
   const isAt = (path: string) => here === path || (path !== "/" && here.startsWith(`${path}/`));
   return (
@@ -169,6 +172,7 @@ function Menu({ person }: { person: Who }) {
 function Content() {
   const { path } = place.value;
   if (path === "/") return <Overview />;
+  if (path === watchPath && hasSwitches.value) return <Watch />;
   const connect = pageAt([connectPage], path);
   if (connect !== undefined) return <Connect params={connect[1]} />;
   const found = pageAt(pages, path);

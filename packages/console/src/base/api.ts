@@ -38,6 +38,8 @@ export const nodes = signal<readonly string[]>([own]);
 export const asked = signal(own);
 /** Who is signed in: `undefined` while unknown, `null` if nobody is. */
 export const who = signal<Who | null | undefined>(undefined);
+/** Whether the nodes belong to a development cluster, which a person may break here. */
+export const hasSwitches = signal(false);
 /** What the person should know about the connection; empty if all is well. */
 export const notice = signal("");
 
@@ -115,6 +117,28 @@ export async function signIn(secret: { readonly token: string } | { readonly cod
   await findWho();
 }
 
+/** What the development cluster says to a switch: what was done, and what its load has seen. */
+export interface Switched {
+  readonly lines: readonly string[];
+  readonly fault?: string;
+  readonly parts?: readonly string[];
+  readonly load?: Readonly<Record<string, number | boolean>>;
+}
+
+/** Breaks or repairs a part of the development cluster, or asks what its load has seen. */
+export async function turnSwitch(request: unknown): Promise<Switched> {
+  const answer = await askInTurn(true, (node) =>
+    fetch(new URL("console/switches", node), {
+      method: "POST",
+      headers: { ...consoleHeaders, "content-type": "application/json" },
+      credentials: "include",
+      signal: AbortSignal.timeout(readMs),
+      body: JSON.stringify(request),
+    }),
+  );
+  return (await read(answer)) as Switched;
+}
+
 /** Ends the session at every node. */
 export async function signOut(): Promise<void> {
   await Promise.allSettled(
@@ -135,7 +159,9 @@ export async function findSession(): Promise<void> {
   const session = (await answer.json()) as {
     readonly nodes: readonly string[];
     readonly signedIn: boolean;
+    readonly hasSwitches: boolean;
   };
+  hasSwitches.value = session.hasSwitches;
   const all = session.nodes.map((node) => new URL(node).href);
   nodes.value = [own, ...all.filter((node) => node !== own)];
   if (session.signedIn) await findWho();

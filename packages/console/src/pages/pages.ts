@@ -22,7 +22,7 @@ export interface Page {
   readonly rowActions?: readonly RowAction[];
   /** Shown again when the service tells of an event; else on demand. */
   readonly live?: true;
-  /** What to do where the list is empty. */
+  /** What to do where the list is empty, or where what it reads is not there yet. */
   readonly empty?: string;
 }
 
@@ -87,7 +87,12 @@ export const pages: readonly Page[] = [
     ],
     empty: "Without users, a client's certificate alone admits it.",
   },
-  { path: `${ofInstance}/authority`, title: "Authority", reads: "readAuthority" },
+  {
+    path: `${ofInstance}/authority`,
+    title: "Authority",
+    reads: "readAuthority",
+    empty: "There is none yet: it is made when it signs or issues the first certificate.",
+  },
   { path: `${ofInstance}/root-of-trust`, title: "Root of trust", reads: "readRoot" },
   {
     path: "/events",

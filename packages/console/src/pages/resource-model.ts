@@ -1,7 +1,8 @@
+import { AdminProblem } from "@holdfast/admin/errors";
 import { signal } from "@preact/signals";
 import { call, followed } from "../base/api.ts";
 import { operations } from "../base/contract.ts";
-import type { Place } from "../base/router.ts";
+import { go, link, type Place, place } from "../base/router.ts";
 import { type Action, actionText } from "../parts/action-model.ts";
 import type { Page } from "./pages.ts";
 
@@ -9,6 +10,9 @@ import type { Page } from "./pages.ts";
 export type Item = Readonly<Record<string, unknown>>;
 /** Parameters of a path. */
 export type Params = Readonly<Record<string, string>>;
+
+/** What was done last, and at which page a person reads it. */
+export const said = signal({ text: "", path: "" });
 
 /** The most rows of a list that grows by itself. */
 const liveMax = 500;
@@ -22,8 +26,6 @@ export class ResourceModel {
   readonly error = signal<unknown>(undefined);
   /** What a person has begun here. */
   readonly action = signal<Action | undefined>(undefined);
-  /** What was done last. */
-  readonly said = signal("");
   readonly #page: Page;
   readonly #params: Params;
   readonly #query: Place["query"];
@@ -43,7 +45,9 @@ export class ResourceModel {
       this.#show(await call(reads, { params: this.#params, ...(isPaged && { query }) }), cursor);
       this.error.value = undefined;
     } catch (error) {
-      this.error.value = error;
+      const isAbsent = error instanceof AdminProblem && error.code === "notFound";
+      if (isAbsent && this.#page.empty !== undefined) this.items.value = [];
+      else this.error.value = error;
     }
   }
 
@@ -62,7 +66,7 @@ export class ResourceModel {
   /** Begins an operation on what the page shows, or on one of its rows. */
   begin(action: Omit<Action, "params"> & { readonly params?: Params }): void {
     const version = this.thing.value?.["version"];
-    this.said.value = "";
+    said.value = { text: "", path: "" };
     this.action.value = {
       params: this.#params,
       version: typeof version === "string" ? version : undefined,
@@ -70,15 +74,19 @@ export class ResourceModel {
     };
   }
 
-  /** Says what was done, and in which regions it is not yet; then reads the page again. */
+  /** Says what was done, and in which regions it is not yet; then reads the page again, or leaves what is gone. */
   done({ name }: Action, answer: Item): void {
     const regions = (answer["pending"] ?? answer["regions"] ?? {}) as Item;
     const late = Object.entries(regions).flatMap(([region, state]) =>
       state === "pending" ? [region] : [],
     );
     const where = late.length === 0 ? "" : ` Region ${late.join(" and ")} does not have it yet.`;
-    this.said.value = `${actionText(name)}: done.${where}`;
-    void this.load();
+    const isGone = this.thing.value !== undefined && operations[name].method === "DELETE";
+    const { path } = place.value;
+    const next = isGone ? path.replace(/\/[^/]+$/, "") : path;
+    said.value = { text: `${actionText(name)}: done.${where}`, path: next };
+    if (isGone) go(link(next));
+    else void this.load();
   }
 
   #show(answer: Item, cursor: string | undefined): void {

@@ -12,7 +12,7 @@ import { columnOf, Rows } from "../parts/rows.tsx";
 import { Fields } from "../parts/value.tsx";
 import { Filters } from "./filters.tsx";
 import { connectPage, instancePages, type Page } from "./pages.ts";
-import { type Item, type Params, ResourceModel } from "./resource-model.ts";
+import { type Item, type Params, ResourceModel, said } from "./resource-model.ts";
 
 /** A page of the table: what its operation reads, and buttons for what a person may do. */
 export function ResourcePage({ page, params }: { page: Page; params: Params }) {
@@ -27,12 +27,12 @@ export function ResourcePage({ page, params }: { page: Page; params: Params }) {
     if (page.live === true) void model.follow(ending.signal);
     return () => ending.abort();
   }, [model]);
-  const { action, error, said } = model;
+  const { action, error } = model;
   return (
     <>
       <Heading page={page} params={params} />
       <Toolbar page={page} model={model} />
-      {said.value === "" ? null : <Notice tone="success">{said.value}</Notice>}
+      {said.value.path === path ? <Notice tone="success">{said.value.text}</Notice> : null}
       <Filters schema={operation.query} query={query} path={path} />
       {error.value === undefined ? null : (
         <Failure error={error.value} again={() => void model.load()} />
@@ -84,7 +84,13 @@ function Toolbar({ page, model }: { page: Page; model: ResourceModel }) {
 
 function Content({ page, params, model }: { page: Page; params: Params; model: ResourceModel }) {
   const { items, thing, next, error } = model;
-  if (thing.value !== undefined) return <Fields of={thing.value} />;
+  if (thing.value !== undefined) {
+    return (
+      <div class="scrolled">
+        <Fields of={thing.value} />
+      </div>
+    );
+  }
   if (items.value === undefined) return error.value === undefined ? <Loading /> : null;
   if (items.value.length === 0) return <p class="empty">{page.empty ?? "Nothing to show."}</p>;
   const { columns = [], below = [] } = operations[page.reads].command.list ?? {};

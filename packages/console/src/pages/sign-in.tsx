@@ -3,20 +3,20 @@ import { useEffect } from "preact/hooks";
 import { signIn } from "../base/api.ts";
 import { Failure } from "../parts/notices.tsx";
 
-/** Why the link that led here did not sign in. */
-export const linkError = signal<unknown>(undefined);
+/** Why the last try to sign in failed, by a token or by a link. */
+export const signInError = signal<unknown>(undefined);
 
 /** Asks for a token. */
 export function SignIn() {
   const token = useSignal("");
-  const error = useSignal<unknown>(linkError.peek());
   const busy = useSignal(false);
   const enter = async () => {
     busy.value = true;
     try {
       await signIn({ token: token.value.trim() });
-    } catch (reason) {
-      error.value = reason;
+      signInError.value = undefined;
+    } catch (error) {
+      signInError.value = error;
     } finally {
       busy.value = false;
       token.value = "";
@@ -37,7 +37,7 @@ export function SignIn() {
         <div class="card-block">
           <h1>Holdfast</h1>
           <p>Keys for vSphere and vSAN encryption, in both regions.</p>
-          {error.value === undefined ? null : <Failure error={error.value} />}
+          {signInError.value === undefined ? null : <Failure error={signInError.value} />}
           <div class="clr-form-control">
             <label class="clr-control-label" for="token">
               Token

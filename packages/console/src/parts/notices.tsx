@@ -22,7 +22,7 @@ export function Failure({ error, again }: { error: unknown; again?: () => void }
     <Notice tone="danger">
       {messageOf(error)}{" "}
       {again === undefined ? null : (
-        <button type="button" class="btn btn-sm btn-outline" onClick={again}>
+        <button type="button" class="btn btn-sm btn-primary" onClick={again}>
           Try again
         </button>
       )}

@@ -15,6 +15,11 @@ export const consoleSettings = group(
         "A folder with one-time sign-in links, for a development cluster. Each file is named by the SHA-256 (hex) of a link's code and contains a token; the node deletes the file when the link is used.",
       ),
     ),
+    controlSocket: optional(
+      file(
+        "The socket of a development cluster that takes faults: managers can then kill, freeze and cut its parts in the console. Never set it anywhere else.",
+      ),
+    ),
   },
 );
 

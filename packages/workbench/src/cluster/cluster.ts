@@ -10,8 +10,9 @@ import { claim, type Run, releaseRun, writeRun } from "../processes/run-file.ts"
 import type { Supervised } from "../processes/supervised.ts";
 import { redisHost, redisRoles } from "../redis/redis.ts";
 import { noteForgotten, type Settings, settleRedisPorts } from "../redis/redis-ports.ts";
-import { Control } from "./control.ts";
-import { type FaultRequest, Faults } from "./faults.ts";
+import { Load } from "../vcenter/load.ts";
+import { Control, type ControlReply, type ControlRequest } from "./control.ts";
+import { Faults } from "./faults.ts";
 import { Line } from "./line.ts";
 import { bootstrapFile, ensureManager } from "./manager-token.ts";
 import {
@@ -44,6 +45,7 @@ export class Cluster {
   readonly #line: Line;
   readonly #regions: readonly RunningRegion[];
   #control: Control | undefined;
+  #load: Load | undefined;
   #dashboards: Dashboards | undefined;
   #run: Run;
   #ready = false;
@@ -113,6 +115,13 @@ export class Cluster {
     };
   }
 
+  /** Clients that make keys and fetch them at all nodes, once somebody starts them. */
+  get load(): Load {
+    const endpoints = nodesInTurn(this.plan).map(({ kmip }) => printAddress(kmip));
+    this.#load ??= new Load(endpoints, this.client);
+    return this.#load;
+  }
+
   /** The address of the web console at the first node. */
   get console(): string {
     const [first] = nodesInTurn(this.plan);
@@ -128,7 +137,7 @@ export class Cluster {
   }
 
   /** Writes `cluster.json`, restarts processes that end from now on, and accepts commands. */
-  async ready(carryOut: (request: FaultRequest) => Promise<readonly string[]>): Promise<void> {
+  async ready(carryOut: (request: ControlRequest) => Promise<ControlReply>): Promise<void> {
     this.#control = await Control.open(this.folder, carryOut);
     for (const part of this.#parts()) part.watch();
     this.#ready = true;
@@ -138,6 +147,7 @@ export class Cluster {
   /** Ends nodes first, then Redis; the data stays for the next start. */
   async stop(): Promise<void> {
     rmSync(this.folder.cluster, { force: true });
+    await this.#load?.stop();
     await this.#control?.[Symbol.asyncDispose]();
     await this.#dashboards?.[Symbol.asyncDispose]();
     // With the line open, the last changes still reach the other region.
@@ -193,6 +203,7 @@ export class Cluster {
         bootstrapFile: bootstrapFile(this.folder, node),
         consoles: nodesInTurn(this.plan).map(({ admin }) => `https://${printAddress(admin)}`),
         signInFolder: this.folder.signIn,
+        controlSocket: this.folder.control,
         endpoints: (region?.nodes ?? []).map(({ kmip }) => printAddress(kmip)),
         ...(other === undefined || peers === undefined
           ? {}

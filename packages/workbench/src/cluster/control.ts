@@ -5,13 +5,26 @@ import { basename } from "node:path";
 import { text } from "node:stream/consumers";
 import { OperatorError, reasonOf } from "@holdfast/server/base";
 import { type Folder, stopCommand } from "../base/folder.ts";
+import type { LoadReport } from "../vcenter/load.ts";
 import type { FaultRequest } from "./faults.ts";
 
-/** The running cluster's answer to a command. */
-interface ControlAnswer {
+/** A command to the running cluster: a fault, or what to do with the load that the web console shows. */
+export type ControlRequest = FaultRequest | { readonly load: "start" | "stop" | "report" };
+
+/** What was done. */
+export interface ControlReply {
   readonly lines: readonly string[];
+  readonly load?: LoadReport;
+  /** Names that faults take. */
+  readonly parts?: readonly string[];
+}
+
+/** The running cluster's answer to a command. */
+interface ControlAnswer extends ControlReply {
   readonly fault?: string;
 }
+
+type CarryOut = (request: ControlRequest) => Promise<ControlReply>;
 
 const requestBytesMax = 65_536;
 const answerTimeoutMs = 30_000;
@@ -27,10 +40,7 @@ export class Control implements AsyncDisposable {
   }
 
   /** Listens, and carries out requests. */
-  static async open(
-    folder: Folder,
-    carryOut: (request: FaultRequest) => Promise<readonly string[]>,
-  ): Promise<Control> {
+  static async open(folder: Folder, carryOut: CarryOut): Promise<Control> {
     const path = new SocketPath(folder);
     rmSync(folder.control, { force: true });
     const server = createServer({ allowHalfOpen: true }, (socket) => {
@@ -48,10 +58,7 @@ export class Control implements AsyncDisposable {
   }
 }
 
-async function answer(
-  socket: Socket,
-  carryOut: (request: FaultRequest) => Promise<readonly string[]>,
-): Promise<void> {
+async function answer(socket: Socket, carryOut: CarryOut): Promise<void> {
   const reply = (answered: ControlAnswer) => socket.end(JSON.stringify(answered));
   try {
     const chunks: Buffer[] = [];
@@ -61,8 +68,8 @@ async function answer(
       if (bytes > requestBytesMax) throw new OperatorError("the command is too long");
       chunks.push(chunk);
     }
-    const request = JSON.parse(Buffer.concat(chunks).toString("utf8")) as FaultRequest;
-    reply({ lines: await carryOut(request) });
+    const request = JSON.parse(Buffer.concat(chunks).toString("utf8")) as ControlRequest;
+    reply(await carryOut(request));
   } catch (error) {
     reply({ lines: [], fault: reasonOf(error) });
   }

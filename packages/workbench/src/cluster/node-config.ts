@@ -19,6 +19,8 @@ export interface NodeSettings {
   readonly consoles: readonly string[];
   /** Where one-time links of the console are kept. */
   readonly signInFolder: string;
+  /** Where the console's switches of a development cluster lead. */
+  readonly controlSocket: string;
   /** Absent in a cluster with only one region. */
   readonly peer?: {
     readonly region: DevRegion;
@@ -37,7 +39,17 @@ export function nodeConfigFile(folder: Folder, node: DevNode): string {
 /** A node's configuration as YAML. */
 export function nodeConfig(
   node: DevNode,
-  { redis, server, files, bootstrapFile, endpoints, consoles, signInFolder, peer }: NodeSettings,
+  {
+    redis,
+    server,
+    files,
+    bootstrapFile,
+    endpoints,
+    consoles,
+    signInFolder,
+    controlSocket,
+    peer,
+  }: NodeSettings,
 ): string {
   const at = (port: number) => printAddress({ host: redisHost, port });
   return stringify({
@@ -63,7 +75,7 @@ export function nodeConfig(
       listen: printAddress(node.admin),
       tls: { certificate: server.serverCertificate, key: server.serverKey },
       bootstrapFile,
-      console: { nodes: consoles, signInFolder },
+      console: { nodes: consoles, signInFolder, controlSocket },
     },
     rootOfTrust: { type: "local", file: files.rootKey },
     sealingKeyFile: files.sealingKey,

@@ -53,7 +53,7 @@ describe("a development PKI", () => {
     const [node] = nodesInTurn(planOf({ regions: 1, nodes: 1, port: 5696, wan: 0 }));
     const settings = {
       ...{ redis, server: files, files, bootstrapFile: "b", endpoints: [], consoles: [] },
-      signInFolder: folder,
+      ...{ signInFolder: folder, controlSocket: "c" },
     };
     const { tls } = parse(nodeConfig(node as DevNode, settings));
     const server = createServer(

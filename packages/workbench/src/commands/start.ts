@@ -79,7 +79,12 @@ async function stay(cluster: Cluster, options: StartOptions): Promise<void> {
     for (const line of done) say(line);
     return done;
   };
-  await cluster.ready(carryOut);
+  await cluster.ready(async (request) => {
+    if (!("load" in request)) return { lines: await carryOut(request) };
+    if (request.load === "start") cluster.load.start();
+    if (request.load === "stop") await cluster.load.stop();
+    return { lines: [], load: cluster.load.report, parts: cluster.faults.names };
+  });
   if (ending.signal.aborted) return;
   const stopKeys = listenToKeys(process.stdin, {
     names: cluster.faults.names,

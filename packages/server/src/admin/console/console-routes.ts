@@ -1,3 +1,8 @@
+import { constants } from "node:fs";
+import { open } from "node:fs/promises";
+import { connect } from "node:net";
+import { basename, dirname } from "node:path";
+import { text } from "node:stream/consumers";
 import cookie from "@fastify/cookie";
 import cors from "@fastify/cors";
 import { contract } from "@holdfast/admin";
@@ -14,6 +19,8 @@ export interface ConsoleOptions {
   /** `https://HOST:PORT` of the nodes with which the console goes on when this one does not answer. */
   readonly nodes: readonly string[];
   readonly signInFolder: string | undefined;
+  /** The socket of a development cluster that takes faults. */
+  readonly controlSocket: string | undefined;
   readonly wallMs: () => number;
 }
 
@@ -62,6 +69,7 @@ export function serveConsole(
   });
   addFiles(app, options);
   addSession(app, authorizer, options);
+  if (options.controlSocket !== undefined) addSwitches(app, authorizer, options.controlSocket);
 }
 
 /** The token in the request's cookie, which may not be valid any more. */
@@ -69,7 +77,7 @@ function sessionOf(app: FastifyInstance, { headers }: FastifyRequest): string | 
   return app.parseCookie(headers.cookie ?? "")[cookieName];
 }
 
-function addFiles(app: FastifyInstance, { files, nodes }: ConsoleOptions): void {
+function addFiles(app: FastifyInstance, { files, nodes, controlSocket }: ConsoleOptions): void {
   const policy = [
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:",
     `connect-src ${["'self'", ...nodes].join(" ")}`,
@@ -93,7 +101,11 @@ function addFiles(app: FastifyInstance, { files, nodes }: ConsoleOptions): void 
   if (index !== undefined) app.get("/console/", send(index));
   app.get("/console", (_, reply) => reply.redirect("/console/", 308));
   app.get("/console/session", (request, reply) =>
-    reply.send({ nodes, signedIn: sessionOf(app, request) !== undefined }),
+    reply.send({
+      nodes,
+      signedIn: sessionOf(app, request) !== undefined,
+      hasSwitches: controlSocket !== undefined,
+    }),
   );
 }
 
@@ -132,4 +144,37 @@ function addSession(
       detail: "this link was used already, or is too old: sign in with a token",
     });
   };
+}
+
+/** Passes the switches of a development cluster on to it. */
+function addSwitches(app: FastifyInstance, authorizer: Authorizer, socket: string): void {
+  app.post("/console/switches", { bodyLimit: bodyMax }, async (request, reply) => {
+    const route = { roles: ["manager"], scope: "system" } as const;
+    await authorizer.admit("switches", route, request, bodyMax);
+    const answer = await askSocket(socket, JSON.stringify(request.body));
+    return reply.type("application/json").send(answer);
+  });
+}
+
+const switchMs = 10_000;
+
+/** Sends a request to a Unix socket and answers what it answers. */
+async function askSocket(path: string, request: string): Promise<string> {
+  // Through its folder: the system takes no path of more than 107 bytes.
+  const folder = await open(dirname(path), constants.O_DIRECTORY);
+  const name = `/proc/self/fd/${folder.fd}/${basename(path)}`;
+  const connection = connect({ path: name, allowHalfOpen: true, timeout: switchMs });
+  connection.once("timeout", () => connection.destroy(new Error("no answer")));
+  try {
+    connection.end(request);
+    return await text(connection);
+  } catch {
+    throw new Refused({
+      code: "peerUnreachable",
+      detail: "the development cluster does not answer",
+    });
+  } finally {
+    connection.destroy();
+    await folder.close();
+  }
 }

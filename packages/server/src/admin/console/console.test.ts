@@ -24,7 +24,13 @@ async function openConsole(more: Partial<AdminTestOptions> = {}) {
   const files = readConsole(folder);
   if (files === undefined) throw new Error("no console");
   const links = mkdtempSync(join(folder, "links-"));
-  const console = { files, nodes: [other], signInFolder: links, wallMs: Date.now };
+  const console = {
+    files,
+    nodes: [other],
+    signInFolder: links,
+    controlSocket: undefined,
+    wallMs: Date.now,
+  };
   const admin = await open({ ...more, console });
   const signIn = (body: unknown, headers: Readonly<Record<string, string>> = own) =>
     admin.ask("/console/session", { method: "POST", body, headers });
@@ -95,7 +101,7 @@ describe("a session", () => {
     expect(mine.status).toBe((await admin.ask("/v1/whoami", { token: viewer })).status);
     expect(mine.status).not.toBe(401);
     const session = await admin.ask("/console/session", { headers: { cookie } });
-    expect(session.json).toEqual({ nodes: [other], signedIn: true });
+    expect(session.json).toEqual({ nodes: [other], signedIn: true, hasSwitches: false });
     const out = await admin.ask("/console/session", { method: "DELETE", headers: own });
     expect(out.status).toBe(204);
     expect(String(out.headers["set-cookie"])).toContain("__Host-holdfast=; Max-Age=0");

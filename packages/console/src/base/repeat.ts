@@ -1,0 +1,14 @@
+/** Runs work now and again and again; returns what ends it. */
+export function repeat(everyMs: number, work: () => Promise<void>): () => void {
+  let timer: ReturnType<typeof setTimeout>;
+  let ended = false;
+  const turn = async () => {
+    await work();
+    if (!ended) timer = setTimeout(turn, everyMs);
+  };
+  void turn();
+  return () => {
+    ended = true;
+    clearTimeout(timer);
+  };
+}

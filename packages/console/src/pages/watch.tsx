@@ -1,0 +1,115 @@
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { type Switched, turnSwitch } from "../base/api.ts";
+import { repeat } from "../base/repeat.ts";
+import { Drawing, useHeard } from "../parts/drawing.tsx";
+import { Failure } from "../parts/notices.tsx";
+
+/** The path of this page, which only a development cluster has. */
+export const watchPath = "/watch";
+
+const reportEveryMs = 500;
+const saidMax = 12;
+
+/** The counters, in the order of the page. */
+const counters: readonly (readonly [name: string, words: string])[] = [
+  ["made", "keys made and acknowledged"],
+  ["fetched", "fetched again, with the same bytes"],
+  ["lost", "lost"],
+  ["refused", "requests without success, asked again elsewhere"],
+  ["longestGapMs", "longest time without an answer, ms"],
+];
+
+/** Breaks the development cluster on purpose, beside its drawing and the counters of a load. */
+export function Watch() {
+  const heard = useHeard(true);
+  const reply = useSignal<Switched | undefined>(undefined);
+  const said = useSignal<readonly string[]>([]);
+  const error = useSignal<unknown>(undefined);
+  const part = useSignal("a1");
+  useEffect(() => {
+    document.title = "Watch it survive – Holdfast";
+    return repeat(reportEveryMs, async () => {
+      try {
+        reply.value = await turnSwitch({ load: "report" });
+      } catch (reason) {
+        error.value = reason;
+      }
+    });
+  }, []);
+  const turn = async (request: unknown) => {
+    try {
+      const { lines, fault } = await turnSwitch(request);
+      error.value = fault === undefined ? undefined : new Error(fault);
+      const time = new Date().toISOString().slice(11, 23);
+      said.value = [...lines.map((line) => `${time} ${line}`), ...said.value].slice(0, saidMax);
+    } catch (reason) {
+      error.value = reason;
+    }
+  };
+  const fault = (name: string, ...parts: readonly string[]) =>
+    void turn({ fault: name, parts, stay: true });
+  const runs = reply.value?.load?.["runs"] === true;
+  return (
+    <>
+      <h1>Watch it survive</h1>
+      <p>
+        Clients make keys and fetch them again at all four endpoints. Kill, freeze or cut what you
+        like: no acknowledged key may be lost.
+      </p>
+      <div class="toolbar">
+        <button
+          type="button"
+          class="btn btn-sm btn-primary"
+          onClick={() => void turn({ load: runs ? "stop" : "start" })}
+        >
+          {runs ? "Stop the load" : "Start the load"}
+        </button>
+        <label for="part">Part</label>
+        <select
+          id="part"
+          class="clr-select"
+          value={part.value}
+          onChange={(event) => {
+            part.value = event.currentTarget.value;
+          }}
+        >
+          {(reply.value?.parts ?? ["a1"]).map((name) => (
+            <option key={name}>{name}</option>
+          ))}
+        </select>
+        {["kill", "freeze", "heal"].map((name) => (
+          <button
+            key={name}
+            type="button"
+            class="btn btn-sm"
+            onClick={() => fault(name, part.value)}
+          >
+            {name.charAt(0).toUpperCase() + name.slice(1)}
+          </button>
+        ))}
+        <button type="button" class="btn btn-sm" onClick={() => fault("cut")}>
+          Cut the line
+        </button>
+        <button type="button" class="btn btn-sm btn-success" onClick={() => fault("heal")}>
+          Heal all
+        </button>
+      </div>
+      {error.value === undefined ? null : <Failure error={error.value} />}
+      <dl class="counters">
+        {counters.map(([name, words]) => (
+          <div key={name}>
+            <dd data-count={name}>{Number(reply.value?.load?.[name] ?? 0).toLocaleString("en")}</dd>
+            <dt>{words}</dt>
+          </div>
+        ))}
+      </dl>
+      <Drawing heard={heard} />
+      <ul class="list said" role="log" aria-label="What was done">
+        {said.value.map((line) => (
+          <li key={line}>{line}</li>
+        ))}
+      </ul>
+    </>
+  );
+}
