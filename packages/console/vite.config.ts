@@ -66,6 +66,7 @@ const compressed: Plugin = {
   enforce: "post",
   generateBundle(_, bundle) {
     for (const file of Object.values(bundle)) {
+      if (file.fileName.endsWith(".map")) continue;
       const source = Buffer.from(file.type === "chunk" ? file.code : file.source);
       const params = { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY };
       const fileName = `${file.fileName}.br`;
@@ -82,12 +83,15 @@ export default defineConfig({
     target: "es2023",
     modulePreload: false,
     assetsInlineLimit: 0,
+    // Names the packages inside, for the list of a release.
+    sourcemap: "hidden",
     rolldownOptions: {
       output: {
         entryFileNames: "console.js",
         // Names stay the same: a browser asks by ETag, so that nodes of two releases can serve one page.
         assetFileNames: "console[extname]",
         codeSplitting: false,
+        sourcemapExcludeSources: true,
       },
     },
   },

@@ -1,5 +1,5 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { build, type Metafile, type Plugin } from "esbuild";
 import { root } from "../setup/common.mjs";
 import { buildConsole } from "../setup/console.mjs";
@@ -67,17 +67,20 @@ export async function makeBundle(folder: string, from = root): Promise<readonly 
   return packagesIn([...filesOf(metafile), ...(await addConsole(folder, from))], from);
 }
 
-/** The packages whose code is in the web console. */
-const consolePackages = ["preact", "@preact/signals", "@clr/ui"];
-
-/** Builds the web console into the bundle; returns the manifests of the packages in it. */
+/** Builds the web console into the bundle; returns the files that it is made from. */
 async function addConsole(folder: string, from: string): Promise<readonly string[]> {
   const home = join(from, "packages", "console");
   // An earlier version may have none.
   if (!existsSync(home)) return [];
-  const { ok, error } = await buildConsole(join(folder, "console"), from);
+  const to = join(folder, "console");
+  const { ok, error } = await buildConsole(to, from);
   if (!ok) throw new Error(`the web console could not be built: ${error}`);
-  return consolePackages.map((name) => join(home, "node_modules", name, "package.json"));
+  const map = join(to, "console.js.map");
+  const { sources } = JSON.parse(readFileSync(map, "utf8")) as { readonly sources: string[] };
+  // Its paths depend on where the bundle is built.
+  rmSync(map);
+  const styles = join(home, "node_modules", "@clr", "ui", "package.json");
+  return [styles, ...sources.map((source) => resolve(to, source))];
 }
 
 /**

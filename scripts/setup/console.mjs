@@ -9,6 +9,7 @@ const stampFile = join(home, "dist", "stamp");
 
 /** Builds the web console if it is not built from these sources. */
 export async function bringConsole() {
+  if (!existsSync(home)) return;
   const stamp = stampOf();
   if (existsSync(stampFile) && readFileSync(stampFile, "utf8") === stamp) return;
   const { ok, log, error } = await buildConsole(join(home, "dist"));

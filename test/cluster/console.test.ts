@@ -1,9 +1,9 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AdminClient } from "@holdfast/admin";
 import { pages } from "@holdfast/console/pages";
+import axe from "axe-core";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { holdfast } from "../support/command-line.ts";
@@ -13,7 +13,6 @@ const missing = existsSync(program) ? [] : ["chromium"];
 /** Loopback addresses that only this process uses. */
 const network = `127.${1 + ((process.pid >> 8) % 250)}.${process.pid & 255}`;
 const addresses = [21, 22, 23, 24].map((host) => `${network}.${host}`).join();
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 /** WCAG 2.2 AA, in the words of axe-core. */
 const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 
@@ -82,7 +81,7 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
   const settled = () => page.getByText("Loading…").waitFor({ state: "detached" });
 
   async function violations(): Promise<readonly string[]> {
-    await page.evaluate(axe);
+    await page.evaluate(axe.source);
     const found = (await page.evaluate(`axe.run({ runOnly: ${JSON.stringify(rules)} })`)) as {
       readonly violations: readonly {
         readonly id: string;
@@ -239,7 +238,7 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
     await page.getByRole("button", { name: "Start the load" }).waitFor();
   });
 
-  test("shows a cut line, and goes on with another node when its own dies", async () => {
+  test("shows a cut line, and continues with another node when its own dies", async () => {
     await enter();
     await page.getByText("both regions have everything").waitFor();
     await dev("cut");
@@ -252,7 +251,7 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
     await go("/instances");
     await dev("kill", "a1", "--stay");
     await page.getByRole("button", { name: "Refresh" }).click();
-    await page.getByText("does not answer: the console goes on with").waitFor();
+    await page.getByText("does not answer: the console continues with").waitFor();
     await page.getByRole("link", { name: "demo" }).waitFor();
     await page.getByRole("button", { name: "Order instance" }).click();
     const dialog = page.getByRole("dialog");

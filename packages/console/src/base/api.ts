@@ -79,7 +79,7 @@ export async function callAt<Name extends OperationName>(
   return (await read(await send(node, name, request, options))) as AnswerOf<Name>;
 }
 
-/** Follows the events of a stream until `ending` is aborted; goes on with another node if one fails. */
+/** Follows the events of a stream until `ending` is aborted; continues with another node if one fails. */
 export function followed(
   name: OperationName,
   request: LooseRequest,
@@ -221,7 +221,7 @@ async function askInTurn(
     try {
       const answer = await ask(node);
       if (turn > 0) {
-        notice.value = `${hostOf(asked.value)} does not answer: the console goes on with ${hostOf(node)}.`;
+        notice.value = `${hostOf(asked.value)} does not answer: the console continues with ${hostOf(node)}.`;
         asked.value = node;
       }
       return answer;

@@ -29,7 +29,7 @@ function Value({ value, name }: { value: unknown; name: string }) {
 }
 
 /** A point in time: how long ago it was, and when. */
-export function Time({ of }: { of: string }) {
+function Time({ of }: { of: string }) {
   return (
     <time dateTime={of} title={timeText(of)}>
       {ageText(of, Date.now())} <span class="exact">{timeText(of)}</span>

@@ -6,7 +6,7 @@ export const consoleSettings = group(
   {
     serve: choice("`off`: this node has no console.", ["on", "off"], "on"),
     nodes: texts(
-      "The management addresses of the other nodes of both regions, as a browser reaches them: the console shows these nodes too, and goes on with one of them when this node does not answer. Only pages of these addresses may use a session of this node.",
+      "The management addresses of the other nodes of both regions, as a browser reaches them: the console shows these nodes too, and continues with one of them when this node does not answer. Only pages of these addresses may use a session of this node.",
       "a list of https://HOST:PORT",
       isOrigin,
     ),

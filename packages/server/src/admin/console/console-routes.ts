@@ -16,7 +16,7 @@ import { useLink } from "./sign-in-links.ts";
 /** How the web console is served. */
 export interface ConsoleOptions {
   readonly files: ReadonlyMap<string, ConsoleFile>;
-  /** `https://HOST:PORT` of the nodes with which the console goes on when this one does not answer. */
+  /** `https://HOST:PORT` of the nodes with which the console continues when this one does not answer. */
   readonly nodes: readonly string[];
   readonly signInFolder: string | undefined;
   /** The socket of a development cluster that takes faults. */

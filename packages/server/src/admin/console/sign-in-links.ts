@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from "node:crypto";
+import { createHash } from "node:crypto";
 import { readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -16,7 +16,7 @@ export async function useLink(
 ): Promise<string | undefined> {
   const file = join(folder, linkName(code));
   // Of two uses at the same time, at any node, one finds the file.
-  const taken = `${file}.${randomUUID()}`;
+  const taken = `${file}.used`;
   try {
     await rename(file, taken);
   } catch {
