@@ -162,7 +162,10 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
     const made = await client.call("readInstance", { params: { instance: "by-hand" } });
     expect(made).toMatchObject({ description: markup });
     await page.getByRole("button", { name: "Delete instance" }).press("Enter");
-    await dialog.getByRole("button", { name: "Delete instance" }).press("Enter");
+    const sends = dialog.getByRole("button", { name: "Delete instance" });
+    expect(await sends.isDisabled()).toBe(true);
+    await dialog.getByLabel("To confirm").fill("by-hand");
+    await sends.press("Enter");
     await page.getByText("Delete instance: done.").waitFor();
     expect(told).toEqual([]);
   });
@@ -175,12 +178,15 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
       },
     });
     await enter("/instances/demo");
-    await page.getByRole("button", { name: "Shred root of trust" }).click();
+    await page.getByRole("button", { name: "Shred keys" }).click();
     const dialog = page.getByRole("dialog");
-    await dialog.getByText("type the name of the instance again").waitFor();
-    await dialog.getByRole("textbox", { name: /^Name/ }).fill("another");
-    await dialog.getByRole("button", { name: "Shred root of trust" }).click();
-    await dialog.getByRole("alert").waitFor();
+    const sends = dialog.getByRole("button", { name: "Shred keys" });
+    for (const text of ["", "another", "dem", "Demo"]) {
+      await dialog.getByLabel("To confirm").fill(text);
+      expect(await sends.isDisabled(), text).toBe(true);
+    }
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
     const still = await client.call("readInstance", { params: { instance: "demo" } });
     expect(still.status).toBe("Installed");
   });
@@ -205,6 +211,46 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
     // Revoked while it is signed in.
     await client.call("revokeToken", { params: { token: "looks only" } });
     await page.getByLabel("Token").waitFor();
+  });
+
+  test("makes a user whose name the page does not give, changes one field, and lists what nothing uses", async () => {
+    await enter("/instances/Blick/users");
+    await page.getByRole("button", { name: "Set user" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByLabel("User (required)").fill("esx");
+    await dialog.getByLabel("Password").fill("a good long password");
+    await dialog.getByRole("button", { name: "Set user" }).click();
+    await page.getByRole("cell", { name: "esx" }).waitFor();
+    await page.getByRole("button", { name: "Delete user" }).click();
+    await dialog.getByText("This concerns esx").waitFor();
+    await dialog.getByRole("button", { name: "Delete user" }).click();
+    await page.getByText("Delete user: done.").waitFor();
+
+    await go("/instances/demo/keys");
+    await page.getByRole("button", { name: "Find unused keys" }).click();
+    const lines = dialog.getByRole("textbox", { name: /In use/ });
+    await lines.pressSequentially("00000000-0000-4000-8000-000000000000\nnot-a-key");
+    await dialog.getByRole("button", { name: "Find unused keys" }).click();
+    await dialog.getByRole("alert").waitFor();
+
+    await go("/instances/Blick");
+    await page.getByRole("button", { name: "Update instance" }).click();
+    await dialog.getByRole("textbox", { name: /^Labels/ }).fill("group=finance");
+    await dialog.getByRole("button", { name: "Update instance" }).click();
+    await page.getByText("Update instance: done.").waitFor();
+    const { labels, name } = await client.call("readInstance", { params: { instance: "Blick" } });
+    expect({ labels, name }).toEqual({ labels: { group: "finance" }, name: "Blick" });
+  });
+
+  test("keeps a person signed in while the service refuses, and shows a wrong address as not found", async () => {
+    await enter("/instances");
+    await page.route("**/v1/whoami", (route) =>
+      route.fulfill({ status: 503, json: { code: "storeUnavailable", detail: "later" } }),
+    );
+    await page.waitForResponse((answer) => answer.url().endsWith("/v1/whoami"));
+    await go("/%");
+    await page.getByRole("heading", { name: "Not found" }).waitFor();
+    await page.getByRole("button", { name: "Sign out" }).waitFor();
   });
 
   test("shows events as they happen, each once", async () => {

@@ -28,6 +28,12 @@ const sessionEveryMs = 10_000;
 
 /** The whole console. */
 export function App() {
+  const { path } = place.value;
+  useEffect(() => {
+    if (who.peek() === undefined || path !== linkPath) return;
+    const code = takeCode();
+    if (code !== undefined && who.peek() === null) void enter(code);
+  }, [path]);
   useEffect(() => {
     void start();
     const timer = setInterval(() => {
@@ -50,15 +56,22 @@ export function App() {
 const linkPath = "/sign-in";
 const againMs = 2000;
 
+/** Takes the code of a link out of the address: it must not stay in the history. */
+function takeCode(): string | undefined {
+  const { path, query } = place.peek();
+  if (path !== linkPath) return undefined;
+  replace("#/");
+  return query["code"] ?? "";
+}
+
 async function start(): Promise<void> {
-  const { path, query } = place.value;
-  // The code works once. It must not stay in the history either.
-  if (path === linkPath) replace("#/");
+  const code = takeCode();
   for (;;) {
     try {
       await findSession();
       notice.value = "";
-      if (path === linkPath) await enter(query["code"] ?? "");
+      // Whoever is signed in stays so: a link could be another person's.
+      if (code !== undefined && who.value === null) await enter(code);
       return;
     } catch (error) {
       notice.value = messageOf(error);
@@ -144,10 +157,15 @@ function Header({ person }: { person: Who }) {
   );
 }
 
+/** Whether the person may break the parts of a development cluster. */
+function mayBreak({ roles, instances }: Who): boolean {
+  return hasSwitches.value && roles.includes("manager") && instances === undefined;
+}
+
 /** The pages that this person may read. */
 function Menu({ person }: { person: Who }) {
   const shown = pages.filter(({ menu, reads }) => menu && mayCall(operations[reads], person));
-  const watch = hasSwitches.value ? [{ path: watchPath, title: "Watch it survive" }] : [];
+  const watch = mayBreak(person) ? [{ path: watchPath, title: "Watch it survive" }] : [];
   const rows = [{ path: "/", title: "Overview" }, ...watch, ...shown];
   const { path: here } = place.value;
   const isAt = (path: string) => here === path || (path !== "/" && here.startsWith(`${path}/`));
@@ -172,7 +190,7 @@ function Menu({ person }: { person: Who }) {
 function Content() {
   const { path } = place.value;
   if (path === "/") return <Overview />;
-  if (path === watchPath && hasSwitches.value) return <Watch />;
+  if (path === watchPath && mayBreak(who.value as Who)) return <Watch />;
   const connect = pageAt([connectPage], path);
   if (connect !== undefined) return <Connect params={connect[1]} />;
   const found = pageAt(pages, path);

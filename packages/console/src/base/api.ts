@@ -30,7 +30,13 @@ export interface CallOptions {
 /** The node that served this page, as a prefix of addresses; the page may be behind a proxy's path. */
 const own = new URL("..", document.baseURI).href;
 const readMs = 10_000;
+/** A POST is repeated at the next node; other changes are not, so their answer is waited for longer. */
+const postMs = 15_000;
 const changeMs = 60_000;
+/** A node that is asked beside others must not hold them up. */
+const besideMs = 3000;
+/** The service sends a heartbeat every 15 s. */
+const silentMs = 45_000;
 
 /** All nodes that the console may ask, its own first. */
 export const nodes = signal<readonly string[]>([own]);
@@ -40,6 +46,8 @@ export const asked = signal(own);
 export const who = signal<Who | null | undefined>(undefined);
 /** Whether the nodes belong to a development cluster, which a person may break here. */
 export const hasSwitches = signal(false);
+/** What a person should know before signing in. */
+export const signInNotice = signal("");
 /** What the person should know about the connection; empty if all is well. */
 export const notice = signal("");
 
@@ -63,10 +71,18 @@ export async function call(
   const { method } = operations[name];
   const repeats = method === "GET" || method === "POST";
   const key = options.idempotencyKey ?? crypto.randomUUID();
+  // Before any node is asked: a parameter that is missing is not a node that is silent.
+  addressOf(asked.value, name, request);
   const answer = await askInTurn(repeats, (node) =>
     send(node, name, request, { ...options, idempotencyKey: key }),
   );
-  return await read(answer);
+  try {
+    return await read(answer);
+  } catch (error) {
+    const isOver = error instanceof AdminProblem && error.code === "unauthenticated";
+    if (isOver && name !== "whoAmI") void findWho().catch(() => undefined);
+    throw error;
+  }
 }
 
 /** Carries out an operation at one node only. */
@@ -108,13 +124,15 @@ export async function signIn(secret: { readonly token: string } | { readonly cod
       headers: { ...consoleHeaders, "content-type": "application/json" },
       credentials: "include",
       body,
+      signal: AbortSignal.timeout(readMs),
     });
   const answer = await askInTurn(true, at);
   if (!answer.ok) await read(answer);
   // A host name of its own needs a cookie of its own. A node that refuses asks for the token later.
   const others = "token" in secret ? nodes.value.filter((node) => node !== asked.value) : [];
-  await Promise.allSettled(others.map(at));
+  void Promise.allSettled(others.map(at));
   await findWho();
+  if (who.value === null) throw new Error("The browser did not keep the session: allow cookies.");
 }
 
 /** What the development cluster says to a switch: what was done, and what its load has seen. */
@@ -139,17 +157,24 @@ export async function turnSwitch(request: unknown): Promise<Switched> {
   return (await read(answer)) as Switched;
 }
 
-/** Ends the session at every node. */
+/** Ends the session at every node; says at which it may go on. */
 export async function signOut(): Promise<void> {
-  await Promise.allSettled(
-    nodes.value.map((node) =>
+  const all = nodes.value;
+  const ends = await Promise.allSettled(
+    all.map((node) =>
       fetch(new URL("console/session", node), {
         method: "DELETE",
         headers: consoleHeaders,
         credentials: "include",
+        signal: AbortSignal.timeout(besideMs),
       }),
     ),
   );
+  const silent = all.filter((_, at) => ends[at]?.status === "rejected").map(hostOf);
+  signInNotice.value =
+    silent.length === 0
+      ? ""
+      : `${silent.join(" and ")} did not answer: a session there may still count. Sign out again later.`;
   who.value = null;
 }
 
@@ -174,7 +199,9 @@ export async function findWho(): Promise<void> {
     who.value = await call("whoAmI", {});
   } catch (error) {
     if (!(error instanceof AdminProblem)) throw error;
-    who.value = null;
+    // A service that cannot answer now has not said that the session is over.
+    if (error.code === "unauthenticated") who.value = null;
+    else if (who.value === undefined) throw error;
   }
 }
 
@@ -200,7 +227,8 @@ function send(
   if (ifMatch !== undefined) headers["if-match"] = `"${ifMatch}"`;
   if (approval !== undefined) headers["approval"] = approval;
   if (dryRun === true) headers["dry-run"] = "true";
-  const limit = AbortSignal.timeout(method === "GET" ? readMs : changeMs);
+  const ms = method === "GET" ? readMs : method === "POST" ? postMs : changeMs;
+  const limit = AbortSignal.timeout(ms);
   return fetch(addressOf(node, name, request), {
     method,
     headers,
@@ -215,18 +243,23 @@ async function askInTurn(
   repeats: boolean,
   ask: (node: string) => Promise<Response>,
 ): Promise<Response> {
-  const first = Math.max(nodes.value.indexOf(asked.value), 0);
+  const before = asked.value;
+  const first = Math.max(nodes.value.indexOf(before), 0);
   for (let turn = 0; turn < nodes.value.length; turn++) {
     const node = nodes.value[(first + turn) % nodes.value.length] ?? own;
     try {
       const answer = await ask(node);
-      if (turn > 0) {
-        notice.value = `${hostOf(asked.value)} does not answer: the console continues with ${hostOf(node)}.`;
+      // Another call may have moved on meanwhile.
+      if (turn > 0 && asked.value === before) {
+        notice.value = `${hostOf(before)} does not answer: the console continues with ${hostOf(node)}.`;
         asked.value = node;
       }
       return answer;
     } catch (error) {
-      if (error instanceof DOMException && error.name === "AbortError") throw error;
+      const isSilent =
+        error instanceof TypeError ||
+        (error instanceof DOMException && error.name === "TimeoutError");
+      if (!isSilent) throw error;
       if (!repeats) {
         throw new AdminUnreachable(
           `${hostOf(node)} gave no answer: the change may have been made or not. Look, and try again.`,
@@ -246,20 +279,17 @@ async function read(answer: Response): Promise<unknown> {
   const value: unknown = await answer.json().catch(() => undefined);
   if (answer.ok && typeof value === "object" && value !== null) return value;
   const document = (value ?? {}) as Readonly<Record<string, unknown>>;
-  const problem = new AdminProblem(
-    answer.status,
-    document,
-    Number(answer.headers.get("retry-after")) || undefined,
-  );
-  if (problem.code === "unauthenticated") who.value = null;
-  throw problem;
+  const waitSeconds = Number(answer.headers.get("retry-after")) || undefined;
+  throw new AdminProblem(answer.status, document, waitSeconds);
 }
 
 async function* chunksOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
   const reader = stream.getReader();
   try {
     for (;;) {
+      const silent = setTimeout(() => void reader.cancel(), silentMs);
       const { done, value } = await reader.read();
+      clearTimeout(silent);
       if (done) return;
       yield value;
     }

@@ -51,5 +51,10 @@ export function match(pattern: string, path: string): Readonly<Record<string, st
   const found = new RegExp(`^${form}$`).exec(path);
   if (found === null) return undefined;
   const named = Object.entries(found.groups ?? {});
-  return Object.fromEntries(named.map(([name, text]) => [name, decodeURIComponent(text)]));
+  try {
+    return Object.fromEntries(named.map(([name, text]) => [name, decodeURIComponent(text)]));
+  } catch {
+    // An address that somebody typed, with a % that encodes nothing.
+    return undefined;
+  }
 }

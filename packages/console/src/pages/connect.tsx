@@ -1,8 +1,8 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
-import { call } from "../base/api.ts";
-import type { AnswerOf } from "../base/contract.ts";
+import { call, who } from "../base/api.ts";
+import { type AnswerOf, mayCall, operations, type Who } from "../base/contract.ts";
 import { link } from "../base/router.ts";
 import { Copied } from "../parts/copy.tsx";
 import { Failure, Loading } from "../parts/notices.tsx";
@@ -22,8 +22,10 @@ export function Connect({ params }: { params: Readonly<Record<string, string>> }
       instance.value = await call("readInstance", {
         params: { instance: params["instance"] ?? "" },
       });
-      certificates.value = (await call("listServerCertificates", {})).items;
       error.value = undefined;
+      if (mayCall(operations.listServerCertificates, who.value as Who)) {
+        certificates.value = (await call("listServerCertificates", {})).items;
+      }
     } catch (reason) {
       error.value = reason;
     }
@@ -44,8 +46,8 @@ export function Connect({ params }: { params: Readonly<Record<string, string>> }
       ) : (
         <ol class="steps">
           <Step title="Open the port">
-            Port 5696 of every address below must be open from vCenter and from every ESXi host:
-            with vSAN encryption each host fetches keys itself.
+            The port of every address below must be open from vCenter and from every ESXi host: with
+            vSAN encryption each host fetches keys itself.
           </Step>
           <Step title="Add the key provider">
             In the vSphere Client: vCenter, Configure, Key Providers, Add, Standard Key Provider.

@@ -1,10 +1,10 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { call, hostOf, who } from "../base/api.ts";
+import { call, who } from "../base/api.ts";
 import { type AnswerOf, mayCall, operations, type Who } from "../base/contract.ts";
 import { repeat } from "../base/repeat.ts";
 import { link } from "../base/router.ts";
-import { Drawing, type Heard, useHeard } from "../parts/drawing.tsx";
+import { Drawing, type Heard, nameOf, useHeard } from "../parts/drawing.tsx";
 import { Failure, Notice } from "../parts/notices.tsx";
 
 type Check = AnswerOf<"runChecks">["items"][number];
@@ -70,7 +70,7 @@ function Wrong({
     <section aria-label="What is wrong" aria-live="polite">
       {silent.map(({ node, silent: why }) => (
         <Notice key={node} tone="danger">
-          Node {hostOf(node)} does not answer. {why} The runbook's HoldfastNodeGone says what to do.
+          Node {nameOf(node)} does not answer. {why} The runbook's HoldfastNodeGone says what to do.
         </Notice>
       ))}
       {worst.map(({ name, state, detail, mend }, at) => (

@@ -185,8 +185,16 @@ export const pages: readonly Page[] = [
     reads: "readApprovalPolicy",
     menu: true,
     actions: ["changeApprovalPolicy", "stopApprovalPolicy"],
+    empty: "There is none: holdfast approval init, at a node, sets the first one.",
   },
 ];
+
+/** States of a key in which an operation makes sense. */
+export const allowedIn: Partial<Record<OperationName, readonly string[]>> = {
+  activateKey: ["PreActive"],
+  revokeKey: ["PreActive", "Active", "Deactivated"],
+  destroyKey: ["PreActive", "Active", "Deactivated", "Compromised"],
+};
 
 /** The pages of one instance, in the order of its tabs. */
 export const instancePages = pages.filter(

@@ -1,7 +1,7 @@
 import { AdminProblem } from "@holdfast/admin/errors";
 import { signal } from "@preact/signals";
 import { call, followed } from "../base/api.ts";
-import { operations } from "../base/contract.ts";
+import { type OperationName, operations } from "../base/contract.ts";
 import { go, link, type Place, place } from "../base/router.ts";
 import { type Action, actionText } from "../parts/action-model.ts";
 import type { Page } from "./pages.ts";
@@ -24,6 +24,8 @@ export class ResourceModel {
   /** Where the next page of the list begins. */
   readonly next = signal<string | undefined>(undefined);
   readonly error = signal<unknown>(undefined);
+  /** Why events of a region are not in the list. */
+  readonly missing = signal("");
   /** What a person has begun here. */
   readonly action = signal<Action | undefined>(undefined);
   readonly #page: Page;
@@ -53,6 +55,8 @@ export class ResourceModel {
 
   /** Adds events to the top of the list as they happen, until `ending` is aborted. */
   async follow(ending: AbortSignal): Promise<void> {
+    // Events of a time that is over do not happen now.
+    if (this.#query["to"] !== undefined) return;
     const { from: _, to: __, limit: ___, region: ____, ...query } = this.#query;
     try {
       for await (const event of followed("followEvents", { query }, ending)) {
@@ -64,14 +68,13 @@ export class ResourceModel {
   }
 
   /** Begins an operation on what the page shows, or on one of its rows. */
-  begin(action: Omit<Action, "params"> & { readonly params?: Params }): void {
-    const version = this.thing.value?.["version"];
+  begin(name: OperationName, row?: { readonly item: Item; readonly params: Params }): void {
     said.value = { text: "", path: "" };
-    this.action.value = {
-      params: this.#params,
-      version: typeof version === "string" ? version : undefined,
-      ...action,
-    };
+    const thing = row?.item ?? this.thing.value;
+    const params = row?.params ?? this.#params;
+    const { name: text, id } = (thing ?? {}) as { readonly name?: string; readonly id?: string };
+    const target = operations[name].params.includes("key") ? id : (text ?? id);
+    this.action.value = { name, params, thing, target: target ?? params["instance"] ?? "" };
   }
 
   /** Says what was done, and in which regions it is not yet; then reads the page again, or leaves what is gone. */
@@ -98,6 +101,10 @@ export class ResourceModel {
     const all = cursor === undefined ? got : [...(this.items.peek() ?? []), ...got];
     this.items.value = this.#page.live === true ? eachOnce(all) : all;
     this.next.value = answer["next"] as string | undefined;
+    const missing = (answer["missing"] ?? []) as readonly Item[];
+    this.missing.value = missing
+      .map(({ region, reason }) => `The events of region ${region} are missing: ${reason}.`)
+      .join(" ");
   }
 }
 

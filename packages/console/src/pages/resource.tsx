@@ -11,7 +11,7 @@ import { Failure, Loading, Notice } from "../parts/notices.tsx";
 import { columnOf, Rows } from "../parts/rows.tsx";
 import { Fields } from "../parts/value.tsx";
 import { Filters } from "./filters.tsx";
-import { connectPage, instancePages, type Page } from "./pages.ts";
+import { allowedIn, connectPage, instancePages, type Page } from "./pages.ts";
 import { type Item, type Params, ResourceModel, said } from "./resource-model.ts";
 
 /** A page of the table: what its operation reads, and buttons for what a person may do. */
@@ -31,7 +31,12 @@ export function ResourcePage({ page, params }: { page: Page; params: Params }) {
   return (
     <>
       <Heading page={page} params={params} />
-      <Toolbar page={page} model={model} />
+      {error.value === undefined ||
+      model.items.value !== undefined ||
+      model.thing.value !== undefined ? (
+        <Toolbar page={page} model={model} />
+      ) : null}
+      {model.missing.value === "" ? null : <Notice tone="warning">{model.missing.value}</Notice>}
       {said.value.path === path ? <Notice tone="success">{said.value.text}</Notice> : null}
       <Filters schema={operation.query} query={query} path={path} />
       {error.value === undefined ? null : (
@@ -61,20 +66,34 @@ function may(name: OperationName): boolean {
   return mayCall(operations[name], who.value as Who);
 }
 
+function isRisky(name: OperationName): boolean {
+  const { method, command } = operations[name];
+  return method === "DELETE" || command.confirm !== undefined;
+}
+
+/** Whether a key's state allows an operation; the service decides in any case. */
+function fits(name: OperationName, thing: Item | undefined): boolean {
+  const states = allowedIn[name];
+  if (name === "restoreKey") return thing?.["restorableUntil"] !== undefined;
+  return states === undefined || states.includes(String(thing?.["state"]));
+}
+
 /** Buttons for what a person may do on the whole page. */
 function Toolbar({ page, model }: { page: Page; model: ResourceModel }) {
   return (
     <div class="toolbar">
-      {(page.actions ?? []).filter(may).map((name) => (
-        <button
-          key={name}
-          type="button"
-          class={`btn btn-sm ${operations[name].method === "DELETE" ? "btn-danger-outline" : ""}`}
-          onClick={() => model.begin({ name })}
-        >
-          {actionText(name)}
-        </button>
-      ))}
+      {(page.actions ?? [])
+        .filter((name) => may(name) && fits(name, model.thing.value))
+        .map((name) => (
+          <button
+            key={name}
+            type="button"
+            class={`btn btn-sm ${isRisky(name) ? "btn-danger-outline" : ""}`}
+            onClick={() => model.begin(name)}
+          >
+            {actionText(name)}
+          </button>
+        ))}
       <button type="button" class="btn btn-sm btn-link" onClick={() => void model.load()}>
         Refresh
       </button>
@@ -121,7 +140,7 @@ function rowActionsOf({ rowActions = [] }: Page, params: Params, model: Resource
         key={name}
         type="button"
         class="btn btn-sm btn-link"
-        onClick={() => model.begin({ name, params: { ...params, ...picked(item, fields) } })}
+        onClick={() => model.begin(name, { item, params: { ...params, ...picked(item, fields) } })}
       >
         {actionText(name)}
       </button>

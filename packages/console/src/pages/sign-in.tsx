@@ -1,7 +1,7 @@
 import { signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { signIn } from "../base/api.ts";
-import { Failure } from "../parts/notices.tsx";
+import { signIn, signInNotice } from "../base/api.ts";
+import { Failure, Notice } from "../parts/notices.tsx";
 
 /** Why the last try to sign in failed, by a token or by a link. */
 export const signInError = signal<unknown>(undefined);
@@ -38,6 +38,7 @@ export function SignIn() {
           <h1>Holdfast</h1>
           <p>Keys for vSphere and vSAN encryption, in both regions.</p>
           {signInError.value === undefined ? null : <Failure error={signInError.value} />}
+          {signInNotice.value === "" ? null : <Notice tone="warning">{signInNotice.value}</Notice>}
           <div class="clr-form-control">
             <label class="clr-control-label" for="token">
               Token

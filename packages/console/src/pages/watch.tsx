@@ -55,7 +55,8 @@ export function Watch() {
       <h1>Watch it survive</h1>
       <p>
         Clients make keys and fetch them again at all four endpoints. Kill, freeze or cut what you
-        like: no acknowledged key may be lost.
+        like: no acknowledged key may be lost. The keys are of the instance demo and stay there; the
+        load runs until you stop it.
       </p>
       <div class="toolbar">
         <button

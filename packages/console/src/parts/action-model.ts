@@ -11,84 +11,125 @@ export type Given = Readonly<Record<string, unknown>>;
 export interface Action {
   readonly name: OperationName;
   readonly params: Readonly<Record<string, string>>;
-  /** Values that are filled in. */
-  readonly given?: Given;
-  /** The version of what is changed. */
-  readonly version?: string | undefined;
+  /** What it is done to, in words: a name or an identifier. */
+  readonly target: string;
+  /** The thing as it was read: a change begins with its values. */
+  readonly thing?: Given | undefined;
 }
 
-/** Refusals after which a person may confirm and go on. */
-const confirmable: readonly string[] = ["keysRemain", "keyActive", "confirmationNeeded"];
+/** Refusals after which a person may insist. */
+const insistable: readonly string[] = ["keysRemain", "keyActive", "confirmationNeeded"];
+
+/** What buttons say where the words of the command would mislead. */
+const titles: Partial<Record<OperationName, string>> = {
+  signRequest: "Sign a request",
+  issuePair: "Issue certificate and key",
+  adoptCertificate: "Admit a refused client",
+  reportOrphans: "Find unused keys",
+  retrieveRootKeys: "List root keys",
+  shredInstance: "Shred keys",
+  addDenial: "Shut out a client",
+  removeDenial: "Remove from the list",
+  signApproval: "Hand in signatures",
+  changeApprovalPolicy: "Change policy",
+  stopApprovalPolicy: "Stop a change",
+};
 
 /** What the button of an operation says: `Create token`. */
 export function actionText(name: OperationName): string {
   const [thing = "", verb = ""] = operations[name].command.words.split(" ");
-  return verb === "" ? words(thing) : `${words(verb)} ${thing.replaceAll("-", " ")}`;
+  const usual = verb === "" ? words(thing) : `${words(verb)} ${thing.replaceAll("-", " ")}`;
+  return titles[name] ?? usual;
 }
 
 /** An operation on its way from the form to its answer. */
 export class ActionModel {
   readonly action: Action;
   readonly operation: Operation;
+  /** Parameters of the path that the page does not give. */
+  readonly missing: readonly string[];
+  readonly params = signal<Readonly<Record<string, string>>>({});
   readonly given = signal<Given>({});
+  /** What the person typed to confirm. */
+  readonly typed = signal("");
   /** The approved request that the call uses; empty if it needs none. */
   readonly approval = signal("");
   readonly error = signal<unknown>(undefined);
   /** Whether a dry run succeeded, and nothing was changed in the form since. */
   readonly checked = signal(false);
   readonly busy = signal(false);
-  /** Whether the person is asked to type a name again. */
-  readonly confirms = signal(false);
+  /** Whether the service has refused, and the person may insist. */
+  readonly insists = signal(false);
   /** The answer, where it has something to show. */
   readonly answer = signal<Given | undefined>(undefined);
   readonly #done: (answer: Given) => void;
+  /** The values with which a change began. */
+  readonly #before: Given;
   /** A repetition of the same request has the same key, so that nothing is done twice. */
   #key = crypto.randomUUID();
 
   constructor(action: Action, done: (answer: Given) => void) {
     this.action = action;
     this.operation = operations[action.name];
-    this.given.value = action.given ?? {};
+    this.missing = this.operation.params.filter((name) => action.params[name] === undefined);
+    const { method, body } = this.operation;
+    const isChange = method === "PATCH" && body !== undefined && action.thing !== undefined;
+    this.#before = isChange ? partOf(action.thing, body) : {};
+    this.given.value = this.#before;
     this.#done = done;
-    const { confirm } = this.operation.command;
-    this.confirms.value = confirm !== undefined && confirm.when === undefined;
+  }
+
+  /** Whether the person must type the target again before anything is sent. */
+  get confirms(): boolean {
+    return this.operation.command.confirm !== undefined;
+  }
+
+  get mayGo(): boolean {
+    return !this.busy.value && (!this.confirms || this.typed.value.trim() === this.action.target);
   }
 
   /** Fields of the schemas that the form does not show. */
   get hidden(): readonly string[] {
     const { confirm } = this.operation.command;
-    const field = this.confirms.value ? undefined : confirm?.field;
-    return ["limit", "cursor", confirm?.when, field].filter((name) => name !== undefined);
+    return ["limit", "cursor", confirm?.when, confirm?.field].filter((name) => name !== undefined);
   }
 
   /** The request of the form as it is. */
   get request(): LooseRequest {
     const { query, body, command } = this.operation;
-    const when = this.confirms.value ? command.confirm?.when : undefined;
-    const all = when === undefined ? this.given.value : { ...this.given.value, [when]: "true" };
+    const { field, when } = command.confirm ?? {};
+    const isConfirmed = field !== undefined && (when === undefined || this.insists.value);
+    const all: Given = {
+      ...this.given.value,
+      ...(isConfirmed && { [field]: this.typed.value.trim() }),
+      ...(isConfirmed && when !== undefined && { [when]: "true" }),
+    };
     return {
-      params: this.action.params,
+      params: { ...this.action.params, ...this.params.value },
       ...(query === undefined ? {} : { query: partOf(all, query) }),
-      ...(body === undefined ? {} : { body: partOf(all, body) }),
+      ...(body === undefined ? {} : { body: changed(partOf(all, body), this.#before) }),
     };
   }
 
   change(next: Given): void {
     this.given.value = next;
     this.#key = crypto.randomUUID();
+    this.approval.value = "";
     this.checked.value = false;
   }
 
   /** Sends the request; with `dryRun` the service only says whether it would do it. */
   async carryOut(dryRun: boolean): Promise<void> {
+    if (!this.mayGo) return;
     this.busy.value = true;
     this.error.value = undefined;
-    const approval = this.approval.value;
+    const approval = this.approval.value.trim();
+    const version = this.action.thing?.["version"];
     try {
       const answer = await call(this.action.name, this.request, {
         idempotencyKey: this.#key,
         dryRun,
-        ifMatch: this.action.version,
+        ifMatch: typeof version === "string" ? version : undefined,
         approval: approval === "" ? undefined : approval,
       });
       this.checked.value = dryRun;
@@ -105,17 +146,18 @@ export class ActionModel {
     this.#done(this.answer.value ?? {});
   }
 
+  /** The page shows a thing that was made or changed by itself; all else is shown here. */
   #show(answer: Given): void {
     const { output } = this.operation.command;
     this.answer.value = answer;
-    if (output === undefined && answer["warning"] === undefined) this.finish();
+    const isThing = ["id", "name", "version"].some((field) => answer[field] !== undefined);
+    if (output === undefined && answer["warning"] === undefined && isThing) this.finish();
   }
 
   #refused(error: unknown): void {
     this.error.value = error;
     if (!(error instanceof AdminProblem)) return;
-    const { confirm } = this.operation.command;
-    if (confirm !== undefined && confirmable.includes(error.code)) this.confirms.value = true;
+    if (this.confirms && insistable.includes(error.code)) this.insists.value = true;
     if (error.code === "approvalNeeded") {
       this.approval.value = String(error.document["request"] ?? "");
     }
@@ -128,4 +170,15 @@ function partOf(all: Given, { properties = {} }: Schema): Given {
       all[field] === undefined ? [] : [[field, all[field]] as const],
     ),
   );
+}
+
+/** The values that differ from those before; a text or a list that was emptied is sent empty. */
+function changed(now: Given, before: Given): Given {
+  const emptied = Object.entries(before).flatMap(([name, value]) =>
+    now[name] === undefined ? [[name, typeof value === "string" ? "" : {}] as const] : [],
+  );
+  const differs = Object.entries(now).filter(
+    ([name, value]) => JSON.stringify(value) !== JSON.stringify(before[name]),
+  );
+  return Object.fromEntries([...emptied, ...differs]);
 }

@@ -6,6 +6,7 @@ import { type Action, ActionModel, actionText, type Given } from "./action-model
 import { Copied, save } from "./copy.tsx";
 import { ObjectFields } from "./fields.tsx";
 import { Failure, Notice } from "./notices.tsx";
+import { columnOf, Rows } from "./rows.tsx";
 import { Fields } from "./value.tsx";
 
 /** Asks for what an operation needs, carries it out, and shows what happened. */
@@ -30,9 +31,22 @@ export function ActionDialog({
   useEffect(() => {
     dialog.current?.showModal();
   }, []);
+  useEffect(() => {
+    // What went wrong is at the top, and the buttons are at the bottom.
+    if (model.error.value !== undefined) dialog.current?.scrollTo({ top: 0 });
+  }, [model.error.value]);
   const isOver = model.answer.value !== undefined;
   return (
-    <dialog ref={dialog} class="action" aria-labelledby="action-title" onClose={close}>
+    <dialog
+      ref={dialog}
+      class="action"
+      aria-labelledby="action-title"
+      onCancel={(event) => {
+        // Escape must lose neither an answer on its way nor a secret that is shown once.
+        if (model.busy.value || isOver) event.preventDefault();
+      }}
+      onClose={close}
+    >
       <form
         method="dialog"
         class="clr-form clr-form-vertical"
@@ -59,15 +73,29 @@ export function ActionDialog({
 
 /** The fields of an operation, and what the service said to them. */
 function Form({ model }: { model: ActionModel }) {
-  const { operation, error, confirms, approval, checked } = model;
+  const { action, operation, error, checked } = model;
   const { query, body, command } = operation;
   return (
     <>
       <p>{operation.summary}</p>
+      {action.target === "" ? null : (
+        <p>
+          This concerns <b class="text">{action.target}</b>.
+        </p>
+      )}
       {error.value === undefined ? null : <Failure error={error.value} />}
-      {confirms.value ? (
-        <Notice tone="warning">To confirm, type {command.confirm?.of} again.</Notice>
-      ) : null}
+      {model.missing.map((name) => (
+        <Labelled
+          key={name}
+          id={`param-${name}`}
+          label={`${words(name)} (required)`}
+          value={model.params.value[name] ?? ""}
+          change={(text) => {
+            model.params.value = { ...model.params.value, [name]: text };
+          }}
+          required
+        />
+      ))}
       {[query, body].map((schema, at) =>
         schema === undefined ? null : (
           <ObjectFields
@@ -81,15 +109,8 @@ function Form({ model }: { model: ActionModel }) {
           />
         ),
       )}
-      {approval.value === "" ? null : (
-        <Notice tone="info">
-          This needs approvals.{" "}
-          <a href={link("/access/approvals/{approval}", { approval: approval.value })}>
-            Show the request
-          </a>
-          . Once it is approved, carry it out here.
-        </Notice>
-      )}
+      <Confirmation model={model} />
+      <Approval model={model} />
       {checked.value ? (
         <Notice tone="success">Checked: the service would do this. Nothing was changed.</Notice>
       ) : null}
@@ -101,19 +122,107 @@ function Form({ model }: { model: ActionModel }) {
   );
 }
 
-function Buttons({ model, close }: { model: ActionModel; close: () => void }) {
-  const { action, operation, busy } = model;
-  const isRisky = operation.command.confirm !== undefined || operation.method === "DELETE";
+/** Asks a person to type the name of what becomes unreadable. */
+function Confirmation({ model }: { model: ActionModel }) {
+  const { confirm } = model.operation.command;
+  if (confirm === undefined) return null;
   return (
     <>
-      <button type="button" class="btn btn-outline" onClick={close}>
+      {model.insists.value ? (
+        <Notice tone="warning">
+          The service has refused this. If you send it again, it is done all the same.
+        </Notice>
+      ) : null}
+      <Labelled
+        id="confirmation"
+        label={`To confirm, type ${confirm.of} again: ${model.action.target}`}
+        value={model.typed.value}
+        change={(text) => {
+          model.typed.value = text;
+        }}
+        required
+      />
+    </>
+  );
+}
+
+/** The approved request, where the policy asks for one. */
+function Approval({ model: { operation, approval } }: { model: ActionModel }) {
+  if (operation.guarded === undefined) return null;
+  const id = approval.value;
+  return (
+    <details open={id !== ""}>
+      <summary>Approvals</summary>
+      {id === "" ? null : (
+        <p>
+          This needs approvals.{" "}
+          <a
+            href={link("/access/approvals/{approval}", { approval: id })}
+            target="_blank"
+            rel="noopener"
+          >
+            Show the request in a new tab
+          </a>
+          . Once it is approved, carry it out here.
+        </p>
+      )}
+      <Labelled
+        id="approval"
+        label="Approved request, if the approval policy asks for one"
+        value={id}
+        change={(text) => {
+          approval.value = text;
+        }}
+      />
+    </details>
+  );
+}
+
+function Labelled({
+  id,
+  label,
+  value,
+  change,
+  required = false,
+}: {
+  id: string;
+  label: string;
+  value: string;
+  change: (text: string) => void;
+  required?: boolean;
+}) {
+  return (
+    <div class="clr-form-control">
+      <label class="clr-control-label" for={id}>
+        {label}
+      </label>
+      <div class="clr-control-container">
+        <input
+          id={id}
+          class="clr-input"
+          required={required}
+          autocomplete="off"
+          value={value}
+          onInput={(event) => change(event.currentTarget.value)}
+        />
+      </div>
+    </div>
+  );
+}
+
+function Buttons({ model, close }: { model: ActionModel; close: () => void }) {
+  const { action, operation, busy } = model;
+  const isRisky = model.confirms || operation.method === "DELETE";
+  return (
+    <>
+      <button type="button" class="btn btn-outline" disabled={busy.value} onClick={close}>
         Cancel
       </button>
       {operation.dryRun === true ? (
         <button
           type="button"
           class="btn btn-outline"
-          disabled={busy.value}
+          disabled={!model.mayGo}
           onClick={() => void model.carryOut(true)}
         >
           Check first
@@ -122,7 +231,7 @@ function Buttons({ model, close }: { model: ActionModel; close: () => void }) {
       <button
         type="submit"
         class={isRisky ? "btn btn-danger" : "btn btn-primary"}
-        disabled={busy.value}
+        disabled={!model.mayGo}
       >
         {busy.value ? "Working…" : actionText(action.name)}
       </button>
@@ -130,7 +239,7 @@ function Buttons({ model, close }: { model: ActionModel; close: () => void }) {
   );
 }
 
-/** What an operation has made: secrets and certificates, each with buttons to copy and save it. */
+/** What an operation has found or made; secrets and certificates have buttons to copy and save them. */
 function Outcome({ model }: { model: ActionModel }) {
   const { command, shownOnce } = model.operation;
   const answer = model.answer.value ?? {};
@@ -138,9 +247,9 @@ function Outcome({ model }: { model: ActionModel }) {
     const text = answer[field];
     return typeof text === "string" ? [{ field, option, text }] : [];
   });
+  const { warning, items, ...others } = answer;
   const fields = new Set(outputs.map(({ field }) => field));
-  const rest = Object.entries(answer).filter(([field]) => !fields.has(field));
-  const { warning } = answer;
+  const rest = Object.entries(others).filter(([field]) => !fields.has(field) && field !== "next");
   return (
     <>
       <Notice tone={warning === undefined ? "success" : "warning"}>
@@ -154,13 +263,32 @@ function Outcome({ model }: { model: ActionModel }) {
           <button
             type="button"
             class="btn btn-sm btn-outline"
-            onClick={() => save(text, option.replace(/-out$/, ".txt"))}
+            onClick={() =>
+              save(text, `${model.action.target || "holdfast"}.${option.replace(/-out$/, "")}`)
+            }
           >
             Save as a file
           </button>
         </section>
       ))}
-      <Fields of={Object.fromEntries(rest)} />
+      {Array.isArray(items) ? <Found items={items} model={model} /> : null}
+      <div class="scrolled">
+        <Fields of={Object.fromEntries(rest)} />
+      </div>
+    </>
+  );
+}
+
+/** A list that an operation has found. */
+function Found({ items, model }: { items: readonly Given[]; model: ActionModel }) {
+  const { columns = [], of = "items" } = model.operation.command.list ?? {};
+  if (items.length === 0) return <p>No {of}.</p>;
+  return (
+    <>
+      {model.answer.value?.["next"] === undefined ? null : (
+        <Notice tone="info">There are more: the command line shows all of them with --all.</Notice>
+      )}
+      <Rows items={items} columns={columns.map(columnOf)} href={() => undefined} />
     </>
   );
 }

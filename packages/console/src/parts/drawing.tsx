@@ -1,3 +1,4 @@
+import { AdminProblem } from "@holdfast/admin/errors";
 import { useSignal } from "@preact/signals";
 import { Fragment } from "preact";
 import { useEffect } from "preact/hooks";
@@ -8,11 +9,22 @@ import { Loading, messageOf, State } from "./notices.tsx";
 
 type Status = AnswerOf<"readStatus">;
 
-/** What a node last said of itself, or why it says nothing. */
+/** What a node says of itself, or why it says nothing. */
 export interface Heard {
   readonly node: string;
   readonly status?: Status;
+  /** Why it gave no answer. */
   readonly silent?: string;
+  /** Its answer, where it is a refusal. */
+  readonly refused?: string;
+}
+
+/** Names of nodes, from their last answers: a silent one still has its name and its region. */
+const names = new Map<string, { readonly node: string; readonly region: string }>();
+
+/** The name of a node, or its address where it never answered. */
+export function nameOf(node: string): string {
+  return names.get(node)?.node ?? hostOf(node);
 }
 
 const lookEveryMs = 1500;
@@ -40,10 +52,15 @@ export function Drawing({ heard }: { heard: readonly Heard[] }) {
       {regions.map((region, at) => (
         <Fragment key={region}>
           {at === 0 ? null : <Line between={[regions[at - 1], region]} heard={heard} />}
-          <Region name={region} heard={heard.filter(({ status }) => status?.region === region)} />
+          <Region
+            name={region}
+            heard={heard.filter(
+              ({ node, status }) => (status ?? names.get(node))?.region === region,
+            )}
+          />
         </Fragment>
       ))}
-      <Silent heard={heard} />
+      <Unknown heard={heard.filter((one) => one.status === undefined && !names.has(one.node))} />
     </section>
   );
 }
@@ -51,9 +68,12 @@ export function Drawing({ heard }: { heard: readonly Heard[] }) {
 async function look(node: string): Promise<Heard> {
   try {
     const signal = AbortSignal.timeout(answerMs);
-    return { node, status: await callAt(node, "readStatus", {}, { signal }) };
+    const status = await callAt(node, "readStatus", {}, { signal });
+    names.set(node, status);
+    return { node, status };
   } catch (error) {
-    return { node, silent: messageOf(error) };
+    const text = messageOf(error);
+    return error instanceof AdminProblem ? { node, refused: text } : { node, silent: text };
   }
 }
 
@@ -66,31 +86,49 @@ function regionsOf(heard: readonly Heard[]): readonly string[] {
 
 /** A region: its nodes, and which store each serves from. */
 function Region({ name, heard }: { name: string; heard: readonly Heard[] }) {
-  const states = heard.flatMap(({ status }) => (status === undefined ? [] : [status]));
   return (
     <article class="card region">
       <h2 class="card-header">Region {name}</h2>
-      {states.length === 0 ? (
+      {heard.length === 0 ? (
         <div class="card-block">No node of this region answers the console.</div>
       ) : null}
-      {states.map((status) => (
-        <div key={status.node} class="card-block node">
-          <h3>
-            {status.node} {status.leader ? <span class="label label-info">leads</span> : null}
-          </h3>
-          <p>
-            <State of={status.writes ? "ok" : "warning"} /> {status.serving}
-          </p>
-          {status.reason === "" ? null : <p>{status.reason}</p>}
-          <p>Root of trust: {status.rootOfTrust}</p>
-          {status.closedInstances.map(({ instance, state, reason }) => (
-            <p key={instance}>
-              <State of="failed" /> {instance}: {state}. {reason}
-            </p>
-          ))}
-        </div>
+      {heard.map((one) => (
+        <Node key={one.node} heard={one} />
       ))}
     </article>
+  );
+}
+
+function Node({ heard: { node, status, silent, refused } }: { heard: Heard }) {
+  const isWell = status?.writes === true && status.serving === "own store";
+  return (
+    <div class="card-block node">
+      <h3>
+        {nameOf(node)} {status?.leader ? <span class="label label-info">leads</span> : null}
+      </h3>
+      {silent === undefined ? null : (
+        <p>
+          <State of="down" /> {silent}
+        </p>
+      )}
+      {refused === undefined ? null : (
+        <p>
+          <State of="unknown" /> It answers, but refuses: {refused}
+        </p>
+      )}
+      {status === undefined ? null : (
+        <p>
+          <State of={isWell ? "ok" : "warning"} /> serves from {status.serving}
+        </p>
+      )}
+      {status === undefined || status.reason === "" ? null : <p>{status.reason}</p>}
+      {status === undefined ? null : <p>Root of trust: {status.rootOfTrust}</p>}
+      {status?.closedInstances.map(({ instance, state, reason }) => (
+        <p key={instance}>
+          <State of="failed" /> {instance}: {state}. {reason}
+        </p>
+      ))}
+    </div>
   );
 }
 
@@ -123,20 +161,14 @@ function Line({
   );
 }
 
-/** Nodes that do not answer; nobody knows here which region they are of. */
-function Silent({ heard }: { heard: readonly Heard[] }) {
-  const silent = heard.filter((one) => one.silent !== undefined);
-  if (silent.length === 0) return null;
+/** Nodes that never answered this page: it does not know their regions. */
+function Unknown({ heard }: { heard: readonly Heard[] }) {
+  if (heard.length === 0) return null;
   return (
     <article class="card region">
       <h2 class="card-header">Without an answer</h2>
-      {silent.map(({ node, silent: why }) => (
-        <div key={node} class="card-block node">
-          <h3>{hostOf(node)}</h3>
-          <p>
-            <State of="down" /> {why}
-          </p>
-        </div>
+      {heard.map((one) => (
+        <Node key={one.node} heard={one} />
       ))}
     </article>
   );

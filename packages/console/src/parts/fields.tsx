@@ -1,4 +1,4 @@
-import { signal } from "@preact/signals";
+import { signal, useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { resolved, type Schema } from "../base/contract.ts";
 import { words } from "../base/text.ts";
@@ -146,7 +146,10 @@ function Text({ schema, id, label, required, secret, value, change }: FieldProps
   const shown = isTime && typeof value === "string" ? value.slice(0, 19) : String(value ?? "");
   const read = (text: string) => {
     if (text === "") return undefined;
-    if (isTime) return new Date(`${text}Z`).toISOString();
+    if (isTime) {
+      const date = new Date(`${text}Z`);
+      return Number.isNaN(date.getTime()) ? undefined : date.toISOString();
+    }
     return isNumber ? Number(text) : text;
   };
   return (
@@ -207,30 +210,35 @@ function FileInput({ id, label, change }: Pick<FieldProps, "id" | "label" | "cha
 /** A list of texts, one on each line. */
 function Lines(props: FieldProps) {
   const { value, change } = props;
-  const texts = (text: unknown) => {
-    const all = String(text)
-      .split(/[\s,;]+/)
-      .filter((line) => line !== "");
-    change(all.length === 0 ? undefined : all);
+  // What is typed stays as it is, also while a line is not complete.
+  const text = useSignal(((value ?? []) as readonly string[]).join("\n"));
+  const read = (given: unknown) => {
+    text.value = String(given);
+    const all = text.value.split(/[\r\n]+/).map((line) => line.trim());
+    const lines = all.filter((line) => line !== "");
+    change(lines.length === 0 ? undefined : lines);
   };
   return (
     <LongText
       {...props}
       label={`${props.label}, one on each line`}
-      value={((value ?? []) as readonly string[]).join("\n")}
-      change={texts}
+      value={text.value}
+      change={read}
     />
   );
 }
 
 /** Names and values, as `name=value` on each line. */
-function Pairs({ schema, id, label, required, change }: FieldProps) {
+function Pairs({ schema, id, label, required, value, change }: FieldProps) {
+  const usual = Object.entries((value ?? {}) as Given).map(([name, each]) => `${name}=${each}`);
+  const shown = useSignal(usual.join("\n"));
   const read = (text: string) => {
     const pairs = text.split("\n").flatMap((line) => {
       const at = line.indexOf("=");
       return at < 1 ? [] : [[line.slice(0, at).trim(), line.slice(at + 1).trim()] as const];
     });
-    change(pairs.length === 0 ? undefined : Object.fromEntries(pairs));
+    shown.value = text;
+    change(pairs.length === 0 && usual.length === 0 ? undefined : Object.fromEntries(pairs));
   };
   return (
     <Row
@@ -244,6 +252,7 @@ function Pairs({ schema, id, label, required, change }: FieldProps) {
         class="clr-textarea"
         rows={2}
         required={required}
+        value={shown.value}
         onInput={(event) => read(event.currentTarget.value)}
       />
     </Row>

@@ -1,4 +1,5 @@
 import type { ComponentChildren } from "preact";
+import { words } from "../base/text.ts";
 
 /** The kinds of notices, as Clarity names them. */
 export type Tone = "danger" | "warning" | "success" | "info";
@@ -33,7 +34,11 @@ export function Failure({ error, again }: { error: unknown; again?: () => void }
 /** The message of an error; a browser's own ones say little. */
 export function messageOf(error: unknown): string {
   if (error instanceof TypeError) return "No answer: the connection failed.";
-  return error instanceof Error ? error.message : String(error);
+  const text = error instanceof Error ? error.message : String(error);
+  // The service names fields by their place in the request.
+  return text.replaceAll(/\b(?:body|query|params)\.([\w.]+)/g, (_, place: string) =>
+    place.split(".").map(words).join(", "),
+  );
 }
 
 /** Shown while data is on its way. */
@@ -63,6 +68,7 @@ const tones: Readonly<Record<string, Tone>> = {
   DestroyedCompromised: "danger",
   shredded: "danger",
   down: "danger",
+  critical: "danger",
   warning: "warning",
   pending: "warning",
   unknown: "warning",

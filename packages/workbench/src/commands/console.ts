@@ -1,8 +1,11 @@
 import { createHash, randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { OperatorError } from "@holdfast/server/base";
 import { type Folder, readJson, writePrivate } from "../base/folder.ts";
+
+/** After this time a node takes a link no more. */
+const linkMs = 3_600_000;
 
 /**
  * A link that signs in to the web console once, as the manager of this cluster. The code is in the part of the address that
@@ -10,6 +13,10 @@ import { type Folder, readJson, writePrivate } from "../base/folder.ts";
  */
 export function signInLink(folder: Folder, console: string): string {
   const code = randomBytes(24).toString("base64url");
+  for (const old of readdirSync(folder.signIn)) {
+    const file = join(folder.signIn, old);
+    if (Date.now() - statSync(file).mtimeMs > linkMs) rmSync(file);
+  }
   const name = createHash("sha256").update(code).digest("hex");
   writePrivate(join(folder.signIn, name), readFileSync(folder.managerToken));
   return `${console}#/sign-in?code=${code}`;

@@ -32,8 +32,11 @@ const sessionSeconds = 8 * 3600;
 const consoleHeader = "x-holdfast-console";
 const bodyMax = 16_384;
 
+/** A browser keeps a cookie of at most 4,096 bytes, with its name and attributes. */
+const tokenMax = 3900;
+
 const signIn = z.union([
-  z.object({ token: z.string().min(16).max(8192) }).strict(),
+  z.object({ token: z.string().min(1).max(tokenMax) }).strict(),
   z.object({ code: z.string().min(16).max(256) }).strict(),
 ]);
 
@@ -88,7 +91,7 @@ function addFiles(app: FastifyInstance, { files, nodes, controlSocket }: Console
       "cache-control": "no-cache",
       "content-security-policy": policy,
       etag: file.etag,
-      vary: "accept-encoding",
+      vary: "accept-encoding, origin",
     });
     if (request.headers["if-none-match"] === file.etag) return reply.code(304).send();
     const takesBrotli = /\bbr\b/.test(String(request.headers["accept-encoding"] ?? ""));
@@ -109,11 +112,7 @@ function addFiles(app: FastifyInstance, { files, nodes, controlSocket }: Console
   );
 }
 
-function addSession(
-  app: FastifyInstance,
-  authorizer: Authorizer,
-  { signInFolder, wallMs }: ConsoleOptions,
-): void {
+function addSession(app: FastifyInstance, authorizer: Authorizer, options: ConsoleOptions): void {
   const onRequest = async ({ headers }: FastifyRequest) => {
     if (headers[consoleHeader] === "1") return;
     throw new Refused({ code: "forbidden", detail: `${consoleHeader}: must be 1` });
@@ -121,42 +120,73 @@ function addSession(
   app.post("/console/session", { onRequest, bodyLimit: bodyMax }, async (request, reply) => {
     const given = signIn.safeParse(request.body);
     if (!given.success) {
-      throw new Refused({ code: "invalid", detail: "body: must be a token or a code" });
+      throw new Refused({
+        code: "invalid",
+        detail: `body: must be a token of at most ${tokenMax} characters, or a code`,
+      });
     }
-    const token = "token" in given.data ? given.data.token : await tokenOf(given.data.code);
-    request.headers.authorization = `Bearer ${token}`;
-    await authorizer.admit("whoAmI", contract.whoAmI, request, bodyMax);
+    const token =
+      "token" in given.data ? given.data.token : await tokenOfLink(given.data.code, options);
+    // A code of no link counts like a token that nobody has.
+    request.headers.authorization = `Bearer ${token ?? ""}`;
+    try {
+      await authorizer.admit("whoAmI", contract.whoAmI, request, bodyMax);
+    } catch (error) {
+      if (token !== undefined || !isUnauthenticated(error)) throw error;
+      const detail = "this link was used already, or is too old: sign in with a token";
+      throw new Refused({ code: "unauthenticated", detail });
+    }
     return reply
-      .setCookie(cookieName, token, { ...cookieAttributes, maxAge: sessionSeconds })
+      .setCookie(cookieName, token ?? "", { ...cookieAttributes, maxAge: sessionSeconds })
       .code(204)
       .send();
   });
   app.delete("/console/session", { onRequest }, async (_, reply) =>
     reply.clearCookie(cookieName, cookieAttributes).code(204).send(),
   );
-
-  const tokenOf = async (code: string): Promise<string> => {
-    const token =
-      signInFolder === undefined ? undefined : await useLink(signInFolder, code, wallMs());
-    if (token !== undefined) return token;
-    throw new Refused({
-      code: "unauthenticated",
-      detail: "this link was used already, or is too old: sign in with a token",
-    });
-  };
 }
+
+async function tokenOfLink(
+  code: string,
+  { signInFolder, wallMs }: ConsoleOptions,
+): Promise<string | undefined> {
+  return signInFolder === undefined ? undefined : await useLink(signInFolder, code, wallMs());
+}
+
+function isUnauthenticated(error: unknown): boolean {
+  return error instanceof Refused && error.problem.code === "unauthenticated";
+}
+
+const switches = z.union([
+  z
+    .object({
+      fault: z.enum(["kill", "freeze", "thaw", "cut", "heal"]),
+      parts: z.array(z.string().max(64)).max(32),
+      stay: z.boolean(),
+    })
+    .strict(),
+  z.object({ load: z.enum(["start", "stop", "report"]) }).strict(),
+]);
 
 /** Passes the switches of a development cluster on to it. */
 function addSwitches(app: FastifyInstance, authorizer: Authorizer, socket: string): void {
-  app.post("/console/switches", { bodyLimit: bodyMax }, async (request, reply) => {
-    const route = { roles: ["manager"], scope: "system" } as const;
+  const route = { roles: ["manager"], scope: "system" } as const;
+  const onRequest = async (request: FastifyRequest) => {
     await authorizer.admit("switches", route, request, bodyMax);
-    const answer = await askSocket(socket, JSON.stringify(request.body));
-    return reply.type("application/json").send(answer);
+  };
+  app.post("/console/switches", { onRequest, bodyLimit: bodyMax }, async (request, reply) => {
+    const given = switches.safeParse(request.body);
+    if (!given.success) {
+      throw new Refused({
+        code: "invalid",
+        detail: "body: must be a fault, or what the load does",
+      });
+    }
+    return reply.type("application/json").send(await askSocket(socket, JSON.stringify(given.data)));
   });
 }
 
-const switchMs = 10_000;
+const switchMs = 30_000;
 
 /** Sends a request to a Unix socket and answers what it answers. */
 async function askSocket(path: string, request: string): Promise<string> {

@@ -1,6 +1,9 @@
+import { once } from "node:events";
 import { mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { brotliCompressSync, brotliDecompressSync } from "node:zlib";
 import { afterAll, describe, expect, onTestFinished, test } from "vitest";
 import { type AdminTestOptions, openerOf, tokenOf } from "../../testing/admin.ts";
@@ -20,7 +23,7 @@ const other = "https://kms-a2.example:8443";
 const viewer = tokenOf("viewer");
 const own = { "x-holdfast-console": "1" };
 
-async function openConsole(more: Partial<AdminTestOptions> = {}) {
+async function openConsole(more: Partial<AdminTestOptions> = {}, controlSocket?: string) {
   const files = readConsole(folder);
   if (files === undefined) throw new Error("no console");
   const links = mkdtempSync(join(folder, "links-"));
@@ -28,7 +31,7 @@ async function openConsole(more: Partial<AdminTestOptions> = {}) {
     files,
     nodes: [other],
     signInFolder: links,
-    controlSocket: undefined,
+    controlSocket,
     wallMs: Date.now,
   };
   const admin = await open({ ...more, console });
@@ -135,7 +138,8 @@ describe("a session", () => {
 
   test("needs a valid token, and bad input gets a clear refusal without its value", async () => {
     const admin = await openConsole({ failures: 3 });
-    for (const body of [{}, { token: "short" }, { token: viewer, code: "x".repeat(20) }, "text"]) {
+    const long = { token: "x".repeat(4000) };
+    for (const body of [{}, long, { token: viewer, code: "x".repeat(20) }, "text"]) {
       expect((await admin.signIn(body)).status).toBe(400);
     }
     const secret = `hf_unknown_${"s".repeat(40)}`;
@@ -150,6 +154,33 @@ describe("a session", () => {
   });
 });
 
+test("the switches of a development cluster are for its managers, and only known ones are passed on", async () => {
+  const heard: string[] = [];
+  const socket = join(mkdtempSync(join(folder, "control-")), "control.sock");
+  const server = createServer({ allowHalfOpen: true }, async (connection) => {
+    heard.push(await text(connection));
+    connection.end(JSON.stringify({ lines: ["done"] }));
+  });
+  await once(server.listen(socket), "listening");
+  onTestFinished(() => void server.close());
+  const admin = await openConsole({}, socket);
+  const turn = (role: string, body: unknown) =>
+    admin.ask("/console/switches", { method: "POST", token: tokenOf(role), body });
+  const kill = { fault: "kill", parts: ["a1"], stay: true };
+  expect(await turn("manager", kill)).toMatchObject({ status: 200, json: { lines: ["done"] } });
+  expect(heard).toEqual([JSON.stringify(kill)]);
+  for (const role of ["viewer", "auditor", "operator", "security-officer"]) {
+    expect((await turn(role, kill)).status, role).toBe(403);
+  }
+  for (const body of [{ fault: "bogus", parts: [], stay: true }, [], { load: "zzz" }]) {
+    expect((await turn("manager", body)).status).toBe(400);
+  }
+  expect(heard).toHaveLength(1);
+  const without = await openConsole();
+  const asked = { method: "POST", token: tokenOf("manager"), body: kill };
+  expect((await without.ask("/console/switches", asked)).status).toBe(404);
+});
+
 describe("a one-time link", () => {
   const code = "c".repeat(32);
 
@@ -162,13 +193,16 @@ describe("a one-time link", () => {
     expect(readdirSync(admin.links)).toEqual([]);
   });
 
-  test("does not work after an hour, nor does any other code", async () => {
-    const admin = await openConsole();
+  test("does not work after an hour, nor does any other code, and guesses are few", async () => {
+    const admin = await openConsole({ failures: 4 });
     const file = join(admin.links, linkName(code));
     writeFileSync(file, viewer);
     const then = Date.now() / 1000 - 3601;
     utimesSync(file, then, then);
     expect((await admin.signIn({ code })).status).toBe(401);
     expect((await admin.signIn({ code: "../../../../etc/passwd" })).status).toBe(401);
+    await admin.signIn({ code: "guessed".repeat(4) });
+    await admin.signIn({ code: "guessed".repeat(4) });
+    expect((await admin.signIn({ code: "guessed".repeat(4) })).status).toBe(429);
   });
 });
