@@ -70,7 +70,7 @@ async function start(): Promise<void> {
     try {
       await findSession();
       notice.value = "";
-      // Whoever is signed in stays so: a link could be another person's.
+      // A person who is signed in stays signed in: the link could be another person's.
       if (code !== undefined && who.value === null) await enter(code);
       return;
     } catch (error) {

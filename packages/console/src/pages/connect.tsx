@@ -87,7 +87,10 @@ export function Connect({ params }: { params: Readonly<Record<string, string>> }
           </Step>
           <Step title="Compare the fingerprints">
             vCenter shows each server's certificate with its SHA-1 fingerprint. Trust it only if it
-            is one of these.
+            is one of these. A server with two certificates shows the one that fits vCenter.
+            {certificates.value.length === 0 ? (
+              <p>Your token may not read them: ask the operator of the nodes for them.</p>
+            ) : null}
             {certificates.value.map(({ node, region, keyType, sha1, sha256, notAfter }) => (
               <div key={sha256} class="fingerprint">
                 <h3>

@@ -75,12 +75,17 @@ function Wrong({
       ))}
       {worst.map(({ name, state, detail, mend }, at) => (
         <Notice key={at} tone={state === "failed" ? "danger" : "warning"}>
-          <b>{name}</b>: {detail}. {mend}
+          <b>{name}</b>: {detail}. {sentence(mend)}
         </Notice>
       ))}
       {worst.length === 0 ? null : <a href={link("/checks")}>All checks</a>}
     </section>
   );
+}
+
+/** What to do, as a sentence. */
+function sentence(text: string): string {
+  return text === "" ? "" : `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }
 
 function rank({ state }: Check): number {
