@@ -157,7 +157,7 @@ export async function turnSwitch(request: unknown): Promise<Switched> {
   return (await read(answer)) as Switched;
 }
 
-/** Ends the session at every node; says at which it may go on. */
+/** Ends the session at every node; says at which it may still count. */
 export async function signOut(): Promise<void> {
   const all = nodes.value;
   const ends = await Promise.allSettled(
@@ -180,7 +180,9 @@ export async function signOut(): Promise<void> {
 
 /** Finds out which nodes there are, and who is signed in. */
 export async function findSession(): Promise<void> {
-  const answer = await fetch(new URL("console/session", own));
+  const answer = await fetch(new URL("console/session", own), {
+    signal: AbortSignal.timeout(readMs),
+  });
   const session = (await answer.json()) as {
     readonly nodes: readonly string[];
     readonly signedIn: boolean;
