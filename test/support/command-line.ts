@@ -22,6 +22,8 @@ export interface Surroundings {
   readonly input?: string;
   /** Ends the command like Ctrl-C. */
   readonly signal?: AbortSignal;
+  /** How long it may run; 90 s unless given. */
+  readonly withinMs?: number;
   /** Called with each piece of standard output. */
   readonly heard?: (text: string) => void;
 }
@@ -29,12 +31,12 @@ export interface Surroundings {
 /** Runs the command line as a user does: `packages/cli`'s entry, in its own process. */
 export async function commandLine(
   args: readonly string[],
-  { env = {}, cwd, input = "", signal, heard }: Surroundings = {},
+  { env = {}, cwd, input = "", signal, heard, withinMs = boundMs }: Surroundings = {},
 ): Promise<Said> {
   const { PATH = "", HOME = "" } = process.env;
   const child = spawn(process.execPath, [entry, ...args], {
     env: { PATH, HOME, NODE_COMPILE_CACHE: compileCache, ...env },
-    timeout: boundMs,
+    timeout: withinMs,
     ...(cwd === undefined ? {} : { cwd }),
   });
   signal?.addEventListener("abort", () => child.kill("SIGINT"));
