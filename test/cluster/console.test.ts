@@ -234,7 +234,7 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
 
     await go("/instances/demo/keys");
     await page.getByRole("button", { name: "Find unused keys" }).click();
-    const lines = dialog.getByRole("textbox", { name: /In use/ });
+    const lines = dialog.getByRole("textbox", { name: /Identifiers in use/ });
     await lines.pressSequentially("00000000-0000-4000-8000-000000000000\nnot-a-key");
     await dialog.getByRole("button", { name: "Find unused keys" }).click();
     await dialog.getByRole("alert").waitFor();

@@ -1,5 +1,22 @@
+/** Names that mean little to a person, in words. */
+const inWords: Readonly<Record<string, string>> = {
+  id: "ID",
+  csr: "Certificate signing request",
+  pem: "Certificate",
+  kek: "Key-encryption key",
+  keks: "Key-encryption keys",
+  apiKey: "API key",
+  sha1: "SHA-1",
+  sha256: "SHA-256",
+  mend: "What to do",
+  told: "Reported",
+  inUse: "Identifiers in use",
+};
+
 /** `createdAfter` as `Created after`. */
 export function words(name: string): string {
+  const known = inWords[name];
+  if (known !== undefined) return known;
   const spaced = name.replaceAll(/([a-z\d])([A-Z])/g, (_, end: string, start: string) =>
     [end, start.toLowerCase()].join(" "),
   );
@@ -8,8 +25,8 @@ export function words(name: string): string {
 
 /** The heading of a column: `CREATED-BY` as `Created by`. */
 export function headingText(heading: string): string {
-  const lower = heading.toLowerCase().replaceAll("-", " ");
-  return lower === "id" ? "ID" : lower.charAt(0).toUpperCase() + lower.slice(1);
+  const lower = heading.toLowerCase();
+  return inWords[lower] ?? words(lower.replaceAll("-", " "));
 }
 
 /** How long ago a time is, or how far ahead, in the largest unit. */

@@ -46,16 +46,22 @@ function Filter({
   set: (value: string) => void;
 }) {
   const id = `filter-${name}`;
+  const isTime = format === "date-time";
+  const timeOf = (text: string) => (text === "" ? "" : `${text.padEnd(19, ":00")}Z`);
   return (
     <div>
-      <label for={id}>{words(name)}</label>
+      <label for={id}>{isTime ? `${words(name)} (UTC)` : words(name)}</label>
       {choices === undefined ? (
         <input
           id={id}
           class="clr-input"
-          placeholder={format === "date-time" ? "2026-11-25T20:00:00Z" : ""}
-          value={value}
-          onChange={(event) => set(event.currentTarget.value)}
+          // Preact's types know one kind of input at a time.
+          type={(isTime ? "datetime-local" : "text") as "text"}
+          value={isTime ? value.slice(0, 19) : value}
+          onChange={(event) => {
+            const text = event.currentTarget.value;
+            set(isTime ? timeOf(text) : text);
+          }}
         />
       ) : (
         <select

@@ -130,7 +130,7 @@ export const pages: readonly Page[] = [
     rowActions: [{ name: "removeDenial", params: { denial: "id" } }],
     empty: "No client is shut out.",
   },
-  { path: "/peers", title: "Nodes of the other region", reads: "listPeers", menu: true },
+  { path: "/peers", title: "Certificates of nodes", reads: "listPeers", menu: true },
   {
     path: "/server-certificates",
     title: "Server certificates",
