@@ -34,7 +34,7 @@ export async function makePrevious(): Promise<PreviousVersion | string> {
   const folder = join(localDirectory, "previous", commit);
   const program = join(folder, "bundle", "holdfast.mjs");
   mkdirSync(folder, { recursive: true });
-  const tar = execFileSync("git", ["archive", commit, "packages"], {
+  const tar = execFileSync("git", ["archive", commit, "packages", "tsconfig.base.json"], {
     cwd: root,
     maxBuffer: 256 * 1024 * 1024,
   });
