@@ -26,7 +26,9 @@ export function buildConsole(folder, from = root) {
   const cwd = join(from, "packages", "console");
   const vite = join(cwd, "node_modules", "vite", "bin", "vite.js");
   const args = [vite, "build", "--configLoader", "native", "--outDir", folder, "--emptyOutDir"];
-  return run("console", node24, args, { cwd });
+  // Else a build in a test would have the paths of its sources inside.
+  const env = { ...process.env, NODE_ENV: "production" };
+  return run("console", node24, args, { cwd, env });
 }
 
 /** A digest of everything that the console is made from: its own sources and the contract's. */
