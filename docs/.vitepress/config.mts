@@ -17,6 +17,7 @@ const paths = [
       page("Quick start", "quick-start"),
       page("Certificates", "certificates"),
       page("vCenter's alarms", "vcenter-alarms"),
+      page("The web console", "console"),
       page("Keys", "keys"),
       page("Re-keying", "re-keying"),
       page("From IBM's KMIP for VMware", "from-ibm"),
