@@ -4,7 +4,7 @@ export function repeat(everyMs: number, work: () => Promise<void>): () => void {
   let ended = false;
   const turn = async () => {
     await work();
-    if (!ended) timer = setTimeout(turn, everyMs);
+    if (!ended) timer = setTimeout(() => void turn(), everyMs);
   };
   void turn();
   return () => {

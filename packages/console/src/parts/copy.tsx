@@ -10,7 +10,12 @@ export function Copied({ text, what, block }: { text: string; what: string; bloc
   return (
     <span class={block === true ? "copied block" : "copied"}>
       <code>{text}</code>
-      <button type="button" class="btn btn-sm btn-link" onClick={copy} aria-label={`Copy ${what}`}>
+      <button
+        type="button"
+        class="btn btn-sm btn-link"
+        onClick={() => void copy()}
+        aria-label={`Copy ${what}`}
+      >
         {done.value ? "Copied" : "Copy"}
       </button>
     </span>

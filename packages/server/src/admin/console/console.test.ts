@@ -157,9 +157,11 @@ describe("a session", () => {
 test("the switches of a development cluster are for its managers, and only known ones are passed on", async () => {
   const heard: string[] = [];
   const socket = join(mkdtempSync(join(folder, "control-")), "control.sock");
-  const server = createServer({ allowHalfOpen: true }, async (connection) => {
-    heard.push(await text(connection));
-    connection.end(JSON.stringify({ lines: ["done"] }));
+  const server = createServer({ allowHalfOpen: true }, (connection) => {
+    void text(connection).then((request) => {
+      heard.push(request);
+      connection.end(JSON.stringify({ lines: ["done"] }));
+    });
   });
   await once(server.listen(socket), "listening");
   onTestFinished(() => void server.close());
