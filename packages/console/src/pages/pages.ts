@@ -91,7 +91,8 @@ export const pages: readonly Page[] = [
     path: `${ofInstance}/authority`,
     title: "Authority",
     reads: "readAuthority",
-    empty: "There is none yet: it is made when it signs or issues the first certificate.",
+    empty:
+      "This instance has no authority yet. Holdfast makes it with the first certificate that it signs or issues.",
   },
   { path: `${ofInstance}/root-of-trust`, title: "Root of trust", reads: "readRoot" },
   {
@@ -185,7 +186,8 @@ export const pages: readonly Page[] = [
     reads: "readApprovalPolicy",
     menu: true,
     actions: ["changeApprovalPolicy", "stopApprovalPolicy"],
-    empty: "There is none: holdfast approval init, at a node, sets the first one.",
+    empty:
+      "No approval policy is set. The command holdfast approval init, at a node, sets the first one.",
   },
 ];
 

@@ -2,6 +2,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { type Switched, turnSwitch } from "../base/api.ts";
 import { repeat } from "../base/repeat.ts";
+import { words } from "../base/text.ts";
 import { Drawing, useHeard } from "../parts/drawing.tsx";
 import { Failure } from "../parts/notices.tsx";
 
@@ -86,7 +87,7 @@ export function Watch() {
             class="btn btn-sm"
             onClick={() => fault(name, part.value)}
           >
-            {name.charAt(0).toUpperCase() + name.slice(1)}
+            {words(name)}
           </button>
         ))}
         <button type="button" class="btn btn-sm" onClick={() => fault("cut")}>
@@ -98,10 +99,10 @@ export function Watch() {
       </div>
       {error.value === undefined ? null : <Failure error={error.value} />}
       <dl class="counters">
-        {counters.map(([name, words]) => (
+        {counters.map(([name, meaning]) => (
           <div key={name}>
             <dd data-count={name}>{Number(reply.value?.load?.[name] ?? 0).toLocaleString("en")}</dd>
-            <dt>{words}</dt>
+            <dt>{meaning}</dt>
           </div>
         ))}
       </dl>

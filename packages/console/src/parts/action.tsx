@@ -4,7 +4,7 @@ import { link } from "../base/router.ts";
 import { words } from "../base/text.ts";
 import { type Action, ActionModel, actionText, type Given } from "./action-model.ts";
 import { Copied, save } from "./copy.tsx";
-import { ObjectFields } from "./fields.tsx";
+import { ObjectFields, Row } from "./fields.tsx";
 import { Failure, Notice } from "./notices.tsx";
 import { columnOf, Rows } from "./rows.tsx";
 import { Fields } from "./value.tsx";
@@ -88,7 +88,7 @@ function Form({ model }: { model: ActionModel }) {
         <Labelled
           key={name}
           id={`param-${name}`}
-          label={`${words(name)} (required)`}
+          label={words(name)}
           value={model.params.value[name] ?? ""}
           change={(text) => {
             model.params.value = { ...model.params.value, [name]: text };
@@ -192,21 +192,16 @@ function Labelled({
   required?: boolean;
 }) {
   return (
-    <div class="clr-form-control">
-      <label class="clr-control-label" for={id}>
-        {label}
-      </label>
-      <div class="clr-control-container">
-        <input
-          id={id}
-          class="clr-input"
-          required={required}
-          autocomplete="off"
-          value={value}
-          onInput={(event) => change(event.currentTarget.value)}
-        />
-      </div>
-    </div>
+    <Row id={id} label={label} required={required}>
+      <input
+        id={id}
+        class="clr-input"
+        required={required}
+        autocomplete="off"
+        value={value}
+        onInput={(event) => change(event.currentTarget.value)}
+      />
+    </Row>
   );
 }
 

@@ -21,6 +21,11 @@ interface FieldProps {
   readonly change: (value: unknown) => void;
 }
 
+/** A field whose values are known. */
+interface ChoiceProps extends FieldProps {
+  readonly choices: readonly string[];
+}
+
 /** The fields of an object schema; what nobody fills in is left out of the value. */
 export function ObjectFields({
   schema,
@@ -102,13 +107,16 @@ function isLong({ examples, maxLength = 0 }: Schema): boolean {
 }
 
 /** Label, control and help of a field. */
-function Row({
+export function Row({
   id,
   label,
   required,
-  schema,
+  schema = {},
   children,
-}: Pick<FieldProps, "id" | "label" | "required" | "schema"> & { children: ComponentChildren }) {
+}: Pick<FieldProps, "id" | "label" | "required"> & {
+  schema?: Schema;
+  children: ComponentChildren;
+}) {
   return (
     <div class="clr-form-control">
       <label class="clr-control-label" for={id}>
@@ -282,15 +290,7 @@ function Switch({ schema, id, label, value, change }: FieldProps) {
   );
 }
 
-function Choice({
-  schema,
-  id,
-  label,
-  required,
-  value,
-  change,
-  choices,
-}: FieldProps & { choices: readonly string[] }) {
+function Choice({ schema, id, label, required, value, change, choices }: ChoiceProps) {
   return (
     <Row id={id} label={label} required={required} schema={schema}>
       <div class="clr-select-wrapper">
@@ -313,15 +313,7 @@ function Choice({
   );
 }
 
-function Choices({
-  schema,
-  id,
-  label,
-  required,
-  value,
-  change,
-  choices,
-}: FieldProps & { choices: readonly string[] }) {
+function Choices({ schema, id, label, required, value, change, choices }: ChoiceProps) {
   const chosen = (value ?? []) as readonly string[];
   const toggle = (each: string, on: boolean) => {
     const next = choices.filter((one) => (one === each ? on : chosen.includes(one)));
@@ -408,12 +400,12 @@ function ChoiceOfForms({
 }: FieldProps & { choices: readonly Schema[] }) {
   const given = (value ?? {}) as Given;
   const names = choices.map(nameOfForm);
-  const isForm = (form: Schema) =>
-    Object.entries(form.properties ?? {}).every(([name, { const: fixed }]) =>
-      fixed === undefined ? true : given[name] === fixed,
-    ) &&
-    (fixedOf(form) !== undefined ||
-      Object.keys(form.properties ?? {}).some((name) => name in given));
+  const isForm = (form: Schema) => {
+    const fixed = fixedOf(form);
+    if (fixed === undefined)
+      return Object.keys(form.properties ?? {}).some((name) => name in given);
+    return Object.entries(fixed).every(([name, text]) => given[name] === text);
+  };
   const at = value === undefined ? -1 : choices.findIndex(isForm);
   const form = choices[at];
   const choose = (name: string) => {

@@ -99,7 +99,8 @@ export async function ask(folder: Folder, request: FaultRequest): Promise<readon
   }
 }
 
-function notRunning({ root }: Folder): OperatorError {
+/** What a command says where no cluster takes it. */
+export function notRunning({ root }: Folder): OperatorError {
   return new OperatorError(
     `no cluster that is ready runs in ${root}: start it with \`npm start\``,
     "again",

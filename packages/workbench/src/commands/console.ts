@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import { readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { OperatorError } from "@holdfast/server/base";
 import { type Folder, readJson, writePrivate } from "../base/folder.ts";
+import { notRunning } from "../cluster/control.ts";
 
 /** After this time a node takes a link no more. */
 const linkMs = 3_600_000;
@@ -25,11 +25,6 @@ export function signInLink(folder: Folder, console: string): string {
 /** Prints a new link to the console of the cluster that runs in a folder. */
 export function printLink(folder: Folder, say: (line: string) => void): void {
   const { console } = readJson<{ readonly console?: string }>(folder.cluster) ?? {};
-  if (console === undefined) {
-    throw new OperatorError(
-      `no cluster that is ready runs in ${folder.root}: start it with \`npm start\``,
-      "again",
-    );
-  }
+  if (console === undefined) throw notRunning(folder);
   say(signInLink(folder, console));
 }
