@@ -17,6 +17,7 @@ export {
 } from "./approvals/policy.ts";
 export {
   type ApprovalText,
+  callIn,
   callMax,
   canonicalJson,
   documentOf,
@@ -25,16 +26,13 @@ export {
   requestText,
 } from "./approvals/request.ts";
 export {
-  cancelText,
   digestOf,
-  isReason,
   newApproverKey,
-  printSignature,
   publicKeyText,
   readSignatures,
-  type SignatureLine,
   signatureLine,
 } from "./approvals/signature.ts";
+export { cancelText, isReason, printSignature, type SignatureLine } from "./approvals/text.ts";
 export { type AdminCallOptions, AdminClient, type AdminClientOptions } from "./client/client.ts";
 export { AdminProblem, AdminUnreachable } from "./client/errors.ts";
 export type { CommandRow, Layout } from "./contract/command.ts";

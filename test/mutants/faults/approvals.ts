@@ -21,6 +21,13 @@ const ofInstances = (...row: Parameters<typeof rule>) =>
     tests: [`${approvals}/instance-policy.test.ts`],
   }) as const;
 
+/** What somebody could have an authenticator sign, or sign without one. */
+const authenticators = (...row: readonly [string, string, string, string]) =>
+  ({
+    ...rule("packages/admin/src/approvals/authenticator.ts", ...row),
+    tests: [`${approvals}/authenticators.test.ts`],
+  }) as const;
+
 /** What a compromised region could have the other one take. */
 const joins = (
   file: string,
@@ -143,7 +150,7 @@ export const approvalFaults: readonly PlantedFault[] = [
     "the 72 hours begin when a leader sees the change",
   ),
   gain(
-    "packages/admin/src/approvals/signature.ts",
+    "packages/admin/src/approvals/text.ts",
     "cancellation-of-another-change",
     "change: string): string {",
     'change: string): string {\n  change = "";',
@@ -221,6 +228,30 @@ export const approvalFaults: readonly PlantedFault[] = [
     "return y < prime && !smallOrder.has(y);",
     "return y < prime;",
     "no key of small order is an approver's",
+  ),
+  authenticators(
+    "authenticator-without-its-user",
+    "const userFlags = 0b101;",
+    "const userFlags = 0b001;",
+    "an authenticator verifies its user",
+  ),
+  authenticators(
+    "authenticator-of-another-site",
+    "return host !== undefined && isAtRelyingParty(host, relyingParty);",
+    "return true;",
+    "an authenticator signs for pages of its relying party",
+  ),
+  authenticators(
+    "authenticator-signs-any-text",
+    "if (!said.success || said.data.challenge !== challenge) return false;",
+    "if (!said.success) return false;",
+    "an authenticator's signature is of one text",
+  ),
+  authenticators(
+    "authenticator-key-of-two-names",
+    "const isPlain = spki.length === p256Bytes && spki[pointAt] === uncompressed;",
+    "const isPlain = true;",
+    "each authenticator's key has one name",
   ),
   rule(
     "packages/admin/src/approvals/policy.ts",

@@ -1,4 +1,5 @@
-import { decoded, encoded, isPublicKey, type SignatureLine, signs } from "./signature.ts";
+import { isPublicKey, signs } from "./signature.ts";
+import { decoded, encoded, type SignatureLine } from "./text.ts";
 
 /** What a policy may ask approvals for; routes name their action, and so do commands at a node. */
 export const approvalActions = [
@@ -33,7 +34,7 @@ export const instanceActions: readonly ApprovalAction[] = [
 /** A key that a policy names. */
 export interface Approver {
   readonly name: string;
-  /** Ed25519 public key, base64url. */
+  /** Ed25519 public key, base64url, or that of an authenticator: see `authenticatorParts`. */
   readonly key: string;
 }
 

@@ -1,4 +1,4 @@
-import { decoded, digestOf, encoded } from "./signature.ts";
+import { decoded, encoded } from "./text.ts";
 
 /** A request for approvals: exactly what approvers sign. */
 export interface ApprovalText {
@@ -70,18 +70,23 @@ export function documentOf(text: string, call: string): string {
   return `${text}\n${call}\n`;
 }
 
-/** Reads such a file; a text says what is wrong. */
+/** The call in such a file, whose SHA-256 the text names. */
+export function callIn(document: string): string {
+  return document.slice(document.indexOf("\n\n") + 2).replace(/\n$/, "");
+}
+
+/** Reads such a file with the SHA-256 of its call, hex; a text says what is wrong. */
 export function readDocument(
   document: string,
+  callDigest: string,
 ): { readonly text: string; readonly request: ApprovalText; readonly call: unknown } | string {
-  const at = document.indexOf("\n\n");
-  const text = document.slice(0, at + 1);
-  const call = document.slice(at + 2).replace(/\n$/, "");
+  const text = document.slice(0, document.indexOf("\n\n") + 1);
+  const call = callIn(document);
   const request = parseRequest(text);
   if (request === undefined) return "not a request as `holdfast approval show` writes it";
   const value = parsedOf(call);
   // What a person reads must be all that is signed: no member twice, and nothing beside the value.
-  if (digestOf(call) !== request.call || canonicalJson(value) !== call) {
+  if (callDigest !== request.call || canonicalJson(value) !== call) {
     return "the call below the text is not the one that the text names: do not sign it";
   }
   return { text, request, call: value };

@@ -6,23 +6,14 @@ import {
   sign,
   verify,
 } from "node:crypto";
+import { asserts, isAssertion, readAuthenticator } from "./authenticator.ts";
+import { approvedText, decoded, printSignature, type SignatureLine } from "./text.ts";
 
-/** A signature as its file has it: one line, with the signer's public key. */
-export interface SignatureLine {
-  /** The signer's Ed25519 public key (RFC 8032): 32 bytes, base64url. */
-  readonly key: string;
-  /** 64 bytes, base64url. */
-  readonly signature: string;
-  /** Why a break-glass key signed; it is signed too. */
-  readonly reason?: string;
-}
-
-const lineForm =
-  /^holdfast-signature-1 ([A-Za-z0-9_-]{43}) ([A-Za-z0-9_-]{86})(?: ([A-Za-z0-9%._~!*'()-]{1,1024}))?$/;
+const lineForm = /^holdfast-signature-1 (\S{43,1024}) (\S{86,4096})(?: ([A-Za-z0-9%._~!*'()-]{1,1024}))?$/;
 const keyForm = /^[A-Za-z0-9_-]{43}$/;
+const signatureForm = /^[A-Za-z0-9_-]{86}$/;
 /** More lines than a policy has keys mean that something else was handed in. */
 const linesMax = 64;
-const reasonMax = 256;
 
 /** The public key of a pair as policies name it: 32 bytes, base64url. */
 export function publicKeyText(key: KeyObject): string {
@@ -39,11 +30,16 @@ const smallOrder: ReadonlySet<bigint> = new Set([
   0x7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7n,
 ]);
 
-/**
- * Whether a text is a public key. Under a key of small order one signature fits many texts, so it is none; nor is a
- * coordinate that is not reduced, since each key must have one name.
- */
+/** Whether a text is a public key: of Ed25519, or of an authenticator. */
 export function isPublicKey(text: string): boolean {
+  return isEd25519(text) || readAuthenticator(text) !== undefined;
+}
+
+/**
+ * Whether a text is a public key of Ed25519. Under a key of small order one signature fits many texts, so it is none; nor
+ * is a coordinate that is not reduced, since each key must have one name.
+ */
+function isEd25519(text: string): boolean {
   const bytes = Buffer.from(text, "base64url");
   if (!keyForm.test(text) || bytes.toString("base64url") !== text) return false;
   const y = BigInt(`0x${bytes.reverse().toString("hex")}`) & (2n ** 255n - 1n);
@@ -63,19 +59,6 @@ export function newApproverKey(passphrase: string | undefined): {
   return { pem: String(pem), publicKey: publicKeyText(publicKey) };
 }
 
-/** What is signed to approve a text: the text itself; with a break-glass key, the reason too. */
-function approvedText(text: string, reason: string | undefined): Buffer {
-  return Buffer.from(reason === undefined ? text : `${text}reason ${encoded(reason)}\n`);
-}
-
-/**
- * What an approver signs to cancel a change of the policy that waits: never what approves it. A later change may have the
- * same text, as each reset of one version has: so the change's identifier is signed too.
- */
-export function cancelText(policyDigest: string, change: string): string {
-  return `holdfast-approval-cancel-1\npolicy ${policyDigest}\nchange ${change}\n`;
-}
-
 /** SHA-256 of a text, hex. */
 export function digestOf(text: string): string {
   return hash("sha256", text);
@@ -83,15 +66,9 @@ export function digestOf(text: string): string {
 
 /** The line of a new signature. */
 export function signatureLine(text: string, key: KeyObject, reason?: string): string {
-  const signature = sign(null, approvedText(text, reason), key).toString("base64url");
+  const signature = sign(null, Buffer.from(approvedText(text, reason)), key).toString("base64url");
   const said = reason === undefined ? {} : { reason };
   return printSignature({ key: publicKeyText(key), signature, ...said });
-}
-
-/** A signature as its file has it. */
-export function printSignature({ key, signature, reason }: SignatureLine): string {
-  const said = reason === undefined ? "" : ` ${encoded(reason)}`;
-  return `holdfast-signature-1 ${key} ${signature}${said}`;
 }
 
 /** Reads lines of signatures; a text says what is wrong. */
@@ -102,8 +79,8 @@ export function readSignatures(text: string): readonly SignatureLine[] | string 
   const found: SignatureLine[] = [];
   for (const [at, line] of lines.entries()) {
     const [, key, signature, said] = lineForm.exec(line.trim()) ?? [];
-    if (key === undefined || signature === undefined || !isPublicKey(key)) {
-      return `line ${at + 1} is not a signature that \`holdfast approval sign\` wrote`;
+    if (key === undefined || signature === undefined || !isSigned(key, signature)) {
+      return `line ${at + 1} is not a signature that \`holdfast approval sign\` or the web console wrote`;
     }
     const reason = said === undefined ? undefined : decoded(said);
     if (said !== undefined && reason === undefined) return `line ${at + 1}: its reason is damaged`;
@@ -112,35 +89,24 @@ export function readSignatures(text: string): readonly SignatureLine[] | string 
   return found;
 }
 
+/** Whether a key and a signature have forms that belong together. */
+function isSigned(key: string, signature: string): boolean {
+  if (isEd25519(key)) return signatureForm.test(signature);
+  return readAuthenticator(key) !== undefined && isAssertion(signature);
+}
+
 /** Whether a signature approves this text. */
 export function signs(text: string, { key, signature, reason }: SignatureLine): boolean {
+  const approved = approvedText(text, reason);
   try {
+    const authenticator = readAuthenticator(key);
+    if (authenticator !== undefined) return asserts(approved, authenticator, signature);
     const publicKey = createPublicKey({
       key: { kty: "OKP", crv: "Ed25519", x: key },
       format: "jwk",
     });
-    return verify(null, approvedText(text, reason), publicKey, Buffer.from(signature, "base64url"));
+    return verify(null, Buffer.from(approved), publicKey, Buffer.from(signature, "base64url"));
   } catch {
     return false;
-  }
-}
-
-/** Whether a reason can be given: one line of at most 256 characters. */
-export function isReason(reason: string): boolean {
-  return reason.length > 0 && reason.length <= reasonMax && /^[^\p{Cc}\p{Cs}]+$/u.test(reason);
-}
-
-/** Percent-encoded (RFC 3986): a value has no space and no line end. */
-export function encoded(value: string): string {
-  return encodeURIComponent(value.replace(/\p{Cs}/gu, "\ufffd"));
-}
-
-/** Undefined for a text that `encoded` does not write. */
-export function decoded(text: string): string | undefined {
-  try {
-    const value = decodeURIComponent(text);
-    return encoded(value) === text ? value : undefined;
-  } catch {
-    return undefined;
   }
 }

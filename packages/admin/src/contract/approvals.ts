@@ -11,7 +11,7 @@ const signatures = z
   .string()
   .min(1)
   .max(65_536)
-  .describe("Lines that `holdfast approval sign` wrote, one for each signature.");
+  .describe("Lines that `holdfast approval sign` or the web console wrote, one for each signature.");
 
 const signer = z.object({
   name: z.string(),
@@ -52,7 +52,9 @@ const approval = z
 
 const key = z.object({
   name: z.string(),
-  key: z.string().describe("Ed25519 public key, base64url."),
+  key: z
+    .string()
+    .describe("Ed25519 public key, base64url; of an authenticator, `webauthn:HOST:KEY` with SubjectPublicKeyInfo."),
   lastSignedAt: time.optional(),
 });
 

@@ -6,6 +6,7 @@ import {
   type Approver,
   approvalActions,
   approverName,
+  callIn,
   cancelText,
   digestOf,
   instanceActions,
@@ -242,7 +243,7 @@ function signedIn(file: string): { readonly text: string; readonly shown: readon
   if (typeof parsePolicy(content) !== "string") {
     return { text: content, shown: content.trimEnd().split("\n") };
   }
-  const read = readDocument(content);
+  const read = readDocument(content, digestOf(callIn(content)));
   if (typeof read === "string") {
     const policy = content.startsWith("holdfast-approval-policy") ? parsePolicy(content) : read;
     throw new Failure(`${file}: ${policy}`);

@@ -46,6 +46,8 @@ export const asked = signal(own);
 export const who = signal<Who | null | undefined>(undefined);
 /** Whether the nodes belong to a development cluster, which a person may break here. */
 export const hasSwitches = signal(false);
+/** The domain of authenticators' keys; undefined = the host of this page. */
+export const relyingParty = signal<string | undefined>(undefined);
 /** What a person should know before signing in. */
 export const signInNotice = signal("");
 /** What the person should know about the connection; empty if all is well. */
@@ -187,7 +189,9 @@ export async function findSession(): Promise<void> {
     readonly nodes: readonly string[];
     readonly signedIn: boolean;
     readonly hasSwitches: boolean;
+    readonly relyingParty?: string;
   };
+  relyingParty.value = session.relyingParty;
   hasSwitches.value = session.hasSwitches;
   const all = session.nodes.map((node) => new URL(node).href);
   nodes.value = [own, ...all.filter((node) => node !== own)];

@@ -1,4 +1,4 @@
-import { choice, file, group, optional, texts } from "./setting.ts";
+import { choice, file, group, optional, text, texts } from "./setting.ts";
 
 /** The settings of the web console. */
 export const consoleSettings = group(
@@ -9,6 +9,13 @@ export const consoleSettings = group(
       "The management addresses of the other nodes of both regions, as a browser reaches them: the console shows these nodes too, and continues with one of them when this node does not answer. Only pages of these addresses may use a session of this node.",
       "a list of https://HOST:PORT",
       isOrigin,
+    ),
+    relyingParty: optional(
+      text(
+        "The domain of approvers' keys in authenticators (the WebAuthn relying party): the host name by which browsers reach this node, or a domain above the names of all nodes, so that a key signs at each of them. The host name of the page unless given. Keys are bound to it for ever.",
+        "a host name in lower case",
+        /^(?=.{1,253}$)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,15}$/,
+      ),
     ),
     signInFolder: optional(
       file(

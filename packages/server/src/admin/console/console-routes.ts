@@ -18,6 +18,8 @@ export interface ConsoleOptions {
   readonly files: ReadonlyMap<string, ConsoleFile>;
   /** `https://HOST:PORT` of the nodes with which the console continues when this one does not answer. */
   readonly nodes: readonly string[];
+  /** The domain of authenticators' keys, where it is not the host of the page. */
+  readonly relyingParty: string | undefined;
   readonly signInFolder: string | undefined;
   /** The socket of a development cluster that takes faults. */
   readonly controlSocket: string | undefined;
@@ -80,7 +82,7 @@ function sessionOf(app: FastifyInstance, { headers }: FastifyRequest): string | 
   return app.parseCookie(headers.cookie ?? "")[cookieName];
 }
 
-function addFiles(app: FastifyInstance, { files, nodes, controlSocket }: ConsoleOptions): void {
+function addFiles(app: FastifyInstance, { files, nodes, relyingParty, controlSocket }: ConsoleOptions): void {
   const policy = [
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:",
     `connect-src ${["'self'", ...nodes].join(" ")}`,
@@ -108,6 +110,7 @@ function addFiles(app: FastifyInstance, { files, nodes, controlSocket }: Console
       nodes,
       signedIn: sessionOf(app, request) !== undefined,
       hasSwitches: controlSocket !== undefined,
+      ...(relyingParty === undefined ? {} : { relyingParty }),
     }),
   );
 }

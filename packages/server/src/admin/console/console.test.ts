@@ -30,6 +30,7 @@ async function openConsole(more: Partial<AdminTestOptions> = {}, controlSocket?:
   const console = {
     files,
     nodes: [other],
+    relyingParty: undefined,
     signInFolder: links,
     controlSocket,
     wallMs: Date.now,

@@ -125,7 +125,7 @@ export async function openAdmin(
 
 /** The web console, where it is built and the configuration has it. */
 function consoleOf(
-  { serve, nodes, signInFolder, controlSocket }: NonNullable<Parts["config"]["admin"]>["console"],
+  { serve, nodes, relyingParty, signInFolder, controlSocket }: NonNullable<Parts["config"]["admin"]>["console"],
   observe: Parts["observe"],
 ): ConsoleOptions | undefined {
   if (serve === "off") return undefined;
@@ -135,7 +135,7 @@ function consoleOf(
     observe({ type: "warning", message: "this node has no web console", cause });
     return undefined;
   }
-  return { files, nodes, signInFolder, controlSocket, wallMs: clock.wallMs };
+  return { files, nodes, relyingParty, signInFolder, controlSocket, wallMs: clock.wallMs };
 }
 
 /** What makes, keeps and checks approvals. */
