@@ -3,6 +3,7 @@ import { useEffect } from "preact/hooks";
 import { type Switched, turnSwitch } from "../base/api.ts";
 import { repeat } from "../base/repeat.ts";
 import { words } from "../base/text.ts";
+import { Chart, type Sample } from "../parts/chart.tsx";
 import { Drawing, useHeard } from "../parts/drawing.tsx";
 import { Failure } from "../parts/notices.tsx";
 
@@ -21,18 +22,41 @@ const counters: readonly (readonly [name: string, words: string])[] = [
   ["longestGapMs", "longest time without an answer, ms"],
 ];
 
+/** What the chart shows: counters of the load, each second. */
+const rates = [
+  { name: "answered each second", counts: ["made", "fetched"], colour: "--chart-good" },
+  { name: "without success", counts: ["refused"], colour: "--chart-bad" },
+] as const;
+/** Two minutes. */
+const samplesMax = 240;
+
+/** What happened each second between two reports. */
+function sampleOf(before: Switched["load"], now: Switched["load"], seconds: number): Sample {
+  const grown = (name: string) => Number(now?.[name] ?? 0) - Number(before?.[name] ?? 0);
+  const values = rates.map(({ counts }) =>
+    Math.max(0, counts.reduce((sum, name) => sum + grown(name), 0) / seconds),
+  );
+  return { timeMs: Date.now(), values };
+}
+
 /** Breaks the development cluster on purpose, beside its drawing and the counters of a load. */
 export function Watch() {
   const heard = useHeard(true);
   const reply = useSignal<Switched | undefined>(undefined);
   const said = useSignal<readonly string[]>([]);
+  const samples = useSignal<readonly Sample[]>([]);
   const error = useSignal<unknown>(undefined);
   const part = useSignal("a1");
   useEffect(() => {
     document.title = "Watch it survive – Holdfast";
     return repeat(reportEveryMs, async () => {
       try {
+        const before = reply.peek();
+        const beforeMs = samples.peek().at(-1)?.timeMs ?? Date.now() - reportEveryMs;
         reply.value = await turnSwitch({ load: "report" });
+        const seconds = Math.max(1, Date.now() - beforeMs) / 1000;
+        const sample = sampleOf(before?.load ?? reply.value.load, reply.value.load, seconds);
+        samples.value = [...samples.peek(), sample].slice(-samplesMax);
       } catch (reason) {
         error.value = reason;
       }
@@ -106,6 +130,7 @@ export function Watch() {
           </div>
         ))}
       </dl>
+      <Chart label="Answers and failures of the load, each second" lines={rates} samples={samples.value} />
       <Drawing heard={heard} />
       <ul class="list said" role="log" aria-label="What was done">
         {said.value.map((line) => (
