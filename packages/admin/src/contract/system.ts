@@ -47,7 +47,21 @@ export const systemRoutes = {
       reason: z.string(),
       leader: z.boolean(),
       peers: z.array(
-        z.object({ region, state: z.string(), reason: z.string(), behind: z.number().optional() }),
+        z.object({
+          region,
+          state: z.string(),
+          reason: z.string(),
+          behind: z
+            .number()
+            .optional()
+            .describe("Changes of that region that this one has not processed yet."),
+          alone: z
+            .number()
+            .optional()
+            .describe(
+              "Changes that this node acknowledged without that region since it was lost: only this region has them.",
+            ),
+        }),
       ),
       rootOfTrust: z.string(),
       closedInstances: z

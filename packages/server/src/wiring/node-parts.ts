@@ -4,6 +4,7 @@ import { checkFipsMode } from "../base/fips.ts";
 import { type Environment, systemClock, systemIds } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import type { Config } from "../config/config-table.ts";
+import { AloneChanges } from "../observe/alone.ts";
 import type { NodeEvent, NodeObserver } from "../observe/events.ts";
 import { Health } from "../observe/health.ts";
 import { Log } from "../observe/log.ts";
@@ -22,6 +23,7 @@ export interface Parts {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly health: Health;
+  readonly alone: AloneChanges;
   readonly loop: LoopProbe;
   readonly observe: NodeObserver;
   /** Everything that is open, closed in reverse order. */
@@ -54,12 +56,15 @@ export function readParts(
   health.starting();
   if (peer !== undefined) health.peer(peer.region, "down", "not asked yet");
   const loop = opened.use(new LoopProbe(health, metrics, clock.monotonicMs));
+  const alone = new AloneChanges();
   const observe = (event: NodeEvent): void => {
     metrics.observe(event);
     log.observe(event);
+    alone.observe(event);
     hear(health, event);
   };
-  return { configFile, config, connection, shown, log, metrics, health, loop, observe, opened };
+  const heard = { log, metrics, health, alone, loop, observe };
+  return { configFile, config, connection, shown, ...heard, opened };
 }
 
 function hear(health: Health, event: NodeEvent): void {

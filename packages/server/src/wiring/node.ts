@@ -91,6 +91,7 @@ export async function startNode(
     endpoint: () => endpoint,
     health: () => health.report(),
     peers: () => store.health().peers,
+    alone: (region) => parts.alone.of(region),
     leads: () => control.leader && control.leader.state === "leader",
     ...watchOwnStore(parts, regions, control.lockMasters),
     ...certificates.readings,

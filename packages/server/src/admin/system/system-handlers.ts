@@ -116,6 +116,7 @@ async function status(sources: SystemSources): Promise<Status> {
           state,
           reason: reasonIn(lineOf(lines, `peer ${region}`)),
           ...(left === undefined ? {} : { behind: left }),
+          ...(state === "up" ? {} : { alone: readings.alone?.(region) ?? 0 }),
         };
       }),
     ),

@@ -83,6 +83,8 @@ export interface NodeReadings {
     readonly parts: Readonly<Record<string, boolean>>;
   };
   readonly peers: () => readonly { readonly region: string; readonly state: string }[];
+  /** How many changes this node acknowledged without another region since that region was last lost. */
+  readonly alone?: (region: string) => number;
   /** Each region of which a node was heard, and how many different stores its nodes use for long. */
   readonly regionStores?: () => readonly (readonly [region: string, stores: number])[];
   /** Whether this node leads its region; undefined if it is never a candidate. */
