@@ -12,6 +12,7 @@ import { adminClient, firstToken } from "../support/admin-api.ts";
 import { clientOf } from "../support/load.ts";
 import type { RedisServer } from "../support/redis.ts";
 import { layRegion, type Region } from "../support/region.ts";
+import { ConsolePage } from "./console-page.ts";
 import type { Extent } from "./options.ts";
 import { median } from "./statistics.ts";
 
@@ -23,6 +24,8 @@ interface KeysTimes {
   readonly countMs: number;
   readonly getMs: number;
   readonly locateMs: number;
+  /** The first page of keys in the web console, from the address to the first row; NaN without Chromium. */
+  readonly consoleMs: number;
 }
 
 /** The cost of many keys. */
@@ -42,6 +45,7 @@ const fewKeys = 1_000;
 const pageLimit = 100;
 const rounds = 300;
 const pageRounds = 60;
+const consoleRounds = 15;
 const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 
 /**
@@ -90,6 +94,7 @@ class KeysSide implements AsyncDisposable {
   readonly region: Region;
   readonly #admin: AdminClient;
   readonly #kmip: KmipClient;
+  readonly #console: ConsolePage | undefined;
   readonly #signal: AbortSignal;
   #next: string | undefined;
   #located: string[] = [];
@@ -97,13 +102,18 @@ class KeysSide implements AsyncDisposable {
   private constructor(
     keys: number,
     region: Region,
-    clients: { readonly admin: AdminClient; readonly kmip: KmipClient },
+    clients: {
+      readonly admin: AdminClient;
+      readonly kmip: KmipClient;
+      readonly console: ConsolePage | undefined;
+    },
     signal: AbortSignal,
   ) {
     this.keys = keys;
     this.region = region;
     this.#admin = clients.admin;
     this.#kmip = clients.kmip;
+    this.#console = clients.console;
     this.#signal = signal;
   }
 
@@ -113,10 +123,12 @@ class KeysSide implements AsyncDisposable {
     await command(["backup", "key", "init", "--config", region.node(0).configFile], signal);
     await Promise.all(region.nodes.map((node) => node.start()));
     const target = { node: region.node(0), ca: region.ca };
-    const admin = opened.use(adminClient(target, await firstToken(target)));
+    const token = await firstToken(target);
+    const admin = opened.use(adminClient(target, token));
     const kmip = opened.use(await clientOf(region, instance, 0));
+    const console = opened.use(await ConsolePage.open(target.node, token, instance));
     opened.move();
-    return new KeysSide(keys, region, { admin, kmip }, signal);
+    return new KeysSide(keys, region, { admin, kmip, console }, signal);
   }
 
   run(...args: readonly string[]): Promise<string> {
@@ -150,6 +162,10 @@ class KeysSide implements AsyncDisposable {
     this.#located.push(id);
   }
 
+  async consolePage(): Promise<void> {
+    await this.#console?.show();
+  }
+
   async get(): Promise<void> {
     const id = this.#located.shift() ?? "";
     this.#located.push(id);
@@ -157,6 +173,7 @@ class KeysSide implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#console?.[Symbol.asyncDispose]();
     await this.#admin[Symbol.asyncDispose]();
     await this.#kmip[Symbol.asyncDispose]();
     await this.region[Symbol.asyncDispose]();
@@ -188,12 +205,13 @@ async function timesOf(...sides: readonly KeysSide[]): Promise<[KeysTimes, KeysT
     await medians(pageRounds, sides, (side) => side.count()),
     await medians(rounds, sides, (side) => side.locate()),
     await medians(rounds, sides, (side) => side.get()),
+    await medians(consoleRounds, sides, (side) => side.consolePage()),
   ];
   const [few, many] = sides.map(({ keys }, at) => {
-    const [pageMs, deepPageMs, countMs, locateMs, getMs] = measured.map(
+    const [pageMs, deepPageMs, countMs, locateMs, getMs, consoleMs] = measured.map(
       (each) => each[at] ?? Number.NaN,
-    ) as [number, number, number, number, number];
-    return { keys, pageMs, deepPageMs, countMs, locateMs, getMs };
+    ) as [number, number, number, number, number, number];
+    return { keys, pageMs, deepPageMs, countMs, locateMs, getMs, consoleMs };
   });
   if (few === undefined || many === undefined) throw new Error("two sides are compared");
   return [few, many];
@@ -266,8 +284,8 @@ export function keysLines({
   restoreSeconds,
 }: KeysFigures): string[] {
   const added = many.keys - few.keys;
-  const line = ({ keys, pageMs, deepPageMs, countMs, getMs, locateMs }: KeysTimes) =>
-    `among ${keys.toLocaleString("en")} keys: page of ${pageLimit} ${ms(pageMs)} (later pages ${ms(deepPageMs)}), counts ${ms(countMs)}, Get ${ms(getMs)}, Locate by x-Identifier ${ms(locateMs)} (medians)`;
+  const line = ({ keys, pageMs, deepPageMs, countMs, getMs, locateMs, consoleMs }: KeysTimes) =>
+    `among ${keys.toLocaleString("en")} keys: page of ${pageLimit} ${ms(pageMs)} (later pages ${ms(deepPageMs)}), counts ${ms(countMs)}, Get ${ms(getMs)}, Locate by x-Identifier ${ms(locateMs)}, first page in the console ${ms(consoleMs)} (medians)`;
   const rate = (seconds: number, of: number) => Math.round(of / seconds).toLocaleString("en");
   return [
     line(few),
