@@ -8,6 +8,7 @@ import { addKmip } from "./kmip/kmip.ts";
 import { addProfileCommands } from "./sites/profile-commands.ts";
 import { addSupportBundle } from "./support-bundle.ts";
 import { addTop } from "./top/top.ts";
+import { addVcenterCommands } from "./vcenter/vcenter-commands.ts";
 
 /** The commands that ask a service, and `decode`. */
 export async function addServiceCommands(program: Command, args: readonly string[]): Promise<void> {
@@ -19,5 +20,6 @@ export async function addServiceCommands(program: Command, args: readonly string
   addProfileCommands(program);
   addSupportBundle(program);
   addTop(program);
+  addVcenterCommands(program);
   addCompletion(program, await instancesFor(args));
 }

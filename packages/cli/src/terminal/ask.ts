@@ -37,6 +37,11 @@ export async function askSecret(what: string): Promise<string> {
   throw new Failure(`${what}: the two entries differ`);
 }
 
+/** Asks for a secret that exists already, without showing it. */
+export async function askHidden(what: string): Promise<string> {
+  return await hidden(`${what}: `);
+}
+
 async function hidden(question: string): Promise<string> {
   process.stderr.write(question);
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });

@@ -1,0 +1,92 @@
+import { Failure } from "../terminal/failure.ts";
+import type { KeyProvider, KmsServer, ProviderStatus } from "./key-provider.ts";
+
+/** What `holdfast vcenter connect` is to reach. */
+export interface Wanted {
+  readonly provider: string;
+  /** `HOST:PORT` of every endpoint of both regions. */
+  readonly endpoints: readonly string[];
+  readonly isDefault: boolean;
+}
+
+/** One change in vCenter. */
+export type Step =
+  | { readonly does: "register"; readonly server: KmsServer }
+  | { readonly does: "trust"; readonly server: KmsServer }
+  | { readonly does: "sign" }
+  | { readonly does: "default" };
+
+/**
+ * The changes that vCenter needs, in their order; empty if all is as wanted. Throws if a provider of this name is
+ * another one: its machines would lose their keys if it were changed.
+ */
+export function stepsFor(
+  { provider, endpoints, isDefault }: Wanted,
+  known: KeyProvider | undefined,
+  status: ProviderStatus | undefined,
+): readonly Step[] {
+  const addresses = endpoints.map(addressOf);
+  if (known !== undefined) refuseForeign(provider, known, addresses);
+  const registered = known?.servers ?? [];
+  const taken = new Set(registered.map(({ name }) => name));
+  const added = addresses
+    .filter((one) => !registered.some((server) => isAt(server, one)))
+    .map((one) => ({ name: freeName(taken), ...one }));
+  const untrusted = registered.filter(({ name }) => status?.servers.find((one) => one.name === name)?.trustsServer !== true);
+  const isTrusted = status?.servers.some((one) => one.isTrusted) === true;
+  return [
+    ...added.map((server): Step => ({ does: "register", server })),
+    ...[...untrusted, ...added].map((server): Step => ({ does: "trust", server })),
+    ...(isTrusted ? [] : [{ does: "sign" } as const]),
+    ...(isDefault && known?.isDefault !== true ? [{ does: "default" } as const] : []),
+  ];
+}
+
+/** What a step does, in words. */
+export function stepText(step: Step, provider: string): string {
+  switch (step.does) {
+    case "register":
+      return `add key server ${step.server.name} at ${step.server.address}:${step.server.port} to provider ${provider}`;
+    case "trust":
+      return `have vCenter trust the certificate of ${step.server.name}, if it is one of this service`;
+    case "sign":
+      return "have vCenter make a certificate request, sign it with the instance's authority, and give vCenter the certificate";
+    case "default":
+      return `make ${provider} the default provider of this vCenter`;
+  }
+}
+
+type Address = Omit<KmsServer, "name">;
+
+function addressOf(endpoint: string): Address {
+  const [, host = "", port = ""] = /^\[?(.*?)\]?:(\d+)$/.exec(endpoint) ?? [];
+  return { address: host, port: Number(port) };
+}
+
+function isAt(server: Address, { address, port }: Address): boolean {
+  return server.port === port && server.address.toLowerCase() === address.toLowerCase();
+}
+
+function refuseForeign(provider: string, known: KeyProvider, addresses: readonly Address[]): void {
+  if (known.managementType !== "vCenter") {
+    throw new Failure(
+      `${provider} is a provider of another kind (${known.managementType}) in this vCenter: give another name with --provider`,
+    );
+  }
+  const foreign = known.servers.filter((server) => !addresses.some((one) => isAt(server, one)));
+  if (foreign.length === 0) return;
+  const names = foreign.map(({ name, address, port }) => `${name} at ${address}:${port}`);
+  throw new Failure(
+    `provider ${provider} has key servers that are not of this instance (${names.join(", ")}): give another name with --provider, or remove these servers in vCenter if no machine uses them`,
+  );
+}
+
+/** `kms-1` and so on, as the console's steps name them. */
+function freeName(taken: Set<string>): string {
+  for (let number = 1; ; number++) {
+    const name = `kms-${number}`;
+    if (taken.has(name)) continue;
+    taken.add(name);
+    return name;
+  }
+}

@@ -1,0 +1,128 @@
+import { existsSync, writeFileSync } from "node:fs";
+import { OperatorError } from "@holdfast/server/operator-error";
+import type { Command } from "commander";
+import { Failure, reasonOf } from "../terminal/failure.ts";
+import { say, sayJson } from "../terminal/output.ts";
+import { listLines } from "../terminal/print.ts";
+import { type Inventory, inventoryOf } from "./inventory.ts";
+import { addVcenterSite, type VcenterSite, withVcenter } from "./vcenter-site.ts";
+
+interface Audit extends VcenterSite {
+  readonly keysOut?: string;
+  readonly json?: true;
+}
+
+interface Verify extends VcenterSite {
+  readonly oldProvider: string;
+  readonly newProvider: string;
+}
+
+const columns = ["KIND=kind", "NAME=name", "PROVIDER=provider", "KEY=keyId", "VCENTER=vcenter"];
+
+/** The commands that look at everything in vCenters that can use a key. */
+export function addInventoryCommands(parent: Command): void {
+  const auditing = parent
+    .command("audit")
+    .argument("<url...>", "https:// addresses of all vCenters that share the keys")
+    .summary("list everything that uses a key")
+    .description(
+      "List what uses which key of which provider: machines, templates, disks, snapshots, hosts, clusters, vSAN, first-class disks and default providers. It only reads. It fails if anything could not be read, since nothing is known about that.",
+    )
+    .option("--keys-out <file>", "write every key in use, for `holdfast key orphans --in-use`")
+    .option("--json", "print JSON");
+  addVcenterSite(auditing);
+  auditing.action((urls: readonly string[], given: Audit) => audit(urls, given));
+  const verifying = parent
+    .command("verify")
+    .argument("<url...>", "https:// addresses of all vCenters that share the keys")
+    .summary("prove that nothing uses an old key provider any more")
+    .description(
+      "Ends with exit code 0 only if everything could be read, nothing uses the old provider, and something uses the new one. It only reads.",
+    )
+    .requiredOption("--old-provider <name>", "the provider that is to be removed")
+    .requiredOption("--new-provider <name>", "the provider that has taken its place");
+  addVcenterSite(verifying);
+  verifying.action((urls: readonly string[], given: Verify) => verify(urls, given));
+}
+
+async function audit(urls: readonly string[], given: Audit): Promise<void> {
+  const { keysOut } = given;
+  if (keysOut !== undefined && existsSync(keysOut)) {
+    throw new Failure(`--keys-out ${keysOut} exists already; give another path`);
+  }
+  const found = await inventory(urls, given);
+  if (given.json === true) sayJson({ ...found } as never);
+  else say(...linesOf(found));
+  refuseGaps(found);
+  if (keysOut === undefined) return;
+  const keys = [...new Set(found.uses.map(({ keyId }) => keyId).filter((id) => id !== ""))];
+  if (keys.length === 0) {
+    throw new OperatorError("nothing uses a key: no file was written, since every key would be an orphan");
+  }
+  try {
+    writeFileSync(keysOut, `${keys.join("\n")}\n`, { flag: "wx" });
+  } catch (error) {
+    throw new Failure(`--keys-out ${keysOut}: ${reasonOf(error)}`);
+  }
+  say(`${keysOut} has ${keys.length} keys in use`);
+}
+
+async function verify(urls: readonly string[], given: Verify): Promise<void> {
+  const { oldProvider, newProvider } = given;
+  if (oldProvider === newProvider) throw new Failure("--new-provider: is the old one");
+  const found = await inventory(urls, given);
+  const left = found.uses.filter(({ provider }) => provider === oldProvider);
+  if (left.length > 0) say(...listLines(left, { columns }).lines);
+  refuseGaps(found);
+  if (left.length > 0) {
+    throw new OperatorError(
+      `${left.length} things still use ${oldProvider}: do not remove it`,
+      "conflicting",
+    );
+  }
+  const moved = found.uses.filter(({ provider }) => provider === newProvider);
+  if (moved.length === 0) {
+    throw new OperatorError(
+      `nothing uses ${newProvider}: are the names of the providers right? \`holdfast vcenter audit\` shows them`,
+    );
+  }
+  say(`${seenText(found)}; nothing uses ${oldProvider}, and ${moved.length} things use ${newProvider}`);
+}
+
+/** What all these vCenters together have. */
+async function inventory(urls: readonly string[], site: VcenterSite): Promise<Inventory> {
+  const all: Inventory[] = [];
+  for (const url of urls) {
+    await withVcenter(url, site, async (vcenter) => void all.push(await inventoryOf(vcenter)));
+  }
+  const seen: Record<string, number> = {};
+  for (const [kind, count] of all.flatMap((one) => Object.entries(one.seen))) {
+    seen[kind] = (seen[kind] ?? 0) + count;
+  }
+  return { uses: all.flatMap(({ uses }) => uses), unread: all.flatMap(({ unread }) => unread), seen };
+}
+
+function linesOf(found: Inventory): readonly string[] {
+  return [...listLines(found.uses, { columns }).lines, seenText(found)];
+}
+
+function seenText({ seen }: Inventory): string {
+  const counts = Object.entries(seen).map(([kind, count]) => `${count} ${kind}`);
+  return `looked at ${counts.join(", ") || "nothing"}`;
+}
+
+/** An inventory with gaps proves nothing, and neither does an empty one. */
+function refuseGaps({ unread, seen }: Inventory): void {
+  if (unread.length > 0) {
+    throw new OperatorError(
+      [...unread.slice(0, linesMax), `${unread.length} things could not be read, so nothing is proven`].join("\n"),
+    );
+  }
+  if ((seen["hosts"] ?? 0) === 0 || (seen["machines"] ?? 0) + (seen["templates"] ?? 0) === 0) {
+    throw new OperatorError(
+      "no host or no machine was seen, so nothing is proven: use a vCenter user who can read everything",
+    );
+  }
+}
+
+const linesMax = 20;

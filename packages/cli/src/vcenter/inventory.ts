@@ -1,0 +1,292 @@
+import { reasonOf } from "../terminal/failure.ts";
+import { idOf, KeyProviders, listOf } from "./key-provider.ts";
+import { type MoRef, unboxed, type Vcenter } from "./vi-json.ts";
+
+/** Something in a vCenter that uses a key or a key provider. */
+export interface KeyUse {
+  readonly vcenter: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly provider: string;
+  /** Empty for a setting that names only a provider. */
+  readonly keyId: string;
+}
+
+/** What uses keys in a vCenter, and what could not be read: nothing is known about that. */
+export interface Inventory {
+  readonly uses: readonly KeyUse[];
+  readonly unread: readonly string[];
+  /** How many things of each kind were looked at. */
+  readonly seen: Readonly<Record<string, number>>;
+}
+
+type Data = Readonly<Record<string, unknown>>;
+
+/** An object with the properties that were asked for. */
+interface Found {
+  readonly object: MoRef;
+  readonly values: Data;
+  /** Properties that the user may not read. */
+  readonly missing: readonly string[];
+}
+
+const pageObjects = 100;
+
+/** Looks at everything in a vCenter that can use a key. It only reads. */
+export async function inventoryOf(vcenter: Vcenter): Promise<Inventory> {
+  const look = new Look(vcenter);
+  await look.part("default key provider", () => look.default("vCenter", vcenter.host));
+  await look.part("folders", () => look.folders());
+  await look.part("machines", () => look.machines());
+  await look.part("hosts", () => look.hosts());
+  await look.part("clusters", () => look.clusters());
+  await look.part("datastores", () => look.datastores());
+  await look.part("keys that vCenter lists", () => look.listed());
+  return look.inventory;
+}
+
+class Look {
+  readonly #vcenter: Vcenter;
+  readonly #providers: KeyProviders;
+  readonly #uses: KeyUse[] = [];
+  readonly #unread: string[] = [];
+  readonly #seen: Record<string, number> = {};
+
+  constructor(vcenter: Vcenter) {
+    this.#vcenter = vcenter;
+    this.#providers = new KeyProviders(vcenter);
+  }
+
+  get inventory(): Inventory {
+    return { uses: this.#uses, unread: this.#unread, seen: this.#seen };
+  }
+
+  /** Does a part of the work; what cannot be read is noted, and the rest is read all the same. */
+  async part(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.#unread.push(`${this.#vcenter.host}: ${what}: ${reasonOf(error)}`);
+    }
+  }
+
+  async default(kind: string, name: string, entity?: MoRef): Promise<void> {
+    this.#use(`default of ${kind}`, name, await this.#providers.default(entity), "");
+  }
+
+  /** Folders of hosts can have a default of their own. */
+  async folders(): Promise<void> {
+    for await (const { object, values } of this.#objects("Folder", ["name", "childType"])) {
+      if (!stringsOf(values["childType"]).includes("ComputeResource")) continue;
+      const name = String(values["name"]);
+      await this.part(`default of folder ${name}`, () => this.default("folder", name, object));
+    }
+  }
+
+  /** Machines and templates: their homes, disks with their parents, and snapshots. */
+  async machines(): Promise<void> {
+    // Not the whole configuration, which is large.
+    const parts = ["template", "keyId", "hardware"] as const;
+    const paths = ["name", "snapshot", ...parts.map((part) => `config.${part}`)];
+    for await (const { values } of this.#objects("VirtualMachine", paths)) {
+      const name = String(values["name"]);
+      const config = Object.fromEntries(parts.map((part) => [part, values[`config.${part}`]]));
+      const kind = config["template"] === true ? "template" : "machine";
+      this.#count(`${kind}s`);
+      this.#configuration(kind, name, config);
+      await this.#snapshots(name, listOf(dataOf(values["snapshot"])["rootSnapshotList"]));
+    }
+  }
+
+  async hosts(): Promise<void> {
+    for await (const { values } of this.#objects("HostSystem", ["name", "runtime"])) {
+      const name = String(values["name"]);
+      const runtime = dataOf(values["runtime"]);
+      this.#count("hosts");
+      const state = String(runtime["connectionState"] ?? "unknown");
+      if (state !== "connected") this.#lacks(`host ${name}: ${state}`);
+      this.#key("host", name, runtime["cryptoKeyId"]);
+    }
+  }
+
+  async clusters(): Promise<void> {
+    const paths = ["name", "configurationEx"];
+    for await (const { object, values } of this.#objects("ClusterComputeResource", paths)) {
+      const name = String(values["name"]);
+      const config = dataOf(values["configurationEx"]);
+      this.#count("clusters");
+      const policy = dataOf(dataOf(config["cryptoConfig"])["policy"]);
+      this.#key("cluster", name, policy["keyId"]);
+      this.#use("cluster policy", name, idOf(policy["providerId"]), "");
+      await this.part(`default of cluster ${name}`, () => this.default("cluster", name, object));
+      const vsan = dataOf(config["vsanConfigInfo"]);
+      if (vsan["enabled"] === true) {
+        await this.part(`vSAN of cluster ${name}`, () => this.#vsan(name, object, vsan));
+      }
+    }
+  }
+
+  /** First-class disks. */
+  async datastores(): Promise<void> {
+    const manager = this.#vcenter.content.vStorageObjectManager;
+    for await (const { object, values } of this.#objects("Datastore", ["name", "summary"])) {
+      const name = String(values["name"]);
+      this.#count("datastores");
+      if (dataOf(values["summary"])["accessible"] !== true) {
+        this.#lacks(`datastore ${name}: is not accessible`);
+      } else if (manager !== undefined) {
+        await this.part(`first-class disks of datastore ${name}`, () => this.#disks(manager, object));
+      }
+    }
+  }
+
+  /** Keys of registered machines and hosts, as vCenter itself knows them. */
+  async listed(): Promise<void> {
+    for (const { keyId, providerId } of await this.#providers.keys()) {
+      this.#use("key that vCenter lists", String(keyId), idOf(providerId), String(keyId));
+    }
+  }
+
+  async #vsan(name: string, cluster: MoRef, shown: Data): Promise<void> {
+    this.#count("vSAN");
+    const system = { type: "VsanVcClusterConfigSystem", value: "vsan-cluster-config-system" };
+    // Where this release has no JSON for vSAN, the cluster itself may show the same.
+    const asked = await this.#vcenter
+      .callAt("vsan", system, "VsanClusterGetConfig", { cluster: referenceOf(cluster) })
+      .catch(() => shown);
+    const encryption = dataOf(dataOf(asked)["dataEncryptionConfig"] ?? shown["dataEncryptionConfig"]);
+    if (encryption["encryptionEnabled"] === undefined) {
+      throw new Error("this vCenter shows its keys over SOAP only: use the PowerCLI script");
+    }
+    if (encryption["encryptionEnabled"] !== true) return;
+    const provider = idOf(encryption["kmsProviderId"]);
+    for (const [kind, field] of [["vSAN KEK", "kekId"], ["vSAN host key", "hostKeyId"]] as const) {
+      const key = encryption[field];
+      if (typeof key !== "string" || key === "") throw new Error(`is encrypted, and shows no ${kind}`);
+      this.#use(kind, name, provider, key);
+    }
+  }
+
+  async #disks(manager: MoRef, datastore: MoRef): Promise<void> {
+    const place = { datastore: referenceOf(datastore) };
+    for (const id of listOf(await this.#vcenter.call(manager, "ListVStorageObject", place))) {
+      const asked = { id, ...place };
+      const disk = dataOf(await this.#vcenter.call(manager, "RetrieveVStorageObject", asked));
+      const config = dataOf(disk["config"]);
+      this.#count("first-class disks");
+      this.#key("first-class disk", String(config["name"]), dataOf(config["backing"])["keyId"]);
+    }
+  }
+
+  async #snapshots(machine: string, tree: readonly Data[]): Promise<void> {
+    for (const { snapshot, name, childSnapshotList } of tree) {
+      const called = `${machine}/${String(name)}`;
+      await this.part(`snapshot ${called}`, async () => {
+        const config = dataOf(await this.#vcenter.property(snapshot as MoRef, "config"));
+        this.#count("snapshots");
+        this.#configuration("snapshot", called, config);
+      });
+      await this.#snapshots(machine, listOf(childSnapshotList));
+    }
+  }
+
+  #configuration(kind: string, name: string, config: Data): void {
+    const { hardware, keyId } = config;
+    if (hardware === undefined) {
+      this.#lacks(`${kind} ${name}: has no configuration (orphaned, not accessible, or no permission)`);
+      return;
+    }
+    this.#key(kind, name, keyId);
+    for (const device of listOf(dataOf(hardware)["device"])) {
+      if (device["_typeName"] !== "VirtualDisk") continue;
+      this.#count("disks");
+      let backing: unknown = device["backing"];
+      while (backing !== undefined && backing !== null) {
+        const one = dataOf(backing);
+        this.#key(`disk of ${kind}`, `${name}: ${String(one["fileName"] ?? "")}`, one["keyId"]);
+        backing = one["parent"];
+      }
+    }
+  }
+
+  #key(kind: string, name: string, key: unknown): void {
+    const { keyId, providerId } = dataOf(key);
+    this.#use(kind, name, idOf(providerId), String(keyId ?? ""));
+  }
+
+  #use(kind: string, name: string, provider: string, keyId: string): void {
+    if (provider === "" && keyId === "") return;
+    this.#uses.push({ vcenter: this.#vcenter.host, kind, name, provider, keyId });
+  }
+
+  #lacks(what: string): void {
+    this.#unread.push(`${this.#vcenter.host}: ${what}`);
+  }
+
+  #count(kind: string): void {
+    this.#seen[kind] = (this.#seen[kind] ?? 0) + 1;
+  }
+
+  /** Every object of a type. A property that the user may not read is noted: it could name a key. */
+  async *#objects(type: string, paths: readonly string[]): AsyncGenerator<Found> {
+    const { viewManager, rootFolder, propertyCollector } = this.#vcenter.content;
+    const wanted = { container: referenceOf(rootFolder), type: [type], recursive: true };
+    const view = (await this.#vcenter.call(viewManager, "CreateContainerView", wanted)) as MoRef;
+    try {
+      const asked = retrieval(view, type, paths);
+      let page = dataOf(await this.#vcenter.call(propertyCollector, "RetrievePropertiesEx", asked));
+      for (;;) {
+        for (const found of listOf(page["objects"]).map(foundOf)) {
+          for (const path of found.missing) {
+            this.#lacks(`${type} ${String(found.values["name"] ?? found.object.value)}: no permission to read ${path}`);
+          }
+          yield found;
+        }
+        const { token } = page;
+        if (typeof token !== "string" || token === "") return;
+        const more = await this.#vcenter.call(propertyCollector, "ContinueRetrievePropertiesEx", { token });
+        page = dataOf(more);
+      }
+    } finally {
+      await this.#vcenter.call(view, "DestroyView").catch(() => undefined);
+    }
+  }
+}
+
+/** A request for properties of all objects of a type in a view (PropertyCollector). */
+function retrieval(view: MoRef, type: string, pathSet: readonly string[]): Data {
+  const path = { _typeName: "TraversalSpec", name: "view", type: "ContainerView", path: "view", skip: false };
+  return {
+    specSet: [
+      {
+        _typeName: "PropertyFilterSpec",
+        objectSet: [{ _typeName: "ObjectSpec", obj: referenceOf(view), skip: true, selectSet: [path] }],
+        propSet: [{ _typeName: "PropertySpec", type, pathSet }],
+      },
+    ],
+    options: { _typeName: "RetrieveOptions", maxObjects: pageObjects },
+  };
+}
+
+function foundOf({ obj, propSet, missingSet }: Data): Found {
+  const values = listOf(propSet).map(({ name, val }) => [String(name), unboxed(val)] as const);
+  return {
+    object: obj as MoRef,
+    values: Object.fromEntries(values),
+    missing: listOf(missingSet).map(({ path }) => String(path)),
+  };
+}
+
+function referenceOf({ type, value }: MoRef): Data {
+  return { _typeName: "ManagedObjectReference", type, value };
+}
+
+function dataOf(value: unknown): Data {
+  const plain = unboxed(value);
+  return typeof plain === "object" && plain !== null ? (plain as Data) : {};
+}
+
+function stringsOf(value: unknown): readonly string[] {
+  const plain = unboxed(value);
+  return Array.isArray(plain) ? plain.map(String) : [];
+}

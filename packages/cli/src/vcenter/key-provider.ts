@@ -1,0 +1,197 @@
+import { Failure } from "../terminal/failure.ts";
+import { type MoRef, type Vcenter, VcenterFault } from "./vi-json.ts";
+
+/** A key server as vCenter knows it. */
+export interface KmsServer {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+}
+
+/** A key provider as vCenter knows it. */
+export interface KeyProvider {
+  readonly id: string;
+  readonly servers: readonly KmsServer[];
+  readonly isDefault: boolean;
+  /** `vCenter` for a standard key provider. */
+  readonly managementType: string;
+}
+
+/** What vCenter says about a key server. */
+export interface ServerStatus {
+  readonly name: string;
+  /** green, yellow, red; gray while vCenter does not know. */
+  readonly status: string;
+  /** vCenter's own words. */
+  readonly connectionStatus: string;
+  /** Whether vCenter trusts the server's certificate. */
+  readonly trustsServer: boolean;
+  /** Whether the server lets vCenter's certificate in. */
+  readonly isTrusted: boolean;
+  readonly serverCertificateEnds?: string;
+}
+
+/** What vCenter says about a key provider. */
+export interface ProviderStatus {
+  readonly id: string;
+  readonly overall: string;
+  readonly clientCertificateEnds?: string;
+  readonly servers: readonly ServerStatus[];
+}
+
+type Data = Readonly<Record<string, unknown>>;
+
+const keyProviderId = (id: string) => ({ _typeName: "KeyProviderId", id });
+const serverInfo = ({ name, address, port }: KmsServer) => ({
+  _typeName: "KmipServerInfo",
+  ...{ name, address, port },
+});
+
+/** Key providers of a vCenter: `CryptoManagerKmip` of the VI JSON API. */
+export class KeyProviders {
+  readonly #vcenter: Vcenter;
+  readonly #manager: MoRef;
+
+  constructor(vcenter: Vcenter) {
+    this.#vcenter = vcenter;
+    this.#manager = vcenter.cryptoManager;
+  }
+
+  async list(): Promise<readonly KeyProvider[]> {
+    const found = await this.#call("ListKmsClusters", { includeKmsServers: true });
+    return listOf(found).map((one) => ({
+      id: idOf(one["clusterId"]),
+      servers: listOf(one["servers"]).map(({ name, address, port }) => ({
+        name: String(name),
+        address: String(address),
+        port: Number(port),
+      })),
+      isDefault: one["useAsDefault"] === true,
+      managementType: String(one["managementType"] ?? "vCenter"),
+    }));
+  }
+
+  /** Adds a server; the first one makes the provider. */
+  async register(provider: string, server: KmsServer): Promise<void> {
+    const spec = {
+      _typeName: "KmipServerSpec",
+      clusterId: keyProviderId(provider),
+      info: serverInfo(server),
+    };
+    await this.#call("RegisterKmipServer", { server: spec });
+  }
+
+  async remove(provider: string, { name }: KmsServer): Promise<void> {
+    const clusterId = keyProviderId(provider);
+    await this.#call("RemoveKmipServer", { clusterId, serverName: name });
+  }
+
+  /** The certificate that a server shows vCenter, PEM; empty if vCenter cannot reach it. */
+  async serverCertificate(provider: string, server: KmsServer): Promise<string> {
+    const asked = { keyProvider: keyProviderId(provider), server: serverInfo(server) };
+    const found = (await this.#call("RetrieveKmipServerCert", asked)) as Data | undefined;
+    return String(found?.["certificate"] ?? "");
+  }
+
+  /** Has vCenter trust a server's certificate. */
+  async trust(provider: string, certificate: string): Promise<void> {
+    await this.#call("UploadKmipServerCert", { cluster: keyProviderId(provider), certificate });
+  }
+
+  /** vCenter's certificate signing request; a new one replaces the key of the one before, so an old one is used. */
+  async signingRequest(provider: string): Promise<string> {
+    const cluster = keyProviderId(provider);
+    const known = await this.#call("RetrieveClientCsr", { cluster });
+    if (typeof known === "string" && known !== "") return known;
+    return String(await this.#call("GenerateClientCsr", { cluster }));
+  }
+
+  /** Has vCenter make a new key and request. */
+  async newSigningRequest(provider: string): Promise<string> {
+    return String(await this.#call("GenerateClientCsr", { cluster: keyProviderId(provider) }));
+  }
+
+  /** Gives vCenter the certificate of its last request. */
+  async useCertificate(provider: string, certificate: string): Promise<void> {
+    const cluster = keyProviderId(provider);
+    await this.#call("UpdateKmsSignedCsrClientCert", { cluster, certificate });
+  }
+
+  async markDefault(provider: string): Promise<void> {
+    await this.#call("MarkDefault", { clusterId: keyProviderId(provider) });
+  }
+
+  /** Asks every server of a provider anew. */
+  async status({ id, servers, isDefault }: KeyProvider): Promise<ProviderStatus> {
+    const asked = {
+      _typeName: "KmipClusterInfo",
+      clusterId: keyProviderId(id),
+      useAsDefault: isDefault,
+      servers: servers.map(serverInfo),
+    };
+    const method = "RetrieveKmipServersStatus_Task";
+    const found = await this.#vcenter.task(this.#manager, method, { clusters: [asked] });
+    const one = listOf(found).find(({ clusterId }) => idOf(clusterId) === id) ?? {};
+    const ends = endOf(one["clientCertInfo"]);
+    return {
+      id,
+      overall: String(one["overallStatus"] ?? "gray"),
+      ...(ends === undefined ? {} : { clientCertificateEnds: ends }),
+      servers: listOf(one["servers"]).map(serverStatus),
+    };
+  }
+
+  /** The default provider of a cluster or folder, without that of what it is in; of the vCenter unless given. */
+  async default(entity?: MoRef): Promise<string> {
+    const of = entity === undefined ? {} : { entity: { _typeName: "ManagedObjectReference", ...entity } };
+    return idOf(await this.#call("GetDefaultKmsCluster", { ...of, defaultsToParent: false }));
+  }
+
+  /** Every key that registered machines and hosts use. */
+  async keys(): Promise<readonly Data[]> {
+    return listOf(await this.#call("ListKeys", {}));
+  }
+
+  /** How many keys of a provider registered machines and hosts of this vCenter use. */
+  async keysInUse(provider: string): Promise<number> {
+    return (await this.keys()).filter(({ providerId }) => idOf(providerId) === provider).length;
+  }
+
+  async #call(method: string, body: unknown): Promise<unknown> {
+    try {
+      return await this.#vcenter.call(this.#manager, method, body);
+    } catch (error) {
+      if (!(error instanceof VcenterFault) || error.fault !== "InvalidArgument") throw error;
+      throw new Failure(`${error.message}: vCenter does not take this name or address`);
+    }
+  }
+}
+
+function serverStatus(one: Data): ServerStatus {
+  const ends = endOf(one["certInfo"]);
+  return {
+    name: String(one["name"]),
+    status: String(one["status"] ?? "gray"),
+    connectionStatus: String(one["connectionStatus"] ?? ""),
+    trustsServer: one["clientTrustServer"] === true,
+    isTrusted: one["serverTrustClient"] === true,
+    ...(ends === undefined ? {} : { serverCertificateEnds: ends }),
+  };
+}
+
+function endOf(info: unknown): string | undefined {
+  const ends = (info as Data | undefined)?.["notAfter"];
+  return typeof ends === "string" ? ends : undefined;
+}
+
+/** A list; it is `null` or absent where it is empty, and boxed in a place for any type. */
+export function listOf(value: unknown): readonly Data[] {
+  if (Array.isArray(value)) return value as readonly Data[];
+  const { _value } = (value ?? {}) as Data;
+  return Array.isArray(_value) ? (_value as readonly Data[]) : [];
+}
+
+/** The name in a `KeyProviderId`; empty for none. */
+export function idOf(value: unknown): string {
+  return String((value as Data | undefined)?.["id"] ?? "");
+}

@@ -1,0 +1,328 @@
+import { X509Certificate } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { TLSSocket } from "node:tls";
+import { OperatorError } from "@holdfast/server/operator-error";
+import type { Agent, Dispatcher } from "undici";
+import { Failure, reasonOf } from "../terminal/failure.ts";
+
+/** How vCenter is reached. */
+export interface VcenterOptions {
+  /** `https://HOST` or `https://HOST:PORT`. */
+  readonly url: string;
+  /** PEM of the authority that issued vCenter's certificate; the system's authorities unless given. */
+  readonly ca?: string;
+  /** SHA-256 of vCenter's certificate, hex without colons, in place of an authority. */
+  readonly fingerprint?: string;
+}
+
+/** A reference to a managed object. */
+export interface MoRef {
+  readonly type: string;
+  readonly value: string;
+}
+
+/** A refusal of vCenter. */
+export class VcenterFault extends OperatorError {
+  /** The name of the fault, such as `InvalidLogin`. */
+  readonly fault: string;
+
+  constructor(fault: string, message: string) {
+    super(message);
+    this.fault = fault;
+  }
+}
+
+/** The managers of a vCenter. */
+export interface Content {
+  readonly about: { readonly fullName: string; readonly apiVersion: string };
+  readonly sessionManager: MoRef;
+  readonly cryptoManager?: MoRef;
+  readonly rootFolder: MoRef;
+  readonly propertyCollector: MoRef;
+  readonly viewManager: MoRef;
+  readonly vStorageObjectManager?: MoRef;
+}
+
+interface TaskInfo {
+  readonly state: "queued" | "running" | "success" | "error";
+  readonly error?: { readonly localizedMessage?: string };
+  readonly result?: unknown;
+}
+
+const sessionHeader = "vmware-api-session-id";
+const connectMs = 10_000;
+/** vCenter itself asks key managers for some answers, and waits for those that are silent. */
+const answerMs = 120_000;
+const answerBytesMax = 16 << 20;
+/** The first release with this API: vSphere 8.0 U1. */
+const firstRelease = "8.0.1.0";
+const releases = ["9.1.0.0", "9.0.0.0", "8.0.3.0", "8.0.2.0", firstRelease];
+/** A vCenter that restarts, or has too much to do, is asked again after these times. */
+const busyWaitsMs = [1000, 3000, 9000] as const;
+const taskEveryMs = 1000;
+const taskMaxMs = 300_000;
+
+/** A session with vCenter over its VI JSON API (vSphere 8.0 U1 and later). */
+export class Vcenter implements AsyncDisposable {
+  readonly host: string;
+  readonly #origin: string;
+  readonly #agent: Agent;
+  readonly #login: { readonly userName: string; readonly password: string };
+  #base = "";
+  #session: string | undefined;
+  #content: Content | undefined;
+
+  private constructor(origin: string, agent: Agent, login: Vcenter["#login"]) {
+    this.#origin = origin;
+    this.host = new URL(origin).hostname;
+    this.#agent = agent;
+    this.#login = login;
+  }
+
+  /** Connects and logs in. */
+  static async open(
+    options: VcenterOptions,
+    login: { readonly userName: string; readonly password: string },
+  ): Promise<Vcenter> {
+    const vcenter = new Vcenter(new URL(options.url).origin, await agentOf(options), login);
+    try {
+      await vcenter.#begin();
+      return vcenter;
+    } catch (error) {
+      await vcenter[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  get content(): Content {
+    if (this.#content === undefined) throw new TypeError("not logged in");
+    return this.#content;
+  }
+
+  /** The manager of key providers. */
+  get cryptoManager(): MoRef {
+    const { cryptoManager, about } = this.content;
+    if (cryptoManager?.type === "CryptoManagerKmip") return cryptoManager;
+    throw new Failure(
+      `${this.#origin}: ${about.fullName} manages no key providers: give the address of a vCenter Server`,
+    );
+  }
+
+  /** Calls a method; the answer is `undefined` where it has no value. */
+  async call(object: MoRef, method: string, body?: unknown): Promise<unknown> {
+    try {
+      return await this.#ask("POST", this.#path(object, method), body);
+    } catch (error) {
+      // An expired session was refused before anything was done.
+      if (!(error instanceof VcenterFault) || error.fault !== "NotAuthenticated") throw error;
+      await this.#enter();
+      return await this.#ask("POST", this.#path(object, method), body);
+    }
+  }
+
+  /** Reads a property of an object. */
+  async property(object: MoRef, name: string): Promise<unknown> {
+    return unboxed(await this.#ask("GET", this.#path(object, name)));
+  }
+
+  /** Calls a method of a service beside `vim25` that shares its session, such as vSAN's. */
+  async callAt(service: string, object: MoRef, method: string, body: unknown): Promise<unknown> {
+    const path = this.#path(object, method).replace(this.#base, `${this.#base}/${service}`);
+    return await this.#ask("POST", path, body);
+  }
+
+  /** Calls a method that begins a task; answers the task's result. */
+  async task(object: MoRef, method: string, body?: unknown): Promise<unknown> {
+    const task = (await this.call(object, method, body)) as MoRef;
+    for (let waitedMs = 0; waitedMs < taskMaxMs; waitedMs += taskEveryMs) {
+      const info = (await this.#ask("GET", this.#path(task, "info"))) as TaskInfo;
+      if (info.state === "success") return unboxed(info.result);
+      if (info.state === "error") {
+        const why = info.error?.localizedMessage ?? "it does not say why";
+        throw new OperatorError(`vCenter: ${method} failed: ${why}`);
+      }
+      await sleep(taskEveryMs);
+    }
+    throw new OperatorError(`vCenter: ${method} did not end in five minutes: try again`, "again");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#session !== undefined) {
+      const { sessionManager } = this.content;
+      await this.#ask("POST", this.#path(sessionManager, "Logout")).catch(() => undefined);
+    }
+    await this.#agent.destroy();
+  }
+
+  async #begin(): Promise<void> {
+    this.#base = `/sdk/vim25/${await this.#release()}`;
+    const entry = { type: "ServiceInstance", value: "ServiceInstance" };
+    const content = await this.#ask("GET", this.#path(entry, "content"));
+    this.#content = content as Content;
+    if (typeof this.#content?.about?.apiVersion !== "string") {
+      throw new Failure(`${this.#origin}: is not a vCenter with the VI JSON API (8.0 U1 or later)`);
+    }
+    await this.#enter();
+  }
+
+  /** The newest release of the API that both sides know. vCenter 8.0 U1 cannot be asked. */
+  async #release(): Promise<string> {
+    const path = "/api/vcenter/system?action=hello";
+    const answer = await this.#send("POST", path, { api_releases: releases });
+    if (answer.status === 404) return firstRelease;
+    const { api_release: release } = (answer.value ?? {}) as { readonly api_release?: unknown };
+    if (answer.status === 200 && typeof release === "string" && release !== "") return release;
+    throw new Failure(`${this.#origin}: is not a vCenter with the VI JSON API (8.0 U1 or later)`);
+  }
+
+  async #enter(): Promise<void> {
+    this.#session = undefined;
+    try {
+      await this.#ask("POST", this.#path(this.content.sessionManager, "Login"), this.#login);
+    } catch (error) {
+      const isWrong = error instanceof VcenterFault && error.fault === "InvalidLogin";
+      if (!isWrong) throw error;
+      throw new Failure(
+        `vCenter does not let ${this.#login.userName} in: check the user name (such as administrator@vsphere.local) and the password`,
+      );
+    }
+    if (this.#session === undefined) throw new Failure(`${this.#origin}: gave no session`);
+  }
+
+  #path({ type, value }: MoRef, name: string): string {
+    const parts = [type, value, name].map(encodeURIComponent);
+    return `${this.#base}/${parts.join("/")}`;
+  }
+
+  async #ask(method: "GET" | "POST", path: string, body?: unknown): Promise<unknown> {
+    const { status, value } = await this.#send(method, path, body);
+    if (status === 200 || status === 204) return value ?? undefined;
+    throw faultOf(status, value, path.split("/").at(-1) ?? "");
+  }
+
+  /** Sends a request, again while vCenter has too much to do. */
+  async #send(
+    method: "GET" | "POST",
+    path: string,
+    body?: unknown,
+  ): Promise<{ readonly status: number; readonly value: unknown }> {
+    for (const waitMs of [...busyWaitsMs, undefined]) {
+      const answer = await this.#once(method, path, body);
+      if (answer.statusCode === 503 && waitMs !== undefined) {
+        await answer.body.dump();
+        await sleep(waitMs);
+        continue;
+      }
+      const session = answer.headers[sessionHeader];
+      if (typeof session === "string") this.#session = session;
+      return { status: answer.statusCode, value: parsed(await answer.body.text()) };
+    }
+    throw new TypeError("not reached");
+  }
+
+  async #once(
+    method: "GET" | "POST",
+    path: string,
+    body: unknown,
+  ): Promise<Dispatcher.ResponseData> {
+    const session = this.#session === undefined ? {} : { [sessionHeader]: this.#session };
+    const sent = body === undefined ? {} : { "content-type": "application/json" };
+    try {
+      return await this.#agent.request({
+        ...{ origin: this.#origin, path, method },
+        headers: { accept: "application/json", ...sent, ...session },
+        body: body === undefined ? null : JSON.stringify(body),
+        bodyTimeout: answerMs,
+        headersTimeout: answerMs,
+      });
+    } catch (error) {
+      throw unreachable(this.#origin, error);
+    }
+  }
+}
+
+async function agentOf({ ca, fingerprint }: VcenterOptions): Promise<Agent> {
+  const { Agent: Connections, buildConnector } = await import("undici");
+  const usual = { timeout: connectMs, minVersion: "TLSv1.2" } as const;
+  const bounds = { maxResponseSize: answerBytesMax };
+  if (fingerprint === undefined) {
+    return new Connections({ ...bounds, connect: ca === undefined ? usual : { ...usual, ca } });
+  }
+  // The certificate is compared before a byte is sent over the connection.
+  const open = buildConnector({ ...usual, rejectUnauthorized: false });
+  return new Connections({
+    ...bounds,
+    connect: (options, done) =>
+      open(options, (...[error, socket]) => {
+        if (error !== null) return done(error, null);
+        const shown = (socket as TLSSocket).getPeerX509Certificate();
+        const found = shown && fingerprintOf(shown);
+        if (found === fingerprint) return done(null, socket);
+        socket.destroy();
+        const says = `it shows the certificate ${found ?? "none"}, and not the one of --vcenter-fingerprint`;
+        return done(new Failure(says), null);
+      }),
+  });
+}
+
+/** SHA-256 of a certificate, hex without colons, as Holdfast shows it. */
+export function fingerprintOf(certificate: X509Certificate): string {
+  return certificate.fingerprint256.replaceAll(":", "").toLowerCase();
+}
+
+const untrusted =
+  /self.signed|unable to (get|verify)|UNABLE_TO|DEPTH_ZERO|altname|certificate has expired/i;
+
+function unreachable(origin: string, error: unknown): Error {
+  const { code = "", cause } = error as { readonly code?: string; readonly cause?: unknown };
+  const why = cause instanceof Error ? reasonOf(cause) : reasonOf(error);
+  if (error instanceof Failure) return new Failure(`${origin}: ${why}`);
+  if (untrusted.test(`${why} ${code}`)) {
+    return new Failure(
+      `${origin}: its certificate is not trusted (${why}): give --vcenter-ca with the authority that issued it, or --vcenter-fingerprint`,
+    );
+  }
+  return new OperatorError(`${origin} does not answer: ${why}`, "again");
+}
+
+function faultOf(status: number, value: unknown, method: string): Error {
+  const { _typeName, faultstring } = (value ?? {}) as Readonly<Record<string, unknown>>;
+  if (status === 503) {
+    return new OperatorError("vCenter has too much to do (503): try again later", "again");
+  }
+  if (status !== 500 || typeof _typeName !== "string") {
+    return new OperatorError(`vCenter answered ${method} with HTTP status ${status}`, "again");
+  }
+  const says = typeof faultstring === "string" && faultstring !== "" ? `: ${faultstring}` : "";
+  if (_typeName === "NoPermission") {
+    return new VcenterFault(
+      _typeName,
+      `vCenter: the user lacks a privilege for ${method}: give it Cryptographer.ManageKeyServers, and Cryptographer.ManageKeys for disconnect${says}`,
+    );
+  }
+  return new VcenterFault(_typeName, `vCenter refused ${method}: ${_typeName}${says}`);
+}
+
+function parsed(text: string): unknown {
+  if (text === "") return undefined;
+  try {
+    return JSON.parse(text) ?? undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Lists and primitive values are boxed where a value of any type may stand. */
+export function unboxed(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || !("_value" in value)) return value;
+  return value._value;
+}
+
+/** Reads a certificate that vCenter sent; undefined if it is none. */
+export function certificateIn(pem: unknown): X509Certificate | undefined {
+  try {
+    return typeof pem === "string" && pem !== "" ? new X509Certificate(pem) : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,139 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import type { Said } from "../support/command-line.ts";
+import { type ManagedRegions, startManagedRegions } from "../support/managed-regions.ts";
+import { type StandIn, startVcenter, vcenterUser } from "../support/vcenter/index.ts";
+
+let folder: string;
+let managed: ManagedRegions;
+let vcenter: StandIn;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "holdfast-connect-"));
+  managed = await startManagedRegions(folder);
+}, 600_000);
+
+afterAll(async () => {
+  await managed?.[Symbol.asyncDispose]();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+beforeEach(async () => {
+  vcenter = await startVcenter();
+});
+
+afterEach(() => vcenter[Symbol.asyncDispose]());
+
+const tell = (path: string, body: object) => vcenter.tell(path, body);
+const calls = async () => (await vcenter.tell("/calls")) as readonly string[];
+const vcenterCommand = ([verb = "", ...more]: readonly string[], how?: readonly string[]) =>
+  vcenter.command([verb, vcenter.url, ...more], how);
+const connecting = (...more: readonly string[]): Promise<Said> =>
+  vcenterCommand(["connect", "--instance", "kmip-aa", ...managed.site("a1"), ...more]);
+
+test("connect does all that the wizard does, shows its plan first, and is green at every endpoint of both regions", async () => {
+  const plan = await connecting("--dry-run", "--default");
+  expect(plan).toMatchObject({ code: 0, err: "" });
+  expect(plan.out.split("\n").filter((line) => line.startsWith("add key server"))).toHaveLength(4);
+  expect(await calls()).not.toContain("RegisterKmipServer");
+  const done = await connecting("--default");
+  expect(done).toMatchObject({ code: 0, err: "" });
+  expect(done.out).toContain("kmip-aa is green");
+  expect(done.out).not.toContain(vcenter.password);
+  const status = await vcenterCommand(["status", "--json"]);
+  expect(status.code, status.err).toBe(0);
+  const [provider] = JSON.parse(status.out) as [Readonly<Record<string, unknown>>];
+  expect(provider).toMatchObject({ id: "kmip-aa", overall: "green", isDefault: true });
+  expect(provider["servers"]).toHaveLength(4);
+  const again = await connecting("--default");
+  expect(again).toMatchObject({ code: 0, err: "" });
+  expect(again.out).toContain("nothing to do");
+  const { items } = await managed.at("b1").call("listCertificates", {
+    params: { instance: managed.instance },
+    query: {},
+  });
+  expect(items.filter(({ name }) => name.startsWith("vcenter-localhost-"))).toHaveLength(1);
+});
+
+test.each([
+  "RegisterKmipServer",
+  "UploadKmipServerCert",
+  "GenerateClientCsr",
+  "UpdateKmsSignedCsrClientCert",
+  "MarkDefault",
+])("a failure of %s says what is done, and the same command continues without a second certificate", async (failing) => {
+  const signed = async () => {
+    const { items } = await managed.at("a1").call("listCertificates", {
+      params: { instance: managed.instance },
+      query: { limit: 1000 },
+    });
+    return items.length;
+  };
+  const before = await signed();
+  await tell("/faults", { failing });
+  const failed = await connecting("--default");
+  expect(failed.code).not.toBe(0);
+  expect(failed.out).toMatch(/\d of \d+ steps are done; give the same command again to continue/);
+  expect(failed.err).toMatch(new RegExp(`^holdfast: vCenter refused ${failing}: RuntimeFault.*\n$`));
+  expect(await connecting("--default")).toMatchObject({ code: 0, err: "" });
+  expect((await signed()) - before).toBe(1);
+});
+
+test("a busy or slow vCenter and an expired session only take longer", async () => {
+  await tell("/faults", { busy: 2, expired: 2, slowMs: 20 });
+  const done = await connecting();
+  expect(done).toMatchObject({ code: 0, err: "" });
+  expect((await calls()).filter((name) => name === "Login").length).toBeGreaterThan(1);
+});
+
+test("a wrong password, certificate or provider is one clear line, and changes nothing", async () => {
+  writeFileSync(vcenter.file("wrong"), "another password\n");
+  const wrong = await vcenterCommand(["status", "--password-file", vcenter.file("wrong")]);
+  expect(wrong).toMatchObject({ code: 2, out: "" });
+  expect(wrong.err).toBe(
+    `holdfast: vCenter does not let ${vcenterUser} in: check the user name (such as administrator@vsphere.local) and the password\n`,
+  );
+  const unknown = await vcenterCommand(["status"], []);
+  expect(unknown.code).toBe(2);
+  expect(unknown.err).toContain("its certificate is not trusted");
+  const print = execFileSync("openssl", ["x509", "-noout", "-fingerprint", "-sha256"], {
+    input: vcenter.certificate,
+    encoding: "utf8",
+  }).trim();
+  const pinned = ["--vcenter-fingerprint", print.replace(/^.*=/, "")];
+  expect(await vcenterCommand(["status"], pinned)).toMatchObject({ code: 0, out: "no key providers\n" });
+  const other = await vcenterCommand(["status"], ["--vcenter-fingerprint", "ab".repeat(32)]);
+  expect(other.code).toBe(2);
+  expect(other.err).toContain("and not the one of --vcenter-fingerprint");
+  const servers = [{ name: "ibm", address: "kms.example", port: 5696 }];
+  await tell("/use", { provider: { id: "kmip-aa", managementType: "vCenter", servers } });
+  const foreign = await connecting();
+  expect(foreign.code).toBe(2);
+  expect(foreign.err).toContain("ibm at kms.example:5696");
+  await tell("/use", { provider: { id: "kmip-aa", managementType: "nativeProvider", servers: [] } });
+  expect((await connecting()).err).toContain("a provider of another kind (nativeProvider)");
+  expect(await calls()).not.toContain("RegisterKmipServer");
+  const silent = await vcenter.command(["status", "https://localhost:1"]);
+  expect(silent).toMatchObject({ code: 3, err: expect.stringContaining("does not answer") });
+});
+
+test("disconnect refuses while keys are in use or it is the default, asks again, and then removes every server", async () => {
+  expect(await connecting("--default")).toMatchObject({ code: 0 });
+  const remove = (...more: readonly string[]) =>
+    vcenterCommand(["disconnect", "--provider", "kmip-aa", ...more]);
+  expect((await remove("--confirm", "kmip-aa")).err).toContain("is the default provider");
+  await tell("/use", { provider: { id: "other", managementType: "vCenter", servers: [{ name: "x", address: "x", port: 1 }] } });
+  await tell("/use", { keys: [{ keyId: "k", providerId: { id: "kmip-aa" } }] });
+  const used = await remove("--confirm", "kmip-aa");
+  expect(used).toMatchObject({ code: 6, err: expect.stringContaining("use 1 of its keys") });
+  await tell("/use", { keys: [], isDefault: "other" });
+  expect(await remove()).toMatchObject({ code: 2, err: expect.stringContaining("--confirm kmip-aa") });
+  expect(await remove("--dry-run")).toMatchObject({ code: 0 });
+  const removed = await remove("--confirm", "kmip-aa");
+  expect(removed).toMatchObject({ code: 0, err: "" });
+  expect((await vcenterCommand(["status"])).out).not.toContain("kmip-aa");
+  expect(await remove("--confirm", "kmip-aa")).toMatchObject({ code: 0, out: expect.stringContaining("nothing to do") });
+});

@@ -1,0 +1,129 @@
+import { Fault } from "./fault.ts";
+
+type Data = Readonly<Record<string, unknown>>;
+
+/** A managed object, with its properties as nested objects. */
+export interface Managed {
+  readonly type: string;
+  readonly id: string;
+  readonly properties: Data;
+  /** Paths that the user may not read. */
+  readonly forbidden?: readonly string[];
+}
+
+/** A page is small, so that every list has several. */
+const pageObjects = 2;
+
+/** The objects of a vCenter, as its PropertyCollector shows them. */
+export class Inventory {
+  #objects: readonly Managed[] = [];
+  readonly #views = new Map<string, string>();
+  readonly #pages = new Map<string, readonly Data[]>();
+  #count = 0;
+
+  use(objects: readonly Managed[]): void {
+    this.#objects = objects;
+  }
+
+  /** A property of an object; `undefined` where it is not set. */
+  property(type: string, id: string, path: string): unknown {
+    return valueAt(this.#object(type, id).properties, path);
+  }
+
+  /** Calls a method of an object; answers `noMethod` for one of another part of a vCenter. */
+  call(type: string, id: string, method: string, body: Data): unknown {
+    const key = `${type}.${method}`;
+    switch (key) {
+      case "ViewManager.CreateContainerView": {
+        const view = `session[1]${this.#count++}`;
+        this.#views.set(view, String((body["type"] as readonly string[])[0]));
+        return { _typeName: "ManagedObjectReference", type: "ContainerView", value: view };
+      }
+      case "ContainerView.DestroyView":
+        return void this.#views.delete(id);
+      case "PropertyCollector.RetrievePropertiesEx":
+        return this.#retrieve(body);
+      case "PropertyCollector.ContinueRetrievePropertiesEx":
+        return this.#page(String(body["token"]));
+      case "VcenterVStorageObjectManager.ListVStorageObject":
+        return Object.keys(this.#disksOf(body)).map((disk) => ({ _typeName: "ID", id: disk }));
+      case "VcenterVStorageObjectManager.RetrieveVStorageObject":
+        return this.#disksOf(body)[String((body["id"] as Data)["id"])];
+      default:
+        return noMethod;
+    }
+  }
+
+  #object(type: string, id: string): Managed {
+    const found = this.#objects.find((one) => one.type === type && one.id === id);
+    if (found === undefined) throw new Fault("ManagedObjectNotFound", id);
+    return found;
+  }
+
+  /** First-class disks are in a property of the stand-in's datastores. */
+  #disksOf({ datastore }: Data): Data {
+    const { value } = datastore as { readonly value: string };
+    return (this.#object("Datastore", value).properties["firstClassDisks"] ?? {}) as Data;
+  }
+
+  #retrieve(body: Data): unknown {
+    const [spec] = body["specSet"] as readonly [Data];
+    const [{ obj }] = spec["objectSet"] as readonly [{ readonly obj: { readonly value: string } }];
+    const [{ type, pathSet }] = spec["propSet"] as readonly [
+      { readonly type: string; readonly pathSet: readonly string[] },
+    ];
+    if (this.#views.get(obj.value) !== type) throw new Fault("ManagedObjectNotFound", obj.value);
+    const found = this.#objects.filter((one) => one.type === type);
+    const token = `token-${this.#count++}`;
+    this.#pages.set(
+      token,
+      found.map((one) => shown(one, pathSet)),
+    );
+    return this.#page(token);
+  }
+
+  #page(token: string): unknown {
+    const left = this.#pages.get(token);
+    if (left === undefined) throw new Fault("InvalidArgument", "token");
+    this.#pages.delete(token);
+    if (left.length === 0) return null;
+    const rest = left.slice(pageObjects);
+    const next = `token-${this.#count++}`;
+    if (rest.length > 0) this.#pages.set(next, rest);
+    const more = rest.length > 0 ? { token: next } : {};
+    return { _typeName: "RetrieveResult", objects: left.slice(0, pageObjects), ...more };
+  }
+}
+
+/** The answer for a method that no object of the inventory has. */
+export const noMethod = Symbol("no method");
+
+function shown({ type, id, properties, forbidden = [] }: Managed, paths: readonly string[]): Data {
+  const values = paths.flatMap((path) => {
+    const value = valueAt(properties, path);
+    if (value === undefined || forbidden.includes(path)) return [];
+    return [{ _typeName: "DynamicProperty", name: path, val: boxed(value) }];
+  });
+  const fault = { _typeName: "NoPermission" };
+  return {
+    _typeName: "ObjectContent",
+    obj: { _typeName: "ManagedObjectReference", type, value: id },
+    propSet: values,
+    ...(forbidden.length === 0
+      ? {}
+      : { missingSet: forbidden.map((path) => ({ _typeName: "MissingProperty", path, fault })) }),
+  };
+}
+
+function valueAt(value: unknown, path: string): unknown {
+  return path
+    .split(".")
+    .reduce<unknown>((at, step) => (at as Data | undefined)?.[step], value);
+}
+
+/** Primitive values and lists are boxed where any type may stand; objects are not. */
+function boxed(value: unknown): unknown {
+  if (Array.isArray(value)) return { _typeName: "ArrayOfAnyType", _value: value };
+  if (typeof value === "object") return value;
+  return { _typeName: typeof value, _value: value };
+}

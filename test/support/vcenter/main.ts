@@ -1,0 +1,150 @@
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer } from "node:https";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+import { createAuthority } from "@holdfast/testing/pki";
+import { CryptoManager } from "./crypto-manager.ts";
+import { Fault } from "./fault.ts";
+import { Inventory, type Managed, noMethod } from "./inventory.ts";
+
+/**
+ * A vCenter as clients of its VI JSON API see it, over TLS: sessions, tasks and `CryptoManagerKmip`, with the published
+ * shapes. It connects to the key servers itself, as vCenter does. Prints its port and its authority on one line.
+ * `POST /faults` sets what goes wrong next.
+ */
+const [user = "administrator@vsphere.local", password = "secret"] = process.argv.slice(2);
+const base = /^\/sdk\/vim25\/(\d+(?:\.\d+){3})\/(\w+)\/([^/]+)\/(\w+)$/;
+const release = "8.0.3.0";
+
+/** What goes wrong: answers of 503, sessions that have expired, calls that take long, one method that fails. */
+interface Faults {
+  busy: number;
+  expired: number;
+  slowMs: number;
+  failing: string;
+}
+
+const faults: Faults = { busy: 0, expired: 0, slowMs: 0, failing: "" };
+const sessions = new Set<string>();
+const tasks = new Map<string, unknown>();
+const calls: string[] = [];
+const manager = new CryptoManager();
+const inventory = new Inventory();
+
+interface Reply {
+  readonly status: number;
+  readonly body?: unknown;
+  readonly session?: string;
+}
+
+const value = (body: unknown): Reply =>
+  body === undefined ? { status: 204 } : { status: 200, body };
+const reference = (type: string, id: string) => ({
+  _typeName: "ManagedObjectReference",
+  ...{ type, value: id },
+});
+
+async function answer(request: IncomingMessage, said: string): Promise<Reply> {
+  const path = decodeURIComponent(request.url ?? "");
+  const body = (said === "" ? {} : JSON.parse(said)) as Readonly<Record<string, unknown>>;
+  if (path === "/faults") return value(Object.assign(faults, body));
+  if (path === "/calls") return value(calls);
+  if (path === "/use") return value(manager.use(body));
+  if (path === "/inventory") return value(inventory.use(body["objects"] as readonly Managed[]));
+  if (faults.busy > 0) {
+    faults.busy -= 1;
+    return { status: 503 };
+  }
+  if (path === "/api/vcenter/system?action=hello") {
+    const known = (body["api_releases"] as readonly string[]).includes(release);
+    return value({ api_release: known ? release : "" });
+  }
+  const [, , type = "", id = "", name = ""] = base.exec(path) ?? [];
+  if (type === "") return { status: 404 };
+  if (name !== "info") calls.push(name);
+  if (type === "ServiceInstance") return value(content);
+  if (name === "Login") return login(body);
+  const session = String(request.headers["vmware-api-session-id"] ?? "");
+  if (faults.expired > 0 && name !== "Logout") {
+    faults.expired -= 1;
+    sessions.delete(session);
+  }
+  if (!sessions.has(session)) throw new Fault("NotAuthenticated", "The session is not authenticated.");
+  if (name === "Logout") return value(void sessions.delete(session));
+  if (type === "Task") return value(tasks.get(id));
+  await sleep(faults.slowMs);
+  if (faults.failing === name) {
+    faults.failing = "";
+    throw new Fault("RuntimeFault", "A general system error occurred.");
+  }
+  if (request.method === "GET") return value(inventory.property(type, id, name) ?? null);
+  const found = inventory.call(type, id, name, body);
+  if (found !== noMethod) return value(found);
+  if (!name.endsWith("_Task")) return value(await manager.call(name, body));
+  return value(reference("Task", await begun(name, body)));
+}
+
+/** A task that runs for a moment. */
+async function begun(name: string, body: Readonly<Record<string, unknown>>): Promise<string> {
+  const id = `task-${tasks.size + 1}`;
+  tasks.set(id, { _typeName: "TaskInfo", key: id, state: "running" });
+  void manager.call(name, body).then(
+    (result) => tasks.set(id, { _typeName: "TaskInfo", key: id, state: "success", result }),
+    (error: unknown) =>
+      tasks.set(id, { _typeName: "TaskInfo", state: "error", error: { localizedMessage: String(error) } }),
+  );
+  return id;
+}
+
+function login(body: Readonly<Record<string, unknown>>): Reply {
+  if (body["userName"] !== user || body["password"] !== password) {
+    throw new Fault("InvalidLogin", "Cannot complete login due to an incorrect user name or password.");
+  }
+  const session = randomUUID();
+  sessions.add(session);
+  return { status: 200, body: { _typeName: "UserSession", key: session, userName: user }, session };
+}
+
+const content = {
+  _typeName: "ServiceContent",
+  about: {
+    _typeName: "AboutInfo",
+    ...{ name: "VMware vCenter Server", fullName: "VMware vCenter Server 8.0.3", version: "8.0.3" },
+    ...{ apiType: "VirtualCenter", apiVersion: release, instanceUuid: randomUUID() },
+  },
+  sessionManager: reference("SessionManager", "SessionManager"),
+  cryptoManager: reference("CryptoManagerKmip", "CryptoManager"),
+  rootFolder: reference("Folder", "group-d1"),
+  propertyCollector: reference("PropertyCollector", "propertyCollector"),
+  viewManager: reference("ViewManager", "ViewManager"),
+  vStorageObjectManager: reference("VcenterVStorageObjectManager", "VStorageObjectManager"),
+};
+
+async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const said = await text(request);
+  let reply: Reply;
+  try {
+    reply = await answer(request, said);
+  } catch (error) {
+    const fault = error instanceof Fault ? error : new Fault("RuntimeFault", String(error));
+    reply = { status: 500, body: { _typeName: fault.name, faultstring: fault.message } };
+  }
+  if (reply.session !== undefined) response.setHeader("vmware-api-session-id", reply.session);
+  response.setHeader("content-type", "application/json");
+  response.writeHead(reply.status).end(reply.body === undefined ? "" : JSON.stringify(reply.body));
+}
+
+const since = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
+const authority = await createAuthority({ commonName: "VMCA", ...since });
+const own = await authority.issue({ commonName: "vcenter", hosts: ["localhost"], ...since });
+const server = createServer({ cert: own.certificate, key: own.key }, (request, response) => {
+  void serve(request, response);
+});
+server.listen(0, "127.0.0.1", () => {
+  const { port } = server.address() as AddressInfo;
+  process.stdout.write(
+    `${JSON.stringify({ port, ca: authority.certificate, certificate: own.certificate })}\n`,
+  );
+});
