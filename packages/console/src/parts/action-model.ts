@@ -15,6 +15,8 @@ export interface Action {
   readonly target: string;
   /** The thing as it was read: a change begins with its values. */
   readonly thing?: Given | undefined;
+  /** Values that the form begins with; the person may change them. */
+  readonly given?: Given;
 }
 
 /** Refusals after which a person may insist. */
@@ -75,7 +77,7 @@ export class ActionModel {
     const { method, body } = this.operation;
     const isChange = method === "PATCH" && body !== undefined && action.thing !== undefined;
     this.#before = isChange ? partOf(action.thing, body) : {};
-    this.given.value = this.#before;
+    this.given.value = { ...this.#before, ...action.given };
     this.#done = done;
   }
 
