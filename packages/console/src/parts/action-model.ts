@@ -143,6 +143,29 @@ export class ActionModel {
     }
   }
 
+  /** Reads the next page of the list that was found, and adds it. */
+  async more(): Promise<void> {
+    const { next, items, matched } = this.answer.value ?? {};
+    if (typeof next !== "string" || !Array.isArray(items)) return;
+    this.busy.value = true;
+    this.error.value = undefined;
+    try {
+      const { request } = this;
+      const query = { ...request.query, cursor: next };
+      const page = await call(this.action.name, { ...request, query });
+      const sum = Number(matched) + Number(page["matched"]);
+      this.answer.value = {
+        ...page,
+        items: [...items, ...(page["items"] as readonly unknown[])],
+        ...(typeof matched === "number" && { matched: sum }),
+      };
+    } catch (error) {
+      this.error.value = error;
+    } finally {
+      this.busy.value = false;
+    }
+  }
+
   /** Ends the action once a person has seen its answer. */
   finish(): void {
     this.#done(this.answer.value ?? {});
