@@ -221,7 +221,7 @@ browserless(`pages of the web console (needs chromium; missing: ${missing.join()
     await page.getByRole("link", { name: "Connect vCenter" }).press("Enter");
     await page.getByText("Not seen yet").waitFor();
     await connects("in-steps", pair);
-    await page.getByText("is trusted").first().waitFor();
+    await page.getByText("vCenter connects, trusts this server, and is trusted").waitFor();
   });
 
   test("keeps no secret of an order over a reload, and asks for it again", async () => {

@@ -135,13 +135,16 @@ function Content({ page, params, model }: { page: Page; params: Params; model: R
   const { columns = [], below = [] } = operations[page.reads].command.list ?? {};
   return (
     <>
-      {items.value.length > 0 ? null : <p>Nothing in this part of the list.</p>}
-      <Rows
-        items={page.live === true ? events : items.value}
-        columns={(page.columns ?? [...columns, ...below]).map(columnOf)}
-        href={(item) => page.to && link(page.to[0], { ...params, ...picked(item, page.to[1]) })}
-        actionsOf={rowActionsOf(page, params, model)}
-      />
+      {items.value.length === 0 ? (
+        <p>Nothing in this part of the list.</p>
+      ) : (
+        <Rows
+          items={page.live === true ? events : items.value}
+          columns={(page.columns ?? [...columns, ...below]).map(columnOf)}
+          href={(item) => page.to && link(page.to[0], { ...params, ...picked(item, page.to[1]) })}
+          actionsOf={rowActionsOf(page, params, model)}
+        />
+      )}
       {next.value === undefined ? null : (
         <button type="button" class="btn btn-sm" onClick={() => void model.load(next.value)}>
           Show more

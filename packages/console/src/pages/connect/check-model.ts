@@ -88,7 +88,13 @@ export function partsOf(seen: readonly Seen[], nowMs: number): readonly Part[] {
   const admitted = seen
     .flatMap(({ by, ...at }) => (by?.lastConnection === undefined ? [] : [{ ...at, by }]))
     .toSorted((one, other) => timeOf(other.by) - timeOf(one.by))[0];
-  const refusals = seen.flatMap(({ refused }) => refused ?? []);
+  // Where vCenter gets in somewhere, nameless clients are others: health checks, scans.
+  const refusals = seen
+    .flatMap(({ refused }) => refused ?? [])
+    .filter(
+      ({ subject, reason }) =>
+        admitted === undefined || subject !== "" || reason === "serverNotTrusted",
+    );
   const distrusts = refusals.find(({ reason }) => reason === "serverNotTrusted");
   const shutOut = refusals.find(({ reason }) => afterTls.has(reason));
   const unable = refusals.find((one) => one !== distrusts && !afterTls.has(one.reason));

@@ -82,7 +82,7 @@ export class OrderModel {
           { body: given },
           { idempotencyKey: keys.order },
         );
-        this.#keep({ ...this.draft.value, sent: false, made: id });
+        this.#keep({ ...this.draft.value, sent: false, made: String(id) });
       } catch (error) {
         // A refusal is an answer: nothing was made.
         if (error instanceof AdminProblem) this.#keep({ ...this.draft.value, sent: false });
