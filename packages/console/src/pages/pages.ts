@@ -25,6 +25,8 @@ export interface Page {
   readonly columns?: readonly string[];
   /** Where the row's first column leads: a place, and its parameters from fields of the row. */
   readonly to?: readonly [path: string, params: Readonly<Record<string, string>>];
+  /** Rows lead nowhere where this field is empty. */
+  readonly toIf?: string;
   readonly actions?: readonly OperationName[];
   readonly rowActions?: readonly RowAction[];
   /** Shown again when the service tells of an event; else on demand. */
@@ -133,6 +135,8 @@ export const pages: readonly Page[] = [
       ...["VERSION=currentVersion", "ROOT=root"],
     ],
     to: [`${ofInstance}/root-of-trust`, { instance: "name" }],
+    // The storage keys of the regions are in the list too.
+    toIf: "instance",
     actions: ["retrieveRootKeys"],
   },
   {

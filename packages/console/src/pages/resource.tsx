@@ -141,7 +141,7 @@ function Content({ page, params, model }: { page: Page; params: Params; model: R
         <Rows
           items={page.live === true ? events : items.value}
           columns={(page.columns ?? [...columns, ...below]).map(columnOf)}
-          href={(item) => page.to && link(page.to[0], { ...params, ...picked(item, page.to[1]) })}
+          href={(item) => hrefOf(page, params, item)}
           actionsOf={rowActionsOf(page, params, model)}
         />
       )}
@@ -152,6 +152,12 @@ function Content({ page, params, model }: { page: Page; params: Params; model: R
       )}
     </>
   );
+}
+
+/** Where a row leads. */
+function hrefOf({ to, toIf }: Page, params: Params, item: Item): string | undefined {
+  if (to === undefined || (toIf !== undefined && item[toIf] === "")) return undefined;
+  return link(to[0], { ...params, ...picked(item, to[1]) });
 }
 
 /** Buttons for what a person may do with each row; undefined if there is nothing. */

@@ -8,7 +8,7 @@ import { BackupCommands } from "./backup-commands.tsx";
 import type { ExtraProps } from "./extra-props.ts";
 import { Export, Verify } from "./event-tools.tsx";
 import { KeyEvents } from "./key-events.tsx";
-import { Progress } from "./progress.tsx";
+import { Progress, StorageKeyProgress } from "./progress.tsx";
 
 type Extras = Readonly<Record<string, (props: ExtraProps) => ComponentChild>>;
 
@@ -29,6 +29,7 @@ export const extrasAbove: Extras = {
     </>
   ),
   "/instances/{instance}/root-of-trust": (props) => <Progress {...props} />,
+  "/storage-key": (props) => <StorageKeyProgress {...props} />,
   "/events": ({ query }) => (
     <>
       <Export query={query} />

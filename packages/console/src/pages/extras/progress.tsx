@@ -64,6 +64,34 @@ export function Progress({ model, params }: ExtraProps) {
   );
 }
 
+const rotations: Readonly<Record<string, string>> = {
+  opening: "A new storage key waits until every node has opened it.",
+  switching: "Every node begins to use the new storage key.",
+  replacing: "What the older storage key has proven is proven anew.",
+};
+
+/** How far a rotation of the storage key is; asked again only while it runs. */
+export function StorageKeyProgress({ model }: ExtraProps) {
+  const { thing } = model;
+  const { rotation = "none", left } = (thing.value ?? {}) as {
+    readonly rotation?: string;
+    readonly left?: number;
+  };
+  const runs = rotation !== "none";
+  useEffect(() => {
+    if (!runs) return;
+    const timer = setTimeout(() => void model.load(), lookEveryMs);
+    return () => clearTimeout(timer);
+  }, [thing.value, runs]);
+  if (!runs) return null;
+  return (
+    <p role="status">
+      {rotations[rotation] ?? rotation}{" "}
+      {left === undefined ? "" : `${left.toLocaleString("en")} records are left.`}
+    </p>
+  );
+}
+
 async function worksOf(name: string): Promise<readonly Work[]> {
   const instance = await call("readInstance", { params: { instance: name } });
   const report = mayCall(operations.reportRoots, who.peek() as Who)
