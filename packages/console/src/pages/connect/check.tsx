@@ -40,7 +40,7 @@ export function LiveCheck({
       {parts.map((part) => (
         <p key={part.title} data-part={part.title}>
           <State of={part.state} /> <b>{part.title}.</b> <span class="text">{part.text}</span>{" "}
-          {part.mend}
+          <span>{part.mend}</span>
         </p>
       ))}
       <Admissions seen={seen.value} instance={instance} begin={begin} />
