@@ -17,6 +17,7 @@ import { link, place, replace } from "./base/router.ts";
 import { toggleTheme } from "./base/theme.ts";
 import { ApproverKeys, SignRequest } from "./pages/approve.tsx";
 import { Connect } from "./pages/connect.tsx";
+import { Order, orderPath } from "./pages/order/order.tsx";
 import { Overview } from "./pages/overview.tsx";
 import { connectPage, pages } from "./pages/pages.ts";
 import { pageAt, ResourcePage } from "./pages/resource.tsx";
@@ -200,6 +201,7 @@ function Content() {
   const { path } = place.value;
   if (path === "/") return <Overview />;
   if (path === watchPath && mayBreak(who.value as Who)) return <Watch />;
+  if (path === orderPath && mayCall(operations.createInstance, who.value as Who)) return <Order />;
   const connect = pageAt([connectPage], path);
   if (connect !== undefined) return <Connect params={connect[1]} />;
   const found = pageAt(pages, path);

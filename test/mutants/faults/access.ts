@@ -32,6 +32,15 @@ export const accessFaults: readonly PlantedFault[] = [
     tests: trustTests,
   },
   {
+    name: "connection-hides-its-authority",
+    kind: "access",
+    file: `${server}/kmip/kmip-endpoint.ts`,
+    find: "verdict.authority ?? verdict.fingerprint",
+    replace: "verdict.fingerprint",
+    rule: "the last connection is noted for what an administrator added: the certificate, or its authority",
+    tests: [`${server}/kmip/kmip-endpoint.test.ts`],
+  },
+  {
     name: "busy-connection-outlives-its-certificate",
     kind: "access",
     file: `${server}/kmip/connection.ts`,

@@ -85,7 +85,7 @@ export const accessRoutes = {
           .min(1)
           .max(roles.length)
           .describe(
-            "What it may do; give the option again for each role. viewer: read. auditor: read events only. operator: also change keys. security-officer: also certificates, users, deny list. manager: also keys, instances, roots of trust. A manager gives all roles but security-officer, and a security officer gives only that one.",
+            "What it may do. viewer: read. auditor: read events only. operator: also change keys. security-officer: also certificates, users, deny list. manager: also keys, instances, roots of trust. A manager gives all roles but security-officer, and a security officer gives only that one.",
           ),
         instances: z
           .array(z.string().max(64))

@@ -35,6 +35,12 @@ const certificate = z
     addedAt: time.optional(),
     addedBy: z.string(),
     operations: operationLimit,
+    lastConnection: z
+      .object({ region, node: z.string(), time })
+      .optional()
+      .describe(
+        "When a client was last admitted by it at the node that answers; absent if none was since this node started.",
+      ),
     regions: applied,
   })
   .meta({ id: "Certificate" });
@@ -154,7 +160,7 @@ export const certificateRoutes = {
           "SUBJECT=subject",
           "REGIONS=regions",
         ],
-        wide: ["FINGERPRINT=fingerprint", "OPERATIONS=operations"],
+        wide: ["FINGERPRINT=fingerprint", "OPERATIONS=operations", "CONNECTED=lastConnection"],
       },
     },
   },

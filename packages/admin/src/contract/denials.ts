@@ -65,7 +65,7 @@ export const denialRoutes = {
     method: "GET",
     path: "/v1/peers",
     summary:
-      "List the certificates of the link between the regions: this node's own, and those by which nodes of the other region have proven themselves to this node since it started. One is revoked by its fingerprint, with `holdfast deny add`, and its connections end within a second.",
+      "List the certificates of the link between the regions: this node's own, and those by which nodes of the other region have proven themselves to this node since it started. One that is denied by its fingerprint loses its connections within a second.",
     tag: "Deny list",
     roles: may.read,
     scope: "system",
@@ -99,7 +99,7 @@ export const denialRoutes = {
     method: "POST",
     path: "/v1/denials",
     summary:
-      "Shut out client certificates at every node within a second, open connections included: one by its fingerprint, or by issuer and serial number, or all with a subject. An authority that is named shuts out the clients that it admits; certificates that were added by themselves, and those of authorities below it, must be denied too. The certificate of a node for the link between the regions is denied by its fingerprint only. No check tells whether a client has this name: once the client has tried again, `holdfast refused list` must show it as denied.",
+      "Shut out client certificates at every node within a second, open connections included: one by its fingerprint, or by issuer and serial number, or all with a subject. An authority that is named shuts out the clients that it admits; certificates that were added by themselves, and those of authorities below it, must be denied too. The certificate of a node for the link between the regions is denied by its fingerprint only. No check tells whether a client has this name: once the client has tried again, the list of refused clients must show it as denied.",
     tag: "Deny list",
     roles: may.decideClients,
     scope: "system",

@@ -94,7 +94,7 @@ export const givenLimit = z
   .min(1)
   .max(64)
   .describe(
-    "The KMIP operations that it may use; give the option again for each. all: no limit. vsphere: what vCenter and hosts send. read-only: what changes nothing. Query and Discover Versions are always allowed.",
+    "The KMIP operations that it may use. all: no limit. vsphere: what vCenter and hosts send. read-only: what changes nothing. Query and Discover Versions are always allowed.",
   )
   .meta({ examples: [["vsphere"], ["read-only"], ["Get", "Locate"]] });
 

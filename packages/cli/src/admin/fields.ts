@@ -40,7 +40,8 @@ export function fieldsOf(schema: z.core.$ZodType | undefined): readonly Field[] 
   return Object.entries(shape ?? {}).map(([name, field]) => {
     const { inner, required } = bare(field);
     const { kind, choices = [] } = kinds[typeOf(inner)]?.(inner) ?? { kind: "json" as const };
-    const description = [describe(field), rangeOf(inner), usualOf(field)]
+    const again = kind === "list" ? "give the option again for each" : "";
+    const description = [describe(field), again, rangeOf(inner), usualOf(field)]
       .filter((part) => part !== "")
       .join("; ");
     return { name, kind, choices, required, description };

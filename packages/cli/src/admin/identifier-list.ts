@@ -1,68 +1,12 @@
+import { identifiersIn as read } from "@holdfast/admin/identifiers";
 import { Failure } from "../terminal/failure.ts";
 
-const form = /^[\p{L}\p{N}][\p{L}\p{N}._:/@{}()+-]{0,63}$/u;
-const shownMax = 40;
-
-/** Byte order marks and their encodings; `>` in Windows PowerShell 5.1 writes UTF-16. */
-const marks: readonly (readonly [mark: readonly number[], encoding: string])[] = [
-  [[0xff, 0xfe], "utf-16le"],
-  [[0xfe, 0xff], "utf-16be"],
-];
-
-/**
- * Reads the identifiers in a file: one per line, with or without quotes, or the first column of a
- * CSV. Identifiers in other columns count too: an extra one does no harm, but a missing one makes a
- * key that is in use look like an orphan. A line that begins with anything else, or a file without
- * identifiers, causes a `Failure` that names the option and the line.
- */
-export function identifiersIn(bytes: Buffer, option: string): string[] {
-  const found: string[] = [];
-  for (const [index, line] of textOf(bytes, option)
-    .split(/\r\n|\n|\r/)
-    .entries()) {
-    if (line.trim() === "") continue;
-    const [first = "", ...others] = columnsOf(line);
-    if (!form.test(first)) throw new Failure(`${option}: ${wrongLine(index, first)}`);
-    found.push(first, ...others.filter((one) => form.test(one)));
-  }
-  if (found.length === 0) {
-    throw new Failure(
-      `${option}: the list is empty, so every key would be an orphan; is it the right file?`,
-    );
-  }
-  return found;
-}
-
-const column = /\s*(?:"([^"]*)"|'([^']*)'|([^,;\t]*?))\s*(?:[,;\t]|$)/y;
-
-/** A line's columns without their quotes. Stops at a column with text after its closing quote. */
-function columnsOf(line: string): string[] {
-  const columns: string[] = [];
-  column.lastIndex = 0;
-  while (column.lastIndex < line.length) {
-    const match = column.exec(line);
-    if (match === null) break;
-    columns.push(match[1] ?? match[2] ?? match[3] ?? "");
-  }
-  return columns;
-}
-
-function wrongLine(index: number, text: string): string {
-  const printable = text.replaceAll(/\p{C}/gu, "?").slice(0, shownMax);
-  return `line ${index + 1}: "${printable}" is not an identifier; give one identifier a line, with or without quotes, or as the first column of a CSV`;
-}
-
-function textOf(bytes: Buffer, option: string): string {
-  const encoding = marks.find(([mark]) => mark.every((byte, at) => bytes[at] === byte))?.[1];
-  if (encoding === undefined && bytes.includes(0)) {
-    throw new Failure(
-      `${option}: is UTF-16 without a byte order mark, or is not text: save it as UTF-8, or as UTF-16 with the mark`,
-    );
-  }
+/** The identifiers in a file; a file that is not such a list causes a `Failure` that names the option. */
+export function identifiersIn(bytes: Uint8Array, option: string): string[] {
   try {
-    // The decoder removes the byte order mark.
-    return new TextDecoder(encoding ?? "utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    throw new Failure(`${option}: is not text in UTF-8 or UTF-16: save it as one of them`);
+    return read(bytes);
+  } catch (error) {
+    if (error instanceof RangeError) throw new Failure(`${option}: ${error.message}`);
+    throw error;
   }
 }

@@ -27,6 +27,7 @@ export interface Schema {
   readonly maximum?: number;
   readonly minLength?: number;
   readonly maxLength?: number;
+  readonly maxItems?: number;
   readonly format?: string;
   readonly examples?: readonly unknown[];
   readonly $ref?: string;

@@ -4,8 +4,12 @@ import { useEffect } from "preact/hooks";
 import { call, who } from "../base/api.ts";
 import { type AnswerOf, mayCall, operations, type Who } from "../base/contract.ts";
 import { link } from "../base/router.ts";
+import { ActionDialog } from "../parts/action.tsx";
+import type { Action } from "../parts/action-model.ts";
 import { Copied } from "../parts/copy.tsx";
 import { Failure, Loading } from "../parts/notices.tsx";
+import { LiveCheck } from "./connect/check.tsx";
+import { TrustWays } from "./connect/trust-ways.tsx";
 import { connectPage } from "./pages.ts";
 import { Heading } from "./resource.tsx";
 
@@ -16,6 +20,8 @@ type Certificate = AnswerOf<"listServerCertificates">["items"][number];
 export function Connect({ params }: { params: Readonly<Record<string, string>> }) {
   const instance = useSignal<Instance | undefined>(undefined);
   const certificates = useSignal<readonly Certificate[]>([]);
+  const taken = useSignal<readonly string[]>([]);
+  const action = useSignal<Action | undefined>(undefined);
   const error = useSignal<unknown>(undefined);
   const load = async () => {
     try {
@@ -23,6 +29,11 @@ export function Connect({ params }: { params: Readonly<Record<string, string>> }
         params: { instance: params["instance"] ?? "" },
       });
       error.value = undefined;
+      const { items } = await call("listCertificates", {
+        params: { instance: params["instance"] ?? "" },
+        query: { limit: 1000 },
+      });
+      taken.value = items.map(({ name }) => name);
       if (mayCall(operations.listServerCertificates, who.value as Who)) {
         certificates.value = (await call("listServerCertificates", {})).items;
       }
@@ -108,14 +119,24 @@ export function Connect({ params }: { params: Readonly<Record<string, string>> }
             takes precedence.
           </Step>
           <Step title="Make the KMS trust vCenter">
-            Select the provider, Establish Trust, Make KMS trust vCenter. Download vCenter's
-            certificate, or its signing request, and{" "}
-            <a href={link("/instances/{instance}/certificates", params)}>
-              add the certificate or sign the request
-            </a>
-            . For a request, upload the signed certificate to vCenter afterwards. The provider turns
-            green at vCenter's next check, within five minutes. If it stays red,{" "}
-            <a href={link("/refused-clients")}>the refused clients</a> say why.
+            <TrustWays
+              instance={instance.value.name}
+              taken={taken.value}
+              begin={(begun) => {
+                action.value = begun;
+              }}
+            />
+            The certificates of this instance are{" "}
+            <a href={link("/instances/{instance}/certificates", params)}>in its list</a>.
+          </Step>
+          <Step title="See that it works">
+            vCenter checks its providers every five minutes; Refresh does it at once.
+            <LiveCheck
+              instance={instance.value.name}
+              begin={(begun) => {
+                action.value = begun;
+              }}
+            />
           </Step>
           <Step title="Encrypt">
             Power the machine off, and give it the storage policy VM Encryption Policy, or add a
@@ -125,6 +146,15 @@ export function Connect({ params }: { params: Readonly<Record<string, string>> }
             fetched it.
           </Step>
         </ol>
+      )}
+      {action.value === undefined ? null : (
+        <ActionDialog
+          action={action.value}
+          close={() => {
+            action.value = undefined;
+          }}
+          done={() => void load()}
+        />
       )}
     </>
   );

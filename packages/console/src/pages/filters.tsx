@@ -1,16 +1,19 @@
 import type { Schema } from "../base/contract.ts";
 import { go, link } from "../base/router.ts";
 import { words } from "../base/text.ts";
+import type { Suggestions } from "./extras/suggestions.ts";
 
 /** Filters of a list, as the operation's query has them; the address keeps them. */
 export function Filters({
   schema,
   query,
   path,
+  suggestions,
 }: {
   schema: Schema | undefined;
   query: Readonly<Record<string, string>>;
   path: string;
+  suggestions: Suggestions;
 }) {
   const fields = Object.entries(schema?.properties ?? {}).filter(
     ([name]) => name !== "cursor" && name !== "limit",
@@ -26,6 +29,7 @@ export function Filters({
             name={name}
             schema={field}
             value={query[name] ?? ""}
+            suggested={suggestions[name] ?? []}
             set={(value) => go(link(path, {}, { ...query, [name]: value }))}
           />
         ))}
@@ -36,13 +40,15 @@ export function Filters({
 
 function Filter({
   name,
-  schema: { enum: choices, format },
+  schema: { enum: choices, format, description },
   value,
+  suggested,
   set,
 }: {
   name: string;
   schema: Schema;
   value: string;
+  suggested: Suggestions[string];
   set: (value: string) => void;
 }) {
   const id = `filter-${name}`;
@@ -55,6 +61,8 @@ function Filter({
         <input
           id={id}
           class="clr-input"
+          list={suggested.length === 0 ? undefined : `${id}-list`}
+          aria-describedby={description === undefined ? undefined : `${id}-help`}
           // Preact's types know one kind of input at a time.
           type={(isTime ? "datetime-local" : "text") as "text"}
           value={isTime ? value.slice(0, 19) : value}
@@ -75,6 +83,18 @@ function Filter({
             <option key={each}>{each}</option>
           ))}
         </select>
+      )}
+      {suggested.length === 0 ? null : (
+        <datalist id={`${id}-list`}>
+          {suggested.map(([text, label]) => (
+            <option key={text} value={text} label={label} />
+          ))}
+        </datalist>
+      )}
+      {description === undefined ? null : (
+        <span class="clr-subtext" id={`${id}-help`}>
+          {description}
+        </span>
       )}
     </div>
   );

@@ -1,9 +1,16 @@
 import type { OperationName } from "../base/contract.ts";
+import { commonNameOf } from "../base/text.ts";
+
+type Item = Readonly<Record<string, unknown>>;
 
 /** An operation on a row of a list: parameters of its path from fields of the row. */
 interface RowAction {
   readonly name: OperationName;
   readonly params?: Readonly<Record<string, string>>;
+  /** The field that must be true. */
+  readonly when?: string;
+  /** Values that the form begins with. */
+  readonly given?: (item: Item) => Item;
 }
 
 /** A page of the console: an operation that reads, and what a person can do there. */
@@ -18,6 +25,8 @@ export interface Page {
   readonly columns?: readonly string[];
   /** Where the row's first column leads: a place, and its parameters from fields of the row. */
   readonly to?: readonly [path: string, params: Readonly<Record<string, string>>];
+  /** Rows lead nowhere where this field is empty. */
+  readonly toIf?: string;
   readonly actions?: readonly OperationName[];
   readonly rowActions?: readonly RowAction[];
   /** Shown again when the service tells of an event; else on demand. */
@@ -66,6 +75,10 @@ export const pages: readonly Page[] = [
     path: `${ofInstance}/certificates`,
     title: "Certificates",
     reads: "listCertificates",
+    columns: [
+      ...["NAME=name", "EXPIRY=expiry", "EXPIRES=notAfter", "KIND=kind", "SUBJECT=subject"],
+      ...["CONNECTED=lastConnection.time", "REGIONS=regions"],
+    ],
     to: [`${ofInstance}/certificates/{certificate}`, { certificate: "id" }],
     actions: ["addCertificate", "signRequest", "issuePair", "adoptCertificate"],
     empty: "Add vCenter's certificate, or sign its request: without one nobody gets keys.",
@@ -94,7 +107,12 @@ export const pages: readonly Page[] = [
     empty:
       "This instance has no authority yet. Holdfast makes it with the first certificate that it signs or issues.",
   },
-  { path: `${ofInstance}/root-of-trust`, title: "Root of trust", reads: "readRoot" },
+  {
+    path: `${ofInstance}/root-of-trust`,
+    title: "Root of trust",
+    reads: "readRoot",
+    actions: ["configureRoot", "revalidateRoot", "rewrapRoot"],
+  },
   {
     path: "/events",
     title: "Events",
@@ -102,8 +120,8 @@ export const pages: readonly Page[] = [
     menu: true,
     live: true,
     columns: [
-      ...["TIME=eventTime", "OUTCOME=outcome", "ACTION=action", "WHO=initiator.name"],
-      ...["TARGET=target.name", "SEVERITY=severity"],
+      ...["TIME=eventTime", "OUTCOME=outcome", "ACTION=what", "WHO=by", "TARGET=on"],
+      ...["INSTANCE=where", "REGION=region", "SEVERITY=severity"],
     ],
     empty: "No event fits these filters.",
   },
@@ -112,7 +130,13 @@ export const pages: readonly Page[] = [
     title: "Roots of trust",
     reads: "reportRoots",
     menu: true,
+    columns: [
+      ...["INSTANCE=name", "REGION=region", "STATE=state", "STALE=stale"],
+      ...["VERSION=currentVersion", "ROOT=root"],
+    ],
     to: [`${ofInstance}/root-of-trust`, { instance: "name" }],
+    // The storage keys of the regions are in the list too.
+    toIf: "instance",
     actions: ["retrieveRootKeys"],
   },
   {
@@ -120,6 +144,16 @@ export const pages: readonly Page[] = [
     title: "Refused clients",
     reads: "listRefused",
     menu: true,
+    rowActions: [
+      {
+        name: "adoptCertificate",
+        when: "adoptable",
+        given: ({ fingerprint, subject }) => ({
+          fingerprint,
+          name: commonNameOf(String(subject)),
+        }),
+      },
+    ],
     empty: "No client was refused.",
   },
   {

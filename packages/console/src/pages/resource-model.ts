@@ -71,13 +71,17 @@ export class ResourceModel {
   }
 
   /** Begins an operation on what the page shows, or on one of its rows. */
-  begin(name: OperationName, row?: { readonly item: Item; readonly params: Params }): void {
+  begin(
+    name: OperationName,
+    row?: { readonly item: Item; readonly params: Params; readonly given?: Item | undefined },
+  ): void {
     said.value = { text: "", path: "" };
     const thing = row?.item ?? this.thing.value;
     const params = row?.params ?? this.#params;
-    const { name: text, id } = (thing ?? {}) as { readonly name?: string; readonly id?: string };
-    const target = operations[name].params.includes("key") ? id : (text ?? id);
-    this.action.value = { name, params, thing, target: target ?? params["instance"] ?? "" };
+    const { name: text, id, subject } = (thing ?? {}) as Readonly<Record<string, string>>;
+    const own = operations[name].params.includes("key") ? id : (text ?? id);
+    const target = own ?? params["instance"] ?? subject ?? "";
+    this.action.value = { name, params, thing, target, ...(row?.given && { given: row.given }) };
   }
 
   /** Says what was done, and in which regions it is not yet; then reads the page again, or leaves what is gone. */

@@ -10,6 +10,10 @@ import { Copied } from "../parts/copy.tsx";
 import { Failure, Loading, Notice } from "../parts/notices.tsx";
 import { columnOf, Rows } from "../parts/rows.tsx";
 import { Fields } from "../parts/value.tsx";
+import { useNamed } from "./extras/event-names.ts";
+import { extrasAbove, extrasBelow } from "./extras/extras.tsx";
+import { Loss } from "./extras/loss.tsx";
+import { useSuggestions } from "./extras/suggestions.ts";
 import { Filters } from "./filters.tsx";
 import { allowedIn, connectPage, instancePages, type Page } from "./pages.ts";
 import { type Item, type Params, ResourceModel, refreshed, said } from "./resource-model.ts";
@@ -28,6 +32,9 @@ export function ResourcePage({ page, params }: { page: Page; params: Params }) {
     return () => ending.abort();
   }, [model]);
   const { action, error } = model;
+  const Above = extrasAbove[page.path];
+  const Below = extrasBelow[page.path];
+  const suggestions = useSuggestions(page, params, model.items.value);
   return (
     <>
       <Heading page={page} params={params} />
@@ -38,11 +45,13 @@ export function ResourcePage({ page, params }: { page: Page; params: Params }) {
       ) : null}
       {model.missing.value === "" ? null : <Notice tone="warning">{model.missing.value}</Notice>}
       {said.value.path === path ? <Notice tone="success">{said.value.text}</Notice> : null}
-      <Filters schema={operation.query} query={query} path={path} />
+      {Above === undefined ? null : <Above model={model} params={params} query={query} />}
+      <Filters schema={operation.query} query={query} path={path} suggestions={suggestions} />
       {error.value === undefined ? null : (
         <Failure error={error.value} again={() => void model.load()} />
       )}
       <Content page={page} params={params} model={model} />
+      {Below === undefined ? null : <Below model={model} params={params} query={query} />}
       <details>
         <summary>The same on the command line</summary>
         <Copied text={commandLine(operation, { params, query })} what="the command" block />
@@ -56,11 +65,19 @@ export function ResourcePage({ page, params }: { page: Page; params: Params }) {
           done={(answer) => {
             if (action.value !== undefined) model.done(action.value, answer);
           }}
-        />
+        >
+          {loses.includes(action.value.name) ? (
+            <Loss instance={params["instance"] ?? ""} isDeletion={action.value.name === "deleteInstance"} />
+          ) : null}
+        </ActionDialog>
       )}
     </>
   );
 }
+
+/** Operations after which keys of an instance cannot be read. */
+const loses: readonly OperationName[] = ["deleteInstance", "shredInstance"];
+const none: readonly Item[] = [];
 
 function may(name: OperationName): boolean {
   return mayCall(operations[name], who.value as Who);
@@ -103,6 +120,7 @@ function Toolbar({ page, model }: { page: Page; model: ResourceModel }) {
 
 function Content({ page, params, model }: { page: Page; params: Params; model: ResourceModel }) {
   const { items, thing, next, error } = model;
+  const events = useNamed(page.live === true ? (items.value ?? none) : none);
   if (thing.value !== undefined) {
     return (
       <div class="scrolled">
@@ -111,16 +129,22 @@ function Content({ page, params, model }: { page: Page; params: Params; model: R
     );
   }
   if (items.value === undefined) return error.value === undefined ? <Loading /> : null;
-  if (items.value.length === 0) return <p class="empty">{page.empty ?? "Nothing to show."}</p>;
+  if (items.value.length === 0 && next.value === undefined) {
+    return <p class="empty">{page.empty ?? "Nothing to show."}</p>;
+  }
   const { columns = [], below = [] } = operations[page.reads].command.list ?? {};
   return (
     <>
-      <Rows
-        items={items.value}
-        columns={(page.columns ?? [...columns, ...below]).map(columnOf)}
-        href={(item) => page.to && link(page.to[0], { ...params, ...picked(item, page.to[1]) })}
-        actionsOf={rowActionsOf(page, params, model)}
-      />
+      {items.value.length === 0 ? (
+        <p>Nothing in this part of the list.</p>
+      ) : (
+        <Rows
+          items={page.live === true ? events : items.value}
+          columns={(page.columns ?? [...columns, ...below]).map(columnOf)}
+          href={(item) => hrefOf(page, params, item)}
+          actionsOf={rowActionsOf(page, params, model)}
+        />
+      )}
       {next.value === undefined ? null : (
         <button type="button" class="btn btn-sm" onClick={() => void model.load(next.value)}>
           Show more
@@ -130,21 +154,35 @@ function Content({ page, params, model }: { page: Page; params: Params; model: R
   );
 }
 
+/** Where a row leads. */
+function hrefOf({ to, toIf }: Page, params: Params, item: Item): string | undefined {
+  if (to === undefined || (toIf !== undefined && item[toIf] === "")) return undefined;
+  return link(to[0], { ...params, ...picked(item, to[1]) });
+}
+
 /** Buttons for what a person may do with each row; undefined if there is nothing. */
 function rowActionsOf({ rowActions = [] }: Page, params: Params, model: ResourceModel) {
   const allowed = rowActions.filter(({ name }) => may(name));
   if (allowed.length === 0) return undefined;
   return (item: Item) =>
-    allowed.map(({ name, params: fields = {} }) => (
-      <button
-        key={name}
-        type="button"
-        class="btn btn-sm btn-link"
-        onClick={() => model.begin(name, { item, params: { ...params, ...picked(item, fields) } })}
-      >
-        {actionText(name)}
-      </button>
-    ));
+    allowed
+      .filter(({ when }) => when === undefined || item[when] === true)
+      .map(({ name, params: fields = {}, given }) => (
+        <button
+          key={name}
+          type="button"
+          class="btn btn-sm btn-link"
+          onClick={() =>
+            model.begin(name, {
+              item,
+              params: { ...params, ...picked(item, fields) },
+              given: given?.(item),
+            })
+          }
+        >
+          {actionText(name)}
+        </button>
+      ));
 }
 
 /** Values of a row, by the names under which a path has them. */

@@ -15,6 +15,8 @@ export interface Action {
   readonly target: string;
   /** The thing as it was read: a change begins with its values. */
   readonly thing?: Given | undefined;
+  /** Values that the form begins with; the person may change them. */
+  readonly given?: Given;
 }
 
 /** Refusals after which a person may insist. */
@@ -75,7 +77,7 @@ export class ActionModel {
     const { method, body } = this.operation;
     const isChange = method === "PATCH" && body !== undefined && action.thing !== undefined;
     this.#before = isChange ? partOf(action.thing, body) : {};
-    this.given.value = this.#before;
+    this.given.value = { ...this.#before, ...action.given };
     this.#done = done;
   }
 
@@ -136,6 +138,29 @@ export class ActionModel {
       if (!dryRun) this.#show(answer);
     } catch (error) {
       this.#refused(error);
+    } finally {
+      this.busy.value = false;
+    }
+  }
+
+  /** Reads the next page of the list that was found, and adds it. */
+  async more(): Promise<void> {
+    const { next, items, matched } = this.answer.value ?? {};
+    if (typeof next !== "string" || !Array.isArray(items)) return;
+    this.busy.value = true;
+    this.error.value = undefined;
+    try {
+      const { request } = this;
+      const query = { ...request.query, cursor: next };
+      const page = await call(this.action.name, { ...request, query });
+      const sum = Number(matched) + Number(page["matched"]);
+      this.answer.value = {
+        ...page,
+        items: [...items, ...(page["items"] as readonly unknown[])],
+        ...(typeof matched === "number" && { matched: sum }),
+      };
+    } catch (error) {
+      this.error.value = error;
     } finally {
       this.busy.value = false;
     }

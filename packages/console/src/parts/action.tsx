@@ -1,5 +1,9 @@
+import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
+import { call, who } from "../base/api.ts";
 import { commandLine } from "../base/command-line.ts";
+import { mayCall, operations, type Who } from "../base/contract.ts";
 import { link } from "../base/router.ts";
 import { words } from "../base/text.ts";
 import { type Action, ActionModel, actionText, type Given } from "./action-model.ts";
@@ -14,10 +18,13 @@ export function ActionDialog({
   action,
   close,
   done,
+  children,
 }: {
   action: Action;
   close: () => void;
   done: (answer: Given) => void;
+  /** What a person should know before the fields. */
+  children?: ComponentChildren;
 }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const model = useMemo(
@@ -56,7 +63,7 @@ export function ActionDialog({
         }}
       >
         <h2 id="action-title">{actionText(action.name)}</h2>
-        {isOver ? <Outcome model={model} /> : <Form model={model} />}
+        {isOver ? <Outcome model={model} /> : <Form model={model}>{children}</Form>}
         <div class="buttons">
           {isOver ? (
             <button type="button" class="btn btn-primary" onClick={() => model.finish()}>
@@ -72,7 +79,7 @@ export function ActionDialog({
 }
 
 /** The fields of an operation, and what the service said to them. */
-function Form({ model }: { model: ActionModel }) {
+function Form({ model, children }: { model: ActionModel; children: ComponentChildren }) {
   const { action, operation, error, checked } = model;
   const { query, body, command } = operation;
   return (
@@ -84,6 +91,7 @@ function Form({ model }: { model: ActionModel }) {
         </p>
       )}
       {error.value === undefined ? null : <Failure error={error.value} />}
+      {children}
       {model.missing.map((name) => (
         <Labelled
           key={name}
@@ -94,8 +102,10 @@ function Form({ model }: { model: ActionModel }) {
             model.params.value = { ...model.params.value, [name]: text };
           }}
           required
+          list={name === "instance" ? instanceList : undefined}
         />
       ))}
+      {model.missing.includes("instance") ? <InstanceNames /> : null}
       {[query, body].map((schema, at) =>
         schema === undefined ? null : (
           <ObjectFields
@@ -184,17 +194,21 @@ function Labelled({
   value,
   change,
   required = false,
+  list,
 }: {
   id: string;
   label: string;
   value: string;
   change: (text: string) => void;
   required?: boolean;
+  /** The identifier of the suggestions. */
+  list?: string | undefined;
 }) {
   return (
     <Row id={id} label={label} required={required}>
       <input
         id={id}
+        list={list}
         class="clr-input"
         required={required}
         autocomplete="off"
@@ -202,6 +216,30 @@ function Labelled({
         onInput={(event) => change(event.currentTarget.value)}
       />
     </Row>
+  );
+}
+
+const instanceList = "instance-names";
+
+/** Suggests the names of instances; any other one may be typed too. */
+function InstanceNames() {
+  const names = useSignal<readonly string[]>([]);
+  useEffect(() => {
+    if (!mayCall(operations.listInstances, who.peek() as Who)) return;
+    // Without suggestions the field works all the same.
+    void call("listInstances", { query: { limit: 200 } }).then(
+      ({ items }) => {
+        names.value = items.map(({ name }) => name);
+      },
+      () => undefined,
+    );
+  }, []);
+  return (
+    <datalist id={instanceList}>
+      {names.value.map((name) => (
+        <option key={name} value={name} />
+      ))}
+    </datalist>
   );
 }
 
@@ -277,13 +315,25 @@ function Outcome({ model }: { model: ActionModel }) {
 /** A list that an operation has found. */
 function Found({ items, model }: { items: readonly Given[]; model: ActionModel }) {
   const { columns = [], of = "items" } = model.operation.command.list ?? {};
-  if (items.length === 0) return <p>No {of}.</p>;
+  const { error, busy } = model;
+  const more = model.answer.value?.["next"] !== undefined;
   return (
     <>
-      {model.answer.value?.["next"] === undefined ? null : (
-        <Notice tone="info">There are more: the command line shows all of them with --all.</Notice>
+      {items.length > 0 ? null : <p>{more ? `No ${of} so far.` : `No ${of}.`}</p>}
+      {items.length === 0 ? null : (
+        <Rows items={items} columns={columns.map(columnOf)} href={() => undefined} />
       )}
-      <Rows items={items} columns={columns.map(columnOf)} href={() => undefined} />
+      {error.value === undefined ? null : <Failure error={error.value} />}
+      {more ? (
+        <button
+          type="button"
+          class="btn btn-sm"
+          disabled={busy.value}
+          onClick={() => void model.more()}
+        >
+          Show more
+        </button>
+      ) : null}
     </>
   );
 }

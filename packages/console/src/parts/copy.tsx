@@ -22,9 +22,10 @@ export function Copied({ text, what, block }: { text: string; what: string; bloc
   );
 }
 
-/** Saves a text as a file. */
-export function save(text: string, name: string): void {
-  const url = URL.createObjectURL(new Blob([text], { type: "application/octet-stream" }));
+/** Saves a text, or its lines, as a file. */
+export function save(text: string | readonly string[], name: string): void {
+  const parts = typeof text === "string" ? [text] : [...text];
+  const url = URL.createObjectURL(new Blob(parts, { type: "application/octet-stream" }));
   const anchor = document.createElement("a");
   anchor.href = url;
   anchor.download = name;

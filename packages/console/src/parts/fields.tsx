@@ -1,25 +1,15 @@
 import { signal, useSignal } from "@preact/signals";
-import type { ComponentChildren } from "preact";
 import { resolved, type Schema } from "../base/contract.ts";
 import { words } from "../base/text.ts";
+import { type FieldProps, Help, Row } from "./field-row.tsx";
+import { IdentifierList, isLong, isLongList, Lines, LongText } from "./long-fields.tsx";
+
+export { Row } from "./field-row.tsx";
 
 /** The regions of this service, for fields that a person fills in once for each. */
 export const regions = signal<readonly string[]>([]);
 
 type Given = Readonly<Record<string, unknown>>;
-
-/** What every kind of field needs. */
-interface FieldProps {
-  readonly schema: Schema;
-  /** The schema that has the definitions. */
-  readonly whole: Schema;
-  readonly id: string;
-  readonly label: string;
-  readonly required: boolean;
-  readonly secret: boolean;
-  readonly value: unknown;
-  readonly change: (value: unknown) => void;
-}
 
 /** A field whose values are known. */
 interface ChoiceProps extends FieldProps {
@@ -79,6 +69,7 @@ function Field(props: FieldProps) {
   if (schema.type === "boolean" || isSwitch(schema)) return <Switch {...props} />;
   if (schema.enum !== undefined) return <Choice {...props} choices={schema.enum} />;
   if (schema.type === "array") {
+    if (isLongList(schema)) return <IdentifierList {...props} />;
     const choicesOfItems = schema.items?.enum;
     return choicesOfItems === undefined ? (
       <Lines {...props} />
@@ -100,51 +91,6 @@ function Field(props: FieldProps) {
 
 function isSwitch({ enum: values }: Schema): boolean {
   return values?.length === 2 && values.includes("true") && values.includes("false");
-}
-
-function isLong({ examples, maxLength = 0 }: Schema): boolean {
-  return maxLength > 4096 || examples?.some((text) => String(text).includes("\n")) === true;
-}
-
-/** Label, control and help of a field. */
-export function Row({
-  id,
-  label,
-  required,
-  schema = {},
-  children,
-}: Pick<FieldProps, "id" | "label" | "required"> & {
-  schema?: Schema;
-  children: ComponentChildren;
-}) {
-  return (
-    <div class="clr-form-control">
-      <label class="clr-control-label" for={id}>
-        {label}
-        {required ? <span class="required"> (required)</span> : null}
-      </label>
-      <div class="clr-control-container">
-        {children}
-        <Help id={id} schema={schema} />
-      </div>
-    </div>
-  );
-}
-
-function Help({ id, schema }: Pick<FieldProps, "id" | "schema">) {
-  const { description, default: usual, minimum, maximum } = schema;
-  const isPlain = typeof usual === "number" || (typeof usual === "string" && usual !== "");
-  const range =
-    minimum !== undefined && maximum !== undefined && maximum < Number.MAX_SAFE_INTEGER
-      ? `${minimum} to ${maximum}`
-      : undefined;
-  const parts = [description, range, isPlain ? `${usual} unless given` : undefined];
-  const text = parts.filter((part) => part !== undefined).join("; ");
-  return text === "" ? null : (
-    <span class="clr-subtext" id={`${id}-help`}>
-      {text}
-    </span>
-  );
 }
 
 function Text({ schema, id, label, required, secret, value, change }: FieldProps) {
@@ -178,61 +124,6 @@ function Text({ schema, id, label, required, secret, value, change }: FieldProps
         onInput={(event) => change(read(event.currentTarget.value))}
       />
     </Row>
-  );
-}
-
-/** A text of several lines: pasted, or read from a file. */
-function LongText({ schema, id, label, required, value, change }: FieldProps) {
-  return (
-    <Row id={id} label={label} required={required} schema={schema}>
-      <textarea
-        id={id}
-        class="clr-textarea"
-        rows={6}
-        required={required}
-        value={String(value ?? "")}
-        onInput={(event) => change(event.currentTarget.value)}
-        onDragOver={(event) => event.preventDefault()}
-        onDrop={(event) => {
-          event.preventDefault();
-          void event.dataTransfer?.files[0]?.text().then(change);
-        }}
-      />
-      <FileInput id={id} label={label} change={change} />
-    </Row>
-  );
-}
-
-function FileInput({ id, label, change }: Pick<FieldProps, "id" | "label" | "change">) {
-  return (
-    <input
-      type="file"
-      class="file"
-      id={`${id}-file`}
-      aria-label={`${label}, from a file`}
-      onChange={(event) => void event.currentTarget.files?.[0]?.text().then(change)}
-    />
-  );
-}
-
-/** A list of texts, one on each line. */
-function Lines(props: FieldProps) {
-  const { value, change } = props;
-  // What is typed stays as it is, also while a line is not complete.
-  const text = useSignal(((value ?? []) as readonly string[]).join("\n"));
-  const read = (given: unknown) => {
-    text.value = String(given);
-    const all = text.value.split(/[\r\n]+/).map((line) => line.trim());
-    const lines = all.filter((line) => line !== "");
-    change(lines.length === 0 ? undefined : lines);
-  };
-  return (
-    <LongText
-      {...props}
-      label={`${props.label}, one on each line`}
-      value={text.value}
-      change={read}
-    />
   );
 }
 

@@ -44,6 +44,8 @@ export interface Admission {
   readonly notAfterMs: number;
   /** The operations that it is limited to, see `allowedOperations`; undefined = all. */
   readonly operations?: readonly string[] | undefined;
+  /** SHA-256 of the authority that admits it; undefined if the certificate itself does. */
+  readonly authority?: string;
 }
 
 /** What is known of a pinned certificate: one that is accepted as it is. */
@@ -380,6 +382,7 @@ function digestOf(line: string): bigint {
 function within(admission: Admission, authority: X509Certificate): Admission {
   return {
     ...admission,
+    authority: fingerprintOf(authority),
     notBeforeMs: Math.max(admission.notBeforeMs, authority.validFromDate.getTime()),
     notAfterMs: Math.min(admission.notAfterMs, authority.validToDate.getTime()),
   };

@@ -1,3 +1,5 @@
+import { closeSync, constants, openSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { BlockList, isIP, isIPv4 } from "node:net";
 
 /** Where a listener binds or a server is found. */
@@ -61,4 +63,21 @@ function listOf(nets: readonly (readonly [string, number])[]): BlockList {
   const list = new BlockList();
   for (const [net, prefix] of nets) list.addSubnet(net, prefix, isIPv4(net) ? "ipv4" : "ipv6");
   return list;
+}
+
+/** A Unix socket's path through its open folder: the system takes no path of more than 107 bytes. */
+export class SocketPath implements Disposable {
+  /** Counts until this is disposed of. */
+  readonly name: string;
+  readonly #folder: number;
+
+  /** Throws the system's error if the folder cannot be opened. */
+  constructor(path: string) {
+    this.#folder = openSync(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
+    this.name = `/proc/self/fd/${this.#folder}/${basename(path)}`;
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#folder);
+  }
 }

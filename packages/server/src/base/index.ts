@@ -1,5 +1,5 @@
 export { makeRegionKey, publicHalf, readRegionKey } from "@holdfast/regions";
-export { type Address, parseAddress, printAddress, reachOf } from "./address.ts";
+export { type Address, parseAddress, printAddress, reachOf, SocketPath } from "./address.ts";
 export { purposes } from "./certificates.ts";
 export { checkout } from "./checkout.ts";
 export { codeOf, OperatorError, reasonOf } from "./operator-error.ts";

@@ -1,6 +1,6 @@
 import type { Client } from "@holdfast/engine";
 import "reflect-metadata";
-import { getFips, webcrypto } from "node:crypto";
+import { getFips, webcrypto, X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { createAuthority, selfSigned } from "@holdfast/testing/pki";
 import { X509CertificateGenerator } from "@peculiar/x509";
@@ -8,7 +8,7 @@ import { describe, expect, test } from "vitest";
 import { loadInstances } from "../access/instances.ts";
 import { hashPassword } from "../access/passwords.ts";
 import { Trust } from "../access/trust.ts";
-import { purposes } from "../base/certificates.ts";
+import { fingerprintOf, purposes } from "../base/certificates.ts";
 import { OperatorError } from "../base/operator-error.ts";
 import { systemClock } from "../base/system.ts";
 import { readIdentity } from "../base/tls.ts";
@@ -52,6 +52,13 @@ describe.each(["TLSv1.2", "TLSv1.3"] as const)("which clients are accepted (%s)"
     expect(pinned?.instance).not.toBe(issued?.instance);
     expect(pinned?.fingerprint).toMatch(/^[0-9a-f]{64}$/);
     expect(pinned?.verifyPassword).toBeUndefined();
+    const { lastConnections } = running.endpoint;
+    const authority = new X509Certificate(pki.clientAuthority.certificate);
+    for (const by of [pinned?.fingerprint ?? "", fingerprintOf(authority)]) {
+      expect(lastConnections.of(by)).toBeGreaterThan(Date.now() - 3_600_000);
+    }
+    // The client of an authority counts for the authority, which is what an administrator added.
+    expect(lastConnections.of(issued?.fingerprint ?? "")).toBeUndefined();
   });
 
   test.each<[string, (pki: TestPki) => Promise<TestPki["issued"] | undefined>, string]>([

@@ -2,6 +2,7 @@ import type { TLSSocket } from "node:tls";
 import type { Clock } from "@holdfast/engine";
 import type { Arrival } from "@holdfast/regions";
 import type { HandshakeFault } from "../access/handshake-fault.ts";
+import { LastConnections } from "../access/last-connections.ts";
 import type { Passwords } from "../access/passwords.ts";
 import { RefusedClients } from "../access/refused-clients.ts";
 import type { Admission, Trust } from "../access/trust.ts";
@@ -64,6 +65,7 @@ export class KmipEndpoint {
   readonly #connections = new Set<Connection>();
   readonly #places: Places<Connection>;
   readonly #refused = new RefusedClients();
+  readonly #lastConnections = new LastConnections();
   /** What a connection needs to check the passwords that its client sends. */
   readonly #clientHost: ClientHost;
   readonly #sweeper: NodeJS.Timeout;
@@ -129,6 +131,11 @@ export class KmipEndpoint {
   /** The clients that were refused last. */
   get refused(): RefusedClients {
     return this.#refused;
+  }
+
+  /** When clients connected last. */
+  get lastConnections(): LastConnections {
+    return this.#lastConnections;
   }
 
   /** Accepts connections (again). Rejects with an `OperatorError` when it cannot listen at the address. */
@@ -291,6 +298,7 @@ export class KmipEndpoint {
       this.#refused.note({ timeMs, reason: verdict, remote, fingerprint, subject, certificate });
       this.#turnAway(socket);
     } else {
+      this.#lastConnections.note(verdict.authority ?? verdict.fingerprint, clock.wallMs());
       this.#admit(socket, verdict);
     }
   }

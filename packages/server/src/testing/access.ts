@@ -11,6 +11,7 @@ import {
 import { InstanceKeyRing, type KeyRing, type SystemRecord } from "@holdfast/engine";
 import { MemoryKekStore, MemoryRootOfTrust } from "@holdfast/engine/testing";
 import type { Instance } from "../access/instances.ts";
+import { LastConnections } from "../access/last-connections.ts";
 import { RefusedClients } from "../access/refused-clients.ts";
 import { Trust } from "../access/trust.ts";
 import { ApprovalsDuty } from "../approvals/approvals-duty.ts";
@@ -52,6 +53,7 @@ export class TestNode implements AsyncDisposable {
   readonly region: MemoryRegion;
   readonly trust = new Trust();
   readonly refused = new RefusedClients();
+  readonly lastConnections = new LastConnections();
   readonly directory: RefusedDirectory;
   readonly book: TokenBook;
   readonly bootstrap: Bootstrap;
@@ -121,6 +123,8 @@ export class TestNode implements AsyncDisposable {
       ...requestHandlers(deps),
       ...policyHandlers(deps),
       ...certificateHandlers({
+        region: name,
+        node,
         instances,
         records,
         presence,
@@ -128,6 +132,7 @@ export class TestNode implements AsyncDisposable {
         authorities,
         wallMs,
         refused: this.directory,
+        lastConnections: this.lastConnections,
       }),
       ...refusedHandlers(this.directory),
       ...denialHandlers({

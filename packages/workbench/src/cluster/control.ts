@@ -1,9 +1,8 @@
 import { once } from "node:events";
-import { closeSync, constants, openSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
-import { basename } from "node:path";
 import { text } from "node:stream/consumers";
-import { OperatorError, reasonOf } from "@holdfast/server/base";
+import { OperatorError, reasonOf, SocketPath } from "@holdfast/server/base";
 import { type Folder, stopCommand } from "../base/folder.ts";
 import type { LoadReport } from "../vcenter/load.ts";
 import type { FaultRequest } from "./faults.ts";
@@ -41,7 +40,7 @@ export class Control implements AsyncDisposable {
 
   /** Listens, and carries out requests. */
   static async open(folder: Folder, carryOut: CarryOut): Promise<Control> {
-    const path = new SocketPath(folder);
+    const path = new SocketPath(folder.control);
     rmSync(folder.control, { force: true });
     const server = createServer({ allowHalfOpen: true }, (socket) => {
       socket.on("error", () => undefined);
@@ -54,7 +53,7 @@ export class Control implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await new Promise((resolve) => this.#server.close(resolve));
-    this.#path.close();
+    this.#path[Symbol.dispose]();
   }
 }
 
@@ -77,7 +76,7 @@ async function answer(socket: Socket, carryOut: CarryOut): Promise<void> {
 
 /** Sends a request to the cluster in a folder; throws an `OperatorError` if none runs or if it refuses. */
 export async function ask(folder: Folder, request: FaultRequest): Promise<readonly string[]> {
-  const path = SocketPath.existing(folder);
+  using path = existingPath(folder);
   try {
     const socket = connect({ path: path.name, allowHalfOpen: true });
     socket.setTimeout(answerTimeoutMs, () => socket.destroy(new Error("no answer")));
@@ -94,8 +93,6 @@ export async function ask(folder: Folder, request: FaultRequest): Promise<readon
       `the cluster in ${folder.root} does not answer: ${reasonOf(error)}; end it with \`${stopCommand(folder)}\``,
       "again",
     );
-  } finally {
-    path.close();
   }
 }
 
@@ -107,26 +104,11 @@ export function notRunning({ root }: Folder): OperatorError {
   );
 }
 
-/** A socket's path through its open folder: the system accepts no path of more than 107 bytes. */
-class SocketPath {
-  readonly name: string;
-  readonly #folder: number;
-
-  constructor({ root, control }: Folder) {
-    this.#folder = openSync(root, constants.O_RDONLY | constants.O_DIRECTORY);
-    this.name = `/proc/self/fd/${this.#folder}/${basename(control)}`;
-  }
-
-  /** Throws an `OperatorError` if the folder does not exist. */
-  static existing(folder: Folder): SocketPath {
-    try {
-      return new SocketPath(folder);
-    } catch {
-      throw notRunning(folder);
-    }
-  }
-
-  close(): void {
-    closeSync(this.#folder);
+/** Throws an `OperatorError` if the folder does not exist. */
+function existingPath(folder: Folder): SocketPath {
+  try {
+    return new SocketPath(folder.control);
+  } catch {
+    throw notRunning(folder);
   }
 }

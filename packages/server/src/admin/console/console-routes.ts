@@ -1,13 +1,11 @@
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
 import { connect } from "node:net";
-import { basename, dirname } from "node:path";
 import { text } from "node:stream/consumers";
 import cookie from "@fastify/cookie";
 import cors from "@fastify/cors";
 import { contract } from "@holdfast/admin";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
+import { SocketPath } from "../../base/address.ts";
 import type { Authorizer } from "../access/authorizer.ts";
 import { Refused } from "../problem.ts";
 import type { ConsoleFile } from "./console-files.ts";
@@ -193,10 +191,8 @@ const switchMs = 30_000;
 
 /** Sends a request to a Unix socket and answers what it answers. */
 async function askSocket(path: string, request: string): Promise<string> {
-  // Through its folder: the system takes no path of more than 107 bytes.
-  const folder = await open(dirname(path), constants.O_DIRECTORY);
-  const name = `/proc/self/fd/${folder.fd}/${basename(path)}`;
-  const connection = connect({ path: name, allowHalfOpen: true, timeout: switchMs });
+  using address = new SocketPath(path);
+  const connection = connect({ path: address.name, allowHalfOpen: true, timeout: switchMs });
   connection.once("timeout", () => connection.destroy(new Error("no answer")));
   try {
     connection.end(request);
@@ -208,6 +204,5 @@ async function askSocket(path: string, request: string): Promise<string> {
     });
   } finally {
     connection.destroy();
-    await folder.close();
   }
 }

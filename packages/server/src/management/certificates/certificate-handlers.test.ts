@@ -169,6 +169,18 @@ describe("adding a certificate", () => {
     await expect(tried).rejects.toEqual(refusal("certificateTaken", /^(?!.*secret).*another/));
   });
 
+  test("shows when a client connected last, each node its own", async () => {
+    await world.instance("kmip-aa");
+    const { id, fingerprint } = await add(world.a, "kmip-aa", shown);
+    world.a.lastConnections.note(fingerprint, Date.UTC(2026, 10, 25, 20, 12, 9));
+    const params = { instance: "kmip-aa", certificate: id };
+    const lastConnection = { region: "a", node: "a1", time: "2026-11-25T20:12:09.000Z" };
+    expect(await world.a.call("readCertificate", { params })).toMatchObject({ lastConnection });
+    const { items } = await world.a.call("listCertificates", { params });
+    expect(items).toEqual([expect.objectContaining({ lastConnection })]);
+    expect(await world.b.call("readCertificate", { params })).not.toHaveProperty("lastConnection");
+  });
+
   test("in two regions at the same time succeeds in only one", async () => {
     const [first, second] = [await world.instance("kmip-aa"), await world.instance("kmip-bb")];
     for (const [one, two] of [

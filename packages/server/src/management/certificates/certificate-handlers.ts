@@ -1,26 +1,37 @@
 import { X509Certificate } from "node:crypto";
 import type { Call, Contract, Handlers } from "@holdfast/admin";
 import { ManagementError } from "@holdfast/admin";
+import type { LastConnections } from "../../access/last-connections.ts";
 import { limitOf, limitText } from "../../access/operation-limit.ts";
 import { managementEvents } from "../../audit/management-event.ts";
 import { fingerprintOf, subjectOf } from "../../base/certificates.ts";
 import type { Presence } from "../../records/presence.ts";
-import type { Records } from "../../records/records.ts";
+import type { Applied, Records } from "../../records/records.ts";
 import type { InstanceAuthorities } from "../authority/instance-authorities.ts";
 import type { InstanceLookup } from "../instance-lookup.ts";
 import { pageBy } from "../paging.ts";
 import type { RefusedDirectory } from "../refused/refused-directory.ts";
 import type { Added, Adding } from "./adding.ts";
-import { certificateAnswer, listedOf, namedCertificate, placeOf } from "./catalogue.ts";
+import {
+  certificateAnswer,
+  type Listed,
+  listedOf,
+  namedCertificate,
+  placeOf,
+} from "./catalogue.ts";
 import { checkUsable, readable, readPasted } from "./paste.ts";
 
 export interface CertificateDeps {
+  readonly region: string;
+  readonly node: string;
   readonly instances: InstanceLookup;
   readonly records: Pick<Records, "change" | "destroy">;
   readonly presence: Pick<Presence, "of" | "ofOne">;
   readonly adding: Adding;
   readonly authorities: InstanceAuthorities;
   readonly refused: Pick<RefusedDirectory, "find">;
+  /** Of the clients of this node. */
+  readonly lastConnections: Pick<LastConnections, "of">;
   readonly wallMs: () => number;
 }
 
@@ -59,9 +70,8 @@ async function list(deps: CertificateDeps, { params, query }: CallOf<"listCertif
   const found = await deps.instances.find(params.instance);
   const { items, next } = pageBy(listedOf(found), placeOf, query);
   const regions = await deps.presence.of(items.map(({ id }) => id));
-  const nowMs = deps.wallMs();
   return {
-    items: items.map((listed) => certificateAnswer(listed, nowMs, regions.get(listed.id) ?? {})),
+    items: items.map((listed) => shown(deps, listed, regions.get(listed.id) ?? {})),
     ...next,
   };
 }
@@ -69,8 +79,7 @@ async function list(deps: CertificateDeps, { params, query }: CallOf<"listCertif
 async function read(deps: CertificateDeps, { params }: CallOf<"readCertificate">) {
   const listed = namedCertificate(await deps.instances.find(params.instance), params.certificate);
   const regions = await deps.presence.of([listed.id]);
-  const answer = certificateAnswer(listed, deps.wallMs(), regions.get(listed.id) ?? {});
-  return { ...answer, pem: listed.pem };
+  return { ...shown(deps, listed, regions.get(listed.id) ?? {}), pem: listed.pem };
 }
 
 async function add(deps: CertificateDeps, call: CallOf<"addCertificate">) {
@@ -155,6 +164,18 @@ async function issue(deps: CertificateDeps, call: CallOf<"issuePair">) {
   const { pem, privateKey } = await issueClientPair(signer, about);
   const added = await deps.adding.add(call, found, new X509Certificate(pem), how);
   return { certificate: addedAnswer(deps, added), pem, authority: signer.pem, privateKey };
+}
+
+/** A certificate, with the last connection of its clients to this node. */
+function shown(
+  { region, node, lastConnections, wallMs }: CertificateDeps,
+  listed: Listed,
+  regions: Applied,
+) {
+  const answer = certificateAnswer(listed, wallMs(), regions);
+  const timeMs = lastConnections.of(listed.fingerprint);
+  if (timeMs === undefined) return answer;
+  return { ...answer, lastConnection: { region, node, time: new Date(timeMs).toISOString() } };
 }
 
 function addedAnswer({ wallMs }: CertificateDeps, { entry, regions }: Added) {

@@ -116,6 +116,8 @@ export function openAccess(
     scryptUsers: () => tenants.trust.scryptUsers(),
     handlers: {
       ...certificateHandlers({
+        region,
+        node,
         instances,
         records,
         presence,
@@ -123,6 +125,7 @@ export function openAccess(
         authorities,
         wallMs,
         refused: directory,
+        lastConnections: endpoint.lastConnections,
       }),
       ...refusedHandlers(directory),
       ...denialHandlers({

@@ -1,0 +1,144 @@
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { nodes, who } from "../../base/api.ts";
+import { mayCall, operations, type Who } from "../../base/contract.ts";
+import { repeat } from "../../base/repeat.ts";
+import { ageText, commonNameOf } from "../../base/text.ts";
+import type { Action } from "../../parts/action-model.ts";
+import { Loading, State } from "../../parts/notices.tsx";
+import { look, type Part, partsOf, type Refused, type Seen } from "./check-model.ts";
+
+const lookEveryMs = 3000;
+
+/** Asks every node, again and again, whether vCenter connects, and says what is missing. */
+export function LiveCheck({
+  instance,
+  begin,
+}: {
+  instance: string;
+  begin: (action: Action) => void;
+}) {
+  const seen = useSignal<readonly Seen[] | undefined>(undefined);
+  const asksRefused = mayCall(operations.listRefused, who.value as Who);
+  useEffect(
+    () =>
+      repeat(lookEveryMs, async () => {
+        const all = nodes.peek();
+        seen.value = await Promise.all(
+          all.map((node) => look(node, instance, asksRefused, Date.now())),
+        );
+      }),
+    [instance, asksRefused],
+  );
+  if (seen.value === undefined) return <Loading />;
+  const parts = partsOf(seen.value, Date.now());
+  return (
+    <section aria-label="Live check">
+      <p role="status" class="verdict">
+        {verdictOf(parts)}
+      </p>
+      {parts.map((part) => (
+        <p key={part.title} data-part={part.title}>
+          <State of={part.state} /> <b>{part.title}.</b> <span class="text">{part.text}</span>{" "}
+          <span>{part.mend}</span>
+        </p>
+      ))}
+      <Admissions seen={seen.value} instance={instance} begin={begin} />
+      {asksRefused ? null : (
+        <p>Your token may not read the refused clients: if one is refused, ask an operator why.</p>
+      )}
+      {seen.value.length > 1 ? null : (
+        <p>
+          Only this node is asked. The setting admin.console.nodes names the others; vCenter may have
+          connected to one of them.
+        </p>
+      )}
+      <Nodes seen={seen.value} />
+    </section>
+  );
+}
+
+/** One sentence that changes only with the state: it is read out. */
+function verdictOf(parts: readonly Part[]): string {
+  const missing = parts.filter(({ state }) => state !== "ok");
+  if (missing.length === 0) return "Connected: vCenter connects, trusts this server, and is trusted.";
+  const what = missing.map(({ title }) => title).join(", ");
+  return `Not seen yet: ${what}. This page looks every three seconds.`;
+}
+
+/** Admits a client that was refused, into this instance. */
+function Admissions({
+  seen,
+  instance,
+  begin,
+}: {
+  seen: readonly Seen[];
+  instance: string;
+  begin: (action: Action) => void;
+}) {
+  if (!mayCall(operations.adoptCertificate, who.value as Who)) return null;
+  const refused = new Map<string, Refused>();
+  for (const { refused: one } of seen) if (one?.adoptable === true) refused.set(one.fingerprint, one);
+  return (
+    <>
+      {[...refused.values()].map(({ fingerprint, subject }) => (
+        <p key={fingerprint}>
+          Is <b class="text">{subject}</b> your vCenter? Compare the fingerprint with vCenter's first:{" "}
+          <code>{fingerprint}</code>{" "}
+          <button
+            type="button"
+            class="btn btn-sm"
+            onClick={() =>
+              begin({
+                name: "adoptCertificate",
+                params: { instance },
+                target: instance,
+                given: { fingerprint, name: commonNameOf(subject) },
+              })
+            }
+          >
+            Admit {commonNameOf(subject)}
+          </button>
+        </p>
+      ))}
+    </>
+  );
+}
+
+/** vCenter uses the addresses in turn, so each node has its own answer. */
+function Nodes({ seen }: { seen: readonly Seen[] }) {
+  return (
+    <details>
+      <summary>Node by node</summary>
+      <div class="scrolled">
+        <table class="table table-compact">
+          <thead>
+            <tr>
+              <th scope="col">Node</th>
+              <th scope="col">Last connection</th>
+              <th scope="col">Refused since</th>
+            </tr>
+          </thead>
+          <tbody>
+            {seen.map(({ node, region, by, refused, silent }) => (
+              <tr key={`${region} ${node}`}>
+                <td>{region === undefined ? node : `${node} (region ${region})`}</td>
+                <td class="text">{silent ?? lastOf(by)}</td>
+                <td class="text">
+                  {refused === undefined
+                    ? "nobody"
+                    : `${refused.subject || refused.remote}: ${refused.reason}, ${ageText(refused.time, Date.now())}`}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </details>
+  );
+}
+
+function lastOf(by: Seen["by"]): string {
+  if (by?.lastConnection === undefined) return "none since it started";
+  return `${by.name}, ${ageText(by.lastConnection.time, Date.now())}`;
+}

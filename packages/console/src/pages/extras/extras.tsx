@@ -1,0 +1,68 @@
+import type { ComponentChild } from "preact";
+import { who } from "../../base/api.ts";
+import { mayCall, operations, type Who } from "../../base/contract.ts";
+import { link } from "../../base/router.ts";
+import { State } from "../../parts/notices.tsx";
+import { rootSentence, statusSentence } from "../../parts/status-text.ts";
+import { BackupCommands } from "./backup-commands.tsx";
+import type { ExtraProps } from "./extra-props.ts";
+import { Export, Verify } from "./event-tools.tsx";
+import { KeyEvents } from "./key-events.tsx";
+import { Progress, StorageKeyProgress } from "./progress.tsx";
+
+type Extras = Readonly<Record<string, (props: ExtraProps) => ComponentChild>>;
+
+/** What pages show above what their operation reads, by the path of the page. */
+export const extrasAbove: Extras = {
+  "/instances": () =>
+    mayCall(operations.createInstance, who.value as Who) ? (
+      <p>
+        <a class="btn btn-sm btn-primary" href={link("/order")}>
+          Order step by step
+        </a>
+      </p>
+    ) : null,
+  "/instances/{instance}": (props) => (
+    <>
+      <Status {...props} />
+      <Progress {...props} />
+    </>
+  ),
+  "/instances/{instance}/root-of-trust": (props) => <Progress {...props} />,
+  "/storage-key": (props) => <StorageKeyProgress {...props} />,
+  "/events": ({ query }) => (
+    <>
+      <Export query={query} />
+      <Verify />
+    </>
+  ),
+};
+
+/** The same, below it. */
+export const extrasBelow: Extras = {
+  "/instances/{instance}/keys/{key}": ({ params }) => <KeyEvents params={params} />,
+  "/backups": () => <BackupCommands />,
+};
+
+/** What the status of an instance and of its roots of trust means. */
+function Status({ model: { thing } }: ExtraProps) {
+  const { status, regions = {} } = (thing.value ?? {}) as {
+    readonly status?: string;
+    readonly regions?: Readonly<Record<string, { readonly root?: { readonly state: string } }>>;
+  };
+  if (status === undefined) return null;
+  return (
+    <section aria-label="Status">
+      <p>
+        <State of={status} /> {statusSentence(status)}
+      </p>
+      {Object.entries(regions).map(([region, { root }]) =>
+        root === undefined ? null : (
+          <p key={region}>
+            Root of trust in region {region}: <State of={root.state} /> {rootSentence(root.state)}
+          </p>
+        ),
+      )}
+    </section>
+  );
+}

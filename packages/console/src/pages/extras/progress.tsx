@@ -1,0 +1,120 @@
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { call, who } from "../../base/api.ts";
+import { type AnswerOf, mayCall, operations, type Who } from "../../base/contract.ts";
+import { repeat } from "../../base/repeat.ts";
+import type { ExtraProps } from "./extra-props.ts";
+
+type Instance = AnswerOf<"readInstance">;
+
+/** Long work in one region. */
+interface Work {
+  readonly what: string;
+  readonly done: number;
+  readonly all: number;
+  /** Why it does not continue; empty if it does. */
+  readonly reason: string;
+}
+
+const lookEveryMs = 2000;
+const changing: readonly string[] = ["Installing", "Configuring", "Removing"];
+
+/**
+ * Work on an instance that takes long, with how far it is. The service knows it, not the page: a reload loses nothing.
+ * It is asked again only while something runs.
+ */
+export function Progress({ model, params }: ExtraProps) {
+  const works = useSignal<readonly Work[]>([]);
+  const instance = params["instance"] ?? "";
+  const { thing } = model;
+  useEffect(() => {
+    if (thing.value === undefined) return;
+    let ran = false;
+    const end = repeat(lookEveryMs, async () => {
+      try {
+        works.value = await worksOf(instance);
+      } catch {
+        // The page itself says that nothing answers.
+        return;
+      }
+      if (works.value.length > 0) {
+        ran = true;
+        return;
+      }
+      end();
+      if (ran) void model.load();
+    });
+    return () => end();
+  }, [instance, thing.value]);
+  if (works.value.length === 0) return null;
+  return (
+    <section aria-label="Progress">
+      {works.value.map(({ what, done, all, reason }) => (
+        <p key={what}>
+          {what}{" "}
+          {all === 0 ? null : (
+            <progress value={done} max={all} aria-label={what}>
+              {done} of {all}
+            </progress>
+          )}{" "}
+          {all === 0 ? "" : `${done.toLocaleString("en")} of ${all.toLocaleString("en")}`} {reason}
+        </p>
+      ))}
+    </section>
+  );
+}
+
+const rotations: Readonly<Record<string, string>> = {
+  opening: "A new storage key waits until every node has opened it.",
+  switching: "Every node begins to use the new storage key.",
+  replacing: "What the older storage key has proven is proven anew.",
+};
+
+/** How far a rotation of the storage key is; asked again only while it runs. */
+export function StorageKeyProgress({ model }: ExtraProps) {
+  const { thing } = model;
+  const { rotation = "none", left } = (thing.value ?? {}) as {
+    readonly rotation?: string;
+    readonly left?: number;
+  };
+  const runs = rotation !== "none";
+  useEffect(() => {
+    if (!runs) return;
+    const timer = setTimeout(() => void model.load(), lookEveryMs);
+    return () => clearTimeout(timer);
+  }, [thing.value, runs]);
+  if (!runs) return null;
+  return (
+    <p role="status">
+      {rotations[rotation] ?? rotation}{" "}
+      {left === undefined ? "" : `${left.toLocaleString("en")} records are left.`}
+    </p>
+  );
+}
+
+async function worksOf(name: string): Promise<readonly Work[]> {
+  const instance = await call("readInstance", { params: { instance: name } });
+  const report = mayCall(operations.reportRoots, who.peek() as Who)
+    ? (await call("reportRoots", {})).items.filter((row) => row.instance === instance.id)
+    : [];
+  return [
+    ...statusWork(instance),
+    ...Object.entries(instance.regions).flatMap(([region, { rekey }]): Work[] => {
+      if (rekey === undefined || rekey.doneAt !== undefined) return [];
+      const { resealed, left, reason } = rekey;
+      const what = `Region ${region} seals records under the new key-encryption key.`;
+      return [{ what, done: resealed, all: resealed + left, reason }];
+    }),
+    ...report.flatMap(({ region, stale, versions }): Work[] => {
+      if (stale === 0) return [];
+      const all = Object.values(versions).reduce((sum, count) => sum + count, 0);
+      const what = `Region ${region} wraps key-encryption keys under the present root key.`;
+      return [{ what, done: Math.max(0, all - stale), all, reason: "" }];
+    }),
+  ];
+}
+
+function statusWork({ status, reason }: Instance): readonly Work[] {
+  if (!changing.includes(status)) return [];
+  return [{ what: `The instance is ${status}.`, done: 0, all: 0, reason }];
+}

@@ -1,0 +1,91 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { AdminClient } from "@holdfast/admin";
+import { KmipClient } from "@holdfast/client";
+import { commandLine } from "./command-line.ts";
+
+interface ClusterFile {
+  readonly nodes: readonly { readonly node: string; readonly admin: string }[];
+  readonly ca: string;
+  readonly managerToken: string;
+  readonly console: string;
+}
+
+/** Loopback addresses that only this process uses. */
+const network = `127.${1 + ((process.pid >> 8) % 250)}.${process.pid & 255}`;
+const startMs = 360_000;
+
+/** A development cluster of two regions, with the web console of its first node. */
+export class ConsoleCluster implements AsyncDisposable {
+  readonly #folder: string;
+  /** Where the console is. */
+  readonly console: string;
+  /** May do everything. */
+  readonly token: string;
+  readonly admin: AdminClient;
+  readonly #ca: string;
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+    const file = JSON.parse(readFileSync(join(folder, "cluster.json"), "utf8")) as ClusterFile;
+    this.console = file.console;
+    this.#ca = readFileSync(file.ca, "utf8");
+    this.token = readFileSync(file.managerToken, "utf8").trim();
+    const urls = file.nodes.map(({ admin }) => `https://${admin}`);
+    this.admin = new AdminClient({ urls, ca: this.#ca, token: this.token });
+  }
+
+  /** Starts the cluster; `hosts` are the last parts of its four addresses. */
+  static async start(hosts: readonly number[]): Promise<ConsoleCluster> {
+    const folder = mkdtempSync(join(tmpdir(), "holdfast-console-"));
+    const addresses = hosts.map((host) => `${network}.${host}`).join();
+    const args = ["dev", "start", "--detach", "--addresses", addresses, "--port", "5800"];
+    const options = { env: process.env, withinMs: startMs };
+    const said = await commandLine([...args, "--dir", folder], options);
+    if (said.code === 0) return new ConsoleCluster(folder);
+    await stop(folder);
+    throw new Error(said.err);
+  }
+
+  /** Orders an instance under local roots of trust, and waits until clients may connect. */
+  async order(name: string): Promise<void> {
+    const regions = { a: { type: "local" }, b: { type: "local" } } as const;
+    await this.admin.call("createInstance", { body: { name, rootOfTrust: { regions } } });
+    for (;;) {
+      const { status } = await this.admin.call("readInstance", { params: { instance: name } });
+      if (status === "Installed") return;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+
+  /** A client of an instance, at its first endpoint. */
+  async client(
+    instance: string,
+    pair: { readonly certificate: string; readonly key: string },
+  ): Promise<KmipClient> {
+    return KmipClient.connect({
+      endpoints: [await this.endpoint(instance)],
+      tls: { ca: this.#ca, certificate: pair.certificate, key: pair.key },
+      version: "1.4",
+      connectTimeoutMs: 60_000,
+      requestTimeoutMs: 60_000,
+    });
+  }
+
+  /** The first endpoint of an instance, host:port. */
+  async endpoint(instance: string): Promise<string> {
+    const { regions } = await this.admin.call("readInstance", { params: { instance } });
+    return regions["a"]?.endpoints[0] ?? "";
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.admin[Symbol.asyncDispose]();
+    await stop(this.#folder);
+  }
+}
+
+async function stop(folder: string): Promise<void> {
+  await commandLine(["dev", "stop", "--dir", folder], { env: process.env });
+  rmSync(folder, { recursive: true, force: true });
+}
