@@ -81,6 +81,13 @@ export class VcenterSessions implements ForeignTokens {
     return this.#options.vcenters.map(({ address }) => address);
   }
 
+  /** The identifier of the vCenter that a page names by its identifier or its address; empty if none fits. */
+  guidOf(named: string): string {
+    const name = named.toLowerCase();
+    const found = this.#options.vcenters.find(({ guid, address }) => [guid, address].includes(name));
+    return found?.guid ?? "";
+  }
+
   async verify(token: string): Promise<Bearer | TokenRefusal> {
     const known = this.#find(token);
     if (known === undefined) return "noVcenter";

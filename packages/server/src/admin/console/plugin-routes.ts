@@ -10,7 +10,7 @@ import { Refused } from "../problem.ts";
 /** Files of the console for the vSphere Client: they are served only if a vCenter is configured. */
 export const isOfPlugin = (name: string): boolean => /^plugin[.-]/.test(name);
 
-/** Names the vCenter of the session, by its identifier. */
+/** Names the vCenter of the session, by its identifier or its address. */
 const vcenterHeader = "x-holdfast-vcenter";
 
 /** An object as the vSphere Client names it: `urn:vmomi:VirtualMachine:vm-42:GUID`. */
@@ -30,10 +30,12 @@ export function servePlugin(
   authorizer: Authorizer,
   sessions: VcenterSessions,
 ): void {
+  const vcenterOf = (headers: FastifyRequest["headers"]) =>
+    sessions.guidOf(String(headers[vcenterHeader] ?? ""));
   app.addHook("onRequest", async ({ headers }) => {
     const token = headers[sessionHeader];
     if (typeof token !== "string" || headers.authorization !== undefined) return;
-    headers.authorization = `Bearer ${vcenterToken(String(headers[vcenterHeader] ?? ""), token)}`;
+    headers.authorization = `Bearer ${vcenterToken(vcenterOf(headers), token)}`;
   });
   const route = { roles: ["viewer"], scope: "instance" } as const;
   const onRequest = async (request: FastifyRequest) => {
@@ -46,7 +48,7 @@ export function servePlugin(
       throw new Refused({ code: "invalid", detail });
     }
     const [, , type = "", id = "", guid = ""] = given.data.id.split(":");
-    if (guid.toLowerCase() !== String(request.headers[vcenterHeader] ?? "").toLowerCase()) {
+    if (guid.toLowerCase() !== vcenterOf(request.headers)) {
       throw new Refused({ code: "invalid", detail: "query.id: is of another vCenter" });
     }
     const token = String(request.headers.authorization).replace(/^Bearer /i, "");

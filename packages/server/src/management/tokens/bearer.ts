@@ -56,7 +56,7 @@ export const vcenterPrefix = "vsphere.";
 /** A session of the vSphere Client as a token: `vsphere.GUID.TOKEN`, the token in base64url. */
 export function vcenterToken(guid: string, token: string): string {
   const encoded = Buffer.from(token, "latin1").toString("base64url");
-  return `${vcenterPrefix}${guid.toLowerCase()}.${encoded}`;
+  return `${vcenterPrefix}${guid}.${encoded}`;
 }
 
 /**
