@@ -14,12 +14,12 @@ const page = (place: string): string => `plugin.html#${place}`;
 /** The manifest of the remote plug-in (`plugin.json`), in the oldest form: it suits every vSphere Client from 7.0 on. */
 export function manifest() {
   const icon = "main";
-  const views = {
+  const viewsOf = (type: string) => ({
     summary: { view: { uri: page(places.summary) } },
     monitor: {
-      views: [{ navigationId: "keys", labelKey: shown.keys, uri: page(places.keys) }],
+      views: [{ navigationId: `keysOf${type}`, labelKey: shown.keys, uri: page(places.keys) }],
     },
-  };
+  });
   return {
     manifestVersion: "1.0.0",
     requirements: { "plugin.api.version": "1.0.0" },
@@ -27,7 +27,7 @@ export function manifest() {
     global: {
       view: { navigationId: "overview", uri: page(places.overview), navigationVisible: true },
     },
-    objects: Object.fromEntries(types.map((type) => [type, views])),
+    objects: Object.fromEntries(types.map((type) => [type, viewsOf(type)])),
     definitions: {
       iconSpriteSheet: { uri: "plugin-icons.png", definitions: { [icon]: { x: 0, y: 0 } } },
       i18n: {

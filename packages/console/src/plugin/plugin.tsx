@@ -191,7 +191,7 @@ function Overview({ say, service }: Spoken & { readonly service: Service }) {
       <h1>{say("name")}</h1>
       {status === undefined ? null : (
         <p>
-          {say("node", status)}{" "}
+          {say("node", { node: status.node, region: status.region, serving: status.serving })}{" "}
           {status.peers.map(({ region, state }) => (
             <State
               key={region}

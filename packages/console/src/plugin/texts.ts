@@ -59,8 +59,8 @@ export const texts = {
   up: { "en-US": "region {region}: reached", "de-DE": "Region {region}: erreichbar" },
   down: { "en-US": "region {region}: not reached", "de-DE": "Region {region}: nicht erreichbar" },
   node: {
-    "en-US": "Node {node} in region {region} answers: {serving}.",
-    "de-DE": "Knoten {node} in Region {region} antwortet: {serving}.",
+    "en-US": "Node {node} of region {region} serves from: {serving}.",
+    "de-DE": "Knoten {node} der Region {region} liefert aus: {serving}.",
   },
 } as const satisfies Readonly<Record<string, Readonly<Record<Locale, string>>>>;
 

@@ -87,13 +87,13 @@ describe("a session of the vSphere Client", () => {
 });
 
 describe("refused is", () => {
-  test("a session of a vCenter that is not configured, which nobody is asked about", async () => {
+  test("a session of a vCenter that is not configured, or without a token, and nobody is asked", async () => {
     const { vcenter, sessions, token } = await open();
     for (const guid of ["00000000-0000-4000-8000-000000000000", "", "localhost"]) {
       expect(await sessions.verify(token(guid)), guid).toBe("noVcenter");
     }
     for (const bad of ["", "with space", "line\r\nfeed: x"]) {
-      expect(await sessions.verify(token(vcenter.guid, bad)), bad).toBe("noVcenter");
+      expect(await sessions.verify(token(vcenter.guid, bad)), bad).toBe("noSession");
     }
     expect(vcenter.asked).toEqual([]);
   });

@@ -133,8 +133,6 @@ export class VcenterSessions implements ForeignTokens {
     const found = token.startsWith(vcenterPrefix) ? this.#apis.get(guid) : undefined;
     if (found === undefined) return undefined;
     const secret = Buffer.from(encoded, "base64url").toString("latin1");
-    // A header takes only these characters.
-    if (!/^[\x21-\x7e]+$/.test(secret)) return undefined;
     return { ...found, secret, key: createHash("sha256").update(token).digest("base64") };
   }
 
@@ -162,6 +160,8 @@ export class VcenterSessions implements ForeignTokens {
       this.#held.set(key, held);
       return held.session;
     }
+    // A header takes only these characters.
+    if (!/^[\x21-\x7e]+$/.test(secret)) return Promise.reject(new SessionRefused("no token"));
     if (this.#clones.take(vcenter.guid) > 0) {
       return Promise.reject(new Error("too many new sessions at the same time"));
     }

@@ -188,9 +188,10 @@ function openVcenters(
   { config, observe }: Parts,
   instances: ViewedInstances,
 ): VcenterSessions | undefined {
-  const { serve, vcenters: rows = [] } = config.admin?.console ?? {};
-  if (serve !== "on" || rows.length === 0) return undefined;
-  const vcenters = rows.map((row) => ({
+  const settings = config.admin?.console;
+  if (settings === undefined || settings.serve === "off") return undefined;
+  if (settings.vcenters.length === 0) return undefined;
+  const vcenters = settings.vcenters.map((row) => ({
     ...row,
     ca: row.ca === undefined ? undefined : readText(row.ca, "admin.console.vcenters.ca"),
   }));
