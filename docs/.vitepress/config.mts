@@ -18,6 +18,7 @@ const paths = [
       page("Certificates", "certificates"),
       page("vCenter's alarms", "vcenter-alarms"),
       page("The web console", "console"),
+      page("Inside the vSphere Client", "vsphere-plugin"),
       page("Keys", "keys"),
       page("Re-keying", "re-keying"),
       page("From IBM's KMIP for VMware", "from-ibm"),

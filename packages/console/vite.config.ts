@@ -3,6 +3,7 @@ import { contract, type Route } from "@holdfast/admin";
 import { PurgeCSS } from "purgecss";
 import { defineConfig, type Plugin } from "vite";
 import { z } from "zod";
+import { manifest } from "./src/plugin/manifest.ts";
 
 /** The contract without its validation: what the console needs to know of each operation. */
 function operationsOf(): Readonly<Record<string, unknown>> {
@@ -34,6 +35,15 @@ const operations: Plugin = {
     id === `\0${contractModule}`
       ? `export const operations = ${JSON.stringify(operationsOf())};`
       : undefined,
+};
+
+/** The manifest of the plug-in that the vSphere Client reads; its page and its icons are in `public`. */
+const pluginManifest: Plugin = {
+  name: "plugin-manifest",
+  generateBundle() {
+    const source = JSON.stringify(manifest());
+    this.emitFile({ type: "asset", fileName: "plugin.json", source });
+  },
 };
 
 /** Leaves out the rules of Clarity that no part of the console uses, and its fonts. */
@@ -77,7 +87,7 @@ const compressed: Plugin = {
 
 export default defineConfig({
   base: "./",
-  plugins: [operations, usedStyles, compressed],
+  plugins: [operations, pluginManifest, usedStyles, compressed],
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   build: {
     target: "es2023",

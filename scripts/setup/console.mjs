@@ -37,8 +37,9 @@ function stampOf() {
   for (const name of ["admin", "console", "engine", "root-of-trust"]) {
     const folder = join(root, "packages", name);
     const sources = readdirSync(join(folder, "src"), { recursive: true, encoding: "utf8" });
-    const files = ["index.html", "vite.config.ts", ...sources.map((file) => join("src", file))];
-    for (const file of files.filter((one) => /\.(tsx?|css|html)$/.test(one)).sort()) {
+    const fixed = ["index.html", "vite.config.ts", "public/plugin.html", "public/plugin-icons.png"];
+    const files = [...fixed, ...sources.map((file) => join("src", file))];
+    for (const file of files.filter((one) => /\.(tsx?|css|html|png)$/.test(one)).sort()) {
       const path = join(folder, file);
       if (existsSync(path)) hash.update(`${path}\0`).update(readFileSync(path));
     }

@@ -1,15 +1,17 @@
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { blocksOf, pages } from "./blocks.ts";
 
 const path = join(import.meta.dirname, "../../deploy/powercli/holdfast-keys-in-use.ps1");
 const script = readFileSync(path, "utf8");
+const registration = readFileSync(join(dirname(path), "holdfast-register-plugin.ps1"), "utf8");
 const blocks = pages
   .flatMap((page) => blocksOf(page))
   .filter(({ language }) => language === "powershell");
 const codes = [
   { where: "the script", text: script },
+  { where: "the registration", text: registration },
   ...blocks.map(({ page, line, text }) => ({ where: `${page}:${line}`, text })),
 ];
 
@@ -38,17 +40,21 @@ test("re-keying a machine does not touch its disks if they are not encrypted", (
   for (const { text } of rekeys) expect(text).toContain("-SkipHardDisks");
 });
 
-test("the script is ASCII, and the pages use only parameters that it has", () => {
-  expect(script).toMatch(/^[\n\x20-\x7e]+$/);
-  const [, declared = ""] = /^param\(([\s\S]*?)^\)/m.exec(script) ?? [];
-  const names = [...declared.matchAll(/\]\$(\w+)/g)].map(([, name]) => name);
-  const explained = [...script.matchAll(/^\.PARAMETER (\w+)$/gm)].map(([, name]) => name);
+test.each([
+  ["holdfast-keys-in-use", script, 3],
+  ["holdfast-register-plugin", registration, 1],
+])("%s.ps1 is ASCII, and the pages use only parameters that it has", (name, text, least) => {
+  expect(text).toMatch(/^[\n\x20-\x7e]+$/);
+  const [, declared = ""] = /^param\(([\s\S]*?)^\)/m.exec(text) ?? [];
+  const names = [...declared.matchAll(/\]\$(\w+)/g)].map(([, each]) => each);
+  const explained = [...text.matchAll(/^\.PARAMETER (\w+)$/gm)].map(([, each]) => each);
   expect(explained).toEqual(names);
-  const calls = blocks.flatMap(({ text }) => text.match(/holdfast-keys-in-use\.ps1[^|\n]*/g) ?? []);
-  expect(calls.length).toBeGreaterThan(2);
+  const form = new RegExp(`${name}\\.ps1[^|\\n]*`, "g");
+  const calls = blocks.flatMap((block) => block.text.match(form) ?? []);
+  expect(calls.length).toBeGreaterThanOrEqual(least);
   for (const call of calls) {
-    const given = [...call.matchAll(/ -(\w+)/g)].map(([, name]) => name);
-    expect(given.filter((name) => !names.includes(name))).toEqual([]);
+    const given = [...call.matchAll(/ -(\w+)/g)].map(([, each]) => each);
+    expect(given.filter((each) => !names.includes(each))).toEqual([]);
   }
 });
 

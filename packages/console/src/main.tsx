@@ -3,7 +3,16 @@ import "@clr/ui/clr-ui.min.css";
 import "./console.css";
 import { App } from "./app.tsx";
 import { startTheme } from "./base/theme.ts";
+import { startClient } from "./plugin/client.ts";
+import { Plugin } from "./plugin/plugin.tsx";
 
-startTheme();
 const root = document.getElementById("console");
-if (root !== null) render(<App />, root);
+if (root !== null) {
+  startTheme();
+  render(<App />, root);
+}
+const plugin = document.getElementById("plugin");
+if (plugin !== null) {
+  startClient();
+  render(<Plugin />, plugin);
+}

@@ -17,6 +17,7 @@ const passwordTests = [
   `${server}/access/passwords.test.ts`,
   `${server}/management/users/users.test.ts`,
 ];
+const vsphereTests = [`${server}/admin/access/vcenter-sessions.test.ts`];
 const rewrapTests = [`${server}/roots/rewrap-keks.test.ts`];
 
 /** Faults in who gets access, in evidence about it, and in roots of trust. */
@@ -411,6 +412,24 @@ export const accessFaults: readonly PlantedFault[] = [
     replace: 'if (context.keepsKeys && stateOf(object.facts) === "PreActive") {',
     rule: "clients of an instance that keeps its keys cannot revoke an Active one",
     tests: accessTests,
+  },
+  {
+    name: "vsphere-users-all",
+    kind: "access",
+    file: "packages/server/src/admin/access/vcenter-sessions.ts",
+    find: 'roles: isViewer ? ["viewer"] : [],',
+    replace: 'roles: ["viewer"],',
+    rule: "a user of vCenter who is not named in the configuration may read nothing",
+    tests: vsphereTests,
+  },
+  {
+    name: "vsphere-session-to-anybody",
+    kind: "access",
+    file: "packages/server/src/admin/access/vcenter-api.ts",
+    find: "if (found !== guid) throw",
+    replace: 'if (found === "") throw',
+    rule: "a session goes only to the vCenter that it is of",
+    tests: vsphereTests,
   },
   {
     name: "half-a-label",

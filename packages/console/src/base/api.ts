@@ -48,6 +48,8 @@ export const who = signal<Who | null | undefined>(undefined);
 export const hasSwitches = signal(false);
 /** The domain of authenticators' keys; undefined = the host of this page. */
 export const relyingParty = signal<string | undefined>(undefined);
+/** The session of the vSphere Client, as headers, where the page is part of it; else empty. */
+export const vcenterSession = signal<Readonly<Record<string, string>>>({});
 /** What a person should know before signing in. */
 export const signInNotice = signal("");
 /** What the person should know about the connection; empty if all is well. */
@@ -159,6 +161,32 @@ export async function turnSwitch(request: unknown): Promise<Switched> {
   return (await read(answer)) as Switched;
 }
 
+/** An object of vCenter, with the keys that it uses, as far as the person may see them there. */
+export interface VcenterObject {
+  readonly name: string;
+  /** What vCenter may have written to its keys as x-Identifier. */
+  readonly identifiers: readonly string[];
+  readonly keys: readonly {
+    readonly key: string;
+    /** The name of the key provider in vCenter. */
+    readonly provider: string;
+    readonly use: "home" | "disk" | "host" | "vsanKek" | "vsanHostKey" | "policy";
+    /** The name of the disk or host that uses it. */
+    readonly of: string;
+  }[];
+  /** What the person may not read at vCenter. */
+  readonly unread: readonly string[];
+}
+
+/** Asks vCenter through the node for an object, by the name that the vSphere Client gives it. */
+export async function readVcenterObject(id: string): Promise<VcenterObject> {
+  const address = new URL(`console/plugin/object?${new URLSearchParams({ id })}`, own);
+  const headers = { ...consoleHeaders, ...vcenterSession.peek() };
+  // The node asks vCenter several times.
+  const signal = AbortSignal.timeout(postMs);
+  return (await read(await fetch(address, { headers, signal }))) as VcenterObject;
+}
+
 /** Ends the session at every node; says at which it may still count. */
 export async function signOut(): Promise<void> {
   const all = nodes.value;
@@ -225,7 +253,11 @@ function send(
   { idempotencyKey, ifMatch, approval, dryRun, signal: given }: CallOptions,
 ): Promise<Response> {
   const { method, repeatable } = operations[name];
-  const headers: Record<string, string> = { ...consoleHeaders, accept: "application/json" };
+  const headers: Record<string, string> = {
+    ...consoleHeaders,
+    ...vcenterSession.peek(),
+    accept: "application/json",
+  };
   if (request.body !== undefined) headers["content-type"] = "application/json";
   if (method === "POST" && repeatable !== true && idempotencyKey !== undefined && !dryRun) {
     headers["idempotency-key"] = idempotencyKey;

@@ -4,7 +4,7 @@ const storageKey = "holdfast-theme";
 /** Shows the console in the chosen theme, or in that of the system. */
 export function startTheme(): void {
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const show = () => apply(localStorage.getItem(storageKey) ?? (dark.matches ? "dark" : "light"));
+  const show = () => applyTheme(localStorage.getItem(storageKey) ?? (dark.matches ? "dark" : "light"));
   dark.addEventListener("change", show);
   show();
 }
@@ -13,10 +13,11 @@ export function startTheme(): void {
 export function toggleTheme(): void {
   const next = document.body.getAttribute("cds-theme") === "dark" ? "light" : "dark";
   localStorage.setItem(storageKey, next);
-  apply(next);
+  applyTheme(next);
 }
 
-function apply(theme: string): void {
+/** Shows the page in a theme: `light` or `dark`. */
+export function applyTheme(theme: string): void {
   document.body.setAttribute("cds-theme", theme);
   document.documentElement.style.colorScheme = theme;
 }

@@ -42,10 +42,10 @@ export function messageOf(error: unknown): string {
 }
 
 /** Shown while data is on its way. */
-export function Loading() {
+export function Loading({ text = "Loading…" }: { text?: string }) {
   return (
     <p role="status">
-      <span class="spinner spinner-inline" aria-hidden="true" /> Loading…
+      <span class="spinner spinner-inline" aria-hidden="true" /> {text}
     </p>
   );
 }
@@ -77,8 +77,8 @@ const tones: Readonly<Record<string, Tone>> = {
   Destroyed: "warning",
 };
 
-/** A state as a coloured label; its word says the same. */
-export function State({ of }: { of: string }) {
+/** A state as a coloured label; its word, or another text, says the same. */
+export function State({ of, text = of }: { of: string; text?: string }) {
   const tone = tones[of] ?? "info";
-  return <span class={`label label-${tone}`}>{of === "PreActive" ? "Pre-Active" : of}</span>;
+  return <span class={`label label-${tone}`}>{text === "PreActive" ? "Pre-Active" : text}</span>;
 }

@@ -5,7 +5,7 @@ import { readLogKey } from "../audit/log/log-key.ts";
 import { HttpWitness } from "../audit/log/witness-client.ts";
 import { checkSinkFiles } from "../audit/sinks/sink-files.ts";
 import { checkBackup } from "../backup/check-backup.ts";
-import { parseCertificates, readText } from "../base/certificates.ts";
+import { parseCertificates, readCertificates, readText } from "../base/certificates.ts";
 import { readPeerIdentity } from "../base/peer-tls.ts";
 import type { Machine } from "../base/system.ts";
 import { readIdentity, type ServerIdentity } from "../base/tls.ts";
@@ -65,6 +65,9 @@ function checkAdmin(admin: Config["admin"]): ServerIdentity | undefined {
   if (admin === undefined) return undefined;
   if (admin.oidc?.ca !== undefined) {
     parseCertificates(readText(admin.oidc.ca, "admin.oidc.ca"), `admin.oidc.ca: ${admin.oidc.ca}`);
+  }
+  for (const { ca } of admin.console.vcenters) {
+    if (ca !== undefined) readCertificates(ca, "admin.console.vcenters.ca");
   }
   return readIdentity({ ...admin.tls, suites: "default" }, "admin.tls");
 }

@@ -1,4 +1,21 @@
-import { choice, file, group, optional, text, texts } from "./setting.ts";
+import { z } from "zod";
+import { choice, file, group, list, optional, type Setting, text, texts } from "./setting.ts";
+
+/** A list of at least one user. */
+const viewers: Setting<readonly string[]> = {
+  kind: "setting",
+  schema: z.array(z.string().regex(/^[^\\\s]+\\\S(.*\S)?$/)).min(1),
+  expects: "a list of one or more users as DOMAIN\\USER, such as [VSPHERE.LOCAL\\Administrator]",
+  doc: "The users who may read here, as `viewer`, by their names in vCenter, in which upper and lower case are the same. Groups are not possible: vCenter's session does not name them.",
+};
+
+/** The address of a vCenter. */
+const vcenterAddress: Setting<string> = {
+  kind: "setting",
+  schema: z.string().refine(isOrigin),
+  expects: "https://HOST, with :PORT unless it is 443",
+  doc: "Where this node asks vCenter about a session, and where people open the vSphere Client: no page of another address may frame the console.",
+};
 
 /** The settings of the web console. */
 export const consoleSettings = group(
@@ -26,6 +43,27 @@ export const consoleSettings = group(
       file(
         "The socket of a development cluster that takes faults: managers can then kill, freeze and cut its parts in the console. Never set it anywhere else.",
       ),
+    ),
+    vcenters: list(
+      "The vCenters in whose vSphere Client the console shows itself as a remote plug-in (docs/vsphere-plugin.md). Left out, nothing of the plug-in is served, and no session of a vCenter counts.",
+      {
+        guid: text(
+          "The vCenter's identifier, `about.instanceUuid`: of two vCenters, the one whose session a page sends.",
+          "a lower-case UUID",
+          /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/,
+        ),
+        address: vcenterAddress,
+        ca: optional(
+          file(
+            "PEM file with the authorities that vCenter's certificate must come from, mostly vCenter's own root; the system's unless given.",
+          ),
+        ),
+        viewers,
+        instances: texts(
+          "Identifiers or names of the instances that these users reach. Left out, they reach all, and read the state of the service too.",
+          "a list of instances",
+        ),
+      },
     ),
   },
 );

@@ -176,6 +176,8 @@ function adminFaults(admin: NonNullable<Config["admin"]>): Fault[] {
     faults.push({ at: ["admin", "tls", "key"], says });
   }
   const { oidc } = admin;
+  const vcenters = ["admin", "console", "vcenters"];
+  faults.push(...repeated(admin.console.vcenters, ({ guid }) => guid, "guid", vcenters));
   if (oidc === undefined) return faults;
   if (rolesGiven(oidc).length === 0) {
     const says =

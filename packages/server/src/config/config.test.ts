@@ -31,6 +31,13 @@ const peer = {
   regionKeyFile: "region.key",
   keys: ["other.pub"],
 };
+const vcenter = (differs: object = {}) =>
+  JSON.stringify({
+    guid: "4c2c0b5a-6f3d-4d8e-9a77-0f6f1f0e9e3f",
+    address: "https://vc1.example",
+    viewers: ["VSPHERE.LOCAL\\Administrator", "EXAMPLE\\alice smith"],
+    ...differs,
+  });
 const peerWith = (differs: object) => JSON.stringify({ ...peer, ...differs });
 
 describe("a configuration", () => {
@@ -306,6 +313,26 @@ instances:
       "an authority without a list",
       `${least}crls: [{ authority: a.pem }]\n`,
       "/etc/holdfast.yaml:7: crls[0] names no list: set files or urls",
+    ],
+    [
+      "a vCenter that is named twice",
+      `${least}admin: { tls: { certificate: c, key: k }, console: { vcenters: [${vcenter()}, ${vcenter()}] } }\n`,
+      "/etc/holdfast.yaml:7: admin.console.vcenters[1].guid is the same as in admin.console.vcenters[0]",
+    ],
+    [
+      "an address of a vCenter with a path",
+      `${least}admin: { tls: { certificate: c, key: k }, console: { vcenters: [${vcenter({ address: "https://vc/ui" })}] } }\n`,
+      "/etc/holdfast.yaml:7: admin.console.vcenters[0].address must be https://HOST, with :PORT unless",
+    ],
+    [
+      "a user of vCenter without a domain",
+      `${least}admin: { tls: { certificate: c, key: k }, console: { vcenters: [${vcenter({ viewers: ["alice"] })}] } }\n`,
+      "/etc/holdfast.yaml:7: admin.console.vcenters[0].viewers must be a list of one or more users as DOMAIN",
+    ],
+    [
+      "a vCenter without users",
+      `${least}admin: { tls: { certificate: c, key: k }, console: { vcenters: [${vcenter({ viewers: [] })}] } }\n`,
+      "/etc/holdfast.yaml:7: admin.console.vcenters[0].viewers must be a list of one or more users as DOMAIN",
     ],
     [
       "no key",

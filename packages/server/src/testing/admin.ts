@@ -111,7 +111,7 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
   const handlers = { ...reached(), ...options.handlers } as Handlers;
   const { monotonicMs } = systemClock;
   const authorizer = new Authorizer({
-    authenticate: authenticator({ verify }),
+    authenticate: authenticator({ verify }, undefined, undefined, options.console?.vcenters),
     instances: {
       idOf: (text) =>
         Object.entries(instanceNames).find(([id, name]) => id === text || name === text)?.[0],

@@ -42,6 +42,11 @@ const refusalWords: Readonly<Record<TokenRefusal, string>> = {
     "this token of the identity provider is not an access token: its `typ` is not listed in admin.oidc.tokenTypes",
   longLived:
     "this token of the identity provider is valid for longer than admin.oidc.lifetimeMaxSeconds",
+  noVcenter:
+    "this node knows no vCenter with this identifier: add it to admin.console.vcenters, or compare its guid",
+  noSession: "vCenter does not know this session: sign in to the vSphere Client again",
+  vcenterAway:
+    "this node cannot ask vCenter whether the session counts; try again in a moment, or read the node's log",
   unavailable: "the token cannot be checked now; try again in a moment",
 };
 
@@ -81,7 +86,12 @@ export class Authorizer {
     if (!isAmong(principal.roles, route)) {
       this.#parts.denied({ ...about, principal, reason: "role" });
       const needed = route.roles.join(" or ");
-      throw forbidden(`this needs the role ${needed}; the token has ${principal.roles.join(", ")}`);
+      const has = principal.roles.join(", ");
+      throw forbidden(
+        has === ""
+          ? `${principal.name} has no role here: name this user in admin.console.vcenters[].viewers`
+          : `this needs the role ${needed}; the token has ${has}`,
+      );
     }
     if (route.scope === "system" && principal.instances !== undefined) {
       this.#parts.denied({ ...about, principal, reason: "scope" });
@@ -102,7 +112,7 @@ export class Authorizer {
   /** Whether the token still has the same rights; called again and again while a stream is open. */
   async stillAdmitted(route: Route, header: string | undefined, was: Principal): Promise<boolean> {
     const bearer = await this.#parts.authenticate(header);
-    if (typeof bearer === "string") return bearer === "unavailable";
+    if (typeof bearer === "string") return isPassing(bearer);
     const same = JSON.stringify(bearer.instances) === JSON.stringify(was.instances);
     return bearer.id === was.id && same && isAmong(bearer.roles, route);
   }
@@ -122,7 +132,7 @@ export class Authorizer {
     // An address that only guesses gets the same answer each time, and no audit event each time.
     if (waitSeconds > 0) return tooMany(waitSeconds, "too many requests without a valid token");
     this.#parts.denied({ ...about, principal: undefined, reason: refusal });
-    if (refusal === "unavailable") {
+    if (isPassing(refusal)) {
       return new Refused({ code: "storeUnavailable", detail: refusalWords[refusal] });
     }
     const error = refusal === "missing" ? "" : ', error="invalid_token"';
@@ -153,6 +163,11 @@ export class Authorizer {
     }
     throw new Refused({ code: "notFound", detail: "instance not found" });
   }
+}
+
+/** Whether the token may be valid: what knows it cannot be asked now. */
+function isPassing(refusal: TokenRefusal): boolean {
+  return refusal === "unavailable" || refusal === "vcenterAway";
 }
 
 /** The largest size of the body: its Content-Length, or the limit if the request gives none. */

@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from "node:http";
 import { Agent, request } from "node:https";
 
 /** How a document is fetched. */
@@ -9,22 +10,50 @@ export interface FetchOptions {
   readonly signal?: AbortSignal;
 }
 
+/** How any request is sent. */
+export interface AskOptions extends FetchOptions {
+  /** `GET` unless given. */
+  readonly method?: "GET" | "POST";
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+}
+
+/** An answer of any status. */
+export interface JsonAnswer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  /** Undefined if the answer is not JSON. */
+  readonly value: unknown;
+}
+
 /** Fetches a JSON document over HTTPS, with limits of time and size; follows no redirect. */
-export function fetchJson(url: string, options: FetchOptions): Promise<unknown> {
-  const { ca, timeoutMs, bytesMax } = options;
+export async function fetchJson(url: string, options: FetchOptions): Promise<unknown> {
+  const { status, value } = await askJson(url, options);
+  if (status !== 200) throw new Error(`${url}: answered ${status}`);
+  if (value === undefined) throw new Error(`${url}: the answer is not JSON`);
+  return value;
+}
+
+/** Sends a request over HTTPS, with limits of time and size; follows no redirect. */
+export function askJson(url: string, options: AskOptions): Promise<JsonAnswer> {
+  const { ca, timeoutMs, bytesMax, method = "GET", body } = options;
   const timeout = AbortSignal.timeout(timeoutMs);
   const signal =
     options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
   const agent = new Agent({ keepAlive: false, minVersion: "TLSv1.2", ...(ca && { ca }) });
+  const payload = body === undefined ? undefined : JSON.stringify(body);
   return new Promise((resolve, reject) => {
-    const headers = { accept: "application/json" };
-    const asked = request(url, { agent, signal, headers }, (response) => {
-      const { statusCode } = response;
-      if (statusCode !== 200) {
-        response.destroy();
-        reject(new Error(`${url}: answered ${statusCode}`));
-        return;
-      }
+    const headers = {
+      accept: "application/json",
+      ...(payload !== undefined && {
+        "content-type": "application/json",
+        "content-length": Buffer.byteLength(payload),
+      }),
+      ...options.headers,
+    };
+    const asked = request(url, { agent, signal, method, headers }, (response) => {
+      const { statusCode: status = 0 } = response;
       const chunks: Buffer[] = [];
       let bytes = 0;
       response.on("data", (chunk: Buffer) => {
@@ -34,14 +63,19 @@ export function fetchJson(url: string, options: FetchOptions): Promise<unknown> 
       });
       response.on("error", reject);
       response.on("end", () => {
-        try {
-          resolve(JSON.parse(Buffer.concat(chunks).toString("utf8")));
-        } catch {
-          reject(new Error(`${url}: the answer is not JSON`));
-        }
+        const text = Buffer.concat(chunks).toString("utf8");
+        resolve({ status, headers: response.headers, value: parsed(text) });
       });
     });
     asked.on("error", reject);
-    asked.end();
+    asked.end(payload);
   });
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

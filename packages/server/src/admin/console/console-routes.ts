@@ -7,8 +7,10 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { SocketPath } from "../../base/address.ts";
 import type { Authorizer } from "../access/authorizer.ts";
+import type { VcenterSessions } from "../access/vcenter-sessions.ts";
 import { Refused } from "../problem.ts";
 import type { ConsoleFile } from "./console-files.ts";
+import { isOfPlugin, servePlugin } from "./plugin-routes.ts";
 import { useLink } from "./sign-in-links.ts";
 
 /** How the web console is served. */
@@ -21,6 +23,8 @@ export interface ConsoleOptions {
   readonly signInFolder: string | undefined;
   /** The socket of a development cluster that takes faults. */
   readonly controlSocket: string | undefined;
+  /** The vCenters in whose vSphere Client the console shows itself, if any. */
+  readonly vcenters?: VcenterSessions | undefined;
   readonly wallMs: () => number;
 }
 
@@ -64,6 +68,7 @@ export function serveConsole(
       maxAge: 600,
     });
   }
+  if (options.vcenters !== undefined) servePlugin(app, authorizer, options.vcenters);
   app.addHook("onRequest", async (request) => {
     const { headers } = request;
     if (headers.authorization !== undefined || headers[consoleHeader] !== "1") return;
@@ -80,13 +85,22 @@ function sessionOf(app: FastifyInstance, { headers }: FastifyRequest): string | 
   return app.parseCookie(headers.cookie ?? "")[cookieName];
 }
 
-function addFiles(app: FastifyInstance, { files, nodes, relyingParty, controlSocket }: ConsoleOptions): void {
-  const policy = [
+/** What a page may load and ask, and the pages that may frame it. */
+function policyOf(asked: readonly string[], framedBy: readonly string[]): string {
+  return [
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:",
-    `connect-src ${["'self'", ...nodes].join(" ")}`,
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    `connect-src ${["'self'", ...asked].join(" ")}`,
+    `base-uri 'none'; form-action 'none'; frame-ancestors ${framedBy.join(" ") || "'none'"}`,
   ].join("; ");
-  const send = (file: ConsoleFile) => (request: FastifyRequest, reply: FastifyReply) => {
+}
+
+function addFiles(
+  app: FastifyInstance,
+  { files, nodes, relyingParty, controlSocket, vcenters }: ConsoleOptions,
+): void {
+  const ofConsole = policyOf(nodes, []);
+  const ofPlugin = policyOf([], vcenters?.origins ?? []);
+  const sendWith = (policy: string, file: ConsoleFile) => (request: FastifyRequest, reply: FastifyReply) => {
     reply.headers({
       "cache-control": "no-cache",
       "content-security-policy": policy,
@@ -99,9 +113,12 @@ function addFiles(app: FastifyInstance, { files, nodes, relyingParty, controlSoc
     if (file.brotli === undefined || !takesBrotli) return reply.send(file.plain);
     return reply.header("content-encoding", "br").send(file.brotli);
   };
-  for (const [name, file] of files) app.get(`/console/${name}`, send(file));
+  for (const [name, file] of files) {
+    if (!isOfPlugin(name)) app.get(`/console/${name}`, sendWith(ofConsole, file));
+    else if (vcenters !== undefined) app.get(`/console/${name}`, sendWith(ofPlugin, file));
+  }
   const index = files.get("index.html");
-  if (index !== undefined) app.get("/console/", send(index));
+  if (index !== undefined) app.get("/console/", sendWith(ofConsole, index));
   app.get("/console", (_, reply) => reply.redirect("/console/", 308));
   app.get("/console/session", (request, reply) =>
     reply.send({

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { authenticator, type Bearer, paced } from "./bearer.ts";
+import { authenticator, type Bearer, paced, vcenterToken } from "./bearer.ts";
 
 const bearer: Bearer = {
   id: "t",
@@ -42,4 +42,16 @@ test("a client that guesses tokens makes the store read at most at a fixed pace"
   nowMs = 100;
   await look();
   expect(reads).toBe(2);
+});
+
+test("a session of the vSphere Client is checked by its vCenter, and is unknown where none is configured", async () => {
+  const own = { verify: () => "unknown" as const };
+  const vcenters = { verify: async (token: string) => ({ ...bearer, name: token }) };
+  const token = vcenterToken("4c2c0b5a-6f3d-4d8e-9a77-0f6f1f0e9e3f", "a token/ü");
+  const session = `Bearer ${token}`;
+  expect(await authenticator(own, undefined, undefined, vcenters)(session)).toMatchObject({
+    name: token,
+  });
+  expect(await authenticator(own, undefined, undefined, vcenters)(header)).toBe("unknown");
+  expect(await authenticator(own)(session)).toBe("unknown");
 });

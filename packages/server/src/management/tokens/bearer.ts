@@ -25,7 +25,13 @@ export type TokenRefusal =
   /** Signed by the identity provider, but for something else than access. */
   | "wrongType"
   /** Signed by the identity provider, but valid for too long. */
-  | "longLived";
+  | "longLived"
+  /** A session of a vCenter that is not configured here. */
+  | "noVcenter"
+  /** A session that its vCenter does not know. */
+  | "noSession"
+  /** A session whose vCenter cannot be asked. */
+  | "vcenterAway";
 
 /** Verifies Holdfast's own tokens. */
 export interface TokenVerifier {
@@ -36,7 +42,7 @@ export interface TokenVerifier {
 /** Identifies the caller by an Authorization header. */
 export type Authenticate = (header: string | undefined) => Promise<Bearer | TokenRefusal>;
 
-/** Verifies tokens of an identity provider, such as those of OIDC. */
+/** Verifies tokens of somebody else, such as those of an identity provider (OIDC). */
 export interface ForeignTokens {
   verify(token: string): Promise<Bearer | TokenRefusal>;
 }
@@ -44,21 +50,32 @@ export interface ForeignTokens {
 const scheme = /^Bearer ([A-Za-z0-9._~+/-]{16,8192}=*)$/i;
 /** A JSON Web Token begins with a JSON object in base64url (RFC 7519). */
 const jwt = /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/;
+/** Begins a token that stands for a session of the vSphere Client; Holdfast's own begin with `hf_`. */
+export const vcenterPrefix = "vsphere.";
+
+/** A session of the vSphere Client as a token: `vsphere.GUID.TOKEN`, the token in base64url. */
+export function vcenterToken(guid: string, token: string): string {
+  const encoded = Buffer.from(token, "latin1").toString("base64url");
+  return `${vcenterPrefix}${guid}.${encoded}`;
+}
 
 /**
- * Verifies tokens: a JSON Web Token by the identity provider, where there is one, all others as Holdfast's own. An
- * unknown one may have been made at another node a moment ago: `lookAgain` reads the records again.
+ * Verifies tokens: a JSON Web Token by the identity provider, and a session of the vSphere Client by its vCenter, where
+ * there is one; all others as Holdfast's own. An unknown one may have been made at another node a moment ago: `lookAgain`
+ * reads the records again.
  */
 export function authenticator(
   own: TokenVerifier,
   foreign?: ForeignTokens,
   lookAgain?: () => Promise<void>,
+  vcenters?: ForeignTokens,
 ): Authenticate {
   return async (header) => {
     if (header === undefined) return "missing";
     const token = scheme.exec(header)?.[1];
     if (token === undefined) return "unknown";
     if (foreign !== undefined && jwt.test(token)) return await foreign.verify(token);
+    if (vcenters !== undefined && token.startsWith(vcenterPrefix)) return await vcenters.verify(token);
     const found = own.verify(token);
     if (found !== "unknown" || lookAgain === undefined) return found;
     await lookAgain();

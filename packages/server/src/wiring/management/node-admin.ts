@@ -5,6 +5,7 @@ import { Buckets } from "../../admin/access/buckets.ts";
 import { DenialAudit } from "../../admin/access/denial-audit.ts";
 import { ViewedInstances } from "../../admin/access/instance-names.ts";
 import { OidcTokens } from "../../admin/access/oidc.ts";
+import { VcenterSessions } from "../../admin/access/vcenter-sessions.ts";
 import { readConsole } from "../../admin/console/console-files.ts";
 import type { ConsoleOptions } from "../../admin/console/console-routes.ts";
 import { AdminListener } from "../../admin/http/listener.ts";
@@ -87,11 +88,13 @@ export async function openAdmin(
     admin.store.appendAudit(systemInstance, [event], false);
   const perSecond = settings.requestsPerSecond;
   const { monotonicMs } = clock;
+  const vcenters = openVcenters(parts, instances);
   const authorizer = new Authorizer({
     authenticate: authenticator(
       tokens,
       openOidc(parts, instances),
       paced(() => instances.lookAgain(), lookAgainMs, monotonicMs),
+      vcenters,
     ),
     instances,
     requests: new Buckets({ perSecond, burst: perSecond * 2 }, monotonicMs),
@@ -108,7 +111,7 @@ export async function openAdmin(
     idempotency: new Idempotency(monotonicMs),
     madeBefore: new MadeBefore(view, handlers),
     connectionsMax: settings.connectionsMax,
-    console: consoleOf(settings.console, observe),
+    console: consoleOf(settings.console, observe, vcenters),
     newId: ids.uuid,
     requestId: ids.uuid,
     monotonicMs,
@@ -127,6 +130,7 @@ export async function openAdmin(
 function consoleOf(
   { serve, nodes, relyingParty, signInFolder, controlSocket }: NonNullable<Parts["config"]["admin"]>["console"],
   observe: Parts["observe"],
+  vcenters: VcenterSessions | undefined,
 ): ConsoleOptions | undefined {
   if (serve === "off") return undefined;
   const files = readConsole();
@@ -135,7 +139,7 @@ function consoleOf(
     observe({ type: "warning", message: "this node has no web console", cause });
     return undefined;
   }
-  return { files, nodes, relyingParty, signInFolder, controlSocket, wallMs: clock.wallMs };
+  return { files, nodes, relyingParty, signInFolder, controlSocket, vcenters, wallMs: clock.wallMs };
 }
 
 /** What makes, keeps and checks approvals. */
@@ -177,6 +181,21 @@ function ownHandlers(
     fips: process.env[providerVariable],
   };
   return systemHandlers({ ...about, ...clock });
+}
+
+/** The sessions of vCenters, where the node has a console that the vSphere Client shows. */
+function openVcenters(
+  { config, observe }: Parts,
+  instances: ViewedInstances,
+): VcenterSessions | undefined {
+  const settings = config.admin?.console;
+  if (settings === undefined || settings.serve === "off") return undefined;
+  if (settings.vcenters.length === 0) return undefined;
+  const vcenters = settings.vcenters.map((row) => ({
+    ...row,
+    ca: row.ca === undefined ? undefined : readText(row.ca, "admin.console.vcenters.ca"),
+  }));
+  return new VcenterSessions({ vcenters, instances, monotonicMs: clock.monotonicMs, observe });
 }
 
 function openOidc({ config, observe }: Parts, instances: ViewedInstances): OidcTokens | undefined {
