@@ -1,9 +1,12 @@
-import { readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { type StandIn, startVcenter } from "../support/vcenter/index.ts";
 
 const key = (keyId: string, provider: string) => ({
   ...{ _typeName: "CryptoKeyId", keyId, providerId: { _typeName: "KeyProviderId", id: provider } },
+});
+const reference = (type: string, value: string) => ({
+  ...{ _typeName: "ManagedObjectReference", type, value },
 });
 const disk = (fileName: string, keyId?: object, parent?: object) => ({
   _typeName: "VirtualDisk",
@@ -15,7 +18,11 @@ const machine = (id: string, name: string, config: object, more: object = {}) =>
 const host = (id: string, connectionState = "connected") => ({
   type: "HostSystem",
   id,
-  properties: { name: id, runtime: { connectionState, cryptoKeyId: key(`key-${id}`, "holdfast") } },
+  properties: {
+    name: id,
+    runtime: { connectionState, cryptoKeyId: key(`key-${id}`, "holdfast") },
+    parent: reference("ClusterComputeResource", "domain-c1"),
+  },
 });
 
 /** One of each kind of thing that can use a key; the old provider is in the places that people forget. */
@@ -30,7 +37,12 @@ const world = (old: string) => [
       ],
     },
   }),
-  machine("vm-3", "golden", { template: true, keyId: key("key-template", old), hardware: { device: [] } }),
+  machine(
+    "vm-3",
+    "golden",
+    { template: true, keyId: key("key-template", old), hardware: { device: [] } },
+    { runtime: { host: reference("HostSystem", "esx-1") } },
+  ),
   machine("vm-4", "with-snapshot", { template: false, hardware: { device: [] } }, {
     snapshot: {
       rootSnapshotList: [
@@ -50,6 +62,7 @@ const world = (old: string) => [
     ...{ type: "ClusterComputeResource", id: "domain-c1" },
     properties: {
       name: "vsan-cluster",
+      resourcePool: reference("ResourcePool", "resgroup-1"),
       configurationEx: {
         vsanConfigInfo: {
           enabled: true,
@@ -148,4 +161,70 @@ test("what cannot be read, or an empty inventory, proves nothing, and no list is
   const failed = await verify();
   expect(failed.code).not.toBe(0);
   expect(failed.err).toContain("first-class disks of datastore vsan");
+});
+
+const provider = (assumed = "green") => ({
+  provider: { id: "holdfast", managementType: "vCenter", servers: [], assumed },
+});
+const journal = () => vcenter.file("move.journal");
+const moving = (...more: readonly string[]) =>
+  vcenter.command(["move", vcenter.url, "--from", "ibm", "--to", "holdfast", "--journal", journal(), ...more]);
+/** How often a text is in what the vCenter has. */
+const count = async (text: string) =>
+  JSON.stringify(await vcenter.tell("/objects")).split(text).length - 1;
+
+test("move re-keys machines, disks with their parents, templates and first-class disks, and leaves vSAN to a person", async () => {
+  rmSync(journal(), { force: true });
+  await use(world("ibm"));
+  await vcenter.tell("/use", provider("red"));
+  const unready = await moving();
+  expect(unready).toMatchObject({ code: 3, out: "", err: expect.stringContaining("holdfast is red") });
+  await vcenter.tell("/use", provider());
+  const plan = await moving("--dry-run");
+  expect(plan).toMatchObject({ code: 0, err: "" });
+  expect(plan.out).toContain("re-key template golden (home, 0 disks)");
+  expect(await count("new-")).toBe(0);
+  const done = await moving();
+  expect(done).toMatchObject({ code: 0, err: "" });
+  // The machine whose home is under the new provider already keeps that key.
+  expect(await count("key-home")).toBe(1);
+  expect(await count("key-parent")).toBe(0);
+  expect(await count("key-template")).toBe(0);
+  expect(await count("key-fcd")).toBe(0);
+  const template = (await vcenter.tell("/objects")) as readonly {
+    readonly id: string;
+    readonly properties: { readonly config: { readonly template: boolean } };
+  }[];
+  expect(template.find(({ id }) => id === "vm-3")?.properties.config.template).toBe(true);
+  const again = await moving();
+  expect(again).toMatchObject({ code: 0, out: expect.stringContaining("0 things were moved") });
+  const left = await verify();
+  expect(left.code).toBe(6);
+  expect(left.out).toContain("vSAN KEK");
+  expect(left.out).not.toContain("template");
+});
+
+test("a machine that refuses is named, the others are moved, and a template that was left as a machine is one again", async () => {
+  rmSync(journal(), { force: true });
+  await vcenter.tell("/use", provider());
+  const refusing = machine(
+    "vm-7",
+    "busy",
+    { template: false, keyId: key("key-busy", "ibm"), hardware: { device: [] } },
+    { refuses: "Another task is in progress." },
+  );
+  await use([...world("ibm"), refusing]);
+  const first = await moving("--at-once", "1");
+  expect(first.code).toBe(3);
+  expect(first.out).toContain("failed: machine busy (home, 0 disks): vCenter: ReconfigVM_Task failed: Another task is in progress.");
+  expect(first.err).toContain("1 things were not moved");
+  expect(await count("key-template")).toBe(0);
+  // As if a run had been killed in the middle of a template.
+  await use([
+    ...world("ibm").filter((one) => (one as { readonly id: string }).id !== "vm-3"),
+    machine("vm-3", "golden", { template: false, keyId: key("k", "holdfast"), hardware: { device: [] } }),
+  ]);
+  writeFileSync(journal(), "open vm-3\n");
+  const second = await moving();
+  expect(second).toMatchObject({ code: 0, out: expect.stringContaining("vm-3 is a template again") });
 });

@@ -19,6 +19,8 @@ interface Provider {
   readonly servers: Server[];
   /** Certificates of servers that vCenter trusts, PEM. */
   readonly trusted: string[];
+  /** A status to show without asking the servers. */
+  readonly assumed?: string | undefined;
   /** The last request, and its private key. */
   request?: { readonly csr: string; readonly key: string };
   client?: { readonly certificate: string; readonly key: string };
@@ -32,6 +34,7 @@ const reachMs = 5000;
 export class CryptoManager {
   readonly #providers = new Map<string, Provider>();
   #default = "";
+  #made = 0;
   /** Keys that registered machines and hosts use. */
   #keys: readonly { readonly keyId: string; readonly providerId: { readonly id: string } }[] = [];
 
@@ -40,8 +43,8 @@ export class CryptoManager {
     if (typeof isDefault === "string") this.#default = isDefault;
     if (Array.isArray(keys)) this.#keys = keys as never;
     if (provider !== undefined) {
-      const { id, managementType, servers } = provider as Provider;
-      this.#providers.set(id, { id, managementType, servers: [...servers], trusted: [] });
+      const { id, managementType, servers, assumed } = provider as Provider;
+      this.#providers.set(id, { id, managementType, servers: [...servers], trusted: [], assumed });
     }
     return {};
   }
@@ -101,6 +104,12 @@ export class CryptoManager {
       this.#default = this.#of(clusterId).id;
     },
     ListKeys: () => orNull(this.#keys),
+    GenerateKey: ({ keyProvider }) => {
+      this.#made += 1;
+      const providerId = { _typeName: "KeyProviderId", id: this.#of(keyProvider).id };
+      const keyId = { _typeName: "CryptoKeyId", keyId: `new-${this.#made}`, providerId };
+      return { _typeName: "CryptoKeyResult", keyId, success: true };
+    },
     GetDefaultKmsCluster: ({ entity }) =>
       entity === undefined && this.#default !== ""
         ? { _typeName: "KeyProviderId", id: this.#default }
@@ -156,7 +165,11 @@ async function shownBy({ address, port }: Server): Promise<string> {
 
 /** Asks each server as vCenter does, with its own certificate. */
 async function statusOf(provider: Provider): Promise<Data> {
-  const { id, servers, trusted, client } = provider;
+  const { id, servers, trusted, client, assumed } = provider;
+  if (assumed !== undefined) {
+    const clusterId = { _typeName: "KeyProviderId", id };
+    return { _typeName: "CryptoManagerKmipClusterStatus", clusterId, overallStatus: assumed, servers: [] };
+  }
   const asked = await Promise.all(
     servers.map(async (server) => {
       const shown = await shownBy(server);

@@ -1,6 +1,7 @@
 import { Fault } from "./fault.ts";
 
 type Data = Readonly<Record<string, unknown>>;
+type Changed = Record<string, unknown>;
 
 /** A managed object, with its properties as nested objects. */
 export interface Managed {
@@ -22,12 +23,19 @@ export class Inventory {
   #count = 0;
 
   use(objects: readonly Managed[]): void {
-    this.#objects = objects;
+    this.#objects = structuredClone(objects);
+  }
+
+  get objects(): readonly Managed[] {
+    return this.#objects;
   }
 
   /** A property of an object; `undefined` where it is not set. */
   property(type: string, id: string, path: string): unknown {
-    return valueAt(this.#object(type, id).properties, path);
+    const { properties } = this.#object(type, id);
+    // A summary has some fields of the configuration.
+    if (path === "summary" && type === "VirtualMachine") return { config: properties["config"] };
+    return valueAt(properties, path);
   }
 
   /** Calls a method of an object; answers `noMethod` for one of another part of a vCenter. */
@@ -49,6 +57,24 @@ export class Inventory {
         return Object.keys(this.#disksOf(body)).map((disk) => ({ _typeName: "ID", id: disk }));
       case "VcenterVStorageObjectManager.RetrieveVStorageObject":
         return this.#disksOf(body)[String((body["id"] as Data)["id"])];
+      case "VcenterVStorageObjectManager.UpdateVStorageObjectCrypto_Task": {
+        const disk = this.#disksOf(body)[String((body["id"] as Data)["id"])] as Data;
+        const { crypto } = body["disksCrypto"] as { readonly crypto: Data };
+        return void give(valueAt(disk, "config.backing") as Changed, crypto);
+      }
+      case "HostSystem.ConfigureCryptoKey": {
+        const runtime = this.#object(type, id).properties["runtime"] as Changed;
+        runtime["cryptoKeyId"] = body["keyId"];
+        return undefined;
+      }
+      case "VirtualMachine.ReconfigVM_Task":
+        return void reconfigure(this.#object(type, id).properties, body["spec"] as Data);
+      case "VirtualMachine.MarkAsVirtualMachine":
+      case "VirtualMachine.MarkAsTemplate": {
+        const config = this.#object(type, id).properties["config"] as Changed;
+        config["template"] = method === "MarkAsTemplate";
+        return undefined;
+      }
       default:
         return noMethod;
     }
@@ -93,6 +119,33 @@ export class Inventory {
     const more = rest.length > 0 ? { token: next } : {};
     return { _typeName: "RetrieveResult", objects: left.slice(0, pageObjects), ...more };
   }
+}
+
+/** Gives a machine, and its disks, the keys of a specification. */
+function reconfigure(properties: Data, { crypto, deviceChange = [] }: Data): void {
+  const { refuses, config } = properties as { readonly refuses?: string; readonly config: Changed };
+  if (refuses !== undefined) throw new Fault("InvalidState", refuses);
+  if (config["template"] === true) throw new Fault("NotSupported", "a template");
+  if (crypto !== undefined) give(config, crypto as Data);
+  const devices = valueAt(config, "hardware.device") as readonly Data[];
+  for (const { device, backing } of deviceChange as readonly Data[]) {
+    const name = valueAt(device, "backing.fileName");
+    const disk = devices.find((one) => valueAt(one, "backing.fileName") === name);
+    if (disk === undefined) throw new Fault("InvalidDeviceSpec", String(name));
+    let at = disk["backing"] as Changed;
+    for (let spec = backing as Data | undefined; spec !== undefined; spec = spec["parent"] as Data) {
+      if (spec["crypto"] !== undefined) give(at, spec["crypto"] as Data);
+      at = (at["parent"] ?? {}) as Changed;
+    }
+  }
+}
+
+/** A shallow re-key of what has a key already. */
+function give(what: Changed, { _typeName, newKeyId }: Data): void {
+  if (_typeName !== "CryptoSpecShallowRecrypt" || what["keyId"] === undefined) {
+    throw new Fault("InvalidState", "it is not encrypted");
+  }
+  what["keyId"] = newKeyId;
 }
 
 /** The answer for a method that no object of the inventory has. */

@@ -52,6 +52,7 @@ async function answer(request: IncomingMessage, said: string): Promise<Reply> {
   if (path === "/faults") return value(Object.assign(faults, body));
   if (path === "/calls") return value(calls);
   if (path === "/use") return value(manager.use(body));
+  if (path === "/objects") return value(inventory.objects);
   if (path === "/inventory") return value(inventory.use(body["objects"] as readonly Managed[]));
   if (faults.busy > 0) {
     faults.busy -= 1;
@@ -80,20 +81,21 @@ async function answer(request: IncomingMessage, said: string): Promise<Reply> {
     throw new Fault("RuntimeFault", "A general system error occurred.");
   }
   if (request.method === "GET") return value(inventory.property(type, id, name) ?? null);
-  const found = inventory.call(type, id, name, body);
-  if (found !== noMethod) return value(found);
-  if (!name.endsWith("_Task")) return value(await manager.call(name, body));
-  return value(reference("Task", await begun(name, body)));
+  const run = async () => {
+    const found = inventory.call(type, id, name, body);
+    return found === noMethod ? await manager.call(name, body) : found;
+  };
+  return value(name.endsWith("_Task") ? reference("Task", begun(run)) : await run());
 }
 
 /** A task that runs for a moment. */
-async function begun(name: string, body: Readonly<Record<string, unknown>>): Promise<string> {
+function begun(run: () => Promise<unknown>): string {
   const id = `task-${tasks.size + 1}`;
   tasks.set(id, { _typeName: "TaskInfo", key: id, state: "running" });
-  void manager.call(name, body).then(
+  void run().then(
     (result) => tasks.set(id, { _typeName: "TaskInfo", key: id, state: "success", result }),
     (error: unknown) =>
-      tasks.set(id, { _typeName: "TaskInfo", state: "error", error: { localizedMessage: String(error) } }),
+      tasks.set(id, { _typeName: "TaskInfo", state: "error", error: { localizedMessage: (error as Error).message } }),
   );
   return id;
 }

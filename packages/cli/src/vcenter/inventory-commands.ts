@@ -5,6 +5,7 @@ import { Failure, reasonOf } from "../terminal/failure.ts";
 import { say, sayJson } from "../terminal/output.ts";
 import { listLines } from "../terminal/print.ts";
 import { type Inventory, inventoryOf } from "./inventory.ts";
+import { move } from "./move.ts";
 import { addVcenterSite, type VcenterSite, withVcenter } from "./vcenter-site.ts";
 
 interface Audit extends VcenterSite {
@@ -15,6 +16,15 @@ interface Audit extends VcenterSite {
 interface Verify extends VcenterSite {
   readonly oldProvider: string;
   readonly newProvider: string;
+}
+
+interface MoveOptions extends VcenterSite {
+  readonly from: string;
+  readonly to: string;
+  readonly machine?: readonly string[];
+  readonly atOnce: string;
+  readonly journal: string;
+  readonly dryRun?: true;
 }
 
 const columns = ["KIND=kind", "NAME=name", "PROVIDER=provider", "KEY=keyId", "VCENTER=vcenter"];
@@ -32,6 +42,32 @@ export function addInventoryCommands(parent: Command): void {
     .option("--json", "print JSON");
   addVcenterSite(auditing);
   auditing.action((urls: readonly string[], given: Audit) => audit(urls, given));
+  const moving = parent
+    .command("move")
+    .argument("<url>", "https:// address of the vCenter")
+    .summary("re-key everything from one key provider to another")
+    .description(
+      "Give machines, templates, hosts and first-class disks that use one key provider a key of another one, by shallow re-keys: no disk is encrypted again, and machines stay powered on. A second run continues. vSAN, cluster policies and default providers are changed in vCenter.",
+    )
+    .requiredOption("--from <name>", "the provider that is used now")
+    .requiredOption("--to <name>", "the provider that gives the new keys; it must be green")
+    .option("--machine <name...>", "only these machines and templates; try one first")
+    .option("--at-once <number>", "how many are re-keyed at the same time, 1 to 32", "4")
+    .option(
+      "--journal <file>",
+      "remembers templates that are machines for a moment; keep it until the move is done",
+      "holdfast-move.journal",
+    )
+    .option("--dry-run", "print what it would do, and change nothing");
+  addVcenterSite(moving);
+  moving.action(async (url: string, given: MoveOptions) => {
+    const { from, to, machine, atOnce, journal } = given;
+    if (!/^([1-9]|[12]\d|3[0-2])$/.test(atOnce)) {
+      throw new Failure(`--at-once ${atOnce}: give a number from 1 to 32`);
+    }
+    const wanted = { from, to, journal, atOnce: Number(atOnce), dryRun: given.dryRun === true };
+    await withVcenter(url, given, (vcenter) => move(vcenter, { ...wanted, machines: machine }));
+  });
   const verifying = parent
     .command("verify")
     .argument("<url...>", "https:// addresses of all vCenters that share the keys")

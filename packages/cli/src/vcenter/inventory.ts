@@ -1,5 +1,6 @@
 import { reasonOf } from "../terminal/failure.ts";
-import { idOf, KeyProviders, listOf } from "./key-provider.ts";
+import { idOf, KeyProviders } from "./key-provider.ts";
+import { type Data, dataOf, listOf, type Found, objectsOf, referenceOf } from "./property-collector.ts";
 import { type MoRef, unboxed, type Vcenter } from "./vi-json.ts";
 
 /** Something in a vCenter that uses a key or a key provider. */
@@ -19,18 +20,6 @@ export interface Inventory {
   /** How many things of each kind were looked at. */
   readonly seen: Readonly<Record<string, number>>;
 }
-
-type Data = Readonly<Record<string, unknown>>;
-
-/** An object with the properties that were asked for. */
-interface Found {
-  readonly object: MoRef;
-  readonly values: Data;
-  /** Properties that the user may not read. */
-  readonly missing: readonly string[];
-}
-
-const pageObjects = 100;
 
 /** Looks at everything in a vCenter that can use a key. It only reads. */
 export async function inventoryOf(vcenter: Vcenter): Promise<Inventory> {
@@ -229,61 +218,13 @@ class Look {
 
   /** Every object of a type. A property that the user may not read is noted: it could name a key. */
   async *#objects(type: string, paths: readonly string[]): AsyncGenerator<Found> {
-    const { viewManager, rootFolder, propertyCollector } = this.#vcenter.content;
-    const wanted = { container: referenceOf(rootFolder), type: [type], recursive: true };
-    const view = (await this.#vcenter.call(viewManager, "CreateContainerView", wanted)) as MoRef;
-    try {
-      const asked = retrieval(view, type, paths);
-      let page = dataOf(await this.#vcenter.call(propertyCollector, "RetrievePropertiesEx", asked));
-      for (;;) {
-        for (const found of listOf(page["objects"]).map(foundOf)) {
-          for (const path of found.missing) {
-            this.#lacks(`${type} ${String(found.values["name"] ?? found.object.value)}: no permission to read ${path}`);
-          }
-          yield found;
-        }
-        const { token } = page;
-        if (typeof token !== "string" || token === "") return;
-        const more = await this.#vcenter.call(propertyCollector, "ContinueRetrievePropertiesEx", { token });
-        page = dataOf(more);
-      }
-    } finally {
-      await this.#vcenter.call(view, "DestroyView").catch(() => undefined);
+    for await (const found of objectsOf(this.#vcenter, type, paths)) {
+      const { object, values, missing } = found;
+      const name = String(values["name"] ?? object.value);
+      for (const path of missing) this.#lacks(`${type} ${name}: no permission to read ${path}`);
+      yield found;
     }
   }
-}
-
-/** A request for properties of all objects of a type in a view (PropertyCollector). */
-function retrieval(view: MoRef, type: string, pathSet: readonly string[]): Data {
-  const path = { _typeName: "TraversalSpec", name: "view", type: "ContainerView", path: "view", skip: false };
-  return {
-    specSet: [
-      {
-        _typeName: "PropertyFilterSpec",
-        objectSet: [{ _typeName: "ObjectSpec", obj: referenceOf(view), skip: true, selectSet: [path] }],
-        propSet: [{ _typeName: "PropertySpec", type, pathSet }],
-      },
-    ],
-    options: { _typeName: "RetrieveOptions", maxObjects: pageObjects },
-  };
-}
-
-function foundOf({ obj, propSet, missingSet }: Data): Found {
-  const values = listOf(propSet).map(({ name, val }) => [String(name), unboxed(val)] as const);
-  return {
-    object: obj as MoRef,
-    values: Object.fromEntries(values),
-    missing: listOf(missingSet).map(({ path }) => String(path)),
-  };
-}
-
-function referenceOf({ type, value }: MoRef): Data {
-  return { _typeName: "ManagedObjectReference", type, value };
-}
-
-function dataOf(value: unknown): Data {
-  const plain = unboxed(value);
-  return typeof plain === "object" && plain !== null ? (plain as Data) : {};
 }
 
 function stringsOf(value: unknown): readonly string[] {

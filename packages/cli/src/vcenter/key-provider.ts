@@ -1,4 +1,6 @@
+import { OperatorError } from "@holdfast/server/operator-error";
 import { Failure } from "../terminal/failure.ts";
+import { type Data, listOf, referenceOf } from "./property-collector.ts";
 import { type MoRef, type Vcenter, VcenterFault } from "./vi-json.ts";
 
 /** A key server as vCenter knows it. */
@@ -38,8 +40,6 @@ export interface ProviderStatus {
   readonly clientCertificateEnds?: string;
   readonly servers: readonly ServerStatus[];
 }
-
-type Data = Readonly<Record<string, unknown>>;
 
 const keyProviderId = (id: string) => ({ _typeName: "KeyProviderId", id });
 const serverInfo = ({ name, address, port }: KmsServer) => ({
@@ -143,8 +143,19 @@ export class KeyProviders {
 
   /** The default provider of a cluster or folder, without that of what it is in; of the vCenter unless given. */
   async default(entity?: MoRef): Promise<string> {
-    const of = entity === undefined ? {} : { entity: { _typeName: "ManagedObjectReference", ...entity } };
+    const of = entity === undefined ? {} : { entity: referenceOf(entity) };
     return idOf(await this.#call("GetDefaultKmsCluster", { ...of, defaultsToParent: false }));
+  }
+
+  /** Has vCenter make a key at a provider; answers its `CryptoKeyId`. */
+  async newKey(provider: string): Promise<Data> {
+    const made = (await this.#call("GenerateKey", { keyProvider: keyProviderId(provider) })) as Data;
+    // A refusal of the key server is an answer, and no fault.
+    if (made["success"] === true) return { _typeName: "CryptoKeyId", ...(made["keyId"] as Data) };
+    throw new OperatorError(
+      `vCenter got no key from ${provider}: ${String(made["reason"] ?? "it does not say why")}`,
+      "again",
+    );
   }
 
   /** Every key that registered machines and hosts use. */
@@ -182,13 +193,6 @@ function serverStatus(one: Data): ServerStatus {
 function endOf(info: unknown): string | undefined {
   const ends = (info as Data | undefined)?.["notAfter"];
   return typeof ends === "string" ? ends : undefined;
-}
-
-/** A list; it is `null` or absent where it is empty, and boxed in a place for any type. */
-export function listOf(value: unknown): readonly Data[] {
-  if (Array.isArray(value)) return value as readonly Data[];
-  const { _value } = (value ?? {}) as Data;
-  return Array.isArray(_value) ? (_value as readonly Data[]) : [];
 }
 
 /** The name in a `KeyProviderId`; empty for none. */

@@ -1,0 +1,81 @@
+import { type MoRef, unboxed, type Vcenter } from "./vi-json.ts";
+
+/** A data object of the API. */
+export type Data = Readonly<Record<string, unknown>>;
+
+/** An object with the properties that were asked for. */
+export interface Found {
+  readonly object: MoRef;
+  readonly values: Data;
+  /** Properties that the user may not read. */
+  readonly missing: readonly string[];
+}
+
+const pageObjects = 100;
+
+/** Every object of a type in a vCenter, with these properties: `CreateContainerView` and `RetrievePropertiesEx`. */
+export async function* objectsOf(
+  vcenter: Vcenter,
+  type: string,
+  paths: readonly string[],
+): AsyncGenerator<Found> {
+  const { viewManager, rootFolder, propertyCollector } = vcenter.content;
+  const wanted = { container: referenceOf(rootFolder), type: [type], recursive: true };
+  const view = (await vcenter.call(viewManager, "CreateContainerView", wanted)) as MoRef;
+  try {
+    const asked = retrieval(view, type, paths);
+    let page = dataOf(await vcenter.call(propertyCollector, "RetrievePropertiesEx", asked));
+    for (;;) {
+      yield* listOf(page["objects"]).map(foundOf);
+      const { token } = page;
+      if (typeof token !== "string" || token === "") return;
+      const next = await vcenter.call(propertyCollector, "ContinueRetrievePropertiesEx", { token });
+      page = dataOf(next);
+    }
+  } finally {
+    await vcenter.call(view, "DestroyView").catch(() => undefined);
+  }
+}
+
+/** A request for properties of all objects of a type in a view (PropertyCollector). */
+function retrieval(view: MoRef, type: string, pathSet: readonly string[]): Data {
+  const path = { _typeName: "TraversalSpec", name: "view", type: "ContainerView", path: "view", skip: false };
+  return {
+    specSet: [
+      {
+        _typeName: "PropertyFilterSpec",
+        objectSet: [{ _typeName: "ObjectSpec", obj: referenceOf(view), skip: true, selectSet: [path] }],
+        propSet: [{ _typeName: "PropertySpec", type, pathSet }],
+      },
+    ],
+    options: { _typeName: "RetrieveOptions", maxObjects: pageObjects },
+  };
+}
+
+function foundOf({ obj, propSet, missingSet }: Data): Found {
+  const values = listOf(propSet).map(({ name, val }) => [String(name), unboxed(val)] as const);
+  return {
+    object: obj as MoRef,
+    values: Object.fromEntries(values),
+    missing: listOf(missingSet).map(({ path }) => String(path)),
+  };
+}
+
+/** A reference as a request has it. */
+export function referenceOf({ type, value }: MoRef): Data {
+  return { _typeName: "ManagedObjectReference", type, value };
+}
+
+/** An object; empty where it is not set. */
+export function dataOf(value: unknown): Data {
+  const plain = unboxed(value);
+  return typeof plain === "object" && plain !== null ? (plain as Data) : {};
+}
+
+/** A list; it is `null` or absent where it is empty, and boxed in a place for any type. */
+export function listOf(value: unknown): readonly Data[] {
+  if (Array.isArray(value)) return value as readonly Data[];
+  const { _value } = (value ?? {}) as Data;
+  return Array.isArray(_value) ? (_value as readonly Data[]) : [];
+}
+
