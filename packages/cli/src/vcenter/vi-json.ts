@@ -15,6 +15,12 @@ export interface VcenterOptions {
   readonly fingerprint?: string;
 }
 
+/** Who logs in. */
+interface Login {
+  readonly userName: string;
+  readonly password: string;
+}
+
 /** A reference to a managed object. */
 export interface MoRef {
   readonly type: string;
@@ -67,12 +73,12 @@ export class Vcenter implements AsyncDisposable {
   readonly host: string;
   readonly #origin: string;
   readonly #agent: Agent;
-  readonly #login: { readonly userName: string; readonly password: string };
+  readonly #login: Login;
   #base = "";
   #session: string | undefined;
   #content: Content | undefined;
 
-  private constructor(origin: string, agent: Agent, login: Vcenter["#login"]) {
+  private constructor(origin: string, agent: Agent, login: Login) {
     this.#origin = origin;
     this.host = new URL(origin).hostname;
     this.#agent = agent;
@@ -82,7 +88,7 @@ export class Vcenter implements AsyncDisposable {
   /** Connects and logs in. */
   static async open(
     options: VcenterOptions,
-    login: { readonly userName: string; readonly password: string },
+    login: Login,
   ): Promise<Vcenter> {
     const vcenter = new Vcenter(new URL(options.url).origin, await agentOf(options), login);
     try {
