@@ -1,4 +1,3 @@
-import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import {
   asked,
@@ -12,16 +11,14 @@ import {
   signOut,
   who,
 } from "./base/api.ts";
-import { mayCall, type OperationName, operations, type Who } from "./base/contract.ts";
+import { mayCall, operations, type Who } from "./base/contract.ts";
 import { link, place, replace } from "./base/router.ts";
 import { toggleTheme } from "./base/theme.ts";
-import { ApproverKeys, SignRequest } from "./pages/approve.tsx";
 import { Connect } from "./pages/connect.tsx";
 import { Order, orderPath } from "./pages/order/order.tsx";
 import { Overview } from "./pages/overview.tsx";
 import { connectPage, pages } from "./pages/pages.ts";
 import { pageAt, ResourcePage } from "./pages/resource.tsx";
-import type { Params } from "./pages/resource-model.ts";
 import { SignIn, signInError } from "./pages/sign-in.tsx";
 import { Watch, watchPath } from "./pages/watch.tsx";
 import { regions } from "./parts/fields.tsx";
@@ -191,12 +188,6 @@ function Menu({ person }: { person: Who }) {
   );
 }
 
-/** What a page has below what the table describes. */
-const below: Partial<Record<OperationName, (props: { params: Params }) => ComponentChildren>> = {
-  readApproval: SignRequest,
-  readApprovalPolicy: ApproverKeys,
-};
-
 function Content() {
   const { path } = place.value;
   if (path === "/") return <Overview />;
@@ -207,13 +198,7 @@ function Content() {
   const found = pageAt(pages, path);
   if (found !== undefined) {
     const [page, params] = found;
-    const Below = below[page.reads];
-    return (
-      <>
-        <ResourcePage key={page.path} page={page} params={params} />
-        {Below === undefined ? null : <Below key={path} params={params} />}
-      </>
-    );
+    return <ResourcePage key={page.path} page={page} params={params} />;
   }
   return (
     <>

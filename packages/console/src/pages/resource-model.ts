@@ -14,9 +14,6 @@ export type Params = Readonly<Record<string, string>>;
 /** What was done last, and at which page a person reads it. */
 export const said = signal({ text: "", path: "" });
 
-/** Grows when a part of a page has changed what the page shows. */
-export const refreshed = signal(0);
-
 /** The most rows of a list that grows by itself. */
 const liveMax = 500;
 

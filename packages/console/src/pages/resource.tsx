@@ -16,12 +16,12 @@ import { Loss } from "./extras/loss.tsx";
 import { useSuggestions } from "./extras/suggestions.ts";
 import { Filters } from "./filters.tsx";
 import { allowedIn, connectPage, instancePages, type Page } from "./pages.ts";
-import { type Item, type Params, ResourceModel, refreshed, said } from "./resource-model.ts";
+import { type Item, type Params, ResourceModel, said } from "./resource-model.ts";
 
 /** A page of the table: what its operation reads, and buttons for what a person may do. */
 export function ResourcePage({ page, params }: { page: Page; params: Params }) {
   const { query, path } = place.value;
-  const at = JSON.stringify([params, query, refreshed.value]);
+  const at = JSON.stringify([params, query]);
   const model = useMemo(() => new ResourceModel(page, params, query), [at]);
   const operation = operations[page.reads];
   useEffect(() => {

@@ -4,6 +4,7 @@ import { mayCall, operations, type Who } from "../../base/contract.ts";
 import { link } from "../../base/router.ts";
 import { State } from "../../parts/notices.tsx";
 import { rootSentence, statusSentence } from "../../parts/status-text.ts";
+import { ApproverKeys, SignRequest } from "./approve.tsx";
 import { BackupCommands } from "./backup-commands.tsx";
 import type { ExtraProps } from "./extra-props.ts";
 import { Export, Verify } from "./event-tools.tsx";
@@ -42,6 +43,8 @@ export const extrasAbove: Extras = {
 export const extrasBelow: Extras = {
   "/instances/{instance}/keys/{key}": ({ params }) => <KeyEvents params={params} />,
   "/backups": () => <BackupCommands />,
+  "/access/approvals/{approval}": (props) => <SignRequest {...props} />,
+  "/access/approval-policy": (props) => <ApproverKeys {...props} />,
 };
 
 /** What the status of an instance and of its roots of trust means. */

@@ -3,14 +3,15 @@ import { cancelText, decoded, isReason } from "@holdfast/admin/approval-text";
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
-import { call, who } from "../base/api.ts";
-import { type AnswerOf, mayCall, operations, type Schema, type Who } from "../base/contract.ts";
-import { place } from "../base/router.ts";
-import { createKey, isUsable, sha256, signText, unusable } from "../parts/authenticator.ts";
-import { Copied, save } from "../parts/copy.tsx";
-import { ObjectFields } from "../parts/fields.tsx";
-import { Failure, Notice } from "../parts/notices.tsx";
-import { refreshed, said } from "./resource-model.ts";
+import { call, who } from "../../base/api.ts";
+import { type AnswerOf, mayCall, operations, type Schema, type Who } from "../../base/contract.ts";
+import { place } from "../../base/router.ts";
+import { createKey, isUsable, sha256, signText, unusable } from "../../parts/authenticator.ts";
+import { Copied, save } from "../../parts/copy.tsx";
+import { ObjectFields } from "../../parts/fields.tsx";
+import { Failure, Notice } from "../../parts/notices.tsx";
+import { said } from "../resource-model.ts";
+import type { ExtraProps } from "./extra-props.ts";
 
 type Policies = AnswerOf<"readApprovalPolicy">;
 
@@ -22,7 +23,7 @@ interface Signer {
 }
 
 /** Signs the request of the page with an approver's authenticator, and hands the signature in. */
-export function SignRequest({ params }: { params: Readonly<Record<string, string>> }) {
+export function SignRequest({ model, params }: ExtraProps) {
   const approval = params["approval"] ?? "";
   const state = useLoaded(async () => {
     const [{ document, state: now }, policies] = await Promise.all([
@@ -33,13 +34,13 @@ export function SignRequest({ params }: { params: Readonly<Record<string, string
     const read = readDocument(document, await sha256(callIn(document)));
     if (typeof read === "string") throw new Error(`The document of this request is ${read}.`);
     return { ...read, signers: signersIn(policies) };
-  }, [approval]);
+  }, [approval, model.thing.value]);
   if (state.value === undefined) return null;
   if (state.value instanceof Error) return <Failure error={state.value} />;
   const { text, call: asked, signers } = state.value;
   const handIn = async (line: string) => {
     await call("signApproval", { params: { approval }, body: { signatures: line } });
-    done("Signed.");
+    done(model, "Signed.");
   };
   return (
     <Part title="Sign with an authenticator">
@@ -55,8 +56,8 @@ export function SignRequest({ params }: { params: Readonly<Record<string, string
 }
 
 /** Makes keys of approvers in authenticators, and signs policies with them. */
-export function ApproverKeys() {
-  const policies = useLoaded(() => call("readApprovalPolicy", {}), []);
+export function ApproverKeys({ model }: ExtraProps) {
+  const policies = useLoaded(() => call("readApprovalPolicy", {}), [model.items.value]);
   const known = policies.value instanceof Error ? undefined : policies.value;
   const waiting = known?.items.filter((one) => one.state === "waiting") ?? [];
   const why = unusable();
@@ -89,7 +90,7 @@ export function ApproverKeys() {
             handIn={async (line) => {
               const body = { signatures: line };
               await call("stopApprovalPolicy", { params: { policy: id }, body });
-              done("Cancelled.");
+              done(model, "Cancelled.");
             }}
           />
         </Part>
@@ -296,7 +297,6 @@ function Part({ title, children }: { title: string; children: ComponentChildren 
 /** Reads something when the page is opened, and again when it was changed here. */
 function useLoaded<Value>(read: () => Promise<Value>, of: readonly unknown[]) {
   const state = useSignal<Value | Error | undefined>(undefined);
-  const at = JSON.stringify([of, refreshed.value]);
   useEffect(() => {
     let isOld = false;
     void read().then(
@@ -310,7 +310,7 @@ function useLoaded<Value>(read: () => Promise<Value>, of: readonly unknown[]) {
     return () => {
       isOld = true;
     };
-  }, [at]);
+  }, [...of]);
   return state;
 }
 
@@ -335,7 +335,7 @@ function may(name: "signApproval" | "stopApprovalPolicy"): boolean {
 }
 
 /** Says what was done, and shows the page as it is now. */
-function done(text: string): void {
+function done(model: ExtraProps["model"], text: string): void {
   said.value = { text, path: place.peek().path };
-  refreshed.value++;
+  void model.load();
 }
