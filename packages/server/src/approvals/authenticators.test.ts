@@ -78,7 +78,7 @@ describe("a signature of an authenticator", () => {
 });
 
 test("a policy takes only keys with one name each, of the algorithms that browsers offer", () => {
-  const [alice, bob] = approversNamed("alice", "bob") as readonly [Approver, Approver];
+  const [alice, bob] = approversNamed("alice", "bob") as unknown as readonly [Approver, Approver];
   const fault = (key: string) => policyFault(policyWith([alice, bob, { name: "erin", key }]));
   expect(fault(erin.key)).toBeUndefined();
   const spki = Buffer.from(erin.key.split(":")[2] ?? "", "base64url");

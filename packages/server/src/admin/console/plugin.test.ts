@@ -31,7 +31,8 @@ async function open(more: Partial<Vcenter> = {}, isOn = true) {
     console: {
       files: readConsole(folder) ?? new Map(),
       nodes: ["https://kms-a2.example:8443"],
-      signInFolder: undefined,
+      relyingParty: undefined,
+    signInFolder: undefined,
       controlSocket: undefined,
       vcenters: isOn ? sessions : undefined,
       wallMs: Date.now,

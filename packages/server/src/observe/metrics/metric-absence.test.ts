@@ -10,6 +10,7 @@ const everything: Required<NodeReadings> = {
   ...unknownNode,
   health: () => ({ ...unknownNode.health(), services: { "": true }, parts: { store: true } }),
   peers: () => [{ region: "b", state: "up" }],
+  alone: () => 0,
   regionStores: () => [["a", 1]],
   leads: () => false,
   quarantined: () => 0,
