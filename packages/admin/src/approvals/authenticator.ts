@@ -54,7 +54,7 @@ const clientData = z.object({
   challenge: z.string(),
   origin: z.string(),
   crossOrigin: z.literal(false).optional(),
-  topOrigin: z.undefined(),
+  topOrigin: z.never().optional(),
 });
 
 const flagsAt = 32;
