@@ -69,7 +69,9 @@ describe.skipIf(missing.length > 0)(
           ...{ hasResidentKey: true, hasUserVerification: true, isUserVerified: true },
         },
       });
-      await page.goto(`https://${node}.${domain}:${managed.both.node(node).admin}/console/#${path}`);
+      await page.goto(
+        `https://${node}.${domain}:${managed.both.node(node).admin}/console/#${path}`,
+      );
       await page.getByLabel("Token").fill(token);
       await page.getByRole("button", { name: "Sign in" }).click();
       await page.getByRole("button", { name: "Sign out" }).waitFor();
@@ -109,7 +111,15 @@ describe.skipIf(missing.length > 0)(
       const alice = ["--name", "alice", "--key-out", file("alice.key")];
       const made = await run("approval", "key", "create", ...alice);
       const approvers = [made.out.trim(), ...keys].flatMap((one) => ["--approver", one]);
-      const draft = ["approval", "draft", "--approvals", "2", "--out", file("policy"), ...approvers];
+      const draft = [
+        "approval",
+        "draft",
+        "--approvals",
+        "2",
+        "--out",
+        file("policy"),
+        ...approvers,
+      ];
       expect(await run(...draft)).toMatchObject({ code: 0 });
       const text = await readFile(file("policy"), "utf8");
       const own = ["--key", file("alice.key"), "--yes", "--out", file("alice.sig")];
@@ -140,7 +150,10 @@ describe.skipIf(missing.length > 0)(
       await erin.getByText('"second"').first().waitFor();
       // Somebody else's name does not carry a signature.
       await sign(erin, "frank");
-      await erin.getByRole("alert").getByText("signature of frank is not of this request").waitFor();
+      await erin
+        .getByRole("alert")
+        .getByText("signature of frank is not of this request")
+        .waitFor();
       await sign(erin, "erin");
       await erin.getByText("Signed.").waitFor();
       expect(await command(...wanted, "--approval", id, ...managed.site("a1"))).toMatchObject({
@@ -156,7 +169,14 @@ describe.skipIf(missing.length > 0)(
       expect(await command(...use)).toMatchObject({ code: 0 });
       expect((await command(...use)).err).toContain("works once");
       // Another authenticator has no key for this, and says so.
-      const again = await command("token", "create", "--name", "third", ...wanted.slice(4), ...managed.site("a1"));
+      const again = await command(
+        "token",
+        "create",
+        "--name",
+        "third",
+        ...wanted.slice(4),
+        ...managed.site("a1"),
+      );
       const other = /--approval ([0-9a-f-]{36})/.exec(again.err)?.[1] ?? "";
       const stranger = await person("a1", `/access/approvals/${other}`);
       await sign(stranger, "erin");

@@ -4,7 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { VcenterSession } from "@holdfast/workbench";
 import axe from "axe-core";
-import { type Browser, type BrowserContext, chromium, type Frame, type Page } from "playwright-core";
+import {
+  type Browser,
+  type BrowserContext,
+  chromium,
+  type Frame,
+  type Page,
+} from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { cryptoKeyId, machine } from "../../packages/server/src/testing/vcenter.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";

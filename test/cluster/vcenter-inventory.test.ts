@@ -10,7 +10,12 @@ const reference = (type: string, value: string) => ({
 });
 const disk = (fileName: string, keyId?: object, parent?: object) => ({
   _typeName: "VirtualDisk",
-  backing: { _typeName: "VirtualDiskFlatVer2BackingInfo", fileName, ...(keyId && { keyId }), ...(parent && { parent }) },
+  backing: {
+    _typeName: "VirtualDiskFlatVer2BackingInfo",
+    fileName,
+    ...(keyId && { keyId }),
+    ...(parent && { parent }),
+  },
 });
 const machine = (id: string, name: string, config: object, more: object = {}) => ({
   ...{ type: "VirtualMachine", id, properties: { name, config, ...more } },
@@ -33,7 +38,10 @@ const world = (old: string) => [
     hardware: {
       device: [
         { _typeName: "VirtualTPM" },
-        disk("web.vmdk", key("key-disk", "holdfast"), { fileName: "web-base.vmdk", keyId: key("key-parent", old) }),
+        disk("web.vmdk", key("key-disk", "holdfast"), {
+          fileName: "web-base.vmdk",
+          keyId: key("key-parent", old),
+        }),
       ],
     },
   }),
@@ -43,16 +51,24 @@ const world = (old: string) => [
     { template: true, keyId: key("key-template", old), hardware: { device: [] } },
     { runtime: { host: reference("HostSystem", "esx-1") } },
   ),
-  machine("vm-4", "with-snapshot", { template: false, hardware: { device: [] } }, {
-    snapshot: {
-      rootSnapshotList: [
-        {
-          ...{ name: "before", snapshot: { type: "VirtualMachineSnapshot", value: "snapshot-1" } },
-          childSnapshotList: null,
-        },
-      ],
+  machine(
+    "vm-4",
+    "with-snapshot",
+    { template: false, hardware: { device: [] } },
+    {
+      snapshot: {
+        rootSnapshotList: [
+          {
+            ...{
+              name: "before",
+              snapshot: { type: "VirtualMachineSnapshot", value: "snapshot-1" },
+            },
+            childSnapshotList: null,
+          },
+        ],
+      },
     },
-  }),
+  ),
   {
     ...{ type: "VirtualMachineSnapshot", id: "snapshot-1" },
     properties: { config: { keyId: key("key-snapshot", old), hardware: { device: [] } } },
@@ -122,7 +138,14 @@ test("verify fails while anything uses the old provider, and passes when nothing
   await use(world("ibm"));
   const left = await verify();
   expect(left.code).toBe(6);
-  for (const kind of ["disk of machine", "template", "snapshot", "vSAN KEK", "vSAN host key", "first-class disk"]) {
+  for (const kind of [
+    "disk of machine",
+    "template",
+    "snapshot",
+    "vSAN KEK",
+    "vSAN host key",
+    "first-class disk",
+  ]) {
     expect(left.out).toContain(kind);
   }
   expect(left.err).toContain("6 things still use ibm");
@@ -133,15 +156,25 @@ test("verify fails while anything uses the old provider, and passes when nothing
 });
 
 test("what cannot be read, or an empty inventory, proves nothing, and no list is written", async () => {
-  const unreadable = { ...machine("vm-9", "secret", {}), forbidden: ["config.keyId", "config.hardware"] };
+  const unreadable = {
+    ...machine("vm-9", "secret", {}),
+    forbidden: ["config.keyId", "config.hardware"],
+  };
   const cases: readonly (readonly [readonly object[], string])[] = [
     [[...world("holdfast"), unreadable], "no permission to read config.keyId"],
-    [[...world("holdfast"), machine("vm-8", "orphaned", {})], "machine orphaned: has no configuration"],
+    [
+      [...world("holdfast"), machine("vm-8", "orphaned", {})],
+      "machine orphaned: has no configuration",
+    ],
     [[...world("holdfast"), host("esx-9", "notResponding")], "host esx-9: notResponding"],
     [
       [
         ...world("holdfast"),
-        { type: "Datastore", id: "datastore-9", properties: { name: "nfs", summary: { accessible: false } } },
+        {
+          type: "Datastore",
+          id: "datastore-9",
+          properties: { name: "nfs", summary: { accessible: false } },
+        },
       ],
       "datastore nfs: is not accessible",
     ],
@@ -168,7 +201,17 @@ const provider = (assumed = "green") => ({
 });
 const journal = () => vcenter.file("move.journal");
 const moving = (...more: readonly string[]) =>
-  vcenter.command(["move", vcenter.url, "--from", "ibm", "--to", "holdfast", "--journal", journal(), ...more]);
+  vcenter.command([
+    "move",
+    vcenter.url,
+    "--from",
+    "ibm",
+    "--to",
+    "holdfast",
+    "--journal",
+    journal(),
+    ...more,
+  ]);
 /** How often a text is in what the vCenter has. */
 const count = async (text: string) =>
   JSON.stringify(await vcenter.tell("/objects")).split(text).length - 1;
@@ -178,7 +221,11 @@ test("move re-keys machines, disks with their parents, templates and first-class
   await use(world("ibm"));
   await vcenter.tell("/use", provider("red"));
   const unready = await moving();
-  expect(unready).toMatchObject({ code: 3, out: "", err: expect.stringContaining("holdfast is red") });
+  expect(unready).toMatchObject({
+    code: 3,
+    out: "",
+    err: expect.stringContaining("holdfast is red"),
+  });
   await vcenter.tell("/use", provider());
   const plan = await moving("--dry-run");
   expect(plan).toMatchObject({ code: 0, err: "" });
@@ -216,15 +263,24 @@ test("a machine that refuses is named, the others are moved, and a template that
   await use([...world("ibm"), refusing]);
   const first = await moving("--at-once", "1");
   expect(first.code).toBe(3);
-  expect(first.out).toContain("failed: machine busy (home, 0 disks): vCenter: ReconfigVM_Task failed: Another task is in progress.");
+  expect(first.out).toContain(
+    "failed: machine busy (home, 0 disks): vCenter: ReconfigVM_Task failed: Another task is in progress.",
+  );
   expect(first.err).toContain("1 things were not moved");
   expect(await count("key-template")).toBe(0);
   // As if a run had been killed in the middle of a template.
   await use([
     ...world("ibm").filter((one) => (one as { readonly id: string }).id !== "vm-3"),
-    machine("vm-3", "golden", { template: false, keyId: key("k", "holdfast"), hardware: { device: [] } }),
+    machine("vm-3", "golden", {
+      template: false,
+      keyId: key("k", "holdfast"),
+      hardware: { device: [] },
+    }),
   ]);
   writeFileSync(journal(), "open vm-3\n");
   const second = await moving();
-  expect(second).toMatchObject({ code: 0, out: expect.stringContaining("vm-3 is a template again") });
+  expect(second).toMatchObject({
+    code: 0,
+    out: expect.stringContaining("vm-3 is a template again"),
+  });
 });

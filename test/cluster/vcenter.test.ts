@@ -1,19 +1,33 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import type { Said } from "../support/command-line.ts";
 import { type ManagedRegions, startManagedRegions } from "../support/managed-regions.ts";
+import type { TwoRegions } from "../support/two-regions.ts";
 import { type StandIn, startVcenter, vcenterUser } from "../support/vcenter/index.ts";
 
 let folder: string;
 let managed: ManagedRegions;
 let vcenter: StandIn;
 
+/** Has each node name both endpoints of its region. */
+async function nameEndpoints({ nodes }: TwoRegions): Promise<void> {
+  for (const { name, configFile } of nodes) {
+    const [region = ""] = name;
+    const own = nodes.filter((one) => one.name.startsWith(region));
+    const endpoints = own.map(({ host, kmip }) => `${host}:${kmip}`).join(", ");
+    const text = readFileSync(configFile, "utf8");
+    const listen = /^kmip:\n( +)listen: .*$/m;
+    expect(text).toMatch(listen);
+    writeFileSync(configFile, text.replace(listen, `$&\n$1endpoints: [${endpoints}]`));
+  }
+}
+
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "holdfast-connect-"));
-  managed = await startManagedRegions(folder);
+  managed = await startManagedRegions(folder, nameEndpoints);
 }, 600_000);
 
 afterAll(async () => {
@@ -64,26 +78,31 @@ test.each([
   "GenerateClientCsr",
   "UpdateKmsSignedCsrClientCert",
   "MarkDefault",
-])("a failure of %s says what is done, and the same command continues without a second certificate", async (failing) => {
-  const signed = async () => {
-    const { items } = await managed.at("a1").call("listCertificates", {
-      params: { instance: managed.instance },
-      query: { limit: 1000 },
-    });
-    return items.length;
-  };
-  const before = await signed();
-  await tell("/faults", { failing });
-  const failed = await connecting("--default");
-  expect(failed.code).not.toBe(0);
-  expect(failed.out).toMatch(/\d of \d+ steps are done; give the same command again to continue/);
-  expect(failed.err).toMatch(new RegExp(`^holdfast: vCenter refused ${failing}: RuntimeFault.*\n$`));
-  expect(await connecting("--default")).toMatchObject({ code: 0, err: "" });
-  expect((await signed()) - before).toBe(1);
-});
+])(
+  "a failure of %s says what is done, and the same command continues without a second certificate",
+  async (failing) => {
+    const signed = async () => {
+      const { items } = await managed.at("a1").call("listCertificates", {
+        params: { instance: managed.instance },
+        query: { limit: 1000 },
+      });
+      return items.length;
+    };
+    const before = await signed();
+    await tell("/faults", { failing });
+    const failed = await connecting("--default");
+    expect(failed.code).not.toBe(0);
+    expect(failed.out).toMatch(/\d of \d+ steps are done; give the same command again to continue/);
+    expect(failed.err).toMatch(
+      new RegExp(`^holdfast: vCenter refused ${failing}: RuntimeFault.*\n$`),
+    );
+    expect(await connecting("--default")).toMatchObject({ code: 0, err: "" });
+    expect((await signed()) - before).toBe(1);
+  },
+);
 
 test("a busy or slow vCenter and an expired session only take longer", async () => {
-  await tell("/faults", { busy: 2, expired: 2, slowMs: 20 });
+  await tell("/faults", { busy: 2, expired: 1, slowMs: 20 });
   const done = await connecting();
   expect(done).toMatchObject({ code: 0, err: "" });
   expect((await calls()).filter((name) => name === "Login").length).toBeGreaterThan(1);
@@ -104,7 +123,10 @@ test("a wrong password, certificate or provider is one clear line, and changes n
     encoding: "utf8",
   }).trim();
   const pinned = ["--vcenter-fingerprint", print.replace(/^.*=/, "")];
-  expect(await vcenterCommand(["status"], pinned)).toMatchObject({ code: 0, out: "no key providers\n" });
+  expect(await vcenterCommand(["status"], pinned)).toMatchObject({
+    code: 0,
+    out: "no key providers\n",
+  });
   const other = await vcenterCommand(["status"], ["--vcenter-fingerprint", "ab".repeat(32)]);
   expect(other.code).toBe(2);
   expect(other.err).toContain("and not the one of --vcenter-fingerprint");
@@ -113,7 +135,9 @@ test("a wrong password, certificate or provider is one clear line, and changes n
   const foreign = await connecting();
   expect(foreign.code).toBe(2);
   expect(foreign.err).toContain("ibm at kms.example:5696");
-  await tell("/use", { provider: { id: "kmip-aa", managementType: "nativeProvider", servers: [] } });
+  await tell("/use", {
+    provider: { id: "kmip-aa", managementType: "nativeProvider", servers: [] },
+  });
   expect((await connecting()).err).toContain("a provider of another kind (nativeProvider)");
   expect(await calls()).not.toContain("RegisterKmipServer");
   const silent = await vcenter.command(["status", "https://localhost:1"]);
@@ -125,15 +149,27 @@ test("disconnect refuses while keys are in use or it is the default, asks again,
   const remove = (...more: readonly string[]) =>
     vcenterCommand(["disconnect", "--provider", "kmip-aa", ...more]);
   expect((await remove("--confirm", "kmip-aa")).err).toContain("is the default provider");
-  await tell("/use", { provider: { id: "other", managementType: "vCenter", servers: [{ name: "x", address: "x", port: 1 }] } });
+  await tell("/use", {
+    provider: {
+      id: "other",
+      managementType: "vCenter",
+      servers: [{ name: "x", address: "x", port: 1 }],
+    },
+  });
   await tell("/use", { keys: [{ keyId: "k", providerId: { id: "kmip-aa" } }] });
   const used = await remove("--confirm", "kmip-aa");
   expect(used).toMatchObject({ code: 6, err: expect.stringContaining("use 1 of its keys") });
   await tell("/use", { keys: [], isDefault: "other" });
-  expect(await remove()).toMatchObject({ code: 2, err: expect.stringContaining("--confirm kmip-aa") });
+  expect(await remove()).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("--confirm kmip-aa"),
+  });
   expect(await remove("--dry-run")).toMatchObject({ code: 0 });
   const removed = await remove("--confirm", "kmip-aa");
   expect(removed).toMatchObject({ code: 0, err: "" });
   expect((await vcenterCommand(["status"])).out).not.toContain("kmip-aa");
-  expect(await remove("--confirm", "kmip-aa")).toMatchObject({ code: 0, out: expect.stringContaining("nothing to do") });
+  expect(await remove("--confirm", "kmip-aa")).toMatchObject({
+    code: 0,
+    out: expect.stringContaining("nothing to do"),
+  });
 });

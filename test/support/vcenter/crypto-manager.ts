@@ -168,7 +168,12 @@ async function statusOf(provider: Provider): Promise<Data> {
   const { id, servers, trusted, client, assumed } = provider;
   if (assumed !== undefined) {
     const clusterId = { _typeName: "KeyProviderId", id };
-    return { _typeName: "CryptoManagerKmipClusterStatus", clusterId, overallStatus: assumed, servers: [] };
+    return {
+      _typeName: "CryptoManagerKmipClusterStatus",
+      clusterId,
+      overallStatus: assumed,
+      servers: [],
+    };
   }
   const asked = await Promise.all(
     servers.map(async (server) => {
@@ -179,7 +184,8 @@ async function statusOf(provider: Provider): Promise<Data> {
       return {
         _typeName: "CryptoManagerKmipServerStatus",
         ...{ name: server.name, status: isGreen ? "green" : "red" },
-        connectionStatus: shown === "" ? "Cannot connect to key server" : isGreen ? "Connected" : "Not trusted",
+        connectionStatus:
+          shown === "" ? "Cannot connect to key server" : isGreen ? "Connected" : "Not trusted",
         ...{ clientTrustServer, serverTrustClient },
         ...(shown === "" ? {} : { certInfo: certificateInfo(shown) }),
       };
@@ -197,7 +203,11 @@ async function statusOf(provider: Provider): Promise<Data> {
 
 function certificateInfo(pem: string): Data {
   const { subject, validToDate } = new X509Certificate(pem);
-  return { _typeName: "CryptoManagerKmipCertificateInfo", subject, notAfter: validToDate.toISOString() };
+  return {
+    _typeName: "CryptoManagerKmipCertificateInfo",
+    subject,
+    notAfter: validToDate.toISOString(),
+  };
 }
 
 /** Whether a key server lets vCenter's certificate in: it answers a request. */

@@ -26,7 +26,11 @@ export class StandIn implements AsyncDisposable {
   constructor(
     child: ChildProcess,
     folder: string,
-    { port, ca, certificate }: { readonly port: number; readonly ca: string; readonly certificate: string },
+    {
+      port,
+      ca,
+      certificate,
+    }: { readonly port: number; readonly ca: string; readonly certificate: string },
   ) {
     this.#child = child;
     this.#folder = folder;

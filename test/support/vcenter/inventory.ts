@@ -133,7 +133,11 @@ function reconfigure(properties: Data, { crypto, deviceChange = [] }: Data): voi
     const disk = devices.find((one) => valueAt(one, "backing.fileName") === name);
     if (disk === undefined) throw new Fault("InvalidDeviceSpec", String(name));
     let at = disk["backing"] as Changed;
-    for (let spec = backing as Data | undefined; spec !== undefined; spec = spec["parent"] as Data) {
+    for (
+      let spec = backing as Data | undefined;
+      spec !== undefined;
+      spec = spec["parent"] as Data
+    ) {
       if (spec["crypto"] !== undefined) give(at, spec["crypto"] as Data);
       at = (at["parent"] ?? {}) as Changed;
     }
@@ -169,9 +173,7 @@ function shown({ type, id, properties, forbidden = [] }: Managed, paths: readonl
 }
 
 function valueAt(value: unknown, path: string): unknown {
-  return path
-    .split(".")
-    .reduce<unknown>((at, step) => (at as Data | undefined)?.[step], value);
+  return path.split(".").reduce<unknown>((at, step) => (at as Data | undefined)?.[step], value);
 }
 
 /** Primitive values and lists are boxed where any type may stand; objects are not. */

@@ -46,14 +46,22 @@ const reference = (type: string, id: string) => ({
   ...{ type, value: id },
 });
 
+type Body = Readonly<Record<string, unknown>>;
+
+/** What tests ask and tell the stand-in itself. */
+const ofTests: Readonly<Record<string, (body: Body) => unknown>> = {
+  "/faults": (body) => Object.assign(faults, body),
+  "/calls": () => calls,
+  "/use": (body) => manager.use(body),
+  "/objects": () => inventory.objects,
+  "/inventory": (body) => inventory.use(body["objects"] as readonly Managed[]),
+};
+
 async function answer(request: IncomingMessage, said: string): Promise<Reply> {
   const path = decodeURIComponent(request.url ?? "");
-  const body = (said === "" ? {} : JSON.parse(said)) as Readonly<Record<string, unknown>>;
-  if (path === "/faults") return value(Object.assign(faults, body));
-  if (path === "/calls") return value(calls);
-  if (path === "/use") return value(manager.use(body));
-  if (path === "/objects") return value(inventory.objects);
-  if (path === "/inventory") return value(inventory.use(body["objects"] as readonly Managed[]));
+  const body = (said === "" ? {} : JSON.parse(said)) as Body;
+  const told = ofTests[path];
+  if (told !== undefined) return value(told(body));
   if (faults.busy > 0) {
     faults.busy -= 1;
     return { status: 503 };
@@ -67,20 +75,30 @@ async function answer(request: IncomingMessage, said: string): Promise<Reply> {
   if (name !== "info") calls.push(name);
   if (type === "ServiceInstance") return value(content);
   if (name === "Login") return login(body);
-  const session = String(request.headers["vmware-api-session-id"] ?? "");
+  refuseStrangers(String(request.headers["vmware-api-session-id"] ?? ""), name);
+  if (type === "Task") return value(tasks.get(id));
+  if (request.method === "GET") return value(inventory.property(type, id, name) ?? null);
+  return await called(type, id, name, body);
+}
+
+/** Refuses who has no session, and ends a session that signs out. */
+function refuseStrangers(session: string, name: string): void {
   if (faults.expired > 0 && name !== "Logout") {
     faults.expired -= 1;
     sessions.delete(session);
   }
-  if (!sessions.has(session)) throw new Fault("NotAuthenticated", "The session is not authenticated.");
-  if (name === "Logout") return value(void sessions.delete(session));
-  if (type === "Task") return value(tasks.get(id));
+  const known = name === "Logout" ? sessions.delete(session) : sessions.has(session);
+  if (!known) throw new Fault("NotAuthenticated", "The session is not authenticated.");
+}
+
+/** Calls a method; one that ends in `_Task` begins a task. */
+async function called(type: string, id: string, name: string, body: Body): Promise<Reply> {
+  if (name === "Logout") return value(undefined);
   await sleep(faults.slowMs);
   if (faults.failing === name) {
     faults.failing = "";
     throw new Fault("RuntimeFault", "A general system error occurred.");
   }
-  if (request.method === "GET") return value(inventory.property(type, id, name) ?? null);
   const run = async () => {
     const found = inventory.call(type, id, name, body);
     return found === noMethod ? await manager.call(name, body) : found;
@@ -95,14 +113,21 @@ function begun(run: () => Promise<unknown>): string {
   void run().then(
     (result) => tasks.set(id, { _typeName: "TaskInfo", key: id, state: "success", result }),
     (error: unknown) =>
-      tasks.set(id, { _typeName: "TaskInfo", state: "error", error: { localizedMessage: (error as Error).message } }),
+      tasks.set(id, {
+        _typeName: "TaskInfo",
+        state: "error",
+        error: { localizedMessage: (error as Error).message },
+      }),
   );
   return id;
 }
 
 function login(body: Readonly<Record<string, unknown>>): Reply {
   if (body["userName"] !== user || body["password"] !== password) {
-    throw new Fault("InvalidLogin", "Cannot complete login due to an incorrect user name or password.");
+    throw new Fault(
+      "InvalidLogin",
+      "Cannot complete login due to an incorrect user name or password.",
+    );
   }
   const session = randomUUID();
   sessions.add(session);

@@ -9,7 +9,8 @@ import {
 import { asserts, isAssertion, readAuthenticator } from "./authenticator.ts";
 import { approvedText, decoded, printSignature, type SignatureLine } from "./text.ts";
 
-const lineForm = /^holdfast-signature-1 (\S{43,1024}) (\S{86,4096})(?: ([A-Za-z0-9%._~!*'()-]{1,1024}))?$/;
+const lineForm =
+  /^holdfast-signature-1 (\S{43,1024}) (\S{86,4096})(?: ([A-Za-z0-9%._~!*'()-]{1,1024}))?$/;
 const keyForm = /^[A-Za-z0-9_-]{43}$/;
 const signatureForm = /^[A-Za-z0-9_-]{86}$/;
 /** More lines than a policy has keys mean that something else was handed in. */

@@ -11,7 +11,9 @@ const signatures = z
   .string()
   .min(1)
   .max(65_536)
-  .describe("Lines that `holdfast approval sign` or the web console wrote, one for each signature.");
+  .describe(
+    "Lines that `holdfast approval sign` or the web console wrote, one for each signature.",
+  );
 
 const signer = z.object({
   name: z.string(),
@@ -54,7 +56,9 @@ const key = z.object({
   name: z.string(),
   key: z
     .string()
-    .describe("Ed25519 public key, base64url; of an authenticator, `webauthn:HOST:KEY` with SubjectPublicKeyInfo."),
+    .describe(
+      "Ed25519 public key, base64url; of an authenticator, `webauthn:HOST:KEY` with SubjectPublicKeyInfo.",
+    ),
   lastSignedAt: time.optional(),
 });
 

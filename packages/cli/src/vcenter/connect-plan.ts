@@ -32,7 +32,9 @@ export function stepsFor(
   const added = addresses
     .filter((one) => !registered.some((server) => isAt(server, one)))
     .map((one) => ({ name: freeName(taken), ...one }));
-  const untrusted = registered.filter(({ name }) => status?.servers.find((one) => one.name === name)?.trustsServer !== true);
+  const untrusted = registered.filter(
+    ({ name }) => status?.servers.find((one) => one.name === name)?.trustsServer !== true,
+  );
   const isTrusted = status?.servers.some((one) => one.isTrusted) === true;
   return [
     ...added.map((server): Step => ({ does: "register", server })),

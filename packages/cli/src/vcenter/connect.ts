@@ -6,7 +6,12 @@ import { ask, canAsk } from "../terminal/ask.ts";
 import { Failure } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
 import { type Step, stepsFor, stepText, type Wanted } from "./connect-plan.ts";
-import { type KeyProvider, KeyProviders, type KmsServer, type ProviderStatus } from "./key-provider.ts";
+import {
+  type KeyProvider,
+  KeyProviders,
+  type KmsServer,
+  type ProviderStatus,
+} from "./key-provider.ts";
 import { certificateIn, fingerprintOf, type Vcenter } from "./vi-json.ts";
 
 /** What is connected, and how. */
@@ -36,8 +41,15 @@ export async function connect(
   const steps = stepsFor(wanted, known, status);
   const nothing = `nothing to do: vCenter and instance trust each other as provider ${wanted.provider}`;
   say(...(steps.length === 0 ? [nothing] : steps.map((step) => stepText(step, wanted.provider))));
+  const { items: shown } = await client.call("listServerCertificates", {});
+  const nodes = new Set(shown.map(({ region, node }) => `${region} ${node}`)).size;
+  if (nodes > wanted.endpoints.length) {
+    say(
+      `note: the service has ${nodes} nodes and names ${wanted.endpoints.length} endpoints: unless load balancers are before the nodes, set kmip.endpoints in each node's configuration first`,
+    );
+  }
   if (wanted.dryRun || steps.length === 0) return;
-  const trusted = await ownFingerprints(client);
+  const trusted = new Set(shown.map(({ sha256 }) => sha256));
   for (const [at, step] of steps.entries()) {
     try {
       await carryOut(step, { client, vcenter, providers, wanted, trusted });
@@ -73,11 +85,6 @@ async function carryOut(step: Step, work: Work): Promise<void> {
   }
 }
 
-async function ownFingerprints(client: AdminClient): Promise<ReadonlySet<string>> {
-  const { items } = await client.call("listServerCertificates", {});
-  return new Set(items.map(({ sha256 }) => sha256));
-}
-
 /** This is where vCenter decides whom it gives its requests: only a certificate of this service is taken. */
 async function trust(server: KmsServer, { providers, wanted, trusted }: Work): Promise<void> {
   const place = `${server.name} at ${server.address}:${server.port}`;
@@ -108,7 +115,8 @@ async function sign(work: Work): Promise<void> {
   const pem =
     (await signed(await providers.signingRequest(wanted.provider), work)) ??
     (await signed(await providers.newSigningRequest(wanted.provider), work));
-  if (pem === undefined) throw new Failure("the certificate was deleted while it was made: give the command again");
+  if (pem === undefined)
+    throw new Failure("the certificate was deleted while it was made: give the command again");
   await providers.useCertificate(wanted.provider, pem);
 }
 

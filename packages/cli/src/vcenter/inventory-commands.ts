@@ -93,7 +93,9 @@ async function audit(urls: readonly string[], given: Audit): Promise<void> {
   if (keysOut === undefined) return;
   const keys = [...new Set(found.uses.map(({ keyId }) => keyId).filter((id) => id !== ""))];
   if (keys.length === 0) {
-    throw new OperatorError("nothing uses a key: no file was written, since every key would be an orphan");
+    throw new OperatorError(
+      "nothing uses a key: no file was written, since every key would be an orphan",
+    );
   }
   try {
     writeFileSync(keysOut, `${keys.join("\n")}\n`, { flag: "wx" });
@@ -122,7 +124,9 @@ async function verify(urls: readonly string[], given: Verify): Promise<void> {
       `nothing uses ${newProvider}: are the names of the providers right? \`holdfast vcenter audit\` shows them`,
     );
   }
-  say(`${seenText(found)}; nothing uses ${oldProvider}, and ${moved.length} things use ${newProvider}`);
+  say(
+    `${seenText(found)}; nothing uses ${oldProvider}, and ${moved.length} things use ${newProvider}`,
+  );
 }
 
 /** What all these vCenters together have. */
@@ -135,7 +139,11 @@ async function inventory(urls: readonly string[], site: VcenterSite): Promise<In
   for (const [kind, count] of all.flatMap((one) => Object.entries(one.seen))) {
     seen[kind] = (seen[kind] ?? 0) + count;
   }
-  return { uses: all.flatMap(({ uses }) => uses), unread: all.flatMap(({ unread }) => unread), seen };
+  return {
+    uses: all.flatMap(({ uses }) => uses),
+    unread: all.flatMap(({ unread }) => unread),
+    seen,
+  };
 }
 
 function linesOf(found: Inventory): readonly string[] {
@@ -151,7 +159,10 @@ function seenText({ seen }: Inventory): string {
 function refuseGaps({ unread, seen }: Inventory): void {
   if (unread.length > 0) {
     throw new OperatorError(
-      [...unread.slice(0, linesMax), `${unread.length} things could not be read, so nothing is proven`].join("\n"),
+      [
+        ...unread.slice(0, linesMax),
+        `${unread.length} things could not be read, so nothing is proven`,
+      ].join("\n"),
     );
   }
   if ((seen["hosts"] ?? 0) === 0 || (seen["machines"] ?? 0) + (seen["templates"] ?? 0) === 0) {

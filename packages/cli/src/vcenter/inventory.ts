@@ -1,6 +1,13 @@
 import { reasonOf } from "../terminal/failure.ts";
 import { idOf, KeyProviders } from "./key-provider.ts";
-import { type Data, dataOf, listOf, type Found, objectsOf, referenceOf } from "./property-collector.ts";
+import {
+  type Data,
+  dataOf,
+  type Found,
+  listOf,
+  objectsOf,
+  referenceOf,
+} from "./property-collector.ts";
 import { type MoRef, unboxed, type Vcenter } from "./vi-json.ts";
 
 /** Something in a vCenter that uses a key or a key provider. */
@@ -124,7 +131,9 @@ class Look {
       if (dataOf(values["summary"])["accessible"] !== true) {
         this.#lacks(`datastore ${name}: is not accessible`);
       } else if (manager !== undefined) {
-        await this.part(`first-class disks of datastore ${name}`, () => this.#disks(manager, object));
+        await this.part(`first-class disks of datastore ${name}`, () =>
+          this.#disks(manager, object),
+        );
       }
     }
   }
@@ -143,15 +152,21 @@ class Look {
     const asked = await this.#vcenter
       .callAt("vsan", system, "VsanClusterGetConfig", { cluster: referenceOf(cluster) })
       .catch(() => shown);
-    const encryption = dataOf(dataOf(asked)["dataEncryptionConfig"] ?? shown["dataEncryptionConfig"]);
+    const encryption = dataOf(
+      dataOf(asked)["dataEncryptionConfig"] ?? shown["dataEncryptionConfig"],
+    );
     if (encryption["encryptionEnabled"] === undefined) {
       throw new Error("this vCenter shows its keys over SOAP only: use the PowerCLI script");
     }
     if (encryption["encryptionEnabled"] !== true) return;
     const provider = idOf(encryption["kmsProviderId"]);
-    for (const [kind, field] of [["vSAN KEK", "kekId"], ["vSAN host key", "hostKeyId"]] as const) {
+    for (const [kind, field] of [
+      ["vSAN KEK", "kekId"],
+      ["vSAN host key", "hostKeyId"],
+    ] as const) {
       const key = encryption[field];
-      if (typeof key !== "string" || key === "") throw new Error(`is encrypted, and shows no ${kind}`);
+      if (typeof key !== "string" || key === "")
+        throw new Error(`is encrypted, and shows no ${kind}`);
       this.#use(kind, name, provider, key);
     }
   }
@@ -182,7 +197,9 @@ class Look {
   #configuration(kind: string, name: string, config: Data): void {
     const { hardware, keyId } = config;
     if (hardware === undefined) {
-      this.#lacks(`${kind} ${name}: has no configuration (orphaned, not accessible, or no permission)`);
+      this.#lacks(
+        `${kind} ${name}: has no configuration (orphaned, not accessible, or no permission)`,
+      );
       return;
     }
     this.#key(kind, name, keyId);

@@ -149,7 +149,9 @@ export class KeyProviders {
 
   /** Has vCenter make a key at a provider; answers its `CryptoKeyId`. */
   async newKey(provider: string): Promise<Data> {
-    const made = (await this.#call("GenerateKey", { keyProvider: keyProviderId(provider) })) as Data;
+    const made = (await this.#call("GenerateKey", {
+      keyProvider: keyProviderId(provider),
+    })) as Data;
     // A refusal of the key server is an answer, and no fault.
     if (made["success"] === true) return { _typeName: "CryptoKeyId", ...(made["keyId"] as Data) };
     throw new OperatorError(

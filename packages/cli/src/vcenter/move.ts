@@ -38,7 +38,12 @@ export async function move(vcenter: Vcenter, wanted: Move): Promise<void> {
   const mover = new Mover(vcenter, providers, wanted);
   if (!wanted.dryRun) await mover.restoreTemplates();
   // Templates after machines: what fails there is found before a template is changed.
-  for (const items of [await mover.machines(), await mover.templates(), await mover.hosts(), await mover.disks()]) {
+  for (const items of [
+    await mover.machines(),
+    await mover.templates(),
+    await mover.hosts(),
+    await mover.disks(),
+  ]) {
     if (wanted.dryRun) say(...items.map(({ what }) => `re-key ${what}`));
     else await mover.carryOut(items);
   }
@@ -50,7 +55,9 @@ async function refuseUnready(providers: KeyProviders, { from, to }: Move): Promi
   const known = await providers.list();
   const target = known.find(({ id }) => id === to);
   if (target === undefined) {
-    throw new Failure(`--to ${to}: this vCenter has no such key provider: use \`holdfast vcenter connect\``);
+    throw new Failure(
+      `--to ${to}: this vCenter has no such key provider: use \`holdfast vcenter connect\``,
+    );
   }
   const { overall } = await providers.status(target);
   if (overall === "green") return;
@@ -97,7 +104,10 @@ class Mover {
   async hosts(): Promise<readonly Item[]> {
     if (this.#wanted.machines !== undefined) return [];
     const items: Item[] = [];
-    for await (const { object, values } of objectsOf(this.#vcenter, "HostSystem", ["name", "runtime"])) {
+    for await (const { object, values } of objectsOf(this.#vcenter, "HostSystem", [
+      "name",
+      "runtime",
+    ])) {
       if (!this.#isOld(dataOf(values["runtime"])["cryptoKeyId"])) continue;
       const run = async () => {
         const keyId = await this.#newKey();
@@ -113,7 +123,10 @@ class Mover {
     const manager = this.#vcenter.content.vStorageObjectManager;
     if (this.#wanted.machines !== undefined || manager === undefined) return [];
     const items: Item[] = [];
-    for await (const { object, values } of objectsOf(this.#vcenter, "Datastore", ["name", "summary"])) {
+    for await (const { object, values } of objectsOf(this.#vcenter, "Datastore", [
+      "name",
+      "summary",
+    ])) {
       if (dataOf(values["summary"])["accessible"] !== true) continue;
       const place = { datastore: referenceOf(object) };
       for (const id of listOf(await this.#vcenter.call(manager, "ListVStorageObject", place))) {
@@ -124,7 +137,10 @@ class Mover {
         const run = async () => {
           const crypto = recrypt(await this.#newKey());
           const disksCrypto = { _typeName: "DiskCryptoSpec", crypto };
-          await this.#vcenter.task(manager, "UpdateVStorageObjectCrypto_Task", { ...asked, disksCrypto });
+          await this.#vcenter.task(manager, "UpdateVStorageObjectCrypto_Task", {
+            ...asked,
+            disksCrypto,
+          });
         };
         items.push({ what: `first-class disk ${String(config["name"])}`, move: run });
       }
@@ -144,9 +160,9 @@ class Mover {
     }
     for (const value of open) {
       const template = { type: "VirtualMachine", value };
-      const isTemplate = await this.#vcenter.property(template, "summary").then(
-        (summary) => dataOf(dataOf(summary)["config"])["template"] === true,
-      );
+      const isTemplate = await this.#vcenter
+        .property(template, "summary")
+        .then((summary) => dataOf(dataOf(summary)["config"])["template"] === true);
       if (!isTemplate) await this.#vcenter.call(template, "MarkAsTemplate");
       this.#note("closed", template);
       say(`${value} is a template again`);
@@ -205,7 +221,9 @@ class Mover {
       if ((values["config.template"] === true) !== templates) continue;
       if (machines !== undefined && !machines.includes(name)) continue;
       const devices = listOf(dataOf(values["config.hardware"])["device"]);
-      const disks = devices.filter((one) => one["_typeName"] === "VirtualDisk" && this.#hasOld(one["backing"]));
+      const disks = devices.filter(
+        (one) => one["_typeName"] === "VirtualDisk" && this.#hasOld(one["backing"]),
+      );
       const home = this.#isOld(values["config.keyId"]);
       if (!home && disks.length === 0) continue;
       const what = `${templates ? "template" : "machine"} ${name} (${[...(home ? ["home"] : []), `${disks.length} disks`].join(", ")})`;

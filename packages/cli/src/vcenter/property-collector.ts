@@ -39,12 +39,20 @@ export async function* objectsOf(
 
 /** A request for properties of all objects of a type in a view (PropertyCollector). */
 function retrieval(view: MoRef, type: string, pathSet: readonly string[]): Data {
-  const path = { _typeName: "TraversalSpec", name: "view", type: "ContainerView", path: "view", skip: false };
+  const path = {
+    _typeName: "TraversalSpec",
+    name: "view",
+    type: "ContainerView",
+    path: "view",
+    skip: false,
+  };
   return {
     specSet: [
       {
         _typeName: "PropertyFilterSpec",
-        objectSet: [{ _typeName: "ObjectSpec", obj: referenceOf(view), skip: true, selectSet: [path] }],
+        objectSet: [
+          { _typeName: "ObjectSpec", obj: referenceOf(view), skip: true, selectSet: [path] },
+        ],
         propSet: [{ _typeName: "PropertySpec", type, pathSet }],
       },
     ],
@@ -78,4 +86,3 @@ export function listOf(value: unknown): readonly Data[] {
   const { _value } = (value ?? {}) as Data;
   return Array.isArray(_value) ? (_value as readonly Data[]) : [];
 }
-

@@ -72,7 +72,10 @@ export function addVcenterCommands(program: Command): void {
     .option("--dry-run", "print what it would do, and change nothing");
   addVcenterSite(removing);
   removing.action(
-    async (url: string, given: VcenterSite & { provider: string; confirm?: string; dryRun?: true }) => {
+    async (
+      url: string,
+      given: VcenterSite & { provider: string; confirm?: string; dryRun?: true },
+    ) => {
       await withVcenter(url, given, async (vcenter) => {
         await disconnect(new KeyProviders(vcenter), { ...given, dryRun: given.dryRun === true });
       });
@@ -148,7 +151,8 @@ function linesOf(one: ProviderStatus & { readonly isDefault: boolean }): readonl
 const dayMs = 86_400_000;
 
 function daysLeft(what: string, ends: string | undefined): string {
-  const left = ends === undefined ? Number.NaN : Math.floor((Date.parse(ends) - Date.now()) / dayMs);
+  const left =
+    ends === undefined ? Number.NaN : Math.floor((Date.parse(ends) - Date.now()) / dayMs);
   if (Number.isNaN(left)) return "";
   return left < 0 ? `; ${what} has expired` : `; ${what} ends in ${left} days`;
 }

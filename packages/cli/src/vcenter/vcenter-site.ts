@@ -21,7 +21,10 @@ export function addVcenterSite(command: Command): void {
       "its password, on the first line (HOLDFAST_VCENTER_PASSWORD holds a password itself)",
     )
     .option("--vcenter-ca <file>", "authority that issued vCenter's certificate, PEM")
-    .option("--vcenter-fingerprint <sha256>", "vCenter's certificate itself, in place of an authority");
+    .option(
+      "--vcenter-fingerprint <sha256>",
+      "vCenter's certificate itself, in place of an authority",
+    );
 }
 
 /** Runs `work` with a session at a vCenter. */
@@ -55,7 +58,9 @@ async function passwordOf({ user, passwordFile }: VcenterSite): Promise<string> 
   const given = process.env["HOLDFAST_VCENTER_PASSWORD"];
   if (given !== undefined && given !== "") return given;
   if (!canAsk()) {
-    throw new Failure("no password for vCenter: give --password-file, or set HOLDFAST_VCENTER_PASSWORD");
+    throw new Failure(
+      "no password for vCenter: give --password-file, or set HOLDFAST_VCENTER_PASSWORD",
+    );
   }
   return await askHidden(`vCenter password of ${user}`);
 }

@@ -86,10 +86,7 @@ export class Vcenter implements AsyncDisposable {
   }
 
   /** Connects and logs in. */
-  static async open(
-    options: VcenterOptions,
-    login: Login,
-  ): Promise<Vcenter> {
+  static async open(options: VcenterOptions, login: Login): Promise<Vcenter> {
     const vcenter = new Vcenter(new URL(options.url).origin, await agentOf(options), login);
     try {
       await vcenter.#begin();
@@ -254,15 +251,15 @@ async function agentOf({ ca, fingerprint }: VcenterOptions): Promise<Agent> {
   if (fingerprint === undefined) {
     return new Connections({ ...bounds, connect: ca === undefined ? usual : { ...usual, ca } });
   }
-  // The certificate is compared before a byte is sent over the connection.
-  const open = buildConnector({ ...usual, rejectUnauthorized: false });
+  // The certificate is compared before a byte is sent; a resumed session would show none.
+  const open = buildConnector({ ...usual, rejectUnauthorized: false, maxCachedSessions: 0 });
   return new Connections({
     ...bounds,
     connect: (options, done) =>
       open(options, (...[error, socket]) => {
         if (error !== null) return done(error, null);
-        const shown = (socket as TLSSocket).getPeerX509Certificate();
-        const found = shown && fingerprintOf(shown);
+        const shown = (socket as TLSSocket).getPeerCertificate();
+        const found = shown.fingerprint256?.replaceAll(":", "").toLowerCase();
         if (found === fingerprint) return done(null, socket);
         socket.destroy();
         const says = `it shows the certificate ${found ?? "none"}, and not the one of --vcenter-fingerprint`;

@@ -130,7 +130,11 @@ export function Watch() {
           </div>
         ))}
       </dl>
-      <Chart label="Answers and failures of the load, each second" lines={rates} samples={samples.value} />
+      <Chart
+        label="Answers and failures of the load, each second"
+        lines={rates}
+        samples={samples.value}
+      />
       <Drawing heard={heard} />
       <ul class="list said" role="log" aria-label="What was done">
         {said.value.map((line) => (

@@ -49,7 +49,10 @@ export function Chart({
   return <div ref={place} class="chart" role="img" aria-label={label} />;
 }
 
-function optionsOf(at: HTMLElement, lines: readonly ChartLine[]): Omit<uPlot.Options, "width" | "height"> {
+function optionsOf(
+  at: HTMLElement,
+  lines: readonly ChartLine[],
+): Omit<uPlot.Options, "width" | "height"> {
   // Read at each drawing: a person may change the theme.
   const styles = () => getComputedStyle(at);
   const axis: uPlot.Axis = {

@@ -155,11 +155,15 @@ function Line({
         : "Both regions have everything: if one failed now, nothing would be lost.";
   const alone = [one, other].flatMap((region) => {
     const own = heard.filter(({ status }) => status?.region === region);
-    const counts = own.flatMap(({ status }) => (status?.peers ?? []).map((peer) => peer.alone ?? 0));
+    const counts = own.flatMap(({ status }) =>
+      (status?.peers ?? []).map((peer) => peer.alone ?? 0),
+    );
     const count = counts.reduce((sum, each) => sum + each, 0);
     return count === 0
       ? []
-      : [`Only region ${region} has ${count} changes: if it failed for good now, they would be lost.`];
+      : [
+          `Only region ${region} has ${count} changes: if it failed for good now, they would be lost.`,
+        ];
   });
   return (
     <div class={`line ${away.length > 0 ? "cut" : ""}`} role="status">

@@ -82,13 +82,21 @@ test("a policy takes only keys with one name each, of the algorithms that browse
   const fault = (key: string) => policyFault(policyWith([alice, bob, { name: "erin", key }]));
   expect(fault(erin.key)).toBeUndefined();
   const spki = Buffer.from(erin.key.split(":")[2] ?? "", "base64url");
-  const point = ECDH.convertKey(spki.subarray(26), "prime256v1", undefined, undefined, "compressed");
+  const point = ECDH.convertKey(
+    spki.subarray(26),
+    "prime256v1",
+    undefined,
+    undefined,
+    "compressed",
+  );
   const header = Buffer.from("3039301306072a8648ce3d020106082a8648ce3d030107032200", "hex");
   const compressed = Buffer.concat([header, point as Buffer]);
   // It is the same key.
-  expect(createPublicKey({ key: compressed, format: "der", type: "spki" }).equals(
-    createPublicKey({ key: spki, format: "der", type: "spki" }),
-  )).toBe(true);
+  expect(
+    createPublicKey({ key: compressed, format: "der", type: "spki" }).equals(
+      createPublicKey({ key: spki, format: "der", type: "spki" }),
+    ),
+  ).toBe(true);
   const of = (key: Buffer) => `webauthn:kms.example:${key.toString("base64url")}`;
   const others = [
     generateKeyPairSync("ec", { namedCurve: "P-384" }),

@@ -11,7 +11,12 @@ const peer = (state: "up" | "down"): NodeEvent => ({
 
 test("what is acknowledged alone counts from the time when the region was lost", () => {
   const alone = new AloneChanges();
-  const events = [push("b", "alone", 5), peer("down"), push("b", "alone", 2), push("c", "alone", 9)];
+  const events = [
+    push("b", "alone", 5),
+    peer("down"),
+    push("b", "alone", 2),
+    push("c", "alone", 9),
+  ];
   for (const event of [...events, push("b", "alone", 1), push("b", "shared", 7)]) {
     alone.observe(event);
   }

@@ -72,8 +72,8 @@ export function ApproverKeys({ model }: ExtraProps) {
     <>
       <Part title="Make a key in an authenticator">
         <p>
-          A security key, or this device with Windows Hello, makes and keeps the key. A key that your
-          account copies to other devices is as safe as that account. The line that appears is
+          A security key, or this device with Windows Hello, makes and keeps the key. A key that
+          your account copies to other devices is as safe as that account. The line that appears is
           public: give it to the person who writes the policy.
         </p>
         <MakeKey />
@@ -125,7 +125,9 @@ const nameField: Schema = { type: "string", minLength: 1, maxLength: 64 };
 /** Signs the text of a policy: with keys that it adds, or with those of the version in force. */
 function SignPolicy({ signers }: { signers: readonly Signer[] }) {
   const given = useSignal<Readonly<Record<string, unknown>>>({});
-  const text = `${String(given.value["policy"] ?? "").replaceAll("\r", "").trimEnd()}\n`;
+  const text = `${String(given.value["policy"] ?? "")
+    .replaceAll("\r", "")
+    .trimEnd()}\n`;
   const isPolicy = text.startsWith("holdfast-approval-policy-1\n");
   const own = [...text.matchAll(/^(?:instance \S+ )?(approver|break-glass) (\S+) (\S+)$/gm)];
   const added = own.map(
@@ -185,8 +187,8 @@ function Signing({
   if (usable.length === 0) {
     return (
       <Notice tone="info">
-        {unusable() ?? "No authenticator's key for this site may sign this."} Keys in files sign with{" "}
-        <code>holdfast approval sign</code>.
+        {unusable() ?? "No authenticator's key for this site may sign this."} Keys in files sign
+        with <code>holdfast approval sign</code>.
       </Notice>
     );
   }

@@ -32,7 +32,7 @@ async function open(more: Partial<Vcenter> = {}, isOn = true) {
       files: readConsole(folder) ?? new Map(),
       nodes: ["https://kms-a2.example:8443"],
       relyingParty: undefined,
-    signInFolder: undefined,
+      signInFolder: undefined,
       controlSocket: undefined,
       vcenters: isOn ? sessions : undefined,
       wallMs: Date.now,

@@ -128,7 +128,13 @@ export async function openAdmin(
 
 /** The web console, where it is built and the configuration has it. */
 function consoleOf(
-  { serve, nodes, relyingParty, signInFolder, controlSocket }: NonNullable<Parts["config"]["admin"]>["console"],
+  {
+    serve,
+    nodes,
+    relyingParty,
+    signInFolder,
+    controlSocket,
+  }: NonNullable<Parts["config"]["admin"]>["console"],
   observe: Parts["observe"],
   vcenters: VcenterSessions | undefined,
 ): ConsoleOptions | undefined {
@@ -139,7 +145,15 @@ function consoleOf(
     observe({ type: "warning", message: "this node has no web console", cause });
     return undefined;
   }
-  return { files, nodes, relyingParty, signInFolder, controlSocket, vcenters, wallMs: clock.wallMs };
+  return {
+    files,
+    nodes,
+    relyingParty,
+    signInFolder,
+    controlSocket,
+    vcenters,
+    wallMs: clock.wallMs,
+  };
 }
 
 /** What makes, keeps and checks approvals. */
