@@ -66,10 +66,7 @@ async function answer(request: IncomingMessage, said: string): Promise<Reply> {
     faults.busy -= 1;
     return { status: 503 };
   }
-  if (path === "/api/vcenter/system?action=hello") {
-    const known = (body["api_releases"] as readonly string[]).includes(release);
-    return value({ api_release: known ? release : "" });
-  }
+  if (path === "/api/vcenter/system?action=hello") return value(hello(body));
   const [, , type = "", id = "", name = ""] = base.exec(path) ?? [];
   if (type === "") return { status: 404 };
   if (name !== "info") calls.push(name);
@@ -79,6 +76,10 @@ async function answer(request: IncomingMessage, said: string): Promise<Reply> {
   if (type === "Task") return value(tasks.get(id));
   if (request.method === "GET") return value(inventory.property(type, id, name) ?? null);
   return await called(type, id, name, body);
+}
+
+function hello({ api_releases: releases }: Body): Body {
+  return { api_release: (releases as readonly string[]).includes(release) ? release : "" };
 }
 
 /** Refuses who has no session, and ends a session that signs out. */
