@@ -4,7 +4,8 @@ const storageKey = "holdfast-theme";
 /** Shows the console in the chosen theme, or in that of the system. */
 export function startTheme(): void {
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  const show = () => applyTheme(localStorage.getItem(storageKey) ?? (dark.matches ? "dark" : "light"));
+  const show = () =>
+    applyTheme(localStorage.getItem(storageKey) ?? (dark.matches ? "dark" : "light"));
   dark.addEventListener("change", show);
   show();
 }

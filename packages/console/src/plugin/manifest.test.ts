@@ -28,10 +28,10 @@ const schema = z.strictObject({
   objects: z.record(
     z.string().regex(/^(VirtualMachine|HostSystem|ClusterComputeResource|Datacenter)$/),
     z.strictObject({
-        summary: z.strictObject({ view: z.strictObject({ uri }) }).optional(),
-        monitor: views,
-        configure: views,
-      }),
+      summary: z.strictObject({ view: z.strictObject({ uri }) }).optional(),
+      monitor: views,
+      configure: views,
+    }),
   ),
   definitions: z.strictObject({
     iconSpriteSheet: z.strictObject({
@@ -78,9 +78,7 @@ describe("the manifest of the plug-in", () => {
     expect(keys.length).toBeGreaterThan(3);
     for (const key of keys) {
       const own = definitions.i18n.definitions[String(key)] ?? {};
-      expect(Object.keys(own).toSorted(), String(key)).toEqual(
-        definitions.i18n.locales.toSorted(),
-      );
+      expect(Object.keys(own).toSorted(), String(key)).toEqual(definitions.i18n.locales.toSorted());
     }
   });
 
@@ -136,6 +134,8 @@ test("the page loads only its own files and the client's library, and no code is
   const page = readFileSync(join(publicFolder, "plugin.html"), "utf8");
   const loaded = [...page.matchAll(/(?:src|href)="([^"]*)"/g)].map(([, address]) => address);
   expect(loaded).toEqual(["data:,", "console.css", "/api/ui/htmlClientSdk.js", "console.js"]);
-  expect(page).toMatch(/<script src="\/api\/ui\/htmlClientSdk.js"><\/script>\s*<script type="module"/);
+  expect(page).toMatch(
+    /<script src="\/api\/ui\/htmlClientSdk.js"><\/script>\s*<script type="module"/,
+  );
   expect(page).not.toMatch(/<script[^>]*>[^<]|<style|style=|<base|\son\w+=/);
 });

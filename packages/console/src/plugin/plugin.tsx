@@ -164,7 +164,11 @@ function List({ say, locale, found }: Spoken & { readonly found: ObjectKeys }) {
             <code key="key">{id}</code>,
             <State key="state" of={key.state} />,
             uses.length === 0 ? say("unused") : usesText(uses, say),
-            key.createdAt === undefined ? "" : <Age key="made" of={key.createdAt} locale={locale} />,
+            key.createdAt === undefined ? (
+              ""
+            ) : (
+              <Age key="made" of={key.createdAt} locale={locale} />
+            ),
             <span key="instance" class="text">
               {instance.name}
             </span>,

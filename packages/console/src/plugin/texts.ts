@@ -25,8 +25,7 @@ export const texts = {
   },
   unread: {
     "en-US": "vCenter does not let you read everything, so keys may be missing here: {what}",
-    "de-DE":
-      "vCenter lässt Sie nicht alles lesen, deshalb können hier Schlüssel fehlen: {what}",
+    "de-DE": "vCenter lässt Sie nicht alles lesen, deshalb können hier Schlüssel fehlen: {what}",
   },
   key: { "en-US": "Key", "de-DE": "Schlüssel" },
   state: { "en-US": "State", "de-DE": "Zustand" },

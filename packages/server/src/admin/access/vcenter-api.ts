@@ -177,7 +177,8 @@ export class VcenterApi {
     if ((status >= 200 && status < 300) || expected.includes(status)) return answer;
     const fault = faultForm.safeParse(value).data?._typeName ?? "";
     // A session that has ended is a fault with the status 500.
-    if (status === 401 || status === 403 || sessionFaults.has(fault)) throw new SessionRefused(fault);
+    if (status === 401 || status === 403 || sessionFaults.has(fault))
+      throw new SessionRefused(fault);
     if (fault === "ManagedObjectNotFound") throw new ObjectMissing(fault);
     throw new Error(`${address}${path}: answered ${status} ${fault}`.trimEnd());
   }

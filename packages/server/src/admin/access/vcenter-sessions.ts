@@ -84,7 +84,9 @@ export class VcenterSessions implements ForeignTokens {
   /** The identifier of the vCenter that a page names by its identifier or its address; empty if none fits. */
   guidOf(named: string): string {
     const name = named.toLowerCase();
-    const found = this.#options.vcenters.find(({ guid, address }) => [guid, address].includes(name));
+    const found = this.#options.vcenters.find(({ guid, address }) =>
+      [guid, address].includes(name),
+    );
     return found?.guid ?? "";
   }
 

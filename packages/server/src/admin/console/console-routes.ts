@@ -100,19 +100,20 @@ function addFiles(
 ): void {
   const ofConsole = policyOf(nodes, []);
   const ofPlugin = policyOf([], vcenters?.origins ?? []);
-  const sendWith = (policy: string, file: ConsoleFile) => (request: FastifyRequest, reply: FastifyReply) => {
-    reply.headers({
-      "cache-control": "no-cache",
-      "content-security-policy": policy,
-      etag: file.etag,
-      vary: "accept-encoding, origin",
-    });
-    if (request.headers["if-none-match"] === file.etag) return reply.code(304).send();
-    const takesBrotli = /\bbr\b/.test(String(request.headers["accept-encoding"] ?? ""));
-    reply.type(file.type);
-    if (file.brotli === undefined || !takesBrotli) return reply.send(file.plain);
-    return reply.header("content-encoding", "br").send(file.brotli);
-  };
+  const sendWith =
+    (policy: string, file: ConsoleFile) => (request: FastifyRequest, reply: FastifyReply) => {
+      reply.headers({
+        "cache-control": "no-cache",
+        "content-security-policy": policy,
+        etag: file.etag,
+        vary: "accept-encoding, origin",
+      });
+      if (request.headers["if-none-match"] === file.etag) return reply.code(304).send();
+      const takesBrotli = /\bbr\b/.test(String(request.headers["accept-encoding"] ?? ""));
+      reply.type(file.type);
+      if (file.brotli === undefined || !takesBrotli) return reply.send(file.plain);
+      return reply.header("content-encoding", "br").send(file.brotli);
+    };
   for (const [name, file] of files) {
     if (!isOfPlugin(name)) app.get(`/console/${name}`, sendWith(ofConsole, file));
     else if (vcenters !== undefined) app.get(`/console/${name}`, sendWith(ofPlugin, file));

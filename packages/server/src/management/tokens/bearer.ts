@@ -75,7 +75,8 @@ export function authenticator(
     const token = scheme.exec(header)?.[1];
     if (token === undefined) return "unknown";
     if (foreign !== undefined && jwt.test(token)) return await foreign.verify(token);
-    if (vcenters !== undefined && token.startsWith(vcenterPrefix)) return await vcenters.verify(token);
+    if (vcenters !== undefined && token.startsWith(vcenterPrefix))
+      return await vcenters.verify(token);
     const found = own.verify(token);
     if (found !== "unknown" || lookAgain === undefined) return found;
     await lookAgain();
