@@ -160,7 +160,7 @@ browserless(`the plug-in (needs chromium; missing: ${browserMissing.join() || "n
   test("follows the client's theme and language, and shows again what has changed", async () => {
     client.told.locale = "de-DE";
     const frame = await open("/keys");
-    await frame.getByRole("columnheader", { name: "Zustand" }).waitFor();
+    await frame.getByRole("columnheader", { name: "Zustand" }).first().waitFor();
     await frame.evaluate("htmlClientSdk.standIn.theme('dark')");
     await frame.locator("body[cds-theme=dark]").waitFor();
     const newest = await makeKey();
