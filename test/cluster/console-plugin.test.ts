@@ -1,9 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { VcenterSession } from "@holdfast/workbench";
-import axe from "axe-core";
 import {
   type Browser,
   type BrowserContext,
@@ -13,23 +12,20 @@ import {
 } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { cryptoKeyId, machine } from "../../packages/server/src/testing/vcenter.ts";
+import { browserMissing, chromiumProgram, violationsOf } from "../support/browser.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { credentialsOf } from "../support/two-regions-clients.ts";
 import { allWell } from "../support/vitals.ts";
 import { VsphereClient } from "../support/vsphere-client.ts";
 
-const program = "/usr/bin/chromium";
-const missing = existsSync(program) ? [] : ["chromium"];
-/** WCAG 2.2 AA, in the words of axe-core. */
-const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 const waitMs = 120_000;
 const instance = "kmip-vms";
 const secret = `session-${"s".repeat(40)}`;
 const machineId = "4210aa00-0000-4000-8000-00000000beef";
 
-const browserless = describe.skipIf(missing.length > 0);
+const browserless = describe.skipIf(browserMissing.length > 0);
 
-browserless(`the plug-in (needs chromium; missing: ${missing.join() || "none"})`, () => {
+browserless(`the plug-in (needs chromium; missing: ${browserMissing.join() || "none"})`, () => {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-plugin-"));
   const stack = new AsyncDisposableStack();
   let client: VsphereClient;
@@ -69,7 +65,7 @@ browserless(`the plug-in (needs chromium; missing: ${missing.join() || "none"})`
       }),
     );
     vcenter.objects.set("vm-43", machine("plain", randomUUID(), { home: {} }));
-    chrome = await chromium.launch({ executablePath: program });
+    chrome = await chromium.launch({ executablePath: chromiumProgram });
     stack.defer(() => chrome.close());
   });
 
@@ -117,17 +113,6 @@ browserless(`the plug-in (needs chromium; missing: ${missing.join() || "none"})`
     return frame;
   }
 
-  async function violations(frame: Frame): Promise<readonly string[]> {
-    await frame.evaluate(axe.source);
-    const found = (await frame.evaluate(`axe.run({ runOnly: ${JSON.stringify(rules)} })`)) as {
-      readonly violations: readonly {
-        readonly id: string;
-        readonly nodes: readonly { readonly html: string }[];
-      }[];
-    };
-    return found.violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
-  }
-
   test("shows the keys of a machine below the proxy's path, and markup as text", async () => {
     const frame = await open("/keys");
     await frame.getByRole("heading", { name: "Keys of web <b>1</b> at Holdfast" }).waitFor();
@@ -163,7 +148,7 @@ browserless(`the plug-in (needs chromium; missing: ${missing.join() || "none"})`
             "[document.documentElement.lang, document.body.getAttribute('cds-theme')].join()",
           );
           expect(shown, place).toBe(`${locale.slice(0, 2)},${theme}`);
-          expect(await violations(frame), `${place} ${theme} ${locale}`).toEqual([]);
+          expect(await violationsOf(frame), `${place} ${theme} ${locale}`).toEqual([]);
           const wider = await frame.evaluate("document.documentElement.scrollWidth - innerWidth");
           expect(wider, `${place}: pixels too wide`).toBeLessThanOrEqual(0);
         }
@@ -175,7 +160,7 @@ browserless(`the plug-in (needs chromium; missing: ${missing.join() || "none"})`
   test("follows the client's theme and language, and shows again what has changed", async () => {
     client.told.locale = "de-DE";
     const frame = await open("/keys");
-    await frame.getByRole("columnheader", { name: "Zustand" }).waitFor();
+    await frame.getByRole("columnheader", { name: "Zustand" }).first().waitFor();
     await frame.evaluate("htmlClientSdk.standIn.theme('dark')");
     await frame.locator("body[cds-theme=dark]").waitFor();
     const newest = await makeKey();
@@ -191,7 +176,7 @@ browserless(`the plug-in (needs chromium; missing: ${missing.join() || "none"})`
     client.told.token = "unknown-session";
     frame = await open("/keys");
     await frame.getByText("vCenter does not know this session").waitFor();
-    expect(await violations(frame)).toEqual([]);
+    expect(await violationsOf(frame)).toEqual([]);
     const other = "session-of-bob";
     client.vcenter.sessions.set(other, "VSPHERE.LOCAL\\bob");
     client.told.token = other;

@@ -1,20 +1,16 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AdminClient } from "@holdfast/admin";
 import { pages } from "@holdfast/console/pages";
-import axe from "axe-core";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { browserMissing, chromiumProgram, violationsOf } from "../support/browser.ts";
 import { commandLine } from "../support/command-line.ts";
 
-const program = "/usr/bin/chromium";
-const missing = existsSync(program) ? [] : ["chromium"];
 /** Loopback addresses that only this process uses. */
 const network = `127.${1 + ((process.pid >> 8) % 250)}.${process.pid & 255}`;
 const addresses = [21, 22, 23, 24].map((host) => `${network}.${host}`).join();
-/** WCAG 2.2 AA, in the words of axe-core. */
-const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 
 interface ClusterFile {
   readonly nodes: readonly { readonly node: string; readonly admin: string }[];
@@ -32,9 +28,9 @@ const dev = async (...words: readonly string[]) => {
   expect(said, words.join(" ")).toMatchObject({ code: 0 });
   return said.out.trim();
 };
-const browserless = describe.skipIf(missing.length > 0);
+const browserless = describe.skipIf(browserMissing.length > 0);
 
-browserless(`the web console (needs chromium; missing: ${missing.join() || "none"})`, () => {
+browserless(`the web console (needs chromium; missing: ${browserMissing.join() || "none"})`, () => {
   let file: ClusterFile;
   let token = "";
   let client: AdminClient;
@@ -53,7 +49,7 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
       ca: readFileSync(file.ca, "utf8"),
       token,
     });
-    chrome = await chromium.launch({ executablePath: program });
+    chrome = await chromium.launch({ executablePath: chromiumProgram });
   });
 
   afterAll(async () => {
@@ -86,17 +82,6 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
 
   const go = (path: string) => page.evaluate(`location.hash = ${JSON.stringify(path)}`);
   const settled = () => page.getByText("Loading…").waitFor({ state: "detached" });
-
-  async function violations(): Promise<readonly string[]> {
-    await page.evaluate(axe.source);
-    const found = (await page.evaluate(`axe.run({ runOnly: ${JSON.stringify(rules)} })`)) as {
-      readonly violations: readonly {
-        readonly id: string;
-        readonly nodes: readonly { readonly html: string }[];
-      }[];
-    };
-    return found.violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
-  }
 
   test("is entered once with a link, and leaves no secret where scripts or people find it", async () => {
     const link = await dev("console");
@@ -135,7 +120,7 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
       await settled();
       for (const theme of ["light", "dark"]) {
         await page.evaluate(`document.body.setAttribute("cds-theme", "${theme}")`);
-        expect(await violations(), `${path} ${theme}`).toEqual([]);
+        expect(await violationsOf(page), `${path} ${theme}`).toEqual([]);
       }
       await page.setViewportSize({ width: 360, height: 640 });
       const wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth");

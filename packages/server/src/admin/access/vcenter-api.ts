@@ -158,7 +158,7 @@ export class VcenterApi {
     return (await this.#ask(path, asking)).value;
   }
 
-  /** Throws for an answer that is no success, unless its status is `expected`. No message has a token. */
+  /** Throws unless the answer is a success, or its status is `expected`. No message has a token. */
   async #ask(
     path: string,
     { method = "POST", token, body }: Asking,
