@@ -67,7 +67,10 @@ export function ResourcePage({ page, params }: { page: Page; params: Params }) {
           }}
         >
           {loses.includes(action.value.name) ? (
-            <Loss instance={params["instance"] ?? ""} isDeletion={action.value.name === "deleteInstance"} />
+            <Loss
+              instance={params["instance"] ?? ""}
+              isDeletion={action.value.name === "deleteInstance"}
+            />
           ) : null}
         </ActionDialog>
       )}

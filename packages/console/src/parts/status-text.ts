@@ -17,7 +17,8 @@ const rootStates: Readonly<Record<string, string>> = {
   denied: "The key manager refuses the login: give it the right again, or configure another login.",
   disabled: "The root key is disabled at its key manager: enable it there, then revalidate.",
   gone: "The root key does not exist any more: restore it at its key manager.",
-  shredded: "A manager shredded the open keys: they stay shut until a manager revalidates the root.",
+  shredded:
+    "A manager shredded the open keys: they stay shut until a manager revalidates the root.",
   unchecked: "It was not asked yet.",
 };
 

@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync } from "node:fs";
-import { basename, dirname } from "node:path";
 import { BlockList, isIP, isIPv4 } from "node:net";
+import { basename, dirname } from "node:path";
 
 /** Where a listener binds or a server is found. */
 export interface Address {

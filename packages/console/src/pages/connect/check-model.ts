@@ -53,7 +53,9 @@ export async function look(
     const request = { params: { instance }, query: { limit: 1000 } };
     const [{ items }, refusals] = await Promise.all([
       callAt(address, "listCertificates", request, options),
-      asksRefused ? callAt(address, "listRefused", { query: {} }, options) : { items: [] as readonly Refused[] },
+      asksRefused
+        ? callAt(address, "listRefused", { query: {} }, options)
+        : { items: [] as readonly Refused[] },
     ]);
     const by = items.toSorted((one, other) => timeOf(other) - timeOf(one))[0];
     const admittedMs = by === undefined ? Number.NaN : timeOf(by);
@@ -136,7 +138,11 @@ function trustsPart(accepts: boolean, fault: Refused | undefined, nowMs: number)
     : { title, state: "pending", text: "Known once it connects.", mend: "See step 3." };
 }
 
-function trustedPart(by: Certificate | undefined, shutOut: Refused | undefined, nowMs: number): Part {
+function trustedPart(
+  by: Certificate | undefined,
+  shutOut: Refused | undefined,
+  nowMs: number,
+): Part {
   const title = "vCenter is trusted";
   if (shutOut !== undefined) return failed(title, shutOut, nowMs);
   if (by === undefined) {

@@ -49,8 +49,8 @@ export function LiveCheck({
       )}
       {seen.value.length > 1 ? null : (
         <p>
-          Only this node is asked. The setting admin.console.nodes names the others; vCenter may have
-          connected to one of them.
+          Only this node is asked. The setting admin.console.nodes names the others; vCenter may
+          have connected to one of them.
         </p>
       )}
       <Nodes seen={seen.value} />
@@ -61,7 +61,8 @@ export function LiveCheck({
 /** One sentence that changes only with the state: it is read out. */
 function verdictOf(parts: readonly Part[]): string {
   const missing = parts.filter(({ state }) => state !== "ok");
-  if (missing.length === 0) return "Connected: vCenter connects, trusts this server, and is trusted.";
+  if (missing.length === 0)
+    return "Connected: vCenter connects, trusts this server, and is trusted.";
   const what = missing.map(({ title }) => title).join(", ");
   return `Not seen yet: ${what}. This page looks every three seconds.`;
 }
@@ -78,13 +79,14 @@ function Admissions({
 }) {
   if (!mayCall(operations.adoptCertificate, who.value as Who)) return null;
   const refused = new Map<string, Refused>();
-  for (const { refused: one } of seen) if (one?.adoptable === true) refused.set(one.fingerprint, one);
+  for (const { refused: one } of seen)
+    if (one?.adoptable === true) refused.set(one.fingerprint, one);
   return (
     <>
       {[...refused.values()].map(({ fingerprint, subject }) => (
         <p key={fingerprint}>
-          Is <b class="text">{subject}</b> your vCenter? Compare the fingerprint with vCenter's first:{" "}
-          <code>{fingerprint}</code>{" "}
+          Is <b class="text">{subject}</b> your vCenter? Compare the fingerprint with vCenter's
+          first: <code>{fingerprint}</code>{" "}
           <button
             type="button"
             class="btn btn-sm"

@@ -74,8 +74,8 @@ export function TrustWays({
   return (
     <>
       <p>
-        Select the provider, Establish Trust, Make KMS trust vCenter. vCenter offers four ways; one is
-        enough.
+        Select the provider, Establish Trust, Make KMS trust vCenter. vCenter offers four ways; one
+        is enough.
       </p>
       {may ? null : (
         <Notice tone="info">

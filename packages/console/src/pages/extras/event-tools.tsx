@@ -82,10 +82,7 @@ async function linesOf(
 }
 
 /** Waits as long as the service says, where it was asked too often. */
-async function patiently<Answer>(
-  signal: AbortSignal,
-  ask: () => Promise<Answer>,
-): Promise<Answer> {
+async function patiently<Answer>(signal: AbortSignal, ask: () => Promise<Answer>): Promise<Answer> {
   for (;;) {
     try {
       return await ask();

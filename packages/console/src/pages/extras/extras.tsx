@@ -5,8 +5,8 @@ import { link } from "../../base/router.ts";
 import { State } from "../../parts/notices.tsx";
 import { rootSentence, statusSentence } from "../../parts/status-text.ts";
 import { BackupCommands } from "./backup-commands.tsx";
-import type { ExtraProps } from "./extra-props.ts";
 import { Export, Verify } from "./event-tools.tsx";
+import type { ExtraProps } from "./extra-props.ts";
 import { KeyEvents } from "./key-events.tsx";
 import { Progress, StorageKeyProgress } from "./progress.tsx";
 

@@ -54,15 +54,17 @@ function SafeOrder({ instance }: { instance: string }) {
     <>
       <p>In this order, nothing is lost by mistake:</p>
       <ol>
-        <li>In every vCenter, re-key what uses this provider to another one (docs/re-keying.md).</li>
         <li>
-          <a href={to("/keys")}>Find unused keys</a> with the list of the keys in use: every key must
-          be unused.
+          In every vCenter, re-key what uses this provider to another one (docs/re-keying.md).
+        </li>
+        <li>
+          <a href={to("/keys")}>Find unused keys</a> with the list of the keys in use: every key
+          must be unused.
         </li>
         <li>Make a backup and verify it: it is the only way back.</li>
         <li>
-          <a href={to("/certificates")}>Delete the certificates</a>: clients lose their access and no
-          key is lost. Wait, and see whether something misses its key.
+          <a href={to("/certificates")}>Delete the certificates</a>: clients lose their access and
+          no key is lost. Wait, and see whether something misses its key.
         </li>
         <li>Delete the instance here.</li>
       </ol>
@@ -120,13 +122,15 @@ async function knownOf(instance: string): Promise<Known> {
   const query = { state: "Active", limit: namedMax } as const;
   const [{ states }, active, ...seen] = await Promise.all([
     call("countKeys", { params }),
-    call("listKeys", { params, query }),
+    call<"listKeys">("listKeys", { params, query }),
     ...nodes.peek().map((node) => look(node, instance, false, Date.now())),
   ]);
   const [last] = seen
     .flatMap(({ by }) => by?.lastConnection ?? [])
     .toSorted((one, other) => Date.parse(other.time) - Date.parse(one.time));
   const connected =
-    last === undefined ? "" : `A client connected ${ageText(last.time, Date.now())} to ${last.node}.`;
+    last === undefined
+      ? ""
+      : `A client connected ${ageText(last.time, Date.now())} to ${last.node}.`;
   return { states, active, connected };
 }

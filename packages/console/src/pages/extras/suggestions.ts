@@ -22,7 +22,8 @@ export function useSuggestions(
   const read = useSignal<Suggestions>(none);
   const { instance = "" } = params;
   useEffect(() => {
-    const ask = reads === "listEvents" ? ofEvents() : reads === "listKeys" ? ofKeys(instance) : none;
+    const ask =
+      reads === "listEvents" ? ofEvents() : reads === "listKeys" ? ofKeys(instance) : none;
     // Without suggestions a filter works all the same.
     void Promise.resolve(ask).then(
       (found) => {

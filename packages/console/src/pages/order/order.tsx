@@ -98,15 +98,7 @@ function begun(): OrderModel {
 }
 
 /** Where a person is; earlier steps are links. */
-function Progress({
-  step,
-  show,
-  done,
-}: {
-  step: Step;
-  show: (step: Step) => void;
-  done: boolean;
-}) {
+function Progress({ step, show, done }: { step: Step; show: (step: Step) => void; done: boolean }) {
   const here = steps.indexOf(step);
   return (
     <ol class="progress-steps" aria-label="Steps">
@@ -175,16 +167,16 @@ function StepFields({ step, model }: { step: Step; model: OrderModel }) {
     if (!mayAddCertificate()) {
       return (
         <p>
-          Your token may not decide who is a client. Order the instance: the page Connect vCenter says
-          what a security officer does then.
+          Your token may not decide who is a client. Order the instance: the page Connect vCenter
+          says what a security officer does then.
         </p>
       );
     }
     return (
       <>
         <p>
-          If you have vCenter's certificate already, or its root CA, add it here. Otherwise continue:
-          the page Connect vCenter has all four ways.
+          If you have vCenter's certificate already, or its root CA, add it here. Otherwise
+          continue: the page Connect vCenter has all four ways.
         </p>
         <ObjectFields
           // Nothing here is required: the order works without a certificate.
@@ -219,8 +211,7 @@ function Review({ model }: { model: OrderModel }) {
           of={{
             name: "a name that the service makes",
             ...named,
-            rootsOfTrust:
-              roots.length === 0 ? "configured later" : Object.fromEntries(roots),
+            rootsOfTrust: roots.length === 0 ? "configured later" : Object.fromEntries(roots),
             certificate: model.addsCertificate ? about : "added later",
           }}
         />

@@ -17,8 +17,8 @@ export function RootStep({ value, change }: { value: Given; change: (next: Given
   return (
     <>
       <p>
-        An instance needs a root of trust in every region: a root key that opens its keys there. Leave
-        all regions empty to configure it later: until then the instance is Inactive.
+        An instance needs a root of trust in every region: a root key that opens its keys there.
+        Leave all regions empty to configure it later: until then the instance is Inactive.
       </p>
       {regions.value.map((region) => {
         const given = value[region] as Given | undefined;
