@@ -4,8 +4,6 @@ import { words } from "../base/text.ts";
 import { type FieldProps, Help, Row } from "./field-row.tsx";
 import { IdentifierList, isLong, isLongList, Lines, LongText } from "./long-fields.tsx";
 
-export { Row } from "./field-row.tsx";
-
 /** The regions of this service, for fields that a person fills in once for each. */
 export const regions = signal<readonly string[]>([]);
 
@@ -68,15 +66,7 @@ function Field(props: FieldProps) {
   if (choices !== undefined) return <ChoiceOfForms {...props} choices={choices} />;
   if (schema.type === "boolean" || isSwitch(schema)) return <Switch {...props} />;
   if (schema.enum !== undefined) return <Choice {...props} choices={schema.enum} />;
-  if (schema.type === "array") {
-    if (isLongList(schema)) return <IdentifierList {...props} />;
-    const choicesOfItems = schema.items?.enum;
-    return choicesOfItems === undefined ? (
-      <Lines {...props} />
-    ) : (
-      <Choices {...props} choices={choicesOfItems} />
-    );
-  }
+  if (schema.type === "array") return <List {...props} />;
   if (schema.type === "object" && schema.properties !== undefined) return <Group {...props} />;
   if (schema.type === "object") {
     const each = schema.additionalProperties;
@@ -87,6 +77,14 @@ function Field(props: FieldProps) {
     );
   }
   return isLong(schema) ? <LongText {...props} /> : <Text {...props} />;
+}
+
+/** Several values. */
+function List(props: FieldProps) {
+  const { schema } = props;
+  if (isLongList(schema)) return <IdentifierList {...props} />;
+  const choices = schema.items?.enum;
+  return choices === undefined ? <Lines {...props} /> : <Choices {...props} choices={choices} />;
 }
 
 function isSwitch({ enum: values }: Schema): boolean {

@@ -123,9 +123,7 @@ export class TestNode implements AsyncDisposable {
       ...requestHandlers(deps),
       ...policyHandlers(deps),
       ...certificateHandlers({
-        region: name,
-        node,
-        instances,
+        ...{ region: name, node, instances },
         records,
         presence,
         adding,

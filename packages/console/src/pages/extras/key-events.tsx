@@ -20,9 +20,10 @@ export function KeyEvents({ params }: { params: Params }) {
   const error = useSignal<unknown>(undefined);
   const load = async (cursor?: string) => {
     error.value = undefined;
-    const query = { instance, target: key, limit: eventsMax, cursor };
+    const from = cursor === undefined ? {} : { cursor };
+    const query = { instance, target: key, limit: eventsMax, ...from };
     try {
-      const page = await call("listEvents", { query });
+      const page = await call<"listEvents">("listEvents", { query });
       items.value = cursor === undefined ? page.items : [...(items.peek() ?? []), ...page.items];
       next.value = page.next;
       missing.value = (page.missing ?? [])

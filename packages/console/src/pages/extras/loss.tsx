@@ -122,7 +122,7 @@ async function knownOf(instance: string): Promise<Known> {
   const query = { state: "Active", limit: namedMax } as const;
   const [{ states }, active, ...seen] = await Promise.all([
     call("countKeys", { params }),
-    call("listKeys", { params, query }),
+    call<"listKeys">("listKeys", { params, query }),
     ...nodes.peek().map((node) => look(node, instance, false, Date.now())),
   ]);
   const [last] = seen

@@ -178,6 +178,7 @@ describe("adding a certificate", () => {
     expect(await world.a.call("readCertificate", { params })).toMatchObject({ lastConnection });
     const { items } = await world.a.call("listCertificates", { params });
     expect(items).toEqual([expect.objectContaining({ lastConnection })]);
+    await world.see();
     expect(await world.b.call("readCertificate", { params })).not.toHaveProperty("lastConnection");
   });
 
