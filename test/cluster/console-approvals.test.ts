@@ -1,23 +1,21 @@
-import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { until } from "@holdfast/testing";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { browserMissing, chromiumProgram, violationsOf } from "../support/browser.ts";
 import { commandLine, type Said } from "../support/command-line.ts";
 import { type ManagedRegions, startManagedRegions } from "../support/managed-regions.ts";
 
-const program = "/usr/bin/chromium";
-const missing = existsSync(program) ? [] : ["chromium"];
 const waitMs = 120_000;
 /** An authenticator works only for a name; this one is of no network. */
 const domain = "kms.test";
 /** A busy machine may end a lease: then the node says that the command should be tried again. */
 const tryAgain = 3;
 
-describe.skipIf(missing.length > 0)(
-  `approvals in the console (needs chromium; missing: ${missing.join() || "none"})`,
+describe.skipIf(browserMissing.length > 0)(
+  `approvals in the console (needs chromium; missing: ${browserMissing.join() || "none"})`,
   () => {
     let folder: string;
     let managed: ManagedRegions;
@@ -44,7 +42,7 @@ describe.skipIf(missing.length > 0)(
       token = await readFile(file("token"), "utf8");
       const names = managed.both.nodes.map(({ name, host }) => `MAP ${name}.${domain} ${host}`);
       chrome = await chromium.launch({
-        executablePath: program,
+        executablePath: chromiumProgram,
         // Chromium gives a page with a certificate error no authenticator.
         args: [`--host-resolver-rules=${names.join(",")}`, "--ignore-certificate-errors"],
       });
@@ -148,6 +146,7 @@ describe.skipIf(missing.length > 0)(
       await go(erin, `/access/approvals/${id}`);
       await erin.getByRole("heading", { name: "Sign with an authenticator" }).waitFor();
       await erin.getByText('"second"').first().waitFor();
+      expect(await violationsOf(erin)).toEqual([]);
       // Somebody else's name does not carry a signature.
       await sign(erin, "frank");
       await erin
@@ -157,7 +156,7 @@ describe.skipIf(missing.length > 0)(
       await sign(erin, "erin");
       await erin.getByText("Signed.").waitFor();
       expect(await command(...wanted, "--approval", id, ...managed.site("a1"))).toMatchObject({
-        code: 1,
+        code: 4,
         err: expect.stringContaining("1 of 2 approvers have signed"),
       });
       await go(frank, `/access/approvals/${id}`);
