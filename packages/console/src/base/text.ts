@@ -85,7 +85,8 @@ export function valueAt(item: unknown, path: string): unknown {
 
 /** The common name in a subject such as `CN=vcenter, O=Example`, as a name that the service takes. */
 export function commonNameOf(subject: string): string {
-  const [, text = ""] = /(?:^|[,\n])\s*CN\s*=\s*([^,\n]*)/i.exec(subject) ?? [];
-  const name = text.replaceAll(/[^A-Za-z0-9 ._-]+/g, "-").slice(0, 64);
+  const [, text = ""] = /(?:^|[,\n])\s*CN\s*=\s*((?:\\.|[^,\n])*)/i.exec(subject) ?? [];
+  const plain = text.replaceAll(/\\(.)/g, "$1");
+  const name = plain.replaceAll(/[^A-Za-z0-9 ._-]+/g, "-").slice(0, 64);
   return name.replaceAll(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, "") || "vcenter";
 }

@@ -121,7 +121,7 @@ export const pages: readonly Page[] = [
     live: true,
     columns: [
       ...["TIME=eventTime", "OUTCOME=outcome", "ACTION=what", "WHO=by", "TARGET=on"],
-      ...["INSTANCE=where", "REGION=region", "SEVERITY=severity"],
+      ...["INSTANCE=where", "REGION=region"],
     ],
     empty: "No event fits these filters.",
   },

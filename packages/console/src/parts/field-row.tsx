@@ -48,7 +48,9 @@ export function Help({ id, schema }: Pick<FieldProps, "id" | "schema">) {
       ? `${minimum} to ${maximum}`
       : undefined;
   const parts = [description, range, isPlain ? `${usual} unless given` : undefined];
-  const text = parts.filter((part) => part !== undefined).join("; ");
+  // The contract writes for documents: marks of code say nothing here.
+  const said = parts.flatMap((part) => part?.replaceAll("`", "").replace(/\.$/, "") ?? []);
+  const text = said.join("; ");
   return text === "" ? null : (
     <span class="clr-subtext" id={`${id}-help`}>
       {text}

@@ -100,11 +100,12 @@ export function partsOf(seen: readonly Seen[], nowMs: number): readonly Part[] {
   const distrusts = refusals.find(({ reason }) => reason === "serverNotTrusted");
   const shutOut = refusals.find(({ reason }) => afterTls.has(reason));
   const unable = refusals.find((one) => one !== distrusts && !afterTls.has(one.reason));
-  return [
+  const parts = [
     connectedPart(admitted, distrusts ?? shutOut ?? unable, nowMs),
     trustsPart(admitted !== undefined || shutOut !== undefined, distrusts ?? unable, nowMs),
     trustedPart(admitted?.by, shutOut, nowMs),
   ];
+  return admitted === undefined ? parts : parts.map(softened);
 }
 
 function connectedPart(
@@ -157,8 +158,15 @@ function failed(title: string, refused: Refused, nowMs: number): Part {
   return { title, state: "failed", text, mend: advice };
 }
 
+/** The same where clients of this instance connect: the one that was refused may be somebody else's. */
+function softened(part: Part): Part {
+  if (part.state !== "failed") return part;
+  return { ...part, state: "pending", text: `${part.text} Is it yours?` };
+}
+
 /** A client in words, also if it has shown no certificate. */
 function clientOf({ subject, remote }: Refused): string {
   const [address = ""] = remote.split(" ");
-  return subject === "" ? `a client at ${address}` : `${subject} at ${address}`;
+  // A subject with right-to-left text must not turn the sentence around it.
+  return subject === "" ? `a client at ${address}` : `\u2068${subject}\u2069 at ${address}`;
 }

@@ -64,7 +64,7 @@ function verdictOf(parts: readonly Part[]): string {
   if (missing.length === 0)
     return "Connected: vCenter connects, trusts this server, and is trusted.";
   const what = missing.map(({ title }) => title).join(", ");
-  return `Not seen yet: ${what}. This page looks every three seconds.`;
+  return `Still open: ${what}. This page looks every three seconds.`;
 }
 
 /** Admits a client that was refused, into this instance. */

@@ -56,7 +56,9 @@ export function KeyEvents({ params }: { params: Params }) {
         </button>
       )}
       <p>
-        <a href={link("/events", {}, { instance, target: key })}>Follow the events of this key</a>
+        <a class="btn btn-sm btn-link" href={link("/events", {}, { instance, target: key })}>
+          Follow the events of this key
+        </a>
       </p>
     </details>
   );

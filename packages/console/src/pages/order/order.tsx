@@ -49,7 +49,7 @@ export function Order() {
   return (
     <>
       <h1>Order an instance</h1>
-      <Progress step={step} show={show} done={made !== undefined} />
+      <Progress step={step} done={made !== undefined} />
       <h2 ref={heading} tabIndex={-1}>
         {steps.indexOf(step) + 1}. {titles[step]}
       </h2>
@@ -98,16 +98,14 @@ function begun(): OrderModel {
 }
 
 /** Where a person is; earlier steps are links. */
-function Progress({ step, show, done }: { step: Step; show: (step: Step) => void; done: boolean }) {
+function Progress({ step, done }: { step: Step; done: boolean }) {
   const here = steps.indexOf(step);
   return (
     <ol class="progress-steps" aria-label="Steps">
       {steps.map((one, at) => (
         <li key={one} aria-current={at === here ? "step" : undefined}>
           {at < here && !done ? (
-            <button type="button" class="btn btn-sm btn-link" onClick={() => show(one)}>
-              {titles[one]}
-            </button>
+            <a href={link(orderPath, {}, { step: one })}>{titles[one]}</a>
           ) : (
             titles[one]
           )}
