@@ -1,5 +1,6 @@
 import { RevocationLists } from "../access/crl/revocation-lists.ts";
 import { loadInstances } from "../access/instances.ts";
+import { readClientSecret } from "../admin/console/provider-client.ts";
 import { warningsOf } from "../admin/system/warnings.ts";
 import { readLogKey } from "../audit/log/log-key.ts";
 import { HttpWitness } from "../audit/log/witness-client.ts";
@@ -66,6 +67,7 @@ function checkAdmin(admin: Config["admin"]): ServerIdentity | undefined {
   if (admin.oidc?.ca !== undefined) {
     parseCertificates(readText(admin.oidc.ca, "admin.oidc.ca"), `admin.oidc.ca: ${admin.oidc.ca}`);
   }
+  readClientSecret(admin.console.signIn?.clientSecretFile);
   return readIdentity({ ...admin.tls, suites: "default" }, "admin.tls");
 }
 

@@ -5,12 +5,21 @@ import { basename, dirname } from "node:path";
 import { text } from "node:stream/consumers";
 import cookie from "@fastify/cookie";
 import cors from "@fastify/cors";
-import { contract } from "@holdfast/admin";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 import type { Authorizer } from "../access/authorizer.ts";
 import { Refused } from "../problem.ts";
 import type { ConsoleFile } from "./console-files.ts";
+import type { ProviderClient } from "./provider-client.ts";
+import { addProviderSignIn } from "./provider-routes.ts";
+import {
+  admitToken,
+  bodyMax,
+  cookieAttributes,
+  cookieName,
+  sessionSeconds,
+  tokenMax,
+} from "./session-cookie.ts";
 import { useLink } from "./sign-in-links.ts";
 
 /** How the web console is served. */
@@ -19,21 +28,15 @@ export interface ConsoleOptions {
   /** `https://HOST:PORT` of the nodes with which the console continues when this one does not answer. */
   readonly nodes: readonly string[];
   readonly signInFolder: string | undefined;
+  /** Absent if nobody signs in at an identity provider. */
+  readonly provider?: ProviderClient | undefined;
   /** The socket of a development cluster that takes faults. */
   readonly controlSocket: string | undefined;
   readonly wallMs: () => number;
 }
 
-/** `__Host-`: a browser takes it only over TLS, for this host alone, and for every path. */
-const cookieName = "__Host-holdfast";
-const cookieAttributes = { path: "/", secure: true, httpOnly: true, sameSite: "strict" } as const;
-const sessionSeconds = 8 * 3600;
 /** The console sends it with each request. A page of another site cannot, unless CORS allows it. */
 const consoleHeader = "x-holdfast-console";
-const bodyMax = 16_384;
-
-/** A browser keeps a cookie of at most 4,096 bytes, with its name and attributes. */
-const tokenMax = 3900;
 
 const signIn = z.union([
   z.object({ token: z.string().min(1).max(tokenMax) }).strict(),
@@ -72,6 +75,9 @@ export function serveConsole(
   });
   addFiles(app, options);
   addSession(app, authorizer, options);
+  if (options.provider !== undefined) {
+    addProviderSignIn(app, authorizer, options.provider, options.wallMs);
+  }
   if (options.controlSocket !== undefined) addSwitches(app, authorizer, options.controlSocket);
 }
 
@@ -80,7 +86,10 @@ function sessionOf(app: FastifyInstance, { headers }: FastifyRequest): string | 
   return app.parseCookie(headers.cookie ?? "")[cookieName];
 }
 
-function addFiles(app: FastifyInstance, { files, nodes, controlSocket }: ConsoleOptions): void {
+function addFiles(
+  app: FastifyInstance,
+  { files, nodes, controlSocket, provider }: ConsoleOptions,
+): void {
   const policy = [
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:",
     `connect-src ${["'self'", ...nodes].join(" ")}`,
@@ -108,6 +117,8 @@ function addFiles(app: FastifyInstance, { files, nodes, controlSocket }: Console
       nodes,
       signedIn: sessionOf(app, request) !== undefined,
       hasSwitches: controlSocket !== undefined,
+      // Where a person signs in at the identity provider: at the address that the provider knows.
+      ...(provider && { signInAt: `${provider.origin}/console/sign-in` }),
     }),
   );
 }
@@ -128,9 +139,8 @@ function addSession(app: FastifyInstance, authorizer: Authorizer, options: Conso
     const token =
       "token" in given.data ? given.data.token : await tokenOfLink(given.data.code, options);
     // A code of no link counts like a token that nobody has.
-    request.headers.authorization = `Bearer ${token ?? ""}`;
     try {
-      await authorizer.admit("whoAmI", contract.whoAmI, request, bodyMax);
+      await admitToken(authorizer, request, token ?? "");
     } catch (error) {
       if (token !== undefined || !isUnauthenticated(error)) throw error;
       const detail = "this link was used already, or is too old: sign in with a token";
