@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
+import { until } from "@holdfast/testing";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { parse, stringify } from "yaml";
 import type { NodeProcess } from "./node-process.ts";
@@ -51,7 +52,7 @@ export async function enter(page: Page, origin: string, path: string, token: str
 /** Goes to another place of the console, and waits until it is shown. */
 export async function show(page: Page, path: string, title: string): Promise<void> {
   await page.evaluate(`location.hash = ${JSON.stringify(path)}`);
-  await page.waitForFunction(`document.title === ${JSON.stringify(`${title} – Holdfast`)}`);
+  await until(`the page ${title}`, async () => (await page.title()) === `${title} – Holdfast`);
   await page.getByText("Loading…").waitFor({ state: "detached" });
 }
 
