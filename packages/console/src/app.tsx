@@ -11,7 +11,8 @@ import {
   signOut,
   who,
 } from "./base/api.ts";
-import { mayCall, operations, type Who } from "./base/contract.ts";
+import { operations, type Who } from "./base/contract.ts";
+import { mayCall } from "./base/may-call.ts";
 import { link, place, replace } from "./base/router.ts";
 import { toggleTheme } from "./base/theme.ts";
 import { Connect } from "./pages/connect.tsx";
@@ -20,6 +21,7 @@ import { Overview } from "./pages/overview.tsx";
 import { connectPage, pages } from "./pages/pages.ts";
 import { pageAt, ResourcePage } from "./pages/resource.tsx";
 import { SignIn, signInError } from "./pages/sign-in.tsx";
+import { failureSentence } from "./pages/sign-in-failures.ts";
 import { Watch, watchPath } from "./pages/watch.tsx";
 import { regions } from "./parts/fields.tsx";
 import { Loading, messageOf, Notice } from "./parts/notices.tsx";
@@ -32,6 +34,7 @@ export function App() {
   const { path } = place.value;
   useEffect(() => {
     if (who.peek() === undefined || path !== linkPath) return;
+    takeFailure();
     const code = takeCode();
     if (code !== undefined && who.peek() === null) void enter(code);
   }, [path]);
@@ -57,6 +60,15 @@ export function App() {
 const linkPath = "/sign-in";
 const againMs = 2000;
 
+/** Takes why a sign-in at the identity provider failed out of the address, and goes back to where the person was. */
+function takeFailure(): void {
+  const { path, query } = place.peek();
+  const { failure, place: before = "/" } = query;
+  if (path !== linkPath || failure === undefined) return;
+  signInError.value = new Error(failureSentence(failure));
+  replace(`#${before}`);
+}
+
 /** Takes the code of a link out of the address: it must not stay in the history. */
 function takeCode(): string | undefined {
   const { path, query } = place.peek();
@@ -66,6 +78,7 @@ function takeCode(): string | undefined {
 }
 
 async function start(): Promise<void> {
+  takeFailure();
   const code = takeCode();
   for (;;) {
     try {

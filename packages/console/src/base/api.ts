@@ -52,6 +52,8 @@ export const relyingParty = signal<string | undefined>(undefined);
 export const vcenterSession = signal<Readonly<Record<string, string>>>({});
 /** What a person should know before signing in. */
 export const signInNotice = signal("");
+/** Where a person signs in at the identity provider of the node that is asked; undefined if it has none. */
+export const signInAt = signal<string | undefined>(undefined);
 /** What the person should know about the connection; empty if all is well. */
 export const notice = signal("");
 
@@ -136,6 +138,7 @@ export async function signIn(secret: { readonly token: string } | { readonly cod
   const others = "token" in secret ? nodes.value.filter((node) => node !== asked.value) : [];
   void Promise.allSettled(others.map(at));
   await findWho();
+  signInNotice.value = "";
   if (who.value === null) throw new Error("The browser did not keep the session: allow cookies.");
 }
 
@@ -203,28 +206,47 @@ export async function signOut(): Promise<void> {
   const silent = all.filter((_, at) => ends[at]?.status === "rejected").map(hostOf);
   signInNotice.value =
     silent.length === 0
-      ? ""
+      ? signInAt.value === undefined
+        ? ""
+        : signedOut
       : `${silent.join(" and ")} did not answer: a session there may still count. Sign out again later.`;
   who.value = null;
 }
 
-/** Finds out which nodes there are, and who is signed in. */
-export async function findSession(): Promise<void> {
-  const answer = await fetch(new URL("console/session", own), {
+/** What a node says to a browser before anybody is signed in. */
+interface Session {
+  readonly nodes: readonly string[];
+  readonly signedIn: boolean;
+  readonly hasSwitches: boolean;
+  readonly relyingParty?: string;
+  readonly signInAt?: string;
+}
+
+async function sessionAt(node: string): Promise<Session> {
+  const answer = await fetch(new URL("console/session", node), {
+    credentials: "include",
     signal: AbortSignal.timeout(readMs),
   });
-  const session = (await answer.json()) as {
-    readonly nodes: readonly string[];
-    readonly signedIn: boolean;
-    readonly hasSwitches: boolean;
-    readonly relyingParty?: string;
-  };
+  return (await answer.json()) as Session;
+}
+
+/** Finds out which nodes there are, and who is signed in. */
+export async function findSession(): Promise<void> {
+  const session = await sessionAt(own);
   relyingParty.value = session.relyingParty;
   hasSwitches.value = session.hasSwitches;
+  signInAt.value = session.signInAt;
   const all = session.nodes.map((node) => new URL(node).href);
   nodes.value = [own, ...all.filter((node) => node !== own)];
   if (session.signedIn) await findWho();
   else who.value = null;
+}
+
+/** Finds out where a person signs in at the identity provider of the present node: another one than before has its own. */
+export async function findProvider(): Promise<void> {
+  const node = asked.value;
+  const session = await sessionAt(node).catch(() => undefined);
+  if (node === asked.value) signInAt.value = session?.signInAt;
 }
 
 /** Finds out who is signed in. */
@@ -234,11 +256,16 @@ export async function findWho(): Promise<void> {
   } catch (error) {
     if (!(error instanceof AdminProblem)) throw error;
     // A service that cannot answer now has not said that the session is over.
-    if (error.code === "unauthenticated") who.value = null;
-    else if (who.value === undefined) throw error;
+    if (error.code === "unauthenticated") {
+      if (who.value && asked.value === own) signInNotice.value = sessionOver;
+      who.value = null;
+    } else if (who.value === undefined) throw error;
   }
 }
 
+const sessionOver = "The session is over: its token has ended, or was revoked. Sign in again.";
+const signedOut =
+  "You are signed out of the console. Your session at the identity provider is not ended by that.";
 const consoleHeaders = { "x-holdfast-console": "1" } as const;
 
 function addressOf(node: string, name: OperationName, request: LooseRequest): URL {

@@ -62,13 +62,6 @@ export const operations = table as unknown as Readonly<Record<OperationName, Ope
 /** Who is signed in. */
 export type Who = AnswerOf<"whoAmI">;
 
-/** Whether the service would refuse the operation for lack of a role, or because the token is bound to instances. */
-export function mayCall({ roles, scope }: Operation, who: Who): boolean {
-  if (roles === "public") return true;
-  const isBound = who.instances !== undefined;
-  return who.roles.some((role) => roles.includes(role)) && !(scope === "system" && isBound);
-}
-
 /** Follows a reference into the definitions of the whole schema. */
 export function resolved(schema: Schema, whole: Schema): Schema {
   const { $ref, ...rest } = schema;

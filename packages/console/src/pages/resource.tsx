@@ -1,7 +1,8 @@
 import { useEffect, useMemo } from "preact/hooks";
 import { who } from "../base/api.ts";
 import { commandLine } from "../base/command-line.ts";
-import { mayCall, type OperationName, operations, type Who } from "../base/contract.ts";
+import { type OperationName, operations, type Who } from "../base/contract.ts";
+import { mayCall } from "../base/may-call.ts";
 import { link, match, place } from "../base/router.ts";
 import { valueAt } from "../base/text.ts";
 import { ActionDialog } from "../parts/action.tsx";
@@ -107,6 +108,7 @@ function Toolbar({ page, model }: { page: Page; model: ResourceModel }) {
         .map((name) => (
           <button
             key={name}
+            data-operation={name}
             type="button"
             class={`btn btn-sm ${isRisky(name) ? "btn-danger-outline" : ""}`}
             onClick={() => model.begin(name)}
@@ -173,6 +175,7 @@ function rowActionsOf({ rowActions = [] }: Page, params: Params, model: Resource
       .map(({ name, params: fields = {}, given }) => (
         <button
           key={name}
+          data-operation={name}
           type="button"
           class="btn btn-sm btn-link"
           onClick={() =>

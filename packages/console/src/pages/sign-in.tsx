@@ -1,12 +1,13 @@
 import { signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { signIn, signInNotice } from "../base/api.ts";
+import { asked, findProvider, hostOf, nodes, signIn, signInAt, signInNotice } from "../base/api.ts";
+import { link, place } from "../base/router.ts";
 import { Failure, Notice } from "../parts/notices.tsx";
 
-/** Why the last try to sign in failed, by a token or by a link. */
+/** Why the last try to sign in failed: by a token, by a link, or at the identity provider. */
 export const signInError = signal<unknown>(undefined);
 
-/** Asks for a token. */
+/** Asks for a token, or leads to the identity provider. */
 export function SignIn() {
   const token = useSignal("");
   const busy = useSignal(false);
@@ -25,6 +26,7 @@ export function SignIn() {
   useEffect(() => {
     document.title = "Sign in – Holdfast";
   }, []);
+  useEffect(() => void findProvider(), [asked.value]);
   return (
     <main class="sign-in" id="content">
       <form
@@ -39,6 +41,7 @@ export function SignIn() {
           <p>Keys for vSphere and vSAN encryption, in both regions.</p>
           {signInError.value === undefined ? null : <Failure error={signInError.value} />}
           {signInNotice.value === "" ? null : <Notice tone="warning">{signInNotice.value}</Notice>}
+          <OtherNode />
           <div class="clr-form-control">
             <label class="clr-control-label" for="token">
               Token
@@ -61,11 +64,38 @@ export function SignIn() {
               </span>
             </div>
           </div>
-          <button type="submit" class="btn btn-primary" disabled={busy.value}>
-            {busy.value ? "Signing in…" : "Sign in"}
-          </button>
+          <div class="toolbar">
+            <button type="submit" class="btn btn-primary" disabled={busy.value}>
+              {busy.value ? "Signing in…" : "Sign in"}
+            </button>
+            <AtProvider />
+          </div>
         </div>
       </form>
     </main>
+  );
+}
+
+/** Says that a session of the first node does not count at the one that is asked now. */
+function OtherNode() {
+  const [first = asked.value] = nodes.value;
+  if (asked.value === first) return null;
+  return (
+    <Notice tone="warning">
+      {hostOf(first)} did not answer, and your session there does not count at {hostOf(asked.value)}
+      . Sign in at {hostOf(asked.value)}.
+    </Notice>
+  );
+}
+
+/** Leads to the identity provider, and from there back to this place. */
+function AtProvider() {
+  const { path, query } = place.value;
+  if (signInAt.value === undefined) return null;
+  const here = link(path, {}, query).slice(1);
+  return (
+    <a class="btn btn-outline" href={`${signInAt.value}?${new URLSearchParams({ place: here })}`}>
+      Sign in with your identity provider
+    </a>
   );
 }

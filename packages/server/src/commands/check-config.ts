@@ -1,5 +1,6 @@
 import { RevocationLists } from "../access/crl/revocation-lists.ts";
 import { loadInstances } from "../access/instances.ts";
+import { readClientSecret } from "../admin/console/provider-client.ts";
 import { warningsOf } from "../admin/system/warnings.ts";
 import { readLogKey } from "../audit/log/log-key.ts";
 import { HttpWitness } from "../audit/log/witness-client.ts";
@@ -69,6 +70,7 @@ function checkAdmin(admin: Config["admin"]): ServerIdentity | undefined {
   for (const { ca } of admin.console.vcenters) {
     if (ca !== undefined) readCertificates(ca, "admin.console.vcenters.ca");
   }
+  readClientSecret(admin.console.signIn?.clientSecretFile);
   return readIdentity({ ...admin.tls, suites: "default" }, "admin.tls");
 }
 

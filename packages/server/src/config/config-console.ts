@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { choice, file, group, list, optional, type Setting, text, texts } from "./setting.ts";
+import { choice, file, group, list, optional, optionalGroup, type Setting, text, texts } from "./setting.ts";
 
 /** A list of at least one user. */
 const viewers: Setting<readonly string[]> = {
@@ -33,6 +33,40 @@ export const consoleSettings = group(
         "a host name in lower case",
         /^(?=.{1,253}$)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){0,15}$/,
       ),
+    ),
+    signIn: optionalGroup(
+      "Sign-in to the console at the identity provider of `admin.oidc`: OpenID Connect, authorization code flow with PKCE (S256). Left out, people sign in with a token.",
+      {
+        origin: {
+          ...text(
+            "The address under which browsers open this node's console: its own, or that of a load balancer. Register `ORIGIN/console/signed-in` at the provider as redirect URI. It never comes from a request.",
+            "https://HOST:PORT, without a path",
+            /./,
+          ),
+          schema: z.string().refine(isOrigin),
+        },
+        clientId: text(
+          "The console's client identifier at the provider.",
+          "a text without spaces",
+          /^[\x21-\x7e]{1,255}$/,
+        ),
+        clientSecretFile: optional(
+          file(
+            "File with the client's secret on its first line. Left out, the console is a public client, whose codes PKCE protects.",
+          ),
+        ),
+        scopes: {
+          ...texts(
+            "The scopes that the console asks for. Some providers give an access token for this service only for a scope of its own.",
+            "a list of scopes",
+          ),
+          schema: z
+            .array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,255}$/))
+            .min(1)
+            .default(["openid"]),
+          default: '["openid"]',
+        },
+      },
     ),
     signInFolder: optional(
       file(

@@ -175,7 +175,11 @@ function adminFaults(admin: NonNullable<Config["admin"]>): Fault[] {
     const says = "must name as many files as admin.tls.certificate";
     faults.push({ at: ["admin", "tls", "key"], says });
   }
-  const { oidc } = admin;
+  const { oidc, console: served } = admin;
+  if (served.signIn !== undefined && oidc === undefined) {
+    const says = "needs admin.oidc: it says whose tokens count, and which roles they give";
+    faults.push({ at: ["admin", "console", "signIn"], says });
+  }
   const vcenters = ["admin", "console", "vcenters"];
   faults.push(...repeated(admin.console.vcenters, ({ guid }) => guid, "guid", vcenters));
   if (oidc === undefined) return faults;

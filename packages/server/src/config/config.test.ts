@@ -175,6 +175,16 @@ instances:
       "7: kmip.listen must be an IP address and a port, such as 127.0.0.1:5696",
     ],
     [
+      "sign-in to the console without a provider whose tokens count",
+      `admin: { tls: { certificate: a.pem, key: a.key }, console: { signIn: { origin: "https://kms.example", clientId: c } } }`,
+      "7: admin.console.signIn needs admin.oidc: it says whose tokens count",
+    ],
+    [
+      "an origin with a path",
+      `admin: { tls: { certificate: a.pem, key: a.key }, console: { signIn: { origin: "https://kms.example/x", clientId: c } } }`,
+      "7: admin.console.signIn.origin must be https://HOST:PORT, without a path",
+    ],
+    [
       "a wildcard",
       "kmip: { listen: '0.0.0.0:5696' }",
       "7: kmip.listen is a wildcard address (0.0.0.0:5696); set kmip.allowPublic: true if that is intended",

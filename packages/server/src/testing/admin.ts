@@ -10,7 +10,12 @@ import { MadeBefore } from "../admin/made-before.ts";
 import { parseCertificates } from "../base/certificates.ts";
 import { systemClock, systemIds } from "../base/system.ts";
 import type { ServerIdentity } from "../base/tls.ts";
-import { authenticator, type Bearer, type TokenRefusal } from "../management/tokens/bearer.ts";
+import {
+  authenticator,
+  type Bearer,
+  type ForeignTokens,
+  type TokenRefusal,
+} from "../management/tokens/bearer.ts";
 import type { NodeEvent } from "../observe/events.ts";
 
 /** Names of the tests' instances, by identifier. */
@@ -54,6 +59,8 @@ export interface AdminTestOptions {
   readonly handlers?: Partial<Handlers>;
   /** Tokens by secret, in addition to those of the roles; read again at every request. */
   readonly tokens?: Readonly<Record<string, Bearer | TokenRefusal>>;
+  /** Tokens of an identity provider. */
+  readonly foreign?: ForeignTokens;
   readonly perSecond?: number;
   readonly failures?: number;
   readonly strangers?: number;
@@ -111,7 +118,7 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
   const handlers = { ...reached(), ...options.handlers } as Handlers;
   const { monotonicMs } = systemClock;
   const authorizer = new Authorizer({
-    authenticate: authenticator({ verify }, undefined, undefined, options.console?.vcenters),
+    authenticate: authenticator({ verify }, options.foreign, undefined, options.console?.vcenters),
     instances: {
       idOf: (text) =>
         Object.entries(instanceNames).find(([id, name]) => id === text || name === text)?.[0],

@@ -12,11 +12,13 @@ export interface FetchOptions {
 
 /** How any request is sent. */
 export interface AskOptions extends FetchOptions {
-  /** `GET` unless given. */
+  /** `GET` unless given; with a form, `POST`. */
   readonly method?: "GET" | "POST";
   readonly headers?: Readonly<Record<string, string>>;
   /** Sent as JSON. */
   readonly body?: unknown;
+  /** Sent as a form, in place of a body. */
+  readonly form?: URLSearchParams;
 }
 
 /** An answer of any status. */
@@ -27,27 +29,43 @@ export interface JsonAnswer {
   readonly value: unknown;
 }
 
-/** Fetches a JSON document over HTTPS, with limits of time and size; follows no redirect. */
-export async function fetchJson(url: string, options: FetchOptions): Promise<unknown> {
+/** The server answered with another status than 200. */
+export class OtherStatus extends Error {
+  override readonly name = "OtherStatus";
+  readonly status: number;
+
+  constructor(url: string, status: number) {
+    super(`${url}: answered ${status}`);
+    this.status = status;
+  }
+}
+
+/**
+ * Fetches a JSON document over HTTPS, with limits of time and size; follows no redirect. Throws an `OtherStatus` if the
+ * server refuses.
+ */
+export async function fetchJson(url: string, options: AskOptions): Promise<unknown> {
   const { status, value } = await askJson(url, options);
-  if (status !== 200) throw new Error(`${url}: answered ${status}`);
+  if (status !== 200) throw new OtherStatus(url, status);
   if (value === undefined) throw new Error(`${url}: the answer is not JSON`);
   return value;
 }
 
 /** Sends a request over HTTPS, with limits of time and size; follows no redirect. */
 export function askJson(url: string, options: AskOptions): Promise<JsonAnswer> {
-  const { ca, timeoutMs, bytesMax, method = "GET", body } = options;
+  const { ca, timeoutMs, bytesMax, body, form } = options;
+  const { method = form === undefined ? "GET" : "POST" } = options;
   const timeout = AbortSignal.timeout(timeoutMs);
   const signal =
     options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
   const agent = new Agent({ keepAlive: false, minVersion: "TLSv1.2", ...(ca && { ca }) });
-  const payload = body === undefined ? undefined : JSON.stringify(body);
+  const payload = form?.toString() ?? (body === undefined ? undefined : JSON.stringify(body));
+  const type = form === undefined ? "application/json" : "application/x-www-form-urlencoded";
   return new Promise((resolve, reject) => {
     const headers = {
       accept: "application/json",
       ...(payload !== undefined && {
-        "content-type": "application/json",
+        "content-type": type,
         "content-length": Buffer.byteLength(payload),
       }),
       ...options.headers,

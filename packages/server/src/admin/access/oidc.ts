@@ -40,6 +40,15 @@ export interface OidcOptions {
 
 type KeySet = ReturnType<typeof createRemoteJWKSet>;
 
+/** What the provider says about itself (OpenID Connect Discovery 1.0, section 3), as far as it is used. */
+export type Discovery = z.output<typeof discovery>;
+
+/** A provider that was asked. */
+interface Found {
+  readonly keys: KeySet;
+  readonly says: Discovery;
+}
+
 /** Only public-key signatures: anybody could make a symmetric one with the public key as secret. */
 const algorithms = [
   "RS256",
@@ -59,7 +68,16 @@ const cacheMs = 600_000;
 /** Tokens with an unknown key cause a new request to the provider, no more often than this. */
 const cooldownMs = 30_000;
 const againMs = 10_000;
-const discovery = z.object({ issuer: z.string(), jwks_uri: z.string().regex(/^https:\/\//) });
+const httpsUrl = z.string().regex(/^https:\/\//);
+/** Without an endpoint that can be used, tokens still count, and nobody signs in here. */
+const endpoint = httpsUrl.optional().catch(undefined);
+const discovery = z.object({
+  issuer: z.string(),
+  jwks_uri: httpsUrl,
+  authorization_endpoint: endpoint,
+  token_endpoint: endpoint,
+  token_endpoint_auth_methods_supported: z.array(z.string()).optional().catch(undefined),
+});
 
 /**
  * Tokens of an identity provider: OpenID Connect Core 1.0, 3.1.3.7, and RFC 9068 if they are access
@@ -67,7 +85,7 @@ const discovery = z.object({ issuer: z.string(), jwks_uri: z.string().regex(/^ht
  */
 export class OidcTokens implements ForeignTokens {
   readonly #options: OidcOptions;
-  #keys: Promise<KeySet> | undefined;
+  #found: Promise<Found> | undefined;
   #failedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: OidcOptions) {
@@ -80,7 +98,7 @@ export class OidcTokens implements ForeignTokens {
     if (this.#hasEnded(token)) return "expired";
     let keys: KeySet;
     try {
-      keys = await this.#keySet();
+      ({ keys } = await this.#provider());
     } catch {
       return "unavailable";
     }
@@ -163,31 +181,37 @@ export class OidcTokens implements ForeignTokens {
     return labelled.filter((one) => named?.includes(one) ?? true);
   }
 
-  #keySet(): Promise<KeySet> {
-    if (this.#keys === undefined) {
-      const keys = this.#discover().catch((error: unknown) => {
-        this.#keys = undefined;
+  /** What the provider says about itself; rejects while it does not answer, or answers for another issuer. */
+  async discovered(): Promise<Discovery> {
+    return (await this.#provider()).says;
+  }
+
+  #provider(): Promise<Found> {
+    if (this.#found === undefined) {
+      const found = this.#discover().catch((error: unknown) => {
+        this.#found = undefined;
         if (!this.#waits()) this.#failed(error);
         throw error;
       });
-      this.#keys = keys;
+      this.#found = found;
     }
-    return this.#keys;
+    return this.#found;
   }
 
   /** OpenID Connect Discovery 1.0, section 4. */
-  async #discover(): Promise<KeySet> {
+  async #discover(): Promise<Found> {
     const { settings } = this.#options;
     const url = `${settings.issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
     const found = discovery.safeParse(await this.#fetch(url));
     if (!found.success) throw new Error(`${url}: names no https:// jwks_uri`);
     if (found.data.issuer !== settings.issuer) throw new Error(`${url}: is that of another issuer`);
-    return createRemoteJWKSet(new URL(found.data.jwks_uri), {
+    const keys = createRemoteJWKSet(new URL(found.data.jwks_uri), {
       timeoutDuration: fetchMs,
       cacheMaxAge: cacheMs,
       cooldownDuration: cooldownMs,
       [customFetch]: async (asked) => Response.json(await this.#fetch(asked)),
     });
+    return { keys, says: found.data };
   }
 
   /** After a failure, the provider is not asked again for `againMs`. */

@@ -2,7 +2,6 @@ import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import cookie from "@fastify/cookie";
 import cors from "@fastify/cors";
-import { contract } from "@holdfast/admin";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { SocketPath } from "../../base/address.ts";
@@ -11,6 +10,16 @@ import type { VcenterSessions } from "../access/vcenter-sessions.ts";
 import { Refused } from "../problem.ts";
 import type { ConsoleFile } from "./console-files.ts";
 import { isOfPlugin, servePlugin } from "./plugin-routes.ts";
+import type { ProviderClient } from "./provider-client.ts";
+import { addProviderSignIn } from "./provider-routes.ts";
+import {
+  admitToken,
+  bodyMax,
+  cookieAttributes,
+  cookieName,
+  sessionSeconds,
+  tokenMax,
+} from "./session-cookie.ts";
 import { useLink } from "./sign-in-links.ts";
 
 /** How the web console is served. */
@@ -21,6 +30,8 @@ export interface ConsoleOptions {
   /** The domain of authenticators' keys, where it is not the host of the page. */
   readonly relyingParty: string | undefined;
   readonly signInFolder: string | undefined;
+  /** Absent if nobody signs in at an identity provider. */
+  readonly provider?: ProviderClient | undefined;
   /** The socket of a development cluster that takes faults. */
   readonly controlSocket: string | undefined;
   /** The vCenters in whose vSphere Client the console shows itself, if any. */
@@ -28,16 +39,8 @@ export interface ConsoleOptions {
   readonly wallMs: () => number;
 }
 
-/** `__Host-`: a browser takes it only over TLS, for this host alone, and for every path. */
-const cookieName = "__Host-holdfast";
-const cookieAttributes = { path: "/", secure: true, httpOnly: true, sameSite: "strict" } as const;
-const sessionSeconds = 8 * 3600;
 /** The console sends it with each request. A page of another site cannot, unless CORS allows it. */
 const consoleHeader = "x-holdfast-console";
-const bodyMax = 16_384;
-
-/** A browser keeps a cookie of at most 4,096 bytes, with its name and attributes. */
-const tokenMax = 3900;
 
 const signIn = z.union([
   z.object({ token: z.string().min(1).max(tokenMax) }).strict(),
@@ -77,6 +80,9 @@ export function serveConsole(
   });
   addFiles(app, options);
   addSession(app, authorizer, options);
+  if (options.provider !== undefined) {
+    addProviderSignIn(app, authorizer, options.provider, options.wallMs);
+  }
   if (options.controlSocket !== undefined) addSwitches(app, authorizer, options.controlSocket);
 }
 
@@ -96,7 +102,7 @@ function policyOf(asked: readonly string[], framedBy: readonly string[]): string
 
 function addFiles(
   app: FastifyInstance,
-  { files, nodes, relyingParty, controlSocket, vcenters }: ConsoleOptions,
+  { files, nodes, relyingParty, controlSocket, vcenters, provider }: ConsoleOptions,
 ): void {
   const ofConsole = policyOf(nodes, []);
   const ofPlugin = policyOf([], vcenters?.origins ?? []);
@@ -127,6 +133,8 @@ function addFiles(
       signedIn: sessionOf(app, request) !== undefined,
       hasSwitches: controlSocket !== undefined,
       ...(relyingParty === undefined ? {} : { relyingParty }),
+      // Where a person signs in at the identity provider: at the address that the provider knows.
+      ...(provider && { signInAt: `${provider.origin}/console/sign-in` }),
     }),
   );
 }
@@ -147,9 +155,8 @@ function addSession(app: FastifyInstance, authorizer: Authorizer, options: Conso
     const token =
       "token" in given.data ? given.data.token : await tokenOfLink(given.data.code, options);
     // A code of no link counts like a token that nobody has.
-    request.headers.authorization = `Bearer ${token ?? ""}`;
     try {
-      await authorizer.admit("whoAmI", contract.whoAmI, request, bodyMax);
+      await admitToken(authorizer, request, token ?? "");
     } catch (error) {
       if (token !== undefined || !isUnauthenticated(error)) throw error;
       const detail = "this link was used already, or is too old: sign in with a token";

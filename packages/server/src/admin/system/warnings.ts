@@ -55,6 +55,7 @@ function secretFiles({
     ["audit.log.keyFile", log?.keyFile],
     ["audit.syslog.key", syslog?.key],
     ["audit.webhook.secretFile", webhook?.secretFile],
+    ["admin.console.signIn.clientSecretFile", admin?.console.signIn?.clientSecretFile],
   ] as const;
   return [
     ...optional.flatMap(([setting, path]) =>

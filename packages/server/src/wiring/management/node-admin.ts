@@ -8,6 +8,7 @@ import { OidcTokens } from "../../admin/access/oidc.ts";
 import { VcenterSessions } from "../../admin/access/vcenter-sessions.ts";
 import { readConsole } from "../../admin/console/console-files.ts";
 import type { ConsoleOptions } from "../../admin/console/console-routes.ts";
+import { ProviderClient, readClientSecret } from "../../admin/console/provider-client.ts";
 import { AdminListener } from "../../admin/http/listener.ts";
 import { Idempotency } from "../../admin/idempotency.ts";
 import { MadeBefore } from "../../admin/made-before.ts";
@@ -84,6 +85,7 @@ export async function openAdmin(
     observe,
   });
   const instances = new ViewedInstances(view);
+  const oidc = openOidc(parts, instances);
   const append = (event: Parameters<ObjectStore["appendAudit"]>[1][number]) =>
     admin.store.appendAudit(systemInstance, [event], false);
   const perSecond = settings.requestsPerSecond;
@@ -92,7 +94,7 @@ export async function openAdmin(
   const authorizer = new Authorizer({
     authenticate: authenticator(
       tokens,
-      openOidc(parts, instances),
+      oidc,
       paced(() => instances.lookAgain(), lookAgainMs, monotonicMs),
       vcenters,
     ),
@@ -111,7 +113,7 @@ export async function openAdmin(
     idempotency: new Idempotency(monotonicMs),
     madeBefore: new MadeBefore(view, handlers),
     connectionsMax: settings.connectionsMax,
-    console: consoleOf(settings.console, observe, vcenters),
+    console: consoleOf(settings.console, observe, vcenters, openProvider(parts, oidc)),
     newId: ids.uuid,
     requestId: ids.uuid,
     monotonicMs,
@@ -137,6 +139,7 @@ function consoleOf(
   }: NonNullable<Parts["config"]["admin"]>["console"],
   observe: Parts["observe"],
   vcenters: VcenterSessions | undefined,
+  provider: ProviderClient | undefined,
 ): ConsoleOptions | undefined {
   if (serve === "off") return undefined;
   const files = readConsole();
@@ -152,6 +155,7 @@ function consoleOf(
     signInFolder,
     controlSocket,
     vcenters,
+    provider,
     wallMs: clock.wallMs,
   };
 }
@@ -215,7 +219,29 @@ function openVcenters(
 function openOidc({ config, observe }: Parts, instances: ViewedInstances): OidcTokens | undefined {
   const settings = config.admin?.oidc;
   if (settings === undefined) return undefined;
-  const ca = settings.ca === undefined ? undefined : readText(settings.ca, "admin.oidc.ca");
   const { wallMs, monotonicMs } = clock;
+  const ca = providerCa(settings);
   return new OidcTokens({ settings, ca, instances, wallMs, monotonicMs, observe });
+}
+
+/** What signs people in to the console at the identity provider. */
+function openProvider(
+  { config: { admin }, observe }: Parts,
+  oidc: OidcTokens | undefined,
+): ProviderClient | undefined {
+  const settings = admin?.console.signIn;
+  if (settings === undefined || admin?.oidc === undefined || oidc === undefined) return undefined;
+  return new ProviderClient({
+    settings,
+    clientSecret: readClientSecret(settings.clientSecretFile),
+    oidc,
+    ca: providerCa(admin.oidc),
+    randomBytes: ids.randomBytes,
+    monotonicMs: clock.monotonicMs,
+    observe,
+  });
+}
+
+function providerCa({ ca }: { readonly ca: string | undefined }): string | undefined {
+  return ca === undefined ? undefined : readText(ca, "admin.oidc.ca");
 }
