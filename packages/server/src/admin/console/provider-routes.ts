@@ -35,6 +35,10 @@ const failures: Readonly<Record<TokenRefusal, SignInFailure>> = {
   wrongType: "wrongType",
   longLived: "longLived",
   unavailable: "providerDown",
+  // A token of the provider is never taken for a session of a vCenter.
+  noSession: "wrongType",
+  noVcenter: "wrongType",
+  vcenterAway: "wrongType",
 };
 
 /**
