@@ -14,7 +14,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { cryptoKeyId, machine } from "../../packages/server/src/testing/vcenter.ts";
 import { browserMissing, chromiumProgram, violationsOf } from "../support/browser.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
-import { credentialsOf } from "../support/two-regions-clients.ts";
+import { credentialsOf, insist } from "../support/two-regions-clients.ts";
 import { allWell } from "../support/vitals.ts";
 import { VsphereClient } from "../support/vsphere-client.ts";
 
@@ -89,8 +89,16 @@ browserless(`the plug-in (needs chromium; missing: ${browserMissing.join() || "n
 
   const idOf = (id: string) => `urn:vmomi:VirtualMachine:${id}:${client.vcenter.guid}`;
 
-  /** Makes a key as vCenter does for the machine. */
+  /** Makes a key for the machine; on a busy machine a node may ask to try again. */
   async function makeKey(): Promise<string> {
+    let id = "";
+    await insist(async () => {
+      id = await makeAsVcenter();
+    });
+    return id;
+  }
+
+  async function makeAsVcenter(): Promise<string> {
     const tls = credentialsOf(both, instance);
     const options = { tls, answered: () => undefined };
     const [endpoint = ""] = both.endpoints;
