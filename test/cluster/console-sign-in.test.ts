@@ -5,9 +5,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { OidcProvider } from "../../packages/server/src/testing/oidc-provider.ts";
 import { type Consoles, layConsoles, missing, openPage, startBrowser } from "../support/console.ts";
 
-const browserless = describe.skipIf(missing.length > 0);
 const offer = "Sign in with your identity provider";
 
+const browserless = describe.skipIf(missing.length > 0);
 browserless(
   `sign-in at an identity provider (needs chromium; missing: ${missing.join() || "none"})`,
   () => {
