@@ -1,5 +1,15 @@
 import { z } from "zod";
-import { choice, file, group, list, optional, optionalGroup, type Setting, text, texts } from "./setting.ts";
+import {
+  choice,
+  file,
+  group,
+  list,
+  optional,
+  optionalGroup,
+  type Setting,
+  text,
+  texts,
+} from "./setting.ts";
 
 /** A list of at least one user. */
 const viewers: Setting<readonly string[]> = {

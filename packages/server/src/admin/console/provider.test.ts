@@ -79,7 +79,13 @@ async function openNode(more: Partial<AdminTestOptions> = {}, oidc = oidcTokens(
     observe: (event) => events.push(event),
   });
   const console = {
-    ...{ files, nodes: [], relyingParty: undefined, signInFolder: undefined, controlSocket: undefined },
+    ...{
+      files,
+      nodes: [],
+      relyingParty: undefined,
+      signInFolder: undefined,
+      controlSocket: undefined,
+    },
     ...{ provider: client, wallMs: Date.now },
   };
   const admin = await open({ ...more, console, foreign: oidc });
@@ -328,7 +334,13 @@ describe("a sign-in is refused", () => {
 test("a node without the setting offers no sign-in at a provider", async () => {
   const files = readConsole(folder);
   if (files === undefined) throw new Error("no console");
-  const about = { files, nodes: [], relyingParty: undefined, signInFolder: undefined, controlSocket: undefined };
+  const about = {
+    files,
+    nodes: [],
+    relyingParty: undefined,
+    signInFolder: undefined,
+    controlSocket: undefined,
+  };
   const node = await open({ console: { ...about, wallMs: Date.now } });
   expect((await node.ask("/console/session")).json).not.toHaveProperty("signInAt");
   expect((await node.ask("/console/sign-in")).status).toBe(404);
