@@ -1,7 +1,8 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { nodes, who } from "../../base/api.ts";
-import { mayCall, operations, type Who } from "../../base/contract.ts";
+import { operations, type Who } from "../../base/contract.ts";
+import { mayCall } from "../../base/may-call.ts";
 import { repeat } from "../../base/repeat.ts";
 import { ageText, commonNameOf } from "../../base/text.ts";
 import type { Action } from "../../parts/action-model.ts";

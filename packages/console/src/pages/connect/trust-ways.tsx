@@ -1,5 +1,6 @@
 import { who } from "../../base/api.ts";
-import { mayCall, type OperationName, operations, type Who } from "../../base/contract.ts";
+import { type OperationName, operations, type Who } from "../../base/contract.ts";
+import { mayCall } from "../../base/may-call.ts";
 import type { Action, Given } from "../../parts/action-model.ts";
 import { Notice } from "../../parts/notices.tsx";
 

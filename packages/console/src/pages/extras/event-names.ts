@@ -1,7 +1,8 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { call, who } from "../../base/api.ts";
-import { mayCall, operations, type Who } from "../../base/contract.ts";
+import { operations, type Who } from "../../base/contract.ts";
+import { mayCall } from "../../base/may-call.ts";
 
 type Item = Readonly<Record<string, unknown>>;
 

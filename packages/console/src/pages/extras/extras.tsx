@@ -1,6 +1,7 @@
 import type { ComponentChild } from "preact";
 import { who } from "../../base/api.ts";
-import { mayCall, operations, type Who } from "../../base/contract.ts";
+import { operations, type Who } from "../../base/contract.ts";
+import { mayCall } from "../../base/may-call.ts";
 import { link } from "../../base/router.ts";
 import { State } from "../../parts/notices.tsx";
 import { rootSentence, statusSentence } from "../../parts/status-text.ts";

@@ -1,7 +1,8 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { call, who } from "../../base/api.ts";
-import { type AnswerOf, mayCall, operations, type Who } from "../../base/contract.ts";
+import { type AnswerOf, operations, type Who } from "../../base/contract.ts";
+import { mayCall } from "../../base/may-call.ts";
 import { repeat } from "../../base/repeat.ts";
 import type { ExtraProps } from "./extra-props.ts";
 

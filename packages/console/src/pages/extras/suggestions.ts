@@ -1,7 +1,8 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { call, who } from "../../base/api.ts";
-import { mayCall, type OperationName, operations, type Who } from "../../base/contract.ts";
+import { type OperationName, operations, type Who } from "../../base/contract.ts";
+import { mayCall } from "../../base/may-call.ts";
 import { regions } from "../../parts/fields.tsx";
 import type { Page } from "../pages.ts";
 import { eventActions } from "./event-actions.ts";

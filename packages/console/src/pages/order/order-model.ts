@@ -1,7 +1,8 @@
 import { AdminProblem } from "@holdfast/admin/errors";
 import { signal } from "@preact/signals";
 import { call, who } from "../../base/api.ts";
-import { mayCall, operations, type Who } from "../../base/contract.ts";
+import { operations, type Who } from "../../base/contract.ts";
+import { mayCall } from "../../base/may-call.ts";
 import type { Given } from "../../parts/action-model.ts";
 
 /** The steps of an order, as the address has them. */
