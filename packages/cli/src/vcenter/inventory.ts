@@ -11,7 +11,7 @@ import {
 import { type MoRef, unboxed, type Vcenter } from "./vi-json.ts";
 
 /** Something in a vCenter that uses a key or a key provider. */
-export interface KeyUse {
+interface KeyUse {
   readonly vcenter: string;
   readonly kind: string;
   readonly name: string;

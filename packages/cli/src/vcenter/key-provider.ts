@@ -20,7 +20,7 @@ export interface KeyProvider {
 }
 
 /** What vCenter says about a key server. */
-export interface ServerStatus {
+interface ServerStatus {
   readonly name: string;
   /** green, yellow, red; gray while vCenter does not know. */
   readonly status: string;

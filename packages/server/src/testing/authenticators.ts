@@ -2,7 +2,7 @@ import { createHash, generateKeyPairSync, type KeyObject, sign } from "node:cryp
 import type { Approver } from "@holdfast/admin";
 
 /** What a test's authenticator says in place of what a good one does. */
-export interface AssertionOptions {
+interface AssertionOptions {
   readonly relyingParty?: string;
   /** Bit 0: the user was present; bit 2: the user was verified. */
   readonly flags?: number;

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from "node:http";
 import { Agent, request } from "node:https";
 
 /** How a document is fetched. */
-export interface FetchOptions {
+interface FetchOptions {
   /** PEM of the authorities that may issue the server's certificate; by default the system's. */
   readonly ca?: string;
   readonly timeoutMs: number;
