@@ -117,7 +117,7 @@ describe("the list of packages (SBOM)", () => {
       const [, name, version] = /\/\.pnpm\/(@?[^@/]+)@([^_/]+)/.exec(source) ?? [];
       return name === undefined ? [] : [`${name.replace("+", "/")}@${version}`];
     });
-    const inConsole = ["@clr/ui", "@preact/signals", "@preact/signals-core", "preact"];
+    const inConsole = ["@clr/ui", "@preact/signals", "@preact/signals-core", "preact", "uplot"];
     const all = componentsOf(sbomOf(packages)).map(({ group, name, version }) =>
       [...(group === undefined ? [] : [group]), `${name}@${version}`].join("/"),
     );
