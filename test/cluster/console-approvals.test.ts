@@ -91,7 +91,7 @@ describe.skipIf(browserMissing.length > 0)(
     async function admitted(page: Page, name: string, text: string): Promise<string> {
       const part = page.locator("section", { hasText: "Sign a policy" });
       await part.getByLabel("Policy").first().fill(text);
-      await part.getByLabel("Approver").selectOption(name);
+      await part.getByLabel("Approver").selectOption(`${name} (new)`);
       await part.getByRole("button", { name: "Sign", exact: true }).click();
       return (await part.locator(".copied code").textContent()) ?? "";
     }

@@ -101,6 +101,9 @@ const world = (old: string) => [
   },
 ];
 
+const provider = (assumed = "green") => ({
+  provider: { id: "holdfast", managementType: "vCenter", servers: [], assumed },
+});
 let vcenter: StandIn;
 
 beforeAll(async () => {
@@ -109,7 +112,11 @@ beforeAll(async () => {
 afterAll(async () => {
   await vcenter?.[Symbol.asyncDispose]();
 });
-beforeEach(() => vcenter.tell("/faults", { busy: 0, expired: 0, slowMs: 0, failing: "" }));
+beforeEach(async () => {
+  await vcenter.tell("/faults", { busy: 0, expired: 0, slowMs: 0, failing: "", page: "" });
+  await vcenter.tell("/use", { provider: { id: "ibm", managementType: "vCenter", servers: [] } });
+  await vcenter.tell("/use", provider());
+});
 afterEach(() => rmSync(vcenter.file("keys.txt"), { force: true }));
 
 const use = (objects: readonly object[]) => vcenter.tell("/inventory", { objects });
@@ -194,11 +201,20 @@ test("what cannot be read, or an empty inventory, proves nothing, and no list is
   const failed = await verify();
   expect(failed.code).not.toBe(0);
   expect(failed.err).toContain("first-class disks of datastore vsan");
+  await vcenter.tell("/faults", { page: "ContinueRetrievePropertiesEx" });
+  expect((await verify()).err).toContain("an answer is not JSON");
+  const unnamed = machine("vm-6", "unnamed", {
+    ...{ template: false, keyId: { keyId: "k" }, hardware: { device: [] } },
+  });
+  await use([...world("holdfast"), unnamed]);
+  expect((await verify()).err).toContain("machine unnamed: key k names no provider");
+  const wrong = ["--old-provider", "IBM", "--new-provider", "holdfast"];
+  expect(await vcenter.command(["verify", vcenter.url, ...wrong])).toMatchObject({
+    code: 2,
+    err: "holdfast: IBM: no vCenter has a key provider of this name; there are ibm, holdfast\n",
+  });
 });
 
-const provider = (assumed = "green") => ({
-  provider: { id: "holdfast", managementType: "vCenter", servers: [], assumed },
-});
 const journal = () => vcenter.file("move.journal");
 const moving = (...more: readonly string[]) =>
   vcenter.command([
@@ -249,6 +265,34 @@ test("move re-keys machines, disks with their parents, templates and first-class
   expect(left.code).toBe(6);
   expect(left.out).toContain("vSAN KEK");
   expect(left.out).not.toContain("template");
+  const nobody = await moving("--machine", "nobody");
+  expect(nobody).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("no machine of this name"),
+  });
+});
+
+test("a running machine with changed block tracking is left alone, unless a person decides otherwise", async () => {
+  rmSync(journal(), { force: true });
+  const tracked = (powerState: string) =>
+    machine(
+      `vm-${powerState}`,
+      powerState,
+      {
+        ...{ template: false, keyId: key(`key-${powerState}`, "ibm"), hardware: { device: [] } },
+        changeTrackingEnabled: true,
+      },
+      { runtime: { powerState } },
+    );
+  await use([host("esx-1"), tracked("poweredOn"), tracked("poweredOff")]);
+  const first = await moving();
+  expect(first.code).toBe(3);
+  expect(first.out).toContain(
+    "failed: machine poweredOn (home, 0 disks): it runs with changed block tracking",
+  );
+  expect(await count("key-poweredOff")).toBe(0);
+  expect(await moving("--tracked-too")).toMatchObject({ code: 0, err: "" });
+  expect(await count("key-poweredOn")).toBe(0);
 });
 
 test("a machine that refuses is named, the others are moved, and a template that was left as a machine is one again", async () => {
@@ -277,7 +321,9 @@ test("a machine that refuses is named, the others are moved, and a template that
       hardware: { device: [] },
     }),
   ]);
-  writeFileSync(journal(), "open vm-3\n");
+  const { instanceUuid } = (await vcenter.tell("/about")) as { readonly instanceUuid: string };
+  // The second line is of another vCenter.
+  writeFileSync(journal(), `open ${instanceUuid} vm-3\nopen another-vcenter vm-2\n`);
   const second = await moving();
   expect(second).toMatchObject({
     code: 0,

@@ -155,22 +155,48 @@ test("a wrong password, certificate or provider is one clear line, and changes n
   expect(silent).toMatchObject({ code: 3, err: expect.stringContaining("does not answer") });
 });
 
-test("disconnect refuses while keys are in use or it is the default, asks again, and then removes every server", async () => {
+test("disconnect refuses while anything uses it or it is the default, asks again, and then removes every server", async () => {
   expect(await connecting("--default")).toMatchObject({ code: 0 });
   const remove = (...more: readonly string[]) =>
     vcenterCommand(["disconnect", "--provider", "kmip-aa", ...more]);
   expect((await remove("--confirm", "kmip-aa")).err).toContain("is the default provider");
-  await tell("/use", {
-    provider: {
-      id: "other",
-      managementType: "vCenter",
-      servers: [{ name: "x", address: "x", port: 1 }],
-    },
+  const servers = [{ name: "x", address: "x", port: 1 }];
+  await tell("/use", { provider: { id: "other", managementType: "vCenter", servers } });
+  await tell("/use", { isDefault: "other" });
+  const unread = await remove("--confirm", "kmip-aa");
+  expect(unread).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("not everything could be read"),
   });
-  await tell("/use", { keys: [{ keyId: "k", providerId: { id: "kmip-aa" } }] });
+  const plain = [
+    {
+      ...{ type: "VirtualMachine", id: "vm-1" },
+      properties: { name: "plain", config: { template: false, hardware: { device: [] } } },
+    },
+    {
+      type: "HostSystem",
+      id: "esx-1",
+      properties: { name: "esx", runtime: { connectionState: "connected" } },
+    },
+  ];
+  // vCenter lists only keys of machines and hosts: nothing of this is in its list.
+  const dataEncryptionConfig = {
+    ...{ encryptionEnabled: true, kmsProviderId: { id: "kmip-aa" }, kekId: "k", hostKeyId: "h" },
+  };
+  const cluster = {
+    ...{ type: "ClusterComputeResource", id: "domain-c1" },
+    properties: {
+      name: "vsan",
+      configurationEx: { vsanConfigInfo: { enabled: true, dataEncryptionConfig } },
+    },
+  };
+  await tell("/inventory", { objects: [...plain, cluster] });
   const used = await remove("--confirm", "kmip-aa");
-  expect(used).toMatchObject({ code: 6, err: expect.stringContaining("use 1 of its keys") });
-  await tell("/use", { keys: [], isDefault: "other" });
+  expect(used).toMatchObject({
+    code: 6,
+    err: expect.stringContaining("2 things use it, such as vSAN KEK vsan"),
+  });
+  await tell("/inventory", { objects: plain });
   expect(await remove()).toMatchObject({
     code: 2,
     err: expect.stringContaining("--confirm kmip-aa"),

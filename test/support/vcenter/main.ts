@@ -24,9 +24,11 @@ interface Faults {
   expired: number;
   slowMs: number;
   failing: string;
+  /** A method that something in between answers, with a page. */
+  page: string;
 }
 
-const faults: Faults = { busy: 0, expired: 0, slowMs: 0, failing: "" };
+const faults: Faults = { busy: 0, expired: 0, slowMs: 0, failing: "", page: "" };
 const sessions = new Set<string>();
 const tasks = new Map<string, unknown>();
 const calls: string[] = [];
@@ -37,6 +39,7 @@ interface Reply {
   readonly status: number;
   readonly body?: unknown;
   readonly session?: string;
+  readonly page?: string;
 }
 
 const value = (body: unknown): Reply =>
@@ -54,6 +57,7 @@ const ofTests: Readonly<Record<string, (body: Body) => unknown>> = {
   "/calls": () => calls,
   "/use": (body) => manager.use(body),
   "/objects": () => inventory.objects,
+  "/about": () => content.about,
   "/inventory": (body) => inventory.use(body["objects"] as readonly Managed[]),
 };
 
@@ -99,6 +103,10 @@ async function called(type: string, id: string, name: string, body: Body): Promi
   if (faults.failing === name) {
     faults.failing = "";
     throw new Fault("RuntimeFault", "A general system error occurred.");
+  }
+  if (faults.page === name) {
+    faults.page = "";
+    return { status: 200, page: "<html>Sign in</html>" };
   }
   const run = async () => {
     const found = inventory.call(type, id, name, body);
@@ -161,7 +169,9 @@ async function serve(request: IncomingMessage, response: ServerResponse): Promis
   }
   if (reply.session !== undefined) response.setHeader("vmware-api-session-id", reply.session);
   response.setHeader("content-type", "application/json");
-  response.writeHead(reply.status).end(reply.body === undefined ? "" : JSON.stringify(reply.body));
+  response
+    .writeHead(reply.status)
+    .end(reply.page ?? (reply.body === undefined ? "" : JSON.stringify(reply.body)));
 }
 
 const since = { notBeforeMs: Date.now() - 3_600_000, days: 2 };

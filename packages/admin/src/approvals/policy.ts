@@ -1,5 +1,5 @@
 import { isPublicKey, signs } from "./signature.ts";
-import { decoded, encoded, type SignatureLine } from "./text.ts";
+import { authenticatorParts, decoded, encoded, type SignatureLine } from "./text.ts";
 
 /** What a policy may ask approvals for; routes name their action, and so do commands at a node. */
 export const approvalActions = [
@@ -199,10 +199,10 @@ function namesFault(policy: ApprovalPolicy): string | undefined {
     ...approvers.map(({ name, key }) => ({ name, key, is: `approver ${name}` })),
     ...breakGlass.map(({ name, key }) => ({ name, key, is: `break-glass ${name}` })),
   ]);
-  const byKey = new Map(named.map((one) => [one.key, one.is]));
+  const byKey = new Map(named.map((one) => [materialOf(one.key), one.is]));
   const byName = new Map(named.map((one) => [one.name, one.key]));
   const wrong = named.find(
-    ({ name, key, is }) => byKey.get(key) !== is || byName.get(name) !== key,
+    ({ name, key, is }) => byKey.get(materialOf(key)) !== is || byName.get(name) !== key,
   );
   return (
     wrong &&
@@ -210,12 +210,17 @@ function namesFault(policy: ApprovalPolicy): string | undefined {
   );
 }
 
+/** The key itself: an authenticator's key for two relying parties is one key. */
+function materialOf(key: string): string {
+  return authenticatorParts(key)?.key ?? key;
+}
+
 function keysFault({ approvers, breakGlass }: PolicyPart): string | undefined {
   const keys = [...approvers, ...breakGlass];
   const wrong = keys.find(({ name, key }) => !approverName.test(name) || !isPublicKey(key));
   if (wrong !== undefined) return `${wrong.name || "a key"}: must be a name and a public key`;
   if (new Set(keys.map(({ name }) => name)).size < keys.length) return "two keys have one name";
-  if (new Set(keys.map(({ key }) => key)).size < keys.length) {
+  if (new Set(keys.map(({ key }) => materialOf(key))).size < keys.length) {
     return "one key is named twice: each approver needs a key of their own";
   }
   if (approvers.length > approversMax) return `more than ${approversMax} approvers`;

@@ -6,6 +6,7 @@ import { ask, canAsk } from "../terminal/ask.ts";
 import { Failure } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
 import { type Step, stepsFor, stepText, type Wanted } from "./connect-plan.ts";
+import { inventoryOf } from "./inventory.ts";
 import {
   type KeyProvider,
   KeyProviders,
@@ -39,7 +40,7 @@ export async function connect(
   const known = (await providers.list()).find(({ id }) => id === wanted.provider);
   const status = known === undefined ? undefined : await providers.status(known);
   const steps = stepsFor(wanted, known, status);
-  const nothing = `nothing to do: vCenter and instance trust each other as provider ${wanted.provider}`;
+  const nothing = `nothing to do for provider ${wanted.provider}`;
   say(...(steps.length === 0 ? [nothing] : steps.map((step) => stepText(step, wanted.provider))));
   const { items: shown } = await client.call("listServerCertificates", {});
   const nodes = new Set(shown.map(({ region, node }) => `${region} ${node}`)).size;
@@ -48,7 +49,8 @@ export async function connect(
       `note: the service has ${nodes} nodes and names ${wanted.endpoints.length} endpoints: unless load balancers are before the nodes, set kmip.endpoints in each node's configuration first`,
     );
   }
-  if (wanted.dryRun || steps.length === 0) return;
+  if (wanted.dryRun) return;
+  if (steps.length === 0) return await checked(providers, wanted.provider);
   const trusted = new Set(shown.map(({ sha256 }) => sha256));
   for (const [at, step] of steps.entries()) {
     try {
@@ -102,7 +104,7 @@ async function trust(server: KmsServer, { providers, wanted, trusted }: Work): P
       `${place} shows vCenter the certificate ${shown}, which no node of this service has: something else answers at this address; nothing was trusted`,
     );
   }
-  await providers.trust(wanted.provider, pem);
+  await providers.trust(wanted.provider, certificate.toString());
 }
 
 /**
@@ -124,9 +126,13 @@ async function sign(work: Work): Promise<void> {
 async function signed(csr: string, { client, vcenter, wanted }: Work): Promise<string | undefined> {
   const params = { instance: wanted.instance };
   const digest = createHash("sha256").update(csr).digest("hex");
-  const body = { name: nameOf(vcenter.host, digest), csr, days: wanted.days };
+  const { days } = wanted;
+  const body = { name: nameOf(vcenter.host, `${digest.slice(0, 8)}-${days}`), csr, days };
   const { approval } = wanted;
-  const options = { idempotencyKey: `vcenter-${digest}`, ...(approval && { approval }) };
+  const options = {
+    idempotencyKey: `vcenter-${digest}-${wanted.days}`,
+    ...(approval && { approval }),
+  };
   try {
     const made = await client.call<"signRequest">("signRequest", { params, body }, options);
     for await (const { id, expiry } of client.items("listCertificates", { params, query: {} })) {
@@ -140,9 +146,9 @@ async function signed(csr: string, { client, vcenter, wanted }: Work): Promise<s
 }
 
 /** At most 64 characters: a long host name is cut. */
-function nameOf(host: string, digest: string): string {
+function nameOf(host: string, suffix: string): string {
   const plain = host.replaceAll(/[^A-Za-z0-9.-]/g, "-").slice(0, 40);
-  return `vcenter-${plain}-${digest.slice(0, 8)}`;
+  return `vcenter-${plain}-${suffix}`;
 }
 
 /** Waits until vCenter itself says that both sides trust each other. */
@@ -168,7 +174,7 @@ async function checked(providers: KeyProviders, provider: string): Promise<void>
 
 /** Removes a provider that nothing uses. */
 export async function disconnect(
-  providers: KeyProviders,
+  vcenter: Vcenter,
   given: {
     readonly provider: string;
     readonly confirm?: string;
@@ -176,19 +182,14 @@ export async function disconnect(
   },
 ): Promise<void> {
   const { provider, confirm, dryRun } = given;
+  const providers = new KeyProviders(vcenter);
   const known = (await providers.list()).find(({ id }) => id === provider);
   if (known === undefined) {
     say(`nothing to do: this vCenter has no key provider ${provider}`);
     return;
   }
-  const inUse = await providers.keysInUse(provider);
-  if (inUse > 0) {
-    throw new OperatorError(
-      `${provider}: machines or hosts of this vCenter use ${inUse} of its keys, and would be locked without it: re-key them to another provider first`,
-      "conflicting",
-    );
-  }
   refuseDefault(known);
+  await refuseInUse(vcenter, provider);
   say(...known.servers.map(({ name }) => `remove key server ${name} from provider ${provider}`));
   if (dryRun) return;
   await confirmed(provider, confirm);
@@ -199,6 +200,24 @@ export async function disconnect(
   say(
     "vCenter's certificate still gives access to the instance: delete it with `holdfast certificate delete`",
   );
+}
+
+/** vCenter removes a provider also while something needs it. */
+async function refuseInUse(vcenter: Vcenter, provider: string): Promise<void> {
+  const { uses, unread } = await inventoryOf(vcenter);
+  const left = uses.filter((use) => use.provider === provider);
+  const [first] = left;
+  if (first !== undefined) {
+    throw new OperatorError(
+      `${provider}: ${left.length} things use it, such as ${first.kind} ${first.name}, and could not be opened without it: re-key them to another provider first (holdfast vcenter audit)`,
+      "conflicting",
+    );
+  }
+  if (unread.length > 0) {
+    throw new OperatorError(
+      `not everything could be read, so something may use ${provider}: ${unread[0]}; nothing was removed`,
+    );
+  }
 }
 
 function refuseDefault({ id, isDefault }: KeyProvider): void {

@@ -38,6 +38,7 @@ export async function inventoryOf(vcenter: Vcenter): Promise<Inventory> {
   await look.part("clusters", () => look.clusters());
   await look.part("datastores", () => look.datastores());
   await look.part("keys that vCenter lists", () => look.listed());
+  look.refuseEmpty();
   return look.inventory;
 }
 
@@ -63,6 +64,14 @@ class Look {
       await work();
     } catch (error) {
       this.#unread.push(`${this.#vcenter.host}: ${what}: ${reasonOf(error)}`);
+    }
+  }
+
+  /** A user who sees no host or no machine sees too little. */
+  refuseEmpty(): void {
+    const { hosts = 0, machines = 0, templates = 0 } = this.#seen;
+    if (hosts === 0 || machines + templates === 0) {
+      this.#lacks("no host or no machine was seen: use a vCenter user who can read everything");
     }
   }
 
@@ -98,6 +107,7 @@ class Look {
     for await (const { values } of this.#objects("HostSystem", ["name", "runtime"])) {
       const name = String(values["name"]);
       const runtime = dataOf(values["runtime"]);
+      if (values["runtime"] === undefined) this.#lacks(`host ${name}: shows no state`);
       this.#count("hosts");
       const state = String(runtime["connectionState"] ?? "unknown");
       if (state !== "connected") this.#lacks(`host ${name}: ${state}`);
@@ -110,6 +120,8 @@ class Look {
     for await (const { object, values } of this.#objects("ClusterComputeResource", paths)) {
       const name = String(values["name"]);
       const config = dataOf(values["configurationEx"]);
+      if (values["configurationEx"] === undefined)
+        this.#lacks(`cluster ${name}: has no configuration`);
       this.#count("clusters");
       const policy = dataOf(dataOf(config["cryptoConfig"])["policy"]);
       this.#key("cluster", name, policy["keyId"]);
@@ -178,7 +190,7 @@ class Look {
       const disk = dataOf(await this.#vcenter.call(manager, "RetrieveVStorageObject", asked));
       const config = dataOf(disk["config"]);
       this.#count("first-class disks");
-      this.#key("first-class disk", String(config["name"]), dataOf(config["backing"])["keyId"]);
+      this.#backings("first-class disk", String(config["name"]), config["backing"]);
     }
   }
 
@@ -206,12 +218,17 @@ class Look {
     for (const device of listOf(dataOf(hardware)["device"])) {
       if (device["_typeName"] !== "VirtualDisk") continue;
       this.#count("disks");
-      let backing: unknown = device["backing"];
-      while (backing !== undefined && backing !== null) {
-        const one = dataOf(backing);
-        this.#key(`disk of ${kind}`, `${name}: ${String(one["fileName"] ?? "")}`, one["keyId"]);
-        backing = one["parent"];
-      }
+      this.#backings(`disk of ${kind}`, name, device["backing"]);
+    }
+  }
+
+  /** A disk and those that it builds on, each with a key of its own. */
+  #backings(kind: string, name: string, first: unknown): void {
+    let backing = first;
+    while (backing !== undefined && backing !== null) {
+      const { fileName = "", filePath = fileName, keyId, parent } = dataOf(backing);
+      this.#key(kind, `${name}: ${String(filePath)}`, keyId);
+      backing = parent;
     }
   }
 
@@ -222,6 +239,8 @@ class Look {
 
   #use(kind: string, name: string, provider: string, keyId: string): void {
     if (provider === "" && keyId === "") return;
+    // Without a provider nothing is known: vCenter may mean its default.
+    if (provider === "") this.#lacks(`${kind} ${name}: key ${keyId} names no provider`);
     this.#uses.push({ vcenter: this.#vcenter.host, kind, name, provider, keyId });
   }
 

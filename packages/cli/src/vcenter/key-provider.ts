@@ -165,11 +165,6 @@ export class KeyProviders {
     return listOf(await this.#call("ListKeys", {}));
   }
 
-  /** How many keys of a provider registered machines and hosts of this vCenter use. */
-  async keysInUse(provider: string): Promise<number> {
-    return (await this.keys()).filter(({ providerId }) => idOf(providerId) === provider).length;
-  }
-
   async #call(method: string, body: unknown): Promise<unknown> {
     try {
       return await this.#vcenter.call(this.#manager, method, body);

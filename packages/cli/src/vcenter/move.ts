@@ -4,7 +4,7 @@ import { Failure, reasonOf } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
 import { idOf, KeyProviders } from "./key-provider.ts";
 import { type Data, dataOf, listOf, objectsOf, referenceOf } from "./property-collector.ts";
-import type { MoRef, Vcenter } from "./vi-json.ts";
+import { type MoRef, type Vcenter, VcenterFault } from "./vi-json.ts";
 
 /** What is moved, and how. */
 export interface Move {
@@ -16,6 +16,8 @@ export interface Move {
   readonly machines: readonly string[] | undefined;
   /** A file that remembers which templates are machines for a moment. */
   readonly journal: string;
+  /** Running machines with changed block tracking too. */
+  readonly trackedToo: boolean;
   readonly dryRun: boolean;
 }
 
@@ -36,14 +38,18 @@ export async function move(vcenter: Vcenter, wanted: Move): Promise<void> {
   const providers = new KeyProviders(vcenter);
   await refuseUnready(providers, wanted);
   const mover = new Mover(vcenter, providers, wanted);
+  await mover.refuseUnknownMachines();
   if (!wanted.dryRun) await mover.restoreTemplates();
-  // Templates after machines: what fails there is found before a template is changed.
-  for (const items of [
-    await mover.machines(),
-    await mover.templates(),
-    await mover.hosts(),
-    await mover.disks(),
-  ]) {
+  // Each list is read when its turn comes. Templates come after machines: what fails there is found before a template is
+  // changed.
+  const lists = [
+    () => mover.machines(),
+    () => mover.templates(),
+    () => mover.hosts(),
+    () => mover.disks(),
+  ];
+  for (const list of lists) {
+    const items = await list();
     if (wanted.dryRun) say(...items.map(({ what }) => `re-key ${what}`));
     else await mover.carryOut(items);
   }
@@ -53,6 +59,11 @@ export async function move(vcenter: Vcenter, wanted: Move): Promise<void> {
 async function refuseUnready(providers: KeyProviders, { from, to }: Move): Promise<void> {
   if (from === to) throw new Failure("--to: is the provider of --from");
   const known = await providers.list();
+  if (!known.some(({ id }) => id === from)) {
+    throw new Failure(
+      `--from ${from}: this vCenter has no such key provider; it has ${known.map(({ id }) => id).join(", ") || "none"}`,
+    );
+  }
   const target = known.find(({ id }) => id === to);
   if (target === undefined) {
     throw new Failure(
@@ -80,21 +91,36 @@ class Mover {
     this.#wanted = wanted;
   }
 
-  async machines(): Promise<readonly Item[]> {
-    return await this.#machines(false, (machine, hardware, keyId) =>
-      this.#rekey(machine, hardware, keyId),
+  /** A name that is not there would move nothing; one of several machines would move them all. */
+  async refuseUnknownMachines(): Promise<void> {
+    const { machines } = this.#wanted;
+    if (machines === undefined) return;
+    const counts = new Map<string, number>();
+    for await (const { values } of objectsOf(this.#vcenter, "VirtualMachine", ["name"])) {
+      const name = String(values["name"]);
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
+    const wrong = machines.find((name) => counts.get(name) !== 1);
+    if (wrong === undefined) return;
+    const count = counts.get(wrong) ?? 0;
+    throw new Failure(
+      `--machine ${wrong}: this vCenter has ${count === 0 ? "no machine" : `${count} machines`} of this name`,
     );
+  }
+
+  async machines(): Promise<readonly Item[]> {
+    return await this.#machines(false, (machine) => this.#rekey(machine));
   }
 
   /** vSphere re-keys no template: each is a machine for a moment, which the journal remembers. */
   async templates(): Promise<readonly Item[]> {
-    return await this.#machines(true, async (template, hardware, keyId) => {
+    return await this.#machines(true, async (template) => {
       this.#note("open", template);
-      const place = await this.#placeOf(template);
-      await this.#vcenter.call(template, "MarkAsVirtualMachine", place);
+      await this.#vcenter.call(template, "MarkAsVirtualMachine", await this.#placeOf(template));
       try {
-        await this.#rekey(template, hardware, keyId);
+        await this.#rekey(template);
       } finally {
+        // If this fails too, the journal has it for the next run.
         await this.#vcenter.call(template, "MarkAsTemplate");
         this.#note("closed", template);
       }
@@ -118,7 +144,7 @@ class Mover {
     return items;
   }
 
-  /** First-class disks. */
+  /** First-class disks; those of machines were moved with them. */
   async disks(): Promise<readonly Item[]> {
     const manager = this.#vcenter.content.vStorageObjectManager;
     if (this.#wanted.machines !== undefined || manager === undefined) return [];
@@ -128,22 +154,35 @@ class Mover {
       "summary",
     ])) {
       if (dataOf(values["summary"])["accessible"] !== true) continue;
-      const place = { datastore: referenceOf(object) };
-      for (const id of listOf(await this.#vcenter.call(manager, "ListVStorageObject", place))) {
-        const asked = { id, ...place };
-        const disk = dataOf(await this.#vcenter.call(manager, "RetrieveVStorageObject", asked));
-        const config = dataOf(disk["config"]);
-        if (!this.#isOld(dataOf(config["backing"])["keyId"])) continue;
-        const run = async () => {
-          const crypto = recrypt(await this.#newKey());
-          const disksCrypto = { _typeName: "DiskCryptoSpec", crypto };
-          await this.#vcenter.task(manager, "UpdateVStorageObjectCrypto_Task", {
-            ...asked,
-            disksCrypto,
-          });
-        };
-        items.push({ what: `first-class disk ${String(config["name"])}`, move: run });
+      try {
+        items.push(...(await this.#disksOf(manager, object)));
+      } catch (error) {
+        this.#fails(`first-class disks of datastore ${String(values["name"])}`, error);
       }
+    }
+    return items;
+  }
+
+  async #disksOf(manager: MoRef, datastore: MoRef): Promise<readonly Item[]> {
+    const place = { datastore: referenceOf(datastore) };
+    const items: Item[] = [];
+    for (const id of listOf(await this.#vcenter.call(manager, "ListVStorageObject", place))) {
+      const asked = { id, ...place };
+      const read = async () => {
+        const disk = await this.#vcenter.call(manager, "RetrieveVStorageObject", asked);
+        return dataOf(dataOf(disk)["config"]);
+      };
+      const { name, backing } = await read();
+      if (!this.#hasOld(backing)) continue;
+      const run = async () => {
+        const now = await read();
+        if (!this.#hasOld(now["backing"])) return;
+        const spec = this.#backing(now["backing"], recrypt(await this.#newKey()));
+        const disksCrypto = { ...spec, _typeName: "DiskCryptoSpec" };
+        const work = { ...asked, disksCrypto };
+        await this.#vcenter.task(manager, "UpdateVStorageObjectCrypto_Task", work);
+      };
+      items.push({ what: `first-class disk ${String(name)}`, move: run });
     }
     return items;
   }
@@ -154,27 +193,37 @@ class Mover {
     if (!existsSync(journal)) return;
     const open = new Set<string>();
     for (const line of readFileSync(journal, "utf8").split("\n")) {
-      const [state, id = ""] = line.split(" ");
+      const [state, vcenter, id = ""] = line.split(" ");
+      // The same identifier is another machine at another vCenter.
+      if (vcenter !== this.#vcenterId) continue;
       if (state === "open") open.add(id);
       if (state === "closed") open.delete(id);
     }
-    for (const value of open) {
-      const template = { type: "VirtualMachine", value };
-      const isTemplate = await this.#vcenter
-        .property(template, "summary")
-        .then((summary) => dataOf(dataOf(summary)["config"])["template"] === true);
+    for (const value of open) await this.#restoreTemplate({ type: "VirtualMachine", value });
+  }
+
+  async #restoreTemplate(template: MoRef): Promise<void> {
+    try {
+      const summary = dataOf(await this.#vcenter.property(template, "summary"));
+      const isTemplate = dataOf(summary["config"])["template"] === true;
       if (!isTemplate) await this.#vcenter.call(template, "MarkAsTemplate");
-      this.#note("closed", template);
-      say(`${value} is a template again`);
+      say(`${template.value} is a template again`);
+    } catch (error) {
+      if (!(error instanceof VcenterFault) || error.fault !== "ManagedObjectNotFound") throw error;
+      say(`${template.value} was a template, and is not in this vCenter any more`);
     }
+    this.#note("closed", template);
   }
 
   /** Moves things, a few at the same time; one that fails does not stop the others. */
   async carryOut(items: readonly Item[]): Promise<void> {
     const left = [...items];
     let inRow = 0;
+    let stopped = false;
     const work = async () => {
-      for (let item = left.shift(); item !== undefined; item = left.shift()) {
+      while (!stopped) {
+        const item = left.shift();
+        if (item === undefined) return;
         try {
           await item.move();
           inRow = 0;
@@ -182,14 +231,22 @@ class Mover {
           say(`done: ${item.what}, ${left.length} left of this kind`);
         } catch (error) {
           inRow += 1;
-          this.#failed.push(`${item.what}: ${reasonOf(error)}`);
-          say(`failed: ${item.what}: ${reasonOf(error)}`);
-          if (inRow >= failuresMax) left.length = 0;
+          this.#fails(item.what, error);
+          stopped ||= inRow >= failuresMax;
         }
       }
     };
     await Promise.all(Array.from({ length: this.#wanted.atOnce }, work));
-    if (inRow >= failuresMax) this.end();
+    if (!stopped) return;
+    say(
+      `stopped after ${failuresMax} failures in a row: ${left.length} more of this kind were not tried`,
+    );
+    this.end();
+  }
+
+  #fails(what: string, error: unknown): void {
+    this.#failed.push(what);
+    say(`failed: ${what}: ${reasonOf(error)}`);
   }
 
   /** Says what was done, and what is left for a person. */
@@ -211,7 +268,7 @@ class Mover {
 
   async #machines(
     templates: boolean,
-    work: (machine: MoRef, disks: readonly Data[], home: boolean) => Promise<void>,
+    work: (machine: MoRef) => Promise<void>,
   ): Promise<readonly Item[]> {
     const { machines } = this.#wanted;
     const items: Item[] = [];
@@ -220,20 +277,36 @@ class Mover {
       const name = String(values["name"]);
       if ((values["config.template"] === true) !== templates) continue;
       if (machines !== undefined && !machines.includes(name)) continue;
-      const devices = listOf(dataOf(values["config.hardware"])["device"]);
-      const disks = devices.filter(
-        (one) => one["_typeName"] === "VirtualDisk" && this.#hasOld(one["backing"]),
-      );
-      const home = this.#isOld(values["config.keyId"]);
-      if (!home && disks.length === 0) continue;
-      const what = `${templates ? "template" : "machine"} ${name} (${[...(home ? ["home"] : []), `${disks.length} disks`].join(", ")})`;
-      items.push({ what, move: () => work(object, disks, home) });
+      const old = this.#oldOf({
+        keyId: values["config.keyId"],
+        hardware: values["config.hardware"],
+      });
+      if (!old.home && old.disks.length === 0) continue;
+      const parts = [...(old.home ? ["home"] : []), `${old.disks.length} disks`].join(", ");
+      const what = `${templates ? "template" : "machine"} ${name} (${parts})`;
+      items.push({ what, move: () => work(object) });
     }
     return items;
   }
 
-  /** One new key for the home and all disks. A machine with only a virtual TPM has no encrypted disk, and gets none. */
-  async #rekey(machine: MoRef, disks: readonly Data[], home: boolean): Promise<void> {
+  /** What of a machine is under the old provider. */
+  #oldOf({ keyId, hardware }: Data): { readonly home: boolean; readonly disks: readonly Data[] } {
+    const disks = listOf(dataOf(hardware)["device"]).filter(
+      (one) => one["_typeName"] === "VirtualDisk" && this.#hasOld(one["backing"]),
+    );
+    return { home: this.#isOld(keyId), disks };
+  }
+
+  /**
+   * One new key for the home and all disks. A machine with only a virtual TPM has no encrypted disk, and gets none. The
+   * machine is read now: since the list was made, a snapshot or a move may have changed its disks, and vCenter refuses the
+   * change if it changes again meanwhile (`changeVersion`).
+   */
+  async #rekey(machine: MoRef): Promise<void> {
+    const config = dataOf(await this.#vcenter.property(machine, "config"));
+    const { home, disks } = this.#oldOf(config);
+    if (!home && disks.length === 0) return;
+    await this.#refuseChangedBlocks(machine, config);
     const crypto = recrypt(await this.#newKey());
     const deviceChange = disks.map((device) => ({
       _typeName: "VirtualDeviceConfigSpec",
@@ -241,25 +314,38 @@ class Mover {
       device,
       backing: this.#backing(device["backing"], crypto),
     }));
+    const { changeVersion } = config;
     const spec = {
       _typeName: "VirtualMachineConfigSpec",
+      ...(changeVersion === undefined ? {} : { changeVersion }),
       ...(home ? { crypto } : {}),
       ...(deviceChange.length === 0 ? {} : { deviceChange }),
     };
     await this.#vcenter.task(machine, "ReconfigVM_Task", { spec });
-    const hardware = await this.#vcenter.property(machine, "config").then(dataOf);
-    const devices = listOf(dataOf(hardware["hardware"])["device"]);
-    if (this.#isOld(hardware["keyId"]) || devices.some((one) => this.#hasOld(one["backing"]))) {
+    const after = this.#oldOf(dataOf(await this.#vcenter.property(machine, "config")));
+    if (after.home || after.disks.length > 0) {
       throw new Error("vCenter says that it is done, and a part still has its old key");
     }
   }
 
+  /** Broadcom article 387897: before 8.0 Update 3e such a re-key may power a running machine off. */
+  async #refuseChangedBlocks(machine: MoRef, config: Data): Promise<void> {
+    if (this.#wanted.trackedToo || config["changeTrackingEnabled"] !== true) return;
+    const { powerState } = dataOf(await this.#vcenter.property(machine, "runtime"));
+    if (powerState === "poweredOff") return;
+    throw new Error(
+      "it runs with changed block tracking, and vSphere before 8.0 Update 3e may power it off: power it off first, or give --tracked-too",
+    );
+  }
+
+  /** The new key for a backing and for those that it builds on, as far as they are under the old provider. */
   #backing(backing: unknown, crypto: Data): Data {
     const { keyId, parent } = dataOf(backing);
+    const below = this.#hasOld(parent) ? this.#backing(parent, crypto) : undefined;
     return {
       _typeName: "VirtualDeviceConfigSpecBackingSpec",
       ...(this.#isOld(keyId) ? { crypto } : {}),
-      ...(this.#hasOld(parent) ? { parent: this.#backing(parent, crypto) } : {}),
+      ...(below === undefined ? {} : { parent: below }),
     };
   }
 
@@ -272,6 +358,10 @@ class Mover {
 
   #isOld(key: unknown): boolean {
     return idOf(dataOf(key)["providerId"]) === this.#wanted.from;
+  }
+
+  get #vcenterId(): string {
+    return this.#vcenter.content.about.instanceUuid ?? this.#vcenter.host;
   }
 
   async #newKey(): Promise<Data> {
@@ -287,7 +377,8 @@ class Mover {
   }
 
   #note(state: "open" | "closed", { value }: MoRef): void {
-    appendFileSync(this.#wanted.journal, `${state} ${value}\n`, { flush: true });
+    const line = `${state} ${this.#vcenterId} ${value}\n`;
+    appendFileSync(this.#wanted.journal, line, { flush: true });
   }
 }
 

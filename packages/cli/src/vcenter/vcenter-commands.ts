@@ -77,7 +77,7 @@ export function addVcenterCommands(program: Command): void {
       given: VcenterSite & { provider: string; confirm?: string; dryRun?: true },
     ) => {
       await withVcenter(url, given, async (vcenter) => {
-        await disconnect(new KeyProviders(vcenter), { ...given, dryRun: given.dryRun === true });
+        await disconnect(vcenter, { ...given, dryRun: given.dryRun === true });
       });
     },
   );

@@ -40,7 +40,11 @@ export class VcenterFault extends OperatorError {
 
 /** The managers of a vCenter. */
 export interface Content {
-  readonly about: { readonly fullName: string; readonly apiVersion: string };
+  readonly about: {
+    readonly fullName: string;
+    readonly apiVersion: string;
+    readonly instanceUuid?: string;
+  };
   readonly sessionManager: MoRef;
   readonly cryptoManager?: MoRef;
   readonly rootFolder: MoRef;
@@ -76,6 +80,7 @@ export class Vcenter implements AsyncDisposable {
   readonly #login: Login;
   #base = "";
   #session: string | undefined;
+  #entering: Promise<void> | undefined;
   #content: Content | undefined;
 
   private constructor(origin: string, agent: Agent, login: Login) {
@@ -113,32 +118,25 @@ export class Vcenter implements AsyncDisposable {
 
   /** Calls a method; the answer is `undefined` where it has no value. */
   async call(object: MoRef, method: string, body?: unknown): Promise<unknown> {
-    try {
-      return await this.#ask("POST", this.#path(object, method), body);
-    } catch (error) {
-      // An expired session was refused before anything was done.
-      if (!(error instanceof VcenterFault) || error.fault !== "NotAuthenticated") throw error;
-      await this.#enter();
-      return await this.#ask("POST", this.#path(object, method), body);
-    }
+    return await this.#within("POST", this.#path(object, method), body);
   }
 
   /** Reads a property of an object. */
   async property(object: MoRef, name: string): Promise<unknown> {
-    return unboxed(await this.#ask("GET", this.#path(object, name)));
+    return unboxed(await this.#within("GET", this.#path(object, name)));
   }
 
   /** Calls a method of a service beside `vim25` that shares its session, such as vSAN's. */
   async callAt(service: string, object: MoRef, method: string, body: unknown): Promise<unknown> {
     const path = this.#path(object, method).replace(this.#base, `${this.#base}/${service}`);
-    return await this.#ask("POST", path, body);
+    return await this.#within("POST", path, body);
   }
 
   /** Calls a method that begins a task; answers the task's result. */
   async task(object: MoRef, method: string, body?: unknown): Promise<unknown> {
     const task = (await this.call(object, method, body)) as MoRef;
     for (let waitedMs = 0; waitedMs < taskMaxMs; waitedMs += taskEveryMs) {
-      const info = (await this.#ask("GET", this.#path(task, "info"))) as TaskInfo;
+      const info = (await this.#within("GET", this.#path(task, "info"))) as TaskInfo;
       if (info.state === "success") return unboxed(info.result);
       if (info.state === "error") {
         const why = info.error?.localizedMessage ?? "it does not say why";
@@ -178,8 +176,25 @@ export class Vcenter implements AsyncDisposable {
     throw new Failure(`${this.#origin}: is not a vCenter with the VI JSON API (8.0 U1 or later)`);
   }
 
+  /** Asks within a session. One that has expired was refused before anything was done: then it is asked again. */
+  async #within(method: "GET" | "POST", path: string, body?: unknown): Promise<unknown> {
+    const session = this.#session;
+    try {
+      return await this.#ask(method, path, body);
+    } catch (error) {
+      if (!(error instanceof VcenterFault) || error.fault !== "NotAuthenticated") throw error;
+      // Several requests may find it expired: the first one logs in for all.
+      if (this.#session === session) {
+        this.#entering ??= this.#enter().finally(() => {
+          this.#entering = undefined;
+        });
+      }
+      await this.#entering;
+      return await this.#ask(method, path, body);
+    }
+  }
+
   async #enter(): Promise<void> {
-    this.#session = undefined;
     try {
       await this.#ask("POST", this.#path(this.content.sessionManager, "Login"), this.#login);
     } catch (error) {
@@ -218,9 +233,22 @@ export class Vcenter implements AsyncDisposable {
       }
       const session = answer.headers[sessionHeader];
       if (typeof session === "string") this.#session = session;
-      return { status: answer.statusCode, value: parsed(await answer.body.text()) };
+      return { status: answer.statusCode, value: this.#parsed(await answer.body.text()) };
     }
     throw new TypeError("not reached");
+  }
+
+  /** The value of an answer. A page of something in between must not pass for an empty list. */
+  #parsed(text: string): unknown {
+    if (text === "") return undefined;
+    try {
+      return JSON.parse(text) ?? undefined;
+    } catch {
+      throw new OperatorError(
+        `${this.#origin}: an answer is not JSON: is a proxy in between, or is this no vCenter?`,
+        "again",
+      );
+    }
   }
 
   async #once(
@@ -300,19 +328,16 @@ function faultOf(status: number, value: unknown, method: string): Error {
   if (_typeName === "NoPermission") {
     return new VcenterFault(
       _typeName,
-      `vCenter: the user lacks a privilege for ${method}: give it Cryptographer.ManageKeyServers, and Cryptographer.ManageKeys for disconnect${says}`,
+      `vCenter: the user lacks a privilege for ${method}${privilegeText(value)}${says}`,
     );
   }
   return new VcenterFault(_typeName, `vCenter refused ${method}: ${_typeName}${says}`);
 }
 
-function parsed(text: string): unknown {
-  if (text === "") return undefined;
-  try {
-    return JSON.parse(text) ?? undefined;
-  } catch {
-    return undefined;
-  }
+/** Which privilege is missing, where vCenter says so. */
+function privilegeText(fault: unknown): string {
+  const { privilegeId } = (fault ?? {}) as Readonly<Record<string, unknown>>;
+  return typeof privilegeId === "string" && privilegeId !== "" ? ` (${privilegeId})` : "";
 }
 
 /** Lists and primitive values are boxed where a value of any type may stand. */

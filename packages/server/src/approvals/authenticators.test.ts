@@ -81,6 +81,8 @@ test("a policy takes only keys with one name each, of the algorithms that browse
   const [alice, bob] = approversNamed("alice", "bob") as unknown as readonly [Approver, Approver];
   const fault = (key: string) => policyFault(policyWith([alice, bob, { name: "erin", key }]));
   expect(fault(erin.key)).toBeUndefined();
+  const elsewhere = { name: "frank", key: erin.key.replace("kms.example", "other.example") };
+  expect(policyFault(policyWith([alice, erin, elsewhere]))).toContain("one key is named twice");
   const spki = Buffer.from(erin.key.split(":")[2] ?? "", "base64url");
   const point = ECDH.convertKey(
     spki.subarray(26),

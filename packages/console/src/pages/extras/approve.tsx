@@ -113,7 +113,11 @@ function MakeKey() {
         }}
         button="Make a key"
         work={async () => {
-          line.value = await createKey(String(given.value["name"]));
+          const name = String(given.value["name"]);
+          if (!/^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/.test(name)) {
+            throw new Error("Give a name of letters, digits, dots, hyphens, underscores or @.");
+          }
+          line.value = await createKey(name);
         }}
       />
       {line.value === "" ? null : <Copied text={line.value} what="the key" block />}
@@ -134,7 +138,7 @@ function SignPolicy({ signers }: { signers: readonly Signer[] }) {
   const added = own.map(
     ([, kind, name = "", key = ""]): Signer => ({
       ...{ key, breakGlass: kind !== "approver" },
-      name: decoded(name) ?? name,
+      name: `${decoded(name) ?? name}${signers.some((one) => one.key === key) ? "" : " (new)"}`,
     }),
   );
   return (

@@ -112,7 +112,8 @@ export class Authorizer {
   /** Whether the token still has the same rights; called again and again while a stream is open. */
   async stillAdmitted(route: Route, header: string | undefined, was: Principal): Promise<boolean> {
     const bearer = await this.#parts.authenticate(header);
-    if (typeof bearer === "string") return isPassing(bearer);
+    // A session of a vCenter that cannot be asked may be over: its stream ends, and the client connects again.
+    if (typeof bearer === "string") return bearer === "unavailable";
     const same = JSON.stringify(bearer.instances) === JSON.stringify(was.instances);
     return bearer.id === was.id && same && isAmong(bearer.roles, route);
   }

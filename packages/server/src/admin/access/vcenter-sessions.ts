@@ -5,6 +5,7 @@ import {
   type ForeignTokens,
   type TokenRefusal,
   vcenterPrefix,
+  vcenterToken,
 } from "../../management/tokens/bearer.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import { Refused } from "../problem.ts";
@@ -135,6 +136,8 @@ export class VcenterSessions implements ForeignTokens {
     const found = token.startsWith(vcenterPrefix) ? this.#apis.get(guid) : undefined;
     if (found === undefined) return undefined;
     const secret = Buffer.from(encoded, "base64url").toString("latin1");
+    // One session has one spelling: others would each get a clone.
+    if (vcenterToken(guid, secret) !== token) return undefined;
     return { ...found, secret, key: createHash("sha256").update(token).digest("base64") };
   }
 
