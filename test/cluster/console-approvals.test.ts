@@ -131,7 +131,8 @@ describe.skipIf(browserMissing.length > 0)(
       const config = managed.both.node("a1").configFile;
       const given = ["--file", file("policy"), "--signatures", file("all.sig")];
       const begun = await command("approval", "init", "--config", config, ...given);
-      expect(begun).toMatchObject({ code: 0 });
+      // A node that could not say whether it was done is asked again, and finds it done.
+      expect([0, 6]).toContain(begun.code);
       await until("every node knows the policy", async () => {
         const policies = managed.both.nodes.map(({ name }) =>
           managed.at(name).call("readApprovalPolicy", {}),
