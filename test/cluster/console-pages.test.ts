@@ -63,7 +63,7 @@ browserless(`the console's pages (needs chromium; missing: ${missing.join() || "
   }
 
   const go = (path: string) => page.evaluate(`location.hash = ${JSON.stringify(path)}`);
-  const settled = () => page.getByText("Loading…").waitFor({ state: "detached" });
+  const settled = () => page.getByText("Loading…").first().waitFor({ state: "detached" });
   const dialog = () => page.getByRole("dialog");
   const part = (title: string) => page.locator(`[data-part="${title}"]`);
 

@@ -27,6 +27,7 @@ import {
 import { explorer, type Step } from "../support/console-explorer.ts";
 import { createKey } from "../support/keys.ts";
 import { RawHttps } from "../support/raw-https.ts";
+import { patient } from "../support/root-regions.ts";
 
 type Operation = keyof Contract;
 type Bounds = Parameters<typeof mayCall>[1];
@@ -91,7 +92,7 @@ async function makePerson(
   instances?: readonly string[],
 ): Promise<void> {
   const body = { name: kind, roles: [role], ...(instances && { instances: [...instances] }) };
-  const { secret } = await at.call<"createToken">("createToken", { body });
+  const { secret } = await patient(() => at.call<"createToken">("createToken", { body }));
   const session = { method: "POST", path: "/console/session", headers: own };
   const answer = await https.ask({ ...session, body: JSON.stringify({ token: secret }) });
   expect(answer.status).toBe(204);
@@ -343,10 +344,10 @@ browserless(`the web console (needs chromium; missing: ${missing.join() || "none
       await route.continue();
     });
     await page.evaluate('location.hash = "/access/tokens"');
-    await page.getByText("Loading…").waitFor();
+    await page.getByText("Loading…").first().waitFor();
     expect(await page.evaluate("document.getAnimations().length")).toBe(0);
     goOn();
-    await page.getByText("Loading…").waitFor({ state: "detached" });
+    await page.getByText("Loading…").first().waitFor({ state: "detached" });
     expect(told).toEqual([]);
   });
 

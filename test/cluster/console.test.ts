@@ -81,7 +81,7 @@ browserless(`the web console (needs chromium; missing: ${browserMissing.join() |
   }
 
   const go = (path: string) => page.evaluate(`location.hash = ${JSON.stringify(path)}`);
-  const settled = () => page.getByText("Loading…").waitFor({ state: "detached" });
+  const settled = () => page.getByText("Loading…").first().waitFor({ state: "detached" });
 
   test("is entered once with a link, and leaves no secret where scripts or people find it", async () => {
     const link = await dev("console");

@@ -53,7 +53,9 @@ export async function enter(page: Page, origin: string, path: string, token: str
 export async function show(page: Page, path: string, title: string): Promise<void> {
   await page.evaluate(`location.hash = ${JSON.stringify(path)}`);
   await until(`the page ${title}`, async () => (await page.title()) === `${title} – Holdfast`);
-  await page.getByText("Loading…").waitFor({ state: "detached" });
+  await until("nothing is on its way", async () => {
+    return (await page.getByText("Loading…").count()) === 0;
+  });
 }
 
 /** A region with a web console at each node. */
