@@ -5,7 +5,7 @@ import "uplot/dist/uPlot.min.css";
 /** A line of a chart. */
 export interface ChartLine {
   readonly name: string;
-  /** The variable of Clarity's theme that has the line's colour. */
+  /** A colour that can be seen on light and on dark. */
   readonly colour: string;
 }
 
@@ -53,22 +53,22 @@ function optionsOf(
   at: HTMLElement,
   lines: readonly ChartLine[],
 ): Omit<uPlot.Options, "width" | "height"> {
-  // Read at each drawing: a person may change the theme.
-  const styles = () => getComputedStyle(at);
   const axis: uPlot.Axis = {
-    stroke: () => styles().color,
-    grid: { stroke: () => styles().getPropertyValue("--chart-grid"), width: 1 },
+    // Read at each drawing: a person may change the theme.
+    stroke: () => getComputedStyle(at).color,
+    grid: { stroke: "rgb(128 128 128 / 35%)", width: 1 },
     ticks: { show: false },
   };
   return {
     scales: { y: { range: (_, __, max) => [0, Math.max(1, max * 1.1)] } },
     axes: [axis, { ...axis, size: 56 }],
     cursor: { show: false },
+    legend: { live: false },
     series: [
       {},
       ...lines.map(({ name, colour }) => ({
         label: name,
-        stroke: () => styles().getPropertyValue(colour),
+        stroke: colour,
         width: 2,
         points: { show: false },
       })),
