@@ -3,7 +3,6 @@ export {
   type ApprovalPolicy,
   type Approver,
   approvalActions,
-  approverName,
   type InstancePart,
   instanceActions,
   type PolicyPart,
@@ -32,7 +31,13 @@ export {
   readSignatures,
   signatureLine,
 } from "./approvals/signature.ts";
-export { cancelText, isReason, printSignature, type SignatureLine } from "./approvals/text.ts";
+export {
+  approverName,
+  cancelText,
+  isReason,
+  printSignature,
+  type SignatureLine,
+} from "./approvals/text.ts";
 export { type AdminCallOptions, AdminClient, type AdminClientOptions } from "./client/client.ts";
 export { AdminProblem, AdminUnreachable } from "./client/errors.ts";
 export type { CommandRow, Layout } from "./contract/command.ts";

@@ -12,6 +12,7 @@ import {
   who,
 } from "./base/api.ts";
 import { operations, type Who } from "./base/contract.ts";
+import { may } from "./base/may.ts";
 import { mayCall } from "./base/may-call.ts";
 import { link, place, replace } from "./base/router.ts";
 import { toggleTheme } from "./base/theme.ts";
@@ -205,7 +206,7 @@ function Content() {
   const { path } = place.value;
   if (path === "/") return <Overview />;
   if (path === watchPath && mayBreak(who.value as Who)) return <Watch />;
-  if (path === orderPath && mayCall(operations.createInstance, who.value as Who)) return <Order />;
+  if (path === orderPath && may("createInstance")) return <Order />;
   const connect = pageAt([connectPage], path);
   if (connect !== undefined) return <Connect params={connect[1]} />;
   const found = pageAt(pages, path);

@@ -1,6 +1,6 @@
 import { createPublicKey, hash, type KeyObject, verify } from "node:crypto";
 import { z } from "zod";
-import { authenticatorParts, isAtRelyingParty } from "./text.ts";
+import { authenticatorParts, isAtRelyingParty, parsedJson } from "./text.ts";
 
 /** A public key of an authenticator, and the relying party that it was made for. */
 interface Authenticator {
@@ -85,16 +85,8 @@ export function asserts(
 }
 
 function isAbout(client: Buffer, relyingParty: string, challenge: string): boolean {
-  const said = clientData.safeParse(parsed(client.toString("utf8")));
+  const said = clientData.safeParse(parsedJson(client.toString("utf8")));
   if (!said.success || said.data.challenge !== challenge) return false;
   const [, host] = /^https:\/\/([a-z0-9.-]+)(?::\d{1,5})?$/.exec(said.data.origin) ?? [];
   return host !== undefined && isAtRelyingParty(host, relyingParty);
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

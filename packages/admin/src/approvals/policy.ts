@@ -1,5 +1,5 @@
 import { isPublicKey, signs } from "./signature.ts";
-import { authenticatorParts, decoded, encoded, type SignatureLine } from "./text.ts";
+import { approverName, authenticatorParts, decoded, encoded, type SignatureLine } from "./text.ts";
 
 /** What a policy may ask approvals for; routes name their action, and so do commands at a node. */
 export const approvalActions = [
@@ -74,8 +74,6 @@ export const policyTextMax = 65_536;
 const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const digestForm = /^[0-9a-f]{64}$/;
 const numberForm = /^(0|[1-9]\d{0,8})$/;
-/** A name of an approver, in files and messages. */
-export const approverName = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
 
 /** The text that is signed: the same for the same policy. */
 export function policyText(policy: ApprovalPolicy): string {

@@ -1,4 +1,4 @@
-import { decoded, encoded } from "./text.ts";
+import { decoded, encoded, parsedJson } from "./text.ts";
 
 /** A request for approvals: exactly what approvers sign. */
 export interface ApprovalText {
@@ -84,20 +84,12 @@ export function readDocument(
   const call = callIn(document);
   const request = parseRequest(text);
   if (request === undefined) return "not a request as `holdfast approval show` writes it";
-  const value = parsedOf(call);
+  const value = parsedJson(call);
   // What a person reads must be all that is signed: no member twice, and nothing beside the value.
   if (callDigest !== request.call || canonicalJson(value) !== call) {
     return "the call below the text is not the one that the text names: do not sign it";
   }
   return { text, request, call: value };
-}
-
-function parsedOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** Canonical JSON (RFC 8785) of a JSON value; members that are undefined are left out. */

@@ -13,6 +13,18 @@ export function decoded(text: string): string | undefined {
   }
 }
 
+/** A name of an approver, in files and messages. */
+export const approverName = /^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/;
+
+/** The value of a JSON text; undefined for any other text. */
+export function parsedJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
 const reasonMax = 256;
 
 /** Whether a reason can be given: one line of at most 256 characters. */

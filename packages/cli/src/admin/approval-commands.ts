@@ -1,5 +1,4 @@
 import { createPrivateKey, type KeyObject } from "node:crypto";
-import { existsSync, writeFileSync } from "node:fs";
 import {
   type ApprovalAction,
   type ApprovalPolicy,
@@ -24,7 +23,7 @@ import type { Command } from "commander";
 import { withConfig } from "../server/node.ts";
 import { firstLine } from "../sites/root-option.ts";
 import { ask, canAsk } from "../terminal/ask.ts";
-import { Failure, readGiven, reasonOf } from "../terminal/failure.ts";
+import { Failure, readGiven, writeNew } from "../terminal/failure.ts";
 import { plain, say } from "../terminal/output.ts";
 
 interface Draft {
@@ -273,13 +272,4 @@ function privateKey({ key: path, passphraseFile }: Sign): KeyObject {
   throw new Failure(
     `--key ${path}: is no Ed25519 key: make one with \`holdfast approval key create\``,
   );
-}
-
-function writeNew(option: string, path: string, text: string): void {
-  if (existsSync(path)) throw new Failure(`${option} ${path} exists already; give another path`);
-  try {
-    writeFileSync(path, text, { mode: 0o600, flag: "wx" });
-  } catch (error) {
-    throw new Failure(`${option} ${path}: ${reasonOf(error)}`);
-  }
 }

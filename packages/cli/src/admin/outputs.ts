@@ -1,6 +1,6 @@
-import { existsSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import type { CommandRow } from "@holdfast/admin";
-import { Failure, reasonOf } from "../terminal/failure.ts";
+import { reasonOf, refuseExisting } from "../terminal/failure.ts";
 import { type Json, plain } from "../terminal/output.ts";
 import { camel } from "./fields.ts";
 
@@ -21,9 +21,7 @@ export function outputsOf(
   return output.flatMap(({ field, option }) => {
     const path = given[camel(option)];
     if (typeof path !== "string") return [];
-    // Never overwrite an existing file: it may hold another key.
-    if (existsSync(path))
-      throw new Failure(`--${option} ${path} exists already; give another path`);
+    refuseExisting(`--${option}`, path);
     return [{ field, option, path }];
   });
 }

@@ -1,5 +1,6 @@
 import { X509Certificate } from "node:crypto";
 import { type AdminClient, AdminProblem, problems } from "@holdfast/admin";
+import { fingerprintOf } from "@holdfast/server/certificates";
 import { reasonOf } from "../terminal/failure.ts";
 import type { ActualInstance, Step } from "./apply-plan.ts";
 
@@ -59,7 +60,7 @@ function refuseForeign(
   actual: readonly ActualInstance[],
   before: readonly Step[],
 ): void {
-  const fingerprint = fingerprintOf(step);
+  const fingerprint = fingerprintIn(step);
   if (fingerprint === undefined) {
     throw problem("certificateInvalid", "the file holds no certificate in PEM");
   }
@@ -69,7 +70,7 @@ function refuseForeign(
       name !== instance && certificates.some((one) => one.fingerprint === fingerprint),
   );
   const again = before.find(
-    (one) => one.operation === "addCertificate" && fingerprintOf(one) === fingerprint,
+    (one) => one.operation === "addCertificate" && fingerprintIn(one) === fingerprint,
   );
   const other = owner?.name ?? again?.params["instance"];
   if (other === undefined) return;
@@ -83,10 +84,10 @@ function refuseForeign(
   );
 }
 
-function fingerprintOf({ body }: Step): string | undefined {
+function fingerprintIn({ body }: Step): string | undefined {
   try {
     const pem = String(body?.()["pem"]);
-    return new X509Certificate(pem).fingerprint256.replaceAll(":", "").toLowerCase();
+    return fingerprintOf(new X509Certificate(pem));
   } catch {
     return undefined;
   }

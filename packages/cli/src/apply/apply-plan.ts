@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { secretPlace } from "@holdfast/admin";
 import { secretNames } from "@holdfast/root-of-trust/kinds";
+import { fingerprintOf } from "@holdfast/server/certificates";
 import type { WantedCertificate, WantedInstance, WantedUser } from "./apply-file.ts";
 
 /** An instance as the service has it. */
@@ -174,7 +175,7 @@ function certificateSteps(
   for (const wanted of certificates) {
     const old = there.find(({ name }) => name === wanted.name);
     if (old !== undefined) kept.add(old.id);
-    if (old !== undefined && old.fingerprint === fingerprintOf(wanted)) {
+    if (old !== undefined && old.fingerprint === fingerprintIn(wanted)) {
       if (!sameLimit(wanted.operations, old.operations)) steps.push(newLimit(instance, wanted));
       continue;
     }
@@ -272,9 +273,9 @@ function changesOf(
   return [...limit, ...(updateSecrets ? ["password"] : [])].join(", ");
 }
 
-function fingerprintOf({ pem }: WantedCertificate): string {
+function fingerprintIn({ pem }: WantedCertificate): string {
   try {
-    return new X509Certificate(pem).fingerprint256.replaceAll(":", "").toLowerCase();
+    return fingerprintOf(new X509Certificate(pem));
   } catch {
     // The service decides whether this is a certificate.
     return "";

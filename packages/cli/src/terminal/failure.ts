@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 
 /** What went wrong and how to fix it, on one line; the user sees nothing else of the error. */
 export class Failure extends Error {
@@ -28,6 +28,21 @@ export function readGiven(option: string, path: string): Buffer {
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : "";
     throw new Failure(`${option} ${path}: ${fileFaults[code] ?? reasonOf(error)}`.trimStart());
+  }
+}
+
+/** Refuses a path at which something is: it may hold another key. */
+export function refuseExisting(option: string, path: string): void {
+  if (existsSync(path)) throw new Failure(`${option} ${path} exists already; give another path`);
+}
+
+/** Writes a new file; it never replaces one. */
+export function writeNew(option: string, path: string, text: string, mode = 0o600): void {
+  refuseExisting(option, path);
+  try {
+    writeFileSync(path, text, { mode, flag: "wx" });
+  } catch (error) {
+    throw new Failure(`${option} ${path}: ${reasonOf(error)}`);
   }
 }
 

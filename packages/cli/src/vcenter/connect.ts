@@ -1,6 +1,6 @@
-import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type AdminClient, AdminProblem } from "@holdfast/admin";
+import { type AdminClient, AdminProblem, digestOf } from "@holdfast/admin";
+import { fingerprintOf } from "@holdfast/server/certificates";
 import { OperatorError } from "@holdfast/server/operator-error";
 import { ask, canAsk } from "../terminal/ask.ts";
 import { Failure } from "../terminal/failure.ts";
@@ -13,7 +13,7 @@ import {
   type KmsServer,
   type ProviderStatus,
 } from "./key-provider.ts";
-import { certificateIn, fingerprintOf, type Vcenter } from "./vi-json.ts";
+import { certificateIn, type Vcenter } from "./vi-json.ts";
 
 /** What is connected, and how. */
 export interface Connecting extends Wanted {
@@ -37,7 +37,7 @@ export async function connect(
   wanted: Connecting,
 ): Promise<void> {
   const providers = new KeyProviders(vcenter);
-  const known = (await providers.list()).find(({ id }) => id === wanted.provider);
+  const known = await providers.find(wanted.provider);
   const status = known === undefined ? undefined : await providers.status(known);
   const steps = stepsFor(wanted, known, status);
   const nothing = `nothing to do for provider ${wanted.provider}`;
@@ -125,7 +125,7 @@ async function sign(work: Work): Promise<void> {
 /** The certificate of a request, PEM; undefined if the one that it got earlier gives no access any more. */
 async function signed(csr: string, { client, vcenter, wanted }: Work): Promise<string | undefined> {
   const params = { instance: wanted.instance };
-  const digest = createHash("sha256").update(csr).digest("hex");
+  const digest = digestOf(csr);
   const { days } = wanted;
   const body = { name: nameOf(vcenter.host, `${digest.slice(0, 8)}-${days}`), csr, days };
   const { approval } = wanted;
@@ -155,7 +155,7 @@ function nameOf(host: string, suffix: string): string {
 async function checked(providers: KeyProviders, provider: string): Promise<void> {
   let status: ProviderStatus | undefined;
   for (let check = 0; check < checksMax; check++) {
-    const known = (await providers.list()).find(({ id }) => id === provider);
+    const known = await providers.find(provider);
     if (known === undefined) throw new Failure(`vCenter has no provider ${provider} any more`);
     status = await providers.status(known);
     if (status.overall === "green") {
@@ -183,7 +183,7 @@ export async function disconnect(
 ): Promise<void> {
   const { provider, confirm, dryRun } = given;
   const providers = new KeyProviders(vcenter);
-  const known = (await providers.list()).find(({ id }) => id === provider);
+  const known = await providers.find(provider);
   if (known === undefined) {
     say(`nothing to do: this vCenter has no key provider ${provider}`);
     return;

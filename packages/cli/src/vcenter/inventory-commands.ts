@@ -1,13 +1,13 @@
-import { existsSync, writeFileSync } from "node:fs";
 import { OperatorError } from "@holdfast/server/operator-error";
 import type { Command } from "commander";
-import { Failure, reasonOf } from "../terminal/failure.ts";
+import { Failure, refuseExisting, writeNew } from "../terminal/failure.ts";
 import { say, sayJson } from "../terminal/output.ts";
 import { listLines } from "../terminal/print.ts";
 import { type Inventory, inventoryOf } from "./inventory.ts";
-import { KeyProviders } from "./key-provider.ts";
+import { type KeyProvider, KeyProviders, namesOf } from "./key-provider.ts";
 import { move } from "./move.ts";
 import { addVcenterSite, type VcenterSite, withVcenter } from "./vcenter-site.ts";
+import type { Vcenter } from "./vi-json.ts";
 
 interface Audit extends VcenterSite {
   readonly keysOut?: string;
@@ -90,9 +90,7 @@ export function addInventoryCommands(parent: Command): void {
 
 async function audit(urls: readonly string[], given: Audit): Promise<void> {
   const { keysOut } = given;
-  if (keysOut !== undefined && existsSync(keysOut)) {
-    throw new Failure(`--keys-out ${keysOut} exists already; give another path`);
-  }
+  if (keysOut !== undefined) refuseExisting("--keys-out", keysOut);
   const found = await inventory(urls, given);
   if (given.json === true) sayJson({ ...found } as never);
   else say(...linesOf(found));
@@ -104,19 +102,23 @@ async function audit(urls: readonly string[], given: Audit): Promise<void> {
       "nothing uses a key: no file was written, since every key would be an orphan",
     );
   }
-  try {
-    writeFileSync(keysOut, `${keys.join("\n")}\n`, { flag: "wx" });
-  } catch (error) {
-    throw new Failure(`--keys-out ${keysOut}: ${reasonOf(error)}`);
-  }
+  writeNew("--keys-out", keysOut, `${keys.join("\n")}\n`, 0o666);
   say(`${keysOut} has ${keys.length} keys in use`);
 }
 
 async function verify(urls: readonly string[], given: Verify): Promise<void> {
   const { oldProvider, newProvider } = given;
   if (oldProvider === newProvider) throw new Failure("--new-provider: is the old one");
-  await refuseUnknown(urls, given, oldProvider);
-  const found = await inventory(urls, given);
+  const known: KeyProvider[] = [];
+  const found = await inventory(urls, given, async (vcenter) => {
+    known.push(...(await new KeyProviders(vcenter).list()));
+  });
+  // A wrong name would be proven unused.
+  if (!known.some(({ id }) => id === oldProvider)) {
+    throw new Failure(
+      `${oldProvider}: no vCenter has a key provider of this name; there are ${namesOf(known)}`,
+    );
+  }
   const left = found.uses.filter(({ provider }) => provider === oldProvider);
   if (left.length > 0) say(...listLines(left, { columns }).lines);
   refuseGaps(found);
@@ -140,29 +142,18 @@ async function verify(urls: readonly string[], given: Verify): Promise<void> {
   );
 }
 
-/** A wrong name would be proven unused. */
-async function refuseUnknown(
+/** What all these vCenters together have; `first` is done in the session of each before. */
+async function inventory(
   urls: readonly string[],
   site: VcenterSite,
-  provider: string,
-): Promise<void> {
-  const known = new Set<string>();
-  for (const url of urls) {
-    await withVcenter(url, site, async (vcenter) => {
-      for (const { id } of await new KeyProviders(vcenter).list()) known.add(id);
-    });
-  }
-  if (known.has(provider)) return;
-  throw new Failure(
-    `${provider}: no vCenter has a key provider of this name; there are ${[...known].join(", ") || "none"}`,
-  );
-}
-
-/** What all these vCenters together have. */
-async function inventory(urls: readonly string[], site: VcenterSite): Promise<Inventory> {
+  first?: (vcenter: Vcenter) => Promise<void>,
+): Promise<Inventory> {
   const all: Inventory[] = [];
   for (const url of urls) {
-    await withVcenter(url, site, async (vcenter) => void all.push(await inventoryOf(vcenter)));
+    await withVcenter(url, site, async (vcenter) => {
+      await first?.(vcenter);
+      all.push(await inventoryOf(vcenter));
+    });
   }
   const seen: Record<string, number> = {};
   for (const [kind, count] of all.flatMap((one) => Object.entries(one.seen))) {

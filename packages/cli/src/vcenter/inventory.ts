@@ -1,4 +1,6 @@
+import { unboxed } from "@holdfast/server/vi-json";
 import { reasonOf } from "../terminal/failure.ts";
+import { chainOf, firstClassDisksOf, virtualDisksIn } from "./disks.ts";
 import { idOf, KeyProviders } from "./key-provider.ts";
 import {
   type Data,
@@ -8,7 +10,7 @@ import {
   objectsOf,
   referenceOf,
 } from "./property-collector.ts";
-import { type MoRef, unboxed, type Vcenter } from "./vi-json.ts";
+import type { MoRef, Vcenter } from "./vi-json.ts";
 
 /** Something in a vCenter that uses a key or a key provider. */
 interface KeyUse {
@@ -136,16 +138,13 @@ class Look {
 
   /** First-class disks. */
   async datastores(): Promise<void> {
-    const manager = this.#vcenter.content.vStorageObjectManager;
     for await (const { object, values } of this.#objects("Datastore", ["name", "summary"])) {
       const name = String(values["name"]);
       this.#count("datastores");
       if (dataOf(values["summary"])["accessible"] !== true) {
         this.#lacks(`datastore ${name}: is not accessible`);
-      } else if (manager !== undefined) {
-        await this.part(`first-class disks of datastore ${name}`, () =>
-          this.#disks(manager, object),
-        );
+      } else {
+        await this.part(`first-class disks of datastore ${name}`, () => this.#disks(object));
       }
     }
   }
@@ -183,12 +182,8 @@ class Look {
     }
   }
 
-  async #disks(manager: MoRef, datastore: MoRef): Promise<void> {
-    const place = { datastore: referenceOf(datastore) };
-    for (const id of listOf(await this.#vcenter.call(manager, "ListVStorageObject", place))) {
-      const asked = { id, ...place };
-      const disk = dataOf(await this.#vcenter.call(manager, "RetrieveVStorageObject", asked));
-      const config = dataOf(disk["config"]);
+  async #disks(datastore: MoRef): Promise<void> {
+    for await (const { config } of firstClassDisksOf(this.#vcenter, datastore)) {
       this.#count("first-class disks");
       this.#backings("first-class disk", String(config["name"]), config["backing"]);
     }
@@ -215,20 +210,15 @@ class Look {
       return;
     }
     this.#key(kind, name, keyId);
-    for (const device of listOf(dataOf(hardware)["device"])) {
-      if (device["_typeName"] !== "VirtualDisk") continue;
+    for (const device of virtualDisksIn(hardware)) {
       this.#count("disks");
       this.#backings(`disk of ${kind}`, name, device["backing"]);
     }
   }
 
-  /** A disk and those that it builds on, each with a key of its own. */
-  #backings(kind: string, name: string, first: unknown): void {
-    let backing = first;
-    while (backing !== undefined && backing !== null) {
-      const { fileName = "", filePath = fileName, keyId, parent } = dataOf(backing);
+  #backings(kind: string, name: string, backing: unknown): void {
+    for (const { fileName = "", filePath = fileName, keyId } of chainOf(backing)) {
       this.#key(kind, `${name}: ${String(filePath)}`, keyId);
-      backing = parent;
     }
   }
 

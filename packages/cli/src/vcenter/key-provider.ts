@@ -71,6 +71,10 @@ export class KeyProviders {
     }));
   }
 
+  async find(provider: string): Promise<KeyProvider | undefined> {
+    return (await this.list()).find(({ id }) => id === provider);
+  }
+
   /** Adds a server; the first one makes the provider. */
   async register(provider: string, server: KmsServer): Promise<void> {
     const spec = {
@@ -100,10 +104,9 @@ export class KeyProviders {
 
   /** vCenter's certificate signing request; a new one replaces the key of the one before, so an old one is used. */
   async signingRequest(provider: string): Promise<string> {
-    const cluster = keyProviderId(provider);
-    const known = await this.#call("RetrieveClientCsr", { cluster });
+    const known = await this.#call("RetrieveClientCsr", { cluster: keyProviderId(provider) });
     if (typeof known === "string" && known !== "") return known;
-    return String(await this.#call("GenerateClientCsr", { cluster }));
+    return await this.newSigningRequest(provider);
   }
 
   /** Has vCenter make a new key and request. */
@@ -190,6 +193,11 @@ function serverStatus(one: Data): ServerStatus {
 function endOf(info: unknown): string | undefined {
   const ends = (info as Data | undefined)?.["notAfter"];
   return typeof ends === "string" ? ends : undefined;
+}
+
+/** The names of providers, for a message. */
+export function namesOf(known: readonly KeyProvider[]): string {
+  return known.map(({ id }) => id).join(", ") || "none";
 }
 
 /** The name in a `KeyProviderId`; empty for none. */

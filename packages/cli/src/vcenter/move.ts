@@ -2,8 +2,9 @@ import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { OperatorError } from "@holdfast/server/operator-error";
 import { Failure, reasonOf } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
-import { idOf, KeyProviders } from "./key-provider.ts";
-import { type Data, dataOf, listOf, objectsOf, referenceOf } from "./property-collector.ts";
+import { chainOf, firstClassDisksOf, readDisk, virtualDisksIn } from "./disks.ts";
+import { idOf, KeyProviders, namesOf } from "./key-provider.ts";
+import { type Data, dataOf, objectsOf, referenceOf } from "./property-collector.ts";
 import { type MoRef, type Vcenter, VcenterFault } from "./vi-json.ts";
 
 /** What is moved, and how. */
@@ -61,7 +62,7 @@ async function refuseUnready(providers: KeyProviders, { from, to }: Move): Promi
   const known = await providers.list();
   if (!known.some(({ id }) => id === from)) {
     throw new Failure(
-      `--from ${from}: this vCenter has no such key provider; it has ${known.map(({ id }) => id).join(", ") || "none"}`,
+      `--from ${from}: this vCenter has no such key provider; it has ${namesOf(known)}`,
     );
   }
   const target = known.find(({ id }) => id === to);
@@ -155,7 +156,11 @@ class Mover {
     ])) {
       if (dataOf(values["summary"])["accessible"] !== true) continue;
       try {
-        items.push(...(await this.#disksOf(manager, object)));
+        for await (const disk of firstClassDisksOf(this.#vcenter, object)) {
+          if (!this.#hasOld(disk.config["backing"])) continue;
+          const what = `first-class disk ${String(disk.config["name"])}`;
+          items.push({ what, move: () => this.#rekeyDisk(manager, disk.asked) });
+        }
       } catch (error) {
         this.#fails(`first-class disks of datastore ${String(values["name"])}`, error);
       }
@@ -163,28 +168,13 @@ class Mover {
     return items;
   }
 
-  async #disksOf(manager: MoRef, datastore: MoRef): Promise<readonly Item[]> {
-    const place = { datastore: referenceOf(datastore) };
-    const items: Item[] = [];
-    for (const id of listOf(await this.#vcenter.call(manager, "ListVStorageObject", place))) {
-      const asked = { id, ...place };
-      const read = async () => {
-        const disk = await this.#vcenter.call(manager, "RetrieveVStorageObject", asked);
-        return dataOf(dataOf(disk)["config"]);
-      };
-      const { name, backing } = await read();
-      if (!this.#hasOld(backing)) continue;
-      const run = async () => {
-        const now = await read();
-        if (!this.#hasOld(now["backing"])) return;
-        const spec = this.#backing(now["backing"], recrypt(await this.#newKey()));
-        const disksCrypto = { ...spec, _typeName: "DiskCryptoSpec" };
-        const work = { ...asked, disksCrypto };
-        await this.#vcenter.task(manager, "UpdateVStorageObjectCrypto_Task", work);
-      };
-      items.push({ what: `first-class disk ${String(name)}`, move: run });
-    }
-    return items;
+  async #rekeyDisk(manager: MoRef, asked: Data): Promise<void> {
+    const { backing } = await readDisk(this.#vcenter, manager, asked);
+    if (!this.#hasOld(backing)) return;
+    const spec = this.#backing(backing, recrypt(await this.#newKey()));
+    const disksCrypto = { ...spec, _typeName: "DiskCryptoSpec" };
+    const work = { ...asked, disksCrypto };
+    await this.#vcenter.task(manager, "UpdateVStorageObjectCrypto_Task", work);
   }
 
   /** Makes templates again of what an earlier run had to leave as machines. */
@@ -291,9 +281,7 @@ class Mover {
 
   /** What of a machine is under the old provider. */
   #oldOf({ keyId, hardware }: Data): { readonly home: boolean; readonly disks: readonly Data[] } {
-    const disks = listOf(dataOf(hardware)["device"]).filter(
-      (one) => one["_typeName"] === "VirtualDisk" && this.#hasOld(one["backing"]),
-    );
+    const disks = virtualDisksIn(hardware).filter(({ backing }) => this.#hasOld(backing));
     return { home: this.#isOld(keyId), disks };
   }
 
@@ -351,9 +339,7 @@ class Mover {
 
   /** Whether a disk's backing, or one that it builds on, is under the old provider. */
   #hasOld(backing: unknown): boolean {
-    if (backing === undefined || backing === null) return false;
-    const { keyId, parent } = dataOf(backing);
-    return this.#isOld(keyId) || this.#hasOld(parent);
+    return chainOf(backing).some(({ keyId }) => this.#isOld(keyId));
   }
 
   #isOld(key: unknown): boolean {

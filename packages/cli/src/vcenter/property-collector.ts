@@ -1,4 +1,5 @@
-import { type MoRef, unboxed, type Vcenter } from "./vi-json.ts";
+import { unboxed } from "@holdfast/server/vi-json";
+import type { MoRef, Vcenter } from "./vi-json.ts";
 
 /** A data object of the API. */
 export type Data = Readonly<Record<string, unknown>>;

@@ -4,7 +4,7 @@ import { Failure } from "../terminal/failure.ts";
 import { say, sayJson } from "../terminal/output.ts";
 import { connect, disconnect } from "./connect.ts";
 import { addInventoryCommands } from "./inventory-commands.ts";
-import { KeyProviders, type ProviderStatus } from "./key-provider.ts";
+import { KeyProviders, namesOf, type ProviderStatus } from "./key-provider.ts";
 import { addVcenterSite, type VcenterSite, withVcenter } from "./vcenter-site.ts";
 
 interface Connect extends VcenterSite, SiteOptions {
@@ -125,7 +125,7 @@ async function showStatus(
   const chosen = known.filter(({ id }) => provider === undefined || id === provider);
   if (provider !== undefined && chosen.length === 0) {
     throw new Failure(
-      `--provider ${provider}: this vCenter has no such key provider; it has ${known.map(({ id }) => id).join(", ") || "none"}`,
+      `--provider ${provider}: this vCenter has no such key provider; it has ${namesOf(known)}`,
     );
   }
   const found: (ProviderStatus & { readonly isDefault: boolean })[] = [];

@@ -2,6 +2,7 @@ import { X509Certificate } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { TLSSocket } from "node:tls";
 import { OperatorError } from "@holdfast/server/operator-error";
+import { firstRelease, helloPath, sessionHeader, unboxed } from "@holdfast/server/vi-json";
 import type { Agent, Dispatcher } from "undici";
 import { Failure, reasonOf } from "../terminal/failure.ts";
 
@@ -59,13 +60,10 @@ interface TaskInfo {
   readonly result?: unknown;
 }
 
-const sessionHeader = "vmware-api-session-id";
 const connectMs = 10_000;
 /** vCenter itself asks key managers for some answers, and waits for those that are silent. */
 const answerMs = 120_000;
 const answerBytesMax = 16 << 20;
-/** The first release with this API: vSphere 8.0 U1. */
-const firstRelease = "8.0.1.0";
 const releases = ["9.1.0.0", "9.0.0.0", "8.0.3.0", "8.0.2.0", firstRelease];
 /** A vCenter that restarts, or has too much to do, is asked again after these times. */
 const busyWaitsMs = [1000, 3000, 9000] as const;
@@ -168,8 +166,7 @@ export class Vcenter implements AsyncDisposable {
 
   /** The newest release of the API that both sides know. vCenter 8.0 U1 cannot be asked. */
   async #release(): Promise<string> {
-    const path = "/api/vcenter/system?action=hello";
-    const answer = await this.#send("POST", path, { api_releases: releases });
+    const answer = await this.#send("POST", helloPath, { api_releases: releases });
     if (answer.status === 404) return firstRelease;
     const { api_release: release } = (answer.value ?? {}) as { readonly api_release?: unknown };
     if (answer.status === 200 && typeof release === "string" && release !== "") return release;
@@ -224,18 +221,20 @@ export class Vcenter implements AsyncDisposable {
     path: string,
     body?: unknown,
   ): Promise<{ readonly status: number; readonly value: unknown }> {
-    for (const waitMs of [...busyWaitsMs, undefined]) {
+    for (const waitMs of busyWaitsMs) {
       const answer = await this.#once(method, path, body);
-      if (answer.statusCode === 503 && waitMs !== undefined) {
-        await answer.body.dump();
-        await sleep(waitMs);
-        continue;
-      }
-      const session = answer.headers[sessionHeader];
-      if (typeof session === "string") this.#session = session;
-      return { status: answer.statusCode, value: this.#parsed(await answer.body.text()) };
+      if (answer.statusCode !== 503) return await this.#read(answer);
+      await answer.body.dump();
+      await sleep(waitMs);
     }
-    throw new TypeError("not reached");
+    return await this.#read(await this.#once(method, path, body));
+  }
+
+  /** Reads an answer, and remembers the session that it may give. */
+  async #read({ statusCode: status, headers, body }: Dispatcher.ResponseData) {
+    const session = headers[sessionHeader];
+    if (typeof session === "string") this.#session = session;
+    return { status, value: this.#parsed(await body.text()) };
   }
 
   /** The value of an answer. A page of something in between must not pass for an empty list. */
@@ -296,11 +295,6 @@ async function agentOf({ ca, fingerprint }: VcenterOptions): Promise<Agent> {
   });
 }
 
-/** SHA-256 of a certificate, hex without colons, as Holdfast shows it. */
-export function fingerprintOf(certificate: X509Certificate): string {
-  return certificate.fingerprint256.replaceAll(":", "").toLowerCase();
-}
-
 const untrusted =
   /self.signed|unable to (get|verify)|UNABLE_TO|DEPTH_ZERO|altname|certificate has expired/i;
 
@@ -340,13 +334,7 @@ function privilegeText(fault: unknown): string {
   return typeof privilegeId === "string" && privilegeId !== "" ? ` (${privilegeId})` : "";
 }
 
-/** Lists and primitive values are boxed where a value of any type may stand. */
-export function unboxed(value: unknown): unknown {
-  if (typeof value !== "object" || value === null || !("_value" in value)) return value;
-  return value._value;
-}
-
-/** Reads a certificate that vCenter sent; undefined if it is none. */
+/** The certificate in a PEM that vCenter sent; undefined if there is none. */
 export function certificateIn(pem: unknown): X509Certificate | undefined {
   try {
     return typeof pem === "string" && pem !== "" ? new X509Certificate(pem) : undefined;

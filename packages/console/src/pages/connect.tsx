@@ -1,9 +1,9 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
-import { call, who } from "../base/api.ts";
-import { type AnswerOf, operations, type Who } from "../base/contract.ts";
-import { mayCall } from "../base/may-call.ts";
+import { call } from "../base/api.ts";
+import type { AnswerOf } from "../base/contract.ts";
+import { may } from "../base/may.ts";
 import { link } from "../base/router.ts";
 import { ActionDialog } from "../parts/action.tsx";
 import type { Action } from "../parts/action-model.ts";
@@ -35,7 +35,7 @@ export function Connect({ params }: { params: Readonly<Record<string, string>> }
         query: { limit: 1000 },
       });
       taken.value = items.map(({ name }) => name);
-      if (mayCall(operations.listServerCertificates, who.value as Who)) {
+      if (may("listServerCertificates")) {
         certificates.value = (await call("listServerCertificates", {})).items;
       }
     } catch (reason) {

@@ -1,8 +1,8 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { call, who } from "../base/api.ts";
-import { type AnswerOf, operations, type Who } from "../base/contract.ts";
-import { mayCall } from "../base/may-call.ts";
+import { call } from "../base/api.ts";
+import type { AnswerOf } from "../base/contract.ts";
+import { may } from "../base/may.ts";
 import { repeat } from "../base/repeat.ts";
 import { link } from "../base/router.ts";
 import { Drawing, type Heard, nameOf, useHeard } from "../parts/drawing.tsx";
@@ -16,12 +16,12 @@ const checkEveryMs = 15_000;
 export function Overview() {
   const checks = useSignal<readonly Check[] | undefined>(undefined);
   const error = useSignal<unknown>(undefined);
-  const may = mayCall(operations.readStatus, who.value as Who);
-  const heard = useHeard(may);
+  const mayRead = may("readStatus");
+  const heard = useHeard(mayRead);
 
   useEffect(() => {
     document.title = "Overview – Holdfast";
-    if (!may) return;
+    if (!mayRead) return;
     return repeat(checkEveryMs, async () => {
       try {
         checks.value = (await call("runChecks", {})).items;
@@ -30,9 +30,9 @@ export function Overview() {
         error.value = reason;
       }
     });
-  }, [may]);
+  }, [mayRead]);
 
-  if (!may) {
+  if (!mayRead) {
     return (
       <>
         <h1>Overview</h1>

@@ -1,8 +1,7 @@
 import { useEffect, useMemo } from "preact/hooks";
-import { who } from "../base/api.ts";
 import { commandLine } from "../base/command-line.ts";
-import { type OperationName, operations, type Who } from "../base/contract.ts";
-import { mayCall } from "../base/may-call.ts";
+import { type OperationName, operations } from "../base/contract.ts";
+import { may } from "../base/may.ts";
 import { link, match, place } from "../base/router.ts";
 import { valueAt } from "../base/text.ts";
 import { ActionDialog } from "../parts/action.tsx";
@@ -82,10 +81,6 @@ export function ResourcePage({ page, params }: { page: Page; params: Params }) {
 /** Operations after which keys of an instance cannot be read. */
 const loses: readonly OperationName[] = ["deleteInstance", "shredInstance"];
 const none: readonly Item[] = [];
-
-function may(name: OperationName): boolean {
-  return mayCall(operations[name], who.value as Who);
-}
 
 function isRisky(name: OperationName): boolean {
   const { method, command } = operations[name];

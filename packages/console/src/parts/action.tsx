@@ -1,10 +1,9 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
-import { call, who } from "../base/api.ts";
+import { call } from "../base/api.ts";
 import { commandLine } from "../base/command-line.ts";
-import { operations, type Who } from "../base/contract.ts";
-import { mayCall } from "../base/may-call.ts";
+import { may } from "../base/may.ts";
 import { link } from "../base/router.ts";
 import { words } from "../base/text.ts";
 import { type Action, ActionModel, actionText, type Given } from "./action-model.ts";
@@ -227,7 +226,7 @@ const instanceList = "instance-names";
 function InstanceNames() {
   const names = useSignal<readonly string[]>([]);
   useEffect(() => {
-    if (!mayCall(operations.listInstances, who.peek() as Who)) return;
+    if (!may("listInstances")) return;
     // Without suggestions the field works all the same.
     void call("listInstances", { query: { limit: 200 } }).then(
       ({ items }) => {

@@ -140,6 +140,13 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** The lines of a text that have something; undefined if none has. */
+function linesIn(text: string): readonly string[] | undefined {
+  const lines = text.split(/[\r\n]+/).map((line) => line.trim());
+  const given = lines.filter((line) => line !== "");
+  return given.length === 0 ? undefined : given;
+}
+
 /** A list of texts, one on each line. */
 export function Lines(props: FieldProps) {
   const { value, change } = props;
@@ -147,9 +154,7 @@ export function Lines(props: FieldProps) {
   const text = useSignal(((value ?? []) as readonly string[]).join("\n"));
   const read = (given: unknown) => {
     text.value = String(given);
-    const all = text.value.split(/[\r\n]+/).map((line) => line.trim());
-    const lines = all.filter((line) => line !== "");
-    change(lines.length === 0 ? undefined : lines);
+    change(linesIn(text.value));
   };
   return (
     <LongText
@@ -179,9 +184,7 @@ export function IdentifierList(props: FieldProps) {
   const type = (typed: string) => {
     text.value = typed;
     from.value = undefined;
-    const lines = typed.split(/[\r\n]+/).map((line) => line.trim());
-    const given = lines.filter((line) => line !== "");
-    change(given.length === 0 ? undefined : given);
+    change(linesIn(typed));
   };
   const count = Array.isArray(value) ? value.length : 0;
   return (

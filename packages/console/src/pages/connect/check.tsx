@@ -1,8 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { nodes, who } from "../../base/api.ts";
-import { operations, type Who } from "../../base/contract.ts";
-import { mayCall } from "../../base/may-call.ts";
+import { nodes } from "../../base/api.ts";
+import { may } from "../../base/may.ts";
 import { repeat } from "../../base/repeat.ts";
 import { ageText, commonNameOf } from "../../base/text.ts";
 import type { Action } from "../../parts/action-model.ts";
@@ -20,7 +19,7 @@ export function LiveCheck({
   begin: (action: Action) => void;
 }) {
   const seen = useSignal<readonly Seen[] | undefined>(undefined);
-  const asksRefused = mayCall(operations.listRefused, who.value as Who);
+  const asksRefused = may("listRefused");
   useEffect(
     () =>
       repeat(lookEveryMs, async () => {
@@ -78,7 +77,7 @@ function Admissions({
   instance: string;
   begin: (action: Action) => void;
 }) {
-  if (!mayCall(operations.adoptCertificate, who.value as Who)) return null;
+  if (!may("adoptCertificate")) return null;
   const refused = new Map<string, Refused>();
   for (const { refused: one } of seen)
     if (one?.adoptable === true) refused.set(one.fingerprint, one);

@@ -1,6 +1,5 @@
-import { who } from "../../base/api.ts";
-import { type OperationName, operations, type Who } from "../../base/contract.ts";
-import { mayCall } from "../../base/may-call.ts";
+import type { OperationName } from "../../base/contract.ts";
+import { may } from "../../base/may.ts";
 import type { Action, Given } from "../../parts/action-model.ts";
 import { Notice } from "../../parts/notices.tsx";
 
@@ -71,14 +70,14 @@ export function TrustWays({
   taken: readonly string[];
   begin: (action: Action) => void;
 }) {
-  const may = mayCall(operations.addCertificate, who.value as Who);
+  const mayAdd = may("addCertificate");
   return (
     <>
       <p>
         Select the provider, Establish Trust, Make KMS trust vCenter. vCenter offers four ways; one
         is enough.
       </p>
-      {may ? null : (
+      {mayAdd ? null : (
         <Notice tone="info">
           Your token may not decide who is a client: a security officer does the steps here.
         </Notice>
@@ -90,7 +89,7 @@ export function TrustWays({
           <p>
             <b>In vCenter:</b> choose {choice}. {before}
           </p>
-          {may ? (
+          {mayAdd ? (
             <button
               type="button"
               class="btn btn-sm btn-primary"

@@ -1,11 +1,11 @@
 import { callIn, readDocument } from "@holdfast/admin/approval-request";
-import { cancelText, decoded, isReason } from "@holdfast/admin/approval-text";
+import { approverName, cancelText, decoded, isReason } from "@holdfast/admin/approval-text";
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
-import { call, who } from "../../base/api.ts";
-import { type AnswerOf, operations, type Schema, type Who } from "../../base/contract.ts";
-import { mayCall } from "../../base/may-call.ts";
+import { call } from "../../base/api.ts";
+import type { AnswerOf, Schema } from "../../base/contract.ts";
+import { may } from "../../base/may.ts";
 import { place } from "../../base/router.ts";
 import { createKey, isUsable, sha256, signText, unusable } from "../../parts/authenticator.ts";
 import { Copied, save } from "../../parts/copy.tsx";
@@ -14,7 +14,7 @@ import { Failure, Notice } from "../../parts/notices.tsx";
 import { said } from "../resource-model.ts";
 import type { ExtraProps } from "./extra-props.ts";
 
-type Policies = AnswerOf<"readApprovalPolicy">;
+type Policies = AnswerOf<"readApprovalPolicy">["items"];
 
 /** A key that may sign here. */
 interface Signer {
@@ -26,16 +26,15 @@ interface Signer {
 /** Signs the request of the page with an approver's authenticator, and hands the signature in. */
 export function SignRequest({ model, params }: ExtraProps) {
   const approval = params["approval"] ?? "";
+  const request = model.thing.value as AnswerOf<"readApproval"> | undefined;
   const state = useLoaded(async () => {
-    const [{ document, state: now }, policies] = await Promise.all([
-      call("readApproval", { params: { approval } }),
-      call("readApprovalPolicy", {}),
-    ]);
-    if (now !== "open" && now !== "approved") return undefined;
+    if (request?.state !== "open" && request?.state !== "approved") return undefined;
+    const { document } = request;
     const read = readDocument(document, await sha256(callIn(document)));
     if (typeof read === "string") throw new Error(`The document of this request is ${read}.`);
-    return { ...read, signers: signersIn(policies) };
-  }, [approval, model.thing.value]);
+    const { items } = await call("readApprovalPolicy", {});
+    return { ...read, signers: signersIn(items) };
+  }, request);
   if (state.value === undefined) return null;
   if (state.value instanceof Error) return <Failure error={state.value} />;
   const { text, call: asked, signers } = state.value;
@@ -58,9 +57,9 @@ export function SignRequest({ model, params }: ExtraProps) {
 
 /** Makes keys of approvers in authenticators, and signs policies with them. */
 export function ApproverKeys({ model }: ExtraProps) {
-  const policies = useLoaded(() => call("readApprovalPolicy", {}), [model.items.value]);
-  const known = policies.value instanceof Error ? undefined : policies.value;
-  const waiting = known?.items.filter((one) => one.state === "waiting") ?? [];
+  const policies = (model.items.value ?? []) as Policies;
+  const signers = signersIn(policies);
+  const waiting = policies.filter((one) => one.state === "waiting");
   const why = unusable();
   if (why !== undefined) {
     return (
@@ -80,13 +79,13 @@ export function ApproverKeys({ model }: ExtraProps) {
         <MakeKey />
       </Part>
       <Part title="Sign a policy">
-        <SignPolicy signers={known === undefined ? [] : signersIn(known)} />
+        <SignPolicy signers={signers} />
       </Part>
       {waiting.map(({ id, version, digest }) => (
         <Part key={id} title={`Cancel the change to version ${version} that waits`}>
           <Signing
             text={cancelText(digest, id)}
-            signers={known === undefined ? [] : signersIn(known)}
+            signers={signers}
             mayHandIn={may("stopApprovalPolicy")}
             handIn={async (line) => {
               const body = { signatures: line };
@@ -114,7 +113,7 @@ function MakeKey() {
         button="Make a key"
         work={async () => {
           const name = String(given.value["name"]);
-          if (!/^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/.test(name)) {
+          if (!approverName.test(name)) {
             throw new Error("Give a name of letters, digits, dots, hyphens, underscores or @.");
           }
           line.value = await createKey(name);
@@ -301,8 +300,8 @@ function Part({ title, children }: { title: string; children: ComponentChildren 
   );
 }
 
-/** Reads something when the page is opened, and again when it was changed here. */
-function useLoaded<Value>(read: () => Promise<Value>, of: readonly unknown[]) {
+/** Works something out when the page is opened, and again when what it depends on has changed. */
+function useLoaded<Value>(read: () => Promise<Value>, of: unknown) {
   const state = useSignal<Value | Error | undefined>(undefined);
   useEffect(() => {
     let isOld = false;
@@ -317,13 +316,13 @@ function useLoaded<Value>(read: () => Promise<Value>, of: readonly unknown[]) {
     return () => {
       isOld = true;
     };
-  }, [...of]);
+  }, [of]);
   return state;
 }
 
 /** The keys of the policy in force, each once. */
-function signersIn({ items }: Policies): readonly Signer[] {
-  const inForce = items.filter(({ state }) => state === "in-force");
+function signersIn(policies: Policies): readonly Signer[] {
+  const inForce = policies.filter(({ state }) => state === "in-force");
   const parts = inForce.flatMap((policy) => [policy, ...policy.instances]);
   return eachOnce(
     parts.flatMap(({ approvers, breakGlass }) => [
@@ -335,10 +334,6 @@ function signersIn({ items }: Policies): readonly Signer[] {
 
 function eachOnce(signers: readonly Signer[]): readonly Signer[] {
   return [...new Map(signers.map((one) => [one.key, one])).values()];
-}
-
-function may(name: "signApproval" | "stopApprovalPolicy"): boolean {
-  return mayCall(operations[name], who.value as Who);
 }
 
 /** Says what was done, and shows the page as it is now. */

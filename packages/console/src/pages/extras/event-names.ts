@@ -1,8 +1,7 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { call, who } from "../../base/api.ts";
-import { operations, type Who } from "../../base/contract.ts";
-import { mayCall } from "../../base/may-call.ts";
+import { call } from "../../base/api.ts";
+import { may } from "../../base/may.ts";
 
 type Item = Readonly<Record<string, unknown>>;
 
@@ -43,8 +42,7 @@ export function useNamed(events: readonly Item[]): readonly Item[] {
 }
 
 async function learn(events: readonly Item[]): Promise<void> {
-  const person = who.peek() as Who;
-  if (!mayCall(operations.readInstance, person)) return;
+  if (!may("readInstance")) return;
   const news = [...new Set(events.map(({ instance }) => textOf(instance)))].filter(
     (id) => id !== "" && !asked.has(id),
   );

@@ -1,7 +1,5 @@
 import type { ComponentChild } from "preact";
-import { who } from "../../base/api.ts";
-import { operations, type Who } from "../../base/contract.ts";
-import { mayCall } from "../../base/may-call.ts";
+import { may } from "../../base/may.ts";
 import { link } from "../../base/router.ts";
 import { State } from "../../parts/notices.tsx";
 import { rootSentence, statusSentence } from "../../parts/status-text.ts";
@@ -17,7 +15,7 @@ type Extras = Readonly<Record<string, (props: ExtraProps) => ComponentChild>>;
 /** What pages show above what their operation reads, by the path of the page. */
 export const extrasAbove: Extras = {
   "/instances": () =>
-    mayCall(operations.createInstance, who.value as Who) ? (
+    may("createInstance") ? (
       <p>
         <a class="btn btn-sm btn-primary" href={link("/order")}>
           Order step by step

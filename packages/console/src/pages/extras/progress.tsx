@@ -1,8 +1,8 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { call, who } from "../../base/api.ts";
-import { type AnswerOf, operations, type Who } from "../../base/contract.ts";
-import { mayCall } from "../../base/may-call.ts";
+import { call } from "../../base/api.ts";
+import type { AnswerOf } from "../../base/contract.ts";
+import { may } from "../../base/may.ts";
 import { repeat } from "../../base/repeat.ts";
 import type { ExtraProps } from "./extra-props.ts";
 
@@ -95,7 +95,7 @@ export function StorageKeyProgress({ model }: ExtraProps) {
 
 async function worksOf(name: string): Promise<readonly Work[]> {
   const instance = await call("readInstance", { params: { instance: name } });
-  const report = mayCall(operations.reportRoots, who.peek() as Who)
+  const report = may("reportRoots")
     ? (await call("reportRoots", {})).items.filter((row) => row.instance === instance.id)
     : [];
   return [

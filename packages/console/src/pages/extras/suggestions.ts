@@ -1,8 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { call, who } from "../../base/api.ts";
-import { type OperationName, operations, type Who } from "../../base/contract.ts";
-import { mayCall } from "../../base/may-call.ts";
+import { call } from "../../base/api.ts";
+import { may } from "../../base/may.ts";
 import { regions } from "../../parts/fields.tsx";
 import type { Page } from "../pages.ts";
 import { eventActions } from "./event-actions.ts";
@@ -59,10 +58,6 @@ async function ofKeys(instance: string): Promise<Suggestions> {
   const request = { params: { instance }, query: { limit: 200 } };
   const { items } = await call("listCertificates", request);
   return { createdBy: items.map(({ fingerprint, name }) => [fingerprint, name] as const) };
-}
-
-function may(name: OperationName): boolean {
-  return mayCall(operations[name], who.peek() as Who);
 }
 
 /** The values of a field that are on the page. */

@@ -1,8 +1,6 @@
 import { AdminProblem } from "@holdfast/admin/errors";
 import { signal } from "@preact/signals";
 import { call, who } from "../../base/api.ts";
-import { operations, type Who } from "../../base/contract.ts";
-import { mayCall } from "../../base/may-call.ts";
 import type { Given } from "../../parts/action-model.ts";
 
 /** The steps of an order, as the address has them. */
@@ -131,11 +129,6 @@ export class OrderModel {
     this.draft.value = draft;
     sessionStorage.setItem(storageKey, JSON.stringify(withoutSecrets(draft)));
   }
-}
-
-/** Whether the person may add certificates, which not every manager may. */
-export function mayAddCertificate(): boolean {
-  return mayCall(operations.addCertificate, who.value as Who);
 }
 
 function fresh(): Draft {

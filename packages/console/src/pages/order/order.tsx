@@ -1,13 +1,14 @@
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { commandLine } from "../../base/command-line.ts";
 import { operations } from "../../base/contract.ts";
+import { may } from "../../base/may.ts";
 import { go, link, place, replace } from "../../base/router.ts";
 import type { Given } from "../../parts/action-model.ts";
 import { Copied } from "../../parts/copy.tsx";
 import { ObjectFields, regions } from "../../parts/fields.tsx";
 import { Failure, Notice } from "../../parts/notices.tsx";
 import { Fields } from "../../parts/value.tsx";
-import { mayAddCertificate, OrderModel, type Step, steps } from "./order-model.ts";
+import { OrderModel, type Step, steps } from "./order-model.ts";
 import { Ordered } from "./ordered.tsx";
 import { RootStep } from "./root-step.tsx";
 
@@ -162,7 +163,7 @@ function StepFields({ step, model }: { step: Step; model: OrderModel }) {
     );
   }
   if (step === "certificate") {
-    if (!mayAddCertificate()) {
+    if (!may("addCertificate")) {
       return (
         <p>
           Your token may not decide who is a client. Order the instance: the page Connect vCenter

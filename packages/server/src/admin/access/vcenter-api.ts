@@ -8,6 +8,7 @@ import {
   type VcenterType,
   vcenterTypes,
 } from "./vcenter-object.ts";
+import { firstRelease, helloPath, sessionHeader, unboxed } from "./vi-json.ts";
 
 /** Where a vCenter is, and how it proves itself. */
 export interface VcenterAddress {
@@ -39,12 +40,8 @@ export class ObjectMissing extends Error {
   override readonly name = "ObjectMissing";
 }
 
-/** The header of vCenter's session tokens. */
-export const sessionHeader = "vmware-api-session-id";
 /** Releases of the VI JSON API that have what is used here, the best first. */
-const releases = ["9.0.0.0", "8.0.3.0", "8.0.2.0", "8.0.1.0"];
-/** The release of a vCenter that cannot be asked for it: 8.0 U1 has no `hello`. */
-const oldest = "8.0.1.0";
+const releases = ["9.0.0.0", "8.0.3.0", "8.0.2.0", firstRelease];
 const askMs = 4000;
 /** A machine may have hundreds of devices, and a cluster's configuration names all of its machines. */
 const bytesMax = 8 << 20;
@@ -148,10 +145,13 @@ export class VcenterApi {
   }
 
   async #release(): Promise<string> {
-    const path = "/api/vcenter/system?action=hello";
-    const { status, value } = await this.#ask(path, { body: { api_releases: releases } }, [404]);
+    const { status, value } = await this.#ask(
+      helloPath,
+      { body: { api_releases: releases } },
+      [404],
+    );
     const release = z.object({ api_release: z.string() }).safeParse(value).data?.api_release;
-    return status === 404 || release === undefined || release === "" ? oldest : release;
+    return status === 404 || release === undefined || release === "" ? firstRelease : release;
   }
 
   async #value(path: string, asking: Asking): Promise<unknown> {
@@ -190,10 +190,4 @@ interface Asking {
   readonly method?: "GET" | "POST";
   readonly token?: string;
   readonly body?: unknown;
-}
-
-/** Primitives and lists are boxed where any type may stand: `{"_typeName":"string","_value":"a"}`. */
-function unboxed(value: unknown): unknown {
-  const isBox = typeof value === "object" && value !== null && "_value" in value;
-  return isBox ? value._value : value;
 }

@@ -2,9 +2,9 @@ import type { FastifyInstance, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { vcenterToken } from "../../management/tokens/bearer.ts";
 import type { Authorizer } from "../access/authorizer.ts";
-import { sessionHeader } from "../access/vcenter-api.ts";
 import { type VcenterType, vcenterTypes } from "../access/vcenter-object.ts";
 import type { VcenterSessions } from "../access/vcenter-sessions.ts";
+import { sessionHeader } from "../access/vi-json.ts";
 import { Refused } from "../problem.ts";
 
 /** Files of the console for the vSphere Client: they are served only if a vCenter is configured. */

@@ -1,0 +1,43 @@
+import { type Data, dataOf, listOf, referenceOf } from "./property-collector.ts";
+import type { MoRef, Vcenter } from "./vi-json.ts";
+
+/** The virtual disks in the hardware of a machine's configuration. */
+export function virtualDisksIn(hardware: unknown): readonly Data[] {
+  const devices = listOf(dataOf(hardware)["device"]);
+  return devices.filter((one) => one["_typeName"] === "VirtualDisk");
+}
+
+/** A disk's file and those that it builds on, each with a key of its own. */
+export function chainOf(backing: unknown): readonly Data[] {
+  const chain: Data[] = [];
+  for (let one = backing; one !== undefined && one !== null; one = dataOf(one)["parent"]) {
+    chain.push(dataOf(one));
+  }
+  return chain;
+}
+
+/** A first-class disk: how it is asked for, and its configuration. */
+interface FirstClassDisk {
+  readonly asked: Data;
+  readonly config: Data;
+}
+
+/** Every first-class disk of a datastore; none where the vCenter has no manager of them. */
+export async function* firstClassDisksOf(
+  vcenter: Vcenter,
+  datastore: MoRef,
+): AsyncGenerator<FirstClassDisk> {
+  const manager = vcenter.content.vStorageObjectManager;
+  if (manager === undefined) return;
+  const place = { datastore: referenceOf(datastore) };
+  for (const id of listOf(await vcenter.call(manager, "ListVStorageObject", place))) {
+    const asked = { id, ...place };
+    yield { asked, config: await readDisk(vcenter, manager, asked) };
+  }
+}
+
+/** The configuration of a first-class disk as it is now. */
+export async function readDisk(vcenter: Vcenter, manager: MoRef, asked: Data): Promise<Data> {
+  const disk = await vcenter.call(manager, "RetrieveVStorageObject", asked);
+  return dataOf(dataOf(disk)["config"]);
+}
