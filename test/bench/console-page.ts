@@ -1,7 +1,5 @@
-import { existsSync } from "node:fs";
-import { type Browser, chromium, type Page } from "playwright-core";
-
-const program = "/usr/bin/chromium";
+import type { Browser, Page } from "playwright-core";
+import { browserMissing, enter, openPage, startBrowser } from "../support/browser.ts";
 
 /** The keys of an instance in the web console, in a browser that is signed in. */
 export class ConsolePage implements AsyncDisposable {
@@ -21,16 +19,12 @@ export class ConsolePage implements AsyncDisposable {
     token: string,
     instance: string,
   ): Promise<ConsolePage | undefined> {
-    if (!existsSync(program)) return undefined;
-    const browser = await chromium.launch({ executablePath: program });
-    const context = await browser.newContext({ ignoreHTTPSErrors: true });
-    const page = await context.newPage();
-    const address = `https://${host}:${admin}/console/`;
-    await page.goto(address);
-    await page.getByLabel("Token").fill(token);
-    await page.getByRole("button", { name: "Sign in" }).click();
-    await page.getByRole("button", { name: "Sign out" }).waitFor();
-    return new ConsolePage(browser, page, `${address}#/instances/${instance}/keys`);
+    if (browserMissing.length > 0) return undefined;
+    const browser = await startBrowser();
+    const { page } = await openPage(browser);
+    const origin = `https://${host}:${admin}`;
+    await enter(page, origin, "/", token);
+    return new ConsolePage(browser, page, `${origin}/console/#/instances/${instance}/keys`);
   }
 
   /** Opens the page as a person does who follows a link to it, until its first key is there. */

@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { createHash, X509Certificate } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { AdminProblem, contract } from "@holdfast/admin";
@@ -10,31 +10,33 @@ import { attributeItem } from "@holdfast/kmip";
 import { answerOf } from "@holdfast/testing";
 import { type Issued, selfSigned } from "@holdfast/testing/pki";
 import { textString } from "@holdfast/ttlv";
-import axe from "axe-core";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import {
+  browserMissing,
+  browserNote,
+  enter,
+  openPage,
+  startBrowser,
+  violationsOf,
+} from "../support/browser.ts";
 import { ConsoleCluster } from "../support/console-cluster.ts";
 import { answered, createKey } from "../support/keys.ts";
 
-const program = "/usr/bin/chromium";
-const missing = existsSync(program) ? [] : ["chromium"];
-/** WCAG 2.2 AA, in the words of axe-core. */
-const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
-const waitMs = 120_000;
 const since = { notBeforeMs: Date.now() - 3_600_000, days: 30 };
-const browserless = describe.skipIf(missing.length > 0);
+const browserless = describe.skipIf(browserMissing.length > 0);
 
-browserless(`the console's pages (needs chromium; missing: ${missing.join() || "none"})`, () => {
+browserless(`the console's pages (${browserNote})`, () => {
   let cluster: ConsoleCluster;
   let chrome: Browser;
   let context: BrowserContext;
   let page: Page;
   /** What the browser complains about, apart from requests that a node refuses. */
-  const told: string[] = [];
+  let told: readonly string[] = [];
 
   beforeAll(async () => {
     cluster = await ConsoleCluster.start([41, 42, 43, 44]);
-    chrome = await chromium.launch({ executablePath: program });
+    chrome = await startBrowser();
   });
 
   afterAll(async () => {
@@ -43,25 +45,11 @@ browserless(`the console's pages (needs chromium; missing: ${missing.join() || "
   });
 
   beforeEach(async () => {
-    context = await chrome.newContext({ ignoreHTTPSErrors: true, reducedMotion: "reduce" });
-    context.setDefaultTimeout(waitMs);
-    page = await context.newPage();
-    told.length = 0;
-    page.on("console", (message) => {
-      if (!message.text().startsWith("Failed to load resource")) told.push(message.text());
-    });
-    page.on("pageerror", (error) => told.push(error.message));
+    ({ context, page, told } = await openPage(chrome, { reducedMotion: "reduce" }));
     return () => context.close();
   });
 
-  /** Opens a place of the console, signed in. */
-  async function enter(path: string): Promise<void> {
-    await page.goto(`${cluster.console}#${path}`);
-    await page.getByLabel("Token").fill(cluster.token);
-    await page.getByRole("button", { name: "Sign in" }).click();
-    await page.getByRole("button", { name: "Sign out" }).waitFor();
-  }
-
+  const open = (path: string) => enter(page, cluster.origin, path, cluster.token);
   const go = (path: string) => page.evaluate(`location.hash = ${JSON.stringify(path)}`);
   const settled = () => page.getByText("Loading…").first().waitFor({ state: "detached" });
   const dialog = () => page.getByRole("dialog");
@@ -71,15 +59,7 @@ browserless(`the console's pages (needs chromium; missing: ${missing.join() || "
   async function isFit(what: string): Promise<void> {
     for (const theme of ["light", "dark"]) {
       await page.evaluate(`document.body.setAttribute("cds-theme", "${theme}")`);
-      await page.evaluate(axe.source);
-      const found = (await page.evaluate(`axe.run({ runOnly: ${JSON.stringify(rules)} })`)) as {
-        readonly violations: readonly {
-          readonly id: string;
-          readonly nodes: readonly { readonly html: string }[];
-        }[];
-      };
-      const wrong = found.violations.map(({ id, nodes }) => `${id}: ${nodes[0]?.html}`);
-      expect(wrong, `${what} ${theme}`).toEqual([]);
+      expect(await violationsOf(page), `${what} ${theme}`).toEqual([]);
     }
     await page.setViewportSize({ width: 360, height: 640 });
     const wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
@@ -150,7 +130,7 @@ browserless(`the console's pages (needs chromium; missing: ${missing.join() || "
 
   test("connects vCenter: says live what is missing, and admits the client that was refused", async () => {
     await cluster.order("connects");
-    await enter("/instances/connects/connect");
+    await open("/instances/connects/connect");
     await page.getByText("Still open: vCenter connects").waitFor();
     await page.getByText("KMS certificate and private key", { exact: true }).click();
     await isFit("Connect vCenter");
@@ -194,7 +174,7 @@ browserless(`the console's pages (needs chromium; missing: ${missing.join() || "
 
   test("orders in steps, by keyboard; a lost answer and a reload order nothing twice", async () => {
     const pair = await selfSigned({ commonName: "ordered", ...since });
-    await enter("/instances");
+    await open("/instances");
     await page.getByRole("link", { name: "Order step by step" }).press("Enter");
     await page.getByRole("heading", { name: "1. Name" }).waitFor();
     await isFit("Order: name");
@@ -252,7 +232,7 @@ browserless(`the console's pages (needs chromium; missing: ${missing.join() || "
   });
 
   test("keeps no secret of an order over a reload, and asks for it again", async () => {
-    await enter("/order?step=roots");
+    await open("/order?step=roots");
     const region = page.getByRole("group", { name: "Region a" });
     await region.getByLabel("Kind").first().selectOption("pkcs11");
     await region.getByRole("textbox", { name: /^Token/ }).fill("a token");
@@ -274,7 +254,7 @@ browserless(`the console's pages (needs chromium; missing: ${missing.join() || "
     const pair = await withClient("files", "vcenter-files");
     const used = await namedKey("files", pair, "used");
     const unused = await namedKey("files", pair, "unused");
-    await enter("/instances/files/certificates");
+    await open("/instances/files/certificates");
     await page.getByRole("button", { name: "Add certificate" }).click();
     const file = dialog().getByLabel("Certificate, from a file");
     const wrong: readonly (readonly [string, string | Buffer, RegExp])[] = [
@@ -337,7 +317,7 @@ browserless(`the console's pages (needs chromium; missing: ${missing.join() || "
     };
     /** These find nothing here, which proves that they count. */
     const empty: Readonly<Record<string, string>> = { xName: "nobody", restorable: "true" };
-    await enter("/instances/searched/keys");
+    await open("/instances/searched/keys");
     await page.getByRole("link", { name: id }).waitFor();
     await page.getByText("Filters", { exact: true }).click();
     const filters = Object.keys(contract.listKeys.query.shape).filter(
@@ -372,7 +352,7 @@ browserless(`the console's pages (needs chromium; missing: ${missing.join() || "
     for (const name of ["exported 1", "exported 2"]) {
       await served(() => cluster.admin.call("createToken", { body: { name, roles: ["viewer"] } }));
     }
-    await enter("/events?action=kmip-token.*");
+    await open("/events?action=kmip-token.*");
     await page.getByText("create access token (kmip-token.create)").first().waitFor();
     await page.getByText("Verify the trail").click();
     await page.getByText("holdfast audit verify --config FILE").waitFor();
@@ -401,7 +381,7 @@ browserless(`the console's pages (needs chromium; missing: ${missing.join() || "
 
   test("explains a status and follows it, and shows what a deletion makes unreadable", async () => {
     await cluster.admin.call("createInstance", { body: { name: "deleted-here" } });
-    await enter("/instances/deleted-here");
+    await open("/instances/deleted-here");
     await page.getByText("It has no root of trust yet").waitFor();
     await page.getByRole("button", { name: "Configure root of trust" }).click();
     for (const region of ["a", "b"]) {
@@ -433,7 +413,7 @@ browserless(`the console's pages (needs chromium; missing: ${missing.join() || "
     await cluster.order("admits");
     const stranger = await selfSigned({ commonName: "vc \u202e<b>x</b>", ...since });
     await expect(connects("admits", stranger)).rejects.toThrow();
-    await enter("/refused-clients");
+    await open("/refused-clients");
     const row = page.getByRole("row").filter({ hasText: "CN=vc " });
     await row.getByRole("button", { name: "Admit a refused client" }).click();
     await dialog().getByLabel("Instance (required)").fill("admits");
@@ -445,7 +425,7 @@ browserless(`the console's pages (needs chromium; missing: ${missing.join() || "
   });
 
   test("says what only the command line does with backups", async () => {
-    await enter("/backups");
+    await open("/backups");
     await page.getByText("Make, verify and restore").click();
     await page.getByText("holdfast backup create FILE --config CONFIG").waitFor();
     await isFit("Backups");

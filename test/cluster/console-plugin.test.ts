@@ -3,29 +3,28 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { VcenterSession } from "@holdfast/workbench";
-import {
-  type Browser,
-  type BrowserContext,
-  chromium,
-  type Frame,
-  type Page,
-} from "playwright-core";
+import type { Browser, BrowserContext, Frame, Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { cryptoKeyId, machine } from "../../packages/server/src/testing/vcenter.ts";
-import { browserMissing, chromiumProgram, violationsOf } from "../support/browser.ts";
+import {
+  browserMissing,
+  browserNote,
+  openPage,
+  startBrowser,
+  violationsOf,
+} from "../support/browser.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
 import { credentialsOf, insist } from "../support/two-regions-clients.ts";
 import { allWell } from "../support/vitals.ts";
 import { VsphereClient } from "../support/vsphere-client.ts";
 
-const waitMs = 120_000;
 const instance = "kmip-vms";
 const secret = `session-${"s".repeat(40)}`;
 const machineId = "4210aa00-0000-4000-8000-00000000beef";
 
 const browserless = describe.skipIf(browserMissing.length > 0);
 
-browserless(`the plug-in (needs chromium; missing: ${browserMissing.join() || "none"})`, () => {
+browserless(`the plug-in (${browserNote})`, () => {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-plugin-"));
   const stack = new AsyncDisposableStack();
   let client: VsphereClient;
@@ -36,7 +35,7 @@ browserless(`the plug-in (needs chromium; missing: ${browserMissing.join() || "n
   /** The key that the machine uses, and one that was made for it earlier. */
   let keys: { readonly used: string; readonly older: string };
   const foreign = randomUUID();
-  const told: string[] = [];
+  let told: readonly string[] = [];
 
   beforeAll(async () => {
     stack.defer(() => rmSync(folder, { recursive: true, force: true }));
@@ -65,7 +64,7 @@ browserless(`the plug-in (needs chromium; missing: ${browserMissing.join() || "n
       }),
     );
     vcenter.objects.set("vm-43", machine("plain", randomUUID(), { home: {} }));
-    chrome = await chromium.launch({ executablePath: chromiumProgram });
+    chrome = await startBrowser();
     stack.defer(() => chrome.close());
   });
 
@@ -75,15 +74,8 @@ browserless(`the plug-in (needs chromium; missing: ${browserMissing.join() || "n
     const { vcenter, told: says } = client;
     vcenter.sessions.set(secret, "VSPHERE.LOCAL\\alice");
     Object.assign(says, { object: idOf("vm-42"), theme: "light", locale: "en-US", token: secret });
-    context = await chrome.newContext({ ignoreHTTPSErrors: true, reducedMotion: "reduce" });
-    context.setDefaultTimeout(waitMs);
-    page = await context.newPage();
-    told.length = 0;
+    ({ context, page, told } = await openPage(chrome, { reducedMotion: "reduce" }));
     client.passed.length = 0;
-    page.on("console", (message) => {
-      if (!message.text().startsWith("Failed to load resource")) told.push(message.text());
-    });
-    page.on("pageerror", (error) => told.push(error.message));
     return () => context.close();
   });
 

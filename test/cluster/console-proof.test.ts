@@ -15,15 +15,8 @@ import fc from "fast-check";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
-import {
-  type Consoles,
-  enter,
-  layConsoles,
-  missing,
-  openPage,
-  show,
-  startBrowser,
-} from "../support/console.ts";
+import { browserMissing, browserNote, enter, openPage, startBrowser } from "../support/browser.ts";
+import { type Consoles, layConsoles, show } from "../support/console.ts";
 import { explorer, type Step } from "../support/console-explorer.ts";
 import { createKey } from "../support/keys.ts";
 import { RawHttps } from "../support/raw-https.ts";
@@ -186,9 +179,9 @@ function stepsOf(count: number): fc.Arbitrary<readonly Step[]> {
   return fc.array(step, { minLength: count, maxLength: count });
 }
 
-const browserless = describe.skipIf(missing.length > 0);
+const browserless = describe.skipIf(browserMissing.length > 0);
 
-browserless(`the web console (needs chromium; missing: ${missing.join() || "none"})`, () => {
+browserless(`the web console (${browserNote})`, () => {
   let chrome: Browser;
 
   beforeAll(async () => {

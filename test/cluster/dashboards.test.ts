@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,15 +8,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { KmipClient, type TlsCredentials } from "@holdfast/client";
 import { type Dashboard, dashboards } from "@holdfast/server";
 import { until } from "@holdfast/testing";
-import { chromium, type Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { browserMissing, startBrowser } from "../support/browser.ts";
 import { holdfast } from "../support/command-line.ts";
 import { createKey } from "../support/keys.ts";
 
 const root = join(import.meta.dirname, "..", "..");
-const browser = "/usr/bin/chromium";
 const missing = [
-  ...(existsSync(browser) ? [] : ["chromium"]),
+  ...browserMissing,
   ...["prometheus", "tmux"].filter((program) => spawnSync(program, ["-V"]).error !== undefined),
 ];
 
@@ -210,7 +210,7 @@ describe.skipIf(missing.length > 0)(
     });
 
     test("every panel shows figures under load while faults run", async () => {
-      const chrome = await chromium.launch({ executablePath: browser });
+      const chrome = await startBrowser();
       try {
         const page = await chrome.newPage();
         const told: string[] = [];

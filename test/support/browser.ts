@@ -1,12 +1,66 @@
 import { existsSync } from "node:fs";
 import axe from "axe-core";
-import type { Frame, Page } from "playwright-core";
+import {
+  type Browser,
+  type BrowserContext,
+  chromium,
+  type Frame,
+  type Page,
+} from "playwright-core";
 
 /** Debian's Chromium. */
-export const chromiumProgram = "/usr/bin/chromium";
+const chromiumProgram = "/usr/bin/chromium";
 
 /** What browser tests need and this machine lacks. */
 export const browserMissing = existsSync(chromiumProgram) ? [] : ["chromium"];
+
+/** The same for the name of a test that is skipped without it. */
+export const browserNote = `needs chromium; missing: ${browserMissing.join() || "none"}`;
+
+/** A busy machine is slow; these tests wait for what they need. */
+const waitMs = 120_000;
+
+/** Starts the browser. */
+export function startBrowser(args: readonly string[] = []): Promise<Browser> {
+  return chromium.launch({ executablePath: chromiumProgram, args: [...args] });
+}
+
+/** A page of a browser without cookies, and what the browser complains about there. */
+export interface Opened extends AsyncDisposable {
+  readonly context: BrowserContext;
+  readonly page: Page;
+  /** Without requests that a node refuses. */
+  readonly told: readonly string[];
+}
+
+/** Opens a page in a new context. */
+export async function openPage(
+  chrome: Browser,
+  options: Parameters<Browser["newContext"]>[0] = {},
+): Promise<Opened> {
+  const context = await chrome.newContext({ ignoreHTTPSErrors: true, ...options });
+  context.setDefaultTimeout(waitMs);
+  const page = await context.newPage();
+  const told: string[] = [];
+  page.on("console", (message) => {
+    if (!message.text().startsWith("Failed to load resource")) told.push(message.text());
+  });
+  page.on("pageerror", (error) => told.push(error.message));
+  return { context, page, told, [Symbol.asyncDispose]: () => context.close() };
+}
+
+/** Opens a place of a node's console, and signs in with a token. */
+export async function enter(
+  page: Page,
+  origin: string,
+  path: string,
+  token: string,
+): Promise<void> {
+  await page.goto(`${origin}/console/#${path}`);
+  await page.getByLabel("Token").fill(token);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("button", { name: "Sign out" }).waitFor();
+}
 
 /** WCAG 2.2 AA, in the words of axe-core. */
 const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];

@@ -40,12 +40,23 @@ export class ConsoleCluster implements AsyncDisposable {
   static async start(hosts: readonly number[]): Promise<ConsoleCluster> {
     const folder = mkdtempSync(join(tmpdir(), "holdfast-console-"));
     const addresses = hosts.map((host) => `${network}.${host}`).join();
-    const args = ["dev", "start", "--detach", "--addresses", addresses, "--port", "5800"];
-    const options = { env: process.env, withinMs: startMs };
-    const said = await commandLine([...args, "--dir", folder], options);
-    if (said.code === 0) return new ConsoleCluster(folder);
-    await stop(folder);
-    throw new Error(said.err);
+    try {
+      await dev(folder, "start", "--detach", "--addresses", addresses, "--port", "5800");
+      return new ConsoleCluster(folder);
+    } catch (error) {
+      await stop(folder);
+      throw error;
+    }
+  }
+
+  /** Where the console's node is: what `enter` needs. */
+  get origin(): string {
+    return new URL(this.console).origin;
+  }
+
+  /** Runs a command of `holdfast dev` at the cluster; answers what it printed. */
+  dev(...words: readonly string[]): Promise<string> {
+    return dev(this.#folder, ...words);
   }
 
   /** Orders an instance under local roots of trust, and waits until clients may connect. */
@@ -83,6 +94,13 @@ export class ConsoleCluster implements AsyncDisposable {
     await this.admin[Symbol.asyncDispose]();
     await stop(this.#folder);
   }
+}
+
+async function dev(folder: string, ...words: readonly string[]): Promise<string> {
+  const options = { env: process.env, withinMs: startMs };
+  const { code, out, err } = await commandLine(["dev", ...words, "--dir", folder], options);
+  if (code !== 0) throw new Error(`holdfast dev ${words.join(" ")}: ended with ${code}: ${err}`);
+  return out.trim();
 }
 
 async function stop(folder: string): Promise<void> {
