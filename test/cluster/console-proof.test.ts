@@ -102,7 +102,7 @@ function filled(path: string): string {
 
 describe("the console's way to the service: a cookie, and a header that other sites cannot send", () => {
   test.each(routes)(
-    "%s is refused to whom it is not offered, and to nobody else",
+    "%s is refused to each person who is not offered it, and to no other",
     async (operation, route) => {
       const found: Record<string, string> = {};
       const wanted: Record<string, string> = {};

@@ -455,7 +455,7 @@ export const accessFaults: readonly PlantedFault[] = [
     file: "packages/server/src/admin/console/provider-routes.ts",
     find: 'return typeof given === "string" && placeForm.test(given) ? given : "/";',
     replace: 'return typeof given === "string" ? given : "/";',
-    rule: "a sign-in leads to a page of the console, whatever the address asks for",
+    rule: "a sign-in always ends at a page of the console",
     tests: ["packages/server/src/admin/console/provider.test.ts"],
   },
   {

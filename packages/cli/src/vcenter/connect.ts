@@ -87,7 +87,7 @@ async function carryOut(step: Step, work: Work): Promise<void> {
   }
 }
 
-/** This is where vCenter decides whom it gives its requests: only a certificate of this service is taken. */
+/** Has vCenter trust the certificate that it sees, if a node of this service has that certificate. */
 async function trust(server: KmsServer, { providers, wanted, trusted }: Work): Promise<void> {
   const place = `${server.name} at ${server.address}:${server.port}`;
   const pem = await providers.serverCertificate(wanted.provider, server);

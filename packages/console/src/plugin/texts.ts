@@ -48,8 +48,8 @@ export const texts = {
   },
   unnamed: { "en-US": "not named", "de-DE": "nicht genannt" },
   noInstances: {
-    "en-US": "You may read no instance of Holdfast, or there is none.",
-    "de-DE": "Sie dürfen keine Instanz von Holdfast lesen, oder es gibt keine.",
+    "en-US": "There is no instance of Holdfast that you may read.",
+    "de-DE": "Es gibt keine Instanz von Holdfast, die Sie lesen dürfen.",
   },
   changes: {
     "en-US": "Here you can only look. Changes are made in Holdfast's own console.",

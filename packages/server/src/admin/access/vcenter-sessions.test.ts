@@ -160,7 +160,7 @@ describe("the keys of an object", () => {
     });
   });
 
-  test("of a cluster are those of vSAN and of its hosts; what the user may not read is said", async () => {
+  test("of a cluster are those of vSAN and of its hosts, with the names of what the user may not read", async () => {
     const { vcenter, sessions, token } = await open();
     const reference = (value: string) => ({ type: "HostSystem", value });
     vcenter.objects.set("domain-c8", {

@@ -66,7 +66,7 @@ export function addProviderSignIn(
 
   app.get("/console/signed-in", async (request, reply) => {
     const began = unpacked(app.parseCookie(request.headers.cookie ?? "")[flowCookie]);
-    // Whatever the answer is, this was the flow's only use.
+    // A flow is used once, also if it fails.
     reply.clearCookie(flowCookie, flowAttributes);
     const place = began?.place ?? "/";
     try {

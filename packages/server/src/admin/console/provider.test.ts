@@ -117,7 +117,7 @@ function locationOf({ headers }: Pick<Answered, "headers">): string {
   return String(headers["location"]);
 }
 
-/** The failure that the sign-in page is told of; it gives no session. */
+/** The failure that the sign-in page shows; no session was made. */
 function failureOf(answer: Answered): string | null {
   expect(answer.status).toBe(303);
   expect(answer.text).toBe("");
