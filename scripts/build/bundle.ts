@@ -17,6 +17,12 @@ import { licencesOf, refuseLicences } from "./licences.ts";
  * chunks that both load on demand, source maps, the Redis scripts, and the web console. Returns the packages in the bundle.
  */
 export async function makeBundle(folder: string, from = root): Promise<readonly BundledPackage[]> {
+  const files = await bundleCode(folder, from);
+  return packagesIn([...files, ...(await addConsole(folder, from))], from);
+}
+
+/** Bundles all but the web console; returns the files that the bundle is made from. */
+export async function bundleCode(folder: string, from = root): Promise<readonly string[]> {
   rmSync(folder, { recursive: true, force: true });
   const { metafile, outputFiles } = await build({
     absWorkingDir: from,
@@ -64,7 +70,7 @@ export async function makeBundle(folder: string, from = root): Promise<readonly 
   cpSync(join(from, "packages/redis/src/connection/lua"), join(folder, "lua"), whole);
   const health = join(root, "packages/server/node_modules/grpc-health-check");
   cpSync(join(health, "proto"), join(folder, "package", "proto"), whole);
-  return packagesIn([...filesOf(metafile), ...(await addConsole(folder, from))], from);
+  return filesOf(metafile);
 }
 
 /** Builds the web console into the bundle; returns the files that it is made from. */

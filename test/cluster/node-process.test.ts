@@ -16,11 +16,12 @@ import { createKey, keyBytes } from "../support/keys.ts";
 import { KmipSocket } from "../support/kmip-socket.ts";
 import { clientOf } from "../support/load.ts";
 import { NodeProcess, ownProgram } from "../support/node-process.ts";
+import { program } from "../support/program.ts";
 import { RedisServer } from "../support/redis.ts";
 import { systemClock, systemIds } from "../support/redis-store.ts";
 import { type Region, startRegion } from "../support/region.ts";
 
-const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
+const entry = program();
 const instance = "demo";
 
 /** Runs a command and waits for its end. */

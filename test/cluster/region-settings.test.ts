@@ -11,9 +11,10 @@ import { parse, stringify } from "yaml";
 import { createKey, keyBytes } from "../support/keys.ts";
 import { KmipSocket } from "../support/kmip-socket.ts";
 import { clientOf } from "../support/load.ts";
+import { program } from "../support/program.ts";
 import { type Region, startRegion } from "../support/region.ts";
 
-const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
+const entry = program();
 const instance = "vcenter";
 const day = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
 const hosts = ["127.0.0.1", "localhost"];

@@ -82,6 +82,14 @@ test("a node with a management API loads what issues certificates only when it i
   expect([...librariesIn(loadedWith(chunkOf("issue")))]).toContain("@peculiar/x509");
 });
 
+test("no package in CommonJS is loaded by `import()` itself: it would have no names then", () => {
+  const files = readdirSync(folder).filter((file) => file.endsWith(".mjs"));
+  const nameless = files.filter((file) =>
+    /export default require_/.test(readFileSync(join(folder, file), "utf8")),
+  );
+  expect(nameless).toEqual([]);
+});
+
 test("the bundle has zod's messages in English only", () => {
   const files = readdirSync(folder).filter((name) => name.endsWith(".mjs"));
   const locales = sourcesOf(files).filter((source) => source.includes("/zod/v4/locales/"));

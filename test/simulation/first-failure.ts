@@ -1,4 +1,4 @@
-import { focusOf } from "./flaw-focus.ts";
+import { firstSeedOf, focusOf } from "./flaw-focus.ts";
 import type { Flaw } from "./flaws.ts";
 import { type HistoryOptions, type HistoryResult, runHistory } from "./history.ts";
 
@@ -6,6 +6,8 @@ import { type HistoryOptions, type HistoryResult, runHistory } from "./history.t
 export const longMs = 900_000;
 /** Every planted fault must show within so many histories. */
 const faultyMax = 400;
+/** At most so many histories are played with the unchanged product too, besides the one that shows a flaw. */
+const soundMax = 8;
 /** Up to which seed the unchanged product breaks no promise, by the kind of fault that its histories have. */
 const soundTo = new Map<string | undefined, number>();
 
@@ -21,10 +23,15 @@ export async function brokenPromise(focus: string | undefined, last: number): Pr
 /** Why a planted fault does not count as found; empty if it breaks a promise where the unchanged product breaks none. */
 export async function missedFlaw(flaw: Flaw): Promise<string> {
   const focus = focusOf[flaw];
-  const found = await firstFailure({ flaw, focus });
+  const first = firstSeedOf[flaw] ?? 1;
+  const found =
+    (await firstFailure({ flaw, focus }, first)) ??
+    (await firstFailure({ flaw, focus }, 1, first - 1));
   if (found === undefined) return `not found in ${faultyMax} histories`;
   process.stdout.write(`found "${flaw}" at seed ${found.seed}: ${String(found.failure)}\n`);
-  return await brokenPromise(focus, found.seed);
+  const same = await runHistory(found.seed, { focus });
+  if (same.failure !== undefined) return told(same);
+  return await brokenPromise(focus, Math.min(found.seed, soundMax));
 }
 
 /** The first history from seed `first` to seed `last` that breaks a promise, if any does. */

@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { program, sources } from "./program.ts";
 
-const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 const compileCache = join(import.meta.dirname, "../../.holdfast/compile-cache");
 const boundMs = 90_000;
 
@@ -28,12 +28,13 @@ export interface Surroundings {
   readonly heard?: (text: string) => void;
 }
 
-/** Runs the command line as a user does: `packages/cli`'s entry, in its own process. */
+/** Runs the command line as a user does, in its own process. Only a checkout has the development cluster. */
 export async function commandLine(
   args: readonly string[],
   { env = {}, cwd, input = "", signal, heard, withinMs = boundMs }: Surroundings = {},
 ): Promise<Said> {
   const { PATH = "", HOME = "" } = process.env;
+  const entry = args[0] === "dev" ? sources : program();
   const child = spawn(process.execPath, [entry, ...args], {
     env: { PATH, HOME, NODE_COMPILE_CACHE: compileCache, ...env },
     timeout: withinMs,

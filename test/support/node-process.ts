@@ -4,12 +4,10 @@ import { createWriteStream, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { until } from "@holdfast/testing";
 import { isRunning, kill, spawnBound } from "./child.ts";
+import { program } from "./program.ts";
 
 /** The command that runs this checkout. */
-export const ownProgram: readonly string[] = [
-  process.execPath,
-  join(import.meta.dirname, "../../packages/cli/src/main.ts"),
-];
+export const ownProgram: readonly string[] = [process.execPath, program()];
 const compileCache = join(import.meta.dirname, "../../.holdfast/compile-cache");
 const clockAhead = join(import.meta.dirname, "clock-ahead.ts");
 const answerMs = 5_000;

@@ -163,7 +163,7 @@ export class AdminClient implements AsyncDisposable {
   /** Loads the HTTP client when it is needed: a node imports this package for its contract, and calls nobody. */
   #connections(): Promise<Agent> {
     const { ca } = this.#options;
-    this.#agent ??= import("undici").then(
+    this.#agent ??= import("./http-client.ts").then(
       ({ Agent: Connections }) =>
         new Connections({
           connect: {

@@ -272,7 +272,7 @@ export class Vcenter implements AsyncDisposable {
 }
 
 async function agentOf({ ca, fingerprint }: VcenterOptions): Promise<Agent> {
-  const { Agent: Connections, buildConnector } = await import("undici");
+  const { Agent: Connections, buildConnector } = await import("@holdfast/admin/http-client");
   const usual = { timeout: connectMs, minVersion: "TLSv1.2" } as const;
   const bounds = { maxResponseSize: answerBytesMax };
   if (fingerprint === undefined) {

@@ -127,8 +127,7 @@ async function shellOf(
     throw new Error(`its parts beside the entries are larger than ${restBytesMax} bytes`);
   }
   // Loaded here, since it takes 3 MB, and most nodes never need it.
-  await import("reflect-metadata");
-  const x509 = await import("@peculiar/x509");
+  const x509 = await import("./x509.ts");
   try {
     const list = new x509.X509Crl(encoded(sequence, encoded(sequence, before, after), signed));
     // These are read when they are asked for first.
@@ -140,7 +139,7 @@ async function shellOf(
 }
 
 async function checkIssuer(list: X509Crl, authority: X509Certificate, nowMs: number) {
-  const x509 = await import("@peculiar/x509");
+  const x509 = await import("./x509.ts");
   const issuer = new x509.X509Certificate(authority.raw);
   if (list.issuer !== issuer.subject) {
     throw new Error(`it is of another authority: ${list.issuer.slice(0, 256)}`);

@@ -90,8 +90,7 @@ export async function checkUsable(
 async function signsOthers(certificate: X509Certificate): Promise<boolean> {
   if (!certificate.ca) return false;
   // Loaded here, since it takes 3 MB, and most nodes never need it.
-  await import("reflect-metadata");
-  const x509 = await import("@peculiar/x509");
+  const x509 = await import("../../access/crl/x509.ts");
   const usage = new x509.X509Certificate(certificate.raw).getExtension(x509.KeyUsagesExtension);
   const selfIssued = certificate.issuer === certificate.subject;
   if (usage === null) return !selfIssued;

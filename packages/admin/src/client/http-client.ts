@@ -1,0 +1,2 @@
+// A module of its own, for `import()`: in a bundle, `import("undici")` has no names, since undici is CommonJS.
+export { Agent, buildConnector } from "undici";
