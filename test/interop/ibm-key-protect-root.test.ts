@@ -5,7 +5,7 @@ import { openRoot } from "../support/key-protect/root.ts";
 
 const failures = ["unavailable", "denied", "disabled", "gone"] as const;
 
-describe.each(["key-protect", "hpcs"] as const)("the stand-in of %s", (kind) => {
+describe.each(["key-protect", "dedicated-key-protect", "hpcs"] as const)("the stand-in of %s", (kind) => {
   let manager: KeyManager;
   beforeAll(async () => {
     manager = await startKeyManager({ kind });
