@@ -63,7 +63,9 @@ export class OrderRegions implements AsyncDisposable {
       if (before === undefined) delete process.env["SOFTHSM2_CONF"];
       else process.env["SOFTHSM2_CONF"] = before;
     });
-    const roots = stack.use(await startRootRegions(["declared"], times, nodes, { ...pkcs11, ...more }));
+    const roots = stack.use(
+      await startRootRegions(["declared"], times, nodes, { ...pkcs11, ...more }),
+    );
     const { secret } = await roots
       .admin("a1")
       .call("createToken", { body: { name: "user", roles: ["manager", "security-officer"] } });
