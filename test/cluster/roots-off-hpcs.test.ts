@@ -42,8 +42,9 @@ beforeAll(async () => {
     days: 2,
   });
   const { options } = await site.rootFor("hpcs");
-  for (const name of names)
-    await site.done("instance", "order", "--name", name, ...options, "--wait");
+  await Promise.all(
+    names.map((name) => site.done("instance", "order", "--name", name, ...options, "--wait")),
+  );
   const params = { instance: names[0] };
   const body = { name: "vcenter", pem: client.certificate };
   await patient(() => admin().call("addCertificate", { params, body }));
@@ -220,7 +221,7 @@ describe("root-of-trust move", () => {
       "0",
       ...options,
     );
-    await refused(/there is no such instance/, "nobody", ...options);
+    await refused(/nobody: instance not found/, "nobody", ...options);
     await refused(/unknown region; known are a, b/, "finance", "--root", "c:local");
     await refused(
       /--approval: an approval is for one instance/,
