@@ -154,7 +154,7 @@ interface Counts {
   readonly failed: string[];
 }
 
-/** Gets keys at every node until the work is done; asks for a new KEK cache all the time, so that root keys are used. */
+/** Gets keys at every node until the work is done. Nodes ask the root key again after `kekCacheMs`. */
 async function underLoad(work: () => Promise<unknown>): Promise<Counts> {
   const counts: Counts = { gets: 0, withoutStore: 0, failed: [] };
   let going = true;
