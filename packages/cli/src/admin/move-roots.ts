@@ -101,7 +101,10 @@ async function planOf(
     if (names.length === 0 || names.includes(one.id) || names.includes(one.name)) found.push(one);
   }
   const missing = names.find((text) => !found.some(({ id, name }) => text === id || text === name));
-  if (missing !== undefined) throw new Failure(`${missing}: instance not found; \`holdfast instance list\` shows the instances`);
+  if (missing !== undefined)
+    throw new Failure(
+      `${missing}: instance not found; \`holdfast instance list\` shows the instances`,
+    );
   refuseUnknownRegions(found, roots);
   const items: Item[] = [];
   const others: string[] = [];
