@@ -55,6 +55,7 @@ const paths = [
       page("FIPS and post-quantum", "fips"),
       page("Audit trail", "audit"),
       page("Root key: Key Protect", "root-of-trust-key-protect"),
+      page("Root key: Dedicated Key Protect", "root-of-trust-dedicated-key-protect"),
       page("Root key: HPCS", "root-of-trust-hpcs"),
       page("Root key: HSM", "root-of-trust-pkcs11"),
       page("Root key: file", "root-of-trust-local"),

@@ -85,6 +85,8 @@ export const keepingCases: readonly RuleCase[] = [
     summary:
       "A key-encryption key has sealed 2.147483649e+09 times: rekey its instance before it comes to 2^32",
   },
+  rootEnd("HoldfastRootEnds", 180, warning, "179d 23h 59m 45s"),
+  rootEnd("HoldfastRootEndsSoon", 45, critical, "44d 23h 59m 45s; then every key under it is lost"),
   {
     alert: "HoldfastInstanceStuck",
     input: {
@@ -285,6 +287,26 @@ export const keepingCases: readonly RuleCase[] = [
     summary: "Node a1 answered createToken with an internal error",
   },
 ];
+
+/** A root key that both nodes have open, in a service that ends in less than `days`. */
+function rootEnd(
+  alert: string,
+  days: number,
+  severity: Readonly<Record<string, string>>,
+  left: string,
+): RuleCase {
+  const root = { kind: "hpcs", root: "hpcs of eu-de" };
+  const name = "holdfast_root_end_timestamp_seconds";
+  const end = `${days * dayS + beforeS}x200`;
+  return {
+    alert,
+    input: { [of(name, root)]: end, [of(name, { ...root, instance: "a2" })]: end },
+    trueAt: faultS,
+    after: 0,
+    labels: { ...severity, region: "a", ...root },
+    summary: `Region a uses a root key in hpcs, which its vendor ends in ${left}`,
+  };
+}
 
 /** A certificate that every node reports, which expires in less than `days`. */
 function certificate(

@@ -15,6 +15,7 @@ const parts = [
   "regions-refill",
   "keys",
   "rekey",
+  "moves",
   "witnessed",
   "roots",
   "admin",
@@ -95,7 +96,7 @@ const quick: Extent = {
 export const usage = `usage: npm run bench -- [--json FILE] [--only NAME[,NAME]] [--keys NUMBER] [--quick] [--profile DIR]
   --json FILE     raw figures, versions and machine as JSON
   --only NAME     ${parts.join(", ")}
-  --keys NUMBER   how many the part keys loads (1,000,000 unless given)
+  --keys NUMBER   how many the parts keys, rekey and moves load (1,000,000 unless given)
   --quick         short rounds, to see that everything works; its figures are rough
   --profile DIR   instead of measuring, a processor profile of a node under Get load`;
 

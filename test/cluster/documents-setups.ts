@@ -35,6 +35,7 @@ export const setups: Readonly<Record<string, Setup>> = {
   "docs/re-keying.md": { ordered: true, prepare: keyOfTheInstance },
   "docs/vcenter-alarms.md": { ordered: true, prepare: keyOfTheInstance },
   "docs/root-of-trust-key-protect.md": { prepare: inTheRing },
+  "docs/root-of-trust-dedicated-key-protect.md": { prepare: dedicated },
   "docs/root-of-trust-hpcs.md": { prepare: hpcs },
   "docs/root-of-trust-local.md": { prepare: newFiles },
   "docs/root-of-trust-pkcs11.md": { prepare: token },
@@ -131,9 +132,16 @@ async function inTheRing({ keyProtect: manager }: DocumentsSite): Promise<Words>
   return { CRK: await manager.createRootKey("in the ring", { ring: "vmware" }) };
 }
 
-async function hpcs({ hpcs: manager }: DocumentsSite, { folder }: Place): Promise<Words> {
-  await writeFile(join(folder, "hpcs-api-key.txt"), manager.apiKey, { mode: 0o600 });
-  return { HPCS_ID: manager.instanceId, HPCS_CRK: await manager.createRootKey("crk") };
+async function dedicated({ dedicated: manager }: DocumentsSite, { folder }: Place): Promise<Words> {
+  await writeFile(join(folder, "dedicated-api-key.txt"), manager.apiKey, { mode: 0o600 });
+  return { DEDICATED_ID: manager.instanceId, DEDICATED_CRK: await manager.createRootKey("crk") };
+}
+
+async function hpcs(site: DocumentsSite, place: Place): Promise<Words> {
+  const { hpcs: manager } = site;
+  await writeFile(join(place.folder, "hpcs-api-key.txt"), manager.apiKey, { mode: 0o600 });
+  const own = { HPCS_ID: manager.instanceId, HPCS_CRK: await manager.createRootKey("crk") };
+  return { ...own, ...(await dedicated(site, place)) };
 }
 
 async function newFiles(site: DocumentsSite, { folder }: Place): Promise<Words> {

@@ -10,6 +10,7 @@ export const pagesThatRun: readonly string[] = [
   "docs/operations.md",
   "docs/quick-start.md",
   "docs/re-keying.md",
+  "docs/root-of-trust-dedicated-key-protect.md",
   "docs/root-of-trust-hpcs.md",
   "docs/root-of-trust-key-protect.md",
   "docs/root-of-trust-local.md",

@@ -5,7 +5,9 @@ import { openRoot } from "../support/key-protect/root.ts";
 
 const failures = ["unavailable", "denied", "disabled", "gone"] as const;
 
-describe.each(["key-protect", "hpcs"] as const)("the stand-in of %s", (kind) => {
+const kinds = ["key-protect", "dedicated-key-protect", "hpcs"] as const;
+
+describe.each(kinds)("the stand-in of %s", (kind) => {
   let manager: KeyManager;
   beforeAll(async () => {
     manager = await startKeyManager({ kind });

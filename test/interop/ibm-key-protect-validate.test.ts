@@ -6,7 +6,9 @@ import { openRoot, type RootOptions } from "../support/key-protect/root.ts";
 const secret = Uint8Array.from({ length: 32 }, (_, at) => at);
 const data = Buffer.from("instance 1");
 
-describe.each(["key-protect", "hpcs"] as const)("a root key in %s", (kind) => {
+const kinds = ["key-protect", "dedicated-key-protect", "hpcs"] as const;
+
+describe.each(kinds)("a root key in %s", (kind) => {
   let manager: KeyManager;
   let rootKey: string;
 
@@ -160,7 +162,7 @@ describe.each(["key-protect", "hpcs"] as const)("a root key in %s", (kind) => {
     const inRing = await manager.createRootKey("in a ring", { ring });
     await using anywhere = await open();
     const listed = (await anywhere.rootKeys()).some(({ id }) => id === inRing);
-    expect(listed).toBe(kind === "key-protect");
+    expect(listed).toBe(kind !== "hpcs");
     await using elsewhere = await open({ rootKey: inRing, keyRing: "default" });
     await expect(elsewhere.validate()).rejects.toMatchObject({ failure: "gone" });
     if (kind === "hpcs") return;

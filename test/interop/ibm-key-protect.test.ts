@@ -11,7 +11,7 @@ type Sdk = InstanceType<typeof KeyProtect>;
  * IBM's own client against the stand-in. If it works with it, the stand-in follows IBM's API, to which the product's
  * client is written too.
  */
-describe.each(["key-protect", "hpcs"] as const)(
+describe.each(["key-protect", "dedicated-key-protect", "hpcs"] as const)(
   "IBM's Node SDK with the stand-in of %s",
   (kind) => {
     let manager: KeyManager;

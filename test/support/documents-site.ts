@@ -28,12 +28,13 @@ interface Cluster {
 }
 
 /**
- * A development cluster whose nodes also reach the stand-ins for Key Protect and HPCS, and a SoftHSM token if it is
+ * A development cluster whose nodes also reach the stand-ins for Key Protect, Dedicated Key Protect and HPCS, and a SoftHSM token if it is
  * installed; and a shell in which `holdfast` and `npx holdfast` are this checkout's.
  */
 export class DocumentsSite implements AsyncDisposable {
   readonly folder: string;
   readonly keyProtect: KeyManager;
+  readonly dedicated: KeyManager;
   readonly hpcs: KeyManager;
   readonly hsm: SoftHsm | undefined;
   /** The folder of the development cluster. */
@@ -42,11 +43,12 @@ export class DocumentsSite implements AsyncDisposable {
   cluster: Cluster = { nodes: [], ca: "", managerToken: "" };
 
   private constructor(
-    parts: Pick<DocumentsSite, "folder" | "keyProtect" | "hpcs" | "hsm">,
+    parts: Pick<DocumentsSite, "folder" | "keyProtect" | "dedicated" | "hpcs" | "hsm">,
     resources: AsyncDisposableStack,
   ) {
     this.folder = parts.folder;
     this.keyProtect = parts.keyProtect;
+    this.dedicated = parts.dedicated;
     this.hpcs = parts.hpcs;
     this.hsm = parts.hsm;
     this.dev = join(parts.folder, ".holdfast", "dev");
@@ -58,10 +60,12 @@ export class DocumentsSite implements AsyncDisposable {
     const folder = await mkdtemp(join(tmpdir(), "holdfast-documents-"));
     stack.defer(() => rm(folder, { recursive: true, force: true }));
     const keyProtect = stack.use(await startKeyManager({ kind: "key-protect" }));
+    const dedicated = stack.use(await startKeyManager({ kind: "dedicated-key-protect" }));
     const hpcs = stack.use(await startKeyManager({ kind: "hpcs" }));
     await keyProtect.createRing("vmware");
     const hsm = hasSoftHsm() ? stack.use(await SoftHsm.open()) : undefined;
-    const site = new DocumentsSite({ folder, keyProtect, hpcs, hsm }, new AsyncDisposableStack());
+    const parts = { folder, keyProtect, dedicated, hpcs, hsm };
+    const site = new DocumentsSite(parts, new AsyncDisposableStack());
     await site.#makePrograms();
     stack.defer(() => site.#holdfast("dev", "stop").then(() => undefined));
     // Other clusters may start on this machine at the same time.
@@ -192,6 +196,7 @@ export class DocumentsSite implements AsyncDisposable {
     const group = ({ host, iamHost, caFile }: KeyManager) => ({ host, iamHost, ca: caFile });
     const groups = {
       keyProtect: group(this.keyProtect),
+      dedicatedKeyProtect: group(this.dedicated),
       hpcs: group(this.hpcs),
       ...(this.hsm === undefined ? {} : { pkcs11: { module: this.hsm.module } }),
     };

@@ -47,6 +47,8 @@ export class OrderRegions implements AsyncDisposable {
   static async start(
     times: Parameters<typeof startRootRegions>[1],
     nodes: number,
+    /** Further settings of `rootOfTrust`, in both regions. */
+    more: Readonly<Record<string, unknown>> = {},
   ): Promise<OrderRegions> {
     await using stack = new AsyncDisposableStack();
     const folder = await mkdtemp(join(tmpdir(), "holdfast-order-"));
@@ -61,7 +63,9 @@ export class OrderRegions implements AsyncDisposable {
       if (before === undefined) delete process.env["SOFTHSM2_CONF"];
       else process.env["SOFTHSM2_CONF"] = before;
     });
-    const roots = stack.use(await startRootRegions(["declared"], times, nodes, pkcs11));
+    const roots = stack.use(
+      await startRootRegions(["declared"], times, nodes, { ...pkcs11, ...more }),
+    );
     const { secret } = await roots
       .admin("a1")
       .call("createToken", { body: { name: "user", roles: ["manager", "security-officer"] } });

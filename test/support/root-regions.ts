@@ -6,6 +6,7 @@ import { createSealingKey } from "@holdfast/root-of-trust";
 import { answerOf, until } from "@holdfast/testing";
 import { adminClient, firstToken } from "./admin-api.ts";
 import { type KeyManager, startKeyManager } from "./key-protect/index.ts";
+import type { KeyManagerKind } from "./key-protect/world.ts";
 import { systemClock, systemIds } from "./redis-store.ts";
 import { startTwoRegions, type TwoRegions, type TwoRegionsOptions } from "./two-regions.ts";
 import { allWell } from "./vitals.ts";
@@ -19,7 +20,7 @@ export interface RootTimes {
   readonly keepKeksMs?: number;
 }
 
-/** Two regions, each under a root key in its own key manager: Key Protect in a, HPCS in b. */
+/** Two regions, each under a root key in its own key manager: Key Protect in a, HPCS in b unless another is asked for. */
 export interface RootRegions extends AsyncDisposable {
   readonly both: TwoRegions;
   readonly managers: { readonly a: KeyManager; readonly b: KeyManager };
@@ -28,6 +29,13 @@ export interface RootRegions extends AsyncDisposable {
   /** A manager's client of a node's management API. */
   readonly admin: (node: string) => AdminClient;
 }
+
+/** The group of settings of each kind of key manager. */
+const groups = {
+  "key-protect": "keyProtect",
+  "dedicated-key-protect": "dedicatedKeyProtect",
+  hpcs: "hpcs",
+} as const satisfies Record<KeyManagerKind, string>;
 
 /** Starts both, with nodes whose times are short. */
 export async function startRootRegions(
@@ -39,9 +47,11 @@ export async function startRootRegions(
   /** Other differences from two regions without replicas, and work before their nodes start. */
   {
     prepare,
+    managerOfB = "hpcs",
     ...shape
   }: Partial<TwoRegionsOptions> & {
     readonly prepare?: (both: TwoRegions) => Promise<void>;
+    readonly managerOfB?: KeyManagerKind;
   } = {},
 ): Promise<RootRegions> {
   await using stack = new AsyncDisposableStack();
@@ -49,7 +59,7 @@ export async function startRootRegions(
   stack.defer(() => rm(folder, { recursive: true, force: true }));
   const [a, b] = await Promise.all([
     startKeyManager({ kind: "key-protect" }),
-    startKeyManager({ kind: "hpcs" }),
+    startKeyManager({ kind: managerOfB }),
   ]);
   stack.use(a);
   stack.use(b);
@@ -64,9 +74,9 @@ export async function startRootRegions(
     ...{ host: manager.host, iamHost: manager.iamHost, ca: manager.caFile, deadlineMs },
     ...{ instanceId: manager.instanceId, rootKey, apiKeyFile: join(secrets, secret) },
   });
-  const groups = {
+  const settings = {
     keyProtect: group(a, rootKeys.a, "key-protect"),
-    hpcs: group(b, rootKeys.b, "hpcs"),
+    [groups[managerOfB]]: group(b, rootKeys.b, "hpcs"),
     secretsFolder: secrets,
     ...node,
     ...more,
@@ -80,8 +90,8 @@ export async function startRootRegions(
       ...shape,
       unstarted: true,
       only: {
-        a: { ...shape.only?.a, rootOfTrust: { type: "key-protect", ...groups } },
-        b: { ...shape.only?.b, rootOfTrust: { type: "hpcs", ...groups } },
+        a: { ...shape.only?.a, rootOfTrust: { type: "key-protect", ...settings } },
+        b: { ...shape.only?.b, rootOfTrust: { type: managerOfB, ...settings } },
       },
     }),
   );

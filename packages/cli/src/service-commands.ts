@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { addApprovalCommands } from "./admin/approval-commands.ts";
 import { addAdminCommands } from "./admin/build.ts";
+import { addMoveRoots } from "./admin/move-roots.ts";
 import { addApply } from "./apply/apply.ts";
 import { addCompletion, instancesFor } from "./complete.ts";
 import { addDecode } from "./kmip/decode.ts";
@@ -16,6 +17,7 @@ export async function addServiceCommands(program: Command, args: readonly string
   addKmip(program);
   addAdminCommands(program);
   addApprovalCommands(program);
+  addMoveRoots(program);
   addApply(program);
   addProfileCommands(program);
   addSupportBundle(program);

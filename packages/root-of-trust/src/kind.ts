@@ -107,6 +107,8 @@ export interface RootKind {
   readonly onNode: boolean;
   /** When its vendor ends the service. */
   readonly ends?: { readonly says: string; readonly endMs: number; readonly mend: string };
+  /** What to warn of if the vendor deletes a root key that Holdfast uses, since it does not know of the use. */
+  readonly unregistered?: string;
   /** Faults in the configuration that concern more than a single setting. */
   faults?(values: AnyValues): readonly { readonly setting: string; readonly says: string }[];
   /** The setting and the root key, as they appear in the configuration. */

@@ -1,3 +1,4 @@
+import { dedicatedKeyProtect } from "./ibm/dedicated-key-protect.ts";
 import { hpcs } from "./ibm/hpcs.ts";
 import { keyProtect } from "./ibm/key-protect.ts";
 import type { RootKind } from "./kind.ts";
@@ -7,7 +8,7 @@ import { pkcs11 } from "./pkcs11/pkcs11.ts";
 export type { KindSetting, KindValues, ReferenceField, RootKind } from "./kind.ts";
 
 /** The kinds of root of trust. The first is the default in the configuration. */
-export const rootKinds = [local, keyProtect, hpcs, pkcs11] as const;
+export const rootKinds = [local, keyProtect, dedicatedKeyProtect, hpcs, pkcs11] as const;
 
 /** One of the kinds, with its exact types. */
 export type KnownKind = (typeof rootKinds)[number];

@@ -21,7 +21,7 @@ import {
 const entry = join(import.meta.dirname, "main.ts");
 const dayMs = 86_400_000;
 
-/** Starts a stand-in for Key Protect or HPCS, with IAM, in its own process. */
+/** Starts a stand-in for Key Protect, Dedicated Key Protect or HPCS, with IAM, in its own process. */
 export async function startKeyManager(options: {
   readonly kind: KeyManagerKind;
 }): Promise<KeyManager> {

@@ -2,7 +2,7 @@ import { createHash, randomBytes, randomUUID } from "node:crypto";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 
 /** The kind of IBM key manager. */
-export type KeyManagerKind = "key-protect" | "hpcs";
+export type KeyManagerKind = "key-protect" | "dedicated-key-protect" | "hpcs";
 
 /** Roles of a service ID; each includes the ones before. */
 export const roles = ["None", "Reader", "ReaderPlus", "Writer", "Manager"] as const;

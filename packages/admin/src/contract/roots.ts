@@ -123,6 +123,7 @@ const rootReportRow = z.object({
   currentVersion: z.string(),
   versions: z.record(z.string(), z.number().int()).describe("KEKs by the version that wraps them."),
   stale: z.number().int().describe("KEKs still under an old version or another root."),
+  ends: time.optional().describe("When the vendor ends the service that holds the root key."),
 });
 
 const shredResult = z.object({
@@ -283,7 +284,13 @@ export const rootRoutes = {
     tag: "Roots of trust",
     roles: may.read,
     scope: "system",
-    answer: z.object({ items: z.array(rootReportRow) }),
+    answer: z.object({
+      items: z.array(rootReportRow),
+      notes: z
+        .array(z.string())
+        .optional()
+        .describe("What to know about the kinds of root of trust in the report."),
+    }),
     problems: [],
     command: {
       words: "root-of-trust report",
@@ -296,6 +303,7 @@ export const rootRoutes = {
           "STALE=stale",
           "VERSION=currentVersion",
           "VERSIONS=versions",
+          "ENDS=ends",
           "ROOT=root",
         ],
       },

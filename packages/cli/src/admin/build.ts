@@ -176,7 +176,8 @@ function addRootOption(command: Command, { roots }: CommandRow): void {
   else command.requiredOption(flags, roots === "lookup" ? text : `${text}; once a region`, collect);
 }
 
-function collect(text: string, before: readonly string[] = []): readonly string[] {
+/** An option that may be given several times. */
+export function collect(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, text];
 }
 

@@ -1,5 +1,5 @@
 import type { Layout } from "@holdfast/admin";
-import { type Json, say, sayJson } from "../terminal/output.ts";
+import { type Json, plain, say, sayJson } from "../terminal/output.ts";
 import { listLines, thingLines } from "../terminal/print.ts";
 import type { Operation } from "./build.ts";
 import { blockLines, withoutBlocks } from "./outputs.ts";
@@ -28,6 +28,7 @@ export function showAnswer(operation: Operation, answer: Thing, options: ShowOpt
   else if (Array.isArray(items) && row.list !== undefined) {
     showList(name === "runChecks" ? worstFirst(items) : items, row.list, options);
     showNext(answer["next"], options);
+    showNotes(answer["notes"]);
   } else {
     const lines = thingLines(withoutBlocks(row, answer), screenWidth(options));
     say(...lines, ...blockLines(row, answer));
@@ -50,6 +51,12 @@ export function showList(
   if (cut.length > 0 && earlier === undefined) {
     process.stderr.write(`holdfast: --wide shows all of ${cut.join(", ")}\n`);
   }
+}
+
+/** What to know about a list as a whole. */
+function showNotes(notes: Json | undefined): void {
+  if (!Array.isArray(notes)) return;
+  for (const note of notes) process.stderr.write(`holdfast: ${plain(note as Json)}\n`);
 }
 
 /** Says how to get the next page, if there is one. A cursor is wider than a terminal. */

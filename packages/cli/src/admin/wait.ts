@@ -41,6 +41,16 @@ export async function untilStatus(
   }
 }
 
+/** Asks until the answer is true; false if that takes too long. */
+export async function untilTrue(ask: () => Promise<boolean>): Promise<boolean> {
+  const until = performance.now() + patienceMs;
+  while (!(await ask())) {
+    if (performance.now() > until) return false;
+    await delay(everyMs);
+  }
+  return true;
+}
+
 /** The number of objects that are not erased yet. */
 function liveOf({ keys }: Thing): number {
   return Object.entries((keys ?? {}) as Readonly<Record<string, number>>)

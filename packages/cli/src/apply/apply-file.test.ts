@@ -82,7 +82,7 @@ describe("a declaration", () => {
     ],
     [
       "instances: [{ name: a, rootOfTrust: { a: { type: nonsense } } }]",
-      'instance "a": rootOfTrust.a.type must be one of local, key-protect, hpcs, pkcs11',
+      'instance "a": rootOfTrust.a.type must be one of local, key-protect, dedicated-key-protect, hpcs, pkcs11',
     ],
     [
       "instances: [{ name: a, certificates: [{ name: b, file: missing.pem }] }]",

@@ -30,7 +30,10 @@ describe("--root", () => {
   });
 
   test.each([
-    ["a:vault", /a:vault: the type must be one of local, key-protect, hpcs, pkcs11/],
+    [
+      "a:vault",
+      /a:vault: the type must be one of local, key-protect, dedicated-key-protect, hpcs, pkcs11/,
+    ],
     ["", /the type must be one of local/],
     ["a:local,rootKey", /rootKey is not NAME=VALUE/],
     ["a:local,=x", /=x is not NAME=VALUE/],

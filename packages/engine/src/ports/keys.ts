@@ -83,7 +83,7 @@ export interface RootKey {
  * `rootOfTrustConformance`.
  */
 export interface RootOfTrust {
-  /** `local`, `key-protect`, `hpcs` or `pkcs11`. */
+  /** `local`, `key-protect`, `dedicated-key-protect`, `hpcs` or `pkcs11`. */
   readonly kind: string;
   describe(): Promise<RootDescription>;
   wrap(plaintext: Uint8Array, additionalData: Uint8Array): Promise<RootWrap>;

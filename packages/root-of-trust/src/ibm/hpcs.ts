@@ -20,7 +20,7 @@ export const hpcs = {
   ends: {
     says: "IBM has created no new instances of Hyper Protect Crypto Services since 28 March 2026, supports it until 28 March 2027, and then deletes what is left",
     endMs: Date.UTC(2027, 2, 29),
-    mend: "before that, move to Key Protect or Dedicated Key Protect with `holdfast root-of-trust configure`: see docs/root-of-trust-hpcs.md",
+    mend: "before that, move to Dedicated Key Protect, Key Protect or an HSM with `holdfast root-of-trust move --all --from hpcs`: see docs/root-of-trust-hpcs.md",
   },
   settingsFrom: (configured: KeyManagerConfigured): HpcsSettings => ({
     ...commonSettings("hpcs", configured),

@@ -30,7 +30,7 @@ const staleToken = Symbol("stale token");
 /** IAM connections: one to fetch, one spare for a second try while the first still hangs. */
 const iamConnections = 2;
 
-/** Calls Key Protect or HPCS for one service ID: token, headers, retries, and the meaning of refusals. */
+/** Calls a key manager of IBM for one service ID: token, headers, retries, and the meaning of refusals. */
 export class KeyManagerClient {
   readonly #settings: KeyManagerSettings;
   readonly #context: RootContext;

@@ -6,12 +6,12 @@ import type {
   RootContext,
   SecretSource,
 } from "../kind.ts";
-import type { HpcsSettings, KeyProtectSettings } from "./key-manager-settings.ts";
-import { keyManagerUrls } from "./key-manager-urls.ts";
+import type { AnyIbmSettings } from "./key-manager-settings.ts";
+import { type KeyManagerType, keyManagerUrls } from "./key-manager-urls.ts";
 
 const hostPort = "a host, or a host and a port";
 
-/** The settings that Key Protect and Hyper Protect Crypto Services have in common. */
+/** The settings that IBM's key managers have in common. */
 export const keyManagerSettings = {
   region: {
     text: /^[a-z]{2}-[a-z]{2,10}$/,
@@ -68,8 +68,8 @@ export const keyManagerSettings = {
   },
 } as const satisfies KindSettings;
 
-/** What both kinds have in common. */
-export function keyManagerKind<Type extends "key-protect" | "hpcs">(type: Type, group: string) {
+/** What these kinds have in common. */
+export function keyManagerKind<Type extends KeyManagerType>(type: Type, group: string) {
   return {
     kind: type,
     holder: { field: "instanceId", word: "instance", ownSecret: false },
@@ -85,21 +85,23 @@ export function keyManagerKind<Type extends "key-protect" | "hpcs">(type: Type, 
         : [],
     place: ({ rootKey, instanceId }: AnyValues) =>
       [group, `root key ${rootKey} of instance ${instanceId}`] as const,
-    async open(settings: KeyProtectSettings | HpcsSettings, context: RootContext) {
+    async open(settings: AnyIbmSettings, context: RootContext) {
       const { openKeyManager } = await import("./key-manager-root.ts");
       return openKeyManager(settings, context);
     },
+    unregistered:
+      "IBM does not know that Holdfast uses the root key, since only IBM's own services can register a use: IBM deletes it if asked, and then every key under it is lost",
     rotateElsewhere:
       "rotate it in IBM Cloud (ibmcloud kp key rotate); nodes notice when they validate it again",
   };
 }
 
-/** The input for the settings of either kind. */
+/** The input for the settings of each kind. */
 export type KeyManagerConfigured = Configured<KindValues<typeof keyManagerSettings>, SecretSource>;
 
-/** The settings of either kind, without type and key ring. */
+/** The settings of each kind, without type and key ring. */
 export function commonSettings(
-  type: "key-protect" | "hpcs",
+  type: KeyManagerType,
   { values, holder, named, secret }: KeyManagerConfigured,
 ) {
   const { ca, role, deadlineMs, inFlightMax, ...place } = values;

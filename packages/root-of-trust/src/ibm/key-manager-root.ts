@@ -12,12 +12,11 @@ import type { RootContext } from "../kind.ts";
 import { isRecord, type JsonRecord, textOf } from "./json.ts";
 import { KeyManagerClient } from "./key-manager-client.ts";
 import {
+  type AnyIbmSettings,
   checkSettings,
-  type HpcsSettings,
   type KeyManagerSettings,
-  type KeyProtectSettings,
 } from "./key-manager-settings.ts";
-import { guid } from "./key-manager-urls.ts";
+import { guid, type KeyManagerType } from "./key-manager-urls.ts";
 import {
   currentVersionOf,
   expiryWarning,
@@ -36,16 +35,13 @@ import {
 } from "./wrapped-key.ts";
 
 /** Throws on an invalid setting. Does not use the network yet. */
-export function openKeyManager(
-  settings: KeyProtectSettings | HpcsSettings,
-  context: RootContext,
-): KeyManagerRoot {
+export function openKeyManager(settings: AnyIbmSettings, context: RootContext): KeyManagerRoot {
   return new KeyManagerRoot(checkSettings(settings), context);
 }
 
-/** A root key in Key Protect or HPCS. Opening it does not use the network, so a node can start without it. */
+/** A root key in one of IBM's key managers. Opening it does not use the network, so a node can start without it. */
 export class KeyManagerRoot implements RootOfTrust {
-  readonly kind: "key-protect" | "hpcs";
+  readonly kind: KeyManagerType;
   readonly #settings: KeyManagerSettings;
   readonly #context: RootContext;
   readonly #client: KeyManagerClient;

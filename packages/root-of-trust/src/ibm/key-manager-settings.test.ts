@@ -16,6 +16,8 @@ describe("settings of a key manager", () => {
     expect(checkSettings({ ...settings, type: "hpcs" }).keyRing).toBe("default");
     expect(checkSettings(settings).keyRing).toBeUndefined();
     expect(checkSettings({ ...settings, keyRing: "vmware" }).keyRing).toBe("vmware");
+    const dedicated = { ...settings, type: "dedicated-key-protect", keyRing: "vmware" } as const;
+    expect(checkSettings(dedicated).keyRing).toBe("vmware");
   });
 
   test("the role Manager is required by default, as in IBM's own service", () => {

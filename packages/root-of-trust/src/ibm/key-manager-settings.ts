@@ -1,6 +1,6 @@
 import { type CallTimes, callTimes } from "../http/retry.ts";
 import type { SecretSource } from "../kind.ts";
-import { checked, guid, wrong } from "./key-manager-urls.ts";
+import { checked, guid, type KeyManagerType, wrong } from "./key-manager-urls.ts";
 
 interface IbmSettings {
   /** `https://HOST[:PORT]` of the key manager. */
@@ -28,14 +28,23 @@ export interface KeyProtectSettings extends IbmSettings {
   readonly keyRing?: string;
 }
 
+/** A root key in Dedicated Key Protect. */
+export interface DedicatedKeyProtectSettings extends IbmSettings {
+  readonly type: "dedicated-key-protect";
+  readonly keyRing?: string;
+}
+
 /** A root key in Hyper Protect Crypto Services, always in the default key ring. */
 export interface HpcsSettings extends IbmSettings {
   readonly type: "hpcs";
 }
 
+/** A root key in any of IBM's key managers. */
+export type AnyIbmSettings = KeyProtectSettings | DedicatedKeyProtectSettings | HpcsSettings;
+
 /** Validated settings. */
 export interface KeyManagerSettings {
-  readonly kind: "key-protect" | "hpcs";
+  readonly kind: KeyManagerType;
   readonly instanceId: string;
   readonly rootKey: string | undefined;
   readonly keyRing: string | undefined;
@@ -49,7 +58,7 @@ export interface KeyManagerSettings {
 }
 
 /** Validates settings; throws a `RootOfTrustError` that names the invalid setting. */
-export function checkSettings(settings: KeyProtectSettings | HpcsSettings): KeyManagerSettings {
+export function checkSettings(settings: AnyIbmSettings): KeyManagerSettings {
   const { type: kind, instanceId, rootKey, apiKey, ca, inFlightMax, deadlineMs } = settings;
   // HPCS has root keys in the default ring only, and without a ring it would search all rings.
   const keyRing = settings.type === "hpcs" ? "default" : settings.keyRing;

@@ -33,8 +33,13 @@ describe("the URLs of a key manager", () => {
       iamUrl,
     ],
     [
+      { type: "dedicated-key-protect", region: "us-east", endpoint: "public" },
+      `https://${instanceId}.api.us-east.kms.appdomain.cloud`,
+      "https://iam.cloud.ibm.com",
+    ],
+    [
       {
-        type: "key-protect",
+        type: "dedicated-key-protect",
         host: "{instanceId}.api.private.us-south.kms.appdomain.cloud",
         iamHost: "iam.vpe.example:8443",
       },
@@ -50,6 +55,8 @@ describe("the URLs of a key manager", () => {
     ["region", { region: "us-south.evil.example/" }],
     ["host", { host: "evil.example/path" }],
     ["host", { host: "user@evil.example" }],
+    // IBM publishes no private form of it.
+    ["endpoint", { type: "dedicated-key-protect", region: "us-south" }],
     ["iamHost", { region: "us-south", iamHost: "https://evil.example" }],
     ["instanceId", { type: "hpcs", region: "us-south", instanceId: "evil.example/" }],
   ])("the error names %s if it is invalid: %o", (name, place) => {

@@ -1,12 +1,15 @@
 import { RootOfTrustError } from "@holdfast/engine/errors";
 
+/** The kinds of IBM key manager. All have the same API, with few differences. */
+export type KeyManagerType = "key-protect" | "dedicated-key-protect" | "hpcs";
+
 /** `guid` as IBM writes it. */
 export const guid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** Where a node reaches an IBM key manager: comes from its own configuration, never from a request. */
 export interface KeyManagerPlace {
-  readonly type: "key-protect" | "hpcs";
-  /** GUID of the key manager's instance, which is part of HPCS host names. */
+  readonly type: KeyManagerType;
+  /** GUID of the key manager's instance, which is part of the host names of instances with crypto units of their own. */
   readonly instanceId: string;
   /** Such as `us-south`; required if `host` is absent. */
   readonly region?: string | undefined;
@@ -46,8 +49,17 @@ function regionHost({ type, region }: KeyManagerPlace, isPrivate: boolean): stri
     const network = isPrivate ? "private." : "";
     return `{instanceId}.api.${network}${region}.hs-crypto.appdomain.cloud`;
   }
+  if (type === "dedicated-key-protect") {
+    // IBM publishes no private form, and `private` never falls back to the other network.
+    if (isPrivate) throw new RootOfTrustError("denied", `${type}: ${privateHostMissing}`);
+    return `{instanceId}.api.${region}.kms.appdomain.cloud`;
+  }
   return `${isPrivate ? "private." : ""}${region}.kms.cloud.ibm.com`;
 }
+
+/** Why the region alone does not say where Dedicated Key Protect is. */
+export const privateHostMissing =
+  "IBM publishes the form of its public host name only: give the private one as host, or set endpoint to public";
 
 /** These values go into a header, a path or a host name, and some come from requests, so they must match `form`. */
 export function checked(name: string, value: string | undefined, form: RegExp, must: string): void {

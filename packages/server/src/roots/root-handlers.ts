@@ -6,7 +6,7 @@ import type { Roots } from "./open/roots.ts";
 import type { RootPeerHandlers } from "./peer-handlers.ts";
 import type { RootOrders } from "./root-orders.ts";
 import { rootProblem } from "./root-problem.ts";
-import { type RootStatus, reportOf, rootStatusOf } from "./root-status.ts";
+import { type RootStatus, reportOf, rootStatusOf, withVendors } from "./root-status.ts";
 
 export interface RootHandlersDeps {
   readonly region: string;
@@ -100,12 +100,11 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
       });
       return { rewrapped, items: [...reportOf(roots, instance, orders.regions)] };
     },
-    reportRoots: async () => ({
-      items: [
+    reportRoots: async () =>
+      withVendors([
         ...(await orders.storageKeys()),
         ...roots.instances().flatMap((instance) => reportOf(roots, instance, orders.regions)),
-      ],
-    }),
+      ]),
   };
 }
 

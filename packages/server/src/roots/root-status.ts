@@ -7,6 +7,7 @@ import type {
   SystemRecord,
   WrappedKek,
 } from "@holdfast/engine";
+import { type RootKind, rootKind } from "@holdfast/root-of-trust/kinds";
 import type { RootReadings } from "../observe/metrics/metric-row.ts";
 import { shreddedReason } from "../records/keys-order.ts";
 import { namedRoots, type RootFields, shownReference } from "../records/root-reference.ts";
@@ -87,6 +88,29 @@ export function reportOf(
 
 function wrapsOf(keks: readonly WrappedKek[], region: string) {
   return keks.flatMap(({ wraps }) => wraps.filter((wrap) => wrap.region === region));
+}
+
+/** The report with what is to be known about those who hold its root keys: an end, and that they do not know of the use. */
+export function withVendors(rows: readonly ReportRow[]): Reply<Contract["reportRoots"]> {
+  const all = new Set<RootKind>();
+  const items = rows.map((row) => {
+    const kinds = kindsIn(row);
+    for (const kind of kinds) all.add(kind);
+    const ends = kinds.flatMap((kind) => kind.ends?.endMs ?? []);
+    return ends.length === 0 ? row : { ...row, ends: new Date(Math.min(...ends)).toISOString() };
+  });
+  const notes = [...all].flatMap(({ kind, ends, unregistered }) => [
+    ...(ends === undefined ? [] : [`${kind}: ${ends.says}; ${ends.mend}`]),
+    ...(unregistered === undefined ? [] : [`${kind}: ${unregistered}`]),
+  ]);
+  return { items, notes };
+}
+
+/** The kinds of the root keys in a row, those that the instance is leaving included. */
+function kindsIn({ root, versions }: ReportRow): readonly RootKind[] {
+  // A name of a root of trust begins with its kind, and so does the label of a version of another root key.
+  const words = [root, ...Object.keys(versions)].map((name) => name.split(" ")[0] ?? "");
+  return [...new Set(words)].flatMap((word) => rootKind(word) ?? []);
 }
 
 const states = ["open", "grace", "closed", "shredded"] as const;

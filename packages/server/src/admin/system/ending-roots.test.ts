@@ -35,7 +35,7 @@ describe("a root of trust that its vendor discontinues", () => {
     expect(found).toHaveLength(1);
     expect(found[0]).toMatchObject({ name: "root of trust", state: "warning" });
     expect(found[0]?.detail).toMatch(/28 March 2026.*28 March 2027.*Under it: finance \(b\)$/);
-    expect(found[0]?.mend).toContain("root-of-trust configure");
+    expect(found[0]?.mend).toContain("root-of-trust move --all --from hpcs");
   });
 
   test("still counts while keys are left under it", () => {
@@ -50,8 +50,12 @@ describe("a root of trust that its vendor discontinues", () => {
 
   test("is a failure once it has ended", () => {
     const records = [instance("finance", rootChanges("a", { current: hpcs }))];
-    expect(checks(records, "2027-03-28")[0]?.state).toBe("warning");
-    expect(checks(records, "2027-03-29")[0]?.state).toBe("failed");
+    const at = (date: string) => checks(records, date)[0];
+    expect(at("2027-03-26")?.detail).toContain("; 3 days are left. ");
+    expect(at("2027-03-28")).toMatchObject({ state: "warning" });
+    expect(at("2027-03-28")?.detail).toContain("; 1 day is left. ");
+    expect(at("2027-03-29")).toMatchObject({ state: "failed" });
+    expect(at("2027-03-29")?.detail).toContain("; it has ended. ");
   });
 
   test("is not mentioned if nothing is under it", () => {

@@ -2,6 +2,8 @@ import { type RootKind, rootKinds } from "@holdfast/root-of-trust/kinds";
 import { namedRoots } from "../../records/root-reference.ts";
 import { type Check, failed, type SystemSources, warning } from "./sources.ts";
 
+const dayMs = 86_400_000;
+
 /** Finds discontinued roots of trust, of the configuration and of instances in both regions. */
 export function endingRootChecks({
   view,
@@ -27,7 +29,9 @@ export function endingRootChecks({
     const { says, endMs, mend } = ends;
     const under = new Set(users.filter((one) => one.kind === kind).map(({ user }) => user));
     if (under.size === 0) return [];
-    const tell = wallMs() < endMs ? warning : failed;
-    return [tell("root of trust", `${says}. Under it: ${[...under].join(", ")}`, mend)];
+    const days = Math.ceil((endMs - wallMs()) / dayMs);
+    const tell = days > 0 ? warning : failed;
+    const left = days > 0 ? `${days} ${days === 1 ? "day is" : "days are"} left` : "it has ended";
+    return [tell("root of trust", `${says}; ${left}. Under it: ${[...under].join(", ")}`, mend)];
   });
 }

@@ -21,7 +21,10 @@ const everything: Required<NodeReadings> = {
   objectAges: () => [["vcenter", "older", 1]],
   backups: () => [{ region: "a", lastMs: 1, ok: true }],
   backupEveryMs: 1,
-  roots: () => [["local", "root", 1]],
+  roots: () => [
+    ["local", "root", 1],
+    ["hpcs", "hpcs m/k", 1],
+  ],
   instanceKeys: () => [["open", 1]],
   keyTroubles: () => [],
   graceLeft: () => 0,
@@ -91,6 +94,7 @@ test("this file covers every metric that can be absent according to its help tex
   const told = [...readMetrics, ...eventMetrics].filter(({ help }) => absentSays.test(help));
   expect(told.map(({ name }) => name).filter((name) => !tried.has(name))).toEqual([]);
   expect(tried).toContain("holdfast_root_grace_left_seconds");
+  expect(tried).toContain("holdfast_root_end_timestamp_seconds");
   expect(tried).toContain("holdfast_leader");
 });
 

@@ -1,3 +1,4 @@
+import { rootKind } from "@holdfast/root-of-trust/kinds";
 import {
   combinations,
   counter,
@@ -63,6 +64,17 @@ export const rootReadMetrics = [
     help: "1 while a root of trust that this node has open worked when it was last used.",
     labels: ["kind", "root"],
     read: ({ roots }) => [...(roots?.() ?? [])],
+  },
+  {
+    type: "gauge",
+    name: "holdfast_root_end_timestamp_seconds",
+    help: "When the vendor ends the service that holds a root key which this node has open, seconds since the epoch. Absent for all others.",
+    labels: ["kind", "root"],
+    read: ({ roots }) =>
+      (roots?.() ?? []).flatMap(([kind, root]) => {
+        const ends = rootKind(kind)?.ends;
+        return ends === undefined ? [] : [[kind, root, ends.endMs / 1000]];
+      }),
   },
   {
     type: "gauge",
