@@ -223,7 +223,7 @@ export class AdminListener {
     serveKeyProtectApi(app, api, this.#options, {
       admit: async (operation, request, reply, params) => {
         const { id, ip } = request;
-        const asking = { id, ip, params, query: {}, ...unwrapped(request, api.wallMs()) };
+        const asking = { id, ip, params, query: {}, headers: unwrapped(request, api.wallMs()) };
         const { bodyLimit = bodyMaxUsual } = request.routeOptions;
         await this.#admit(
           { operation, route: contract[operation] },

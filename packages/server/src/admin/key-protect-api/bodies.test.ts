@@ -52,7 +52,7 @@ const wrongOrders: readonly (readonly [given: unknown, code: string, field?: str
   ],
   [body("adapter", { ...data, description: "x".repeat(241) }), "INVALID_FIELD_ERR", "description"],
   ...["", "a b", "a.b", "-a", "a_", "keys", "certificates", crkId, "x".repeat(65), "ä"].map(
-    (name) => [body("adapter", { ...data, name }), "INVALID_FIELD_ERR", "name"],
+    (name) => [body("adapter", { ...data, name }), "INVALID_FIELD_ERR", "name"] as const,
   ),
 ];
 

@@ -79,7 +79,7 @@ export function serveIam(app: FastifyInstance, authorizer: Authorizer, api: ApiS
   });
   app.get("/v2/resource_instances/:id", {
     onRequest: async (request) => {
-      const { headers } = unwrapped(request, api.wallMs());
+      const headers = unwrapped(request, api.wallMs());
       const asking = { ...askingOf(request), headers };
       await authorizer.admit("listInstances", readers, asking, 0);
     },
@@ -98,11 +98,10 @@ export function serveIam(app: FastifyInstance, authorizer: Authorizer, api: ApiS
   });
 }
 
-/** A request with the token in place of the JWT around it. */
-export function unwrapped(request: Asking, nowMs: number): Pick<Asking, "headers"> {
-  const token = unwrapToken(request.headers.authorization, nowMs);
-  if (token === undefined) return request;
-  return { headers: { ...request.headers, authorization: `Bearer ${token}` } };
+/** A request's headers with the token in place of the JWT around it. */
+export function unwrapped({ headers }: Asking, nowMs: number): Asking["headers"] {
+  const token = unwrapToken(headers.authorization, nowMs);
+  return token === undefined ? headers : { ...headers, authorization: `Bearer ${token}` };
 }
 
 /** How these routes answer an error; undefined for another URL. */
