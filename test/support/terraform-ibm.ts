@@ -3,7 +3,7 @@ import { adaptersPath, IbmCaller, type IbmReply, type Resource } from "./ibm-cli
 import { RawHttps } from "./raw-https.ts";
 
 /** What a configuration has: an adapter, and a certificate of it. */
-export interface TerraformPlan {
+interface TerraformPlan {
   readonly name: string;
   readonly crkId: string;
   readonly description: string;
@@ -12,7 +12,7 @@ export interface TerraformPlan {
 }
 
 /** Identifiers of what was made. */
-export interface TerraformState {
+interface TerraformState {
   readonly adapter: string;
   readonly certificate: string;
 }

@@ -39,7 +39,7 @@ export interface Prepared {
 }
 
 /** What a call is made from. */
-export type Asked = Pick<FastifyRequest, "id" | "headers" | "params" | "query" | "body">;
+type Asked = Pick<FastifyRequest, "id" | "headers" | "params" | "query" | "body">;
 
 /** Validates a request whose caller was admitted. */
 export function prepare(

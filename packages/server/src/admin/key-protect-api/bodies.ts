@@ -2,7 +2,7 @@ import { z } from "zod";
 import { badBody, badField, Refusal } from "./refusals.ts";
 
 /** An adapter as a caller orders it. */
-export interface GivenAdapter {
+interface GivenAdapter {
   readonly name: string | undefined;
   readonly description: string;
   /** The identifier or an alias of a root key. */
@@ -10,7 +10,7 @@ export interface GivenAdapter {
 }
 
 /** A certificate as a caller adds it. */
-export interface GivenCertificate {
+interface GivenCertificate {
   readonly name: string | undefined;
   readonly certificate: string;
 }

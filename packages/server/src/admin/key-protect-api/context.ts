@@ -5,7 +5,7 @@ import type { Calls } from "./calls.ts";
 import { Refusal } from "./refusals.ts";
 
 /** A root key of Key Protect, and what stands for it here. */
-export interface RootKey {
+interface RootKey {
   /** The identifier that callers send and get as `crk_id`: a UUID. */
   readonly id: string;
   readonly aliases: readonly string[];
@@ -14,7 +14,7 @@ export interface RootKey {
 }
 
 /** Who made an object: the entry of its client's certificate, also a deleted one. */
-export interface Creator {
+interface Creator {
   readonly id: string;
   /** Who added the certificate. */
   readonly addedBy: string;
@@ -31,6 +31,8 @@ export interface ApiSettings {
   readonly url: string;
   /** Finds the client's certificate of an instance by its fingerprint. */
   readonly creatorOf: (instance: string, fingerprint: string) => Creator | undefined;
+  /** Sees what other nodes wrote a moment ago; never rejects. */
+  readonly refresh: () => Promise<void>;
   readonly wallMs: () => number;
 }
 
@@ -64,8 +66,12 @@ export const quota = 200;
 
 const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** The adapter that the path names; throws a 404 for any other instance. */
+/**
+ * The adapter that the path names; throws a 404 for any other instance. What another node has made is seen from here on: a
+ * client asks for it at once, and Terraform forgets what it does not get.
+ */
 export async function adapterOf({ api, calls }: Context): Promise<Instance> {
+  await api.refresh();
   const found = await calls.call("readInstance");
   if (found.labels[adapterLabels.instance] === api.instanceId && found.status !== "Deleted") {
     return found;

@@ -10,7 +10,7 @@ export interface About {
 }
 
 /** An answer of an error, as it is sent. */
-export interface RefusedAnswer {
+interface RefusedAnswer {
   readonly status: number;
   readonly body: object;
   readonly headers: Readonly<Record<string, string>>;

@@ -1,14 +1,14 @@
 import { badQuery } from "./refusals.ts";
 
 /** The part of a list that a query asks for. */
-export interface Window {
+interface Window {
   readonly limit: number;
   readonly offset: number;
   readonly totalCount: boolean;
 }
 
 /** The parameters of a route's query, by name: how a text is read. */
-export interface QueryRows {
+interface QueryRows {
   readonly [name: string]: (text: string, name: string) => unknown;
 }
 

@@ -1,5 +1,5 @@
 /** The text of a refusal, next to its status. */
-export interface RefusalText {
+interface RefusalText {
   readonly code?: string;
   readonly message?: string;
   readonly target?: { readonly type: "field" | "query_param"; readonly name: string };

@@ -23,6 +23,7 @@ const keyProtectApi: ApiSettings = {
   destroyDelay: 0,
   url: "https://kms.example:8443",
   creatorOf: () => undefined,
+  refresh: async () => undefined,
   wallMs: () => Date.now(),
 };
 const adapter = {

@@ -121,7 +121,7 @@ export const keyProtectRoutes: readonly IbmRoute[] = [
 ];
 
 /** What the listener does for each request. */
-export interface Host {
+interface Host {
   /** Throws a `Refused` if the request is not allowed, before its body is read. */
   readonly admit: (
     operation: keyof Contract,

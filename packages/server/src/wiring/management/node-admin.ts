@@ -178,6 +178,7 @@ function keyProtectApiOf(
       const entry = own.find(({ destroyed }) => destroyed === undefined) ?? own[0];
       return entry && { id: entry.id, addedBy: entry.createdBy };
     },
+    refresh: () => view.refresh().catch(() => undefined),
     wallMs: clock.wallMs,
   };
 }
