@@ -136,11 +136,16 @@ export class IbmCaller implements Disposable {
     const headers = { ...this.#client.headers(this.#token, this.#instanceId), ...more };
     const untyped = this.#client.untyped === true;
     let answer: RawAnswer | undefined;
+    let attempts = 0;
     await until(`${method} ${path} is answered`, async () => {
+      attempts += 1;
       answer = await this.#https.ask({ method, path, headers, body, untyped });
       return answer.status < 500 && answer.status !== 429 ? true : answer.text;
     });
-    return replyOf(answer as RawAnswer);
+    const reply = replyOf(answer as RawAnswer);
+    // An attempt without an answer may have deleted it.
+    const isGone = method === "DELETE" && attempts > 1 && [404, 410].includes(reply.status);
+    return isGone ? { ...reply, status: 204, text: "" } : reply;
   }
 
   /** Creates an adapter as this client does. */

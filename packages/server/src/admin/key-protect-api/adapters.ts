@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { ManagementError } from "@holdfast/admin";
 import { collectionTypes, readAdapter } from "./bodies.ts";
 import type { Calls } from "./calls.ts";
 import {
@@ -78,8 +79,18 @@ export async function readAdapterRoute(context: Context): Promise<IbmAnswer> {
 /** `DELETE /kmip_adapters/{adapter}`: refused while it has objects that are not destroyed for good. */
 export async function deleteAdapter(context: Context): Promise<IbmAnswer> {
   readQuery({}, context.query);
-  await adapterOf(context);
-  await context.calls.call("deleteInstance");
+  const { status } = await adapterOf(context);
+  try {
+    await context.calls.call("deleteInstance");
+  } catch (error) {
+    // A client that had no answer to its first request sends another one.
+    const isUnderWay = status === "Removing" && error instanceof ManagementError;
+    if (!isUnderWay || error.code !== "wrongState") throw error;
+    throw new Refusal(503, "KMIP adapter could not be deleted", {
+      code: "KMIP_ADAPTER_NOT_READY_ERR",
+      message: "it is being deleted by an earlier request: look again in a moment",
+    });
+  }
   return { status: 204 };
 }
 
