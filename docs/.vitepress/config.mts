@@ -73,6 +73,7 @@ const paths = [
     items: [
       page("Command line", "cli"),
       page("Management API", "api"),
+      page("IBM's API for KMIP adapters", "ibm-rest-api"),
       page("Configuration", "configuration"),
       page("KMIP support", "kmip-support"),
       page("Glossary", "glossary"),

@@ -30,6 +30,7 @@ export const setups: Readonly<Record<string, Setup>> = {
   "docs/api.md": {},
   "docs/quick-start.md": {},
   "docs/from-ibm.md": {},
+  "docs/ibm-rest-api.md": {},
   "docs/certificates.md": { ordered: true, alternatives: true, prepare: stranger },
   "docs/keys.md": { ordered: true, prepare: keyOfTheInstance },
   "docs/re-keying.md": { ordered: true, prepare: keyOfTheInstance },

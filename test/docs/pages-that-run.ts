@@ -6,6 +6,7 @@ export const pagesThatRun: readonly string[] = [
   "docs/certificates.md",
   "docs/disaster-recovery.md",
   "docs/from-ibm.md",
+  "docs/ibm-rest-api.md",
   "docs/keys.md",
   "docs/operations.md",
   "docs/quick-start.md",

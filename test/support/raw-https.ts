@@ -15,6 +15,8 @@ export interface RawRequest {
   readonly token?: string | undefined;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | undefined;
+  /** Sends the body without a media type. */
+  readonly untyped?: boolean;
 }
 
 /** HTTPS from one address of this machine, with kept connections. */
@@ -27,7 +29,7 @@ export class RawHttps implements Disposable {
     this.#agent = new Agent({ ca, keepAlive: true, maxSockets: 8, localAddress });
   }
 
-  ask({ method, path, token, headers = {}, body }: RawRequest): Promise<RawAnswer> {
+  ask({ method, path, token, headers = {}, body, untyped }: RawRequest): Promise<RawAnswer> {
     return new Promise((resolve, reject) => {
       const sent = request(
         `${this.#origin}${path}`,
@@ -36,7 +38,9 @@ export class RawHttps implements Disposable {
           agent: this.#agent,
           headers: {
             ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-            ...(body === undefined ? {} : { "content-type": "application/json" }),
+            ...(body === undefined || untyped === true
+              ? {}
+              : { "content-type": "application/json" }),
             ...headers,
           },
         },

@@ -44,7 +44,7 @@ export type { CommandRow, Layout } from "./contract/command.ts";
 export { faultsOf, type InputFault } from "./contract/faults.ts";
 export { type Contract, contract, type Handlers, type RouteAction } from "./contract/index.ts";
 export { ManagementError, type ProblemCode, problems } from "./contract/problems.ts";
-export { secretPlace } from "./contract/roots.ts";
+export { rootReference, secretPlace } from "./contract/roots.ts";
 export {
   type Answer,
   type Call,

@@ -12,6 +12,8 @@ const keyState = z.enum([
   "DestroyedCompromised",
 ]);
 
+const statesForm = `(${keyState.options.join("|")})`;
+
 /** An object in a list: never its material. */
 const key = z
   .object({
@@ -75,6 +77,11 @@ export const keyRoutes = {
     params: instanceParam,
     query: page.extend({
       state: keyState.optional(),
+      states: z
+        .string()
+        .regex(new RegExp(`^${statesForm}(,${statesForm}){0,5}$`), "states with commas between")
+        .optional()
+        .describe("Several states, with commas between."),
       algorithm: z.string().max(64).optional(),
       type: z.string().max(64).optional(),
       createdAfter: time.optional(),

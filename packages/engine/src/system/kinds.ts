@@ -231,6 +231,8 @@ export const recordKinds = {
     },
     fields: {
       name,
+      /** The PEM text as it was given, where that differs from `pem`: other line ends, or space around it. */
+      pemGiven: text(),
       /** The last warning of its expiry that was reported: how many days before. */
       expiryTold: defaulted(number, Number.POSITIVE_INFINITY),
       /** See `allowedOperations`; undefined = all. */

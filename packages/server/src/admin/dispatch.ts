@@ -38,11 +38,14 @@ export interface Prepared {
   readonly dry: boolean;
 }
 
+/** What a call is made from. */
+type Asked = Pick<FastifyRequest, "id" | "headers" | "params" | "query" | "body">;
+
 /** Validates a request whose caller was admitted. */
 export function prepare(
   parts: DispatchParts,
   { operation, route, schemas }: Served,
-  request: FastifyRequest,
+  request: Asked,
   admitted: Admitted,
   signal: AbortSignal,
 ): Prepared {
@@ -78,26 +81,19 @@ export function prepare(
 export async function dispatch(
   parts: DispatchParts,
   served: Served,
-  { call, list, key, dry }: Prepared,
+  prepared: Prepared,
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<unknown> {
   const { operation, route } = served;
-  const handler = parts.handlers[operation] as unknown as (call: Call) => Promise<unknown>;
-  const work = () => handler(call);
+  const { call, key, dry } = prepared;
   if (dry) {
     return reply
       .code(200)
       .header("content-type", "application/json; charset=utf-8")
-      .send(JSON.stringify(await dryRun(work)));
+      .send(JSON.stringify(await dryRun(() => handled(parts, operation, call))));
   }
-  const first = async (): Promise<Sent> => {
-    // What an approved request makes, its use finds: the request works once.
-    const isOnce = key === undefined || call.approval !== undefined;
-    const answer = isOnce ? await work() : await parts.madeBefore.once(route, call, work);
-    const body = await checked(parts, served, answer, list, call);
-    return { status: route.status ?? 200, body };
-  };
+  const first = () => carryOut(parts, served, prepared);
   const shownOnce = route.shownOnce === true;
   const { params, body, principal } = call;
   const { sent, repeated } =
@@ -114,6 +110,26 @@ export async function dispatch(
     .code(sent.status)
     .header("content-type", "application/json; charset=utf-8")
     .send(await printed(sent.body));
+}
+
+/** Carries out a call, unless an earlier one with this idempotency key has made its record: then answers that. */
+export async function carryOut(
+  parts: DispatchParts,
+  served: Served,
+  { call, list, key }: Prepared,
+): Promise<Sent> {
+  const { operation, route } = served;
+  const work = () => handled(parts, operation, call);
+  // What an approved request makes, its use finds: the request works once.
+  const isOnce = key === undefined || call.approval !== undefined;
+  const answer = isOnce ? await work() : await parts.madeBefore.once(route, call, work);
+  const body = await checked(parts, served, answer, list, call);
+  return { status: route.status ?? 200, body };
+}
+
+function handled({ handlers }: DispatchParts, operation: keyof Handlers, call: Call) {
+  const handler = handlers[operation] as unknown as (call: Call) => Promise<unknown>;
+  return handler(call);
 }
 
 /** The JSON of an answer; a long list is printed in parts, so that other work gets a turn. */

@@ -182,13 +182,36 @@ function adminFaults(admin: NonNullable<Config["admin"]>): Fault[] {
   }
   const vcenters = ["admin", "console", "vcenters"];
   faults.push(...repeated(admin.console.vcenters, ({ guid }) => guid, "guid", vcenters));
+  faults.push(...rootKeyFaults(admin.keyProtectApi?.rootKeys ?? []));
   if (oidc === undefined) return faults;
+  if (oidc.audience === undefined && oidc.account === undefined) {
+    const says =
+      "is missing: without it, tokens that are meant for others would count; set it, or account for tokens of IBM's IAM";
+    faults.push({ at: ["admin", "oidc", "audience"], says });
+  }
   if (rolesGiven(oidc).length === 0) {
     const says =
       "gives nobody a role: name values of the claim under viewer, auditor, operator, securityOfficer or manager";
     faults.push({ at: ["admin", "oidc"], says });
   }
   return faults;
+}
+
+/** A root key is found by its identifier or an alias: each is of one only. */
+function rootKeyFaults(
+  rootKeys: readonly { readonly id: string; readonly aliases: readonly string[] }[],
+): Fault[] {
+  const base = ["admin", "keyProtectApi", "rootKeys"];
+  const seen = new Set<string>();
+  return rootKeys.flatMap(({ id, aliases }, at) =>
+    [id, ...aliases].flatMap((name, place): Fault[] => {
+      const isNew = !seen.has(name);
+      seen.add(name);
+      if (isNew) return [];
+      const field = place === 0 ? ["id"] : ["aliases", place - 1];
+      return [{ at: [...base, at, ...field], says: `is used twice: ${name}` }];
+    }),
+  );
 }
 
 /** Rules about roots of trust, and how long open keys are trusted. */

@@ -5,6 +5,7 @@ import { auditSettings } from "./config-audit.ts";
 import { backupSettings } from "./config-backup.ts";
 import { consoleSettings } from "./config-console.ts";
 import { crlSettings } from "./config-crls.ts";
+import { keyProtectApiSettings } from "./config-key-protect-api.ts";
 import { rootOfTrustDoc, rootOfTrustRows, sealingKeyFileRow } from "./config-root.ts";
 import { connectionsFor, memoryLimit } from "./connections-default.ts";
 import {
@@ -301,6 +302,7 @@ export const configTable = {
         { min: 1, max: 100_000, default: 100 },
       ),
       console: consoleSettings,
+      keyProtectApi: keyProtectApiSettings,
       oidc: optionalGroup(
         "Tokens of an identity provider (OpenID Connect), beside Holdfast's own.",
         {
@@ -309,7 +311,20 @@ export const configTable = {
             "an https:// URL",
             /^https:\/\/\S{1,500}$/,
           ),
-          audience: text("The audience (`aud`) that tokens must have.", "a text", /^\S{1,500}$/),
+          audience: optional(
+            text(
+              "The audience (`aud`) that tokens must have. IBM's IAM tokens have none: give `account` then.",
+              "a text",
+              /^\S{1,500}$/,
+            ),
+          ),
+          account: optional(
+            text(
+              "The IBM Cloud account (`account.bss`) that tokens must be of. A token of IBM's IAM is for all services: every service that its owner sends one to could use it here too, until it ends.",
+              "a text",
+              /^\S{1,128}$/,
+            ),
+          ),
           ca: optional(
             file(
               "PEM file with the authorities that the provider's certificate must come from; the system's unless given.",

@@ -180,6 +180,21 @@ instances:
       "7: admin.console.signIn needs admin.oidc: it says whose tokens count",
     ],
     [
+      "a provider whose tokens may be meant for anybody",
+      `admin: { tls: { certificate: a.pem, key: a.key }, oidc: { issuer: "https://iam.example", manager: [me] } }`,
+      "7: admin.oidc.audience is missing: without it, tokens that are meant for others would count",
+    ],
+    [
+      "a secret in a root key of IBM's API",
+      `admin: { tls: { certificate: a.pem, key: a.key }, keyProtectApi: { instanceId: 0d1f7a52-5d0c-4c53-9a5e-0c2b6f4d9e10, rootKeys: [{ id: 7c2b1a90-3f54-4f0e-8d5b-1b6a9e3c7d21, regions: { a: { type: key-protect, instanceId: i, rootKey: k, apiKey: { value: hunter2 } } } }] } }`,
+      "7: admin.keyProtectApi.rootKeys[0].regions must be a root of trust for each region",
+    ],
+    [
+      "two root keys of IBM's API with one name",
+      `admin: { tls: { certificate: a.pem, key: a.key }, keyProtectApi: { instanceId: 0d1f7a52-5d0c-4c53-9a5e-0c2b6f4d9e10, rootKeys: [{ id: 7c2b1a90-3f54-4f0e-8d5b-1b6a9e3c7d21, aliases: [x], regions: { a: { type: local } } }, { id: 7c2b1a90-3f54-4f0e-8d5b-1b6a9e3c7d22, aliases: [x], regions: { a: { type: local } } }] } }`,
+      "7: admin.keyProtectApi.rootKeys[1].aliases[0] is used twice: x",
+    ],
+    [
       "an origin with a path",
       `admin: { tls: { certificate: a.pem, key: a.key }, console: { signIn: { origin: "https://kms.example/x", clientId: c } } }`,
       "7: admin.console.signIn.origin must be https://HOST:PORT, without a path",

@@ -68,6 +68,7 @@ export interface AdminTestOptions {
   readonly madeBefore?: MadeBefore;
   readonly connectionsMax?: number;
   readonly console?: Parameters<typeof AdminListener.open>[0]["console"];
+  readonly keyProtectApi?: Parameters<typeof AdminListener.open>[0]["keyProtectApi"];
   readonly times?: Parameters<typeof AdminListener.open>[0]["times"];
 }
 
@@ -87,6 +88,8 @@ export interface Asking {
   readonly body?: unknown;
   /** The body without encoding. */
   readonly raw?: string | Buffer;
+  /** Sends the body without a media type, as the clients of some languages do. */
+  readonly untyped?: true;
 }
 
 /** The bearer of a token. */
@@ -144,6 +147,7 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
       new MadeBefore({ get: () => undefined, refresh: async () => undefined }, handlers),
     connectionsMax: options.connectionsMax ?? 64,
     console: options.console,
+    keyProtectApi: options.keyProtectApi,
     ...(options.times && { times: options.times }),
     newId: systemIds.uuid,
     requestId: systemIds.uuid,
@@ -194,7 +198,7 @@ function reached(): Partial<Handlers> {
 
 /** Sends a request that no typed client would send. */
 function ask(url: string, ca: string, path: string, asking: Asking): Promise<Answered> {
-  const { method = "GET", token, headers = {}, body, raw } = asking;
+  const { method = "GET", token, headers = {}, body, raw, untyped } = asking;
   const payload = raw ?? (body === undefined ? undefined : JSON.stringify(body));
   return new Promise((resolve, reject) => {
     const sent = request(
@@ -208,7 +212,7 @@ function ask(url: string, ca: string, path: string, asking: Asking): Promise<Ans
           ...(payload === undefined
             ? {}
             : {
-                "content-type": "application/json",
+                ...(untyped !== true && { "content-type": "application/json" }),
                 // Node sends no content-length with DELETE.
                 "content-length": String(Buffer.byteLength(payload)),
               }),

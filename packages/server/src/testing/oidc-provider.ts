@@ -12,7 +12,8 @@ type KeyPair = Awaited<ReturnType<typeof generateKeyPair>>;
 export interface TokenOptions {
   readonly claims?: JWTPayload;
   readonly issuer?: string;
-  readonly audience?: string;
+  /** null = none. */
+  readonly audience?: string | null;
   /** Seconds from now. */
   readonly expiresIn?: number;
   readonly key?: KeyPair;
@@ -82,13 +83,13 @@ export class OidcProvider implements AsyncDisposable {
 
   token({ claims = {}, issuer, audience, expiresIn = 300, key, kid, typ }: TokenOptions = {}) {
     const nowSeconds = Math.floor(Date.now() / 1000);
-    return new SignJWT({ sub: "alice", roles: ["kmip-operators"], ...claims })
+    const token = new SignJWT({ sub: "alice", roles: ["kmip-operators"], ...claims })
       .setProtectedHeader({ alg: "ES256", kid: kid ?? this.#kid, typ: typ ?? "at+jwt" })
       .setIssuer(issuer ?? this.issuer)
-      .setAudience(audience ?? "holdfast")
       .setIssuedAt(nowSeconds)
-      .setExpirationTime(nowSeconds + expiresIn)
-      .sign((key ?? this.#key).privateKey);
+      .setExpirationTime(nowSeconds + expiresIn);
+    if (audience !== null) token.setAudience(audience ?? "holdfast");
+    return token.sign((key ?? this.#key).privateKey);
   }
 
   /** What a person's decision at the page of an authorization request leads to; throws if the request is wrong. */

@@ -15,6 +15,7 @@ import { Control, type ControlReply, type ControlRequest } from "./control.ts";
 import { Faults } from "./faults.ts";
 import { Line } from "./line.ts";
 import { bootstrapFile, ensureManager } from "./manager-token.ts";
+import { devKeyProtect } from "./node-config.ts";
 import {
   ensurePeerPki,
   ensureRegionFiles,
@@ -294,6 +295,7 @@ export class Cluster {
       clientKey,
       managerToken: this.folder.managerToken,
       console: this.console,
+      keyProtectApi: { url: new URL(this.console).origin, ...devKeyProtect },
       ...(this.plan.dashboards === undefined
         ? {}
         : { dashboards: `http://${printAddress(this.plan.dashboards.page)}/` }),

@@ -31,6 +31,12 @@ export interface NodeSettings {
   };
 }
 
+/** What the development cluster serves IBM's API for: a Key Protect instance and its one root key. */
+export const devKeyProtect = {
+  instanceId: "0d1f7a52-5d0c-4c53-9a5e-0c2b6f4d9e10",
+  rootKey: "7c2b1a90-3f54-4f0e-8d5b-1b6a9e3c7d21",
+} as const;
+
 /** The path of a node's configuration. */
 export function nodeConfigFile(folder: Folder, node: DevNode): string {
   return join(folder.nodes, `${node.name}.yaml`);
@@ -76,11 +82,19 @@ export function nodeConfig(
       tls: { certificate: server.serverCertificate, key: server.serverKey },
       bootstrapFile,
       console: { nodes: consoles, signInFolder, controlSocket },
+      keyProtectApi: keyProtectSettings([node.region, ...(peer ? [peer.region.name] : [])]),
     },
     rootOfTrust: { type: "local", file: files.rootKey },
     sealingKeyFile: files.sealingKey,
     instances: [{ name: "demo", certificates: [server.clientCertificate] }],
   });
+}
+
+/** Every region's part of the root key is the region's own file. */
+function keyProtectSettings(regions: readonly string[]) {
+  const roots = regions.toSorted().map((region) => [region, { type: "local" }] as const);
+  const rootKey = { id: devKeyProtect.rootKey, regions: Object.fromEntries(roots) };
+  return { instanceId: devKeyProtect.instanceId, rootKeys: [rootKey] };
 }
 
 function peerSettings(

@@ -50,6 +50,9 @@ const refusalWords: Readonly<Record<TokenRefusal, string>> = {
   unavailable: "the token cannot be checked now; try again in a moment",
 };
 
+/** What a caller is admitted by. */
+export type Asking = Pick<FastifyRequest, "id" | "ip" | "headers" | "params" | "query">;
+
 /** Admits callers by token, then roles, then instance; none learns of what it may not see. */
 export class Authorizer {
   readonly #parts: GateParts;
@@ -62,7 +65,7 @@ export class Authorizer {
   async admit(
     operation: string,
     route: Pick<Route, "roles" | "scope">,
-    request: FastifyRequest,
+    request: Asking,
     bodyMax: number,
   ): Promise<Admitted> {
     if (route.roles === "public") return this.#nobody(request.ip);
@@ -72,7 +75,7 @@ export class Authorizer {
     const principal = principalOf(bearer, request.ip);
     const waitSeconds = this.#parts.requests.take(principal.id);
     if (waitSeconds > 0) throw tooMany(waitSeconds, "too many requests with this token");
-    if (bearer.stale === true && !isAmong(["viewer"], route)) {
+    if (bearer.stale === true && !mayCall(["viewer"], route)) {
       throw new Refused({
         code: "storeUnavailable",
         detail:
@@ -83,7 +86,7 @@ export class Authorizer {
       this.#parts.denied({ ...about, principal, reason: "role" });
       throw forbidden(`this one-time token allows only ${bearer.only.join(", ")}`);
     }
-    if (!isAmong(principal.roles, route)) {
+    if (!mayCall(principal.roles, route)) {
       this.#parts.denied({ ...about, principal, reason: "role" });
       const needed = route.roles.join(" or ");
       const has = principal.roles.join(", ");
@@ -115,7 +118,7 @@ export class Authorizer {
     // A session of a vCenter that cannot be asked may be over: its stream ends, and the client connects again.
     if (typeof bearer === "string") return bearer === "unavailable";
     const same = JSON.stringify(bearer.instances) === JSON.stringify(was.instances);
-    return bearer.id === was.id && same && isAmong(bearer.roles, route);
+    return bearer.id === was.id && same && mayCall(bearer.roles, route);
   }
 
   /** The caller of an operation that needs no token. */
@@ -172,7 +175,7 @@ function isPassing(refusal: TokenRefusal): boolean {
 }
 
 /** The largest size of the body: its Content-Length, or the limit if the request gives none. */
-function bodyBytes({ headers }: FastifyRequest, most: number): number {
+function bodyBytes({ headers }: Asking, most: number): number {
   const length = headers["content-length"];
   if (length === undefined) return headers["transfer-encoding"] === undefined ? 0 : most;
   return Math.min(Number(length) || 0, most);
@@ -189,11 +192,12 @@ function principalOf({ id, name, roles, instances }: Bearer, remote: string): Pr
 }
 
 /** Whether one of these roles may call the route. */
-function isAmong(has: readonly Role[], { roles }: Pick<Route, "roles">): boolean {
+export function mayCall(has: readonly Role[], { roles }: Pick<Route, "roles">): boolean {
   return roles === "public" || has.some((role) => roles.includes(role));
 }
 
-function forbidden(detail: string): Refused {
+/** A refusal for want of a role. */
+export function forbidden(detail: string): Refused {
   return new Refused({ code: "forbidden", detail });
 }
 

@@ -34,6 +34,7 @@ function tokens(
     settings: {
       issuer: provider.issuer,
       audience: "holdfast",
+      account: undefined,
       roleClaim: "roles",
       viewer: ["kmip-viewers"],
       auditor: ["kmip-auditors"],
@@ -73,6 +74,35 @@ describe("tokens of an identity provider", () => {
     const claims = { roles: ["kmip-managers"] };
     const verified = await tokens({ tokenTypes }).verify(await provider.token({ claims, typ }));
     expect(typeof verified === "string" ? verified : verified.roles.join()).toBe(outcome);
+  });
+
+  test("without an audience count if they are of the account, as those of IBM's IAM", async () => {
+    const iam = {
+      audience: undefined,
+      account: "9f86d081884c7d659a2feaa0c55ad015",
+      roleClaim: "iam_id",
+      manager: ["IBMid-1234"],
+      nameClaim: "sub",
+      tokenTypes: ["JWT"],
+    };
+    const claims = { iam_id: "IBMid-1234", account: { valid: true, bss: iam.account } };
+    const known = tokens(iam);
+    const verified = async (changes: object) => {
+      const token = await provider.token({
+        claims: { ...claims, ...changes },
+        typ: "JWT",
+        audience: null,
+      });
+      return await known.verify(token);
+    };
+    expect(await verified({})).toMatchObject({ name: "alice", roles: ["manager"] });
+    expect(await verified({ iam_id: "IBMid-9" })).toBe("unknown");
+    for (const account of [{ bss: "another" }, {}, undefined, iam.account]) {
+      expect(await verified({ account }), JSON.stringify(account)).toBe("unknown");
+    }
+    const bound = tokens({ ...iam, audience: "holdfast" });
+    const unbound = await provider.token({ claims, typ: "JWT", audience: null });
+    expect(await bound.verify(unbound)).toBe("unknown");
   });
 
   test("are refused if they are valid for too long", async () => {

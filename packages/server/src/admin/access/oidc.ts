@@ -17,7 +17,9 @@ import type { InstanceNames } from "./instance-names.ts";
 /** An identity provider, and how its tokens are read: the settings of `admin.oidc`. */
 interface OidcSettings extends RoleSettings {
   readonly issuer: string;
-  readonly audience: string;
+  readonly audience: string | undefined;
+  /** The IBM Cloud account (`account.bss`) that tokens must be of. */
+  readonly account: string | undefined;
   readonly roleClaim: string;
   readonly instancesClaim: string | undefined;
   readonly labelsClaim: string | undefined;
@@ -105,12 +107,13 @@ export class OidcTokens implements ForeignTokens {
     try {
       const { payload, protectedHeader } = await jwtVerify(token, keys, {
         issuer: settings.issuer,
-        audience: settings.audience,
+        ...(settings.audience !== undefined && { audience: settings.audience }),
         algorithms,
         clockTolerance: settings.clockToleranceSeconds,
         currentDate: new Date(wallMs()),
         requiredClaims: ["exp", "sub"],
       });
+      if (!isOfAccount(payload, settings.account)) return "unknown";
       return this.#unfit(payload, protectedHeader.typ) ?? this.#bearer(payload);
     } catch (error) {
       return this.#refusal(error);
@@ -241,6 +244,11 @@ export class OidcTokens implements ForeignTokens {
 /** A header's `typ`, by RFC 7515, 4.1.9: without regard to case, and `application/` may be left out. */
 function mediaType(typ: string = "JWT"): string {
   return typ.toLowerCase().replace(/^application\//, "");
+}
+
+/** IBM's IAM tokens name no audience, but the account that they are of. */
+function isOfAccount(payload: JWTPayload, account: string | undefined): boolean {
+  return account === undefined || valuesOf(payload, "account.bss").includes(account);
 }
 
 /** What a claim binds a token to; undefined = nothing, where no claim is configured or its value is `*`. */

@@ -43,6 +43,7 @@ function oidcTokens(settings: Partial<OidcOptions["settings"]>): OidcTokens {
     settings: {
       issuer: provider.issuer,
       audience: "holdfast",
+      account: undefined,
       roleClaim: "roles",
       viewer: [],
       auditor: [],

@@ -1,6 +1,6 @@
 import type { Server } from "node:https";
 import type { AddressInfo } from "node:net";
-import { contract, type Handlers, type Route } from "@holdfast/admin";
+import { contract, type Handlers, problems, type Route } from "@holdfast/admin";
 import fastify, {
   type FastifyInstance,
   type FastifyReply,
@@ -10,10 +10,15 @@ import fastify, {
 import { type Address, printAddress } from "../../base/address.ts";
 import { listenError } from "../../base/listen-error.ts";
 import { contextOptions, type ServerIdentity } from "../../base/tls.ts";
-import { type Admitted, type Authorizer, tooMany } from "../access/authorizer.ts";
+import { type Admitted, type Asking, type Authorizer, tooMany } from "../access/authorizer.ts";
 import { type ConsoleOptions, serveConsole } from "../console/console-routes.ts";
 import { type DispatchParts, dispatch, prepare, type Served } from "../dispatch.ts";
-import { type Problem, problemDocument, problemOf } from "../problem.ts";
+import type { Caller } from "../key-protect-api/calls.ts";
+import type { ApiSettings } from "../key-protect-api/context.ts";
+import { iamRefusal, serveIam, unwrapped } from "../key-protect-api/iam.ts";
+import { refusedAnswer } from "../key-protect-api/problems.ts";
+import { aboutOf, isKeyProtectUrl, serveKeyProtectApi } from "../key-protect-api/routes.ts";
+import { type Problem, problemDocument, problemOf, Refused } from "../problem.ts";
 import { schemasOf } from "../validate.ts";
 import { AdminConnections, endBadRequest } from "./connections.ts";
 import { readIdentifiers } from "./identifier-reader.ts";
@@ -33,6 +38,8 @@ export interface AdminListenerOptions extends DispatchParts {
   readonly times?: Partial<typeof timesUsual>;
   /** Absent if this node has no web console. */
   readonly console?: ConsoleOptions | undefined;
+  /** Absent if this node does not serve IBM's API. */
+  readonly keyProtectApi?: ApiSettings | undefined;
   readonly requestId: () => string;
   readonly monotonicMs: () => number;
 }
@@ -71,6 +78,12 @@ interface Running {
   readonly startedMs: number;
   /** Release the places that it holds. */
   readonly releases: (() => void)[];
+}
+
+/** A request that has its body and a place. */
+interface Begun extends Caller {
+  readonly running: Running;
+  readonly ending: AbortController;
 }
 
 /** The admin API over HTTPS: every route comes from the contract, and all are served by the same few lines. */
@@ -117,7 +130,7 @@ export class AdminListener {
     this.#app.removeContentTypeParser("text/plain");
     this.#app.setErrorHandler((error, request, reply) => this.#refuse(error, request, reply));
     this.#app.setNotFoundHandler((request, reply) =>
-      this.#answerProblem(request, reply, { code: "notFound", detail: "path not found" }),
+      this.#refuse(new Refused({ code: "notFound", detail: "path not found" }), request, reply),
     );
     this.#app.addHook("onRequest", async (request, reply) => {
       reply.headers({ ...securityHeaders, "x-request-id": request.id });
@@ -125,6 +138,7 @@ export class AdminListener {
     // Before the caller has the answer, so that this request cannot make its next one be refused.
     this.#app.addHook("onSend", async (request) => release(this.#calls.get(request)));
     this.#register();
+    if (options.keyProtectApi !== undefined) this.#serveKeyProtect(options.keyProtectApi);
     if (options.console !== undefined) {
       serveConsole(this.#app as unknown as FastifyInstance, options.authorizer, options.console);
     }
@@ -202,15 +216,39 @@ export class AdminListener {
     }
   }
 
+  /** Routes of another form than the contract's, which call its operations. */
+  #serveKeyProtect(api: ApiSettings): void {
+    const { authorizer } = this.#options;
+    const app = this.#app as unknown as FastifyInstance;
+    serveKeyProtectApi(app, api, this.#options, {
+      admit: async (operation, request, reply, params) => {
+        const { id, ip } = request;
+        const asking = { id, ip, params, query: {}, headers: unwrapped(request, api.wallMs()) };
+        const { bodyLimit = bodyMaxUsual } = request.routeOptions;
+        await this.#admit(
+          { operation, route: contract[operation] },
+          request,
+          reply,
+          bodyLimit,
+          asking,
+        );
+      },
+      begin: (request, reply) => this.#begin(request, reply, this.#running),
+      done: (request, status) => this.#report(request, status),
+    });
+    serveIam(app, authorizer, api);
+  }
+
   async #admit(
-    served: Served,
+    served: Pick<Served, "operation" | "route">,
     request: FastifyRequest,
     reply: FastifyReply,
     bodyLimit: number,
+    asking: Asking = request,
   ): Promise<void> {
     const { authorizer, monotonicMs } = this.#options;
     const startedMs = monotonicMs();
-    const admitted = await authorizer.admit(served.operation, served.route, request, bodyLimit);
+    const admitted = await authorizer.admit(served.operation, served.route, asking, bodyLimit);
     const running: Running = { admitted, startedMs, releases: [] };
     this.#calls.set(request, running);
     reply.raw.once("close", () => release(running));
@@ -221,18 +259,23 @@ export class AdminListener {
     if (bodyLimit > bodyMaxLarge) hold(running, this.#large, "other large requests are under way");
   }
 
-  async #serve(served: Served, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+  /** Takes a place for an admitted request. */
+  #begin(request: FastifyRequest, reply: FastifyReply, shares: Shares): Begun {
     const running = this.#calls.get(request);
     if (running === undefined) throw new TypeError("the request was not admitted");
     const ending = new AbortController();
     reply.raw.once("close", () => ending.abort());
     // Only once the body is here, so that a body that arrives slowly does not hold a place.
-    const shares = served.route.stream === true ? this.#following : this.#running;
     hold(running, shares, "too many requests under way for this instance or token");
+    return { request, running, ending, admitted: running.admitted, signal: ending.signal };
+  }
+
+  async #serve(served: Served, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    const isStream = served.route.stream === true;
+    const begun = this.#begin(request, reply, isStream ? this.#following : this.#running);
+    const { running, ending } = begun;
     const prepared = prepare(this.#options, served, request, running.admitted, ending.signal);
-    if (served.route.stream === true) {
-      return this.#stream(served, prepared, running, request, reply, ending);
-    }
+    if (isStream) return this.#stream(served, prepared, running, request, reply, ending);
     const answer = await dispatch(this.#options, served, prepared, request, reply);
     this.#report(request, reply.statusCode);
     return answer;
@@ -271,20 +314,40 @@ export class AdminListener {
   }
 
   #refuse(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-    return this.#answerProblem(request, reply, problemOf(error, request.id));
+    const { id, url } = request;
+    if (this.#options.keyProtectApi === undefined) {
+      return this.#answerProblem(request, reply, problemOf(error, id));
+    }
+    if (isKeyProtectUrl(url)) {
+      const refused = refusedAnswer(error, aboutOf(request), id);
+      return this.#answerRefused(request, reply, { ...refused, type: "application/json" });
+    }
+    const problem = problemOf(error, id);
+    const { status } = problems[problem.code];
+    const refused = iamRefusal(url, status, problem.detail, id);
+    if (refused === undefined) return this.#answerProblem(request, reply, problem);
+    const { headers = {}, cause } = problem;
+    const answer = { ...refused, headers, cause, type: "application/json" };
+    return this.#answerRefused(request, reply, answer);
   }
 
   #answerProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
-    const document = problemDocument(problem, request.id);
-    const status = document["status"] as number;
-    this.#report(request, status, problem.cause);
+    const body = problemDocument(problem, request.id);
+    const { headers = {}, cause } = problem;
+    const answer = { status: body["status"] as number, body, headers, cause };
+    return this.#answerRefused(request, reply, { ...answer, type: "application/problem+json" });
+  }
+
+  #answerRefused(request: FastifyRequest, reply: FastifyReply, refused: RefusedAs): FastifyReply {
+    const { status, type, headers, body, cause } = refused;
+    this.#report(request, status, cause);
     // The rest of an unread body must neither be waited for nor be read as the next request.
     if (!request.raw.complete) reply.header("connection", "close");
     return reply
       .code(status)
-      .headers({ ...securityHeaders, ...problem.headers, "x-request-id": request.id })
-      .header("content-type", "application/problem+json; charset=utf-8")
-      .send(JSON.stringify(document));
+      .headers({ ...securityHeaders, ...headers, "x-request-id": request.id })
+      .header("content-type", `${type}; charset=utf-8`)
+      .send(JSON.stringify(body));
   }
 
   #report(request: FastifyRequest, status: number, cause?: unknown): void {
@@ -305,6 +368,15 @@ export class AdminListener {
       ...(cause === undefined ? {} : { cause }),
     });
   }
+}
+
+/** A refusal as it is sent, and its media type. */
+interface RefusedAs {
+  readonly status: number;
+  readonly type: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: object;
+  readonly cause?: unknown;
 }
 
 /** Takes one of the places that owners share, until the request is answered. */

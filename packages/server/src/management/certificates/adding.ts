@@ -19,7 +19,10 @@ export interface Added {
 }
 
 /** What is added, and how. */
-export type Addition = Pick<SystemRecord<"Certificate">, "name" | "kind" | "origin" | "operations">;
+export type Addition = Pick<
+  SystemRecord<"Certificate">,
+  "name" | "kind" | "origin" | "operations"
+> & { readonly pemGiven?: string | undefined };
 
 export interface AddingOptions {
   readonly instances: Pick<InstanceLookup, "refresh" | "find">;
@@ -82,7 +85,7 @@ export class Adding {
   ): Promise<Added> {
     await this.check(call, found, addition, certificate);
     const { records, clock } = this.#options;
-    const { name, kind, origin, operations } = addition;
+    const { name, kind, origin, operations, pemGiven } = addition;
     const nowMs = clock.wallMs();
     const about = { instance: found.id, kind, origin, createdMs: nowMs };
     const fixed = certificateFixed(certificate, { ...about, createdBy: call.principal.name });
@@ -101,7 +104,13 @@ export class Adding {
     try {
       const { record: entry, regions } = await records.create(
         "Certificate",
-        { ...fixed, name, claims, ...(operations === undefined ? {} : { operations }) },
+        {
+          ...fixed,
+          name,
+          claims,
+          ...(operations !== undefined && { operations }),
+          ...(pemGiven !== undefined && { pemGiven }),
+        },
         events,
         { id: call.newId, agreed: true, taken: (claim) => takenBy(found, name, claim) },
       );

@@ -89,6 +89,6 @@ function declared(instance: string, certificate: X509Certificate, kind: Listed["
   const id = systemIdentifier("Certificate", `declared\0${instance}\0${facts.fingerprint}`);
   const name = `declared-${facts.fingerprint.slice(0, 12)}`;
   const pem = certificate.toString();
-  const operations = undefined;
-  return { ...about, ...facts, id, name, issuer, serial, pem, operations, origin: "configuration" };
+  const unknown = { pemGiven: undefined, operations: undefined } as const;
+  return { ...about, ...facts, ...unknown, id, name, issuer, serial, pem, origin: "configuration" };
 }

@@ -19,7 +19,7 @@ import {
   namedCertificate,
   placeOf,
 } from "./catalogue.ts";
-import { checkUsable, readable, readPasted } from "./paste.ts";
+import { checkUsable, isPlainPem, readable, readPasted } from "./paste.ts";
 
 export interface CertificateDeps {
   readonly region: string;
@@ -79,7 +79,10 @@ async function list(deps: CertificateDeps, { params, query }: CallOf<"listCertif
 async function read(deps: CertificateDeps, { params }: CallOf<"readCertificate">) {
   const listed = namedCertificate(await deps.instances.find(params.instance), params.certificate);
   const regions = await deps.presence.of([listed.id]);
-  return { ...shown(deps, listed, regions.get(listed.id) ?? {}), pem: listed.pem };
+  return {
+    ...shown(deps, listed, regions.get(listed.id) ?? {}),
+    pem: listed.pemGiven ?? listed.pem,
+  };
 }
 
 async function add(deps: CertificateDeps, call: CallOf<"addCertificate">) {
@@ -87,7 +90,8 @@ async function add(deps: CertificateDeps, call: CallOf<"addCertificate">) {
   const { name, kind, pem, operations } = call.body;
   const certificate = readPasted(pem);
   await checkUsable(certificate, kind, deps.wallMs());
-  const how = { name, kind, origin: "added", operations: limitOf(operations) } as const;
+  const pemGiven = isPlainPem(pem) && pem !== certificate.toString() ? pem : undefined;
+  const how = { name, kind, origin: "added", operations: limitOf(operations), pemGiven } as const;
   const added = await deps.adding.add(call, found, certificate, how);
   return addedAnswer(deps, added);
 }

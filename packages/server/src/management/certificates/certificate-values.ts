@@ -8,7 +8,7 @@ type Certificate = SystemRecord<"Certificate">;
 export function certificateFixed(
   certificate: X509Certificate,
   about: Pick<Certificate, "instance" | "kind" | "origin" | "createdMs" | "createdBy">,
-): Omit<NewRecord<"Certificate">, "name" | "claims" | "expiryTold" | "operations"> {
+): Omit<NewRecord<"Certificate">, "name" | "claims" | "expiryTold" | "operations" | "pemGiven"> {
   const { instance, kind, origin, createdMs, createdBy } = about;
   return {
     instance,

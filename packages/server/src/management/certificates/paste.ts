@@ -5,6 +5,9 @@ import { publicKeyOf, subjectOf, unusableKey } from "../../base/certificates.ts"
 
 const certificateBytesMax = 16_384;
 const rsaBitsMin = 2048;
+/** Characters: the largest certificate in base64, its tags, and some space. */
+const plainPemMax = 32_768;
+const plainPem = /^\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\r\n]+-----END CERTIFICATE-----\s*$/;
 const block = /-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-----/g;
 
 /** What people paste in place of a certificate, and what to do then; the first match is reported. */
@@ -48,6 +51,11 @@ export function readPasted(text: string): X509Certificate {
   const [pem] = blocks;
   if (pem === undefined) throw invalid(whyNone(text));
   return parse(pem);
+}
+
+/** Whether a text is one certificate in PEM, with at most space around it: such a text is kept and shown as it is. */
+export function isPlainPem(text: string): boolean {
+  return text.length <= plainPemMax && plainPem.test(text);
 }
 
 /** Rejects where a certificate could not do what it is added for. `shown`: a client has presented it as its own. */

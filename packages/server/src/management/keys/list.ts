@@ -8,6 +8,7 @@ import {
   type ObjectStore,
   pendingDestruction,
   restorableTerm,
+  type State,
   stateValues,
   termFor,
   vendorItem,
@@ -90,16 +91,21 @@ export async function listKeys(
 
 /** The part of the store that holds every match. */
 function narrow(filter: KeyFilter): Pick<FindQuery, "term" | "live" | "destroyed"> {
-  const { state, restorable } = filter;
-  const isDestroyed =
-    restorable === true || (state !== undefined && stateValues[state] >= stateValues.Destroyed);
-  const isAny = state === undefined && restorable !== true;
-  const which = isAny ? { live: true, destroyed: true } : undefined;
+  const isDestroyed = (state: State) => stateValues[state] >= stateValues.Destroyed;
+  const states = filter.restorable === true ? (["Destroyed"] as const) : wantedStates(filter);
   const term = termOf(filter);
   return {
-    ...(which ?? { live: !isDestroyed, destroyed: isDestroyed }),
+    live: states?.some((state) => !isDestroyed(state)) ?? true,
+    destroyed: states?.some(isDestroyed) ?? true,
     ...(term !== undefined && { term }),
   };
+}
+
+/** The states of which an object must have one; undefined = any. */
+function wantedStates({ state, states }: KeyFilter): readonly State[] | undefined {
+  const several = states?.split(",") as readonly State[] | undefined;
+  if (state === undefined || several === undefined) return state === undefined ? several : [state];
+  return several.filter((one) => one === state);
 }
 
 /** The term that the fewest objects share. */
@@ -124,12 +130,13 @@ function vendorTerm(key: string, text: string): string | undefined {
 }
 
 function testsOf(filter: KeyFilter, wallMs: number): readonly Test[] {
-  const { state, algorithm, type, createdAfter, createdBefore, restorable } = filter;
+  const { algorithm, type, createdAfter, createdBefore, restorable } = filter;
+  const states = wantedStates(filter);
   const { xIdentifier, xName, name, createdBy } = filter;
   const algorithmTag = attributes.CryptographicAlgorithm.tag;
   const tests: readonly (Test | false)[] = [
     restorable === true && (({ facts }) => pendingDestruction(facts) !== undefined),
-    state !== undefined && ((object) => stateNow(object, wallMs) === state),
+    states !== undefined && ((object) => states.includes(stateNow(object, wallMs))),
     algorithm !== undefined && ((object) => isWord(enumerationOf(object, algorithmTag), algorithm)),
     type !== undefined && ((object) => isWord(typeOf(object), type)),
     createdAfter !== undefined &&

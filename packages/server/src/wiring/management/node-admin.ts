@@ -11,12 +11,14 @@ import type { ConsoleOptions } from "../../admin/console/console-routes.ts";
 import { ProviderClient, readClientSecret } from "../../admin/console/provider-client.ts";
 import { AdminListener } from "../../admin/http/listener.ts";
 import { Idempotency } from "../../admin/idempotency.ts";
+import type { ApiSettings } from "../../admin/key-protect-api/context.ts";
 import { MadeBefore } from "../../admin/made-before.ts";
 import type { SystemSources } from "../../admin/system/sources.ts";
 import { systemHandlers } from "../../admin/system/system-handlers.ts";
 import { withApprovals } from "../../approvals/guarded-handlers.ts";
 import { Approvals } from "../../approvals/requests.ts";
 import { withCallEvidence } from "../../audit/call-evidence.ts";
+import { printAddress } from "../../base/address.ts";
 import { readText } from "../../base/certificates.ts";
 import { providerVariable } from "../../base/fips.ts";
 import type { ServerIdentity } from "../../base/tls.ts";
@@ -114,6 +116,7 @@ export async function openAdmin(
     madeBefore: new MadeBefore(view, handlers),
     connectionsMax: settings.connectionsMax,
     console: consoleOf(settings.console, observe, vcenters, openProvider(parts, oidc)),
+    keyProtectApi: keyProtectApiOf(settings, view),
     newId: ids.uuid,
     requestId: ids.uuid,
     monotonicMs,
@@ -156,6 +159,26 @@ function consoleOf(
     controlSocket,
     vcenters,
     provider,
+    wallMs: clock.wallMs,
+  };
+}
+
+/** IBM's API, where the configuration has it. */
+function keyProtectApiOf(
+  { keyProtectApi: given, listen }: NonNullable<Parts["config"]["admin"]>,
+  view: SystemView,
+): ApiSettings | undefined {
+  if (given === undefined) return undefined;
+  return {
+    ...given,
+    url: given.url ?? `https://${printAddress(listen)}`,
+    // Deleted entries too: their clients made keys that are still there.
+    creatorOf: (instance, fingerprint) => {
+      const own = view.find("Certificate", fingerprint).filter((one) => one.instance === instance);
+      const entry = own.find(({ destroyed }) => destroyed === undefined) ?? own[0];
+      return entry && { id: entry.id, addedBy: entry.createdBy };
+    },
+    refresh: () => view.refresh().catch(() => undefined),
     wallMs: clock.wallMs,
   };
 }
