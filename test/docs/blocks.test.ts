@@ -7,7 +7,17 @@ import { pagesThatRun } from "./pages-that-run.ts";
 import { holdfastCommands } from "./shell.ts";
 
 const root = join(import.meta.dirname, "..", "..");
-const languages = new Set(["", "sh", "powershell", "text", "yaml", "json", "js", "dockerfile"]);
+const languages = new Set([
+  "",
+  "sh",
+  "powershell",
+  "text",
+  "yaml",
+  "json",
+  "js",
+  "go",
+  "dockerfile",
+]);
 const shells = new Set(["", "sh"]);
 const programs =
   /^\s*(\$ )?(sudo |npx )?(holdfast|npm|npx|curl|jq|ibmcloud|docker|openssl|git|kubectl)\s/m;

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
+import { badBody, badField, Refusal } from "@holdfast/server/key-protect-refusals";
 import { type Answer, type Call, deleted, keyOf, rootKeyOf, tooEarly, wrongState } from "./call.ts";
 import { base64Field, decrypt, encrypt, isNewest } from "./ciphertext.ts";
-import { badBody, badField, Refusal } from "./refusal.ts";
 import { type Key, newestOf, newVersion, nowMs, stateOf } from "./world.ts";
 
 const [active, deactivated] = [1, 3];

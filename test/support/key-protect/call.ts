@@ -1,5 +1,5 @@
 import { timingSafeEqual } from "node:crypto";
-import { Refusal } from "./refusal.ts";
+import { Refusal } from "@holdfast/server/key-protect-refusals";
 import { type ApiKey, type Key, nowMs, type Role, roles, stateOf, type World } from "./world.ts";
 
 /** An authorised call. */

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
-import { badField, Refusal } from "./refusal.ts";
+import { badField, Refusal } from "@holdfast/server/key-protect-refusals";
 import { type Key, newestOf, type Version, type World } from "./world.ts";
 
 const format = "4.0.0";

@@ -1,8 +1,8 @@
 import { randomUUID } from "node:crypto";
+import { badBody, badField, Refusal } from "@holdfast/server/key-protect-refusals";
 import { rootMaterial } from "./actions.ts";
 import { type Answer, type Call, deleted, headerOf, keyOf, noRing, tooEarly } from "./call.ts";
 import { base64Field } from "./ciphertext.ts";
-import { badBody, badField, Refusal } from "./refusal.ts";
 import { envelope, keyText, versionText } from "./render.ts";
 import { addAlias } from "./rings.ts";
 import { pageOf } from "./search.ts";

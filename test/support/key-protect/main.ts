@@ -5,11 +5,11 @@ import { createServer as createTlsServer } from "node:https";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
+import { badBody, errorBody, Refusal } from "@holdfast/server/key-protect-refusals";
 import { type Answer, callerOf, headerOf, mayDo } from "./call.ts";
 import { type Command, carryOut, type Seen } from "./control.ts";
 import { type Fault, Faults } from "./faults.ts";
 import { iamError, issueToken, subjectOf } from "./iam.ts";
-import { badBody, errorBody, Refusal } from "./refusal.ts";
 import { type Route, routeOf } from "./routes.ts";
 import { readWorld, worldFile, writeWorld } from "./world.ts";
 

@@ -1,6 +1,6 @@
 import { generateKeyPairSync, randomBytes } from "node:crypto";
+import { badBody, badField, Refusal } from "@holdfast/server/key-protect-refusals";
 import { type Answer, type Call, deleted, keyOf } from "./call.ts";
-import { badBody, badField, Refusal } from "./refusal.ts";
 import { crnOf, dateText, envelope, mediaType } from "./render.ts";
 import { type Key, nowMs, stateOf, type World } from "./world.ts";
 

@@ -1,5 +1,5 @@
+import { badField, Refusal } from "@holdfast/server/key-protect-refusals";
 import { type Answer, type Call, deleted, keyOf, noKey, noRing } from "./call.ts";
-import { badField, Refusal } from "./refusal.ts";
 import { dateText, envelope } from "./render.ts";
 import { type Key, nowMs, stateOf, type World } from "./world.ts";
 

@@ -1,5 +1,5 @@
+import { badQuery } from "@holdfast/server/key-protect-refusals";
 import { type Call, headerOf } from "./call.ts";
-import { badQuery } from "./refusal.ts";
 import { dateText } from "./render.ts";
 import { type Key, stateOf, type World } from "./world.ts";
 

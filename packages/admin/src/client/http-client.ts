@@ -1,2 +1,4 @@
 // A module of its own, for `import()`: in a bundle, `import("undici")` has no names, since undici is CommonJS.
-export { Agent, buildConnector } from "undici";
+import { Agent, buildConnector } from "undici";
+
+export { Agent, buildConnector };

@@ -193,6 +193,6 @@ function part(value: object): string {
 }
 
 function sign(token: string, text: string): string {
-  const key = hash("sha256", `holdfast wrapped token ${token}`, "buffer");
+  const key = hash("sha256", `hf_wrapped ${token}`, "buffer");
   return createHmac("sha256", key).update(text).digest("base64url");
 }

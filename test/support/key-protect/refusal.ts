@@ -1,7 +1,0 @@
-export {
-  badBody,
-  badField,
-  badQuery,
-  errorBody,
-  Refusal,
-} from "../../../packages/server/src/admin/key-protect-api/refusals.ts";
