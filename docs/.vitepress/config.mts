@@ -94,7 +94,13 @@ const paths = [
 ];
 
 /** Files of the repository that pages link to; below, extensions of files that are not pages. */
-const files = ["deploy", "scripts/powercli", "docs/openapi.json", "packages/regions/proto", "LICENSE"];
+const files = [
+  "deploy",
+  "scripts/powercli",
+  "docs/openapi.json",
+  "packages/regions/proto",
+  "LICENSE",
+];
 process.env["VITE_EXTRA_EXTENSIONS"] = "cfg,proto,ps1,sh";
 
 // VitePress reads a default export.

@@ -114,7 +114,14 @@ afterAll(async () => {
   await vcenter?.[Symbol.asyncDispose]();
 });
 beforeEach(async () => {
-  await vcenter.tell("/faults", { busy: 0, expired: 0, slowMs: 0, failing: "", page: "", vsanJson: true });
+  await vcenter.tell("/faults", {
+    busy: 0,
+    expired: 0,
+    slowMs: 0,
+    failing: "",
+    page: "",
+    vsanJson: true,
+  });
   await vcenter.tell("/use", { missing: [] });
   await vcenter.tell("/use", { provider: { id: "ibm", managementType: "vCenter", servers: [] } });
   await vcenter.tell("/use", provider());

@@ -142,11 +142,16 @@ test("a region that vCenter cannot reach is left and named, the other one is set
       `left for the next run: have vCenter trust the certificate of ${name}`,
     );
     expect(first.out).toMatch(
-      new RegExp(`^region b: ${name} at \\S+: red, Cannot connect to key server; vCenter does not`, "m"),
+      new RegExp(
+        `^region b: ${name} at \\S+: red, Cannot connect to key server; vCenter does not`,
+        "m",
+      ),
     );
     expect(first.err).toContain(`region b: ${name} at`);
   }
-  expect(first.out).toMatch(/^region a: kms-1 at \S+: green, Connected; vCenter trusts it, it trusts/m);
+  expect(first.out).toMatch(
+    /^region a: kms-1 at \S+: green, Connected; vCenter trusts it, it trusts/m,
+  );
   expect(first.err).not.toContain("region a");
   expect(await calls()).not.toContain("MarkDefault");
   await tell("/use", { unreachable: [] });

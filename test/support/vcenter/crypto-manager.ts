@@ -144,7 +144,9 @@ export class CryptoManager {
     RetrieveKmipServersStatus_Task: async ({ clusters }) => ({
       _typeName: "ArrayOfCryptoManagerKmipClusterStatus",
       _value: await Promise.all(
-        (clusters as readonly Data[]).map(({ clusterId }) => statusOf(this.#of(clusterId), this.#line)),
+        (clusters as readonly Data[]).map(({ clusterId }) =>
+          statusOf(this.#of(clusterId), this.#line),
+        ),
       ),
     }),
   };

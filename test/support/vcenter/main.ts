@@ -73,8 +73,8 @@ async function answer(request: IncomingMessage, said: string): Promise<Reply> {
     return { status: 503 };
   }
   if (path === "/api/vcenter/system?action=hello") return value(hello(body));
-  const [, vsan, type = "", id = "", name = ""] = base.exec(path) ?? [];
-  if (type === "" || (vsan !== undefined && !faults.vsanJson)) return { status: 404 };
+  const [type = "", id = "", name = ""] = placeIn(path);
+  if (type === "") return { status: 404 };
   if (name !== "info") calls.push(name);
   if (type === "ServiceInstance") return value(content);
   if (name === "Login") return login(body);
@@ -82,6 +82,12 @@ async function answer(request: IncomingMessage, said: string): Promise<Reply> {
   if (type === "Task") return value(tasks.get(id));
   if (request.method === "GET") return value(inventory.property(type, id, name) ?? null);
   return await called(type, id, name, body);
+}
+
+/** Type, identifier and method or property in a path; none where there is no such service. */
+function placeIn(path: string): readonly string[] {
+  const [, vsan, ...place] = base.exec(path) ?? [];
+  return vsan !== undefined && !faults.vsanJson ? [] : place;
 }
 
 function hello({ api_releases: releases }: Body): Body {

@@ -1,5 +1,10 @@
 import { Failure } from "../terminal/failure.ts";
-import { isReached, type KeyProvider, type KmsServer, type ProviderStatus } from "./key-provider.ts";
+import {
+  isReached,
+  type KeyProvider,
+  type KmsServer,
+  type ProviderStatus,
+} from "./key-provider.ts";
 
 /** What `holdfast vcenter connect` is to reach. */
 export interface Wanted {

@@ -70,7 +70,9 @@ export async function connect(
         ? "not every server is trusted yet"
         : await carryOut(step, { client, vcenter, providers, wanted, trusted });
     } catch (error) {
-      say(`${at - left} of ${steps.length} steps are done; give the same command again to continue`);
+      say(
+        `${at - left} of ${steps.length} steps are done; give the same command again to continue`,
+      );
       throw error;
     }
     const text = stepText(step, wanted.provider);

@@ -2,13 +2,7 @@ import { unboxed } from "@holdfast/server/vi-json";
 import { reasonOf } from "../terminal/failure.ts";
 import { chainOf, firstClassDisksOf, virtualDisksIn } from "./disks.ts";
 import { idOf, KeyProviders } from "./key-provider.ts";
-import {
-  type Data,
-  dataOf,
-  type Found,
-  listOf,
-  objectsOf,
-} from "./property-collector.ts";
+import { type Data, dataOf, type Found, listOf, objectsOf } from "./property-collector.ts";
 import type { MoRef, Vcenter } from "./vi-json.ts";
 import { vsanEncryption } from "./vsan.ts";
 
@@ -169,7 +163,9 @@ class Look {
       this.#use(kind, name, provider, key);
       // After the provider was switched, and before the re-key, a key of the old one is shown under the new one's name.
       if (await this.#providers.lacks(provider, key)) {
-        this.#lacks(`${kind} ${name}: ${provider} does not have its key ${key}: re-key the cluster`);
+        this.#lacks(
+          `${kind} ${name}: ${provider} does not have its key ${key}: re-key the cluster`,
+        );
       }
     }
   }

@@ -183,7 +183,9 @@ class Mover {
   async #agreed(name: string): Promise<boolean> {
     if (!canAsk()) return false;
     const says = `vSAN of cluster ${plain(name)}: every host must reach every server of ${this.#wanted.to} at port 5696, and vSAN's health must be green.`;
-    return (await ask(`${says} Type the cluster's name to move it, or Enter to leave it:`)) === name;
+    return (
+      (await ask(`${says} Type the cluster's name to move it, or Enter to leave it:`)) === name
+    );
   }
 
   /** The keys that a cluster is to lose; undefined if it has none of the old provider. */

@@ -211,8 +211,7 @@ export class JoinRules {
   ): string | undefined {
     const { view, region } = this.#options;
     const needed = neededFor(before, after, this.#around);
-    const unread =
-      needed.length > 0 ? unreadFault(view, `a node of region ${region}`) : undefined;
+    const unread = needed.length > 0 ? unreadFault(view, `a node of region ${region}`) : undefined;
     if (unread !== undefined) return unread;
     const { is } = this.#now();
     if (is.inForce === undefined) return undefined;

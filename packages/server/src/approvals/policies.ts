@@ -149,7 +149,8 @@ export function unreadFault(
 
 /** The same about versions that are whole, and that a newer version of Holdfast has written. */
 export function newerFault(view: Pick<SystemView, "all">, reader: string): string | undefined {
-  if (view.all("ApprovalPolicy").every((one) => readingOf(one).policy !== undefined)) return undefined;
+  if (view.all("ApprovalPolicy").every((one) => readingOf(one).policy !== undefined))
+    return undefined;
   return `${reader} cannot read a version of the approval policy, which a newer version of Holdfast may have written, so it cannot tell what needs approvals: upgrade it, or use a node that was upgraded (docs/approvals.md)`;
 }
 

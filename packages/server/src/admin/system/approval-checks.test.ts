@@ -1,7 +1,13 @@
 import { policyText } from "@holdfast/admin";
 import { expect, test } from "vitest";
 import type { Config } from "../../config/config-table.ts";
-import { approversNamed, newerText, policyAfter, policyWith, signedBy } from "../../testing/approvals.ts";
+import {
+  approversNamed,
+  newerText,
+  policyAfter,
+  policyWith,
+  signedBy,
+} from "../../testing/approvals.ts";
 import { systemRecord } from "../../testing/system-records.ts";
 import { approvalChecks } from "./approval-checks.ts";
 
@@ -30,7 +36,9 @@ function checks(texts: readonly string[], unread: readonly string[] = []) {
 test("a policy that is damaged, or of a newer version, is a failure that says what to do", () => {
   const text = policyText(first);
   expect(checks([text])).not.toContainEqual(expect.objectContaining({ state: "failed" }));
-  expect(checks([text], ["id"])).toMatchObject([{ state: "failed", mend: expect.stringContaining("A damaged policy") }]);
+  expect(checks([text], ["id"])).toMatchObject([
+    { state: "failed", mend: expect.stringContaining("A damaged policy") },
+  ]);
   expect(checks([text, newerText(policyAfter(first, { approvals: 3 }))])).toMatchObject([
     {
       state: "failed",

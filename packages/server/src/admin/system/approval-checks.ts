@@ -9,7 +9,11 @@ const page = "docs/approvals.md";
 const drillMs = 180 * 86_400_000;
 
 /** Checks the approval policy: whether it can be met, now and if a key is lost. */
-export function approvalChecks({ view, clocks, config }: Pick<SystemSources, "view" | "clocks" | "config">): Check[] {
+export function approvalChecks({
+  view,
+  clocks,
+  config,
+}: Pick<SystemSources, "view" | "clocks" | "config">): Check[] {
   const nowMs = clocks.earliestMs();
   if (view.unreadPolicies.size > 0) {
     return [

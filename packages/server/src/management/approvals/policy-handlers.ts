@@ -11,6 +11,7 @@ import {
   unadmitted,
 } from "@holdfast/admin";
 import { markedIdentifier } from "@holdfast/engine";
+import { nameOf } from "../../approvals/parts.ts";
 import {
   breakGlassSigned,
   cancellers,
@@ -24,7 +25,6 @@ import {
   unreadFault,
   unsignedParts,
 } from "../../approvals/policies.ts";
-import { nameOf } from "../../approvals/parts.ts";
 import { lastSigned, signaturesIn } from "../../approvals/requests.ts";
 import { managementEvents } from "../../audit/management-event.ts";
 import { type ApprovalHandlersDeps, standing } from "./request-handlers.ts";
