@@ -496,11 +496,7 @@ test("a policy that no node here can read is taken only from the approvers in fo
   }
   const lifted = async () => {
     const [before] = await region.own.read(systemInstance, [denial]);
-    return await rulesOf(region).mayJoin(
-      before?.object,
-      withDestroyed(record(denial), now()),
-      "a",
-    );
+    return await rulesOf(region).mayJoin(before?.object, withDestroyed(record(denial), now()), "a");
   };
   const record = (of: string) => region.view.record(of) as ManagedObject;
   expect(await lifted()).toContain("no approved request");
