@@ -370,8 +370,8 @@ export const approvalFaults: readonly PlantedFault[] = [
     'operation === "destroyKey"\n      ? query["force"] !== ""',
     "only a destruction with force revokes an Active key",
   ),
-  joins(
-    "join-rules.ts",
+  gain(
+    `${approvals}/join-rules.ts`,
     "newer-policy-of-anybody",
     'if (typeof lines === "string" || !isSigned(text, last.policy, lines)) {',
     'if (typeof lines === "string") {',
