@@ -22,6 +22,7 @@ const paths = [
       page("Keys", "keys"),
       page("Re-keying", "re-keying"),
       page("From IBM's KMIP for VMware", "from-ibm"),
+      page("Native Key Provider", "native-key-provider"),
       page("Support", "support"),
     ],
   },
@@ -95,7 +96,13 @@ const paths = [
 ];
 
 /** Files of the repository that pages link to; below, extensions of files that are not pages. */
-const files = ["deploy", "docs/openapi.json", "packages/regions/proto", "LICENSE"];
+const files = [
+  "deploy",
+  "scripts/powercli",
+  "docs/openapi.json",
+  "packages/regions/proto",
+  "LICENSE",
+];
 process.env["VITE_EXTRA_EXTENSIONS"] = "cfg,proto,ps1,sh";
 
 // VitePress reads a default export.

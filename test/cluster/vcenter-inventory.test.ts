@@ -31,7 +31,7 @@ const host = (id: string, connectionState = "connected") => ({
 });
 
 /** One of each kind of thing that can use a key; the old provider is in the places that people forget. */
-const world = (old: string) => [
+const world = (old: string, vsan: object = {}) => [
   machine("vm-1", "plain", { template: false, hardware: { device: [disk("plain.vmdk")] } }),
   machine("vm-2", "web \u001b[31m", {
     ...{ template: false, keyId: key("key-home", "holdfast") },
@@ -82,6 +82,7 @@ const world = (old: string) => [
       configurationEx: {
         vsanConfigInfo: {
           enabled: true,
+          ...vsan,
           dataEncryptionConfig: {
             ...{ encryptionEnabled: true, kmsProviderId: { id: old } },
             ...{ kekId: "key-kek", hostKeyId: "key-hosts" },
@@ -113,7 +114,15 @@ afterAll(async () => {
   await vcenter?.[Symbol.asyncDispose]();
 });
 beforeEach(async () => {
-  await vcenter.tell("/faults", { busy: 0, expired: 0, slowMs: 0, failing: "", page: "" });
+  await vcenter.tell("/faults", {
+    busy: 0,
+    expired: 0,
+    slowMs: 0,
+    failing: "",
+    page: "",
+    vsanJson: true,
+  });
+  await vcenter.tell("/use", { missing: [] });
   await vcenter.tell("/use", { provider: { id: "ibm", managementType: "vCenter", servers: [] } });
   await vcenter.tell("/use", provider());
 });
@@ -232,7 +241,7 @@ const moving = (...more: readonly string[]) =>
 const count = async (text: string) =>
   JSON.stringify(await vcenter.tell("/objects")).split(text).length - 1;
 
-test("move re-keys machines, disks with their parents, templates and first-class disks, and leaves vSAN to a person", async () => {
+test("move re-keys machines, disks with their parents, templates and first-class disks, and leaves vSAN if nobody has agreed to it", async () => {
   rmSync(journal(), { force: true });
   await use(world("ibm"));
   await vcenter.tell("/use", provider("red"));
@@ -248,7 +257,11 @@ test("move re-keys machines, disks with their parents, templates and first-class
   expect(plan.out).toContain("re-key template golden (home, 0 disks)");
   expect(await count("new-")).toBe(0);
   const done = await moving();
-  expect(done).toMatchObject({ code: 0, err: "" });
+  expect(done).toMatchObject({ code: 3, err: expect.stringContaining("1 things were not moved") });
+  expect(done.out).toContain(
+    "left to you: vSAN of cluster vsan-cluster (nobody has agreed to it: give --vsan vsan-cluster)",
+  );
+  expect(await count("key-kek")).toBe(1);
   // The machine whose home is under the new provider already keeps that key.
   expect(await count("key-home")).toBe(1);
   expect(await count("key-parent")).toBe(0);
@@ -260,7 +273,7 @@ test("move re-keys machines, disks with their parents, templates and first-class
   }[];
   expect(template.find(({ id }) => id === "vm-3")?.properties.config.template).toBe(true);
   const again = await moving();
-  expect(again).toMatchObject({ code: 0, out: expect.stringContaining("0 things were moved") });
+  expect(again).toMatchObject({ code: 3, out: expect.stringContaining("0 things were moved") });
   const left = await verify();
   expect(left.code).toBe(6);
   expect(left.out).toContain("vSAN KEK");
@@ -270,6 +283,92 @@ test("move re-keys machines, disks with their parents, templates and first-class
     code: 2,
     err: expect.stringContaining("no machine of this name"),
   });
+});
+
+const vsan = ["--vsan", "vsan-cluster"];
+
+test("move switches vSAN after templates, then makes new keys, and continues after a failure between the two", async () => {
+  rmSync(journal(), { force: true });
+  await use(world("ibm"));
+  const plan = await moving("--dry-run");
+  expect(plan.out).toContain(
+    "re-key vSAN of cluster vsan-cluster: switch it to holdfast, then a new KEK and host key",
+  );
+  expect(await moving("--vsan", "nobody")).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("--vsan nobody: this vCenter has no cluster of this name"),
+  });
+  expect(await count('"ibm"')).toBe(JSON.stringify(world("ibm")).split('"ibm"').length - 1);
+  const before = ((await vcenter.tell("/calls")) as readonly string[]).length;
+  await vcenter.tell("/faults", { failing: "VsanEncryptedClusterRekey_Task" });
+  const cut = await moving(...vsan);
+  expect(cut.code).toBe(3);
+  expect(cut.out).toContain("failed: vSAN of cluster vsan-cluster");
+  // vCenter shows the new provider, and the keys are still those of the old one.
+  await vcenter.tell("/use", { missing: ["key-kek", "key-hosts"] });
+  expect(await count("key-kek")).toBe(1);
+  const unproven = await verify();
+  expect(unproven.code).toBe(2);
+  expect(unproven.err).toContain("vSAN KEK vsan-cluster: holdfast does not have its key key-kek");
+  expect(await moving(...vsan)).toMatchObject({ code: 0, err: "" });
+  expect(await count("key-kek")).toBe(0);
+  expect(await count("key-hosts")).toBe(0);
+  const calls = ((await vcenter.tell("/calls")) as readonly string[]).slice(before);
+  const order = ["MarkAsTemplate", "VsanClusterReconfig", "VsanEncryptedClusterRekey_Task"];
+  const places = [...order, "UpdateVStorageObjectCrypto_Task"].map((name) => calls.indexOf(name));
+  expect(places).toEqual(places.toSorted((one, other) => one - other));
+  expect(places).not.toContain(-1);
+  // The second run did not switch it again.
+  expect(calls.filter((name) => name === "VsanClusterReconfig")).toHaveLength(1);
+  const left = await verify();
+  expect(left.code).toBe(6);
+  expect(left.out).not.toContain("vSAN");
+  expect(await moving()).toMatchObject({ code: 0, out: expect.stringContaining("0 things were") });
+});
+
+test("a vSAN host key that stays, or a vCenter without JSON for vSAN, is left to a person with the steps in their order", async () => {
+  rmSync(journal(), { force: true });
+  await use(world("ibm", { keepsHostKey: true }));
+  const kept = await moving(...vsan);
+  expect(kept.code).toBe(3);
+  expect(kept.out).toContain("the host key is still the old one: keep the old provider");
+  // It is tried again, although vCenter shows the new provider.
+  expect((await moving(...vsan)).code).toBe(3);
+  rmSync(journal(), { force: true });
+  await use(world("ibm"));
+  await vcenter.tell("/faults", { vsanJson: false });
+  for (const how of [["--dry-run"], vsan]) {
+    const byHand = await moving(...how);
+    expect(byHand.code).toBe(how === vsan ? 3 : 0);
+    const [first = "", ...more] = byHand.out.slice(byHand.out.indexOf("left to you")).split("\n");
+    expect(first).toContain("vSAN of cluster vsan-cluster");
+    expect(more.slice(4, 6)).toEqual([
+      "     Start-VsanEncryptionConfiguration -Cluster (Get-Cluster -Name 'vsan-cluster') -KeyProvider (Get-KeyProvider -Name 'holdfast')",
+      "     Start-VsanEncryptionConfiguration -Cluster (Get-Cluster -Name 'vsan-cluster') -ShallowRekey",
+    ]);
+  }
+  expect(await count("key-kek")).toBe(1);
+  const left = await verify();
+  expect(left.code).toBe(6);
+  expect(left.out).toContain("vSAN host key");
+});
+
+test("a Native Key Provider is moved from and to like any other, if it has a backup", async () => {
+  rmSync(journal(), { force: true });
+  const native = (id: string, hasBackup: boolean) =>
+    vcenter.tell("/use", {
+      provider: { id, managementType: "nativeProvider", servers: [], assumed: "green", hasBackup },
+    });
+  await use(world("ibm"));
+  for (const id of ["ibm", "holdfast"]) {
+    await native(id, false);
+    const refused = await moving(...vsan);
+    expect(refused).toMatchObject({ code: 6, out: "" });
+    expect(refused.err).toContain(`${id} is a Native Key Provider without a backup`);
+    await native(id, true);
+  }
+  expect(await count("new-")).toBe(0);
+  expect(await moving(...vsan)).toMatchObject({ code: 0, err: "" });
 });
 
 test("a running machine with changed block tracking is left alone, unless a person decides otherwise", async () => {
@@ -305,7 +404,7 @@ test("a machine that refuses is named, the others are moved, and a template that
     { refuses: "Another task is in progress." },
   );
   await use([...world("ibm"), refusing]);
-  const first = await moving("--at-once", "1");
+  const first = await moving("--at-once", "1", ...vsan);
   expect(first.code).toBe(3);
   expect(first.out).toContain(
     "failed: machine busy (home, 0 disks): vCenter: ReconfigVM_Task failed: Another task is in progress.",
@@ -324,7 +423,7 @@ test("a machine that refuses is named, the others are moved, and a template that
   const { instanceUuid } = (await vcenter.tell("/about")) as { readonly instanceUuid: string };
   // The second line is of another vCenter.
   writeFileSync(journal(), `open ${instanceUuid} vm-3\nopen another-vcenter vm-2\n`);
-  const second = await moving();
+  const second = await moving(...vsan);
   expect(second).toMatchObject({
     code: 0,
     out: expect.stringContaining("vm-3 is a template again"),

@@ -113,6 +113,69 @@ test.each([
   },
 );
 
+/** The port of each server that the command would add, by its name. */
+async function portsOf(): Promise<ReadonlyMap<string, number>> {
+  const { out } = await connecting("--dry-run");
+  const added = [...out.matchAll(/^add key server (kms-\d+) at \S+:(\d+) /gm)];
+  return new Map(added.map(([, name = "", port]) => [name, Number(port)]));
+}
+
+/** The command until it ends with exit code 3 for the reason that is expected: a node may ask for patience too. */
+async function incomplete(...more: readonly string[]): Promise<Said> {
+  let said: Said | undefined;
+  await until("it says that it is not complete", async () => {
+    const words = ["connect", "--instance", "kmip-aa", ...managed.site("a1"), ...more];
+    said = await vcenterCommand(words);
+    return said.err.includes("not complete: ");
+  });
+  return said as Said;
+}
+
+test("a region that vCenter cannot reach is left and named, the other one is set up, and a second run continues", async () => {
+  const ports = await portsOf();
+  const cut = ["kms-3", "kms-4"];
+  await tell("/use", { unreachable: cut.map((name) => ports.get(name)) });
+  const first = await incomplete("--default");
+  expect(first.code).toBe(3);
+  for (const name of cut) {
+    expect(first.out).toContain(
+      `left for the next run: have vCenter trust the certificate of ${name}`,
+    );
+    expect(first.out).toMatch(
+      new RegExp(
+        `^region b: ${name} at \\S+: red, Cannot connect to key server; vCenter does not`,
+        "m",
+      ),
+    );
+    expect(first.err).toContain(`region b: ${name} at`);
+  }
+  expect(first.out).toMatch(
+    /^region a: kms-1 at \S+: green, Connected; vCenter trusts it, it trusts/m,
+  );
+  expect(first.err).not.toContain("region a");
+  expect(await calls()).not.toContain("MarkDefault");
+  await tell("/use", { unreachable: [] });
+  const second = await connecting("--default");
+  expect(second).toMatchObject({ code: 0, err: "" });
+  expect(await calls()).toContain("MarkDefault");
+  // vCenter's certificate was not made again for servers that it could not reach.
+  const made = (await calls()).filter((name) => name === "UpdateKmsSignedCsrClientCert");
+  expect(made).toHaveLength(1);
+});
+
+test("one server that does not let vCenter in is enough for it not to be complete", async () => {
+  const ports = await portsOf();
+  expect(await connecting()).toMatchObject({ code: 0, err: "" });
+  await tell("/use", { refusing: [ports.get("kms-2")] });
+  const said = await incomplete("--timeout", "1");
+  expect(said.code).toBe(3);
+  expect(said.out).toContain("sign it with the instance's authority");
+  expect(said.err).toContain("region a: kms-2 at");
+  expect(said.err).not.toContain("kms-1");
+  await tell("/use", { refusing: [] });
+  expect(await connecting()).toMatchObject({ code: 0, err: "" });
+});
+
 test("a busy or slow vCenter and an expired session only take longer", async () => {
   await tell("/faults", { busy: 2, expired: 1, slowMs: 20 });
   const done = await connecting();

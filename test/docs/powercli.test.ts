@@ -6,12 +6,20 @@ import { blocksOf, pages } from "./blocks.ts";
 const path = join(import.meta.dirname, "../../deploy/powercli/holdfast-keys-in-use.ps1");
 const script = readFileSync(path, "utf8");
 const registration = readFileSync(join(dirname(path), "holdfast-register-plugin.ps1"), "utf8");
+const thin = Object.fromEntries(
+  ["audit", "move", "verify"].map((name) => {
+    const file = join(import.meta.dirname, `../../scripts/powercli/holdfast-${name}.ps1`);
+    return [name, readFileSync(file, "utf8")];
+  }),
+);
+const { audit = "", move = "", verify = "" } = thin;
 const blocks = pages
   .flatMap((page) => blocksOf(page))
   .filter(({ language }) => language === "powershell");
 const codes = [
   { where: "the script", text: script },
   { where: "the registration", text: registration },
+  ...Object.entries(thin).map(([where, text]) => ({ where, text })),
   ...blocks.map(({ page, line, text }) => ({ where: `${page}:${line}`, text })),
 ];
 
@@ -38,11 +46,45 @@ test("re-keying a machine does not touch its disks if they are not encrypted", (
   const rekeys = blocks.filter(({ text }) => /Set-VM .*-KeyProvider/.test(text));
   expect(rekeys.length).toBeGreaterThan(0);
   for (const { text } of rekeys) expect(text).toContain("-SkipHardDisks");
+  const calls = move.match(/Set-VM .*-KeyProvider.*/g) ?? [];
+  expect(calls).toHaveLength(1);
+  expect(calls[0]).toContain("-SkipHardDisks:");
+});
+
+test("the scripts for moving have the order and the refusals of the commands", () => {
+  const inUse = "Join-Path $PSScriptRoot '../../deploy/powercli/holdfast-keys-in-use.ps1'";
+  for (const text of [audit, verify]) {
+    expect(text).toContain(inUse);
+    expect(text).not.toContain("-AcceptUnread");
+  }
+  expect(verify.trimEnd().split("\n").at(-1)).toBe(
+    "& $inUse -VCenter $VCenter -OldProvider $OldProvider -NewProvider $NewProvider",
+  );
+  expect(verify).toMatch(/throw .*no vCenter has a key provider of this name/);
+  expect(audit.indexOf("throw 'no key is in use")).toBeLessThan(audit.indexOf("Set-Content"));
+  const order = [
+    "IsKmsClusterActive",
+    "foreach ($vm in $machines)",
+    "foreach ($template in $templates)",
+    "Start-VsanEncryptionConfiguration -Cluster $cluster -KeyProvider",
+    "Start-VsanEncryptionConfiguration -Cluster $cluster -ShallowRekey",
+    "foreach ($vmhost in",
+    "ListVStorageObject",
+    "if ($count.failed -gt 0) { throw",
+  ].map((text) => move.indexOf(text));
+  expect(order).not.toContain(-1);
+  expect(order).toEqual(order.toSorted((one, other) => one - other));
+  // Nothing is changed without -Apply, and a template is one again also after a failure.
+  expect(move).toMatch(/function Invoke-Step[^}]*if \(-not \$Apply\)/);
+  expect(move).toMatch(/finally \{ Set-VM -VM \$vm -ToTemplate/);
 });
 
 test.each([
   ["holdfast-keys-in-use", script, 3],
   ["holdfast-register-plugin", registration, 1],
+  ["holdfast-audit", audit, 1],
+  ["holdfast-move", move, 2],
+  ["holdfast-verify", verify, 1],
 ])("%s.ps1 is ASCII, and the pages use only parameters that it has", (name, text, least) => {
   expect(text).toMatch(/^[\n\x20-\x7e]+$/);
   const [, declared = ""] = /^param\(([\s\S]*?)^\)/m.exec(text) ?? [];

@@ -432,6 +432,15 @@ export const accessFaults: readonly PlantedFault[] = [
     tests: vsphereTests,
   },
   {
+    name: "vsphere-sessions-of-all-together",
+    kind: "access",
+    file: "packages/server/src/admin/access/vcenter-sessions.ts",
+    find: "originOf(remote)}`);",
+    replace: "originOf(remote.slice(99))}`);",
+    rule: "an address that guesses sessions of the vSphere Client leaves the others theirs",
+    tests: vsphereTests,
+  },
+  {
     name: "half-a-label",
     kind: "access",
     file: "packages/server/src/admin/access/oidc.ts",

@@ -105,11 +105,17 @@ export const approvalFaults: readonly PlantedFault[] = [
     'if (breakGlass !== undefined && approver.name === "") {',
     "a break-glass key needs a reason",
   ),
-  requests(
+  policies(
     "damaged-policy-opens",
     "if (view.unreadPolicies.size > 0) {",
     "if (view.unreadPolicies.size > 1_000) {",
     "a policy that cannot be read closes, and does not open",
+  ),
+  policies(
+    "newer-policy-opens",
+    "readingOf(one).policy !== undefined)",
+    'readingOf(one).digest !== "")',
+    "a policy of a newer version closes, and does not count as none",
   ),
   rule(
     `${approvals}/guarded-handlers.ts`,
@@ -363,6 +369,13 @@ export const approvalFaults: readonly PlantedFault[] = [
     'operation === "destroyKey"\n      ? query["force"] === "true"',
     'operation === "destroyKey"\n      ? query["force"] !== ""',
     "only a destruction with force revokes an Active key",
+  ),
+  gain(
+    `${approvals}/join-rules.ts`,
+    "newer-policy-of-anybody",
+    'if (typeof lines === "string" || !isSigned(text, last.policy, lines)) {',
+    'if (typeof lines === "string") {',
+    "a policy that a region cannot read is taken only with the signatures of the approvers in force",
   ),
   joins(
     "join-rules.ts",

@@ -21,12 +21,20 @@ interface Provider {
   readonly trusted: string[];
   /** A status to show without asking the servers. */
   readonly assumed?: string | undefined;
+  /** Of a native provider. */
+  readonly hasBackup?: boolean | undefined;
   /** The last request, and its private key. */
   request?: { readonly csr: string; readonly key: string };
   client?: { readonly certificate: string; readonly key: string };
 }
 
 type Data = Readonly<Record<string, unknown>>;
+
+/** What is between vCenter and its key servers. */
+interface Line {
+  unreachable: readonly number[];
+  refusing: readonly number[];
+}
 
 const reachMs = 5000;
 
@@ -35,16 +43,26 @@ export class CryptoManager {
   readonly #providers = new Map<string, Provider>();
   #default = "";
   #made = 0;
+  /** Ports of key servers. */
+  readonly #line: Line = { unreachable: [], refusing: [] };
+  /** Keys that their provider does not have. */
+  #missing: readonly string[] = [];
   /** Keys that registered machines and hosts use. */
   #keys: readonly { readonly keyId: string; readonly providerId: { readonly id: string } }[] = [];
 
-  /** For tests: what machines use, a provider that somebody else has made, or another default. */
-  use({ keys, provider, isDefault }: Data): Data {
+  /**
+   * For tests: what machines use, a provider that somebody else has made, another default, keys that are missing, or
+   * ports of servers that vCenter cannot reach, or that do not let it in.
+   */
+  use({ keys, provider, isDefault, missing, unreachable, refusing }: Data): Data {
+    if (Array.isArray(unreachable)) this.#line.unreachable = unreachable as never;
+    if (Array.isArray(refusing)) this.#line.refusing = refusing as never;
     if (typeof isDefault === "string") this.#default = isDefault;
+    if (Array.isArray(missing)) this.#missing = missing as never;
     if (Array.isArray(keys)) this.#keys = keys as never;
     if (provider !== undefined) {
-      const { id, managementType, servers, assumed } = provider as Provider;
-      this.#providers.set(id, { id, managementType, servers: [...servers], trusted: [], assumed });
+      const { servers, ...about } = provider as Provider;
+      this.#providers.set(about.id, { ...about, servers: [...servers], trusted: [] });
     }
     return {};
   }
@@ -79,7 +97,7 @@ export class CryptoManager {
     },
     RetrieveKmipServerCert: async ({ server }) => ({
       _typeName: "CryptoManagerKmipServerCertInfo",
-      certificate: await shownBy(server as Server),
+      certificate: await shownBy(server as Server, this.#line),
     }),
     UploadKmipServerCert: ({ cluster, certificate }) => {
       const { raw } = new X509Certificate(String(certificate));
@@ -104,6 +122,15 @@ export class CryptoManager {
       this.#default = this.#of(clusterId).id;
     },
     ListKeys: () => orNull(this.#keys),
+    QueryCryptoKeyStatus: ({ keyIds }) =>
+      (keyIds as readonly Data[]).map((keyId) => {
+        const isMissing = this.#missing.includes(String(keyId["keyId"]));
+        return {
+          _typeName: "CryptoManagerKmipCryptoKeyStatus",
+          ...{ keyId, keyAvailable: !isMissing },
+          ...(isMissing ? { reason: "KeyStateMissingInKMS" } : {}),
+        };
+      }),
     GenerateKey: ({ keyProvider }) => {
       this.#made += 1;
       const providerId = { _typeName: "KeyProviderId", id: this.#of(keyProvider).id };
@@ -117,7 +144,9 @@ export class CryptoManager {
     RetrieveKmipServersStatus_Task: async ({ clusters }) => ({
       _typeName: "ArrayOfCryptoManagerKmipClusterStatus",
       _value: await Promise.all(
-        (clusters as readonly Data[]).map(({ clusterId }) => statusOf(this.#of(clusterId))),
+        (clusters as readonly Data[]).map(({ clusterId }) =>
+          statusOf(this.#of(clusterId), this.#line),
+        ),
       ),
     }),
   };
@@ -128,13 +157,14 @@ export class CryptoManager {
     return found;
   }
 
-  #shown({ id, managementType, servers }: Provider): Data {
+  #shown({ id, managementType, servers, hasBackup }: Provider): Data {
     return {
       _typeName: "KmipClusterInfo",
       clusterId: { _typeName: "KeyProviderId", id },
       servers: servers.map((one) => ({ _typeName: "KmipServerInfo", ...one })),
       useAsDefault: this.#default === id,
       managementType,
+      ...(hasBackup === undefined ? {} : { hasBackup }),
     };
   }
 }
@@ -148,7 +178,8 @@ function orNull(list: readonly unknown[]): readonly unknown[] | null {
 }
 
 /** The certificate that a key server shows, PEM; empty if it cannot be reached. */
-async function shownBy({ address, port }: Server): Promise<string> {
+async function shownBy({ address, port }: Server, { unreachable }: Line): Promise<string> {
+  if (unreachable.includes(port)) return "";
   const socket = connect({ host: address, port, rejectUnauthorized: false });
   try {
     await new Promise((resolve, reject) => {
@@ -164,7 +195,7 @@ async function shownBy({ address, port }: Server): Promise<string> {
 }
 
 /** Asks each server as vCenter does, with its own certificate. */
-async function statusOf(provider: Provider): Promise<Data> {
+async function statusOf(provider: Provider, line: Line): Promise<Data> {
   const { id, servers, trusted, client, assumed } = provider;
   if (assumed !== undefined) {
     const clusterId = { _typeName: "KeyProviderId", id };
@@ -177,9 +208,10 @@ async function statusOf(provider: Provider): Promise<Data> {
   }
   const asked = await Promise.all(
     servers.map(async (server) => {
-      const shown = await shownBy(server);
+      const shown = await shownBy(server, line);
       const clientTrustServer = trusted.some((pem) => pem.trim() === shown.trim()) && shown !== "";
-      const serverTrustClient = client !== undefined && (await letsIn(server, client));
+      const isCut = [...line.unreachable, ...line.refusing].includes(server.port);
+      const serverTrustClient = client !== undefined && !isCut && (await letsIn(server, client));
       const isGreen = clientTrustServer && serverTrustClient;
       return {
         _typeName: "CryptoManagerKmipServerStatus",

@@ -75,6 +75,22 @@ export class Inventory {
         config["template"] = method === "MarkAsTemplate";
         return undefined;
       }
+      case "VsanVcClusterConfigSystem.VsanClusterGetConfig":
+        return this.#vsanOf(body["cluster"]);
+      case "VsanVcClusterConfigSystem.VsanClusterReconfig": {
+        const spec = valueAt(body, "vsanReconfigSpec.dataEncryptionConfig") as Data;
+        return void Object.assign(this.#encryptionOf(body["cluster"]), spec);
+      }
+      case "VsanVcClusterConfigSystem.VsanEncryptedClusterRekey_Task": {
+        const cluster = body["encryptedCluster"];
+        const encryption = this.#encryptionOf(cluster);
+        if (body["deepRekey"] !== false) throw new Fault("InvalidState", "a deep re-key");
+        encryption["kekId"] = `new-kek-${this.#count++}`;
+        if (this.#vsanOf(cluster)["keepsHostKey"] !== true) {
+          encryption["hostKeyId"] = `new-host-key-${this.#count++}`;
+        }
+        return undefined;
+      }
       default:
         return noMethod;
     }
@@ -83,6 +99,18 @@ export class Inventory {
   #object(type: string, id: string): Managed {
     const found = this.#objects.find((one) => one.type === type && one.id === id);
     if (found === undefined) throw new Fault("ManagedObjectNotFound", id);
+    return found;
+  }
+
+  #vsanOf(cluster: unknown): Data {
+    const { value } = cluster as { readonly value: string };
+    const { properties } = this.#object("ClusterComputeResource", value);
+    return valueAt(properties, "configurationEx.vsanConfigInfo") as Data;
+  }
+
+  #encryptionOf(cluster: unknown): Changed {
+    const found = this.#vsanOf(cluster)["dataEncryptionConfig"] as Changed | undefined;
+    if (found?.["encryptionEnabled"] !== true) throw new Fault("InvalidState", "not encrypted");
     return found;
   }
 

@@ -15,7 +15,7 @@ import { Inventory, type Managed, noMethod } from "./inventory.ts";
  * `POST /faults` sets what goes wrong next.
  */
 const [user = "administrator@vsphere.local", password = "secret"] = process.argv.slice(2);
-const base = /^\/sdk\/vim25\/(\d+(?:\.\d+){3})\/(\w+)\/([^/]+)\/(\w+)$/;
+const base = /^\/sdk\/vim25\/\d+(?:\.\d+){3}\/(vsan\/)?(\w+)\/([^/]+)\/(\w+)$/;
 const release = "8.0.3.0";
 
 /** What goes wrong: answers of 503, sessions that have expired, calls that take long, one method that fails. */
@@ -26,9 +26,11 @@ interface Faults {
   failing: string;
   /** A method that something in between answers, with a page. */
   page: string;
+  /** Whether vSAN has JSON; older releases have only SOAP. */
+  vsanJson: boolean;
 }
 
-const faults: Faults = { busy: 0, expired: 0, slowMs: 0, failing: "", page: "" };
+const faults: Faults = { busy: 0, expired: 0, slowMs: 0, failing: "", page: "", vsanJson: true };
 const sessions = new Set<string>();
 const tasks = new Map<string, unknown>();
 const calls: string[] = [];
@@ -71,7 +73,7 @@ async function answer(request: IncomingMessage, said: string): Promise<Reply> {
     return { status: 503 };
   }
   if (path === "/api/vcenter/system?action=hello") return value(hello(body));
-  const [, , type = "", id = "", name = ""] = base.exec(path) ?? [];
+  const [type = "", id = "", name = ""] = placeIn(path);
   if (type === "") return { status: 404 };
   if (name !== "info") calls.push(name);
   if (type === "ServiceInstance") return value(content);
@@ -80,6 +82,12 @@ async function answer(request: IncomingMessage, said: string): Promise<Reply> {
   if (type === "Task") return value(tasks.get(id));
   if (request.method === "GET") return value(inventory.property(type, id, name) ?? null);
   return await called(type, id, name, body);
+}
+
+/** Type, identifier and method or property in a path; none where there is no such service. */
+function placeIn(path: string): readonly string[] {
+  const [, vsan, ...place] = base.exec(path) ?? [];
+  return vsan !== undefined && !faults.vsanJson ? [] : place;
 }
 
 function hello({ api_releases: releases }: Body): Body {
@@ -96,7 +104,7 @@ function refuseStrangers(session: string, name: string): void {
   if (!known) throw new Fault("NotAuthenticated", "The session is not authenticated.");
 }
 
-/** Calls a method; one that ends in `_Task` begins a task. */
+/** Calls a method; one that ends in `_Task` begins a task, and vSAN has another one. */
 async function called(type: string, id: string, name: string, body: Body): Promise<Reply> {
   if (name === "Logout") return value(undefined);
   await sleep(faults.slowMs);
@@ -112,7 +120,8 @@ async function called(type: string, id: string, name: string, body: Body): Promi
     const found = inventory.call(type, id, name, body);
     return found === noMethod ? await manager.call(name, body) : found;
   };
-  return value(name.endsWith("_Task") ? reference("Task", begun(run)) : await run());
+  const isTask = name.endsWith("_Task") || name === "VsanClusterReconfig";
+  return value(isTask ? reference("Task", begun(run)) : await run());
 }
 
 /** A task that runs for a moment. */

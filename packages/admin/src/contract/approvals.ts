@@ -184,7 +184,7 @@ export const approvalRoutes = {
           "The text of the last version in effect, a reset too, for `holdfast approval draft --after`.",
         ),
     }),
-    problems: [],
+    problems: ["storeUnavailable"],
     command: {
       words: "approval policy",
       list: {

@@ -1,5 +1,10 @@
 import { Failure } from "../terminal/failure.ts";
-import type { KeyProvider, KmsServer, ProviderStatus } from "./key-provider.ts";
+import {
+  isReached,
+  type KeyProvider,
+  type KmsServer,
+  type ProviderStatus,
+} from "./key-provider.ts";
 
 /** What `holdfast vcenter connect` is to reach. */
 export interface Wanted {
@@ -35,7 +40,10 @@ export function stepsFor(
   const untrusted = registered.filter(
     ({ name }) => status?.servers.find((one) => one.name === name)?.trustsServer !== true,
   );
-  const isTrusted = status?.servers.some((one) => one.isTrusted) === true;
+  const asked = status?.servers ?? [];
+  // One that vCenter cannot reach says nothing: a new certificate would not help there.
+  const isTrusted =
+    asked.some((one) => one.isTrusted) && asked.every((one) => one.isTrusted || !isReached(one));
   return [
     ...added.map((server): Step => ({ does: "register", server })),
     ...[...untrusted, ...added].map((server): Step => ({ does: "trust", server })),
@@ -60,12 +68,14 @@ export function stepText(step: Step, provider: string): string {
 
 type Address = Omit<KmsServer, "name">;
 
-function addressOf(endpoint: string): Address {
+/** Host and port of an endpoint. */
+export function addressOf(endpoint: string): Address {
   const [, host = "", port = ""] = /^\[?(.*?)\]?:(\d+)$/.exec(endpoint) ?? [];
   return { address: host, port: Number(port) };
 }
 
-function isAt(server: Address, { address, port }: Address): boolean {
+/** Whether a server is at an address. */
+export function isAt(server: Address, { address, port }: Address): boolean {
   return server.port === port && server.address.toLowerCase() === address.toLowerCase();
 }
 

@@ -5,13 +5,15 @@ import { OperatorError } from "@holdfast/server/operator-error";
 import { ask, canAsk } from "../terminal/ask.ts";
 import { Failure } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
-import { type Step, stepsFor, stepText, type Wanted } from "./connect-plan.ts";
+import { addressOf, isAt, type Step, stepsFor, stepText, type Wanted } from "./connect-plan.ts";
 import { inventoryOf } from "./inventory.ts";
 import {
+  isReached,
   type KeyProvider,
   KeyProviders,
   type KmsServer,
-  type ProviderStatus,
+  type ServerStatus,
+  serverText,
 } from "./key-provider.ts";
 import { certificateIn, type Vcenter } from "./vi-json.ts";
 
@@ -23,12 +25,18 @@ export interface Connecting extends Wanted {
   readonly days: number;
   /** The approved request, if the approval policy asks for one. */
   readonly approval: string | undefined;
+  /** The region of each endpoint. */
+  readonly regionOf: ReadonlyMap<string, string>;
+  /** How long to wait until vCenter shows that both sides trust each other. */
+  readonly patienceMs: number;
+  readonly monotonicMs: () => number;
   readonly dryRun: boolean;
 }
 
 /** vCenter looks again every few minutes by itself; a status that is asked for is looked for at once. */
 const checkEveryMs = 2000;
-const checksMax = 30;
+/** One that vCenter cannot reach is seldom back a moment later. */
+const unreachedChecksMax = 5;
 
 /** Makes a vCenter and an instance trust each other; says each step. What is done already is not done again. */
 export async function connect(
@@ -50,18 +58,28 @@ export async function connect(
     );
   }
   if (wanted.dryRun) return;
-  if (steps.length === 0) return await checked(providers, wanted.provider);
+  if (steps.length === 0) return await checked(providers, wanted);
   const trusted = new Set(shown.map(({ sha256 }) => sha256));
+  let left = 0;
   for (const [at, step] of steps.entries()) {
+    let why: string | undefined;
     try {
-      await carryOut(step, { client, vcenter, providers, wanted, trusted });
+      // Machines get keys of the default provider: it must be complete.
+      const waits = left > 0 && step.does === "default";
+      why = waits
+        ? "not every server is trusted yet"
+        : await carryOut(step, { client, vcenter, providers, wanted, trusted });
     } catch (error) {
-      say(`${at} of ${steps.length} steps are done; give the same command again to continue`);
+      say(
+        `${at - left} of ${steps.length} steps are done; give the same command again to continue`,
+      );
       throw error;
     }
-    say(`done: ${stepText(step, wanted.provider)}`);
+    const text = stepText(step, wanted.provider);
+    if (why !== undefined) left += 1;
+    say(why === undefined ? `done: ${text}` : `left for the next run: ${text} (${why})`);
   }
-  await checked(providers, wanted.provider);
+  await checked(providers, wanted);
 }
 
 interface Work {
@@ -73,30 +91,37 @@ interface Work {
   readonly trusted: ReadonlySet<string>;
 }
 
-async function carryOut(step: Step, work: Work): Promise<void> {
+/** Does a step; answers why it has to be left, if it has. */
+async function carryOut(step: Step, work: Work): Promise<string | undefined> {
   const { providers, wanted } = work;
   switch (step.does) {
     case "register":
-      return await providers.register(wanted.provider, step.server);
+      await providers.register(wanted.provider, step.server);
+      return undefined;
     case "trust":
       return await trust(step.server, work);
     case "sign":
-      return await sign(work);
+      await sign(work);
+      return undefined;
     case "default":
-      return await providers.markDefault(wanted.provider);
+      await providers.markDefault(wanted.provider);
+      return undefined;
   }
 }
 
-/** Has vCenter trust the certificate that it sees, if a node of this service has that certificate. */
-async function trust(server: KmsServer, { providers, wanted, trusted }: Work): Promise<void> {
+/**
+ * Has vCenter trust the certificate that it sees, if a node of this service has that certificate. A server that vCenter
+ * cannot reach is left: a region that is down must not keep the other one from being connected.
+ */
+async function trust(
+  server: KmsServer,
+  { providers, wanted, trusted }: Work,
+): Promise<string | undefined> {
   const place = `${server.name} at ${server.address}:${server.port}`;
   const pem = await providers.serverCertificate(wanted.provider, server);
   const certificate = certificateIn(pem);
   if (certificate === undefined) {
-    throw new OperatorError(
-      `vCenter cannot reach ${place}: open the port from vCenter, and see that its name can be resolved there`,
-      "again",
-    );
+    return `vCenter cannot reach ${place}: see that the node runs, open the port from vCenter, and see that its name can be resolved there`;
   }
   const shown = fingerprintOf(certificate);
   if (!trusted.has(shown)) {
@@ -105,6 +130,7 @@ async function trust(server: KmsServer, { providers, wanted, trusted }: Work): P
     );
   }
   await providers.trust(wanted.provider, certificate.toString());
+  return undefined;
 }
 
 /**
@@ -151,25 +177,70 @@ function nameOf(host: string, suffix: string): string {
   return `vcenter-${plain}-${suffix}`;
 }
 
-/** Waits until vCenter itself says that both sides trust each other. */
-async function checked(providers: KeyProviders, provider: string): Promise<void> {
-  let status: ProviderStatus | undefined;
-  for (let check = 0; check < checksMax; check++) {
-    const known = await providers.find(provider);
-    if (known === undefined) throw new Failure(`vCenter has no provider ${provider} any more`);
-    status = await providers.status(known);
-    if (status.overall === "green") {
-      say(`${provider} is green: vCenter and every endpoint trust each other`);
+/** An endpoint as vCenter sees it. */
+interface Seen {
+  /** Such as `region a: kms-1 at kms.example:5696`. */
+  readonly place: string;
+  /** Undefined while vCenter has no such server. */
+  readonly server: ServerStatus | undefined;
+}
+
+/** Waits until vCenter itself says that it and every server of every region trust each other; shows each. */
+async function checked(providers: KeyProviders, wanted: Connecting): Promise<void> {
+  const { provider, patienceMs, monotonicMs } = wanted;
+  const untilMs = monotonicMs() + patienceMs;
+  for (let checks = 1; ; checks++) {
+    const { overall, seen } = await lookAt(providers, wanted);
+    const open = seen.filter(({ server }) => !isDone(server));
+    const isGreen = open.length === 0 && isWorking(overall);
+    const isReachable = open.some(({ server }) => server !== undefined && isReached(server));
+    const waits = monotonicMs() < untilMs && (isReachable || checks < unreachedChecksMax);
+    if (!isGreen && waits) {
+      await sleep(checkEveryMs);
+      continue;
+    }
+    say(...seen.map(seenText));
+    if (isGreen) {
+      say(`${provider} is ${overall}: vCenter and every server of every region trust each other`);
       return;
     }
-    await sleep(checkEveryMs);
+    const which = open.map(({ place }) => place).join("; ") || `${provider} itself is ${overall}`;
+    throw new OperatorError(
+      `not complete: vCenter and these servers do not trust each other yet: ${which}; give the same command again once vCenter reaches them, and look at \`holdfast refused list\` if it does`,
+      "again",
+    );
   }
-  const wrong = (status?.servers ?? []).filter((one) => one.status !== "green");
-  const words = wrong.map(({ name, connectionStatus }) => `${name}: ${connectionStatus}`);
-  throw new OperatorError(
-    `all is set up, but vCenter does not call ${provider} green yet (${words.join("; ")}): look with \`holdfast vcenter status\` in five minutes, and at \`holdfast refused list\``,
-    "again",
-  );
+}
+
+async function lookAt(
+  providers: KeyProviders,
+  { provider, endpoints, regionOf }: Connecting,
+): Promise<{ readonly overall: string; readonly seen: readonly Seen[] }> {
+  const known = await providers.find(provider);
+  if (known === undefined) throw new Failure(`vCenter has no provider ${provider} any more`);
+  const { overall, servers } = await providers.status(known);
+  const seen = endpoints.map((endpoint): Seen => {
+    const registered = known.servers.find((one) => isAt(one, addressOf(endpoint)));
+    const region = regionOf.get(endpoint) ?? "";
+    return {
+      place: `region ${region}: ${registered?.name ?? "no server"} at ${endpoint}`,
+      server: servers.find(({ name }) => name === registered?.name),
+    };
+  });
+  return { overall, seen };
+}
+
+/** Yellow is a warning, such as a certificate that ends soon. */
+function isWorking(status: string): boolean {
+  return status === "green" || status === "yellow";
+}
+
+function isDone(server: ServerStatus | undefined): boolean {
+  return server?.trustsServer === true && server.isTrusted && isWorking(server.status);
+}
+
+function seenText({ place, server }: Seen): string {
+  return `${place}: ${server === undefined ? "vCenter does not show it" : serverText(server)}`;
 }
 
 /** Removes a provider that nothing uses. */

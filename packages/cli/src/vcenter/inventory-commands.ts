@@ -23,6 +23,7 @@ interface MoveOptions extends VcenterSite {
   readonly from: string;
   readonly to: string;
   readonly machine?: readonly string[];
+  readonly vsan?: readonly string[];
   readonly atOnce: string;
   readonly journal: string;
   readonly trackedToo?: true;
@@ -49,15 +50,19 @@ export function addInventoryCommands(parent: Command): void {
     .argument("<url>", "https:// address of the vCenter")
     .summary("re-key everything from one key provider to another")
     .description(
-      "Give machines, templates, hosts and first-class disks that use one key provider a key of another one, by shallow re-keys: no disk is encrypted again, and machines stay powered on. A second run continues. vSAN, cluster policies and default providers are changed in vCenter.",
+      "Give machines, templates, vSAN clusters, hosts and first-class disks that use one key provider a key of another one, by shallow re-keys: no disk is encrypted again, and machines stay powered on. A second run continues. Where vCenter cannot change vSAN over JSON, it prints what to do. Cluster policies and default providers are changed in vCenter.",
     )
     .requiredOption("--from <name>", "the provider that is used now")
     .requiredOption("--to <name>", "the provider that gives the new keys; it must be green")
     .option("--machine <name...>", "only these machines and templates; try one first")
+    .option(
+      "--vsan <cluster...>",
+      "move vSAN of these clusters without a question; without a terminal, no other is moved",
+    )
     .option("--at-once <number>", "how many are re-keyed at the same time, 1 to 32", "4")
     .option(
       "--journal <file>",
-      "remembers templates that are machines for a moment; keep it until the move is done",
+      "remembers templates that are machines for a moment, and vSAN's old keys; keep it until the move is done",
       "holdfast-move.journal",
     )
     .option(
@@ -72,7 +77,7 @@ export function addInventoryCommands(parent: Command): void {
       throw new Failure(`--at-once ${atOnce}: give a number from 1 to 32`);
     }
     const flags = { trackedToo: given.trackedToo === true, dryRun: given.dryRun === true };
-    const wanted = { from, to, journal, atOnce: Number(atOnce), ...flags };
+    const wanted = { from, to, journal, vsan: given.vsan ?? [], atOnce: Number(atOnce), ...flags };
     await withVcenter(url, given, (vcenter) => move(vcenter, { ...wanted, machines: machine }));
   });
   const verifying = parent

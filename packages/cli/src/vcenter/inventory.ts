@@ -2,15 +2,9 @@ import { unboxed } from "@holdfast/server/vi-json";
 import { reasonOf } from "../terminal/failure.ts";
 import { chainOf, firstClassDisksOf, virtualDisksIn } from "./disks.ts";
 import { idOf, KeyProviders } from "./key-provider.ts";
-import {
-  type Data,
-  dataOf,
-  type Found,
-  listOf,
-  objectsOf,
-  referenceOf,
-} from "./property-collector.ts";
+import { type Data, dataOf, type Found, listOf, objectsOf } from "./property-collector.ts";
 import type { MoRef, Vcenter } from "./vi-json.ts";
+import { vsanEncryption } from "./vsan.ts";
 
 /** Something in a vCenter that uses a key or a key provider. */
 interface KeyUse {
@@ -158,27 +152,21 @@ class Look {
 
   async #vsan(name: string, cluster: MoRef, shown: Data): Promise<void> {
     this.#count("vSAN");
-    const system = { type: "VsanVcClusterConfigSystem", value: "vsan-cluster-config-system" };
-    // Where this release has no JSON for vSAN, the cluster itself may show the same.
-    const asked = await this.#vcenter
-      .callAt("vsan", system, "VsanClusterGetConfig", { cluster: referenceOf(cluster) })
-      .catch(() => shown);
-    const encryption = dataOf(
-      dataOf(asked)["dataEncryptionConfig"] ?? shown["dataEncryptionConfig"],
-    );
-    if (encryption["encryptionEnabled"] === undefined) {
-      throw new Error("this vCenter shows its keys over SOAP only: use the PowerCLI script");
-    }
-    if (encryption["encryptionEnabled"] !== true) return;
-    const provider = idOf(encryption["kmsProviderId"]);
-    for (const [kind, field] of [
-      ["vSAN KEK", "kekId"],
-      ["vSAN host key", "hostKeyId"],
+    const encryption = await vsanEncryption(this.#vcenter, cluster, shown);
+    if (encryption === undefined) return;
+    const { provider, kek, hostKey } = encryption;
+    for (const [kind, key] of [
+      ["vSAN KEK", kek],
+      ["vSAN host key", hostKey],
     ] as const) {
-      const key = encryption[field];
-      if (typeof key !== "string" || key === "")
-        throw new Error(`is encrypted, and shows no ${kind}`);
+      if (key === "") throw new Error(`is encrypted, and shows no ${kind}`);
       this.#use(kind, name, provider, key);
+      // After the provider was switched, and before the re-key, a key of the old one is shown under the new one's name.
+      if (await this.#providers.lacks(provider, key)) {
+        this.#lacks(
+          `${kind} ${name}: ${provider} does not have its key ${key}: re-key the cluster`,
+        );
+      }
     }
   }
 

@@ -17,10 +17,12 @@ export interface KeyProvider {
   readonly isDefault: boolean;
   /** `vCenter` for a standard key provider. */
   readonly managementType: string;
+  /** Of a Native Key Provider: whether its key was ever backed up, where vCenter says so. */
+  readonly hasBackup: boolean | undefined;
 }
 
 /** What vCenter says about a key server. */
-interface ServerStatus {
+export interface ServerStatus {
   readonly name: string;
   /** green, yellow, red; gray while vCenter does not know. */
   readonly status: string;
@@ -42,6 +44,8 @@ export interface ProviderStatus {
 }
 
 const keyProviderId = (id: string) => ({ _typeName: "KeyProviderId", id });
+/** Bit of `QueryCryptoKeyStatus`: whether the key can be had. */
+const availability = 1;
 const serverInfo = ({ name, address, port }: KmsServer) => ({
   _typeName: "KmipServerInfo",
   ...{ name, address, port },
@@ -68,6 +72,7 @@ export class KeyProviders {
       })),
       isDefault: one["useAsDefault"] === true,
       managementType: String(one["managementType"] ?? "vCenter"),
+      hasBackup: typeof one["hasBackup"] === "boolean" ? one["hasBackup"] : undefined,
     }));
   }
 
@@ -168,6 +173,14 @@ export class KeyProviders {
     return listOf(await this.#call("ListKeys", {}));
   }
 
+  /** Whether vCenter knows that a provider does not have a key; it may not know. */
+  async lacks(provider: string, keyId: string): Promise<boolean> {
+    const key = { _typeName: "CryptoKeyId", keyId, providerId: keyProviderId(provider) };
+    const asked = { keyIds: [key], checkKeyBitMap: availability };
+    const [one] = listOf(await this.#call("QueryCryptoKeyStatus", asked));
+    return one?.["keyAvailable"] === false && one["reason"] === "KeyStateMissingInKMS";
+  }
+
   async #call(method: string, body: unknown): Promise<unknown> {
     try {
       return await this.#vcenter.call(this.#manager, method, body);
@@ -193,6 +206,17 @@ function serverStatus(one: Data): ServerStatus {
 function endOf(info: unknown): string | undefined {
   const ends = (info as Data | undefined)?.["notAfter"];
   return typeof ends === "string" ? ends : undefined;
+}
+
+/** Whether vCenter has seen the server's certificate. */
+export function isReached({ serverCertificateEnds }: ServerStatus): boolean {
+  return serverCertificateEnds !== undefined;
+}
+
+/** A server's state in vCenter's words, and who trusts whom. */
+export function serverText(server: ServerStatus): string {
+  const { status, connectionStatus, trustsServer, isTrusted } = server;
+  return `${status}, ${connectionStatus || "no words"}; vCenter ${trustsServer ? "trusts" : "does not trust"} it, it ${isTrusted ? "trusts" : "does not trust"} vCenter`;
 }
 
 /** The names of providers, for a message. */

@@ -1,11 +1,13 @@
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { OperatorError } from "@holdfast/server/operator-error";
+import { ask, canAsk } from "../terminal/ask.ts";
 import { Failure, reasonOf } from "../terminal/failure.ts";
-import { say } from "../terminal/output.ts";
+import { plain, say } from "../terminal/output.ts";
 import { chainOf, firstClassDisksOf, readDisk, virtualDisksIn } from "./disks.ts";
 import { idOf, KeyProviders, namesOf } from "./key-provider.ts";
 import { type Data, dataOf, objectsOf, referenceOf } from "./property-collector.ts";
 import { type MoRef, type Vcenter, VcenterFault } from "./vi-json.ts";
+import { rekeyVsan, type VsanEncryption, vsanEncryption, vsanSteps } from "./vsan.ts";
 
 /** What is moved, and how. */
 export interface Move {
@@ -15,7 +17,9 @@ export interface Move {
   readonly atOnce: number;
   /** Only machines of these names; all things unless given. */
   readonly machines: readonly string[] | undefined;
-  /** A file that remembers which templates are machines for a moment. */
+  /** Clusters whose vSAN is moved without a question. */
+  readonly vsan: readonly string[];
+  /** A file that remembers which templates are machines for a moment, and the keys that vSAN had before. */
   readonly journal: string;
   /** Running machines with changed block tracking too. */
   readonly trackedToo: boolean;
@@ -39,20 +43,25 @@ export async function move(vcenter: Vcenter, wanted: Move): Promise<void> {
   const providers = new KeyProviders(vcenter);
   await refuseUnready(providers, wanted);
   const mover = new Mover(vcenter, providers, wanted);
-  await mover.refuseUnknownMachines();
+  await mover.refuseUnknown("VirtualMachine", "--machine", wanted.machines ?? []);
+  await mover.refuseUnknown("ClusterComputeResource", "--vsan", wanted.vsan);
+  // Asked now: nobody waits at the terminal for hours until its turn comes.
+  const vsan = await mover.vsan();
   if (!wanted.dryRun) await mover.restoreTemplates();
   // Each list is read when its turn comes. Templates come after machines: what fails there is found before a template is
   // changed.
   const lists = [
     () => mover.machines(),
     () => mover.templates(),
+    () => Promise.resolve(vsan),
     () => mover.hosts(),
     () => mover.disks(),
   ];
   for (const list of lists) {
     const items = await list();
-    if (wanted.dryRun) say(...items.map(({ what }) => `re-key ${what}`));
-    else await mover.carryOut(items);
+    if (wanted.dryRun) say(...items.map(({ what }) => `re-key ${plain(what)}`));
+    // A cluster at a time: each asks all its hosts to take new keys.
+    else await mover.carryOut(items, items === vsan ? 1 : wanted.atOnce);
   }
   mover.end();
 }
@@ -60,6 +69,16 @@ export async function move(vcenter: Vcenter, wanted: Move): Promise<void> {
 async function refuseUnready(providers: KeyProviders, { from, to }: Move): Promise<void> {
   if (from === to) throw new Failure("--to: is the provider of --from");
   const known = await providers.list();
+  const unsafe = known.find(
+    ({ id, managementType, hasBackup }) =>
+      [from, to].includes(id) && managementType === "nativeProvider" && hasBackup === false,
+  );
+  if (unsafe !== undefined) {
+    throw new OperatorError(
+      `${unsafe.id} is a Native Key Provider without a backup: if this vCenter is lost, all that it encrypts is lost: back it up first (vSphere Client, vCenter, Configure, Key Providers); nothing was changed`,
+      "conflicting",
+    );
+  }
   if (!known.some(({ id }) => id === from)) {
     throw new Failure(
       `--from ${from}: this vCenter has no such key provider; it has ${namesOf(known)}`,
@@ -85,6 +104,7 @@ class Mover {
   readonly #wanted: Move;
   #done = 0;
   readonly #failed: string[] = [];
+  #byHand = 0;
 
   constructor(vcenter: Vcenter, providers: KeyProviders, wanted: Move) {
     this.#vcenter = vcenter;
@@ -93,20 +113,101 @@ class Mover {
   }
 
   /** A name that is not there would move nothing; one of several machines would move them all. */
-  async refuseUnknownMachines(): Promise<void> {
-    const { machines } = this.#wanted;
-    if (machines === undefined) return;
+  async refuseUnknown(
+    type: "VirtualMachine" | "ClusterComputeResource",
+    option: string,
+    names: readonly string[],
+  ): Promise<void> {
+    if (names.length === 0) return;
     const counts = new Map<string, number>();
-    for await (const { values } of objectsOf(this.#vcenter, "VirtualMachine", ["name"])) {
+    for await (const { values } of objectsOf(this.#vcenter, type, ["name"])) {
       const name = String(values["name"]);
       counts.set(name, (counts.get(name) ?? 0) + 1);
     }
-    const wrong = machines.find((name) => counts.get(name) !== 1);
+    const wrong = names.find((name) => counts.get(name) !== 1);
     if (wrong === undefined) return;
     const count = counts.get(wrong) ?? 0;
+    const kind = type === "VirtualMachine" ? "machine" : "cluster";
     throw new Failure(
-      `--machine ${wrong}: this vCenter has ${count === 0 ? "no machine" : `${count} machines`} of this name`,
+      `${option} ${wrong}: this vCenter has ${count === 0 ? `no ${kind}` : `${count} ${kind}s`} of this name`,
     );
+  }
+
+  /** Clusters whose vSAN is under the old provider, as far as a person has agreed; the others are left, with the steps. */
+  async vsan(): Promise<readonly Item[]> {
+    if (this.#wanted.machines !== undefined) return [];
+    const items: Item[] = [];
+    const paths = ["name", "configurationEx"];
+    for await (const { object, values } of objectsOf(
+      this.#vcenter,
+      "ClusterComputeResource",
+      paths,
+    )) {
+      const shown = dataOf(dataOf(values["configurationEx"])["vsanConfigInfo"]);
+      if (shown["enabled"] !== true) continue;
+      const name = String(values["name"]);
+      try {
+        const found = await vsanEncryption(this.#vcenter, object, shown);
+        const before = found && this.#oldVsan(object, found);
+        if (found !== undefined && before !== undefined) {
+          items.push(...(await this.#vsanItem(name, object, found, before)));
+        }
+      } catch (error) {
+        this.#leave(name, reasonOf(error));
+      }
+    }
+    return items;
+  }
+
+  async #vsanItem(
+    name: string,
+    cluster: MoRef,
+    { byHand }: VsanEncryption,
+    before: Pick<VsanEncryption, "kek" | "hostKey">,
+  ): Promise<readonly Item[]> {
+    const { to, dryRun, vsan } = this.#wanted;
+    if (byHand !== undefined) return this.#leave(name, byHand);
+    const what = `vSAN of cluster ${name}: switch it to ${to}, then a new KEK and host key`;
+    if (!dryRun && !vsan.includes(name) && !(await this.#agreed(name))) {
+      return this.#leave(name, `nobody has agreed to it: give --vsan ${name}`);
+    }
+    const run = async () => {
+      // Once the provider is switched, vCenter does not say any more which keys are old.
+      this.#note("vsan-open", cluster, before.kek, before.hostKey);
+      await rekeyVsan(this.#vcenter, cluster, before, to);
+      this.#note("vsan-closed", cluster);
+    };
+    return [{ what, move: run }];
+  }
+
+  async #agreed(name: string): Promise<boolean> {
+    if (!canAsk()) return false;
+    const says = `vSAN of cluster ${plain(name)}: every host must reach every server of ${this.#wanted.to} at port 5696, and vSAN's health must be green.`;
+    return (
+      (await ask(`${says} Type the cluster's name to move it, or Enter to leave it:`)) === name
+    );
+  }
+
+  /** The keys that a cluster is to lose; undefined if it has none of the old provider. */
+  #oldVsan(
+    { value }: MoRef,
+    { provider, kek, hostKey }: VsanEncryption,
+  ): Pick<VsanEncryption, "kek" | "hostKey"> | undefined {
+    const { from, to } = this.#wanted;
+    if (provider === from) return { kek, hostKey };
+    const begun = this.#begun("vsan").get(value);
+    const [oldKek = "", oldHostKey = ""] = begun ?? [];
+    const isOld = begun !== undefined && (kek === oldKek || hostKey === oldHostKey);
+    return provider === to && isOld ? { kek: oldKek, hostKey: oldHostKey } : undefined;
+  }
+
+  #leave(name: string, why: string): readonly Item[] {
+    this.#byHand += 1;
+    say(
+      `left to you: vSAN of cluster ${plain(name)} (${plain(why)}), in this order:`,
+      ...vsanSteps(name, this.#wanted.to).map(plain),
+    );
+    return [];
   }
 
   async machines(): Promise<readonly Item[]> {
@@ -179,17 +280,25 @@ class Mover {
 
   /** Makes templates again of what an earlier run had to leave as machines. */
   async restoreTemplates(): Promise<void> {
+    for (const value of this.#begun("template").keys()) {
+      await this.#restoreTemplate({ type: "VirtualMachine", value });
+    }
+  }
+
+  /** What the journal has of work that an earlier run has begun and not ended, by object. */
+  #begun(kind: "template" | "vsan"): ReadonlyMap<string, readonly string[]> {
     const { journal } = this.#wanted;
-    if (!existsSync(journal)) return;
-    const open = new Set<string>();
+    const open = new Map<string, readonly string[]>();
+    if (!existsSync(journal)) return open;
+    const prefix = kind === "template" ? "" : "vsan-";
     for (const line of readFileSync(journal, "utf8").split("\n")) {
-      const [state, vcenter, id = ""] = line.split(" ");
+      const [state, vcenter, id = "", ...more] = line.split(" ");
       // The same identifier is another machine at another vCenter.
       if (vcenter !== this.#vcenterId) continue;
-      if (state === "open") open.add(id);
-      if (state === "closed") open.delete(id);
+      if (state === `${prefix}open`) open.set(id, more);
+      if (state === `${prefix}closed`) open.delete(id);
     }
-    for (const value of open) await this.#restoreTemplate({ type: "VirtualMachine", value });
+    return open;
   }
 
   async #restoreTemplate(template: MoRef): Promise<void> {
@@ -206,7 +315,7 @@ class Mover {
   }
 
   /** Moves things, a few at the same time; one that fails does not stop the others. */
-  async carryOut(items: readonly Item[]): Promise<void> {
+  async carryOut(items: readonly Item[], atOnce: number): Promise<void> {
     const left = [...items];
     let inRow = 0;
     let stopped = false;
@@ -218,7 +327,7 @@ class Mover {
           await item.move();
           inRow = 0;
           this.#done += 1;
-          say(`done: ${item.what}, ${left.length} left of this kind`);
+          say(`done: ${plain(item.what)}, ${left.length} left of this kind`);
         } catch (error) {
           inRow += 1;
           this.#fails(item.what, error);
@@ -226,7 +335,7 @@ class Mover {
         }
       }
     };
-    await Promise.all(Array.from({ length: this.#wanted.atOnce }, work));
+    await Promise.all(Array.from({ length: atOnce }, work));
     if (!stopped) return;
     say(
       `stopped after ${failuresMax} failures in a row: ${left.length} more of this kind were not tried`,
@@ -236,22 +345,23 @@ class Mover {
 
   #fails(what: string, error: unknown): void {
     this.#failed.push(what);
-    say(`failed: ${what}: ${reasonOf(error)}`);
+    say(`failed: ${plain(what)}: ${reasonOf(error)}`);
   }
 
   /** Says what was done, and what is left for a person. */
   end(): void {
     const { from, dryRun } = this.#wanted;
     if (dryRun) {
-      say("vSAN, cluster policies and default providers are changed in vCenter");
+      say("cluster policies and default providers are changed in vCenter");
       return;
     }
     say(
-      `${this.#done} things were moved; vSAN, cluster policies and default providers are changed in vCenter, then \`holdfast vcenter verify\` says whether anything still uses ${from}`,
+      `${this.#done} things were moved; cluster policies and default providers are changed in vCenter, then \`holdfast vcenter verify\` says whether anything still uses ${from}`,
     );
-    if (this.#failed.length === 0) return;
+    const left = this.#failed.length + this.#byHand;
+    if (left === 0) return;
     throw new OperatorError(
-      `${this.#failed.length} things were not moved (see above): give the same command again once the cause is gone`,
+      `${left} things were not moved (see above): give the same command again once the cause is gone`,
       "again",
     );
   }
@@ -362,8 +472,12 @@ class Mover {
     return { pool: referenceOf(pool), host: referenceOf(host as MoRef) };
   }
 
-  #note(state: "open" | "closed", { value }: MoRef): void {
-    const line = `${state} ${this.#vcenterId} ${value}\n`;
+  #note(
+    state: "open" | "closed" | "vsan-open" | "vsan-closed",
+    { value }: MoRef,
+    ...more: readonly string[]
+  ): void {
+    const line = `${[state, this.#vcenterId, value, ...more].join(" ")}\n`;
     appendFileSync(this.#wanted.journal, line, { flush: true });
   }
 }

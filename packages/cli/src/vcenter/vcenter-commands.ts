@@ -4,7 +4,7 @@ import { Failure } from "../terminal/failure.ts";
 import { say, sayJson } from "../terminal/output.ts";
 import { connect, disconnect } from "./connect.ts";
 import { addInventoryCommands } from "./inventory-commands.ts";
-import { KeyProviders, namesOf, type ProviderStatus } from "./key-provider.ts";
+import { KeyProviders, namesOf, type ProviderStatus, serverText } from "./key-provider.ts";
 import { addVcenterSite, type VcenterSite, withVcenter } from "./vcenter-site.ts";
 
 interface Connect extends VcenterSite, SiteOptions {
@@ -13,6 +13,7 @@ interface Connect extends VcenterSite, SiteOptions {
   readonly days: string;
   readonly default?: true;
   readonly approval?: string;
+  readonly timeout: string;
   readonly dryRun?: true;
 }
 
@@ -27,7 +28,7 @@ export function addVcenterCommands(program: Command): void {
     .argument("<url>", "https:// address of the vCenter")
     .summary("make vCenter and an instance trust each other")
     .description(
-      "Add a standard key provider with every endpoint of both regions to a vCenter, have both sides trust each other, and check the result. Given again, it does what is left. It prints what it will do first.",
+      "Add a standard key provider with every endpoint of both regions to a vCenter, have both sides trust each other, and check the result at every server of both regions. Given again, it does what is left. It prints what it will do first. A server that vCenter cannot reach is left out, and it ends with exit code 3.",
     )
     .requiredOption("--instance <name>", "the instance that gives vCenter its keys")
     .option(
@@ -37,6 +38,7 @@ export function addVcenterCommands(program: Command): void {
     .option("--days <number>", "how long vCenter's certificate is valid", "365")
     .option("--default", "make it the default provider of this vCenter")
     .option("--approval <id>", "the approved request, if the approval policy asks for one")
+    .option("--timeout <seconds>", "how long to wait until vCenter shows trust", "60")
     .option("--dry-run", "print what it would do, and change nothing");
   addVcenterSite(connecting);
   addSiteOptions(connecting);
@@ -88,6 +90,9 @@ async function runConnect(url: string, given: Connect): Promise<void> {
   if (!/^\d{1,4}$/.test(days) || Number(days) < 1 || Number(days) > 3650) {
     throw new Failure(`--days ${days}: give a number from 1 to 3650`);
   }
+  if (!/^[1-9]\d{0,3}$/.test(given.timeout)) {
+    throw new Failure(`--timeout ${given.timeout}: give a number of seconds from 1 to 9999`);
+  }
   await withAdmin(given, async (client) => {
     // The service first: a wrong token must not cost a login at vCenter.
     const params = { instance };
@@ -100,7 +105,12 @@ async function runConnect(url: string, given: Connect): Promise<void> {
         `instance ${instance} has users, which this command does not give vCenter: add the provider in vCenter by hand`,
       );
     }
-    const endpoints = Object.values(regions).flatMap((one) => one.endpoints);
+    const regionOf = new Map(
+      Object.entries(regions).flatMap(([region, one]) =>
+        one.endpoints.map((endpoint) => [endpoint, region] as const),
+      ),
+    );
+    const endpoints = [...regionOf.keys()];
     if (endpoints.length === 0) {
       throw new Failure(
         `instance ${instance} has no endpoints: set kmip.endpoints in each node's configuration`,
@@ -108,7 +118,9 @@ async function runConnect(url: string, given: Connect): Promise<void> {
     }
     await withVcenter(url, given, async (vcenter) => {
       await connect(client, vcenter, {
-        ...{ instance: id, provider, endpoints, days: Number(days) },
+        ...{ instance: id, provider, endpoints, regionOf, days: Number(days) },
+        patienceMs: Number(given.timeout) * 1000,
+        monotonicMs: () => performance.now(),
         isDefault: given.default === true,
         approval: given.approval,
         dryRun: given.dryRun === true,
@@ -143,7 +155,7 @@ function linesOf(one: ProviderStatus & { readonly isDefault: boolean }): readonl
     `${one.id}: ${one.overall}${one.isDefault ? ", the default" : ""}${own}`,
     ...one.servers.map(
       (server) =>
-        `  ${server.name}: ${server.status}, ${server.connectionStatus || "no words"}; vCenter ${server.trustsServer ? "trusts" : "does not trust"} it, it ${server.isTrusted ? "trusts" : "does not trust"} vCenter${daysLeft("its certificate", server.serverCertificateEnds)}`,
+        `  ${server.name}: ${serverText(server)}${daysLeft("its certificate", server.serverCertificateEnds)}`,
     ),
   ];
 }

@@ -69,6 +69,8 @@ const releases = ["9.1.0.0", "9.0.0.0", "8.0.3.0", "8.0.2.0", firstRelease];
 const busyWaitsMs = [1000, 3000, 9000] as const;
 const taskEveryMs = 1000;
 const taskMaxMs = 300_000;
+/** vSAN gives its keys to each host of a cluster. */
+const vsanTaskMaxMs = 1_800_000;
 
 /** A session with vCenter over its VI JSON API (vSphere 8.0 U1 and later). */
 export class Vcenter implements AsyncDisposable {
@@ -132,8 +134,17 @@ export class Vcenter implements AsyncDisposable {
 
   /** Calls a method that begins a task; answers the task's result. */
   async task(object: MoRef, method: string, body?: unknown): Promise<unknown> {
-    const task = (await this.call(object, method, body)) as MoRef;
-    for (let waitedMs = 0; waitedMs < taskMaxMs; waitedMs += taskEveryMs) {
+    return await this.#ended(method, (await this.call(object, method, body)) as MoRef, taskMaxMs);
+  }
+
+  /** The same with a service beside `vim25`; its tasks are vCenter's. */
+  async taskAt(service: string, object: MoRef, method: string, body: unknown): Promise<unknown> {
+    const task = (await this.callAt(service, object, method, body)) as MoRef;
+    return await this.#ended(method, task, vsanTaskMaxMs);
+  }
+
+  async #ended(method: string, task: MoRef, maxMs: number): Promise<unknown> {
+    for (let waitedMs = 0; waitedMs < maxMs; waitedMs += taskEveryMs) {
       const info = (await this.#within("GET", this.#path(task, "info"))) as TaskInfo;
       if (info.state === "success") return unboxed(info.result);
       if (info.state === "error") {
@@ -142,7 +153,10 @@ export class Vcenter implements AsyncDisposable {
       }
       await sleep(taskEveryMs);
     }
-    throw new OperatorError(`vCenter: ${method} did not end in five minutes: try again`, "again");
+    throw new OperatorError(
+      `vCenter: ${method} did not end in ${maxMs / 60_000} minutes: look at its task, then try again`,
+      "again",
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -14,6 +14,7 @@ import type { TestNode } from "../testing/access.ts";
 import { ApprovalWorld, refusal } from "../testing/approval-world.ts";
 import {
   approversNamed,
+  newerText,
   policyAfter,
   policyWith,
   signedBy,
@@ -361,7 +362,9 @@ test("a reset waits 72 hours; one approver cancels it once, and then M must", as
   expect(await stop(ids[0], [eve])).toContain("no approver of the policy in force signed");
   expect(await stop(ids[0], [alice])).toBe("not refused");
   await access.see();
-  expect(await stop(ids[1], [alice])).toContain("has cancelled a change before");
+  expect(await stop(ids[1], [alice])).toContain(
+    "has cancelled a change before: now 2 approvers must sign",
+  );
   vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 71 * hourMs });
   expect(access.b.approvals.standing().inForce).toBeDefined();
   vi.setSystemTime(Date.now() + 2 * hourMs);
@@ -395,6 +398,25 @@ test("a damaged policy closes all that may need approvals, instead of opening it
   const unread = new Set([markedIdentifier("ApprovalPolicy", ids.uuid())]);
   vi.spyOn(access.a.region.view, "unreadPolicies", "get").mockReturnValue(unread);
   expect(await refusal(access.a.call("createToken", manager))).toContain("damaged");
+  expect(tokens()).toEqual([]);
+});
+
+test("a policy of a newer version closes all that may need approvals, at a node that cannot read it", async () => {
+  await begin(policyText(policyWith(approvers, { actions: ["destroy-key"] })), [...approvers]);
+  const text = newerText(policyAfter(policy, { approvals: 3 }));
+  await access.write(text, signedBy(text, [alice, bob]));
+  const next = policyText(policyAfter(policy, {}));
+  const body = { text: next, signatures: signedBy(next, [alice, bob]) };
+  for (const node of access.nodes) {
+    const says = `node ${node.region.name}1 cannot read a version of the approval policy`;
+    for (const call of [
+      () => node.call("createToken", manager),
+      () => node.call("changeApprovalPolicy", { body }),
+      () => node.call("readApprovalPolicy", {}),
+    ]) {
+      expect(await refusal(call())).toContain(says);
+    }
+  }
   expect(tokens()).toEqual([]);
 });
 

@@ -5,10 +5,24 @@ import {
   policyFault,
   policyText,
 } from "@holdfast/admin";
+import {
+  type ManagedObject,
+  makeRecord,
+  markedIdentifier,
+  systemInstance,
+  withDestroyed,
+} from "@holdfast/engine";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { systemIds as ids } from "../base/system.ts";
 import { instanceRecordId } from "../records/records.ts";
-import { ApprovalWorld, refusal } from "../testing/approval-world.ts";
-import { approversNamed, policyAfter, signedBy, type TestApprover } from "../testing/approvals.ts";
+import { ApprovalWorld, refusal, rulesOf } from "../testing/approval-world.ts";
+import {
+  approversNamed,
+  newerText,
+  policyAfter,
+  signedBy,
+  type TestApprover,
+} from "../testing/approvals.ts";
 import { certificateValues } from "../testing/system-records.ts";
 import { breakGlassCounts } from "./requests.ts";
 
@@ -300,4 +314,41 @@ test("a use that takes longer than two minutes is not begun a second time", asyn
   finish();
   await running;
   expect(use()?.state).toBe("done");
+});
+
+test("a policy that no node here can read is taken only from the approvers in force, and closes what it may name", async () => {
+  await using long = new ApprovalWorld();
+  const given = { body: { subject: "CN=nobody", reason: "of a test" } };
+  const { id: denial } = await long.a.call("addDenial", given);
+  // What was done just before the policy began would need no request yet.
+  await long.begin(Date.now() - 2 * hourMs);
+  const now = () => ({ us: Date.now() * 1_000, region: "a" });
+  const { region } = long.b;
+  const [alice, bob] = long.approvers;
+  const [eve, mallory] = approversNamed("eve", "mallory");
+  if (eve === undefined || mallory === undefined) throw new Error("no approvers");
+  const text = newerText(policyAfter(long.policy, { approvals: 3 }));
+  const id = markedIdentifier("ApprovalPolicy", ids.uuid());
+  const made = (signatures: string) =>
+    makeRecord("ApprovalPolicy", id, { text, signatures, createdMs: 1, createdBy: "x" }, now());
+  for (const signatures of [
+    "",
+    "garbage",
+    signedBy(text, [eve, mallory]),
+    signedBy(text, [alice]),
+  ]) {
+    expect(await long.regions.push(region, [made(signatures)])).toEqual(["refused"]);
+  }
+  const lifted = async () => {
+    const [before] = await region.own.read(systemInstance, [denial]);
+    return await rulesOf(region).mayJoin(before?.object, withDestroyed(record(denial), now()), "a");
+  };
+  const record = (of: string) => region.view.record(of) as ManagedObject;
+  expect(await lifted()).toContain("no approved request");
+  const genuine = made(signedBy(text, [alice, bob]));
+  expect(await long.regions.push(region, [genuine])).toEqual(["durable"]);
+  await region.view.refresh();
+  expect(await lifted()).toContain(
+    "a node of region b cannot read a version of the approval policy",
+  );
 });

@@ -4,6 +4,7 @@ import {
   parsePolicy,
   parseRequest,
   partsAsking,
+  readSignatures,
 } from "@holdfast/admin";
 import {
   isDestroyed,
@@ -28,7 +29,14 @@ import {
   neededFor,
   type ShownCall,
 } from "./needed.ts";
-import { cancellers, type PolicyVersion, type Standing, standingOf } from "./policies.ts";
+import {
+  cancellers,
+  isSigned,
+  type PolicyVersion,
+  type Standing,
+  standingOf,
+  unreadFault,
+} from "./policies.ts";
 import { continueMs, isApproved, type RequestRecord, skewMs } from "./requests.ts";
 
 export interface JoinRulesOptions {
@@ -201,11 +209,10 @@ export class JoinRules {
     after: ManagedObject,
     later: (check: () => Promise<string | undefined>) => string | undefined,
   ): string | undefined {
-    const { view } = this.#options;
+    const { view, region } = this.#options;
     const needed = neededFor(before, after, this.#around);
-    if (view.unreadPolicies.size > 0 && needed.length > 0) {
-      return "a record of the approval policy is damaged, so nobody can tell what needs approvals";
-    }
+    const unread = needed.length > 0 ? unreadFault(view, `a node of region ${region}`) : undefined;
+    if (unread !== undefined) return unread;
     const { is } = this.#now();
     if (is.inForce === undefined) return undefined;
     const fault = this.#recordFault(before, after, is);
@@ -277,8 +284,15 @@ export class JoinRules {
     { versions, last }: Standing,
   ): string | undefined {
     const { region, policyMs } = this.#options;
-    const { id, text, seen } = after;
+    const { id, text, signatures, seen } = after;
     const policy = parsePolicy(text);
+    if (before === undefined && typeof policy === "string" && last !== undefined) {
+      const lines = readSignatures(signatures);
+      // It closes all that needs approvals until this node is upgraded: only the approvers may have that.
+      if (typeof lines === "string" || !isSigned(text, last.policy, lines)) {
+        return `a node of region ${region} cannot read this version of the policy, and not enough approvers of the one in force signed it: upgrade the nodes of region ${region}`;
+      }
+    }
     if (before === undefined && typeof policy !== "string" && policy.version === 1) {
       const isKnown = versions.some((one) => one.id === id);
       if (!isKnown) return "there is a first approval policy already";

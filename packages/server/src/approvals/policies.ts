@@ -14,6 +14,7 @@ import {
   unadmitted,
 } from "@holdfast/admin";
 import type { SystemRecord } from "@holdfast/engine";
+import type { SystemView } from "../records/system-view.ts";
 
 /** A genuine version of the approval policy. */
 export interface PolicyVersion {
@@ -130,6 +131,27 @@ function readingOf(record: Pick<PolicyRecord, "text" | "signatures">): Reading {
   };
   readings.set(record, reading);
   return reading;
+}
+
+/**
+ * Why a reader cannot tell what needs approvals: a version of the policy that it cannot read may ask for more than those
+ * that it can. `reader` is who reads, such as "node a1". Undefined if it reads all of them.
+ */
+export function unreadFault(
+  view: Pick<SystemView, "all" | "unreadPolicies">,
+  reader: string,
+): string | undefined {
+  if (view.unreadPolicies.size > 0) {
+    return "a record of the approval policy is damaged, or older than this node remembers, so nobody can tell what needs approvals: mend it (docs/approvals.md, A damaged policy)";
+  }
+  return newerFault(view, reader);
+}
+
+/** The same about versions that are whole, and that a newer version of Holdfast has written. */
+export function newerFault(view: Pick<SystemView, "all">, reader: string): string | undefined {
+  if (view.all("ApprovalPolicy").every((one) => readingOf(one).policy !== undefined))
+    return undefined;
+  return `${reader} cannot read a version of the approval policy, which a newer version of Holdfast may have written, so it cannot tell what needs approvals: upgrade it, or use a node that was upgraded (docs/approvals.md)`;
 }
 
 /** A record as the version that follows `last`; undefined if `last` does not allow it. */
@@ -263,10 +285,10 @@ export function cancellers(
  * The approvers of the system may cancel every change that waits. What they signed themselves waits for the approvers of
  * instances, who may cancel it too; they cannot cancel a reset, which is the way back if keys are lost.
  */
-function cancellersByPart(
+export function cancellersByPart(
   record: Cancelled,
   last: PolicyVersion | undefined,
-): readonly { readonly part: PolicyPart; readonly signers: readonly Approver[] }[] {
+): readonly { readonly part: PolicyPart | InstancePart; readonly signers: readonly Approver[] }[] {
   const { id, cancelled = "" } = record;
   const { policy, digest, signatures } = readingOf(record);
   const lines = readSignatures(cancelled);

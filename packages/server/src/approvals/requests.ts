@@ -26,6 +26,7 @@ import {
   type PolicyVersion,
   type Standing,
   standingOf,
+  unreadFault,
 } from "./policies.ts";
 
 export type RequestRecord = SystemRecord<"ApprovalRequest">;
@@ -104,14 +105,10 @@ export class Approvals {
     operation,
     target,
   }: Pick<Asked, "operation" | "target">): Promise<PolicyVersion | undefined> {
-    const { view } = this.#options;
+    const { view, node } = this.#options;
     await view.refresh();
-    if (view.unreadPolicies.size > 0) {
-      throw new ManagementError(
-        "storeUnavailable",
-        "a record of the approval policy is damaged, so nobody can tell what needs approvals: mend it (docs/approvals.md)",
-      );
-    }
+    const unread = unreadFault(view, `node ${node}`);
+    if (unread !== undefined) throw new ManagementError("storeUnavailable", unread);
     const { inForce } = this.standing();
     return partsFor(inForce?.policy, operation, target).length > 0 ? inForce : undefined;
   }

@@ -2,7 +2,7 @@ import { userInfo } from "node:os";
 import { parsePolicy, policyText, unadmitted } from "@holdfast/admin";
 import { markedIdentifier, type SystemRecord } from "@holdfast/engine";
 import { type LocalPlace, localRecords, localStanding } from "../approvals/local-approvals.ts";
-import { followFault, type Standing } from "../approvals/policies.ts";
+import { followFault, type Standing, unreadFault } from "../approvals/policies.ts";
 import { signaturesIn } from "../approvals/requests.ts";
 import { OperatorError, reasonOf } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
@@ -141,6 +141,8 @@ async function atPolicies(
     const local = localRecords(place);
     await using view = local.view;
     await view.refresh();
+    const unread = unreadFault(view, `node ${node}`);
+    if (unread !== undefined) throw new OperatorError(unread, "again");
     return await work(place, local, localStanding(place, view));
   });
 }

@@ -118,7 +118,7 @@ export class TestNode implements AsyncDisposable {
     const about = { region: name, node, version: "test" };
     const { approvals, duty, around } = this.#openApprovals(region, node);
     [this.approvals, this.duty] = [approvals, duty];
-    const deps = { view, records, presence, approvals, ...around };
+    const deps = { view, records, presence, approvals, node, ...around };
     const handlers = {
       ...requestHandlers(deps),
       ...policyHandlers(deps),

@@ -55,6 +55,11 @@ export function policyAfter(
   });
 }
 
+/** The text of a policy in a form that a newer version of Holdfast may write, and this one cannot read. */
+export function newerText(policy: ApprovalPolicy): string {
+  return policyText(policy).replace("policy-1", "policy-2");
+}
+
 /** The lines of signatures of a text by these keys. */
 export function signedBy(text: string, keys: readonly TestApprover[], reason?: string): string {
   return keys.map(({ privateKey }) => signatureLine(text, privateKey, reason)).join("\n");

@@ -69,7 +69,7 @@ export class Authorizer {
     bodyMax: number,
   ): Promise<Admitted> {
     if (route.roles === "public") return this.#nobody(request.ip);
-    const bearer = await this.#parts.authenticate(request.headers.authorization);
+    const bearer = await this.#parts.authenticate(request.headers.authorization, request.ip);
     const about = { operation, remote: request.ip, requestId: request.id };
     if (typeof bearer === "string") throw this.#unknown(bearer, about);
     const principal = principalOf(bearer, request.ip);
@@ -114,7 +114,7 @@ export class Authorizer {
 
   /** Whether the token still has the same rights; called again and again while a stream is open. */
   async stillAdmitted(route: Route, header: string | undefined, was: Principal): Promise<boolean> {
-    const bearer = await this.#parts.authenticate(header);
+    const bearer = await this.#parts.authenticate(header, was.remote);
     // A session of a vCenter that cannot be asked may be over: its stream ends, and the client connects again.
     if (typeof bearer === "string") return bearer === "unavailable";
     const same = JSON.stringify(bearer.instances) === JSON.stringify(was.instances);

@@ -4,6 +4,8 @@ import type { NodeEvent } from "../../observe/events.ts";
 import { boxed, cryptoKeyId, machine, StandInVcenter } from "../../testing/vcenter.ts";
 import { type Vcenter, VcenterSessions } from "./vcenter-sessions.ts";
 
+/** Where vCenter's proxy is, through which the vSphere Client asks. */
+const proxy = "192.0.2.1";
 const secret = "b".repeat(40);
 const alice = "VSPHERE.LOCAL\\alice";
 const uuid = "4210AA00-0000-4000-8000-000000000001";
@@ -30,7 +32,7 @@ const clonings = (asked: readonly string[]) =>
 describe("a session of the vSphere Client", () => {
   test("stands for the user that vCenter names, with the role viewer", async () => {
     const { vcenter, sessions, token } = await open();
-    expect(await sessions.verify(token())).toEqual({
+    expect(await sessions.verify(token(), proxy)).toEqual({
       id: `${vcenter.guid} ${alice}`,
       name: alice,
       roles: ["viewer"],
@@ -48,29 +50,32 @@ describe("a session of the vSphere Client", () => {
   test("is cloned at a vCenter that cannot be asked for its release", async () => {
     const { vcenter, sessions, token } = await open();
     vcenter.isOld = true;
-    expect(await sessions.verify(token())).toMatchObject({ name: alice });
+    expect(await sessions.verify(token(), proxy)).toMatchObject({ name: alice });
   });
 
   test("reaches only the instances of its vCenter, and gives no role to a user who is not named", async () => {
     const bound = await open({ instances: ["one", "gone"], viewers: ["vsphere.local\\ALICE"] });
-    expect(await bound.sessions.verify(bound.token())).toMatchObject({
+    expect(await bound.sessions.verify(bound.token(), proxy)).toMatchObject({
       roles: ["viewer"],
       instances: ["id-1"],
     });
     const other = await open({ viewers: ["VSPHERE.LOCAL\\bob"] });
-    expect(await other.sessions.verify(other.token())).toMatchObject({ name: alice, roles: [] });
+    expect(await other.sessions.verify(other.token(), proxy)).toMatchObject({
+      name: alice,
+      roles: [],
+    });
   });
 
   test("is cloned once for requests that come together, and again after ten minutes", async () => {
     const { vcenter, sessions, time, token } = await open();
-    await Promise.all(Array.from({ length: 8 }, () => sessions.verify(token())));
+    await Promise.all(Array.from({ length: 8 }, () => sessions.verify(token(), proxy)));
     expect(clonings(vcenter.asked)).toBe(1);
     time.nowMs = 599_999;
-    await sessions.verify(token());
+    await sessions.verify(token(), proxy);
     expect(clonings(vcenter.asked)).toBe(1);
     vcenter.end(secret);
     time.nowMs = 600_000;
-    expect(await sessions.verify(token())).toBe("noSession");
+    expect(await sessions.verify(token(), proxy)).toBe("noSession");
   });
 
   test("ends at vCenter when a hundred newer ones are held", async () => {
@@ -79,7 +84,7 @@ describe("a session of the vSphere Client", () => {
       const own = `${secret}${at}`;
       vcenter.sessions.set(own, `VSPHERE.LOCAL\\user-${at}`);
       time.nowMs += 1000;
-      expect(await sessions.verify(token(vcenter.guid, own))).toMatchObject({ roles: [] });
+      expect(await sessions.verify(token(vcenter.guid, own), proxy)).toMatchObject({ roles: [] });
     }
     await expect.poll(() => vcenter.clones.size).toBe(100);
     expect([...vcenter.clones.values()]).not.toContain("VSPHERE.LOCAL\\user-0");
@@ -90,26 +95,26 @@ describe("refused is", () => {
   test("a session of a vCenter that is not configured, or without a token, and nobody is asked", async () => {
     const { vcenter, sessions, token } = await open();
     for (const guid of ["00000000-0000-4000-8000-000000000000", "", "localhost"]) {
-      expect(await sessions.verify(token(guid)), guid).toBe("noVcenter");
+      expect(await sessions.verify(token(guid), proxy), guid).toBe("noVcenter");
     }
     for (const bad of ["", "with space", "line\r\nfeed: x"]) {
-      expect(await sessions.verify(token(vcenter.guid, bad)), bad).toBe("noSession");
+      expect(await sessions.verify(token(vcenter.guid, bad), proxy), bad).toBe("noSession");
     }
     expect(vcenter.asked).toEqual([]);
   });
 
   test("a token that vCenter does not know", async () => {
     const { sessions, events, token, vcenter } = await open();
-    expect(await sessions.verify(token(vcenter.guid, "unknown-token"))).toBe("noSession");
+    expect(await sessions.verify(token(vcenter.guid, "unknown-token"), proxy)).toBe("noSession");
     expect(events).toEqual([]);
   });
 
   test("everybody while vCenter fails, with one warning that has no token", async () => {
     const { vcenter, sessions, events, token } = await open();
     vcenter.broken = 503;
-    expect(await sessions.verify(token())).toBe("vcenterAway");
+    expect(await sessions.verify(token(), proxy)).toBe("vcenterAway");
     await vcenter[Symbol.asyncDispose]();
-    expect(await sessions.verify(token())).toBe("vcenterAway");
+    expect(await sessions.verify(token(), proxy)).toBe("vcenterAway");
     expect(events).toEqual([
       expect.objectContaining({
         type: "warning",
@@ -122,25 +127,65 @@ describe("refused is", () => {
   test("a server with another certificate, or another vCenter, before it gets the token", async () => {
     const { vcenter } = await open();
     const wrongCa = await open({ address: vcenter.address, guid: vcenter.guid });
-    expect(await wrongCa.sessions.verify(wrongCa.token(vcenter.guid))).toBe("vcenterAway");
+    expect(await wrongCa.sessions.verify(wrongCa.token(vcenter.guid), proxy)).toBe("vcenterAway");
     expect(vcenter.asked).toEqual([]);
     const guid = "00000000-0000-4000-8000-000000000001";
     const wrongGuid = await open({ guid });
-    expect(await wrongGuid.sessions.verify(wrongGuid.token(guid))).toBe("vcenterAway");
+    expect(await wrongGuid.sessions.verify(wrongGuid.token(guid), proxy)).toBe("vcenterAway");
     expect(wrongGuid.events).toMatchObject([
       { message: expect.stringContaining("is another vCenter") },
     ]);
     expect(clonings(wrongGuid.vcenter.asked)).toBe(0);
   });
 
-  test("who opens many sessions at once: vCenter is not asked for each", async () => {
+  test("an address that opens many sessions: it waits, and all others still get theirs", async () => {
+    const { vcenter, sessions, time, token } = await open();
+    const guess = (at: number, remote: string) =>
+      sessions.verify(token(vcenter.guid, `guess-${at}`), remote).catch(({ problem }) => problem);
+    const guesses = Array.from({ length: 300 }, (_, at) => guess(at, "198.51.100.7"));
+    const outcomes = await Promise.all(guesses);
+    const refused = outcomes.filter((outcome) => typeof outcome !== "string");
+    expect(refused).toHaveLength(280);
+    expect(refused[0]).toMatchObject({ code: "tooMany", headers: { "retry-after": "1" } });
+    expect(clonings(vcenter.asked)).toBeLessThanOrEqual(20);
+    expect(await sessions.verify(token(), proxy)).toMatchObject({ name: alice });
+    // Once it has waited, vCenter is asked again.
+    time.nowMs = 1_000;
+    expect(await guess(0, "198.51.100.7")).toBe("noSession");
+  });
+
+  test("an address by its network, and what it asks about a key, as well", async () => {
     const { vcenter, sessions, token } = await open();
-    const guesses = Array.from({ length: 60 }, (_, at) =>
-      sessions.verify(token(vcenter.guid, `guess-${at}`)),
+    for (let at = 0; at < 20; at++) {
+      await sessions.verify(token(vcenter.guid, `guess-${at}`), `2001:db8::${at.toString(16)}`);
+    }
+    const asked = sessions.object(token(), "VirtualMachine", "vm-1", "2001:db8::ffff");
+    await expect(asked).rejects.toMatchObject({ problem: { code: "tooMany" } });
+  });
+
+  test("many addresses together: vCenter is not kept busy", async () => {
+    const { vcenter, sessions, token } = await open();
+    for (let at = 0; at < 250; at += 10) {
+      const guesses = Array.from({ length: 10 }, (_, nth) =>
+        sessions.verify(token(vcenter.guid, `guess-${at + nth}`), `198.51.100.${at + nth}`),
+      );
+      const outcomes = await Promise.all(guesses);
+      if (at >= 200) expect(new Set(outcomes)).toEqual(new Set(["vcenterAway"]));
+    }
+    expect(clonings(vcenter.asked)).toBeLessThanOrEqual(200);
+  });
+
+  test("guesses do not end sessions that are held", async () => {
+    const { vcenter, sessions, token } = await open();
+    await sessions.verify(token(), proxy);
+    await Promise.all(
+      Array.from({ length: 120 }, (_, at) =>
+        sessions.verify(token(vcenter.guid, `guess-${at}`), `198.51.100.${at}`),
+      ),
     );
-    const outcomes = new Set(await Promise.all(guesses));
-    expect(outcomes).toEqual(new Set(["noSession", "vcenterAway"]));
-    expect(clonings(vcenter.asked)).toBe(20);
+    const before = clonings(vcenter.asked);
+    expect(await sessions.verify(token(), proxy)).toMatchObject({ name: alice });
+    expect(clonings(vcenter.asked)).toBe(before);
   });
 });
 
@@ -149,7 +194,7 @@ describe("the keys of an object", () => {
     const { vcenter, sessions, token } = await open();
     const keys = { home: cryptoKeyId("KEY-1", "hf"), disk: cryptoKeyId("key-2") };
     vcenter.objects.set("vm-42", machine("web <b>", uuid, keys));
-    expect(await sessions.object(token(), "VirtualMachine", "vm-42")).toEqual({
+    expect(await sessions.object(token(), "VirtualMachine", "vm-42", proxy)).toEqual({
       name: "web <b>",
       identifiers: [uuid.toLowerCase()],
       keys: [
@@ -190,7 +235,7 @@ describe("the keys of an object", () => {
     });
     vcenter.objects.set("host-1", host("esx1"));
     vcenter.objects.set("host-2", { ...host("esx2"), missing: ["runtime.cryptoKeyId"] });
-    expect(await sessions.object(token(), "ClusterComputeResource", "domain-c8")).toEqual({
+    expect(await sessions.object(token(), "ClusterComputeResource", "domain-c8", proxy)).toEqual({
       name: "prod",
       identifiers: [],
       keys: [
@@ -205,7 +250,7 @@ describe("the keys of an object", () => {
   test("are not there for an object that vCenter does not show, or after the clone has ended", async () => {
     const { vcenter, sessions, token } = await open();
     const problemOf = (id: string) =>
-      sessions.object(token(), "VirtualMachine", id).then(
+      sessions.object(token(), "VirtualMachine", id, proxy).then(
         () => "",
         ({ problem }) => problem.code,
       );

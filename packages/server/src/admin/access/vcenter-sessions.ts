@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { originOf } from "@holdfast/regions";
 import { reasonOf } from "../../base/operator-error.ts";
 import {
   type Bearer,
@@ -9,6 +10,7 @@ import {
 } from "../../management/tokens/bearer.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import { Refused } from "../problem.ts";
+import { tooMany } from "./authorizer.ts";
 import { Buckets } from "./buckets.ts";
 import type { InstanceNames } from "./instance-names.ts";
 import {
@@ -53,8 +55,10 @@ interface Known {
 const heldMax = 100;
 /** Then vCenter is asked again: a user who has signed out there, or lost the right to, is refused. */
 const heldMs = 600_000;
-/** New sessions of one vCenter: a client that guesses tokens must not keep it busy. */
-const clones = { perSecond: 2, burst: 20 };
+/** New sessions that one address asks of a vCenter: one that guesses tokens must leave the others their sessions. */
+const clonesOfAddress = { perSecond: 2, burst: 20 };
+/** Those of all addresses together: they must not keep the vCenter busy. */
+const clones = { perSecond: 20, burst: 200 };
 const warnings = { perSecond: 0.1, burst: 1 };
 
 /**
@@ -65,6 +69,7 @@ export class VcenterSessions implements ForeignTokens {
   readonly #options: VcenterSessionsOptions;
   readonly #apis: ReadonlyMap<string, { readonly vcenter: Vcenter; readonly api: VcenterApi }>;
   readonly #held = new Map<string, Held>();
+  readonly #clonesOfAddress: Buckets;
   readonly #clones: Buckets;
   readonly #warnings: Buckets;
 
@@ -73,6 +78,7 @@ export class VcenterSessions implements ForeignTokens {
     this.#apis = new Map(
       options.vcenters.map((vcenter) => [vcenter.guid, { vcenter, api: new VcenterApi(vcenter) }]),
     );
+    this.#clonesOfAddress = new Buckets(clonesOfAddress, options.monotonicMs);
     this.#clones = new Buckets(clones, options.monotonicMs);
     this.#warnings = new Buckets(warnings, options.monotonicMs);
   }
@@ -91,11 +97,12 @@ export class VcenterSessions implements ForeignTokens {
     return found?.guid ?? "";
   }
 
-  async verify(token: string): Promise<Bearer | TokenRefusal> {
+  /** Throws a `Refused` if the address `remote` opens too many new sessions. */
+  async verify(token: string, remote: string): Promise<Bearer | TokenRefusal> {
     const known = this.#find(token);
     if (known === undefined) return "noVcenter";
     try {
-      return this.#bearer(known.vcenter, await this.#session(known));
+      return this.#bearer(known.vcenter, await this.#session(known, remote));
     } catch (error) {
       if (error instanceof SessionRefused) return "noSession";
       if (error instanceof Refused) throw error;
@@ -105,14 +112,19 @@ export class VcenterSessions implements ForeignTokens {
   }
 
   /** The keys that an object of the token's vCenter uses, as far as its user may see them. */
-  async object(token: string, type: VcenterType, id: string): Promise<VcenterObject> {
+  async object(
+    token: string,
+    type: VcenterType,
+    id: string,
+    remote: string,
+  ): Promise<VcenterObject> {
     const known = this.#find(token);
     if (known === undefined) {
       const detail = "only a session of the vSphere Client can ask for an object of vCenter";
       throw new Refused({ code: "forbidden", detail });
     }
     try {
-      return await known.api.object(await this.#session(known), type, id);
+      return await known.api.object(await this.#session(known, remote), type, id);
     } catch (error) {
       if (error instanceof ObjectMissing) {
         throw new Refused({ code: "notFound", detail: "vCenter does not show this object" });
@@ -123,6 +135,7 @@ export class VcenterSessions implements ForeignTokens {
         const detail = "vCenter has ended the session: try again";
         throw new Refused({ code: "unauthenticated", detail });
       }
+      if (error instanceof Refused) throw error;
       this.#warn(known, error);
       throw new Refused({
         code: "storeUnavailable",
@@ -155,7 +168,8 @@ export class VcenterSessions implements ForeignTokens {
   }
 
   /** The clone of the user's session; requests that come together share it. */
-  #session({ vcenter, api, secret, key }: Known): Promise<ClonedSession> {
+  async #session(known: Known, remote: string): Promise<ClonedSession> {
+    const { vcenter, api, secret, key } = known;
     const nowMs = this.#options.monotonicMs();
     for (const [each, { untilMs }] of this.#held) if (untilMs <= nowMs) this.#forget(each);
     const held = this.#held.get(key);
@@ -166,18 +180,28 @@ export class VcenterSessions implements ForeignTokens {
       return held.session;
     }
     // A header takes only these characters.
-    if (!/^[\x21-\x7e]+$/.test(secret)) return Promise.reject(new SessionRefused("no token"));
+    if (!/^[\x21-\x7e]+$/.test(secret)) throw new SessionRefused("no token");
+    // First the address's own share, so that what is refused there takes nothing of the whole.
+    const waitSeconds = this.#clonesOfAddress.take(`${vcenter.guid} ${originOf(remote)}`);
+    if (waitSeconds > 0) {
+      throw tooMany(waitSeconds, "too many new sessions of the vSphere Client from this address");
+    }
     if (this.#clones.take(vcenter.guid) > 0) {
-      return Promise.reject(new Error("too many new sessions at the same time"));
+      throw new Error("too many new sessions at the same time");
     }
     const session = api.clone(secret);
     this.#held.set(key, { session, api, untilMs: nowMs + heldMs });
-    session.catch(() => {
-      if (this.#held.get(key)?.session === session) this.#held.delete(key);
-    });
-    const [oldest] = this.#held.keys();
-    if (this.#held.size > heldMax && oldest !== undefined) this.#forget(oldest);
-    return session;
+    session.then(
+      // Only now: guesses that vCenter refuses must not end the sessions of others.
+      () => {
+        const [oldest] = this.#held.keys();
+        if (this.#held.size > heldMax && oldest !== undefined) this.#forget(oldest);
+      },
+      () => {
+        if (this.#held.get(key)?.session === session) this.#held.delete(key);
+      },
+    );
+    return await session;
   }
 
   /** Ends a clone at vCenter too; if that fails, vCenter ends it as idle. */

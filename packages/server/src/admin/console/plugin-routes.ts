@@ -52,6 +52,6 @@ export function servePlugin(
       throw new Refused({ code: "invalid", detail: "query.id: is of another vCenter" });
     }
     const token = String(request.headers.authorization).replace(/^Bearer /i, "");
-    return reply.send(await sessions.object(token, type as VcenterType, id));
+    return reply.send(await sessions.object(token, type as VcenterType, id, request.ip));
   });
 }

@@ -1,5 +1,5 @@
 import { approvalActions, type InstancePart, type PolicyPart, partsOf } from "@holdfast/admin";
-import { type PolicyVersion, standingOf } from "../../approvals/policies.ts";
+import { newerFault, type PolicyVersion, standingOf } from "../../approvals/policies.ts";
 import { breakGlassCounts, lastSigned } from "../../approvals/requests.ts";
 import { type Check, failed, ok, type SystemSources, warning } from "./sources.ts";
 
@@ -9,7 +9,11 @@ const page = "docs/approvals.md";
 const drillMs = 180 * 86_400_000;
 
 /** Checks the approval policy: whether it can be met, now and if a key is lost. */
-export function approvalChecks({ view, clocks }: SystemSources): Check[] {
+export function approvalChecks({
+  view,
+  clocks,
+  config,
+}: Pick<SystemSources, "view" | "clocks" | "config">): Check[] {
   const nowMs = clocks.earliestMs();
   if (view.unreadPolicies.size > 0) {
     return [
@@ -20,6 +24,8 @@ export function approvalChecks({ view, clocks }: SystemSources): Check[] {
       ),
     ];
   }
+  const newer = newerFault(view, `node ${config.node}`);
+  if (newer !== undefined) return [failed(name, newer, `${page}: A policy of a newer version`)];
   const { inForce, waiting } = standingOf(view.all("ApprovalPolicy"), nowMs);
   const urgent = waiting.map(({ id, digest, effectiveMs, policy }) =>
     warning(

@@ -11,14 +11,18 @@ import {
   unadmitted,
 } from "@holdfast/admin";
 import { markedIdentifier } from "@holdfast/engine";
+import { nameOf } from "../../approvals/parts.ts";
 import {
   breakGlassSigned,
   cancellers,
+  cancellersByPart,
   delayedCount,
   followFault,
   isSigned,
+  newerFault,
   type PolicyVersion,
   standingOf,
+  unreadFault,
   unsignedParts,
 } from "../../approvals/policies.ts";
 import { lastSigned, signaturesIn } from "../../approvals/requests.ts";
@@ -44,7 +48,14 @@ function refuse(why: string): never {
   throw new ManagementError("approvalRefused", why);
 }
 
+/** Throws if this node cannot tell which policy is in force. */
+function requireRead(unread: string | undefined): void {
+  if (unread !== undefined) throw new ManagementError("storeUnavailable", unread);
+}
+
 function policies(deps: ApprovalHandlersDeps) {
+  // A damaged one does not keep approvers from what they need to cancel a change.
+  requireRead(newerFault(deps.view, `node ${deps.node}`));
   const { last, inForce, waiting } = standing(deps);
   const state = inForce === undefined ? "reset" : "in-force";
   const now = last === undefined ? [] : [policyAnswer(deps, last, state)];
@@ -57,6 +68,7 @@ function policies(deps: ApprovalHandlersDeps) {
 async function change(deps: ApprovalHandlersDeps, call: CallOf<"changeApprovalPolicy">) {
   const { view, records, wallMs, policyMs, newId, observe } = deps;
   await view.refresh();
+  requireRead(unreadFault(view, `node ${deps.node}`));
   const { inForce } = standing(deps);
   if (inForce === undefined) {
     return refuse("no policy is in force: the first one is set at a node (holdfast approval init)");
@@ -135,14 +147,16 @@ async function stop(deps: ApprovalHandlersDeps, call: CallOf<"stopApprovalPolicy
     );
   }
   const then = standingOf(after, policyMs());
-  const { approvals } = last?.policy ?? { approvals: 0 };
+  const groups = after.flatMap((one) => (one.id === id ? cancellersByPart(one, last) : []));
+  const signed = groups.filter((group) => group.signers.length > 0);
+  const enough = signed.map(({ part }) => nameOf(part)).join(" or ");
   if (then.waiting.some((one) => one.id === id)) {
-    return refuse(`this approver has cancelled a change before: now ${approvals} must sign`);
+    return refuse(`this approver has cancelled a change before: now ${enough} must sign`);
   }
   const known = (one: PolicyVersion) => waiting.some((other) => other.id === one.id);
   if (then.last?.id !== last?.id || !then.waiting.every(known)) {
     return refuse(
-      `this approver has cancelled a later change, which would wait again: now ${approvals} must sign, or they change the policy, which ends every change that waits`,
+      `this approver has cancelled a later change, which would wait again: now ${enough} must sign, or the approvers change the policy, which ends every change that waits`,
     );
   }
   const names = signers.map(({ name }) => name).join(" ");

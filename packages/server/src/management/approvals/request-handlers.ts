@@ -24,10 +24,11 @@ import type { SystemView } from "../../records/system-view.ts";
 import { pageBy } from "../paging.ts";
 
 export interface ApprovalHandlersDeps {
-  readonly view: Pick<SystemView, "all" | "get" | "refresh">;
+  readonly view: Pick<SystemView, "all" | "get" | "refresh" | "unreadPolicies">;
   readonly records: Pick<Records, "create" | "change" | "destroy">;
   readonly presence: Pick<Presence, "of">;
   readonly approvals: Pick<Approvals, "handIn">;
+  readonly node: string;
   readonly wallMs: () => number;
   /** See `ApprovalsOptions`. */
   readonly policyMs: () => number;

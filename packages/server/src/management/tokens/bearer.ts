@@ -39,12 +39,15 @@ export interface TokenVerifier {
   verify(token: string): Bearer | TokenRefusal;
 }
 
-/** Identifies the caller by an Authorization header. */
-export type Authenticate = (header: string | undefined) => Promise<Bearer | TokenRefusal>;
+/** Identifies the caller by an Authorization header; `remote` is the address that it comes from. */
+export type Authenticate = (
+  header: string | undefined,
+  remote: string,
+) => Promise<Bearer | TokenRefusal>;
 
 /** Verifies tokens of somebody else, such as those of an identity provider (OIDC). */
 export interface ForeignTokens {
-  verify(token: string): Promise<Bearer | TokenRefusal>;
+  verify(token: string, remote: string): Promise<Bearer | TokenRefusal>;
 }
 
 const scheme = /^Bearer ([A-Za-z0-9._~+/-]{16,8192}=*)$/i;
@@ -70,13 +73,13 @@ export function authenticator(
   lookAgain?: () => Promise<void>,
   vcenters?: ForeignTokens,
 ): Authenticate {
-  return async (header) => {
+  return async (header, remote) => {
     if (header === undefined) return "missing";
     const token = scheme.exec(header)?.[1];
     if (token === undefined) return "unknown";
-    if (foreign !== undefined && jwt.test(token)) return await foreign.verify(token);
+    if (foreign !== undefined && jwt.test(token)) return await foreign.verify(token, remote);
     if (vcenters !== undefined && token.startsWith(vcenterPrefix))
-      return await vcenters.verify(token);
+      return await vcenters.verify(token, remote);
     const found = own.verify(token);
     if (found !== "unknown" || lookAgain === undefined) return found;
     await lookAgain();

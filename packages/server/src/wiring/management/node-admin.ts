@@ -193,7 +193,7 @@ function openApprovals(
   const up = () => peers.filter((peer) => peer.state() === "up").map((peer) => peer.region);
   const reachable = () => commands.others.filter((other) => up().includes(other));
   const approvals = new Approvals({ view, records, region, node, reachable, ...around });
-  const deps = { view, records, presence, approvals, ...around };
+  const deps = { view, records, presence, approvals, node, ...around };
   return {
     approvals,
     handlers: { ...requestHandlers(deps), ...policyHandlers(deps) },

@@ -1,0 +1,45 @@
+<#
+.SYNOPSIS
+  Proves that nothing in vCenters uses an old key provider any more.
+
+.DESCRIPTION
+  What `holdfast vcenter verify` does, over PowerCLI. It only reads. It ends without an error only if both providers exist,
+  everything could be read, nothing uses the old provider, and something uses the new one. An empty inventory is an
+  error. The work is done by deploy/powercli/holdfast-keys-in-use.ps1.
+
+  A vSAN cluster whose provider was switched shows the new provider for its old keys, until a shallow re-key has ended: see
+  that holdfast-move.ps1 ended without an error for it.
+
+  Not run by the project's tests: they have no vCenter and no PowerCLI. Written for PowerCLI 13 and vCenter 8.0 or newer.
+
+.PARAMETER VCenter
+  The vCenters whose keys are in the instance: all of them, by the names given to Connect-VIServer.
+
+.PARAMETER OldProvider
+  The key provider that is to be removed.
+
+.PARAMETER NewProvider
+  The key provider that has taken its place.
+
+.EXAMPLE
+  Connect-VIServer vc1.example, vc2.example
+  ./holdfast-verify.ps1 -VCenter vc1.example, vc2.example -OldProvider ibm -NewProvider holdfast
+#>
+[CmdletBinding()]
+param(
+  [Parameter(Mandatory = $true)][string[]]$VCenter,
+  [Parameter(Mandatory = $true)][string]$OldProvider,
+  [Parameter(Mandatory = $true)][string]$NewProvider
+)
+
+$ErrorActionPreference = 'Stop'
+$inUse = Join-Path $PSScriptRoot '../../deploy/powercli/holdfast-keys-in-use.ps1'
+if (-not (Test-Path $inUse)) { throw "$inUse is missing: copy the folders scripts and deploy together" }
+if ($OldProvider -eq $NewProvider) { throw '-NewProvider is the old one' }
+
+# A wrong name would be proven unused.
+$known = @(Get-KeyProvider | ForEach-Object { $_.Name })
+foreach ($name in $OldProvider, $NewProvider) {
+  if ($known -notcontains $name) { throw "${name}: no vCenter has a key provider of this name; there are $($known -join ', ')" }
+}
+& $inUse -VCenter $VCenter -OldProvider $OldProvider -NewProvider $NewProvider
