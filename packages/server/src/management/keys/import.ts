@@ -31,7 +31,7 @@ import { refusalOf } from "../../records/refusals.ts";
 export interface ImportDeps {
   readonly region: string;
   readonly store: Pick<ObjectStore, "read" | "find" | "commit" | "appendAudit">;
-  readonly keyRing: Pick<KeyRing, "seal" | "open">;
+  readonly keyRing: KeyRing;
   readonly wallMs: () => number;
   /** Why this node's clock may not decide that a date has come. */
   readonly doubt: () => ClockDoubt | undefined;
