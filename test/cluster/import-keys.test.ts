@@ -114,22 +114,29 @@ async function importOnce(
   return results;
 }
 
-/** Calls until no key is to be tried again; the outcomes in the order of the keys. */
-async function imported(
+/** Calls until no key is to be tried again; the results in the order of the keys. */
+async function resultsOf(
   node: string,
   moved: readonly Moved[],
   instance: string = one,
-): Promise<readonly string[]> {
-  const ended = new Map<string, string>();
+): Promise<readonly (Result | undefined)[]> {
+  const ended = new Map<string, Result>();
   await until(`${node} has imported what it can`, async () => {
     const open = moved.filter(({ id }) => !ended.has(id));
     const call = () => importOnce(node, open.slice(0, perCall), instance);
-    for (const { identifier, outcome } of await patient(call)) {
-      if (outcome !== "TryAgain") ended.set(identifier, outcome);
+    for (const result of await patient(call)) {
+      if (result.outcome !== "TryAgain") ended.set(result.identifier, result);
     }
     return ended.size === moved.length;
   });
-  return moved.map(({ id }) => ended.get(id) ?? "");
+  return moved.map(({ id }) => ended.get(id));
+}
+
+/** The same, without reasons and digests. */
+async function imported(
+  ...given: Parameters<typeof resultsOf>
+): Promise<readonly (string | undefined)[]> {
+  return (await resultsOf(...given)).map((result) => result?.outcome);
 }
 
 const all = (count: number, outcome: string) => Array.from({ length: count }, () => outcome);
@@ -168,7 +175,7 @@ test("200 keys keep identifier, State and dates in both regions, and a repetitio
   }
   expect(await imported("b2", moved)).toEqual(all(200, "AlreadyThere"));
   const [first] = moved as [Moved];
-  const [result] = await patient(() => importOnce("a2", [first]));
+  const [result] = await resultsOf("a2", [first]);
   expect(result?.digest).toBe(hash("sha256", first.key));
   const { items } = await (admins.get("b1") as AdminClient).call("listKeys", {
     params: { instance: one },
@@ -192,9 +199,7 @@ test("of one identifier in both regions at once one import wins, and nothing is 
       expect(await keyBytes(clients.at(node.name), id)).toBe(winner);
     }
   }
-  const wrong = await patient(() =>
-    importOnce("b1", [{ ...(here[0] as Moved), key: randomBytes(32) }]),
-  );
+  const wrong = await resultsOf("b1", [{ ...(here[0] as Moved), key: randomBytes(32) }]);
   expect(wrong).toEqual([
     { identifier: here[0]?.id, outcome: "Clash", reason: expect.stringContaining("identifier") },
   ]);
@@ -251,7 +256,7 @@ test("another instance's keys are neither shown nor changed, and a destroyed ide
   const params = { instance: one, key: gone.id };
   const query = { force: "true", confirm: gone.id } as const;
   await patient(() => admin.call("destroyKey", { params, query }));
-  const [again] = await patient(() => importOnce("b2", [gone]));
+  const [again] = await resultsOf("b2", [gone]);
   expect(again).toMatchObject({ outcome: "Refused", reason: expect.stringContaining("destroyed") });
 });
 
