@@ -2,7 +2,6 @@ import { hash, randomBytes, randomUUID } from "node:crypto";
 import type { AdminClient, Contract, Reply } from "@holdfast/admin";
 import { partitionOf } from "@holdfast/engine";
 import {
-  type Attribute,
   attributeItem,
   attributes,
   attributeValue,
@@ -14,7 +13,7 @@ import { until } from "@holdfast/testing";
 import { byteString, encode, type Item, structure, textString } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
-import { keyBytes, lookAtAll } from "../support/keys.ts";
+import { answered, keyBytes } from "../support/keys.ts";
 import { patient } from "../support/root-regions.ts";
 import { findSecrets, type Haystack, haystacksOf } from "../support/search.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
@@ -143,17 +142,21 @@ const all = (count: number, outcome: string) => Array.from({ length: count }, ()
 
 /** What a client gets of keys at a node: State, bytes in hex, and a date. */
 async function readAt(node: string, moved: readonly Moved[]): Promise<readonly unknown[]> {
-  const reference = { tag: attributes.InitialDate.tag, key: "" };
+  const client = clients.at(node);
+  const references = [attributes.State, attributes.InitialDate].map(({ tag }) => ({
+    tag,
+    key: "",
+  }));
   const found: unknown[] = [];
-  for (const { id } of moved) {
-    const [seen] = await lookAtAll(clients.at(node), [id], [reference]);
-    const payload = seen?.state.payload as { readonly attributes: readonly Attribute[] };
+  for (const { id: uniqueIdentifier } of moved) {
+    const asked = () => client.getAttributes({ uniqueIdentifier, references });
+    const { attributes: shown } = await answered(asked);
     const value = (name: "State" | "InitialDate") => {
-      const item = payload.attributes.find(({ item: { tag } }) => tag === attributes[name].tag);
-      return item && attributeValue(name, item.item);
+      const one = shown.find(({ item: { tag } }) => tag === attributes[name].tag);
+      return one && attributeValue(name, one.item);
     };
-    const bytes = await keyBytes(clients.at(node), id);
-    found.push([id, value("State"), value("InitialDate"), bytes]);
+    const bytes = await answered(() => keyBytes(client, uniqueIdentifier));
+    found.push([uniqueIdentifier, value("State"), value("InitialDate"), bytes]);
   }
   return found;
 }
@@ -196,7 +199,7 @@ test("of one identifier in both regions at once one import wins, and nothing is 
     expect(outcomes[1 - won]).toBe("Clash");
     const winner = [here, there][won]?.[at]?.key.toString("hex");
     for (const node of both.nodes) {
-      expect(await keyBytes(clients.at(node.name), id)).toBe(winner);
+      expect(await answered(() => keyBytes(clients.at(node.name), id))).toBe(winner);
     }
   }
   const wrong = await resultsOf("b1", [{ ...(here[0] as Moved), key: randomBytes(32) }]);
