@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +7,6 @@ import { type Attribute, attributeItem, tags } from "@holdfast/kmip";
 import { until } from "@holdfast/testing";
 import { makeCrl } from "@holdfast/testing/crl";
 import { createAuthority, selfSigned } from "@holdfast/testing/pki";
-import { encode, type Item, structure } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { exitCodeOf } from "../../packages/cli/src/terminal/exit-codes.ts";
@@ -22,7 +20,7 @@ import {
 import { acceptRemoved } from "../support/accept.ts";
 import { adminClient } from "../support/admin-api.ts";
 import { holdfast } from "../support/command-line.ts";
-import { createKey } from "../support/keys.ts";
+import { createKey, importBothWays } from "../support/keys.ts";
 import { OrderRegions } from "../support/order-roots.ts";
 import { patient } from "../support/root-regions.ts";
 import { credentialsOf } from "../support/two-regions-clients.ts";
@@ -241,20 +239,10 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
   ),
   "kmip-key.destroy": well(async () => client.destroy(await key())),
   "key.restore": well(async () => {
-    const { uniqueIdentifier } = await key();
-    await client.destroy({ uniqueIdentifier });
+    const { uniqueIdentifier } = await client.destroy(await key());
     await admin.call("restoreKey", { params: { instance, key: uniqueIdentifier } });
   }),
-  "key.import": bothWays(async () => {
-    const { object } = await client.get(await key());
-    const base64 = (item: Item) => Buffer.from(encode(item)).toString("base64");
-    const given = {
-      ...{ objectType: "SymmetricKey", state: "Active", value: base64(object as Item) },
-      attributes: base64(structure(tags.Attributes.tag, [])),
-    } as const;
-    const keys = [randomUUID(), "4711"].map((identifier) => ({ identifier, ...given }));
-    await patient(() => admin.call("importKeys", { params: { instance }, body: { keys } }));
-  }),
+  "key.import": bothWays(() => importBothWays(admin, instance, client)),
   "kmip-key.erase": well(() =>
     until("the material is erased", async () => (await eventsOf("kmip-key.erase")).length > 0),
   ),

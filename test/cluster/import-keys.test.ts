@@ -10,10 +10,10 @@ import {
   vendorAttribute,
 } from "@holdfast/kmip";
 import { until } from "@holdfast/testing";
-import { byteString, encode, type Item, structure, textString } from "@holdfast/ttlv";
+import { byteString, type Item, textString } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
-import { answered, keyBytes } from "../support/keys.ts";
+import { answered, importable, keyBytes } from "../support/keys.ts";
 import { patient } from "../support/root-regions.ts";
 import { findSecrets, type Haystack, haystacksOf } from "../support/search.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
@@ -83,9 +83,7 @@ function keys(count: number): readonly Moved[] {
   });
 }
 
-const base64 = (item: Item): string => Buffer.from(encode(item)).toString("base64");
-
-function given({ id: identifier, key, state, attributes: items }: Moved) {
+function given({ id, key, state, attributes: items }: Moved) {
   const object = objectItem("SymmetricKey", {
     keyBlock: {
       keyFormatType: "Raw",
@@ -93,9 +91,7 @@ function given({ id: identifier, key, state, attributes: items }: Moved) {
       ...{ cryptographicAlgorithm: "AES", cryptographicLength: 256 },
     },
   });
-  const set = base64(structure(tags.Attributes.tag, items));
-  const objectType = "SymmetricKey" as const;
-  return { identifier, objectType, state, attributes: set, value: base64(object) };
+  return { ...importable(id, object, items), state };
 }
 
 /** One call, which may be refused or lost. */
@@ -105,7 +101,7 @@ async function importOnce(
   instance: string = one,
 ): Promise<readonly Result[]> {
   const admin = admins.get(node) as AdminClient;
-  const { results } = await admin.call("importKeys", {
+  const { results } = await admin.call<"importKeys">("importKeys", {
     params: { instance },
     body: { keys: moved.map(given) },
   });

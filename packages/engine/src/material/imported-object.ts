@@ -328,7 +328,7 @@ function dateIn(given: readonly Item[], tag: number): number | undefined {
   if (item?.type !== ItemType.DateTime) return undefined;
   const seconds = Number(item.value);
   if (Number.isSafeInteger(seconds * 1_000)) return seconds;
-  throw new KmipError("invalidAttributeValue", `${nameOf(item)} is no date of this age`);
+  throw new KmipError("invalidAttributeValue", `${nameOf(item)} is too far from today`);
 }
 
 function valueIn<Name extends keyof typeof attributes>(given: readonly Item[], name: Name) {
