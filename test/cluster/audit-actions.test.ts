@@ -20,7 +20,7 @@ import {
 import { acceptRemoved } from "../support/accept.ts";
 import { adminClient } from "../support/admin-api.ts";
 import { holdfast } from "../support/command-line.ts";
-import { createKey } from "../support/keys.ts";
+import { createKey, importBothWays } from "../support/keys.ts";
 import { OrderRegions } from "../support/order-roots.ts";
 import { patient } from "../support/root-regions.ts";
 import { credentialsOf } from "../support/two-regions-clients.ts";
@@ -239,10 +239,10 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
   ),
   "kmip-key.destroy": well(async () => client.destroy(await key())),
   "key.restore": well(async () => {
-    const { uniqueIdentifier } = await key();
-    await client.destroy({ uniqueIdentifier });
+    const { uniqueIdentifier } = await client.destroy(await key());
     await admin.call("restoreKey", { params: { instance, key: uniqueIdentifier } });
   }),
+  "key.import": bothWays(() => importBothWays(admin, instance, client)),
   "kmip-key.erase": well(() =>
     until("the material is erased", async () => (await eventsOf("kmip-key.erase")).length > 0),
   ),

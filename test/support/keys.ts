@@ -1,3 +1,5 @@
+import { randomUUID } from "node:crypto";
+import type { AdminClient } from "@holdfast/admin";
 import { type CallOptions, type KmipClient, KmipClientError } from "@holdfast/client";
 import {
   type Attribute,
@@ -13,7 +15,7 @@ import {
   tags,
 } from "@holdfast/kmip";
 import { answerOf } from "@holdfast/testing";
-import { byteString } from "@holdfast/ttlv";
+import { byteString, encode, type Item, structure } from "@holdfast/ttlv";
 
 /** The name of a State in KMIP (KMIP 2.1, 4.57). */
 export type State = EnumerationText<"State">;
@@ -121,4 +123,28 @@ export async function lookAtAll(
     const [state, key] = [items[2 * at], items[2 * at + 1]];
     return state === undefined || key === undefined ? [] : [{ state, key }];
   });
+}
+
+/** A symmetric key as `importKeys` takes it. */
+export function importable(identifier: string, object: Item, items: readonly Item[] = []) {
+  const base64 = (item: Item): string => Buffer.from(encode(item)).toString("base64");
+  return {
+    identifier,
+    objectType: "SymmetricKey",
+    state: "Active",
+    attributes: base64(structure(tags.Attributes.tag, items)),
+    value: base64(object),
+  } as const;
+}
+
+/** Imports a new key's material, once under an identifier that can be kept and once under one that cannot. */
+export async function importBothWays(
+  admin: Pick<AdminClient, "call">,
+  instance: string,
+  client: KmipClient,
+): Promise<void> {
+  const { object } = await client.get({ uniqueIdentifier: await createKey(client) });
+  if (object === undefined) throw new Error("Get answered no object");
+  const keys = [randomUUID(), "4711"].map((identifier) => importable(identifier, object));
+  await admin.call<"importKeys">("importKeys", { params: { instance }, body: { keys } });
 }

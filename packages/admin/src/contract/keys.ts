@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { may, type Routes } from "./route.ts";
-import { flag, instanceParam, page, pageOf, region, time, uuid } from "./shapes.ts";
+import { flag, instanceParam, page, pageOf, region, sha256, time, uuid } from "./shapes.ts";
 
 /** KMIP 2.1, 11.55. */
 const keyState = z.enum([
@@ -54,6 +54,60 @@ const keyDetails = key
     history: z.array(keyFact),
   })
   .meta({ id: "KeyDetails" });
+
+/** TTLV in base64. */
+const ttlv = z.base64().min(1).max(131_072);
+
+/** An object of another key manager, as its Get and Get Attributes show it. */
+const importedKey = z
+  .object({
+    identifier: z
+      .string()
+      .min(1)
+      .max(255)
+      .describe(
+        "Unique Identifier at the source; a lower-case UUID is kept, any other is refused.",
+      ),
+    objectType: z.enum([
+      "Certificate",
+      "SymmetricKey",
+      "PublicKey",
+      "PrivateKey",
+      "SplitKey",
+      "SecretData",
+      "OpaqueObject",
+      "PGPKey",
+      "CertificateRequest",
+    ]),
+    state: z.enum(["PreActive", "Active", "Deactivated", "Compromised"]),
+    attributes: ttlv.describe(
+      "Its attributes: the structure Attributes (0x420125) of KMIP 2.1, in TTLV and base64.",
+    ),
+    value: ttlv.describe(
+      "The object: the structure of KMIP 2.1, such as Symmetric Key (0x42008F) with its Key Block, not wrapped, in TTLV and base64.",
+    ),
+  })
+  .strict();
+
+/** What became of an object. */
+const importResult = z.object({
+  identifier: z.string(),
+  outcome: z
+    .enum(["Imported", "AlreadyThere", "Clash", "Refused", "TryAgain"])
+    .describe(
+      "AlreadyThere: the same object with the same material, of an earlier call. Clash: the identifier or a Name is taken. Refused: never possible as it is; `reason` says why. TryAgain: nothing was decided, or it is not known to be durable in both regions: send the same again.",
+    ),
+  reason: z.string().optional().describe("Why it was not imported; never with material."),
+  digest: sha256
+    .optional()
+    .describe(
+      "SHA-256 of the key, of Imported and AlreadyThere symmetric keys of 112 bits or more.",
+    ),
+  left: z
+    .array(z.string())
+    .optional()
+    .describe("Names of the attributes that did not come along: the server sets these itself."),
+});
 
 const keyParam = instanceParam.extend({ key: uuid });
 
@@ -227,6 +281,25 @@ export const keyRoutes = {
     audit: "key.restore",
     guarded: { action: "destroy-key" },
     command: { words: "key restore", example: "holdfast key restore kmip-prod UUID" },
+  },
+  importKeys: {
+    method: "POST",
+    path: "/v1/instances/{instance}/keys/import",
+    summary:
+      "Take over objects of another key manager with their identifiers, states and dates: each is imported in both regions, or answered with why not. Repeating it is safe.",
+    tag: "Keys",
+    roles: may.manage,
+    scope: "instance",
+    params: instanceParam,
+    body: z.object({ keys: z.array(importedKey).min(1).max(50) }).strict(),
+    answer: z.object({
+      results: z.array(importResult).describe("In the order of the request."),
+    }),
+    repeatable: true,
+    problems: ["notFound", "wrongState", "storeUnavailable", "rootDenied", "rootUnavailable"],
+    audit: "key.import",
+    // No command of its own: material is never an argument or in a file. `holdfast migrate` calls it.
+    command: { words: "migrate --keep-identifiers" },
   },
   reportOrphans: {
     method: "POST",

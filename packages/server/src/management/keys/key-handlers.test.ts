@@ -109,11 +109,14 @@ class Site {
           return this.store.commit(...args);
         },
         find,
+        appendAudit: (id, events) => this.store.appendAudit(id, events),
       },
       own: this.store,
       engine: this.engine,
       keyRing: this.keyRing,
       wallMs: () => this.nowMs,
+      doubt: () => undefined,
+      approvedOnly: false,
     });
   }
 
