@@ -22,6 +22,7 @@ const paths = [
       page("Keys", "keys"),
       page("Re-keying", "re-keying"),
       page("From IBM's KMIP for VMware", "from-ibm"),
+      page("From and to any KMIP server", "migrate"),
       page("Support", "support"),
     ],
   },

@@ -14,6 +14,7 @@ import { get } from "./messages.ts";
 import { type Options, readOptions, usage } from "./options.ts";
 import { profileGets } from "./profile.ts";
 import { PykmipServer, pykmipMissing, pykmipVersion } from "./pykmip.ts";
+import { measureMigrate } from "./migrate.ts";
 import { measureRekey } from "./rekey.ts";
 import { loadHead, loadLines, machineLine, otherLines, verdictLines } from "./report.ts";
 import type { Results } from "./results.ts";
@@ -95,10 +96,11 @@ async function measureLoads(stage: Stage, { only, extent }: Options): Promise<Lo
 async function measureManyKeys(
   { only, extent }: Options,
   signal: AbortSignal,
-): Promise<Pick<Results, "keys" | "rekey" | "witnessed">> {
+): Promise<Pick<Results, "keys" | "rekey" | "migrate" | "witnessed">> {
   return {
     ...(only.has("keys") && { keys: await measureKeys(extent, signal) }),
     ...(only.has("rekey") && { rekey: await measureRekey(extent, signal) }),
+    ...(only.has("migrate") && { migrate: await measureMigrate(extent, signal) }),
     ...(only.has("witnessed") && { witnessed: await measureWitnessed(extent, signal) }),
   };
 }

@@ -2,6 +2,7 @@ import { adminLines } from "./admin-routes.ts";
 import { cpuUs, failures, type LoadFigures, latencyMs, loadCpuUs, rate } from "./figures.ts";
 import { keysLines } from "./keys-at-scale.ts";
 import type { Machine } from "./machine.ts";
+import { migrateLines } from "./migrate.ts";
 import { rekeyLines } from "./rekey.ts";
 import type { Results } from "./results.ts";
 import { rootsLines } from "./roots.ts";
@@ -86,6 +87,7 @@ export function otherLines(results: Results): string[] {
   if (twoRegions !== undefined) lines.push(...regionLines(twoRegions));
   if (keys !== undefined) lines.push(...keysLines(keys));
   if (rekey !== undefined) lines.push(...rekeyLines(rekey));
+  if (results.migrate !== undefined) lines.push(...migrateLines(results.migrate));
   if (results.witnessed !== undefined) lines.push(witnessedLine(results.witnessed));
   if (roots !== undefined) lines.push(...rootsLines(roots));
   if (admin !== undefined) lines.push(...adminLines(admin));

@@ -2,6 +2,7 @@ import type { AdminFigures } from "./admin-routes.ts";
 import type { LoadFigures } from "./figures.ts";
 import type { IdleMemory } from "./idle-memory.ts";
 import type { KeysFigures } from "./keys-at-scale.ts";
+import type { MigrateFigures } from "./migrate.ts";
 import type { RekeyFigures } from "./rekey.ts";
 import type { RootsFigures } from "./roots.ts";
 import type { ScrapeFigures } from "./scrapes.ts";
@@ -19,6 +20,7 @@ export interface Results {
   readonly twoRegions?: TwoRegionsFigures;
   readonly keys?: KeysFigures;
   readonly rekey?: RekeyFigures;
+  readonly migrate?: MigrateFigures;
   readonly witnessed?: WitnessedFigures;
   readonly roots?: RootsFigures;
   readonly admin?: AdminFigures;

@@ -7,6 +7,7 @@ export const pagesThatRun: readonly string[] = [
   "docs/disaster-recovery.md",
   "docs/from-ibm.md",
   "docs/keys.md",
+  "docs/migrate.md",
   "docs/operations.md",
   "docs/quick-start.md",
   "docs/re-keying.md",

@@ -5,6 +5,7 @@ import { addApply } from "./apply/apply.ts";
 import { addCompletion, instancesFor } from "./complete.ts";
 import { addDecode } from "./kmip/decode.ts";
 import { addKmip } from "./kmip/kmip.ts";
+import { addMigrateCommands } from "./migrate/migrate-commands.ts";
 import { addProfileCommands } from "./sites/profile-commands.ts";
 import { addSupportBundle } from "./support-bundle.ts";
 import { addTop } from "./top/top.ts";
@@ -17,6 +18,7 @@ export async function addServiceCommands(program: Command, args: readonly string
   addAdminCommands(program);
   addApprovalCommands(program);
   addApply(program);
+  addMigrateCommands(program);
   addProfileCommands(program);
   addSupportBundle(program);
   addTop(program);
