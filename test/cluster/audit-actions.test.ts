@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +8,7 @@ import { type Attribute, attributeItem, tags } from "@holdfast/kmip";
 import { until } from "@holdfast/testing";
 import { makeCrl } from "@holdfast/testing/crl";
 import { createAuthority, selfSigned } from "@holdfast/testing/pki";
+import { encode, type Item, structure } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { exitCodeOf } from "../../packages/cli/src/terminal/exit-codes.ts";
@@ -242,6 +244,16 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     const { uniqueIdentifier } = await key();
     await client.destroy({ uniqueIdentifier });
     await admin.call("restoreKey", { params: { instance, key: uniqueIdentifier } });
+  }),
+  "key.import": bothWays(async () => {
+    const { object } = await client.get(await key());
+    const base64 = (item: Item) => Buffer.from(encode(item)).toString("base64");
+    const given = {
+      ...{ objectType: "SymmetricKey", state: "Active", value: base64(object as Item) },
+      attributes: base64(structure(tags.Attributes.tag, [])),
+    } as const;
+    const keys = [randomUUID(), "4711"].map((identifier) => ({ identifier, ...given }));
+    await patient(() => admin.call("importKeys", { params: { instance }, body: { keys } }));
   }),
   "kmip-key.erase": well(() =>
     until("the material is erased", async () => (await eventsOf("kmip-key.erase")).length > 0),

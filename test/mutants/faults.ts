@@ -5,6 +5,7 @@ import { deletionFaults } from "./faults/deletion.ts";
 import { destructionFaults } from "./faults/destruction.ts";
 import { dutyFaults } from "./faults/duty.ts";
 import { engineFaults } from "./faults/engine.ts";
+import { importFaults } from "./faults/imports.ts";
 import { joinFaults } from "./faults/join.ts";
 import { memoryFaults } from "./faults/memory.ts";
 import { peerFaults } from "./faults/peers.ts";
@@ -30,6 +31,7 @@ export const faults: readonly PlantedFault[] = [
   ...deletionFaults,
   ...rekeyFaults,
   ...destructionFaults,
+  ...importFaults,
   ...revocationFaults,
   ...accessFaults,
   ...peerFaults,

@@ -47,6 +47,7 @@ export const accessMatrix: Readonly<Record<keyof Contract, string>> = {
   revokeKey: "--o-m bound",
   destroyKey: "--o-m bound",
   restoreKey: "--o-m bound",
+  importKeys: "----m bound",
   reportOrphans: "--o-m bound",
 
   readStorageKey: "v-osm",

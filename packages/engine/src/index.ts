@@ -106,6 +106,15 @@ export { ObjectKekStore, type SystemWriter } from "./key-ring/object-kek-store.t
 export { kekData } from "./key-ring/seal.ts";
 export type { SealCounts } from "./key-ring/seal-counts.ts";
 export { opens } from "./material/healing.ts";
+export {
+  type ForeignObject,
+  holdsSame,
+  type ImportAt,
+  type ImportedObject,
+  importedObject,
+  sealImported,
+  shownDigest,
+} from "./material/imported-object.ts";
 export { sealDigests, withoutSealedDigest, withSealedParts } from "./material/object-digest.ts";
 export {
   areUnderOtherKeks,

@@ -289,7 +289,7 @@ export const keyRoutes = {
       results: z.array(importResult).describe("In the order of the request."),
     }),
     repeatable: true,
-    problems: ["notFound", "wrongState", "storeUnavailable"],
+    problems: ["notFound", "wrongState", "storeUnavailable", "rootDenied", "rootUnavailable"],
     audit: "key.import",
     // No command of its own: material is never an argument or in a file. `holdfast migrate` calls it.
     command: { words: "migrate --keep-identifiers" },

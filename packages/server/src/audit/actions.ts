@@ -81,6 +81,7 @@ const administration = {
     ...instance,
   },
   "key.restore": { cadf: "kmip-key.restore", says: "restore destroyed KMIP key", ...key },
+  "key.import": { cadf: "kmip-key.import", says: "import KMIP key", ...key },
   "kek.delete": {
     cadf: "kmip-key-encryption-key.delete",
     says: "remove key-encryption key that nothing needs",

@@ -109,11 +109,14 @@ class Site {
           return this.store.commit(...args);
         },
         find,
+        appendAudit: (...args) => this.store.appendAudit(...args),
       },
       own: this.store,
       engine: this.engine,
       keyRing: this.keyRing,
       wallMs: () => this.nowMs,
+      doubt: () => undefined,
+      approvedOnly: false,
     });
   }
 

@@ -11,6 +11,7 @@ import type { InstanceLookup } from "../instance-lookup.ts";
 import { changeKey, type KeyEngine } from "./changes.ts";
 import { type Evidence, historyOf, type KeyEvent, type KeyEventsAsked } from "./history.ts";
 import { type Identifiers, identifiersIn } from "./identifiers.ts";
+import { type ImportDeps, importKeys } from "./import.ts";
 import {
   attributesOf,
   type KeyAnswer,
@@ -25,14 +26,16 @@ import { type RestoreDeps, restoreKey } from "./restore.ts";
 export interface KeysDeps {
   readonly region: string;
   readonly instances: Pick<InstanceLookup, "find">;
-  readonly store: Pick<ObjectStore, "read" | "find" | "commit">;
+  readonly store: Pick<ObjectStore, "read" | "find" | "commit" | "appendAudit">;
   readonly own: Pick<StateCountStore, "counts">;
   readonly engine: KeyEngine;
-  readonly keyRing: RestoreDeps["keyRing"];
+  readonly keyRing: RestoreDeps["keyRing"] & ImportDeps["keyRing"];
   readonly evidence?: Evidence;
   /** Looks for a key's events in the other regions. */
   readonly elsewhere?: (asked: KeyEventsAsked) => Promise<readonly KeyEvent[]>;
   readonly wallMs: () => number;
+  readonly doubt: ImportDeps["doubt"];
+  readonly approvedOnly: boolean;
 }
 
 type Names =
@@ -43,6 +46,7 @@ type Names =
   | "revokeKey"
   | "destroyKey"
   | "restoreKey"
+  | "importKeys"
   | "reportOrphans";
 type CallOf<Name extends Names> = Call<Contract[Name]>;
 
@@ -74,6 +78,10 @@ export function keysHandlers(deps: KeysDeps): Pick<Handlers, Names> {
       const { object, lost } = await telling(restoreKey(deps, id, call));
       const warning = `another object is called ${lost.join(", ")} now: the restored one lost that name`;
       return { ...keyAnswer(object, deps.wallMs()), ...(lost.length > 0 && { warning }) };
+    },
+    importKeys: async (call) => {
+      const { id } = await deps.instances.find(call.params.instance);
+      return { results: await telling(importKeys(deps, id, call)) };
     },
     reportOrphans: (call) => orphans(deps, call),
   };

@@ -82,8 +82,8 @@ export function openKeeping(
 
 /** The management API's routes for keys and backups. */
 export function keepingHandlers(
-  { config: { region } }: Parts,
-  { own, store }: Regions,
+  { config: { region, fips } }: Parts,
+  { own, store, clocks }: Regions,
   { view, commands }: Management,
   tenants: Tenants,
   { engine, keyRing }: { readonly engine: Engine; readonly keyRing: InstanceKeyRing },
@@ -98,6 +98,8 @@ export function keepingHandlers(
   return {
     ...keysHandlers({
       ...{ region, instances, store, own, engine, keyRing, evidence, elsewhere, wallMs },
+      doubt: () => clocks.doubt(),
+      approvedOnly: fips === "required",
     }),
     ...backupHandlers(view),
   };
