@@ -4,7 +4,7 @@ import type { KmipClient } from "@holdfast/client";
 import { attributeValue, tags } from "@holdfast/kmip";
 import { createAuthority, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { keyBytes, stateOf } from "../support/keys.ts";
+import { answered, keyBytes as bytesAt, stateOf as stateAt } from "../support/keys.ts";
 import { KmipServer } from "../support/kmip-server/index.ts";
 import { clientOf } from "../support/load.ts";
 import { Migrating, sha256Of } from "../support/migrating.ts";
@@ -19,6 +19,15 @@ let client: KmipClient;
 let migrating: Migrating;
 let count = 0;
 let plan: string;
+
+/** The key's bytes; a busy node is asked again. */
+function keyBytes(at: KmipClient, id: string): Promise<string> {
+  return answered(() => bytesAt(at, id));
+}
+
+function stateOf(at: KmipClient, id: string): Promise<string> {
+  return answered(() => stateAt(at, id));
+}
 
 beforeAll(async () => {
   region = await startRegion({ instances: ["target"], nodes: 1, replicas: 0, admin: true });
@@ -329,7 +338,12 @@ describe("a run that is killed", () => {
     const ids = (await server.objects()).map(({ id }) => id);
     expect(ids.filter((id) => !uniqueIdentifiers.includes(id))).toEqual([]);
     expect(await verified(source)).toMatchObject({ code: 0 });
-    expect(migrating.leaks(told.map(({ hex }) => hex), [region.node(0).logText()])).toEqual([]);
+    expect(
+      migrating.leaks(
+        told.map(({ hex }) => hex),
+        [region.node(0).logText()],
+      ),
+    ).toEqual([]);
   });
 });
 

@@ -1,12 +1,5 @@
 import { createHash } from "node:crypto";
-import {
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { firstToken } from "./admin-api.ts";
@@ -74,7 +67,11 @@ export class Migrating implements Disposable {
   /** Runs a command. */
   async run(...args: readonly string[]): Promise<Said> {
     const env = { XDG_CONFIG_HOME: this.folder };
-    const said = await commandLine(["migrate", ...args], { env, cwd: this.folder, withinMs: this.#withinMs });
+    const said = await commandLine(["migrate", ...args], {
+      env,
+      cwd: this.folder,
+      withinMs: this.#withinMs,
+    });
     this.said += said.out + said.err;
     // On a slow machine there are lines about the progress.
     return { ...said, err: said.err.replaceAll(/^holdfast: \w+: \d+ of \d+, .* left\n/gm, "") };

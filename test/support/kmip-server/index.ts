@@ -1,6 +1,6 @@
 import type { ChildProcess } from "node:child_process";
-import { createInterface } from "node:readline";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { type Authority, createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
 import { kill, spawnBound } from "../child.ts";
 import type { KmipTarget } from "../kmip-socket.ts";

@@ -1,22 +1,30 @@
+import { randomUUID } from "node:crypto";
+import type { AddressInfo } from "node:net";
 import { createInterface } from "node:readline";
 import { createServer, type TLSSocket } from "node:tls";
-import type { AddressInfo } from "node:net";
-import { randomUUID } from "node:crypto";
 import {
   attributeItem,
   decodeRequest,
   encodeResponse,
   KmipError,
   objectTypeOf,
-  referenceOf,
   type Request,
   type RequestItem,
   type ResponseItem,
+  referenceOf,
   tags,
   type Version,
   versionParts,
 } from "@holdfast/kmip";
-import { decode, encode, FrameReader, type Item, ItemType, structure, textString } from "@holdfast/ttlv";
+import {
+  decode,
+  encode,
+  FrameReader,
+  type Item,
+  ItemType,
+  structure,
+  textString,
+} from "@holdfast/ttlv";
 import { type Held, heldFrom, heldOf, set, shown, type Told, toldOf } from "./objects.ts";
 
 /**
@@ -124,27 +132,37 @@ const handlers: Readonly<Record<string, Handler>> = {
   },
   Revoke: ({ uniqueIdentifier, revocationReason }: Request<"Revoke">) => {
     const isCompromise = revocationReason.code === "KeyCompromise";
-    set(one(uniqueIdentifier), attributeItem("State", isCompromise ? "Compromised" : "Deactivated"));
+    set(
+      one(uniqueIdentifier),
+      attributeItem("State", isCompromise ? "Compromised" : "Deactivated"),
+    );
     return { uniqueIdentifier };
   },
 };
 
 function located({ attributes: given, maximumItems, offsetItems }: Request<"Locate">): object {
-  const [name] = given ?? [];
   pages += 1;
-  if (pages === 2) for (const told of faults.appears ?? []) put(told);
-  if (pages === 2) for (const id of faults.goes ?? []) held.delete(id);
-  const wanted = name === undefined ? undefined : Buffer.from(encode(name.item));
-  // The newest first, as many servers have it.
-  const all = [...held.values()]
-    .filter(({ items }) => wanted === undefined || items.some((item) => wanted.equals(encode(item))))
-    .map(({ id }) => id)
-    .toReversed();
+  if (pages === 2) change();
+  const all = matching(given?.[0]?.item);
   const offset = faults.ignoresOffset ? 0 : (offsetItems ?? 0);
   const room = Math.min(maximumItems ?? all.length, faults.pageMax ?? all.length);
   const page = all.slice(offset, offset + room);
   const again = faults.repeats ? page.slice(0, 1) : [];
   return { locatedItems: faults.counted ?? all.length, uniqueIdentifiers: [...page, ...again] };
+}
+
+function change(): void {
+  for (const told of faults.appears ?? []) put(told);
+  for (const id of faults.goes ?? []) held.delete(id);
+}
+
+/** The newest first, as many servers have it. */
+function matching(wanted: Item | undefined): readonly string[] {
+  const wire = wanted === undefined ? undefined : Buffer.from(encode(wanted));
+  return [...held.values()]
+    .filter(({ items }) => wire === undefined || items.some((item) => wire.equals(encode(item))))
+    .map(({ id }) => id)
+    .toReversed();
 }
 
 /** Import (KMIP 2.1, 6.1.25), which this code base has no types for. */

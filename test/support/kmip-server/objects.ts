@@ -7,8 +7,8 @@ import {
   attributes,
   attributeValue,
   type EnumerationText,
-  objectItem,
   type ObjectTypeName,
+  objectItem,
   referenceOf,
   tags,
   vendorAttribute,
@@ -60,8 +60,7 @@ export function heldOf(told: Told): Held {
     OpaqueObject: () =>
       objectItem("OpaqueObject", { opaqueDataType: 0x80000001, opaqueDataValue: bytes }),
   };
-  const name = (value: string) =>
-    attributeItem("Name", { value, type: "UninterpretedTextString" });
+  const name = (value: string) => attributeItem("Name", { value, type: "UninterpretedTextString" });
   const isKey = type === "SymmetricKey";
   const isStated = type !== "OpaqueObject";
   const items = [
@@ -122,9 +121,7 @@ export function shown(
     const { tag, key } = referenceOf(item);
     return references.some((one) => one.tag === tag && one.key === key);
   };
-  return items
-    .filter((item) => references.length === 0 || isAsked(item))
-    .map((item) => ({ item }));
+  return items.filter((item) => references.length === 0 || isAsked(item)).map((item) => ({ item }));
 }
 
 /** What the stand-in tells a test of an object. */

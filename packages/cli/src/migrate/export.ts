@@ -3,14 +3,14 @@ import { KmipError, type ObjectTypeName } from "@holdfast/kmip";
 import { OperatorError } from "@holdfast/server/operator-error";
 import { Failure, reasonOf } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
+import type { ReportFile, ReportLine } from "./files/report-file.ts";
 import { countFault } from "./inventory.ts";
 import { digestOf, fetched, isSame, TransportKey, wipe } from "./material.ts";
 import type { Surroundings } from "./patience.ts";
 import type { Peer } from "./peer.ts";
-import { standing, firstOf } from "./plan-row.ts";
+import { firstOf, standing } from "./plan-row.ts";
 import { eachOf, Pace, Progress } from "./progress.ts";
 import { type Given, type Registered, Registrar } from "./registrar.ts";
-import type { ReportFile, ReportLine } from "./files/report-file.ts";
 
 /** What is exported. */
 export interface Exporting {

@@ -1,8 +1,8 @@
 import type { AdminClient, contract, Reply, RouteRequest } from "@holdfast/admin";
 import { attributeItem, attributes, attributeValue, attributeVisible, tags } from "@holdfast/kmip";
 import { encode, type Item, structure } from "@holdfast/ttlv";
-import { type Patience, patiently } from "./patience.ts";
 import { type PlanRow, targetId } from "./files/plan-file.ts";
+import { type Patience, patiently } from "./patience.ts";
 import { attributeWord, firstOf } from "./plan-row.ts";
 
 type Sent = NonNullable<RouteRequest<(typeof contract)["importKeys"]>["body"]>["keys"][number];

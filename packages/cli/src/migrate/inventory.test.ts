@@ -65,7 +65,10 @@ describe("the identifiers of a server", () => {
 
   test("are refused if the list never stops to grow", async () => {
     let count = 0;
-    const locate: LocateCall = async () => ({ ids: numbered((count += 1)) });
+    const locate: LocateCall = async () => {
+      count += 1;
+      return { ids: numbered(count) };
+    };
     await expect(readIdentifiers(locate, undefined)).rejects.toThrow("something new in each of 6");
   });
 });

@@ -1,6 +1,13 @@
 import { createCipheriv, createHash, randomBytes } from "node:crypto";
 import type { KmipClient } from "@holdfast/client";
-import { inKeyFormat, keyBlockOf, objectItem, plainKeyOf, tags, withKeyBlock } from "@holdfast/kmip";
+import {
+  inKeyFormat,
+  keyBlockOf,
+  objectItem,
+  plainKeyOf,
+  tags,
+  withKeyBlock,
+} from "@holdfast/kmip";
 import { byteString, encode, type Item, structure } from "@holdfast/ttlv";
 import { describe, expect, test } from "vitest";
 import { digestOf, isSame, TransportKey, wipe } from "./material.ts";

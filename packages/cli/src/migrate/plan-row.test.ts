@@ -67,7 +67,11 @@ describe("a line of the plan", () => {
 
   test.each<[string, Item, string]>([
     ["is destroyed", attributeItem("State", "Destroyed"), "destroyed"],
-    ["is destroyed and was compromised", attributeItem("State", "DestroyedCompromised"), "destroyed"],
+    [
+      "is destroyed and was compromised",
+      attributeItem("State", "DestroyedCompromised"),
+      "destroyed",
+    ],
     ["is not extractable", attributeItem("Extractable", false), "not extractable"],
     ["is sensitive", attributeItem("Sensitive", true), "sensitive"],
     ["has no value", attributeItem("KeyValuePresent", false), "outside the source"],
@@ -134,7 +138,12 @@ describe("a line of the plan", () => {
   });
 
   test("of the table says as what and without what an object comes", () => {
-    const row = { ...rowOf(key(), judge()), becomes: other, drops: ["web"], unread: ["Secret Sauce"] };
+    const row = {
+      ...rowOf(key(), judge()),
+      becomes: other,
+      drops: ["web"],
+      unread: ["Secret Sauce"],
+    };
     expect(shownRow(row)).toMatchObject({
       comes: `yes, as ${other}, without the name web, without Secret Sauce`,
     });

@@ -10,17 +10,17 @@ import {
 } from "@holdfast/kmip";
 import { type Item, ItemType } from "@holdfast/ttlv";
 import { attributeJson, byName, type Json } from "../terminal/output.ts";
+import type { PlanRow } from "./files/plan-file.ts";
 import { isTransportKey } from "./material.ts";
 import type { Described, Refused } from "./peer.ts";
-import type { PlanRow } from "./files/plan-file.ts";
 
 /** An object that the target instance has already. */
 export interface Present {
   readonly id: string;
   readonly type: string;
   readonly state: string;
-  readonly algorithm?: string;
-  readonly length?: number;
+  readonly algorithm?: string | undefined;
+  readonly length?: number | undefined;
   readonly names: readonly string[];
 }
 

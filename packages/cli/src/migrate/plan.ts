@@ -3,10 +3,10 @@ import { OperatorError } from "@holdfast/server/operator-error";
 import { Failure } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
 import { listLines } from "../terminal/print.ts";
+import { type PlanRow, writePlan } from "./files/plan-file.ts";
 import { countFault } from "./inventory.ts";
 import type { Surroundings } from "./patience.ts";
 import type { Described, Peer, Refused } from "./peer.ts";
-import { type PlanRow, writePlan } from "./files/plan-file.ts";
 import { type Judge, type Present, rowOf, shownRow } from "./plan-row.ts";
 import { eachOf, Progress } from "./progress.ts";
 

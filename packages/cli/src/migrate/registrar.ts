@@ -14,7 +14,7 @@ import {
 import { type Item, ItemType, structure, textString } from "@holdfast/ttlv";
 import { isSame, wipe } from "./material.ts";
 import type { Peer } from "./peer.ts";
-import { attributeWord, namesOf, firstOf } from "./plan-row.ts";
+import { attributeWord, firstOf, namesOf } from "./plan-row.ts";
 
 /** An object that is given to the target. */
 export interface Given {

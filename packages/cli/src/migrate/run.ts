@@ -5,14 +5,14 @@ import { OperatorError } from "@holdfast/server/operator-error";
 import type { Item } from "@holdfast/ttlv";
 import { Failure, reasonOf } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
+import { type Plan, type PlanRow, targetId } from "./files/plan-file.ts";
+import type { ReportFile, ReportLine } from "./files/report-file.ts";
 import { importAll, type Ready, type Result, readyOf, sentMax } from "./importer.ts";
 import { digestOf, fetched, TransportKey, wipe } from "./material.ts";
 import type { Patience, Surroundings } from "./patience.ts";
 import type { Peer } from "./peer.ts";
-import { type Plan, type PlanRow, targetId } from "./files/plan-file.ts";
-import { standing, firstOf } from "./plan-row.ts";
+import { firstOf, standing } from "./plan-row.ts";
 import { eachOf, Pace, Progress } from "./progress.ts";
-import type { ReportFile, ReportLine } from "./files/report-file.ts";
 
 /** What a run needs; `patience` is that of the management API. */
 export interface Run {

@@ -2,15 +2,15 @@ import { attributes, attributeVisible, type ObjectTypeName } from "@holdfast/kmi
 import { OperatorError } from "@holdfast/server/operator-error";
 import { encode, type Item } from "@holdfast/ttlv";
 import { say } from "../terminal/output.ts";
+import { type Plan, type PlanRow, targetId } from "./files/plan-file.ts";
+import type { ReportLine } from "./files/report-file.ts";
 import { isDropped, relinked } from "./importer.ts";
 import { countFault } from "./inventory.ts";
 import { fetched, isSame, isTransportKey, TransportKey, wipe } from "./material.ts";
 import type { Surroundings } from "./patience.ts";
 import type { Described, Peer } from "./peer.ts";
-import { type Plan, type PlanRow, targetId } from "./files/plan-file.ts";
 import { attributeWord, namesOf } from "./plan-row.ts";
 import { eachOf, Progress } from "./progress.ts";
-import type { ReportLine } from "./files/report-file.ts";
 
 /** What is compared. */
 export interface Verifying {

@@ -1,4 +1,11 @@
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -7,7 +14,10 @@ import { ReportFile } from "./report-file.ts";
 
 let folder: string;
 let count = 0;
-const fresh = () => join(folder, `file-${(count += 1)}`);
+const fresh = () => {
+  count += 1;
+  return join(folder, `file-${count}`);
+};
 const header = {
   madeAt: "2026-11-30T10:00:00Z",
   source: { endpoints: ["127.0.0.1:5696"], version: "1.4", vendor: "Other" },
