@@ -43,7 +43,8 @@ export function readyOf(
 ): Ready | string {
   const left: string[] = [];
   const given = items.flatMap((item) => {
-    if (isDropped(item, row)) return [];
+    // The request itself has the identifier that the object will have.
+    if (item.tag === attributes.UniqueIdentifier.tag || isDropped(item, row)) return [];
     if (attributeVisible(item.tag, version)) return [relinked(item, becomes)];
     left.push(attributeWord(item));
     return [];
