@@ -9,7 +9,7 @@ import { say } from "../terminal/output.ts";
 import { exportAll } from "./export.ts";
 import { type Plan, readPlan } from "./files/plan-file.ts";
 import { ReportFile } from "./files/report-file.ts";
-import type { Surroundings } from "./patience.ts";
+import type { Patience, Surroundings } from "./patience.ts";
 import { installed, plan } from "./plan.ts";
 import { openRows, run } from "./run.ts";
 import { addPatience, addSide, endpointsOf, type Given, patienceMs, withSide } from "./sides.ts";
@@ -92,7 +92,7 @@ function addPlan(parent: Command): void {
     await withAdmin(given, (admin) =>
       withSide("source", given, around, (source) =>
         plan({
-          ...{ path, source, admin, around, endpoints: endpointsOf("source", given) },
+          ...{ path, source, admin, patience: apiPatience(given), around, endpoints: endpointsOf("source", given) },
           instance: identifier("instance", given.instance),
           transportKey: given.transportKey === true,
           newIdentifiers: given.newIdentifiers === true,
@@ -136,8 +136,8 @@ function addRun(parent: Command): void {
       return;
     }
     await withAdmin(given, async (admin) => {
-      await installed(admin, instance);
-      const patience = { ms: patienceMs(given), around, who: "the management API" };
+      const patience = apiPatience(given);
+      await installed(admin, instance, patience);
       await withSide("source", given, around, (source) =>
         run({
           ...{ plan: read, source, admin, patience, around, rate: given.rate },
@@ -211,6 +211,10 @@ function addExport(parent: Command): void {
     );
     say(`${given.report} has the report`);
   });
+}
+
+function apiPatience(given: Given): Patience {
+  return { ms: patienceMs(given), around, who: "the management API" };
 }
 
 function subjectOf({ hash, header }: Plan): { readonly of: string; readonly target: string } {

@@ -5,7 +5,7 @@ import { say } from "../terminal/output.ts";
 import { listLines } from "../terminal/print.ts";
 import { type PlanRow, writePlan } from "./files/plan-file.ts";
 import { countFault } from "./inventory.ts";
-import type { Surroundings } from "./patience.ts";
+import { type Patience, patiently, type Surroundings } from "./patience.ts";
 import type { Described, Peer, Refused } from "./peer.ts";
 import { type Judge, type Present, rowOf, shownRow } from "./plan-row.ts";
 import { eachOf, Progress } from "./progress.ts";
@@ -16,6 +16,8 @@ export interface Planning {
   readonly source: Peer;
   readonly endpoints: readonly string[];
   readonly admin: AdminClient;
+  /** That of the management API. */
+  readonly patience: Patience;
   readonly instance: string;
   readonly transportKey: boolean;
   readonly newIdentifiers: boolean;
@@ -34,7 +36,7 @@ const readsAtOnce = 4;
 /** Reads everything but material at the source, and writes what will come and what will not, and why. */
 export async function plan(wanted: Planning): Promise<void> {
   const { around, path, source } = wanted;
-  const { id, name } = await installed(wanted.admin, wanted.instance);
+  const { id, name } = await installed(wanted.admin, wanted.instance, wanted.patience);
   const { vendor, version } = await source.about();
   say(
     `source: ${vendor === "" ? "a server that does not say what it is" : vendor}, KMIP ${version}`,
@@ -47,7 +49,7 @@ export async function plan(wanted: Planning): Promise<void> {
   const found = await source.identifiers(wanted.pageSize);
   if (found.repeated > 0) say(`note: the source named ${found.repeated} objects twice`);
   const read = await described(source, found.ids, around);
-  const present = await presentIn(wanted.admin, id);
+  const present = await presentIn(wanted, id);
   const judge: Judge = {
     present,
     names: namesOf(present),
@@ -75,8 +77,10 @@ export async function plan(wanted: Planning): Promise<void> {
 }
 
 /** The instance, which must be ready for keys. */
-export async function installed(admin: AdminClient, instance: string) {
-  const { id, name, status } = await admin.call("readInstance", { params: { instance } });
+export async function installed(admin: AdminClient, instance: string, patience: Patience) {
+  const { id, name, status } = await patiently(patience, () =>
+    admin.call("readInstance", { params: { instance } }),
+  );
   if (status === "Installed") return { id, name };
   throw new OperatorError(
     `instance ${name} is ${status}: give the command again when it is Installed`,
@@ -100,10 +104,20 @@ async function described(
   return ids.flatMap((id) => read.get(id) ?? []);
 }
 
-async function presentIn(admin: AdminClient, instance: string): Promise<Map<string, Present>> {
+async function presentIn(
+  { admin, patience }: Planning,
+  instance: string,
+): Promise<Map<string, Present>> {
   const present = new Map<string, Present>();
-  const asked = { params: { instance }, query: { limit: 1000 } };
-  for await (const key of admin.items("listKeys", asked)) present.set(key.id, key);
+  let cursor: string | undefined;
+  do {
+    const query = { limit: 1000, ...(cursor === undefined ? {} : { cursor }) };
+    const page = await patiently(patience, () =>
+      admin.call("listKeys", { params: { instance }, query }),
+    );
+    for (const key of page.items) present.set(key.id, key);
+    cursor = page.next;
+  } while (cursor !== undefined);
   return present;
 }
 
