@@ -111,7 +111,7 @@ async function presentIn(
   const present = new Map<string, Present>();
   let cursor: string | undefined;
   do {
-    const query = { limit: 1000, ...(cursor === undefined ? {} : { cursor }) };
+    const query = { limit: 1000, ...(cursor !== undefined && { cursor }) };
     const page = await patiently(patience, () =>
       admin.call("listKeys", { params: { instance }, query }),
     );
