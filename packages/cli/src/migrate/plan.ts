@@ -108,15 +108,19 @@ async function presentIn(
   { admin, patience }: Planning,
   instance: string,
 ): Promise<Map<string, Present>> {
+  const pageAfter = (cursor: string | undefined) =>
+    patiently(patience, () =>
+      admin.call("listKeys", {
+        params: { instance },
+        query: { limit: 1000, ...(cursor !== undefined && { cursor }) },
+      }),
+    );
   const present = new Map<string, Present>();
   let cursor: string | undefined;
   do {
-    const query = { limit: 1000, ...(cursor !== undefined && { cursor }) };
-    const page = await patiently(patience, () =>
-      admin.call("listKeys", { params: { instance }, query }),
-    );
-    for (const key of page.items) present.set(key.id, key);
-    cursor = page.next;
+    const { items, next } = await pageAfter(cursor);
+    for (const key of items) present.set(key.id, key);
+    cursor = next;
   } while (cursor !== undefined);
   return present;
 }
