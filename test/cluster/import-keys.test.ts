@@ -2,7 +2,6 @@ import { hash, randomBytes, randomUUID } from "node:crypto";
 import type { AdminClient, Contract, Reply } from "@holdfast/admin";
 import { partitionOf } from "@holdfast/engine";
 import {
-  type Attribute,
   attributeItem,
   attributes,
   attributeValue,
@@ -14,7 +13,7 @@ import { until } from "@holdfast/testing";
 import { byteString, encode, type Item, structure, textString } from "@holdfast/ttlv";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
-import { keyBytes, lookAtAll } from "../support/keys.ts";
+import { answered, keyBytes } from "../support/keys.ts";
 import { patient } from "../support/root-regions.ts";
 import { findSecrets, type Haystack, haystacksOf } from "../support/search.ts";
 import { startTwoRegions, type TwoRegions } from "../support/two-regions.ts";
@@ -114,39 +113,50 @@ async function importOnce(
   return results;
 }
 
-/** Calls until no key is to be tried again; the outcomes in the order of the keys. */
-async function imported(
+/** Calls until no key is to be tried again; the results in the order of the keys. */
+async function resultsOf(
   node: string,
   moved: readonly Moved[],
   instance: string = one,
-): Promise<readonly string[]> {
-  const ended = new Map<string, string>();
+): Promise<readonly (Result | undefined)[]> {
+  const ended = new Map<string, Result>();
   await until(`${node} has imported what it can`, async () => {
     const open = moved.filter(({ id }) => !ended.has(id));
     const call = () => importOnce(node, open.slice(0, perCall), instance);
-    for (const { identifier, outcome } of await patient(call)) {
-      if (outcome !== "TryAgain") ended.set(identifier, outcome);
+    for (const result of await patient(call)) {
+      if (result.outcome !== "TryAgain") ended.set(result.identifier, result);
     }
     return ended.size === moved.length;
   });
-  return moved.map(({ id }) => ended.get(id) ?? "");
+  return moved.map(({ id }) => ended.get(id));
+}
+
+/** The same, without reasons and digests. */
+async function imported(
+  ...given: Parameters<typeof resultsOf>
+): Promise<readonly (string | undefined)[]> {
+  return (await resultsOf(...given)).map((result) => result?.outcome);
 }
 
 const all = (count: number, outcome: string) => Array.from({ length: count }, () => outcome);
 
 /** What a client gets of keys at a node: State, bytes in hex, and a date. */
 async function readAt(node: string, moved: readonly Moved[]): Promise<readonly unknown[]> {
-  const reference = { tag: attributes.InitialDate.tag, key: "" };
+  const client = clients.at(node);
+  const references = [attributes.State, attributes.InitialDate].map(({ tag }) => ({
+    tag,
+    key: "",
+  }));
   const found: unknown[] = [];
-  for (const { id } of moved) {
-    const [seen] = await lookAtAll(clients.at(node), [id], [reference]);
-    const payload = seen?.state.payload as { readonly attributes: readonly Attribute[] };
+  for (const { id: uniqueIdentifier } of moved) {
+    const asked = () => client.getAttributes({ uniqueIdentifier, references });
+    const { attributes: shown } = await answered(asked);
     const value = (name: "State" | "InitialDate") => {
-      const item = payload.attributes.find(({ item: { tag } }) => tag === attributes[name].tag);
-      return item && attributeValue(name, item.item);
+      const one = shown.find(({ item: { tag } }) => tag === attributes[name].tag);
+      return one && attributeValue(name, one.item);
     };
-    const bytes = await keyBytes(clients.at(node), id);
-    found.push([id, value("State"), value("InitialDate"), bytes]);
+    const bytes = await answered(() => keyBytes(client, uniqueIdentifier));
+    found.push([uniqueIdentifier, value("State"), value("InitialDate"), bytes]);
   }
   return found;
 }
@@ -168,7 +178,7 @@ test("200 keys keep identifier, State and dates in both regions, and a repetitio
   }
   expect(await imported("b2", moved)).toEqual(all(200, "AlreadyThere"));
   const [first] = moved as [Moved];
-  const [result] = await patient(() => importOnce("a2", [first]));
+  const [result] = await resultsOf("a2", [first]);
   expect(result?.digest).toBe(hash("sha256", first.key));
   const { items } = await (admins.get("b1") as AdminClient).call("listKeys", {
     params: { instance: one },
@@ -189,12 +199,10 @@ test("of one identifier in both regions at once one import wins, and nothing is 
     expect(outcomes[1 - won]).toBe("Clash");
     const winner = [here, there][won]?.[at]?.key.toString("hex");
     for (const node of both.nodes) {
-      expect(await keyBytes(clients.at(node.name), id)).toBe(winner);
+      expect(await answered(() => keyBytes(clients.at(node.name), id))).toBe(winner);
     }
   }
-  const wrong = await patient(() =>
-    importOnce("b1", [{ ...(here[0] as Moved), key: randomBytes(32) }]),
-  );
+  const wrong = await resultsOf("b1", [{ ...(here[0] as Moved), key: randomBytes(32) }]);
   expect(wrong).toEqual([
     { identifier: here[0]?.id, outcome: "Clash", reason: expect.stringContaining("identifier") },
   ]);
@@ -251,7 +259,7 @@ test("another instance's keys are neither shown nor changed, and a destroyed ide
   const params = { instance: one, key: gone.id };
   const query = { force: "true", confirm: gone.id } as const;
   await patient(() => admin.call("destroyKey", { params, query }));
-  const [again] = await patient(() => importOnce("b2", [gone]));
+  const [again] = await resultsOf("b2", [gone]);
   expect(again).toMatchObject({ outcome: "Refused", reason: expect.stringContaining("destroyed") });
 });
 

@@ -202,16 +202,16 @@ describe("an imported object", () => {
   });
 
   test.each([
-    ["PreActive", [], "PreActive"],
-    ["PreActive", [seconds("ActivationDate", 2_000_000_000)], "PreActive"],
+    ["PreActive", "PreActive", []],
+    ["PreActive", "PreActive", [seconds("ActivationDate", 2_000_000_000)]],
     // The date has come while the keys moved.
-    ["PreActive", [seconds("ActivationDate", 1_000_000_000)], "Active"],
-    ["Active", [], "Active"],
-    ["Active", [seconds("DeactivationDate", 1_700_000_000)], "Deactivated"],
-    ["Deactivated", [], "Deactivated"],
-    ["Compromised", [], "Compromised"],
-    ["Compromised", [seconds("DeactivationDate", 1_700_000_000)], "Compromised"],
-  ] as const)("that is %s with %j is %s", (state, items, expected) => {
+    ["PreActive", "Active", [seconds("ActivationDate", 1_000_000_000)]],
+    ["Active", "Active", []],
+    ["Active", "Deactivated", [seconds("DeactivationDate", 1_700_000_000)]],
+    ["Deactivated", "Deactivated", []],
+    ["Compromised", "Compromised", []],
+    ["Compromised", "Compromised", [seconds("DeactivationDate", 1_700_000_000)]],
+  ] as const)("that is %s is later, with its dates, %s", (state, expected, items) => {
     const { object } = importedObject(foreign(items, { state }), at());
     expect(stateOf(object.facts)).toBe(expected);
     // Its source has handed it out, unless that says something else.

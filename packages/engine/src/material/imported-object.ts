@@ -133,7 +133,7 @@ export function importedObject(foreign: ForeignObject, at: ImportAt): ImportedOb
 
 /** Seals an imported object for its instance: once, so that every try to store it sends the same bytes. */
 export async function sealImported(
-  keyRing: Pick<KeyRing, "seal">,
+  keyRing: KeyRing,
   { object, material }: ImportedObject,
 ): Promise<ManagedObject> {
   const { instance, uniqueIdentifier, objectType, fixed } = object;

@@ -93,7 +93,7 @@ function eventsOf({ own }: MemoryRegion, key: string): readonly string[] {
     .auditOf(instance)
     .filter(({ target }) => target === key)
     .map(({ action, outcome, reason, detail }) =>
-      [action, outcome, reason ?? detail?.["result"] ?? ""].join(" ").trim(),
+      [action, outcome, detail?.["result"], reason ?? ""].join(" ").trim(),
     );
 }
 
@@ -244,11 +244,11 @@ describe("an import of keys", () => {
       "key.import success Imported",
       "key.import pending AlreadyThere",
       "key.import success AlreadyThere",
-      "key.import pending",
-      "key.import failure Clash",
+      "key.import pending Clash",
+      "key.import failure Clash conflict",
     ]);
     expect(eventsOf(regions.b, good)).toContain("key.import success Imported");
-    expect(eventsOf(regions.a, bad)).toContain("key.import failure Refused");
+    expect(eventsOf(regions.a, bad)).toContain("key.import failure Refused invalid");
     for (const { own } of regions.both) {
       const all = JSON.stringify(own.auditOf(instance));
       for (const form of ["hex", "base64"] as const) {

@@ -1,5 +1,5 @@
 import { setImmediate as turn } from "node:timers/promises";
-import type { Call, Contract, Reply } from "@holdfast/admin";
+import type { Call, Contract, ProblemCode, Reply } from "@holdfast/admin";
 import {
   type AuditEvent,
   type Change,
@@ -31,7 +31,7 @@ import { refusalOf } from "../../records/refusals.ts";
 export interface ImportDeps {
   readonly region: string;
   readonly store: Pick<ObjectStore, "read" | "find" | "commit" | "appendAudit">;
-  readonly keyRing: Pick<KeyRing, "seal" | "open">;
+  readonly keyRing: KeyRing;
   readonly wallMs: () => number;
   /** Why this node's clock may not decide that a date has come. */
   readonly doubt: () => ClockDoubt | undefined;
@@ -67,6 +67,12 @@ const identifierRule =
   "Holdfast keeps identifiers that are UUIDs in lower case, and this one is not: register the key, and re-key what uses it";
 const destroyedHere =
   "an object with this identifier was destroyed here, and no identifier is used twice";
+/** The reason in the event of a key that was not imported. */
+const reasonIn: Readonly<Partial<Record<Ended["outcome"], ProblemCode>>> = {
+  Clash: "conflict",
+  Refused: "invalid",
+  TryAgain: "storeUnavailable",
+};
 const identifierTwice = "the request has this identifier twice";
 /** Failures that one record among others may cause. */
 const ofOneRecord: ReadonlySet<StoreFailure> = new Set(["corrupt", "reserved", "unknownFormat"]);
@@ -316,14 +322,15 @@ class Import {
     const { store, wallMs } = this.#deps;
     const instance = this.#instance;
     const events = [...this.#ended].flatMap(([{ identifier }, { outcome }]) => {
-      if (outcome === "Imported" || outcome === "AlreadyThere") return [];
+      const reason = reasonIn[outcome];
+      if (reason === undefined) return [];
       const target = { id: identifier, instance };
-      const detail = { timeMs: wallMs() };
-      const result = outcome === "TryAgain" ? "unknown" : "failure";
+      const detail = { timeMs: wallMs(), detail: { result: outcome } };
+      const ended = outcome === "TryAgain" ? "unknown" : "failure";
       const { audit } = this.#call;
       return [
         managementEvent(this.#call, audit, "pending", target, detail),
-        managementEvent(this.#call, audit, result, target, { ...detail, reason: outcome }),
+        managementEvent(this.#call, audit, ended, target, { ...detail, reason }),
       ];
     });
     if (events.length > 0) await store.appendAudit(instance, events, false);

@@ -109,7 +109,7 @@ class Site {
           return this.store.commit(...args);
         },
         find,
-        appendAudit: (...args) => this.store.appendAudit(...args),
+        appendAudit: (id, events) => this.store.appendAudit(id, events),
       },
       own: this.store,
       engine: this.engine,
