@@ -23,6 +23,7 @@ const paths = [
       page("Re-keying", "re-keying"),
       page("From IBM's KMIP for VMware", "from-ibm"),
       page("Native Key Provider", "native-key-provider"),
+      page("From and to any KMIP server", "migrate"),
       page("Support", "support"),
     ],
   },

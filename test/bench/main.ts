@@ -12,6 +12,7 @@ import { type LoadSide, loadRows, measureRow } from "./load-rows.ts";
 import { describeMachine } from "./machine.ts";
 import { get } from "./messages.ts";
 import { measureMoves } from "./moves.ts";
+import { measureMigrate } from "./migrate.ts";
 import { type Options, readOptions, usage } from "./options.ts";
 import { profileGets } from "./profile.ts";
 import { PykmipServer, pykmipMissing, pykmipVersion } from "./pykmip.ts";
@@ -96,11 +97,12 @@ async function measureLoads(stage: Stage, { only, extent }: Options): Promise<Lo
 async function measureManyKeys(
   { only, extent }: Options,
   signal: AbortSignal,
-): Promise<Pick<Results, "keys" | "rekey" | "moves" | "witnessed">> {
+): Promise<Pick<Results, "keys" | "rekey" | "moves" | "migrate" | "witnessed">> {
   return {
     ...(only.has("keys") && { keys: await measureKeys(extent, signal) }),
     ...(only.has("rekey") && { rekey: await measureRekey(extent, signal) }),
     ...(only.has("moves") && { moves: await measureMoves(extent, signal) }),
+    ...(only.has("migrate") && { migrate: await measureMigrate(extent, signal) }),
     ...(only.has("witnessed") && { witnessed: await measureWitnessed(extent, signal) }),
   };
 }

@@ -16,6 +16,7 @@ const parts = [
   "keys",
   "rekey",
   "moves",
+  "migrate",
   "witnessed",
   "roots",
   "admin",
@@ -42,6 +43,8 @@ export interface Extent {
   readonly lagMs: number;
   /** The number of keys in one instance. */
   readonly loadedKeys: number;
+  /** The number of keys that are moved from one region to another one. */
+  readonly movedKeys: number;
   /** How long a key manager is down. */
   readonly rootOutMs: number;
   /** How many keys are made while root keys rotate. */
@@ -71,6 +74,7 @@ const full: Extent = {
   cutMs: 60_000,
   lagMs: 20_000,
   loadedKeys: 1_000_000,
+  movedKeys: 100_000,
   rootOutMs: 60_000,
   rootCreations: 1_000,
   adminKeys: 20_000,
@@ -88,6 +92,7 @@ const quick: Extent = {
   cutMs: 5000,
   lagMs: 3000,
   loadedKeys: 5000,
+  movedKeys: 2000,
   rootOutMs: 5_000,
   rootCreations: 100,
   adminKeys: 2_000,
@@ -96,7 +101,7 @@ const quick: Extent = {
 export const usage = `usage: npm run bench -- [--json FILE] [--only NAME[,NAME]] [--keys NUMBER] [--quick] [--profile DIR]
   --json FILE     raw figures, versions and machine as JSON
   --only NAME     ${parts.join(", ")}
-  --keys NUMBER   how many the parts keys, rekey and moves load (1,000,000 unless given)
+  --keys NUMBER   how many the parts keys, rekey and moves load (1,000,000 unless given), and migrate moves (100,000)
   --quick         short rounds, to see that everything works; its figures are rough
   --profile DIR   instead of measuring, a processor profile of a node under Get load`;
 
@@ -131,5 +136,5 @@ function extentOf(extent: Extent, keys: string | undefined): Extent {
   if (!Number.isSafeInteger(loadedKeys) || loadedKeys < 2_000) {
     throw new RangeError("--keys: give a number of at least 2000");
   }
-  return { ...extent, loadedKeys };
+  return { ...extent, loadedKeys, movedKeys: loadedKeys };
 }

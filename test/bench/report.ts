@@ -3,6 +3,7 @@ import { cpuUs, failures, type LoadFigures, latencyMs, loadCpuUs, rate } from ".
 import { keysLines } from "./keys-at-scale.ts";
 import type { Machine } from "./machine.ts";
 import { movesLines } from "./moves.ts";
+import { migrateLines } from "./migrate.ts";
 import { rekeyLines } from "./rekey.ts";
 import type { Results } from "./results.ts";
 import { rootsLines } from "./roots.ts";
@@ -88,6 +89,7 @@ export function otherLines(results: Results): string[] {
   if (keys !== undefined) lines.push(...keysLines(keys));
   if (rekey !== undefined) lines.push(...rekeyLines(rekey));
   if (results.moves !== undefined) lines.push(...movesLines(results.moves));
+  if (results.migrate !== undefined) lines.push(...migrateLines(results.migrate));
   if (results.witnessed !== undefined) lines.push(witnessedLine(results.witnessed));
   if (roots !== undefined) lines.push(...rootsLines(roots));
   if (admin !== undefined) lines.push(...adminLines(admin));

@@ -3,6 +3,7 @@ import type { LoadFigures } from "./figures.ts";
 import type { IdleMemory } from "./idle-memory.ts";
 import type { KeysFigures } from "./keys-at-scale.ts";
 import type { MovesFigures } from "./moves.ts";
+import type { MigrateFigures } from "./migrate.ts";
 import type { RekeyFigures } from "./rekey.ts";
 import type { RootsFigures } from "./roots.ts";
 import type { ScrapeFigures } from "./scrapes.ts";
@@ -21,6 +22,7 @@ export interface Results {
   readonly keys?: KeysFigures;
   readonly rekey?: RekeyFigures;
   readonly moves?: MovesFigures;
+  readonly migrate?: MigrateFigures;
   readonly witnessed?: WitnessedFigures;
   readonly roots?: RootsFigures;
   readonly admin?: AdminFigures;

@@ -33,6 +33,7 @@ export const setups: Readonly<Record<string, Setup>> = {
   "docs/ibm-rest-api.md": {},
   "docs/certificates.md": { ordered: true, alternatives: true, prepare: stranger },
   "docs/keys.md": { ordered: true, prepare: keyOfTheInstance },
+  "docs/migrate.md": { ordered: true },
   "docs/re-keying.md": { ordered: true, prepare: keyOfTheInstance },
   "docs/vcenter-alarms.md": { ordered: true, prepare: keyOfTheInstance },
   "docs/root-of-trust-key-protect.md": { prepare: inTheRing },

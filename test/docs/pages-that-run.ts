@@ -8,6 +8,7 @@ export const pagesThatRun: readonly string[] = [
   "docs/from-ibm.md",
   "docs/ibm-rest-api.md",
   "docs/keys.md",
+  "docs/migrate.md",
   "docs/operations.md",
   "docs/quick-start.md",
   "docs/re-keying.md",

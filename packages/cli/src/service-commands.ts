@@ -6,6 +6,7 @@ import { addApply } from "./apply/apply.ts";
 import { addCompletion, instancesFor } from "./complete.ts";
 import { addDecode } from "./kmip/decode.ts";
 import { addKmip } from "./kmip/kmip.ts";
+import { addMigrateCommands } from "./migrate/migrate-commands.ts";
 import { addProfileCommands } from "./sites/profile-commands.ts";
 import { addSupportBundle } from "./support-bundle.ts";
 import { addTop } from "./top/top.ts";
@@ -19,6 +20,7 @@ export async function addServiceCommands(program: Command, args: readonly string
   addApprovalCommands(program);
   addMoveRoots(program);
   addApply(program);
+  addMigrateCommands(program);
   addProfileCommands(program);
   addSupportBundle(program);
   addTop(program);

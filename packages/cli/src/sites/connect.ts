@@ -23,7 +23,11 @@ export interface ConnectOptions {
 /** Adds those options to the command that has all KMIP commands. */
 export function addConnectOptions(kmip: Command): void {
   kmip
-    .option("--endpoint <host:port>", "a KMIP server; give it once for each server", collect)
+    .option(
+      "--endpoint <host:port>",
+      "a KMIP server; give it once for each server",
+      collectEndpoint,
+    )
     .option("--cert <file>", "client certificate, PEM")
     .option("--key <file>", "its private key, PEM")
     .option("--ca <file>", "authority of the server's certificate, PEM")
@@ -52,7 +56,8 @@ export async function withClient<Result>(
   return await work(client);
 }
 
-function clientOptions(options: ConnectOptions): ClientOptions {
+/** How the server is reached that the options name; reads their files. */
+export function clientOptions(options: ConnectOptions): ClientOptions {
   const { serverName, version, timeout } = options;
   const { endpoints, cert, key, ca } = whereAndWho(options);
   return {
@@ -134,14 +139,16 @@ export function countOf(text: string): number {
   throw new Failure(`${text} is not a whole number above 0`);
 }
 
-function collect(text: string, before: readonly string[] = []): readonly string[] {
+/** Reads `--endpoint`, which may be given several times. */
+export function collectEndpoint(text: string, before: readonly string[] = []): readonly string[] {
   if (parseEndpoint(text) === undefined) {
     throw new Failure(`--endpoint ${text}: is not a host and port, such as kms.example:5696`);
   }
   return [...before, text];
 }
 
-function versionOf(text: string): Version {
+/** Reads a version of KMIP. */
+export function versionOf(text: string): Version {
   const version = versions.find((one) => one === text);
   if (version === undefined) {
     throw new Failure(`--version ${text}: must be one of ${versions.join(", ")}`);

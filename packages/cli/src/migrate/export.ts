@@ -1,0 +1,182 @@
+import { KmipClientError } from "@holdfast/client";
+import { KmipError, type ObjectTypeName } from "@holdfast/kmip";
+import { OperatorError } from "@holdfast/server/operator-error";
+import { Failure, reasonOf } from "../terminal/failure.ts";
+import { say } from "../terminal/output.ts";
+import type { ReportFile, ReportLine } from "./files/report-file.ts";
+import { countFault } from "./inventory.ts";
+import { digestOf, fetched, isSame, TransportKey, wipe } from "./material.ts";
+import type { Surroundings } from "./patience.ts";
+import type { Peer } from "./peer.ts";
+import { firstOf, standing } from "./plan-row.ts";
+import { eachOf, Pace, Progress } from "./progress.ts";
+import { type Given, type Registered, Registrar } from "./registrar.ts";
+
+/** What is exported. */
+export interface Exporting {
+  readonly source: Peer;
+  readonly target: Peer;
+  readonly report: ReportFile;
+  readonly transportKey: boolean;
+  readonly pageSize: number;
+  readonly rate: number | undefined;
+  readonly dryRun: boolean;
+  readonly around: Surroundings;
+}
+
+type Outcome = Omit<ReportLine, "id" | "at">;
+
+const done: readonly string[] = ["Imported", "Registered", "AlreadyThere"];
+/** Said before an object is given, so that a killed command looks for it before it gives it again. */
+const begun = "Begun";
+/** Reasons of `standing` for objects that hold nothing which anybody could miss. */
+const nothingLost = /^(destroyed|a transport key)/;
+const atOnce = 4;
+const shownMax = 20;
+
+/** Gives every object of the source to the target, by Import or Register; the report maps identifiers. */
+export async function exportAll(work: Exporting): Promise<void> {
+  const { around, report, source } = work;
+  const found = await source.identifiers(work.pageSize);
+  const open = found.ids.filter((id) => !done.includes(report.lines.get(id)?.outcome ?? ""));
+  const { operations, version } = await work.target.about();
+  const keeps = operations.has("Import") && version.startsWith("2");
+  say(
+    `${found.ids.length} objects, ${found.ids.length - open.length} of them in the report as done; ${keeps ? "the target keeps identifiers (Import)" : "the target gives each a new identifier (Register)"}`,
+  );
+  if (work.dryRun) return;
+  using transport =
+    work.transportKey && open.length > 0
+      ? await TransportKey.register(source, around.newId)
+      : undefined;
+  const exporter = new Exporter(work, transport);
+  using progress = new Progress("exported", open.length, around);
+  await eachOf(open, atOnce, async (id) => {
+    const line = await exporter.one(id);
+    report.add([line]);
+    progress.add(1);
+  });
+  progress[Symbol.dispose]();
+  exporter.end(found.ids.length - open.length);
+  const fault = countFault(found, source.who);
+  if (fault !== undefined) throw new Failure(fault);
+}
+
+class Exporter {
+  readonly #work: Exporting;
+  readonly #transport: TransportKey | undefined;
+  readonly #registrar: Registrar;
+  readonly #pace: Pace;
+  readonly #lines: ReportLine[] = [];
+
+  constructor(work: Exporting, transport: TransportKey | undefined) {
+    this.#work = work;
+    this.#transport = transport;
+    this.#registrar = new Registrar(work.target);
+    this.#pace = new Pace(work.rate, work.around);
+  }
+
+  /** Exports one object; a refusal is its line. */
+  async one(id: string): Promise<ReportLine> {
+    await this.#pace.turn();
+    const line = this.#line(id, await this.#outcome(id));
+    this.#lines.push(line);
+    return line;
+  }
+
+  async #outcome(id: string): Promise<Outcome> {
+    const { source } = this.#work;
+    const described = await source.describe(id);
+    if ("refused" in described) return { outcome: "Refused", reason: described.refused };
+    const { items, unread } = described;
+    const why = standing(items, this.#transport !== undefined);
+    if (why !== undefined)
+      return { outcome: nothingLost.test(why) ? "Left" : "Refused", reason: why };
+    const type = firstOf(items, "ObjectType") as ObjectTypeName;
+    const object = await fetched(source, id, type, this.#transport);
+    try {
+      if ("refused" in object) return { outcome: "Refused", reason: object.refused };
+      return await this.#given({ id, type, items, object }, unread);
+    } finally {
+      wipe(object);
+    }
+  }
+
+  async #given(given: Given, unread: readonly string[]): Promise<Outcome> {
+    const { target } = this.#work;
+    let registered: Registered;
+    try {
+      registered = await this.#registered(given);
+    } catch (error) {
+      return this.#refusal(error);
+    }
+    const { id, outcome } = registered;
+    const left = [...registered.left, ...unread];
+    const more = left.length === 0 ? {} : { left };
+    try {
+      await this.#registrar.settle(id, given.items);
+    } catch (error) {
+      const { reason = "" } = this.#refusal(error);
+      return { becomes: id, outcome: "StateDiffers", reason, ...more };
+    }
+    const digests = await this.#compared(given, id, target);
+    if (digests === undefined) {
+      return { becomes: id, outcome: "Differs", reason: "the target has other material" };
+    }
+    return { becomes: id, outcome, ...digests, ...more };
+  }
+
+  /** Gives an object, unless an earlier run did; the report says before and after it how far that is. */
+  async #registered(given: Given): Promise<Registered> {
+    const { report } = this.#work;
+    const before = report.lines.get(given.id);
+    if (before?.becomes !== undefined) {
+      return { id: before.becomes, outcome: "AlreadyThere", left: before.left ?? [] };
+    }
+    report.add([this.#line(given.id, { outcome: begun })]);
+    const made = await this.#registrar.give(given, before?.outcome === begun);
+    report.add([this.#line(given.id, { outcome: begun, becomes: made.id, left: [...made.left] })]);
+    return made;
+  }
+
+  /** Reads the object at the target, and compares. */
+  async #compared({ type, object }: Given, id: string, target: Peer) {
+    const there = await target.object(id, type);
+    try {
+      if ("refused" in there) return undefined;
+      const [source, own] = [digestOf(object), digestOf(there)];
+      if (source !== undefined && own !== undefined) {
+        return source === own ? { digests: { source, target: own } } : undefined;
+      }
+      return isSame(object, there) ? { compared: true as const } : undefined;
+    } finally {
+      wipe(there);
+    }
+  }
+
+  /** A server's refusal concerns one object; a lost connection ends the command. */
+  #refusal(error: unknown): Outcome {
+    if (!(error instanceof KmipClientError || error instanceof KmipError)) throw error;
+    return { outcome: "Refused", reason: reasonOf(error) };
+  }
+
+  #line(id: string, outcome: Outcome): ReportLine {
+    return { id, ...outcome, at: this.#work.around.date().toISOString() };
+  }
+
+  /** Says what was exported and what was not. */
+  end(before: number): void {
+    const failed = this.#lines.filter(({ outcome }) => !done.includes(outcome));
+    for (const { id, outcome, reason } of failed.slice(0, shownMax)) {
+      say(`${id}: ${outcome}${reason === undefined ? "" : `: ${reason}`}`);
+    }
+    if (failed.length > shownMax) say(`… and ${failed.length - shownMax} more: see the report`);
+    const count = this.#lines.length - failed.length;
+    say(`${before + count} objects are at the target, ${count} of them since this command began`);
+    if (failed.every(({ outcome }) => outcome === "Left")) return;
+    throw new OperatorError(
+      `${failed.length} objects were not exported (see above); give the same command again once the causes are gone`,
+      "conflicting",
+    );
+  }
+}

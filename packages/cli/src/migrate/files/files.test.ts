@@ -1,0 +1,123 @@
+import {
+  appendFileSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type PlanRow, readPlan, writePlan } from "./plan-file.ts";
+import { ReportFile } from "./report-file.ts";
+
+let folder: string;
+let count = 0;
+const fresh = () => {
+  count += 1;
+  return join(folder, `file-${count}`);
+};
+const header = {
+  madeAt: "2026-11-30T10:00:00Z",
+  source: { endpoints: ["127.0.0.1:5696"], version: "1.4", vendor: "Other" },
+  instance: { id: "instance-1", name: "prod" },
+  transportKey: false,
+};
+const rows: readonly PlanRow[] = [
+  { id: "a", type: "SymmetricKey", names: ["line\nbreak", "\u202ename"], comes: true },
+  { id: "b", type: "Template", names: [], comes: false, why: "unknown type" },
+];
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "holdfast-migrate-"));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("a plan", () => {
+  test("is read as it was written, and only its owner can read it", () => {
+    const path = fresh();
+    writePlan(path, header, rows);
+    const plan = readPlan(path);
+    expect(plan.header).toEqual(header);
+    expect(plan.rows).toEqual(rows);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+  });
+
+  test("never replaces a file", () => {
+    const path = fresh();
+    writeFileSync(path, "mine");
+    expect(() => writePlan(path, header, rows)).toThrow("exists already");
+    expect(readFileSync(path, "utf8")).toBe("mine");
+  });
+
+  test.each<[string, (text: string) => string, string]>([
+    ["cut short", (text) => text.slice(0, -5), "cut short"],
+    ["without its last line", (text) => `${text.split("\n").slice(0, 2).join("\n")}\n`, "names 2"],
+    ["with a line of something else", (text) => text.replace('{"id":"b"', '{"ib":"b"'), "line 3"],
+    ["of another program", () => "id,name\n", "line 1"],
+    ["that is empty", () => "\n", "line 1"],
+  ])("%s is refused with its place", (_, change, why) => {
+    const path = fresh();
+    writePlan(path, header, rows);
+    const changed = fresh();
+    writeFileSync(changed, change(readFileSync(path, "utf8")));
+    expect(() => readPlan(changed)).toThrow(why);
+  });
+});
+
+describe("a report", () => {
+  const subject = { of: "hash", target: "instance-1" };
+  const line = (id: string, outcome: string) => ({ id, outcome, at: "2026-11-30T10:00:00Z" });
+
+  test("has the last line of each object, after it was opened again", () => {
+    const path = fresh();
+    const first = ReportFile.open(path, subject);
+    first.add([line("a", "TryAgain"), line("b", "Imported")]);
+    first.add([line("a", "Imported")]);
+    const again = ReportFile.open(path, subject);
+    expect([...again.lines.values()].map(({ id, outcome }) => [id, outcome])).toEqual([
+      ["a", "Imported"],
+      ["b", "Imported"],
+    ]);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+  });
+
+  test("that a kill cut anywhere has the whole lines, and takes new ones", () => {
+    const path = fresh();
+    ReportFile.open(path, subject).add([line("a", "Imported"), line("b", "Imported")]);
+    const whole = readFileSync(path, "utf8");
+    const firstEnd = whole.indexOf("\n") + 1;
+    for (let at = firstEnd; at <= whole.length; at++) {
+      const cut = fresh();
+      writeFileSync(cut, whole.slice(0, at));
+      const known = [...ReportFile.open(cut, subject).lines.keys()];
+      const ends = whole.slice(firstEnd, at).split("\n").length - 1;
+      // A line is whole even without its end.
+      expect(known.length).toBeGreaterThanOrEqual(ends);
+      ReportFile.open(cut, subject).add([line("c", "Imported")]);
+      expect([...ReportFile.open(cut, subject).lines.keys()]).toEqual([...known, "c"]);
+    }
+  });
+
+  test.each([
+    ["of another plan", { of: "other", target: "instance-1" }],
+    ["of another instance", { of: "hash", target: "instance-2" }],
+  ])("%s is refused", (_, other) => {
+    const path = fresh();
+    ReportFile.open(path, other);
+    expect(() => ReportFile.open(path, subject)).toThrow("another move");
+  });
+
+  test("is refused if the file is something else, and is then unchanged", () => {
+    const path = fresh();
+    writeFileSync(path, "my notes");
+    appendFileSync(path, "\n");
+    expect(() => ReportFile.open(path, subject)).toThrow("is not a report");
+    expect(readFileSync(path, "utf8")).toBe("my notes\n");
+  });
+
+  test("that is only read is not made", () => {
+    expect(ReportFile.read(fresh(), subject).size).toBe(0);
+  });
+});

@@ -1,0 +1,77 @@
+import { AdminProblem, AdminUnreachable } from "@holdfast/admin";
+import { ConnectionError, KmipClientError } from "@holdfast/client";
+import { OperatorError } from "@holdfast/server/operator-error";
+import { reasonOf } from "../terminal/failure.ts";
+
+/** Time and random identifiers; tests have their own. */
+export interface Surroundings {
+  /** Milliseconds that never go back. */
+  readonly now: () => number;
+  readonly date: () => Date;
+  readonly sleep: (ms: number) => Promise<unknown>;
+  /** A new random UUID. */
+  readonly newId: () => string;
+}
+
+/** How long a call is repeated, and what is said when it ends. */
+export interface Patience {
+  readonly ms: number;
+  readonly around: Surroundings;
+  /** Completes "… does not answer". */
+  readonly who: string;
+}
+
+const firstWaitMs = 250;
+const longestWaitMs = 5_000;
+/** Some servers give the reasons that ask to try again for faults that never pass. */
+const refusalsMax = 3;
+
+type Kind = "lost" | "again" | "no";
+
+/** Repeats `work` while its failure may pass; the last one is an `OperatorError` that says how to continue. */
+export async function patiently<Answer>(
+  { ms, around, who }: Patience,
+  work: () => Promise<Answer>,
+  kindOf: (error: unknown) => Kind = kindOfFailure,
+): Promise<Answer> {
+  const until = around.now() + ms;
+  let left = refusalsMax;
+  for (let waitMs = firstWaitMs; ; waitMs = Math.min(2 * waitMs, longestWaitMs)) {
+    try {
+      return await work();
+    } catch (error) {
+      const kind = kindOf(error);
+      if (kind === "again") left -= 1;
+      if (kind === "no" || left < 0) throw error;
+      const nextMs = Math.max(waitMs, askedMs(error));
+      if (around.now() + nextMs > until) throw ended(who, error);
+      await around.sleep(nextMs);
+    }
+  }
+}
+
+/** How long the service asks to wait. */
+function askedMs(error: unknown): number {
+  return error instanceof AdminProblem ? 1000 * (error.retryAfterSeconds ?? 0) : 0;
+}
+
+function ended(who: string, error: unknown): OperatorError {
+  const why = reasonOf(error);
+  return new OperatorError(
+    `${who} does not answer: ${why}; give the same command again to continue`,
+    "again",
+  );
+}
+
+/** `lost`: there was no answer. `again`: a KMIP server says that it cannot tell now. */
+export function kindOfFailure(error: unknown): Kind {
+  if (error instanceof ConnectionError) return error.refused ? "no" : "lost";
+  if (error instanceof AdminUnreachable) return "lost";
+  if (error instanceof AdminProblem) {
+    return error.status === 429 || error.status === 503 ? "lost" : "no";
+  }
+  if (!(error instanceof KmipClientError)) return "no";
+  return error.reason === "GeneralFailure" || error.reason === "ServerLimitExceeded"
+    ? "again"
+    : "no";
+}

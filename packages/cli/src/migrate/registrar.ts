@@ -1,0 +1,208 @@
+import { KmipClientError } from "@holdfast/client";
+import {
+  type Attribute,
+  type AttributeName,
+  attributeByTag,
+  attributeItem,
+  attributes,
+  attributeVisible,
+  keyBlockOf,
+  type ObjectTypeName,
+  tags,
+  withKeyBlock,
+} from "@holdfast/kmip";
+import { type Item, ItemType, structure, textString } from "@holdfast/ttlv";
+import { isSame, wipe } from "./material.ts";
+import type { Peer } from "./peer.ts";
+import { attributeWord, firstOf, namesOf } from "./plan-row.ts";
+
+/** An object that is given to the target. */
+export interface Given {
+  readonly id: string;
+  readonly type: ObjectTypeName;
+  readonly items: readonly Item[];
+  readonly object: Item;
+}
+
+/** What the target made of it. */
+export interface Registered {
+  readonly id: string;
+  readonly outcome: "Imported" | "Registered" | "AlreadyThere";
+  /** Attributes that the target did not take. */
+  readonly left: readonly string[];
+}
+
+const without: ReadonlySet<number> = new Set(
+  (
+    ["UniqueIdentifier", "ObjectType", "State", "Digest", "Fresh", "Link", "KeyFormatType"] as const
+  ).map((name) => attributes[name].tag),
+);
+/** Every server takes these of every object that may have them. */
+const least: readonly AttributeName[] = [
+  ...(["CryptographicAlgorithm", "CryptographicLength", "CryptographicUsageMask"] as const),
+  "Name",
+];
+/** Refusals that mean the attributes, not the object. */
+const aboutAttributes: readonly unknown[] = [
+  ...["InvalidField", "InvalidMessage", "AttributeReadOnly", "ReadOnlyAttribute"],
+  ...["InvalidAttribute", "InvalidAttributeValue", "UnsupportedAttribute", "PermissionDenied"],
+  ...["AttributeSingleValued", "GeneralFailure"],
+];
+
+/** Gives objects to any KMIP server: by Import where it has that, which keeps identifiers, otherwise by Register. */
+export class Registrar {
+  readonly #target: Peer;
+
+  constructor(target: Peer) {
+    this.#target = target;
+  }
+
+  /**
+   * Gives one object. `begun`: an earlier run may have registered it without learning its identifier, so that an object
+   * with its name and its material is taken as the same.
+   */
+  async give(given: Given, begun: boolean): Promise<Registered> {
+    const { operations, version } = await this.#target.about();
+    if (operations.has("Import") && version.startsWith("2")) return await this.#import(given);
+    const known = begun ? await this.#find(given) : undefined;
+    if (known !== undefined) return { id: known, outcome: "AlreadyThere", left: [] };
+    return await this.#register(given);
+  }
+
+  /** Brings the object to the State of the source, which Register does not. */
+  async settle(id: string, items: readonly Item[]): Promise<void> {
+    const wanted = firstOf(items, "State");
+    if (wanted === undefined || wanted === "PreActive") return;
+    const now = await this.#stateOf(id);
+    if (now === undefined || now === wanted) return;
+    const wasActive = wanted !== "Compromised" || firstOf(items, "ActivationDate") !== undefined;
+    if (now === "PreActive" && wasActive) {
+      await this.#target.call((client) => client.activate({ uniqueIdentifier: id }));
+    }
+    if (wanted === "Active" || wanted === now) return;
+    const fallback = wanted === "Compromised" ? "KeyCompromise" : "CessationOfOperation";
+    const revocationReason = firstOf(items, "RevocationReason") ?? { code: fallback };
+    const occurred = firstOf(items, "CompromiseOccurrenceDate");
+    await this.#target.call((client) =>
+      client.revoke({
+        uniqueIdentifier: id,
+        revocationReason,
+        ...(wanted === "Compromised"
+          ? { compromiseOccurrenceDate: occurred ?? firstOf(items, "CompromiseDate") ?? 0 }
+          : {}),
+      }),
+    );
+  }
+
+  async #stateOf(id: string): Promise<string | undefined> {
+    const read = await this.#target.describe(id);
+    return "refused" in read ? undefined : firstOf(read.items, "State");
+  }
+
+  async #register(given: Given): Promise<Registered> {
+    const all = this.#attributesOf(given);
+    try {
+      return { ...(await this.#registered(given, all)), left: this.#leftOf(given, all) };
+    } catch (error) {
+      if (!(error instanceof KmipClientError) || !aboutAttributes.includes(error.reason))
+        throw error;
+      const few = all.filter(({ tag }) => least.some((name) => attributes[name].tag === tag));
+      if (few.length === all.length) throw error;
+      return { ...(await this.#registered(given, few)), left: this.#leftOf(given, few) };
+    }
+  }
+
+  async #registered({ type, object }: Given, items: readonly Item[]) {
+    const attributes: readonly Attribute[] = items.map((item) => ({ item }));
+    const { uniqueIdentifier: id } = await this.#target.call(
+      (client) =>
+        client.register({
+          objectType: type,
+          attributes: { attributes, templateNames: [] },
+          object: bare(object),
+        }),
+      false,
+    );
+    return { id, outcome: "Registered" as const };
+  }
+
+  /** What a client may state of a new object of this type, in the target's version. */
+  #attributesOf({ type, items }: Given): readonly Item[] {
+    const isOver = (firstOf(items, "State") ?? "").match(/^(Deactivated|Compromised)$/) !== null;
+    return items.filter((item) => {
+      const row = attributeByTag(item.tag);
+      if (row === undefined || without.has(item.tag)) return false;
+      if (!attributeVisible(item.tag, this.#target.version, type)) return false;
+      // The target sets it when the object is revoked.
+      if (isOver && item.tag === attributes.DeactivationDate.tag) return false;
+      return row.setBy !== "server" || row.atCreation === true;
+    });
+  }
+
+  /** What a person would miss; not what every server sets for itself. */
+  #leftOf({ items }: Given, sent: readonly Item[]): readonly string[] {
+    const lost = items.filter((item) => {
+      const row = attributeByTag(item.tag);
+      const states = row?.setBy !== "server" && !sent.includes(item);
+      return states && item.tag !== attributes.Fresh.tag;
+    });
+    return [...new Set(lost.map(attributeWord))];
+  }
+
+  /** Import (KMIP 2.1, 6.1.25). A second one of the same object is refused, and then compared. */
+  async #import(given: Given): Promise<Registered> {
+    const { id, type, object } = given;
+    const items = this.#attributesOf(given);
+    const objectType = attributeItem("ObjectType", type);
+    const payload = structure(tags.RequestPayload.tag, [
+      textString(tags.UniqueIdentifier.tag, id),
+      objectType,
+      structure(tags.Attributes.tag, items),
+      object,
+    ]);
+    try {
+      const answer = await this.#target.raw("Import", payload);
+      const made =
+        answer?.type === ItemType.Structure
+          ? answer.value.find(({ tag }) => tag === tags.UniqueIdentifier.tag)
+          : undefined;
+      const kept = made?.type === ItemType.TextString ? made.value : id;
+      return { id: kept, outcome: "Imported", left: this.#leftOf(given, items) };
+    } catch (error) {
+      if (!(error instanceof KmipClientError)) throw error;
+      if (await this.#holds(id, given)) return { id, outcome: "AlreadyThere", left: [] };
+      throw error;
+    }
+  }
+
+  /** An object of the target with a name and the material of this one. */
+  async #find(given: Given): Promise<string | undefined> {
+    const [name] = namesOf(given.items);
+    if (name === undefined) return undefined;
+    const item = attributeItem("Name", { value: name, type: "UninterpretedTextString" });
+    const { uniqueIdentifiers } = await this.#target.call((client) =>
+      client.locate({ attributes: [{ item }] }),
+    );
+    for (const id of uniqueIdentifiers) if (await this.#holds(id, given)) return id;
+    return undefined;
+  }
+
+  async #holds(id: string, { type, object }: Given): Promise<boolean> {
+    const there = await this.#target.object(id, type);
+    try {
+      return !("refused" in there) && isSame(there, object);
+    } finally {
+      wipe(there);
+    }
+  }
+}
+
+/** The object without the attributes inside its Key Value, which few servers take. */
+function bare(object: Item): Item {
+  const block = keyBlockOf(object);
+  const { keyValue } = block ?? {};
+  if (block === undefined || keyValue === undefined || keyValue instanceof Uint8Array)
+    return object;
+  if (keyValue.attributes === undefined) return object;
+  return withKeyBlock(object, { ...block, keyValue: { keyMaterial: keyValue.keyMaterial } });
+}

@@ -1,0 +1,140 @@
+import { attributes, attributeVisible, type ObjectTypeName } from "@holdfast/kmip";
+import { OperatorError } from "@holdfast/server/operator-error";
+import { encode, type Item } from "@holdfast/ttlv";
+import { say } from "../terminal/output.ts";
+import { type Plan, type PlanRow, targetId } from "./files/plan-file.ts";
+import type { ReportLine } from "./files/report-file.ts";
+import { isDropped, relinked } from "./importer.ts";
+import { countFault } from "./inventory.ts";
+import { fetched, isSame, isTransportKey, TransportKey, wipe } from "./material.ts";
+import type { Surroundings } from "./patience.ts";
+import type { Described, Peer } from "./peer.ts";
+import { attributeWord, namesOf } from "./plan-row.ts";
+import { eachOf, Progress } from "./progress.ts";
+
+/** What is compared. */
+export interface Verifying {
+  readonly plan: Plan;
+  readonly source: Peer;
+  readonly target: Peer;
+  /** The lines of the run's report: they name the attributes that could not come. */
+  readonly report: ReadonlyMap<string, ReportLine>;
+  readonly pageSize: number;
+  readonly around: Surroundings;
+}
+
+const readsAtOnce = 4;
+const shownMax = 50;
+
+/** Attributes that each server sets for itself. */
+const ownOfServers: ReadonlySet<number> = new Set(
+  [
+    ...[attributes.UniqueIdentifier, attributes.ShortUniqueIdentifier, attributes.LastChangeDate],
+    ...[attributes.LeaseTime, attributes.Fresh, attributes.Digest, attributes.KeyFormatType],
+    ...[attributes.ProtectionStorageMask, attributes.OperationPolicyName],
+  ].map(({ tag }) => tag),
+);
+
+/** Reads every object at both sides; succeeds only if the target has all of it, and the source nothing new. */
+export async function verify(work: Verifying): Promise<void> {
+  const { plan, source, around } = work;
+  const faults = [...(await inventoryFaults(work))];
+  const planned = plan.rows.filter(({ comes }) => comes);
+  const becomes = new Map(planned.flatMap(({ id, becomes: to }) => (to ? [[id, to]] : [])));
+  using transport =
+    plan.header.transportKey && planned.length > 0
+      ? await TransportKey.register(source, around.newId)
+      : undefined;
+  using progress = new Progress("compared", planned.length, around);
+  await eachOf(planned, readsAtOnce, async (row) => {
+    const fault = await compared(work, row, becomes, transport);
+    progress.add(1);
+    if (fault !== undefined) faults.push(`${row.id}: ${fault}`);
+  });
+  progress[Symbol.dispose]();
+  say(...faults.slice(0, shownMax));
+  if (faults.length > shownMax) say(`… and ${faults.length - shownMax} more`);
+  if (faults.length > 0) {
+    throw new OperatorError(
+      `${faults.length} differences (see above): nothing is proven`,
+      "conflicting",
+    );
+  }
+  const left = plan.rows.length - planned.length;
+  say(
+    `${planned.length} objects are the same at both sides: material, state and attributes; the source has no other objects than the plan${left === 0 ? "" : `, and the plan leaves ${left} of them there`}`,
+  );
+}
+
+/** What the source has now and the plan does not, and the other way round. */
+async function inventoryFaults({ plan, source, pageSize }: Verifying): Promise<readonly string[]> {
+  const found = await source.identifiers(pageSize);
+  const planned = new Set(plan.rows.map(({ id }) => id));
+  const now = new Set(found.ids);
+  const faults: string[] = [];
+  for (const id of found.ids) {
+    if (planned.has(id)) continue;
+    const one = await source.describe(id);
+    const isOurs = !("refused" in one) && isTransportKey(namesOf(one.items));
+    if (!isOurs) faults.push(`${id}: new at the source since the plan was made: make a new plan`);
+  }
+  for (const { id } of plan.rows) {
+    if (!now.has(id)) faults.push(`${id}: not at the source any more`);
+  }
+  const miscounted = countFault(found, source.who);
+  return miscounted === undefined ? faults : [...faults, miscounted];
+}
+
+/** How an object differs; undefined if it does not. */
+async function compared(
+  { source, target, report }: Verifying,
+  row: PlanRow,
+  becomes: ReadonlyMap<string, string>,
+  transport: TransportKey | undefined,
+): Promise<string | undefined> {
+  const there = await source.describe(row.id);
+  if ("refused" in there) return `the source does not show it: ${there.refused}`;
+  const here = await target.describe(targetId(row));
+  if ("refused" in here) {
+    return here.gone ? "missing at the target" : `the target does not show it: ${here.refused}`;
+  }
+  const left = report.get(row.id)?.left ?? [];
+  const differing = differences(there, here, target, { row, becomes, left });
+  if (differing.length > 0) return `differs in ${differing.join(", ")}`;
+  const type = row.type as ObjectTypeName;
+  const one = await fetched(source, row.id, type, transport);
+  const other = await target.object(targetId(row), type);
+  try {
+    if ("refused" in one) return `the source does not give it: ${one.refused}`;
+    if ("refused" in other) return `the target does not give it: ${other.refused}`;
+    return isSame(one, other) ? undefined : "the two sides have different material";
+  } finally {
+    wipe(one);
+    wipe(other);
+  }
+}
+
+interface Moved {
+  readonly row: PlanRow;
+  readonly becomes: ReadonlyMap<string, string>;
+  readonly left: readonly string[];
+}
+
+/** The attributes of the source that the target does not have with the same values. */
+export function differences(
+  there: Described,
+  here: Described,
+  target: Pick<Peer, "version">,
+  { row, becomes, left }: Moved,
+): readonly string[] {
+  const has = new Set(here.items.map(textOf));
+  const wanted = there.items
+    .filter(({ tag }) => !ownOfServers.has(tag) && attributeVisible(tag, target.version, row.type))
+    .filter((item) => !left.includes(attributeWord(item)) && !isDropped(item, row))
+    .map((item) => relinked(item, becomes));
+  return [...new Set(wanted.filter((item) => !has.has(textOf(item))).map(attributeWord))];
+}
+
+function textOf(item: Item): string {
+  return Buffer.from(encode(item)).toString("latin1");
+}
