@@ -92,7 +92,14 @@ function addPlan(parent: Command): void {
     await withAdmin(given, (admin) =>
       withSide("source", given, around, (source) =>
         plan({
-          ...{ path, source, admin, patience: apiPatience(given), around, endpoints: endpointsOf("source", given) },
+          ...{
+            path,
+            source,
+            admin,
+            patience: apiPatience(given),
+            around,
+            endpoints: endpointsOf("source", given),
+          },
           instance: identifier("instance", given.instance),
           transportKey: given.transportKey === true,
           newIdentifiers: given.newIdentifiers === true,
