@@ -368,6 +368,11 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     await command(0, "backup", "create", file("one"), "--config", config);
     await command(2, "backup", "create", file("absent/one"), "--config", config);
   }),
+  "backup.order": bothWays(async () => {
+    await admin.call("runBackup", { body: {} });
+    const backup = "holdfast-a-20200101T000000Z.backup";
+    await refused(admin.call("verifyBackup", { params: { backup } }));
+  }),
   // The scheduled backup deleted it; a failure needs a disk that deletes nothing: duty.test.ts.
   "backup.delete": well(async () => undefined),
   "backup.verify": bothWays(async () => {

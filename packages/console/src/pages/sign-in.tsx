@@ -1,6 +1,16 @@
 import { signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { asked, findProvider, hostOf, nodes, signIn, signInAt, signInNotice } from "../base/api.ts";
+import {
+  asked,
+  findProvider,
+  hostOf,
+  nodes,
+  signedOut,
+  signIn,
+  signInAt,
+  signInNotice,
+  signOutAt,
+} from "../base/api.ts";
 import { link, place } from "../base/router.ts";
 import { Failure, Notice } from "../parts/notices.tsx";
 
@@ -40,7 +50,11 @@ export function SignIn() {
           <h1>Holdfast</h1>
           <p>Keys for vSphere and vSAN encryption, in both regions.</p>
           {signInError.value === undefined ? null : <Failure error={signInError.value} />}
-          {signInNotice.value === "" ? null : <Notice tone="warning">{signInNotice.value}</Notice>}
+          {signInNotice.value === "" ? null : (
+            <Notice tone="warning">
+              {signInNotice.value} <SignOutAtProvider />
+            </Notice>
+          )}
           <OtherNode />
           <div class="clr-form-control">
             <label class="clr-control-label" for="token">
@@ -98,4 +112,10 @@ function AtProvider() {
       Sign in with your identity provider
     </a>
   );
+}
+
+/** Leads to where the identity provider ends its own session, and from there back here. */
+function SignOutAtProvider() {
+  if (signInNotice.value !== signedOut || signOutAt.value === undefined) return null;
+  return <a href={signOutAt.value}>End it there too</a>;
 }
