@@ -39,7 +39,9 @@ const auditCheck = z
     node: z.string(),
     state: z
       .enum(["none", "running", "whole", "faulty", "failed"])
-      .describe("none: this node has made no check since it started. failed: it could not be made."),
+      .describe(
+        "none: this node has made no check since it started. failed: it could not be made.",
+      ),
     startedAt: time.optional(),
     endedAt: time.optional(),
     entries: z.number().int().describe("How many entries were checked."),

@@ -206,7 +206,9 @@ export const systemRoutes = {
       .object({
         region: region
           .optional()
-          .describe("The region whose store is backed up; that of the node that is asked unless given."),
+          .describe(
+            "The region whose store is backed up; that of the node that is asked unless given.",
+          ),
       })
       .strict(),
     answer: backupWork,

@@ -73,7 +73,9 @@ async function checksAt(all: readonly string[]): Promise<readonly Check[]> {
       best.set(says.region, answer.value);
     }
   }
-  return [...best.values()].toSorted((one, other) => (one.says.region < other.says.region ? -1 : 1));
+  return [...best.values()].toSorted((one, other) =>
+    one.says.region < other.says.region ? -1 : 1,
+  );
 }
 
 const tones: Readonly<Record<string, Tone>> = {

@@ -29,7 +29,8 @@ export function backupHandlers(deps: BackupDeps): Pick<Handlers, Names> {
     const { backup } = call.params;
     await view.refresh().catch(() => undefined);
     const record = view.all("Backup").find((one) => namesOf(one).includes(backup));
-    if (record !== undefined) return await give(deps, call, { region: record.region, what, backup });
+    if (record !== undefined)
+      return await give(deps, call, { region: record.region, what, backup });
     const detail = "no backup of this name is in the list: `holdfast backups` shows them";
     throw new ManagementError("notFound", detail);
   };
@@ -105,7 +106,11 @@ function refuseUnready(deps: BackupDeps, region: string, isKnown: boolean): void
 }
 
 function underWay(region: string, { what, backup, by }: BackupOrder): string {
-  const words = { create: "a backup", verify: `the check of ${backup}`, plan: `the plan of ${backup}` };
+  const words = {
+    create: "a backup",
+    verify: `the check of ${backup}`,
+    plan: `the plan of ${backup}`,
+  };
   return `region ${region}: ${words[what]}, which ${by} ordered, is under way: wait for it`;
 }
 

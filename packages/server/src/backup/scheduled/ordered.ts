@@ -1,12 +1,12 @@
 import { basename, join } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import {
-  type AuditEvent,
-  type BackupOrder,
-  type BackupWork,
-  type Ids,
-  type ObjectStore,
-  type Timers,
+import type {
+  AuditEvent,
+  BackupOrder,
+  BackupWork,
+  Ids,
+  ObjectStore,
+  Timers,
 } from "@holdfast/engine";
 import type { DutyContext } from "@holdfast/regions";
 import { reasonOf } from "../../base/operator-error.ts";
