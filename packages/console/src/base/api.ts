@@ -54,6 +54,8 @@ export const vcenterSession = signal<Readonly<Record<string, string>>>({});
 export const signInNotice = signal("");
 /** Where a person signs in at the identity provider of the node that is asked; undefined if it has none. */
 export const signInAt = signal<string | undefined>(undefined);
+/** The node that has said where a person signs in. */
+export const providerOf = signal(own);
 /** Where a person ends the session at the identity provider too; undefined if it does not offer that. */
 export const signOutAt = signal<string | undefined>(undefined);
 /** What the person should know about the connection; empty if all is well. */
@@ -251,6 +253,7 @@ export async function findProvider(): Promise<void> {
   const node = asked.value;
   const session = await sessionAt(node).catch(() => undefined);
   if (node !== asked.value) return;
+  providerOf.value = node;
   signInAt.value = session?.signInAt;
   signOutAt.value = session?.signOutAt;
 }

@@ -5,6 +5,7 @@ import {
   findProvider,
   hostOf,
   nodes,
+  providerOf,
   signedOut,
   signIn,
   signInAt,
@@ -105,7 +106,8 @@ function OtherNode() {
 /** Leads to the identity provider, and from there back to this place. */
 function AtProvider() {
   const { path, query } = place.value;
-  if (signInAt.value === undefined) return null;
+  // What the node before has said leads to a node that does not answer.
+  if (signInAt.value === undefined || providerOf.value !== asked.value) return null;
   const here = link(path, {}, query).slice(1);
   return (
     <a class="btn btn-outline" href={`${signInAt.value}?${new URLSearchParams({ place: here })}`}>
