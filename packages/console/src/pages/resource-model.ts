@@ -21,7 +21,7 @@ const liveMax = 500;
 export class ResourceModel {
   readonly items = signal<readonly Item[] | undefined>(undefined);
   readonly thing = signal<Item | undefined>(undefined);
-  /** What came with the list, besides its rows. */
+  /** What the service answered in addition to the rows. */
   readonly beside = signal<Item>({});
   /** Where the next page of the list begins. */
   readonly next = signal<string | undefined>(undefined);
