@@ -28,6 +28,7 @@ test.each(all)("%s has heaviest calls that its contract accepts", (operation) =>
       token: "x",
       denial: "11111111-0000-4000-8000-000000000000",
       approval: "11111111-0000-4000-8000-000000000000",
+      backup: "holdfast-a-20261125T023000Z.backup",
       policy: "11111111-0000-4000-8000-000000000000",
     };
     route.params?.loose().parse({ ...named, ...call.params });

@@ -172,7 +172,6 @@ async function unled(work: () => Promise<void>): Promise<void> {
 }
 
 type Outcome = "success" | "failure";
-
 /** What causes an action, and its outcomes; both, where `act` succeeds and fails. */
 interface Trigger {
   readonly outcomes: readonly Outcome[];
@@ -368,6 +367,7 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
     await command(0, "backup", "create", file("one"), "--config", config);
     await command(2, "backup", "create", file("absent/one"), "--config", config);
   }),
+  "backup.order": well(() => admin.call("runBackup", { body: {} })),
   // The scheduled backup deleted it; a failure needs a disk that deletes nothing: duty.test.ts.
   "backup.delete": well(async () => undefined),
   "backup.verify": bothWays(async () => {

@@ -1,14 +1,15 @@
-import { execFile } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { createHash, X509Certificate } from "node:crypto";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AdminProblem, contract } from "@holdfast/admin";
 import { eventActions } from "@holdfast/console/event-actions";
 import { vendorItem, vendorKey, vendorTags } from "@holdfast/engine";
 import { attributeItem } from "@holdfast/kmip";
 import { answerOf } from "@holdfast/testing";
-import { type Issued, selfSigned } from "@holdfast/testing/pki";
+import { createAuthority, type Issued, selfSigned } from "@holdfast/testing/pki";
 import { textString } from "@holdfast/ttlv";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -22,6 +23,20 @@ import {
 } from "../support/browser.ts";
 import { ConsoleCluster } from "../support/console-cluster.ts";
 import { answered, createKey } from "../support/keys.ts";
+
+/** A certificate signing request as vCenter makes it, and the key that stays there. */
+function requestOf(commonName: string): { readonly request: string; readonly key: string } {
+  const folder = mkdtempSync(join(tmpdir(), "holdfast-csr-"));
+  try {
+    const made = ["-newkey", "rsa:2048", "-nodes", "-keyout", "key", "-out", "request"];
+    const args = ["req", "-new", ...made, "-subj", `/CN=${commonName}`];
+    execFileSync("openssl", args, { cwd: folder, stdio: "ignore" });
+    const read = (name: string) => readFileSync(join(folder, name), "utf8");
+    return { request: read("request"), key: read("key") };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
 
 const since = { notBeforeMs: Date.now() - 3_600_000, days: 30 };
 const browserless = describe.skipIf(browserMissing.length > 0);
@@ -169,6 +184,44 @@ browserless(`the console's pages (${browserNote})`, () => {
       execFile("openssl", ["s_client", ...arguments_], () => resolve()).stdin?.end();
     });
     await part("vCenter trusts this server").getByText("does not accept").waitFor();
+    expect(told).toEqual([]);
+  });
+
+  test("connects a vCenter by its root CA, and by a request that it makes", async () => {
+    await cluster.order("other-ways");
+    await open("/instances/other-ways/connect");
+    const authority = await createAuthority({ commonName: "VMCA", ...since });
+    await page.getByText("vCenter Root CA Certificate", { exact: true }).click();
+    await page.getByRole("button", { name: "Add the root CA" }).click();
+    expect(await dialog().getByRole("textbox", { name: /^Name/ }).inputValue()).toBe("vmca-1");
+    const file = dialog().getByLabel("Certificate, from a file");
+    await file.setInputFiles(fileOf("root.pem", authority.certificate));
+    await isFit("Add the root CA");
+    await sent("Add certificate");
+    const client = await authority.issue({ commonName: "vpxd-1", ...since });
+    await connects("other-ways", client);
+    await part("vCenter connects")
+      .getByText(/A client connected .* with vmca-1/)
+      .waitFor();
+
+    // vCenter keeps the key, and makes the request.
+    const csr = requestOf("vcenter-csr");
+    await page.getByText("New Certificate Signing Request (CSR)", { exact: true }).click();
+    await page.getByRole("button", { name: "Sign the request" }).click();
+    const request = dialog().getByLabel("Certificate signing request, from a file");
+    await request.setInputFiles(fileOf("vcenter.csr", csr.request));
+    await isFit("Sign the request");
+    await dialog().getByRole("button", { name: "Sign a request" }).click();
+    await dialog().getByText("Done.").waitFor();
+    const download = page.waitForEvent("download");
+    await dialog().getByRole("button", { name: "Save as a file" }).first().click();
+    const certificate = await readFile(await (await download).path(), "utf8");
+    await dialog().getByRole("button", { name: "Close" }).click();
+    await connects("other-ways", { certificate, key: csr.key });
+    await part("vCenter connects")
+      .getByText(/A client connected .* with vcenter-1/)
+      .waitFor();
+    await page.getByText("vCenter connects, trusts this server, and is trusted").waitFor();
     expect(told).toEqual([]);
   });
 
@@ -354,7 +407,7 @@ browserless(`the console's pages (${browserNote})`, () => {
     }
     await open("/events?action=kmip-token.*");
     await page.getByText("create access token (kmip-token.create)").first().waitFor();
-    await page.getByText("Verify the trail").click();
+    await page.getByText("Verify at a node").click();
     await page.getByText("holdfast audit verify --config FILE").waitFor();
     await isFit("Events");
     const download = page.waitForEvent("download");
@@ -426,9 +479,14 @@ browserless(`the console's pages (${browserNote})`, () => {
 
   test("says what only the command line does with backups", async () => {
     await open("/backups");
-    await page.getByText("Make, verify and restore").click();
+    await page.getByText("Restore, and prove with keys, at a node").click();
     await page.getByText("holdfast backup create FILE --config CONFIG").waitFor();
     await isFit("Backups");
+    // The development cluster names no folder for backups.
+    await page.getByRole("button", { name: "Run a backup" }).click();
+    await dialog().getByRole("button", { name: "Run a backup" }).click();
+    await dialog().getByText("names no folder for backups").waitFor();
+    await page.keyboard.press("Escape");
     await go("/roots-of-trust");
     await page.getByRole("columnheader", { name: "Version" }).waitFor();
     await isFit("Roots of trust");

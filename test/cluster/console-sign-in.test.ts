@@ -3,10 +3,17 @@ import { join } from "node:path";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { OidcProvider } from "../../packages/server/src/testing/oidc-provider.ts";
-import { browserMissing, browserNote, openPage, startBrowser } from "../support/browser.ts";
+import {
+  browserMissing,
+  browserNote,
+  openPage,
+  startBrowser,
+  violationsOf,
+} from "../support/browser.ts";
 import { type Consoles, layConsoles } from "../support/console.ts";
 
 const offer = "Sign in with your identity provider";
+const ends = "End it there too";
 
 const browserless = describe.skipIf(browserMissing.length > 0);
 browserless(`sign-in at an identity provider (${browserNote})`, () => {
@@ -32,6 +39,8 @@ browserless(`sign-in at an identity provider (${browserNote})`, () => {
     const { region, origins } = consoles;
     const redirectUris = origins.map((origin) => `${origin}/console/signed-in`);
     provider.client = { id: "console", secret: "s3cret-of-this-client", redirectUris };
+    provider.discovery = { end_session_endpoint: `${provider.issuer}/logout` };
+    provider.postLogoutUris = origins.map((origin) => `${origin}/console/`);
     provider.grants = { claims: { preferred_username: "alice@example.com" } };
     await writeFile(join(region.folder, "provider-ca.pem"), provider.ca);
     await writeFile(join(region.folder, "console-secret"), "s3cret-of-this-client\n", {
@@ -82,6 +91,28 @@ browserless(`sign-in at an identity provider (${browserNote})`, () => {
     expect(await context.cookies(origin)).toEqual([]);
     await page.reload();
     await page.getByLabel("Token").waitFor();
+    // What was offered at the sign-out is not offered to the next person.
+    expect(await page.getByRole("link", { name: ends }).count()).toBe(0);
+    expect(told).toEqual([]);
+  });
+
+  test("offers after a sign-out to end the provider's own session, which leads back to the sign-in", async () => {
+    const [origin] = consoles.origins;
+    await using opened = await openPage(chrome);
+    const { context, page, told } = opened;
+    await page.goto(`${origin}/console/#/instances`);
+    await page.getByRole("link", { name: offer }).click();
+    await page.getByRole("link", { name: "Sign in as alice" }).click();
+    await page.getByRole("button", { name: "Sign out" }).click();
+    const link = page.getByRole("link", { name: ends });
+    expect(await link.getAttribute("href")).toBe(`${origin}/console/sign-out`);
+    expect(await violationsOf(page)).toEqual([]);
+    await link.click();
+    await page.getByRole("link", { name: "Yes, sign out" }).click();
+    await page.getByLabel("Token").waitFor();
+    expect(new URL(page.url()).origin).toBe(origin);
+    expect(provider.ended).toBe(1);
+    expect(await context.cookies(origin)).toEqual([]);
     expect(told).toEqual([]);
   });
 

@@ -68,10 +68,15 @@ export const accessMatrix: Readonly<Record<keyof Contract, string>> = {
 
   listEvents: "vaosm bound",
   followEvents: "vaosm bound",
+  startAuditCheck: "vaosm",
+  readAuditCheck: "vaosm",
 
   readStatus: "v-osm",
   runChecks: "v-osm",
   readBackups: "v-osm",
+  runBackup: "----m",
+  verifyBackup: "--o-m",
+  planRestore: "--o-m",
   readOpenApi: "public",
 };
 

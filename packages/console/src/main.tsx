@@ -16,3 +16,12 @@ if (plugin !== null) {
   startClient();
   render(<Plugin />, plugin);
 }
+
+// A file that misses its field must not take the place of the page, and of the form in it.
+for (const type of ["dragover", "drop"] as const) {
+  addEventListener(type, (event) => {
+    if (event.defaultPrevented || event.dataTransfer?.types.includes("Files") !== true) return;
+    event.preventDefault();
+    event.dataTransfer.dropEffect = "none";
+  });
+}

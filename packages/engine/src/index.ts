@@ -265,7 +265,9 @@ export {
 export {
   type ApprovalSignature,
   type ApprovalUse,
+  type BackupOrder,
   type BackupRun,
+  type BackupWork,
   type CrkState,
   type KeysOrder,
   type KindName,

@@ -503,4 +503,13 @@ export const accessFaults: readonly PlantedFault[] = [
     rule: "the limit of an instance of a configuration file counts for all its clients",
     tests: ["packages/server/src/access/trust.test.ts"],
   },
+  {
+    name: "backup-of-another-folder",
+    kind: "access",
+    file: "packages/server/src/backup/scheduled/ordered.ts",
+    find: "const file = join(directory, basename(order.backup));",
+    replace: "const file = join(directory, order.backup);",
+    rule: "whatever an order says, nothing outside of the folder of backups is opened",
+    tests: ["packages/server/src/backup/scheduled/ordered.test.ts"],
+  },
 ];

@@ -426,4 +426,13 @@ export const dutyFaults: readonly PlantedFault[] = [
     promises: ["A deleted instance refuses all clients"],
     tests: [`${leader}/adopt-keks.test.ts`],
   },
+  {
+    name: "ordered-again-and-again",
+    kind: "duty",
+    file: "packages/server/src/backup/scheduled/runs.ts",
+    find: 'return taken?.id === order?.id && taken?.state !== "running" ? undefined : order;',
+    replace: 'return taken?.id === order?.id && taken?.state === "failed" ? undefined : order;',
+    rule: "a leader carries out each order of an administrator once",
+    tests: ["packages/server/src/backup/scheduled/ordered.test.ts"],
+  },
 ];

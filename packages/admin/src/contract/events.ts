@@ -32,6 +32,36 @@ const missing = z
     "Regions whose events are not in this list, because their trail cannot be read now; absent if all were read.",
   );
 
+/** A check of a region's audit trail, at the node that is asked. */
+const auditCheck = z
+  .object({
+    region: region.describe("Whose trail it is: that of the node's own store."),
+    node: z.string(),
+    state: z
+      .enum(["none", "running", "whole", "faulty", "failed"])
+      .describe(
+        "none: this node has made no check since it started. failed: it could not be made.",
+      ),
+    startedAt: time.optional(),
+    endedAt: time.optional(),
+    entries: z.number().int().describe("How many entries were checked."),
+    of: z.number().int().describe("About how many there are."),
+    unchained: z
+      .number()
+      .int()
+      .optional()
+      .describe("Entries that are not chained yet: a change of these would not be found."),
+    unwitnessed: z
+      .number()
+      .int()
+      .optional()
+      .describe("Entries that no witness has cosigned yet; absent without a log."),
+    findings: z.array(z.string()).describe("What is wrong, one line each."),
+    notes: z.array(z.string()).describe("What is no fault, such as what retention has removed."),
+    reason: z.string().optional().describe("Why the check could not be made."),
+  })
+  .meta({ id: "AuditCheck" });
+
 /** Audit events. */
 export const eventRoutes = {
   listEvents: {
@@ -75,5 +105,30 @@ export const eventRoutes = {
     problems: ["storeUnavailable"],
     stream: true,
     command: { words: "events --follow" },
+  },
+  startAuditCheck: {
+    method: "POST",
+    path: "/v1/events/check",
+    summary:
+      "Begin to check the audit trail in the store of this node's region, as `holdfast audit verify` does; while a check runs, show that one.",
+    tag: "Events",
+    roles: may.readEvents,
+    scope: "system",
+    answer: auditCheck,
+    status: 202,
+    repeatable: true,
+    problems: [],
+    command: { words: "audit-check start", example: "holdfast audit-check start" },
+  },
+  readAuditCheck: {
+    method: "GET",
+    path: "/v1/events/check",
+    summary: "Show how far the last check of the audit trail at this node is, and what it found.",
+    tag: "Events",
+    roles: may.readEvents,
+    scope: "system",
+    answer: auditCheck,
+    problems: [],
+    command: { words: "audit-check show" },
   },
 } as const satisfies Routes;

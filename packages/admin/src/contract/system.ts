@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { rootState } from "./roots.ts";
 import { may, type Routes } from "./route.ts";
-import { region, time } from "./shapes.ts";
+import { region, time, uuid } from "./shapes.ts";
 
 const check = z.object({
   name: z.string(),
@@ -28,6 +28,41 @@ const storageKey = z
       .describe("Records under the older number; absent at a node that does not replace them."),
   })
   .meta({ id: "StorageKey" });
+
+/** A backup is named only as the list names it: the name leads to no other folder. */
+const backupParam = z.object({
+  backup: z
+    .string()
+    .max(128)
+    .regex(
+      /^holdfast-[a-z0-9-]+-\d{8}T\d{6}Z(\.incomplete)?\.backup$/,
+      "the name of a backup in the list",
+    )
+    .describe("Its `name` in the list of backups.")
+    .meta({ examples: ["holdfast-a-20261125T023000Z.backup"] }),
+});
+
+/** What somebody ordered a region's leader to do with backups, and what came of it. */
+const backupWork = z
+  .object({
+    id: uuid,
+    region,
+    what: z.enum(["create", "verify", "plan"]),
+    backup: z.string().describe("The backup's name; empty where one is made."),
+    state: z
+      .enum(["waiting", "running", "done", "failed"])
+      .describe("waiting: the region's leader takes it up within seconds."),
+    orderedAt: time,
+    orderedBy: z.string(),
+    node: z.string().optional().describe("The leader that took it up."),
+    startedAt: time.optional(),
+    toldAt: time.optional().describe("When the leader told this, or the end."),
+    step: z.string(),
+    done: z.number().describe("Of the step: records, or bytes that were read."),
+    of: z.number(),
+    lines: z.array(z.string()).describe("What was found, or why it failed."),
+  })
+  .meta({ id: "BackupWork" });
 
 /** The service itself. */
 export const systemRoutes = {
@@ -130,6 +165,7 @@ export const systemRoutes = {
       items: z.array(
         z.object({
           region,
+          name: z.string(),
           file: z.string(),
           startedAt: time,
           endedAt: time.optional(),
@@ -139,6 +175,7 @@ export const systemRoutes = {
           reason: z.string(),
         }),
       ),
+      work: z.array(backupWork).describe("The last order of each kind in each region."),
     }),
     problems: [],
     command: {
@@ -155,6 +192,65 @@ export const systemRoutes = {
           "FILE=file",
         ],
       },
+    },
+  },
+  runBackup: {
+    method: "POST",
+    path: "/v1/backups",
+    summary:
+      "Order a backup of a region's store now. The region's leader makes it; `holdfast backups` shows how far it is.",
+    tag: "System",
+    roles: may.manage,
+    scope: "system",
+    body: z
+      .object({
+        region: region
+          .optional()
+          .describe(
+            "The region whose store is backed up; that of the node that is asked unless given.",
+          ),
+      })
+      .strict(),
+    answer: backupWork,
+    status: 202,
+    problems: ["wrongState", "conflict", "storeUnavailable"],
+    audit: "backup.order",
+    command: { words: "backup-order run", example: "holdfast backup-order run" },
+  },
+  verifyBackup: {
+    method: "POST",
+    path: "/v1/backups/{backup}/verify",
+    summary:
+      "Order that a backup is read and authenticated, every part of it. No key is opened. The leader of its region does it.",
+    tag: "System",
+    roles: may.operate,
+    scope: "system",
+    params: backupParam,
+    answer: backupWork,
+    status: 202,
+    problems: ["notFound", "wrongState", "conflict", "storeUnavailable"],
+    audit: "backup.order",
+    command: {
+      words: "backup-order verify",
+      example: "holdfast backup-order verify holdfast-a-20261125T023000Z.backup",
+    },
+  },
+  planRestore: {
+    method: "POST",
+    path: "/v1/backups/{backup}/restore-plan",
+    summary:
+      "Order a report of what a restore of a backup would bring back, and what is newer now. It writes nothing. The leader of its region does it.",
+    tag: "System",
+    roles: may.operate,
+    scope: "system",
+    params: backupParam,
+    answer: backupWork,
+    status: 202,
+    problems: ["notFound", "wrongState", "conflict", "storeUnavailable"],
+    audit: "backup.order",
+    command: {
+      words: "backup-order plan",
+      example: "holdfast backup-order plan holdfast-a-20261125T023000Z.backup",
     },
   },
   readOpenApi: {

@@ -27,7 +27,9 @@ const groups: Readonly<Record<string, string>> = {
   approval: "approvals by M of N people, and their policy",
   user: "user names and passwords of an instance",
   key: "keys of an instance, never their material",
+  "audit-check": "whether the audit trail of a region is whole, checked by a node",
   token: "tokens of this API",
+  "backup-order": "backups that a region's leader makes, verifies and compares",
 };
 
 /** The operations of the contract, each with its row. */

@@ -54,6 +54,10 @@ export const vcenterSession = signal<Readonly<Record<string, string>>>({});
 export const signInNotice = signal("");
 /** Where a person signs in at the identity provider of the node that is asked; undefined if it has none. */
 export const signInAt = signal<string | undefined>(undefined);
+/** The node that has said where a person signs in. */
+export const providerOf = signal(own);
+/** Where a person ends the session at the identity provider too; undefined if it does not offer that. */
+export const signOutAt = signal<string | undefined>(undefined);
 /** What the person should know about the connection; empty if all is well. */
 export const notice = signal("");
 
@@ -220,6 +224,7 @@ interface Session {
   readonly hasSwitches: boolean;
   readonly relyingParty?: string;
   readonly signInAt?: string;
+  readonly signOutAt?: string;
 }
 
 async function sessionAt(node: string): Promise<Session> {
@@ -236,6 +241,7 @@ export async function findSession(): Promise<void> {
   relyingParty.value = session.relyingParty;
   hasSwitches.value = session.hasSwitches;
   signInAt.value = session.signInAt;
+  signOutAt.value = session.signOutAt;
   const all = session.nodes.map((node) => new URL(node).href);
   nodes.value = [own, ...all.filter((node) => node !== own)];
   if (session.signedIn) await findWho();
@@ -246,7 +252,10 @@ export async function findSession(): Promise<void> {
 export async function findProvider(): Promise<void> {
   const node = asked.value;
   const session = await sessionAt(node).catch(() => undefined);
-  if (node === asked.value) signInAt.value = session?.signInAt;
+  if (node !== asked.value) return;
+  providerOf.value = node;
+  signInAt.value = session?.signInAt;
+  signOutAt.value = session?.signOutAt;
 }
 
 /** Finds out who is signed in. */
@@ -264,7 +273,8 @@ export async function findWho(): Promise<void> {
 }
 
 const sessionOver = "The session is over: its token has ended, or was revoked. Sign in again.";
-const signedOut =
+/** Said after a sign-out, where there is an identity provider. */
+export const signedOut =
   "You are signed out of the console. Your session at the identity provider is not ended by that.";
 const consoleHeaders = { "x-holdfast-console": "1" } as const;
 

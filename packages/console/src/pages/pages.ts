@@ -183,6 +183,11 @@ export const pages: readonly Page[] = [
     title: "Backups",
     reads: "readBackups",
     menu: true,
+    actions: ["runBackup"],
+    rowActions: [
+      { name: "verifyBackup", when: "ok", params: { backup: "name" } },
+      { name: "planRestore", when: "ok", params: { backup: "name" } },
+    ],
     empty: "No backup was made here. The page docs/backup.md says how.",
   },
   {

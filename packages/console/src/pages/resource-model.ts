@@ -21,6 +21,8 @@ const liveMax = 500;
 export class ResourceModel {
   readonly items = signal<readonly Item[] | undefined>(undefined);
   readonly thing = signal<Item | undefined>(undefined);
+  /** What the service answered in addition to the rows. */
+  readonly beside = signal<Item>({});
   /** Where the next page of the list begins. */
   readonly next = signal<string | undefined>(undefined);
   readonly error = signal<unknown>(undefined);
@@ -91,7 +93,8 @@ export class ResourceModel {
     const isGone = this.thing.value !== undefined && operations[name].method === "DELETE";
     const { path } = place.value;
     const next = isGone ? path.replace(/\/[^/]+$/, "") : path;
-    said.value = { text: `${actionText(name)}: done.${where}`, path: next };
+    const what = answer["state"] === "waiting" ? "ordered" : "done";
+    said.value = { text: `${actionText(name)}: ${what}.${where}`, path: next };
     if (isGone) go(link(next));
     else void this.load();
   }
@@ -101,7 +104,9 @@ export class ResourceModel {
       this.thing.value = answer;
       return;
     }
-    const got = answer["items"] as readonly Item[];
+    const { items, ...beside } = answer;
+    const got = items as readonly Item[];
+    this.beside.value = beside;
     const all = cursor === undefined ? got : [...(this.items.peek() ?? []), ...got];
     this.items.value = this.#page.live === true ? eachOnce(all) : all;
     this.next.value = answer["next"] as string | undefined;

@@ -17,6 +17,7 @@ const sentences: Readonly<Record<string, string>> = {
     "The identity provider knows you, but its token gives you no role here, or is for another service. Ask a manager which groups have access.",
   tooLarge:
     "The identity provider gave a token of more than 3,900 characters, which does not fit into a cookie. It must name fewer groups.",
+  noSignOut: "The identity provider offers no sign-out. End your session on its own page.",
   tooMany: "There were too many tries from this address. Wait a moment, and try again.",
 };
 

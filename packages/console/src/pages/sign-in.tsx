@@ -1,6 +1,17 @@
 import { signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { asked, findProvider, hostOf, nodes, signIn, signInAt, signInNotice } from "../base/api.ts";
+import {
+  asked,
+  findProvider,
+  hostOf,
+  nodes,
+  providerOf,
+  signedOut,
+  signIn,
+  signInAt,
+  signInNotice,
+  signOutAt,
+} from "../base/api.ts";
 import { link, place } from "../base/router.ts";
 import { Failure, Notice } from "../parts/notices.tsx";
 
@@ -40,7 +51,11 @@ export function SignIn() {
           <h1>Holdfast</h1>
           <p>Keys for vSphere and vSAN encryption, in both regions.</p>
           {signInError.value === undefined ? null : <Failure error={signInError.value} />}
-          {signInNotice.value === "" ? null : <Notice tone="warning">{signInNotice.value}</Notice>}
+          {signInNotice.value === "" ? null : (
+            <Notice tone="warning">
+              {signInNotice.value} <SignOutAtProvider />
+            </Notice>
+          )}
           <OtherNode />
           <div class="clr-form-control">
             <label class="clr-control-label" for="token">
@@ -91,11 +106,18 @@ function OtherNode() {
 /** Leads to the identity provider, and from there back to this place. */
 function AtProvider() {
   const { path, query } = place.value;
-  if (signInAt.value === undefined) return null;
+  // What the node before has said leads to a node that does not answer.
+  if (signInAt.value === undefined || providerOf.value !== asked.value) return null;
   const here = link(path, {}, query).slice(1);
   return (
     <a class="btn btn-outline" href={`${signInAt.value}?${new URLSearchParams({ place: here })}`}>
       Sign in with your identity provider
     </a>
   );
+}
+
+/** Leads to where the identity provider ends its own session, and from there back here. */
+function SignOutAtProvider() {
+  if (signInNotice.value !== signedOut || signOutAt.value === undefined) return null;
+  return <a href={signOutAt.value}>End it there too</a>;
 }

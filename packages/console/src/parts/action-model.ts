@@ -35,6 +35,9 @@ const titles: Partial<Record<OperationName, string>> = {
   signApproval: "Hand in signatures",
   changeApprovalPolicy: "Change policy",
   stopApprovalPolicy: "Stop a change",
+  runBackup: "Run a backup",
+  verifyBackup: "Verify",
+  planRestore: "Restore plan",
 };
 
 /** What the button of an operation says: `Create token`. */

@@ -115,6 +115,35 @@ const backupRun = z.object({
   reason: z.string(),
 });
 
+const backupWhat = z.enum(["create", "verify", "plan"]);
+
+/** What an administrator asked a region's leader to do with backups. */
+export type BackupOrder = z.output<typeof backupOrder>;
+const backupOrder = z.object({
+  /** A new one for each order, so that each is carried out once. */
+  id: z.string(),
+  what: backupWhat,
+  /** The name of the backup; empty where one is to be made. */
+  backup: z.string(),
+  atMs: z.number(),
+  by: z.string(),
+});
+
+/** How far the leader is with an order, or what came of it. */
+export type BackupWork = z.output<typeof backupWork>;
+const backupWork = z.object({
+  ...backupOrder.shape,
+  node: z.string(),
+  state: z.enum(["running", "done", "failed"]),
+  startedMs: z.number(),
+  /** When this was written. */
+  toldMs: z.number(),
+  step: z.string(),
+  done: z.number(),
+  of: z.number(),
+  lines: z.array(z.string()),
+});
+
 /** A signature of a request's approval, as it was handed in: the signer's public key is its key in the record. */
 export type ApprovalSignature = z.output<typeof approvalSignature>;
 const approvalSignature = z.object({
@@ -300,8 +329,14 @@ export const recordKinds = {
   Backup: {
     type: 0x80000009,
     fixed: { region: text() },
-    /** The last runs, by slot. */
-    fields: { run: keyed(json(backupRun)) },
+    fields: {
+      /** The last runs, by slot. */
+      run: keyed(json(backupRun)),
+      /** The last order of all; the region's leader carries it out. */
+      order: json(backupOrder),
+      /** The last order of each kind that the leader took up. */
+      work: keyed(json(backupWork)),
+    },
     deletable: true,
   },
   Deny: {

@@ -202,6 +202,7 @@ const administration = {
     target: "kmip-store",
   },
   "backup.create": { cadf: "kmip-backup.create", says: "create backup", ...backup },
+  "backup.order": { cadf: "kmip-backup.order", says: "order work on backups", ...backup },
   "backup.delete": { cadf: "kmip-backup.delete", says: "delete backup", ...backup },
   "backup.verify": { cadf: "kmip-backup.verify", says: "verify backup", ...backup },
   "backup.restore": { cadf: "kmip-backup.restore", says: "restore backup", ...backup },

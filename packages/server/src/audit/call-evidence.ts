@@ -70,8 +70,8 @@ function append(
 function targetOf({ params, body }: Call): ManagementTarget {
   const named = (params ?? {}) as Readonly<Record<string, string | undefined>>;
   const { name } = (body ?? {}) as { readonly name?: unknown };
-  const { instance, certificate, denial, user, token, approval, policy } = named;
-  const innermost = certificate ?? denial ?? user ?? token ?? approval ?? policy;
+  const { instance, certificate, denial, user, token, approval, policy, backup } = named;
+  const innermost = certificate ?? denial ?? user ?? token ?? approval ?? policy ?? backup;
   const id = innermost ?? (typeof name === "string" ? name : instance) ?? "";
   return { id, ...(instance === undefined ? {} : { instance }) };
 }

@@ -49,7 +49,7 @@ export const consoleSettings = group(
       {
         origin: {
           ...text(
-            "The address under which browsers open this node's console: its own, or that of a load balancer. Register `ORIGIN/console/signed-in` at the provider as redirect URI. It never comes from a request.",
+            "The address under which browsers open this node's console: its own, or that of a load balancer. Register `ORIGIN/console/signed-in` at the provider as redirect URI, and `ORIGIN/console/` as post-logout redirect URI. It never comes from a request.",
             "https://HOST:PORT, without a path",
             /./,
           ),

@@ -43,6 +43,10 @@ export class OidcProvider implements AsyncDisposable {
   grants: TokenOptions = {};
   /** Replaces fields of the token endpoint's answer. */
   tokenAnswer: Readonly<Record<string, unknown>> = {};
+  /** Where it leads after it ended its own session. */
+  postLogoutUris: readonly string[] = [];
+  /** How often it ended its own session. */
+  ended = 0;
   /** The scheme of the header Authorization of each request at the token endpoint; empty where there was none. */
   readonly seen: string[] = [];
   readonly #server: Server;
@@ -128,6 +132,16 @@ export class OidcProvider implements AsyncDisposable {
     if (this.broken) throw new Error("broken");
     if (path === "/realm/authorize") {
       response.writeHead(200, { "content-type": "text/html" }).end(this.#page(url));
+    } else if (path === "/realm/logout" || path === "/realm/logged-out") {
+      const back = this.#backAfter(url);
+      if (path === "/realm/logged-out") {
+        this.ended += 1;
+        response.writeHead(303, { location: back }).end();
+        return;
+      }
+      const link = `<a href="logged-out${url.search.replaceAll("&", "&amp;")}">Yes, sign out</a>`;
+      response.writeHead(200, { "content-type": "text/html" });
+      response.end(`<!doctype html><html lang="en"><title>The provider</title>\n${link}`);
     } else if (path === "/realm/token") {
       const [status, answer] = await this.#exchange(request);
       response.writeHead(status, { "content-type": "application/json" });
@@ -150,6 +164,14 @@ export class OidcProvider implements AsyncDisposable {
     }
     const jwk = await exportJWK(this.#key.publicKey);
     return { keys: [{ ...jwk, kid: this.#kid, alg: "ES256", use: "sig" }] };
+  }
+
+  /** OpenID Connect RP-Initiated Logout 1.0, section 3: only an address that the client registered. */
+  #backAfter({ searchParams }: URL): string {
+    const back = searchParams.get("post_logout_redirect_uri") ?? "";
+    const isKnown = searchParams.get("client_id") === this.client.id;
+    if (isKnown && this.postLogoutUris.includes(back)) return back;
+    throw new Error(`post_logout_redirect_uri: ${back}`);
   }
 
   /** Where a person decides whether to sign in. */

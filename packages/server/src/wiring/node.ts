@@ -101,7 +101,9 @@ export async function startNode(
   parts.metrics.watch(readings);
   const link = { ...regions, ...control };
   const access = openAccess(parts, management, link, keyRing, tenants, endpoint, files);
-  const kept = keepingHandlers(parts, regions, management, tenants, { engine, keyRing });
+  const kept = keepingHandlers(parts, regions, management, tenants, {
+    ...{ engine, keyRing, hasLeader: control.leader !== undefined },
+  });
   await openManagementApi(parts, {
     ...{ ...management, ...regions, ...roots, files: files.admin, readings, ...access, ...control },
     handlers: { ...access.handlers, ...audit.handlers, ...life.handlers, ...kept },

@@ -1,26 +1,24 @@
 import { Copied } from "../../parts/copy.tsx";
 
 const commands: readonly (readonly [what: string, command: string])[] = [
-  ["Make a backup", "holdfast backup create FILE --config CONFIG"],
   [
-    "Prove it: open the file, and some of its keys",
+    "Prove a backup: restore it into a private Redis, and open some of its keys",
     "holdfast backup verify FILE --config CONFIG --keys 100",
   ],
-  [
-    "See what a restore would do; it changes nothing",
-    "holdfast backup restore FILE --config CONFIG",
-  ],
+  ["Restore: first without --apply", "holdfast backup restore FILE --config CONFIG --apply"],
+  ["Make one in another place", "holdfast backup create FILE --config CONFIG"],
 ];
 
-/** What only the command line does with backups. */
+/** What only the command line does with backups, and why. */
 export function BackupCommands() {
   return (
     <details>
-      <summary>Make, verify and restore</summary>
+      <summary>Restore, and prove with keys, at a node</summary>
       <p>
-        A backup has every key of a region, so no request over the network makes or opens one: these
-        commands run at a node. With the settings backup.directory and backup.at the leader makes
-        one each day by itself. The page docs/backup.md says what to keep in addition to the file.
+        Verify on this page reads and authenticates every part of a backup. A restore changes the
+        whole region, and is mostly needed while no node runs. Opening keys needs the roots of
+        trust. So neither is offered over the network: these commands run at a node. The page
+        docs/backup.md says what to keep in addition to the file.
       </p>
       {commands.map(([what, command]) => (
         <div key={command}>

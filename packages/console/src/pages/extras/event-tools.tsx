@@ -2,7 +2,7 @@ import { AdminProblem } from "@holdfast/admin/errors";
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { call } from "../../base/api.ts";
-import { Copied, save } from "../../parts/copy.tsx";
+import { save } from "../../parts/copy.tsx";
 import { Failure, Notice } from "../../parts/notices.tsx";
 
 /** A browser holds the whole file in memory until it is saved. */
@@ -92,19 +92,4 @@ async function patiently<Answer>(signal: AbortSignal, ask: () => Promise<Answer>
       await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
     }
   }
-}
-
-/** How to prove that the trail is whole. */
-export function Verify() {
-  return (
-    <details>
-      <summary>Verify the trail</summary>
-      <p>
-        Only the command line verifies, at a node: it reads the store itself, so that a node which
-        lies here cannot lie there. The command prints a line for each fault, and exits with 1 if
-        there is one. An export has no proof of its own; docs/audit.md says what has.
-      </p>
-      <Copied text="holdfast audit verify --config FILE" what="the command" block />
-    </details>
-  );
 }

@@ -5,10 +5,12 @@ import { State } from "../../parts/notices.tsx";
 import { rootSentence, statusSentence } from "../../parts/status-text.ts";
 import { ApproverKeys, SignRequest } from "./approve.tsx";
 import { BackupCommands } from "./backup-commands.tsx";
-import { Export, Verify } from "./event-tools.tsx";
+import { BackupWork } from "./backup-work.tsx";
+import { Export } from "./event-tools.tsx";
 import type { ExtraProps } from "./extra-props.ts";
 import { KeyEvents } from "./key-events.tsx";
 import { Progress, StorageKeyProgress } from "./progress.tsx";
+import { Verify } from "./verify.tsx";
 
 type Extras = Readonly<Record<string, (props: ExtraProps) => ComponentChild>>;
 
@@ -30,6 +32,7 @@ export const extrasAbove: Extras = {
   ),
   "/instances/{instance}/root-of-trust": (props) => <Progress {...props} />,
   "/storage-key": (props) => <StorageKeyProgress {...props} />,
+  "/backups": ({ model }) => <BackupWork model={model} />,
   "/events": ({ query }) => (
     <>
       <Export query={query} />

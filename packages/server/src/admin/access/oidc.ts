@@ -78,6 +78,8 @@ const discovery = z.object({
   jwks_uri: httpsUrl,
   authorization_endpoint: endpoint,
   token_endpoint: endpoint,
+  /** OpenID Connect RP-Initiated Logout 1.0, section 2.1. */
+  end_session_endpoint: endpoint,
   token_endpoint_auth_methods_supported: z.array(z.string()).optional().catch(undefined),
 });
 
@@ -88,6 +90,7 @@ const discovery = z.object({
 export class OidcTokens implements ForeignTokens {
   readonly #options: OidcOptions;
   #found: Promise<Found> | undefined;
+  #says: Discovery | undefined;
   #failedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: OidcOptions) {
@@ -189,6 +192,11 @@ export class OidcTokens implements ForeignTokens {
     return (await this.#provider()).says;
   }
 
+  /** The same, as far as it is known without asking. */
+  get known(): Discovery | undefined {
+    return this.#says;
+  }
+
   #provider(): Promise<Found> {
     if (this.#found === undefined) {
       const found = this.#discover().catch((error: unknown) => {
@@ -214,6 +222,7 @@ export class OidcTokens implements ForeignTokens {
       cooldownDuration: cooldownMs,
       [customFetch]: async (asked) => Response.json(await this.#fetch(asked)),
     });
+    this.#says = found.data;
     return { keys, says: found.data };
   }
 

@@ -135,6 +135,7 @@ function addFiles(
       ...(relyingParty === undefined ? {} : { relyingParty }),
       // Where a person signs in at the identity provider: at the address that the provider knows.
       ...(provider && { signInAt: `${provider.origin}/console/sign-in` }),
+      ...(provider?.endsSessions && { signOutAt: `${provider.origin}/console/sign-out` }),
     }),
   );
 }

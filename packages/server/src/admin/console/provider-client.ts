@@ -20,6 +20,7 @@ export type SignInFailure =
   | "expired"
   | "noRole"
   | "tooLarge"
+  | "noSignOut"
   | "tooMany";
 
 /** What the provider's answer has in the address (RFC 6749, 4.1.2; RFC 9207). Further parameters are ignored. */
@@ -57,7 +58,7 @@ export interface ProviderClientOptions {
   /** Undefined for a public client. */
   readonly clientSecret: string | undefined;
   /** Finds the provider, and checks its tokens. */
-  readonly oidc: Pick<OidcTokens, "discovered" | "verify">;
+  readonly oidc: Pick<OidcTokens, "discovered" | "known" | "verify">;
   /** PEM of the authorities that may issue its certificate; by default the system's. */
   readonly ca: string | undefined;
   readonly randomBytes: (count: number) => Uint8Array;
@@ -110,6 +111,25 @@ export class ProviderClient {
     };
     for (const [name, value] of Object.entries(asks)) address.searchParams.set(name, value);
     return { flow, address: address.href };
+  }
+
+  /** Whether the provider is known to end its own sessions. */
+  get endsSessions(): boolean {
+    return this.#options.oidc.known?.end_session_endpoint !== undefined;
+  }
+
+  /**
+   * Where a person ends the session at the provider, which then leads back to the console: OpenID Connect RP-Initiated
+   * Logout 1.0. Holdfast keeps no ID token, so the provider asks the person. Throws a `SignInFailed`.
+   */
+  async signOutAddress(): Promise<string> {
+    const found = await this.#options.oidc.discovered().catch(() => undefined);
+    if (found === undefined) throw new SignInFailed("providerDown");
+    if (found.end_session_endpoint === undefined) throw new SignInFailed("noSignOut");
+    const address = new URL(found.end_session_endpoint);
+    address.searchParams.set("client_id", this.#options.settings.clientId);
+    address.searchParams.set("post_logout_redirect_uri", `${this.origin}/console/`);
+    return address.href;
   }
 
   /** The access token for what the provider answered; throws a `SignInFailed`. */

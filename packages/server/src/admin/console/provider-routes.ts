@@ -44,6 +44,7 @@ const failures: Readonly<Record<TokenRefusal, SignInFailure>> = {
 /**
  * Signs people in at the identity provider: `/console/sign-in` sends a browser there, with a cookie that only this sign-in
  * uses, and it comes back to `/console/signed-in`. Nothing of it stays in the address or in the history.
+ * `/console/sign-out` leads to where the provider ends its own session.
  */
 export function addProviderSignIn(
   app: FastifyInstance,
@@ -80,6 +81,16 @@ export function addProviderSignIn(
         .redirect(`/console/#${place}`, 303);
     } catch (error) {
       return refuse(reply, error, place);
+    }
+  });
+
+  // Neither the place nor anything else comes from the request.
+  app.get("/console/sign-out", async (request, reply) => {
+    try {
+      await authorizer.admit("signIn", asStranger, request, 0);
+      return reply.redirect(await provider.signOutAddress(), 303);
+    } catch (error) {
+      return refuse(reply, error, "/");
     }
   });
 

@@ -332,6 +332,41 @@ describe("a sign-in is refused", () => {
   });
 });
 
+describe("the end of the session at the identity provider", () => {
+  test("is offered once the provider is known to end it, and leads only to the configured address", async () => {
+    const endpoint = `${provider.issuer}/logout?tenant=one`;
+    provider.discovery = { end_session_endpoint: endpoint };
+    const node = await openNode();
+    expect((await node.ask("/console/session")).json).not.toHaveProperty("signOutAt");
+    await node.signIn();
+    const session = await node.ask("/console/session");
+    expect(session.json["signOutAt"]).toBe(`${origin}/console/sign-out`);
+    const asked = "post_logout_redirect_uri=https://evil.example&place=//evil.example";
+    for (const query of ["", `?${asked}`]) {
+      const answer = await node.ask(`/console/sign-out${query}`);
+      expect(answer).toMatchObject({ status: 303, text: "" });
+      const address = new URL(locationOf(answer));
+      expect(`${address.origin}${address.pathname}`).toBe(`${provider.issuer}/logout`);
+      expect(Object.fromEntries(address.searchParams)).toEqual({
+        tenant: "one",
+        client_id: "console",
+        post_logout_redirect_uri: `${origin}/console/`,
+      });
+    }
+  });
+
+  test.each([
+    ["without an endpoint", {}],
+    ["with one that has no TLS", { end_session_endpoint: "http://localhost/logout" }],
+  ])("is not offered by a provider %s", async (_, discovery) => {
+    provider.discovery = discovery;
+    const node = await openNode();
+    await node.signIn();
+    expect((await node.ask("/console/session")).json).not.toHaveProperty("signOutAt");
+    expect(failureOf(await node.ask("/console/sign-out"))).toBe("noSignOut");
+  });
+});
+
 test("a node without the setting offers no sign-in at a provider", async () => {
   const files = readConsole(folder);
   if (files === undefined) throw new Error("no console");

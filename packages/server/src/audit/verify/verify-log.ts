@@ -64,6 +64,7 @@ interface Shown {
 }
 
 const asksMax = 5;
+const leavesPerTurn = 64;
 /** A witness's signature of now is at most this far from this machine's clock. */
 const answerMs = 300_000;
 
@@ -73,13 +74,21 @@ export class LogCheck {
   readonly #log: AuditLog;
   readonly #trust: LogTrust;
   readonly #findings: Pick<Findings, "add">;
+  readonly #turn: (() => Promise<void>) | undefined;
   /** What was signed and cosigned before the standings were read. */
   #before: readonly Evidence[] = [];
 
-  constructor(log: AuditLog, trust: LogTrust, findings: Pick<Findings, "add">) {
+  /** `turn` is taken after each few leaves. */
+  constructor(
+    log: AuditLog,
+    trust: LogTrust,
+    findings: Pick<Findings, "add">,
+    turn?: () => Promise<void>,
+  ) {
     this.#log = log;
     this.#trust = trust;
     this.#findings = findings;
+    this.#turn = turn;
   }
 
   /** Asks the witnesses: to be called before the standings are read, which must have all that was stated before. */
@@ -282,6 +291,7 @@ export class LogCheck {
       for (const leaf of leaves.slice(0, size - range.end)) {
         range.append(leaf.hash);
         hashes.add(leaf);
+        if (range.end % leavesPerTurn === 0) await this.#turn?.();
         this.#compareRoot(range, wanted);
       }
       if (range.end === size) break;

@@ -23,13 +23,36 @@ export interface StoreVerdict extends Verdict {
   readonly unwitnessed?: number;
 }
 
+/** How a node checks without holding up its clients. */
+export interface Pace {
+  /** Taken after each few entries or leaves; may reject, to end the check. */
+  readonly turn: () => Promise<void>;
+  /** Takes how many entries were seen, and about how many there are. */
+  readonly progress: (entries: number, of: number) => void;
+}
+
+/** How many entries are checked between two turns. */
+const entriesPerTurn = 32;
+
 /** Checks the audit trail in a store against the chain that the leader keeps there, and against the log over it. */
-export async function verifyStore(log: AuditLog, trust?: LogTrust): Promise<StoreVerdict> {
+export async function verifyStore(
+  log: AuditLog,
+  trust?: LogTrust,
+  pace?: Pace,
+): Promise<StoreVerdict> {
   const findings = new Findings();
   let [entries, unchained, unwitnessed] = [0, 0, 0];
-  const check = trust && new LogCheck(log, trust, findings);
+  const check = trust && new LogCheck(log, trust, findings, pace?.turn);
   await check?.begin();
   const standings = await log.standings();
+  const of = standings.reduce(
+    (sum, { base, dropped, last }) => sum + Math.max(0, last - Math.max(base.number, dropped)),
+    0,
+  );
+  const turn = async (seen: number): Promise<void> => {
+    pace?.progress(entries + seen, of);
+    await pace?.turn();
+  };
   const stated = await check?.run(standings);
   const notes: string[] = [...(check?.notes ?? [])];
   for (const [partition, standing] of standings.entries()) {
@@ -48,7 +71,8 @@ export async function verifyStore(log: AuditLog, trust?: LogTrust): Promise<Stor
     } else if (base.number > 0) {
       notes.push(`${name}: entries up to ${base.number} were removed by retention`);
     }
-    entries += await new PartitionCheck(log, partition, findings, stated).run(standing);
+    const ofPartition = new PartitionCheck(log, partition, findings, stated, turn);
+    entries += await ofPartition.run(standing);
   }
   const all = { entries, unchained, notes, findings: findings.lines };
   return trust === undefined ? all : { ...all, unwitnessed };
@@ -59,18 +83,26 @@ class PartitionCheck {
   readonly #partition: number;
   readonly #findings: Findings;
   readonly #stated: Stated | undefined;
+  readonly #turn: (seen: number) => Promise<void>;
   /** The last point that was found, or assumed, to be right. */
   #sure = 0;
   #seen = 0;
   /** Earlier entries are gone, so nothing can be checked until the next point that is kept. */
   #blind = false;
 
-  /** `stated` is what a log proves. */
-  constructor(log: AuditLog, partition: number, findings: Findings, stated: Stated | undefined) {
+  /** `stated` is what a log proves; `turn` takes how many entries were seen. */
+  constructor(
+    log: AuditLog,
+    partition: number,
+    findings: Findings,
+    stated: Stated | undefined,
+    turn: (seen: number) => Promise<void>,
+  ) {
     this.#log = log;
     this.#partition = partition;
     this.#findings = findings;
     this.#stated = stated;
+    this.#turn = turn;
   }
 
   /** Returns how many entries it saw. */
@@ -108,6 +140,7 @@ class PartitionCheck {
       if (entry.number <= point.number) continue;
       if (entry.number > point.number + 1) break;
       this.#seen += 1;
+      if (this.#seen % entriesPerTurn === 0) await this.#turn(this.#seen);
       point = chainPoint(point, entry);
       this.#checkForm(point.number, entry.bytes);
       this.#checkLeaf(entry);

@@ -30,7 +30,12 @@ export interface Scanned {
 /** Handles an archive's objects, a page at a time and in their order. */
 export type EachPage = (objects: readonly ManagedObject[]) => Promise<void>;
 
+/** Gives other work of the process a turn; may reject, to end the work. */
+export type Turn = () => Promise<void>;
+
 const pageRecords = 256;
+/** How many records are handled between two turns. */
+export const recordsPerTurn = 32;
 
 /**
  * Reads a whole archive and checks that it holds what its writer put there; rejects with an
@@ -40,10 +45,27 @@ export async function scanArchive(
   reader: ArchiveReader,
   progress: (bytes: number) => void = () => undefined,
   each: (object: ManagedObject) => void = () => undefined,
+  turn?: Turn,
 ): Promise<Scanned> {
   const scan = new Scan(reader.file, each);
-  for await (const entry of reader.entries(progress)) scan.take(entry);
+  let taken = 0;
+  for await (const entry of reader.entries(progress)) {
+    scan.take(entry);
+    taken += 1;
+    if (taken % recordsPerTurn === 0) await turn?.();
+  }
   return scan.result();
+}
+
+/** What a scan found, as lines of text. */
+export function scannedLines(name: string, bytes: number, scanned: Scanned, wallMs: number) {
+  const { finishedMs, records, partitions, damaged } = scanned.trailer;
+  const ageHours = Math.max(0, (wallMs - finishedMs) / 3_600_000).toFixed(1);
+  const lacks = damaged === 0 ? "" : `; ${damaged} damaged ones were left out when it was made`;
+  return [
+    `${name}: ${bytes} bytes, finished ${new Date(finishedMs).toISOString()} (${ageHours} hours ago)`,
+    `every part is whole: ${records} records of ${partitions} partitions${lacks}`,
+  ];
 }
 
 /** Passes on the objects of an archive that was scanned before, in pages of at most 256. */

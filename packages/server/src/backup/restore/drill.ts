@@ -11,7 +11,7 @@ import { stateText } from "@holdfast/kmip";
 import { reasonOf } from "../../base/operator-error.ts";
 import type { Machine } from "../../base/system.ts";
 import type { ArchiveReader } from "../archive/archive-reader.ts";
-import { type Scanned, scanArchive } from "../archive/scan.ts";
+import { type Scanned, scanArchive, scannedLines } from "../archive/scan.ts";
 import { PrivateRedis } from "./private-redis.ts";
 import { type RestoreReport, restoreArchive } from "./restore.ts";
 
@@ -169,18 +169,11 @@ class Sample {
 /** A drill's report as lines of text. */
 export function drillLines(file: string, report: DrillReport, wallMs: number): readonly string[] {
   const { scanned, bytes, restored, counts, instances, keks, opened, failed } = report;
-  const { trailer } = scanned;
-  const ageHours = Math.max(0, (wallMs - trailer.finishedMs) / 3_600_000).toFixed(1);
   const states = Object.entries(counts)
     .filter(([, count]) => count > 0)
     .map(([state, count]) => `${count} ${stateText(state)}`);
   return [
-    `${file}: ${bytes} bytes, finished ${new Date(trailer.finishedMs).toISOString()} (${ageHours} hours ago)`,
-    `every part is whole: ${trailer.records} records of ${trailer.partitions} partitions${
-      trailer.damaged === 0
-        ? ""
-        : `; ${trailer.damaged} damaged ones were left out when it was made`
-    }`,
+    ...scannedLines(file, bytes, scanned, wallMs),
     `restored into a private Redis: ${restored.made} records, ${instances} instances with objects, ${keks} key-encryption keys`,
     `objects: ${states.length === 0 ? "none" : states.join(", ")}`,
     `${opened} keys at random opened through the root of trust${failed.length === 0 ? "" : `, ${failed.length} did not open`}`,

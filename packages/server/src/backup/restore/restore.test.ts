@@ -28,6 +28,7 @@ const nothing: RestoreReport = {
   made: 0,
   added: 0,
   known: 0,
+  newer: 0,
   destroyed: 0,
   deleted: 0,
   contradicting: 0,
@@ -164,7 +165,7 @@ describe("a backup", () => {
     const file = await site.backup();
     await site.change(one, { facts: { activated: at } });
     await site.change(two, { facts: { destroyed: at }, material: undefined });
-    expect(await site.restore(file)).toEqual({ ...nothing, known: 4, destroyed: 1 });
+    expect(await site.restore(file)).toEqual({ ...nothing, known: 4, newer: 2, destroyed: 1 });
     expect((await site.get(one))?.facts.activated).toEqual(at);
     expect((await site.get(two))?.material).toBeUndefined();
     expect(await site.get(three)).toEqual(three);
@@ -222,7 +223,7 @@ describe("a backup", () => {
     const report = await empty.restore(file, { peers: [peer] });
     expect(readable.length).toBeGreaterThan(0);
     expect(readable).not.toContain(true);
-    expect(report).toEqual({ ...nothing, known: 4, destroyed: 1, instances: [instance] });
+    expect(report).toEqual({ ...nothing, known: 4, newer: 1, destroyed: 1, instances: [instance] });
     const joined = await empty.get(one);
     expect(joined?.facts.destroyed).toEqual(at);
     expect(joined?.material).toBeUndefined();
@@ -235,7 +236,9 @@ describe("a backup", () => {
     const mark = withDestroyed(instanceRecord(instance), { us: 9e6, region: "a" });
     const other = new Site();
     await other.create(mark);
-    expect(await other.restore(file)).toEqual({ ...nothing, deleted: 3, known: 1, destroyed: 1 });
+    expect(await other.restore(file)).toEqual({
+      ...{ ...nothing, deleted: 3, known: 1, newer: 1, destroyed: 1 },
+    });
     expect(await other.get(objects[0] as ManagedObject)).toBeUndefined();
     const emptied = new Site();
     await emptied.store.instances.install(instance);

@@ -22,7 +22,7 @@ import {
 import { joinKeepingSeals, mergeInto, type Peer } from "@holdfast/regions";
 import { ArchiveFault } from "../archive/archive-format.ts";
 import type { ArchiveReader } from "../archive/archive-reader.ts";
-import { eachPage, type Scanned } from "../archive/scan.ts";
+import { eachPage, recordsPerTurn, type Scanned, type Turn } from "../archive/scan.ts";
 import { patiently } from "../patiently.ts";
 import { systemRecords } from "./system-records.ts";
 
@@ -43,7 +43,9 @@ export interface RestoreReport {
   readonly added: number;
   /** In the store, with everything that the archive knows of them. */
   readonly known: number;
-  /** Of both, destroyed since the backup was made: they stay destroyed. */
+  /** Of those known, changed in the store since the backup was made: what is newer stays. */
+  readonly newer: number;
+  /** Of those added and known, destroyed since the backup was made: they stay destroyed. */
   readonly destroyed: number;
   /** Of an instance that was deleted: they are not restored. */
   readonly deleted: number;
@@ -62,6 +64,8 @@ export interface RestoreOptions {
   /** Its audit events, written before the first record. */
   readonly audit?: readonly AuditEvent[];
   readonly progress?: (records: number) => void;
+  /** Taken now and then: a node that compares serves clients as well. */
+  readonly turn?: Turn;
 }
 
 const pageRecords = 256;
@@ -91,6 +95,7 @@ class Restore {
     made: 0,
     added: 0,
     known: 0,
+    newer: 0,
     destroyed: 0,
     deleted: 0,
     contradicting: 0,
@@ -208,7 +213,11 @@ class Restore {
       copies.push(...found.values());
       for (const [id, copy] of found) there.set(id, joined(there.get(id), copy));
     }
-    const wanted = objects.filter((object) => this.#needs(object, here, there));
+    const wanted: ManagedObject[] = [];
+    for (const [at, object] of objects.entries()) {
+      if (at % recordsPerTurn === 0) await this.#options.turn?.();
+      if (this.#needs(object, here, there)) wanted.push(object);
+    }
     if (!this.#options.apply || wanted.length === 0) return;
     // First what the other regions know: nothing destroyed there may be readable here for a moment.
     const needed = new Set(wanted.map(({ uniqueIdentifier }) => uniqueIdentifier));
@@ -279,6 +288,7 @@ class Restore {
     }
     if (isSame(outcome.object, known)) {
       report.known += 1;
+      if (!isSame(known, object)) report.newer += 1;
       // It may be in the other region only.
       return own === undefined;
     }
@@ -352,6 +362,7 @@ export function reportLines(report: RestoreReport, applied: boolean): readonly s
     [report.made, `${verb} made`],
     [report.added, `${verb} completed with what the backup knows of them`],
     [report.known, "are there already, with everything that the backup knows of them"],
+    [report.newer, "of these were changed since the backup was made, and stay as they are now"],
     [report.destroyed, "of all were destroyed since the backup was made, and stay destroyed"],
     [report.deleted, "belong to an instance that was deleted, and are not restored"],
     [report.contradicting, "contradict another object with their identifier: see the quarantine"],

@@ -38,6 +38,7 @@ class Leader {
       directory: this.directory,
       schedule: { everyMs: hour },
       keep,
+      ordered: { carryOut: () => Promise.reject(new Error("nothing was ordered")) },
       clock: { ...systemClock, wallMs: () => this.nowMs },
       ids: systemIds,
     });

@@ -1,6 +1,7 @@
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import {
   type AuditEvent,
+  type BackupOrder,
   type BackupRun,
   type Ids,
   type ObjectStore,
@@ -13,6 +14,7 @@ import { reasonOf } from "../../base/operator-error.ts";
 import { renameArchive } from "../archive/archive-files.ts";
 import { readBackupKeys } from "../archive/backup-keys.ts";
 import { type BackupSource, createBackup } from "../create.ts";
+import type { OrderedWork, Telling } from "./ordered.ts";
 import { type BackupRuns, lastGoodMs, noteRun, runsOf } from "./runs.ts";
 import { backupNames, dueAfter, retire, retireIncomplete, type Schedule } from "./schedule.ts";
 
@@ -24,15 +26,24 @@ export interface ScheduledBackupsOptions {
   readonly directory: string;
   readonly schedule: Schedule;
   readonly keep: number;
+  /** Carries out what administrators order. */
+  readonly ordered: Pick<OrderedWork, "carryOut">;
   readonly clock: Timers;
   readonly ids: Ids;
 }
 
-const lookMs = 15_000;
+/** An administrator waits for what they ordered. */
+const lookMs = 2_000;
 /** The pause after a backup that failed or is not complete. */
 const againMs = 10 * 60_000;
 
-/** Makes the region's backups when they are due, and deletes the oldest. */
+/** For whom a backup is made, where not by schedule. */
+interface Ordered {
+  readonly order: BackupOrder;
+  readonly telling: Telling;
+}
+
+/** Makes the region's backups when they are due or ordered, and deletes the oldest; does what else is ordered with them. */
 export class ScheduledBackups implements Duty {
   readonly name = "backup";
   readonly everyMs = lookMs;
@@ -44,11 +55,26 @@ export class ScheduledBackups implements Duty {
 
   /** See `Duty.run`. */
   readonly run = async (context: DutyContext): Promise<DutyResult> => {
-    const { source, store, clock } = this.#options;
+    const { source, store, ordered } = this.#options;
     const runs = await runsOf(store, source.region);
-    if (!this.#isDue(runs) || !context.active()) return { done: 0, left: 0 };
+    const { order } = runs;
+    if (!context.active() || (order === undefined && !this.#isDue(runs))) {
+      return { done: 0, left: 0 };
+    }
+    if (order === undefined) await this.#backUp(context);
+    else {
+      await ordered.carryOut(order, context, async (telling) => {
+        const { file, records, bytes } = await this.#backUp(context, { order, telling });
+        return [`${basename(file)}: ${records} records, ${bytes} bytes`];
+      });
+    }
+    return { done: 1, left: 0 };
+  };
+
+  /** Makes one, and records how it went. */
+  async #backUp({ signal }: Pick<DutyContext, "signal">, ordered?: Ordered): Promise<BackupRun> {
+    const { source, clock, directory, keep } = this.#options;
     const startedMs = clock.wallMs();
-    const { directory, keep } = this.#options;
     const names = backupNames(source.region, startedMs);
     const failed = {
       ...{ file: join(directory, names.complete), startedMs },
@@ -56,11 +82,12 @@ export class ScheduledBackups implements Duty {
     };
     let run: BackupRun;
     try {
-      run = await this.#make(names, startedMs, context.signal);
-      await this.#note(run);
+      run = await this.#make(names, startedMs, signal, ordered?.telling);
+      await this.#note(run, ordered?.order.by);
     } catch (error) {
-      if (context.signal.aborted) throw error;
-      await this.#note({ ...failed, endedMs: clock.wallMs(), reason: reasonOf(error) });
+      if (signal.aborted) throw error;
+      const reason = reasonOf(error);
+      await this.#note({ ...failed, endedMs: clock.wallMs(), reason }, ordered?.order.by);
       throw error;
     }
     if (!run.ok) {
@@ -69,8 +96,8 @@ export class ScheduledBackups implements Duty {
       throw new StoreUnavailable("corrupt", `backup ${run.file} is not complete: ${run.reason}`);
     }
     await retire(directory, source.region, keep, clock.wallMs(), this.#evident);
-    return { done: 1, left: 0 };
-  };
+    return run;
+  }
 
   #isDue({ region, runs }: BackupRuns): boolean {
     const nowMs = this.#options.clock.wallMs();
@@ -86,6 +113,7 @@ export class ScheduledBackups implements Duty {
     names: ReturnType<typeof backupNames>,
     startedMs: number,
     signal: AbortSignal,
+    telling: Telling | undefined,
   ): Promise<BackupRun> {
     const { source, keyFile, directory, ids, clock } = this.#options;
     const [incomplete, complete] = [
@@ -96,8 +124,12 @@ export class ScheduledBackups implements Duty {
     try {
       const key = keys.at(-1);
       if (key === undefined) throw new Error("backup.keyFile: it has no version");
-      const options = { key, ids, clock, signal };
-      const { bytes, trailer } = await createBackup(incomplete, source, options);
+      const { show, turn } = telling ?? {};
+      const { bytes, trailer } = await createBackup(incomplete, source, {
+        ...{ key, ids, clock, signal },
+        ...(show && { progress: (done, of) => show("writing", done, of) }),
+        ...(turn && { turn }),
+      });
       const { records, damaged } = trailer;
       const ok = damaged === 0;
       if (ok) await renameArchive(incomplete, complete);
@@ -130,13 +162,13 @@ export class ScheduledBackups implements Duty {
     await append({ outcome: "success" });
   };
 
-  async #note(run: BackupRun): Promise<void> {
+  async #note(run: BackupRun, by = "schedule"): Promise<void> {
     const { store, source, ids } = this.#options;
     const event = {
       time: run.endedMs,
       action: "backup.create",
       outcome: run.ok ? "success" : "failure",
-      initiator: "schedule",
+      initiator: by,
       target: run.file,
       requestId: ids.uuid(),
       ...(run.reason !== "" && { reason: run.reason }),

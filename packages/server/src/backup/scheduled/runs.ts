@@ -1,7 +1,10 @@
 import {
   type AuditEvent,
+  type BackupOrder,
   type BackupRun,
+  type BackupWork,
   changeRecord,
+  type FieldChanges,
   makeRecord,
   type ObjectStore,
   readRecord,
@@ -32,14 +35,21 @@ export function lastGoodMs({ runs }: BackupRuns): number | undefined {
   return runs.find(({ ok }) => ok)?.startedMs;
 }
 
-/** A region's backups as its store has them. */
+/** A region's backups as its store has them, and the order that its leader has to carry out. */
 export async function runsOf(
   store: Pick<ObjectStore, "read">,
   region: string,
-): Promise<BackupRuns> {
-  const [stored] = await store.read(systemInstance, [identifierOf(region)]);
+): Promise<BackupRuns & { readonly order?: BackupOrder | undefined }> {
+  const [stored] = await store.read(systemInstance, [backupRecordId(region)]);
   const record = stored && readRecord("Backup", stored.object);
-  return record === undefined ? { region, runs: [] } : readRuns(record);
+  if (record === undefined) return { region, runs: [] };
+  return { ...readRuns(record), order: openOrder(record) };
+}
+
+/** The last order, unless it was carried out. One whose leader stopped in the middle is begun again. */
+export function openOrder({ order, work }: SystemRecord<"Backup">): BackupOrder | undefined {
+  const taken = order && work[order.what];
+  return taken?.id === order?.id && taken?.state !== "running" ? undefined : order;
 }
 
 /** Adds a run to a region's record, in place of its oldest. */
@@ -49,15 +59,35 @@ export async function noteRun(
   added: BackupRun,
   audit: readonly AuditEvent[],
 ): Promise<void> {
-  const now = { us: Math.floor(added.endedMs * 1_000), region };
-  const id = identifierOf(region);
-  const edit = (before: StoredObject | undefined) => {
-    const slot = slotFor(before && readRecord("Backup", before.object));
-    const run = { [slot]: added };
-    return before === undefined
-      ? makeRecord("Backup", id, { region, run }, now)
-      : changeRecord("Backup", before.object, { run }, now);
-  };
+  const edit = (before: SystemRecord<"Backup"> | undefined) => ({
+    run: { [slotFor(before)]: added },
+  });
+  await changeRuns(store, region, added.endedMs, edit, audit);
+}
+
+/** Notes in a region's record how far its leader is with an order. */
+export async function noteWork(
+  store: Pick<ObjectStore, "read" | "commit">,
+  region: string,
+  work: BackupWork,
+  audit: readonly AuditEvent[] = [],
+): Promise<void> {
+  await changeRuns(store, region, work.toldMs, () => ({ work: { [work.what]: work } }), audit);
+}
+
+async function changeRuns(
+  store: Pick<ObjectStore, "read" | "commit">,
+  region: string,
+  wallMs: number,
+  changes: (before: SystemRecord<"Backup"> | undefined) => FieldChanges<"Backup">,
+  audit: readonly AuditEvent[],
+): Promise<void> {
+  const now = { us: Math.floor(wallMs * 1_000), region };
+  const id = backupRecordId(region);
+  const edit = (before: StoredObject | undefined) =>
+    before === undefined
+      ? makeRecord("Backup", id, { region, ...changes(undefined) }, now)
+      : changeRecord("Backup", before.object, changes(readRecord("Backup", before.object)), now);
   const what = `the record of region ${region}'s backups`;
   await updateRecord(store, id, edit, { what, evidence: audit });
 }
@@ -73,6 +103,7 @@ function slotFor(record: SystemRecord<"Backup"> | undefined): number {
   return oldest;
 }
 
-function identifierOf(region: string): string {
+/** The identifier of the record of a region's backups. */
+export function backupRecordId(region: string): string {
   return systemIdentifier("Backup", region);
 }

@@ -22,6 +22,7 @@ import { SyslogSink } from "../../audit/sinks/syslog-sink.ts";
 import { WebhookSink } from "../../audit/sinks/webhook-sink.ts";
 import { PeerTrail, serveTrail } from "../../audit/trail/peer-trail.ts";
 import { AuditReader } from "../../audit/trail/reader.ts";
+import { AuditCheck } from "../../audit/verify/audit-check.ts";
 import type { Environment } from "../../base/system.ts";
 import { auditBounds, logBytesMax } from "../../config/audit-bounds.ts";
 import type { Config } from "../../config/config-table.ts";
@@ -31,7 +32,7 @@ import type { Management } from "./node-management.ts";
 
 /** A node's part of the audit trail. */
 export interface NodeAudit {
-  readonly handlers: ReturnType<typeof eventsHandlers>;
+  readonly handlers: ReturnType<typeof eventsHandlers> & AuditCheck["handlers"];
   /** What its region's leader does. */
   readonly duties: readonly Duty[];
 }
@@ -65,8 +66,17 @@ export function openAudit(
     reader,
     ...commands.others.map((region) => new PeerTrail(region, commands, clock)),
   ];
+  const ending = new AbortController();
+  parts.opened.defer(() => ending.abort());
+  const check = new AuditCheck({
+    ...{ region: config.region, node: config.node, log, timers: clock, signal: ending.signal },
+    trust: () => {
+      const { log: settings } = config.audit;
+      return settings && { key: readLogKey(settings).key, witnesses, clock };
+    },
+  });
   return {
-    handlers: eventsHandlers({ trails, cadf, ...clock }),
+    handlers: { ...eventsHandlers({ trails, cadf, ...clock }), ...check.handlers },
     duties: [
       new AuditChain({ log, store: own, timers: clock, observe, chained }),
       ...sinks.map((sink) => new AuditShip({ log, store: own, sink, timers: clock, observe })),

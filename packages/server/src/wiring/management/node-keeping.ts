@@ -4,8 +4,10 @@ import { ApprovalsDuty } from "../../approvals/approvals-duty.ts";
 import { breakGlassCounts } from "../../approvals/requests.ts";
 import { backupHandlers } from "../../backup/scheduled/backup-handlers.ts";
 import { ScheduledBackups } from "../../backup/scheduled/duty.ts";
+import { OrderedWork } from "../../backup/scheduled/ordered.ts";
 import { lastGoodMs, readRuns } from "../../backup/scheduled/runs.ts";
 import { minutesOf } from "../../backup/scheduled/schedule.ts";
+import { OperatorError } from "../../base/operator-error.ts";
 import { version } from "../../base/version.ts";
 import type { Config } from "../../config/config-table.ts";
 import { InstanceLookup } from "../../management/instance-lookup.ts";
@@ -82,11 +84,19 @@ export function openKeeping(
 
 /** The management API's routes for keys and backups. */
 export function keepingHandlers(
-  { config: { region, fips } }: Parts,
+  { config: { region, fips, backup } }: Parts,
   { own, store, clocks }: Regions,
-  { view, commands }: Management,
+  { view, records, commands }: Management,
   tenants: Tenants,
-  { engine, keyRing }: { readonly engine: Engine; readonly keyRing: InstanceKeyRing },
+  {
+    engine,
+    keyRing,
+    hasLeader,
+  }: {
+    readonly engine: Engine;
+    readonly keyRing: InstanceKeyRing;
+    readonly hasLeader: boolean;
+  },
 ): ReturnType<typeof keysHandlers> & ReturnType<typeof backupHandlers> {
   const instances = new InstanceLookup({ view, declared: () => tenants.instances });
   const { wallMs } = clock;
@@ -101,7 +111,9 @@ export function keepingHandlers(
       doubt: () => clocks.doubt(),
       approvedOnly: fips === "required",
     }),
-    ...backupHandlers(view),
+    ...backupHandlers({
+      ...{ region, directory: backup?.directory, hasLeader, view, records, wallMs },
+    }),
   };
 }
 
@@ -111,20 +123,27 @@ function intervalOf({ backup }: Config): number | undefined {
   return backup.at === undefined ? backup.everyMs : dayMs;
 }
 
-function scheduled({ config }: Parts, { own, store }: Regions): readonly Duty[] {
-  const { backup, region } = config;
+function scheduled({ config, observe }: Parts, { own, peers, store }: Regions): readonly Duty[] {
+  const { backup, region, node } = config;
   if (backup?.directory === undefined) return [];
   const { keyFile, directory, everyMs, at, keep } = backup;
+  const around = { keyFile, directory, store, clock, ids };
+  /** A region that is not retired must answer: it may know of objects that were destroyed since. */
+  const target = () => {
+    const present = peers.filter((peer) => !store.records.isRetired(peer.region));
+    const silent = present.find((peer) => peer.state() !== "up");
+    if (silent === undefined) return { own, peers: present, timers: clock, observe };
+    throw new OperatorError(
+      `region ${silent.region} does not answer, and may know of objects that were destroyed since: order this again when it does`,
+    );
+  };
   return [
     new ScheduledBackups({
       source: { own, statuses: own, region, holdfast: version },
-      store,
-      keyFile,
-      directory,
       schedule: { everyMs, ...(at !== undefined && { atMinutes: minutesOf(at) }) },
       keep,
-      clock,
-      ids,
+      ordered: new OrderedWork({ region, node, target, ...around }),
+      ...around,
     }),
   ];
 }

@@ -1,0 +1,143 @@
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { callAt, nodes } from "../../base/api.ts";
+import type { AnswerOf } from "../../base/contract.ts";
+import { may } from "../../base/may.ts";
+import { repeat } from "../../base/repeat.ts";
+import { timeText } from "../../base/text.ts";
+import { Copied } from "../../parts/copy.tsx";
+import { Notice, type Tone } from "../../parts/notices.tsx";
+
+/** A check of a region's trail, and the node that makes it. */
+interface Check {
+  readonly at: string;
+  readonly says: AnswerOf<"readAuditCheck">;
+}
+
+const lookEveryMs = 1000;
+
+/** Checks the trail of each region at one of its nodes. The nodes remember their last check: a reload loses nothing. */
+export function Verify() {
+  const checks = useSignal<readonly Check[]>([]);
+  const silent = useSignal(false);
+  const mayCheck = may("startAuditCheck");
+  const runs = checks.value.some(({ says }) => says.state === "running");
+  const look = async () => {
+    checks.value = await checksAt(nodes.value);
+    silent.value = checks.value.length === 0;
+  };
+  useEffect(() => {
+    if (mayCheck) void look();
+  }, [mayCheck]);
+  useEffect(() => (runs ? repeat(lookEveryMs, look) : undefined), [runs]);
+  const start = async () => {
+    const known = await checksAt(nodes.value);
+    await Promise.allSettled(known.map(({ at }) => callAt(at, "startAuditCheck", {})));
+    await look();
+  };
+  return (
+    <section aria-label="Verify the trail">
+      {mayCheck ? (
+        <button type="button" class="btn btn-sm" disabled={runs} onClick={() => void start()}>
+          Verify the trail
+        </button>
+      ) : null}
+      {silent.value ? <Notice tone="danger">No node answers.</Notice> : null}
+      {checks.value.map(({ at, says }) => (
+        <Verdict key={at} check={says} />
+      ))}
+      <details>
+        <summary>Verify at a node</summary>
+        <p>
+          A node that lies here would say that all is well. The command reads the store itself, at a
+          node that you trust, and prints a line for each fault. With --file it also checks what a
+          receiver has. An export has no proof of its own; docs/audit.md says what has.
+        </p>
+        <Copied text="holdfast audit verify --config FILE" what="the command" block />
+      </details>
+    </section>
+  );
+}
+
+/** What one node of each region says: the one whose check runs, or whose check is the newest. */
+async function checksAt(all: readonly string[]): Promise<readonly Check[]> {
+  const asked = await Promise.allSettled(
+    all.map(async (at) => ({ at, says: await callAt(at, "readAuditCheck", {}) })),
+  );
+  const best = new Map<string, Check>();
+  for (const answer of asked) {
+    if (answer.status === "rejected") continue;
+    const { says } = answer.value;
+    const known = best.get(says.region);
+    if (known === undefined || (says.startedAt ?? "") > (known.says.startedAt ?? "")) {
+      best.set(says.region, answer.value);
+    }
+  }
+  return [...best.values()].toSorted((one, other) =>
+    one.says.region < other.says.region ? -1 : 1,
+  );
+}
+
+const tones: Readonly<Record<string, Tone>> = {
+  whole: "success",
+  faulty: "danger",
+  failed: "warning",
+};
+
+/** The result in words. */
+function Verdict({ check }: { check: Check["says"] }) {
+  const { region, node, state, entries, of, findings, notes, endedAt = "" } = check;
+  const count = entries.toLocaleString("en");
+  if (state === "none") return null;
+  if (state === "running") {
+    return (
+      <p role="status">
+        Node {node} checks the trail of region {region}.{" "}
+        <progress value={entries} max={Math.max(of, 1)} aria-label={`Entries of region ${region}`}>
+          {count}
+        </progress>{" "}
+        {count} of {of.toLocaleString("en")} entries
+      </p>
+    );
+  }
+  const sentences: Readonly<Record<string, string>> = {
+    whole: `The trail of region ${region} is whole: ${count} entries. ${openText(check)}`,
+    faulty: `The trail of region ${region} is not what was written: ${findings.length} faults in ${count} entries. HoldfastAuditFault in the runbook says what to do.`,
+    failed: `The trail of region ${region} could not be checked: ${check.reason ?? ""}.`,
+  };
+  return (
+    <>
+      <Notice tone={tones[state] ?? "info"}>
+        {sentences[state]} Checked by node {node}, {timeText(endedAt)}.
+      </Notice>
+      <Lines of={findings} />
+      {notes.length === 0 ? null : (
+        <details>
+          <summary>Notes of region {region}, which are no faults</summary>
+          <Lines of={notes} />
+        </details>
+      )}
+    </>
+  );
+}
+
+/** What a check cannot find yet. */
+function openText({ unchained = 0, unwitnessed }: Check["says"]): string {
+  const chained =
+    unchained === 0
+      ? "All of them are chained"
+      : `${unchained.toLocaleString("en")} of them are not chained yet, so a change of these would not be found`;
+  if (unwitnessed === undefined) return `${chained}.`;
+  return `${chained}; ${unwitnessed.toLocaleString("en")} are not cosigned by a witness yet.`;
+}
+
+function Lines({ of }: { of: readonly string[] }) {
+  if (of.length === 0) return null;
+  return (
+    <ul>
+      {of.map((line) => (
+        <li key={line}>{line}</li>
+      ))}
+    </ul>
+  );
+}
