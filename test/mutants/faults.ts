@@ -11,6 +11,7 @@ import { memoryFaults } from "./faults/memory.ts";
 import { peerFaults } from "./faults/peers.ts";
 import { protocolFaults } from "./faults/protocol.ts";
 import { rekeyFaults } from "./faults/rekey.ts";
+import { restFaults } from "./faults/rest.ts";
 import { revocationFaults } from "./faults/revocation.ts";
 import { scriptFaults } from "./faults/script.ts";
 import { servingFaults } from "./faults/serving.ts";
@@ -34,6 +35,7 @@ export const faults: readonly PlantedFault[] = [
   ...importFaults,
   ...revocationFaults,
   ...accessFaults,
+  ...restFaults,
   ...peerFaults,
   ...approvalFaults,
 ];
