@@ -57,7 +57,9 @@ const auditCheck = z
       .optional()
       .describe("Entries that no witness has cosigned yet; absent without a log."),
     findings: z.array(z.string()).describe("What is wrong, one line each."),
-    notes: z.array(z.string()).describe("Facts that are not faults, such as what retention has removed."),
+    notes: z
+      .array(z.string())
+      .describe("Remarks that report no fault: for example, entries were removed by retention."),
     reason: z.string().optional().describe("Why the check could not be made."),
   })
   .meta({ id: "AuditCheck" });

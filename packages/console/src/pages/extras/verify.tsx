@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { callAt, nodes } from "../../base/api.ts";
+import { callAt, hostOf, nodes } from "../../base/api.ts";
 import type { AnswerOf } from "../../base/contract.ts";
 import { may } from "../../base/may.ts";
 import { repeat } from "../../base/repeat.ts";
@@ -19,12 +19,14 @@ const lookEveryMs = 1000;
 /** Checks the trail of each region at one of its nodes. The nodes remember their last check: a reload loses nothing. */
 export function Verify() {
   const checks = useSignal<readonly Check[]>([]);
-  const silent = useSignal(false);
+  /** Nodes that gave no answer, or refused: the trail of their region may be missing here. */
+  const refused = useSignal<readonly string[]>([]);
   const mayCheck = may("startAuditCheck");
   const runs = checks.value.some(({ says }) => says.state === "running");
   const look = async () => {
-    checks.value = await checksAt(nodes.value);
-    silent.value = checks.value.length === 0;
+    const heard = await checksAt(nodes.value);
+    checks.value = heard.checks;
+    refused.value = heard.refused;
   };
   useEffect(() => {
     if (mayCheck) void look();
@@ -32,7 +34,7 @@ export function Verify() {
   useEffect(() => (runs ? repeat(lookEveryMs, look) : undefined), [runs]);
   const start = async () => {
     const known = await checksAt(nodes.value);
-    await Promise.allSettled(known.map(({ at }) => callAt(at, "startAuditCheck", {})));
+    await Promise.allSettled(known.checks.map(({ at }) => callAt(at, "startAuditCheck", {})));
     await look();
   };
   return (
@@ -42,7 +44,12 @@ export function Verify() {
           Verify the trail
         </button>
       ) : null}
-      {silent.value ? <Notice tone="danger">No node answers.</Notice> : null}
+      {refused.value.length === 0 ? null : (
+        <Notice tone="info">
+          {refused.value.join(" and ")} gave no answer, or refused. If a region is missing here, ask
+          again, or sign in at one of its nodes.
+        </Notice>
+      )}
       {checks.value.map(({ at, says }) => (
         <Verdict key={at} check={says} />
       ))}
@@ -60,22 +67,29 @@ export function Verify() {
 }
 
 /** What one node of each region says: the one whose check runs, or whose check is the newest. */
-async function checksAt(all: readonly string[]): Promise<readonly Check[]> {
+async function checksAt(
+  all: readonly string[],
+): Promise<{ readonly checks: readonly Check[]; readonly refused: readonly string[] }> {
   const asked = await Promise.allSettled(
     all.map(async (at) => ({ at, says: await callAt(at, "readAuditCheck", {}) })),
   );
   const best = new Map<string, Check>();
-  for (const answer of asked) {
-    if (answer.status === "rejected") continue;
+  const refused: string[] = [];
+  for (const [at, answer] of asked.entries()) {
+    if (answer.status === "rejected") {
+      refused.push(hostOf(all[at] ?? ""));
+      continue;
+    }
     const { says } = answer.value;
     const known = best.get(says.region);
     if (known === undefined || (says.startedAt ?? "") > (known.says.startedAt ?? "")) {
       best.set(says.region, answer.value);
     }
   }
-  return [...best.values()].toSorted((one, other) =>
+  const checks = [...best.values()].toSorted((one, other) =>
     one.says.region < other.says.region ? -1 : 1,
   );
+  return { checks, refused };
 }
 
 const tones: Readonly<Record<string, Tone>> = {
