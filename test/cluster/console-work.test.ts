@@ -71,7 +71,7 @@ describe.skipIf(browserMissing.length > 0)(`long work in the console (${browserN
     secrets["manager"] = (await patient(made)).secret;
     const names = roots.both.nodes.map(({ name, host }) => `MAP ${name}.${domain} ${host}`);
     chrome = await startBrowser([`--host-resolver-rules=${names.join(",")}`]);
-  }, 600_000);
+  });
 
   afterAll(async () => {
     await chrome?.close();

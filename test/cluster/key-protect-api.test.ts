@@ -40,7 +40,7 @@ beforeAll(async () => {
   const target = { node: both.node("a1"), ca: both.a.ca };
   token = await firstToken(target);
   admin = opened.use(adminClient(target, token));
-}, 300_000);
+});
 
 afterAll(() => opened.disposeAsync());
 
@@ -119,7 +119,7 @@ describe.each(Object.keys(ibmClients) as IbmLanguage[])("the client %s", (langua
       expect(await there.ask("GET", path)).toMatchObject({ status: 404 });
       expect(await there.ask("DELETE", path)).toMatchObject({ status: 404 });
     }
-  }, 300_000);
+  });
 });
 
 test("every change has an event of its own, in the name of the caller", async () => {
@@ -132,7 +132,7 @@ test("every change has an event of its own, in the name of the caller", async ()
     );
     expect(JSON.stringify(items)).toContain('"test"');
   }
-}, 300_000);
+});
 
 describe("a POST that arrives twice", () => {
   test("makes one thing for one Correlation-Id, with and without a name, also in both regions at once", async () => {
@@ -159,7 +159,7 @@ describe("a POST that arrives twice", () => {
         status: 204,
       });
     }
-  }, 300_000);
+  });
 
   test("is refused by its name and its certificate without one", async () => {
     const node = callerAt("b1", "node");
@@ -178,7 +178,7 @@ describe("a POST that arrives twice", () => {
       status: 409,
       code: "KMIP_CERT_DUPLICATE_ERR",
     });
-  }, 300_000);
+  });
 
   test("is no repetition once what it made was deleted", async () => {
     const go = callerAt("a1");
@@ -188,7 +188,7 @@ describe("a POST that arrives twice", () => {
     const second = await go.createAdapter(crkId, { name: "anew" }, mark);
     expect([first.status, second.status]).toEqual([201, 201]);
     expect(second.resources[0]?.["id"]).not.toBe(first.resources[0]?.["id"]);
-  }, 300_000);
+  });
 });
 
 test("a certificate is shown byte for byte as it was sent, in both regions", async () => {
@@ -211,7 +211,7 @@ test("a certificate is shown byte for byte as it was sent, in both regions", asy
     }
     expect((await go.ask("DELETE", path)).status).toBe(204);
   }
-}, 300_000);
+});
 
 test("wrong input is refused with the code that IBM's clients know, and makes nothing", async () => {
   const go = callerAt("b1");
@@ -257,7 +257,7 @@ test("wrong input is refused with the code that IBM's clients know, and makes no
     expect(answer.text).not.toContain("PRIVATE KEY-----\n");
   }
   expect((await go.ask("GET", certificates)).resources).toEqual([]);
-}, 300_000);
+});
 
 test("each role may do here what it may do in the management API", async () => {
   const { id, client } = await adapterWithClient("roles");
@@ -284,7 +284,7 @@ test("each role may do here what it may do in the management API", async () => {
     const statuses = [read, added, destroyed, deleted].map(({ status }) => status);
     expect([role, ...statuses]).toEqual([role, ...expected]);
   }
-}, 300_000);
+});
 
 test("objects are listed by state, offset and limit, and destroyed as in Key Protect", async () => {
   const { go, id, entry, client } = await adapterWithClient("objects");
@@ -331,7 +331,7 @@ test("objects are listed by state, offset and limit, and destroyed as in Key Pro
   expect((await list("")).ids).toEqual(all.filter((one) => one !== active && one !== gone));
   const [destroyed] = (await go.ask("GET", `${objects}/${gone}`)).resources;
   expect(destroyed).toMatchObject({ state: 5, destroyed_at: time });
-}, 300_000);
+});
 
 test("Terraform creates, plans without changes, imports, and destroys an adapter with 150 keys in two runs", async () => {
   const open = async (node: string) => {
@@ -370,4 +370,4 @@ test("Terraform creates, plans without changes, imports, and destroys an adapter
   expect(second.last.status).toBe(204);
   const gone = await callerAt("b1").ask("GET", `${adaptersPath}/${state.adapter}`);
   expect(gone).toMatchObject({ status: 404, code: "KMIP_ADAPTER_NOT_FOUND_ERR" });
-}, 300_000);
+});

@@ -115,7 +115,10 @@ async function allThere(): Promise<void> {
 /** The options `--root` for new root keys of a kind, and these keys. */
 async function newRoots(kind: Kind) {
   if (kind !== "dedicated-key-protect") return await site.rootFor(kind);
-  const keys = { a: await dedicated.createRootKey("a"), b: await dedicated.createRootKey("b") };
+  const keys = {
+    a: await dedicated.createRootKey("region-a"),
+    b: await dedicated.createRootKey("region-b"),
+  };
   const option = (region: "a" | "b") => [
     "--root",
     `${region}:${kind},instanceId=${dedicated.instanceId},rootKey=${keys[region]},apiKey=@${site.file("dedicated.key")}`,

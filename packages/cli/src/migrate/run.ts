@@ -35,7 +35,7 @@ const undecidedMax = 5;
 const undecidedWaitMs = 1_000;
 
 /** Done for good; every other outcome is tried again by the next run. */
-export const finished: readonly string[] = ["Imported", "AlreadyThere"];
+const finished: readonly string[] = ["Imported", "AlreadyThere"];
 
 /** The objects of a plan that are still to be moved. */
 export function openRows(

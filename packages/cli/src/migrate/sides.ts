@@ -1,4 +1,4 @@
-import { KmipClient } from "@holdfast/client";
+import { ConnectionError, KmipClient } from "@holdfast/client";
 import type { Command } from "commander";
 import {
   type ConnectOptions,
@@ -8,7 +8,7 @@ import {
   versionOf,
 } from "../sites/connect.ts";
 import { Failure } from "../terminal/failure.ts";
-import type { Surroundings } from "./patience.ts";
+import { patiently, type Surroundings } from "./patience.ts";
 import { Peer } from "./peer.ts";
 
 type Side = "source" | "target";
@@ -66,8 +66,13 @@ export async function withSide(
   work: (peer: Peer) => Promise<void>,
 ): Promise<void> {
   const options = namedFor(side, () => clientOptions(optionsOf(side, given)));
-  await using client = await KmipClient.connect(options);
   const patience = { ms: patienceMs(given), around, who: `the ${side}` };
+  // A wrong address or certificate must not take long; a server that is busy for a moment must not matter.
+  await using client = await patiently(
+    patience,
+    () => KmipClient.connect(options),
+    (error) => (error instanceof ConnectionError ? "again" : "no"),
+  );
   // Without a version, both have agreed on one.
   await work(new Peer(client, patience, options.version === undefined));
 }

@@ -121,7 +121,7 @@ interface Moved {
 }
 
 /** The attributes of the source that the target does not have with the same values. */
-export function differences(
+function differences(
   there: Described,
   here: Described,
   target: Pick<Peer, "version">,

@@ -7,7 +7,7 @@ import type {
   SystemRecord,
   WrappedKek,
 } from "@holdfast/engine";
-import { type RootKind, rootKind } from "@holdfast/root-of-trust/kinds";
+import { type KindName, kindNames, type RootKind, rootKind } from "@holdfast/root-of-trust/kinds";
 import type { RootReadings } from "../observe/metrics/metric-row.ts";
 import { shreddedReason } from "../records/keys-order.ts";
 import { namedRoots, type RootFields, shownReference } from "../records/root-reference.ts";
@@ -28,7 +28,7 @@ export function rootStatusOf(
   const shredded = shreddedReason(record);
   const graceUntilMs = own?.graceUntilMs ?? state?.graceUntilMs;
   return {
-    type: current?.type ?? kindUnlessNamed,
+    type: current?.type ?? kindNameIn(state?.root ?? "") ?? kindUnlessNamed,
     name: current?.name ?? state?.root ?? "",
     origin: current === undefined ? "configuration" : "instance",
     // An order takes effect at once; the leader's finding is from its last check.
@@ -108,9 +108,15 @@ export function withVendors(rows: readonly ReportRow[]): Reply<Contract["reportR
 
 /** The kinds of the root keys in a row, those that the instance is leaving included. */
 function kindsIn({ root, versions }: ReportRow): readonly RootKind[] {
-  // A name of a root of trust begins with its kind, and so does the label of a version of another root key.
-  const words = [root, ...Object.keys(versions)].map((name) => name.split(" ")[0] ?? "");
-  return [...new Set(words)].flatMap((word) => rootKind(word) ?? []);
+  // The label of a version of another root key begins with that one's name.
+  const names = [root, ...Object.keys(versions)].flatMap((name) => kindNameIn(name) ?? []);
+  return [...new Set(names)].map((name) => rootKind(name));
+}
+
+/** The kind with which the name of a root of trust begins. */
+function kindNameIn(name: string): KindName | undefined {
+  const [word] = name.split(" ");
+  return kindNames.find((kind) => kind === word);
 }
 
 const states = ["open", "grace", "closed", "shredded"] as const;

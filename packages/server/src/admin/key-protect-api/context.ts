@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import type { Contract, Reply } from "@holdfast/admin";
 import type { Shares } from "../http/shares.ts";
+import { problemOf } from "../problem.ts";
 import type { Calls } from "./calls.ts";
 import { Refusal } from "./refusals.ts";
 
@@ -72,11 +73,24 @@ const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
  */
 export async function adapterOf({ api, calls }: Context): Promise<Instance> {
   await api.refresh();
-  const found = await calls.call("readInstance");
+  const found = await aboutAdapter(calls.call("readInstance"));
   if (found.labels[adapterLabels.instance] === api.instanceId && found.status !== "Deleted") {
     return found;
   }
-  throw missing("adapter", "KMIP_ADAPTER_NOT_FOUND_ERR");
+  throw noAdapter();
+}
+
+/** Work in which "not found" means the adapter, whatever the route is about. */
+export async function aboutAdapter<Answer>(work: Promise<Answer>): Promise<Answer> {
+  try {
+    return await work;
+  } catch (error) {
+    throw problemOf(error, "").code === "notFound" ? noAdapter() : error;
+  }
+}
+
+function noAdapter(): Refusal {
+  return missing("adapter", "KMIP_ADAPTER_NOT_FOUND_ERR");
 }
 
 /** A 404. */

@@ -12,7 +12,7 @@ import {
   listCertificates,
   readCertificateRoute,
 } from "./certificates.ts";
-import type { ApiSettings, Context } from "./context.ts";
+import { type ApiSettings, aboutAdapter, type Context } from "./context.ts";
 import { type IbmAnswer, printed } from "./envelope.ts";
 import { deleteObject, listObjects, readObject } from "./objects.ts";
 import type { About } from "./problems.ts";
@@ -208,7 +208,7 @@ async function admit(
   const isOurs = request.headers["bluemix-instance"] === instanceId;
   const { adapter: named } = request.params as { readonly adapter?: string };
   const params = isOurs && named !== undefined ? { instance: named.slice(0, partMax + 1) } : {};
-  await host.admit(operation, request, reply, params);
+  await aboutAdapter(host.admit(operation, request, reply, params));
   if (!isOurs) throw unauthorized();
 }
 
@@ -248,7 +248,7 @@ function readBody(part: FastifyInstance) {
       done(null, undefined);
       return;
     }
-    readJson(request, text, (error, body) => {
+    void readJson(request, text, (error, body) => {
       if (error === null) done(null, body);
       else
         done(badBody(aboutOf(request)?.what ?? "Body could not be read", "the body is not JSON"));
