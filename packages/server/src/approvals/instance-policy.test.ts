@@ -194,9 +194,10 @@ describe("a change of what an instance asks for", () => {
     expect(await stop(id, [vault])).toContain("no approver of the policy in force");
     expect(await stop(id, [dave])).toBe("not refused");
     const again = await change(none, system());
-    expect(await stop(again.id, [dave])).toContain(
-      `this approver has cancelled a change before: now 2 approvers of instance ${instance} must sign`,
-    );
+    const refused = await stop(again.id, [dave]);
+    // Which of the two came first depends on their identifiers if they are of one moment.
+    expect(refused).toMatch(/this approver has cancelled a (change before|later change)/);
+    expect(refused).toContain(`now 2 approvers of instance ${instance} must sign`);
     expect(await stop(again.id, [dave, eve])).toBe("not refused");
     const last = await change(none, system());
     await world.tend();
