@@ -360,6 +360,7 @@ browserless(`the console's pages (${browserNote})`, () => {
     const around = (ms: number) => new Date(Date.parse(createdAt) + ms).toISOString();
     const wanted: Readonly<Record<string, string>> = {
       state: "Active",
+      states: "PreActive,Active",
       algorithm: "aes",
       type: "SymmetricKey",
       createdAfter: around(-3_600_000),

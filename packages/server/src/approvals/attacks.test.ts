@@ -339,6 +339,11 @@ test("a policy that no node here can read is taken only from the approvers in fo
   ]) {
     expect(await long.regions.push(region, [made(signatures)])).toEqual(["refused"]);
   }
+  // What the approvers signed for something else is no policy, and closes nothing.
+  const other = text.replace("holdfast-approval-policy", "holdfast-approval");
+  const signed = { text: other, signatures: signedBy(other, [alice, bob]) };
+  const junk = makeRecord("ApprovalPolicy", id, { ...signed, createdMs: 1, createdBy: "x" }, now());
+  expect(await long.regions.push(region, [junk])).toEqual(["refused"]);
   const lifted = async () => {
     const [before] = await region.own.read(systemInstance, [denial]);
     return await rulesOf(region).mayJoin(before?.object, withDestroyed(record(denial), now()), "a");

@@ -31,6 +31,7 @@ import {
 } from "./needed.ts";
 import {
   cancellers,
+  isPolicyText,
   isSigned,
   type PolicyVersion,
   type Standing,
@@ -214,7 +215,8 @@ export class JoinRules {
     const unread = needed.length > 0 ? unreadFault(view, `a node of region ${region}`) : undefined;
     if (unread !== undefined) return unread;
     const { is } = this.#now();
-    if (is.inForce === undefined) return undefined;
+    const strange = this.#unreadableFault(before, after, is);
+    if (strange !== undefined || is.inForce === undefined) return strange;
     const fault = this.#recordFault(before, after, is);
     if (fault !== undefined) return fault;
     for (const need of needed) {
@@ -278,21 +280,35 @@ export class JoinRules {
     return this.#policyFault(known?.type === "ApprovalPolicy" ? known : undefined, after, standing);
   }
 
+  /** A version that no node here can read closes all that may need approvals: only the approvers may have that. */
+  #unreadableFault(
+    before: OwnBefore,
+    object: ManagedObject,
+    { last }: Standing,
+  ): string | undefined {
+    const after = readAnyRecord(object);
+    const isNew = before === undefined || before === "damaged";
+    if (!isNew || after?.type !== "ApprovalPolicy") return undefined;
+    const { text, signatures } = after;
+    if (typeof parsePolicy(text) !== "string") return undefined;
+    // Approvers sign other texts too.
+    if (!isPolicyText(text)) return "it is not an approval policy";
+    const lines = readSignatures(signatures);
+    const isTheirs =
+      last !== undefined && typeof lines !== "string" && isSigned(text, last.policy, lines);
+    if (isTheirs) return undefined;
+    const { region } = this.#options;
+    return `a node of region ${region} cannot read this version of the policy, and not enough approvers of the one in force signed it: upgrade the nodes of region ${region}`;
+  }
+
   #policyFault(
     before: SystemRecord<"ApprovalPolicy"> | undefined,
     after: SystemRecord<"ApprovalPolicy">,
     { versions, last }: Standing,
   ): string | undefined {
     const { region, policyMs } = this.#options;
-    const { id, text, signatures, seen } = after;
+    const { id, text, seen } = after;
     const policy = parsePolicy(text);
-    if (before === undefined && typeof policy === "string" && last !== undefined) {
-      const lines = readSignatures(signatures);
-      // It closes all that needs approvals until this node is upgraded: only the approvers may have that.
-      if (typeof lines === "string" || !isSigned(text, last.policy, lines)) {
-        return `a node of region ${region} cannot read this version of the policy, and not enough approvers of the one in force signed it: upgrade the nodes of region ${region}`;
-      }
-    }
     if (before === undefined && typeof policy !== "string" && policy.version === 1) {
       const isKnown = versions.some((one) => one.id === id);
       if (!isKnown) return "there is a first approval policy already";

@@ -147,10 +147,16 @@ export function unreadFault(
   return newerFault(view, reader);
 }
 
+/** Whether a text calls itself an approval policy, of whatever format. */
+export function isPolicyText(text: string): boolean {
+  return /^holdfast-approval-policy-\d{1,9}\n/.test(text);
+}
+
 /** The same about versions that are whole, and that a newer version of Holdfast has written. */
 export function newerFault(view: Pick<SystemView, "all">, reader: string): string | undefined {
-  if (view.all("ApprovalPolicy").every((one) => readingOf(one).policy !== undefined))
-    return undefined;
+  const isRead = (one: PolicyRecord) =>
+    readingOf(one).policy !== undefined || !isPolicyText(one.text);
+  if (view.all("ApprovalPolicy").every(isRead)) return undefined;
   return `${reader} cannot read a version of the approval policy, which a newer version of Holdfast may have written, so it cannot tell what needs approvals: upgrade it, or use a node that was upgraded (docs/approvals.md)`;
 }
 

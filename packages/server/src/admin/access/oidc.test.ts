@@ -97,6 +97,7 @@ describe("tokens of an identity provider", () => {
     };
     expect(await verified({})).toMatchObject({ name: "alice", roles: ["manager"] });
     expect(await verified({ iam_id: "IBMid-9" })).toBe("unknown");
+    expect(await verified({ aud: "another client" })).toBe("unknown");
     for (const account of [{ bss: "another" }, {}, undefined, iam.account]) {
       expect(await verified({ account }), JSON.stringify(account)).toBe("unknown");
     }

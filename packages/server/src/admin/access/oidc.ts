@@ -117,6 +117,8 @@ export class OidcTokens implements ForeignTokens {
         requiredClaims: ["exp", "sub"],
       });
       if (!isOfAccount(payload, settings.account)) return "unknown";
+      // IBM's access tokens name no audience: one that does was made for somebody else.
+      if (settings.audience === undefined && payload.aud !== undefined) return "unknown";
       return this.#unfit(payload, protectedHeader.typ) ?? this.#bearer(payload);
     } catch (error) {
       return this.#refusal(error);

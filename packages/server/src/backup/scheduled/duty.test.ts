@@ -205,7 +205,7 @@ describe("scheduled backups", () => {
     await utimes(join(folder, old), new Date(start - 10 * hour), new Date(start - 10 * hour));
     await utimes(join(folder, young), new Date(start), new Date(start));
     expect(await backupsIn(folder, "a")).toEqual([one, two]);
-    expect(await retire(folder, "a", 1, start)).toEqual([one, incomplete, old]);
+    expect(await retire(folder, "a", { keep: 1, ageMs: 0 }, start)).toEqual([one, incomplete, old]);
     expect(await readdir(folder)).toEqual([two, strange, link, young, ...others].toSorted());
   });
 });

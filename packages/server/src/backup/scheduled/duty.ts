@@ -16,7 +16,14 @@ import { readBackupKeys } from "../archive/backup-keys.ts";
 import { type BackupSource, createBackup } from "../create.ts";
 import type { OrderedWork, Telling } from "./ordered.ts";
 import { type BackupRuns, lastGoodMs, noteRun, runsOf } from "./runs.ts";
-import { backupNames, dueAfter, retire, retireIncomplete, type Schedule } from "./schedule.ts";
+import {
+  backupNames,
+  dueAfter,
+  keptMs,
+  retire,
+  retireIncomplete,
+  type Schedule,
+} from "./schedule.ts";
 
 export interface ScheduledBackupsOptions {
   readonly source: BackupSource;
@@ -58,10 +65,10 @@ export class ScheduledBackups implements Duty {
     const { source, store, ordered } = this.#options;
     const runs = await runsOf(store, source.region);
     const { order } = runs;
-    if (!context.active() || (order === undefined && !this.#isDue(runs))) {
-      return { done: 0, left: 0 };
-    }
-    if (order === undefined) await this.#backUp(context);
+    const isDue = this.#isDue(runs);
+    if (!context.active() || (order === undefined && !isDue)) return { done: 0, left: 0 };
+    // Whoever orders something all the time must not keep the region from its backups.
+    if (order === undefined || (isDue && order.what !== "create")) await this.#backUp(context);
     else {
       await ordered.carryOut(order, context, async (telling) => {
         const { file, records, bytes } = await this.#backUp(context, { order, telling });
@@ -73,7 +80,7 @@ export class ScheduledBackups implements Duty {
 
   /** Makes one, and records how it went. */
   async #backUp({ signal }: Pick<DutyContext, "signal">, ordered?: Ordered): Promise<BackupRun> {
-    const { source, clock, directory, keep } = this.#options;
+    const { source, clock, directory, keep, schedule } = this.#options;
     const startedMs = clock.wallMs();
     const names = backupNames(source.region, startedMs);
     const failed = {
@@ -95,7 +102,8 @@ export class ScheduledBackups implements Duty {
       await retireIncomplete(directory, source.region, 1, this.#evident);
       throw new StoreUnavailable("corrupt", `backup ${run.file} is not complete: ${run.reason}`);
     }
-    await retire(directory, source.region, keep, clock.wallMs(), this.#evident);
+    const kept = { keep, ageMs: keptMs(keep, schedule) };
+    await retire(directory, source.region, kept, clock.wallMs(), this.#evident);
     return run;
   }
 

@@ -49,6 +49,12 @@ export function backupsIn(folder: string, region: string): Promise<readonly stri
   return archivesIn(folder, region, nameForm);
 }
 
+/** When a backup was begun, by its name. */
+function startedMsOf(name: string): number {
+  const [, , time = ""] = nameForm.exec(name) ?? [];
+  return Date.parse(time.replace(/(....)(..)(..T..)(..)/, "$1-$2-$3:$4:"));
+}
+
 async function archivesIn(
   folder: string,
   region: string,
@@ -66,19 +72,25 @@ async function archivesIn(
 /** Deletes a backup by calling its `remove`. */
 type Deleting = (file: string, remove: () => Promise<void>) => Promise<void>;
 
+/** How long a backup is kept: so many by the schedule, so that ordered ones never push these out. */
+export function keptMs(keep: number, { everyMs, atMinutes }: Schedule): number {
+  return keep * (atMinutes === undefined ? everyMs : dayMs);
+}
+
 /**
- * Deletes all but the newest `keep` complete scheduled backups of a region, the incomplete ones, and old partial files
- * of interrupted ones; returns their names. `evident` deletes each backup by calling its `remove`.
+ * Deletes all but the newest `keep` complete backups of a region that are older than `ageMs`, the incomplete ones, and old
+ * partial files of interrupted ones; returns their names. `evident` deletes each backup by calling its `remove`.
  */
 export async function retire(
   folder: string,
   region: string,
-  keep: number,
+  { keep, ageMs }: { readonly keep: number; readonly ageMs: number },
   wallMs: number,
   evident: Deleting = (_, remove) => remove(),
 ): Promise<readonly string[]> {
   const backups = await backupsIn(folder, region);
-  const old = backups.slice(0, Math.max(0, backups.length - keep));
+  const beyond = backups.slice(0, Math.max(0, backups.length - keep));
+  const old = beyond.filter((name) => wallMs - startedMsOf(name) >= ageMs);
   const partial: string[] = [];
   for (const name of await readdir(folder)) {
     if (partialForm.exec(name)?.[1] !== region) continue;
