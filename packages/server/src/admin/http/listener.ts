@@ -220,6 +220,7 @@ export class AdminListener {
   #serveKeyProtect(api: ApiSettings): void {
     const { authorizer } = this.#options;
     const app = this.#app as unknown as FastifyInstance;
+    const done = (request: FastifyRequest, status: number) => this.#report(request, status);
     serveKeyProtectApi(app, api, this.#options, {
       admit: async (operation, request, reply, params) => {
         const { id, ip } = request;
@@ -234,9 +235,9 @@ export class AdminListener {
         );
       },
       begin: (request, reply) => this.#begin(request, reply, this.#running),
-      done: (request, status) => this.#report(request, status),
+      done,
     });
-    serveIam(app, authorizer, api);
+    serveIam(app, authorizer, api, done);
   }
 
   async #admit(

@@ -64,7 +64,12 @@ export function unwrapToken(header: string | undefined, nowMs: number): string |
 }
 
 /** Serves what IBM's clients ask of IAM and of the resource controller, so that they work without IBM. */
-export function serveIam(app: FastifyInstance, authorizer: Authorizer, api: ApiSettings): void {
+export function serveIam(
+  app: FastifyInstance,
+  authorizer: Authorizer,
+  api: ApiSettings,
+  done: (request: FastifyRequest, status: number) => void,
+): void {
   app.register(async (iam) => {
     iam.removeAllContentTypeParsers();
     iam.addContentTypeParser("*", { parseAs: "string" }, (_request, text, done) => {
@@ -73,7 +78,9 @@ export function serveIam(app: FastifyInstance, authorizer: Authorizer, api: ApiS
     for (const url of ["/identity/token", "/oidc/token"]) {
       iam.post(url, { bodyLimit: formMax }, async (request, reply) => {
         const form = request.body instanceof URLSearchParams ? request.body : new URLSearchParams();
-        return reply.send(await issue(authorizer, api, request, form));
+        const answer = await issue(authorizer, api, request, form);
+        done(request, 200);
+        return reply.send(answer);
       });
     }
   });
@@ -93,6 +100,7 @@ export function serveIam(app: FastifyInstance, authorizer: Authorizer, api: ApiS
           detail: "this node serves no such Key Protect instance",
         });
       }
+      done(request, 200);
       return reply.send(resourceOf(api));
     },
   });
