@@ -113,8 +113,8 @@ export const approvalFaults: readonly PlantedFault[] = [
   ),
   policies(
     "newer-policy-opens",
-    "readingOf(one).policy !== undefined)",
-    'readingOf(one).digest !== "")',
+    "readingOf(one).policy !== undefined || !isPolicyText(one.text);",
+    'readingOf(one).digest !== "" || !isPolicyText(one.text);',
     "a policy of a newer version closes, and does not count as none",
   ),
   rule(
@@ -373,8 +373,8 @@ export const approvalFaults: readonly PlantedFault[] = [
   gain(
     `${approvals}/join-rules.ts`,
     "newer-policy-of-anybody",
-    'if (typeof lines === "string" || !isSigned(text, last.policy, lines)) {',
-    'if (typeof lines === "string") {',
+    'last !== undefined && typeof lines !== "string" && isSigned(text, last.policy, lines);',
+    'last !== undefined && typeof lines !== "string";',
     "a policy that a region cannot read is taken only with the signatures of the approvers in force",
   ),
   joins(

@@ -67,7 +67,7 @@ export class ScheduledBackups implements Duty {
     const { order } = runs;
     const isDue = this.#isDue(runs);
     if (!context.active() || (order === undefined && !isDue)) return { done: 0, left: 0 };
-    // Whoever orders something all the time must not keep the region from its backups.
+    // Orders must not keep the region from the backups that are due.
     if (order === undefined || (isDue && order.what !== "create")) await this.#backUp(context);
     else {
       await ordered.carryOut(order, context, async (telling) => {
