@@ -122,7 +122,7 @@ beforeEach(async () => {
     page: "",
     vsanJson: true,
   });
-  await vcenter.tell("/use", { missing: [] });
+  await vcenter.tell("/use", { missing: [], keyStatus: null });
   await vcenter.tell("/use", { provider: { id: "ibm", managementType: "vCenter", servers: [] } });
   await vcenter.tell("/use", provider());
 });
@@ -222,6 +222,39 @@ test("what cannot be read, or an empty inventory, proves nothing, and no list is
     code: 2,
     err: "holdfast: IBM: no vCenter has a key provider of this name; there are ibm, holdfast\n",
   });
+});
+
+test("a key of vSAN is proven only if vCenter says that the provider has it, or that it is of a Native Key Provider", async () => {
+  await use(world("holdfast"));
+  const managed = { keyAvailable: false, reason: "KeyStateManagedByNKP" };
+  const answers: readonly (readonly [readonly object[], string])[] = [
+    [[], "it does not know"],
+    [[{}], "it does not know"],
+    [[{ keyAvailable: false }], "it does not know"],
+    [[{ keyAvailable: false, reason: "KeyStateClusterUnreachable" }], "KeyStateClusterUnreachable"],
+    // What holdfast is not.
+    [[managed], "KeyStateManagedByNKP"],
+  ];
+  for (const [keyStatus, why] of answers) {
+    await vcenter.tell("/use", { keyStatus });
+    for (const asked of [verify, audit]) {
+      const { code, err } = await asked();
+      expect(code, JSON.stringify(keyStatus)).toBe(2);
+      for (const [kind, key] of [
+        ["KEK", "key-kek"],
+        ["host key", "key-hosts"],
+      ]) {
+        expect(err).toContain(
+          `vSAN ${kind} vsan-cluster: vCenter does not say that holdfast has its key ${key} (${why}): `,
+        );
+      }
+    }
+  }
+  await vcenter.tell("/use", { keyStatus: [managed] });
+  await vcenter.tell("/use", {
+    provider: { id: "holdfast", managementType: "nativeProvider", servers: [], hasBackup: true },
+  });
+  expect(await verify()).toMatchObject({ code: 0, err: "" });
 });
 
 const journal = () => vcenter.file("move.journal");
@@ -324,6 +357,18 @@ test("move switches vSAN after templates, then makes new keys, and continues aft
   expect(left.code).toBe(6);
   expect(left.out).not.toContain("vSAN");
   expect(await moving()).toMatchObject({ code: 0, out: expect.stringContaining("0 things were") });
+});
+
+test("a vSAN host key that vCenter does not show after the re-key is not taken for a new one", async () => {
+  rmSync(journal(), { force: true });
+  await use(world("ibm", { hidesHostKey: true }));
+  // The second run tries it again, although vCenter shows the new provider.
+  for (const run of [1, 2]) {
+    const hidden = await moving(...vsan);
+    expect(hidden.code, `run ${run}`).toBe(3);
+    expect(hidden.out).toContain("failed: vSAN of cluster vsan-cluster");
+    expect(hidden.out).toContain("shows no host key, so nobody knows whether it is new");
+  }
 });
 
 test("a vSAN host key that stays, or a vCenter without JSON for vSAN, is left to a person with the steps in their order", async () => {

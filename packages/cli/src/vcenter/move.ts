@@ -197,7 +197,9 @@ class Mover {
     if (provider === from) return { kek, hostKey };
     const begun = this.#begun("vsan").get(value);
     const [oldKek = "", oldHostKey = ""] = begun ?? [];
-    const isOld = begun !== undefined && (kek === oldKek || hostKey === oldHostKey);
+    // One that is not shown may be an old one.
+    const isOld =
+      begun !== undefined && (["", oldKek].includes(kek) || ["", oldHostKey].includes(hostKey));
     return provider === to && isOld ? { kek: oldKek, hostKey: oldHostKey } : undefined;
   }
 
