@@ -240,14 +240,9 @@ test("a key of vSAN is proven only if vCenter says that the provider has it, or 
     for (const asked of [verify, audit]) {
       const { code, err } = await asked();
       expect(code, JSON.stringify(keyStatus)).toBe(2);
-      for (const [kind, key] of [
-        ["KEK", "key-kek"],
-        ["host key", "key-hosts"],
-      ]) {
-        expect(err).toContain(
-          `vSAN ${kind} vsan-cluster: vCenter does not say that holdfast has its key ${key} (${why}): `,
-        );
-      }
+      const says = "vCenter does not say that holdfast has its key";
+      expect(err).toContain(`vSAN KEK vsan-cluster: ${says} key-kek (${why}): `);
+      expect(err).toContain(`vSAN host key vsan-cluster: ${says} key-hosts (${why}): `);
     }
   }
   await vcenter.tell("/use", { keyStatus: [managed] });
@@ -260,14 +255,7 @@ test("a key of vSAN is proven only if vCenter says that the provider has it, or 
 const journal = () => vcenter.file("move.journal");
 const moving = (...more: readonly string[]) =>
   vcenter.command([
-    "move",
-    vcenter.url,
-    "--from",
-    "ibm",
-    "--to",
-    "holdfast",
-    "--journal",
-    journal(),
+    ...["move", vcenter.url, "--from", "ibm", "--to", "holdfast", "--journal", journal()],
     ...more,
   ]);
 /** How often a text is in what the vCenter has. */
@@ -414,6 +402,37 @@ test("a Native Key Provider is moved from and to like any other, if it has a bac
   }
   expect(await count("new-")).toBe(0);
   expect(await moving(...vsan)).toMatchObject({ code: 0, err: "" });
+});
+
+test("move names what it cannot read as left, moves the rest, and does not end as complete", async () => {
+  rmSync(journal(), { force: true });
+  const hardware = { device: [] };
+  const unread = [
+    machine("vm-8", "orphaned", {}),
+    { ...machine("vm-9", "secret", { hardware }), forbidden: ["config.keyId"] },
+    machine("vm-10", "old-template", { template: true }),
+    { type: "ClusterComputeResource", id: "domain-c9", properties: { name: "dark" } },
+    { type: "HostSystem", id: "esx-9", properties: { name: "esx-9" } },
+    {
+      ...{ type: "Datastore", id: "datastore-9" },
+      properties: { name: "nfs", summary: { accessible: false } },
+    },
+  ];
+  await use([...world("ibm"), ...unread]);
+  const done = await moving(...vsan);
+  expect(done).toMatchObject({ code: 3, err: expect.stringContaining("6 things were not moved") });
+  const why = "has no configuration: orphaned, not accessible, or no permission";
+  expect(done.out.match(/^left to you: .*$/gm)?.toSorted()).toEqual([
+    `left to you: cluster dark (${why})`,
+    "left to you: datastore nfs (not accessible)",
+    `left to you: host esx-9 (${why})`,
+    `left to you: machine orphaned (${why})`,
+    "left to you: machine secret (no permission to read config.keyId)",
+    `left to you: template old-template (${why})`,
+  ]);
+  expect(await count("key-template")).toBe(0);
+  // Of the machines that are named, none is such a one.
+  expect(await moving("--machine", "plain")).toMatchObject({ code: 0, err: "" });
 });
 
 test("a running machine with changed block tracking is left alone, unless a person decides otherwise", async () => {
