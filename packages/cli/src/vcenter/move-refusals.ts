@@ -6,7 +6,10 @@ import { objectsOf } from "./property-collector.ts";
 import type { Vcenter } from "./vi-json.ts";
 
 /** Nothing is moved between providers that are not safe, not there, or not green. */
-export async function refuseUnready(providers: KeyProviders, { from, to }: Pick<Move, "from" | "to">): Promise<void> {
+export async function refuseUnready(
+  providers: KeyProviders,
+  { from, to }: Pick<Move, "from" | "to">,
+): Promise<void> {
   if (from === to) throw new Failure("--to: is the provider of --from");
   const known = await providers.list();
   const unsafe = known.find(

@@ -6,7 +6,14 @@ import { plain, say } from "../terminal/output.ts";
 import { chainOf, firstClassDisksOf, readDisk, virtualDisksIn } from "./disks.ts";
 import { idOf, KeyProviders } from "./key-provider.ts";
 import { refuseUnknown, refuseUnready } from "./move-refusals.ts";
-import { type Data, dataOf, type Found, gapOf, objectsOf, referenceOf } from "./property-collector.ts";
+import {
+  type Data,
+  dataOf,
+  type Found,
+  gapOf,
+  objectsOf,
+  referenceOf,
+} from "./property-collector.ts";
 import { type MoRef, type Vcenter, VcenterFault } from "./vi-json.ts";
 import { rekeyVsan, type VsanEncryption, vsanEncryption, vsanSteps } from "./vsan.ts";
 
