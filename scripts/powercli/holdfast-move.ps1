@@ -6,7 +6,8 @@
   What `holdfast vcenter move` does, over PowerCLI, in the same order: machines, templates, vSAN, hosts. Each re-key is shallow:
   no disk is encrypted again. It only prints its plan unless -Apply is given. What has the new provider already is left
   alone, so a second run continues. One thing at a time; after five failures in a row it stops. It ends with an error if
-  anything is left. Then holdfast-verify.ps1 is the proof.
+  anything is left. Then holdfast-verify.ps1 is the proof, for vSAN only together with the
+  check that it names.
 
   It leaves to you: first-class disks, which no cmdlet re-keys; vSAN clusters that -Vsan does not name, also those that have the
   new provider already, since their keys may still be the old ones; policies of clusters,
