@@ -13,7 +13,9 @@
   - it saw no host and no machine, or found no key at all.
 
   It does not see: machines and disks that no named vCenter has registered, backups and replicas, snapshots
-  of first-class disks, memory dumps that were made under an earlier host key.
+  of first-class disks, memory dumps that were made under an earlier host key. Of a vSAN cluster vCenter shows only the
+  provider: after it was switched and before the re-key, old keys are listed as keys of the new one. So ask Holdfast
+  for each vSAN KEK and host key that is listed: holdfast key show INSTANCE KEY.
 
   Not run by the project's tests: they have no vCenter and no PowerCLI. Written for PowerCLI 13 and vCenter
   8.0 or newer. Run it with a role that can read everything: a missing permission hides keys.
@@ -151,7 +153,7 @@ function Add-Clusters($Server, $Crypto) {
       $encryption = $vsan.VsanClusterGetConfig($cluster.MoRef).DataEncryptionConfig
       if ($encryption.EncryptionEnabled) {
         $provider = $encryption.KmsProviderId.Id
-        if (-not $encryption.KekId) { throw 'encrypted, and no KekId is shown' }
+        if (-not $encryption.KekId -or -not $encryption.HostKeyId) { throw 'encrypted, and its KekId or HostKeyId is not shown' }
         Add-Use 'vSAN KEK' $cluster.Name $encryption.KekId $provider
         Add-Use 'vSAN host key' $cluster.Name $encryption.HostKeyId $provider
       }
@@ -172,7 +174,9 @@ function Add-FirstClassDisks($Server, $Content) {
       foreach ($id in $manager.ListVStorageObject($datastore.MoRef)) {
         $seen.fcds++
         $disk = $manager.RetrieveVStorageObject($id, $datastore.MoRef, $null)
-        Add-KeyUse 'first-class disk' $disk.Config.Name $disk.Config.Backing.KeyId
+        for ($backing = $disk.Config.Backing; $backing; $backing = $backing.Parent) {
+          Add-KeyUse 'first-class disk' $disk.Config.Name $backing.KeyId
+        }
       }
     }
   }

@@ -6,9 +6,11 @@
   What `holdfast vcenter move` does, over PowerCLI, in the same order: machines, templates, vSAN, hosts. Each re-key is shallow:
   no disk is encrypted again. It only prints its plan unless -Apply is given. What has the new provider already is left
   alone, so a second run continues. One thing at a time; after five failures in a row it stops. It ends with an error if
-  anything is left. Then holdfast-verify.ps1 is the proof.
+  anything is left. Then holdfast-verify.ps1 is the proof, for vSAN only together with the
+  check that it names.
 
-  It leaves to you: first-class disks, which no cmdlet re-keys; vSAN clusters that -Vsan does not name; policies of clusters,
+  It leaves to you: first-class disks, which no cmdlet re-keys; vSAN clusters that -Vsan does not name, also those that have the
+  new provider already, since their keys may still be the old ones; policies of clusters,
   and default providers. A template that a killed run left as a machine must be made a template by you: the last line that
   begins with "template" names it.
 
@@ -146,12 +148,17 @@ if (-not $Machine) {
     $before = Get-VsanKeys $cluster
     if (-not $before.EncryptionEnabled) { continue }
     $named = $Vsan -contains $cluster.Name
-    if ($before.KmsProviderId.Id -ne $From -and -not ($named -and $before.KmsProviderId.Id -eq $To)) { continue }
+    if ($before.KmsProviderId.Id -ne $From -and $before.KmsProviderId.Id -ne $To) { continue }
+    if (-not $named -and $before.KmsProviderId.Id -eq $To) {
+      Set-Left "vSAN of cluster $($cluster.Name): its provider is $To already, but its keys may be old: if 'holdfast key show INSTANCE KEY' finds $($before.KekId) and $($before.HostKeyId), it is done; else give -Vsan"
+      continue
+    }
     if (-not $named) { Set-Left "vSAN of cluster $($cluster.Name): give -Vsan"; continue }
     Invoke-Step "vSAN of cluster $($cluster.Name)" {
       if ($before.KmsProviderId.Id -ne $To) { Start-VsanEncryptionConfiguration -Cluster $cluster -KeyProvider $provider -Confirm:$false | Out-Null }
       Start-VsanEncryptionConfiguration -Cluster $cluster -ShallowRekey -Confirm:$false | Out-Null
       $after = Get-VsanKeys $cluster
+      if (-not $after.KekId -or -not $after.HostKeyId) { throw 'its KEK or its host key is not shown, so it may be the old one: keep the old provider, see that the health of vSAN is green, and run this again' }
       if ($after.KmsProviderId.Id -ne $To -or $after.KekId -eq $before.KekId -or $after.HostKeyId -eq $before.HostKeyId) {
         throw 'its KEK or its host key is still the old one: keep the old provider, and make new keys in the vSphere Client'
       }
@@ -170,7 +177,9 @@ if (-not $Machine) {
     if (-not $datastore.Summary.Accessible) { Set-Left "datastore $($datastore.Name): not accessible"; continue }
     foreach ($id in $manager.ListVStorageObject($datastore.MoRef)) {
       $disk = $manager.RetrieveVStorageObject($id, $datastore.MoRef, $null)
-      if (Test-Old $disk.Config.Backing.KeyId) { Set-Left "first-class disk $($disk.Config.Name): no cmdlet re-keys it; holdfast vcenter move does" }
+      $old = $false
+      for ($backing = $disk.Config.Backing; $backing; $backing = $backing.Parent) { if (Test-Old $backing.KeyId) { $old = $true } }
+      if ($old) { Set-Left "first-class disk $($disk.Config.Name): no cmdlet re-keys it; holdfast vcenter move does" }
     }
   }
 }

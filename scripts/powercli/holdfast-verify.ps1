@@ -8,7 +8,8 @@
   error. The work is done by deploy/powercli/holdfast-keys-in-use.ps1.
 
   A vSAN cluster whose provider was switched shows the new provider for its old keys, until a shallow re-key has ended: see
-  that holdfast-move.ps1 ended without an error for it.
+  that holdfast-move.ps1 ended without an error for it, and that "holdfast key show INSTANCE KEY" finds each vSAN KEK and host
+  key that holdfast-audit.ps1 lists.
 
   Not run by the project's tests: they have no vCenter and no PowerCLI. Written for PowerCLI 13 and vCenter 8.0 or newer.
 

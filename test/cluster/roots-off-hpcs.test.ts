@@ -227,6 +227,13 @@ describe("root-of-trust move", () => {
     await refused(/nobody: instance not found/, "nobody", ...options);
     await refused(/unknown region; known are a, b/, "finance", "--root", "c:local");
     await refused(
+      /--from hpsc: no instance is under it in a, b, .*; there are hpcs; hpcs /,
+      "--all",
+      "--from",
+      "hpsc",
+      ...options,
+    );
+    await refused(
       /--approval: an approval is for one instance/,
       "--all",
       "--from",

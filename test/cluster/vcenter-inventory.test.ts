@@ -122,7 +122,7 @@ beforeEach(async () => {
     page: "",
     vsanJson: true,
   });
-  await vcenter.tell("/use", { missing: [] });
+  await vcenter.tell("/use", { missing: [], keyStatus: null });
   await vcenter.tell("/use", { provider: { id: "ibm", managementType: "vCenter", servers: [] } });
   await vcenter.tell("/use", provider());
 });
@@ -224,17 +224,38 @@ test("what cannot be read, or an empty inventory, proves nothing, and no list is
   });
 });
 
+test("a key of vSAN is proven only if vCenter says that the provider has it, or that it is of a Native Key Provider", async () => {
+  await use(world("holdfast"));
+  const managed = { keyAvailable: false, reason: "KeyStateManagedByNKP" };
+  const answers: readonly (readonly [readonly object[], string])[] = [
+    [[], "it does not know"],
+    [[{}], "it does not know"],
+    [[{ keyAvailable: false }], "it does not know"],
+    [[{ keyAvailable: false, reason: "KeyStateClusterUnreachable" }], "KeyStateClusterUnreachable"],
+    // What holdfast is not.
+    [[managed], "KeyStateManagedByNKP"],
+  ];
+  for (const [keyStatus, why] of answers) {
+    await vcenter.tell("/use", { keyStatus });
+    for (const asked of [verify, audit]) {
+      const { code, err } = await asked();
+      expect(code, JSON.stringify(keyStatus)).toBe(2);
+      const says = "vCenter does not say that holdfast has its key";
+      expect(err).toContain(`vSAN KEK vsan-cluster: ${says} key-kek (${why}): `);
+      expect(err).toContain(`vSAN host key vsan-cluster: ${says} key-hosts (${why}): `);
+    }
+  }
+  await vcenter.tell("/use", { keyStatus: [managed] });
+  await vcenter.tell("/use", {
+    provider: { id: "holdfast", managementType: "nativeProvider", servers: [], hasBackup: true },
+  });
+  expect(await verify()).toMatchObject({ code: 0, err: "" });
+});
+
 const journal = () => vcenter.file("move.journal");
 const moving = (...more: readonly string[]) =>
   vcenter.command([
-    "move",
-    vcenter.url,
-    "--from",
-    "ibm",
-    "--to",
-    "holdfast",
-    "--journal",
-    journal(),
+    ...["move", vcenter.url, "--from", "ibm", "--to", "holdfast", "--journal", journal()],
     ...more,
   ]);
 /** How often a text is in what the vCenter has. */
@@ -326,6 +347,18 @@ test("move switches vSAN after templates, then makes new keys, and continues aft
   expect(await moving()).toMatchObject({ code: 0, out: expect.stringContaining("0 things were") });
 });
 
+test("a vSAN host key that vCenter does not show after the re-key is not taken for a new one", async () => {
+  rmSync(journal(), { force: true });
+  await use(world("ibm", { hidesHostKey: true }));
+  // The second run tries it again, although vCenter shows the new provider.
+  for (const run of [1, 2]) {
+    const hidden = await moving(...vsan);
+    expect(hidden.code, `run ${run}`).toBe(3);
+    expect(hidden.out).toContain("failed: vSAN of cluster vsan-cluster");
+    expect(hidden.out).toContain("shows no host key, so nobody knows whether it is new");
+  }
+});
+
 test("a vSAN host key that stays, or a vCenter without JSON for vSAN, is left to a person with the steps in their order", async () => {
   rmSync(journal(), { force: true });
   await use(world("ibm", { keepsHostKey: true }));
@@ -369,6 +402,37 @@ test("a Native Key Provider is moved from and to like any other, if it has a bac
   }
   expect(await count("new-")).toBe(0);
   expect(await moving(...vsan)).toMatchObject({ code: 0, err: "" });
+});
+
+test("move names what it cannot read as left, moves the rest, and does not end as complete", async () => {
+  rmSync(journal(), { force: true });
+  const hardware = { device: [] };
+  const unread = [
+    machine("vm-8", "orphaned", {}),
+    { ...machine("vm-9", "secret", { hardware }), forbidden: ["config.keyId"] },
+    machine("vm-10", "old-template", { template: true }),
+    { type: "ClusterComputeResource", id: "domain-c9", properties: { name: "dark" } },
+    { type: "HostSystem", id: "esx-9", properties: { name: "esx-9" } },
+    {
+      ...{ type: "Datastore", id: "datastore-9" },
+      properties: { name: "nfs", summary: { accessible: false } },
+    },
+  ];
+  await use([...world("ibm"), ...unread]);
+  const done = await moving(...vsan);
+  expect(done).toMatchObject({ code: 3, err: expect.stringContaining("6 things were not moved") });
+  const why = "has no configuration: orphaned, not accessible, or no permission";
+  expect(done.out.match(/^left to you: .*$/gm)?.toSorted()).toEqual([
+    `left to you: cluster dark (${why})`,
+    "left to you: datastore nfs (not accessible)",
+    `left to you: host esx-9 (${why})`,
+    `left to you: machine orphaned (${why})`,
+    "left to you: machine secret (no permission to read config.keyId)",
+    `left to you: template old-template (${why})`,
+  ]);
+  expect(await count("key-template")).toBe(0);
+  // Of the machines that are named, none is such a one.
+  expect(await moving("--machine", "plain")).toMatchObject({ code: 0, err: "" });
 });
 
 test("a running machine with changed block tracking is left alone, unless a person decides otherwise", async () => {

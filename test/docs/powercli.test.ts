@@ -100,6 +100,14 @@ test.each([
   }
 });
 
+test("a first-class disk's parents are seen, and a vSAN cluster is not taken for moved by its provider's name", () => {
+  const walk = "for ($backing = $disk.Config.Backing; $backing; $backing = $backing.Parent)";
+  expect(script).toContain(walk);
+  expect(move).toContain(walk);
+  expect(move).toMatch(/if \(-not \$named -and .* -eq \$To\) \{\n +Set-Left /);
+  expect(move).toMatch(/-not \$after\.KekId -or -not \$after\.HostKeyId\) \{ throw/);
+});
+
 test("the script reads everything that has a key, and stops if it could not read enough", () => {
   const places = [
     ["a machine's and a template's home", "$Config.KeyId"],

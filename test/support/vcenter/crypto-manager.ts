@@ -47,14 +47,17 @@ export class CryptoManager {
   readonly #line: Line = { unreachable: [], refusing: [] };
   /** Keys that their provider does not have. */
   #missing: readonly string[] = [];
+  /** What is said about any key instead of the truth. */
+  #keyStatus: readonly Data[] | null = null;
   /** Keys that registered machines and hosts use. */
   #keys: readonly { readonly keyId: string; readonly providerId: { readonly id: string } }[] = [];
 
   /**
-   * For tests: what machines use, a provider that somebody else has made, another default, keys that are missing, or
-   * ports of servers that vCenter cannot reach, or that do not let it in.
+   * For tests: what machines use, a provider that somebody else has made, another default, keys that are missing, what is
+   * said about any key (`null`: the truth), or ports of servers that vCenter cannot reach, or that do not let it in.
    */
-  use({ keys, provider, isDefault, missing, unreachable, refusing }: Data): Data {
+  use({ keys, provider, isDefault, missing, keyStatus, unreachable, refusing }: Data): Data {
+    if (keyStatus !== undefined) this.#keyStatus = keyStatus as never;
     if (Array.isArray(unreachable)) this.#line.unreachable = unreachable as never;
     if (Array.isArray(refusing)) this.#line.refusing = refusing as never;
     if (typeof isDefault === "string") this.#default = isDefault;
@@ -123,14 +126,7 @@ export class CryptoManager {
     },
     ListKeys: () => orNull(this.#keys),
     QueryCryptoKeyStatus: ({ keyIds }) =>
-      (keyIds as readonly Data[]).map((keyId) => {
-        const isMissing = this.#missing.includes(String(keyId["keyId"]));
-        return {
-          _typeName: "CryptoManagerKmipCryptoKeyStatus",
-          ...{ keyId, keyAvailable: !isMissing },
-          ...(isMissing ? { reason: "KeyStateMissingInKMS" } : {}),
-        };
-      }),
+      orNull(this.#keyStatus ?? (keyIds as readonly Data[]).map((keyId) => this.#statusOf(keyId))),
     GenerateKey: ({ keyProvider }) => {
       this.#made += 1;
       const providerId = { _typeName: "KeyProviderId", id: this.#of(keyProvider).id };
@@ -155,6 +151,16 @@ export class CryptoManager {
     const found = this.#providers.get(String((id as Data)["id"]));
     if (found === undefined) throw new Fault("InvalidArgument", "clusterId");
     return found;
+  }
+
+  #statusOf(keyId: Data): Data {
+    const status = { _typeName: "CryptoManagerKmipCryptoKeyStatus", keyId };
+    const { managementType } = this.#of(keyId["providerId"]);
+    if (managementType === "nativeProvider") return { ...status, reason: "KeyStateManagedByNKP" };
+    const isMissing = this.#missing.includes(String(keyId["keyId"]));
+    return isMissing
+      ? { ...status, keyAvailable: false, reason: "KeyStateMissingInKMS" }
+      : { ...status, keyAvailable: true };
   }
 
   #shown({ id, managementType, servers, hasBackup }: Provider): Data {

@@ -86,9 +86,9 @@ export class Inventory {
         const encryption = this.#encryptionOf(cluster);
         if (body["deepRekey"] !== false) throw new Fault("InvalidState", "a deep re-key");
         encryption["kekId"] = `new-kek-${this.#count++}`;
-        if (this.#vsanOf(cluster)["keepsHostKey"] !== true) {
-          encryption["hostKeyId"] = `new-host-key-${this.#count++}`;
-        }
+        const { keepsHostKey, hidesHostKey } = this.#vsanOf(cluster);
+        if (keepsHostKey !== true) encryption["hostKeyId"] = `new-host-key-${this.#count++}`;
+        if (hidesHostKey === true) delete encryption["hostKeyId"];
         return undefined;
       }
       default:

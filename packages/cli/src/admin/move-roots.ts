@@ -106,6 +106,7 @@ async function planOf(
       `${missing}: instance not found; \`holdfast instance list\` shows the instances`,
     );
   refuseUnknownRegions(found, roots);
+  if (from !== undefined) refuseUnknownFrom(found, roots, from);
   const items: Item[] = [];
   const others: string[] = [];
   for (const { id, name, origin, regions } of found) {
@@ -133,6 +134,24 @@ function refuseUnknownRegions(found: readonly Instance[], roots: Roots): void {
   const unknown = Object.keys(roots).find((region) => !known.has(region));
   if (unknown === undefined || known.size === 0) return;
   throw new Failure(`--root ${unknown}: unknown region; known are ${[...known].join(", ")}`);
+}
+
+/** A `--from` that is written wrong would move nothing, and pass for a move that is complete. */
+function refuseUnknownFrom(found: readonly Instance[], roots: Roots, from: string): void {
+  const known = new Set<string>();
+  for (const { regions } of found) {
+    for (const [region, root] of Object.entries(roots)) {
+      const now = regions[region]?.root;
+      if (now === undefined) continue;
+      if (isUnder(now, from) || isAt(now, root)) return;
+      known.add(now.name || now.type).add(now.type);
+    }
+  }
+  const regions = Object.keys(roots).join(", ");
+  const others = [...known].toSorted().join("; ") || "none";
+  throw new Failure(
+    `--from ${from}: no instance is under it in ${regions}, and none is at its new root key; there are ${others}`,
+  );
 }
 
 function isUnder({ type, name }: Status, from: string | undefined): boolean {

@@ -89,7 +89,7 @@ function refuseForeign(provider: string, known: KeyProvider, addresses: readonly
   if (foreign.length === 0) return;
   const names = foreign.map(({ name, address, port }) => `${name} at ${address}:${port}`);
   throw new Failure(
-    `provider ${provider} has key servers that are not of this instance (${names.join(", ")}): give another name with --provider, or remove these servers in vCenter if no machine uses them`,
+    `provider ${provider} has key servers that are not of this instance (${names.join(", ")}): give another name with --provider, or remove these servers in vCenter if no machine uses them (after \`holdfast migrate\`, keep the name: docs/migrate.md)`,
   );
 }
 

@@ -162,11 +162,8 @@ class Look {
       if (key === "") throw new Error(`is encrypted, and shows no ${kind}`);
       this.#use(kind, name, provider, key);
       // After the provider was switched, and before the re-key, a key of the old one is shown under the new one's name.
-      if (await this.#providers.lacks(provider, key)) {
-        this.#lacks(
-          `${kind} ${name}: ${provider} does not have its key ${key}: re-key the cluster`,
-        );
-      }
+      const doubt = await this.#providers.doubt(provider, key);
+      if (doubt !== undefined) this.#lacks(`${kind} ${name}: ${doubt}`);
     }
   }
 

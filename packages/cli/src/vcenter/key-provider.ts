@@ -173,12 +173,19 @@ export class KeyProviders {
     return listOf(await this.#call("ListKeys", {}));
   }
 
-  /** Whether vCenter knows that a provider does not have a key; it may not know. */
-  async lacks(provider: string, keyId: string): Promise<boolean> {
+  /** Why it is not proven that a provider has a key; undefined if vCenter says that it has it. */
+  async doubt(provider: string, keyId: string): Promise<string | undefined> {
     const key = { _typeName: "CryptoKeyId", keyId, providerId: keyProviderId(provider) };
     const asked = { keyIds: [key], checkKeyBitMap: availability };
     const [one] = listOf(await this.#call("QueryCryptoKeyStatus", asked));
-    return one?.["keyAvailable"] === false && one["reason"] === "KeyStateMissingInKMS";
+    if (one?.["keyAvailable"] === true) return undefined;
+    const reason = String(one?.["reason"] ?? "it does not know");
+    // Keys of a Native Key Provider are derived: vCenter asks no server for them.
+    const isNative = async () => (await this.find(provider))?.managementType === "nativeProvider";
+    if (reason === "KeyStateManagedByNKP" && (await isNative())) return undefined;
+    return reason === "KeyStateMissingInKMS"
+      ? `${provider} does not have its key ${keyId}: re-key the cluster`
+      : `vCenter does not say that ${provider} has its key ${keyId} (${reason}): see that the provider is green (\`holdfast vcenter status\`), then give the command again; if this stays, re-key the cluster`;
   }
 
   async #call(method: string, body: unknown): Promise<unknown> {

@@ -1,11 +1,19 @@
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { OperatorError } from "@holdfast/server/operator-error";
 import { ask, canAsk } from "../terminal/ask.ts";
-import { Failure, reasonOf } from "../terminal/failure.ts";
+import { reasonOf } from "../terminal/failure.ts";
 import { plain, say } from "../terminal/output.ts";
 import { chainOf, firstClassDisksOf, readDisk, virtualDisksIn } from "./disks.ts";
-import { idOf, KeyProviders, namesOf } from "./key-provider.ts";
-import { type Data, dataOf, objectsOf, referenceOf } from "./property-collector.ts";
+import { idOf, KeyProviders } from "./key-provider.ts";
+import { refuseUnknown, refuseUnready } from "./move-refusals.ts";
+import {
+  type Data,
+  dataOf,
+  type Found,
+  gapOf,
+  objectsOf,
+  referenceOf,
+} from "./property-collector.ts";
 import { type MoRef, type Vcenter, VcenterFault } from "./vi-json.ts";
 import { rekeyVsan, type VsanEncryption, vsanEncryption, vsanSteps } from "./vsan.ts";
 
@@ -43,8 +51,8 @@ export async function move(vcenter: Vcenter, wanted: Move): Promise<void> {
   const providers = new KeyProviders(vcenter);
   await refuseUnready(providers, wanted);
   const mover = new Mover(vcenter, providers, wanted);
-  await mover.refuseUnknown("VirtualMachine", "--machine", wanted.machines ?? []);
-  await mover.refuseUnknown("ClusterComputeResource", "--vsan", wanted.vsan);
+  await refuseUnknown(vcenter, "VirtualMachine", "--machine", wanted.machines ?? []);
+  await refuseUnknown(vcenter, "ClusterComputeResource", "--vsan", wanted.vsan);
   // Asked now: nobody waits at the terminal for hours until its turn comes.
   const vsan = await mover.vsan();
   if (!wanted.dryRun) await mover.restoreTemplates();
@@ -66,38 +74,6 @@ export async function move(vcenter: Vcenter, wanted: Move): Promise<void> {
   mover.end();
 }
 
-async function refuseUnready(providers: KeyProviders, { from, to }: Move): Promise<void> {
-  if (from === to) throw new Failure("--to: is the provider of --from");
-  const known = await providers.list();
-  const unsafe = known.find(
-    ({ id, managementType, hasBackup }) =>
-      [from, to].includes(id) && managementType === "nativeProvider" && hasBackup === false,
-  );
-  if (unsafe !== undefined) {
-    throw new OperatorError(
-      `${unsafe.id} is a Native Key Provider without a backup: if this vCenter is lost, all that it encrypts is lost: back it up first (vSphere Client, vCenter, Configure, Key Providers); nothing was changed`,
-      "conflicting",
-    );
-  }
-  if (!known.some(({ id }) => id === from)) {
-    throw new Failure(
-      `--from ${from}: this vCenter has no such key provider; it has ${namesOf(known)}`,
-    );
-  }
-  const target = known.find(({ id }) => id === to);
-  if (target === undefined) {
-    throw new Failure(
-      `--to ${to}: this vCenter has no such key provider: use \`holdfast vcenter connect\``,
-    );
-  }
-  const { overall } = await providers.status(target);
-  if (overall === "green") return;
-  throw new OperatorError(
-    `${to} is ${overall} in this vCenter, so machines would not get its keys: look at \`holdfast vcenter status\` first; nothing was changed`,
-    "again",
-  );
-}
-
 class Mover {
   readonly #vcenter: Vcenter;
   readonly #providers: KeyProviders;
@@ -112,45 +88,22 @@ class Mover {
     this.#wanted = wanted;
   }
 
-  /** A name that is not there would move nothing; one of several machines would move them all. */
-  async refuseUnknown(
-    type: "VirtualMachine" | "ClusterComputeResource",
-    option: string,
-    names: readonly string[],
-  ): Promise<void> {
-    if (names.length === 0) return;
-    const counts = new Map<string, number>();
-    for await (const { values } of objectsOf(this.#vcenter, type, ["name"])) {
-      const name = String(values["name"]);
-      counts.set(name, (counts.get(name) ?? 0) + 1);
-    }
-    const wrong = names.find((name) => counts.get(name) !== 1);
-    if (wrong === undefined) return;
-    const count = counts.get(wrong) ?? 0;
-    const kind = type === "VirtualMachine" ? "machine" : "cluster";
-    throw new Failure(
-      `${option} ${wrong}: this vCenter has ${count === 0 ? `no ${kind}` : `${count} ${kind}s`} of this name`,
-    );
-  }
-
   /** Clusters whose vSAN is under the old provider, as far as a person has agreed; the others are left, with the steps. */
   async vsan(): Promise<readonly Item[]> {
     if (this.#wanted.machines !== undefined) return [];
     const items: Item[] = [];
     const paths = ["name", "configurationEx"];
-    for await (const { object, values } of objectsOf(
-      this.#vcenter,
-      "ClusterComputeResource",
-      paths,
-    )) {
+    for await (const found of objectsOf(this.#vcenter, "ClusterComputeResource", paths)) {
+      if (this.#isUnread("cluster", found, "configurationEx")) continue;
+      const { object, values } = found;
       const shown = dataOf(dataOf(values["configurationEx"])["vsanConfigInfo"]);
       if (shown["enabled"] !== true) continue;
       const name = String(values["name"]);
       try {
-        const found = await vsanEncryption(this.#vcenter, object, shown);
-        const before = found && this.#oldVsan(object, found);
-        if (found !== undefined && before !== undefined) {
-          items.push(...(await this.#vsanItem(name, object, found, before)));
+        const encryption = await vsanEncryption(this.#vcenter, object, shown);
+        const before = encryption && this.#oldVsan(object, encryption);
+        if (encryption !== undefined && before !== undefined) {
+          items.push(...(await this.#vsanItem(name, object, encryption, before)));
         }
       } catch (error) {
         this.#leave(name, reasonOf(error));
@@ -197,7 +150,9 @@ class Mover {
     if (provider === from) return { kek, hostKey };
     const begun = this.#begun("vsan").get(value);
     const [oldKek = "", oldHostKey = ""] = begun ?? [];
-    const isOld = begun !== undefined && (kek === oldKek || hostKey === oldHostKey);
+    // One that is not shown may be an old one.
+    const isOld =
+      begun !== undefined && (["", oldKek].includes(kek) || ["", oldHostKey].includes(hostKey));
     return provider === to && isOld ? { kek: oldKek, hostKey: oldHostKey } : undefined;
   }
 
@@ -208,6 +163,19 @@ class Mover {
       ...vsanSteps(name, this.#wanted.to).map(plain),
     );
     return [];
+  }
+
+  /** Names an object as left if it cannot be judged: it may be under the old provider. */
+  #isUnread(kind: string, found: Found, needed: string): boolean {
+    const gap = gapOf(found, needed);
+    if (gap === undefined) return false;
+    this.#cannotJudge(`${kind} ${String(found.values["name"] ?? found.object.value)}`, gap);
+    return true;
+  }
+
+  #cannotJudge(what: string, why: string): void {
+    this.#byHand += 1;
+    say(`left to you: ${plain(what)} (${plain(why)})`);
   }
 
   async machines(): Promise<readonly Item[]> {
@@ -232,10 +200,10 @@ class Mover {
   async hosts(): Promise<readonly Item[]> {
     if (this.#wanted.machines !== undefined) return [];
     const items: Item[] = [];
-    for await (const { object, values } of objectsOf(this.#vcenter, "HostSystem", [
-      "name",
-      "runtime",
-    ])) {
+    const paths = ["name", "runtime"];
+    for await (const found of objectsOf(this.#vcenter, "HostSystem", paths)) {
+      if (this.#isUnread("host", found, "runtime")) continue;
+      const { object, values } = found;
       if (!this.#isOld(dataOf(values["runtime"])["cryptoKeyId"])) continue;
       const run = async () => {
         const keyId = await this.#newKey();
@@ -251,11 +219,14 @@ class Mover {
     const manager = this.#vcenter.content.vStorageObjectManager;
     if (this.#wanted.machines !== undefined || manager === undefined) return [];
     const items: Item[] = [];
-    for await (const { object, values } of objectsOf(this.#vcenter, "Datastore", [
-      "name",
-      "summary",
-    ])) {
-      if (dataOf(values["summary"])["accessible"] !== true) continue;
+    const paths = ["name", "summary"];
+    for await (const found of objectsOf(this.#vcenter, "Datastore", paths)) {
+      if (this.#isUnread("datastore", found, "summary")) continue;
+      const { object, values } = found;
+      if (dataOf(values["summary"])["accessible"] !== true) {
+        this.#cannotJudge(`datastore ${String(values["name"])}`, "not accessible");
+        continue;
+      }
       try {
         for await (const disk of firstClassDisksOf(this.#vcenter, object)) {
           if (!this.#hasOld(disk.config["backing"])) continue;
@@ -373,17 +344,20 @@ class Mover {
     const { machines } = this.#wanted;
     const items: Item[] = [];
     const paths = ["name", "config.template", "config.keyId", "config.hardware"];
-    for await (const { object, values } of objectsOf(this.#vcenter, "VirtualMachine", paths)) {
+    const kind = templates ? "template" : "machine";
+    for await (const found of objectsOf(this.#vcenter, "VirtualMachine", paths)) {
+      const { object, values } = found;
       const name = String(values["name"]);
       if ((values["config.template"] === true) !== templates) continue;
       if (machines !== undefined && !machines.includes(name)) continue;
+      if (this.#isUnread(kind, found, "config.hardware")) continue;
       const old = this.#oldOf({
         keyId: values["config.keyId"],
         hardware: values["config.hardware"],
       });
       if (!old.home && old.disks.length === 0) continue;
       const parts = [...(old.home ? ["home"] : []), `${old.disks.length} disks`].join(", ");
-      const what = `${templates ? "template" : "machine"} ${name} (${parts})`;
+      const what = `${kind} ${name} (${parts})`;
       items.push({ what, move: () => work(object) });
     }
     return items;

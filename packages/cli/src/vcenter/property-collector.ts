@@ -70,6 +70,13 @@ function foundOf({ obj, propSet, missingSet }: Data): Found {
   };
 }
 
+/** Why an object cannot be judged: a property may not be read, or one that each such object has is not there. */
+export function gapOf({ values, missing }: Found, needed: string): string | undefined {
+  if (missing.length > 0) return `no permission to read ${missing.join(", ")}`;
+  if (values[needed] !== undefined) return undefined;
+  return "has no configuration: orphaned, not accessible, or no permission";
+}
+
 /** A reference as a request has it. */
 export function referenceOf({ type, value }: MoRef): Data {
   return { _typeName: "ManagedObjectReference", type, value };

@@ -50,8 +50,8 @@ export async function vsanEncryption(
 
 /**
  * Gives a cluster the provider `to`, then a new KEK from it (a shallow re-key: no data are encrypted again). `before` is
- * what it had before the first run, which may have been cut off between the two. Throws if a key is still the same: vCenter
- * shows one provider for both keys, so a key of the old provider would pass for one of the new.
+ * what it had before the first run, which may have been cut off between the two. Throws if a key is still the same or is not
+ * shown: vCenter shows one provider for both keys, so a key of the old provider would pass for one of the new.
  */
 export async function rekeyVsan(
   vcenter: Vcenter,
@@ -79,6 +79,12 @@ export async function rekeyVsan(
     deepRekey: false,
   });
   const after = await vsanEncryption(vcenter, cluster, {});
+  const hidden = [...(after?.kek ? [] : ["KEK"]), ...(after?.hostKey ? [] : ["host key"])];
+  if (hidden.length > 0) {
+    throw new Error(
+      `vCenter says that it is done, and shows no ${hidden.join(" and no ")}, so nobody knows whether it is new: keep the old provider, see that vSAN's health is green, and give the command again`,
+    );
+  }
   const same = [
     ...(after?.kek === before.kek ? ["KEK"] : []),
     ...(after?.hostKey === before.hostKey ? ["host key"] : []),
