@@ -8,7 +8,7 @@ import { countFault } from "./inventory.ts";
 import { digestOf, fetched, isSame, TransportKey, wipe } from "./material.ts";
 import type { Surroundings } from "./patience.ts";
 import type { Peer } from "./peer.ts";
-import { firstOf, standing } from "./plan-row.ts";
+import { firstOf, isNoLoss, standing } from "./plan-row.ts";
 import { eachOf, Pace, Progress } from "./progress.ts";
 import { type Given, type Registered, Registrar } from "./registrar.ts";
 
@@ -29,8 +29,6 @@ type Outcome = Omit<ReportLine, "id" | "at">;
 const done: readonly string[] = ["Imported", "Registered", "AlreadyThere"];
 /** Said before an object is given, so that a killed command looks for it before it gives it again. */
 const begun = "Begun";
-/** Reasons of `standing` for objects that hold nothing which anybody could miss. */
-const nothingLost = /^(destroyed|a transport key)/;
 const atOnce = 4;
 const shownMax = 20;
 
@@ -90,8 +88,7 @@ class Exporter {
     if ("refused" in described) return { outcome: "Refused", reason: described.refused };
     const { items, unread } = described;
     const why = standing(items, this.#transport !== undefined);
-    if (why !== undefined)
-      return { outcome: nothingLost.test(why) ? "Left" : "Refused", reason: why };
+    if (why !== undefined) return { outcome: isNoLoss(why) ? "Left" : "Refused", reason: why };
     const type = firstOf(items, "ObjectType") as ObjectTypeName;
     const object = await fetched(source, id, type, this.#transport);
     try {

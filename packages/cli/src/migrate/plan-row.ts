@@ -107,6 +107,11 @@ function named(items: readonly Item[]): Readonly<Record<string, Json>> {
   return byName(items.map(attributeJson)) as Readonly<Record<string, Json>>;
 }
 
+/** Whether nobody can miss an object that does not come: it is destroyed, or a transport key. */
+export function isNoLoss(why: string): boolean {
+  return /^(destroyed|a transport key)/.test(why);
+}
+
 /** Why an object cannot come as it is at the source; undefined if it can. */
 export function standing(items: readonly Item[], wrapped: boolean): string | undefined {
   const type = firstOf(items, "ObjectType");
