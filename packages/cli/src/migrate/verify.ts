@@ -39,12 +39,10 @@ const ownOfServers: ReadonlySet<number> = new Set(
 );
 
 /** What decides whether and how a key may be used: always compared. */
-const decisive: ReadonlySet<number> = new Set(
-  [
-    ...[attributes.State, attributes.CryptographicUsageMask],
-    ...[attributes.ActivationDate, attributes.DeactivationDate],
-  ].map(({ tag }) => tag),
-);
+const decisiveNames = [
+  ...(["State", "CryptographicUsageMask", "ActivationDate", "DeactivationDate"] as const),
+];
+const decisive: ReadonlySet<number> = new Set(decisiveNames.map((name) => attributes[name].tag));
 
 /** Reads every object at both sides; succeeds only if the target has all of it, and the source nothing else. */
 export async function verify(work: Verifying): Promise<void> {
@@ -155,6 +153,8 @@ async function compared(
   if ("refused" in here) {
     return here.gone ? "missing at the target" : `the target does not show it: ${here.refused}`;
   }
+  const hidden = there.unread.filter((word) => decisiveNames.some((name) => name === word));
+  if (hidden.length > 0) return `the source's ${hidden.join(", ")} cannot be read`;
   const left = report.get(row.id)?.left ?? [];
   const differing = differences(there, here, target, { row, becomes, left });
   if (differing.length > 0) return `differs in ${differing.join(", ")}`;
