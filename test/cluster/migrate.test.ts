@@ -131,7 +131,9 @@ describe("a move", () => {
     const said = await ran(source);
     expect(said).toMatchObject({ code: 0 });
     expect(said.out).toContain(number === 0 ? "nothing to do" : "1 of 1 objects are in target");
-    expect(await verified(source)).toMatchObject({ code: 0 });
+    const proof = await verified(source);
+    expect(proof).toMatchObject({ code: 0 });
+    if (number === 0) expect(proof.out).toBe("the source has no objects\n");
   });
 
   test("gives new identifiers where it is told to, and follows links", async () => {
@@ -174,9 +176,12 @@ describe("a move", () => {
     plan = `${plan}-names`;
     await moved(source, "--drop-taken-names");
     expect(migrating.lines(plan).filter((line) => line["comes"] === true)).toHaveLength(2);
-    const proof = await verified(source);
+    const open = await verified(source);
+    expect(open.code).toBe(6);
+    expect(open.out).toBe(`${hidden}: stays behind: ${whyOf(hidden)}\n`);
+    const proof = await verified(source, "--accept-left");
     expect(proof).toMatchObject({ code: 0 });
-    expect(proof.out).toContain("leaves 2 of them there");
+    expect(proof.out).toContain("1 objects stay behind");
   });
 
   test("leaves an attribute that no version of KMIP has, and says so", async () => {
@@ -187,7 +192,20 @@ describe("a move", () => {
     expect((await planned(source)).out).toContain("without Secret Sauce");
     expect(await ran(source)).toMatchObject({ code: 0 });
     expect(migrating.line(`${plan}.report`, id)?.["left"]).toContain("Secret Sauce");
-    expect(await verified(source)).toMatchObject({ code: 0 });
+    const proof = await verified(source);
+    expect(proof).toMatchObject({ code: 0 });
+    expect(proof.out).toContain("1 of them without attributes that could not come");
+  });
+
+  test("takes no other object that has the identifier at the source now", async () => {
+    await using server = await KmipServer.start({ versions: ["1.4"] });
+    const source = sourceOf(server);
+    const [id = ""] = await server.put(...keys(1));
+    await planned(source);
+    await server.put({ id, hex: secret(16) });
+    const said = await ran(source);
+    expect(said.code).toBe(6);
+    expect(said.out).toContain("another object under this identifier: make a new plan");
   });
 });
 
@@ -372,6 +390,28 @@ describe("verify", () => {
     const [id] = await server.put(...keys(1));
     await planned(source);
     expect((await verified(source)).out).toContain(`${id}: missing at the target`);
+  });
+
+  test("of a plan that moves nothing, or with the source as the target, proves nothing", async () => {
+    await using server = await KmipServer.start({ versions: ["1.4"] });
+    const source = sourceOf(server);
+    await server.put({ hex: secret(), extractable: false });
+    await planned(source);
+    expect(await verified(source, "--accept-left")).toMatchObject({
+      code: 6,
+      err: expect.stringContaining("moves none of the 1 objects"),
+    });
+    const itself = migrating.side("target", server.target);
+    expect(await migrating.run("verify", plan, ...source, ...itself)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("is a --source-endpoint and a --target-endpoint"),
+    });
+    await using other = await KmipServer.start({ versions: ["1.4"] });
+    const foreign = migrating.side("target", other.target);
+    expect(await migrating.run("verify", plan, ...source, ...foreign)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("the target is no Holdfast (it says that it is Stand-in)"),
+    });
   });
 
   test("after a clash names it, and the run does not replace the key that is there", async () => {

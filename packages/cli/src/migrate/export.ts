@@ -8,7 +8,7 @@ import { countFault } from "./inventory.ts";
 import { digestOf, fetched, isSame, TransportKey, wipe } from "./material.ts";
 import type { Surroundings } from "./patience.ts";
 import type { Peer } from "./peer.ts";
-import { firstOf, standing } from "./plan-row.ts";
+import { firstOf, isNoLoss, standing } from "./plan-row.ts";
 import { eachOf, Pace, Progress } from "./progress.ts";
 import { type Given, type Registered, Registrar } from "./registrar.ts";
 
@@ -29,8 +29,6 @@ type Outcome = Omit<ReportLine, "id" | "at">;
 const done: readonly string[] = ["Imported", "Registered", "AlreadyThere"];
 /** Said before an object is given, so that a killed command looks for it before it gives it again. */
 const begun = "Begun";
-/** Reasons of `standing` for objects that hold nothing which anybody could miss. */
-const nothingLost = /^(destroyed|a transport key)/;
 const atOnce = 4;
 const shownMax = 20;
 
@@ -90,8 +88,7 @@ class Exporter {
     if ("refused" in described) return { outcome: "Refused", reason: described.refused };
     const { items, unread } = described;
     const why = standing(items, this.#transport !== undefined);
-    if (why !== undefined)
-      return { outcome: nothingLost.test(why) ? "Left" : "Refused", reason: why };
+    if (why !== undefined) return { outcome: isNoLoss(why) ? "Left" : "Refused", reason: why };
     const type = firstOf(items, "ObjectType") as ObjectTypeName;
     const object = await fetched(source, id, type, this.#transport);
     try {
@@ -103,27 +100,37 @@ class Exporter {
   }
 
   async #given(given: Given, unread: readonly string[]): Promise<Outcome> {
-    const { target } = this.#work;
+    const { report, target } = this.#work;
     let registered: Registered;
     try {
       registered = await this.#registered(given);
     } catch (error) {
-      return this.#refusal(error);
+      const refusal = this.#refusal(error);
+      // The next run must look for it again: it may be there.
+      const wasBegun = report.lines.get(given.id)?.outcome === begun;
+      return wasBegun ? { ...refusal, outcome: begun } : refusal;
     }
     const { id, outcome } = registered;
     const left = [...registered.left, ...unread];
     const more = left.length === 0 ? {} : { left };
+    const differs = await this.#settled(id, given);
+    if (differs !== undefined) {
+      return { becomes: id, outcome: "StateDiffers", reason: differs, ...more };
+    }
+    const compared = await this.#compared(given, id, target);
+    if (typeof compared === "string") {
+      return { becomes: id, outcome: "Differs", reason: compared, ...more };
+    }
+    return { becomes: id, outcome, ...compared, ...more };
+  }
+
+  /** Why the object does not have the State of the source, if so. */
+  async #settled(id: string, given: Given): Promise<string | undefined> {
     try {
-      await this.#registrar.settle(id, given.items);
+      return await this.#registrar.settle(id, given);
     } catch (error) {
-      const { reason = "" } = this.#refusal(error);
-      return { becomes: id, outcome: "StateDiffers", reason, ...more };
+      return this.#refusal(error).reason;
     }
-    const digests = await this.#compared(given, id, target);
-    if (digests === undefined) {
-      return { becomes: id, outcome: "Differs", reason: "the target has other material" };
-    }
-    return { becomes: id, outcome, ...digests, ...more };
   }
 
   /** Gives an object, unless an earlier run did; the report says before and after it how far that is. */
@@ -139,16 +146,17 @@ class Exporter {
     return made;
   }
 
-  /** Reads the object at the target, and compares. */
+  /** Reads the object at the target, and compares; a reason if they are not known to be the same. */
   async #compared({ type, object }: Given, id: string, target: Peer) {
     const there = await target.object(id, type);
     try {
-      if ("refused" in there) return undefined;
+      if ("refused" in there) return `the target does not give it: ${there.refused}`;
+      const other = "the target has other material";
       const [source, own] = [digestOf(object), digestOf(there)];
       if (source !== undefined && own !== undefined) {
-        return source === own ? { digests: { source, target: own } } : undefined;
+        return source === own ? { digests: { source, target: own } } : other;
       }
-      return isSame(object, there) ? { compared: true as const } : undefined;
+      return isSame(object, there) ? { compared: true as const } : other;
     } finally {
       wipe(there);
     }

@@ -12,7 +12,15 @@ import { ReportFile } from "./files/report-file.ts";
 import type { Patience, Surroundings } from "./patience.ts";
 import { installed, plan } from "./plan.ts";
 import { openRows, run } from "./run.ts";
-import { addPatience, addSide, endpointsOf, type Given, patienceMs, withSide } from "./sides.ts";
+import {
+  addPatience,
+  addSide,
+  endpointsOf,
+  type Given,
+  patienceMs,
+  refuseOneServer,
+  withSide,
+} from "./sides.ts";
 import { verify } from "./verify.ts";
 
 interface PlanOptions extends SiteOptions {
@@ -31,6 +39,7 @@ interface RunOptions extends SiteOptions {
 
 interface VerifyOptions {
   readonly report?: string;
+  readonly acceptLeft?: true;
   readonly page: number;
 }
 
@@ -162,19 +171,24 @@ function addVerify(parent: Command): void {
     .argument("<plan>", "the plan of `holdfast migrate plan`")
     .summary("prove that both sides have the same")
     .description(
-      "Get every object of a plan at the source and, as a client of the instance, at the target, and compare material, State and attributes. It ends with exit code 0 only if all are the same and the source has no objects that the plan does not have. It only reads.",
+      "Get every object of a plan at the source and, as a client of the instance, at the target, and compare material, State and attributes. It ends with exit code 0 only if all are the same, the source has no objects that the plan does not have, and the plan leaves no live object there. It only reads, but for the transport key of a plan that has one.",
     )
-    .option("--report <file>", "the report of `holdfast migrate run` (default: PLAN.report)");
+    .option("--report <file>", "the report of `holdfast migrate run` (default: PLAN.report)")
+    .option("--accept-left", "accept that the plan leaves live objects at the source");
   addPage(command);
   addSide(command, "source");
   addSide(command, "target");
   addPatience(command);
   command.action(async (path: string, given: VerifyOptions & Given) => {
+    refuseOneServer(given);
     const read = readPlan(path);
     const report = ReportFile.read(given.report ?? `${path}.report`, subjectOf(read));
     await withSide("source", given, around, (source) =>
       withSide("target", given, around, (target) =>
-        verify({ plan: read, source, target, report, pageSize: given.page, around }),
+        verify({
+          ...{ plan: read, source, target, report, pageSize: given.page, around },
+          acceptsLeft: given.acceptLeft === true,
+        }),
       ),
     );
   });
@@ -202,6 +216,7 @@ function addExport(parent: Command): void {
   addSide(command, "target");
   addPatience(command);
   command.action(async (given: ExportOptions & Given) => {
+    refuseOneServer(given);
     const subject = {
       of: `export from ${endpointsOf("source", given).join(",")}`,
       target: endpointsOf("target", given).join(","),

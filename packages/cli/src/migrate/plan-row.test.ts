@@ -1,7 +1,7 @@
 import { attributeItem, vendorAttribute } from "@holdfast/kmip";
 import { type Item, textString } from "@holdfast/ttlv";
 import { describe, expect, test } from "vitest";
-import { attributeWord, type Judge, type Present, rowOf, shownRow } from "./plan-row.ts";
+import { attributeWord, isPlanned, type Judge, type Present, rowOf, shownRow } from "./plan-row.ts";
 
 const id = "0a1b2c3d-0000-4000-8000-000000000001";
 const other = "0a1b2c3d-0000-4000-8000-000000000002";
@@ -150,6 +150,26 @@ describe("a line of the plan", () => {
     expect(shownRow(rowOf(changed(attributeItem("State", "Destroyed")), judge()))).toMatchObject({
       comes: "no: destroyed: it has no material any more",
     });
+  });
+});
+
+describe("an object that is read again", () => {
+  const before = key(name("web"), name("own"));
+  const row = rowOf(before, judge());
+
+  test("is the one of the plan, whatever else changed at its source", () => {
+    const items = [...basic, name("own"), name("web"), attributeItem("ActivationDate", 1)];
+    expect(isPlanned(items, row)).toBe(true);
+  });
+
+  test.each<[string, readonly Item[]]>([
+    ["algorithm", [...before.items, attributeItem("CryptographicAlgorithm", "DES3")].toReversed()],
+    ["length", [...before.items, attributeItem("CryptographicLength", 128)].toReversed()],
+    ["type", [...before.items, attributeItem("ObjectType", "SecretData")].toReversed()],
+    ["name", key(name("web"), name("other")).items],
+    ["number of names", key(name("web")).items],
+  ])("is another one if it has another %s", (_, items) => {
+    expect(isPlanned(items, row)).toBe(false);
   });
 });
 

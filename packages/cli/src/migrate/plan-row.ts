@@ -103,8 +103,24 @@ function factsOf({ id, items, unread }: Described): Omit<PlanRow, "comes"> {
   };
 }
 
+/** Whether this may be the object that a line of the plan was made from: another source may have the same identifiers. */
+export function isPlanned(items: readonly Item[], row: PlanRow): boolean {
+  const names = namesOf(items).toSorted();
+  return (
+    firstOf(items, "ObjectType") === row.type &&
+    firstOf(items, "CryptographicAlgorithm") === row.algorithm &&
+    firstOf(items, "CryptographicLength") === row.length &&
+    JSON.stringify(names) === JSON.stringify(row.names.toSorted())
+  );
+}
+
 function named(items: readonly Item[]): Readonly<Record<string, Json>> {
   return byName(items.map(attributeJson)) as Readonly<Record<string, Json>>;
+}
+
+/** Whether nobody can miss an object that does not come: it is destroyed, or a transport key. */
+export function isNoLoss(why: string): boolean {
+  return /^(destroyed|a transport key)/.test(why);
 }
 
 /** Why an object cannot come as it is at the source; undefined if it can. */

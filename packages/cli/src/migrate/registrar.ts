@@ -6,6 +6,7 @@ import {
   attributeItem,
   attributes,
   attributeVisible,
+  KmipError,
   keyBlockOf,
   type ObjectTypeName,
   tags,
@@ -13,7 +14,7 @@ import {
 } from "@holdfast/kmip";
 import { type Item, ItemType, structure, textString } from "@holdfast/ttlv";
 import { isSame, wipe } from "./material.ts";
-import type { Peer } from "./peer.ts";
+import type { Peer, Refused } from "./peer.ts";
 import { attributeWord, firstOf, namesOf } from "./plan-row.ts";
 
 /** An object that is given to the target. */
@@ -69,17 +70,34 @@ export class Registrar {
     return await this.#register(given);
   }
 
-  /** Brings the object to the State of the source, which Register does not. */
-  async settle(id: string, items: readonly Item[]): Promise<void> {
+  /** Brings the object to the State of the source, which Register does not. Returns how its State differs afterwards. */
+  async settle(id: string, { items, type }: Given): Promise<string | undefined> {
     const wanted = firstOf(items, "State");
-    if (wanted === undefined || wanted === "PreActive") return;
+    const { version } = this.#target;
+    if (wanted === undefined || !attributeVisible(attributes.State.tag, version, type)) {
+      return undefined;
+    }
     const now = await this.#stateOf(id);
-    if (now === undefined || now === wanted) return;
+    if (now === wanted) return undefined;
+    await this.#bring(id, items, wanted, now);
+    const after = await this.#stateOf(id);
+    if (after === wanted) return undefined;
+    return `its State is ${wanted} at the source, and ${after ?? "not shown"} at the target`;
+  }
+
+  /** Asks for the operations that lead to a State; some States have no way to another one. */
+  async #bring(
+    id: string,
+    items: readonly Item[],
+    wanted: string,
+    now: string | undefined,
+  ): Promise<void> {
+    if (now === undefined || wanted === "PreActive") return;
     const wasActive = wanted !== "Compromised" || firstOf(items, "ActivationDate") !== undefined;
     if (now === "PreActive" && wasActive) {
       await this.#target.call((client) => client.activate({ uniqueIdentifier: id }));
     }
-    if (wanted === "Active" || wanted === now) return;
+    if (wanted === "Active") return;
     const fallback = wanted === "Compromised" ? "KeyCompromise" : "CessationOfOperation";
     const revocationReason = firstOf(items, "RevocationReason") ?? { code: fallback };
     const occurred = firstOf(items, "CompromiseOccurrenceDate");
@@ -96,7 +114,8 @@ export class Registrar {
 
   async #stateOf(id: string): Promise<string | undefined> {
     const read = await this.#target.describe(id);
-    return "refused" in read ? undefined : firstOf(read.items, "State");
+    if ("refused" in read) throw refusal(`the target does not show ${id}`, read);
+    return firstOf(read.items, "State");
   }
 
   async #register(given: Given): Promise<Registered> {
@@ -170,8 +189,8 @@ export class Registrar {
       return { id: kept, outcome: "Imported", left: this.#leftOf(given, items) };
     } catch (error) {
       if (!(error instanceof KmipClientError)) throw error;
-      if (await this.#holds(id, given)) return { id, outcome: "AlreadyThere", left: [] };
-      throw error;
+      if (!(await this.#holds(id, given, error))) throw error;
+      return { id, outcome: "AlreadyThere", left: this.#leftOf(given, items) };
     }
   }
 
@@ -179,22 +198,32 @@ export class Registrar {
   async #find(given: Given): Promise<string | undefined> {
     const [name] = namesOf(given.items);
     if (name === undefined) return undefined;
-    const item = attributeItem("Name", { value: name, type: "UninterpretedTextString" });
+    const asked = [
+      attributeItem("Name", { value: name, type: "UninterpretedTextString" }),
+      attributeItem("ObjectType", given.type),
+    ];
     const { uniqueIdentifiers } = await this.#target.call((client) =>
-      client.locate({ attributes: [{ item }] }),
+      client.locate({ attributes: asked.map((item) => ({ item })) }),
     );
     for (const id of uniqueIdentifiers) if (await this.#holds(id, given)) return id;
     return undefined;
   }
 
-  async #holds(id: string, { type, object }: Given): Promise<boolean> {
+  /** Throws the target's refusal, or the one before it: what it does not give may be this very object. */
+  async #holds(id: string, { type, object }: Given, first?: KmipClientError): Promise<boolean> {
     const there = await this.#target.object(id, type);
     try {
-      return !("refused" in there) && isSame(there, object);
+      if (!("refused" in there)) return isSame(there, object);
+      if (there.gone) return false;
+      throw first ?? refusal(`the target does not give ${id}, which may be this object`, there);
     } finally {
       wipe(there);
     }
   }
+}
+
+function refusal(what: string, { refused }: Refused): KmipError {
+  return new KmipError("permissionDenied", `${what}: ${refused}`);
 }
 
 /** The object without the attributes inside its Key Value, which few servers take. */

@@ -11,7 +11,7 @@ import { importAll, type Ready, type Result, readyOf, sentMax } from "./importer
 import { digestOf, fetched, TransportKey, wipe } from "./material.ts";
 import type { Patience, Surroundings } from "./patience.ts";
 import type { Peer } from "./peer.ts";
-import { firstOf, standing } from "./plan-row.ts";
+import { isPlanned, standing } from "./plan-row.ts";
 import { eachOf, Pace, Progress } from "./progress.ts";
 
 /** What a run needs; `patience` is that of the management API. */
@@ -137,8 +137,8 @@ class Mover {
     }
     const why = standing(described.items, this.#transport !== undefined);
     if (why !== undefined) return why;
-    if (firstOf(described.items, "ObjectType") !== row.type) {
-      return "another object has this identifier at the source now: make a new plan";
+    if (!isPlanned(described.items, row)) {
+      return "the source has another object under this identifier: make a new plan";
     }
     const object = await fetched(source, row.id, row.type as ObjectTypeName, this.#transport);
     try {

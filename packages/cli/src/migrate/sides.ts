@@ -87,6 +87,16 @@ export function endpointsOf(side: Side, given: Given): readonly string[] {
   return optionsOf(side, given).endpoint ?? [];
 }
 
+/** A server that is compared with itself is always the same. */
+export function refuseOneServer(given: Given): void {
+  const sources = endpointsOf("source", given).map((one) => one.toLowerCase());
+  const both = endpointsOf("target", given).find((one) => sources.includes(one.toLowerCase()));
+  if (both === undefined) return;
+  throw new Failure(
+    `${both} is a --source-endpoint and a --target-endpoint: give the old server as the source and the new one as the target`,
+  );
+}
+
 function optionsOf(side: Side, given: Given): ConnectOptions {
   const own = Object.entries(given).flatMap(([name, value]) => {
     if (!name.startsWith(side)) return [];

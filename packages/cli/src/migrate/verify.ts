@@ -1,6 +1,7 @@
-import { attributes, attributeVisible, type ObjectTypeName } from "@holdfast/kmip";
+import { attributeByTag, attributes, attributeVisible, type ObjectTypeName } from "@holdfast/kmip";
 import { OperatorError } from "@holdfast/server/operator-error";
 import { encode, type Item } from "@holdfast/ttlv";
+import { Failure } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
 import { type Plan, type PlanRow, targetId } from "./files/plan-file.ts";
 import type { ReportLine } from "./files/report-file.ts";
@@ -9,7 +10,7 @@ import { countFault } from "./inventory.ts";
 import { fetched, isSame, isTransportKey, TransportKey, wipe } from "./material.ts";
 import type { Surroundings } from "./patience.ts";
 import type { Described, Peer } from "./peer.ts";
-import { attributeWord, namesOf } from "./plan-row.ts";
+import { attributeWord, isNoLoss, namesOf } from "./plan-row.ts";
 import { eachOf, Progress } from "./progress.ts";
 
 /** What is compared. */
@@ -20,6 +21,8 @@ export interface Verifying {
   /** The lines of the run's report: they name the attributes that could not come. */
   readonly report: ReadonlyMap<string, ReportLine>;
   readonly pageSize: number;
+  /** Live objects that the plan leaves at the source are no fault. */
+  readonly acceptsLeft: boolean;
   readonly around: Surroundings;
 }
 
@@ -35,10 +38,18 @@ const ownOfServers: ReadonlySet<number> = new Set(
   ].map(({ tag }) => tag),
 );
 
-/** Reads every object at both sides; succeeds only if the target has all of it, and the source nothing new. */
+/** What decides whether and how a key may be used: always compared. */
+const decisiveNames = [
+  ...(["State", "CryptographicUsageMask", "ActivationDate", "DeactivationDate"] as const),
+];
+const decisive: ReadonlySet<number> = new Set(decisiveNames.map((name) => attributes[name].tag));
+
+/** Reads every object at both sides; succeeds only if the target has all of it, and the source nothing else. */
 export async function verify(work: Verifying): Promise<void> {
   const { plan, source, around } = work;
-  const faults = [...(await inventoryFaults(work))];
+  await requireHoldfast(work.target);
+  const behind = staysBehind(plan.rows);
+  const faults = [...(await inventoryFaults(work)), ...(work.acceptsLeft ? [] : behind)];
   const planned = plan.rows.filter(({ comes }) => comes);
   const becomes = new Map(planned.flatMap(({ id, becomes: to }) => (to ? [[id, to]] : [])));
   using transport =
@@ -60,10 +71,54 @@ export async function verify(work: Verifying): Promise<void> {
       "conflicting",
     );
   }
-  const left = plan.rows.length - planned.length;
-  say(
-    `${planned.length} objects are the same at both sides: material, state and attributes; the source has no other objects than the plan${left === 0 ? "" : `, and the plan leaves ${left} of them there`}`,
+  say(...proven(work, planned, behind.length));
+}
+
+/** A second look at the source would prove nothing. */
+async function requireHoldfast(target: Peer): Promise<void> {
+  const { vendor } = await target.about();
+  if (vendor === "Holdfast") return;
+  throw new Failure(
+    `the target is no Holdfast${vendor === "" ? "" : ` (it says that it is ${vendor})`}: give an endpoint of the instance with --target-endpoint`,
   );
+}
+
+/** The live objects that the plan leaves at the source, and why. */
+export function staysBehind(rows: readonly PlanRow[]): readonly string[] {
+  return rows.flatMap(({ id, comes, why = "" }) =>
+    comes || isNoLoss(why) ? [] : [`${id}: stays behind: ${why}`],
+  );
+}
+
+/** What was proven, in words; throws if there was nothing to prove it with. */
+function proven(
+  { plan, report }: Verifying,
+  planned: readonly PlanRow[],
+  behind: number,
+): readonly string[] {
+  if (plan.rows.length === 0) return ["the source has no objects"];
+  if (planned.length === 0) {
+    throw new OperatorError(
+      `the plan moves none of the ${plan.rows.length} objects of the source: nothing is proven`,
+      "conflicting",
+    );
+  }
+  const lacking = planned.filter((row) => lacks(row, report.get(row.id))).length;
+  const rest = plan.rows.length - planned.length - behind;
+  return [
+    `${planned.length} objects are the same at both sides: material, state and attributes; the source has no other objects than the plan`,
+    ...(lacking > 0 ? [`${lacking} of them without attributes that could not come`] : []),
+    ...(behind > 0 ? [`${behind} objects stay behind, as --accept-left allows: see the plan`] : []),
+    ...(rest > 0
+      ? [`${rest} objects have nothing to move: they are destroyed or transport keys`]
+      : []),
+  ];
+}
+
+/** Whether an object came without an attribute, other than those that each server sets for itself. */
+export function lacks({ unread = [] }: PlanRow, line: ReportLine | undefined): boolean {
+  const own = [...ownOfServers].map((tag) => attributeByTag(tag)?.name);
+  return [...unread, ...(line?.left ?? [])].some((word) => !own.includes(word));
 }
 
 /** What the source has now and the plan does not, and the other way round. */
@@ -98,6 +153,8 @@ async function compared(
   if ("refused" in here) {
     return here.gone ? "missing at the target" : `the target does not show it: ${here.refused}`;
   }
+  const hidden = there.unread.filter((word) => decisiveNames.some((name) => name === word));
+  if (hidden.length > 0) return `the source's ${hidden.join(", ")} cannot be read`;
   const left = report.get(row.id)?.left ?? [];
   const differing = differences(there, here, target, { row, becomes, left });
   if (differing.length > 0) return `differs in ${differing.join(", ")}`;
@@ -130,7 +187,8 @@ function differences(
   const has = new Set(here.items.map(textOf));
   const wanted = there.items
     .filter(({ tag }) => !ownOfServers.has(tag) && attributeVisible(tag, target.version, row.type))
-    .filter((item) => !left.includes(attributeWord(item)) && !isDropped(item, row))
+    .filter((item) => decisive.has(item.tag) || !left.includes(attributeWord(item)))
+    .filter((item) => !isDropped(item, row))
     .map((item) => relinked(item, becomes));
   return [...new Set(wanted.filter((item) => !has.has(textOf(item))).map(attributeWord))];
 }

@@ -113,6 +113,19 @@ describe("an import of keys", () => {
     expect(await stored(regions.b, one)).toEqual(inA);
   });
 
+  test("says at each repetition which attributes do not come", async () => {
+    const id = ids.uuid();
+    const own = [attributeItem("LeaseTime", 7)];
+    const results = [
+      ...(await importAt(regions.a, [given(id, key1, own)])),
+      ...(await importAt(regions.b, [given(id, key1, own)])),
+    ];
+    expect(results.map(({ outcome, left }) => [outcome, left])).toEqual([
+      ["Imported", ["Lease Time"]],
+      ["AlreadyThere", ["Lease Time"]],
+    ]);
+  });
+
   test("ends each key by itself: one that cannot come stops no other", async () => {
     const [good, taken, gone, other] = [ids.uuid(), ids.uuid(), ids.uuid(), ids.uuid()];
     await importAt(regions.a, [given(taken), given(gone), given(other, key1, [name("disk")])]);

@@ -308,7 +308,8 @@ class Import {
     if (imported !== undefined) this.#pending.delete(key.identifier);
     const isThere = outcome === "Imported" || outcome === "AlreadyThere";
     const digest = isThere && imported !== undefined ? shownDigest(imported) : undefined;
-    const left = outcome === "Imported" ? (imported?.left ?? []) : [];
+    // What does not come depends only on what was given, so a repetition says the same.
+    const left = isThere ? (imported?.left ?? []) : [];
     this.#ended.set(key, {
       outcome,
       ...(reason !== undefined && { reason }),
