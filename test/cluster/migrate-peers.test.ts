@@ -172,6 +172,28 @@ describe("an export", () => {
   });
 });
 
+describe("an export reads what became of an object, and", () => {
+  test("names another State, and the target's refusal in its own words", async () => {
+    await using server = await KmipServer.start({ versions: ["1.4"] });
+    const id = await registerKey(here, randomBytes(32));
+    await here.activate({ uniqueIdentifier: id });
+    await server.fault({ ignoresActivate: true });
+    expect(await exported(region.target("target"), server.target)).toMatchObject({ code: 6 });
+    expect(migrating.line(plan, id)).toMatchObject({
+      outcome: "StateDiffers",
+      reason: "its State is Active at the source, and PreActive at the target",
+    });
+    await server.fault({ ignoresActivate: false, fails: { operation: "Get", times: 1_000 } });
+    expect(await exported(region.target("target"), server.target)).toMatchObject({ code: 6 });
+    expect(migrating.line(plan, id)).toMatchObject({
+      outcome: "Differs",
+      reason: expect.stringMatching(/the target does not give it: .*the disk of the source/),
+    });
+    await server.fault({ fails: { operation: "Get", times: 0 } });
+    expect(await exported(region.target("target"), server.target)).toMatchObject({ code: 0 });
+  });
+});
+
 describe.skipIf(!there)("PyKMIP (needs PyKMIP)", () => {
   async function started(): Promise<PykmipServer> {
     const authority = await createAuthority({ commonName: "PyKMIP CA", ...since });

@@ -66,6 +66,8 @@ interface Faults {
   diesAt?: number;
   /** An attribute that no version of KMIP has. */
   strange?: boolean;
+  /** Activate answers that it is done, and changes nothing. */
+  ignoresActivate?: boolean;
   slowMs?: number;
 }
 
@@ -127,7 +129,8 @@ const handlers: Readonly<Record<string, Handler>> = {
     return { uniqueIdentifier: id };
   },
   Activate: ({ uniqueIdentifier }: Request<"Activate">) => {
-    set(one(uniqueIdentifier), attributeItem("State", "Active"));
+    const state = faults.ignoresActivate ? "PreActive" : "Active";
+    set(one(uniqueIdentifier), attributeItem("State", state));
     return { uniqueIdentifier };
   },
   Revoke: ({ uniqueIdentifier, revocationReason }: Request<"Revoke">) => {
