@@ -30,6 +30,13 @@ const tools = [
     without: "the PyKMIP interop tests will be skipped",
   },
   {
+    aptPackage: "python3-pyvmomi",
+    isThere: () =>
+      existsSync("/usr/bin/python3") &&
+      existsSync("/usr/lib/python3/dist-packages/pyVmomi/__init__.py"),
+    without: "calls of vCenter's API will not be compared with VMware's own library",
+  },
+  {
     aptPackage: "openssl",
     isThere: onPath("openssl"),
     without: "the tests against OpenSSL will be skipped",

@@ -1,6 +1,7 @@
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { type StandIn, startVcenter } from "../support/vcenter/index.ts";
+import { hasPyvmomi, pyvmomiMissing, unknownNames } from "../support/vcenter/pyvmomi.ts";
 
 const key = (keyId: string, provider: string) => ({
   ...{ _typeName: "CryptoKeyId", keyId, providerId: { _typeName: "KeyProviderId", id: provider } },
@@ -111,8 +112,11 @@ beforeAll(async () => {
   vcenter = await startVcenter();
 });
 afterAll(async () => {
+  const exchanges = await vcenter?.tell("/exchanges");
   await vcenter?.[Symbol.asyncDispose]();
+  if (hasPyvmomi()) expect(unknownNames(exchanges)).toEqual([]);
 });
+if (!hasPyvmomi()) test.skip(`the shapes of calls: ${pyvmomiMissing}`, () => undefined);
 beforeEach(async () => {
   await vcenter.tell("/faults", {
     busy: 0,

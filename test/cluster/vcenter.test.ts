@@ -8,6 +8,7 @@ import type { Said } from "../support/command-line.ts";
 import { type ManagedRegions, startManagedRegions } from "../support/managed-regions.ts";
 import type { TwoRegions } from "../support/two-regions.ts";
 import { type StandIn, startVcenter, vcenterUser } from "../support/vcenter/index.ts";
+import { hasPyvmomi, pyvmomiMissing, shapeFaults } from "../support/vcenter/pyvmomi.ts";
 
 let folder: string;
 let managed: ManagedRegions;
@@ -40,7 +41,12 @@ beforeEach(async () => {
   vcenter = await startVcenter();
 });
 
-afterEach(() => vcenter[Symbol.asyncDispose]());
+afterEach(async () => {
+  const exchanges = await vcenter.tell("/exchanges");
+  await vcenter[Symbol.asyncDispose]();
+  if (hasPyvmomi()) expect(shapeFaults(exchanges)).toEqual([]);
+});
+if (!hasPyvmomi()) test.skip(`the shapes of calls: ${pyvmomiMissing}`, () => undefined);
 
 const tell = (path: string, body: object) => vcenter.tell(path, body);
 const calls = async () => (await vcenter.tell("/calls")) as readonly string[];

@@ -240,11 +240,14 @@ async function statusOf(provider: Provider, line: Line): Promise<Data> {
 }
 
 function certificateInfo(pem: string): Data {
-  const { subject, validToDate } = new X509Certificate(pem);
+  const { subject, issuer, serialNumber, fingerprint, validFromDate, validToDate } =
+    new X509Certificate(pem);
   return {
     _typeName: "CryptoManagerKmipCertificateInfo",
-    subject,
+    ...{ subject, issuer, serialNumber, fingerprint },
+    notBefore: validFromDate.toISOString(),
     notAfter: validToDate.toISOString(),
+    checkTime: new Date().toISOString(),
   };
 }
 

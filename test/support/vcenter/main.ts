@@ -8,6 +8,7 @@ import { createAuthority } from "@holdfast/testing/pki";
 import { CryptoManager } from "./crypto-manager.ts";
 import { Fault } from "./fault.ts";
 import { Inventory, type Managed, noMethod } from "./inventory.ts";
+import type { Exchange } from "./pyvmomi.ts";
 
 /**
  * A vCenter as clients of its VI JSON API see it, over TLS: sessions, tasks and `CryptoManagerKmip`, with the published
@@ -34,6 +35,7 @@ const faults: Faults = { busy: 0, expired: 0, slowMs: 0, failing: "", page: "", 
 const sessions = new Set<string>();
 const tasks = new Map<string, unknown>();
 const calls: string[] = [];
+const exchanges: Exchange[] = [];
 const manager = new CryptoManager();
 const inventory = new Inventory();
 
@@ -57,6 +59,7 @@ type Body = Readonly<Record<string, unknown>>;
 const ofTests: Readonly<Record<string, (body: Body) => unknown>> = {
   "/faults": (body) => Object.assign(faults, body),
   "/calls": () => calls,
+  "/exchanges": () => exchanges,
   "/use": (body) => manager.use(body),
   "/objects": () => inventory.objects,
   "/about": () => content.about,
@@ -118,7 +121,10 @@ async function called(type: string, id: string, name: string, body: Body): Promi
   }
   const run = async () => {
     const found = inventory.call(type, id, name, body);
-    return found === noMethod ? await manager.call(name, body) : found;
+    const result = found === noMethod ? await manager.call(name, body) : found;
+    // As it is now: later calls may change it.
+    exchanges.push(structuredClone({ type, method: name, body, result }));
+    return result;
   };
   const isTask = name.endsWith("_Task") || name === "VsanClusterReconfig";
   return value(isTask ? reference("Task", begun(run)) : await run());
