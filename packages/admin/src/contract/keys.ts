@@ -106,7 +106,9 @@ const importResult = z.object({
   left: z
     .array(z.string())
     .optional()
-    .describe("Names of the attributes that did not come along: the server sets these itself."),
+    .describe(
+      "Names of the attributes that did not come along: the server sets these itself, or cannot keep them.",
+    ),
 });
 
 const keyParam = instanceParam.extend({ key: uuid });
