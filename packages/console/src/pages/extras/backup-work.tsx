@@ -1,5 +1,6 @@
 import { useEffect } from "preact/hooks";
 import type { AnswerOf } from "../../base/contract.ts";
+import { repeat } from "../../base/repeat.ts";
 import { timeText } from "../../base/text.ts";
 import { State } from "../../parts/notices.tsx";
 import type { ResourceModel } from "../resource-model.ts";
@@ -7,6 +8,8 @@ import type { ResourceModel } from "../resource-model.ts";
 type Work = AnswerOf<"runBackup">;
 
 const lookEveryMs = 1000;
+/** Where nothing runs: the other region, or somebody else, may have ordered something. */
+const restMs = 5000;
 
 const titles: Readonly<Record<Work["what"], string>> = {
   create: "Backup",
@@ -15,18 +18,14 @@ const titles: Readonly<Record<Work["what"], string>> = {
 };
 
 /**
- * What was ordered with backups: how far it is, and what came of it. The service keeps it, so a reload loses nothing. The
- * list is read again only while something runs.
+ * What was ordered with backups: how far it is, and what came of it. The service keeps it, so a reload loses nothing, nor
+ * does an answer that fails.
  */
 export function BackupWork({ model }: { model: ResourceModel }) {
   const { beside } = model;
   const { work = [] } = beside.value as { readonly work?: readonly Work[] };
   const runs = work.some(({ state }) => state === "waiting" || state === "running");
-  useEffect(() => {
-    if (!runs) return;
-    const timer = setTimeout(() => void model.load(), lookEveryMs);
-    return () => clearTimeout(timer);
-  }, [beside.value, runs]);
+  useEffect(() => repeat(runs ? lookEveryMs : restMs, () => model.load()), [model, runs]);
   if (work.length === 0) return null;
   return (
     <section aria-label="Ordered work" aria-live="polite">
