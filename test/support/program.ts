@@ -52,8 +52,9 @@ export async function setup(): Promise<void> {
   await removeOld();
 }
 
+/** Of the code, and of this checkout, to which the folder has links. */
 function digestOf(folder: string): string {
-  const hash = createHash("sha256");
+  const hash = createHash("sha256").update(root);
   for (const name of readdirSync(folder).filter((file) => file.endsWith(".mjs"))) {
     hash.update(name).update(readFileSync(join(folder, name)));
   }
