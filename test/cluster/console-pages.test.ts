@@ -19,7 +19,7 @@ import {
   enter,
   openPage,
   startBrowser,
-  violationsOf,
+  unfitParts,
 } from "../support/browser.ts";
 import { ConsoleCluster } from "../support/console-cluster.ts";
 import { answered, createKey } from "../support/keys.ts";
@@ -70,17 +70,7 @@ browserless(`the console's pages (${browserNote})`, () => {
   const dialog = () => page.getByRole("dialog");
   const part = (title: string) => page.locator(`[data-part="${title}"]`);
 
-  /** No violation in either theme, and nothing wider than a small screen. */
-  async function isFit(what: string): Promise<void> {
-    for (const theme of ["light", "dark"]) {
-      await page.evaluate(`document.body.setAttribute("cds-theme", "${theme}")`);
-      expect(await violationsOf(page), `${what} ${theme}`).toEqual([]);
-    }
-    await page.setViewportSize({ width: 360, height: 640 });
-    const wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
-    expect(wider, `${what}: pixels too wide`).toBeLessThanOrEqual(0);
-    await page.setViewportSize({ width: 1280, height: 720 });
-  }
+  const isFit = async (what: string) => expect(await unfitParts(page), what).toEqual([]);
 
   /** Sends the form of the dialog, again while it is refused, until the dialog is closed. */
   const sent = (name: string) =>

@@ -12,7 +12,7 @@ import {
   enter,
   openPage,
   startBrowser,
-  violationsOf,
+  unfitParts,
 } from "../support/browser.ts";
 import { holdfast } from "../support/command-line.ts";
 import { createKey } from "../support/keys.ts";
@@ -89,16 +89,7 @@ describe.skipIf(browserMissing.length > 0)(`long work in the console (${browserN
   const dialog = () => page.getByRole("dialog");
   const work = (title: RegExp) => page.getByRole("region", { name: title });
 
-  async function isFit(what: string): Promise<void> {
-    for (const theme of ["light", "dark"]) {
-      await page.evaluate(`document.body.setAttribute("cds-theme", "${theme}")`);
-      expect(await violationsOf(page), `${what} ${theme}`).toEqual([]);
-    }
-    await page.setViewportSize({ width: 360, height: 640 });
-    const wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
-    expect(wider, `${what}: pixels too wide`).toBeLessThanOrEqual(0);
-    await page.setViewportSize({ width: 1280, height: 720 });
-  }
+  const isFit = async (what: string) => expect(await unfitParts(page), what).toEqual([]);
 
   /** Sends the form of the dialog, again while it is refused. */
   const sent = (name: string) =>

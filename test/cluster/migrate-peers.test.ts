@@ -4,11 +4,11 @@ import { attributeItem } from "@holdfast/kmip";
 import { createAuthority, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { PykmipServer } from "../bench/pykmip.ts";
-import { answered, keyBytes as bytesAt, registerKey, stateOf as stateAt } from "../support/keys.ts";
+import { registerKey } from "../support/keys.ts";
 import { KmipServer } from "../support/kmip-server/index.ts";
 import type { KmipTarget } from "../support/kmip-socket.ts";
 import { clientOf } from "../support/load.ts";
-import { Migrating } from "../support/migrating.ts";
+import { keyBytes, Migrating, stateOf } from "../support/migrating.ts";
 import { hasPykmip, pykmipMissing } from "../support/pykmip.ts";
 import { type Region, startRegion } from "../support/region.ts";
 
@@ -25,15 +25,6 @@ let away: KmipClient;
 let migrating: Migrating;
 let count = 0;
 let plan: string;
-
-/** The key's bytes; a busy node is asked again. */
-function keyBytes(at: KmipClient, id: string): Promise<string> {
-  return answered(() => bytesAt(at, id));
-}
-
-function stateOf(at: KmipClient, id: string): Promise<string> {
-  return answered(() => stateAt(at, id));
-}
 
 beforeAll(async () => {
   [region, elsewhere] = await Promise.all([

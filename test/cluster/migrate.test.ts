@@ -4,10 +4,9 @@ import type { KmipClient } from "@holdfast/client";
 import { attributeValue, tags } from "@holdfast/kmip";
 import { createAuthority, selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { answered, keyBytes as bytesAt, stateOf as stateAt } from "../support/keys.ts";
 import { KmipServer } from "../support/kmip-server/index.ts";
 import { clientOf } from "../support/load.ts";
-import { Migrating, sha256Of } from "../support/migrating.ts";
+import { keyBytes, Migrating, sha256Of, stateOf } from "../support/migrating.ts";
 import { type Region, startRegion } from "../support/region.ts";
 
 const since = { notBeforeMs: Date.now() - 3_600_000, days: 2 };
@@ -19,15 +18,6 @@ let client: KmipClient;
 let migrating: Migrating;
 let count = 0;
 let plan: string;
-
-/** The key's bytes; a busy node is asked again. */
-function keyBytes(at: KmipClient, id: string): Promise<string> {
-  return answered(() => bytesAt(at, id));
-}
-
-function stateOf(at: KmipClient, id: string): Promise<string> {
-  return answered(() => stateAt(at, id));
-}
 
 beforeAll(async () => {
   region = await startRegion({ instances: ["target"], nodes: 1, replicas: 0, admin: true });
@@ -136,7 +126,7 @@ describe("a move", () => {
     if (number === 0) expect(proof.out).toBe("the source has no objects\n");
   });
 
-  test("gives new identifiers where it is told to, and follows links", async () => {
+  test("gives new identifiers if an option asks for that, and changes links to match", async () => {
     await using server = await KmipServer.start({ versions: ["1.4"] });
     const source = sourceOf(server);
     await server.put({ id: "1", hex: secret() }, { id: "2", hex: secret(), links: ["1"] });

@@ -65,6 +65,20 @@ export async function enter(
 /** WCAG 2.2 AA, in the words of axe-core. */
 const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
 
+/** What is wrong with how a page looks: violations in each theme, and what is wider than a small screen. */
+export async function unfitParts(page: Page): Promise<readonly string[]> {
+  const found: string[] = [];
+  for (const theme of ["light", "dark"]) {
+    await page.evaluate(`document.body.setAttribute("cds-theme", "${theme}")`);
+    found.push(...(await violationsOf(page)).map((violation) => `${theme}: ${violation}`));
+  }
+  await page.setViewportSize({ width: 360, height: 640 });
+  const wider = Number(await page.evaluate("document.documentElement.scrollWidth - innerWidth"));
+  if (!(wider <= 0)) found.push(`${wider} pixels too wide`);
+  await page.setViewportSize({ width: 1280, height: 720 });
+  return found;
+}
+
 /** What axe-core complains about in a page or a frame, each with the first place. */
 export async function violationsOf(page: Page | Frame): Promise<readonly string[]> {
   await page.evaluate(axe.source);

@@ -2,13 +2,24 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { KmipClient } from "@holdfast/client";
 import { firstToken } from "./admin-api.ts";
 import { kill, spawnBound } from "./child.ts";
 import { commandLine, type Said } from "./command-line.ts";
+import { answered, keyBytes as bytesAt, stateOf as stateAt } from "./keys.ts";
 import type { KmipTarget } from "./kmip-socket.ts";
+import { program } from "./program.ts";
 import type { Region } from "./region.ts";
 
-const entry = join(import.meta.dirname, "../../packages/cli/src/main.ts");
+/** The key's bytes; a busy node is asked again. */
+export function keyBytes(at: KmipClient, id: string): Promise<string> {
+  return answered(() => bytesAt(at, id));
+}
+
+/** The key's State; a busy node is asked again. */
+export function stateOf(at: KmipClient, id: string): Promise<string> {
+  return answered(() => stateAt(at, id));
+}
 
 /** A line of a plan or of a report. */
 export type FileLine = Readonly<Record<string, unknown>>;
@@ -85,7 +96,7 @@ export class Migrating implements Disposable {
   ): Promise<boolean> {
     const { PATH = "", HOME = "" } = process.env;
     const all = [...args, ...(asksSite ? this.#site : [])];
-    const child = spawnBound(process.execPath, [entry, "migrate", ...all], {
+    const child = spawnBound(process.execPath, [program(), "migrate", ...all], {
       env: { PATH, HOME, XDG_CONFIG_HOME: this.folder },
       cwd: this.folder,
       stdio: "ignore",

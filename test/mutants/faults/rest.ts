@@ -8,7 +8,7 @@ export const restFaults: readonly PlantedFault[] = [
     file: "packages/server/src/admin/key-protect-api/iam.ts",
     find: "if (own.length !== given.length || !timingSafeEqual(own, given)) return undefined;",
     replace: "if (own.length !== given.length && !timingSafeEqual(own, own)) return undefined;",
-    rule: "a wrapped token with changed claims is none",
+    rule: "a wrapped token with changed claims is refused",
     tests: ["packages/server/src/admin/key-protect-api/iam.test.ts"],
   },
   {
@@ -44,7 +44,7 @@ export const restFaults: readonly PlantedFault[] = [
     file: "packages/server/src/backup/scheduled/ordered.ts",
     find: "const file = join(directory, basename(order.backup));",
     replace: "const file = join(directory, order.backup);",
-    rule: "whatever an order says, nothing outside of the folder of backups is opened",
+    rule: "an order opens no file outside of the folder of backups",
     tests: ["packages/server/src/backup/scheduled/ordered.test.ts"],
   },
 ];

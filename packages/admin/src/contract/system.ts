@@ -64,6 +64,18 @@ const backupWork = z
   })
   .meta({ id: "BackupWork" });
 
+/** What is ordered with one backup. */
+const ofBackup = {
+  tag: "System",
+  roles: may.operate,
+  scope: "system",
+  params: backupParam,
+  answer: backupWork,
+  status: 202,
+  problems: ["notFound", "wrongState", "conflict", "storeUnavailable"],
+  audit: "backup.order",
+} as const;
+
 /** The service itself. */
 export const systemRoutes = {
   readStatus: {
@@ -222,14 +234,7 @@ export const systemRoutes = {
     path: "/v1/backups/{backup}/verify",
     summary:
       "Order that a backup is read and authenticated, every part of it. No key is opened. The leader of its region does it.",
-    tag: "System",
-    roles: may.operate,
-    scope: "system",
-    params: backupParam,
-    answer: backupWork,
-    status: 202,
-    problems: ["notFound", "wrongState", "conflict", "storeUnavailable"],
-    audit: "backup.order",
+    ...ofBackup,
     command: {
       words: "backup-order verify",
       example: "holdfast backup-order verify holdfast-a-20261125T023000Z.backup",
@@ -240,14 +245,7 @@ export const systemRoutes = {
     path: "/v1/backups/{backup}/restore-plan",
     summary:
       "Order a report of what a restore of a backup would bring back, and what is newer now. It writes nothing. The leader of its region does it.",
-    tag: "System",
-    roles: may.operate,
-    scope: "system",
-    params: backupParam,
-    answer: backupWork,
-    status: 202,
-    problems: ["notFound", "wrongState", "conflict", "storeUnavailable"],
-    audit: "backup.order",
+    ...ofBackup,
     command: {
       words: "backup-order plan",
       example: "holdfast backup-order plan holdfast-a-20261125T023000Z.backup",

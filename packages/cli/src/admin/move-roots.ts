@@ -3,6 +3,7 @@ import { OperatorError } from "@holdfast/server/operator-error";
 import type { Command } from "commander";
 import { parseRoot, rootForms, rootsByRegion } from "../sites/root-option.ts";
 import { addSiteOptions, type SiteOptions, withAdmin } from "../sites/site.ts";
+import { eachDespiteFailures, failuresMax } from "../terminal/each.ts";
 import { Failure, reasonOf } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
 import { collect } from "./build.ts";
@@ -36,9 +37,6 @@ interface Plan {
   /** What a person must move in another way, and why. */
   readonly others: readonly string[];
 }
-
-/** After so many failures in a row, the cause is not the single instance. */
-const failuresMax = 5;
 
 /** `holdfast root-of-trust move`: moves many instances, a few at a time; a second run continues. */
 export function addMoveRoots(program: Command): void {
@@ -185,27 +183,21 @@ class Mover {
 
   async run({ items, others }: Plan): Promise<void> {
     const { dryRun, atOnce } = this.#given;
-    const left = [...items];
-    let inRow = 0;
-    const work = async () => {
-      while (inRow < failuresMax) {
-        const item = left.shift();
-        if (item === undefined) return;
-        try {
-          await this.#ask(item);
-          if (dryRun !== true) await this.#arrived(item);
-          inRow = 0;
-          this.#done += 1;
-          this.#tell(dryRun === true ? "would move" : "done", item, `${left.length} left`);
-        } catch (error) {
-          inRow += 1;
-          this.#failed.push({ item, error });
-          this.#tell("failed", item, reasonOf(error));
-        }
-      }
+    const move = async (item: Item) => {
+      await this.#ask(item);
+      if (dryRun !== true) await this.#arrived(item);
     };
-    await Promise.all(Array.from({ length: Number(atOnce) }, work));
-    this.#end(left.length, others);
+    const { untried } = await eachDespiteFailures(items, Number(atOnce), move, {
+      done: (item, left) => {
+        this.#done += 1;
+        this.#tell(dryRun === true ? "would move" : "done", item, `${left} left`);
+      },
+      failed: (item, error) => {
+        this.#failed.push({ item, error });
+        this.#tell("failed", item, reasonOf(error));
+      },
+    });
+    this.#end(untried, others);
   }
 
   async #ask({ id, roots }: Item): Promise<void> {

@@ -1,15 +1,16 @@
 import { KmipClientError } from "@holdfast/client";
 import { KmipError, type ObjectTypeName } from "@holdfast/kmip";
 import { OperatorError } from "@holdfast/server/operator-error";
+import { eachOf } from "../terminal/each.ts";
 import { Failure, reasonOf } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
-import type { ReportFile, ReportLine } from "./files/report-file.ts";
+import { failedLines, type ReportFile, type ReportLine } from "./files/report-file.ts";
 import { countFault } from "./inventory.ts";
 import { digestOf, fetched, isSame, TransportKey, wipe } from "./material.ts";
 import type { Surroundings } from "./patience.ts";
 import type { Peer } from "./peer.ts";
 import { firstOf, isNoLoss, standing } from "./plan-row.ts";
-import { eachOf, Pace, Progress } from "./progress.ts";
+import { Pace, Progress } from "./progress.ts";
 import { type Given, type Registered, Registrar } from "./registrar.ts";
 
 /** What is exported. */
@@ -30,15 +31,13 @@ const done: readonly string[] = ["Imported", "Registered", "AlreadyThere"];
 /** Said before an object is given, so that a killed command looks for it before it gives it again. */
 const begun = "Begun";
 const atOnce = 4;
-const shownMax = 20;
 
 /** Gives every object of the source to the target, by Import or Register; the report maps identifiers. */
 export async function exportAll(work: Exporting): Promise<void> {
   const { around, report, source } = work;
   const found = await source.identifiers(work.pageSize);
   const open = found.ids.filter((id) => !done.includes(report.lines.get(id)?.outcome ?? ""));
-  const { operations, version } = await work.target.about();
-  const keeps = operations.has("Import") && version.startsWith("2");
+  const keeps = await work.target.takesImport();
   say(
     `${found.ids.length} objects, ${found.ids.length - open.length} of them in the report as done; ${keeps ? "the target keeps identifiers (Import)" : "the target gives each a new identifier (Register)"}`,
   );
@@ -175,10 +174,7 @@ class Exporter {
   /** Says what was exported and what was not. */
   end(before: number): void {
     const failed = this.#lines.filter(({ outcome }) => !done.includes(outcome));
-    for (const { id, outcome, reason } of failed.slice(0, shownMax)) {
-      say(`${id}: ${outcome}${reason === undefined ? "" : `: ${reason}`}`);
-    }
-    if (failed.length > shownMax) say(`… and ${failed.length - shownMax} more: see the report`);
+    say(...failedLines(failed));
     const count = this.#lines.length - failed.length;
     say(`${before + count} objects are at the target, ${count} of them since this command began`);
     if (failed.every(({ outcome }) => outcome === "Left")) return;

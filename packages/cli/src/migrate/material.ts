@@ -163,7 +163,7 @@ export function digestOf(object: Item): string | undefined {
     : createHash("sha256").update(key).digest("hex");
 }
 
-/** Whether two objects are the same key or data, in whatever format. */
+/** Whether two objects hold the same key or data. Their formats may differ. */
 export function isSame(one: Item, other: Item): boolean {
   if (one.tag !== other.tag) return false;
   const [first, second] = [contentOf(one), contentOf(other)];

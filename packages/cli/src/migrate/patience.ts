@@ -13,7 +13,7 @@ export interface Surroundings {
   readonly newId: () => string;
 }
 
-/** How long a call is repeated, and what is said when it ends. */
+/** How long a call is repeated, and whom the error names if no call succeeds. */
 export interface Patience {
   readonly ms: number;
   readonly around: Surroundings;

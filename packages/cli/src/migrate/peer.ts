@@ -92,6 +92,12 @@ export class Peer {
     return this.#about;
   }
 
+  /** Whether it takes objects with their identifiers: Import (KMIP 2.x). */
+  async takesImport(): Promise<boolean> {
+    const { operations, version } = await this.about();
+    return operations.has("Import") && version.startsWith("2");
+  }
+
   async #ask(): Promise<About> {
     const { version } = this.#client;
     try {

@@ -157,7 +157,7 @@ describe("an object that is read again", () => {
   const before = key(name("web"), name("own"));
   const row = rowOf(before, judge());
 
-  test("is the one of the plan, whatever else changed at its source", () => {
+  test("is the planned one if only other attributes changed at its source", () => {
     const items = [...basic, name("own"), name("web"), attributeItem("ActivationDate", 1)];
     expect(isPlanned(items, row)).toBe(true);
   });

@@ -1,5 +1,6 @@
 import type { AdminClient } from "@holdfast/admin";
 import { OperatorError } from "@holdfast/server/operator-error";
+import { eachOf } from "../terminal/each.ts";
 import { Failure } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
 import { listLines } from "../terminal/print.ts";
@@ -8,7 +9,7 @@ import { countFault } from "./inventory.ts";
 import { type Patience, patiently, type Surroundings } from "./patience.ts";
 import type { Described, Peer, Refused } from "./peer.ts";
 import { type Judge, type Present, rowOf, shownRow } from "./plan-row.ts";
-import { eachOf, Progress } from "./progress.ts";
+import { Progress } from "./progress.ts";
 
 /** What a plan is made of. */
 export interface Planning {

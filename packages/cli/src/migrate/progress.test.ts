@@ -1,8 +1,9 @@
 import { AdminProblem, AdminUnreachable } from "@holdfast/admin";
 import { ConnectionError, KmipClientError } from "@holdfast/client";
 import { describe, expect, test } from "vitest";
+import { eachOf } from "../terminal/each.ts";
 import { patiently, type Surroundings } from "./patience.ts";
-import { eachOf, Pace, Progress } from "./progress.ts";
+import { Pace, Progress } from "./progress.ts";
 
 /** A clock that moves only when something waits. */
 function virtual(): Surroundings & { readonly at: () => number } {

@@ -79,28 +79,3 @@ export class Pace {
     if (at > now) await this.#around.sleep(at - now);
   }
 }
-
-/** Runs `work` for each of the things, so many at the same time; the first error stops the others. */
-export async function eachOf<Thing>(
-  things: readonly Thing[],
-  atOnce: number,
-  work: (thing: Thing) => Promise<void>,
-): Promise<void> {
-  let at = 0;
-  let failed = false;
-  const worker = async () => {
-    while (!failed) {
-      const thing = things[at];
-      at += 1;
-      if (thing === undefined) return;
-      try {
-        await work(thing);
-      } catch (error) {
-        failed = true;
-        throw error;
-      }
-    }
-  };
-  const ends = await Promise.allSettled(Array.from({ length: atOnce }, worker));
-  for (const end of ends) if (end.status === "rejected") throw end.reason;
-}

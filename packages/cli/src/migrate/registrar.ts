@@ -63,8 +63,7 @@ export class Registrar {
    * with its name and its material is taken as the same.
    */
   async give(given: Given, begun: boolean): Promise<Registered> {
-    const { operations, version } = await this.#target.about();
-    if (operations.has("Import") && version.startsWith("2")) return await this.#import(given);
+    if (await this.#target.takesImport()) return await this.#import(given);
     const known = begun ? await this.#find(given) : undefined;
     if (known !== undefined) return { id: known, outcome: "AlreadyThere", left: [] };
     return await this.#register(given);

@@ -3,16 +3,17 @@ import type { ObjectTypeName } from "@holdfast/kmip";
 import { attributes, attributeValue } from "@holdfast/kmip";
 import { OperatorError } from "@holdfast/server/operator-error";
 import type { Item } from "@holdfast/ttlv";
+import { eachOf } from "../terminal/each.ts";
 import { Failure, reasonOf } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
 import { type Plan, type PlanRow, targetId } from "./files/plan-file.ts";
-import type { ReportFile, ReportLine } from "./files/report-file.ts";
+import { failedLines, type ReportFile, type ReportLine } from "./files/report-file.ts";
 import { importAll, type Ready, type Result, readyOf, sentMax } from "./importer.ts";
 import { digestOf, fetched, TransportKey, wipe } from "./material.ts";
 import type { Patience, Surroundings } from "./patience.ts";
 import type { Peer } from "./peer.ts";
 import { isPlanned, standing } from "./plan-row.ts";
-import { eachOf, Pace, Progress } from "./progress.ts";
+import { Pace, Progress } from "./progress.ts";
 
 /** What a run needs; `patience` is that of the management API. */
 export interface Run {
@@ -198,16 +199,11 @@ function contradicts(items: readonly Item[], digest: string | undefined): boolea
   return own.some(({ digestValue }) => Buffer.from(digestValue ?? []).toString("hex") !== digest);
 }
 
-const shownMax = 20;
-
 /** Says what was moved and what was not; ends with an error if something was not. */
 function ended({ plan }: Run, lines: readonly ReportLine[]): void {
   const failed = lines.filter(({ outcome }) => !finished.includes(outcome));
   const all = plan.rows.filter(({ comes }) => comes).length;
-  for (const { id, outcome, reason } of failed.slice(0, shownMax)) {
-    say(`${id}: ${outcome}${reason === undefined ? "" : `: ${reason}`}`);
-  }
-  if (failed.length > shownMax) say(`… and ${failed.length - shownMax} more: see the report`);
+  say(...failedLines(failed));
   const count = (outcome: string) => lines.filter((one) => one.outcome === outcome).length;
   say(
     all === 0

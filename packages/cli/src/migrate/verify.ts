@@ -1,6 +1,7 @@
 import { attributeByTag, attributes, attributeVisible, type ObjectTypeName } from "@holdfast/kmip";
 import { OperatorError } from "@holdfast/server/operator-error";
 import { encode, type Item } from "@holdfast/ttlv";
+import { eachOf } from "../terminal/each.ts";
 import { Failure } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
 import { type Plan, type PlanRow, targetId } from "./files/plan-file.ts";
@@ -11,7 +12,7 @@ import { fetched, isSame, isTransportKey, TransportKey, wipe } from "./material.
 import type { Surroundings } from "./patience.ts";
 import type { Described, Peer } from "./peer.ts";
 import { attributeWord, isNoLoss, namesOf } from "./plan-row.ts";
-import { eachOf, Progress } from "./progress.ts";
+import { Progress } from "./progress.ts";
 
 /** What is compared. */
 export interface Verifying {
@@ -37,6 +38,8 @@ const ownOfServers: ReadonlySet<number> = new Set(
     ...[attributes.ProtectionStorageMask, attributes.OperationPolicyName],
   ].map(({ tag }) => tag),
 );
+
+const ownNames = new Set([...ownOfServers].flatMap((tag) => attributeByTag(tag)?.name ?? []));
 
 /** What decides whether and how a key may be used: always compared. */
 const decisiveNames = [
@@ -117,8 +120,7 @@ function proven(
 
 /** Whether an object came without an attribute, other than those that each server sets for itself. */
 export function lacks({ unread = [] }: PlanRow, line: ReportLine | undefined): boolean {
-  const own = [...ownOfServers].map((tag) => attributeByTag(tag)?.name);
-  return [...unread, ...(line?.left ?? [])].some((word) => !own.includes(word));
+  return [...unread, ...(line?.left ?? [])].some((word) => !ownNames.has(word));
 }
 
 /** What the source has now and the plan does not, and the other way round. */

@@ -1,6 +1,7 @@
 import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { OperatorError } from "@holdfast/server/operator-error";
 import { ask, canAsk } from "../terminal/ask.ts";
+import { eachDespiteFailures, failuresMax } from "../terminal/each.ts";
 import { reasonOf } from "../terminal/failure.ts";
 import { plain, say } from "../terminal/output.ts";
 import { chainOf, firstClassDisksOf, readDisk, virtualDisksIn } from "./disks.ts";
@@ -39,9 +40,6 @@ interface Item {
   readonly what: string;
   readonly move: () => Promise<void>;
 }
-
-/** After so many failures in a row, the cause is not the single machine. */
-const failuresMax = 5;
 
 /**
  * Gives everything under one key provider a key of another one, by a shallow re-key: no disk is encrypted again. Things
@@ -287,29 +285,16 @@ class Mover {
 
   /** Moves things, a few at the same time; one that fails does not stop the others. */
   async carryOut(items: readonly Item[], atOnce: number): Promise<void> {
-    const left = [...items];
-    let inRow = 0;
-    let stopped = false;
-    const work = async () => {
-      while (!stopped) {
-        const item = left.shift();
-        if (item === undefined) return;
-        try {
-          await item.move();
-          inRow = 0;
-          this.#done += 1;
-          say(`done: ${plain(item.what)}, ${left.length} left of this kind`);
-        } catch (error) {
-          inRow += 1;
-          this.#fails(item.what, error);
-          stopped ||= inRow >= failuresMax;
-        }
-      }
-    };
-    await Promise.all(Array.from({ length: atOnce }, work));
+    const { stopped, untried } = await eachDespiteFailures(items, atOnce, ({ move }) => move(), {
+      done: ({ what }, left) => {
+        this.#done += 1;
+        say(`done: ${plain(what)}, ${left} left of this kind`);
+      },
+      failed: ({ what }, error) => this.#fails(what, error),
+    });
     if (!stopped) return;
     say(
-      `stopped after ${failuresMax} failures in a row: ${left.length} more of this kind were not tried`,
+      `stopped after ${failuresMax} failures in a row: ${untried} more of this kind were not tried`,
     );
     this.end();
   }

@@ -348,7 +348,7 @@ function privilegeText(fault: unknown): string {
   return typeof privilegeId === "string" && privilegeId !== "" ? ` (${privilegeId})` : "";
 }
 
-/** The certificate in a PEM that vCenter sent; undefined if there is none. */
+/** The certificate in a PEM from vCenter; undefined if the PEM has none. */
 export function certificateIn(pem: unknown): X509Certificate | undefined {
   try {
     return typeof pem === "string" && pem !== "" ? new X509Certificate(pem) : undefined;

@@ -170,7 +170,7 @@ export function shownDigest({ material }: ImportedObject): string | undefined {
   return key === undefined || key.length * 8 < shownBitsMin ? undefined : hash("sha256", key);
 }
 
-/** A key by its bytes, whatever its format; any other object as it is. */
+/** SHA-256 of a symmetric key's bytes, in any format; of any other object as it is encoded. */
 function contentHash(object: Item): Buffer {
   const block = objectTypeOf(object) === "SymmetricKey" ? keyBlockOf(object) : undefined;
   const key = block && plainKeyOf(block);

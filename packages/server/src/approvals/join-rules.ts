@@ -59,6 +59,9 @@ export interface JoinRulesOptions {
   readonly checks: NeededChecks;
 }
 
+/** A system record of any type; undefined for any other object. */
+type AnyRecord = ReturnType<typeof readAnyRecord>;
+
 const hourMs = 3_600_000;
 /** What was done just before an action needed approvals is still on its way. */
 const graceMs = hourMs;
@@ -215,9 +218,10 @@ export class JoinRules {
     const unread = needed.length > 0 ? unreadFault(view, `a node of region ${region}`) : undefined;
     if (unread !== undefined) return unread;
     const { is } = this.#now();
-    const strange = this.#unreadableFault(before, after, is);
+    const record = readAnyRecord(after);
+    const strange = this.#unreadableFault(before, record, is);
     if (strange !== undefined || is.inForce === undefined) return strange;
-    const fault = this.#recordFault(before, after, is);
+    const fault = this.#recordFault(before, record, is);
     if (fault !== undefined) return fault;
     for (const need of needed) {
       if (!this.#isAsked(need, is)) continue;
@@ -269,8 +273,7 @@ export class JoinRules {
   }
 
   /** What no request allows, in records of the approvals themselves. */
-  #recordFault(before: OwnBefore, object: ManagedObject, standing: Standing): string | undefined {
-    const after = readAnyRecord(object);
+  #recordFault(before: OwnBefore, after: AnyRecord, standing: Standing): string | undefined {
     const known = before === undefined || before === "damaged" ? undefined : readAnyRecord(before);
     if (after?.type === "ApprovalRequest") {
       const isUsed = known?.type === "ApprovalRequest" && known.use?.state === "done";
@@ -281,12 +284,7 @@ export class JoinRules {
   }
 
   /** A version that no node here can read closes all that may need approvals: only the approvers may have that. */
-  #unreadableFault(
-    before: OwnBefore,
-    object: ManagedObject,
-    { last }: Standing,
-  ): string | undefined {
-    const after = readAnyRecord(object);
+  #unreadableFault(before: OwnBefore, after: AnyRecord, { last }: Standing): string | undefined {
     const isNew = before === undefined || before === "damaged";
     if (!isNew || after?.type !== "ApprovalPolicy") return undefined;
     const { text, signatures } = after;

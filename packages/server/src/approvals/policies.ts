@@ -147,7 +147,7 @@ export function unreadFault(
   return newerFault(view, reader);
 }
 
-/** Whether a text calls itself an approval policy, of whatever format. */
+/** Whether a text begins as an approval policy, of any format. */
 export function isPolicyText(text: string): boolean {
   return /^holdfast-approval-policy-\d{1,9}\n/.test(text);
 }

@@ -62,7 +62,7 @@ export class ReportFile {
     }
   }
 
-  /** Reads a report without changing it; no lines if there is none. */
+  /** Reads a report and does not change it. One that does not exist has no lines. */
   static read(path: string, subject: Subject): ReadonlyMap<string, ReportLine> {
     return existsSync(path) ? linesIn(path, readFileSync(path, "utf8"), subject) : new Map();
   }
@@ -103,4 +103,17 @@ function parsed(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+const shownMax = 20;
+
+/** What a command says of the objects that were not moved. */
+export function failedLines(failed: readonly ReportLine[]): readonly string[] {
+  const shown = failed.slice(0, shownMax);
+  return [
+    ...shown.map(
+      ({ id, outcome, reason }) => `${id}: ${outcome}${reason === undefined ? "" : `: ${reason}`}`,
+    ),
+    ...(failed.length > shownMax ? [`… and ${failed.length - shownMax} more: see the report`] : []),
+  ];
 }

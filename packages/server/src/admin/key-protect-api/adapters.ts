@@ -5,6 +5,7 @@ import type { Calls } from "./calls.ts";
 import {
   adapterLabels,
   adapterOf,
+  allPages,
   type Context,
   type Instance,
   nameFor,
@@ -18,7 +19,6 @@ import { Refusal } from "./refusals.ts";
 
 const type = collectionTypes.adapter;
 const limitMax = 200;
-const pageSize = "1000";
 /** With the wait of the order itself this is well below the 30 s after which IBM's clients give up. */
 const looks = 40;
 const lookAgainMs = 250;
@@ -96,16 +96,8 @@ export async function deleteAdapter(context: Context): Promise<IbmAnswer> {
 
 /** All adapters, by name. */
 async function adapters(calls: Calls, instanceId: string): Promise<readonly Instance[]> {
-  const found: Instance[] = [];
   const label = `${adapterLabels.instance}=${instanceId}`;
-  let cursor: string | undefined;
-  do {
-    const query = { limit: pageSize, label, ...(cursor !== undefined && { cursor }) };
-    const { items, next } = await calls.call("listInstances", { query });
-    found.push(...items);
-    cursor = next;
-  } while (cursor !== undefined);
-  return found;
+  return await allPages((page) => calls.call("listInstances", { query: { label, ...page } }));
 }
 
 /** Waits until an ordered instance can be used: a caller of IBM's API uses it at once. */

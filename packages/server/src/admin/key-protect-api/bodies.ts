@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { isUuid } from "./context.ts";
 import { badBody, badField, Refusal } from "./refusals.ts";
 
 /** An adapter as a caller orders it. */
@@ -34,7 +35,6 @@ const reserved = new Set(
   ),
 );
 const reservedForAdapters = new Set(["certificate", "certificates"]);
-const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** What IBM's names and Holdfast's have in common. */
 const nameForm = /^[A-Za-z0-9]([A-Za-z0-9_-]{0,62}[A-Za-z0-9])?$/;
 const descriptionMax = 240;
@@ -131,7 +131,7 @@ function parsed<Shape extends z.ZodType>(
 function nameOf(name: string | null | undefined, kind: keyof typeof madeWhat): string | undefined {
   if (name === undefined || name === null) return undefined;
   const isWord = reserved.has(name) || (kind === "adapter" && reservedForAdapters.has(name));
-  if (nameForm.test(name) && !uuidForm.test(name) && !isWord) return name;
+  if (nameForm.test(name) && !isUuid(name.toLowerCase()) && !isWord) return name;
   throw badField(
     madeWhat[kind],
     "name",

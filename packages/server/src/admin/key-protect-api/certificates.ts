@@ -2,7 +2,15 @@ import type { Contract, Reply } from "@holdfast/admin";
 import { isPlainPem, readPasted } from "../../management/certificates/paste.ts";
 import { collectionTypes, readCertificate } from "./bodies.ts";
 import type { Calls } from "./calls.ts";
-import { adapterOf, type Context, missing, nameFor, quota, tooManyOf } from "./context.ts";
+import {
+  adapterOf,
+  allPages,
+  type Context,
+  missing,
+  nameFor,
+  quota,
+  tooManyOf,
+} from "./context.ts";
 import type { IbmAnswer } from "./envelope.ts";
 import { readQuery, windowOf, windowRows } from "./queries.ts";
 import { badField } from "./refusals.ts";
@@ -11,7 +19,6 @@ type Certificate = Reply<Contract["listCertificates"]>["items"][number];
 
 const type = collectionTypes.certificate;
 const limitMax = 200;
-const pageSize = "1000";
 
 /** `GET …/certificates`: without the certificates themselves. */
 export async function listCertificates(context: Context): Promise<IbmAnswer> {
@@ -70,15 +77,8 @@ async function named(context: Context): Promise<Reply<Contract["readCertificate"
 
 /** All client certificates of the adapter, by name. Authorities are Holdfast's own, and not shown here. */
 async function certificates(calls: Calls): Promise<readonly Certificate[]> {
-  const found: Certificate[] = [];
-  let cursor: string | undefined;
-  do {
-    const query = { limit: pageSize, ...(cursor !== undefined && { cursor }) };
-    const { items, next } = await calls.call("listCertificates", { query });
-    found.push(...items.filter(({ kind }) => kind === "client"));
-    cursor = next;
-  } while (cursor !== undefined);
-  return found;
+  const all = await allPages((query) => calls.call("listCertificates", { query }));
+  return all.filter(({ kind }) => kind === "client");
 }
 
 function shown({ id, name, addedBy, addedAt = "" }: Certificate, certificate?: string) {

@@ -80,7 +80,7 @@ export async function adapterOf({ api, calls }: Context): Promise<Instance> {
   throw noAdapter();
 }
 
-/** Work in which "not found" means the adapter, whatever the route is about. */
+/** Runs work in which "not found" means the adapter. The route may be about another thing. */
 export async function aboutAdapter<Answer>(work: Promise<Answer>): Promise<Answer> {
   try {
     return await work;
@@ -91,6 +91,23 @@ export async function aboutAdapter<Answer>(work: Promise<Answer>): Promise<Answe
 
 function noAdapter(): Refusal {
   return missing("adapter", "KMIP_ADAPTER_NOT_FOUND_ERR");
+}
+
+/** Everything in a list of the management API, page by page. */
+export async function allPages<Thing>(
+  read: (page: Readonly<Record<string, string>>) => Promise<{
+    readonly items: readonly Thing[];
+    readonly next?: string | undefined;
+  }>,
+): Promise<readonly Thing[]> {
+  const found: Thing[] = [];
+  let cursor: string | undefined;
+  do {
+    const { items, next } = await read({ limit: "1000", ...(cursor !== undefined && { cursor }) });
+    found.push(...items);
+    cursor = next;
+  } while (cursor !== undefined);
+  return found;
 }
 
 /** A 404. */

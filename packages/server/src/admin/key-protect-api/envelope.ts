@@ -6,7 +6,7 @@ export interface IbmAnswer {
   readonly status: 200 | 201 | 204;
   readonly type?: (typeof collectionTypes)[keyof typeof collectionTypes];
   readonly resources?: readonly object[];
-  /** All that match, whatever the query's limit and offset are; only where the query asks for it. */
+  /** How many match without limit and offset; only if the query asks for it. */
   readonly totalCount?: number | undefined;
 }
 

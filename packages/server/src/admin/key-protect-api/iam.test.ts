@@ -21,12 +21,12 @@ describe("a wrapped token", () => {
     expect(unwrapToken(`bearer ${jwt}`, expiration * 1000 - 1)).toBe(token);
   });
 
-  test("is none once it is over", () => {
+  test("is refused once it has expired", () => {
     const { jwt, expiration } = wrapToken(token, about);
     expect(unwrapToken(`Bearer ${jwt}`, expiration * 1000)).toBeUndefined();
   });
 
-  test("is none if anything in it was changed", () => {
+  test("is refused if anything in it was changed", () => {
     const { jwt } = wrapToken(token, about);
     const [head = "", claims = "", signature = ""] = jwt.split(".");
     const later = Buffer.from(JSON.stringify({ ...decodeJwt(jwt), exp: 2_000_000_000 })).toString(

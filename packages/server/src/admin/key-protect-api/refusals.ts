@@ -1,3 +1,5 @@
+import { STATUS_CODES } from "node:http";
+
 /** The text of a refusal, next to its status. */
 interface RefusalText {
   readonly code?: string;
@@ -18,28 +20,9 @@ export class Refusal extends Error {
   }
 }
 
-const statusTexts: Readonly<Record<number, string>> = {
-  400: "Bad Request",
-  401: "Unauthorized",
-  403: "Forbidden",
-  404: "Not Found",
-  405: "Method Not Allowed",
-  409: "Conflict",
-  410: "Gone",
-  413: "Payload Too Large",
-  415: "Unsupported Media Type",
-  422: "Unprocessable Entity",
-  429: "Too Many Requests",
-  500: "Internal Server Error",
-  501: "Not Implemented",
-  502: "Bad Gateway",
-  503: "Service Unavailable",
-  504: "Gateway Timeout",
-};
-
 /** The envelope of an error. Without a code it has no `reasons`, like errors of 2019 and each 401. */
 export function errorBody(status: number, what: string, { code, message, target }: RefusalText) {
-  const said = `${statusTexts[status] ?? "Error"}: ${what}`;
+  const said = `${STATUS_CODES[status] ?? "Error"}: ${what}`;
   const resource =
     code === undefined
       ? { errorMsg: said }

@@ -12,7 +12,7 @@ import {
   listCertificates,
   readCertificateRoute,
 } from "./certificates.ts";
-import { type ApiSettings, aboutAdapter, type Context } from "./context.ts";
+import { type ApiSettings, aboutAdapter, type Context, isUuid } from "./context.ts";
 import { type IbmAnswer, printed } from "./envelope.ts";
 import { deleteObject, listObjects, readObject } from "./objects.ts";
 import type { About } from "./problems.ts";
@@ -138,7 +138,6 @@ interface Host {
 const base = "/api/v2/kmip_adapters";
 const bodyMax = 131_072;
 const walksMax = 2;
-const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** Names of instances and certificates are shorter. */
 const partMax = 64;
 
@@ -226,7 +225,7 @@ function echo({ headers }: FastifyRequest, reply: FastifyReply): void {
 
 function correlationOf(headers: FastifyRequest["headers"]): string | undefined {
   const id = headers["correlation-id"];
-  return typeof id === "string" && uuidForm.test(id) ? id : undefined;
+  return typeof id === "string" && isUuid(id.toLowerCase()) ? id : undefined;
 }
 
 /** A client that sends a request once more sends the same `Correlation-Id`; one for several requests is possible too. */
@@ -236,7 +235,7 @@ function repeatedBy({ headers, body }: FastifyRequest): string | undefined {
   return hash("sha256", `${id.toLowerCase()} ${JSON.stringify(body) ?? ""}`);
 }
 
-/** Reads a body as JSON, whatever its media type is; an empty one is none. */
+/** Reads a body of any media type as JSON. An empty one is undefined. */
 function readBody(part: FastifyInstance) {
   const readJson = part.getDefaultJsonParser("error", "error");
   return (

@@ -99,7 +99,7 @@ export class OrderedWork {
     const { keyFile, directory } = this.#options;
     const keys = await readBackupKeys(keyFile);
     try {
-      // Only a name counts: whatever a record says, nothing outside of the folder is opened.
+      // Only the name counts, so that no record can name a file outside of the folder.
       const file = join(directory, basename(order.backup));
       await using reader = await ArchiveReader.open(file, keys);
       return await this.#read(order, reader, telling);
