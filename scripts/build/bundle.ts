@@ -1,4 +1,12 @@
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { build, type Metafile, type Plugin } from "esbuild";
 import { root } from "../setup/common.mjs";
@@ -47,8 +55,8 @@ export async function bundleCode(folder: string, from = root): Promise<readonly 
     legalComments: "none",
     sourcemap: true,
     sourcesContent: false,
-    // A native add-on.
-    external: ["pkcs11js"],
+    // A native add-on, and what only a checkout has.
+    external: ["pkcs11js", workbench],
     // Names that CommonJS packages expect.
     banner: {
       js: [
@@ -58,7 +66,8 @@ export async function bundleCode(folder: string, from = root): Promise<readonly 
         'const __dirname = import.meta.dirname + "/package/build/src";',
       ].join(""),
     },
-    plugins: [ownPackages(from), englishOnly],
+    alias: ownPackages(from),
+    plugins: [englishOnly],
     metafile: true,
     logLevel: "warning",
   });
@@ -118,23 +127,28 @@ const englishOnly: Plugin = {
   },
 };
 
-/** Resolves Holdfast's own packages to the sources in `from`, even if `node_modules` links to other sources. */
-function ownPackages(from: string): Plugin {
-  return {
-    name: "own-packages",
-    setup: ({ onResolve }) => {
-      onResolve({ filter: /^@holdfast\// }, ({ path }) => {
-        const [, name = "", ...rest] = path.split("/");
-        const folder = join(from, "packages", name);
-        if (name === "workbench") return { path, external: true };
-        const manifest: unknown = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-        const { exports } = manifest as { readonly exports: Readonly<Record<string, string>> };
-        const target = exports[[".", ...rest].join("/")];
-        if (target === undefined) return { errors: [{ text: `${path} is not exported` }] };
-        return { path: join(folder, target) };
-      });
-    },
-  };
+interface Manifest {
+  readonly name: string;
+  readonly exports?: Readonly<Record<string, string>>;
+}
+
+const workbench = "@holdfast/workbench";
+
+/**
+ * Where Holdfast's own packages are in `from`, by what is imported, even if `node_modules` links to other sources. As aliases,
+ * and not by a plugin: of what a plugin finds, esbuild does not know that it is an ES module.
+ */
+function ownPackages(from: string): Record<string, string> {
+  const packages = join(from, "packages");
+  const manifests = readdirSync(packages).map((folder) => {
+    const text = readFileSync(join(packages, folder, "package.json"), "utf8");
+    return { folder: join(packages, folder), ...(JSON.parse(text) as Manifest) };
+  });
+  const bundled = manifests.filter(({ name }) => name !== workbench);
+  const pairs = bundled.flatMap(({ folder, name, exports = {} }) =>
+    Object.entries(exports).map(([path, to]) => [join(name, path), join(folder, to)] as const),
+  );
+  return Object.fromEntries(pairs);
 }
 
 function filesOf({ outputs }: Metafile): readonly string[] {

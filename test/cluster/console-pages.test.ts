@@ -18,6 +18,7 @@ import {
   browserNote,
   enter,
   openPage,
+  sendDialog,
   startBrowser,
   unfitParts,
 } from "../support/browser.ts";
@@ -72,19 +73,7 @@ browserless(`the console's pages (${browserNote})`, () => {
 
   const isFit = async (what: string) => expect(await unfitParts(page), what).toEqual([]);
 
-  /** Sends the form of the dialog, again while it is refused, until the dialog is closed. */
-  const sent = (name: string) =>
-    expect
-      .poll(
-        async () => {
-          if ((await dialog().count()) === 0) return true;
-          const buttons = dialog().getByRole("button", { name: new RegExp(`^(${name}|Close)$`) });
-          await buttons.click({ timeout: 2000 }).catch(() => undefined);
-          return false;
-        },
-        { interval: 200 },
-      )
-      .toBe(true);
+  const sent = (name: string) => sendDialog(page, name);
 
   /** A file that a person chooses. */
   const fileOf = (name: string, content: string | Buffer) => ({

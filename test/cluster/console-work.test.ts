@@ -11,6 +11,7 @@ import {
   browserNote,
   enter,
   openPage,
+  sendDialog,
   startBrowser,
   unfitParts,
 } from "../support/browser.ts";
@@ -91,16 +92,7 @@ describe.skipIf(browserMissing.length > 0)(`long work in the console (${browserN
 
   const isFit = async (what: string) => expect(await unfitParts(page), what).toEqual([]);
 
-  /** Sends the form of the dialog, again while it is refused. */
-  const sent = (name: string) =>
-    expect
-      .poll(async () => {
-        if ((await dialog().count()) === 0) return true;
-        const button = dialog().getByRole("button", { name, exact: true });
-        await button.click({ timeout: 2000 }).catch(() => undefined);
-        return false;
-      })
-      .toBe(true);
+  const sent = (name: string) => sendDialog(page, name);
 
   const backups = async () => (await roots.admin("a1").call("readBackups", {})).items;
 

@@ -90,6 +90,14 @@ test("no package in CommonJS is loaded by `import()` itself: it would have no na
   expect(nameless).toEqual([]);
 });
 
+test("every package in CommonJS is imported as Node imports it from an ES module", () => {
+  const files = readdirSync(folder).filter((file) => file.endsWith(".mjs"));
+  const texts = files.map((file) => readFileSync(join(folder, file), "utf8"));
+  const imports = texts.flatMap((text) => text.match(/__toESM\(require_[^()]*\(\)[^)]*\)/g) ?? []);
+  expect(imports.length).toBeGreaterThan(20);
+  expect(imports.filter((text) => !text.endsWith("(),1)"))).toEqual([]);
+});
+
 test("the bundle has zod's messages in English only", () => {
   const files = readdirSync(folder).filter((name) => name.endsWith(".mjs"));
   const locales = sourcesOf(files).filter((source) => source.includes("/zod/v4/locales/"));

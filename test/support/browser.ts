@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { until } from "@holdfast/testing";
 import axe from "axe-core";
 import {
   type Browser,
@@ -64,6 +65,19 @@ export async function enter(
 
 /** WCAG 2.2 AA, in the words of axe-core. */
 const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+
+/** Sends the form of the dialog that a click opened, again while it is refused, until the dialog is closed. */
+export async function sendDialog(page: Page, name: string): Promise<void> {
+  const dialog = page.getByRole("dialog");
+  // It opens a moment after the click.
+  await dialog.waitFor();
+  const buttons = dialog.getByRole("button", { name: new RegExp(`^(${name}|Close)$`) });
+  await until(`the dialog ${name} is closed`, async () => {
+    if ((await dialog.count()) === 0) return true;
+    await buttons.click({ timeout: 2000 }).catch(() => undefined);
+    return false;
+  });
+}
 
 /** What is wrong with how a page looks: violations in each theme, and what is wider than a small screen. */
 export async function unfitParts(page: Page): Promise<readonly string[]> {
