@@ -221,7 +221,7 @@ export const configTable = {
     ),
   }),
   locks: texts(
-    "Lock masters, as redis://HOST:PORT or rediss://HOST:PORT: 1, 3 or 5 Redis servers apart from the store. They use the store's user, password and TLS files. Left out, the store itself; with Sentinels, locks then order the requests of one node only, which costs repeated work and nothing else.",
+    "Lock masters, as redis://HOST:PORT or rediss://HOST:PORT: 1, 3 or 5 Redis servers apart from the store. They use the store's user, password and TLS files. Left out, the store itself, if it has `store.address`. A single region with Sentinels and without these has no leader: no scheduled backups, no shipping of audit events. Two regions with Sentinels need them.",
     "a list of URLs like redis://127.0.0.1:6380, without user or password",
     isLockUrl,
   ),
