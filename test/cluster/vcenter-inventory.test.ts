@@ -335,6 +335,8 @@ test("move switches vSAN after templates, then makes new keys, and continues aft
   const unproven = await verify();
   expect(unproven.code).toBe(2);
   expect(unproven.err).toContain("vSAN KEK vsan-cluster: holdfast does not have its key key-kek");
+  // The second run finds the old keys although its journal is lost.
+  rmSync(journal());
   expect(await moving(...vsan)).toMatchObject({ code: 0, err: "" });
   expect(await count("key-kek")).toBe(0);
   expect(await count("key-hosts")).toBe(0);
@@ -345,9 +347,7 @@ test("move switches vSAN after templates, then makes new keys, and continues aft
   expect(places).not.toContain(-1);
   // The second run did not switch it again.
   expect(calls.filter((name) => name === "VsanClusterReconfig")).toHaveLength(1);
-  const left = await verify();
-  expect(left.code).toBe(6);
-  expect(left.out).not.toContain("vSAN");
+  expect(await verify()).toMatchObject({ code: 6, out: expect.not.stringContaining("vSAN") });
   expect(await moving()).toMatchObject({ code: 0, out: expect.stringContaining("0 things were") });
 });
 

@@ -99,7 +99,7 @@ class Mover {
       const name = String(values["name"]);
       try {
         const encryption = await vsanEncryption(this.#vcenter, object, shown);
-        const before = encryption && this.#oldVsan(object, encryption);
+        const before = encryption && (await this.#oldVsan(object, encryption));
         if (encryption !== undefined && before !== undefined) {
           items.push(...(await this.#vsanItem(name, object, encryption, before)));
         }
@@ -140,18 +140,23 @@ class Mover {
   }
 
   /** The keys that a cluster is to lose; undefined if it has none of the old provider. */
-  #oldVsan(
+  async #oldVsan(
     { value }: MoRef,
     { provider, kek, hostKey }: VsanEncryption,
-  ): Pick<VsanEncryption, "kek" | "hostKey"> | undefined {
+  ): Promise<Pick<VsanEncryption, "kek" | "hostKey"> | undefined> {
     const { from, to } = this.#wanted;
     if (provider === from) return { kek, hostKey };
-    const begun = this.#begun("vsan").get(value);
-    const [oldKek = "", oldHostKey = ""] = begun ?? [];
-    // One that is not shown may be an old one.
-    const isOld =
-      begun !== undefined && (["", oldKek].includes(kek) || ["", oldHostKey].includes(hostKey));
-    return provider === to && isOld ? { kek: oldKek, hostKey: oldHostKey } : undefined;
+    if (provider !== to) return undefined;
+    const [begunKek, begunHostKey] = this.#begun("vsan").get(value) ?? [];
+    // The journal may be lost, and one that is not shown may be an old one.
+    const isOld = async (key: string, begun: string | undefined) =>
+      key === "" || key === begun || (await this.#providers.doubt(to, key)) !== undefined;
+    const [oldKek, oldHostKey] = [await isOld(kek, begunKek), await isOld(hostKey, begunHostKey)];
+    if (!oldKek && !oldHostKey) return undefined;
+    return {
+      kek: begunKek ?? (oldKek ? kek : ""),
+      hostKey: begunHostKey ?? (oldHostKey ? hostKey : ""),
+    };
   }
 
   #leave(name: string, why: string): readonly Item[] {
