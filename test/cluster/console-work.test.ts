@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { KmipClient } from "@holdfast/client";
 import { until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
 import type { Browser, BrowserContext, Page } from "playwright-core";
@@ -233,12 +234,16 @@ describe.skipIf(browserMissing.length > 0)(`long work in the console (${browserN
     expect(told).toEqual([]);
   });
 
-  /** Makes keys at a node; on a busy machine it may refuse connections for a moment. */
+  /** Makes at least so many keys, at all nodes at once; on a busy machine one may refuse connections for a moment. */
   async function makeKeys(count: number): Promise<void> {
     await until("a client", async () => {
       try {
         await using clients = await ClientsOfAll.open(roots.both, instance);
-        for (let made = 0; made < count; made++) await createKey(clients.at("a1"));
+        const each = Math.ceil(count / clients.all.length);
+        const make = async (client: KmipClient) => {
+          for (let made = 0; made < each; made++) await createKey(client);
+        };
+        await Promise.all(clients.all.map(make));
         return true;
       } catch (error) {
         return error as Error;
