@@ -3,6 +3,7 @@ import { type AuditLog, type ObjectStore, systemInstance } from "@holdfast/engin
 import { Authorizer } from "../../admin/access/authorizer.ts";
 import { Buckets } from "../../admin/access/buckets.ts";
 import { DenialAudit } from "../../admin/access/denial-audit.ts";
+import { EventLimit } from "../../admin/access/event-limit.ts";
 import { ViewedInstances } from "../../admin/access/instance-names.ts";
 import { OidcTokens } from "../../admin/access/oidc.ts";
 import { VcenterSessions } from "../../admin/access/vcenter-sessions.ts";
@@ -85,6 +86,7 @@ export async function openAdmin(
     store: admin.store,
     clock,
     observe,
+    limit: new EventLimit(clock.monotonicMs).take,
   });
   const instances = new ViewedInstances(view);
   const oidc = openOidc(parts, instances);
