@@ -62,7 +62,7 @@ export interface AdminParts {
   >;
 }
 
-/** How often unknown tokens may make the view read the store. */
+/** How often unknown tokens and names may make the view read the store. */
 const lookAgainMs = 50;
 /** Requests that one address may make without a valid token, and requests that need no token. */
 const failures = { perSecond: 1, burst: 20 };
@@ -95,14 +95,12 @@ export async function openAdmin(
   const perSecond = settings.requestsPerSecond;
   const { monotonicMs } = clock;
   const vcenters = openVcenters(parts, instances);
+  // Each has its own pace: strangers, who have no valid token, must not slow down the look for instances.
+  const lookAgain = () => paced(() => instances.lookAgain(), lookAgainMs, monotonicMs);
   const authorizer = new Authorizer({
-    authenticate: authenticator(
-      tokens,
-      oidc,
-      paced(() => instances.lookAgain(), lookAgainMs, monotonicMs),
-      vcenters,
-    ),
+    authenticate: authenticator(tokens, oidc, lookAgain(), vcenters),
     instances,
+    lookAgain: lookAgain(),
     requests: new Buckets({ perSecond, burst: perSecond * 2 }, monotonicMs),
     failures: new Buckets(failures, monotonicMs),
     strangers: new Buckets(strangers, monotonicMs),
