@@ -279,12 +279,14 @@ describe.runIf(there)("with an HSM that is slow, hangs or loses its token (needs
     skip,
   }) => {
     skip(!slow, "needs a C compiler");
-    const { root: good, settings } = await openKey();
+    // No PIN was refused there yet.
+    const own = { ...context, pkcs11: new Pkcs11Hosts() };
+    const { root: good, settings } = await openKey({}, own);
     await good.close();
     let pin = "wrong-1";
     const wrong = { ...settings, pin: async () => pin };
     const before = hsm.logins();
-    const roots = await Promise.all([1, 2, 3].map(() => openPkcs11(wrong, context)));
+    const roots = await Promise.all([1, 2, 3].map(() => openPkcs11(wrong, own)));
     for (const root of [...roots, ...roots]) {
       const failures = await Promise.allSettled([root.probe(), root.validate(), root.describe()]);
       for (const failure of failures) {
@@ -295,6 +297,16 @@ describe.runIf(there)("with an HSM that is slow, hangs or loses its token (needs
     crash();
     for (const root of roots)
       await expect(root.probe()).rejects.toMatchObject({ failure: "denied" });
+    expect(hsm.logins() - before).toBe(1);
+    // Nor is another guess tried; the right PIN, with which this process has logged in before, is.
+    pin = "wrong-2";
+    for (const root of roots)
+      await expect(root.probe()).rejects.toMatchObject({
+        failure: "unavailable",
+        message: expect.stringMatching(
+          /refused another PIN, and a new PIN is not tried for \d+ min/,
+        ),
+      });
     expect(hsm.logins() - before).toBe(1);
     pin = hsm.pin;
     for (const root of roots) await root.probe();

@@ -25,7 +25,7 @@ export const accessMatrix: Readonly<Record<keyof Contract, string>> = {
   readCertificate: "v-osm bound",
   updateCertificate: "---s- bound",
   deleteCertificate: "---s- bound",
-  adoptCertificate: "---s- bound",
+  adoptCertificate: "---s-",
   readAuthority: "v-osm bound",
   signRequest: "---s- bound",
   issuePair: "---s- bound",

@@ -25,6 +25,23 @@ export function parsedJson(text: string): unknown {
   }
 }
 
+/** Control, bidirectional and invisible characters, and line ends. */
+const misleading = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/gu;
+
+/** A text on one line with escapes, as in JSON, for what could move the cursor, reorder the line, or not be seen. */
+export function printable(text: string): string {
+  return text.replace(misleading, (found) =>
+    Array.from({ length: found.length }, (_, at) => {
+      return `\\u${found.charCodeAt(at).toString(16).padStart(4, "0")}`;
+    }).join(""),
+  );
+}
+
+/** A JSON value on indented lines, with the same escapes: what an approver reads. */
+export function printableJson(value: unknown): string {
+  return JSON.stringify(value, null, 2).split("\n").map(printable).join("\n");
+}
+
 const reasonMax = 256;
 
 /** Whether a reason can be given: one line of at most 256 characters. */

@@ -167,7 +167,8 @@ export const certificateRoutes = {
   addCertificate: {
     method: "POST",
     path: "/v1/instances/{instance}/certificates",
-    summary: "Add a client certificate or an authority; it works at every node within a second.",
+    summary:
+      "Add a client certificate or an authority; it works at every node within a second. A token that is bound adds no authority.",
     tag: "Certificates",
     roles: may.decideClients,
     scope: "instance",
@@ -252,7 +253,8 @@ export const certificateRoutes = {
     summary: "Add the certificate of a client that was refused.",
     tag: "Certificates",
     roles: may.decideClients,
-    scope: "instance",
+    // Refused clients are of no instance yet, and may be those of any.
+    scope: "system",
     params: instanceParam,
     body: z.object({ fingerprint: sha256, name, operations: givenLimit.optional() }).strict(),
     answer: certificate,

@@ -192,7 +192,7 @@ export const instanceRoutes = {
     method: "PATCH",
     path: "/v1/instances/{instance}",
     summary:
-      "Change an instance's name, description or labels, what its KMIP clients may do, or for how long destroyed keys can be restored. A token that is bound changes no labels.",
+      "Change an instance's name, description or labels, what its KMIP clients may do, or for how long destroyed keys can be restored. A token that is bound changes no name and no labels.",
     tag: "Instances",
     roles: may.manage,
     scope: "instance",

@@ -1,3 +1,4 @@
+import { printable } from "@holdfast/admin/approval-text";
 import {
   attributes,
   enumerationText,
@@ -111,14 +112,6 @@ function isNested(value: Json): boolean {
 export function table(rows: readonly (readonly [name: string, value: Json])[]): readonly string[] {
   const width = Math.max(0, ...rows.map(([name]) => name.length));
   return rows.map(([name, value]) => `${printable(name).padEnd(width)}  ${plain(value)}`.trimEnd());
-}
-
-/** Escapes control and bidirectional characters: they could move the cursor or reorder the line. */
-function printable(text: string): string {
-  return text.replace(
-    /[\p{Cc}\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu,
-    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
 }
 
 function wholeNumber(value: bigint): Json {

@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { extname, join } from "node:path";
 import { type Clock, RootOfTrustError, SealBroken, Semaphore } from "@holdfast/engine";
 import type { HostAnswer, HostFault, HostRequest, TokenOperations } from "./messages.ts";
+import type { PinTries } from "./pin-tries.ts";
 import type { Pkcs11Settings } from "./pkcs11.ts";
 
 /** Next to this file: TypeScript in a checkout, `.mjs` in a bundle. */
@@ -49,8 +50,7 @@ export class Pkcs11Host {
   readonly #inFlight: Semaphore;
   readonly #pin: string;
   readonly #pinDigest: string;
-  /** Digests of PINs that tokens refused; they outlive every host. */
-  readonly #refusedPins: Set<string>;
+  readonly #tries: PinTries;
   #running: Running | undefined;
   #closed = false;
   #nextId = 0;
@@ -58,12 +58,12 @@ export class Pkcs11Host {
   #notBeforeMs = 0;
   #lastFault = "";
 
-  constructor(settings: Pkcs11Settings, clock: Clock, pin: HostPin, refusedPins: Set<string>) {
+  constructor(settings: Pkcs11Settings, clock: Clock, pin: HostPin, tries: PinTries) {
     this.#settings = settings;
     this.#pin = pin.text;
     this.#pinDigest = pin.digest;
     this.#clock = clock;
-    this.#refusedPins = refusedPins;
+    this.#tries = tries;
     this.#inFlight = new Semaphore(settings.inFlightMax);
   }
 
@@ -74,9 +74,10 @@ export class Pkcs11Host {
   ): Promise<Result<Name>> {
     const untilMs = this.#clock.monotonicMs() + this.#settings.deadlineMs;
     return await this.#inFlight.run(async () => {
-      this.#checkPin();
-      const answer = await this.#ask({ name, args, pin: this.#pin }, untilMs);
-      if ("fault" in answer) throw this.#errorOf(answer.fault);
+      const answer = await this.#tries.ask(this.#pinDigest, this.#clock, () =>
+        this.#ask({ name, args, pin: this.#pin }, untilMs),
+      );
+      if ("fault" in answer) throw errorOf(answer.fault);
       this.#failures = 0;
       return answer.value as Result<Name>;
     });
@@ -107,21 +108,6 @@ export class Pkcs11Host {
       if (!again || this.#closed) throw this.#unavailable(error.message);
       return await this.#ask(request, untilMs, false);
     }
-  }
-
-  #checkPin(): void {
-    if (!this.#refusedPins.has(this.#pinDigest)) return;
-    throw new RootOfTrustError(
-      "denied",
-      `token ${this.#settings.token} refused this PIN before; it is not tried again: correct the PIN, or restart the node once the token has this one`,
-    );
-  }
-
-  #errorOf(fault: HostFault): Error {
-    if (fault.kind === "broken") return new SealBroken(fault.message);
-    if (fault.kind === "failure") return new RootOfTrustError(fault.failure, fault.message);
-    if (fault.tried) this.#refusedPins.add(this.#pinDigest);
-    return new RootOfTrustError("denied", fault.message);
   }
 
   #start(): Running {
@@ -225,6 +211,12 @@ export class Pkcs11Host {
     const message = why.startsWith("token ") ? why : `token ${token}: ${why}`;
     return new RootOfTrustError("unavailable", message);
   }
+}
+
+function errorOf(fault: HostFault): Error {
+  if (fault.kind === "broken") return new SealBroken(fault.message);
+  const failure = fault.kind === "failure" ? fault.failure : "denied";
+  return new RootOfTrustError(failure, fault.message);
 }
 
 /** Erases plaintext in an answer that nobody waits for any more. */

@@ -10,6 +10,11 @@ export interface CallEvidenceOptions {
   readonly store: Pick<ObjectStore, "appendAudit">;
   readonly clock: Clock;
   readonly observe: NodeObserver;
+  /**
+   * Limits the events of a caller that is bound to instances and changed nothing: it must not push the events of others
+   * out of the trail. Undefined if this event is to be left out; else how many were left out before it.
+   */
+  readonly limit: (caller: string) => number | undefined;
 }
 
 /** The audit columns of a route; the engine audits refused operations on keys. */
@@ -20,7 +25,7 @@ interface Row extends Pick<Route, "method"> {
 
 /**
  * Makes handlers write audit events of what no commit records: refusals (pending and failure, with
- * the refusal's code), and reads that are audited (`auditsSuccess`).
+ * the refusal's code), and reads that are audited (`auditsSuccess`). None of these changed anything.
  */
 export function withCallEvidence<Some extends Partial<Handlers>>(
   handlers: Some,
@@ -51,15 +56,21 @@ function append(
   call: Call,
   action: ManagementAction,
   ended: { readonly outcome: "success" | "failure"; readonly reason?: string },
-  { store, clock, observe }: CallEvidenceOptions,
+  { store, clock, observe, limit }: CallEvidenceOptions,
 ): void {
-  if (isDryRun()) return;
+  const isDry = isDryRun();
+  // A dry run changes nothing, except that what refused a secret may have counted it.
+  if (isDry && ended.reason !== "rootDenied") return;
+  const { id, instances } = call.principal;
+  const leftOut = instances === undefined ? 0 : limit(id);
+  if (leftOut === undefined) return;
   const target = targetOf(call);
   const { outcome, ...why } = ended;
-  const detail = { timeMs: clock.wallMs() };
+  const timeMs = clock.wallMs();
+  const detail = { ...(isDry && { dryRun: "true" }), ...(leftOut > 0 && { leftOut }) };
   const events = [
-    managementEvent(call, action, "pending", target, detail),
-    managementEvent(call, action, outcome, target, { ...detail, ...why }),
+    managementEvent(call, action, "pending", target, { timeMs }),
+    managementEvent(call, action, outcome, target, { timeMs, ...why, detail }),
   ];
   store.appendAudit(systemInstance, events, false).catch((cause: unknown) => {
     observe({ type: "warning", message: `no audit event of ${action} (${outcome})`, cause });

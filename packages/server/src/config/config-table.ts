@@ -290,7 +290,7 @@ export const configTable = {
         ),
       ),
       connectionsMax: integer(
-        "The most connections at the same time that have presented a token; half of them may be for one instance, or for one token that is not bound to instances. As many again may be open that have not presented a token yet, half of them from one address. At a limit the connection that has been idle longest is closed, or the oldest that has presented no token.",
+        "The most connections at the same time that have presented a token; half of them may be for one instance, or for one token that is not bound to a single instance. As many again may be open that have not presented a token yet, half of them from one address. At a limit the connection that has been idle longest is closed, or the oldest that has presented no token.",
         {
           min: 8,
           max: 100_000,

@@ -11,7 +11,8 @@ const status = readRoot.answer.shape.regions.valueType;
 export const rootPeerCommands = {
   /** Whether a root of trust could serve there now; its secret comes back sealed by that region. */
   checkRoot: {
-    input: z.object({ root: given }),
+    /** `bound`: the only instances that the caller reaches; all unless given. */
+    input: z.object({ root: given, bound: z.array(instance).optional() }),
     output: z.object({ reference: storedReferenceSchema }),
   },
   /** The root keys that these credentials see from there. */

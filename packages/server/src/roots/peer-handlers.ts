@@ -1,10 +1,13 @@
+import { ManagementError } from "@holdfast/admin";
 import type { KeyRingStatus } from "@holdfast/engine";
+import { rootKind } from "@holdfast/root-of-trust/kinds";
 import type { PeerCommandHandlers } from "../records/peer-commands.ts";
 import type { RootReference } from "../records/root-reference.ts";
 import {
   checkRoot,
   type GivenLookup,
   type GivenRoot,
+  givenSecret,
   listRoots,
   type OpenForLook,
   type Sealer,
@@ -36,6 +39,8 @@ interface RootPeerDeps {
   /** Opens a root of trust separately from those in use. */
   readonly open: OpenForLook;
   readonly seal: Sealer;
+  /** What holds a reference's root keys, with the configuration's for what the reference leaves out. */
+  readonly holderOf: (named: Pick<RootReference, "type">) => unknown;
   readonly storageKeys: Pick<StorageKeyWraps, "row">;
 }
 
@@ -49,7 +54,11 @@ export function rootPeerHandlers(deps: RootPeerDeps): RootPeerHandlers {
       throw rootProblem(error);
     });
   return {
-    checkRoot: async ({ root }) => {
+    checkRoot: async ({ root, bound }) => {
+      if (bound !== undefined) {
+        await refresh();
+        refuseShared(deps, root, bound);
+      }
       const reference = await stored(root);
       return { reference: { ...reference, name: await checkRoot(open, reference) } };
     },
@@ -88,4 +97,30 @@ export function rootPeerHandlers(deps: RootPeerDeps): RootPeerHandlers {
     },
     reportStorageKey: async () => ({ row: await deps.storageKeys.row() }),
   };
+}
+
+/** A token counts the wrong PINs of all who use it: a caller that is bound to instances gives none for others' tokens. */
+function refuseShared(
+  { roots, holderOf }: Pick<RootPeerDeps, "roots" | "holderOf">,
+  given: GivenRoot,
+  bound: readonly string[],
+): void {
+  const { type } = given;
+  const { holder } = rootKind(type);
+  if (holder?.ownSecret !== true || givenSecret(given) === undefined) return;
+  const asked = holderOf(given);
+  const isHeld = (reference: Pick<RootReference, "type"> | undefined) =>
+    reference?.type === type && holderOf(reference) === asked;
+  const isShared =
+    isHeld({ type }) ||
+    roots.instances().some((instance) => {
+      if (bound.includes(instance)) return false;
+      const { current, next, left } = roots.named(instance);
+      return [current, next, ...left.map(({ reference }) => reference)].some(isHeld);
+    });
+  if (!isShared) return;
+  throw new ManagementError(
+    "forbidden",
+    `the ${holder.word} ${String(asked)} is the node's own or serves other instances, and it locks after some wrong secrets: only a token that is not bound to instances may give one for it`,
+  );
 }

@@ -64,7 +64,7 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
         throw new ManagementError("wrongState", `the instance is ${status}`);
       }
       refuseBorrowed(call);
-      const checked = await orders.check(call.body.regions);
+      const checked = await orders.check(call.body.regions, call.principal.instances);
       const done = await orders.configure(call, instance, checked);
       await deps.configured?.(instance, call);
       return done;

@@ -47,8 +47,14 @@ export class RootOrders {
     return [this.#options.region, ...this.#options.commands.others];
   }
 
-  /** Checks each region's root of trust in that region; changes nothing. A `ManagementError` names what is missing. */
-  async check(given: ByRegion<GivenRoot>): Promise<ByRegion<RootReference>> {
+  /**
+   * Checks each region's root of trust in that region; changes nothing. A `ManagementError` names what is missing.
+   * `bound`: the only instances that the caller reaches; all unless given.
+   */
+  async check(
+    given: ByRegion<GivenRoot>,
+    bound?: readonly string[],
+  ): Promise<ByRegion<RootReference>> {
     const unknown = Object.keys(given).find((region) => !this.regions.includes(region));
     if (unknown !== undefined) {
       const known = this.regions.join(", ");
@@ -59,7 +65,8 @@ export class RootOrders {
     }
     return await this.#each(Object.keys(given), async (region) => {
       const root = given[region] as GivenRoot;
-      const checked = this.#ask(region, "checkRoot", { root }).catch((error: unknown) => {
+      const input = { root, ...(bound && { bound: [...bound] }) };
+      const checked = this.#ask(region, "checkRoot", input).catch((error: unknown) => {
         throw region === this.#options.region ? named(region, error) : error;
       });
       return (await checked).reference;

@@ -6,7 +6,13 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { systemClock, systemIds } from "../base/system.ts";
 import { parseConfig } from "../config/config.ts";
 import type { Config } from "../config/config-table.ts";
-import { checkRootFiles, defaultRootPlace, rootSettingsOf, sealSecret } from "./root-settings.ts";
+import {
+  checkRootFiles,
+  defaultRootPlace,
+  holderOf,
+  rootSettingsOf,
+  sealSecret,
+} from "./root-settings.ts";
 
 const instanceId = "0a1b2c3d-0000-4000-8000-000000000001";
 const other = "0a1b2c3d-0000-4000-8000-000000000002";
@@ -184,6 +190,10 @@ describe("the root of trust of an instance", () => {
     expect(own).toMatchObject({ module: "/opt/vendor.so", token: "one", rootKey: "another" });
     expect(await secretOf(own)).toBe("own");
     const two = { type: "pkcs11", token: "two", rootKey: "crk" } as const;
+    expect([{ type: "pkcs11" } as const, two].map((one) => holderOf(config, one))).toEqual([
+      "one",
+      "two",
+    ]);
     expect(() => rootSettingsOf(config, { environment }, two)).toThrow("token two has no PIN here");
     const given = { ...two, secret: { env: "HOLDFAST_ROOT_PIN" } };
     expect(await secretOf(rootSettingsOf(config, { environment }, given))).toBe("1234");

@@ -72,6 +72,13 @@ export function rootSettingsOf(
   return settings as RootSettings;
 }
 
+/** What holds the root keys of a reference: what it names, or else what the configuration has. */
+export function holderOf({ rootOfTrust }: Config, named: Pick<RootReference, "type">): unknown {
+  const kind = rootKind(named.type);
+  const { field = "" } = kind.holder ?? {};
+  return (named as Values)[field] ?? kindValues(rootOfTrust, kind)?.[field];
+}
+
 /** The fields of a reference that identify the root key. */
 function namedIn({ reference, holder }: RootKind, from: Values): Record<string, string> {
   return Object.fromEntries(

@@ -65,6 +65,7 @@ export interface AdminTestOptions {
   readonly failures?: number;
   readonly strangers?: number;
   readonly bodyBytes?: BucketSize;
+  readonly lookAgain?: () => Promise<void>;
   readonly madeBefore?: MadeBefore;
   readonly connectionsMax?: number;
   readonly console?: Parameters<typeof AdminListener.open>[0]["console"];
@@ -127,6 +128,7 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
         Object.entries(instanceNames).find(([id, name]) => id === text || name === text)?.[0],
       labelled: () => [],
     },
+    ...(options.lookAgain && { lookAgain: options.lookAgain }),
     requests: new Buckets(
       { perSecond: options.perSecond ?? 10_000, burst: options.perSecond ?? 10_000 },
       monotonicMs,

@@ -1,3 +1,4 @@
+import { who } from "../../base/api.ts";
 import type { OperationName } from "../../base/contract.ts";
 import { may } from "../../base/may.ts";
 import type { Action, Given } from "../../parts/action-model.ts";
@@ -71,6 +72,7 @@ export function TrustWays({
   begin: (action: Action) => void;
 }) {
   const mayAdd = may("addCertificate");
+  const isBound = who.value?.instances !== undefined;
   return (
     <>
       <p>
@@ -89,7 +91,12 @@ export function TrustWays({
           <p>
             <b>In vCenter:</b> choose {choice}. {before}
           </p>
-          {mayAdd ? (
+          {mayAdd && isBound && given["kind"] === "authority" ? (
+            <Notice tone="info">
+              Your token is bound to instances, so it adds no authority: choose another way, or ask
+              somebody whose token is not.
+            </Notice>
+          ) : mayAdd ? (
             <button
               type="button"
               class="btn btn-sm btn-primary"

@@ -1,5 +1,11 @@
 import { callIn, readDocument } from "@holdfast/admin/approval-request";
-import { approverName, cancelText, decoded, isReason } from "@holdfast/admin/approval-text";
+import {
+  approverName,
+  cancelText,
+  decoded,
+  isReason,
+  printableJson,
+} from "@holdfast/admin/approval-text";
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
@@ -49,7 +55,7 @@ export function SignRequest({ model, params }: ExtraProps) {
         serves this page, sign with <code>holdfast approval sign</code> on your own machine instead.
       </p>
       <pre class="block">{text}</pre>
-      <pre class="block">{JSON.stringify(asked, null, 2)}</pre>
+      <pre class="block">{printableJson(asked)}</pre>
       <Signing text={text} signers={signers} handIn={handIn} mayHandIn={may("signApproval")} />
     </Part>
   );

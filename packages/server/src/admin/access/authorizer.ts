@@ -11,6 +11,8 @@ import type { InstanceNames } from "./instance-names.ts";
 export interface GateParts {
   readonly authenticate: Authenticate;
   readonly instances: InstanceNames;
+  /** Lets `instances` know what other nodes wrote a moment ago; never rejects. */
+  readonly lookAgain?: () => Promise<void>;
   /** By token. */
   readonly requests: Buckets;
   /** By address, for requests without a valid token. */
@@ -28,7 +30,7 @@ export interface Admitted {
   readonly instance: string | undefined;
   /** `instance` of the query, as an identifier. */
   readonly queried: string | undefined;
-  /** Whose share of this node it uses: an instance's (all its tokens), a token's, an address's. */
+  /** Whose share of this node it uses: an instance's (all tokens of this one only), a token's, an address's. */
   readonly owner: string;
 }
 
@@ -109,7 +111,7 @@ export class Authorizer {
     const given = (request.params ?? {}) as Record<string, unknown>;
     const instance = await look(given["instance"]);
     const queried = await look((request.query as Record<string, unknown>)["instance"]);
-    return { principal, instance, queried, owner: ownerOf(principal, instance ?? queried) };
+    return { principal, instance, queried, owner: ownerOf(principal) };
   }
 
   /** Whether the token still has the same rights; called again and again while a stream is open. */
@@ -153,15 +155,20 @@ export class Authorizer {
     principal: Principal,
     about: Omit<Denial, "reason" | "principal">,
   ): Promise<string> {
-    const { instances } = this.#parts;
-    let id = instances.idOf(named);
-    if (id === undefined) {
-      // It may have been created at another node a moment ago.
-      await instances.lookAgain?.();
-      id = instances.idOf(named);
-    }
+    const { instances, lookAgain } = this.#parts;
     const bound = principal.instances;
-    if (id !== undefined && (bound === undefined || bound.includes(id))) return id;
+    const reached = () => {
+      const id = instances.idOf(named);
+      return id !== undefined && (bound === undefined || bound.includes(id)) ? id : undefined;
+    };
+    const known = reached();
+    if (known !== undefined) return known;
+    // It may have been created at another node a moment ago. An instance that the token is not bound to must not be
+    // answered sooner than one that does not exist.
+    await lookAgain?.();
+    const found = reached();
+    if (found !== undefined) return found;
+    const id = instances.idOf(named);
     if (id !== undefined) {
       this.#parts.denied({ ...about, principal, reason: "instance", instance: id });
     }
@@ -175,16 +182,16 @@ function isPassing(refusal: TokenRefusal): boolean {
 }
 
 /** The largest size of the body: its Content-Length, or the limit if the request gives none. */
-function bodyBytes({ headers }: Asking, most: number): number {
+export function bodyBytes({ headers }: Asking, most: number): number {
   const length = headers["content-length"];
   if (length === undefined) return headers["transfer-encoding"] === undefined ? 0 : most;
   return Math.min(Number(length) || 0, most);
 }
 
-/** A token that is bound to instances uses the share of the one that it asks about. */
-function ownerOf({ id, instances }: Principal, asked: string | undefined): string {
-  const instance = instances && (asked ?? instances[0]);
-  return instance === undefined ? `token ${id}` : `instance ${instance}`;
+/** A token that is bound to one instance uses its share; with several, it has one share for all of them. */
+function ownerOf({ id, instances = [] }: Principal): string {
+  const [instance, ...others] = instances;
+  return instance === undefined || others.length > 0 ? `token ${id}` : `instance ${instance}`;
 }
 
 function principalOf({ id, name, roles, instances }: Bearer, remote: string): Principal {

@@ -3,7 +3,7 @@ import type { AuditEvent, Clock } from "@holdfast/engine";
 import { managementEvent } from "../../audit/management-event.ts";
 import type { TokenRefusal } from "../../management/tokens/bearer.ts";
 import type { NodeObserver } from "../../observe/events.ts";
-import { Buckets } from "./buckets.ts";
+import { EventLimit } from "./event-limit.ts";
 
 /** A refused request, and why it was refused. */
 export interface Denial {
@@ -23,25 +23,17 @@ export interface DenialsOptions {
   readonly clock: Clock;
 }
 
-/** The limit for each caller that has a valid token. */
-const knownSize = { perSecond: 10, burst: 100 };
-/** The limit for all other callers together: retention has room for these events and the rest. */
-const strangersSize = { perSecond: 1, burst: 100 };
-
 /**
  * Writes an audit event of each denial. It limits their rate, so that nobody can fill the log or
  * hide behind others' denials; the next event counts those left out.
  */
 export class DenialAudit {
   readonly #options: DenialsOptions;
-  readonly #known: Buckets;
-  readonly #handshakes: Buckets;
-  #leftOut = 0;
+  readonly #limit: EventLimit;
 
   constructor(options: DenialsOptions) {
     this.#options = options;
-    this.#known = new Buckets(knownSize, options.clock.monotonicMs);
-    this.#handshakes = new Buckets(strangersSize, options.clock.monotonicMs);
+    this.#limit = new EventLimit(options.clock.monotonicMs);
   }
 
   /** Never throws, and does not wait for the write. */
@@ -57,14 +49,8 @@ export class DenialAudit {
       requestId,
       instance: instance ?? "",
     });
-    const waits =
-      principal === undefined ? this.#handshakes.take("") : this.#known.take(principal.id);
-    if (waits > 0) {
-      this.#leftOut += 1;
-      return;
-    }
-    const leftOut = this.#leftOut;
-    this.#leftOut = 0;
+    const leftOut = this.#limit.take(principal?.id);
+    if (leftOut === undefined) return;
     const event = managementEvent(
       { principal: { name, id: principal?.id ?? "", remote }, requestId },
       "management.authorize",

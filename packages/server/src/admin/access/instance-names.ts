@@ -8,8 +8,6 @@ export interface InstanceNames {
   idOf(text: string): string | undefined;
   /** Identifiers of the instances that have all of these labels (key → value). */
   labelled(labels: ReadonlyMap<string, string>): readonly string[];
-  /** Reads what other nodes wrote a moment ago; never rejects. */
-  lookAgain?(): Promise<void>;
 }
 
 /** Looks instances up in the view of the system records. */
@@ -45,6 +43,7 @@ export class ViewedInstances implements InstanceNames {
     return this.#view.all("Instance");
   }
 
+  /** Reads what other nodes wrote a moment ago; never rejects. */
   async lookAgain(): Promise<void> {
     await this.#view.refresh().catch(() => undefined);
   }

@@ -133,6 +133,14 @@ describe("tokens of an identity provider", () => {
     expect(provider.asked).toEqual(["/realm/.well-known/openid-configuration", "/realm/keys"]);
   });
 
+  test.each(["", " ", "ops\u202e", "o\u200bps", "ops\nroot"])(
+    "have their subject as name instead of %j, which could pass for another",
+    async (preferred_username) => {
+      const token = await provider.token({ claims: { preferred_username } });
+      expect(await tokens().verify(token)).toMatchObject({ name: "alice" });
+    },
+  );
+
   test("may have a claim in nested objects, or one whose own name has dots", async () => {
     const deep = tokens({ roleClaim: "realm_access.roles" });
     const claims = { realm_access: { roles: ["kmip-viewers"] } };

@@ -160,10 +160,12 @@ export class OidcTokens implements ForeignTokens {
     const roles = rolesOf(valuesOf(payload, settings.roleClaim), settings);
     // A subject without a role has no access here.
     if (roles.length === 0) return "unknown";
-    const [name = payload.sub ?? ""] = valuesOf(payload, settings.nameClaim);
+    const [name = ""] = valuesOf(payload, settings.nameClaim);
+    // A name that cannot be seen, or that moves what stands beside it, could pass for another.
+    const isShown = name.trim() !== "" && !/\p{C}/u.test(name);
     return {
       id: `${settings.issuer} ${payload.sub}`,
-      name: name.slice(0, 128),
+      name: (isShown ? name : (payload.sub ?? "")).slice(0, 128),
       roles,
       instances: this.#instances(payload),
       expiresMs: payload.exp === undefined ? undefined : payload.exp * 1000,

@@ -126,8 +126,10 @@ test("idle connections of one token do not block another token", async () => {
 
 const head = (method: string, path: string) => (token: string) =>
   `${method} /v1/${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n`;
-const halfBody = "content-type: application/json\r\ncontent-length: 100\r\n\r\n{";
-const orphans = { inUse: ["a"] };
+const halfBodyOf = (bytes: number) =>
+  `content-type: application/json\r\ncontent-length: ${bytes}\r\n\r\n{`;
+const [halfBody, halfLarge] = [halfBodyOf(100), halfBodyOf(300_000)];
+const orphans = { inUse: Array.from({ length: 10_000 }, (_, at) => `${at}`.padStart(36, "0")) };
 
 test.each<[string, (token: string) => string, string, string, unknown, number]>([
   [
@@ -142,7 +144,7 @@ test.each<[string, (token: string) => string, string, string, unknown, number]>(
   ],
   [
     "large bodies that arrive slowly",
-    (token) => `${head("POST", "instances/kmip-one/orphans")(token)}${halfBody}`,
+    (token) => `${head("POST", "instances/kmip-one/orphans")(token)}${halfLarge}`,
     ...(["POST", "instances/kmip-two/orphans", orphans, 200] as const),
   ],
   [
@@ -186,6 +188,34 @@ test.each<[string, (token: string) => string, string, string, unknown, number]>(
     expect(asked).toMatchObject({ status });
   },
 );
+
+test.each<[string, readonly (readonly string[])[], string]>([
+  ["small bodies of two tokens that arrive slowly", [["kmip-one"], ["kmip-two"]], halfBody],
+  ["large bodies of a token with two instances", [["kmip-one", "kmip-two"]], halfLarge],
+])("%s leave room for another's large body", async (_, bounds, rest) => {
+  let admitted = 0;
+  const tokens = {};
+  const ids = Object.keys(instanceNames);
+  const names = bounds.map((_bound, at) => `hf_${at}_${"x".repeat(32)}`);
+  for (const [at, name] of names.entries()) {
+    const get = () => {
+      admitted += 1;
+      const reached = ids.filter((id) => bounds[at]?.includes(instanceNames[id] ?? ""));
+      return { ...bearer("operator", reached), id: name };
+    };
+    Object.defineProperty(tokens, name, { get });
+  }
+  const reportOrphans = async () => ({ items: [], given: 0, matched: 0 });
+  const admin = await open({ tokens, handlers: { reportOrphans } });
+  for (const [at, name] of names.entries()) {
+    for (const instance of bounds[at] ?? []) {
+      await begun(admin, 1, `${head("POST", `instances/${instance}/orphans`)(name)}${rest}`);
+    }
+  }
+  await expect.poll(() => admitted).toBe(2);
+  const asking = { method: "POST", token: manager, body: orphans };
+  expect(await admin.ask("/v1/instances/kmip-one/orphans", asking)).toMatchObject({ status: 200 });
+});
 
 test.each([
   ["ERR_HTTP_REQUEST_TIMEOUT", "408 Request Timeout"],

@@ -102,8 +102,12 @@ describe("the admin API", () => {
   test("shows a bound token its instances only, and does not reveal that others exist", async () => {
     const bound = `hf_bound_${"y".repeat(32)}`;
     const seen: string[] = [];
+    let looks = 0;
     const admin = await open({
       tokens: { [bound]: bearer("manager", [one]) },
+      lookAgain: async () => {
+        looks += 1;
+      },
       handlers: {
         readInstance: async ({ params }) => {
           seen.push(params.instance);
@@ -114,8 +118,12 @@ describe("the admin API", () => {
     const get = (path: string) => admin.ask(path, { token: bound });
     expect(await get("/v1/instances/kmip-one")).toMatchObject({ status: 200 });
     expect(seen).toEqual([one]);
+    expect(looks).toBe(0);
     const foreign = await get("/v1/instances/kmip-two");
+    // Not sooner than the other one, which may have been created at another node a moment ago.
+    expect(looks).toBe(1);
     const missing = await get("/v1/instances/kmip-none");
+    expect(looks).toBe(2);
     const strip = ({ json }: typeof foreign) => ({ ...json, instance: "" });
     expect(foreign.status).toBe(404);
     expect(strip(foreign)).toEqual(strip(missing));

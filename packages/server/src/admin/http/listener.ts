@@ -10,7 +10,13 @@ import fastify, {
 import { type Address, printAddress } from "../../base/address.ts";
 import { listenError } from "../../base/listen-error.ts";
 import { contextOptions, type ServerIdentity } from "../../base/tls.ts";
-import { type Admitted, type Asking, type Authorizer, tooMany } from "../access/authorizer.ts";
+import {
+  type Admitted,
+  type Asking,
+  type Authorizer,
+  bodyBytes,
+  tooMany,
+} from "../access/authorizer.ts";
 import { type ConsoleOptions, serveConsole } from "../console/console-routes.ts";
 import { type DispatchParts, dispatch, prepare, type Served } from "../dispatch.ts";
 import type { Caller } from "../key-protect-api/calls.ts";
@@ -257,7 +263,10 @@ export class AdminListener {
     if (!isPublic && !this.#connections.admit(request.raw.socket, admitted.owner, reply.raw)) {
       throw tooMany(1, "too many busy connections for this instance or token");
     }
-    if (bodyLimit > bodyMaxLarge) hold(running, this.#large, "other large requests are under way");
+    // A small body, however slowly it arrives, keeps nobody's large one out.
+    if (bodyLimit > bodyMaxLarge && bodyBytes(request, bodyLimit) > bodyMaxUsual) {
+      hold(running, this.#large, "other large requests are under way");
+    }
   }
 
   /** Takes a place for an admitted request. */

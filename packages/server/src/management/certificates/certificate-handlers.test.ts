@@ -169,6 +169,15 @@ describe("adding a certificate", () => {
     await expect(tried).rejects.toEqual(refusal("certificateTaken", /^(?!.*secret).*another/));
   });
 
+  test("of an authority is refused to a token that is bound: it would claim the clients of others", async () => {
+    const instance = await world.instance("mine");
+    const by = { roles: ["security-officer"] as const, instances: [instance] };
+    const body = { name: "ca", kind: "authority", pem: vmca.certificate };
+    const tried = world.a.call("addCertificate", { params: { instance }, body }, by);
+    await expect(tried).rejects.toEqual(refusal("forbidden", /a token that is bound adds none/));
+    await add(world.a, instance, vmca, "ca", "authority");
+  });
+
   test("shows when a client connected last, each node its own", async () => {
     await world.instance("kmip-aa");
     const { id, fingerprint } = await add(world.a, "kmip-aa", shown);

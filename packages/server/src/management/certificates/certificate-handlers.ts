@@ -88,6 +88,11 @@ async function read(deps: CertificateDeps, { params }: CallOf<"readCertificate">
 async function add(deps: CertificateDeps, call: CallOf<"addCertificate">) {
   const found = await deps.instances.managed(call.params.instance);
   const { name, kind, pem, operations } = call.body;
+  if (kind === "authority" && call.principal.instances !== undefined) {
+    const says =
+      "an authority may have issued certificates of other instances' clients: a token that is bound adds none; add the client's own certificate, or sign its request";
+    throw new ManagementError("forbidden", says);
+  }
   const certificate = readPasted(pem);
   await checkUsable(certificate, kind, deps.wallMs());
   const pemGiven = isPlainPem(pem) && pem !== certificate.toString() ? pem : undefined;

@@ -149,6 +149,19 @@ describe("a token that is bound", () => {
     expect(await update({ description: "d" }, [id])).toMatchObject({ labels: { group: "sales" } });
     expect(await update({ labels: {} })).toMatchObject({ labels: {} });
   });
+
+  test("changes no name: whether one is taken would tell which instances others have", async () => {
+    const [{ id }] = [await order("kmip-aa"), await order("kmip-bb")];
+    const update = (name: string, bound?: readonly string[]) =>
+      handlers().updateInstance(
+        call("updateInstance", { params: { instance: id }, body: { name } as never }, bound),
+      );
+    for (const name of ["kmip-bb", "free"]) {
+      await expect(update(name, [id])).rejects.toEqual(refused("forbidden"));
+    }
+    expect(await update("kmip-aa", [id])).toMatchObject({ name: "kmip-aa" });
+    expect(await update("free")).toMatchObject({ name: "free" });
+  });
 });
 
 describe("an order", () => {

@@ -170,11 +170,8 @@ async function update(deps: InstanceHandlersDeps, call: CallOf<"updateInstance">
   const { body, ifMatch } = call;
   const { id: instance, name: before } = await lookup.managed(call.params.instance);
   const { name, description, labels, destroyOverKmip, destroyDelay } = body;
-  if (labels !== undefined && call.principal.instances !== undefined) {
-    const says = "labels decide which tokens reach an instance: a token that is bound changes none";
-    throw new ManagementError("forbidden", says);
-  }
   const renames = name !== undefined && name !== before;
+  refuseBound(call, labels, renames);
   if (renames && isTaken(deps, name)) throw nameTaken(name);
   const changes: Changes = {
     ...(renames && { name, claims: [["name", name]] }),
@@ -205,6 +202,22 @@ async function update(deps: InstanceHandlersDeps, call: CallOf<"updateInstance">
     { ifMatch, ...(renames && { agreed: true, taken: () => nameTaken(name) }) },
   );
   return await shown(deps, written.record);
+}
+
+/** A token that is bound changes nothing that decides what other tokens reach, or that tells of other instances. */
+function refuseBound(
+  call: Pick<CallOf<"updateInstance">, "principal">,
+  labels: unknown,
+  renames: boolean,
+): void {
+  if (labels !== undefined && call.principal.instances !== undefined) {
+    const says = "labels decide which tokens reach an instance: a token that is bound changes none";
+    throw new ManagementError("forbidden", says);
+  }
+  if (renames && call.principal.instances !== undefined) {
+    const says = "names are unique among all instances: a token that is bound changes none";
+    throw new ManagementError("forbidden", says);
+  }
 }
 
 /** Also an instance of the configuration file: its KEKs are records of the store too. */

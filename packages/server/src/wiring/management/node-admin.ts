@@ -3,6 +3,7 @@ import { type AuditLog, type ObjectStore, systemInstance } from "@holdfast/engin
 import { Authorizer } from "../../admin/access/authorizer.ts";
 import { Buckets } from "../../admin/access/buckets.ts";
 import { DenialAudit } from "../../admin/access/denial-audit.ts";
+import { EventLimit } from "../../admin/access/event-limit.ts";
 import { ViewedInstances } from "../../admin/access/instance-names.ts";
 import { OidcTokens } from "../../admin/access/oidc.ts";
 import { VcenterSessions } from "../../admin/access/vcenter-sessions.ts";
@@ -61,7 +62,7 @@ export interface AdminParts {
   >;
 }
 
-/** How often unknown tokens may make the view read the store. */
+/** How often unknown tokens and names may make the view read the store. */
 const lookAgainMs = 50;
 /** Requests that one address may make without a valid token, and requests that need no token. */
 const failures = { perSecond: 1, burst: 20 };
@@ -85,6 +86,7 @@ export async function openAdmin(
     store: admin.store,
     clock,
     observe,
+    limit: new EventLimit(clock.monotonicMs).take,
   });
   const instances = new ViewedInstances(view);
   const oidc = openOidc(parts, instances);
@@ -93,14 +95,12 @@ export async function openAdmin(
   const perSecond = settings.requestsPerSecond;
   const { monotonicMs } = clock;
   const vcenters = openVcenters(parts, instances);
+  // Each has its own pace: strangers, who have no valid token, must not slow down the look for instances.
+  const lookAgain = () => paced(() => instances.lookAgain(), lookAgainMs, monotonicMs);
   const authorizer = new Authorizer({
-    authenticate: authenticator(
-      tokens,
-      oidc,
-      paced(() => instances.lookAgain(), lookAgainMs, monotonicMs),
-      vcenters,
-    ),
+    authenticate: authenticator(tokens, oidc, lookAgain(), vcenters),
     instances,
+    lookAgain: lookAgain(),
     requests: new Buckets({ perSecond, burst: perSecond * 2 }, monotonicMs),
     failures: new Buckets(failures, monotonicMs),
     strangers: new Buckets(strangers, monotonicMs),

@@ -21,6 +21,7 @@ import { RewrapKeks } from "../../roots/rewrap-keks.ts";
 import { type RootHandlersDeps, rootHandlers } from "../../roots/root-handlers.ts";
 import { RootOrders } from "../../roots/root-orders.ts";
 import {
+  holderOf,
   openDefaultRoot,
   openSealingKey,
   rootContext,
@@ -148,6 +149,7 @@ export async function openRoots(
   };
   const here = rootPeerHandlers({
     ...{ roots, rewrap, validate, keyRing, refresh, status, open, seal, storageKeys },
+    holderOf: (named) => holderOf(config, named),
   });
   commands.serve(here);
   const newId = ids.uuid;
