@@ -417,16 +417,11 @@ const triggers: Readonly<Record<ActionName, Trigger>> = {
   ),
   "store.accept": well(() => acceptRemoved(client, both().a.redis.primary, configOf("a1"))),
   "region.retire": bothWays(async () => {
-    const retire = [
-      "region",
-      "retire",
-      "b",
-      "--endpoints-are-off",
-      "b",
-      "--config",
-      configOf("a1"),
-    ];
+    const config = ["--config", configOf("a1")];
+    const retire = ["region", "retire", "b", "--endpoints-are-off", "b", ...config];
     await command(6, ...retire);
+    const status = async () => (await holdfast("region", "status", ...config)).out;
+    await until("a's store is level", async () => /level +yes/.test(await status()));
     await both().kill("b");
     await command(0, ...retire);
   }),

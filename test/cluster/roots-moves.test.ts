@@ -340,4 +340,9 @@ test("`root adopt` puts keys under another root key after the configuration's on
       () => false,
     ),
   );
+  const again = await adopt(lost);
+  expect(again).toMatchObject({ code: 0, err: "" });
+  expect(again.out).toMatch(
+    /the 1 key-encryption keys under key-protect .* given to region b again/,
+  );
 });

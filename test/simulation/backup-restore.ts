@@ -222,7 +222,7 @@ export class BackupRestore implements Order {
       group.replaceData([]);
       world.initialise(group);
     }
-    const retire = (tools: Tools) => retireRegion(other.region, true, tools);
+    const retire = (tools: Tools) => retireRegion(other.region, { endpointsAreOff: true }, tools);
     await this.#again(this.#region, retire, "retires the other region");
     await this.#again(this.#region, (tools) => this.#restore(tools), "restores everything");
     const start = async (region: string): Promise<void> => {

@@ -99,7 +99,7 @@ export class Retirement {
     while (!this.#isRetired && !this.#isFound) {
       try {
         await atRegion(world, this.#survivor, this.#random, (tools) =>
-          retireRegion(this.region, true, tools),
+          retireRegion(this.region, { endpointsAreOff: true }, tools),
         );
         this.#isRetired = true;
         // All nodes of the region that stays know of it within a second.

@@ -51,13 +51,17 @@ export {
   entryOf,
   RegionRefused,
   type RegionTools,
+  type RetireConfirmed,
+  requireRetirable,
   retireRegion,
 } from "./operations/region-operations.ts";
 export {
   type RejoinOptions,
   type RejoinProgress,
   type RejoinResult,
+  rejoinAlone,
   rejoinRegion,
+  type TakenRecords,
 } from "./operations/rejoin.ts";
 export type { ProvenNode } from "./peer/client/channel.ts";
 export type { PeerClientTimes } from "./peer/client/client-times.ts";

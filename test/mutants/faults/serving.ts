@@ -197,9 +197,9 @@ export const servingFaults: readonly PlantedFault[] = [
     name: "rejoin-pushes-nothing",
     kind: "protocol",
     file: `${regions}/operations/rejoin.ts`,
-    find: "if (page.upTo >= page.last || page.upTo <= after) break;\n      after = page.upTo;\n    }\n  }\n  return { records, quarantined };",
+    find: "if (page.upTo >= page.last || page.upTo <= after) break;\n      after = page.upTo;\n    }\n  }\n  return pushed;",
     replace:
-      "if (page.upTo >= page.last || page.upTo > after) break;\n      after = page.upTo;\n    }\n  }\n  return { records, quarantined };",
+      "if (page.upTo >= page.last || page.upTo > after) break;\n      after = page.upTo;\n    }\n  }\n  return pushed;",
     rule: "objects that only a retired region had come back with it, however many",
     promises: ["When a retired region returns"],
     tests: operationTests,

@@ -26,6 +26,7 @@ interface Accept {
 
 interface Confirmation {
   readonly endpointsAreOff?: string | true;
+  readonly althoughNotLevel?: string;
 }
 
 /** The commands that use a node's configuration. Each loads its code when it runs. */
@@ -148,18 +149,30 @@ function addRegion(parent: Command): void {
     ),
   )
     .option("--endpoints-are-off [region]", "confirms that no client can reach that region")
+    .option(
+      "--although-not-level <region>",
+      "confirms that this region's store may lack what only that region has, which is lost for good",
+    )
     .action(async (lost: string, options: WithConfig & Confirmation & ApprovalOptions) => {
       const { retire } = await import("@holdfast/server/region");
       const { endpointsAreOff: off } = options;
-      const confirmed = off === true || off === lost;
+      const confirmed = {
+        endpointsAreOff: off === true || off === lost,
+        althoughNotLevel: options.althoughNotLevel === lost,
+      };
       print(await retire(options.config, machine, lost, confirmed, approvalsOf(options)));
     });
   withConfig(
     parent.command("rejoin").description("Bring this region back after the other one retired it."),
-  ).action(async (options: WithConfig) => {
-    const { rejoin } = await import("@holdfast/server/region");
-    print(await rejoin(options.config, machine, print));
-  });
+  )
+    .option(
+      "--alone <region>",
+      "with this region's own data, since that region is lost for good and retired here",
+    )
+    .action(async (options: WithConfig & { readonly alone?: string }) => {
+      const { rejoin } = await import("@holdfast/server/region");
+      print(await rejoin(options.config, machine, print, options.alone));
+    });
 }
 
 function addRoot(parent: Command): void {

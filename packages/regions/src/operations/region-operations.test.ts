@@ -1,5 +1,5 @@
 import { StoreUnavailable, systemInstance } from "@holdfast/engine";
-import { groupItem, sampleRegister } from "@holdfast/engine/testing";
+import { groupItem, MemoryOwnStore, sampleRegister } from "@holdfast/engine/testing";
 import { describe, expect, test } from "vitest";
 import { regionIdentifier } from "../serving/region-records.ts";
 import {
@@ -14,7 +14,7 @@ import {
 } from "../testing/test-keys.ts";
 import { copyOf, toolsOf } from "../testing/test-regions.ts";
 import { changedRegion, entryOf, RegionRefused, retireRegion } from "./region-operations.ts";
-import { rejoinRegion } from "./rejoin.ts";
+import { rejoinAlone, rejoinRegion } from "./rejoin.ts";
 
 const fact = { time: 9, region: "b" };
 
@@ -24,7 +24,7 @@ async function retired() {
   const { a, b, time, link } = regions;
   link.open = false;
   await time.pass(200);
-  const entry = await time.until(retireRegion("a", true, toolsOf(regions, b)));
+  const entry = await time.until(retireRegion("a", { endpointsAreOff: true }, toolsOf(regions, b)));
   await time.pass(1_200);
   return { regions, a, b, time, link, entry };
 }
@@ -35,9 +35,9 @@ describe("retire", () => {
     const { b, time, link } = regions;
     const tools = toolsOf(regions, b);
     const refused = async (lost: string, off: boolean) =>
-      await expect(time.until(retireRegion(lost, off, tools))).rejects.toBeInstanceOf(
-        RegionRefused,
-      );
+      await expect(
+        time.until(retireRegion(lost, { endpointsAreOff: off }, tools)),
+      ).rejects.toBeInstanceOf(RegionRefused);
     await refused("a", true);
     // Its nodes are up, and cannot read their own store.
     b.other.before = (method) => {
@@ -50,6 +50,38 @@ describe("retire", () => {
     await refused("b", true);
     await refused("c", true);
     expect(b.store.records.isRetired("a")).toBe(false);
+    await regions.close();
+  });
+
+  test("a region whose store is not level retires another one only if the operator confirms that too", async () => {
+    const regions = await regionsWithInstance();
+    const { b, time, link } = regions;
+    // A resync is under way, as after the loss of its Redis; then one is needed that no node asked for.
+    for (const lacking of [() => b.own.requestResync(), () => b.own.loseLevel()]) {
+      link.open = true;
+      await time.pass(200);
+      await regions.bothLevel();
+      link.open = false;
+      await lacking();
+      const retire = time.until(retireRegion("a", { endpointsAreOff: true }, toolsOf(regions, b)));
+      await expect(retire).rejects.toThrow(
+        /^the store of region b is not level: .* give --although-not-level a too$/,
+      );
+      expect((await entryOf(b.own, "a")).retired).toBe(0);
+    }
+    const confirmed = { endpointsAreOff: true, althoughNotLevel: true };
+    const { retired } = await time.until(retireRegion("a", confirmed, toolsOf(regions, b)));
+    expect(retired).toBe(1);
+    await regions.close();
+  });
+
+  test("a new store that no node has used yet retires the other region, so that a backup can be restored into it", async () => {
+    const regions = await regionsWithInstance();
+    const { b, time, link } = regions;
+    link.open = false;
+    const tools = { ...toolsOf(regions, b), own: new MemoryOwnStore({ storeId: "new" }) };
+    const { retired } = await time.until(retireRegion("a", { endpointsAreOff: true }, tools));
+    expect(retired).toBe(1);
     await regions.close();
   });
 
@@ -106,11 +138,19 @@ describe("a retired region", () => {
     const tools = toolsOf(regions, a);
     const early = time.until(rejoinRegion(a.other.peer, tools));
     await expect(early).rejects.toMatchObject({ failure: "peerUnreachable" });
-    await time.until(retireRegion("b", true, tools));
+    const alone = () => time.until(rejoinAlone(a.other.peer, tools));
+    await expect(alone()).rejects.toThrow(
+      /^region b is not retired here: .* region retire b` first$/,
+    );
+    await time.until(retireRegion("b", { endpointsAreOff: true }, tools));
     await time.pass(1_200);
     expect(a.store.serving().from).toBe("none");
-    const { generation } = await time.until(rejoinRegion(a.other.peer, tools));
-    expect(generation).toBe(2);
+    link.open = true;
+    await expect(alone()).rejects.toThrow("region b answers: it is not lost, so leave out --alone");
+    link.open = false;
+    expect((await entryOf(a.own, "a")).generation).toBe(1);
+    expect(await alone()).toBe(2);
+    await expect(alone()).rejects.toThrow("region a is not retired: nothing to do");
     await time.pass(1_200);
     expect(a.store.serving()).toMatchObject({ from: "local", writes: true });
     expect(await time.until(get(a.store, newKey(regions)))).toBeUndefined();
@@ -274,6 +314,82 @@ describe("rejoin", () => {
     await regions.close();
   });
 
+  test("counts as given and taken only what was, also where copies contradict each other or are refused", async () => {
+    const { regions, a, b, time, link } = await retired();
+    const [given, taken, refused, both] = Array.from({ length: 4 }, () => newKey(regions));
+    if (!(given && taken && refused && both)) throw new Error("no keys");
+    for (const key of [given, refused, both]) await put(a, key);
+    await put(b, taken);
+    await put(b, { ...both, objectType: 4 });
+    link.open = true;
+    await time.pass(1_200);
+    const { peer } = a.other;
+    const { push } = peer;
+    Object.assign(peer, {
+      push: async (...[objects]: Parameters<typeof push>) => {
+        const outcomes = await push(objects);
+        const isRefused = (at: number) =>
+          objects[at]?.uniqueIdentifier === refused.uniqueIdentifier;
+        return outcomes.map((outcome, at) => (isRefused(at) ? "refused" : outcome));
+      },
+    });
+    const { pushed, pulled } = await time.until(rejoinRegion(peer, toolsOf(regions, a)));
+    // With the record of region a, which is read a second time after the rejoin has changed it.
+    expect(pushed).toEqual({ records: 1 + 1, quarantined: 1, refused: 1 });
+    expect(pulled).toEqual({ records: 3 + 2, quarantined: 1, refused: 0 });
+    await regions.close();
+  });
+
+  test("changes nothing where the survivor cannot read a record, or an operation keeps holding one here", async () => {
+    const { regions, a, b, time, link } = await retired();
+    const key = newKey(regions);
+    for (const region of [a, b]) await put(region, key);
+    const gone = adding(await must(b.own, key), "destroyed", fact);
+    await b.own.commit(instance, [gone], []);
+    link.open = true;
+    await time.pass(1_200);
+    const { peer } = a.other;
+    const { push } = peer;
+    const rejoin = () => time.until(rejoinRegion(peer, toolsOf(regions, a)));
+    const unreadable = [
+      async () => ["unread"],
+      async () => {
+        throw new StoreUnavailable("unknownFormat", "cannot be read");
+      },
+    ];
+    for (const unread of unreadable) {
+      Object.assign(peer, { push: unread });
+      await expect(rejoin()).rejects.toMatchObject({
+        message: expect.stringMatching(/^region b does not know the format of a record: /),
+        by: "again",
+      });
+    }
+    Object.assign(peer, { push });
+    await a.own.reserve(instance, [key.uniqueIdentifier], "operation");
+    await expect(rejoin()).rejects.toMatchObject({ failure: "reserved" });
+    expect(await entryOf(a.own, "a")).toEqual({ region: "a", generation: 1, retired: 1 });
+    await a.own.release(instance, "operation");
+    expect((await rejoin()).generation).toBe(2);
+    expect((await copyOf(a, key))?.facts.destroyed).toEqual(fact);
+    await regions.close();
+  });
+
+  test("does not serve where the survivor does not take the record of the rejoin", async () => {
+    const { regions, a, time, link } = await retired();
+    link.open = true;
+    await time.pass(1_200);
+    const { peer } = a.other;
+    Object.assign(peer, {
+      push: async (objects: readonly unknown[]) => objects.map(() => "refused"),
+    });
+    await expect(time.until(rejoinRegion(peer, toolsOf(regions, a)))).rejects.toThrow(
+      /^region b did not take the record of the rejoin: /,
+    );
+    await time.pass(1_200);
+    expect(a.store.serving().from).toBe("none");
+    await regions.close();
+  });
+
   test("may be run again where it failed, and is refused where there is nothing to do", async () => {
     const { regions, a, time, link } = await retired();
     link.open = true;
@@ -298,13 +414,22 @@ describe("rejoin", () => {
 
   test("brings both regions back, one after the other, where each retired the other", async () => {
     const { regions, a, b, time, link } = await retired();
-    await time.until(retireRegion("b", true, toolsOf(regions, a)));
+    await time.until(retireRegion("b", { endpointsAreOff: true }, toolsOf(regions, a)));
     const [ofA, ofB] = [newKey(regions), newKey(regions)];
     await time.until(a.store.commit(instance, [creation(ofA)], []));
     await time.until(b.store.commit(instance, [creation(ofB)], []));
     link.open = true;
     await time.pass(6_000);
     expect([a.store.serving().from, b.store.serving().from]).toEqual(["none", "none"]);
+    // One that does not answer is not lost for that: nothing is decided without it.
+    link.open = false;
+    const early = time.until(rejoinRegion(a.other.peer, toolsOf(regions, a)));
+    await expect(early).rejects.toThrow(
+      /^region b does not answer, and nothing was changed: .* with --alone b$/,
+    );
+    await expect(early).rejects.toMatchObject({ by: "again" });
+    expect(await entryOf(a.own, "a")).toEqual({ region: "a", generation: 1, retired: 1 });
+    link.open = true;
     await time.until(rejoinRegion(a.other.peer, toolsOf(regions, a)));
     await time.pass(6_000);
     expect([a.store.serving().from, b.store.serving().from]).toEqual(["local", "none"]);

@@ -19,9 +19,9 @@ import { pushToAll } from "../store/push.ts";
 /** An operator's request that is refused; the message says what to do. */
 export class RegionRefused extends Error {
   override readonly name = "RegionRefused";
-  /** Whether the state of the regions is the reason, or the request itself. */
-  readonly by: "state" | "request";
-  constructor(message: string, by: "state" | "request" = "state") {
+  /** Whether the state of the regions is the reason, the request itself, or something that may pass (`again`). */
+  readonly by: "state" | "request" | "again";
+  constructor(message: string, by: RegionRefused["by"] = "state") {
     super(message);
     this.by = by;
   }
@@ -37,21 +37,51 @@ export interface RegionTools {
   readonly observe: Observer;
 }
 
+/** What an operator confirms when a region is retired. */
+export interface RetireConfirmed {
+  /** No client reaches the lost region any more. */
+  readonly endpointsAreOff: boolean;
+  /** The own store may lack what only the lost region has; false unless given. */
+  readonly althoughNotLevel?: boolean;
+}
+
 const pushTimeoutMs = 2_000;
 
 /**
  * Declares another region lost: from then on nothing waits for its agreement or its "not found".
  * The operator must know that no client reaches that region any more, since a region that is cut
- * off does not hear of it. A region that answers is not lost, and is not retired.
+ * off does not hear of it. A region that answers is not lost, and is not retired. Rejects with `RegionRefused` as
+ * `requireRetirable` does.
  */
 export async function retireRegion(
   lost: string,
-  endpointsAreOff: boolean,
+  confirmed: RetireConfirmed,
   tools: RegionTools,
   /** Written with the change, and also where the region is retired already. */
   evidence: readonly AuditEvent[] = [],
 ): Promise<RegionEntry> {
-  const { region, own, peers, timers, ids, observe } = tools;
+  const { own, peers, timers, ids, observe } = tools;
+  await requireRetirable(lost, confirmed, tools);
+  const record = await changeRegion(
+    tools,
+    lost,
+    ({ generation }) => ({ retired: generation }),
+    evidence,
+  );
+  const others = peers.filter((each) => each.region !== lost && each.state() === "up");
+  await pushToAll(others, [record], { timers, ids, observe, timeoutMs: pushTimeoutMs });
+  return await entryOf(own, lost);
+}
+
+/**
+ * Refuses to retire a region that is not another one, that answers, or of which the operator has not confirmed all that
+ * is needed.
+ */
+export async function requireRetirable(
+  lost: string,
+  { endpointsAreOff, althoughNotLevel = false }: RetireConfirmed,
+  { region, own, peers }: RegionTools,
+): Promise<void> {
   if (lost === region) {
     throw new RegionRefused(
       "a region cannot retire itself: run this in the region that stays",
@@ -77,15 +107,18 @@ export async function retireRegion(
       `region ${lost} answers: stop all of its nodes first, or do not retire it`,
     );
   }
-  const record = await changeRegion(
-    tools,
-    lost,
-    ({ generation }) => ({ retired: generation }),
-    evidence,
-  );
-  const others = peers.filter((each) => each !== peer && each.state() === "up");
-  await pushToAll(others, [record], { timers, ids, observe, timeoutMs: pushTimeoutMs });
-  return await entryOf(own, lost);
+  // Without other regions the own store counts as level at once, and its "not found" counts.
+  if (!althoughNotLevel && !(await isLevel(own))) {
+    throw new RegionRefused(
+      `the store of region ${region} is not level: it may lack what region ${lost} acknowledged, and only the disks of region ${lost} have that; start region ${lost} if its disks exist, and wait until \`holdfast region status\` here says that the store is level; if they are lost for good, give --although-not-level ${lost} too`,
+    );
+  }
+}
+
+/** Whether a store has had all that the other regions had at its last resync. One that no node has used yet asked for none. */
+async function isLevel(own: OwnStore): Promise<boolean> {
+  const { asked, reached, lost } = await own.levels();
+  return reached >= Math.max(asked, lost);
 }
 
 /** A region's record as the own store has it; without one, the first generation, never retired. */

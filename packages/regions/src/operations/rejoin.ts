@@ -8,9 +8,10 @@ import {
   systemInstance,
 } from "@holdfast/engine";
 import { mergeInto } from "../join/merge.ts";
-import type { Peer } from "../ports/ports.ts";
+import type { Peer, PushOutcome } from "../ports/ports.ts";
 import { jittered } from "../ports/waiting.ts";
 import { isRetiredEntry, regionIdentifier } from "../serving/region-records.ts";
+import { pushOutcomes } from "../store/peer-service.ts";
 import {
   answers,
   changedRegion,
@@ -26,12 +27,22 @@ export interface RejoinProgress {
   readonly records: number;
 }
 
+/** What became of records in the region that was to take them; a record that changed meanwhile counts again. */
+export interface TakenRecords {
+  /** It has them, or had them already. */
+  readonly records: number;
+  /** They contradict what it has, and were put aside there. */
+  readonly quarantined: number;
+  /** Their instance was deleted there, or nothing proves there yet that they were approved. */
+  readonly refused: number;
+}
+
 export interface RejoinResult {
   readonly generation: number;
-  readonly pushed: number;
-  readonly pulled: number;
-  /** Records that could not be joined with the survivor's, and were put aside there. */
-  readonly quarantined: number;
+  /** What the survivor took of this region's records. */
+  readonly pushed: TakenRecords;
+  /** What this region took of the survivor's records. */
+  readonly pulled: TakenRecords;
 }
 
 export interface RejoinOptions {
@@ -45,11 +56,13 @@ const pageRecords = 256;
 const pageBytes = 1 << 20;
 const heldPauseMs = 100;
 const heldTriesMax = 100;
+const none: TakenRecords = { records: 0, quarantined: 0, refused: 0 };
 
 /**
  * Brings a retired region back: everything that its own store has is joined into the survivor, then everything that the
  * survivor has into the own store, and only then the region gets a new generation, with which it serves. May be run
- * again whenever it failed. Where the survivor was lost since then, and retired here, the region continues with its own data.
+ * again whenever it failed. Rejects with `RegionRefused` or `StoreUnavailable`, also if a region cannot read a record, or
+ * an agreed operation keeps holding one.
  */
 export async function rejoinRegion(
   survivor: Peer,
@@ -58,7 +71,7 @@ export async function rejoinRegion(
 ): Promise<RejoinResult> {
   const { region, timers } = tools;
   const { settleMs = 5_000, progress = () => undefined } = options;
-  if (await isLost(survivor, tools)) return await rejoinAlone(tools);
+  await refuseIfLost(survivor, tools);
   await checkRetired(survivor, tools);
   progress({ step: "checked", records: 0 });
   const pushed = await pushAll(survivor, tools, progress);
@@ -72,36 +85,49 @@ export async function rejoinRegion(
     return { generation };
   });
   // The survivor first: it must wait for this region before this region serves.
-  await pushPage(survivor, [record], tools);
+  requireTaken(await pushPage(survivor, [record], tools), survivor.region);
   progress({ step: "settling", records: 0 });
   await timers.sleep(settleMs);
   const since = await survivor.position();
   const late = await pullAll(survivor, first, since, tools, progress);
-  await mergeInto(tools.own, [record], mergingFrom(survivor, tools));
-  progress({ step: "done", records: pushed.records + pulled + late });
-  return {
-    generation,
-    pushed: pushed.records,
-    pulled: pulled + late,
-    quarantined: pushed.quarantined,
-  };
+  requireTaken(await takePage(survivor, [record], tools), region);
+  const taken = sum(pulled, late);
+  progress({ step: "done", records: total(pushed) + total(taken) });
+  return { generation, pushed, pulled: taken };
 }
 
-/** Whether the region that stayed was lost too, as an operator said here. */
-async function isLost(survivor: Peer, { own }: RegionTools): Promise<boolean> {
-  return isRetiredEntry(await entryOf(own, survivor.region)) && !(await answers(survivor));
-}
-
-async function rejoinAlone(tools: RegionTools): Promise<RejoinResult> {
+/**
+ * Lets a retired region continue with its own data, and returns its new generation. For a survivor that was lost since,
+ * and was retired here: what only it has is given up. Rejects with `RegionRefused` if it is not retired here, or answers.
+ */
+export async function rejoinAlone(survivor: Peer, tools: RegionTools): Promise<number> {
   const { own, region } = tools;
+  const lost = survivor.region;
   if (!isRetiredEntry(await entryOf(own, region))) {
     throw new RegionRefused(`region ${region} is not retired: nothing to do`);
+  }
+  if (!isRetiredEntry(await entryOf(own, lost))) {
+    throw new RegionRefused(
+      `region ${lost} is not retired here: if it is lost for good, run \`holdfast region retire ${lost}\` first`,
+    );
+  }
+  if (await answers(survivor)) {
+    throw new RegionRefused(`region ${lost} answers: it is not lost, so leave out --alone`);
   }
   await changeRegion(tools, region, ({ generation, retired }) => ({
     generation: Math.max(generation, retired) + 1,
   }));
-  const { generation } = await entryOf(own, region);
-  return { generation, pushed: 0, pulled: 0, quarantined: 0 };
+  return (await entryOf(own, region)).generation;
+}
+
+/** Where each region retired the other, a survivor that does not answer may be lost, or only out of reach. */
+async function refuseIfLost(survivor: Peer, { own }: RegionTools): Promise<void> {
+  const { region } = survivor;
+  if (!isRetiredEntry(await entryOf(own, region)) || (await answers(survivor))) return;
+  throw new RegionRefused(
+    `region ${region} does not answer, and nothing was changed: give the command again when it answers; or, if region ${region} is lost for good, with --alone ${region}`,
+    "again",
+  );
 }
 
 async function checkRetired(survivor: Peer, { region, own }: RegionTools): Promise<void> {
@@ -128,42 +154,57 @@ async function pushAll(
   survivor: Peer,
   tools: RegionTools,
   progress: (progress: RejoinProgress) => void,
-): Promise<{ readonly records: number; readonly quarantined: number }> {
-  let [records, quarantined] = [0, 0];
+): Promise<TakenRecords> {
+  let pushed = none;
   for (let partition = 0; partition < partitions; partition++) {
     let after = 0;
     for (;;) {
       const page = await tools.own.changes(partition, after, pageRecords, pageBytes);
       refuseUnknown(page);
-      quarantined += await pushPage(survivor, page.objects, tools);
-      records += page.objects.length;
-      progress({ step: "pushing", records });
+      pushed = sum(pushed, await pushPage(survivor, page.objects, tools));
+      progress({ step: "pushing", records: total(pushed) });
       if (page.upTo >= page.last || page.upTo <= after) break;
       after = page.upTo;
     }
   }
-  return { records, quarantined };
+  return pushed;
 }
 
-/** Pushes until nothing is held by an agreed operation; returns how many were put aside. */
+/** Pushes until nothing is held by an agreed operation. */
 async function pushPage(
   survivor: Peer,
   objects: readonly ManagedObject[],
   { timers, ids }: RegionTools,
-): Promise<number> {
+): Promise<TakenRecords> {
   let left = objects;
-  let quarantined = 0;
+  let taken = none;
   for (let tries = 0; left.length > 0; tries++) {
     if (tries >= heldTriesMax) {
       const message = "agreed operations keep holding records of the survivor";
       throw new StoreUnavailable("reserved", message);
     }
-    const outcomes = await survivor.push(left);
-    quarantined += outcomes.filter((outcome) => outcome === "quarantined").length;
+    const outcomes = await pushOnce(survivor, left);
+    taken = sum(taken, takenOf(outcomes));
     left = left.filter((_, at) => outcomes[at] === "reserved");
     if (left.length > 0) await jittered(timers, ids, heldPauseMs);
   }
-  return quarantined;
+  return taken;
+}
+
+/** Pushes once; a client of the other region rejects where it cannot read a record. */
+async function pushOnce(
+  survivor: Peer,
+  objects: readonly ManagedObject[],
+): Promise<readonly PushOutcome[]> {
+  const outcomes = await survivor.push(objects).catch((error: unknown) => {
+    if (error instanceof StoreUnavailable && error.failure === "unknownFormat") return undefined;
+    throw error;
+  });
+  if (outcomes !== undefined && !outcomes.includes("unread")) return outcomes;
+  throw new RegionRefused(
+    `region ${survivor.region} does not know the format of a record: upgrade its nodes, then give the command again`,
+    "again",
+  );
 }
 
 /** Joins what the survivor has, for change numbers after `from` and at least up to `to`. */
@@ -173,10 +214,10 @@ async function pullAll(
   to: StorePosition,
   tools: RegionTools,
   progress: (progress: RejoinProgress) => void,
-): Promise<number> {
+): Promise<TakenRecords> {
   // Another process may have given the same numbers to other changes: then everything is read again.
   const known = from?.replicationId === to.replicationId ? from.numbers : [];
-  let records = 0;
+  let pulled = none;
   for (let partition = 0; partition < partitions; partition++) {
     let after = known[partition] ?? 0;
     const target = to.numbers[partition] ?? 0;
@@ -187,18 +228,60 @@ async function pullAll(
         throw new StoreUnavailable("noLease", message);
       }
       refuseUnknown(page);
-      const merged = await mergeInto(tools.own, page.objects, mergingFrom(survivor, tools));
-      const unread = page.objects.filter((_, at) => merged[at]?.result === "unreadable");
-      refuseUnknown({ unknown: unread.map(({ uniqueIdentifier }) => uniqueIdentifier) });
-      records += page.objects.length;
-      progress({ step: "pulling", records });
+      pulled = sum(pulled, await takePage(survivor, page.objects, tools));
+      progress({ step: "pulling", records: total(pulled) });
       if (page.upTo <= after) break;
       after = page.upTo;
     }
   }
-  return records;
+  return pulled;
 }
 
-function mergingFrom(survivor: Peer, { timers, observe }: RegionTools) {
-  return { from: survivor.region, timers, observe, reservedMs: heldPauseMs * heldTriesMax };
+/** Joins the survivor's records into the own store. */
+async function takePage(
+  { region: from }: Peer,
+  objects: readonly ManagedObject[],
+  { own, timers, observe }: RegionTools,
+): Promise<TakenRecords> {
+  const reservedMs = heldPauseMs * heldTriesMax;
+  const merged = await mergeInto(own, objects, { from, timers, observe, reservedMs });
+  const outcomes = merged.map(({ result }) => pushOutcomes[result]);
+  const unread = objects.filter((_, at) => outcomes[at] === "unread");
+  refuseUnknown({ unknown: unread.map(({ uniqueIdentifier }) => uniqueIdentifier) });
+  if (outcomes.includes("reserved")) {
+    const message = "agreed operations keep holding records of this region; its nodes must run";
+    throw new StoreUnavailable("reserved", message);
+  }
+  return takenOf(outcomes);
+}
+
+/** The new generation must be known in both regions before this one serves. */
+function requireTaken({ records }: TakenRecords, region: string): void {
+  if (records > 0) return;
+  throw new RegionRefused(
+    `region ${region} did not take the record of the rejoin: look at the log of its nodes, then give the command again`,
+    "again",
+  );
+}
+
+function takenOf(outcomes: readonly PushOutcome[]): TakenRecords {
+  const count = (outcome: PushOutcome) => outcomes.filter((each) => each === outcome).length;
+  return {
+    records: count("durable"),
+    quarantined: count("quarantined"),
+    refused: count("refused"),
+  };
+}
+
+function sum(one: TakenRecords, other: TakenRecords): TakenRecords {
+  return {
+    records: one.records + other.records,
+    quarantined: one.quarantined + other.quarantined,
+    refused: one.refused + other.refused,
+  };
+}
+
+/** How many records were looked at. */
+function total({ records, quarantined, refused }: TakenRecords): number {
+  return records + quarantined + refused;
 }

@@ -44,7 +44,7 @@ async function pausedDestroy() {
   for (const region of [a, b]) await put(region, key);
   link.open = false;
   await time.pass(200);
-  await time.until(retireRegion("a", true, toolsOf(regions, b)));
+  await time.until(retireRegion("a", { endpointsAreOff: true }, toolsOf(regions, b)));
   await time.pass(1_200);
   const destroy = adding(await must(b.store, key), "destroyed", fact);
   const node = paused(b);

@@ -7,7 +7,7 @@ import {
   systemInstance,
 } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
-import type { PeerClient } from "@holdfast/regions";
+import type { Peer, PeerClient } from "@holdfast/regions";
 import { type GivenApprovals, withLocalApprovals } from "../approvals/local-approvals.ts";
 import { OperatorError, reasonOf } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
@@ -41,53 +41,105 @@ export async function adoptRoot(
       await met(peer, timers);
       const keks = new ObjectKekStore(own, { clock: timers, region });
       const entries = await keks.all();
-      const theirs = await under(own, region, entries, lost);
+      const adoptable = await adoptableOf(own, region, entries, { lost, name });
       const place = { own, region, node, machine };
       const call = { lost, root: name };
       const act = { operation: "root adopt", target: lost, call } as const;
       await withLocalApprovals(place, act, approvals, async () => {
         const ring = ringOf({ root, keks, peer, region, machine });
-        for (const { instance, kek } of theirs) {
-          await ring.rewrap(instance, kek, root, true).catch((error: unknown) => {
-            throw new OperatorError(
-              `key-encryption key ${kek.id} of instance ${instance}: ${reasonOf(error)}; those before it are done: run this again`,
-            );
-          });
-        }
-        // At first the region's nodes may serve from the other region's store, so it needs the new wraps too.
-        const ids = theirs.map(({ kek }) => kek.id);
-        const records = await own.read(systemInstance, ids);
-        await peer.push(records.flatMap((found) => found?.object ?? []));
+        await adopt(adoptable, { ring, root, own, peer });
       });
-      return `${theirs.length} key-encryption keys of region ${region} are under ${name} (${defaultRootPlace(config)}) now; start the region's nodes`;
+      const where = `${name} (${defaultRootPlace(config)})`;
+      const { lost: adopted, done } = adoptable;
+      return adopted.length === 0
+        ? `no key of region ${region} is under ${lost} any more: the ${done.length} key-encryption keys under ${where} were given to region ${peer.region} again; start the region's nodes`
+        : `${adopted.length} key-encryption keys of region ${region} are under ${where} now; start the region's nodes`;
     });
   } finally {
     await root.close();
   }
 }
 
-/** The KEKs that the lost root key wrapped for instances under the configuration's root of trust. */
-async function under(
-  own: RedisStore,
+/** The KEKs of a region that its configuration's root of trust wraps. */
+export interface Adoptable {
+  /** Under the lost root key. */
+  readonly lost: readonly KekEntry[];
+  /** Under the configured one: an earlier run may not have given these to the other region. */
+  readonly done: readonly KekEntry[];
+}
+
+/** Wraps the KEKs under the configured root key, and gives the records to the other region; rejects with `OperatorError`. */
+export async function adopt(
+  { lost, done }: Adoptable,
+  {
+    ring,
+    root,
+    own,
+    peer,
+  }: {
+    readonly ring: Pick<InstanceKeyRing, "rewrap">;
+    readonly root: RootOfTrust;
+    readonly own: Pick<RedisStore, "read">;
+    readonly peer: Pick<Peer, "region" | "push">;
+  },
+): Promise<void> {
+  for (const { instance, kek } of lost) {
+    const what = `key-encryption key ${kek.id} of instance ${instance}`;
+    const result = await ring.rewrap(instance, kek, root, true).catch((error: unknown) => {
+      throw new OperatorError(
+        `${what}: ${reasonOf(error)}; those before it are done: run this again`,
+      );
+    });
+    if (result === "raced") {
+      throw new OperatorError(
+        `${what} was changed meanwhile, as by another \`root adopt\`: see that all nodes of the region have one root key, then run this again`,
+        "again",
+      );
+    }
+  }
+  // At first the region's nodes may serve from the other region's store, so it needs the new wraps too.
+  const ids = [...done, ...lost].map(({ kek }) => kek.id);
+  const found = await own.read(systemInstance, ids);
+  const records = found.flatMap((each) => each?.object ?? []);
+  const outcomes = await peer.push(records);
+  const left = outcomes.findIndex((outcome) => outcome !== "durable");
+  if (left === -1) return;
+  throw new OperatorError(
+    `key-encryption key ${records[left]?.uniqueIdentifier} has its new wrap here, and region ${peer.region} did not take it (${outcomes[left]}): run this again before you start the region's nodes`,
+    "again",
+  );
+}
+
+/** The KEKs under the lost and the configured root key; rejects with `OperatorError` if there is nothing to do. */
+export async function adoptableOf(
+  own: Pick<RedisStore, "read">,
   region: string,
   entries: readonly KekEntry[],
-  lost: string,
-): Promise<readonly KekEntry[]> {
+  { lost, name }: { readonly lost: string; readonly name: string },
+): Promise<Adoptable> {
   const makers = new Set<string>();
   const found: KekEntry[] = [];
+  const done: KekEntry[] = [];
   for (const entry of entries) {
     const wrap = entry.kek.wraps.find((one) => one.region === region);
     if (wrap === undefined || (await namesItsOwn(own, region, entry.instance))) continue;
     makers.add(wrap.rootOfTrust);
     if (wrap.rootOfTrust === lost) found.push(entry);
+    if (wrap.rootOfTrust === name) done.push(entry);
   }
-  if (found.length > 0) return found;
+  // Where all are under the configured one, an earlier run has wrapped them.
+  const isAgain = done.length > 0 && makers.size === 1;
+  if (found.length > 0 || isAgain) return { lost: found, done };
   throw new OperatorError(
     `--lost ${lost}: no key of region ${region} is under it; there are keys under ${[...makers].join(", ") || "none"}`,
   );
 }
 
-async function namesItsOwn(own: RedisStore, region: string, instance: string): Promise<boolean> {
+async function namesItsOwn(
+  own: Pick<RedisStore, "read">,
+  region: string,
+  instance: string,
+): Promise<boolean> {
   const [found] = await own.read(systemInstance, [instanceRecordId(instance)]);
   const record = found && readRecord("Instance", found.object);
   return record !== undefined && namedRoots(record, region).current !== undefined;

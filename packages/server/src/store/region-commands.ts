@@ -8,7 +8,11 @@ import {
   RegionRefused,
   type RegionTools,
   type RejoinProgress,
+  type RejoinResult,
+  type RetireConfirmed,
+  rejoinAlone,
   rejoinRegion,
+  requireRetirable,
   retireRegion,
 } from "@holdfast/regions";
 import { type GivenApprovals, withLocalApprovals } from "../approvals/local-approvals.ts";
@@ -62,10 +66,10 @@ export async function retire(
   configFile: string,
   machine: Machine,
   lost: string,
-  endpointsAreOff: boolean,
+  confirmed: RetireConfirmed,
   approvals: GivenApprovals = {},
 ): Promise<string> {
-  if (!endpointsAreOff) {
+  if (!confirmed.endpointsAreOff) {
     throw new OperatorError(
       `region retire ${lost}: give --endpoints-are-off ${lost} once no client can reach an endpoint of region ${lost} any more; while it is cut off it keeps serving, and what it acknowledges then may be lost`,
     );
@@ -82,37 +86,67 @@ export async function retire(
       target: lost,
       call,
     } as const;
-    const work = () => retireRegion(lost, true, opened, evidence.committed());
-    const { generation } = await withLocalApprovals(place, act, approvals, work).catch(
-      async (error: unknown) => {
-        await append([evidence.pending(), evidence.ended({ reason: reasonOf(error) })]);
-        throw error;
-      },
-    );
+    const work = () => retireRegion(lost, confirmed, opened, evidence.committed());
+    const approved = async () => {
+      // An approval is used up by what fails, so what can be refused is refused before.
+      await requireRetirable(lost, confirmed, opened);
+      return await withLocalApprovals(place, act, approvals, work);
+    };
+    const { generation } = await approved().catch(async (error: unknown) => {
+      await append([evidence.pending(), evidence.ended({ reason: reasonOf(error) })]);
+      throw error;
+    });
     return `region ${lost} is retired (generation ${generation}): region ${opened.region} is alone from now on, within a second at all of its nodes; when ${lost} returns, run \`holdfast region rejoin\` there`;
   });
 }
 
-/** Brings this region back after the other one had retired it. */
+/**
+ * Brings this region back after the other one had retired it; with `alone`, the name of the other region, which is lost
+ * for good, with this region's own data only.
+ */
 export async function rejoin(
   configFile: string,
   machine: Machine,
   say: (line: string) => void,
+  alone?: string,
 ): Promise<string> {
   return atRegions(configFile, machine, async (opened) => {
     const { peer, region, timers } = opened;
     if (peer === undefined) throw noPeer();
+    const other = peer.region;
+    if (alone !== undefined && alone !== other) {
+      throw new OperatorError(`--alone ${alone}: the other region is ${other}`);
+    }
     await met(peer, timers);
-    const progress = progressOf(region, peer.region, timers, say);
-    const { generation, pushed, pulled, quarantined } = await rejoinRegion(peer, opened, {
-      progress,
-    });
-    const aside =
-      quarantined === 0
-        ? ""
-        : `; ${quarantined} of them contradict what it has and lie in its quarantine`;
-    return `region ${region} has rejoined as generation ${generation}: ${pushed} records given to region ${peer.region}${aside}, ${pulled} taken from it`;
+    if (alone !== undefined) {
+      const generation = await rejoinAlone(peer, opened);
+      return `region ${region} continues alone as generation ${generation}, with its own data: no record was given to region ${other} or taken from it; when ${other} returns, run \`holdfast region rejoin\` there`;
+    }
+    const progress = progressOf(region, other, timers, say);
+    return rejoined(region, other, await rejoinRegion(peer, opened, { progress }));
   });
+}
+
+/** What a rejoin did, on one line. */
+export function rejoined(
+  region: string,
+  other: string,
+  { generation, pushed, pulled }: RejoinResult,
+): string {
+  const notes: readonly (readonly [number, string])[] = [
+    [pushed.quarantined, `contradict what region ${other} has and lie in its quarantine`],
+    [
+      pushed.refused,
+      `were refused by region ${other}: their instance is deleted there, or it waits for the approved request`,
+    ],
+    [
+      pulled.quarantined,
+      `of region ${other} contradict what is here and lie in the quarantine here`,
+    ],
+    [pulled.refused, `of region ${other} were refused here: their instance is deleted here`],
+  ];
+  const more = notes.flatMap(([count, what]) => (count === 0 ? [] : [`; ${count} ${what}`]));
+  return `region ${region} has rejoined as generation ${generation}: ${pushed.records} records given to region ${other}, ${pulled.records} taken from it${more.join("")}`;
 }
 
 /** Reports each step as it begins, and its progress, one line a second at most. */
@@ -189,10 +223,12 @@ export async function atRegions<Result>(
   }
 }
 
+const refusedExits = { state: "conflicting", request: "wrong", again: "again" } as const;
+
 /** A fault of the other region must not be reported as one of the own store. */
 function faultOf(error: unknown, other: string | undefined): unknown {
   if (error instanceof RegionRefused) {
-    return new OperatorError(reasonOf(error), error.by === "state" ? "conflicting" : "wrong");
+    return new OperatorError(reasonOf(error), refusedExits[error.by]);
   }
   if (!(error instanceof StoreUnavailable)) return error;
   return new OperatorError(
