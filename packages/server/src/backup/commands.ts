@@ -11,11 +11,17 @@ import {
   withEvidence,
   withEvidenceIfReached,
 } from "../store/operator-evidence.ts";
-import { atRegions, type OpenedRegions, presentRegions } from "../store/region-commands.ts";
+import {
+  atRegions,
+  type OpenedRegions,
+  othersNow,
+  presentRegions,
+} from "../store/region-commands.ts";
+import { whyIncomplete } from "./archive/archive-entries.ts";
 import { ArchiveReader } from "./archive/archive-reader.ts";
 import { initBackupKey, readBackupKeys, rotateBackupKey } from "./archive/backup-keys.ts";
 import { type Scanned, scanArchive } from "./archive/scan.ts";
-import { createBackup } from "./create.ts";
+import { type Created, createBackup } from "./create.ts";
 import { Progress, type Show } from "./progress.ts";
 import { drill, drillLines } from "./restore/drill.ts";
 import { type KeyRingPlace, keyRingOver } from "./restore/key-rings.ts";
@@ -70,11 +76,13 @@ export async function createCommand(
   const { keyFile } = settingsOf(config);
   return await withKeys(keyFile, (keys) =>
     withProgress(clock, (show) =>
-      atRegions(configFile, machine, async ({ own, region }) => {
+      atRegions(configFile, machine, async (opened) => {
+        const { own, region } = opened;
         const key = keys.at(-1);
         if (key === undefined) throw new OperatorError(`backup.keyFile: ${keyFile} has no version`);
         const startedMs = clock.monotonicMs();
-        const source = { own, statuses: own, region, holdfast: version };
+        const others = () => othersNow(opened);
+        const source = { own, others, statuses: own, region, holdfast: version };
         const made = await withEvidence(
           appendTo(own),
           machine,
@@ -86,25 +94,43 @@ export async function createCommand(
               clock,
               progress: (done, of) => show("backup", done, of),
             }),
-          ({ trailer, bytes }) => ({ detail: { records: trailer.records, bytes } }),
+          ({ trailer, bytes }) => ({
+            reason: whyIncomplete(trailer),
+            detail: { records: trailer.records, bytes },
+          }),
         );
-        const { records, damaged } = made.trailer;
+        const { records } = made.trailer;
         const seconds = ((clock.monotonicMs() - startedMs) / 1000).toFixed(1);
         const lines = [
           `${made.file}: ${records} records, ${made.bytes} bytes, in ${seconds} s, under version ${key.version} of the backup key`,
         ];
-        if (damaged > 0) {
-          lines.push(
-            `${damaged} records of the store are damaged and are not in it: see docs/runbook.md`,
-          );
-        }
-        return { lines, ok: damaged === 0 };
+          ...createdLines(made),
+        return { lines, ok: whyIncomplete(made.trailer) === undefined };
       }),
     ),
   );
 }
 
 /** Proves that a backup can be restored. Writes only audit events, if the store can be reached. */
+/** What a backup lacks or may lack, as lines of text. */
+export function createdLines({
+  trailer: { damaged, lacks },
+  note,
+}: Pick<Created, "trailer" | "note">): readonly string[] {
+  const lines: string[] = [];
+  if (damaged > 0) {
+    lines.push(
+      `${damaged} records of the store are damaged and are not in it: see docs/runbook.md`,
+    );
+  }
+  if (lacks !== undefined) {
+    lines.push(
+      `it is not complete: ${lacks}: make it in the other region, or again when \`holdfast region status\` says that the store is level`,
+    );
+  } else if (note !== undefined) lines.push(note);
+  return lines;
+}
+
 export async function verifyCommand(
   configFile: string,
   machine: Machine,
@@ -157,9 +183,12 @@ export async function restoreCommand(
       return await atRegions(configFile, machine, async (opened) => {
         const target = await targetOf(opened);
         const restoring = { reader, scanned, target, show, machine };
-        return into === undefined
-          ? await restorePlainly(restoring, apply)
-          : await restoreAnew(restoring, { ...wish, apply }, into, { config, machine });
+        const { lines, ok } = await (into === undefined
+          ? restorePlainly(restoring, apply)
+          : restoreAnew(restoring, { ...wish, apply }, into, { config, machine }));
+        const { lacks } = scanned.trailer;
+        const warned = lacks === undefined ? [] : [`the backup is not complete: ${lacks}`];
+        return { lines: [...warned, ...lines], ok };
       });
     }),
   );

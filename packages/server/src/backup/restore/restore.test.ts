@@ -23,6 +23,7 @@ import { type RestoreReport, type RestoreTarget, reportLines, restoreArchive } f
 
 const key: BackupKey = { version: 1, key: systemIds.randomBytes(32) };
 const at = { time: 7, region: "a" };
+const others = async () => "absent" as const;
 const instance = "4e9f2d9a-63c2-4f42-8f3c-8f6a4b7d3c10";
 const nothing: RestoreReport = {
   made: 0,
@@ -84,7 +85,7 @@ class Site {
   async backup(): Promise<string> {
     this.#made += 1;
     const file = join(folder, `backup-${this.#made}`);
-    const source = { own: this.store, statuses: this.own, region: "a", holdfast: "0" };
+    const source = { own: this.store, others, statuses: this.own, region: "a", holdfast: "0" };
     await createBackup(file, source, {
       key,
       ids: systemIds,
@@ -265,7 +266,7 @@ describe("a backup", () => {
       },
     });
     const file = join(folder, "busy");
-    const source = { own: busy, statuses: site.own, region: "a", holdfast: "0" };
+    const source = { own: busy, others, statuses: site.own, region: "a", holdfast: "0" };
     const made = await createBackup(file, source, {
       key,
       ids: systemIds,
