@@ -23,7 +23,7 @@ import { initBackupKey, readBackupKeys, rotateBackupKey } from "./archive/backup
 import { type Scanned, scanArchive } from "./archive/scan.ts";
 import { type Created, createBackup } from "./create.ts";
 import { Progress, type Show } from "./progress.ts";
-import { drill, drillLines } from "./restore/drill.ts";
+import { drill, drillLines, isReliable } from "./restore/drill.ts";
 import { type KeyRingPlace, keyRingOver } from "./restore/key-rings.ts";
 import {
   findNewInstance,
@@ -157,12 +157,16 @@ export async function verifyCommand(
     machine,
     { action: "backup.verify", target: resolve(file) },
     drilled,
-    ({ ok, opened, failed, restored }) => ({
-      reason: ok ? undefined : "it cannot be relied on",
-      detail: { records: restored.made, opened, failed: failed.length },
+    (found) => ({
+      reason: isReliable(found) ? undefined : "it cannot be relied on",
+      detail: {
+        records: found.restored.made,
+        opened: found.opened,
+        failed: found.failed.length,
+      },
     }),
   );
-  return { lines: drillLines(file, report, machine.clock.wallMs()), ok: report.ok };
+  return { lines: drillLines(file, report, machine.clock.wallMs()), ok: isReliable(report) };
 }
 
 /** Joins a backup into the region's store, or reports what that would do. */
