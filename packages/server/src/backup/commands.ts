@@ -27,6 +27,7 @@ import { drill, drillLines, isReliable } from "./restore/drill.ts";
 import { type KeyRingPlace, keyRingOver } from "./restore/key-rings.ts";
 import {
   findNewInstance,
+  type NewInstanceReport,
   type NewInstanceWish,
   newInstanceLines,
   restoreIntoNew,
@@ -103,15 +104,14 @@ export async function createCommand(
         const seconds = ((clock.monotonicMs() - startedMs) / 1000).toFixed(1);
         const lines = [
           `${made.file}: ${records} records, ${made.bytes} bytes, in ${seconds} s, under version ${key.version} of the backup key`,
-        ];
           ...createdLines(made),
+        ];
         return { lines, ok: whyIncomplete(made.trailer) === undefined };
       }),
     ),
   );
 }
 
-/** Proves that a backup can be restored. Writes only audit events, if the store can be reached. */
 /** What a backup lacks or may lack, as lines of text. */
 export function createdLines({
   trailer: { damaged, lacks },
@@ -131,6 +131,7 @@ export function createdLines({
   return lines;
 }
 
+/** Proves that a backup can be restored. Writes only audit events, if the store can be reached. */
 export async function verifyCommand(
   configFile: string,
   machine: Machine,
@@ -198,29 +199,36 @@ export async function restoreCommand(
   );
 }
 
-interface Restoring {
+/** An archive that was read whole, and where it is restored. */
+export interface Restoring {
   readonly reader: ArchiveReader;
   readonly scanned: Scanned;
   readonly target: RestoreTarget;
   readonly show: Show;
-  readonly machine: Machine;
+  readonly machine: Pick<Machine, "clock" | "ids">;
 }
 
-async function restorePlainly(
+/** Joins an archive into the store between the events of that, or reports what that would do. */
+export async function restorePlainly(
   { reader, scanned, target, show, machine }: Restoring,
   apply: boolean,
 ): Promise<Said> {
   const { records } = scanned.trailer;
-  const report = await restoreArchive(reader, scanned, target, {
-    apply,
-    audit: new ActEvidence(
-      { action: "backup.restore", target: reader.file, detail: { records } },
-      machine,
-    ).committed(),
-    progress: (done) => show(apply ? "restoring" : "comparing", done, records),
-  });
+  const restore = () =>
+    restoreArchive(reader, scanned, target, {
+      apply,
+      progress: (done) => show(apply ? "restoring" : "comparing", done, records),
+    });
+  const act = { action: "backup.restore", target: reader.file, detail: { records } } as const;
+  const ending = (found: RestoreReport) => {
+    const { made, added, contradicting, left } = found;
+    return { reason: whyNotRestored(found), detail: { made, added, contradicting, left } };
+  };
+  const report = apply
+    ? await withEvidence(appendTo(target.own), machine, act, restore, ending)
+    : await restore();
   const lines = [...reportLines(report, apply), conclusion(report, apply)];
-  return { lines, ok: report.left === 0 };
+  return { lines, ok: whyNotRestored(report) === undefined };
 }
 
 async function restoreAnew(
@@ -234,6 +242,10 @@ async function restoreAnew(
   const { deleted } = wish;
   const { id: into, name } = await findNewInstance(target, wish);
   const detail = { file: reader.file, instance: deleted, into };
+  const evidence = new ActEvidence(
+    { action: "backup.restore", target: into, detail },
+    place.machine,
+  );
   const restore = () =>
     restoreIntoNew(
       reader,
@@ -245,10 +257,7 @@ async function restoreAnew(
         region,
         openKeyRing: (store) =>
           keyRingOver(store, store === target.own ? { ...place, regions } : place),
-        audit: new ActEvidence(
-          { action: "backup.restore", target: into, detail },
-          place.machine,
-        ).committed(),
+        audit: [evidence.pending()],
         progress: (done) => show(apply ? "restoring" : "opening", done, scanned.trailer.records),
       },
     );
@@ -260,8 +269,13 @@ async function restoreAnew(
     target: `${deleted}/${into}`,
     call,
   } as const;
+  const ending = ({ restored, destroyed, already, failures }: NewInstanceReport) => ({
+    reason: failures === 0 ? undefined : `${failures} objects could not be restored`,
+    detail: { restored, destroyed, already, failures },
+  });
+  const evident = () => evidence.concluding(appendTo(target.own), restore, ending);
   // Without --apply nothing is written.
-  const report = apply ? await withLocalApprovals(here, act, approvals, restore) : await restore();
+  const report = apply ? await withLocalApprovals(here, act, approvals, evident) : await restore();
   return { lines: newInstanceLines(report, apply), ok: report.failures === 0 };
 }
 
@@ -272,12 +286,24 @@ function newInstanceWish(wish: RestoreWish): NewInstanceWish | undefined {
   throw new OperatorError("--into-new-instance NAME and --deleted-instance ID belong together");
 }
 
+/** Why a restore is not complete; undefined if it is. */
+function whyNotRestored({ contradicting, left }: RestoreReport): string | undefined {
+  const reasons = [
+    ...(contradicting > 0 ? [`${contradicting} records contradict those of the store`] : []),
+    ...(left > 0 ? [`${left} records were held or refused`] : []),
+  ];
+  return reasons.length === 0 ? undefined : reasons.join("; ");
+}
+
 function conclusion(report: RestoreReport, apply: boolean): string {
   if (!apply) return "nothing was written: give --apply to restore it";
-  const { left } = report;
-  return left === 0
-    ? "the restore is complete; it may be run again"
-    : "the restore is not complete";
+  const why = whyNotRestored(report);
+  if (why === undefined) return "the restore is complete; it may be run again";
+  const mend =
+    report.contradicting > 0
+      ? "keep the backup and the store that it is of, and see HoldfastRecordsInQuarantine in docs/runbook.md"
+      : "run it again";
+  return `the restore is not complete: ${why}: ${mend}`;
 }
 
 /** The store of this region; any other that is not retired must answer, since it may know more. */

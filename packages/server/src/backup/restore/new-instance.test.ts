@@ -148,7 +148,7 @@ class Site {
     const scanned = await scanArchive(reader);
     const target = { own: this.own, peers: [], timers, observe: () => undefined };
     const audit = [
-      { time: 1, action: "backup.restore", outcome: "success", initiator: "me", requestId: "r" },
+      { time: 1, action: "backup.restore", outcome: "pending", initiator: "me", requestId: "r" },
     ] as const;
     return await restoreIntoNew(
       reader,
