@@ -110,14 +110,21 @@ export class BackupRestore implements Order {
     const begun = { expected: [] as readonly Acknowledged[] };
     await this.#again(
       this.#region,
-      async ({ own, region, timers, ids }) => {
+      async ({ own, peers, region, timers, ids }) => {
         begun.expected = world.checker.kept.filter(
           ({ shared, regions }) => shared || regions.has(region),
         );
         const read = world.flaws.backedUp(own);
+        const others = async () => {
+          for (const peer of peers) {
+            if (isRetiredEntry(await entryOf(own, peer.region))) continue;
+            return peer.state() === "up" ? "up" : "down";
+          }
+          return "absent";
+        };
         await createBackup(
           file,
-          { own: read, statuses: own, region, holdfast: "simulated" },
+          { own: read, others, statuses: own, region, holdfast: "simulated" },
           { key: this.#key, ids, clock: timers, files: this.#kept, turn: () => timers.sleep(0) },
         );
       },

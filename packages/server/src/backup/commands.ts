@@ -11,16 +11,23 @@ import {
   withEvidence,
   withEvidenceIfReached,
 } from "../store/operator-evidence.ts";
-import { atRegions, type OpenedRegions, presentRegions } from "../store/region-commands.ts";
+import {
+  atRegions,
+  type OpenedRegions,
+  othersNow,
+  presentRegions,
+} from "../store/region-commands.ts";
+import { whyIncomplete } from "./archive/archive-entries.ts";
 import { ArchiveReader } from "./archive/archive-reader.ts";
 import { initBackupKey, readBackupKeys, rotateBackupKey } from "./archive/backup-keys.ts";
 import { type Scanned, scanArchive } from "./archive/scan.ts";
-import { createBackup } from "./create.ts";
+import { type Created, createBackup } from "./create.ts";
 import { Progress, type Show } from "./progress.ts";
-import { drill, drillLines } from "./restore/drill.ts";
+import { drill, drillLines, isReliable } from "./restore/drill.ts";
 import { type KeyRingPlace, keyRingOver } from "./restore/key-rings.ts";
 import {
   findNewInstance,
+  type NewInstanceReport,
   type NewInstanceWish,
   newInstanceLines,
   restoreIntoNew,
@@ -70,11 +77,13 @@ export async function createCommand(
   const { keyFile } = settingsOf(config);
   return await withKeys(keyFile, (keys) =>
     withProgress(clock, (show) =>
-      atRegions(configFile, machine, async ({ own, region }) => {
+      atRegions(configFile, machine, async (opened) => {
+        const { own, region } = opened;
         const key = keys.at(-1);
         if (key === undefined) throw new OperatorError(`backup.keyFile: ${keyFile} has no version`);
         const startedMs = clock.monotonicMs();
-        const source = { own, statuses: own, region, holdfast: version };
+        const others = () => othersNow(opened);
+        const source = { own, others, statuses: own, region, holdfast: version };
         const made = await withEvidence(
           appendTo(own),
           machine,
@@ -86,22 +95,40 @@ export async function createCommand(
               clock,
               progress: (done, of) => show("backup", done, of),
             }),
-          ({ trailer, bytes }) => ({ detail: { records: trailer.records, bytes } }),
+          ({ trailer, bytes }) => ({
+            reason: whyIncomplete(trailer),
+            detail: { records: trailer.records, bytes },
+          }),
         );
-        const { records, damaged } = made.trailer;
+        const { records } = made.trailer;
         const seconds = ((clock.monotonicMs() - startedMs) / 1000).toFixed(1);
         const lines = [
           `${made.file}: ${records} records, ${made.bytes} bytes, in ${seconds} s, under version ${key.version} of the backup key`,
+          ...createdLines(made),
         ];
-        if (damaged > 0) {
-          lines.push(
-            `${damaged} records of the store are damaged and are not in it: see docs/runbook.md`,
-          );
-        }
-        return { lines, ok: damaged === 0 };
+        return { lines, ok: whyIncomplete(made.trailer) === undefined };
       }),
     ),
   );
+}
+
+/** What a backup lacks or may lack, as lines of text. */
+export function createdLines({
+  trailer: { damaged, lacks },
+  note,
+}: Pick<Created, "trailer" | "note">): readonly string[] {
+  const lines: string[] = [];
+  if (damaged > 0) {
+    lines.push(
+      `${damaged} records of the store are damaged and are not in it: see docs/runbook.md`,
+    );
+  }
+  if (lacks !== undefined) {
+    lines.push(
+      `it is not complete: ${lacks}: make it in the other region, or again when \`holdfast region status\` says that the store is level`,
+    );
+  } else if (note !== undefined) lines.push(note);
+  return lines;
 }
 
 /** Proves that a backup can be restored. Writes only audit events, if the store can be reached. */
@@ -131,12 +158,16 @@ export async function verifyCommand(
     machine,
     { action: "backup.verify", target: resolve(file) },
     drilled,
-    ({ ok, opened, failed, restored }) => ({
-      reason: ok ? undefined : "it cannot be relied on",
-      detail: { records: restored.made, opened, failed: failed.length },
+    (found) => ({
+      reason: isReliable(found) ? undefined : "it cannot be relied on",
+      detail: {
+        records: found.restored.made,
+        opened: found.opened,
+        failed: found.failed.length,
+      },
     }),
   );
-  return { lines: drillLines(file, report, machine.clock.wallMs()), ok: report.ok };
+  return { lines: drillLines(file, report, machine.clock.wallMs()), ok: isReliable(report) };
 }
 
 /** Joins a backup into the region's store, or reports what that would do. */
@@ -157,37 +188,47 @@ export async function restoreCommand(
       return await atRegions(configFile, machine, async (opened) => {
         const target = await targetOf(opened);
         const restoring = { reader, scanned, target, show, machine };
-        return into === undefined
-          ? await restorePlainly(restoring, apply)
-          : await restoreAnew(restoring, { ...wish, apply }, into, { config, machine });
+        const { lines, ok } = await (into === undefined
+          ? restorePlainly(restoring, apply)
+          : restoreAnew(restoring, { ...wish, apply }, into, { config, machine }));
+        const { lacks } = scanned.trailer;
+        const warned = lacks === undefined ? [] : [`the backup is not complete: ${lacks}`];
+        return { lines: [...warned, ...lines], ok };
       });
     }),
   );
 }
 
-interface Restoring {
+/** An archive that was read whole, and where it is restored. */
+export interface Restoring {
   readonly reader: ArchiveReader;
   readonly scanned: Scanned;
   readonly target: RestoreTarget;
   readonly show: Show;
-  readonly machine: Machine;
+  readonly machine: Pick<Machine, "clock" | "ids">;
 }
 
-async function restorePlainly(
+/** Joins an archive into the store between the events of that, or reports what that would do. */
+export async function restorePlainly(
   { reader, scanned, target, show, machine }: Restoring,
   apply: boolean,
 ): Promise<Said> {
   const { records } = scanned.trailer;
-  const report = await restoreArchive(reader, scanned, target, {
-    apply,
-    audit: new ActEvidence(
-      { action: "backup.restore", target: reader.file, detail: { records } },
-      machine,
-    ).committed(),
-    progress: (done) => show(apply ? "restoring" : "comparing", done, records),
-  });
+  const restore = () =>
+    restoreArchive(reader, scanned, target, {
+      apply,
+      progress: (done) => show(apply ? "restoring" : "comparing", done, records),
+    });
+  const act = { action: "backup.restore", target: reader.file, detail: { records } } as const;
+  const ending = (found: RestoreReport) => {
+    const { made, added, contradicting, left } = found;
+    return { reason: whyNotRestored(found), detail: { made, added, contradicting, left } };
+  };
+  const report = apply
+    ? await withEvidence(appendTo(target.own), machine, act, restore, ending)
+    : await restore();
   const lines = [...reportLines(report, apply), conclusion(report, apply)];
-  return { lines, ok: report.left === 0 };
+  return { lines, ok: whyNotRestored(report) === undefined };
 }
 
 async function restoreAnew(
@@ -201,6 +242,10 @@ async function restoreAnew(
   const { deleted } = wish;
   const { id: into, name } = await findNewInstance(target, wish);
   const detail = { file: reader.file, instance: deleted, into };
+  const evidence = new ActEvidence(
+    { action: "backup.restore", target: into, detail },
+    place.machine,
+  );
   const restore = () =>
     restoreIntoNew(
       reader,
@@ -212,10 +257,7 @@ async function restoreAnew(
         region,
         openKeyRing: (store) =>
           keyRingOver(store, store === target.own ? { ...place, regions } : place),
-        audit: new ActEvidence(
-          { action: "backup.restore", target: into, detail },
-          place.machine,
-        ).committed(),
+        audit: [evidence.pending()],
         progress: (done) => show(apply ? "restoring" : "opening", done, scanned.trailer.records),
       },
     );
@@ -227,8 +269,13 @@ async function restoreAnew(
     target: `${deleted}/${into}`,
     call,
   } as const;
+  const ending = ({ restored, destroyed, already, failures }: NewInstanceReport) => ({
+    reason: failures === 0 ? undefined : `${failures} objects could not be restored`,
+    detail: { restored, destroyed, already, failures },
+  });
+  const evident = () => evidence.concluding(appendTo(target.own), restore, ending);
   // Without --apply nothing is written.
-  const report = apply ? await withLocalApprovals(here, act, approvals, restore) : await restore();
+  const report = apply ? await withLocalApprovals(here, act, approvals, evident) : await restore();
   return { lines: newInstanceLines(report, apply), ok: report.failures === 0 };
 }
 
@@ -239,12 +286,24 @@ function newInstanceWish(wish: RestoreWish): NewInstanceWish | undefined {
   throw new OperatorError("--into-new-instance NAME and --deleted-instance ID belong together");
 }
 
+/** Why a restore is not complete; undefined if it is. */
+function whyNotRestored({ contradicting, left }: RestoreReport): string | undefined {
+  const reasons = [
+    ...(contradicting > 0 ? [`${contradicting} records contradict those of the store`] : []),
+    ...(left > 0 ? [`${left} records were held or refused`] : []),
+  ];
+  return reasons.length === 0 ? undefined : reasons.join("; ");
+}
+
 function conclusion(report: RestoreReport, apply: boolean): string {
   if (!apply) return "nothing was written: give --apply to restore it";
-  const { left } = report;
-  return left === 0
-    ? "the restore is complete; it may be run again"
-    : "the restore is not complete";
+  const why = whyNotRestored(report);
+  if (why === undefined) return "the restore is complete; it may be run again";
+  const mend =
+    report.contradicting > 0
+      ? "keep the backup and the store that it is of, and see HoldfastRecordsInQuarantine in docs/runbook.md"
+      : "run it again";
+  return `the restore is not complete: ${why}: ${mend}`;
 }
 
 /** The store of this region; any other that is not retired must answer, since it may know more. */

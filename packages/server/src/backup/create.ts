@@ -24,10 +24,15 @@ import type { ArchiveFiles } from "./archive/archive-files.ts";
 import { ArchiveFault, type BackupKey } from "./archive/archive-format.ts";
 import { ArchiveWriter } from "./archive/archive-writer.ts";
 import { patiently } from "./patiently.ts";
+import { type AskOthers, gapsOf, type StoreGaps } from "./store-gaps.ts";
 
 /** What a backup is made from. */
 export interface BackupSource {
-  readonly own: Pick<OwnStore, "storeId" | "position" | "changes" | "countsIn" | "state">;
+  readonly own: Pick<
+    OwnStore,
+    "storeId" | "position" | "changes" | "countsIn" | "state" | "levels" | "doubted"
+  >;
+  readonly others: AskOthers;
   readonly statuses: Pick<InstanceStatuses, "status">;
   readonly region: string;
   readonly holdfast: string;
@@ -53,6 +58,8 @@ export interface Created {
   readonly file: string;
   readonly bytes: number;
   readonly trailer: Trailer;
+  /** What a cut between the regions may keep from it, which is not a fault. */
+  readonly note?: string;
 }
 
 const pageRecords = 256;
@@ -62,10 +69,14 @@ const recordsPerTurn = 32;
 const beginningsMax = 8;
 /** How many pages more than changes are read before a partition counts as changing too fast. */
 const pagesBeyondMax = 10_000;
+/** How long a store may take to become level, and how often it is asked. */
+const levelMs = 30_000;
+const levelPauseMs = 250;
 
 /**
  * Writes everything that a region's own store has into an archive, while the store is in use: each partition as it is at
- * one change number. Material stays sealed, and keys stay wrapped.
+ * one change number. Material stays sealed, and keys stay wrapped. The trailer says so if the store is not level before
+ * and after.
  */
 export async function createBackup(
   file: string,
@@ -79,8 +90,8 @@ export async function createBackup(
   const about = { createdMs: clock.wallMs(), region, storeId, holdfast };
   await using writer = await ArchiveWriter.create(file, key, about, ids, files);
   const backup = new Backup(writer, source, options);
-  const trailer = await backup.run();
-  return { file, bytes: writer.bytes, trailer };
+  const { trailer, note } = await backup.run();
+  return { file, bytes: writer.bytes, trailer, ...(note !== undefined && { note }) };
 }
 
 class Backup {
@@ -100,7 +111,8 @@ class Backup {
     this.#options = options;
   }
 
-  async run(): Promise<Trailer> {
+  async run(): Promise<Pick<Created, "trailer" | "note">> {
+    const before = await this.#gaps();
     const { numbers } = await this.#ask(() => this.#source.own.position());
     this.#of = numbers.reduce((sum, number) => sum + number, 0);
     // The system's own records last: the key of every sealed object is then among them.
@@ -112,18 +124,32 @@ class Backup {
       if (status === undefined) continue;
       await this.#writer.add(entryKinds.status, jsonBody({ instance, status }));
     }
+    const { lacks, note = before.note } = before.lacks === undefined ? await this.#gaps() : before;
     const trailer: Trailer = {
       entries: this.#writer.entries,
       partitions: sysPartition + 1,
       records: this.#records,
       damaged: this.#damaged,
+      ...(lacks !== undefined && { lacks }),
       counts: this.#counts,
       finishedMs: this.#options.clock.wallMs(),
     };
     await this.#writer.add(entryKinds.trailer, jsonBody(trailer));
     await this.#writer.finish();
     this.#options.progress?.(this.#of, this.#of);
-    return trailer;
+    return { trailer, ...(note !== undefined && { note }) };
+  }
+
+  /** What the store lacks, after a moment in which it may become level: after a node's restart, a resync ends soon. */
+  async #gaps(): Promise<StoreGaps> {
+    const { own, others } = this.#source;
+    const { clock, signal } = this.#options;
+    const untilMs = clock.monotonicMs() + levelMs;
+    for (;;) {
+      const gaps = await this.#ask(() => gapsOf(own, others));
+      if (gaps.isLevel || clock.monotonicMs() >= untilMs) return gaps;
+      await clock.sleep(levelPauseMs, signal);
+    }
   }
 
   async #partition(partition: number): Promise<void> {

@@ -1,6 +1,5 @@
 import { userInfo } from "node:os";
-import { type AuditEvent, systemInstance } from "@holdfast/engine";
-import type { RedisStore } from "@holdfast/redis";
+import { type AuditEvent, type OwnStore, systemInstance } from "@holdfast/engine";
 import type { ManagementAction } from "../audit/actions.ts";
 import { reasonOf } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
@@ -49,6 +48,23 @@ export class ActEvidence {
     return this.#event(reason === undefined ? "success" : "failure", reason, detail);
   }
 
+  /** Runs `work`, whose pending event is written by then or by the work itself, and appends how it ended. */
+  async concluding<Result>(
+    append: Append,
+    work: () => Promise<Result>,
+    endingOf: (result: Result) => ActEnding = () => ({}),
+  ): Promise<Result> {
+    let result: Result;
+    try {
+      result = await work();
+    } catch (error) {
+      await append([this.ended({ reason: reasonOf(error) })]);
+      throw error;
+    }
+    await append([this.ended(endingOf(result))]);
+    return result;
+  }
+
   #event(outcome: AuditEvent["outcome"], reason?: string, more: Detail = {}): AuditEvent {
     const { action, target, detail = {} } = this.#act;
     return {
@@ -72,23 +88,15 @@ export async function withEvidence<Result>(
   machine: Pick<Machine, "clock" | "ids">,
   act: OperatorAct,
   work: () => Promise<Result>,
-  endingOf: (result: Result) => ActEnding = () => ({}),
+  endingOf?: (result: Result) => ActEnding,
 ): Promise<Result> {
   const evidence = new ActEvidence(act, machine);
   await append([evidence.pending()]);
-  let result: Result;
-  try {
-    result = await work();
-  } catch (error) {
-    await append([evidence.ended({ reason: reasonOf(error) })]);
-    throw error;
-  }
-  await append([evidence.ended(endingOf(result))]);
-  return result;
+  return await evidence.concluding(append, work, endingOf);
 }
 
 /** Appends to a store's trail; durable when it resolves. */
-export function appendTo(own: Pick<RedisStore, "appendAudit">): Append {
+export function appendTo(own: Pick<OwnStore, "appendAudit">): Append {
   return (events) => own.appendAudit(systemInstance, events, true);
 }
 

@@ -3,6 +3,7 @@ import type { RedisStore } from "@holdfast/redis";
 import {
   entryOf,
   isRetiredEntry,
+  type Others,
   PeerClient,
   type RegionEntry,
   RegionRefused,
@@ -253,6 +254,17 @@ export async function presentRegions(
     `peer.addresses: region ${peer.region} does not answer, and ${why}: start a node of it, or retire it with \`holdfast region retire ${peer.region}\``,
     "again",
   );
+}
+
+/** Whether the other region answers; it is absent where there is none, or it is retired. */
+export async function othersNow({
+  own,
+  peer,
+  timers,
+}: Pick<OpenedRegions, "own" | "peer" | "timers">): Promise<Others> {
+  if (peer === undefined || isRetiredEntry(await entryOf(own, peer.region))) return "absent";
+  await met(peer, timers);
+  return peer.state() === "up" ? "up" : "down";
 }
 
 /** Waits a bounded time until another region has answered once. */

@@ -45,9 +45,20 @@ export interface Trailer {
   readonly partitions: number;
   readonly records: number;
   readonly damaged: number;
+  /** Why the store lacked records that it should have had; absent if it was level. Not in archives of older releases. */
+  readonly lacks?: string;
   /** As the store counted them, by instance, if it had counted them all. */
   readonly counts: Readonly<Record<string, StateCounts>>;
   readonly finishedMs: number;
+}
+
+/** Why an archive is not complete; undefined if it has all that its store should have had. */
+export function whyIncomplete({ damaged, lacks }: Trailer): string | undefined {
+  const reasons = [
+    ...(damaged > 0 ? [`${damaged} damaged records are not in it`] : []),
+    ...(lacks === undefined ? [] : [lacks]),
+  ];
+  return reasons.length === 0 ? undefined : reasons.join("; ");
 }
 
 /** One part of an archive. */

@@ -14,6 +14,7 @@ import {
   type PartitionEntry,
   type StatusEntry,
   type Trailer,
+  whyIncomplete,
 } from "./archive-entries.ts";
 import { altered, cutShort } from "./archive-format.ts";
 import type { ArchiveReader } from "./archive-reader.ts";
@@ -59,9 +60,10 @@ export async function scanArchive(
 
 /** What a scan found, as lines of text. */
 export function scannedLines(name: string, bytes: number, scanned: Scanned, wallMs: number) {
-  const { finishedMs, records, partitions, damaged } = scanned.trailer;
+  const { finishedMs, records, partitions } = scanned.trailer;
   const ageHours = Math.max(0, (wallMs - finishedMs) / 3_600_000).toFixed(1);
-  const lacks = damaged === 0 ? "" : `; ${damaged} damaged ones were left out when it was made`;
+  const why = whyIncomplete(scanned.trailer);
+  const lacks = why === undefined ? "" : `; it was not complete when it was made: ${why}`;
   return [
     `${name}: ${bytes} bytes, finished ${new Date(finishedMs).toISOString()} (${ageHours} hours ago)`,
     `every part is whole: ${records} records of ${partitions} partitions${lacks}`,

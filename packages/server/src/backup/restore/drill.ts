@@ -10,6 +10,7 @@ import {
 import { stateText } from "@holdfast/kmip";
 import { reasonOf } from "../../base/operator-error.ts";
 import type { Machine } from "../../base/system.ts";
+import { whyIncomplete } from "../archive/archive-entries.ts";
 import type { ArchiveReader } from "../archive/archive-reader.ts";
 import { type Scanned, scanArchive, scannedLines } from "../archive/scan.ts";
 import { PrivateRedis } from "./private-redis.ts";
@@ -41,11 +42,22 @@ export interface DrillReport {
   readonly counts: ReturnType<typeof stateCounts>;
   readonly instances: number;
   readonly keks: number;
+  /** How many of the archive's records have material. */
+  readonly sealed: number;
   readonly opened: number;
   /** Keys that could not be opened, and why. */
   readonly failed: readonly { readonly uniqueIdentifier: string; readonly reason: string }[];
-  /** Whether nothing was found that speaks against the archive. */
-  readonly ok: boolean;
+}
+
+/** Whether nothing was found that speaks against the archive. */
+export function isReliable({
+  scanned,
+  restored,
+  failed,
+}: Pick<DrillReport, "scanned" | "restored" | "failed">): boolean {
+  const { left, contradicting } = restored;
+  const isComplete = whyIncomplete(scanned.trailer) === undefined;
+  return isComplete && failed.length === 0 && left === 0 && contradicting === 0;
 }
 
 /**
@@ -77,9 +89,9 @@ export async function drill(reader: ArchiveReader, options: DrillOptions): Promi
     restored,
     ...counted,
     keks: keks.size,
+    sealed: sample.seen,
     opened,
     failed,
-    ok: failed.length === 0 && restored.left === 0 && restored.contradicting === 0,
   };
 }
 
@@ -146,7 +158,8 @@ class Sample {
   readonly chosen: Pick<ManagedObject, "instance" | "uniqueIdentifier">[] = [];
   readonly #size: number;
   readonly #chance: () => number;
-  #seen = 0;
+  /** How many were offered that have material. */
+  seen = 0;
 
   constructor(size: number, chance: () => number) {
     this.#size = size;
@@ -155,13 +168,13 @@ class Sample {
 
   offer({ instance, uniqueIdentifier, material }: ManagedObject): void {
     if (material === undefined || instance === systemInstance) return;
-    this.#seen += 1;
+    this.seen += 1;
     const one = { instance, uniqueIdentifier };
     if (this.chosen.length < this.#size) {
       this.chosen.push(one);
       return;
     }
-    const at = Math.floor(this.#chance() * this.#seen);
+    const at = Math.floor(this.#chance() * this.seen);
     if (at < this.#size) this.chosen[at] = one;
   }
 }
@@ -180,6 +193,12 @@ export function drillLines(file: string, report: DrillReport, wallMs: number): r
     ...failed
       .slice(0, failedTold)
       .map(({ uniqueIdentifier, reason }) => `key ${uniqueIdentifier}: ${reason}`),
-    report.ok ? "this backup can be restored" : "this backup cannot be relied on as it is",
+    verdictOn(report),
   ];
+}
+
+function verdictOn(report: DrillReport): string {
+  if (!isReliable(report)) return "this backup cannot be relied on as it is";
+  if (report.sealed === 0 || report.opened > 0) return "this backup can be restored";
+  return "all of its records can be restored, but no key was opened: give a larger number with --keys to prove that its keys open";
 }

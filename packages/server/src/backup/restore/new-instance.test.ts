@@ -35,6 +35,7 @@ const key: BackupKey = { version: 1, key: ids.randomBytes(32) };
 const root = new MemoryRootOfTrust(ids);
 const deleted = "4e9f2d9a-63c2-4f42-8f3c-8f6a4b7d3c10";
 const us = 1_700_000_000_000_000;
+const others = async () => "absent" as const;
 const deletion: Fact = { time: us / 1e6 + 100, region: deletionRegion };
 let fresh = ids.uuid();
 while (partitionOf(fresh) === partitionOf(deleted)) fresh = ids.uuid();
@@ -116,7 +117,7 @@ class Site {
 
   async backup(): Promise<string> {
     const file = join(folder, ids.uuid());
-    const source = { own: this.store, statuses: this.own, region: "a", holdfast: "0" };
+    const source = { own: this.store, others, statuses: this.own, region: "a", holdfast: "0" };
     await createBackup(file, source, { key, ids, clock });
     return file;
   }
@@ -147,7 +148,7 @@ class Site {
     const scanned = await scanArchive(reader);
     const target = { own: this.own, peers: [], timers, observe: () => undefined };
     const audit = [
-      { time: 1, action: "backup.restore", outcome: "success", initiator: "me", requestId: "r" },
+      { time: 1, action: "backup.restore", outcome: "pending", initiator: "me", requestId: "r" },
     ] as const;
     return await restoreIntoNew(
       reader,

@@ -38,6 +38,7 @@ export interface NewInstanceOptions {
   readonly region: string;
   /** Opens what is in a store with the roots of trust that it names. */
   readonly openKeyRing: (store: SystemStore) => Promise<CommandKeyRing>;
+  /** The pending event, written together with the new instance's record. */
   readonly audit: readonly AuditEvent[];
   readonly progress?: (records: number) => void;
 }
@@ -308,7 +309,7 @@ async function checkNew(
   }
 }
 
-/** Writes into the new instance's record where its objects come from, with the audit events. */
+/** Writes into the new instance's record where its objects come from, with the pending event. */
 async function claim(
   own: OwnStore,
   record: ManagedObject,

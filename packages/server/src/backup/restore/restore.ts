@@ -1,5 +1,4 @@
 import {
-  type AuditEvent,
   delayedAnew,
   type InstanceStatuses,
   type ManagedObject,
@@ -61,8 +60,6 @@ export interface RestoreReport {
 export interface RestoreOptions {
   /** Without it, nothing is written. */
   readonly apply: boolean;
-  /** Its audit events, written before the first record. */
-  readonly audit?: readonly AuditEvent[];
   readonly progress?: (records: number) => void;
   /** Taken now and then: a node that compares serves clients as well. */
   readonly turn?: Turn;
@@ -98,9 +95,10 @@ class Restore {
     newer: 0,
     destroyed: 0,
     deleted: 0,
-    contradicting: 0,
     left: 0,
   };
+  /** Identifiers of records that contradict what the store has. */
+  readonly #contradicting = new Set<string>();
   #deleted: ReadonlySet<string> = new Set();
   #done = 0;
 
@@ -110,9 +108,7 @@ class Restore {
   }
 
   async run(reader: ArchiveReader, scanned: Scanned): Promise<RestoreReport> {
-    const { apply, audit = [] } = this.#options;
-    const { own } = this.#target;
-    if (apply) await own.appendAudit(systemInstance, audit, true);
+    const { apply } = this.#options;
     this.#deleted = await this.#deletedInstances(scanned);
     for (let at = 0; at < scanned.system.length; at += pageRecords) {
       await this.#page(scanned.system.slice(at, at + pageRecords));
@@ -123,7 +119,8 @@ class Restore {
       together.add(() => this.#page(objects.filter(({ instance }) => instance !== systemInstance))),
     );
     await together.end();
-    return { ...this.#report, instances: await this.#statuses(scanned) };
+    const contradicting = this.#contradicting.size;
+    return { ...this.#report, contradicting, instances: await this.#statuses(scanned) };
   }
 
   /** Instances that were deleted, according to the archive or any region. */
@@ -247,10 +244,16 @@ class Restore {
     if (objects.length === 0) return;
     const { own, timers, observe } = this.#target;
     const merging = { from: "backup", timers, observe, reservedMs };
-    for (const { result } of await patiently(timers, () => mergeInto(own, objects, merging))) {
+    const merged = await patiently(timers, () => mergeInto(own, objects, merging));
+    for (const [at, { result }] of merged.entries()) {
       if (result === "reserved" || result === "refused" || result === "unreadable")
         this.#report.left += 1;
+      else if (result === "quarantined") this.#contradicts(objects[at]);
     }
+  }
+
+  #contradicts(object: ManagedObject | undefined): void {
+    if (object !== undefined) this.#contradicting.add(object.uniqueIdentifier);
   }
 
   async #copies(
@@ -280,7 +283,7 @@ class Restore {
     const outcome =
       known.instance === object.instance ? joinKeepingSeals(known, object) : undefined;
     if (outcome?.kind !== "joined") {
-      report.contradicting += 1;
+      this.#contradicts(object);
       return true;
     }
     if (known.facts.destroyed !== undefined && object.facts.destroyed === undefined) {

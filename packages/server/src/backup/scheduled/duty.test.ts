@@ -3,9 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemInstance } from "@holdfast/engine";
 import { MemoryOwnStore, sampleObject } from "@holdfast/engine/testing";
+import type { Others } from "@holdfast/regions";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { machine, systemClock, systemIds } from "../../base/system.ts";
-import { initBackupKey, rotateBackupKey } from "../archive/backup-keys.ts";
+import { machine, systemIds } from "../../base/system.ts";
+import { ArchiveReader } from "../archive/archive-reader.ts";
+import { initBackupKey, readBackupKeys, rotateBackupKey } from "../archive/backup-keys.ts";
+import { scanArchive } from "../archive/scan.ts";
 import { ScheduledBackups } from "./duty.ts";
 import { lastGoodMs, runsOf } from "./runs.ts";
 import { backupsIn, dueAfter, minutesOf, retire } from "./schedule.ts";
@@ -28,18 +31,32 @@ class Leader {
   readonly store = new MemoryOwnStore();
   readonly keyFile = join(folder, "key");
   readonly directory = join(folder, "backups");
+  others: Others = "absent";
+  /** Called at each pause. */
+  paused = async (): Promise<void> => undefined;
+  #sleptMs = 0;
 
   duty(keep = 3): ScheduledBackups {
     const statuses = { status: async () => undefined };
     return new ScheduledBackups({
-      source: { own: this.store, statuses, region: "a", holdfast: "0" },
+      source: {
+        ...{ own: this.store, statuses, region: "a", holdfast: "0" },
+        others: async () => this.others,
+      },
       store: this.store,
       keyFile: this.keyFile,
       directory: this.directory,
       schedule: { everyMs: hour },
       keep,
       ordered: { carryOut: () => Promise.reject(new Error("nothing was ordered")) },
-      clock: { ...systemClock, wallMs: () => this.nowMs },
+      clock: {
+        wallMs: () => this.nowMs,
+        monotonicMs: () => this.#sleptMs,
+        sleep: async (ms) => {
+          this.#sleptMs += ms;
+          await this.paused();
+        },
+      },
       ids: systemIds,
     });
   }
@@ -131,7 +148,6 @@ describe("scheduled backups", () => {
       // Not again at once.
       expect((await duty.run(context)).done).toBe(0);
     }
-    const complete = "holdfast-a-20261125T120000Z.backup";
     const incomplete = "holdfast-a-20261125T150000Z.incomplete.backup";
     expect(await readdir(leader.directory)).toEqual([complete, incomplete]);
     const runs = await runsOf(leader.store, "a");
@@ -142,6 +158,106 @@ describe("scheduled backups", () => {
     expect(created.map(({ outcome }) => outcome)).toEqual([
       ...["success", "failure", "failure", "failure"],
     ]);
+  });
+
+  /** A store that was level once, with a backup of then. */
+  async function levelOnce() {
+    const leader = new Leader();
+    await mkdir(leader.directory);
+    await initBackupKey(leader.keyFile, machine);
+    leader.others = "up";
+    await leader.store.setLevel(await leader.store.requestResync(), 1);
+    expect((await leader.duty(1).run(context)).done).toBe(1);
+    leader.nowMs += hour;
+    return leader;
+  }
+  const complete = "holdfast-a-20261125T120000Z.backup";
+  const stuck = "the store is not level with the other region yet";
+
+  test.each<{ says: string; why: string; others?: Others; before: (leader: Leader) => unknown }>([
+    {
+      says: "had no room for all",
+      why: "the store had no room for all, or is an older one",
+      before: ({ store }) => store.loseLevel(),
+    },
+    {
+      says: "had no room for all, and the other region is out of reach now",
+      why: "the store had no room for all, or is an older one",
+      others: "down",
+      before: ({ store }) => store.loseLevel(),
+    },
+    {
+      says: "had no room for something during the backup",
+      why: "the store had no room for all, or is an older one",
+      before: ({ store }) => {
+        const countsIn = store.countsIn.bind(store);
+        store.countsIn = async (partition) => {
+          if (partition === 0) await store.loseLevel();
+          return await countsIn(partition);
+        };
+      },
+    },
+    {
+      says: "may be an older one",
+      why: "the store may be an older one than this node remembers",
+      before: ({ store }) => {
+        store.doubted = () => true;
+      },
+    },
+    {
+      says: "is being filled again",
+      why: "the store was never level with the other region",
+      before: async ({ store }) => {
+        store.levels = async () => ({ asked: 1, reached: 0, lost: 0 });
+      },
+    },
+    { says: "has a stuck resync", why: stuck, before: ({ store }) => store.requestResync() },
+  ])("of a store that $says are failures", async ({ why, others, before }) => {
+    const leader = await levelOnce();
+    if (others !== undefined) leader.others = others;
+    await before(leader);
+    await expect(leader.duty(1).run(context)).rejects.toThrow(`is not complete: ${why}`);
+    const incomplete = "holdfast-a-20261125T130000Z.incomplete.backup";
+    expect(await readdir(leader.directory)).toEqual([complete, incomplete]);
+    const runs = await runsOf(leader.store, "a");
+    expect(runs.runs[0]).toMatchObject({ ok: false, reason: expect.stringContaining(why) });
+    expect(lastGoodMs(runs)).toBe(start);
+    expect(leader.store.auditOf(systemInstance).at(-1)).toMatchObject({
+      ...{ action: "backup.create", outcome: "failure" },
+    });
+    const keys = await readBackupKeys(leader.keyFile);
+    await using reader = await ArchiveReader.open(join(leader.directory, incomplete), keys);
+    expect((await scanArchive(reader)).trailer.lacks).toContain(why);
+  });
+
+  test.each<{ says: string; before: (leader: Leader) => unknown }>([
+    {
+      says: "becomes level a moment after a restart",
+      before: async (leader) => {
+        const asked = await leader.store.requestResync();
+        leader.paused = () => leader.store.setLevel(asked, 1);
+      },
+    },
+    {
+      says: "cannot become level in a cut, in which its nodes were restarted",
+      before: async (leader) => {
+        await leader.store.requestResync();
+        leader.others = "down";
+      },
+    },
+    {
+      says: "is alone, as the other region is retired",
+      before: async (leader) => {
+        await leader.store.requestResync();
+        leader.others = "absent";
+      },
+    },
+  ])("of a store that $says are good", async ({ before }) => {
+    const leader = await levelOnce();
+    await before(leader);
+    expect((await leader.duty(2).run(context)).done).toBe(1);
+    const later = "holdfast-a-20261125T130000Z.backup";
+    expect(await readdir(leader.directory)).toEqual([complete, later]);
   });
 
   test("are not deleted without audit events, and a deletion that fails has its event", async () => {

@@ -11,6 +11,7 @@ import {
 } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 import { reasonOf } from "../../base/operator-error.ts";
+import { whyIncomplete } from "../archive/archive-entries.ts";
 import { renameArchive } from "../archive/archive-files.ts";
 import { readBackupKeys } from "../archive/backup-keys.ts";
 import { type BackupSource, createBackup } from "../create.ts";
@@ -138,11 +139,11 @@ export class ScheduledBackups implements Duty {
         ...(show && { progress: (done, of) => show("writing", done, of) }),
         ...(turn && { turn }),
       });
-      const { records, damaged } = trailer;
-      const ok = damaged === 0;
+      const { records } = trailer;
+      const reason = whyIncomplete(trailer) ?? "";
+      const ok = reason === "";
       if (ok) await renameArchive(incomplete, complete);
       const file = ok ? complete : incomplete;
-      const reason = ok ? "" : `${damaged} damaged records are not in it`;
       return { file, startedMs, endedMs: clock.wallMs(), records, bytes, ok, reason };
     } finally {
       for (const { key } of keys) key.fill(0);

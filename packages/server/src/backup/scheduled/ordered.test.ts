@@ -42,7 +42,7 @@ function dutyOf({ name: region, own, store }: MemoryRegion): ScheduledBackups {
     ...{ peers: [], timers, observe: () => undefined },
   });
   return new ScheduledBackups({
-    source: { own, statuses: own, region, holdfast: "0" },
+    source: { own, others: async () => "absent", statuses: own, region, holdfast: "0" },
     schedule: { everyMs: 1e12 },
     keep: 10,
     ordered: new OrderedWork({ region, node: `${region}1`, target, ...around }),

@@ -137,9 +137,14 @@ function scheduled({ config, observe }: Parts, { own, peers, store }: Regions): 
       `region ${silent.region} does not answer, and may know of objects that were destroyed since: order this again when it does`,
     );
   };
+  const others = async () => {
+    const present = peers.filter((peer) => !store.records.isRetired(peer.region));
+    if (present.length === 0) return "absent";
+    return present.some((peer) => peer.state() === "up") ? "up" : "down";
+  };
   return [
     new ScheduledBackups({
-      source: { own, statuses: own, region, holdfast: version },
+      source: { own, others, statuses: own, region, holdfast: version },
       schedule: { everyMs, ...(at !== undefined && { atMinutes: minutesOf(at) }) },
       keep,
       ordered: new OrderedWork({ region, node, target, ...around }),
