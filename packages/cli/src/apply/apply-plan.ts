@@ -15,6 +15,8 @@ export interface ActualInstance {
   readonly origin: string;
   /** By region, the configured reference without secrets; undefined if none was configured. */
   readonly roots: Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>;
+  /** By region, where an order that is not complete moves the instance, without secrets. */
+  readonly nextRoots?: ActualInstance["roots"];
   readonly certificates: readonly {
     readonly id: string;
     readonly name: string;
@@ -140,7 +142,11 @@ function rootSteps(
   actual: ActualInstance,
   updateSecrets: boolean,
 ): readonly Step[] {
-  const differs = ([region, root]: [string, Root]) => !same(comparable(root), actual.roots[region]);
+  // A move that is not complete will end there: only another order ends it.
+  const differs = ([region, root]: [string, Root]) =>
+    [actual.roots[region], actual.nextRoots?.[region] ?? actual.roots[region]].some(
+      (one) => !same(comparable(root), one),
+    );
   const moved = Object.entries(roots).filter(differs);
   const sealed = Object.entries(roots).filter(
     (each) => !differs(each) && comparable(each[1])["secret"] === "sealed",

@@ -117,11 +117,19 @@ async function actualInstances(client: AdminClient): Promise<readonly ActualInst
       certificates.push(one);
     }
     const users = await client.call("listUsers", { params });
-    const roots = Object.entries(instance.regions).map(
+    const regions = Object.entries(instance.regions);
+    const roots = regions.map(
       ([region, { root }]) =>
         [region, root?.origin === "instance" ? root.reference : undefined] as const,
     );
-    found.push({ ...instance, roots: Object.fromEntries(roots), certificates, users: users.items });
+    const next = regions.map(([region, { root }]) => [region, root?.next?.reference] as const);
+    found.push({
+      ...instance,
+      roots: Object.fromEntries(roots),
+      nextRoots: Object.fromEntries(next),
+      certificates,
+      users: users.items,
+    });
   }
   return found;
 }

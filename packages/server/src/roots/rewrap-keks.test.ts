@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { namedRoots, rootChanges } from "../records/root-reference.ts";
 import { namedRoot, TestRoots } from "../testing/roots.ts";
-import { reportOf } from "./root-status.ts";
+import { reportOf, rootStatusOf } from "./root-status.ts";
 
 let world: TestRoots;
 
@@ -68,8 +68,16 @@ test("a move to a root of trust that refuses changes nothing, and another order 
   await expect(world.rewrap.settle("i")).rejects.toMatchObject({ failure: "disabled" });
   world.keyRing.drop();
   expect(await key.open()).toBe("secret");
+  const shown = () => rootStatusOf(world.recordOf("i"), "a", "local");
+  const { name: _, ...reference } = namedRoot("y");
+  expect(shown()).toMatchObject({
+    name: "x",
+    next: { type: reference.type, name: "y", reference },
+  });
+  expect(reportOf(world.roots, "i", ["a"])).toMatchObject([{ root: "x", next: "y" }]);
   await world.write("i", order("x"));
   await world.rewrap.settle("i");
+  expect(shown().next).toBeUndefined();
   expect(named().current?.rootKey).toBe("x");
   expect(await makers()).toEqual([["x"]]);
 });
