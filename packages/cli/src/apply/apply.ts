@@ -22,7 +22,7 @@ export function addApply(program: Command): void {
     .command("apply")
     .summary("make instances, certificates and users match a file")
     .description(
-      "Compares the declared instances with those of the service, prints the plan, has the service check every step, and carries it out. Undeclared objects stay, unless --prune is given and confirmed. Applied again, it changes nothing. API keys, PINs and passwords cannot be compared: --update-secrets sends them again.",
+      "Compares the declared instances with those of the service, prints the plan, has the service check every step, and carries it out. Undeclared objects stay, unless --prune is given and confirmed. A certificate counts by its fingerprint: a new one under a name that is taken is added as NAME-new, and the old one is deleted after that, with --prune. Applied again, it changes nothing. API keys, PINs and passwords cannot be compared: --update-secrets sends them again.",
     )
     .requiredOption("-f, --file <file>", "YAML; - is standard input")
     .option("--dry-run", "print the plan and the steps the service would refuse; change nothing")
