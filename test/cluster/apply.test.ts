@@ -1,4 +1,5 @@
 import { until } from "@holdfast/testing";
+import { selfSigned } from "@holdfast/testing/pki";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { stringify } from "yaml";
 import { type OrderedKind, OrderRegions, orderedKinds } from "../support/order-roots.ts";
@@ -100,4 +101,34 @@ test("a dry run refuses what apply would refuse, with the same exit code", async
   expect([real.code, bare(real.err)]).toEqual([dry.code, bare(dry.err)]);
   const { items } = await admin().call("listInstances", { query: { name: "wrong", limit: 10 } });
   expect(items).toEqual([]);
+});
+
+test("a renewed certificate is added beside the old one, and the next apply changes nothing", async () => {
+  const name = "renewed";
+  const { regions: rootOfTrust } = await site.rootFor("local");
+  const declare = async (commonName: string): Promise<string> => {
+    const notBeforeMs = Date.now() - 3_600_000;
+    const { certificate } = await selfSigned({ commonName, notBeforeMs, days: 2 });
+    await site.write("vcenter.pem", certificate);
+    const certificates = [{ name: "vcenter", file: "vcenter.pem" }];
+    const text = stringify({ instances: [{ name, rootOfTrust, certificates }] });
+    return await site.write("renewed.yaml", text);
+  };
+  expect(await apply(await declare("old"))).toMatchObject({ code: 0, err: "" });
+  const file = await declare("new");
+  const added = await apply(file);
+  expect(added).toMatchObject({ code: 0, err: "" });
+  expect(added.out).toContain(`done: + certificate vcenter-new of ${name}, in place of vcenter`);
+  const params = { instance: name };
+  const listing = { params, query: { limit: 10 } };
+  const listed = () => admin().call<"listCertificates">("listCertificates", listing);
+  const { items } = await patient(listed);
+  expect(items.map((one) => [one.name, one.subject])).toEqual([
+    ["vcenter", "CN=old"],
+    ["vcenter-new", "CN=new"],
+  ]);
+  const again = await apply(file);
+  expect(again).toMatchObject({ code: 0, err: "" });
+  expect(again.out).toContain(`  certificate vcenter of ${name} is not declared so, and stays`);
+  expect(again.out).toContain("nothing to do: the service is as declared");
 });

@@ -95,21 +95,30 @@ const rootKey = z
 /** What a region can do with an instance's root key. */
 export const rootState = z.enum(crkStates);
 
+const rootName = {
+  type: z.enum(kindNames),
+  name: z.string().describe("Key manager and root key, without secrets."),
+};
+const shownReference = z
+  .record(z.string(), z.string())
+  .optional()
+  .describe("What was configured, without secrets.");
+
 /** An instance's root of trust in a region, as the region's leader last found it. */
 export const rootStatus = z
   .object({
-    type: z.enum(kindNames),
-    name: z.string().describe("Key manager and root key, without secrets."),
+    ...rootName,
     origin: z.enum(["instance", "configuration"]),
     state: rootState,
     reason: z.string(),
     checkedAt: time.optional(),
     graceUntil: time.optional().describe("While unreachable: until when open keys are used."),
     version: z.string().describe("The root key's present version."),
-    reference: z
-      .record(z.string(), z.string())
+    reference: shownReference,
+    next: z
+      .object({ ...rootName, reference: shownReference })
       .optional()
-      .describe("What was configured, without secrets."),
+      .describe("Where the instance is being moved, as long as the move is not complete."),
   })
   .meta({ id: "RootStatus" });
 
@@ -119,6 +128,10 @@ const rootReportRow = z.object({
   name: z.string(),
   region,
   root: z.string(),
+  next: z
+    .string()
+    .optional()
+    .describe("Where the instance is being moved, as long as the move is not complete."),
   state: rootState,
   currentVersion: z.string(),
   versions: z.record(z.string(), z.number().int()).describe("KEKs by the version that wraps them."),
@@ -305,6 +318,7 @@ export const rootRoutes = {
           "VERSIONS=versions",
           "ENDS=ends",
           "ROOT=root",
+          "NEXT=next",
         ],
       },
     },

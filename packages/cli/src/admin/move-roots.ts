@@ -112,7 +112,7 @@ async function planOf(
       const now = regions[region]?.root;
       return now === undefined || !isUnder(now, from) || isAt(now, root)
         ? []
-        : [{ region, root, text: `${region}: ${now.name || now.type} → ${textOf(root)}` }];
+        : [{ region, root, text: `${region}: ${placeOf(now)} → ${textOf(root)}` }];
     });
     if (moving.length === 0) continue;
     const text = `${name} (${moving.map((one) => one.text).join(", ")})`;
@@ -142,7 +142,7 @@ function refuseUnknownFrom(found: readonly Instance[], roots: Roots, from: strin
       const now = regions[region]?.root;
       if (now === undefined) continue;
       if (isUnder(now, from) || isAt(now, root)) return;
-      known.add(now.name || now.type).add(now.type);
+      for (const { name, type } of placesOf(now)) known.add(name || type).add(type);
     }
   }
   const regions = Object.keys(roots).join(", ");
@@ -152,16 +152,37 @@ function refuseUnknownFrom(found: readonly Instance[], roots: Roots, from: strin
   );
 }
 
-function isUnder({ type, name }: Status, from: string | undefined): boolean {
-  return from === undefined || from === type || from === name;
+/** Where a region is, and where an order that is not complete moves it. */
+function placesOf({
+  next,
+  ...now
+}: Status): readonly Pick<Status, "type" | "name" | "reference">[] {
+  return next === undefined ? [now] : [now, next];
 }
 
-/** Whether a region names this root of trust already; secrets are not compared. */
-function isAt({ reference }: Status, root: Roots[string]): boolean {
-  if (reference === undefined) return false;
-  return Object.entries(root).every(
-    ([name, value]) => typeof value !== "string" || reference[name] === value,
+/** Whether a region is under this root of trust, or is being moved to it. */
+export function isUnder(now: Status, from: string | undefined): boolean {
+  return (
+    from === undefined || placesOf(now).some(({ type, name }) => from === type || from === name)
   );
+}
+
+/**
+ * Whether a region names this root of trust already, and is not being moved to another one; secrets are not compared.
+ */
+export function isAt(now: Status, root: Roots[string]): boolean {
+  return placesOf(now).every(
+    ({ reference }) =>
+      reference !== undefined &&
+      Object.entries(root).every(
+        ([name, value]) => typeof value !== "string" || reference[name] === value,
+      ),
+  );
+}
+
+function placeOf({ name, type, next }: Status): string {
+  const moving = next === undefined ? "" : ` (moving to ${next.name || next.type})`;
+  return `${name || type}${moving}`;
 }
 
 function textOf({ type, rootKey, ...rest }: Roots[string]): string {

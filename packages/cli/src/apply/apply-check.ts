@@ -20,7 +20,7 @@ export async function checkSteps(
       const { instance } = step.params;
       const comes = instance !== undefined && !there.has(instance);
       if (step.operation === "addCertificate") refuseForeign(step, actual, steps.slice(0, at));
-      if (!comes && !followsRemoval(step, steps.slice(0, at))) await ask(client, step);
+      if (!comes) await ask(client, step);
     } catch (error) {
       if (!(error instanceof AdminProblem)) throw error;
       refusals.push({ step, error });
@@ -43,14 +43,6 @@ async function ask(client: AdminClient, { operation, params, query, body }: Step
       ...(body === undefined ? {} : { body: body() }),
     },
     { dryRun: true },
-  );
-}
-
-/** A certificate's name is free only once the earlier step has removed the old one. */
-function followsRemoval({ operation, params }: Step, before: readonly Step[]): boolean {
-  if (operation !== "addCertificate") return false;
-  return before.some(
-    (one) => one.operation === "deleteCertificate" && one.params["instance"] === params["instance"],
   );
 }
 

@@ -152,12 +152,67 @@ describe("the plan of an apply", () => {
     expect(steps[1]?.query).toEqual({ force: "true", name: "old" });
   });
 
-  test("replaces a certificate of the same name by deleting the old one first", () => {
-    const certificates = [{ name: "vcenter", kind: "client" as const, pem: "no PEM" }];
-    expect(texts([wanted({ certificates })], [actual({ certificates: [certificate] })])).toEqual([
-      "- certificate vcenter of kmip-prod",
-      "+ certificate vcenter of kmip-prod",
+  test("goes back where an order that is not complete moves the instance away from the declared root", () => {
+    const there = actual().roots;
+    const elsewhere = { a: { type: "local" } };
+    const back = ["~ instance kmip-prod: root of trust in a"];
+    expect(texts([wanted()], [actual({ nextRoots: elsewhere })])).toEqual(back);
+    // Its secret is being replaced, or nothing is ordered.
+    expect(texts([wanted()], [actual({ nextRoots: there })])).toEqual([]);
+    expect(texts([wanted()], [actual({ nextRoots: { a: undefined } })])).toEqual([]);
+    expect(texts([wanted()], [actual({ roots: elsewhere, nextRoots: there })])).toEqual(back);
+  });
+});
+
+describe("a certificate that was renewed", () => {
+  // What is not PEM has no fingerprint.
+  const declared = (...names: readonly string[]) =>
+    wanted({
+      certificates: names.map((name) => ({ name, kind: "client" as const, pem: "no PEM" })),
+    });
+  const there = (name: string, fingerprint: string, origin = "added") => ({
+    ...{ ...certificate, id: `id of ${name}`, name, fingerprint, origin },
+  });
+  const plan = (names: readonly string[], ...certificates: readonly ReturnType<typeof there>[]) =>
+    planOf([declared(...names)], [actual({ certificates })]);
+
+  test("is added under a free name, and the old one is deleted after that", () => {
+    const steps = plan(["vcenter"], there("vcenter", "ab", "adopted"));
+    expect(steps.map(({ text, destructive }) => [text, destructive])).toEqual([
+      ["+ certificate vcenter-new of kmip-prod, in place of vcenter", false],
+      ["- certificate vcenter of kmip-prod", true],
     ]);
+    expect(steps[0]?.body?.()).toMatchObject({ name: "vcenter-new" });
+    const long = "v".repeat(64);
+    const others = [there(long, "ab"), there(`${"v".repeat(60)}-new`, "cd")];
+    expect(plan([long], ...others)[0]?.body?.()["name"]).toBe(`${"v".repeat(59)}-new2`);
+    const both = plan(["vcenter", "vcenter-new"], there("vcenter", "ab"));
+    expect(both.map(({ body }) => body?.()["name"])).toEqual([
+      "vcenter-new2",
+      "vcenter-new",
+      undefined,
+    ]);
+  });
+
+  test("is there under that name for the next apply, which deletes the old one if the first did not", () => {
+    const added = there("vcenter-new", "");
+    expect(plan(["vcenter"], added)).toEqual([]);
+    const left = plan(["vcenter"], there("vcenter", "ab", "adopted"), added);
+    expect(left.map(({ text, params }) => [text, params["certificate"]])).toEqual([
+      ["- certificate vcenter of kmip-prod", "id of vcenter"],
+    ]);
+  });
+
+  test("has its declared name again at the next renewal", () => {
+    expect(plan(["vcenter"], there("vcenter-new", "ab")).map(({ text }) => text)).toEqual([
+      "+ certificate vcenter of kmip-prod",
+      "- certificate vcenter-new of kmip-prod",
+    ]);
+  });
+
+  test("counts for one declared certificate only", () => {
+    const steps = plan(["one", "two"], there("two", ""));
+    expect(steps.map(({ text }) => text)).toEqual(["+ certificate one of kmip-prod"]);
   });
 });
 

@@ -15,6 +15,8 @@ export interface ActualInstance {
   readonly origin: string;
   /** By region, the configured reference without secrets; undefined if none was configured. */
   readonly roots: Readonly<Record<string, Readonly<Record<string, unknown>> | undefined>>;
+  /** By region, where an order that is not complete moves the instance, without secrets. */
+  readonly nextRoots?: ActualInstance["roots"];
   readonly certificates: readonly {
     readonly id: string;
     readonly name: string;
@@ -140,7 +142,11 @@ function rootSteps(
   actual: ActualInstance,
   updateSecrets: boolean,
 ): readonly Step[] {
-  const differs = ([region, root]: [string, Root]) => !same(comparable(root), actual.roots[region]);
+  // A move that is not complete will end there: only another order ends it.
+  const differs = ([region, root]: [string, Root]) =>
+    [actual.roots[region], actual.nextRoots?.[region] ?? actual.roots[region]].some(
+      (one) => !same(comparable(root), one),
+    );
   const moved = Object.entries(roots).filter(differs);
   const sealed = Object.entries(roots).filter(
     (each) => !differs(each) && comparable(each[1])["secret"] === "sealed",
@@ -165,41 +171,92 @@ function rootSteps(
   ];
 }
 
+/** A certificate counts by its fingerprint; a new one is added before the one that it replaces is deleted. */
 function certificateSteps(
   { name: instance, certificates }: WantedInstance,
   actual: ActualInstance | undefined,
 ): readonly Step[] {
-  const there = (actual?.certificates ?? []).filter(({ origin }) => origin !== "configuration");
-  const steps: Step[] = [];
-  const kept = new Set<string>();
-  for (const wanted of certificates) {
-    const old = there.find(({ name }) => name === wanted.name);
-    if (old !== undefined) kept.add(old.id);
-    if (old !== undefined && old.fingerprint === fingerprintIn(wanted)) {
-      if (!sameLimit(wanted.operations, old.operations)) steps.push(newLimit(instance, wanted));
-      continue;
-    }
-    // Another certificate has this name. It is deleted first, which is a destructive step.
-    if (old !== undefined) steps.push(certificateRemoval(instance, old));
-    const { name, kind, pem, operations } = wanted;
-    steps.push({
-      text: `+ certificate ${name} of ${instance}`,
-      destructive: false,
-      operation: "addCertificate",
-      params: { instance },
-      body: () => ({ name, kind, pem, ...(operations && { operations }) }),
-    });
-  }
-  const spare = there.filter(({ id, origin }) => !kept.has(id) && origin === "added");
+  const all = actual?.certificates ?? [];
+  const there = all.filter(({ origin }) => origin !== "configuration");
+  const found = foundAs(certificates, there);
+  const names = new Set(certificates.map(({ name }) => name));
+  const taken = new Set(all.map(({ name }) => name));
+  const steps = certificates.flatMap((wanted) => {
+    const old = found.get(wanted);
+    if (old === undefined) return [addition(instance, wanted, taken, names)];
+    return sameLimit(wanted.operations, old.operations) ? [] : [newLimit(instance, wanted, old)];
+  });
+  const kept = new Set(found.values());
+  const spare = there.filter(
+    (one) => !kept.has(one) && (one.origin === "added" || names.has(one.name)),
+  );
   return [...steps, ...spare.map((one) => certificateRemoval(instance, one))];
 }
 
-function newLimit(instance: string, { name, operations }: WantedCertificate): Step {
+type ActualCertificate = ActualInstance["certificates"][number];
+
+/** Which certificate of the service each declared one is: that of its name first. */
+function foundAs(
+  certificates: readonly WantedCertificate[],
+  there: readonly ActualCertificate[],
+): ReadonlyMap<WantedCertificate, ActualCertificate> {
+  const found = new Map<WantedCertificate, ActualCertificate>();
+  const left = new Set(there);
+  for (const byName of [true, false]) {
+    for (const wanted of certificates) {
+      if (found.has(wanted)) continue;
+      const fingerprint = fingerprintIn(wanted);
+      const one = [...left].find(
+        (each) => each.fingerprint === fingerprint && (!byName || each.name === wanted.name),
+      );
+      if (one === undefined) continue;
+      found.set(wanted, one);
+      left.delete(one);
+    }
+  }
+  return found;
+}
+
+/** Adds a certificate, under another name while its own one is taken; that name is then taken too. */
+function addition(
+  instance: string,
+  { name: declared, kind, pem, operations }: WantedCertificate,
+  taken: Set<string>,
+  names: ReadonlySet<string>,
+): Step {
+  const isTaken = taken.has(declared);
+  const name = isTaken ? freeName(declared, (one) => taken.has(one) || names.has(one)) : declared;
+  taken.add(name);
+  return {
+    text: `+ certificate ${name} of ${instance}${isTaken ? `, in place of ${declared}` : ""}`,
+    destructive: false,
+    operation: "addCertificate",
+    params: { instance },
+    body: () => ({ name, kind, pem, ...(operations && { operations }) }),
+  };
+}
+
+const nameMax = 64;
+
+/** `NAME-new`, or `NAME-new2` and so on. */
+function freeName(name: string, isTaken: (name: string) => boolean): string {
+  for (let nth = 1; ; nth += 1) {
+    const end = nth === 1 ? "-new" : `-new${nth}`;
+    const free = `${name.slice(0, nameMax - end.length)}${end}`;
+    if (!isTaken(free)) return free;
+  }
+}
+
+function newLimit(
+  instance: string,
+  { operations }: WantedCertificate,
+  { id, name }: ActualCertificate,
+): Step {
   return {
     text: `~ certificate ${name} of ${instance}: operations`,
     destructive: false,
     operation: "updateCertificate",
-    params: { instance, certificate: name },
+    params: { instance, certificate: id },
     body: () => ({ operations }),
   };
 }

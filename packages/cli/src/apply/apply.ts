@@ -22,7 +22,7 @@ export function addApply(program: Command): void {
     .command("apply")
     .summary("make instances, certificates and users match a file")
     .description(
-      "Compares the declared instances with those of the service, prints the plan, has the service check every step, and carries it out. Undeclared objects stay, unless --prune is given and confirmed. Applied again, it changes nothing. API keys, PINs and passwords cannot be compared: --update-secrets sends them again.",
+      "Compares the declared instances with those of the service, prints the plan, has the service check every step, and carries it out. Undeclared objects stay, unless --prune is given and confirmed. A certificate counts by its fingerprint: a new one under a name that is taken is added as NAME-new, and the old one is deleted after that, with --prune. Applied again, it changes nothing. API keys, PINs and passwords cannot be compared: --update-secrets sends them again.",
     )
     .requiredOption("-f, --file <file>", "YAML; - is standard input")
     .option("--dry-run", "print the plan and the steps the service would refuse; change nothing")
@@ -117,11 +117,19 @@ async function actualInstances(client: AdminClient): Promise<readonly ActualInst
       certificates.push(one);
     }
     const users = await client.call("listUsers", { params });
-    const roots = Object.entries(instance.regions).map(
+    const regions = Object.entries(instance.regions);
+    const roots = regions.map(
       ([region, { root }]) =>
         [region, root?.origin === "instance" ? root.reference : undefined] as const,
     );
-    found.push({ ...instance, roots: Object.fromEntries(roots), certificates, users: users.items });
+    const next = regions.map(([region, { root }]) => [region, root?.next?.reference] as const);
+    found.push({
+      ...instance,
+      roots: Object.fromEntries(roots),
+      nextRoots: Object.fromEntries(next),
+      certificates,
+      users: users.items,
+    });
   }
   return found;
 }

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { namedRoots, rootChanges } from "../records/root-reference.ts";
 import { namedRoot, TestRoots } from "../testing/roots.ts";
-import { reportOf } from "./root-status.ts";
+import { reportOf, rootStatusOf } from "./root-status.ts";
 
 let world: TestRoots;
 
@@ -68,8 +68,16 @@ test("a move to a root of trust that refuses changes nothing, and another order 
   await expect(world.rewrap.settle("i")).rejects.toMatchObject({ failure: "disabled" });
   world.keyRing.drop();
   expect(await key.open()).toBe("secret");
+  const shown = () => rootStatusOf(world.recordOf("i"), "a", "local");
+  const { name: _, ...reference } = namedRoot("y");
+  expect(shown()).toMatchObject({
+    name: "x",
+    next: { type: reference.type, name: "y", reference },
+  });
+  expect(reportOf(world.roots, "i", ["a"])).toMatchObject([{ root: "x", next: "y" }]);
   await world.write("i", order("x"));
   await world.rewrap.settle("i");
+  expect(shown().next).toBeUndefined();
   expect(named().current?.rootKey).toBe("x");
   expect(await makers()).toEqual([["x"]]);
 });
@@ -90,6 +98,42 @@ test("keys under a lost root of trust are restored from the other region's copy,
   expect(await world.rewrap.settle("i")).toEqual({ rewrapped: 1, left: 0 });
   await world.keyRing.revalidate("i");
   expect(await key.open()).toBe("secret");
+});
+
+test("an instance whose old root of trust is lost keeps no others from their turn, and the duty says so after that", async () => {
+  for (const instance of ["i", "j", "k"]) {
+    await world.instance(instance, instance === "i" ? "x" : "y");
+    await world.seal(instance);
+    await world.seeKeks(instance);
+    if (instance === "i") await world.write("i", order("y"));
+  }
+  expect(world.roots.instances()).toEqual(["i", "j", "k"]);
+  world.manager("x").fail("unavailable");
+  world.manager("y").rotate();
+  world.keyRing.drop();
+  world.nowMs += 2_000;
+  const versions = async () =>
+    (await Promise.all(["j", "k"].map((instance) => world.keks.list(instance))))
+      .flat()
+      .map(({ wraps }) => wraps[0]?.rootKeyVersion);
+  await expect(duty()).rejects.toThrow(/^instance i: .*no other region/);
+  expect(await versions()).toEqual(["2", "2"]);
+  expect(await makers()).toEqual([["x"]]);
+  world.manager("x").fail(undefined);
+  expect(await duty()).toMatchObject({ done: 1, left: 0 });
+  expect(await makers()).toEqual([["y"]]);
+});
+
+test("a root of trust that fails while keys are moved to it is asked no more in that run", async () => {
+  for (const instance of ["i", "j"]) {
+    await world.instance(instance, "x");
+    await world.seal(instance);
+    await world.seeKeks(instance);
+    await world.write(instance, order("y"));
+  }
+  await (await world.roots.of(namedRoot("y"))).describe();
+  world.manager("y").fail("disabled");
+  expect(await duty()).toMatchObject({ done: 0, left: 1 });
 });
 
 test("a new secret for the same root key rewraps nothing", async () => {

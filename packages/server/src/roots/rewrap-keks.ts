@@ -2,6 +2,7 @@ import {
   type Clock,
   type InstanceKeyRing,
   type Rewrapped,
+  type RootOfTrust,
   RootOfTrustError,
   type WrappedKek,
 } from "@holdfast/engine";
@@ -19,7 +20,7 @@ import type { Roots } from "./open/roots.ts";
 
 interface RewrapKeksOptions {
   readonly region: string;
-  readonly roots: Pick<Roots, "named" | "of" | "keks" | "instances">;
+  readonly roots: Pick<Roots, "named" | "of" | "keks" | "instances" | "record">;
   readonly keyRing: Pick<InstanceKeyRing, "rewrap">;
   readonly keks: { readonly list: (instance: string) => Promise<readonly WrappedKek[]> };
   readonly own: Pick<RedisStore, "rewrapStorageKeys">;
@@ -33,6 +34,11 @@ export interface Settled {
   readonly rewrapped: number;
   /** KEKs that another writer changed meanwhile, or that were not processed. */
   readonly left: number;
+}
+
+/** The result of a run for some of what is wrapped, and the first error after which it continued. */
+interface Result extends DutyResult {
+  readonly failure?: unknown;
 }
 
 /** Nodes with an older view serve no clients; until then a node may still create a KEK under the old root of trust. */
@@ -50,13 +56,18 @@ export class RewrapKeks implements Duty {
   readonly name = "rewrap-keks";
   readonly everyMs: number;
   readonly #options: RewrapKeksOptions;
+  /** Instances that failed at their last attempt. */
+  readonly #failed = new Set<string>();
 
   constructor(options: RewrapKeksOptions) {
     this.#options = options;
     this.everyMs = options.everyMs;
   }
 
-  /** Rewraps the own store's keys, and the KEKs of every instance that needs it. Rejects if the store's keys fail. */
+  /**
+   * Rewraps the own store's keys, and the KEKs of every instance that needs it. Rejects if the store's keys fail, or an
+   * instance although its target works; the others are done by then.
+   */
   async run({ active }: DutyContext): Promise<DutyResult> {
     const { roots } = this.#options;
     const groups = Map.groupBy(roots.instances(), (instance) => {
@@ -67,10 +78,12 @@ export class RewrapKeks implements Duty {
       this.#storageKeys(),
       ...[...groups.values()].map((instances) => this.#group(instances, active)),
     ]);
-    const counts = [storageKeys, ...others].map((settled) => {
+    const counts = [storageKeys, ...others].map((settled): Result => {
       if (settled.status === "rejected") throw settled.reason;
       return settled.value;
     });
+    const failed = counts.find(({ failure }) => failure !== undefined);
+    if (failed !== undefined) throw failed.failure;
     return {
       done: counts.reduce((sum, { done }) => sum + done, 0),
       left: counts.reduce((sum, { left }) => sum + left, 0),
@@ -83,27 +96,53 @@ export class RewrapKeks implements Duty {
     return { done: rewrapped + restored, left };
   }
 
-  /** Processes instances under one root key, one after another; stops if the root of trust fails. */
-  async #group(instances: readonly string[], active: () => boolean): Promise<DutyResult> {
+  /** Processes instances under one root key, one after another; stops if that root of trust fails. */
+  async #group(instances: readonly string[], active: () => boolean): Promise<Result> {
     const { roots } = this.#options;
     let [done, left, looked] = [0, 0, 0];
-    for (const instance of instances) {
-      if (!active()) return { done, left: left + 1 };
+    let failure: unknown;
+    // What failed comes last: it keeps no others from their turn.
+    const isLast = (instance: string) => Number(this.#failed.has(instance));
+    for (const instance of instances.toSorted((one, other) => isLast(one) - isLast(other))) {
+      if (!active()) return { done, left: left + 1, failure };
       try {
         const { next, current } = roots.named(instance);
-        const { name, currentVersion } = await (await roots.of(next ?? current)).describe();
+        const target = await roots.of(next ?? current);
+        const { name, currentVersion } = await target.describe();
         if (!this.#isUnsettled(instance, { name, version: currentVersion })) continue;
         looked += 1;
-        if (looked > instancesPerRun) return { done, left: left + 1 };
-        const settled = await this.settle(instance, { active });
-        done += settled.rewrapped;
+        if (looked > instancesPerRun) return { done, left: left + 1, failure };
+        const settled = await this.#attempt(instance, target, active);
+        done += settled.done;
         left += settled.left;
+        failure ??= settled.failure;
       } catch (error) {
         left += 1;
-        if (error instanceof RootOfTrustError) return { done, left };
+        if (error instanceof RootOfTrustError) return { done, left, failure };
       }
     }
-    return { done, left };
+    return { done, left, failure };
+  }
+
+  /** Settles an instance. A failure is returned if the target works: the fault is in what this instance leaves. */
+  async #attempt(
+    instance: string,
+    target: Pick<RootOfTrust, "validate">,
+    active: () => boolean,
+  ): Promise<Result> {
+    this.#failed.delete(instance);
+    try {
+      const { rewrapped, left } = await this.settle(instance, { active });
+      return { done: rewrapped, left };
+    } catch (error) {
+      this.#failed.add(instance);
+      if (!(error instanceof RootOfTrustError)) throw error;
+      await target.validate();
+      const name = this.#options.roots.record(instance)?.name ?? instance;
+      const message = `instance ${name}: a key-encryption key cannot be wrapped anew: ${error.message}`;
+      const failure = new RootOfTrustError(error.failure, message, { cause: error });
+      return { done: 0, left: 1, failure };
+    }
   }
 
   /** Whether an instance has a move in progress, or a KEK under another root key or version than this one. */

@@ -23,7 +23,7 @@ export function rootStatusOf(
   kindUnlessNamed: RootStatus["type"],
   own?: KeyRingStatus,
 ): RootStatus {
-  const { current } = namedRoots(record, region);
+  const { current, next } = namedRoots(record, region);
   const state = record.state[region];
   const shredded = shreddedReason(record);
   const graceUntilMs = own?.graceUntilMs ?? state?.graceUntilMs;
@@ -38,6 +38,9 @@ export function rootStatusOf(
     ...(state !== undefined && { checkedAt: new Date(state.atMs).toISOString() }),
     ...(graceUntilMs !== undefined && { graceUntil: new Date(graceUntilMs).toISOString() }),
     ...(current !== undefined && { reference: shownReference(current) }),
+    ...(next !== undefined && {
+      next: { type: next.type, name: next.name ?? "", reference: shownReference(next) },
+    }),
   };
 }
 
@@ -64,7 +67,8 @@ export function reportOf(
   const { name } = record;
   return regions.map((region) => {
     const state = record.state[region];
-    const root = namedRoots(record, region).current?.name ?? state?.root ?? "";
+    const { current, next } = namedRoots(record, region);
+    const root = current?.name ?? state?.root ?? "";
     const currentVersion = state?.root === root ? state.version : "";
     const wraps = wrapsOf(roots.keks(instance), region);
     const versions: Record<string, number> = {};
@@ -82,7 +86,18 @@ export function reportOf(
     ).length;
     const crkState = state?.crkState ?? "unchecked";
     const keys = shreddedReason(record) === undefined ? crkState : "shredded";
-    return { instance, name, region, root, state: keys, currentVersion, versions, stale };
+    const moving = next && { next: next.name ?? next.type };
+    return {
+      instance,
+      name,
+      region,
+      root,
+      ...moving,
+      state: keys,
+      currentVersion,
+      versions,
+      stale,
+    };
   });
 }
 

@@ -146,11 +146,16 @@ export class Adding {
 
   async #taken(call: Caller, found: FoundInstance, owner: Owner): Promise<ManagementError> {
     const whose = await this.#nameOf(call, found, owner);
+    const elsewhere = `this certificate already gives access to ${whose}: a certificate belongs to one instance only; delete it there first`;
     const details: Readonly<Record<Owner["how"], string>> = {
       same:
         owner.instance === found.id
           ? `${found.name} has this certificate already${owner.name === "" ? "" : `, as ${owner.name}`}`
-          : `this certificate already gives access to ${whose}: a certificate belongs to one instance only; delete it there first`,
+          : elsewhere,
+      signer:
+        owner.instance === found.id
+          ? `${found.name} has an authority with this name and key already: only after \`holdfast certificate delete\` can a renewed one be added, and its clients have no access in between`
+          : elsewhere,
       issued: `this certificate was issued by an authority of ${whose}, to which it already gives access: have another one made for ${found.name}`,
       issues: `${whose} has a certificate that this authority issued: one authority cannot admit clients to two instances`,
     };

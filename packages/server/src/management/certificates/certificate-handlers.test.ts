@@ -322,6 +322,10 @@ describe("an instance's own authority", () => {
     );
     expect(made[0]?.authority).toBe(made[1]?.authority);
     await world.see();
+    const own = { certificate: made[0]?.authority ?? "" };
+    await expect(add(world.a, instance, own, "own", "authority")).rejects.toEqual(
+      refusal("certificateTaken", /kmip-aa has an authority with this name and key already/),
+    );
     for (const { pem, privateKey, certificate } of made) {
       expect(opens(world.b, { certificate: pem })).toBe(instance);
       expect(certificate.origin).toBe("issued");

@@ -14,8 +14,11 @@ export interface OwnershipOptions {
 /** An instance that a certificate belongs to already, and how. */
 export interface Owner {
   readonly instance: string;
-  /** `same`: it has the certificate; `issued`: its authority has issued it; `issues`: it has one that this authority issued. */
-  readonly how: "same" | "issued" | "issues";
+  /**
+   * `same`: it has the certificate; `signer`: it has an authority of this name and key; `issued`: its authority has
+   * issued it; `issues`: it has one that this authority issued.
+   */
+  readonly how: "same" | "signer" | "issued" | "issues";
   /** The entry's name, where there is one. */
   readonly name: string;
 }
@@ -75,7 +78,7 @@ export class Ownership {
     const signer = signerOf(authority);
     for (const { owner, id, authority: other } of this.#authorities(authority.subject)) {
       if (id !== except && signerOf(other) === signer) {
-        return { instance: owner, how: "same", name: "" };
+        return { instance: owner, how: "signer", name: "" };
       }
     }
     for (const { owner, certificate } of this.#clients(authority)) {
