@@ -81,6 +81,19 @@ describe("with a root of trust of its own for each instance", () => {
     expect(ring.statusOf("j")).toMatchObject({ state: "open", reason: "" });
   });
 
+  test("the refusal of one KEK closes all of its instance under the same root key, also one that was opened later", async () => {
+    const older = await ring.seal(i, secret);
+    nowMs += 0.6 * kekCacheMs;
+    await ring.rekey("i", []);
+    const newer = await ring.seal(i, secret);
+    expect(newer.kekId).not.toBe(older.kekId);
+    nowMs += 0.6 * kekCacheMs;
+    root("x").fail("disabled");
+    for (const sealed of [older, newer]) {
+      await expect(async () => ring.open(i, sealed)).rejects.toMatchObject({ refused: true });
+    }
+  });
+
   test("a root of trust that does not answer delays no other instance, and no open key of its own", async () => {
     const sealed = { i: await ring.seal(i, secret), j: await ring.seal(j, secret) };
     root("x").unwrap = () => new Promise(() => undefined);

@@ -216,7 +216,7 @@ test("a region that was level without other regions loses its level like any oth
   expect(served(lost(met, 1))).toBe("remote writes");
 });
 
-test("a doubt is an outage, and a level does not end it", () => {
+test("a doubt is an outage, and a level does not end it; its end is another one, since what was refused meanwhile is lacking", () => {
   const level = levelled(after(full, others("up")));
   const doubted = serveStep(level, doubt);
   expect(mustRequestResync(doubted)).toBe(true);
@@ -224,7 +224,12 @@ test("a doubt is an outage, and a level does not end it", () => {
   const alone = serveStep(levelled(doubted, 2), others("down"));
   expect(serving(alone)).toMatchObject({ from: "local", writes: false, doubted: true });
   expect(serving(alone).agrees).toBe(false);
-  expect(served(serveStep(alone, { type: "doubt", doubted: false }))).toBe("local writes");
+  const end = { type: "doubt", doubted: false } as const;
+  expect(served(serveStep(alone, end))).toBe("local writes through");
+  const ended = serveStep(levelled(doubted, 2), end);
+  expect(mustRequestResync(ended)).toBe(true);
+  expect(served(ended)).toBe("remote writes");
+  expect(served(levelled(ended, 3))).toBe("local writes");
 });
 
 const events: fc.Arbitrary<ServingEvent> = fc.oneof(

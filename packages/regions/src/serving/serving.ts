@@ -101,10 +101,10 @@ function changeOf(state: ServingState, event: ServingEvent): Partial<ServingStat
     case "lease":
       return leaseChange(state, event);
     case "doubt":
-      // What the others acknowledged may be missing: it is no longer level.
-      return event.doubted && !state.doubted
-        ? { doubted: true, ...anotherOutage(state) }
-        : { doubted: event.doubted };
+      // What the others acknowledged may be missing: it is no longer level. When the doubt ends, what was refused meanwhile is.
+      return event.doubted === state.doubted
+        ? {}
+        : { doubted: event.doubted, ...anotherOutage(state) };
     case "others":
       return { others: event.others, refused: state.refused && event.others === "up" };
     case "levels":

@@ -327,6 +327,18 @@ describe("digests", () => {
     expect((await recordsOf(own)).get(mine.uniqueIdentifier)?.objectType).toBe(2);
   });
 
+  test("a copy that was refused is tried again once a doubt of the own store has ended", async () => {
+    const mine = objectOf();
+    await put(own, [mine]);
+    await put(peer.store, [{ ...mine, objectType: 3 }]);
+    expect((await caughtUp()).done).toBe(1);
+    own.doubted = () => true;
+    expect((await caughtUp()).done).toBe(0);
+    own.doubted = () => false;
+    expect((await caughtUp()).done).toBe(1);
+    expect((await caughtUp()).done).toBe(0);
+  });
+
   test("fetch what is under another KEK again once the own key opens, and nothing while it is closed", async () => {
     const seal = (kekId: string) => ({
       ...{ kekId, nonce: new Uint8Array(12), ciphertext: new Uint8Array(32) },

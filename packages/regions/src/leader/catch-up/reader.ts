@@ -87,6 +87,9 @@ export class PeerReader {
   #proofs: number | undefined;
   #toldUnproven: number | undefined;
   readonly #marks = new TailMarks();
+  #wasDoubted = false;
+  /** Partitions that are compared before anything else is read: cursors are past what was refused. */
+  readonly #again = new Set<number>();
   readonly #toldUnknown = new Set<string>();
 
   constructor(options: PeerReaderOptions) {
@@ -114,6 +117,7 @@ export class PeerReader {
   async pullAll(position: StorePosition, context: DutyContext): Promise<DutyResult> {
     const { replicationId, numbers } = position;
     const total = { done: 0, left: 0 };
+    this.#lookAtDoubt(numbers);
     const behind = [...numbers.keys()].filter((partition) => !this.#reached(partition, position));
     await this.#tellDistance(behind, position);
     if (behind.length > 0) this.#marks.note(await this.#options.own.position());
@@ -145,10 +149,21 @@ export class PeerReader {
     return total;
   }
 
+  /** Once a doubt of the own store has ended, as by `store accept`, it may take what it refused before. */
+  #lookAtDoubt(numbers: readonly number[]): void {
+    const isDoubted = this.#options.own.doubted();
+    if (this.#wasDoubted && !isDoubted) {
+      this.#unjoinable.clear();
+      for (const partition of numbers.keys()) this.#again.add(partition);
+    }
+    this.#wasDoubted = isDoubted;
+  }
+
   /** Whether a partition was read up to a position, without asking the other region. */
   #reached(partition: number, { replicationId, numbers }: StorePosition): boolean {
     // Nothing was ever written there.
     if (numbers[partition] === 0) return true;
+    if (this.#again.has(partition)) return false;
     const place = this.#places.get(partition);
     if (place === undefined || place.storeId !== this.#options.own.storeId) return false;
     const number = numbers[partition] ?? 0;
@@ -183,10 +198,13 @@ export class PeerReader {
   async #pull(partition: number, target: PeerCursor, context: DutyContext): Promise<DutyResult> {
     const place = await this.#place(partition);
     let done = await this.#retryHeld(partition, place);
-    if (await this.#isElsewhere(partition, place, target)) {
+    if ((await this.#isElsewhere(partition, place, target)) || this.#again.has(partition)) {
       const compared = await this.#compare(partition, place, context);
       done += compared.done;
-      if (compared.whole) Object.assign(place, target);
+      if (compared.whole) {
+        Object.assign(place, target);
+        this.#again.delete(partition);
+      }
     }
     done += await this.#readTail(partition, place, target, context);
     done += await this.#read(partition, place, target, context);
