@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { KmipClient } from "@holdfast/client";
 import { until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
@@ -208,7 +208,7 @@ describe.skipIf(browserMissing.length > 0)(`long work in the console (${browserN
     await page.route("**/v1/events?*limit=500*", async (route) => {
       const url = route.request().url().replace("limit=500", "limit=1");
       // An event a page, and slowly: it goes on until somebody stops it. The console waits ten seconds for an answer.
-      if (pages > 0) await setTimeout(3000);
+      if (pages > 0) await sleep(3000);
       pages += 1;
       await route.continue({ url }).catch(() => undefined);
     });

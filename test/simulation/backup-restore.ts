@@ -1,8 +1,7 @@
 import { isDestroyed } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
 import {
-  entryOf,
-  isRetiredEntry,
+  isRetiredIn,
   type Peer,
   RegionRefused,
   type RegionTools,
@@ -117,7 +116,7 @@ export class BackupRestore implements Order {
         const read = world.flaws.backedUp(own);
         const others = async () => {
           for (const peer of peers) {
-            if (isRetiredEntry(await entryOf(own, peer.region))) continue;
+            if (await isRetiredIn(own, peer.region)) continue;
             return peer.state() === "up" ? "up" : "down";
           }
           return "absent";
@@ -139,7 +138,7 @@ export class BackupRestore implements Order {
   async #restore({ own, peers, timers, observe }: Tools): Promise<void> {
     const asked: Peer[] = [];
     for (const peer of peers) {
-      if (isRetiredEntry(await entryOf(own, peer.region))) continue;
+      if (await isRetiredIn(own, peer.region)) continue;
       if (peer.state() !== "up") throw new RegionRefused(`region ${peer.region} does not answer`);
       asked.push(peer);
     }

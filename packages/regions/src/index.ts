@@ -49,6 +49,7 @@ export { type Rekeying, Reseal, type ResealOptions, type ResealProgress } from "
 export { type ResolveOptions, ResolveReservations } from "./leader/resolve-reservations.ts";
 export {
   entryOf,
+  isRetiredIn,
   RegionRefused,
   type RegionTools,
   type RetireConfirmed,
@@ -101,7 +102,6 @@ export {
   usesIn,
 } from "./ports/ports.ts";
 export {
-  isRetiredEntry,
   type RegionEntry,
   RegionRecords,
   regionIdentifier,

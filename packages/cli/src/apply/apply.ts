@@ -117,19 +117,13 @@ async function actualInstances(client: AdminClient): Promise<readonly ActualInst
       certificates.push(one);
     }
     const users = await client.call("listUsers", { params });
-    const regions = Object.entries(instance.regions);
-    const roots = regions.map(
-      ([region, { root }]) =>
-        [region, root?.origin === "instance" ? root.reference : undefined] as const,
-    );
-    const next = regions.map(([region, { root }]) => [region, root?.next?.reference] as const);
-    found.push({
-      ...instance,
-      roots: Object.fromEntries(roots),
-      nextRoots: Object.fromEntries(next),
-      certificates,
-      users: users.items,
-    });
+    const roots: Record<string, ActualInstance["roots"][string]> = {};
+    const nextRoots: typeof roots = {};
+    for (const [region, { root }] of Object.entries(instance.regions)) {
+      roots[region] = root?.origin === "instance" ? root.reference : undefined;
+      nextRoots[region] = root?.next?.reference;
+    }
+    found.push({ ...instance, roots, nextRoots, certificates, users: users.items });
   }
   return found;
 }

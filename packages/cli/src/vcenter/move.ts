@@ -16,7 +16,13 @@ import {
   referenceOf,
 } from "./property-collector.ts";
 import { type MoRef, type Vcenter, VcenterFault } from "./vi-json.ts";
-import { rekeyVsan, type VsanEncryption, vsanEncryption, vsanSteps } from "./vsan.ts";
+import {
+  rekeyVsan,
+  type VsanEncryption,
+  type VsanKeys,
+  vsanEncryption,
+  vsanSteps,
+} from "./vsan.ts";
 
 /** What is moved, and how. */
 export interface Move {
@@ -114,7 +120,7 @@ class Mover {
     name: string,
     cluster: MoRef,
     { byHand }: VsanEncryption,
-    before: Pick<VsanEncryption, "kek" | "hostKey">,
+    before: VsanKeys,
   ): Promise<readonly Item[]> {
     const { to, dryRun, vsan } = this.#wanted;
     if (byHand !== undefined) return this.#leave(name, byHand);
@@ -143,7 +149,7 @@ class Mover {
   async #oldVsan(
     { value }: MoRef,
     { provider, kek, hostKey }: VsanEncryption,
-  ): Promise<Pick<VsanEncryption, "kek" | "hostKey"> | undefined> {
+  ): Promise<VsanKeys | undefined> {
     const { from, to } = this.#wanted;
     if (provider === from) return { kek, hostKey };
     if (provider !== to) return undefined;

@@ -3,12 +3,15 @@ import { idOf } from "./key-provider.ts";
 import { type Data, dataOf, referenceOf } from "./property-collector.ts";
 import type { MoRef, Vcenter } from "./vi-json.ts";
 
-/** How the data of a vSAN cluster are encrypted at rest. */
-export interface VsanEncryption {
-  readonly provider: string;
-  /** Identifiers of keys; empty where vCenter shows none. */
+/** Identifiers of a vSAN cluster's keys; empty where vCenter shows none. */
+export interface VsanKeys {
   readonly kek: string;
   readonly hostKey: string;
+}
+
+/** How the data of a vSAN cluster are encrypted at rest. */
+export interface VsanEncryption extends VsanKeys {
+  readonly provider: string;
   /** vSAN applies a change of it now. */
   readonly isChanging: boolean;
   /** Why this vCenter cannot change it over JSON; undefined if it can. */
@@ -56,7 +59,7 @@ export async function vsanEncryption(
 export async function rekeyVsan(
   vcenter: Vcenter,
   cluster: MoRef,
-  before: Pick<VsanEncryption, "kek" | "hostKey">,
+  before: VsanKeys,
   to: string,
 ): Promise<void> {
   const now = await vsanEncryption(vcenter, cluster, {});

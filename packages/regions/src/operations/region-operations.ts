@@ -13,7 +13,7 @@ import {
 } from "@holdfast/engine";
 import type { Peer } from "../ports/ports.ts";
 import { failureIn } from "../ports/waiting.ts";
-import { type RegionEntry, regionIdentifier } from "../serving/region-records.ts";
+import { isRetiredEntry, type RegionEntry, regionIdentifier } from "../serving/region-records.ts";
 import { pushToAll } from "../store/push.ts";
 
 /** An operator's request that is refused; the message says what to do. */
@@ -119,6 +119,11 @@ export async function requireRetirable(
 async function isLevel(own: OwnStore): Promise<boolean> {
   const { asked, reached, lost } = await own.levels();
   return reached >= Math.max(asked, lost);
+}
+
+/** Whether a region is retired, as the own store has it. */
+export async function isRetiredIn(own: OwnStore, region: string): Promise<boolean> {
+  return isRetiredEntry(await entryOf(own, region));
 }
 
 /** A region's record as the own store has it; without one, the first generation, never retired. */

@@ -17,6 +17,7 @@ import {
   changedRegion,
   changeRegion,
   entryOf,
+  isRetiredIn,
   RegionRefused,
   type RegionTools,
 } from "./region-operations.ts";
@@ -103,10 +104,10 @@ export async function rejoinRegion(
 export async function rejoinAlone(survivor: Peer, tools: RegionTools): Promise<number> {
   const { own, region } = tools;
   const lost = survivor.region;
-  if (!isRetiredEntry(await entryOf(own, region))) {
+  if (!(await isRetiredIn(own, region))) {
     throw new RegionRefused(`region ${region} is not retired: nothing to do`);
   }
-  if (!isRetiredEntry(await entryOf(own, lost))) {
+  if (!(await isRetiredIn(own, lost))) {
     throw new RegionRefused(
       `region ${lost} is not retired here: if it is lost for good, run \`holdfast region retire ${lost}\` first`,
     );
@@ -123,7 +124,7 @@ export async function rejoinAlone(survivor: Peer, tools: RegionTools): Promise<n
 /** Where each region retired the other, a survivor that does not answer may be lost, or only out of reach. */
 async function refuseIfLost(survivor: Peer, { own }: RegionTools): Promise<void> {
   const { region } = survivor;
-  if (!isRetiredEntry(await entryOf(own, region)) || (await answers(survivor))) return;
+  if (!(await isRetiredIn(own, region)) || (await answers(survivor))) return;
   throw new RegionRefused(
     `region ${region} does not answer, and nothing was changed: give the command again when it answers; or, if region ${region} is lost for good, with --alone ${region}`,
     "again",
@@ -139,7 +140,7 @@ async function checkRetired(survivor: Peer, { region, own }: RegionTools): Promi
     throw new RegionRefused(`region ${survivor.region} has not retired ${region}: nothing to do`);
   }
   // Where each retired the other, neither serves, and one of them must rejoin first.
-  const both = isRetiredEntry(await entryOf(own, survivor.region));
+  const both = await isRetiredIn(own, survivor.region);
   if (!hello.serving && !both) {
     throw new RegionRefused(
       `region ${survivor.region} does not serve from its own store now: try again when it does`,

@@ -1,10 +1,15 @@
-import { ManagementError, type ProblemCode } from "@holdfast/admin";
+import { ManagementError, type Principal, type ProblemCode } from "@holdfast/admin";
 import { type CommitOutcome, type StoreFailure, StoreUnavailable } from "@holdfast/engine";
 
 const codes: Partial<Record<StoreFailure, ProblemCode>> = {
   peerUnreachable: "peerUnreachable",
   noAgreement: "peerUnreachable",
 };
+
+/** Refuses a caller whose token is bound to instances; `says` is what it may not do, and why. */
+export function refuseBound({ principal }: { readonly principal: Principal }, says: string): void {
+  if (principal.instances !== undefined) throw new ManagementError("forbidden", says);
+}
 
 /** What the store's refusal means for the administrator: its words are written for people and hold no secret. */
 export function refusalOf(

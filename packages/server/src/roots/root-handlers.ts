@@ -1,6 +1,7 @@
 import { type Handlers, ManagementError } from "@holdfast/admin";
 import type { SystemRecord } from "@holdfast/engine";
 import { shredsInForce } from "../records/keys-order.ts";
+import { refuseBound } from "../records/refusals.ts";
 import { givenSecret } from "./given-root.ts";
 import type { Roots } from "./open/roots.ts";
 import type { RootPeerHandlers } from "./peer-handlers.ts";
@@ -109,19 +110,17 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
 }
 
 /** Secrets on the nodes are shared: a token bound to instances could use another tenant's, so this refuses them. */
-function refuseBorrowed({
-  principal,
-  body,
-}: Pick<Parameters<RootHandlers["configureRoot"]>[0], "principal" | "body">): void {
-  if (principal.instances === undefined) return;
-  const borrowed = Object.values(body.regions).some((root) => {
+function refuseBorrowed(
+  call: Pick<Parameters<RootHandlers["configureRoot"]>[0], "principal" | "body">,
+): void {
+  const borrowed = Object.values(call.body.regions).some((root) => {
     const secret = givenSecret(root);
     return secret !== undefined && !("value" in secret);
   });
   if (!borrowed) return;
-  const detail =
+  const says =
     "a token bound to instances must give the secret itself; only tokens that are not bound may name files and variables of the nodes";
-  throw new ManagementError("forbidden", detail);
+  refuseBound(call, says);
 }
 
 function found({ roots }: RootHandlersDeps, instance: string): SystemRecord<"Instance"> {

@@ -2,7 +2,7 @@ import { StoreUnavailable, type Timers } from "@holdfast/engine";
 import type { RedisStore } from "@holdfast/redis";
 import {
   entryOf,
-  isRetiredEntry,
+  isRetiredIn,
   type Others,
   PeerClient,
   type RegionEntry,
@@ -244,25 +244,26 @@ function noPeer(): OperatorError {
 
 /** The other regions that are not retired; `why` says what each is needed for, since it must answer. */
 export async function presentRegions(
-  { own, peer, timers }: OpenedRegions,
+  opened: OpenedRegions,
   why: string,
 ): Promise<readonly PeerClient[]> {
-  if (peer === undefined || isRetiredEntry(await entryOf(own, peer.region))) return [];
-  await met(peer, timers);
-  if (peer.state() === "up") return [peer];
+  const { peer } = opened;
+  const others = await othersNow(opened);
+  if (peer === undefined || others === "absent") return [];
+  if (others === "up") return [peer];
   throw new OperatorError(
     `peer.addresses: region ${peer.region} does not answer, and ${why}: start a node of it, or retire it with \`holdfast region retire ${peer.region}\``,
     "again",
   );
 }
 
-/** Whether the other region answers; it is absent where there is none, or it is retired. */
+/** `up` if the other region answers, `down` if it does not, `absent` if there is none or it is retired. */
 export async function othersNow({
   own,
   peer,
   timers,
 }: Pick<OpenedRegions, "own" | "peer" | "timers">): Promise<Others> {
-  if (peer === undefined || isRetiredEntry(await entryOf(own, peer.region))) return "absent";
+  if (peer === undefined || (await isRetiredIn(own, peer.region))) return "absent";
   await met(peer, timers);
   return peer.state() === "up" ? "up" : "down";
 }

@@ -53,6 +53,14 @@ export interface Regions {
   readonly restorable: Set<string>;
 }
 
+/** The other regions that are not retired. */
+export function presentPeers({
+  peers,
+  store,
+}: Pick<Regions, "peers" | "store">): readonly PeerClient[] {
+  return peers.filter((peer) => !store.records.isRetired(peer.region));
+}
+
 /** What a node does for its region and for the other one, apart from answering clients. */
 export interface Control {
   /** Undefined in a region with Sentinels that names no lock masters to elect one at. */
@@ -113,10 +121,9 @@ function watchClocks(
   peers: readonly PeerClient[],
   store: RegionalStore,
 ): ClockCheck {
-  const present = () => peers.filter((peer) => !store.records.isRetired(peer.region));
   const clocks = new ClockCheck(clock, () => [
     ...[own.clockReading() ?? []].flat(),
-    ...present().flatMap((peer) => peer.clockReadings()),
+    ...presentPeers({ peers, store }).flatMap((peer) => peer.clockReadings()),
   ]);
   let told = false;
   const tell = (): void => {
@@ -136,10 +143,9 @@ function watchStores(
   peers: readonly PeerClient[],
   store: RegionalStore,
 ): StoreCheck {
-  const present = () => peers.filter((peer) => !store.records.isRetired(peer.region));
   const uses = () => [
     ...ownUse(own, region, clock.monotonicMs()),
-    ...present().flatMap((peer) => peer.storeUses()),
+    ...presentPeers({ peers, store }).flatMap((peer) => peer.storeUses()),
   ];
   const stores = new StoreCheck({ timers: clock, observe, uses });
   opened.adopt(

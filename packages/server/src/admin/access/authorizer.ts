@@ -157,18 +157,16 @@ export class Authorizer {
   ): Promise<string> {
     const { instances, lookAgain } = this.#parts;
     const bound = principal.instances;
-    const reached = () => {
-      const id = instances.idOf(named);
-      return id !== undefined && (bound === undefined || bound.includes(id)) ? id : undefined;
-    };
-    const known = reached();
-    if (known !== undefined) return known;
-    // It may have been created at another node a moment ago. An instance that the token is not bound to must not be
-    // answered sooner than one that does not exist.
-    await lookAgain?.();
-    const found = reached();
-    if (found !== undefined) return found;
-    const id = instances.idOf(named);
+    const isReached = (id: string | undefined): id is string =>
+      id !== undefined && (bound === undefined || bound.includes(id));
+    let id = instances.idOf(named);
+    if (!isReached(id)) {
+      // It may have been created at another node a moment ago. An instance that the token is not bound to must not be
+      // answered sooner than one that does not exist.
+      await lookAgain?.();
+      id = instances.idOf(named);
+    }
+    if (isReached(id)) return id;
     if (id !== undefined) {
       this.#parts.denied({ ...about, principal, reason: "instance", instance: id });
     }

@@ -7,6 +7,7 @@ import { managementEvents } from "../../audit/management-event.ts";
 import { fingerprintOf, subjectOf } from "../../base/certificates.ts";
 import type { Presence } from "../../records/presence.ts";
 import type { Applied, Records } from "../../records/records.ts";
+import { refuseBound } from "../../records/refusals.ts";
 import type { InstanceAuthorities } from "../authority/instance-authorities.ts";
 import type { InstanceLookup } from "../instance-lookup.ts";
 import { pageBy } from "../paging.ts";
@@ -88,10 +89,10 @@ async function read(deps: CertificateDeps, { params }: CallOf<"readCertificate">
 async function add(deps: CertificateDeps, call: CallOf<"addCertificate">) {
   const found = await deps.instances.managed(call.params.instance);
   const { name, kind, pem, operations } = call.body;
-  if (kind === "authority" && call.principal.instances !== undefined) {
+  if (kind === "authority") {
     const says =
       "an authority may have issued certificates of other instances' clients: a token that is bound adds none; add the client's own certificate, or sign its request";
-    throw new ManagementError("forbidden", says);
+    refuseBound(call, says);
   }
   const certificate = readPasted(pem);
   await checkUsable(certificate, kind, deps.wallMs());

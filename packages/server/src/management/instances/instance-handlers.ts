@@ -10,7 +10,7 @@ import {
 import { managementEvents } from "../../audit/management-event.ts";
 import { beforeWriting } from "../../records/dry-run.ts";
 import { instanceRecordId, type Records } from "../../records/records.ts";
-import { refusalOf } from "../../records/refusals.ts";
+import { refusalOf, refuseBound } from "../../records/refusals.ts";
 import type { SystemView } from "../../records/system-view.ts";
 import type { RootOrders } from "../../roots/root-orders.ts";
 import type { InstanceLookup } from "../instance-lookup.ts";
@@ -171,7 +171,14 @@ async function update(deps: InstanceHandlersDeps, call: CallOf<"updateInstance">
   const { id: instance, name: before } = await lookup.managed(call.params.instance);
   const { name, description, labels, destroyOverKmip, destroyDelay } = body;
   const renames = name !== undefined && name !== before;
-  refuseBound(call, labels, renames);
+  if (labels !== undefined) {
+    const says = "labels decide which tokens reach an instance: a token that is bound changes none";
+    refuseBound(call, says);
+  }
+  // A refusal would tell that another instance has the name.
+  if (renames) {
+    refuseBound(call, "names are unique among all instances: a token that is bound changes none");
+  }
   if (renames && isTaken(deps, name)) throw nameTaken(name);
   const changes: Changes = {
     ...(renames && { name, claims: [["name", name]] }),
@@ -202,22 +209,6 @@ async function update(deps: InstanceHandlersDeps, call: CallOf<"updateInstance">
     { ifMatch, ...(renames && { agreed: true, taken: () => nameTaken(name) }) },
   );
   return await shown(deps, written.record);
-}
-
-/** A token that is bound changes nothing that decides what other tokens reach, or that tells of other instances. */
-function refuseBound(
-  call: Pick<CallOf<"updateInstance">, "principal">,
-  labels: unknown,
-  renames: boolean,
-): void {
-  if (labels !== undefined && call.principal.instances !== undefined) {
-    const says = "labels decide which tokens reach an instance: a token that is bound changes none";
-    throw new ManagementError("forbidden", says);
-  }
-  if (renames && call.principal.instances !== undefined) {
-    const says = "names are unique among all instances: a token that is bound changes none";
-    throw new ManagementError("forbidden", says);
-  }
 }
 
 /** Also an instance of the configuration file: its KEKs are records of the store too. */

@@ -96,11 +96,11 @@ export async function openAdmin(
   const { monotonicMs } = clock;
   const vcenters = openVcenters(parts, instances);
   // Each has its own pace: strangers, who have no valid token, must not slow down the look for instances.
-  const lookAgain = () => paced(() => instances.lookAgain(), lookAgainMs, monotonicMs);
+  const pacedLook = () => paced(() => instances.lookAgain(), lookAgainMs, monotonicMs);
   const authorizer = new Authorizer({
-    authenticate: authenticator(tokens, oidc, lookAgain(), vcenters),
+    authenticate: authenticator(tokens, oidc, pacedLook(), vcenters),
     instances,
-    lookAgain: lookAgain(),
+    lookAgain: pacedLook(),
     requests: new Buckets({ perSecond, burst: perSecond * 2 }, monotonicMs),
     failures: new Buckets(failures, monotonicMs),
     strangers: new Buckets(strangers, monotonicMs),

@@ -21,7 +21,7 @@ import { keysHandlers } from "../../management/keys/key-handlers.ts";
 import { Recount } from "../../management/keys/recount-duty.ts";
 import type { NodeReadings } from "../../observe/metrics/metric-row.ts";
 import { clock, ids, type Parts } from "../node-parts.ts";
-import type { Regions } from "../node-regions.ts";
+import { presentPeers, type Regions } from "../node-regions.ts";
 import type { Tenants } from "../node-tenants.ts";
 import type { Management } from "./node-management.ts";
 
@@ -123,14 +123,15 @@ function intervalOf({ backup }: Config): number | undefined {
   return backup.at === undefined ? backup.everyMs : dayMs;
 }
 
-function scheduled({ config, observe }: Parts, { own, peers, store }: Regions): readonly Duty[] {
+function scheduled({ config, observe }: Parts, regions: Regions): readonly Duty[] {
+  const { own, store } = regions;
   const { backup, region, node } = config;
   if (backup?.directory === undefined) return [];
   const { keyFile, directory, everyMs, at, keep } = backup;
   const around = { keyFile, directory, store, clock, ids };
   /** A region that is not retired must answer: it may know of objects that were destroyed since. */
   const target = () => {
-    const present = peers.filter((peer) => !store.records.isRetired(peer.region));
+    const present = presentPeers(regions);
     const silent = present.find((peer) => peer.state() !== "up");
     if (silent === undefined) return { own, peers: present, timers: clock, observe };
     throw new OperatorError(
@@ -138,7 +139,7 @@ function scheduled({ config, observe }: Parts, { own, peers, store }: Regions): 
     );
   };
   const others = async () => {
-    const present = peers.filter((peer) => !store.records.isRetired(peer.region));
+    const present = presentPeers(regions);
     if (present.length === 0) return "absent";
     return present.some((peer) => peer.state() === "up") ? "up" : "down";
   };
