@@ -25,6 +25,10 @@ const decisions: readonly (readonly [string, string])[] = [
     "A client certificate belongs to one instance and may use all of its objects. The answer for an object of another instance is exactly that for an unknown object.",
   ],
   [
+    "Create without a Cryptographic Algorithm",
+    "2.x: makes an AES key of 256 bits, as Query Defaults Information says. 1.x: refused with Invalid Field.",
+  ],
+  [
     "Create without a Cryptographic Usage Mask",
     "Accepted; the default is Encrypt and Decrypt (for HMAC keys MAC Generate and MAC Verify).",
   ],
@@ -38,12 +42,20 @@ const decisions: readonly (readonly [string, string])[] = [
     "A Create, Register or Locate that fails clears it, so that later items do not act on an older object.",
   ],
   [
+    "References to operations of the batch",
+    "2.x: Locate, for example, in place of a Unique Identifier means the latest Locate of the batch. If that failed or found nothing, the answer is Object Not Found. If it found several objects, the item is refused with Invalid Field: it is not repeated for each of them (KMIP 2.1, 11.58). A position among the batch's identifiers refers to one of them.",
+  ],
+  [
+    "Messages that cannot be read",
+    "Answered once, after the requests before it, with Invalid Message (2.x: Codec Error), or with Server Limit Exceeded (1.x: General Failure) if it is too long. The answer has the version of the message, or 1.0 if that is not known. Then the connection is closed.",
+  ],
+  [
     "Limits",
     "A message has at most 1000 items and takes at most 30 s; a search has at most 64 attributes; an object has at most 1000 attributes, of at most 1 MiB together; a certificate has at most 10,000 names. Beyond these limits: Server Limit Exceeded (1.x: General Failure; Index Out Of Bounds for attributes; Invalid Field for a certificate).",
   ],
   [
     "Unknown tags",
-    "2.x: Unknown Tag. 1.x: Invalid Message. Inside a Message Extension, a critical one refuses the whole message with Feature Not Supported; any other is ignored.",
+    "2.x: Unknown Tag. 1.x: Invalid Field. Inside a Message Extension, a critical one refuses the whole message with Feature Not Supported; any other is ignored.",
   ],
   [
     "Vendor Attributes of other vendors than x and y",
@@ -57,6 +69,18 @@ const decisions: readonly (readonly [string, string])[] = [
     "Wrapped keys",
     "A key that was registered wrapped is returned wrapped. Get with a Key Wrapping Specification gets Feature Not Supported.",
   ],
+  [
+    "Link to a wrapping key",
+    "From 2.0 a key that is registered wrapped gets a Wrapping Key Link. 1.x has no such Link, and its clients do not see those of 2.x.",
+  ],
+  [
+    "Digest",
+    "SHA-256 over the key in its own Key Format Type, and for symmetric keys also as Raw. The default Key Format Type of other keys (KMIP 2.1, 4.26) has no Digest of its own, since Holdfast does not convert them.",
+  ],
+  [
+    "PKCS#12",
+    "A container can be registered if it has one PKCS#12 Password Link to a password; anything else is refused with Bad Password (1.x: Invalid Field). The server makes no containers.",
+  ],
   ["Lease Time", "Always 3600 seconds, in every version."],
   [
     "Server Correlation Value",
@@ -65,6 +89,10 @@ const decisions: readonly (readonly [string, string])[] = [
   [
     "Interop",
     "Available only if the setting `kmip.interop` is on, which is for conformance runs; otherwise Operation Not Supported, and Query does not list it (KMIP 2.1, 6.1.26). Begin and End change nothing; Reset is refused.",
+  ],
+  [
+    "Query with Object Groups",
+    "The same answer as without: all groups have the same defaults, and a group that no object has is not refused.",
   ],
   [
     "Query Profiles",

@@ -4,6 +4,7 @@ export {
   type AttributeSet,
   attributeItem,
   attributeValue,
+  inVersion,
   referenceOf,
   vendorAttribute,
   vendorKeyOf,

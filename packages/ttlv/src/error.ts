@@ -9,3 +9,6 @@ export class TtlvError extends Error {
     this.offset = offset;
   }
 }
+
+/** A message that is longer than the reader takes. */
+export class FrameTooLong extends TtlvError {}

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { byteString, structure } from "./build.ts";
 import { encode } from "./encode.ts";
-import { TtlvError } from "./error.ts";
+import { FrameTooLong, TtlvError } from "./error.ts";
 import { FrameReader } from "./frame-reader.ts";
 import { toHex } from "./hex.ts";
 
@@ -80,11 +80,12 @@ describe("invalid headers", () => {
       const chunks = chunksOf(Uint8Array.from(header), length);
       const last = chunks.pop() as Uint8Array;
       for (const chunk of chunks) expect(reader.push(chunk)).toEqual([]);
-      const error = new TtlvError(what, 0);
+      const error = what.includes("limit") ? new FrameTooLong(what, 0) : new TtlvError(what, 0);
       expect(() => reader.push(last)).toThrow(error);
       expect(reader.failure).toEqual(error);
       expect(reader.pendingBytes).toBe(0);
       expect(reader.pending).toBe(true);
+      expect([...reader.beginning]).toEqual(header);
       expect(() => reader.push(frame(16))).toThrow(error);
     }
   });
@@ -95,6 +96,24 @@ describe("invalid headers", () => {
     expect(reader.failure).toBeInstanceOf(TtlvError);
     expect(reader.pending).toBe(true);
     expect(() => reader.push(new Uint8Array(0))).toThrow(TtlvError);
+    expect(Buffer.from(reader.beginning).toString()).toBe("GET / HT");
+  });
+
+  test.each([1, 3, 8, 400])("leave at most 56 bytes of the message, in chunks of %i", (length) => {
+    const reader = new FrameReader(limits);
+    const bytes = concat([frame(24), frame((1 << 16) + 8, 7)]);
+    for (const chunk of chunksOf(bytes, length)) {
+      if (reader.failure !== undefined) break;
+      try {
+        reader.push(chunk);
+      } catch (error) {
+        expect(error).toBeInstanceOf(FrameTooLong);
+      }
+    }
+    const { beginning } = reader;
+    expect(beginning.length).toBeGreaterThanOrEqual(8);
+    expect(beginning.length).toBeLessThanOrEqual(56);
+    expect(beginning).toEqual(bytes.slice(24, 24 + beginning.length));
   });
 
   test("are not those of the longest frame allowed", () => {

@@ -1,4 +1,4 @@
-import { TtlvError } from "./error.ts";
+import { FrameTooLong, TtlvError } from "./error.ts";
 import { ItemType } from "./item.ts";
 import { headerBytes, readUint32, view } from "./layout.ts";
 
@@ -12,6 +12,8 @@ export interface FrameLimits {
 const keptPartBytesMin = 512;
 const blockBytesMax = 4096;
 const noBytes = new Uint8Array(0);
+/** The header of a KMIP request shows its version within so many bytes. */
+const beginningBytes = 56;
 
 /**
  * Cuts a byte stream into messages by their headers (KMIP 2.1, 9.1.1: a message is one Structure).
@@ -29,6 +31,7 @@ export class FrameReader {
   /** The unused end of the last part. */
   #free = noBytes;
   #failure: TtlvError | undefined;
+  #beginning: Uint8Array = noBytes;
 
   constructor(limits: FrameLimits) {
     this.#frameBytesMax = limits.frameBytesMax;
@@ -54,6 +57,11 @@ export class FrameReader {
     return this.#failure;
   }
 
+  /** The first bytes of the message that cannot be read: at most 56, of those that have arrived; else none. */
+  get beginning(): Uint8Array {
+    return this.#beginning;
+  }
+
   /**
    * Takes the next bytes of the stream and returns the frames that they complete. An invalid header
    * throws a `TtlvError` (offset within its frame). If valid frames precede it in this chunk,
@@ -64,10 +72,13 @@ export class FrameReader {
   push(chunk: Uint8Array): Uint8Array[] {
     if (this.#failure !== undefined) throw this.#failure;
     const frames: Uint8Array[] = [];
+    const held = Math.min(this.#pendingBytes, headerBytes);
+    let at = 0;
     try {
-      let at = 0;
       while (at < chunk.length) at = this.#read(chunk, at, frames);
     } catch (error) {
+      const before = at === 0 ? this.#header.subarray(0, held) : noBytes;
+      this.#beginning = beginningOf(before, chunk.subarray(at));
       this.#fail(error as TtlvError);
       if (frames.length === 0) throw error;
     }
@@ -164,6 +175,14 @@ export class FrameReader {
   }
 }
 
+/** A copy of the first bytes of `first` and `rest`, which follows it. */
+function beginningOf(first: Uint8Array, rest: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(Math.min(first.length + rest.length, beginningBytes));
+  bytes.set(first);
+  bytes.set(rest.subarray(0, bytes.length - first.length), first.length);
+  return bytes;
+}
+
 /** The length of the frame that begins with this header. */
 function checkHeader(bytes: Uint8Array, start: number, frameBytesMax: number): number {
   if (bytes[start] !== 0x42 || bytes[start + 3] !== ItemType.Structure) {
@@ -172,7 +191,7 @@ function checkHeader(bytes: Uint8Array, start: number, frameBytesMax: number): n
   const length = readUint32(bytes, start + 4);
   if (length % 8 !== 0) throw new TtlvError("message length is not a multiple of 8", 0);
   if (headerBytes + length > frameBytesMax) {
-    throw new TtlvError(
+    throw new FrameTooLong(
       `message of ${headerBytes + length} bytes, more than the limit of ${frameBytesMax}`,
       0,
     );

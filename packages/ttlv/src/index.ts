@@ -14,7 +14,7 @@ export {
 } from "./build.ts";
 export { decode, defaultLimits, type Limits } from "./decode.ts";
 export { encode, encodedLength } from "./encode.ts";
-export { TtlvError } from "./error.ts";
+export { FrameTooLong, TtlvError } from "./error.ts";
 export { type FrameLimits, FrameReader } from "./frame-reader.ts";
 export { toHex } from "./hex.ts";
 export {

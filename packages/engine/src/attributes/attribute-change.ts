@@ -37,6 +37,7 @@ export function withAdded(object: ManagedObject, given: Item, context: Operation
   const name = referenceOf(given);
   const row = requireAllowed(object, name, "add", context.version);
   requirePlannable(object, name.tag, context);
+  requireOwnCount(object, given, context);
   const item = kept(given, context);
   if (!row.multi) {
     if (attributeValues(object, name, context.version).length > 0) {
@@ -68,6 +69,7 @@ export function withModified(
   const name = referenceOf(given);
   requireAllowed(object, name, "modify", context.version);
   requirePlannable(object, name.tag, context);
+  requireOwnCount(object, given, context);
   const item = kept(given, context);
   requireNewName(object, item, index);
   const now = nowOf(context);
@@ -137,6 +139,16 @@ function requireNewName(object: ManagedObject, item: Item, index: number | undef
     (name) => name.index !== index && attributeValue("Name", name.value).value === wanted,
   );
   if (taken) throw new KmipError("nonUniqueName", "the object has this Name already");
+}
+
+/** Refuses a Usage Limits Count that is not the server's own, before or after the change (KMIP 2.1, 4.59). */
+function requireOwnCount(object: ManagedObject, given: Item, { version }: OperationContext): void {
+  if (given.tag !== attributes.UsageLimits.tag) return;
+  const { count, total } = attributeValue("UsageLimits", given);
+  const [current] = attributeValues(object, referenceOf(given), version);
+  const own = current && attributeValue("UsageLimits", current.item).count;
+  if (count === undefined || count === total || count === own) return;
+  throw new KmipError("attributeReadOnly", "only the server sets Usage Limits Count");
 }
 
 /** Sets Always Sensitive or Never Extractable to False once it is untrue (KMIP 2.1, 4.3 and 4.33). */

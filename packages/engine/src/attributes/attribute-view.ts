@@ -6,6 +6,7 @@ import {
   attributes,
   attributeValue,
   attributeVisible,
+  inVersion,
   isVersion1,
   type Version,
   vendorKeyOf,
@@ -135,9 +136,11 @@ const customTag = a.VendorAttribute.tag;
 
 /**
  * Whether the version can show an item. 1.x shows only Vendor Attributes of a client (`x-…`) or the server (`y-…`),
- * since it cannot name those of other vendors, and only values whose type it has.
+ * since it cannot name those of other vendors, and only values whose type it has. No version shows a Link of a type that
+ * it lacks, so that its clients do not change what they cannot see.
  */
 function named(item: Item, version: Version): boolean {
+  if (item.tag === a.Link.tag) return inVersion(item, version) !== undefined;
   if (item.tag !== customTag || !isVersion1(version)) return true;
   return /^[xy]\0./s.test(vendorKeyOf(item)) && !isNew(item);
 }

@@ -189,11 +189,10 @@ interface DateChange {
 }
 
 const { ActivationDate, DeactivationDate, ProcessStartDate, ProtectStopDate } = attributes;
-/** Pairs of dates whose second must not be before the first (KMIP 2.1, 4.18, 4.40 and 4.41). */
+/** Pairs of dates whose second must not be before the first (KMIP 2.1, 4.40 and 4.41). */
 const orderedDates = [
   [ActivationDate, ProcessStartDate],
   [ProtectStopDate, DeactivationDate],
-  [ActivationDate, DeactivationDate],
 ] as const;
 
 /** Refuses dates that contradict each other; after a change, only those that contradict the changed date. */

@@ -1,4 +1,5 @@
 import {
+  type IdentifierReference,
   type ImplementedOperation,
   type KmipError,
   type OperationRow,
@@ -9,7 +10,7 @@ import {
   type ResponseItem,
   tags,
 } from "@holdfast/kmip";
-import { ResponseRoom } from "../operations/response-room.ts";
+import { largestAnswer, ResponseRoom } from "../operations/response-room.ts";
 import type { Handler, OperationContext } from "../ports/operation-context.ts";
 import { authorize, limitRefusing } from "./access.ts";
 import type { BatchEvidence } from "./batch-evidence.ts";
@@ -74,22 +75,27 @@ export class BatchItems {
       if (fault !== undefined) throw fault;
       const operation = item.operation as ImplementedOperation;
       authorize(this.#origin.client, this.#origin.users, operation);
-      if (operations[operation].changes) this.#room.reserve(item.payload);
-      const payload = await this.#handle(operation, item.payload, audit, position);
+      if (operations[operation].changes && this.#room.isLimited) {
+        const largest = largestAnswer(item.payload, this.#objectOf(operation, item.payload));
+        this.#room.require(this.#answerOf(item, operation, largest));
+      }
+      const payload = await this.#handle(operation, item, audit, position);
       const answer = this.#answerOf(item, operation, payload);
       this.#room.take(answer);
       if (this.#evidence.isStrict && !this.#isUndo) await this.#makeDurable(audit);
+      this.#noteIdentifiers(operation, payload);
       return { answer, audit, startedMs };
     } catch (error) {
       const fills = operationRow(item.operation)?.placeholder !== undefined;
       if (fills) this.#references.set(undefined);
+      if (item.operation !== undefined) this.#references.answered(item.operation, []);
       return this.failed(item, audit, startedMs, error);
     }
   }
 
   async #handle<N extends ImplementedOperation>(
     operation: N,
-    payload: unknown,
+    item: RequestItem,
     audit: ItemAudit,
     position: number,
   ): Promise<object> {
@@ -116,25 +122,36 @@ export class BatchItems {
       keyRing,
       objects: this.objects,
       placeholder: this.#references,
+      requireRoom: (response) => {
+        if (this.#room.isLimited) this.#room.require(this.#answerOf(item, operation, response));
+      },
       note: (detail) => audit.note(detail),
     };
     const handler: Handler<N> = handlers[operation];
-    const response: object = await handler(context, payload as Parameters<Handler<N>>[1]);
-    this.#noteIdentifiers(operation, response);
-    return response;
+    return await handler(context, item.payload as Parameters<Handler<N>>[1]);
+  }
+
+  /** The object that a request names; undefined if it names none, or makes a new one. */
+  #objectOf(operation: ImplementedOperation, payload: unknown): string | undefined {
+    if (operationRow(operation)?.placeholder === "answered") return undefined;
+    const { uniqueIdentifier } = payload as { readonly uniqueIdentifier?: IdentifierReference };
+    try {
+      return this.#references.resolve(uniqueIdentifier);
+    } catch {
+      // Its handler refuses it.
+      return undefined;
+    }
   }
 
   #noteIdentifiers(operation: ImplementedOperation, response: object): void {
-    if ("uniqueIdentifier" in response && typeof response.uniqueIdentifier === "string") {
-      this.#references.produced(operation, response.uniqueIdentifier);
-      const fills = operationRow(operation)?.placeholder === "answered";
-      if (fills) this.#references.set(response.uniqueIdentifier);
-    }
     if ("uniqueIdentifiers" in response) {
-      for (const identifier of response.uniqueIdentifiers as readonly string[]) {
-        this.#references.produced(operation, identifier);
-      }
+      this.#references.answered(operation, response.uniqueIdentifiers as readonly string[]);
+      return;
     }
+    const single = "uniqueIdentifier" in response ? response.uniqueIdentifier : undefined;
+    this.#references.answered(operation, typeof single === "string" ? [single] : []);
+    if (typeof single !== "string") return;
+    if (operationRow(operation)?.placeholder === "answered") this.#references.set(single);
   }
 
   /** Encodes at once, so that a value which the version cannot express fails its own item (KMIP 1.4, 11.12). */

@@ -3,8 +3,10 @@ import type { Placeholder } from "../ports/operation-context.ts";
 
 /** What a batch's items may refer to: the ID Placeholder, and identifiers of earlier answers (KMIP 2.1, 4.58, 6.1). */
 export class BatchReferences implements Placeholder {
-  readonly #produced: { readonly operation: OperationName; readonly uniqueIdentifier: string }[] =
-    [];
+  /** The identifiers in all answers, in their order. */
+  readonly #produced: string[] = [];
+  /** The identifiers in the latest answer of each operation; none if it failed or found nothing. */
+  readonly #latest = new Map<string, readonly string[]>();
   #placeholder: string | undefined;
 
   get value(): string | undefined {
@@ -15,12 +17,13 @@ export class BatchReferences implements Placeholder {
     this.#placeholder = uniqueIdentifier;
   }
 
-  /** Notes an identifier that an item's answer holds. */
-  produced(operation: OperationName, uniqueIdentifier: string): void {
-    this.#produced.push({ operation, uniqueIdentifier });
+  /** Notes the identifiers that an item's answer holds; none for an item that failed. */
+  answered(operation: OperationName, uniqueIdentifiers: readonly string[]): void {
+    for (const one of uniqueIdentifiers) this.#produced.push(one);
+    this.#latest.set(operation, uniqueIdentifiers);
   }
 
-  /** The identifier of the object that a request refers to; throws if it refers to no object. */
+  /** The identifier of the object that a request refers to; throws if it refers to no object, or to several. */
   resolve(reference: IdentifierReference | undefined): string {
     if (typeof reference === "string") return reference;
     const identifier = this.#referenced(reference);
@@ -30,9 +33,14 @@ export class BatchReferences implements Placeholder {
 
   #referenced(reference: Exclude<IdentifierReference, string> | undefined): string | undefined {
     if (reference === undefined) return this.#placeholder;
-    if ("position" in reference) return this.#produced.at(reference.position)?.uniqueIdentifier;
+    if ("position" in reference) return this.#produced.at(reference.position);
     if (reference.special === "IDPlaceholder") return this.#placeholder;
-    return this.#produced.findLast(({ operation }) => operation === reference.special)
-      ?.uniqueIdentifier;
+    // If an operation occurs several times, the latest counts (KMIP 2.1, 11.58).
+    const [only, ...others] = this.#latest.get(reference.special)?.slice(0, 2) ?? [];
+    if (others.length === 0) return only;
+    throw new KmipError(
+      "invalidField",
+      `${reference.special} found several objects: refer to one of them`,
+    );
   }
 }

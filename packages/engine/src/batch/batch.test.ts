@@ -450,7 +450,7 @@ describe("Maximum Response Size", () => {
   });
 
   test("refuses an operation that changes something before it is carried out, not afterwards", async () => {
-    const items = await send([["Create", aesKey()]], { maximumResponseSize: 300 });
+    const items = await send([["Create", aesKey()]], { maximumResponseSize: 192 });
     expect(shown(items)).toEqual(["Create OperationFailed ResponseTooLarge"]);
     expect(await stored()).toEqual([]);
   });

@@ -12,9 +12,11 @@ import {
   decode,
   encode,
   enumeration,
+  FrameTooLong,
   type Item,
   integer,
   structure,
+  TtlvError,
 } from "@holdfast/ttlv";
 import fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
@@ -118,6 +120,26 @@ describe("messages that cannot be read", () => {
     const response = await execute(bytes);
     expect(response.version).toBe("1.2");
     expect(response.items).toMatchObject([{ status: "OperationFailed", reason: "InvalidMessage" }]);
+  });
+
+  test("one that cannot be read to its end is refused in the version that it shows", () => {
+    const refused = (failure: TtlvError, beginning: Uint8Array) =>
+      decodeResponse(decode(engine.engine.refuse(failure, beginning, engine.client, "request-1")));
+    const beginning = (version: Version) => hello(version).slice(0, 56);
+    const broken = new TtlvError("message length is not a multiple of 8", 0);
+    const long = new FrameTooLong("message of 4294967296 bytes", 0);
+    const none = new Uint8Array();
+    for (const [failure, bytes, version, reason] of [
+      [broken, none, "1.0", "InvalidMessage"],
+      [broken, beginning("1.4"), "1.4", "InvalidMessage"],
+      [broken, beginning("2.1"), "2.1", "CodecError"],
+      [long, beginning("1.2"), "1.2", "GeneralFailure"],
+      [long, beginning("2.0"), "2.0", "ServerLimitExceeded"],
+    ] as const) {
+      const { items, version: answered } = refused(failure, bytes);
+      expect([answered, items]).toMatchObject([version, [{ status: "OperationFailed", reason }]]);
+      expect(items[0]?.operation).toBeUndefined();
+    }
   });
 
   test(`no bytes make the engine reject, and every response can be read (seed ${seed})`, async () => {

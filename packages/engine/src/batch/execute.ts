@@ -8,7 +8,14 @@ import {
   type Version,
   versionOfParts,
 } from "@holdfast/kmip";
-import { decode, defaultLimits, encode, type Limits, TtlvError } from "@holdfast/ttlv";
+import {
+  decode,
+  defaultLimits,
+  encode,
+  FrameTooLong,
+  type Limits,
+  TtlvError,
+} from "@holdfast/ttlv";
 import type { Clock } from "../base/clock.ts";
 import type { Ids } from "../base/ids.ts";
 import type { Observer } from "../base/observe.ts";
@@ -106,6 +113,19 @@ export class Engine {
       const envelope = { version: known ?? version ?? versionIn(request), requestId };
       return this.#respond(envelope, [this.#messageFailure(error, envelope, client)]);
     }
+  }
+
+  /**
+   * Answers a message that cannot be read to its end (KMIP 1.4, 11.1; KMIP 2.1, 11.46). `beginning` is its first bytes,
+   * as far as they are known: 56 of them show its version.
+   */
+  refuse(failure: TtlvError, beginning: Uint8Array, client: Client, requestId: string): Uint8Array {
+    const envelope = { version: versionIn(beginning), requestId };
+    const error =
+      failure instanceof FrameTooLong
+        ? new KmipError("serverLimitExceeded", failure.message)
+        : failure;
+    return this.#respond(envelope, [this.#messageFailure(error, envelope, client)]);
   }
 
   /** Why a message that can be read is refused as a whole. */

@@ -61,7 +61,7 @@ export function locateFilter(request: Request<"Locate">, target: FilterFor): Loc
   let possible = true;
   // An Attribute Index has no meaning here (KMIP 1.4, 4.9).
   for (const { item } of criteria) {
-    const resolved = withIdentifier(checked(item, target.version), target);
+    const resolved = withIdentifier(item, target);
     if (resolved === undefined) possible = false;
     else if (resolved.type !== ItemType.DateTime) wanted.push(resolved);
     else dates.set(resolved.tag, [...(dates.get(resolved.tag) ?? []), resolved.value]);
@@ -82,23 +82,6 @@ export function locateFilter(request: Request<"Locate">, target: FilterFor): Loc
     digestMatches:
       digestTests.length === 0 ? undefined : (object) => digestTests.every((test) => test(object)),
   };
-}
-
-/** Attributes that only the server sets, and that it does not set yet. */
-const neverSet: ReadonlySet<number> = new Set([
-  attributes.ArchiveDate.tag,
-  attributes.RotateDate.tag,
-  attributes.RotateGeneration.tag,
-  attributes.RotateLatest.tag,
-]);
-
-function checked(item: Item, version: Version): Item {
-  const row = attributeByTag(item.tag);
-  if (row === undefined || neverSet.has(item.tag)) {
-    const name = row?.name ?? "an attribute";
-    throw new KmipError("unsupportedAttribute", `${name} is not supported in KMIP ${version}`);
-  }
-  return item;
 }
 
 function isVendor({ tag }: Item): boolean {

@@ -102,7 +102,7 @@ function registersOf(model: Model): readonly Register[] {
     ...(activation === undefined ? [] : [attributeItem("ActivationDate", activation)]),
     ...(linked === undefined
       ? []
-      : [attributeItem("Link", { type: "PreviousLink", linkedObjectIdentifier: linked })]),
+      : [attributeItem("Link", { type: "DerivedKeyLink", linkedObjectIdentifier: linked })]),
   ];
   return items
     .map((value, index): Register => {

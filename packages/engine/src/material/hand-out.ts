@@ -18,14 +18,14 @@ type KeyFormatType = NonNullable<Asked["keyFormatType"]>;
 /** The object's structure in the form that a Get asks for; throws if that is not possible (KMIP 2.1, 6.1.19.1). */
 export function handOut(object: ManagedObject, kept: Item, asked: Asked): Item {
   const { keyCompressionType, keyFormatType, keyWrapType, keyWrappingSpecification } = asked;
+  if (flag(object, tags.Extractable.tag) === false) {
+    throw new KmipError("keyNotExtractable", "the object is not extractable");
+  }
   if (keyWrappingSpecification !== undefined) {
     throw new KmipError(
       "featureNotSupported",
       "the server does not wrap the objects that it returns",
     );
-  }
-  if (flag(object, tags.Extractable.tag) === false) {
-    throw new KmipError("keyNotExtractable", "the object is not extractable");
   }
   const sensitive = flag(object, tags.Sensitive.tag) === true;
   const plain =

@@ -272,7 +272,7 @@ describe("an import is refused", () => {
     ],
     [
       /must not be before/,
-      () => foreign([seconds("ActivationDate", 20), seconds("DeactivationDate", 10)]),
+      () => foreign([seconds("ProtectStopDate", 20), seconds("DeactivationDate", 10)]),
     ],
     [/Attributes/, () => foreign([], { attributes: encode(aes()) })],
     [/of type SymmetricKey|Attributes/, () => foreign([], { value: noAttributes })],

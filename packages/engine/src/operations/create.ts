@@ -4,6 +4,7 @@ import {
   attributes,
   attributeValue,
   inKeyFormat,
+  isVersion1,
   type KeyBlock,
   KmipError,
   objectItem,
@@ -40,9 +41,14 @@ export const create: Handler<"Create"> = async (context, request) => {
 };
 
 function createKey(context: OperationContext, given: Given, target: GivenFor): Promise<string> {
+  const asked = statedValue(given, "CryptographicAlgorithm");
+  if (asked === undefined && isVersion1(context.version)) {
+    // KMIP 1.4, Table 165. From 2.0 the server chooses.
+    throw new KmipError("invalidField", "Cryptographic Algorithm must be given");
+  }
   const { algorithm, bytes, length, usage } = generateKey(
     context.ids,
-    statedValue(given, "CryptographicAlgorithm"),
+    asked,
     statedValue(given, "CryptographicLength"),
   );
   const raw: KeyBlock = {

@@ -109,11 +109,12 @@ describe("key formats", () => {
   });
 });
 
+const wrapping = { keyWrappingSpecification: { wrappingMethod: "Encrypt", attributeNames: [] } };
+
 describe("further fields of a Get request", () => {
   const unwrapped = { keyWrapType: "NotWrapped" };
   const asRegistered = { keyWrapType: "AsRegistered" };
   const uncompressed = { keyCompressionType: "ECPublicKeyTypeUncompressed" };
-  const wrapping = { keyWrappingSpecification: { wrappingMethod: "Encrypt", attributeNames: [] } };
 
   test.each([
     ["a plain key, not wrapped", raw, unwrapped, undefined],
@@ -143,9 +144,10 @@ describe("objects that Get does not return", () => {
       expect(await engine.reason(version, "Get", { uniqueIdentifier: sensitive })).toBe(
         "Sensitive",
       );
-      expect(await engine.reason(version, "Get", { uniqueIdentifier: kept })).toBe(
-        "NotExtractable",
-      );
+      for (const asked of [{}, wrapping]) {
+        const request = { uniqueIdentifier: kept, ...asked };
+        expect(await engine.reason(version, "Get", request)).toBe("NotExtractable");
+      }
       expect(await engine.reason(version, "Get", { uniqueIdentifier: both })).toBeUndefined();
     },
   );

@@ -79,19 +79,18 @@ const table: readonly (readonly [string, Step, string])[] = [
   ["DestroyedCompromised", "destroy", "destroyed"],
 ];
 
-function reasonFor(version: Version, step: Step, result: string): string | undefined {
+function reasonFor(version: Version, result: string): string | undefined {
   if (result === "wrong")
     return isVersion1(version) ? "PermissionDenied" : "WrongKeyLifecycleState";
   if (result !== "destroyed") return undefined;
-  if (!isVersion1(version)) return "ObjectDestroyed";
-  return step === "destroy" ? "PermissionDenied" : "ItemNotFound";
+  return isVersion1(version) ? "PermissionDenied" : "ObjectDestroyed";
 }
 
 describe.each(["1.1", "2.1"] as const)("KMIP %s", (version) => {
   test.each(table)("in state %s, step %s gives: %s", async (state, step, result) => {
     const uniqueIdentifier = await inState(state);
     const before = await facts(uniqueIdentifier);
-    const reason = reasonFor(version, step, result);
+    const reason = reasonFor(version, result);
     expect(await take(version, uniqueIdentifier, step)).toBe(reason);
     const after = await facts(uniqueIdentifier);
     if (reason === undefined) expect(stateOf(after)).toBe(result);
@@ -149,6 +148,16 @@ describe("Revoke", () => {
     await take("1.4", uniqueIdentifier, "compromise");
     expect((await facts(uniqueIdentifier)).compromised?.occurred).toBe(created);
   });
+
+  test.each(["1.0", "2.1"] as const)(
+    "refuses a reason that is not known in %s",
+    async (version) => {
+      const uniqueIdentifier = await inState("Active");
+      const request = { uniqueIdentifier, revocationReason: { code: "0x80000001" } };
+      expect(await engine.reason(version, "Revoke", request)).toBe("InvalidField");
+      expect(stateOf(await facts(uniqueIdentifier))).toBe("Active");
+    },
+  );
 
   test("refuses an occurrence date without a compromise", async () => {
     const uniqueIdentifier = await inState("Active");
@@ -265,15 +274,31 @@ describe("objects without a State", () => {
     expect(await take("1.4", uniqueIdentifier, "destroy")).toBeUndefined();
   });
 
-  test("an Opaque Object has a State in 2.x", async () => {
+  async function opaque(): Promise<string> {
     const object = objectItem("OpaqueObject", {
       opaqueDataType: 0x80000001,
       opaqueDataValue: new Uint8Array(1),
     });
     const request = { objectType: "OpaqueObject", attributes: attributeSet({}), object };
-    const { uniqueIdentifier } = await engine.ask("1.4", "Register", request);
+    return (await engine.ask("1.4", "Register", request)).uniqueIdentifier;
+  }
+
+  test("an Opaque Object has a State in 2.x", async () => {
+    const uniqueIdentifier = await opaque();
     expect(await take("1.4", uniqueIdentifier, "activate")).toBe("IllegalOperation");
+    expect(await take("2.1", uniqueIdentifier, "deactivate")).toBe("WrongKeyLifecycleState");
     expect(await take("2.1", uniqueIdentifier, "activate")).toBeUndefined();
+  });
+
+  test.each(["1.0", "1.4"] as const)("an Opaque Object can be revoked in %s", async (version) => {
+    const uniqueIdentifier = await opaque();
+    expect(await take(version, uniqueIdentifier, "deactivate")).toBeUndefined();
+    expect(stateOf(await facts(uniqueIdentifier))).toBe("Deactivated");
+    expect((await facts(uniqueIdentifier)).deactivated?.reasonCode).toBe(6);
+    expect(await take(version, uniqueIdentifier, "deactivate")).toBe("PermissionDenied");
+    expect(await take(version, uniqueIdentifier, "compromise")).toBeUndefined();
+    expect(await take(version, uniqueIdentifier, "destroy")).toBeUndefined();
+    expect(await take(version, uniqueIdentifier, "deactivate")).toBe("PermissionDenied");
   });
 });
 

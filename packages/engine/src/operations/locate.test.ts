@@ -1,6 +1,5 @@
 import {
   attributes,
-  isVersion1,
   ordinal,
   tags,
   type Version,
@@ -43,7 +42,7 @@ async function makeObjects(): Promise<void> {
     ...aesKey({
       Name: named("linked"),
       ObjectGroup: "one",
-      Link: { type: "PreviousLink", linkedObjectIdentifier: objects.identifierOf("plain") },
+      Link: { type: "DerivedKeyLink", linkedObjectIdentifier: objects.identifierOf("plain") },
       VendorAttribute: vendorOf("Site", textString(0, "Madrid")),
     }),
   });
@@ -340,9 +339,6 @@ describe("Locate", () => {
     const reasonOf = async (version: Version, given: Criteria, more: object = {}) =>
       objects.engine.reason(version, "Locate", { ...more, attributes: given });
     for (const version of versions) {
-      const first = isVersion1(version);
-      const unsupported = first ? "InvalidField" : "InvalidAttribute";
-      expect(await reasonOf(version, [date("ArchiveDate", now)])).toBe(unsupported);
       const three = [1, 2, 3].map((seconds) => date("ActivationDate", seconds));
       expect(await reasonOf(version, three)).toBe("InvalidField");
       expect(await reasonOf(version, [], { maximumItems: -1 })).toBe("InvalidField");
@@ -356,7 +352,16 @@ describe("Locate", () => {
         expect(await reasonOf(version, [], unknown)).toBe("InvalidField");
       }
     }
-    expect(await reasonOf("2.1", [is("RotateLatest", true)])).toBe("InvalidAttribute");
+  });
+
+  test("finds no object by an attribute that none has, and all by the absence of its date", async () => {
+    for (const version of versions) {
+      const { labels } = await objects.locate(version, []);
+      expect((await objects.locate(version, [date("ArchiveDate", now)])).labels).toEqual([]);
+      expect((await objects.locate(version, [date("ArchiveDate", never)])).labels).toEqual(labels);
+    }
+    const rotated = [date("RotateDate", now), is("RotateGeneration", 0), is("RotateLatest", true)];
+    for (const one of rotated) expect((await objects.locate("2.1", [one])).labels).toEqual([]);
   });
 
   test("searches the storage that is asked for", async () => {

@@ -1,4 +1,8 @@
 import {
+  type Attribute,
+  attributeItem,
+  attributes,
+  attributeValue,
   encodeResponse,
   KmipError,
   type RequestHeader,
@@ -9,12 +13,12 @@ import {
 } from "@holdfast/kmip";
 import { encodedLength, type Item } from "@holdfast/ttlv";
 
-/** Longest answer to an operation that changes something, without what it echoes from the request. */
-const changeAnswerBytes = 512;
+/** As long as the identifier of a new object. */
+const newIdentifier = "0".repeat(36);
 
 /**
  * How much a response may still grow (KMIP 2.1, 9.12). An operation that changes something is refused before it is
- * carried out if its answer might not fit; a read is refused afterwards.
+ * carried out if its answer would not fit; a read is refused afterwards.
  */
 export class ResponseRoom {
   readonly #version: Version;
@@ -22,7 +26,7 @@ export class ResponseRoom {
   readonly #headerBytes: number;
   #free: number;
   /** False for the usual message, one item without a size limit of the client: `execute` checks the whole response. */
-  readonly #measures: boolean;
+  readonly isLimited: boolean;
 
   constructor(message: RequestMessage, requestId: string, bytesMax: number) {
     const { version, header, items } = message;
@@ -32,23 +36,52 @@ export class ResponseRoom {
     }
     this.#version = version;
     this.#correlation = serverCorrelation(version, header, requestId);
-    this.#measures = maximumResponseSize !== undefined || items.length > 1;
-    this.#headerBytes = this.#measures ? lengthOf(version, this.#correlation, []) : 0;
+    this.isLimited = maximumResponseSize !== undefined || items.length > 1;
+    this.#headerBytes = this.isLimited ? lengthOf(version, this.#correlation, []) : 0;
     this.#free = Math.min(maximumResponseSize ?? bytesMax, bytesMax) - this.#headerBytes;
   }
 
-  /** Refuses an operation whose answer might not fit, before it is carried out. */
-  reserve(payload: unknown): void {
-    if (this.#measures && this.#free < changeAnswerBytes + echoBytes(payload)) throw tooLarge();
+  /** Refuses an answer for which there is not enough room, before its operation changes anything. */
+  require(answer: ResponseItem): void {
+    if (this.#bytesOf(answer) > this.#free) throw tooLarge();
   }
 
   /** Takes the room that an answer needs, or refuses the answer if there is not enough. */
   take(answer: ResponseItem): void {
-    if (!this.#measures) return;
-    const bytes = lengthOf(this.#version, this.#correlation, [answer]) - this.#headerBytes;
+    if (!this.isLimited) return;
+    const bytes = this.#bytesOf(answer);
     if (bytes > this.#free) throw tooLarge();
     this.#free -= bytes;
   }
+
+  #bytesOf(answer: ResponseItem): number {
+    return lengthOf(this.#version, this.#correlation, [answer]) - this.#headerBytes;
+  }
+}
+
+/**
+ * The longest payload of an answer to an operation that changes something, from its request. The attribute that Delete
+ * Attribute returns in 1.x is not in it: that is known once the object is read.
+ */
+export function largestAnswer(payload: unknown, uniqueIdentifier = newIdentifier): object {
+  const { objectType, newAttribute } = payload as {
+    readonly objectType?: string;
+    readonly newAttribute?: Attribute;
+  };
+  const item = newAttribute && withCount(newAttribute.item);
+  return {
+    ...(objectType === undefined ? {} : { objectType }),
+    uniqueIdentifier,
+    // An index of 0 is left out.
+    ...(item === undefined ? {} : { attribute: { item, index: 1 } }),
+  };
+}
+
+/** Usage Limits are returned with their Count, also if the request had none. */
+function withCount(item: Item): Item {
+  if (item.tag !== attributes.UsageLimits.tag) return item;
+  const { total, unit } = attributeValue("UsageLimits", item);
+  return attributeItem("UsageLimits", { total, count: total, unit });
 }
 
 /**
@@ -81,11 +114,4 @@ function lengthOf(
     items,
   };
   return encodedLength(encodeResponse(response));
-}
-
-/** Bytes of the attribute that the response to an attribute operation repeats in 1.x. */
-function echoBytes(payload: unknown): number {
-  if (typeof payload !== "object" || payload === null || !("newAttribute" in payload)) return 0;
-  const { item } = payload.newAttribute as { readonly item: Item };
-  return encodedLength(item);
 }

@@ -1,16 +1,27 @@
 import { enumerations, KmipError } from "@holdfast/kmip";
 import type { Handler } from "../ports/operation-context.ts";
 import { initialDate } from "../record/initial-date.ts";
-import { revokeEvent, stateOf, transition } from "../record/lifecycle.ts";
-import { refuseKept, refuseTransition, requireRevocable } from "../record/lifecycle-refusal.ts";
+import { deactivatedDirectly, revokeEvent, stateOf, transition } from "../record/lifecycle.ts";
+import {
+  hasState,
+  refuseKept,
+  refuseTransition,
+  requireRevocable,
+} from "../record/lifecycle-refusal.ts";
 import type { Revocation } from "../record/record.ts";
 
-/** Deactivates an Active object, or compromises one in any state (KMIP 2.1, 6.1.44). */
+/**
+ * Deactivates an Active object, or in 1.x an Opaque Object, or compromises an object in any state (KMIP 2.1, 6.1.44;
+ * KMIP 1.4, 4.20).
+ */
 export const revoke: Handler<"Revoke"> = async (context, request) => {
   const { nowSeconds: time, region, version } = context;
   const { revocationReason, compromiseOccurrenceDate } = request;
   const { code, message } = revocationReason;
-  const reasonCode = codes[code] ?? Number(code);
+  const reasonCode = codes[code];
+  if (reasonCode === undefined) {
+    throw new KmipError("invalidField", "the Revocation Reason Code is not known");
+  }
   const event = revokeEvent(reasonCode);
   if (event === "deactivate" && compromiseOccurrenceDate !== undefined) {
     throw new KmipError("invalidField", "only a compromise has an occurrence date");
@@ -31,7 +42,10 @@ export const revoke: Handler<"Revoke"> = async (context, request) => {
           ? {}
           : { occurred: compromiseOccurrenceDate ?? initialDate(object) ?? object.lastChange }),
       };
-      const result = transition(object.facts, event, fact);
+      const result =
+        event === "compromise" || hasState(object, version)
+          ? transition(object.facts, event, fact)
+          : deactivatedDirectly(object.facts, fact);
       if (result.kind !== "changed") throw refuseTransition(result.state, "revoked");
       return { ...object, facts: result.facts };
     },

@@ -114,6 +114,11 @@ export interface OperationContext {
   readonly keyRing: KeyRing;
   readonly objects: Objects;
   readonly placeholder: Placeholder;
+  /**
+   * Refuses the item if the response has no room for this payload. Only for an operation that changes something and
+   * whose answer depends on the object: for every other one this is known before.
+   */
+  readonly requireRoom: (response: object) => void;
   /** Adds to the item's audit event; never key material. */
   readonly note: (detail: Readonly<Record<string, string | number>>) => void;
 }

@@ -5,8 +5,12 @@ import type { ManagedObject } from "./record.ts";
 
 /** Refuses an operation on an object of a type that has no State in the version (KMIP 1.4, 3.22; KMIP 2.1, 4.57). */
 export function requireLifecycle(object: ManagedObject, version: Version): void {
-  const type = objectTypeName(object.objectType);
-  if (!attributeVisible(attributes.State.tag, version, type)) throw wrongType(type);
+  if (!hasState(object, version)) throw wrongType(objectTypeName(object.objectType));
+}
+
+/** Whether objects of this type have a State in the version: an Opaque Object has none in 1.x. */
+export function hasState({ objectType }: ManagedObject, version: Version): boolean {
+  return attributeVisible(attributes.State.tag, version, objectTypeName(objectType));
 }
 
 /** Refuses to revoke an object that cannot be revoked: a Template (KMIP 1.4, 11.21). */

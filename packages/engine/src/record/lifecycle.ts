@@ -212,6 +212,12 @@ export function dueSurely(
   throw new StoreUnavailable("clockDoubt", doubt.reason);
 }
 
+/** Deactivates an object that cannot become Active before, since its type has no State in the version of the request. */
+export function deactivatedDirectly(facts: Facts, fact: Revocation): Transition {
+  if (stateOf(facts) !== "PreActive") return transition(facts, "deactivate", fact);
+  return { kind: "changed", state: "Deactivated", facts: { ...facts, deactivated: fact } };
+}
+
 /** Whether a date has come, after which it may not be changed (KMIP 2.1, 4.40). */
 export function hasPassed(date: number | undefined, nowSeconds: number): boolean {
   return date !== undefined && date <= nowSeconds;

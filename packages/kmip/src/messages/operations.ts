@@ -116,6 +116,9 @@ const incorrectAttribute = {
   nonUniqueName: { v1: "InvalidField" },
 } as const;
 
+/** 1.x answers Permission Denied for any state that does not permit the operation (KMIP 1.4, 11.20 to 11.22). */
+const destroyedState = { objectDestroyed: { v1: "PermissionDenied" } } as const;
+
 const known = (code: number, since: Version): OperationRow => ({ code, since });
 
 const v1 = { until: "1.4" } as const;
@@ -217,7 +220,7 @@ export const operations = {
     changes: true,
     audit: "kmip-key.register",
     placeholder: "answered",
-    errors: { ...incorrectAttribute, unsupportedAttribute: { v2: "InvalidAttribute" } },
+    errors: incorrectAttribute,
     request: {
       objectType: required("ObjectType", objectType),
       attributes: newAttributes,
@@ -238,10 +241,7 @@ export const operations = {
     since: "1.0",
     changes: false,
     placeholder: "own",
-    errors: {
-      templateNotFound: { v1: "InvalidField" },
-      unsupportedAttribute: { v2: "InvalidAttribute" },
-    },
+    errors: { templateNotFound: { v1: "InvalidField" } },
     request: {
       maximumItems: optional("MaximumItems", integer),
       offsetItems: optional("OffsetItems", integer, { since: "1.3" }),
@@ -302,7 +302,6 @@ export const operations = {
     since: "1.0",
     changes: false,
     audit: "kmip-key-attributes.retrieve",
-    errors: { unsupportedAttribute: { v2: "InvalidAttribute" } },
     request: { uniqueIdentifier: identifierAsked, references: askedReferences },
     response: { uniqueIdentifier: identifierGiven, attributes: attributeList },
   }),
@@ -323,7 +322,6 @@ export const operations = {
       ...notYetInTable,
       attributeReadOnly: { v2: "ReadOnlyAttribute" },
       invalidAttribute: { v1: "PermissionDenied" },
-      unsupportedAttribute: { v1: "PermissionDenied", v2: "InvalidAttribute" },
       invalidAttributeValue: { v2: "InvalidField" },
     },
     request: { uniqueIdentifier: identifierAsked, newAttribute },
@@ -372,6 +370,7 @@ export const operations = {
     since: "1.0",
     changes: true,
     audit: "kmip-key.activate",
+    errors: destroyedState,
     request: { uniqueIdentifier: identifierAsked },
     response: identifierAnswer,
   }),
@@ -380,6 +379,7 @@ export const operations = {
     since: "1.0",
     changes: true,
     audit: "kmip-key.revoke",
+    errors: destroyedState,
     request: {
       uniqueIdentifier: identifierAsked,
       revocationReason: required("RevocationReason", revocationReason),
@@ -392,7 +392,7 @@ export const operations = {
     since: "1.0",
     changes: true,
     audit: "kmip-key.destroy",
-    errors: { objectDestroyed: { v1: "PermissionDenied" } },
+    errors: destroyedState,
     request: { uniqueIdentifier: identifierAsked },
     response: identifierAnswer,
   }),

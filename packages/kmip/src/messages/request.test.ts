@@ -208,7 +208,7 @@ describe("header fields are accepted by version", () => {
   );
   test.each(cases)("%s in %s", (_, version, item, since) => {
     const message = request(header(version, item), get);
-    const expected = isVersion1(version) ? "InvalidMessage" : "UnknownTag";
+    const expected = isVersion1(version) ? "InvalidField" : "UnknownTag";
     expect(reason(message, version)).toBe(within(version, since) ? undefined : expected);
   });
 
@@ -230,7 +230,7 @@ describe("header fields are accepted by version", () => {
   test.each(versions)("Ephemeral of a batch item in %s", (version) => {
     const item = part("BatchItem", operation(0x0a), boolean(t("Ephemeral"), true), payload());
     const message = request(header(version), item);
-    if (isVersion1(version)) expect(itemReason(message)).toBe("InvalidMessage");
+    if (isVersion1(version)) expect(itemReason(message)).toBe("InvalidField");
     else expect(decodeRequest(message).items[0]?.ephemeral).toBe(true);
   });
 });
@@ -268,7 +268,7 @@ describe("unknown tags are refused", () => {
     versions.map((version) => [place, version, make] as const),
   );
   test.each(cases)("in a %s of %s", (_, version, make) => {
-    const answer = isVersion1(version) ? "InvalidMessage" : "UnknownTag";
+    const answer = isVersion1(version) ? "InvalidField" : "UnknownTag";
     expect(reason(make(version, unknown), version)).toBe(answer);
     expect(reason(make(version, vendor), version)).toBe(answer);
   });
@@ -284,7 +284,7 @@ describe("unknown tags are refused", () => {
           payload(offset, ...(isVersion1(version) ? [] : [part("Attributes")])),
         ),
       );
-      expect(itemReason(message)).toBe(within(version, "1.3") ? undefined : "InvalidMessage");
+      expect(itemReason(message)).toBe(within(version, "1.3") ? undefined : "InvalidField");
     }
   });
 

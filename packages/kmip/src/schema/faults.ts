@@ -23,7 +23,7 @@ export const faults = {
   codecError: { v1: "InvalidMessage", v2: "CodecError" },
   invalidMessage: { v1: "InvalidMessage", v2: "InvalidMessage" },
   missingField: { v1: "InvalidMessage", v2: "InvalidMessage" },
-  unknownTag: { v1: "InvalidMessage", v2: "UnknownTag" },
+  unknownTag: { v1: "InvalidField", v2: "UnknownTag" },
   unknownEnumeration: { v1: "InvalidField", v2: "UnknownEnumeration" },
   invalidField: { v1: "InvalidField", v2: "InvalidField" },
   missingData: { v1: "MissingData", v2: "MissingData" },
@@ -64,8 +64,6 @@ export const faults = {
   attributeInstanceNotFound: { v1: "ItemNotFound", v2: "AttributeInstanceNotFound" },
   /** An attribute that this object or operation cannot have. */
   invalidAttribute: { v1: "InvalidField", v2: "InvalidAttribute" },
-  /** A standard attribute that Holdfast does not store. */
-  unsupportedAttribute: { v1: "InvalidField", v2: "UnsupportedAttribute" },
   invalidAttributeValue: { v1: "InvalidField", v2: "InvalidAttributeValue" },
   nonUniqueName: { v1: "IllegalOperation", v2: "NonUniqueNameAttribute" },
   tooManyAttributes: { v1: "IndexOutOfBounds", v2: "ServerLimitExceeded" },

@@ -1,6 +1,6 @@
 import type { TLSSocket } from "node:tls";
 import type { Client } from "@holdfast/engine";
-import { FrameReader } from "@holdfast/ttlv";
+import { FrameReader, type TtlvError } from "@holdfast/ttlv";
 import type { Admission } from "../access/trust.ts";
 import { reasonOf } from "../base/operator-error.ts";
 import type { Placed } from "../base/places.ts";
@@ -15,6 +15,14 @@ export type Execute = (
   requestId: string,
 ) => Promise<Uint8Array>;
 
+/** Answers a message of which only the beginning could be read; see `Engine.refuse`. */
+export type Refuse = (
+  failure: TtlvError,
+  beginning: Uint8Array,
+  client: Client,
+  requestId: string,
+) => Uint8Array;
+
 /** What all connections of an endpoint share. */
 export interface ConnectionHost {
   readonly limits: {
@@ -27,6 +35,7 @@ export interface ConnectionHost {
   readonly readers: ReaderPool;
   readonly scheduler: Scheduler;
   readonly execute: Execute;
+  readonly refuse: Refuse;
   readonly requestId: () => string;
   readonly monotonicMs: () => number;
   readonly wallMs: () => number;
@@ -78,6 +87,8 @@ export class Connection implements Waiter, Starter, Placed {
   readonly #host: ConnectionHost;
   readonly #client: Client;
   #reader: FrameReader | undefined;
+  /** The reader that has met bytes of no message; they are answered once, after the requests before them. */
+  #failed: FrameReader | undefined;
   #queue: Uint8Array[] = [];
   #busySinceMs = 0;
   /** Whether the connection waits for a turn of the scheduler. */
@@ -181,6 +192,7 @@ export class Connection implements Waiter, Starter, Placed {
   /** Its certificate gives no access any more: the request in progress is answered, those that wait are not. */
   distrust(detail: string): void {
     this.#queue = [];
+    this.#failed = undefined;
     this.finish("trustEnded", detail);
   }
 
@@ -224,6 +236,7 @@ export class Connection implements Waiter, Starter, Placed {
     } catch (error) {
       this.#ending = "unframeable";
       this.#detail = reasonOf(error);
+      if (reader.failure !== undefined) this.#failed = reader;
     }
     if (this.#queue.length > this.#host.limits.pipelineMax) this.#pause();
     this.#next();
@@ -265,14 +278,27 @@ export class Connection implements Waiter, Starter, Placed {
     const request = this.#queue[0];
     if (request === undefined) {
       if (this.#draining && this.#reader?.pending !== true) this.#ending ??= "draining";
-      if (this.#ending !== undefined) this.#close();
-      else this.#resume();
+      if (this.#ending === undefined) {
+        this.#resume();
+      } else {
+        this.#refuse();
+        this.#close();
+      }
     } else if (this.#host.budget.answersFull) {
       this.#host.budget.wait(this);
     } else if (!this.#asked) {
       this.#asked = true;
       this.#host.scheduler.enqueue(this.#client.instance, this);
     }
+  }
+
+  /** Says why nothing more is read, in a small answer that waits for nobody: the connection ends with it. */
+  #refuse(): void {
+    const reader = this.#failed;
+    this.#failed = undefined;
+    if (reader?.failure === undefined || this.#socket.destroyed) return;
+    const { refuse, requestId } = this.#host;
+    this.#socket.write(refuse(reader.failure, reader.beginning, this.#client, requestId()));
   }
 
   /** It is this connection's turn. */

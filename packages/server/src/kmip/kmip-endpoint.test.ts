@@ -237,6 +237,25 @@ describe("requests", () => {
     expect(await endingOf(server)).toMatchObject({ ending: "unframeable" });
   });
 
+  test("unframeable bytes are answered once, after the requests before them", async () => {
+    const refused: string[] = [];
+    await using server = await startEndpoint(pki, {
+      refuse: ({ message: why }, beginning) => {
+        refused.push(`${Buffer.from(beginning)}: ${why}`);
+        return message(64, 6);
+      },
+    });
+    const socket = await connectTls(pki, server.port, pki.pinned);
+    const answers = receive(socket, 2);
+    const http = "GET / HTTP/1.1\r\n\r\n";
+    socket.write(Buffer.concat([message(64, 5), Buffer.from(http)]));
+    for (let more = 0; more < 100; more++) socket.write(http);
+    expect(await answers).toEqual([message(64, 5), message(64, 6)]);
+    await untilClosed(socket);
+    expect(refused).toHaveLength(1);
+    expect(refused[0]).toMatch(/^GET \/ HTTP.*: not the header of a KMIP message/s);
+  });
+
   test("an executor that rejects closes the connection, and the client gets no response", async () => {
     await using server = await startEndpoint(pki, {
       execute: async () => {

@@ -13,7 +13,13 @@ import { Places } from "../base/places.ts";
 import { type ServerIdentity, type Suites, ticketKeys } from "../base/tls.ts";
 import type { NodeObserver } from "../observe/events.ts";
 import { AdmittedClient, type ClientHost } from "./admitted-client.ts";
-import { Connection, type ConnectionHost, type Execute, ReaderPool } from "./connection.ts";
+import {
+  Connection,
+  type ConnectionHost,
+  type Execute,
+  ReaderPool,
+  type Refuse,
+} from "./connection.ts";
 import { MemoryBudget } from "./memory-budget.ts";
 import { Scheduler } from "./scheduler.ts";
 import { remoteOf, TlsListener } from "./tls-listener.ts";
@@ -39,6 +45,7 @@ export interface EndpointOptions {
   readonly trust: Trust;
   readonly passwords: Passwords;
   readonly execute: Execute;
+  readonly refuse: Refuse;
   readonly clock: Clock;
   readonly requestId: () => string;
   readonly observe: NodeObserver;
@@ -216,13 +223,14 @@ export class KmipEndpoint {
   }
 
   #makeHost(): ConnectionHost {
-    const { limits, clock, observe, execute, requestId } = this.#options;
+    const { limits, clock, observe, execute, refuse, requestId } = this.#options;
     return {
       limits,
       budget: new MemoryBudget(limits.inFlightBytesMax),
       readers: new ReaderPool(limits.requestBytesMax),
       scheduler: new Scheduler(clock.monotonicMs),
       execute,
+      refuse,
       requestId,
       monotonicMs: clock.monotonicMs,
       wallMs: clock.wallMs,

@@ -121,6 +121,7 @@ export async function startEndpoint(
     trust: new Trust(testInstances(pki)),
     passwords: new Passwords(),
     execute: async (request) => request,
+    refuse: () => message(),
     clock: systemClock,
     requestId: () => `request-${++requests}`,
     observe: (event) => events.push(event),

@@ -169,6 +169,7 @@ function openEndpoint(
     trust: tenants.trust,
     passwords: new Passwords(),
     execute: (request, client, requestId) => engine.execute(request, client, requestId),
+    refuse: (...message) => engine.refuse(...message),
     clock,
     requestId: ids.uuid,
     observe,

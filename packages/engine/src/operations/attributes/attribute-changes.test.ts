@@ -191,7 +191,11 @@ describe.each(newer)("a value in %s", (version) => {
     const limits = (total: bigint, count?: bigint) =>
       is("UsageLimits", { total, unit: "Byte", ...(count === undefined ? {} : { count }) });
     expect(await refusedAdd(version, limits(-1n))).toBe("InvalidField");
-    await add(version, limits(10n, 3n));
+    expect(await refusedAdd(version, limits(10n, 3n))).toBe("ReadOnlyAttribute");
+    await add(version, limits(10n, 10n));
+    expect(await modify(version, limits(20n, 3n))).toBe("AttributeReadOnly");
+    expect(await modify(version, limits(15n, 10n))).toBeUndefined();
+    expect(await modify(version, limits(10n, 10n))).toBeUndefined();
     expect(await modify(version, limits(20n), limits(10n))).toBeUndefined();
     expect(await modify(version, limits(30n), limits(20n, 20n))).toBeUndefined();
     expect(await modify(version, limits(40n), limits(20n))).toBe("AttributeInstanceNotFound");
@@ -254,10 +258,12 @@ describe.each(versions)("in %s", (version) => {
     expect(await refusedAdd(version, namespace)).toBe("ApplicationNamespaceNotSupported");
   });
 
-  test("Usage Limits are returned with a count that equals the total", async () => {
+  test("Usage Limits are returned with a count that equals the total, which a client cannot set", async () => {
     const limits = (count?: bigint) =>
       is("UsageLimits", { total: 9n, unit: "Byte", ...(count === undefined ? {} : { count }) });
-    const { attribute } = await add(version, limits(5n));
+    const refused = isVersion1(version) ? "PermissionDenied" : "ReadOnlyAttribute";
+    expect(await refusedAdd(version, limits(5n))).toBe(refused);
+    const { attribute } = await add(version, limits());
     expect(attribute).toEqual(isVersion1(version) ? limits(9n) : undefined);
   });
 });
@@ -345,18 +351,35 @@ describe("dates", () => {
   test("must not contradict each other", async () => {
     await add("2.1", date("ActivationDate", 100));
     expect(await refusedAdd("2.1", date("ProcessStartDate", 99))).toBe("InvalidField");
-    expect(await refusedAdd("1.4", date("DeactivationDate", 99))).toBe("InvalidField");
-    const set = { uniqueIdentifier, newAttribute: date("DeactivationDate", 99) };
+    expect(await refusedAdd("1.4", date("ProcessStartDate", 99))).toBe("InvalidField");
+    const set = { uniqueIdentifier, newAttribute: date("ProcessStartDate", 99) };
     expect(await engine.reason("2.1", "SetAttribute", set)).toBe("InvalidAttributeValue");
     await add("2.1", date("DeactivationDate", 200));
     expect(await refusedAdd("2.1", date("ProtectStopDate", 201))).toBe("InvalidField");
     expect(await refusedAdd("2.1", date("ProtectStopDate", 200))).toBeUndefined();
   });
 
+  test.each(["1.0", "2.1"] as const)(
+    "in %s may deactivate an object at a time before its activation",
+    async (version) => {
+      await add(version, date("ActivationDate", 0));
+      await add(version, date("DeactivationDate", 100));
+      expect(await state()).toBe(2);
+      expect(await modify(version, date("DeactivationDate", -10))).toBeUndefined();
+      expect(await state()).toBe(3);
+      const dates = { ActivationDate: engine.now + 100, DeactivationDate: engine.now + 50 };
+      uniqueIdentifier = (await engine.ask(version, "Create", aesKey(dates))).uniqueIdentifier;
+      engine.now += 99;
+      expect(await state()).toBe(1);
+      engine.now += 1;
+      expect(await state()).toBe(3);
+    },
+  );
+
   test("are compared with the time when the object became Active, and only if one changes", async () => {
     await add("2.1", date("ActivationDate", 100));
     await activate();
-    expect(await refusedAdd("2.1", date("DeactivationDate", 50))).toBeUndefined();
+    expect(await refusedAdd("2.1", date("ProcessStartDate", 50))).toBeUndefined();
     const late = (await engine.ask("2.1", "Create", aesKey({ ProcessStartDate: engine.now + 1 })))
       .uniqueIdentifier;
     uniqueIdentifier = late;

@@ -25,6 +25,7 @@ export const deleteAttribute: Handler<"DeleteAttribute"> = async (context, reque
     const values = valuesToChange(object, reference, "delete", version);
     const indexes = indexesOf(request, reference, values, context);
     deleted = values.find(({ index }) => index === indexes[0]);
+    context.requireRoom(attributeAnswer(object.uniqueIdentifier, deleted, version));
     return indexes.reduce((left, index) => withDeleted(left, reference, index, context), object);
   });
   return attributeAnswer(uniqueIdentifier, deleted, version);
