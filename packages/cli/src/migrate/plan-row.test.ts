@@ -85,10 +85,12 @@ describe("a line of the plan", () => {
     expect(row.why).toContain(why);
   });
 
-  test("lets a sensitive key come if the source wraps", () => {
-    expect(rowOf(changed(attributeItem("Sensitive", true)), judge({ wrapped: true })).comes).toBe(
-      true,
-    );
+  test("lets a sensitive key come if the source wraps, and says that no client can get it", () => {
+    const row = rowOf(changed(attributeItem("Sensitive", true)), judge({ wrapped: true }));
+    expect(row.comes).toBe(true);
+    expect(shownRow(row)).toMatchObject({ comes: "yes, but no client can get it: sensitive" });
+    const other = rowOf(changed(attributeItem("Sensitive", false)), judge({ wrapped: true }));
+    expect(shownRow(other)).toMatchObject({ comes: "yes" });
   });
 
   test("keeps the server's refusal", () => {

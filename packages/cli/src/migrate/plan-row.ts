@@ -182,6 +182,11 @@ function clashOf(known: Omit<PlanRow, "comes">, there: Present | undefined): str
   return differs ? "clash: the instance has another object of this identifier" : undefined;
 }
 
+/** Whether no client can get the object after the move: an instance gives a Sensitive one only wrapped, and wraps none. */
+export function isSensitive({ attributes: shown }: Pick<PlanRow, "attributes">): boolean {
+  return shown?.["Sensitive"] === true;
+}
+
 /** What the plan shows of a line in its table. */
 export function shownRow({ id, type, state, algorithm, length, names, ...row }: PlanRow): Json {
   return {
@@ -195,6 +200,7 @@ export function shownRow({ id, type, state, algorithm, length, names, ...row }: 
       ? [
           "yes",
           ...(row.becomes === undefined ? [] : [`as ${row.becomes}`]),
+          ...(isSensitive(row) ? ["but no client can get it: sensitive"] : []),
           ...(row.drops === undefined ? [] : [`without the name ${row.drops.join(", ")}`]),
           ...(row.unread === undefined ? [] : [`without ${row.unread.join(", ")}`]),
         ].join(", ")

@@ -8,7 +8,7 @@ import { type PlanRow, writePlan } from "./files/plan-file.ts";
 import { countFault } from "./inventory.ts";
 import { type Patience, patiently, type Surroundings } from "./patience.ts";
 import type { Described, Peer, Refused } from "./peer.ts";
-import { type Judge, type Present, rowOf, shownRow } from "./plan-row.ts";
+import { isSensitive, type Judge, type Present, rowOf, shownRow } from "./plan-row.ts";
 import { Progress } from "./progress.ts";
 
 /** What a plan is made of. */
@@ -133,10 +133,12 @@ function namesOf(present: ReadonlyMap<string, Present>): Map<string, string> {
 }
 
 function linesOf(rows: readonly PlanRow[]): readonly string[] {
-  // What does not come is what a person has to read.
-  const sorted = rows.toSorted((one, other) => Number(one.comes) - Number(other.comes));
+  // What does not come, or cannot be got then, is what a person has to read.
+  const rank = (row: PlanRow) => Number(row.comes) * (isSensitive(row) ? 1 : 2);
+  const sorted = rows.toSorted((one, other) => rank(one) - rank(other));
   const shown = sorted.slice(0, shownMax);
-  const comes = rows.filter((one) => one.comes).length;
+  const comes = rows.filter((one) => one.comes);
+  const sensitive = comes.filter(isSensitive).length;
   return [
     ...listLines(shown.map(shownRow), { columns }).lines,
     ...(rows.length > shown.length
@@ -144,6 +146,11 @@ function linesOf(rows: readonly PlanRow[]): readonly string[] {
       : []),
     rows.length === 0
       ? "the source has no objects: there is nothing to move"
-      : `${rows.length} objects: ${comes} come, ${rows.length - comes} do not`,
+      : `${rows.length} objects: ${comes.length} come, ${rows.length - comes.length} do not`,
+    ...(sensitive > 0
+      ? [
+          `${sensitive} of those that come are sensitive: an instance gives them to no client, and verify will name them; re-key what uses them`,
+        ]
+      : []),
   ];
 }
