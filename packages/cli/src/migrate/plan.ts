@@ -1,4 +1,5 @@
 import type { AdminClient } from "@holdfast/admin";
+import { printable } from "@holdfast/admin/approval-text";
 import { OperatorError } from "@holdfast/server/operator-error";
 import { eachOf } from "../terminal/each.ts";
 import { Failure } from "../terminal/failure.ts";
@@ -8,7 +9,14 @@ import { type PlanRow, writePlan } from "./files/plan-file.ts";
 import { countFault } from "./inventory.ts";
 import { type Patience, patiently, type Surroundings } from "./patience.ts";
 import type { Described, Peer, Refused } from "./peer.ts";
-import { isSensitive, type Judge, type Present, rowOf, shownRow } from "./plan-row.ts";
+import {
+  isSensitive,
+  type Judge,
+  newIdentifier,
+  type Present,
+  rowOf,
+  shownRow,
+} from "./plan-row.ts";
 import { Progress } from "./progress.ts";
 
 /** What a plan is made of. */
@@ -40,7 +48,7 @@ export async function plan(wanted: Planning): Promise<void> {
   const { id, name } = await installed(wanted.admin, wanted.instance, wanted.patience);
   const { vendor, version } = await source.about();
   say(
-    `source: ${vendor === "" ? "a server that does not say what it is" : vendor}, KMIP ${version}`,
+    `source: ${vendor === "" ? "a server that does not say what it is" : printable(vendor)}, KMIP ${version}`,
   );
   if (!wanted.transportKey) {
     say(
@@ -55,7 +63,7 @@ export async function plan(wanted: Planning): Promise<void> {
     present,
     names: namesOf(present),
     wrapped: wanted.transportKey,
-    newId: wanted.newIdentifiers ? around.newId : undefined,
+    newId: wanted.newIdentifiers ? (own) => newIdentifier(id, own) : undefined,
     dropsNames: wanted.dropsNames,
   };
   const rows = read.map((one) => rowOf(one, judge));
