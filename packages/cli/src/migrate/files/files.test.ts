@@ -29,6 +29,7 @@ const header = {
 const rows: readonly PlanRow[] = [
   { id: "a", type: "SymmetricKey", names: ["line\nbreak", "\u202ename"], comes: true },
   { id: "b", type: "Template", names: [], comes: false, why: "unknown type" },
+  { id: "", type: "", names: [], comes: false, why: "the source does not show its attributes" },
 ];
 
 beforeAll(() => {
@@ -55,7 +56,7 @@ describe("a plan", () => {
 
   test.each<[string, (text: string) => string, string]>([
     ["cut short", (text) => text.slice(0, -5), "cut short"],
-    ["without its last line", (text) => `${text.split("\n").slice(0, 2).join("\n")}\n`, "names 2"],
+    ["without its last line", (text) => `${text.split("\n").slice(0, 3).join("\n")}\n`, "names 3"],
     ["with a line of something else", (text) => text.replace('{"id":"b"', '{"ib":"b"'), "line 3"],
     ["of another program", () => "id,name\n", "line 1"],
     ["that is empty", () => "\n", "line 1"],

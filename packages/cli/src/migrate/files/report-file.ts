@@ -8,7 +8,7 @@ const head = z.object({ migrateReport: z.literal(1), of: z.string(), target: z.s
 
 const line = z
   .object({
-    id: z.string().min(1),
+    id: z.string(),
     /** Its identifier at the target; absent before the target answered. */
     becomes: z.string().optional(),
     outcome: z.string(),
@@ -64,8 +64,8 @@ export class ReportFile implements Disposable {
         return new ReportFile(path, new Map(), lock);
       }
       const lines = linesIn(path, text, subject);
-      // A line that was cut short by a kill stays alone.
-      if (!text.endsWith("\n")) appendFileSync(path, "\n", { flush: true });
+      // A line that was cut short by a kill stays alone. Says at once, too, if the file cannot be written.
+      appendFileSync(path, text.endsWith("\n") ? "" : "\n", { flush: true });
       return new ReportFile(path, lines, lock);
     } catch (error) {
       lock?.[Symbol.dispose]();
