@@ -58,11 +58,7 @@ async function whole(locate: LocateCall): Promise<Identifiers> {
   return { ids: [...each], counted, repeated: ids.length - each.size };
 }
 
-async function paged(
-  locate: LocateCall,
-  maximum: number,
-  most: number,
-): Promise<Identifiers> {
+async function paged(locate: LocateCall, maximum: number, most: number): Promise<Identifiers> {
   const each = new Set<string>();
   let counted: number | undefined;
   let offset = 0;

@@ -45,7 +45,7 @@ export async function patiently<Answer>(
       if (kind === "again") left -= 1;
       if (kind === "no" || left < 0) throw error;
       const nextMs = Math.max(waitMs, askedMs(error));
-      if (around.now() + nextMs > until) throw kind === "again" ? error : ended(who, error);
+      if (around.now() + nextMs > until) throw ended(who, error, kind);
       await around.sleep(nextMs);
     }
   }
@@ -56,7 +56,9 @@ function askedMs(error: unknown): number {
   return error instanceof AdminProblem ? 1000 * (error.retryAfterSeconds ?? 0) : 0;
 }
 
-function ended(who: string, error: unknown): OperatorError {
+function ended(who: string, error: unknown, kind: Kind): unknown {
+  // It was an answer.
+  if (kind === "again") return error;
   const why = reasonOf(error);
   // It may be a certificate that ended while the command ran.
   const how =

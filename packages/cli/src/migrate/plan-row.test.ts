@@ -122,12 +122,19 @@ describe("a line of the plan", () => {
   test("gets the same new identifier in each plan, and another one for another object or instance", () => {
     const created = attributeItem("InitialDate", 1_700_000_000);
     const becomes = (instance: string, own: string, ...more: readonly Item[]) =>
-      rowOf({ ...key(created, ...more), id: own }, judge({ newId: (row) => newIdentifier(instance, row) }))
-        .becomes;
+      rowOf(
+        { ...key(created, ...more), id: own },
+        judge({ newId: (row) => newIdentifier(instance, row) }),
+      ).becomes;
     const first = becomes("one", "7");
     expect(first).toMatch(/^[\da-f]{8}-[\da-f]{4}-8[\da-f]{3}-8[\da-f]{3}-[\da-f]{12}$/);
     expect(becomes("one", "7", name("named later"))).toBe(first);
-    const others = [becomes("two", "7"), becomes("one", "8"), becomes("one", "AB"), becomes("one", "ab")];
+    const others = [
+      becomes("two", "7"),
+      becomes("one", "8"),
+      becomes("one", "AB"),
+      becomes("one", "ab"),
+    ];
     expect(new Set([first, ...others]).size).toBe(5);
   });
 

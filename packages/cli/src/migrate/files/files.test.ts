@@ -183,14 +183,17 @@ describe("the report of an export", () => {
     ["another source", ["c1.example"], targets],
     ["another target", sources, ["other.example"]],
     ["both sides changed", targets, sources],
-  ])("is not continued with %s, unless the servers are the same under other names", (_, from, to) => {
-    const path = fresh();
-    ReportFile.open(path, exportSubject(sources, targets, false))[Symbol.dispose]();
-    expect(() => ReportFile.read(path, exportSubject(from, to, false))).toThrow(
-      "is the report of another move; give another path, or --same-servers if",
-    );
-    expect(ReportFile.read(path, exportSubject(from, to, true)).size).toBe(0);
-  });
+  ])(
+    "is not continued with %s, unless the servers are the same under other names",
+    (_, from, to) => {
+      const path = fresh();
+      ReportFile.open(path, exportSubject(sources, targets, false))[Symbol.dispose]();
+      expect(() => ReportFile.read(path, exportSubject(from, to, false))).toThrow(
+        "is the report of another move; give another path, or --same-servers if",
+      );
+      expect(ReportFile.read(path, exportSubject(from, to, true)).size).toBe(0);
+    },
+  );
 
   test("is never that of a plan", () => {
     const path = fresh();

@@ -142,9 +142,8 @@ const shownMax = 20;
 export function failedLines(failed: readonly ReportLine[]): readonly string[] {
   const shown = failed.slice(0, shownMax);
   return [
-    ...shown.map(
-      ({ id, outcome, reason }) =>
-        printable(`${id}: ${outcome}${reason === undefined ? "" : `: ${reason}`}`),
+    ...shown.map(({ id, outcome, reason }) =>
+      printable(`${id}: ${outcome}${reason === undefined ? "" : `: ${reason}`}`),
     ),
     ...(failed.length > shownMax ? [`… and ${failed.length - shownMax} more: see the report`] : []),
   ];
