@@ -3,8 +3,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { KmipClient } from "@holdfast/client";
 import { answerOf, until } from "@holdfast/testing";
 import { selfSigned } from "@holdfast/testing/pki";
+import { startKeyManager } from "../support/key-protect/index.ts";
 import { keyBytes } from "../support/keys.ts";
-import { OrderRegions } from "../support/order-roots.ts";
+import { OrderRegions, rootsIn } from "../support/order-roots.ts";
 import { patient } from "../support/root-regions.ts";
 import { hasSoftHsm } from "../support/softhsm.ts";
 import { allWell } from "../support/vitals.ts";
@@ -17,15 +18,23 @@ interface Move {
   readonly to: string;
   /** Until the command had ended: everything was under the new root key. */
   readonly seconds: number;
-  readonly gets: number;
-  /** Gets that did not return the key, except those that say that the node is without its store now. */
-  readonly failedGets: number;
+  readonly gets: GetCounts;
+}
+
+/** Gets of the clients of both regions. */
+interface GetCounts {
+  readonly all: number;
+  /** Those that did not return the key. */
+  readonly failed: number;
+  /** Those of the failed ones whose node said that its store does not answer now. */
   readonly withoutStore: number;
 }
 
 /** Moves off HPCS and back. */
 export interface MovesFigures {
   readonly keys: number;
+  /** In a time without a move: what the machine itself makes fail. */
+  readonly before: GetCounts;
   readonly moves: readonly Move[];
 }
 
@@ -33,14 +42,26 @@ const instance = "bench";
 const times = { kekCacheMs: 2_000, graceMs: 600_000, revalidateMs: 5_000, deadlineMs: 10_000 };
 const readKeys = 500;
 const restMs = 4;
+/** How long the Gets are counted before the first move. */
+const beforeMs = 10_000;
+const kinds = [
+  ...(["dedicated-key-protect", "key-protect"] as const),
+  ...(hasSoftHsm() ? (["pkcs11"] as const) : []),
+  "hpcs" as const,
+];
 
-/** Loads keys into an instance under HPCS, and moves it to Key Protect, to a token, and back. */
+/** Loads keys into an instance under HPCS, and moves it to Dedicated Key Protect, to Key Protect, to a token, and back. */
 export async function measureMoves(
   { loadedKeys }: Extent,
   signal: AbortSignal,
 ): Promise<MovesFigures> {
   await using opened = new AsyncDisposableStack();
-  const site = opened.use(await OrderRegions.start(times, 1));
+  const dedicated = opened.use(await startKeyManager({ kind: "dedicated-key-protect" }));
+  await dedicated.settings({ settleMs: 0, rotationMs: 0 });
+  const { host, iamHost, caFile } = dedicated;
+  const group = { host, iamHost, ca: caFile, deadlineMs: times.deadlineMs };
+  const site = opened.use(await OrderRegions.start(times, 1, { dedicatedKeyProtect: group }));
+  const keyFile = await site.write("dedicated.key", `${dedicated.apiKey}\n`);
   const { both } = site.roots;
   const { options } = await site.rootFor("hpcs");
   await site.done("instance", "order", "--name", instance, ...options, "--wait");
@@ -52,18 +73,20 @@ export async function measureMoves(
   await answerOf("keys are loaded", () => command(load, signal), unsafe);
   const clients = await clientsOf(site, opened);
   await allWell(both);
+  const before = await countGets(clients, signal, () => sleep(beforeMs));
   const moves: Move[] = [];
   let from = "hpcs";
-  for (const to of ["key-protect", ...(hasSoftHsm() ? ["pkcs11"] : []), "hpcs"] as const) {
-    const { options: roots } = await site.rootFor(to as "hpcs");
+  for (const to of kinds) {
+    const { options: roots } =
+      to === "dedicated-key-protect" ? await rootsIn(dedicated, keyFile) : await site.rootFor(to);
     const startedMs = performance.now();
-    const counts = await working(clients, signal, async () => {
+    const gets = await countGets(clients, signal, async () => {
       await site.done("root-of-trust", "move", "--all", "--from", from, ...roots);
     });
-    moves.push({ from, to, seconds: (performance.now() - startedMs) / 1_000, ...counts });
+    moves.push({ from, to, seconds: (performance.now() - startedMs) / 1_000, gets });
     from = to;
   }
-  return { keys: loadedKeys, moves };
+  return { keys: loadedKeys, before, moves };
 }
 
 /** A client of each region that sees the loaded keys, and the bytes of some of them. */
@@ -108,23 +131,23 @@ async function clientsOf(
 }
 
 /** Gets keys at both nodes until the work is done. */
-async function working(
+export async function countGets(
   readers: readonly Reader[],
   signal: AbortSignal,
-  work: () => Promise<void>,
-): Promise<Pick<Move, "gets" | "failedGets" | "withoutStore">> {
-  const counts = { gets: 0, failedGets: 0, withoutStore: 0 };
+  work: () => Promise<unknown>,
+): Promise<GetCounts> {
+  const counts = { all: 0, failed: 0, withoutStore: 0 };
   let going = true;
   const loops = readers.map(async ({ client, known }) => {
     const all = [...known];
     for (let at = 0; going && !signal.aborted; at += 1) {
       const [id, bytes] = all[at % all.length] ?? ["", ""];
-      counts.gets += 1;
+      counts.all += 1;
       try {
-        if ((await keyBytes(client, id)) !== bytes) counts.failedGets += 1;
+        if ((await keyBytes(client, id)) !== bytes) counts.failed += 1;
       } catch (error) {
+        counts.failed += 1;
         if (/the store does not answer now/.test(String(error))) counts.withoutStore += 1;
-        else counts.failedGets += 1;
       }
       await sleep(restMs);
     }
@@ -137,9 +160,16 @@ async function working(
 }
 
 /** The figures in lines for people. */
-export function movesLines({ keys, moves }: MovesFigures): readonly string[] {
-  return moves.map(
-    ({ from, to, seconds, gets, failedGets, withoutStore }) =>
-      `root-of-trust move of ${keys.toLocaleString("en")} keys in two regions, ${from} to ${to}: ${seconds.toFixed(1)} s with the command's start; meanwhile ${gets.toLocaleString("en")} Gets, ${failedGets} failed, ${withoutStore} found their node without its store`,
-  );
+export function movesLines({ keys, before, moves }: MovesFigures): readonly string[] {
+  return [
+    `without a move: ${getsText(before)}`,
+    ...moves.map(
+      ({ from, to, seconds, gets }) =>
+        `root-of-trust move of ${keys.toLocaleString("en")} keys in two regions, ${from} to ${to}: ${seconds.toFixed(1)} s with the command's start; meanwhile ${getsText(gets)}`,
+    ),
+  ];
+}
+
+function getsText({ all, failed, withoutStore }: GetCounts): string {
+  return `${all.toLocaleString("en")} Gets, ${failed} failed, ${withoutStore} of these because their node was without its store`;
 }

@@ -57,6 +57,11 @@ function issued(commonName: string): Promise<Issued> {
   return selfSigned({ commonName, notBeforeMs: Date.now() - 60_000, days: 2 });
 }
 
+async function terraformAt(node: string): Promise<TerraformIbm> {
+  const given = { apiKey: token, instanceId };
+  return opened.use(await TerraformIbm.open(originOf(both.node(node)), both.a.ca, given));
+}
+
 /** An adapter with a client that is let in at every node. */
 async function adapterWithClient(name: string) {
   const go = callerAt("a1");
@@ -161,7 +166,7 @@ describe("a POST that arrives twice", () => {
     }
   });
 
-  test("is refused by its name and its certificate without one", async () => {
+  test("is refused by its name and its certificate without one, and makes two adapters if it has no name", async () => {
     const node = callerAt("b1", "node");
     const { certificate } = await issued("once");
     expect((await node.createAdapter(crkId, { name: "once" })).status).toBe(201);
@@ -178,6 +183,10 @@ describe("a POST that arrives twice", () => {
       status: 409,
       code: "KMIP_CERT_DUPLICATE_ERR",
     });
+    // Nothing tells a repetition of a nameless order from a second order.
+    const [one, other] = [await node.createAdapter(crkId), await node.createAdapter(crkId)];
+    expect([one.status, other.status]).toEqual([201, 201]);
+    expect(other.resources[0]?.["id"]).not.toBe(one.resources[0]?.["id"]);
   });
 
   test("is no repetition once what it made was deleted", async () => {
@@ -334,11 +343,7 @@ test("objects are listed by state, offset and limit, and destroyed as in Key Pro
 });
 
 test("Terraform creates, plans without changes, imports, and destroys an adapter with 150 keys in two runs", async () => {
-  const open = async (node: string) => {
-    const given = { apiKey: token, instanceId };
-    return opened.use(await TerraformIbm.open(originOf(both.node(node)), both.a.ca, given));
-  };
-  const here = await open("a1");
+  const here = await terraformAt("a1");
   const { certificate, key } = await issued("terraform");
   const plan = {
     ...{ name: "terraform", crkId, description: "by Terraform" },
@@ -347,7 +352,7 @@ test("Terraform creates, plans without changes, imports, and destroys an adapter
   const state = await here.apply(plan);
   expect(await here.plan(plan, state)).toEqual([]);
   // An import in the other region, by the same identifiers.
-  expect(await (await open("b1")).plan(plan, state)).toEqual([]);
+  expect(await (await terraformAt("b1")).plan(plan, state)).toEqual([]);
   expect(await here.plan({ ...plan, certificate }, state)).toEqual(["certificate"]);
 
   const { host, kmip } = both.node("a1");
@@ -370,4 +375,19 @@ test("Terraform creates, plans without changes, imports, and destroys an adapter
   expect(second.last.status).toBe(204);
   const gone = await callerAt("b1").ask("GET", `${adaptersPath}/${state.adapter}`);
   expect(gone).toMatchObject({ status: 404, code: "KMIP_ADAPTER_NOT_FOUND_ERR" });
+});
+
+test("an alias as crk_id is answered with the identifier, as at IBM, so that each plan of Terraform would replace the adapter", async () => {
+  const here = await terraformAt("a1");
+  const { certificate } = await issued("alias");
+  const plan = {
+    ...{ name: "alias", crkId: "vmware", description: "" },
+    ...{ certificateName: "vcenter", certificate },
+  };
+  const state = await here.apply(plan);
+  expect(await here.plan(plan, state)).toEqual(["profile_data"]);
+  expect(await here.plan({ ...plan, crkId }, state)).toEqual([]);
+  expect(await callerAt("a1").createAdapter(crkId.toUpperCase(), { name: "upper" })).toMatchObject({
+    ...{ status: 400, code: "INVALID_FIELD_ERR" },
+  });
 });

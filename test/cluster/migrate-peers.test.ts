@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
 import { KmipClient } from "@holdfast/client";
 import { attributeItem } from "@holdfast/kmip";
 import { createAuthority, selfSigned } from "@holdfast/testing/pki";
@@ -124,6 +125,7 @@ describe("an export", () => {
     const dry = await exported(region.target("target"), server.target, "--dry-run");
     expect(dry.out).toContain(imports ? "keeps identifiers" : "gives each a new identifier");
     expect(await server.objects()).toEqual([]);
+    expect(existsSync(migrating.file(plan))).toBe(false);
     expect(await exported(region.target("target"), server.target)).toMatchObject({ code: 0 });
     const becomes = migrating.line(plan, id)?.["becomes"];
     expect(becomes === id).toBe(imports);

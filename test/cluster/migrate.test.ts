@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { readFileSync, truncateSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, truncateSync } from "node:fs";
 import type { KmipClient } from "@holdfast/client";
 import { attributeValue, tags } from "@holdfast/kmip";
 import { createAuthority, selfSigned } from "@holdfast/testing/pki";
@@ -353,6 +353,22 @@ describe("a run that is killed", () => {
       ),
     ).toEqual([]);
   });
+});
+
+test("a run with a report that another command has is refused, and moves nothing", async () => {
+  await using server = await KmipServer.start({ versions: ["1.4"] });
+  const source = sourceOf(server);
+  await server.put(...keys(2));
+  await planned(source);
+  // This process runs.
+  const lock = migrating.write(`${plan}.report.lock`, `${process.pid}\n`);
+  const said = await ran(source);
+  expect(said).toMatchObject({ code: 2, out: "" });
+  expect(said.err).toContain(`process ${process.pid} works with it: wait for its end`);
+  expect((await server.calls())["Get"]).toBeUndefined();
+  rmSync(lock);
+  expect((await ran(source)).out).toContain("2 of 2 objects are in target");
+  expect(existsSync(lock)).toBe(false);
 });
 
 describe("verify", () => {

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { holdfast } from "../support/command-line.ts";
 import { type KeyManager, startKeyManager } from "../support/key-protect/index.ts";
 import { createKey, keyBytes } from "../support/keys.ts";
-import { OrderRegions } from "../support/order-roots.ts";
+import { OrderRegions, rootsIn } from "../support/order-roots.ts";
 import { patient } from "../support/root-regions.ts";
 import { hasSoftHsm } from "../support/softhsm.ts";
 import { allWell } from "../support/vitals.ts";
@@ -115,15 +115,7 @@ async function allThere(): Promise<void> {
 /** The options `--root` for new root keys of a kind, and these keys. */
 async function newRoots(kind: Kind) {
   if (kind !== "dedicated-key-protect") return await site.rootFor(kind);
-  const keys = {
-    a: await dedicated.createRootKey("region-a"),
-    b: await dedicated.createRootKey("region-b"),
-  };
-  const option = (region: "a" | "b") => [
-    "--root",
-    `${region}:${kind},instanceId=${dedicated.instanceId},rootKey=${keys[region]},apiKey=@${site.file("dedicated.key")}`,
-  ];
-  return { options: [...option("a"), ...option("b")], keys };
+  return await rootsIn(dedicated, site.file("dedicated.key"));
 }
 
 const move = (...args: readonly string[]) => site.settled("root-of-trust", "move", ...args);

@@ -6,6 +6,7 @@ import { createPkcs11Root, type RootContext, rotatePkcs11Root } from "@holdfast/
 import { until } from "@holdfast/testing";
 import type { Said } from "./command-line.ts";
 import { commandLine, type Surroundings } from "./command-line.ts";
+import type { KeyManager } from "./key-protect/index.ts";
 import { systemClock, systemIds } from "./redis-store.ts";
 import { type RootRegions, startRootRegions } from "./root-regions.ts";
 import { hasSoftHsm, SoftHsm } from "./softhsm.ts";
@@ -183,6 +184,21 @@ export class OrderRegions implements AsyncDisposable {
       keys,
     };
   }
+}
+
+/** Makes a root key for each region in a further key manager, whose API key is in the file. */
+export async function rootsIn(
+  manager: KeyManager,
+  keyFile: string,
+): Promise<Pick<OrderedRoot, "options" | "keys">> {
+  const keys = {
+    a: await manager.createRootKey("region-a"),
+    b: await manager.createRootKey("region-b"),
+  };
+  const { kind, instanceId } = manager;
+  const option = (region: "a" | "b") =>
+    `${region}:${kind},instanceId=${instanceId},rootKey=${keys[region]},apiKey=@${keyFile}`;
+  return { options: rootOptions(option("a"), option("b")), keys };
 }
 
 function rootOptions(...roots: readonly string[]): readonly string[] {

@@ -4,7 +4,12 @@ import { OperatorError } from "@holdfast/server/operator-error";
 import { eachOf } from "../terminal/each.ts";
 import { Failure, reasonOf } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
-import { failedLines, type ReportFile, type ReportLine } from "./files/report-file.ts";
+import {
+  failedLines,
+  type ReportFile,
+  type ReportLine,
+  type Subject,
+} from "./files/report-file.ts";
 import { countFault } from "./inventory.ts";
 import { digestOf, fetched, isSame, TransportKey, wipe } from "./material.ts";
 import type { Surroundings } from "./patience.ts";
@@ -12,12 +17,13 @@ import type { Peer } from "./peer.ts";
 import { firstOf, isNoLoss, standing } from "./plan-row.ts";
 import { Pace, Progress } from "./progress.ts";
 import { type Given, type Registered, Registrar } from "./registrar.ts";
+import { serverName } from "./sides.ts";
 
 /** What is exported. */
 export interface Exporting {
   readonly source: Peer;
   readonly target: Peer;
-  readonly report: ReportFile;
+  readonly report: Pick<ReportFile, "lines" | "add">;
   readonly transportKey: boolean;
   readonly pageSize: number;
   readonly rate: number | undefined;
@@ -31,6 +37,32 @@ const done: readonly string[] = ["Imported", "Registered", "AlreadyThere"];
 /** Said before an object is given, so that a killed command looks for it before it gives it again. */
 const begun = "Begun";
 const atOnce = 4;
+
+const exportFrom = "export from ";
+
+/**
+ * What the report of an export is about. It is the same export while it has one server in common with the first command at each
+ * side: another order, a node more or less. `sameServers`: the servers are the same under other names.
+ */
+export function exportSubject(
+  sources: readonly string[],
+  targets: readonly string[],
+  sameServers: boolean,
+): Subject {
+  return {
+    of: `${exportFrom}${sources.join(",")}`,
+    target: targets.join(","),
+    includes: ({ of, target }) =>
+      of.startsWith(exportFrom) &&
+      (sameServers || (shares(of.slice(exportFrom.length), sources) && shares(target, targets))),
+    otherwise: "--same-servers if the servers are the same under other names",
+  };
+}
+
+function shares(known: string, given: readonly string[]): boolean {
+  const names = new Set(known.split(",").map(serverName));
+  return given.some((one) => names.has(serverName(one)));
+}
 
 /** Gives every object of the source to the target, by Import or Register; the report maps identifiers. */
 export async function exportAll(work: Exporting): Promise<void> {

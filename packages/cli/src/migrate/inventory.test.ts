@@ -71,6 +71,15 @@ describe("the identifiers of a server", () => {
     };
     await expect(readIdentifiers(locate, undefined)).rejects.toThrow("something new in each of 6");
   });
+
+  test("are refused if the pages never end", async () => {
+    let made = 0;
+    const locate: LocateCall = async (page) => {
+      made += page?.maximum ?? 0;
+      return { ids: numbered(page?.maximum ?? 0).map((id) => `${made}-${id}`) };
+    };
+    await expect(readIdentifiers(locate, 100, 1_000)).rejects.toThrow("more than 1000");
+  });
 });
 
 describe("the server's own count", () => {

@@ -24,6 +24,8 @@ export interface Identifiers {
 
 /** Lists may differ so often before the reading ends. */
 const passesMax = 6;
+/** A server that lists more than this makes identifiers up, or needs a move in parts. */
+const objectsMax = 10_000_000;
 
 /**
  * The identifiers of every object. Servers may repeat objects on the next page, or skip some, while objects appear and
@@ -32,12 +34,13 @@ const passesMax = 6;
 export async function readIdentifiers(
   locate: LocateCall,
   pageSize: number | undefined,
+  most = objectsMax,
 ): Promise<Identifiers> {
   const all = new Set<string>();
   let repeated = 0;
   for (let pass = 1; pass <= passesMax; pass++) {
     const before = all.size;
-    const one = pageSize === undefined ? await whole(locate) : await paged(locate, pageSize);
+    const one = pageSize === undefined ? await whole(locate) : await paged(locate, pageSize, most);
     for (const id of one.ids) all.add(id);
     repeated += one.repeated;
     if (pass === 1 || all.size > before) continue;
@@ -55,7 +58,7 @@ async function whole(locate: LocateCall): Promise<Identifiers> {
   return { ids: [...each], counted, repeated: ids.length - each.size };
 }
 
-async function paged(locate: LocateCall, maximum: number): Promise<Identifiers> {
+async function paged(locate: LocateCall, maximum: number, most: number): Promise<Identifiers> {
   const each = new Set<string>();
   let counted: number | undefined;
   let offset = 0;
@@ -65,6 +68,12 @@ async function paged(locate: LocateCall, maximum: number): Promise<Identifiers> 
     counted ??= page.counted;
     const before = each.size;
     for (const id of page.ids) each.add(id);
+    if (each.size > most) {
+      throw new OperatorError(
+        `the list of objects names more than ${most} and does not end: give a client certificate that sees fewer objects`,
+        "conflicting",
+      );
+    }
     // A server may answer fewer than it was asked for, so only an empty page is the last one.
     // One that it names twice counts once.
     offset += new Set(page.ids).size;

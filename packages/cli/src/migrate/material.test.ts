@@ -10,7 +10,7 @@ import {
 } from "@holdfast/kmip";
 import { byteString, encode, type Item, structure } from "@holdfast/ttlv";
 import { describe, expect, test } from "vitest";
-import { digestOf, isSame, TransportKey, wipe } from "./material.ts";
+import { digestOf, fetched, isSame, TransportKey, wipe } from "./material.ts";
 import { Peer } from "./peer.ts";
 
 const keyOf = (bytes: Uint8Array): Item =>
@@ -87,13 +87,51 @@ describe("a transport key", () => {
   test("refuses a key that was not wrapped, and one that another key wrapped", async () => {
     const { key } = await transport();
     const plain = keyOf(randomBytes(32));
-    expect(() => key.unwrap(plain)).toThrow("does not wrap keys");
+    expect(() => key.unwrap(plain)).toThrow("does not wrap this key");
     const block = keyBlockOf(plain);
     if (block === undefined) throw new Error("no block");
     const wrapped = wrap(randomBytes(32), randomBytes(32));
     const keyValue = { keyMaterial: byteString(tags.KeyMaterial.tag, wrapped) };
     const object = withKeyBlock(plain, { ...block, keyValue, keyWrappingData: wrapping });
     expect(() => key.unwrap(object)).toThrow("another way");
+  });
+
+  /** Gets an object as the source gives it. */
+  const got = (key: TransportKey, object: Item) => {
+    const source = { object: async () => object } as unknown as Peer;
+    return fetched(source, "id-1", "SymmetricKey", key);
+  };
+
+  test("that did not wrap one key refuses this one, overwrites it, and opens the next", async () => {
+    const { key, bytes } = await transport();
+    const secret = randomBytes(32);
+    expect(await got(key, keyOf(secret))).toEqual({
+      id: "id-1",
+      gone: false,
+      refused: expect.stringContaining("does not wrap this key"),
+    });
+    expect(secret).toEqual(Buffer.alloc(32));
+    const other = randomBytes(32);
+    const block = keyBlockOf(keyOf(other));
+    if (block === undefined) throw new Error("no block");
+    const keyValue = { keyMaterial: byteString(tags.KeyMaterial.tag, wrap(bytes, other)) };
+    const wrapped = { ...block, keyValue, keyWrappingData: wrapping };
+    const opened = (await got(key, withKeyBlock(keyOf(other), wrapped))) as Item;
+    expect(isSame(opened, keyOf(other))).toBe(true);
+    // The bytes are a key, and not the encoded Key Value that the source says.
+    const wrong = { ...wrapped, keyValue: wrap(bytes, other) };
+    const refused = "the wrapped key cannot be read";
+    expect(await got(key, withKeyBlock(keyOf(other), wrong))).toMatchObject({ refused });
+    const format = { ...wrapped, keyFormatType: "TransparentSymmetricKey" } as const;
+    expect(await got(key, withKeyBlock(keyOf(other), format))).toMatchObject({ refused });
+  });
+
+  test("ends the work with a source that wraps nothing", async () => {
+    const { key } = await transport();
+    for (let at = 0; at < 100; at += 1) {
+      expect(await got(key, keyOf(randomBytes(32)))).toHaveProperty("refused");
+    }
+    await expect(got(key, keyOf(randomBytes(32)))).rejects.toThrow("wrapped none of 100 keys");
   });
 });
 

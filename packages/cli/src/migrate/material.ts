@@ -22,6 +22,8 @@ type WrappingSpecification = NonNullable<Request<"Get">["keyWrappingSpecificatio
 const transportName = /^holdfast-transport-[\da-f-]{36}$/;
 /** The initial value of RFC 3394, 2.2.3.1. */
 const wrapStart = Buffer.alloc(8, 0xa6);
+/** So many keys in clear, and none wrapped, show that a server does not wrap. */
+const clearMax = 100;
 
 /** Whether an object is a transport key of this or an earlier run. */
 export function isTransportKey(names: readonly string[]): boolean {
@@ -33,6 +35,8 @@ export class TransportKey implements Disposable {
   readonly id: string;
   readonly #bytes: Buffer;
   readonly #specification: WrappingSpecification;
+  #wrapped = 0;
+  #clear = 0;
 
   private constructor(id: string, bytes: Buffer, peer: Peer) {
     this.id = id;
@@ -87,11 +91,20 @@ export class TransportKey implements Disposable {
     if (block === undefined) return object;
     const { keyWrappingData, ...plain } = block;
     if (keyWrappingData === undefined) {
-      throw new Failure(
-        "the source does not wrap keys, although it was asked to: make the plan without --transport-key, and only TLS protects keys on their way",
-      );
+      this.#clear += 1;
+      throw new Failure("it does not wrap this key, although it was asked to");
     }
-    return withKeyBlock(object, this.#opened(plain, keyWrappingData.encodingOption));
+    const opened = this.#opened(plain, keyWrappingData.encodingOption);
+    this.#wrapped += 1;
+    return withKeyBlock(object, opened);
+  }
+
+  /** Ends the work with a server that never wraps: otherwise it would send every key in clear. */
+  requireWrapping(): void {
+    if (this.#wrapped > 0 || this.#clear < clearMax) return;
+    throw new Failure(
+      `the source wrapped none of ${this.#clear} keys, although it was asked to: leave out --transport-key of \`migrate plan\` or \`migrate export\`; then only TLS protects keys on their way`,
+    );
   }
 
   #opened(block: KeyBlock, encoding: string | undefined): KeyBlock {
@@ -111,7 +124,7 @@ export class TransportKey implements Disposable {
       cipher.final();
       return plain;
     } catch {
-      throw new Failure("the source wrapped a key in another way than it was asked to (RFC 3394)");
+      throw new Failure("it wrapped the key in another way than it was asked to (RFC 3394)");
     }
   }
 
@@ -146,8 +159,21 @@ export async function fetched(
   transport: TransportKey | undefined,
 ): Promise<Item | Refused> {
   if (transport === undefined || withoutKeyBlock.includes(type)) return await peer.object(id, type);
+  transport.requireWrapping();
   const wrapped = await peer.object(id, type, transport.asked);
-  return "refused" in wrapped ? wrapped : transport.unwrap(wrapped);
+  if ("refused" in wrapped) return wrapped;
+  try {
+    const object = transport.unwrap(wrapped);
+    const block = keyBlockOf(object);
+    // Throws if the bytes do not fit the key's format.
+    if (block !== undefined) plainKeyOf(block);
+    return object;
+  } catch (error) {
+    // It may be the key in clear, and other errors may quote bytes of it. The next object may be wrapped as it should be.
+    wipe(wrapped);
+    const refused = error instanceof Failure ? error.message : "the wrapped key cannot be read";
+    return { id, refused, gone: false };
+  }
 }
 
 /** The hash of a shorter key would help to guess it. */

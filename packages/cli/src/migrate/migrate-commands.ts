@@ -1,13 +1,14 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { printable } from "@holdfast/admin/approval-text";
 import { type Command, Option } from "commander";
 import { identifier } from "../admin/values.ts";
 import { countOf } from "../sites/connect.ts";
 import { addSiteOptions, type SiteOptions, withAdmin } from "../sites/site.ts";
 import { refuseExisting } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
-import { exportAll } from "./export.ts";
-import { type Plan, readPlan } from "./files/plan-file.ts";
+import { exportAll, exportSubject } from "./export.ts";
+import { type Plan, type PlanRow, readPlan } from "./files/plan-file.ts";
 import { ReportFile } from "./files/report-file.ts";
 import type { Patience, Surroundings } from "./patience.ts";
 import { installed, plan } from "./plan.ts";
@@ -44,6 +45,7 @@ interface VerifyOptions {
 }
 
 interface ExportOptions {
+  readonly sameServers?: true;
   readonly report: string;
   readonly rate?: number;
   readonly transportKey?: true;
@@ -142,24 +144,17 @@ function addRun(parent: Command): void {
     if (given.dryRun === true) {
       const lines = ReportFile.read(reportPath, subject);
       const open = openRows(read.rows, lines);
-      say(
-        ...open.map(
-          ({ id, type, becomes }) =>
-            `move ${type} ${id}${becomes === undefined ? "" : ` as ${becomes}`}`,
-        ),
-        `${open.length} objects would be moved to ${read.header.instance.name}`,
-      );
+      if (open.length > 0) say(open.map(moveLine).join("\n"));
+      say(`${open.length} objects would be moved to ${read.header.instance.name}`);
       return;
     }
     await withAdmin(given, async (admin) => {
       const patience = apiPatience(given);
       await installed(admin, instance, patience);
-      await withSide("source", given, around, (source) =>
-        run({
-          ...{ plan: read, source, admin, patience, around, rate: given.rate },
-          report: ReportFile.open(reportPath, subject),
-        }),
-      );
+      await withSide("source", given, around, async (source) => {
+        using report = ReportFile.open(reportPath, subject);
+        await run({ ...{ plan: read, source, admin, patience, around, rate: given.rate }, report });
+      });
       say(`${reportPath} has the report`);
     });
   });
@@ -205,6 +200,10 @@ function addExport(parent: Command): void {
       "--report <file>",
       "the report, one line for each object; given again, the command continues it",
     )
+    .option(
+      "--same-servers",
+      "continue a report that names other endpoints: they are the same servers under other names",
+    )
     .option("--dry-run", "print what it would do, and change nothing")
     .option(
       "--transport-key",
@@ -217,22 +216,26 @@ function addExport(parent: Command): void {
   addPatience(command);
   command.action(async (given: ExportOptions & Given) => {
     refuseOneServer(given);
-    const subject = {
-      of: `export from ${endpointsOf("source", given).join(",")}`,
-      target: endpointsOf("target", given).join(","),
-    };
+    const servers = [endpointsOf("source", given), endpointsOf("target", given)] as const;
+    const subject = exportSubject(...servers, given.sameServers === true);
+    const dryRun = given.dryRun === true;
     await withSide("source", given, around, (source) =>
-      withSide("target", given, around, (target) =>
-        exportAll({
-          ...{ source, target, around, rate: given.rate, pageSize: given.page },
-          report: ReportFile.open(given.report, subject),
+      withSide("target", given, around, async (target) => {
+        using begun = dryRun ? undefined : ReportFile.open(given.report, subject);
+        const lines = begun?.lines ?? ReportFile.read(given.report, subject);
+        await exportAll({
+          ...{ source, target, around, rate: given.rate, pageSize: given.page, dryRun },
+          report: begun ?? { lines, add: () => undefined },
           transportKey: given.transportKey === true,
-          dryRun: given.dryRun === true,
-        }),
-      ),
+        });
+      }),
     );
-    say(`${given.report} has the report`);
+    if (!dryRun) say(`${given.report} has the report`);
   });
+}
+
+function moveLine({ id, type, becomes }: PlanRow): string {
+  return printable(`move ${type} ${id}${becomes === undefined ? "" : ` as ${becomes}`}`);
 }
 
 function apiPatience(given: Given): Patience {

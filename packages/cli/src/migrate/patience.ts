@@ -1,6 +1,7 @@
 import { AdminProblem, AdminUnreachable } from "@holdfast/admin";
 import { ConnectionError, KmipClientError } from "@holdfast/client";
 import { OperatorError } from "@holdfast/server/operator-error";
+import { TtlvError } from "@holdfast/ttlv";
 import { reasonOf } from "../terminal/failure.ts";
 
 /** Time and random identifiers; tests have their own. */
@@ -44,7 +45,7 @@ export async function patiently<Answer>(
       if (kind === "again") left -= 1;
       if (kind === "no" || left < 0) throw error;
       const nextMs = Math.max(waitMs, askedMs(error));
-      if (around.now() + nextMs > until) throw ended(who, error);
+      if (around.now() + nextMs > until) throw ended(who, error, kind);
       await around.sleep(nextMs);
     }
   }
@@ -55,16 +56,26 @@ function askedMs(error: unknown): number {
   return error instanceof AdminProblem ? 1000 * (error.retryAfterSeconds ?? 0) : 0;
 }
 
-function ended(who: string, error: unknown): OperatorError {
+function ended(who: string, error: unknown, kind: Kind): unknown {
+  // It was an answer.
+  if (kind === "again") return error;
   const why = reasonOf(error);
-  return new OperatorError(
-    `${who} does not answer: ${why}; give the same command again to continue`,
-    "again",
-  );
+  // It may be a certificate that ended while the command ran.
+  const how =
+    error instanceof ConnectionError && error.refused
+      ? "see that the certificates of both sides are valid, then give the same command again to continue"
+      : "give the same command again to continue";
+  return new OperatorError(`${who} does not answer: ${why}; ${how}`, "again");
 }
 
-/** `lost`: there was no answer. `again`: a KMIP server says that it cannot tell now. */
+/** Whether a server sent something that cannot be read, such as a larger message than this client takes. */
+export function isUnreadable(error: unknown): boolean {
+  return error instanceof ConnectionError && error.cause instanceof TtlvError;
+}
+
+/** `lost`: there was no answer. `again`: a KMIP server says that it cannot tell now, or what it sent cannot be read. */
 export function kindOfFailure(error: unknown): Kind {
+  if (isUnreadable(error)) return "again";
   if (error instanceof ConnectionError) return error.refused ? "no" : "lost";
   if (error instanceof AdminUnreachable) return "lost";
   if (error instanceof AdminProblem) {

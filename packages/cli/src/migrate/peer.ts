@@ -13,7 +13,7 @@ import type { Item } from "@holdfast/ttlv";
 import { referenceText } from "../kmip/attribute-text.ts";
 import { Failure, reasonOf } from "../terminal/failure.ts";
 import { type Identifiers, type LocatePage, readIdentifiers } from "./inventory.ts";
-import { kindOfFailure, type Patience, patiently } from "./patience.ts";
+import { isUnreadable, kindOfFailure, type Patience, patiently } from "./patience.ts";
 
 /** What a server says of itself. */
 export interface About {
@@ -220,7 +220,11 @@ export class Peer {
 
 /** Whether the server gave an answer, if not a useful one. */
 function isAnswer(error: unknown): boolean {
-  return error instanceof KmipClientError || error instanceof MalformedResponseError;
+  return (
+    error instanceof KmipClientError ||
+    error instanceof MalformedResponseError ||
+    isUnreadable(error)
+  );
 }
 
 function isRefused(error: unknown): boolean {

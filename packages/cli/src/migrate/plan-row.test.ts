@@ -1,7 +1,15 @@
 import { attributeItem, vendorAttribute } from "@holdfast/kmip";
 import { type Item, textString } from "@holdfast/ttlv";
 import { describe, expect, test } from "vitest";
-import { attributeWord, isPlanned, type Judge, type Present, rowOf, shownRow } from "./plan-row.ts";
+import {
+  attributeWord,
+  isPlanned,
+  type Judge,
+  newIdentifier,
+  type Present,
+  rowOf,
+  shownRow,
+} from "./plan-row.ts";
 
 const id = "0a1b2c3d-0000-4000-8000-000000000001";
 const other = "0a1b2c3d-0000-4000-8000-000000000002";
@@ -85,10 +93,12 @@ describe("a line of the plan", () => {
     expect(row.why).toContain(why);
   });
 
-  test("lets a sensitive key come if the source wraps", () => {
-    expect(rowOf(changed(attributeItem("Sensitive", true)), judge({ wrapped: true })).comes).toBe(
-      true,
-    );
+  test("lets a sensitive key come if the source wraps, and says that no client can get it", () => {
+    const row = rowOf(changed(attributeItem("Sensitive", true)), judge({ wrapped: true }));
+    expect(row.comes).toBe(true);
+    expect(shownRow(row)).toMatchObject({ comes: "yes, but no client can get it: sensitive" });
+    const other = rowOf(changed(attributeItem("Sensitive", false)), judge({ wrapped: true }));
+    expect(shownRow(other)).toMatchObject({ comes: "yes" });
   });
 
   test("keeps the server's refusal", () => {
@@ -108,6 +118,25 @@ describe("a line of the plan", () => {
       });
     },
   );
+
+  test("gets the same new identifier in each plan, and another one for another object or instance", () => {
+    const created = attributeItem("InitialDate", 1_700_000_000);
+    const becomes = (instance: string, own: string, ...more: readonly Item[]) =>
+      rowOf(
+        { ...key(created, ...more), id: own },
+        judge({ newId: (row) => newIdentifier(instance, row) }),
+      ).becomes;
+    const first = becomes("one", "7");
+    expect(first).toMatch(/^[\da-f]{8}-[\da-f]{4}-8[\da-f]{3}-8[\da-f]{3}-[\da-f]{12}$/);
+    expect(becomes("one", "7", name("named later"))).toBe(first);
+    const others = [
+      becomes("two", "7"),
+      becomes("one", "8"),
+      becomes("one", "AB"),
+      becomes("one", "ab"),
+    ];
+    expect(new Set([first, ...others]).size).toBe(5);
+  });
 
   test.each<[string, Partial<Present>, boolean]>([
     ["the same kind of key", {}, true],

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import {
   type AttributeName,
   type AttributeValue,
@@ -33,7 +34,7 @@ export interface Judge {
   /** The source wraps keys with a transport key, so it gives sensitive ones too. */
   readonly wrapped: boolean;
   /** Objects whose identifier an instance cannot keep get a new one. */
-  readonly newId: (() => string) | undefined;
+  readonly newId: ((own: Omit<PlanRow, "comes">) => string) | undefined;
   /** Objects come without a Name that another one has. */
   readonly dropsNames: boolean;
 }
@@ -152,7 +153,7 @@ function placed(known: Omit<PlanRow, "comes">, judge: Judge): PlanRow {
       "wrong identifier form: an instance keeps only UUIDs in lower case; --new-identifiers gives it a new one";
     return { ...known, comes: false, why };
   }
-  const target = kept || judge.newId === undefined ? id : judge.newId();
+  const target = kept || judge.newId === undefined ? id : judge.newId(known);
   const clash = clashOf(known, judge.present.get(target));
   if (clash !== undefined) return { ...known, comes: false, why: clash };
   const taken = [...new Set(names)].filter((name) => (judge.names.get(name) ?? target) !== target);
@@ -170,6 +171,21 @@ function placed(known: Omit<PlanRow, "comes">, judge: Judge): PlanRow {
   };
 }
 
+/**
+ * The identifier that an object gets in an instance in place of its own. It follows from what never changes, so that a later plan
+ * finds the object there, and does not move it again.
+ */
+export function newIdentifier(instance: string, own: Omit<PlanRow, "comes">): string {
+  const { id, type, algorithm = null, length = null, dates } = own;
+  const what = [instance, id, type, algorithm, length, dates?.["InitialDate"] ?? null];
+  const hex = createHash("sha256").update(JSON.stringify(what)).digest("hex");
+  // A UUID of version 8 (RFC 9562, 5.8).
+  return [
+    ...[hex.slice(0, 8), hex.slice(8, 12), `8${hex.slice(13, 16)}`],
+    ...[`8${hex.slice(17, 20)}`, hex.slice(20, 32)],
+  ].join("-");
+}
+
 function clashOf(known: Omit<PlanRow, "comes">, there: Present | undefined): string | undefined {
   if (there === undefined) return undefined;
   if (there.state.startsWith("Destroyed")) {
@@ -180,6 +196,11 @@ function clashOf(known: Omit<PlanRow, "comes">, there: Present | undefined): str
     there.algorithm !== known.algorithm ||
     (there.length !== undefined && known.length !== undefined && there.length !== known.length);
   return differs ? "clash: the instance has another object of this identifier" : undefined;
+}
+
+/** Whether no client can get the object after the move: an instance gives a Sensitive one only wrapped, and wraps none. */
+export function isSensitive({ attributes: shown }: Pick<PlanRow, "attributes">): boolean {
+  return shown?.["Sensitive"] === true;
 }
 
 /** What the plan shows of a line in its table. */
@@ -195,6 +216,7 @@ export function shownRow({ id, type, state, algorithm, length, names, ...row }: 
       ? [
           "yes",
           ...(row.becomes === undefined ? [] : [`as ${row.becomes}`]),
+          ...(isSensitive(row) ? ["but no client can get it: sensitive"] : []),
           ...(row.drops === undefined ? [] : [`without the name ${row.drops.join(", ")}`]),
           ...(row.unread === undefined ? [] : [`without ${row.unread.join(", ")}`]),
         ].join(", ")

@@ -1,4 +1,5 @@
 import type { AdminClient } from "@holdfast/admin";
+import { printable } from "@holdfast/admin/approval-text";
 import { OperatorError } from "@holdfast/server/operator-error";
 import { eachOf } from "../terminal/each.ts";
 import { Failure } from "../terminal/failure.ts";
@@ -8,7 +9,14 @@ import { type PlanRow, writePlan } from "./files/plan-file.ts";
 import { countFault } from "./inventory.ts";
 import { type Patience, patiently, type Surroundings } from "./patience.ts";
 import type { Described, Peer, Refused } from "./peer.ts";
-import { type Judge, type Present, rowOf, shownRow } from "./plan-row.ts";
+import {
+  isSensitive,
+  type Judge,
+  newIdentifier,
+  type Present,
+  rowOf,
+  shownRow,
+} from "./plan-row.ts";
 import { Progress } from "./progress.ts";
 
 /** What a plan is made of. */
@@ -40,7 +48,7 @@ export async function plan(wanted: Planning): Promise<void> {
   const { id, name } = await installed(wanted.admin, wanted.instance, wanted.patience);
   const { vendor, version } = await source.about();
   say(
-    `source: ${vendor === "" ? "a server that does not say what it is" : vendor}, KMIP ${version}`,
+    `source: ${vendor === "" ? "a server that does not say what it is" : printable(vendor)}, KMIP ${version}`,
   );
   if (!wanted.transportKey) {
     say(
@@ -55,7 +63,7 @@ export async function plan(wanted: Planning): Promise<void> {
     present,
     names: namesOf(present),
     wrapped: wanted.transportKey,
-    newId: wanted.newIdentifiers ? around.newId : undefined,
+    newId: wanted.newIdentifiers ? (own) => newIdentifier(id, own) : undefined,
     dropsNames: wanted.dropsNames,
   };
   const rows = read.map((one) => rowOf(one, judge));
@@ -133,10 +141,12 @@ function namesOf(present: ReadonlyMap<string, Present>): Map<string, string> {
 }
 
 function linesOf(rows: readonly PlanRow[]): readonly string[] {
-  // What does not come is what a person has to read.
-  const sorted = rows.toSorted((one, other) => Number(one.comes) - Number(other.comes));
+  // What does not come, or cannot be got then, is what a person has to read.
+  const rank = (row: PlanRow) => Number(row.comes) * (isSensitive(row) ? 1 : 2);
+  const sorted = rows.toSorted((one, other) => rank(one) - rank(other));
   const shown = sorted.slice(0, shownMax);
-  const comes = rows.filter((one) => one.comes).length;
+  const comes = rows.filter((one) => one.comes);
+  const sensitive = comes.filter(isSensitive).length;
   return [
     ...listLines(shown.map(shownRow), { columns }).lines,
     ...(rows.length > shown.length
@@ -144,6 +154,11 @@ function linesOf(rows: readonly PlanRow[]): readonly string[] {
       : []),
     rows.length === 0
       ? "the source has no objects: there is nothing to move"
-      : `${rows.length} objects: ${comes} come, ${rows.length - comes} do not`,
+      : `${rows.length} objects: ${comes.length} come, ${rows.length - comes.length} do not`,
+    ...(sensitive > 0
+      ? [
+          `${sensitive} of those that come are sensitive: an instance gives them to no client, and verify will name them; re-key what uses them`,
+        ]
+      : []),
   ];
 }

@@ -1,5 +1,6 @@
 import { AdminProblem, AdminUnreachable } from "@holdfast/admin";
 import { ConnectionError, KmipClientError } from "@holdfast/client";
+import { TtlvError } from "@holdfast/ttlv";
 import { describe, expect, test } from "vitest";
 import { eachOf } from "../terminal/each.ts";
 import { patiently, type Surroundings } from "./patience.ts";
@@ -58,6 +59,7 @@ describe("patience", () => {
     ["a refusal", kmipFault("PermissionDenied"), 1],
     ["a wrong request", busy(400), 1],
     ["a server that never can tell", kmipFault("GeneralFailure"), 4],
+    ["an answer that is too large", new ConnectionError("lost", "no", new TtlvError("big", 0)), 4],
   ])("with %s is short", async (_, error, wanted) => {
     let calls = 0;
     const work = async () => {
@@ -67,6 +69,14 @@ describe("patience", () => {
     const ended = patiently({ ms: 60_000, around: virtual(), who: "it" }, work);
     await expect(ended).rejects.toBe(error);
     expect(calls).toBe(wanted);
+  });
+
+  test("that ends because of a refused certificate says to look at the certificates", async () => {
+    const refused = new ConnectionError("unreachable", "no", undefined, true);
+    const work = () => Promise.reject(refused);
+    const patience = { ms: 60_000, around: virtual(), who: "the source" };
+    const ended = patiently(patience, work, () => "lost");
+    await expect(ended).rejects.toThrow("the certificates of both sides are valid, then give");
   });
 });
 

@@ -1,4 +1,5 @@
 import type { AdminClient } from "@holdfast/admin";
+import { printable } from "@holdfast/admin/approval-text";
 import type { ObjectTypeName } from "@holdfast/kmip";
 import { attributes, attributeValue } from "@holdfast/kmip";
 import { OperatorError } from "@holdfast/server/operator-error";
@@ -58,7 +59,7 @@ export async function run(work: Run): Promise<void> {
     : undefined;
   if (transport !== undefined) {
     say(
-      `the source wraps keys with the transport key ${transport.id}, which stays there: destroy it at the source when the move is done`,
+      `the source wraps keys with the transport key ${printable(transport.id)}, which stays there: destroy it at the source when the move is done`,
     );
   }
   const mover = new Mover(work, transport);
@@ -81,6 +82,8 @@ class Mover {
   readonly #transport: TransportKey | undefined;
   readonly #pace: Pace;
   readonly #becomes: ReadonlyMap<string, string>;
+  /** Since when the instance has decided about no object of a part. */
+  #undecidedMs: number | undefined;
   /** The lines of this run. */
   readonly lines: ReportLine[] = [];
 
@@ -114,6 +117,8 @@ class Mover {
     let open = ready;
     for (let tries = 1; open.length > 0; tries++) {
       const results = await importAll(admin, plan.header.instance.id, open, patience);
+      // Later tries have only what is undecided, which one broken record may be.
+      if (tries === 1) this.#requireDecisions(results);
       const undecided: Ready[] = [];
       for (const [at, one] of open.entries()) {
         const result = results[at];
@@ -125,6 +130,22 @@ class Mover {
       if (open.length > 0) await around.sleep(undecidedWaitMs * tries);
     }
     return lines;
+  }
+
+  /** Ends a run whose instance decides about nothing any more: it may be full, or a region is cut off. */
+  #requireDecisions(results: readonly Result[]): void {
+    const { around, patience, plan } = this.#work;
+    const [first] = results;
+    if (first === undefined || results.some(({ outcome }) => outcome !== "TryAgain")) {
+      this.#undecidedMs = undefined;
+      return;
+    }
+    this.#undecidedMs ??= around.now();
+    if (around.now() - this.#undecidedMs < patience.ms) return;
+    throw new OperatorError(
+      `${plan.header.instance.name} takes nothing now: ${reasonOf(first.reason ?? "it gives no reason")}; give the same command again to continue`,
+      "again",
+    );
   }
 
   /** Reads an object as it is at the source now; the reason if it cannot be moved any more. */

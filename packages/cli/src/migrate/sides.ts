@@ -1,4 +1,4 @@
-import { ConnectionError, KmipClient } from "@holdfast/client";
+import { ConnectionError, KmipClient, parseEndpoint, printEndpoint } from "@holdfast/client";
 import type { Command } from "commander";
 import {
   type ConnectOptions,
@@ -87,10 +87,16 @@ export function endpointsOf(side: Side, given: Given): readonly string[] {
   return optionsOf(side, given).endpoint ?? [];
 }
 
+/** An endpoint in the one form that all its spellings have in common. */
+export function serverName(text: string): string {
+  const endpoint = parseEndpoint(text);
+  return (endpoint === undefined ? text : printEndpoint(endpoint)).toLowerCase();
+}
+
 /** A server that is compared with itself is always the same. */
 export function refuseOneServer(given: Given): void {
-  const sources = endpointsOf("source", given).map((one) => one.toLowerCase());
-  const both = endpointsOf("target", given).find((one) => sources.includes(one.toLowerCase()));
+  const sources = endpointsOf("source", given).map(serverName);
+  const both = endpointsOf("target", given).find((one) => sources.includes(serverName(one)));
   if (both === undefined) return;
   throw new Failure(
     `${both} is a --source-endpoint and a --target-endpoint: give the old server as the source and the new one as the target`,

@@ -1,3 +1,4 @@
+import { printable } from "@holdfast/admin/approval-text";
 import { attributeByTag, attributes, attributeVisible, type ObjectTypeName } from "@holdfast/kmip";
 import { OperatorError } from "@holdfast/server/operator-error";
 import { encode, type Item } from "@holdfast/ttlv";
@@ -66,7 +67,7 @@ export async function verify(work: Verifying): Promise<void> {
     if (fault !== undefined) faults.push(`${row.id}: ${fault}`);
   });
   progress[Symbol.dispose]();
-  say(...faults.slice(0, shownMax));
+  say(...faults.slice(0, shownMax).map(printable));
   if (faults.length > shownMax) say(`… and ${faults.length - shownMax} more`);
   if (faults.length > 0) {
     throw new OperatorError(
@@ -82,7 +83,7 @@ async function requireHoldfast(target: Peer): Promise<void> {
   const { vendor } = await target.about();
   if (vendor === "Holdfast") return;
   throw new Failure(
-    `the target is no Holdfast${vendor === "" ? "" : ` (it says that it is ${vendor})`}: give an endpoint of the instance with --target-endpoint`,
+    `the target is no Holdfast${vendor === "" ? "" : ` (it says that it is ${printable(vendor)})`}: give an endpoint of the instance with --target-endpoint`,
   );
 }
 

@@ -40,7 +40,10 @@ export const keyProtectApiSettings = optionalGroup(
     ),
     rootKeys: list("The root keys that an adapter may be created with.", {
       id: text("What callers send and get as `crk_id`.", "a lower-case UUID", uuid),
-      aliases: texts("Other names that callers may send as `crk_id`.", "a list of texts"),
+      aliases: texts(
+        "Other names that callers may send as `crk_id`. Answers have `id` nevertheless, so Terraform would replace an adapter that names an alias.",
+        "a list of texts",
+      ),
       regions,
     }),
   },

@@ -1,5 +1,6 @@
 import {
   appendFileSync,
+  existsSync,
   mkdtempSync,
   readFileSync,
   rmSync,
@@ -9,8 +10,9 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { exportSubject } from "../export.ts";
 import { type PlanRow, readPlan, writePlan } from "./plan-file.ts";
-import { ReportFile } from "./report-file.ts";
+import { failedLines, ReportFile } from "./report-file.ts";
 
 let folder: string;
 let count = 0;
@@ -27,6 +29,7 @@ const header = {
 const rows: readonly PlanRow[] = [
   { id: "a", type: "SymmetricKey", names: ["line\nbreak", "\u202ename"], comes: true },
   { id: "b", type: "Template", names: [], comes: false, why: "unknown type" },
+  { id: "", type: "", names: [], comes: false, why: "the source does not show its attributes" },
 ];
 
 beforeAll(() => {
@@ -53,7 +56,7 @@ describe("a plan", () => {
 
   test.each<[string, (text: string) => string, string]>([
     ["cut short", (text) => text.slice(0, -5), "cut short"],
-    ["without its last line", (text) => `${text.split("\n").slice(0, 2).join("\n")}\n`, "names 2"],
+    ["without its last line", (text) => `${text.split("\n").slice(0, 3).join("\n")}\n`, "names 3"],
     ["with a line of something else", (text) => text.replace('{"id":"b"', '{"ib":"b"'), "line 3"],
     ["of another program", () => "id,name\n", "line 1"],
     ["that is empty", () => "\n", "line 1"],
@@ -120,4 +123,86 @@ describe("a report", () => {
   test("that is only read is not made", () => {
     expect(ReportFile.read(fresh(), subject).size).toBe(0);
   });
+
+  test("that a kill cut in its first line begins again", () => {
+    const path = fresh();
+    ReportFile.open(path, subject)[Symbol.dispose]();
+    const whole = readFileSync(path, "utf8");
+    for (let at = 0; at < whole.length; at++) {
+      const cut = fresh();
+      writeFileSync(cut, whole.slice(0, at));
+      expect(ReportFile.read(cut, subject).size).toBe(0);
+      ReportFile.open(cut, subject).add([line("a", "Imported")]);
+      expect([...ReportFile.read(cut, subject).keys()]).toEqual(["a"]);
+    }
+  });
+
+  test("belongs to one process at a time, and to the next one once that was killed", () => {
+    const path = fresh();
+    const lock = `${path}.lock`;
+    const first = ReportFile.open(path, subject);
+    expect(readFileSync(lock, "utf8")).toBe(`${process.pid}\n`);
+    first[Symbol.dispose]();
+    expect(existsSync(lock)).toBe(false);
+    writeFileSync(lock, `${process.ppid}\n`);
+    expect(() => ReportFile.open(path, subject)).toThrow(`process ${process.ppid} works with it`);
+    writeFileSync(lock, "");
+    expect(() => ReportFile.open(path, subject)).toThrow("another process works with it");
+    // Higher than any process has.
+    writeFileSync(lock, "99999999\n");
+    using again = ReportFile.open(path, subject);
+    expect(again.lines.size).toBe(0);
+    expect(readFileSync(lock, "utf8")).toBe(`${process.pid}\n`);
+    expect(() => ReportFile.open(path, { ...subject, of: "other" })).toThrow("another move");
+    expect(existsSync(lock)).toBe(false);
+  });
+
+  test("that cannot be read is named", () => {
+    expect(() => ReportFile.read(folder, subject)).toThrow(`--report ${folder}: is a directory`);
+  });
+});
+
+describe("the report of an export", () => {
+  const sources = ["a1.example:5696", "b1.example:5696"];
+  const targets = ["new.example"];
+
+  test.each<[string, readonly string[], readonly string[]]>([
+    ["the same servers", sources, targets],
+    ["another order", sources.toReversed(), targets],
+    ["a node more", [...sources, "c1.example:5696"], targets],
+    ["a node less", sources.slice(1), targets],
+    ["other spellings", ["A1.Example"], ["new.example:5696"]],
+  ])("is continued with %s", (_, nowSources, nowTargets) => {
+    const path = fresh();
+    ReportFile.open(path, exportSubject(sources, targets, false))[Symbol.dispose]();
+    const now = exportSubject(nowSources, nowTargets, false);
+    expect(ReportFile.read(path, now).size).toBe(0);
+  });
+
+  test.each<[string, readonly string[], readonly string[]]>([
+    ["another source", ["c1.example"], targets],
+    ["another target", sources, ["other.example"]],
+    ["both sides changed", targets, sources],
+  ])(
+    "is not continued with %s, unless the servers are the same under other names",
+    (_, from, to) => {
+      const path = fresh();
+      ReportFile.open(path, exportSubject(sources, targets, false))[Symbol.dispose]();
+      expect(() => ReportFile.read(path, exportSubject(from, to, false))).toThrow(
+        "is the report of another move; give another path, or --same-servers if",
+      );
+      expect(ReportFile.read(path, exportSubject(from, to, true)).size).toBe(0);
+    },
+  );
+
+  test("is never that of a plan", () => {
+    const path = fresh();
+    ReportFile.open(path, { of: "hash", target: "new.example" })[Symbol.dispose]();
+    expect(() => ReportFile.open(path, exportSubject(sources, targets, true))).toThrow("another");
+  });
+});
+
+test("lines of objects that were not moved show no character that misleads", () => {
+  const [said] = failedLines([{ id: "a\n\u001b[31m\u202e", outcome: "Left", at: "now" }]);
+  expect(said).toBe("a\\u000a\\u001b[31m\\u202e: Left");
 });

@@ -26,7 +26,7 @@ const header = z
 
 const row = z
   .object({
-    id: z.string().min(1),
+    id: z.string(),
     type: z.string(),
     state: z.string().optional(),
     algorithm: z.string().optional(),

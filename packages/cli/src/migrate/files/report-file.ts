@@ -1,12 +1,14 @@
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { printable } from "@holdfast/admin/approval-text";
 import { z } from "zod";
-import { Failure, reasonOf } from "../../terminal/failure.ts";
+import { Failure, readGiven, reasonOf } from "../../terminal/failure.ts";
+import { ReportLock } from "./report-lock.ts";
 
 const head = z.object({ migrateReport: z.literal(1), of: z.string(), target: z.string() });
 
 const line = z
   .object({
-    id: z.string().min(1),
+    id: z.string(),
     /** Its identifier at the target; absent before the target answered. */
     becomes: z.string().optional(),
     outcome: z.string(),
@@ -25,38 +27,48 @@ const line = z
 export type ReportLine = Readonly<z.infer<typeof line>>;
 
 /** What a report is about: the hash of its plan or another name, and the target. */
-interface Subject {
+export interface Subject {
   readonly of: string;
   readonly target: string;
+  /** Whether a report that begins with other words is about the same. */
+  readonly includes?: (begun: Pick<Subject, "of" | "target">) => boolean;
+  /** What to do if it is not. */
+  readonly otherwise?: string;
 }
 
 /**
  * The report of a move, a line for each object, on disk before the next step begins. A command that was killed continues
- * behind its last whole line: what is done but not in it is found at the target again.
+ * behind its last whole line: what is done but not in it is found at the target again. Only one command at a time has it.
  */
-export class ReportFile {
+export class ReportFile implements Disposable {
   readonly #path: string;
+  readonly #lock: ReportLock;
   /** The last line of each object. */
   readonly lines: ReadonlyMap<string, ReportLine>;
 
-  private constructor(path: string, lines: ReadonlyMap<string, ReportLine>) {
+  private constructor(path: string, lines: ReadonlyMap<string, ReportLine>, lock: ReportLock) {
     this.#path = path;
+    this.#lock = lock;
     this.lines = lines;
   }
 
-  /** Opens the report, or begins it; refuses one of another plan or target. */
+  /** Opens the report, or begins it; refuses one of another plan or target, and one that another process has. */
   static open(path: string, subject: Subject): ReportFile {
+    let lock: ReportLock | undefined;
     try {
-      if (!existsSync(path)) {
-        const first = `${JSON.stringify({ migrateReport: 1, ...subject })}\n`;
-        writeFileSync(path, first, { mode: 0o600, flag: "wx", flush: true });
+      lock = ReportLock.take(path);
+      const text = existsSync(path) ? readFileSync(path, "utf8") : "";
+      const first = firstLine(subject);
+      if (isUnbegun(text, first)) {
+        writeFileSync(path, first, { mode: 0o600, flush: true });
+        return new ReportFile(path, new Map(), lock);
       }
-      const text = readFileSync(path, "utf8");
       const lines = linesIn(path, text, subject);
-      // A line that was cut short by a kill stays alone.
-      if (!text.endsWith("\n")) appendFileSync(path, "\n", { flush: true });
-      return new ReportFile(path, lines);
+      // A line that was cut short by a kill stays alone. Says at once, too, if the file cannot be written.
+      appendFileSync(path, text.endsWith("\n") ? "" : "\n", { flush: true });
+      return new ReportFile(path, lines, lock);
     } catch (error) {
+      lock?.[Symbol.dispose]();
       if (error instanceof Failure) throw error;
       throw new Failure(`--report ${path}: ${reasonOf(error)}`);
     }
@@ -64,7 +76,8 @@ export class ReportFile {
 
   /** Reads a report and does not change it. One that does not exist has no lines. */
   static read(path: string, subject: Subject): ReadonlyMap<string, ReportLine> {
-    return existsSync(path) ? linesIn(path, readFileSync(path, "utf8"), subject) : new Map();
+    const text = existsSync(path) ? readGiven("--report", path).toString("utf8") : "";
+    return isUnbegun(text, firstLine(subject)) ? new Map() : linesIn(path, text, subject);
   }
 
   /** Adds lines; they are on disk when it returns. */
@@ -76,6 +89,20 @@ export class ReportFile {
       throw new Failure(`--report ${this.#path}: ${reasonOf(error)}`);
     }
   }
+
+  /** Lets others have the report. */
+  [Symbol.dispose](): void {
+    this.#lock[Symbol.dispose]();
+  }
+}
+
+function firstLine({ of, target }: Subject): string {
+  return `${JSON.stringify({ migrateReport: 1, of, target })}\n`;
+}
+
+/** Whether a kill came before the first line was whole. */
+function isUnbegun(text: string, first: string): boolean {
+  return text.length < first.length && first.startsWith(text);
 }
 
 function linesIn(path: string, text: string, subject: Subject): ReadonlyMap<string, ReportLine> {
@@ -86,8 +113,12 @@ function linesIn(path: string, text: string, subject: Subject): ReadonlyMap<stri
       `--report ${path}: is not a report of \`holdfast migrate\`; give another path`,
     );
   }
-  if (own.of !== subject.of || own.target !== subject.target) {
-    throw new Failure(`--report ${path}: is the report of another move; give another path`);
+  const isSame = own.of === subject.of && own.target === subject.target;
+  if (!isSame && subject.includes?.(own) !== true) {
+    const otherwise = subject.otherwise === undefined ? "" : `, or ${subject.otherwise}`;
+    throw new Failure(
+      `--report ${path}: is the report of another move; give another path${otherwise}`,
+    );
   }
   const lines = new Map<string, ReportLine>();
   for (const each of rest) {
@@ -111,8 +142,8 @@ const shownMax = 20;
 export function failedLines(failed: readonly ReportLine[]): readonly string[] {
   const shown = failed.slice(0, shownMax);
   return [
-    ...shown.map(
-      ({ id, outcome, reason }) => `${id}: ${outcome}${reason === undefined ? "" : `: ${reason}`}`,
+    ...shown.map(({ id, outcome, reason }) =>
+      printable(`${id}: ${outcome}${reason === undefined ? "" : `: ${reason}`}`),
     ),
     ...(failed.length > shownMax ? [`… and ${failed.length - shownMax} more: see the report`] : []),
   ];

@@ -15,7 +15,7 @@ import {
 } from "./context.ts";
 import type { IbmAnswer } from "./envelope.ts";
 import { readQuery, rootKey, truth, windowOf, windowRows } from "./queries.ts";
-import { Refusal } from "./refusals.ts";
+import { badField, Refusal } from "./refusals.ts";
 
 const type = collectionTypes.adapter;
 const limitMax = 200;
@@ -54,6 +54,10 @@ export async function createAdapter(context: Context): Promise<IbmAnswer> {
       code: "NATIVE_CRK_ID_NOT_FOUND_ERR",
       message: "no root key has this crk_id: name it in admin.keyProtectApi.rootKeys of the nodes",
     });
+  }
+  if (crkId !== root.id && crkId.toLowerCase() === root.id) {
+    // The answer would have another text than the order, and Terraform replaces an adapter for that.
+    throw badField("KMIP adapter could not be created", "crk_id", `${root.id}, in lower case`);
   }
   const others = (await adapters(calls, api.instanceId)).filter((one) => one.name !== name);
   if (others.length >= quota) throw tooManyOf("adapter", "KMIP_ADAPTER_QUOTA_ERR");

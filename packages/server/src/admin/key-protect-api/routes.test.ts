@@ -137,6 +137,50 @@ describe("IBM's API", () => {
     });
   });
 
+  test("refuses a root key's identifier in upper case: no answer has it so, and Terraform would replace the adapter", async () => {
+    const made: unknown[] = [];
+    const handlers: Partial<Handlers> = {
+      createInstance: async ({ body }) => {
+        made.push(body);
+        return adapter;
+      },
+    };
+    const admin = await open({ keyProtectApi, handlers });
+    const profile_data = { crk_id: rootKey.toUpperCase() };
+    const asking = ordered({ name: "adapter-1", profile: "native_1.0", profile_data });
+    const answer = await admin.ask(base, { ...asking, token: manager, headers: ours });
+    expect(answer.status).toBe(400);
+    expect(reasonOf(answer.json)).toMatchObject({
+      code: "INVALID_FIELD_ERR",
+      message: expect.stringContaining(rootKey),
+    });
+    expect(made).toEqual([]);
+  });
+
+  test("makes one name for a nameless order that arrives twice with one Correlation-Id, and two without", async () => {
+    const names: (string | undefined)[] = [];
+    const handlers: Partial<Handlers> = {
+      readInstance,
+      listInstances: async () => ({ items: [] }),
+      createInstance: async ({ body }) => {
+        names.push(body.name);
+        return adapter;
+      },
+    };
+    const admin = await open({ keyProtectApi, handlers });
+    const asking = ordered({ profile: "native_1.0", profile_data: { crk_id: rootKey } });
+    const mark = { "correlation-id": "3f6b0f0e-5f7d-4c3c-9a57-0d2f8f1f2b11" };
+    for (const more of [mark, mark, {}, {}]) {
+      const headers = { ...ours, ...more };
+      const answer = await admin.ask(base, { ...asking, token: manager, headers });
+      expect(answer.status).toBe(201);
+    }
+    expect(names).toHaveLength(4);
+    for (const name of names) expect(name).toMatch(/^kmip_adapter_[0-9a-f]{16}$/);
+    expect(names[1]).toBe(names[0]);
+    expect(new Set(names).size).toBe(3);
+  });
+
   test("shows an adapter with both times and the root key's identifier, and echoes Correlation-Id", async () => {
     const admin = await open({ keyProtectApi, handlers: { readInstance } });
     const id = "3f6b0f0e-5f7d-4c3c-9a57-0d2f8f1f2b11";
