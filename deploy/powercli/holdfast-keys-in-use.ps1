@@ -146,11 +146,14 @@ function Add-Clusters($Server, $Crypto) {
     Add-KeyUse 'cluster' $cluster.Name $policy.KeyId
     Add-Use 'cluster policy' $cluster.Name '' $policy.ProviderId.Id
     Add-Default $Crypto 'cluster' $cluster.Name $cluster.MoRef
-    if (-not $cluster.ConfigurationEx.VsanConfigInfo.Enabled) { continue }
-    $seen.vsan++
+    # A cluster that shows nothing of vSAN is asked.
+    $shown = $cluster.ConfigurationEx.VsanConfigInfo
+    if ($shown -and -not $shown.Enabled) { continue }
     Read-Part "vSAN of cluster $($cluster.Name)" {
       $vsan = Get-VsanView -Server $Server -Id 'VsanVcClusterConfigSystem-vsan-cluster-config-system'
-      $encryption = $vsan.VsanClusterGetConfig($cluster.MoRef).DataEncryptionConfig
+      $config = $vsan.VsanClusterGetConfig($cluster.MoRef)
+      if ($config.Enabled) { $seen.vsan++ }
+      $encryption = $config.DataEncryptionConfig
       if ($encryption.EncryptionEnabled) {
         $provider = $encryption.KmsProviderId.Id
         if (-not $encryption.KekId -or -not $encryption.HostKeyId) { throw 'encrypted, and its KekId or HostKeyId is not shown' }
@@ -223,12 +226,17 @@ if ($KeysFile) {
 }
 if ($OldProvider) {
   $uses = @($rows | Where-Object { $_.Kind -ne 'listed by vCenter' })
+  $listed = @($rows | Where-Object { $_.Kind -eq 'listed by vCenter' -and $_.Provider -eq $OldProvider })
   $new = @($uses | Where-Object { $_.Provider -eq $NewProvider -and $_.KeyId })
   $old = @($uses | Where-Object { $_.Provider -eq $OldProvider })
   $unnamed = @($uses | Where-Object { $_.KeyId -and -not $_.Provider })
   Write-Host "$($new.Count) keys in use are of $NewProvider, $($old.Count) uses are of $OldProvider, $($unnamed.Count) keys name no provider."
   $old + $unnamed | Format-Table -AutoSize | Out-Host
   if ($old.Count + $unnamed.Count -gt 0) { throw "$OldProvider is still in use, or may be: do not remove it" }
+  if ($listed.Count -gt 0) {
+    $listed | Format-Table -AutoSize | Out-Host
+    throw "$($listed.Count) keys of $OldProvider are only in vCenter's own list: nothing that was seen uses them, so something was not seen: do not remove it"
+  }
   if ($new.Count -eq 0) { throw "nothing uses $NewProvider either: this check proves nothing. Look at the names of the providers" }
   Write-Host "Nothing that these vCenters have registered uses $OldProvider."
 }

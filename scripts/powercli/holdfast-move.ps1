@@ -5,11 +5,12 @@
 .DESCRIPTION
   What `holdfast vcenter move` does, over PowerCLI, in the same order: machines, templates, vSAN, hosts. Each re-key is shallow:
   no disk is encrypted again. It only prints its plan unless -Apply is given. What has the new provider already is left
-  alone, so a second run continues. One thing at a time; after five failures in a row it stops. It ends with an error if
+  alone, so a second run continues. Do not run two at the same time. One thing at a time; after five failures in a row it stops. It ends with an error if
   anything is left. Then holdfast-verify.ps1 is the proof, for vSAN only together with the
   check that it names.
 
-  It leaves to you: first-class disks, which no cmdlet re-keys; vSAN clusters that -Vsan does not name, also those that have the
+  It leaves to you: running machines with changed block tracking, unless -TrackedToo is given; locked machines; snapshots that keep
+  old keys; first-class disks, which no cmdlet re-keys; vSAN clusters that -Vsan does not name, also those that have the
   new provider already, since their keys may still be the old ones; policies of clusters,
   and default providers. A template that a killed run left as a machine must be made a template by you: the last line that
   begins with "template" names it.
@@ -90,16 +91,31 @@ function Set-Left([string]$What) {
   Write-Warning "left to you: $What"
 }
 
+# Why a machine must not or cannot be re-keyed now; nothing if it can.
+function Get-Obstacle($Vm) {
+  if ("$($Vm.ExtensionData.Runtime.CryptoState)" -eq 'locked') { return 'locked: unlock it in the vSphere Client first' }
+  if ($Vm.ExtensionData.Config.ChangeTrackingEnabled -and "$($Vm.PowerState)" -ne 'PoweredOff' -and -not $TrackedToo) {
+    return 'it runs with changed block tracking: power it off first, or give -TrackedToo'
+  }
+}
+
 # A machine with only a virtual TPM has no encrypted disk, and must get none.
 function Set-MachineKey($Vm) {
-  $config = $Vm.ExtensionData.Config
-  $state = Get-State $config
-  if ($config.ChangeTrackingEnabled -and "$($Vm.PowerState)" -ne 'PoweredOff' -and -not $TrackedToo) {
-    throw 'it runs with changed block tracking: power it off first, or give -TrackedToo'
-  }
+  $state = Get-State $Vm.ExtensionData.Config
   Set-VM -VM $Vm -KeyProvider $provider -SkipHardDisks:($state.Disks -eq 0) -Confirm:$false | Out-Null
   $Vm.ExtensionData.UpdateViewData('Config')
   if ((Get-State $Vm.ExtensionData.Config).Old) { throw 'vCenter says that it is done, and a part still has its old key' }
+}
+
+# No re-key reaches a snapshot.
+function Set-SnapshotsLeft([string]$Name, $Tree) {
+  foreach ($node in $Tree) {
+    try {
+      $config = (Get-View -Server $server -Id $node.Snapshot -Property Config).Config
+      if ((Get-State $config).Old) { Set-Left "snapshot $Name/$($node.Name): keeps keys of ${From}: delete it, or keep $From" }
+    } catch { Set-Left "snapshot $Name/$($node.Name): $($_.Exception.Message)" }
+    Set-SnapshotsLeft $Name $node.ChildSnapshotList
+  }
 }
 
 function Get-VsanKeys($Cluster) {
@@ -128,7 +144,11 @@ foreach ($name in $Machine) {
 }
 foreach ($vm in $machines) {
   try { $state = Get-State $vm.ExtensionData.Config } catch { Set-Left "machine $($vm.Name): $($_.Exception.Message)"; continue }
-  if ($state.Old) { Invoke-Step "machine $($vm.Name) ($($state.Disks) encrypted disks)" { Set-MachineKey $vm } }
+  if (-not $state.Old) { continue }
+  $obstacle = Get-Obstacle $vm
+  # Not a failure: five such machines must not keep the others from being moved.
+  if ($obstacle) { Set-Left "machine $($vm.Name): $obstacle"; continue }
+  Invoke-Step "machine $($vm.Name) ($($state.Disks) encrypted disks)" { Set-MachineKey $vm }
 }
 foreach ($template in $templates) {
   try { $state = Get-State $template.ExtensionData.Config } catch { Set-Left "template $($template.Name): $($_.Exception.Message)"; continue }
@@ -144,8 +164,11 @@ if (-not $Machine) {
   # 3. vSAN: first the provider, then a new KEK. Its keys are compared, since vCenter shows one provider for all of them.
   $clusters = @(Get-Cluster -Server $server)
   foreach ($name in $Vsan) { if ($clusters.Name -notcontains $name) { throw "-Vsan ${name}: this vCenter has no such cluster" } }
-  foreach ($cluster in $clusters | Where-Object { $_.VsanEnabled }) {
-    $before = Get-VsanKeys $cluster
+  foreach ($cluster in $clusters) {
+    # A cluster that shows nothing of vSAN is asked.
+    $shown = $cluster.ExtensionData.ConfigurationEx.VsanConfigInfo
+    if ($shown -and -not $shown.Enabled) { continue }
+    try { $before = Get-VsanKeys $cluster } catch { Set-Left "vSAN of cluster $($cluster.Name): $($_.Exception.Message)"; continue }
     if (-not $before.EncryptionEnabled) { continue }
     $named = $Vsan -contains $cluster.Name
     if ($before.KmsProviderId.Id -ne $From -and $before.KmsProviderId.Id -ne $To) { continue }
@@ -182,6 +205,11 @@ if (-not $Machine) {
       if ($old) { Set-Left "first-class disk $($disk.Config.Name): no cmdlet re-keys it; holdfast vcenter move does" }
     }
   }
+}
+
+# 6. Snapshots.
+foreach ($vm in @($machines) + @($templates)) {
+  if ($vm.ExtensionData.Snapshot) { Set-SnapshotsLeft $vm.Name $vm.ExtensionData.Snapshot.RootSnapshotList }
 }
 
 if (-not $Apply) { Write-Host 'Nothing was changed: give -Apply to do it.'; return }

@@ -4,8 +4,8 @@
 
 .DESCRIPTION
   What `holdfast vcenter verify` does, over PowerCLI. It only reads. It ends without an error only if both providers exist,
-  everything could be read, nothing uses the old provider, and something uses the new one. An empty inventory is an
-  error. The work is done by deploy/powercli/holdfast-keys-in-use.ps1.
+  in each vCenter, everything could be read, nothing uses the old provider, and something uses the new one. An empty inventory
+  is an error. A key of the old provider that only vCenter's own list has is an error too: something that uses it was not seen. The work is done by deploy/powercli/holdfast-keys-in-use.ps1.
 
   A vSAN cluster whose provider was switched shows the new provider for its old keys, until a shallow re-key has ended: see
   that holdfast-move.ps1 ended without an error for it, and that "holdfast key show INSTANCE KEY" finds each vSAN KEK and host
@@ -38,9 +38,11 @@ $inUse = Join-Path $PSScriptRoot '../../deploy/powercli/holdfast-keys-in-use.ps1
 if (-not (Test-Path $inUse)) { throw "$inUse is missing: copy the folders scripts and deploy together" }
 if ($OldProvider -eq $NewProvider) { throw '-NewProvider is the old one' }
 
-# A wrong name would be proven unused.
-$known = @(Get-KeyProvider | ForEach-Object { $_.Name })
-foreach ($name in $OldProvider, $NewProvider) {
-  if ($known -notcontains $name) { throw "${name}: no vCenter has a key provider of this name; there are $($known -join ', ')" }
+# A name that a vCenter does not have, such as one that is spelled otherwise there, would be proven unused.
+foreach ($server in $global:DefaultVIServers | Where-Object { $_.IsConnected }) {
+  $known = @(Get-KeyProvider -Server $server | ForEach-Object { $_.Name })
+  foreach ($name in $OldProvider, $NewProvider) {
+    if ($known -notcontains $name) { throw "$($server.Name): has no key provider $name; it has $($known -join ', ')" }
+  }
 }
 & $inUse -VCenter $VCenter -OldProvider $OldProvider -NewProvider $NewProvider

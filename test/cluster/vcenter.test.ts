@@ -182,6 +182,28 @@ test("one server that does not let vCenter in is enough for it not to be complet
   expect(await connecting()).toMatchObject({ code: 0, err: "" });
 });
 
+test("a certificate of vCenter that ends soon is renewed, once", async () => {
+  const made = async () =>
+    (await calls()).filter((name) => name === "UpdateKmsSignedCsrClientCert").length;
+  expect(await connecting("--days", "30")).toMatchObject({ code: 0, err: "" });
+  // A new one would be valid for hardly longer.
+  await until("nothing is left to do", async () => {
+    return (await connecting("--days", "30")).out.includes("nothing to do");
+  });
+  const before = await made();
+  const plan = await connecting("--dry-run");
+  expect(plan.out).toMatch(/^renew vCenter's certificate, which ends in (29|30) days: /m);
+  const renewed = await connecting();
+  expect(renewed).toMatchObject({ code: 0, err: "" });
+  expect(renewed.out).toContain("done: renew vCenter's certificate");
+  expect((await made()) - before).toBe(1);
+  const { out } = await vcenterCommand(["status"]);
+  expect(out).toMatch(/vCenter's certificate ends in 36[45] days/);
+  await until("nothing is left to do", async () => {
+    return (await connecting()).out.includes("nothing to do");
+  });
+});
+
 test("a busy or slow vCenter and an expired session only take longer", async () => {
   await tell("/faults", { busy: 2, expired: 1, slowMs: 20 });
   const done = await connecting();
@@ -192,7 +214,7 @@ test("a busy or slow vCenter and an expired session only take longer", async () 
 test("a wrong password, certificate or provider is one clear line, and changes nothing", async () => {
   writeFileSync(vcenter.file("wrong"), "another password\n");
   const wrong = await vcenterCommand(["status", "--password-file", vcenter.file("wrong")]);
-  expect(wrong).toMatchObject({ code: 2, out: "" });
+  expect(wrong).toMatchObject({ code: 4, out: "" });
   expect(wrong.err).toBe(
     `holdfast: vCenter does not let ${vcenterUser} in: check the user name (such as administrator@vsphere.local) and the password\n`,
   );
@@ -210,7 +232,7 @@ test("a wrong password, certificate or provider is one clear line, and changes n
   });
   const other = await vcenterCommand(["status"], ["--vcenter-fingerprint", "ab".repeat(32)]);
   expect(other.code).toBe(2);
-  expect(other.err).toContain("and not the one of --vcenter-fingerprint");
+  expect(other.err).toContain("and none of --vcenter-fingerprint");
   const servers = [{ name: "ibm", address: "kms.example", port: 5696 }];
   await tell("/use", { provider: { id: "kmip-aa", managementType: "vCenter", servers } });
   const foreign = await connecting();
@@ -235,7 +257,7 @@ test("disconnect refuses while anything uses it or it is the default, asks again
   await tell("/use", { isDefault: "other" });
   const unread = await remove("--confirm", "kmip-aa");
   expect(unread).toMatchObject({
-    code: 2,
+    code: 1,
     err: expect.stringContaining("not everything could be read"),
   });
   const plain = [
@@ -272,8 +294,23 @@ test("disconnect refuses while anything uses it or it is the default, asks again
     err: expect.stringContaining("--confirm kmip-aa"),
   });
   expect(await remove("--dry-run")).toMatchObject({ code: 0 });
-  const removed = await remove("--confirm", "kmip-aa");
+  const given = async () => {
+    const { items } = await managed.at("a1").call("listCertificates", {
+      params: { instance: managed.instance },
+      query: { limit: 1000 },
+    });
+    return items.map(({ name }) => name);
+  };
+  const access = ["--instance", "kmip-aa", ...managed.site("a1")];
+  const [, name = ""] =
+    /^delete certificate (\S+) of instance kmip-aa/m.exec(
+      (await remove("--dry-run", ...access)).out,
+    ) ?? [];
+  expect(await given()).toContain(name);
+  const removed = await remove("--confirm", "kmip-aa", ...access);
   expect(removed).toMatchObject({ code: 0, err: "" });
+  expect(removed.out).toContain(`done: delete certificate ${name} of instance kmip-aa`);
+  expect(await given()).not.toContain(name);
   expect((await vcenterCommand(["status"])).out).not.toContain("kmip-aa");
   expect(await remove("--confirm", "kmip-aa")).toMatchObject({
     code: 0,

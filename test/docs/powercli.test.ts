@@ -60,7 +60,9 @@ test("the scripts for moving have the order and the refusals of the commands", (
   expect(verify.trimEnd().split("\n").at(-1)).toBe(
     "& $inUse -VCenter $VCenter -OldProvider $OldProvider -NewProvider $NewProvider",
   );
-  expect(verify).toMatch(/throw .*no vCenter has a key provider of this name/);
+  expect(verify).toMatch(
+    /Get-KeyProvider -Server \$server[^}]*\}[\s\S]*throw .*has no key provider/,
+  );
   expect(audit.indexOf("throw 'no key is in use")).toBeLessThan(audit.indexOf("Set-Content"));
   const order = [
     "IsKmsClusterActive",
@@ -70,6 +72,7 @@ test("the scripts for moving have the order and the refusals of the commands", (
     "Start-VsanEncryptionConfiguration -Cluster $cluster -ShallowRekey",
     "foreach ($vmhost in",
     "ListVStorageObject",
+    "foreach ($vm in @($machines) + @($templates))",
     "if ($count.failed -gt 0) { throw",
   ].map((text) => move.indexOf(text));
   expect(order).not.toContain(-1);
@@ -77,6 +80,31 @@ test("the scripts for moving have the order and the refusals of the commands", (
   // Nothing is changed without -Apply, and a template is one again also after a failure.
   expect(move).toMatch(/function Invoke-Step[^}]*if \(-not \$Apply\)/);
   expect(move).toMatch(/finally \{ Set-VM -VM \$vm -ToTemplate/);
+});
+
+test("a machine that must not be re-keyed now is left, and does not count as one of the failures in a row", () => {
+  expect(move).toMatch(/if \(\$obstacle\) \{ Set-Left .*; continue \}\n +Invoke-Step "machine/);
+  expect(move).toMatch(/function Set-Left[^}]*\}/);
+  expect(/function Set-Left[^}]*\}/.exec(move)?.[0]).not.toContain("inRow");
+  const loop = blocks.find(({ text }) => /foreach \(\$vm in Get-VM/.test(text))?.text ?? "";
+  expect(loop.indexOf("ChangeTrackingEnabled")).toBeGreaterThan(0);
+  expect(loop.indexOf("ChangeTrackingEnabled")).toBeLessThan(loop.indexOf("Set-VM"));
+});
+
+test("one vCenter is named wherever a loop of the page re-keys", () => {
+  const rekeys = blocks.filter(({ text }) => /Set-VM(Host)? .*-KeyProvider/.test(text));
+  for (const { text } of rekeys) {
+    const asked = text.match(/Get-(KeyProvider|VM|VMHost|Template)\b.*/g) ?? [];
+    expect(asked.length).toBeGreaterThan(0);
+    for (const call of asked) expect(call).toContain("-Server $server");
+  }
+});
+
+test("a key that only vCenter's own list has is no proof, and a cluster that shows nothing of vSAN is asked", () => {
+  expect(script).toMatch(/if \(\$listed\.Count -gt 0\) \{[^}]*throw/);
+  for (const text of [script, move]) {
+    expect(text).toContain("if ($shown -and -not $shown.Enabled) { continue }");
+  }
 });
 
 test.each([

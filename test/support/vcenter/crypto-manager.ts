@@ -49,14 +49,18 @@ export class CryptoManager {
   #missing: readonly string[] = [];
   /** What is said about any key instead of the truth. */
   #keyStatus: readonly Data[] | null = null;
+  /** Default providers of clusters and folders, by identifier. */
+  #defaults: Readonly<Record<string, string>> = {};
   /** Keys that registered machines and hosts use. */
   #keys: readonly { readonly keyId: string; readonly providerId: { readonly id: string } }[] = [];
 
   /**
-   * For tests: what machines use, a provider that somebody else has made, another default, keys that are missing, what is
+   * For tests: what machines use, a provider that somebody else has made, other defaults, keys that are missing, what is
    * said about any key (`null`: the truth), or ports of servers that vCenter cannot reach, or that do not let it in.
    */
-  use({ keys, provider, isDefault, missing, keyStatus, unreachable, refusing }: Data): Data {
+  use({ keys, provider, isDefault, defaults, ...more }: Data): Data {
+    const { missing, keyStatus, unreachable, refusing } = more;
+    if (defaults !== undefined) this.#defaults = defaults as never;
     if (keyStatus !== undefined) this.#keyStatus = keyStatus as never;
     if (Array.isArray(unreachable)) this.#line.unreachable = unreachable as never;
     if (Array.isArray(refusing)) this.#line.refusing = refusing as never;
@@ -67,6 +71,12 @@ export class CryptoManager {
       const { servers, ...about } = provider as Provider;
       this.#providers.set(about.id, { ...about, servers: [...servers], trusted: [] });
     }
+    return {};
+  }
+
+  /** For tests: no provider is left. */
+  forget(): Data {
+    this.#providers.clear();
     return {};
   }
 
@@ -121,6 +131,7 @@ export class CryptoManager {
       const client = { certificate: String(certificate), key: request.key };
       this.#providers.set(provider.id, { ...provider, request, client });
     },
+    RetrieveClientCert: ({ cluster }) => this.#of(cluster).client?.certificate ?? "",
     MarkDefault: ({ clusterId }) => {
       this.#default = this.#of(clusterId).id;
     },
@@ -133,10 +144,11 @@ export class CryptoManager {
       const keyId = { _typeName: "CryptoKeyId", keyId: `new-${this.#made}`, providerId };
       return { _typeName: "CryptoKeyResult", keyId, success: true };
     },
-    GetDefaultKmsCluster: ({ entity }) =>
-      entity === undefined && this.#default !== ""
-        ? { _typeName: "KeyProviderId", id: this.#default }
-        : null,
+    GetDefaultKmsCluster: ({ entity }) => {
+      const { value } = (entity ?? {}) as { readonly value?: string };
+      const id = value === undefined ? this.#default : (this.#defaults[value] ?? "");
+      return id === "" ? null : { _typeName: "KeyProviderId", id };
+    },
     RetrieveKmipServersStatus_Task: async ({ clusters }) => ({
       _typeName: "ArrayOfCryptoManagerKmipClusterStatus",
       _value: await Promise.all(

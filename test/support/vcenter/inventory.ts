@@ -30,6 +30,11 @@ export class Inventory {
     return this.#objects;
   }
 
+  endSession(): void {
+    this.#views.clear();
+    this.#pages.clear();
+  }
+
   /** A property of an object; `undefined` where it is not set. */
   property(type: string, id: string, path: string): unknown {
     const { properties } = this.#object(type, id);
@@ -105,7 +110,8 @@ export class Inventory {
   #vsanOf(cluster: unknown): Data {
     const { value } = cluster as { readonly value: string };
     const { properties } = this.#object("ClusterComputeResource", value);
-    return valueAt(properties, "configurationEx.vsanConfigInfo") as Data;
+    // What only vSAN says is in a property of its own.
+    return (valueAt(properties, "configurationEx.vsanConfigInfo") ?? properties["vsan"]) as Data;
   }
 
   #encryptionOf(cluster: unknown): Changed {
@@ -190,13 +196,14 @@ function shown({ type, id, properties, forbidden = [] }: Managed, paths: readonl
     return [{ _typeName: "DynamicProperty", name: path, val: boxed(value) }];
   });
   const fault = { _typeName: "NoPermission" };
+  const hidden = forbidden.filter((path) => paths.includes(path));
   return {
     _typeName: "ObjectContent",
     obj: { _typeName: "ManagedObjectReference", type, value: id },
     propSet: values,
-    ...(forbidden.length === 0
+    ...(hidden.length === 0
       ? {}
-      : { missingSet: forbidden.map((path) => ({ _typeName: "MissingProperty", path, fault })) }),
+      : { missingSet: hidden.map((path) => ({ _typeName: "MissingProperty", path, fault })) }),
   };
 }
 

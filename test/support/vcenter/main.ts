@@ -25,13 +25,22 @@ interface Faults {
   expired: number;
   slowMs: number;
   failing: string;
+  /** What it fails with. */
+  fault?: string;
+  /** A method at which the session has expired, once. */
+  expiresAt: string;
   /** A method that something in between answers, with a page. */
   page: string;
+  /** What a method answers once in place of the truth; an empty text for an answer without a body. */
+  instead: Readonly<Record<string, unknown>>;
   /** Whether vSAN has JSON; older releases have only SOAP. */
   vsanJson: boolean;
 }
 
-const faults: Faults = { busy: 0, expired: 0, slowMs: 0, failing: "", page: "", vsanJson: true };
+const faults: Faults = {
+  ...{ busy: 0, expired: 0, expiresAt: "", slowMs: 0, failing: "", page: "" },
+  ...{ instead: {}, vsanJson: true },
+};
 const sessions = new Set<string>();
 const tasks = new Map<string, unknown>();
 const calls: string[] = [];
@@ -61,6 +70,7 @@ const ofTests: Readonly<Record<string, (body: Body) => unknown>> = {
   "/calls": () => calls,
   "/exchanges": () => exchanges,
   "/use": (body) => manager.use(body),
+  "/forget": () => manager.forget(),
   "/objects": () => inventory.objects,
   "/about": () => content.about,
   "/inventory": (body) => inventory.use(body["objects"] as readonly Managed[]),
@@ -99,9 +109,13 @@ function hello({ api_releases: releases }: Body): Body {
 
 /** Refuses who has no session, and ends a session that signs out. */
 function refuseStrangers(session: string, name: string): void {
-  if (faults.expired > 0 && name !== "Logout") {
-    faults.expired -= 1;
+  const expires = faults.expired > 0 && name !== "Logout";
+  if (expires || faults.expiresAt === name) {
+    if (expires) faults.expired -= 1;
+    faults.expiresAt = "";
     sessions.delete(session);
+    // Views and tokens live in their session.
+    inventory.endSession();
   }
   const known = name === "Logout" ? sessions.delete(session) : sessions.has(session);
   if (!known) throw new Fault("NotAuthenticated", "The session is not authenticated.");
@@ -113,11 +127,16 @@ async function called(type: string, id: string, name: string, body: Body): Promi
   await sleep(faults.slowMs);
   if (faults.failing === name) {
     faults.failing = "";
-    throw new Fault("RuntimeFault", "A general system error occurred.");
+    throw new Fault(faults.fault ?? "RuntimeFault", "A general system error occurred.");
   }
   if (faults.page === name) {
     faults.page = "";
     return { status: 200, page: "<html>Sign in</html>" };
+  }
+  if (name in faults.instead) {
+    const body = faults.instead[name];
+    faults.instead = {};
+    return value(body === "" ? undefined : body);
   }
   const run = async () => {
     const found = inventory.call(type, id, name, body);

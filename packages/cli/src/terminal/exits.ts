@@ -5,7 +5,11 @@ import { Failure } from "./failure.ts";
 /** Exit codes and what they mean; docs/cli.md is made from these rows. */
 export const exitCodes = {
   done: { code: 0, means: "done" },
-  failed: { code: 1, means: "failed, or `doctor` found something to fix" },
+  failed: {
+    code: 1,
+    means:
+      "failed, or a check found something to fix (`doctor`) or could not read everything (`vcenter audit`)",
+  },
   wrong: { code: 2, means: "the command line, a file that it names or the request is wrong" },
   again: {
     code: 3,

@@ -2,14 +2,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type AdminClient, AdminProblem, digestOf } from "@holdfast/admin";
 import { fingerprintOf } from "@holdfast/server/certificates";
 import { OperatorError } from "@holdfast/server/operator-error";
-import { ask, canAsk } from "../terminal/ask.ts";
 import { Failure } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
 import { addressOf, isAt, type Step, stepsFor, stepText, type Wanted } from "./connect-plan.ts";
-import { inventoryOf } from "./inventory.ts";
 import {
   isReached,
-  type KeyProvider,
   KeyProviders,
   type KmsServer,
   type ServerStatus,
@@ -21,8 +18,6 @@ import { certificateIn, type Vcenter } from "./vi-json.ts";
 export interface Connecting extends Wanted {
   /** The instance's identifier. */
   readonly instance: string;
-  /** How long vCenter's certificate is valid, days. */
-  readonly days: number;
   /** The approved request, if the approval policy asks for one. */
   readonly approval: string | undefined;
   /** The region of each endpoint. */
@@ -103,6 +98,9 @@ async function carryOut(step: Step, work: Work): Promise<string | undefined> {
     case "sign":
       await sign(work);
       return undefined;
+    case "renew":
+      await renew(work);
+      return undefined;
     case "default":
       await providers.markDefault(wanted.provider);
       return undefined;
@@ -143,9 +141,23 @@ async function sign(work: Work): Promise<void> {
   const pem =
     (await signed(await providers.signingRequest(wanted.provider), work)) ??
     (await signed(await providers.newSigningRequest(wanted.provider), work));
-  if (pem === undefined)
-    throw new Failure("the certificate was deleted while it was made: give the command again");
+  if (pem === undefined) throw deletedMeanwhile();
   await providers.useCertificate(wanted.provider, pem);
+}
+
+/** Has vCenter make a new key, and signs its request: the old request has the old certificate. */
+async function renew(work: Work): Promise<void> {
+  const { providers, wanted } = work;
+  const pem = await signed(await providers.newSigningRequest(wanted.provider), work);
+  if (pem === undefined) throw deletedMeanwhile();
+  await providers.useCertificate(wanted.provider, pem);
+  say(
+    "the certificate before gives access until its end: delete it with `holdfast certificate delete` once the provider is green",
+  );
+}
+
+function deletedMeanwhile(): Failure {
+  return new Failure("the certificate was deleted while it was made: give the command again");
 }
 
 /** The certificate of a request, PEM; undefined if the one that it got earlier gives no access any more. */
@@ -241,70 +253,4 @@ function isDone(server: ServerStatus | undefined): boolean {
 
 function seenText({ place, server }: Seen): string {
   return `${place}: ${server === undefined ? "vCenter does not show it" : serverText(server)}`;
-}
-
-/** Removes a provider that nothing uses. */
-export async function disconnect(
-  vcenter: Vcenter,
-  given: {
-    readonly provider: string;
-    readonly confirm?: string;
-    readonly dryRun: boolean;
-  },
-): Promise<void> {
-  const { provider, confirm, dryRun } = given;
-  const providers = new KeyProviders(vcenter);
-  const known = await providers.find(provider);
-  if (known === undefined) {
-    say(`nothing to do: this vCenter has no key provider ${provider}`);
-    return;
-  }
-  refuseDefault(known);
-  await refuseInUse(vcenter, provider);
-  say(...known.servers.map(({ name }) => `remove key server ${name} from provider ${provider}`));
-  if (dryRun) return;
-  await confirmed(provider, confirm);
-  for (const server of known.servers) {
-    await providers.remove(provider, server);
-    say(`done: remove key server ${server.name} from provider ${provider}`);
-  }
-  say(
-    "vCenter's certificate still gives access to the instance: delete it with `holdfast certificate delete`",
-  );
-}
-
-/** vCenter removes a provider also while something needs it. */
-async function refuseInUse(vcenter: Vcenter, provider: string): Promise<void> {
-  const { uses, unread } = await inventoryOf(vcenter);
-  const left = uses.filter((use) => use.provider === provider);
-  const [first] = left;
-  if (first !== undefined) {
-    throw new OperatorError(
-      `${provider}: ${left.length} things use it, such as ${first.kind} ${first.name}, and could not be opened without it: re-key them to another provider first (holdfast vcenter audit)`,
-      "conflicting",
-    );
-  }
-  if (unread.length > 0) {
-    throw new OperatorError(
-      `not everything could be read, so something may use ${provider}: ${unread[0]}; nothing was removed`,
-    );
-  }
-}
-
-function refuseDefault({ id, isDefault }: KeyProvider): void {
-  if (!isDefault) return;
-  throw new OperatorError(
-    `${id} is the default provider of this vCenter: make another one the default first`,
-    "conflicting",
-  );
-}
-
-async function confirmed(provider: string, confirm: string | undefined): Promise<void> {
-  const says =
-    "machines that are not registered now, such as those in backups, will need this provider again.";
-  if (confirm === undefined && !canAsk()) {
-    throw new Failure(`${says} Give --confirm ${provider}`);
-  }
-  const typed = confirm ?? (await ask(`${says} Type the provider's name to continue:`));
-  if (typed !== provider) throw new Failure("not the provider's name: nothing was removed");
 }

@@ -16,6 +16,19 @@ export function chainOf(backing: unknown): readonly Data[] {
   return chain;
 }
 
+/** Every snapshot of a machine (its property `snapshot`), each called by the names of both. */
+export function snapshotsOf(
+  machine: string,
+  property: unknown,
+): readonly { readonly called: string; readonly snapshot: MoRef }[] {
+  const under = (tree: unknown): readonly Data[] =>
+    listOf(tree).flatMap((one) => [one, ...under(one["childSnapshotList"])]);
+  return under(dataOf(property)["rootSnapshotList"]).map(({ name, snapshot }) => ({
+    called: `${machine}/${String(name)}`,
+    snapshot: snapshot as MoRef,
+  }));
+}
+
 /** A first-class disk: how it is asked for, and its configuration. */
 interface FirstClassDisk {
   readonly asked: Data;

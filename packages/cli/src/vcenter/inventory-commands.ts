@@ -1,9 +1,10 @@
+import { identifiersIn } from "@holdfast/admin/identifiers";
 import { OperatorError } from "@holdfast/server/operator-error";
 import type { Command } from "commander";
 import { Failure, refuseExisting, writeNew } from "../terminal/failure.ts";
 import { say, sayJson } from "../terminal/output.ts";
 import { listLines } from "../terminal/print.ts";
-import { type Inventory, inventoryOf } from "./inventory.ts";
+import { type Inventory, inventoryOf, type KeyUse, listedKind } from "./inventory.ts";
 import { type KeyProvider, KeyProviders, namesOf } from "./key-provider.ts";
 import { move } from "./move.ts";
 import { addVcenterSite, type VcenterSite, withVcenter } from "./vcenter-site.ts";
@@ -30,7 +31,10 @@ interface MoveOptions extends VcenterSite {
   readonly dryRun?: true;
 }
 
-const columns = ["KIND=kind", "NAME=name", "PROVIDER=provider", "KEY=keyId", "VCENTER=vcenter"];
+const columns = [
+  ...["KIND=kind", "NAME=name", "PROVIDER=provider", "KEY=keyId"],
+  ...["STATE=state", "VCENTER=vcenter"],
+];
 
 /** The commands that look at everything in vCenters that can use a key. */
 export function addInventoryCommands(parent: Command): void {
@@ -39,7 +43,7 @@ export function addInventoryCommands(parent: Command): void {
     .argument("<url...>", "https:// addresses of all vCenters that share the keys")
     .summary("list everything that uses a key")
     .description(
-      "List what uses which key of which provider: machines, templates, disks, snapshots, hosts, clusters, vSAN, first-class disks and default providers. It only reads. It fails if anything could not be read, since nothing is known about that.",
+      "List what uses which key of which provider, and whether it is locked: machines, templates, disks, snapshots, hosts, clusters, vSAN, first-class disks and default providers. It only reads. It fails if anything could not be read, since nothing is known about that.",
     )
     .option("--keys-out <file>", "write every key in use, for `holdfast key orphans --in-use`")
     .option("--json", "print JSON");
@@ -85,7 +89,7 @@ export function addInventoryCommands(parent: Command): void {
     .argument("<url...>", "https:// addresses of all vCenters that share the keys")
     .summary("prove that nothing uses an old key provider any more")
     .description(
-      "Ends with exit code 0 only if everything could be read, nothing uses the old provider, and something uses the new one. It only reads.",
+      "Ends with exit code 0 only if everything could be read, each vCenter knows both providers, nothing uses the old one, and something uses the new one. It only reads.",
     )
     .requiredOption("--old-provider <name>", "the provider that is to be removed")
     .requiredOption("--new-provider <name>", "the provider that has taken its place");
@@ -101,41 +105,48 @@ async function audit(urls: readonly string[], given: Audit): Promise<void> {
   else say(...linesOf(found));
   refuseGaps(found);
   if (keysOut === undefined) return;
-  const keys = [...new Set(found.uses.map(({ keyId }) => keyId).filter((id) => id !== ""))];
+  const all = [...new Set(found.uses.map(({ keyId }) => keyId).filter((id) => id !== ""))];
+  const keys = all.filter(isReadable);
   if (keys.length === 0) {
     throw new OperatorError(
       "nothing uses a key: no file was written, since every key would be an orphan",
+      "failed",
     );
   }
   writeNew("--keys-out", keysOut, `${keys.join("\n")}\n`, 0o666);
   say(`${keysOut} has ${keys.length} keys in use`);
+  if (keys.length === all.length) return;
+  say(
+    `${all.length - keys.length} identifiers were left out: no key here can have them, since they are too long or have other signs than letters, digits and ._:/@{}()+-`,
+  );
+}
+
+/** Whether `key orphans --in-use` reads a line with this identifier as just that. */
+function isReadable(key: string): boolean {
+  try {
+    const [read, ...more] = identifiersIn(Buffer.from(key));
+    return read === key && more.length === 0;
+  } catch {
+    return false;
+  }
 }
 
 async function verify(urls: readonly string[], given: Verify): Promise<void> {
   const { oldProvider, newProvider } = given;
   if (oldProvider === newProvider) throw new Failure("--new-provider: is the old one");
-  const known: KeyProvider[] = [];
-  const found = await inventory(urls, given, async (vcenter) => {
-    known.push(...(await new KeyProviders(vcenter).list()));
+  const wrong: string[] = [];
+  const found = await inventory(urls, given, async (vcenter, { uses }) => {
+    const known = await new KeyProviders(vcenter).list();
+    wrong.push(...unknownIn(vcenter.host, [oldProvider, newProvider], known, uses));
   });
-  // A wrong name would be proven unused.
-  if (!known.some(({ id }) => id === oldProvider)) {
-    throw new Failure(
-      `${oldProvider}: no vCenter has a key provider of this name; there are ${namesOf(known)}`,
-    );
-  }
-  const left = found.uses.filter(({ provider }) => provider === oldProvider);
-  if (left.length > 0) say(...listLines(left, { columns }).lines);
+  if (wrong.length > 0) throw new OperatorError(wrong.join("\n"));
+  const old = found.uses.filter(({ provider }) => provider === oldProvider);
+  if (old.length > 0) say(...listLines(old, { columns }).lines);
   refuseGaps(found);
-  if (left.length > 0) {
-    throw new OperatorError(
-      `${left.length} things still use ${oldProvider}: do not remove it`,
-      "conflicting",
-    );
-  }
-  // A setting that only names the provider proves nothing.
+  refuseOld(oldProvider, old);
+  // A setting that only names the provider proves nothing, and a key that is only listed says not what uses it.
   const moved = found.uses.filter(
-    ({ provider, keyId }) => provider === newProvider && keyId !== "",
+    ({ kind, provider, keyId }) => provider === newProvider && keyId !== "" && kind !== listedKind,
   );
   if (moved.length === 0) {
     throw new OperatorError(
@@ -147,26 +158,62 @@ async function verify(urls: readonly string[], given: Verify): Promise<void> {
   );
 }
 
-/** What all these vCenters together have; `first` is done in the session of each before. */
+/** A name that a vCenter does not have, such as one that is spelled otherwise there, would be proven unused. */
+function unknownIn(
+  host: string,
+  names: readonly string[],
+  known: readonly KeyProvider[],
+  uses: readonly KeyUse[],
+): readonly string[] {
+  const used = [...new Set(uses.map(({ provider }) => provider))].filter((one) => one !== "");
+  return names
+    .filter((name) => !known.some(({ id }) => id === name))
+    .map(
+      (name) =>
+        `${host}: has no key provider ${name}; it has ${namesOf(known)}, and in use there: ${used.join(", ") || "none"}; nothing is proven`,
+    );
+}
+
+function refuseOld(oldProvider: string, old: readonly KeyUse[]): void {
+  const left = old.filter(({ kind }) => kind !== listedKind);
+  if (left.length > 0) {
+    throw new OperatorError(
+      `${left.length} things still use ${oldProvider}: do not remove it`,
+      "conflicting",
+    );
+  }
+  if (old.length === 0) return;
+  throw new OperatorError(
+    `${old.length} keys of ${oldProvider} are only in vCenter's own list of keys of registered machines and hosts: nothing that was seen uses them, so something was not seen; do not remove ${oldProvider} (docs/from-ibm.md, step 6)`,
+    "conflicting",
+  );
+}
+
+/** What all these vCenters together have; `then` is done in the session of each after it was looked at. */
 async function inventory(
   urls: readonly string[],
   site: VcenterSite,
-  first?: (vcenter: Vcenter) => Promise<void>,
+  then?: (vcenter: Vcenter, found: Inventory) => Promise<void>,
 ): Promise<Inventory> {
   const all: Inventory[] = [];
   for (const url of urls) {
     await withVcenter(url, site, async (vcenter) => {
-      await first?.(vcenter);
-      all.push(await inventoryOf(vcenter));
+      const one = await inventoryOf(vcenter);
+      await then?.(vcenter, one);
+      all.push(one);
     });
   }
   const seen: Record<string, number> = {};
   for (const [kind, count] of all.flatMap((one) => Object.entries(one.seen))) {
     seen[kind] = (seen[kind] ?? 0) + count;
   }
+  const hidden =
+    (seen["vSAN datastores"] ?? 0) > 0 && (seen["vSAN clusters"] ?? 0) === 0
+      ? ["there are vSAN datastores, and no vSAN cluster was seen: use a user who can read it"]
+      : [];
   return {
     uses: all.flatMap(({ uses }) => uses),
-    unread: all.flatMap(({ unread }) => unread),
+    unread: [...all.flatMap(({ unread }) => unread), ...hidden],
     seen,
   };
 }
@@ -188,6 +235,7 @@ function refuseGaps({ unread }: Inventory): void {
         ...unread.slice(0, linesMax),
         `${unread.length} things could not be read, so nothing is proven`,
       ].join("\n"),
+      "failed",
     );
   }
 }

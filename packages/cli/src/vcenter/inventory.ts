@@ -1,20 +1,25 @@
 import { unboxed } from "@holdfast/server/vi-json";
 import { reasonOf } from "../terminal/failure.ts";
-import { chainOf, firstClassDisksOf, virtualDisksIn } from "./disks.ts";
+import { chainOf, firstClassDisksOf, snapshotsOf, virtualDisksIn } from "./disks.ts";
 import { idOf, KeyProviders } from "./key-provider.ts";
-import { type Data, dataOf, type Found, listOf, objectsOf } from "./property-collector.ts";
+import { type Data, dataOf, type Found, objectsOf } from "./property-collector.ts";
 import type { MoRef, Vcenter } from "./vi-json.ts";
-import { vsanEncryption } from "./vsan.ts";
+import { hasVsan, vsanEncryption } from "./vsan.ts";
 
 /** Something in a vCenter that uses a key or a key provider. */
-interface KeyUse {
+export interface KeyUse {
   readonly vcenter: string;
   readonly kind: string;
   readonly name: string;
   readonly provider: string;
   /** Empty for a setting that names only a provider. */
   readonly keyId: string;
+  /** The state of a machine's or host's encryption in vCenter's word, such as `locked` or `safe`; else empty. */
+  readonly state: string;
 }
+
+/** The kind of a key that vCenter itself lists: what uses it is another use, if that was seen. */
+export const listedKind = "key that vCenter lists";
 
 /** What uses keys in a vCenter, and what could not be read: nothing is known about that. */
 export interface Inventory {
@@ -88,14 +93,23 @@ class Look {
   async machines(): Promise<void> {
     // Not the whole configuration, which is large.
     const parts = ["template", "keyId", "hardware"] as const;
-    const paths = ["name", "snapshot", ...parts.map((part) => `config.${part}`)];
+    const paths = [
+      "name",
+      "snapshot",
+      "runtime.cryptoState",
+      ...parts.map((one) => `config.${one}`),
+    ];
     for await (const { values } of this.#objects("VirtualMachine", paths)) {
       const name = String(values["name"]);
       const config = Object.fromEntries(parts.map((part) => [part, values[`config.${part}`]]));
       const kind = config["template"] === true ? "template" : "machine";
       this.#count(`${kind}s`);
-      this.#configuration(kind, name, config);
-      await this.#snapshots(name, listOf(dataOf(values["snapshot"])["rootSnapshotList"]));
+      const state = String(values["runtime.cryptoState"] ?? "");
+      this.#configuration(kind, name, config, state);
+      if (state === "locked" && values["config.keyId"] === undefined) {
+        this.#lacks(`${kind} ${name}: is locked, and shows no key`);
+      }
+      await this.#snapshots(name, values["snapshot"]);
     }
   }
 
@@ -107,7 +121,7 @@ class Look {
       this.#count("hosts");
       const state = String(runtime["connectionState"] ?? "unknown");
       if (state !== "connected") this.#lacks(`host ${name}: ${state}`);
-      this.#key("host", name, runtime["cryptoKeyId"]);
+      this.#key("host", name, runtime["cryptoKeyId"], String(runtime["cryptoState"] ?? ""));
     }
   }
 
@@ -123,10 +137,10 @@ class Look {
       this.#key("cluster", name, policy["keyId"]);
       this.#use("cluster policy", name, idOf(policy["providerId"]), "");
       await this.part(`default of cluster ${name}`, () => this.default("cluster", name, object));
+      // One without a configuration is noted above.
+      if (values["configurationEx"] === undefined) continue;
       const vsan = dataOf(config["vsanConfigInfo"]);
-      if (vsan["enabled"] === true) {
-        await this.part(`vSAN of cluster ${name}`, () => this.#vsan(name, object, vsan));
-      }
+      await this.part(`vSAN of cluster ${name}`, () => this.#vsan(name, object, vsan));
     }
   }
 
@@ -135,7 +149,9 @@ class Look {
     for await (const { object, values } of this.#objects("Datastore", ["name", "summary"])) {
       const name = String(values["name"]);
       this.#count("datastores");
-      if (dataOf(values["summary"])["accessible"] !== true) {
+      const { accessible, type } = dataOf(values["summary"]);
+      if (type === "vsan") this.#count("vSAN datastores");
+      if (accessible !== true) {
         this.#lacks(`datastore ${name}: is not accessible`);
       } else {
         await this.part(`first-class disks of datastore ${name}`, () => this.#disks(object));
@@ -146,21 +162,22 @@ class Look {
   /** Keys of registered machines and hosts, as vCenter itself knows them. */
   async listed(): Promise<void> {
     for (const { keyId, providerId } of await this.#providers.keys()) {
-      this.#use("key that vCenter lists", String(keyId), idOf(providerId), String(keyId));
+      this.#use(listedKind, String(keyId), idOf(providerId), String(keyId));
     }
   }
 
   async #vsan(name: string, cluster: MoRef, shown: Data): Promise<void> {
-    this.#count("vSAN");
+    if (!(await hasVsan(this.#vcenter, cluster, shown))) return;
+    this.#count("vSAN clusters");
     const encryption = await vsanEncryption(this.#vcenter, cluster, shown);
     if (encryption === undefined) return;
-    const { provider, kek, hostKey } = encryption;
+    const { provider, kek, hostKey, isChanging } = encryption;
     for (const [kind, key] of [
       ["vSAN KEK", kek],
       ["vSAN host key", hostKey],
     ] as const) {
       if (key === "") throw new Error(`is encrypted, and shows no ${kind}`);
-      this.#use(kind, name, provider, key);
+      this.#use(kind, name, provider, key, isChanging ? "changing" : "");
       // After the provider was switched, and before the re-key, a key of the old one is shown under the new one's name.
       const doubt = await this.#providers.doubt(provider, key);
       if (doubt !== undefined) this.#lacks(`${kind} ${name}: ${doubt}`);
@@ -174,19 +191,17 @@ class Look {
     }
   }
 
-  async #snapshots(machine: string, tree: readonly Data[]): Promise<void> {
-    for (const { snapshot, name, childSnapshotList } of tree) {
-      const called = `${machine}/${String(name)}`;
+  async #snapshots(machine: string, property: unknown): Promise<void> {
+    for (const { called, snapshot } of snapshotsOf(machine, property)) {
       await this.part(`snapshot ${called}`, async () => {
-        const config = dataOf(await this.#vcenter.property(snapshot as MoRef, "config"));
+        const config = dataOf(await this.#vcenter.property(snapshot, "config"));
         this.#count("snapshots");
         this.#configuration("snapshot", called, config);
       });
-      await this.#snapshots(machine, listOf(childSnapshotList));
     }
   }
 
-  #configuration(kind: string, name: string, config: Data): void {
+  #configuration(kind: string, name: string, config: Data, state = ""): void {
     const { hardware, keyId } = config;
     if (hardware === undefined) {
       this.#lacks(
@@ -194,7 +209,7 @@ class Look {
       );
       return;
     }
-    this.#key(kind, name, keyId);
+    this.#key(kind, name, keyId, state);
     for (const device of virtualDisksIn(hardware)) {
       this.#count("disks");
       this.#backings(`disk of ${kind}`, name, device["backing"]);
@@ -207,16 +222,16 @@ class Look {
     }
   }
 
-  #key(kind: string, name: string, key: unknown): void {
+  #key(kind: string, name: string, key: unknown, state = ""): void {
     const { keyId, providerId } = dataOf(key);
-    this.#use(kind, name, idOf(providerId), String(keyId ?? ""));
+    this.#use(kind, name, idOf(providerId), String(keyId ?? ""), state);
   }
 
-  #use(kind: string, name: string, provider: string, keyId: string): void {
+  #use(kind: string, name: string, provider: string, keyId: string, state = ""): void {
     if (provider === "" && keyId === "") return;
     // Without a provider nothing is known: vCenter may mean its default.
     if (provider === "") this.#lacks(`${kind} ${name}: key ${keyId} names no provider`);
-    this.#uses.push({ vcenter: this.#vcenter.host, kind, name, provider, keyId });
+    this.#uses.push({ vcenter: this.#vcenter.host, kind, name, provider, keyId, state });
   }
 
   #lacks(what: string): void {

@@ -1,7 +1,8 @@
+import type { X509Certificate } from "node:crypto";
 import { OperatorError } from "@holdfast/server/operator-error";
 import { Failure } from "../terminal/failure.ts";
 import { type Data, listOf, referenceOf } from "./property-collector.ts";
-import { type MoRef, type Vcenter, VcenterFault } from "./vi-json.ts";
+import { certificateIn, type MoRef, type Vcenter, VcenterFault } from "./vi-json.ts";
 
 /** A key server as vCenter knows it. */
 export interface KmsServer {
@@ -44,6 +45,8 @@ export interface ProviderStatus {
 }
 
 const keyProviderId = (id: string) => ({ _typeName: "KeyProviderId", id });
+/** Methods that are given the name and address of a server: their refusals are about these. */
+const withAddress = new Set(["RegisterKmipServer", "RetrieveKmipServerCert"]);
 /** Bit of `QueryCryptoKeyStatus`: whether the key can be had. */
 const availability = 1;
 const serverInfo = ({ name, address, port }: KmsServer) => ({
@@ -125,6 +128,12 @@ export class KeyProviders {
     await this.#call("UpdateKmsSignedCsrClientCert", { cluster, certificate });
   }
 
+  /** vCenter's certificate, PEM; undefined if it has none for this provider. */
+  async clientCertificate(provider: string): Promise<X509Certificate | undefined> {
+    const cluster = keyProviderId(provider);
+    return certificateIn(await this.#call("RetrieveClientCert", { cluster }));
+  }
+
   async markDefault(provider: string): Promise<void> {
     await this.#call("MarkDefault", { clusterId: keyProviderId(provider) });
   }
@@ -168,7 +177,7 @@ export class KeyProviders {
     );
   }
 
-  /** Every key that registered machines and hosts use. */
+  /** Every key that registered machines and hosts use, as vCenter itself lists them. */
   async keys(): Promise<readonly Data[]> {
     return listOf(await this.#call("ListKeys", {}));
   }
@@ -192,7 +201,8 @@ export class KeyProviders {
     try {
       return await this.#vcenter.call(this.#manager, method, body);
     } catch (error) {
-      if (!(error instanceof VcenterFault) || error.fault !== "InvalidArgument") throw error;
+      const isRefused = error instanceof VcenterFault && error.fault === "InvalidArgument";
+      if (!isRefused || !withAddress.has(method)) throw error;
       throw new Failure(`${error.message}: vCenter does not take this name or address`);
     }
   }

@@ -35,6 +35,12 @@ export async function refuseUnready(
   }
   const { overall } = await providers.status(target);
   if (overall === "green") return;
+  if (overall === "yellow") {
+    throw new OperatorError(
+      `${to} is yellow in this vCenter: a certificate ends soon, or a server does not answer (\`holdfast vcenter status\` shows which); \`holdfast vcenter connect\` renews vCenter's own certificate; nothing was changed`,
+      "again",
+    );
+  }
   throw new OperatorError(
     `${to} is ${overall} in this vCenter, so machines would not get its keys: look at \`holdfast vcenter status\` first; nothing was changed`,
     "again",

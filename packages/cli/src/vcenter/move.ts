@@ -1,11 +1,11 @@
-import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { OperatorError } from "@holdfast/server/operator-error";
 import { ask, canAsk } from "../terminal/ask.ts";
 import { eachDespiteFailures, failuresMax } from "../terminal/each.ts";
 import { reasonOf } from "../terminal/failure.ts";
 import { plain, say } from "../terminal/output.ts";
-import { chainOf, firstClassDisksOf, readDisk, virtualDisksIn } from "./disks.ts";
+import { chainOf, firstClassDisksOf, readDisk, snapshotsOf, virtualDisksIn } from "./disks.ts";
 import { idOf, KeyProviders } from "./key-provider.ts";
+import { MoveJournal } from "./move-journal.ts";
 import { refuseUnknown, refuseUnready } from "./move-refusals.ts";
 import {
   type Data,
@@ -17,6 +17,7 @@ import {
 } from "./property-collector.ts";
 import { type MoRef, type Vcenter, VcenterFault } from "./vi-json.ts";
 import {
+  hasVsan,
   rekeyVsan,
   type VsanEncryption,
   type VsanKeys,
@@ -41,6 +42,9 @@ export interface Move {
   readonly dryRun: boolean;
 }
 
+const changedBlocks =
+  "it runs with changed block tracking, and vSphere before 8.0 Update 3e may power it off: power it off first, or give --tracked-too";
+
 /** Something that gets a new key. */
 interface Item {
   readonly what: string;
@@ -54,7 +58,10 @@ interface Item {
 export async function move(vcenter: Vcenter, wanted: Move): Promise<void> {
   const providers = new KeyProviders(vcenter);
   await refuseUnready(providers, wanted);
-  const mover = new Mover(vcenter, providers, wanted);
+  const { instanceUuid = vcenter.host } = vcenter.content.about;
+  const journal = new MoveJournal(wanted.journal, instanceUuid);
+  using _ = wanted.dryRun ? undefined : journal.lock();
+  const mover = new Mover(vcenter, providers, journal, wanted);
   await refuseUnknown(vcenter, "VirtualMachine", "--machine", wanted.machines ?? []);
   await refuseUnknown(vcenter, "ClusterComputeResource", "--vsan", wanted.vsan);
   // Asked now: nobody waits at the terminal for hours until its turn comes.
@@ -68,6 +75,7 @@ export async function move(vcenter: Vcenter, wanted: Move): Promise<void> {
     () => Promise.resolve(vsan),
     () => mover.hosts(),
     () => mover.disks(),
+    () => mover.snapshots(),
   ];
   for (const list of lists) {
     const items = await list();
@@ -81,14 +89,16 @@ export async function move(vcenter: Vcenter, wanted: Move): Promise<void> {
 class Mover {
   readonly #vcenter: Vcenter;
   readonly #providers: KeyProviders;
+  readonly #journal: MoveJournal;
   readonly #wanted: Move;
   #done = 0;
   readonly #failed: string[] = [];
   #byHand = 0;
 
-  constructor(vcenter: Vcenter, providers: KeyProviders, wanted: Move) {
+  constructor(vcenter: Vcenter, providers: KeyProviders, journal: MoveJournal, wanted: Move) {
     this.#vcenter = vcenter;
     this.#providers = providers;
+    this.#journal = journal;
     this.#wanted = wanted;
   }
 
@@ -101,8 +111,8 @@ class Mover {
       if (this.#isUnread("cluster", found, "configurationEx")) continue;
       const { object, values } = found;
       const shown = dataOf(dataOf(values["configurationEx"])["vsanConfigInfo"]);
-      if (shown["enabled"] !== true) continue;
       const name = String(values["name"]);
+      if (!(await this.#hasVsan(name, object, shown))) continue;
       try {
         const encryption = await vsanEncryption(this.#vcenter, object, shown);
         const before = encryption && (await this.#oldVsan(object, encryption));
@@ -114,6 +124,15 @@ class Mover {
       }
     }
     return items;
+  }
+
+  async #hasVsan(name: string, cluster: MoRef, shown: Data): Promise<boolean> {
+    try {
+      return await hasVsan(this.#vcenter, cluster, shown);
+    } catch (error) {
+      this.#leftToYou(`vSAN of cluster ${name}`, reasonOf(error));
+      return false;
+    }
   }
 
   async #vsanItem(
@@ -130,9 +149,9 @@ class Mover {
     }
     const run = async () => {
       // Once the provider is switched, vCenter does not say any more which keys are old.
-      this.#note("vsan-open", cluster, before.kek, before.hostKey);
+      this.#journal.note("vsan-open", cluster, before.kek, before.hostKey);
       await rekeyVsan(this.#vcenter, cluster, before, to);
-      this.#note("vsan-closed", cluster);
+      this.#journal.note("vsan-closed", cluster);
     };
     return [{ what, move: run }];
   }
@@ -153,7 +172,7 @@ class Mover {
     const { from, to } = this.#wanted;
     if (provider === from) return { kek, hostKey };
     if (provider !== to) return undefined;
-    const [begunKek, begunHostKey] = this.#begun("vsan").get(value) ?? [];
+    const [begunKek, begunHostKey] = this.#journal.begun("vsan").get(value) ?? [];
     // The journal may be lost, and one that is not shown may be an old one.
     const isOld = async (key: string, begun: string | undefined) =>
       key === "" || key === begun || (await this.#providers.doubt(to, key)) !== undefined;
@@ -178,11 +197,11 @@ class Mover {
   #isUnread(kind: string, found: Found, needed: string): boolean {
     const gap = gapOf(found, needed);
     if (gap === undefined) return false;
-    this.#cannotJudge(`${kind} ${String(found.values["name"] ?? found.object.value)}`, gap);
+    this.#leftToYou(`${kind} ${String(found.values["name"] ?? found.object.value)}`, gap);
     return true;
   }
 
-  #cannotJudge(what: string, why: string): void {
+  #leftToYou(what: string, why: string): void {
     this.#byHand += 1;
     say(`left to you: ${plain(what)} (${plain(why)})`);
   }
@@ -194,14 +213,14 @@ class Mover {
   /** vSphere re-keys no template: each is a machine for a moment, which the journal remembers. */
   async templates(): Promise<readonly Item[]> {
     return await this.#machines(true, async (template) => {
-      this.#note("open", template);
+      this.#journal.note("open", template);
       await this.#vcenter.call(template, "MarkAsVirtualMachine", await this.#placeOf(template));
       try {
         await this.#rekey(template);
       } finally {
         // If this fails too, the journal has it for the next run.
         await this.#vcenter.call(template, "MarkAsTemplate");
-        this.#note("closed", template);
+        this.#journal.note("closed", template);
       }
     });
   }
@@ -233,7 +252,7 @@ class Mover {
       if (this.#isUnread("datastore", found, "summary")) continue;
       const { object, values } = found;
       if (dataOf(values["summary"])["accessible"] !== true) {
-        this.#cannotJudge(`datastore ${String(values["name"])}`, "not accessible");
+        this.#leftToYou(`datastore ${String(values["name"])}`, "not accessible");
         continue;
       }
       try {
@@ -260,25 +279,9 @@ class Mover {
 
   /** Makes templates again of what an earlier run had to leave as machines. */
   async restoreTemplates(): Promise<void> {
-    for (const value of this.#begun("template").keys()) {
+    for (const value of this.#journal.begun("template").keys()) {
       await this.#restoreTemplate({ type: "VirtualMachine", value });
     }
-  }
-
-  /** What the journal has of work that an earlier run has begun and not ended, by object. */
-  #begun(kind: "template" | "vsan"): ReadonlyMap<string, readonly string[]> {
-    const { journal } = this.#wanted;
-    const open = new Map<string, readonly string[]>();
-    if (!existsSync(journal)) return open;
-    const prefix = kind === "template" ? "" : "vsan-";
-    for (const line of readFileSync(journal, "utf8").split("\n")) {
-      const [state, vcenter, id = "", ...more] = line.split(" ");
-      // The same identifier is another machine at another vCenter.
-      if (vcenter !== this.#vcenterId) continue;
-      if (state === `${prefix}open`) open.set(id, more);
-      if (state === `${prefix}closed`) open.delete(id);
-    }
-    return open;
   }
 
   async #restoreTemplate(template: MoRef): Promise<void> {
@@ -291,7 +294,7 @@ class Mover {
       if (!(error instanceof VcenterFault) || error.fault !== "ManagedObjectNotFound") throw error;
       say(`${template.value} was a template, and is not in this vCenter any more`);
     }
-    this.#note("closed", template);
+    this.#journal.note("closed", template);
   }
 
   /** Moves things, a few at the same time; one that fails does not stop the others. */
@@ -337,15 +340,15 @@ class Mover {
     templates: boolean,
     work: (machine: MoRef) => Promise<void>,
   ): Promise<readonly Item[]> {
-    const { machines } = this.#wanted;
     const items: Item[] = [];
-    const paths = ["name", "config.template", "config.keyId", "config.hardware"];
+    const config = ["template", "keyId", "hardware", "changeTrackingEnabled"];
+    const runtime = ["runtime.cryptoState", "runtime.powerState"];
+    const paths = ["name", ...runtime, ...config.map((one) => `config.${one}`)];
     const kind = templates ? "template" : "machine";
     for await (const found of objectsOf(this.#vcenter, "VirtualMachine", paths)) {
       const { object, values } = found;
       const name = String(values["name"]);
-      if ((values["config.template"] === true) !== templates) continue;
-      if (machines !== undefined && !machines.includes(name)) continue;
+      if ((values["config.template"] === true) !== templates || !this.#isWanted(name)) continue;
       if (this.#isUnread(kind, found, "config.hardware")) continue;
       const old = this.#oldOf({
         keyId: values["config.keyId"],
@@ -354,9 +357,47 @@ class Mover {
       if (!old.home && old.disks.length === 0) continue;
       const parts = [...(old.home ? ["home"] : []), `${old.disks.length} disks`].join(", ");
       const what = `${kind} ${name} (${parts})`;
-      items.push({ what, move: () => work(object) });
+      const why = this.#whyNot(values);
+      if (why === undefined) items.push({ what, move: () => work(object) });
+      else this.#leftToYou(what, why);
     }
     return items;
+  }
+
+  #isWanted(machine: string): boolean {
+    const { machines } = this.#wanted;
+    return machines === undefined || machines.includes(machine);
+  }
+
+  /** Why a machine must not or cannot be re-keyed now; undefined if it can. */
+  #whyNot(machine: Data): string | undefined {
+    if (machine["runtime.cryptoState"] === "locked") {
+      return "locked: a host that it may run on does not have its key. Unlock it in the vSphere Client first";
+    }
+    const isTracked = machine["config.changeTrackingEnabled"] === true;
+    return isTracked && this.#isAtRisk(machine["runtime.powerState"]) ? changedBlocks : undefined;
+  }
+
+  /** Snapshots that keep a key of the old provider: no re-key reaches them. */
+  async snapshots(): Promise<readonly Item[]> {
+    for await (const found of objectsOf(this.#vcenter, "VirtualMachine", ["name", "snapshot"])) {
+      const name = String(found.values["name"]);
+      if (!this.#isWanted(name) || this.#isUnread("snapshots of machine", found, "name")) continue;
+      for (const { called, snapshot } of snapshotsOf(name, found.values["snapshot"])) {
+        const why = await this.#whyKept(snapshot).catch(reasonOf);
+        if (why !== undefined) this.#leftToYou(`snapshot ${called}`, why);
+      }
+    }
+    return [];
+  }
+
+  async #whyKept(snapshot: MoRef): Promise<string | undefined> {
+    const { from } = this.#wanted;
+    const config = dataOf(await this.#vcenter.property(snapshot, "config"));
+    if (config["hardware"] === undefined) return "has no configuration";
+    const { home, disks } = this.#oldOf(config);
+    if (!home && disks.length === 0) return undefined;
+    return `keeps keys of ${from}: delete it, or keep ${from}`;
   }
 
   /** What of a machine is under the old provider. */
@@ -396,14 +437,16 @@ class Mover {
     }
   }
 
-  /** Broadcom article 387897: before 8.0 Update 3e such a re-key may power a running machine off. */
+  /** The list has no such machine; one may have been powered on since. */
   async #refuseChangedBlocks(machine: MoRef, config: Data): Promise<void> {
-    if (this.#wanted.trackedToo || config["changeTrackingEnabled"] !== true) return;
+    if (config["changeTrackingEnabled"] !== true) return;
     const { powerState } = dataOf(await this.#vcenter.property(machine, "runtime"));
-    if (powerState === "poweredOff") return;
-    throw new Error(
-      "it runs with changed block tracking, and vSphere before 8.0 Update 3e may power it off: power it off first, or give --tracked-too",
-    );
+    if (this.#isAtRisk(powerState)) throw new Error(changedBlocks);
+  }
+
+  /** Broadcom article 387897: before 8.0 Update 3e a re-key may power a running machine with changed block tracking off. */
+  #isAtRisk(powerState: unknown): boolean {
+    return !this.#wanted.trackedToo && powerState !== "poweredOff";
   }
 
   /** The new key for a backing and for those that it builds on, as far as they are under the old provider. */
@@ -426,10 +469,6 @@ class Mover {
     return idOf(dataOf(key)["providerId"]) === this.#wanted.from;
   }
 
-  get #vcenterId(): string {
-    return this.#vcenter.content.about.instanceUuid ?? this.#vcenter.host;
-  }
-
   async #newKey(): Promise<Data> {
     return await this.#providers.newKey(this.#wanted.to);
   }
@@ -440,15 +479,6 @@ class Mover {
     const parent = (await this.#vcenter.property(host as MoRef, "parent")) as MoRef;
     const pool = (await this.#vcenter.property(parent, "resourcePool")) as MoRef;
     return { pool: referenceOf(pool), host: referenceOf(host as MoRef) };
-  }
-
-  #note(
-    state: "open" | "closed" | "vsan-open" | "vsan-closed",
-    { value }: MoRef,
-    ...more: readonly string[]
-  ): void {
-    const line = `${[state, this.#vcenterId, value, ...more].join(" ")}\n`;
-    appendFileSync(this.#wanted.journal, line, { flush: true });
   }
 }
 

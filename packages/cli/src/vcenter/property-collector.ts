@@ -1,3 +1,4 @@
+import { OperatorError } from "@holdfast/server/operator-error";
 import { unboxed } from "@holdfast/server/vi-json";
 import type { MoRef, Vcenter } from "./vi-json.ts";
 
@@ -25,17 +26,27 @@ export async function* objectsOf(
   const view = (await vcenter.call(viewManager, "CreateContainerView", wanted)) as MoRef;
   try {
     const asked = retrieval(view, type, paths);
-    let page = dataOf(await vcenter.call(propertyCollector, "RetrievePropertiesEx", asked));
+    let page = await vcenter.call(propertyCollector, "RetrievePropertiesEx", asked);
+    // Nothing of this type.
+    if (page === undefined) return;
     for (;;) {
-      yield* listOf(page["objects"]).map(foundOf);
-      const { token } = page;
-      if (typeof token !== "string" || token === "") return;
-      const next = await vcenter.call(propertyCollector, "ContinueRetrievePropertiesEx", { token });
-      page = dataOf(next);
+      const { objects, token } = dataOf(page);
+      if (!Array.isArray(objects)) throw cutOff(type);
+      yield* listOf(objects).map(foundOf);
+      if (token === undefined || token === null || token === "") return;
+      page = await vcenter.call(propertyCollector, "ContinueRetrievePropertiesEx", { token });
     }
   } finally {
     await vcenter.call(view, "DestroyView").catch(() => undefined);
   }
+}
+
+/** A list that ends early must not pass for a whole one. */
+function cutOff(type: string): Error {
+  return new OperatorError(
+    `vCenter did not send all of its list of ${type}: give the command again`,
+    "again",
+  );
 }
 
 /** A request for properties of all objects of a type in a view (PropertyCollector). */

@@ -1,11 +1,20 @@
+import type { AdminClient } from "@holdfast/admin";
 import type { Command } from "commander";
 import { addSiteOptions, type SiteOptions, withAdmin } from "../sites/site.ts";
 import { Failure } from "../terminal/failure.ts";
 import { say, sayJson } from "../terminal/output.ts";
-import { connect, disconnect } from "./connect.ts";
+import { connect } from "./connect.ts";
+import { disconnect } from "./disconnect.ts";
 import { addInventoryCommands } from "./inventory-commands.ts";
 import { KeyProviders, namesOf, type ProviderStatus, serverText } from "./key-provider.ts";
 import { addVcenterSite, type VcenterSite, withVcenter } from "./vcenter-site.ts";
+
+interface Disconnect extends VcenterSite, SiteOptions {
+  readonly provider: string;
+  readonly instance?: string;
+  readonly confirm?: string;
+  readonly dryRun?: true;
+}
 
 interface Connect extends VcenterSite, SiteOptions {
   readonly instance: string;
@@ -28,7 +37,7 @@ export function addVcenterCommands(program: Command): void {
     .argument("<url>", "https:// address of the vCenter")
     .summary("make vCenter and an instance trust each other")
     .description(
-      "Add a standard key provider with every endpoint of both regions to a vCenter, have both sides trust each other, and check the result at every server of both regions. Given again, it does what is left. It prints what it will do first. A server that vCenter cannot reach is left out, and it ends with exit code 3.",
+      "Add a standard key provider with every endpoint of both regions to a vCenter, have both sides trust each other, and check the result at every server of both regions. Given again, it does what is left, and renews vCenter's certificate in its last 45 days. It prints what it will do first. A server that vCenter cannot reach is left out, and it ends with exit code 3.",
     )
     .requiredOption("--instance <name>", "the instance that gives vCenter its keys")
     .option(
@@ -70,19 +79,30 @@ export function addVcenterCommands(program: Command): void {
       "Remove a provider's key servers from a vCenter. It refuses while a machine or host that is registered there uses a key of it, or while it is the default.",
     )
     .requiredOption("--provider <name>", "the provider to remove")
+    .option(
+      "--instance <name>",
+      "delete the certificate that vCenter shows for this provider from this instance, so that it gives no access any more",
+    )
     .option("--confirm <name>", "the provider's name again, to remove it without a question")
     .option("--dry-run", "print what it would do, and change nothing");
   addVcenterSite(removing);
-  removing.action(
-    async (
-      url: string,
-      given: VcenterSite & { provider: string; confirm?: string; dryRun?: true },
-    ) => {
-      await withVcenter(url, given, async (vcenter) => {
-        await disconnect(vcenter, { ...given, dryRun: given.dryRun === true });
-      });
-    },
-  );
+  addSiteOptions(removing);
+  removing.action((url: string, given: Disconnect) => runDisconnect(url, given));
+}
+
+async function runDisconnect(url: string, given: Disconnect): Promise<void> {
+  const { provider, instance, confirm } = given;
+  const wanted = {
+    ...{ provider, dryRun: given.dryRun === true },
+    ...(confirm === undefined ? {} : { confirm }),
+  };
+  const run = async (client?: AdminClient) =>
+    await withVcenter(url, given, async (vcenter) => {
+      const access = client && instance !== undefined ? { client, instance } : undefined;
+      await disconnect(vcenter, { ...wanted, access });
+    });
+  if (instance === undefined) await run();
+  else await withAdmin(given, run);
 }
 
 async function runConnect(url: string, given: Connect): Promise<void> {
@@ -118,7 +138,7 @@ async function runConnect(url: string, given: Connect): Promise<void> {
     }
     await withVcenter(url, given, async (vcenter) => {
       await connect(client, vcenter, {
-        ...{ instance: id, provider, endpoints, regionOf, days: Number(days) },
+        ...{ instance: id, provider, endpoints, regionOf, days: Number(days), nowMs: Date.now() },
         patienceMs: Number(given.timeout) * 1000,
         monotonicMs: () => performance.now(),
         isDefault: given.default === true,

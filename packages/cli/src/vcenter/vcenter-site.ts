@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { collect } from "../admin/build.ts";
 import { firstLine } from "../sites/root-option.ts";
 import { askHidden, canAsk } from "../terminal/ask.ts";
 import { Failure, readCertificate } from "../terminal/failure.ts";
@@ -9,7 +10,7 @@ export interface VcenterSite {
   readonly user: string;
   readonly passwordFile?: string;
   readonly vcenterCa?: string;
-  readonly vcenterFingerprint?: string;
+  readonly vcenterFingerprint?: readonly string[];
 }
 
 /** Adds the options that say how vCenter is reached, and by whom. */
@@ -23,7 +24,8 @@ export function addVcenterSite(command: Command): void {
     .option("--vcenter-ca <file>", "authority that issued vCenter's certificate, PEM")
     .option(
       "--vcenter-fingerprint <sha256>",
-      "vCenter's certificate itself, in place of an authority",
+      "vCenter's certificate itself, in place of an authority; once for each vCenter",
+      collect,
     );
 }
 
@@ -37,20 +39,24 @@ export async function withVcenter(
     throw new Failure(`${url}: is not an address such as https://vcenter.example`);
   }
   const { user, vcenterCa, vcenterFingerprint } = given;
-  const fingerprint = vcenterFingerprint?.replaceAll(":", "").toLowerCase();
-  if (fingerprint !== undefined && !/^[0-9a-f]{64}$/.test(fingerprint)) {
-    throw new Failure(
-      `--vcenter-fingerprint ${vcenterFingerprint}: give the SHA-256 of the certificate: 64 hexadecimal digits, with or without colons`,
-    );
-  }
+  const fingerprints = vcenterFingerprint?.map(fingerprintIn);
   const reached = {
     url,
     ...(vcenterCa === undefined ? {} : { ca: readCertificate("--vcenter-ca", vcenterCa) }),
-    ...(fingerprint === undefined ? {} : { fingerprint }),
+    ...(fingerprints === undefined ? {} : { fingerprints }),
   };
   const password = await passwordOf(given);
   await using vcenter = await Vcenter.open(reached, { userName: user, password });
   await work(vcenter);
+}
+
+/** A fingerprint as people give it, with or without colons. */
+function fingerprintIn(given: string): string {
+  const fingerprint = given.replaceAll(":", "").toLowerCase();
+  if (/^[0-9a-f]{64}$/.test(fingerprint)) return fingerprint;
+  throw new Failure(
+    `--vcenter-fingerprint ${given}: give the SHA-256 of the certificate: 64 hexadecimal digits, with or without colons`,
+  );
 }
 
 async function passwordOf({ user, passwordFile }: VcenterSite): Promise<string> {

@@ -12,8 +12,8 @@ export interface VcenterOptions {
   readonly url: string;
   /** PEM of the authority that issued vCenter's certificate; the system's authorities unless given. */
   readonly ca?: string;
-  /** SHA-256 of vCenter's certificate, hex without colons, in place of an authority. */
-  readonly fingerprint?: string;
+  /** SHA-256 of vCenter's certificate, hex without colons, in place of an authority; one of these. */
+  readonly fingerprints?: readonly string[];
 }
 
 /** Who logs in. */
@@ -34,7 +34,7 @@ export class VcenterFault extends OperatorError {
   readonly fault: string;
 
   constructor(fault: string, message: string) {
-    super(message);
+    super(message, fault === "NoPermission" ? "denied" : "wrong");
     this.fault = fault;
   }
 }
@@ -211,8 +211,9 @@ export class Vcenter implements AsyncDisposable {
     } catch (error) {
       const isWrong = error instanceof VcenterFault && error.fault === "InvalidLogin";
       if (!isWrong) throw error;
-      throw new Failure(
+      throw new OperatorError(
         `vCenter does not let ${this.#login.userName} in: check the user name (such as administrator@vsphere.local) and the password`,
+        "denied",
       );
     }
     if (this.#session === undefined) throw new Failure(`${this.#origin}: gave no session`);
@@ -285,11 +286,11 @@ export class Vcenter implements AsyncDisposable {
   }
 }
 
-async function agentOf({ ca, fingerprint }: VcenterOptions): Promise<Agent> {
+async function agentOf({ ca, fingerprints }: VcenterOptions): Promise<Agent> {
   const { Agent: Connections, buildConnector } = await import("@holdfast/admin/http-client");
   const usual = { timeout: connectMs, minVersion: "TLSv1.2" } as const;
   const bounds = { maxResponseSize: answerBytesMax };
-  if (fingerprint === undefined) {
+  if (fingerprints === undefined) {
     return new Connections({ ...bounds, connect: ca === undefined ? usual : { ...usual, ca } });
   }
   // The certificate is compared before a byte is sent; a resumed session would show none.
@@ -301,9 +302,9 @@ async function agentOf({ ca, fingerprint }: VcenterOptions): Promise<Agent> {
         if (error !== null) return done(error, null);
         const shown = (socket as TLSSocket).getPeerCertificate();
         const found = shown.fingerprint256?.replaceAll(":", "").toLowerCase();
-        if (found === fingerprint) return done(null, socket);
+        if (found !== undefined && fingerprints.includes(found)) return done(null, socket);
         socket.destroy();
-        const says = `it shows the certificate ${found ?? "none"}, and not the one of --vcenter-fingerprint`;
+        const says = `it shows the certificate ${found ?? "none"}, and none of --vcenter-fingerprint`;
         return done(new Failure(says), null);
       }),
   });

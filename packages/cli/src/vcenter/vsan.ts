@@ -21,6 +21,30 @@ export interface VsanEncryption extends VsanKeys {
 const system = { type: "VsanVcClusterConfigSystem", value: "vsan-cluster-config-system" };
 
 /**
+ * Whether a cluster has vSAN. `shown` is what the cluster itself shows (`vsanConfigInfo`); vSAN is asked where that does not
+ * say it. Throws if nobody says it.
+ */
+export async function hasVsan(vcenter: Vcenter, cluster: MoRef, shown: Data): Promise<boolean> {
+  if (typeof shown["enabled"] === "boolean") return shown["enabled"];
+  let why = "it does not say it";
+  try {
+    const { enabled } = dataOf(await askVsan(vcenter, cluster));
+    if (typeof enabled === "boolean") return enabled;
+  } catch (error) {
+    why = reasonOf(error);
+  }
+  throw new Error(
+    `nobody knows whether the cluster has vSAN: it does not show it, and vSAN was asked (${why}): use the PowerCLI script`,
+  );
+}
+
+async function askVsan(vcenter: Vcenter, cluster: MoRef): Promise<unknown> {
+  return await vcenter.callAt("vsan", system, "VsanClusterGetConfig", {
+    cluster: referenceOf(cluster),
+  });
+}
+
+/**
  * The encryption of a cluster; undefined if its data are not encrypted. `shown` is what the cluster itself shows
  * (`vsanConfigInfo`): a release without JSON for vSAN shows it there, or not at all, which is an error.
  */
@@ -30,12 +54,10 @@ export async function vsanEncryption(
   shown: Data,
 ): Promise<VsanEncryption | undefined> {
   let byHand: string | undefined;
-  const asked = await vcenter
-    .callAt("vsan", system, "VsanClusterGetConfig", { cluster: referenceOf(cluster) })
-    .catch((error: unknown) => {
-      byHand = reasonOf(error);
-      return shown;
-    });
+  const asked = await askVsan(vcenter, cluster).catch((error: unknown) => {
+    byHand = reasonOf(error);
+    return shown;
+  });
   const found = dataOf(dataOf(asked)["dataEncryptionConfig"] ?? shown["dataEncryptionConfig"]);
   if (found["encryptionEnabled"] === undefined) {
     throw new Error("this vCenter shows its keys over SOAP only: use the PowerCLI script");

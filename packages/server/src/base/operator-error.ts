@@ -2,7 +2,7 @@
 export class OperatorError extends Error {
   override readonly name = "OperatorError";
   /** The name of the exit code that a command ends with; docs/cli.md lists them. */
-  readonly exit: "wrong" | "again" | "conflicting";
+  readonly exit: "failed" | "wrong" | "again" | "denied" | "conflicting";
   constructor(message: string, exit: OperatorError["exit"] = "wrong") {
     super(message);
     this.exit = exit;

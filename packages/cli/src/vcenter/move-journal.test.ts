@@ -1,0 +1,56 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { MoveJournal } from "./move-journal.ts";
+
+let folder: string;
+let file: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "holdfast-journal-"));
+  file = join(folder, "journal");
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+const taken = /--journal .*another run of `vcenter move` uses it/;
+
+test("a journal has what was begun and not ended, at its vCenter", () => {
+  const journal = new MoveJournal(file, "one");
+  expect(journal.begun("template").size).toBe(0);
+  journal.note("open", { type: "VirtualMachine", value: "vm-1" });
+  journal.note("open", { type: "VirtualMachine", value: "vm-2" });
+  journal.note("closed", { type: "VirtualMachine", value: "vm-1" });
+  journal.note("vsan-open", { type: "ClusterComputeResource", value: "c-1" }, "kek", "host");
+  new MoveJournal(file, "two").note("open", { type: "VirtualMachine", value: "vm-9" });
+  expect([...journal.begun("template").keys()]).toEqual(["vm-2"]);
+  expect(journal.begun("vsan").get("c-1")).toEqual(["kek", "host"]);
+});
+
+test("a second lock is refused until the first one is given back", () => {
+  const journal = new MoveJournal(file, "one");
+  {
+    using _ = journal.lock();
+    expect(() => new MoveJournal(file, "two").lock()).toThrow(taken);
+  }
+  expect(existsSync(`${file}.lock`)).toBe(false);
+  journal.lock()[Symbol.dispose]();
+});
+
+test("the lock of a process that has ended is taken over, and one that says nothing is not", () => {
+  const { pid } = spawnSync(process.execPath, ["--version"]);
+  writeFileSync(`${file}.lock`, `${pid}\n`);
+  {
+    using _ = new MoveJournal(file, "one").lock();
+    expect(readFileSync(`${file}.lock`, "utf8")).toBe(`${process.pid}\n`);
+  }
+  for (const text of ["", "a note"]) {
+    writeFileSync(`${file}.lock`, text);
+    expect(() => new MoveJournal(file, "one").lock()).toThrow(taken);
+  }
+});
+
+test("a journal in a folder that is not there is a clear error before anything is changed", () => {
+  expect(() => new MoveJournal(join(folder, "none", "journal"), "one").lock()).toThrow(
+    /^--journal: ENOENT/,
+  );
+});
