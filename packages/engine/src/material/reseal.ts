@@ -142,8 +142,8 @@ async function isReleased(
 
 /** Whether two plaintexts are the same; what was opened is zeroed, also if the other one does not open. */
 async function areAlike(
-  openOne: () => Promise<Uint8Array>,
-  openOther: () => Promise<Uint8Array>,
+  openOne: () => Uint8Array | Promise<Uint8Array>,
+  openOther: () => Uint8Array | Promise<Uint8Array>,
 ): Promise<boolean> {
   const opened: Uint8Array[] = [];
   try {

@@ -146,7 +146,8 @@ const rules: { readonly [Kind in SystemRecord["type"]]?: Rule<Kind> } = {
         operations,
         target,
         atMs,
-        usedMs: Math.max(...changed.map((field) => writtenMs(object, field))),
+        // A later request may have changed the password alone, which this region missed too.
+        usedMs: Math.min(...changed.map((field) => writtenMs(object, field))),
         ...(hash === undefined ? {} : { fits }),
         ...(resealed && { unless: resealed }),
       },
