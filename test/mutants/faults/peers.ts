@@ -68,9 +68,8 @@ export const peerFaults: readonly PlantedFault[] = [
     ...common,
     name: "private-key-in-texts",
     file: keys,
-    find: "const key = derived(this.#local, `holdfast-local-1 ${purpose}`, proofBytes);",
-    replace:
-      "const key = derived(scalarOf(this.#own), `holdfast-local-1 ${purpose}`, proofBytes);",
+    find: "const key = derived(this.#local,",
+    replace: "const key = derived(scalarOf(this.#own),",
     rule: "the region's private key is exported once, in a buffer that is zeroed",
     tests: keyTests,
   },

@@ -271,7 +271,11 @@ function sealing(shared: Buffer, ephemeral: Buffer, to: Buffer, binding: KekBind
   return { key: both.subarray(0, keyBytes), nonce: both.subarray(keyBytes), data };
 }
 
-function derived(secret: Uint8Array | KeyObject, info: string | Uint8Array, length: number): Buffer {
+function derived(
+  secret: Uint8Array | KeyObject,
+  info: string | Uint8Array,
+  length: number,
+): Buffer {
   return Buffer.from(hkdfSync("sha256", secret, Buffer.alloc(0), bounded(info), length));
 }
 

@@ -318,10 +318,10 @@ test("that a use is over is written as soon as it can be", async () => {
   const actor = { principal: { name: "t", id: "token" }, requestId: "full" };
   const what = { operation: "createToken", target: "second" } as const;
   const asked = { ...what, call: JSON.parse(call), by: "token", asker: "lead", actor } as const;
-  const change = records.change.bind(records) as (...given: never[]) => Promise<never>;
+  const change = records.change.bind(records) as unknown as (...given: unknown[]) => Promise<never>;
   let isFull = false;
   const changes = vi.spyOn(records, "change").mockImplementation((...given) => {
-    return isFull ? Promise.reject(new Error("full")) : change(...(given as never[]));
+    return isFull ? Promise.reject(new Error("full")) : change(...given);
   });
   const use = () => view.get("ApprovalRequest", approval)?.use;
   await world.a.approvals.use(approval, asked, async () => {

@@ -49,9 +49,7 @@ export function nameOf(part: PolicyPart | InstancePart): string {
 }
 
 /** Every signature of a request, and when it was handed in. */
-export function signaturesOf({
-  signature,
-}: Pick<SystemRecord<"ApprovalRequest">, "signature">) {
+export function signaturesOf({ signature }: Pick<SystemRecord<"ApprovalRequest">, "signature">) {
   return Object.values<ApprovalSignature | undefined>(signature).flatMap((each) => {
     const lines = each === undefined ? "" : readSignatures(each.line);
     if (each === undefined || typeof lines === "string") return [];
