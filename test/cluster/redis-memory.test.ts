@@ -89,6 +89,12 @@ const destroyed = (object: ManagedObject): ManagedObject => {
   return { ...object, facts, material: undefined };
 };
 
+/** A destruction that can be restored until a day that is far away. */
+const pending = (object: ManagedObject): ManagedObject => {
+  const at = { time: 1_800_000_000, region: "a", until: 4_000_000_000, us: 1_800_000_000_000_000 };
+  return { ...object, facts: { ...object.facts, destruction: { ...at, state: "pending" } } };
+};
+
 /** Waits until a node remembers an object of another partition than `beside`'s, by the file that it keeps. */
 async function learnedBy(opened: OpenStore, node: string, beside = ""): Promise<void> {
   const size = async () => (await readFile(join(folder, node)).catch(() => Buffer.alloc(0))).length;
@@ -225,22 +231,31 @@ describe("genuine and old", () => {
     const made = await create(one.store, instance);
     const id = made.uniqueIdentifier;
     const gone = await create(one.store, instance);
+    const going = await create(one.store, instance);
     const olds = await Promise.all(
-      [made, gone].map(({ uniqueIdentifier }) => recordOf(redis, instance, uniqueIdentifier)),
+      [made, gone, going].map(({ uniqueIdentifier }) =>
+        recordOf(redis, instance, uniqueIdentifier),
+      ),
     );
     await change(one.store, made, later);
     await change(one.store, gone, destroyed);
+    await change(one.store, going, pending);
     for (const { key, value } of olds) await redis.command("set", key, value);
     await one.store.quarantine(instance, id, "test", {});
     await notBelieved(one, id);
     await one.store.quarantine(instance, id, "test", { only: true });
     expect((await one.store.read(instance, [id]))[0]?.object).toEqual(made);
     expect(older(one.events)).toContain(id);
-    const { uniqueIdentifier } = gone;
-    const before = await one.store.quarantined();
-    await one.store.quarantine(instance, uniqueIdentifier, "test", { only: true });
-    expect(await one.store.quarantined()).toBe(before + 1);
-    await notBelieved(one, uniqueIdentifier);
+    for (const { uniqueIdentifier } of [gone, going]) {
+      const before = await one.store.quarantined();
+      await one.store.quarantine(instance, uniqueIdentifier, "test", { only: true });
+      expect(await one.store.quarantined()).toBe(before + 1);
+      await notBelieved(one, uniqueIdentifier);
+      // Nor is a copy of the other region that lacks it.
+      const copy = uniqueIdentifier === gone.uniqueIdentifier ? gone : going;
+      const put = one.store.quarantine(instance, uniqueIdentifier, "test", { replacement: copy });
+      await expect(put).rejects.toMatchObject(corrupt);
+    }
   });
 
   test("a record that was removed is missing, and a copy takes its place only with what is remembered", async () => {

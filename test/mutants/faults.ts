@@ -11,6 +11,7 @@ import { memoryFaults } from "./faults/memory.ts";
 import { peerFaults } from "./faults/peers.ts";
 import { protocolFaults } from "./faults/protocol.ts";
 import { rekeyFaults } from "./faults/rekey.ts";
+import { replayFaults } from "./faults/replays.ts";
 import { restFaults } from "./faults/rest.ts";
 import { revocationFaults } from "./faults/revocation.ts";
 import { scriptFaults } from "./faults/script.ts";
@@ -38,4 +39,5 @@ export const faults: readonly PlantedFault[] = [
   ...restFaults,
   ...peerFaults,
   ...approvalFaults,
+  ...replayFaults,
 ];

@@ -66,6 +66,15 @@ export const peerFaults: readonly PlantedFault[] = [
   },
   {
     ...common,
+    name: "private-key-in-texts",
+    file: keys,
+    find: "const key = derived(this.#local,",
+    replace: "const key = derived(scalarOf(this.#own),",
+    rule: "the region's private key is exported once, in a buffer that is zeroed",
+    tests: keyTests,
+  },
+  {
+    ...common,
     name: "certificate-of-two-nodes",
     file: `${regions}/peer/peer-tls.ts`,
     find: "return nodes.length === 1 ? nodes[0] : undefined;",

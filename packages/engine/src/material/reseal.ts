@@ -132,16 +132,29 @@ async function isReleased(
   const [a, b] = [before.material, after.material];
   if (a === undefined || b === undefined || isWithheldKek(b.kekId)) return false;
   const binding = bindingOf(before);
-  return await keyRing.holding(async () =>
-    areAlike(await keyRing.openAny(binding, a), await keyRing.open(binding, b)),
+  return await keyRing.holding(() =>
+    areAlike(
+      () => keyRing.openAny(binding, a),
+      () => keyRing.open(binding, b),
+    ),
   );
 }
 
-/** Whether two plaintexts are the same; both are zeroed. */
-function areAlike(one: Uint8Array, other: Uint8Array): boolean {
-  const alike = one.length === other.length && timingSafeEqual(one, other);
-  for (const plaintext of [one, other]) plaintext.fill(0);
-  return alike;
+/** Whether two plaintexts are the same; what was opened is zeroed, also if the other one does not open. */
+async function areAlike(
+  openOne: () => Uint8Array | Promise<Uint8Array>,
+  openOther: () => Uint8Array | Promise<Uint8Array>,
+): Promise<boolean> {
+  const opened: Uint8Array[] = [];
+  try {
+    const one = await openOne();
+    opened.push(one);
+    const other = await openOther();
+    opened.push(other);
+    return one.length === other.length && timingSafeEqual(one, other);
+  } finally {
+    for (const plaintext of opened) plaintext.fill(0);
+  }
 }
 
 /**
@@ -161,7 +174,11 @@ async function withNewerSeals(
     // Each region withholds its own material, and releases it: no other copy takes its place.
     if (a.kekId !== b.kekId && (isWithheldKek(a.kekId) || isWithheldKek(b.kekId))) continue;
     const binding = bindingOf(one, part);
-    if (!areAlike(await keyRing.open(binding, a), await keyRing.open(binding, b))) return undefined;
+    const alike = areAlike(
+      () => keyRing.open(binding, a),
+      () => keyRing.open(binding, b),
+    );
+    if (!(await alike)) return undefined;
     kept[part] = keyRing.newerSeal(one.instance, a, b);
   }
   return withSeals(one, kept);

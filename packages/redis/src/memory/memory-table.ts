@@ -24,9 +24,11 @@ export type Relation =
  * The facts that a record must not lack. An activation is none of them: without it a record gives nothing to anybody, and
  * one that this region alone had may be lost with its store, which must not keep the key out of service.
  */
-export const lastingFacts = factBits.deactivated | factBits.compromised | factBits.destroyed;
+const lastingFacts = factBits.deactivated | factBits.compromised | factBits.destroyed;
+/** One of them takes the place of a pending destruction: its end, or its restore. */
+const afterPending = factBits.destructionPending | factBits.destroyed | factBits.restored;
 /** The facts that are remembered. */
-const kept = lastingFacts | factBits.activated;
+const kept = lastingFacts | factBits.destructionPending | factBits.activated;
 const tagLength = 8;
 const at = { version: 16, facts: 21, tag: 22 } as const;
 /** Bytes of an entry: identifier, version, facts, start of the tag. */
@@ -34,11 +36,16 @@ const entryLength = 30;
 /** Bytes of a row: the partition, then an entry. */
 export const rowLength = 1 + entryLength;
 
+/** The remembered facts that a record with these facts lacks: bits of `factBits`. */
+export function lackedFacts(known: number, met: number): number {
+  const pending = (met & afterPending) === 0 ? factBits.destructionPending : 0;
+  return known & ((lastingFacts & ~met) | pending);
+}
+
 /** Compares a record that was met with what is remembered of it. */
 export function relationOf(met: Remembered, known: Remembered | undefined): Relation {
   if (known === undefined) return "newer";
-  if ((known.facts & ~met.facts & lastingFacts) !== 0 || met.version < known.version)
-    return "older";
+  if (lackedFacts(known.facts, met.facts) !== 0 || met.version < known.version) return "older";
   if (met.version > known.version) return "newer";
   return met.tag.equals(known.tag) ? "same" : "older";
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { factBits } from "../proof/record-proof.ts";
 import {
   BlockWriter,
   coveredRow,
@@ -12,7 +13,14 @@ import {
   storeRow,
   writeHeader,
 } from "./memory-blocks.ts";
-import { MemoryTable, type Remembered, readRow, relationOf, rowOf } from "./memory-table.ts";
+import {
+  lackedFacts,
+  MemoryTable,
+  type Remembered,
+  readRow,
+  relationOf,
+  rowOf,
+} from "./memory-table.ts";
 
 const storeId = "00112233445566778899aabbccddeeff";
 const header = writeHeader({ region: "a", node: "a1", rootOfTrust: "r", wrap: Buffer.of(1, 2) });
@@ -43,6 +51,25 @@ test("a record is older with a lower version, the same one and another tag, or w
   expect(relationOf(ofRecord(0, 1), undefined)).toBe("newer");
 });
 
+test("a destruction that can be restored is missed too, until it is final or restored", () => {
+  const { activated, destroyed, destructionPending, restored } = factBits;
+  const [identifier, table] = [randomBytes(16), new MemoryTable(1)];
+  table.learn(3, identifier, ofRecord(activated | destructionPending, 7));
+  const known = table.get(3, identifier);
+  expect(relationOf(ofRecord(activated, 99), known)).toBe("older");
+  expect(relationOf(ofRecord(0, 99), known)).toBe("older");
+  expect(relationOf(ofRecord(activated | destructionPending, 8), known)).toBe("newer");
+  expect(relationOf(ofRecord(activated | destroyed, 8), known)).toBe("newer");
+  expect(relationOf(ofRecord(activated | restored, 8), known)).toBe("newer");
+  expect(lackedFacts(destructionPending, activated)).toBe(destructionPending);
+  // So does a row of a file.
+  const row = readRow(rowOf(3, identifier, ofRecord(destructionPending, 7)));
+  expect(relationOf(ofRecord(activated, 8), row?.met)).toBe("older");
+  // What was restored is missed no more.
+  table.learn(3, identifier, ofRecord(activated | restored, 8));
+  expect(relationOf(ofRecord(activated, 9), table.get(3, identifier))).toBe("newer");
+});
+
 test("the table remembers the newest of each record, as a map would", () => {
   const learned = fc.array(fc.tuple(fc.integer({ min: 0, max: 64 }), identifiers, met), {
     maxLength: 400,
@@ -55,7 +82,7 @@ test("the table remembers the newest of each record, as a map would", () => {
         const name = `${partition} ${identifier.toString("hex")}`;
         const relation = relationOf(one, model.get(name));
         expect(table.learn(partition, identifier, one)).toBe(relation);
-        if (relation === "newer") model.set(name, { ...one, facts: one.facts & 0x0f });
+        if (relation === "newer") model.set(name, { ...one, facts: one.facts & 0x1f });
       }
       expect(table.size).toBe(model.size);
       for (const [partition, identifier] of rows) {

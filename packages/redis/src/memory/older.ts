@@ -4,7 +4,7 @@ import { ownRecordKey, partitionKeys } from "../connection/keys.ts";
 import { headerAt, recordHeaderLength } from "../connection/record-header.ts";
 import { factBits, factsOf, provenVersion } from "../proof/record-proof.ts";
 import type { StorageKeys } from "../storage-keys/storage-keys.ts";
-import { compared, lastingFacts } from "./memory-table.ts";
+import { compared, lackedFacts } from "./memory-table.ts";
 import type { StoreMemory } from "./store-memory.ts";
 
 /** The part of a session that compares with the memory. */
@@ -104,7 +104,7 @@ export class OlderRecords {
       const value = isProven ? header : null;
       if (compared(value, known[index]) !== "older") continue;
       const facts = value === null ? 0 : value.readUInt8(headerAt.facts);
-      const lacking = (known[index]?.facts ?? 0) & ~facts & lastingFacts;
+      const lacking = lackedFacts(known[index]?.facts ?? 0, facts);
       older.set(identifier, { missing: header.length === 0, facts: lacking });
       this.#report(partition, identifier);
     }
@@ -124,7 +124,7 @@ export class OlderRecords {
     return {
       ...{ records: memory?.size ?? 0, older: all.length - missing, missing },
       lost: {
-        destroyed: without(factBits.destroyed),
+        destroyed: without(factBits.destroyed | factBits.destructionPending),
         compromised: without(factBits.compromised),
         deactivated: without(factBits.deactivated),
       },
@@ -151,7 +151,7 @@ export class OlderRecords {
   /** Whether an object lacks a fact that is remembered of it, other than its activation. */
   lacksFacts(partition: number, identifier: string, facts: number): boolean {
     const known = this.#memory?.get(partition, identifier)?.facts ?? 0;
-    return (known & ~facts & lastingFacts) !== 0;
+    return lackedFacts(known, facts) !== 0;
   }
 }
 

@@ -137,7 +137,9 @@ export class Quarantine {
   #again({ partition, uniqueIdentifier, older }: Damage): ManagedObject | undefined {
     const { older: records } = this.#context;
     if (older === undefined) return undefined;
-    return records.lacksFacts(partition, uniqueIdentifier, factsOf(older)) ? undefined : older;
+    // A restore that it tells of was before what is remembered.
+    const facts = factsOf(older) & ~factBits.restored;
+    return records.lacksFacts(partition, uniqueIdentifier, facts) ? undefined : older;
   }
 
   async #putAside(damage: Damage, aside: readonly Buffer[]): Promise<void> {

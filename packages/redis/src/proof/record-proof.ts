@@ -41,6 +41,8 @@ export const factBits = {
   destroyed: 0x08,
   /** Destroyed for clients, and not for good yet. */
   destructionPending: 0x10,
+  /** Its last destruction was taken back. */
+  restored: 0x20,
   /** The body is sealed. */
   sealed: 0x80,
 } as const;
@@ -209,13 +211,14 @@ function versionOf(header: Buffer): number {
 
 /** The bits of an object's facts. */
 export function factsOf({ facts }: ManagedObject): number {
-  const { activated, deactivated, compromised, destroyed } = facts;
+  const { activated, deactivated, compromised, destroyed, destruction } = facts;
   return (
     (activated ? factBits.activated : 0) |
     (deactivated ? factBits.deactivated : 0) |
     (compromised ? factBits.compromised : 0) |
     (destroyed ? factBits.destroyed : 0) |
-    (pendingDestruction(facts) ? factBits.destructionPending : 0)
+    (pendingDestruction(facts) ? factBits.destructionPending : 0) |
+    (destruction?.state === "restored" ? factBits.restored : 0)
   );
 }
 

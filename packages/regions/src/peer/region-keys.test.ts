@@ -1,5 +1,5 @@
-import { generateKeyPairSync, randomBytes } from "node:crypto";
-import { describe, expect, test } from "vitest";
+import { createHash, createHmac, generateKeyPairSync, hkdfSync, randomBytes } from "node:crypto";
+import { describe, expect, test, vi } from "vitest";
 import { keysOfRegion, testKeys } from "../testing/peer/test-pki.ts";
 import {
   type LinkEnds,
@@ -23,6 +23,24 @@ const keysOf = (own: string, ...peers: readonly string[]) =>
     readRegionKey(own),
     peers.map((peer) => readPeerKey(publicHalf(readRegionKey(peer)))),
   );
+
+test("a MAC for the own store is of the region's private key, of the purpose and of the data", () => {
+  const { regionKey } = testKeys("a");
+  const own = readRegionKey(regionKey);
+  const keys = keysOf(regionKey, testKeys("b").regionKey);
+  const { d = "" } = own.export({ format: "jwk" });
+  const info = createHash("sha256").update("holdfast-local-1 order").digest();
+  const key = hkdfSync("sha256", Buffer.from(d, "base64url"), Buffer.alloc(0), info, 32);
+  const mac = createHmac("sha256", Buffer.from(key)).update("data").digest();
+  const exported = vi.spyOn(Object.getPrototypeOf(own) as typeof own, "export");
+  expect(keys.localMac("order", "data")).toEqual(mac);
+  expect(keys.localMac("order", "data")).toEqual(mac);
+  expect(keys.localMac("other", "data")).not.toEqual(mac);
+  expect(keys.localMac("order", "other")).not.toEqual(mac);
+  // No text of the private key is made for each MAC.
+  expect(exported).not.toHaveBeenCalled();
+  exported.mockRestore();
+});
 
 describe("a proof of the region key", () => {
   test("is accepted from each side, and names the key", () => {

@@ -5,6 +5,7 @@ import {
   createHmac,
   createPrivateKey,
   createPublicKey,
+  createSecretKey,
   diffieHellman,
   generateKeyPairSync,
   hkdfSync,
@@ -16,7 +17,7 @@ import {
 export const peerKeysMax = 2;
 
 const curve = "prime256v1";
-const idBytes = 32;
+const [idBytes, scalarBytes] = [32, 32];
 const proofBytes = 32;
 const magic = Buffer.from("HFLINK1\n");
 /** A proof of the region key: magic, the key's identifier, and a MAC for each key that the other side may have. */
@@ -111,12 +112,15 @@ export function regionKeyId(key: KeyObject): string {
 /** A region's own key and the public keys of the other region: proves the link, and seals KEKs. */
 export class RegionKeys {
   readonly #own: KeyObject;
+  /** What keys of `localMac` are derived from. */
+  readonly #local: KeyObject;
   readonly #id: Buffer;
   readonly #peers: readonly PeerKey[];
 
   /** Throws an Error with one line if the keys cannot be used together. */
   constructor(own: KeyObject, peers: readonly KeyObject[]) {
     this.#own = own;
+    this.#local = scalarOf(own);
     this.#id = idOf(own);
     if (peers.length === 0) throw new Error("no key of the other region is given");
     if (peers.length > peerKeysMax) throw new Error(`more than ${peerKeysMax} keys are given`);
@@ -137,11 +141,10 @@ export class RegionKeys {
 
   /** A MAC that only this region's nodes can make, for what they keep in their own store. */
   localMac(purpose: string, data: string): Buffer {
-    const { d = "" } = this.#own.export({ format: "jwk" });
-    const secret = Buffer.from(d, "base64url");
-    const key = derived(secret, `holdfast-local-1 ${purpose}`, proofBytes);
-    secret.fill(0);
-    return createHmac("sha256", key).update(data).digest();
+    const key = derived(this.#local, `holdfast-local-1 ${purpose}`, proofBytes);
+    const mac = createHmac("sha256", key).update(data).digest();
+    key.fill(0);
+    return mac;
   }
 
   /** What this side sends first: it proves that the side holds its region's key. */
@@ -233,6 +236,17 @@ function onCurve(key: KeyObject): boolean {
   return key.asymmetricKeyType === "ec" && key.asymmetricKeyDetails?.namedCurve === curve;
 }
 
+/** The private scalar of a region key. */
+function scalarOf(key: KeyObject): KeyObject {
+  // SEC 1: the heads of the sequence, of its version (1) and of the scalar have 2 bytes each.
+  const der = key.export({ type: "sec1", format: "der" });
+  try {
+    return createSecretKey(der.subarray(7, 7 + scalarBytes));
+  } finally {
+    der.fill(0);
+  }
+}
+
 function idOf(key: KeyObject): Buffer {
   const half = key.type === "private" ? createPublicKey(key) : key;
   return createHash("sha256")
@@ -257,7 +271,11 @@ function sealing(shared: Buffer, ephemeral: Buffer, to: Buffer, binding: KekBind
   return { key: both.subarray(0, keyBytes), nonce: both.subarray(keyBytes), data };
 }
 
-function derived(secret: Uint8Array, info: string | Uint8Array, length: number): Buffer {
+function derived(
+  secret: Uint8Array | KeyObject,
+  info: string | Uint8Array,
+  length: number,
+): Buffer {
   return Buffer.from(hkdfSync("sha256", secret, Buffer.alloc(0), bounded(info), length));
 }
 

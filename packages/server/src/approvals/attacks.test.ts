@@ -1,11 +1,16 @@
 import {
   type ApprovalPolicy,
+  type ApprovalText,
   cancelText,
+  digestOf,
   parsePolicy,
   policyFault,
   policyText,
+  printSignature,
+  requestText,
 } from "@holdfast/admin";
 import {
+  changeRecord,
   type ManagedObject,
   makeRecord,
   markedIdentifier,
@@ -24,7 +29,9 @@ import {
   type TestApprover,
 } from "../testing/approvals.ts";
 import { certificateValues } from "../testing/system-records.ts";
-import { breakGlassCounts } from "./requests.ts";
+import { withApprovals } from "./guarded-handlers.ts";
+import { madeId } from "./made-id.ts";
+import { breakGlassCounts, signaturesIn } from "./requests.ts";
 
 const hourMs = 3_600_000;
 const manager = { name: "second", roles: ["manager"], days: 90 };
@@ -238,6 +245,99 @@ test("operators cannot fill the place of the requests of managers and of nodes",
   const params = { instance: await world.instance("kmip-one"), user: "esx" };
   const given = { params, body: { password: "a good long password" } };
   expect(await refusal(world.a.call("setUser", given, caller))).toContain("requests of operators");
+});
+
+test("requests of the other region fill no place here, claim to be from here only once approved, and end", async () => {
+  await using long = new ApprovalWorld();
+  await long.begin(Date.now() - 2 * hourMs);
+  const { approvals, region } = long.b;
+  const { inForce } = approvals.standing();
+  if (inForce === undefined) throw new TypeError("no policy");
+  const { policy, digest } = inForce;
+  const forged = (of: string, hours = 24, signers: readonly TestApprover[] = []) => {
+    const [id, nowMs] = [ids.uuid(), Date.now()];
+    const text = requestText({
+      policy: { version: policy.version, digest },
+      ...{ request: id, operation: "region retire", target: "a", call: digestOf("{}") },
+      ...{ by: "node b1", regions: ["a", "b"] },
+      until: Math.floor(nowMs / 1000) + hours * 3_600,
+    } satisfies ApprovalText);
+    const lines = signers.length === 0 ? [] : signaturesIn(signedBy(text, signers));
+    const signature = Object.fromEntries(
+      lines.map((line) => [line.key, { line: printSignature(line), atMs: nowMs, by: "eve" }]),
+    );
+    const values = { text, call: "{}", createdMs: nowMs, createdBy: "eve", signature };
+    const at = { us: nowMs * 1_000, region: of };
+    return makeRecord("ApprovalRequest", id, { ...values, asker: "node" }, at);
+  };
+  const push = (one: ManagedObject) => long.regions.push(region, [one]);
+  for (let count = 0; count < 100; count += 1) {
+    expect(await push(forged("a"))).toEqual(["durable"]);
+  }
+  await region.view.refresh();
+  expect(region.view.all("ApprovalRequest")).toHaveLength(100);
+  const actor = { principal: { name: "b1", id: "b1" }, requestId: "r" };
+  const what = { operation: "region retire", target: "a", call: {}, actor } as const;
+  const ask = approvals.ask({ ...what, by: "node b1", asker: "node" }, inForce);
+  expect(await refusal(ask)).toBe("not refused");
+  expect(await push(forged("b"))).toEqual(["refused"]);
+  expect(await push(forged("b", 24, long.approvers.slice(0, 2)))).toEqual(["durable"]);
+  for (const hours of [26, 100_000_000]) {
+    expect(await push(forged("a", hours)), `${hours}`).toEqual(["refused"]);
+  }
+});
+
+test("keys are shredded once by one request: no other order is taken for it", async () => {
+  await using long = new ApprovalWorld();
+  const instance = await long.instance("vcenter");
+  await long.begin(Date.now() - 2 * hourMs);
+  const { approvals, handlers, region } = long.a;
+  const identify = { instance: async (given: string) => ({ id: given, name: given }) };
+  const guards = { approvals, view: region.view, identify } as never;
+  const shredInstance = async () => ({ regions: {} });
+  Object.assign(handlers, withApprovals({ shredInstance } as never, guards));
+  const given = { params: { instance }, body: { name: "vcenter" } };
+  const approval = await long.asked("shredInstance", given);
+  await long.sign(approval);
+  const known = long.b.region.view.record(instanceRecordId(instance)) as ManagedObject;
+  const push = async (id: string) => {
+    const at = { us: Date.now() * 1_000, region: "a" };
+    const shredded = { a: { id, atMs: Date.now(), by: "eve" } };
+    const after = changeRecord("Instance", known, { shredded }, at);
+    return await long.regions.push(long.b.region, [after]);
+  };
+  expect(await push(ids.uuid())).toEqual(["refused"]);
+  expect(await push(madeId("shredInstance", approval))).toEqual(["durable"]);
+});
+
+test("that a use is over is written as soon as it can be", async () => {
+  const approval = await world.asked("createToken", { body: manager });
+  await world.sign(approval);
+  const { records, view } = world.a.region;
+  const { call = "" } = view.get("ApprovalRequest", approval) ?? {};
+  const actor = { principal: { name: "t", id: "token" }, requestId: "full" };
+  const what = { operation: "createToken", target: "second" } as const;
+  const asked = { ...what, call: JSON.parse(call), by: "token", asker: "lead", actor } as const;
+  const change = records.change.bind(records) as unknown as (...given: unknown[]) => Promise<never>;
+  let isFull = false;
+  const changes = vi.spyOn(records, "change").mockImplementation((...given) => {
+    return isFull ? Promise.reject(new Error("full")) : change(...given);
+  });
+  const use = () => view.get("ApprovalRequest", approval)?.use;
+  await world.a.approvals.use(approval, asked, async () => {
+    isFull = true;
+  });
+  const endMs = Date.now();
+  expect(use()?.state).toBe("begun");
+  isFull = false;
+  await vi.waitFor(() => expect(use()?.state).toBe("done"));
+  expect(use()?.atMs).toBeLessThanOrEqual(endMs);
+  changes.mockRestore();
+  await world.see();
+  for (const node of world.nodes) {
+    const again = node.call("createToken", { body: manager }, { approval });
+    expect(await refusal(again)).toContain("works once");
+  }
 });
 
 test("requests are deleted a week later, and a cancelled one keeps no call", async () => {

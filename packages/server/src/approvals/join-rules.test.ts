@@ -256,13 +256,17 @@ test("a request to destroy a key counts once: not again after its restore, nor f
     instead: { facts: { destruction: { state: "pending", until: time + 100 } } },
     reason: expect.stringContaining("before the delay"),
   });
-  const later = time + 30 * 3_600;
-  const destruction = { ...{ time: later, region: "a", until: later, us: later * 1_000_000 } };
-  const restored = {
-    ...made,
-    facts: { destruction: { ...destruction, state: "restored" } },
-  } as const;
-  expect(await region.mayJoin?.(restored, pending(time, time + 100), "a")).toContain("destroy-key");
+  const restored = (at: number): ManagedObject => {
+    const destruction = { time: at, region: "a", until: at, us: at * 1_000_000 } as const;
+    return { ...made, facts: { destruction: { ...destruction, state: "restored" } } };
+  };
+  const minute = time + 60;
+  for (const at of [minute, minute + 1, time + 3_600]) {
+    const again = pending(at, at + 604_800);
+    expect(await region.mayJoin?.(restored(minute), again, "a")).toContain("destroy-key");
+  }
+  const before = restored(time - 5);
+  expect(await region.mayJoin?.(before, pending(time, time + 604_800), "a")).toBeUndefined();
 });
 
 test("an order that shredded keys is not taken away without the request that ends it", async () => {
@@ -297,12 +301,26 @@ test("a limit that was approved earlier does not come back", async () => {
   const given = { params, body: { operations: ["locate"] } };
   const approval = await world.asked("updateCertificate" as never, given);
   await world.sign(approval);
-  const until = { us: (Date.now() + 30 * hourMs) * 1000, region: "a" };
-  const known = world.b.region.view.record(certificate) as ManagedObject;
-  const again = (at: ReturnType<typeof now>) =>
-    changeRecord("Certificate", known, { operations: ["locate"] }, at);
-  expect(await world.regions.push(world.b.region, [again(until)])).toEqual(["refused"]);
-  expect(await world.regions.push(world.b.region, [again(now())])).toEqual(["durable"]);
+  const { records, view } = world.b.region;
+  const push = async (afterMs: number) => {
+    const at = { us: (Date.now() + afterMs) * 1000, region: "a" };
+    const known = view.record(certificate) as ManagedObject;
+    const again = changeRecord("Certificate", known, { operations: ["locate"] }, at);
+    return await world.regions.push(world.b.region, [again]);
+  };
+  expect(await push(30 * hourMs)).toEqual(["refused"]);
+  await world.a.call("updateCertificate", given, { approval });
+  await world.see();
+  expect(view.get("Certificate", certificate)?.operations).toEqual(["locate"]);
+  await records.change("Certificate", certificate, () => ({ operations: ["get"] }), []);
+  expect(await push(2 * 60_000)).toEqual(["refused"]);
+  // Nor does its use end later than it did.
+  const { use } = view.get("ApprovalRequest", approval) ?? {};
+  if (use === undefined) throw new Error("it was not used");
+  const later = { use: { ...use, atMs: use.atMs + hourMs } };
+  const moved = changed("ApprovalRequest", approval, later);
+  expect(await world.regions.push(world.b.region, [moved])).toEqual(["refused"]);
+  expect(await push(2 * 60_000)).toEqual(["refused"]);
 });
 
 test("a node believes another region's store no more than its pushes, and takes later what is proven then", async () => {

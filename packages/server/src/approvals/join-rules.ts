@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import {
   type ApprovalText,
   digestOf,
@@ -21,7 +22,7 @@ import {
 import { firstSight, type Instead, joinAll, type MayJoin, type OwnBefore } from "@holdfast/regions";
 import type { Instance } from "../access/instances.ts";
 import type { SystemView } from "../records/system-view.ts";
-import { madeId } from "./made-id.ts";
+import { madeId, madeIn } from "./made-id.ts";
 import {
   type Around,
   type Needed,
@@ -38,7 +39,7 @@ import {
   standingOf,
   unreadFault,
 } from "./policies.ts";
-import { continueMs, isApproved, type RequestRecord, skewMs } from "./requests.ts";
+import { continueMs, isApproved, lifeMs, type RequestRecord, skewMs } from "./requests.ts";
 
 export interface JoinRulesOptions {
   readonly region: string;
@@ -221,7 +222,7 @@ export class JoinRules {
     const record = readAnyRecord(after);
     const strange = this.#unreadableFault(before, record, is);
     if (strange !== undefined || is.inForce === undefined) return strange;
-    const fault = this.#recordFault(before, record, is);
+    const fault = this.#recordFault(before, after, is);
     if (fault !== undefined) return fault;
     for (const need of needed) {
       if (!this.#isAsked(need, is)) continue;
@@ -273,14 +274,37 @@ export class JoinRules {
   }
 
   /** What no request allows, in records of the approvals themselves. */
-  #recordFault(before: OwnBefore, after: AnyRecord, standing: Standing): string | undefined {
+  #recordFault(before: OwnBefore, object: ManagedObject, standing: Standing): string | undefined {
+    const after = readAnyRecord(object);
     const known = before === undefined || before === "damaged" ? undefined : readAnyRecord(before);
     if (after?.type === "ApprovalRequest") {
-      const isUsed = known?.type === "ApprovalRequest" && known.use?.state === "done";
-      return isUsed && after.use?.state !== "done" ? "its request was used already" : undefined;
+      const { use } = known?.type === "ApprovalRequest" ? known : { use: undefined };
+      if (use?.state === "done" && !isDeepStrictEqual(use, after.use)) {
+        return "its request was used already";
+      }
+      return this.#requestFault(before, object, after, standing);
     }
     if (after?.type !== "ApprovalPolicy") return undefined;
     return this.#policyFault(known?.type === "ApprovalPolicy" ? known : undefined, after, standing);
+  }
+
+  /** Requests that nobody here has made, or that never end, would leave no room for this region's own. */
+  #requestFault(
+    before: OwnBefore,
+    object: ManagedObject,
+    after: RequestRecord,
+    standing: Standing,
+  ): string | undefined {
+    const { region, policyMs } = this.#options;
+    const request = parseRequest(after.text);
+    const nowMs = policyMs();
+    if ((request?.until ?? 0) * 1000 > nowMs + lifeMs + graceMs) return "it ends too late";
+    if (before === "damaged" || madeIn(object) !== region || madeIn(before) === region) {
+      return undefined;
+    }
+    const version = request && countingVersion(request, standing, nowMs);
+    if (version !== undefined && isApproved(after, version)) return undefined;
+    return "it says that this region made it, which does not know it, and it is not approved";
   }
 
   /** A version that no node here can read closes all that may need approvals: only the approvers may have that. */
@@ -354,6 +378,7 @@ function allows(record: RequestRecord, need: Needed, standing: Standing, nowMs: 
   if (request === undefined || request.request !== record.id || !isFor(request, need)) return false;
   // One that was cancelled before it was used allows nothing.
   if (record.destroyed !== undefined && record.use === undefined) return false;
+  if (isUseOver(record, need)) return false;
   if (request.call !== digestOf(record.call)) return false;
   const call = shownIn(record.call);
   if (call === undefined || need.fits?.(call, request.operation) === false) return false;
@@ -364,12 +389,19 @@ function allows(record: RequestRecord, need: Needed, standing: Standing, nowMs: 
 /** Whether a request's text names what was changed, and could be used when that was done. */
 function isFor(
   { operation, target, request, until }: ApprovalText,
-  need: Pick<Needed, "operations" | "target" | "made" | "atMs">,
+  need: Pick<Needed, "operations" | "target" | "made" | "atMs" | "sinceMs">,
 ): boolean {
   if (!need.operations.includes(operation)) return false;
   if (need.target !== undefined && need.target !== target) return false;
   if (need.made !== undefined && need.made !== madeId(operation, request)) return false;
+  // That it was made then is signed; the text has whole seconds.
+  if ((until + 1) * 1000 - lifeMs <= (need.sinceMs ?? 0)) return false;
   return need.atMs <= until * 1000 + continueMs + skewMs;
+}
+
+/** Whether a request had been used, and its use had ended, before a change was written. */
+function isUseOver({ use }: RequestRecord, { usedMs }: Needed): boolean {
+  return use?.state === "done" && usedMs !== undefined && usedMs > use.atMs + skewMs;
 }
 
 /** The version of the policy that a request was made under: the one in force, or one that was not long ago. */

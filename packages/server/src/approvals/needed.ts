@@ -39,6 +39,10 @@ export interface Needed {
   readonly made?: string;
   /** When the change was made, as it says: not after the time of its request. */
   readonly atMs: number;
+  /** When a change was written that only the use of its request writes: not after that use has ended. */
+  readonly usedMs?: number;
+  /** Its request was made after this: an earlier one was for what was there before. */
+  readonly sinceMs?: number;
   /** Whether a call that was signed makes exactly this change. */
   readonly fits?: (call: ShownCall, operation: string) => boolean;
   /** Something else that allows it, without a request. */
@@ -111,10 +115,10 @@ const rules: { readonly [Kind in SystemRecord["type"]]?: Rule<Kind> } = {
     if (same(before.operations, after.operations)) return [];
     const fits = ({ body }: ShownCall) =>
       same(limitOf(body["operations"] as readonly string[]), after.operations);
-    const target = `${instance}/${id}`;
+    const about = { operations: ["updateCertificate"], target: `${instance}/${id}` };
     const atMs = writtenMs(object, "operations");
     // An unlimited certificate is limited like any other.
-    return [{ action: "admit-client", operations: ["updateCertificate"], target, atMs, fits }];
+    return [{ action: "admit-client", ...about, atMs, usedMs: atMs, fits }];
   },
   User: (before, after, { object }) => {
     const target = `${after.instance}/${after.name}`;
@@ -125,6 +129,7 @@ const rules: { readonly [Kind in SystemRecord["type"]]?: Rule<Kind> } = {
     const operations = hash === undefined ? ["deleteUser"] : ["setUser"];
     const old = before?.hash;
     const isSameLimit = same(before?.operations, after.operations);
+    const changed = [old === hash ? [] : ["hash"], isSameLimit ? [] : ["operations"]].flat();
     const resealed =
       old !== undefined && hash !== undefined && isSameLimit
         ? (checks: NeededChecks) => checks.sameSecret(after, old, hash)
@@ -141,6 +146,8 @@ const rules: { readonly [Kind in SystemRecord["type"]]?: Rule<Kind> } = {
         operations,
         target,
         atMs,
+        // A later request may have changed the password alone, which this region missed too.
+        usedMs: Math.min(...changed.map((field) => writtenMs(object, field))),
         ...(hash === undefined ? {} : { fits }),
         ...(resealed && { unless: resealed }),
       },
@@ -196,7 +203,7 @@ function instanceNeeds(
     action: ApprovalAction,
     operation: string,
     atMs: number,
-    more: Pick<Needed, "fits" | "also"> = {},
+    more: More = {},
   ): Needed => ({ action, operations: [operation], target, atMs, ...more });
   const deletes = (atMs: number, force: boolean | undefined, isFinal: boolean) =>
     about("delete-instance", "deleteInstance", atMs, {
@@ -219,12 +226,8 @@ function instanceNeeds(
   ];
 }
 
-type About = (
-  action: ApprovalAction,
-  operation: string,
-  atMs: number,
-  more?: Pick<Needed, "fits">,
-) => Needed;
+type More = Pick<Needed, "fits" | "also" | "made" | "usedMs">;
+type About = (action: ApprovalAction, operation: string, atMs: number, more?: More) => Needed;
 
 /** Leave to destroy keys, or to destroy them sooner for good. */
 function leaveNeeds(
@@ -233,10 +236,11 @@ function leaveNeeds(
   object: ManagedObject,
   about: About,
 ): readonly (Needed | undefined)[] {
-  const leave = (field: "destroyOverKmip" | "destroyDelay"): Needed =>
-    about("allow-destroy", "updateInstance", writtenMs(object, field), {
-      fits: ({ body }) => body[field] === after[field],
-    });
+  const leave = (field: "destroyOverKmip" | "destroyDelay"): Needed => {
+    const atMs = writtenMs(object, field);
+    const fits = ({ body }: ShownCall) => body[field] === after[field];
+    return about("allow-destroy", "updateInstance", atMs, { usedMs: atMs, fits });
+  };
   const isLet = before?.destroyOverKmip === "refused" && after.destroyOverKmip !== "refused";
   const isSooner = (after.destroyDelay ?? 0) < (before?.destroyDelay ?? 0);
   return [
@@ -264,7 +268,10 @@ function orderNeeds(
     ...entriesOf(after.shredded).map(([region, order]) =>
       before?.shredded[region]?.id === order.id
         ? undefined
-        : about("shred", "shredInstance", order.atMs),
+        : about("shred", "shredInstance", order.atMs, {
+            made: order.id,
+            usedMs: writtenMs(object, `shredded.${region}`),
+          }),
     ),
     ...entriesOf(after.opened).map(([region, order]) =>
       before?.opened[region]?.id === order.id ? undefined : opens(order.atMs, order.ends),
@@ -339,7 +346,7 @@ function destructionNeeds(
   const need = (operation: "destroyKey" | "restoreKey", atMs: number): Needed[] => [
     {
       ...{ action: "destroy-key", operations: [operation], target },
-      atMs: Math.max(atMs, sinceMs),
+      ...{ atMs: Math.max(atMs, sinceMs), usedMs: atMs, sinceMs },
       // Who approved a destruction did not approve that it ends early.
       ...(operation === "destroyKey" && known && isDestroyed(known) && { fits: () => false }),
     },

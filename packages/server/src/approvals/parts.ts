@@ -7,7 +7,9 @@ import {
   parseRequest,
   partsAsking,
   type Route,
+  readSignatures,
 } from "@holdfast/admin";
+import type { ApprovalSignature, SystemRecord } from "@holdfast/engine";
 
 /** What commands at a node do. */
 const localActions = {
@@ -44,4 +46,24 @@ export function partsOfRequest({ text }: { readonly text: string }, policy: Appr
 export function nameOf(part: PolicyPart | InstancePart): string {
   const of = "instance" in part ? ` of instance ${part.instance}` : "";
   return `${part.approvals} approvers${of}`;
+}
+
+/** Every signature of a request, and when it was handed in. */
+export function signaturesOf({ signature }: Pick<SystemRecord<"ApprovalRequest">, "signature">) {
+  return Object.values<ApprovalSignature | undefined>(signature).flatMap((each) => {
+    const lines = each === undefined ? "" : readSignatures(each.line);
+    if (each === undefined || typeof lines === "string") return [];
+    return lines.map((line) => ({ ...line, atMs: each.atMs }));
+  });
+}
+
+/** When each key last signed a request that is still kept. */
+export function lastSigned(
+  records: readonly SystemRecord<"ApprovalRequest">[],
+): ReadonlyMap<string, number> {
+  const last = new Map<string, number>();
+  for (const { key, atMs } of records.flatMap(signaturesOf)) {
+    last.set(key, Math.max(last.get(key) ?? 0, atMs));
+  }
+  return last;
 }

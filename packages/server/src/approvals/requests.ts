@@ -14,12 +14,13 @@ import {
   type SignatureLine,
   signersOf,
 } from "@holdfast/admin";
-import type { ApprovalSignature, ApprovalUse, AuditEvent, SystemRecord } from "@holdfast/engine";
+import type { ApprovalUse, AuditEvent, SystemRecord } from "@holdfast/engine";
 import { type Actor, managementEvent, managementEvents } from "../audit/management-event.ts";
 import type { NodeObserver } from "../observe/events.ts";
 import type { Records, WrittenRecord } from "../records/records.ts";
 import type { SystemView } from "../records/system-view.ts";
-import { nameOf, partsFor, partsOfRequest } from "./parts.ts";
+import { madeIn } from "./made-id.ts";
+import { nameOf, partsFor, partsOfRequest, signaturesOf } from "./parts.ts";
 import {
   breakGlassSigned,
   isSigned,
@@ -32,7 +33,7 @@ import {
 export type RequestRecord = SystemRecord<"ApprovalRequest">;
 
 export interface ApprovalsOptions {
-  readonly view: Pick<SystemView, "all" | "get" | "refresh" | "unreadPolicies">;
+  readonly view: Pick<SystemView, "all" | "get" | "record" | "refresh" | "unreadPolicies">;
   readonly records: Pick<Records, "create" | "change" | "leaveEvidence">;
   readonly region: string;
   readonly node: string;
@@ -66,7 +67,8 @@ export interface Asked {
 export type RequestState = "open" | "approved" | "in-use" | "used" | "ended" | "cancelled" | "void";
 
 const hourMs = 3_600_000;
-const lifeMs = 24 * hourMs;
+/** How long a request may be used. */
+export const lifeMs: number = 24 * hourMs;
 /** After its time, a use that did not end may be continued. */
 export const continueMs = hourMs;
 /** A use that is not renewed in this time is that of a node that was killed. */
@@ -113,7 +115,7 @@ export class Approvals {
     return partsFor(inForce?.policy, operation, target).length > 0 ? inForce : undefined;
   }
 
-  /** The identifier of a request for these approvals: of the one that is open already, or of a new one. */
+  /** The identifier of a request for these approvals: of one that this region made and that is open, or of a new one. */
   async ask(asked: Asked, version: PolicyVersion): Promise<string> {
     const { view, records, region, reachable, wallMs, newId } = this.#options;
     const { operation, target, by, asker, actor } = asked;
@@ -125,14 +127,17 @@ export class Approvals {
       );
     }
     const nowMs = wallMs();
+    // The other region makes as many as it likes, and they fill no place here.
     const open = view.all("ApprovalRequest").filter((record) => {
       const state = stateOf(record, version, nowMs);
-      return state === "open" || state === "approved";
+      const isHere = madeIn(view.record(record.id)) === region;
+      return isHere && (state === "open" || state === "approved");
     });
     const texts = open.map((record) => ({ record, text: parseRequest(record.text) }));
     const same = texts.find(
       ({ record, text }) =>
         text?.operation === operation &&
+        text.target === target &&
         text.by === by &&
         record.call === call &&
         text.regions.includes(region),
@@ -284,27 +289,41 @@ export class Approvals {
     return use;
   }
 
-  /** How a use ended. What was done stays done if this cannot be written. */
+  /** How a use ended. If it cannot be written that something was done, this is tried while the request could be used. */
   async #end(id: string, asked: Asked, use: ApprovalUse): Promise<void> {
     const { wallMs } = this.#options;
     const outcome = use.state === "done" ? "success" : "failure";
     const { operation, actor } = asked;
     const detail = { timeMs: wallMs(), detail: { operation, state: use.state } };
-    await this.#mark(id, use, [managementEvent(actor, "approval.use", outcome, { id }, detail)]);
+    const events = [managementEvent(actor, "approval.use", outcome, { id }, detail)];
+    const endMs = wallMs();
+    if ((await this.#mark(id, use, events, endMs)) || use.state !== "done") return;
+    const { renewMs = renewDefaultMs } = this.#options;
+    const again = setInterval(async () => {
+      const isLate = wallMs() > endMs + lifeMs + continueMs;
+      if (isLate || (await this.#mark(id, use, events, endMs))) clearInterval(again);
+    }, renewMs).unref();
   }
 
-  /** Marks how far a use has got, unless another node has begun one since. */
-  async #mark(id: string, use: ApprovalUse, events: readonly AuditEvent[] = []): Promise<void> {
-    const { records, wallMs, observe } = this.#options;
+  /** Marks how far a use has got, unless another node has begun one since; false if that cannot be written. */
+  async #mark(
+    id: string,
+    use: ApprovalUse,
+    events: readonly AuditEvent[] = [],
+    atMs = this.#options.wallMs(),
+  ): Promise<boolean> {
+    const { records, observe } = this.#options;
     const edit = (record: RequestRecord) =>
       record.use?.requestId === use.requestId && record.use?.state === "begun"
-        ? { use: { ...use, atMs: wallMs() } }
+        ? { use: { ...use, atMs } }
         : undefined;
     try {
       await records.change("ApprovalRequest", id, edit, events);
+      return true;
     } catch (cause) {
       const message = `how far the use of approval ${id} has got was not kept`;
       observe({ type: "warning", message, cause });
+      return false;
     }
   }
 
@@ -419,15 +438,6 @@ function operationOf({ text }: RequestRecord): string {
   return parseRequest(text)?.operation ?? "";
 }
 
-/** Every signature of a request, and when it was handed in. */
-export function signaturesOf({ signature }: RequestRecord) {
-  return Object.values<ApprovalSignature | undefined>(signature).flatMap((each) => {
-    const lines = each === undefined ? "" : readSignatures(each.line);
-    if (each === undefined || typeof lines === "string") return [];
-    return lines.map((line) => ({ ...line, atMs: each.atMs }));
-  });
-}
-
 /** Whether a break-glass key signed a request. */
 function isBreakGlass(record: RequestRecord, version: PolicyVersion | undefined): boolean {
   const lines = signaturesOf(record);
@@ -460,15 +470,6 @@ export function stateOf(
   if (use?.state === "begun" && nowMs - use.atMs < useMs) return "in-use";
   if (request.until * 1000 <= nowMs) return "ended";
   return isApproved(record, version) ? "approved" : "open";
-}
-
-/** When each key last signed a request that is still kept. */
-export function lastSigned(records: readonly RequestRecord[]): ReadonlyMap<string, number> {
-  const last = new Map<string, number>();
-  for (const { key, atMs } of records.flatMap(signaturesOf)) {
-    last.set(key, Math.max(last.get(key) ?? 0, atMs));
-  }
-  return last;
 }
 
 const dayMs = 86_400_000;

@@ -1,11 +1,13 @@
 import { type Call, type Contract, ManagementError, type Role } from "@holdfast/admin";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { systemRecord } from "../testing/system-records.ts";
 import { type RootHandlersDeps, rootHandlers } from "./root-handlers.ts";
 
 const instance = "11111111-2222-4333-8444-555555555555";
 
 const done = { regions: {}, rewrapped: 0 };
+
+const shred = vi.fn(async () => ({ a: "applied" }));
 
 function handlersOf(keys: "open" | "shredded") {
   const order = { id: "o", atMs: 0, by: "boss" };
@@ -18,6 +20,7 @@ function handlersOf(keys: "open" | "shredded") {
     revalidate: async () => ({}),
     check: async () => [],
     configure: async () => done,
+    shred,
   };
   const roots = { record: () => record, keks: () => [], instances: () => [instance] };
   const deps = { region: "a", kind: "local", roots, orders, here: {}, declared: () => false };
@@ -60,4 +63,12 @@ test.each<[object, readonly string[] | undefined, boolean]>([
   );
   if (may) expect(await answer).toEqual(done);
   else await expect(answer).rejects.toMatchObject({ code: "forbidden" });
+});
+
+test("the order of a shred has the identifier that the call makes, which is of its request", async () => {
+  const call = { ...callOf("manager"), body: { name: "kmip-a" }, newId: "of the request" };
+  const { shredInstance } = handlersOf("open");
+  const answer = await shredInstance(call as unknown as Call<Contract["shredInstance"]>);
+  expect(answer).toEqual({ regions: { a: "shredded" } });
+  expect(shred).toHaveBeenLastCalledWith(call, instance, "of the request");
 });

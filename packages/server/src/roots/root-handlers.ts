@@ -86,7 +86,7 @@ export function rootHandlers(deps: RootHandlersDeps): RootHandlers {
       if (found(deps, instance).name !== call.body.name) {
         throw new ManagementError("confirmationNeeded", "type the instance's exact name");
       }
-      const applied = await orders.shred(call, instance);
+      const applied = await orders.shred(call, instance, call.newId);
       const regions = Object.entries(applied).map(([name, state]) => [
         name,
         state === "applied" ? ("shredded" as const) : ("pending" as const),

@@ -132,9 +132,12 @@ export class RootOrders {
     return rewrapped;
   }
 
-  /** Drops an instance's open keys in every region, and opens no key until the instance is revalidated. */
-  async shred(actor: Caller<"shredInstance">, instance: string): Promise<Applied> {
-    const order = this.#newOrder(actor);
+  /**
+   * Drops an instance's open keys in every region, and opens no key until the instance is revalidated. `id` is that of the
+   * order, a new one unless given.
+   */
+  async shred(actor: Caller<"shredInstance">, instance: string, id?: string): Promise<Applied> {
+    const order = this.#newOrder(actor, id);
     const shredded = { [this.#options.region]: order };
     return await this.#order(actor, instance, { shredded });
   }
@@ -182,9 +185,8 @@ export class RootOrders {
     return region === own ? here[name](input) : commands.ask(region, name, input);
   }
 
-  #newOrder({ principal }: Caller): KeysOrder {
-    const { clock, newId } = this.#options;
-    return { id: newId(), atMs: clock.wallMs(), by: principal.name };
+  #newOrder({ principal }: Caller, id = this.#options.newId()): KeysOrder {
+    return { id, atMs: this.#options.clock.wallMs(), by: principal.name };
   }
 
   async #order(

@@ -1,6 +1,7 @@
 import { approvalActions, type InstancePart, type PolicyPart, partsOf } from "@holdfast/admin";
+import { lastSigned } from "../../approvals/parts.ts";
 import { newerFault, type PolicyVersion, standingOf } from "../../approvals/policies.ts";
-import { breakGlassCounts, lastSigned } from "../../approvals/requests.ts";
+import { breakGlassCounts } from "../../approvals/requests.ts";
 import { type Check, failed, ok, type SystemSources, warning } from "./sources.ts";
 
 const name = "approvals";

@@ -11,7 +11,7 @@ import {
   unadmitted,
 } from "@holdfast/admin";
 import { markedIdentifier } from "@holdfast/engine";
-import { nameOf } from "../../approvals/parts.ts";
+import { lastSigned, nameOf } from "../../approvals/parts.ts";
 import {
   breakGlassSigned,
   cancellers,
@@ -25,7 +25,7 @@ import {
   unreadFault,
   unsignedParts,
 } from "../../approvals/policies.ts";
-import { lastSigned, signaturesIn } from "../../approvals/requests.ts";
+import { signaturesIn } from "../../approvals/requests.ts";
 import { managementEvents } from "../../audit/management-event.ts";
 import { type ApprovalHandlersDeps, standing } from "./request-handlers.ts";
 

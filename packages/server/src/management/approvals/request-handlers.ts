@@ -8,14 +8,9 @@ import {
   parseRequest,
   signersOf,
 } from "@holdfast/admin";
-import { partsOfRequest } from "../../approvals/parts.ts";
+import { partsOfRequest, signaturesOf } from "../../approvals/parts.ts";
 import { type PolicyVersion, type Standing, standingOf } from "../../approvals/policies.ts";
-import {
-  type Approvals,
-  type RequestRecord,
-  signaturesOf,
-  stateOf,
-} from "../../approvals/requests.ts";
+import { type Approvals, type RequestRecord, stateOf } from "../../approvals/requests.ts";
 import { managementEvents } from "../../audit/management-event.ts";
 import type { NodeObserver } from "../../observe/events.ts";
 import type { Presence } from "../../records/presence.ts";
