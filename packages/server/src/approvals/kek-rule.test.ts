@@ -217,13 +217,14 @@ test("a new KEK has this region's wrap only if that opens, and can be wrapped el
 });
 
 test("a KEK from the far future, one too many, or one with two values of a field is not taken", async () => {
-  const soon = newKek({ createdMs: Date.now() + dayMs }, { a: opens });
+  const soonMs = Date.now() + dayMs;
+  const soon = newKek({ createdMs: soonMs }, { a: opens });
   expect(await pushed(soon)).toBe("durable");
   const far = newKek({ createdMs: Number.MAX_SAFE_INTEGER }, { a: opens });
   expect(await pushed(far)).toBe("refused");
   await expect(stored(far.uniqueIdentifier)).rejects.toThrow("no such record");
   // The next KEK comes after all others.
-  expect(await pushed(newKek({ createdMs: Date.now() + 2 * dayMs }, { a: opens }))).toBe("durable");
+  expect(await pushed(newKek({ createdMs: soonMs + dayMs }, { a: opens }))).toBe("durable");
   const before = await stored();
   const [own] = before.registers.filter(({ key }) => key === "b");
   if (own === undefined) throw new Error("no wrap");

@@ -11,7 +11,6 @@ import {
   type Register,
   readKekRecord,
   readRecord,
-  type SystemRecord,
   stampAfter,
   type WrapProof,
 } from "@holdfast/engine";
@@ -39,10 +38,12 @@ export interface KekRuleOptions {
   readonly checks: KekChecks;
 }
 
-type KekRecord = SystemRecord<"Kek">;
 /** Of a wrap: it is taken, or the own one stays; `unknown` may be decided otherwise later, `refused` refuses all. */
 type Verdict = "taken" | "kept" | "unknown" | "refused";
 
+const changed = "only this region changes its own wrap of a key-encryption key";
+const removed =
+  "it takes away this region's wrap, but its instance is not deleted, and this region has not said that nothing needs the key";
 /** By so much a new KEK may come after the others, or after this node's clock. The next one must have a later time. */
 const aheadMs = 86_400_000;
 /** Most KEKs of an instance that another region's are added to: all are read before one is opened, and none is ever deleted. */
@@ -100,27 +101,32 @@ export class KekRule {
     if (fault !== undefined) return fault;
     const own = known && kekRegistersOf(known, region);
     const theirs = kekRegistersOf(after, region);
-    let taken = after;
-    let reason: string | undefined;
-    if (!isSame(own?.wrap, theirs.wrap)) {
-      const verdict = await this.#verdict(entry, after, theirs.wrap, own?.wrap);
-      if (verdict === "refused") {
-        return "it takes away this region's wrap, and neither is its instance deleted nor does this region say that nothing needs it";
-      }
-      if (verdict !== "taken") {
-        reason = "only this region changes its own wrap of a key-encryption key";
-        // The other region can have this region's first wrap made, as long as none was ever written.
-        taken =
-          own?.wrap === undefined && (verdict === "unknown" || isWrappedElsewhere(entry, region))
-            ? without(after, theirs.wrap)
-            : this.#withOwn(after, own?.wrap, theirs.wrap, verdict === "kept");
-      }
-    }
+    const wrapped = isSame(own?.wrap, theirs.wrap)
+      ? after
+      : await this.#wrapped(entry, after, theirs.wrap, own?.wrap);
+    if (wrapped === undefined) return removed;
+    let taken = wrapped;
     if (!isSame(own?.rekey, theirs.rekey)) {
       taken = this.#withOwn(taken, own?.rekey, theirs.rekey, true);
     }
     if (taken === after) return undefined;
-    return { instead: taken, ...(reason !== undefined && { reason }) };
+    return { instead: taken, ...(wrapped !== after && { reason: changed }) };
+  }
+
+  /** What is taken of a record with another wrap of this region; undefined if nothing is. */
+  async #wrapped(
+    entry: KekEntry,
+    after: ManagedObject,
+    theirs: Register | undefined,
+    own: Register | undefined,
+  ): Promise<ManagedObject | undefined> {
+    const verdict = await this.#verdict(entry, after, theirs, own);
+    if (verdict === "refused") return undefined;
+    if (verdict === "taken") return after;
+    // A KEK that this region has not wrapped gets its first wrap here, if another region has wrapped it.
+    const isOpen = verdict === "unknown" || isWrappedElsewhere(entry, this.#options.region);
+    if (own === undefined && isOpen) return without(after, theirs);
+    return this.#withOwn(after, own, theirs, verdict === "kept");
   }
 
   async #verdict(
@@ -167,7 +173,7 @@ export class KekRule {
     if (told.length === 0) return false;
     const { store, records } = await checks.stored(told);
     const [newest] = records
-      .flatMap((record): KekRecord[] => readRecord("Kek", record) ?? [])
+      .flatMap((record) => readRecord("Kek", record) ?? [])
       .filter(({ rekey }) => rekey[region] !== undefined)
       .toSorted(newestFirst);
     const state = newest?.rekey[region];
