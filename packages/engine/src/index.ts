@@ -100,7 +100,7 @@ export { TimedOut, withTimeout } from "./concurrency/timeout.ts";
 export { InstanceKeyRing, type KeyRingOptions } from "./key-ring/key-ring.ts";
 export { newestFirst, sealingKek, withheldKek } from "./key-ring/key-ring-kek.ts";
 export type { KeyRingStatus } from "./key-ring/key-ring-status.ts";
-export type { Rewrapped } from "./key-ring/key-ring-wraps.ts";
+export type { Rewrapped, WrapProof } from "./key-ring/key-ring-wraps.ts";
 export { ObjectInstances } from "./key-ring/object-instances.ts";
 export { ObjectKekStore, type SystemWriter } from "./key-ring/object-kek-store.ts";
 export { kekData } from "./key-ring/seal.ts";
@@ -302,10 +302,12 @@ export {
 } from "./system/system-record.ts";
 export {
   everWrapped,
+  hasErasedWraps,
   isWithheldKek,
   type KekEntry,
   type KekWrap,
   kekRecord,
+  kekRegistersOf,
   kekWrittenMs,
   readKekRecord,
   type WrappedKek,

@@ -8,6 +8,12 @@ const ringTests = [`${ring}/rekey.test.ts`];
 const resealTests = [`${regions}/leader/reseal.test.ts`];
 const rekeyTests = [`${server}/management/rekey/rekey.test.ts`];
 
+/** What a compromised region could do to this region's KEKs. */
+const ofKeks = (name: string, find: string, replace: string, rule: string): PlantedFault => ({
+  ...{ name, kind: "access", file: `${server}/approvals/kek-rule.ts`, find, replace, rule },
+  tests: [`${server}/approvals/kek-rule.test.ts`],
+});
+
 /** Faults in the rotation of an instance's KEK. */
 export const rekeyFaults: readonly PlantedFault[] = [
   {
@@ -289,5 +295,80 @@ export const rekeyFaults: readonly PlantedFault[] = [
     replace: 'if (sealed === undefined || older.has(kekOfText(sealed) ?? "")) continue;',
     rule: "a rekey moves the passwords of users too",
     tests: rekeyTests,
+  },
+  ofKeks(
+    "peer-removes-a-wrap",
+    'return (await this.#needsNoMore(entry)) ? "taken" : "refused";',
+    'return (await this.#needsNoMore(entry)) || kek.id !== "" ? "taken" : "refused";',
+    "another region removes this region's wrap of a KEK only where the instance is deleted, or nothing here needs the KEK",
+  ),
+  ofKeks(
+    "peer-writes-any-wrap",
+    'if (proof === "opens") return "taken";',
+    'if (proof === "opens" || wrap.blob.length > 0) return "taken";',
+    "a wrap of this region that another one shows is taken only if it opens to the KEK",
+  ),
+  ofKeks(
+    "peer-says-what-is-needed-here",
+    "if (!isSame(own?.rekey, theirs.rekey)) {",
+    "if (!isSame(own?.rekey, theirs.rekey) && own === undefined) {",
+    "only this region says whether its records need an older KEK",
+  ),
+  ofKeks(
+    "kek-goes-while-it-is-needed",
+    "if (state.left > 0 || state.quarantined > 0) return false;",
+    "if (state.left > 0 && state.quarantined > 0) return false;",
+    "this region's wrap of an older KEK stays while records or copies in quarantine may need it",
+  ),
+  ofKeks(
+    "spoiled-wrap-stays-in-the-other-region",
+    'verdict === "kept");',
+    'verdict === "unknown");',
+    "what this region keeps of its wrap counts in the other region too",
+  ),
+  ofKeks(
+    "kek-from-the-far-future",
+    "return kek.createdMs > lastMs ?",
+    "return kek.createdMs > lastMs * 1e6 ?",
+    "the next KEK of an instance can be made later than all others",
+  ),
+  ofKeks(
+    "keks-without-end",
+    "if (known.size >= keksMax) return",
+    "if (known.size >= 2 * keksMax) return",
+    "another region cannot make so many KEKs of an instance that none can be opened",
+  ),
+  ofKeks(
+    "second-wrap-of-a-region",
+    'registers.every(({ index, origin }) => index === 0 && origin === "");',
+    'registers.every(({ index, origin }) => index === 0 || origin === "");',
+    "no second value of a field hides this region's wrap",
+  ),
+  {
+    ...ofKeks(
+      "new-record-as-it-came",
+      'change: { kind: "create", after: stored.object }, stored, isUnproven };',
+      'change: { kind: "create", after: object }, stored, isUnproven };',
+      "of a record that the own store lacks, only what this region takes is written",
+    ),
+    file: `${regions}/join/merge.ts`,
+  },
+  {
+    name: "lost-wrap-is-only-asked-for",
+    kind: "engine",
+    file: `${ring}/key-ring-wraps.ts`,
+    find: "plain = held()?.export() ?? (await fetchPlain());",
+    replace: "plain = await fetchPlain().finally(() => void held);",
+    rule: "a node that has a KEK open makes its region's lost wrap again",
+    tests: [`${ring}/key-ring-exchange.test.ts`],
+  },
+  {
+    name: "restore-leaves-the-only-kek-erased",
+    kind: "duty",
+    file: `${server}/backup/restore/restore.ts`,
+    find: "if (present.length > 0 && !anew) return undefined;",
+    replace: "if (!anew) return undefined;",
+    rule: "a backup brings back the wraps of a KEK that has none, also of the only one of an instance",
+    tests: [`${server}/backup/restore/restore.test.ts`],
   },
 ];

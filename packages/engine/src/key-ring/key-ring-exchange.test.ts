@@ -187,6 +187,37 @@ describe("adopting", () => {
     expect((await keks.list("i"))[0]?.wraps).toHaveLength(2);
   });
 
+  test("takes a KEK whose wrap was lost from memory, and asks nobody", async () => {
+    meanwhile = async () => void (await adoptAll());
+    const ring = ringOf("a");
+    await ring.seal(binding, secret);
+    const [kek] = await keks.list("i");
+    if (kek === undefined) throw new Error("no KEK");
+    const lost = { ...kek, wraps: kek.wraps.filter(({ region }) => region === "b") };
+    keks.read = async () => lost;
+    const written: KekWrap[] = [];
+    keks.rewrap = async (_instance, _id, expected, wrap) => {
+      written.push(wrap);
+      return expected.length === 0;
+    };
+    const never = (): Promise<Uint8Array> => Promise.reject(new Error("asked"));
+    await expect(ringOf("a").adopt("i", kek.id, never)).rejects.toThrow("asked");
+    expect(await ring.adopt("i", kek.id, never)).toBe(true);
+    const [wrap] = written;
+    if (wrap === undefined) throw new Error("no wrap");
+    const proof = (changes: Partial<KekWrap> = {}) =>
+      ringOf("a").prove({ instance: "i", kek: lost }, { ...wrap, ...changes });
+    expect(await proof()).toBe("opens");
+    expect(await proof({ blob: randomBytes(60) })).toBe("broken");
+    expect(await proof({ blob: lost.wraps[0]?.blob ?? wrap.blob })).toBe("broken");
+    expect(await proof({ rootOfTrust: "another" })).toBe("strange");
+    roots["a"]?.fail("unavailable");
+    await expect(proof()).rejects.toThrow("as the test said");
+    const shredded = ringOf("a");
+    shredded.shred("i");
+    await expect(shredded.prove({ instance: "i", kek: lost }, wrap)).rejects.toThrow("shredded");
+  });
+
   test("two nodes at once leave one wrap", async () => {
     await ringOf("a", () => ["a"]).seal(binding, secret);
     const [kek] = await keks.list("i");

@@ -7,6 +7,7 @@ import type { Observer } from "../base/observe.ts";
 import type { KekStore, RootOfTrust } from "../ports/keys.ts";
 import {
   isWithheldKek,
+  type KekEntry,
   type KekWrap,
   type WrappedKek,
   withheldKekId,
@@ -53,6 +54,12 @@ export type Rewrapped = "moved" | "rewrapped" | "same" | "raced";
 
 /** The KEK if it is open in memory. */
 export type Held = () => KeyObject | undefined;
+
+/**
+ * What is known of a region's wrap: it opens to its KEK; it does not; or it names a root of trust that the region does not
+ * have, as far as this node has seen.
+ */
+export type WrapProof = "opens" | "broken" | "strange";
 
 const noBlob = new Uint8Array();
 
@@ -123,11 +130,29 @@ export class KekWraps {
     }
   }
 
-  /** Gives a KEK this region's first wrap; false if it has one. */
+  /** Looks at a wrap of this region. Rejects while its root of trust cannot tell. */
+  async prove({ instance, kek }: KekEntry, wrap: KekWrap): Promise<WrapProof> {
+    const root = await this.#options.rootOf(instance, wrap.rootOfTrust);
+    if ((await root.describe()).name !== wrap.rootOfTrust) return "strange";
+    try {
+      const { plaintext } = await this.#unwrapTold(root, wrap, kekData(instance, kek.id));
+      try {
+        checkKek(plaintext, instance, kek);
+      } finally {
+        plaintext.fill(0);
+      }
+      return "opens";
+    } catch (error) {
+      if (error instanceof SealBroken) return "broken";
+      throw error;
+    }
+  }
+
+  /** Gives a KEK this region's wrap, from memory or the other region; false if it has one. */
   async adopt(
     instance: string,
     kekId: string,
-    fetchPlain: () => Promise<Uint8Array>,
+    { held, fetchPlain }: { readonly held: Held; readonly fetchPlain: () => Promise<Uint8Array> },
   ): Promise<boolean> {
     const lacking = async (): Promise<WrappedKek | undefined> => {
       const kek = await this.#options.keks.read(instance, kekId);
@@ -138,7 +163,8 @@ export class KekWraps {
     const root = await this.#options.rootOf(instance);
     let plain: Uint8Array;
     try {
-      plain = await fetchPlain();
+      // One that lost its wrap is given no more by the other region.
+      plain = held()?.export() ?? (await fetchPlain());
     } catch (error) {
       // Another node was faster, and then the other region gives it no more.
       if ((await lacking()) === undefined) return false;

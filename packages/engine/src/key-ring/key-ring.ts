@@ -1,4 +1,3 @@
-import type { KeyObject } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { AuditEvent } from "../audit/audit-event.ts";
 import {
@@ -261,8 +260,14 @@ export class InstanceKeyRing implements KeyRing {
    * with it. `fetchPlain` returns its bytes, which are zeroed. False if the region has its wrap already.
    */
   adopt(instance: string, kekId: string, fetchPlain: () => Promise<Uint8Array>): Promise<boolean> {
-    return this.#wraps.adopt(instance, kekId, fetchPlain);
+    return this.#wraps.adopt(instance, kekId, { held: this.#held(instance, kekId), fetchPlain });
   }
+
+  /** See `KekWraps.prove`. */
+  readonly prove: KekWraps["prove"] = async (kek, wrap) => {
+    this.#refuseShredded(kek.instance);
+    return await this.#wraps.prove(kek, wrap);
+  };
 
   /** An instance's KEK for another region, from the root of trust; the caller zeroes it after use. */
   async plaintextFor(instance: string, kekId: string): Promise<Uint8Array> {
@@ -287,7 +292,7 @@ export class InstanceKeyRing implements KeyRing {
     target: RootOfTrust,
     anySource: boolean,
   ): Promise<Rewrapped> {
-    const held = (): KeyObject | undefined => this.#held(instance, kek.id);
+    const held = this.#held(instance, kek.id);
     return this.#wraps.rewrap(instance, kek, target, { held, anySource });
   }
 
@@ -379,8 +384,8 @@ export class InstanceKeyRing implements KeyRing {
     return this.#open.inTime(kek) ? kek : undefined;
   }
 
-  #held(instance: string, id: string): KeyObject | undefined {
-    return this.#open.get(instance, id)?.key;
+  #held(instance: string, id: string) {
+    return () => this.#open.get(instance, id)?.key;
   }
 
   /** Re-opens a KEK in the background when half of its time is over. */
@@ -406,8 +411,7 @@ export class InstanceKeyRing implements KeyRing {
     const open = this.#open.get(instance, id);
     if (open !== undefined) open.asking = this.#open.inTime(open);
     try {
-      const held = (): KeyObject | undefined => this.#held(instance, id);
-      const unwrapped = await this.#wraps.open(instance, id, held);
+      const unwrapped = await this.#wraps.open(instance, id, this.#held(instance, id));
       if (drops !== this.#open.dropsOf(instance)) throw dropped();
       this.#noteSealing(instance, unwrapped.known, looks);
       this.#failures.get(instance)?.delete(id);

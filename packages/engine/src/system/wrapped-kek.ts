@@ -1,4 +1,4 @@
-import type { ManagedObject } from "../record/record.ts";
+import type { ManagedObject, Register } from "../record/record.ts";
 import { recordTags as tags } from "../record/record-tags.ts";
 import type { Now } from "../record/registers.ts";
 import type { Wrap } from "./fields.ts";
@@ -21,6 +21,12 @@ export interface WrappedKek {
 export interface KekEntry {
   readonly instance: string;
   readonly kek: WrappedKek;
+}
+
+/** See `kekRegistersOf`. */
+export interface KekRegisters {
+  readonly wrap: Register | undefined;
+  readonly rekey: Register | undefined;
 }
 
 const withheldVersion = "8";
@@ -78,6 +84,16 @@ export function hasErasedWraps(record: ManagedObject): boolean {
 /** Whether a region ever had a wrap of this KEK: also one that was removed since, or that is not valid. */
 export function everWrapped(record: ManagedObject, region: string): boolean {
   return wrapsOf(record).some(({ key }) => key === region);
+}
+
+/** The registers of a KEK's record that a region alone writes: its wrap, and how far its records are under the KEK. */
+export function kekRegistersOf({ registers }: ManagedObject, region: string): KekRegisters {
+  const named = (tag: number, key: string) =>
+    registers.find((register) => register.tag === tag && register.key === key);
+  return {
+    wrap: named(tags.KekWrap, region),
+    rekey: named(tags.DocumentField, `rekey.${region}`),
+  };
 }
 
 /** What a KEK's record holds; undefined for any other record. */

@@ -271,9 +271,13 @@ class InstanceMerge {
         this.#trusting = false;
         return undefined;
       }
-    } else if ((await this.#judged(pending, copy, object)) === undefined) return undefined;
-    if (copy === "damaged") return await this.#repair(pending);
-    return { pending, change: { kind: "create", after: object }, stored: storedOf(object) };
+      return { pending, change: { kind: "create", after: object }, stored: storedOf(object) };
+    }
+    const judgement = await this.#judged(pending, copy, object);
+    if (judgement === undefined) return undefined;
+    const { stored, isUnproven } = judgement;
+    if (copy === "damaged") return await this.#repair(pending, stored.object);
+    return { pending, change: { kind: "create", after: stored.object }, stored, isUnproven };
   }
 
   async #needsProof(object: ManagedObject): Promise<boolean> {
@@ -325,12 +329,12 @@ class InstanceMerge {
    * Puts the damaged own bytes aside; the copy takes their place if it has the last state that the
    * store knows of the record. The record is read again, since another writer may have been faster.
    */
-  async #repair(pending: Pending): Promise<undefined> {
+  async #repair(pending: Pending, replacement: ManagedObject): Promise<undefined> {
     const { object } = pending;
     const { uniqueIdentifier } = object;
     try {
       await this.#own.quarantine(this.#instance, uniqueIdentifier, "it does not decode", {
-        replacement: object,
+        replacement,
       });
     } catch (error) {
       if (!isCorrupt(error)) throw error;

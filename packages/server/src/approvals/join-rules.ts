@@ -8,9 +8,9 @@ import {
   readSignatures,
 } from "@holdfast/admin";
 import {
+  type InstanceKeyRing,
   isDestroyed,
   isMarked,
-  type KeyRing,
   kindOf,
   type ManagedObject,
   type OwnStore,
@@ -22,6 +22,7 @@ import {
 import { firstSight, type Instead, joinAll, type MayJoin, type OwnBefore } from "@holdfast/regions";
 import type { Instance } from "../access/instances.ts";
 import type { SystemView } from "../records/system-view.ts";
+import { type KekChecks, KekRule } from "./kek-rule.ts";
 import { madeId, madeIn } from "./made-id.ts";
 import {
   type Around,
@@ -57,7 +58,7 @@ export interface JoinRulesOptions {
   readonly declared: (
     instance: string,
   ) => Pick<Instance, "keepsKeys" | "destroyDelaySeconds"> | undefined;
-  readonly checks: NeededChecks;
+  readonly checks: NeededChecks & KekChecks;
 }
 
 /** A system record of any type; undefined for any other object. */
@@ -73,17 +74,21 @@ const standingMs = 1_000;
 
 /**
  * What this region takes from another one while an approval policy is in force: a change that needs approvals only with
- * a request whose signatures this node has verified itself, and only if the change is what the request says.
+ * a request whose signatures this node has verified itself, and only if the change is what the request says. What it takes
+ * of KEKs, with or without a policy: see `KekRule`.
  */
 export class JoinRules {
   readonly #options: JoinRulesOptions;
   readonly #around: Around;
+  readonly #keks: KekRule;
   #standing: { readonly is: Standing; readonly atMs: number } | undefined;
   #proofs = 0;
 
   constructor(options: JoinRulesOptions) {
     this.#options = options;
-    const { region, view, policyMs, declared } = options;
+    const { region, view, policyMs, declared, wallMs, isFilled, checks } = options;
+    const isDeleted = (id: string) => this.#isDeleted(id);
+    this.#keks = new KekRule({ region, view, wallMs, isFilled, isDeleted, checks });
     const instance = (id: string) => [...view.of("Instance", id).values()][0];
     this.#around = {
       region,
@@ -102,6 +107,7 @@ export class JoinRules {
   readonly mayJoin: MayJoin = (before, after) => {
     // Such a record would count as a damaged policy, with which nothing guarded can be done, for ever.
     if (before === undefined && isNoPolicy(after)) return Promise.resolve("it is not a policy");
+    if (kindOf(after) === "Kek") return this.#keks.mayJoin(before, after);
     return isEnd(before, after) ? this.#inTime(before, after) : this.#approved(before, after);
   };
 
@@ -127,14 +133,20 @@ export class JoinRules {
   #early(before: OwnBefore, after: ManagedObject): Instead | undefined {
     const { region, wallMs, policyMs, declared } = this.#options;
     const { instance } = after;
+    if (this.#isDeleted(instance)) return undefined;
     const record = this.#around.instance(instance);
-    if (record?.destroyed !== undefined || record?.removal?.phase === "decided") return undefined;
     return firstSight(before, after, {
       region,
       delaySeconds: declared(instance)?.destroyDelaySeconds ?? record?.destroyDelay ?? 0,
       nowSeconds: Math.floor(wallMs() / 1000),
       earliestSeconds: Math.floor(policyMs() / 1000),
     });
+  }
+
+  /** Whether an instance is deleted, or its deletion is decided. */
+  #isDeleted(instance: string): boolean {
+    const record = this.#around.instance(instance);
+    return record?.destroyed !== undefined || record?.removal?.phase === "decided";
   }
 
   async #requireRead(): Promise<void> {
@@ -159,7 +171,9 @@ export class JoinRules {
     const kinds = new Set(changed.map(kindOf));
     if (kinds.has("ApprovalPolicy")) this.#standing = undefined;
     if (
-      ["ApprovalPolicy", "ApprovalRequest", "Instance"].some((kind) => kinds.has(kind as never))
+      ["ApprovalPolicy", "ApprovalRequest", "Instance", "Kek"].some((kind) =>
+        kinds.has(kind as never),
+      )
     ) {
       this.#proofs += 1;
     }
@@ -348,8 +362,8 @@ export class JoinRules {
 /** The rules of a node as its stores use them, which are opened before the rules. Nothing is joined before these are set. */
 export class LateJoinRules {
   rules: JoinRules | undefined;
-  /** Opens what a record seals; needed by some rules. */
-  keyRing: Pick<KeyRing, "open"> | undefined;
+  /** Opens what a record seals, and wraps of KEKs; needed by some rules. */
+  keyRing: Pick<InstanceKeyRing, "open" | "prove"> | undefined;
   readonly mayJoin: MayJoin = (...given) => this.rules?.mayJoin(...given);
   readonly proofs = (): number => this.rules?.proofs() ?? 0;
 }

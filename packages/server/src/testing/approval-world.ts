@@ -1,6 +1,7 @@
 import { type ApprovalPolicy, type Contract, ManagementError, policyText } from "@holdfast/admin";
-import { markedIdentifier } from "@holdfast/engine";
+import { markedIdentifier, systemInstance } from "@holdfast/engine";
 import { JoinRules } from "../approvals/join-rules.ts";
+import type { KekChecks } from "../approvals/kek-rule.ts";
 import { systemIds as ids } from "../base/system.ts";
 import { TestAccess, type TestNode } from "./access.ts";
 import { approversNamed, policyWith, signedBy, type TestApprover } from "./approvals.ts";
@@ -13,16 +14,29 @@ export const refusal = (work: Promise<unknown>) =>
     (error: unknown) => (error instanceof ManagementError ? error.message : String(error)),
   );
 
-/** What a region takes from the other one, once its store was level. It declares these instances. */
+/** What a region takes from the other one, once its store was level. It declares these instances; every wrap opens. */
 export function rulesOf(
-  { name: region, view }: Pick<MemoryRegion, "name" | "view">,
+  { name: region, view, own }: Pick<MemoryRegion, "name" | "view" | "own">,
   declared: readonly string[] = [],
+  {
+    isFilled = async () => true,
+    prove = async () => "opens",
+  }: { readonly isFilled?: () => Promise<boolean>; readonly prove?: KekChecks["prove"] } = {},
 ): JoinRules {
   return new JoinRules({
     ...{ region, view, policyMs: Date.now, wallMs: Date.now },
-    isFilled: async () => true,
+    isFilled,
     declared: (id) => (declared.includes(id) ? {} : undefined),
-    checks: { sameSecret: async () => false, isEmpty: async () => true },
+    checks: {
+      sameSecret: async () => false,
+      isEmpty: async () => true,
+      prove,
+      stored: async (wanted) => {
+        const found = await own.read(systemInstance, wanted);
+        const { replicationId: store } = await own.position();
+        return { store, records: found.flatMap((each) => each?.object ?? []) };
+      },
+    },
   });
 }
 

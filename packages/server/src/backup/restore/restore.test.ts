@@ -378,6 +378,22 @@ describe("a backup from before a rekey", () => {
     expect(await wrapsOf(empty, older)).toMatchObject([{ region: "a" }]);
   });
 
+  test("brings back the only KEK of an instance whose wraps were all removed", async () => {
+    const site = new Site();
+    await site.install(instance);
+    await site.create(kek(older, 1));
+    const file = await site.backup();
+    await site.restore(file);
+    const [before] = await site.store.read(systemInstance, [older]);
+    if (before === undefined) throw new Error("no KEK");
+    expect(before.object.registers.map(({ stamp }) => stamp.us)).toEqual([1_000]);
+    const after = withoutKekWraps(before.object, { us: 3_000, region: "a" });
+    await site.store.commit(systemInstance, [{ kind: "update", before, after }], []);
+    expect(await wrapsOf(site, older)).toEqual([]);
+    await site.restore(file);
+    expect(await wrapsOf(site, older)).toMatchObject([{ region: "a" }]);
+  });
+
   test("changes no KEK in a store that is only looked at, nor where there is one KEK", async () => {
     const { site, file } = await rekeyed();
     await site.restore(file, { apply: false });

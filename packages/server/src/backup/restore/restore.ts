@@ -145,14 +145,14 @@ class Restore {
 
   /**
    * Writes the wraps of the archive's KEKs anew, where their instance has other ones too, in any region: a rekey removes or
-   * has removed the older ones, and the archive's records need them.
+   * has removed the older ones, and the archive's records need them. Also those of a KEK that has lost all of its wraps.
    */
   async #keepKeks(system: readonly ManagedObject[]): Promise<void> {
     const known = await this.#knownKeks();
     for (const { kek, instance } of system.flatMap((object) => readKekRecord(object) ?? [])) {
       const has = known.get(instance)?.size ?? 0;
-      if (kek.wraps.length > 0 && !this.#deleted.has(instance) && has > 1) {
-        await this.#keepKek(kek);
+      if (kek.wraps.length > 0 && !this.#deleted.has(instance)) {
+        await this.#keepKek(kek, has > 1);
       }
     }
   }
@@ -171,12 +171,13 @@ class Restore {
     return known;
   }
 
-  /** Writes a KEK's wraps anew: those that it has, or those of the archive. */
-  async #keepKek({ id, wraps: archived }: WrappedKek): Promise<void> {
+  /** Writes a KEK's wraps: those of the archive if it has none, and those that it has if `anew`. */
+  async #keepKek({ id, wraps: archived }: WrappedKek, anew: boolean): Promise<void> {
     const { own, timers } = this.#target;
     const now = { us: Math.floor(timers.wallMs() * 1_000), region: archived[0]?.region ?? "" };
     const edit = (before: StoredObject | undefined) => {
       const present = (before && readKekRecord(before.object))?.kek.wraps ?? [];
+      if (present.length > 0 && !anew) return undefined;
       const wraps = present.length === 0 ? archived : present;
       return before && wraps.reduce((record, one) => withKekWrap(record, one, now), before.object);
     };

@@ -1,5 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { InstanceKeyRing, ManagedObject } from "@holdfast/engine";
+import {
+  type InstanceKeyRing,
+  KeyRingUnavailable,
+  type ManagedObject,
+  systemInstance,
+} from "@holdfast/engine";
 import { filledOnce, JoinRules } from "../../approvals/join-rules.ts";
 import { isEmptyIn } from "../../management/instances/deletion.ts";
 import { isSamePassword } from "../../management/users/recorded-users.ts";
@@ -51,7 +56,7 @@ export function openManagement(
   return { view, records, commands, presence, pushed: (objects) => view.take(objects) };
 }
 
-/** What this region takes from the other while an approval policy is in force. */
+/** What this region takes from the other. */
 function joinRules(
   region: string,
   view: SystemView,
@@ -69,6 +74,15 @@ function joinRules(
       isEmpty: (instance) => isEmptyIn(own, instance),
       sameSecret: async (user, one, other) =>
         joining.keyRing !== undefined && (await isSamePassword(joining.keyRing, user, one, other)),
+      prove: async (kek, wrap) => {
+        if (joining.keyRing !== undefined) return await joining.keyRing.prove(kek, wrap);
+        throw new KeyRingUnavailable(false, "no root of trust is open yet");
+      },
+      stored: async (ids) => {
+        const { replicationId: store } = await own.position();
+        const found = await own.read(systemInstance, ids);
+        return { store, records: found.flatMap((each) => each?.object ?? []) };
+      },
     },
   });
 }
