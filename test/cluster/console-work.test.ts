@@ -323,6 +323,9 @@ describe.skipIf(browserMissing.length > 0)(`long work in the console (${browserN
     expect(chosen).not.toContain(plain);
     const { items } = await roots.admin("a1").call("listCertificates", { params, query: {} });
     expect(items).toMatchObject([{ name: "vcenter-1", subject: "CN=dragged" }]);
+    await page.evaluate('location.hash = "/roots-of-trust"');
+    await page.getByText("hpcs: IBM has created no new instances").waitFor();
+    await isFit("Roots of trust, with a note");
     // Chromium would like a user name beside each secret.
     expect(told.filter((text) => !text.includes("Password forms"))).toEqual([]);
   });

@@ -6,6 +6,7 @@ import {
   browserNote,
   enter,
   openPage,
+  sendDialog,
   startBrowser,
   violationsOf,
 } from "../support/browser.ts";
@@ -211,6 +212,36 @@ browserless(`the web console (${browserNote})`, () => {
     const row = page.getByRole("row").filter({ hasText: "seen live" });
     await row.filter({ hasText: "success" }).first().waitFor();
     await expect.poll(() => row.filter({ hasText: "pending" }).count()).toBe(0);
+  });
+
+  test("shows the storage key of each region, and rotates that of the row", async () => {
+    await open("/storage-key");
+    const row = (region: string) =>
+      page.getByRole("row").filter({ has: page.getByRole("cell", { name: region, exact: true }) });
+    const numberOf = (region: string) => row(region).getByRole("cell").nth(1).textContent();
+    await row("b").getByRole("button", { name: "Rotate storage key" }).click();
+    await page.getByRole("dialog").getByText("This concerns region b").waitFor();
+    await sendDialog(page, "Rotate storage key");
+    await expect.poll(() => numberOf("b")).toBe("2");
+    expect(await numberOf("a")).toBe("1");
+    expect(told).toEqual([]);
+  });
+
+  test("shows each node's certificate as the node itself tells it, with colons in its SHA-1", async () => {
+    await open("/server-certificates");
+    const rows = page.locator(".rows tbody tr");
+    await rows.first().waitFor();
+    const reported = rows.filter({ hasNotText: "now, by the node itself" });
+    await expect
+      .poll(async () => {
+        await page.getByRole("button", { name: "Refresh" }).click();
+        return reported.count();
+      })
+      .toBe(0);
+    await rows
+      .first()
+      .getByText(/^([\dA-F]{2}:){19}[\dA-F]{2}$/)
+      .waitFor();
   });
 
   test("watches the service survive: a region is killed under load, and nothing is lost", async () => {

@@ -24,7 +24,7 @@ import { pageAt, ResourcePage } from "./pages/resource.tsx";
 import { SignIn, signInError } from "./pages/sign-in.tsx";
 import { failureSentence } from "./pages/sign-in-failures.ts";
 import { Watch, watchPath } from "./pages/watch.tsx";
-import { regions } from "./parts/fields.tsx";
+import { findRegions, knowsRegions, regions } from "./parts/known-regions.ts";
 import { Loading, messageOf, Notice } from "./parts/notices.tsx";
 
 /** How often an open console asks whether its session still counts. */
@@ -107,13 +107,12 @@ async function enter(code: string): Promise<void> {
 function Inside({ person }: { person: Who }) {
   useEffect(() => {
     regions.value = [person.region];
+    knowsRegions.value = false;
     if (!mayCall(operations.readStatus, person)) return;
-    void call("readStatus", {}).then(
-      ({ region, peers }) => {
-        regions.value = [region, ...peers.map((peer) => peer.region)].toSorted();
-      },
-      () => undefined,
-    );
+    return findRegions(async () => {
+      const { region, peers } = await call("readStatus", {});
+      return [region, ...peers.map((peer) => peer.region)];
+    });
   }, [person.name]);
   return (
     <div class="main-container">

@@ -6,6 +6,7 @@ import {
   type Layout,
   type Reply,
 } from "@holdfast/admin";
+import { newestCertificates } from "@holdfast/admin/server-certificates";
 import { clientOptionsOf, type SiteOptions } from "../sites/site.ts";
 import { type Json, sayJson } from "../terminal/output.ts";
 import type { Operation } from "./build.ts";
@@ -28,7 +29,9 @@ export async function showServerCertificates(
       return (await client.call("listServerCertificates", {})).items;
     }),
   );
-  const items = newest(asked.flatMap((one) => (one.status === "fulfilled" ? one.value : [])));
+  const items = newestCertificates(
+    asked.flatMap((one) => (one.status === "fulfilled" ? one.value : [])),
+  );
   const faults = asked.flatMap((one) => (one.status === "rejected" ? [one.reason as unknown] : []));
   if (faults.length === urls.length) throw faults[0];
   for (const fault of faults) {
@@ -42,24 +45,4 @@ export async function showServerCertificates(
 
 function toldText({ toldAt }: Listed): string {
   return `${toldAt.slice(0, 19)}Z, the node itself was not asked; give its --url too`;
-}
-
-/** For each node its own answer if there is one, otherwise its newest report. */
-function newest(all: readonly Listed[]): readonly Listed[] {
-  const placeOf = ({ region, node }: Listed) => `${region} ${node}`;
-  const best = new Map<string, Listed>();
-  for (const one of all) {
-    const known = best.get(placeOf(one));
-    const better = one.asked === known?.asked ? one.toldAt > known.toldAt : one.asked;
-    if (known === undefined || better) best.set(placeOf(one), one);
-  }
-  const seen = new Set<string>();
-  return all
-    .filter((one) => {
-      const { asked, toldAt } = best.get(placeOf(one)) as Listed;
-      const key = `${placeOf(one)} ${one.sha256}`;
-      if (one.asked !== asked || one.toldAt !== toldAt || seen.has(key)) return false;
-      return seen.add(key) !== undefined;
-    })
-    .toSorted((one, other) => (placeOf(one) < placeOf(other) ? -1 : 1));
 }

@@ -4,6 +4,8 @@ import { pathOf } from "@holdfast/admin/request";
 import { signal } from "@preact/signals";
 import {
   type AnswerOf,
+  type NodeAnswer,
+  type Operation,
   type OperationName,
   operations,
   type RequestOf,
@@ -25,12 +27,14 @@ export interface CallOptions {
   readonly approval?: string | undefined;
   readonly dryRun?: boolean;
   readonly signal?: AbortSignal;
+  /** The only node that is asked; the present one, or the next one that answers, unless given. */
+  readonly at?: string | undefined;
 }
 
 /** The node that served this page, as a prefix of addresses; the page may be behind a proxy's path. */
 const own = new URL("..", document.baseURI).href;
 const readMs = 10_000;
-/** A POST is repeated at the next node; other changes are not, so their answer is waited for longer. */
+/** Some POSTs are repeated at the next node; other changes are not, so their answer is waited for longer. */
 const postMs = 15_000;
 const changeMs = 60_000;
 /** A node that is asked beside others must not hold them up. */
@@ -61,7 +65,10 @@ export const signOutAt = signal<string | undefined>(undefined);
 /** What the person should know about the connection; empty if all is well. */
 export const notice = signal("");
 
-/** Carries out an operation at the present node, or the next one that answers. */
+/**
+ * Carries out an operation at the present node, or at the next one that answers if it cannot be done twice there. Throws an
+ * `AdminProblem` if the service refuses, and an `AdminUnreachable` if nothing answers.
+ */
 export function call<Name extends OperationName>(
   name: Name,
   request: RequestOf<Name>,
@@ -78,14 +85,14 @@ export async function call(
   request: LooseRequest,
   options: CallOptions = {},
 ): Promise<unknown> {
-  const { method } = operations[name];
-  const repeats = method === "GET" || method === "POST";
+  const repeats = mayRepeat(operations[name], options);
   const key = options.idempotencyKey ?? crypto.randomUUID();
   // Before any node is asked: a parameter that is missing is not a node that is silent.
   addressOf(asked.value, name, request);
-  const answer = await askInTurn(repeats, (node) =>
-    send(node, name, request, { ...options, idempotencyKey: key }),
-  );
+  const ask = (node: string) => send(node, name, request, { ...options, idempotencyKey: key });
+  const answer = await (options.at === undefined
+    ? askInTurn(repeats, ask)
+    : askOnce(options.at, ask));
   try {
     return await read(answer);
   } catch (error) {
@@ -93,6 +100,28 @@ export async function call(
     if (isOver && name !== "whoAmI") void findWho().catch(() => undefined);
     throw error;
   }
+}
+
+/** Asks every node at the same time: what each answers, and why the others do not. Throws if none answers. */
+export async function callEvery(
+  name: OperationName,
+  request: LooseRequest,
+): Promise<{
+  readonly answers: readonly NodeAnswer[];
+  readonly faults: readonly { readonly at: string; readonly error: unknown }[];
+}> {
+  const all = nodes.peek();
+  const ask = async (at: string): Promise<NodeAnswer> => {
+    const answer = await callAt(at, name, request as never);
+    return { at, answer: answer as NodeAnswer["answer"] };
+  };
+  const heard = await Promise.allSettled(all.map(ask));
+  const answers = heard.flatMap((one) => (one.status === "fulfilled" ? one.value : []));
+  const faults = heard.flatMap((one, index) =>
+    one.status === "rejected" ? { at: all[index] ?? own, error: one.reason as unknown } : [],
+  );
+  if (answers.length === 0) throw faults[0]?.error;
+  return { answers, faults };
 }
 
 /** Carries out an operation at one node only. */
@@ -283,12 +312,19 @@ function addressOf(node: string, name: OperationName, request: LooseRequest): UR
   return new URL(path.slice(1), node);
 }
 
+/** Whether a call that got no answer may be sent to another node: a POST only if it cannot be done twice. */
+function mayRepeat({ method, makes, repeatable }: Operation, { dryRun }: CallOptions): boolean {
+  if (method === "GET") return true;
+  return method === "POST" && (makes !== undefined || repeatable === true || dryRun === true);
+}
+
 function send(
   node: string,
   name: OperationName,
   request: LooseRequest,
-  { idempotencyKey, ifMatch, approval, dryRun, signal: given }: CallOptions,
+  options: CallOptions,
 ): Promise<Response> {
+  const { idempotencyKey, ifMatch, approval, dryRun, signal: given } = options;
   const { method, repeatable } = operations[name];
   const headers: Record<string, string> = {
     ...consoleHeaders,
@@ -302,7 +338,7 @@ function send(
   if (ifMatch !== undefined) headers["if-match"] = `"${ifMatch}"`;
   if (approval !== undefined) headers["approval"] = approval;
   if (dryRun === true) headers["dry-run"] = "true";
-  const ms = method === "GET" ? readMs : method === "POST" ? postMs : changeMs;
+  const ms = method === "GET" ? readMs : mayRepeat(operations[name], options) ? postMs : changeMs;
   const limit = AbortSignal.timeout(ms);
   return fetch(addressOf(node, name, request), {
     method,
@@ -319,6 +355,7 @@ async function askInTurn(
   ask: (node: string) => Promise<Response>,
 ): Promise<Response> {
   const before = asked.value;
+  if (!repeats) return askOnce(before, ask);
   const first = Math.max(nodes.value.indexOf(before), 0);
   for (let turn = 0; turn < nodes.value.length; turn++) {
     const node = nodes.value[(first + turn) % nodes.value.length] ?? own;
@@ -331,18 +368,29 @@ async function askInTurn(
       }
       return answer;
     } catch (error) {
-      const isSilent =
-        error instanceof TypeError ||
-        (error instanceof DOMException && error.name === "TimeoutError");
-      if (!isSilent) throw error;
-      if (!repeats) {
-        throw new AdminUnreachable(
-          `${hostOf(node)} gave no answer: the change may have been made or not. Look, and try again.`,
-        );
-      }
+      if (!isSilence(error)) throw error;
     }
   }
   throw new AdminUnreachable("No node answers. The console tries again.");
+}
+
+/** Asks one node, once: without an answer nobody knows what was done. */
+async function askOnce(node: string, ask: (node: string) => Promise<Response>): Promise<Response> {
+  try {
+    return await ask(node);
+  } catch (error) {
+    if (!isSilence(error)) throw error;
+    throw new AdminUnreachable(
+      `${hostOf(node)} gave no answer: the change may have been made or not. Look, and try again.`,
+    );
+  }
+}
+
+/** Whether a node gave no answer. */
+function isSilence(error: unknown): boolean {
+  return (
+    error instanceof TypeError || (error instanceof DOMException && error.name === "TimeoutError")
+  );
 }
 
 /** Host and port of a node. */

@@ -18,7 +18,7 @@ export function commandLine(
       if (secrets.includes(name)) return [`${optionOf(name)}-file FILE`];
       return optionTexts(optionOf(name), values[name]);
     });
-  const root = roots === undefined ? [] : rootTexts(values[roots] ?? values["root"]);
+  const root = roots === undefined ? [] : rootTexts(rootsIn(values, roots));
   const places = names.map((name) => quoted(String(params[name] ?? name.toUpperCase())));
   return ["holdfast", words, ...places, ...options, ...root].join(" ");
 }
@@ -38,17 +38,32 @@ function optionTexts(option: string, value: unknown): readonly string[] {
   return [`${option} ${quoted(String(value))}`];
 }
 
+/** The roots of trust of a request, by region; a lookup without a region asks the region of the node. */
+function rootsIn(
+  { regions, root, rootOfTrust, region = "REGION" }: Readonly<Record<string, unknown>>,
+  kind: "rootOfTrust" | "regions" | "lookup",
+): unknown {
+  if (kind === "lookup") return { [String(region)]: root };
+  return kind === "regions" ? regions : (rootOfTrust as { regions?: unknown } | undefined)?.regions;
+}
+
 /** `--root a:local` for each region. What is secret is left to fill in. */
-function rootTexts(value: unknown): readonly string[] {
-  if (typeof value !== "object" || value === null) return [];
-  const { regions = value } = value as { readonly regions?: object };
-  return Object.entries(regions).map(([region, root]) => {
-    const { type, ...fields } = root as Readonly<Record<string, unknown>>;
-    const pairs = Object.entries(fields).map(([name, each]) =>
-      typeof each === "object" ? `${name}=@FILE` : `${name}=${String(each)}`,
-    );
-    return `--root ${quoted([`${region}:${String(type)}`, ...pairs].join(","))}`;
+function rootTexts(roots: unknown): readonly string[] {
+  if (typeof roots !== "object" || roots === null) return [];
+  return Object.entries(roots).flatMap(([region, root]: readonly [string, unknown]) => {
+    if (typeof root !== "object" || root === null) return [];
+    const { type = "TYPE", ...fields } = root as Readonly<Record<string, unknown>>;
+    const pairs = Object.entries(fields).map(([name, each]) => `${name}=${rootText(each)}`);
+    return [`--root ${quoted([`${region}:${String(type)}`, ...pairs].join(","))}`];
   });
+}
+
+/** A field of a root of trust. An object is the place of a secret, or has the secret itself, which is never shown. */
+function rootText(field: unknown): string {
+  if (typeof field !== "object" || field === null) return String(field);
+  const { env, file } = field as { readonly env?: unknown; readonly file?: unknown };
+  if (typeof env === "string") return `env:${env || "NAME"}`;
+  return typeof file === "string" ? `file:${file || "NAME"}` : "@FILE";
 }
 
 /** A word as a POSIX shell reads it. */

@@ -51,6 +51,8 @@ export interface Operation {
   readonly etag?: "given" | "required";
   readonly shownOnce?: true;
   readonly repeatable?: true;
+  /** What it makes once, however often it is sent with the same idempotency key. */
+  readonly makes?: string;
   /** The action that the approval policy may name. */
   readonly guarded?: string;
   readonly command: CommandRow;
@@ -61,6 +63,13 @@ export const operations = table as unknown as Readonly<Record<OperationName, Ope
 
 /** Who is signed in. */
 export type Who = AnswerOf<"whoAmI">;
+
+/** What a node answered. */
+export interface NodeAnswer {
+  /** Its address. */
+  readonly at: string;
+  readonly answer: Readonly<Record<string, unknown>>;
+}
 
 /** Follows a reference into the definitions of the whole schema. */
 export function resolved(schema: Schema, whole: Schema): Schema {

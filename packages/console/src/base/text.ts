@@ -90,3 +90,13 @@ export function commonNameOf(subject: string): string {
   const name = plain.replaceAll(/[^A-Za-z0-9 ._-]+/g, "-").slice(0, 64);
   return name.replaceAll(/^[^A-Za-z0-9]+|[^A-Za-z0-9]+$/g, "") || "vcenter";
 }
+
+/** A fingerprint as vCenter shows it: in capitals, with colons. */
+export function withColons(hex: string): string {
+  return hex.toUpperCase().replaceAll(/(..)(?=.)/g, "$1:");
+}
+
+/** A value in the format of its column; `colons` is for fingerprints. */
+export function formatted(value: unknown, format: string | undefined): unknown {
+  return format === "colons" && typeof value === "string" ? withColons(value) : value;
+}

@@ -1,26 +1,27 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
-import { call } from "../base/api.ts";
+import { call, callEvery } from "../base/api.ts";
 import type { AnswerOf } from "../base/contract.ts";
 import { may } from "../base/may.ts";
 import { link } from "../base/router.ts";
+import { withColons } from "../base/text.ts";
 import { ActionDialog } from "../parts/action.tsx";
 import type { Action } from "../parts/action-model.ts";
 import { Copied } from "../parts/copy.tsx";
 import { Failure, Loading } from "../parts/notices.tsx";
 import { LiveCheck } from "./connect/check.tsx";
 import { TrustWays } from "./connect/trust-ways.tsx";
+import { serverCertificates, type ToldCertificate } from "./every-node.ts";
 import { connectPage } from "./pages.ts";
 import { Heading } from "./resource.tsx";
 
 type Instance = AnswerOf<"readInstance">;
-type Certificate = AnswerOf<"listServerCertificates">["items"][number];
 
 /** The steps of vCenter's own wizard, with what to type and what to compare. */
 export function Connect({ params }: { params: Readonly<Record<string, string>> }) {
   const instance = useSignal<Instance | undefined>(undefined);
-  const certificates = useSignal<readonly Certificate[]>([]);
+  const certificates = useSignal<readonly ToldCertificate[] | undefined>(undefined);
   const taken = useSignal<readonly string[]>([]);
   const action = useSignal<Action | undefined>(undefined);
   const error = useSignal<unknown>(undefined);
@@ -36,7 +37,8 @@ export function Connect({ params }: { params: Readonly<Record<string, string>> }
       });
       taken.value = items.map(({ name }) => name);
       if (may("listServerCertificates")) {
-        certificates.value = (await call("listServerCertificates", {})).items;
+        const { answers } = await callEvery("listServerCertificates", {});
+        certificates.value = serverCertificates(answers, Date.now());
       }
     } catch (reason) {
       error.value = reason;
@@ -100,19 +102,24 @@ export function Connect({ params }: { params: Readonly<Record<string, string>> }
           <Step title="Compare the fingerprints">
             vCenter shows each server's certificate with its SHA-1 fingerprint. Trust it only if it
             is one of these. A server with two certificates shows the one that fits vCenter.
-            {certificates.value.length === 0 ? (
+            {!may("listServerCertificates") ? (
               <p>Your token may not read them: ask the operator of the nodes for them.</p>
+            ) : certificates.value === undefined && error.value === undefined ? (
+              <Loading />
             ) : null}
-            {certificates.value.map(({ node, region, keyType, sha1, sha256, notAfter }) => (
-              <div key={sha256} class="fingerprint">
-                <h3>
-                  Node {node}, region {region}, {keyType}, until {notAfter.slice(0, 10)}
-                </h3>
-                SHA-1 <Copied text={withColons(sha1)} what={`SHA-1 of ${node}`} />
-                <br />
-                SHA-256 <Copied text={withColons(sha256)} what={`SHA-256 of ${node}`} />
-              </div>
-            ))}
+            {certificates.value?.map(
+              ({ node, region, keyType, sha1, sha256, notAfter, ...one }) => (
+                <div key={sha256} class="fingerprint">
+                  <h3>
+                    Node {node}, region {region}, {keyType}, until {notAfter.slice(0, 10)}
+                  </h3>
+                  {one.asked ? null : <p>Reported {one.told}. It may show another one by now.</p>}
+                  SHA-1 <Copied text={withColons(sha1)} what={`SHA-1 of ${node}`} />
+                  <br />
+                  SHA-256 <Copied text={withColons(sha256)} what={`SHA-256 of ${node}`} />
+                </div>
+              ),
+            )}
           </Step>
           <Step title="Set As Default">
             Select the provider and press Set As Default, or new machines keep using the provider
@@ -168,9 +175,4 @@ function Step({ title, children }: { title: string; children: ComponentChildren 
       {children}
     </li>
   );
-}
-
-/** A fingerprint as vCenter shows it. */
-function withColons(hex: string): string {
-  return hex.toUpperCase().replaceAll(/(..)(?=.)/g, "$1:");
 }

@@ -3,6 +3,21 @@ import { go, link } from "../base/router.ts";
 import { words } from "../base/text.ts";
 import type { Suggestions } from "./extras/suggestions.ts";
 
+/** The fields of a query that filter its list. */
+function filtersOf(schema: Schema | undefined): readonly (readonly [string, Schema])[] {
+  return Object.entries(schema?.properties ?? {}).filter(
+    ([name]) => name !== "cursor" && name !== "limit",
+  );
+}
+
+/** Whether the address filters the list of an operation with this query. */
+export function isFiltered(
+  schema: Schema | undefined,
+  query: Readonly<Record<string, string>>,
+): boolean {
+  return filtersOf(schema).some(([name]) => (query[name] ?? "") !== "");
+}
+
 /** Filters of a list, as the operation's query has them; the address keeps them. */
 export function Filters({
   schema,
@@ -15,9 +30,7 @@ export function Filters({
   path: string;
   suggestions: Suggestions;
 }) {
-  const fields = Object.entries(schema?.properties ?? {}).filter(
-    ([name]) => name !== "cursor" && name !== "limit",
-  );
+  const fields = filtersOf(schema);
   if (fields.length === 0) return null;
   return (
     <details class="filters" open={Object.keys(query).length > 0}>

@@ -1,37 +1,25 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { call } from "../base/api.ts";
-import type { AnswerOf } from "../base/contract.ts";
+import { callAt, nodes } from "../base/api.ts";
 import { may } from "../base/may.ts";
 import { repeat } from "../base/repeat.ts";
 import { link } from "../base/router.ts";
-import { Drawing, type Heard, nameOf, useHeard } from "../parts/drawing.tsx";
-import { Failure, Notice } from "../parts/notices.tsx";
-
-type Check = AnswerOf<"runChecks">["items"][number];
+import { timeText } from "../base/text.ts";
+import { Drawing, nameOf, useHeard } from "../parts/drawing.tsx";
+import { messageOf, Notice } from "../parts/notices.tsx";
+import type { Heard } from "../parts/regions-model.ts";
+import { findingsOf, type Look, wellSince } from "./overview-model.ts";
 
 const checkEveryMs = 15_000;
 
 /** Both regions as they are now: what is wrong first, then a drawing of nodes, stores and the line. */
 export function Overview() {
-  const checks = useSignal<readonly Check[] | undefined>(undefined);
-  const error = useSignal<unknown>(undefined);
   const mayRead = may("readStatus");
   const heard = useHeard(mayRead);
-
+  const looks = useLooks(mayRead);
   useEffect(() => {
     document.title = "Overview – Holdfast";
-    if (!mayRead) return;
-    return repeat(checkEveryMs, async () => {
-      try {
-        checks.value = (await call("runChecks", {})).items;
-        error.value = undefined;
-      } catch (reason) {
-        error.value = reason;
-      }
-    });
-  }, [mayRead]);
-
+  }, []);
   if (!mayRead) {
     return (
       <>
@@ -43,43 +31,90 @@ export function Overview() {
       </>
     );
   }
+  const sinceMs = wellSince(nodes.value, looks, heard);
   return (
     <>
       <h1>Overview</h1>
-      <Wrong checks={checks.value} heard={heard} />
-      {error.value === undefined ? null : <Failure error={error.value} />}
+      {sinceMs === undefined ? <Wrong looks={looks} heard={heard} /> : <Well sinceMs={sinceMs} />}
       <Drawing heard={heard} />
     </>
   );
 }
 
-/** What is wrong, the worst first, each with what to do. */
-function Wrong({
-  checks,
-  heard,
-}: {
-  checks: readonly Check[] | undefined;
-  heard: readonly Heard[];
-}) {
-  const silent = heard.filter((one) => one.silent !== undefined);
-  const found = (checks ?? []).filter(({ state }) => state !== "ok");
-  const worst = found.toSorted((one, other) => rank(one) - rank(other));
-  if (checks !== undefined && worst.length === 0 && silent.length === 0) {
-    return <Notice tone="success">Every check passed, and every node answers.</Notice>;
+/** The checks of every node, again and again; nothing where the person may not ask. */
+function useLooks(may: boolean): readonly Look[] {
+  const looks = useSignal<readonly Look[]>([]);
+  useEffect(() => {
+    if (!may) return;
+    return repeat(checkEveryMs, async () => {
+      const ask = async (node: string) => {
+        const look = await lookAt(node);
+        looks.value = [...looks.peek().filter((one) => one.node !== node), look];
+      };
+      await Promise.all(nodes.peek().map(ask));
+    });
+  }, [may]);
+  return looks.value;
+}
+
+async function lookAt(node: string): Promise<Look> {
+  try {
+    const { items } = await callAt(node, "runChecks", {});
+    return { node, atMs: Date.now(), checks: items };
+  } catch (error) {
+    return { node, atMs: Date.now(), error: messageOf(error) };
   }
+}
+
+/** That nothing is wrong, at how many nodes, and when that was. */
+function Well({ sinceMs }: { sinceMs: number }) {
+  const { length } = nodes.value;
+  return (
+    <>
+      <Notice tone="success">
+        {length === 1
+          ? "Every check passed at the one node that was asked. The setting admin.console.nodes names the others."
+          : `Every check passed at all ${length} nodes that were asked.`}
+      </Notice>
+      <p>Last look: {timeText(new Date(sinceMs).toISOString())}</p>
+    </>
+  );
+}
+
+/** What is wrong or not known, the worst first, each with what to do. */
+function Wrong({ looks, heard }: { looks: readonly Look[]; heard: readonly Heard[] }) {
+  const answers = new Set(heard.flatMap(({ node, status }) => (status === undefined ? [] : node)));
+  const findings = findingsOf(looks, nameOf);
   return (
     <section aria-label="What is wrong" aria-live="polite">
-      {silent.map(({ node, silent: why }) => (
-        <Notice key={node} tone="danger">
-          Node {nameOf(node)} does not answer. {why} The runbook's HoldfastNodeGone says what to do.
+      {heard.map(({ node, silent: why }) =>
+        why === undefined ? null : (
+          <Notice key={node} tone="danger">
+            Node {nameOf(node)} does not answer. {why} The runbook's HoldfastNodeGone says what to
+            do.
+          </Notice>
+        ),
+      )}
+      {heard.map(({ node, refused }) =>
+        refused === undefined ? null : (
+          <Notice key={node} tone="warning">
+            Node {nameOf(node)} refuses to say how it is: {refused}
+          </Notice>
+        ),
+      )}
+      {looks.map(({ node, error }) =>
+        error === undefined || !answers.has(node) ? null : (
+          <Notice key={node} tone="warning">
+            What the checks of node {nameOf(node)} find is not known: {error}
+          </Notice>
+        ),
+      )}
+      {findings.map(({ name, state, detail, mend, nodes: at }, index) => (
+        <Notice key={index} tone={state === "failed" ? "danger" : "warning"}>
+          <b>{name}</b> ({at.join(", ")}): {detail}. {sentence(mend)}
         </Notice>
       ))}
-      {worst.map(({ name, state, detail, mend }, at) => (
-        <Notice key={at} tone={state === "failed" ? "danger" : "warning"}>
-          <b>{name}</b>: {detail}. {sentence(mend)}
-        </Notice>
-      ))}
-      {worst.length === 0 ? null : <a href={link("/checks")}>All checks</a>}
+      {findings.length === 0 ? null : <a href={link("/checks")}>All checks</a>}
     </section>
   );
 }
@@ -87,8 +122,4 @@ function Wrong({
 /** What to do, as a sentence. */
 function sentence(text: string): string {
   return text === "" ? "" : `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
-}
-
-function rank({ state }: Check): number {
-  return state === "failed" ? 0 : 1;
 }

@@ -1,5 +1,6 @@
-import type { OperationName } from "../base/contract.ts";
+import type { NodeAnswer, OperationName } from "../base/contract.ts";
 import { commonNameOf } from "../base/text.ts";
+import { checks, serverCertificates, storageKeys } from "./every-node.ts";
 
 type Item = Readonly<Record<string, unknown>>;
 
@@ -31,6 +32,10 @@ export interface Page {
   readonly rowActions?: readonly RowAction[];
   /** Shown again when the service tells of an event; else on demand. */
   readonly live?: true;
+  /** Makes the rows from the answers of all nodes; one node is asked unless given. */
+  readonly ofNodes?: (answers: readonly NodeAnswer[], nowMs: number) => readonly Item[];
+  /** What it reads may not be there yet: then it is shown as empty. */
+  readonly mayBeAbsent?: true;
   /** What to do where the list is empty, or where what it reads is not there yet. */
   readonly empty?: string;
 }
@@ -104,6 +109,7 @@ export const pages: readonly Page[] = [
     path: `${ofInstance}/authority`,
     title: "Authority",
     reads: "readAuthority",
+    mayBeAbsent: true,
     empty:
       "This instance has no authority yet. Holdfast makes it with the first certificate that it signs or issues.",
   },
@@ -123,17 +129,12 @@ export const pages: readonly Page[] = [
       ...["TIME=eventTime", "OUTCOME=outcome", "ACTION=what", "WHO=by", "TARGET=on"],
       ...["INSTANCE=where", "REGION=region"],
     ],
-    empty: "No event fits these filters.",
   },
   {
     path: "/roots-of-trust",
     title: "Roots of trust",
     reads: "reportRoots",
     menu: true,
-    columns: [
-      ...["INSTANCE=name", "REGION=region", "STATE=state", "STALE=stale"],
-      ...["VERSION=currentVersion", "ROOT=root"],
-    ],
     to: [`${ofInstance}/root-of-trust`, { instance: "name" }],
     // The storage keys of the regions are in the list too.
     toIf: "instance",
@@ -170,12 +171,15 @@ export const pages: readonly Page[] = [
     path: "/server-certificates",
     title: "Server certificates",
     reads: "listServerCertificates",
+    ofNodes: serverCertificates,
     menu: true,
   },
   {
     path: "/checks",
     title: "Checks",
     reads: "runChecks",
+    ofNodes: checks,
+    columns: ["NODE=node", "STATE=state", "CHECK=name", "DETAIL=detail", "MEND=mend"],
     menu: true,
   },
   {
@@ -195,7 +199,10 @@ export const pages: readonly Page[] = [
     title: "Storage key",
     reads: "readStorageKey",
     menu: true,
-    actions: ["rotateStorageKey"],
+    ofNodes: storageKeys,
+    columns: ["REGION=region", "NUMBER=number", "SINCE=since", "ROTATION=rotation", "LEFT=left"],
+    // The buttons are in the rows: each is of one region.
+    rowActions: [{ name: "rotateStorageKey" }],
   },
   {
     path: "/access/tokens",
@@ -223,6 +230,7 @@ export const pages: readonly Page[] = [
     path: "/access/approval-policy",
     title: "Approval policy",
     reads: "readApprovalPolicy",
+    mayBeAbsent: true,
     menu: true,
     actions: ["changeApprovalPolicy", "stopApprovalPolicy"],
     empty:

@@ -1,9 +1,11 @@
 import { AdminProblem } from "@holdfast/admin/errors";
 import { signal } from "@preact/signals";
-import { call, followed } from "../base/api.ts";
+import { call, callEvery, followed, hostOf } from "../base/api.ts";
 import { type OperationName, operations } from "../base/contract.ts";
 import { go, link, type Place, place } from "../base/router.ts";
 import { type Action, actionText } from "../parts/action-model.ts";
+import { regions } from "../parts/known-regions.ts";
+import { messageOf } from "../parts/notices.tsx";
 import type { Page } from "./pages.ts";
 
 /** A thing or a row as the service answered it. */
@@ -26,7 +28,7 @@ export class ResourceModel {
   /** Where the next page of the list begins. */
   readonly next = signal<string | undefined>(undefined);
   readonly error = signal<unknown>(undefined);
-  /** Why events of a region are not in the list. */
+  /** Why events of a region, or what nodes would answer, are not in the list. */
   readonly missing = signal("");
   /** What a person has begun here. */
   readonly action = signal<Action | undefined>(undefined);
@@ -42,17 +44,49 @@ export class ResourceModel {
 
   /** Reads the page; with a cursor, adds the rows that follow. */
   async load(cursor?: string): Promise<void> {
+    try {
+      if (this.#page.ofNodes === undefined) this.#show(await this.#read(cursor), cursor);
+      else await this.#askNodes(this.#page.ofNodes);
+      this.error.value = undefined;
+    } catch (error) {
+      this.error.value = error;
+    }
+  }
+
+  async #read(cursor: string | undefined): Promise<Item> {
     const { reads } = this.#page;
     const isPaged = operations[reads].query?.properties?.["cursor"] !== undefined;
     const query = cursor === undefined ? this.#query : { ...this.#query, cursor };
     try {
-      this.#show(await call(reads, { params: this.#params, ...(isPaged && { query }) }), cursor);
-      this.error.value = undefined;
+      return await call(reads, { params: this.#params, ...(isPaged && { query }) });
     } catch (error) {
       const isAbsent = error instanceof AdminProblem && error.code === "notFound";
-      if (isAbsent && this.#page.empty !== undefined) this.items.value = [];
-      else this.error.value = error;
+      if (!isAbsent || this.#page.mayBeAbsent !== true) throw error;
+      const { instance } = this.#params;
+      // Where the instance itself is missing, this says so.
+      if (instance !== undefined) await call("readInstance", { params: { instance } });
+      return { items: [] };
     }
+  }
+
+  /** Asks every node, and says what may be missing: nodes without an answer, and regions without a row. */
+  async #askNodes(rowsOf: NonNullable<Page["ofNodes"]>): Promise<void> {
+    const { answers, faults } = await callEvery(this.#page.reads, { params: this.#params });
+    const rows = rowsOf(answers, Date.now());
+    // Rows of nodes have no region.
+    const shown = new Set<unknown>(rows.map(({ region }) => region));
+    const names = shown.has(undefined) ? [] : regions.peek();
+    const absent = names.filter((region) => !shown.has(region));
+    this.items.value = rows;
+    this.missing.value = [
+      ...faults.map(
+        ({ at, error }) => `${hostOf(at)} gave no answer of its own (${messageOf(error)}).`,
+      ),
+      ...absent.map(
+        (region) =>
+          `No node of region ${region} has answered: admin.console.nodes names the nodes that are asked.`,
+      ),
+    ].join(" ");
   }
 
   /** Adds events to the top of the list as they happen, until `ending` is aborted. */
@@ -77,10 +111,15 @@ export class ResourceModel {
     said.value = { text: "", path: "" };
     const thing = row?.item ?? this.thing.value;
     const params = row?.params ?? this.#params;
-    const { name: text, id, subject } = (thing ?? {}) as Readonly<Record<string, string>>;
+    const read = (thing ?? {}) as Readonly<Record<string, string>>;
+    const { name: text, id, subject, region } = read;
     const own = operations[name].params.includes("key") ? id : (text ?? id);
-    const target = own ?? params["instance"] ?? subject ?? "";
-    this.action.value = { name, params, thing, target, ...(row?.given && { given: row.given }) };
+    // What is the region's own is done at the node that was read, although another one may be asked by then.
+    const at = this.#page.ofNodes === undefined ? undefined : read["at"];
+    const where = at === undefined ? undefined : `region ${region}`;
+    const target = own ?? params["instance"] ?? subject ?? where ?? "";
+    const given = row?.given === undefined ? {} : { given: row.given };
+    this.action.value = { name, params, thing, target, at, ...given };
   }
 
   /** Says what was done, and in which regions it is not yet; then reads the page again, or leaves what is gone. */

@@ -2,11 +2,12 @@ import { useEffect, useMemo } from "preact/hooks";
 import { commandLine } from "../base/command-line.ts";
 import { type OperationName, operations } from "../base/contract.ts";
 import { may } from "../base/may.ts";
-import { link, match, place } from "../base/router.ts";
+import { go, link, match, place } from "../base/router.ts";
 import { valueAt } from "../base/text.ts";
 import { ActionDialog } from "../parts/action.tsx";
 import { actionText } from "../parts/action-model.ts";
 import { Copied } from "../parts/copy.tsx";
+import { regions } from "../parts/known-regions.ts";
 import { Failure, Loading, Notice } from "../parts/notices.tsx";
 import { columnOf, Rows } from "../parts/rows.tsx";
 import { Fields } from "../parts/value.tsx";
@@ -14,7 +15,7 @@ import { useNamed } from "./extras/event-names.ts";
 import { extrasAbove, extrasBelow } from "./extras/extras.tsx";
 import { Loss } from "./extras/loss.tsx";
 import { useSuggestions } from "./extras/suggestions.ts";
-import { Filters } from "./filters.tsx";
+import { Filters, isFiltered } from "./filters.tsx";
 import { allowedIn, connectPage, instancePages, type Page } from "./pages.ts";
 import { type Item, type Params, ResourceModel, said } from "./resource-model.ts";
 
@@ -30,7 +31,8 @@ export function ResourcePage({ page, params }: { page: Page; params: Params }) {
     const ending = new AbortController();
     if (page.live === true) void model.follow(ending.signal);
     return () => ending.abort();
-  }, [model]);
+    // Where every node is asked, a region that becomes known may be missing.
+  }, [model, page.ofNodes === undefined ? 0 : regions.value.length]);
   const { action, error } = model;
   const Above = extrasAbove[page.path];
   const Below = extrasBelow[page.path];
@@ -130,7 +132,7 @@ function Content({ page, params, model }: { page: Page; params: Params; model: R
   }
   if (items.value === undefined) return error.value === undefined ? <Loading /> : null;
   if (items.value.length === 0 && next.value === undefined) {
-    return <p class="empty">{page.empty ?? "Nothing to show."}</p>;
+    return <Empty page={page} />;
   }
   const { columns = [], below = [] } = operations[page.reads].command.list ?? {};
   return (
@@ -151,6 +153,21 @@ function Content({ page, params, model }: { page: Page; params: Params; model: R
         </button>
       )}
     </>
+  );
+}
+
+/** A list without rows: what to do, or that its filters hide all of them. */
+function Empty({ page }: { page: Page }) {
+  const { query, path } = place.value;
+  const { query: schema, command } = operations[page.reads];
+  if (!isFiltered(schema, query)) return <p class="empty">{page.empty ?? "Nothing to show."}</p>;
+  return (
+    <p class="empty">
+      No {command.list?.of ?? "rows"} fit these filters.{" "}
+      <button type="button" class="btn btn-sm" onClick={() => go(link(path))}>
+        Clear the filters
+      </button>
+    </p>
   );
 }
 

@@ -1,6 +1,6 @@
 import { AdminProblem } from "@holdfast/admin/errors";
 import { signal } from "@preact/signals";
-import { call, type LooseRequest } from "../base/api.ts";
+import { call, type LooseRequest, who } from "../base/api.ts";
 import { type Operation, type OperationName, operations, type Schema } from "../base/contract.ts";
 import { words } from "../base/text.ts";
 
@@ -17,6 +17,8 @@ export interface Action {
   readonly thing?: Given | undefined;
   /** Values that the form begins with; the person may change them. */
   readonly given?: Given;
+  /** The node that it is done at, where it concerns the region of that node; any node unless given. */
+  readonly at?: string | undefined;
 }
 
 /** Refusals after which a person may insist. */
@@ -80,7 +82,9 @@ export class ActionModel {
     const { method, body } = this.operation;
     const isChange = method === "PATCH" && body !== undefined && action.thing !== undefined;
     this.#before = isChange ? partOf(action.thing, body) : {};
-    this.given.value = { ...this.#before, ...action.given };
+    // Without a region it is that of the node that is asked, which may be another one when the form is sent.
+    const here = body?.properties?.["region"] === undefined ? {} : { region: who.peek()?.region };
+    this.given.value = { ...here, ...this.#before, ...action.given };
     this.#done = done;
   }
 
@@ -136,6 +140,7 @@ export class ActionModel {
         dryRun,
         ifMatch: typeof version === "string" ? version : undefined,
         approval: approval === "" ? undefined : approval,
+        at: this.action.at,
       });
       this.checked.value = dryRun;
       if (!dryRun) this.#show(answer);

@@ -10,6 +10,7 @@ import { type Action, ActionModel, actionText, type Given } from "./action-model
 import { Copied, save } from "./copy.tsx";
 import { Row } from "./field-row.tsx";
 import { ObjectFields } from "./fields.tsx";
+import { findRegions, knowsRegions } from "./known-regions.ts";
 import { Failure, Notice } from "./notices.tsx";
 import { columnOf, Rows } from "./rows.tsx";
 import { Fields } from "./value.tsx";
@@ -83,6 +84,7 @@ export function ActionDialog({
 function Form({ model, children }: { model: ActionModel; children: ComponentChildren }) {
   const { action, operation, error, checked } = model;
   const { query, body, command } = operation;
+  useRegionsOf(command.roots === undefined ? undefined : action.params["instance"]);
   return (
     <>
       <p>{operation.summary}</p>
@@ -131,6 +133,16 @@ function Form({ model, children }: { model: ActionModel; children: ComponentChil
       </details>
     </>
   );
+}
+
+/** Makes all regions known: a token that may not read the status of the service may read those of its instance. */
+function useRegionsOf(instance: string | undefined): void {
+  useEffect(() => {
+    if (instance === undefined || knowsRegions.peek()) return;
+    return findRegions(async () => {
+      return Object.keys((await call("readInstance", { params: { instance } })).regions);
+    });
+  }, [instance]);
 }
 
 /** Asks a person to type the name of what becomes unreadable. */

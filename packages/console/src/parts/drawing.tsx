@@ -6,25 +6,14 @@ import { callAt, hostOf, nodes } from "../base/api.ts";
 import type { AnswerOf } from "../base/contract.ts";
 import { repeat } from "../base/repeat.ts";
 import { Loading, messageOf, State } from "./notices.tsx";
+import { type Heard, lineOf, regionsOf } from "./regions-model.ts";
 
-type Status = AnswerOf<"readStatus">;
-
-/** What a node says of itself, or why it says nothing. */
-export interface Heard {
-  readonly node: string;
-  readonly status?: Status;
-  /** Why it gave no answer. */
-  readonly silent?: string;
-  /** Its answer, where it is a refusal. */
-  readonly refused?: string;
-}
-
-/** Names of nodes, from their last answers: a silent one still has its name and its region. */
-const names = new Map<string, { readonly node: string; readonly region: string }>();
+/** The last answers of nodes, by their address. */
+const known = new Map<string, AnswerOf<"readStatus">>();
 
 /** The name of a node, or its address where it never answered. */
 export function nameOf(node: string): string {
-  return names.get(node)?.node ?? hostOf(node);
+  return known.get(node)?.node ?? hostOf(node);
 }
 
 const lookEveryMs = 1500;
@@ -46,21 +35,21 @@ export function useHeard(may: boolean): readonly Heard[] {
 /** Both regions: their nodes, the stores that they serve from, and the line between them. */
 export function Drawing({ heard }: { heard: readonly Heard[] }) {
   if (heard.length === 0) return <Loading />;
-  const regions = regionsOf(heard);
+  const regions = regionsOf(heard, known);
   return (
     <section class="regions" aria-label="Regions and their nodes">
       {regions.map((region, at) => (
         <Fragment key={region}>
-          {at === 0 ? null : <Line between={[regions[at - 1], region]} heard={heard} />}
+          {at === 0 ? null : <Line between={[regions[at - 1] ?? "", region]} heard={heard} />}
           <Region
             name={region}
             heard={heard.filter(
-              ({ node, status }) => (status ?? names.get(node))?.region === region,
+              ({ node, status }) => (status ?? known.get(node))?.region === region,
             )}
           />
         </Fragment>
       ))}
-      <Unknown heard={heard.filter((one) => one.status === undefined && !names.has(one.node))} />
+      <Unknown heard={heard.filter((one) => one.status === undefined && !known.has(one.node))} />
     </section>
   );
 }
@@ -69,19 +58,12 @@ async function look(node: string): Promise<Heard> {
   try {
     const signal = AbortSignal.timeout(answerMs);
     const status = await callAt(node, "readStatus", {}, { signal });
-    names.set(node, status);
+    known.set(node, status);
     return { node, status };
   } catch (error) {
     const text = messageOf(error);
     return error instanceof AdminProblem ? { node, refused: text } : { node, silent: text };
   }
-}
-
-function regionsOf(heard: readonly Heard[]): readonly string[] {
-  const named = heard.flatMap(({ status }) =>
-    status === undefined ? [] : [status.region, ...status.peers.map(({ region }) => region)],
-  );
-  return [...new Set(named)].toSorted();
 }
 
 /** A region: its nodes, and which store each serves from. */
@@ -133,41 +115,11 @@ function Node({ heard: { node, status, silent, refused } }: { heard: Heard }) {
 }
 
 /** The line between two regions, as each side sees it. */
-function Line({
-  between: [one = "", other = ""],
-  heard,
-}: {
-  between: readonly [string | undefined, string | undefined];
-  heard: readonly Heard[];
-}) {
-  const views = heard.flatMap(({ status }) =>
-    (status?.peers ?? [])
-      .filter(({ region }) => [one, other].includes(region))
-      .map((peer) => ({ ...peer, node: status?.node ?? "" })),
-  );
-  const away = views.filter(({ state }) => state !== "up");
-  const behind = Math.max(0, ...views.map((view) => view.behind ?? 0));
-  const text =
-    away.length > 0
-      ? `${away.map(({ node, region }) => `${node} cannot reach ${region}`).join(", ")}. ${away[0]?.reason ?? ""}`
-      : behind > 0
-        ? `${behind} changes are on their way`
-        : "Both regions have everything: if one failed now, nothing would be lost.";
-  const alone = [one, other].flatMap((region) => {
-    const own = heard.filter(({ status }) => status?.region === region);
-    const counts = own.flatMap(({ status }) =>
-      (status?.peers ?? []).map((peer) => peer.alone ?? 0),
-    );
-    const count = counts.reduce((sum, each) => sum + each, 0);
-    return count === 0
-      ? []
-      : [
-          `Only region ${region} has ${count} changes: if it failed for good now, they would be lost.`,
-        ];
-  });
+function Line({ between, heard }: { between: readonly [string, string]; heard: readonly Heard[] }) {
+  const { state, text, alone } = lineOf(between, heard, known);
   return (
-    <div class={`line ${away.length > 0 ? "cut" : ""}`} role="status">
-      <State of={away.length > 0 ? "down" : "up"} />
+    <div class={`line ${state === "down" ? "cut" : ""}`} role="status">
+      <State of={state} />
       <span>{text}</span>
       {alone.map((said) => (
         <strong key={said}>{said}</strong>

@@ -1,11 +1,10 @@
-import { signal, useSignal } from "@preact/signals";
+import { useSignal } from "@preact/signals";
 import { resolved, type Schema } from "../base/contract.ts";
 import { words } from "../base/text.ts";
 import { type FieldProps, Help, Row } from "./field-row.tsx";
+import { knowsRegions, regions } from "./known-regions.ts";
 import { IdentifierList, isLong, isLongList, Lines, LongText } from "./long-fields.tsx";
-
-/** The regions of this service, for fields that a person fills in once for each. */
-export const regions = signal<readonly string[]>([]);
+import { Loading } from "./notices.tsx";
 
 type Given = Readonly<Record<string, unknown>>;
 
@@ -251,8 +250,14 @@ function Group({ schema, whole, id, label, value, change }: FieldProps) {
   );
 }
 
+/** In place of fields for each region, while nobody knows which there are. */
+export function UnknownRegions() {
+  return <Loading text="No node has said yet which regions there are. The console asks again." />;
+}
+
 /** The same fields for each region. */
 function PerRegion({ whole, id, value, change, each }: FieldProps & { each: Schema }) {
+  if (!knowsRegions.value) return <UnknownRegions />;
   const given = (value ?? {}) as Given;
   return (
     <>

@@ -1,19 +1,21 @@
 import type { ComponentChildren } from "preact";
-import { headingText, valueAt } from "../base/text.ts";
+import { formatted, headingText, valueAt } from "../base/text.ts";
 import { Cell } from "./value.tsx";
 
 type Item = Readonly<Record<string, unknown>>;
 
-/** A column of a list: its heading, and the path of its value in a row. */
+/** A column of a list: its heading, the path of its value in a row, and how that is shown. */
 export interface Column {
   readonly heading: string;
   readonly path: string;
+  readonly format?: string | undefined;
 }
 
 /** Reads a column of the contract: `HEADING=path|format`. */
 export function columnOf(text: string): Column {
   const [heading = "", rest = ""] = text.split("=");
-  return { heading, path: rest.split("|")[0] ?? "" };
+  const [path = "", format] = rest.split("|");
+  return { heading, path, format };
 }
 
 /** A list as a table; on a narrow screen each row becomes a card. */
@@ -64,14 +66,14 @@ export function Rows({
 
 function RowCell({
   item,
-  column: { heading, path },
+  column: { heading, path, format },
   href,
 }: {
   item: Item;
   column: Column;
   href: string | undefined;
 }) {
-  const value = <Cell value={valueAt(item, path)} name={path} />;
+  const value = <Cell value={formatted(valueAt(item, path), format)} name={path} />;
   return (
     <td data-heading={headingText(heading)}>
       {href === undefined ? value : <a href={href}>{value}</a>}

@@ -1,7 +1,7 @@
 import type { ComponentChild } from "preact";
 import { may } from "../../base/may.ts";
 import { link } from "../../base/router.ts";
-import { State } from "../../parts/notices.tsx";
+import { Notice, State } from "../../parts/notices.tsx";
 import { rootSentence, statusSentence } from "../../parts/status-text.ts";
 import { ApproverKeys, SignRequest } from "./approve.tsx";
 import { BackupCommands } from "./backup-commands.tsx";
@@ -32,6 +32,7 @@ export const extrasAbove: Extras = {
   ),
   "/instances/{instance}/root-of-trust": (props) => <Progress {...props} />,
   "/storage-key": (props) => <StorageKeyProgress {...props} />,
+  "/roots-of-trust": ({ model }) => <Notes of={model.beside.value["notes"]} />,
   "/backups": ({ model }) => <BackupWork model={model} />,
   "/events": ({ query }) => (
     <>
@@ -48,6 +49,20 @@ export const extrasBelow: Extras = {
   "/access/approvals/{approval}": (props) => <SignRequest {...props} />,
   "/access/approval-policy": (props) => <ApproverKeys {...props} />,
 };
+
+/** What to know about a list as a whole: sentences of the service. */
+function Notes({ of }: { of: unknown }) {
+  if (!Array.isArray(of)) return null;
+  return (
+    <>
+      {(of as readonly string[]).map((note) => (
+        <Notice key={note} tone="info">
+          {note}
+        </Notice>
+      ))}
+    </>
+  );
+}
 
 /** What the status of an instance and of its roots of trust means. */
 function Status({ model: { thing } }: ExtraProps) {

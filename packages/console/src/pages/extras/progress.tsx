@@ -7,6 +7,7 @@ import { repeat } from "../../base/repeat.ts";
 import type { ExtraProps } from "./extra-props.ts";
 
 type Instance = AnswerOf<"readInstance">;
+type StorageKey = AnswerOf<"readStorageKey">;
 
 /** Long work in one region. */
 interface Work {
@@ -71,25 +72,26 @@ const rotations: Readonly<Record<string, string>> = {
   replacing: "What the older storage key has proven is proven anew.",
 };
 
-/** How far a rotation of the storage key is; asked again only while it runs. */
+/** How far a rotation of a region's storage key is; asked again only while one runs. */
 export function StorageKeyProgress({ model }: ExtraProps) {
-  const { thing } = model;
-  const { rotation = "none", left } = (thing.value ?? {}) as {
-    readonly rotation?: string;
-    readonly left?: number;
-  };
-  const runs = rotation !== "none";
+  const { items } = model;
+  const keys = (items.value ?? []) as readonly StorageKey[];
+  const running = keys.filter(({ rotation }) => rotation !== "none");
+  const runs = running.length > 0;
   useEffect(() => {
     if (!runs) return;
     const timer = setTimeout(() => void model.load(), lookEveryMs);
     return () => clearTimeout(timer);
-  }, [thing.value, runs]);
-  if (!runs) return null;
+  }, [items.value, runs]);
   return (
-    <p role="status">
-      {rotations[rotation] ?? rotation}{" "}
-      {left === undefined ? "" : `${left.toLocaleString("en")} records are left.`}
-    </p>
+    <>
+      {running.map(({ region, rotation, left }) => (
+        <p key={region} role="status">
+          Region {region}: {rotations[rotation] ?? rotation}{" "}
+          {left === undefined ? "" : `${left.toLocaleString("en")} records are left.`}
+        </p>
+      ))}
+    </>
   );
 }
 

@@ -5,7 +5,8 @@ import { may } from "../../base/may.ts";
 import { go, link, place, replace } from "../../base/router.ts";
 import type { Given } from "../../parts/action-model.ts";
 import { Copied } from "../../parts/copy.tsx";
-import { ObjectFields, regions } from "../../parts/fields.tsx";
+import { ObjectFields } from "../../parts/fields.tsx";
+import { knowsRegions, regions } from "../../parts/known-regions.ts";
 import { Failure, Notice } from "../../parts/notices.tsx";
 import { Fields } from "../../parts/value.tsx";
 import { OrderModel, type Step, steps } from "./order-model.ts";
@@ -116,8 +117,9 @@ function Progress({ step, done }: { step: Step; done: boolean }) {
   );
 }
 
-/** Whether roots of trust are given for every region, or for none. */
+/** Whether roots of trust are given for every region, or for none; false while the regions are not known. */
 function isWhole(model: OrderModel): boolean {
+  if (!knowsRegions.value) return false;
   const { given } = rootPart(model);
   const missing = regions.value.filter((region) => given[region] === undefined);
   const isPart = missing.length > 0 && missing.length < regions.value.length;
@@ -251,7 +253,8 @@ function Buttons({
   const { busy } = model;
   const before = steps[steps.indexOf(step) - 1];
   const isLast = step === "review";
-  const mayGo = !busy.value && (!isLast || model.withoutSecret.length === 0);
+  const waits = step === "roots" && !knowsRegions.value;
+  const mayGo = !busy.value && !waits && (!isLast || model.withoutSecret.length === 0);
   return (
     <div class="toolbar">
       {before === undefined ? null : (

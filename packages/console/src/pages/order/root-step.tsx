@@ -2,7 +2,8 @@ import { useSignal } from "@preact/signals";
 import { call } from "../../base/api.ts";
 import { type AnswerOf, operations, resolved, type Schema } from "../../base/contract.ts";
 import type { Given } from "../../parts/action-model.ts";
-import { ObjectFields, regions } from "../../parts/fields.tsx";
+import { ObjectFields, UnknownRegions } from "../../parts/fields.tsx";
+import { knowsRegions, regions } from "../../parts/known-regions.ts";
 import { Failure, Notice, State } from "../../parts/notices.tsx";
 
 type RootKey = AnswerOf<"retrieveRootKeys">["items"][number];
@@ -14,6 +15,7 @@ const rootSchema: Schema = typeof perRegion === "object" ? resolved(perRegion, b
 
 /** The root of trust in each region, with the root keys that its key manager has. */
 export function RootStep({ value, change }: { value: Given; change: (next: Given) => void }) {
+  if (!knowsRegions.value) return <UnknownRegions />;
   return (
     <>
       <p>
