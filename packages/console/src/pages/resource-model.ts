@@ -14,8 +14,15 @@ export type Params = Readonly<Record<string, string>>;
 /** What was done last, and at which page a person reads it. */
 export const said = signal({ text: "", path: "" });
 
-/** The most rows of a list that grows by itself. */
+/** The most rows that a list takes in by itself. */
 const liveMax = 500;
+
+/** Whether new events are added as they happen, and since when. */
+export interface Live {
+  readonly isLive: boolean;
+  /** A point in time by the browser's clock. */
+  readonly since: string;
+}
 
 /** What a page shows: a list, or one thing. */
 export class ResourceModel {
@@ -28,11 +35,21 @@ export class ResourceModel {
   readonly error = signal<unknown>(undefined);
   /** Why events of a region are not in the list. */
   readonly missing = signal("");
+  /** Undefined until the first connection has begun, or failed; and on pages that do not grow by themselves. */
+  readonly live = signal<Live | undefined>(undefined);
+  /** Whether older rows, and the way to them, were given up for those that came live. */
+  readonly isCut = signal(false);
+  /** Whether an answer is on its way. */
+  readonly busy = signal(false);
   /** What a person has begun here. */
   readonly action = signal<Action | undefined>(undefined);
   readonly #page: Page;
   readonly #params: Params;
   readonly #query: Place["query"];
+  /** What came live since the newest reading of the list began: its answer may not have it. */
+  #fresh: readonly Item[] = [];
+  /** Counts readings: only the answer of the newest one is shown. */
+  #turn = 0;
 
   constructor(page: Page, params: Params, query: Place["query"]) {
     this.#page = page;
@@ -45,26 +62,45 @@ export class ResourceModel {
     const { reads } = this.#page;
     const isPaged = operations[reads].query?.properties?.["cursor"] !== undefined;
     const query = cursor === undefined ? this.#query : { ...this.#query, cursor };
+    this.#turn += 1;
+    const turn = this.#turn;
+    this.busy.value = true;
+    if (cursor === undefined) this.#fresh = [];
     try {
-      this.#show(await call(reads, { params: this.#params, ...(isPaged && { query }) }), cursor);
+      const answer = await call(reads, { params: this.#params, ...(isPaged && { query }) });
+      if (turn !== this.#turn) return;
+      this.#show(answer, cursor);
       this.error.value = undefined;
     } catch (error) {
+      if (turn !== this.#turn) return;
       const isAbsent = error instanceof AdminProblem && error.code === "notFound";
       if (isAbsent && this.#page.empty !== undefined) this.items.value = [];
       else this.error.value = error;
+    } finally {
+      if (turn === this.#turn) this.busy.value = false;
     }
   }
 
-  /** Adds events to the top of the list as they happen, until `ending` is aborted. */
+  /** Adds events to the top of the list as they happen, until `ending` is aborted or the service refuses. */
   async follow(ending: AbortSignal): Promise<void> {
     // Events of a time that is over do not happen now.
     if (this.#query["to"] !== undefined) return;
-    const { from: _, to: __, limit: ___, region: ____, ...query } = this.#query;
+    const { from: _, to: __, limit: ___, region, ...query } = this.#query;
+    let heard = false;
+    const tell = (isLive: boolean) => {
+      if (ending.aborted) return;
+      this.#setLive(isLive);
+      // A stream continues behind its last event; without one, what happened before it began is not in it.
+      if (isLive && !heard) void this.load();
+    };
     try {
-      for await (const event of followed("followEvents", { query }, ending)) {
-        this.items.value = eachOnce([event, ...(this.items.peek() ?? [])]).slice(0, liveMax);
+      for await (const event of followed("followEvents", { query }, ending, tell)) {
+        heard = true;
+        if (region === undefined || event["region"] === region) this.#add(event);
       }
     } catch (error) {
+      if (ending.aborted) return;
+      this.#setLive(false);
       this.error.value = error;
     }
   }
@@ -99,6 +135,28 @@ export class ResourceModel {
     else void this.load();
   }
 
+  #setLive(isLive: boolean): void {
+    if (this.live.peek()?.isLive === isLive) return;
+    this.live.value = { isLive, since: new Date().toISOString() };
+  }
+
+  /** Takes an event into the list; the rows that a person asked for stay until too many have come live. */
+  #add(event: Item): void {
+    this.#fresh = eachOnce([event, ...this.#fresh]);
+    const items = eachOnce([event, ...(this.items.peek() ?? [])]);
+    if (this.#fresh.length <= liveMax) {
+      this.items.value = items;
+      return;
+    }
+    this.#fresh = this.#fresh.slice(0, liveMax);
+    this.items.value = items.slice(0, liveMax);
+    // What the cursor leads to, or is on its way, no longer follows the last row.
+    this.next.value = undefined;
+    this.isCut.value = true;
+    this.#turn += 1;
+    this.busy.value = false;
+  }
+
   #show(answer: Item, cursor: string | undefined): void {
     if (!Array.isArray(answer["items"])) {
       this.thing.value = answer;
@@ -107,8 +165,14 @@ export class ResourceModel {
     const { items, ...beside } = answer;
     const got = items as readonly Item[];
     this.beside.value = beside;
-    const all = cursor === undefined ? got : [...(this.items.peek() ?? []), ...got];
+    const ids = new Set(got.map(({ id }) => id));
+    const before =
+      cursor === undefined
+        ? this.#fresh.filter(({ id }) => !ids.has(id))
+        : (this.items.peek() ?? []);
+    const all = [...before, ...got];
     this.items.value = this.#page.live === true ? eachOnce(all) : all;
+    this.isCut.value = false;
     this.next.value = answer["next"] as string | undefined;
     const missing = (answer["missing"] ?? []) as readonly Item[];
     this.missing.value = missing
