@@ -15,7 +15,14 @@ import fc from "fast-check";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { adminClient, firstToken } from "../support/admin-api.ts";
-import { browserMissing, browserNote, enter, openPage, startBrowser } from "../support/browser.ts";
+import {
+  browserMissing,
+  browserNote,
+  enter,
+  openPage,
+  startBrowser,
+  unfitParts,
+} from "../support/browser.ts";
 import { type Consoles, layConsoles, show } from "../support/console.ts";
 import { explorer, type Step } from "../support/console-explorer.ts";
 import { createKey } from "../support/keys.ts";
@@ -301,6 +308,25 @@ browserless(`the web console (${browserNote})`, () => {
     const passes = (error: unknown) => error instanceof AdminProblem && error.status === 503;
     return (await answerOf("the trail", events, passes)).length;
   }
+
+  test("asks for the identifier before it revokes a key, and says what that means and who fetched it", async () => {
+    await using opened = await openPage(chrome);
+    const { page, told } = opened;
+    await enter(page, consoles.origins[0], filled("/instances/{instance}/keys/{key}"), manager);
+    await page.getByRole("button", { name: "Revoke key" }).click();
+    const dialog = page.getByRole("dialog");
+    const sends = dialog.getByRole("button", { name: "Revoke key" });
+    await dialog.getByText("cannot be undone").waitFor();
+    await dialog.locator("[data-fetched]").getByText("The trails have no fetch of it").waitFor();
+    await dialog.getByLabel(/^Reason/).selectOption("KeyCompromise");
+    expect(await sends.isDisabled()).toBe(true);
+    expect(await unfitParts(page)).toEqual([]);
+    await dialog.getByLabel("To confirm").fill(named.key);
+    expect(await sends.isDisabled()).toBe(false);
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
+    expect(told).toEqual([]);
+  });
 
   test("fits at a zoom of 200 %, and moves nothing for people who do not want that", async () => {
     await using opened = await openPage(chrome, {

@@ -149,6 +149,9 @@ browserless(`the web console (${browserNote})`, () => {
     await dialog.getByRole("button", { name: "Create token" }).click();
     await dialog.getByText("it is shown only once").waitFor();
     const secret = String(await dialog.locator("code").first().textContent());
+    // Chromium asks a page only once whether it minds.
+    for (const _ of [1, 2, 3]) await page.keyboard.press("Escape");
+    expect(await dialog.locator("code").first().textContent()).toBe(secret);
     await dialog.getByRole("button", { name: "Close" }).click();
     expect(await page.locator("body").textContent()).not.toContain(secret);
     await page.getByRole("button", { name: "Sign out" }).click();
@@ -160,6 +163,61 @@ browserless(`the web console (${browserNote})`, () => {
     // Revoked while it is signed in.
     await cluster.admin.call("revokeToken", { params: { token: "looks only" } });
     await page.getByLabel("Token").waitFor();
+  });
+
+  test("keeps a form and a secret that is shown once, if the session ends meanwhile", async () => {
+    await open("/access/tokens");
+    await page.getByRole("button", { name: "Create token" }).click();
+    const dialog = page.getByRole("dialog", { name: "Create token" });
+    await dialog.getByRole("textbox", { name: /^Name/ }).fill("kept open");
+    await dialog.getByLabel("viewer").check();
+    const stays = page.getByText("The page that you had open stays");
+    const signInAgain = async () => {
+      await stays.waitFor();
+      await page.keyboard.press("Escape");
+      expect(await violationsOf(page)).toEqual([]);
+      await page.locator("#token").fill(cluster.token);
+      await page.getByRole("button", { name: "Sign in", exact: true }).click();
+      await stays.waitFor({ state: "detached" });
+    };
+    await context.clearCookies();
+    await signInAgain();
+    await dialog.getByRole("button", { name: "Create token" }).click();
+    await dialog.getByText("it is shown only once").waitFor();
+    const secret = String(await dialog.locator("code").first().textContent());
+    await context.clearCookies();
+    await signInAgain();
+    expect(await dialog.locator("code").first().textContent()).toBe(secret);
+    await dialog.getByRole("button", { name: "Close" }).click();
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByLabel("Token").waitFor();
+    expect(await stays.count()).toBe(0);
+    expect(told).toEqual([]);
+  });
+
+  test("offers to stop the change of the approval policy that waits, and shows the text in effect", async () => {
+    const id = "00000000-0000-4000-8000-000000000001";
+    const part = { approvals: 1, approvers: [], breakGlass: [], actions: [] };
+    const rest = { digest: "ab".repeat(32), effectiveAt: new Date().toISOString(), instances: [] };
+    const items = [
+      { id: "00000000-0000-4000-8000-000000000000", version: 1, state: "in-force" },
+      { id, version: 2, state: "waiting" },
+    ].map((one) => ({ ...one, ...part, ...rest }));
+    await page.route("**/v1/approval-policy", (route) =>
+      route.fulfill({ json: { items, text: "holdfast-approval-policy-1\n" } }),
+    );
+    await open("/access/approval-policy");
+    const row = page.getByRole("row").filter({ hasText: id });
+    await row.getByText("abab").waitFor();
+    await page.getByText("The text in effect").click();
+    await page.getByText("holdfast-approval-policy-1").waitFor();
+    expect(await violationsOf(page)).toEqual([]);
+    expect(await page.getByRole("button", { name: "Stop a change" }).count()).toBe(1);
+    await row.getByRole("button", { name: "Stop a change" }).click();
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText(`This concerns ${id}`).waitFor();
+    expect(await dialog.getByLabel(/^Policy/).count()).toBe(0);
+    expect(told).toEqual([]);
   });
 
   test("makes a user whose name the page does not give, changes one field, and lists what nothing uses", async () => {
@@ -186,7 +244,14 @@ browserless(`the web console (${browserNote})`, () => {
     await page.getByRole("button", { name: "Update instance" }).click();
     await dialog.getByRole("textbox", { name: /^Labels/ }).fill("group=finance");
     await dialog.getByRole("button", { name: "Update instance" }).click();
-    await page.getByText("Update instance: done.").waitFor();
+    const done = page.getByText("Update instance: done.");
+    await done.waitFor();
+    // It is said once, and not to who comes back later.
+    await go("/instances/Blick/keys");
+    await done.waitFor({ state: "detached" });
+    await go("/instances/Blick");
+    await page.getByRole("button", { name: "Update instance" }).waitFor();
+    expect(await done.count()).toBe(0);
     const { labels, name } = await cluster.admin.call("readInstance", {
       params: { instance: "Blick" },
     });
@@ -208,6 +273,7 @@ browserless(`the web console (${browserNote})`, () => {
     await open("/events?action=*kmip-token.create".replace("*", ""));
     await go("/events");
     await settled();
+    await page.getByText("Live: events are added as they happen.").waitFor();
     await cluster.admin.call("createToken", { body: { name: "seen live", roles: ["viewer"] } });
     const row = page.getByRole("row").filter({ hasText: "seen live" });
     await row.filter({ hasText: "success" }).first().waitFor();
@@ -242,6 +308,20 @@ browserless(`the web console (${browserNote})`, () => {
       .first()
       .getByText(/^([\dA-F]{2}:){19}[\dA-F]{2}$/)
       .waitFor();
+  });
+
+  test("says that events are not live, and follows them again", async () => {
+    await open("/");
+    await page.route("**/v1/events/stream*", (route) => route.abort());
+    await go("/events");
+    await page.getByText("Not live since").waitFor();
+    expect(await violationsOf(page)).toEqual([]);
+    await page.unroute("**/v1/events/stream*");
+    await page.getByRole("button", { name: "Follow again" }).click();
+    await page.getByText("Live: events are added as they happen.").waitFor();
+    const body = { name: "seen live again", roles: ["viewer" as const] };
+    await cluster.admin.call("createToken", { body });
+    await page.getByRole("row").filter({ hasText: "seen live again" }).first().waitFor();
   });
 
   test("watches the service survive: a region is killed under load, and nothing is lost", async () => {

@@ -6,6 +6,7 @@ import {
   findWho,
   hasSwitches,
   hostOf,
+  mustSignIn,
   notice,
   signIn,
   signOut,
@@ -21,7 +22,7 @@ import { Order, orderPath } from "./pages/order/order.tsx";
 import { Overview } from "./pages/overview.tsx";
 import { connectPage, pages } from "./pages/pages.ts";
 import { pageAt, ResourcePage } from "./pages/resource.tsx";
-import { SignIn, signInError } from "./pages/sign-in.tsx";
+import { SignIn, SignInLayer, signInError } from "./pages/sign-in.tsx";
 import { failureSentence } from "./pages/sign-in-failures.ts";
 import { Watch, watchPath } from "./pages/watch.tsx";
 import { findRegions, knowsRegions, regions } from "./parts/known-regions.ts";
@@ -37,12 +38,12 @@ export function App() {
     if (who.peek() === undefined || path !== linkPath) return;
     takeFailure();
     const code = takeCode();
-    if (code !== undefined && who.peek() === null) void enter(code);
+    if (code !== undefined && (who.peek() === null || mustSignIn.peek())) void enter(code);
   }, [path]);
   useEffect(() => {
     void start();
     const timer = setInterval(() => {
-      if (who.peek()) void findWho().catch(() => undefined);
+      if (who.peek() && !mustSignIn.peek()) void findWho().catch(() => undefined);
     }, sessionEveryMs);
     return () => clearInterval(timer);
   }, []);
@@ -54,7 +55,13 @@ export function App() {
     );
   }
   if (who.value === null) return <SignIn />;
-  return <Inside person={who.value} />;
+  // Another person who signs in finds nothing of what this one had open.
+  return (
+    <>
+      <Inside key={who.value.name} person={who.value} />
+      {mustSignIn.value ? <SignInLayer name={who.value.name} /> : null}
+    </>
+  );
 }
 
 /** The path of a one-time link: `#/sign-in?code=…`. */

@@ -48,6 +48,8 @@ export const nodes = signal<readonly string[]>([own]);
 export const asked = signal(own);
 /** Who is signed in: `undefined` while unknown, `null` if nobody is. */
 export const who = signal<Who | null | undefined>(undefined);
+/** Whether the session of `who` is over or does not count at the node that is asked: what is open stays, and waits. */
+export const mustSignIn = signal(false);
 /** Whether the nodes belong to a development cluster, which a person may break here. */
 export const hasSwitches = signal(false);
 /** The domain of authenticators' keys; undefined = the host of this page. */
@@ -134,11 +136,15 @@ export async function callAt<Name extends OperationName>(
   return (await read(await send(node, name, request, options))) as AnswerOf<Name>;
 }
 
-/** Follows the events of a stream until `ending` is aborted; continues with another node if one fails. */
+/**
+ * Follows the events of a stream until `ending` is aborted; continues with another node if one fails. `tell` hears each
+ * time that a connection begins or ends.
+ */
 export function followed(
   name: OperationName,
   request: LooseRequest,
   ending: AbortSignal,
+  tell: (isLive: boolean) => void = () => undefined,
 ): AsyncGenerator<Readonly<Record<string, unknown>>> {
   const connect = async (headers: Readonly<Record<string, string>>) => {
     const answer = await askInTurn(true, (node) =>
@@ -149,7 +155,8 @@ export function followed(
       }),
     );
     if (!answer.ok || answer.body === null) await read(answer);
-    return chunksOf(answer.body as ReadableStream<Uint8Array>);
+    tell(true);
+    return chunksOf(answer.body as ReadableStream<Uint8Array>, () => tell(false));
   };
   return follow({ connect, signal: ending });
 }
@@ -172,7 +179,9 @@ export async function signIn(secret: { readonly token: string } | { readonly cod
   void Promise.allSettled(others.map(at));
   await findWho();
   signInNotice.value = "";
-  if (who.value === null) throw new Error("The browser did not keep the session: allow cookies.");
+  if (who.value === null || mustSignIn.value) {
+    throw new Error("The browser did not keep the session: allow cookies.");
+  }
 }
 
 /** What the development cluster says to a switch: what was done, and what its load has seen. */
@@ -244,6 +253,7 @@ export async function signOut(): Promise<void> {
         : signedOut
       : `${silent.join(" and ")} did not answer: a session there may still count. Sign out again later.`;
   who.value = null;
+  mustSignIn.value = false;
 }
 
 /** What a node says to a browser before anybody is signed in. */
@@ -291,12 +301,15 @@ export async function findProvider(): Promise<void> {
 export async function findWho(): Promise<void> {
   try {
     who.value = await call("whoAmI", {});
+    mustSignIn.value = false;
   } catch (error) {
     if (!(error instanceof AdminProblem)) throw error;
     // A service that cannot answer now has not said that the session is over.
     if (error.code === "unauthenticated") {
       if (who.value && asked.value === own) signInNotice.value = sessionOver;
-      who.value = null;
+      // Only a person who signs out leaves what is open: a form, or a secret that is shown once.
+      if (who.value) mustSignIn.value = true;
+      else who.value = null;
     } else if (who.value === undefined) throw error;
   }
 }
@@ -398,7 +411,24 @@ export function hostOf(node: string): string {
   return new URL(node).host;
 }
 
+/** How far the clocks of nodes are ahead of the browser's, by origin, in milliseconds. */
+const aheadMs = new Map<string, number>();
+/** The header of an answer has whole seconds: a smaller difference counts as none. */
+const aheadLeastMs = 2000;
+
+/** The time at a node by its last answer, in milliseconds since the epoch; the browser's if it has not said its own. */
+export function timeAt(node: string): number {
+  return Date.now() + (aheadMs.get(new URL(node).origin) ?? 0);
+}
+
+function noteTime({ headers, url }: Response): void {
+  const ahead = Date.parse(headers.get("date") ?? "") - Date.now();
+  if (Number.isNaN(ahead)) return;
+  aheadMs.set(new URL(url).origin, Math.abs(ahead) < aheadLeastMs ? 0 : ahead);
+}
+
 async function read(answer: Response): Promise<unknown> {
+  noteTime(answer);
   const value: unknown = await answer.json().catch(() => undefined);
   if (answer.ok && typeof value === "object" && value !== null) return value;
   const document = (value ?? {}) as Readonly<Record<string, unknown>>;
@@ -406,7 +436,10 @@ async function read(answer: Response): Promise<unknown> {
   throw new AdminProblem(answer.status, document, waitSeconds);
 }
 
-async function* chunksOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* chunksOf(
+  stream: ReadableStream<Uint8Array>,
+  end: () => void,
+): AsyncGenerator<Uint8Array> {
   const reader = stream.getReader();
   let silent: ReturnType<typeof setTimeout> | undefined;
   try {
@@ -420,5 +453,6 @@ async function* chunksOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<Uin
   } finally {
     clearTimeout(silent);
     reader.releaseLock();
+    end();
   }
 }

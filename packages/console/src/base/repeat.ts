@@ -1,9 +1,11 @@
-/** Runs work now and again and again; returns what ends it. */
+import { mustSignIn } from "./api.ts";
+
+/** Runs work now and again and again, but not while the person must sign in; returns what ends it. */
 export function repeat(everyMs: number, work: () => Promise<void>): () => void {
   let timer: ReturnType<typeof setTimeout>;
   let ended = false;
   const turn = async () => {
-    await work();
+    if (!mustSignIn.peek()) await work();
     if (!ended) timer = setTimeout(() => void turn(), everyMs);
   };
   void turn();

@@ -8,8 +8,9 @@ type Item = Readonly<Record<string, unknown>>;
 interface RowAction {
   readonly name: OperationName;
   readonly params?: Readonly<Record<string, string>>;
-  /** The field that must be true. */
+  /** The field that must be true, or have the value `is`. */
   readonly when?: string;
+  readonly is?: string;
   /** Values that the form begins with. */
   readonly given?: (item: Item) => Item;
 }
@@ -232,7 +233,15 @@ export const pages: readonly Page[] = [
     reads: "readApprovalPolicy",
     mayBeAbsent: true,
     menu: true,
-    actions: ["changeApprovalPolicy", "stopApprovalPolicy"],
+    columns: [
+      ...["VERSION=version", "STATE=state", "EFFECTIVE=effectiveAt", "NEEDED=approvals"],
+      ...["APPROVERS=approvers", "BREAK-GLASS=breakGlass", "ACTIONS=actions"],
+      ...["ID=id", "DIGEST=digest"],
+    ],
+    actions: ["changeApprovalPolicy"],
+    rowActions: [
+      { name: "stopApprovalPolicy", params: { policy: "id" }, when: "state", is: "waiting" },
+    ],
     empty:
       "No approval policy is set. The command holdfast approval init, at a node, sets the first one.",
   },

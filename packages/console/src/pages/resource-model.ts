@@ -16,8 +16,15 @@ export type Params = Readonly<Record<string, string>>;
 /** What was done last, and at which page a person reads it. */
 export const said = signal({ text: "", path: "" });
 
-/** The most rows of a list that grows by itself. */
+/** The most rows that a list takes in by itself. */
 const liveMax = 500;
+
+/** Whether new events are added as they happen, and since when. */
+export interface Live {
+  readonly isLive: boolean;
+  /** A point in time by the browser's clock. */
+  readonly since: string;
+}
 
 /** What a page shows: a list, or one thing. */
 export class ResourceModel {
@@ -30,11 +37,21 @@ export class ResourceModel {
   readonly error = signal<unknown>(undefined);
   /** Why events of a region, or what nodes would answer, are not in the list. */
   readonly missing = signal("");
+  /** Undefined until the first connection has begun, or failed; and on pages that do not grow by themselves. */
+  readonly live = signal<Live | undefined>(undefined);
+  /** Whether older rows, and the way to them, were given up for those that came live. */
+  readonly isCut = signal(false);
+  /** Whether an answer is on its way. */
+  readonly busy = signal(false);
   /** What a person has begun here. */
   readonly action = signal<Action | undefined>(undefined);
   readonly #page: Page;
   readonly #params: Params;
   readonly #query: Place["query"];
+  /** What came live since the newest reading of the list began: its answer may not have it. */
+  #fresh: readonly Item[] = [];
+  /** Counts readings: only the answer of the newest one is shown. */
+  #turn = 0;
 
   constructor(page: Page, params: Params, query: Place["query"]) {
     this.#page = page;
@@ -44,41 +61,51 @@ export class ResourceModel {
 
   /** Reads the page; with a cursor, adds the rows that follow. */
   async load(cursor?: string): Promise<void> {
+    this.#turn += 1;
+    const turn = this.#turn;
+    this.busy.value = true;
+    if (cursor === undefined) this.#fresh = [];
+    const { ofNodes } = this.#page;
     try {
-      if (this.#page.ofNodes === undefined) this.#show(await this.#read(cursor), cursor);
-      else await this.#askNodes(this.#page.ofNodes);
+      const show =
+        ofNodes === undefined ? await this.#read(cursor) : await this.#askNodes(ofNodes);
+      if (turn !== this.#turn) return;
+      show();
       this.error.value = undefined;
     } catch (error) {
-      this.error.value = error;
+      if (turn === this.#turn) this.error.value = error;
+    } finally {
+      if (turn === this.#turn) this.busy.value = false;
     }
   }
 
-  async #read(cursor: string | undefined): Promise<Item> {
+  /** Asks the service; what comes back shows its answer. */
+  async #read(cursor: string | undefined): Promise<() => void> {
     const { reads } = this.#page;
     const isPaged = operations[reads].query?.properties?.["cursor"] !== undefined;
     const query = cursor === undefined ? this.#query : { ...this.#query, cursor };
     try {
-      return await call(reads, { params: this.#params, ...(isPaged && { query }) });
+      const answer = await call(reads, { params: this.#params, ...(isPaged && { query }) });
+      return () => this.#show(answer, cursor);
     } catch (error) {
       const isAbsent = error instanceof AdminProblem && error.code === "notFound";
       if (!isAbsent || this.#page.mayBeAbsent !== true) throw error;
       const { instance } = this.#params;
       // Where the instance itself is missing, this says so.
       if (instance !== undefined) await call("readInstance", { params: { instance } });
-      return { items: [] };
+      return () => this.#show({ items: [] }, undefined);
     }
   }
 
   /** Asks every node, and says what may be missing: nodes without an answer, and regions without a row. */
-  async #askNodes(rowsOf: NonNullable<Page["ofNodes"]>): Promise<void> {
+  async #askNodes(rowsOf: NonNullable<Page["ofNodes"]>): Promise<() => void> {
     const { answers, faults } = await callEvery(this.#page.reads, { params: this.#params });
     const rows = rowsOf(answers, Date.now());
     // Rows of nodes have no region.
     const shown = new Set<unknown>(rows.map(({ region }) => region));
     const names = shown.has(undefined) ? [] : regions.peek();
     const absent = names.filter((region) => !shown.has(region));
-    this.items.value = rows;
-    this.missing.value = [
+    const missing = [
       ...faults.map(
         ({ at, error }) => `${hostOf(at)} gave no answer of its own (${messageOf(error)}).`,
       ),
@@ -87,18 +114,32 @@ export class ResourceModel {
           `No node of region ${region} has answered: admin.console.nodes names the nodes that are asked.`,
       ),
     ].join(" ");
+    return () => {
+      this.items.value = rows;
+      this.missing.value = missing;
+    };
   }
 
-  /** Adds events to the top of the list as they happen, until `ending` is aborted. */
+  /** Adds events to the top of the list as they happen, until `ending` is aborted or the service refuses. */
   async follow(ending: AbortSignal): Promise<void> {
     // Events of a time that is over do not happen now.
     if (this.#query["to"] !== undefined) return;
-    const { from: _, to: __, limit: ___, region: ____, ...query } = this.#query;
+    const { from: _, to: __, limit: ___, region, ...query } = this.#query;
+    let heard = false;
+    const tell = (isLive: boolean) => {
+      if (ending.aborted) return;
+      this.#setLive(isLive);
+      // A stream continues behind its last event; without one, what happened before it began is not in it.
+      if (isLive && !heard) void this.load();
+    };
     try {
-      for await (const event of followed("followEvents", { query }, ending)) {
-        this.items.value = eachOnce([event, ...(this.items.peek() ?? [])]).slice(0, liveMax);
+      for await (const event of followed("followEvents", { query }, ending, tell)) {
+        heard = true;
+        if (region === undefined || event["region"] === region) this.#add(event);
       }
     } catch (error) {
+      if (ending.aborted) return;
+      this.#setLive(false);
       this.error.value = error;
     }
   }
@@ -138,6 +179,28 @@ export class ResourceModel {
     else void this.load();
   }
 
+  #setLive(isLive: boolean): void {
+    if (this.live.peek()?.isLive === isLive) return;
+    this.live.value = { isLive, since: new Date().toISOString() };
+  }
+
+  /** Takes an event into the list; the rows that a person asked for stay until too many have come live. */
+  #add(event: Item): void {
+    this.#fresh = eachOnce([event, ...this.#fresh]);
+    const items = eachOnce([event, ...(this.items.peek() ?? [])]);
+    if (this.#fresh.length <= liveMax) {
+      this.items.value = items;
+      return;
+    }
+    this.#fresh = this.#fresh.slice(0, liveMax);
+    this.items.value = items.slice(0, liveMax);
+    // What the cursor leads to, or is on its way, no longer follows the last row.
+    this.next.value = undefined;
+    this.isCut.value = true;
+    this.#turn += 1;
+    this.busy.value = false;
+  }
+
   #show(answer: Item, cursor: string | undefined): void {
     if (!Array.isArray(answer["items"])) {
       this.thing.value = answer;
@@ -146,8 +209,14 @@ export class ResourceModel {
     const { items, ...beside } = answer;
     const got = items as readonly Item[];
     this.beside.value = beside;
-    const all = cursor === undefined ? got : [...(this.items.peek() ?? []), ...got];
+    const ids = new Set(got.map(({ id }) => id));
+    const before =
+      cursor === undefined
+        ? this.#fresh.filter(({ id }) => !ids.has(id))
+        : (this.items.peek() ?? []);
+    const all = [...before, ...got];
     this.items.value = this.#page.live === true ? eachOnce(all) : all;
+    this.isCut.value = false;
     this.next.value = answer["next"] as string | undefined;
     const missing = (answer["missing"] ?? []) as readonly Item[];
     this.missing.value = missing

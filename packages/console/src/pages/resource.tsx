@@ -1,11 +1,13 @@
+import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
+import { mustSignIn } from "../base/api.ts";
 import { commandLine } from "../base/command-line.ts";
 import { type OperationName, operations } from "../base/contract.ts";
 import { may } from "../base/may.ts";
 import { go, link, match, place } from "../base/router.ts";
-import { valueAt } from "../base/text.ts";
+import { timeText, valueAt } from "../base/text.ts";
 import { ActionDialog } from "../parts/action.tsx";
-import { actionText } from "../parts/action-model.ts";
+import { type Action, actionText, confirmedBy } from "../parts/action-model.ts";
 import { Copied } from "../parts/copy.tsx";
 import { regions } from "../parts/known-regions.ts";
 import { Failure, Loading, Notice } from "../parts/notices.tsx";
@@ -13,6 +15,7 @@ import { columnOf, Rows } from "../parts/rows.tsx";
 import { Fields } from "../parts/value.tsx";
 import { useNamed } from "./extras/event-names.ts";
 import { extrasAbove, extrasBelow } from "./extras/extras.tsx";
+import { KeyUse } from "./extras/key-events.tsx";
 import { Loss } from "./extras/loss.tsx";
 import { useSuggestions } from "./extras/suggestions.ts";
 import { Filters, isFiltered } from "./filters.tsx";
@@ -25,14 +28,30 @@ export function ResourcePage({ page, params }: { page: Page; params: Params }) {
   const at = JSON.stringify([params, query]);
   const model = useMemo(() => new ResourceModel(page, params, query), [at]);
   const operation = operations[page.reads];
+  const tries = useSignal(0);
+  const again = () => {
+    tries.value += 1;
+  };
   useEffect(() => {
+    if (mustSignIn.peek()) return;
     document.title = `${page.title} – Holdfast`;
     void model.load();
     const ending = new AbortController();
     if (page.live === true) void model.follow(ending.signal);
     return () => ending.abort();
+  }, [
+    model,
+    tries.value,
+    mustSignIn.value,
     // Where every node is asked, a region that becomes known may be missing.
-  }, [model, page.ofNodes === undefined ? 0 : regions.value.length]);
+    page.ofNodes === undefined ? 0 : regions.value.length,
+  ]);
+  useEffect(
+    () => () => {
+      if (said.peek().path === path) said.value = { text: "", path: "" };
+    },
+    [model],
+  );
   const { action, error } = model;
   const Above = extrasAbove[page.path];
   const Below = extrasBelow[page.path];
@@ -49,44 +68,63 @@ export function ResourcePage({ page, params }: { page: Page; params: Params }) {
       {said.value.path === path ? <Notice tone="success">{said.value.text}</Notice> : null}
       {Above === undefined ? null : <Above model={model} params={params} query={query} />}
       <Filters schema={operation.query} query={query} path={path} suggestions={suggestions} />
-      {error.value === undefined ? null : (
-        <Failure error={error.value} again={() => void model.load()} />
-      )}
+      {error.value === undefined ? null : <Failure error={error.value} again={again} />}
+      <LiveState model={model} again={again} />
       <Content page={page} params={params} model={model} />
       {Below === undefined ? null : <Below model={model} params={params} query={query} />}
       <details>
         <summary>The same on the command line</summary>
         <Copied text={commandLine(operation, { params, query })} what="the command" block />
       </details>
-      {action.value === undefined ? null : (
-        <ActionDialog
-          action={action.value}
-          close={() => {
-            action.value = undefined;
-          }}
-          done={(answer) => {
-            if (action.value !== undefined) model.done(action.value, answer);
-          }}
-        >
-          {loses.includes(action.value.name) ? (
-            <Loss
-              instance={params["instance"] ?? ""}
-              isDeletion={action.value.name === "deleteInstance"}
-            />
-          ) : null}
-        </ActionDialog>
-      )}
+      {action.value === undefined ? null : <Begun model={model} action={action.value} />}
     </>
+  );
+}
+
+/** Says whether new events are added, on a page that adds them. */
+function LiveState({ model, again }: { model: ResourceModel; again: () => void }) {
+  const live = model.live.value;
+  if (live === undefined) return null;
+  if (live.isLive) return <p role="status">Live: events are added as they happen.</p>;
+  return (
+    <Notice tone="warning">
+      Not live since {timeText(live.since)}: events that happen now are missing.{" "}
+      <button type="button" class="btn btn-sm btn-primary" onClick={again}>
+        Follow again
+      </button>
+    </Notice>
+  );
+}
+
+/** The dialog of what a person has begun, with what they should know first. */
+function Begun({ model, action }: { model: ResourceModel; action: Action }) {
+  const { name, params, thing } = action;
+  return (
+    <ActionDialog
+      action={action}
+      close={() => {
+        model.action.value = undefined;
+      }}
+      done={(answer) => model.done(action, answer)}
+    >
+      {loses.includes(name) ? (
+        <Loss instance={params["instance"] ?? ""} isDeletion={name === "deleteInstance"} />
+      ) : null}
+      {losesKey.includes(name) ? (
+        <KeyUse params={params} item={thing ?? {}} isRevocation={name === "revokeKey"} />
+      ) : null}
+    </ActionDialog>
   );
 }
 
 /** Operations after which keys of an instance cannot be read. */
 const loses: readonly OperationName[] = ["deleteInstance", "shredInstance"];
+/** Operations after which vSphere refuses a key, or nobody can read it. */
+const losesKey: readonly OperationName[] = ["revokeKey", "destroyKey"];
 const none: readonly Item[] = [];
 
 function isRisky(name: OperationName): boolean {
-  const { method, command } = operations[name];
-  return method === "DELETE" || command.confirm !== undefined;
+  return operations[name].method === "DELETE" || confirmedBy(name) !== undefined;
 }
 
 /** Whether a key's state allows an operation; the service decides in any case. */
@@ -147,11 +185,34 @@ function Content({ page, params, model }: { page: Page; params: Params; model: R
           actionsOf={rowActionsOf(page, params, model)}
         />
       )}
+      <More model={model} />
+    </>
+  );
+}
+
+/** The way to the rows that follow. */
+function More({ model }: { model: ResourceModel }) {
+  const { next, busy, isCut } = model;
+  return (
+    <>
       {next.value === undefined ? null : (
-        <button type="button" class="btn btn-sm" onClick={() => void model.load(next.value)}>
+        <button
+          type="button"
+          class="btn btn-sm"
+          disabled={busy.value}
+          onClick={() => void model.load(next.value)}
+        >
           Show more
         </button>
       )}
+      {isCut.value ? (
+        <p>
+          The list has only the newest of these events.{" "}
+          <button type="button" class="btn btn-sm" onClick={() => void model.load()}>
+            Read it again, with a way to older ones
+          </button>
+        </p>
+      ) : null}
     </>
   );
 }
@@ -183,7 +244,7 @@ function rowActionsOf({ rowActions = [] }: Page, params: Params, model: Resource
   if (allowed.length === 0) return undefined;
   return (item: Item) =>
     allowed
-      .filter(({ when }) => when === undefined || item[when] === true)
+      .filter(({ when, is = true }) => when === undefined || item[when] === is)
       .map(({ name, params: fields = {}, given }) => (
         <button
           key={name}

@@ -42,6 +42,16 @@ const titles: Partial<Record<OperationName, string>> = {
   planRestore: "Restore plan",
 };
 
+/** Operations that the service carries out without a question, and whose target a person types again all the same. */
+const alsoConfirmed: Partial<Record<OperationName, string>> = {
+  revokeKey: "the identifier of the key",
+};
+
+/** What a person types again before an operation is sent, such as `the name of the instance`; undefined if nothing. */
+export function confirmedBy(name: OperationName): string | undefined {
+  return operations[name].command.confirm?.of ?? alsoConfirmed[name];
+}
+
 /** What the button of an operation says: `Create token`. */
 export function actionText(name: OperationName): string {
   const [thing = "", verb = ""] = operations[name].command.words.split(" ");
@@ -90,7 +100,7 @@ export class ActionModel {
 
   /** Whether the person must type the target again before anything is sent. */
   get confirms(): boolean {
-    return this.operation.command.confirm !== undefined;
+    return confirmedBy(this.action.name) !== undefined;
   }
 
   get mayGo(): boolean {

@@ -6,11 +6,12 @@ import { commandLine } from "../base/command-line.ts";
 import { may } from "../base/may.ts";
 import { link } from "../base/router.ts";
 import { words } from "../base/text.ts";
-import { type Action, ActionModel, actionText, type Given } from "./action-model.ts";
+import { type Action, ActionModel, actionText, confirmedBy, type Given } from "./action-model.ts";
 import { Copied, save } from "./copy.tsx";
 import { Row } from "./field-row.tsx";
 import { ObjectFields } from "./fields.tsx";
 import { findRegions, knowsRegions } from "./known-regions.ts";
+import { Modal } from "./modal.tsx";
 import { Failure, Notice } from "./notices.tsx";
 import { columnOf, Rows } from "./rows.tsx";
 import { Fields } from "./value.tsx";
@@ -38,23 +39,18 @@ export function ActionDialog({
     [action],
   );
   useEffect(() => {
-    dialog.current?.showModal();
-  }, []);
-  useEffect(() => {
     // What went wrong is at the top, and the buttons are at the bottom.
     if (model.error.value !== undefined) dialog.current?.scrollTo({ top: 0 });
   }, [model.error.value]);
   const isOver = model.answer.value !== undefined;
   return (
-    <dialog
-      ref={dialog}
-      class="action"
-      aria-labelledby="action-title"
-      onCancel={(event) => {
-        // Escape must lose neither an answer on its way nor a secret that is shown once.
-        if (model.busy.value || isOver) event.preventDefault();
-      }}
-      onClose={close}
+    <Modal
+      dialog={dialog}
+      kind="action"
+      labelledBy="action-title"
+      // Neither an answer on its way nor a secret that is shown once may be lost.
+      stays={() => model.busy.peek() || model.answer.peek() !== undefined}
+      close={close}
     >
       <form
         method="dialog"
@@ -76,7 +72,7 @@ export function ActionDialog({
           )}
         </div>
       </form>
-    </dialog>
+    </Modal>
   );
 }
 
@@ -145,10 +141,10 @@ function useRegionsOf(instance: string | undefined): void {
   }, [instance]);
 }
 
-/** Asks a person to type the name of what becomes unreadable. */
+/** Asks a person to type again what an operation is done to that nobody can take back. */
 function Confirmation({ model }: { model: ActionModel }) {
-  const { confirm } = model.operation.command;
-  if (confirm === undefined) return null;
+  const of = confirmedBy(model.action.name);
+  if (of === undefined) return null;
   return (
     <>
       {model.insists.value ? (
@@ -158,7 +154,7 @@ function Confirmation({ model }: { model: ActionModel }) {
       ) : null}
       <Labelled
         id="confirmation"
-        label={`To confirm, type ${confirm.of} again: ${model.action.target}`}
+        label={`To confirm, type ${of} again: ${model.action.target}`}
         value={model.typed.value}
         change={(text) => {
           model.typed.value = text;

@@ -1,3 +1,4 @@
+import { signal } from "@preact/signals";
 import { ageText, isTime, timeText, valueText, words } from "../base/text.ts";
 import { State } from "./notices.tsx";
 
@@ -28,11 +29,14 @@ function Value({ value, name }: { value: unknown; name: string }) {
   return isPlain ? <Cell value={value} name={name} /> : <Items of={value} />;
 }
 
+/** When ages were shown last, milliseconds since the epoch: with a new value they are shown anew. */
+export const agesMs = signal(Date.now());
+
 /** A point in time: how long ago it was, and when. */
 function Time({ of }: { of: string }) {
   return (
     <time dateTime={of} title={timeText(of)}>
-      {ageText(of, Date.now())} <span class="exact">{timeText(of)}</span>
+      {ageText(of, Math.max(agesMs.value, Date.now()))} <span class="exact">{timeText(of)}</span>
     </time>
   );
 }

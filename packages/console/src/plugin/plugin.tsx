@@ -1,18 +1,13 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
+import type { Instance } from "../base/find-key.ts";
 import { place } from "../base/router.ts";
 import { timeText, valueText } from "../base/text.ts";
 import { Loading, messageOf, Notice, State } from "../parts/notices.tsx";
 import { client, refreshed } from "./client.ts";
 import { places } from "./manifest.ts";
-import {
-  type Instance,
-  type ObjectKeys,
-  readObjectKeys,
-  readService,
-  type Service,
-} from "./object-keys.ts";
+import { type ObjectKeys, readObjectKeys, readService, type Service } from "./object-keys.ts";
 import { type Locale, localeOf, type Say, sayIn } from "./texts.ts";
 
 /** The page inside the vSphere Client: it shows, and changes nothing. */

@@ -6,7 +6,16 @@ import { repeat } from "../../base/repeat.ts";
 import { ageText, commonNameOf } from "../../base/text.ts";
 import type { Action } from "../../parts/action-model.ts";
 import { Loading, State } from "../../parts/notices.tsx";
-import { look, type Part, partsOf, type Refused, type Seen } from "./check-model.ts";
+import {
+  isConnected,
+  look,
+  nodeName,
+  type Part,
+  partsOf,
+  type Refused,
+  reachOf,
+  type Seen,
+} from "./check-model.ts";
 
 const lookEveryMs = 3000;
 
@@ -24,18 +33,16 @@ export function LiveCheck({
     () =>
       repeat(lookEveryMs, async () => {
         const all = nodes.peek();
-        seen.value = await Promise.all(
-          all.map((node) => look(node, instance, asksRefused, Date.now())),
-        );
+        seen.value = await Promise.all(all.map((node) => look(node, instance, asksRefused)));
       }),
     [instance, asksRefused],
   );
   if (seen.value === undefined) return <Loading />;
-  const parts = partsOf(seen.value, Date.now());
+  const parts = partsOf(seen.value);
   return (
     <section aria-label="Live check">
       <p role="status" class="verdict">
-        {verdictOf(parts)}
+        {verdictOf(parts, seen.value)}
       </p>
       {parts.map((part) => (
         <p key={part.title} data-part={part.title}>
@@ -59,12 +66,17 @@ export function LiveCheck({
 }
 
 /** One sentence that changes only with the state: it is read out. */
-function verdictOf(parts: readonly Part[]): string {
+function verdictOf(parts: readonly Part[], seen: readonly Seen[]): string {
   const missing = parts.filter(({ state }) => state !== "ok");
-  if (missing.length === 0)
-    return "Connected: vCenter connects, trusts this server, and is trusted.";
-  const what = missing.map(({ title }) => title).join(", ");
-  return `Still open: ${what}. This page looks every three seconds.`;
+  const { connected, others } = reachOf(seen);
+  if (missing.length > 0) {
+    const what = missing.map(({ title }) => title).join(", ");
+    return `Still open: ${what}. This page looks every three seconds.`;
+  }
+  if (connected.length > 0 && others.length > 0) {
+    return `Connected at ${connected.join(", ")} in the last hour, not at ${others.join(", ")}. vCenter uses the addresses in turn: press Refresh there until each node is reached.`;
+  }
+  return "Connected: vCenter connects, trusts this server, and is trusted, at each node that is asked.";
 }
 
 /** Admits a client that was refused, into this instance. */
@@ -79,8 +91,8 @@ function Admissions({
 }) {
   if (!may("adoptCertificate")) return null;
   const refused = new Map<string, Refused>();
-  for (const { refused: one } of seen)
-    if (one?.adoptable === true) refused.set(one.fingerprint, one);
+  for (const one of seen.flatMap((each) => each.refused))
+    if (one.adoptable) refused.set(one.fingerprint, one);
   return (
     <>
       {[...refused.values()].map(({ fingerprint, subject }) => (
@@ -110,27 +122,27 @@ function Admissions({
 /** vCenter uses the addresses in turn, so each node has its own answer. */
 function Nodes({ seen }: { seen: readonly Seen[] }) {
   return (
-    <details>
+    <details open>
       <summary>Node by node</summary>
       <div class="scrolled">
         <table class="table table-compact">
           <thead>
             <tr>
               <th scope="col">Node</th>
+              <th scope="col">Connected in the last hour</th>
               <th scope="col">Last connection</th>
               <th scope="col">Refused since</th>
             </tr>
           </thead>
           <tbody>
-            {seen.map(({ node, region, by, refused, silent }) => (
-              <tr key={`${region} ${node}`}>
-                <td>{region === undefined ? node : `${node} (region ${region})`}</td>
-                <td class="text">{silent ?? lastOf(by)}</td>
-                <td class="text">
-                  {refused === undefined
-                    ? "nobody"
-                    : `${refused.subject || refused.remote}: ${refused.reason}, ${ageText(refused.time, Date.now())}`}
+            {seen.map((one) => (
+              <tr key={`${one.region} ${one.node}`}>
+                <td>{nodeName(one)}</td>
+                <td>
+                  <State of={isConnected(one) ? "ok" : "pending"} />
                 </td>
+                <td class="text">{one.silent ?? lastOf(one)}</td>
+                <td class="text">{refusedText(one)}</td>
               </tr>
             ))}
           </tbody>
@@ -140,7 +152,19 @@ function Nodes({ seen }: { seen: readonly Seen[] }) {
   );
 }
 
-function lastOf(by: Seen["by"]): string {
+function lastOf({ by, nowMs }: Seen): string {
   if (by?.lastConnection === undefined) return "none since it started";
-  return `${by.name}, ${ageText(by.lastConnection.time, Date.now())}`;
+  return `${by.name}, ${ageText(by.lastConnection.time, nowMs)}`;
+}
+
+const refusedMax = 5;
+
+/** The clients that a node has refused, the newest first. */
+function refusedText({ refused, nowMs }: Seen): string {
+  if (refused.length === 0) return "nobody";
+  const shown = refused.slice(0, refusedMax).map(({ subject, remote, reason, time }) => {
+    return `${subject || remote}: ${reason}, ${ageText(time, nowMs)}`;
+  });
+  const more = refused.length > refusedMax ? [`and ${refused.length - refusedMax} more`] : [];
+  return [...shown, ...more].join("; ");
 }

@@ -61,6 +61,25 @@ export function SignRequest({ model, params }: ExtraProps) {
   );
 }
 
+/** The text of the version in effect: the next version is drafted after it. */
+export function PolicyText({ model }: ExtraProps) {
+  const { text } = model.beside.value;
+  if (typeof text !== "string") return null;
+  return (
+    <details>
+      <summary>The text in effect, for the draft of the next version</summary>
+      <p>
+        Save it as <code>before.txt</code>, and begin with{" "}
+        <code>holdfast approval draft --after before.txt</code>.
+      </p>
+      <pre class="block">{text}</pre>
+      <button type="button" class="btn btn-sm btn-outline" onClick={() => save(text, "before.txt")}>
+        Save as a file
+      </button>
+    </details>
+  );
+}
+
 /** Makes keys of approvers in authenticators, and signs policies with them. */
 export function ApproverKeys({ model }: ExtraProps) {
   const policies = (model.items.value ?? []) as Policies;

@@ -3,11 +3,12 @@ import { may } from "../../base/may.ts";
 import { link } from "../../base/router.ts";
 import { Notice, State } from "../../parts/notices.tsx";
 import { rootSentence, statusSentence } from "../../parts/status-text.ts";
-import { ApproverKeys, SignRequest } from "./approve.tsx";
+import { ApproverKeys, PolicyText, SignRequest } from "./approve.tsx";
 import { BackupCommands } from "./backup-commands.tsx";
 import { BackupWork } from "./backup-work.tsx";
 import { Export } from "./event-tools.tsx";
 import type { ExtraProps } from "./extra-props.ts";
+import { FindKey } from "./find-key.tsx";
 import { KeyEvents } from "./key-events.tsx";
 import { Progress, StorageKeyProgress } from "./progress.tsx";
 import { Verify } from "./verify.tsx";
@@ -16,14 +17,19 @@ type Extras = Readonly<Record<string, (props: ExtraProps) => ComponentChild>>;
 
 /** What pages show above what their operation reads, by the path of the page. */
 export const extrasAbove: Extras = {
-  "/instances": () =>
-    may("createInstance") ? (
-      <p>
-        <a class="btn btn-sm btn-primary" href={link("/order")}>
-          Order step by step
-        </a>
-      </p>
-    ) : null,
+  "/instances": (props) => (
+    <>
+      {may("createInstance") ? (
+        <p>
+          <a class="btn btn-sm btn-primary" href={link("/order")}>
+            Order step by step
+          </a>
+        </p>
+      ) : null}
+      <FindKey {...props} />
+    </>
+  ),
+  "/instances/{instance}/keys": (props) => <FindKey {...props} />,
   "/instances/{instance}": (props) => (
     <>
       <Status {...props} />
@@ -47,7 +53,12 @@ export const extrasBelow: Extras = {
   "/instances/{instance}/keys/{key}": ({ params }) => <KeyEvents params={params} />,
   "/backups": () => <BackupCommands />,
   "/access/approvals/{approval}": (props) => <SignRequest {...props} />,
-  "/access/approval-policy": (props) => <ApproverKeys {...props} />,
+  "/access/approval-policy": (props) => (
+    <>
+      <PolicyText {...props} />
+      <ApproverKeys {...props} />
+    </>
+  ),
 };
 
 /** What to know about a list as a whole: sentences of the service. */

@@ -5,7 +5,7 @@ import type { AnswerOf } from "../../base/contract.ts";
 import { link } from "../../base/router.ts";
 import { ageText, valueText } from "../../base/text.ts";
 import { Failure, Loading, Notice } from "../../parts/notices.tsx";
-import { look } from "../connect/check-model.ts";
+import { connectedMs, look, nodeName, type Seen } from "../connect/check-model.ts";
 
 type Keys = AnswerOf<"listKeys">;
 
@@ -13,8 +13,10 @@ type Keys = AnswerOf<"listKeys">;
 interface Known {
   readonly states: Readonly<Record<string, number>>;
   readonly active: Keys;
-  /** When a client connected last, in words; empty if none did. */
-  readonly connected: string;
+  /** Destroyed keys that can be restored. */
+  readonly restorable: Keys;
+  /** What each node has seen of its clients since it started. */
+  readonly seen: readonly Seen[];
 }
 
 const namedMax = 50;
@@ -73,7 +75,7 @@ function SafeOrder({ instance }: { instance: string }) {
 }
 
 function Lost({
-  known: { states, active, connected },
+  known: { states, active, restorable, seen },
   isDeletion,
 }: {
   known: Known;
@@ -85,21 +87,27 @@ function Lost({
   const names = active.items.map(({ xName, names: [name], xIdentifier, id }) => {
     return xName ?? name ?? xIdentifier ?? id;
   });
-  if (readable.length === 0) {
-    return <Notice tone="success">No key of this instance is readable now.</Notice>;
-  }
   const until = isDeletion ? "for ever" : "until a manager revalidates the root of trust";
+  const mayRestore = restorable.items.length > 0 || restorable.next !== undefined;
+  const isQuiet = seen.every(({ silent, by }) => silent === undefined && by === undefined);
+  const isSafe = readable.length === 0 && !mayRestore && isQuiet;
   return (
-    <Notice tone="warning">
-      {connected === "" ? null : (
+    <Notice tone={isSafe ? "success" : "warning"}>
+      <Uses seen={seen} />
+      {readable.length === 0 ? (
+        <p>No key of this instance is readable now.</p>
+      ) : (
         <p>
-          <b>{connected}</b> Something still uses this instance.
+          What these keys encrypt cannot be read {until}:{" "}
+          <b data-lost>{valueText(Object.fromEntries(readable))}</b>.
         </p>
       )}
-      <p>
-        What these keys encrypt cannot be read {until}:{" "}
-        <b data-lost>{valueText(Object.fromEntries(readable))}</b>.
-      </p>
+      {mayRestore ? (
+        <p data-restorable>
+          Destroyed keys that can still be restored: {countText(restorable)}. They cannot be
+          restored {isDeletion ? "after this" : until}.
+        </p>
+      ) : null}
       {names.length === 0 ? null : (
         <details>
           <summary>Active keys, by the names that vCenter gave them</summary>
@@ -117,20 +125,52 @@ function Lost({
   );
 }
 
+/** How many a page has; a page may be short although more follow. */
+function countText({ items, next }: Keys): string {
+  return next === undefined ? String(items.length) : `${items.length} or more`;
+}
+
+/** Whether clients still use the instance, as far as the nodes say it. */
+function Uses({ seen }: { seen: readonly Seen[] }) {
+  const [last] = seen
+    .filter(({ by }) => by?.lastConnection !== undefined)
+    .toSorted((one, other) => connectedMs(one) - connectedMs(other));
+  const at = last?.by?.lastConnection;
+  const silent = seen.filter((one) => one.silent !== undefined).map(nodeName);
+  const none = seen.filter((one) => one.silent === undefined && one.by === undefined).map(nodeName);
+  return (
+    <>
+      {last === undefined || at === undefined ? null : (
+        <p>
+          <b>
+            A client connected {ageText(at.time, last.nowMs)} to {at.node}.
+          </b>{" "}
+          Something still uses this instance.
+        </p>
+      )}
+      {none.length === 0 ? null : (
+        <p data-unused>
+          No client has connected to {none.join(", ")} since the node started; it does not know what
+          was before.
+        </p>
+      )}
+      {silent.length === 0 ? null : (
+        <p data-silent>
+          <b>No answer from {silent.join(", ")}:</b> clients may use this instance there.
+        </p>
+      )}
+    </>
+  );
+}
+
 async function knownOf(instance: string): Promise<Known> {
   const params = { instance };
   const query = { state: "Active", limit: namedMax } as const;
-  const [{ states }, active, ...seen] = await Promise.all([
+  const [{ states }, active, restorable, ...seen] = await Promise.all([
     call("countKeys", { params }),
     call<"listKeys">("listKeys", { params, query }),
-    ...nodes.peek().map((node) => look(node, instance, false, Date.now())),
+    call<"listKeys">("listKeys", { params, query: { restorable: "true", limit: namedMax } }),
+    ...nodes.peek().map((node) => look(node, instance, false)),
   ]);
-  const [last] = seen
-    .flatMap(({ by }) => by?.lastConnection ?? [])
-    .toSorted((one, other) => Date.parse(other.time) - Date.parse(one.time));
-  const connected =
-    last === undefined
-      ? ""
-      : `A client connected ${ageText(last.time, Date.now())} to ${last.node}.`;
-  return { states, active, connected };
+  return { states, active, restorable, seen };
 }

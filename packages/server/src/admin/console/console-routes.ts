@@ -67,7 +67,7 @@ export function serveConsole(
         ...["content-type", "if-match", "if-none-match", "idempotency-key", "last-event-id"],
         ...["approval", "dry-run", consoleHeader],
       ],
-      exposedHeaders: ["etag", "retry-after", "x-request-id"],
+      exposedHeaders: ["date", "etag", "retry-after", "x-request-id"],
       maxAge: 600,
     });
   }
