@@ -68,7 +68,7 @@ export function ResourcePage({ page, params }: { page: Page; params: Params }) {
         >
           {loses.includes(action.value.name) ? (
             <Loss
-              instance={params["instance"] ?? ""}
+              instance={action.value.params["instance"] ?? ""}
               isDeletion={action.value.name === "deleteInstance"}
             />
           ) : null}
