@@ -122,8 +122,7 @@ const statusOf = async (name: string) => {
   const { items } = await call("listInstances", { query: { name } });
   return named(items, name)[0]?.status;
 };
-const newestKek = async () =>
-  (await call("readInstance", { params: { instance } })).keks?.[0]?.id;
+const newestKek = async () => (await call("readInstance", { params: { instance } })).keks?.[0]?.id;
 async function chooseLocal(form: Locator): Promise<void> {
   for (const region of ["a", "b"]) {
     const group = form.getByRole("group", { name: `Region ${region}` });
@@ -183,8 +182,7 @@ const walks: Partial<Record<Action, () => Promise<Walk>>> = {
       at: ofInstance,
       params: { instance: "shredded-here" },
       confirm: "shredded-here",
-      done: async () =>
-        (await rootStates("shredded-here")).every((state) => state === "shredded"),
+      done: async () => (await rootStates("shredded-here")).every((state) => state === "shredded"),
     };
   },
   revalidateRoot: async () => ({
@@ -326,8 +324,7 @@ const walks: Partial<Record<Action, () => Promise<Walk>>> = {
   revokeToken: async () => ({
     at: "/access/tokens",
     row: "made-here",
-    done: async () =>
-      named(await tokens(), "made-here").every(({ state }) => state === "revoked"),
+    done: async () => named(await tokens(), "made-here").every(({ state }) => state === "revoked"),
   }),
   signApproval: async () => {
     await approvers.begin();
@@ -392,7 +389,7 @@ test("every operation that changes something is carried out in a browser by some
   );
   const has = [...Object.keys(walks), ...Object.keys(elsewhere), ...commandOnly, ...looks];
   expect(has.toSorted()).toEqual(all.toSorted());
-  expect(pages.map(({ reads }) => reads)).toEqual(expect.arrayContaining(looks));
+  expect(pages.map(({ reads }) => reads)).toEqual(expect.arrayContaining([...looks]));
   for (const [name, [test, text]] of Object.entries(elsewhere)) {
     const source = readFileSync(join(import.meta.dirname, `${test}.test.ts`), "utf8");
     expect(source, name).toContain(text);
@@ -429,7 +426,9 @@ describe.skipIf(browserMissing.length > 0)(`the actions of the console (${browse
     const known = others.get(role) ?? (await openPage(chrome, { reducedMotion: "reduce" }));
     if (!others.has(role)) {
       others.set(role, known);
-      const { secret } = await call("createToken", { body: { name: `only ${role}`, roles: [role] } });
+      const { secret } = await call("createToken", {
+        body: { name: `only ${role}`, roles: [role] },
+      });
       await enter(known.page, cluster.origin, "/", secret);
     }
     return known.page;
