@@ -126,6 +126,8 @@ browserless(`the console's pages (${browserNote})`, () => {
     await cluster.order("connects");
     await open("/instances/connects/connect");
     await page.getByText("Still open: vCenter connects").waitFor();
+    await page.getByText("The same on the command line").click();
+    await page.getByText("holdfast certificate list connects", { exact: true }).waitFor();
     await page.getByText("KMS certificate and private key", { exact: true }).click();
     await isFit("Connect vCenter");
 

@@ -14,6 +14,7 @@ import {
   enter,
   openPage,
   sendDialog,
+  sendForm,
   startBrowser,
   unfitParts,
 } from "../support/browser.ts";
@@ -328,6 +329,20 @@ describe.skipIf(browserMissing.length > 0)(`long work in the console (${browserN
     await isFit("Roots of trust, with a note");
     // Chromium would like a user name beside each secret.
     expect(told.filter((text) => !text.includes("Password forms"))).toEqual([]);
+  });
+
+  test("lists root keys in the dialog of the list of instances too", async () => {
+    const { a } = roots.managers;
+    const id = await a.createRootKey("by the dialog");
+    await open("/instances");
+    await page.getByRole("button", { name: "List root keys" }).click();
+    await dialog().getByLabel("Kind").first().selectOption("key-protect");
+    await dialog()
+      .getByRole("textbox", { name: /^Instance/ })
+      .fill(a.instanceId);
+    await dialog().getByLabel("Kind").last().selectOption("value");
+    await dialog().getByLabel("Value").fill(a.apiKey);
+    await sendForm(page, (shown) => shown.getByRole("cell", { name: id }).waitFor());
   });
 
   /** Drags a file of the disk over a long field, or something else, and drops it: the browser itself makes the events. */

@@ -6,6 +6,7 @@ import {
   type BrowserContext,
   chromium,
   type Frame,
+  type Locator,
   type Page,
 } from "playwright-core";
 
@@ -74,6 +75,28 @@ export async function sendDialog(page: Page, name: string): Promise<void> {
     await buttons.click({ timeout: 2000 }).catch(() => undefined);
     return false;
   });
+}
+
+/** Sends the form of the open dialog, again while it is refused; looks at what it shows after that, and closes it. */
+export async function sendForm(
+  page: Page,
+  shown?: (dialog: Locator) => Promise<void>,
+): Promise<void> {
+  const dialog = page.getByRole("dialog");
+  const sends = dialog.locator("button[type=submit]");
+  const closes = dialog.getByRole("button", { name: "Close" });
+  await until("the form is sent", async () => {
+    if ((await dialog.count()) === 0 || (await closes.count()) > 0) return true;
+    await sends.click({ timeout: 2000 }).catch(() => undefined);
+    return false;
+  });
+  if ((await closes.count()) > 0) {
+    await shown?.(dialog);
+    await closes.click();
+  } else if (shown !== undefined) {
+    throw new Error("the dialog is closed, and showed nothing");
+  }
+  await dialog.waitFor({ state: "detached" });
 }
 
 /** WCAG 2.2 AA, in the words of axe-core. */

@@ -54,6 +54,11 @@ export class ConsoleCluster implements AsyncDisposable {
     return new URL(this.console).origin;
   }
 
+  /** The path of a node's configuration. */
+  configFile(node: string): string {
+    return join(this.#folder, "nodes", `${node}.yaml`);
+  }
+
   /** Runs a command of `holdfast dev` at the cluster; answers what it printed. */
   dev(...words: readonly string[]): Promise<string> {
     return dev(this.#folder, ...words);

@@ -14,6 +14,12 @@ export async function show(page: Page, path: string, title: string): Promise<voi
   });
 }
 
+/** The same where the page before it may have the same title. */
+export async function showAnew(page: Page, path: string, title: string): Promise<void> {
+  await show(page, "/", "Overview");
+  await show(page, path, title);
+}
+
 /** A region with a web console at each node. */
 export interface Consoles {
   readonly region: Region;

@@ -17,6 +17,7 @@ import { may } from "./base/may.ts";
 import { mayCall } from "./base/may-call.ts";
 import { link, place, replace } from "./base/router.ts";
 import { toggleTheme } from "./base/theme.ts";
+import { ReadBy } from "./pages/commands.tsx";
 import { Connect } from "./pages/connect.tsx";
 import { Order, orderPath } from "./pages/order/order.tsx";
 import { Overview } from "./pages/overview.tsx";
@@ -210,11 +211,28 @@ function Menu({ person }: { person: Who }) {
 
 function Content() {
   const { path } = place.value;
-  if (path === "/") return <Overview />;
+  if (path === "/") {
+    return (
+      <>
+        <Overview />
+        <ReadBy names={["readStatus", "runChecks"]} />
+      </>
+    );
+  }
   if (path === watchPath && mayBreak(who.value as Who)) return <Watch />;
   if (path === orderPath && may("createInstance")) return <Order />;
   const connect = pageAt([connectPage], path);
-  if (connect !== undefined) return <Connect params={connect[1]} />;
+  if (connect !== undefined) {
+    return (
+      <>
+        <Connect params={connect[1]} />
+        <ReadBy
+          names={["readInstance", "listServerCertificates", "listCertificates", "listRefused"]}
+          params={connect[1]}
+        />
+      </>
+    );
+  }
   const found = pageAt(pages, path);
   if (found !== undefined) {
     const [page, params] = found;

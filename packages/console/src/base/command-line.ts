@@ -30,7 +30,7 @@ function optionOf(name: string): string {
 
 function optionTexts(option: string, value: unknown): readonly string[] {
   if (value === true || value === "true") return [option];
-  if (value === false || value === "false" || value === "") return [];
+  if (value === false || value === "false") return [];
   if (Array.isArray(value)) return value.map((each) => `${option} ${quoted(String(each))}`);
   if (typeof value === "object" && value !== null) {
     return Object.entries(value).map(([name, each]) => `${option} ${quoted(`${name}=${each}`)}`);

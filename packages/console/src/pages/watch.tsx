@@ -6,6 +6,7 @@ import { words } from "../base/text.ts";
 import { Chart, type Sample } from "../parts/chart.tsx";
 import { Drawing, useHeard } from "../parts/drawing.tsx";
 import { Failure } from "../parts/notices.tsx";
+import { Commands } from "./commands.tsx";
 
 /** The path of this page, which only a development cluster has. */
 export const watchPath = "/watch";
@@ -141,6 +142,11 @@ export function Watch() {
           <li key={line}>{line}</li>
         ))}
       </ul>
+      <Commands
+        texts={[`kill ${part.value} --stay`, `freeze ${part.value} --stay`, "cut", "heal"].map(
+          (words) => `npx holdfast dev ${words}`,
+        )}
+      />
     </>
   );
 }

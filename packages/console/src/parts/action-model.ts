@@ -15,6 +15,8 @@ export interface Action {
   readonly target: string;
   /** The thing as it was read: a change begins with its values. */
   readonly thing?: Given | undefined;
+  /** The approved request that has exactly the values of `given`. */
+  readonly approval?: string;
   /** Values that the form begins with; the person may change them. */
   readonly given?: Given;
   /** The node that it is done at, where it concerns the region of that node; any node unless given. */
@@ -88,6 +90,7 @@ export class ActionModel {
   constructor(action: Action, done: (answer: Given) => void) {
     this.action = action;
     this.operation = operations[action.name];
+    this.approval.value = action.approval ?? "";
     this.missing = this.operation.params.filter((name) => action.params[name] === undefined);
     const { method, body } = this.operation;
     const isChange = method === "PATCH" && body !== undefined && action.thing !== undefined;
@@ -133,7 +136,8 @@ export class ActionModel {
   change(next: Given): void {
     this.given.value = next;
     this.#key = crypto.randomUUID();
-    this.approval.value = "";
+    // A request that was approved before has no secrets, which a person types here.
+    this.approval.value = this.action.approval ?? "";
     this.checked.value = false;
   }
 

@@ -125,7 +125,7 @@ function Form({ model, children }: { model: ActionModel; children: ComponentChil
       ) : null}
       <details>
         <summary>The same on the command line</summary>
-        <Copied text={commandLine(operation, model.request)} what="the command" block />
+        <Copied text={commandOf(model)} what="the command" block />
       </details>
     </>
   );
@@ -166,13 +166,13 @@ function Confirmation({ model }: { model: ActionModel }) {
 }
 
 /** The approved request, where the policy asks for one. */
-function Approval({ model: { operation, approval } }: { model: ActionModel }) {
+function Approval({ model: { action, operation, approval } }: { model: ActionModel }) {
   if (operation.guarded === undefined) return null;
   const id = approval.value;
   return (
     <details open={id !== ""}>
       <summary>Approvals</summary>
-      {id === "" ? null : (
+      {id === "" || id === action.approval ? null : (
         <p>
           This needs approvals.{" "}
           <a
@@ -182,7 +182,7 @@ function Approval({ model: { operation, approval } }: { model: ActionModel }) {
           >
             Show the request in a new tab
           </a>
-          . Once it is approved, carry it out here.
+          . Once it is approved, carry it out here or there: that page fills in this form again.
         </p>
       )}
       <Labelled
@@ -195,6 +195,12 @@ function Approval({ model: { operation, approval } }: { model: ActionModel }) {
       />
     </details>
   );
+}
+
+/** The same on the command line, with the approved request if there is one. */
+function commandOf({ operation, request, approval }: ActionModel): string {
+  const id = approval.value.trim();
+  return `${commandLine(operation, request)}${/^[\da-f-]+$/.test(id) ? ` --approval ${id}` : ""}`;
 }
 
 function Labelled({

@@ -6,6 +6,7 @@ import { rootSentence, statusSentence } from "../../parts/status-text.ts";
 import { ApproverKeys, PolicyText, SignRequest } from "./approve.tsx";
 import { BackupCommands } from "./backup-commands.tsx";
 import { BackupWork } from "./backup-work.tsx";
+import { CarryOut } from "./carry-out.tsx";
 import { Export } from "./event-tools.tsx";
 import type { ExtraProps } from "./extra-props.ts";
 import { FindKey } from "./find-key.tsx";
@@ -46,6 +47,7 @@ export const extrasAbove: Extras = {
       <Verify />
     </>
   ),
+  "/access/approvals/{approval}": (props) => <CarryOut {...props} />,
 };
 
 /** The same, below it. */
