@@ -10,6 +10,7 @@ import {
   sendDialog,
   startBrowser,
   unfitParts,
+  violationsOf,
 } from "../support/browser.ts";
 import { show } from "../support/console.ts";
 import { ConsoleCluster } from "../support/console-cluster.ts";

@@ -67,8 +67,7 @@ export class ResourceModel {
     if (cursor === undefined) this.#fresh = [];
     const { ofNodes } = this.#page;
     try {
-      const show =
-        ofNodes === undefined ? await this.#read(cursor) : await this.#askNodes(ofNodes);
+      const show = ofNodes === undefined ? await this.#read(cursor) : await this.#askNodes(ofNodes);
       if (turn !== this.#turn) return;
       show();
       this.error.value = undefined;
