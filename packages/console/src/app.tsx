@@ -13,6 +13,7 @@ import {
   who,
 } from "./base/api.ts";
 import { operations, type Who } from "./base/contract.ts";
+import { findRegions, knowsRegions, regions } from "./base/known-regions.ts";
 import { may } from "./base/may.ts";
 import { mayCall } from "./base/may-call.ts";
 import { link, place, replace } from "./base/router.ts";
@@ -26,7 +27,6 @@ import { pageAt, ResourcePage } from "./pages/resource.tsx";
 import { SignIn, SignInLayer, signInError } from "./pages/sign-in.tsx";
 import { failureSentence } from "./pages/sign-in-failures.ts";
 import { Watch, watchPath } from "./pages/watch.tsx";
-import { findRegions, knowsRegions, regions } from "./parts/known-regions.ts";
 import { Loading, messageOf, Notice } from "./parts/notices.tsx";
 
 /** How often an open console asks whether its session still counts. */

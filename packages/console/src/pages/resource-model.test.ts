@@ -10,7 +10,7 @@ vi.mock("../base/contract.ts", async () => ({
 }));
 const { asked, nodes, who } = await import("../base/api.ts");
 const { ActionModel } = await import("../parts/action-model.ts");
-const { regions } = await import("../parts/known-regions.ts");
+const { regions } = await import("../base/known-regions.ts");
 const { pages } = await import("./pages.ts");
 const { ResourceModel } = await import("./resource-model.ts");
 

@@ -2,9 +2,9 @@ import { AdminProblem } from "@holdfast/admin/errors";
 import { signal } from "@preact/signals";
 import { call, callEvery, followed, hostOf } from "../base/api.ts";
 import { type OperationName, operations } from "../base/contract.ts";
+import { regions } from "../base/known-regions.ts";
 import { go, link, type Place, place } from "../base/router.ts";
 import { type Action, actionText } from "../parts/action-model.ts";
-import { regions } from "../parts/known-regions.ts";
 import { messageOf } from "../parts/notices.tsx";
 import type { Page } from "./pages.ts";
 

@@ -3,6 +3,7 @@ import type { ComponentChildren } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { call } from "../base/api.ts";
 import { commandLine } from "../base/command-line.ts";
+import { findRegions, knowsRegions } from "../base/known-regions.ts";
 import { may } from "../base/may.ts";
 import { link } from "../base/router.ts";
 import { words } from "../base/text.ts";
@@ -10,7 +11,6 @@ import { type Action, ActionModel, actionText, confirmedBy, type Given } from ".
 import { Copied, save } from "./copy.tsx";
 import { Row } from "./field-row.tsx";
 import { ObjectFields } from "./fields.tsx";
-import { findRegions, knowsRegions } from "./known-regions.ts";
 import { Modal } from "./modal.tsx";
 import { Failure, Notice } from "./notices.tsx";
 import { columnOf, Rows } from "./rows.tsx";

@@ -1,8 +1,8 @@
 import { useSignal } from "@preact/signals";
 import { resolved, type Schema } from "../base/contract.ts";
+import { knowsRegions, regions } from "../base/known-regions.ts";
 import { words } from "../base/text.ts";
 import { type FieldProps, Help, Row } from "./field-row.tsx";
-import { knowsRegions, regions } from "./known-regions.ts";
 import { IdentifierList, isLong, isLongList, Lines, LongText } from "./long-fields.tsx";
 import { Loading } from "./notices.tsx";
 

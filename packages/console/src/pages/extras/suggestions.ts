@@ -1,8 +1,8 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { call } from "../../base/api.ts";
+import { regions } from "../../base/known-regions.ts";
 import { may } from "../../base/may.ts";
-import { regions } from "../../parts/known-regions.ts";
 import type { Page } from "../pages.ts";
 import { eventActions } from "./event-actions.ts";
 

@@ -1,12 +1,12 @@
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { commandLine } from "../../base/command-line.ts";
 import { operations } from "../../base/contract.ts";
+import { knowsRegions, regions } from "../../base/known-regions.ts";
 import { may } from "../../base/may.ts";
 import { go, link, place, replace } from "../../base/router.ts";
 import type { Given } from "../../parts/action-model.ts";
 import { Copied } from "../../parts/copy.tsx";
 import { ObjectFields } from "../../parts/fields.tsx";
-import { knowsRegions, regions } from "../../parts/known-regions.ts";
 import { Failure, Notice } from "../../parts/notices.tsx";
 import { Fields } from "../../parts/value.tsx";
 import { OrderModel, type Step, steps } from "./order-model.ts";

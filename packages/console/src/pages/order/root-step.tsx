@@ -1,9 +1,9 @@
 import { useSignal } from "@preact/signals";
 import { call } from "../../base/api.ts";
 import { type AnswerOf, operations, resolved, type Schema } from "../../base/contract.ts";
+import { knowsRegions, regions } from "../../base/known-regions.ts";
 import type { Given } from "../../parts/action-model.ts";
 import { ObjectFields, UnknownRegions } from "../../parts/fields.tsx";
-import { knowsRegions, regions } from "../../parts/known-regions.ts";
 import { Failure, Notice, State } from "../../parts/notices.tsx";
 
 type RootKey = AnswerOf<"retrieveRootKeys">["items"][number];

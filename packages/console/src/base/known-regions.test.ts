@@ -1,5 +1,9 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { findRegions, knowsRegions, regions } from "./known-regions.ts";
+
+/** The page of a node's console: `api.ts` reads it when it is loaded. */
+vi.hoisted(() => Object.assign(globalThis, { document: { baseURI: "https://a1.test/console/" } }));
+vi.mock("./contract.ts", () => ({ operations: {} }));
+const { findRegions, knowsRegions, regions } = await import("./known-regions.ts");
 
 beforeEach(() => {
   vi.useFakeTimers();
