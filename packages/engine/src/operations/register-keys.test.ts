@@ -69,7 +69,7 @@ describe("a transparent key whose algorithm and length are not stated", () => {
       const keyMaterial = structure(tags.KeyMaterial.tag, fields);
       const object = objectItem(type, { keyBlock: { keyFormatType, keyValue: { keyMaterial } } });
       const version = keyFormatType === "TransparentECDSAPublicKey" ? "1.4" : "2.1";
-    const uniqueIdentifier = await register(version, type, object);
+      const uniqueIdentifier = await register(version, type, object);
       const names = ["CryptographicAlgorithm", "CryptographicLength"] as const;
       const references = names.map((name) => ({ tag: attributes[name].tag, key: "" }));
       const answer = await engine.ask("2.1", "GetAttributes", { uniqueIdentifier, references });
