@@ -5,11 +5,11 @@ export const key = (keyId: string, provider: string) => ({
   ...{ _typeName: "CryptoKeyId", keyId, providerId: { _typeName: "KeyProviderId", id: provider } },
 });
 /** A reference to a managed object. */
-export const reference = (type: string, value: string) => ({
+const reference = (type: string, value: string) => ({
   ...{ _typeName: "ManagedObjectReference", type, value },
 });
 /** A virtual disk, with a key and a parent if given. */
-export const disk = (fileName: string, keyId?: object, parent?: object) => ({
+const disk = (fileName: string, keyId?: object, parent?: object) => ({
   _typeName: "VirtualDisk",
   backing: {
     _typeName: "VirtualDiskFlatVer2BackingInfo",
