@@ -393,15 +393,17 @@ async function* chunksOf(
   end: () => void,
 ): AsyncGenerator<Uint8Array> {
   const reader = stream.getReader();
+  let silent: ReturnType<typeof setTimeout> | undefined;
   try {
     for (;;) {
-      const silent = setTimeout(() => void reader.cancel(), silentMs);
+      silent = setTimeout(() => void reader.cancel(), silentMs);
       const { done, value } = await reader.read();
       clearTimeout(silent);
       if (done) return;
       yield value;
     }
   } finally {
+    clearTimeout(silent);
     reader.releaseLock();
     end();
   }
