@@ -169,3 +169,18 @@ test("tells when a stream begins and when it ends", async () => {
   expect(seen).toEqual([{ id: "1" }]);
   expect(told).toEqual([true, false]);
 });
+
+test("leaves a stream that breaks alone afterwards", async () => {
+  vi.useFakeTimers();
+  const broken = new ReadableStream({
+    start: (controller) => controller.error(new TypeError("broken")),
+  });
+  vi.stubGlobal("fetch", () => Promise.resolve(new Response(broken)));
+  const ending = new AbortController();
+  const events = followed("followEvents", {}, ending.signal, (isLive) => {
+    if (!isLive) ending.abort();
+  });
+  expect(await events.next()).toMatchObject({ done: true });
+  // Nothing waits for the silence of its reader.
+  expect(vi.getTimerCount()).toBe(0);
+});
