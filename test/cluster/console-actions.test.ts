@@ -87,7 +87,9 @@ function call<Name extends Operation>(
   name: Name,
   request: RouteRequest<Contract[Name]>,
 ): Promise<Reply<Contract[Name]>> {
-  const asked = () => cluster.admin.call(name as Operation, request as object);
+  // Each time with the same key: nothing is made twice.
+  const options = { idempotencyKey: crypto.randomUUID() };
+  const asked = () => cluster.admin.call(name as Operation, request as object, options);
   return patient(asked) as Promise<Reply<Contract[Name]>>;
 }
 
@@ -346,8 +348,8 @@ const walks: Partial<Record<Action, () => Promise<Walk>>> = {
       at: requestPage,
       params: { approval: id },
       done: async () => {
-        const { state } = await call("readApproval", { params: { approval: id } });
-        return state === "cancelled";
+        const { items } = await call("listApprovals", { query: { limit: 1000 } });
+        return items.every((one) => one.id !== id || one.state === "cancelled");
       },
     };
   },

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { AdminClient } from "@holdfast/admin";
 import { KmipClient } from "@holdfast/client";
 import { commandLine } from "./command-line.ts";
+import { patient } from "./root-regions.ts";
 
 interface ClusterFile {
   readonly nodes: readonly { readonly node: string; readonly admin: string }[];
@@ -67,7 +68,9 @@ export class ConsoleCluster implements AsyncDisposable {
   /** Orders an instance under local roots of trust, and waits until clients may connect. */
   async order(name: string): Promise<void> {
     const regions = { a: { type: "local" }, b: { type: "local" } } as const;
-    await this.admin.call("createInstance", { body: { name, rootOfTrust: { regions } } });
+    const body = { name, rootOfTrust: { regions } };
+    const options = { idempotencyKey: crypto.randomUUID() };
+    await patient(() => this.admin.call<"createInstance">("createInstance", { body }, options));
     for (;;) {
       const { status } = await this.admin.call("readInstance", { params: { instance: name } });
       if (status === "Installed") return;
