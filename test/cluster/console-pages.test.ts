@@ -143,7 +143,7 @@ browserless(`the console's pages (${browserNote})`, () => {
     await part("vCenter connects")
       .getByText(/A client connected .* with vcenter-1/)
       .waitFor();
-    await page.getByText(/Connected at a1 .* in the last hour, not at a2/).waitFor();
+    await page.getByText(/Connected at a1 .* in the last hour, not at .*a2/).waitFor();
 
     // The next client shows a certificate that nobody added.
     const stranger = await selfSigned({ commonName: "new vcenter", ...since });
@@ -202,7 +202,7 @@ browserless(`the console's pages (${browserNote})`, () => {
     await part("vCenter connects")
       .getByText(/A client connected .* with vcenter-1/)
       .waitFor();
-    await page.getByText(/Connected at a1 .* in the last hour, not at a2/).waitFor();
+    await page.getByText(/Connected at a1 .* in the last hour, not at .*a2/).waitFor();
     expect(told).toEqual([]);
   });
 
@@ -262,7 +262,7 @@ browserless(`the console's pages (${browserNote})`, () => {
     await page.getByRole("link", { name: "Connect vCenter" }).press("Enter");
     await page.getByText("Still open").waitFor();
     await connects("in-steps", pair);
-    await page.getByText(/Connected at a1 .* in the last hour, not at a2/).waitFor();
+    await page.getByText(/Connected at a1 .* in the last hour, not at .*a2/).waitFor();
   });
 
   test("keeps no secret of an order over a reload, and asks for it again", async () => {

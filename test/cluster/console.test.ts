@@ -392,7 +392,7 @@ browserless(`the web console (${browserNote})`, () => {
     await page.getByLabel("Part").selectOption("region-b");
     await page.getByText("The same on the command line").click();
     await page.getByText("npx holdfast dev kill region-b --stay").waitFor();
-    await page.getByRole("button", { name: "Kill" }).click();
+    await page.getByRole("button", { name: "Kill", exact: true }).click();
     await page.getByText("is killed (SIGKILL)").first().waitFor();
     const then = await count("made");
     await expect.poll(() => count("made")).toBeGreaterThan(then + 20);

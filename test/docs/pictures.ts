@@ -12,7 +12,7 @@ async function watch(page: Page): Promise<void> {
   await page.getByRole("button", { name: "Start the load" }).click();
   await page.locator('[data-count="made"]').filter({ hasText: /\d{3}/ }).waitFor();
   await page.getByLabel("Part").selectOption("region-b");
-  await page.getByRole("button", { name: "Kill" }).click();
+  await page.getByRole("button", { name: "Kill", exact: true }).click();
   await page.getByText("redis-b is killed").waitFor();
   await page.getByText("cannot reach b").first().waitFor();
   await page

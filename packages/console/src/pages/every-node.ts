@@ -9,16 +9,17 @@ type Certificate = AnswerOf<"listServerCertificates">["items"][number];
 export type ToldCertificate = Certificate & { readonly told: string };
 
 /**
- * The storage key of each region, as one of its nodes tells it: the one that counts the records that are left, if one does.
- * `at` is the address of this node.
+ * The storage key of each region, as one of its nodes tells it: one that knows the newest key, and of these the one that
+ * counts the records that are left, if one does. `at` is the address of this node.
  */
 export function storageKeys(answers: readonly NodeAnswer[]): readonly Row[] {
   const rows = new Map<string, Row>();
   for (const { at, answer } of answers) {
     const region = String(answer["region"]);
     const known = rows.get(region);
+    const newer = known === undefined ? 1 : Number(answer["number"]) - Number(known["number"]);
     const tellsMore = known?.["left"] === undefined && answer["left"] !== undefined;
-    if (known === undefined || tellsMore) rows.set(region, { ...answer, at });
+    if (newer > 0 || (newer === 0 && tellsMore)) rows.set(region, { ...answer, at });
   }
   return [...rows].toSorted(([one], [other]) => (one < other ? -1 : 1)).map(([, row]) => row);
 }
