@@ -2,7 +2,8 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AdminClient } from "@holdfast/admin";
-import { KmipClient } from "@holdfast/client";
+import { ConnectionError, KmipClient } from "@holdfast/client";
+import { answerOf } from "@holdfast/testing";
 import { commandLine } from "./command-line.ts";
 import { patient } from "./root-regions.ts";
 
@@ -83,13 +84,20 @@ export class ConsoleCluster implements AsyncDisposable {
     instance: string,
     pair: { readonly certificate: string; readonly key: string },
   ): Promise<KmipClient> {
-    return KmipClient.connect({
-      endpoints: [await this.endpoint(instance)],
-      tls: { ca: this.#ca, certificate: pair.certificate, key: pair.key },
-      version: "1.4",
-      connectTimeoutMs: 60_000,
-      requestTimeoutMs: 60_000,
-    });
+    const endpoint = await this.endpoint(instance);
+    // A node that cannot serve for a moment, as on a busy machine, does not listen.
+    return await answerOf(
+      `a connection to ${endpoint}`,
+      () =>
+        KmipClient.connect({
+          endpoints: [endpoint],
+          tls: { ca: this.#ca, certificate: pair.certificate, key: pair.key },
+          version: "1.4",
+          connectTimeoutMs: 60_000,
+          requestTimeoutMs: 60_000,
+        }),
+      (error) => error instanceof ConnectionError && error.message.includes("connection refused"),
+    );
   }
 
   /** The first endpoint of an instance, host:port. */
