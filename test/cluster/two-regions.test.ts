@@ -249,7 +249,13 @@ describe("Destroy is an agreed operation:", () => {
       ),
     );
     say([...new Set(answers)].join("; "));
-    for (const id of ids) {
+    const isOver = /^answered$|the object was destroyed/;
+    for (const [at, id] of ids.entries()) {
+      // On a busy machine all three may be told to try again.
+      if (!answers.slice(3 * at, 3 * at + 3).some((one) => isOver.test(one))) {
+        const again = () => told(clients.at("b1").destroy({ uniqueIdentifier: id }));
+        await insist(async () => expect(await again()).toMatch(isOver));
+      }
       await insist(async () => {
         for (const client of clients.all) expect(await stateOf(client, id)).toBe("Destroyed");
       });
