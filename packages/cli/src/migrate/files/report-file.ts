@@ -2,7 +2,7 @@ import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs
 import { printable } from "@holdfast/admin/approval-text";
 import { z } from "zod";
 import { Failure, readGiven, reasonOf } from "../../terminal/failure.ts";
-import { ReportLock } from "./report-lock.ts";
+import { takeLock } from "../../terminal/file-lock.ts";
 
 const head = z.object({ migrateReport: z.literal(1), of: z.string(), target: z.string() });
 
@@ -42,11 +42,11 @@ export interface Subject {
  */
 export class ReportFile implements Disposable {
   readonly #path: string;
-  readonly #lock: ReportLock;
+  readonly #lock: Disposable;
   /** The last line of each object. */
   readonly lines: ReadonlyMap<string, ReportLine>;
 
-  private constructor(path: string, lines: ReadonlyMap<string, ReportLine>, lock: ReportLock) {
+  private constructor(path: string, lines: ReadonlyMap<string, ReportLine>, lock: Disposable) {
     this.#path = path;
     this.#lock = lock;
     this.lines = lines;
@@ -54,9 +54,9 @@ export class ReportFile implements Disposable {
 
   /** Opens the report, or begins it; refuses one of another plan or target, and one that another process has. */
   static open(path: string, subject: Subject): ReportFile {
-    let lock: ReportLock | undefined;
+    let lock: Disposable | undefined;
     try {
-      lock = ReportLock.take(path);
+      lock = takeReportLock(path);
       const text = existsSync(path) ? readFileSync(path, "utf8") : "";
       const first = firstLine(subject);
       if (isUnbegun(text, first)) {
@@ -94,6 +94,18 @@ export class ReportFile implements Disposable {
   [Symbol.dispose](): void {
     this.#lock[Symbol.dispose]();
   }
+}
+
+/** Keeps other commands from a report: two exports with one report would give each object twice. */
+function takeReportLock(path: string): Disposable {
+  const lock = `${path}.lock`;
+  const taken = (owner: number | undefined) => {
+    const who = owner === undefined ? "another process" : `process ${owner}`;
+    return new Failure(
+      `--report ${path}: ${who} works with it: wait for its end; if no such command runs, remove ${lock}`,
+    );
+  };
+  return takeLock(lock, { taken, ownIsStale: true });
 }
 
 function firstLine({ of, target }: Subject): string {
