@@ -10,6 +10,7 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { call } from "../../base/api.ts";
+import { useAttempt } from "../../base/attempt.ts";
 import type { AnswerOf, Schema } from "../../base/contract.ts";
 import { may } from "../../base/may.ts";
 import { place } from "../../base/router.ts";
@@ -281,25 +282,13 @@ function Asking({
   button: string;
   work: () => Promise<void>;
 }) {
-  const error = useSignal<unknown>(undefined);
-  const busy = useSignal(false);
-  const send = async () => {
-    busy.value = true;
-    error.value = undefined;
-    try {
-      await work();
-    } catch (reason) {
-      error.value = reason;
-    } finally {
-      busy.value = false;
-    }
-  };
+  const { busy, error, run } = useAttempt(work);
   return (
     <form
       class="clr-form clr-form-vertical"
       onSubmit={(event) => {
         event.preventDefault();
-        void send();
+        void run();
       }}
     >
       {error.value === undefined ? null : <Failure error={error.value} />}

@@ -1,4 +1,5 @@
 import { useSignal } from "@preact/signals";
+import { useAttempt } from "../../base/attempt.ts";
 import { allInstances, findKey, isKeyId } from "../../base/find-key.ts";
 import { go, link } from "../../base/router.ts";
 import { Row } from "../../parts/field-row.tsx";
@@ -9,32 +10,22 @@ import type { Params } from "../resource-model.ts";
 export function FindKey({ params }: { params: Params }) {
   const { instance: first = "" } = params;
   const text = useSignal("");
-  const error = useSignal<unknown>(undefined);
-  const busy = useSignal(false);
-  const find = async () => {
-    busy.value = true;
-    error.value = undefined;
-    try {
-      const id = text.value.trim().toLowerCase();
-      if (!isKeyId(id)) {
-        throw new Error("Give the whole identifier, such as 6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a00.");
-      }
-      const held = await findKey(id, await allInstances(), first);
-      if (held === undefined) throw new Error(`No instance that you may read has the key ${id}.`);
-      go(link("/instances/{instance}/keys/{key}", { instance: held.instance.name, key: id }));
-    } catch (reason) {
-      error.value = reason;
-    } finally {
-      busy.value = false;
+  const { busy, error, run } = useAttempt(async () => {
+    const id = text.value.trim().toLowerCase();
+    if (!isKeyId(id)) {
+      throw new Error("Give the whole identifier, such as 6f1f0e9e-3f0f-4b8a-8f5c-2a8d8f4c1a00.");
     }
-  };
+    const held = await findKey(id, await allInstances(), first);
+    if (held === undefined) throw new Error(`No instance that you may read has the key ${id}.`);
+    go(link("/instances/{instance}/keys/{key}", { instance: held.instance.name, key: id }));
+  });
   return (
     <form
       class="clr-form clr-form-vertical"
       aria-label="Find a key"
       onSubmit={(event) => {
         event.preventDefault();
-        void find();
+        void run();
       }}
     >
       {error.value === undefined ? null : <Failure error={error.value} />}
