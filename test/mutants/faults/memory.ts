@@ -22,7 +22,7 @@ export const memoryFaults: readonly PlantedFault[] = [
     file: `${redis}/memory/memory-table.ts`,
     find: "lackedFacts(known.facts, met.facts) !== 0 || met.version < known.version",
     replace: "met.version < known.version",
-    rule: "a remembered fact is never missing, whatever the version",
+    rule: "a record that lacks a remembered fact is not believed, also with a higher version",
     promises: ["A record that a node remembers"],
     tests: [memoryUnits, memory],
   },

@@ -257,7 +257,7 @@ export async function presentRegions(
   );
 }
 
-/** `up` if the other region answers, `down` if it does not, `absent` if there is none or it is retired. */
+/** `up` if the other region answers, `down` if it does not, `absent` if it is retired or this region stands alone. */
 export async function othersNow({
   own,
   peer,
