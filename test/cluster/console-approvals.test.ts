@@ -142,14 +142,14 @@ describe.skipIf(browserMissing.length > 0)(`approvals in the console (${browserN
     await sign(erin, "frank");
     await erin.getByRole("alert").getByText("signature of frank is not of this request").waitFor();
     await sign(erin, "erin");
-    await erin.getByText("Signed.").waitFor();
+    await erin.getByText("Signed.", { exact: true }).waitFor();
     expect(await command(...wanted, "--approval", id, ...managed.site("a1"))).toMatchObject({
       code: 4,
       err: expect.stringContaining("1 of 2 approvers have signed"),
     });
     await go(frank, `/access/approvals/${id}`);
     await sign(frank, "frank");
-    await frank.getByText("Signed.").waitFor();
+    await frank.getByText("Signed.", { exact: true }).waitFor();
     const approved = await managed.at("a1").call("readApproval", { params: { approval: id } });
     expect(approved.signedBy.map(({ name }) => name).toSorted()).toEqual(["erin", "frank"]);
     // Hours later, the page of the request has all that the form needs.
