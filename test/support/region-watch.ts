@@ -5,8 +5,10 @@ import { answerBoundMs, clientOf } from "./load.ts";
 import type { NodeProcess } from "./node-process.ts";
 import type { Region } from "./region.ts";
 
+/** What a connection gets at a listener that is closing. */
+const cut = /reset|closed the connection/;
 /** What a connection gets at a listener that is closed, or is closing. */
-const shut = /refused|reset/;
+const shut = new RegExp(`refused|${cut.source}`);
 
 /** Waits until all nodes refuse connections (trap 29: only then vCenter tries its next server). */
 export async function allRefuse(region: Region, instance: string): Promise<void> {
@@ -67,7 +69,7 @@ async function connects(
   const client = await clientOf(region, instance, at).catch((error: Error) => error);
   if (client instanceof Error) {
     if (/refused/.test(client.message)) return "refused";
-    if (/reset/.test(client.message)) return "cut";
+    if (cut.test(client.message)) return "cut";
     throw client;
   }
   await client.close();

@@ -144,6 +144,7 @@ test("asks the service nothing again and again while the person must sign in", a
 });
 
 test("knows the time at a node from its answers", async () => {
+  vi.useFakeTimers({ toFake: ["Date"] });
   const aheadMs = () => timeAt("https://a1.test/") - Date.now();
   const dateIn = (ms: number) => ({ date: new Date(Date.now() + ms).toUTCString() });
   expect(aheadMs()).toBe(0);

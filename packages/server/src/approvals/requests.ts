@@ -299,10 +299,11 @@ export class Approvals {
     const endMs = wallMs();
     if ((await this.#mark(id, use, events, endMs)) || use.state !== "done") return;
     const { renewMs = renewDefaultMs } = this.#options;
-    const again = setInterval(async () => {
+    const repeat = async () => {
       const isLate = wallMs() > endMs + lifeMs + continueMs;
       if (isLate || (await this.#mark(id, use, events, endMs))) clearInterval(again);
-    }, renewMs).unref();
+    };
+    const again = setInterval(() => void repeat(), renewMs).unref();
   }
 
   /** Marks how far a use has got, unless another node has begun one since; false if that cannot be written. */
