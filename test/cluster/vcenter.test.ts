@@ -190,11 +190,18 @@ test("a certificate of vCenter that ends soon is renewed, once", async () => {
   await until("nothing is left to do", async () => {
     return (await connecting("--days", "30")).out.includes("nothing to do");
   });
-  const before = await made();
   const plan = await connecting("--dry-run");
   expect(plan.out).toMatch(/^renew vCenter's certificate, which ends in (29|30) days: /m);
+  const requests = async () =>
+    (await calls()).filter((name) => name === "GenerateClientCsr").length;
+  const requested = await requests();
+  await tell("/faults", { failing: "UpdateKmsSignedCsrClientCert" });
+  expect((await connecting()).err).toContain("A general system error occurred");
+  const before = await made();
   const renewed = await connecting();
   expect(renewed).toMatchObject({ code: 0, err: "" });
+  // Not a second request: an approval would be for the first one.
+  expect((await requests()) - requested).toBe(1);
   expect(renewed.out).toContain("done: renew vCenter's certificate");
   expect((await made()) - before).toBe(1);
   const { out } = await vcenterCommand(["status"]);

@@ -4,13 +4,11 @@ import { codeOf } from "@holdfast/server/operator-error";
 export interface LockOptions {
   /** Makes what is thrown while another command has the lock; `owner` is its process, if the file names one. */
   readonly taken: (owner: number | undefined) => Error;
-  /** Whether a lock with the number of this process is one of an earlier process, and is taken over. */
-  readonly ownIsStale: boolean;
 }
 
 /**
- * Takes a lock until the result is disposed of: a file with the number of this process. The lock of a process that was killed
- * is taken over.
+ * Takes a lock until the result is disposed of: a file with the number of this process, which takes each lock once at a time.
+ * The lock of a process that was killed is taken over, also if this process has its number, as in a container.
  */
 export function takeLock(file: string, options: LockOptions): Disposable {
   if (!isMade(file)) {
@@ -28,6 +26,8 @@ function isMade(file: string): boolean {
     return true;
   } catch (error) {
     if (codeOf(error) === "EEXIST") return false;
+    // A disk without room leaves a lock that names nobody.
+    rmSync(file, { force: true });
     throw error;
   }
 }
@@ -53,10 +53,10 @@ function endStale(file: string, options: LockOptions): void {
 }
 
 /** Refuses a lock whose process runs, and one that names none: it is being written, or is not ours. */
-function refuseRunning(file: string, { taken, ownIsStale }: LockOptions): void {
+function refuseRunning(file: string, { taken }: LockOptions): void {
   const text = Number(readFileSync(file, "utf8"));
   const owner = Number.isSafeInteger(text) && text > 0 ? text : undefined;
-  if (owner === process.pid && ownIsStale) return;
+  if (owner === process.pid) return;
   if (owner === undefined || isRunning(owner)) throw taken(owner);
 }
 

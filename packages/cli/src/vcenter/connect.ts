@@ -1,3 +1,4 @@
+import type { X509Certificate } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type AdminClient, AdminProblem, digestOf } from "@holdfast/admin";
 import { fingerprintOf } from "@holdfast/server/certificates";
@@ -145,15 +146,30 @@ async function sign(work: Work): Promise<void> {
   await providers.useCertificate(wanted.provider, pem);
 }
 
-/** Has vCenter make a new key, and signs its request: the old request has the old certificate. */
+/**
+ * Has vCenter make a new key, and signs its request: the old request has the old certificate. A request that an earlier run
+ * made, and could not sign or give back, is used.
+ */
 async function renew(work: Work): Promise<void> {
   const { providers, wanted } = work;
-  const pem = await signed(await providers.newSigningRequest(wanted.provider), work);
+  const { provider } = wanted;
+  const last = await providers.signingRequest(provider);
+  const shown = await providers.clientCertificate(provider);
+  const waits = shown !== undefined && !isOf(last, shown);
+  const pem =
+    (waits ? await signed(last, work) : undefined) ??
+    (await signed(await providers.newSigningRequest(provider), work));
   if (pem === undefined) throw deletedMeanwhile();
-  await providers.useCertificate(wanted.provider, pem);
+  await providers.useCertificate(provider, pem);
   say(
     "the certificate before gives access until its end: delete it with `holdfast certificate delete` once the provider is green",
   );
+}
+
+/** Whether a signing request has the key of a certificate. */
+function isOf(csr: string, { publicKey }: X509Certificate): boolean {
+  const request = Buffer.from(csr.replaceAll(/-----[^-]+-----|\s/g, ""), "base64");
+  return request.includes(publicKey.export({ type: "spki", format: "der" }));
 }
 
 function deletedMeanwhile(): Failure {

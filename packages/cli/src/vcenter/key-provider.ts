@@ -128,7 +128,7 @@ export class KeyProviders {
     await this.#call("UpdateKmsSignedCsrClientCert", { cluster, certificate });
   }
 
-  /** vCenter's certificate, PEM; undefined if it has none for this provider. */
+  /** vCenter's certificate; undefined if it has none for this provider. */
   async clientCertificate(provider: string): Promise<X509Certificate | undefined> {
     const cluster = keyProviderId(provider);
     return certificateIn(await this.#call("RetrieveClientCert", { cluster }));

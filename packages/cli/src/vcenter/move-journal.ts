@@ -47,7 +47,7 @@ export class MoveJournal {
         "conflicting",
       );
     try {
-      return takeLock(lock, { taken, ownIsStale: false });
+      return takeLock(lock, { taken });
     } catch (error) {
       if (error instanceof OperatorError) throw error;
       throw new Failure(`--journal: ${reasonOf(error)}`);

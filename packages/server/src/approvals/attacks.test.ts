@@ -282,6 +282,10 @@ test("requests of the other region fill no place here, claim to be from here onl
   expect(await refusal(ask)).toBe("not refused");
   expect(await push(forged("b"))).toEqual(["refused"]);
   expect(await push(forged("b", 24, long.approvers.slice(0, 2)))).toEqual(["durable"]);
+  // What takes no place may be one that this region's store has lost.
+  const cancelled = withDestroyed(forged("b"), { us: Date.now() * 1_000, region: "b" });
+  expect(await push(cancelled)).toEqual(["durable"]);
+  expect(await push(forged("b", -1))).toEqual(["durable"]);
   for (const hours of [26, 100_000_000]) {
     expect(await push(forged("a", hours)), `${hours}`).toEqual(["refused"]);
   }

@@ -21,6 +21,7 @@ import {
 } from "@holdfast/engine";
 import { firstSight, type Instead, joinAll, type MayJoin, type OwnBefore } from "@holdfast/regions";
 import type { Instance } from "../access/instances.ts";
+import { instanceRecordId } from "../records/records.ts";
 import type { SystemView } from "../records/system-view.ts";
 import { type KekChecks, KekRule } from "./kek-rule.ts";
 import { madeId, madeIn } from "./made-id.ts";
@@ -46,7 +47,7 @@ export interface JoinRulesOptions {
   readonly region: string;
   readonly view: Pick<
     SystemView,
-    "all" | "believed" | "hasReadOwn" | "of" | "onChange" | "refresh" | "unreadPolicies"
+    "all" | "believed" | "get" | "hasReadOwn" | "of" | "onChange" | "refresh" | "unreadPolicies"
   >;
   /** The time by the clock that is behind all that this node knows. */
   readonly policyMs: () => number;
@@ -145,7 +146,7 @@ export class JoinRules {
 
   /** Whether an instance is deleted, or its deletion is decided. */
   #isDeleted(instance: string): boolean {
-    const record = this.#around.instance(instance);
+    const record = this.#options.view.get("Instance", instanceRecordId(instance));
     return record?.destroyed !== undefined || record?.removal?.phase === "decided";
   }
 
@@ -316,6 +317,8 @@ export class JoinRules {
     if (before === "damaged" || madeIn(object) !== region || madeIn(before) === region) {
       return undefined;
     }
+    const takesPlace = after.destroyed === undefined && (request?.until ?? 0) * 1000 > nowMs;
+    if (!takesPlace) return undefined;
     const version = request && countingVersion(request, standing, nowMs);
     if (version !== undefined && isApproved(after, version)) return undefined;
     return "it says that this region made it, which does not know it, and it is not approved";

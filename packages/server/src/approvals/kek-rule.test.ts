@@ -151,6 +151,14 @@ test("wraps go with the deletion of their instance, once it is decided", async (
   expect(await wraps()).toEqual({});
 });
 
+test("wraps go with the deletion of their instance, also if that is over first", async () => {
+  const erased = withoutKekWraps(await stored(), later());
+  await regions.a.records.destroy("Instance", instanceRecordId(instance), []);
+  await regions.b.view.refresh();
+  expect(await pushed(erased)).toBe("durable");
+  expect(await wraps()).toEqual({});
+});
+
 test("wraps of an older KEK go once this region has said itself that nothing needs it", async () => {
   const next = randomUUID();
   await pushed(newKek({ kekId: next }, { a: opens, b: opens }));

@@ -105,7 +105,7 @@ function takeReportLock(path: string): Disposable {
       `--report ${path}: ${who} works with it: wait for its end; if no such command runs, remove ${lock}`,
     );
   };
-  return takeLock(lock, { taken, ownIsStale: true });
+  return takeLock(lock, { taken });
 }
 
 function firstLine({ of, target }: Subject): string {
