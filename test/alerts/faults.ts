@@ -173,7 +173,7 @@ export const faults: readonly Fault[] = [
   {
     name: "memory-full",
     text: "a region's Redis is at maxmemory",
-    alerts: ["HoldfastStoreMemory b"],
+    alerts: ["HoldfastStoreFull b"],
     boundS: 90,
     make: async ({ both }) => memory(both.b.redis.primary, "1mb"),
   },

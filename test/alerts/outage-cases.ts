@@ -180,6 +180,17 @@ export const outageCases: readonly RuleCase[] = [
     summary: "The store's Redis of region a uses 80% of maxmemory; at 100% it accepts no changes",
   },
   {
+    alert: "HoldfastStoreFull",
+    input: {
+      [of("holdfast_store_memory_used_bytes")]: turns(98, 99),
+      [of("holdfast_store_memory_max_bytes")]: turns(100, 100),
+    },
+    trueAt: faultS,
+    after: 30,
+    labels: { ...critical, region: "a" },
+    summary: "The store's Redis of region a is full (99% of maxmemory): it accepts no new keys",
+  },
+  {
     alert: "HoldfastStoreDisk",
     input: { [of("holdfast_store_disk_ok")]: turns(1, 0) },
     trueAt: faultS,

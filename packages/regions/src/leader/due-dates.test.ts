@@ -94,6 +94,25 @@ test("writes each fact when its date has come, dated as planned, with its audit 
   ]);
 });
 
+test("waits for no record that cannot be read, and tries it again", async () => {
+  const [bad, good] = [planned({ activation: start + 10 }), planned({ activation: start + 10 })];
+  await put(own, [bad, good]);
+  await run();
+  const read = own.read.bind(own);
+  let isDamaged = true;
+  own.read = async (...args) => {
+    if (!isDamaged || !args[1].includes(bad.uniqueIdentifier)) return await read(...args);
+    throw new StoreUnavailable("corrupt", "the record does not decode");
+  };
+  await time.run(10_000);
+  expect((await run()).done).toBe(1);
+  expect(await stateIn(good)).toBe("Active");
+  isDamaged = false;
+  await time.run(60_000);
+  expect((await run()).done).toBe(1);
+  expect(await stateIn(bad)).toBe("Active");
+});
+
 test("follows a date that was changed, and forgets one that was deleted", async () => {
   const [moved, deleted] = [
     planned({ activation: start + 10 }),

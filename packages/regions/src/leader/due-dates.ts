@@ -14,7 +14,7 @@ import {
   StoreUnavailable,
   type Timers,
 } from "@holdfast/engine";
-import { failureIn } from "../ports/waiting.ts";
+import { failureIn, isOfOneRecord } from "../ports/waiting.ts";
 import { OwnFeed } from "./catch-up/own-feed.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 import { giveWay } from "./pace.ts";
@@ -52,8 +52,8 @@ const dueEveryMs = 1_000;
 const recordsPerRun = 1_000;
 const factsPerRun = 200;
 const plannedMaxDefault = 50_000;
-/** When the destruction of a key is tried again whose instance takes no changes. */
-const closedAgainSeconds = 60;
+/** When the date of an object is tried again that cannot be read, or of a key to destroy whose instance takes no changes. */
+const againSeconds = 60;
 /** How long destructions wait after a region could not agree. */
 const agreeAgainMs = 10_000;
 
@@ -145,17 +145,17 @@ export class DueDates implements Duty {
     return { done, left: dueNow.length - done };
   }
 
-  /** The same for a destruction, which is also false where a region cannot agree, or the record cannot be read. */
+  /** The same, also false where the record cannot be read, or a region cannot agree to a destruction: the others come first. */
   async #tried(key: string, planned: Planned): Promise<boolean> {
-    if (!planned.destroys) return await this.#settle(key, planned);
     try {
       return await this.#settle(key, planned);
     } catch (error) {
-      failureIn(error);
-      // The others come first then: one record may never be readable again.
+      const { destroys } = planned;
+      if (!isOfOneRecord(failureIn(error)) && !destroys) throw error;
       this.#planned.delete(key);
-      this.#planned.set(key, planned);
-      this.#agreeMs = this.#options.timers.monotonicMs() + agreeAgainMs;
+      const at = destroys ? planned.at : this.#nowSeconds() + againSeconds;
+      this.#planned.set(key, { ...planned, at });
+      if (destroys) this.#agreeMs = this.#options.timers.monotonicMs() + agreeAgainMs;
       return false;
     }
   }
@@ -183,7 +183,7 @@ export class DueDates implements Duty {
     if (outcome.kind === "conflict" || outcome.kind === "reserved") return false;
     if (outcome.kind === "instanceClosed" && isFinal) {
       // It may open again; if it is deleted, its objects are erased with it.
-      this.#planned.set(key, { instance, id, at: nowSeconds + closedAgainSeconds, destroys: true });
+      this.#planned.set(key, { instance, id, at: nowSeconds + againSeconds, destroys: true });
       return true;
     }
     // The feed brings the next planned date with the change itself.

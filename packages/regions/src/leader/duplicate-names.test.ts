@@ -1,4 +1,4 @@
-import type { Event, ManagedObject, Register } from "@holdfast/engine";
+import { type Event, type ManagedObject, type Register, StoreUnavailable } from "@holdfast/engine";
 import type { MemoryOwnStore } from "@holdfast/engine/testing";
 import { beforeEach, expect, test } from "vitest";
 import { openStore } from "../testing/leader/test-leader.ts";
@@ -54,6 +54,18 @@ test("counts the Names that a join left twice, and reports the count when it cha
   expect(await run()).toEqual([0, 1, 2]);
   await change(own, other, { registers: [] });
   expect(await run(60)).toEqual([0, 1, 2, 1]);
+});
+
+test("waits for no Name of a record that cannot be read", async () => {
+  await put(own, [named("bad"), named("x")]);
+  await join(named("x"));
+  const find = own.find.bind(own);
+  let looks = 0;
+  own.find = async (...args) => {
+    if (looks++ > 0) return await find(...args);
+    throw new StoreUnavailable("corrupt", "the record does not decode");
+  };
+  expect(await run()).toEqual([1]);
 });
 
 test("a destroyed object has no Name", async () => {

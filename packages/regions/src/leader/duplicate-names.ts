@@ -5,6 +5,7 @@ import {
   type OwnStore,
   partitionCount,
 } from "@holdfast/engine";
+import { failureIn, isOfOneRecord } from "../ports/waiting.ts";
 import { OwnFeed } from "./catch-up/own-feed.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 
@@ -58,8 +59,9 @@ export class DuplicateNames implements Duty {
     for (const [key, term] of this.#waiting) {
       if (looks >= looksPerRun || !context.active()) break;
       looks += 1;
-      if (await this.#isDuplicate(term)) this.#duplicates.set(key, term);
-      else this.#duplicates.delete(key);
+      const isDuplicate = await this.#isDuplicate(term);
+      if (isDuplicate) this.#duplicates.set(key, term);
+      if (isDuplicate === false) this.#duplicates.delete(key);
       this.#waiting.delete(key);
     }
     const left = unread + this.#waiting.size;
@@ -75,10 +77,15 @@ export class DuplicateNames implements Duty {
     }
   }
 
-  async #isDuplicate({ instance, term }: Term): Promise<boolean> {
+  /** Undefined where a record with the name cannot be read, which is reported elsewhere. */
+  async #isDuplicate({ instance, term }: Term): Promise<boolean | undefined> {
     const query = { term, live: true, destroyed: false, limit: 2 };
-    const { objects } = await this.#options.own.find(instance, query);
-    const named = objects.filter(({ object }) =>
+    const found = await this.#options.own.find(instance, query).catch((error: unknown) => {
+      if (isOfOneRecord(failureIn(error))) return undefined;
+      throw error;
+    });
+    if (found === undefined) return undefined;
+    const named = found.objects.filter(({ object }) =>
       indexTerms(object).some((each) => each.unique && each.term === term),
     );
     return named.length > 1;

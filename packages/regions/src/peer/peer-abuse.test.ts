@@ -277,6 +277,44 @@ describe("an authenticated peer that uses too much", () => {
     await all.works();
   });
 
+  test("replies to calls that are over take no room", async () => {
+    await using all = await rawServer({ repliesBytes: 100_000 });
+    const object = testObject(testId(1), { bytes: 90_000 });
+    let asked = 0;
+    const answers: (() => void)[] = [];
+    let waits = true;
+    all.store.fetch = async () => {
+      asked += 1;
+      if (waits) await new Promise<void>((resolve) => answers.push(resolve));
+      return [{ object, tag: "00".repeat(16) }];
+    };
+    const fetch = framed(
+      encodeMessage(
+        peerMethods.fetch.input,
+        create(peerMethods.fetch.input, { instance: "one", ids: [testId(1)] }),
+      ),
+    );
+    const streams = Array.from({ length: 4 }, () => {
+      const stream = all.client.session.request({
+        ":method": "POST",
+        ":path": "/holdfast.peer.v1.Peer/Fetch",
+        "content-type": "application/grpc",
+        te: "trailers",
+      });
+      stream.on("error", () => undefined);
+      stream.end(fetch);
+      return stream;
+    });
+    await eventually(() => asked === 4);
+    for (const stream of streams) stream.destroy();
+    waits = false;
+    // The server has seen the ends before it answers this.
+    await all.works();
+    for (const answer of answers) answer();
+    await all.works();
+    expect((await all.client.call("Fetch", fetch)).status).toBe("0");
+  });
+
   test("replies that the peer has read make room", async () => {
     await using all = await rawServer({ repliesBytes: 100_000 });
     const object = testObject(testId(1), { bytes: 90_000 });

@@ -6,6 +6,11 @@ export function jittered(timers: Timers, ids: Ids, ms: number): Promise<void> {
   return timers.sleep(ms * (0.5 + chance / 512));
 }
 
+/** Whether a failure is about one record, which may never be readable again. */
+export function isOfOneRecord({ failure }: StoreUnavailable): boolean {
+  return failure === "corrupt" || failure === "unknownFormat";
+}
+
 /** Why a store did not answer; rethrows anything else, which is a bug. */
 export function failureIn(error: unknown): StoreUnavailable {
   if (error instanceof StoreUnavailable) return error;

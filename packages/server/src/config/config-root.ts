@@ -100,8 +100,8 @@ export const rootOfTrustRows = {
     "ms",
   ),
   revalidateMs: integer(
-    "How often the region's leader validates each root of trust: the key's state and the permission to use it.",
-    { min: 1000, max: 86_400_000, default: 60_000 },
+    "How often the region's leader validates each root of trust: the key's state and the permission to use it. HoldfastDutyFails counts on at most 5 minutes.",
+    { min: 1000, max: 300_000, default: 60_000 },
     "ms",
   ),
   keepKeksMs: integer(

@@ -1,6 +1,6 @@
 import { useEffect } from "preact/hooks";
 import type { AnswerOf } from "../../base/contract.ts";
-import { repeat } from "../../base/repeat.ts";
+import { repeat, restMs } from "../../base/repeat.ts";
 import { timeText } from "../../base/text.ts";
 import { State } from "../../parts/notices.tsx";
 import type { ResourceModel } from "../resource-model.ts";
@@ -8,8 +8,6 @@ import type { ResourceModel } from "../resource-model.ts";
 type Work = AnswerOf<"runBackup">;
 
 const lookEveryMs = 1000;
-/** Where nothing runs: the other region, or somebody else, may have ordered something. */
-const restMs = 5000;
 
 const titles: Readonly<Record<Work["what"], string>> = {
   create: "Backup",

@@ -3,7 +3,7 @@ import { useEffect } from "preact/hooks";
 import { call } from "../../base/api.ts";
 import type { AnswerOf } from "../../base/contract.ts";
 import { may } from "../../base/may.ts";
-import { repeat } from "../../base/repeat.ts";
+import { repeat, restMs } from "../../base/repeat.ts";
 import type { ExtraProps } from "./extra-props.ts";
 
 type Instance = AnswerOf<"readInstance">;
@@ -72,17 +72,13 @@ const rotations: Readonly<Record<string, string>> = {
   replacing: "What the older storage key has proven is proven anew.",
 };
 
-/** How far a rotation of a region's storage key is; asked again only while one runs. */
+/** How far a rotation of a region's storage key is. */
 export function StorageKeyProgress({ model }: ExtraProps) {
   const { items } = model;
   const keys = (items.value ?? []) as readonly StorageKey[];
   const running = keys.filter(({ rotation }) => rotation !== "none");
   const runs = running.length > 0;
-  useEffect(() => {
-    if (!runs) return;
-    const timer = setTimeout(() => void model.load(), lookEveryMs);
-    return () => clearTimeout(timer);
-  }, [items.value, runs]);
+  useEffect(() => repeat(runs ? lookEveryMs : restMs, () => model.load()), [model, runs]);
   return (
     <>
       {running.map(({ region, rotation, left }) => (

@@ -283,6 +283,45 @@ describe("shipping", () => {
     expect(hex(sink.got.at(-1)?.hash ?? new Uint8Array())).toBe(hex(head.hash));
   });
 
+  test("a sink that is down for long is told of each loss once, and waits for no full store", async () => {
+    const sink = new MemorySink();
+    let isFull = true;
+    const appendAudit: typeof own.appendAudit = async (...given) => {
+      if (isFull) throw new StoreUnavailable("full", "Redis is at maxmemory");
+      await own.appendAudit(...given);
+    };
+    const duty = new AuditShip({
+      log: own.audit,
+      store: { appendAudit },
+      sink,
+      timers: time,
+      observe,
+    });
+    await append(10);
+    await run(chain());
+    await run(duty);
+    sink.down = true;
+    for (let round = 0; round < 8; round += 1) {
+      await append(250);
+      await run(chain());
+      await expect(run(duty)).rejects.toThrow("the sink is out");
+    }
+    const { dropped } = await standing();
+    const lost = events.flatMap((event) => (event.type === "auditLost" ? event : []));
+    expect(lost.reduce((sum, { entries }) => sum + entries, 0)).toBe(dropped - 10);
+    sink.down = false;
+    while ((await run(duty)).left > 0);
+    expect(numbers(sink.got)).toEqual([...upTo(10), ...upTo(2_010, dropped + 1)]);
+    const told = () => own.auditOf(systemInstance).filter(({ action }) => action === "audit.drop");
+    expect(told()).toEqual([]);
+    isFull = false;
+    await run(duty);
+    await run(duty);
+    const [event] = told();
+    expect(told()).toHaveLength(1);
+    expect(event?.detail).toMatchObject({ partition, from: 11, to: dropped, sink: "memory" });
+  });
+
   test("reports that an entry is not the one that was chained", async () => {
     await append(3);
     await run(chain());

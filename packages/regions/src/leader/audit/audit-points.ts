@@ -28,6 +28,22 @@ export function leaderEvent(
   return { time: timeMs, action, ...fixed, detail };
 }
 
+/** Entries of a trail that are gone: their numbers. */
+export interface Gone {
+  readonly partition: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Adds what is gone, with what it continues. */
+export function withGone(all: readonly Gone[], more: Gone): readonly Gone[] {
+  const before = all.find(
+    ({ partition, to }) => partition === more.partition && to === more.from - 1,
+  );
+  if (before === undefined) return [...all, more];
+  return all.map((gone) => (gone === before ? { ...gone, to: more.to } : gone));
+}
+
 /** The time of an entry; of a damaged one, that of the one before. */
 function timeOf(bytes: Uint8Array, before: number): number {
   return bytes.length < 8 ? before : auditTimeOf(bytes);

@@ -12,7 +12,14 @@ import {
 } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "../duty.ts";
 import { giveWay } from "../pace.ts";
-import { chainPoint, differingPoint, leaderEvent, sameHash } from "./audit-points.ts";
+import {
+  chainPoint,
+  differingPoint,
+  type Gone,
+  leaderEvent,
+  sameHash,
+  withGone,
+} from "./audit-points.ts";
 
 export interface AuditRetentionOptions {
   readonly log: AuditLog;
@@ -55,13 +62,6 @@ interface Ahead {
   readonly points: readonly ChainPoint[];
   /** Whether no more may be removed. */
   readonly isAll: boolean;
-}
-
-/** Entries of a trail that are gone: their numbers. */
-interface Gone {
-  readonly partition: number;
-  readonly from: number;
-  readonly to: number;
 }
 
 /** One run: how far it has got. */
@@ -316,15 +316,6 @@ interface Passed extends Ahead {
 function nextOf({ points, at, last }: Passed): ChainPoint {
   const point = points[at] ?? last;
   return { ...point, timeMs: Math.max(point.timeMs, last.timeMs) };
-}
-
-/** Adds what is gone, with what it continues. */
-function withGone(all: readonly Gone[], more: Gone): readonly Gone[] {
-  const before = all.find(
-    ({ partition, to }) => partition === more.partition && to === more.from - 1,
-  );
-  if (before === undefined) return [...all, more];
-  return all.map((gone) => (gone === before ? { ...gone, to: more.to } : gone));
 }
 
 /** Bytes of all entries up to a point, removed ones included. */

@@ -7,11 +7,12 @@ import {
   type ObjectStore,
   type Observer,
   type SinkPoint,
+  StoreUnavailable,
   systemInstance,
   type Timers,
 } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "../duty.ts";
-import { chainPoint, leaderEvent, sameHash } from "./audit-points.ts";
+import { chainPoint, type Gone, leaderEvent, sameHash, withGone } from "./audit-points.ts";
 
 /** An entry with its place in the chain. */
 export interface ChainedEntry extends AuditEntry {
@@ -63,6 +64,10 @@ export class AuditShip implements Duty {
   readonly #options: AuditShipOptions;
   /** The partition with which the next batch begins, so that no partition waits for another. */
   #turn = 0;
+  /** Up to which entry of a store's partition a loss was reported: a sink that is down is tried again and again. */
+  readonly #lostTo = new Map<string, number>();
+  /** What the sink has lost, and no audit event tells yet. */
+  #untold: readonly Gone[] = [];
 
   constructor(options: AuditShipOptions) {
     this.#options = options;
@@ -80,10 +85,12 @@ export class AuditShip implements Duty {
       0,
     );
     if (behind === 0) {
+      await this.#tell();
       this.#report({ ok: true, entries: 0, behind: 0, lagMs: 0 }, startedMs);
       return { done: 0, left: 0 };
     }
     const batch = await this.#gather(standings, points);
+    await this.#tell();
     const entries = inOrder(batch.entries);
     const first = entries[0];
     const lagMs = first === undefined ? 0 : Math.max(0, timers.wallMs() - timeOf(first));
@@ -164,7 +171,7 @@ export class AuditShip implements Duty {
     const at = point?.number ?? 0;
     const goneTo = Math.min(head.number, Math.max(base.number, dropped));
     // A new sink gets what the store has; for an older one, retention should have waited.
-    if (point !== undefined && goneTo > at) await this.#tellLost(partition, at + 1, goneTo);
+    if (point !== undefined && goneTo > at) this.#noteLost(partition, at + 1, goneTo);
     if (goneTo <= at && point !== undefined) return { ...base, ...point };
     if (goneTo === base.number) return base;
     if (goneTo === head.number) return head;
@@ -172,13 +179,31 @@ export class AuditShip implements Duty {
     return kept ?? { ...base, number: goneTo };
   }
 
-  async #tellLost(partition: number, from: number, to: number): Promise<void> {
-    const { sink, observe, store, timers } = this.#options;
+  #noteLost(partition: number, from: number, to: number): void {
+    const { log, sink, observe } = this.#options;
+    const key = `${log.storeId} ${partition}`;
+    const first = Math.max(from, (this.#lostTo.get(key) ?? 0) + 1);
+    if (first > to) return;
+    this.#lostTo.set(key, to);
     const reason = `before sink ${sink.name} had them`;
-    observe({ type: "auditLost", entries: to - from + 1, reason });
-    const detail = { partition, from, to, sink: sink.name };
-    const event = leaderEvent(timers.wallMs(), "audit.drop", detail);
-    await store.appendAudit(systemInstance, [event], true);
+    observe({ type: "auditLost", entries: to - first + 1, reason });
+    this.#untold = withGone(this.#untold, { partition, from: first, to });
+  }
+
+  /** Writes audit events about what is lost. What a full store does not take is told later: the sink must not wait for it. */
+  async #tell(): Promise<void> {
+    const { sink, store, timers } = this.#options;
+    if (this.#untold.length === 0) return;
+    const events = this.#untold.map((gone) =>
+      leaderEvent(timers.wallMs(), "audit.drop", { ...gone, sink: sink.name }),
+    );
+    try {
+      await store.appendAudit(systemInstance, events, true);
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error;
+      return;
+    }
+    this.#untold = [];
   }
 
   #fault(partition: number, reason: string): void {

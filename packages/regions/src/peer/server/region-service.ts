@@ -154,6 +154,8 @@ export class RegionService {
   #hold(bytes: number, call: ServerUnaryCall<Buffer, Buffer>): void {
     if (bytes <= smallReplyBytes) return;
     if (bytes > this.#limits.replyBytes || this.#replyBudget.full) throw new ReplyTooLarge();
+    // For a call that is over, grpc-js emits nothing any more.
+    if (call.cancelled) return;
     this.#replyBudget.take(bytes);
     // grpc-js also emits this for a call that succeeded.
     call.once("cancelled", () => this.#replyBudget.release(bytes));
