@@ -314,6 +314,23 @@ describe.runIf(there)("with an HSM that is slow, hangs or loses its token (needs
     await Promise.all(roots.map((root) => root.close()));
   });
 
+  test("a login that the token has ended is made again: the root key is not gone (needs a C compiler)", async ({
+    skip,
+  }) => {
+    skip(!slow, "needs a C compiler");
+    const { root } = await openKey();
+    const { blob } = await root.wrap(secret, data);
+    const before = hsm.logins();
+    for (let count = 1; count <= 3; count += 1) {
+      await hsm.endLogin();
+      // Each call that looks for keys meets it.
+      await root.validate();
+      expect(secret.equals((await root.unwrap(blob, data)).plaintext)).toBe(true);
+      expect(hsm.logins() - before).toBe(count);
+    }
+    await root.close();
+  });
+
   test("a PIN that a token without one did not check is tried again (needs a C compiler)", async ({
     skip,
   }) => {

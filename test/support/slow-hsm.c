@@ -2,7 +2,8 @@
  * A PKCS#11 module in front of another one, for tests of slow and failing hardware: it hands every call on, after what a
  * file says. Variables: HSM_MODULE (the module behind), HSM_FAULTS (the file: "DELAY_MS CODE HANG"). Encrypt, decrypt and
  * sign wait DELAY_MS; with a CODE other than 0 they answer it, and C_OpenSession and C_GetTokenInfo; with HANG the search
- * for keys never ends. Each C_Login adds a byte to the file HSM_FAULTS.logins.
+ * for keys never ends. Each C_Login adds a byte to the file HSM_FAULTS.logins. A file HSM_FAULTS.logout ends the login before
+ * the next search for keys, once.
  */
 #include <dlfcn.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@ typedef rv (*call)(any, any, any, any, any, any);
 
 /* CK_FUNCTION_LIST (PKCS#11 2.40): a version of two bytes, filled up, then functions in the order of the standard. */
 enum {
-  token_info = 6, open_session = 12, login = 18, find_init = 26, encrypt = 30, decrypt = 34, sign = 43, functions = 68
+  token_info = 6, open_session = 12, login = 18, logout = 19, find_init = 26, encrypt = 30, decrypt = 34, sign = 43, functions = 68
 };
 static struct { unsigned char version[2]; call at[functions]; } list, *real;
 
@@ -69,6 +70,9 @@ static rv front_find_init(any a, any b, any c, any d, any e, any f) {
   long delay, code, hang;
   faults(&delay, &code, &hang);
   while (hang) sleep(1);
+  char path[4096];
+  snprintf(path, sizeof path, "%s.logout", getenv("HSM_FAULTS"));
+  if (unlink(path) == 0) real->at[logout](a, 0, 0, 0, 0, 0);
   return real->at[find_init](a, b, c, d, e, f);
 }
 

@@ -115,6 +115,11 @@ export class SoftHsm implements AsyncDisposable {
     await writeFile(this.#faultsFile, `${delayMs} ${code} ${hang ? 1 : 0}\n`);
   }
 
+  /** Has the slow module end the login before the next search for keys, as an HSM may. */
+  async endLogin(): Promise<void> {
+    await writeFile(`${this.#faultsFile}.logout`, "");
+  }
+
   /** The number of logins through the slow module. */
   logins(): number {
     const file = `${this.#faultsFile}.logins`;

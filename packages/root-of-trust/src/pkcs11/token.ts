@@ -7,6 +7,8 @@ import type { Handle, Library } from "./native.ts";
 const loginRequired = 0x4;
 const pinFinalTry = 0x2_0000;
 const pinLocked = 0x4_0000;
+/** States of a session that is logged in (PKCS#11 3.1, CK_STATE): read-only, and read and write. */
+const userStates: ReadonlySet<number> = new Set([1, 3]);
 
 /** One token, found by its label: its sessions, each for one call at a time, and the login that they share. */
 export class Token {
@@ -53,6 +55,8 @@ export class Token {
       sound = true;
       return result;
     } catch (error) {
+      if (this.#hasEndedLogin(session))
+        throw new TokenLost(`token ${this.label} has ended the login`);
       // An error with its own code ended the operation, so the session can be reused.
       sound = !isLost(error) && !(error instanceof TypeError);
       throw error;
@@ -92,6 +96,18 @@ export class Token {
     }
     this.#loggedIn = true;
     this.#refusedPin = undefined;
+  }
+
+  /** Whether the token has logged this process out by itself. Then it finds no private key, without an error. */
+  #hasEndedLogin(session: Handle): boolean {
+    if (!this.#loggedIn) return false;
+    const { calls } = this.library;
+    try {
+      return !userStates.has(calls.C_GetSessionInfo(session).state);
+    } catch {
+      // The error that came first says what is wrong.
+      return false;
+    }
   }
 
   /** Never tries a refused PIN twice, and leaves the last try to people: a locked token costs all of its keys. */

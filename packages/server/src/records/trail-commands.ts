@@ -6,13 +6,16 @@ export const trailBytesMax = 40 * 1024;
 /** Entries of one page, at most. */
 export const trailEntriesMax = 400;
 
+/** Instances that a question may name. */
+export const trailInstancesMax = 1_000;
+
 const text = z.string().max(256);
 const time = z.number().int();
 const cursor = z.string().max(512);
 const outcome = z.enum(["pending", "success", "failure", "unknown"]);
 
 const filters = z.object({
-  instances: z.array(text).max(1_000).optional(),
+  instances: z.array(text).max(trailInstancesMax).optional(),
   action: text.optional(),
   outcome: outcome.optional(),
   severity: z.enum(["normal", "warning", "critical"]).optional(),

@@ -123,6 +123,36 @@ export class Authorizer {
     return bearer.id === was.id && same && mayCall(bearer.roles, route);
   }
 
+  /**
+   * Admits a request again once its body is here, which may be long after its head; throws a `Refused` if the token was
+   * revoked, has ended or lost its rights meanwhile.
+   */
+  async admitAgain(
+    { roles, scope }: Pick<Route, "roles" | "scope">,
+    { headers, ip }: Pick<Asking, "headers" | "ip">,
+    was: Admitted,
+  ): Promise<Admitted> {
+    if (roles === "public") return was;
+    const bearer = await this.#parts.authenticate(headers.authorization, ip);
+    if (typeof bearer === "string") {
+      if (isPassing(bearer)) return was;
+      throw unauthenticated(refusalWords[bearer]);
+    }
+    const { instances: bound } = bearer;
+    const reaches = (id: string | undefined) => id === undefined || (bound?.includes(id) ?? true);
+    const isSystem = scope === "system" && bound !== undefined;
+    const isAllowed = mayCall(bearer.roles, { roles }) && !isSystem;
+    if (
+      bearer.id === was.principal.id &&
+      isAllowed &&
+      reaches(was.instance) &&
+      reaches(was.queried)
+    ) {
+      return { ...was, principal: principalOf(bearer, ip) };
+    }
+    throw unauthenticated("the token lost these rights while the request arrived");
+  }
+
   /** The caller of an operation that needs no token. */
   #nobody(remote: string): Admitted {
     const waitSeconds = this.#parts.strangers.take(originOf(remote));
@@ -141,12 +171,7 @@ export class Authorizer {
     if (isPassing(refusal)) {
       return new Refused({ code: "storeUnavailable", detail: refusalWords[refusal] });
     }
-    const error = refusal === "missing" ? "" : ', error="invalid_token"';
-    return new Refused({
-      code: "unauthenticated",
-      detail: refusalWords[refusal],
-      headers: { "www-authenticate": `Bearer realm="holdfast"${error}` },
-    });
+    return unauthenticated(refusalWords[refusal], refusal !== "missing");
   }
 
   /** An instance that the token is not bound to gets the same answer as one that does not exist. */
@@ -172,6 +197,16 @@ export class Authorizer {
     }
     throw new Refused({ code: "notFound", detail: "instance not found" });
   }
+}
+
+/** Refuses a token, or a request without one. */
+function unauthenticated(detail: string, hasToken = true): Refused {
+  const error = hasToken ? ', error="invalid_token"' : "";
+  return new Refused({
+    code: "unauthenticated",
+    detail,
+    headers: { "www-authenticate": `Bearer realm="holdfast"${error}` },
+  });
 }
 
 /** Whether the token may be valid: what knows it cannot be asked now. */

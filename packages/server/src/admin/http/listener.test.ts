@@ -261,6 +261,73 @@ describe("a follower of events that reads nothing", () => {
   });
 });
 
+describe("a caller", () => {
+  test("whose token is revoked while the body arrives is refused", async () => {
+    const secret = tokenOf("thief");
+    const tokens: Record<string, ReturnType<typeof bearer> | "revoked"> = {};
+    tokens[secret] = bearer("manager");
+    let made = 0;
+    const createToken = async () => {
+      made += 1;
+      throw new ManagementError("wrongState", "made");
+    };
+    const admin = await open({ tokens, handlers: { createToken } });
+    const { hostname: host, port } = new URL(admin.url);
+    const body = JSON.stringify({ name: "x", roles: ["viewer"] });
+    const answer = async (revoked: boolean) => {
+      let got = "";
+      const socket = connect({ host, port: Number(port), ca: admin.ca });
+      socket.on("data", (bytes) => {
+        got += bytes.toString();
+      });
+      const head = `POST /v1/tokens HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${secret}\r\nExpect: 100-continue\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
+      socket.write(head + body.slice(0, -1));
+      await expect.poll(() => got).toContain("100 Continue");
+      if (revoked) tokens[secret] = "revoked";
+      socket.write(body.slice(-1));
+      await expect.poll(() => got).toMatch(/HTTP\/1.1 [2-5]/);
+      socket.destroy();
+      return got;
+    };
+    expect(await answer(false)).toContain("HTTP/1.1 409");
+    expect(made).toBe(1);
+    expect(await answer(true)).toContain("the token was revoked");
+    expect(made).toBe(1);
+  });
+
+  test("that is gone before its token is verified keeps no place", async () => {
+    const token = "eyJhbGciOiJub25lIn0.eyJhIjoxfQ.c2lnbmF0dXJl";
+    const waiting: (() => void)[] = [];
+    let waits = true;
+    const foreign = {
+      verify: async () => {
+        if (waits) await new Promise<void>((resolve) => waiting.push(resolve));
+        return bearer("viewer");
+      },
+    };
+    const admin = await open({ foreign, connectionsMax: 4 });
+    const { hostname: host, port } = new URL(admin.url);
+    for (let count = 1; count <= 4; count += 1) {
+      const socket = connect({ host, port: Number(port), ca: admin.ca });
+      socket.on("error", () => undefined);
+      socket.write(
+        `GET /v1/instances HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`,
+      );
+      await expect.poll(() => waiting.length).toBe(count);
+      const closed = new Promise((resolve) => socket.once("close", resolve));
+      socket.destroy();
+      await closed;
+      // Its end has arrived before the answer to this.
+      await admin.ask("/v1/whoami", { token: manager });
+    }
+    waits = false;
+    for (const verified of waiting) verified();
+    await admin.ask("/v1/whoami", { token: manager });
+    // Its handler was reached.
+    expect((await admin.ask("/v1/whoami", { token })).status).toBe(409);
+  });
+});
+
 describe("the admin listener", () => {
   test("shows a new certificate without a restart, and accepts only TLS 1.2 or newer", async () => {
     const admin = await open();

@@ -80,7 +80,9 @@ const securityHeaders = {
 } as const;
 
 interface Running {
-  readonly admitted: Admitted;
+  admitted: Admitted;
+  /** Admits it again, once its body is here; undefined for a request without one. */
+  readonly again: (() => Promise<Admitted>) | undefined;
   readonly startedMs: number;
   /** Release the places that it holds. */
   readonly releases: (() => void)[];
@@ -256,10 +258,19 @@ export class AdminListener {
     const { authorizer, monotonicMs } = this.#options;
     const startedMs = monotonicMs();
     const admitted = await authorizer.admit(served.operation, served.route, asking, bodyLimit);
-    const running: Running = { admitted, startedMs, releases: [] };
+    // What ends with a connection that is closed already would never end.
+    if (request.raw.socket.destroyed || reply.raw.destroyed)
+      throw new Refused({ code: "invalid", detail: "the connection is closed" });
+    const { route } = served;
+    const again = () => authorizer.admitAgain(route, asking, admitted);
+    const hasBody = bodyBytes(request, bodyLimit) > 0;
+    const running: Running = {
+      ...{ admitted, startedMs, releases: [] },
+      again: hasBody ? again : undefined,
+    };
     this.#calls.set(request, running);
     reply.raw.once("close", () => release(running));
-    const isPublic = served.route.roles === "public";
+    const isPublic = route.roles === "public";
     if (!isPublic && !this.#connections.admit(request.raw.socket, admitted.owner, reply.raw)) {
       throw tooMany(1, "too many busy connections for this instance or token");
     }
@@ -269,20 +280,21 @@ export class AdminListener {
     }
   }
 
-  /** Takes a place for an admitted request. */
-  #begin(request: FastifyRequest, reply: FastifyReply, shares: Shares): Begun {
+  /** Takes a place for an admitted request, and admits it again if it had to wait for its body. */
+  async #begin(request: FastifyRequest, reply: FastifyReply, shares: Shares): Promise<Begun> {
     const running = this.#calls.get(request);
     if (running === undefined) throw new TypeError("the request was not admitted");
     const ending = new AbortController();
     reply.raw.once("close", () => ending.abort());
     // Only once the body is here, so that a body that arrives slowly does not hold a place.
     hold(running, shares, "too many requests under way for this instance or token");
+    if (running.again !== undefined) running.admitted = await running.again();
     return { request, running, ending, admitted: running.admitted, signal: ending.signal };
   }
 
   async #serve(served: Served, request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
     const isStream = served.route.stream === true;
-    const begun = this.#begin(request, reply, isStream ? this.#following : this.#running);
+    const begun = await this.#begin(request, reply, isStream ? this.#following : this.#running);
     const { running, ending } = begun;
     const prepared = prepare(this.#options, served, request, running.admitted, ending.signal);
     if (isStream) return this.#stream(served, prepared, running, request, reply, ending);

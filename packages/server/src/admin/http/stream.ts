@@ -54,10 +54,9 @@ export async function sendEvents(options: StreamOptions): Promise<void> {
 async function pump(options: StreamOptions): Promise<void> {
   const { response, events, answer, ending } = options;
   const iterator = events[Symbol.asyncIterator]();
-  const ended = once(ending.signal, "abort").then(() => undefined);
   try {
     while (!ending.signal.aborted) {
-      const next = await Promise.race([iterator.next(), ended]);
+      const next = await nextOf(iterator, ending.signal);
       if (next === undefined || next.done === true) return;
       const checked = answer.safeParse(next.value);
       if (!checked.success) continue;
@@ -66,6 +65,26 @@ async function pump(options: StreamOptions): Promise<void> {
   } finally {
     // Not awaited: an iterator that waits for an event ends only when there is one.
     void Promise.resolve(iterator.return?.()).catch(() => undefined);
+  }
+}
+
+/**
+ * The next event; undefined once the stream ends. A race with one promise for the whole stream would hold each event until
+ * then.
+ */
+async function nextOf(
+  iterator: AsyncIterator<unknown>,
+  signal: AbortSignal,
+): Promise<IteratorResult<unknown> | undefined> {
+  let end = (): void => undefined;
+  try {
+    return await new Promise((resolve, reject) => {
+      end = () => resolve(undefined);
+      signal.addEventListener("abort", end, { once: true });
+      iterator.next().then(resolve, reject);
+    });
+  } finally {
+    signal.removeEventListener("abort", end);
   }
 }
 

@@ -129,8 +129,8 @@ interface Host {
     reply: FastifyReply,
     params: Readonly<Record<string, string>>,
   ) => Promise<void>;
-  /** Takes a place for an admitted request, once its body is here. */
-  readonly begin: (request: FastifyRequest, reply: FastifyReply) => Caller;
+  /** Takes a place for an admitted request, once its body is here. Throws a `Refused` if the token lost its rights meanwhile. */
+  readonly begin: (request: FastifyRequest, reply: FastifyReply) => Promise<Caller>;
   /** Reports that it was answered. */
   readonly done: (request: FastifyRequest, status: number) => void;
 }
@@ -168,7 +168,7 @@ export function serveKeyProtectApi(
           await admit(api, host, operation, request, reply);
         },
         handler: async (request, reply) => {
-          const calls = new Calls(parts, host.begin(request, reply));
+          const calls = new Calls(parts, await host.begin(request, reply));
           const { params, query, body } = request as {
             readonly params: Readonly<Record<string, string>>;
             readonly query: unknown;

@@ -6,7 +6,7 @@ import type {
   PeerCommandOutput,
   PeerCommands,
 } from "../../records/peer-commands.ts";
-import { trailBytesMax, trailEntriesMax } from "../../records/trail-commands.ts";
+import { trailBytesMax, trailEntriesMax, trailInstancesMax } from "../../records/trail-commands.ts";
 import type { EventFilters } from "./event-filters.ts";
 import type { AuditReader } from "./reader.ts";
 import type { NewsPlace, PageWish, Trail, TrailEntry, TrailNews, TrailPage } from "./trail.ts";
@@ -88,8 +88,10 @@ export function serveTrail(commands: Pick<PeerCommands, "serve">, reader: AuditR
   });
 }
 
+/** The filters of a question. More instances than it may name are not named: who asks leaves out the events of others. */
 function copied({ instances, ...rest }: EventFilters) {
-  return { ...rest, ...(instances !== undefined && { instances: [...instances] }) };
+  const named = instances !== undefined && instances.length <= trailInstancesMax;
+  return { ...rest, ...(named && { instances: [...instances] }) };
 }
 
 function packed({ partition, number, bytes }: TrailEntry) {

@@ -115,6 +115,18 @@ describe("a list of two regions' events", () => {
     );
   });
 
+  test("has the events of more instances than a peer can be asked about, and of no others", async () => {
+    const [inA, inB, other] = [randomUUID(), randomUUID(), randomUUID()];
+    await append(a, inA, day);
+    await append(b, inB, day + 1);
+    await append(b, other, day + 2);
+    const instances = [inA, inB, ...Array.from({ length: 2_000 }, () => randomUUID())];
+    const { events, missing } = await all({ instances }, 10);
+    expect(missing).toEqual([]);
+    const names = [`b${day + 1}`, `a${day}`];
+    expect(told(events)).toEqual(names.flatMap((name) => [`${name} success`, `${name} pending`]));
+  });
+
   test("is complete even if a peer's answers are full", async () => {
     const instance = randomUUID();
     for (let at = 1; at <= many; at += 1) await append(at % 50 === 0 ? a : b, instance, at * 100);

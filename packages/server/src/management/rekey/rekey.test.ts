@@ -7,6 +7,7 @@ import {
   type ManagedObject,
   makeRecord,
   ObjectKekStore,
+  RootOfTrustError,
   readRecord,
   systemInstance,
   withKekWrap,
@@ -390,6 +391,17 @@ test("a KEK that withholds is made when a key can be restored, and another one a
   await run(duty);
   expect(await wrapped()).toHaveLength(2);
   expect(await wrapped()).toContain(second);
+});
+
+test("a root of trust that makes no KEK that withholds stops no other instance's rekey", async () => {
+  await newKey();
+  const duty = leader();
+  await run(duty);
+  restorable.add("i");
+  ring.makeWithheld = () => Promise.reject(new RootOfTrustError("disabled", "the key has expired"));
+  await ring.rekey("i", []);
+  await run(duty, 4);
+  expect(progress()).toMatchObject({ left: 0 });
 });
 
 test("an older KEK that withholds stays until the other region has said that it withholds under the newest one", async () => {

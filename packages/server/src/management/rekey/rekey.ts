@@ -10,6 +10,7 @@ import {
   type ObjectStore,
   type OwnStore,
   type RekeyState,
+  RootOfTrustError,
   SealBroken,
   type SealCounts,
   StoreUnavailable,
@@ -484,6 +485,7 @@ function isExpected(error: unknown): boolean {
   return (
     error instanceof ManagementError ||
     error instanceof KeyRingUnavailable ||
+    error instanceof RootOfTrustError ||
     error instanceof SealBroken ||
     error instanceof StoreUnavailable
   );

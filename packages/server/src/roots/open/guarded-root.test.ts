@@ -53,6 +53,41 @@ test("a call to a root of trust that hangs ends at the deadline, and no more cal
   expect(guarded.health).toMatchObject({ ok: false, failure: "unavailable" });
 });
 
+test("a call that has waited too long leaves its place to later ones", async () => {
+  let end = (): void => undefined;
+  let calls = 0;
+  root.validate = async () => {
+    calls += 1;
+    if (calls === 1) {
+      await new Promise<void>((resolve) => {
+        end = resolve;
+      });
+    }
+  };
+  const guarded = guard({ deadlineMs: 50, inFlightMax: 1, waitingMax: 3 });
+  const early = Array.from({ length: 4 }, () => guarded.validate());
+  const outcomes = await Promise.allSettled(early);
+  expect(outcomes.every(({ status }) => status === "rejected")).toBe(true);
+  expect(guarded.inFlight).toBe(1);
+  end();
+  await guarded.validate();
+  // Of those that gave up, only the one that ran has asked the root of trust.
+  expect(calls).toBe(2);
+});
+
+test("a root key that wraps no more, and still unwraps, counts as working", async () => {
+  const guarded = guard();
+  const { blob } = await guarded.wrap(Buffer.alloc(32, 7), data);
+  root.wrap = () => Promise.reject(new RootOfTrustError("disabled", "the key has expired"));
+  for (let at = 0; at < 3; at += 1) {
+    await expect(guarded.wrap(Buffer.alloc(32, 7), data)).rejects.toMatchObject({
+      failure: "disabled",
+    });
+    await guarded.unwrap(blob, data);
+  }
+  expect(told.map(({ ok }) => ok)).toEqual([true]);
+});
+
 test("waiting calls start when another call ends", async () => {
   let running = 0;
   let most = 0;

@@ -91,8 +91,9 @@ export class GuardedRoot implements RootOfTrust {
     return told;
   }
 
+  /** A refusal concerns new wraps only, as after the expiry of a root key: what is open stays so. */
   wrap(plaintext: Uint8Array, additionalData: Uint8Array): Promise<RootWrap> {
-    return this.#guarded(() => this.#root.wrap(plaintext, additionalData));
+    return this.#guarded(() => this.#root.wrap(plaintext, additionalData), "unavailable");
   }
 
   unwrap(blob: Uint8Array, additionalData: Uint8Array): Promise<RootUnwrap> {
@@ -100,7 +101,7 @@ export class GuardedRoot implements RootOfTrust {
   }
 
   rewrap(blob: Uint8Array, additionalData: Uint8Array): Promise<RootWrap | undefined> {
-    return this.#guarded(() => this.#root.rewrap(blob, additionalData));
+    return this.#guarded(() => this.#root.rewrap(blob, additionalData), "unavailable");
   }
 
   rootKeys(): Promise<readonly RootKey[]> {
@@ -123,10 +124,11 @@ export class GuardedRoot implements RootOfTrust {
     return this.#root.close();
   }
 
-  async #guarded<Answer>(call: () => Promise<Answer>): Promise<Answer> {
+  /** With `noted`, only that failure counts for the health. */
+  async #guarded<Answer>(call: () => Promise<Answer>, noted?: RootOfTrustFailure): Promise<Answer> {
     const { clock, deadlineMs = 15_000 } = this.#options;
     try {
-      const answer = await answered(this.#inTurn(call), deadlineMs);
+      const answer = await answered((signal) => this.#inTurn(call, signal), deadlineMs);
       this.#note({ ok: true, failure: undefined, reason: "", okMs: clock.monotonicMs() });
       return answer;
     } catch (error) {
@@ -140,20 +142,25 @@ export class GuardedRoot implements RootOfTrust {
         error instanceof RootOfTrustError
           ? error
           : new RootOfTrustError("unavailable", reasonOf(error), { cause: error });
-      this.#note({ ok: false, failure: told.failure, reason: told.message });
+      if (noted === undefined || told.failure === noted) {
+        this.#note({ ok: false, failure: told.failure, reason: told.message });
+      }
       throw told;
     }
   }
 
-  /** A call that timed out keeps its slot until it ends, so that no more calls are sent while others hang. */
-  async #inTurn<Answer>(call: () => Promise<Answer>): Promise<Answer> {
+  /**
+   * A call that timed out keeps its slot until it ends, so that no more calls are sent while others hang. One that waits for
+   * a slot leaves.
+   */
+  async #inTurn<Answer>(call: () => Promise<Answer>, signal: AbortSignal): Promise<Answer> {
     const { waitingMax = 4096 } = this.#options;
     if (this.#turns.waiting() >= waitingMax) {
       throw new RootOfTrustError("unavailable", "too many calls wait for it");
     }
     this.#inFlight += 1;
     try {
-      return await this.#turns.run(call);
+      return await this.#turns.run(call, { signal });
     } finally {
       this.#inFlight -= 1;
     }
@@ -169,15 +176,22 @@ export class GuardedRoot implements RootOfTrust {
   }
 }
 
-async function answered<Answer>(call: Promise<Answer>, ms: number): Promise<Answer> {
+async function answered<Answer>(
+  call: (signal: AbortSignal) => Promise<Answer>,
+  ms: number,
+): Promise<Answer> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    const give = () =>
-      reject(new RootOfTrustError("unavailable", `it has not answered within ${ms} ms`));
+  const late = new AbortController();
+  const over = new Promise<never>((_resolve, reject) => {
+    const give = () => {
+      const reason = new RootOfTrustError("unavailable", `it has not answered within ${ms} ms`);
+      late.abort(reason);
+      reject(reason);
+    };
     timer = setTimeout(give, ms);
   });
   try {
-    return await Promise.race([call, late]);
+    return await Promise.race([call(late.signal), over]);
   } finally {
     clearTimeout(timer);
   }

@@ -52,6 +52,7 @@ export class Roots implements AsyncDisposable {
   readonly #under = new Map<string, Set<string>>();
   readonly #stop: () => void;
   #lookedMs = Number.NEGATIVE_INFINITY;
+  #looking: Promise<void> | undefined;
 
   constructor(options: RootsOptions) {
     this.#options = options;
@@ -150,9 +151,15 @@ export class Roots implements AsyncDisposable {
   /** Reads the records again: another node may have just moved the instance. */
   async #lookAgain(instance: string, madeBy: string): Promise<GuardedRoot | undefined> {
     const { clock, view } = this.#options;
-    if (clock.monotonicMs() - this.#lookedMs < lookAgainMs) return undefined;
-    this.#lookedMs = clock.monotonicMs();
-    await view.refresh().catch(() => undefined);
+    if (this.#looking === undefined && clock.monotonicMs() - this.#lookedMs < lookAgainMs) {
+      return undefined;
+    }
+    // All that ask meanwhile wait for the same look.
+    this.#looking ??= view.refresh().finally(() => {
+      this.#lookedMs = clock.monotonicMs();
+      this.#looking = undefined;
+    });
+    await this.#looking.catch(() => undefined);
     return await this.#madeBy(this.named(instance), madeBy);
   }
 
