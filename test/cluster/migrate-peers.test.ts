@@ -149,6 +149,17 @@ describe("an export", () => {
     for (const each of names) expect(made.filter((other) => other === each)).toEqual([each]);
   });
 
+  test("that fails for a moment gets the object whole", async () => {
+    await using server = await KmipServer.start({ versions: ["1.4"] });
+    const id = await registerKey(here, randomBytes(32), [name(`whole ${randomUUID()}`)]);
+    await here.activate({ uniqueIdentifier: id });
+    await server.fault({ fails: { operation: "Register", times: 2 } });
+    expect(await exported(region.target("target"), server.target)).toMatchObject({ code: 0 });
+    const line = migrating.line(plan, id);
+    expect(line).toMatchObject({ outcome: "Registered" });
+    expect(line).not.toHaveProperty("left");
+  });
+
   test("names what the target refuses, and gives the rest", async () => {
     await using server = await KmipServer.start({ versions: ["1.4"] });
     await registerKey(here, randomBytes(32));

@@ -33,7 +33,9 @@ again after every exit code but 2.
 
 **Which service.** \`--url\`, \`--ca\` and \`--token-file\` select it; or the environment: \`HOLDFAST_URL\`
 (several, separated by commas), \`HOLDFAST_CA\`, \`HOLDFAST_TOKEN\`; or a profile of \`holdfast profile add\`,
-which \`--profile\`, \`HOLDFAST_PROFILE\` or \`holdfast profile use\` selects. Without these, commands use the development
+which \`--profile\`, \`HOLDFAST_PROFILE\` or \`holdfast profile use\` selects. A profile that \`--profile\` names is the whole
+site, and the environment does not count. Where \`--url\` or \`HOLDFAST_URL\` gives a site, no other profile counts.
+Without these, commands use the development
 cluster of the checkout (\`--dev FOLDER\`: another one). A token is never an argument, since anyone who can list processes
 would see it.
 

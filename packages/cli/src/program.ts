@@ -86,7 +86,8 @@ async function codeOf(args: readonly string[]): Promise<number> {
   try {
     const program = nodeProgram();
     const isNode = program.commands.some((command) => command.name() === args[0]);
-    process.stdout.on("error", (error: NodeJS.ErrnoException) => failOutput(error, isNode));
+    const goesOn = isNode || finishing.has(args[0] ?? "");
+    process.stdout.on("error", (error: NodeJS.ErrnoException) => failOutput(error, goesOn));
     if (!isNode) await addServices(program, args);
     await program.parseAsync(args, { from: "user" });
     return Number(process.exitCode ?? exitCodes.done.code);
@@ -95,7 +96,12 @@ async function codeOf(args: readonly string[]): Promise<number> {
   }
 }
 
-/** A node or a cluster keeps running without its standard output; every other command ends. */
+/** Commands of many steps: nobody may take the end of their output for the end of their work. */
+const finishing: ReadonlySet<string> = new Set([
+  ...["apply", "backup", "migrate", "region", "root-of-trust", "vcenter"],
+]);
+
+/** A node, a cluster or a work of many steps keeps running without its standard output; every other command ends. */
 function failOutput({ code, message }: NodeJS.ErrnoException, goesOn: boolean): void {
   const isClosed = code === "EPIPE";
   if (!isClosed) process.stderr.write(complaint(`standard output: ${message}`));

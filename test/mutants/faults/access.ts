@@ -324,7 +324,7 @@ export const accessFaults: readonly PlantedFault[] = [
     name: "hanging-root-gets-more-calls",
     kind: "access",
     file: `${server}/roots/open/guarded-root.ts`,
-    find: "return await this.#turns.run(call);",
+    find: "return await this.#turns.run(call, { signal });",
     replace: "return await call();",
     rule: "a root of trust that hangs gets no more calls",
     promises: ["A slow or hanging root of trust delays no other instance"],

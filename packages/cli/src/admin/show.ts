@@ -31,7 +31,7 @@ export function showAnswer(operation: Operation, answer: Thing, options: ShowOpt
     showNotes(answer["notes"]);
   } else {
     const lines = thingLines(withoutBlocks(row, answer), screenWidth(options));
-    say(...lines, ...blockLines(row, answer));
+    say(lines, blockLines(row, answer));
   }
   const failed = (item: Json) => (item as Thing)["state"] === "failed";
   if (name === "runChecks" && Array.isArray(items) && items.some(failed)) process.exitCode = 1;
@@ -47,7 +47,7 @@ export function showList(
   if (items.length === 0 && earlier === undefined)
     process.stderr.write(`holdfast: no ${layout.of}\n`);
   const { lines, cut } = listLines([...(earlier ?? []), ...items], layout, screenWidth(options));
-  say(...(earlier === undefined ? lines : lines.slice(1 + earlier.length)));
+  say(earlier === undefined ? lines : lines.slice(1 + earlier.length));
   if (cut.length > 0 && earlier === undefined) {
     process.stderr.write(`holdfast: --wide shows all of ${cut.join(", ")}\n`);
   }

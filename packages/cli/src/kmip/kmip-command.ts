@@ -26,6 +26,6 @@ export function atServer<Options>(
       work(client, argumentsOf(command), options),
     );
     if (options.json === true) sayJson(json);
-    else say(...lines);
+    else say(lines);
   });
 }

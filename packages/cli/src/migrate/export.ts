@@ -16,7 +16,7 @@ import type { Surroundings } from "./patience.ts";
 import type { Peer } from "./peer.ts";
 import { firstOf, isNoLoss, standing } from "./plan-row.ts";
 import { Pace, Progress } from "./progress.ts";
-import { type Given, type Registered, Registrar } from "./registrar.ts";
+import { type Given, isGeneralFailure, type Registered, Registrar } from "./registrar.ts";
 import { serverName } from "./sides.ts";
 
 /** What is exported. */
@@ -138,8 +138,8 @@ class Exporter {
     } catch (error) {
       const refusal = this.#refusal(error);
       // The next run must look for it again: it may be there.
-      const wasBegun = report.lines.get(given.id)?.outcome === begun;
-      return wasBegun ? { ...refusal, outcome: begun } : refusal;
+      const mayBeThere = report.lines.get(given.id)?.outcome === begun || isGeneralFailure(error);
+      return mayBeThere ? { ...refusal, outcome: begun } : refusal;
     }
     const { id, outcome } = registered;
     const left = [...registered.left, ...unread];
@@ -206,7 +206,7 @@ class Exporter {
   /** Says what was exported and what was not. */
   end(before: number): void {
     const failed = this.#lines.filter(({ outcome }) => !done.includes(outcome));
-    say(...failedLines(failed));
+    say(failedLines(failed));
     const count = this.#lines.length - failed.length;
     say(`${before + count} objects are at the target, ${count} of them since this command began`);
     if (failed.every(({ outcome }) => outcome === "Left")) return;

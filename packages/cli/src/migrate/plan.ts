@@ -78,7 +78,7 @@ export async function plan(wanted: Planning): Promise<void> {
     },
     rows,
   );
-  say(...linesOf(rows), `${path} has the plan`);
+  say(linesOf(rows), `${path} has the plan`);
   const gone = found.ids.length - read.length;
   if (gone > 0) say(`note: ${gone} objects went while the plan was made`);
   const fault = countFault(found, source.who);

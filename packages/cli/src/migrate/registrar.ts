@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { KmipClientError } from "@holdfast/client";
 import {
   type Attribute,
@@ -47,12 +48,17 @@ const least: readonly AttributeName[] = [
 const aboutAttributes: readonly unknown[] = [
   ...["InvalidField", "InvalidMessage", "AttributeReadOnly", "ReadOnlyAttribute"],
   ...["InvalidAttribute", "InvalidAttributeValue", "UnsupportedAttribute", "PermissionDenied"],
-  ...["AttributeSingleValued", "GeneralFailure"],
+  "AttributeSingleValued",
 ];
+/** So often an object is given whole after general failures, with a growing pause, before attributes are left out. */
+const triesMax = 3;
+const againMs = 500;
 
 /** Gives objects to any KMIP server: by Import where it has that, which keeps identifiers, otherwise by Register. */
 export class Registrar {
   readonly #target: Peer;
+  /** Whether the target says this of attributes too. */
+  #failsOnAttributes = false;
 
   constructor(target: Peer) {
     this.#target = target;
@@ -120,13 +126,32 @@ export class Registrar {
   async #register(given: Given): Promise<Registered> {
     const all = this.#attributesOf(given);
     try {
-      return { ...(await this.#registered(given, all)), left: this.#leftOf(given, all) };
+      return await this.#registerWhole(given, all);
     } catch (error) {
-      if (!(error instanceof KmipClientError) || !aboutAttributes.includes(error.reason))
-        throw error;
+      if (!(error instanceof KmipClientError)) throw error;
+      const isGeneral = isGeneralFailure(error);
+      if (!isGeneral && !aboutAttributes.includes(error.reason)) throw error;
       const few = all.filter(({ tag }) => least.some((name) => attributes[name].tag === tag));
       if (few.length === all.length) throw error;
-      return { ...(await this.#registered(given, few)), left: this.#leftOf(given, few) };
+      const made = { ...(await this.#registered(given, few)), left: this.#leftOf(given, few) };
+      this.#failsOnAttributes ||= isGeneral;
+      return made;
+    }
+  }
+
+  /** With all attributes. After a general failure the object is looked for, and given again. */
+  async #registerWhole(given: Given, all: readonly Item[]): Promise<Registered> {
+    const left = this.#leftOf(given, all);
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return { ...(await this.#registered(given, all)), left };
+      } catch (error) {
+        if (!isGeneralFailure(error)) throw error;
+        const there = await this.#find(given);
+        if (there !== undefined) return { id: there, outcome: "AlreadyThere", left };
+        if (this.#failsOnAttributes || tries >= triesMax) throw error;
+        await sleep(againMs * tries);
+      }
     }
   }
 
@@ -219,6 +244,11 @@ export class Registrar {
       wipe(there);
     }
   }
+}
+
+/** Whether a target says only that something is wrong: then it may have carried out what it was asked for. */
+export function isGeneralFailure(error: unknown): boolean {
+  return error instanceof KmipClientError && error.reason === "GeneralFailure";
 }
 
 function refusal(what: string, { refused }: Refused): KmipError {

@@ -224,7 +224,7 @@ function contradicts(items: readonly Item[], digest: string | undefined): boolea
 function ended({ plan }: Run, lines: readonly ReportLine[]): void {
   const failed = lines.filter(({ outcome }) => !finished.includes(outcome));
   const all = plan.rows.filter(({ comes }) => comes).length;
-  say(...failedLines(failed));
+  say(failedLines(failed));
   const count = (outcome: string) => lines.filter((one) => one.outcome === outcome).length;
   say(
     all === 0

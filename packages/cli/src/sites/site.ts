@@ -54,17 +54,23 @@ interface Site {
   readonly token: string;
 }
 
-/** Options come before the environment, then the profile; without these, a development cluster. */
+/**
+ * Options come before the environment, then the profile; without these, a development cluster. A profile that is named by
+ * an option is all of the site: the environment may be of another one.
+ */
 function siteOf(options: SiteOptions): Site {
   if (options.dev !== undefined) return devSiteOf(options);
   const profile = profileOf(options);
-  const urls = options.url ?? environment("URL")?.split(",") ?? profile?.url;
+  const around = options.profile === undefined ? environment : () => undefined;
+  const hasToken = profile?.token !== undefined || profile?.tokenFile !== undefined;
+  const token = hasToken ? around("TOKEN") : environment("TOKEN");
+  const urls = options.url ?? around("URL")?.split(",") ?? profile?.url;
   if (urls === undefined) return devSiteOf(options);
-  const ca = options.ca ?? environment("CA") ?? profile?.ca;
+  const ca = options.ca ?? around("CA") ?? profile?.ca;
   return {
     url: urls,
     ca: ca === undefined ? undefined : readCertificate("--ca", ca),
-    token: tokenOf(options, profile),
+    token: tokenOf(options, token, profile),
   };
 }
 
@@ -85,9 +91,9 @@ function devSiteOf({ dev, url, ca, tokenFile }: SiteOptions): Site {
 
 function profileOf({ profile, url }: SiteOptions): Profile | undefined {
   const all = readProfiles();
-  // The token of the current site is never sent to another site.
+  // The token of another site is never sent to the one that is named.
   const elsewhere = url !== undefined || environment("URL") !== undefined;
-  const name = profile ?? environment("PROFILE") ?? (elsewhere ? undefined : all.current);
+  const name = profile ?? (elsewhere ? undefined : (environment("PROFILE") ?? all.current));
   if (name === undefined) return undefined;
   const found = all.profiles[name];
   if (found !== undefined) return found;
@@ -97,9 +103,12 @@ function profileOf({ profile, url }: SiteOptions): Profile | undefined {
   );
 }
 
-function tokenOf({ tokenFile }: SiteOptions, profile: Profile | undefined): string {
+function tokenOf(
+  { tokenFile }: SiteOptions,
+  given: string | undefined,
+  profile: Profile | undefined,
+): string {
   if (tokenFile !== undefined) return tokenIn(tokenFile);
-  const given = environment("TOKEN");
   if (given !== undefined) return sendable("HOLDFAST_TOKEN", given);
   if (profile?.token !== undefined) return profile.token;
   if (profile?.tokenFile !== undefined) return tokenIn(profile.tokenFile);

@@ -73,8 +73,7 @@ export function thingLines(thing: Thing, width?: number): readonly string[] {
 /** A list inside an object, in full: the longest column wraps, or each field has its own line. */
 function innerLines(items: readonly Thing[], width: number | undefined): readonly string[] {
   const keys = [...new Set(items.flatMap((item) => Object.keys(item)))];
-  const longest = (key: string) =>
-    Math.max(...items.map((item) => widthOf(plain(item[key] ?? ""))));
+  const longest = (key: string) => widest(items.map((item) => plain(item[key] ?? "")));
   const wrap = keys.reduce((one, other) => (longest(other) > longest(one) ? other : one), "");
   const columns = keys.map((key) => `${words(key).toUpperCase()}=${key}`);
   const inner = width === undefined ? undefined : width - gap;
@@ -125,12 +124,17 @@ const unbroken =
 function wishesOf(items: readonly unknown[], columns: readonly Column[]): readonly Wish[] {
   return columns.map((column) => {
     const cells = items.map((item) => cellOf(item, column));
-    const width = Math.max(...[column.heading, ...cells].map(widthOf));
+    const width = Math.max(widthOf(column.heading), widest(cells));
     const whole =
       (column.format === "whole" && width <= wholeMax) ||
       cells.every((text) => text === "" || unbroken.test(text));
     return { width, whole };
   });
+}
+
+/** The width of the widest text; there may be more than a call takes arguments. */
+function widest(texts: readonly string[]): number {
+  return texts.reduce((most, text) => Math.max(most, widthOf(text)), 0);
 }
 
 /** The lines of the heading, and of each row. */

@@ -102,7 +102,7 @@ async function audit(urls: readonly string[], given: Audit): Promise<void> {
   if (keysOut !== undefined) refuseExisting("--keys-out", keysOut);
   const found = await inventory(urls, given);
   if (given.json === true) sayJson({ ...found } as never);
-  else say(...linesOf(found));
+  else say(linesOf(found));
   refuseGaps(found);
   if (keysOut === undefined) return;
   const all = [...new Set(found.uses.map(({ keyId }) => keyId).filter((id) => id !== ""))];
@@ -141,7 +141,7 @@ async function verify(urls: readonly string[], given: Verify): Promise<void> {
   });
   if (wrong.length > 0) throw new OperatorError(wrong.join("\n"));
   const old = found.uses.filter(({ provider }) => provider === oldProvider);
-  if (old.length > 0) say(...listLines(old, { columns }).lines);
+  if (old.length > 0) say(listLines(old, { columns }).lines);
   refuseGaps(found);
   refuseOld(oldProvider, old);
   // A setting that only names the provider proves nothing, and a key that is only listed says not what uses it.

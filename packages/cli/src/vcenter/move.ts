@@ -79,7 +79,7 @@ export async function move(vcenter: Vcenter, wanted: Move): Promise<void> {
   ];
   for (const list of lists) {
     const items = await list();
-    if (wanted.dryRun) say(...items.map(({ what }) => `re-key ${plain(what)}`));
+    if (wanted.dryRun) say(items.map(({ what }) => `re-key ${plain(what)}`));
     // A cluster at a time: each asks all its hosts to take new keys.
     else await mover.carryOut(items, items === vsan ? 1 : wanted.atOnce);
   }

@@ -81,9 +81,19 @@ export function oldPaths({ root }: Folder): readonly string[] {
   return ["secrets", "redis", "initialised"].map((name) => join(root, name));
 }
 
+/** Whether a folder has a cluster of one region, of an earlier version. */
+export function isOldCluster({ root }: Folder): boolean {
+  return ["redis", "initialised"].every((name) => existsSync(join(root, name)));
+}
+
+/** Whether a folder has a cluster that was started there. */
+export function isCluster({ settings }: Folder): boolean {
+  return typeof readJson<{ readonly regions?: unknown }>(settings)?.regions === "object";
+}
+
 /** Throws an `OperatorError` if this version cannot use the folder's content. */
 export function refuseOld(folder: Folder): void {
-  if (!oldPaths(folder).some(existsSync)) return;
+  if (!isOldCluster(folder)) return;
   throw new OperatorError(
     `${folder.root} holds the keys of an earlier Holdfast, which ran one region only; they stay as they are. Delete them with \`npx holdfast dev reset --yes${folder.root === defaultFolder ? "" : ` --dir ${folder.root}`}\`, or start in another folder with --dir`,
   );

@@ -1,6 +1,6 @@
 import { existsSync, rmdirSync, rmSync } from "node:fs";
 import { codeOf, OperatorError } from "@holdfast/server/base";
-import { type Folder, oldPaths, stopCommand } from "../base/folder.ts";
+import { type Folder, isCluster, isOldCluster, oldPaths, stopCommand } from "../base/folder.ts";
 import { isAlive } from "../processes/process-identity.ts";
 import { endLeft, readRun } from "../processes/run-file.ts";
 
@@ -11,11 +11,17 @@ export async function reset(
   say: (line: string) => void,
 ): Promise<number> {
   const { root, ...paths } = folder;
+  const isOld = isOldCluster(folder);
   // Deletes by name, so that other files in the folder stay.
-  const kept = [...Object.values(paths), ...oldPaths(folder)];
-  if (![folder.settings, folder.pki, ...oldPaths(folder)].some(existsSync)) {
-    say(`Nothing is kept in ${folder.root}.`);
-    return 0;
+  const kept = [...Object.values(paths), ...(isOld ? oldPaths(folder) : [])];
+  if (!isCluster(folder) && !isOld) {
+    if (![folder.settings, folder.pki, ...oldPaths(folder)].some(existsSync)) {
+      say(`Nothing is kept in ${folder.root}.`);
+      return 0;
+    }
+    throw new OperatorError(
+      `${root} has files, but no settings.json of a development cluster: nothing was deleted; give the folder of the cluster with --dir`,
+    );
   }
   if (!confirmed) {
     throw new OperatorError(

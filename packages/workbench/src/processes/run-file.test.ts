@@ -88,7 +88,7 @@ describe("a folder that cannot be created", () => {
 
 describe("dev reset", () => {
   test("deletes only with --yes, and only the cluster's files", async () => {
-    writeFileSync(folder.settings, "{}");
+    writeFileSync(folder.settings, `{"regions":{}}`);
     writeFileSync(join(folder.root, "mine.txt"), "");
     await expect(reset(folder, false, () => {})).rejects.toThrow(/give --yes/);
     expect(existsSync(folder.regions)).toBe(true);
@@ -98,8 +98,17 @@ describe("dev reset", () => {
     expect(existsSync(join(folder.root, "mine.txt"))).toBe(true);
   });
 
+  test("deletes nothing in a folder that is not a cluster's", async () => {
+    writeFileSync(folder.settings, `{"editor":"mine"}`);
+    const secrets = join(folder.root, "secrets");
+    writeFileSync(secrets, "mine");
+    await expect(reset(folder, true, () => {})).rejects.toThrow("nothing was deleted");
+    expect(existsSync(secrets)).toBe(true);
+    expect(existsSync(folder.pki)).toBe(true);
+  });
+
   test("is refused while the cluster runs", async () => {
-    writeFileSync(folder.settings, "{}");
+    writeFileSync(folder.settings, `{"regions":{}}`);
     await claim(folder);
     await expect(reset(folder, true, () => {})).rejects.toThrow(
       `end it first with \`npm run stop -- --dir ${folder.root}\``,
