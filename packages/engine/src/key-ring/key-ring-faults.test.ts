@@ -265,6 +265,38 @@ describe("a change of the root key", () => {
     expect((await onlyKek("i")).id).toBe(sealed.kekId);
   });
 
+  test("leaves the old wrap if the new one, which comes with the opened key, does not open", async () => {
+    const sealed = await ring.seal(i, secret);
+    const before = await onlyKek("i");
+    root("x").rotate();
+    const { unwrap } = root("x");
+    let lies = true;
+    root("x").unwrap = async (...of) => {
+      const opened = await unwrap.apply(root("x"), of);
+      if (!lies || opened.rewrapped === undefined) return opened;
+      return { ...opened, rewrapped: { ...opened.rewrapped, blob: randomBytes(60) } };
+    };
+    expect(Buffer.from(await makeRing().open(i, sealed))).toEqual(secret);
+    await settle();
+    expect(await onlyKek("i")).toEqual(before);
+    lies = false;
+    expect(Buffer.from(await makeRing().open(i, sealed))).toEqual(secret);
+    await expect
+      .poll(async () => (await onlyKek("i")).wraps)
+      .toMatchObject([{ rootKeyVersion: "2" }]);
+  });
+
+  test("a region alone that still has the key wraps it again if its wrap was damaged", async () => {
+    const sealed = await ring.seal(i, secret);
+    const [wrap] = (await onlyKek("i")).wraps;
+    if (wrap === undefined) throw new Error("no wrap");
+    await keks.rewrap("i", sealed.kekId, wrap.blob, { ...wrap, blob: randomBytes(60) });
+    nowMs += kekCacheMs / 2 + 1;
+    await ring.revalidate("i");
+    expect(Buffer.from(await ring.open(i, sealed))).toEqual(secret);
+    expect(Buffer.from(await makeRing().open(i, sealed))).toEqual(secret);
+  });
+
   test("leaves a key open when the old root of trust then refuses", async () => {
     const sealed = await ring.seal(i, secret);
     await ring.rewrap("i", await onlyKek("i"), root("y"), false);

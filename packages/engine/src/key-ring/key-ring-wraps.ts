@@ -4,7 +4,7 @@ import type { Clock } from "../base/clock.ts";
 import { KeyRingUnavailable, SealBroken, UnknownKek } from "../base/errors.ts";
 import type { Ids } from "../base/ids.ts";
 import type { Observer } from "../base/observe.ts";
-import type { KekStore, RootOfTrust } from "../ports/keys.ts";
+import type { KekStore, RootOfTrust, RootWrap } from "../ports/keys.ts";
 import {
   isWithheldKek,
   type KekEntry,
@@ -187,13 +187,14 @@ export class KekWraps {
     try {
       return await this.#open(instance, id);
     } catch (broken) {
-      if (!(broken instanceof SealBroken && fetchPlain)) throw broken;
+      if (!(broken instanceof SealBroken)) throw broken;
       const kek = await this.#options.keks.read(instance, id);
       const old = kek && wrapOf(kek, region);
       if (!(kek && old)) throw broken;
       const root = await rootOf(instance, old.rootOfTrust);
       if (old.rootOfTrust !== (await root.describe()).name) throw broken;
-      const plain = held()?.export() ?? (await fetchPlain(instance, id));
+      const plain = held()?.export() ?? (await fetchPlain?.(instance, id));
+      if (plain === undefined) throw broken;
       await this.#wrapAnew(root, { instance, kek, old: old.blob }, plain);
       const message = `key-encryption key ${id} had a wrap of this region that does not open; it has another one now`;
       observe({ type: "warning", message, cause: broken });
@@ -229,18 +230,26 @@ export class KekWraps {
     old: KekWrap,
     target: RootOfTrust,
   ): Promise<Rewrapped> {
-    const { keks } = this.#options;
-    const data = kekData(instance, kek.id);
-    const made = await target.rewrap(old.blob, data);
+    const made = await target.rewrap(old.blob, kekData(instance, kek.id));
     if (made === undefined) return "same";
-    const { plaintext } = await target.unwrap(made.blob, data);
+    return (await this.#replace(target, { instance, kek, old }, made)) ? "rewrapped" : "raced";
+  }
+
+  /** Puts a new wrap in the place of the old one, once it is proven to open; false if another writer was faster. */
+  async #replace(
+    root: RootOfTrust,
+    of: { readonly instance: string; readonly kek: WrappedKek; readonly old: KekWrap },
+    { blob, version: rootKeyVersion }: RootWrap,
+  ): Promise<boolean> {
+    const { instance, kek, old } = of;
+    const { plaintext } = await root.unwrap(blob, kekData(instance, kek.id));
     try {
       checkKek(plaintext, instance, kek);
     } finally {
       plaintext.fill(0);
     }
-    const wrap = { ...old, rootKeyVersion: made.version, blob: made.blob };
-    return (await keks.rewrap(instance, kek.id, old.blob, wrap)) ? "rewrapped" : "raced";
+    const wrap = { ...old, rootKeyVersion, blob };
+    return await this.#options.keks.rewrap(instance, kek.id, old.blob, wrap);
   }
 
   async #plain(
@@ -287,19 +296,16 @@ export class KekWraps {
   }
 
   async #open(instance: string, id: string): Promise<UnwrappedKek> {
-    const { keks, observe } = this.#options;
-    const { plaintext, rewrapped, wrap, kek, known } = await this.#unwrapped(instance, id);
+    const { observe } = this.#options;
+    const { plaintext, rewrapped, root, wrap, kek, known } = await this.#unwrapped(instance, id);
     const key = takeKey(plaintext);
     if (key === undefined) throw new SealBroken(`${kekName(id)} has a wrong length`);
     checkKek(key, instance, kek);
     if (rewrapped !== undefined) {
-      const { blob, version: rootKeyVersion } = rewrapped;
       // The old wrap still opens; the next load tries again.
-      keks
-        .rewrap(instance, id, wrap.blob, { ...wrap, rootKeyVersion, blob })
-        .catch((cause: unknown) =>
-          observe({ type: "warning", message: `${kekName(id)} is not rewrapped`, cause }),
-        );
+      this.#replace(root, { instance, kek, old: wrap }, rewrapped).catch((cause: unknown) =>
+        observe({ type: "warning", message: `${kekName(id)} is not rewrapped`, cause }),
+      );
     }
     return { key, madeBy: wrap.rootOfTrust, createdMs: kek.createdMs, known };
   }
@@ -319,7 +325,7 @@ export class KekWraps {
     }
     const root = await rootOf(instance, wrap.rootOfTrust);
     const opened = await this.#unwrapTold(root, wrap, kekData(instance, id));
-    return { ...opened, wrap, kek, known };
+    return { ...opened, root, wrap, kek, known };
   }
 
   async #unwrapTold(root: RootOfTrust, { blob }: KekWrap, data: Uint8Array) {

@@ -153,9 +153,10 @@ export class MemoryFeed {
         return;
       }
       const { partition, ids } = next.value;
-      if ((await this.#older.confirm(session, partition, ids)).size === 0) continue;
+      // What could not be read was not compared.
       this.#pass = undefined;
-      return;
+      if ((await this.#older.confirm(session, partition, ids)).size > 0) return;
+      this.#pass = { left, from };
     }
   }
 

@@ -15,6 +15,7 @@ import {
   type ManagedObject,
   type OwnStore,
   readAnyRecord,
+  registersMax,
   StoreUnavailable,
   type SystemRecord,
   systemInstance,
@@ -124,6 +125,7 @@ export class JoinRules {
   readonly mayJoin: MayJoin = (before, after) => {
     // Such a record would count as a damaged policy, with which nothing guarded can be done, for ever.
     if (before === undefined && isNoPolicy(after)) return Promise.resolve("it is not a policy");
+    if (isCrammed(after)) return Promise.resolve("it has too many fields");
     if (kindOf(after) === "Kek") return this.#keks.mayJoin(before, after);
     return isEnd(before, after) ? this.#inTime(before, after) : this.#approved(before, after);
   };
@@ -444,6 +446,11 @@ function isFor(
   // That it was made then is signed; the text has whole seconds.
   if ((until + 1) * 1000 - lifeMs <= (need.sinceMs ?? 0)) return false;
   return need.atMs <= until * 1000 + continueMs + skewMs;
+}
+
+/** Whether a system record has so many fields that this region could soon write none of its own. */
+function isCrammed({ instance, registers }: ManagedObject): boolean {
+  return instance === systemInstance && registers.length > registersMax / 2;
 }
 
 /** Whether a request takes one of the places of its region. */

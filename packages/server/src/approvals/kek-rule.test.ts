@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import {
   changeRecord,
+  compareRegisters,
   everWrapped,
   type FieldChanges,
   hasErasedWraps,
@@ -222,6 +223,16 @@ test("a new KEK has this region's wrap only if that opens, and can be wrapped el
     expect(await pushed(forged)).toBe("refused");
     expect(hasErasedWraps(await stored(forged.uniqueIdentifier))).toBe(true);
   }
+});
+
+test("a record with so many fields that this region could write none of its own is not taken", async () => {
+  const before = await stored();
+  const [field] = before.registers;
+  if (field === undefined) throw new Error("no field");
+  const many = Array.from({ length: 600 }, (_, at) => ({ ...field, key: `seals.x${at}` }));
+  const registers = [...before.registers, ...many].toSorted(compareRegisters);
+  expect(await pushed({ ...before, registers })).toBe("refused");
+  expect((await stored()).registers).toHaveLength(before.registers.length);
 });
 
 test("a KEK from the far future, one too many, or one with two values of a field is not taken", async () => {

@@ -362,6 +362,20 @@ test("seals are added up in the KEK's record, also after the store refused them"
   expect(rekeyReadings({ region: "a", view, required: () => regions }).kekSeals()).toBe(4);
 });
 
+test("a KEK whose record takes no seals keeps those of no other one from being added up", async () => {
+  await newKey();
+  ring.seals.count({ instance: "j", id: "crammed" });
+  ring.seals.count({ instance: "i", id: "other" });
+  const changed: string[] = [];
+  const change = async (_: unknown, id: string) => {
+    if (id === "crammed") throw new RangeError("a system record has too many fields");
+    changed.push(id);
+  };
+  await expect(addSeals(ring.seals, { change } as never, "a")).rejects.toThrow("too many fields");
+  expect(changed).toContain("other");
+  expect(ring.seals.of("crammed")).toBe(1);
+});
+
 test("a KEK that withholds is made when a key can be restored, and another one after each rekey", async () => {
   const key = await newKey();
   const duty = leader();

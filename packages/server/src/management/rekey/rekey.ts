@@ -455,12 +455,13 @@ export function rekeyReadings({
   };
 }
 
-/** Adds what this node has counted to the KEKs' records; what cannot be written now is counted again later. */
+/** Adds what this node has counted to the KEKs' records; what cannot be written now is counted again later. Rejects for a failure that nobody expects. */
 export async function addSeals(
   seals: SealCounts,
   records: Pick<Records, "change">,
   region: string,
 ): Promise<void> {
+  const failures: unknown[] = [];
   for (const taken of seals.take()) {
     const { id, count } = taken;
     const add = ({ seals: before }: SystemRecord<"Kek">) => ({
@@ -468,9 +469,11 @@ export async function addSeals(
     });
     await records.change("Kek", id, add, []).catch((error: unknown) => {
       seals.count(taken, count);
-      if (!isExpected(error)) throw error;
+      if (!isExpected(error)) failures.push(error);
     });
   }
+  // Only once all others are added up.
+  if (failures.length > 0) throw failures[0];
 }
 
 function isNews(told: RekeyState, now: RekeyState): boolean {

@@ -185,7 +185,7 @@ function openRekey(
   { view, records }: Pick<Management, "view" | "records">,
   keyRing: InstanceKeyRing,
 ): { readonly rekey: Duty; readonly required: () => readonly string[] } {
-  const { config, opened } = parts;
+  const { config, observe, opened } = parts;
   const { region, node } = config;
   const { own, store } = regions;
   const required = requiredRegions(parts, regions);
@@ -196,7 +196,10 @@ function openRekey(
     }
   });
   opened.defer(stop);
-  const add = () => addSeals(keyRing.seals, records, region);
+  const add = () =>
+    addSeals(keyRing.seals, records, region).catch((cause: unknown) => {
+      observe({ type: "warning", message: "seals were not added to their KEK's record", cause });
+    });
   opened.adopt(
     setInterval(() => void add(), addSealsEveryMs),
     clearInterval,
