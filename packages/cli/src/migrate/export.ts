@@ -16,7 +16,7 @@ import type { Surroundings } from "./patience.ts";
 import type { Peer } from "./peer.ts";
 import { firstOf, isNoLoss, standing } from "./plan-row.ts";
 import { Pace, Progress } from "./progress.ts";
-import { type Given, isGeneralFailure, type Registered, Registrar } from "./registrar.ts";
+import { type Given, type Registered, Registrar } from "./registrar.ts";
 import { serverName } from "./sides.ts";
 
 /** What is exported. */
@@ -138,8 +138,10 @@ class Exporter {
     } catch (error) {
       const refusal = this.#refusal(error);
       // The next run must look for it again: it may be there.
-      const mayBeThere = report.lines.get(given.id)?.outcome === begun || isGeneralFailure(error);
-      return mayBeThere ? { ...refusal, outcome: begun } : refusal;
+      const wasBegun = report.lines.get(given.id)?.outcome === begun;
+      return wasBegun || this.#registrar.isUnsure(given.id)
+        ? { ...refusal, outcome: begun }
+        : refusal;
     }
     const { id, outcome } = registered;
     const left = [...registered.left, ...unread];

@@ -57,8 +57,9 @@ const againMs = 500;
 /** Gives objects to any KMIP server: by Import where it has that, which keeps identifiers, otherwise by Register. */
 export class Registrar {
   readonly #target: Peer;
-  /** Whether the target says this of attributes too. */
+  /** Whether the target answers a general failure to attributes that it does not take. */
   #failsOnAttributes = false;
+  readonly #unsure = new Set<string>();
 
   constructor(target: Peer) {
     this.#target = target;
@@ -73,6 +74,11 @@ export class Registrar {
     const known = begun ? await this.#find(given) : undefined;
     if (known !== undefined) return { id: known, outcome: "AlreadyThere", left: [] };
     return await this.#register(given);
+  }
+
+  /** Whether the target may have an object that it did not acknowledge: it answered a general failure. */
+  isUnsure(id: string): boolean {
+    return this.#unsure.has(id);
   }
 
   /** Brings the object to the State of the source, which Register does not. Returns how its State differs afterwards. */
@@ -147,7 +153,8 @@ export class Registrar {
         return { ...(await this.#registered(given, all)), left };
       } catch (error) {
         if (!isGeneralFailure(error)) throw error;
-        const there = await this.#find(given);
+        this.#unsure.add(given.id);
+        const there = await this.#find(given).catch(withoutLocate);
         if (there !== undefined) return { id: there, outcome: "AlreadyThere", left };
         if (this.#failsOnAttributes || tries >= triesMax) throw error;
         await sleep(againMs * tries);
@@ -246,8 +253,15 @@ export class Registrar {
   }
 }
 
+/** A server that cannot search finds nothing. */
+function withoutLocate(error: unknown): undefined {
+  const cannot = error instanceof KmipClientError && error.reason === "OperationNotSupported";
+  if (!cannot) throw error;
+  return undefined;
+}
+
 /** Whether a target says only that something is wrong: then it may have carried out what it was asked for. */
-export function isGeneralFailure(error: unknown): boolean {
+function isGeneralFailure(error: unknown): boolean {
   return error instanceof KmipClientError && error.reason === "GeneralFailure";
 }
 

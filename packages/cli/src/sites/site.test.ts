@@ -26,7 +26,7 @@ test("a profile that an option names is the whole site, whatever the environment
   vi.stubEnv("HOLDFAST_TOKEN", "token-of-production");
   vi.stubEnv("HOLDFAST_CA", join(folder, "none.pem"));
   expect(clientOptionsOf({ profile: "lab" })).toEqual({ urls: lab.url, token: lab.token });
-  expect(clientOptionsOf({ profile: "bare" })).toMatchObject({ urls: bare.url });
+  expect(() => clientOptionsOf({ profile: "bare" })).toThrow("no token is given");
 });
 
 test("the token of a profile is not sent to a site that the environment names", () => {

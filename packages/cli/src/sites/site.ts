@@ -62,15 +62,13 @@ function siteOf(options: SiteOptions): Site {
   if (options.dev !== undefined) return devSiteOf(options);
   const profile = profileOf(options);
   const around = options.profile === undefined ? environment : () => undefined;
-  const hasToken = profile?.token !== undefined || profile?.tokenFile !== undefined;
-  const token = hasToken ? around("TOKEN") : environment("TOKEN");
   const urls = options.url ?? around("URL")?.split(",") ?? profile?.url;
   if (urls === undefined) return devSiteOf(options);
   const ca = options.ca ?? around("CA") ?? profile?.ca;
   return {
     url: urls,
     ca: ca === undefined ? undefined : readCertificate("--ca", ca),
-    token: tokenOf(options, token, profile),
+    token: tokenOf(options, around("TOKEN"), profile),
   };
 }
 

@@ -42,29 +42,13 @@ import {
   standingOf,
   unreadFault,
 } from "./policies.ts";
-import {
-  continueMs,
-  isApproved,
-  lifeMs,
-  openMax,
-  openOfOneMax,
-  type RequestRecord,
-  skewMs,
-} from "./requests.ts";
+import { continueMs, isApproved, lifeMs, type RequestRecord, skewMs } from "./requests.ts";
 
 export interface JoinRulesOptions {
   readonly region: string;
   readonly view: Pick<
     SystemView,
-    | "all"
-    | "believed"
-    | "get"
-    | "hasReadOwn"
-    | "of"
-    | "onChange"
-    | "record"
-    | "refresh"
-    | "unreadPolicies"
+    "all" | "believed" | "get" | "hasReadOwn" | "of" | "onChange" | "refresh" | "unreadPolicies"
   >;
   /** The time by the clock that is behind all that this node knows. */
   readonly policyMs: () => number;
@@ -335,25 +319,10 @@ export class JoinRules {
     if (before === "damaged" || madeIn(object) !== region || madeIn(before) === region) {
       return undefined;
     }
-    if (request === undefined || !isOpen(after, nowMs) || this.#isOneOfFew(after.id, request)) {
-      return undefined;
-    }
+    if (request === undefined || !isOpen(after, nowMs)) return undefined;
     const version = countingVersion(request, standing, nowMs);
     if (version !== undefined && isApproved(after, version)) return undefined;
     return "it says that this region made it, which does not know it, and it is not approved";
-  }
-
-  /** What this region asked for while its own store was away is in the other one's only: half of the places are for such. */
-  #isOneOfFew(id: string, { by }: ApprovalText): boolean {
-    const { view, region, policyMs } = this.#options;
-    const nowMs = policyMs();
-    const others = view
-      .all("ApprovalRequest")
-      .filter(
-        (one) => one.id !== id && isOpen(one, nowMs) && madeIn(view.record(one.id)) === region,
-      );
-    const alike = others.filter(({ text }) => parseRequest(text)?.by === by);
-    return others.length < openMax / 2 && alike.length < openOfOneMax / 2;
   }
 
   /** A version that no node here can read closes all that may need approvals: only the approvers may have that. */

@@ -77,8 +77,8 @@ const renewDefaultMs = 30_000;
 /** How far two nodes' clocks may be apart. */
 export const skewMs = 60_000;
 /** Requests that wait, of askers of one kind. */
-export const openMax = 100;
-export const openOfOneMax = 10;
+const openMax = 100;
+const openOfOneMax = 10;
 const askers = {
   node: "commands at nodes",
   lead: "managers and security officers",

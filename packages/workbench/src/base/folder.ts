@@ -86,9 +86,10 @@ export function isOldCluster({ root }: Folder): boolean {
   return ["redis", "initialised"].every((name) => existsSync(join(root, name)));
 }
 
-/** Whether a folder has a cluster that was started there. */
-export function isCluster({ settings }: Folder): boolean {
-  return typeof readJson<{ readonly regions?: unknown }>(settings)?.regions === "object";
+/** Whether a folder has a cluster, also one whose first start failed before it had settings. */
+export function isCluster({ settings, pki, regions }: Folder): boolean {
+  const known = readJson<{ readonly regions?: unknown }>(settings);
+  return known === undefined ? [pki, regions].every(existsSync) : typeof known.regions === "object";
 }
 
 /** Throws an `OperatorError` if this version cannot use the folder's content. */
