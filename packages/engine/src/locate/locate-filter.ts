@@ -9,7 +9,7 @@ import {
   tags,
   type Version,
 } from "@holdfast/kmip";
-import { type Item, ItemType } from "@holdfast/ttlv";
+import { encodedLength, type Item, ItemType } from "@holdfast/ttlv";
 import { attributeValues, vendorAttributes } from "../attributes/attribute-view.ts";
 import { isDigest } from "../material/object-digest.ts";
 import { isDestroyed } from "../record/lifecycle.ts";
@@ -44,14 +44,24 @@ type Test = (object: ManagedObject) => boolean;
 /** Storage Status Mask (KMIP 2.1, 12.3). */
 const storage = { online: 0x01, destroyed: 0x04 } as const;
 
-/** Each criterion is compared with the attributes of every object that the search looks at. */
+/** Each criterion is compared with the attributes of every object that the search looks at, and each of its fields with theirs. */
 const criteriaMax = 64;
+const fieldsMax = 256;
+const bytesMax = 64 * 1024;
 
 /** Reads the criteria of a Locate request (KMIP 2.1, 6.1.28); refuses criteria that cannot be searched for. */
 export function locateFilter(request: Request<"Locate">, target: FilterFor): LocateFilter {
   const criteria = request.attributes ?? [];
   if (criteria.length > criteriaMax) {
     throw new KmipError("serverLimitExceeded", `a search has at most ${criteriaMax} attributes`);
+  }
+  const bytes = criteria.reduce((sum, { item }) => sum + encodedLength(item), 0);
+  const fields = criteria.reduce((sum, { item }) => sum + fieldsIn(item), 0);
+  if (bytes > bytesMax || fields > fieldsMax) {
+    throw new KmipError(
+      "serverLimitExceeded",
+      `the attributes of a search have at most ${bytesMax} bytes and ${fieldsMax} fields`,
+    );
   }
   const mask = request.storageStatusMask ?? storage.online;
   const live = (mask & storage.online) !== 0;
@@ -82,6 +92,11 @@ export function locateFilter(request: Request<"Locate">, target: FilterFor): Loc
     digestMatches:
       digestTests.length === 0 ? undefined : (object) => digestTests.every((test) => test(object)),
   };
+}
+
+function fieldsIn(item: Item): number {
+  if (item.type !== ItemType.Structure) return 1;
+  return item.value.reduce((sum, field) => sum + fieldsIn(field), 1);
 }
 
 function isVendor({ tag }: Item): boolean {

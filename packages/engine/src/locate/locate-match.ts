@@ -1,5 +1,5 @@
 import { attributes, tags } from "@holdfast/kmip";
-import { bigIntegerToBigint, type Item, ItemType } from "@holdfast/ttlv";
+import { type Item, ItemType } from "@holdfast/ttlv";
 
 /** The greatest Date-Time, assumed for a date that an object does not have (KMIP 2.1, 6.1.28). */
 export const noDate = 0x7fff_ffff_ffff_ffffn;
@@ -58,7 +58,16 @@ function equal(wanted: Item, value: Item): boolean {
     return Buffer.compare(wanted.value, value.value) === 0;
   }
   if (wanted.type === ItemType.BigInteger && value.type === ItemType.BigInteger) {
-    return bigIntegerToBigint(wanted.value) === bigIntegerToBigint(value.value);
+    return isSameNumber(wanted.value, value.value);
   }
   return wanted.type === value.type && wanted.value === value.value;
+}
+
+/** Whether two Big Integers are the same number: the longer one may be sign-extended. Converts neither, which takes long. */
+function isSameNumber(one: Uint8Array, other: Uint8Array): boolean {
+  const [short, long] = one.length < other.length ? [one, other] : [other, one];
+  const more = long.length - short.length;
+  if (Buffer.compare(long.subarray(more), short) !== 0) return false;
+  const sign = (short[0] ?? 0) >= 0x80 ? 0xff : 0;
+  return long.subarray(0, more).every((byte) => byte === sign);
 }
