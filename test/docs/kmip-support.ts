@@ -51,7 +51,7 @@ const decisions: readonly (readonly [string, string])[] = [
   ],
   [
     "Limits",
-    "A message has at most 1000 items and takes at most 30 s; a search has at most 64 attributes; an object has at most 1000 attributes, of at most 1 MiB together; a certificate has at most 10,000 names. Beyond these limits: Server Limit Exceeded (1.x: General Failure; Index Out Of Bounds for attributes; Invalid Field for a certificate).",
+    "A message has at most 1000 items and takes at most 30 s; a search has at most 64 attributes, with at most 256 fields and 64 KiB together; an object has at most 1000 attributes, of at most 1 MiB together; a certificate has at most 10,000 names. Beyond these limits: Server Limit Exceeded (1.x: General Failure; Index Out Of Bounds for attributes; Invalid Field for a certificate).",
   ],
   [
     "Unknown tags",
