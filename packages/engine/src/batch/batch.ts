@@ -26,7 +26,7 @@ export async function runBatch(
     if (typeof answers !== "string") return answers;
     doubt ||= answers === "doubt";
   }
-  return batch().busy();
+  return batch().busy(doubt);
 }
 
 class Batch {
@@ -75,12 +75,13 @@ class Batch {
     return all.map(({ answer }) => answer);
   }
 
-  /** The answers of an Undo batch for which another writer was faster at every attempt. */
-  busy(): readonly ResponseItem[] {
-    const error = new KmipError(
+  /** The answers of an Undo batch for which another writer was faster at every attempt, of which one may have been made. */
+  busy(doubt: boolean): readonly ResponseItem[] {
+    const faster = new KmipError(
       "generalFailure",
       "cannot tell: too many concurrent changes of these objects",
     );
+    const error = doubt ? maybeMade(faster) : faster;
     const [first] = this.#message.items;
     if (first === undefined) return [];
     const done = this.#items.failed(first, this.#evidence.begin(first), this.#nowMs, error);

@@ -248,7 +248,7 @@ export class WorkingSet implements Objects {
     } catch (error) {
       throw doubt && error instanceof KmipError ? maybeMade(error) : error;
     }
-    throw busy();
+    throw doubt ? maybeMade(busy()) : busy();
   }
 
   /** The object as it is afterwards, or the conflict with another writer. */
