@@ -134,6 +134,27 @@ test("no item of an Undo batch is undone or refused if an earlier attempt may ha
   expect((await stored(uniqueIdentifier)).facts.compromised).toBeDefined();
 });
 
+test.each([["Stop"], ["Undo"]] as const)(
+  "the outcome of a change is unknown if its first try may have been made, and all later ones met other writers (%s)",
+  async (batchErrorContinuationOption) => {
+    const uniqueIdentifier = await created();
+    let tries = 0;
+    engine.store.commit = async () => {
+      tries += 1;
+      return { kind: "conflict", uniqueIdentifier, ...(tries === 1 && { doubt: true }) };
+    };
+    const { items } = await engine.send("1.4", [["Activate", { uniqueIdentifier }]], {
+      batchErrorContinuationOption,
+    });
+    expect(items).toMatchObject([{ status: "OperationFailed", reason: "GeneralFailure" }]);
+    const outcomes = engine.store
+      .auditOf("i")
+      .filter(({ action }) => action === "kmip-key.activate")
+      .map(({ outcome }) => outcome);
+    expect(outcomes.at(-1)).toBe("unknown");
+  },
+);
+
 test("an instance that is not open takes no changes and can still be read", async () => {
   const uniqueIdentifier = await created();
   engine.store.commit = async () => ({ kind: "instanceClosed" });
