@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { KmipClient } from "@holdfast/client";
 import { until } from "@holdfast/testing";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { answered, createKey, keyBytes, stateOf } from "../support/keys.ts";
@@ -37,9 +38,9 @@ beforeEach(() => allWell(both));
 
 /** All data of an object at every endpoint. */
 async function everywhere(id: string): Promise<string[]> {
-  return Promise.all(
-    clients.all.map(async (client) => `${await stateOf(client, id)} ${await keyBytes(client, id)}`),
-  );
+  const data = async (client: KmipClient) =>
+    `${await stateOf(client, id)} ${await keyBytes(client, id)}`;
+  return Promise.all(clients.all.map((client) => answered(() => data(client))));
 }
 
 /** How many records were acknowledged by one region alone. */
@@ -50,15 +51,16 @@ async function acknowledgedAlone(): Promise<number> {
 
 /** Makes a key at a node and activates it. */
 async function activeKey(node: string): Promise<string> {
-  const id = await createKey(clients.at(node));
-  await clients.at(node).activate({ uniqueIdentifier: id });
+  const id = await answered(() => createKey(clients.at(node)));
+  await answered(() => clients.at(node).activate({ uniqueIdentifier: id }));
   return id;
 }
 
 test("all four endpoints show at once what one of them acknowledged", async () => {
   for (const [at, maker] of clients.all.entries()) {
-    const id = await createKey(maker);
-    const bytes = new Set(await Promise.all(clients.all.map((client) => keyBytes(client, id))));
+    const id = await answered(() => createKey(maker));
+    const asked = clients.all.map((client) => answered(() => keyBytes(client, id)));
+    const bytes = new Set(await Promise.all(asked));
     expect(bytes.size).toBe(1);
     const activator = clients.all[(at + 1) % clients.all.length];
     const before = await acknowledgedAlone();
