@@ -300,7 +300,7 @@ browserless(`the web console (${browserNote})`, () => {
     await dialog.getByRole("button", { name: "Update instance" }).click();
     const done = page.getByText("Update instance: done.");
     await done.waitFor();
-    // It is said once: a person who comes back later does not see it.
+    // The page shows this once. It is gone when the person comes back.
     await go("/instances/Blick/keys");
     await done.waitFor({ state: "detached" });
     await go("/instances/Blick");

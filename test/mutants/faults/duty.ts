@@ -320,7 +320,7 @@ export const dutyFaults: readonly PlantedFault[] = [
   {
     name: "full-store-ends-retention",
     kind: "duty",
-    file: `${leader}/audit/audit-retention.ts`,
+    file: `${leader}/audit/audit-points.ts`,
     find: "if (!(error instanceof StoreUnavailable)) throw error;",
     replace: "if (error !== undefined) throw error;",
     rule: "retention goes on where the store is too full to be told of it",

@@ -55,7 +55,7 @@ export const replayFaults: readonly PlantedFault[] = [
   {
     ...common,
     name: "join-of-endless-requests",
-    find: 'if ((request?.until ?? 0) * 1000 > nowMs + lifeMs + graceMs) return "it ends too late";',
+    find: 'if (untilMs > nowMs + lifeMs + graceMs) return "it ends too late";',
     replace: "",
     rule: "a request of the other region ends after a day",
     tests: attacks,

@@ -101,7 +101,7 @@ class Exporter {
   constructor(work: Exporting, transport: TransportKey | undefined) {
     this.#work = work;
     this.#transport = transport;
-    this.#registrar = new Registrar(work.target);
+    this.#registrar = new Registrar(work.target, work.around);
     this.#pace = new Pace(work.rate, work.around);
   }
 

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { KmipClientError } from "@holdfast/client";
 import {
   type Attribute,
@@ -15,6 +14,7 @@ import {
 } from "@holdfast/kmip";
 import { type Item, ItemType, structure, textString } from "@holdfast/ttlv";
 import { isSame, wipe } from "./material.ts";
+import type { Surroundings } from "./patience.ts";
 import type { Peer, Refused } from "./peer.ts";
 import { attributeWord, firstOf, namesOf } from "./plan-row.ts";
 
@@ -57,12 +57,14 @@ const againMs = 500;
 /** Gives objects to any KMIP server: by Import where it has that, which keeps identifiers, otherwise by Register. */
 export class Registrar {
   readonly #target: Peer;
+  readonly #around: Pick<Surroundings, "sleep">;
   /** Whether the target answers a general failure to attributes that it does not take. */
   #failsOnAttributes = false;
   readonly #unsure = new Set<string>();
 
-  constructor(target: Peer) {
+  constructor(target: Peer, around: Pick<Surroundings, "sleep">) {
     this.#target = target;
+    this.#around = around;
   }
 
   /**
@@ -157,7 +159,7 @@ export class Registrar {
         const there = await this.#find(given).catch(withoutLocate);
         if (there !== undefined) return { id: there, outcome: "AlreadyThere", left };
         if (this.#failsOnAttributes || tries >= triesMax) throw error;
-        await sleep(againMs * tries);
+        await this.#around.sleep(againMs * tries);
       }
     }
   }

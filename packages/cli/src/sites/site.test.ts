@@ -21,7 +21,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-test("a profile that an option names is the whole site, whatever the environment says", () => {
+test("--profile selects the whole site: HOLDFAST_URL, HOLDFAST_CA and HOLDFAST_TOKEN do not count", () => {
   vi.stubEnv("HOLDFAST_URL", "https://production.example:8443");
   vi.stubEnv("HOLDFAST_TOKEN", "token-of-production");
   vi.stubEnv("HOLDFAST_CA", join(folder, "none.pem"));

@@ -138,12 +138,7 @@ async function trust(
  * again: vCenter makes a new one.
  */
 async function sign(work: Work): Promise<void> {
-  const { providers, wanted } = work;
-  const pem =
-    (await signed(await providers.signingRequest(wanted.provider), work)) ??
-    (await signed(await providers.newSigningRequest(wanted.provider), work));
-  if (pem === undefined) throw deletedMeanwhile();
-  await providers.useCertificate(wanted.provider, pem);
+  await certify(await work.providers.signingRequest(work.wanted.provider), work);
 }
 
 /**
@@ -152,28 +147,31 @@ async function sign(work: Work): Promise<void> {
  */
 async function renew(work: Work): Promise<void> {
   const { providers, wanted } = work;
-  const { provider } = wanted;
-  const last = await providers.signingRequest(provider);
-  const shown = await providers.clientCertificate(provider);
+  const last = await providers.signingRequest(wanted.provider);
+  const shown = await providers.clientCertificate(wanted.provider);
   const waits = shown !== undefined && !isOf(last, shown);
-  const pem =
-    (waits ? await signed(last, work) : undefined) ??
-    (await signed(await providers.newSigningRequest(provider), work));
-  if (pem === undefined) throw deletedMeanwhile();
-  await providers.useCertificate(provider, pem);
+  await certify(waits ? last : undefined, work);
   say(
     "the certificate before gives access until its end: delete it with `holdfast certificate delete` once the provider is green",
   );
+}
+
+/** Gives vCenter the certificate of a signing request; of a new one if there is none, or if its certificate does not count. */
+async function certify(csr: string | undefined, work: Work): Promise<void> {
+  const { providers, wanted } = work;
+  const pem =
+    (csr === undefined ? undefined : await signed(csr, work)) ??
+    (await signed(await providers.newSigningRequest(wanted.provider), work));
+  if (pem === undefined) {
+    throw new Failure("the certificate was deleted while it was made: give the command again");
+  }
+  await providers.useCertificate(wanted.provider, pem);
 }
 
 /** Whether a signing request has the key of a certificate. */
 function isOf(csr: string, { publicKey }: X509Certificate): boolean {
   const request = Buffer.from(csr.replaceAll(/-----[^-]+-----|\s/g, ""), "base64");
   return request.includes(publicKey.export({ type: "spki", format: "der" }));
-}
-
-function deletedMeanwhile(): Failure {
-  return new Failure("the certificate was deleted while it was made: give the command again");
 }
 
 /** The certificate of a request, PEM; undefined if the one that it got earlier gives no access any more. */

@@ -138,7 +138,8 @@ export class MemoryFeed {
    */
   async #compare(session: FeedingSession, positions: readonly number[]): Promise<void> {
     this.#pass ??= { left: this.#memory.remembered(recordsAtOnce), from: positions };
-    const { left, from } = this.#pass;
+    const pass = this.#pass;
+    const { left, from } = pass;
     for (let times = 0; times < againPerRound; times += 1) {
       const next = left.next();
       if (next.done === true) {
@@ -156,7 +157,7 @@ export class MemoryFeed {
       // What could not be read was not compared.
       this.#pass = undefined;
       if ((await this.#older.confirm(session, partition, ids)).size > 0) return;
-      this.#pass = { left, from };
+      this.#pass = pass;
     }
   }
 

@@ -8,7 +8,7 @@ import { describe, expect, test } from "vitest";
 import { framed, messagesOf, RawClient } from "../testing/peer/test-grpc.ts";
 import { eventually, TestPeerStore, testId, testObject } from "../testing/peer/test-peer.ts";
 import { testSealing } from "../testing/peer/test-pki.ts";
-import { pushBatch, rawServer } from "../testing/peer/test-raw.ts";
+import { fetchOne, pushBatch, rawServer } from "../testing/peer/test-raw.ts";
 import { decodeMessage, encodeMessage, peerMethods, unaryNamed } from "./methods.ts";
 import { answer } from "./server/peer-handlers.ts";
 import { joinBatch } from "./server/push-receiver.ts";
@@ -164,18 +164,12 @@ describe("an authenticated peer that sends nonsense", () => {
 describe("an authenticated peer that uses too much", () => {
   test("calls that never end are ended", async () => {
     await using all = await rawServer({ callMs: 300 });
-    const stream = all.client.session.request({
-      ":method": "POST",
-      ":path": "/holdfast.peer.v1.Peer/Fetch",
-      "content-type": "application/grpc",
-      te: "trailers",
-    });
+    const stream = all.client.stream("Fetch");
     stream.write(Buffer.from("0000000010", "hex"));
     const ended = new Promise<string>((resolve) => {
       stream.on("response", (headers) => resolve(String(headers["grpc-status"])));
     });
     expect(await ended).toBe("4");
-    stream.on("error", () => undefined);
     stream.destroy();
     await all.works();
   });
@@ -210,15 +204,8 @@ describe("an authenticated peer that uses too much", () => {
 
   test("more streams of pushes than the limit are refused", async () => {
     await using all = await rawServer({ pushStreams: 2 });
-    const open = () =>
-      all.client.session.request({
-        ":method": "POST",
-        ":path": "/holdfast.peer.v1.Peer/Push",
-        "content-type": "application/grpc",
-        te: "trailers",
-      });
+    const open = () => all.client.stream("Push");
     const held = [open(), open()];
-    for (const stream of held) stream.on("error", () => undefined);
     const third = await all.client.call("Push", framed(pushBatch(1, [])));
     expect(third.status).toBe("8");
     for (const stream of held) stream.close();
@@ -250,24 +237,12 @@ describe("an authenticated peer that uses too much", () => {
     await using all = await rawServer({ repliesBytes: 4_000_000 });
     const object = testObject(testId(1), { bytes: 900_000 });
     all.store.fetch = async () => [{ object, tag: "00".repeat(16) }];
-    const fetch = framed(
-      encodeMessage(
-        peerMethods.fetch.input,
-        create(peerMethods.fetch.input, { instance: "one", ids: [testId(1)] }),
-      ),
-    );
     const statuses: string[] = [];
     const streams = Array.from({ length: 100 }, () => {
-      const stream = all.client.session.request({
-        ":method": "POST",
-        ":path": "/holdfast.peer.v1.Peer/Fetch",
-        "content-type": "application/grpc",
-        te: "trailers",
-      });
-      stream.on("error", () => undefined);
+      const stream = all.client.stream("Fetch");
       stream.on("response", (headers) => statuses.push(String(headers["grpc-status"])));
       stream.pause();
-      stream.end(fetch);
+      stream.end(fetchOne);
       return stream;
     });
     await eventually(() => statuses.length === 100);
@@ -288,21 +263,9 @@ describe("an authenticated peer that uses too much", () => {
       if (waits) await new Promise<void>((resolve) => answers.push(resolve));
       return [{ object, tag: "00".repeat(16) }];
     };
-    const fetch = framed(
-      encodeMessage(
-        peerMethods.fetch.input,
-        create(peerMethods.fetch.input, { instance: "one", ids: [testId(1)] }),
-      ),
-    );
     const streams = Array.from({ length: 4 }, () => {
-      const stream = all.client.session.request({
-        ":method": "POST",
-        ":path": "/holdfast.peer.v1.Peer/Fetch",
-        "content-type": "application/grpc",
-        te: "trailers",
-      });
-      stream.on("error", () => undefined);
-      stream.end(fetch);
+      const stream = all.client.stream("Fetch");
+      stream.end(fetchOne);
       return stream;
     });
     await eventually(() => asked === 4);
@@ -312,21 +275,15 @@ describe("an authenticated peer that uses too much", () => {
     await all.works();
     for (const answer of answers) answer();
     await all.works();
-    expect((await all.client.call("Fetch", fetch)).status).toBe("0");
+    expect((await all.client.call("Fetch", fetchOne)).status).toBe("0");
   });
 
   test("replies that the peer has read make room", async () => {
     await using all = await rawServer({ repliesBytes: 100_000 });
     const object = testObject(testId(1), { bytes: 90_000 });
     all.store.fetch = async () => [{ object, tag: "00".repeat(16) }];
-    const fetch = framed(
-      encodeMessage(
-        peerMethods.fetch.input,
-        create(peerMethods.fetch.input, { instance: "one", ids: [testId(1)] }),
-      ),
-    );
     for (let call = 0; call < 20; call += 1) {
-      expect((await all.client.call("Fetch", fetch)).status).toBe("0");
+      expect((await all.client.call("Fetch", fetchOne)).status).toBe("0");
     }
   });
 });

@@ -4,19 +4,13 @@ import { encodeRecord } from "@holdfast/engine";
 import { describe, expect, test } from "vitest";
 import { framed, RawClient } from "../testing/peer/test-grpc.ts";
 import { eventually, testId, testObject } from "../testing/peer/test-peer.ts";
-import { pushBatch, rawServer } from "../testing/peer/test-raw.ts";
+import { fetchOne, pushBatch, rawServer } from "../testing/peer/test-raw.ts";
 import { encodeMessage, peerMethods } from "./methods.ts";
 
 describe("on a connection for large messages", () => {
   /** A call whose message is announced, and begun. */
   const begun = (client: RawClient, bytes: number) => {
-    const stream = client.session.request({
-      ":method": "POST",
-      ":path": "/holdfast.peer.v1.Peer/Fetch",
-      "content-type": "application/grpc",
-      te: "trailers",
-    });
-    stream.on("error", () => undefined);
+    const stream = client.stream("Fetch");
     stream.write(framed(Buffer.alloc(bytes)).subarray(0, 15));
     return stream;
   };
@@ -61,13 +55,7 @@ describe("on a connection for large messages", () => {
     });
     expect(await ended).toBe("4");
     call.destroy();
-    const push = large.session.request({
-      ":method": "POST",
-      ":path": "/holdfast.peer.v1.Peer/Push",
-      "content-type": "application/grpc",
-      te: "trailers",
-    });
-    push.on("error", () => undefined);
+    const push = large.stream("Push");
     push.write(framed(pushBatch(1, [])));
     const over = await new Promise<string>((resolve) => {
       push.on("trailers", (headers) => resolve(String(headers["grpc-status"])));
@@ -90,22 +78,10 @@ describe("on a connection for large messages", () => {
       asked += 1;
       return [{ object, tag: "00".repeat(16) }];
     };
-    const fetch = framed(
-      encodeMessage(
-        peerMethods.fetch.input,
-        create(peerMethods.fetch.input, { instance: "one", ids: [testId(1)] }),
-      ),
-    );
     const streams = Array.from({ length: 20 }, () => {
-      const stream = large.session.request({
-        ":method": "POST",
-        ":path": "/holdfast.peer.v1.Peer/Fetch",
-        "content-type": "application/grpc",
-        te: "trailers",
-      });
-      stream.on("error", () => undefined);
+      const stream = large.stream("Fetch");
       stream.pause();
-      stream.end(fetch);
+      stream.end(fetchOne);
       return stream;
     });
     // One is being sent; the others that are accepted at all wait for it.

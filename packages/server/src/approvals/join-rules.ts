@@ -315,11 +315,13 @@ export class JoinRules {
     const { region, policyMs } = this.#options;
     const request = parseRequest(after.text);
     const nowMs = policyMs();
-    if ((request?.until ?? 0) * 1000 > nowMs + lifeMs + graceMs) return "it ends too late";
+    const untilMs = (request?.until ?? 0) * 1000;
+    if (untilMs > nowMs + lifeMs + graceMs) return "it ends too late";
     if (before === "damaged" || madeIn(object) !== region || madeIn(before) === region) {
       return undefined;
     }
-    if (request === undefined || !isOpen(after, nowMs)) return undefined;
+    const takesPlace = after.destroyed === undefined && untilMs > nowMs;
+    if (request === undefined || !takesPlace) return undefined;
     const version = countingVersion(request, standing, nowMs);
     if (version !== undefined && isApproved(after, version)) return undefined;
     return "it says that this region made it, which does not know it, and it is not approved";
@@ -420,11 +422,6 @@ function isFor(
 /** Whether a system record has so many fields that this region could soon write none of its own. */
 function isCrammed({ instance, registers }: ManagedObject): boolean {
   return instance === systemInstance && registers.length > registersMax / 2;
-}
-
-/** Whether a request takes one of the places of its region. */
-function isOpen({ destroyed, text }: RequestRecord, nowMs: number): boolean {
-  return destroyed === undefined && (parseRequest(text)?.until ?? 0) * 1000 > nowMs;
 }
 
 /** Whether a request had been used, and its use had ended, before a change was written. */

@@ -6,6 +6,10 @@ import {
   type ChainPoint,
   chainHash,
   checkpointEvery,
+  type ObjectStore,
+  StoreUnavailable,
+  systemInstance,
+  type Timers,
 } from "@holdfast/engine";
 
 /** The point after an entry. */
@@ -42,6 +46,21 @@ export function withGone(all: readonly Gone[], more: Gone): readonly Gone[] {
   );
   if (before === undefined) return [...all, more];
   return all.map((gone) => (gone === before ? { ...gone, to: more.to } : gone));
+}
+
+/** Writes audit events about what is gone; false if the store, which may be full, does not take them now. */
+export async function tellGone(
+  { store, timers }: { readonly store: Pick<ObjectStore, "appendAudit">; readonly timers: Timers },
+  all: readonly (Gone & { readonly sink?: string })[],
+): Promise<boolean> {
+  const events = all.map((gone) => leaderEvent(timers.wallMs(), "audit.drop", { ...gone }));
+  try {
+    await store.appendAudit(systemInstance, events, true);
+    return true;
+  } catch (error) {
+    if (!(error instanceof StoreUnavailable)) throw error;
+    return false;
+  }
 }
 
 /** The time of an entry; of a damaged one, that of the one before. */

@@ -6,8 +6,6 @@ import {
   type ObjectStore,
   type Observer,
   partitionOfTrail,
-  StoreUnavailable,
-  systemInstance,
   type Timers,
 } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "../duty.ts";
@@ -16,8 +14,8 @@ import {
   chainPoint,
   differingPoint,
   type Gone,
-  leaderEvent,
   sameHash,
+  tellGone,
   withGone,
 } from "./audit-points.ts";
 
@@ -232,18 +230,11 @@ export class AuditRetention implements Duty {
 
   /** Writes audit events about what is gone; what the store does not take now is told later. */
   async #tell(): Promise<void> {
-    const { store, timers } = this.#options;
-    const nowMs = timers.monotonicMs();
+    const nowMs = this.#options.timers.monotonicMs();
     const isDue = this.#cut.length > 0 && nowMs - this.#cutToldMs >= tellEveryMs;
     const all = [...this.#untold, ...(isDue ? this.#cut : [])];
     if (all.length === 0) return;
-    const events = all.map((gone) => leaderEvent(timers.wallMs(), "audit.drop", { ...gone }));
-    try {
-      await store.appendAudit(systemInstance, events, true);
-    } catch (error) {
-      if (!(error instanceof StoreUnavailable)) throw error;
-      return;
-    }
+    if (!(await tellGone(this.#options, all))) return;
     this.#untold = [];
     if (isDue) [this.#cut, this.#cutToldMs] = [[], nowMs];
   }

@@ -7,12 +7,10 @@ import {
   type ObjectStore,
   type Observer,
   type SinkPoint,
-  StoreUnavailable,
-  systemInstance,
   type Timers,
 } from "@holdfast/engine";
 import type { Duty, DutyContext, DutyResult } from "../duty.ts";
-import { chainPoint, type Gone, leaderEvent, sameHash, withGone } from "./audit-points.ts";
+import { chainPoint, type Gone, sameHash, tellGone, withGone } from "./audit-points.ts";
 
 /** An entry with its place in the chain. */
 export interface ChainedEntry extends AuditEntry {
@@ -190,20 +188,12 @@ export class AuditShip implements Duty {
     this.#untold = withGone(this.#untold, { partition, from: first, to });
   }
 
-  /** Writes audit events about what is lost. What a full store does not take is told later: the sink must not wait for it. */
+  /** Writes audit events about lost entries. If a full store refuses them, they are written later, and delivery continues. */
   async #tell(): Promise<void> {
-    const { sink, store, timers } = this.#options;
+    const { sink } = this.#options;
     if (this.#untold.length === 0) return;
-    const events = this.#untold.map((gone) =>
-      leaderEvent(timers.wallMs(), "audit.drop", { ...gone, sink: sink.name }),
-    );
-    try {
-      await store.appendAudit(systemInstance, events, true);
-    } catch (error) {
-      if (!(error instanceof StoreUnavailable)) throw error;
-      return;
-    }
-    this.#untold = [];
+    const lost = this.#untold.map((gone) => ({ ...gone, sink: sink.name }));
+    if (await tellGone(this.#options, lost)) this.#untold = [];
   }
 
   #fault(partition: number, reason: string): void {

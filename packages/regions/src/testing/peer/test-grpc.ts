@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import {
   type ClientHttp2Session,
+  type ClientHttp2Stream,
   connect,
   createServer,
   type IncomingHttpHeaders,
@@ -86,16 +87,23 @@ export class RawClient implements Disposable {
     return new RawClient(connect(`https://${address}`, { createConnection: () => socket }));
   }
 
+  /** Begins a call of `/holdfast.peer.v1.Peer/METHOD`; its end by the server is no error. */
+  stream(method: string, headers: Record<string, string> = {}): ClientHttp2Stream {
+    const stream = this.session.request({
+      ":method": "POST",
+      ":path": `/holdfast.peer.v1.Peer/${method}`,
+      "content-type": contentType,
+      te: "trailers",
+      ...headers,
+    });
+    stream.on("error", () => undefined);
+    return stream;
+  }
+
   /** Sends a body to `/holdfast.peer.v1.Peer/METHOD`. */
   call(method: string, body: Buffer, headers: Record<string, string> = {}): Promise<RawReply> {
     return new Promise((resolve, reject) => {
-      const stream = this.session.request({
-        ":method": "POST",
-        ":path": `/holdfast.peer.v1.Peer/${method}`,
-        "content-type": contentType,
-        te: "trailers",
-        ...headers,
-      });
+      const stream = this.stream(method, headers);
       let first: IncomingHttpHeaders = {};
       let last: IncomingHttpHeaders | undefined;
       const chunks: Buffer[] = [];

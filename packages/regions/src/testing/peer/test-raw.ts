@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { encodeMessage, peerMethods } from "../../peer/methods.ts";
 import type { ServerLimits } from "../../peer/server-limits.ts";
-import { RawClient } from "./test-grpc.ts";
+import { framed, RawClient } from "./test-grpc.ts";
 import { TestPeerStore, TestPeers, testId, testObject } from "./test-peer.ts";
 
 /** A server, and a client with a peer's certificate that can send anything. */
@@ -29,6 +29,14 @@ export async function rawServer(limits: Partial<ServerLimits> = {}) {
     },
   };
 }
+
+/** A message that asks for one object. */
+export const fetchOne: Buffer = framed(
+  encodeMessage(
+    peerMethods.fetch.input,
+    create(peerMethods.fetch.input, { instance: "one", ids: [testId(1)] }),
+  ),
+);
 
 /** The bytes of a batch. */
 export function pushBatch(id: number, records: readonly Uint8Array[]): Buffer {

@@ -139,18 +139,13 @@ export class Authorizer {
       throw unauthenticated(refusalWords[bearer]);
     }
     const { instances: bound } = bearer;
-    const reaches = (id: string | undefined) => id === undefined || (bound?.includes(id) ?? true);
-    const isSystem = scope === "system" && bound !== undefined;
-    const isAllowed = mayCall(bearer.roles, { roles }) && !isSystem;
-    if (
-      bearer.id === was.principal.id &&
-      isAllowed &&
-      reaches(was.instance) &&
-      reaches(was.queried)
-    ) {
-      return { ...was, principal: principalOf(bearer, ip) };
+    const isAllowed =
+      mayCall(bearer.roles, { roles }) && (scope !== "system" || bound === undefined);
+    const named = [was.instance, was.queried].filter((id) => id !== undefined);
+    if (bearer.id !== was.principal.id || !isAllowed || !named.every((id) => reaches(bound, id))) {
+      throw unauthenticated("the token lost these rights while the request arrived");
     }
-    throw unauthenticated("the token lost these rights while the request arrived");
+    return { ...was, principal: principalOf(bearer, ip) };
   }
 
   /** The caller of an operation that needs no token. */
@@ -183,7 +178,7 @@ export class Authorizer {
     const { instances, lookAgain } = this.#parts;
     const bound = principal.instances;
     const isReached = (id: string | undefined): id is string =>
-      id !== undefined && (bound === undefined || bound.includes(id));
+      id !== undefined && reaches(bound, id);
     let id = instances.idOf(named);
     if (!isReached(id)) {
       // It may have been created at another node a moment ago. An instance that the token is not bound to must not be
@@ -197,6 +192,11 @@ export class Authorizer {
     }
     throw new Refused({ code: "notFound", detail: "instance not found" });
   }
+}
+
+/** Whether a token that is bound to these instances reaches one; undefined = all. */
+function reaches(bound: Principal["instances"], id: string): boolean {
+  return bound === undefined || bound.includes(id);
 }
 
 /** Refuses a token, or a request without one. */

@@ -262,12 +262,9 @@ export class AdminListener {
     if (request.raw.socket.destroyed || reply.raw.destroyed)
       throw new Refused({ code: "invalid", detail: "the connection is closed" });
     const { route } = served;
-    const again = () => authorizer.admitAgain(route, asking, admitted);
-    const hasBody = bodyBytes(request, bodyLimit) > 0;
-    const running: Running = {
-      ...{ admitted, startedMs, releases: [] },
-      again: hasBody ? again : undefined,
-    };
+    const bytes = bodyBytes(request, bodyLimit);
+    const again = bytes > 0 ? () => authorizer.admitAgain(route, asking, admitted) : undefined;
+    const running: Running = { admitted, again, startedMs, releases: [] };
     this.#calls.set(request, running);
     reply.raw.once("close", () => release(running));
     const isPublic = route.roles === "public";
@@ -275,7 +272,7 @@ export class AdminListener {
       throw tooMany(1, "too many busy connections for this instance or token");
     }
     // A small body, however slowly it arrives, keeps nobody's large one out.
-    if (bodyLimit > bodyMaxLarge && bodyBytes(request, bodyLimit) > bodyMaxUsual) {
+    if (bodyLimit > bodyMaxLarge && bytes > bodyMaxUsual) {
       hold(running, this.#large, "other large requests are under way");
     }
   }

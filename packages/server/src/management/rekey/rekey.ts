@@ -455,7 +455,10 @@ export function rekeyReadings({
   };
 }
 
-/** Adds what this node has counted to the KEKs' records; what cannot be written now is counted again later. Rejects for a failure that nobody expects. */
+/**
+ * Adds what this node has counted to the KEKs' records. What cannot be written now is counted again later. Rejects, after all
+ * others are added, for a failure that is not expected.
+ */
 export async function addSeals(
   seals: SealCounts,
   records: Pick<Records, "change">,
@@ -472,7 +475,6 @@ export async function addSeals(
       if (!isExpected(error)) failures.push(error);
     });
   }
-  // Only once all others are added up.
   if (failures.length > 0) throw failures[0];
 }
 
