@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import fc from "fast-check";
-import { beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import { KeyRingUnavailable, SealBroken } from "../base/errors.ts";
 import type { Event } from "../base/observe.ts";
 import type { SealBinding, SealedMaterial } from "../record/sealed.ts";
@@ -294,6 +294,28 @@ describe("time", () => {
     root.fail(undefined);
     nowMs += 1_000;
     expect(Buffer.from(await ring.open(binding, sealed))).toEqual(secret);
+  });
+
+  test("unreachable: seals for the grace period, also after an order to look again", async () => {
+    const ring = makeRing();
+    const sealed = await ring.seal(binding, secret);
+    root.fail("unavailable");
+    nowMs += kekCacheMs / 2;
+    expect(ring.open(binding, sealed)).toBeInstanceOf(Uint8Array);
+    await settle();
+    ring.lookAgain(binding.instance);
+    expect(await ring.seal(binding, secret)).toMatchObject({ kekId: sealed.kekId });
+  });
+
+  test("hanging: seals at once, also after an order to look again", async () => {
+    const ring = makeRing();
+    const sealed = await ring.seal(binding, secret);
+    const hung = vi.spyOn(root, "unwrap").mockReturnValue(new Promise(() => undefined));
+    nowMs += kekCacheMs / 2;
+    ring.lookAgain(binding.instance);
+    const again = await Promise.race([ring.seal(binding, secret), settle()]);
+    expect(again).toMatchObject({ kekId: sealed.kekId });
+    expect(hung).toHaveBeenCalledOnce();
   });
 
   test("unreachable at first: leaves keys closed, and is asked at most once a second", async () => {

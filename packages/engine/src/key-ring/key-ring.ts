@@ -316,7 +316,8 @@ export class InstanceKeyRing implements KeyRing {
         looks = this.#looks;
         keks = await this.#wraps.list(instance);
       }
-      return await this.#load(instance, await this.#whole(instance, keks, looks));
+      const id = await this.#whole(instance, keks, looks);
+      return this.#usable(instance, id) ?? (await this.#load(instance, id));
     } catch (error) {
       const fault = keyRingFault(error);
       // No other event reports that a KEK cannot be made.
