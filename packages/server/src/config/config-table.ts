@@ -112,7 +112,7 @@ export const configTable = {
       "bytes",
     ),
     requestDeadlineMs: integer(
-      "How long a client may take to send one request, from its first byte to its last, and to read a response.",
+      "How long a client may take to send one request, from its first byte to its last, and to read a response. As long, a large request waits for memory.",
       { min: 100, max: 600_000, default: 10_000 },
       "ms",
     ),
@@ -126,7 +126,7 @@ export const configTable = {
       { min: 1, max: 1024, default: 16 },
     ),
     inFlightBytesMax: integer(
-      "Memory for large requests and unsent answers of all connections together; beyond it reading pauses.",
+      "Memory for large requests and unsent answers of all connections together, half of it for the requests of one instance; beyond it reading pauses.",
       { min: 1_048_576, max: 17_179_869_184, default: 134_217_728 },
       "bytes",
     ),

@@ -95,7 +95,10 @@ export class Connection implements Waiter, Starter, Placed {
   #asked = false;
   /** Since when a response has been waiting for the client to read it; 0 = none. */
   #blockedSinceMs = 0;
-  /** When the request that has begun must be complete; 0 = none has begun, or the node has paused reading. */
+  /**
+   * When the request that has begun must be complete, or get memory; 0 = none has begun, or the node reads no more until
+   * others are answered.
+   */
   #deadlineMs = 0;
   #activeMs: number;
   #paused = false;
@@ -213,11 +216,15 @@ export class Connection implements Waiter, Starter, Placed {
     return nowMs > this.#blockedSinceMs + takeMs ? "answerDeadline" : undefined;
   }
 
-  /** Called when there may be memory again. */
-  proceed(): void {
-    if (this.#socket.destroyed) return;
-    this.#reserve(this.#reader?.frameBytes ?? 0);
+  /** There is memory for the request being read. */
+  granted(bytes: number): void {
+    this.#reservedBytes = bytes;
     this.#next();
+  }
+
+  /** Called when more may be answered. */
+  proceed(): void {
+    if (!this.#socket.destroyed) this.#next();
   }
 
   /** The socket's `data`. */
@@ -246,7 +253,7 @@ export class Connection implements Waiter, Starter, Placed {
     this.#queue.push(frame);
     if (frame.length <= MemoryBudget.freeBytes) return;
     if (this.#reservedBytes === frame.length) this.#reservedBytes = 0;
-    else this.#host.budget.takeRequest(frame.length);
+    else this.#host.budget.takeRequest(this.#client.instance, frame.length);
     this.#heldBytes += frame.length;
   }
 
@@ -265,11 +272,11 @@ export class Connection implements Waiter, Starter, Placed {
 
   #reserve(bytes: number): void {
     if (bytes <= MemoryBudget.freeBytes || this.#reservedBytes > 0) return;
-    if (this.#host.budget.reserve(bytes)) {
+    if (this.#host.budget.reserve(this, this.#client.instance, bytes)) {
       this.#reservedBytes = bytes;
     } else {
       this.#pause();
-      this.#host.budget.wait(this);
+      this.#deadlineMs = this.#activeMs + this.#host.limits.requestDeadlineMs;
     }
   }
 
@@ -335,7 +342,7 @@ export class Connection implements Waiter, Starter, Placed {
     this.#host.scheduler.release(this.#client.instance);
     if (request.length <= MemoryBudget.freeBytes || this.#socket.destroyed) return;
     this.#heldBytes -= request.length;
-    this.#host.budget.release(request.length, 0);
+    this.#host.budget.releaseRequest(this.#client.instance, request.length);
   }
 
   #write(response: Uint8Array): void {
@@ -355,7 +362,7 @@ export class Connection implements Waiter, Starter, Placed {
     this.#activeMs = this.#host.monotonicMs();
     const unsent = this.#unsentBytes;
     this.#unsentBytes = 0;
-    this.#host.budget.release(0, unsent);
+    this.#host.budget.releaseAnswer(unsent);
     this.#next();
   }
 
@@ -401,7 +408,8 @@ export class Connection implements Waiter, Starter, Placed {
     this.#reservedBytes = 0;
     this.#heldBytes = 0;
     this.#unsentBytes = 0;
-    this.#host.budget.release(requests, unsent);
+    this.#host.budget.releaseRequest(this.#client.instance, requests);
+    this.#host.budget.releaseAnswer(unsent);
     this.#host.ended(this, this.#ending ?? "client", this.#detail);
   }
 }

@@ -314,13 +314,49 @@ describe("limits", () => {
     await until(() => server.endpoint.heldBytes === 0);
   });
 
-  test("a request larger than all the memory is answered when it is alone, and so are two that fill it", async () => {
+  test("an instance whose large requests never end does not keep another's waiting", async () => {
+    await using server = await startEndpoint(pki, { limits: { inFlightBytesMax: 1_000_000 } });
+    const connect = () => connectTls(pki, server.port, pki.pinned);
+    const held = [await connect(), await connect(), await connect()] as const;
+    for (const socket of held) {
+      const before = server.endpoint.heldBytes;
+      socket.write(message(300_000).subarray(0, 100_000));
+      if (before === 0) await until(() => server.endpoint.heldBytes > 0);
+    }
+    const other = await connectTls(pki, server.port, pki.issued);
+    expect((await ask(other, message(600_000, 4)))[20]).toBe(4);
+    expect(server.endpoint.heldBytes).toBe(300_000);
+    for (const socket of held) socket.destroy();
+    await until(() => server.endpoint.heldBytes === 0);
+  });
+
+  test("a request that gets no memory in its time ends its connection", async () => {
+    const { promise: held, resolve: answer } = Promise.withResolvers<Uint8Array>();
+    await using server = await startEndpoint(pki, {
+      execute: () => held,
+      limits: { inFlightBytesMax: 1_000_000, requestDeadlineMs: 500 },
+    });
+    const [slow, waiting] = [
+      await connectTls(pki, server.port, pki.pinned),
+      await connectTls(pki, server.port, pki.pinned),
+    ];
+    slow.write(message(600_000));
+    await until(() => server.endpoint.heldBytes > 0);
+    waiting.write(message(600_000).subarray(0, 100_000));
+    await untilClosed(waiting);
+    expect(await endingOf(server)).toMatchObject({ ending: "requestDeadline" });
+    const answered = receive(slow);
+    answer(message());
+    expect((await answered)[0]).toEqual(message());
+  });
+
+  test("a request larger than all the memory is answered when it is alone, and so are two of two instances that fill it", async () => {
     await using server = await startEndpoint(pki, {
       limits: { inFlightBytesMax: 1_000_000, requestBytesMax: 2_000_000 },
     });
     const [one, other] = [
       await connectTls(pki, server.port, pki.pinned),
-      await connectTls(pki, server.port, pki.pinned),
+      await connectTls(pki, server.port, pki.issued),
     ];
     expect((await ask(one, message(1_500_000, 1)))[20]).toBe(1);
     const halves = [message(500_000, 2), message(500_000, 3)] as const;
