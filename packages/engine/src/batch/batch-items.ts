@@ -62,7 +62,7 @@ export class BatchItems {
       references,
       staged,
     });
-    this.#room = new ResponseRoom(message, origin.requestId, settings.responseBytesMax);
+    this.#room = new ResponseRoom(message, origin, settings.responseBytesMax);
   }
 
   /** Carries out the item at a position of the batch; a failure becomes its answer. */
@@ -75,13 +75,14 @@ export class BatchItems {
       if (fault !== undefined) throw fault;
       const operation = item.operation as ImplementedOperation;
       authorize(this.#origin.client, this.#origin.users, operation);
-      if (operations[operation].changes && this.#room.isLimited) {
+      const { changes } = operations[operation];
+      if (changes && this.#room.isLimited) {
         const largest = largestAnswer(item.payload, this.#objectOf(operation, item.payload));
         this.#room.require(this.#answerOf(item, operation, largest));
       }
       const payload = await this.#handle(operation, item, audit, position);
       const answer = this.#answerOf(item, operation, payload);
-      this.#room.take(answer);
+      this.#room.take(answer, changes);
       if (this.#evidence.isStrict && !this.#isUndo) await this.#makeDurable(audit);
       this.#noteIdentifiers(operation, payload);
       return { answer, audit, startedMs };

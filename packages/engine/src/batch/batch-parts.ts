@@ -4,6 +4,7 @@ import type { Ids } from "../base/ids.ts";
 import type { Observer } from "../base/observe.ts";
 import type { Locks } from "../concurrency/locks.ts";
 import type { Pace } from "../concurrency/pace.ts";
+import type { AnswerShare } from "../operations/answer-memory.ts";
 import type { Handlers } from "../operations/operation-handlers.ts";
 import type { KeyRing } from "../ports/keys.ts";
 import type { ObjectStore } from "../ports/objects.ts";
@@ -34,6 +35,8 @@ export interface Origin {
   readonly requestId: string;
   /** Counts from the arrival of the message, also when its batch is decided again. */
   readonly pace: Pace;
+  /** The memory that the message's answers take. */
+  readonly share: AnswerShare;
 }
 
 /** An answer, and what is reported about it when it is final. */

@@ -21,6 +21,7 @@ import type { Ids } from "../base/ids.ts";
 import type { Observer } from "../base/observe.ts";
 import type { Locks } from "../concurrency/locks.ts";
 import { Pace, RoundRobin } from "../concurrency/pace.ts";
+import { AnswerMemory } from "../operations/answer-memory.ts";
 import { handlers } from "../operations/operation-handlers.ts";
 import { serverCorrelation, tooLarge } from "../operations/response-room.ts";
 import type { KeyRing } from "../ports/keys.ts";
@@ -74,6 +75,7 @@ export class Engine {
   readonly #parts: BatchParts;
   readonly #limits: Limits;
   readonly #roundRobin = new RoundRobin();
+  readonly #answers: AnswerMemory;
 
   constructor(options: EngineOptions) {
     const { store, locks, keyRing, clock, ids, observe, region, writer, limits, ...settings } =
@@ -82,6 +84,8 @@ export class Engine {
     // An answer must be able to return everything that a request can contain.
     const largest = 2 * this.#limits.bytesMax;
     const responseBytesMax = Math.max(defaultSettings.responseBytesMax, largest);
+    const merged = { ...defaultSettings, responseBytesMax, ...settings };
+    this.#answers = new AnswerMemory(16 * merged.responseBytesMax);
     this.#parts = {
       store,
       locks,
@@ -91,7 +95,7 @@ export class Engine {
       observe,
       region,
       writer,
-      settings: { ...defaultSettings, responseBytesMax, ...settings },
+      settings: merged,
       handlers,
     };
   }
@@ -99,19 +103,22 @@ export class Engine {
   /** Carries out one request message. `requestId` becomes the Server Correlation Value. */
   async execute(request: Uint8Array, client: Client, requestId: string): Promise<Uint8Array> {
     let version: Version | undefined;
+    const share = this.#answers.share(client.instance);
     try {
       const message = decodeRequest(decode(request, this.#limits));
       version = message.version;
       const verdict = this.#refusalOf(message, client) ?? (await usersOf(client, message));
       const [users, refusal] = verdict instanceof KmipError ? [[], verdict] : [verdict];
       const pace = new Pace(this.#parts.clock, this.#roundRobin, client.instance);
-      const origin = { client, users, requestId, pace };
+      const origin = { client, users, requestId, pace, share };
       const items = await runBatch(this.#parts, message, origin, refusal);
       return this.#respond({ version, requestId, header: message.header }, items);
     } catch (error) {
       const known = error instanceof KmipError ? error.version : undefined;
       const envelope = { version: known ?? version ?? versionIn(request), requestId };
       return this.#respond(envelope, [this.#messageFailure(error, envelope, client)]);
+    } finally {
+      share.giveBack();
     }
   }
 

@@ -12,9 +12,13 @@ import {
   within,
 } from "@holdfast/kmip";
 import { encodedLength, type Item } from "@holdfast/ttlv";
+import type { AnswerShare } from "./answer-memory.ts";
 
 /** As long as the identifier of a new object. */
 const newIdentifier = "0".repeat(36);
+
+/** A message's answers take no memory of `AnswerMemory` up to this size. */
+const freeBytes = 65_536;
 
 /**
  * How much a response may still grow (KMIP 2.1, 9.12). An operation that changes something is refused before it is
@@ -24,16 +28,25 @@ export class ResponseRoom {
   readonly #version: Version;
   readonly #correlation: string | undefined;
   readonly #headerBytes: number;
+  readonly #share: AnswerShare;
   #free: number;
+  /** Bytes that take no memory of the share. */
+  #unshared = freeBytes;
   /** False for the usual message, one item without a size limit of the client: `execute` checks the whole response. */
   readonly isLimited: boolean;
 
-  constructor(message: RequestMessage, requestId: string, bytesMax: number) {
+  constructor(
+    message: RequestMessage,
+    { requestId, share }: { readonly requestId: string; readonly share: AnswerShare },
+    bytesMax: number,
+  ) {
     const { version, header, items } = message;
     const { maximumResponseSize } = header;
     if (maximumResponseSize !== undefined && maximumResponseSize <= 0) {
       throw new KmipError("invalidField", "Maximum Response Size must be positive");
     }
+    this.#share = share;
+    share.giveBack();
     this.#version = version;
     this.#correlation = serverCorrelation(version, header, requestId);
     this.isLimited = maximumResponseSize !== undefined || items.length > 1;
@@ -46,12 +59,18 @@ export class ResponseRoom {
     if (this.#bytesOf(answer) > this.#free) throw tooLarge();
   }
 
-  /** Takes the room that an answer needs, or refuses the answer if there is not enough. */
-  take(answer: ResponseItem): void {
+  /**
+   * Takes the room that an answer needs, or refuses the answer if there is not enough. That of a change is never refused
+   * for the node's memory.
+   */
+  take(answer: ResponseItem, isChange: boolean): void {
     if (!this.isLimited) return;
     const bytes = this.#bytesOf(answer);
     if (bytes > this.#free) throw tooLarge();
+    const shared = Math.max(0, bytes - this.#unshared);
+    if (shared > 0 && !this.#share.take(shared) && !isChange) throw shortOfMemory();
     this.#free -= bytes;
+    this.#unshared = Math.max(0, this.#unshared - bytes);
   }
 
   #bytesOf(answer: ResponseItem): number {
@@ -100,6 +119,13 @@ export function serverCorrelation(
 /** The fault of a response that is larger than it may be. */
 export function tooLarge(): KmipError {
   return new KmipError("responseTooLarge", "the response is larger than it may be");
+}
+
+function shortOfMemory(): KmipError {
+  return new KmipError(
+    "generalFailure",
+    "too many large answers at the same time: try again, with fewer items in a batch",
+  );
 }
 
 function lengthOf(
