@@ -331,7 +331,10 @@ describe("limits", () => {
   });
 
   test("a request that gets no memory in its time ends its connection", async () => {
-    const { promise: held, resolve: answer } = Promise.withResolvers<Uint8Array>();
+    let answer = (_: Uint8Array): void => {};
+    const held = new Promise<Uint8Array>((resolve) => {
+      answer = resolve;
+    });
     await using server = await startEndpoint(pki, {
       execute: () => held,
       limits: { inFlightBytesMax: 1_000_000, requestDeadlineMs: 500 },
