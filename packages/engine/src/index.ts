@@ -136,6 +136,7 @@ export type {
   KeyRing,
   RootDescription,
   RootKey,
+  RootLimits,
   RootOfTrust,
   RootOfTrustFailure,
   RootUnwrap,

@@ -77,6 +77,14 @@ export interface RootKey {
   readonly createdMs?: number;
 }
 
+/** What the settings of a root of trust allow. */
+export interface RootLimits {
+  /** How long one call may take. */
+  readonly deadlineMs: number;
+  /** Maximum number of concurrent calls. */
+  readonly inFlightMax: number;
+}
+
 /**
  * One root key of one root of trust, which wraps KEKs. Rejects with `RootOfTrustError` whose `failure` distinguishes
  * retry from refusal, or with `SealBroken` for a blob that it did not wrap. Every implementation passes
@@ -85,6 +93,8 @@ export interface RootKey {
 export interface RootOfTrust {
   /** `local`, `key-protect`, `dedicated-key-protect`, `hpcs` or `pkcs11`. */
   readonly kind: string;
+  /** Undefined where there are no such settings. */
+  readonly limits?: RootLimits;
   describe(): Promise<RootDescription>;
   wrap(plaintext: Uint8Array, additionalData: Uint8Array): Promise<RootWrap>;
   unwrap(blob: Uint8Array, additionalData: Uint8Array): Promise<RootUnwrap>;

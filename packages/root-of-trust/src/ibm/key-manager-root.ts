@@ -2,6 +2,7 @@ import { timingSafeEqual } from "node:crypto";
 import {
   type RootDescription,
   type RootKey,
+  type RootLimits,
   type RootOfTrust,
   RootOfTrustError,
   type RootUnwrap,
@@ -42,6 +43,7 @@ export function openKeyManager(settings: AnyIbmSettings, context: RootContext): 
 /** A root key in one of IBM's key managers. Opening it does not use the network, so a node can start without it. */
 export class KeyManagerRoot implements RootOfTrust {
   readonly kind: KeyManagerType;
+  readonly limits: RootLimits;
   readonly #settings: KeyManagerSettings;
   readonly #context: RootContext;
   readonly #client: KeyManagerClient;
@@ -50,7 +52,9 @@ export class KeyManagerRoot implements RootOfTrust {
   #warned: string | undefined;
 
   constructor(settings: KeyManagerSettings, context: RootContext) {
-    this.kind = settings.kind;
+    const { kind, times, inFlightMax } = settings;
+    this.kind = kind;
+    this.limits = { deadlineMs: times.deadlineMs, inFlightMax };
     this.#settings = settings;
     this.#context = context;
     this.#client = new KeyManagerClient(settings, context);

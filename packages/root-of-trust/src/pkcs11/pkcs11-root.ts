@@ -2,6 +2,7 @@ import { timingSafeEqual } from "node:crypto";
 import {
   type RootDescription,
   type RootKey,
+  type RootLimits,
   type RootOfTrust,
   RootOfTrustError,
   type RootOfTrustFailure,
@@ -70,12 +71,15 @@ async function addVersion(
 /** A root key in a PKCS#11 token: AES-CBC and HMAC-SHA-256, each under a key that never leaves the token. */
 export class Pkcs11Root implements RootOfTrust {
   readonly kind = "pkcs11";
+  readonly limits: RootLimits;
   readonly #settings: Pkcs11Settings;
   readonly #context: Pkcs11Context;
   #lease: HostLease | undefined;
   #closed = false;
 
   constructor(settings: Pkcs11Settings, context: Pkcs11Context) {
+    const { deadlineMs, inFlightMax } = settings;
+    this.limits = { deadlineMs, inFlightMax };
     this.#settings = settings;
     this.#context = context;
   }

@@ -29,15 +29,19 @@ export interface GuardOptions {
   readonly clock: Clock;
   /** Called when it starts or stops working. */
   readonly changed: (health: RootHealth) => void;
-  /** Maximum number of concurrent calls; 8 by default. */
+  /** Maximum number of concurrent calls; by default 8, or what the root of trust allows if that is more. */
   readonly inFlightMax?: number;
   /** Maximum number of waiting calls; 4,096 by default. */
   readonly waitingMax?: number;
-  /** How long a call may take, including its wait; 15,000 by default. */
+  /** How long a call may take, including its wait; by default 15,000, or longer than the root of trust's own deadline. */
   readonly deadlineMs?: number;
 }
 
 const describedForMs = 1_000;
+const inFlightLeast = 8;
+const deadlineLeastMs = 15_000;
+/** How much longer than the root of trust's own deadline a call may take: it may wait for its turn before. */
+const beyondDeadlineMs = 5_000;
 
 /**
  * A root of trust with limits on concurrent calls and on their duration, which reports its health. One that hangs
@@ -47,6 +51,7 @@ export class GuardedRoot implements RootOfTrust {
   readonly #root: RootOfTrust;
   readonly #options: GuardOptions;
   readonly #turns: Semaphore;
+  readonly #deadlineMs: number;
   #inFlight = 0;
   #described: { readonly atMs: number; readonly told: RootDescription } | undefined;
   #health: RootHealth = {
@@ -60,7 +65,10 @@ export class GuardedRoot implements RootOfTrust {
   constructor(root: RootOfTrust, options: GuardOptions) {
     this.#root = root;
     this.#options = options;
-    this.#turns = new Semaphore(options.inFlightMax ?? 8);
+    const { inFlightMax = 0, deadlineMs = 0 } = root.limits ?? {};
+    this.#turns = new Semaphore(options.inFlightMax ?? Math.max(inFlightLeast, inFlightMax));
+    this.#deadlineMs =
+      options.deadlineMs ?? Math.max(deadlineLeastMs, deadlineMs + beyondDeadlineMs);
   }
 
   get kind(): string {
@@ -126,9 +134,9 @@ export class GuardedRoot implements RootOfTrust {
 
   /** With `noted`, only that failure counts for the health. */
   async #guarded<Answer>(call: () => Promise<Answer>, noted?: RootOfTrustFailure): Promise<Answer> {
-    const { clock, deadlineMs = 15_000 } = this.#options;
+    const { clock } = this.#options;
     try {
-      const answer = await answered((signal) => this.#inTurn(call, signal), deadlineMs);
+      const answer = await answered((signal) => this.#inTurn(call, signal), this.#deadlineMs);
       this.#note({ ok: true, failure: undefined, reason: "", okMs: clock.monotonicMs() });
       return answer;
     } catch (error) {

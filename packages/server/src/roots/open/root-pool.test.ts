@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { RootOfTrustError } from "@holdfast/engine";
 import { MemoryRootOfTrust } from "@holdfast/engine/testing";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { namedRoot } from "../../testing/roots.ts";
 import { keyOf, RootPool } from "./root-pool.ts";
 
@@ -61,4 +61,32 @@ test("a root of trust that no record names any more is closed after a while, unl
   expect(closed).toEqual(["x"]);
   await roots[Symbol.asyncDispose]();
   expect(closed).toEqual(["x", "y"]);
+});
+
+test("a root of trust that allows more calls at once, and longer ones, gets them", async () => {
+  vi.useFakeTimers();
+  const root = new MemoryRootOfTrust(ids, "large");
+  let calls = 0;
+  const validate = () => {
+    calls += 1;
+    return new Promise<void>((resolve) => setTimeout(resolve, 29_000));
+  };
+  const limits = { deadlineMs: 30_000, inFlightMax: 20 };
+  await using roots = new RootPool({
+    clock: { wallMs: () => 0, monotonicMs: () => 0 },
+    changed: () => undefined,
+    open: async () => Object.assign(root, { validate, limits }),
+  });
+  try {
+    const guarded = await roots.of(undefined);
+    const all = Promise.allSettled(Array.from({ length: 25 }, () => guarded.validate()));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(calls).toBe(20);
+    await vi.advanceTimersByTimeAsync(35_000);
+    const done = (await all).filter(({ status }) => status === "fulfilled");
+    // The others waited for a turn, and then had no time left.
+    expect(done).toHaveLength(20);
+  } finally {
+    vi.useRealTimers();
+  }
 });
