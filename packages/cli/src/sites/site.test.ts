@@ -26,7 +26,13 @@ test("--profile selects the whole site: HOLDFAST_URL, HOLDFAST_CA and HOLDFAST_T
   vi.stubEnv("HOLDFAST_TOKEN", "token-of-production");
   vi.stubEnv("HOLDFAST_CA", join(folder, "none.pem"));
   expect(clientOptionsOf({ profile: "lab" })).toEqual({ urls: lab.url, token: lab.token });
-  expect(() => clientOptionsOf({ profile: "bare" })).toThrow("no token is given");
+});
+
+test("a profile without a token that --profile names is told to get one, as HOLDFAST_TOKEN does not count", () => {
+  vi.stubEnv("HOLDFAST_TOKEN", "token-of-production");
+  expect(() => clientOptionsOf({ profile: "bare" })).toThrow(
+    /^--profile bare: the profile has no token: give --token-file, or replace it with `holdfast profile add bare --force`$/,
+  );
 });
 
 test("the token of a profile is not sent to a site that the environment names", () => {

@@ -102,7 +102,7 @@ function profileOf({ profile, url }: SiteOptions): Profile | undefined {
 }
 
 function tokenOf(
-  { tokenFile }: SiteOptions,
+  { tokenFile, profile: named }: SiteOptions,
   given: string | undefined,
   profile: Profile | undefined,
 ): string {
@@ -110,7 +110,11 @@ function tokenOf(
   if (given !== undefined) return sendable("HOLDFAST_TOKEN", given);
   if (profile?.token !== undefined) return profile.token;
   if (profile?.tokenFile !== undefined) return tokenIn(profile.tokenFile);
-  throw new Failure("no token is given: give --token-file, or set HOLDFAST_TOKEN");
+  throw new Failure(
+    named === undefined
+      ? "no token is given: give --token-file, or set HOLDFAST_TOKEN"
+      : `--profile ${named}: the profile has no token: give --token-file, or replace it with \`holdfast profile add ${named} --force\``,
+  );
 }
 
 /** The token in a file. */
