@@ -73,6 +73,8 @@ const graceMs = hourMs;
 const earlierMs = 8 * 24 * hourMs;
 /** The policy is looked at again after this time: a change that waited may have taken effect. */
 const standingMs = 1_000;
+/** How often the answers of roots of trust make wraps be looked at again, which asks the roots of trust. */
+const answersEveryMs = 5_000;
 
 /**
  * What this region takes from another one while an approval policy is in force: a change that needs approvals only with
@@ -85,6 +87,9 @@ export class JoinRules {
   readonly #keks: KekRule;
   #standing: { readonly is: Standing; readonly atMs: number } | undefined;
   #proofs = 0;
+  /** Whether a root of trust has started to answer since `#answersMs`. */
+  #hasAnswer = false;
+  #answersMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: JoinRulesOptions) {
     this.#options = options;
@@ -103,7 +108,19 @@ export class JoinRules {
   }
 
   /** Another number whenever something that was refused may be taken now. */
-  readonly proofs = (): number => this.#proofs;
+  readonly proofs = (): number => {
+    const nowMs = this.#options.wallMs();
+    if (this.#hasAnswer && Math.abs(nowMs - this.#answersMs) >= answersEveryMs) {
+      [this.#hasAnswer, this.#answersMs] = [false, nowMs];
+      this.#proofs += 1;
+    }
+    return this.#proofs;
+  };
+
+  /** Call this when a root of trust starts to answer: it may open a wrap that nobody could look at before. */
+  rootAnswers(): void {
+    this.#hasAnswer = true;
+  }
 
   /** See `MayJoin`. */
   readonly mayJoin: MayJoin = (before, after) => {

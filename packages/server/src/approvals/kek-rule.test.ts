@@ -13,8 +13,9 @@ import {
   systemInstance,
   withoutKekWraps,
 } from "@holdfast/engine";
-import { provenChanges } from "@holdfast/regions";
+import { type Peer, PeerReader, provenChanges } from "@holdfast/regions";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { systemClock } from "../base/system.ts";
 import { instanceRecordId } from "../records/records.ts";
 import { rulesOf } from "../testing/approval-world.ts";
 import { MemoryRegions } from "../testing/memory-regions.ts";
@@ -30,17 +31,24 @@ let instance: string;
 /** The KEK of the instance, which regions a and b have wrapped. */
 let id: string;
 let isFilled: boolean;
+let isAway: boolean;
+let aheadMs: number;
+/** How often the root of trust was asked about a wrap. */
+let asked: number;
 let us: number;
 
 beforeEach(async () => {
   regions = new MemoryRegions();
   [instance, isFilled, us] = [randomUUID(), true, Date.now() * 1_000];
+  [isAway, aheadMs, asked] = [false, 0, 0];
   await regions.instance(instance);
   id = [...regions.b.view.of("Kek", instance).keys()][0] ?? "";
   rules = rulesOf(regions.b, [], {
     isFilled: async () => isFilled,
+    wallMs: () => Date.now() + aheadMs,
     prove: async (_, { blob }) => {
-      if (blob[0] === unreachable) throw new Error("no root of trust");
+      asked += 1;
+      if (isAway || blob[0] === unreachable) throw new Error("no root of trust");
       if (blob[0] === strange) return "strange";
       return blob[0] === broken ? "broken" : "opens";
     },
@@ -258,4 +266,61 @@ test("a KEK from the far future, one too many, or one with two values of a field
   expect(await push({ wraps: { a: wrap(alsoOpens) } })).toBe("durable");
   isFilled = false;
   expect(await pushed(far)).toBe("durable");
+});
+
+/** Region b's catch-up with region a. */
+function catchUp(): () => Promise<unknown> {
+  const { own } = regions.a;
+  const peer: Partial<Peer> = {
+    region: "a",
+    state: () => "up",
+    changes: (...of) => own.changes(...of),
+    records: (...of) => own.records(...of),
+    digests: (...of) => own.digests(...of),
+    leaves: (...of) => own.leaves(...of),
+  };
+  const { mayJoin, proofs } = rules;
+  const parts = { own: regions.b.own, timers: systemClock, observe: () => undefined };
+  const reader = new PeerReader({ peer: peer as Peer, ...parts, mayJoin, proofs });
+  return async () => {
+    const [position, epoch] = [await own.position(), await regions.b.own.newEpoch()];
+    const signal = new AbortController().signal;
+    return await reader.pullAll(position, { epoch, signal, active: () => true });
+  };
+}
+
+test("catch-up takes a wrap that could not be checked once the root of trust answers again", async () => {
+  const run = catchUp();
+  await run();
+  const kek = newKek({}, { a: opens, b: opens });
+  await regions.a.own.commit(systemInstance, [{ kind: "create", after: kek }], []);
+  isAway = true;
+  await run();
+  expect(await wraps(kek.uniqueIdentifier)).toEqual({ a: opens });
+  const before = asked;
+  isAway = false;
+  await run();
+  expect(asked).toBe(before);
+  rules.rootAnswers();
+  await run();
+  expect(await wraps(kek.uniqueIdentifier)).toEqual({ a: opens, b: opens });
+});
+
+test("a root of trust that comes and goes is asked again only every five seconds", async () => {
+  const run = catchUp();
+  const kek = newKek({}, { a: opens, b: unreachable });
+  await regions.a.own.commit(systemInstance, [{ kind: "create", after: kek }], []);
+  await run();
+  for (const seconds of [0, 5, 10]) {
+    aheadMs = seconds * 1_000;
+    let before = asked;
+    rules.rootAnswers();
+    await run();
+    expect(asked).toBeGreaterThan(before);
+    before = asked;
+    rules.rootAnswers();
+    await run();
+    await run();
+    expect(asked).toBe(before);
+  }
 });

@@ -21,10 +21,15 @@ export function rulesOf(
   {
     isFilled = async () => true,
     prove = async () => "opens",
-  }: { readonly isFilled?: () => Promise<boolean>; readonly prove?: KekChecks["prove"] } = {},
+    wallMs = Date.now,
+  }: {
+    readonly isFilled?: () => Promise<boolean>;
+    readonly prove?: KekChecks["prove"];
+    readonly wallMs?: () => number;
+  } = {},
 ): JoinRules {
   return new JoinRules({
-    ...{ region, view, policyMs: Date.now, wallMs: Date.now },
+    ...{ region, view, policyMs: Date.now, wallMs },
     isFilled,
     declared: (id) => (declared.includes(id) ? {} : undefined),
     checks: {

@@ -110,7 +110,10 @@ export async function openRoots(
       view,
       clock,
       open: async (reference) => (reference === undefined ? own.root : await open(reference)),
-      changed: (instances, state) => watch?.changed(instances, state),
+      changed: (instances, state) => {
+        watch?.changed(instances, state);
+        if (state.ok === true) regions.joining.rules?.rootAnswers();
+      },
     }),
   );
   const keyRing = openKeyRing(parts, regions, (...of) => roots.rootOf(...of));
