@@ -96,6 +96,7 @@ export { defaultSettings, Engine, type EngineOptions } from "./batch/execute.ts"
 export type { Locks } from "./concurrency/locks.ts";
 export { MemoryLocks } from "./concurrency/memory-locks.ts";
 export { Semaphore } from "./concurrency/semaphore.ts";
+export { singleFlight } from "./concurrency/single-flight.ts";
 export { TimedOut, withTimeout } from "./concurrency/timeout.ts";
 export { InstanceKeyRing, type KeyRingOptions } from "./key-ring/key-ring.ts";
 export { newestFirst, sealingKek, withheldKek } from "./key-ring/key-ring-kek.ts";

@@ -4,8 +4,10 @@ import {
   type Observer,
   type OwnStore,
   type OwnStoredObject,
+  Semaphore,
   type StoredObject,
   StoreUnavailable,
+  singleFlight,
   type Timers,
 } from "@holdfast/engine";
 import { isFull } from "../join/full.ts";
@@ -50,7 +52,7 @@ interface RegionAnswer {
   readonly damaged?: boolean;
 }
 
-/** Records that are asked for one by one at the same time. */
+/** Records that are asked for one by one, or repaired for searches, at the same time. */
 const aloneAtOnce = 16;
 
 /** Whether the own store alone cannot decide what a record is. */
@@ -91,35 +93,50 @@ export async function readRepair(
   );
 }
 
-/**
- * Repairs records of the own store that do not decode, from the copies of the other regions; what
- * no copy can replace is set aside. Returns the identifiers of those that still do not decode, also since the store is too
- * full to be repaired.
- */
-export async function repairEach(
-  instance: string,
-  ids: readonly string[],
-  options: ReadRepairOptions,
-): Promise<readonly string[]> {
-  const elsewhere = await askAll(instance, ids, options.others);
-  const tried = await Promise.all(
-    [...elsewhere].map(async ([id, found]) => {
+/** Repairs what searches meet: some records at a time, and no record twice at once. */
+export class SearchRepairs {
+  readonly #turns = new Semaphore(aloneAtOnce);
+  /** Instance and record → why it still does not decode, if so. */
+  readonly #underWay = new Map<string, Promise<"full" | "corrupt" | undefined>>();
+
+  /**
+   * Repairs records of the own store that do not decode, from the copies of the other regions; what
+   * no copy can replace is set aside. Returns the identifiers of those that still do not decode, also since the store is too
+   * full to be repaired.
+   */
+  async repairEach(
+    instance: string,
+    ids: readonly string[],
+    options: ReadRepairOptions,
+  ): Promise<readonly string[]> {
+    const elsewhere = await askAll(instance, ids, options.others);
+    const tried = await Promise.all(
+      [...elsewhere].map(async ([id, found]) => ({ id, left: await this.#repair(found, options) })),
+    );
+    const unwritten = tried.filter(({ left }) => left === "full").length;
+    if (unwritten > 0) {
+      const message = `${unwritten} records of a search do not decode, and the store is too full to repair them`;
+      options.observe({ type: "warning", message });
+    }
+    return tried.flatMap(({ id, left }) => (left === undefined ? [] : [id]));
+  }
+
+  #repair(found: Elsewhere, options: ReadRepairOptions): Promise<"full" | "corrupt" | undefined> {
+    const { instance, id } = found;
+    const repair = async () => {
       try {
         await settle("damaged", found, options);
-        return [];
+        return undefined;
       } catch (error) {
-        if (!isCorrupt(error) && !isFull(error)) throw error;
-        return [{ id, isFull: isFull(error) }];
+        if (isFull(error)) return "full";
+        if (isCorrupt(error)) return "corrupt";
+        throw error;
       }
-    }),
-  );
-  const left = tried.flat();
-  const unwritten = left.filter(({ isFull }) => isFull).length;
-  if (unwritten > 0) {
-    const message = `${unwritten} records of a search do not decode, and the store is too full to repair them`;
-    options.observe({ type: "warning", message });
+    };
+    return singleFlight(this.#underWay, `${instance} ${id}`, () =>
+      this.#turns.run(repair, { owner: instance }),
+    );
   }
-  return left.map(({ id }) => id);
 }
 
 /**

@@ -201,6 +201,30 @@ describe("a search that meets a record that does not decode", () => {
     expect(await found()).toEqual([fine, key]);
   });
 
+  test("repairs at most 16 at a time, and a record that two searches meet only once", async () => {
+    const regions = await regionsWithInstance();
+    const { a, time } = regions;
+    const keys = Array.from({ length: 40 }, () => newKey(regions));
+    await time.until(a.store.commit(instance, keys.map(creation), []));
+    for (const { uniqueIdentifier } of keys) a.own.damage(uniqueIdentifier);
+    const repaired: string[] = [];
+    let [now, most] = [0, 0];
+    const quarantine = a.own.quarantine.bind(a.own);
+    a.own.quarantine = async (of, id, reason, options) => {
+      repaired.push(id);
+      now += 1;
+      most = Math.max(most, now);
+      await time.sleep(10);
+      await quarantine(of, id, reason, options);
+      now -= 1;
+    };
+    const found = () => a.store.find(instance, everything);
+    const pages = await time.until(Promise.all([found(), found()]));
+    expect(pages.map(({ objects }) => objects.length)).toEqual([40, 40]);
+    expect(most).toBe(16);
+    expect(repaired.toSorted()).toEqual(keys.map(({ uniqueIdentifier }) => uniqueIdentifier));
+  });
+
   test("of the system cannot tell: a record that is left out could be a key-encryption key", async () => {
     const regions = await regionsWithInstance();
     const { a, time } = regions;

@@ -27,7 +27,7 @@ import { ServingWatch } from "../serving/serving-watch.ts";
 import { agreedCommit } from "./agreed.ts";
 import { requireAll, sitesInOrder, untilFree } from "./agreement-site.ts";
 import { pushToAll } from "./push.ts";
-import { isOpen, readRepair, repairEach } from "./read-repair.ts";
+import { isOpen, readRepair, SearchRepairs } from "./read-repair.ts";
 import { readThere, refusedUnlessMade, settledThere } from "./remote-reads.ts";
 import { searchedOwn, searchedRemote } from "./search.ts";
 import { refuseChanges, refuseUnknown } from "./while-doubted.ts";
@@ -77,6 +77,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
   readonly #options: RegionalStoreOptions;
   readonly #own: OwnStore;
   readonly #watch: ServingWatch;
+  readonly #searchRepairs = new SearchRepairs();
   readonly #parts: Pick<RegionalParts, "readRepair" | "push" | "agree">;
   readonly #pushTimeoutMs: number;
   readonly #reservedMs: number;
@@ -336,7 +337,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
   async #findOwn(instance: string, query: FindQuery): Promise<FindPage> {
     refuseUnknown(this.#own, instance);
     const repair = async (ids: readonly string[]) =>
-      repairEach(instance, ids, await this.#repairing());
+      this.#searchRepairs.repairEach(instance, ids, await this.#repairing());
     const page = await searchedOwn(this.#own, instance, query, repair);
     refuseUnknown(this.#own, instance);
     const held = page.objects.filter(({ reserved }) => reserved !== undefined);
