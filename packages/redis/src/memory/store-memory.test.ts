@@ -333,3 +333,15 @@ test("which storage keys count is remembered, appended or written anew, and begi
   await other.open("ff".repeat(16), root);
   expect(other.keys).toBeUndefined();
 });
+
+test("which storage keys count stays remembered when an operator accepts the whole store", async () => {
+  const file = new TestFile();
+  const keys = { step: 5, check: new Uint8Array(16).fill(7) };
+  const { memory } = await restarted(file);
+  memory.noteKeys(keys);
+  expect(memory.accept([{ number: 1, record: undefined }])).toBe(true);
+  expect(memory.keys).toMatchObject(keys);
+  await memory.close();
+  const { memory: again } = await restarted(file);
+  expect(again.keys).toMatchObject(keys);
+});

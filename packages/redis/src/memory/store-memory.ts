@@ -278,9 +278,10 @@ export class StoreMemory {
   }
 
   #begin(storeId: string): void {
+    // A store that is accepted keeps its keys: this node runs with them, and does not note them again.
+    if (storeId !== this.#stores.at(-1)) this.#keys = undefined;
     this.#stores = [...this.#stores.filter((one) => one !== storeId), storeId].slice(-storesMax);
     this.#table.clear();
-    this.#keys = undefined;
     this.#covered.fill(0);
     this.#doubted = false;
     this.#suspected = false;
