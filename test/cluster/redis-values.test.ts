@@ -275,6 +275,7 @@ test.each([
   ["require-format", [head, sysKeys.epoch, sysKeys.formats], ["1", "", "2", "60000"]],
   ["set-audit-sink", [head, sysKeys.epoch, sysKeys.auditSinks], ["file/1", "x"]],
   ["ask-level", [head, sysKeys.levels], ["1", "0"]],
+  ["note-covered", [head], ["999"]],
   [
     "audit-chain",
     [head, ...["counters", "epoch", "audit-chain", "audit", "shares"].map((of) => `{sys}:${of}`)],

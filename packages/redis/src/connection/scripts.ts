@@ -229,7 +229,7 @@ const rows = {
   "note-covered": {
     keys: [],
     more: true,
-    results: ["committed"],
+    results: committed,
     ...runs("reads need it: six bytes per partition, which exist already"),
   },
   initialise: {

@@ -240,6 +240,7 @@ export class GroupCommit {
       this.#answer(job, outcomes[index + (note ? 1 : 0)]);
     }
     await this.#readMarker(outcomes.at(-1));
+    if (note) this.#readNoted(outcomes[0]);
   }
 
   /**
@@ -273,19 +274,24 @@ export class GroupCommit {
   }
 
   #answer(job: Job, outcome: Outcome | undefined): void {
-    const { connection } = this.#parts;
     try {
-      if (outcome === undefined || "error" in outcome) {
-        throw storeFailure(outcome?.error, connection.address);
-      }
-      job.reply = readReply(outcome.value);
-      if (job.reply.result === "notInitialised")
-        throw otherStore(this.#parts.connection.address, this.#parts.storeId, undefined);
+      job.reply = this.#replyOf(outcome);
       if (job.reply.result === "committed") this.#tellWritten(job);
     } catch (error) {
       this.#carried = this.#carried.filter((other) => other !== job);
       job.reject(error);
     }
+  }
+
+  /** A script's reply; throws where it failed, or found another store than this one. */
+  #replyOf(outcome: Outcome | undefined): Reply {
+    const { connection, storeId } = this.#parts;
+    if (outcome === undefined || "error" in outcome) {
+      throw storeFailure(outcome?.error, connection.address);
+    }
+    const reply = readReply(outcome.value);
+    if (reply.result === "notInitialised") throw otherStore(connection.address, storeId, undefined);
+    return reply;
   }
 
   #tellWritten({ written }: Job): void {
@@ -307,12 +313,7 @@ export class GroupCommit {
 
   async #readMarker(outcome: Outcome | undefined): Promise<void> {
     const { connection, replicas, storeId, checkFormat, meetKeys, onTime } = this.#parts;
-    if (outcome === undefined || "error" in outcome) {
-      throw storeFailure(outcome?.error, connection.address);
-    }
-    const { result, rest } = readReply(outcome.value);
-    if (result !== "committed")
-      throw otherStore(this.#parts.connection.address, this.#parts.storeId, undefined);
+    const { rest } = this.#replyOf(outcome);
     const [id, version, required, proof, time, note] = rest as readonly [Buffer, ...Buffer[]];
     if (id?.toString("hex") !== storeId) {
       throw otherStore(connection.address, storeId, id?.toString("hex"));
@@ -375,13 +376,23 @@ export class GroupCommit {
 
   /**
    * Notes what is covered, for the other nodes' reads: now, or with the next batch. A lost note
-   * only costs a marker.
+   * only costs a marker; one that is refused ends this.
    */
   async #note(): Promise<void> {
     const line = this.#noteLine();
     if (line === undefined) return;
     const [outcome] = await this.#parts.connection.batch([line]);
     if (outcome !== undefined && "error" in outcome && !isReply(outcome.error)) this.#wake?.();
+    this.#readNoted(outcome);
+  }
+
+  #readNoted(outcome: Outcome | undefined): void {
+    if (outcome === undefined || "error" in outcome) return;
+    try {
+      this.#replyOf(outcome);
+    } catch (error) {
+      this.end(storeFailure(error, this.#parts.connection.address));
+    }
   }
 
   #noteLine(): CommandLine | undefined {
@@ -389,7 +400,9 @@ export class GroupCommit {
     const keys = [...this.#unnoted.keys()].map((partition) => partitionKeys(partition).head);
     const numbers = [...this.#unnoted.values()].map(String);
     this.#unnoted.clear();
-    return ["evalsha", ...scriptArguments(this.#parts.scripts["note-covered"], keys, numbers)];
+    const { scripts, storeId } = this.#parts;
+    const args = [Buffer.from(storeId, "hex"), ...numbers];
+    return ["evalsha", ...scriptArguments(scripts["note-covered"], keys, args)];
   }
 
   #failAll(failure: StoreUnavailable): void {

@@ -239,7 +239,7 @@ export const calls: Readonly<Record<ScriptName, MakeCall>> = {
   rehearse: () => ({ keys: ["{sys}:scratch", "{p00}:scratch"], args: [] }),
   "note-covered": (choose, model) => ({
     keys: [at.head, sys.head],
-    args: [number(choose, place.counter(model, "change")), number(choose, 3)],
+    args: [store(choose), number(choose, place.counter(model, "change")), number(choose, 3)],
   }),
   initialise: () => ({
     keys: [sys.beat, sys.replicasVersion, sys.region, sys.keys, sys.formats, at.head, sys.head],
