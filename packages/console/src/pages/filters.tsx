@@ -1,3 +1,5 @@
+import { useSignal } from "@preact/signals";
+import { useLayoutEffect } from "preact/hooks";
 import type { Schema } from "../base/contract.ts";
 import { go, link } from "../base/router.ts";
 import { words } from "../base/text.ts";
@@ -67,6 +69,12 @@ function Filter({
   const id = `filter-${name}`;
   const isTime = format === "date-time";
   const timeOf = (text: string) => (text === "" ? "" : `${text.padEnd(19, ":00")}Z`);
+  const shown = isTime ? value.slice(0, 19) : value;
+  // What is typed stays as it is, although the page is shown anew with every live event.
+  const typed = useSignal(shown);
+  useLayoutEffect(() => {
+    typed.value = shown;
+  }, [shown]);
   return (
     <div>
       <label for={id}>{isTime ? `${words(name)} (UTC)` : words(name)}</label>
@@ -78,7 +86,10 @@ function Filter({
           aria-describedby={description === undefined ? undefined : `${id}-help`}
           // Preact's types know one kind of input at a time.
           type={(isTime ? "datetime-local" : "text") as "text"}
-          value={isTime ? value.slice(0, 19) : value}
+          value={typed.value}
+          onInput={(event) => {
+            typed.value = event.currentTarget.value;
+          }}
           onChange={(event) => {
             const text = event.currentTarget.value;
             set(isTime ? timeOf(text) : text);
