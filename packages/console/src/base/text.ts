@@ -100,3 +100,17 @@ export function withColons(hex: string): string {
 export function formatted(value: unknown, format: string | undefined): unknown {
   return format === "colons" && typeof value === "string" ? withColons(value) : value;
 }
+
+/**
+ * Names and values of a text with `name=value` on each line. A line of another form is a name without a value: the service
+ * judges it, and nothing that was typed is left out.
+ */
+export function pairsIn(text: string): Readonly<Record<string, string>> {
+  const lines = text.split("\n").filter((line) => line.trim() !== "");
+  return Object.fromEntries(
+    lines.map((line) => {
+      const [name = "", ...value] = line.split("=");
+      return [name.trim(), value.join("=").trim()] as const;
+    }),
+  );
+}

@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { resolved, type Schema } from "../base/contract.ts";
 import { knowsRegions, regions } from "../base/known-regions.ts";
-import { words } from "../base/text.ts";
+import { pairsIn, words } from "../base/text.ts";
 import { type FieldProps, Help, Row } from "./field-row.tsx";
 import { IdentifierList, isLong, isLongList, Lines, LongText } from "./long-fields.tsx";
 import { Loading } from "./notices.tsx";
@@ -129,12 +129,9 @@ function Pairs({ schema, id, label, required, value, change }: FieldProps) {
   const usual = Object.entries((value ?? {}) as Given).map(([name, each]) => `${name}=${each}`);
   const shown = useSignal(usual.join("\n"));
   const read = (text: string) => {
-    const pairs = text.split("\n").flatMap((line) => {
-      const at = line.indexOf("=");
-      return at < 1 ? [] : [[line.slice(0, at).trim(), line.slice(at + 1).trim()] as const];
-    });
+    const pairs = pairsIn(text);
     shown.value = text;
-    change(pairs.length === 0 && usual.length === 0 ? undefined : Object.fromEntries(pairs));
+    change(isEmpty(pairs) && usual.length === 0 ? undefined : pairs);
   };
   return (
     <Row
