@@ -7,8 +7,8 @@ vi.mock("./contract.ts", async () => ({
   operations: (await import("./contract-data.ts")).operationsOf(),
 }));
 const { operations } = await import("./contract.ts");
-const { asked, call, callEvery, findWho, followed, mustSignIn, nodes, signOut, timeAt, who } =
-  await import("./api.ts");
+const api = await import("./api.ts");
+const { asked, call, callEvery, findWho, followed, mustSignIn, nodes, signOut, timeAt, who } = api;
 const { repeat } = await import("./repeat.ts");
 
 const all = ["https://a1.test/", "https://a2.test/", "https://b1.test/"] as const;
@@ -124,6 +124,17 @@ test("keeps what is open when a session ends, until the person signs in again or
   await signOut();
   expect(who.value).toBeNull();
   expect(mustSignIn.value).toBe(false);
+});
+
+test("says at which nodes a session may still count after a sign-out", async () => {
+  vi.stubGlobal("fetch", (url: URL) => {
+    const isAway = url.host === "a2.test";
+    return Promise.resolve(new Response(null, { status: isAway ? 502 : 204 }));
+  });
+  await signOut();
+  expect(api.signInNotice.value).toBe(
+    "a2.test did not end the session: it may still count there. Sign out again later.",
+  );
 });
 
 test("asks the service nothing again and again while the person must sign in", async () => {

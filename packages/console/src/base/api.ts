@@ -245,13 +245,15 @@ export async function signOut(): Promise<void> {
       }),
     ),
   );
-  const silent = all.filter((_, at) => ends[at]?.status === "rejected").map(hostOf);
+  const isEnded = (end: (typeof ends)[number] | undefined) =>
+    end?.status === "fulfilled" && end.value.ok;
+  const silent = all.filter((_, at) => !isEnded(ends[at])).map(hostOf);
   signInNotice.value =
     silent.length === 0
       ? signInAt.value === undefined
         ? ""
         : signedOut
-      : `${silent.join(" and ")} did not answer: a session there may still count. Sign out again later.`;
+      : `${silent.join(" and ")} did not end the session: it may still count there. Sign out again later.`;
   who.value = null;
   mustSignIn.value = false;
 }
