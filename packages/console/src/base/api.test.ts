@@ -126,6 +126,31 @@ test("keeps what is open when a session ends, until the person signs in again or
   expect(mustSignIn.value).toBe(false);
 });
 
+test("an answer that comes late says nothing about who has signed out or in since", async () => {
+  const late: ((answer: Response) => void)[] = [];
+  const asksLate = () => {
+    vi.stubGlobal("fetch", () => new Promise((resolve) => late.push(resolve)));
+    const asks = findWho();
+    return (status: number, document: unknown) => {
+      late.shift()?.(Response.json(document, { status }));
+      return asks;
+    };
+  };
+  answers(200, ann);
+  await findWho();
+  const beforeSignOut = asksLate();
+  vi.stubGlobal("fetch", () => Promise.resolve(new Response(null, { status: 204 })));
+  await signOut();
+  await beforeSignOut(200, ann);
+  expect(who.value).toBeNull();
+  const beforeSignIn = asksLate();
+  answers(200, ann);
+  await api.signIn({ code: "of a link" });
+  await beforeSignIn(401, over);
+  expect(who.value).toEqual(ann);
+  expect(mustSignIn.value).toBe(false);
+});
+
 test("says at which nodes a session may still count after a sign-out", async () => {
   vi.stubGlobal("fetch", (url: URL) => {
     const isAway = url.host === "a2.test";

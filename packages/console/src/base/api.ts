@@ -177,6 +177,7 @@ export async function signIn(secret: { readonly token: string } | { readonly cod
   // A host name of its own needs a cookie of its own. A node that refuses asks for the token later.
   const others = "token" in secret ? nodes.value.filter((node) => node !== asked.value) : [];
   void Promise.allSettled(others.map(at));
+  sessions += 1;
   await findWho();
   signInNotice.value = "";
   if (who.value === null || mustSignIn.value) {
@@ -254,6 +255,7 @@ export async function signOut(): Promise<void> {
         ? ""
         : signedOut
       : `${silent.join(" and ")} did not end the session: it may still count there. Sign out again later.`;
+  sessions += 1;
   who.value = null;
   mustSignIn.value = false;
 }
@@ -299,21 +301,32 @@ export async function findProvider(): Promise<void> {
   signOutAt.value = session?.signOutAt;
 }
 
+/** Counts sign-ins and sign-outs: an answer about a session before the present one counts for nothing. */
+let sessions = 0;
+
 /** Finds out who is signed in. */
 export async function findWho(): Promise<void> {
+  const session = sessions;
   try {
-    who.value = await call("whoAmI", {});
+    const found = await call("whoAmI", {});
+    if (session !== sessions) return;
+    who.value = found;
     mustSignIn.value = false;
   } catch (error) {
-    if (!(error instanceof AdminProblem)) throw error;
-    // A service that cannot answer now has not said that the session is over.
-    if (error.code === "unauthenticated") {
-      if (who.value && asked.value === own) signInNotice.value = sessionOver;
-      // Only a person who signs out leaves what is open: a form, or a secret that is shown once.
-      if (who.value) mustSignIn.value = true;
-      else who.value = null;
-    } else if (who.value === undefined) throw error;
+    if (session === sessions) takeRefusal(error);
   }
+}
+
+/** Takes in why nobody can say who is signed in; throws if that leaves it open. */
+function takeRefusal(error: unknown): void {
+  if (!(error instanceof AdminProblem)) throw error;
+  // A service that cannot answer now has not said that the session is over.
+  if (error.code === "unauthenticated") {
+    if (who.value && asked.value === own) signInNotice.value = sessionOver;
+    // Only a person who signs out leaves what is open: a form, or a secret that is shown once.
+    if (who.value) mustSignIn.value = true;
+    else who.value = null;
+  } else if (who.value === undefined) throw error;
 }
 
 const sessionOver = "The session is over: its token has ended, or was revoked. Sign in again.";
