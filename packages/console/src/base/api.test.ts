@@ -207,6 +207,22 @@ test("tells when a stream begins and when it ends", async () => {
   expect(told).toEqual([true, false]);
 });
 
+test("follows the events of another node if one takes the connection and never answers", async () => {
+  vi.useFakeTimers();
+  vi.stubGlobal("fetch", (url: URL, { signal }: { signal: AbortSignal }) => {
+    if (url.host === "a2.test") return Promise.resolve(new Response('data: {"id":"1"}\n\n'));
+    return new Promise((_, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason));
+    });
+  });
+  const ending = new AbortController();
+  const first = followed("followEvents", {}, ending.signal).next();
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(asked.value).toBe(a2);
+  expect(await first).toMatchObject({ value: { id: "1" } });
+  ending.abort();
+});
+
 test("leaves a stream that breaks alone afterwards", async () => {
   vi.useFakeTimers();
   const broken = new ReadableStream({

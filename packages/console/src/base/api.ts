@@ -148,17 +148,32 @@ export function followed(
 ): AsyncGenerator<Readonly<Record<string, unknown>>> {
   const connect = async (headers: Readonly<Record<string, string>>) => {
     const answer = await askInTurn(true, (node) =>
-      fetch(addressOf(node, name, request), {
-        headers: { ...headers, ...consoleHeaders },
-        credentials: "include",
-        signal: ending,
-      }),
+      streamAt(addressOf(node, name, request), headers, ending),
     );
     if (!answer.ok || answer.body === null) await read(answer);
     tell(true);
     return chunksOf(answer.body as ReadableStream<Uint8Array>, () => tell(false));
   };
   return follow({ connect, signal: ending });
+}
+
+/** Asks for a stream: its answer must begin in time, and ends with `ending`. */
+async function streamAt(
+  address: URL,
+  headers: Readonly<Record<string, string>>,
+  ending: AbortSignal,
+): Promise<Response> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(new DOMException("", "TimeoutError")), readMs);
+  try {
+    return await fetch(address, {
+      headers: { ...headers, ...consoleHeaders },
+      credentials: "include",
+      signal: AbortSignal.any([ending, late.signal]),
+    });
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Signs in at every node with a token or the code of a one-time link; throws if the present node refuses. */
