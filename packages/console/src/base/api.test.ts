@@ -107,6 +107,30 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
+test("takes only an answer of the service for a refusal: all else leaves open whether a change was made", async () => {
+  const status = async (code: number, text: string) => {
+    vi.stubGlobal("fetch", () => Promise.resolve(new Response(text, { status: code })));
+    return await call("rotateStorageKey", {}).catch((error: Error) => [error.name, error.message]);
+  };
+  for (const [code, text] of [
+    [200, '{"id":'],
+    [504, "<h1>Gateway Timeout</h1>"],
+  ] as const) {
+    expect(await status(code, text)).toEqual([
+      "AdminUnreachable",
+      `The answer ${code} is not one of the service: a change may have been made or not. Look, and try again.`,
+    ]);
+  }
+  expect(await status(413, "<h1>Too large</h1>")).toEqual([
+    "AdminProblem",
+    "the service answered 413",
+  ]);
+  expect(await status(503, '{"code":"storeUnavailable","detail":"later"}')).toEqual([
+    "AdminProblem",
+    "later",
+  ]);
+});
+
 test("keeps what is open when a session ends, until the person signs in again or out", async () => {
   answers(200, ann);
   await findWho();

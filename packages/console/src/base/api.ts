@@ -460,7 +460,14 @@ function noteTime({ headers, url }: Response): void {
 async function read(answer: Response): Promise<unknown> {
   noteTime(answer);
   const value: unknown = await answer.json().catch(() => undefined);
-  if (answer.ok && typeof value === "object" && value !== null) return value;
+  const isDocument = typeof value === "object" && value !== null;
+  if (answer.ok && isDocument) return value;
+  // A broken answer, or one of a proxy, is no refusal.
+  if (!isDocument && (answer.ok || answer.status >= 500)) {
+    throw new AdminUnreachable(
+      `The answer ${answer.status} is not one of the service: a change may have been made or not. Look, and try again.`,
+    );
+  }
   const document = (value ?? {}) as Readonly<Record<string, unknown>>;
   const waitSeconds = Number(answer.headers.get("retry-after")) || undefined;
   throw new AdminProblem(answer.status, document, waitSeconds);
