@@ -12,7 +12,8 @@ const { asked, nodes, who } = await import("../base/api.ts");
 const { ActionModel } = await import("../parts/action-model.ts");
 const { regions } = await import("../base/known-regions.ts");
 const { pages } = await import("./pages.ts");
-const { ResourceModel } = await import("./resource-model.ts");
+const { ResourceModel, said } = await import("./resource-model.ts");
+const { place } = await import("../base/router.ts");
 
 const [a1, b1] = ["https://a1.test/", "https://b1.test/"] as const;
 /** What nodes answer, by the address without its scheme; all else is not found. */
@@ -94,4 +95,20 @@ test("a backup is ordered of the region that the form names from its begin", () 
   const model = new ActionModel(action, () => undefined);
   who.value = { region: "b" } as NonNullable<typeof who.value>;
   expect(model.request.body).toEqual({ region: "a" });
+});
+
+test("an answer that comes when the person has left the page leads nowhere, and is said at its own page", async () => {
+  place.value = { path: "/instances/one", query: {} };
+  answers["a1.test/v1/instances/one"] = { name: "one" };
+  const model = await loaded("readInstance", { instance: "one" });
+  model.begin("deleteInstance");
+  const { value: action } = model.action;
+  if (action === undefined) throw new Error("no action");
+  place.value = { path: "/instances/another", query: {} };
+  model.done(action, {});
+  expect(location.hash).toBe("");
+  expect(said.value).toEqual({ text: "Delete instance: done.", path: "/instances" });
+  place.value = { path: "/instances/one", query: {} };
+  model.done(action, {});
+  expect(location.hash).toBe("/instances");
 });

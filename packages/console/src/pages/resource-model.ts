@@ -48,6 +48,8 @@ export class ResourceModel {
   readonly #page: Page;
   readonly #params: Params;
   readonly #query: Place["query"];
+  /** Where the page is. */
+  readonly #path = place.value.path;
   /** What came live since the newest reading of the list began: its answer may not have it. */
   #fresh: readonly Item[] = [];
   /** Counts readings: only the answer of the newest one is shown. */
@@ -162,7 +164,10 @@ export class ResourceModel {
     this.action.value = { name, params, thing, target, at, ...given };
   }
 
-  /** Says what was done, and in which regions it is not yet; then reads the page again, or leaves what is gone. */
+  /**
+   * Says what was done, and in which regions it is not yet; then reads the page again, or leaves what is gone. The person
+   * may be at another page by then, which stays.
+   */
   done({ name }: Action, answer: Item): void {
     const regions = (answer["pending"] ?? answer["regions"] ?? {}) as Item;
     const late = Object.entries(regions).flatMap(([region, state]) =>
@@ -170,10 +175,10 @@ export class ResourceModel {
     );
     const where = late.length === 0 ? "" : ` Region ${late.join(" and ")} does not have it yet.`;
     const isGone = this.thing.value !== undefined && operations[name].method === "DELETE";
-    const { path } = place.value;
-    const next = isGone ? path.replace(/\/[^/]+$/, "") : path;
+    const next = isGone ? this.#path.replace(/\/[^/]+$/, "") : this.#path;
     const what = answer["state"] === "waiting" ? "ordered" : "done";
     said.value = { text: `${actionText(name)}: ${what}.${where}`, path: next };
+    if (place.value.path !== this.#path) return;
     if (isGone) go(link(next));
     else void this.load();
   }
