@@ -222,10 +222,11 @@ function Content() {
   if (path === watchPath && mayBreak(who.value as Who)) return <Watch />;
   if (path === orderPath && may("createInstance")) return <Order />;
   const connect = pageAt([connectPage], path);
+  // Nothing of one instance or key stays on the page of another one.
   if (connect !== undefined) {
     return (
       <>
-        <Connect params={connect[1]} />
+        <Connect key={path} params={connect[1]} />
         <ReadBy
           names={["readInstance", "listServerCertificates", "listCertificates", "listRefused"]}
           params={connect[1]}
@@ -236,7 +237,7 @@ function Content() {
   const found = pageAt(pages, path);
   if (found !== undefined) {
     const [page, params] = found;
-    return <ResourcePage key={page.path} page={page} params={params} />;
+    return <ResourcePage key={path} page={page} params={params} />;
   }
   return (
     <>
