@@ -19,6 +19,8 @@ export interface GivenUp {
 
 interface Known {
   readonly hash: Uint8Array;
+  /** Covers the hash and the entry: each line of a number has both. */
+  readonly both: Uint8Array;
   /** Which of its events were seen, one bit each. */
   parts: number;
   readonly partsWanted: number;
@@ -51,18 +53,19 @@ export class ShippedTrail {
 
   take(line: ShippedLine, where: string, file: string): void {
     this.#order(line, where, file);
-    const { number, hash, part, content } = line;
+    const { number, hash, entry, part, content } = line;
+    const both = chainHash(hash, number, entry);
     const known = this.#known.get(number);
     if (known === undefined) {
       const partsWanted = content?.events.length ?? 1;
-      this.#known.set(number, { hash, parts: 1 << part, partsWanted });
+      this.#known.set(number, { hash, both, parts: 1 << part, partsWanted });
       this.last = Math.max(this.last, number);
       if (!this.#link(line)) this.#waiting.set(number, line);
       const next = this.#waiting.get(number + 1);
       if (next !== undefined && this.#link(next)) this.#waiting.delete(number + 1);
     } else {
       known.parts |= 1 << part;
-      if (!sameHash(known.hash, hash))
+      if (!sameHash(known.both, both))
         this.#report(`${where}: number ${number}: occurs twice, and differs`);
     }
     this.#noteGivenUp(line);
