@@ -208,6 +208,8 @@ describe("proofs and checks", () => {
       expect(found.lines.at(-1)).toMatch(/^cosigned by w1 at 20/);
     }
     expect(proven.length).toBeLessThan(19);
+    const message = expect.stringContaining("does not keep the leaf of event");
+    await expect(prove(1)).rejects.toMatchObject({ exit: "wrong", message });
     expect(proven).toEqual(Array.from(proven, (_, at) => 20 - proven.length + at));
     expect((await verifyStore(own.audit, trust)).findings).toEqual([]);
   });

@@ -7,6 +7,7 @@ import {
   MerkleNodes,
   MerkleRange,
   readCheckpointNote,
+  readHeads,
   readRange,
   readSigned,
   rootFromInclusion,
@@ -47,10 +48,8 @@ export async function proveEvent(
   const size = cosigned[0] === undefined ? 0 : sizeOfHeads(cosigned[0]);
   const found = await pathOf(log, partition, number, size);
   if (found === undefined) {
-    throw new OperatorError(
-      `audit prove: no witness has cosigned event ${event} yet: try again in ten seconds`,
-      "again",
-    );
+    const reached = cosigned[0] && readHeads(cosigned[0].heads)?.heads.get(partition)?.number;
+    throw withoutLeaf(event, (reached ?? 0) >= number);
   }
   const note = withAllLines(cosigned);
   const { root, text, lines } = readCheckpointNote(note) ?? malformed();
@@ -70,6 +69,18 @@ export async function proveEvent(
   });
   const where = `leaf ${found.index} of ${size} in ${trust.key.name}`;
   return { leaf, proof: `${head.join("\n")}\n${note}`, lines: [...events, where, ...times] };
+}
+
+/** Why an event cannot be proven whose leaf is not in the store. */
+function withoutLeaf(event: string, isCosigned: boolean): OperatorError {
+  return isCosigned
+    ? new OperatorError(
+        `audit prove: the store does not keep the leaf of event ${event} any more: nothing can prove it now`,
+      )
+    : new OperatorError(
+        `audit prove: no witness has cosigned event ${event} yet: try again in ten seconds`,
+        "again",
+      );
 }
 
 function placeOf(log: AuditLog, event: string): { partition: number; number: number } {
