@@ -13,6 +13,7 @@ import { readText } from "../../base/certificates.ts";
 import { codeOf, OperatorError, reasonOf } from "../../base/operator-error.ts";
 
 const setting = "audit.log.keyFile";
+/** Of so many keys the newest count: the others' logs were replaced long ago. */
 const keysMax = 64;
 
 /** Where the key of a region's audit log is, and the first part of the log's name. */
@@ -35,7 +36,7 @@ export interface LogKey {
 export function readLogKey({ keyFile, name }: LogSettings): LogKey {
   const text = readText(keyFile, setting);
   const blocks = text.match(/-----BEGIN PRIVATE KEY-----[^-]+-----END PRIVATE KEY-----/g) ?? [];
-  const keys = blocks.slice(0, keysMax).map((block) => keyOf(block, name, keyFile));
+  const keys = blocks.slice(-keysMax).map((block) => keyOf(block, name, keyFile));
   const last = keys.at(-1);
   if (last === undefined) {
     throw new OperatorError(

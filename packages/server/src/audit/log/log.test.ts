@@ -1,6 +1,6 @@
-import { generateKeyPairSync, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -36,12 +36,11 @@ import {
   type Witness,
 } from "@holdfast/regions";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { OperatorError } from "../../base/operator-error.ts";
 import { systemClock } from "../../base/system.ts";
 import { partitionName } from "../verify/findings.ts";
 import type { LogTrust } from "../verify/verify-log.ts";
 import { verifyStore } from "../verify/verify-store.ts";
-import { describeLogKey, initLogKey, type LogKey, readLogKey, rotateLogKey } from "./log-key.ts";
+import { initLogKey, type LogKey, readLogKey } from "./log-key.ts";
 import { proveEvent } from "./prove.ts";
 import { HttpWitness } from "./witness-client.ts";
 
@@ -49,45 +48,6 @@ const folder = mkdtempSync(join(tmpdir(), "holdfast-log-"));
 afterAll(() => rm(folder, { recursive: true }));
 
 const settingsOf = (name: string) => ({ keyFile: join(folder, name), name: "log.example/a" });
-
-describe("the key file", () => {
-  test("is made once, mode 0600; a rotation adds a key that signs, and a new origin", () => {
-    const settings = settingsOf("made.pem");
-    initLogKey(settings);
-    expect(statSync(settings.keyFile).mode & 0o777).toBe(0o600);
-    expect(() => initLogKey(settings)).toThrow("exists already; it is kept");
-    const first = readLogKey(settings);
-    rotateLogKey(settings);
-    const second = readLogKey(settings);
-    expect(second.signer.former).toEqual([first.signer.origin]);
-    expect(second.signer.origin).toMatch(/^log\.example\/a\/[0-9a-f]{64}$/);
-    const note = second.signer.sign(1, leafHash(Buffer.of()));
-    expect(second.signer.isSigned(note)).toBe(true);
-    expect(first.signer.isSigned(note)).toBe(false);
-    expect(describeLogKey(second)).toEqual([
-      `origin: ${second.signer.origin}`,
-      `verifier key: ${writeNoteKey(second.key)}`,
-      expect.stringMatching(/^OpenSSH: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI[A-Za-z0-9+/]{43}$/),
-    ]);
-  });
-
-  const rsa = generateKeyPairSync("rsa", { modulusLength: 1024 }).privateKey;
-  test.each([
-    ["absent", undefined, "no such file"],
-    ["empty", "", "make one with `holdfast audit-key init`"],
-    ["of another kind", rsa.export({ format: "pem", type: "pkcs8" }), "not an Ed25519 key"],
-    ["cut", "-----BEGIN PRIVATE KEY-----\nMC4C\n-----END PRIVATE KEY-----\n", "cannot be read"],
-  ])("that is %s is refused with one line", (name, content, says) => {
-    const settings = settingsOf(`bad-${name}`);
-    if (content !== undefined) writeFileSync(settings.keyFile, content);
-    for (const use of [readLogKey, rotateLogKey]) {
-      expect(() => use(settings)).toThrow(OperatorError);
-      expect(() => use(settings)).toThrow(says);
-      expect(() => use(settings)).toThrow(/^audit\.log\.keyFile: [^\n]*$/);
-    }
-    if (content !== undefined) expect(readFileSync(settings.keyFile, "utf8")).toBe(content);
-  });
-});
 
 describe("a witness over HTTP", () => {
   let answer: (request: IncomingMessage, response: ServerResponse) => unknown;
