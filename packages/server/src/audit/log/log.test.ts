@@ -442,9 +442,13 @@ describe("proofs and checks", () => {
     expect((await verifyStore(own.audit, { ...trust, key })).findings).toContainEqual(
       expect.stringContaining("not log.example/other"),
     );
-    await own.audit.tree.write({ anew: true, fields: new Map() }, 1);
-    expect((await verifyStore(own.audit, trust)).findings).toEqual([
-      expect.stringContaining("not in the store"),
-    ]);
+    const standings = own.audit.standings.bind(own.audit);
+    // First it is gone during the check, then before.
+    own.audit.standings = async () => {
+      await own.audit.tree.write({ anew: true, fields: new Map() }, 1);
+      return await standings();
+    };
+    expect(await findings()).toContain("not in the store");
+    expect(await findings()).toContain("not in the store");
   });
 });

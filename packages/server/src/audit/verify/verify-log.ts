@@ -95,11 +95,6 @@ export class LogCheck {
   async begin(): Promise<void> {
     await this.#orFinding(async () => {
       const [text] = await this.#log.tree.texts([treeTexts.last]);
-      if (text === undefined) {
-        this.#findings.add(
-          `log ${this.#trust.key.name}: not in the store: no leader has begun it, or somebody removed it`,
-        );
-      }
       const last = this.#evidence(text, undefined);
       if (last === undefined) return;
       this.#before = [last, ...(await this.#askAll(last))];
@@ -174,10 +169,18 @@ export class LogCheck {
 
   /** A checkpoint in the store with its heads; undefined if there is none, or it is not signed as it should be. */
   #evidence(text: string | undefined, witness: Witness | undefined): Evidence | undefined {
-    if (text === undefined) return undefined;
+    const { key } = this.#trust;
+    if (text === undefined) {
+      // A witness may not have cosigned anything yet.
+      if (witness === undefined) {
+        this.#findings.add(
+          `log ${key.name}: not in the store: no leader has begun it, or somebody removed it`,
+        );
+      }
+      return undefined;
+    }
     const signed = readSigned(text);
     const note = readCheckpointNote(signed.note);
-    const { key } = this.#trust;
     if (note?.origin !== key.name) {
       // A witness may not have cosigned the log of a new key yet.
       if (witness === undefined) this.#findings.add(`log: is ${note?.origin}, not ${key.name}`);
