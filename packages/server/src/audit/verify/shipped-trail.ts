@@ -42,7 +42,8 @@ export class ShippedTrail {
   /** Lines whose predecessor has not been seen yet: another node's file may have it. */
   readonly #waiting = new Map<number, ShippedLine>();
   readonly #places = new Map<string, Place>();
-  readonly givenUp: GivenUp[] = [];
+  /** By the number of the entry that tells it. */
+  readonly #givenUp = new Map<number, GivenUp>();
   last = 0;
 
   constructor(store: string, partition: number, findings: Findings) {
@@ -74,6 +75,12 @@ export class ShippedTrail {
   /** Numbers at which the store may keep chain points. */
   checkpoints(): readonly number[] {
     return [...this.#known.keys()].filter((number) => number % checkpointEvery === 0);
+  }
+
+  /** What entries tell that follow from the one before: of another one, only the hash is sure. */
+  givenUp(): readonly GivenUp[] {
+    const told = [...this.#givenUp].filter(([number]) => !this.#waiting.has(number));
+    return told.map(([, givenUp]) => givenUp);
   }
 
   hashAt(number: number): Uint8Array | undefined {
@@ -145,12 +152,12 @@ export class ShippedTrail {
     place.seen.add(number);
   }
 
-  #noteGivenUp({ store, content }: ShippedLine): void {
+  #noteGivenUp({ store, number, content }: ShippedLine): void {
     for (const { action, detail = {} } of content?.events ?? []) {
       if (action !== "audit.drop") continue;
       const [partition, from, to] = [detail["partition"], detail["from"], detail["to"]].map(Number);
       if (partition === undefined || from === undefined || to === undefined) continue;
-      this.givenUp.push({ store, partition, from, to });
+      this.#givenUp.set(number, { store, partition, from, to });
     }
   }
 

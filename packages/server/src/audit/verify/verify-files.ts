@@ -75,7 +75,7 @@ class FilesCheck {
 
   async end(): Promise<Omit<FilesVerdict, "files">> {
     const notes: string[] = [];
-    const dropped = [...this.#trails.values()].flatMap((trail) => trail.givenUp);
+    const dropped = [...this.#trails.values()].flatMap((trail) => trail.givenUp());
     for (const trail of this.#trails.values()) notes.push(...trail.end(dropped));
     if (this.#against !== undefined) await this.#compare(this.#against.log);
     return { findings: this.#findings.lines, notes, events: this.#events };

@@ -221,12 +221,14 @@ describe("the check of files", () => {
     expect((await verify()).findings.length).toBeGreaterThan(0);
   });
 
-  /** The lines of an entry, each of which says what another entry says, with the hash of the real one. */
-  function forgedLines(real: readonly string[]): readonly string[] {
-    const { holdfast } = JSON.parse(real[0] ?? "");
-    const [entry = Buffer.of()] = encodeAudit(instance, eventsOf("forged"));
-    const place = { storeId: holdfast.store, partition, number: holdfast.number };
-    return renderCadf(decodeAudit(entry), place, cadf).map((event) => {
+  /** What somebody makes of an entry's line: its number and its hash, and the lines that another entry would have. */
+  function forgedLines(
+    real: string | undefined,
+    [entry = Buffer.of()]: readonly Buffer[],
+  ): string[] {
+    const { holdfast } = JSON.parse(real ?? "");
+    const { store: storeId, partition, number } = holdfast;
+    return renderCadf(decodeAudit(entry), { storeId, partition, number }, cadf).map((event) => {
       return JSON.stringify({
         ...event,
         holdfast: { ...holdfast, entry: entry.toString("base64") },
@@ -243,7 +245,7 @@ describe("the check of files", () => {
     await chain();
     await ship();
     const all = await lines();
-    await rewrite(change(all, forgedLines(all.slice(2, 4))));
+    await rewrite(change(all, forgedLines(all[2], encodeAudit(instance, eventsOf("forged")))));
     expect((await verify()).findings[0]).toMatch(/number 2: (does not follow|occurs twice)/);
   });
 
@@ -285,6 +287,29 @@ describe("the check of files", () => {
     const { findings, notes } = await verify();
     expect(findings).toEqual([]);
     expect(notes).toEqual([expect.stringMatching(/number 6 to \d+: given up by the store/)]);
+  });
+
+  test("does not believe an event about given up entries that follows on nothing", async () => {
+    await append(9);
+    await append(3, systemInstance);
+    await chain();
+    await ship();
+    const all = await lines();
+    const ofSystem = all.findIndex((line) => line.includes('"partition":64'));
+    const told = { partition, from: 4, to: 6 };
+    const event = { ...eventsOf("r")[0], action: "audit.drop", outcome: "failure", detail: told };
+    const forged = forgedLines(
+      all[ofSystem + 2],
+      encodeAudit(systemInstance, [event as AuditEvent]),
+    );
+    await rewrite([
+      ...[...all.slice(0, 6), ...all.slice(12, ofSystem)],
+      ...[...forged, ...all.slice(ofSystem + 4)],
+    ]);
+    const against = { log: own.audit, region: "a", account: "acme" };
+    expect((await verifyFiles([file], against)).findings).toEqual([
+      expect.stringMatching(/number 4 to 6: missing: removed/),
+    ]);
   });
 
   test("reports a file that does not exist", async () => {
