@@ -118,16 +118,16 @@ class FilesCheck {
     for (const [partition, { base, head }] of standings.entries()) {
       const trail = this.#trails.get(`${log.storeId}/${partition}`);
       const name = partitionName(partition);
-      const shipped = sink.get(partition)?.number ?? 0;
+      const shipped = sink.get(partition);
       const last = trail?.last ?? 0;
-      if (shipped > last) {
+      if (shipped !== undefined && shipped.number > last) {
         this.#findings.add(
-          `${name}: entries after ${last} up to ${shipped} are in no file: removed`,
+          `${name}: entries after ${last} up to ${shipped.number} are in no file: removed`,
         );
       }
       if (trail === undefined) continue;
       const points = await log.points(partition, trail.checkpoints());
-      for (const point of [base, ...points, head]) {
+      for (const point of [base, ...points, shipped, head]) {
         const hash = point && trail.hashAt(point.number);
         if (hash === undefined || point === undefined || sameHash(hash, point.hash)) continue;
         this.#findings.add(

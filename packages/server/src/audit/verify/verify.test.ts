@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   type AuditEvent,
+  chainHash,
   decodeAudit,
   encodeAudit,
   partitionOf,
@@ -270,6 +271,28 @@ describe("the check of files", () => {
     expect((await verify()).findings).toEqual([]);
     expect((await verifyFiles([file], against)).findings).toEqual([
       expect.stringContaining("another chain than the store"),
+    ]);
+  });
+
+  test("finds a forged end by comparing with the store, although the store has more by now", async () => {
+    await append(10);
+    await chain();
+    await ship();
+    const all = await lines();
+    await append(1);
+    await chain();
+    const [entry = Buffer.of()] = encodeAudit(instance, eventsOf("forged"));
+    const before = Buffer.from(JSON.parse(all[17] ?? "").holdfast.hash, "hex");
+    const hash = Buffer.from(chainHash(before, 10, entry)).toString("hex");
+    const forged = forgedLines(all[18], [entry]).map((line) => {
+      const event = JSON.parse(line);
+      return JSON.stringify({ ...event, holdfast: { ...event.holdfast, hash } });
+    });
+    await rewrite([...all.slice(0, 18), ...forged]);
+    expect((await verify()).findings).toEqual([]);
+    const against = { log: own.audit, region: "a", account: "acme" };
+    expect((await verifyFiles([file], against)).findings).toEqual([
+      expect.stringContaining("number 10: the files have another chain than the store"),
     ]);
   });
 
