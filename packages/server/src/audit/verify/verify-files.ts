@@ -1,6 +1,6 @@
 import { createReadStream } from "node:fs";
 import { createInterface } from "node:readline";
-import type { AuditLog } from "@holdfast/engine";
+import type { AuditLog, AuditStanding, SinkPoint } from "@holdfast/engine";
 import { sameHash } from "@holdfast/regions";
 import { OperatorError, reasonOf } from "../../base/operator-error.ts";
 import { rotatedFiles } from "../sinks/rotated-names.ts";
@@ -21,6 +21,13 @@ export interface Against {
   readonly account: string;
 }
 
+/** What the store knew when the check began. */
+interface Stored {
+  readonly log: AuditLog;
+  readonly standings: readonly AuditStanding[];
+  readonly sink: ReadonlyMap<number, SinkPoint>;
+}
+
 interface Origin {
   readonly region: string;
   readonly account: string;
@@ -32,6 +39,7 @@ export async function verifyFiles(
   against?: Against,
 ): Promise<FilesVerdict> {
   const check = new FilesCheck(against);
+  await check.begin();
   const files = (await Promise.all(paths.map(withRotated))).flat();
   for (const file of new Set(files)) await check.file(file);
   return { ...(await check.end()), files: new Set(files).size };
@@ -51,6 +59,7 @@ class FilesCheck {
   readonly #origins = new Map<string, Origin>();
   /** By store and partition. */
   readonly #trails = new Map<string, ShippedTrail>();
+  #stored: Stored | undefined;
   #events = 0;
 
   constructor(against: Against | undefined) {
@@ -59,6 +68,14 @@ class FilesCheck {
     const storeId = log?.storeId;
     if (storeId === undefined || region === undefined || account === undefined) return;
     this.#origins.set(storeId, { region, account });
+  }
+
+  /** Before files are read: they must have all that was shipped until now, and may have more. */
+  async begin(): Promise<void> {
+    const log = this.#against?.log;
+    if (log === undefined) return;
+    const standings = await log.standings();
+    this.#stored = { log, standings, sink: await log.sinkPoints("file") };
   }
 
   async file(path: string): Promise<void> {
@@ -77,7 +94,7 @@ class FilesCheck {
     const notes: string[] = [];
     const dropped = [...this.#trails.values()].flatMap((trail) => trail.givenUp());
     for (const trail of this.#trails.values()) notes.push(...trail.end(dropped));
-    if (this.#against !== undefined) await this.#compare(this.#against.log);
+    if (this.#stored !== undefined) await this.#compare(this.#stored);
     return { findings: this.#findings.lines, notes, events: this.#events };
   }
 
@@ -112,9 +129,7 @@ class FilesCheck {
   }
 
   /** Finds what files alone cannot show: that all were rewritten, or that their end is missing. */
-  async #compare(log: AuditLog): Promise<void> {
-    const standings = await log.standings();
-    const sink = await log.sinkPoints("file");
+  async #compare({ log, standings, sink }: Stored): Promise<void> {
     for (const [partition, { base, head }] of standings.entries()) {
       const trail = this.#trails.get(`${log.storeId}/${partition}`);
       const name = partitionName(partition);

@@ -296,6 +296,24 @@ describe("the check of files", () => {
     ]);
   });
 
+  test("finds no fault in files to which a leader ships meanwhile", async () => {
+    await append(3);
+    await chain();
+    await ship();
+    const sinkPoints = own.audit.sinkPoints.bind(own.audit);
+    const log = Object.assign(own.audit, {
+      sinkPoints: async (sink: string) => {
+        Object.assign(log, { sinkPoints });
+        await append(3);
+        await chain();
+        await ship();
+        return await sinkPoints(sink);
+      },
+    });
+    const against = { log, region: "a", account: "acme" };
+    expect(await verifyFiles([file], against)).toMatchObject({ findings: [], events: 12 });
+  });
+
   test("finds no fault in entries that the store gave up before shipping if an event reports it", async () => {
     await append(5);
     await chain();
