@@ -280,6 +280,24 @@ describe("proofs and checks", () => {
     expect(await findings()).toContain("entry 4 to 8: in the log, and not in the store: removed");
   });
 
+  test("what a witness cosigned is no fault while its answer is lost, as long as the store has it", async () => {
+    await step(3);
+    witness.isDeaf = true;
+    await expect(step(2)).rejects.toThrow("closed");
+    witness.isDeaf = false;
+    expect(await verifyStore(own.audit, trust)).toMatchObject({ findings: [], unwitnessed: 0 });
+    const asked = await text("asked/w1");
+    await put(["asked/w1", await text("witness/w1")]);
+    const says = "witness w1 has cosigned 7 leaves, and the store knows of 4";
+    expect(await findings()).toContain(says);
+    // Another history of that size, which only the log's key signed.
+    const { before, heads } = readSigned(asked);
+    const other = MerkleRange.empty();
+    while (other.end < before.end) other.append(leafHash(Buffer.of(1)));
+    await put(["asked/w1", forgedStep(other, heads)]);
+    expect(await findings()).toContain("differs");
+  });
+
   /** A last step that only the log's key signed, over these leaves. */
   function forgedStep(before: MerkleRange, heads: string): string {
     const tree = treeOfHeads({ before, heads, note: "" });

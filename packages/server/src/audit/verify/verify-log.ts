@@ -205,9 +205,9 @@ export class LogCheck {
 
   async #ask(witness: Witness, last: Evidence): Promise<Evidence | undefined> {
     const { name } = witness;
+    let had: number | undefined;
     for (let asks = 1; ; asks += 1) {
-      const [text] = await this.#log.tree.texts([treeTexts.witness(name)]);
-      const known = this.#evidence(text, witness);
+      const known = await this.#knownOf(witness, had);
       const old = known === undefined ? 0 : sizeOfHeads(known);
       const note = this.#ownNote(known ?? last);
       let answer: WitnessAnswer;
@@ -218,18 +218,31 @@ export class LogCheck {
         return known;
       }
       if ("lines" in answer) {
-        this.#checkAnswer(witness, note, answer.lines);
-        return known;
+        return this.#answered(witness, known, note, answer.lines);
       }
       const says =
         "size" in answer
           ? `has cosigned ${answer.size} leaves, and the store knows of ${old}: the end of the trail was removed, or put back`
           : answer.disagrees;
-      // A leader may have made another step.
-      if ("size" in answer && asks < asksMax) continue;
+      // A leader may have made another step, or not have got an answer.
+      if ("size" in answer && asks < asksMax) {
+        had = answer.size;
+        continue;
+      }
       this.#findings.add(`log: witness ${name} ${says}`);
       return known;
     }
+  }
+
+  /** What the store shows of a witness: what it cosigned last or, if that has the size it names, what it was asked for. */
+  async #knownOf(witness: Witness, had: number | undefined): Promise<Evidence | undefined> {
+    const { name } = witness;
+    const names = [treeTexts.witness(name), treeTexts.asked(name)];
+    const [text, askedText] = await this.#log.tree.texts(names);
+    const known = this.#evidence(text, witness);
+    if (had === undefined || askedText === undefined) return known;
+    const asked = this.#evidence(askedText, undefined);
+    return asked !== undefined && sizeOfHeads(asked) === had ? asked : known;
   }
 
   #tellOut(name: string, known: Evidence | undefined, reason: string): void {
@@ -242,18 +255,26 @@ export class LogCheck {
     }
   }
 
-  /** Whether the witness signed this checkpoint just now. */
-  #checkAnswer({ name, key }: Witness, note: string, lines: string): void {
+  /** What the store shows of a witness that answered; a finding tells if it did not sign this checkpoint just now. */
+  #answered(
+    { name, key }: Witness,
+    known: Evidence | undefined,
+    note: string,
+    lines: string,
+  ): Evidence | undefined {
     const { text = "" } = readCheckpointNote(note) ?? {};
     const times = (splitLines(lines) ?? []).map((line) => signedAt(text, [line], key));
     const seconds = times.find((each) => each !== undefined);
     if (seconds === undefined) {
       this.#findings.add(`log: witness ${name} answers without a signature by its configured key`);
-    } else if (Math.abs(seconds * 1000 - this.#trust.clock.wallMs()) > answerMs) {
+      return known;
+    }
+    if (Math.abs(seconds * 1000 - this.#trust.clock.wallMs()) > answerMs) {
       this.#findings.add(
         `log: witness ${name} answers with a signature of ${timeText(seconds)}: somebody repeats an old one, or a clock is wrong`,
       );
     }
+    return known && { ...known, by: known.by ?? [name, seconds] };
   }
 
   /** The checkpoint with the log's own signature only. */
