@@ -20,6 +20,9 @@ const shape = z.looseObject({
   }),
 });
 
+/** More than the longest texts of an entry need, each of them several times. */
+const lengthMax = 1 << 22;
+
 /** A line of a sink's file, read and compared with the entry that it carries. */
 export interface ShippedLine {
   readonly store: string;
@@ -36,6 +39,7 @@ export interface ShippedLine {
 
 /** Reads a line; returns a text if the line is not valid, or differs from its entry. */
 export function readShippedLine(text: string): ShippedLine | string {
+  if (text.length > lengthMax) return "is longer than any event";
   let json: unknown;
   try {
     json = JSON.parse(text);
@@ -44,6 +48,7 @@ export function readShippedLine(text: string): ShippedLine | string {
   }
   const parsed = shape.safeParse(json);
   if (!parsed.success) return "is not an event with its proof";
+  if (compact(text) !== JSON.stringify(json)) return "has a field twice: changed";
   const { holdfast, region, logSourceCRN, outcome } = parsed.data;
   const { store, partition, number } = holdfast;
   const entry = Buffer.from(holdfast.entry, "base64");
@@ -62,6 +67,13 @@ export function readShippedLine(text: string): ShippedLine | string {
   );
   if (!isSame) return `number ${number}: does not say what its entry says: changed`;
   return { ...found, hash, entry, part, content };
+}
+
+/** JSON without spaces, and its texts with the escapes that `JSON.stringify` writes. */
+function compact(json: string): string {
+  return json.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|\s+/g, (part) => {
+    return part.startsWith('"') ? JSON.stringify(JSON.parse(part)) : "";
+  });
 }
 
 function accountIn(crn: string): string | undefined {

@@ -212,6 +212,14 @@ describe("the check of files", () => {
       "an account is invalid",
       (all) => all.with(21, (all[21] ?? "").replace(/(logSourceCRN":"[^"]*:a\/)acme/, "$1%zz")),
     ],
+    [
+      "a field has another value before its own",
+      (all) => all.with(21, (all[21] ?? "").replace("{", '{"outcome":"failure",')),
+    ],
+    [
+      "a line has far too much",
+      (all) => all.with(21, (all[21] ?? "").replace("{", `{"outcome":"${"\\n".repeat(2e7)}",`)),
+    ],
     ["a line is cut", (all) => all.with(21, (all[21] ?? "").slice(0, 90))],
     ["a line has lost its proof", (all) => all.with(21, '{"action":"x"}')],
   ])("finds that %s", async (_name, change) => {
@@ -272,6 +280,17 @@ describe("the check of files", () => {
     expect((await verifyFiles([file], against)).findings).toEqual([
       expect.stringContaining("another chain than the store"),
     ]);
+  });
+
+  test("takes lines whose JSON is spaced and escaped otherwise", async () => {
+    await append(2);
+    await chain();
+    await ship();
+    const spaced = (await lines()).map((line) =>
+      line.replaceAll(',"', ' , "').replaceAll("/", "\\/"),
+    );
+    await rewrite(spaced);
+    expect(await verify()).toMatchObject({ events: 4, findings: [] });
   });
 
   test("finds a forged end by comparing with the store, although the store has more by now", async () => {
