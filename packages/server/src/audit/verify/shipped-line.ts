@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
-import { type AuditEntryContent, decodeAudit, trailCount } from "@holdfast/engine";
+import { type AuditEntryContent, trailCount } from "@holdfast/engine";
 import { z } from "zod";
 import { type CadfEvent, renderCadf } from "../cadf.ts";
+import { readEntry } from "../trail/read-entry.ts";
 
 const shape = z.looseObject({
   region: z.string(),
@@ -34,7 +35,7 @@ export interface ShippedLine {
   readonly entry: Uint8Array;
   /** Which of the entry's events it is, from 0. */
   readonly part: number;
-  readonly content: AuditEntryContent | undefined;
+  readonly content: AuditEntryContent;
 }
 
 /** Reads a line; returns a text if the line is not valid, or differs from its entry. */
@@ -56,9 +57,7 @@ export function readShippedLine(text: string): ShippedLine | string {
   if (account === undefined) return `number ${number}: names no account: changed`;
   const found = { store, region, account, partition, number };
   const hash = Buffer.from(holdfast.hash, "hex");
-  const content = contentOf(entry);
-  // A damaged entry is reported as such; its bytes are still part of the chain.
-  if (content === undefined) return { ...found, hash, entry, part: 0, content };
+  const content = readEntry(entry);
   const part = content.events.findIndex((event) => event.outcome === outcome);
   const { holdfast: _, ...event } = parsed.data;
   const place = { storeId: store, partition, number };
@@ -79,14 +78,6 @@ function compact(json: string): string {
 function accountIn(crn: string): string | undefined {
   try {
     return decodeURIComponent(/:a\/([^:]*):/.exec(crn)?.[1] ?? "");
-  } catch {
-    return undefined;
-  }
-}
-
-function contentOf(entry: Uint8Array): AuditEntryContent | undefined {
-  try {
-    return decodeAudit(entry);
   } catch {
     return undefined;
   }

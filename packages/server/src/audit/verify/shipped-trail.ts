@@ -58,7 +58,7 @@ export class ShippedTrail {
     const both = chainHash(hash, number, entry);
     const known = this.#known.get(number);
     if (known === undefined) {
-      const partsWanted = content?.events.length ?? 1;
+      const partsWanted = content.events.length;
       this.#known.set(number, { hash, both, parts: 1 << part, partsWanted });
       this.last = Math.max(this.last, number);
       if (!this.#link(line)) this.#waiting.set(number, line);
@@ -153,7 +153,7 @@ export class ShippedTrail {
   }
 
   #noteGivenUp({ store, number, content }: ShippedLine): void {
-    for (const { action, detail = {} } of content?.events ?? []) {
+    for (const { action, detail = {} } of content.events) {
       if (action !== "audit.drop") continue;
       const [partition, from, to] = [detail["partition"], detail["from"], detail["to"]].map(Number);
       if (partition === undefined || from === undefined || to === undefined) continue;

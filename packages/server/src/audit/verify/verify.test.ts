@@ -293,6 +293,18 @@ describe("the check of files", () => {
     expect(await verify()).toMatchObject({ events: 4, findings: [] });
   });
 
+  test("takes the line of a damaged entry only as the sink wrote it", async () => {
+    await append(2);
+    own.audit.tamper(partition, 2, Buffer.of(9, 9));
+    await chain();
+    await ship();
+    expect((await verify()).findings).toEqual([]);
+    const all = await lines();
+    const changed = (all[2] ?? "").replace('"outcome":"failure"', '"outcome":"success"');
+    await rewrite(all.with(2, changed));
+    expect((await verify()).findings).toEqual([expect.stringContaining(":3: number 2: does not")]);
+  });
+
   test("finds a forged end by comparing with the store, although the store has more by now", async () => {
     await append(10);
     await chain();
