@@ -248,7 +248,9 @@ set_aside() {
   say "moved the incomplete data to $folder"
 }
 
-# Runs Redis with priority 0, so that no Sentinel promotes it, until it has the primary's data on its disk.
+# Runs Redis with priority 0, so that no Sentinel promotes it, until it has the primary's data on its disk. A primary that
+# is lost after it was copied does not change this: Redis answers -1 as `master_link_down_since_seconds` until its first
+# copy was complete, and `aof_enabled:0` while it loads a copy, or if that failed.
 join() {
   redis_conf "$target" | write_conf
   ${entry:+"$entry"} redis-server "$conf" --replica-priority 0 &
@@ -263,8 +265,9 @@ join() {
     fi
     info=$(ask "$ADDRESS" 6379 "$member_user" "$member_password" info)
     steps=$((steps + 1))
-    for part in master_link_status:up aof_rewrite_in_progress:0 aof_rewrite_scheduled:0 loading:0; do
-      if ! printf '%s\n' "$info" | grep -qx "$part"; then steps=0; fi
+    for part in 'master_link_(status:up|down_since_seconds:[0-9]+)' aof_enabled:1 aof_rewrite_in_progress:0 \
+      aof_rewrite_scheduled:0 loading:0; do
+      if ! printf '%s\n' "$info" | grep -Eqx "$part"; then steps=0; fi
     done
   done
   trap - TERM INT

@@ -195,6 +195,20 @@ describe("no acknowledged data is lost after the loss of", () => {
     await store.recovered();
   });
 
+  test.concurrent("the primary, as soon as a replica that lost its volume has all data again", async () => {
+    await using store = new ShippedStore(secrets);
+    await store.begin();
+    await store.kill("replica");
+    await store.containers.replica.lose();
+    await store.containers.replica.start();
+    // The replica confirms a write while it still runs with priority 0.
+    await store.acknowledge(5);
+    await store.kill("primary");
+    await store.promoted("replica");
+    await store.containers.primary.start();
+    await store.recovered();
+  });
+
   test.concurrent("the primary and then the Sentinels, if they come back after it", async () => {
     await using store = new ShippedStore(secrets);
     await store.begin();
