@@ -1,5 +1,6 @@
 import { StoreUnavailable } from "@holdfast/engine";
 import type { Connection } from "../connection/connection.ts";
+import { isReply, storeFailure } from "../connection/failure.ts";
 import type { ConnectionSettings } from "../connection/options.ts";
 import { readPairs } from "../connection/replies.ts";
 import { readServerInfo, type ServerInfo } from "../connection/server-info.ts";
@@ -49,14 +50,12 @@ async function wrongSetting(
 ): Promise<string | undefined> {
   const [outcome] = await connection.batch([["config", "GET", ...Object.keys(needed)]]);
   if (outcome === undefined || "error" in outcome) {
+    // One that does not answer says nothing of its settings.
+    if (!isReply(outcome?.error)) throw storeFailure(outcome?.error, connection.address);
     // The shipped users may not call CONFIG GET, since the settings include the replication
     // password.
-    const info = connection.open
-      ? readServerInfo(String(await connection.call("info")))
-      : undefined;
-    if (info !== undefined && (assumeSafe || info.maxmemoryPolicy !== undefined)) {
-      return wrongInfo(info);
-    }
+    const info = readServerInfo(String(await connection.call("info")));
+    if (assumeSafe || info.maxmemoryPolicy !== undefined) return wrongInfo(info);
     const why = "neither INFO nor CONFIG GET shows its settings, so they cannot be checked";
     return `${why}: allow CONFIG GET, or set assumeSafe when ${wanted()}`;
   }
@@ -78,7 +77,7 @@ function wanted(): string {
     .join(", ");
 }
 
-/** Checks replicas at their own addresses; returns those that could not be reached. */
+/** Checks replicas at their own addresses; returns those that could not be reached, or did not answer. */
 export async function checkReplicas(
   settings: ConnectionSettings,
   addresses: readonly string[],
@@ -95,6 +94,9 @@ export async function checkReplicas(
       }
       try {
         await checkSettings(connection, settings);
+      } catch (error) {
+        if (error instanceof StoreUnavailable && error.failure === "unsafe") throw error;
+        unreachable.push(address);
       } finally {
         connection.destroy("checked");
       }
