@@ -1,5 +1,12 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -24,6 +31,17 @@ test("a journal has what was begun and not ended, at its vCenter", () => {
   new MoveJournal(file, "two").note("open", { type: "VirtualMachine", value: "vm-9" });
   expect([...journal.begun("template").keys()]).toEqual(["vm-2"]);
   expect(journal.begun("vsan").get("c-1")).toEqual(["kek", "host"]);
+});
+
+test("a line that a full disk cut short names no other object, and the next one stands alone", () => {
+  const journal = new MoveJournal(file, "one");
+  journal.note("open", { type: "VirtualMachine", value: "vm-7" });
+  // It was to be vm-123.
+  appendFileSync(file, "open one vm-12");
+  expect([...journal.begun("template").keys()]).toEqual(["vm-7"]);
+  journal.note("open", { type: "VirtualMachine", value: "vm-123" });
+  expect([...journal.begun("template").keys()]).toEqual(["vm-7", "vm-123"]);
+  expect(readFileSync(file, "utf8")).toBe("open one vm-7\nopen one vm-123\n");
 });
 
 test("the lock of a process that runs is refused, and one that is given back leaves no file", () => {

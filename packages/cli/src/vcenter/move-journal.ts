@@ -1,4 +1,4 @@
-import { appendFileSync, existsSync, readFileSync } from "node:fs";
+import { appendFileSync, existsSync, readFileSync, truncateSync } from "node:fs";
 import { OperatorError } from "@holdfast/server/operator-error";
 import { Failure, reasonOf } from "../terminal/failure.ts";
 import { takeLock } from "../terminal/file-lock.ts";
@@ -18,9 +18,8 @@ export class MoveJournal {
   /** What an earlier run has begun and not ended, by object. */
   begun(kind: "template" | "vsan"): ReadonlyMap<string, readonly string[]> {
     const open = new Map<string, readonly string[]>();
-    if (!existsSync(this.#path)) return open;
     const prefix = kind === "template" ? "" : "vsan-";
-    for (const line of readFileSync(this.#path, "utf8").split("\n")) {
+    for (const line of this.#whole().text.split("\n")) {
       const [state, vcenter, id = "", ...more] = line.split(" ");
       if (vcenter !== this.#vcenterId) continue;
       if (state === `${prefix}open`) open.set(id, more);
@@ -35,7 +34,16 @@ export class MoveJournal {
     ...more: readonly string[]
   ): void {
     const line = `${[state, this.#vcenterId, value, ...more].join(" ")}\n`;
+    const { text, isCut } = this.#whole();
+    if (isCut) truncateSync(this.#path, Buffer.byteLength(text));
     appendFileSync(this.#path, line, { flush: true });
+  }
+
+  /** The lines that are whole: of one that was cut short, as by a full disk, the identifier may be that of another object. */
+  #whole(): { readonly text: string; readonly isCut: boolean } {
+    const all = existsSync(this.#path) ? readFileSync(this.#path, "utf8") : "";
+    const text = all.slice(0, all.lastIndexOf("\n") + 1);
+    return { text, isCut: text.length < all.length };
   }
 
   /** Keeps other runs away from the journal until the result is disposed of; a run that was killed keeps nobody away. */
