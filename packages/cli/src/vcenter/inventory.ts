@@ -68,11 +68,17 @@ class Look {
     }
   }
 
-  /** A user who sees no host or no machine sees too little. */
+  /** A user who sees no host, no machine, or a vSAN datastore without its cluster sees too little. */
   refuseEmpty(): void {
     const { hosts = 0, machines = 0, templates = 0 } = this.#seen;
+    const { "vSAN datastores": stores = 0, "vSAN clusters": clusters = 0 } = this.#seen;
     if (hosts === 0 || machines + templates === 0) {
       this.#lacks("no host or no machine was seen: use a vCenter user who can read everything");
+    }
+    if (stores > 0 && clusters === 0) {
+      this.#lacks(
+        "there are vSAN datastores, and no vSAN cluster was seen: use a user who can read it",
+      );
     }
   }
 
