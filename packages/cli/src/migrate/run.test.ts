@@ -47,7 +47,7 @@ interface Sent {
 }
 
 /** Runs a plan at an instance that answers with these outcomes; time passes only while something waits. */
-function moving(count: number, outcomeOf: (id: string) => string) {
+function moving(count: number, outcomeOf: (id: string) => string, from: Peer = source) {
   let ms = 0;
   const around: Surroundings = {
     now: () => ms,
@@ -78,7 +78,10 @@ function moving(count: number, outcomeOf: (id: string) => string) {
   } as unknown as AdminClient;
   const patience = { ms: 60_000, around, who: "the management API" };
   const plan = planOf(count);
-  const ended = run({ ...{ plan, source, admin, patience, around, report }, rate: undefined });
+  const ended = run({
+    ...{ plan, source: from, admin, patience, around, report },
+    rate: undefined,
+  });
   return { ended, lines, calls };
 }
 
@@ -97,5 +100,17 @@ describe("a run at an instance that decides about nothing", () => {
     await expect(ended).rejects.toThrow("1 objects were not moved (see above)");
     const outcomes = [...lines.values()].filter(({ outcome }) => outcome === "Imported");
     expect([outcomes.length, lines.get(idOf(7))?.outcome]).toEqual([499, "TryAgain"]);
+  });
+});
+
+test("a run leaves an object with an attribute that cannot be read, although the plan says that it comes", async () => {
+  const describe = async (id: string) => ({ id, items, unread: id === idOf(1) ? ["Link"] : [] });
+  const from = { ...source, describe } as unknown as Peer;
+  const { ended, lines } = moving(2, () => "Imported", from);
+  await expect(ended).rejects.toThrow("1 objects were not moved (see above)");
+  expect(lines.get(idOf(0))?.outcome).toBe("Imported");
+  expect(lines.get(idOf(1))).toMatchObject({
+    outcome: "Left",
+    reason: expect.stringContaining("the source's Link cannot be read now"),
   });
 });

@@ -162,6 +162,10 @@ class Mover {
     if (!isPlanned(described.items, row)) {
       return "the source has another object under this identifier: make a new plan";
     }
+    const hidden = described.unread.filter((word) => row.unread?.includes(word) !== true);
+    if (hidden.length > 0) {
+      return `the source's ${hidden.join(", ")} cannot be read now, other than for the plan: give the same command again, or make a new plan`;
+    }
     const object = await fetched(source, row.id, row.type as ObjectTypeName, this.#transport);
     try {
       if ("refused" in object) return `the source does not give it: ${object.refused}`;
