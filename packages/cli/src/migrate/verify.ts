@@ -156,9 +156,9 @@ async function compared(
   if ("refused" in here) {
     return here.gone ? "missing at the target" : `the target does not show it: ${here.refused}`;
   }
-  const hidden = there.unread.filter((word) => decisiveNames.some((name) => name === word));
-  if (hidden.length > 0) return `the source's ${hidden.join(", ")} cannot be read`;
   const left = report.get(row.id)?.left ?? [];
+  const hidden = hiddenOf(there, [...left, ...(row.unread ?? [])]);
+  if (hidden.length > 0) return `the source's ${hidden.join(", ")} cannot be read`;
   const differing = differences(there, here, target, { row, becomes, left });
   if (differing.length > 0) return `differs in ${differing.join(", ")}`;
   const type = row.type as ObjectTypeName;
@@ -172,6 +172,13 @@ async function compared(
     wipe(one);
     wipe(other);
   }
+}
+
+/** Attributes that cannot be compared, and that must be: what decides, and what is not known to have stayed behind. */
+function hiddenOf({ unread }: Described, left: readonly string[]): readonly string[] {
+  return unread.filter(
+    (word) => decisiveNames.some((name) => name === word) || !left.includes(word),
+  );
 }
 
 interface Moved {
