@@ -85,3 +85,15 @@ test("an attribute that cannot be read at the source is a fault, unless the plan
     /^1 objects are the same/,
   );
 });
+
+test("a key that ends only at the target differs, and a date of what has ended does not", async () => {
+  const end = attributeItem("DeactivationDate", 1_900_000_000);
+  const over = [attributeItem("ObjectType", "SymmetricKey"), attributeItem("State", "Deactivated")];
+  expect(await saidOf(peerWith(active), peerWith([...active, end]))).toContain(
+    "1: differs in Deactivation Date\n",
+  );
+  expect(await saidOf(peerWith(over), peerWith([...over, end]))).toMatch(/^1 objects are the same/);
+  expect(await saidOf(peerWith([...active, end]), peerWith([...active, end]))).toMatch(
+    /^1 objects are the same/,
+  );
+});

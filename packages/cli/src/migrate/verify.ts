@@ -12,7 +12,7 @@ import { countFault } from "./inventory.ts";
 import { fetched, isSame, isTransportKey, TransportKey, wipe } from "./material.ts";
 import type { Surroundings } from "./patience.ts";
 import type { Described, Peer } from "./peer.ts";
-import { attributeWord, isNoLoss, namesOf } from "./plan-row.ts";
+import { attributeWord, firstOf, isNoLoss, namesOf } from "./plan-row.ts";
 import { Progress } from "./progress.ts";
 
 /** What is compared. */
@@ -187,7 +187,7 @@ interface Moved {
   readonly left: readonly string[];
 }
 
-/** The attributes of the source that the target does not have with the same values. */
+/** The attributes of the source that the target does not have with the same values, and an end that only the target has. */
 function differences(
   there: Described,
   here: Described,
@@ -200,7 +200,16 @@ function differences(
     .filter((item) => decisive.has(item.tag) || !left.includes(attributeWord(item)))
     .filter((item) => !isDropped(item, row))
     .map((item) => relinked(item, becomes));
-  return [...new Set(wanted.filter((item) => !has.has(textOf(item))).map(attributeWord))];
+  const lacking = wanted.filter((item) => !has.has(textOf(item)));
+  return [...new Set([...lacking, ...addedEnd(there, here)].map(attributeWord))];
+}
+
+/** The Deactivation Date that only the target has: the key ends there. A server may date what has ended. */
+function addedEnd(there: Described, here: Described): readonly Item[] {
+  const endOf = ({ items }: Described) =>
+    items.filter(({ tag }) => tag === attributes.DeactivationDate.tag);
+  const isOver = /^(Deactivated|Compromised)$/.test(firstOf(there.items, "State") ?? "");
+  return isOver || endOf(there).length > 0 ? [] : endOf(here);
 }
 
 function textOf(item: Item): string {
