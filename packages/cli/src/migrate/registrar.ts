@@ -155,7 +155,6 @@ export class Registrar {
         return { ...(await this.#registered(given, all)), left };
       } catch (error) {
         if (!isGeneralFailure(error)) throw error;
-        this.#unsure.add(given.id);
         const there = await this.#find(given).catch(withoutLocate);
         if (there !== undefined) return { id: there, outcome: "AlreadyThere", left };
         if (this.#failsOnAttributes || tries >= triesMax) throw error;
@@ -164,18 +163,23 @@ export class Registrar {
     }
   }
 
-  async #registered({ type, object }: Given, items: readonly Item[]) {
+  async #registered({ id: source, type, object }: Given, items: readonly Item[]) {
     const attributes: readonly Attribute[] = items.map((item) => ({ item }));
-    const { uniqueIdentifier: id } = await this.#target.call(
-      (client) =>
-        client.register({
-          objectType: type,
-          attributes: { attributes, templateNames: [] },
-          object: bare(object),
-        }),
-      false,
-    );
-    return { id, outcome: "Registered" as const };
+    try {
+      const { uniqueIdentifier } = await this.#target.call(
+        (client) =>
+          client.register({
+            objectType: type,
+            attributes: { attributes, templateNames: [] },
+            object: bare(object),
+          }),
+        false,
+      );
+      return { id: uniqueIdentifier, outcome: "Registered" as const };
+    } catch (error) {
+      if (isGeneralFailure(error)) this.#unsure.add(source);
+      throw error;
+    }
   }
 
   /** What a client may state of a new object of this type, in the target's version. */
