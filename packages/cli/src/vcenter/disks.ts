@@ -16,6 +16,26 @@ export function chainOf(backing: unknown): readonly Data[] {
   return chain;
 }
 
+/** The specification of a machine's disk, and that of a first-class disk, which says of each key what becomes of it. */
+export type DiskSpec = "VirtualDeviceConfigSpecBackingSpec" | "DiskCryptoSpec";
+
+/** The new key for a disk's backing and for those that it builds on, as far as theirs are old. */
+export function rekeySpec(
+  type: DiskSpec,
+  backing: unknown,
+  crypto: Data,
+  isOld: (key: unknown) => boolean,
+): Data {
+  const { keyId, parent } = dataOf(backing);
+  const hasOldBelow = chainOf(parent).some((one) => isOld(one["keyId"]));
+  const kept = type === "DiskCryptoSpec" ? { crypto: { _typeName: "CryptoSpecNoOp" } } : {};
+  return {
+    _typeName: type,
+    ...(isOld(keyId) ? { crypto } : kept),
+    ...(hasOldBelow ? { parent: rekeySpec(type, parent, crypto, isOld) } : {}),
+  };
+}
+
 /** Every snapshot of a machine (its property `snapshot`), each called by the names of both. */
 export function snapshotsOf(
   machine: string,

@@ -1,24 +1,6 @@
 import { expect, test } from "vitest";
 import { inventoryOf } from "./inventory.ts";
-
-type Objects = Readonly<Record<string, readonly Readonly<Record<string, unknown>>[]>>;
-
-/** A vCenter with these objects, by type; it has no default key provider, and no first-class disk. */
-function vcenterWith(objects: Objects): never {
-  let type = "";
-  const call = async (_: unknown, method: string, body: unknown) => {
-    if (method === "CreateContainerView") [type = ""] = (body as { type: string[] }).type;
-    if (method !== "RetrievePropertiesEx") return { type, value: "view" };
-    const found = (objects[type] ?? []).map((values, at) => ({
-      obj: { type, value: `${type}-${at}` },
-      propSet: Object.entries(values).map(([name, val]) => ({ name, val })),
-    }));
-    return found.length === 0 ? undefined : { objects: found };
-  };
-  const reference = { type: "X", value: "x" };
-  const content = { viewManager: reference, rootFolder: reference, propertyCollector: reference };
-  return { host: "vc.example", content, cryptoManager: reference, call } as never;
-}
+import { type TestObjects, testVcenter } from "./testing/test-vcenter.ts";
 
 const world = {
   VirtualMachine: [{ name: "web", "config.hardware": { device: [] } }],
@@ -33,8 +15,8 @@ const cluster = (enabled: boolean) => ({
 
 test("each vCenter with a vSAN datastore must show a vSAN cluster", async () => {
   const Datastore = [{ name: "far", summary: { accessible: true, type: "vsan" } }];
-  const unread = async (more: Objects) =>
-    (await inventoryOf(vcenterWith({ ...world, ...more }))).unread;
+  const unread = async (more: TestObjects) =>
+    (await inventoryOf(testVcenter({ ...world, ...more }))).unread;
   const hidden = expect.stringMatching(/^vc\.example: there are vSAN datastores, and no vSAN/);
   expect(await unread({ Datastore })).toEqual([hidden]);
   expect(await unread({ Datastore, ClusterComputeResource: [cluster(false)] })).toEqual([hidden]);

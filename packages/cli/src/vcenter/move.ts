@@ -3,7 +3,15 @@ import { ask, canAsk } from "../terminal/ask.ts";
 import { eachDespiteFailures, failuresMax } from "../terminal/each.ts";
 import { reasonOf } from "../terminal/failure.ts";
 import { plain, say } from "../terminal/output.ts";
-import { chainOf, firstClassDisksOf, readDisk, snapshotsOf, virtualDisksIn } from "./disks.ts";
+import {
+  chainOf,
+  type DiskSpec,
+  firstClassDisksOf,
+  readDisk,
+  rekeySpec,
+  snapshotsOf,
+  virtualDisksIn,
+} from "./disks.ts";
 import { idOf, KeyProviders } from "./key-provider.ts";
 import { MoveJournal } from "./move-journal.ts";
 import { refuseUnknown, refuseUnready } from "./move-refusals.ts";
@@ -44,6 +52,8 @@ export interface Move {
 
 const changedBlocks =
   "it runs with changed block tracking, and vSphere before 8.0 Update 3e may power it off: power it off first, or give --tracked-too";
+
+const unchanged = "vCenter says that it is done, and a part still has its old key";
 
 /** Something that gets a new key. */
 interface Item {
@@ -271,10 +281,11 @@ class Mover {
   async #rekeyDisk(manager: MoRef, asked: Data): Promise<void> {
     const { backing } = await readDisk(this.#vcenter, manager, asked);
     if (!this.#hasOld(backing)) return;
-    const spec = this.#backing(backing, recrypt(await this.#newKey()));
-    const disksCrypto = { ...spec, _typeName: "DiskCryptoSpec" };
+    const disksCrypto = this.#spec("DiskCryptoSpec", backing, recrypt(await this.#newKey()));
     const work = { ...asked, disksCrypto };
     await this.#vcenter.task(manager, "UpdateVStorageObjectCrypto_Task", work);
+    const after = await readDisk(this.#vcenter, manager, asked);
+    if (this.#hasOld(after["backing"])) throw new Error(unchanged);
   }
 
   /** Makes templates again of what an earlier run had to leave as machines. */
@@ -421,7 +432,7 @@ class Mover {
       _typeName: "VirtualDeviceConfigSpec",
       operation: "edit",
       device,
-      backing: this.#backing(device["backing"], crypto),
+      backing: this.#spec("VirtualDeviceConfigSpecBackingSpec", device["backing"], crypto),
     }));
     const { changeVersion } = config;
     const spec = {
@@ -432,9 +443,7 @@ class Mover {
     };
     await this.#vcenter.task(machine, "ReconfigVM_Task", { spec });
     const after = this.#oldOf(dataOf(await this.#vcenter.property(machine, "config")));
-    if (after.home || after.disks.length > 0) {
-      throw new Error("vCenter says that it is done, and a part still has its old key");
-    }
+    if (after.home || after.disks.length > 0) throw new Error(unchanged);
   }
 
   /** The list has no such machine; one may have been powered on since. */
@@ -449,15 +458,8 @@ class Mover {
     return !this.#wanted.trackedToo && powerState !== "poweredOff";
   }
 
-  /** The new key for a backing and for those that it builds on, as far as they are under the old provider. */
-  #backing(backing: unknown, crypto: Data): Data {
-    const { keyId, parent } = dataOf(backing);
-    const below = this.#hasOld(parent) ? this.#backing(parent, crypto) : undefined;
-    return {
-      _typeName: "VirtualDeviceConfigSpecBackingSpec",
-      ...(this.#isOld(keyId) ? { crypto } : {}),
-      ...(below === undefined ? {} : { parent: below }),
-    };
+  #spec(type: DiskSpec, backing: unknown, crypto: Data): Data {
+    return rekeySpec(type, backing, crypto, (key) => this.#isOld(key));
   }
 
   /** Whether a disk's backing, or one that it builds on, is under the old provider. */

@@ -1,0 +1,61 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { move } from "./move.ts";
+import { type TestAnswers, type TestObjects, testVcenter } from "./testing/test-vcenter.ts";
+
+let folder: string;
+let said: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "holdfast-move-"));
+  said = "";
+  vi.spyOn(process.stdout, "write").mockImplementation((text) => {
+    said += String(text);
+    return true;
+  });
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  rmSync(folder, { recursive: true });
+});
+
+const key = (provider: string) => ({ keyId: "key", providerId: { id: provider } });
+
+/** Moves everything in a vCenter from one provider to another. */
+async function moved(objects: TestObjects, answers: TestAnswers): Promise<void> {
+  const providers = ["ibm", "holdfast"].map((id) => ({ clusterId: { id } }));
+  const vcenter = testVcenter(objects, {
+    ListKmsClusters: () => providers,
+    RetrieveKmipServersStatus_Task: () => [
+      { clusterId: { id: "holdfast" }, overallStatus: "green" },
+    ],
+    GenerateKey: () => ({ success: true, keyId: { keyId: "new" } }),
+    ListVStorageObject: () => [],
+    ...answers,
+  });
+  const { ClusterComputeResource: clusters = [] } = objects;
+  const flags = { trackedToo: false, dryRun: false, machines: undefined };
+  const wanted = {
+    from: "ibm",
+    to: "holdfast",
+    atOnce: 1,
+    vsan: clusters.map(({ name }) => String(name)),
+    ...flags,
+  };
+  await move(vcenter, { ...wanted, journal: join(folder, "journal") });
+}
+
+test("a first-class disk that still has its old key after its task is not moved", async () => {
+  const Datastore = [{ name: "data", summary: { accessible: true } }];
+  const backing = { keyId: key("ibm") };
+  const ended = moved(
+    { Datastore },
+    {
+      ListVStorageObject: () => [{ id: "disk-1" }],
+      RetrieveVStorageObject: () => ({ config: { name: "disk", backing } }),
+    },
+  );
+  await expect(ended).rejects.toThrow("1 things were not moved");
+  expect(said).toContain("failed: first-class disk disk: vCenter says that it is done, and a part");
+});
