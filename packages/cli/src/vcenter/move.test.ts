@@ -59,3 +59,28 @@ test("a first-class disk that still has its old key after its task is not moved"
   await expect(ended).rejects.toThrow("1 things were not moved");
   expect(said).toContain("failed: first-class disk disk: vCenter says that it is done, and a part");
 });
+
+test("a vSAN key that was not shown before the re-key is new only if vCenter says that the provider has it", async () => {
+  const shownFirst = { kmsProviderId: { id: "ibm" }, hostKeyId: "old-host" };
+  const shownThen = { kmsProviderId: { id: "holdfast" }, kekId: "kek", hostKeyId: "new-host" };
+  const cluster = { name: "c-1", configurationEx: { vsanConfigInfo: { enabled: true } } };
+  const movedWith = async (keyAvailable: boolean) => {
+    let shown: object = shownFirst;
+    await moved(
+      { ClusterComputeResource: [cluster] },
+      {
+        VsanClusterGetConfig: () => ({
+          dataEncryptionConfig: { encryptionEnabled: true, ...shown },
+        }),
+        VsanEncryptedClusterRekey_Task: () => {
+          shown = shownThen;
+        },
+        QueryCryptoKeyStatus: () => [{ keyAvailable, reason: "KeyStateMissingInKMS" }],
+      },
+    );
+  };
+  await expect(movedWith(false)).rejects.toThrow("1 things were not moved");
+  expect(said).toContain("holdfast does not have its key kek: re-key the cluster");
+  await movedWith(true);
+  expect(said).toContain("1 things were moved");
+});

@@ -160,7 +160,7 @@ class Mover {
     const run = async () => {
       // Once the provider is switched, vCenter does not say any more which keys are old.
       this.#journal.note("vsan-open", cluster, before.kek, before.hostKey);
-      await rekeyVsan(this.#vcenter, cluster, before, to);
+      await rekeyVsan(this.#vcenter, cluster, before, { providers: this.#providers, to });
       this.#journal.note("vsan-closed", cluster);
     };
     return [{ what, move: run }];

@@ -1,5 +1,5 @@
 import { reasonOf } from "../terminal/failure.ts";
-import { idOf } from "./key-provider.ts";
+import { idOf, type KeyProviders } from "./key-provider.ts";
 import { type Data, dataOf, referenceOf } from "./property-collector.ts";
 import type { MoRef, Vcenter } from "./vi-json.ts";
 
@@ -76,13 +76,14 @@ export async function vsanEncryption(
 /**
  * Gives a cluster the provider `to`, then a new KEK from it (a shallow re-key: no data are encrypted again). `before` is
  * what it had before the first run, which may have been cut off between the two. Throws if a key is still the same or is not
- * shown: vCenter shows one provider for both keys, so a key of the old provider would pass for one of the new.
+ * shown: vCenter shows one provider for both keys, so a key of the old provider would pass for one of the new. One that was not
+ * shown before is new if vCenter says that `to` has it.
  */
 export async function rekeyVsan(
   vcenter: Vcenter,
   cluster: MoRef,
   before: VsanKeys,
-  to: string,
+  { providers, to }: { readonly providers: KeyProviders; readonly to: string },
 ): Promise<void> {
   const now = await vsanEncryption(vcenter, cluster, {});
   if (now === undefined) throw new Error("its data are not encrypted any more");
@@ -114,10 +115,26 @@ export async function rekeyVsan(
     ...(after?.kek === before.kek ? ["KEK"] : []),
     ...(after?.hostKey === before.hostKey ? ["host key"] : []),
   ];
-  if (after?.provider === to && same.length === 0) return;
+  if (after?.provider === to && same.length === 0) {
+    return await refuseUnproven(providers, to, [
+      ...(before.kek === "" ? [after.kek] : []),
+      ...(before.hostKey === "" ? [after.hostKey] : []),
+    ]);
+  }
   throw new Error(
     `vCenter says that it is done, and the ${same.join(" and the ") || "provider"} is still the old one: keep the old provider, and make new keys in the vSphere Client (the cluster, Configure, vSAN, Services, Data-At-Rest Encryption, Generate New Encryption Keys)`,
   );
+}
+
+async function refuseUnproven(
+  providers: KeyProviders,
+  to: string,
+  keys: readonly string[],
+): Promise<void> {
+  for (const key of keys) {
+    const doubt = await providers.doubt(to, key);
+    if (doubt !== undefined) throw new Error(`vCenter says that it is done, and ${doubt}`);
+  }
 }
 
 /** What a person does where this command cannot, in its order. */
