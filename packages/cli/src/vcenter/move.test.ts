@@ -1,9 +1,10 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { move } from "./move.ts";
 import { type TestAnswers, type TestObjects, testVcenter } from "./testing/test-vcenter.ts";
+import { VcenterFault } from "./vi-json.ts";
 
 let folder: string;
 let said: string;
@@ -83,4 +84,20 @@ test("a vSAN key that was not shown before the re-key is new only if vCenter say
   expect(said).toContain("holdfast does not have its key kek: re-key the cluster");
   await movedWith(true);
   expect(said).toContain("1 things were moved");
+});
+
+test("a template that cannot be one again now is named, and keeps nothing else from being moved", async () => {
+  writeFileSync(join(folder, "journal"), "open vc.example vm-1\nopen vc.example vm-2\n");
+  const states = ["poweredOn", "poweredOff"];
+  const ended = moved(
+    {},
+    {
+      MarkAsTemplate: () => {
+        if (states.shift() === "poweredOn") throw new VcenterFault("InvalidPowerState", "it runs");
+      },
+    },
+  );
+  await expect(ended).rejects.toThrow("1 things were not moved");
+  expect(said).toContain("left to you: vm-1, which was a template: make it one again (it runs)");
+  expect(said).toContain("vm-2 is a template again");
 });

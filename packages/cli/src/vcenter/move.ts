@@ -291,7 +291,11 @@ class Mover {
   /** Makes templates again of what an earlier run had to leave as machines. */
   async restoreTemplates(): Promise<void> {
     for (const value of this.#journal.begun("template").keys()) {
-      await this.#restoreTemplate({ type: "VirtualMachine", value });
+      try {
+        await this.#restoreTemplate({ type: "VirtualMachine", value });
+      } catch (error) {
+        this.#leftToYou(`${value}, which was a template: make it one again`, reasonOf(error));
+      }
     }
   }
 

@@ -25,6 +25,7 @@ export function testVcenter(objects: TestObjects, answers: TestAnswers = {}): Vc
   const callAt = (_: string, ...rest: Parameters<typeof call>) => call(...rest);
   const managers = { viewManager: reference, rootFolder: reference, propertyCollector: reference };
   const content = { ...managers, vStorageObjectManager: reference, about: {} };
-  const asked = { call, callAt, task: call, taskAt: callAt };
+  const property = async () => undefined;
+  const asked = { call, callAt, property, task: call, taskAt: callAt };
   return { host: "vc.example", content, cryptoManager: reference, ...asked } as never;
 }
