@@ -15,6 +15,8 @@ const type = collectionTypes.object;
 const limitMax = 5_000;
 const statesUsual = [1, 2, 3, 4];
 const pageMax = 1_000;
+/** Pages that anybody may read for one list: it needs five full ones at most, unless few objects have a state that is asked for. */
+const pagesFree = 10;
 const stateNames = Object.keys(stateValues) as State[];
 
 /** `GET …/kmip_objects`: the newest first. */
@@ -25,8 +27,7 @@ export async function listObjects(context: Context): Promise<IbmAnswer> {
   const { limit, offset, totalCount } = windowOf(rest);
   await adapterOf(context);
   const wanted = stateNames.filter((name) => asked.includes(stateValues[name]));
-  const release = holdWalk(context, offset + limit);
-  const found = await keysFrom(context, wanted, offset, limit).finally(release);
+  const found = await keysFrom(context, wanted, offset, limit);
   return {
     status: 200,
     type,
@@ -69,9 +70,8 @@ function objectOf({ params }: Context): string {
   throw missing("object", "KMIP_OBJECT_NOT_FOUND_ERR");
 }
 
-/** A list that begins far from the newest object reads all before it: few do that at the same time. */
-function holdWalk({ walks, calls }: Context, end: number): () => void {
-  if (end <= limitMax) return () => undefined;
+/** A list that begins far from the newest object, or shows few of many, reads all before: few do that at the same time. */
+function holdWalk({ walks, calls }: Context): () => void {
   const release = walks.take(calls.owner);
   if (release === undefined) throw tooMany(1, "other long lists are being read");
   return release;
@@ -79,25 +79,34 @@ function holdWalk({ walks, calls }: Context, end: number): () => void {
 
 /** Walks over the list up to the end of what was asked for; others get a turn between its pages. */
 async function keysFrom(
-  { calls }: Context,
+  context: Context,
   wanted: readonly State[],
   offset: number,
   limit: number,
 ): Promise<readonly Key[]> {
+  const { calls } = context;
   const found: Key[] = [];
   const end = offset + limit;
+  let release = end > limitMax ? holdWalk(context) : undefined;
   let passed = 0;
+  let pages = 0;
   let cursor: string | undefined;
-  do {
-    const size = Math.min(pageMax, end - passed);
-    const page = { states: wanted.join(","), limit: String(size) };
-    const query = cursor === undefined ? page : { ...page, cursor };
-    const { items, next } = await calls.call("listKeys", { query });
-    found.push(...items.slice(Math.max(0, offset - passed)));
-    passed += items.length;
-    cursor = next;
-  } while (cursor !== undefined && passed < end && !calls.signal.aborted);
-  return found;
+  try {
+    do {
+      if (pages === pagesFree) release ??= holdWalk(context);
+      const size = Math.min(pageMax, end - passed);
+      const page = { states: wanted.join(","), limit: String(size) };
+      const query = cursor === undefined ? page : { ...page, cursor };
+      const { items, next } = await calls.call("listKeys", { query });
+      found.push(...items.slice(Math.max(0, offset - passed)));
+      passed += items.length;
+      pages += 1;
+      cursor = next;
+    } while (cursor !== undefined && passed < end && !calls.signal.aborted);
+    return found;
+  } finally {
+    release?.();
+  }
 }
 
 function sumOf(counts: Readonly<Record<string, number>>, wanted: readonly State[]): number {

@@ -1,4 +1,5 @@
 import { type Handlers, ManagementError, type ProblemCode, problems } from "@holdfast/admin";
+import { until } from "@holdfast/testing";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { type Asking, bearer, openerOf, sampleInstance, tokenOf } from "../../testing/admin.ts";
 import { type ApiSettings, adapterLabels } from "./context.ts";
@@ -269,6 +270,35 @@ describe("IBM's API", () => {
     const answer = await admin.ask(base, asking);
     expect(answer.status).toBe(status);
     expect(reasonOf(answer.json).code).toBe(code);
+  });
+
+  test("reads many pages for one list only in few requests at a time", async () => {
+    let letOn: () => void = () => undefined;
+    const gate = new Promise<void>((resolve) => {
+      letOn = resolve;
+    });
+    const pages = new Map<string, number>();
+    const handlers: Partial<Handlers> = {
+      readInstance,
+      listKeys: async ({ requestId }) => {
+        const page = (pages.get(requestId) ?? 0) + 1;
+        pages.set(requestId, page);
+        if (page === 11 && [...pages.values()].filter((one) => one > 10).length === 2) letOn();
+        if (page > 10) await gate;
+        return { items: [], ...(page < 12 && { next: String(page) }) };
+      },
+    };
+    const admin = await open({ keyProtectApi, handlers });
+    const list = () =>
+      admin.ask(`${base}/kmip-one/kmip_objects?limit=1&state=6`, { token: manager, headers: ours });
+    const first = list();
+    await until("the first list is long", async () => [...pages.values()].includes(11));
+    const second = await list();
+    expect(second.status).toBe(429);
+    expect(reasonOf(second.json).code).toBe("TOO_MANY_REQUESTS_ERR");
+    letOn();
+    expect(await first).toMatchObject({ status: 200, json: { resources: [] } });
+    expect(await list()).toMatchObject({ status: 200 });
   });
 
   test("shows nothing of an unexpected error", async () => {
