@@ -104,18 +104,18 @@ async function adapters(calls: Calls, instanceId: string): Promise<readonly Inst
   return await allPages((page) => calls.call("listInstances", { query: { label, ...page } }));
 }
 
-/** Waits until an ordered instance can be used: a caller of IBM's API uses it at once. */
+/** Waits until an ordered instance can be used: a caller of IBM's API uses it at once. One that hangs up is not waited for. */
 async function installed(calls: Calls, instance: string): Promise<Instance> {
   for (let look = 0; ; look += 1) {
     const now = await calls.call("readInstance", { instance });
     if (now.status === "Installed") return now;
-    if (look === looks) {
+    if (look === looks || calls.signal.aborted) {
       throw new Refusal(503, "KMIP adapter is not ready yet", {
         code: "KMIP_ADAPTER_NOT_READY_ERR",
         message: `${now.name} was created, and cannot be used yet: ${now.reason}. Send the same request with the same Correlation-Id again, or look at the adapter`,
       });
     }
-    await sleep(lookAgainMs, undefined, { signal: calls.signal });
+    await sleep(lookAgainMs, undefined, { signal: calls.signal }).catch(() => undefined);
   }
 }
 

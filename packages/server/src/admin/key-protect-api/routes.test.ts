@@ -1,3 +1,4 @@
+import { request } from "node:https";
 import { type Handlers, ManagementError, type ProblemCode, problems } from "@holdfast/admin";
 import { until } from "@holdfast/testing";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -180,6 +181,33 @@ describe("IBM's API", () => {
     for (const name of names) expect(name).toMatch(/^kmip_adapter_[0-9a-f]{16}$/);
     expect(names[1]).toBe(names[0]);
     expect(new Set(names).size).toBe(3);
+  });
+
+  test("reports no fault of its own where the caller hangs up before an ordered adapter is ready", async () => {
+    let looks = 0;
+    const handlers: Partial<Handlers> = {
+      listInstances: async () => ({ items: [] }),
+      createInstance: async () => adapter,
+      readInstance: async () => {
+        looks += 1;
+        return { ...adapter, status: "Configuring" };
+      },
+    };
+    const admin = await open({ keyProtectApi, handlers });
+    const asking = ordered({ profile: "native_1.0", profile_data: { crk_id: rootKey } });
+    const signal = new AbortController();
+    const asked = request(`${admin.url}${base}`, {
+      ...{ method: "POST", ca: admin.ca, signal: signal.signal },
+      headers: { ...ours, authorization: `Bearer ${manager}` },
+    });
+    asked.on("error", () => undefined);
+    asked.end(JSON.stringify(asking.body));
+    await until("the adapter is looked at", () => looks > 0);
+    signal.abort();
+    const reported = () => admin.events.find(({ type }) => type === "adminRequest");
+    await until("the request is reported", () => reported() !== undefined);
+    expect(reported()).toMatchObject({ status: 503 });
+    expect(reported()).not.toHaveProperty("cause");
   });
 
   test("shows an adapter with both times and the root key's identifier, and echoes Correlation-Id", async () => {
