@@ -150,14 +150,14 @@ function headersOf({ method, etag, repeatable, dryRun, guarded }: Route) {
   return Object.keys(shape).length === 0 ? {} : { header: z.object(shape) };
 }
 
-function success({ answer, stream, status = 200, etag }: Route) {
+function success({ method, answer, stream, status = 200, etag }: Route) {
   const type = stream === true ? "text/event-stream" : "application/json";
   const words = stream === true ? "Server-Sent Events; the data of each is this." : "Done.";
   return {
     [`${status}`]: {
       description: words,
       content: { [type]: { schema: answer } },
-      ...(etag === undefined
+      ...(etag === undefined || method === "DELETE"
         ? {}
         : { headers: z.object({ ETag: z.string().describe("The version.") }) }),
     },

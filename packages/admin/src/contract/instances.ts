@@ -296,6 +296,7 @@ export const instanceRoutes = {
       "peerUnreachable",
       "storeUnavailable",
     ],
+    etag: "given",
     audit: "instance.delete",
     guarded: { action: "delete-instance" },
     command: {

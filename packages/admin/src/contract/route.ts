@@ -48,7 +48,7 @@ export interface Route {
   /** 201 if it creates something, 202 if work continues afterwards; 200 by default. */
   readonly status?: 200 | 201 | 202;
   readonly problems: readonly ProblemCode[];
-  /** The answer's `version` is its ETag. A change checks If-Match, and needs it if `required`. */
+  /** The answer's `version`, if it has one, is its ETag. A change checks If-Match, and needs it if `required`. */
   readonly etag?: "given" | "required";
   /** Answers with Server-Sent Events. Each is an `answer`, whose `id`, if any, is the event's. */
   readonly stream?: true;

@@ -2,9 +2,11 @@ import { expect, test, vi } from "vitest";
 import { ActionModel, confirmedBy } from "./action-model.ts";
 
 const sent = vi.hoisted(() => [] as unknown[]);
+const versions = vi.hoisted(() => [] as unknown[]);
 vi.mock("../base/api.ts", () => ({
-  call: (name: string, request: unknown) => {
+  call: (name: string, request: unknown, { ifMatch }: { readonly ifMatch?: string }) => {
     sent.push([name, request]);
+    versions.push(ifMatch);
     return Promise.resolve({ id: "1" });
   },
 }));
@@ -15,6 +17,16 @@ vi.mock("../base/contract.ts", () => {
     operations: {
       revokeKey: { method: "POST", params, body, command: { words: "key revoke" } },
       activateKey: { method: "POST", params, command: { words: "key activate" } },
+      updateInstance: {
+        method: "PATCH",
+        params: ["instance"],
+        command: { words: "instance update" },
+      },
+      deleteInstance: {
+        method: "DELETE",
+        params: ["instance"],
+        command: { words: "instance delete" },
+      },
     },
   };
 });
@@ -33,4 +45,13 @@ test("revokes a key only after its identifier was typed again, which is not sent
   await model.carryOut(false);
   expect(sent).toEqual([["revokeKey", { params, body: { reason: "Superseded" } }]]);
   expect(confirmedBy("activateKey")).toBeUndefined();
+});
+
+test("names the version that it shows where it changes a thing, and not where it deletes it", async () => {
+  versions.length = 0;
+  for (const name of ["updateInstance", "deleteInstance"] as const) {
+    const action = { name, params: { instance: "one" }, target: "one", thing: { version: "v1" } };
+    await new ActionModel(action, () => {}).carryOut(false);
+  }
+  expect(versions).toEqual(["v1", undefined]);
 });

@@ -147,7 +147,8 @@ export class ActionModel {
     this.busy.value = true;
     this.error.value = undefined;
     const approval = this.approval.value.trim();
-    const version = this.action.thing?.["version"];
+    // A page need not show the newest version, and a deletion shows by itself what would be lost.
+    const version = this.operation.method === "PATCH" && this.action.thing?.["version"];
     try {
       const answer = await call(this.action.name, this.request, {
         idempotencyKey: this.#key,

@@ -35,6 +35,24 @@ describe("the admin API", () => {
     expect(again).toMatchObject({ status: 304, text: "" });
   });
 
+  test("gives If-Match to a change and to a deletion", async () => {
+    const given: (string | undefined)[] = [];
+    const seen = async ({ ifMatch }: { readonly ifMatch: string | undefined }) => {
+      given.push(ifMatch);
+      throw new ManagementError("preconditionFailed", "it has changed");
+    };
+    const admin = await open({ handlers: { updateInstance: seen, deleteInstance: seen } });
+    for (const asking of [{ method: "PATCH", body: {} }, { method: "DELETE" }]) {
+      const headers = { "if-match": '"v1"' };
+      const answer = await admin.ask("/v1/instances/kmip-one", {
+        ...{ token: manager, headers },
+        ...asking,
+      });
+      expect(answer.status).toBe(412);
+    }
+    expect(given).toEqual(["v1", "v1"]);
+  });
+
   test("answers an internal error that reveals nothing if a handler's answer violates the contract", async () => {
     const readInstance = async () => ({ ...instance, status: "s3cret" }) as never;
     const admin = await open({ handlers: { readInstance } });

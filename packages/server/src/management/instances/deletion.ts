@@ -107,10 +107,16 @@ export class Deletion {
 
   /**
    * Reserves the instance in every region, counts again, and decides. Rejects with a `ManagementError` where it is not
-   * deleted; the instance is then open again, unless that cannot be written now.
+   * deleted, also where it is no longer the version `ifMatch`; the instance is then open again, unless that cannot be
+   * written now.
    */
-  async decide(entry: SystemRecord<"Instance">, force: boolean, actor: Actor): Promise<void> {
-    const removal = await this.#reserve(entry, force, actor);
+  async decide(
+    entry: SystemRecord<"Instance">,
+    force: boolean,
+    actor: Actor,
+    ifMatch?: string,
+  ): Promise<void> {
+    const removal = await this.#reserve(entry, force, actor, ifMatch);
     try {
       await this.#settle(entry.instance, removal, actor);
     } catch (error) {
@@ -252,7 +258,12 @@ export class Deletion {
     await records.leaveEvidence(managementEvents(actor, "instance.delete", target, detail));
   }
 
-  async #reserve(entry: SystemRecord<"Instance">, force: boolean, actor: Actor): Promise<Removal> {
+  async #reserve(
+    entry: SystemRecord<"Instance">,
+    force: boolean,
+    actor: Actor,
+    ifMatch: string | undefined,
+  ): Promise<Removal> {
     const { records, clock, ids } = this.#options;
     const { principal } = actor;
     const removal: Removal = {
@@ -274,7 +285,7 @@ export class Deletion {
         return { status: "Removing", removedFrom: status, removal } as const;
       },
       [],
-      { agreed: true },
+      { agreed: true, ifMatch },
     );
     return removal;
   }

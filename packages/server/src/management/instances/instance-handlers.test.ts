@@ -299,6 +299,23 @@ describe("a deletion", () => {
   });
 });
 
+describe("a deletion of a version", () => {
+  test("is refused where the instance has changed since, with and without force", async () => {
+    const { id, version } = await order("changing");
+    const params = { instance: id };
+    const update = call("updateInstance", { params, body: { description: "e" } });
+    const changed = await handlers().updateInstance(update);
+    for (const query of [{}, { force: true, name: "changing" }]) {
+      const late = call("deleteInstance", { params, query, ifMatch: version });
+      await expect(handlers().deleteInstance(late)).rejects.toEqual(refused("preconditionFailed"));
+      expect(await names({})).toEqual(["changing"]);
+    }
+    const now = call("deleteInstance", { params, query: {}, ifMatch: changed.version });
+    expect(await handlers().deleteInstance(now)).toMatchObject({ id, name: "changing" });
+    expect(await names({})).toEqual([]);
+  });
+});
+
 describe("a change", () => {
   test("of an instance that the configuration file declares is refused", async () => {
     const instance = ids.uuid();

@@ -270,7 +270,7 @@ async function remove(deps: InstanceHandlersDeps, call: CallOf<"deleteInstance">
   if (record.removal?.phase !== "decided") {
     if (force) refuseOtherName(name, call.query.name);
     empty = await isEmpty(deletion, instance, force);
-    await deletion.decide(record, force, call);
+    await deletion.decide(record, force, call, call.ifMatch);
   }
   beforeWriting();
   const erased = await finished(deps, instance);
