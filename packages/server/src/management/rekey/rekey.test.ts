@@ -9,6 +9,7 @@ import {
   ObjectKekStore,
   RootOfTrustError,
   readRecord,
+  StoreUnavailable,
   systemInstance,
   withKekWrap,
 } from "@holdfast/engine";
@@ -75,20 +76,8 @@ function leader(region = "a"): Rekey {
   const storeOf = async (of: string) =>
     of === "b" ? storeOfB : (await own.position()).replicationId;
   return new Rekey({
-    ...{
-      storeOf,
-      region,
-      node: "a1",
-      required,
-      own,
-      store: own,
-      view,
-      records,
-      keyRing: ring,
-      reseal,
-      restorable,
-    },
-    ...{ clock, requestId: ids.uuid, keepMs },
+    ...{ storeOf, region, node: "a1", required, own, store: own, view, records },
+    ...{ keyRing: ring, reseal, restorable, clock, requestId: ids.uuid, keepMs },
   });
 }
 
@@ -314,6 +303,27 @@ test("an older KEK stays while something is in quarantine, and after its wraps w
   nowMs += keepMs + 1_000;
   await run(duty);
   expect(await wrapped()).toHaveLength(1);
+});
+
+test("an older KEK stays while a leader cannot tell what needs it, or its term is over", async () => {
+  const key = await newKey();
+  await ring.rekey("i", []);
+  const duty = leader();
+  await run(duty);
+  nowMs += keepMs + 1_000;
+  const [{ signal }, position] = [new AbortController(), own.position.bind(own)];
+  let asked = 0;
+  own.position = async () => {
+    asked += 1;
+    return await position();
+  };
+  // It ends when the leader asks which data the stores have.
+  await duty.run({ epoch, signal, active: () => asked < 2 });
+  expect([asked, (await wrapped()).length]).toEqual([2, 2]);
+  await own.quarantine("i", key.uniqueIdentifier, "of a test", { copy: encodeRecord(key) });
+  records.change = () => Promise.reject(new StoreUnavailable("full", "no room"));
+  await run(duty);
+  expect(await wrapped()).toHaveLength(2);
 });
 
 test("a KEK that a region has not wrapped is no reason to re-seal, and a deleted instance is left alone", async () => {

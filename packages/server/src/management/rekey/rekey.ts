@@ -134,8 +134,9 @@ export class Rekey implements Duty {
       if (rekeying.older.size === 0) continue;
       const texts = await this.#texts(instance, rekeying);
       note(texts);
-      await this.#tell(instance, texts, quarantined);
-      note({ done: await this.#removeUnneeded(instance), left: 0 });
+      // An untold record may say that nothing needs an older KEK although something does.
+      if (!(await this.#tell(instance, texts, quarantined))) continue;
+      note({ done: await this.#removeUnneeded(instance, context), left: 0 });
     }
     if (failure !== undefined && total.done === 0) throw failure;
     return total;
@@ -209,12 +210,12 @@ export class Rekey implements Duty {
     return result;
   }
 
-  /** Writes into the KEK's record how far this region is: when that begins or ends, and from time to time. */
-  async #tell(instance: string, texts: DutyResult, quarantined: number): Promise<void> {
+  /** Writes into the KEK's record how far this region is: when that begins or ends, and from time to time. False if it cannot. */
+  async #tell(instance: string, texts: DutyResult, quarantined: number): Promise<boolean> {
     const { region, reseal, view, records, clock } = this.#options;
     const progress = reseal.progressOf(instance);
     const record = progress && view.of("Kek", instance).get(progress.kek);
-    if (record === undefined || progress === undefined) return;
+    if (record === undefined || progress === undefined) return false;
     const { kek, withheld, store, resealed, left: unsealed, reason } = progress;
     const told = record.rekey[region];
     const left = unsealed + texts.left + texts.done;
@@ -230,12 +231,11 @@ export class Rekey implements Duty {
       ...(sinceMs !== undefined && { sinceMs }),
       ...(withheld !== undefined && { withheld }),
     };
-    if (told !== undefined && !isNews(told, state)) return;
-    await records
-      .change("Kek", kek, () => ({ rekey: { [region]: state } }), [])
-      .catch((error: unknown) => {
-        if (!isExpected(error)) throw error;
-      });
+    if (told !== undefined && !isNews(told, state)) return true;
+    return await orFalse(async () => {
+      await records.change("Kek", kek, () => ({ rekey: { [region]: state } }), []);
+      return true;
+    });
   }
 
   /** What an earlier leader knew counts as long as this one meets nothing that needs an older KEK. */
@@ -256,8 +256,8 @@ export class Rekey implements Duty {
     return known.earlierMs ?? Math.max(sinceMs, known.textsMs);
   }
 
-  /** Removes the wraps of older KEKs that no region has needed for long; returns how many KEKs lost them. */
-  async #removeUnneeded(instance: string): Promise<number> {
+  /** Removes, within the term, the wraps of older KEKs that no region has needed for long; returns how many KEKs lost them. */
+  async #removeUnneeded(instance: string, { active }: DutyContext): Promise<number> {
     const { region, required, view, keepMs = keepDefaultMs } = this.#options;
     // One leader is enough; where that one is retired, its wraps keep the KEK anyway.
     if (required().some((other) => other < region)) return 0;
@@ -282,7 +282,7 @@ export class Rekey implements Duty {
       const times = [...[...regions].map(quietMs), this.#sameMs(kek.id, writtenMs)];
       if (record === undefined || !times.every((ms) => ms >= keepMs)) continue;
       const sameStores = await this.#areSame([...regions].map((one) => [one, states[one]?.store]));
-      if (sameStores && (await this.#remove(instance, kek.id, writtenMs))) done += 1;
+      if (sameStores && active() && (await this.#remove(instance, kek.id, writtenMs))) done += 1;
     }
     return done;
   }
@@ -300,15 +300,12 @@ export class Rekey implements Duty {
   async #areSame(
     stores: readonly (readonly [region: string, store: string | undefined])[],
   ): Promise<boolean> {
-    try {
+    return await orFalse(async () => {
       for (const [region, store] of stores) {
         if ((await this.#options.storeOf(region)) !== store) return false;
       }
       return true;
-    } catch (error) {
-      if (isExpected(error)) return false;
-      throw error;
-    }
+    });
   }
 
   /** Every region agrees. A backup that was restored meanwhile has written the wraps anew, which keeps them. */
@@ -322,7 +319,7 @@ export class Rekey implements Duty {
       { id, instance },
       { timeMs: clock.wallMs() },
     );
-    try {
+    return await orFalse(async () => {
       const { record, outcome } = await updateRecord(
         store,
         id,
@@ -335,11 +332,7 @@ export class Rekey implements Duty {
       if (record === undefined || outcome === undefined) return false;
       view.take([record]);
       return true;
-    } catch (error) {
-      // It is tried again: a region may be out.
-      if (isExpected(error)) return false;
-      throw error;
-    }
+    });
   }
 }
 
@@ -484,6 +477,16 @@ function isNews(told: RekeyState, now: RekeyState): boolean {
   if (told.reason !== now.reason || told.quarantined > 0 !== now.quarantined > 0) return true;
   const moved = told.resealed !== now.resealed || told.left !== now.left;
   return moved && now.atMs - told.atMs >= tellAgainMs;
+}
+
+/** False where work fails as expected, since a region may be out: it is tried again. */
+async function orFalse(work: () => Promise<boolean>): Promise<boolean> {
+  try {
+    return await work();
+  } catch (error) {
+    if (isExpected(error)) return false;
+    throw error;
+  }
 }
 
 function isExpected(error: unknown): boolean {
