@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, readdir, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { systemInstance } from "@holdfast/engine";
+import { StoreUnavailable, systemInstance } from "@holdfast/engine";
 import { MemoryOwnStore, sampleObject } from "@holdfast/engine/testing";
 import type { Others } from "@holdfast/regions";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -131,6 +131,30 @@ describe("scheduled backups", () => {
     leader.nowMs += hour / 4;
     await expect(duty.run(context)).rejects.toThrow(/no such/);
     expect(lastGoodMs(await runsOf(leader.store, "a"))).toBeUndefined();
+  });
+
+  test("that cannot be recorded count nevertheless, and are recorded once they can be", async () => {
+    const leader = new Leader();
+    await mkdir(leader.directory);
+    await initBackupKey(leader.keyFile, machine);
+    const duty = leader.duty();
+    const commit = leader.store.commit.bind(leader.store);
+    leader.store.commit = () => Promise.reject(new StoreUnavailable("full", "no room"));
+    await expect(duty.run(context)).rejects.toThrow("no room");
+    leader.nowMs += hour / 2;
+    expect(await duty.run(context)).toEqual({ done: 0, left: 0 });
+    expect(await readdir(leader.directory)).toEqual(["holdfast-a-20261125T120000Z.backup"]);
+    // It was written, but the answer is lost.
+    leader.store.commit = async (...given) => {
+      await commit(...given);
+      throw new StoreUnavailable("barrierShort", "not known");
+    };
+    expect(await duty.run(context)).toEqual({ done: 0, left: 0 });
+    leader.store.commit = commit;
+    expect(await duty.run(context)).toEqual({ done: 0, left: 0 });
+    const { runs } = await runsOf(leader.store, "a");
+    expect(runs).toMatchObject([{ ok: true, startedMs: start }]);
+    expect(runs).toHaveLength(1);
   });
 
   test("without damaged records are failures, and complete ones stay beside the last of them", async () => {

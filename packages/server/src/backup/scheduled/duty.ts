@@ -56,6 +56,8 @@ export class ScheduledBackups implements Duty {
   readonly name = "backup";
   readonly everyMs = lookMs;
   readonly #options: ScheduledBackupsOptions;
+  /** The last backup of this node, while the region's record lacks it: it counts nevertheless. */
+  #unnoted: { readonly run: BackupRun; readonly by: string | undefined } | undefined;
 
   constructor(options: ScheduledBackupsOptions) {
     this.#options = options;
@@ -64,6 +66,7 @@ export class ScheduledBackups implements Duty {
   /** See `Duty.run`. */
   readonly run = async (context: DutyContext): Promise<DutyResult> => {
     const { source, store, ordered } = this.#options;
+    await this.#noteLate();
     const runs = await runsOf(store, source.region);
     const { order } = runs;
     const isDue = this.#isDue(runs);
@@ -88,16 +91,16 @@ export class ScheduledBackups implements Duty {
       ...{ file: join(directory, names.complete), startedMs },
       ...{ records: 0, bytes: 0, ok: false },
     };
-    let run: BackupRun;
-    try {
-      run = await this.#make(names, startedMs, signal, ordered?.telling);
-      await this.#note(run, ordered?.order.by);
-    } catch (error) {
-      if (signal.aborted) throw error;
-      const reason = reasonOf(error);
-      await this.#note({ ...failed, endedMs: clock.wallMs(), reason }, ordered?.order.by);
-      throw error;
-    }
+    let failure: unknown;
+    const run = await this.#make(names, startedMs, signal, ordered?.telling).catch(
+      (error: unknown): BackupRun => {
+        if (signal.aborted) throw error;
+        failure = error;
+        return { ...failed, endedMs: clock.wallMs(), reason: reasonOf(error) };
+      },
+    );
+    await this.#note(run, ordered?.order.by);
+    if (failure !== undefined) throw failure;
     if (!run.ok) {
       // The complete ones stay, however many incomplete ones follow.
       await retireIncomplete(directory, source.region, 1, this.#evident);
@@ -111,7 +114,8 @@ export class ScheduledBackups implements Duty {
   #isDue({ region, runs }: BackupRuns): boolean {
     const nowMs = this.#options.clock.wallMs();
     // Runs from before the clock was set back are in the future: they must not stop all backups.
-    const past = runs.filter(({ startedMs }) => startedMs <= nowMs + againMs);
+    const all = [...(this.#unnoted ? [this.#unnoted.run] : []), ...runs];
+    const past = all.filter(({ startedMs }) => startedMs <= nowMs + againMs);
     const [last] = past;
     // A run that failed a moment ago would fail again.
     if (last?.ok === false && nowMs - last.endedMs < againMs) return false;
@@ -171,18 +175,28 @@ export class ScheduledBackups implements Duty {
     await append({ outcome: "success" });
   };
 
-  async #note(run: BackupRun, by = "schedule"): Promise<void> {
+  /** Records the last backup, where that was not possible when it ended. */
+  async #noteLate(): Promise<void> {
+    if (this.#unnoted === undefined) return;
+    const { run, by } = this.#unnoted;
+    // The failure was reported then; until it can be recorded, this node remembers it.
+    await this.#note(run, by).catch(() => undefined);
+  }
+
+  async #note(run: BackupRun, by: string | undefined): Promise<void> {
     const { store, source, ids } = this.#options;
+    this.#unnoted = { run, by };
     const event = {
       time: run.endedMs,
       action: "backup.create",
       outcome: run.ok ? "success" : "failure",
-      initiator: by,
+      initiator: by ?? "schedule",
       target: run.file,
       requestId: ids.uuid(),
       ...(run.reason !== "" && { reason: run.reason }),
       detail: { records: run.records, bytes: run.bytes },
     } as const;
     await noteRun(store, source.region, run, [event]);
+    this.#unnoted = undefined;
   }
 }

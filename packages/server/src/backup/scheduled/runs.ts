@@ -60,7 +60,7 @@ export async function noteRun(
   audit: readonly AuditEvent[],
 ): Promise<void> {
   const edit = (before: SystemRecord<"Backup"> | undefined) => ({
-    run: { [slotFor(before)]: added },
+    run: { [slotFor(before, added)]: added },
   });
   await changeRuns(store, region, added.endedMs, edit, audit);
 }
@@ -92,12 +92,12 @@ async function changeRuns(
   await updateRecord(store, id, edit, { what, evidence: audit });
 }
 
-/** A free slot, or else that of the oldest run. */
-function slotFor(record: SystemRecord<"Backup"> | undefined): number {
+/** The slot of the same backup, which may be added twice; or a free one, or else that of the oldest run. */
+function slotFor(record: SystemRecord<"Backup"> | undefined, { file }: BackupRun): number {
   let [oldest, oldestMs] = [0, Number.POSITIVE_INFINITY];
   for (let slot = 0; slot < slots; slot++) {
     const said = record?.run[slot];
-    if (said === undefined) return slot;
+    if (said === undefined || said.file === file) return slot;
     if (said.startedMs < oldestMs) [oldest, oldestMs] = [slot, said.startedMs];
   }
   return oldest;
