@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import type { Ids, Timers } from "@holdfast/engine";
+import { ClockCheck, type Ids, type Timers } from "@holdfast/engine";
 import { type GivenApprovals, withLocalApprovals } from "../approvals/local-approvals.ts";
 import { OperatorError } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
@@ -306,11 +306,18 @@ function conclusion(report: RestoreReport, apply: boolean): string {
   return `the restore is not complete: ${why}: ${mend}`;
 }
 
-/** The store of this region; any other that is not retired must answer, since it may know more. */
+/**
+ * The store of this region, and the clock of this machine compared with the others; any other region that is not retired
+ * must answer, since it may know more.
+ */
 async function targetOf(opened: OpenedRegions): Promise<RestoreTarget> {
   const { own, timers, observe } = opened;
   const peers = await presentRegions(opened, "may know of objects that were destroyed since");
-  return { own, peers, timers, observe };
+  const clocks = new ClockCheck(timers, () => [
+    ...[own.clockReading() ?? []].flat(),
+    ...peers.flatMap((peer) => peer.clockReadings()),
+  ]);
+  return { own, peers, timers: { ...timers, doubt: () => clocks.doubt() }, observe };
 }
 
 /** Runs `work` with all versions of the backup key, and overwrites these afterwards. */

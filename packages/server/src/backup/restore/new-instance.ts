@@ -21,7 +21,7 @@ import { eachPage, type Scanned } from "../archive/scan.ts";
 import { patiently } from "../patiently.ts";
 import { ArchivedSystem, type SystemStore } from "./archived-system.ts";
 import type { CommandKeyRing } from "./key-rings.ts";
-import type { RestoreTarget } from "./restore.ts";
+import { latestSeconds, type RestoreTarget } from "./restore.ts";
 import { systemRecords } from "./system-records.ts";
 
 /** Which deleted instance's objects to restore, and where. */
@@ -154,8 +154,8 @@ class Move {
         continue;
       }
       // Its instance was deleted, so nobody could restore it until now.
-      const nowSeconds = Math.floor(timers.wallMs() / 1_000);
-      const made = await this.#sealed({ ...now, facts: delayedAnew(now.facts, nowSeconds) });
+      const facts = delayedAnew(now.facts, latestSeconds(timers));
+      const made = await this.#sealed({ ...now, facts });
       if (made !== undefined) moved.push(made);
     }
     if (this.#options.apply && moved.length > 0) {

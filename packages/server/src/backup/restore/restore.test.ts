@@ -96,11 +96,15 @@ class Site {
 
   async restore(
     file: string,
-    { apply = true, peers = [] }: { apply?: boolean; peers?: RestoreTarget["peers"] } = {},
+    {
+      apply = true,
+      peers = [],
+      timers = systemClock,
+    }: Partial<Pick<RestoreTarget, "peers" | "timers">> & { apply?: boolean } = {},
   ): Promise<RestoreReport> {
     await using reader = await ArchiveReader.open(file, [key]);
     const scanned = await scanArchive(reader);
-    const target = { own: this.own, peers, timers: systemClock, observe: () => undefined };
+    const target = { own: this.own, peers, timers, observe: () => undefined };
     return await restoreArchive(reader, scanned, target, { apply });
   }
 }
@@ -205,6 +209,17 @@ describe("a backup", () => {
       expect(found).toMatchObject({ state: "pending", time: 10, us: 10e6 + 1 });
       expect(found?.until).toBeGreaterThanOrEqual(before + 60);
       expect((await empty.get(one))?.material).toEqual(one.material);
+    });
+
+    test("ends no delay early on a machine whose clock is behind the others", async () => {
+      const { site, objects } = await filled();
+      const [one] = objects as [ManagedObject];
+      await site.change(one, { facts: { destruction } });
+      const file = await site.backup();
+      const empty = new Site();
+      const doubt = () => ({ latestSeconds: 5_000, reason: "it is behind" });
+      await empty.restore(file, { timers: { ...systemClock, wallMs: () => 1_000, doubt } });
+      expect((await destructionIn(empty, one))?.until).toBe(5_060);
     });
 
     test("neither destroys one again that was restored since, nor revives one that was destroyed since", async () => {

@@ -1,4 +1,5 @@
 import {
+  type Clock,
   delayedAnew,
   type InstanceStatuses,
   type ManagedObject,
@@ -237,7 +238,7 @@ class Restore {
       const copy = copies.get(object.uniqueIdentifier);
       return (copy?.facts.destruction?.us ?? Number.NEGATIVE_INFINITY) >= pending.us;
     });
-    const nowSeconds = Math.floor(this.#target.timers.wallMs() / 1_000);
+    const nowSeconds = latestSeconds(this.#target.timers);
     return isKnown ? object : { ...object, facts: delayedAnew(object.facts, nowSeconds) };
   }
 
@@ -340,6 +341,11 @@ class Together {
     await Promise.all(this.#running);
     if (this.#failure !== undefined) throw this.#failure.error;
   }
+}
+
+/** When a delay begins that begins now: a machine whose clock is behind must not shorten it. */
+export function latestSeconds({ wallMs, doubt }: Pick<Clock, "wallMs" | "doubt">): number {
+  return Math.max(Math.floor(wallMs() / 1_000), doubt?.()?.latestSeconds ?? 0);
 }
 
 /** The instance that a record shows as deleted for good. */
