@@ -13,12 +13,14 @@ const root = new MemoryRootOfTrust(systemIds, name);
 let own: MemoryOwnStore;
 /** What the other region got. */
 let pushed: ManagedObject[];
+/** How many at once. */
+let most: number;
 let outcome: PushOutcome;
 let result: "moved" | "raced";
 
 beforeEach(() => {
   own = new MemoryOwnStore();
-  pushed = [];
+  [pushed, most] = [[], 0];
   outcome = "durable";
   result = "moved";
 });
@@ -39,6 +41,7 @@ async function adopted(entries: readonly KekEntry[]): Promise<void> {
   const ring = { rewrap: async () => result };
   const push = async (objects: readonly ManagedObject[]) => {
     pushed.push(...objects);
+    most = Math.max(most, objects.length);
     return objects.map(() => outcome);
   };
   await adopt(await adoptable(entries), { ring, root, own, peer: { region: "b", push } });
@@ -50,6 +53,14 @@ test("the other region gets the keys of this run, and those of an earlier one th
   expect(pushed.map((record) => record.uniqueIdentifier).toSorted()).toEqual(
     [one.kek.id, two.kek.id].toSorted(),
   );
+});
+
+test("many keys go to the other region in several pushes", async () => {
+  const keks: KekEntry[] = [];
+  for (let made = 0; made < 300; made += 1) keks.push(await kekUnder(lost));
+  await adopted(keks);
+  expect(new Set(pushed.map((record) => record.uniqueIdentifier)).size).toBe(300);
+  expect(most).toBe(256);
 });
 
 test("a repeat gives the keys to the other region again, and a wrong name is refused", async () => {

@@ -60,6 +60,9 @@ export async function adoptRoot(
   }
 }
 
+/** The other region takes no more in one message. */
+const recordsPerPush = 256;
+
 /** The KEKs of a region that its configuration's root of trust wraps. */
 export interface Adoptable {
   /** Under the lost root key. */
@@ -99,15 +102,17 @@ export async function adopt(
   }
   // At first the region's nodes may serve from the other region's store, so it needs the new wraps too.
   const ids = [...done, ...lost].map(({ kek }) => kek.id);
-  const found = await own.read(systemInstance, ids);
-  const records = found.flatMap((each) => each?.object ?? []);
-  const outcomes = await peer.push(records);
-  const left = outcomes.findIndex((outcome) => outcome !== "durable");
-  if (left === -1) return;
-  throw new OperatorError(
-    `key-encryption key ${records[left]?.uniqueIdentifier} has its new wrap here, and region ${peer.region} did not take it (${outcomes[left]}): run this again before you start the region's nodes`,
-    "again",
-  );
+  for (let at = 0; at < ids.length; at += recordsPerPush) {
+    const found = await own.read(systemInstance, ids.slice(at, at + recordsPerPush));
+    const records = found.flatMap((each) => each?.object ?? []);
+    const outcomes = await peer.push(records);
+    const left = outcomes.findIndex((outcome) => outcome !== "durable");
+    if (left === -1) continue;
+    throw new OperatorError(
+      `key-encryption key ${records[left]?.uniqueIdentifier} has its new wrap here, and region ${peer.region} did not take it (${outcomes[left]}): run this again before you start the region's nodes`,
+      "again",
+    );
+  }
 }
 
 /** The KEKs under the lost and the configured root key; rejects with `OperatorError` if there is nothing to do. */
