@@ -21,7 +21,8 @@ export interface StatedKey {
 
 /**
  * The attributes that the server derives from a new object and never changes: algorithm, length, Key Format Type,
- * Key Value Present, Digest if the material is not secret, and those of a certificate (KMIP 2.1, 4.7 to 4.28).
+ * Key Value Present, Digest if the material is not secret, and those of a certificate (KMIP 2.1, 4.7 to 4.28). Algorithm
+ * and length are the stated ones where the object itself does not tell them.
  */
 export function describeObject(
   type: ObjectTypeName,
@@ -37,8 +38,11 @@ type Describe = (type: ObjectTypeName, object: Item, stated: StatedKey) => reado
 /** Objects that are not keys. */
 const describers: Readonly<Partial<Record<ObjectTypeName, Describe>>> = {
   Template: () => [],
-  Certificate: (_type, object) => describeCertificate(object),
-  CertificateRequest: () => [attributeItem("KeyFormatType", "PKCS_10")],
+  Certificate: (_type, object, stated) => describeCertificate(object, stated),
+  CertificateRequest: (_type, _object, stated) => [
+    ...numberItems(stated),
+    attributeItem("KeyFormatType", "PKCS_10"),
+  ],
   OpaqueObject: (_type, object) => {
     const { opaqueDataType } = objectValue("OpaqueObject", object);
     return [
@@ -48,14 +52,25 @@ const describers: Readonly<Partial<Record<ObjectTypeName, Describe>>> = {
   },
 };
 
-function describeCertificate(object: Item): readonly Item[] {
+function describeCertificate(object: Item, stated: StatedKey): readonly Item[] {
   const { certificateType, certificateValue } = objectValue("Certificate", object);
+  const found =
+    certificateType === "X_509"
+      ? certificateItems(certificateValue)
+      : [attributeItem("CertificateLength", certificateValue.length)];
+  const tags = new Set(found.map(({ tag }) => tag));
   return [
     attributeItem("CertificateType", certificateType),
     attributeItem("KeyFormatType", certificateFormat),
-    ...(certificateType === "X_509"
-      ? certificateItems(certificateValue)
-      : [attributeItem("CertificateLength", certificateValue.length)]),
+    ...found,
+    ...numberItems(stated).filter(({ tag }) => !tags.has(tag)),
+  ];
+}
+
+function numberItems({ algorithm, length }: StatedKey): readonly Item[] {
+  return [
+    ...(algorithm === undefined ? [] : [attributeItem("CryptographicAlgorithm", algorithm)]),
+    ...(length === undefined ? [] : [attributeItem("CryptographicLength", length)]),
   ];
 }
 
@@ -68,8 +83,7 @@ function describeKey(type: ObjectTypeName, object: Item, stated: StatedKey): rea
   }
   checkLength(block, algorithm, length);
   return [
-    ...(algorithm === undefined ? [] : [attributeItem("CryptographicAlgorithm", algorithm)]),
-    ...(length === undefined ? [] : [attributeItem("CryptographicLength", length)]),
+    ...numberItems({ algorithm, length }),
     attributeItem("KeyFormatType", block.keyFormatType),
     ...(block.keyValue === undefined ? [attributeItem("KeyValuePresent", false)] : []),
   ];

@@ -11,6 +11,7 @@ import {
 import { bigInteger, byteString, enumeration, type Item, structure } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
 import { attributeSet } from "../testing/test-attributes.ts";
+import { der, nameDer, oid, testCertificate } from "../testing/test-certificate.ts";
 import { type TestEngine, testEngine } from "../testing/test-engine.ts";
 import { is } from "../testing/test-locate.ts";
 
@@ -193,5 +194,50 @@ describe("a PKCS#12 container", () => {
     expect(await reasons(password)).toEqual([undefined, undefined, undefined]);
     await engine.ask("1.4", "Destroy", { uniqueIdentifier: password });
     expect(await reasons(password)).toEqual(bad);
+  });
+});
+
+describe("the stated algorithm and length of an object that does not tell them itself", () => {
+  const stated = { CryptographicAlgorithm: "ECDSA", CryptographicLength: 256 } as const;
+  const tags = [attributes.CryptographicAlgorithm.tag, attributes.CryptographicLength.tag];
+  const names = nameDer([["2.5.4.3", "c"]]);
+  const certificate = (type: "PGP" | "X_509", key: "rsa" | "unknown") => {
+    const parts = { issuer: names, subject: names, serialNumber: Buffer.of(7) };
+    const publicKey = key === "rsa" ? {} : { publicKey: unknownKey };
+    return objectItem("Certificate", {
+      certificateType: type,
+      certificateValue: testCertificate({ ...parts, ...publicKey }),
+    });
+  };
+  /** A Subject Public Key Info of an algorithm that no platform knows. */
+  const unknownKey = der(0x30, der(0x30, oid("1.2.3.4")), der(0x03, Buffer.of(0, 1)));
+  const request = objectItem("CertificateRequest", {
+    certificateRequestType: "PKCS_10",
+    certificateRequestValue: Uint8Array.of(1, 2, 3),
+  });
+
+  test.each<[string, Version, ObjectTypeName, Item]>([
+    ["a PGP certificate", "1.0", "Certificate", certificate("PGP", "rsa")],
+    [
+      "a certificate with a key of an unknown kind",
+      "1.4",
+      "Certificate",
+      certificate("X_509", "unknown"),
+    ],
+    ["a certificate request", "2.0", "CertificateRequest", request],
+    ["a certificate request", "2.1", "CertificateRequest", request],
+  ])("are those of %s in %s", async (_what, version, type, object) => {
+    const uniqueIdentifier = await register(version, type, object, stated);
+    const references = tags.map((tag) => ({ tag, key: "" }));
+    const answer = await engine.ask(version, "GetAttributes", { uniqueIdentifier, references });
+    expect(answer.attributes.map(({ item }) => item)).toEqual(
+      attributeSet(stated).attributes.map(({ item }) => item),
+    );
+  });
+
+  test("must be those of a certificate whose key is known", async () => {
+    const request = payload("Certificate", certificate("X_509", "rsa"), stated);
+    expect(await engine.reason("1.4", "Register", request)).toBe("InvalidField");
+    expect(await engine.reason("2.1", "Register", request)).toBe("InvalidAttributeValue");
   });
 });
