@@ -51,9 +51,15 @@ const dateStates: ReadonlyMap<number, readonly State[]> = new Map([
   [attributes.DeactivationDate.tag, ["PreActive", "Active"]],
 ]);
 
+/** These are fixed once they have come; a transition's date is fixed by the state that it leads to. */
+const fixedOnceReached: ReadonlySet<number> = new Set([
+  attributes.ProcessStartDate.tag,
+  attributes.ProtectStopDate.tag,
+]);
+
 /**
- * Refuses to change the date of a planned transition once the object's state is past it, or once the date has come
- * (KMIP 2.1, 4.1, 4.18, 4.40 and 4.41).
+ * Refuses to change the date of a planned transition once the object's state is past it, and a Process Start or Protect
+ * Stop Date once it has come (KMIP 2.1, 4.1, 4.18, 4.40 and 4.41).
  */
 export function requirePlannable(
   object: ManagedObject,
@@ -67,6 +73,7 @@ export function requirePlannable(
   if (!states.includes(state)) {
     throw new KmipError("wrongLifecycleState", `the date is fixed in state ${stateText(state)}`);
   }
+  if (!fixedOnceReached.has(tag)) return;
   const current = object.registers.find((register) => register.tag === tag)?.value;
   if (current !== undefined && hasPassed(Number(current.value), context.nowSeconds)) {
     throw new KmipError("wrongLifecycleState", "the date has passed and cannot be changed");

@@ -341,6 +341,19 @@ describe("dates", () => {
     expect(await modify("2.1", date("ProtectStopDate", 99))).toBeUndefined();
   });
 
+  test.each(["1.0", "2.1"] as const)(
+    "of a deactivation can change in %s as long as the object was never Active",
+    async (version) => {
+      const dates = { DeactivationDate: engine.now + 10 };
+      uniqueIdentifier = (await engine.ask(version, "Create", aesKey(dates))).uniqueIdentifier;
+      engine.now += 20;
+      expect(await state()).toBe(1);
+      expect(await modify(version, date("DeactivationDate", 100))).toBeUndefined();
+      await activate();
+      expect(await state()).toBe(2);
+    },
+  );
+
   test("set the state at once if they are past", async () => {
     await add("2.1", date("ActivationDate", -10));
     expect(await state()).toBe(2);
