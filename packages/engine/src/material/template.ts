@@ -72,6 +72,7 @@ function tooManyAttributes(): KmipError {
   return new KmipError("tooManyAttributes", `an object has at most ${registersMax} attributes`);
 }
 
-function isTemplate({ objectType }: ManagedObject): boolean {
+/** Whether an object is a Template, which has no State in any version (KMIP 1.4, 3.22). */
+export function isTemplate({ objectType }: ManagedObject): boolean {
   return objectTypeName(objectType) === "Template";
 }

@@ -1,3 +1,4 @@
+import { isTemplate } from "../material/template.ts";
 import type { Handler } from "../ports/operation-context.ts";
 import { destroyed } from "../record/lifecycle.ts";
 import { refuseKept, refuseTransition } from "../record/lifecycle-refusal.ts";
@@ -14,7 +15,12 @@ export const destroy: Handler<"Destroy"> = async (context, { uniqueIdentifier })
   const after = await context.objects.change(
     uniqueIdentifier,
     (object) => {
-      const result = destroyed(object.facts, { time, region, us }, delay);
+      const result = destroyed(
+        object.facts,
+        { time, region, us },
+        // A date among a Template's own attributes gives it no State (KMIP 1.4, 3.22 and 4.21).
+        { delaySeconds: delay, hasState: !isTemplate(object) },
+      );
       if (result.kind !== "changed") throw refuseTransition(result.state, "destroyed");
       const { facts } = result;
       return { ...object, facts, material: facts.destroyed ? undefined : object.material };

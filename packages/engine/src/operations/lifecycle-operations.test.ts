@@ -274,6 +274,18 @@ describe("objects without a State", () => {
     expect(await take("1.4", uniqueIdentifier, "destroy")).toBeUndefined();
   });
 
+  test.each(["1.0", "1.4"] as const)(
+    "a Template can be destroyed once in %s, also after its dates have come",
+    async (version) => {
+      const attributes = attributeSet({ ActivationDate: engine.now - 1 });
+      const request = { ...template, attributes };
+      const { uniqueIdentifier } = await engine.ask(version, "Register", request);
+      expect(await take(version, uniqueIdentifier, "destroy")).toBeUndefined();
+      expect(stateOf(await facts(uniqueIdentifier))).toBe("Destroyed");
+      expect(await take(version, uniqueIdentifier, "destroy")).toBe("PermissionDenied");
+    },
+  );
+
   async function opaque(): Promise<string> {
     const object = objectItem("OpaqueObject", {
       opaqueDataType: 0x80000001,

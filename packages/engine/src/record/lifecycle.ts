@@ -107,13 +107,19 @@ export interface WrittenAt extends Fact {
   readonly us: number;
 }
 
-/** Destroys an object for clients at once, and for good when the delay is over; for good at once with a delay of 0. */
+/**
+ * Destroys an object for clients at once, and for good when the delay is over; for good at once with a delay of 0. An
+ * object without a State is destroyed whatever its facts are.
+ */
 export function destroyed(
   facts: Facts,
   { us, ...fact }: WrittenAt,
-  delaySeconds: number,
+  { delaySeconds, hasState }: { readonly delaySeconds: number; readonly hasState: boolean },
 ): Transition {
-  const result = transition(facts, "destroy", fact);
+  const result =
+    hasState || isDestroyed(facts)
+      ? transition(facts, "destroy", fact)
+      : ({ kind: "changed", state: "Destroyed", facts: { ...facts, destroyed: fact } } as const);
   if (result.kind !== "changed" || delaySeconds === 0) return result;
   const until = fact.time + delaySeconds;
   const destruction = { ...fact, state: "pending", until, us: stampAfter(facts, us) } as const;
