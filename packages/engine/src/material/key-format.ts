@@ -1,6 +1,8 @@
 import {
   type AttributeValue,
   attributeItem,
+  attributes,
+  attributeValue,
   type KeyBlock,
   KmipError,
   keyBlockOf,
@@ -58,13 +60,22 @@ function describeCertificate(object: Item, stated: StatedKey): readonly Item[] {
     certificateType === "X_509"
       ? certificateItems(certificateValue)
       : [attributeItem("CertificateLength", certificateValue.length)];
-  const tags = new Set(found.map(({ tag }) => tag));
+  const told = found.filter((item) => !saysOnlyCurve(item, stated));
+  const tags = new Set(told.map(({ tag }) => tag));
   return [
     attributeItem("CertificateType", certificateType),
     attributeItem("KeyFormatType", certificateFormat),
-    ...found,
+    ...told,
     ...numberItems(stated).filter(({ tag }) => !tags.has(tag)),
   ];
+}
+
+const onCurve: ReadonlySet<StatedKey["algorithm"]> = new Set(["ECDSA", "ECDH", "ECMQV", "EC"]);
+
+/** A certificate tells that its key is on a curve, and not by which of these algorithms it is used. */
+function saysOnlyCurve(item: Item, { algorithm }: StatedKey): boolean {
+  if (item.tag !== attributes.CryptographicAlgorithm.tag) return false;
+  return onCurve.has(algorithm) && onCurve.has(attributeValue("CryptographicAlgorithm", item));
 }
 
 function numberItems({ algorithm, length }: StatedKey): readonly Item[] {

@@ -11,7 +11,13 @@ import {
 import { bigInteger, byteString, enumeration, type Item, structure } from "@holdfast/ttlv";
 import { beforeEach, describe, expect, test } from "vitest";
 import { attributeSet } from "../testing/test-attributes.ts";
-import { der, nameDer, oid, testCertificate } from "../testing/test-certificate.ts";
+import {
+  der,
+  nameDer,
+  oid,
+  type TestCertificate,
+  testCertificate,
+} from "../testing/test-certificate.ts";
 import { type TestEngine, testEngine } from "../testing/test-engine.ts";
 import { is } from "../testing/test-locate.ts";
 
@@ -199,45 +205,54 @@ describe("a PKCS#12 container", () => {
 
 describe("the stated algorithm and length of an object that does not tell them itself", () => {
   const stated = { CryptographicAlgorithm: "ECDSA", CryptographicLength: 256 } as const;
-  const tags = [attributes.CryptographicAlgorithm.tag, attributes.CryptographicLength.tag];
-  const names = nameDer([["2.5.4.3", "c"]]);
-  const certificate = (type: "PGP" | "X_509", key: "rsa" | "unknown") => {
+  const certificate = (
+    key: Partial<TestCertificate>,
+    certificateType: "PGP" | "X_509" = "X_509",
+  ) => {
+    const names = nameDer([["2.5.4.3", "c"]]);
     const parts = { issuer: names, subject: names, serialNumber: Buffer.of(7) };
-    const publicKey = key === "rsa" ? {} : { publicKey: unknownKey };
-    return objectItem("Certificate", {
-      certificateType: type,
-      certificateValue: testCertificate({ ...parts, ...publicKey }),
-    });
+    const certificateValue = testCertificate({ ...parts, ...key });
+    return objectItem("Certificate", { certificateType, certificateValue });
   };
   /** A Subject Public Key Info of an algorithm that no platform knows. */
-  const unknownKey = der(0x30, der(0x30, oid("1.2.3.4")), der(0x03, Buffer.of(0, 1)));
-  const request = objectItem("CertificateRequest", {
+  const publicKey = der(0x30, der(0x30, oid("1.2.3.4")), der(0x03, Buffer.of(0, 1)));
+  const signingRequest = objectItem("CertificateRequest", {
     certificateRequestType: "PKCS_10",
     certificateRequestValue: Uint8Array.of(1, 2, 3),
   });
 
-  test.each<[string, Version, ObjectTypeName, Item]>([
-    ["a PGP certificate", "1.0", "Certificate", certificate("PGP", "rsa")],
-    [
-      "a certificate with a key of an unknown kind",
-      "1.4",
-      "Certificate",
-      certificate("X_509", "unknown"),
-    ],
-    ["a certificate request", "2.0", "CertificateRequest", request],
-    ["a certificate request", "2.1", "CertificateRequest", request],
-  ])("are those of %s in %s", async (_what, version, type, object) => {
-    const uniqueIdentifier = await register(version, type, object, stated);
-    const references = tags.map((tag) => ({ tag, key: "" }));
+  /** Registers an object with an algorithm and a length, and expects it to have them. */
+  async function keeps(version: Version, type: ObjectTypeName, object: Item, given: Given) {
+    const uniqueIdentifier = await register(version, type, object, given);
+    const wanted = attributeSet(given).attributes.map(({ item }) => item);
+    const references = wanted.map(({ tag }) => ({ tag, key: "" }));
     const answer = await engine.ask(version, "GetAttributes", { uniqueIdentifier, references });
-    expect(answer.attributes.map(({ item }) => item)).toEqual(
-      attributeSet(stated).attributes.map(({ item }) => item),
-    );
+    expect(answer.attributes.map(({ item }) => item)).toEqual(wanted);
+  }
+
+  test.each<[string, Version, ObjectTypeName, Item]>([
+    ["a PGP certificate", "1.0", "Certificate", certificate({}, "PGP")],
+    ["a certificate with an unknown key", "1.4", "Certificate", certificate({ publicKey })],
+    ["a certificate request", "2.0", "CertificateRequest", signingRequest],
+    ["a certificate request", "2.1", "CertificateRequest", signingRequest],
+  ])("are those of %s in %s", async (_what, version, type, object) => {
+    await keeps(version, type, object, stated);
   });
 
+  test.each(["ECDSA", "ECDH", "ECMQV", "EC"] as const)(
+    "may be %s for any certificate with a key on a curve",
+    async (CryptographicAlgorithm) => {
+      const object = certificate({ key: "ec" });
+      const given = { CryptographicAlgorithm, CryptographicLength: 384 };
+      await keeps("1.4", "Certificate", object, given);
+      const wrong = payload("Certificate", object, { ...given, CryptographicLength: 256 });
+      expect(await engine.reason("1.4", "Register", wrong)).toBe("InvalidField");
+    },
+  );
+
   test("must be those of a certificate whose key is known", async () => {
-    const request = payload("Certificate", certificate("X_509", "rsa"), stated);
-    expect(await engine.reason("1.4", "Register", request)).toBe("InvalidField");
-    expect(await engine.reason("2.1", "Register", request)).toBe("InvalidAttributeValue");
+    const wrong = payload("Certificate", certificate({}), stated);
+    expect(await engine.reason("1.4", "Register", wrong)).toBe("InvalidField");
+    expect(await engine.reason("2.1", "Register", wrong)).toBe("InvalidAttributeValue");
   });
 });
