@@ -192,7 +192,7 @@ export async function signIn(secret: { readonly token: string } | { readonly cod
   // A host name of its own needs a cookie of its own. A node that refuses asks for the token later.
   const others = "token" in secret ? nodes.value.filter((node) => node !== asked.value) : [];
   void Promise.allSettled(others.map(at));
-  sessions += 1;
+  sessions.value += 1;
   await findWho();
   signInNotice.value = "";
   if (who.value === null || mustSignIn.value) {
@@ -270,7 +270,7 @@ export async function signOut(): Promise<void> {
         ? ""
         : signedOut
       : `${silent.join(" and ")} did not end the session: it may still count there. Sign out again later.`;
-  sessions += 1;
+  sessions.value += 1;
   who.value = null;
   mustSignIn.value = false;
 }
@@ -317,18 +317,18 @@ export async function findProvider(): Promise<void> {
 }
 
 /** Counts sign-ins and sign-outs: an answer about a session before the present one counts for nothing. */
-let sessions = 0;
+const sessions = signal(0);
 
 /** Finds out who is signed in. */
 export async function findWho(): Promise<void> {
-  const session = sessions;
+  const session = sessions.peek();
   try {
     const found = await call("whoAmI", {});
-    if (session !== sessions) return;
+    if (session !== sessions.peek()) return;
     who.value = found;
     mustSignIn.value = false;
   } catch (error) {
-    if (session === sessions) takeRefusal(error);
+    if (session === sessions.peek()) takeRefusal(error);
   }
 }
 
@@ -462,7 +462,7 @@ async function read(answer: Response): Promise<unknown> {
   const value: unknown = await answer.json().catch(() => undefined);
   const isDocument = typeof value === "object" && value !== null;
   if (answer.ok && isDocument) return value;
-  // A broken answer, or one of a proxy, is no refusal.
+  // A proxy may have answered, or the answer is broken: the service has refused nothing.
   if (!isDocument && (answer.ok || answer.status >= 500)) {
     throw new AdminUnreachable(
       `The answer ${answer.status} is not one of the service: a change may have been made or not. Look, and try again.`,

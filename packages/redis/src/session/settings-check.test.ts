@@ -1,9 +1,12 @@
 import { expect, test } from "vitest";
 import type { Connection, Outcome } from "../connection/connection.ts";
 import type { ConnectionSettings } from "../connection/options.ts";
+import { readServerInfo } from "../connection/server-info.ts";
 import { checkReplicas, checkSettings } from "./settings-check.ts";
 
-const info = { version: "8.0.2", cluster: false, appendOnly: true, maxmemoryPolicy: "noeviction" };
+const shown =
+  "redis_version:8.0.2\r\nrun_id:r\r\nrole:master\r\nredis_mode:standalone\r\naof_enabled:1\r\n";
+const info = readServerInfo(shown);
 const late = new Error("Command timed out");
 const refused = Object.assign(new Error("ERR unknown command"), { name: "ReplyError" });
 
@@ -11,7 +14,7 @@ function connectionThat(answer: Outcome): Connection {
   return {
     ...{ address: "a:1", open: true, info },
     batch: async () => [answer],
-    call: async () => "redis_version:8.0.2\r\nredis_mode:standalone\r\naof_enabled:1\r\n",
+    call: async () => shown,
     destroy: () => undefined,
   } as Partial<Connection> as Connection;
 }
