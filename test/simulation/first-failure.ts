@@ -1,3 +1,4 @@
+import { isViolation } from "./checker.ts";
 import { firstSeedOf, focusOf } from "./flaw-focus.ts";
 import type { Flaw } from "./flaws.ts";
 import { type HistoryOptions, type HistoryResult, runHistory } from "./history.ts";
@@ -28,6 +29,8 @@ export async function missedFlaw(flaw: Flaw): Promise<string> {
     (await firstFailure({ flaw, focus }, first)) ??
     (await firstFailure({ flaw, focus }, 1, first - 1));
   if (found === undefined) return `not found in ${faultyMax} histories`;
+  // An error of another kind says nothing of the promises.
+  if (!isViolation(found.failure)) return told(found);
   process.stdout.write(`found "${flaw}" at seed ${found.seed}: ${String(found.failure)}\n`);
   const same = await runHistory(found.seed, { focus });
   if (same.failure !== undefined) return told(same);
