@@ -91,6 +91,30 @@ test("a script that only reads runs once while its keys stay as they are", () =>
   expect(runs()).toBe(1);
 });
 
+test("SCAN shows each key that stays, whatever comes and goes meanwhile, and each process has its own order", () => {
+  const orders = ["one", "two"].map((seed) => {
+    const { ask, model } = server();
+    model.data.seed = seed;
+    const stay = Array.from({ length: 40 }, (_, at) => `{a}:o:${at}`);
+    for (const key of [...stay, "{a}:other"]) ask("SET", key, "1");
+    const seen: Bytes[] = [];
+    let cursor = "0";
+    do {
+      const found = ask("SCAN", cursor, "MATCH", "{*}:o:*", "COUNT", "7");
+      const [next, keys] = found as unknown as readonly [Bytes, readonly Bytes[]];
+      seen.push(...keys);
+      ask("SET", `{a}:o:new ${cursor}`, "1");
+      ask("DEL", `{a}:o:new ${next}`, "{a}:other");
+      cursor = next;
+    } while (cursor !== "0");
+    expect(seen).toEqual(expect.arrayContaining(stay));
+    expect(seen).not.toContain("{a}:other");
+    expect(new Set(seen).size).toBe(seen.length);
+    return seen.filter((key) => stay.includes(key)).join(" ");
+  });
+  expect(new Set(orders).size).toBe(2);
+});
+
 test("a script that reads the clock, or may write, runs each time", () => {
   const { ask, runs } = server();
   for (const [flags, call] of [

@@ -12,13 +12,20 @@ import {
   type Reply,
   Status,
 } from "./reply.ts";
+import { scanCommands } from "./scan-command.ts";
 import { sortedSetCommands } from "./sorted-set-commands.ts";
 import { streamCommands } from "./stream-commands.ts";
 import { hashCommands, textCommands, wrongNumber } from "./text-commands.ts";
 import { Keyspace } from "./values.ts";
 
 const commands: ReadonlyMap<string, Command> = new Map(
-  Object.entries({ ...textCommands, ...hashCommands, ...sortedSetCommands, ...streamCommands }),
+  Object.entries({
+    ...textCommands,
+    ...hashCommands,
+    ...sortedSetCommands,
+    ...streamCommands,
+    ...scanCommands,
+  }),
 );
 
 /** A script that a server knows. */

@@ -30,6 +30,8 @@ export class Keyspace {
   #allChanged = 0;
   /** The keys that were looked at, while somebody asks for them. */
   #looked: Set<Bytes> | undefined;
+  /** Decides in which order SCAN shows the keys: a process has its own. */
+  seed = "";
   /** How often something was changed; Redis repeats a command to its replicas only if it changed something. */
   changes = 0;
 

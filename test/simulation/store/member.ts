@@ -292,6 +292,7 @@ export class Member implements Server {
 
   #begin(): void {
     this.#runs += 1;
+    this.redis.data.seed = this.runId;
     this.#durable = this.#log.length;
     if (this.role === "primary") this.#rename();
   }
