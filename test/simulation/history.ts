@@ -322,9 +322,10 @@ class History {
   #planLoss({ atMs, copyAtMs, seed }: PlannedLoss): void {
     const random = new Random(seed);
     const { scheduler, groups } = this.#world;
-    scheduler.after(copyAtMs, () => {
+    const copy = (): void => {
       for (const { region, primary } of groups) this.#copies.set(region, primary.copy);
-    });
+    };
+    if (copyAtMs !== undefined) scheduler.after(copyAtMs, copy);
     scheduler.after(atMs, () => {
       const what = loseStore(this.#world, random, this.#copies);
       if (what === undefined) return;

@@ -7,6 +7,7 @@ import {
 } from "@holdfast/engine";
 import {
   allPartitions,
+  allTrails,
   partitionKeys,
   recordKey,
   sysKeys,
@@ -16,8 +17,11 @@ import {
   readPartitionHead,
   readRecordHeader,
 } from "../../packages/redis/src/connection/record-header.ts";
+import { split } from "../../packages/redis/src/proof/stored-values.ts";
 import { storedFormat } from "../../packages/redis/src/session/formats.ts";
-import type { StorageKeys } from "../../packages/redis/src/storage-keys/storage-keys.ts";
+import { noteField, stepInNote } from "../../packages/redis/src/storage-keys/key-note.ts";
+import { keySteps, type StorageKeys } from "../../packages/redis/src/storage-keys/storage-keys.ts";
+import { proveValue } from "../../packages/redis/src/storage-keys/value-proof.ts";
 import { newerValue, recordIn } from "../support/stored-value.ts";
 import type { Member } from "./store/member.ts";
 import { storageKeysOfStore } from "./watched-root.ts";
@@ -54,13 +58,14 @@ interface Read {
 }
 
 const unread: Read = { header: undefined, object: undefined };
-/** Keys and values of records → what they contain: after each answer the same few records are looked at again. */
+/** Stores, their storage keys, keys and values of records → what they contain: after each answer the same few records are looked at again. */
 const lately = new Map<string, Read>();
 const latelyMax = 100;
 
 function readOnce(member: Member, key: string, text: string): Read {
   const store = member.redis.data.text(sysHead)?.slice(0, storeIdLength);
-  const name = `${store} ${key} ${text}`;
+  const note = member.redis.data.hash(sysKeys.keys)?.get(noteField);
+  const name = `${store} ${note} ${key} ${text}`;
   const known = lately.get(name);
   if (known !== undefined) return known;
   if (lately.size >= latelyMax) lately.clear();
@@ -71,7 +76,40 @@ function readOnce(member: Member, key: string, text: string): Read {
 }
 
 function keysIn(member: Member): StorageKeys | undefined {
-  return storageKeysOfStore(readPartitionHead(textOf(member, sysHead))?.storeId ?? "");
+  return storageKeysOfStore(storeIdIn(member), member.redis.data.hash(sysKeys.keys));
+}
+
+function storeIdIn(member: Member): string {
+  return readPartitionHead(textOf(member, sysHead))?.storeId ?? "";
+}
+
+/** How far the rotation of a store's key is, as a member's data say. */
+export function rotationIn(member: Member) {
+  const step = stepInNote(member.redis.data.hash(sysKeys.keys)?.get(noteField) ?? "") ?? 0;
+  const number = keySteps.newest(step);
+  return { storeId: storeIdIn(member), number, isUnderWay: step !== keySteps.only(number) };
+}
+
+/** What in a member's data the store's newest storage key does not prove, of all that a rotation replaces. */
+export function unprovenIn(member: Member): string | undefined {
+  const keys = keysIn(member);
+  if (keys === undefined) return "anything";
+  const prefixes = allPartitions.map(({ record }) => record);
+  const record = valuesAt(member, prefixes).find(
+    ({ key, value }) => objectOf(keys, key, value) === undefined,
+  );
+  if (record !== undefined) return `record ${Buffer.from(record.key, "latin1").toString("hex")}`;
+  const hashes = [
+    ...allPartitions.map(({ cursors }) => cursors),
+    ...allTrails.map(({ chain }) => chain),
+    sysKeys.auditSinks,
+  ];
+  return hashes.find((key) =>
+    [...(member.redis.data.hash(key) ?? [])].some(([field, stored]) => {
+      const { value, proof } = split(Buffer.from(stored, "latin1"));
+      return !proveValue(keys.newest, { key, field }, value).equals(proof);
+    }),
+  );
 }
 
 /** Every record of an instance in a member's data. */
@@ -156,10 +194,13 @@ export function openIn(member: Member): { readonly reserved: number; readonly as
 }
 
 function recordsIn(member: Member, instance: string) {
-  const { record } = partitionKeys(partitionOf(instance));
+  return valuesAt(member, [partitionKeys(partitionOf(instance)).record]);
+}
+
+function valuesAt(member: Member, prefixes: readonly string[]) {
   return member.redis.data
     .keys()
-    .filter((key) => key.startsWith(record))
+    .filter((key) => prefixes.some((prefix) => key.startsWith(prefix)))
     .flatMap((key) => {
       const value = textOf(member, key);
       return value === undefined ? [] : [{ key, value }];

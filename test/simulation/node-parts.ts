@@ -42,6 +42,7 @@ import {
   Recount,
   type RecountOptions,
 } from "../../packages/server/src/management/keys/recount-duty.ts";
+import { RotateStorageKey } from "../../packages/server/src/roots/storage-key-rotation.ts";
 import { type ClientParts, delayOfKey, instance } from "./client.ts";
 import { replaced } from "./flaws.ts";
 import type { Life } from "./machine.ts";
@@ -312,6 +313,7 @@ function startLeader(
       },
     },
     new AuditChain(audit),
+    new RotateStorageKey(opened),
     new Recount({ own: countsOf(own), observe, monotonicMs: timers.monotonicMs }),
     ...(management === undefined ? [] : [management.duty]),
     ...(archive === undefined

@@ -3,6 +3,7 @@ import { BackupRestore } from "./backup-restore.ts";
 import { InstanceDeletion } from "./instance-deletion.ts";
 import { InstanceManagement } from "./instance-management.ts";
 import { KeyRestore } from "./key-restore.ts";
+import { KeyRotations } from "./key-rotations.ts";
 import type { SimNode } from "./node.ts";
 import { Random } from "./random.ts";
 import type { World } from "./world.ts";
@@ -40,6 +41,7 @@ const orders = {
   "backup restored": BackupRestore,
   "instances managed": InstanceManagement,
   "keys restored": KeyRestore,
+  "storage keys rotated": KeyRotations,
 } as const;
 
 type OrderName = keyof typeof orders;

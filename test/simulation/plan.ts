@@ -16,7 +16,8 @@ export interface PlannedFault {
 /** The store of a region that is lost, or replaced by a copy of an earlier time. */
 export interface PlannedLoss {
   readonly atMs: number;
-  readonly copyAtMs: number;
+  /** Undefined if it is emptied in any case. */
+  readonly copyAtMs: number | undefined;
   readonly seed: number;
 }
 
@@ -52,6 +53,12 @@ const needsBothStores = new Set([
   "node with another Redis of its region",
 ]);
 
+/**
+ * A history in which storage keys are rotated has none of these: they put a record back as it was, and an older key has
+ * proven it.
+ */
+const needsOneKey = new Set(["record of the next format"]);
+
 /** Chosen more often: these bring about states that are rare otherwise. */
 const often = new Set([
   "cut in the middle of an agreed operation",
@@ -76,7 +83,14 @@ export function planOf(seed: number, focus?: string): Plan {
   const plan = planWithoutOrder(seed, ordered === undefined ? focus : undefined, loses);
   const atMs = random.between(0, plan.busyMs * 0.5);
   const order = { name, atMs, seed: random.bits() };
-  return { ...plan, order: isOrdered ? order : undefined };
+  if (!isOrdered) return { ...plan, order: undefined };
+  return { ...(name === "storage keys rotated" ? withoutOlder(plan) : plan), order };
+}
+
+/** Nodes refuse an older copy of a store whose key was rotated since, until an operator forgets what they remember of it. */
+function withoutOlder<Rest extends Omit<Plan, "order">>(plan: Rest): Rest {
+  const faults = plan.faults.filter((fault) => !needsOneKey.has(fault.name));
+  return { ...plan, faults, loss: plan.loss && { ...plan.loss, copyAtMs: undefined } };
 }
 
 /** The rest of a plan. With `loses`, a store is lost in it, for every seed. */

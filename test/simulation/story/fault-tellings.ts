@@ -192,6 +192,10 @@ export const faultTellings: Readonly<Record<string, FaultTelling>> = {
     begins: () => "operators destroy keys with a delay, and restore some of them",
     why: "A destroyed key is given to nobody at once. A restored key comes back in both regions; one whose delay is over never does.",
   },
+  "storage keys rotated": {
+    begins: () => "operators rotate the keys of the regions' stores",
+    why: "All records get another proof while clients change them: none may be lost, or taken for damaged, and the older key must end.",
+  },
   "instances managed": {
     begins: () => "operators order, change and delete instances",
     why: "Each change that was acknowledged must be there at the end; of two that need the same version, one is refused.",
