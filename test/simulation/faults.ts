@@ -2,6 +2,7 @@ import {
   InstanceKeyRing,
   KeyRingUnavailable,
   type ManagedObject,
+  RootOfTrustError,
   StoreUnavailable,
 } from "@holdfast/engine";
 import type { PeerStore } from "@holdfast/regions";
@@ -28,6 +29,9 @@ import type { World } from "./world.ts";
 
 /** How often a record is looked for that must be put back. */
 const putBackMs = 1_000;
+
+/** What an operator who rekeys an instance is told where it cannot be done now; other errors are bugs. */
+const refusals = [StoreUnavailable, KeyRingUnavailable, RootOfTrustError] as const;
 
 /** A fault that has begun, and how to end it. */
 interface Begun {
@@ -70,9 +74,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     const keyRing = node.client?.keyRing;
     if (!(keyRing instanceof InstanceKeyRing)) return undefined;
     keyRing.rekey(instance, []).catch((error: unknown) => {
-      if (!(error instanceof StoreUnavailable || error instanceof KeyRingUnavailable)) {
-        world.crashed(error);
-      }
+      if (!refusals.some((refusal) => error instanceof refusal)) world.crashed(error);
     });
     return { what: node.machine.name };
   },
