@@ -53,6 +53,8 @@ export class Checker {
   readonly #changes = new Map<string, Acknowledged[]>();
   /** Objects that a client has tried to destroy. */
   readonly #ending = new Set<string>();
+  /** Objects of which a fault has damaged a record: until it is repaired, a search lacks it (docs/guarantees.md, limits). */
+  readonly #damaged = new Set<string>();
   /** Region and object → the rising ranks that its store has shown, and when. */
   readonly #shown = new Map<string, { readonly rank: number; readonly atMs: number }[]>();
   /** Object → when a client was first shown that it is destroyed. */
@@ -174,6 +176,11 @@ export class Checker {
     }
   }
 
+  /** A fault damages the record of an object in a region. */
+  damage(id: string): void {
+    this.#damaged.add(id);
+  }
+
   /** Nodes of a region use different stores from now on: what they show is not comparable. */
   doubt(region: string): void {
     this.#doubted.add(region);
@@ -282,7 +289,8 @@ export class Checker {
     const found = new Set(ids);
     for (const change of this.#all()) {
       if (change.kind !== "create" || found.has(change.id)) continue;
-      if (this.#ending.has(change.id) || !this.#mustShow(change, seen)) continue;
+      if (this.#ending.has(change.id) || this.#damaged.has(change.id)) continue;
+      if (!this.#mustShow(change, seen)) continue;
       this.#fail(`a search lacks ${describe(change)}`, seen);
     }
     for (const change of ids.flatMap((id) => this.#changes.get(id) ?? [])) {

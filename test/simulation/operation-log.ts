@@ -26,6 +26,8 @@ export class OperationLog {
   readonly #regions: readonly string[];
   readonly #operations: Operation[] = [];
   readonly #objects = new Set<string>();
+  /** Objects with a damaged record, which a search may lack until it is repaired. */
+  readonly #damaged = new Set<string>();
   readonly #events: StoreEvent[] = [];
 
   constructor(regions: readonly string[]) {
@@ -39,7 +41,10 @@ export class OperationLog {
     if (answer?.kind === "located") {
       // Of objects whose Create was not answered nobody knows.
       for (const each of this.#objects) {
-        this.#add(request, each, { operation: "Locate", found: answer.ids.includes(each) });
+        const found = answer.ids.includes(each);
+        if (found || !this.#damaged.has(each)) {
+          this.#add(request, each, { operation: "Locate", found });
+        }
       }
     } else if (asked !== undefined && id !== "") {
       if (wish.kind === "create") this.#objects.add(id);
@@ -77,6 +82,11 @@ export class OperationLog {
       ...outcome,
       ...told,
     } as Operation);
+  }
+
+  /** A fault damages the record of an object in a region. */
+  damage(id: string): void {
+    this.#damaged.add(id);
   }
 
   /** A region's store lost data at this time. */
