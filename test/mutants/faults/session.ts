@@ -35,6 +35,17 @@ export const sessionFaults: readonly PlantedFault[] = [
     chaosMinutes: 3,
   },
   {
+    name: "barrier-of-earlier-writes",
+    kind: "protocol",
+    file: `${session}/group-commit.ts`,
+    find: "    await this.#write(jobs);\n    if (this.#failure !== undefined) return;\n    const { local, full } = await this.#barrier(began);",
+    replace:
+      "    const [{ local, full }] = await Promise.all([this.#barrier(began), this.#write(jobs)]);\n    if (this.#failure !== undefined) return;",
+    rule: "a write waits for a barrier that was asked for after it, on the member and on its replica",
+    promises: ["Nothing acknowledged is lost by a fail-over"],
+    tests: [failOver, barrier],
+  },
+  {
     name: "short-barrier-promises",
     kind: "protocol",
     file: `${session}/group-commit.ts`,
