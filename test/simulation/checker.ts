@@ -5,6 +5,7 @@ import {
   type State,
   stateValues,
 } from "@holdfast/engine";
+import { instance } from "./client.ts";
 import { type Acknowledged, contains, noteOf, rankOf, valuesOf } from "./ledger.ts";
 
 /** The answer to a client. */
@@ -51,6 +52,8 @@ export function isViolation(error: unknown): error is Violation {
 export class Checker {
   readonly #regions: readonly string[];
   readonly #changes = new Map<string, Acknowledged[]>();
+  /** Objects that a client has tried to make. */
+  readonly #asked = new Set<string>();
   /** Objects that a client has tried to destroy. */
   readonly #ending = new Set<string>();
   /** Objects of which a fault has damaged a record: until it is repaired, a search lacks it (docs/guarantees.md, limits). */
@@ -92,7 +95,10 @@ export class Checker {
     const { text } = noteOf(change.after);
     this.#tried.set(text, (this.#tried.get(text) ?? 0) + 1);
     if (isDestroyed(change.after.facts)) this.#ending.add(change.after.uniqueIdentifier);
-    if (change.kind === "create") return;
+    if (change.kind === "create") {
+      this.#asked.add(`${change.after.instance} ${change.after.uniqueIdentifier}`);
+      return;
+    }
     const key = `${change.after.uniqueIdentifier} ${noteOf(change.before.object).text}`;
     this.#successors.set(key, [...(this.#successors.get(key) ?? []), text]);
   }
@@ -284,9 +290,12 @@ export class Checker {
     }
   }
 
-  /** A search must find what its store has, and nothing of which its store has the end. */
+  /** A search must find what its store has, and nothing of which its store has the end, or that nobody made for it. */
   #located(seen: Observation, ids: readonly string[]): void {
     const found = new Set(ids);
+    if (found.size < ids.length) this.#fail("a search finds something twice", seen);
+    const alien = ids.find((id) => !this.#asked.has(`${instance} ${id}`));
+    if (alien !== undefined) this.#fail(`a search finds ${alien}, which no client has made`, seen);
     for (const change of this.#all()) {
       if (change.kind !== "create" || found.has(change.id)) continue;
       if (this.#ending.has(change.id) || this.#damaged.has(change.id)) continue;
