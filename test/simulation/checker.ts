@@ -6,6 +6,7 @@ import {
   stateValues,
 } from "@holdfast/engine";
 import { instance } from "./client.ts";
+import { DamagedRecords } from "./damaged-records.ts";
 import { type Acknowledged, contains, noteOf, rankOf, valuesOf } from "./ledger.ts";
 
 /** The answer to a client. */
@@ -50,14 +51,13 @@ export function isViolation(error: unknown): error is Violation {
 
 /** Compares every answer to clients with the promises made to them. */
 export class Checker {
+  readonly damaged = new DamagedRecords();
   readonly #regions: readonly string[];
   readonly #changes = new Map<string, Acknowledged[]>();
   /** Objects that a client has tried to make. */
   readonly #asked = new Set<string>();
   /** Objects that a client has tried to destroy. */
   readonly #ending = new Set<string>();
-  /** Objects of which a fault has damaged a record: until it is repaired, a search lacks it (docs/guarantees.md, limits). */
-  readonly #damaged = new Set<string>();
   /** Region and object → the rising ranks that its store has shown, and when. */
   readonly #shown = new Map<string, { readonly rank: number; readonly atMs: number }[]>();
   /** Object → when a client was first shown that it is destroyed. */
@@ -182,11 +182,6 @@ export class Checker {
     }
   }
 
-  /** A fault damages the record of an object in a region. */
-  damage(id: string): void {
-    this.#damaged.add(id);
-  }
-
   /** Nodes of a region use different stores from now on: what they show is not comparable. */
   doubt(region: string): void {
     this.#doubted.add(region);
@@ -294,11 +289,12 @@ export class Checker {
   #located(seen: Observation, ids: readonly string[]): void {
     const found = new Set(ids);
     if (found.size < ids.length) this.#fail("a search finds something twice", seen);
+    this.damaged.found(ids, seen.store);
     const alien = ids.find((id) => !this.#asked.has(`${instance} ${id}`));
     if (alien !== undefined) this.#fail(`a search finds ${alien}, which no client has made`, seen);
     for (const change of this.#all()) {
       if (change.kind !== "create" || found.has(change.id)) continue;
-      if (this.#ending.has(change.id) || this.#damaged.has(change.id)) continue;
+      if (this.#ending.has(change.id) || this.damaged.mayLack(change.id, seen.store)) continue;
       if (!this.#mustShow(change, seen)) continue;
       this.#fail(`a search lacks ${describe(change)}`, seen);
     }

@@ -197,8 +197,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     if (whole === undefined) return undefined;
     putBytes(group.primary, instance, uniqueIdentifier, whole.subarray(0, -8));
     world.damaged += 1;
-    world.checker.damage(uniqueIdentifier);
-    world.operations.damage(uniqueIdentifier);
+    world.checker.damaged.damage(group.region, uniqueIdentifier);
     return { what: `${group.primary.name} ${uniqueIdentifier}` };
   },
   "record of the next format": (world, random) => {

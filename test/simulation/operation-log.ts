@@ -1,6 +1,7 @@
 import type { ClientHistory, Operation, StoreEvent } from "../linearizability/operation.ts";
 import type { Answer } from "./checker.ts";
 import type { Wish } from "./client.ts";
+import type { DamagedRecords } from "./damaged-records.ts";
 import type { Dates } from "./end-checks.ts";
 
 /** A request of a client, when it is over or was given up. */
@@ -26,12 +27,12 @@ export class OperationLog {
   readonly #regions: readonly string[];
   readonly #operations: Operation[] = [];
   readonly #objects = new Set<string>();
-  /** Objects with a damaged record, which a search may lack until it is repaired. */
-  readonly #damaged = new Set<string>();
+  readonly #damaged: DamagedRecords;
   readonly #events: StoreEvent[] = [];
 
-  constructor(regions: readonly string[]) {
+  constructor(regions: readonly string[], damaged: DamagedRecords) {
     this.#regions = regions;
+    this.#damaged = damaged;
   }
 
   /** A request was answered, or given up. */
@@ -42,7 +43,7 @@ export class OperationLog {
       // Of objects whose Create was not answered nobody knows.
       for (const each of this.#objects) {
         const found = answer.ids.includes(each);
-        if (found || !this.#damaged.has(each)) {
+        if (found || !this.#damaged.mayLack(each, request.store)) {
           this.#add(request, each, { operation: "Locate", found });
         }
       }
@@ -82,11 +83,6 @@ export class OperationLog {
       ...outcome,
       ...told,
     } as Operation);
-  }
-
-  /** A fault damages the record of an object in a region. */
-  damage(id: string): void {
-    this.#damaged.add(id);
   }
 
   /** A region's store lost data at this time. */

@@ -73,7 +73,7 @@ export class World implements NodeListener {
   readonly groups: readonly RedisGroup[];
   readonly nodes: readonly SimNode[];
   readonly checker = new Checker(regionNames);
-  readonly operations = new OperationLog(regionNames);
+  readonly operations = new OperationLog(regionNames, this.checker.damaged);
   readonly durability = new Durability();
   /** Region → what wraps its key-encryption keys and storage keys. */
   readonly roots = new Map<string, WatchedRoot>();
