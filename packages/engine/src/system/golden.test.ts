@@ -239,6 +239,22 @@ const records: Readonly<Record<string, () => ManagedObject>> = {
     const signature = { key: { line: "line", atMs: 1, by: "t" } };
     return makeRecord("ApprovalRequest", id, { ...values, signature, use }, now);
   },
+  ConsoleKey: () =>
+    makeRecord(
+      "ConsoleKey",
+      id,
+      {
+        createdMs: 1_780_000_000_000,
+        key: `${"A".repeat(43)}=`,
+        ended: { process: { session: 1_780_000_000_001 } },
+      },
+      now,
+    ),
+  "deleted ConsoleKey": () => {
+    const made = records["ConsoleKey"]?.() as ManagedObject;
+    const empty = { key: undefined, ended: { process: undefined } };
+    return withDestroyed(changeRecord("ConsoleKey", made, empty, later), later);
+  },
   Backup: () => {
     const run = {
       ...{ file: "/b/f", startedMs: 1, endedMs: 2, records: 3, bytes: 4, ok: true, reason: "" },

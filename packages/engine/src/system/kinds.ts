@@ -37,6 +37,8 @@ interface RecordKind {
 }
 
 const sha256 = text({ form: /^[0-9a-f]{64}$/ });
+/** 32 bytes in base64, in its one form. */
+const base64Key = text({ form: /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/ });
 /** Every kind keeps its name in the same register. */
 const name = defaulted(text({ tag: tags.InstanceName }), "");
 const wantedStatus = oneOf(["Inactive", "Configuring", "Installed", "Removing"]);
@@ -389,6 +391,20 @@ export const recordKinds = {
       /** By the signer's public key. */
       signature: keyed(json(approvalSignature)),
       use: json(approvalUse),
+    },
+    deletable: true,
+  },
+  ConsoleKey: {
+    type: 0x8000000d,
+    fixed: { createdMs: number },
+    fields: {
+      /** What seals sessions of the console. A deleted record has none: nobody opens their cookies any more. */
+      key: base64Key,
+      /**
+       * By the process that ended them: sessions that ended before their time, and when that time is over. Each process
+       * writes only its own list, so none is lost when several write at once, and a list gets shorter again.
+       */
+      ended: keyed(json(z.record(z.string(), z.number()))),
     },
     deletable: true,
   },
