@@ -54,7 +54,7 @@ export function bundleText(
   let text = sections.join("\n");
   for (const secret of secrets) text = text.replaceAll(secret, removed);
   return text
-    .replaceAll(/\bhf_[\w-]{20,}/g, removed)
+    .replaceAll(/\bhfs?_[\w-]{20,}/g, removed)
     .replaceAll(/\b(?:scrypt|pbkdf2-sha256)(?:\$[\w-]+){3,}/g, removed)
     .replaceAll(/-----BEGIN [^-]*PRIVATE KEY-----[\s\S]*?-----END [^-]*PRIVATE KEY-----/g, removed)
     .replaceAll(/\/\/[^\s/@:]*:[^\s/@]+@/g, `//${removed}@`);

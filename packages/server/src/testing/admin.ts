@@ -4,6 +4,8 @@ import { createAuthority } from "@holdfast/testing/pki";
 import { Authorizer } from "../admin/access/authorizer.ts";
 import { type BucketSize, Buckets } from "../admin/access/buckets.ts";
 import type { Denial } from "../admin/access/denial-audit.ts";
+import type { ConsoleOptions } from "../admin/console/console-routes.ts";
+import { ConsoleSessions } from "../admin/console/console-sessions.ts";
 import { AdminListener } from "../admin/http/listener.ts";
 import { Idempotency } from "../admin/idempotency.ts";
 import { MadeBefore } from "../admin/made-before.ts";
@@ -17,6 +19,7 @@ import {
   type TokenRefusal,
 } from "../management/tokens/bearer.ts";
 import type { NodeEvent } from "../observe/events.ts";
+import { type MemoryRegion, MemoryRegions } from "./memory-regions.ts";
 
 /** Names of the tests' instances, by identifier. */
 export const instanceNames: Readonly<Record<string, string>> = {
@@ -68,7 +71,9 @@ export interface AdminTestOptions {
   readonly lookAgain?: () => Promise<void>;
   readonly madeBefore?: MadeBefore;
   readonly connectionsMax?: number;
-  readonly console?: Parameters<typeof AdminListener.open>[0]["console"];
+  readonly console?: Omit<ConsoleOptions, "sessions">;
+  /** Where sessions of the console are kept; a region of its own unless given. */
+  readonly region?: Pick<MemoryRegion, "view" | "records">;
   readonly keyProtectApi?: Parameters<typeof AdminListener.open>[0]["keyProtectApi"];
   readonly times?: Parameters<typeof AdminListener.open>[0]["times"];
 }
@@ -101,7 +106,7 @@ export function bearer(role: Role, instances?: readonly string[]): Bearer {
 
 /** The token of a role in tests. */
 export function tokenOf(role: string): string {
-  return `hf_${role}_${"x".repeat(32)}`;
+  return `hf_${`${role}_`.padEnd(43, "x")}`;
 }
 
 /** A listener over real TLS, with tokens of all roles and handlers that report that they were reached. */
@@ -121,8 +126,19 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
   const verify = (token: string) => options.tokens?.[token] ?? usual[token] ?? "unknown";
   const handlers = { ...reached(), ...options.handlers } as Handlers;
   const { monotonicMs } = systemClock;
+  await using opened = new AsyncDisposableStack();
+  const { view, records } = options.region ?? opened.use(new MemoryRegions()).a;
+  await view.refresh();
+  const sessions = new ConsoleSessions({
+    view,
+    records,
+    tokens: { verify },
+    lookAgain: () => view.refresh(),
+    clock: { monotonicMs, wallMs: options.console?.wallMs ?? systemClock.wallMs },
+    ids: systemIds,
+  });
   const authorizer = new Authorizer({
-    authenticate: authenticator({ verify }, options.foreign, undefined, options.console?.vcenters),
+    authenticate: authenticator(sessions, options.foreign, undefined, options.console?.vcenters),
     instances: {
       idOf: (text) =>
         Object.entries(instanceNames).find(([id, name]) => id === text || name === text)?.[0],
@@ -148,7 +164,7 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
       options.madeBefore ??
       new MadeBefore({ get: () => undefined, refresh: async () => undefined }, handlers),
     connectionsMax: options.connectionsMax ?? 64,
-    console: options.console,
+    console: options.console && { ...options.console, sessions },
     keyProtectApi: options.keyProtectApi,
     ...(options.times && { times: options.times }),
     newId: systemIds.uuid,
@@ -157,6 +173,8 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
     observe: (event) => events.push(event),
   });
   const ca = authority.certificate;
+  opened.defer(() => listener.close());
+  const closing = opened.move();
   return {
     listener,
     url: `https://${listener.address}`,
@@ -166,7 +184,7 @@ export async function openAdminTest(options: AdminTestOptions = {}) {
     newIdentity: () => identityOf(authority),
     ask: (path: string, asking: Asking = {}) =>
       ask(`https://${listener.address}`, ca, path, asking),
-    [Symbol.asyncDispose]: () => listener.close(),
+    [Symbol.asyncDispose]: () => closing.disposeAsync(),
   };
 }
 

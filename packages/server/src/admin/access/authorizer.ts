@@ -40,6 +40,8 @@ const refusalWords: Readonly<Record<TokenRefusal, string>> = {
     "unknown token: it belongs to another site, or is not complete; make one with `holdfast token create`",
   expired: "the token has expired: make another",
   revoked: "the token was revoked",
+  sessionOver: "the session is over, or this node's clock is behind: sign in again",
+  sessionEnded: "the session was ended: sign in again",
   wrongType:
     "this token of the identity provider is not an access token: its `typ` is not listed in admin.oidc.tokenTypes",
   longLived:

@@ -5,10 +5,12 @@ import cors from "@fastify/cors";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { SocketPath } from "../../base/address.ts";
+import { hashOf, isToken } from "../../management/tokens/token-text.ts";
 import type { Authorizer } from "../access/authorizer.ts";
 import type { VcenterSessions } from "../access/vcenter-sessions.ts";
 import { Refused } from "../problem.ts";
 import type { ConsoleFile } from "./console-files.ts";
+import type { ConsoleSessions } from "./console-sessions.ts";
 import { isOfPlugin, servePlugin } from "./plugin-routes.ts";
 import type { ProviderClient } from "./provider-client.ts";
 import { addProviderSignIn } from "./provider-routes.ts";
@@ -20,6 +22,7 @@ import {
   sessionSeconds,
   tokenMax,
 } from "./session-cookie.ts";
+import { sessionPrefix } from "./session-text.ts";
 import { useLink } from "./sign-in-links.ts";
 
 /** How the web console is served. */
@@ -30,6 +33,7 @@ export interface ConsoleOptions {
   /** The domain of authenticators' keys, where it is not the host of the page. */
   readonly relyingParty: string | undefined;
   readonly signInFolder: string | undefined;
+  readonly sessions: Pick<ConsoleSessions, "begin" | "open" | "end">;
   /** Absent if nobody signs in at an identity provider. */
   readonly provider?: ProviderClient | undefined;
   /** The socket of a development cluster that takes faults. */
@@ -48,7 +52,7 @@ const signIn = z.union([
 ]);
 
 /**
- * Serves the web console under `/console/`, and lets its requests carry a token in a cookie that no script can read. A
+ * Serves the web console under `/console/`, and lets its requests carry a session in a cookie that no script can read. A
  * request with this cookie counts only with the console's own header.
  */
 export function serveConsole(
@@ -75,8 +79,8 @@ export function serveConsole(
   app.addHook("onRequest", async (request) => {
     const { headers } = request;
     if (headers.authorization !== undefined || headers[consoleHeader] !== "1") return;
-    const token = sessionOf(app, request);
-    if (token !== undefined) headers.authorization = `Bearer ${token}`;
+    const session = sessionOf(app, request);
+    if (session !== undefined) headers.authorization = `Bearer ${session}`;
   });
   addFiles(app, options);
   addSession(app, authorizer, options);
@@ -86,9 +90,13 @@ export function serveConsole(
   if (options.controlSocket !== undefined) addSwitches(app, authorizer, options.controlSocket);
 }
 
-/** The token in the request's cookie, which may not be valid any more. */
+/**
+ * The session in the request's cookie, which may be over: see `ConsoleSessions`, or a token of the identity provider. One
+ * of Holdfast's own tokens in a cookie is none, since it could not be ended.
+ */
 function sessionOf(app: FastifyInstance, { headers }: FastifyRequest): string | undefined {
-  return app.parseCookie(headers.cookie ?? "")[cookieName];
+  const session = app.parseCookie(headers.cookie ?? "")[cookieName];
+  return session === undefined || isToken(session) ? undefined : session;
 }
 
 /** What a page may load and ask, and the pages that may frame it. */
@@ -146,31 +154,56 @@ function addSession(app: FastifyInstance, authorizer: Authorizer, options: Conso
     throw new Refused({ code: "forbidden", detail: `${consoleHeader}: must be 1` });
   };
   app.post("/console/session", { onRequest, bodyLimit: bodyMax }, async (request, reply) => {
-    const given = signIn.safeParse(request.body);
-    if (!given.success) {
-      throw new Refused({
-        code: "invalid",
-        detail: `body: must be a token of at most ${tokenMax} characters, or a code`,
-      });
+    const token = await tokenOf(authorizer, request, options);
+    const { sessions } = options;
+    const before = sessionOf(app, request) ?? "";
+    const open = sessions.open(before);
+    // Nodes at one host share a cookie: a session that it lost could not be ended any more.
+    if (typeof open !== "string") {
+      if (hashOf(open.token) === hashOf(token)) return reply.code(204).send();
+      await sessions.end(before).catch(() => undefined);
     }
-    const token =
-      "token" in given.data ? given.data.token : await tokenOfLink(given.data.code, options);
-    // A code of no link counts like a token that nobody has.
-    try {
-      await admitToken(authorizer, request, token ?? "");
-    } catch (error) {
-      if (token !== undefined || !isUnauthenticated(error)) throw error;
-      const detail = "this link was used already, or is too old: sign in with a token";
-      throw new Refused({ code: "unauthenticated", detail });
-    }
+    const session = isToken(token) ? await sessions.begin(token) : token;
     return reply
-      .setCookie(cookieName, token ?? "", { ...cookieAttributes, maxAge: sessionSeconds })
+      .setCookie(cookieName, session, { ...cookieAttributes, maxAge: sessionSeconds })
       .code(204)
       .send();
   });
-  app.delete("/console/session", { onRequest }, async (_, reply) =>
-    reply.clearCookie(cookieName, cookieAttributes).code(204).send(),
-  );
+  app.delete("/console/session", { onRequest }, async (request, reply) => {
+    // Also if the session cannot be ended.
+    reply.clearCookie(cookieName, cookieAttributes);
+    await options.sessions.end(sessionOf(app, request) ?? "");
+    return reply.code(204).send();
+  });
+}
+
+/** The token that a request for a session brings, once it is admitted. */
+async function tokenOf(
+  authorizer: Authorizer,
+  request: FastifyRequest,
+  options: ConsoleOptions,
+): Promise<string> {
+  const given = signIn.safeParse(request.body);
+  if (!given.success) {
+    throw new Refused({
+      code: "invalid",
+      detail: `body: must be a token of at most ${tokenMax} characters, or a code`,
+    });
+  }
+  const token =
+    "token" in given.data ? given.data.token : await tokenOfLink(given.data.code, options);
+  if (token?.startsWith(sessionPrefix)) {
+    throw new Refused({ code: "invalid", detail: "body.token: is a session, not a token" });
+  }
+  // A code of no link counts like a token that nobody has.
+  try {
+    await admitToken(authorizer, request, token ?? "");
+    return token ?? "";
+  } catch (error) {
+    if (token !== undefined || !isUnauthenticated(error)) throw error;
+    const detail = "this link was used already, or is too old: sign in with a token";
+    throw new Refused({ code: "unauthenticated", detail });
+  }
 }
 
 async function tokenOfLink(

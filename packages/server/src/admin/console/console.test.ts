@@ -5,8 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { brotliCompressSync, brotliDecompressSync } from "node:zlib";
+import { ManagementError } from "@holdfast/admin";
 import { afterAll, describe, expect, onTestFinished, test } from "vitest";
 import { type AdminTestOptions, openerOf, tokenOf } from "../../testing/admin.ts";
+import { MemoryRegions } from "../../testing/memory-regions.ts";
 import { readConsole } from "./console-files.ts";
 import { linkName } from "./sign-in-links.ts";
 
@@ -23,7 +25,11 @@ const other = "https://kms-a2.example:8443";
 const viewer = tokenOf("viewer");
 const own = { "x-holdfast-console": "1" };
 
-async function openConsole(more: Partial<AdminTestOptions> = {}, controlSocket?: string) {
+async function openConsole(
+  more: Partial<AdminTestOptions> = {},
+  controlSocket?: string,
+  wallMs: () => number = Date.now,
+) {
   const files = readConsole(folder);
   if (files === undefined) throw new Error("no console");
   const links = mkdtempSync(join(folder, "links-"));
@@ -33,7 +39,7 @@ async function openConsole(more: Partial<AdminTestOptions> = {}, controlSocket?:
     relyingParty: undefined,
     signInFolder: links,
     controlSocket,
-    wallMs: Date.now,
+    wallMs,
   };
   const admin = await open({ ...more, console });
   const signIn = (body: unknown, headers: Readonly<Record<string, string>> = own) =>
@@ -93,23 +99,119 @@ describe("the files of the console", () => {
 });
 
 describe("a session", () => {
-  test("is a cookie that no script can read, and ends at the sign-out", async () => {
+  test("is a cookie that no script can read and that does not show the token, and ends at the sign-out", async () => {
     const admin = await openConsole();
     const signedIn = await admin.signIn({ token: viewer });
     expect(signedIn).toMatchObject({ status: 204, text: "" });
     expect(signedIn.headers["set-cookie"]).toEqual([
-      `__Host-holdfast=${viewer}; Max-Age=28800; Path=/; HttpOnly; Secure; SameSite=Strict`,
+      expect.stringMatching(
+        /^__Host-holdfast=hfs_[\w-]{152}; Max-Age=28800; Path=\/; HttpOnly; Secure; SameSite=Strict$/,
+      ),
     ]);
+    expect(Buffer.from(cookieOf(signedIn).slice(20), "base64url").includes(viewer)).toBe(false);
     const cookie = cookieOf(signedIn);
     const mine = await admin.ask("/v1/whoami", { headers: { ...own, cookie } });
     expect(mine.status).toBe((await admin.ask("/v1/whoami", { token: viewer })).status);
     expect(mine.status).not.toBe(401);
     const session = await admin.ask("/console/session", { headers: { cookie } });
     expect(session.json).toEqual({ nodes: [other], signedIn: true, hasSwitches: false });
-    const out = await admin.ask("/console/session", { method: "DELETE", headers: own });
+    const out = await admin.ask("/console/session", {
+      method: "DELETE",
+      headers: { ...own, cookie },
+    });
     expect(out.status).toBe(204);
     expect(String(out.headers["set-cookie"])).toContain("__Host-holdfast=; Max-Age=0");
     expect((await admin.ask("/console/session")).json["signedIn"]).toBe(false);
+    const without = await admin.ask("/console/session", { method: "DELETE", headers: own });
+    expect(without.status).toBe(204);
+  });
+
+  test("that was copied does not count after the sign-out, at any node, nor as a token", async () => {
+    await using regions = new MemoryRegions();
+    const [admin, there] = [
+      await openConsole({ region: regions.a }),
+      await openConsole({ region: regions.b }),
+    ];
+    const cookie = cookieOf(await admin.signIn({ token: viewer }));
+    const token = cookie.split("=")[1] ?? "";
+    const ways = [{ headers: { ...own, cookie } }, { token }];
+    const answers = async () => {
+      const nodes = [admin, there];
+      const all = nodes.flatMap((node) => ways.map((way) => node.ask("/v1/whoami", way)));
+      return (await Promise.all(all)).map(({ status, json }) => [status, json["detail"]]);
+    };
+    expect((await answers()).map(([status]) => status)).not.toContain(401);
+    const asked = { method: "DELETE", headers: { ...own, cookie } };
+    expect((await there.ask("/console/session", asked)).status).toBe(204);
+    const refused = [401, "the session was ended: sign in again"];
+    expect(await answers()).toEqual([refused, refused, refused, refused]);
+    // The token itself is not ended by that.
+    expect((await admin.ask("/v1/whoami", { token: viewer })).status).not.toBe(401);
+    expect(admin.denials).toMatchObject([{ reason: "sessionEnded" }, { reason: "sessionEnded" }]);
+    expect(JSON.stringify([admin.events, admin.denials])).not.toContain(token);
+  });
+
+  test("ends after eight hours", async () => {
+    let nowMs = Date.now();
+    const admin = await openConsole({}, undefined, () => nowMs);
+    const cookie = cookieOf(await admin.signIn({ token: viewer }));
+    const whoAmI = () => admin.ask("/v1/whoami", { headers: { ...own, cookie } });
+    nowMs += 8 * 3_600_000 - 1;
+    expect((await whoAmI()).status).not.toBe(401);
+    nowMs += 1;
+    expect(await whoAmI()).toMatchObject({
+      status: 401,
+      json: { detail: expect.stringContaining("the session is over") },
+    });
+  });
+
+  test("is cleared in the browser although it cannot be ended, and the answer says until when it may count", async () => {
+    await using regions = new MemoryRegions();
+    const admin = await openConsole({ region: regions.a });
+    const cookie = cookieOf(await admin.signIn({ token: viewer }));
+    const problem = new ManagementError("storeUnavailable", "no store");
+    regions.a.records.change = () => Promise.reject(problem);
+    const out = await admin.ask("/console/session", {
+      method: "DELETE",
+      headers: { ...own, cookie },
+    });
+    expect(out).toMatchObject({ status: 503, json: { code: "storeUnavailable" } });
+    expect(out.json["detail"]).toMatch(/may count until \d{4}-\d\d-\d\dT/);
+    expect(String(out.headers["set-cookie"])).toContain("__Host-holdfast=; Max-Age=0");
+  });
+
+  test("is made with a token, not with a session, and a token in the cookie is no session", async () => {
+    const admin = await openConsole();
+    const cookie = cookieOf(await admin.signIn({ token: viewer }));
+    const again = await admin.signIn({ token: cookie.split("=")[1] });
+    expect(again.status).toBe(400);
+    expect(again.headers["set-cookie"]).toBeUndefined();
+    const raw = { ...own, cookie: `__Host-holdfast=${viewer}` };
+    expect((await admin.ask("/v1/whoami", { headers: raw })).status).toBe(401);
+    const session = await admin.ask("/console/session", { headers: raw });
+    expect(session.json["signedIn"]).toBe(false);
+  });
+
+  test("stays at another sign-in with its token, and is ended by one with another token", async () => {
+    const admin = await openConsole();
+    const cookie = cookieOf(await admin.signIn({ token: viewer }));
+    const headers = { ...own, cookie };
+    const again = await admin.signIn({ token: viewer }, headers);
+    expect(again.status).toBe(204);
+    expect(again.headers["set-cookie"]).toBeUndefined();
+    const other = await admin.signIn({ token: tokenOf("auditor") }, headers);
+    expect(cookieOf(other)).toMatch(/=hfs_/);
+    expect((await admin.ask("/v1/whoami", { headers })).status).toBe(401);
+  });
+
+  test("is not begun where its key cannot be kept", async () => {
+    await using regions = new MemoryRegions();
+    const problem = new ManagementError("storeUnavailable", "no store");
+    regions.a.records.create = () => Promise.reject(problem);
+    const admin = await openConsole({ region: regions.a });
+    const signedIn = await admin.signIn({ token: viewer });
+    expect(signedIn).toMatchObject({ status: 503, json: { code: "storeUnavailable" } });
+    expect(signedIn.headers["set-cookie"]).toBeUndefined();
   });
 
   test("does not count for a request that another site can make", async () => {

@@ -35,7 +35,9 @@ const failures: Readonly<Record<TokenRefusal, SignInFailure>> = {
   wrongType: "wrongType",
   longLived: "longLived",
   unavailable: "providerDown",
-  // A token of the provider is never taken for a session of a vCenter.
+  // A token of the provider is never taken for a session of the console or of a vCenter.
+  sessionOver: "wrongType",
+  sessionEnded: "wrongType",
   noSession: "wrongType",
   noVcenter: "wrongType",
   vcenterAway: "wrongType",

@@ -22,6 +22,10 @@ export type TokenRefusal =
   | "expired"
   | "revoked"
   | "unavailable"
+  /** A session of the console that is over. */
+  | "sessionOver"
+  /** A session of the console that was ended before its time. */
+  | "sessionEnded"
   /** Signed by the identity provider, but for something else than access. */
   | "wrongType"
   /** Signed by the identity provider, but valid for too long. */

@@ -65,9 +65,13 @@ export class TokenBook implements TokenVerifier {
 
   /** Whether the view is at most as old as a revocation may take. */
   isFresh(): boolean {
-    const { view, clock } = this.#options;
-    return view.freshAtMs !== undefined && clock.monotonicMs() - view.freshAtMs <= staleMs;
+    return isFresh(this.#options.view, this.#options.clock);
   }
+}
+
+/** See `TokenBook.isFresh`. */
+export function isFresh({ freshAtMs }: Pick<SystemView, "freshAtMs">, clock: Clock): boolean {
+  return freshAtMs !== undefined && clock.monotonicMs() - freshAtMs <= staleMs;
 }
 
 /** Whether a token that was not revoked has this role in the whole system. */

@@ -9,6 +9,7 @@ import { OidcTokens } from "../../admin/access/oidc.ts";
 import { VcenterSessions } from "../../admin/access/vcenter-sessions.ts";
 import { readConsole } from "../../admin/console/console-files.ts";
 import type { ConsoleOptions } from "../../admin/console/console-routes.ts";
+import { ConsoleSessions } from "../../admin/console/console-sessions.ts";
 import { ProviderClient, readClientSecret } from "../../admin/console/provider-client.ts";
 import { AdminListener } from "../../admin/http/listener.ts";
 import { Idempotency } from "../../admin/idempotency.ts";
@@ -97,8 +98,11 @@ export async function openAdmin(
   const vcenters = openVcenters(parts, instances);
   // Each has its own pace: strangers, who have no valid token, must not slow down the look for instances.
   const pacedLook = () => paced(() => instances.lookAgain(), lookAgainMs, monotonicMs);
+  const lookAgain = pacedLook();
+  const { records } = admin;
+  const sessions = new ConsoleSessions({ view, records, tokens, lookAgain, clock, ids });
   const authorizer = new Authorizer({
-    authenticate: authenticator(tokens, oidc, pacedLook(), vcenters),
+    authenticate: authenticator(sessions, oidc, lookAgain, vcenters),
     instances,
     lookAgain: pacedLook(),
     requests: new Buckets({ perSecond, burst: perSecond * 2 }, monotonicMs),
@@ -115,7 +119,11 @@ export async function openAdmin(
     idempotency: new Idempotency(monotonicMs),
     madeBefore: new MadeBefore(view, handlers),
     connectionsMax: settings.connectionsMax,
-    console: consoleOf(settings.console, observe, vcenters, openProvider(parts, oidc)),
+    console: consoleOf(settings.console, observe, {
+      sessions,
+      vcenters,
+      provider: openProvider(parts, oidc),
+    }),
     keyProtectApi: keyProtectApiOf(settings, view),
     newId: ids.uuid,
     requestId: ids.uuid,
@@ -141,8 +149,7 @@ function consoleOf(
     controlSocket,
   }: NonNullable<Parts["config"]["admin"]>["console"],
   observe: Parts["observe"],
-  vcenters: VcenterSessions | undefined,
-  provider: ProviderClient | undefined,
+  parts: Pick<ConsoleOptions, "sessions" | "vcenters" | "provider">,
 ): ConsoleOptions | undefined {
   if (serve === "off") return undefined;
   const files = readConsole();
@@ -157,8 +164,7 @@ function consoleOf(
     relyingParty,
     signInFolder,
     controlSocket,
-    vcenters,
-    provider,
+    ...parts,
     wallMs: clock.wallMs,
   };
 }

@@ -1,0 +1,222 @@
+import { ManagementError } from "@holdfast/admin";
+import type { Clock, Ids, SystemRecord } from "@holdfast/engine";
+import type { Bearer, TokenRefusal, TokenVerifier } from "../../management/tokens/bearer.ts";
+import { isFresh } from "../../management/tokens/token-book.ts";
+import type { Records } from "../../records/records.ts";
+import type { SystemView } from "../../records/system-view.ts";
+import { sessionSeconds } from "./session-cookie.ts";
+import {
+  keyIdOf,
+  openSession,
+  type SealingKey,
+  type Session,
+  sealSession,
+  sessionPrefix,
+} from "./session-text.ts";
+
+export interface ConsoleSessionsOptions {
+  readonly view: Pick<SystemView, "all" | "get" | "freshAtMs">;
+  readonly records: Pick<Records, "create" | "change" | "destroy">;
+  /** Verifies the tokens of sessions, and all other texts. */
+  readonly tokens: TokenVerifier;
+  /** Reads what other nodes wrote a moment ago; never rejects. */
+  readonly lookAgain: () => Promise<void>;
+  readonly clock: Clock;
+  readonly ids: Pick<Ids, "randomBytes">;
+}
+
+/** A session that counts. */
+export interface OpenedSession {
+  readonly token: string;
+  readonly endsMs: number;
+}
+
+type ConsoleKey = SystemRecord<"ConsoleKey">;
+
+const dayMs = 86_400_000;
+const sessionMs = sessionSeconds * 1000;
+/** For so long a key seals new sessions. */
+const sealsMs = 7 * dayMs;
+/** After that, no session of a key can count. */
+const keptMs = 8 * dayMs;
+const keysMax = 8;
+/** How far the clock of another node may be ahead. */
+const skewMs = 60_000;
+/** A key with so many ended sessions, or so many processes that ended some, seals no new ones. */
+const [endedMax, writersMax] = [500, 100];
+/** A key that is so many times as full is deleted, which ends all of its sessions: its record must stay small. */
+const overfull = 4;
+
+/**
+ * Sessions of the web console. The text of a session, which is its cookie, holds one of Holdfast's own tokens, sealed with
+ * a key that all nodes of all regions share: it does not show the token, counts for eight hours at most, and until it is ended.
+ */
+export class ConsoleSessions implements TokenVerifier {
+  readonly #options: ConsoleSessionsOptions;
+  readonly #process: string;
+  /** Sessions that ended here, by identifier, written or not. */
+  readonly #ended = new Map<string, { readonly keyId: string; readonly endsMs: number }>();
+  #making: Promise<SealingKey> | undefined;
+
+  constructor(options: ConsoleSessionsOptions) {
+    this.#options = options;
+    this.#process = this.#random(16);
+  }
+
+  /** The text of a new session with a token that was verified. */
+  async begin(token: string): Promise<string> {
+    const { clock, ids } = this.#options;
+    const key = await this.#sealing();
+    const session = { token, id: this.#random(16), beganMs: Math.floor(clock.wallMs()) };
+    return sealSession(key, session, ids.randomBytes(12));
+  }
+
+  /** The token of a session. Uses only what the node holds in memory. */
+  open(text: string): OpenedSession | TokenRefusal {
+    const found = this.#find(text);
+    if (typeof found === "string") return found;
+    const { key, session } = found;
+    const nowMs = this.#options.clock.wallMs();
+    const endsMs = session.beganMs + sessionMs;
+    if (endsMs <= nowMs || session.beganMs > nowMs + skewMs) return "sessionOver";
+    if (this.#ended.has(session.id) || hasEnded(key, session)) return "sessionEnded";
+    return { token: session.token, endsMs };
+  }
+
+  /** See `TokenVerifier`. The token of a session is verified each time, too. */
+  verify(text: string): Bearer | TokenRefusal {
+    const { tokens } = this.#options;
+    if (!text.startsWith(sessionPrefix)) return tokens.verify(text);
+    const opened = this.open(text);
+    if (typeof opened === "string") return opened;
+    const bearer = tokens.verify(opened.token);
+    if (typeof bearer === "string") return bearer;
+    return { ...bearer, expiresMs: Math.min(bearer.expiresMs ?? opened.endsMs, opened.endsMs) };
+  }
+
+  /** Ends a session at all nodes; throws a `ManagementError` that says until when it may count if that cannot be written. */
+  async end(text: string): Promise<void> {
+    const nowMs = this.#options.clock.wallMs();
+    if (keyIdOf(text) === undefined) return;
+    if (typeof this.#find(text) === "string") await this.#options.lookAgain();
+    const found = this.#find(text);
+    if (found === "unavailable") throw notEnded(nowMs + sessionMs);
+    if (typeof found === "string") return;
+    const { key, session } = found;
+    const endsMs = session.beganMs + sessionMs;
+    if (endsMs <= nowMs || hasEnded(key, session)) return;
+    this.#ended.set(session.id, { keyId: key.id, endsMs });
+    try {
+      await this.#write(key);
+    } catch (error) {
+      if (!(error instanceof ManagementError)) throw error;
+      await this.#options.lookAgain();
+      // A key that was deleted meanwhile has no sessions.
+      if (typeof this.#find(text) !== "string") throw notEnded(endsMs);
+    }
+  }
+
+  /** The key that a text names, and the session that it seals. */
+  #find(text: string): { readonly key: ConsoleKey; readonly session: Session } | TokenRefusal {
+    const { view, clock } = this.#options;
+    const id = keyIdOf(text);
+    if (id === undefined) return "unknown";
+    const key = view.get("ConsoleKey", id);
+    // It may have been made since.
+    if (key === undefined) return isFresh(view, clock) ? "unknown" : "unavailable";
+    if (!isWhole(key)) return "sessionEnded";
+    const session = openSession(key, text);
+    return session === undefined ? "unknown" : { key, session };
+  }
+
+  /** Writes all that ended here and has the same key. */
+  async #write(key: ConsoleKey): Promise<void> {
+    const nowMs = this.#options.clock.wallMs();
+    if (fullness(key, nowMs) >= overfull) return await this.#delete(key);
+    for (const [id, { endsMs }] of this.#ended) if (endsMs <= nowMs) this.#ended.delete(id);
+    const own = () =>
+      [...this.#ended].flatMap(([id, { keyId, endsMs }]) =>
+        keyId === key.id ? [[id, endsMs] as const] : [],
+      );
+    const edit = () => ({ ended: { [this.#process]: Object.fromEntries(own()) } });
+    await this.#options.records.change("ConsoleKey", key.id, edit, []);
+  }
+
+  async #delete({ id, ended }: ConsoleKey): Promise<void> {
+    const empty = Object.fromEntries(Object.keys(ended).map((process) => [process, undefined]));
+    const leaving = { key: undefined, ended: empty };
+    await this.#options.records.destroy("ConsoleKey", id, [], { leaving });
+  }
+
+  /** A key that seals new sessions: a new one if there is none, or an old one if that cannot be written. */
+  async #sealing(): Promise<SealingKey> {
+    const nowMs = this.#options.clock.wallMs();
+    const known = this.#known();
+    const usable = known.findLast(
+      (key) =>
+        key.createdMs > nowMs - sealsMs &&
+        key.createdMs <= nowMs + skewMs &&
+        fullness(key, nowMs) < 1,
+    );
+    if (usable !== undefined) return usable;
+    this.#making ??= this.#make().finally(() => {
+      this.#making = undefined;
+    });
+    return await this.#making.catch((error: unknown) => {
+      const last = known.at(-1);
+      if (last === undefined || !(error instanceof ManagementError)) throw error;
+      return last;
+    });
+  }
+
+  /** The keys that were not deleted, oldest first. */
+  #known(): readonly (ConsoleKey & SealingKey)[] {
+    return this.#options.view
+      .all("ConsoleKey")
+      .filter(isWhole)
+      .toSorted((one, other) => one.createdMs - other.createdMs || (one.id < other.id ? -1 : 1));
+  }
+
+  async #make(): Promise<SealingKey> {
+    const { records, clock, ids } = this.#options;
+    const createdMs = Math.floor(clock.wallMs());
+    const key = Buffer.from(ids.randomBytes(32)).toString("base64");
+    const { id } = (await records.create("ConsoleKey", { createdMs, key }, [])).record;
+    const known = this.#known();
+    const over = known.filter(
+      (each, at) =>
+        Math.abs(createdMs - each.createdMs) > keptMs ||
+        (at < known.length - keysMax && each.id !== id),
+    );
+    // What cannot be deleted now is deleted after the next key.
+    await Promise.allSettled(over.map((each) => this.#delete(each)));
+    return { id, key };
+  }
+
+  #random(length: number): string {
+    return Buffer.from(this.#options.ids.randomBytes(length)).toString("base64url");
+  }
+}
+
+function isWhole(record: ConsoleKey): record is ConsoleKey & SealingKey {
+  return record.destroyed === undefined && record.key !== undefined;
+}
+
+/** Whether the record of its key says that a session has ended. */
+function hasEnded({ ended }: ConsoleKey, { id }: Session): boolean {
+  return Object.values(ended).some((list) => list !== undefined && Object.hasOwn(list, id));
+}
+
+/** How full the record of a key is; from 1 on, it seals no new sessions. */
+function fullness({ ended }: ConsoleKey, nowMs: number): number {
+  const lists = Object.values(ended);
+  const live = lists.flatMap((list) => Object.values(list ?? {})).filter((ends) => ends > nowMs);
+  return Math.max(live.length / endedMax, lists.length / writersMax);
+}
+
+function notEnded(untilMs: number): ManagementError {
+  return new ManagementError(
+    "storeUnavailable",
+    `no region's store takes the end of this session: a copy of its cookie may count until ${new Date(untilMs).toISOString()}. Revoke the token to end it before`,
+  );
+}
