@@ -182,8 +182,25 @@ test("says at which nodes a session may still count after a sign-out", async () 
   });
   await signOut();
   expect(api.signInNotice.value).toBe(
-    "a2.test did not end the session: it may still count there. Sign out again later.",
+    "a2.test did not answer: a session there may still count. Sign out again later.",
   );
+});
+
+test("a sign-out says at which node the session may still count", async () => {
+  const detail = "a copy of its cookie may count until 2026-12-01T05:00:00.000Z";
+  vi.stubGlobal("fetch", async (url: URL) => {
+    const node = new URL("/", url).href;
+    if (node === b1) throw new TypeError("fetch failed");
+    if (node === a1) return new Response(null, { status: 204 });
+    return Response.json({ code: "storeUnavailable", detail }, { status: 503 });
+  });
+  await signOut();
+  expect(api.signInNotice.value).toBe(
+    `b1.test did not answer: a session there may still count. Sign out again later. a2.test: ${detail}.`,
+  );
+  vi.stubGlobal("fetch", async () => new Response(null, { status: 204 }));
+  await signOut();
+  expect(api.signInNotice.value).toBe("");
 });
 
 test("asks the service nothing again and again while the person must sign in", async () => {

@@ -37,8 +37,8 @@ const readMs = 10_000;
 /** Some POSTs are repeated at the next node; other changes are not, so their answer is waited for longer. */
 const postMs = 15_000;
 const changeMs = 60_000;
-/** A node that is asked beside others must not hold them up. */
-const besideMs = 3000;
+/** The end of a session is written to the stores of all regions, which must not make a person wait for long. */
+const endMs = 5000;
 /** The service sends a heartbeat every 15 s. */
 const silentMs = 45_000;
 
@@ -252,24 +252,31 @@ export async function readVcenterObject(id: string): Promise<VcenterObject> {
 export async function signOut(): Promise<void> {
   const all = nodes.value;
   const ends = await Promise.allSettled(
-    all.map((node) =>
-      fetch(new URL("console/session", node), {
+    all.map(async (node) => {
+      const answer = await fetch(new URL("console/session", node), {
         method: "DELETE",
         headers: consoleHeaders,
         credentials: "include",
-        signal: AbortSignal.timeout(besideMs),
-      }),
-    ),
+        signal: AbortSignal.timeout(endMs),
+      });
+      if (!answer.ok) await read(answer);
+    }),
   );
-  const isEnded = (end: (typeof ends)[number] | undefined) =>
-    end?.status === "fulfilled" && end.value.ok;
-  const silent = all.filter((_, at) => !isEnded(ends[at])).map(hostOf);
-  signInNotice.value =
-    silent.length === 0
-      ? signInAt.value === undefined
-        ? ""
-        : signedOut
-      : `${silent.join(" and ")} did not end the session: it may still count there. Sign out again later.`;
+  const errorAt = (at: number): unknown =>
+    ends[at]?.status === "rejected" ? ends[at].reason : undefined;
+  const silent = all.filter((_, at) => isSilence(errorAt(at))).map(hostOf);
+  const faults = all.flatMap((node, at) => {
+    const error = errorAt(at);
+    return error instanceof AdminProblem ? [`${hostOf(node)}: ${error.message}.`] : [];
+  });
+  if (silent.length > 0) {
+    const hosts = silent.join(" and ");
+    faults.unshift(
+      `${hosts} did not answer: a session there may still count. Sign out again later.`,
+    );
+  }
+  const usual = signInAt.value === undefined ? "" : signedOut;
+  signInNotice.value = faults.length === 0 ? usual : faults.join(" ");
   sessions.value += 1;
   who.value = null;
   mustSignIn.value = false;
