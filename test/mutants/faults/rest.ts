@@ -1,5 +1,12 @@
 import type { PlantedFault } from "../fault.ts";
 
+const sessions = "packages/server/src/admin/console/console-sessions.ts";
+const sessionTests = [
+  "packages/server/src/admin/console/console-sessions.test.ts",
+  "packages/server/src/admin/console/console.test.ts",
+];
+const sessionPromise = "A session of the web console that was ended by a sign-out";
+
 /** Faults in what the management API serves beside its own routes: sign-in at a provider, IBM's routes, backups. */
 export const restFaults: readonly PlantedFault[] = [
   {
@@ -37,6 +44,64 @@ export const restFaults: readonly PlantedFault[] = [
     replace: 'return typeof given === "string" ? given : "/";',
     rule: "a sign-in always ends at a page of the console",
     tests: ["packages/server/src/admin/console/provider.test.ts"],
+  },
+  {
+    name: "copied-session-after-sign-out",
+    kind: "access",
+    file: sessions,
+    find: 'if (this.#ended.has(session.id) || hasEnded(key, session)) return "sessionEnded";',
+    replace: "",
+    rule: "a copy of a session's cookie does not count after the sign-out",
+    promises: [sessionPromise],
+    tests: sessionTests,
+  },
+  {
+    name: "sign-out-at-one-node",
+    kind: "access",
+    file: sessions,
+    find: "await this.#write(key);",
+    replace: "",
+    rule: "a sign-out ends the session at every node",
+    promises: [sessionPromise],
+    tests: sessionTests,
+  },
+  {
+    name: "session-without-end",
+    kind: "access",
+    file: sessions,
+    find: "if (endsMs <= nowMs || session.beganMs > nowMs + skewMs) return",
+    replace: "if (session.beganMs > nowMs + skewMs) return",
+    rule: "a session ends after eight hours",
+    promises: [sessionPromise],
+    tests: sessionTests,
+  },
+  {
+    name: "sign-outs-overwrite-each-other",
+    kind: "access",
+    file: sessions,
+    find: "this.#process = this.#random(16);",
+    replace: 'this.#process = "one";',
+    rule: "no sign-out is lost where several processes write theirs at once",
+    promises: [sessionPromise],
+    tests: sessionTests,
+  },
+  {
+    name: "token-in-the-cookie",
+    kind: "access",
+    file: "packages/server/src/admin/console/console-routes.ts",
+    find: "isToken(token) ? await sessions.begin(token) : token",
+    replace: "token",
+    rule: "the cookie of a session does not show the token",
+    tests: sessionTests,
+  },
+  {
+    name: "session-of-a-session",
+    kind: "access",
+    file: "packages/server/src/admin/console/console-routes.ts",
+    find: "if (token?.startsWith(sessionPrefix)) {",
+    replace: "if (token === sessionPrefix) {",
+    rule: "nobody begins a new session with an old one",
+    tests: sessionTests,
   },
   {
     name: "backup-of-another-folder",

@@ -70,8 +70,8 @@ export class TokenBook implements TokenVerifier {
 }
 
 /** See `TokenBook.isFresh`. */
-export function isFresh({ freshAtMs }: Pick<SystemView, "freshAtMs">, clock: Clock): boolean {
-  return freshAtMs !== undefined && clock.monotonicMs() - freshAtMs <= staleMs;
+export function isFresh(view: Pick<SystemView, "freshAtMs">, clock: Clock): boolean {
+  return view.freshAtMs !== undefined && clock.monotonicMs() - view.freshAtMs <= staleMs;
 }
 
 /** Whether a token that was not revoked has this role in the whole system. */
