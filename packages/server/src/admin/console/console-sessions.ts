@@ -40,7 +40,7 @@ const sealsMs = 7 * dayMs;
 /** After that, no session of a key can count. */
 const keptMs = 8 * dayMs;
 const keysMax = 8;
-/** How far the clock of another node may be ahead. */
+/** How far the clock of another node may be ahead or behind. */
 const skewMs = 60_000;
 /** A key with so many ended sessions, or so many processes that ended some, seals no new ones. */
 const [endedMax, writersMax] = [500, 100];
@@ -55,7 +55,7 @@ export class ConsoleSessions implements TokenVerifier {
   readonly #options: ConsoleSessionsOptions;
   readonly #process: string;
   /** Sessions that ended here, by identifier, written or not. */
-  readonly #ended = new Map<string, { readonly keyId: string; readonly endsMs: number }>();
+  readonly #ended = new Map<string, { readonly keyId: string; readonly overMs: number }>();
   #making: Promise<SealingKey> | undefined;
 
   constructor(options: ConsoleSessionsOptions) {
@@ -104,8 +104,10 @@ export class ConsoleSessions implements TokenVerifier {
     if (typeof found === "string") return;
     const { key, session } = found;
     const endsMs = session.beganMs + sessionMs;
-    if (endsMs <= nowMs || hasEnded(key, session)) return;
-    this.#ended.set(session.id, { keyId: key.id, endsMs });
+    // The clock of another node may be behind.
+    const overMs = endsMs + skewMs;
+    if (overMs <= nowMs || hasEnded(key, session)) return;
+    this.#ended.set(session.id, { keyId: key.id, overMs });
     try {
       await this.#write(key);
     } catch (error) {
@@ -133,10 +135,10 @@ export class ConsoleSessions implements TokenVerifier {
   async #write(key: ConsoleKey): Promise<void> {
     const nowMs = this.#options.clock.wallMs();
     if (fullness(key, nowMs) >= overfull) return await this.#delete(key);
-    for (const [id, { endsMs }] of this.#ended) if (endsMs <= nowMs) this.#ended.delete(id);
+    for (const [id, { overMs }] of this.#ended) if (overMs <= nowMs) this.#ended.delete(id);
     const own = () =>
-      [...this.#ended].flatMap(([id, { keyId, endsMs }]) =>
-        keyId === key.id ? [[id, endsMs] as const] : [],
+      [...this.#ended].flatMap(([id, { keyId, overMs }]) =>
+        keyId === key.id ? [[id, overMs] as const] : [],
       );
     const edit = () => ({ ended: { [this.#process]: Object.fromEntries(own()) } });
     await this.#options.records.change("ConsoleKey", key.id, edit, []);
@@ -210,7 +212,9 @@ function hasEnded({ ended }: ConsoleKey, { id }: Session): boolean {
 /** How full the record of a key is; from 1 on, it seals no new sessions. */
 function fullness({ ended }: ConsoleKey, nowMs: number): number {
   const lists = Object.values(ended);
-  const live = lists.flatMap((list) => Object.values(list ?? {})).filter((ends) => ends > nowMs);
+  const live = lists
+    .flatMap((list) => Object.values(list ?? {}))
+    .filter((overMs) => overMs > nowMs);
   return Math.max(live.length / endedMax, lists.length / writersMax);
 }
 
