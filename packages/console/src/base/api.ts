@@ -262,13 +262,15 @@ export async function signOut(): Promise<void> {
       if (!answer.ok) await read(answer);
     }),
   );
-  const errorAt = (at: number): unknown =>
-    ends[at]?.status === "rejected" ? ends[at].reason : undefined;
-  const silent = all.filter((_, at) => isSilence(errorAt(at))).map(hostOf);
-  const faults = all.flatMap((node, at) => {
-    const error = errorAt(at);
-    return error instanceof AdminProblem ? [`${hostOf(node)}: ${error.message}.`] : [];
-  });
+  const silent: string[] = [];
+  const faults: string[] = [];
+  for (const [at, end] of ends.entries()) {
+    if (end.status === "fulfilled") continue;
+    const host = hostOf(all[at] ?? "");
+    const { reason } = end;
+    if (reason instanceof AdminProblem) faults.push(`${host}: ${reason.message}.`);
+    else silent.push(host);
+  }
   if (silent.length > 0) {
     const hosts = silent.join(" and ");
     faults.unshift(
