@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 
 /** What went wrong and how to fix it, on one line; the user sees nothing else of the error. */
 export class Failure extends Error {
@@ -36,13 +36,28 @@ export function refuseExisting(option: string, path: string): void {
   if (existsSync(path)) throw new Failure(`${option} ${path} exists already; give another path`);
 }
 
-/** Writes a new file; it never replaces one. */
+/** Writes a new file; it never replaces one, and leaves none that is cut short. */
 export function writeNew(option: string, path: string, text: string, mode = 0o600): void {
   refuseExisting(option, path);
   try {
-    writeFileSync(path, text, { mode, flag: "wx" });
+    const file = openSync(path, "wx", mode);
+    try {
+      writeWhole(file, text);
+    } catch (error) {
+      rmSync(path, { force: true });
+      throw error;
+    }
   } catch (error) {
     throw new Failure(`${option} ${path}: ${reasonOf(error)}`);
+  }
+}
+
+/** Writes a file to the disk and closes it: some disks say only then that they are full. */
+function writeWhole(file: number, text: string): void {
+  try {
+    writeFileSync(file, text, { flush: true });
+  } finally {
+    closeSync(file);
   }
 }
 
