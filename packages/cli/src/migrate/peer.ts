@@ -10,10 +10,10 @@ import {
   within,
 } from "@holdfast/kmip";
 import type { Item } from "@holdfast/ttlv";
-import { referenceText } from "../kmip/attribute-text.ts";
 import { Failure, reasonOf } from "../terminal/failure.ts";
 import { type Identifiers, type LocatePage, readIdentifiers } from "./inventory.ts";
 import { isUnreadable, kindOfFailure, type Patience, patiently } from "./patience.ts";
+import { referenceWord } from "./plan-row.ts";
 
 /** What a server says of itself. */
 export interface About {
@@ -164,7 +164,7 @@ export class Peer {
         client.getAttributeList({ uniqueIdentifier: id }),
       );
       for (const reference of references) {
-        const name = nameOf(reference);
+        const name = referenceWord(reference);
         try {
           if (reference.tag === 0) unread.push(name);
           else items.push(...(await this.#attributes(id, [reference])));
@@ -242,8 +242,4 @@ function refusedOf(id: string, error: unknown): Refused {
 
 function refusal(id: string, refused: string): Refused {
   return { id, refused, gone: false };
-}
-
-function nameOf(reference: AttributeReference): string {
-  return reference.tag === 0 ? reference.key : referenceText(reference);
 }

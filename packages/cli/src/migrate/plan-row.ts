@@ -1,13 +1,14 @@
 import { createHash } from "node:crypto";
 import {
   type AttributeName,
+  type AttributeReference,
   type AttributeValue,
   attributeByTag,
   attributes,
   attributeValue,
   type ObjectTypeName,
+  referenceOf,
   stateText,
-  vendorKeyOf,
 } from "@holdfast/kmip";
 import { type Item, ItemType } from "@holdfast/ttlv";
 import { attributeJson, byName, type Json } from "../terminal/output.ts";
@@ -226,6 +227,12 @@ export function shownRow({ id, type, state, algorithm, length, names, ...row }: 
 
 /** The attribute's name as the specification and the management API have it; custom ones as `x-Name`. */
 export function attributeWord(item: Item): string {
-  if (item.tag === attributes.VendorAttribute.tag) return vendorKeyOf(item).replace("\0", "-");
-  return attributeByTag(item.tag)?.name ?? `0x${item.tag.toString(16)}`;
+  return referenceWord(referenceOf(item));
+}
+
+/** The same of a reference; one that is not understood has only the server's name. */
+export function referenceWord({ tag, key }: AttributeReference): string {
+  if (tag === 0) return key;
+  if (tag === attributes.VendorAttribute.tag) return key.replace("\0", "-");
+  return attributeByTag(tag)?.name ?? `0x${tag.toString(16)}`;
 }

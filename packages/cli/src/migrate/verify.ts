@@ -43,10 +43,11 @@ const ownOfServers: ReadonlySet<number> = new Set(
 const ownNames = new Set([...ownOfServers].flatMap((tag) => attributeByTag(tag)?.name ?? []));
 
 /** What decides whether and how a key may be used: always compared. */
-const decisiveNames = [
-  ...(["State", "CryptographicUsageMask", "ActivationDate", "DeactivationDate"] as const),
+const decisiveRows = [
+  ...[attributes.State, attributes.CryptographicUsageMask],
+  ...[attributes.ActivationDate, attributes.DeactivationDate],
 ];
-const decisive: ReadonlySet<number> = new Set(decisiveNames.map((name) => attributes[name].tag));
+const decisive: ReadonlySet<number> = new Set(decisiveRows.map(({ tag }) => tag));
 
 /** Reads every object at both sides; succeeds only if the target has all of it, and the source nothing else. */
 export async function verify(work: Verifying): Promise<void> {
@@ -177,7 +178,7 @@ async function compared(
 /** Attributes that cannot be compared, and that must be: what decides, and what is not known to have stayed behind. */
 function hiddenOf({ unread }: Described, left: readonly string[]): readonly string[] {
   return unread.filter(
-    (word) => decisiveNames.some((name) => name === word) || !left.includes(word),
+    (word) => decisiveRows.some(({ name }) => name === word) || !left.includes(word),
   );
 }
 
