@@ -239,7 +239,7 @@ test("a wrong password, certificate or provider is one clear line, and changes n
   });
   const other = await vcenterCommand(["status"], ["--vcenter-fingerprint", "ab".repeat(32)]);
   expect(other.code).toBe(2);
-  expect(other.err).toContain("and none of --vcenter-fingerprint");
+  expect(other.err).toContain("and not that of --vcenter-fingerprint");
   const servers = [{ name: "ibm", address: "kms.example", port: 5696 }];
   await tell("/use", { provider: { id: "kmip-aa", managementType: "vCenter", servers } });
   const foreign = await connecting();

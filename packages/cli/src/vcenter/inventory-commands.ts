@@ -7,7 +7,7 @@ import { listLines } from "../terminal/print.ts";
 import { type Inventory, inventoryOf, type KeyUse, listedKind } from "./inventory.ts";
 import { type KeyProvider, KeyProviders, namesOf } from "./key-provider.ts";
 import { move } from "./move.ts";
-import { addVcenterSite, type VcenterSite, withVcenter } from "./vcenter-site.ts";
+import { addVcenterSite, type VcenterSite, withVcenter, withVcenters } from "./vcenter-site.ts";
 import type { Vcenter } from "./vi-json.ts";
 
 interface Audit extends VcenterSite {
@@ -196,13 +196,11 @@ async function inventory(
   then?: (vcenter: Vcenter, found: Inventory) => Promise<void>,
 ): Promise<Inventory> {
   const all: Inventory[] = [];
-  for (const url of urls) {
-    await withVcenter(url, site, async (vcenter) => {
-      const one = await inventoryOf(vcenter);
-      await then?.(vcenter, one);
-      all.push(one);
-    });
-  }
+  await withVcenters(urls, site, async (vcenter) => {
+    const one = await inventoryOf(vcenter);
+    await then?.(vcenter, one);
+    all.push(one);
+  });
   const seen: Record<string, number> = {};
   for (const [kind, count] of all.flatMap((one) => Object.entries(one.seen))) {
     seen[kind] = (seen[kind] ?? 0) + count;

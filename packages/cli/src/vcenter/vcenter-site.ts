@@ -3,7 +3,7 @@ import { collect } from "../admin/build.ts";
 import { firstLine } from "../sites/root-option.ts";
 import { askHidden, canAsk } from "../terminal/ask.ts";
 import { Failure, readCertificate } from "../terminal/failure.ts";
-import { Vcenter } from "./vi-json.ts";
+import { Vcenter, type VcenterOptions } from "./vi-json.ts";
 
 /** Options of every command that asks a vCenter. */
 export interface VcenterSite {
@@ -24,7 +24,7 @@ export function addVcenterSite(command: Command): void {
     .option("--vcenter-ca <file>", "authority that issued vCenter's certificate, PEM")
     .option(
       "--vcenter-fingerprint <sha256>",
-      "vCenter's certificate itself, in place of an authority; once for each vCenter",
+      "vCenter's certificate itself, in place of an authority; once for each vCenter, in the order of their addresses",
       collect,
     );
 }
@@ -35,19 +35,43 @@ export async function withVcenter(
   given: VcenterSite,
   work: (vcenter: Vcenter) => Promise<void>,
 ): Promise<void> {
-  if (!URL.canParse(url) || new URL(url).protocol !== "https:") {
-    throw new Failure(`${url}: is not an address such as https://vcenter.example`);
+  await withVcenters([url], given, work);
+}
+
+/** Runs `work` with a session at each vCenter, one after the other. */
+export async function withVcenters(
+  urls: readonly string[],
+  given: VcenterSite,
+  work: (vcenter: Vcenter) => Promise<void>,
+): Promise<void> {
+  const all = reachedOf(urls, given);
+  for (const reached of all) {
+    const password = await passwordOf(given);
+    await using vcenter = await Vcenter.open(reached, { userName: given.user, password });
+    await work(vcenter);
   }
-  const { user, vcenterCa, vcenterFingerprint } = given;
+}
+
+/** How each vCenter is reached. A fingerprint is that of one vCenter: no other one may show this certificate in its place. */
+export function reachedOf(
+  urls: readonly string[],
+  { vcenterCa, vcenterFingerprint }: VcenterSite,
+): readonly VcenterOptions[] {
+  const wrong = urls.find((url) => !URL.canParse(url) || new URL(url).protocol !== "https:");
+  if (wrong !== undefined) {
+    throw new Failure(`${wrong}: is not an address such as https://vcenter.example`);
+  }
   const fingerprints = vcenterFingerprint?.map(fingerprintIn);
-  const reached = {
-    url,
-    ...(vcenterCa === undefined ? {} : { ca: readCertificate("--vcenter-ca", vcenterCa) }),
-    ...(fingerprints === undefined ? {} : { fingerprints }),
-  };
-  const password = await passwordOf(given);
-  await using vcenter = await Vcenter.open(reached, { userName: user, password });
-  await work(vcenter);
+  if (fingerprints !== undefined && fingerprints.length !== urls.length) {
+    throw new Failure(
+      `--vcenter-fingerprint: give it once for each vCenter, in the order of their addresses: there are ${urls.length} addresses and ${fingerprints.length} fingerprints`,
+    );
+  }
+  const ca = vcenterCa === undefined ? {} : { ca: readCertificate("--vcenter-ca", vcenterCa) };
+  return urls.map((url, at) => {
+    const fingerprint = fingerprints?.[at];
+    return { url, ...ca, ...(fingerprint === undefined ? {} : { fingerprint }) };
+  });
 }
 
 /** A fingerprint as people give it, with or without colons. */

@@ -12,8 +12,8 @@ export interface VcenterOptions {
   readonly url: string;
   /** PEM of the authority that issued vCenter's certificate; the system's authorities unless given. */
   readonly ca?: string;
-  /** SHA-256 of vCenter's certificate, hex without colons, in place of an authority; one of these. */
-  readonly fingerprints?: readonly string[];
+  /** SHA-256 of vCenter's certificate, hex without colons, in place of an authority. */
+  readonly fingerprint?: string;
 }
 
 /** Who logs in. */
@@ -286,11 +286,11 @@ export class Vcenter implements AsyncDisposable {
   }
 }
 
-async function agentOf({ ca, fingerprints }: VcenterOptions): Promise<Agent> {
+async function agentOf({ ca, fingerprint }: VcenterOptions): Promise<Agent> {
   const { Agent: Connections, buildConnector } = await import("@holdfast/admin/http-client");
   const usual = { timeout: connectMs, minVersion: "TLSv1.2" } as const;
   const bounds = { maxResponseSize: answerBytesMax };
-  if (fingerprints === undefined) {
+  if (fingerprint === undefined) {
     return new Connections({ ...bounds, connect: ca === undefined ? usual : { ...usual, ca } });
   }
   // The certificate is compared before a byte is sent; a resumed session would show none.
@@ -302,9 +302,9 @@ async function agentOf({ ca, fingerprints }: VcenterOptions): Promise<Agent> {
         if (error !== null) return done(error, null);
         const shown = (socket as TLSSocket).getPeerCertificate();
         const found = shown.fingerprint256?.replaceAll(":", "").toLowerCase();
-        if (found !== undefined && fingerprints.includes(found)) return done(null, socket);
+        if (found === fingerprint) return done(null, socket);
         socket.destroy();
-        const says = `it shows the certificate ${found ?? "none"}, and none of --vcenter-fingerprint`;
+        const says = `it shows the certificate ${found ?? "none"}, and not that of --vcenter-fingerprint`;
         return done(new Failure(says), null);
       }),
   });
