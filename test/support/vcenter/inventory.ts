@@ -63,9 +63,9 @@ export class Inventory {
       case "VcenterVStorageObjectManager.RetrieveVStorageObject":
         return this.#disksOf(body)[String((body["id"] as Data)["id"])];
       case "VcenterVStorageObjectManager.UpdateVStorageObjectCrypto_Task": {
-        const disk = this.#disksOf(body)[String((body["id"] as Data)["id"])] as Data;
-        const { crypto } = body["disksCrypto"] as { readonly crypto: Data };
-        return void give(valueAt(disk, "config.backing") as Changed, crypto);
+        const disk = this.#disksOf(body)[String((body["id"] as Data)["id"])];
+        if (disk === undefined) throw new Fault("NotFound", "disk");
+        return void giveAll("DiskCryptoSpec", valueAt(disk, "config.backing"), body["disksCrypto"]);
       }
       case "HostSystem.ConfigureCryptoKey": {
         const runtime = this.#object(type, id).properties["runtime"] as Changed;
@@ -166,20 +166,37 @@ function reconfigure(properties: Data, { crypto, deviceChange = [] }: Data): voi
     const name = valueAt(device, "backing.fileName");
     const disk = devices.find((one) => valueAt(one, "backing.fileName") === name);
     if (disk === undefined) throw new Fault("InvalidDeviceSpec", String(name));
-    let at = disk["backing"] as Changed;
-    for (
-      let spec = backing as Data | undefined;
-      spec !== undefined;
-      spec = spec["parent"] as Data
-    ) {
-      if (spec["crypto"] !== undefined) give(at, spec["crypto"] as Data);
-      at = (at["parent"] ?? {}) as Changed;
-    }
+    if (backing === undefined) continue;
+    giveAll("VirtualDeviceConfigSpecBackingSpec", disk["backing"], backing);
   }
+}
+
+/** Gives a disk, and those that it builds on, the keys of a specification, whose parts all have the type `type`. */
+function giveAll(type: string, disk: unknown, specification: unknown): void {
+  const given: (() => void)[] = [];
+  let at = disk as Changed | undefined;
+  for (let spec = specification as Data | undefined; spec !== undefined; spec = parentOf(spec)) {
+    const { _typeName, crypto } = spec as { readonly _typeName?: unknown; readonly crypto?: Data };
+    if (_typeName !== type) throw new Fault("InvalidArgument", `${type}, not ${_typeName}`);
+    // Only that of a machine's disk may leave it out (VirtualDeviceConfigSpecBackingSpec).
+    if (type === "DiskCryptoSpec" && crypto === undefined) {
+      throw new Fault("InvalidArgument", "DiskCryptoSpec.crypto");
+    }
+    const backing = at;
+    if (backing === undefined) throw new Fault("InvalidArgument", `${type}.parent`);
+    if (crypto !== undefined) given.push(() => give(backing, crypto));
+    at = parentOf(backing) as Changed | undefined;
+  }
+  for (const one of given) one();
+}
+
+function parentOf(data: Data): Data | undefined {
+  return data["parent"] as Data | undefined;
 }
 
 /** A shallow re-key of what has a key already. */
 function give(what: Changed, { _typeName, newKeyId }: Data): void {
+  if (_typeName === "CryptoSpecNoOp") return;
   if (_typeName !== "CryptoSpecShallowRecrypt" || what["keyId"] === undefined) {
     throw new Fault("InvalidState", "it is not encrypted");
   }
