@@ -10,6 +10,8 @@
   It stops with an error, and writes no file, when
   - one of the named vCenters is not connected, or another one is,
   - anything could not be read (a machine without configuration, a host that does not answer, ...),
+  - a machine is locked (Runtime.CryptoState) and shows no key,
+  - a vCenter shows a vSAN datastore, and no cluster with vSAN: the cluster is hidden, with its KEK and host key,
   - it saw no host and no machine, or found no key at all.
 
   It does not see: machines and disks that no named vCenter has registered, backups and replicas, snapshots
@@ -54,7 +56,7 @@ param(
 $ErrorActionPreference = 'Stop'
 $rows = New-Object System.Collections.Generic.List[object]
 $unread = New-Object System.Collections.Generic.List[string]
-$seen = @{ machines = 0; templates = 0; snapshots = 0; disks = 0; hosts = 0; clusters = 0; vsan = 0; datastores = 0; fcds = 0 }
+$seen = @{ machines = 0; templates = 0; snapshots = 0; disks = 0; hosts = 0; clusters = 0; vsan = 0; datastores = 0; vsanDatastores = 0; fcds = 0 }
 
 function Add-Use([string]$Kind, [string]$Name, [string]$KeyId, [string]$Provider) {
   if ($KeyId -or $Provider) {
@@ -100,12 +102,15 @@ function Add-Snapshots($Server, [string]$Name, $Tree) {
 
 function Add-Machines($Server) {
   # Templates are of this type too.
-  $fields = 'Name', 'Config.Template', 'Config.KeyId', 'Config.Hardware', 'Snapshot'
+  $fields = 'Name', 'Config.Template', 'Config.KeyId', 'Config.Hardware', 'Runtime.CryptoState', 'Snapshot'
   foreach ($machine in Get-View -Server $Server -ViewType VirtualMachine -Property $fields) {
     $kind = 'machine'
     if ($machine.Config.Template) { $kind = 'template' }
     $seen["${kind}s"]++
     Add-Configuration $kind $machine.Name $machine.Config
+    if ("$($machine.Runtime.CryptoState)" -eq 'locked' -and -not $machine.Config.KeyId) {
+      $unread.Add("$kind $($machine.Name): is locked, and shows no key")
+    }
     if ($machine.Snapshot) { Add-Snapshots $Server $machine.Name $machine.Snapshot.RootSnapshotList }
   }
 }
@@ -169,6 +174,7 @@ function Add-FirstClassDisks($Server, $Content) {
   $fields = 'Name', 'Summary'
   foreach ($datastore in Get-View -Server $Server -ViewType Datastore -Property $fields) {
     $seen.datastores++
+    if ($datastore.Summary.Type -eq 'vsan') { $seen.vsanDatastores++ }
     if (-not $datastore.Summary.Accessible) {
       $unread.Add("datastore $($datastore.Name): not accessible")
       continue
@@ -199,11 +205,15 @@ if ($OldProvider -and -not $NewProvider) { throw '-OldProvider needs -NewProvide
 foreach ($server in $connected) {
   $content = (Get-View -Server $server -Id 'ServiceInstance').Content
   $crypto = Get-View -Server $server -Id $content.CryptoManager
+  $before = $seen.Clone()
   Add-Defaults $server $crypto
   Add-Machines $server
   Add-Hosts $server
   Add-Clusters $server $crypto
   Add-FirstClassDisks $server $content
+  if ($seen.vsanDatastores -gt $before.vsanDatastores -and $seen.vsan -eq $before.vsan) {
+    $unread.Add("vSAN of $($server.Name): there are vSAN datastores, and no vSAN cluster was seen")
+  }
   Read-Part "keys that $($server.Name) lists" {
     foreach ($key in $crypto.ListKeys($null)) { Add-KeyUse 'listed by vCenter' $server.Name $key }
   }

@@ -5,7 +5,8 @@
 .DESCRIPTION
   What `holdfast vcenter verify` does, over PowerCLI. It only reads. It ends without an error only if both providers exist,
   in each vCenter, everything could be read, nothing uses the old provider, and something uses the new one. An empty inventory
-  is an error. A key of the old provider that only vCenter's own list has is an error too: something that uses it was not seen. The work is done by deploy/powercli/holdfast-keys-in-use.ps1.
+  is an error, and so are a locked machine that shows no key, and a vSAN datastore without a vSAN cluster in its vCenter.
+  A key of the old provider that only vCenter's own list has is an error too: something that uses it was not seen. The work is done by deploy/powercli/holdfast-keys-in-use.ps1.
 
   A vSAN cluster whose provider was switched shows the new provider for its old keys, until a shallow re-key has ended: see
   that holdfast-move.ps1 ended without an error for it, and that "holdfast key show INSTANCE KEY" finds each vSAN KEK and host

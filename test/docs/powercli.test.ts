@@ -136,6 +136,20 @@ test("a first-class disk's parents are seen, and a vSAN cluster is not taken for
   expect(move).toMatch(/-not \$after\.KekId -or -not \$after\.HostKeyId\) \{ throw/);
 });
 
+test("a locked machine without a key, and vSAN datastores of a vCenter without their cluster, are not read", () => {
+  const rules = [
+    /'Runtime\.CryptoState', 'Snapshot'\n +foreach \(\$machine in .* -Property \$fields\)/,
+    /-eq 'locked' -and -not \$machine\.Config\.KeyId\) \{\n +\$unread\.Add\(.*is locked, and shows no key/,
+    /\$datastore\.Summary\.Type -eq 'vsan'\) \{ \$seen\.vsanDatastores\+\+ \}/,
+    /\$before = \$seen\.Clone\(\)[\s\S]*Add-Clusters \$server[\s\S]*Add-FirstClassDisks \$server .*\n +if \(\$seen\.vsanDatastores -gt \$before\.vsanDatastores -and \$seen\.vsan -eq \$before\.vsan\) \{\n +\$unread\.Add\(/,
+  ];
+  for (const rule of rules) expect(script).toMatch(rule);
+  for (const text of [script, verify]) {
+    expect(text).toMatch(/a vSAN datastore/);
+    expect(text).toMatch(/locked[^.]* shows no key/);
+  }
+});
+
 test("the script reads everything that has a key, and stops if it could not read enough", () => {
   const places = [
     ["a machine's and a template's home", "$Config.KeyId"],
