@@ -10,7 +10,7 @@ import {
   type ReportLine,
   type Subject,
 } from "./files/report-file.ts";
-import { countFault } from "./inventory.ts";
+import { countFault, neverSettled, passesMax } from "./inventory.ts";
 import { digestOf, fetched, isSame, TransportKey, wipe } from "./material.ts";
 import type { Surroundings } from "./patience.ts";
 import type { Peer } from "./peer.ts";
@@ -64,29 +64,37 @@ function shares(known: string, given: readonly string[]): boolean {
   return given.some((one) => names.has(serverName(one)));
 }
 
-/** Gives every object of the source to the target, by Import or Register; the report maps identifiers. */
+/**
+ * Gives every object of the source to the target, by Import or Register; the report maps identifiers. What is made at the source
+ * meanwhile is given too: the list is read again until a reading finds nothing new.
+ */
 export async function exportAll(work: Exporting): Promise<void> {
-  const { around, report, source } = work;
-  const found = await source.identifiers(work.pageSize);
-  const open = found.ids.filter((id) => !done.includes(report.lines.get(id)?.outcome ?? ""));
+  const { report, source } = work;
+  const isOpen = (id: string) => !done.includes(report.lines.get(id)?.outcome ?? "");
+  let found = await source.identifiers(work.pageSize);
+  let open = found.ids.filter(isOpen);
+  let before = found.ids.length - open.length;
   const keeps = await work.target.takesImport();
   say(
-    `${found.ids.length} objects, ${found.ids.length - open.length} of them in the report as done; ${keeps ? "the target keeps identifiers (Import)" : "the target gives each a new identifier (Register)"}`,
+    `${found.ids.length} objects, ${before} of them in the report as done; ${keeps ? "the target keeps identifiers (Import)" : "the target gives each a new identifier (Register)"}`,
   );
   if (work.dryRun) return;
   using transport =
     work.transportKey && open.length > 0
-      ? await TransportKey.register(source, around.newId)
+      ? await TransportKey.register(source, work.around.newId)
       : undefined;
   const exporter = new Exporter(work, transport);
-  using progress = new Progress("exported", open.length, around);
-  await eachOf(open, atOnce, async (id) => {
-    const line = await exporter.one(id);
-    report.add([line]);
-    progress.add(1);
-  });
-  progress[Symbol.dispose]();
-  exporter.end(found.ids.length - open.length);
+  const known = new Set([...found.ids, ...(transport === undefined ? [] : [transport.id])]);
+  for (let pass = 1; open.length > 0 && pass <= passesMax; pass++) {
+    await exporter.all(open);
+    found = await source.identifiers(work.pageSize);
+    const made = found.ids.filter((id) => !known.has(id));
+    for (const id of made) known.add(id);
+    open = made.filter(isOpen);
+    before += made.length - open.length;
+  }
+  exporter.end(before);
+  if (open.length > 0) throw neverSettled();
   const fault = countFault(found, source.who);
   if (fault !== undefined) throw new Failure(fault);
 }
@@ -105,12 +113,18 @@ class Exporter {
     this.#pace = new Pace(work.rate, work.around);
   }
 
-  /** Exports one object; a refusal is its line. */
-  async one(id: string): Promise<ReportLine> {
-    await this.#pace.turn();
-    const line = this.#line(id, await this.#outcome(id));
-    this.#lines.push(line);
-    return line;
+  /** Exports these objects, a few at the same time. */
+  async all(ids: readonly string[]): Promise<void> {
+    const { around, report } = this.#work;
+    using progress = new Progress("exported", ids.length, around);
+    await eachOf(ids, atOnce, async (id) => {
+      await this.#pace.turn();
+      // A refusal is its line.
+      const line = this.#line(id, await this.#outcome(id));
+      this.#lines.push(line);
+      report.add([line]);
+      progress.add(1);
+    });
   }
 
   async #outcome(id: string): Promise<Outcome> {

@@ -23,7 +23,7 @@ export interface Identifiers {
 }
 
 /** Lists may differ so often before the reading ends. */
-const passesMax = 6;
+export const passesMax = 6;
 /** A server that lists more than this makes identifiers up, or needs a move in parts. */
 const objectsMax = 10_000_000;
 
@@ -46,7 +46,12 @@ export async function readIdentifiers(
     if (pass === 1 || all.size > before) continue;
     return { ids: [...all], counted: one.counted, repeated };
   }
-  throw new OperatorError(
+  throw neverSettled();
+}
+
+/** Something was new in each reading. */
+export function neverSettled(): OperatorError {
+  return new OperatorError(
     `the list of objects had something new in each of ${passesMax} readings: give the command again when fewer objects are made there`,
     "again",
   );
