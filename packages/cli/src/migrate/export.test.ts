@@ -1,10 +1,10 @@
 import type { KmipClient } from "@holdfast/client";
-import { type Attribute, attributeItem, objectItem, tags } from "@holdfast/kmip";
+import { type Attribute, attributeItem, attributes, objectItem, tags } from "@holdfast/kmip";
 import { byteString, type Item } from "@holdfast/ttlv";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { exportAll } from "./export.ts";
 import type { ReportLine } from "./files/report-file.ts";
-import type { Peer } from "./peer.ts";
+import type { Peer, Refused } from "./peer.ts";
 
 const basic: readonly Item[] = [
   attributeItem("ObjectType", "SymmetricKey"),
@@ -33,7 +33,11 @@ function sourceWith(lists: readonly (readonly string[])[], items: readonly Item[
 }
 
 /** Exports to a server that keeps of what it is sent only what `keeps` says; the lines of the report. */
-async function exported(source: object, keeps: (item: Item) => boolean = () => true) {
+async function exported(
+  source: object,
+  keeps: (item: Item) => boolean = () => true,
+  shows?: Refused,
+) {
   const held = new Map<string, readonly Item[]>();
   const register = async (asked: { attributes: { attributes: readonly Attribute[] } }) => {
     const uniqueIdentifier = `new-${held.size}`;
@@ -46,7 +50,7 @@ async function exported(source: object, keeps: (item: Item) => boolean = () => t
     version: "2.1",
     takesImport: async () => false,
     call: async (work: (client: KmipClient) => unknown) => await work({ register } as never),
-    describe: async (id: string) => ({ id, items: held.get(id) ?? [], unread: [] }),
+    describe: async (id: string) => shows ?? { id, items: held.get(id) ?? [], unread: [] },
     object: async () => object(),
   };
   const lines = new Map<string, ReportLine>();
@@ -86,5 +90,26 @@ describe("an export gives what is made at the source meanwhile", () => {
     const { failure, lines } = await exported(sourceWith(lists));
     expect(failure).toContain("something new in each of 6 readings");
     expect(lines.size).toBe(6);
+  });
+});
+
+test("an export names what the target took and does not show", async () => {
+  const comment = attributeItem("Comment", "of the old server");
+  const source = sourceWith([["1"]], [...basic, comment]);
+  const whole = await exported(source);
+  expect(whole).toMatchObject({ failure: undefined });
+  expect(whole.lines.get("1")).not.toHaveProperty("left");
+  const dropped = await exported(source, (item) => item.tag !== comment.tag);
+  expect(dropped.lines.get("1")).toMatchObject({ outcome: "Registered", left: ["Comment"] });
+});
+
+test("an object whose attributes the target does not show is not known to be the same", async () => {
+  const items = basic.filter(({ tag }) => tag !== attributes.State.tag);
+  const refused = { id: "new-0", refused: "PermissionDenied", gone: false };
+  const { failure, lines } = await exported(sourceWith([["1"]], items), undefined, refused);
+  expect(failure).toContain("1 objects were not exported");
+  expect(lines.get("1")).toMatchObject({
+    outcome: "Differs",
+    reason: "the target does not show its attributes: PermissionDenied",
   });
 });

@@ -16,7 +16,7 @@ import type { Surroundings } from "./patience.ts";
 import type { Peer } from "./peer.ts";
 import { firstOf, isNoLoss, standing } from "./plan-row.ts";
 import { Pace, Progress } from "./progress.ts";
-import { type Given, type Registered, Registrar } from "./registrar.ts";
+import { type Given, missingOf, type Registered, Registrar } from "./registrar.ts";
 import { serverName } from "./sides.ts";
 
 /** What is exported. */
@@ -158,11 +158,17 @@ class Exporter {
         : refusal;
     }
     const { id, outcome } = registered;
-    const left = [...registered.left, ...unread];
-    const more = left.length === 0 ? {} : { left };
     const differs = await this.#settled(id, given);
+    const shown = await target.describe(id);
+    const missing = "refused" in shown ? [] : missingOf(given.items, shown.items);
+    const left = [...new Set([...missing, ...unread])];
+    const more = left.length === 0 ? {} : { left };
     if (differs !== undefined) {
       return { becomes: id, outcome: "StateDiffers", reason: differs, ...more };
+    }
+    if ("refused" in shown) {
+      const reason = `the target does not show its attributes: ${shown.refused}`;
+      return { becomes: id, outcome: "Differs", reason, ...more };
     }
     const compared = await this.#compared(given, id, target);
     if (typeof compared === "string") {
@@ -185,11 +191,11 @@ class Exporter {
     const { report } = this.#work;
     const before = report.lines.get(given.id);
     if (before?.becomes !== undefined) {
-      return { id: before.becomes, outcome: "AlreadyThere", left: before.left ?? [] };
+      return { id: before.becomes, outcome: "AlreadyThere" };
     }
     report.add([this.#line(given.id, { outcome: begun })]);
     const made = await this.#registrar.give(given, before?.outcome === begun);
-    report.add([this.#line(given.id, { outcome: begun, becomes: made.id, left: [...made.left] })]);
+    report.add([this.#line(given.id, { outcome: begun, becomes: made.id })]);
     return made;
   }
 

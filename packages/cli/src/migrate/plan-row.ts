@@ -10,7 +10,7 @@ import {
   referenceOf,
   stateText,
 } from "@holdfast/kmip";
-import { type Item, ItemType } from "@holdfast/ttlv";
+import { encode, type Item, ItemType } from "@holdfast/ttlv";
 import { attributeJson, byName, type Json } from "../terminal/output.ts";
 import type { PlanRow } from "./files/plan-file.ts";
 import { isTransportKey } from "./material.ts";
@@ -223,6 +223,16 @@ export function shownRow({ id, type, state, algorithm, length, names, ...row }: 
         ].join(", ")
       : `no: ${row.why ?? ""}`,
   };
+}
+
+/** Those of `wanted` that an object does not show with the same value. */
+export function lacking(wanted: readonly Item[], shown: readonly Item[]): readonly Item[] {
+  const has = new Set(shown.map(textOf));
+  return wanted.filter((item) => !has.has(textOf(item)));
+}
+
+function textOf(item: Item): string {
+  return Buffer.from(encode(item)).toString("latin1");
 }
 
 /** The attribute's name as the specification and the management API have it; custom ones as `x-Name`. */

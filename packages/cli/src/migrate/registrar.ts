@@ -16,7 +16,7 @@ import { type Item, ItemType, structure, textString } from "@holdfast/ttlv";
 import { isSame, wipe } from "./material.ts";
 import type { Surroundings } from "./patience.ts";
 import type { Peer, Refused } from "./peer.ts";
-import { attributeWord, firstOf, namesOf } from "./plan-row.ts";
+import { attributeWord, firstOf, lacking, namesOf } from "./plan-row.ts";
 
 /** An object that is given to the target. */
 export interface Given {
@@ -30,8 +30,6 @@ export interface Given {
 export interface Registered {
   readonly id: string;
   readonly outcome: "Imported" | "Registered" | "AlreadyThere";
-  /** Attributes that the target did not take. */
-  readonly left: readonly string[];
 }
 
 const without: ReadonlySet<number> = new Set(
@@ -74,7 +72,7 @@ export class Registrar {
   async give(given: Given, begun: boolean): Promise<Registered> {
     if (await this.#target.takesImport()) return await this.#import(given);
     const known = begun ? await this.#find(given) : undefined;
-    if (known !== undefined) return { id: known, outcome: "AlreadyThere", left: [] };
+    if (known !== undefined) return { id: known, outcome: "AlreadyThere" };
     return await this.#register(given);
   }
 
@@ -141,7 +139,7 @@ export class Registrar {
       if (!isGeneral && !aboutAttributes.includes(error.reason)) throw error;
       const few = all.filter(({ tag }) => least.some((name) => attributes[name].tag === tag));
       if (few.length === all.length) throw error;
-      const made = { ...(await this.#registered(given, few)), left: this.#leftOf(given, few) };
+      const made = await this.#registered(given, few);
       this.#failsOnAttributes ||= isGeneral;
       return made;
     }
@@ -149,14 +147,13 @@ export class Registrar {
 
   /** With all attributes. After a general failure the object is looked for, and given again. */
   async #registerWhole(given: Given, all: readonly Item[]): Promise<Registered> {
-    const left = this.#leftOf(given, all);
     for (let tries = 1; ; tries += 1) {
       try {
-        return { ...(await this.#registered(given, all)), left };
+        return await this.#registered(given, all);
       } catch (error) {
         if (!isGeneralFailure(error)) throw error;
         const there = await this.#find(given).catch(withoutLocate);
-        if (there !== undefined) return { id: there, outcome: "AlreadyThere", left };
+        if (there !== undefined) return { id: there, outcome: "AlreadyThere" };
         if (this.#failsOnAttributes || tries >= triesMax) throw error;
         await this.#around.sleep(againMs * tries);
       }
@@ -195,16 +192,6 @@ export class Registrar {
     });
   }
 
-  /** What a person would miss; not what every server sets for itself. */
-  #leftOf({ items }: Given, sent: readonly Item[]): readonly string[] {
-    const lost = items.filter((item) => {
-      const row = attributeByTag(item.tag);
-      const states = row?.setBy !== "server" && !sent.includes(item);
-      return states && item.tag !== attributes.Fresh.tag;
-    });
-    return [...new Set(lost.map(attributeWord))];
-  }
-
   /** Import (KMIP 2.1, 6.1.25). A second one of the same object is refused, and then compared. */
   async #import(given: Given): Promise<Registered> {
     const { id, type, object } = given;
@@ -223,11 +210,11 @@ export class Registrar {
           ? answer.value.find(({ tag }) => tag === tags.UniqueIdentifier.tag)
           : undefined;
       const kept = made?.type === ItemType.TextString ? made.value : id;
-      return { id: kept, outcome: "Imported", left: this.#leftOf(given, items) };
+      return { id: kept, outcome: "Imported" };
     } catch (error) {
       if (!(error instanceof KmipClientError)) throw error;
       if (!(await this.#holds(id, given, error))) throw error;
-      return { id, outcome: "AlreadyThere", left: this.#leftOf(given, items) };
+      return { id, outcome: "AlreadyThere" };
     }
   }
 
@@ -257,6 +244,14 @@ export class Registrar {
       wipe(there);
     }
   }
+}
+
+/** The attributes that a person would miss at a target that shows these; not what every server sets for itself. */
+export function missingOf(items: readonly Item[], shown: readonly Item[]): readonly string[] {
+  const lost = lacking(items, shown).filter(
+    ({ tag }) => attributeByTag(tag)?.setBy !== "server" && tag !== attributes.Fresh.tag,
+  );
+  return [...new Set(lost.map(attributeWord))];
 }
 
 /** A server that cannot search finds nothing. */

@@ -1,7 +1,7 @@
 import { printable } from "@holdfast/admin/approval-text";
 import { attributeByTag, attributes, attributeVisible, type ObjectTypeName } from "@holdfast/kmip";
 import { OperatorError } from "@holdfast/server/operator-error";
-import { encode, type Item } from "@holdfast/ttlv";
+import type { Item } from "@holdfast/ttlv";
 import { eachOf } from "../terminal/each.ts";
 import { Failure } from "../terminal/failure.ts";
 import { say } from "../terminal/output.ts";
@@ -12,7 +12,7 @@ import { countFault } from "./inventory.ts";
 import { fetched, isSame, isTransportKey, TransportKey, wipe } from "./material.ts";
 import type { Surroundings } from "./patience.ts";
 import type { Described, Peer } from "./peer.ts";
-import { attributeWord, firstOf, isNoLoss, namesOf } from "./plan-row.ts";
+import { attributeWord, firstOf, isNoLoss, lacking, namesOf } from "./plan-row.ts";
 import { Progress } from "./progress.ts";
 
 /** What is compared. */
@@ -108,11 +108,11 @@ function proven(
       "conflicting",
     );
   }
-  const lacking = planned.filter((row) => lacks(row, report.get(row.id))).length;
+  const without = planned.filter((row) => lacks(row, report.get(row.id))).length;
   const rest = plan.rows.length - planned.length - behind;
   return [
     `${planned.length} objects are the same at both sides: material, state and attributes; the source has no other objects than the plan`,
-    ...(lacking > 0 ? [`${lacking} of them without attributes that could not come`] : []),
+    ...(without > 0 ? [`${without} of them without attributes that could not come`] : []),
     ...(behind > 0 ? [`${behind} objects stay behind, as --accept-left allows: see the plan`] : []),
     ...(rest > 0
       ? [`${rest} objects have nothing to move: they are destroyed or transport keys`]
@@ -195,14 +195,13 @@ function differences(
   target: Pick<Peer, "version">,
   { row, becomes, left }: Moved,
 ): readonly string[] {
-  const has = new Set(here.items.map(textOf));
   const wanted = there.items
     .filter(({ tag }) => !ownOfServers.has(tag) && attributeVisible(tag, target.version, row.type))
     .filter((item) => decisive.has(item.tag) || !left.includes(attributeWord(item)))
     .filter((item) => !isDropped(item, row))
     .map((item) => relinked(item, becomes));
-  const lacking = wanted.filter((item) => !has.has(textOf(item)));
-  return [...new Set([...lacking, ...addedEnd(there, here)].map(attributeWord))];
+  const differing = [...lacking(wanted, here.items), ...addedEnd(there, here)];
+  return [...new Set(differing.map(attributeWord))];
 }
 
 /** The Deactivation Date that only the target has: the key ends there. A server may date what has ended. */
@@ -211,8 +210,4 @@ function addedEnd(there: Described, here: Described): readonly Item[] {
     items.filter(({ tag }) => tag === attributes.DeactivationDate.tag);
   const isOver = /^(Deactivated|Compromised)$/.test(firstOf(there.items, "State") ?? "");
   return isOver || endOf(there).length > 0 ? [] : endOf(here);
-}
-
-function textOf(item: Item): string {
-  return Buffer.from(encode(item)).toString("latin1");
 }
