@@ -104,18 +104,22 @@ export class RotatingFile {
 
 /** Cuts off a partial line that a crash has left; returns the file's length. */
 async function dropHalfLine(file: FileHandle): Promise<number> {
+  const { size, whole } = await wholeLines(file);
+  if (whole < size) await file.truncate(whole);
+  return whole;
+}
+
+/** The size of a file, and its length up to the end of its last whole line. */
+export async function wholeLines(
+  file: FileHandle,
+): Promise<{ readonly size: number; readonly whole: number }> {
   const { size } = await file.stat();
   const tail = Buffer.alloc(tailBytes);
   for (let end = size; end > 0; end -= tailBytes) {
     const start = Math.max(0, end - tailBytes);
     const { bytesRead } = await file.read(tail, 0, end - start, start);
     const last = tail.lastIndexOf(newline, bytesRead - 1);
-    if (bytesRead > 0 && last >= 0) {
-      const length = start + last + 1;
-      if (length < size) await file.truncate(length);
-      return length;
-    }
+    if (bytesRead > 0 && last >= 0) return { size, whole: start + last + 1 };
   }
-  if (size > 0) await file.truncate(0);
-  return 0;
+  return { size, whole: 0 };
 }

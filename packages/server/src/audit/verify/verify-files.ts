@@ -1,10 +1,7 @@
-import { createReadStream } from "node:fs";
-import { createInterface } from "node:readline";
 import type { AuditLog, AuditStanding, SinkPoint } from "@holdfast/engine";
 import { sameHash } from "@holdfast/regions";
-import { OperatorError, reasonOf } from "../../base/operator-error.ts";
-import { rotatedFiles } from "../sinks/rotated-names.ts";
 import { Findings, partitionName, type Verdict } from "./findings.ts";
+import { LiveFiles } from "./live-files.ts";
 import { readShippedLine, type ShippedLine } from "./shipped-line.ts";
 import { ShippedTrail } from "./shipped-trail.ts";
 
@@ -40,17 +37,9 @@ export async function verifyFiles(
 ): Promise<FilesVerdict> {
   const check = new FilesCheck(against);
   await check.begin();
-  const files = (await Promise.all(paths.map(withRotated))).flat();
-  for (const file of new Set(files)) await check.file(file);
-  return { ...(await check.end()), files: new Set(files).size };
-}
-
-async function withRotated(path: string): Promise<readonly string[]> {
-  try {
-    return [...(await rotatedFiles(path)), path];
-  } catch (error) {
-    throw new OperatorError(`--file ${path}: ${reasonOf(error)}`);
-  }
+  await using files = new LiveFiles(paths, (...line) => check.line(...line));
+  await files.read();
+  return { ...(await check.end()), files: files.count };
 }
 
 class FilesCheck {
@@ -78,27 +67,7 @@ class FilesCheck {
     this.#stored = { log, standings, sink: await log.sinkPoints("file") };
   }
 
-  async file(path: string): Promise<void> {
-    let at = 0;
-    try {
-      for await (const text of createInterface({ input: createReadStream(path) })) {
-        at += 1;
-        if (text !== "") this.#line(text, `${path}:${at}`, path);
-      }
-    } catch (error) {
-      throw new OperatorError(`--file ${path}: ${reasonOf(error)}`);
-    }
-  }
-
-  async end(): Promise<Omit<FilesVerdict, "files">> {
-    const notes: string[] = [];
-    const dropped = [...this.#trails.values()].flatMap((trail) => trail.givenUp());
-    for (const trail of this.#trails.values()) notes.push(...trail.end(dropped));
-    if (this.#stored !== undefined) await this.#compare(this.#stored);
-    return { findings: this.#findings.lines, notes, events: this.#events };
-  }
-
-  #line(text: string, where: string, file: string): void {
+  line(text: string, where: string, file: string): void {
     this.#events += 1;
     const line = readShippedLine(text);
     if (typeof line === "string") {
@@ -107,6 +76,14 @@ class FilesCheck {
     }
     this.#origin(line, where);
     this.#trail(line).take(line, where, file);
+  }
+
+  async end(): Promise<Omit<FilesVerdict, "files">> {
+    const notes: string[] = [];
+    const dropped = [...this.#trails.values()].flatMap((trail) => trail.givenUp());
+    for (const trail of this.#trails.values()) notes.push(...trail.end(dropped));
+    if (this.#stored !== undefined) await this.#compare(this.#stored);
+    return { findings: this.#findings.lines, notes, events: this.#events };
   }
 
   /** Region and account are not part of the entry; they are the same in all of a store's lines. */

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   type AuditEvent,
   chainHash,
@@ -343,6 +344,41 @@ describe("the check of files", () => {
     });
     const against = { log, region: "a", account: "acme" };
     expect(await verifyFiles([file], against)).toMatchObject({ findings: [], events: 12 });
+  });
+
+  test("finds no fault in files that are rotated while others are read", async () => {
+    own = new MemoryOwnStore({ auditEntriesMax: 10_000 });
+    await append(2_000);
+    await chain();
+    await ship(join(folder, "long.jsonl"));
+    await append(3);
+    await chain();
+    await ship();
+    const against = { log: own.audit, region: "a", account: "acme" };
+    const checked = verifyFiles([join(folder, "long.jsonl"), file], against);
+    for (let rotation = 0; rotation < 4; rotation += 1) {
+      await sleep(10);
+      await append(1);
+      await chain();
+      await ship(file, 1);
+    }
+    expect(await checked).toMatchObject({ findings: [], files: expect.toSatisfy((n) => n > 2) });
+  });
+
+  test("takes a last line without its end for half of one only while it grows", async () => {
+    await append(3);
+    await chain();
+    await ship();
+    const all = await readFile(file, "utf8");
+    await writeFile(file, all.slice(0, -90));
+    const checked = verify();
+    await sleep(50);
+    await appendFile(file, all.slice(-90));
+    expect(await checked).toMatchObject({ findings: [], events: 6 });
+    await writeFile(file, all.slice(0, -1));
+    expect(await verify()).toMatchObject({ findings: [], events: 6 });
+    await writeFile(file, all.slice(0, -90));
+    expect((await verify()).findings[0]).toContain("audit.jsonl:6: ");
   });
 
   test("finds no fault in entries that the store gave up before shipping if an event reports it", async () => {
