@@ -1,4 +1,3 @@
-import { writeFileSync } from "node:fs";
 import type { RedisTrail } from "@holdfast/redis";
 import {
   describeLogKey,
@@ -7,13 +6,13 @@ import {
   readLogKey,
   rotateLogKey,
 } from "../audit/log/log-key.ts";
-import { proveEvent } from "../audit/log/prove.ts";
+import { proveEvent, writeProof } from "../audit/log/prove.ts";
 import { HttpWitness } from "../audit/log/witness-client.ts";
 import { verifyFiles } from "../audit/verify/verify-files.ts";
 import type { LogTrust } from "../audit/verify/verify-log.ts";
 import { verifyStore } from "../audit/verify/verify-store.ts";
 import { readText } from "../base/certificates.ts";
-import { OperatorError, reasonOf } from "../base/operator-error.ts";
+import { OperatorError } from "../base/operator-error.ts";
 import type { Machine } from "../base/system.ts";
 import { loadConfig } from "../config/config.ts";
 import type { Config } from "../config/config-table.ts";
@@ -87,16 +86,9 @@ export async function proveAudit(
 ): Promise<readonly string[]> {
   const trust = trustOf(loadConfig(config), machine);
   if (trust === undefined) throw new OperatorError("audit.log: is missing in the configuration");
-  const { leaf, proof, lines } = await atStore(config, machine, (store) =>
-    proveEvent(store.audit, trust, event),
-  );
-  try {
-    writeFileSync(out, leaf, { flag: "wx", mode: 0o600 });
-    writeFileSync(`${out}.tlog-proof`, proof, { flag: "wx", mode: 0o600 });
-  } catch (error) {
-    throw new OperatorError(`--out ${out}: ${reasonOf(error)}`);
-  }
-  return [...lines, `${out}: the leaf; ${out}.tlog-proof: its proof`];
+  const proven = await atStore(config, machine, (store) => proveEvent(store.audit, trust, event));
+  const proofFile = writeProof(proven, out);
+  return [...proven.lines, `${out}: the leaf; ${proofFile}: its proof`];
 }
 
 const giveAll = "give this file to every node of the region now, and keep a copy";

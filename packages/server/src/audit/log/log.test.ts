@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -41,7 +41,7 @@ import { partitionName } from "../verify/findings.ts";
 import type { LogTrust } from "../verify/verify-log.ts";
 import { verifyStore } from "../verify/verify-store.ts";
 import { initLogKey, type LogKey, readLogKey } from "./log-key.ts";
-import { proveEvent } from "./prove.ts";
+import { proveEvent, writeProof } from "./prove.ts";
 import { HttpWitness } from "./witness-client.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "holdfast-log-"));
@@ -186,7 +186,25 @@ describe("proofs and checks", () => {
     }
     own.audit.tamper(partition, 2, Buffer.of(1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0));
     await expect(prove(2)).rejects.toThrow("is not the one that was cosigned");
+    trust = { ...trust, witnesses: [] };
+    const message = expect.stringContaining("audit.log.witnesses names no witness");
+    await expect(prove(3)).rejects.toMatchObject({ exit: "wrong", message });
   });
+
+  test.each(["", ".tlog-proof"])(
+    "a proof is written whole or not at all if FILE%s is there",
+    (end) => {
+      const out = join(folder, randomUUID());
+      const there = `${out}${end}`;
+      const proof = { leaf: Buffer.of(1), proof: "a proof", lines: [] };
+      writeFileSync(there, "kept");
+      expect(() => writeProof(proof, out)).toThrow(`--out ${out}: EEXIST`);
+      expect(readFileSync(there, "utf8")).toBe("kept");
+      rmSync(there);
+      expect(readFileSync(writeProof(proof, out), "utf8")).toBe("a proof");
+      expect(readFileSync(out)).toEqual(Buffer.of(1));
+    },
+  );
 
   test("what is not witnessed is counted; a witness that is out is a note", async () => {
     await step(3);

@@ -1,3 +1,4 @@
+import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import {
   type AuditLog,
   decodeAudit,
@@ -18,7 +19,7 @@ import {
   treeTexts,
 } from "@holdfast/engine";
 import { keptLeaves, sameHash } from "@holdfast/regions";
-import { OperatorError } from "../../base/operator-error.ts";
+import { OperatorError, reasonOf } from "../../base/operator-error.ts";
 import { timeText } from "../verify/findings.ts";
 import type { LogTrust } from "../verify/verify-log.ts";
 
@@ -38,6 +39,11 @@ export async function proveEvent(
   trust: LogTrust,
   event: string,
 ): Promise<EventProof> {
+  if (trust.witnesses.length === 0) {
+    throw new OperatorError(
+      "audit prove: audit.log.witnesses names no witness, and only what one has cosigned can be proven",
+    );
+  }
   const { partition, number } = placeOf(log, event);
   const range = { from: { after: number - 1 }, limit: 1, covered: false };
   const [entry] = await log.entries(partition, range);
@@ -69,6 +75,30 @@ export async function proveEvent(
   });
   const where = `leaf ${found.index} of ${size} in ${trust.key.name}`;
   return { leaf, proof: `${head.join("\n")}\n${note}`, lines: [...events, where, ...times] };
+}
+
+/** Writes the leaf into a new file and the proof beside it, or neither; returns the name of the second one. */
+export function writeProof({ leaf, proof }: EventProof, out: string): string {
+  const beside = `${out}.tlog-proof`;
+  const made: string[] = [];
+  try {
+    for (const [name, content] of [
+      [out, leaf],
+      [beside, proof],
+    ] as const) {
+      const file = openSync(name, "wx", 0o600);
+      made.push(name);
+      try {
+        writeFileSync(file, content);
+      } finally {
+        closeSync(file);
+      }
+    }
+  } catch (error) {
+    for (const name of made) rmSync(name);
+    throw new OperatorError(`--out ${out}: ${reasonOf(error)}`);
+  }
+  return beside;
 }
 
 /** Why an event cannot be proven whose leaf is not in the store. */
