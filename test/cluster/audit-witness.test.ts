@@ -102,6 +102,7 @@ describe.skipIf(!hasSigsum())("the log over the audit trail (needs sigsum-go and
     const checked = (...keys: readonly string[]) =>
       spawnSync(process.execPath, [check, out, ...keys], { encoding: "utf8" });
     expect(checked(key, witness.key)).toMatchObject({ status: 0, stderr: "" });
+    expect(checked()).toMatchObject({ status: 1, stderr: expect.stringContaining("give the") });
     const other = witness.key.replace(/.{8}$/, "AAAAAAAA");
     expect(checked(key, other).stderr).toContain("not signed by sigsum.org/v1/witness/");
     const leaf = await readFile(out);
