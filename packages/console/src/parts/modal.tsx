@@ -1,5 +1,5 @@
 import type { ComponentChildren, RefObject } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useLayoutEffect } from "preact/hooks";
 
 /** A modal dialog, which Escape closes unless it `stays`. */
 export function Modal({
@@ -20,8 +20,11 @@ export function Modal({
   close: () => void;
   children: ComponentChildren;
 }) {
-  useEffect(() => {
-    dialog.current?.showModal();
+  useLayoutEffect(() => {
+    const shown = dialog.current;
+    shown?.showModal();
+    // A dialog gives the focus back when it is closed, and not when it is removed: other effects end after that.
+    return () => shown?.close();
   }, []);
   useEffect(() => {
     // The event `cancel` is not enough: a browser closes the dialog at the second Escape in any case.
@@ -39,7 +42,8 @@ export function Modal({
       onCancel={(event) => {
         if (stays()) event.preventDefault();
       }}
-      onClose={() => {
+      onClose={(event) => {
+        if (!event.currentTarget.isConnected) return;
         // There are other ways than Escape, such as the gesture that goes back.
         if (stays()) dialog.current?.showModal();
         else close();

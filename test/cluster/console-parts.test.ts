@@ -1,0 +1,61 @@
+import type { Browser, BrowserContext, Page } from "playwright-core";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { browserMissing, browserNote, enter, openPage, startBrowser } from "../support/browser.ts";
+import { ConsoleCluster } from "../support/console-cluster.ts";
+
+const focused = "document.activeElement?.textContent";
+
+describe.skipIf(browserMissing.length > 0)(`parts of the console's pages (${browserNote})`, () => {
+  let cluster: ConsoleCluster;
+  let chrome: Browser;
+  let context: BrowserContext;
+  let page: Page;
+  /** What the browser complains about, apart from requests that a node refuses. */
+  let told: readonly string[] = [];
+
+  beforeAll(async () => {
+    cluster = await ConsoleCluster.start([61, 62, 63, 64]);
+    chrome = await startBrowser();
+  });
+
+  afterAll(async () => {
+    await chrome?.close();
+    await cluster?.[Symbol.asyncDispose]();
+  });
+
+  beforeEach(async () => {
+    ({ context, page, told } = await openPage(chrome, { reducedMotion: "reduce" }));
+    return () => context.close();
+  });
+
+  const open = (path: string) => enter(page, cluster.origin, path, cluster.token);
+  const dialog = () => page.getByRole("dialog");
+
+  /** Makes a token in a dialog, which then shows its secret. */
+  async function makeToken(name: string): Promise<string> {
+    await page.getByRole("button", { name: "Create token" }).click();
+    await dialog().getByRole("textbox", { name: /^Name/ }).fill(name);
+    await dialog().getByLabel("viewer").check();
+    await dialog().getByRole("button", { name: "Create token" }).click();
+    await dialog().getByText("it is shown only once").waitFor();
+    return String(await dialog().locator("code").first().textContent());
+  }
+
+  test("puts the focus back on the button that opened a dialog, however that is closed", async () => {
+    await open("/access/tokens");
+    const opens = page.getByRole("button", { name: "Create token" });
+    for (const close of ["Escape", "Cancel"]) {
+      await opens.press("Enter");
+      await dialog().getByRole("textbox", { name: /^Name/ }).fill("not made");
+      if (close === "Escape") await page.keyboard.press(close);
+      else await dialog().getByRole("button", { name: close }).press("Enter");
+      await dialog().waitFor({ state: "detached" });
+      expect(await page.evaluate(focused), close).toBe("Create token");
+    }
+    await makeToken("focus");
+    await dialog().getByRole("button", { name: "Close" }).press("Enter");
+    await dialog().waitFor({ state: "detached" });
+    expect(await page.evaluate(focused), "Close").toBe("Create token");
+    expect(told).toEqual([]);
+  });
+});
