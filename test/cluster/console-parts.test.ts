@@ -1,6 +1,7 @@
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { browserMissing, browserNote, enter, openPage, startBrowser } from "../support/browser.ts";
+import { show } from "../support/console.ts";
 import { ConsoleCluster } from "../support/console-cluster.ts";
 
 const focused = "document.activeElement?.textContent";
@@ -56,6 +57,37 @@ describe.skipIf(browserMissing.length > 0)(`parts of the console's pages (${brow
     await dialog().getByRole("button", { name: "Close" }).press("Enter");
     await dialog().waitFor({ state: "detached" });
     expect(await page.evaluate(focused), "Close").toBe("Create token");
+    expect(told).toEqual([]);
+  });
+
+  test("keeps a secret that is shown once against Back, another address and a reload, until its dialog is closed", async () => {
+    await open("/instances");
+    await show(page, "/access/tokens", "Tokens");
+    const secret = await makeToken("kept");
+    const isKept = async (what: string) => {
+      await expect.poll(() => new URL(page.url()).hash, what).toBe("#/access/tokens");
+      expect(await dialog().locator("code").allTextContents(), what).toContain(secret);
+    };
+    await page.goBack();
+    await isKept("Back");
+    await page.evaluate('location.hash = "/deny-list"');
+    await isKept("an address");
+    await page.evaluate('location.hash = "/sign-in?code=a-code"');
+    await isKept("a link");
+    const asks = page.waitForEvent("dialog");
+    await page.evaluate("setTimeout(() => location.reload())");
+    const asked = await asks;
+    expect(asked.type()).toBe("beforeunload");
+    await asked.dismiss();
+    await isKept("a reload");
+    await dialog().getByRole("button", { name: "Close" }).click();
+    await show(page, "/deny-list", "Deny list");
+    // A form that was not sent goes with its page.
+    await page.getByRole("button", { name: "Shut out a client" }).click();
+    await dialog().waitFor();
+    await page.goBack();
+    await dialog().waitFor({ state: "detached" });
+    expect(new URL(page.url()).hash).toBe("#/access/tokens");
     expect(told).toEqual([]);
   });
 });

@@ -16,7 +16,7 @@ import { operations, type Who } from "./base/contract.ts";
 import { findRegions, knowsRegions, regions } from "./base/known-regions.ts";
 import { may } from "./base/may.ts";
 import { mayCall } from "./base/may-call.ts";
-import { link, place, replace } from "./base/router.ts";
+import { link, linkPath, place, replace } from "./base/router.ts";
 import { toggleTheme } from "./base/theme.ts";
 import { ReadBy } from "./pages/commands.tsx";
 import { Connect } from "./pages/connect.tsx";
@@ -65,8 +65,6 @@ export function App() {
   );
 }
 
-/** The path of a one-time link: `#/sign-in?code=…`. */
-const linkPath = "/sign-in";
 const againMs = 2000;
 
 /** Takes why a sign-in at the identity provider failed out of the address, and goes back to where the person was. */

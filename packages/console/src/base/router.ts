@@ -9,9 +9,35 @@ export interface Place {
 /** The present place. */
 export const place = signal<Place>(placeOf(location.hash));
 
+/** The path of a one-time link, `#/sign-in?code=…`: the code must not stay in the history. */
+export const linkPath = "/sign-in";
+
+/** What keeps the present place now: dialogs with something that a person would lose. */
+const holds = new Set<() => boolean>();
+const isHeld = () => [...holds].some((stays) => stays());
+
 window.addEventListener("hashchange", () => {
-  place.value = placeOf(location.hash);
+  const next = placeOf(location.hash);
+  if (!isHeld()) {
+    place.value = next;
+    return;
+  }
+  const { path, query } = place.peek();
+  const keep = next.path === linkPath ? "replaceState" : "pushState";
+  history[keep](null, "", link(path, {}, query));
 });
+
+window.addEventListener("beforeunload", (event) => {
+  if (isHeld()) event.preventDefault();
+});
+
+/** Keeps the present place while `stays` says so, against Back, typed addresses and the tab's end; returns what ends that. */
+export function hold(stays: () => boolean): () => void {
+  holds.add(stays);
+  return () => {
+    holds.delete(stays);
+  };
+}
 
 function placeOf(hash: string): Place {
   const [path = "", query = ""] = hash.replace(/^#/, "").split("?");

@@ -1,11 +1,11 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect, useMemo, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { call } from "../base/api.ts";
 import { commandLine } from "../base/command-line.ts";
 import { findRegions, knowsRegions } from "../base/known-regions.ts";
 import { may } from "../base/may.ts";
-import { link } from "../base/router.ts";
+import { hold, link } from "../base/router.ts";
 import { words } from "../base/text.ts";
 import { type Action, ActionModel, actionText, confirmedBy, type Given } from "./action-model.ts";
 import { Copied, save } from "./copy.tsx";
@@ -43,15 +43,12 @@ export function ActionDialog({
     if (model.error.value !== undefined) dialog.current?.scrollTo({ top: 0 });
   }, [model.error.value]);
   const isOver = model.answer.value !== undefined;
+  // Neither an answer on its way nor a secret that is shown once may be lost.
+  const stays = () => model.busy.peek() || model.answer.peek() !== undefined;
+  // It ends before the address does that `done` goes to.
+  useLayoutEffect(() => hold(stays), [model]);
   return (
-    <Modal
-      dialog={dialog}
-      kind="action"
-      labelledBy="action-title"
-      // Neither an answer on its way nor a secret that is shown once may be lost.
-      stays={() => model.busy.peek() || model.answer.peek() !== undefined}
-      close={close}
-    >
+    <Modal dialog={dialog} kind="action" labelledBy="action-title" stays={stays} close={close}>
       <form
         method="dialog"
         class="clr-form clr-form-vertical"
