@@ -90,4 +90,25 @@ describe.skipIf(browserMissing.length > 0)(`parts of the console's pages (${brow
     expect(new URL(page.url()).hash).toBe("#/access/tokens");
     expect(told).toEqual([]);
   });
+
+  test("says that a node refused to check the trail, beside the verdict of the check before", async () => {
+    await open("/events");
+    const verify = page.getByRole("region", { name: "Verify the trail" });
+    const checks = verify.getByRole("button", { name: "Verify the trail" });
+    await checks.click();
+    await verify.getByText("The trail of region a is whole").waitFor();
+    await page.route("**/v1/events/check", async (route) => {
+      if (route.request().method() !== "POST") return await route.continue();
+      const json = { code: "storeUnavailable", detail: "the store does not answer" };
+      await route.fulfill({ status: 503, json });
+    });
+    await checks.click();
+    const refused = verify.getByText(/^The check of region a did not begin.*: the store does not/);
+    await refused.waitFor();
+    await verify.getByText("The trail of region a is whole").waitFor();
+    await page.unroute("**/v1/events/check");
+    await checks.click();
+    await refused.waitFor({ state: "detached" });
+    expect(told).toEqual([]);
+  });
 });

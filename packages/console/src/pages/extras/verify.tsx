@@ -6,7 +6,7 @@ import { may } from "../../base/may.ts";
 import { repeat } from "../../base/repeat.ts";
 import { timeText } from "../../base/text.ts";
 import { Copied } from "../../parts/copy.tsx";
-import { Notice, type Tone } from "../../parts/notices.tsx";
+import { messageOf, Notice, type Tone } from "../../parts/notices.tsx";
 
 /** A check of a region's trail, and the node that makes it. */
 interface Check {
@@ -21,6 +21,8 @@ export function Verify() {
   const checks = useSignal<readonly Check[]>([]);
   /** Nodes that gave no answer, or refused: the trail of their region may be missing here. */
   const refused = useSignal<readonly string[]>([]);
+  /** Why checks did not begin. */
+  const faults = useSignal<readonly string[]>([]);
   const mayCheck = may("startAuditCheck");
   const runs = checks.value.some(({ says }) => says.state === "running");
   const look = async () => {
@@ -34,7 +36,16 @@ export function Verify() {
   useEffect(() => (runs ? repeat(lookEveryMs, look) : undefined), [runs]);
   const start = async () => {
     const known = await checksAt(nodes.value);
-    await Promise.allSettled(known.checks.map(({ at }) => callAt(at, "startAuditCheck", {})));
+    const begun = await Promise.allSettled(
+      known.checks.map(({ at }) => callAt(at, "startAuditCheck", {})),
+    );
+    faults.value = begun.flatMap((one, at) =>
+      one.status === "rejected"
+        ? [
+            `The check of region ${known.checks[at]?.says.region} did not begin, and an earlier result stays: ${messageOf(one.reason)}`,
+          ]
+        : [],
+    );
     await look();
   };
   return (
@@ -50,6 +61,11 @@ export function Verify() {
           again, or sign in at one of its nodes.
         </Notice>
       )}
+      {faults.value.map((fault) => (
+        <Notice key={fault} tone="danger">
+          {fault}
+        </Notice>
+      ))}
       {checks.value.map(({ at, says }) => (
         <Verdict key={at} check={says} />
       ))}
