@@ -91,6 +91,26 @@ describe.skipIf(browserMissing.length > 0)(`parts of the console's pages (${brow
     expect(told).toEqual([]);
   });
 
+  test("says copied only of the text that is there, and that a browser does not let it copy", async () => {
+    await open("/instances");
+    await page.getByRole("button", { name: "Order instance" }).click();
+    await dialog().getByText("The same on the command line").click();
+    const copies = dialog().getByRole("button", { name: "Copy the command" });
+    const refuses =
+      'navigator.clipboard.writeText = () => Promise.reject(new DOMException("refused"))';
+    await page.evaluate(refuses);
+    await copies.click();
+    const refused = dialog().getByText("The browser does not let this page copy");
+    await refused.waitFor();
+    await page.evaluate("delete navigator.clipboard.writeText");
+    await copies.click();
+    await refused.waitFor({ state: "detached" });
+    expect(await copies.textContent()).toBe("Copied");
+    await dialog().getByRole("textbox", { name: /^Name/ }).fill("changed");
+    await expect.poll(() => copies.textContent()).toBe("Copy");
+    expect(told).toEqual([]);
+  });
+
   test("says that a node refused to check the trail, beside the verdict of the check before", async () => {
     await open("/events");
     const verify = page.getByRole("region", { name: "Verify the trail" });

@@ -2,11 +2,17 @@ import { useSignal } from "@preact/signals";
 
 /** A text with a button that copies it. */
 export function Copied({ text, what, block }: { text: string; what: string; block?: boolean }) {
-  const done = useSignal(false);
+  /** The text of the last try, and whether the browser copied it. */
+  const tried = useSignal<readonly [text: string, isCopied: boolean]>(["", false]);
   const copy = async () => {
-    await navigator.clipboard.writeText(text);
-    done.value = true;
+    try {
+      await navigator.clipboard.writeText(text);
+      tried.value = [text, true];
+    } catch {
+      tried.value = [text, false];
+    }
   };
+  const [of, isCopied] = tried.value;
   return (
     <span class={block === true ? "copied block" : "copied"}>
       <code>{text}</code>
@@ -16,8 +22,11 @@ export function Copied({ text, what, block }: { text: string; what: string; bloc
         onClick={() => void copy()}
         aria-label={`Copy ${what}`}
       >
-        {done.value ? "Copied" : "Copy"}
+        {isCopied && of === text ? "Copied" : "Copy"}
       </button>
+      {of === "" || isCopied ? null : (
+        <span role="status">The browser does not let this page copy. Select the text instead.</span>
+      )}
     </span>
   );
 }
