@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { VcenterSession } from "@holdfast/workbench";
-import type { Browser, BrowserContext, Frame, Page } from "playwright-core";
+import type { Browser, BrowserContext, Frame, Page, Route } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { cryptoKeyId, machine } from "../../packages/server/src/testing/vcenter.ts";
 import {
@@ -167,6 +167,35 @@ browserless(`the plug-in (${browserNote})`, () => {
     expect(await frame.getByText(newest).count()).toBe(0);
     await frame.evaluate("htmlClientSdk.standIn.refresh()");
     await frame.getByText(newest).waitFor();
+  });
+
+  test("keeps the newest answer if an older one comes after it", async () => {
+    const frame = await open("/keys");
+    await frame.getByText(keys.used).first().waitFor();
+    const refresh = () => frame.evaluate("htmlClientSdk.standIn.refresh()");
+    let goOn = (): void => undefined;
+    const waits = new Promise<void>((resolve) => {
+      goOn = resolve;
+    });
+    // The first one fails, and is slow.
+    const objects = "**/console/plugin/object?*";
+    const first = async (route: Route) => {
+      await waits;
+      await route.fulfill({ status: 503, json: { code: "storeUnavailable", detail: "too old" } });
+    };
+    await page.route(objects, first, { times: 1 });
+    const asked = page.waitForRequest(objects);
+    await refresh();
+    await asked;
+    const newest = await makeKey();
+    await refresh();
+    await frame.getByText(newest).waitFor();
+    const failed = page.waitForResponse((answer) => answer.status() === 503);
+    goOn();
+    await (await failed).finished();
+    await frame.evaluate("new Promise((done) => setTimeout(done, 500))");
+    expect(await frame.getByText("too old").count()).toBe(0);
+    expect(await frame.getByText(newest).count()).toBe(1);
   });
 
   test("says that an object has no key, that vCenter refused, and what to do", async () => {

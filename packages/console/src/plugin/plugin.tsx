@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import type { Instance } from "../base/find-key.ts";
 import { place } from "../base/router.ts";
 import { timeText, valueText } from "../base/text.ts";
@@ -67,13 +67,15 @@ function Loaded<Value>({
 }) {
   const value = useSignal<Value | undefined>(undefined);
   const error = useSignal<unknown>(undefined);
+  const loads = useRef(0);
   const again = async () => {
-    try {
-      value.value = await load();
-      error.value = undefined;
-    } catch (reason) {
-      error.value = reason;
-    }
+    loads.current += 1;
+    const own = loads.current;
+    const [found] = await Promise.allSettled([load()]);
+    // An answer that comes after that to a later question is an old one.
+    if (own !== loads.current) return;
+    if (found.status === "fulfilled") value.value = found.value;
+    error.value = found.status === "fulfilled" ? undefined : found.reason;
   };
   const turn = refreshed.value;
   useEffect(() => void again(), [turn]);
