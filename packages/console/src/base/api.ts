@@ -262,23 +262,19 @@ export async function signOut(): Promise<void> {
       if (!answer.ok) await read(answer);
     }),
   );
-  const silent: string[] = [];
-  const faults: string[] = [];
+  const [silent, faults]: [string[], string[]] = [[], []];
   for (const [at, end] of ends.entries()) {
     if (end.status === "fulfilled") continue;
-    const host = hostOf(all[at] ?? "");
-    const { reason } = end;
+    const [host, reason] = [hostOf(all[at] ?? ""), end.reason as unknown];
     if (reason instanceof AdminProblem) faults.push(`${host}: ${reason.message}.`);
     else silent.push(host);
   }
   if (silent.length > 0) {
-    const hosts = silent.join(" and ");
-    faults.unshift(
-      `${hosts} did not answer: a session there may still count. Sign out again later.`,
-    );
+    const says = "did not answer: a session there may still count. Sign out again later.";
+    faults.unshift(`${silent.join(" and ")} ${says}`);
   }
-  const usual = signInAt.value === undefined ? "" : signedOut;
-  signInNotice.value = faults.length === 0 ? usual : faults.join(" ");
+  if (faults.length > 0) signInNotice.value = faults.join(" ");
+  else signInNotice.value = signInAt.value === undefined ? "" : signedOut;
   sessions.value += 1;
   who.value = null;
   mustSignIn.value = false;
