@@ -107,7 +107,7 @@ export class LiveFiles implements AsyncDisposable {
     return isWritten;
   }
 
-  /** Reads the last lines that have no end, and that nobody goes on writing. */
+  /** Reads last lines without an end, if no sink is still writing them. */
   async #readRests(): Promise<void> {
     for (const file of this.#growing.values()) {
       await named(file.path, () => this.#lines(file, file.size));
