@@ -65,7 +65,7 @@ describe.skipIf(browserMissing.length > 0)(`parts of the console's pages (${brow
     await show(page, "/access/tokens", "Tokens");
     const secret = await makeToken("kept");
     const isKept = async (what: string) => {
-      await expect.poll(() => new URL(page.url()).hash, what).toBe("#/access/tokens");
+      await expect.poll(() => new URL(page.url()).hash, { message: what }).toBe("#/access/tokens");
       expect(await dialog().locator("code").allTextContents(), what).toContain(secret);
     };
     await page.goBack();
