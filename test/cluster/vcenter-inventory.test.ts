@@ -245,7 +245,7 @@ test("each vCenter is pinned by its own certificate, and must know both provider
   expect(done.out).toContain("18 things use holdfast");
   const fewer = await vcenter.command(asked, pinOf(vcenter));
   expect(fewer.code).toBe(2);
-  expect(fewer.err).toContain("there are 2 addresses and 1 fingerprints");
+  expect(fewer.err).toContain("addresses: 2, fingerprints: 1");
   const swapped = await vcenter.command(asked, [...pinOf(second), ...pinOf(vcenter)]);
   expect(swapped.code).toBe(2);
   expect(swapped.err).toContain("and not that of --vcenter-fingerprint");

@@ -289,12 +289,13 @@ export class Checker {
   #located(seen: Observation, ids: readonly string[]): void {
     const found = new Set(ids);
     if (found.size < ids.length) this.#fail("a search finds something twice", seen);
-    this.damaged.found(ids, seen.store);
+    this.damaged.found(ids, seen.store, seen.askedMs, seen.answeredMs);
     const alien = ids.find((id) => !this.#asked.has(`${instance} ${id}`));
     if (alien !== undefined) this.#fail(`a search finds ${alien}, which no client has made`, seen);
     for (const change of this.#all()) {
       if (change.kind !== "create" || found.has(change.id)) continue;
-      if (this.#ending.has(change.id) || this.damaged.mayLack(change.id, seen.store)) continue;
+      if (this.#ending.has(change.id) || this.damaged.mayLack(change.id, seen.store, seen.askedMs))
+        continue;
       if (!this.#mustShow(change, seen)) continue;
       this.#fail(`a search lacks ${describe(change)}`, seen);
     }

@@ -197,7 +197,7 @@ export const faults: Readonly<Record<string, Fault>> = {
     if (whole === undefined) return undefined;
     putBytes(group.primary, instance, uniqueIdentifier, whole.subarray(0, -8));
     world.damaged += 1;
-    world.checker.damaged.damage(group.region, uniqueIdentifier);
+    world.checker.damaged.damage(group.region, uniqueIdentifier, world.scheduler.nowMs);
     return { what: `${group.primary.name} ${uniqueIdentifier}` };
   },
   "record of the next format": (world, random) => {

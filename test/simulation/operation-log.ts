@@ -43,7 +43,7 @@ export class OperationLog {
       // Of objects whose Create was not answered nobody knows.
       for (const each of this.#objects) {
         const found = answer.ids.includes(each);
-        if (found || !this.#damaged.mayLack(each, request.store)) {
+        if (found || !this.#damaged.mayLack(each, request.store, request.askedMs)) {
           this.#add(request, each, { operation: "Locate", found });
         }
       }

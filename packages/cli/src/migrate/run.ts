@@ -164,7 +164,7 @@ class Mover {
     }
     const hidden = described.unread.filter((word) => row.unread?.includes(word) !== true);
     if (hidden.length > 0) {
-      return `the source's ${hidden.join(", ")} cannot be read now, other than for the plan: give the same command again, or make a new plan`;
+      return `the source's ${hidden.join(", ")} cannot be read now, and could be read for the plan: give the same command again, or make a new plan`;
     }
     const object = await fetched(source, row.id, row.type as ObjectTypeName, this.#transport);
     try {

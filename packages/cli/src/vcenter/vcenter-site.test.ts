@@ -14,7 +14,7 @@ test("each vCenter is reached with the fingerprint of its own place, and a wrong
   expect(reachedOf(urls, site)).toEqual(urls.map((url) => ({ url })));
   for (const vcenterFingerprint of [[one], [one, other, one]]) {
     expect(() => reachedOf(urls, { ...site, vcenterFingerprint })).toThrow(
-      /there are 2 addresses and \d fingerprints/,
+      /addresses: 2, fingerprints: \d/,
     );
   }
 });

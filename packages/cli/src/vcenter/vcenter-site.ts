@@ -64,7 +64,7 @@ export function reachedOf(
   const fingerprints = vcenterFingerprint?.map(fingerprintIn);
   if (fingerprints !== undefined && fingerprints.length !== urls.length) {
     throw new Failure(
-      `--vcenter-fingerprint: give it once for each vCenter, in the order of their addresses: there are ${urls.length} addresses and ${fingerprints.length} fingerprints`,
+      `--vcenter-fingerprint: give it once for each vCenter, in the order of their addresses (addresses: ${urls.length}, fingerprints: ${fingerprints.length})`,
     );
   }
   const ca = vcenterCa === undefined ? {} : { ca: readCertificate("--vcenter-ca", vcenterCa) };

@@ -182,7 +182,7 @@ test("says at which nodes a session may still count after a sign-out", async () 
   });
   await signOut();
   expect(api.signInNotice.value).toBe(
-    "a2.test did not answer: a session there may still count. Sign out again later.",
+    "a2.test did not end the session: it may still count there. Sign out again later.",
   );
 });
 
@@ -196,7 +196,7 @@ test("a sign-out says at which node the session may still count", async () => {
   });
   await signOut();
   expect(api.signInNotice.value).toBe(
-    `b1.test did not answer: a session there may still count. Sign out again later. a2.test: ${detail}.`,
+    `b1.test did not end the session: it may still count there. Sign out again later. a2.test: ${detail}.`,
   );
   vi.stubGlobal("fetch", async () => new Response(null, { status: 204 }));
   await signOut();

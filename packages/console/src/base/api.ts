@@ -2,6 +2,7 @@ import { AdminProblem, AdminUnreachable } from "@holdfast/admin/errors";
 import { follow } from "@holdfast/admin/follow";
 import { pathOf } from "@holdfast/admin/request";
 import { signal } from "@preact/signals";
+import { chunksOf } from "./chunks.ts";
 import {
   type AnswerOf,
   type NodeAnswer,
@@ -39,8 +40,6 @@ const postMs = 15_000;
 const changeMs = 60_000;
 /** The end of a session is written to the stores of all regions, which must not make a person wait for long. */
 const endMs = 5000;
-/** The service sends a heartbeat every 15 s. */
-const silentMs = 45_000;
 
 /** All nodes that the console may ask, its own first. */
 export const nodes = signal<readonly string[]>([own]);
@@ -266,11 +265,13 @@ export async function signOut(): Promise<void> {
   for (const [at, end] of ends.entries()) {
     if (end.status === "fulfilled") continue;
     const [host, reason] = [hostOf(all[at] ?? ""), end.reason as unknown];
-    if (reason instanceof AdminProblem) faults.push(`${host}: ${reason.message}.`);
+    // This refusal says until when it counts.
+    const told = reason instanceof AdminProblem && reason.code === "storeUnavailable";
+    if (told) faults.push(`${host}: ${(reason as AdminProblem).message}.`);
     else silent.push(host);
   }
   if (silent.length > 0) {
-    const says = "did not answer: a session there may still count. Sign out again later.";
+    const says = "did not end the session: it may still count there. Sign out again later.";
     faults.unshift(`${silent.join(" and ")} ${says}`);
   }
   if (faults.length > 0) signInNotice.value = faults.join(" ");
@@ -476,25 +477,4 @@ async function read(answer: Response): Promise<unknown> {
   const document = (value ?? {}) as Readonly<Record<string, unknown>>;
   const waitSeconds = Number(answer.headers.get("retry-after")) || undefined;
   throw new AdminProblem(answer.status, document, waitSeconds);
-}
-
-async function* chunksOf(
-  stream: ReadableStream<Uint8Array>,
-  end: () => void,
-): AsyncGenerator<Uint8Array> {
-  const reader = stream.getReader();
-  let silent: ReturnType<typeof setTimeout> | undefined;
-  try {
-    for (;;) {
-      silent = setTimeout(() => void reader.cancel(), silentMs);
-      const { done, value } = await reader.read();
-      clearTimeout(silent);
-      if (done) return;
-      yield value;
-    }
-  } finally {
-    clearTimeout(silent);
-    reader.releaseLock();
-    end();
-  }
 }

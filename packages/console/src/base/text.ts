@@ -102,8 +102,8 @@ export function formatted(value: unknown, format: string | undefined): unknown {
 }
 
 /**
- * Names and values of a text with `name=value` on each line. A line of another form is a name without a value: the service
- * judges it, and nothing that was typed is left out.
+ * Names and values of a text with `name=value` on each line. A line of another form is a name without a value, which the service
+ * judges; of two lines with one name the last counts.
  */
 export function pairsIn(text: string): Readonly<Record<string, string>> {
   const lines = text.split("\n").filter((line) => line.trim() !== "");

@@ -148,7 +148,7 @@ export class ActionModel {
     this.error.value = undefined;
     const approval = this.approval.value.trim();
     // A page need not show the newest version, and a deletion shows by itself what would be lost.
-    const version = this.operation.method === "PATCH" && this.action.thing?.["version"];
+    const version = this.operation.method === "PATCH" ? this.action.thing?.["version"] : undefined;
     try {
       const answer = await call(this.action.name, this.request, {
         idempotencyKey: this.#key,

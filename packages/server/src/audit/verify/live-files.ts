@@ -13,6 +13,8 @@ interface Reading {
   /** No other open file has it. */
   readonly id: string;
   readonly handle: FileHandle;
+  /** A pipe is read once, to its end. */
+  readonly isRegular: boolean;
   path: string;
   at: number;
   lines: number;
@@ -30,6 +32,8 @@ export class LiveFiles implements AsyncDisposable {
   readonly #take: Take;
   /** Those that a sink may write to. They stay open, so that each is known again under its new name. */
   readonly #growing = new Map<string, Reading>();
+  /** By the path under which they were opened. */
+  readonly #opened = new Map<string, Reading>();
   /** Rotated files that were read, which do not change. */
   readonly #rotated = new Set<string>();
   #bytes = 0;
@@ -63,16 +67,31 @@ export class LiveFiles implements AsyncDisposable {
 
   /** Opens the file at a path if it is another one than before, and reads what was rotated since. */
   async #look(path: string): Promise<void> {
-    const file = await reading(path).catch(async (error) => {
-      if (codeOf(error) !== "ENOENT") throw error;
-      // A rotation has renamed it, and makes the next one now.
-      await sleep(lookAgainMs);
-      return await reading(path);
-    });
+    const file = await this.#open(path);
+    if (file === undefined) return;
     if (this.#growing.has(file.id)) await file.handle.close();
     else this.#growing.set(file.id, file);
+    this.#opened.set(path, file);
+    if (!file.isRegular) return await this.#lines(file, Number.POSITIVE_INFINITY);
     for (const name of await rotatedFiles(path)) {
       if (!this.#rotated.has(name)) await this.#readRotated(name);
+    }
+  }
+
+  /** Undefined for a pipe that was read, and for a rotated file that the sink has deleted since it was opened. */
+  async #open(path: string): Promise<Reading | undefined> {
+    const opened = this.#opened.get(path);
+    if (opened?.isRegular === false) return undefined;
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await reading(path);
+      } catch (error) {
+        if (codeOf(error) !== "ENOENT") throw error;
+        if (tries > 1 && opened !== undefined) return undefined;
+        if (tries > 1) throw error;
+      }
+      // A rotation has renamed it, and makes the next one now.
+      await sleep(lookAgainMs);
     }
   }
 
@@ -116,8 +135,9 @@ export class LiveFiles implements AsyncDisposable {
 
   async #lines(file: Reading, end: number): Promise<void> {
     if (end <= file.at) return;
-    const bytes = { start: file.at, end: end - 1, autoClose: false };
-    for await (const text of createInterface({ input: file.handle.createReadStream(bytes) })) {
+    const bytes = file.isRegular ? { start: file.at, end: end - 1 } : {};
+    const input = file.handle.createReadStream({ ...bytes, autoClose: false });
+    for await (const text of createInterface({ input })) {
       file.lines += 1;
       if (text !== "") this.#take(text, `${file.path}:${file.lines}`, file.id);
     }
@@ -128,8 +148,9 @@ export class LiveFiles implements AsyncDisposable {
 
 async function reading(path: string): Promise<Reading> {
   const handle = await open(path);
-  const { dev, ino } = await handle.stat();
-  return { id: `${dev}:${ino}`, handle, path, at: 0, lines: 0, size: 0 };
+  const stat = await handle.stat();
+  const id = `${stat.dev}:${stat.ino}`;
+  return { id, handle, isRegular: stat.isFile(), path, at: 0, lines: 0, size: 0 };
 }
 
 async function named<Result>(path: string, work: () => Promise<Result>): Promise<Result> {

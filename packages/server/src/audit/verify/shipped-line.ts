@@ -49,7 +49,8 @@ export function readShippedLine(text: string): ShippedLine | string {
   }
   const parsed = shape.safeParse(json);
   if (!parsed.success) return "is not an event with its proof";
-  if (compact(text) !== JSON.stringify(json)) return "has a field twice: changed";
+  if (compact(text) !== JSON.stringify(json))
+    return "has a field twice, or is not as a sink writes it: changed";
   const { holdfast, region, logSourceCRN, outcome } = parsed.data;
   const { store, partition, number } = holdfast;
   const entry = Buffer.from(holdfast.entry, "base64");
