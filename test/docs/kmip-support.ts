@@ -42,6 +42,10 @@ const decisions: readonly (readonly [string, string])[] = [
     "A Create, Register or Locate that fails clears it, so that later items do not act on an older object.",
   ],
   [
+    "Large answers of batches",
+    "Answers that are built at the same time take up to 128 MiB of a node, half of it for one instance; a single item, and what takes little, always passes. A read beyond that is refused with General Failure: try again, with fewer items.",
+  ],
+  [
     "References to operations of the batch",
     "2.x: Locate, for example, in place of a Unique Identifier means the latest Locate of the batch. If that failed or found nothing, the answer is Object Not Found. If it found several objects, the item is refused with Invalid Field: it is not repeated for each of them (KMIP 2.1, 11.58). A position among the batch's identifiers refers to one of them.",
   ],

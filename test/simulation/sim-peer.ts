@@ -5,6 +5,7 @@ import {
   KeyRingUnavailable,
   type ManagedObject,
   type ObjectStore,
+  SealBroken,
   StoreUnavailable,
   sysPartition,
 } from "@holdfast/engine";
@@ -17,6 +18,7 @@ import {
   type StoreUse,
   usesIn,
 } from "@holdfast/regions";
+import { Violation } from "./checker.ts";
 import type { Life, Machine } from "./machine.ts";
 import type { Network } from "./network.ts";
 
@@ -267,7 +269,7 @@ export class SimPeer implements Peer {
       (error: unknown) => {
         const isRefusal = error instanceof StoreUnavailable || error instanceof KeyRingUnavailable;
         if (isRefusal) back({ fault: { kind: "answered", error } });
-        else this.#options.crashed(error);
+        else this.#options.crashed(error instanceof SealBroken ? unopened(error) : error);
       },
     );
   }
@@ -304,4 +306,11 @@ export class SimPeer implements Peer {
     this.#state = state;
     for (const listener of this.#listeners) listener(state, reason);
   }
+}
+
+/** A region must open what it has wrapped itself: the product has no refusal for it. */
+function unopened({ message }: SealBroken): Violation {
+  return new Violation(
+    `a node does not open for the other region what its own has wrapped: ${message}`,
+  );
 }

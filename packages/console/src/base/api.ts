@@ -350,7 +350,7 @@ function takeRefusal(error: unknown): void {
   } else if (who.value === undefined) throw error;
 }
 
-const sessionOver = "The session is over: its token has ended, or was revoked. Sign in again.";
+const sessionOver = "The session is over: it has ended, or its token has. Sign in again.";
 /** Said after a sign-out, where there is an identity provider. */
 export const signedOut =
   "You are signed out of the console. Your session at the identity provider is not ended by that.";

@@ -58,7 +58,8 @@ export const keyManagerSettings = {
     doc: "The role that the service ID must have, which is checked: `manager`, as IBM requires for KMIP for VMware, or `reader`, which is all that Holdfast uses.",
   },
   deadlineMs: {
-    integer: { min: 100, max: 600_000, default: 10_000 },
+    // A KMIP client must get its answer within a minute.
+    integer: { min: 100, max: 45_000, default: 10_000 },
     unit: "ms",
     doc: "How long one call may take, including retries.",
   },

@@ -385,6 +385,7 @@ export class Connection implements Waiter, Starter, Placed {
   }
 
   #close(): void {
+    this.#host.budget.forget(this);
     this.#closingSinceMs = this.#host.monotonicMs();
     this.#reader = undefined;
     this.#deadlineMs = 0;

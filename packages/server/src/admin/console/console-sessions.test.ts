@@ -18,6 +18,8 @@ const bearer: Bearer = {
 
 let regions: MemoryRegions;
 let nowMs: number;
+/** How far the monotonic clock is ahead. */
+let aheadMs: number;
 /** Whether the stores take writes. */
 let writes: boolean;
 let bearers: Record<string, Bearer | "revoked">;
@@ -25,6 +27,7 @@ let bearers: Record<string, Bearer | "revoked">;
 beforeEach(async () => {
   regions = new MemoryRegions();
   nowMs = Date.now();
+  aheadMs = 0;
   writes = true;
   bearers = { [token]: bearer };
   for (const { view } of regions.both) await view.refresh();
@@ -48,7 +51,7 @@ function process(name: "a" | "b" = "a"): ConsoleSessions {
     },
     tokens: { verify: (text) => bearers[text] ?? "unknown" },
     lookAgain: () => view.refresh().catch(() => undefined),
-    clock: { wallMs: () => nowMs, monotonicMs: systemClock.monotonicMs },
+    clock: { wallMs: () => nowMs, monotonicMs: () => systemClock.monotonicMs() + aheadMs },
     ids: systemIds,
   });
 }
@@ -253,16 +256,24 @@ describe("the keys of sessions", () => {
     expect(keysOf()).toHaveLength(1);
   });
 
-  test("are at most eight, and none counts that says to be of another time", async () => {
+  test("are not made for more sign-ins than a person needs", async () => {
+    const sessions = process();
+    for (let at = 0; at < 60; at++) await sessions.begin(token);
+    await expect(sessions.begin(token)).rejects.toMatchObject({ problem: { code: "tooMany" } });
+    aheadMs = 2_000;
+    expect(sessions.open(await sessions.begin(token))).toMatchObject({ token });
+  });
+
+  test("are at most thirty-two, and none counts that says to be of another time", async () => {
     const { records } = regions.b;
     const made = (createdMs: number) =>
       records.create("ConsoleKey", { createdMs, key: randomBytes(32).toString("base64") }, []);
     await made(nowMs + 300 * dayMs);
-    for (let at = 0; at < 10; at++) await made(nowMs + hourMs + at);
+    for (let at = 0; at < 40; at++) await made(nowMs + hourMs + at);
     const sessions = process();
     const text = await sessions.begin(token);
     expect(sessions.open(text)).toMatchObject({ token });
-    expect(liveKeys()).toHaveLength(8);
+    expect(liveKeys()).toHaveLength(32);
     expect(liveKeys().every(({ createdMs }) => createdMs < nowMs + dayMs)).toBe(true);
   });
 

@@ -1,9 +1,12 @@
 import { ManagementError } from "@holdfast/admin";
-import type { Clock, Ids, SystemRecord } from "@holdfast/engine";
+import { type Clock, type Ids, type SystemRecord, singleFlight } from "@holdfast/engine";
 import type { Bearer, TokenRefusal, TokenVerifier } from "../../management/tokens/bearer.ts";
 import { isFresh } from "../../management/tokens/token-book.ts";
+import { hashOf } from "../../management/tokens/token-text.ts";
 import type { Records } from "../../records/records.ts";
 import type { SystemView } from "../../records/system-view.ts";
+import { tooMany } from "../access/authorizer.ts";
+import { Buckets } from "../access/buckets.ts";
 import { sessionSeconds } from "./session-cookie.ts";
 import {
   keyIdOf,
@@ -39,7 +42,10 @@ const sessionMs = sessionSeconds * 1000;
 const sealsMs = 7 * dayMs;
 /** After that, no session of a key can count. */
 const keptMs = 8 * dayMs;
-const keysMax = 8;
+/** Of more keys the oldest are deleted, although a session of theirs may count. */
+const keysMax = 32;
+/** Sign-ins with one token at one node: each may leave an ended session in a record. */
+const signIns = { perSecond: 0.5, burst: 60 };
 /** How far the clock of another node may be ahead or behind. */
 const skewMs = 60_000;
 /** A key with so many ended sessions, or so many processes that ended some, seals no new ones. */
@@ -56,16 +62,20 @@ export class ConsoleSessions implements TokenVerifier {
   readonly #process: string;
   /** Sessions that ended here, by identifier, written or not. */
   readonly #ended = new Map<string, { readonly keyId: string; readonly overMs: number }>();
-  #making: Promise<SealingKey> | undefined;
+  readonly #making = new Map<"key", Promise<SealingKey>>();
+  readonly #signIns: Buckets;
 
   constructor(options: ConsoleSessionsOptions) {
     this.#options = options;
+    this.#signIns = new Buckets(signIns, options.clock.monotonicMs);
     this.#process = this.#random(16);
   }
 
   /** The text of a new session with a token that was verified. */
   async begin(token: string): Promise<string> {
     const { clock, ids } = this.#options;
+    const waitSeconds = this.#signIns.take(hashOf(token));
+    if (waitSeconds > 0) throw tooMany(waitSeconds, "too many sign-ins with this token");
     const key = await this.#sealing();
     const session = { token, id: this.#random(16), beganMs: Math.floor(clock.wallMs()) };
     return sealSession(key, session, ids.randomBytes(12));
@@ -152,23 +162,31 @@ export class ConsoleSessions implements TokenVerifier {
 
   /** A key that seals new sessions: a new one if there is none, or an old one if that cannot be written. */
   async #sealing(): Promise<SealingKey> {
+    const usable = this.#usable();
+    if (usable !== undefined) return usable;
+    return await singleFlight(this.#making, "key", async () => {
+      // Another node may have made one a moment ago.
+      await this.#options.lookAgain();
+      const made = this.#usable();
+      if (made !== undefined) return made;
+      try {
+        return await this.#make();
+      } catch (error) {
+        const last = this.#known().at(-1);
+        if (last === undefined || !(error instanceof ManagementError)) throw error;
+        return last;
+      }
+    });
+  }
+
+  #usable(): SealingKey | undefined {
     const nowMs = this.#options.clock.wallMs();
-    const known = this.#known();
-    const usable = known.findLast(
+    return this.#known().findLast(
       (key) =>
         key.createdMs > nowMs - sealsMs &&
         key.createdMs <= nowMs + skewMs &&
         fullness(key, nowMs) < 1,
     );
-    if (usable !== undefined) return usable;
-    this.#making ??= this.#make().finally(() => {
-      this.#making = undefined;
-    });
-    return await this.#making.catch((error: unknown) => {
-      const last = known.at(-1);
-      if (last === undefined || !(error instanceof ManagementError)) throw error;
-      return last;
-    });
   }
 
   /** The keys that were not deleted, oldest first. */
