@@ -16,7 +16,7 @@ import { operations, type Who } from "./base/contract.ts";
 import { findRegions, knowsRegions, regions } from "./base/known-regions.ts";
 import { may } from "./base/may.ts";
 import { mayCall } from "./base/may-call.ts";
-import { link, linkPath, place, replace } from "./base/router.ts";
+import { link, linkPath, place, replace, unusedLinks } from "./base/router.ts";
 import { toggleTheme } from "./base/theme.ts";
 import { ReadBy } from "./pages/commands.tsx";
 import { Connect } from "./pages/connect.tsx";
@@ -32,6 +32,9 @@ import { Loading, messageOf, Notice } from "./parts/notices.tsx";
 /** How often an open console asks whether its session still counts. */
 const sessionEveryMs = 10_000;
 
+const linkUnused =
+  "The link was not used, since a secret is open here: sign in with a token, or open the link in another tab.";
+
 /** The whole console. */
 export function App() {
   const { path } = place.value;
@@ -41,6 +44,9 @@ export function App() {
     const code = takeCode();
     if (code !== undefined && (who.peek() === null || mustSignIn.peek())) void enter(code);
   }, [path]);
+  useEffect(() => {
+    if (unusedLinks.value > 0 && mustSignIn.peek()) signInError.value = linkUnused;
+  }, [unusedLinks.value]);
   useEffect(() => {
     void start();
     const timer = setInterval(() => {

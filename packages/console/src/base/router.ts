@@ -16,6 +16,9 @@ export const linkPath = "/sign-in";
 const holds = new Set<() => boolean>();
 const isHeld = () => [...holds].some((stays) => stays());
 
+/** How many one-time links were given while the present place is kept: none of them was used. */
+export const unusedLinks = signal(0);
+
 window.addEventListener("hashchange", () => {
   const next = placeOf(location.hash);
   if (!isHeld()) {
@@ -23,8 +26,9 @@ window.addEventListener("hashchange", () => {
     return;
   }
   const { path, query } = place.peek();
-  const keep = next.path === linkPath ? "replaceState" : "pushState";
-  history[keep](null, "", link(path, {}, query));
+  const isLink = next.path === linkPath;
+  history[isLink ? "replaceState" : "pushState"](null, "", link(path, {}, query));
+  if (isLink) unusedLinks.value += 1;
 });
 
 window.addEventListener("beforeunload", (event) => {
