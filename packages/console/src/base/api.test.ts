@@ -175,6 +175,30 @@ test("an answer that comes late says nothing about who has signed out or in sinc
   expect(mustSignIn.value).toBe(false);
 });
 
+test("signs out at once, and in again only when the sign-out has been answered", async () => {
+  answers(200, ann);
+  await findWho();
+  const asks: string[] = [];
+  let ends = (): void => undefined;
+  const ended = new Promise<void>((resolve) => {
+    ends = resolve;
+  });
+  vi.stubGlobal("fetch", async (_: URL, { method = "GET" }: RequestInit) => {
+    asks.push(method);
+    if (method === "DELETE") await ended;
+    return method === "GET" ? Response.json(ann) : new Response(null, { status: 204 });
+  });
+  const signsOut = signOut();
+  expect(who.value).toBeNull();
+  const signsIn = api.signIn({ code: "of a link" });
+  await new Promise((resolve) => setTimeout(resolve));
+  expect(asks).not.toContain("POST");
+  ends();
+  await signsOut;
+  await signsIn;
+  expect(who.value).toEqual(ann);
+});
+
 test("says at which nodes a session may still count after a sign-out", async () => {
   vi.stubGlobal("fetch", (url: URL) => {
     const isAway = url.host === "a2.test";

@@ -177,6 +177,7 @@ async function streamAt(
 
 /** Signs in at every node with a token or the code of a one-time link; throws if the present node refuses. */
 export async function signIn(secret: { readonly token: string } | { readonly code: string }) {
+  await signOuts.peek();
   const body = JSON.stringify(secret);
   const at = (node: string) =>
     fetch(new URL("console/session", node), {
@@ -250,21 +251,28 @@ export async function readVcenterObject(id: string): Promise<VcenterObject> {
 /** Ends the session at every node; says at which it may still count. */
 export async function signOut(): Promise<void> {
   const all = nodes.value;
-  const ends = await Promise.allSettled(
-    all.map(async (node) => {
-      const answer = await fetch(new URL("console/session", node), {
-        method: "DELETE",
-        headers: consoleHeaders,
-        credentials: "include",
-        signal: AbortSignal.timeout(endMs),
-      });
-      if (!answer.ok) await read(answer);
-    }),
-  );
+  const end = async (node: string) => {
+    const answer = await fetch(new URL("console/session", node), {
+      method: "DELETE",
+      headers: consoleHeaders,
+      credentials: "include",
+      // The person may close the tab at once.
+      keepalive: true,
+      signal: AbortSignal.timeout(endMs),
+    });
+    if (!answer.ok) await read(answer);
+  };
+  // Nothing that is still asked in this session asks the person to sign in again.
+  sessions.value += 1;
+  who.value = null;
+  mustSignIn.value = false;
+  const ending = Promise.allSettled(all.map(end));
+  signOuts.value = ending;
+  const ends = await ending;
   const [silent, faults]: [string[], string[]] = [[], []];
-  for (const [at, end] of ends.entries()) {
-    if (end.status === "fulfilled") continue;
-    const [host, reason] = [hostOf(all[at] ?? ""), end.reason as unknown];
+  for (const [at, settled] of ends.entries()) {
+    if (settled.status === "fulfilled") continue;
+    const [host, reason] = [hostOf(all[at] ?? ""), settled.reason as unknown];
     // This refusal says until when it counts.
     const told = reason instanceof AdminProblem && reason.code === "storeUnavailable";
     if (told) faults.push(`${host}: ${(reason as AdminProblem).message}.`);
@@ -276,10 +284,10 @@ export async function signOut(): Promise<void> {
   }
   if (faults.length > 0) signInNotice.value = faults.join(" ");
   else signInNotice.value = signInAt.value === undefined ? "" : signedOut;
-  sessions.value += 1;
-  who.value = null;
-  mustSignIn.value = false;
 }
+
+/** The latest sign-out: its answers take away the cookie, so a sign-in waits for them. */
+const signOuts = signal<Promise<unknown>>(Promise.resolve());
 
 /** What a node says to a browser before anybody is signed in. */
 interface Session {
