@@ -267,7 +267,16 @@ export const rekeyFaults: readonly PlantedFault[] = [
     find: "if (closed) this.#closed.set(object.instance, object.uniqueIdentifier);",
     replace: "if (closed && at < 0) this.#closed.set(object.instance, object.uniqueIdentifier);",
     rule: "copies that a closed key left aside are joined when it opens",
-    tests: [`${regions}/leader/catch-up/reader.test.ts`],
+    tests: [`${regions}/leader/catch-up/other-seals.test.ts`],
+  },
+  {
+    name: "other-seals-are-put-aside-for-ever",
+    kind: "duty",
+    file: `${regions}/leader/catch-up/digests.ts`,
+    find: "(aside.own === undefined || aside.own === own)",
+    replace: "(aside.own === undefined || aside.own !== tag)",
+    rule: "a copy under another key is looked at again once the own copy was sealed anew",
+    tests: [`${regions}/leader/catch-up/other-seals.test.ts`],
   },
   {
     name: "destroyed-key-comes-back",

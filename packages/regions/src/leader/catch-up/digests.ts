@@ -2,8 +2,15 @@ import { differingMask, type Leaf, type ReplicationSource, type Tag } from "@hol
 import type { Peer } from "../../ports/ports.ts";
 import { slices } from "../pace.ts";
 
-/** Records that cannot be joined, by identifier, with the tag of the copy that could not. */
-export type Unjoinable = Map<string, Tag>;
+/** A copy that was put aside. */
+interface Aside {
+  readonly tag: Tag;
+  /** The tag of the own copy, where it was kept only since other KEKs sealed it: re-sealed, it may take the other's seals. */
+  readonly own: Tag | undefined;
+}
+
+/** Copies that cannot be joined, by identifier. */
+export type Unjoinable = Map<string, Aside>;
 
 /** What a comparison works on. */
 export interface Comparison {
@@ -62,11 +69,16 @@ async function compareLeaves(
   for await (const leaves of pages(peer, partition, mask)) {
     const ids = leaves
       .filter(({ uniqueIdentifier, tag }) => known.get(uniqueIdentifier) !== tag)
-      .filter(({ uniqueIdentifier, tag }) => unjoinable.get(uniqueIdentifier) !== tag)
+      .filter(({ uniqueIdentifier: id, tag }) => !isAside(unjoinable.get(id), tag, known.get(id)))
       .map(({ uniqueIdentifier }) => uniqueIdentifier);
     for (const part of slices(ids, idsPerFetch)) await each(part);
   }
   return known.size;
+}
+
+/** Whether a copy was put aside, and nothing has changed since. */
+function isAside(aside: Aside | undefined, tag: Tag, own: Tag | undefined): boolean {
+  return aside?.tag === tag && (aside.own === undefined || aside.own === own);
 }
 
 async function* pages(

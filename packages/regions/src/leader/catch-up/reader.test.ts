@@ -1,12 +1,4 @@
-import { randomUUID } from "node:crypto";
-import {
-  type Event,
-  encodeRecord,
-  KeyRingUnavailable,
-  type ManagedObject,
-  partitionOf,
-  tagOf,
-} from "@holdfast/engine";
+import { type Event, encodeRecord, partitionOf, tagOf } from "@holdfast/engine";
 import type { MemoryOwnStore } from "@holdfast/engine/testing";
 import { beforeEach, describe, expect, test } from "vitest";
 import { openStore, VirtualTime } from "../../testing/leader/test-leader.ts";
@@ -337,34 +329,6 @@ describe("digests", () => {
     own.doubted = () => false;
     expect((await caughtUp()).done).toBe(1);
     expect((await caughtUp()).done).toBe(0);
-  });
-
-  test("fetch what is under another KEK again once the own key opens, and nothing while it is closed", async () => {
-    const seal = (kekId: string) => ({
-      ...{ kekId, nonce: new Uint8Array(12), ciphertext: new Uint8Array(32) },
-    });
-    const [erased, present] = [seal(randomUUID()), seal(randomUUID())];
-    let closed = true;
-    const opens = async ({ material }: ManagedObject) => {
-      if (closed) throw new KeyRingUnavailable(false, "closed");
-      return material?.kekId === present.kekId;
-    };
-    const seals = { opens, newer: async () => undefined, releases: async () => false };
-    reader = new PeerReader({ peer, own, timers: time, observe: () => undefined, seals });
-    const objects = Array.from({ length: 3 }, () => objectOf({ material: erased }));
-    await put(own, objects);
-    await put(
-      peer.store,
-      objects.map((object) => ({ ...object, material: present })),
-    );
-    expect(await caughtUp()).toMatchObject({ left: 0 });
-    expect(await check()).toEqual({ done: 0, left: 0 });
-    expect([...(await recordsOf(own)).values()].map(({ material }) => material)).toEqual(
-      objects.map(() => erased),
-    );
-    closed = false;
-    expect(await check()).toEqual({ done: 3, left: 0 });
-    await expectEqual();
   });
 });
 

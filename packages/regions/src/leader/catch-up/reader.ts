@@ -1,6 +1,7 @@
 import {
   areUnderOtherKeks,
   type ChangePage,
+  type JoinResult,
   type ManagedObject,
   type Observer,
   type OwnStore,
@@ -12,7 +13,7 @@ import {
   sysPartition,
   type Timers,
 } from "@holdfast/engine";
-import { type MergeOptions, mergeInto } from "../../join/merge.ts";
+import { type Merged, type MergeOptions, mergeInto } from "../../join/merge.ts";
 import type { Peer } from "../../ports/ports.ts";
 import type { DutyContext, DutyResult } from "../duty.ts";
 import { forEachLimit, giveWay, slices } from "../pace.ts";
@@ -334,13 +335,12 @@ export class PeerReader {
     const held = [...page.unknown];
     await forEachLimit(slices(page.objects, mergeRecords), mergeWidth, async (objects) => {
       const merged = await mergeInto(own, objects, options);
-      for (const [at, { result, stored, closed }] of merged.entries()) {
+      for (const [at, one] of merged.entries()) {
         const object = objects[at] as ManagedObject;
+        const { result, closed } = one;
         if (closed) this.#closed.set(object.instance, object.uniqueIdentifier);
         if (result === "reserved" || result === "unreadable") held.push(object.uniqueIdentifier);
-        const keptSeals = stored !== undefined && areUnderOtherKeks(stored.object, object);
-        const isAside = result === "quarantined" || result === "refused" || keptSeals;
-        if (isAside || result === "unproven") this.#putAside(object);
+        this.#noteAside(object, one);
         this.#noteUnproven(object, result === "unproven");
       }
       await giveWay(timers);
@@ -438,10 +438,16 @@ export class PeerReader {
     return { done, whole };
   }
 
-  /** What was put aside, or is sealed under another KEK there than here, is not fetched again before it changes. */
-  #putAside(object: ManagedObject): void {
+  /**
+   * What was put aside is not fetched again before it changes; what is sealed under another KEK there than here, before
+   * one of the two copies does.
+   */
+  #noteAside(object: ManagedObject, { result, stored }: Merged): void {
+    const keptSeals = stored !== undefined && areUnderOtherKeks(stored.object, object);
+    if (!keptSeals && !isRefused(result)) return;
     if (this.#unjoinable.size >= unjoinableMax) this.#unjoinable.clear();
-    this.#unjoinable.set(object.uniqueIdentifier, recordTag(object));
+    const own = keptSeals ? stored.tag : undefined;
+    this.#unjoinable.set(object.uniqueIdentifier, { tag: recordTag(object), own });
   }
 
   async #save(partition: number, place: Place, context: DutyContext): Promise<void> {
@@ -461,6 +467,10 @@ export class PeerReader {
  */
 function continues(page: ChangePage, { replicationId, number }: Place): boolean {
   return page.replicationId === replicationId && page.upTo > number;
+}
+
+function isRefused(result: JoinResult): boolean {
+  return result === "quarantined" || result === "refused" || result === "unproven";
 }
 
 function isSame(one: PeerCursor | undefined, other: PeerCursor | undefined): boolean {

@@ -41,7 +41,7 @@ export async function missingInTail(
   const missing = theirs
     .flatMap(({ leaves }) => leaves)
     .filter((leaf) => !known.has(nameOf(leaf)))
-    .filter(({ uniqueIdentifier, tag }) => unjoinable.get(uniqueIdentifier) !== tag)
+    .filter(({ uniqueIdentifier, tag }) => unjoinable.get(uniqueIdentifier)?.tag !== tag)
     .map(({ uniqueIdentifier }) => uniqueIdentifier);
   return missing.length > missingMax ? undefined : [...new Set(missing)];
 }
