@@ -120,6 +120,20 @@ describe("a later region", () => {
     expect(await stores.b.reservations()).toEqual([]);
   });
 
+  test.each([
+    ["decided", "Destroyed"],
+    ["not decided", "PreActive"],
+  ] as const)("replaces an own copy that cannot be read where it was %s", async (what, state) => {
+    await reserve("a");
+    await reserve("b");
+    if (what === "decided") await decide();
+    stores.b.damage(object.uniqueIdentifier);
+    expect(await run(await watching("b"), "b")).toEqual({ done: 1, left: 0 });
+    const copy = await copyIn("b");
+    expect(copy && stateOf(copy.facts)).toBe(state);
+    expect(await stores.b.reservations()).toEqual([]);
+  });
+
   test("does not take a copy that no region makes: the end of a kind that is never deleted", async () => {
     const kept = objectOf({
       instance: systemInstance,

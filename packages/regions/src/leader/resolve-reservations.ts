@@ -10,6 +10,8 @@ import {
 } from "@holdfast/engine";
 import { joinAll } from "../join/join.ts";
 import { type Judging, judged, provenCopies } from "../join/may-join.ts";
+import { mergeInto } from "../join/merge.ts";
+import { readEach } from "../join/read-each.ts";
 import type { Peer } from "../ports/ports.ts";
 import type { Duty, DutyContext, DutyResult } from "./duty.ts";
 
@@ -119,7 +121,7 @@ export class ResolveReservations implements Duty {
     copies: readonly Copies[],
   ): Promise<readonly Change[]> {
     if (copies.length === 0) return [];
-    const mine = await this.#options.own.read(instance, ids);
+    const mine = await this.#mine(instance, ids, copies);
     const changes: Change[] = [];
     for (const at of ids.keys()) {
       const others = copies.flatMap(({ from, found }) => {
@@ -138,6 +140,23 @@ export class ResolveReservations implements Duty {
       if (change !== undefined) changes.push(await this.#inTime(change, others[0]?.from ?? ""));
     }
     return changes;
+  }
+
+  /** The own copies; a damaged one, or one that is older than it was, is replaced by that of an earlier region first. */
+  async #mine(
+    instance: string,
+    ids: readonly string[],
+    copies: readonly Copies[],
+  ): Promise<readonly (OwnStoredObject | undefined)[]> {
+    const { own, timers, judging = { observe: () => undefined } } = this.#options;
+    const found = await readEach(own, instance, ids);
+    for (const { from, found: theirs } of copies) {
+      const objects = theirs.flatMap((copy, at) =>
+        copy !== undefined && found[at] === "damaged" ? [copy.object] : [],
+      );
+      await mergeInto(own, objects, { from, timers, ...judging });
+    }
+    return await own.read(instance, ids);
   }
 
   /** The change as this region makes it: a delay begins no earlier than it is seen here. */
