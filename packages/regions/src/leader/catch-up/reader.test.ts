@@ -370,6 +370,19 @@ describe("resync", () => {
     expect((await own.levels()).lost).toBeGreaterThan(lost);
   });
 
+  test("reaches nothing while the own store is doubted, and takes what it refused before it does", async () => {
+    const mine = objectOf();
+    await put(own, [mine]);
+    await put(peer.store, [{ ...mine, objectType: 3 }]);
+    const asked = await own.requestResync();
+    own.doubted = () => true;
+    expect((await level()).left).toBe(1);
+    expect((await own.levels()).reached).toBeLessThan(asked);
+    own.doubted = () => false;
+    expect(await level()).toEqual({ done: 1, left: 0 });
+    expect((await own.levels()).reached).toBe(asked);
+  });
+
   test("counts a request that comes meanwhile as another one", async () => {
     await put(peer.store, [objectOf()]);
     const first = await own.requestResync();

@@ -26,7 +26,8 @@ export class Resync implements Duty {
   async run(context: DutyContext): Promise<DutyResult> {
     const { asked, reached } = await this.#own.levels();
     if (asked <= reached) return { done: 0, left: 0 };
-    const total = { done: 0, left: 0 };
+    // A doubted store refuses copies that it takes once the doubt is over: until then it may lack what others have.
+    const total = { done: 0, left: this.#own.doubted() ? 1 : 0 };
     for (const reader of present(this.#readers)) {
       // What was read before the outage may be lost with it: only the own store's cursors count.
       reader.forget();
