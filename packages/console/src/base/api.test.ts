@@ -9,7 +9,7 @@ vi.mock("./contract.ts", async () => ({
 const { operations } = await import("./contract.ts");
 const api = await import("./api.ts");
 const { asked, call, callEvery, findWho, followed, mustSignIn, nodes, signOut, timeAt, who } = api;
-const { repeat } = await import("./repeat.ts");
+const { repeat } = await import("./work.ts");
 
 const all = ["https://a1.test/", "https://a2.test/", "https://b1.test/"] as const;
 const [a1, a2, b1] = all;

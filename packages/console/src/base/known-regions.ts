@@ -1,5 +1,5 @@
 import { signal } from "@preact/signals";
-import { repeat } from "./repeat.ts";
+import { repeat } from "./work.ts";
 
 /** The regions of this service, for fields that a person fills in once for each. */
 export const regions = signal<readonly string[]>([]);

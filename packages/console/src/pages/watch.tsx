@@ -1,8 +1,8 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { type Switched, turnSwitch } from "../base/api.ts";
-import { repeat } from "../base/repeat.ts";
 import { words } from "../base/text.ts";
+import { repeat } from "../base/work.ts";
 import { Chart, type Sample } from "../parts/chart.tsx";
 import { Drawing, useHeard } from "../parts/drawing.tsx";
 import { Failure } from "../parts/notices.tsx";

@@ -4,7 +4,7 @@ import { Fragment } from "preact";
 import { useEffect } from "preact/hooks";
 import { callAt, hostOf, nodes } from "../base/api.ts";
 import type { AnswerOf } from "../base/contract.ts";
-import { repeat } from "../base/repeat.ts";
+import { repeat } from "../base/work.ts";
 import { Loading, messageOf, State } from "./notices.tsx";
 import { type Heard, lineOf, regionsOf } from "./regions-model.ts";
 

@@ -2,8 +2,8 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { nodes } from "../../base/api.ts";
 import { may } from "../../base/may.ts";
-import { repeat } from "../../base/repeat.ts";
 import { ageText, commonNameOf } from "../../base/text.ts";
+import { repeat } from "../../base/work.ts";
 import type { Action } from "../../parts/action-model.ts";
 import { Loading, State } from "../../parts/notices.tsx";
 import {

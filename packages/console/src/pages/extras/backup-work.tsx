@@ -1,7 +1,7 @@
 import { useEffect } from "preact/hooks";
 import type { AnswerOf } from "../../base/contract.ts";
-import { repeat, restMs } from "../../base/repeat.ts";
 import { timeText } from "../../base/text.ts";
+import { repeat, restMs } from "../../base/work.ts";
 import { State } from "../../parts/notices.tsx";
 import type { ResourceModel } from "../resource-model.ts";
 

@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
-import { useAttempt } from "../../base/attempt.ts";
 import { allInstances, findKey, isKeyId } from "../../base/find-key.ts";
 import { go, link } from "../../base/router.ts";
+import { useAttempt } from "../../base/work.ts";
 import { Row } from "../../parts/field-row.tsx";
 import { Failure } from "../../parts/notices.tsx";
 import type { Params } from "../resource-model.ts";

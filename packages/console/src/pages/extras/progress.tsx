@@ -3,7 +3,7 @@ import { useEffect } from "preact/hooks";
 import { call } from "../../base/api.ts";
 import type { AnswerOf } from "../../base/contract.ts";
 import { may } from "../../base/may.ts";
-import { repeat, restMs } from "../../base/repeat.ts";
+import { repeat, restMs } from "../../base/work.ts";
 import type { ExtraProps } from "./extra-props.ts";
 
 type Instance = AnswerOf<"readInstance">;

@@ -3,8 +3,8 @@ import { useEffect } from "preact/hooks";
 import { callAt, hostOf, nodes } from "../../base/api.ts";
 import type { AnswerOf } from "../../base/contract.ts";
 import { may } from "../../base/may.ts";
-import { repeat } from "../../base/repeat.ts";
 import { timeText } from "../../base/text.ts";
+import { repeat } from "../../base/work.ts";
 import { Copied } from "../../parts/copy.tsx";
 import { messageOf, Notice, type Tone } from "../../parts/notices.tsx";
 
