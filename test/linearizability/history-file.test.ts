@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { checkFile } from "./check-file.ts";
 import { readHistory, writeHistory } from "./history-file.ts";
 import { judge } from "./judge.ts";
 import { sampleHistory } from "./sample-history.ts";
@@ -20,6 +21,12 @@ test("what was written is read again, and judged the same", async () => {
   expect(new Set(read.operations)).toEqual(new Set(history.operations));
   expect({ ...read, operations: [] }).toEqual({ ...history, operations: [] });
   expect(judge(read)).toMatchObject({ objects: 1, violations: [], undecided: [] });
+});
+
+test("a history without an operation is refused, since it proves nothing", async () => {
+  const path = join(folder, "none.jsonl");
+  await writeHistory(path, { ...sampleHistory(3), operations: [] });
+  await expect(checkFile(path, () => undefined)).rejects.toThrow(/none\.jsonl: has no operation/);
 });
 
 const first = { format: "holdfast-history", version: 1, regions: ["a", "b"] };
