@@ -30,7 +30,7 @@ import type { World } from "./world.ts";
 /** How often a record is looked for that must be put back. */
 const putBackMs = 1_000;
 
-/** What an operator who rekeys an instance is told where it cannot be done now; other errors are bugs. */
+/** How the product refuses to rekey an instance. Any other error is a bug. */
 const refusals = [StoreUnavailable, KeyRingUnavailable, RootOfTrustError] as const;
 
 /** A fault that has begun, and how to end it. */

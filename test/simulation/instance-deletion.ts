@@ -17,6 +17,7 @@ import { objectsIn } from "./look.ts";
 import { answerOf, callOf } from "./management-call.ts";
 import type { SimNode } from "./node.ts";
 import type { Order } from "./order.ts";
+import { OrderWork } from "./order-work.ts";
 import type { Random } from "./random.ts";
 import type { World } from "./world.ts";
 
@@ -53,12 +54,11 @@ export class InstanceDeletion implements Order {
   readonly #world: World;
   readonly #random: Random;
   readonly #atMs: number;
+  readonly #work: OrderWork;
   readonly #aim: Aim;
   /** Whether the operator tries until there is an answer. */
   readonly #persists: boolean;
   readonly #keys = new Map<string, Known>();
-  #atWork = 0;
-  #isOver = false;
   #isPrepared = false;
   #emptying = false;
   #kills = 0;
@@ -70,6 +70,7 @@ export class InstanceDeletion implements Order {
     this.#world = world;
     this.#random = random;
     this.#atMs = atMs;
+    this.#work = new OrderWork(world);
     this.#aim = random.pick(["forced", "forced", "emptied", "refused"] as const);
     this.#persists = random.chance(0.6);
   }
@@ -93,26 +94,19 @@ export class InstanceDeletion implements Order {
   }
 
   begin(): void {
-    const run = (work: () => Promise<void>): void => {
-      this.#atWork += 1;
-      const end = (): void => {
-        this.#atWork -= 1;
-      };
-      work().then(end, (error: unknown) => this.#world.crashed(error));
-    };
-    run(() => this.#client());
-    run(() => this.#client());
-    run(() => this.#operator());
+    this.#work.begin(() => this.#client());
+    this.#work.begin(() => this.#client());
+    this.#work.begin(() => this.#operator());
   }
 
   end(): void {
-    this.#isOver = true;
+    this.#work.end();
     this.#heal?.();
   }
 
   get open(): string | undefined {
     if (!this.#isPrepared) return undefined;
-    if (this.#atWork > 0) return "the second instance is in use";
+    if (this.#work.isOpen) return "the second instance is in use";
     return this.#isGone() ? this.#wrongIfGone() : this.#wrongIfOpen();
   }
 
@@ -133,7 +127,7 @@ export class InstanceDeletion implements Order {
   deletes(node: SimNode, step: DeletionStep): void {
     const world = this.#world;
     world.trace.line(node.machine.name, `deletes the second instance: ${step}`);
-    if (this.#isOver || this.#kills >= killsMax || !this.#random.chance(0.15)) return;
+    if (this.#work.isOver || this.#kills >= killsMax || !this.#random.chance(0.15)) return;
     this.#kills += 1;
     const { life } = node.machine;
     world.scheduler.after(this.#random.between(0, 40), () => {
@@ -149,7 +143,7 @@ export class InstanceDeletion implements Order {
   async #client(): Promise<void> {
     const world = this.#world;
     const random = this.#random;
-    while (!this.#isOver && world.failure === undefined) {
+    while (this.#work.goesOn) {
       await this.#request(random.pick(world.nodes), this.#wish());
       await world.sleep(random.between(20, 400));
     }
@@ -175,7 +169,7 @@ export class InstanceDeletion implements Order {
       world.trace.line("operator", `deletes the second instance: ${answer}`);
       // Not found: an earlier try has deleted it, or the node uses a wrong Redis, so nothing is promised.
       if (answer === "done" || answer === "notFound" || answer === "keysRemain") return;
-      if (!this.#persists && (this.#isOver || random.chance(0.5))) return;
+      if (!this.#persists && (this.#work.isOver || random.chance(0.5))) return;
       await world.sleep(random.between(200, 1_500));
     }
   }
@@ -183,7 +177,7 @@ export class InstanceDeletion implements Order {
   /** The line between the regions is cut just before the first order. */
   #cut(): void {
     const { scheduler, trace } = this.#world;
-    if (this.#isOver) return;
+    if (this.#work.isOver) return;
     trace.line("fault", "cut between the regions before the deletion");
     const begun = faults["cut between the regions"]?.(this.#world, this.#random);
     const heal = (): void => {

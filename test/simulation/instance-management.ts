@@ -11,6 +11,7 @@ import { objectsIn } from "./look.ts";
 import { answerOf, callOf, type HandlerAnswer } from "./management-call.ts";
 import type { SimNode } from "./node.ts";
 import type { Order } from "./order.ts";
+import { OrderWork } from "./order-work.ts";
 import type { Random } from "./random.ts";
 import type { World } from "./world.ts";
 
@@ -49,37 +50,33 @@ export class InstanceManagement implements Order {
   readonly #world: World;
   readonly #random: Random;
   readonly #atMs: number;
+  readonly #work: OrderWork;
   readonly #instances = new Map<string, Ordered>();
   readonly #changes: Change[] = [];
-  #atWork = 0;
-  #isOver = false;
   #texts = 0;
 
   constructor(world: World, random: Random, atMs: number) {
     this.#world = world;
     this.#random = random;
     this.#atMs = atMs;
+    this.#work = new OrderWork(world);
   }
 
   async prepare(): Promise<void> {}
 
   begin(): void {
     for (let operator = 0; operator < operators; operator += 1) {
-      this.#atWork += 1;
-      const end = (): void => {
-        this.#atWork -= 1;
-      };
-      this.#operator().then(end, (error: unknown) => this.#world.crashed(error));
+      this.#work.begin(() => this.#operator());
     }
   }
 
   end(): void {
-    this.#isOver = true;
+    this.#work.end();
   }
 
   /** Both regions have the same records, which the history waits for; nothing may be under way in them. */
   get open(): string | undefined {
-    if (this.#atWork > 0) return "operators manage instances";
+    if (this.#work.isOpen) return "operators manage instances";
     const going = this.#records().find(
       ({ record: { removal, destroyed } }) => removal !== undefined && destroyed === undefined,
     );
@@ -105,7 +102,7 @@ export class InstanceManagement implements Order {
     const world = this.#world;
     const random = this.#random;
     await world.sleep(this.#atMs * 0.3);
-    while (!this.#isOver && world.failure === undefined) {
+    while (this.#work.goesOn) {
       const known = [...this.#instances].filter(
         ([, { isThere, deletion }]) => isThere && !deletion,
       );

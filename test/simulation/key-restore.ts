@@ -5,6 +5,7 @@ import { ask, type ClientParts, instance } from "./client.ts";
 import { answerOf, callOf } from "./management-call.ts";
 import type { SimNode } from "./node.ts";
 import type { Order } from "./order.ts";
+import { OrderWork } from "./order-work.ts";
 import type { Random } from "./random.ts";
 import type { World } from "./world.ts";
 
@@ -39,14 +40,14 @@ export class KeyRestore implements Order {
   readonly #world: World;
   readonly #random: Random;
   readonly #atMs: number;
+  readonly #work: OrderWork;
   readonly #keys: Known[] = [];
-  #atWork = 0;
-  #isOver = false;
 
   constructor(world: World, random: Random, atMs: number) {
     this.#world = world;
     this.#random = random;
     this.#atMs = atMs;
+    this.#work = new OrderWork(world);
   }
 
   async prepare(): Promise<void> {
@@ -65,20 +66,16 @@ export class KeyRestore implements Order {
 
   begin(): void {
     for (const known of this.#keys) {
-      this.#atWork += 1;
-      const end = (): void => {
-        this.#atWork -= 1;
-      };
-      this.#operator(known).then(end, (error: unknown) => this.#world.crashed(error));
+      this.#work.begin(() => this.#operator(known));
     }
   }
 
   end(): void {
-    this.#isOver = true;
+    this.#work.end();
   }
 
   get open(): string | undefined {
-    return this.#atWork > 0 ? "operators destroy and restore keys" : undefined;
+    return this.#work.isOpen ? "operators destroy and restore keys" : undefined;
   }
 
   async check(): Promise<void> {
@@ -98,7 +95,7 @@ export class KeyRestore implements Order {
     const world = this.#world;
     const random = this.#random;
     await world.sleep(this.#atMs * random.between(0.1, 1));
-    while (!this.#isOver && world.failure === undefined && known.state !== "unsure") {
+    while (this.#work.goesOn && known.state !== "unsure") {
       const node = random.pick(world.nodes);
       if (known.state === "live") await this.#destroy(known, node);
       else await this.#restore(known, node);

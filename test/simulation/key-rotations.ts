@@ -3,6 +3,7 @@ import { Violation } from "./checker.ts";
 import { rotationIn, unprovenIn } from "./look.ts";
 import type { SimNode } from "./node.ts";
 import type { Order } from "./order.ts";
+import { OrderWork } from "./order-work.ts";
 import type { Random } from "./random.ts";
 import type { World } from "./world.ts";
 
@@ -24,34 +25,30 @@ export class KeyRotations implements Order {
   readonly #world: World;
   readonly #random: Random;
   readonly #atMs: number;
+  readonly #work: OrderWork;
   readonly #begun: Rotation[] = [];
-  #atWork = 0;
-  #isOver = false;
 
   constructor(world: World, random: Random, atMs: number) {
     this.#world = world;
     this.#random = random;
     this.#atMs = atMs;
+    this.#work = new OrderWork(world);
   }
 
   async prepare(): Promise<void> {}
 
   begin(): void {
     for (let operator = 0; operator < operators; operator += 1) {
-      this.#atWork += 1;
-      const end = (): void => {
-        this.#atWork -= 1;
-      };
-      this.#operator().then(end, (error: unknown) => this.#world.crashed(error));
+      this.#work.begin(() => this.#operator());
     }
   }
 
   end(): void {
-    this.#isOver = true;
+    this.#work.end();
   }
 
   get open(): string | undefined {
-    if (this.#atWork > 0) return "operators rotate storage keys";
+    if (this.#work.isOpen) return "operators rotate storage keys";
     const { groups } = this.#world;
     const going = groups.find(({ primary }) => rotationIn(primary).isUnderWay);
     return going && `the rotation of the storage key of ${going.region} is under way`;
@@ -76,7 +73,7 @@ export class KeyRotations implements Order {
     const world = this.#world;
     const random = this.#random;
     await world.sleep(this.#atMs * random.between(0.1, 1));
-    while (!this.#isOver && world.failure === undefined) {
+    while (this.#work.goesOn) {
       await this.#rotate(random.pick(world.nodes));
       await world.sleep(random.between(200, 2_500));
     }
@@ -103,7 +100,7 @@ export class KeyRotations implements Order {
   }
 }
 
-/** What an operator is told where nothing begins for certain; other errors are bugs. */
+/** Takes the refusal of a rotation, which may have begun or not. Any other error is a bug. */
 function refusal(error: unknown): undefined {
   if (!(error instanceof StoreUnavailable)) throw error;
 }

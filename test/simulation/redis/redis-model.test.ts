@@ -91,7 +91,7 @@ test("a script that only reads runs once while its keys stay as they are", () =>
   expect(runs()).toBe(1);
 });
 
-test("SCAN shows each key that stays, whatever comes and goes meanwhile, and each process has its own order", () => {
+test("SCAN shows each key that stays while other keys are made and deleted, and each process has its own order", () => {
   const orders = ["one", "two"].map((seed) => {
     const { ask, model } = server();
     model.data.seed = seed;

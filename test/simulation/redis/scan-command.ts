@@ -6,8 +6,8 @@ import { type Bytes, CommandError, NotModelled } from "./reply.ts";
 const usualCount = 10;
 
 /**
- * Shows keys by a hash of their names, from the cursor on: a key that is there all the time is shown, whatever comes and
- * goes meanwhile. Each process has another order, so a cursor means nothing to another one.
+ * Shows keys by a hash of their names, from the cursor on: a key that is there all the time is shown, also while others
+ * are made and deleted. Each process has another order, so a cursor means nothing to another one.
  */
 export const scanCommands = {
   SCAN: reads(-2, (data, cursor = "", ...options) => {

@@ -28,7 +28,7 @@ test("--profile selects the whole site: HOLDFAST_URL, HOLDFAST_CA and HOLDFAST_T
   expect(clientOptionsOf({ profile: "lab" })).toEqual({ urls: lab.url, token: lab.token });
 });
 
-test("a profile without a token that --profile names is told to get one, as HOLDFAST_TOKEN does not count", () => {
+test("--profile with a profile that has no token: the error says how to give one, and does not name HOLDFAST_TOKEN", () => {
   vi.stubEnv("HOLDFAST_TOKEN", "token-of-production");
   expect(() => clientOptionsOf({ profile: "bare" })).toThrow(
     /^--profile bare: the profile has no token: give --token-file, or replace it with `holdfast profile add bare --force`$/,

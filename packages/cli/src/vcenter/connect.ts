@@ -156,7 +156,10 @@ async function renew(work: Work): Promise<void> {
   );
 }
 
-/** Gives vCenter the certificate of a signing request; of a new one if there is none, or if its certificate does not count. */
+/**
+ * Gives vCenter the certificate of its signing request. Without a request, or if its certificate gives no access any more,
+ * vCenter makes a new request first.
+ */
 async function certify(csr: string | undefined, work: Work): Promise<void> {
   const { providers, wanted } = work;
   const pem =

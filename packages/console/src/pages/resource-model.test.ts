@@ -97,7 +97,7 @@ test("a backup is ordered of the region that the form names from its begin", () 
   expect(model.request.body).toEqual({ region: "a" });
 });
 
-test("an answer that comes when the person has left the page leads nowhere, and is said at its own page", async () => {
+test("an answer that comes after the person has left the page does not change the place, and is shown at the page where it was asked", async () => {
   place.value = { path: "/instances/one", query: {} };
   answers["a1.test/v1/instances/one"] = { name: "one" };
   const model = await loaded("readInstance", { instance: "one" });

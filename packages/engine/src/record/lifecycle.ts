@@ -108,8 +108,8 @@ export interface WrittenAt extends Fact {
 }
 
 /**
- * Destroys an object for clients at once, and for good when the delay is over; for good at once with a delay of 0. An
- * object without a State is destroyed whatever its facts are.
+ * Destroys an object for clients at once, and for good when the delay is over; for good at once with a delay of 0. The
+ * facts of an object without a State do not stop this.
  */
 export function destroyed(
   facts: Facts,

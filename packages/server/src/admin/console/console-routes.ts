@@ -92,7 +92,7 @@ export function serveConsole(
 
 /**
  * The session in the request's cookie, which may be over: see `ConsoleSessions`, or a token of the identity provider. One
- * of Holdfast's own tokens in a cookie is none, since it could not be ended.
+ * of Holdfast's own tokens in a cookie does not count: nobody could end such a session.
  */
 function sessionOf(app: FastifyInstance, { headers }: FastifyRequest): string | undefined {
   const session = app.parseCookie(headers.cookie ?? "")[cookieName];

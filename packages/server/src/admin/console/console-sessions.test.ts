@@ -131,7 +131,7 @@ describe("a session", () => {
     expect(sessions.open(`${later.slice(0, 25)}${text.slice(25)}`)).toBe("unknown");
   });
 
-  test("is unknown, whatever the text is", async () => {
+  test("is unknown for every text that is not valid", async () => {
     const sessions = process();
     const text = await sessions.begin(token);
     const id = Buffer.from(text.slice(4), "base64url").subarray(0, 16);

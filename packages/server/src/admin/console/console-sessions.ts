@@ -160,7 +160,7 @@ export class ConsoleSessions implements TokenVerifier {
     await this.#options.records.destroy("ConsoleKey", id, [], { leaving });
   }
 
-  /** A key that seals new sessions: a new one if there is none, or an old one if that cannot be written. */
+  /** The key for new sessions. Without a usable one, it makes one; if that cannot be written, it takes the newest old one. */
   async #sealing(): Promise<SealingKey> {
     const usable = this.#usable();
     if (usable !== undefined) return usable;
