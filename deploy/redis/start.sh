@@ -255,7 +255,7 @@ join() {
   redis_conf "$target" | write_conf
   ${entry:+"$entry"} redis-server "$conf" --replica-priority 0 &
   child=$!
-  trap 'kill -TERM $child 2>/dev/null || true' TERM INT
+  trap 'end_child; exit 143' TERM INT
   steps=0
   while [ "$steps" -lt 2 ]; do
     sleep 1 || true
@@ -270,9 +270,13 @@ join() {
       if ! printf '%s\n' "$info" | grep -Eqx "$part"; then steps=0; fi
     done
   done
-  trap - TERM INT
   say "this member has all data of $target, and restarts as a replica that can be promoted"
-  kill -TERM "$child"
+  end_child
+  trap - TERM INT
+}
+# Redis refuses SIGTERM while it writes the append-only file of a copy, as after a primary's restart: it is asked again.
+end_child() {
+  while kill -TERM "$child" 2>/dev/null; do sleep 1 || true; done
   wait "$child" || true
 }
 

@@ -209,6 +209,25 @@ describe("no acknowledged data is lost after the loss of", () => {
     await store.recovered();
   });
 
+  test.concurrent("a replica that is stopped while Redis refuses SIGTERM, since it writes a copy", async ({
+    expect,
+  }) => {
+    await using store = new ShippedStore(secrets);
+    await store.begin();
+    await store.kill("replica");
+    const { replica } = store.containers;
+    await replica.lose();
+    const before = replica.log.length;
+    await replica.start(await store.slowCopy("replica"));
+    await store.says("replica", "Background append only file rewriting started", before);
+    const stopped = replica.stop();
+    await store.says("replica", "Writing initial AOF, can't exit");
+    expect(await stopped).toBe(143);
+    expect(await store.role("replica")).toBeUndefined();
+    await replica.start();
+    await store.recovered();
+  });
+
   test.concurrent("the primary and then the Sentinels, if they come back after it", async () => {
     await using store = new ShippedStore(secrets);
     await store.begin();

@@ -78,6 +78,17 @@ export class Container {
     await gone;
   }
 
+  /** Sends SIGTERM to the script only, as `docker stop` does; returns its exit code. */
+  async stop(): Promise<number | null> {
+    this.#wanted = false;
+    const child = this.#child;
+    if (child === undefined) throw new Error(`${this.name} does not run`);
+    const ended = once(child, "exit");
+    child.kill("SIGTERM");
+    const [code] = await ended;
+    return code;
+  }
+
   /** Loses its volume. */
   async lose(): Promise<void> {
     await rm(this.data, { recursive: true, force: true });
@@ -345,9 +356,22 @@ export class ShippedStore implements AsyncDisposable {
     await Promise.all(names.map((name) => this.containers[name].kill()));
   }
 
-  /** Waits until a container's log says something. */
-  async says(name: ContainerName, text: string): Promise<void> {
-    await this.until(`${name}: ${text}`, () => this.containers[name].log.includes(text));
+  /** Makes a Redis slow at a copy: it writes ten keys each second. */
+  async slowCopy(name: "primary" | "replica"): Promise<Readonly<Record<string, string>>> {
+    const { data } = this.containers[name];
+    const own = `${data}-secrets`;
+    await mkdir(own, { recursive: true });
+    symlinkSync(join(this.#secrets, "users.acl"), join(own, "redis-users"));
+    const replication = readFileSync(join(this.#secrets, "replication.conf"), "utf8");
+    await writeFile(join(own, "redis-replication"), `${replication}rdb-key-save-delay 100000\n`);
+    return { SECRETS: own };
+  }
+
+  /** Waits until a container's log says something, after its first `from` characters. */
+  async says(name: ContainerName, text: string, from = 0): Promise<void> {
+    await this.until(`${name}: ${text}`, () =>
+      this.containers[name].log.slice(from).includes(text),
+    );
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
