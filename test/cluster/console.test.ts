@@ -110,6 +110,13 @@ browserless(`the web console (${browserNote})`, () => {
     expect(told).toEqual([]);
   });
 
+  test("is never wider than a small screen because of a chart that still has its old size", async () => {
+    await page.addInitScript("window.ResizeObserver = class { observe() {} disconnect() {} };");
+    await open("/watch");
+    await page.locator(".chart canvas").waitFor();
+    expect(await unfitParts(page)).toEqual([]);
+  });
+
   test("has nothing that axe-core complains about while a page loads, nor when a node refuses it", async () => {
     let goOn = (): void => undefined;
     const waits = new Promise<void>((resolve) => {
