@@ -204,9 +204,10 @@ port_conf() {
   echo "tls-replication yes"
 }
 
+# Redis and Sentinel write passwords into their configuration, after the lines of the secrets: those of now count.
 redis_conf() {
   if [ -s "$conf" ]; then
-    grep -Ev '^(replicaof|bind|replica-announce-ip|port|tls-[a-z-]+) |^replica-priority 0$' "$conf"
+    grep -Ev '^(replicaof|bind|replica-announce-ip|port|tls-[a-z-]+|masteruser|masterauth) |^replica-priority 0$' "$conf"
   else
     echo "include $shipped/redis.conf"
     echo "include $secrets/redis-replication"
@@ -223,9 +224,10 @@ redis_conf() {
 
 sentinel_conf() {
   if [ -s "$conf" ]; then
-    grep -Ev '^(bind|port|tls-[a-z-]+) ' "$conf"
+    grep -Ev '^(bind|port|tls-[a-z-]+|requirepass|sentinel (auth|sentinel)-pass|user) ' "$conf"
     echo "bind $ADDRESS"
     port_conf 26379
+    cat "$secrets/sentinel"
     return
   fi
   ask_sentinels
@@ -281,6 +283,9 @@ end_child() {
 }
 
 if [ "$ROLE" = sentinel ]; then
+  if ! grep -Eq '^(requirepass|user default) ' "$secrets/sentinel" 2>/dev/null; then
+    refuse "$secrets/sentinel cannot be read, or has no password of the Sentinels: it needs a line 'requirepass PASSWORD'"
+  fi
   member_user=sentinel member_password=$(secret 'sentinel auth-pass holdfast' sentinel)
   sentinel_user=default sentinel_password=$(secret requirepass sentinel)
   sentinel_conf | write_conf

@@ -267,6 +267,46 @@ test.concurrent("with TLS, members, Sentinels and clients speak nothing else, th
   await store.recovered();
 });
 
+test.concurrent("passwords that were replaced count at the next start, although Redis and Sentinel wrote the old ones into their configuration", async ({
+  expect,
+}) => {
+  const folder = mkdtempSync(join(tmpdir(), "holdfast-replaced-"));
+  try {
+    const own = composeSecrets(folder);
+    await using store = new ShippedStore(own);
+    await store.begin();
+    await swap(store);
+    expect(store.cli("primary", "operator", "config", "rewrite")).toBe("OK");
+    await store.kill(...all);
+    for (const name of ["redis-replication", "redis-sentinel", "sentinel"]) {
+      rmSync(join(own, `${name}-password`));
+    }
+    composeSecrets(folder);
+    for (const name of all) await store.containers[name].start();
+    await store.recovered();
+    await store.kill("replica");
+    await store.promoted("primary");
+    await store.containers.replica.start();
+    await store.recovered();
+    expect(await store.agreed()).toBe(true);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test.concurrent("a Sentinel without a password of its own does not start", async ({ expect }) => {
+  const folder = mkdtempSync(join(tmpdir(), "holdfast-open-"));
+  try {
+    await using store = new ShippedStore(folder);
+    const { sentinel1 } = store.containers;
+    await sentinel1.start();
+    await store.says("sentinel1", "it needs a line 'requirepass PASSWORD'");
+    expect(existsSync(join(sentinel1.data, "sentinel.conf"))).toBe(false);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 test.concurrent("a member whose address changes is known by the address that it announces", async ({
   expect,
 }) => {
