@@ -157,6 +157,8 @@ decide_without_data() {
     why="$* are all primaries with data: start a majority of the Sentinels, or stop the wrong ones"
   elif [ -n "$copies" ]; then
     why="this member has no data, but$copies has, as a replica: the Sentinels promote it; without Sentinels promote it yourself (docs/runbook.md, A Redis lost its disk)"
+  elif [ "$have" = broken ] && [ -n "$silent" ]; then
+    why="$data holds an incomplete store, and this member can only join: start$silent"
   elif [ "$have" = broken ]; then
     refuse "$data holds an incomplete store and no member that answers has a complete one: restore it (docs/backup.md)"
   elif [ "${INIT:-}" = 1 ] && [ "$ROLE" = primary ]; then

@@ -228,6 +228,25 @@ describe("no acknowledged data is lost after the loss of", () => {
     await store.recovered();
   });
 
+  test.concurrent("everything, while a replica that lost its volume is copied: it waits for the primary", async ({
+    expect,
+  }) => {
+    await using store = new ShippedStore(secrets);
+    await store.begin();
+    await store.kill("replica");
+    const { primary, replica } = store.containers;
+    await replica.lose();
+    const before = replica.log.length;
+    await replica.start(await store.slowCopy("replica"));
+    await store.says("replica", "Background append only file rewriting started", before);
+    await store.kill(...all);
+    await replica.start();
+    await store.says("replica", `this member can only join: start ${primary.address}`);
+    expect(replica.log).not.toContain("restore it");
+    for (const name of all) if (name !== "replica") await store.containers[name].start();
+    await store.recovered();
+  });
+
   test.concurrent("the primary and then the Sentinels, if they come back after it", async () => {
     await using store = new ShippedStore(secrets);
     await store.begin();
