@@ -164,6 +164,9 @@ describe("deploy/kubernetes", () => {
     expect(Object.fromEntries(named)).toEqual(ports);
     expect(container.readinessProbe.grpc).toEqual({ port: ports.health });
     expect(container.livenessProbe.httpGet).toEqual({ path: "/livez", port: "http" });
+    // A node that starts while its key manager does not answer waits for it, for up to 45 s each time.
+    const { periodSeconds, failureThreshold } = container.startupProbe;
+    expect(periodSeconds * failureThreshold).toBeGreaterThanOrEqual(4 * 45);
     const services = documents.filter(({ kind }) => kind === "Service");
     expect(services.map(({ metadata }) => metadata.name)).toEqual([
       "kmip",
