@@ -23,7 +23,7 @@ import { type OwnCopy, readEach } from "./read-each.ts";
 export interface Merged {
   readonly result: JoinResult;
   readonly stored?: StoredObject;
-  /** The own seals stay only because the instance's key is closed: the copy is to be joined again once it opens. */
+  /** The own seals or copy stay only because the instance's key is closed: the copy is to be joined again once it opens. */
   readonly closed?: boolean;
 }
 
@@ -234,13 +234,7 @@ class InstanceMerge {
     }
     if (copy === undefined || copy === "damaged") return await this.#planWhole(pending, copy);
     const outcome = await this.#joined(copy.object, object);
-    if (outcome.kind === "conflict") {
-      await this.#own.quarantine(this.#instance, object.uniqueIdentifier, outcome.reason, {
-        copy: encodeRecord(object),
-      });
-      this.#settle(pending, { result: "quarantined" });
-      return undefined;
-    }
+    if (outcome.kind === "conflict") return await this.#contradicted(pending, outcome);
     if (this.#refuses(pending, outcome.object)) return undefined;
     const joined = storedOf(outcome.object);
     const { closed = false } = outcome;
@@ -260,6 +254,22 @@ class InstanceMerge {
     if (outcome.replaces) await putBrokenAside(this.#own, copy.object, this.#options.from);
     const change: Change = { kind: "update", before: copy, after: stored.object };
     return { pending, change, stored, closed, isUnproven };
+  }
+
+  /** Puts a copy aside that contradicts the own one; while the key is closed, nobody can tell whether it does. */
+  async #contradicted(
+    pending: Pending,
+    { reason, closed = false }: OpenedJoin & { readonly kind: "conflict" },
+  ): Promise<undefined> {
+    const { object } = pending;
+    if (closed) {
+      this.#settle(pending, { result: "refused", closed });
+      return;
+    }
+    await this.#own.quarantine(this.#instance, object.uniqueIdentifier, reason, {
+      copy: encodeRecord(object),
+    });
+    this.#settle(pending, { result: "quarantined" });
   }
 
   /** The change of a record that the own store lacks, or cannot read. */

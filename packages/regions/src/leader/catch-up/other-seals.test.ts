@@ -49,6 +49,29 @@ async function materialIn(store: MemoryOwnStore): Promise<readonly unknown[]> {
 }
 
 describe("digests", () => {
+  test("take another seal under the same KEK once the own key opens, and put nothing in quarantine while it is closed", async () => {
+    const kek = randomUUID();
+    const [ours, theirs] = [seal(kek, 2), seal(kek, 1)];
+    let closed = true;
+    const opens = async () => {
+      if (closed) throw new KeyRingUnavailable(false, "closed");
+      return true;
+    };
+    const newer = async (one: ManagedObject) => ({ ...one, material: theirs });
+    const { caughtUp, checked } = await leader({ opens, newer });
+    const key = objectOf({ material: ours });
+    await put(own, [key]);
+    await put(peer.store, [{ ...key, material: theirs }]);
+    expect(await caughtUp()).toMatchObject({ left: 0 });
+    expect(await checked()).toEqual({ done: 0, left: 0 });
+    expect(await materialIn(own)).toEqual([ours]);
+    expect(await own.quarantined()).toBe(0);
+    closed = false;
+    await checked();
+    expect(await materialIn(own)).toEqual([theirs]);
+    expect(await checked()).toEqual({ done: 0, left: 0 });
+  });
+
   test("fetch what is under another KEK again once the own key opens, and nothing while it is closed", async () => {
     const [erased, present] = [seal(randomUUID()), seal(randomUUID())];
     let closed = true;
