@@ -196,6 +196,28 @@ describe.each(["a", "b"] as const)("an agreed operation of region %s", (name) =>
     await regions.close();
   });
 
+  test("is made on a key that only one region had withheld, and which both restored under one KEK", async () => {
+    const newer = async (own: ManagedObject) => ({ ...own, material: sealed(served.kekId, 1) });
+    const { regions, a, b, key } = await world({
+      seals: { opens: async () => true, newer, releases: async () => false },
+    });
+    for (const [{ own }, byte] of [
+      [a, 1],
+      [b, 2],
+    ] as const) {
+      const before = await must(own, key);
+      const after = { ...before.object, material: sealed(served.kekId, byte) };
+      await own.commit(instance, [{ kind: "update", before, after }], [], { joined: true });
+    }
+    expect(await destroyOnce(regions, regions[name], key)).toBe("conflict");
+    expect(await destroyOnce(regions, regions[name], key)).toBe("committed");
+    for (const region of [a, b]) {
+      expect((await copyOf(region, key))?.facts).toEqual({ destroyed: fact });
+      expect(await region.own.quarantined()).toBe(0);
+    }
+    await regions.close();
+  });
+
   test.each([
     ["holds the same", true, "served"],
     ["cannot be told", undefined, "withheld"],

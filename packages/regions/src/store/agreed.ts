@@ -197,6 +197,8 @@ class Agreement {
     const conflict = joined.find((outcome) => outcome?.kind === "conflict");
     if (conflict !== undefined) {
       await this.#release(this.#sites);
+      // They may only be sealed in another way: a merge opens both, and every region keeps the same one.
+      if (await this.#mergedEverywhere(copies)) return;
       const message =
         "copies of the record differ in their immutable parts: an operator must look at them";
       throw new StoreUnavailable("corrupt", message);
@@ -215,6 +217,18 @@ class Agreement {
         throw refusal(site.region, error);
       }
     }
+  }
+
+  /** Has every region join the copies of the others; false where one does not take them. */
+  async #mergedEverywhere(copies: readonly Copies[]): Promise<boolean> {
+    const merged = this.#sites.map(async (site, at) => {
+      const others = copies.flatMap((found, from) => (from === at ? [] : found));
+      const objects = others.flatMap((copy) => copy?.object ?? []);
+      return await site.merge(objects).catch((error: unknown) => {
+        throw refusal(site.region, error);
+      });
+    });
+    return (await Promise.all(merged)).every(Boolean);
   }
 
   async #write(copies: readonly Copies[]): Promise<CommitOutcome> {

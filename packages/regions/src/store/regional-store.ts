@@ -16,7 +16,7 @@ import {
   type Timers,
 } from "@holdfast/engine";
 import { doneElsewhere, isFull, madeElsewhere } from "../join/full.ts";
-import { type CopySource, type Opens, openingCopy, replaceBroken } from "../join/heal.ts";
+import { type CopySource, openingCopy, replaceBroken, type Seals } from "../join/heal.ts";
 import type { MayJoin } from "../join/may-join.ts";
 import { readEach } from "../join/read-each.ts";
 import type { Peer } from "../ports/ports.ts";
@@ -60,6 +60,8 @@ export interface RegionalStoreOptions {
   readonly graceMs?: number;
   /** Decides what this region takes from another; everything unless given. */
   readonly mayJoin?: MayJoin;
+  /** Decides between copies that differ in what is sealed; undefined before the keys can be opened. */
+  readonly seals?: () => Seals | undefined;
   readonly parts?: Partial<RegionalParts>;
 }
 
@@ -186,7 +188,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
   async heal(
     instance: string,
     broken: StoredObject,
-    opens: Opens,
+    opens: Seals["opens"],
   ): Promise<StoredObject | undefined> {
     const { region } = this.#options;
     const local = this.#watch.now().from === "local";
@@ -319,8 +321,7 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
   }
 
   async #repairing() {
-    const { own, timers, observe, mayJoin } = this.#options;
-    return { own, timers, observe, mayJoin, others: await this.#othersNow() };
+    return { ...this.#options, others: await this.#othersNow() };
   }
 
   async #readRemote(
@@ -411,17 +412,17 @@ export class RegionalStore implements ObjectStore, AsyncDisposable {
     if (this.#isAlone()) return await this.commitOwn(instance, changes, audit);
     if (from === "none") throw new StoreUnavailable(this.#whyNone(), reason);
     if (!agrees) throw new StoreUnavailable("noAgreement", reason);
-    const { region, timers, ids, observe, mayJoin } = this.#options;
+    const { region, timers, ids, observe, mayJoin, seals } = this.#options;
     await this.#othersNow();
     // From one moment: the regions that are asked, and what the store must still say of them.
     const [others, { given }] = [this.#watch.others(), this.records];
     if (others.length === 0) return await this.#commitOwn(instance, changes, audit);
     requireAll(others);
     const around = { timers, observe, reservedMs: this.#reservedMs };
-    const merging = { from: region, ...around };
+    const merging = { from: region, seals: seals?.(), ...around };
     const sites = sitesInOrder(region, this.#own, others, { given, merging });
-    const wanted = { instance, changes, audit };
-    return await this.#parts.agree(sites, wanted, { region, ids, mayJoin, ...around });
+    const options = { region, ids, mayJoin, ...around };
+    return await this.#parts.agree(sites, { instance, changes, audit }, options);
   }
 
   /** Where a region was retired or rejoined meanwhile, nothing was written: decides again, by the regions of now. */

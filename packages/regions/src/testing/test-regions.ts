@@ -106,7 +106,9 @@ export interface TestRegion {
   readonly events: Event[];
 }
 
-export type TestOptions = Partial<Omit<RegionalStoreOptions, "own" | "peers" | "timers">> & {
+export type TestOptions = Partial<
+  Omit<RegionalStoreOptions, "own" | "peers" | "seals" | "timers">
+> & {
   readonly seals?: Seals;
 };
 
@@ -135,6 +137,7 @@ export class TestRegions {
         own,
         peers: [other.peer],
         ids: { uuid: () => this.id(), randomBytes: (length) => new Uint8Array(length) },
+        seals: () => seals,
         ...shared,
         ...options,
       });

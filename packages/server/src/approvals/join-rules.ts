@@ -385,8 +385,8 @@ export class JoinRules {
 /** The rules of a node as its stores use them, which are opened before the rules. Nothing is joined before these are set. */
 export class LateJoinRules {
   rules: JoinRules | undefined;
-  /** Opens what a record seals, and wraps of KEKs; needed by some rules. */
-  keyRing: Pick<InstanceKeyRing, "open" | "prove"> | undefined;
+  /** Opens what a record seals, and wraps of KEKs; needed by some rules, and to compare copies that are sealed differently. */
+  keyRing: InstanceKeyRing | undefined;
   readonly mayJoin: MayJoin = (...given) => this.rules?.mayJoin(...given);
   readonly proofs = (): number => this.rules?.proofs() ?? 0;
 }

@@ -105,6 +105,7 @@ export function openRegions(
     ids,
     observe,
     mayJoin,
+    seals: () => joining.keyRing && sealsBy(joining.keyRing),
     ...(peer && { peerAcknowledgement: peer.acknowledgement, pushTimeoutMs: peer.pushTimeoutMs }),
   });
   opened.use(store);
