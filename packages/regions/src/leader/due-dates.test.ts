@@ -243,22 +243,54 @@ describe("a destruction with a delay", () => {
     expect(await stateIn(object)).toBe("PreActive");
   });
 
-  test("waits while a region is out, and no date waits for it", async () => {
-    const objects = [pending(), pending(), planned({ activation: start + 10 })] as const;
-    await put(own, objects);
+  /** No region agrees to anything until this says so. */
+  const regionOut = (): (() => void) => {
     const commit = own.commit.bind(own);
-    let out = true;
     own.commit = async (...args) => {
-      if (out && (args[3] as { agreed?: boolean } | undefined)?.agreed === true) {
+      if ((args[3] as { agreed?: boolean } | undefined)?.agreed === true) {
         throw new StoreUnavailable("noAgreement", "region b is down");
       }
       return await commit(...args);
     };
+    return () => {
+      own.commit = commit;
+    };
+  };
+
+  test("of which more wait for a region than are remembered keeps no date from being met, first or last", async () => {
+    duty = new DueDates({ region, own, store: own, timers: time, plannedMax: 10 });
+    const dates = [
+      planned({ activation: start + 20 }),
+      planned({ activation: start + 20 }),
+    ] as const;
+    const keys = Array.from({ length: 1_300 }, () => pending());
+    await put(own, [dates[0], ...keys, dates[1]]);
+    const back = regionOut();
+    await time.run(11_000);
+    for (let seconds = 0; seconds < 30; seconds += 1) {
+      await run();
+      await time.run(1_000);
+    }
+    expect(await Promise.all(dates.map(stateIn))).toEqual(["Active", "Active"]);
+    back();
+    await time.run(10_000);
+    let erased = 0;
+    for (let seconds = 0; seconds < 30; seconds += 1) {
+      erased += (await run()).done;
+      await time.run(1_000);
+    }
+    expect(erased).toBeGreaterThan(10);
+  });
+
+  test("waits while a region is out, and no date waits for it", async () => {
+    const objects = [pending(), pending(), planned({ activation: start + 10 })] as const;
+    await put(own, objects);
+    const back = regionOut();
     await time.run(11_000);
     expect(await run()).toEqual({ done: 1, left: 2 });
     expect(await stateIn(objects[2])).toBe("Active");
     expect((await recordsOf(own)).get(objects[0].uniqueIdentifier)?.material).toBeDefined();
-    out = false;
+    back();
     expect(await run()).toEqual({ done: 0, left: 2 });
     await time.run(10_000);
     expect(await run()).toEqual({ done: 2, left: 0 });

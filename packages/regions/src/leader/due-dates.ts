@@ -85,7 +85,8 @@ export class DueDates implements Duty {
   async run(context: DutyContext): Promise<DutyResult> {
     const unread = await this.#feed.follow(recordsPerRun, context, (object) => this.#plan(object));
     const nowSeconds = this.#nowSeconds();
-    if (nowSeconds >= this.#horizon) {
+    // What is read again must not keep the rest from its turn.
+    if (unread === 0 && nowSeconds >= this.#horizon) {
       this.#horizon = Number.POSITIVE_INFINITY;
       this.#feed.restart();
     }
@@ -116,9 +117,12 @@ export class DueDates implements Duty {
     if (this.#planned.size > (this.#options.plannedMax ?? plannedMaxDefault)) this.#dropLater();
   }
 
-  /** Keeps the earlier half. */
+  /** Keeps the earlier half; destructions that wait for a region count as the latest. */
   #dropLater(): void {
-    const sorted = [...this.#planned].toSorted(([, a], [, b]) => a.at - b.at);
+    const isWaiting = this.#mayNotAgree();
+    const orderOf = ({ at, destroys }: Planned): number =>
+      isWaiting && destroys ? Number.MAX_VALUE : at;
+    const sorted = [...this.#planned].toSorted(([, a], [, b]) => orderOf(a) - orderOf(b));
     for (const [key, { at }] of sorted.slice(sorted.length >> 1)) {
       this.#planned.delete(key);
       this.#horizon = Math.min(this.#horizon, at);
@@ -136,13 +140,18 @@ export class DueDates implements Duty {
     let done = 0;
     for (const [key, planned] of dueNow.slice(0, factsPerRun)) {
       if (!active()) break;
-      if (planned.destroys && this.#options.timers.monotonicMs() < this.#agreeMs) break;
+      if (planned.destroys && this.#mayNotAgree()) break;
       if (await this.#tried(key, planned)) done += 1;
       await giveWay(this.#options.timers);
     }
     const times = [...this.#planned.values()].map(({ at }) => at);
     this.#earliest = times.reduce((least, at) => Math.min(least, at), Number.POSITIVE_INFINITY);
     return { done, left: dueNow.length - done };
+  }
+
+  /** Whether a region could not agree to a destruction a moment ago. */
+  #mayNotAgree(): boolean {
+    return this.#options.timers.monotonicMs() < this.#agreeMs;
   }
 
   /** The same, also false where the record cannot be read, or a region cannot agree to a destruction: the others come first. */
