@@ -383,6 +383,27 @@ describe("resync", () => {
     expect((await own.levels()).reached).toBe(asked);
   });
 
+  test("looks also with another leader for what the store lacks before the cursors, once it has lost its level", async () => {
+    const mine = objectOf();
+    await put(peer.store, [mine]);
+    await put(own, [{ ...mine, objectType: 3 }]);
+    await own.requestResync();
+    await level();
+    own.doubted = () => true;
+    await own.loseLevel();
+    await caughtUp();
+    own.doubted = () => false;
+    const asked = await own.requestResync();
+    epoch = await own.newEpoch();
+    reader = readerOf();
+    expect(await level()).toEqual({ done: 1, left: 0 });
+    expect((await own.levels()).reached).toBe(asked);
+    // A level that was not lost needs no comparison.
+    await own.requestResync();
+    reader = readerOf();
+    expect(await level()).toEqual({ done: 0, left: 0 });
+  });
+
   test("counts a request that comes meanwhile as another one", async () => {
     await put(peer.store, [objectOf()]);
     const first = await own.requestResync();

@@ -49,6 +49,7 @@ const partitionsAtOnce = 6;
 const saveEveryMs = 1_000;
 
 const unjoinableMax = 10_000;
+const allPartitions = Array.from({ length: sysPartition + 1 }, (_, partition) => partition);
 
 /** What a comparison fetched, and whether it looked at everything. */
 interface Comparing {
@@ -118,7 +119,7 @@ export class PeerReader {
   async pullAll(position: StorePosition, context: DutyContext): Promise<DutyResult> {
     const { replicationId, numbers } = position;
     const total = { done: 0, left: 0 };
-    this.#lookAtDoubt(numbers);
+    this.#lookAtDoubt();
     const behind = [...numbers.keys()].filter((partition) => !this.#reached(partition, position));
     await this.#tellDistance(behind, position);
     if (behind.length > 0) this.#marks.note(await this.#options.own.position());
@@ -138,8 +139,7 @@ export class PeerReader {
   /** Compares digests of every partition and fetches what differs; returns the number of these records. */
   async compareAll(context: DutyContext): Promise<DutyResult> {
     const total = { done: await this.#retryUnproven(), left: 0 };
-    const all = Array.from({ length: sysPartition + 1 }, (_, partition) => partition);
-    await forEachLimit(all, partitionsAtOnce, async (partition) => {
+    await forEachLimit(allPartitions, partitionsAtOnce, async (partition) => {
       await this.#alone(partition, async () => {
         const place = await this.#place(partition);
         const { done, whole } = await this.#compare(partition, place, context);
@@ -150,13 +150,16 @@ export class PeerReader {
     return total;
   }
 
+  /** Has the next pull compare digests: something may be missing before the cursors. */
+  compareFirst(): void {
+    this.#unjoinable.clear();
+    for (const partition of allPartitions) this.#again.add(partition);
+  }
+
   /** Once a doubt of the own store has ended, as by `store accept`, it may take what it refused before. */
-  #lookAtDoubt(numbers: readonly number[]): void {
+  #lookAtDoubt(): void {
     const isDoubted = this.#options.own.doubted();
-    if (this.#wasDoubted && !isDoubted) {
-      this.#unjoinable.clear();
-      for (const partition of numbers.keys()) this.#again.add(partition);
-    }
+    if (this.#wasDoubted && !isDoubted) this.compareFirst();
     this.#wasDoubted = isDoubted;
   }
 

@@ -24,16 +24,18 @@ export class Resync implements Duty {
   }
 
   async run(context: DutyContext): Promise<DutyResult> {
-    const { asked, reached } = await this.#own.levels();
+    const { asked, reached, lost } = await this.#own.levels();
     if (asked <= reached) return { done: 0, left: 0 };
     // A doubted store refuses copies that it takes once the doubt is over: until then it may lack what others have.
     const total = { done: 0, left: this.#own.doubted() ? 1 : 0 };
     for (const reader of present(this.#readers)) {
       // What was read before the outage may be lost with it: only the own store's cursors count.
       reader.forget();
-      const { done, left } = await reader.pullAll(await reader.peer.position(), context);
-      total.done += done;
-      total.left += left;
+      add(total, await reader.pullAll(await reader.peer.position(), context));
+      if (total.left > 0 || reached >= lost) continue;
+      // The store lacked something when it lost its level, maybe before the cursors; this leader need not know why.
+      reader.compareFirst();
+      add(total, await reader.pullAll(await reader.peer.position(), context));
     }
     if (total.left > 0 || !context.active()) return { ...total, left: Math.max(1, total.left) };
     await this.#own.setLevel(asked, context.epoch);
@@ -61,6 +63,11 @@ export function digestCheck(
   return eachUp("digests", everyMs, own, readers, (reader, context) => reader.compareAll(context));
 }
 
+function add(total: { done: number; left: number }, { done, left }: DutyResult): void {
+  total.done += done;
+  total.left += left;
+}
+
 /** A retired region is left out everywhere; one that is merely down is asked, and fails. */
 function present(readers: readonly PeerReader[]): readonly PeerReader[] {
   return readers.filter(({ peer }) => peer.state() !== "retired");
@@ -77,10 +84,7 @@ function eachUp(
   const run = async (context: DutyContext): Promise<DutyResult> => {
     const total = { done: 0, left: 0 };
     for (const reader of readers) {
-      if (reader.peer.state() !== "up") continue;
-      const { done, left } = await work(reader, context);
-      total.done += done;
-      total.left += left;
+      if (reader.peer.state() === "up") add(total, await work(reader, context));
     }
     return total;
   };
