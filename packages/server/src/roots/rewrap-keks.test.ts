@@ -33,10 +33,29 @@ test("a move records the next root, wraps under it, makes it the current one, an
   world.manager("x").fail("gone");
   world.keyRing.drop();
   expect(await key.open()).toBe("secret");
+  await world.rewrap.settle("i");
   world.nowMs += 31_000;
   await world.rewrap.settle("i");
   expect(named().left).toEqual([]);
 });
+
+test.each([3_600_000, -3_600_000])(
+  "a wall clock that jumps by %d ms changes nothing about when the old root is dropped",
+  async (ms) => {
+    await world.instance("i", "x");
+    await world.seal("i");
+    await world.write("i", order("y"));
+    await world.rewrap.settle("i");
+    await world.rewrap.settle("i");
+    world.wallAheadMs = ms;
+    world.nowMs += 29_000;
+    await world.rewrap.settle("i");
+    expect(named().left).toHaveLength(1);
+    world.nowMs += 2_000;
+    await world.rewrap.settle("i");
+    expect(named().left).toEqual([]);
+  },
+);
 
 test.each(["before the first wrap", "after the wraps, before the record"])(
   "after a crash %s keys still open, and the leader completes the move",

@@ -10,8 +10,10 @@ import type { RedisStore } from "@holdfast/redis";
 import type { Duty, DutyContext, DutyResult } from "@holdfast/regions";
 import { instanceRecordId, type Records } from "../records/records.ts";
 import {
+  type NamedRoots,
   namedRoots,
   type RootReference,
+  referenceText,
   rootChanges,
   sameReference,
 } from "../records/root-reference.ts";
@@ -25,9 +27,11 @@ interface RewrapKeksOptions {
   readonly keks: { readonly list: (instance: string) => Promise<readonly WrappedKek[]> };
   readonly own: Pick<RedisStore, "rewrapStorageKeys">;
   readonly records: Pick<Records, "change">;
-  readonly clock: Pick<Clock, "wallMs">;
+  readonly clock: Pick<Clock, "monotonicMs" | "wallMs">;
   readonly everyMs: number;
 }
+
+type LeftRoot = NamedRoots["left"][number];
 
 /** The result of rewrapping an instance's KEKs under its root key. */
 export interface Settled {
@@ -58,6 +62,8 @@ export class RewrapKeks implements Duty {
   readonly #options: RewrapKeksOptions;
   /** Instances that failed at their last attempt. */
   readonly #failed = new Set<string>();
+  /** By instance: when this process first saw each root of trust that was left, monotonic: a wall clock may jump. */
+  readonly #left = new Map<string, ReadonlyMap<string, number>>();
 
   constructor(options: RewrapKeksOptions) {
     this.#options = options;
@@ -197,30 +203,45 @@ export class RewrapKeks implements Duty {
   /** All KEKs are under the new root of trust: updates the record, unless another order has changed it meanwhile. */
   async #leave(instance: string, moved: RootReference | undefined): Promise<void> {
     const { region, roots, records, clock } = this.#options;
-    const named = roots.named(instance);
-    const nowMs = clock.wallMs();
-    const old = named.left.some(({ atMs }) => nowMs - atMs >= leaveAfterMs);
-    if (moved === undefined && !old) return;
+    const isOver = this.#overIn(instance);
+    if (moved === undefined && !roots.named(instance).left.some(isOver)) return;
     await records.change(
       "Instance",
       instanceRecordId(instance),
       (record) => {
         const { current, next, left } = namedRoots(record, region);
-        const kept = left.filter(({ atMs }) => nowMs - atMs < leaveAfterMs);
+        const kept = left.filter((one) => !isOver(one));
         if (moved === undefined) {
           return kept.length === left.length ? undefined : rootChanges(region, { left: kept });
         }
         // Another order came in between, and is carried out separately.
         if (!sameReference(next, moved)) return undefined;
-        const gone = current === undefined ? [] : [{ reference: current, atMs: nowMs }];
+        const gone = current === undefined ? [] : [{ reference: current, atMs: clock.wallMs() }];
         return rootChanges(region, { current: moved, left: [...kept, ...gone] }, { next: true });
       },
       [],
     );
+  }
+
+  /** Tells which roots of trust were left long enough ago, as far as this process has seen. */
+  #overIn(instance: string): (one: LeftRoot) => boolean {
+    const { roots, clock } = this.#options;
+    const nowMs = clock.monotonicMs();
+    const before = this.#left.get(instance);
+    const seen = new Map(
+      roots.named(instance).left.map((one) => [nameOf(one), before?.get(nameOf(one)) ?? nowMs]),
+    );
+    if (seen.size === 0) this.#left.delete(instance);
+    else this.#left.set(instance, seen);
+    return (one) => nowMs - (seen.get(nameOf(one)) ?? nowMs) >= leaveAfterMs;
   }
 }
 
 function settled(results: readonly Rewrapped[], more = 0): Settled {
   const rewrapped = results.filter((result) => result === "moved" || result === "rewrapped").length;
   return { rewrapped, left: results.filter((result) => result === "raced").length + more };
+}
+
+function nameOf({ reference, atMs }: LeftRoot): string {
+  return `${atMs} ${referenceText(reference)}`;
 }

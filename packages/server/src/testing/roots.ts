@@ -33,6 +33,8 @@ export function namedRoot(rootKey: string): RootReference {
 /** Roots of trust, key ring and records of one region in memory, with a clock that a test sets. */
 export class TestRoots {
   nowMs = 1_800_000_000_000;
+  /** How far the wall clock is ahead of that. */
+  wallAheadMs = 0;
   readonly keks = new MemoryKekStore();
   readonly managers = new Map<string, MemoryRootOfTrust>();
   readonly roots: Roots;
@@ -51,7 +53,7 @@ export class TestRoots {
   rewrapStorageKeys = async () => ({ rewrapped: 0, restored: 0, left: 0 });
 
   constructor() {
-    const clock = { wallMs: () => this.nowMs, monotonicMs: () => this.nowMs };
+    const clock = { wallMs: () => this.nowMs + this.wallAheadMs, monotonicMs: () => this.nowMs };
     this.#store = new MemoryOwnStore({ instances: new MemoryInstanceStore() });
     const { view } = this;
     this.records = new Records({
