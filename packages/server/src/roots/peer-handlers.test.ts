@@ -1,3 +1,4 @@
+import { StoreUnavailable } from "@holdfast/engine";
 import { MemoryRootOfTrust } from "@holdfast/engine/testing";
 import { expect, test } from "vitest";
 import { systemIds } from "../base/system.ts";
@@ -7,7 +8,10 @@ import { rootPeerHandlers } from "./peer-handlers.ts";
 const [own, neighbour] = ["11111111-2222-4333-8444-555555555555", "the-neighbour"];
 
 /** A node whose configuration names the token `holdfast`, beside instances with tokens of their own. */
-function handlersWith(named: Readonly<Record<string, Partial<RootReference>>>) {
+function handlersWith(
+  named: Readonly<Record<string, Partial<RootReference>>>,
+  refresh: () => Promise<void> = async () => undefined,
+) {
   const asked: unknown[] = [];
   const roots = {
     instances: () => Object.keys(named),
@@ -15,7 +19,7 @@ function handlersWith(named: Readonly<Record<string, Partial<RootReference>>>) {
   };
   const deps = {
     roots,
-    refresh: async () => undefined,
+    refresh,
     holderOf: ({ token, type }: Partial<RootReference>) =>
       type === "pkcs11" ? (token ?? "holdfast") : undefined,
     seal: async () => ({ sealed: "AAAA" }),
@@ -61,4 +65,14 @@ test("a root of trust whose secret locks nothing may be shared with a neighbour"
   const root = { type: "key-protect", instanceId: "i", rootKey: "k", apiKey: pin } as const;
   await handlers.checkRoot({ root, bound: [own] });
   expect(asked).toHaveLength(1);
+});
+
+test("an order is refused while no store can be read: the records may be older than it", async () => {
+  const { handlers } = handlersWith(others, async () => {
+    throw new StoreUnavailable("noLease", "no region's store can be read");
+  });
+  const refused = { failure: "noLease" };
+  const settled = handlers.settleRoot({ instance: own, anySource: true });
+  await expect(settled).rejects.toMatchObject(refused);
+  await expect(handlers.revalidateRoot({ instance: own })).rejects.toMatchObject(refused);
 });

@@ -34,6 +34,7 @@ interface RootPeerDeps {
     readonly revalidate: (instance: string) => Promise<void>;
     readonly statusOf: (instance: string) => KeyRingStatus | undefined;
   };
+  /** Reads what other nodes and regions ordered; where no store can be read, the order is refused, not carried out by old records. */
   readonly refresh: () => Promise<void>;
   readonly status: (instance: string) => RootStatus;
   /** Opens a root of trust separately from those in use. */
@@ -46,9 +47,7 @@ interface RootPeerDeps {
 
 /** Carries out administrators' orders in this region, whichever region they call. */
 export function rootPeerHandlers(deps: RootPeerDeps): RootPeerHandlers {
-  const { roots, rewrap, validate, keyRing, status, open } = deps;
-  // This node may not have seen another region's order yet.
-  const refresh = () => deps.refresh().catch(() => undefined);
+  const { roots, rewrap, validate, keyRing, status, open, refresh } = deps;
   const stored = (given: GivenRoot | GivenLookup): Promise<RootReference> =>
     storedReference(given, deps.seal).catch((error: unknown) => {
       throw rootProblem(error);
