@@ -306,8 +306,9 @@ test("`root adopt` puts keys under another root key after the configuration's on
   const node = roots.both.node("a1");
   node.launch();
   await until("it has filled itself", async () => {
+    if (!node.running) throw new Error(`a1 ended:\n${node.logTail()}`);
     const lines = await node.details().catch((): readonly string[] => []);
-    return lines.includes("serving: own store") || lines.join();
+    return lines.includes("serving: own store") || `${lines.join()}\n${node.logTail()}`;
   });
   const wrong = await adopt("another one");
   expect(wrong).toMatchObject({
