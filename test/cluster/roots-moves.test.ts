@@ -331,10 +331,15 @@ test("`root adopt` puts keys under another root key after the configuration's on
   }
   const allowed = await holdfast("root", "allow-adopt", "--lost", lost, "--config", other);
   expect(allowed).toMatchObject({ code: 0, err: "" });
-  expect(allowed.out).toMatch(/^region a may get 1 key-encryption keys .* for an hour/);
+  // Regions that do not see each other at their start, as on a busy machine, each make a first one.
+  const [, count] =
+    /^region a may get ([12]) key-encryption keys .* for an hour/.exec(allowed.out) ?? [];
+  expect(count, allowed.out).toBeDefined();
   const { out, err, code } = await adopt(lost);
   expect({ err, code }).toEqual({ err: "", code: 0 });
-  expect(out).toMatch(/^1 key-encryption keys of region a are under key-protect /);
+  expect(out).toMatch(
+    new RegExp(`^${count} key-encryption keys of region a are under key-protect `),
+  );
   await until("a1 opens it", async () =>
     keyBytes(clients.at("a1"), id).then(
       (found) => found === bytes,
@@ -344,6 +349,6 @@ test("`root adopt` puts keys under another root key after the configuration's on
   const again = await adopt(lost);
   expect(again).toMatchObject({ code: 0, err: "" });
   expect(again.out).toMatch(
-    /the 1 key-encryption keys under key-protect .* given to region b again/,
+    new RegExp(`the ${count} key-encryption keys under key-protect .* given to region b again`),
   );
 });
