@@ -58,7 +58,7 @@ test("a node of a newer format reads, but does not write that format before ever
   if (before === undefined) throw new Error("not read");
   const after = { ...object, lastChange: object.lastChange + 1 };
   const change = () => newer.store.commit(instance, [{ kind: "update", before, after }], []);
-  await expect(change()).rejects.toMatchObject({ failure: "unknownFormat" });
+  await expect(change()).rejects.toMatchObject({ failure: "formatNotAgreed" });
   expect(await newer.store.markServed(instance, before, after)).toBe(false);
   expect((await read())?.object).toEqual(object);
 

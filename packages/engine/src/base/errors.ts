@@ -13,6 +13,8 @@ export type StoreFailure =
   | "corrupt"
   /** An intact record with a format or fields that this node does not know: never repaired, never replaced. */
   | "unknownFormat"
+  /** This node writes a format that not every node reads yet: it changes nothing before. It says nothing about any record. */
+  | "formatNotAgreed"
   /** Redis answered with an error or a value that this node does not understand. It says nothing about any record. */
   | "badReply"
   /** A date has come, and this node's clock disagrees with the store's or the other region's. */

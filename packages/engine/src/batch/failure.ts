@@ -32,6 +32,8 @@ const storeMessages: Partial<Record<StoreFailure, string>> = {
   corrupt: "cannot tell: the store holds this in a damaged form",
   unknownFormat:
     "cannot tell: this needs another release than this node runs; try another endpoint",
+  formatNotAgreed:
+    "cannot tell: this node runs a newer release than others, and changes nothing before all are upgraded; try another endpoint",
   clockDoubt:
     "cannot tell: a date of this object has come, and this node's clock disagrees with the store's or the other region's by more than 60 s; try another endpoint",
   doubted:

@@ -58,7 +58,11 @@ export class Formats {
   #unproven = "";
 
   constructor(
-    { recordFormat, formatsEveryMs, processName }: StoreSettings,
+    {
+      recordFormat,
+      formatsEveryMs,
+      processName,
+    }: Pick<StoreSettings, "recordFormat" | "formatsEveryMs" | "processName">,
     values: Pick<StoredValues, "proves">,
   ) {
     this.#node = `${processName} ${recordFormat}`;
@@ -98,7 +102,7 @@ export class Formats {
   requireAgreed(): void {
     if (this.known === undefined || this.known.required >= this.#own) return;
     throw new StoreUnavailable(
-      "unknownFormat",
+      "formatNotAgreed",
       `this node writes record format ${this.#own}, and some node of a region reads formats up to ${this.known.required} only: it writes nothing before all nodes of both regions are upgraded`,
     );
   }

@@ -113,6 +113,18 @@ test("waits for no record that cannot be read, and tries it again", async () => 
   expect(await stateIn(bad)).toBe("Active");
 });
 
+test("while this node may write nothing, no date is put off as if its record were damaged", async () => {
+  const object = planned({ activation: start + 10 });
+  await put(own, [object]);
+  await run();
+  const commit = vi.spyOn(own, "commit");
+  commit.mockRejectedValueOnce(new StoreUnavailable("formatNotAgreed", "as the test said"));
+  await time.run(10_000);
+  await expect(run()).rejects.toMatchObject({ failure: "formatNotAgreed" });
+  expect(await run()).toEqual({ done: 1, left: 0 });
+  expect(await stateIn(object)).toBe("Active");
+});
+
 test("follows a date that was changed, and forgets one that was deleted", async () => {
   const [moved, deleted] = [
     planned({ activation: start + 10 }),

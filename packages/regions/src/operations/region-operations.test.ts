@@ -364,6 +364,13 @@ describe("rejoin", () => {
         by: "again",
       });
     }
+    const refusal = "region b: it changes nothing before all nodes are upgraded";
+    const notAgreed = async () => {
+      throw new StoreUnavailable("formatNotAgreed", refusal);
+    };
+    Object.assign(peer, { push: notAgreed });
+    const again = { message: `${refusal}; then give the command again`, by: "again" };
+    await expect(rejoin()).rejects.toMatchObject(again);
     Object.assign(peer, { push });
     await a.own.reserve(instance, [key.uniqueIdentifier], "operation");
     await expect(rejoin()).rejects.toMatchObject({ failure: "reserved" });

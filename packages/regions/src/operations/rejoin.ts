@@ -198,8 +198,10 @@ async function pushOnce(
   objects: readonly ManagedObject[],
 ): Promise<readonly PushOutcome[]> {
   const outcomes = await survivor.push(objects).catch((error: unknown) => {
-    if (error instanceof StoreUnavailable && error.failure === "unknownFormat") return undefined;
-    throw error;
+    if (!(error instanceof StoreUnavailable)) throw error;
+    if (error.failure === "unknownFormat") return undefined;
+    if (error.failure !== "formatNotAgreed") throw error;
+    throw new RegionRefused(`${error.message}; then give the command again`, "again");
   });
   if (outcomes !== undefined && !outcomes.includes("unread")) return outcomes;
   throw new RegionRefused(

@@ -45,6 +45,7 @@ const failures: { readonly [Failure in StoreFailure]: true } = {
   notInitialised: true,
   corrupt: true,
   unknownFormat: true,
+  formatNotAgreed: true,
   badReply: true,
   clockDoubt: true,
   doubted: true,
