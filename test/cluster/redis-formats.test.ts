@@ -60,6 +60,9 @@ test("a node of a newer format reads, but does not write that format before ever
   const change = () => newer.store.commit(instance, [{ kind: "update", before, after }], []);
   await expect(change()).rejects.toMatchObject({ failure: "formatNotAgreed" });
   expect(await newer.store.markServed(instance, before, after)).toBe(false);
+  // Other regions could decide what this node cannot make.
+  const reserving = newer.store.reserve(instance, [object.uniqueIdentifier], "operation");
+  await expect(reserving).rejects.toMatchObject({ failure: "formatNotAgreed" });
   expect((await read())?.object).toEqual(object);
 
   const epoch = await old.store.newEpoch();

@@ -64,6 +64,8 @@ export class Reservations {
     const { head, record, reserved } = partitionKeys(partition);
     const members = ids.map((id) => ownRecordKey("", id));
     const session = this.#sessions.now("write") ?? (await this.#sessions.require("write"));
+    // The change could be decided elsewhere, and not be made here.
+    this.#context.formats.requireAgreed();
     const storeId = Buffer.from(session.storeId, "hex");
     const sinceMs = String(Math.floor(this.#context.lease.now().wallMs));
     const reply = await session.groupCommit.submit(

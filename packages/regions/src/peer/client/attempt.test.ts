@@ -193,6 +193,11 @@ test.each<[string, CallFault, boolean]>([
     { kind: "answered", error: new StoreUnavailable("barrierShort", "") },
     false,
   ],
+  [
+    "to a node that changes nothing before an upgrade is complete was not carried out",
+    { kind: "answered", error: new StoreUnavailable("formatNotAgreed", "") },
+    true,
+  ],
 ])("a request %s", (_what, fault, undone) => {
   expect(judgeOfCalls.undone(new CallFailed(fault))).toBe(undone);
 });

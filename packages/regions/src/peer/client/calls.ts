@@ -181,7 +181,14 @@ export const judge: Judge = {
       ? fault.error.refused
       : regional.has(fault.error.failure);
   },
-  undone: (error) => error instanceof CallFailed && error.fault.kind === "notSent",
+  undone: (error) => {
+    if (!(error instanceof CallFailed)) return false;
+    const { fault } = error;
+    if (fault.kind === "notSent") return true;
+    // Such a node changes nothing.
+    const failure = fault.kind === "answered" ? fault.error : undefined;
+    return failure instanceof StoreUnavailable && failure.failure === "formatNotAgreed";
+  },
   // What a node answered says more than that another one was not reached.
   better: (before, after) =>
     after instanceof CallFailed && after.fault.kind === "answered" ? after : before,
