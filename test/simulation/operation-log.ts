@@ -144,11 +144,15 @@ function askedOf(wish: Wish): object | undefined {
 /** "Cannot tell" is a General Failure. */
 const unsure = /^GeneralFailure\b/;
 
+/** Whether an answer, or none, leaves open if what was asked for was done. */
+export function isUnsure(answer: Answer | undefined): boolean {
+  return answer === undefined || (answer.kind === "refused" && unsure.test(answer.reason));
+}
+
 function outcomeOf(answer: Answer | undefined): Pick<Operation, "outcome" | "reason"> {
-  if (answer === undefined) return { outcome: "unknown" };
+  if (answer === undefined || isUnsure(answer)) return { outcome: "unknown" };
   if (answer.kind === "notFound") return { outcome: "refused", reason: "ObjectNotFound" };
   if (answer.kind !== "refused") return { outcome: "done" };
-  if (unsure.test(answer.reason)) return { outcome: "unknown" };
   const [reason = ""] = answer.reason.split(":");
   // KMIP 2.x, which these clients speak, has a reason of its own for the State: this one says something else.
   return { outcome: "refused", reason: reason === "PermissionDenied" ? answer.reason : reason };

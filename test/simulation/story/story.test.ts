@@ -72,6 +72,7 @@ test.each([
   ["the note n1 of 1234abcd is not in b at the end", "lost"],
   ["two leaders acted in epoch 3 of region a", "leaders"],
   ["not settled after 120000 ms: the regions differ", "other"],
+  ['destroy at b1 is answered {"reason":"the object was destroyed"} at the end', "other"],
   ["object 1234abcd at any endpoint: no order explains Get; it could only be: destroyed", "other"],
 ])("counts the violation %j as %s", (message, id) => {
   expect(brokenBy(message).id).toBe(id);
