@@ -9,11 +9,13 @@ function simulate(...args: readonly string[]) {
   return spawnSync(process.execPath, [...main, ...args], { cwd: root, encoding: "utf8" });
 }
 
-test("tells the shortest history that breaks a promise", () => {
+test("tells the shortest history that fails in the same way", () => {
   const { status, stdout } = simulate("--histories", "3", "--flaw", "no tag check");
   expect(status, stdout).toBe(1);
   expect(stdout).toMatch(/^seed \d+: VIOLATION: /);
-  expect(stdout).toMatch(/the shortest history of seed \d+ that breaks a promise:\n {2}\d clients/);
+  expect(stdout).toMatch(
+    /the shortest history of seed \d+ that fails in this way:\n {2}\d clients/,
+  );
   expect(stdout).toContain("a promise is broken");
 });
 

@@ -1,7 +1,8 @@
 import { writeFileSync, writeSync } from "node:fs";
-import { isViolation } from "./checker.ts";
+import { isViolation, type Violation } from "./checker.ts";
 import { Coverage, coverageLines } from "./coverage.ts";
 import { enumerate } from "./enumeration.ts";
+import { failureKind } from "./failure-kind.ts";
 import { type HistoryResult, runHistory, runPlan } from "./history.ts";
 import { BadOption, type Options, parseOptions } from "./options.ts";
 import { planLines, planOf, shrunk } from "./plan.ts";
@@ -66,12 +67,20 @@ function printTrace({ seed, lines, failure, digest }: HistoryResult, whole: bool
   else say(`seed ${seed}: ${failure instanceof Error ? failure.stack : String(failure)}`);
 }
 
-/** Looks for the shortest history that breaks a promise as this seed does, and tells its story. */
-async function tellShortest(seed: number, { flaw, focus, limit }: Options): Promise<void> {
-  const fails = async (plan: ReturnType<typeof planOf>): Promise<boolean> =>
-    isViolation((await runPlan(plan, { flaw })).failure);
+/** Looks for the shortest history that fails in the same way as this seed's, and tells its story. */
+async function tellShortest(
+  seed: number,
+  { message }: Violation,
+  { flaw, focus, limit }: Options,
+): Promise<void> {
+  const kind = failureKind(message);
+  // A shorter history that breaks another promise would mislead.
+  const fails = async (plan: ReturnType<typeof planOf>): Promise<boolean> => {
+    const { failure } = await runPlan(plan, { flaw });
+    return isViolation(failure) && failureKind(failure.message) === kind;
+  };
   const plan = await shrunk(planOf(seed, focus), fails);
-  say(`the shortest history of seed ${seed} that breaks a promise:`);
+  say(`the shortest history of seed ${seed} that fails in this way:`);
   for (const line of planLines(plan)) say(`  ${line}`);
   const { steps } = await runPlan(plan, { flaw, recorded: true });
   for (const line of storyText(steps, limit)) say(line);
@@ -134,7 +143,7 @@ async function runAll(options: Options): Promise<boolean> {
     if (trace || failure !== undefined) printTrace(result, trace || !isViolation(failure));
     if (failure !== undefined) break;
   }
-  if (isViolation(failure)) await tellShortest(first + totals.done - 1, options);
+  if (isViolation(failure)) await tellShortest(first + totals.done - 1, failure, options);
   totals.say();
   if (coverage !== undefined) for (const line of coverageLines(await coverage.end())) say(line);
   return failure === undefined;
