@@ -40,7 +40,7 @@ export function mutants(): string {
     "",
     madeFrom("`test/mutants` and the results in it"),
     "",
-    "A test that cannot fail proves nothing. `npm run mutants` plants faults in a copy of the sources, one at a time: a missing check, a wrong order, a wrong comparison. For each, it runs the tests that should find it, the cheapest first: unit tests, the simulator, clusters of real processes. Each command must pass without the fault. A fault that no command finds is a gap in the tests; the run then ends with exit code 1.",
+    "A test that cannot fail proves nothing. `npm run mutants` plants faults in a copy of the sources, one at a time: a missing check, a wrong order, a wrong comparison. For each, it runs the tests that should find it, the cheapest first: unit tests, the simulator, clusters of real processes. Each command must pass without the fault. A command finds a fault if a test fails or a promise is broken; one that crashes or does not end finds nothing, and the row says how it ended. A fault that no command finds is a gap in the tests; the run then ends with exit code 1.",
     "",
     "<!-- not run: each takes hours, or minutes for one fault -->",
     "```",
@@ -147,6 +147,9 @@ function foundBy(verdict: Verdict | undefined): string {
     return verdict.passed.length === 0
       ? "**not found**"
       : `**not found** by ${places(verdict.passed)}`;
+  }
+  if (verdict.result === "crashed") {
+    return `**not found**: ${places([verdict.command])} crashed: ${plain(verdict.what)}`;
   }
   return `${verdict.place}: ${plain(verdict.what)}`;
 }

@@ -6,10 +6,13 @@ import { pathWithTools } from "../../scripts/redis-path.mjs";
 import { node24 } from "../../scripts/setup/packages.mjs";
 import type { Killer } from "./killers.ts";
 
-/** How a command ended: it passed, it failed and so found the fault, or it did not end in time. */
+/**
+ * How a command ended: it passed, it failed and so found the fault, it ended without a verdict, or it did not end in
+ * time.
+ */
 export interface KillerOutcome {
-  readonly ended: "passed" | "failed" | "late" | "stopped";
-  /** What failed: a test's title, or a seed and the broken promise. */
+  readonly ended: "passed" | "failed" | "crashed" | "late" | "stopped";
+  /** What failed: a test's title, or a seed and the broken promise. Where it crashed: what it said last. */
   readonly what: string;
   readonly seconds: number;
 }
@@ -35,8 +38,10 @@ export async function runKiller(
   const seconds = Math.round((performance.now() - begunMs) / 100) / 10;
   if (ended !== undefined) return { ended, what: "", seconds };
   if (code === 0) return { ended: "passed", what: "", seconds };
-  const what = killer.file === undefined ? brokenPromise(output) : await failedTest(report, output);
-  return { ended: "failed", what: what.slice(0, 240), seconds };
+  const failed = killer.file === undefined ? brokenPromise(output) : await failedTest(report);
+  if (failed !== undefined) return { ended: "failed", what: failed.slice(0, 240), seconds };
+  const said = killer.file === undefined ? undefined : await notLoaded(report);
+  return { ended: "crashed", what: (said ?? blamed(output)).slice(0, 240), seconds };
 }
 
 interface Ran {
@@ -113,29 +118,35 @@ interface Report {
   }[];
 }
 
-/** The title of the first test that failed; what vitest said where a file did not load. */
-async function failedTest(report: string, output: string): Promise<string> {
-  const text = await readFile(report, "utf8").catch(() => undefined);
-  if (text === undefined) return `no report: ${lastLine(output)}`;
-  const { testResults } = JSON.parse(text) as Report;
-  const failed = testResults
+/** The title of the first test that failed; undefined if none did, or none ran. */
+async function failedTest(report: string): Promise<string | undefined> {
+  const results = (await read(report))?.testResults ?? [];
+  return results
     .flatMap(({ assertionResults }) => assertionResults)
-    .find(({ status }) => status === "failed");
-  if (failed !== undefined) return failed.fullName;
-  const [message] = testResults.map((each) => each.message).filter((each) => each !== "");
-  return `no test ran: ${firstLine(message ?? output)}`;
+    .find(({ status }) => status === "failed")?.fullName;
 }
 
-function brokenPromise(output: string): string {
-  const lines = output.split("\n");
-  const line = lines.find((each) => /^seed \d+: |^VIOLATION: |^FAILED: /.test(each));
-  return line ?? lastLine(output);
+/** What vitest said where a file did not load, or its set-up failed. */
+async function notLoaded(report: string): Promise<string | undefined> {
+  const results = (await read(report))?.testResults ?? [];
+  const message = results.map((each) => each.message).find((each) => each !== "");
+  return message === undefined
+    ? undefined
+    : `no test ran: ${message.trim().replaceAll(/\s+/g, " ")}`;
 }
 
-function firstLine(text: string): string {
-  return text.trim().split("\n")[0] ?? "";
+async function read(report: string): Promise<Report | undefined> {
+  const text = await readFile(report, "utf8").catch(() => undefined);
+  return text === undefined ? undefined : (JSON.parse(text) as Report);
 }
 
-function lastLine(text: string): string {
-  return text.trim().split("\n").at(-1) ?? "";
+/** The line with which the simulator or chaos tells of a broken promise. Any other failure of theirs shows none. */
+function brokenPromise(output: string): string | undefined {
+  return output.split("\n").find((each) => /^seed \d+: VIOLATION: |^FAILED: /.test(each));
+}
+
+/** The line of an output that says why the program ended, or else its last line. */
+function blamed(output: string): string {
+  const lines = output.trim().split("\n");
+  return (lines.find((line) => /\b\w*Error\b|\bheap\b/.test(line)) ?? lines.at(-1) ?? "").trim();
 }

@@ -76,13 +76,18 @@ function tell(chosen: readonly PlantedFault[], { verdicts, unjudged }: MutantRep
     const count = all.filter((each) => each.result === "killed" && each.place === place).length;
     return count === 0 ? [] : [`${count} by ${place}`];
   });
-  const survivors = chosen.filter(({ name }) => verdicts.get(name)?.result === "survived");
-  for (const { name, rule } of survivors) say(`SURVIVED: ${name} (${rule})`);
+  let found = 0;
+  for (const { name, rule } of chosen) {
+    const verdict = verdicts.get(name);
+    if (verdict?.result === "killed") found += 1;
+    if (verdict?.result === "survived") say(`SURVIVED: ${name} (${rule})`);
+    if (verdict?.result === "crashed") say(`CRASHED: ${name}: ${verdict.command}: ${verdict.what}`);
+  }
   for (const line of unjudged) say(`NOT JUDGED: ${line}`);
-  const found = all.length - survivors.length;
   const where = found === 0 ? "" : ` (${killed.join(", ")})`;
-  const rest = unjudged.length === 0 ? "" : `, ${unjudged.length} not judged`;
-  say(`${found} of ${chosen.length} faults found${where}, ${survivors.length} survived${rest}`);
+  const counted = (result: string) => all.filter((each) => each.result === result).length;
+  const others = `${counted("survived")} survived, ${counted("crashed")} crashed, ${unjudged.length} not judged`;
+  say(`${found} of ${chosen.length} faults found${where}; ${others}`);
   return found === chosen.length ? 0 : 1;
 }
 

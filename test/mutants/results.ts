@@ -17,6 +17,13 @@ export type Verdict =
       readonly seconds: number;
     }
   | {
+      /** A command ended without a verdict, or did not end, and no other one found the fault. */
+      readonly result: "crashed";
+      readonly what: string;
+      readonly command: string;
+      readonly seconds: number;
+    }
+  | {
       readonly result: "survived";
       /** The commands that passed although the fault was there. */
       readonly passed: readonly string[];

@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { WorkingCopy } from "./copy.ts";
 import type { PlantedFault } from "./fault.ts";
 import { faults } from "./faults.ts";
+import { runKiller } from "./kill.ts";
 import { runFaults } from "./run.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -21,6 +22,11 @@ const harmless: PlantedFault = {
   replace: "const everyMs = 5_000 + 0;",
   rule: "nothing is broken",
   tests: ["packages/regions/src/leader/agree-format.test.ts"],
+};
+const unreadable: PlantedFault = {
+  ...harmless,
+  name: "unreadable",
+  replace: "const everyMs = ;",
 };
 const withoutTest: PlantedFault = {
   ...harmless,
@@ -45,11 +51,11 @@ test("packages of this repository lead to the copy, all others to those that are
   );
 });
 
-test("each fault is found by a test of the copy, and a harmless edit and a failing command are reported", async () => {
+test("each fault is found by a test of the copy, and a harmless edit, one that does not load and a failing command are reported", async () => {
   const chosen = faults.filter(({ name }) => sample.includes(name));
   const lines: string[] = [];
   const before = readFileSync(join(root, agreeFormat), "utf8");
-  const report = await runFaults([...chosen, harmless, withoutTest], {
+  const report = await runFaults([...chosen, harmless, unreadable, withoutTest], {
     root,
     upTo: "unit",
     seed: 1,
@@ -69,9 +75,26 @@ test("each fault is found by a test of the copy, and a harmless edit and a faili
     result: "survived",
     passed: harmless.tests,
   });
+  expect(report.verdicts.get("unreadable")).toMatchObject({
+    result: "crashed",
+    command: unreadable.tests[0],
+    what: expect.stringMatching(/^no test ran: Transform failed with 1 error: ./),
+  });
   expect(report.unjudged).toEqual([
     expect.stringMatching(/^without a test: packages\/regions.* fails without a fault: /),
   ]);
-  expect(lines).toHaveLength(5);
+  expect(lines).toHaveLength(6);
   expect(readFileSync(join(root, agreeFormat), "utf8")).toBe(before);
+});
+
+test.each([
+  ["a broken promise", "seed 7: VIOLATION: it is gone", "failed", "seed 7: VIOLATION: it is gone"],
+  ["chaos that found something", "FAILED: missing: 1", "failed", "FAILED: missing: 1"],
+  ["an error of the simulator", "seed 7: TypeError: no", "crashed", "seed 7: TypeError: no"],
+  ["an error at its start", "x.ts:1\nSyntaxError: no\n\nNode.js", "crashed", "SyntaxError: no"],
+  ["chaos that could not begin", "chaos: no port", "crashed", "chaos: no port"],
+])("only a broken promise finds a fault: %s", async (_what, output, ended, what) => {
+  const script = `process.stdout.write(${JSON.stringify(output)} + "\\n"); process.exitCode = 1`;
+  const killer = { place: "simulator", text: "", args: ["-e", script] } as const;
+  expect(await runKiller(killer, root, 60_000)).toMatchObject({ ended, what });
 });

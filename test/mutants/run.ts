@@ -74,34 +74,50 @@ class Runner implements MutantReport {
     const killers = killersOf(fault, this.#run);
     if (killers.length === 0) return this.#leave(fault, "no command is used for it");
     const passed: string[] = [];
+    let crash: { readonly command: string; readonly what: string } | undefined;
     let seconds = 0;
     for (const killer of killers) {
       const sound = await this.#withoutFault(killer, copy);
       if (sound.ended !== "passed") {
         return this.#leave(fault, `${killer.text} fails without a fault: ${sound.what}`);
       }
-      const { simulatorMinutes } = this.#run;
-      const usualMs = Math.max(limitLeastMs, sound.seconds * 10_000);
-      const limitMs = minutesOf(simulatorMinutes) ?? usualMs;
-      const outcome = await copy.with(fault, () =>
-        runKiller(killer, copy.root, limitMs, this.#run.stopping),
-      );
-      seconds = Math.round((seconds + outcome.seconds) * 10) / 10;
-      if (outcome.ended === "stopped") return this.#leave(fault, "stopped");
-      const timeIsOver = outcome.ended === "late" && simulatorMinutes !== undefined;
-      if (outcome.ended === "passed" || timeIsOver) {
-        passed.push(killer.text);
-        continue;
-      }
       const { place, text: command } = killer;
-      const late = `does not end within ${limitMs / 1_000} s; ${sound.seconds} s without a fault`;
-      const what = outcome.ended === "late" ? late : outcome.what;
-      this.verdicts.set(fault.name, { result: "killed", place, what, command, seconds });
-      say(`killed    ${fault.name}: ${place}, ${seconds} s: ${what}`);
+      const { ended, what, ...took } = await this.#withFault(fault, killer, copy, sound);
+      seconds = Math.round((seconds + took.seconds) * 10) / 10;
+      if (ended === "stopped") return this.#leave(fault, "stopped");
+      if (ended === "failed") {
+        this.verdicts.set(fault.name, { result: "killed", place, what, command, seconds });
+        say(`killed    ${fault.name}: ${place}, ${seconds} s: ${what}`);
+        return;
+      }
+      // After a crash, another command may show what the fault breaks.
+      if (ended === "passed") passed.push(command);
+      else crash ??= { command, what };
+    }
+    if (crash !== undefined) {
+      this.verdicts.set(fault.name, { result: "crashed", ...crash, seconds });
+      say(`CRASHED   ${fault.name}, ${seconds} s: ${crash.command}: ${crash.what}`);
       return;
     }
     this.verdicts.set(fault.name, { result: "survived", passed, seconds });
     say(`SURVIVED  ${fault.name}, ${seconds} s: ${passed.join(", ")}`);
+  }
+
+  /** What a command does with a fault. One that does not end counts as passed where its time is all that it gets. */
+  async #withFault(
+    fault: PlantedFault,
+    killer: Killer,
+    copy: WorkingCopy,
+    sound: KillerOutcome,
+  ): Promise<KillerOutcome> {
+    const { simulatorMinutes, stopping } = this.#run;
+    const usualMs = Math.max(limitLeastMs, sound.seconds * 10_000);
+    const limitMs = minutesOf(simulatorMinutes) ?? usualMs;
+    const outcome = await copy.with(fault, () => runKiller(killer, copy.root, limitMs, stopping));
+    if (outcome.ended !== "late") return outcome;
+    if (simulatorMinutes !== undefined) return { ...outcome, ended: "passed" };
+    const what = `does not end within ${limitMs / 1_000} s; ${sound.seconds} s without a fault`;
+    return { ...outcome, what };
   }
 
   /** Proves that the copy's own files run, also those of another package than the test's. */
