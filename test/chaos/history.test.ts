@@ -119,6 +119,18 @@ const cases: readonly [string, Play, Partial<Circumstances>, readonly ViolationK
     [],
   ],
   [
+    "gone with the store of the other region, which never had it",
+    (h) => h.notFound(active(h, 200), at("b1", 230), true),
+    { emptied: { a: [], b: [220] } },
+    ["missing"],
+  ],
+  [
+    "the same, while its node may have used that store",
+    (h) => h.notFound(active(h, 200), at("b1", 230), true),
+    { emptied: { a: [], b: [220] }, disturbed: { a: during(199, 205), b: new Intervals() } },
+    [],
+  ],
+  [
     "gone with one of two stores that had it",
     (h) => h.notFound(active(h), at("b1", 230), true),
     { emptied: { a: [220], b: [] } },

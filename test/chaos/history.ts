@@ -189,11 +189,18 @@ function backwards(
 }
 
 /** Whether the only region that acknowledged the object lost its store afterwards. */
-function isExcused(entry: Entry, moment: Moment, circumstances: Circumstances): boolean {
+function isExcused(
+  entry: Entry,
+  moment: Moment,
+  { disturbed, emptied, shared }: Circumstances,
+): boolean {
   const [created] = entry.known;
   if (created === undefined) return false;
-  if (circumstances.shared(created.beganMs, created.endedMs)) return false;
-  return Object.values(circumstances.emptied).some((times) =>
-    times.some((atMs) => atMs >= created.beganMs && atMs <= moment.endedMs),
-  );
+  const { beganMs, endedMs, region } = created;
+  if (shared(beganMs, endedMs)) return false;
+  // A node whose region was disturbed may have made it in the other region's store.
+  const times = disturbed[region].touches(beganMs, endedMs)
+    ? Object.values(emptied).flat()
+    : emptied[region];
+  return times.some((atMs) => atMs >= beganMs && atMs <= moment.endedMs);
 }
