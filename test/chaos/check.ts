@@ -13,7 +13,17 @@ const triesMax = 50;
 
 /** Reads every object at every endpoint; an object without an answer at the end is missing. */
 export async function checkAll(endpoints: readonly Endpoint[], history: History): Promise<void> {
-  await Promise.all(endpoints.map((endpoint) => checkAt(endpoint, history)));
+  await Promise.all(
+    endpoints.map(async (endpoint) => {
+      try {
+        await checkAt(endpoint, history);
+      } catch (error) {
+        // Where the run gave up, it is judged and reported all the same.
+        const what = `${history.entries.size} objects at ${endpoint.node}`;
+        history.violation("missing", `${what}: ${(error as Error).message}`);
+      }
+    }),
+  );
 }
 
 async function checkAt(endpoint: Endpoint, history: History): Promise<void> {
