@@ -39,7 +39,11 @@ export function endpointsOf(both: TwoRegions, instance: string): readonly Endpoi
 }
 
 /** Refusals of requests that may come too late: the object's State, or the attribute's value, is another one by then. */
-const refusals = new Set(["PermissionDenied", "AttributeInstanceNotFound", "AttributeNotFound"]);
+export const refusals: ReadonlySet<string> = new Set([
+  "PermissionDenied",
+  "AttributeInstanceNotFound",
+  "AttributeNotFound",
+]);
 const absent = new Set(["ItemNotFound", "ObjectNotFound"]);
 
 /** Carries out tasks at endpoints and counts the results; each is on its own connection, except for `steady`. */

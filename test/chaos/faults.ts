@@ -29,6 +29,8 @@ export interface FaultContext {
   readonly emptied: (region: RegionName) => void;
   /** Reports that a time begins or ends in which the regions cannot agree. */
   readonly isolated: (name: string, isolated: boolean) => void;
+  /** Reports that the fault took no effect: what it is about was down, or did not take it. */
+  readonly idle: () => void;
   /** Adds a check that must become true once every node is healthy again, before the next fault. */
   readonly afterwards: (what: string, check: () => Promise<boolean>) => void;
   readonly stopped: AbortSignal;
@@ -46,7 +48,9 @@ const lateMaxMs = 700;
 /** How to make each kind of fault. */
 export const makers: Readonly<Record<FaultKind, Maker>> = {
   "kill-node": async ({ node: at }, region, context) => {
-    await killNode(region.node(at), context);
+    const node = region.node(at);
+    if (!node.running) context.idle();
+    await killNode(node, context);
     return () => undefined;
   },
   "replace-node": async ({ node: at }, region, { other }) => {
@@ -56,41 +60,44 @@ export const makers: Readonly<Record<FaultKind, Maker>> = {
     if (other !== undefined) node.program = isOther ? ownProgram : [process.execPath, other];
     return () => undefined;
   },
-  "freeze-node": async ({ node: at }, region) => {
+  "freeze-node": async ({ node: at }, region, { idle }) => {
     const node = region.node(at);
     if (node.running) node.signal("SIGSTOP");
+    else idle();
     return () => {
       if (node.running) node.signal("SIGCONT");
     };
   },
-  "kill-redis": async (_fault, region) => {
+  "kill-redis": async (_fault, region, { idle }) => {
     const primary = await primaryOf(region);
+    if (!primary.running) idle();
     await primary.kill();
     return async () => {
       if (!primary.running) await primary.restart();
       await follow(primary, region);
     };
   },
-  "freeze-redis": async (_fault, region) => freeze(await primaryOf(region)),
-  "depose-redis": async ({ forMs }, region, { stopped }) => {
+  "freeze-redis": async (_fault, region, { idle }) => freeze(await primaryOf(region), idle),
+  "depose-redis": async ({ forMs }, region, { idle, stopped }) => {
     const primary = await primaryOf(region);
-    const thaw = freeze(primary);
-    await promotedFrom(primary, region, stopped);
+    const thaw = freeze(primary, idle);
+    if (!(await promotedFrom(primary, region, stopped))) idle();
     await sleep(forMs);
     return thaw;
   },
-  failover: async (_fault, region) => {
+  failover: async (_fault, region, { idle }) => {
     for (const sentinel of region.redis.sentinels) {
       const told = sentinel.command("sentinel", "failover", sentinelName);
-      if ((await told.catch(() => undefined)) === "OK") break;
+      if ((await told.catch(() => undefined)) === "OK") return () => undefined;
     }
+    idle();
     return () => undefined;
   },
-  partition: async ({ node: at }, region, { filter }) => {
+  partition: async ({ node: at }, region, { filter, idle }) => {
     const node = region.node(at);
     const { primary, replicas, sentinels } = region.redis;
     const ports = [primary, ...replicas, ...sentinels].map(({ port }) => port);
-    if (node.groupId !== undefined) filter.cut(node.groupId, ports);
+    if (node.groupId === undefined || !filter.cut(node.groupId, ports)) idle();
     return () => filter.heal();
   },
   cut: async (_fault, _region, { both, isolated }) => {
@@ -133,10 +140,8 @@ export const makers: Readonly<Record<FaultKind, Maker>> = {
       await Promise.all(dead.map((server) => server.restart()));
     };
   },
-  "full-memory": async (_fault, region) => {
-    await (await primaryOf(region))
-      .command("config", "set", "maxmemory", "1mb")
-      .catch(() => undefined);
+  "full-memory": async (_fault, region, { idle }) => {
+    await (await primaryOf(region)).command("config", "set", "maxmemory", "1mb").catch(idle);
     return async () => {
       const { primary, replicas } = region.redis;
       for (const server of [primary, ...replicas]) {
@@ -144,36 +149,43 @@ export const makers: Readonly<Record<FaultKind, Maker>> = {
       }
     };
   },
-  "full-disk": async (_fault, region) => {
+  "full-disk": async (_fault, region, { idle }) => {
     const primary = await primaryOf(region);
-    await fillDisk(primary);
+    if (!(await fillDisk(primary))) idle();
     return async () => {
       if (!primary.running) await primary.restart();
       else await primary.kill().then(() => primary.restart());
       await follow(primary, region);
     };
   },
-  "lose-disk": async ({ dice, forMs }, region, { stopped }) => {
+  "lose-disk": async ({ dice, forMs }, region, { idle, stopped }) => {
     const primary = await primaryOf(region);
     const { redis } = region;
     const replicas = [redis.primary, ...redis.replicas].filter((one) => one !== primary);
     const lost = dice < 0.5 ? primary : replicas[Math.floor((2 * dice - 1) * replicas.length)];
-    if (lost === undefined) return () => undefined;
+    if (lost === undefined) {
+      idle();
+      return () => undefined;
+    }
     await lost.kill();
     await sleep(forMs);
     if (lost === primary) await promotedFrom(primary, region, stopped);
     return async () => {
       const now = await primaryOf(region);
       // Where no other member was promoted, this one has the only data that counts.
-      if (now === lost) await lost.restart();
-      else await joinAnew(lost, now);
+      if (now !== lost) return await joinAnew(lost, now);
+      idle();
+      await lost.restart();
     };
   },
-  "change-members": async (_fault, region) => {
+  "change-members": async (_fault, region, { idle }) => {
     const primary = await primaryOf(region);
     const { redis } = region;
     const gone = [redis.primary, ...redis.replicas].find((one) => one !== primary);
-    if (gone === undefined) return () => undefined;
+    if (gone === undefined) {
+      idle();
+      return () => undefined;
+    }
     await gone.kill();
     for (const sentinel of redis.sentinels.filter(({ running }) => running)) {
       await sentinel.command("sentinel", "reset", sentinelName);
@@ -186,14 +198,17 @@ export const makers: Readonly<Record<FaultKind, Maker>> = {
     });
     return () => joinAnew(gone, primary);
   },
-  "corrupt-record": async ({ dice }, region, { anyObject, afterwards, readAt }) => {
+  "corrupt-record": async ({ dice }, region, { anyObject, afterwards, idle, readAt }) => {
     const id = anyObject(dice);
     const primary = await primaryOf(region);
     const record =
       id === undefined ? undefined : await recordOf(primary, id).catch(() => undefined);
-    if (id === undefined || record === undefined) return () => undefined;
+    if (id === undefined || record === undefined) {
+      idle();
+      return () => undefined;
+    }
     const noise = randomBytes(record.value.length);
-    await primary.command("set", record.key, noise).catch(() => undefined);
+    await primary.command("set", record.key, noise).catch(idle);
     // Damage is found when the record is read: before the other region's copy can be lost too.
     afterwards(`${id} repaired in region ${region.name}`, async () => {
       await readAt(region.name as RegionName, id);
@@ -238,8 +253,9 @@ async function killNode(node: NodeProcess, { died }: FaultContext): Promise<void
   died(node);
 }
 
-function freeze(server: RedisServer): Mend {
+function freeze(server: RedisServer, idle: () => void): Mend {
   if (server.running) server.signal("SIGSTOP");
+  else idle();
   return () => {
     if (server.running) server.signal("SIGCONT");
   };
@@ -249,16 +265,17 @@ function serversOf({ redis, lockMasters }: Region): readonly RedisServer[] {
   return [redis.primary, ...redis.replicas, ...redis.sentinels, ...lockMasters];
 }
 
-/** Waits until another member is promoted, for a bounded time. */
+/** Waits until another member is promoted, for a bounded time; whether one was. */
 async function promotedFrom(
   primary: RedisServer,
   region: Region,
   stopped: AbortSignal,
-): Promise<void> {
+): Promise<boolean> {
   for (let leftMs = promotionMs; leftMs > 0 && !stopped.aborted; leftMs -= 200) {
-    if ((await primaryOf(region)) !== primary) return;
+    if ((await primaryOf(region)) !== primary) return true;
     await sleep(200);
   }
+  return false;
 }
 
 /** The Redis that a Sentinel names as primary; the first server if no Sentinel answers. */

@@ -3,7 +3,7 @@ import { checkFile } from "../linearizability/check-file.ts";
 import { stopSignal } from "../support/stop-signal.ts";
 import { checkedFile, readOptions, usage } from "./options.ts";
 import { faultKinds } from "./plan.ts";
-import { faultsOf, reportLines } from "./report.ts";
+import { faultsOf, reportLines, unprovenOf } from "./report.ts";
 import { runChaos } from "./run.ts";
 
 function say(line: string): void {
@@ -23,9 +23,12 @@ async function main(args: readonly string[]): Promise<number> {
   if (options.json !== undefined) {
     await writeFile(options.json, `${JSON.stringify(report, undefined, 1)}\n`);
   }
-  const faults = faultsOf(report);
-  say(faults.length === 0 ? "nothing lost, no gap too long" : `FAILED: ${faults.join("; ")}`);
-  return faults.length === 0 ? 0 : 1;
+  const [faults, unproven] = [faultsOf(report), unprovenOf(report)];
+  if (faults.length > 0) say(`FAILED: ${faults.join("; ")}`);
+  if (unproven.length > 0) say(`NOT PROVEN: ${unproven.join("; ")}`);
+  if (faults.length + unproven.length > 0) return 1;
+  say("nothing lost, no gap too long");
+  return 0;
 }
 
 async function checkHistory(path: string): Promise<number> {

@@ -27,10 +27,10 @@ export class PacketFilter implements Disposable {
     return this.missing === undefined ? firstGroup + n : undefined;
   }
 
-  /** Drops packets from processes of the group to these ports. */
-  cut(group: number, ports: readonly number[]): void {
+  /** Drops packets from processes of the group to these ports; false if it was refused. */
+  cut(group: number, ports: readonly number[]): boolean {
     const list = ports.join(", ");
-    nft(`add rule inet ${this.#table} out meta skgid ${group} tcp dport { ${list} } drop`);
+    return nft(`add rule inet ${this.#table} out meta skgid ${group} tcp dport { ${list} } drop`);
   }
 
   /** Lets all packets pass again. */

@@ -7,7 +7,7 @@ import { Gaps, longest, longestByFault, type Made } from "./gaps.ts";
 import { History } from "./history.ts";
 import { checkedFile, readOptions } from "./options.ts";
 import { type FaultKind, faultKinds, planOf, type Step } from "./plan.ts";
-import { type ChaosReport, countViolations, faultsOf } from "./report.ts";
+import { type ChaosReport, countViolations, faultsOf, unprovenOf } from "./report.ts";
 import { Sharing } from "./sharing.ts";
 
 const kinds = Object.keys(faultKinds) as FaultKind[];
@@ -134,10 +134,11 @@ describe("verdict", () => {
     minutes: 1,
     wanMs: 0,
     steps: 1,
-    faults: {},
+    faults: { "kill-node": 1 },
+    idle: {},
     notAvailable: {},
     objects: 1,
-    operations: {},
+    operations: { "Create Success": 1, "Create timeout": 200 },
     acknowledgedShared: 1,
     acknowledgedAlone: 0,
     linearizability: { objects: 1, operations: 1 },
@@ -166,11 +167,37 @@ describe("verdict", () => {
       { longestGapByFault: { "kill-region": { writeMs: 0, readMs: 3_001 } } },
       /^gap of 3001 ms for kill -9 of everything of a region/,
     ],
-    ["nothing done", { acknowledgedShared: 0 }, /^nothing was acknowledged/],
   ])("is right: %s", (_, change, expected) => {
     const faults = faultsOf({ ...good, ...change });
     if (expected === undefined) expect(faults).toEqual([]);
     else expect(faults).toEqual([expect.stringMatching(expected)]);
+  });
+
+  test.each<[string, Partial<ChaosReport>, RegExp | undefined]>([
+    ["good", {}, undefined],
+    ["nothing done", { acknowledgedShared: 0 }, /^nothing was acknowledged/],
+    ["no fault made", { faults: {} }, /^no fault took effect$/],
+    ["a fault without effect", { idle: { failover: 2 } }, /^it never took effect: SENTINEL FAIL/],
+    ["a fault with an effect once", { idle: { "kill-node": 2 } }, undefined],
+    [
+      "an operation that never gets a result",
+      { operations: { "Create Success": 1, "Get timeout": 6, "Get lost": 6 } },
+      /^none of 12 × Get got a result$/,
+    ],
+    [
+      "one that is refused, as it must be",
+      { operations: { "Create Success": 1, "ModifyAttribute AttributeNotFound": 12 } },
+      undefined,
+    ],
+    ["few tries of it", { operations: { "Create Success": 1, "Get timeout": 6 } }, undefined],
+    [
+      "minutes without a success",
+      { longestGap: { writeMs: 0, readMs: 240_000 } },
+      /^a client had no success for 240000 ms$/,
+    ],
+  ])("what a run does not prove is said: %s", (_, change, expected) => {
+    const unproven = unprovenOf({ ...good, ...change });
+    expect(unproven).toEqual(expected === undefined ? [] : [expect.stringMatching(expected)]);
   });
 });
 

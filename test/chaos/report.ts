@@ -1,3 +1,4 @@
+import { refusals } from "./clients.ts";
 import type { Longest } from "./gaps.ts";
 import { type Violation, type ViolationKind, violationKinds } from "./history.ts";
 import { type FaultKind, faultKinds } from "./plan.ts";
@@ -9,8 +10,10 @@ export interface ChaosReport {
   readonly minutes: number;
   readonly wanMs: number;
   readonly steps: number;
-  /** The number of faults, by kind. */
+  /** The number of faults that took effect, by kind. */
   readonly faults: Readonly<Record<string, number>>;
+  /** Faults that were made alone and took no effect, by kind; they are not in `faults`. */
+  readonly idle: Readonly<Record<string, number>>;
   /** Kinds that this machine cannot make, with the reason. */
   readonly notAvailable: Readonly<Record<string, string>>;
   readonly objects: number;
@@ -72,8 +75,38 @@ export function faultsOf(report: ChaosReport): readonly string[] {
       ? [`gap of ${longestMs} ms for ${textOf(kind)}, where ${boundMs} ms are allowed`]
       : [];
   });
-  const idle = report.acknowledgedShared === 0 ? ["nothing was acknowledged by both regions"] : [];
-  return [...violationsOf(report), ...slow, ...idle];
+  return [...violationsOf(report), ...slow];
+}
+
+/** So many requests of one kind do not all fail by chance. */
+const triesMin = 10;
+/** No fault and no recovery takes so long. */
+const outageMs = 120_000;
+
+/** A line for each reason for which the run proves less than it seems to: what was not done cannot have gone wrong. */
+export function unprovenOf(report: ChaosReport): readonly string[] {
+  const { acknowledgedShared, faults, idle, longestGap, operations } = report;
+  const tried = new Map<string, { tries: number; done: number }>();
+  for (const [text, count] of Object.entries(operations)) {
+    const at = text.lastIndexOf(" ");
+    const name = text.slice(0, at);
+    const { tries, done } = tried.get(name) ?? { tries: 0, done: 0 };
+    const result = text.slice(at + 1);
+    const isDone = result === "Success" || refusals.has(result);
+    tried.set(name, { tries: tries + count, done: done + (isDone ? count : 0) });
+  }
+  const gapMs = Math.max(longestGap.writeMs, longestGap.readMs);
+  return [
+    ...(acknowledgedShared === 0 ? ["nothing was acknowledged by both regions"] : []),
+    ...(Object.keys(faults).length === 0 ? ["no fault took effect"] : []),
+    ...Object.keys(idle)
+      .filter((kind) => !(kind in faults))
+      .map((kind) => `it never took effect: ${textOf(kind)}`),
+    ...[...tried]
+      .filter(([, { tries, done }]) => tries >= triesMin && done === 0)
+      .map(([name, { tries }]) => `none of ${tries} × ${name} got a result`),
+    ...(gapMs > outageMs ? [`a client had no success for ${gapMs} ms`] : []),
+  ];
 }
 
 /** The report as lines of text. */
@@ -95,6 +128,9 @@ export function reportLines(report: ChaosReport): readonly string[] {
           : `; recovered after ${recovery.median} ms, at most ${recovery.longest} ms`;
       return `${count} × ${textOf(kind)}: longest gap ${gaps(longestGapByFault[kind])}${recovered}`;
     }),
+    ...Object.entries(report.idle).map(
+      ([kind, count]) => `without effect: ${count} × ${textOf(kind)}`,
+    ),
     ...Object.entries(report.notAvailable).map(
       ([kind, why]) => `not made: ${textOf(kind)}: ${why}`,
     ),

@@ -36,8 +36,9 @@ export async function runChaos(
 ): Promise<ChaosReport> {
   await using stack = new AsyncDisposableStack();
   const filter = stack.use(new PacketFilter());
+  const kinds = kindsOf(options, missingOf(options, filter));
   const both = stack.use(await startCluster(options, filter));
-  const run = new Run(options, both, filter, say, stopped);
+  const run = new Run(options, both, filter, kinds, say, stopped);
   stack.defer(() => run.end());
   return await run.run();
 }
@@ -57,11 +58,37 @@ async function startCluster(options: ChaosOptions, filter: PacketFilter): Promis
   }
 }
 
+/** Kinds of faults that this machine cannot make, and what each needs. */
+function missingOf(
+  { other }: ChaosOptions,
+  { missing }: PacketFilter,
+): Partial<Readonly<Record<FaultKind, string>>> {
+  return {
+    ...(missing !== undefined && { partition: missing }),
+    ...(!existsSync("/usr/bin/prlimit") && { "full-disk": "needs prlimit" }),
+    ...(other === undefined && { "replace-node": "needs --other" }),
+  };
+}
+
+/** The kinds that are made; throws if this machine cannot make any that was asked for. */
+function kindsOf(
+  { only }: ChaosOptions,
+  missing: Partial<Readonly<Record<FaultKind, string>>>,
+): readonly FaultKind[] {
+  const all = Object.keys(faultKinds) as FaultKind[];
+  const asked = only.length === 0 ? all : all.filter((kind) => only.includes(kind));
+  const able = asked.filter((kind) => !(kind in missing));
+  if (able.length > 0) return able;
+  const why = asked.map((kind) => `${kind} ${missing[kind]}`).join(", ");
+  throw new RangeError(`--only leaves no fault that this machine can make: ${why}`);
+}
+
 /** One run and its state. */
 class Run {
   readonly #options: ChaosOptions;
   readonly #both: TwoRegions;
   readonly #filter: PacketFilter;
+  readonly #kinds: readonly FaultKind[];
   readonly #say: (line: string) => void;
   readonly #stopped: AbortSignal;
   readonly #history = new History();
@@ -69,6 +96,8 @@ class Run {
   readonly #monitor: Monitor;
   readonly #clients: Clients;
   readonly #made: Made[] = [];
+  /** Kinds of the faults that were made alone and took no effect. */
+  readonly #idle: FaultKind[] = [];
   readonly #recoveries = new Map<string, number[]>();
   readonly #delay = monitorEventLoopDelay({ resolution: 5 });
   readonly #afterwards: { readonly what: string; readonly check: () => Promise<boolean> }[] = [];
@@ -81,12 +110,14 @@ class Run {
     options: ChaosOptions,
     both: TwoRegions,
     filter: PacketFilter,
+    kinds: readonly FaultKind[],
     say: (line: string) => void,
     stopped: AbortSignal,
   ) {
     this.#options = options;
     this.#both = both;
     this.#filter = filter;
+    this.#kinds = kinds;
     this.#say = say;
     this.#stopped = stopped;
     this.#monitor = new Monitor(both);
@@ -104,7 +135,7 @@ class Run {
     this.#gaps.all.length = 0;
     this.#delay.enable();
     const untilMs = performance.now() + minutes * 60_000;
-    for (const step of planOf(seed, this.#kinds())) {
+    for (const step of planOf(seed, this.#kinds)) {
       await this.#step(step);
       const done = performance.now() > untilMs && this.#steps >= atLeast.steps;
       if (done || this.#stopped.aborted || this.#gaveUp) break;
@@ -143,23 +174,6 @@ class Run {
     return this.#history.count("notRecovered") > 0;
   }
 
-  #kinds(): readonly FaultKind[] {
-    const { only } = this.#options;
-    const missing = this.#missing();
-    const able = (Object.keys(faultKinds) as FaultKind[]).filter((kind) => !(kind in missing));
-    return only.length === 0 ? able : able.filter((kind) => only.includes(kind));
-  }
-
-  /** Kinds of faults that this machine cannot make, and what each needs. */
-  #missing(): Partial<Readonly<Record<FaultKind, string>>> {
-    const { missing } = this.#filter;
-    return {
-      ...(missing !== undefined && { partition: missing }),
-      ...(!existsSync("/usr/bin/prlimit") && { "full-disk": "needs prlimit" }),
-      ...(this.#options.other === undefined && { "replace-node": "needs --other" }),
-    };
-  }
-
   /** The key that probes read. */
   async #firstKey(): Promise<Entry> {
     const [endpoint] = this.#clients.endpoints;
@@ -186,13 +200,18 @@ class Run {
     this.#say(`step ${this.#steps}: ${names.join(", ")}`);
     if (step.faults.some(({ kind }) => kind === "flush")) await caughtUp(this.#both);
     for (const { region } of step.faults) this.#monitor.disturb(region);
-    await Promise.all(step.faults.map((fault) => this.#makeAndMend(fault)));
+    const took = await Promise.all(step.faults.map((fault) => this.#makeAndMend(fault)));
     const mendedMs = performance.now();
     await this.#recover(step, mendedMs);
     const recoveredMs = performance.now();
     this.#monitor.settle(recoveredMs);
     const single = step.faults.length === 1;
-    for (const { kind } of step.faults) {
+    for (const [at, { kind }] of step.faults.entries()) {
+      if (took[at] !== true) {
+        this.#say(`  ${kind} took no effect`);
+        if (single) this.#idle.push(kind);
+        continue;
+      }
       this.#made.push({ kind, single, fromMs, recoveredMs });
       const times = this.#recoveries.get(kind) ?? [];
       times.push(Math.round(recoveredMs - mendedMs));
@@ -205,17 +224,23 @@ class Run {
     await sleep(step.calmMs);
   }
 
-  async #makeAndMend(fault: PlannedFault): Promise<void> {
+  /** Whether it took effect. */
+  async #makeAndMend(fault: PlannedFault): Promise<boolean> {
     const { kind, region, atMs, forMs } = fault;
     await sleep(atMs);
+    let took = true;
+    const idle = (): void => {
+      took = false;
+    };
     try {
-      const mend = await makers[kind](fault, this.#both.region(region), this.#context());
+      const mend = await makers[kind](fault, this.#both.region(region), this.#context(idle));
       await sleep(kind === "depose-redis" || kind === "reset-links" ? 0 : forMs);
       await mend();
     } catch (error) {
       // The run ends, and its history is judged and written all the same.
       this.#history.violation("notRecovered", `${kind} ${region}: ${(error as Error).message}`);
     }
+    return took;
   }
 
   async #recover(step: Step, sinceMs: number): Promise<void> {
@@ -237,7 +262,7 @@ class Run {
     }
   }
 
-  #context(): FaultContext {
+  #context(idle: () => void): FaultContext {
     return {
       both: this.#both,
       filter: this.#filter,
@@ -249,6 +274,7 @@ class Run {
       died: (node: NodeProcess) => this.#monitor.died(node.name),
       emptied: (region) => this.#monitor.emptied(region),
       isolated: (name, isolated) => this.#monitor.isolate(name, isolated),
+      idle,
       stopped: this.#stopped,
     };
   }
@@ -289,7 +315,8 @@ class Run {
       wanMs,
       steps: this.#steps,
       faults: countBy(this.#made.map(({ kind }) => kind)),
-      notAvailable: this.#missing(),
+      idle: countBy(this.#idle),
+      notAvailable: missingOf(this.#options, this.#filter),
       objects: this.#history.entries.size,
       operations: Object.fromEntries([...this.#clients.operations].sort()),
       acknowledgedShared: shared,

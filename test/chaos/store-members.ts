@@ -14,13 +14,17 @@ export async function joinAnew(member: RedisServer, primary: RedisServer): Promi
   await member.restart({ empty: true });
 }
 
-/** Lets no file of a Redis grow from now on, until it is started again; it ends at its next write, as on a full disk. */
-export async function fillDisk(server: RedisServer): Promise<void> {
-  // Another fault of the same step may have ended it.
-  if (!server.running) return;
+/**
+ * Lets no file of a Redis grow from now on, until it is started again; it ends at its next write, as on a full disk.
+ * False where another fault of the same step has ended it.
+ */
+export async function fillDisk(server: RedisServer): Promise<boolean> {
+  if (!server.running) return false;
   try {
     await promisify(execFile)("prlimit", [`--pid=${server.pid}`, "--fsize=1"]);
+    return true;
   } catch (error) {
     if (server.running) throw error;
+    return false;
   }
 }

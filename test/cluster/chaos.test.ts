@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { reportLines, violationsOf } from "../chaos/report.ts";
+import { reportLines, unprovenOf, violationsOf } from "../chaos/report.ts";
 import { runChaos } from "../chaos/run.ts";
 import { say } from "../support/load.ts";
 
@@ -24,6 +24,7 @@ test(`in ${minutes} minutes of faults (seed ${seed}) nothing acknowledged is los
   const report = await runChaos(options, say, new AbortController().signal);
   for (const line of reportLines(report)) say(line);
   expect(violationsOf(report)).toEqual([]);
+  expect(unprovenOf(report)).toEqual([]);
   expect(report.acknowledgedShared).toBeGreaterThanOrEqual(atLeast.shared);
   // `npm run chaos` checks how long gaps are, on a machine that does nothing else.
   expect(report.steps).toBeGreaterThanOrEqual(atLeast.steps);
